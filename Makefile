@@ -1,0 +1,75 @@
+# The commands of this project. Python >= 3.11, make and a package registry are all they need.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+BENCH ?= 1
+UV := $(shell command -v uv 2>/dev/null)
+ifdef UV
+INSTALL := $(UV) pip install --quiet --python $(BIN)/python
+else
+INSTALL := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check
+endif
+LOCKED := $(INSTALL) --require-hashes --requirement
+PROJECT := $(INSTALL) --no-deps --no-build-isolation --editable .
+
+.DEFAULT_GOAL := help
+.PHONY: help demo up down test bench lint mutants lock clean
+
+help: ## Show this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-16s %s\n", $$1, $$2}'
+
+demo: $(VENV)/.installed ## Watch real workflows bill real rows, from an empty folder, in minutes
+	@$(BIN)/billing demo
+
+up: $(VENV)/.installed ## Start the stack and keep it running; data in ./.data
+	@$(BIN)/billing up
+
+down: $(VENV)/.installed ## Stop the stack of ./.data
+	@$(BIN)/billing down
+
+test: $(VENV)/.installed-dev ## Run every test on a stack of its own
+	@$(BIN)/python -m pytest $(ARGS)
+
+bench: $(VENV)/.installed-dev ## Measure; BENCH=1..5 chooses the group
+	@$(BIN)/python -m benchmarks $(BENCH)
+
+mutants: $(VENV)/.installed-dev ## Break the code on purpose; every break must turn a test red
+	@$(BIN)/python -m tests.mutants
+
+lint: $(VENV)/.installed-dev ## Style, types, import rules, compose file
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+
+lock: $(BIN)/python ## Compile the lock files anew
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@$(BIN)/python -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-header --no-annotate requirements.in -o requirements.lock
+	@$(BIN)/python -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-header --no-annotate -c requirements.lock requirements-dev.in \
+	  -o requirements-dev.lock
+
+clean: ## Remove what was installed and built; data in ./.data stays
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	find . -name __pycache__ -type d -not -path './.data/*' -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	  { echo "Python 3.11 or newer is needed: try make PYTHON=python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
+	@echo "creating $(VENV)"
+	@$(PYTHON) -m venv $(VENV) || \
+	  { echo "$(PYTHON) cannot make virtual environments: install its venv module" >&2; exit 1; }
+
+$(VENV)/.installed: requirements.lock pyproject.toml | $(BIN)/python
+	@echo "installing from requirements.lock (about half a minute, once)"
+	@$(LOCKED) requirements.lock
+	@$(PROJECT)
+	@touch $@
+
+$(VENV)/.installed-dev: requirements-dev.lock pyproject.toml | $(BIN)/python
+	@echo "installing from requirements-dev.lock (about half a minute, once)"
+	@$(LOCKED) requirements-dev.lock
+	@$(PROJECT)
+	@touch $@

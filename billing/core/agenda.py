@@ -1,0 +1,58 @@
+"""What a matter still has to do, and when: the shape of a step and the rules for late ones.
+
+Every matter's plan is a pure function of its rows that returns steps; workflows wait for the
+first, activities check against it, and the timeline shows them all.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Final
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict
+
+FINAL_ACTION_GAP: Final = timedelta(hours=24)
+
+
+class Late(StrEnum):
+    """What to do with a step whose time has passed unnoticed (an outage)."""
+
+    RUN = "run"
+    """Do it now: renewals, ends, checks."""
+    SKIP = "skip"
+    """Its moment is gone: notices."""
+    SPACE = "space"
+    """Do it now, and let the next one keep its distance from the time this one truly ran."""
+
+
+class Step(BaseModel):
+    """One thing to do: `key` names the business fact and is done at most once."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    due: AwareDatetime
+    key: str
+    late: Late = Late.RUN
+    words: str = ""
+
+
+def head(steps: Iterable[Step]) -> Step | None:
+    """The step to do first; of equal times the one listed first."""
+    return min(steps, key=lambda step: step.due, default=None)
+
+
+def spaced_due(
+    start: datetime, days: Sequence[int], slot: int, last_slot: int, last_ran_at: datetime
+) -> datetime:
+    """When `slot` may run: its own date, and its gap after the last slot attempt that ran.
+
+    A missed slot runs at once; the ones behind it never bunch up (product.md §2).
+    """
+    gap = timedelta(days=days[slot] - days[last_slot])
+    return max(start + timedelta(days=days[slot]), last_ran_at + gap)
+
+
+def final_action_due(planned: datetime, last_true_attempt_at: datetime) -> datetime:
+    """A final action never comes sooner than 24 h after the last attempt that truly ran."""
+    return max(planned, last_true_attempt_at + FINAL_ACTION_GAP)

@@ -1,0 +1,23 @@
+"""The one source of time: an account's frozen test clock when it has one, else real time.
+
+Nothing else in the product asks the operating system or the database for a business date.
+"""
+
+from datetime import UTC, datetime
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+_NOW = text("SELECT clock_at FROM accounts WHERE id = :account_id")
+
+
+def real_now() -> datetime:
+    """Wall-clock UTC. For business dates use `now`."""
+    return datetime.now(UTC)
+
+
+async def now(connection: AsyncConnection, account_id: UUID) -> datetime:
+    """The account's own time: `accounts.clock_at`, or real time."""
+    clock_at: datetime | None = await connection.scalar(_NOW, {"account_id": account_id})
+    return clock_at or real_now()

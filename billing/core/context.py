@@ -1,0 +1,9 @@
+"""Who is acting and under which correlation id, carried beside the call rather than through it.
+
+Set once at the edge (API request, activity); read by audit rows, logs and outgoing calls.
+"""
+
+from contextvars import ContextVar
+
+actor: ContextVar[str] = ContextVar("actor", default="system")
+correlation_id: ContextVar[str | None] = ContextVar("correlation_id", default=None)

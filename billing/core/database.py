@@ -1,0 +1,80 @@
+"""Connections to Postgres: tenant transactions under row-level security, operator ones beside it.
+
+Routes and activities open the transaction; nothing deeper commits (architecture.md, flow rule 3).
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import MetaData, text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from billing.core.settings import Settings
+
+STATEMENT_TIMEOUT_MS: Final = 5_000
+POOL_TIMEOUT_SECONDS: Final = 5
+CONNECT_TIMEOUT_SECONDS: Final = 3
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+_SET_TENANT = text("SELECT set_config('app.accounts', :accounts, true)")
+
+
+class Database:
+    """Two pools: `tenant` transactions see the named accounts only, `operator` ones see all."""
+
+    def __init__(self, tenant: AsyncEngine, operator: AsyncEngine) -> None:
+        self.tenant_engine = tenant
+        self.operator_engine = operator
+
+    @asynccontextmanager
+    async def tenant(self, *account_ids: UUID) -> AsyncIterator[AsyncConnection]:
+        """A transaction in which row-level security shows these accounts' rows and no other."""
+        async with self.tenant_engine.begin() as connection:
+            await connection.execute(_SET_TENANT, {"accounts": ",".join(map(str, account_ids))})
+            yield connection
+
+    @asynccontextmanager
+    async def operator(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction over all accounts, for sweepers, admin lists and key lookups."""
+        async with self.operator_engine.begin() as connection:
+            yield connection
+
+    async def close(self) -> None:
+        """Return every connection."""
+        await self.tenant_engine.dispose()
+        await self.operator_engine.dispose()
+
+
+def open_database(settings: Settings) -> Database:
+    """Both pools from settings; connects on first use."""
+    return Database(
+        _engine(settings.database_url.get_secret_value(), settings, settings.database_pool_size),
+        _engine(settings.operator_url.get_secret_value(), settings, settings.database_pool_size),
+    )
+
+
+def _engine(url: str, settings: Settings, size: int) -> AsyncEngine:
+    return create_async_engine(
+        url,
+        pool_size=size,
+        max_overflow=0,
+        pool_timeout=POOL_TIMEOUT_SECONDS,
+        pool_pre_ping=False,
+        connect_args={
+            "prepare_threshold": settings.database_prepare_threshold,
+            "connect_timeout": CONNECT_TIMEOUT_SECONDS,
+            "options": f"-c statement_timeout={STATEMENT_TIMEOUT_MS} -c TimeZone=UTC"
+            f" -c search_path={settings.database_schema}",
+        },
+    )

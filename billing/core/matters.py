@@ -1,0 +1,301 @@
+"""The register of matters: one row per workflow, born in the transaction of the fact it serves.
+
+`next_due` and `next_step` mirror the head of the matter's agenda; `steps` holds what was done,
+each business key once, so a workflow run twice meets it.
+"""
+
+from datetime import datetime
+from typing import Final, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict
+from sqlalchemy import (
+    Column,
+    DateTime,
+    ForeignKey,
+    Index,
+    Integer,
+    Table,
+    Text,
+    Uuid,
+    and_,
+    func,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.core import ids
+from billing.core.agenda import Step
+from billing.core.database import metadata
+
+Kind = Literal["trial", "subscription", "purchase", "collection", "account", "clock"]
+# The order of two matters due at the same instant of one account's walk.
+RANK: Final[dict[str, int]] = {
+    "trial": 0, "subscription": 1, "collection": 2, "purchase": 3, "account": 4,
+}  # fmt: skip
+PREFIX: Final[dict[str, str]] = {
+    "trial": ids.ACCOUNT,
+    "subscription": ids.SUBSCRIPTION,
+    "purchase": ids.PURCHASE,
+    "collection": ids.INVOICE,
+    "account": ids.ACCOUNT,
+    "clock": ids.ACCOUNT,
+}
+
+matters = Table(
+    "matters",
+    metadata,
+    Column("workflow_id", Text, primary_key=True),
+    Column("account_id", Uuid, ForeignKey("accounts.id"), nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("subject_id", Uuid, nullable=False),
+    Column("status", Text, nullable=False, server_default="open"),
+    Column("words", Text, nullable=False, server_default=""),
+    Column("revision", Integer, nullable=False, server_default="0"),
+    Column("next_due", DateTime(timezone=True)),
+    Column("next_step", Text),
+    Column("next_key", Text),
+    Column("correlation_id", Text),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("started_at", DateTime(timezone=True)),
+    Column("closed_at", DateTime(timezone=True)),
+    Index("ix_matters_account_due", "account_id", "next_due"),
+)
+Index(
+    "ix_matters_unstarted",
+    matters.c.created_at,
+    postgresql_where=and_(matters.c.started_at.is_(None), matters.c.closed_at.is_(None)),
+)
+Index("ix_matters_open", matters.c.workflow_id, postgresql_where=matters.c.closed_at.is_(None))
+
+steps = Table(
+    "steps",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("workflow_id", Text, nullable=False),
+    Column("account_id", Uuid, ForeignKey("accounts.id"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("due_at", DateTime(timezone=True), nullable=False),
+    Column("ran_at", DateTime(timezone=True), nullable=False),
+    Column("real_ran_at", DateTime(timezone=True), nullable=False),
+    Column("result", Text, nullable=False, server_default=""),
+    Index("ix_steps_account", "account_id", "ran_at"),
+    Index("ix_steps_workflow", "workflow_id", "ran_at"),
+)
+
+
+class Matter(BaseModel):
+    """A matter as started or found: which workflow, for whom, and the head of its agenda."""
+
+    model_config = ConfigDict(frozen=True)
+
+    workflow_id: str
+    account_id: UUID
+    kind: str
+    subject_id: UUID
+    status: str = "open"
+    words: str = ""
+    revision: int = 0
+    head: Step | None = None
+    correlation_id: str | None = None
+
+
+def workflow_id(kind: str, subject_id: UUID) -> str:
+    """`subscription/sub_01…`: one workflow per matter, named by its subject."""
+    return f"{kind}/{ids.encode(PREFIX[kind], subject_id)}"
+
+
+async def birth(
+    connection: AsyncConnection,
+    *,
+    kind: Kind,
+    account_id: UUID,
+    subject_id: UUID,
+    head: Step | None,
+    at: datetime,
+    correlation_id: str | None = None,
+) -> Matter:
+    """Write a new matter; its workflow is started by whoever commits, or by the sweeper."""
+    matter = Matter(
+        workflow_id=workflow_id(kind, subject_id),
+        account_id=account_id,
+        kind=kind,
+        subject_id=subject_id,
+        head=head,
+        correlation_id=correlation_id,
+    )
+    await connection.execute(
+        matters.insert().values(
+            workflow_id=matter.workflow_id,
+            account_id=account_id,
+            kind=kind,
+            subject_id=subject_id,
+            created_at=at,
+            correlation_id=correlation_id,
+            **_head_columns(head),
+        )
+    )
+    return matter
+
+
+async def find(connection: AsyncConnection, workflow_id: str) -> Matter | None:
+    """One matter by its workflow id."""
+    row = (
+        await connection.execute(select(matters).where(matters.c.workflow_id == workflow_id))
+    ).one_or_none()
+    return _matter(row) if row else None
+
+
+async def wake(connection: AsyncConnection, workflow_id: str, at: datetime) -> None:
+    """Rows of the matter changed: its workflow must look again; a closed matter is reopened."""
+    await connection.execute(
+        update(matters)
+        .where(matters.c.workflow_id == workflow_id)
+        .values(
+            revision=matters.c.revision + 1,
+            next_due=func.least(func.coalesce(matters.c.next_due, at), at),
+            closed_at=None,
+            status="open",
+        )
+    )
+
+
+async def save_head(
+    connection: AsyncConnection, workflow_id: str, head: Step | None, words: str, at: datetime
+) -> None:
+    """Mirror the agenda's head; without one the matter is closed."""
+    await connection.execute(
+        update(matters)
+        .where(matters.c.workflow_id == workflow_id)
+        .values(
+            words=words,
+            closed_at=None if head else func.coalesce(matters.c.closed_at, at),
+            status="open" if head else "closed",
+            **_head_columns(head),
+        )
+    )
+
+
+async def claim_step(
+    connection: AsyncConnection,
+    matter: Matter,
+    step: Step,
+    *,
+    ran_at: datetime,
+    real_ran_at: datetime,
+    result: str = "",
+) -> bool:
+    """Record that the step is done; False when its key was already taken."""
+    done = await connection.execute(
+        insert(steps)
+        .values(
+            key=step.key,
+            workflow_id=matter.workflow_id,
+            account_id=matter.account_id,
+            name=step.name,
+            due_at=step.due,
+            ran_at=ran_at,
+            real_ran_at=real_ran_at,
+            result=result,
+        )
+        .on_conflict_do_nothing()
+        .returning(steps.c.key)
+    )
+    return done.one_or_none() is not None
+
+
+async def mark_started(
+    connection: AsyncConnection, workflow_ids: list[str], at: datetime
+) -> None:
+    """Remember that Temporal has these workflows, so that the sweeper leaves them alone."""
+    await connection.execute(
+        update(matters)
+        .where(matters.c.workflow_id.in_(workflow_ids), matters.c.started_at.is_(None))
+        .values(started_at=at)
+    )
+
+
+async def set_status(connection: AsyncConnection, workflow_id: str, status: str) -> None:
+    """`open` or `halted`, for doctor and lists."""
+    await connection.execute(
+        update(matters).where(matters.c.workflow_id == workflow_id).values(status=status)
+    )
+
+
+async def unstarted(
+    connection: AsyncConnection, born_before: datetime, limit: int
+) -> list[Matter]:
+    """Open matters no workflow was started for: a process died between commit and start."""
+    rows = await connection.execute(
+        select(matters)
+        .where(
+            matters.c.started_at.is_(None),
+            matters.c.closed_at.is_(None),
+            matters.c.created_at < born_before,
+        )
+        .order_by(matters.c.created_at)
+        .limit(limit)
+    )
+    return [_matter(row) for row in rows]
+
+
+async def open_page(
+    connection: AsyncConnection, after: str, limit: int, account_id: UUID | None = None
+) -> list[Matter]:
+    """Open matters in order of workflow id, for rebuild and ensure-running."""
+    query = select(matters).where(matters.c.closed_at.is_(None), matters.c.workflow_id > after)
+    if account_id is not None:
+        query = query.where(matters.c.account_id == account_id)
+    rows = await connection.execute(query.order_by(matters.c.workflow_id).limit(limit))
+    return [_matter(row) for row in rows]
+
+
+async def due_first(
+    connection: AsyncConnection, account_id: UUID, until: datetime
+) -> Matter | None:
+    """The account's matter with the least (next_due, kind rank, id) up to `until`."""
+    rows = await connection.execute(
+        select(matters).where(
+            matters.c.account_id == account_id,
+            matters.c.closed_at.is_(None),
+            matters.c.next_due.is_not(None),
+            or_(matters.c.next_due <= until),
+        )
+    )
+    found = [_matter(row) for row in rows]
+    return min(
+        (m for m in found if m.head),
+        key=lambda m: (m.head.due, RANK.get(m.kind, 9), m.workflow_id),  # type: ignore[union-attr]
+        default=None,
+    )
+
+
+def _head_columns(head: Step | None) -> dict[str, object]:
+    return {
+        "next_due": head.due if head else None,
+        "next_step": head.name if head else None,
+        "next_key": head.key if head else None,
+    }
+
+
+def _matter(row: object) -> Matter:
+    r = row._mapping  # type: ignore[attr-defined]
+    head = None
+    if r["next_due"] is not None:
+        # A matter born without a step, or woken, has a due time but no step to name yet.
+        name, key = r["next_step"] or "load", r["next_key"] or ""
+        head = Step(name=name, due=r["next_due"], key=key)
+    return Matter(
+        workflow_id=r["workflow_id"],
+        account_id=r["account_id"],
+        kind=r["kind"],
+        subject_id=r["subject_id"],
+        status=r["status"],
+        words=r["words"],
+        revision=r["revision"],
+        head=head,
+        correlation_id=r["correlation_id"],
+    )

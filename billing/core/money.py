@@ -1,0 +1,61 @@
+"""Arithmetic of money and credits: integers of minor units, exact decimals, one rounding rule.
+
+Rounding is once per line, half away from zero; splits go by largest remainder (product.md §3).
+"""
+
+from collections.abc import Sequence
+from decimal import ROUND_HALF_UP, Decimal
+from typing import Final
+
+ZERO: Final = Decimal(0)
+CREDIT_STEP: Final = Decimal("0.000001")
+# ISO 4217 exponents that are not 2; the provider's own deviations live in its gateway.
+_EXPONENTS: Final = {
+    "BHD": 3, "BIF": 0, "CLP": 0, "DJF": 0, "GNF": 0, "IQD": 3, "ISK": 0, "JOD": 3, "JPY": 0,
+    "KMF": 0, "KRW": 0, "KWD": 3, "LYD": 3, "OMR": 3, "PYG": 0, "RWF": 0, "TND": 3, "UGX": 0,
+    "VND": 0, "VUV": 0, "XAF": 0, "XOF": 0, "XPF": 0,
+}  # fmt: skip
+
+
+def exponent(currency: str) -> int:
+    """Digits after the point of an ISO 4217 currency."""
+    return _EXPONENTS.get(currency, 2)
+
+
+def round_minor(amount: Decimal) -> int:
+    """Whole minor units, half away from zero."""
+    return int(amount.to_integral_value(rounding=ROUND_HALF_UP))
+
+
+def round_credits(amount: Decimal) -> Decimal:
+    """A credit debit, rounded once to six decimals, half away from zero."""
+    return amount.quantize(CREDIT_STEP, rounding=ROUND_HALF_UP)
+
+
+def show_decimal(value: Decimal) -> str:
+    """At least two decimals and no other trailing zeros: "2.00", "0.002"; nothing at all: "0"."""
+    if not value:
+        return "0"
+    text = f"{value:f}"
+    whole, _, fraction = text.partition(".")
+    return f"{whole}.{fraction.rstrip('0').ljust(2, '0')}"
+
+
+def show_money(minor: int, currency: str) -> str:
+    """For people: `49.00 EUR`."""
+    digits = exponent(currency)
+    return f"{Decimal(minor).scaleb(-digits):.{digits}f} {currency}"
+
+
+def split(total_minor: int, weights: Sequence[int]) -> list[int]:
+    """`total_minor` over `weights` by largest remainder; the parts sum to the total exactly."""
+    whole = sum(weights)
+    if whole <= 0:
+        raise ValueError("weights must sum to more than zero")
+    sign = -1 if total_minor < 0 else 1
+    size = abs(total_minor)
+    parts = [size * weight // whole for weight in weights]
+    by_remainder = sorted(range(len(weights)), key=lambda i: (-(size * weights[i] % whole), i))
+    for i in by_remainder[: size - sum(parts)]:
+        parts[i] += 1
+    return [sign * part for part in parts]

@@ -1,0 +1,73 @@
+"""Billing periods: half-open, counted from the anchor's local wall time, never from a clamped date.
+
+The 31st bills 31 Jan, 28 Feb, 31 Mar; a wall time that DST skips moves forward by the gap, and
+one that repeats takes the first (product.md §2).
+"""
+
+from calendar import monthrange
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+from zoneinfo import ZoneInfo
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Unit = Literal["day", "week", "month", "year"]
+
+
+class Interval(BaseModel):
+    """`count` units of calendar time, such as 1 month or 2 weeks."""
+
+    model_config = ConfigDict(frozen=True)
+
+    unit: Unit
+    count: int = Field(default=1, ge=1, le=366)
+
+
+MONTH = Interval(unit="month")
+
+
+def to_wall(instant: datetime, zone: str) -> datetime:
+    """The naive wall-clock reading of `instant` in `zone`."""
+    return instant.astimezone(ZoneInfo(zone)).replace(tzinfo=None, fold=0)
+
+
+def from_wall(wall: datetime, zone: str) -> datetime:
+    """The UTC instant of a naive wall time: first of a repeated one, skipped ones pushed by the gap.
+
+    With fold=0 Python reads a skipped time by the offset before the gap, which is that push.
+    """
+    return wall.replace(tzinfo=ZoneInfo(zone), fold=0).astimezone(UTC)
+
+
+def boundary(anchor_wall: datetime, zone: str, interval: Interval, number: int) -> datetime:
+    """Start of period `number` (0 is the anchor itself), as a UTC instant."""
+    steps = interval.count * number
+    if interval.unit == "day":
+        wall = anchor_wall + timedelta(days=steps)
+    elif interval.unit == "week":
+        wall = anchor_wall + timedelta(weeks=steps)
+    else:
+        wall = _add_months(anchor_wall, steps * (12 if interval.unit == "year" else 1))
+    return from_wall(wall, zone)
+
+
+def index_at(anchor_wall: datetime, zone: str, interval: Interval, instant: datetime) -> int:
+    """The number of the period that holds `instant`; 0 for any time before the first boundary."""
+    days = {"day": 1, "week": 7, "month": 28, "year": 365}[interval.unit] * interval.count
+    anchor = from_wall(anchor_wall, zone)
+    low, high = 0, max(1, (instant - anchor).days // days + 2)
+    while low < high:
+        middle = (low + high + 1) // 2
+        if boundary(anchor_wall, zone, interval, middle) <= instant:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def _add_months(wall: datetime, months: int) -> datetime:
+    years, month = divmod(wall.month - 1 + months, 12)
+    year = wall.year + years
+    return wall.replace(
+        year=year, month=month + 1, day=min(wall.day, monthrange(year, month + 1)[1])
+    )

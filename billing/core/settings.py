@@ -1,0 +1,94 @@
+"""Every setting of the product, read from the environment once per process.
+
+Names are the ones operators know from `.env.example`; secrets never appear in a repr.
+"""
+
+from functools import lru_cache
+from typing import Literal, Self
+
+from pydantic import AliasChoices, Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+Profile = Literal["default", "test"]
+
+
+class Settings(BaseSettings):
+    """Settings shared by API, worker and CLI; every field is one environment variable."""
+
+    model_config = SettingsConfigDict(env_file=".env", extra="ignore", case_sensitive=False)
+
+    env: str = "development"
+    service_version: str = Field("1.0.0", validation_alias="BILLING_VERSION")
+    billing_enabled: bool = True
+    profile: Profile = Field("default", validation_alias="BILLING_PROFILE")
+    log_level: str = Field("INFO", validation_alias="BILLING_LOG_LEVEL")
+
+    # PostgreSQL: three roles, so that a bug in one cannot use the rights of another.
+    database_url: SecretStr = SecretStr("postgresql+psycopg://billing_app@127.0.0.1:5433/billing")
+    database_operator_url: SecretStr | None = None
+    database_owner_url: SecretStr | None = None
+    database_schema: str = "public"
+    database_pool_size: int = Field(20, validation_alias="BILLING_DATABASE_POOL_SIZE")
+    database_prepare_threshold: int | None = Field(
+        5, validation_alias="BILLING_DATABASE_PREPARE_THRESHOLD"
+    )
+    replica_database_url: SecretStr | None = None
+
+    temporal_address: str = "127.0.0.1:7233"
+    temporal_namespace: str = "billing"
+    temporal_tls: bool = False
+    temporal_api_key: SecretStr | None = None
+    build_id: str | None = Field(None, validation_alias="BILLING_BUILD_ID")
+
+    stripe_secret_key: SecretStr = SecretStr("sk_test_sandbox")
+    stripe_publishable_key: str = "pk_test_sandbox"
+    stripe_webhook_secret: SecretStr = SecretStr("whsec_sandbox")
+    stripe_api_base: str | None = None
+    stripe_api_version: str | None = None
+
+    jwt_secret: SecretStr | None = None
+    jwt_algorithms: tuple[str, ...] = ("HS256",)
+    jwt_jwks_url: str | None = None
+    jwt_audience: str = "durable-billing"
+    jwt_issuer: str = "durable-billing"
+
+    service_host: str = Field(
+        "127.0.0.1",
+        validation_alias=AliasChoices("BILLING_SERVICE_HOST", "BILLING_SERVICE_SERVICE_HOST"),
+    )
+    service_port: int = Field(8080, validation_alias="BILLING_SERVICE_PORT")
+    public_url: str = Field("http://127.0.0.1:8080", validation_alias="BILLING_PUBLIC_URL")
+    api_metrics_port: int = Field(9464, validation_alias="BILLING_API_METRICS_PORT")
+    worker_metrics_port: int = Field(9465, validation_alias="BILLING_WORKER_METRICS_PORT")
+    rate_limit: str = Field("600/minute", validation_alias="BILLING_RATE_LIMIT")
+
+    trial_days: int = 14
+    trial_credits: int = 500
+    purchase_expiry_hours: int = Field(24, validation_alias="BILLING_PURCHASE_EXPIRY_HOURS")
+    manual_expiry_days: int = Field(14, validation_alias="BILLING_MANUAL_EXPIRY_DAYS")
+    late_money: Literal["grant", "refund"] = Field("grant", validation_alias="BILLING_LATE_MONEY")
+    cycle_credits_at: Literal["payment", "start"] = Field(
+        "payment", validation_alias="BILLING_CYCLE_CREDITS_AT"
+    )
+    dunning_schedule_days: tuple[int, ...] = (0, 3, 7)
+    manual_four_eyes: bool = Field(False, validation_alias="BILLING_MANUAL_FOUR_EYES")
+
+    @model_validator(mode="after")
+    def _live_key_needs_stripe_itself(self) -> Self:
+        key = self.stripe_secret_key.get_secret_value()
+        if key.startswith(("sk_live_", "rk_live_")) and self.stripe_api_base:
+            raise ValueError(
+                "a live Stripe key goes to Stripe only: unset STRIPE_API_BASE or use sk_test_…"
+            )
+        return self
+
+    @property
+    def operator_url(self) -> SecretStr:
+        """The role that sees all accounts; falls back to the app role on one-role set-ups."""
+        return self.database_operator_url or self.database_url
+
+
+@lru_cache
+def load_settings() -> Settings:
+    """The process-wide settings."""
+    return Settings()

@@ -1,0 +1,52 @@
+"""The outbox of published facts, and the inbox of what the provider told us."""
+
+from sqlalchemy import BigInteger, Column, DateTime, ForeignKey, Index, Integer, Table, Text, Uuid
+from sqlalchemy import UniqueConstraint as Unique
+from sqlalchemy.dialects.postgresql import JSONB
+
+from billing.core.database import metadata
+
+events = Table(
+    "events",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("account_id", Uuid, ForeignKey("accounts.id"), nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("data", JSONB, nullable=False),
+    Column("correlation_id", Text),
+    Column("occurred_at", DateTime(timezone=True), nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("published_at", DateTime(timezone=True)),
+    Unique("account_id", "seq"),
+)
+Index(
+    "ix_events_unpublished",
+    events.c.created_at,
+    postgresql_where=events.c.published_at.is_(None),
+)
+
+stripe_webhook_events = Table(
+    "stripe_webhook_events",
+    metadata,
+    Column("stripe_event_id", Text, primary_key=True),
+    Column("account_id", Uuid, ForeignKey("accounts.id")),
+    Column("workflow_id", Text),
+    Column("type", Text, nullable=False),
+    Column("object_id", Text),
+    Column("payload", JSONB, nullable=False),
+    Column("status", Text, nullable=False, server_default="received"),
+    Column("error", Text),
+    Column("deliveries", Integer, nullable=False, server_default="1"),
+    Column("source", Text, nullable=False, server_default="webhook"),
+    Column("created_at", DateTime(timezone=True)),
+    Column("received_at", DateTime(timezone=True), nullable=False),
+    Column("dispatched_at", DateTime(timezone=True)),
+    Index("ix_stripe_webhook_events_account", "account_id", "received_at"),
+    Index("ix_stripe_webhook_events_object", "object_id"),
+)
+Index(
+    "ix_stripe_webhook_events_waiting",
+    stripe_webhook_events.c.received_at,
+    postgresql_where=stripe_webhook_events.c.status.in_(["received", "unmatched"]),
+)

@@ -1,0 +1,150 @@
+"""Tries to move money for an invoice, and the stored methods they use (metadata only).
+
+A payment is one road (one PaymentIntent, or one manual submission); an attempt is one confirm.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    ForeignKey,
+    Index,
+    Integer,
+    Table,
+    Text,
+    Uuid,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from billing.core.database import metadata
+
+payment_methods = Table(
+    "payment_methods",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("account_id", Uuid, ForeignKey("accounts.id"), nullable=False),
+    Column("kind", Text, nullable=False, server_default="card"),
+    Column("provider", Text, nullable=False, server_default="stripe"),
+    Column("stripe_payment_method_id", Text, nullable=False, unique=True),
+    Column("brand", Text),
+    Column("last4", Text),
+    Column("exp_month", Integer),
+    Column("exp_year", Integer),
+    Column("fingerprint", Text),
+    Column("country", Text),
+    Column("is_default", Boolean, nullable=False, server_default="false"),
+    Column("status", Text, nullable=False, server_default="active"),
+    # Set by do_not_try_again: no attempt until the card is replaced.
+    Column("barred_at", DateTime(timezone=True)),
+    # When it became the one to use; a date after the last attempt earns an extra try.
+    Column("chosen_at", DateTime(timezone=True), nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Index("ix_payment_methods_account", "account_id", "created_at"),
+    Index(
+        "uq_payment_methods_default",
+        "account_id",
+        unique=True,
+        postgresql_where=text("is_default AND status = 'active'"),
+    ),
+)
+
+setup_intents = Table(
+    "setup_intents",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("account_id", Uuid, ForeignKey("accounts.id"), nullable=False),
+    Column("stripe_setup_intent_id", Text, unique=True),
+    Column("status", Text, nullable=False),
+    Column("make_default", Boolean, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("finished_at", DateTime(timezone=True)),
+    Index("ix_setup_intents_account", "account_id", "created_at"),
+)
+
+payments = Table(
+    "payments",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("account_id", Uuid, ForeignKey("accounts.id"), nullable=False),
+    Column("invoice_id", Uuid, ForeignKey("invoices.id"), nullable=False),
+    Column("workflow_id", Text, nullable=False),
+    # card, saved_card, checkout or manual.
+    Column("road", Text, nullable=False),
+    Column("intent_key", Text, nullable=False, unique=True),
+    Column("status", Text, nullable=False),
+    Column("amount_minor", BigInteger, nullable=False),
+    Column("received_minor", BigInteger, nullable=False, server_default="0"),
+    Column("currency", Text, nullable=False),
+    Column("payment_method_id", Uuid, ForeignKey("payment_methods.id")),
+    Column("stripe_payment_intent_id", Text, unique=True),
+    Column("stripe_checkout_session_id", Text, unique=True),
+    Column("stripe_charge_id", Text),
+    Column("client_secret", Text),
+    Column("redirect_url", Text),
+    Column("failure_code", Text),
+    Column("failure_message", Text),
+    Column("failure_class", Text),
+    Column("manual_method", Text),
+    Column("transaction_reference", Text),
+    Column("decided_by", Text),
+    Column("decision_reason", Text),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("paid_at", DateTime(timezone=True)),
+    Column("closed_at", DateTime(timezone=True)),
+    CheckConstraint("amount_minor > 0", name="amount_positive"),
+    CheckConstraint(
+        "status IN ('pending', 'pending_approval', 'processing', 'succeeded', 'completed',"
+        " 'failed', 'refunded', 'canceled')",
+        name="status_known",
+    ),
+    # One collector per invoice (product.md §10).
+    Index(
+        "uq_payments_one_collector",
+        "invoice_id",
+        unique=True,
+        postgresql_where=text("status IN ('pending', 'pending_approval', 'processing')"),
+    ),
+    Index("ix_payments_account_created", "account_id", "created_at", "id"),
+    Index("ix_payments_invoice", "invoice_id", "created_at"),
+    Index(
+        "uq_payments_reference",
+        "account_id",
+        "transaction_reference",
+        unique=True,
+        postgresql_where=text(
+            "transaction_reference IS NOT NULL AND status NOT IN ('failed', 'canceled')"
+        ),
+    ),
+)
+
+payment_attempts = Table(
+    "payment_attempts",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("account_id", Uuid, ForeignKey("accounts.id"), nullable=False),
+    Column("payment_id", Uuid, ForeignKey("payments.id")),
+    Column("invoice_id", Uuid, ForeignKey("invoices.id"), nullable=False),
+    Column("key", Text, nullable=False, unique=True),
+    # The dunning slot, or null for a new card's or a retry-now's extra try.
+    Column("slot", Integer),
+    Column("payment_method_id", Uuid, ForeignKey("payment_methods.id")),
+    # pending while undecided; then succeeded, declined, action, processing, unreached, skipped.
+    Column("status", Text, nullable=False),
+    Column("decline_code", Text),
+    Column("decline_class", Text),
+    Column("message", Text),
+    Column("detail", JSONB, nullable=False, server_default=text("'{}'")),
+    Column("started_at", DateTime(timezone=True), nullable=False),
+    Column("real_started_at", DateTime(timezone=True), nullable=False),
+    Column("finished_at", DateTime(timezone=True)),
+    Index("ix_payment_attempts_invoice", "invoice_id", "started_at"),
+    Index(
+        "uq_payment_attempts_undecided",
+        "invoice_id",
+        unique=True,
+        postgresql_where=text("status = 'pending'"),
+    ),
+)

@@ -1,0 +1,86 @@
+"""An account's plan over time: its period, its allowance cycle, and what is planned for it."""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    ForeignKey,
+    Index,
+    Integer,
+    Table,
+    Text,
+    Uuid,
+    text,
+)
+
+from billing.core.database import metadata
+
+OPEN_STATUSES = ("incomplete", "trialing", "active", "past_due", "unpaid", "paused")
+
+subscriptions = Table(
+    "subscriptions",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("account_id", Uuid, ForeignKey("accounts.id"), nullable=False),
+    # The plan and price version it was sold with (product.md §4).
+    Column("plan_id", Uuid, ForeignKey("plans.id"), nullable=False),
+    Column("plan_key", Text, nullable=False),
+    Column("price_id", Uuid, ForeignKey("prices.id"), nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("amount_minor", BigInteger, nullable=False),
+    Column("interval_unit", Text, nullable=False),
+    Column("interval_count", Integer, nullable=False),
+    Column("status", Text, nullable=False),
+    # Naive wall time in `zone`: period n is computed from it (billing.core.periods).
+    Column("anchor_wall", DateTime(timezone=False), nullable=False),
+    Column("zone", Text, nullable=False),
+    Column("period_number", Integer, nullable=False, server_default="0"),
+    Column("current_period_start", DateTime(timezone=True), nullable=False),
+    Column("current_period_end", DateTime(timezone=True), nullable=False),
+    Column("cycle_start", DateTime(timezone=True), nullable=False),
+    Column("cycle_end", DateTime(timezone=True), nullable=False),
+    Column("trial_end", DateTime(timezone=True)),
+    Column("trial_end_behavior", Text, nullable=False, server_default="cancel"),
+    Column("cancel_at_period_end", Boolean, nullable=False, server_default="false"),
+    Column("canceled_at", DateTime(timezone=True)),
+    Column("ended_at", DateTime(timezone=True)),
+    Column("end_reason", Text),
+    Column("incomplete_expires_at", DateTime(timezone=True)),
+    # A newer subscribe waits for this incomplete one to be given up.
+    Column("superseded_at", DateTime(timezone=True)),
+    Column("stripe_subscription_id", Text, unique=True),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("updated_at", DateTime(timezone=True), nullable=False),
+    CheckConstraint(
+        "status IN ('incomplete', 'incomplete_expired', 'trialing', 'active', 'past_due',"
+        " 'unpaid', 'paused', 'canceled')",
+        name="status_known",
+    ),
+    CheckConstraint("current_period_start < current_period_end", name="period_forward"),
+    Index(
+        "uq_subscriptions_one_open",
+        "account_id",
+        unique=True,
+        postgresql_where=text(
+            "status IN ('incomplete', 'trialing', 'active', 'past_due', 'unpaid', 'paused')"
+        ),
+    ),
+    Index("ix_subscriptions_account_created", "account_id", "created_at", "id"),
+)
+
+subscription_items = Table(
+    "subscription_items",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("account_id", Uuid, ForeignKey("accounts.id"), nullable=False),
+    Column("subscription_id", Uuid, ForeignKey("subscriptions.id"), nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("price_id", Uuid, ForeignKey("prices.id"), nullable=False),
+    Column("description", Text, nullable=False),
+    Column("quantity", Integer, nullable=False),
+    Column("amount_minor", BigInteger, nullable=False),
+    CheckConstraint("quantity > 0", name="quantity_positive"),
+    Index("ix_subscription_items_subscription", "subscription_id"),
+)

@@ -1,0 +1,33 @@
+-- Three roles with three rights, so that a bug in one cannot use the rights of another.
+-- Run by psql as superuser, on the embedded server and in the container alike; repeatable.
+\set ON_ERROR_STOP on
+\set QUIET on
+\getenv owner_password DATABASE_OWNER_PASSWORD
+\getenv app_password DATABASE_APP_PASSWORD
+\getenv operator_password DATABASE_OPERATOR_PASSWORD
+
+SELECT 'CREATE ROLE ' || role || ' LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE'
+FROM unnest(ARRAY['billing_owner', 'billing_app', 'billing_operator']) AS role
+WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = role)
+\gexec
+
+-- The owner of the tables runs migrations only; the app lives behind row-level security;
+-- the operator sees all accounts, for sweepers and administrators' lists.
+ALTER ROLE billing_owner PASSWORD :'owner_password' NOBYPASSRLS;
+ALTER ROLE billing_app PASSWORD :'app_password' NOBYPASSRLS;
+ALTER ROLE billing_operator PASSWORD :'operator_password' BYPASSRLS;
+
+SELECT 'CREATE DATABASE billing OWNER billing_owner'
+WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = 'billing')
+\gexec
+ALTER DATABASE billing OWNER TO billing_owner;
+REVOKE ALL ON DATABASE billing FROM PUBLIC;
+GRANT CONNECT ON DATABASE billing TO billing_app, billing_operator;
+
+\connect billing
+ALTER SCHEMA public OWNER TO billing_owner;
+GRANT USAGE ON SCHEMA public TO billing_app, billing_operator;
+ALTER DEFAULT PRIVILEGES FOR ROLE billing_owner
+    GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO billing_app, billing_operator;
+ALTER DEFAULT PRIVILEGES FOR ROLE billing_owner
+    GRANT USAGE, SELECT ON SEQUENCES TO billing_app, billing_operator;

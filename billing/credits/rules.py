@@ -1,0 +1,61 @@
+"""Pure rules of credits: amounts that may be booked, names of facts, and the hash of a request."""
+
+import hashlib
+import json
+from decimal import Decimal
+from typing import Any, Final, Literal
+from uuid import UUID
+
+from billing.core import ids
+from billing.core.errors import Invalid
+from billing.core.money import round_credits, show_decimal
+
+LotKind = Literal["trial", "plan", "purchase", "adjustment", "refund", "dispute"]
+
+LIMIT: Final = Decimal(10) ** 15
+KEY_LIMIT: Final = 255
+# Lots that should go first have the lower number; scope, expiry and price decide within it.
+PRIORITY: Final[dict[LotKind, int]] = {
+    "trial": 100,
+    "plan": 100,
+    "adjustment": 100,
+    "refund": 100,
+    "purchase": 100,
+    "dispute": 100,
+}
+
+
+def bookable(amount: Decimal) -> Decimal:
+    """The amount a debit or hold books: rounded once to six decimals, above 0, below 10^15."""
+    return _within(round_credits(amount))
+
+
+def grantable(amount: Decimal) -> Decimal:
+    """The amount a grant books, exact: above 0, below 10^15, at most twelve decimals."""
+    exponent = amount.as_tuple().exponent
+    if not isinstance(exponent, int) or exponent < -12:
+        raise Invalid("INVALID_AMOUNT", "credits have at most 12 decimals")
+    return _within(amount)
+
+
+def caller_key(account_id: UUID, key: str) -> str:
+    """A key chosen by a caller, named with its account so that no other account can meet it."""
+    if not 0 < len(key) <= KEY_LIMIT:
+        raise Invalid("INVALID_KEY", f"a key has 1 to {KEY_LIMIT} characters")
+    return f"{ids.encode(ids.ACCOUNT, account_id)}/{key}"
+
+
+def request_hash(**facts: Any) -> str:
+    """One name for one request: equal facts give equal hashes, in any process and release."""
+    text = json.dumps(facts, sort_keys=True, separators=(",", ":"), default=_plain)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _within(amount: Decimal) -> Decimal:
+    if not 0 < amount < LIMIT:
+        raise Invalid("INVALID_AMOUNT", "credits must be above 0 and below 10^15")
+    return amount
+
+
+def _plain(value: object) -> str:
+    return show_decimal(value) if isinstance(value, Decimal) else str(value)

@@ -1,0 +1,115 @@
+"""What the credit verbs answer: frozen facts about balances, grants, debits and holds.
+
+Amounts are exact decimals of credits; instants are UTC.
+"""
+
+from decimal import Decimal
+from uuid import UUID
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict
+
+
+class Fact(BaseModel):
+    """What a verb did; never changed after."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class Balance(Fact):
+    """An account's credits at one instant, everything lapsed by then already taken off."""
+
+    account_id: UUID
+    balance: Decimal
+    held: Decimal
+    debt: Decimal
+    overdraft: Decimal
+    used: Decimal
+    """Credits ever used, debits and captures together."""
+    currency: str | None
+    """Fixed by the first payment."""
+    period_id: UUID | None
+    event_seq: int
+    seq: int
+    next_expiry: AwareDatetime | None
+    """When the next lot or hold may lapse; may be early, never late."""
+
+    @property
+    def available(self) -> Decimal:
+        """What a general debit or hold may still take, scoped lots counted in."""
+        return self.balance - self.held
+
+
+class Grant(Fact):
+    """Credits that arrived together as one lot."""
+
+    lot_id: UUID
+    transaction_id: UUID
+    amount: Decimal
+    balance: Decimal
+    """Right after this grant and the debt it paid."""
+    debt_paid: Decimal
+    replayed: bool
+    """True when the key had been granted before: nothing changed now."""
+
+
+class Debit(Fact):
+    """Credits spent, split over lots in burn order."""
+
+    transaction_id: UUID
+    amount: Decimal
+    balance: Decimal
+    replayed: bool
+
+
+class Hold(Fact):
+    """Credits set aside from named lots until captured, released or lapsed."""
+
+    hold_id: UUID
+    amount: Decimal
+    expires_at: AwareDatetime
+    replayed: bool
+
+
+class Capture(Fact):
+    """A hold turned into a debit; what was not captured went back to its lots."""
+
+    hold_id: UUID
+    transaction_id: UUID
+    captured: Decimal
+    released: Decimal
+    balance: Decimal
+    replayed: bool
+
+
+class Release(Fact):
+    """A hold given up."""
+
+    hold_id: UUID
+    released: Decimal
+    replayed: bool
+
+
+class Lapsed(Fact):
+    """What one look at the clock ended."""
+
+    credits: Decimal
+    holds: int
+    next_expiry: AwareDatetime | None
+
+
+class LotLapse(Fact):
+    """The end of one lot: all it has lost to the clock so far, and what open holds still keep."""
+
+    lapsed: Decimal
+    held: Decimal
+
+
+class Clawback(Fact):
+    """Credits taken back: from the lot now, from its held part later, or lost as already spent."""
+
+    transaction_id: UUID
+    taken: Decimal
+    pending: Decimal
+    """Held at the moment; taken if the hold is released, lost if it is captured."""
+    loss: Decimal
+    replayed: bool

@@ -1,0 +1,337 @@
+"""The verbs of credits, each one call of a SQL function inside the caller's transaction [F3].
+
+Every function locks the account's balance row first and settles what has lapsed, so callers need
+no lock of their own; `at` is the account's now, and left out it is read under the lock.
+"""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, TypeVar
+from uuid import UUID
+
+from sqlalchemy import RowMapping, TextClause, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.core.errors import Conflict, Invalid, NotFound, PaymentRequired
+from billing.core.money import show_decimal
+from billing.credits import calls, rules
+from billing.credits.schemas import (
+    Balance,
+    Capture,
+    Clawback,
+    Debit,
+    Fact,
+    Grant,
+    Hold,
+    Lapsed,
+    LotLapse,
+    Release,
+)
+from billing.credits.tables import credit_balances
+
+FactT = TypeVar("FactT", bound=Fact)
+
+
+async def open_balance(connection: AsyncConnection, account_id: UUID) -> None:
+    """The empty balance row that every account has; a second call changes nothing."""
+    await connection.execute(
+        insert(credit_balances).values(account_id=account_id).on_conflict_do_nothing()
+    )
+
+
+async def lock(connection: AsyncConnection, account_id: UUID) -> Balance:
+    """Take the account's lock until the transaction ends, and read the row.
+
+    Nothing is settled: `balance` may still hold what has lapsed. Errors: NOT_FOUND.
+    """
+    rows = await connection.execute(
+        select(credit_balances)
+        .where(credit_balances.c.account_id == account_id)
+        .with_for_update(key_share=True)
+    )
+    row = rows.mappings().one_or_none()
+    if row is None:
+        raise NotFound("NOT_FOUND", "no such account")
+    return Balance.model_validate(dict(row))
+
+
+async def fix_currency(connection: AsyncConnection, account_id: UUID, currency: str) -> None:
+    """The first payment fixes the account's currency for good (product.md §3).
+
+    Errors: NOT_FOUND; CURRENCY_MISMATCH when it is already another.
+    """
+    fixed = (await lock(connection, account_id)).currency
+    if fixed is None:
+        await connection.execute(
+            update(credit_balances)
+            .where(credit_balances.c.account_id == account_id)
+            .values(currency=currency)
+        )
+    elif fixed != currency:
+        raise Conflict(
+            "CURRENCY_MISMATCH", f"this account pays in {fixed}, not in {currency}", currency=fixed
+        )
+
+
+async def grant(
+    connection: AsyncConnection,
+    *,
+    account_id: UUID,
+    amount: Decimal,
+    kind: rules.LotKind,
+    key: str,
+    is_paid: bool,
+    reason: str,
+    at: datetime | None = None,
+    expires_at: datetime | None = None,
+    scope: str | None = None,
+    priority: int | None = None,
+    subject: str | None = None,
+    detail: dict[str, Any] | None = None,
+) -> Grant:
+    """Credits that arrive as one lot, once per `key` (a business fact of billing.core.keys).
+
+    A second call with the key answers the first grant. Debt is paid from the lot at once, with an
+    entry of its own. Errors: NOT_FOUND; INVALID_AMOUNT; IDEMPOTENCY_KEY_REUSED when the key
+    belongs to something that is no grant of this account.
+    """
+    row = await _call(
+        connection,
+        calls.GRANT,
+        account_id=account_id,
+        amount=rules.grantable(amount),
+        kind=kind,
+        key=key,
+        is_paid=is_paid,
+        reason=reason,
+        at=at,
+        expires_at=expires_at,
+        scope=scope,
+        priority=rules.PRIORITY[kind] if priority is None else priority,
+        subject=subject,
+        detail=detail or {},
+    )
+    return _fact(Grant, row)
+
+
+async def debit(
+    connection: AsyncConnection,
+    *,
+    account_id: UUID,
+    amount: Decimal,
+    key: str,
+    reason: str,
+    at: datetime | None = None,
+    scope: str | None = None,
+    paid_only: bool = False,
+    subject: str | None = None,
+    detail: dict[str, Any] | None = None,
+) -> Debit:
+    """Spend credits in burn order, once per (account, key); rounded once to six decimals.
+
+    Lots of another scope are not touched; `paid_only` leaves free ones out as well. Errors:
+    INSUFFICIENT_CREDITS [F6] with `required` and `available`; NOT_FOUND; INVALID_AMOUNT;
+    IDEMPOTENCY_KEY_REUSED when the key was used for another request.
+    """
+    amount = rules.bookable(amount)
+    hash_ = rules.request_hash(
+        verb="debit", amount=amount, reason=reason, scope=scope, paid_only=paid_only,
+        subject=subject, detail=detail or {},
+    )  # fmt: skip
+    row = await _call(
+        connection,
+        calls.DEBIT,
+        account_id=account_id,
+        amount=amount,
+        key=rules.caller_key(account_id, key),
+        hash=hash_,
+        reason=reason,
+        at=at,
+        scope=scope,
+        paid_only=paid_only,
+        subject=subject,
+        detail=detail or {},
+    )
+    return _fact(Debit, row)
+
+
+async def hold(
+    connection: AsyncConnection,
+    *,
+    account_id: UUID,
+    amount: Decimal,
+    key: str,
+    reason: str,
+    expires_at: datetime,
+    at: datetime | None = None,
+    scope: str | None = None,
+    paid_only: bool = False,
+    subject: str | None = None,
+) -> Hold:
+    """Set credits aside from lots in burn order, once per (account, key), until `expires_at`.
+
+    Errors as for `debit`; INVALID_EXPIRY when `expires_at` is not ahead of the account's now.
+    """
+    amount = rules.bookable(amount)
+    hash_ = rules.request_hash(
+        verb="hold", amount=amount, reason=reason, scope=scope, paid_only=paid_only,
+        subject=subject, expires_at=expires_at,
+    )  # fmt: skip
+    row = await _call(
+        connection,
+        calls.HOLD,
+        account_id=account_id,
+        amount=amount,
+        key=rules.caller_key(account_id, key),
+        hash=hash_,
+        reason=reason,
+        expires_at=expires_at,
+        at=at,
+        scope=scope,
+        paid_only=paid_only,
+        subject=subject,
+    )
+    return _fact(Hold, row)
+
+
+async def capture(
+    connection: AsyncConnection,
+    *,
+    account_id: UUID,
+    hold_id: UUID,
+    amount: Decimal | None = None,
+    reason: str = "capture",
+    at: datetime | None = None,
+    detail: dict[str, Any] | None = None,
+) -> Capture:
+    """Spend `amount` of a hold (all of it when left out) and release the rest; final.
+
+    A second call for the same amount answers the first. Errors: HOLD_NOT_FOUND; HOLD_RESOLVED
+    (409) when it was released, lapsed or captured for another amount; HOLD_EXCEEDED.
+    """
+    row = await _call(
+        connection,
+        calls.CAPTURE,
+        account_id=account_id,
+        hold_id=hold_id,
+        amount=None if amount is None else rules.bookable(amount),
+        reason=reason,
+        at=at,
+        detail=detail or {},
+    )
+    return _fact(Capture, row)
+
+
+async def release(
+    connection: AsyncConnection, *, account_id: UUID, hold_id: UUID, at: datetime | None = None
+) -> Release:
+    """Give up a hold; what belongs to an expired lot lapses in the same transaction.
+
+    A second call answers the first. Errors: HOLD_NOT_FOUND; HOLD_RESOLVED when it was captured
+    or had lapsed.
+    """
+    row = await _call(connection, calls.RELEASE, account_id=account_id, hold_id=hold_id, at=at)
+    return _fact(Release, row)
+
+
+async def lapse(
+    connection: AsyncConnection, account_id: UUID, at: datetime | None = None
+) -> Lapsed:
+    """End every lot and hold whose time has come by `at`, each with its entry.
+
+    Errors: NOT_FOUND.
+    """
+    row = await _call(connection, calls.LAPSE, account_id=account_id, at=at)
+    return _fact(Lapsed, row)
+
+
+async def lapse_lot(
+    connection: AsyncConnection,
+    *,
+    account_id: UUID,
+    grant_key: str,
+    at: datetime | None = None,
+    reason: str,
+) -> LotLapse:
+    """End one lot now (a trial that is over): its unspent, unheld part lapses with its entry.
+
+    Repeatable; the answer counts everything this lot has lost to the clock so far. Errors:
+    NOT_FOUND when no such grant exists.
+    """
+    row = await _call(
+        connection,
+        calls.LAPSE_LOT,
+        account_id=account_id,
+        grant_key=grant_key,
+        at=at,
+        reason=reason,
+    )
+    return _fact(LotLapse, row)
+
+
+async def clawback(
+    connection: AsyncConnection,
+    *,
+    account_id: UUID,
+    grant_key: str,
+    amount: Decimal,
+    key: str,
+    reason: str,
+    at: datetime | None = None,
+    subject: str | None = None,
+) -> Clawback:
+    """Take credits of one grant back, once per `key`: refunds and lost disputes (product.md §7).
+
+    Takes what is unspent and unheld; a held part is taken when released; the rest is booked as
+    loss, so the balance never goes negative. Errors: NOT_FOUND; INVALID_AMOUNT.
+    """
+    row = await _call(
+        connection,
+        calls.CLAWBACK,
+        account_id=account_id,
+        grant_key=grant_key,
+        amount=rules.grantable(amount),
+        key=key,
+        reason=reason,
+        at=at,
+        subject=subject,
+    )
+    return _fact(Clawback, row)
+
+
+async def _call(connection: AsyncConnection, call: TextClause, **values: Any) -> RowMapping:
+    row = (await connection.execute(call, values)).mappings().one()
+    if row["verdict"] not in ("ok", "duplicate"):
+        raise _refusal(row)
+    return row
+
+
+def _refusal(row: RowMapping) -> Exception:
+    match row["verdict"]:
+        case "insufficient":
+            return PaymentRequired(
+                "INSUFFICIENT_CREDITS",
+                "not enough credits for this",
+                required=show_decimal(row["required"]),
+                available=show_decimal(row["available"]),
+            )
+        case "conflict":
+            return Invalid("IDEMPOTENCY_KEY_REUSED", "this key was used for another request")
+        case "expired":
+            return Invalid("INVALID_EXPIRY", "a hold must end after the account's now")
+        case "no_hold":
+            return NotFound("HOLD_NOT_FOUND", "no such hold")
+        case "exceeded":
+            return Invalid("HOLD_EXCEEDED", "a capture may not take more than was held")
+        case "captured" | "released" | "lapsed" as state:
+            return Conflict("HOLD_RESOLVED", f"the hold was {state}", hold_status=state)
+        case _:
+            return NotFound("NOT_FOUND", "no such account or grant")
+
+
+def _fact(model: type[FactT], row: RowMapping) -> FactT:
+    fields = {name: value for name, value in row.items() if name in model.model_fields}
+    if "replayed" in model.model_fields:
+        fields["replayed"] = row["verdict"] == "duplicate"
+    return model.model_validate(fields)

@@ -1,0 +1,192 @@
+"""Credits of an account: the balance row that is its lock, lots, the ledger, and holds over lots.
+
+Σ transactions = Σ lots.remaining = balance, and Σ lots.held = held, at every commit; only the SQL
+functions in migrations/functions write here, apart from the currency and the event counter.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    ForeignKey,
+    Index,
+    Integer,
+    Numeric,
+    Table,
+    Text,
+    Uuid,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from billing.core.database import metadata
+
+CREDITS = Numeric(27, 12)
+
+credit_balances = Table(
+    "credit_balances",
+    metadata,
+    Column("account_id", Uuid, ForeignKey("accounts.id"), primary_key=True),
+    Column("balance", CREDITS, nullable=False, server_default="0"),
+    Column("held", CREDITS, nullable=False, server_default="0"),
+    # Spent beyond the balance with force; the next grant pays it first (product.md §8).
+    Column("debt", CREDITS, nullable=False, server_default="0"),
+    Column("overdraft", CREDITS, nullable=False, server_default="0"),
+    # All credits ever used; each ledger row keeps its value then, so any window is two look-ups.
+    Column("used", CREDITS, nullable=False, server_default="0"),
+    Column("currency", Text),
+    Column("period_id", Uuid),
+    Column("event_seq", BigInteger, nullable=False, server_default="0"),
+    # Number and time of the last ledger row: the ledger never goes back in time.
+    Column("seq", BigInteger, nullable=False, server_default="0"),
+    Column("last_at", DateTime(timezone=True)),
+    # The earliest instant at which a lot or hold may lapse; early is allowed, late is not.
+    Column("next_expiry", DateTime(timezone=True)),
+    CheckConstraint("balance >= 0", name="balance_not_negative"),
+    CheckConstraint("held >= 0 AND held <= balance", name="held_within_balance"),
+    CheckConstraint("debt >= 0", name="debt_not_negative"),
+    CheckConstraint("overdraft >= 0", name="overdraft_not_negative"),
+    CheckConstraint("used >= 0", name="used_not_negative"),
+    CheckConstraint("currency ~ '^[A-Z]{3}$'", name="currency_iso"),
+    # Every debit updates this row in place: room on the page keeps it out of the index.
+    postgresql_with={"fillfactor": 50},
+)
+
+credit_lots = Table(
+    "credit_lots",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("account_id", Uuid, ForeignKey("accounts.id"), nullable=False),
+    Column("kind", Text, nullable=False),
+    # What it may be spent on; null is anything.
+    Column("scope", Text),
+    Column("priority", Integer, nullable=False),
+    Column("is_paid", Boolean, nullable=False),
+    Column("amount", CREDITS, nullable=False),
+    Column("remaining", CREDITS, nullable=False),
+    Column("held", CREDITS, nullable=False, server_default="0"),
+    # Of the held part: to be taken back, not given back, when it is released.
+    Column("claimed", CREDITS, nullable=False, server_default="0"),
+    # Asked back but already spent.
+    Column("lost", CREDITS, nullable=False, server_default="0"),
+    Column("expires_at", DateTime(timezone=True)),
+    Column("is_open", Boolean, nullable=False),
+    Column("grant_key", Text, nullable=False, unique=True),
+    # Ledger number of its grant: the order of age.
+    Column("granted_seq", BigInteger, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    CheckConstraint(
+        "kind IN ('trial', 'plan', 'purchase', 'adjustment', 'refund', 'dispute')",
+        name="kind_known",
+    ),
+    CheckConstraint("amount > 0", name="amount_positive"),
+    CheckConstraint("remaining >= 0 AND remaining <= amount", name="remaining_within_amount"),
+    CheckConstraint("held >= 0 AND held <= remaining", name="held_within_remaining"),
+    CheckConstraint("claimed >= 0 AND claimed <= held", name="claimed_within_held"),
+    CheckConstraint("lost >= 0 AND lost <= amount", name="lost_within_amount"),
+    CheckConstraint("is_open = (remaining > 0)", name="open_while_remaining"),
+    # Burn order (product.md §8). What changes with a debit stays out of keys and predicate.
+    Index(
+        "ix_credit_lots_burn",
+        "account_id",
+        text("(scope IS NULL)"),
+        "priority",
+        "expires_at",
+        "is_paid",
+        "granted_seq",
+        postgresql_where=text("is_open"),
+    ),
+    Index("ix_credit_lots_account", "account_id", "granted_seq"),
+    postgresql_with={"fillfactor": 50},
+)
+
+# No foreign keys on the two tables below: each would cost every debit a look-up, and only the
+# functions that have just locked the account write here. `integrity` checks the references.
+credit_transactions = Table(
+    "credit_transactions",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("account_id", Uuid, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("amount", CREDITS, nullable=False),
+    Column("balance_after", CREDITS, nullable=False),
+    Column("used_after", CREDITS, nullable=False),
+    # The only unique key, and it names the account itself: two unique indexes that both begin
+    # with account_id let the planner choose the wrong one.
+    Column("key", Text, nullable=False, unique=True),
+    Column("request_hash", Text),
+    Column("reason", Text, nullable=False),
+    Column("subject", Text),
+    Column("detail", JSONB, nullable=False, server_default="{}"),
+    Column("at", DateTime(timezone=True), nullable=False),
+    Column("real_at", DateTime(timezone=True), nullable=False),
+    CheckConstraint(
+        "(kind = 'grant' AND amount > 0)"
+        " OR (kind IN ('debit', 'capture', 'lapse', 'debt') AND amount < 0)"
+        " OR (kind = 'clawback' AND amount <= 0)",
+        name="kind_and_sign",
+    ),
+    CheckConstraint("balance_after >= 0", name="balance_not_negative"),
+    Index("ix_credit_transactions_account", "account_id", "at", "seq"),
+    info={"append_only": True},
+)
+
+credit_transaction_lots = Table(
+    "credit_transaction_lots",
+    metadata,
+    Column("transaction_id", Uuid, primary_key=True),
+    Column("lot_id", Uuid, primary_key=True),
+    Column("account_id", Uuid, nullable=False),
+    # Signed like the transaction: a grant's one line is positive, a debit's lines are negative.
+    Column("amount", CREDITS, nullable=False),
+    CheckConstraint("amount <> 0", name="amount_not_zero"),
+    Index("ix_credit_transaction_lots_lot", "lot_id"),
+    info={"append_only": True},
+)
+
+credit_holds = Table(
+    "credit_holds",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("account_id", Uuid, ForeignKey("accounts.id"), nullable=False),
+    Column("status", Text, nullable=False),
+    Column("amount", CREDITS, nullable=False),
+    Column("captured", CREDITS, nullable=False, server_default="0"),
+    Column("key", Text, nullable=False, unique=True),
+    Column("request_hash", Text, nullable=False),
+    Column("scope", Text),
+    Column("reason", Text, nullable=False),
+    Column("subject", Text),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("expires_at", DateTime(timezone=True), nullable=False),
+    Column("resolved_at", DateTime(timezone=True)),
+    CheckConstraint("amount > 0", name="amount_positive"),
+    CheckConstraint("captured >= 0 AND captured <= amount", name="captured_within_amount"),
+    CheckConstraint("status IN ('open', 'captured', 'released', 'lapsed')", name="status_known"),
+    CheckConstraint("(captured > 0) = (status = 'captured')", name="captured_when_so"),
+    CheckConstraint("(status = 'open') = (resolved_at IS NULL)", name="resolved_once"),
+    Index(
+        "ix_credit_holds_open",
+        "account_id",
+        "expires_at",
+        postgresql_where=text("status = 'open'"),
+    ),
+    Index("ix_credit_holds_account", "account_id", "id"),
+)
+
+credit_hold_lots = Table(
+    "credit_hold_lots",
+    metadata,
+    Column("hold_id", Uuid, ForeignKey("credit_holds.id"), primary_key=True),
+    # Burn order at the time of the hold; a partial capture takes from the front.
+    Column("position", Integer, primary_key=True),
+    Column("lot_id", Uuid, ForeignKey("credit_lots.id"), nullable=False),
+    Column("account_id", Uuid, nullable=False),
+    Column("amount", CREDITS, nullable=False),
+    CheckConstraint("amount > 0", name="amount_positive"),
+    Index("ix_credit_hold_lots_lot", "lot_id"),
+    info={"append_only": True},
+)

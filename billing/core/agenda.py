@@ -56,3 +56,17 @@ def spaced_due(
 def final_action_due(planned: datetime, last_true_attempt_at: datetime) -> datetime:
     """A final action never comes sooner than 24 h after the last attempt that truly ran."""
     return max(planned, last_true_attempt_at + FINAL_ACTION_GAP)
+
+
+class State(BaseModel):
+    """The rows' word about one matter: what its agenda is computed from, and how it reads."""
+
+    model_config = ConfigDict(frozen=True)
+
+    clock_at: AwareDatetime | None = None
+    """The account's frozen test clock; None while the account lives in real time."""
+    status: str
+    """For the search attribute BillingStatus: one word."""
+    words: str = ""
+    """Where the customer stands, in words, for the Temporal UI."""
+    plan: str | None = None

@@ -5,7 +5,7 @@ each business key once, so a workflow run twice meets it.
 """
 
 from datetime import datetime
-from typing import Final, Literal
+from typing import Any, Final, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
@@ -15,6 +15,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    Row,
     Table,
     Text,
     Uuid,
@@ -36,6 +37,8 @@ Kind = Literal["trial", "subscription", "purchase", "collection", "account", "cl
 RANK: Final[dict[str, int]] = {
     "trial": 0, "subscription": 1, "collection": 2, "purchase": 3, "account": 4,
 }  # fmt: skip
+LOOK: Final = "load"
+"""The step of a matter that must look at its rows first."""
 PREFIX: Final[dict[str, str]] = {
     "trial": ids.ACCOUNT,
     "subscription": ids.SUBSCRIPTION,
@@ -157,6 +160,8 @@ async def wake(connection: AsyncConnection, workflow_id: str, at: datetime) -> N
         .values(
             revision=matters.c.revision + 1,
             next_due=func.least(func.coalesce(matters.c.next_due, at), at),
+            next_step=None,
+            next_key=None,
             closed_at=None,
             status="open",
         )
@@ -281,12 +286,12 @@ def _head_columns(head: Step | None) -> dict[str, object]:
     }
 
 
-def _matter(row: object) -> Matter:
-    r = row._mapping  # type: ignore[attr-defined]
+def _matter(row: Row[Any]) -> Matter:
+    r = row._mapping  # noqa: SLF001 (SQLAlchemy's public name for it)
     head = None
     if r["next_due"] is not None:
-        # A matter born without a step, or woken, has a due time but no step to name yet.
-        name, key = r["next_step"] or "load", r["next_key"] or ""
+        # A woken matter has a due time but no step to name yet: looking is its next step.
+        name, key = r["next_step"] or LOOK, r["next_key"] or ""
         head = Step(name=name, due=r["next_due"], key=key)
     return Matter(
         workflow_id=r["workflow_id"],

@@ -32,7 +32,7 @@ def to_wall(instant: datetime, zone: str) -> datetime:
 
 
 def from_wall(wall: datetime, zone: str) -> datetime:
-    """The UTC instant of a naive wall time: first of a repeated one, skipped ones pushed by the gap.
+    """The UTC instant of a wall time: the first of a repeated one, a skipped one pushed on.
 
     With fold=0 Python reads a skipped time by the offset before the gap, which is that push.
     """

@@ -1,0 +1,117 @@
+"""The payment's own rules: how the provider's answers read, and what a payer must do next.
+
+Pure: the gateway fills these models, activities store them, workflows and routes read them.
+"""
+
+from typing import Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict
+
+from billing.payments.declines import BARRING_ADVICE, DeclineClass, classify
+
+OutcomeKind = Literal[
+    "succeeded",
+    "declined",
+    "action",  # the customer must finish 3-D Secure
+    "processing",
+    "waiting",  # nothing was tried yet: the intent waits for a card
+    "canceled",
+    "unreached",  # proven: the try never reached the card
+]
+FINAL_PAYMENT = frozenset({"succeeded", "completed", "failed", "refunded", "canceled"})
+MONEY_IN = frozenset({"succeeded", "completed"})
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class Decline(_Frozen):
+    """Why the bank or the provider said no; `code` is the machine's word, `message` for people."""
+
+    code: str
+    decline_code: str | None = None
+    message: str
+    advice: str | None = None
+
+    @property
+    def decline_class(self) -> DeclineClass:
+        """hard, soft, action or config."""
+        return classify(self.decline_code, self.code)
+
+    @property
+    def reason(self) -> str:
+        """The most telling code there is."""
+        return self.decline_code or self.code
+
+    @property
+    def bars_card(self) -> bool:
+        """The bank asked never to try this card again."""
+        return self.advice == BARRING_ADVICE
+
+
+class CardDetails(_Frozen):
+    """Metadata of a stored card; never its number."""
+
+    stripe_payment_method_id: str
+    kind: str = "card"
+    brand: str | None = None
+    last4: str | None = None
+    exp_month: int | None = None
+    exp_year: int | None = None
+    fingerprint: str | None = None
+    country: str | None = None
+
+
+class Outcome(_Frozen):
+    """Where one PaymentIntent stands, as the provider says now. Amounts in ISO minor units."""
+
+    kind: OutcomeKind
+    intent_id: str | None = None
+    client_secret: str | None = None
+    received_minor: int = 0
+    charge_id: str | None = None
+    decline: Decline | None = None
+    redirect_url: str | None = None
+
+
+class CheckoutSession(_Frozen):
+    """A hosted page: its address, and the intent behind it once there is one."""
+
+    session_id: str
+    url: str | None
+    status: Literal["open", "complete", "expired"]
+    intent_id: str | None = None
+
+
+class SetupOutcome(_Frozen):
+    """Where a SetupIntent stands; `card` is there once it succeeded."""
+
+    setup_intent_id: str
+    status: Literal["waiting", "action", "processing", "succeeded", "failed", "canceled"]
+    client_secret: str | None = None
+    card: CardDetails | None = None
+
+
+class Charge(_Frozen):
+    """One charge behind an intent: the proof of whether a try reached the card."""
+
+    charge_id: str
+    created_at: AwareDatetime
+    paid: bool
+    payment_method_id: str | None = None
+    decline: Decline | None = None
+
+
+class ProviderEvent(_Frozen):
+    """A verified event: what happened to which object, and whom we said it belongs to."""
+
+    event_id: str
+    type: str
+    object_id: str | None
+    account: str | None
+    workflow_id: str | None
+    intent_id: str | None
+    created_at: AwareDatetime
+    payload: dict[str, object]
+    livemode: bool = False

@@ -1,0 +1,95 @@
+"""What a purchase still has to do, and what its payer must do next; pure functions of its rows."""
+
+from datetime import datetime, timedelta
+from typing import Any, Final, Literal
+
+from pydantic import AwareDatetime
+
+from billing.core.agenda import State, Step
+from billing.payments.rules import MONEY_IN
+
+Road = Literal["card", "saved_card", "checkout", "manual"]
+# When no webhook came: ask after 1 min, 10 min, 1 h, and shortly before expiry (product.md §7).
+CHECK_AFTER: Final = (timedelta(minutes=1), timedelta(minutes=10), timedelta(hours=1))
+CHECK_BEFORE_EXPIRY: Final = timedelta(minutes=5)
+LATER_CHECKS_EVERY: Final = timedelta(days=1)
+
+
+class PurchaseState(State):
+    """The rows' word about one purchase."""
+
+    purchase: str
+    """External id, the stem of its keys."""
+    road: Road
+    payment_status: str | None
+    opened: bool
+    created_at: AwareDatetime
+    expires_at: AwareDatetime
+    checks: int
+    last_check_at: AwareDatetime | None = None
+    events: tuple[str, ...] = ()
+    """Provider events that came in and were not looked into yet."""
+
+
+def agenda(state: PurchaseState) -> list[Step]:
+    """Everything still to do, unordered. "At once" is due since the purchase was made."""
+    steps = []
+    if state.payment_status in MONEY_IN and state.status != "completed":
+        return [_step(state, "fulfil", "grant", state.created_at, "grant the credits")]
+    if state.events:
+        event = state.events[0]
+        steps.append(_step(state, "check", event, state.created_at, "look into a Stripe event"))
+    if state.status != "pending":
+        return steps
+    if state.road != "manual" and not state.opened:
+        return [*steps, _step(state, "open", "open", state.created_at, "open the payment")]
+    if state.road != "manual":
+        check = _step(state, "check", f"check-{state.checks + 1}", next_check(state), "ask Stripe")
+        steps.append(check)
+    if state.payment_status not in ("processing", "pending_approval"):
+        steps.append(_step(state, "expire", "expire", state.expires_at, "let it expire"))
+    return steps
+
+
+def next_check(state: PurchaseState) -> datetime:
+    """When Stripe is asked next, if nobody tells before."""
+    if state.checks < len(CHECK_AFTER):
+        return state.created_at + CHECK_AFTER[state.checks]
+    before_expiry = state.expires_at - CHECK_BEFORE_EXPIRY
+    last = state.last_check_at or state.created_at
+    return before_expiry if last < before_expiry else last + LATER_CHECKS_EVERY
+
+
+def event_step(purchase: str, event_id: str, created_at: datetime) -> Step:
+    """The step an incoming provider event calls for; the same one the agenda would name."""
+    return Step(
+        name="check", due=created_at, key=f"{purchase}/{event_id}", words="look into a Stripe event"
+    )
+
+
+def next_action(
+    *,
+    status: str,
+    road: Road,
+    payment_status: str | None,
+    client_secret: str | None,
+    redirect_url: str | None,
+    manual: dict[str, Any],
+) -> dict[str, Any]:
+    """What the payer does now: none | confirm_card | redirect | manual | wait [E4]."""
+    if status != "pending":
+        return {"type": "none"}
+    if road == "manual":
+        waiting = payment_status == "pending_approval"
+        return {"type": "wait"} if waiting else {"type": "manual", **manual}
+    if payment_status == "processing":
+        return {"type": "wait"}
+    if road == "checkout" and redirect_url:
+        return {"type": "redirect", "url": redirect_url}
+    if client_secret:
+        return {"type": "confirm_card", "client_secret": client_secret}
+    return {"type": "wait"}
+
+
+def _step(state: PurchaseState, name: str, mark: str, due: datetime, words: str) -> Step:
+    return Step(name=name, due=due, key=f"{state.purchase}/{mark}", words=words)

@@ -1,0 +1,117 @@
+"""The card provider as the rest of the product sees it: verbs, keys in, outcomes out.
+
+Every money verb takes the idempotency key of its business fact. `Unavailable` means the outcome
+is unknown: ask again, never with another key. `ProviderFailure` means refused, nothing happened.
+"""
+
+from datetime import datetime
+from typing import Protocol
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict
+
+from billing.payments.rules import (
+    CardDetails,
+    Charge,
+    CheckoutSession,
+    Outcome,
+    ProviderEvent,
+    SetupOutcome,
+)
+
+
+class IntentRequest(BaseModel):
+    """What an intent is for; `amount_minor` in ISO minor units."""
+
+    model_config = ConfigDict(frozen=True)
+
+    key: str
+    amount_minor: int
+    currency: str
+    customer_id: str
+    description: str
+    metadata: dict[str, str]
+    save_card: bool = False
+
+
+class CheckoutRequest(IntentRequest):
+    """A hosted page for one payment."""
+
+    return_url: str
+    expires_at: datetime | None = None
+
+
+class PaymentProvider(Protocol):
+    """Every call may raise Unavailable (unknown outcome) or ProviderFailure (refused)."""
+
+    async def create_customer(self, account_id: UUID, key: str, metadata: dict[str, str]) -> str:
+        """The provider's customer id."""
+        ...
+
+    async def create_intent(self, request: IntentRequest) -> Outcome:
+        """An unconfirmed intent: moves no money."""
+        ...
+
+    async def confirm_intent(
+        self, intent_id: str, key: str, payment_method: str, *, off_session: bool
+    ) -> Outcome:
+        """Try to charge; a decline is an outcome."""
+        ...
+
+    async def retrieve_intent(self, intent_id: str) -> Outcome:
+        """Where the intent stands now."""
+        ...
+
+    async def find_intent(self, customer_id: str, payment: str) -> Outcome | None:
+        """The intent made for `metadata.payment`, when its creation's answer was lost."""
+        ...
+
+    async def cancel_intent(self, intent_id: str, key: str) -> Outcome:
+        """Cancel, and say what the intent is afterwards (it may have succeeded before)."""
+        ...
+
+    async def charges(self, intent_id: str) -> list[Charge]:
+        """Every charge of the intent, newest first."""
+        ...
+
+    async def intent_card(self, intent_id: str) -> CardDetails | None:
+        """The card an intent was paid with, when it was saved for later."""
+        ...
+
+    async def create_checkout(self, request: CheckoutRequest) -> CheckoutSession:
+        """Open a hosted page."""
+        ...
+
+    async def retrieve_checkout(self, session_id: str) -> CheckoutSession:
+        """Where the page stands."""
+        ...
+
+    async def expire_checkout(self, session_id: str, key: str) -> CheckoutSession:
+        """Close the page; says what it is afterwards (it may be complete)."""
+        ...
+
+    async def create_setup_intent(
+        self, customer_id: str, key: str, metadata: dict[str, str]
+    ) -> SetupOutcome:
+        """Start saving a card without a charge."""
+        ...
+
+    async def retrieve_setup_intent(self, setup_intent_id: str) -> SetupOutcome:
+        """Where the saving stands, with the card once it succeeded."""
+        ...
+
+    async def detach_method(self, payment_method: str) -> None:
+        """Forget a card; one already forgotten is fine."""
+        ...
+
+    async def events_since(self, since: datetime) -> list[ProviderEvent]:
+        """Everything that happened since, oldest first: the net under lost webhooks."""
+        ...
+
+    async def ping(self) -> None:
+        """Answer at all, with a valid key."""
+        ...
+
+    async def close(self) -> None:
+        """Return every connection."""
+        ...

@@ -1,0 +1,391 @@
+"""Stripe behind the provider protocol: the only place that imports its SDK.
+
+One try per call (Temporal retries, with the same key); amounts turn into Stripe's units here.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any, Final
+from uuid import UUID
+
+import stripe
+from stripe import StripeClient
+
+from billing.core import ids
+from billing.core.errors import ProviderFailure, Unavailable
+from billing.core.settings import Settings
+from billing.events.provider import read
+from billing.payments.currencies import from_provider, to_provider
+from billing.payments.rules import (
+    CardDetails,
+    Charge,
+    CheckoutSession,
+    Decline,
+    Outcome,
+    OutcomeKind,
+    ProviderEvent,
+    SetupOutcome,
+)
+from gateways.provider import CheckoutRequest, IntentRequest
+
+TIMEOUT_SECONDS: Final = 8
+TEST_TIMEOUT_SECONDS: Final = 1.5
+PAGE: Final = 100
+MAX_EVENTS: Final = 1_000
+_INTENT_KINDS: Final[dict[str, OutcomeKind]] = {
+    "requires_confirmation": "waiting",
+    "requires_action": "action",
+    "processing": "processing",
+    "requires_capture": "processing",
+    "succeeded": "succeeded",
+    "canceled": "canceled",
+}
+_SETUP_STATES: Final = {
+    "requires_confirmation": "waiting",
+    "requires_action": "action",
+    "processing": "processing",
+    "succeeded": "succeeded",
+    "canceled": "canceled",
+}
+
+
+class StripeGateway:
+    """Implements `gateways.provider.PaymentProvider`."""
+
+    def __init__(self, settings: Settings) -> None:
+        check_version(settings)
+        stripe.enable_telemetry = False
+        timeout = TEST_TIMEOUT_SECONDS if settings.profile == "test" else TIMEOUT_SECONDS
+        base = settings.stripe_api_base
+        self._http = stripe.HTTPXClient(timeout=timeout)
+        self._client = StripeClient(
+            settings.stripe_secret_key.get_secret_value(),
+            http_client=self._http,
+            max_network_retries=0,
+            base_addresses={"api": base, "files": base, "connect": base, "meter_events": base}
+            if base
+            else {},
+        )
+
+    async def create_customer(self, account_id: UUID, key: str, metadata: dict[str, str]) -> str:
+        async with _told():
+            customer = await self._client.v1.customers.create_async(
+                {
+                    "description": ids.encode(ids.ACCOUNT, account_id),
+                    "metadata": metadata,
+                },
+                {"idempotency_key": key},
+            )
+        return customer.id
+
+    async def create_intent(self, request: IntentRequest) -> Outcome:
+        params: Any = {
+            "amount": to_provider(request.amount_minor, request.currency),
+            "currency": request.currency.lower(),
+            "customer": request.customer_id,
+            "description": request.description,
+            "metadata": request.metadata,
+            # Redirect methods would need a return page per attempt; cards and wallets do not.
+            "automatic_payment_methods": {"enabled": True, "allow_redirects": "never"},
+        }
+        if request.save_card:
+            params["setup_future_usage"] = "off_session"
+        async with _told():
+            intent = await self._client.v1.payment_intents.create_async(
+                params, {"idempotency_key": request.key}
+            )
+        return _outcome(intent)
+
+    async def confirm_intent(
+        self, intent_id: str, key: str, payment_method: str, *, off_session: bool
+    ) -> Outcome:
+        params: Any = {"payment_method": payment_method}
+        if off_session:
+            params["off_session"] = True
+        try:
+            async with _told():
+                return _outcome(
+                    await self._client.v1.payment_intents.confirm_async(
+                        intent_id, params, {"idempotency_key": key}
+                    )
+                )
+        except _Declined as declined:
+            return declined.outcome
+        except _AlreadyDecided:
+            return await self.retrieve_intent(intent_id)
+
+    async def retrieve_intent(self, intent_id: str) -> Outcome:
+        async with _told():
+            return _outcome(await self._client.v1.payment_intents.retrieve_async(intent_id))
+
+    async def find_intent(self, customer_id: str, payment: str) -> Outcome | None:
+        async with _told():
+            page = await self._client.v1.payment_intents.list_async(
+                {"customer": customer_id, "limit": PAGE}
+            )
+            async for intent in page.auto_paging_iter():
+                if intent.metadata.to_dict().get("payment") == payment:
+                    return _outcome(intent)
+        return None
+
+    async def cancel_intent(self, intent_id: str, key: str) -> Outcome:
+        try:
+            async with _told():
+                return _outcome(
+                    await self._client.v1.payment_intents.cancel_async(
+                        intent_id, {}, {"idempotency_key": key}
+                    )
+                )
+        except _AlreadyDecided:
+            return await self.retrieve_intent(intent_id)
+
+    async def charges(self, intent_id: str) -> list[Charge]:
+        async with _told():
+            page = await self._client.v1.charges.list_async(
+                {"payment_intent": intent_id, "limit": PAGE}
+            )
+        return [_charge(charge) for charge in page.data]
+
+    async def intent_card(self, intent_id: str) -> CardDetails | None:
+        async with _told():
+            intent = await self._client.v1.payment_intents.retrieve_async(
+                intent_id, {"expand": ["payment_method"]}
+            )
+        method = intent.payment_method
+        if method is None or isinstance(method, str) or method.customer is None:
+            return None
+        return _card(method)
+
+    async def create_checkout(self, request: CheckoutRequest) -> CheckoutSession:
+        params: Any = {
+            "mode": "payment",
+            "customer": request.customer_id,
+            "success_url": request.return_url,
+            "cancel_url": request.return_url,
+            "line_items": [
+                {
+                    "quantity": 1,
+                    "price_data": {
+                        "currency": request.currency.lower(),
+                        "unit_amount": to_provider(request.amount_minor, request.currency),
+                        "product_data": {"name": request.description},
+                    },
+                }
+            ],
+            "metadata": request.metadata,
+            "payment_intent_data": {
+                "metadata": request.metadata,
+                "description": request.description,
+            },
+        }
+        async with _told():
+            session = await self._client.v1.checkout.sessions.create_async(
+                params, {"idempotency_key": request.key}
+            )
+        return _session(session)
+
+    async def retrieve_checkout(self, session_id: str) -> CheckoutSession:
+        async with _told():
+            return _session(await self._client.v1.checkout.sessions.retrieve_async(session_id))
+
+    async def expire_checkout(self, session_id: str, key: str) -> CheckoutSession:
+        try:
+            async with _told():
+                return _session(
+                    await self._client.v1.checkout.sessions.expire_async(
+                        session_id, {}, {"idempotency_key": key}
+                    )
+                )
+        except ProviderFailure:
+            # Complete or expired already: its own word counts.
+            return await self.retrieve_checkout(session_id)
+
+    async def create_setup_intent(
+        self, customer_id: str, key: str, metadata: dict[str, str]
+    ) -> SetupOutcome:
+        async with _told():
+            intent = await self._client.v1.setup_intents.create_async(
+                {
+                    "customer": customer_id,
+                    "usage": "off_session",
+                    "metadata": metadata,
+                    "automatic_payment_methods": {"enabled": True, "allow_redirects": "never"},
+                },
+                {"idempotency_key": key},
+            )
+        return _setup(intent)
+
+    async def retrieve_setup_intent(self, setup_intent_id: str) -> SetupOutcome:
+        async with _told():
+            return _setup(
+                await self._client.v1.setup_intents.retrieve_async(
+                    setup_intent_id, {"expand": ["payment_method"]}
+                )
+            )
+
+    async def detach_method(self, payment_method: str) -> None:
+        try:
+            async with _told():
+                await self._client.v1.payment_methods.detach_async(payment_method)
+        except ProviderFailure as error:
+            if error.code != "PROVIDER_REFUSED":
+                raise  # a card that is not attached any more is what was asked for
+
+    async def events_since(self, since: datetime) -> list[ProviderEvent]:
+        found: list[ProviderEvent] = []
+        async with _told():
+            page = await self._client.v1.events.list_async(
+                {"created": {"gte": int(since.timestamp())}, "limit": PAGE}
+            )
+            async for event in page.auto_paging_iter():
+                found.append(read(event.to_dict()))
+                if len(found) >= MAX_EVENTS:
+                    break
+        return found[::-1]
+
+    async def ping(self) -> None:
+        async with _told():
+            await self._client.v1.customers.list_async({"limit": 1})
+
+    async def close(self) -> None:
+        await self._http.close_async()  # type: ignore[no-untyped-call]
+
+
+def check_version(settings: Settings) -> None:
+    """Refuse to start with another API version than the SDK speaks (product.md §12)."""
+    wanted = settings.stripe_api_version
+    if wanted and wanted != stripe.api_version:
+        raise ValueError(
+            f"STRIPE_API_VERSION is {wanted}, but the installed SDK speaks {stripe.api_version}:"
+            " unset it, or install the SDK made for that version"
+        )
+
+
+class _Declined(Exception):
+    def __init__(self, outcome: Outcome) -> None:
+        self.outcome = outcome
+
+
+class _AlreadyDecided(Exception):
+    """The intent is past the state the verb needs: its own word counts."""
+
+
+@asynccontextmanager
+async def _told() -> AsyncIterator[None]:
+    """Turn the SDK's exceptions into what they prove: declined, refused, or unknown."""
+    try:
+        yield
+    except stripe.CardError as error:
+        raise _Declined(_declined(error)) from error
+    except stripe.InvalidRequestError as error:
+        if error.code == "payment_intent_unexpected_state":
+            raise _AlreadyDecided from error
+        raise ProviderFailure(
+            "PROVIDER_REFUSED", f"Stripe refused the request: {error.user_message or error.code}"
+        ) from error
+    except stripe.AuthenticationError as error:
+        raise Unavailable("PROVIDER_KEY", "Stripe does not accept our key") from error
+    except stripe.IdempotencyError as error:
+        raise ProviderFailure(
+            "PROVIDER_KEY_REUSED", "Stripe saw this key with other parameters"
+        ) from error
+    except stripe.StripeError as error:
+        raise Unavailable(
+            "PROVIDER_UNAVAILABLE", f"Stripe did not decide: {type(error).__name__}"
+        ) from error
+
+
+def _declined(error: stripe.CardError) -> Outcome:
+    detail = error.error
+    decline = Decline(
+        code=error.code or "card_declined",
+        decline_code=detail.decline_code if detail else None,
+        message=error.user_message or "The card was declined.",
+        advice=detail.advice_code if detail else None,
+    )
+    intent = detail.payment_intent if detail else None
+    base = _outcome(intent) if intent is not None else Outcome(kind="declined")
+    return base.model_copy(update={"kind": "declined", "decline": decline})
+
+
+def _outcome(intent: stripe.PaymentIntent) -> Outcome:
+    failure = intent.last_payment_error
+    kind: OutcomeKind = _INTENT_KINDS.get(intent.status, "waiting")
+    if intent.status == "requires_payment_method" and failure is not None:
+        kind = "declined"
+    action = intent.next_action
+    redirect = action.redirect_to_url if action is not None else None
+    charge = intent.latest_charge
+    return Outcome(
+        kind=kind,
+        intent_id=intent.id,
+        client_secret=intent.client_secret,
+        received_minor=from_provider(intent.amount_received or 0, intent.currency.upper()),
+        charge_id=charge if isinstance(charge, str) or charge is None else charge.id,
+        redirect_url=redirect.url if redirect is not None else None,
+        decline=Decline(
+            code=failure.code or "card_declined",
+            decline_code=failure.decline_code,
+            message=failure.message or "The card was declined.",
+            advice=failure.advice_code,
+        )
+        if kind == "declined" and failure is not None
+        else None,
+    )
+
+
+def _charge(charge: stripe.Charge) -> Charge:
+    outcome = charge.outcome
+    return Charge(
+        charge_id=charge.id,
+        created_at=datetime.fromtimestamp(charge.created, UTC),
+        paid=charge.paid,
+        payment_method_id=charge.payment_method,
+        decline=None
+        if charge.paid
+        else Decline(
+            code=charge.failure_code or "card_declined",
+            decline_code=outcome.reason if outcome is not None else None,
+            message=charge.failure_message or "The card was declined.",
+            advice=outcome.advice_code if outcome is not None else None,
+        ),
+    )
+
+
+def _card(method: stripe.PaymentMethod) -> CardDetails:
+    card = method.card
+    return CardDetails(
+        stripe_payment_method_id=method.id,
+        kind=method.type if method.type == "card" else "other",
+        brand=card.brand if card else None,
+        last4=card.last4 if card else None,
+        exp_month=card.exp_month if card else None,
+        exp_year=card.exp_year if card else None,
+        fingerprint=card.fingerprint if card else None,
+        country=card.country if card else None,
+    )
+
+
+def _session(session: stripe.checkout.Session) -> CheckoutSession:
+    intent = session.payment_intent
+    return CheckoutSession(
+        session_id=session.id,
+        url=session.url,
+        status=session.status or "open",  # type: ignore[arg-type]
+        intent_id=intent if isinstance(intent, str) or intent is None else intent.id,
+    )
+
+
+def _setup(intent: stripe.SetupIntent) -> SetupOutcome:
+    status = _SETUP_STATES.get(intent.status, "waiting")
+    if intent.status == "requires_payment_method" and intent.last_setup_error is not None:
+        status = "failed"
+    method = intent.payment_method
+    ready = status == "succeeded" and method is not None and not isinstance(method, str)
+    return SetupOutcome(
+        setup_intent_id=intent.id,
+        status=status,  # type: ignore[arg-type]
+        client_secret=intent.client_secret,
+        card=_card(method) if ready else None,  # type: ignore[arg-type]
+    )

@@ -1,0 +1,16 @@
+"""The four search attributes by which operators find a matter; ids and single words only.
+
+They are never encrypted, so nothing personal goes in.
+"""
+
+from datetime import datetime
+from typing import Final
+
+from temporalio.common import SearchAttributeKey
+
+ACCOUNT_ID: Final = SearchAttributeKey.for_keyword("AccountId")
+BILLING_STATUS: Final = SearchAttributeKey.for_keyword("BillingStatus")
+NEXT_DUE_AT: Final[SearchAttributeKey[datetime]] = SearchAttributeKey.for_datetime("NextDueAt")
+PLAN: Final = SearchAttributeKey.for_keyword("Plan")
+
+HALTED: Final = "halted"

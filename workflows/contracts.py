@@ -1,0 +1,94 @@
+"""What crosses the Temporal boundary: small frozen models, append-only, every new field optional.
+
+Payloads carry ids, amounts and dates; personal data stays in Postgres.
+"""
+
+from uuid import UUID
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from billing.core.agenda import Step
+
+
+class Contract(BaseModel):
+    """Base of all messages: immutable, and readable one version both ways."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class MatterRef(Contract):
+    """Argument of every matter workflow: which matter, and the step it was born with."""
+
+    workflow_id: str
+    account_id: UUID
+    subject_id: UUID
+    head: Step | None = None
+    correlation_id: str | None = None
+
+
+class StepRequest(Contract):
+    """Do this step, if it is still the head of the matter's agenda and due."""
+
+    ref: MatterRef
+    step: Step
+
+
+class Command(Contract):
+    """An operator's order given in the Temporal UI; the same verbs as the admin API."""
+
+    name: str
+    reason: str = ""
+    days: int = 0
+
+
+class CommandRequest(Contract):
+    """A command with the matter it is for; `key` makes a redelivery harmless."""
+
+    ref: MatterRef
+    command: Command
+    key: str
+
+
+class Standing(Contract):
+    """Where a matter stands when it has nothing left to do at the account's own now."""
+
+    settled: bool
+    """False: halted, or handed over to a new run; ask again."""
+    halted: str | None = None
+    status: str = ""
+    words: str = ""
+
+
+class HaltRequest(Contract):
+    """Tell the register that a matter is stuck, or goes on."""
+
+    ref: MatterRef
+    reason: str | None
+
+
+class WalkRequest(Contract):
+    """One move of an account's test clock towards its target."""
+
+    account_id: UUID
+
+
+class WalkMove(Contract):
+    """What one move did: the clock's new place, and whether there is more to walk."""
+
+    clock_at: AwareDatetime
+    done: bool
+    blocked: str | None = None
+    moved: str | None = None
+
+
+class SweepRequest(Contract):
+    """One pass of a schedule's job."""
+
+    name: str
+    limit: int = Field(default=500, ge=1)
+
+
+class SweepReport(Contract):
+    """What one pass found and did, by name."""
+
+    counts: dict[str, int] = Field(default_factory=dict)

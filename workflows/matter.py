@@ -1,0 +1,248 @@
+"""The loop every matter runs: wait for the earliest step, do it, take the rows' word again.
+
+Handlers only count who asked; the loop acts. Postgres decides what is done, so a run that is
+repeated, rebuilt or replayed changes nothing twice.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any, ClassVar, Generic, TypeVar
+
+from temporalio import workflow
+from temporalio.common import SearchAttributeUpdate
+from temporalio.exceptions import ActivityError
+
+with workflow.unsafe.imports_passed_through():
+    from billing.core import ids
+    from billing.core.agenda import State, Step, head
+    from workflows.attributes import ACCOUNT_ID, BILLING_STATUS, HALTED, NEXT_DUE_AT, PLAN
+    from workflows.contracts import (
+        Command,
+        CommandRequest,
+        Contract,
+        HaltRequest,
+        MatterRef,
+        Standing,
+        StepRequest,
+    )
+    from workflows.policies import HALT_NOTE_TIMEOUT, POLICIES
+    from workflows.stubs import LOAD, PERFORM, Register
+
+S = TypeVar("S", bound=State)
+# A step that is refused although it looks due (clocks of two machines differ) waits this long.
+REFUSED_PAUSE = timedelta(seconds=1)
+
+
+class MatterWorkflow(Generic[S]):
+    """State, handlers and loop of one matter; subclasses say what kind it is.
+
+    Step `x` of a matter of kind `purchase` is the activity `purchase.x` (see stubs.py).
+    """
+
+    kind: ClassVar[str]
+    state_type: ClassVar[type[State]]
+    plan: ClassVar[Callable[[Any], list[Step]]]
+    """The agenda: pure, from the rows' state."""
+
+    def __init__(self, ref: MatterRef) -> None:
+        self.ref = ref
+        self.state: S | None = None
+        self._asked = 0  # how often somebody said: look again
+        self._seen = 0  # which of these the newest state has seen
+        self._quiet = 0  # which of these were answered: nothing due
+        self._hint: Step | None = None
+        self._commands: list[tuple[Command, asyncio.Future[Standing]]] = []
+        self._halted: str | None = None
+        self._resumed = False
+        self._draining = False
+        self._shown: tuple[str, str | None] | None = None
+
+    # -- handlers ----------------------------------------------------------------------------
+
+    @workflow.signal(description="Rows of this matter changed; the hint names a step to do now")
+    def changed(self, hint: Step | None = None) -> None:
+        """Look again; a hint saves the look when it is clear what to do."""
+        self._asked += 1
+        self._hint = hint or self._hint
+
+    @workflow.update(description="Look again, and answer when nothing is due")
+    async def settled(self) -> Standing:
+        """Return once nothing is due at the account's now, or the matter is halted or moves on."""
+        self._asked += 1
+        ticket = self._asked
+        await workflow.wait_condition(
+            lambda: self._quiet >= ticket or self._halted is not None or self._draining
+        )
+        return self._standing(settled=self._quiet >= ticket and self._halted is None)
+
+    @workflow.update(description="Try the halted step again now")
+    async def resume(self) -> Standing:
+        """Leave `halted` at once instead of within the hour."""
+        self._resumed = True
+        return self._standing(settled=False)
+
+    @resume.validator
+    def _only_when_halted(self) -> None:
+        if self._halted is None:
+            raise ValueError("this matter is not halted")
+
+    @workflow.query(description="Where this customer stands")
+    def standing(self) -> Standing:
+        """The newest known standing, without touching anything."""
+        return self._standing(settled=self._quiet >= self._asked)
+
+    async def order(self, command: Command) -> Standing:
+        """Queue an operator's command for the loop and wait until it is carried out."""
+        outcome: asyncio.Future[Standing] = asyncio.Future()
+        self._commands.append((command, outcome))
+        return await outcome
+
+    # -- the loop ----------------------------------------------------------------------------
+
+    async def live(self) -> None:
+        """Run the matter to its end."""
+        await asyncio.sleep(0)  # handlers of messages that came with the start go first
+        done = self.ref.head
+        await (self._do(done) if done else self._look())
+        while True:
+            if workflow.info().is_continue_as_new_suggested():
+                await self._renew_run()
+            step = self._head()
+            if self._commands:
+                await self._obey()
+            elif self._asked > self._seen:
+                hint, self._hint = self._hint, None
+                await (self._do(hint) if hint else self._look())
+            elif step is None:
+                break
+            elif step.due > self._now():
+                self._quiet = self._seen
+                await self._wait_until(step)
+            else:
+                if step == done:
+                    await self._wake_or(REFUSED_PAUSE)
+                await self._do(step)
+                done = step
+        self._quiet = self._asked
+        await workflow.wait_condition(workflow.all_handlers_finished)
+
+    def _head(self) -> Step | None:
+        return head(type(self).plan(self.state))
+
+    def _now(self) -> datetime:
+        return (self.state and self.state.clock_at) or workflow.now()
+
+    async def _wait_until(self, step: Step) -> None:
+        """A wall timer for a live account; a frozen test clock is moved by its walker alone."""
+        if self.state is not None and self.state.clock_at is not None:
+            await workflow.wait_condition(self._woken)
+            return
+        await self._wake_or(step.due - workflow.now(), step.words or step.name)
+
+    async def _wake_or(self, pause: timedelta, summary: str | None = None) -> None:
+        with contextlib.suppress(TimeoutError):
+            await workflow.wait_condition(self._woken, timeout=pause, timeout_summary=summary)
+
+    def _woken(self) -> bool:
+        return self._asked > self._seen or bool(self._commands)
+
+    async def _do(self, step: Step) -> None:
+        await self._take(step.name, StepRequest(ref=self.ref, step=step), step.words or step.name)
+
+    async def _look(self) -> None:
+        await self._take(LOAD, self.ref, "look at the rows")
+
+    async def _take(self, activity: str, argument: Contract, words: str) -> None:
+        """Run one activity until it succeeds; its answer is the newest word of the rows."""
+        while True:
+            seen = self._asked
+            try:
+                state = await workflow.execute_activity(
+                    f"{self.kind}.{activity}",
+                    argument,
+                    result_type=self.state_type,
+                    start_to_close_timeout=POLICIES.step_timeout,
+                    schedule_to_close_timeout=POLICIES.round_timeout,
+                    retry_policy=POLICIES.retry,
+                    summary=words,
+                )
+            except ActivityError as error:
+                await self._halt(f"{words}: {_reason(error)}")
+                continue
+            self.state, self._seen = state, seen
+            self._show()
+            return
+
+    async def _obey(self) -> None:
+        command, outcome = self._commands.pop(0)
+        request = CommandRequest(ref=self.ref, command=command, key=str(workflow.uuid4()))
+        await self._take(PERFORM, request, command.name)
+        outcome.set_result(self._standing(settled=False))
+
+    # -- visibility --------------------------------------------------------------------------
+
+    def _show(self) -> None:
+        """Details in words at every look; search attributes only when the status changes."""
+        if self.state is None:
+            return
+        workflow.set_current_details(self.state.words)
+        shown = (self.state.status, self.state.plan)
+        if shown == self._shown:
+            return
+        self._shown = shown
+        updates: list[SearchAttributeUpdate[Any]] = [
+            ACCOUNT_ID.value_set(ids.encode(ids.ACCOUNT, self.ref.account_id)),
+            BILLING_STATUS.value_set(self.state.status),
+        ]
+        if self.state.plan:
+            updates.append(PLAN.value_set(self.state.plan))
+        step = self._head()
+        if step is not None:
+            updates.append(NEXT_DUE_AT.value_set(step.due))
+        workflow.upsert_search_attributes(updates)
+
+    def _standing(self, *, settled: bool) -> Standing:
+        return Standing(
+            settled=settled,
+            halted=self._halted,
+            status=self.state.status if self.state else "",
+            words=self.state.words if self.state else "",
+        )
+
+    # -- trouble and renewal -----------------------------------------------------------------
+
+    async def _halt(self, reason: str) -> None:
+        """Stuck is better than lost: show it, wait an hour or for `resume`, then go on."""
+        self._halted, self._resumed = reason, False
+        workflow.set_current_details(f"**halted** {reason}")
+        workflow.upsert_search_attributes([BILLING_STATUS.value_set(HALTED)])
+        await self._note_halt(reason)
+        with contextlib.suppress(TimeoutError):  # the hour is over: it is tried again by itself
+            await workflow.wait_condition(lambda: self._resumed, timeout=POLICIES.halt_pause)
+        self._halted, self._shown = None, None
+        await self._note_halt(None)
+
+    async def _note_halt(self, reason: str | None) -> None:
+        try:
+            await workflow.execute_activity_method(
+                Register.halted,
+                HaltRequest(ref=self.ref, reason=reason),
+                start_to_close_timeout=HALT_NOTE_TIMEOUT,
+                schedule_to_close_timeout=HALT_NOTE_TIMEOUT,
+            )
+        except ActivityError as error:
+            workflow.logger.warning("could not note the halt: %s", _reason(error))
+
+    async def _renew_run(self) -> None:
+        """Continue as new: waiting handlers answer "again" first, so that none is lost."""
+        self._draining = True
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        step = self._head()
+        workflow.continue_as_new(self.ref.model_copy(update={"head": step}))
+
+
+def _reason(error: ActivityError) -> str:
+    cause = error.cause or error
+    return str(cause)[:500]

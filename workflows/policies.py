@@ -1,0 +1,57 @@
+"""Timeouts and retries of every class of call, named, with one short set for tests.
+
+A round of a step lasts 30 minutes, then the matter is halted, visible, and tried again hourly.
+"""
+
+import os
+from dataclasses import dataclass
+from datetime import timedelta
+
+from temporalio.common import RetryPolicy
+
+
+@dataclass(frozen=True)
+class Policies:
+    """The numbers of one profile."""
+
+    step_timeout: timedelta
+    """One try of a step: two provider calls at most."""
+    round_timeout: timedelta
+    """All tries of one round; afterwards the matter is halted."""
+    first_retry: timedelta
+    slowest_retry: timedelta
+    halt_pause: timedelta
+    walk_timeout: timedelta
+    """One move of a test clock."""
+
+    @property
+    def retry(self) -> RetryPolicy:
+        """Retry for ever within the round; errors that cannot heal say so themselves."""
+        return RetryPolicy(
+            initial_interval=self.first_retry,
+            backoff_coefficient=2.0,
+            maximum_interval=self.slowest_retry,
+        )
+
+
+DEFAULT = Policies(
+    step_timeout=timedelta(seconds=20),
+    round_timeout=timedelta(minutes=30),
+    first_retry=timedelta(seconds=1),
+    slowest_retry=timedelta(minutes=5),
+    halt_pause=timedelta(hours=1),
+    walk_timeout=timedelta(seconds=60),
+)
+TEST = Policies(
+    step_timeout=timedelta(seconds=4),
+    round_timeout=timedelta(seconds=45),
+    first_retry=timedelta(milliseconds=100),
+    slowest_retry=timedelta(seconds=2),
+    halt_pause=timedelta(hours=1),
+    walk_timeout=timedelta(seconds=30),
+)
+# Read once per worker process: this module is passed through the workflow sandbox.
+POLICIES = TEST if os.environ.get("BILLING_PROFILE") == "test" else DEFAULT
+SWEEP_TIMEOUT = timedelta(minutes=5)
+HALT_NOTE_TIMEOUT = timedelta(seconds=10)
+TASK_TIMEOUT = timedelta(seconds=2) if POLICIES is TEST else timedelta(seconds=10)

@@ -1,0 +1,27 @@
+"""A purchase: wait for the payment, ask Stripe when nobody tells, grant once, or let it expire."""
+
+from temporalio import workflow
+from temporalio.common import VersioningBehavior
+
+with workflow.unsafe.imports_passed_through():
+    from billing.purchases.rules import PurchaseState, agenda
+    from workflows.contracts import MatterRef
+    from workflows.matter import MatterWorkflow
+
+
+@workflow.defn(name="Purchase", versioning_behavior=VersioningBehavior.PINNED)
+class PurchaseWorkflow(MatterWorkflow[PurchaseState]):
+    """One per purchase, `purchase/{id}`; closes when nothing can change it any more."""
+
+    kind = "purchase"
+    state_type = PurchaseState
+    plan = staticmethod(agenda)
+
+    @workflow.init
+    def __init__(self, ref: MatterRef) -> None:
+        super().__init__(ref)
+
+    @workflow.run
+    async def run(self, _: MatterRef) -> None:
+        """Live until the agenda is empty."""
+        await self.live()

@@ -1,0 +1,110 @@
+"""Every typed way into a workflow; safe to repeat, for what already runs is found."""
+
+import asyncio
+from datetime import timedelta
+from typing import Any, Final
+
+from temporalio.client import Client, WithStartWorkflowOperation, WorkflowUpdateFailedError
+from temporalio.common import (
+    SearchAttributePair,
+    TypedSearchAttributes,
+    WorkflowIDConflictPolicy,
+    WorkflowIDReusePolicy,
+)
+from temporalio.service import RPCError, RPCStatusCode
+
+from billing.core import ids
+from billing.core.agenda import Step
+from billing.core.matters import LOOK, Matter
+from workflows.attributes import ACCOUNT_ID
+from workflows.contracts import MatterRef, Standing
+from workflows.policies import TASK_TIMEOUT
+
+INTERACTIVE: Final = "interactive"
+"""A person waits for the answer."""
+BACKGROUND: Final = "background"
+"""Time or a machine asked."""
+
+_WORKFLOWS: Final = {
+    "purchase": ("Purchase", INTERACTIVE),
+    "trial": ("Trial", INTERACTIVE),
+    "subscription": ("Subscription", BACKGROUND),
+    "collection": ("Collection", BACKGROUND),
+    "account": ("Account", BACKGROUND),
+}
+SETTLE_RETRY: Final = timedelta(milliseconds=50)
+_RPC_TIMEOUT: Final = timedelta(seconds=5)
+
+
+async def ensure_running(client: Client, matter: Matter) -> None:
+    """Start the matter's workflow from its row, or find the one that already runs."""
+    name, queue = _WORKFLOWS[matter.kind]
+    await client.start_workflow(
+        name, _ref(matter), rpc_timeout=_RPC_TIMEOUT, **_options(matter, queue)
+    )
+
+
+async def nudge(client: Client, matter: Matter, hint: Step | None = None) -> None:
+    """Tell a matter that its rows changed; a closed workflow is started again."""
+    name, queue = _WORKFLOWS[matter.kind]
+    await client.start_workflow(
+        name,
+        _ref(matter),
+        start_signal="changed",
+        start_signal_args=[hint] if hint else [],
+        rpc_timeout=_RPC_TIMEOUT,
+        **_options(matter, queue),
+    )
+
+
+async def settle(client: Client, matter: Matter, timeout: timedelta) -> Standing | None:
+    """Wake a matter and wait until nothing is due; None when that takes longer than `timeout`."""
+    try:
+        async with asyncio.timeout(timeout.total_seconds()):
+            while True:
+                standing = await _settle_once(client, matter)
+                if standing is not None and (standing.settled or standing.halted):
+                    return standing
+                await asyncio.sleep(SETTLE_RETRY.total_seconds())
+    except TimeoutError:
+        return None
+
+
+async def _settle_once(client: Client, matter: Matter) -> Standing | None:
+    name, queue = _WORKFLOWS[matter.kind]
+    start = WithStartWorkflowOperation(name, _ref(matter), **_options(matter, queue))
+    try:
+        standing: Standing = await client.execute_update_with_start_workflow(
+            "settled", start_workflow_operation=start, result_type=Standing
+        )
+        return standing
+    except WorkflowUpdateFailedError:
+        return None  # the run ended while the update waited: the next round meets a new one
+    except RPCError as error:
+        if error.status in (RPCStatusCode.NOT_FOUND, RPCStatusCode.ABORTED):
+            return None
+        raise
+
+
+def _ref(matter: Matter) -> MatterRef:
+    return MatterRef(
+        workflow_id=matter.workflow_id,
+        account_id=matter.account_id,
+        subject_id=matter.subject_id,
+        head=matter.head if matter.head and matter.head.name != LOOK else None,
+        correlation_id=matter.correlation_id,
+    )
+
+
+def _options(matter: Matter, queue: str) -> dict[str, Any]:
+    return {
+        "id": matter.workflow_id,
+        "task_queue": queue,
+        "id_conflict_policy": WorkflowIDConflictPolicy.USE_EXISTING,
+        "id_reuse_policy": WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+        "task_timeout": TASK_TIMEOUT,
+        "search_attributes": TypedSearchAttributes(
+            [SearchAttributePair(ACCOUNT_ID, ids.encode(ids.ACCOUNT, matter.account_id))]
+        ),
+        "static_summary": f"{matter.kind} {ids.encode(ids.ACCOUNT, matter.account_id)}",
+    }

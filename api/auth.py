@@ -1,0 +1,179 @@
+"""Who is calling: bearer tokens verified once, remembered until they expire.
+
+Every flaw of a token leads to the same 401; which one it was is nobody's business.
+"""
+
+import json
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+import jwt
+
+from billing.core.clock import real_now
+from billing.core.errors import BillingError
+from billing.core.settings import Settings
+
+MEMBER: Final = "member"
+BILLING: Final = "billing"
+ADMIN: Final = "admin"
+SERVICE: Final = "service"
+ROLES: Final = frozenset({MEMBER, BILLING, ADMIN, SERVICE})
+OPERATORS: Final = frozenset({ADMIN, SERVICE})
+ANY_ACCOUNT: Final = "*"
+
+MIN_HMAC_BYTES: Final = 32
+MAX_TOKEN_CHARS: Final = 8_192
+MAX_CLAIM_CHARS: Final = 255
+CACHED_TOKENS: Final = 4_096
+LEEWAY_SECONDS: Final = 5
+_REQUIRED: Final = ["sub", "account_id", "roles", "aud", "iss", "exp"]
+# Headers by which a token would choose its own key or its own rules.
+_FORBIDDEN_HEADERS: Final = frozenset({"jku", "jwk", "x5u", "x5c", "crit", "b64", "zip"})
+_TYPES: Final = frozenset({"JWT", "AT+JWT"})
+
+
+class Unauthenticated(BillingError):
+    """No token, or one that proves nothing."""
+
+    status = 401
+
+    def __init__(self) -> None:
+        super().__init__("UNAUTHENTICATED", "a valid bearer token is needed")
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """A proven caller: the token's subject, its account (id, external id or `*`) and roles."""
+
+    subject: str
+    account: str
+    roles: frozenset[str]
+    expires_at: float
+
+    @property
+    def operates(self) -> bool:
+        """Whether the caller may act across accounts (roles admin and service)."""
+        return self.account == ANY_ACCOUNT
+
+    @property
+    def actor(self) -> str:
+        """For audit rows and logs: the strongest role and the subject, such as `admin:ops-7`."""
+        strongest = next(role for role in (ADMIN, SERVICE, BILLING, MEMBER) if role in self.roles)
+        return f"{strongest}:{self.subject}"
+
+
+class Keys(Protocol):
+    """Where verification keys come from: never from the token itself."""
+
+    async def find(self, header: dict[str, Any]) -> tuple[Any, str]:
+        """The key and the one algorithm it is for; raises `jwt.PyJWTError` when there is none."""
+
+
+class Verifier:
+    """Checks bearer tokens; remembers good ones, and looks at their expiry each time."""
+
+    def __init__(self, keys: Keys, *, audience: str, issuer: str) -> None:
+        self._keys = keys
+        self._audience = audience
+        self._issuer = issuer
+        self._seen: OrderedDict[str, Caller] = OrderedDict()
+
+    async def verify(self, authorization: str | None) -> Caller:
+        """The caller behind an Authorization header, or `Unauthenticated`."""
+        if authorization is None or authorization[:7].lower() != "bearer ":
+            raise Unauthenticated
+        token = authorization[7:]
+        known = self._seen.get(token)
+        if known is not None and known.expires_at > real_now().timestamp():
+            return known
+        if len(token) > MAX_TOKEN_CHARS:
+            raise Unauthenticated
+        try:
+            caller = await self._decode(token)
+        except (jwt.PyJWTError, ValueError, TypeError, ArithmeticError, RecursionError) as error:
+            raise Unauthenticated from error
+        self._remember(token, caller)
+        return caller
+
+    async def _decode(self, token: str) -> Caller:
+        # Members that appear twice are read differently by different programs.
+        header = _strict_part(token, 0)
+        if _FORBIDDEN_HEADERS.intersection(header) or _type(header) not in _TYPES:
+            raise ValueError("header")
+        key, algorithm = await self._keys.find(header)
+        claims = jwt.decode(
+            token,
+            key,
+            algorithms=[algorithm],
+            audience=self._audience,
+            issuer=self._issuer,
+            leeway=LEEWAY_SECONDS,
+            options={"require": _REQUIRED, "enforce_minimum_key_length": True},
+        )
+        _strict_part(token, 1)
+        return _caller(claims)
+
+    def _remember(self, token: str, caller: Caller) -> None:
+        self._seen[token] = caller
+        if len(self._seen) > CACHED_TOKENS:
+            self._seen.popitem(last=False)
+
+
+class SharedSecret:
+    """One HMAC key for every token: the embedded stack's way."""
+
+    def __init__(self, secret: str) -> None:
+        self._key = secret.encode()
+        if len(self._key) < MIN_HMAC_BYTES:
+            raise ValueError(
+                f"JWT_SECRET is too short: HS256 needs at least {MIN_HMAC_BYTES} bytes"
+            )
+
+    async def find(self, header: dict[str, Any]) -> tuple[Any, str]:
+        """The secret; a token that names another algorithm is refused."""
+        if header.get("alg") != "HS256":
+            raise jwt.InvalidAlgorithmError("HS256 only")
+        return self._key, "HS256"
+
+
+def open_verifier(settings: Settings, keys: Keys | None = None) -> Verifier:
+    """The verifier for these settings; `keys` is the JWKS cache when there is one."""
+    if keys is None:
+        if settings.jwt_secret is None:
+            raise ValueError("set JWT_SECRET (HS256) or JWT_JWKS_URL (RS256, ES256)")
+        keys = SharedSecret(settings.jwt_secret.get_secret_value())
+    return Verifier(keys, audience=settings.jwt_audience, issuer=settings.jwt_issuer)
+
+
+def _caller(claims: dict[str, Any]) -> Caller:
+    subject, account, roles = claims["sub"], claims["account_id"], claims["roles"]
+    for text in (subject, account):
+        if not isinstance(text, str) or not 0 < len(text) <= MAX_CLAIM_CHARS or "\0" in text:
+            raise ValueError("claims")
+    if not isinstance(roles, list) or not all(isinstance(role, str) for role in roles):
+        raise ValueError("roles")
+    known = ROLES.intersection(roles)
+    # Operators act across accounts, everybody else in one: a mixture is nobody.
+    if not known or bool(known & OPERATORS) != (account == ANY_ACCOUNT):
+        raise ValueError("roles")
+    return Caller(subject, account, known, float(claims["exp"]))
+
+
+def _type(header: dict[str, Any]) -> str:
+    return str(header.get("typ")).upper()
+
+
+def _strict_part(token: str, index: int) -> dict[str, Any]:
+    part = token.split(".", 3)[index] if token.count(".") == 2 else ""
+    value = json.loads(jwt.utils.base64url_decode(part), object_pairs_hook=_no_repeats)
+    if not isinstance(value, dict):
+        raise ValueError("not an object")
+    return value
+
+
+def _no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        raise ValueError("a member appears twice")
+    return value

@@ -1,0 +1,213 @@
+"""What a route asks for: a proven caller with the right role, its account, the database, Temporal.
+
+Routes name one of the aliases at the end; all of them are async, or each request would pay a hop
+through the thread pool.
+"""
+
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Annotated, Final
+
+from fastapi import Depends, Request
+from fastapi.openapi.models import HTTPBearer as BearerModel
+from fastapi.security.base import SecurityBase
+from sqlalchemy.ext.asyncio import AsyncConnection
+from temporalio.client import Client
+
+from api.auth import ADMIN, BILLING, MEMBER, SERVICE, Caller, Unauthenticated, Verifier
+from api.limits import RateLimit
+from api.tenants import Tenant, Tenants
+from billing.core import context
+from billing.core.database import Database
+from billing.core.errors import Invalid, NotAllowed, NotFound, Unavailable
+from billing.core.settings import Settings
+
+ACCOUNT_HEADER: Final = "X-Account-Id"
+PLATFORM_HEADER: Final = "X-Platform"
+SHOP_HEADER: Final = "X-Shop-Domain"
+
+# Who may pass a gate: the roles that include the one it asks for.
+ALLOWED: Final = {
+    MEMBER: frozenset({MEMBER, BILLING, ADMIN, SERVICE}),
+    BILLING: frozenset({BILLING, ADMIN, SERVICE}),
+    SERVICE: frozenset({SERVICE, ADMIN}),
+    ADMIN: frozenset({ADMIN}),
+}
+
+
+@dataclass(slots=True)
+class Services:
+    """What one API process holds open; `app.state.services`."""
+
+    settings: Settings
+    database: Database
+    verifier: Verifier
+    tenants: Tenants
+    rate: RateLimit
+    temporal_client: Client | None = None
+
+    @property
+    def temporal(self) -> Client:
+        """The client; it connects on its first call."""
+        if self.temporal_client is None:
+            raise Unavailable("TEMPORAL_UNAVAILABLE", "Temporal is away; nothing was changed")
+        return self.temporal_client
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One authenticated request; on its own, that of an operator for no account in particular."""
+
+    caller: Caller
+    services: Services
+
+    @property
+    def settings(self) -> Settings:
+        """The settings of this process."""
+        return self.services.settings
+
+    @property
+    def database(self) -> Database:
+        """Both pools."""
+        return self.services.database
+
+    @property
+    def temporal(self) -> Client:
+        """For `workflows.start`; raises 503 when this process has no client."""
+        return self.services.temporal
+
+    @property
+    def account_or_none(self) -> Tenant | None:
+        """The account this request acts for."""
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class AccountCall(Call):
+    """One authenticated request on behalf of one account that exists."""
+
+    account: Tenant
+
+    @property
+    def account_or_none(self) -> Tenant | None:
+        """The account this request acts for."""
+        return self.account
+
+    def transaction(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        """A transaction that sees this account's rows and no other; commits at its end."""
+        return self.services.database.tenant(self.account.id)
+
+
+@dataclass(frozen=True, slots=True)
+class ReadCall(Call):
+    """A read that answers zeros where the account is not known yet [A13]."""
+
+    account: Tenant | None
+
+    @property
+    def account_or_none(self) -> Tenant | None:
+        """The account this request acts for."""
+        return self.account
+
+    def transaction(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        """A transaction that sees the account's rows; none at all without an account."""
+        known = (self.account.id,) if self.account else ()
+        return self.services.database.tenant(*known)
+
+
+class _Gate(SecurityBase):
+    """Proves the caller and its role; documented as the bearer scheme."""
+
+    def __init__(self, needs: str) -> None:
+        self.model = BearerModel(bearerFormat="JWT")
+        self.scheme_name = "bearer"
+        self.needs = needs
+        self.roles = ALLOWED[needs]
+
+    async def prove(self, request: Request) -> tuple[Caller, Services]:
+        """401 without a good token, 429 over the rate, 403 without the role."""
+        services: Services = request.app.state.services
+        try:
+            caller = await services.verifier.verify(request.headers.get("authorization"))
+        except Unauthenticated:
+            services.rate.hit(f"address {request.client.host if request.client else ''}")
+            raise
+        services.rate.hit(f"caller {caller.account} {caller.subject}")
+        if caller.roles.isdisjoint(self.roles):
+            raise NotAllowed("FORBIDDEN", f"this needs the role {self.needs}")
+        context.actor.set(caller.actor)
+        return caller, services
+
+    async def tenant(self, request: Request, caller: Caller, services: Services) -> Tenant | None:
+        """The account acted for: the token's own, or the one an operator names in the header."""
+        named = request.headers.get(ACCOUNT_HEADER)
+        if caller.operates:
+            if not named:
+                raise Invalid(
+                    "ACCOUNT_REQUIRED", f"name the account in the header {ACCOUNT_HEADER}",
+                    status=400,
+                )
+            account = await services.tenants.find(named)
+        else:
+            account = await services.tenants.find(caller.account)
+            if named and named != caller.account and not (account and account.answers_to(named)):
+                raise no_such_account()
+        if account is not None:
+            await _check_platform(request, account, services)
+        return account
+
+
+class OperatorGate(_Gate):
+    """For routes of operators that name no account, or name it in the path."""
+
+    async def __call__(self, request: Request) -> Call:
+        return Call(*await self.prove(request))
+
+
+class AccountGate(_Gate):
+    """For routes on one account's things; 404 MERCHANT_NOT_FOUND when it is not known."""
+
+    async def __call__(self, request: Request) -> AccountCall:
+        caller, services = await self.prove(request)
+        account = await self.tenant(request, caller, services)
+        if account is None:
+            raise no_such_account()
+        return AccountCall(caller, services, account)
+
+
+class ReadGate(_Gate):
+    """For reads that answer zeros or an empty list where the account is not known [A13]."""
+
+    async def __call__(self, request: Request) -> ReadCall:
+        caller, services = await self.prove(request)
+        return ReadCall(caller, services, await self.tenant(request, caller, services))
+
+
+def no_such_account() -> NotFound:
+    """The one answer for an account that is missing or another caller's."""
+    return NotFound("MERCHANT_NOT_FOUND", "no such account")
+
+
+async def _check_platform(request: Request, account: Tenant, services: Services) -> None:
+    platform = request.headers.get(PLATFORM_HEADER)
+    domain = request.headers.get(SHOP_HEADER)
+    if platform is None and domain is None:
+        return
+    if not await services.tenants.lives_on(account, platform, domain):
+        raise NotAllowed("PLATFORM_MISMATCH", "the platform headers name another shop")
+
+
+MemberCall = Annotated[AccountCall, Depends(AccountGate(MEMBER))]
+"""Any role: reads, and own usage."""
+
+MemberRead = Annotated[ReadCall, Depends(ReadGate(MEMBER))]
+"""Any role, for reads that answer zeros for an unknown account."""
+
+BillingCall = Annotated[AccountCall, Depends(AccountGate(BILLING))]
+"""Every other write of one account: role billing, or an operator who names the account."""
+
+AdminCall = Annotated[Call, Depends(OperatorGate(ADMIN))]
+"""Role admin, across accounts."""
+
+ServiceCall = Annotated[Call, Depends(OperatorGate(SERVICE))]
+"""Role service or admin, across accounts."""

@@ -1,0 +1,212 @@
+"""Idempotency-Key on write routes: claim, act, keep the answer; `async with once.claim(call)`.
+
+The same key and body get the first answer again; a key whose first try died goes on with the
+resource that try named. Without a key each request is new.
+"""
+
+import hashlib
+import json
+import logging
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Annotated, Any, Final
+from uuid import UUID
+
+from fastapi import Depends, Header, Request
+from fastapi.responses import Response
+from pydantic import BaseModel
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from api import problems
+from api.dependencies import Call
+from billing.core import ids
+from billing.core.clock import real_now
+from billing.core.errors import BillingError, Conflict, Invalid
+from billing.idempotency import store
+from billing.idempotency.schemas import (
+    Granted,
+    KeyedRequest,
+    Refused,
+    StoredAnswer,
+    outcome,
+)
+
+REPLAYED_HEADER: Final = "Idempotent-Replayed"
+MAX_KEY_CHARS: Final = 255
+JSON: Final = "application/json"
+_logger = logging.getLogger("api.idempotency")
+
+
+class Replayed(Exception):
+    """The key was answered before: the handler sends that answer instead of the route's."""
+
+    def __init__(self, answer: StoredAnswer) -> None:
+        super().__init__("answered before")
+        self.answer = answer
+
+
+class Claim:
+    """Leave to act once. `resource_id` is the id of what the request creates.
+
+    `resumed` says that an earlier try with this key may have left rows under `resource_id`:
+    look for them before writing.
+    """
+
+    def __init__(self, granted: Granted) -> None:
+        self.granted = granted
+        self.answered: Response | None = None
+
+    @property
+    def resource_id(self) -> UUID:
+        """A fresh UUIDv7, or the one the first try named."""
+        return self.granted.resource_id
+
+    @property
+    def resumed(self) -> bool:
+        """Whether this goes on from a try that ended without a final answer."""
+        return self.granted.resumed
+
+    def answer(self, status: int, body: BaseModel, **headers: str) -> Response:
+        """The route's answer; it is kept for the key when its status is final."""
+        content = body.model_dump_json().encode()
+        self.answered = Response(content, status, headers=headers or None, media_type=JSON)
+        return self.answered
+
+
+class Once:
+    """A write request that may carry an Idempotency-Key."""
+
+    def __init__(self, request: Request, key: str | None) -> None:
+        self._request = request
+        self._key = key
+
+    def claim(self, call: Call) -> AbstractAsyncContextManager[Claim]:
+        """Act at most once per account, route and key.
+
+        Raises `Conflict` IDEMPOTENCY_IN_FLIGHT and `Invalid` IDEMPOTENCY_KEY_REUSED; a key that
+        was answered before ends the route with that answer.
+        """
+        return _free() if self._key is None else self._keyed(call, self._key)
+
+    @asynccontextmanager
+    async def _keyed(self, call: Call, key: str) -> AsyncIterator[Claim]:
+        asked = KeyedRequest(
+            account_id=call.account_or_none.id if call.account_or_none else None,
+            route=route_name(self._request),
+            key=key,
+            request_hash=await request_hash(self._request),
+        )
+        claim = Claim(await _take(call, asked))
+        try:
+            yield claim
+        except BillingError as error:
+            await _settle(call, asked, claim, problems.from_error(error))
+            raise
+        except Exception:
+            await _settle(call, asked, claim, None)
+            raise
+        await _settle(call, asked, claim, claim.answered)
+
+
+def route_name(request: Request) -> str:
+    """The handler behind the path, so that aliases share their keys: `purchases.create`."""
+    endpoint = request.scope["endpoint"]
+    return f"{endpoint.__module__.rpartition('.')[2]}.{endpoint.__name__}"
+
+
+async def request_hash(request: Request) -> str:
+    """The same for every spelling of the same JSON; path and query count too."""
+    raw = await request.body()
+    try:
+        body: Any = json.loads(raw) if raw else None
+    except ValueError:
+        body = raw.hex()
+    parts = [request.path_params, sorted(request.query_params.multi_items()), body]
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def replay(answer: StoredAnswer) -> Response:
+    """The first answer, byte for byte, and marked."""
+    return Response(
+        answer.body, answer.status, {REPLAYED_HEADER: "true"}, media_type=answer.media_type
+    )
+
+
+@asynccontextmanager
+async def _free() -> AsyncIterator[Claim]:
+    yield Claim(Granted(resource_id=ids.new(), lease=ids.new()))
+
+
+def _rows(call: Call) -> AbstractAsyncContextManager[AsyncConnection]:
+    account = call.account_or_none
+    return call.database.tenant(account.id) if account else call.database.operator()
+
+
+async def _take(call: Call, asked: KeyedRequest) -> Granted:
+    async with _rows(call) as connection:
+        found = await store.claim(connection, asked, real_now())
+    if isinstance(found, StoredAnswer):
+        raise Replayed(found)
+    if isinstance(found, Refused):
+        if found.reason == "reused":
+            raise Invalid("IDEMPOTENCY_KEY_REUSED", "this Idempotency-Key was used for another body")
+        raise Conflict("IDEMPOTENCY_IN_FLIGHT", "the first request with this key is still running")
+    return found
+
+
+async def _settle(call: Call, asked: KeyedRequest, claim: Claim, answer: Response | None) -> None:
+    """Keep, release or forget the key; what was committed stays answered even if this fails."""
+    what = outcome(answer.status_code) if answer is not None else "keep"
+    try:
+        async with _rows(call) as connection:
+            if what == "store" and answer is not None:
+                kept = StoredAnswer(
+                    status=answer.status_code,
+                    media_type=answer.media_type or JSON,
+                    body=bytes(answer.body),
+                )
+                await store.finish(connection, asked, claim.granted, kept)
+            elif what == "forget":
+                await store.forget(connection, asked, claim.granted)
+            else:
+                await store.release(connection, asked, claim.granted, real_now())
+    except (SQLAlchemyError, OSError) as error:
+        # The lease ends by itself, and the same key then finds the rows by their id.
+        _logger.warning("idempotency key not settled: %s", type(error).__name__)
+
+
+async def _optional(
+    request: Request, idempotency_key: Annotated[str | None, Header()] = None
+) -> Once:
+    return Once(request, _valid(idempotency_key))
+
+
+async def _required(
+    request: Request, idempotency_key: Annotated[str | None, Header()] = None
+) -> Once:
+    if not idempotency_key:
+        raise Invalid(
+            "IDEMPOTENCY_KEY_REQUIRED", "send an Idempotency-Key: money moves here", status=400
+        )
+    return Once(request, _valid(idempotency_key))
+
+
+def _valid(key: str | None) -> str | None:
+    if key is None:
+        return None
+    if not 0 < len(key) <= MAX_KEY_CHARS or not (key.isascii() and key.isprintable()):
+        raise Invalid(
+            "IDEMPOTENCY_KEY_INVALID",
+            f"an Idempotency-Key is 1 to {MAX_KEY_CHARS} visible characters",
+            status=400,
+        )
+    return key
+
+
+OptionalKey = Annotated[Once, Depends(_optional)]
+"""`once: OptionalKey` — a write that honours an Idempotency-Key."""
+
+RequiredKey = Annotated[Once, Depends(_required)]
+"""`once: RequiredKey` — money moves at once: 400 IDEMPOTENCY_KEY_REQUIRED without one."""

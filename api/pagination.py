@@ -1,0 +1,168 @@
+"""Lists, newest first: `{data, pagination}` by keyset cursor, by page or by offset.
+
+One call bounds, orders, counts and cuts a query; routes only say which columns order it.
+"""
+
+import base64
+import binascii
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal, InvalidOperation
+from typing import Annotated, Any, Final, Generic, TypeVar
+from uuid import UUID
+
+from fastapi import Depends, Query
+from pydantic import BaseModel, ConfigDict
+from sqlalchemy import ColumnElement, Row, Select, func, literal, select, tuple_
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.core.errors import Invalid
+
+DEFAULT_LIMIT: Final = 20
+MAX_LIMIT: Final = 100
+MAX_OFFSET: Final = 10_000
+TOTAL_CAP: Final = 10_000
+MAX_CURSOR_CHARS: Final = 512
+
+T = TypeVar("T")
+
+
+class Pagination(BaseModel):
+    """Where this page lies. `total` stops counting at 10,000."""
+
+    model_config = ConfigDict(frozen=True)
+
+    limit: int
+    offset: int | None
+    page: int | None
+    has_more: bool
+    next_cursor: str | None
+    total: int
+
+
+class Page(BaseModel, Generic[T]):
+    """One page of a list, newest first."""
+
+    model_config = ConfigDict(frozen=True)
+
+    data: list[T]
+    pagination: Pagination
+
+
+@dataclass(frozen=True, slots=True)
+class PageRequest:
+    """Which page was asked for; a cursor wins over an offset, an offset over a page."""
+
+    limit: int
+    page: int | None
+    offset: int | None
+    cursor: str | None
+
+    @property
+    def skip(self) -> int:
+        """Rows before this page, when it is asked for by number."""
+        if self.cursor is not None:
+            return 0
+        if self.offset is not None:
+            return self.offset
+        return ((self.page or 1) - 1) * self.limit
+
+
+async def page_request(
+    limit: Annotated[int, Query(ge=1, le=MAX_LIMIT)] = DEFAULT_LIMIT,
+    page: Annotated[int | None, Query(ge=1, le=MAX_OFFSET)] = None,
+    offset: Annotated[int | None, Query(ge=0, le=MAX_OFFSET)] = None,
+    cursor: Annotated[str | None, Query(max_length=MAX_CURSOR_CHARS)] = None,
+) -> PageRequest:
+    """The page asked for: `cursor`, else `offset`, else `page`; 1 to 100 rows, 20 by default."""
+    asked = PageRequest(limit=limit, page=page, offset=offset, cursor=cursor)
+    if asked.skip > MAX_OFFSET:
+        raise Invalid("VALIDATION_FAILED", "page: use the cursor this deep in a list")
+    return asked
+
+
+Paging = Annotated[PageRequest, Depends(page_request)]
+
+
+async def paginate(
+    connection: AsyncConnection,
+    query: Select[Any],
+    keys: Sequence[ColumnElement[Any]],
+    asked: PageRequest,
+    show: Callable[[Row[Any]], T],
+) -> Page[T]:
+    """The page of `query` that was asked for, ordered by `keys` descending.
+
+    `keys` must be selected columns that together are unique and never null, such as
+    `(invoices.c.created_at, invoices.c.id)`. Raises `Invalid` INVALID_CURSOR.
+    """
+    total = await connection.scalar(
+        select(func.count()).select_from(
+            query.order_by(None).with_only_columns(literal(1)).limit(TOTAL_CAP).subquery()
+        )
+    )
+    cut = query.order_by(*(key.desc() for key in keys)).limit(asked.limit + 1)
+    if asked.cursor is not None:
+        mark = decode_cursor(asked.cursor, keys)
+        cut = cut.where(tuple_(*keys) < tuple_(*map(_literal, mark, keys)))
+    elif asked.skip:
+        cut = cut.offset(asked.skip)
+    rows = (await connection.execute(cut)).all()
+    shown, has_more = rows[: asked.limit], len(rows) > asked.limit
+    by_number = asked.cursor is None
+    return Page(
+        data=[show(row) for row in shown],
+        pagination=Pagination(
+            limit=asked.limit,
+            offset=asked.skip if by_number else None,
+            page=asked.skip // asked.limit + 1 if by_number else None,
+            has_more=has_more,
+            next_cursor=encode_cursor(shown[-1], keys) if has_more else None,
+            total=total or 0,
+        ),
+    )
+
+
+def encode_cursor(row: Row[Any], keys: Sequence[ColumnElement[Any]]) -> str:
+    """The place after `row`, as opaque text."""
+    values = [row._mapping[key] for key in keys]
+    text = json.dumps([value.isoformat() if isinstance(value, datetime) else str(value)
+                       for value in values])
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def decode_cursor(cursor: str, keys: Sequence[ColumnElement[Any]]) -> list[Any]:
+    """The key values behind a cursor, each of its column's type; else INVALID_CURSOR."""
+    try:
+        padded = cursor + "=" * (-len(cursor) % 4)
+        texts = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
+        if not isinstance(texts, list) or len(texts) != len(keys):
+            raise ValueError("length")
+        return [_value(text, key) for text, key in zip(texts, keys, strict=True)]
+    except (ValueError, TypeError, binascii.Error, InvalidOperation, RecursionError) as error:
+        raise Invalid("INVALID_CURSOR", "the cursor is not one this list gave out") from error
+
+
+def _value(text: Any, key: ColumnElement[Any]) -> Any:
+    if not isinstance(text, str) or "\0" in text:
+        raise TypeError("text")
+    kind = key.type.python_type
+    if kind is datetime:
+        value = datetime.fromisoformat(text)
+        if value.tzinfo is None:
+            raise ValueError("zone")
+        return value
+    if kind is int:
+        number = int(text)
+        if abs(number) >= 1 << 63:
+            raise ValueError("range")
+        return number
+    if kind in (UUID, Decimal, str):
+        return kind(text)
+    raise TypeError(kind.__name__)
+
+
+def _literal(value: Any, key: ColumnElement[Any]) -> ColumnElement[Any]:
+    return literal(value, key.type)

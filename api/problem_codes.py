@@ -1,0 +1,82 @@
+"""Every code the API answers with, its status and an example sentence: one table for docs.
+
+A code is a promise to callers: it never changes its meaning. Routes name the codes they may
+answer through `problems.responses`; a test finds codes that are raised but not listed.
+"""
+
+from typing import Final, NamedTuple
+
+
+class Problem(NamedTuple):
+    """Status, and an example of the sentence that comes with it."""
+
+    status: int
+    detail: str
+
+
+CODES: Final[dict[str, Problem]] = {
+    # Who is calling, and for whom
+    "UNAUTHENTICATED": Problem(401, "a valid bearer token is needed"),
+    "FORBIDDEN": Problem(403, "this needs the role billing"),
+    "PLATFORM_MISMATCH": Problem(403, "the platform headers name another shop"),
+    "ACCOUNT_REQUIRED": Problem(400, "name the account in the header X-Account-Id"),
+    "MERCHANT_NOT_FOUND": Problem(404, "no such account"),
+    # The request itself
+    "BAD_REQUEST": Problem(400, "the request could not be read"),
+    "INVALID_JSON": Problem(400, "the body is not JSON that can be stored"),
+    "BODY_TOO_LARGE": Problem(413, "the body is larger than 1048576 bytes"),
+    "VALIDATION_FAILED": Problem(422, "amount_minor: Input should be a valid integer"),
+    "INVALID_CURSOR": Problem(422, "the cursor is not one this list gave out"),
+    "NOT_FOUND": Problem(404, "there is nothing here"),
+    "METHOD_NOT_ALLOWED": Problem(405, "this path does not take that method"),
+    "RATE_LIMITED": Problem(429, "more than 600 requests per 1 minute"),
+    "IDEMPOTENCY_KEY_REQUIRED": Problem(400, "send an Idempotency-Key: money moves here"),
+    "IDEMPOTENCY_KEY_INVALID": Problem(400, "an Idempotency-Key is 1 to 255 visible characters"),
+    "IDEMPOTENCY_KEY_REUSED": Problem(422, "this Idempotency-Key was used for another body"),
+    "IDEMPOTENCY_IN_FLIGHT": Problem(409, "the first request with this key is still running"),
+    # Accounts
+    "ACCOUNT_FIXED": Problem(409, "is_test is fixed when the account is made"),
+    "ISSUER_NOT_FOUND": Problem(404, "no such issuer"),
+    "CLOCK_NEEDS_TEST_ACCOUNT": Problem(409, "only a test account may have a clock of its own"),
+    "CLOCK_BACKWARDS": Problem(422, "a clock only moves forward"),
+    # Catalog, credits, trials, purchases
+    "INVALID_PACK": Problem(400, "no such credit pack"),
+    "PLAN_NOT_FOUND": Problem(404, "no such plan"),
+    "CURRENCY_MISMATCH": Problem(409, "the account pays in EUR; this has no price in it"),
+    "INSUFFICIENT_CREDITS": Problem(402, "5.00 credits are needed, 2.00 are there"),
+    "TRIAL_ALREADY_USED": Problem(409, "the trial of this account was used"),
+    "TRIAL_NOT_FOUND": Problem(404, "this account has no trial"),
+    "PURCHASE_NOT_FOUND": Problem(404, "no such purchase"),
+    "CARD_DECLINED": Problem(402, "the card was declined"),
+    "PLATFORM_ERROR": Problem(502, "the payment provider refused; nothing was charged"),
+    # Subscriptions, invoices, payments
+    "SUBSCRIPTION_NOT_FOUND": Problem(404, "this account has no subscription"),
+    "SUBSCRIPTION_EXISTS": Problem(409, "this account has an open subscription"),
+    "SUBSCRIPTION_STATE": Problem(409, "a canceled subscription takes only: subscribe"),
+    "PAYMENT_OVERDUE": Problem(409, "pay what is overdue first"),
+    "INVOICE_NOT_FOUND": Problem(404, "no such invoice"),
+    "INVOICE_ALREADY_PAID": Problem(400, "this invoice is paid"),
+    "PAYMENT_NOT_FOUND": Problem(404, "no such payment"),
+    "PAYMENT_PENDING": Problem(409, "a payment of this invoice awaits approval"),
+    "PAYMENT_METHOD_NOT_FOUND": Problem(404, "no such payment method"),
+    "PAYMENT_METHOD_IN_USE": Problem(409, "a paying subscription needs this method"),
+    # The service and its parts
+    "INTERNAL": Problem(500, "something broke; the correlation id finds it in the logs"),
+    "DATABASE_UNAVAILABLE": Problem(503, "the database is away; nothing was changed"),
+    "TEMPORAL_UNAVAILABLE": Problem(503, "Temporal is away; nothing was changed"),
+    "UNAVAILABLE": Problem(503, "a part of the service is away; nothing was changed"),
+}
+
+# Answers any route may give, by status, where no code of its own says more.
+GENERIC: Final[dict[int, str]] = {
+    400: "BAD_REQUEST",
+    401: "UNAUTHENTICATED",
+    403: "FORBIDDEN",
+    404: "NOT_FOUND",
+    405: "METHOD_NOT_ALLOWED",
+    413: "BODY_TOO_LARGE",
+    422: "VALIDATION_FAILED",
+    429: "RATE_LIMITED",
+    500: "INTERNAL",
+    503: "UNAVAILABLE",
+}

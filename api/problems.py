@@ -1,0 +1,221 @@
+"""Errors as RFC 9457 problem+json: one body for every refusal, and its handlers.
+
+`responses(...)` documents the same codes on a route, with an example each.
+"""
+
+import logging
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, Final
+
+import psycopg
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from pydantic import BaseModel, ConfigDict
+from sqlalchemy import exc as sql
+from starlette.exceptions import HTTPException
+from temporalio.service import RPCError, RPCStatusCode
+
+from api.problem_codes import CODES, GENERIC, Problem
+from billing.core import context
+from billing.core.errors import BillingError
+
+MEDIA_TYPE: Final = "application/problem+json"
+_ALWAYS: Final = (401, 403, 422, 429, 500, "DATABASE_UNAVAILABLE")
+_RETRY_SECONDS: Final = {409: "1", 503: "2"}
+_logger = logging.getLogger("api.problems")
+
+
+class FieldProblem(BaseModel):
+    """One field that was wrong: its dotted path, and why."""
+
+    field: str
+    message: str
+
+
+class ProblemBody(BaseModel):
+    """The body of every refusal; some codes add fields of their own."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str
+    title: str
+    status: int
+    code: str
+    detail: str
+    correlation_id: str | None
+    errors: list[FieldProblem] | None = None
+
+
+class ProblemResponse(JSONResponse):
+    """JSON under the media type of problems."""
+
+    media_type = MEDIA_TYPE
+
+
+def problem(
+    status: int,
+    code: str,
+    detail: str,
+    *,
+    headers: Mapping[str, str] | None = None,
+    fields: Mapping[str, Any] | None = None,
+) -> Response:
+    """The answer to a refused request."""
+    return ProblemResponse(
+        body(status, code, detail, fields or {}), status_code=status, headers=headers
+    )
+
+
+def body(status: int, code: str, detail: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The members of a problem; `fields` never overrule the standard ones."""
+    return {
+        **fields,
+        "type": f"urn:durable-billing:problem:{code.lower().replace('_', '-')}",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "code": code,
+        "detail": detail,
+        "correlation_id": context.correlation_id.get(),
+    }
+
+
+def from_error(error: BillingError) -> Response:
+    """A refusal of the domain as an answer."""
+    headers = {}
+    if error.http_status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    fields = dict(error.fields)
+    retry = fields.pop("retry_after", None)
+    if retry is not None:
+        headers["Retry-After"] = str(retry)
+    elif error.code == "IDEMPOTENCY_IN_FLIGHT" or error.http_status == 503:
+        headers["Retry-After"] = _RETRY_SECONDS[error.http_status]
+    return problem(error.http_status, error.code, error.detail, headers=headers, fields=fields)
+
+
+def responses(*items: int | str) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI entries for the codes a route may answer, by code name or by generic status.
+
+    What any authenticated route may answer (401, 403, 422, 429, 500, 503) is always in.
+    """
+    found: dict[int | str, dict[str, Any]] = {}
+    for item in (*items, *_ALWAYS):
+        code = item if isinstance(item, str) else GENERIC[item]
+        known = CODES[code]
+        entry = found.setdefault(
+            known.status,
+            {
+                "description": HTTPStatus(known.status).phrase,
+                "model": ProblemBody,
+                "content": {MEDIA_TYPE: {"examples": {}}},
+            },
+        )
+        entry["content"][MEDIA_TYPE]["examples"][code] = {"value": _example(code, known)}
+    return found
+
+
+def install(app: FastAPI) -> None:
+    """Give the app one handler per kind of failure."""
+    app.add_exception_handler(BillingError, _on_billing_error)
+    app.add_exception_handler(RequestValidationError, _on_validation)
+    app.add_exception_handler(HTTPException, _on_http)
+    app.add_exception_handler(sql.DBAPIError, _on_database)
+    app.add_exception_handler(sql.TimeoutError, _on_database)
+    app.add_exception_handler(psycopg.Error, _on_database)
+    app.add_exception_handler(RPCError, _on_temporal)
+    app.add_exception_handler(RuntimeError, _on_runtime)
+    app.add_exception_handler(Exception, _on_unknown)
+
+
+async def _on_billing_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, BillingError)
+    if error.http_status >= 500:
+        _logger.warning("answered %s", error.code, exc_info=error)
+    return from_error(error)
+
+
+async def _on_validation(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    found = [
+        {"field": _field(item["loc"]), "message": _message(item)} for item in error.errors()
+    ]
+    if any(item["type"] == "json_invalid" for item in error.errors()):
+        return problem(400, "INVALID_JSON", "the body is not JSON", fields={"errors": found})
+    detail = "; ".join(f"{item['field']}: {item['message']}" for item in found[:3])
+    return problem(422, "VALIDATION_FAILED", detail, fields={"errors": found})
+
+
+async def _on_http(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    code = GENERIC.get(error.status_code, "BAD_REQUEST")
+    return problem(error.status_code, code, CODES[code].detail, headers=error.headers)
+
+
+async def _on_database(request: Request, error: Exception) -> Response:
+    if not database_is_away(error):
+        return await _on_unknown(request, error)
+    _logger.warning("database away: %s", type(error).__name__)
+    return from_code("DATABASE_UNAVAILABLE")
+
+
+async def _on_temporal(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RPCError)
+    if error.status not in {RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED}:
+        return await _on_unknown(request, error)
+    _logger.warning("Temporal away: %s", error.status.name)
+    return from_code("TEMPORAL_UNAVAILABLE")
+
+
+async def _on_runtime(request: Request, error: Exception) -> Response:
+    # The SDK's lazy client reports a failed first connection as a bare RuntimeError.
+    if not str(error).startswith("Failed client connect"):
+        return await _on_unknown(request, error)
+    _logger.warning("Temporal away: no connection")
+    return from_code("TEMPORAL_UNAVAILABLE")
+
+
+async def _on_unknown(_: Request, error: Exception) -> Response:
+    _logger.error("unhandled %s", type(error).__name__, exc_info=error)
+    return from_code("INTERNAL")
+
+
+def from_code(code: str) -> Response:
+    """The standard answer of a code of the table."""
+    known = CODES[code]
+    headers = {"Retry-After": "2"} if known.status == 503 else None
+    return problem(known.status, code, known.detail, headers=headers)
+
+
+def database_is_away(error: BaseException) -> bool:
+    """Whether Postgres could not be reached or cut the connection: nothing was committed."""
+    if isinstance(error, sql.TimeoutError):
+        return True
+    if isinstance(error, sql.DBAPIError):
+        if error.connection_invalidated:
+            return True
+        return database_is_away(error.orig) if error.orig else False
+    if not isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError)):
+        return False
+    # Deadlocks and statement timeouts have a SQLSTATE too, but only these say "away".
+    state = error.sqlstate or "08000"
+    return state.startswith(("08", "57P", "53"))
+
+
+def _field(loc: tuple[int | str, ...]) -> str:
+    parts = loc[1:] if len(loc) > 1 else loc
+    return ".".join(map(str, parts))
+
+
+def _message(item: Mapping[str, Any]) -> str:
+    if isinstance(item.get("input"), float) and str(item["type"]).startswith("int"):
+        return "must be a whole number: money is in minor units, never a fraction"
+    if isinstance(item.get("input"), float) and str(item["type"]).startswith("string"):
+        return "must be a decimal in a string, such as \"1.50\": floats lose digits"
+    message = str(item["msg"])
+    return message.removeprefix("Value error, ")
+
+
+def _example(code: str, known: Problem) -> dict[str, Any]:
+    return body(known.status, code, known.detail, {}) | {"correlation_id": "01k3v9q2w7e8r"}

@@ -1,0 +1,69 @@
+"""From the account a token or header names to the account's row id.
+
+Ids and external ids never change and accounts are never deleted, so found ones are remembered;
+missing ones are looked up again each time.
+"""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+from billing.accounts import store
+from billing.core import ids
+from billing.core.database import Database
+
+REMEMBERED: Final = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """The account a request acts for: what never changes about it."""
+
+    id: UUID
+    external_id: str
+    is_test: bool
+
+    @property
+    def public_id(self) -> str:
+        """`acc_…`, the id that leaves the service."""
+        return ids.encode(ids.ACCOUNT, self.id)
+
+    def answers_to(self, name: str) -> bool:
+        """Whether `name` is this account's id or external id."""
+        return name in {self.external_id, self.public_id}
+
+
+class Tenants:
+    """Finds accounts by `acc_…` id or external id."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._known: OrderedDict[str, Tenant] = OrderedDict()
+
+    async def find(self, name: str) -> Tenant | None:
+        """The account with this id or external id."""
+        tenant = self._known.get(name)
+        if tenant is not None:
+            return tenant
+        async with self._database.operator() as connection:
+            account = await store.find(connection, name)
+        if account is None:
+            return None
+        tenant = Tenant(account.id, account.external_id, account.is_test)
+        self._known[name] = tenant
+        if len(self._known) > REMEMBERED:
+            self._known.popitem(last=False)
+        return tenant
+
+    async def lives_on(self, tenant: Tenant, platform: str | None, domain: str | None) -> bool:
+        """Whether the platform names sent with a request are the account's own [A12]."""
+        async with self._database.tenant(tenant.id) as connection:
+            account = await store.get(connection, tenant.id)
+        if account is None:
+            return False
+        pairs = ((platform, account.platform), (domain, account.platform_domain))
+        return all(
+            sent is None or (known is not None and sent.lower() == known.lower())
+            for sent, known in pairs
+        )

@@ -1,0 +1,135 @@
+"""Every query on accounts and issuers."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row, Select, or_, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.accounts.schemas import Account
+from billing.accounts.tables import accounts, issuers
+from billing.core import ids
+
+
+async def get(connection: AsyncConnection, account_id: UUID) -> Account | None:
+    """One account by its row id."""
+    return await _one(connection, select(accounts).where(accounts.c.id == account_id))
+
+
+async def find(connection: AsyncConnection, name: str) -> Account | None:
+    """One account by `acc_…` id or external id; an id wins over an equal external id."""
+    account_id = ids.parse(ids.ACCOUNT, name)
+    if account_id is not None:
+        found = await get(connection, account_id)
+        if found is not None:
+            return found
+    return await find_by_external(connection, name)
+
+
+async def find_by_external(connection: AsyncConnection, external_id: str) -> Account | None:
+    """One account by the caller's own id for it."""
+    return await _one(connection, select(accounts).where(accounts.c.external_id == external_id))
+
+
+async def find_by_customer(connection: AsyncConnection, customer_id: str) -> Account | None:
+    """One account by its Stripe customer."""
+    return await _one(
+        connection, select(accounts).where(accounts.c.stripe_customer_id == customer_id)
+    )
+
+
+async def lock_by_external(connection: AsyncConnection, external_id: str) -> Account | None:
+    """The same, locked against other writers of the account's fields."""
+    query = select(accounts).where(accounts.c.external_id == external_id)
+    return await _one(connection, query.with_for_update(key_share=True))
+
+
+async def add(connection: AsyncConnection, row: dict[str, Any]) -> Account | None:
+    """Write a new account; None when its external id is taken."""
+    new = insert(accounts).values(**row).on_conflict_do_nothing(
+        index_elements=[accounts.c.external_id]
+    )
+    return await _one(connection, new.returning(accounts))
+
+
+async def change(
+    connection: AsyncConnection, account_id: UUID, fields: dict[str, Any]
+) -> Account | None:
+    """Overwrite fields of one account."""
+    return await _one(
+        connection,
+        update(accounts).where(accounts.c.id == account_id).values(**fields).returning(accounts),
+    )
+
+
+async def lock_customer(
+    connection: AsyncConnection, account_id: UUID, customer_id: str
+) -> str | None:
+    """Keep the Stripe customer, once and for all; returns the one that is kept.
+
+    Of two callers the first one's customer stays, and both learn it [A15].
+    """
+    await connection.execute(
+        update(accounts)
+        .where(accounts.c.id == account_id, accounts.c.stripe_customer_id.is_(None))
+        .values(stripe_customer_id=customer_id)
+    )
+    kept: str | None = await connection.scalar(
+        select(accounts.c.stripe_customer_id).where(accounts.c.id == account_id)
+    )
+    return kept
+
+
+async def set_clock(
+    connection: AsyncConnection, account_id: UUID, clock_at: datetime
+) -> None:
+    """Move the frozen clock of a test account."""
+    await connection.execute(
+        update(accounts)
+        .where(accounts.c.id == account_id, accounts.c.is_test)
+        .values(clock_at=clock_at)
+    )
+
+
+def listing(
+    *, text: str | None = None, is_test: bool | None = None, platform: str | None = None
+) -> Select[Any]:
+    """All accounts that match, for the operators' list; order and cut are the caller's."""
+    query = select(accounts)
+    if text:
+        like = f"%{_escaped(text)}%"
+        query = query.where(
+            or_(
+                accounts.c.external_id.ilike(like, escape="\\"),
+                accounts.c.name.ilike(like, escape="\\"),
+                accounts.c.email.ilike(like, escape="\\"),
+            )
+        )
+    if is_test is not None:
+        query = query.where(accounts.c.is_test.is_(is_test))
+    if platform is not None:
+        query = query.where(accounts.c.platform == platform)
+    return query
+
+
+async def find_issuer(connection: AsyncConnection, key: str | None) -> UUID | None:
+    """The issuer with this key; without a key the default one."""
+    which = issuers.c.key == key if key is not None else issuers.c.is_default
+    found: UUID | None = await connection.scalar(select(issuers.c.id).where(which))
+    return found
+
+
+def show(row: Row[Any]) -> Account:
+    """A row of `listing` as an account."""
+    return Account(**row._mapping)
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+
+
+async def _one(connection: AsyncConnection, statement: Any) -> Account | None:
+    row = (await connection.execute(statement)).one_or_none()
+    return show(row) if row is not None else None

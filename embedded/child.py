@@ -4,12 +4,13 @@ Every child has its own session (Ctrl-C reaches the supervisor alone) and its ow
 """
 
 import asyncio
+import logging
 import os
 import signal
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
@@ -24,6 +25,8 @@ FIRST_PAUSE_SECONDS: Final = 0.2
 LAST_PAUSE_SECONDS: Final = 5.0
 CALM_SECONDS: Final = 10.0
 LOG_TAIL_BYTES: Final = 4096
+
+log = logging.getLogger(__name__)
 
 State = Literal["starting", "ready", "pausing", "held"]
 
@@ -44,7 +47,6 @@ class Spec:
     stop_seconds: float = 10.0
     uid: int | None = None
     transient: tuple[str, ...] = ()
-    before: Callable[[], None] = field(default=lambda: None)
 
 
 class Child:
@@ -160,26 +162,27 @@ class Child:
             self.ready.clear()
             self.pid = None
             self._gone.set()
+        log.info("%s (pid %s) ended: %s", self.spec.name, process.pid, process.returncode)
         self.folder.forget(self.spec.name)
 
     async def _spawn(self) -> asyncio.subprocess.Process:
-        self.spec.before()
-        with self.log.open("ab") as log:
-            self._log_start = log.tell()
+        with self.log.open("ab") as output:
+            self._log_start = output.tell()
             process = await asyncio.create_subprocess_exec(
                 *self.spec.argv,
                 stdin=asyncio.subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
+                stdout=output,
+                stderr=output,
                 env=dict(self.spec.env),
                 cwd=self.spec.cwd,
                 start_new_session=True,
-                pass_fds=() if self.folder.lock_fd is None else (self.folder.lock_fd,),
+                pass_fds=self.folder.inherited,
                 user=self.spec.uid,
                 group=self.spec.uid,
                 extra_groups=None if self.spec.uid is None else [],
             )
         self.folder.note(self.spec.name, process.pid)
+        log.info("%s started (pid %s)", self.spec.name, process.pid)
         return process
 
     async def _probe(self) -> None:
@@ -208,9 +211,9 @@ class Child:
 
     def _tail(self) -> str:
         try:
-            with self.log.open("rb") as log:
-                size = log.seek(0, os.SEEK_END)
-                log.seek(max(self._log_start, size - LOG_TAIL_BYTES))
-                return log.read().decode(errors="replace")
+            with self.log.open("rb") as lines:
+                size = lines.seek(0, os.SEEK_END)
+                lines.seek(max(self._log_start, size - LOG_TAIL_BYTES))
+                return lines.read().decode(errors="replace")
         except OSError:
             return ""

@@ -68,6 +68,11 @@ class DataFolder:
         self._children: dict[str, Process] = {}
         self._run_folder: Path | None = None
 
+    @property
+    def inherited(self) -> tuple[int, ...]:
+        """The descriptors that every process of the stack must be given."""
+        return () if self.lock_fd is None else (self.lock_fd,)
+
     def lock(self) -> list[str]:
         """Take the folder; returns the names of what a dead supervisor had left, now ended.
 

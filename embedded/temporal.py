@@ -5,7 +5,7 @@ One SQLite file holds everything; the pragmas and the two limits make it three t
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import (
@@ -14,6 +14,7 @@ from temporalio.api.operatorservice.v1 import (
 )
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client
+from temporalio.common import SearchAttributeKey
 
 from embedded.binaries import temporal_program
 from embedded.child import Spec
@@ -22,21 +23,16 @@ from embedded.errors import StackError
 from embedded.folder import DataFolder
 from embedded.health import answers
 from embedded.ports import HOST, Ports
+from workflows.attributes import ACCOUNT_ID, BILLING_STATUS, NEXT_DUE_AT, PLAN
 
 NAMESPACE: Final = "billing"
 
-ATTRIBUTES: Final = {
-    "AccountId": "Keyword",
-    "BillingStatus": "Keyword",
-    "NextDueAt": "Datetime",
-    "Plan": "Keyword",
-}
-"""What workflows may be found by; never encrypted, so ids and states only."""
-
-TYPES: Final = {
-    "Keyword": IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD,
-    "Datetime": IndexedValueType.INDEXED_VALUE_TYPE_DATETIME,
-}
+ATTRIBUTES: Final[tuple[SearchAttributeKey[Any], ...]] = (
+    ACCOUNT_ID,
+    BILLING_STATUS,
+    NEXT_DUE_AT,
+    PLAN,
+)
 
 # One history shard loads 20 tasks a second unless told otherwise.
 FLAGS: Final = (
@@ -69,8 +65,8 @@ class Temporal:
         """How the supervisor runs it; ready means namespace and attributes are there."""
         wanted = [
             word
-            for name, kind in ATTRIBUTES.items()
-            for word in ("--search-attribute", f"{name}={kind}")
+            for key in ATTRIBUTES
+            for word in ("--search-attribute", f"{key.name}={_kind(key)}")
         ]
         screen: tuple[str, ...] = ("--headless",)
         if self.ui:
@@ -110,17 +106,21 @@ async def _register_attributes(client: Client) -> None:
     """
     service = client.operator_service
     listed = await service.list_search_attributes(ListSearchAttributesRequest(namespace=NAMESPACE))
-    for name, kind in ATTRIBUTES.items():
-        if listed.custom_attributes.get(name, TYPES[kind]) != TYPES[kind]:
+    there = listed.custom_attributes
+    for key in ATTRIBUTES:
+        if there.get(key.name, key.indexed_value_type) != key.indexed_value_type:
             raise StackError(
-                f"Temporal's database has the search attribute {name} with another type than "
-                f"{kind}: delete temporal.db in the data folder and run billing rebuild"
+                f"Temporal's database has the search attribute {key.name}, but not as "
+                f"{_kind(key)}: delete temporal.db in the data folder, start, run billing rebuild"
             )
-    if missing := {
-        name: TYPES[kind]
-        for name, kind in ATTRIBUTES.items()
-        if name not in listed.custom_attributes
-    }:
-        await service.add_search_attributes(
-            AddSearchAttributesRequest(namespace=NAMESPACE, search_attributes=missing)
-        )
+    missing = {k.name: k.indexed_value_type for k in ATTRIBUTES if k.name not in there}
+    if missing:
+        request = AddSearchAttributesRequest(namespace=NAMESPACE)
+        for name, kind in missing.items():
+            request.search_attributes[name] = IndexedValueType.ValueType(kind)
+        await service.add_search_attributes(request)
+
+
+def _kind(key: SearchAttributeKey[Any]) -> str:
+    """The server's word for the type: Keyword, Datetime, KeywordList."""
+    return key.indexed_value_type.name.title().replace("_", "")

@@ -1,0 +1,25 @@
+"""The command `billing`: one line here per verb, the work elsewhere.
+
+Run it from the project's folder; it finds the running stack by itself.
+"""
+
+import typer
+
+from embedded import commands
+
+app = typer.Typer(
+    name="billing",
+    help="Durable billing: run it, look at it, repair it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+app.command()(commands.up)
+app.command()(commands.down)
+app.command()(commands.status)
+app.command()(commands.token)
+app.command()(commands.migrate)
+
+if __name__ == "__main__":
+    app()

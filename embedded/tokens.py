@@ -1,0 +1,41 @@
+"""Development tokens: what an identity provider would issue, signed with the stack's own secret.
+
+The claims are those the API requires: sub, account_id, roles, aud, iss, exp.
+"""
+
+import time
+from collections.abc import Sequence
+from typing import Final
+
+import jwt
+
+ROLES: Final = ("member", "billing", "admin", "service")
+EVERY_ACCOUNT: Final = "*"
+"""The account of the operator's roles, admin and service."""
+
+
+def mint_token(
+    *,
+    secret: str,
+    account: str,
+    roles: Sequence[str],
+    subject: str,
+    audience: str,
+    issuer: str,
+    ttl_seconds: int = 3600,
+) -> str:
+    """An HS256 token for one account (or `*`), good for `ttl_seconds` of real time."""
+    issued_at = int(time.time())
+    return jwt.encode(
+        {
+            "sub": subject,
+            "account_id": account,
+            "roles": list(roles),
+            "aud": audience,
+            "iss": issuer,
+            "iat": issued_at,
+            "exp": issued_at + ttl_seconds,
+        },
+        secret,
+        algorithm="HS256",
+    )

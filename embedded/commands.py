@@ -43,7 +43,7 @@ def up(
             data=data.resolve(),
             profile=profile,
             free_ports=free_ports,
-            children=_chosen(only),
+            children=chosen_parts(only),
             ui=not headless,
             owner=owner,
         )
@@ -122,7 +122,8 @@ def _refuse(sentence: str) -> NoReturn:
     raise typer.Exit(1)
 
 
-def _chosen(only: str) -> tuple[ChildName, ...]:
+def chosen_parts(only: str) -> tuple[ChildName, ...]:
+    """Parts named with commas, all when empty. Errors: StackError on an unknown name."""
     names = [name.strip() for name in only.split(",") if name.strip()]
     if unknown := [name for name in names if name not in CHILDREN]:
         raise StackError(f"no part {unknown[0]!r}: there are {', '.join(CHILDREN)}")

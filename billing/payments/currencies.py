@@ -56,12 +56,12 @@ def charging(currency: str) -> Charging:
 
 def to_provider(minor: int, currency: str) -> int:
     """ISO minor units in the provider's unit (100 ISK-minor → 10000)."""
-    return minor * 10 ** (charging(currency).exponent - money.exponent(currency))
+    return minor * int(10 ** (charging(currency).exponent - money.exponent(currency)))
 
 
 def from_provider(amount: int, currency: str) -> int:
     """The provider's unit in ISO minor units."""
-    return amount // 10 ** (charging(currency).exponent - money.exponent(currency))
+    return amount // int(10 ** (charging(currency).exponent - money.exponent(currency)))
 
 
 def collectable(due_minor: int, currency: str) -> int:

@@ -1,0 +1,58 @@
+"""Named places where a test may kill or pause the process; nothing at all outside the test profile.
+
+Armed by a file in the folder BILLING_FAILPOINTS: `<name>` holds `kill` or `pause`. A point is hit
+once: the file is renamed to `<name>.hit`; a paused process goes on when that file is gone.
+"""
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+from typing import Final
+
+POINTS: Final = frozenset(
+    {
+        "api.request_parsed",
+        "api.claimed",
+        "api.committed",
+        "api.started",
+        "inbox.before_insert",
+        "inbox.committed",
+        "inbox.answered",
+        "intent.before_create",
+        "intent.created",
+        "intent.stored",
+        "charge.attempt_written",
+        "charge.before_confirm",
+        "charge.confirmed",
+        "purchase.before_fulfil",
+        "purchase.in_fulfil",
+        "purchase.fulfilled",
+        "renewal.in_transaction",
+        "renewal.committed",
+        "dunning.before_result",
+        "dunning.result_written",
+        "step.done",
+    }
+)
+_FOLDER: Final = (
+    os.environ.get("BILLING_FAILPOINTS") if os.environ.get("BILLING_PROFILE") == "test" else None
+)
+_PAUSE_POLL_SECONDS: Final = 0.02
+
+
+async def failpoint(name: str) -> None:
+    """Pass, unless a test armed this place."""
+    if _FOLDER is None:
+        return
+    armed = Path(_FOLDER) / name
+    hit = armed.with_suffix(armed.suffix + ".hit")
+    try:
+        action = armed.read_text().strip()
+        armed.rename(hit)
+    except FileNotFoundError:
+        return
+    if action == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    while hit.exists():
+        await asyncio.sleep(_PAUSE_POLL_SECONDS)

@@ -1,0 +1,294 @@
+"""The life of an invoice: drafted, numbered and frozen, settled, or corrected by a credit note.
+
+Callers hold the matter's row and then the account's lock; the series is taken last.
+"""
+
+import hashlib
+import json
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.accounts import store as accounts
+from billing.accounts.schemas import Account
+from billing.audit import service as audit
+from billing.core import ids
+from billing.core.errors import Conflict
+from billing.credits import service as credits
+from billing.events import service as events
+from billing.invoices import store
+from billing.invoices.schemas import Invoice, NewInvoice
+from billing.payments.currencies import collectable
+
+INVOICE_SERIES: Final = "INV"
+CREDIT_NOTE_SERIES: Final = "CN"
+
+
+async def draft(connection: AsyncConnection, new: NewInvoice, at: datetime) -> Invoice:
+    """Write a draft, once per `fact_key`; a repeat answers the first."""
+    subtotal = sum(line.amount_minor for line in new.lines)
+    row = new.model_dump(exclude={"lines"}) | {
+        "id": ids.new(),
+        "status": "draft",
+        "subtotal_minor": subtotal,
+        "total_minor": max(0, subtotal),
+        "amount_due_minor": max(0, subtotal),
+        "created_at": at,
+    }
+    created = await store.add(connection, row, new.lines)
+    if created is not None:
+        return created
+    found = await store.find_fact(connection, new.fact_key)
+    if found is None:
+        raise Conflict("INVOICE_EXISTS", "this was billed in another account")
+    return found
+
+
+async def finalize(connection: AsyncConnection, invoice: Invoice, at: datetime) -> Invoice:
+    """Number and freeze a draft that is owed: `open`, or `paid` when nothing is left to collect.
+
+    Below what the provider charges at all, the amount is carried in the money balance and the
+    invoice is paid with settlement `carried` (product.md §3).
+    """
+    account = await _account(connection, invoice.account_id)
+    await credits.lock(connection, invoice.account_id)
+    applied, due = await _settle_with_balance(connection, invoice, at)
+    charge = collectable(due, invoice.currency)
+    await _carry(connection, invoice, due - charge, at)
+    fields: dict[str, Any] = {
+        "balance_applied_minor": applied,
+        "amount_due_minor": charge,
+        "status": "open" if charge else "paid",
+        "due_at": at,
+    }
+    if not charge:
+        fields |= {"paid_at": at, "settlement": "carried" if due else "zero"}
+    return await _number(connection, account, invoice, fields, at)
+
+
+async def settle(
+    connection: AsyncConnection, invoice: Invoice, paid_minor: int, at: datetime
+) -> Invoice:
+    """Money arrived: a pay-first draft is numbered now; enough of it makes the invoice paid.
+
+    A partial payment leaves it open (or a draft) with `amount_paid_minor`; more than is owed goes
+    to the money balance.
+    """
+    paid = invoice.amount_paid_minor + paid_minor
+    owed = invoice.amount_due_minor - invoice.amount_credited_minor
+    fields: dict[str, Any] = {"amount_paid_minor": min(paid, owed)}
+    if paid > owed:
+        await _add_balance(connection, invoice, "overpaid", paid - owed, at)
+    if paid < owed:
+        return await store.change(connection, invoice.id, **fields)
+    fields |= {"status": "paid", "paid_at": at, "settlement": "payment"}
+    if invoice.number is None:
+        account = await _account(connection, invoice.account_id)
+        return await _number(connection, account, invoice, fields, at)
+    settled = await store.change(connection, invoice.id, **fields)
+    await _announce(connection, settled, "paid", at)
+    return settled
+
+
+async def void(connection: AsyncConnection, invoice: Invoice, reason: str, at: datetime) -> Invoice:
+    """A draft never to be paid becomes void, unnumbered; a numbered one gets a credit note."""
+    if invoice.status not in ("draft", "open", "uncollectible"):
+        raise Conflict("INVOICE_STATE", f"an invoice that is {invoice.status} cannot be voided")
+    if invoice.number is not None:
+        fact_key = f"{ids.encode(ids.INVOICE, invoice.id)}/void"
+        await credit_note(connection, invoice, invoice.total_minor, reason, fact_key, at)
+    voided = await store.change(connection, invoice.id, status="void", voided_at=at)
+    await _announce(connection, voided, "voided", at, reason=reason)
+    return voided
+
+
+async def credit_note(
+    connection: AsyncConnection,
+    invoice: Invoice,
+    amount_minor: int,
+    reason: str,
+    fact_key: str,
+    at: datetime,
+) -> Invoice:
+    """Take back part or all of a numbered invoice, once per `fact_key`.
+
+    What is still owed falls by it; an invoice with nothing left to collect is settled `forgiven`.
+    """
+    if amount_minor <= 0 or await store.credit_note_exists(connection, fact_key):
+        return invoice
+    account = await _account(connection, invoice.account_id)
+    series = _series(account, invoice, CREDIT_NOTE_SERIES)
+    credited = min(invoice.remaining_minor, amount_minor)
+    fields: dict[str, Any] = {"amount_credited_minor": invoice.amount_credited_minor + credited}
+    if invoice.status == "open" and credited == invoice.remaining_minor:
+        fields |= {"status": "paid", "paid_at": at, "settlement": "forgiven"}
+    changed = await store.change(connection, invoice.id, **fields)
+    await _announce(connection, changed, "credited", at, amount_minor=amount_minor, reason=reason)
+    number, issued_on = await store.next_number(connection, series, at.date())
+    await store.add_credit_note(
+        connection,
+        {
+            "id": ids.new(),
+            "account_id": invoice.account_id,
+            "invoice_id": invoice.id,
+            "fact_key": fact_key,
+            "series": series,
+            "number": f"{series}-{number:06d}",
+            "reason": reason,
+            "amount_minor": amount_minor,
+            "currency": invoice.currency,
+            "issued_on": issued_on,
+            "created_at": at,
+        },
+    )
+    return changed
+
+
+async def mark_uncollectible(
+    connection: AsyncConnection, invoice: Invoice, at: datetime
+) -> Invoice:
+    """Nobody will collect it any more; it stays owed on paper."""
+    marked = await store.change(connection, invoice.id, status="uncollectible")
+    await _announce(connection, marked, "uncollectible", at)
+    return marked
+
+
+async def keep_money(
+    connection: AsyncConnection,
+    invoice: Invoice,
+    payment_id: UUID,
+    amount_minor: int,
+    at: datetime,
+) -> None:
+    """Money that arrived although nothing was owed: into the money balance, never lost."""
+    await _add_balance(connection, invoice, "unasked", amount_minor, at, payment_id=payment_id)
+
+
+async def _settle_with_balance(
+    connection: AsyncConnection, invoice: Invoice, at: datetime
+) -> tuple[int, int]:
+    """(applied, due): a credit is used up to the total, a carried debt is added to it."""
+    total = invoice.total_minor
+    if invoice.subscription_id is None:
+        return 0, total
+    balance = await store.money_balance(connection, invoice.account_id, invoice.currency)
+    applied = min(balance, total)
+    if applied:
+        await _add_balance(connection, invoice, "applied", -applied, at)
+    return applied, total - applied
+
+
+async def _carry(
+    connection: AsyncConnection, invoice: Invoice, rest_minor: int, at: datetime
+) -> None:
+    if rest_minor:
+        await _add_balance(connection, invoice, "carried", -rest_minor, at)
+
+
+async def _add_balance(
+    connection: AsyncConnection,
+    invoice: Invoice,
+    kind: str,
+    amount_minor: int,
+    at: datetime,
+    payment_id: UUID | None = None,
+) -> None:
+    mark = f"/{ids.encode(ids.PAYMENT, payment_id)}" if payment_id else ""
+    await store.add_balance_entry(
+        connection,
+        {
+            "id": ids.new(),
+            "account_id": invoice.account_id,
+            "key": f"{ids.encode(ids.INVOICE, invoice.id)}/balance-{kind}{mark}",
+            "kind": kind,
+            "amount_minor": amount_minor,
+            "currency": invoice.currency,
+            "invoice_id": invoice.id,
+            "payment_id": payment_id,
+            "at": at,
+        },
+    )
+
+
+async def _number(
+    connection: AsyncConnection,
+    account: Account,
+    invoice: Invoice,
+    fields: dict[str, Any],
+    at: datetime,
+) -> Invoice:
+    """Freeze the content under the next number of the series, the last lock taken."""
+    paid = fields["status"] == "paid"
+    await _announce(connection, invoice, "paid" if paid else "finalized", at)
+    content = _content_hash(invoice, await store.lines(connection, invoice.id))
+    series = _series(account, invoice, INVOICE_SERIES)
+    number, issued_on = await store.next_number(connection, series, at.date())
+    return await store.change(
+        connection,
+        invoice.id,
+        series=series,
+        number=f"{series}-{number:06d}",
+        issued_on=issued_on,
+        finalized_at=at,
+        content_hash=content,
+        **fields,
+    )
+
+
+def _series(account: Account, invoice: Invoice, kind: str) -> str:
+    """One series per issuer; a test account has its own, for its clock is its own too."""
+    if account.is_test:
+        return f"TEST-{ids.encode(ids.ACCOUNT, account.id)[-10:].upper()}-{kind}"
+    if invoice.issuer_id is None:
+        return kind
+    return f"{kind}-{ids.encode(ids.ISSUER, invoice.issuer_id)[-6:].upper()}"
+
+
+def _content_hash(invoice: Invoice, lines: list[dict[str, Any]]) -> str:
+    content = {
+        "account": str(invoice.account_id),
+        "currency": invoice.currency,
+        "total": invoice.total_minor,
+        "tax": invoice.tax_minor,
+        "lines": [
+            [line["kind"], line["description"], str(line["quantity"]), line["amount_minor"]]
+            for line in lines
+        ],
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+async def _announce(
+    connection: AsyncConnection, invoice: Invoice, what: str, at: datetime, **detail: Any
+) -> None:
+    subject = ids.encode(ids.INVOICE, invoice.id)
+    facts = {
+        "invoice_id": subject,
+        "total_cents": invoice.total_minor,
+        "currency": invoice.currency,
+        **detail,
+    }
+    await audit.record(
+        connection,
+        account_id=invoice.account_id,
+        action=f"invoice.{what}",
+        subject=subject,
+        at=at,
+        **facts,
+    )
+    await events.publish(
+        connection,
+        account_id=invoice.account_id,
+        type=f"evt.billing.invoice.{what}",
+        data=facts,
+        at=at,
+    )
+
+
+async def _account(connection: AsyncConnection, account_id: UUID) -> Account:
+    account = await accounts.get(connection, account_id)
+    if account is None:
+        raise Conflict("NOT_FOUND", "no such account")
+    return account

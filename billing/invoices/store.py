@@ -1,0 +1,199 @@
+"""Every query on invoices, their lines, series, credit notes and the money balance."""
+
+from collections.abc import Sequence
+from datetime import date
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Select, and_, func, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.core import ids
+from billing.core.errors import NotFound
+from billing.invoices.schemas import Invoice, InvoiceStatus, Line
+from billing.invoices.tables import (
+    balance_entries,
+    credit_notes,
+    invoice_lines,
+    invoice_series,
+    invoices,
+)
+
+
+async def add(
+    connection: AsyncConnection, row: dict[str, Any], lines: Sequence[Line]
+) -> Invoice | None:
+    """Write a draft with its lines; None when its business fact was billed before."""
+    created = (
+        await connection.execute(
+            insert(invoices)
+            .values(**row)
+            .on_conflict_do_nothing(index_elements=[invoices.c.fact_key])
+            .returning(invoices)
+        )
+    ).one_or_none()
+    if created is None:
+        return None
+    if lines:
+        await connection.execute(
+            invoice_lines.insert(),
+            [
+                {
+                    "id": ids.new(),
+                    "account_id": row["account_id"],
+                    "invoice_id": row["id"],
+                    "position": position,
+                    **line.model_dump(),
+                }
+                for position, line in enumerate(lines, start=1)
+            ],
+        )
+    return show(created)
+
+
+async def get(connection: AsyncConnection, invoice_id: UUID) -> Invoice:
+    """One invoice; NOT_FOUND."""
+    return await _one(connection, select(invoices).where(invoices.c.id == invoice_id))
+
+
+async def lock(connection: AsyncConnection, invoice_id: UUID) -> Invoice:
+    """The same, locked until the transaction ends."""
+    return await _one(
+        connection,
+        select(invoices).where(invoices.c.id == invoice_id).with_for_update(key_share=True),
+    )
+
+
+async def find_fact(connection: AsyncConnection, fact_key: str) -> Invoice | None:
+    """The invoice of a business fact."""
+    row = (
+        await connection.execute(select(invoices).where(invoices.c.fact_key == fact_key))
+    ).one_or_none()
+    return show(row) if row else None
+
+
+async def change(connection: AsyncConnection, invoice_id: UUID, **fields: Any) -> Invoice:
+    """Overwrite fields that are not content, or the content of a draft."""
+    return await _one(
+        connection,
+        update(invoices).where(invoices.c.id == invoice_id).values(**fields).returning(invoices),
+    )
+
+
+async def lines(connection: AsyncConnection, invoice_id: UUID) -> list[dict[str, Any]]:
+    """The lines of one invoice in order."""
+    rows = await connection.execute(
+        select(invoice_lines)
+        .where(invoice_lines.c.invoice_id == invoice_id)
+        .order_by(invoice_lines.c.position)
+    )
+    return [dict(row) for row in rows.mappings()]
+
+
+def listing(
+    account_id: UUID, *, status: InvoiceStatus | None = None, workflow_id: str | None = None
+) -> Select[Any]:
+    """The account's invoices; order and cut are the caller's."""
+    query = select(invoices).where(invoices.c.account_id == account_id)
+    if status is not None:
+        query = query.where(invoices.c.status == status)
+    if workflow_id is not None:
+        query = query.where(invoices.c.workflow_id == workflow_id)
+    return query
+
+
+async def of_matter(
+    connection: AsyncConnection, workflow_id: str, statuses: Sequence[str]
+) -> list[Invoice]:
+    """The invoices a matter collects, oldest first."""
+    rows = await connection.execute(
+        select(invoices)
+        .where(invoices.c.workflow_id == workflow_id, invoices.c.status.in_(statuses))
+        .order_by(invoices.c.created_at, invoices.c.id)
+    )
+    return [show(row) for row in rows]
+
+
+async def next_number(connection: AsyncConnection, series: str, on: date) -> tuple[int, date]:
+    """The next number of a series and its issue date, never before the last one's.
+
+    Locks the series: take it last in the transaction.
+    """
+    row = (
+        await connection.execute(
+            insert(invoice_series)
+            .values(series=series, last_number=1, last_issued_on=on)
+            .on_conflict_do_update(
+                index_elements=[invoice_series.c.series],
+                set_={
+                    "last_number": invoice_series.c.last_number + 1,
+                    "last_issued_on": func.greatest(invoice_series.c.last_issued_on, on),
+                },
+            )
+            .returning(invoice_series.c.last_number, invoice_series.c.last_issued_on)
+        )
+    ).one()
+    return row.last_number, row.last_issued_on
+
+
+async def add_credit_note(connection: AsyncConnection, row: dict[str, Any]) -> bool:
+    """Write a credit note; False when its business fact has one."""
+    done = await connection.execute(
+        insert(credit_notes).values(**row).on_conflict_do_nothing().returning(credit_notes.c.id)
+    )
+    return done.one_or_none() is not None
+
+
+async def credit_note_exists(connection: AsyncConnection, fact_key: str) -> bool:
+    """Whether this correction was written before."""
+    found = await connection.scalar(
+        select(credit_notes.c.id).where(credit_notes.c.fact_key == fact_key)
+    )
+    return found is not None
+
+
+async def credit_notes_of(connection: AsyncConnection, invoice_id: UUID) -> list[dict[str, Any]]:
+    """The corrections of one invoice, oldest first."""
+    rows = await connection.execute(
+        select(credit_notes)
+        .where(credit_notes.c.invoice_id == invoice_id)
+        .order_by(credit_notes.c.created_at)
+    )
+    return [dict(row) for row in rows.mappings()]
+
+
+async def add_balance_entry(connection: AsyncConnection, row: dict[str, Any]) -> bool:
+    """Write to the money balance, once per key."""
+    done = await connection.execute(
+        insert(balance_entries)
+        .values(**row)
+        .on_conflict_do_nothing()
+        .returning(balance_entries.c.id)
+    )
+    return done.one_or_none() is not None
+
+
+async def money_balance(connection: AsyncConnection, account_id: UUID, currency: str) -> int:
+    """The customer's money with us (positive) or carried debt (negative), in minor units."""
+    total = await connection.scalar(
+        select(func.coalesce(func.sum(balance_entries.c.amount_minor), 0)).where(
+            and_(
+                balance_entries.c.account_id == account_id,
+                balance_entries.c.currency == currency,
+            )
+        )
+    )
+    return int(total or 0)
+
+
+def show(row: Any) -> Invoice:
+    """A row as an invoice."""
+    return Invoice.model_validate(dict(row._mapping))  # noqa: SLF001 (SQLAlchemy's public name)
+
+
+async def _one(connection: AsyncConnection, statement: Any) -> Invoice:
+    row = (await connection.execute(statement)).one_or_none()
+    if row is None:
+        raise NotFound("NOT_FOUND", "no such invoice")
+    return show(row)

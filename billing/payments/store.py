@@ -1,0 +1,139 @@
+"""Every query on payments and attempts."""
+
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Select, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.core.errors import NotFound
+from billing.payments.schemas import Attempt, Payment
+from billing.payments.tables import payment_attempts, payments
+
+LIVE = ("pending", "pending_approval", "processing")
+
+
+async def add(connection: AsyncConnection, row: dict[str, Any]) -> Payment:
+    """Write a payment; the partial unique index refuses a second collector of an invoice."""
+    created = await connection.execute(payments.insert().values(**row).returning(payments))
+    return show(created.one())
+
+
+async def get(connection: AsyncConnection, payment_id: UUID) -> Payment:
+    """One payment; NOT_FOUND."""
+    row = (
+        await connection.execute(select(payments).where(payments.c.id == payment_id))
+    ).one_or_none()
+    if row is None:
+        raise NotFound("NOT_FOUND", "no such payment")
+    return show(row)
+
+
+async def live(
+    connection: AsyncConnection, invoice_id: UUID, *, lock: bool = False
+) -> Payment | None:
+    """The invoice's one collector that may still bring money."""
+    query = select(payments).where(
+        payments.c.invoice_id == invoice_id, payments.c.status.in_(LIVE)
+    )
+    row = (
+        await connection.execute(query.with_for_update() if lock else query)
+    ).one_or_none()
+    return show(row) if row else None
+
+
+async def latest(connection: AsyncConnection, invoice_id: UUID) -> Payment | None:
+    """The newest payment of the invoice, whatever became of it."""
+    row = (
+        await connection.execute(
+            select(payments)
+            .where(payments.c.invoice_id == invoice_id)
+            .order_by(payments.c.created_at.desc(), payments.c.id.desc())
+            .limit(1)
+        )
+    ).one_or_none()
+    return show(row) if row else None
+
+
+async def count(connection: AsyncConnection, invoice_id: UUID) -> int:
+    """How many roads this invoice has seen; numbers the next intent."""
+    rows = await connection.execute(
+        select(payments.c.id).where(payments.c.invoice_id == invoice_id)
+    )
+    return len(rows.all())
+
+
+async def find_intent(connection: AsyncConnection, intent_id: str) -> Payment | None:
+    """The payment behind a provider's intent or session id."""
+    row = (
+        await connection.execute(
+            select(payments).where(
+                (payments.c.stripe_payment_intent_id == intent_id)
+                | (payments.c.stripe_checkout_session_id == intent_id)
+            )
+        )
+    ).one_or_none()
+    return show(row) if row else None
+
+
+async def change(connection: AsyncConnection, payment_id: UUID, **fields: Any) -> Payment:
+    """Overwrite fields of one payment."""
+    row = await connection.execute(
+        update(payments).where(payments.c.id == payment_id).values(**fields).returning(payments)
+    )
+    return show(row.one())
+
+
+def listing(account_id: UUID, *, statuses: tuple[str, ...] = ()) -> Select[Any]:
+    """The account's payments; order and cut are the caller's."""
+    query = select(payments).where(payments.c.account_id == account_id)
+    return query.where(payments.c.status.in_(statuses)) if statuses else query
+
+
+async def add_attempt(connection: AsyncConnection, row: dict[str, Any]) -> Attempt:
+    """Write an attempt before the provider is called; a repeat answers the first."""
+    await connection.execute(
+        insert(payment_attempts)
+        .values(**row)
+        .on_conflict_do_nothing(index_elements=[payment_attempts.c.key])
+    )
+    attempt = await find_attempt(connection, row["key"])
+    if attempt is None:
+        raise NotFound("NOT_FOUND", "no such attempt in this account")
+    return attempt
+
+
+async def find_attempt(connection: AsyncConnection, key: str) -> Attempt | None:
+    """One attempt by its business key."""
+    row = (
+        await connection.execute(select(payment_attempts).where(payment_attempts.c.key == key))
+    ).one_or_none()
+    return show_attempt(row) if row else None
+
+
+async def attempts_of(connection: AsyncConnection, invoice_id: UUID) -> list[Attempt]:
+    """All attempts on one invoice, oldest first."""
+    rows = await connection.execute(
+        select(payment_attempts)
+        .where(payment_attempts.c.invoice_id == invoice_id)
+        .order_by(payment_attempts.c.real_started_at, payment_attempts.c.id)
+    )
+    return [show_attempt(row) for row in rows]
+
+
+async def change_attempt(connection: AsyncConnection, attempt_id: UUID, **fields: Any) -> None:
+    """Overwrite fields of one attempt."""
+    await connection.execute(
+        update(payment_attempts).where(payment_attempts.c.id == attempt_id).values(**fields)
+    )
+
+
+def show(row: Any) -> Payment:
+    """A row as a payment."""
+    return Payment.model_validate(dict(row._mapping))  # noqa: SLF001 (SQLAlchemy's public name)
+
+
+def show_attempt(row: Any) -> Attempt:
+    """A row as an attempt."""
+    return Attempt.model_validate(dict(row._mapping))  # noqa: SLF001 (SQLAlchemy's public name)

@@ -89,6 +89,12 @@ class DataFolder:
         self.stack_file.unlink(missing_ok=True)
         return left
 
+    def unlock(self) -> None:
+        """Let the folder go; children that inherited the lock still hold it."""
+        if self.lock_fd is not None:
+            os.close(self.lock_fd)
+            self.lock_fd = None
+
     def running(self) -> Process | None:
         """The living supervisor of this folder, or None."""
         entry = self._read()[0].get(SUPERVISOR)

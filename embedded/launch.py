@@ -81,7 +81,7 @@ def stop(data: Path) -> bool:
     supervisor = folder.running()
     process = supervisor.find() if supervisor else None
     if process is None:
-        return data.exists() and bool(folder.lock())
+        return data.exists() and _clear(folder)
     process.terminate()
     try:
         process.wait(STOP_SECONDS)
@@ -90,6 +90,14 @@ def stop(data: Path) -> bool:
             f"the stack on {data} (pid {process.pid}) does not stop: see {folder.logs}"
         ) from error
     return True
+
+
+def _clear(folder: DataFolder) -> bool:
+    """End what a killed supervisor left; true when there was something."""
+    try:
+        return bool(folder.lock())
+    finally:
+        folder.unlock()
 
 
 def _follow(process: subprocess.Popen[str], progress: Progress | None, logs: Path) -> None:

@@ -64,7 +64,12 @@ class Caller:
 
 
 class Keys(Protocol):
-    """Where verification keys come from: never from the token itself."""
+    """Where verification keys come from: never from the token itself.
+
+    `generation` changes when a key was withdrawn: what it proved is proven no longer.
+    """
+
+    generation: int
 
     async def find(self, header: dict[str, Any]) -> tuple[Any, str]:
         """The key and the one algorithm it is for; raises `jwt.PyJWTError` when there is none."""
@@ -77,6 +82,7 @@ class Verifier:
         self._keys = keys
         self._audience = audience
         self._issuer = issuer
+        self._generation = keys.generation
         self._seen: OrderedDict[str, Caller] = OrderedDict()
 
     async def verify(self, authorization: str | None) -> Caller:
@@ -84,6 +90,9 @@ class Verifier:
         if authorization is None or authorization[:7].lower() != "bearer ":
             raise Unauthenticated
         token = authorization[7:]
+        if self._keys.generation != self._generation:
+            self._generation = self._keys.generation
+            self._seen.clear()
         known = self._seen.get(token)
         if known is not None and known.expires_at > real_now().timestamp():
             return known
@@ -122,6 +131,8 @@ class Verifier:
 
 class SharedSecret:
     """One HMAC key for every token: the embedded stack's way."""
+
+    generation = 0
 
     def __init__(self, secret: str) -> None:
         self._key = secret.encode()

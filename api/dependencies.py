@@ -5,7 +5,7 @@ through the thread pool.
 """
 
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Final
 
 from fastapi import Depends, Request
@@ -15,6 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from temporalio.client import Client
 
 from api.auth import ADMIN, BILLING, MEMBER, SERVICE, Caller, Unauthenticated, Verifier
+from api.checks import Checks
+from api.jwks import Jwks
 from api.limits import RateLimit
 from api.tenants import Tenant, Tenants
 from billing.core import context
@@ -44,6 +46,8 @@ class Services:
     verifier: Verifier
     tenants: Tenants
     rate: RateLimit
+    jwks: Jwks | None = None
+    checks: Checks = field(default_factory=Checks)
     temporal_client: Client | None = None
 
     @property
@@ -144,7 +148,8 @@ class _Gate(SecurityBase):
         if caller.operates:
             if not named:
                 raise Invalid(
-                    "ACCOUNT_REQUIRED", f"name the account in the header {ACCOUNT_HEADER}",
+                    "ACCOUNT_REQUIRED",
+                    f"name the account in the header {ACCOUNT_HEADER}",
                     status=400,
                 )
             account = await services.tenants.find(named)

@@ -151,7 +151,9 @@ async def _take(call: Call, asked: KeyedRequest) -> Granted:
         raise Replayed(found)
     if isinstance(found, Refused):
         if found.reason == "reused":
-            raise Invalid("IDEMPOTENCY_KEY_REUSED", "this Idempotency-Key was used for another body")
+            raise Invalid(
+                "IDEMPOTENCY_KEY_REUSED", "this Idempotency-Key was used for another body"
+            )
         raise Conflict("IDEMPOTENCY_IN_FLIGHT", "the first request with this key is still running")
     return found
 

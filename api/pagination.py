@@ -15,7 +15,7 @@ from uuid import UUID
 
 from fastapi import Depends, Query
 from pydantic import BaseModel, ConfigDict
-from sqlalchemy import ColumnElement, Row, Select, func, literal, select, tuple_
+from sqlalchemy import ColumnElement, RowMapping, Select, func, literal, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core.errors import Invalid
@@ -91,7 +91,7 @@ async def paginate(
     query: Select[Any],
     keys: Sequence[ColumnElement[Any]],
     asked: PageRequest,
-    show: Callable[[Row[Any]], T],
+    show: Callable[[RowMapping], T],
 ) -> Page[T]:
     """The page of `query` that was asked for, ordered by `keys` descending.
 
@@ -109,7 +109,7 @@ async def paginate(
         cut = cut.where(tuple_(*keys) < tuple_(*map(_literal, mark, keys)))
     elif asked.skip:
         cut = cut.offset(asked.skip)
-    rows = (await connection.execute(cut)).all()
+    rows = (await connection.execute(cut)).mappings().all()
     shown, has_more = rows[: asked.limit], len(rows) > asked.limit
     by_number = asked.cursor is None
     return Page(
@@ -125,11 +125,12 @@ async def paginate(
     )
 
 
-def encode_cursor(row: Row[Any], keys: Sequence[ColumnElement[Any]]) -> str:
+def encode_cursor(row: RowMapping, keys: Sequence[ColumnElement[Any]]) -> str:
     """The place after `row`, as opaque text."""
-    values = [row._mapping[key] for key in keys]
-    text = json.dumps([value.isoformat() if isinstance(value, datetime) else str(value)
-                       for value in values])
+    values = [row[key] for key in keys]
+    text = json.dumps(
+        [value.isoformat() if isinstance(value, datetime) else str(value) for value in values]
+    )
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 

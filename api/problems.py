@@ -15,6 +15,7 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy import exc as sql
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from temporalio.service import RPCError, RPCStatusCode
 
 from api.problem_codes import CODES, GENERIC, Problem
@@ -23,6 +24,8 @@ from billing.core.errors import BillingError
 
 MEDIA_TYPE: Final = "application/problem+json"
 _ALWAYS: Final = (401, 403, 422, 429, 500, "DATABASE_UNAVAILABLE")
+# What a route with an optional or required Idempotency-Key may answer besides.
+KEYED: Final = ("IDEMPOTENCY_KEY_INVALID", "IDEMPOTENCY_KEY_REUSED", "IDEMPOTENCY_IN_FLIGHT")
 _RETRY_SECONDS: Final = {409: "1", 503: "2"}
 _logger = logging.getLogger("api.problems")
 
@@ -118,37 +121,53 @@ def responses(*items: int | str) -> dict[int | str, dict[str, Any]]:
 
 def install(app: FastAPI) -> None:
     """Give the app one handler per kind of failure."""
-    app.add_exception_handler(BillingError, _on_billing_error)
-    app.add_exception_handler(RequestValidationError, _on_validation)
-    app.add_exception_handler(HTTPException, _on_http)
-    app.add_exception_handler(sql.DBAPIError, _on_database)
-    app.add_exception_handler(sql.TimeoutError, _on_database)
-    app.add_exception_handler(psycopg.Error, _on_database)
-    app.add_exception_handler(RPCError, _on_temporal)
-    app.add_exception_handler(RuntimeError, _on_runtime)
-    app.add_exception_handler(Exception, _on_unknown)
+    app.exception_handler(BillingError)(_on_billing_error)
+    app.exception_handler(RequestValidationError)(_on_validation)
+    app.exception_handler(HTTPException)(_on_http)
+    for away in (sql.DBAPIError, sql.TimeoutError, psycopg.Error):
+        app.exception_handler(away)(_on_database)
+    app.exception_handler(RPCError)(_on_temporal)
+    app.exception_handler(RuntimeError)(_on_runtime)
 
 
-async def _on_billing_error(_: Request, error: Exception) -> Response:
-    assert isinstance(error, BillingError)
+class LastResort:
+    """Answers 500 for what no handler knows; inside the correlation id, unlike Starlette's own."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
+
+        async def watched(message: Message) -> None:
+            nonlocal started
+            started = started or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watched)
+        except Exception as error:
+            if started or scope["type"] != "http":
+                raise
+            response = await _on_unknown(Request(scope), error)
+            await response(scope, receive, send)
+
+
+async def _on_billing_error(_: Request, error: BillingError) -> Response:
     if error.http_status >= 500:
         _logger.warning("answered %s", error.code, exc_info=error)
     return from_error(error)
 
 
-async def _on_validation(_: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)
-    found = [
-        {"field": _field(item["loc"]), "message": _message(item)} for item in error.errors()
-    ]
+async def _on_validation(_: Request, error: RequestValidationError) -> Response:
+    found = [{"field": _field(item["loc"]), "message": _message(item)} for item in error.errors()]
     if any(item["type"] == "json_invalid" for item in error.errors()):
         return problem(400, "INVALID_JSON", "the body is not JSON", fields={"errors": found})
     detail = "; ".join(f"{item['field']}: {item['message']}" for item in found[:3])
     return problem(422, "VALIDATION_FAILED", detail, fields={"errors": found})
 
 
-async def _on_http(_: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
+async def _on_http(_: Request, error: HTTPException) -> Response:
     code = GENERIC.get(error.status_code, "BAD_REQUEST")
     return problem(error.status_code, code, CODES[code].detail, headers=error.headers)
 
@@ -160,8 +179,7 @@ async def _on_database(request: Request, error: Exception) -> Response:
     return from_code("DATABASE_UNAVAILABLE")
 
 
-async def _on_temporal(request: Request, error: Exception) -> Response:
-    assert isinstance(error, RPCError)
+async def _on_temporal(request: Request, error: RPCError) -> Response:
     if error.status not in {RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED}:
         return await _on_unknown(request, error)
     _logger.warning("Temporal away: %s", error.status.name)
@@ -212,7 +230,7 @@ def _message(item: Mapping[str, Any]) -> str:
     if isinstance(item.get("input"), float) and str(item["type"]).startswith("int"):
         return "must be a whole number: money is in minor units, never a fraction"
     if isinstance(item.get("input"), float) and str(item["type"]).startswith("string"):
-        return "must be a decimal in a string, such as \"1.50\": floats lose digits"
+        return 'must be a decimal in a string, such as "1.50": floats lose digits'
     message = str(item["msg"])
     return message.removeprefix("Value error, ")
 

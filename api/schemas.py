@@ -39,10 +39,10 @@ class Answer(BaseModel):
 
 def _decimal(value: Any) -> Any:
     if isinstance(value, str):
-        return Decimal(value) if _is_plain(value) else _refuse("must be a decimal such as \"1.50\"")
+        return Decimal(value) if _is_plain(value) else _refuse('must be a decimal such as "1.50"')
     if isinstance(value, Decimal):
         return value
-    return _refuse("must be a decimal in a string, such as \"1.50\": floats lose digits")
+    return _refuse('must be a decimal in a string, such as "1.50": floats lose digits')
 
 
 def _is_plain(text: str) -> bool:

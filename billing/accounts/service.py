@@ -31,7 +31,6 @@ async def upsert(connection: AsyncConnection, wanted: AccountFields) -> tuple[Ac
     if account is not None:
         return account, True
     held = await store.lock_by_external(connection, wanted.external_id)
-    assert held is not None, "an account that conflicts exists: accounts are never deleted"
     return await _change(connection, held, wanted), False
 
 
@@ -61,7 +60,6 @@ async def _change(connection: AsyncConnection, held: Account, wanted: AccountFie
     if not changes:
         return held
     account = await store.change(connection, held.id, changes)
-    assert account is not None, "the row is locked"
     await _record(connection, account, "account.changed", {"fields": sorted(changes)})
     return account
 

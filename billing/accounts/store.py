@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, Select, or_, select, update
+from sqlalchemy import RowMapping, Select, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -40,28 +40,28 @@ async def find_by_customer(connection: AsyncConnection, customer_id: str) -> Acc
     )
 
 
-async def lock_by_external(connection: AsyncConnection, external_id: str) -> Account | None:
-    """The same, locked against other writers of the account's fields."""
+async def lock_by_external(connection: AsyncConnection, external_id: str) -> Account:
+    """The account with this external id, which must exist, locked against other writers."""
     query = select(accounts).where(accounts.c.external_id == external_id)
-    return await _one(connection, query.with_for_update(key_share=True))
+    return show((await connection.execute(query.with_for_update(key_share=True))).mappings().one())
 
 
 async def add(connection: AsyncConnection, row: dict[str, Any]) -> Account | None:
     """Write a new account; None when its external id is taken."""
-    new = insert(accounts).values(**row).on_conflict_do_nothing(
-        index_elements=[accounts.c.external_id]
+    new = (
+        insert(accounts)
+        .values(**row)
+        .on_conflict_do_nothing(index_elements=[accounts.c.external_id])
     )
     return await _one(connection, new.returning(accounts))
 
 
-async def change(
-    connection: AsyncConnection, account_id: UUID, fields: dict[str, Any]
-) -> Account | None:
-    """Overwrite fields of one account."""
-    return await _one(
-        connection,
-        update(accounts).where(accounts.c.id == account_id).values(**fields).returning(accounts),
+async def change(connection: AsyncConnection, account_id: UUID, fields: dict[str, Any]) -> Account:
+    """Overwrite fields of one account, which must exist."""
+    done = await connection.execute(
+        update(accounts).where(accounts.c.id == account_id).values(**fields).returning(accounts)
     )
+    return show(done.mappings().one())
 
 
 async def lock_customer(
@@ -82,9 +82,7 @@ async def lock_customer(
     return kept
 
 
-async def set_clock(
-    connection: AsyncConnection, account_id: UUID, clock_at: datetime
-) -> None:
+async def set_clock(connection: AsyncConnection, account_id: UUID, clock_at: datetime) -> None:
     """Move the frozen clock of a test account."""
     await connection.execute(
         update(accounts)
@@ -121,9 +119,9 @@ async def find_issuer(connection: AsyncConnection, key: str | None) -> UUID | No
     return found
 
 
-def show(row: Row[Any]) -> Account:
+def show(row: RowMapping) -> Account:
     """A row of `listing` as an account."""
-    return Account(**row._mapping)
+    return Account(**row)
 
 
 def _escaped(text: str) -> str:
@@ -131,5 +129,5 @@ def _escaped(text: str) -> str:
 
 
 async def _one(connection: AsyncConnection, statement: Any) -> Account | None:
-    row = (await connection.execute(statement)).one_or_none()
+    row = (await connection.execute(statement)).mappings().one_or_none()
     return show(row) if row is not None else None

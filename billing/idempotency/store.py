@@ -61,9 +61,7 @@ async def release(
 
 async def forget(connection: AsyncConnection, request: KeyedRequest, granted: Granted) -> None:
     """Nothing of the request stands: the same key starts anew, with a resource of its own."""
-    await connection.execute(
-        delete(keys).where(_is(request), keys.c.lease == granted.lease)
-    )
+    await connection.execute(delete(keys).where(_is(request), keys.c.lease == granted.lease))
 
 
 async def purge(connection: AsyncConnection, before: datetime) -> int:

@@ -1,0 +1,102 @@
+"""The API process: one FastAPI app from settings, with everything it holds open.
+
+`uvicorn api.app:app` builds it from the environment on first use.
+"""
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+from fastapi import FastAPI, Request
+from fastapi.responses import Response
+from temporalio.client import Client
+
+from api import documents, idempotency, metrics, problems
+from api.aliases import AliasMiddleware
+from api.auth import open_verifier
+from api.correlation import CorrelationMiddleware
+from api.dependencies import Services
+from api.jwks import Jwks, refreshed
+from api.limits import BodyLimitMiddleware, RateLimit
+from api.routes import registry
+from api.routes.base import PREFIX
+from api.temporal import connect
+from api.tenants import Tenants
+from billing.core import logs
+from billing.core.database import Database, open_database
+from billing.core.settings import Settings, load_settings
+
+TITLE: Final = "durable-billing"
+_logger = logging.getLogger("api")
+
+
+def create_app(
+    settings: Settings, database: Database | None = None, temporal: Client | None = None
+) -> FastAPI:
+    """The app; a database or client that is passed in is also closed by who opened it."""
+    services = _services(settings, database, temporal)
+    app = FastAPI(
+        title=TITLE,
+        version=settings.service_version,
+        lifespan=_lifespan(services, owns_database=database is None),
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=f"{PREFIX}/openapi.json",
+        redirect_slashes=False,
+    )
+    app.state.services = services
+    for router in registry.OPEN + (registry.ROUTERS if settings.billing_enabled else ()):
+        # One flat list: nested routers cost each request a walk through all of them.
+        app.router.routes.extend(router.routes)
+    documents.install(app)
+    problems.install(app)
+    app.exception_handler(idempotency.Replayed)(_replay)
+    # The last one added is the outermost.
+    app.add_middleware(problems.LastResort)
+    app.add_middleware(BodyLimitMiddleware)
+    app.add_middleware(AliasMiddleware)
+    app.add_middleware(metrics.MetricsMiddleware)
+    app.add_middleware(CorrelationMiddleware)
+    return app
+
+
+def _services(settings: Settings, database: Database | None, temporal: Client | None) -> Services:
+    database = database or open_database(settings)
+    keys = Jwks(settings.jwt_jwks_url, settings.jwt_algorithms) if settings.jwt_jwks_url else None
+    return Services(
+        settings=settings,
+        database=database,
+        verifier=open_verifier(settings, keys),
+        tenants=Tenants(database),
+        rate=RateLimit(settings.rate_limit),
+        jwks=keys,
+        temporal_client=temporal,
+    )
+
+
+def _lifespan(services: Services, *, owns_database: bool) -> Any:
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        if services.temporal_client is None:
+            services.temporal_client = await connect(services.settings)
+        async with metrics.served(services.settings), refreshed(services.jwks):
+            _logger.info("API ready on port %d", services.settings.service_port)
+            yield
+        if owns_database:
+            await services.database.close()
+
+    return lifespan
+
+
+async def _replay(_: Request, error: idempotency.Replayed) -> Response:
+    return idempotency.replay(error.answer)
+
+
+def __getattr__(name: str) -> Any:
+    if name != "app":
+        raise AttributeError(name)
+    settings = load_settings()
+    logs.configure(settings, process="api")
+    globals()["app"] = create_app(settings)
+    return globals()["app"]

@@ -1,0 +1,76 @@
+"""Asks each part of the stack whether it is there, in bounded time and not too often."""
+
+import asyncio
+from time import monotonic
+from typing import TYPE_CHECKING, Final, Literal
+
+import httpx2
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+from temporalio.service import RPCError
+
+from api.schemas import Answer
+from billing.core.errors import Unavailable
+
+if TYPE_CHECKING:
+    from api.dependencies import Services
+
+CHECK_SECONDS: Final = 2.0
+# Health is public: however many ask, a part is asked this often.
+REMEMBER_SECONDS: Final = 1.0
+STRIPE: Final = "https://api.stripe.com"
+
+State = Literal["healthy", "unhealthy"]
+Part = Literal["postgres", "temporal", "stripe"]
+
+
+class PartHealth(Answer):
+    """One part: its state, and how long it took to answer."""
+
+    status: State
+    milliseconds: int
+
+
+class Checks:
+    """The latest answer of each part."""
+
+    def __init__(self) -> None:
+        self._known: dict[Part, tuple[float, PartHealth]] = {}
+        self._locks: dict[Part, asyncio.Lock] = {}
+
+    async def part(self, services: "Services", name: Part) -> PartHealth:
+        """The state of one part, at most a second old."""
+        async with self._locks.setdefault(name, asyncio.Lock()):
+            known = self._known.get(name)
+            if known is None or monotonic() - known[0] > REMEMBER_SECONDS:
+                health = await _measure(services, name)
+                known = self._known[name] = (monotonic(), health)
+            return known[1]
+
+
+async def _measure(services: "Services", name: Part) -> PartHealth:
+    ask = {"postgres": _postgres, "temporal": _temporal, "stripe": _stripe}[name]
+    started = monotonic()
+    status: State = "healthy"
+    try:
+        async with asyncio.timeout(CHECK_SECONDS):
+            await ask(services)
+    # The SDK's lazy client reports a failed first connection as a bare RuntimeError.
+    except (SQLAlchemyError, RPCError, RuntimeError, OSError, Unavailable, httpx2.HTTPError):
+        status = "unhealthy"
+    return PartHealth(status=status, milliseconds=round((monotonic() - started) * 1000))
+
+
+async def _postgres(services: "Services") -> None:
+    async with services.database.tenant() as connection:
+        await connection.execute(text("SELECT 1"))
+
+
+async def _temporal(services: "Services") -> None:
+    await services.temporal.service_client.check_health()
+
+
+async def _stripe(services: "Services") -> None:
+    # Any answer will do: the question carries no key.
+    async with httpx2.AsyncClient(trust_env=False) as client:
+        await client.head(services.settings.stripe_api_base or STRIPE)

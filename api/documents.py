@@ -1,0 +1,105 @@
+"""The OpenAPI document and its page: Swagger UI from our own files, no other host is asked."""
+
+from pathlib import Path
+from typing import Any, Final
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from fastapi.responses import HTMLResponse
+from fastapi.routing import APIRoute, iter_route_contexts
+from starlette.requests import Request
+from starlette.staticfiles import StaticFiles
+
+from api.dependencies import ACCOUNT_HEADER, PLATFORM_HEADER, SHOP_HEADER, AccountGate, ReadGate
+
+STATIC: Final = Path(__file__).parent / "static"
+_CSP: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data:; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'"
+)
+_DESCRIPTION: Final = """\
+Plans and subscriptions, trials, prepaid credits, purchases, invoices, payments and dunning.
+
+Every call but health, features and webhooks needs `Authorization: Bearer <JWT>`. Errors are
+`application/problem+json` with a stable `code`. Writes take an `Idempotency-Key`; lists take
+`cursor`, or `page` and `limit`, or `offset` and `limit`. `X-Correlation-Id` is taken and sent back.
+"""
+_PAGE: Final = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>durable-billing API</title>
+<link rel="stylesheet" href="/docs/static/swagger-ui.css"></head>
+<body><div id="swagger-ui"></div>
+<script src="/docs/static/swagger-ui-bundle.js"></script>
+<script src="/docs/page.js"></script></body></html>
+"""
+_SCRIPT: Final = """SwaggerUIBundle({{
+  url: "{url}", dom_id: "#swagger-ui", deepLinking: true, validatorUrl: null,
+  presets: [SwaggerUIBundle.presets.apis], persistAuthorization: false
+}});
+"""
+_ACCOUNT_PARAMETERS: Final = (
+    (ACCOUNT_HEADER, "The account to act for: its id or external id; operators must name it."),
+    (PLATFORM_HEADER, "When sent, must be the account's platform, else 403."),
+    (SHOP_HEADER, "When sent, must be the account's shop domain, else 403."),
+)
+
+
+def install(app: FastAPI) -> None:
+    """Serve the page at /docs and complete the document with what gates read by themselves."""
+    app.mount("/docs/static", StaticFiles(directory=STATIC / "swagger-ui"), name="docs-static")
+    app.add_route("/docs", _page, include_in_schema=False)
+    app.add_route("/docs/page.js", _script, include_in_schema=False)
+    app.openapi = lambda: _document(app)  # type: ignore[method-assign]
+
+
+async def _page(_: Request) -> HTMLResponse:
+    return HTMLResponse(_PAGE, headers={"Content-Security-Policy": _CSP})
+
+
+async def _script(request: Request) -> HTMLResponse:
+    script = _SCRIPT.format(url=request.app.openapi_url)
+    return HTMLResponse(script, media_type="text/javascript")
+
+
+def _document(app: FastAPI) -> dict[str, Any]:
+    if app.openapi_schema is None:
+        document = get_openapi(
+            title=app.title, version=app.version, description=_DESCRIPTION, routes=app.routes
+        )
+        for route in api_routes(app):
+            _name_account(route, document["paths"].get(route.path_format, {}))
+        app.openapi_schema = document
+    return app.openapi_schema
+
+
+def api_routes(app: FastAPI) -> list[APIRoute]:
+    """Every route of the API itself: the table that tests are generated from."""
+    routes = (context.original_route for context in iter_route_contexts(app.routes))
+    return [route for route in routes if isinstance(route, APIRoute)]
+
+
+def gates(route: APIRoute) -> list[Any]:
+    """The dependencies a route asks for, such as its gate."""
+    found, waiting = [], [route.dependant]
+    while waiting:
+        dependant = waiting.pop()
+        found.append(dependant.call)
+        waiting.extend(dependant.dependencies)
+    return found
+
+
+def _name_account(route: APIRoute, operations: dict[str, Any]) -> None:
+    if not any(isinstance(gate, (AccountGate, ReadGate)) for gate in gates(route)):
+        return
+    for method in route.methods or ():
+        operation = operations.get(method.lower())
+        if operation is not None:
+            operation.setdefault("parameters", []).extend(
+                {
+                    "name": name,
+                    "in": "header",
+                    "required": False,
+                    "description": text,
+                    "schema": {"type": "string"},
+                }
+                for name, text in _ACCOUNT_PARAMETERS
+            )

@@ -1,0 +1,74 @@
+"""Request counts and times for Prometheus, on a port of their own and never on the API's."""
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from time import perf_counter
+from typing import Final
+
+from prometheus_client import Counter, Histogram, start_http_server
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from billing.core.settings import Settings
+
+REQUESTS: Final = Counter(
+    "billing_http_requests", "Requests answered, by route and status", ["method", "route", "status"]
+)
+SECONDS: Final = Histogram(
+    "billing_http_request_seconds",
+    "Time to the end of the answer, by route",
+    ["method", "route"],
+    buckets=(0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+)
+_logger = logging.getLogger("api.metrics")
+_METHODS: Final = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
+
+
+class MetricsMiddleware:
+    """Counts and times each request under the template of its route."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        status = 500
+        started = perf_counter()
+
+        async def reply(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, reply)
+        finally:
+            # Templates and known methods only: a caller must not be able to invent labels.
+            method = scope["method"] if scope["method"] in _METHODS else "other"
+            route = getattr(scope.get("route"), "path", "unmatched")
+            REQUESTS.labels(method, route, status).inc()
+            SECONDS.labels(method, route).observe(perf_counter() - started)
+
+
+@asynccontextmanager
+async def served(settings: Settings) -> AsyncIterator[None]:
+    """Serve /metrics on BILLING_API_METRICS_PORT while the app runs; 0 serves none."""
+    if not settings.api_metrics_port:
+        yield
+        return
+    try:
+        server, thread = start_http_server(settings.api_metrics_port, settings.service_host)
+    except OSError as error:
+        # A second process of the API on this host: the first one's numbers are served.
+        _logger.warning("no metrics on port %d: %s", settings.api_metrics_port, error.strerror)
+        yield
+        return
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

@@ -1,0 +1,53 @@
+"""What this service is and what is switched on; both public [T4, T5]."""
+
+from typing import Final
+
+from fastapi import Request
+
+from api.dependencies import Services
+from api.routes.base import new_router
+from api.schemas import Answer
+
+CAPABILITIES: Final = (
+    "credits", "trials", "purchases", "subscriptions", "invoices", "payments", "dunning",
+)  # fmt: skip
+
+router = new_router("meta")
+
+
+class Info(Answer):
+    """Name, version and the capabilities this build serves."""
+
+    name: str
+    version: str
+    api: str
+    capabilities: list[str]
+
+
+class Features(Answer):
+    """The switches a console asks for before it draws; names as the console knows them."""
+
+    billingEnabled: bool  # noqa: N815
+    stripePublishableKey: str | None  # noqa: N815
+
+
+@router.get("/info")
+async def info(request: Request) -> Info:
+    """Describe the service."""
+    services: Services = request.app.state.services
+    return Info(
+        name="durable-billing",
+        version=services.settings.service_version,
+        api="v1",
+        capabilities=list(CAPABILITIES) if services.settings.billing_enabled else [],
+    )
+
+
+@router.get("/meta/features")
+async def features(request: Request) -> Features:
+    """Tell which features are on."""
+    settings = request.app.state.services.settings
+    return Features(
+        billingEnabled=settings.billing_enabled,
+        stripePublishableKey=settings.stripe_publishable_key if settings.billing_enabled else None,
+    )

@@ -1,0 +1,19 @@
+"""The API's Temporal client: connected on its first call, so reads never wait for Temporal."""
+
+from temporalio.client import Client
+from temporalio.contrib.pydantic import pydantic_data_converter
+
+from billing.core.settings import Settings
+
+
+async def connect(settings: Settings) -> Client:
+    """A lazy client for the configured server or Temporal Cloud."""
+    key = settings.temporal_api_key
+    return await Client.connect(
+        settings.temporal_address,
+        namespace=settings.temporal_namespace,
+        data_converter=pydantic_data_converter,
+        api_key=key.get_secret_value() if key else None,
+        tls=settings.temporal_tls or key is not None,
+        lazy=True,
+    )

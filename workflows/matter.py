@@ -6,7 +6,6 @@ repeated, rebuilt or replayed changes nothing twice.
 
 import asyncio
 import contextlib
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -43,8 +42,6 @@ class MatterWorkflow(Generic[S]):
 
     kind: ClassVar[str]
     state_type: ClassVar[type[State]]
-    plan: ClassVar[Callable[[Any], list[Step]]]
-    """The agenda: pure, from the rows' state."""
 
     def __init__(self, ref: MatterRef) -> None:
         self.ref = ref
@@ -58,6 +55,11 @@ class MatterWorkflow(Generic[S]):
         self._resumed = False
         self._draining = False
         self._shown: tuple[str, str | None] | None = None
+
+    @staticmethod
+    def plan(state: Any) -> list[Step]:
+        """The agenda: pure, from the rows' state."""
+        raise NotImplementedError
 
     # -- handlers ----------------------------------------------------------------------------
 
@@ -129,7 +131,7 @@ class MatterWorkflow(Generic[S]):
         await workflow.wait_condition(workflow.all_handlers_finished)
 
     def _head(self) -> Step | None:
-        return head(type(self).plan(self.state))
+        return head(self.plan(self.state))
 
     def _now(self) -> datetime:
         return (self.state and self.state.clock_at) or workflow.now()

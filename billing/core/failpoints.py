@@ -54,5 +54,5 @@ async def failpoint(name: str) -> None:
         return
     if action == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
-    while hit.exists():
+    while hit.exists():  # noqa: ASYNC110 (the other side is another process)
         await asyncio.sleep(_PAUSE_POLL_SECONDS)

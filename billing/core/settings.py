@@ -66,7 +66,6 @@ class Settings(BaseSettings):
     trial_credits: int = 500
     purchase_expiry_hours: int = Field(24, validation_alias="BILLING_PURCHASE_EXPIRY_HOURS")
     manual_expiry_days: int = Field(14, validation_alias="BILLING_MANUAL_EXPIRY_DAYS")
-    late_money: Literal["grant", "refund"] = Field("grant", validation_alias="BILLING_LATE_MONEY")
     cycle_credits_at: Literal["payment", "start"] = Field(
         "payment", validation_alias="BILLING_CYCLE_CREDITS_AT"
     )

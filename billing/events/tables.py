@@ -50,3 +50,8 @@ Index(
     stripe_webhook_events.c.received_at,
     postgresql_where=stripe_webhook_events.c.status.in_(["received", "unmatched"]),
 )
+Index(
+    "ix_stripe_webhook_events_for_matter",
+    stripe_webhook_events.c.workflow_id,
+    postgresql_where=stripe_webhook_events.c.status == "received",
+)

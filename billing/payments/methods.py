@@ -1,4 +1,4 @@
-"""Every query on stored payment methods: metadata only, one default per account [K2–K5, K7]."""
+"""Every query on stored payment methods: metadata only, one default per account [K2 to K5, K7]."""
 
 from typing import Any
 from uuid import UUID

@@ -52,6 +52,7 @@ class Payment(_Row):
     decision_reason: str | None
     created_at: AwareDatetime
     paid_at: AwareDatetime | None
+    settled_at: AwareDatetime | None
     closed_at: AwareDatetime | None
 
     @property

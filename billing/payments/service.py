@@ -85,6 +85,7 @@ async def record_outcome(
     connection: AsyncConnection, payment: Payment, outcome: Outcome, at: datetime
 ) -> Payment:
     """Bring the payment's row up to the provider's word; a final row never goes back."""
+    payment = await store.lock(connection, payment.id)
     if payment.status in FINAL_PAYMENT and outcome.kind != "succeeded":
         return payment
     if payment.status in ("succeeded", "refunded"):

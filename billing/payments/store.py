@@ -22,12 +22,13 @@ async def add(connection: AsyncConnection, row: dict[str, Any]) -> Payment:
 
 async def get(connection: AsyncConnection, payment_id: UUID) -> Payment:
     """One payment; NOT_FOUND."""
-    row = (
-        await connection.execute(select(payments).where(payments.c.id == payment_id))
-    ).one_or_none()
-    if row is None:
-        raise NotFound("NOT_FOUND", "no such payment")
-    return show(row)
+    return await _one(connection, select(payments).where(payments.c.id == payment_id))
+
+
+async def lock(connection: AsyncConnection, payment_id: UUID) -> Payment:
+    """The same, locked until the transaction ends."""
+    query = select(payments).where(payments.c.id == payment_id)
+    return await _one(connection, query.with_for_update(key_share=True))
 
 
 async def live(
@@ -127,6 +128,13 @@ async def change_attempt(connection: AsyncConnection, attempt_id: UUID, **fields
     await connection.execute(
         update(payment_attempts).where(payment_attempts.c.id == attempt_id).values(**fields)
     )
+
+
+async def _one(connection: AsyncConnection, query: Select[Any]) -> Payment:
+    row = (await connection.execute(query)).one_or_none()
+    if row is None:
+        raise NotFound("NOT_FOUND", "no such payment")
+    return show(row)
 
 
 def show(row: Any) -> Payment:

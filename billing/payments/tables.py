@@ -93,6 +93,8 @@ payments = Table(
     Column("decision_reason", Text),
     Column("created_at", DateTime(timezone=True), nullable=False),
     Column("paid_at", DateTime(timezone=True)),
+    # When its money was booked on the invoice; null while the owner of the matter has it to do.
+    Column("settled_at", DateTime(timezone=True)),
     Column("closed_at", DateTime(timezone=True)),
     CheckConstraint("amount_minor > 0", name="amount_positive"),
     CheckConstraint(

@@ -6,7 +6,6 @@ from typing import Any, Final, Literal
 from pydantic import AwareDatetime
 
 from billing.core.agenda import State, Step
-from billing.payments.rules import MONEY_IN
 
 Road = Literal["card", "saved_card", "checkout", "manual"]
 # When no webhook came: ask after 1 min, 10 min, 1 h, and shortly before expiry (product.md §7).
@@ -22,6 +21,8 @@ class PurchaseState(State):
     """External id, the stem of its keys."""
     road: Road
     payment_status: str | None
+    unsettled: str | None = None
+    """External id of a payment whose money is in and not booked yet."""
     opened: bool
     created_at: AwareDatetime
     expires_at: AwareDatetime
@@ -34,8 +35,9 @@ class PurchaseState(State):
 def agenda(state: PurchaseState) -> list[Step]:
     """Everything still to do, unordered. "At once" is due since the purchase was made."""
     steps = []
-    if state.payment_status in MONEY_IN and state.status != "completed":
-        return [_step(state, "fulfil", "grant", state.created_at, "grant the credits")]
+    if state.unsettled:
+        mark = f"{state.unsettled}/settled"
+        return [_step(state, "fulfil", mark, state.created_at, "grant the credits")]
     if state.events:
         event = state.events[0]
         steps.append(_step(state, "check", event, state.created_at, "look into a Stripe event"))
@@ -58,6 +60,19 @@ def next_check(state: PurchaseState) -> datetime:
     before_expiry = state.expires_at - CHECK_BEFORE_EXPIRY
     last = state.last_check_at or state.created_at
     return before_expiry if last < before_expiry else last + LATER_CHECKS_EVERY
+
+
+def status_words(state: "PurchaseState", what: str) -> str:
+    """One line for the Temporal UI; `what` names pack and price."""
+    match state.status:
+        case "pending" if state.payment_status == "processing":
+            return f"{what}: the bank is processing the payment"
+        case "pending" if state.payment_status == "pending_approval":
+            return f"{what}: an operator must approve the manual payment"
+        case "pending":
+            return f"{what}: waiting for the payment until {state.expires_at:%-d %b %Y %H:%M} UTC"
+        case status:
+            return f"{what}: {status}"
 
 
 def event_step(purchase: str, event_id: str, created_at: datetime) -> Step:

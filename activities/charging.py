@@ -1,0 +1,193 @@
+"""Moving money for one payment through the provider, so that doubt is always one look away.
+
+An intent is created unconfirmed under one key and stored; it is confirmed under the key of an
+attempt row that was committed before. A repeat looks first, and never takes another key.
+"""
+
+from datetime import timedelta
+from typing import Final
+from uuid import UUID
+
+from temporalio import activity
+
+from activities.matter import World
+from billing.accounts import store as accounts
+from billing.core import clock, ids
+from billing.core.errors import Conflict, Unavailable
+from billing.core.failpoints import failpoint
+from billing.payments import methods, store
+from billing.payments import service as paying
+from billing.payments.rules import Outcome
+from billing.payments.schemas import Attempt, Payment
+from gateways.provider import CheckoutRequest, IntentRequest
+
+# The provider may have stored a 500 under a key; after these tries the look decides alone.
+SAME_KEY_TRIES: Final = 3
+_CLOCKS_APART: Final = timedelta(seconds=5)
+
+
+class Charger:
+    """Opens, charges, looks at and cancels payments; a collaborator of the activities."""
+
+    def __init__(self, world: World) -> None:
+        self._database = world.database
+        self._provider = world.provider
+        self._public_url = world.settings.public_url
+
+    async def open(self, payment: Payment, description: str, *, save_card: bool) -> Payment:
+        """Make the intent or hosted page the payment lives on; one that is stored stays.
+
+        Errors: Unavailable (ask again), ProviderFailure (refused; nothing was made).
+        """
+        if payment.opened:
+            return payment
+        customer = await self.customer(payment.account_id)
+        await failpoint("intent.before_create")
+        request = IntentRequest(
+            key=_creation_key(payment.intent_key),
+            amount_minor=payment.amount_minor,
+            currency=payment.currency,
+            customer_id=customer,
+            description=description,
+            metadata=_metadata(payment),
+            save_card=save_card,
+        )
+        outcome = await self._find_or_create(payment, request)
+        await failpoint("intent.created")
+        async with self._database.tenant(payment.account_id) as connection:
+            at = await clock.now(connection, payment.account_id)
+            stored = await paying.record_outcome(connection, payment, outcome, at)
+        await failpoint("intent.stored")
+        return stored
+
+    async def open_page(self, payment: Payment, description: str, return_url: str) -> Payment:
+        """Open the hosted page of a checkout payment. Errors as for `open`."""
+        if payment.opened:
+            return payment
+        request = CheckoutRequest(
+            key=_creation_key(payment.intent_key),
+            amount_minor=payment.amount_minor,
+            currency=payment.currency,
+            customer_id=await self.customer(payment.account_id),
+            description=description,
+            metadata=_metadata(payment),
+            return_url=return_url,
+        )
+        await failpoint("intent.before_create")
+        session = await self._provider.create_checkout(request)
+        await failpoint("intent.created")
+        async with self._database.tenant(payment.account_id) as connection:
+            return await paying.record_session(connection, payment, session)
+
+    async def charge(self, payment: Payment, attempt: Attempt, *, off_session: bool) -> Outcome:
+        """Try the attempt's card, once: what a look can tell is not tried again.
+
+        `unreached` means proven: nothing got as far as the card. Errors: Unavailable.
+        """
+        intent_id = payment.stripe_payment_intent_id
+        if intent_id is None:
+            raise Conflict("PAYMENT_NOT_OPEN", "open the payment before charging it")
+        if activity.info().attempt > 1:
+            decided = await self._decided(intent_id, attempt)
+            if decided is not None:
+                return decided
+        card = await self._card(attempt)
+        await failpoint("charge.before_confirm")
+        try:
+            outcome = await self._provider.confirm_intent(
+                intent_id, attempt.key, card, off_session=off_session
+            )
+        except Unavailable:
+            if activity.info().attempt <= SAME_KEY_TRIES:
+                raise
+            return await self._decided(intent_id, attempt) or Outcome(
+                kind="unreached", intent_id=intent_id
+            )
+        await failpoint("charge.confirmed")
+        return outcome
+
+    async def look(self, payment: Payment) -> tuple[Payment, Outcome | None]:
+        """The provider's word on a payment; for a hosted page first the intent behind it."""
+        if payment.stripe_checkout_session_id is not None:
+            session = await self._provider.retrieve_checkout(payment.stripe_checkout_session_id)
+            async with self._database.tenant(payment.account_id) as connection:
+                payment = await paying.record_session(connection, payment, session)
+            if session.status == "expired":
+                return payment, Outcome(kind="canceled")
+        if payment.stripe_payment_intent_id is None:
+            return payment, None
+        return payment, await self._provider.retrieve_intent(payment.stripe_payment_intent_id)
+
+    async def give_up(self, payment: Payment) -> Outcome:
+        """Cancel at the provider, and answer what the payment is afterwards."""
+        if payment.stripe_checkout_session_id is not None:
+            session = await self._provider.expire_checkout(
+                payment.stripe_checkout_session_id, f"{payment.intent_key}/expire"
+            )
+            if session.status == "expired" or session.intent_id is None:
+                return Outcome(kind="canceled")
+            return await self._provider.retrieve_intent(session.intent_id)
+        if payment.stripe_payment_intent_id is None:
+            return Outcome(kind="canceled")
+        return await self._provider.cancel_intent(
+            payment.stripe_payment_intent_id, f"{payment.intent_key}/cancel"
+        )
+
+    async def customer(self, account_id: UUID) -> str:
+        """The account's Stripe customer, made once [A15]."""
+        async with self._database.tenant(account_id) as connection:
+            account = await accounts.get(connection, account_id)
+        if account is None:
+            raise Conflict("NOT_FOUND", "no such account")
+        if account.stripe_customer_id is not None:
+            return account.stripe_customer_id
+        external = ids.encode(ids.ACCOUNT, account_id)
+        made = await self._provider.create_customer(
+            account_id, f"{external}/customer", {"account": external}
+        )
+        async with self._database.tenant(account_id) as connection:
+            return await accounts.lock_customer(connection, account_id, made) or made
+
+    async def _find_or_create(self, payment: Payment, request: IntentRequest) -> Outcome:
+        if activity.info().attempt > 1:
+            found = await self._provider.find_intent(
+                request.customer_id, ids.encode(ids.PAYMENT, payment.id)
+            )
+            if found is not None:
+                return found
+        return await self._provider.create_intent(request)
+
+    async def _decided(self, intent_id: str, attempt: Attempt) -> Outcome | None:
+        """What became of an attempt whose answer was lost; None: it never reached the card."""
+        now = await self._provider.retrieve_intent(intent_id)
+        if now.kind in ("succeeded", "processing", "canceled", "action"):
+            return now
+        since = attempt.real_started_at - _CLOCKS_APART
+        for charge in await self._provider.charges(intent_id):
+            if charge.created_at >= since and charge.decline is not None:
+                return now.model_copy(update={"kind": "declined", "decline": charge.decline})
+        return None
+
+    async def _card(self, attempt: Attempt) -> str:
+        """The card to try, if the attempt is still undecided: a worker may wake up late."""
+        async with self._database.tenant(attempt.account_id) as connection:
+            current = await store.find_attempt(connection, attempt.key)
+            if current is None or current.status != "pending" or attempt.payment_method_id is None:
+                raise Conflict("ATTEMPT_DECIDED", "another worker has decided this attempt")
+            method = await methods.get(connection, attempt.payment_method_id)
+        return method.stripe_payment_method_id
+
+
+def _metadata(payment: Payment) -> dict[str, str]:
+    return {
+        "account": ids.encode(ids.ACCOUNT, payment.account_id),
+        "matter": payment.workflow_id,
+        "payment": ids.encode(ids.PAYMENT, payment.id),
+        "invoice": ids.encode(ids.INVOICE, payment.invoice_id),
+    }
+
+
+def _creation_key(intent_key: str) -> str:
+    """An unconfirmed intent moves no money, so a stored 500 may be passed by with a new key."""
+    tries = activity.info().attempt
+    return intent_key if tries <= SAME_KEY_TRIES else f"{intent_key}/again-{tries}"

@@ -1,0 +1,120 @@
+"""What all step activities share: lock, compare with the head, do once, mirror the head."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final, Generic, TypeVar
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.core import matters
+from billing.core.agenda import State, Step, head
+from billing.core.clock import real_now
+from billing.core.database import Database
+from billing.core.errors import Invalid
+from billing.core.failpoints import failpoint
+from billing.core.settings import Settings
+from gateways.provider import PaymentProvider
+from workflows.contracts import CommandRequest, MatterRef, StepRequest
+
+S = TypeVar("S", bound=State)
+# The server's clock started the step; a worker's clock a little behind must not refuse it.
+CLOCK_SKEW: Final = timedelta(seconds=2)
+
+
+@dataclass(frozen=True)
+class World:
+    """What activities are built from."""
+
+    database: Database
+    provider: PaymentProvider
+    settings: Settings
+
+
+class MatterActivities(ABC, Generic[S]):
+    """Base of each kind's activities; subclasses say how to read the rows and what is planned."""
+
+    def __init__(self, world: World) -> None:
+        self.database = world.database
+        self.provider = world.provider
+        self.settings = world.settings
+
+    @abstractmethod
+    async def state(self, connection: AsyncConnection, ref: MatterRef, *, lock: bool) -> S:
+        """The rows' word, optionally under the matter's row lock."""
+
+    @abstractmethod
+    def agenda(self, state: S) -> list[Step]:
+        """The pure plan of this kind."""
+
+    async def look(self, ref: MatterRef) -> S:
+        """Read, and mirror the head in the register."""
+        async with self.database.tenant(ref.account_id) as connection:
+            state = await self.state(connection, ref, lock=True)
+            await self.save_head(connection, ref, state)
+            return state
+
+    async def obey(self, request: CommandRequest) -> S:
+        """Commands this kind does not know are refused for good."""
+        raise Invalid("UNKNOWN_COMMAND", f"no command {request.command.name!r} for this matter")
+
+    async def still_due(self, request: StepRequest) -> tuple[S, bool]:
+        """(state, whether the step is the due head), before a provider is called."""
+        async with self.database.tenant(request.ref.account_id) as connection:
+            state = await self.state(connection, request.ref, lock=False)
+            return state, self.is_due(state, request.step)
+
+    async def once(
+        self,
+        request: StepRequest,
+        verb: Callable[[AsyncConnection, S, datetime], Awaitable[str | None]],
+    ) -> S:
+        """Do `verb` in one transaction with its step key, if the step is still the due head.
+
+        The verb's answer is the step's result; None leaves the key free, for another try.
+        """
+        async with self.database.tenant(request.ref.account_id) as connection:
+            state = await self.state(connection, request.ref, lock=True)
+            if self.is_due(state, request.step):
+                at = now_of(state)
+                result = await verb(connection, state, at)
+                if result is not None:
+                    await self._claim(connection, request, at, result)
+                state = await self.state(connection, request.ref, lock=False)
+            await self.save_head(connection, request.ref, state)
+        await failpoint("step.done")
+        return state
+
+    def is_due(self, state: S, step: Step) -> bool:
+        """Whether `step` heads the agenda now."""
+        first = head(self.agenda(state))
+        return (
+            first is not None
+            and first.key == step.key
+            and first.due <= now_of(state) + CLOCK_SKEW
+        )
+
+    async def save_head(self, connection: AsyncConnection, ref: MatterRef, state: S) -> None:
+        """Mirror the head of the agenda in the register of matters."""
+        first = head(self.agenda(state))
+        await matters.save_head(connection, ref.workflow_id, first, state.words, now_of(state))
+
+    async def _claim(
+        self, connection: AsyncConnection, request: StepRequest, at: datetime, result: str
+    ) -> None:
+        ref = request.ref
+        matter = matters.Matter(
+            workflow_id=ref.workflow_id,
+            account_id=ref.account_id,
+            kind=ref.workflow_id.partition("/")[0],
+            subject_id=ref.subject_id,
+        )
+        await matters.claim_step(
+            connection, matter, request.step, ran_at=at, real_ran_at=real_now(), result=result
+        )
+
+
+def now_of(state: State) -> datetime:
+    """The account's now: its frozen clock, else real time."""
+    return state.clock_at or real_now()

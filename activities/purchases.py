@@ -1,0 +1,204 @@
+"""The steps of a purchase: open the payment, follow it, grant once, or end it proven unpaid."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+from temporalio import activity
+
+from activities.charging import Charger
+from activities.matter import MatterActivities, World
+from billing.core import ids, keys
+from billing.core.agenda import Step
+from billing.core.clock import real_now
+from billing.core.errors import ProviderFailure
+from billing.core.failpoints import failpoint
+from billing.events import store as inbox
+from billing.payments import service as paying
+from billing.payments import store as payments
+from billing.payments.rules import Outcome
+from billing.payments.schemas import Attempt, Payment
+from billing.purchases import rules, service, store
+from billing.purchases.rules import PurchaseState
+from billing.purchases.schemas import Purchase
+from workflows.contracts import CommandRequest, MatterRef, StepRequest
+from workflows.stubs import Purchases
+
+
+class PurchaseActivities(MatterActivities[PurchaseState], Purchases):
+    """Implements workflows.stubs.Purchases."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world)
+        self.charger = Charger(world)
+
+    async def state(
+        self, connection: AsyncConnection, ref: MatterRef, *, lock: bool
+    ) -> PurchaseState:
+        return await store.state(connection, ref.subject_id, lock=lock)
+
+    def agenda(self, state: PurchaseState) -> list[Step]:
+        return rules.agenda(state)
+
+    @activity.defn(name="purchase.load")
+    async def load(self, ref: MatterRef) -> PurchaseState:
+        return await self.look(ref)
+
+    @activity.defn(name="purchase.perform")
+    async def perform(self, request: CommandRequest) -> PurchaseState:
+        return await self.obey(request)
+
+    @activity.defn(name="purchase.open")
+    async def open(self, request: StepRequest) -> PurchaseState:
+        state, due = await self.still_due(request)
+        if not due:
+            return await self.look(request.ref)
+        purchase, payment, attempt = await self._begin(request, state)
+        try:
+            outcome = await self._open(purchase, payment, attempt)
+        except ProviderFailure as refusal:
+            return await self._refused(request, refusal)
+
+        async def record(connection: AsyncConnection, _: PurchaseState, at: datetime) -> str:
+            fresh = await payments.get(connection, payment.id)
+            if attempt is not None and outcome is not None:
+                await paying.finish_attempt(connection, attempt, outcome, at)
+            if outcome is not None:
+                await self._follow(connection, purchase, fresh, outcome, at, saved_card=True)
+            return outcome.kind if outcome is not None else "opened"
+
+        return await self.once(request, record)
+
+    @activity.defn(name="purchase.check")
+    async def check(self, request: StepRequest) -> PurchaseState:
+        asked_at = real_now()
+        state, due = await self.still_due(request)
+        if not due:
+            return await self.look(request.ref)
+        async with self.database.tenant(request.ref.account_id) as connection:
+            purchase = await store.get(connection, request.ref.subject_id)
+            payment = await payments.latest(connection, purchase.invoice_id)
+        outcome = None
+        if payment is not None and payment.opened:
+            payment, outcome = await self.charger.look(payment)
+        await failpoint("purchase.before_fulfil")
+
+        async def record(connection: AsyncConnection, _: PurchaseState, at: datetime) -> str:
+            await inbox.mark_handled(connection, request.ref.workflow_id, asked_at)
+            if not state.events:
+                await store.change(
+                    connection, purchase.id, checks=purchase.checks + 1, last_check_at=at
+                )
+            if payment is not None and outcome is not None:
+                await self._follow(connection, purchase, payment, outcome, at, saved_card=False)
+            return outcome.kind if outcome is not None else "nothing to ask about"
+
+        return await self.once(request, record)
+
+    @activity.defn(name="purchase.fulfil")
+    async def fulfil(self, request: StepRequest) -> PurchaseState:
+        async def book(connection: AsyncConnection, state: PurchaseState, at: datetime) -> str:
+            payment_id = ids.decode(ids.PAYMENT, state.unsettled or "")
+            payment = await payments.get(connection, payment_id)
+            return (await service.fulfil(connection, request.ref.subject_id, payment, at)).status
+
+        return await self.once(request, book)
+
+    @activity.defn(name="purchase.expire")
+    async def expire(self, request: StepRequest) -> PurchaseState:
+        _, due = await self.still_due(request)
+        if not due:
+            return await self.look(request.ref)
+        async with self.database.tenant(request.ref.account_id) as connection:
+            purchase = await store.get(connection, request.ref.subject_id)
+            payment = await payments.live(connection, purchase.invoice_id)
+        outcome = Outcome(kind="canceled")
+        if payment is not None:
+            outcome = await self.charger.give_up(payment)
+
+        async def record(
+            connection: AsyncConnection, _: PurchaseState, at: datetime
+        ) -> str | None:
+            if payment is not None and outcome.kind != "canceled":
+                await self._follow(connection, purchase, payment, outcome, at, saved_card=False)
+                return outcome.kind if outcome.kind == "succeeded" else None
+            await service.end_unpaid(connection, purchase.id, "expired", at)
+            return "expired"
+
+        return await self.once(request, record)
+
+    async def _begin(
+        self, request: StepRequest, state: PurchaseState
+    ) -> tuple[Purchase, Payment, Attempt | None]:
+        """The rows to work on; for a saved card the attempt is committed before any call."""
+        async with self.database.tenant(request.ref.account_id) as connection:
+            purchase = await store.get(connection, request.ref.subject_id)
+            payment = await payments.live(connection, purchase.invoice_id)
+            if payment is None:
+                raise ProviderFailure("NO_PAYMENT", "the purchase has no live payment")
+            attempt = None
+            if state.road == "saved_card" and purchase.payment_method_id is not None:
+                attempt = await paying.write_attempt(
+                    connection,
+                    payment,
+                    key=keys.slot_attempt(purchase.invoice_id, 0),
+                    method_id=purchase.payment_method_id,
+                    slot=0,
+                    at=state.clock_at or real_now(),
+                )
+        if attempt is not None:
+            await failpoint("charge.attempt_written")
+        return purchase, payment, attempt
+
+    async def _open(
+        self, purchase: Purchase, payment: Payment, attempt: Attempt | None
+    ) -> Outcome | None:
+        description = f"{purchase.pack_name} ({purchase.credits:f} credits)"
+        if purchase.road == "checkout":
+            url = purchase.return_url or self.settings.public_url
+            await self.charger.open_page(payment, description, url)
+            return None
+        payment = await self.charger.open(payment, description, save_card=False)
+        if attempt is None:
+            return None
+        outcome = await self.charger.charge(payment, attempt, off_session=False)
+        if outcome.kind in ("declined", "unreached"):
+            # Failed must mean proven not charged: nobody can confirm a canceled intent later.
+            after = await self.charger.give_up(payment)
+            return after if after.kind in ("succeeded", "processing") else outcome
+        return outcome
+
+    async def _follow(
+        self,
+        connection: AsyncConnection,
+        purchase: Purchase,
+        payment: Payment,
+        outcome: Outcome,
+        at: datetime,
+        *,
+        saved_card: bool,
+    ) -> None:
+        """The consequences of the provider's word, in the transaction that records it."""
+        payment = await paying.record_outcome(connection, payment, outcome, at)
+        end: dict[str, Any] | None = None
+        if outcome.kind == "succeeded" and payment.settled_at is None:
+            await failpoint("purchase.in_fulfil")
+            await service.fulfil(connection, purchase.id, payment, at)
+        elif outcome.kind == "declined" and saved_card and outcome.decline is not None:
+            end = {"code": outcome.decline.reason, "message": outcome.decline.message}
+        elif outcome.kind == "unreached":
+            end = {"code": "PLATFORM_ERROR", "message": "the provider could not be reached"}
+        elif outcome.kind == "canceled":
+            end = {"code": "PAYMENT_CANCELED", "message": "the payment was canceled"}
+        if end is not None:
+            await service.end_unpaid(connection, purchase.id, "failed", at, **end)
+
+    async def _refused(self, request: StepRequest, refusal: ProviderFailure) -> PurchaseState:
+        async def record(connection: AsyncConnection, _: PurchaseState, at: datetime) -> str:
+            await service.end_unpaid(
+                connection, request.ref.subject_id, "failed", at,
+                code="PLATFORM_ERROR", message=refusal.detail,
+            )  # fmt: skip
+            return "refused"
+
+        return await self.once(request, record)

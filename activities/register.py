@@ -1,0 +1,30 @@
+"""Notes in the register of matters that no single kind owns."""
+
+from temporalio import activity
+
+from activities.matter import World
+from billing.audit import service as audit
+from billing.core import clock, matters
+from workflows.contracts import HaltRequest
+from workflows.stubs import Register
+
+
+class RegisterActivities(Register):
+    """Implements workflows.stubs.Register."""
+
+    def __init__(self, world: World) -> None:
+        self.database = world.database
+
+    @activity.defn(name="matter.halted")
+    async def halted(self, request: HaltRequest) -> None:
+        async with self.database.tenant(request.ref.account_id) as connection:
+            status = "open" if request.reason is None else "halted"
+            await matters.set_status(connection, request.ref.workflow_id, status)
+            await audit.record(
+                connection,
+                account_id=request.ref.account_id,
+                action="matter.resumed" if request.reason is None else "matter.halted",
+                subject=request.ref.workflow_id,
+                at=await clock.now(connection, request.ref.account_id),
+                reason=request.reason,
+            )

@@ -1,0 +1,21 @@
+"""Every activity the worker runs; a new matter adds one line."""
+
+import inspect
+from typing import Any
+
+from temporalio.client import Client
+
+from activities.matter import World
+from activities.purchases import PurchaseActivities
+from activities.register import RegisterActivities
+
+
+def build_activities(world: World, client: Client) -> list[Any]:
+    """The bound methods that are activities, of every class of them."""
+    owners = [PurchaseActivities(world), RegisterActivities(world)]
+    return [
+        method
+        for owner in owners
+        for _, method in inspect.getmembers(owner, inspect.ismethod)
+        if hasattr(method, "__temporal_activity_definition")
+    ]

@@ -1,0 +1,132 @@
+"""Every query on purchases."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Select, select, text, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.core import ids
+from billing.core.errors import NotFound
+from billing.core.matters import workflow_id
+from billing.core.money import show_decimal, show_money
+from billing.purchases.rules import PurchaseState, status_words
+from billing.purchases.schemas import Purchase
+from billing.purchases.tables import purchases
+
+# One round trip for everything the agenda needs; the lock, when asked for, is the purchase's.
+_STATE = """
+SELECT p.*, a.clock_at, pay.status AS payment_status,
+       coalesce(pay.stripe_payment_intent_id, pay.stripe_checkout_session_id) IS NOT NULL AS opened,
+       unsettled.id AS unsettled_id,
+       ARRAY(SELECT e.stripe_event_id FROM stripe_webhook_events e
+             WHERE e.workflow_id = :workflow_id AND e.status = 'received'
+             ORDER BY e.received_at LIMIT 10) AS events
+FROM purchases p
+JOIN accounts a ON a.id = p.account_id
+LEFT JOIN LATERAL (SELECT status, stripe_payment_intent_id, stripe_checkout_session_id
+                   FROM payments WHERE invoice_id = p.invoice_id
+                   ORDER BY created_at DESC, id DESC LIMIT 1) pay ON true
+LEFT JOIN LATERAL (SELECT id FROM payments WHERE workflow_id = :workflow_id
+                   AND status IN ('succeeded', 'completed') AND settled_at IS NULL
+                   ORDER BY created_at, id LIMIT 1) unsettled ON true
+WHERE p.id = :purchase_id
+"""
+_READ_STATE = text(_STATE)
+_LOCK_STATE = text(_STATE + "FOR NO KEY UPDATE OF p")
+
+
+async def add(connection: AsyncConnection, row: dict[str, Any]) -> Purchase:
+    """Write a purchase."""
+    created = await connection.execute(purchases.insert().values(**row).returning(purchases))
+    return show(created.one())
+
+
+async def find(connection: AsyncConnection, purchase_id: UUID) -> Purchase | None:
+    """One purchase, archived or not."""
+    row = (
+        await connection.execute(select(purchases).where(purchases.c.id == purchase_id))
+    ).one_or_none()
+    return show(row) if row else None
+
+
+async def get(connection: AsyncConnection, purchase_id: UUID) -> Purchase:
+    """One purchase; PURCHASE_NOT_FOUND [E10]."""
+    purchase = await find(connection, purchase_id)
+    if purchase is None:
+        raise NotFound("PURCHASE_NOT_FOUND", "no such purchase")
+    return purchase
+
+
+async def change(connection: AsyncConnection, purchase_id: UUID, **fields: Any) -> Purchase:
+    """Overwrite fields of one purchase."""
+    row = await connection.execute(
+        update(purchases).where(purchases.c.id == purchase_id).values(**fields).returning(purchases)
+    )
+    return show(row.one())
+
+
+def listing(
+    account_id: UUID, *, status: str | None = None, archived: bool = False
+) -> Select[Any]:
+    """The account's purchases; archived ones only when asked for."""
+    query = select(purchases).where(purchases.c.account_id == account_id)
+    if status is not None:
+        query = query.where(purchases.c.status == status)
+    return query if archived else query.where(purchases.c.archived_at.is_(None))
+
+
+async def state(
+    connection: AsyncConnection, purchase_id: UUID, *, lock: bool = False
+) -> PurchaseState:
+    """The rows' word about one purchase, optionally under its lock; PURCHASE_NOT_FOUND."""
+    values = {
+        "purchase_id": purchase_id,
+        "workflow_id": workflow_id("purchase", purchase_id),
+    }
+    row = (
+        (await connection.execute(_LOCK_STATE if lock else _READ_STATE, values))
+        .mappings()
+        .one_or_none()
+    )
+    if row is None:
+        raise NotFound("PURCHASE_NOT_FOUND", "no such purchase")
+    unsettled = row["unsettled_id"]
+    known = PurchaseState(
+        clock_at=row["clock_at"],
+        status=row["status"],
+        purchase=ids.encode(ids.PURCHASE, purchase_id),
+        road=row["road"],
+        payment_status=row["payment_status"],
+        unsettled=ids.encode(ids.PAYMENT, unsettled) if unsettled else None,
+        opened=row["opened"],
+        created_at=row["created_at"],
+        expires_at=row["expires_at"],
+        checks=row["checks"],
+        last_check_at=row["last_check_at"],
+        events=tuple(row["events"]),
+    )
+    price = show_money(row["amount_minor"], row["currency"])
+    what = f"{show_decimal(row['credits'])} credits ({row['pack_name']}) for {price}"
+    return known.model_copy(update={"words": status_words(known, what)})
+
+
+async def archive(connection: AsyncConnection, before: datetime, at: datetime) -> int:
+    """Flag final purchases older than `before` [E14]; they stay readable by id."""
+    done = await connection.execute(
+        update(purchases)
+        .where(
+            purchases.c.created_at < before,
+            purchases.c.archived_at.is_(None),
+            purchases.c.status != "pending",
+        )
+        .values(archived_at=at)
+        .returning(purchases.c.id)
+    )
+    return len(done.all())
+
+
+def show(row: Any) -> Purchase:
+    """A row as a purchase."""
+    return Purchase.model_validate(dict(row._mapping))  # noqa: SLF001 (SQLAlchemy's public name)

@@ -1,0 +1,100 @@
+"""The worker: runs every workflow and activity on two queues, until told to stop.
+
+SIGTERM lets running activities finish; metrics are served in Prometheus form.
+"""
+
+import asyncio
+import gc
+import signal
+from datetime import timedelta
+from typing import Any, Final
+
+from temporalio.client import Client
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
+from temporalio.service import TLSConfig
+from temporalio.worker import Worker
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+
+from activities.interceptor import BillingInterceptor
+from activities.matter import World
+from activities.registry import build_activities
+from billing.core.database import Database, open_database
+from billing.core.settings import Settings, load_settings
+from gateways.stripe import StripeGateway
+from workflows.registry import WORKFLOWS
+from workflows.start import BACKGROUND, INTERACTIVE
+
+# Above the longest money activity: two provider calls of 8 s each.
+GRACE: Final = timedelta(seconds=25)
+MAX_ACTIVITIES: Final = {INTERACTIVE: 12, BACKGROUND: 8}
+MAX_CACHED_WORKFLOWS: Final = 500
+
+
+async def connect(settings: Settings, *, metrics: bool = True) -> Client:
+    """The worker's Temporal client, with metrics on its own port."""
+    runtime = None
+    if metrics:
+        address = f"{settings.service_host}:{settings.worker_metrics_port}"
+        runtime = Runtime(
+            telemetry=TelemetryConfig(
+                metrics=PrometheusConfig(bind_address=address, durations_as_seconds=True)
+            )
+        )
+    return await Client.connect(
+        settings.temporal_address,
+        namespace=settings.temporal_namespace,
+        data_converter=pydantic_data_converter,
+        api_key=settings.temporal_api_key.get_secret_value()
+        if settings.temporal_api_key
+        else None,
+        tls=TLSConfig() if settings.temporal_tls else False,
+        runtime=runtime,
+    )
+
+
+def build_worker(client: Client, queue: str, activities: list[Any]) -> Worker:
+    """One queue's worker; each has its own slots, so that people never wait behind timers."""
+    return Worker(
+        client,
+        task_queue=queue,
+        workflows=WORKFLOWS,
+        activities=activities,
+        interceptors=[BillingInterceptor()],
+        max_concurrent_activities=MAX_ACTIVITIES[queue],
+        max_cached_workflows=MAX_CACHED_WORKFLOWS,
+        graceful_shutdown_timeout=GRACE,
+        workflow_runner=SandboxedWorkflowRunner(
+            restrictions=SandboxRestrictions.default.with_passthrough_modules(
+                "pydantic", "pydantic_core", "billing", "workflows"
+            )
+        ),
+    )
+
+
+async def run(settings: Settings, stop: asyncio.Event) -> None:
+    """Serve both queues until `stop` is set."""
+    database: Database = open_database(settings)
+    provider = StripeGateway(settings)
+    client = await connect(settings)
+    activities = build_activities(World(database, provider, settings), client)
+    workers = [build_worker(client, queue, activities) for queue in (INTERACTIVE, BACKGROUND)]
+    try:
+        async with workers[0], workers[1]:
+            await stop.wait()
+    finally:
+        await provider.close()
+        await database.close()
+
+
+async def main() -> None:
+    """Run until SIGTERM or SIGINT."""
+    stop = asyncio.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(name, stop.set)
+    await run(load_settings(), stop)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
+    gc.collect()  # the SDK's runtime must be gone before the interpreter is

@@ -1,9 +1,11 @@
 """Is a server of this stack there: one small HTTP question on 127.0.0.1.
 
-Written on plain streams, so that the supervisor carries no HTTP client.
+Written on plain streams, so that the supervisor carries no HTTP client. In a container
+`python -m embedded.health PORT PATH` is the health check.
 """
 
 import asyncio
+import sys
 
 from embedded.ports import HOST
 
@@ -19,3 +21,7 @@ async def answers(port: int, path: str) -> bool:
     finally:
         writer.close()
     return b" 200 " in status
+
+
+if __name__ == "__main__":
+    sys.exit(not asyncio.run(answers(int(sys.argv[1]), sys.argv[2])))

@@ -1,0 +1,219 @@
+"""The shape of the code, held by tests: who may import whom, sizes, names, clocks, floats.
+
+Every exception is listed here by name with its reason.
+"""
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from embedded.options import ROOT
+
+MAX_FILE_LINES: Final = 400
+MAX_FUNCTION_LINES: Final = 40
+
+PRODUCT: Final = (
+    "billing", "gateways", "activities", "workflows", "api", "sandbox", "embedded", "migrations",
+    "benchmarks", "worker.py", "cli.py",
+)  # fmt: skip
+
+PURE_FILES: Final = {"rules", "schemas"}
+PURE_CORE: Final = {"money", "periods", "ids", "keys", "errors", "agenda"}
+
+CLOCK_READERS: Final = {
+    "billing/core/clock.py": "the one source of time",
+    "embedded/tokens.py": "a development token expires in real time",
+}
+"""Who may ask the operating system what time it is."""
+
+CLOCK_CALLS: Final = re.compile(
+    r"\b(datetime\.(now|utcnow|today)|date\.today|time\.(time|time_ns))\("
+)
+
+MONEY_MODULES: Final = re.compile(
+    r"billing/(core/(money|periods)|credits|invoices|payments|purchases|catalog)(/\w+)?\.py$"
+    r"|gateways/stripe\w*(/\w+)?\.py$"
+)
+
+
+@cache
+def tracked() -> tuple[Path, ...]:
+    """Every file of the project, new ones included, as git sees it."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return tuple(path for name in listed.stdout.splitlines() if (path := ROOT / name).is_file())
+
+
+def name(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def python_files(*, product_only: bool = False) -> Iterator[Path]:
+    for path in tracked():
+        if path.suffix == ".py" and (not product_only or name(path).split("/")[0] in PRODUCT):
+            yield path
+
+
+def texts() -> Iterator[tuple[Path, str]]:
+    for path in tracked():
+        try:
+            yield path, path.read_text()
+        except UnicodeDecodeError:
+            continue
+
+
+def test_every_layer_imports_only_what_it_may() -> None:
+    linter = Path(sys.executable).with_name("lint-imports")
+    checked = subprocess.run(
+        [linter, "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert checked.returncode == 0, checked.stdout
+
+
+@pytest.mark.parametrize("layer", ["gateways", "workflows"])
+def test_the_outer_deciders_see_only_the_pure_part_of_the_domain(layer: str) -> None:
+    """The contracts forbid impure files by name; here whatever is not pure is refused."""
+    wrong = [
+        f"{name(path)}: {module}"
+        for path in python_files(product_only=True)
+        if name(path).startswith(f"{layer}/")
+        for module in imported_domain_modules(path)
+        if not is_pure(module)
+    ]
+    assert wrong == []
+
+
+def imported_domain_modules(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (a.name for a in node.names if a.name.startswith("billing."))
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("billing"):
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                is_module = (ROOT / inner.replace(".", "/")).with_suffix(".py").exists()
+                yield inner if is_module else str(node.module)
+
+
+def is_pure(module: str) -> bool:
+    parts = module.split(".")
+    if parts[1] == "core":
+        return len(parts) > 2 and parts[2] in PURE_CORE
+    return len(parts) > 2 and parts[2] in PURE_FILES
+
+
+def test_no_file_is_longer_than_one_purpose() -> None:
+    long = {
+        name(path): lines
+        for path in python_files()
+        if (lines := len(path.read_text().splitlines())) > MAX_FILE_LINES
+    }
+    assert long == {}
+
+
+def test_no_function_is_longer_than_a_screen() -> None:
+    long = {
+        f"{name(path)}:{node.name}": lines
+        for path in python_files(product_only=True)
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        if (lines := code_lines(node)) > MAX_FUNCTION_LINES
+    }
+    assert long == {}
+
+
+def code_lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Lines from `def` to the end, the docstring aside."""
+    total = (function.end_lineno or function.lineno) - function.lineno + 1
+    first = function.body[0]
+    if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+        total -= (first.end_lineno or first.lineno) - first.lineno + 1
+    return total
+
+
+def test_package_files_are_empty() -> None:
+    assert [name(p) for p in python_files() if p.name == "__init__.py" and p.stat().st_size] == []
+
+
+def test_names_say_what_a_module_is_about() -> None:
+    vague = {"utils", "util", "helpers", "helper", "manager", "common", "data", "misc"}
+    assert [name(p) for p in python_files() if vague & set(name(p)[:-3].split("/"))] == []
+
+
+def test_only_the_clock_asks_what_time_it_is() -> None:
+    readers = {
+        name(path)
+        for path in python_files(product_only=True)
+        if not name(path).startswith(("sandbox/", "benchmarks/"))  # programs with a time of theirs
+        and CLOCK_CALLS.search(path.read_text())
+    }
+    assert readers == CLOCK_READERS.keys() & {name(path) for path in python_files()}
+
+
+def test_sql_takes_business_dates_from_its_caller() -> None:
+    asked = re.compile(r"\b(now\(\)|CURRENT_DATE|CURRENT_TIMESTAMP|LOCALTIMESTAMP)", re.IGNORECASE)
+    wrong = [
+        name(path)
+        for path in tracked()
+        if path.suffix == ".sql" and asked.search(re.sub(r"--.*", "", path.read_text()))
+    ]
+    assert wrong == []
+
+
+def test_money_never_touches_a_float() -> None:
+    wrong = [
+        f"{name(path)}:{line}"
+        for path in python_files(product_only=True)
+        if MONEY_MODULES.search(name(path))
+        for line in float_lines(path)
+    ]
+    assert wrong == []
+
+
+def float_lines(path: Path) -> Iterator[int]:
+    """Lines with a float or a division that makes one; lengths of time in seconds are no money."""
+    text = path.read_text()
+    lines = text.splitlines()
+    for node in ast.walk(ast.parse(text)):
+        a_float = isinstance(node, ast.Constant) and isinstance(node.value, float)
+        a_type = isinstance(node, ast.Name) and node.id == "float"
+        a_division = isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div)
+        if (a_float or a_type or (a_division and not has_decimal(path))) and (
+            "SECONDS" not in lines[node.lineno - 1]
+        ):
+            yield node.lineno
+
+
+def has_decimal(path: Path) -> bool:
+    """Division is exact enough only where Decimal or Fraction is at work."""
+    return bool(re.search(r"\b(Decimal|Fraction)\b", path.read_text()))
+
+
+def test_no_path_of_one_machine_and_no_registry_is_written_down() -> None:
+    machine = re.compile(r"(?<![\w.}])/(home|root|Users|work)/[\w.-]+")
+    hosts = "|".join(
+        ("pypi" + r"\.org", "files" + r"\.pythonhosted", r"index-url\s*=", "--index-url")
+    )
+    registry = re.compile(hosts)
+    wrong = [
+        name(path)
+        for path, text in texts()
+        if machine.search(text) or registry.search(text.replace("--no-emit-index-url", ""))
+    ]
+    assert [entry for entry in wrong if entry != "tests/test_architecture.py"] == []
+
+
+def test_nothing_is_left_for_later_and_no_error_is_swallowed() -> None:
+    left = re.compile(r"\b(TO[D]O|FIX[M]E|XX[X])\b|except(?: Exception)?:\s*[p]ass\b")
+    assert [name(path) for path in python_files() if left.search(path.read_text())] == []

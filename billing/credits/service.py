@@ -313,7 +313,7 @@ def _refusal(row: RowMapping) -> Exception:
             return PaymentRequired(
                 "INSUFFICIENT_CREDITS",
                 "not enough credits for this",
-                required=show_decimal(row["required"]),
+                required=show_decimal(row["amount"]),
                 available=show_decimal(row["available"]),
             )
         case "conflict":

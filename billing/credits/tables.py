@@ -69,7 +69,8 @@ credit_lots = Table(
     Column("held", CREDITS, nullable=False, server_default="0"),
     # Of the held part: to be taken back, not given back, when it is released.
     Column("claimed", CREDITS, nullable=False, server_default="0"),
-    # Asked back but already spent.
+    # Asked back: taken, and not to be had any more because it was spent.
+    Column("clawed", CREDITS, nullable=False, server_default="0"),
     Column("lost", CREDITS, nullable=False, server_default="0"),
     Column("expires_at", DateTime(timezone=True)),
     Column("is_open", Boolean, nullable=False),
@@ -85,7 +86,10 @@ credit_lots = Table(
     CheckConstraint("remaining >= 0 AND remaining <= amount", name="remaining_within_amount"),
     CheckConstraint("held >= 0 AND held <= remaining", name="held_within_remaining"),
     CheckConstraint("claimed >= 0 AND claimed <= held", name="claimed_within_held"),
-    CheckConstraint("lost >= 0 AND lost <= amount", name="lost_within_amount"),
+    CheckConstraint(
+        "clawed >= 0 AND lost >= 0 AND clawed + claimed + lost <= amount",
+        name="asked_within_amount",
+    ),
     CheckConstraint("is_open = (remaining > 0)", name="open_while_remaining"),
     # Burn order (product.md §8). What changes with a debit stays out of keys and predicate.
     Index(

@@ -1,0 +1,179 @@
+-- Set credits aside from lots in burn order until p_expires_at, once per key.
+-- Verdicts: ok; duplicate (same key and hash: the first hold); conflict (same key, other hash);
+-- expired (it would end before it begins); insufficient (with what is available); no_account.
+CREATE OR REPLACE FUNCTION credit_hold(
+    p_account_id uuid, p_amount numeric, p_key text, p_hash text, p_reason text,
+    p_expires_at timestamptz, p_at timestamptz DEFAULT NULL, p_scope text DEFAULT NULL,
+    p_paid_only boolean DEFAULT false, p_subject text DEFAULT NULL,
+    OUT verdict text, OUT hold_id uuid, OUT amount numeric, OUT expires_at timestamptz,
+    OUT available numeric)
+LANGUAGE plpgsql
+SET enable_seqscan = off
+AS $$
+#variable_conflict use_column
+DECLARE
+    shown text := coalesce(current_setting('app.accounts', true), '');
+    as_of timestamptz := credit_enter(p_account_id, p_at);
+    known credit_holds;
+    lot record;
+    parts credit_hold_lots[] := '{}';
+    part credit_hold_lots;
+    need numeric := p_amount;
+BEGIN
+    SELECT * INTO known FROM credit_holds WHERE key = p_key AND account_id = p_account_id;
+    hold_id := coalesce(known.id, uuidv7());
+    amount := p_amount;
+    expires_at := coalesce(known.expires_at, p_expires_at);
+    verdict := CASE
+        WHEN as_of IS NULL THEN 'no_account'
+        WHEN known.request_hash = p_hash THEN 'duplicate'
+        WHEN known.id IS NOT NULL THEN 'conflict'
+        WHEN p_expires_at <= as_of THEN 'expired'
+        ELSE 'ok'
+    END;
+    IF verdict = 'ok' THEN
+        part.hold_id := hold_id;
+        part.account_id := p_account_id;
+        FOR lot IN
+            SELECT id, remaining - held AS free
+            FROM credit_lots
+            WHERE account_id = p_account_id AND is_open AND remaining > held
+                AND coalesce(scope = p_scope, scope IS NULL) AND (is_paid OR NOT p_paid_only)
+            ORDER BY (scope IS NULL), priority, expires_at, is_paid, granted_seq
+        LOOP
+            part.position := cardinality(parts) + 1;
+            part.lot_id := lot.id;
+            part.amount := least(need, lot.free);
+            parts := parts || part;
+            need := need - part.amount;
+            EXIT WHEN need = 0;
+        END LOOP;
+        IF need > 0 THEN
+            verdict := 'insufficient';
+            available := p_amount - need;
+        END IF;
+    END IF;
+    IF verdict = 'ok' THEN
+        INSERT INTO credit_holds (
+            id, account_id, status, amount, key, request_hash, scope, reason, subject, created_at,
+            expires_at)
+        VALUES (
+            hold_id, p_account_id, 'open', p_amount, p_key, p_hash, p_scope, p_reason, p_subject,
+            as_of, p_expires_at);
+        INSERT INTO credit_hold_lots SELECT * FROM unnest(parts);
+        UPDATE credit_lots AS l SET held = l.held + u.amount
+        FROM unnest(parts) AS u WHERE l.id = u.lot_id;
+        UPDATE credit_balances
+        SET held = held + p_amount, next_expiry = least(next_expiry, p_expires_at)
+        WHERE account_id = p_account_id;
+    END IF;
+    PERFORM set_config('app.accounts', shown, true);
+END;
+$$;
+
+-- Spend p_amount of a hold (null: all of it), from its first lot on, and release the rest; final.
+-- Verdicts: ok; duplicate (captured before, same amount); captured (another amount), released,
+-- lapsed; exceeded; no_hold; no_account.
+CREATE OR REPLACE FUNCTION credit_capture(
+    p_account_id uuid, p_hold_id uuid, p_amount numeric DEFAULT NULL,
+    p_reason text DEFAULT 'capture', p_at timestamptz DEFAULT NULL, p_detail jsonb DEFAULT '{}',
+    OUT verdict text, OUT hold_id uuid, OUT transaction_id uuid, OUT captured numeric,
+    OUT released numeric, OUT balance numeric)
+LANGUAGE plpgsql
+SET enable_seqscan = off
+AS $$
+#variable_conflict use_column
+DECLARE
+    shown text := coalesce(current_setting('app.accounts', true), '');
+    as_of timestamptz := credit_enter(p_account_id, p_at);
+    known credit_holds;
+    entry_key text := public_id('hld', p_hold_id) || '/capture';
+BEGIN
+    SELECT * INTO known FROM credit_holds WHERE id = p_hold_id AND account_id = p_account_id;
+    hold_id := p_hold_id;
+    captured := coalesce(p_amount, known.amount);
+    released := known.amount - captured;
+    verdict := CASE
+        WHEN as_of IS NULL THEN 'no_account'
+        WHEN known.id IS NULL THEN 'no_hold'
+        WHEN known.captured = captured THEN 'duplicate'
+        WHEN known.status <> 'open' THEN known.status
+        WHEN captured > known.amount THEN 'exceeded'
+        ELSE 'ok'
+    END;
+    IF verdict = 'ok' THEN
+        PERFORM credit_capture_parts(known, captured, entry_key, p_reason, as_of, p_detail);
+        PERFORM credit_unhold(p_account_id, p_hold_id, captured, as_of);
+        UPDATE credit_holds AS h
+        SET status = 'captured', captured = credit_capture.captured, resolved_at = as_of
+        WHERE h.id = p_hold_id;
+    END IF;
+    SELECT t.id, t.balance_after INTO transaction_id, balance
+    FROM credit_transactions AS t WHERE t.key = entry_key;
+    PERFORM set_config('app.accounts', shown, true);
+END;
+$$;
+
+-- The captured part leaves its lots; what a clawback still waited for in them is lost with it.
+CREATE OR REPLACE FUNCTION credit_capture_parts(
+    p_hold credit_holds, p_amount numeric, p_key text, p_reason text, p_at timestamptz,
+    p_detail jsonb)
+RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+    lot_ids uuid[];
+    amounts numeric[];
+BEGIN
+    SELECT array_agg(lot_id ORDER BY position),
+        array_agg(least(amount, p_amount - before) ORDER BY position)
+    INTO lot_ids, amounts
+    FROM (
+        SELECT lot_id, position, amount, sum(amount) OVER (ORDER BY position) - amount AS before
+        FROM credit_hold_lots
+        WHERE hold_id = p_hold.id) AS parts
+    WHERE before < p_amount;
+
+    UPDATE credit_balances SET held = held - p_amount WHERE account_id = p_hold.account_id;
+    UPDATE credit_lots AS l
+    SET held = l.held - u.amount,
+        claimed = least(l.claimed, l.held - u.amount),
+        lost = l.lost + greatest(l.claimed - (l.held - u.amount), 0)
+    FROM unnest(lot_ids, amounts) AS u(lot_id, amount)
+    WHERE l.id = u.lot_id;
+    PERFORM credit_book(
+        p_hold.account_id, 'capture', p_key, NULL, p_reason, p_hold.subject, p_detail, p_at,
+        lot_ids, (SELECT array_agg(-amount) FROM unnest(amounts) AS u(amount)));
+END;
+$$;
+
+-- Give a hold up: its parts go back to their lots, or lapse with those that have ended.
+-- Verdicts: ok; duplicate (released before); captured; lapsed; no_hold; no_account.
+CREATE OR REPLACE FUNCTION credit_release(
+    p_account_id uuid, p_hold_id uuid, p_at timestamptz DEFAULT NULL,
+    OUT verdict text, OUT hold_id uuid, OUT released numeric)
+LANGUAGE plpgsql
+SET enable_seqscan = off
+AS $$
+#variable_conflict use_column
+DECLARE
+    shown text := coalesce(current_setting('app.accounts', true), '');
+    as_of timestamptz := credit_enter(p_account_id, p_at);
+    known credit_holds;
+BEGIN
+    SELECT * INTO known FROM credit_holds WHERE id = p_hold_id AND account_id = p_account_id;
+    hold_id := p_hold_id;
+    released := known.amount;
+    verdict := CASE
+        WHEN as_of IS NULL THEN 'no_account'
+        WHEN known.id IS NULL THEN 'no_hold'
+        WHEN known.status = 'released' THEN 'duplicate'
+        WHEN known.status <> 'open' THEN known.status
+        ELSE 'ok'
+    END;
+    IF verdict = 'ok' THEN
+        PERFORM credit_unhold(p_account_id, p_hold_id, 0, as_of);
+        UPDATE credit_holds SET status = 'released', resolved_at = as_of WHERE id = p_hold_id;
+    END IF;
+    PERFORM set_config('app.accounts', shown, true);
+END;
+$$;

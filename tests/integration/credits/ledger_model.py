@@ -1,0 +1,197 @@
+"""What credits should do, in plain Python: the oracle for the SQL functions.
+
+Written from product.md §8 and not from the functions: whole lists, no locks, no shortcuts.
+"""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+
+ZERO = Decimal(0)
+NEVER = datetime(9999, 1, 1, tzinfo=UTC)
+
+
+class Refused(Exception):
+    """The verb answers this code and changes nothing."""
+
+
+@dataclass
+class Lot:
+    key: str
+    amount: Decimal
+    scope: str | None
+    priority: int
+    is_paid: bool
+    expires_at: datetime | None
+    order: int
+    remaining: Decimal = ZERO
+    held: Decimal = ZERO
+    claimed: Decimal = ZERO
+    clawed: Decimal = ZERO
+    lost: Decimal = ZERO
+    lapsed: Decimal = ZERO
+
+    @property
+    def free(self) -> Decimal:
+        return self.remaining - self.held
+
+    def ended(self, at: datetime) -> bool:
+        return self.expires_at is not None and self.expires_at <= at
+
+    def burn_rank(self) -> tuple[object, ...]:
+        end = self.expires_at or NEVER
+        return (self.scope is None, self.priority, end, self.is_paid, self.order)
+
+
+@dataclass
+class Hold:
+    parts: list[tuple[Lot, Decimal]]
+    expires_at: datetime
+    status: str = "open"
+    captured: Decimal = ZERO
+
+    @property
+    def amount(self) -> Decimal:
+        return sum((amount for _, amount in self.parts), ZERO)
+
+
+@dataclass
+class Ledger:
+    lots: dict[str, Lot] = field(default_factory=dict)
+    holds: dict[str, Hold] = field(default_factory=dict)
+    debt: Decimal = ZERO
+    used: Decimal = ZERO
+
+    @property
+    def balance(self) -> Decimal:
+        return sum((lot.remaining for lot in self.lots.values()), ZERO)
+
+    @property
+    def held(self) -> Decimal:
+        return sum((lot.held for lot in self.lots.values()), ZERO)
+
+    def settle(self, at: datetime) -> None:
+        """End holds and lots in the order of their times; a hold before a lot of the same time."""
+        due: list[tuple[datetime, int, Hold | Lot]] = []
+        due += [(h.expires_at, 0, h) for h in self.holds.values() if h.status == "open"]
+        due += [(lot.expires_at, 1, lot) for lot in self.lots.values() if lot.expires_at]
+        for when, _, thing in sorted(due, key=lambda entry: entry[:2]):
+            if when > at:
+                break
+            if isinstance(thing, Hold):
+                self._give_back(thing.parts, when)
+                thing.status = "lapsed"
+            else:
+                self._lapse(thing, thing.free)
+
+    def grant(self, lot: Lot, at: datetime) -> None:
+        self.settle(at)
+        lot.remaining = lot.amount
+        self.lots[lot.key] = lot
+        paid = min(self.debt, lot.remaining)
+        self.debt -= paid
+        lot.remaining -= paid
+        self.settle(at)
+
+    def pick(
+        self, amount: Decimal, scope: str | None, paid_only: bool
+    ) -> list[tuple[Lot, Decimal]]:
+        parts = []
+        left = amount
+        for lot in sorted(self.lots.values(), key=Lot.burn_rank):
+            usable = lot.scope in (None, scope) and (lot.is_paid or not paid_only)
+            take = min(left, lot.free) if usable else ZERO
+            if take:
+                parts.append((lot, take))
+                left -= take
+        if left:
+            raise Refused("INSUFFICIENT_CREDITS", amount - left)
+        return parts
+
+    def debit(self, amount: Decimal, scope: str | None, paid_only: bool, at: datetime) -> None:
+        self.settle(at)
+        for lot, part in self.pick(amount, scope, paid_only):
+            lot.remaining -= part
+        self.used += amount
+
+    def hold(
+        self,
+        key: str,
+        amount: Decimal,
+        scope: str | None,
+        paid_only: bool,
+        expires_at: datetime,
+        at: datetime,
+    ) -> None:
+        self.settle(at)
+        parts = self.pick(amount, scope, paid_only)
+        for lot, part in parts:
+            lot.held += part
+        self.holds[key] = Hold(parts, expires_at)
+
+    def capture(self, key: str, amount: Decimal, at: datetime) -> None:
+        self.settle(at)
+        hold = self.holds[key]
+        if hold.status == "captured" and hold.captured == amount:
+            return
+        if hold.status != "open":
+            raise Refused("HOLD_RESOLVED")
+        if amount > hold.amount:
+            raise Refused("HOLD_EXCEEDED")
+        left, rest = amount, []
+        for lot, part in hold.parts:
+            take = min(left, part)
+            left -= take
+            lot.held -= take
+            lot.remaining -= take
+            unmet = max(lot.claimed - lot.held, ZERO)
+            lot.claimed -= unmet
+            lot.lost += unmet
+            rest.append((lot, part - take))
+        self._give_back(rest, at)
+        self.used += amount
+        hold.status, hold.captured = "captured", amount
+
+    def release(self, key: str, at: datetime) -> None:
+        self.settle(at)
+        hold = self.holds[key]
+        if hold.status == "released":
+            return
+        if hold.status != "open":
+            raise Refused("HOLD_RESOLVED")
+        self._give_back(hold.parts, at)
+        hold.status = "released"
+
+    def clawback(self, key: str, amount: Decimal, at: datetime) -> tuple[Decimal, ...]:
+        self.settle(at)
+        lot = self.lots[key]
+        asked = min(amount, lot.amount - lot.clawed - lot.claimed - lot.lost)
+        taken = min(asked, lot.free)
+        pending = min(asked - taken, lot.held - lot.claimed)
+        lot.remaining -= taken
+        lot.clawed += taken
+        lot.claimed += pending
+        lot.lost += asked - taken - pending
+        return taken, pending, asked - taken - pending
+
+    def lapse_lot(self, key: str, at: datetime) -> tuple[Decimal, Decimal]:
+        self.settle(at)
+        lot = self.lots[key]
+        if not lot.ended(at):
+            lot.expires_at = at
+            self._lapse(lot, lot.free)
+        return lot.lapsed, lot.held
+
+    def _give_back(self, parts: list[tuple[Lot, Decimal]], at: datetime) -> None:
+        for lot, part in parts:
+            claim = min(lot.claimed, part)
+            lot.held -= part
+            lot.claimed -= claim
+            lot.clawed += claim
+            lot.remaining -= claim
+            if lot.ended(at):
+                self._lapse(lot, part - claim)
+
+    def _lapse(self, lot: Lot, amount: Decimal) -> None:
+        lot.remaining -= amount
+        lot.lapsed += amount

@@ -1,0 +1,289 @@
+"""No interleaving of verbs loses a credit or makes a balance negative: model against Postgres."""
+
+import asyncio
+import os
+from collections.abc import Coroutine
+from copy import deepcopy
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any, TypeVar
+from uuid import uuid4
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from sqlalchemy import select, text
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
+
+from billing.core import ids
+from billing.core.errors import BillingError
+from billing.credits import service, store
+from billing.credits.tables import credit_lots
+from embedded.stack import StackInfo
+from tests.integration.credits.books import read_books
+from tests.integration.credits.ledger_model import Ledger, Lot, Refused
+
+T = TypeVar("T")
+
+START = datetime(2027, 1, 31, 12, tzinfo=UTC)
+AMOUNTS = st.sampled_from(["0.000001", "0.5", "1", "2.25", "3", "7", "10", "40"]).map(Decimal)
+SCOPES = st.sampled_from([None, None, "images", "voice"])
+SPANS = st.sampled_from([1, 2, 5, 30]).map(lambda hours: timedelta(hours=hours))
+
+
+class LedgerMachine(RuleBasedStateMachine):
+    """One account in one transaction that is rolled back; every verb is run on both sides."""
+
+    url = ""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop = asyncio.new_event_loop()
+        self.engine = create_async_engine(self.url, poolclass=NullPool)
+        self.connection = self.run(self.engine.connect().start())
+        self.account_id = ids.new()
+        self.run(self._open())
+        self.model = Ledger()
+        self.now = START
+        self.hold_ids: dict[str, Any] = {}
+        self.count = 0
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        return self.loop.run_until_complete(work)
+
+    async def _open(self) -> None:
+        await self.connection.execute(
+            text("SELECT set_config('app.accounts', :id, true)"), {"id": str(self.account_id)}
+        )
+        await self.connection.execute(
+            text(
+                "INSERT INTO accounts (id, external_id, is_test, clock_at, created_at)"
+                " VALUES (:id, :external_id, true, :at, :at)"
+            ),
+            {"id": self.account_id, "external_id": f"model-{uuid4()}", "at": START},
+        )
+        await service.open_balance(self.connection, self.account_id)
+
+    def key(self) -> str:
+        self.count += 1
+        return f"{self.account_id}/{self.count}"
+
+    def same(self, expected: Any, verb: Coroutine[Any, Any, Any]) -> Any:
+        """Run the verb; a refusal of the model must be the refusal of the verb."""
+        answer, refusal = self.attempt(verb)
+        if not isinstance(expected, Refused):
+            assert refusal is None, f"the model allows it: {refusal}"
+            return answer
+        assert refusal is not None, f"the model refuses it: {expected}"
+        assert refusal.code == expected.args[0]
+        if refusal.code == "INSUFFICIENT_CREDITS":
+            assert Decimal(refusal.fields["available"]) == expected.args[1]
+        return None
+
+    def attempt(self, verb: Coroutine[Any, Any, T]) -> tuple[T | None, BillingError | None]:
+        try:
+            return self.run(verb), None
+        except BillingError as error:
+            return None, error
+
+    def try_model(self, verb: Any, *arguments: Any) -> Any:
+        before = deepcopy(self.model)
+        try:
+            return verb(*arguments)
+        except Refused as refused:
+            self.model = before
+            self.model.settle(self.now)
+            return refused
+
+    @rule(hours=st.sampled_from([0, 1, 1, 3, 24]))
+    def time_passes(self, hours: int) -> None:
+        self.now += timedelta(hours=hours)
+
+    @rule(
+        amount=AMOUNTS,
+        scope=SCOPES,
+        is_paid=st.booleans(),
+        priority=st.sampled_from([10, 100, 100]),
+        span=st.none() | SPANS,
+    )
+    def credits_arrive(
+        self,
+        amount: Decimal,
+        scope: str | None,
+        is_paid: bool,
+        priority: int,
+        span: timedelta | None,
+    ) -> None:
+        key, expires_at = self.key(), self.now + span if span else None
+        lot = Lot(key, amount, scope, priority, is_paid, expires_at, self.count)
+        self.model.grant(lot, self.now)
+        for replayed in (False, True):
+            answer = self.run(
+                service.grant(
+                    self.connection, account_id=self.account_id, amount=amount, kind="adjustment",
+                    key=key, is_paid=is_paid, reason="model", at=self.now, expires_at=expires_at,
+                    scope=scope, priority=priority,
+                )
+            )  # fmt: skip
+            assert (answer.amount, answer.replayed) == (amount, replayed)
+
+    @rule(amount=AMOUNTS, scope=SCOPES, paid_only=st.sampled_from([False, False, True]))
+    def credits_are_spent(self, amount: Decimal, scope: str | None, paid_only: bool) -> None:
+        key = self.key()
+        expected = self.try_model(self.model.debit, amount, scope, paid_only, self.now)
+        for replayed in (False, True):
+            answer = self.same(
+                expected,
+                service.debit(
+                    self.connection, account_id=self.account_id, amount=amount, key=key,
+                    reason="model", at=self.now, scope=scope, paid_only=paid_only,
+                ),
+            )  # fmt: skip
+            assert answer is None or answer.replayed is replayed
+
+    @rule(amount=AMOUNTS, scope=SCOPES, paid_only=st.sampled_from([False, False, True]), span=SPANS)
+    def credits_are_held(
+        self, amount: Decimal, scope: str | None, paid_only: bool, span: timedelta
+    ) -> None:
+        key, expires_at = self.key(), self.now + span
+        expected = self.try_model(
+            self.model.hold, key, amount, scope, paid_only, expires_at, self.now
+        )
+        answer = self.same(
+            expected,
+            service.hold(
+                self.connection, account_id=self.account_id, amount=amount, key=key,
+                reason="model", expires_at=expires_at, at=self.now, scope=scope,
+                paid_only=paid_only,
+            ),
+        )  # fmt: skip
+        if answer:
+            self.hold_ids[key] = answer.hold_id
+
+    @precondition(lambda self: self.model.holds)
+    @rule(choice=st.randoms(use_true_random=False), share=st.sampled_from([1, 2, 3, None]))
+    def a_hold_is_captured(self, choice: Any, share: int | None) -> None:
+        key = choice.choice(sorted(self.model.holds))
+        whole = self.model.holds[key].amount
+        amount = max(round(whole / (share or 1), 6), Decimal("0.000001"))
+        amount += 1 if share is None else 0
+        expected = self.try_model(self.model.capture, key, amount, self.now)
+        self.same(
+            expected,
+            service.capture(
+                self.connection, account_id=self.account_id, hold_id=self.hold_ids[key],
+                amount=amount, at=self.now,
+            ),
+        )  # fmt: skip
+
+    @precondition(lambda self: self.model.holds)
+    @rule(choice=st.randoms(use_true_random=False))
+    def a_hold_is_released(self, choice: Any) -> None:
+        key = choice.choice(sorted(self.model.holds))
+        expected = self.try_model(self.model.release, key, self.now)
+        self.same(
+            expected,
+            service.release(
+                self.connection, account_id=self.account_id, hold_id=self.hold_ids[key],
+                at=self.now,
+            ),
+        )  # fmt: skip
+
+    @precondition(lambda self: self.model.lots)
+    @rule(choice=st.randoms(use_true_random=False), amount=AMOUNTS)
+    def credits_are_taken_back(self, choice: Any, amount: Decimal) -> None:
+        grant_key, key = choice.choice(sorted(self.model.lots)), self.key()
+        expected = self.model.clawback(grant_key, amount, self.now)
+        for _ in range(2):
+            answer = self.run(
+                service.clawback(
+                    self.connection, account_id=self.account_id, grant_key=grant_key,
+                    amount=amount, key=key, reason="model", at=self.now,
+                )
+            )  # fmt: skip
+            assert (answer.taken, answer.pending, answer.loss) == expected
+
+    @precondition(lambda self: self.model.lots)
+    @rule(choice=st.randoms(use_true_random=False))
+    def a_lot_is_ended(self, choice: Any) -> None:
+        grant_key = choice.choice(sorted(self.model.lots))
+        expected = self.model.lapse_lot(grant_key, self.now)
+        answer = self.run(
+            service.lapse_lot(
+                self.connection, account_id=self.account_id, grant_key=grant_key, at=self.now,
+                reason="model",
+            )
+        )  # fmt: skip
+        assert (answer.lapsed, answer.held) == expected
+
+    @rule()
+    def the_clock_is_looked_at(self) -> None:
+        self.model.settle(self.now)
+        answer = self.run(service.lapse(self.connection, self.account_id, self.now))
+        dues = [h.expires_at for h in self.model.holds.values() if h.status == "open"]
+        dues += [
+            lot.expires_at for lot in self.model.lots.values() if lot.remaining and lot.expires_at
+        ]
+        assert answer.next_expiry == min((due for due in dues if due > self.now), default=None)
+
+    @rule(amount=AMOUNTS)
+    def more_is_owed(self, amount: Decimal) -> None:
+        self.model.debt += amount
+        self.run(
+            self.connection.execute(
+                text("UPDATE credit_balances SET debt = debt + :amount WHERE account_id = :id"),
+                {"amount": amount, "id": self.account_id},
+            )
+        )
+
+    @invariant()
+    def the_books_agree(self) -> None:
+        books = self.run(read_books(self.connection, self.account_id))
+        assert books.agree(), books
+        assert books.balance >= books.held >= 0
+        assert books.debt == self.model.debt
+        rows = self.run(
+            self.connection.execute(
+                select(credit_lots).where(credit_lots.c.account_id == self.account_id)
+            )
+        ).mappings()
+        names = ("remaining", "held", "claimed", "clawed", "lost")
+        assert {row["grant_key"]: [row[name] for name in names] for row in rows} == {
+            key: [getattr(lot, name) for name in names] for key, lot in self.model.lots.items()
+        }
+
+    @invariant()
+    def a_read_counts_what_has_lapsed(self) -> None:
+        settled = deepcopy(self.model)
+        settled.settle(self.now)
+        read = self.run(store.balance_at(self.connection, self.account_id, self.now))
+        assert read is not None
+        assert (read.balance, read.held, read.used) == (settled.balance, settled.held, settled.used)
+
+    def teardown(self) -> None:
+        self.run(self.connection.rollback())
+        self.run(self.connection.close())
+        self.run(self.engine.dispose())
+        self.loop.close()
+
+
+@pytest.mark.slow
+def test_no_interleaving_of_verbs_loses_a_credit(stack: StackInfo) -> None:
+    LedgerMachine.url = stack.app_url
+    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+        LedgerMachine,
+        settings=settings(
+            max_examples=int(os.environ.get("LEDGER_EXAMPLES", "100")),
+            stateful_step_count=int(os.environ.get("LEDGER_STEPS", "40")),
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )

@@ -186,12 +186,12 @@ def float_lines(path: Path) -> Iterator[int]:
     text = path.read_text()
     lines = text.splitlines()
     for node in ast.walk(ast.parse(text)):
+        if not isinstance(node, ast.expr) or "SECONDS" in lines[node.lineno - 1]:
+            continue
         a_float = isinstance(node, ast.Constant) and isinstance(node.value, float)
         a_type = isinstance(node, ast.Name) and node.id == "float"
         a_division = isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div)
-        if (a_float or a_type or (a_division and not has_decimal(path))) and (
-            "SECONDS" not in lines[node.lineno - 1]
-        ):
+        if a_float or a_type or (a_division and not has_decimal(path)):
             yield node.lineno
 
 

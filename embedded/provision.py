@@ -11,7 +11,9 @@ from embedded.options import ROOT
 
 def migrate(revision: str = "head") -> None:
     """Run the migrations up to `revision` as DATABASE_OWNER_URL."""
-    command.upgrade(Config(ROOT / "alembic.ini"), revision)
+    config = Config()
+    config.set_main_option("script_location", str(ROOT / "migrations").replace("%", "%%"))
+    command.upgrade(config, revision)
 
 
 def provision() -> None:

@@ -1,0 +1,50 @@
+"""The amounts Stripe takes, and what it keeps of them.
+
+Minimum charges per currency are Stripe's; the fee is a plain 2.9 % + 30, in whole minor units.
+"""
+
+from sandbox import problems
+
+MAXIMUM = 99_999_999
+MINIMUMS = {
+    "usd": 50, "eur": 50, "gbp": 30, "cad": 50, "aud": 50, "nzd": 50, "chf": 50, "brl": 50,
+    "inr": 50, "sgd": 50, "dkk": 250, "sek": 300, "nok": 300, "jpy": 50, "mxn": 1000,
+    "hkd": 400, "pln": 200, "czk": 1500, "huf": 17500, "ron": 200, "bgn": 100, "aed": 200,
+    "myr": 200, "thb": 1000,
+}  # fmt: skip
+DEFAULT_MINIMUM = 50
+ZERO_DECIMAL = frozenset({
+    "bif", "clp", "djf", "gnf", "jpy", "kmf", "krw", "mga", "pyg", "rwf", "ugx", "vnd", "vuv",
+    "xaf", "xof", "xpf",
+})  # fmt: skip
+THREE_DECIMAL = frozenset({"bhd", "jod", "kwd", "omr", "tnd"})
+FEE_PERMILLE = 29
+FEE_FIXED = 30
+
+
+def check(amount: int, currency: str, param: str = "amount") -> None:
+    """Refuse what Stripe finds too small or too large (400)."""
+    least = MINIMUMS.get(currency, DEFAULT_MINIMUM)
+    if amount < least:
+        raise problems.invalid(
+            f"Amount must be at least {shown(least, currency)}.", param, "amount_too_small"
+        )
+    if amount > MAXIMUM:
+        raise problems.invalid(
+            f"Amount must be no more than {shown(MAXIMUM, currency)}.", param, "amount_too_large"
+        )
+
+
+def fee(amount: int) -> int:
+    """What Stripe keeps of a charge, rounded half up, never more than the charge."""
+    return min((amount * FEE_PERMILLE + 500) // 1000 + FEE_FIXED, amount)
+
+
+def shown(amount: int, currency: str) -> str:
+    """An amount for a person: `9.99 USD`, `50 JPY`."""
+    decimals = 0 if currency in ZERO_DECIMAL else 3 if currency in THREE_DECIMAL else 2
+    if decimals == 0:
+        return f"{amount} {currency.upper()}"
+    whole, part = divmod(abs(amount), 10**decimals)
+    sign = "-" if amount < 0 else ""
+    return f"{sign}{whole}.{part:0{decimals}} {currency.upper()}"

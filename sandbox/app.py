@@ -1,0 +1,102 @@
+"""The sandbox as a program: `uvicorn sandbox.app:app`, configured by the environment.
+
+It stands in for Stripe on this machine: same calls, same shapes, same tests cards, no money.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+
+from fastapi import FastAPI, Request
+from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from sandbox import control_plane, jobs, pages, problems
+from sandbox.bells import Bells
+from sandbox.calls import Operation
+from sandbox.envelope import Check, Envelope
+from sandbox.operations import OPERATIONS
+from sandbox.settings import Settings, admits, from_environment
+from sandbox.store import Store
+from sandbox.webhooks import Deliverer
+from sandbox.wire import Wire
+
+
+class LoopbackOnly:
+    """Turns away every client that is not on this machine, before anything is read."""
+
+    def __init__(self, inner: ASGIApp, settings: Settings) -> None:
+        self._inner = inner
+        self._settings = settings
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            host = (scope.get("client") or ("", 0))[0]
+            if not admits(self._settings.networks, host):
+                body = problems.ApiError(403, "The sandbox serves this machine only.").body
+                await JSONResponse(body, 403)(scope, receive, send)
+                return
+        await self._inner(scope, receive, send)
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Build the program for one database; background tasks run while it is served."""
+    store = Store(settings.database)
+    bells = Bells()
+    envelope = Envelope(store, settings, bells, _check(settings, store))
+    deliverer = Deliverer(store, settings, bells)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        tasks = [asyncio.create_task(jobs.run_forever(store, settings, bells))]
+        if settings.webhook_url:
+            tasks.append(asyncio.create_task(deliverer.run_forever()))
+        yield
+        for task in tasks:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+        store.close()
+
+    app = FastAPI(title="Stripe sandbox", lifespan=lifespan, openapi_url=None)
+    wire = Wire(envelope)
+    for operation in OPERATIONS:
+        app.add_route(operation.path, _endpoint(wire, operation), methods=[operation.method])
+    app.include_router(control_plane.routes(envelope, bells))
+    app.include_router(pages.routes(envelope))
+    app.add_exception_handler(404, _unknown)
+    app.add_exception_handler(405, _unknown)
+    app.add_middleware(LoopbackOnly, settings=settings)
+    return app
+
+
+def _endpoint(wire: Wire, operation: Operation) -> Callable[[Request], Awaitable[Response]]:
+    async def serve(request: Request) -> Response:
+        return await wire.serve(request, operation)
+
+    return serve
+
+
+def _check(settings: Settings, store: Store) -> Check | None:
+    """The checker is imported only when asked for: it loads the whole SDK."""
+    if not settings.conformance:
+        return None
+    from sandbox import conformance
+
+    return conformance.Recorder(store, settings.spec).check
+
+
+async def _unknown(request: Request, _error: Exception) -> Response:
+    path = request.url.path
+    refused = problems.ApiError(
+        404,
+        f"Unrecognized request URL ({request.method}: {path}). The sandbox does not offer it.",
+    )
+    return JSONResponse(refused.body, 404)
+
+
+def __getattr__(name: str) -> FastAPI:
+    """`sandbox.app:app` is built when it is asked for, so that an import opens no database."""
+    if name == "app":
+        return create_app(from_environment())
+    raise AttributeError(name)

@@ -1,0 +1,103 @@
+"""One call in progress, and the list of operations that can be called.
+
+A resource declares its operations with `Routes`; each gets a `Call` and answers plain JSON.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from sandbox import clock, events, journal, problems
+from sandbox.parameters import Fields
+from sandbox.settings import Settings
+from sandbox.shapes import Json
+from sandbox.store import Store
+
+
+@dataclass
+class Call:
+    """What an operation has in hand while it runs, inside one transaction."""
+
+    store: Store
+    settings: Settings
+    request: str | None = None
+    """The `req_…` id; none when the sandbox acts by itself."""
+    key: str | None = None
+    """The idempotency key."""
+    path: dict[str, str] = field(default_factory=dict)
+    params: Json = field(default_factory=dict)
+    publishable: bool = False
+    """Called with a publishable key, as a browser does: only with the client secret."""
+
+    def now(self, customer: str | None = None) -> int:
+        """The customer's time in seconds."""
+        return clock.now(self.store, customer)
+
+    def emit(self, kind: str, subject: Json, previous: Json | None = None) -> None:
+        """Tell the outside what happened; `previous` holds the old values of an update."""
+        events.emit(self, kind, subject, previous)
+
+    def effect(self, name: str, subject: Json, **details: Any) -> None:
+        """Write a movement of money into the journal."""
+        journal.write(
+            self.store,
+            "effect",
+            name,
+            subject,
+            request=self.request,
+            key=self.key,
+            details=details,
+        )
+
+    def load(self, kind: str, object_id: str, param: str | None = None) -> Json:
+        """An object by id; 404 when it is the path's, 400 when a parameter named it."""
+        found = self.store.get(kind, object_id)
+        if found is None:
+            noun = {"test_helpers.test_clock": "test clock"}.get(kind, kind.rpartition(".")[2])
+            raise problems.no_such(noun, object_id, param)
+        return found
+
+
+Run = Callable[[Call], Json]
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One method and path, the parameters it takes, and what it does."""
+
+    method: str
+    path: str
+    fields: Fields
+    run: Run
+    publishable: bool = False
+    """A browser may call it with a publishable key and the client secret."""
+
+
+class Routes:
+    """The operations of one resource, in the order they are declared."""
+
+    def __init__(self) -> None:
+        self.operations: list[Operation] = []
+
+    def add(
+        self, method: str, path: str, fields: Fields | None = None, *, publishable: bool = False
+    ) -> Callable[[Run], Run]:
+        """Declare the decorated function as an operation."""
+
+        def declare(run: Run) -> Run:
+            self.operations.append(Operation(method, path, fields or {}, run, publishable))
+            return run
+
+        return declare
+
+    def get(self, path: str, fields: Fields | None = None, **more: bool) -> Callable[[Run], Run]:
+        """A read."""
+        return self.add("GET", path, fields, **more)
+
+    def post(self, path: str, fields: Fields | None = None, **more: bool) -> Callable[[Run], Run]:
+        """A write."""
+        return self.add("POST", path, fields, **more)
+
+    def delete(self, path: str) -> Callable[[Run], Run]:
+        """A removal."""
+        return self.add("DELETE", path)

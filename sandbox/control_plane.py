@@ -1,0 +1,279 @@
+"""The control plane under `/_sandbox/`: how tests, demo and benchmarks steer the sandbox.
+
+Orders are rows and survive a restart; the journal is what everything is judged by.
+"""
+
+from collections.abc import Callable
+
+from fastapi import APIRouter, HTTPException, Request
+from starlette.responses import JSONResponse
+
+from sandbox import deliveries, events, form, idempotency, journal, people, plans, scripts
+from sandbox.bells import Bells
+from sandbox.calls import Call, Operation
+from sandbox.cards import CARDS
+from sandbox.declines import DECLINES
+from sandbox.envelope import Answer, Envelope, Incoming
+from sandbox.operations import OPERATIONS
+from sandbox.orders import (
+    Age,
+    Authenticate,
+    ClientConfirm,
+    FailPage,
+    FaultOrder,
+    PayPage,
+    Redeliver,
+    Release,
+    Reset,
+    Script,
+    SetClock,
+    Settle,
+    Synthetic,
+    WebhookOrder,
+)
+from sandbox.resources import test_clocks
+from sandbox.settings import API_VERSION
+from sandbox.shapes import Json, new_id
+
+ACTIONS = "/_sandbox/person"
+
+
+def act(envelope: Envelope, name: str, subject: str, run: Callable[[Call], Json]) -> Answer:
+    """Run what a person does as one journaled transaction."""
+    operation = Operation("POST", f"{ACTIONS}/{name}", {}, run)
+    path = f"{ACTIONS}/{name}/{subject}"
+    return envelope.execute(Incoming(operation, path, {"id": subject}, {}, actor="person"))
+
+
+def routes(envelope: Envelope, bells: Bells) -> APIRouter:
+    """Every verb of the control plane."""
+    router = APIRouter(prefix="/_sandbox")
+    _looking(router, envelope)
+    _planning(router, envelope)
+    _posting(router, envelope, bells)
+    _paging(router, envelope)
+    _acting(router, envelope)
+    return router
+
+
+def _looking(router: APIRouter, envelope: Envelope) -> None:
+    store, settings = envelope.store, envelope.settings
+
+    @router.get("/health")
+    async def health() -> Json:
+        """Ready once this answers."""
+        row = store.row("SELECT count(*) AS n FROM deliveries WHERE state = 'pending'")
+        return {
+            "status": "ok",
+            "api_version": API_VERSION,
+            "webhook_url": settings.webhook_url,
+            "deliveries_open": row["n"] if row else 0,
+            "conformance": settings.conformance,
+        }
+
+    @router.get("/journal")
+    async def read_journal(request: Request) -> Json:
+        """Rows by entry, name, object, customer, payment_intent, key, metadata[…], since."""
+        return {"data": journal.read(store, form.decode(request.url.query))}
+
+    @router.get("/effects")
+    async def read_effects(request: Request) -> Json:
+        """The journal's movements of money only."""
+        query = {**form.decode(request.url.query), "entry": "effect"}
+        return {"data": journal.read(store, query)}
+
+    @router.get("/violations")
+    async def read_violations() -> Json:
+        """Where a request or an answer left the SDK's shapes."""
+        rows = store.rows("SELECT place, problem FROM violations ORDER BY id")
+        return {"checked": settings.conformance, "data": [dict(row) for row in rows]}
+
+    @router.get("/cards")
+    async def read_cards() -> Json:
+        """The test cards and the declines there are."""
+        cards = [{"token": card.token, "label": card.label} for card in CARDS.values()]
+        return {"cards": cards, "declines": list(DECLINES), "words": list(scripts.WORDS)}
+
+
+def _planning(router: APIRouter, envelope: Envelope) -> None:
+    store = envelope.store
+
+    @router.post("/cards/{target}/script")
+    async def script(target: str, order: Script) -> Json:
+        """Write the next outcomes of a payment method or a customer."""
+        with store.transaction():
+            number = scripts.write(store, target, order.purpose, order.outcomes, order.then)
+        return {"id": number}
+
+    @router.post("/faults")
+    async def add_fault(order: FaultOrder) -> Json:
+        """Plan a fault."""
+        return {"id": plans.add(store, "fault", order.model_dump())}
+
+    @router.get("/{kind}/plans")
+    async def read_plans(kind: str) -> Json:
+        """What is planned, with what it saw and hit."""
+        found = plans.all_of(store, _plan_kind(kind))
+        return {"data": [{"id": p.id, **p.body, "seen": p.seen, "hits": p.hits} for p in found]}
+
+    @router.delete("/{kind}/plans")
+    async def clear_plans(kind: str, id: int | None = None) -> Json:
+        """Forget one plan, or all of a kind."""
+        return {"removed": plans.remove(store, _plan_kind(kind), id)}
+
+    @router.post("/reset")
+    async def reset(order: Reset) -> Json:
+        """Forget everything, or one customer's objects (its journal rows stay)."""
+        if order.customer is None:
+            store.reset()
+            return {"reset": "all"}
+        with store.transaction():
+            store.reset_customer(order.customer)
+            subject = {"id": order.customer, "object": "customer"}
+            journal.write(store, "note", "customer.reset", subject)
+        return {"reset": order.customer}
+
+    @router.post("/idempotency/age")
+    async def age(order: Age) -> Json:
+        """Make the kept keys older by so many hours."""
+        return {"aged": idempotency.age(store, order.hours)}
+
+
+def _plan_kind(word: str) -> str:
+    kind = {"faults": "fault", "webhooks": "webhook", "scripts": "script"}.get(word)
+    if kind is None:
+        raise HTTPException(404, f"There are no plans called {word}.")
+    return kind
+
+
+def _posting(router: APIRouter, envelope: Envelope, bells: Bells) -> None:
+    store, settings = envelope.store, envelope.settings
+
+    @router.post("/webhooks")
+    async def add_webhook(order: WebhookOrder) -> Json:
+        """Plan what becomes of deliveries."""
+        return {"id": plans.add(store, "webhook", order.model_dump())}
+
+    @router.post("/webhooks/release")
+    async def release(order: Release) -> Json:
+        """Let held deliveries go."""
+        with store.transaction():
+            count = deliveries.release(store, order.model_dump())
+        bells.ring()
+        return {"released": count}
+
+    @router.get("/webhooks/deliveries")
+    async def read_deliveries(customer: str | None = None, state: str | None = None) -> Json:
+        """Every posting, oldest first, with its state and last answer."""
+        found = store.rows(
+            "SELECT * FROM deliveries WHERE coalesce(?, customer, '') = coalesce(customer, '')"
+            " AND coalesce(?, state) = state ORDER BY id",
+            customer,
+            state,
+        )
+        return {"data": [dict(row) for row in found]}
+
+    @router.post("/events")
+    async def synthetic(order: Synthetic) -> Json:
+        """Emit an event that nothing caused."""
+        with store.transaction():
+            call = Call(store, settings, new_id("req"))
+            event = events.emit(call, order.type, order.object, version=order.api_version)
+        bells.ring()
+        return event
+
+    @router.post("/events/{event_id}/redeliver")
+    async def redeliver(event_id: str, order: Redeliver) -> Json:
+        """Post an event again, as often as asked."""
+        event = store.get("event", event_id)
+        if event is None:
+            raise HTTPException(404, f"There is no event {event_id}.")
+        row = store.row("SELECT customer FROM objects WHERE id = ?", event_id)
+        with store.transaction():
+            deliveries.again(store, event, row["customer"] if row else None, order.copies)
+        bells.ring()
+        return {"copies": order.copies}
+
+
+def _paging(router: APIRouter, envelope: Envelope) -> None:
+    @router.post("/checkout/sessions/{session_id}/pay")
+    async def pay(session_id: str, order: PayPage) -> JSONResponse:
+        """Pay on the hosted page; 402 when the card is declined."""
+        answer = act(
+            envelope, "pay", session_id,
+            lambda call: people.pay_session(call, session_id, order.payment_method),
+        )  # fmt: skip
+        intent = answer.body.get("payment_intent") or answer.body.get("setup_intent")
+        if answer.status == 200 and order.authenticate is not None and isinstance(intent, str):
+            _finish(envelope, intent, order.authenticate)
+            body = envelope.store.find(session_id) or answer.body
+            return JSONResponse(body, 200)
+        return _told(answer)
+
+    @router.post("/checkout/sessions/{session_id}/fail")
+    async def fail(session_id: str, order: FailPage) -> JSONResponse:
+        """Try a card that is declined for a reason; answers the 402."""
+        if order.reason not in DECLINES:
+            raise HTTPException(422, f"{order.reason!r} is no decline.")
+        answer = act(
+            envelope, "pay", session_id,
+            lambda call: people.pay_declined(call, session_id, order.reason),
+        )  # fmt: skip
+        return _told(answer)
+
+    @router.post("/checkout/sessions/{session_id}/cancel")
+    async def cancel(session_id: str) -> Json:
+        """Leave the page by its back link: the session stays open, as at Stripe."""
+        session = envelope.store.get("checkout.session", session_id)
+        if session is None:
+            raise HTTPException(404, f"There is no session {session_id}.")
+        return {"status": session["status"], "cancel_url": session["cancel_url"]}
+
+
+def _acting(router: APIRouter, envelope: Envelope) -> None:
+    @router.post("/intents/{intent_id}/authenticate")
+    async def authenticate(intent_id: str, order: Authenticate) -> JSONResponse:
+        """Pass or fail 3-D Secure."""
+        return _told(_finish(envelope, intent_id, order.passed))
+
+    @router.post("/payment_intents/{intent_id}/settle")
+    async def settle(intent_id: str, order: Settle) -> JSONResponse:
+        """End a payment that is processing."""
+        if not scripts.known(order.outcome):
+            raise HTTPException(422, f"{order.outcome!r} is no outcome of a charge.")
+        run = lambda call: people.settle(call, intent_id, order.outcome)  # noqa: E731
+        return _told(act(envelope, "settle", intent_id, run))
+
+    @router.post("/{kind}/{intent_id}/confirm_as_client")
+    async def confirm(kind: str, intent_id: str, order: ClientConfirm) -> JSONResponse:
+        """Confirm as a browser does: publishable key, client secret, a test card."""
+        return _told(_confirm(envelope, kind, intent_id, order))
+
+    @router.post("/customers/{customer}/clock")
+    async def clock(customer: str, order: SetClock) -> JSONResponse:
+        """Put a customer on a clock of its own, or move that clock, at once."""
+        run = lambda call: test_clocks.put_on(call, customer, order.frozen_time)  # noqa: E731
+        return _told(act(envelope, "clock", customer, run))
+
+
+def _finish(envelope: Envelope, intent_id: str, passed: bool) -> Answer:
+    run = lambda call: people.authenticate(call, intent_id, passed=passed)  # noqa: E731
+    return act(envelope, "authenticate", intent_id, run)
+
+
+def _confirm(envelope: Envelope, kind: str, intent_id: str, order: ClientConfirm) -> Answer:
+    path = f"/v1/{kind}/{{intent}}/confirm"
+    operation = next((o for o in OPERATIONS if (o.method, o.path) == ("POST", path)), None)
+    intent = envelope.store.find(intent_id)
+    if operation is None or intent is None:
+        raise HTTPException(404, f"There is no intent {intent_id} among {kind}.")
+    raw = {"client_secret": intent["client_secret"], **order.model_dump(exclude_none=True)}
+    incoming = Incoming(
+        operation, path.format(intent=intent_id), {"intent": intent_id}, raw,
+        publishable=True, actor="client",
+    )  # fmt: skip
+    return envelope.execute(incoming)
+
+
+def _told(answer: Answer) -> JSONResponse:
+    return JSONResponse(answer.body, answer.status)

@@ -1,0 +1,155 @@
+"""What a test may order through the control plane, as validated requests.
+
+Unknown fields are refused, so a misspelt order never passes for a sandbox that obeyed.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from sandbox import scripts
+from sandbox.faults import FaultKind
+from sandbox.shapes import Json
+
+
+class Order(BaseModel):
+    """Base of every order."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Script(Order):
+    """What the next charges (or refunds) of a card or customer do."""
+
+    outcomes: list[str]
+    """For charges: succeed, authentication_required, processing or the name of a decline;
+    for refunds: succeeded, pending, failed, requires_action. Empty: forget the script."""
+    then: Literal["normal", "last"] = "normal"
+    """After the last word: the card is itself again, or the last word stays."""
+    purpose: Literal["charge", "refund"] = "charge"
+
+    @model_validator(mode="after")
+    def _words(self) -> "Script":
+        for word in self.outcomes:
+            charge = self.purpose == "charge"
+            if not (scripts.known(word) if charge else word in scripts.REFUND_WORDS):
+                raise ValueError(f"{word!r} is no outcome of a {self.purpose}")
+        return self
+
+
+class Match(Order):
+    """Which requests a fault hits; everything given must fit."""
+
+    method: Literal["GET", "POST", "DELETE"] | None = None
+    path: str | None = None
+    """A prefix, or a pattern such as `/v1/payment_intents/*/confirm`."""
+    customer: str | None = None
+    """In the parameters, or on the object the path names."""
+    metadata: dict[str, str] = {}
+
+
+class FaultOrder(Order):
+    """What goes wrong, with which request, how often."""
+
+    kind: FaultKind
+    match: Match = Match()
+    nth: Annotated[int, Field(ge=1)] = 1
+    """From the nth matching request on."""
+    times: Annotated[int, Field(ge=1)] | None = 1
+    """How often; null: always."""
+    seconds: Annotated[float, Field(ge=0, le=600)] | None = None
+    """How long `slow` waits (1) and a timeout holds the connection (60)."""
+
+
+class WebhookOrder(Order):
+    """What becomes of the deliveries of matching events."""
+
+    action: Literal["drop", "hold", "duplicate", "delay", "shuffle"]
+    types: list[str] | None = None
+    """Event types or patterns (`charge.*`); null: all."""
+    customer: str | None = None
+    metadata: dict[str, str] = {}
+    times: Annotated[int, Field(ge=1)] | None = None
+    """For how many events; null: until the plan is removed."""
+    copies: Annotated[int, Field(ge=1, le=50)] = 1
+    """duplicate: how many more postings."""
+    seconds: Annotated[float, Field(ge=0, le=86_400 * 7)] = 0.3
+    """delay: how long; shuffle: the window in which events mix."""
+    seed: int = 0
+    """shuffle: the same seed gives the same order."""
+
+
+class Release(Order):
+    """Which held deliveries go out, and in which order."""
+
+    customer: str | None = None
+    types: list[str] | None = None
+    events: list[str] | None = None
+    """These events, in this order."""
+    order: Literal["created", "reverse", "shuffle"] = "created"
+    seed: int = 0
+
+
+class Redeliver(Order):
+    """Post an old event again."""
+
+    copies: Annotated[int, Field(ge=1, le=50)] = 1
+
+
+class Synthetic(Order):
+    """An event nothing caused: an unknown type, an old API version, a foreign object."""
+
+    type: str
+    object: Json
+    api_version: str | None = None
+
+
+class PayPage(Order):
+    """A person pays on a hosted page."""
+
+    payment_method: str = "pm_card_visa"
+    authenticate: bool | None = None
+    """Pass (true) or fail (false) 3-D Secure when asked; null: leave it open."""
+
+
+class FailPage(Order):
+    """A person's card is declined on a hosted page."""
+
+    reason: str = "generic_decline"
+
+
+class Authenticate(Order):
+    """A person finishes 3-D Secure."""
+
+    passed: bool = True
+
+
+class ClientConfirm(Order):
+    """A browser confirms an intent with its client secret."""
+
+    payment_method: str = "pm_card_visa"
+    return_url: str | None = None
+
+
+class Settle(Order):
+    """How a payment that is processing ends."""
+
+    outcome: str = "succeed"
+
+
+class Reset(Order):
+    """Forget everything, or one customer's objects."""
+
+    customer: str | None = None
+
+
+class Age(Order):
+    """Make kept idempotency keys older."""
+
+    hours: float
+
+
+class SetClock(Order):
+    """Put a customer on a clock of its own, or move that clock."""
+
+    frozen_time: int

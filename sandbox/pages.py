@@ -1,0 +1,157 @@
+"""The pages a person sees: an index, the hosted checkout, the 3-D Secure step, a receipt.
+
+Plain HTML with autoescape; a form posts, the answer is a redirect.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from fastapi import APIRouter, Request
+from jinja2 import Environment, FileSystemLoader, select_autoescape
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from sandbox import amounts, form, people
+from sandbox.cards import CARDS
+from sandbox.control_plane import act
+from sandbox.envelope import Answer, Envelope
+from sandbox.settings import API_VERSION
+from sandbox.shapes import Json
+
+RECENT = 20
+
+_ENVIRONMENT = Environment(
+    loader=FileSystemLoader(Path(__file__).parent / "templates"),
+    autoescape=select_autoescape(default=True),
+)
+_ENVIRONMENT.filters["money"] = amounts.shown
+
+
+def _page(template: str, status: int = 200, **names: Any) -> HTMLResponse:
+    html = _ENVIRONMENT.get_template(template).render(api_version=API_VERSION, **names)
+    policy = "default-src 'none'; style-src 'unsafe-inline'; form-action *; base-uri 'none'"
+    return HTMLResponse(html, status, {"Content-Security-Policy": policy})
+
+
+def _missing(what: str) -> HTMLResponse:
+    return _page("message.html", 404, title="Nothing here", text=f"There is no {what}.")
+
+
+def routes(envelope: Envelope) -> APIRouter:
+    """The pages, beside the API they act through."""
+    router = APIRouter()
+    router.add_api_route("/", _index(envelope), response_class=HTMLResponse)
+    _checkout(router, envelope)
+    _authentication(router, envelope)
+    _receipt(router, envelope)
+    return router
+
+
+def _index(envelope: Envelope) -> Callable[[], Any]:
+    store, settings = envelope.store, envelope.settings
+
+    def recent(kind: str) -> list[Json]:
+        rows = store.rows(
+            "SELECT id FROM objects WHERE kind = ? ORDER BY seq DESC LIMIT ?", kind, RECENT
+        )
+        return [body for row in rows if (body := store.find(row["id"]))]
+
+    async def index() -> HTMLResponse:
+        kinds = ("customer", "payment_intent", "checkout.session", "event")
+        return _page(
+            "index.html", settings=settings, cards=CARDS.values(),
+            recent={kind: recent(kind) for kind in kinds},
+        )  # fmt: skip
+
+    return index
+
+
+def _checkout(router: APIRouter, envelope: Envelope) -> None:
+    store = envelope.store
+
+    def shown(session_id: str, problem: str | None = None) -> Response:
+        session = store.get("checkout.session", session_id)
+        if session is None:
+            return _missing("such checkout page")
+        if session["status"] == "complete":
+            return _leave(session["success_url"], session_id)
+        if session["status"] != "open":
+            text = "This page has expired. Go back to the shop and start again."
+            return _page("message.html", 410, title="Expired", text=text)
+        items = store.hidden(session_id)["line_items"]
+        return _page(
+            "checkout.html", session=session, items=items, cards=CARDS.values(), problem=problem
+        )
+
+    @router.get("/checkout/{session_id}")
+    async def page(session_id: str) -> Response:
+        return shown(session_id)
+
+    @router.post("/checkout/{session_id}")
+    async def pay(session_id: str, request: Request) -> Response:
+        given = form.decode((await request.body()).decode("utf-8", "replace"))
+        card = str(given.get("card", "pm_card_visa"))
+        answer = act(
+            envelope, "pay", session_id, lambda call: people.pay_session(call, session_id, card)
+        )
+        if answer.status != 200:
+            return shown(session_id, answer.body["error"]["message"])
+        intent_id = answer.body["payment_intent"] or answer.body["setup_intent"]
+        intent = store.find(intent_id) or {}
+        if intent.get("status") == "requires_action":
+            return RedirectResponse(f"/3ds/{intent_id}", 303)
+        return shown(session_id)
+
+
+def _leave(url: str, session_id: str) -> RedirectResponse:
+    return RedirectResponse(url.replace("{CHECKOUT_SESSION_ID}", session_id), 303)
+
+
+def _authentication(router: APIRouter, envelope: Envelope) -> None:
+    store = envelope.store
+
+    @router.get("/3ds/{intent_id}")
+    async def page(intent_id: str) -> Response:
+        intent = store.find(intent_id)
+        if intent is None or intent.get("status") != "requires_action":
+            return _missing("step to finish")
+        return _page("authentication.html", intent=intent)
+
+    @router.post("/3ds/{intent_id}")
+    async def finish(intent_id: str, request: Request) -> Response:
+        given = form.decode((await request.body()).decode("utf-8", "replace"))
+        passed = given.get("answer") == "pass"
+        before = store.find(intent_id) or {}
+        answer = act(
+            envelope, "authenticate", intent_id,
+            lambda call: people.authenticate(call, intent_id, passed=passed),
+        )  # fmt: skip
+        return _back(before, answer)
+
+
+def _back(before: Json, answer: Answer) -> Response:
+    """Where the shop asked to be returned to, with what Stripe adds to the address."""
+    redirect = (before.get("next_action") or {}).get("redirect_to_url")
+    status = answer.body.get("status", "unknown")
+    if not redirect:
+        text = f"Done: the intent has a status of {status}. You can close this page."
+        return _page("message.html", title="3-D Secure", text=text)
+    noun, target = before["object"], redirect["return_url"]
+    more = (
+        f"{noun}={before['id']}&{noun}_client_secret={quote(before['client_secret'])}"
+        f"&redirect_status={'succeeded' if status == 'succeeded' else 'failed'}"
+    )
+    return RedirectResponse(f"{target}{'&' if '?' in target else '?'}{more}", 303)
+
+
+def _receipt(router: APIRouter, envelope: Envelope) -> None:
+    @router.get("/receipts/{charge_id}")
+    async def receipt(charge_id: str) -> Response:
+        charge = envelope.store.get("charge", charge_id)
+        if charge is None:
+            return _missing("such receipt")
+        paid = amounts.shown(charge["amount"], charge["currency"])
+        text = f"{paid} charged to the card ending in "
+        text += f"{charge['payment_method_details']['card']['last4']} ({charge['status']})."
+        return _page("message.html", title=f"Receipt {charge_id}", text=text)

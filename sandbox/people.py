@@ -1,0 +1,74 @@
+"""What a person does outside our server: pays on a page, passes 3-D Secure, confirms in a browser.
+
+The hosted pages and the control plane both act through this file.
+"""
+
+from sandbox import charging, problems, scripts
+from sandbox.calls import Call
+from sandbox.cards import CARDS
+from sandbox.charging import Terms
+from sandbox.resources import checkout_sessions, payment_methods, setup_intents
+from sandbox.shapes import Json
+
+
+def pay_session(call: Call, session_id: str, name: str) -> Json:
+    """Use a card on an open page; 402 when it is declined, the session then stays open.
+
+    Answers the session; with 3-D Secure it is still open and its intent asks for action.
+    """
+    session = call.load(checkout_sessions.KIND, session_id)
+    if session["status"] != "open":
+        raise problems.ApiError(
+            400, f"This Checkout Session is {session['status']}.", executed=True
+        )
+    method = _method(call, name, session["customer"])
+    back = f"{call.settings.public_url}/checkout/{session_id}"
+    if session["mode"] == "setup":
+        intent = call.load("setup_intent", session["setup_intent"])
+        setup_intents.try_card(call, intent, method, back)
+    else:
+        intent = checkout_sessions.intent_for(call, session)
+        charging.attempt(call, intent, method, Terms(return_url=back))
+    return call.load(checkout_sessions.KIND, session_id)
+
+
+def pay_declined(call: Call, session_id: str, reason: str) -> Json:
+    """Use a card whose issuer declines for this reason."""
+    method = payment_methods.make(call, CARDS["pm_card_visa"])
+    scripts.write(call.store, method["id"], "charge", [reason], "normal")
+    return pay_session(call, session_id, method["id"])
+
+
+def _method(call: Call, name: str, customer: str | None) -> Json:
+    method = payment_methods.resolve(call, name, customer)
+    if method["customer"] not in (None, customer):
+        raise problems.invalid("This card belongs to another customer.", "payment_method")
+    return method
+
+
+def authenticate(call: Call, intent_id: str, *, passed: bool) -> Json:
+    """Finish or fail the 3-D Secure step of an intent; answers the intent."""
+    intent = call.store.find(intent_id)
+    if intent is None or intent["object"] not in ("payment_intent", "setup_intent"):
+        raise problems.no_such("intent", intent_id)
+    if intent["status"] != "requires_action":
+        raise problems.unexpected_state(
+            f"There is no step to finish: the intent has a status of {intent['status']}.",
+            intent["object"],
+            intent,
+        )
+    if intent["object"] == "setup_intent":
+        return setup_intents.finish_authentication(call, intent, passed=passed)
+    return charging.finish_authentication(call, intent, passed=passed)
+
+
+def settle(call: Call, intent_id: str, word: str) -> Json:
+    """End a payment that is processing: `succeed`, or the name of a decline."""
+    intent = call.load("payment_intent", intent_id)
+    if intent["status"] != "processing":
+        raise problems.unexpected_state(
+            f"Nothing is processing: the intent has a status of {intent['status']}.",
+            "payment_intent",
+            intent,
+        )
+    return charging.finish_processing(call, intent, word)

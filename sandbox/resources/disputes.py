@@ -1,0 +1,110 @@
+"""Disputes: what a disputed test card brings a moment after its charge.
+
+GET /v1/disputes and /v1/disputes/{dispute}; answering one comes with the disputes feature.
+"""
+
+from sandbox import jobs, listing
+from sandbox.calls import Call, Routes
+from sandbox.cards import CARDS
+from sandbox.parameters import CREATED, PAGE, text
+from sandbox.resources import balance_transactions
+from sandbox.shapes import Json, new_id
+
+routes = Routes()
+
+OPEN = "dispute.open"
+FEE = 1_500
+EVIDENCE_DUE_SECONDS = 9 * 86_400
+_EVIDENCE = (
+    "access_activity_log", "billing_address", "cancellation_policy",
+    "cancellation_policy_disclosure", "cancellation_rebuttal", "customer_communication",
+    "customer_email_address", "customer_name", "customer_purchase_ip", "customer_signature",
+    "duplicate_charge_documentation", "duplicate_charge_explanation", "duplicate_charge_id",
+    "product_description", "receipt", "refund_policy", "refund_policy_disclosure",
+    "refund_refusal_explanation", "service_date", "service_documentation", "shipping_address",
+    "shipping_carrier", "shipping_date", "shipping_documentation", "shipping_tracking_number",
+    "uncategorized_file", "uncategorized_text",
+)  # fmt: skip
+
+
+@routes.get(
+    "/v1/disputes",
+    {**PAGE, "created": CREATED, "charge": text(), "payment_intent": text()},
+)
+def index(call: Call) -> Json:
+    """Disputes, newest first."""
+    filters = {
+        "source": call.params.get("charge"),
+        "payment_intent": call.params.get("payment_intent"),
+    }
+    return listing.page(call, "dispute", "/v1/disputes", filters)
+
+
+@routes.get("/v1/disputes/{dispute}")
+def retrieve(call: Call) -> Json:
+    """One dispute."""
+    return call.load("dispute", call.path["dispute"])
+
+
+@jobs.verb(OPEN)
+def open_dispute(call: Call, charge_id: str) -> None:
+    """The issuer disputes a charge; an inquiry takes no money yet."""
+    charge = call.store.get("charge", charge_id)
+    if charge is None or charge["disputed"]:
+        return
+    token = call.store.hidden(charge["payment_method"]).get("card", "")
+    reason = CARDS[token].dispute or "fraudulent"
+    inquiry = reason == "inquiry"
+    now = call.now(charge["customer"])
+    dispute = _body(charge, "general" if inquiry else reason, now, inquiry)
+    if not inquiry:
+        movement = balance_transactions.record(
+            call, {**dispute, "metadata": charge["metadata"]}, "adjustment", "dispute",
+            -charge["amount"], FEE, at=now, description=f"Chargeback withdrawal for {charge_id}",
+        )  # fmt: skip
+        dispute["balance_transactions"] = [movement]
+    call.store.insert(dispute)
+    charge["disputed"] = True
+    call.store.save(charge)
+    owner = {**dispute, "customer": charge["customer"]}
+    call.effect("dispute.created", owner, reason=dispute["reason"])
+    call.emit("charge.dispute.created", dispute)
+    if not inquiry:
+        call.emit("charge.dispute.funds_withdrawn", dispute)
+
+
+def _body(charge: Json, reason: str, now: int, inquiry: bool) -> Json:
+    return {
+        "id": new_id("dp"),
+        "object": "dispute",
+        "amount": charge["amount"],
+        "balance_transactions": [],
+        "charge": charge["id"],
+        "created": now,
+        "currency": charge["currency"],
+        "enhanced_eligibility_types": [],
+        "evidence": {**dict.fromkeys(_EVIDENCE), "enhanced_evidence": {}},
+        "evidence_details": {
+            "due_by": now + EVIDENCE_DUE_SECONDS,
+            "enhanced_eligibility": {},
+            "has_evidence": False,
+            "past_due": False,
+            "submission_count": 0,
+            "submission_method": "not_submitted",
+        },
+        "is_charge_refundable": inquiry,
+        "livemode": False,
+        "metadata": {},
+        "payment_intent": charge["payment_intent"],
+        "payment_method_details": {
+            "card": {
+                "brand": charge["payment_method_details"]["card"]["brand"],
+                "case_type": "inquiry" if inquiry else "chargeback",
+                "network": charge["payment_method_details"]["card"]["network"],
+                "network_reason_code": "83",
+            },
+            "type": "card",
+        },
+        "reason": reason,
+        "status": "warning_needs_response" if inquiry else "needs_response",
+    }

@@ -1,0 +1,103 @@
+"""The body of a payment intent: how a new one looks, and how parameters change it.
+
+Its states live in `charging` and in the operations; this file only knows fields.
+"""
+
+from typing import Any
+
+from sandbox.calls import Call
+from sandbox.shapes import Json, address, client_secret, merge_metadata, new_id
+
+_PLAIN = (
+    "amount", "currency", "customer", "capture_method", "receipt_email", "setup_future_usage",
+    "description", "statement_descriptor", "statement_descriptor_suffix", "transfer_group",
+    "excluded_payment_method_types",
+)  # fmt: skip
+
+
+def new(call: Call, params: Json, **hidden: Any) -> Json:
+    """Insert an intent that asks for a payment method."""
+    intent_id = new_id("pi")
+    allowed = params.get("allowed_payment_method_types")
+    automatic = params.get("automatic_payment_methods", {"enabled": not allowed})
+    automatic = {"allow_redirects": "always", **automatic} if automatic["enabled"] else None
+    intent: Json = {
+        "id": intent_id,
+        "object": "payment_intent",
+        "allowed_payment_method_types": allowed,
+        "amount": params["amount"],
+        "amount_capturable": 0,
+        "amount_details": {"tip": {}},
+        "amount_received": 0,
+        "application": None,
+        "application_fee_amount": None,
+        "automatic_payment_methods": automatic,
+        "canceled_at": None,
+        "cancellation_reason": None,
+        "capture_method": params.get("capture_method", "automatic_async"),
+        "client_secret": client_secret(intent_id),
+        "confirmation_method": "automatic",
+        "created": call.now(params.get("customer")),
+        "currency": params["currency"],
+        "customer": params.get("customer"),
+        "description": params.get("description"),
+        "excluded_payment_method_types": params.get("excluded_payment_method_types"),
+        "last_payment_error": None,
+        "latest_charge": None,
+        "livemode": False,
+        "metadata": merge_metadata({}, params.get("metadata") or {}),
+        "next_action": None,
+        "on_behalf_of": None,
+        "payment_method": None,
+        "payment_method_configuration_details": None,
+        "payment_method_options": _options(params),
+        "payment_method_types": allowed or ["card"],
+        "processing": None,
+        "receipt_email": params.get("receipt_email"),
+        "review": None,
+        "setup_future_usage": params.get("setup_future_usage"),
+        "shipping": _shipping(params.get("shipping")),
+        "source": None,
+        "statement_descriptor": params.get("statement_descriptor"),
+        "statement_descriptor_suffix": params.get("statement_descriptor_suffix"),
+        "status": "requires_payment_method",
+        "transfer_data": None,
+        "transfer_group": params.get("transfer_group"),
+    }
+    return call.store.insert(intent, **hidden)
+
+
+def apply(intent: Json, params: Json) -> None:
+    """Write the plain fields a request changes."""
+    intent.update({name: params[name] for name in _PLAIN if name in params})
+    if "metadata" in params:
+        intent["metadata"] = merge_metadata(intent["metadata"], params["metadata"])
+    if "shipping" in params:
+        intent["shipping"] = _shipping(params["shipping"])
+    if "payment_method_options" in params:
+        intent["payment_method_options"] = _options(params)
+    if "allowed_payment_method_types" in params:
+        allowed = params["allowed_payment_method_types"]
+        intent |= {"allowed_payment_method_types": allowed, "payment_method_types": allowed}
+
+
+def _options(params: Json) -> Json:
+    card = params.get("payment_method_options", {}).get("card", {})
+    return {
+        "card": {
+            "installments": None,
+            "mandate_options": None,
+            "network": None,
+            "request_three_d_secure": card.get("request_three_d_secure", "automatic"),
+        }
+    }
+
+
+def _shipping(given: Json | None) -> Json | None:
+    return given and {
+        "address": address(given["address"]),
+        "carrier": None,
+        "name": given["name"],
+        "phone": given.get("phone"),
+        "tracking_number": None,
+    }

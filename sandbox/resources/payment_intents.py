@@ -1,0 +1,317 @@
+"""Payment intents: one payment, however many tries it takes.
+
+POST and GET /v1/payment_intents, GET/POST …/{intent}, and its confirm, capture and cancel.
+"""
+
+from sandbox import amounts, charging, journal, listing, problems
+from sandbox.calls import Call, Routes
+from sandbox.charging import Terms
+from sandbox.parameters import (
+    CREATED,
+    METADATA,
+    PAGE,
+    Fields,
+    boolean,
+    clearable,
+    currency,
+    either,
+    gone,
+    integer,
+    list_of,
+    one_of,
+    record,
+    required,
+    text,
+    url,
+)
+from sandbox.resources import intent_body, payment_methods, refunds
+from sandbox.resources.customers import SHIPPING
+from sandbox.resources.payment_methods import METHOD_DATA
+from sandbox.shapes import Json
+
+routes = Routes()
+
+USAGE = one_of("off_session", "on_session")
+OFF_SESSION = either(boolean(), one_of("one_off", "recurring"))
+CARD_OPTIONS = record(
+    card=record(request_three_d_secure=one_of("any", "automatic", "challenge")),
+)
+TYPES: Fields = {
+    "allowed_payment_method_types": list_of(one_of("card", "link")),
+    "excluded_payment_method_types": list_of(text(60)),
+    "payment_method_types": gone(),
+}
+_PAYING: Fields = {
+    **TYPES,
+    "capture_method": one_of("automatic", "automatic_async", "manual"),
+    "payment_method": text(),
+    "payment_method_data": METHOD_DATA,
+    "payment_method_options": CARD_OPTIONS,
+    "receipt_email": clearable(text(800)),
+    "setup_future_usage": clearable(USAGE),
+    "shipping": clearable(SHIPPING),
+}
+_DESCRIBING: Fields = {
+    "description": clearable(text(1_000)),
+    "metadata": clearable(METADATA),
+    "statement_descriptor": clearable(text(22)),
+    "statement_descriptor_suffix": clearable(text(22)),
+    "transfer_group": clearable(text()),
+}
+_CONFIRMING: Fields = {
+    "error_on_requires_action": boolean(),
+    "off_session": OFF_SESSION,
+    "return_url": url(),
+    "use_stripe_sdk": boolean(),
+}
+_UPDATE: Fields = {
+    **_PAYING,
+    **_DESCRIBING,
+    "amount": integer(),
+    "currency": currency(),
+    "customer": text(),
+}
+_CREATE: Fields = {
+    **_UPDATE,
+    **_CONFIRMING,
+    "amount": required(integer()),
+    "automatic_payment_methods": record(
+        enabled=required(boolean()), allow_redirects=one_of("always", "never")
+    ),
+    "confirm": boolean(),
+    "confirmation_method": one_of("automatic"),
+    "currency": required(currency()),
+}
+_CONFIRM: Fields = {**_PAYING, **_CONFIRMING, "client_secret": text()}
+
+CONFIRMABLE = ("requires_payment_method", "requires_confirmation", "requires_action")
+CANCELABLE = (*CONFIRMABLE, "requires_capture")
+
+
+@routes.post("/v1/payment_intents", _CREATE)
+def create(call: Call) -> Json:
+    """A new intent; with `confirm` it is tried at once, and a decline keeps the intent."""
+    params = call.params
+    amounts.check(params["amount"], params["currency"])
+    if params.get("customer"):
+        call.load("customer", params["customer"], "customer")
+    if not params.get("confirm"):
+        for name in ("off_session", "return_url", "error_on_requires_action"):
+            if name in params:
+                message = f"You can only pass `{name}` when `confirm` is true."
+                raise problems.invalid(message, name)
+    intent = intent_body.new(call, params)
+    method = _method(call, intent, params)
+    if method:
+        intent |= {"payment_method": method["id"], "status": "requires_confirmation"}
+        call.store.save(intent)
+    call.emit("payment_intent.created", intent)
+    return _confirm(call, intent, params) if params.get("confirm") else intent
+
+
+@routes.get("/v1/payment_intents", {**PAGE, "created": CREATED, "customer": text()})
+def index(call: Call) -> Json:
+    """Intents, newest first."""
+    filters = {"customer": call.params.get("customer")}
+    return listing.page(call, "payment_intent", "/v1/payment_intents", filters)
+
+
+@routes.get("/v1/payment_intents/{intent}", {"client_secret": text()}, publishable=True)
+def retrieve(call: Call) -> Json:
+    """One intent; a browser needs its client secret."""
+    return load(call)
+
+
+@routes.post("/v1/payment_intents/{intent}", _UPDATE)
+def update(call: Call) -> Json:
+    """Change an intent that is not final; a final one takes only words about it."""
+    intent, params = load(call), call.params
+    touched = set(params) - set(_DESCRIBING) - {"expand", "receipt_email"}
+    if touched and intent["status"] not in CONFIRMABLE:
+        raise problems.unexpected_state(
+            f"This PaymentIntent's {sorted(touched)[0]} could not be updated because it has a "
+            f"status of {intent['status']}. You may only update the {sorted(touched)[0]} of a "
+            "PaymentIntent with one of the following statuses: requires_payment_method, "
+            "requires_confirmation, requires_action.",
+            "payment_intent",
+            intent,
+        )
+    changed = {**intent, **params}
+    amounts.check(changed["amount"], changed["currency"])
+    if "customer" in params:
+        call.load("customer", params["customer"], "customer")
+    intent_body.apply(intent, params)
+    method = _method(call, intent, params)
+    if method:
+        intent["payment_method"] = method["id"]
+    if touched and intent["status"] != "canceled":
+        waiting = "requires_confirmation" if intent["payment_method"] else CONFIRMABLE[0]
+        intent |= {"status": waiting, "next_action": None}
+    return call.store.save(intent)
+
+
+@routes.post("/v1/payment_intents/{intent}/confirm", _CONFIRM, publishable=True)
+def confirm(call: Call) -> Json:
+    """Try to charge: 402 on a decline, 400 when the intent is past that."""
+    intent = load(call)
+    _confirmable(intent)
+    intent_body.apply(intent, call.params)
+    return _confirm(call, intent, call.params)
+
+
+def _confirmable(intent: Json) -> None:
+    status = intent["status"]
+    if status in CONFIRMABLE:
+        return
+    if status in ("succeeded", "requires_capture", "processing"):
+        done = "already succeeded" if status == "succeeded" else f"a status of {status}"
+        what = f"it has {done} after being previously confirmed."
+    else:
+        what = (
+            f"it has a status of {status}. Only a PaymentIntent with one of the following "
+            "statuses may be confirmed: requires_confirmation, requires_action."
+        )
+    raise problems.unexpected_state(
+        f"You cannot confirm this PaymentIntent because {what}", "payment_intent", intent
+    )
+
+
+def _confirm(call: Call, intent: Json, params: Json) -> Json:
+    """Find the card, then charge it under the terms of this confirmation."""
+    method = _method(call, intent, params)
+    if method is None and intent["payment_method"]:
+        method = call.load("payment_method", intent["payment_method"], "payment_method")
+        _usable(call, intent, method)
+    if method is None:
+        raise problems.unexpected_state(
+            "You cannot confirm this PaymentIntent because it's missing a payment method. You "
+            "can either update the PaymentIntent with a payment method and then confirm it "
+            "again, or confirm it again directly with a payment method or ConfirmationToken.",
+            "payment_intent",
+            intent,
+        )
+    options = intent["payment_method_options"]["card"]["request_three_d_secure"]
+    terms = Terms(
+        off_session=bool(params.get("off_session")),
+        refuse_action=params.get("error_on_requires_action", False),
+        ask_always=options in ("any", "challenge"),
+        return_url=params.get("return_url"),
+    )
+    return charging.attempt(call, intent, method, terms)
+
+
+@routes.post(
+    "/v1/payment_intents/{intent}/capture",
+    {"amount_to_capture": integer(1), "metadata": clearable(METADATA)},
+)
+def capture(call: Call) -> Json:
+    """Take what was set aside, all of it or less."""
+    intent = load(call)
+    if intent["status"] != "requires_capture":
+        raise problems.unexpected_state(
+            "This PaymentIntent could not be captured because it has a status of "
+            f"{intent['status']}. Only a PaymentIntent with one of the following statuses may "
+            "be captured: requires_capture.",
+            "payment_intent",
+            intent,
+        )
+    amount = call.params.get("amount_to_capture", intent["amount_capturable"])
+    if amount > intent["amount_capturable"]:
+        message = "The amount to capture is greater than the capturable amount."
+        raise problems.invalid(message, "amount_to_capture", "amount_too_large")
+    intent_body.apply(intent, call.params)
+    charge = call.load("charge", intent["latest_charge"])
+    charge |= {"captured": True, "amount_captured": amount}
+    call.store.save(charge)
+    call.effect("charge.captured", {**charge, "amount": amount})
+    intent |= {"amount_capturable": 0, "amount_received": amount, "status": "succeeded"}
+    call.store.save(intent)
+    call.emit("charge.captured", charge)
+    charging.settled(call, intent, charge)
+    return intent
+
+
+@routes.post(
+    "/v1/payment_intents/{intent}/cancel",
+    {
+        "cancellation_reason": one_of(
+            "abandoned", "duplicate", "fraudulent", "requested_by_customer"
+        )
+    },
+)
+def cancel(call: Call) -> Json:
+    """Give up an intent that has not succeeded; money set aside is released."""
+    intent = load(call)
+    if intent["status"] not in CANCELABLE:
+        raise problems.unexpected_state(
+            f"You cannot cancel this PaymentIntent because it has a status of {intent['status']}. "
+            "Only a PaymentIntent with one of the following statuses may be canceled: "
+            "requires_payment_method, requires_capture, requires_confirmation, requires_action.",
+            "payment_intent",
+            intent,
+        )
+    if call.store.hidden(intent["id"]).get("session"):
+        raise problems.unexpected_state(
+            "You cannot cancel this PaymentIntent because it was created by a Checkout Session. "
+            "Expire the Checkout Session instead.",
+            "payment_intent",
+            intent,
+        )
+    return give_up(call, intent, call.params.get("cancellation_reason"))
+
+
+def give_up(call: Call, intent: Json, reason: str | None) -> Json:
+    """Cancel without asking, and release what was set aside."""
+    if intent["status"] == "requires_capture":
+        refunds.release(call, call.load("charge", intent["latest_charge"]))
+    intent |= {
+        "amount_capturable": 0,
+        "canceled_at": call.now(intent["customer"]),
+        "cancellation_reason": reason,
+        "next_action": None,
+        "status": "canceled",
+    }
+    call.store.save(intent)
+    journal.write(
+        call.store, "effect", "payment_intent.canceled", intent, request=call.request, key=call.key
+    )
+    call.emit("payment_intent.canceled", intent)
+    return intent
+
+
+def load(call: Call) -> Json:
+    """The path's intent; with a publishable key only for its own client secret."""
+    intent = call.load("payment_intent", call.path["intent"], "intent")
+    if call.publishable and call.params.get("client_secret") != intent["client_secret"]:
+        raise problems.no_such("payment_intent", intent["id"], "intent")
+    return intent
+
+
+def _method(call: Call, intent: Json, params: Json) -> Json | None:
+    """The payment method a request names, if it names one this intent may use."""
+    if "payment_method_data" in params:
+        return payment_methods.from_data(call, params["payment_method_data"], intent["customer"])
+    if "payment_method" not in params:
+        return None
+    method = payment_methods.resolve(call, params["payment_method"], intent["customer"])
+    _usable(call, intent, method)
+    return method
+
+
+def _usable(call: Call, intent: Json, method: Json) -> None:
+    owner = method["customer"]
+    if owner is not None and intent["customer"] is None:
+        raise problems.invalid(
+            f"The payment method supplied ({method['id']}) belongs to the Customer {owner}. "
+            "Please include the Customer in the `customer` parameter on the PaymentIntent.",
+            "payment_method",
+        )
+    if owner not in (None, intent["customer"]):
+        raise problems.invalid(
+            f"The customer does not have a payment method with the ID {method['id']}. The payment "
+            "method must be attached to the customer.",
+            "payment_method",
+            "resource_missing",
+        )
+    if call.store.hidden(method["id"])["used_up"]:
+        raise problems.invalid(payment_methods.USED_UP, "payment_method")

@@ -1,0 +1,294 @@
+"""Setup intents: saving a card for later, with 3-D Secure where the card asks for it.
+
+POST and GET /v1/setup_intents, GET/POST …/{intent}, its confirm and cancel.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from sandbox import charging, listing, problems, scripts
+from sandbox.calls import Call, Routes
+from sandbox.declines import Decline
+from sandbox.parameters import (
+    CREATED,
+    METADATA,
+    PAGE,
+    Fields,
+    boolean,
+    clearable,
+    one_of,
+    record,
+    required,
+    text,
+    url,
+)
+from sandbox.resources import payment_methods
+from sandbox.resources.payment_intents import TYPES, USAGE
+from sandbox.resources.payment_methods import METHOD_DATA
+from sandbox.shapes import Json, client_secret, merge_metadata, new_id
+
+routes = Routes()
+
+AFTER_SUCCESS: list[Callable[[Call, Json], None]] = []
+"""What else becomes true when a card is saved: a checkout session completes."""
+CONFIRMABLE = ("requires_payment_method", "requires_confirmation", "requires_action")
+
+_UPDATE: Fields = {
+    **TYPES,
+    "customer": text(),
+    "description": clearable(text(1_000)),
+    "metadata": clearable(METADATA),
+    "payment_method": text(),
+    "payment_method_data": METHOD_DATA,
+}
+_CREATE: Fields = {
+    **_UPDATE,
+    "automatic_payment_methods": record(
+        enabled=required(boolean()), allow_redirects=one_of("always", "never")
+    ),
+    "confirm": boolean(),
+    "return_url": url(),
+    "usage": USAGE,
+    "use_stripe_sdk": boolean(),
+}
+_CONFIRM: Fields = {
+    **TYPES,
+    "client_secret": text(),
+    "payment_method": text(),
+    "payment_method_data": METHOD_DATA,
+    "return_url": url(),
+    "use_stripe_sdk": boolean(),
+}
+
+
+@routes.post("/v1/setup_intents", _CREATE)
+def create(call: Call) -> Json:
+    """A new set-up; with `confirm` it is tried at once."""
+    params = call.params
+    if params.get("customer"):
+        call.load("customer", params["customer"], "customer")
+    if "return_url" in params and not params.get("confirm"):
+        message = "You can only pass `return_url` when `confirm` is true."
+        raise problems.invalid(message, "return_url")
+    intent = new(call, params)
+    method = _method(call, intent, params)
+    if method:
+        intent |= {"payment_method": method["id"], "status": "requires_confirmation"}
+        call.store.save(intent)
+    return _confirm(call, intent, params) if params.get("confirm") else intent
+
+
+def new(call: Call, params: Json, **hidden: Any) -> Json:
+    """Insert a set-up that asks for a payment method, and tell it."""
+    intent_id = new_id("seti")
+    allowed = params.get("allowed_payment_method_types")
+    automatic = params.get("automatic_payment_methods", {"enabled": not allowed})
+    automatic = {"allow_redirects": "always", **automatic} if automatic["enabled"] else None
+    intent: Json = {
+        "id": intent_id,
+        "object": "setup_intent",
+        "allowed_payment_method_types": allowed,
+        "application": None,
+        "automatic_payment_methods": automatic,
+        "cancellation_reason": None,
+        "client_secret": client_secret(intent_id),
+        "created": call.now(params.get("customer")),
+        "customer": params.get("customer"),
+        "description": params.get("description"),
+        "excluded_payment_method_types": params.get("excluded_payment_method_types"),
+        "flow_directions": None,
+        "last_setup_error": None,
+        "latest_attempt": None,
+        "livemode": False,
+        "mandate": None,
+        "metadata": merge_metadata({}, params.get("metadata") or {}),
+        "next_action": None,
+        "on_behalf_of": None,
+        "payment_method": None,
+        "payment_method_configuration_details": None,
+        "payment_method_options": {
+            "card": {
+                "mandate_options": None,
+                "network": None,
+                "request_three_d_secure": "automatic",
+            }
+        },
+        "payment_method_types": allowed or ["card"],
+        "single_use_mandate": None,
+        "status": "requires_payment_method",
+        "usage": params.get("usage", "off_session"),
+    }
+    call.store.insert(intent, **hidden)
+    call.emit("setup_intent.created", intent)
+    return intent
+
+
+@routes.get(
+    "/v1/setup_intents",
+    {**PAGE, "created": CREATED, "customer": text(), "payment_method": text()},
+)
+def index(call: Call) -> Json:
+    """Set-ups, newest first."""
+    filters = {name: call.params.get(name) for name in ("customer", "payment_method")}
+    return listing.page(call, "setup_intent", "/v1/setup_intents", filters)
+
+
+@routes.get("/v1/setup_intents/{intent}", {"client_secret": text()}, publishable=True)
+def retrieve(call: Call) -> Json:
+    """One set-up; a browser needs its client secret."""
+    return _load(call)
+
+
+@routes.post("/v1/setup_intents/{intent}", _UPDATE)
+def update(call: Call) -> Json:
+    """Change a set-up that is not final."""
+    intent, params = _load(call), call.params
+    _open(intent, "update")
+    if "customer" in params:
+        intent["customer"] = call.load("customer", params["customer"], "customer")["id"]
+    if "description" in params:
+        intent["description"] = params["description"]
+    if "metadata" in params:
+        intent["metadata"] = merge_metadata(intent["metadata"], params["metadata"])
+    method = _method(call, intent, params)
+    if method:
+        intent |= {"payment_method": method["id"], "status": "requires_confirmation"}
+    return call.store.save(intent)
+
+
+@routes.post("/v1/setup_intents/{intent}/confirm", _CONFIRM, publishable=True)
+def confirm(call: Call) -> Json:
+    """Try to save the card: 402 when its issuer declines."""
+    intent = _load(call)
+    _open(intent, "confirm")
+    return _confirm(call, intent, call.params)
+
+
+@routes.post(
+    "/v1/setup_intents/{intent}/cancel",
+    {"cancellation_reason": one_of("abandoned", "duplicate", "requested_by_customer")},
+)
+def cancel(call: Call) -> Json:
+    """Give up a set-up that has not succeeded."""
+    intent = _load(call)
+    _open(intent, "cancel")
+    return give_up(call, intent, call.params.get("cancellation_reason"))
+
+
+def give_up(call: Call, intent: Json, reason: str | None) -> Json:
+    """Cancel without asking."""
+    intent |= {"cancellation_reason": reason, "next_action": None, "status": "canceled"}
+    call.store.save(intent)
+    call.emit("setup_intent.canceled", intent)
+    return intent
+
+
+def _load(call: Call) -> Json:
+    intent = call.load("setup_intent", call.path["intent"], "intent")
+    if call.publishable and call.params.get("client_secret") != intent["client_secret"]:
+        raise problems.no_such("setup_intent", intent["id"], "intent")
+    return intent
+
+
+def _open(intent: Json, verb: str) -> None:
+    if intent["status"] not in CONFIRMABLE:
+        raise problems.unexpected_state(
+            f"You cannot {verb} this SetupIntent because it has a status of {intent['status']}.",
+            "setup_intent",
+            intent,
+        )
+
+
+def _method(call: Call, intent: Json, params: Json) -> Json | None:
+    if "payment_method_data" in params:
+        return payment_methods.from_data(call, params["payment_method_data"], intent["customer"])
+    if "payment_method" not in params:
+        return None
+    method = payment_methods.resolve(call, params["payment_method"], intent["customer"])
+    if method["customer"] not in (None, intent["customer"]):
+        raise problems.invalid(
+            f"The customer does not have a payment method with the ID {method['id']}. The payment "
+            "method must be attached to the customer.",
+            "payment_method",
+            "resource_missing",
+        )
+    if call.store.hidden(method["id"])["used_up"]:
+        raise problems.invalid(payment_methods.USED_UP, "payment_method")
+    return method
+
+
+def _confirm(call: Call, intent: Json, params: Json) -> Json:
+    method = _method(call, intent, params)
+    if method is None and intent["payment_method"]:
+        method = call.load("payment_method", intent["payment_method"], "payment_method")
+    if method is None:
+        raise problems.unexpected_state(
+            "You cannot confirm this SetupIntent because it's missing a payment method. Update "
+            "the SetupIntent with a payment method and then confirm it again.",
+            "setup_intent",
+            intent,
+        )
+    return try_card(call, intent, method, params.get("return_url"))
+
+
+def try_card(call: Call, intent: Json, method: Json, return_url: str | None) -> Json:
+    """Save the card, ask for 3-D Secure first, or raise the issuer's 402."""
+    intent |= {"payment_method": method["id"], "latest_attempt": new_id("setatt")}
+    card = payment_methods.card_of(call, method)
+    if not card.attaches:
+        decline = scripts.outcome(card.charge).decline
+        if decline:
+            raise _decline(call, intent, method, decline)
+    if card.authenticates_set_up:
+        intent |= {
+            "next_action": charging.next_action(call, intent["id"], return_url),
+            "status": "requires_action",
+        }
+        call.store.save(intent)
+        call.emit("setup_intent.requires_action", intent)
+        return intent
+    return _succeed(call, intent, method)
+
+
+def _succeed(call: Call, intent: Json, method: Json) -> Json:
+    if intent["customer"]:
+        payment_methods.link(call, method, intent["customer"])
+    if intent["usage"] == "off_session":
+        call.store.hide(method["id"], set_up=True)
+    intent |= {"last_setup_error": None, "next_action": None, "status": "succeeded"}
+    call.store.save(intent)
+    call.emit("setup_intent.succeeded", intent)
+    for complete in AFTER_SUCCESS:
+        complete(call, intent)
+    return intent
+
+
+def _decline(call: Call, intent: Json, method: Json, decline: Decline) -> problems.ApiError:
+    refused = problems.ApiError(
+        402, decline.message, type="card_error", code=decline.code, executed=True,
+        advice_code=decline.advice, decline_code=decline.decline_code,
+        network_decline_code=decline.network_code, payment_method=method,
+    )  # fmt: skip
+    _fail(call, intent, dict(refused.body["error"]))
+    refused.body["error"]["setup_intent"] = intent
+    return refused
+
+
+def _fail(call: Call, intent: Json, error: Json) -> None:
+    intent |= {
+        "last_setup_error": error,
+        "next_action": None,
+        "payment_method": None,
+        "status": "requires_payment_method",
+    }
+    call.store.save(intent)
+    call.emit("setup_intent.setup_failed", intent)
+
+
+def finish_authentication(call: Call, intent: Json, *, passed: bool) -> Json:
+    """The person passed or failed 3-D Secure while saving the card."""
+    method = call.load("payment_method", intent["payment_method"])
+    if passed:
+        return _succeed(call, intent, method)
+    _fail(call, intent, charging.authentication_failure("setup_intent", method))
+    return intent

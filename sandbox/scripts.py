@@ -1,0 +1,65 @@
+"""Scripts: what the next charges of one card or one customer shall do.
+
+One outcome is consumed per charge attempt; afterwards the last one sticks, or the card is
+itself again.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from sandbox import plans
+from sandbox.declines import DECLINES, Decline
+from sandbox.shapes import Json
+from sandbox.store import Store
+
+OutcomeKind = Literal["succeed", "authenticate", "process", "decline"]
+WORDS: dict[str, OutcomeKind] = {
+    "succeed": "succeed",
+    "authentication_required": "authenticate",
+    "processing": "process",
+}
+REFUND_WORDS = ("succeeded", "pending", "failed", "requires_action")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one charge attempt comes to."""
+
+    kind: OutcomeKind
+    decline: Decline | None = None
+
+
+def known(word: str) -> bool:
+    """Whether a script may hold this word for a charge."""
+    return word in WORDS or word in DECLINES
+
+
+def outcome(word: str) -> Outcome:
+    """The outcome a word of a script, or of a test card, stands for."""
+    kind = WORDS.get(word)
+    return Outcome(kind) if kind else Outcome("decline", DECLINES[word])
+
+
+def write(store: Store, target: str, purpose: str, outcomes: list[str], then: str) -> int:
+    """Replace the script of a card or customer for a purpose (charge, refund)."""
+    for order in plans.all_of(store, "script"):
+        if (order.body["target"], order.body["purpose"]) == (target, purpose):
+            plans.remove(store, "script", order.id)
+    body: Json = {"target": target, "purpose": purpose, "outcomes": outcomes, "then": then}
+    return plans.add(store, "script", body) if outcomes else 0
+
+
+def next_word(store: Store, purpose: str, targets: list[str | None]) -> str | None:
+    """Consume the next word written for the first target that has a script left."""
+    orders = [o for o in plans.all_of(store, "script") if o.body["purpose"] == purpose]
+    for target in targets:
+        for order in orders:
+            if order.body["target"] != target:
+                continue
+            words = order.body["outcomes"]
+            spent = order.seen >= len(words)
+            if spent and order.body["then"] == "normal":
+                continue
+            plans.count(store, order, hit=not spent)
+            return str(words[min(order.seen, len(words) - 1)])
+    return None

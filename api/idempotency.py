@@ -81,6 +81,11 @@ class Once:
         self._request = request
         self._key = key
 
+    def require(self) -> None:
+        """For a body by which money moves at once: 400 IDEMPOTENCY_KEY_REQUIRED without a key."""
+        if not self._key:
+            raise _missing_key()
+
     def claim(self, call: Call) -> AbstractAsyncContextManager[Claim]:
         """Act at most once per account, route and key.
 
@@ -189,10 +194,14 @@ async def _required(
     request: Request, idempotency_key: Annotated[str | None, Header()] = None
 ) -> Once:
     if not idempotency_key:
-        raise Invalid(
-            "IDEMPOTENCY_KEY_REQUIRED", "send an Idempotency-Key: money moves here", status=400
-        )
+        raise _missing_key()
     return Once(request, _valid(idempotency_key))
+
+
+def _missing_key() -> Invalid:
+    return Invalid(
+        "IDEMPOTENCY_KEY_REQUIRED", "send an Idempotency-Key: money moves here", status=400
+    )
 
 
 def _valid(key: str | None) -> str | None:

@@ -59,7 +59,11 @@ CODES: Final[dict[str, Problem]] = {
     "PAYMENT_NOT_FOUND": Problem(404, "no such payment"),
     "PAYMENT_PENDING": Problem(409, "a payment of this invoice awaits approval"),
     "PAYMENT_METHOD_NOT_FOUND": Problem(404, "no such payment method"),
+    "PAYMENT_METHOD_REQUIRED": Problem(409, "the account has no saved card"),
     "PAYMENT_METHOD_IN_USE": Problem(409, "a paying subscription needs this method"),
+    # Webhooks
+    "INVALID_SIGNATURE": Problem(400, "webhook refused: no signature matches"),
+    "INVALID_PAYLOAD": Problem(400, "the body is not a Stripe event"),
     # The service and its parts
     "INTERNAL": Problem(500, "something broke; the correlation id finds it in the logs"),
     "DATABASE_UNAVAILABLE": Problem(503, "the database is away; nothing was changed"),

@@ -93,3 +93,6 @@ Instant = Annotated[AwareDatetime, AfterValidator(_utc)]
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=255)]
 """A short text that is not empty."""
+
+Url = Annotated[str, StringConstraints(pattern=r"^https?://[!-~]+$", max_length=2048)]
+"""Where a payer is sent back to."""

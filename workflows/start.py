@@ -16,6 +16,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from billing.core import ids
 from billing.core.agenda import Step
 from billing.core.matters import LOOK, Matter
+from billing.events.rules import event_step
 from workflows.attributes import ACCOUNT_ID
 from workflows.contracts import MatterRef, Standing
 from workflows.policies import TASK_TIMEOUT
@@ -57,6 +58,11 @@ async def nudge(client: Client, matter: Matter, hint: Step | None = None) -> Non
     )
 
 
+async def tell(client: Client, matter: Matter, event_id: str) -> None:
+    """A provider event came in for this matter; the hint spares it a look at the rows."""
+    await nudge(client, matter, event_step(matter.workflow_id, event_id))
+
+
 async def settle(client: Client, matter: Matter, timeout: timedelta) -> Standing | None:
     """Wake a matter and wait until nothing is due; None when that takes longer than `timeout`."""
     try:
@@ -91,7 +97,7 @@ def _ref(matter: Matter) -> MatterRef:
         workflow_id=matter.workflow_id,
         account_id=matter.account_id,
         subject_id=matter.subject_id,
-        head=matter.head if matter.head and matter.head.name != LOOK else None,
+        head=None if matter.head is None or matter.head.name == LOOK else matter.head,
         correlation_id=matter.correlation_id,
     )
 

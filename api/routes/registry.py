@@ -4,10 +4,14 @@ from typing import Final
 
 from fastapi import APIRouter
 
-from api.routes import accounts, health, meta
+from api.routes import accounts, health, meta, purchases, webhooks
 
 # There however the billing switch stands.
 OPEN: Final[tuple[APIRouter, ...]] = (health.router, meta.router)
 
 # Gone (404) while BILLING_ENABLED is false. The first ones are found fastest.
-ROUTERS: Final[tuple[APIRouter, ...]] = (accounts.router,)
+ROUTERS: Final[tuple[APIRouter, ...]] = (
+    purchases.router,
+    webhooks.router,
+    accounts.router,
+)

@@ -4,8 +4,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select, text, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import bindparam, func, select, text, update
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import ids, matters
@@ -13,60 +13,67 @@ from billing.events.provider import PAYMENT_EVENTS
 from billing.events.tables import stripe_webhook_events
 from billing.payments.rules import ProviderEvent
 
-# The owner by what we wrote into the object's metadata, else by the provider id we stored.
-_OWNER = text(
+# The owner is the matter that collects the payment's invoice now, else the one we wrote into the
+# object's metadata. An event about money that is booked already has nothing more to say.
+_RECEIVE = text(
     """
-    SELECT m.workflow_id, m.account_id FROM matters m WHERE m.workflow_id = :matter
-    UNION ALL
-    SELECT p.workflow_id, p.account_id FROM payments p
-    WHERE p.stripe_payment_intent_id = :intent OR p.stripe_checkout_session_id = :object
-    LIMIT 1
+    WITH payment AS (
+        SELECT i.workflow_id, p.settled_at IS NOT NULL AS settled
+        FROM payments p JOIN invoices i ON i.id = p.invoice_id
+        WHERE p.stripe_payment_intent_id = :intent OR p.stripe_checkout_session_id = :object
+        LIMIT 1
+    ), owner AS (
+        SELECT m.workflow_id, m.account_id, m.closed_at IS NOT NULL AS closed,
+               coalesce((SELECT settled FROM payment), false) AS settled
+        FROM matters m
+        WHERE m.workflow_id = coalesce((SELECT workflow_id FROM payment), :matter)
+    ), stored AS (
+        INSERT INTO stripe_webhook_events (stripe_event_id, account_id, workflow_id, type,
+            object_id, payload, status, source, created_at, received_at)
+        SELECT :event_id, o.account_id, o.workflow_id, :type, :object, :payload,
+               CASE WHEN NOT :relevant THEN 'ignored' WHEN o.workflow_id IS NULL THEN 'unmatched'
+                    WHEN o.settled THEN 'handled' ELSE 'received' END,
+               :source, :created_at, :received_at
+        FROM (SELECT 1) AS one LEFT JOIN owner o ON true
+        ON CONFLICT (stripe_event_id) DO UPDATE
+            SET deliveries = stripe_webhook_events.deliveries + 1
+        RETURNING status, deliveries
+    )
+    SELECT s.status = 'received' AND s.deliveries = 1 AS fresh, o.workflow_id, o.closed
+    FROM stored s LEFT JOIN owner o ON true
     """
-)
+).bindparams(bindparam("payload", type_=JSONB))
 
 
 async def receive(
     connection: AsyncConnection, event: ProviderEvent, source: str, at: datetime
-) -> bool:
-    """Store an event once by its id; True when it is new and somebody must look at it [N3].
+) -> matters.Matter | None:
+    """Store an event once by its id; the matter that must look at it, when it is new [N3].
 
-    A known event only counts one more delivery.
+    A known event only counts one more delivery. A closed matter is opened again.
     """
-    owner = (
-        await connection.execute(
-            _OWNER,
-            {
-                "matter": event.workflow_id,
-                "intent": event.intent_id or "",
-                "object": event.object_id or "",
-            },
-        )
-    ).one_or_none()
-    relevant = event.type in PAYMENT_EVENTS
-    status = ("received" if owner else "unmatched") if relevant else "ignored"
     row = (
         await connection.execute(
-            insert(stripe_webhook_events)
-            .values(
-                stripe_event_id=event.event_id,
-                account_id=owner.account_id if owner else None,
-                workflow_id=owner.workflow_id if owner else None,
-                type=event.type,
-                object_id=event.object_id,
-                payload=event.payload,
-                status=status,
-                source=source,
-                created_at=event.created_at,
-                received_at=at,
-            )
-            .on_conflict_do_update(
-                index_elements=[stripe_webhook_events.c.stripe_event_id],
-                set_={"deliveries": stripe_webhook_events.c.deliveries + 1},
-            )
-            .returning(stripe_webhook_events.c.status, stripe_webhook_events.c.deliveries)
+            _RECEIVE,
+            {
+                "event_id": event.event_id,
+                "type": event.type,
+                "object": event.object_id,
+                "intent": event.intent_id,
+                "matter": event.workflow_id,
+                "payload": event.payload,
+                "relevant": event.type in PAYMENT_EVENTS,
+                "source": source,
+                "created_at": event.created_at,
+                "received_at": at,
+            },
         )
     ).one()
-    return bool(row.status == "received" and row.deliveries == 1)
+    if not row.fresh:
+        return None
+    if row.closed:
+        await matters.wake(connection, row.workflow_id, at)
+    return await matters.find(connection, row.workflow_id)
 
 
 async def owner_of(connection: AsyncConnection, event_id: str) -> matters.Matter | None:

@@ -6,6 +6,7 @@ from typing import Any, Final, Literal
 from pydantic import AwareDatetime
 
 from billing.core.agenda import State, Step
+from billing.events.rules import event_step
 
 Road = Literal["card", "saved_card", "checkout", "manual"]
 # When no webhook came: ask after 1 min, 10 min, 1 h, and shortly before expiry (product.md §7).
@@ -39,8 +40,7 @@ def agenda(state: PurchaseState) -> list[Step]:
         mark = f"{state.unsettled}/settled"
         return [_step(state, "fulfil", mark, state.created_at, "grant the credits")]
     if state.events:
-        event = state.events[0]
-        steps.append(_step(state, "check", event, state.created_at, "look into a Stripe event"))
+        steps.append(event_step(f"purchase/{state.purchase}", state.events[0]))
     if state.status != "pending":
         return steps
     if state.road != "manual" and not state.opened:
@@ -73,13 +73,6 @@ def status_words(state: "PurchaseState", what: str) -> str:
             return f"{what}: waiting for the payment until {state.expires_at:%-d %b %Y %H:%M} UTC"
         case status:
             return f"{what}: {status}"
-
-
-def event_step(purchase: str, event_id: str, created_at: datetime) -> Step:
-    """The step an incoming provider event calls for; the same one the agenda would name."""
-    return Step(
-        name="check", due=created_at, key=f"{purchase}/{event_id}", words="look into a Stripe event"
-    )
 
 
 def next_action(

@@ -1,0 +1,240 @@
+"""Credit packs bought: start a purchase, follow it, list them."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal, Self
+from uuid import UUID
+
+from fastapi import Query, Response
+from pydantic import Field, StringConstraints
+
+from api.dependencies import AccountCall, BillingCall, MemberCall
+from api.driving import need_temporal, settled
+from api.idempotency import Claim, OptionalKey
+from api.pagination import Page, Paging, paginate
+from api.problems import KEYED, responses
+from api.routes.base import new_router
+from api.schemas import Answer, Body, Credits, Currency, Url
+from billing.accounts import store as accounts
+from billing.core import clock, ids, matters
+from billing.core.errors import PaymentRequired, ProviderFailure
+from billing.core.failpoints import failpoint
+from billing.core.matters import Matter
+from billing.payments import store as payments
+from billing.payments.declines import classify
+from billing.payments.schemas import Payment
+from billing.purchases import rules, service, store
+from billing.purchases.schemas import NewPurchase, Purchase
+from billing.purchases.tables import purchases
+
+router = new_router("purchases")
+
+
+class PurchaseBody(Body):
+    """Which pack, and how it is paid."""
+
+    pack: Annotated[str, StringConstraints(min_length=1, max_length=64)]
+    payment_method: Literal["card", "saved_card", "checkout", "manual"] = "card"
+    payment_method_id: Annotated[str, StringConstraints(max_length=40)] | None = None
+    currency: Currency | None = None
+    platform: Literal["stripe"] = "stripe"
+    return_url: Url | None = None
+
+
+class PackBody(Body):
+    """How a pack named in the path is paid."""
+
+    payment_method: Literal["card", "saved_card", "checkout", "manual"] = "card"
+    payment_method_id: Annotated[str, StringConstraints(max_length=40)] | None = None
+    currency: Currency | None = None
+    return_url: Url | None = None
+
+
+class PurchaseAnswer(Answer):
+    """A purchase [E20]; `next_action.type` is none | confirm_card | redirect | manual | wait."""
+
+    purchase_id: str
+    status: str
+    pack: str
+    credits: Credits
+    amount_cents: int
+    currency: str
+    platform: str
+    payment_method: str
+    checkout_url: str | None
+    invoice_id: str
+    failure_code: str | None
+    failure_message: str | None
+    next_action: dict[str, Any] = Field(examples=[{"type": "none"}])
+    created_at: datetime
+    expires_at: datetime
+    completed_at: datetime | None
+
+    @classmethod
+    def of(cls, purchase: Purchase, payment: Payment | None) -> Self:
+        """The purchase as callers see it."""
+        return cls(
+            purchase_id=ids.encode(ids.PURCHASE, purchase.id),
+            status=purchase.status,
+            pack=purchase.pack,
+            credits=purchase.credits,
+            amount_cents=purchase.amount_minor,
+            currency=purchase.currency,
+            platform=purchase.platform,
+            payment_method=purchase.road,
+            checkout_url=payment.redirect_url if payment and purchase.road == "checkout" else None,
+            invoice_id=ids.encode(ids.INVOICE, purchase.invoice_id),
+            failure_code=purchase.failure_code,
+            failure_message=purchase.failure_message,
+            next_action=_next_action(purchase, payment),
+            created_at=purchase.created_at,
+            expires_at=purchase.expires_at,
+            completed_at=purchase.completed_at,
+        )
+
+
+_STARTS = {
+    202: {"model": PurchaseAnswer, "description": "Undecided yet: the same key asks again"},
+    **responses(
+        "INVALID_PACK", "MERCHANT_NOT_FOUND", "CURRENCY_MISMATCH", "PAYMENT_METHOD_NOT_FOUND",
+        "PAYMENT_METHOD_REQUIRED", "CARD_DECLINED", "PLATFORM_ERROR", "TEMPORAL_UNAVAILABLE",
+        "IDEMPOTENCY_KEY_REQUIRED", *KEYED,
+    ),
+}  # fmt: skip
+
+
+@router.post(
+    "/billing/purchases", response_model=PurchaseAnswer, status_code=201, responses=_STARTS
+)
+async def create_purchase(body: PurchaseBody, call: BillingCall, once: OptionalKey) -> Response:
+    """Start buying a credit pack; `next_action` says what the payer does [E5]."""
+    await failpoint("api.request_parsed")
+    if body.payment_method == "saved_card":
+        once.require()
+    await need_temporal(call)
+    async with once.claim(call) as claim:
+        await failpoint("api.claimed")
+        matter = await _begin(call, claim, body)
+        await settled(call, matter)
+        return await _answer(call, claim)
+
+
+@router.post(
+    "/billing/credit-packages/{package_id}/purchase",
+    response_model=PurchaseAnswer,
+    status_code=201,
+    responses=_STARTS,
+)
+async def purchase_package(
+    package_id: str, body: PackBody, call: BillingCall, once: OptionalKey
+) -> Response:
+    """The same, with the pack in the path [E3]."""
+    wanted = PurchaseBody(pack=package_id, **body.model_dump())
+    return await create_purchase(wanted, call, once)
+
+
+@router.get("/billing/purchases", responses=responses("INVALID_CURSOR"))
+async def list_purchases(
+    call: MemberCall,
+    paging: Paging,
+    status: Annotated[str | None, Query(max_length=32)] = None,
+    archived: bool = False,
+) -> Page[PurchaseAnswer]:
+    """The account's purchases, newest first [E9]; those over 90 days only with `archived`."""
+    query = store.listing(call.account.id, status=status, archived=archived)
+    keys = (purchases.c.created_at, purchases.c.id)
+    async with call.transaction() as connection:
+        return await paginate(
+            connection,
+            query,
+            keys,
+            paging,
+            lambda row: PurchaseAnswer.of(Purchase.model_validate(dict(row)), None),
+        )
+
+
+@router.get(
+    "/billing/purchases/{purchase_id}",
+    responses=responses("PURCHASE_NOT_FOUND", "MERCHANT_NOT_FOUND"),
+)
+async def read_purchase(purchase_id: str, call: MemberCall) -> PurchaseAnswer:
+    """One purchase, archived or not [E10]."""
+    async with call.transaction() as connection:
+        purchase = await store.get(connection, ids.decode(ids.PURCHASE, purchase_id))
+        return PurchaseAnswer.of(purchase, await payments.latest(connection, purchase.invoice_id))
+
+
+async def _begin(call: AccountCall, claim: Claim, body: PurchaseBody) -> Matter:
+    """The purchase's matter: written now, or by an earlier try with the same key."""
+    workflow_id = matters.workflow_id("purchase", claim.resource_id)
+    async with call.transaction() as connection:
+        if claim.resumed:
+            begun = await matters.find(connection, workflow_id)
+            if begun is not None:
+                return begun
+        account = await accounts.get(connection, call.account.id)
+        if account is None:
+            raise RuntimeError("an authenticated account is never deleted")
+        wanted = NewPurchase(
+            pack=body.pack,
+            road=body.payment_method,
+            currency=body.currency,
+            method_id=_method(body.payment_method_id),
+            platform=body.platform,
+            return_url=body.return_url,
+        )
+        return await service.start(
+            connection,
+            account,
+            wanted,
+            purchase_id=claim.resource_id,
+            settings=call.settings,
+            at=await clock.now(connection, account.id),
+        )
+
+
+async def _answer(call: AccountCall, claim: Claim) -> Response:
+    """The row's word: 201, 202 while undecided, or the proven refusal."""
+    async with call.transaction() as connection:
+        purchase = await store.get(connection, claim.resource_id)
+        payment = await payments.latest(connection, purchase.invoice_id)
+    if purchase.status == "failed":
+        raise _refusal(purchase)
+    answer = PurchaseAnswer.of(purchase, payment)
+    return claim.answer(202 if answer.next_action["type"] == "wait" else 201, answer)
+
+
+def _refusal(purchase: Purchase) -> Exception:
+    subject = ids.encode(ids.PURCHASE, purchase.id)
+    if purchase.failure_code in (None, "PLATFORM_ERROR"):
+        return ProviderFailure(
+            "PLATFORM_ERROR",
+            "the payment provider refused; nothing was charged",
+            purchase_id=subject,
+        )
+    return PaymentRequired(
+        "CARD_DECLINED",
+        purchase.failure_message or "the card was declined",
+        purchase_id=subject,
+        decline_code=purchase.failure_code,
+        decline_class=classify(purchase.failure_code, purchase.failure_code),
+    )
+
+
+def _next_action(purchase: Purchase, payment: Payment | None) -> dict[str, Any]:
+    return rules.next_action(
+        status=purchase.status,
+        road=purchase.road,
+        payment_status=payment.status if payment else None,
+        client_secret=payment.client_secret if payment else None,
+        redirect_url=payment.redirect_url if payment else None,
+        manual={
+            "invoice_id": ids.encode(ids.INVOICE, purchase.invoice_id),
+            "payment_reference": purchase.id.hex[-12:].upper(),
+            "amount_cents": purchase.amount_minor,
+            "currency": purchase.currency,
+        },
+    )
+
+
+def _method(text: str | None) -> UUID | None:
+    return ids.decode(ids.PAYMENT_METHOD, text) if text else None

@@ -1,0 +1,45 @@
+"""What the card provider tells us: verified, stored once, answered; the owner is told after."""
+
+from typing import Annotated
+
+from fastapi import Header, Request, Response
+from starlette.background import BackgroundTask
+
+from api.dependencies import Services
+from api.problems import responses
+from api.routes.base import new_router
+from billing.core import matters
+from billing.core.clock import real_now
+from billing.core.failpoints import failpoint
+from billing.events import provider, store
+from billing.payments.rules import ProviderEvent
+from workflows import start
+
+router = new_router("webhooks")
+
+
+@router.post(
+    "/webhooks/stripe",
+    status_code=200,
+    responses=responses("INVALID_SIGNATURE", "INVALID_PAYLOAD", "DATABASE_UNAVAILABLE"),
+)
+async def receive_stripe_event(
+    request: Request, stripe_signature: Annotated[str | None, Header()] = None
+) -> Response:
+    """Take one signed event [N1 to N3, N11]; a known one changes nothing."""
+    services: Services = request.app.state.services
+    body = await request.body()
+    secrets = services.settings.stripe_webhook_secret.get_secret_value().split(",")
+    provider.verify(body, stripe_signature, secrets, real_now())
+    event = provider.parse(body)
+    await failpoint("inbox.before_insert")
+    async with services.database.operator() as connection:
+        owner = await store.receive(connection, event, "webhook", real_now())
+    await failpoint("inbox.committed")
+    task = BackgroundTask(_tell, services, owner, event) if owner else None
+    return Response(b'{"received":true}', media_type="application/json", background=task)
+
+
+async def _tell(services: Services, owner: matters.Matter, event: ProviderEvent) -> None:
+    await failpoint("inbox.answered")
+    await start.tell(services.temporal, owner, event.event_id)

@@ -1,0 +1,18 @@
+"""The step an incoming provider event calls for: ask the provider where its object stands now."""
+
+from datetime import UTC, datetime
+from typing import Final
+
+from billing.core.agenda import Step
+
+AT_ONCE: Final = datetime(2000, 1, 1, tzinfo=UTC)
+"""Due before every other step, on any account's clock."""
+CHECK: Final = "check"
+
+
+def event_step(workflow_id: str, event_id: str) -> Step:
+    """The same step, whether an agenda names it or the webhook hints at it."""
+    subject = workflow_id.partition("/")[2]
+    return Step(
+        name=CHECK, due=AT_ONCE, key=f"{subject}/{event_id}", words="look into a Stripe event"
+    )

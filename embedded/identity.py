@@ -23,9 +23,15 @@ class Identity:
     uid: int | None = None
 
     def own(self, path: Path) -> None:
-        """Give a file or folder to the user that PostgreSQL runs as."""
-        if self.uid is not None:
-            os.chown(path, self.uid, self.uid)
+        """Give a file, or a folder with all in it, to the user that PostgreSQL runs as.
+
+        Root may find a cluster made under its other identity; others have only one.
+        """
+        wanted = os.geteuid() if self.uid is None else self.uid
+        if path.stat().st_uid == wanted:
+            return
+        for file in (path, *path.rglob("*")):
+            os.chown(file, wanted, wanted)
 
 
 def choose_identity(*paths: Path) -> Identity:

@@ -77,6 +77,7 @@ class Postgres:
         """
         self.identity.own(self.sockets)
         if self.files.exists():
+            self.identity.own(self.files)
             return
         draft = self.files.with_name("postgres.new")
         shutil.rmtree(draft, ignore_errors=True)

@@ -81,9 +81,9 @@ def _check(settings: Settings, store: Store) -> Check | None:
     """The checker is imported only when asked for: it loads the whole SDK."""
     if not settings.conformance:
         return None
-    from sandbox import conformance
+    from sandbox.conformance import Recorder
 
-    return conformance.Recorder(store, settings.spec).check
+    return Recorder(store, settings.spec).check
 
 
 async def _unknown(request: Request, _error: Exception) -> Response:

@@ -52,7 +52,8 @@ _CREATE: Fields = {
     "use_stripe_sdk": boolean(),
 }
 _CONFIRM: Fields = {
-    **TYPES,
+    "allowed_payment_method_types": TYPES["allowed_payment_method_types"],
+    "payment_method_types": TYPES["payment_method_types"],
     "client_secret": text(),
     "payment_method": text(),
     "payment_method_data": METHOD_DATA,

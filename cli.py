@@ -18,6 +18,7 @@ app = typer.Typer(
 app.command()(commands.up)
 app.command()(commands.down)
 app.command()(commands.status)
+app.command()(commands.doctor)
 app.command()(commands.token)
 app.command()(commands.migrate)
 

@@ -65,6 +65,14 @@ def status(data: Data = DEFAULT_DATA) -> None:
         show_stack(Console(), read_stack(data.resolve()))
 
 
+def doctor(data: Data = DEFAULT_DATA) -> None:
+    """Check what is installed and whether the running stack is well."""
+    from embedded.doctor import examine
+
+    if not examine(data.resolve(), Console()):
+        raise typer.Exit(1)
+
+
 def token(
     account: Annotated[str, typer.Option(help="Account id, or * for the operator.")] = "*",
     roles: Annotated[str, typer.Option(help="With commas: member, billing, admin, service.")] = "",

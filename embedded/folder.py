@@ -73,24 +73,33 @@ class DataFolder:
         """The descriptors that every process of the stack must be given."""
         return () if self.lock_fd is None else (self.lock_fd,)
 
+    def make(self) -> None:
+        """Create the folder: others may pass through (PostgreSQL's user may be one), not look."""
+        self.path.mkdir(mode=0o711, parents=True, exist_ok=True)
+        self.logs.mkdir(mode=0o700, exist_ok=True)
+
     def lock(self) -> list[str]:
         """Take the folder; returns the names of what a dead supervisor had left, now ended.
 
         Errors: StackError when another stack runs on it, or when it cannot be written.
         """
         try:
-            self.logs.mkdir(parents=True, exist_ok=True)
+            self.make()
             self.lock_fd = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise StackError(
                 f"{self.path} cannot be written ({error.strerror}): choose another folder"
             ) from error
         left = [] if self._try_lock() else self._take_over()
+        if stale := self._read()[1]:
+            shutil.rmtree(stale, ignore_errors=True)
+        self.note(SUPERVISOR, os.getpid())
         self.stack_file.unlink(missing_ok=True)
         return left
 
     def unlock(self) -> None:
         """Let the folder go; children that inherited the lock still hold it."""
+        self.forget(SUPERVISOR)
         if self.lock_fd is not None:
             os.close(self.lock_fd)
             self.lock_fd = None
@@ -100,11 +109,15 @@ class DataFolder:
         entry = self._read()[0].get(SUPERVISOR)
         return entry if entry and entry.find() else None
 
-    def note(self, name: str, pid: int, run_folder: Path | None = None) -> None:
+    def note(self, name: str, pid: int) -> None:
         """Remember a process of this stack, for whoever must clean up after a kill -9."""
         with suppress(psutil.NoSuchProcess):
             self._children[name] = Process(pid=pid, created=psutil.Process(pid).create_time())
-        self._run_folder = run_folder or self._run_folder
+        self._write()
+
+    def note_run_folder(self, path: Path) -> None:
+        """Remember the folder of sockets, which lies outside of this one."""
+        self._run_folder = path
         self._write()
 
     def forget(self, name: str) -> None:
@@ -142,7 +155,7 @@ class DataFolder:
                 f"another stack runs on {self.path}: stop it with make down, "
                 "or choose another folder with STACK_DATA"
             )
-        entries, run_folder = self._read()
+        entries, _ = self._read()
         left = {name: found for name, entry in entries.items() if (found := entry.find())}
         end(left)
         deadline = time.monotonic() + LOCK_SECONDS
@@ -153,8 +166,6 @@ class DataFolder:
                     "end it (fuser shows which), or choose another folder with STACK_DATA"
                 )
             time.sleep(0.05)
-        if run_folder:
-            shutil.rmtree(run_folder, ignore_errors=True)
         return sorted(left)
 
     def _read(self) -> tuple[dict[str, Process], Path | None]:

@@ -42,9 +42,10 @@ def launch(options: Options, progress: Progress | None = None) -> RunningStack:
 
     Errors: StackError with one sentence that says what to do; nothing is left running then.
     """
-    logs = options.data / "logs"
+    folder = DataFolder(options.data)
+    logs = folder.logs
     try:
-        logs.mkdir(parents=True, exist_ok=True)
+        folder.make()
         output = (logs / f"{SUPERVISOR}.log").open("ab")
     except OSError as error:
         raise StackError(
@@ -94,10 +95,9 @@ def stop(data: Path) -> bool:
 
 def _clear(folder: DataFolder) -> bool:
     """End what a killed supervisor left; true when there was something."""
-    try:
-        return bool(folder.lock())
-    finally:
-        folder.unlock()
+    left = folder.lock()
+    folder.unlock()
+    return bool(left)
 
 
 def _follow(process: subprocess.Popen[str], progress: Progress | None, logs: Path) -> None:

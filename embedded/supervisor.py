@@ -59,7 +59,7 @@ class Supervisor:
     async def start(self) -> StackInfo:
         """Bring everything up. Errors: StackError with the sentence of the part that failed."""
         self._keep_last_logs()
-        self.folder.note(SUPERVISOR, getpid(), self.control.parent)
+        self.folder.note_run_folder(self.control.parent)
         await self._together(
             self._start_postgres(), self._start("temporal"), self._start("sandbox")
         )
@@ -79,8 +79,8 @@ class Supervisor:
             if child := self.children.get(name):
                 log.info("stopping %s", name)
                 await child.close()
-        self.folder.forget(SUPERVISOR)
         shutil.rmtree(self.control.parent, ignore_errors=True)
+        self.folder.unlock()
 
     def _children(self) -> dict[ChildName, Child]:
         makers: dict[ChildName, Callable[[], Spec]] = {

@@ -18,7 +18,7 @@ from api.auth import open_verifier
 from api.correlation import CorrelationMiddleware
 from api.dependencies import Services
 from api.jwks import Jwks, refreshed
-from api.limits import BodyLimitMiddleware, RateLimit
+from api.limits import RateLimit, RequestLimitMiddleware
 from api.routes import registry
 from api.routes.base import PREFIX
 from api.temporal import connect
@@ -44,6 +44,8 @@ def create_app(
         redoc_url=None,
         openapi_url=f"{PREFIX}/openapi.json",
         redirect_slashes=False,
+        # Our own metrics and logs say it; this one would ask for its exporters on each request.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.state.services = services
     for router in registry.OPEN + (registry.ROUTERS if settings.billing_enabled else ()):
@@ -54,7 +56,7 @@ def create_app(
     app.exception_handler(idempotency.Replayed)(_replay)
     # The last one added is the outermost.
     app.add_middleware(problems.LastResort)
-    app.add_middleware(BodyLimitMiddleware)
+    app.add_middleware(RequestLimitMiddleware)
     app.add_middleware(AliasMiddleware)
     app.add_middleware(metrics.MetricsMiddleware)
     app.add_middleware(CorrelationMiddleware)

@@ -27,6 +27,12 @@ from billing.core.settings import Settings
 ACCOUNT_HEADER: Final = "X-Account-Id"
 PLATFORM_HEADER: Final = "X-Platform"
 SHOP_HEADER: Final = "X-Shop-Domain"
+_GATE_HEADERS: Final = frozenset(
+    {
+        b"authorization",
+        *(h.lower().encode() for h in (ACCOUNT_HEADER, PLATFORM_HEADER, SHOP_HEADER)),
+    }
+)
 
 # Who may pass a gate: the roles that include the one it asks for.
 ALLOWED: Final = {
@@ -128,11 +134,11 @@ class _Gate(SecurityBase):
         self.needs = needs
         self.roles = ALLOWED[needs]
 
-    async def prove(self, request: Request) -> tuple[Caller, Services]:
+    async def prove(self, request: Request, sent: dict[bytes, str]) -> tuple[Caller, Services]:
         """401 without a good token, 429 over the rate, 403 without the role."""
         services: Services = request.app.state.services
         try:
-            caller = await services.verifier.verify(request.headers.get("authorization"))
+            caller = await services.verifier.verify(sent.get(b"authorization"))
         except Unauthenticated:
             services.rate.hit(f"address {request.client.host if request.client else ''}")
             raise
@@ -142,9 +148,11 @@ class _Gate(SecurityBase):
         context.actor.set(caller.actor)
         return caller, services
 
-    async def tenant(self, request: Request, caller: Caller, services: Services) -> Tenant | None:
+    async def tenant(
+        self, sent: dict[bytes, str], caller: Caller, services: Services
+    ) -> Tenant | None:
         """The account acted for: the token's own, or the one an operator names in the header."""
-        named = request.headers.get(ACCOUNT_HEADER)
+        named = sent.get(b"x-account-id")
         if caller.operates:
             if not named:
                 raise Invalid(
@@ -158,7 +166,7 @@ class _Gate(SecurityBase):
             if named and named != caller.account and not (account and account.answers_to(named)):
                 raise no_such_account()
         if account is not None:
-            await _check_platform(request, account, services)
+            await _check_platform(sent, account, services)
         return account
 
 
@@ -166,15 +174,16 @@ class OperatorGate(_Gate):
     """For routes of operators that name no account, or name it in the path."""
 
     async def __call__(self, request: Request) -> Call:
-        return Call(*await self.prove(request))
+        return Call(*await self.prove(request, _sent(request)))
 
 
 class AccountGate(_Gate):
     """For routes on one account's things; 404 MERCHANT_NOT_FOUND when it is not known."""
 
     async def __call__(self, request: Request) -> AccountCall:
-        caller, services = await self.prove(request)
-        account = await self.tenant(request, caller, services)
+        sent = _sent(request)
+        caller, services = await self.prove(request, sent)
+        account = await self.tenant(sent, caller, services)
         if account is None:
             raise no_such_account()
         return AccountCall(caller, services, account)
@@ -184,8 +193,9 @@ class ReadGate(_Gate):
     """For reads that answer zeros or an empty list where the account is not known [A13]."""
 
     async def __call__(self, request: Request) -> ReadCall:
-        caller, services = await self.prove(request)
-        return ReadCall(caller, services, await self.tenant(request, caller, services))
+        sent = _sent(request)
+        caller, services = await self.prove(request, sent)
+        return ReadCall(caller, services, await self.tenant(sent, caller, services))
 
 
 def no_such_account() -> NotFound:
@@ -193,9 +203,17 @@ def no_such_account() -> NotFound:
     return NotFound("MERCHANT_NOT_FOUND", "no such account")
 
 
-async def _check_platform(request: Request, account: Tenant, services: Services) -> None:
-    platform = request.headers.get(PLATFORM_HEADER)
-    domain = request.headers.get(SHOP_HEADER)
+def _sent(request: Request) -> dict[bytes, str]:
+    """The headers gates read, in one pass; of a repeated one the last counts."""
+    return {
+        name: value.decode("latin-1")
+        for name, value in request.scope["headers"]
+        if name in _GATE_HEADERS
+    }
+
+
+async def _check_platform(sent: dict[bytes, str], account: Tenant, services: Services) -> None:
+    platform, domain = sent.get(b"x-platform"), sent.get(b"x-shop-domain")
     if platform is None and domain is None:
         return
     if not await services.tenants.lives_on(account, platform, domain):

@@ -66,16 +66,28 @@ class RateLimit:
         times.append(now)
 
 
-class BodyLimitMiddleware:
-    """Reads the body up to its limit and passes it on whole; 413 before anything parses it."""
+class RequestLimitMiddleware:
+    """Reads the body up to its limit and passes it on whole; 413 before anything parses it.
+
+    An address with a NUL in it is refused too: no column can hold one.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] in {"GET", "HEAD", "OPTIONS"}:
+        if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        if "\0" in scope["path"] or b"%00" in scope["query_string"]:
+            await problems.from_code("BAD_REQUEST")(scope, receive, send)
+            return
+        if scope["method"] in {"GET", "HEAD", "OPTIONS"}:
+            await self._app(scope, receive, send)
+            return
+        await self._bounded(scope, receive, send)
+
+    async def _bounded(self, scope: Scope, receive: Receive, send: Send) -> None:
         webhook = scope["path"].startswith(WEBHOOK_PREFIX)
         limit = WEBHOOK_BODY_BYTES if webhook else BODY_BYTES
         body = b"" if _announced(scope) > limit else await _read(receive, limit)

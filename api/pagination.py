@@ -160,7 +160,10 @@ def _value(text: Any, key: ColumnElement[Any]) -> Any:
         if abs(number) >= 1 << 63:
             raise ValueError("range")
         return number
+    if kind is Decimal and not Decimal(text).is_finite():
+        raise ValueError("range")
     if kind in (UUID, Decimal, str):
+        text.encode()  # half a surrogate pair is no text
         return kind(text)
     raise TypeError(kind.__name__)
 

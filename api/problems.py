@@ -27,6 +27,8 @@ _ALWAYS: Final = (401, 403, 422, 429, 500, "DATABASE_UNAVAILABLE")
 # What a route with an optional or required Idempotency-Key may answer besides.
 KEYED: Final = ("IDEMPOTENCY_KEY_INVALID", "IDEMPOTENCY_KEY_REUSED", "IDEMPOTENCY_IN_FLIGHT")
 _RETRY_SECONDS: Final = {409: "1", 503: "2"}
+# Deadlock, serialization, statement and lock timeout: rolled back, and worth another try.
+_BUSY: Final = frozenset({"40P01", "40001", "57014", "55P03"})
 _logger = logging.getLogger("api.problems")
 
 
@@ -173,10 +175,13 @@ async def _on_http(_: Request, error: HTTPException) -> Response:
 
 
 async def _on_database(request: Request, error: Exception) -> Response:
-    if not database_is_away(error):
-        return await _on_unknown(request, error)
-    _logger.warning("database away: %s", type(error).__name__)
-    return from_code("DATABASE_UNAVAILABLE")
+    if database_is_away(error):
+        _logger.warning("database away: %s", type(error).__name__)
+        return from_code("DATABASE_UNAVAILABLE")
+    if _sqlstate(error) in _BUSY:
+        _logger.warning("database busy: %s", _sqlstate(error))
+        return from_code("UNAVAILABLE")
+    return await _on_unknown(request, error)
 
 
 async def _on_temporal(request: Request, error: RPCError) -> Response:
@@ -207,18 +212,20 @@ def from_code(code: str) -> Response:
 
 
 def database_is_away(error: BaseException) -> bool:
-    """Whether Postgres could not be reached or cut the connection: nothing was committed."""
+    """Whether Postgres could not be reached, cut the connection, or is full: nothing committed."""
     if isinstance(error, sql.TimeoutError):
         return True
-    if isinstance(error, sql.DBAPIError):
-        if error.connection_invalidated:
-            return True
-        return database_is_away(error.orig) if error.orig else False
-    if not isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError)):
+    if isinstance(error, sql.DBAPIError) and error.connection_invalidated:
+        return True
+    origin = error.orig if isinstance(error, sql.DBAPIError) else error
+    if not isinstance(origin, (psycopg.OperationalError, psycopg.InterfaceError)):
         return False
-    # Deadlocks and statement timeouts have a SQLSTATE too, but only these say "away".
-    state = error.sqlstate or "08000"
-    return state.startswith(("08", "57P", "53"))
+    return (origin.sqlstate or "08000").startswith(("08", "57P", "53"))
+
+
+def _sqlstate(error: Exception) -> str | None:
+    origin = error.orig if isinstance(error, sql.DBAPIError) else error
+    return origin.sqlstate if isinstance(origin, psycopg.Error) else None
 
 
 def _field(loc: tuple[int | str, ...]) -> str:

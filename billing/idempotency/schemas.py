@@ -62,10 +62,11 @@ def outcome(status: int) -> Outcome:
     """What becomes of the key once the request was answered with `status` (product.md §13).
 
     `store`: the answer is final for that body. `keep`: the same key rejoins the same resource
-    (202, 5xx). `forget`: nothing stands, the same key starts anew (401, 402, 403, 429).
+    (202, 5xx). `forget`: nothing stands, the same key starts anew (401 to 403, 429, and 502: proven
+    not charged).
     """
     if status in SUCCESS:
         return "store"
-    if status in {401, 402, 403, 429}:
+    if status in {401, 402, 403, 429, 502}:
         return "forget"
     return "store" if 400 <= status < 500 else "keep"

@@ -1,0 +1,23 @@
+"""Every answer carries the id under which logs, audit rows and Stripe know the request."""
+
+import httpx2
+import pytest
+
+
+async def test_a_good_id_comes_back_and_stands_in_the_problem(client: httpx2.AsyncClient) -> None:
+    answer = await client.get("/nowhere", headers={"X-Correlation-Id": "shop-7:cart.42_A"})
+    assert answer.headers["X-Correlation-Id"] == "shop-7:cart.42_A"
+    assert answer.json()["correlation_id"] == "shop-7:cart.42_A"
+
+
+@pytest.mark.parametrize("sent", ["", "a b", "x" * 129, "a;DROP TABLE", "é", "{}", "a\tb"])
+async def test_an_id_unfit_for_logs_is_replaced(client: httpx2.AsyncClient, sent: str) -> None:
+    headers = [(b"X-Correlation-Id", sent.encode("latin-1"))]
+    answer = await client.get("/nowhere", headers=headers)
+    assert answer.headers["X-Correlation-Id"] not in ("", sent)
+    assert answer.headers["X-Correlation-Id"] == answer.json()["correlation_id"]
+
+
+async def test_two_requests_never_share_an_id(client: httpx2.AsyncClient) -> None:
+    ids = {(await client.get("/nowhere")).headers["X-Correlation-Id"] for _ in range(20)}
+    assert len(ids) == 20

@@ -1,0 +1,162 @@
+"""Forty tokens nobody should believe, at three doors: one and the same 401 [reliability T1]."""
+
+import asyncio
+import json
+import time
+from collections.abc import Callable
+
+import httpx2
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from fastapi import FastAPI
+
+from api.app import create_app
+from api.auth import Unauthenticated
+from tests.unit.api.conftest import SECRET, lonely_settings
+from tests.unit.api.forging import NOW, claims, handmade, part, signed
+
+DOORS = [
+    ("GET", "/api/v1/admin/accounts"),
+    ("POST", "/api/v1/admin/accounts"),
+    ("GET", "/api/v1/admin/accounts/acc_00000000000000000000000000"),
+]
+RSA_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+EC_KEY = ec.generate_private_key(ec.SECP256R1())
+PUBLIC_PEM = RSA_KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
+
+def without_signature(token: str) -> str:
+    return token.rpartition(".")[0] + "."
+
+
+def tampered(token: str) -> str:
+    head, _, tail = token.split(".")
+    return f"{head}.{part(claims(account_id='someone-else', roles=['billing']))}.{tail}"
+
+
+TWICE = '{"sub":"m","account_id":"a","account_id":"*",' + json.dumps(
+    claims(sub=..., account_id=...)
+).removeprefix("{")
+
+FORGERIES: dict[str, Callable[[], str]] = {
+    "alg none": lambda: handmade({"typ": "JWT", "alg": "none"}, claims()),
+    "alg none unsigned": lambda: without_signature(
+        handmade({"typ": "JWT", "alg": "none"}, claims())
+    ),
+    "alg None": lambda: without_signature(handmade({"typ": "JWT", "alg": "None"}, claims())),
+    "alg NONE": lambda: without_signature(handmade({"typ": "JWT", "alg": "NONE"}, claims())),
+    "alg nOnE": lambda: without_signature(handmade({"typ": "JWT", "alg": "nOnE"}, claims())),
+    "no alg": lambda: handmade({"typ": "JWT"}, claims()),
+    "alg HS512": lambda: jwt.encode(claims(), SECRET, "HS512"),
+    "alg RS256 by own key": lambda: jwt.encode(claims(), RSA_KEY, "RS256"),
+    "alg ES256 by own key": lambda: jwt.encode(claims(), EC_KEY, "ES256"),
+    "HS256 with a public key": lambda: handmade(
+        {"typ": "JWT", "alg": "HS256"}, claims(), PUBLIC_PEM
+    ),
+    "other secret": lambda: jwt.encode(claims(), SECRET + "x", "HS256"),
+    "empty secret": lambda: handmade({"typ": "JWT", "alg": "HS256"}, claims(), b""),
+    "expired": lambda: signed(exp=NOW - 60),
+    "expired long ago": lambda: signed(exp=0),
+    "not yet valid": lambda: signed(nbf=NOW + 600),
+    "issued in the future": lambda: signed(iat=NOW + 600),
+    "no exp": lambda: signed(exp=...),
+    "exp is text": lambda: signed(exp="tomorrow"),
+    "exp beyond numbers": lambda: handmade(
+        {"typ": "JWT", "alg": "HS256"}, json.dumps(claims()).replace(f"{NOW + 3600}", "1e999")
+    ),
+    "no aud": lambda: signed(aud=...),
+    "other aud": lambda: signed(aud="another-service"),
+    "no iss": lambda: signed(iss=...),
+    "other iss": lambda: signed(iss="https://evil.example"),
+    "no sub": lambda: signed(sub=...),
+    "sub is a number": lambda: signed(sub=7),
+    "sub is empty": lambda: signed(sub=""),
+    "no account": lambda: signed(account_id=...),
+    "account is a list": lambda: signed(account_id=["*"]),
+    "no roles": lambda: signed(roles=...),
+    "roles is text": lambda: signed(roles="admin"),
+    "roles unknown": lambda: signed(roles=["root"]),
+    "admin of one account": lambda: signed(account_id="shop-1"),
+    "member of every account": lambda: signed(roles=["member"]),
+    "typ of another kind": lambda: signed({"typ": "logout+jwt"}),
+    "no typ": lambda: handmade({"alg": "HS256"}, claims()),
+    "jku": lambda: signed({"jku": "http://127.0.0.1:1/keys"}),
+    "x5u": lambda: signed({"x5u": "http://127.0.0.1:1/cert"}),
+    "jwk": lambda: signed({"jwk": {"kty": "oct", "k": part(SECRET)}}),
+    "crit": lambda: signed({"crit": ["exp"]}),
+    "b64": lambda: signed({"b64": False, "crit": ["b64"]}),
+    "claims twice": lambda: handmade({"typ": "JWT", "alg": "HS256"}, TWICE),
+    "header twice": lambda: handmade('{"typ":"JWT","alg":"none","alg":"HS256"}', claims()),
+    "account changed": lambda: tampered(signed()),
+    "signature empty": lambda: without_signature(signed()),
+    "a megabyte": lambda: signed(filler="x" * 1_000_000),
+    "four parts": lambda: signed() + ".x",
+    "not base64": lambda: "ey!.ey!.ey!",
+    "deeply nested": lambda: handmade("[" * 5000, claims()),
+    "not a token": lambda: "letmein",
+    "nothing": lambda: "",
+}
+
+
+def test_there_are_at_least_forty_of_them() -> None:
+    assert len(FORGERIES) >= 40
+
+
+@pytest.mark.parametrize(("method", "path"), DOORS)
+@pytest.mark.parametrize("name", FORGERIES)
+async def test_a_forged_token_gets_the_same_answer_as_no_token(
+    client: httpx2.AsyncClient, name: str, method: str, path: str
+) -> None:
+    fixed = {"X-Correlation-Id": "the-same"}
+    bare = await client.request(method, path, headers=fixed)
+    forged = await client.request(
+        method, path, headers=fixed | {"Authorization": f"Bearer {FORGERIES[name]()}"}
+    )
+    assert bare.status_code == forged.status_code == 401
+    assert forged.json()["code"] == "UNAUTHENTICATED"
+    assert forged.content == bare.content
+    assert forged.headers == bare.headers
+
+
+@pytest.mark.parametrize(
+    "header", ["", "Bearer", "Basic YTpi", "Token x", "bearer  ", "Bearer\t" + "x"]
+)
+async def test_other_ways_to_say_who_one_is_are_no_better(
+    client: httpx2.AsyncClient, header: str
+) -> None:
+    answer = await client.get(DOORS[0][1], headers={"Authorization": header})
+    assert answer.status_code == 401
+
+
+async def test_an_honest_token_passes_the_door(client: httpx2.AsyncClient) -> None:
+    """The counter-check: tokens of the same hand are believed, and then need Postgres."""
+    answer = await client.get(DOORS[0][1], headers={"Authorization": f"Bearer {signed()}"})
+    assert answer.json()["code"] == "DATABASE_UNAVAILABLE"
+    assert answer.status_code == 503
+    assert answer.headers["Retry-After"]
+
+
+async def test_a_remembered_token_still_expires(
+    app: FastAPI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.auth.LEEWAY_SECONDS", 0)
+    verifier = app.state.services.verifier
+    ends_at = int(time.time()) + 2
+    token = "Bearer " + signed(exp=ends_at)
+    caller = await verifier.verify(token)
+    assert await verifier.verify(token) is caller, "the second time from memory"
+    await asyncio.sleep(ends_at - time.time() + 0.05)
+    with pytest.raises(Unauthenticated):
+        await verifier.verify(token)
+
+
+def test_a_secret_shorter_than_its_hash_stops_the_start() -> None:
+    with pytest.raises(ValueError, match="at least 32 bytes"):
+        create_app(lonely_settings(jwt_secret="short"))
+
+
+def test_no_way_to_prove_callers_stops_the_start() -> None:
+    with pytest.raises(ValueError, match="JWT_SECRET"):
+        create_app(lonely_settings(jwt_secret=None))

@@ -1,0 +1,157 @@
+"""Bounds before parsing: bytes, depth, unstorable text, requests per minute."""
+
+import json
+from collections.abc import AsyncIterator
+
+import httpx2
+import pytest
+from fastapi import FastAPI
+
+from api.app import create_app
+from api.limits import RateLimit, RateLimited, json_fault
+from tests.unit.api.conftest import lonely_settings
+from tests.unit.api.forging import signed
+
+ACCOUNTS = "/api/v1/admin/accounts"
+MEGABYTE = 1_048_576
+
+
+def authorized() -> dict[str, str]:
+    return {"Authorization": f"Bearer {signed()}", "Content-Type": "application/json"}
+
+
+async def chunks(size: int, count: int) -> AsyncIterator[bytes]:
+    for _ in range(count):
+        yield b" " * size
+
+
+async def test_a_body_over_a_megabyte_is_refused_unread(client: httpx2.AsyncClient) -> None:
+    answer = await client.post(ACCOUNTS, content=b" " * (MEGABYTE + 1), headers=authorized())
+    assert (answer.status_code, answer.json()["code"]) == (413, "BODY_TOO_LARGE")
+
+
+async def test_a_body_that_does_not_announce_its_size_is_cut_off(
+    client: httpx2.AsyncClient,
+) -> None:
+    answer = await client.post(ACCOUNTS, content=chunks(65_536, 40), headers=authorized())
+    assert (answer.status_code, answer.json()["code"]) == (413, "BODY_TOO_LARGE")
+
+
+async def test_a_body_of_exactly_a_megabyte_is_read(client: httpx2.AsyncClient) -> None:
+    answer = await client.post(ACCOUNTS, content=b" " * MEGABYTE, headers=authorized())
+    assert answer.status_code == 400
+    assert answer.json()["code"] == "INVALID_JSON"
+
+
+async def test_webhooks_take_a_quarter_of_that(client: httpx2.AsyncClient) -> None:
+    answer = await client.post("/api/v1/webhooks/stripe", content=b" " * 262_145)
+    assert answer.status_code == 413
+
+
+@pytest.mark.parametrize("length", ["1e9", "-1", "99999999999999"])
+async def test_a_false_size_is_refused(client: httpx2.AsyncClient, length: str) -> None:
+    headers = authorized() | {"Content-Length": length}
+    assert (await client.post(ACCOUNTS, content=b"{}", headers=headers)).status_code == 413
+
+
+@pytest.mark.parametrize(
+    ("body", "refused"),
+    [
+        ("[" * 33 + "]" * 33, True),
+        ("[" * 32 + "]" * 32, False),
+        ('{"a":' * 33 + "1" + "}" * 33, True),
+        (json.dumps(["[" * 500, "{" * 500]), False),
+        (json.dumps(['"[' * 40]), False),
+        (json.dumps([[]] * 500), False),
+        ("[" * 100_000, True),
+        ('{"a": NaN}', True),
+        ('{"a": -Infinity}', True),
+        ('{"a": "NaN and Infinity are words"}', False),
+        (r'{"a": "\u0000"}', True),
+        (r'{"\u0000": 1}', True),
+        (r'{"a": "\\u0000"}', False),
+        (r'{"a": ["\ud800"]}', True),
+        (r'{"a": "\ud83d\ude00"}', False),
+        ('{"a": "\\ud83d', False),
+    ],
+)
+def test_only_json_that_can_be_kept_gets_through(body: str, refused: bool) -> None:
+    """What is merely malformed is left to the parser, which says where."""
+    assert (json_fault(body.encode()) is not None) is refused
+
+
+@pytest.mark.parametrize("body", ["{", "nonsense", "{'a': 1}", "\x00", "[1,]"])
+async def test_what_is_not_json_is_a_bad_request(client: httpx2.AsyncClient, body: str) -> None:
+    answer = await client.post(ACCOUNTS, content=body, headers=authorized())
+    assert (answer.status_code, answer.json()["code"]) == (400, "INVALID_JSON")
+
+
+async def test_bytes_that_are_not_text_are_a_bad_request(client: httpx2.AsyncClient) -> None:
+    answer = await client.post(ACCOUNTS, content=b'{"a": "\xff\xfe"}', headers=authorized())
+    assert answer.status_code == 400
+
+
+async def test_a_number_too_long_to_read_is_a_bad_request(client: httpx2.AsyncClient) -> None:
+    body = b'{"external_id": ' + b"9" * 10_000 + b"}"
+    answer = await client.post(ACCOUNTS, content=body, headers=authorized())
+    assert answer.status_code in {400, 422}
+
+
+async def test_a_nul_in_the_address_is_a_bad_request(client: httpx2.AsyncClient) -> None:
+    for path in (f"{ACCOUNTS}/a%00b", f"{ACCOUNTS}?q=%00"):
+        answer = await client.get(path, headers=authorized())
+        assert (answer.status_code, answer.json()["code"]) == (400, "BAD_REQUEST"), path
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_moving_window_lets_exactly_its_share_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr("api.limits.monotonic", clock)
+    rate = RateLimit("5/minute")
+    for _ in range(5):
+        rate.hit("a")
+        clock.now += 10
+    with pytest.raises(RateLimited) as refused:
+        rate.hit("a")
+    assert refused.value.fields["retry_after"] == 10
+    rate.hit("b")
+    clock.now += 10
+    rate.hit("a")
+    with pytest.raises(RateLimited):
+        rate.hit("a")
+
+
+async def test_a_caller_over_its_rate_waits_and_others_do_not() -> None:
+    app = create_app(lonely_settings(BILLING_RATE_LIMIT="3/minute"))
+    async with _client(app) as client:
+        busy = {"Authorization": f"Bearer {signed(sub='busy')}"}
+        statuses = [(await client.get(ACCOUNTS, headers=busy)).status_code for _ in range(4)]
+        assert statuses == [503, 503, 503, 429]
+        answer = await client.get(ACCOUNTS, headers=busy)
+        assert answer.json()["code"] == "RATE_LIMITED"
+        assert 1 <= int(answer.headers["Retry-After"]) <= 60
+        renewed = {"Authorization": f"Bearer {signed(sub='busy', jti='another')}"}
+        assert (await client.get(ACCOUNTS, headers=renewed)).status_code == 429
+        quiet = {"Authorization": f"Bearer {signed(sub='quiet')}"}
+        assert (await client.get(ACCOUNTS, headers=quiet)).status_code == 503
+        for path in ("/health", "/api/v1/meta/features", "/api/v1/webhooks/stripe"):
+            assert {(await client.get(path)).status_code for _ in range(6)} != {429}, path
+
+
+async def test_guessing_tokens_is_limited_by_address() -> None:
+    app = create_app(lonely_settings(BILLING_RATE_LIMIT="3/minute"))
+    async with _client(app) as client:
+        guesses = [{"Authorization": f"Bearer guess-{number}"} for number in range(4)]
+        got = [(await client.get(ACCOUNTS, headers=guess)).status_code for guess in guesses]
+        assert got == [401, 401, 401, 429]
+
+
+def _client(app: FastAPI) -> httpx2.AsyncClient:
+    return httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url="http://api")

@@ -1,0 +1,146 @@
+"""The OpenAPI document is complete: a generated client can do everything and expect every error."""
+
+import ast
+import json
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+
+from api.app import create_app
+from api.dependencies import AccountGate, OperatorGate, ReadGate
+from api.documents import api_routes, gates
+from api.problem_codes import CODES
+from api.routes.base import PREFIX
+from tests.unit.api.conftest import lonely_settings
+
+ROOT = Path(__file__).parents[3]
+APP = create_app(lonely_settings())
+DOCUMENT: dict[str, Any] = APP.openapi()
+GATES = (AccountGate, OperatorGate, ReadGate)
+# Routes that need no token, each for its reason [A2].
+OPEN = {
+    "/health": "for supervisors",
+    "/health/detailed": "redacted",
+    f"{PREFIX}/info": "names only",
+    f"{PREFIX}/meta/features": "declared public",
+    f"{PREFIX}/webhooks/stripe": "signed",
+}
+OPERATIONS = [
+    pytest.param(path, method, operation, id=f"{method} {path}")
+    for path, operations in DOCUMENT["paths"].items()
+    for method, operation in operations.items()
+]
+
+
+def examples(operation: dict[str, Any]) -> dict[str, int]:
+    """The codes an operation documents, with their statuses."""
+    return {
+        code: int(status)
+        for status, answer in operation["responses"].items()
+        for code in answer.get("content", {})
+        .get("application/problem+json", {})
+        .get("examples", {})
+    }
+
+
+def test_every_route_is_described() -> None:
+    described = {(path, method) for path, many in DOCUMENT["paths"].items() for method in many}
+    served = {
+        (route.path_format, method.lower())
+        for route in api_routes(APP)
+        for method in route.methods or ()
+    }
+    assert served == described
+
+
+@pytest.mark.parametrize("route", api_routes(APP), ids=lambda route: route.path)
+def test_every_route_has_a_gate_unless_it_is_open_for_a_reason(route: APIRoute) -> None:
+    guarded = any(isinstance(gate, GATES) for gate in gates(route))
+    assert guarded is (route.path not in OPEN)
+
+
+@pytest.mark.parametrize(("path", "method", "operation"), OPERATIONS)
+def test_an_operation_says_what_it_does_and_how_it_fails(
+    path: str, method: str, operation: dict[str, Any]
+) -> None:
+    assert operation["description"].strip()
+    assert operation["operationId"]
+    if path in OPEN:
+        return
+    assert operation["security"] == [{"bearer": []}]
+    assert examples(operation).keys() >= {
+        "UNAUTHENTICATED", "FORBIDDEN", "VALIDATION_FAILED", "RATE_LIMITED", "INTERNAL",
+        "DATABASE_UNAVAILABLE",
+    }  # fmt: skip
+    for code, status in examples(operation).items():
+        assert CODES[code].status == status
+    success = [answer for status, answer in operation["responses"].items() if status < "3"]
+    assert success
+    assert all(answer.get("content") for answer in success), "every answer has a schema"
+
+
+def test_operations_have_names_of_their_own() -> None:
+    names = [
+        operation["operationId"]
+        for many in DOCUMENT["paths"].values()
+        for operation in many.values()
+    ]
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("route", api_routes(APP), ids=lambda route: route.path)
+def test_routes_on_an_account_say_how_to_name_it(route: APIRoute) -> None:
+    for method in route.methods or ():
+        operation = DOCUMENT["paths"][route.path_format][method.lower()]
+        headers = {p["name"] for p in operation.get("parameters", ()) if p["in"] == "header"}
+        named = any(isinstance(gate, (AccountGate, ReadGate)) for gate in gates(route))
+        assert ("X-Account-Id" in headers) is named
+
+
+def test_every_code_that_is_raised_is_in_the_table() -> None:
+    """Looks for `SomeError("UPPER_SNAKE", …)` where an answer of the API can come from."""
+    families = {
+        "BillingError", "NotFound", "NotAllowed", "Invalid", "Conflict", "PaymentRequired",
+        "ProviderFailure", "Unavailable",
+    }  # fmt: skip
+    raised: dict[str, str] = {}
+    for folder in ("api", "billing"):
+        for path in (ROOT / folder).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.Call) and getattr(node.func, "id", "") in families:
+                    first = node.args[0] if node.args else None
+                    if isinstance(first, ast.Constant) and isinstance(first.value, str):
+                        raised[first.value] = path.name
+    assert raised
+    assert {code: at for code, at in raised.items() if code not in CODES} == {}
+
+
+async def test_the_page_of_the_document_needs_no_other_host(client: httpx2.AsyncClient) -> None:
+    page = await client.get("/docs")
+    assert "http" not in page.text.replace("<!doctype html>", "")
+    assert "default-src 'none'" in page.headers["Content-Security-Policy"]
+    for asset in ("static/swagger-ui.css", "static/swagger-ui-bundle.js", "page.js"):
+        assert f"/docs/{asset}" in page.text
+        assert (await client.get(f"/docs/{asset}")).status_code == 200
+    script = (await client.get("/docs/page.js")).text
+    assert "validatorUrl: null" in script
+    url = json.loads(script.split("url: ")[1].split(",")[0])
+    assert (await client.get(url)).json() == DOCUMENT
+
+
+async def test_metrics_are_not_on_this_port(client: httpx2.AsyncClient) -> None:
+    assert (await client.get("/metrics")).status_code == 404
+
+
+async def test_billing_switched_off_is_gone_and_says_so() -> None:
+    app: FastAPI = create_app(lonely_settings(billing_enabled=False))
+    transport = httpx2.ASGITransport(app=app)
+    async with httpx2.AsyncClient(transport=transport, base_url="http://api") as client:
+        assert (await client.get(f"{PREFIX}/meta/features")).json()["billingEnabled"] is False
+        assert (await client.get(f"{PREFIX}/info")).json()["capabilities"] == []
+        assert (await client.get(f"{PREFIX}/admin/accounts")).status_code == 404
+        assert (await client.post("/api/billing/purchases")).status_code == 404

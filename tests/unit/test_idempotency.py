@@ -1,0 +1,20 @@
+"""What becomes of an idempotency key after each status (product.md §13)."""
+
+import pytest
+
+from billing.idempotency.schemas import outcome
+
+
+@pytest.mark.parametrize("status", [200, 201, 204, 400, 404, 409, 410, 413, 422])
+def test_final_answers_are_kept(status: int) -> None:
+    assert outcome(status) == "store"
+
+
+@pytest.mark.parametrize("status", [202, 500, 503, 504])
+def test_an_undecided_answer_keeps_the_resource_for_the_same_key(status: int) -> None:
+    assert outcome(status) == "keep"
+
+
+@pytest.mark.parametrize("status", [401, 402, 403, 429, 502])
+def test_where_nothing_stands_the_same_key_starts_anew(status: int) -> None:
+    assert outcome(status) == "forget"

@@ -20,6 +20,7 @@ from embedded.binaries import postgres_bin, temporal_program
 from embedded.control import StackControl
 from embedded.errors import StackError
 from embedded.health import answers
+from embedded.options import ChildName
 from embedded.stack import StackInfo, read_stack
 
 Check = Callable[[StackInfo], Awaitable[str]]
@@ -72,12 +73,13 @@ async def halted(info: StackInfo) -> str:
     return "none"
 
 
-CHECKS: Final[dict[str, Check]] = {
-    "parts": children,
-    "database": database,
-    "API": service,
-    "halted matters": halted,
+CHECKS: Final[dict[str, tuple[ChildName | None, Check]]] = {
+    "parts": (None, children),
+    "database": ("postgres", database),
+    "API": ("api", service),
+    "halted matters": ("postgres", halted),
 }
+"""Title, the part it needs, and the check."""
 
 
 def examine(data: Path, console: Console) -> bool:
@@ -89,8 +91,9 @@ def examine(data: Path, console: Console) -> bool:
     except StackError as absent:
         table.add_row("-", "stack", str(absent))
     else:
-        for title, check in CHECKS.items():
-            well &= _row(table, title, partial(_ask, check, info))
+        for title, (part, check) in CHECKS.items():
+            if part is None or part in info.children:
+                well &= _row(table, title, partial(_ask, check, info))
     console.print(table)
     return well
 

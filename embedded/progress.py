@@ -84,7 +84,7 @@ def show_stack(console: Console, info: StackInfo) -> None:
         "postgres": ("PostgreSQL", f"{info.ports.postgres} on 127.0.0.1"),
     }
     for part, (title, address) in rows.items():
-        if part in info.children:
+        if part in info.children and (part != "temporal" or info.ui):
             table.add_row(f"  {title}", Text(address, style="cyan"))
     table.add_row("  everything else", Text(str(info.data / "stack.json"), style="cyan"))
     console.print(table)

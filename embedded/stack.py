@@ -25,6 +25,7 @@ class StackInfo(BaseModel):
     control: Path
     profile: Profile
     children: tuple[ChildName, ...]
+    ui: bool
     ports: Ports
 
     api_url: str

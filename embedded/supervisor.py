@@ -166,6 +166,7 @@ class Supervisor:
             control=self.control,
             profile=self.options.profile,
             children=tuple(self.children),
+            ui=self.options.ui,
             ports=self.ports,
             api_url=f"{at}:{self.ports.api}",
             api_docs_url=f"{at}:{self.ports.api}/docs",

@@ -85,10 +85,8 @@ class PurchaseActivities(MatterActivities[PurchaseState], Purchases):
 
         async def record(connection: AsyncConnection, _: PurchaseState, at: datetime) -> str:
             await inbox.mark_handled(connection, request.ref.workflow_id, asked_at)
-            if not state.events:
-                await store.change(
-                    connection, purchase.id, checks=purchase.checks + 1, last_check_at=at
-                )
+            if payment is not None and not state.events:
+                await payments.count_check(connection, payment.id, at)
             if payment is not None and outcome is not None:
                 await self._follow(connection, purchase, payment, outcome, at, saved_card=False)
             return outcome.kind if outcome is not None else "nothing to ask about"

@@ -8,11 +8,16 @@ from temporalio.client import Client
 from activities.matter import World
 from activities.purchases import PurchaseActivities
 from activities.register import RegisterActivities
+from activities.trials import TrialActivities
 
 
 def build_activities(world: World, client: Client) -> list[Any]:
     """The bound methods that are activities, of every class of them."""
-    owners = [PurchaseActivities(world), RegisterActivities(world)]
+    owners = [
+        PurchaseActivities(world),
+        TrialActivities(world),
+        RegisterActivities(world),
+    ]
     return [
         method
         for owner in owners

@@ -78,7 +78,9 @@ async def settle(client: Client, matter: Matter, timeout: timedelta) -> Standing
 
 async def _settle_once(client: Client, matter: Matter) -> Standing | None:
     name, queue = _WORKFLOWS[matter.kind]
-    start: WithStartWorkflowOperation[Any, Any] = WithStartWorkflowOperation(name, _ref(matter), **_options(matter, queue))
+    start: WithStartWorkflowOperation[Any, Any] = WithStartWorkflowOperation(
+        name, _ref(matter), **_options(matter, queue)
+    )
     try:
         standing: Standing = await client.execute_update_with_start_workflow(
             "settled", start_workflow_operation=start, result_type=Standing

@@ -11,6 +11,7 @@ from temporalio import activity
 
 from billing.core.agenda import State
 from billing.purchases.rules import PurchaseState
+from billing.trials.rules import TrialState
 from workflows.contracts import (
     CommandRequest,
     HaltRequest,
@@ -77,6 +78,23 @@ class Purchases(MatterSteps[PurchaseState]):
     @activity.defn(name="purchase.expire")
     async def expire(self, request: StepRequest) -> PurchaseState:
         """Cancel at the provider, then follow what it says. Retried: provider away."""
+        raise NotImplementedError
+
+
+class Trials(MatterSteps[TrialState]):
+    """Steps of a trial of credits."""
+
+    @activity.defn(name="trial.load")
+    async def load(self, ref: MatterRef) -> TrialState:
+        raise NotImplementedError
+
+    @activity.defn(name="trial.perform")
+    async def perform(self, request: CommandRequest) -> TrialState:
+        raise NotImplementedError
+
+    @activity.defn(name="trial.expire")
+    async def expire(self, request: StepRequest) -> TrialState:
+        """Lapse what is left of the trial's credits. Retried: Postgres away."""
         raise NotImplementedError
 
 

@@ -3,12 +3,16 @@
 Pure: the gateway fills these models, activities store them, workflows and routes read them.
 """
 
-from typing import Literal
+from datetime import datetime, timedelta
+from typing import Final, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from billing.payments.declines import BARRING_ADVICE, DeclineClass, classify
 
+# When no webhook came: ask after 1 min, 10 min, 1 h, then daily (product.md section 7).
+CHECK_AFTER: Final = (timedelta(minutes=1), timedelta(minutes=10), timedelta(hours=1))
+LATER_CHECKS_EVERY: Final = timedelta(days=1)
 OutcomeKind = Literal[
     "succeeded",
     "declined",
@@ -20,6 +24,13 @@ OutcomeKind = Literal[
 ]
 FINAL_PAYMENT = frozenset({"succeeded", "completed", "failed", "refunded", "canceled"})
 MONEY_IN = frozenset({"succeeded", "completed"})
+
+
+def next_check(opened_at: datetime, checks: int, last_check_at: datetime | None) -> datetime:
+    """When the provider is asked next, if nobody tells before."""
+    if checks < len(CHECK_AFTER):
+        return opened_at + CHECK_AFTER[checks]
+    return (last_check_at or opened_at) + LATER_CHECKS_EVERY
 
 
 class _Frozen(BaseModel):

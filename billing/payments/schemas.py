@@ -50,6 +50,7 @@ class Payment(_Row):
     transaction_reference: str | None
     decided_by: str | None
     decision_reason: str | None
+    checks: int
     created_at: AwareDatetime
     paid_at: AwareDatetime | None
     settled_at: AwareDatetime | None

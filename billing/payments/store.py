@@ -1,5 +1,6 @@
 """Every query on payments and attempts."""
 
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -84,6 +85,11 @@ async def change(connection: AsyncConnection, payment_id: UUID, **fields: Any) -
         update(payments).where(payments.c.id == payment_id).values(**fields).returning(payments)
     )
     return show(row.one())
+
+
+async def count_check(connection: AsyncConnection, payment_id: UUID, at: datetime) -> None:
+    """The provider was asked without being told to look."""
+    await change(connection, payment_id, checks=payments.c.checks + 1, last_check_at=at)
 
 
 def listing(account_id: UUID, *, statuses: tuple[str, ...] = ()) -> Select[Any]:

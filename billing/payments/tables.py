@@ -91,6 +91,9 @@ payments = Table(
     Column("transaction_reference", Text),
     Column("decided_by", Text),
     Column("decision_reason", Text),
+    # How often the provider was asked because no webhook came.
+    Column("checks", Integer, nullable=False, server_default="0"),
+    Column("last_check_at", DateTime(timezone=True)),
     Column("created_at", DateTime(timezone=True), nullable=False),
     Column("paid_at", DateTime(timezone=True)),
     # When its money was booked on the invoice; null while the owner of the matter has it to do.

@@ -7,12 +7,10 @@ from pydantic import AwareDatetime
 
 from billing.core.agenda import State, Step
 from billing.events.rules import event_step
+from billing.payments.rules import next_check
 
 Road = Literal["card", "saved_card", "checkout", "manual"]
-# When no webhook came: ask after 1 min, 10 min, 1 h, and shortly before expiry (product.md §7).
-CHECK_AFTER: Final = (timedelta(minutes=1), timedelta(minutes=10), timedelta(hours=1))
 CHECK_BEFORE_EXPIRY: Final = timedelta(minutes=5)
-LATER_CHECKS_EVERY: Final = timedelta(days=1)
 
 
 class PurchaseState(State):
@@ -46,20 +44,19 @@ def agenda(state: PurchaseState) -> list[Step]:
     if state.road != "manual" and not state.opened:
         return [*steps, _step(state, "open", "open", state.created_at, "open the payment")]
     if state.road != "manual":
-        check = _step(state, "check", f"check-{state.checks + 1}", next_check(state), "ask Stripe")
+        check = _step(state, "check", f"check-{state.checks + 1}", check_due(state), "ask Stripe")
         steps.append(check)
     if state.payment_status not in ("processing", "pending_approval"):
         steps.append(_step(state, "expire", "expire", state.expires_at, "let it expire"))
     return steps
 
 
-def next_check(state: PurchaseState) -> datetime:
-    """When Stripe is asked next, if nobody tells before."""
-    if state.checks < len(CHECK_AFTER):
-        return state.created_at + CHECK_AFTER[state.checks]
+def check_due(state: PurchaseState) -> datetime:
+    """The provider's usual times, and one look shortly before expiry."""
+    due = next_check(state.created_at, state.checks, state.last_check_at)
     before_expiry = state.expires_at - CHECK_BEFORE_EXPIRY
     last = state.last_check_at or state.created_at
-    return before_expiry if last < before_expiry else last + LATER_CHECKS_EVERY
+    return min(due, before_expiry) if last < before_expiry else due
 
 
 def status_words(state: "PurchaseState", what: str) -> str:

@@ -41,7 +41,6 @@ class Purchase(BaseModel):
     return_url: str | None
     failure_code: str | None
     failure_message: str | None
-    checks: int
     correlation_id: str | None
     created_at: AwareDatetime
     expires_at: AwareDatetime

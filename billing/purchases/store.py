@@ -18,6 +18,7 @@ from billing.purchases.tables import purchases
 # One round trip for everything the agenda needs; the lock, when asked for, is the purchase's.
 _STATE = """
 SELECT p.*, a.clock_at, pay.status AS payment_status,
+       coalesce(pay.checks, 0) AS checks, pay.last_check_at,
        coalesce(pay.stripe_payment_intent_id, pay.stripe_checkout_session_id) IS NOT NULL AS opened,
        unsettled.id AS unsettled_id,
        ARRAY(SELECT e.stripe_event_id FROM stripe_webhook_events e
@@ -25,7 +26,8 @@ SELECT p.*, a.clock_at, pay.status AS payment_status,
              ORDER BY e.received_at LIMIT 10) AS events
 FROM purchases p
 JOIN accounts a ON a.id = p.account_id
-LEFT JOIN LATERAL (SELECT status, stripe_payment_intent_id, stripe_checkout_session_id
+LEFT JOIN LATERAL (SELECT status, checks, last_check_at, stripe_payment_intent_id,
+                          stripe_checkout_session_id
                    FROM payments WHERE invoice_id = p.invoice_id
                    ORDER BY created_at DESC, id DESC LIMIT 1) pay ON true
 LEFT JOIN LATERAL (SELECT id FROM payments WHERE workflow_id = :workflow_id

@@ -7,7 +7,6 @@ from sqlalchemy import (
     DateTime,
     ForeignKey,
     Index,
-    Integer,
     Numeric,
     Table,
     Text,
@@ -34,9 +33,6 @@ purchases = Table(
     Column("return_url", Text),
     Column("failure_code", Text),
     Column("failure_message", Text),
-    # How often Stripe was asked because no webhook came.
-    Column("checks", Integer, nullable=False, server_default="0"),
-    Column("last_check_at", DateTime(timezone=True)),
     Column("correlation_id", Text),
     Column("created_by", Text),
     Column("created_at", DateTime(timezone=True), nullable=False),

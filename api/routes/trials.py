@@ -1,0 +1,101 @@
+"""The trial of credits: take it once, and see where it stands."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Final, Self
+
+from fastapi import Response
+
+from api.dependencies import AccountCall, BillingCall, MemberCall
+from api.driving import need_temporal, nudged
+from api.idempotency import Claim, OptionalKey
+from api.problems import KEYED, responses
+from api.routes.base import new_router
+from api.schemas import Answer, Credits
+from billing.accounts import store as accounts
+from billing.core import clock, ids, matters
+from billing.core.matters import Matter
+from billing.trials import service, store
+from billing.trials.schemas import Trial
+
+router = new_router("trials")
+_DAY_SECONDS: Final = 86_400
+
+
+class TrialAnswer(Answer):
+    """Where the trial stands [D2]: available, active, expired or converted."""
+
+    trial_id: str | None = None
+    status: str
+    started_at: datetime | None = None
+    expires_at: datetime | None = None
+    days_remaining: int = 0
+    credits: Credits = Decimal(0)
+    credits_granted: Credits = Decimal(0)
+    credits_remaining: Credits = Decimal(0)
+
+    @classmethod
+    def of(cls, trial: Trial, remaining: Decimal, now: datetime) -> Self:
+        """The trial as callers see it; a day begun counts as a day left."""
+        left = (trial.expires_at - now).total_seconds() if trial.status == "active" else 0
+        return cls(
+            trial_id=ids.encode(ids.TRIAL, trial.id),
+            status=trial.status,
+            started_at=trial.started_at,
+            expires_at=trial.expires_at,
+            days_remaining=max(0, -int(-left // _DAY_SECONDS)),
+            credits=trial.credits,
+            credits_granted=trial.credits,
+            credits_remaining=remaining,
+        )
+
+
+@router.post(
+    "/billing/trials",
+    response_model=TrialAnswer,
+    status_code=201,
+    responses=responses(
+        "TRIAL_ALREADY_USED", "MERCHANT_NOT_FOUND", "PLATFORM_MISMATCH", "TEMPORAL_UNAVAILABLE",
+        *KEYED,
+    ),
+)  # fmt: skip
+async def start_trial(call: BillingCall, once: OptionalKey) -> Response:
+    """Take the account's one trial; the credits are there at once [D1, D13]."""
+    await need_temporal(call)
+    async with once.claim(call) as claim:
+        matter = await _begin(call, claim)
+        await nudged(call, matter)
+        return claim.answer(201, await _read(call))
+
+
+@router.get("/billing/trials", responses=responses("MERCHANT_NOT_FOUND"))
+async def read_trial(call: MemberCall) -> TrialAnswer:
+    """Where the account's trial stands; `available` before it was taken."""
+    return await _read(call)
+
+
+async def _begin(call: AccountCall, claim: Claim) -> Matter:
+    async with call.transaction() as connection:
+        if claim.resumed:
+            begun = await matters.find(connection, matters.workflow_id("trial", call.account.id))
+            if begun is not None:
+                return begun
+        account = await accounts.get(connection, call.account.id)
+        if account is None:
+            raise RuntimeError("an authenticated account is never deleted")
+        return await service.start(
+            connection,
+            account,
+            trial_id=claim.resource_id,
+            settings=call.settings,
+            at=await clock.now(connection, account.id),
+        )
+
+
+async def _read(call: AccountCall) -> TrialAnswer:
+    async with call.transaction() as connection:
+        trial = await store.find(connection, call.account.id)
+        if trial is None:
+            return TrialAnswer(status="available")
+        remaining = await store.credits_left(connection, call.account.id)
+        return TrialAnswer.of(trial, remaining, await clock.now(connection, call.account.id))

@@ -1,0 +1,100 @@
+"""What a subscription still has to do: a pure function of its rows, and its words for operators."""
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from pydantic import AwareDatetime
+
+from billing.core import periods
+from billing.core.agenda import State, Step, head
+from billing.core.periods import Interval
+from billing.dunning import rules as dunning
+from billing.dunning.rules import Collecting
+from billing.events.rules import AT_ONCE, event_step
+from billing.subscriptions.states import State as Status
+
+INCOMPLETE_LIFETIME: Final = timedelta(hours=23)
+RUNNING: Final = frozenset({"active", "past_due", "unpaid"})
+ENDED: Final = frozenset({"incomplete_expired", "canceled"})
+
+
+class SubscriptionState(State):
+    """The rows' word about one subscription and the invoices it collects."""
+
+    status: Status
+    subscription: str
+    """External id, the stem of its keys."""
+    current_period_end: AwareDatetime
+    cycle_end: AwareDatetime
+    trial_end: AwareDatetime | None = None
+    incomplete_expires_at: AwareDatetime | None = None
+    superseded: bool = False
+    cancel_at_period_end: bool = False
+    invoices: tuple[Collecting, ...] = ()
+    events: tuple[str, ...] = ()
+
+
+def agenda(s: SubscriptionState) -> list[Step]:
+    """Everything still to do, in the order of steps that are due at one instant."""
+    steps = []
+    if s.events:
+        steps.append(event_step(f"subscription/{s.subscription}", s.events[0]))
+    for invoice in s.invoices:
+        steps += dunning.agenda(invoice)
+    if s.status == "incomplete":
+        steps.append(_abandon(s))
+    elif s.status == "trialing" or s.status in RUNNING:
+        steps += _lifecycle(s)
+    return steps
+
+
+def _abandon(s: SubscriptionState) -> Step:
+    if s.superseded or s.incomplete_expires_at is None:
+        return Step(
+            name="abandon", due=AT_ONCE, key=f"{s.subscription}/abandon", words="give it up"
+        )
+    return Step(
+        name="abandon",
+        due=s.incomplete_expires_at,
+        key=f"{s.subscription}/incomplete-expired",
+        words="give up the first payment",
+    )
+
+
+def _lifecycle(s: SubscriptionState) -> list[Step]:
+    end = s.current_period_end
+    mark = f"{end:%Y-%m-%dT%H:%M:%SZ}"
+    if s.cancel_at_period_end:
+        last = Step(name="end", due=end, key=f"{s.subscription}/end-{mark}", words="end it")
+    elif s.status == "trialing":
+        key = f"{s.subscription}/trial-end-{mark}"
+        last = Step(name="end_trial", due=end, key=key, words="end the trial")
+    else:
+        last = Step(name="renew", due=end, key=f"{s.subscription}/renew-{mark}", words="renew")
+    if s.cycle_end >= end:
+        return [last]
+    cycle = f"{s.subscription}/cycle-{s.cycle_end:%Y-%m-%dT%H:%M:%SZ}"
+    return [Step(name="cycle", due=s.cycle_end, key=cycle, words="start a cycle"), last]
+
+
+def cycle_bounds(
+    anchor_wall: datetime,
+    zone: str,
+    allowance: Interval,
+    start: datetime,
+    period_end: datetime,
+) -> datetime:
+    """End of the allowance cycle that starts at `start`: next boundary, or the period's end."""
+    number = periods.index_at(anchor_wall, zone, allowance, start)
+    return min(periods.boundary(anchor_wall, zone, allowance, number + 1), period_end)
+
+
+def words(s: SubscriptionState, price: str, plan: str, zone: str) -> str:
+    """One line for the Temporal UI: where the customer stands, and what comes next."""
+    what = f"{plan}, {price}"
+    step = head(agenda(s))
+    if s.status in ENDED or step is None:
+        return f"**{s.status}** {what}"
+    local = periods.to_wall(step.due, zone) if step.due > AT_ONCE else None
+    when = f"on {local:%-d %b %Y %H:%M} {zone}" if local else "now"
+    return f"**{s.status.replace('_', ' ')}** {what}: {step.words} {when}"

@@ -1,0 +1,77 @@
+"""Subscriptions as rows read and as requests made."""
+
+from datetime import datetime
+from uuid import UUID
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict
+
+from billing.core.periods import Interval, Unit
+from billing.subscriptions.states import State
+
+
+class NewSubscription(BaseModel):
+    """What the customer wants."""
+
+    model_config = ConfigDict(frozen=True)
+
+    plan: str
+    interval: Interval
+    currency: str | None = None
+    quantity: int = 1
+    method_id: UUID | None = None
+    pay_by_card: bool = False
+    """The client confirms the first payment, even where a saved card exists."""
+    trial: bool = True
+
+
+class Subscription(BaseModel):
+    """A row of `subscriptions`; amounts in ISO minor units per interval."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    id: UUID
+    account_id: UUID
+    plan_id: UUID
+    plan_key: str
+    price_id: UUID
+    currency: str
+    amount_minor: int
+    interval_unit: Unit
+    interval_count: int
+    status: State
+    anchor_wall: datetime
+    zone: str
+    period_number: int
+    current_period_start: AwareDatetime
+    current_period_end: AwareDatetime
+    cycle_start: AwareDatetime
+    cycle_end: AwareDatetime
+    trial_end: AwareDatetime | None
+    trial_end_behavior: str
+    cancel_at_period_end: bool
+    canceled_at: AwareDatetime | None
+    ended_at: AwareDatetime | None
+    end_reason: str | None
+    incomplete_expires_at: AwareDatetime | None
+    superseded_at: AwareDatetime | None
+    stripe_subscription_id: str | None
+    created_at: AwareDatetime
+    updated_at: AwareDatetime
+
+    @property
+    def interval(self) -> Interval:
+        """The price's interval."""
+        return Interval(unit=self.interval_unit, count=self.interval_count)
+
+
+class Item(BaseModel):
+    """A row of `subscription_items`; `amount_minor` per unit and interval."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    id: UUID
+    kind: str
+    price_id: UUID
+    description: str
+    quantity: int
+    amount_minor: int

@@ -1,0 +1,27 @@
+"""A trial of credits: wait until its end, then let the unspent part lapse."""
+
+from temporalio import workflow
+from temporalio.common import VersioningBehavior
+
+with workflow.unsafe.imports_passed_through():
+    from billing.trials.rules import TrialState, agenda
+    from workflows.contracts import MatterRef
+    from workflows.matter import MatterWorkflow
+
+
+@workflow.defn(name="Trial", versioning_behavior=VersioningBehavior.AUTO_UPGRADE)
+class TrialWorkflow(MatterWorkflow[TrialState]):
+    """One per account, `trial/{account}`; closes when the trial expired or converted."""
+
+    kind = "trial"
+    state_type = TrialState
+    plan = staticmethod(agenda)
+
+    @workflow.init
+    def __init__(self, ref: MatterRef) -> None:
+        super().__init__(ref)
+
+    @workflow.run
+    async def run(self, _: MatterRef) -> None:
+        """Live until the agenda is empty."""
+        await self.live()

@@ -6,7 +6,14 @@ set -eu
 temporal operator namespace describe --namespace "$TEMPORAL_NAMESPACE" >/dev/null 2>&1 ||
   temporal operator namespace create --namespace "$TEMPORAL_NAMESPACE" --retention 30d
 
-known=$(temporal operator search-attribute list --namespace "$TEMPORAL_NAMESPACE")
+# The server takes some seconds to know a namespace that was just made.
+tries=0
+until known=$(temporal operator search-attribute list --namespace "$TEMPORAL_NAMESPACE"); do
+  tries=$((tries + 1))
+  [ "$tries" -lt 30 ] || exit 1
+  sleep 1
+done
+
 for attribute in AccountId=Keyword BillingStatus=Keyword NextDueAt=Datetime Plan=Keyword; do
   name=${attribute%=*}
   type=${attribute#*=}

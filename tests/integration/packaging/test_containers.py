@@ -3,17 +3,21 @@
 The schema is checked by `make lint`; here is what no schema can see.
 """
 
+import os
 import re
 import stat
 import subprocess
 import tomllib
+from pathlib import Path
 from typing import Any
 
 import yaml
 
+from embedded.binaries import temporal_program
 from embedded.environment import setting_names
 from embedded.options import ROOT
 from embedded.ports import FIXED
+from embedded.stack import StackInfo
 from embedded.temporal import ATTRIBUTES
 
 COMPOSE_TEXT = (ROOT / "docker-compose.yml").read_text()
@@ -123,3 +127,20 @@ def test_the_image_holds_what_its_commands_run_and_nothing_else() -> None:
     modules = {f"{name}.py" for name in project["py-modules"]}
     needed = {"alembic.ini", "pyproject.toml", "requirements.in", "requirements.lock"}
     assert allowed == packages | modules | needed
+
+
+def test_the_namespace_job_is_harmless_when_repeated(stack: StackInfo, tmp_path: Path) -> None:
+    (tmp_path / "temporal").symlink_to(temporal_program())
+    done = subprocess.run(
+        ["sh", str(ROOT / "deploy" / "temporal" / "namespace.sh")],
+        env={
+            "PATH": f"{tmp_path}:{os.environ['PATH']}",
+            "HOME": str(tmp_path),
+            "TEMPORAL_ADDRESS": stack.temporal_address,
+            "TEMPORAL_NAMESPACE": stack.temporal_namespace,
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr

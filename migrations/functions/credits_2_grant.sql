@@ -11,6 +11,7 @@ CREATE OR REPLACE FUNCTION credit_grant(
     OUT balance numeric, OUT debt_paid numeric)
 LANGUAGE plpgsql
 SET enable_seqscan = off
+SET plan_cache_mode = force_generic_plan
 AS $$
 #variable_conflict use_column
 DECLARE

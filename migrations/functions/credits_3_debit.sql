@@ -15,12 +15,14 @@ RETURNS TABLE (
     available numeric)
 LANGUAGE plpgsql
 SET enable_seqscan = off
+SET plan_cache_mode = force_generic_plan
 SET enable_hashjoin = off
 SET enable_mergejoin = off
 AS $$
 #variable_conflict use_column
 DECLARE
     shown text := coalesce(current_setting('app.accounts', true), '');
+    everyone text;
     item record;
     -- What will be written.
     entry credit_transactions;
@@ -47,8 +49,8 @@ DECLARE
     pick integer;
     need numeric;
 BEGIN
-    PERFORM set_config('app.accounts', (
-        SELECT string_agg(DISTINCT id::text, ',') FROM unnest(p_account_ids) AS u(id)), true);
+    everyone := (SELECT string_agg(DISTINCT id::text, ',') FROM unnest(p_account_ids) AS u(id));
+    PERFORM set_config('app.accounts', everyone, true);
     PERFORM 1 FROM credit_balances
     WHERE account_id = ANY (p_account_ids)
     ORDER BY account_id
@@ -186,6 +188,7 @@ BEGIN
     END IF;
 
     IF cardinality(entries) > 0 THEN
+        PERFORM set_config('app.accounts', everyone, true);
         INSERT INTO credit_transactions SELECT * FROM unnest(entries);
         INSERT INTO credit_transaction_lots SELECT * FROM unnest(lines);
         UPDATE credit_lots AS l
@@ -201,8 +204,9 @@ BEGIN
 END;
 $$;
 
--- An account's turn in a batch: settle what has lapsed, and read the row with `last_at` moved to
--- the time its new entries carry.
+-- An account's turn in a batch: show its rows alone (row-level security reads the list anew in
+-- every statement), settle what has lapsed, and read its row with `last_at` moved to the time that
+-- the new entries carry.
 CREATE OR REPLACE FUNCTION credit_debit_enter(p_account_id uuid, p_at timestamptz)
 RETURNS credit_balances
 LANGUAGE plpgsql AS $$
@@ -210,7 +214,9 @@ DECLARE
     as_of timestamptz;
     mine credit_balances;
 BEGIN
-    SELECT coalesce(p_at, clock_at, clock_timestamp()) INTO as_of FROM accounts WHERE id = p_account_id;
+    PERFORM set_config('app.accounts', p_account_id::text, true);
+    as_of := coalesce(
+        p_at, (SELECT clock_at FROM accounts WHERE id = p_account_id), clock_timestamp());
     SELECT * INTO mine FROM credit_balances WHERE account_id = p_account_id;
     IF mine.next_expiry <= as_of THEN
         PERFORM credit_settle(p_account_id, as_of);

@@ -9,6 +9,7 @@ CREATE OR REPLACE FUNCTION credit_hold(
     OUT available numeric)
 LANGUAGE plpgsql
 SET enable_seqscan = off
+SET plan_cache_mode = force_generic_plan
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -81,6 +82,7 @@ CREATE OR REPLACE FUNCTION credit_capture(
     OUT released numeric, OUT balance numeric)
 LANGUAGE plpgsql
 SET enable_seqscan = off
+SET plan_cache_mode = force_generic_plan
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -153,6 +155,7 @@ CREATE OR REPLACE FUNCTION credit_release(
     OUT verdict text, OUT hold_id uuid, OUT released numeric)
 LANGUAGE plpgsql
 SET enable_seqscan = off
+SET plan_cache_mode = force_generic_plan
 AS $$
 #variable_conflict use_column
 DECLARE

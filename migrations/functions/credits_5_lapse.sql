@@ -5,6 +5,7 @@ CREATE OR REPLACE FUNCTION credit_lapse(
     OUT verdict text, OUT credits numeric, OUT holds integer, OUT next_expiry timestamptz)
 LANGUAGE plpgsql
 SET enable_seqscan = off
+SET plan_cache_mode = force_generic_plan
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -30,6 +31,7 @@ CREATE OR REPLACE FUNCTION credit_lapse_lot(
     OUT verdict text, OUT lapsed numeric, OUT held numeric)
 LANGUAGE plpgsql
 SET enable_seqscan = off
+SET plan_cache_mode = force_generic_plan
 AS $$
 #variable_conflict use_column
 DECLARE

@@ -10,6 +10,7 @@ CREATE OR REPLACE FUNCTION credit_clawback(
     OUT loss numeric)
 LANGUAGE plpgsql
 SET enable_seqscan = off
+SET plan_cache_mode = force_generic_plan
 AS $$
 #variable_conflict use_column
 DECLARE

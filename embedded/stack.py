@@ -6,7 +6,7 @@ Written by rename when everything is ready, readable by its owner only, removed 
 import os
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from embedded.errors import StackError
 from embedded.folder import DataFolder
@@ -38,23 +38,23 @@ class StackInfo(BaseModel):
     temporal_ui_url: str
     temporal_metrics_url: str
 
-    app_url: str
+    app_url: str = Field(repr=False)
     """The tenant role: row-level security is enforced."""
-    operator_url: str
+    operator_url: str = Field(repr=False)
     """The sweepers' role: sees all accounts."""
-    owner_url: str
+    owner_url: str = Field(repr=False)
     """Owner of the schema, for migrations."""
-    superuser_url: str
+    superuser_url: str = Field(repr=False)
     """For tests that look behind every wall; no program of the product gets it."""
-    postgres_url: str
+    postgres_url: str = Field(repr=False)
     """The tenant role over TCP, as another program would connect."""
 
-    jwt_secret: str
+    jwt_secret: str = Field(repr=False)
     jwt_audience: str
     jwt_issuer: str
-    stripe_secret_key: str
-    stripe_webhook_secret: str
-    env: dict[str, str]
+    stripe_secret_key: str = Field(repr=False)
+    stripe_webhook_secret: str = Field(repr=False)
+    env: dict[str, str] = Field(repr=False)
 
 
 def read_stack(data: Path) -> StackInfo:

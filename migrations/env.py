@@ -3,29 +3,17 @@
 Two processes that migrate at once are harmless: the second waits and finds nothing to do.
 """
 
-import importlib
-import pkgutil
-from importlib.util import find_spec
 from typing import Final
 
 from alembic import context
 from sqlalchemy import Connection, create_engine, make_url, text
 
-import billing
 from billing.core.database import metadata
 from billing.core.settings import Settings
+from migrations.draft import load_tables
 
 LOCK_TIMEOUT_MS: Final = 10_000
 MIGRATION_LOCK: Final = 7_214_031  # any number, the same in every process that migrates
-
-
-def load_tables() -> None:
-    """Import every module that declares tables, so that `metadata` is whole."""
-    for package in pkgutil.iter_modules(billing.__path__):
-        for module in ("tables", "matters"):
-            name = f"billing.{package.name}.{module}"
-            if package.ispkg and find_spec(name) is not None:
-                importlib.import_module(name)
 
 
 def prepare_schema(connection: Connection, settings: Settings) -> None:

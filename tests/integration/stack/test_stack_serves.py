@@ -1,10 +1,15 @@
 """The run's own stack: what its programs may rely on."""
 
+import os
+import subprocess
+import sys
+
 import psycopg
 import pytest
 from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
 from temporalio.client import Client
 
+from embedded.options import ROOT
 from embedded.stack import StackInfo
 from embedded.temporal import ATTRIBUTES
 
@@ -89,3 +94,32 @@ def test_secrets_are_readable_by_their_owner_only(stack: StackInfo) -> None:
     for name in ("stack.json", "secrets.json", "children.json", "lock", "temporal.db"):
         assert (stack.data / name).stat().st_mode & 0o077 == 0, name
     assert (stack.control.parent / "pg").stat().st_mode & 0o077 == 0
+
+
+def test_the_migrated_database_is_what_the_tables_describe(stack: StackInfo) -> None:
+    checked = subprocess.run(
+        [sys.executable, "-m", "alembic", "check"],
+        cwd=ROOT,
+        env={**os.environ, **stack.env},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_migrating_again_changes_nothing_even_from_two_places(stack: StackInfo) -> None:
+    runs = [
+        subprocess.Popen(
+            [sys.executable, "-m", "embedded.provision"],
+            cwd=ROOT,
+            env={**os.environ, **stack.env},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    for run in runs:
+        output, _ = run.communicate()
+        assert run.returncode == 0, output

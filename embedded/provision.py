@@ -1,12 +1,16 @@
 """Makes a fresh database usable: migrations, then the catalog. Repeatable, run on each start.
 
 Runs as a process of its own (`python -m embedded.provision`) with the stack's settings.
+With `--wait` it loads everything first and begins when a line comes in.
 """
+
+import sys
 
 from alembic import command
 from alembic.config import Config
 
 from embedded.options import ROOT
+from migrations.draft import load_tables
 
 
 def migrate(revision: str = "head") -> None:
@@ -22,4 +26,7 @@ def provision() -> None:
 
 
 if __name__ == "__main__":
+    load_tables()
+    if "--wait" in sys.argv and not sys.stdin.readline():
+        sys.exit("nobody is left to provision for")
     provision()

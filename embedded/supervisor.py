@@ -54,6 +54,7 @@ class Supervisor:
         self.settings = product_settings(options, ports, postgres, self.control)
         self.env = program_environment(options, self.settings)
         self.children = self._children()
+        self._database_ready = asyncio.Event()
         self.orders = Orders(self.children, self.temporal.forget_everything)
 
     async def start(self) -> StackInfo:
@@ -61,10 +62,11 @@ class Supervisor:
         self._keep_last_logs()
         self.folder.note_run_folder(self.control.parent)
         await self._together(
-            self._start_postgres(), self._start("temporal"), self._start("sandbox")
+            self._start_postgres(),
+            self._provision(),
+            self._start("temporal"),
+            self._start("sandbox"),
         )
-        if "postgres" in self.children and self.options.provision:
-            await self._provision()
         await self._together(self._start("worker"), self._start("api"))
         await self.orders.listen(self.control)
         info = self._info()
@@ -109,18 +111,21 @@ class Supervisor:
         await asyncio.to_thread(self.postgres.initialize)
         await self.children["postgres"].start()
         await self.postgres.set_roles()
+        self._database_ready.set()
         self.report("postgres", "ready")
 
     async def _provision(self) -> None:
-        """Migrations and catalog, in a process of their own."""
+        """Migrations and catalog, in a process that loads while the database starts."""
+        if "postgres" not in self.children or not self.options.provision:
+            return
         self.report(PROVISION, "starting")
         file = self.folder.logs / f"{PROVISION}.log"
         with file.open("wb") as output:
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "embedded.provision"),
+                *(sys.executable, "-m", "embedded.provision", "--wait"),
                 env=self.env,
                 cwd=working_folder(self.options),
-                stdin=asyncio.subprocess.DEVNULL,
+                stdin=asyncio.subprocess.PIPE,
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
@@ -128,14 +133,15 @@ class Supervisor:
             )
         self.folder.note(PROVISION, process.pid)
         try:
-            code = await process.wait()
+            await self._database_ready.wait()
+            await process.communicate(b"go\n")
         except asyncio.CancelledError:
             process.terminate()
             await process.wait()
             raise
         finally:
             self.folder.forget(PROVISION)
-        if code != 0:
+        if process.returncode != 0:
             said = file.read_text(errors="replace").strip().splitlines()[-1:]
             raise StackError(f"the database could not be set up: {' '.join(said)} (see {file})")
         self.report(PROVISION, "ready")

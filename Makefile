@@ -72,4 +72,4 @@ $(VENV)/.installed-dev: requirements-dev.lock pyproject.toml | $(BIN)/python
 	@echo "installing from requirements-dev.lock (about half a minute, once)"
 	@$(LOCKED) requirements-dev.lock
 	@$(PROJECT)
-	@touch $@
+	@touch $(VENV)/.installed $@

@@ -142,7 +142,6 @@ class Child:
             if time.monotonic() - started > CALM_SECONDS:
                 pause = FIRST_PAUSE_SECONDS
             if self._wanted.is_set():
-                self.state = "pausing"
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, LAST_PAUSE_SECONDS)
 
@@ -161,6 +160,7 @@ class Child:
         finally:
             self.ready.clear()
             self.pid = None
+            self.state = "pausing" if self._wanted.is_set() else "held"
             self._gone.set()
         log.info("%s (pid %s) ended: %s", self.spec.name, process.pid, process.returncode)
         self.folder.forget(self.spec.name)

@@ -34,6 +34,11 @@ def provider_again(attempt_key: str, number: int) -> str:
     return f"{attempt_key}/again-{number}"
 
 
+def setup_intent(setup_id: UUID) -> str:
+    """The SetupIntent by which one card is saved."""
+    return f"{ids.encode(ids.SETUP_INTENT, setup_id)}/intent"
+
+
 def cycle_grant(subscription_id: UUID, cycle_start: datetime) -> str:
     """The credits of one allowance cycle, granted once."""
     return f"{ids.encode(ids.SUBSCRIPTION, subscription_id)}/cycle-{cycle_start:%Y-%m-%dT%H:%M:%SZ}"

@@ -4,6 +4,7 @@
 each business key once, so a workflow run twice meets it.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final, Literal
 from uuid import UUID
@@ -144,6 +145,47 @@ async def birth(
     return matter
 
 
+async def ensure(
+    connection: AsyncConnection,
+    *,
+    kind: Kind,
+    account_id: UUID,
+    subject_id: UUID,
+    due: datetime,
+    at: datetime,
+    correlation_id: str | None = None,
+) -> Matter:
+    """The subject's matter, born or opened again if need be, that looks at its rows by `due`.
+
+    Call it last: it locks the matter's row, which comes after the account's lock.
+    """
+    name = workflow_id(kind, subject_id)
+    new = insert(matters).values(
+        workflow_id=name,
+        account_id=account_id,
+        kind=kind,
+        subject_id=subject_id,
+        next_due=due,
+        created_at=at,
+        correlation_id=correlation_id,
+    )
+    await connection.execute(
+        new.on_conflict_do_update(
+            index_elements=[matters.c.workflow_id],
+            set_=_woken(due),
+            where=or_(
+                matters.c.closed_at.is_not(None),
+                matters.c.next_due.is_(None),
+                matters.c.next_due > due,
+            ),
+        )
+    )
+    found = await find(connection, name)
+    if found is None:
+        raise RuntimeError("a matter that was just written is there")
+    return found
+
+
 async def find(connection: AsyncConnection, workflow_id: str) -> Matter | None:
     """One matter by its workflow id."""
     row = (
@@ -157,15 +199,25 @@ async def wake(connection: AsyncConnection, workflow_id: str, at: datetime) -> N
     await connection.execute(
         update(matters)
         .where(matters.c.workflow_id == workflow_id)
-        .values(
-            revision=matters.c.revision + 1,
-            next_due=func.least(func.coalesce(matters.c.next_due, at), at),
-            next_step=None,
-            next_key=None,
-            closed_at=None,
-            status="open",
-        )
+        .values(**_woken(at))
     )
+
+
+async def wake_open(
+    connection: AsyncConnection, account_id: UUID, kinds: Sequence[Kind], at: datetime
+) -> list[Matter]:
+    """Wake the account's open matters of these kinds; the caller tells them after the commit."""
+    rows = await connection.execute(
+        update(matters)
+        .where(
+            matters.c.account_id == account_id,
+            matters.c.kind.in_(kinds),
+            matters.c.closed_at.is_(None),
+        )
+        .values(**_woken(at))
+        .returning(matters)
+    )
+    return [_matter(row) for row in rows]
 
 
 async def save_head(
@@ -177,6 +229,7 @@ async def save_head(
         .where(matters.c.workflow_id == workflow_id)
         .values(
             words=words,
+            started_at=func.coalesce(matters.c.started_at, at),
             closed_at=None if head else func.coalesce(matters.c.closed_at, at),
             status="open" if head else "closed",
             **_head_columns(head),
@@ -276,6 +329,19 @@ async def due_first(
         key=lambda m: (m.head.due, RANK.get(m.kind, 9), m.workflow_id),  # type: ignore[union-attr]
         default=None,
     )
+
+
+def _woken(due: datetime) -> dict[str, Any]:
+    """Look again by `due`; unstarted until the workflow has, so that the sweeper tells it too."""
+    return {
+        "revision": matters.c.revision + 1,
+        "next_due": func.least(func.coalesce(matters.c.next_due, due), due),
+        "next_step": None,
+        "next_key": None,
+        "started_at": None,
+        "closed_at": None,
+        "status": "open",
+    }
 
 
 def _head_columns(head: Step | None) -> dict[str, object]:

@@ -95,8 +95,25 @@ class Method(_Row):
     exp_year: int | None
     fingerprint: str | None
     country: str | None
+    label: str | None
     is_default: bool
     status: str
     barred_at: AwareDatetime | None
     chosen_at: AwareDatetime
     created_at: AwareDatetime
+
+
+class Setup(_Row):
+    """One card being saved [K5]; the secret is for the customer's browser."""
+
+    id: UUID
+    account_id: UUID
+    stripe_setup_intent_id: str | None
+    client_secret: str | None
+    status: str
+    make_default: bool
+    payment_method_id: UUID | None
+    checks: int
+    asked_at: AwareDatetime | None
+    created_at: AwareDatetime
+    finished_at: AwareDatetime | None

@@ -35,14 +35,21 @@ payment_methods = Table(
     Column("exp_year", Integer),
     Column("fingerprint", Text),
     Column("country", Text),
+    # What its owner calls it.
+    Column("label", Text),
     Column("is_default", Boolean, nullable=False, server_default="false"),
+    # removing: gone for its owner, still to be detached at the provider.
     Column("status", Text, nullable=False, server_default="active"),
     # Set by do_not_try_again: no attempt until the card is replaced.
     Column("barred_at", DateTime(timezone=True)),
     # When it became the one to use; a date after the last attempt earns an extra try.
     Column("chosen_at", DateTime(timezone=True), nullable=False),
     Column("created_at", DateTime(timezone=True), nullable=False),
-    Index("ix_payment_methods_account", "account_id", "created_at"),
+    Column("removed_at", DateTime(timezone=True)),
+    CheckConstraint("kind IN ('card', 'bank_transfer', 'other')", name="kind_known"),
+    CheckConstraint("status IN ('active', 'removing', 'detached')", name="status_known"),
+    CheckConstraint("status = 'active' OR NOT is_default", name="default_is_active"),
+    Index("ix_payment_methods_account", "account_id", "created_at", "id"),
     Index(
         "uq_payment_methods_default",
         "account_id",
@@ -57,11 +64,30 @@ setup_intents = Table(
     Column("id", Uuid, primary_key=True),
     Column("account_id", Uuid, ForeignKey("accounts.id"), nullable=False),
     Column("stripe_setup_intent_id", Text, unique=True),
+    Column("client_secret", Text),
+    # pending until the provider has it, then as the provider says; refused and expired end it.
     Column("status", Text, nullable=False),
     Column("make_default", Boolean, nullable=False),
+    # What it came to.
+    Column("payment_method_id", Uuid, ForeignKey("payment_methods.id")),
+    # How often the provider was asked because no webhook came.
+    Column("checks", Integer, nullable=False, server_default="0"),
+    # When its owner said that it is done, so that the provider is asked at once.
+    Column("asked_at", DateTime(timezone=True)),
     Column("created_at", DateTime(timezone=True), nullable=False),
     Column("finished_at", DateTime(timezone=True)),
+    CheckConstraint(
+        "status IN ('pending', 'waiting', 'action', 'processing', 'failed', 'succeeded',"
+        " 'canceled', 'refused', 'expired')",
+        name="status_known",
+    ),
     Index("ix_setup_intents_account", "account_id", "created_at"),
+    Index(
+        "ix_setup_intents_unfinished",
+        "account_id",
+        "created_at",
+        postgresql_where=text("finished_at IS NULL"),
+    ),
 )
 
 payments = Table(

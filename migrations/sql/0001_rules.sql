@@ -75,11 +75,6 @@ ALTER TABLE payment_methods FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON payment_methods
     USING (account_id = ANY (string_to_array(NULLIF(current_setting('app.accounts', true), ''), ',')::uuid[]));
 
-ALTER TABLE setup_intents ENABLE ROW LEVEL SECURITY;
-ALTER TABLE setup_intents FORCE ROW LEVEL SECURITY;
-CREATE POLICY tenant ON setup_intents
-    USING (account_id = ANY (string_to_array(NULLIF(current_setting('app.accounts', true), ''), ',')::uuid[]));
-
 ALTER TABLE steps ENABLE ROW LEVEL SECURITY;
 ALTER TABLE steps FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON steps
@@ -136,6 +131,11 @@ CREATE POLICY tenant ON payments
 ALTER TABLE purchases ENABLE ROW LEVEL SECURITY;
 ALTER TABLE purchases FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON purchases
+    USING (account_id = ANY (string_to_array(NULLIF(current_setting('app.accounts', true), ''), ',')::uuid[]));
+
+ALTER TABLE setup_intents ENABLE ROW LEVEL SECURITY;
+ALTER TABLE setup_intents FORCE ROW LEVEL SECURITY;
+CREATE POLICY tenant ON setup_intents
     USING (account_id = ANY (string_to_array(NULLIF(current_setting('app.accounts', true), ''), ',')::uuid[]));
 
 ALTER TABLE subscription_items ENABLE ROW LEVEL SECURITY;

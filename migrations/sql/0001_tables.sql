@@ -420,34 +420,24 @@ CREATE TABLE payment_methods (
     exp_year INTEGER,
     fingerprint TEXT,
     country TEXT,
+    label TEXT,
     is_default BOOLEAN DEFAULT 'false' NOT NULL,
     status TEXT DEFAULT 'active' NOT NULL,
     barred_at TIMESTAMP WITH TIME ZONE,
     chosen_at TIMESTAMP WITH TIME ZONE NOT NULL,
     created_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    removed_at TIMESTAMP WITH TIME ZONE,
     CONSTRAINT pk_payment_methods PRIMARY KEY (id),
+    CONSTRAINT ck_payment_methods_kind_known CHECK (kind IN ('card', 'bank_transfer', 'other')),
+    CONSTRAINT ck_payment_methods_status_known CHECK (status IN ('active', 'removing', 'detached')),
+    CONSTRAINT ck_payment_methods_default_is_active CHECK (status = 'active' OR NOT is_default),
     CONSTRAINT fk_payment_methods_account_id FOREIGN KEY(account_id) REFERENCES accounts (id),
     CONSTRAINT uq_payment_methods_stripe_payment_method_id UNIQUE (stripe_payment_method_id)
 );
 
-CREATE INDEX ix_payment_methods_account ON payment_methods (account_id, created_at);
+CREATE INDEX ix_payment_methods_account ON payment_methods (account_id, created_at, id);
 
 CREATE UNIQUE INDEX uq_payment_methods_default ON payment_methods (account_id) WHERE is_default AND status = 'active';
-
-CREATE TABLE setup_intents (
-    id UUID NOT NULL,
-    account_id UUID NOT NULL,
-    stripe_setup_intent_id TEXT,
-    status TEXT NOT NULL,
-    make_default BOOLEAN NOT NULL,
-    created_at TIMESTAMP WITH TIME ZONE NOT NULL,
-    finished_at TIMESTAMP WITH TIME ZONE,
-    CONSTRAINT pk_setup_intents PRIMARY KEY (id),
-    CONSTRAINT fk_setup_intents_account_id FOREIGN KEY(account_id) REFERENCES accounts (id),
-    CONSTRAINT uq_setup_intents_stripe_setup_intent_id UNIQUE (stripe_setup_intent_id)
-);
-
-CREATE INDEX ix_setup_intents_account ON setup_intents (account_id, created_at);
 
 CREATE TABLE steps (
     key TEXT NOT NULL,
@@ -659,6 +649,8 @@ CREATE TABLE payments (
     transaction_reference TEXT,
     decided_by TEXT,
     decision_reason TEXT,
+    checks INTEGER DEFAULT '0' NOT NULL,
+    last_check_at TIMESTAMP WITH TIME ZONE,
     created_at TIMESTAMP WITH TIME ZONE NOT NULL,
     paid_at TIMESTAMP WITH TIME ZONE,
     settled_at TIMESTAMP WITH TIME ZONE,
@@ -698,8 +690,6 @@ CREATE TABLE purchases (
     return_url TEXT,
     failure_code TEXT,
     failure_message TEXT,
-    checks INTEGER DEFAULT '0' NOT NULL,
-    last_check_at TIMESTAMP WITH TIME ZONE,
     correlation_id TEXT,
     created_by TEXT,
     created_at TIMESTAMP WITH TIME ZONE NOT NULL,
@@ -717,6 +707,29 @@ CREATE TABLE purchases (
 CREATE INDEX ix_purchases_account_created ON purchases (account_id, created_at, id);
 
 CREATE INDEX ix_purchases_invoice ON purchases (invoice_id);
+
+CREATE TABLE setup_intents (
+    id UUID NOT NULL,
+    account_id UUID NOT NULL,
+    stripe_setup_intent_id TEXT,
+    client_secret TEXT,
+    status TEXT NOT NULL,
+    make_default BOOLEAN NOT NULL,
+    payment_method_id UUID,
+    checks INTEGER DEFAULT '0' NOT NULL,
+    asked_at TIMESTAMP WITH TIME ZONE,
+    created_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    finished_at TIMESTAMP WITH TIME ZONE,
+    CONSTRAINT pk_setup_intents PRIMARY KEY (id),
+    CONSTRAINT ck_setup_intents_status_known CHECK (status IN ('pending', 'waiting', 'action', 'processing', 'failed', 'succeeded', 'canceled', 'refused', 'expired')),
+    CONSTRAINT fk_setup_intents_account_id FOREIGN KEY(account_id) REFERENCES accounts (id),
+    CONSTRAINT uq_setup_intents_stripe_setup_intent_id UNIQUE (stripe_setup_intent_id),
+    CONSTRAINT fk_setup_intents_payment_method_id FOREIGN KEY(payment_method_id) REFERENCES payment_methods (id)
+);
+
+CREATE INDEX ix_setup_intents_account ON setup_intents (account_id, created_at);
+
+CREATE INDEX ix_setup_intents_unfinished ON setup_intents (account_id, created_at) WHERE finished_at IS NULL;
 
 CREATE TABLE subscription_items (
     id UUID NOT NULL,

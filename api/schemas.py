@@ -1,5 +1,6 @@
 """The building blocks of request and answer bodies: strict amounts, refused unknown fields."""
 
+import re
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any, Final
@@ -23,6 +24,7 @@ MAX_MINOR: Final = 10**15
 MAX_CREDITS: Final = Decimal(10) ** 15
 CREDIT_DECIMALS: Final = 12
 _ZONES: Final = frozenset(available_timezones())
+_ISO: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d")
 
 
 class Body(BaseModel):
@@ -66,6 +68,13 @@ def _zone(value: str) -> str:
     return value if value in _ZONES else _refuse("must be an IANA zone such as Europe/Berlin")
 
 
+def _iso(value: Any) -> Any:
+    # Else pydantic takes numbers, and texts that look like them, for seconds since 1970.
+    if isinstance(value, datetime) or (isinstance(value, str) and _ISO.match(value)):
+        return value
+    return _refuse("must be an instant such as 2026-12-01T09:00:00Z")
+
+
 def _utc(value: datetime) -> datetime:
     return value.astimezone(UTC)
 
@@ -88,7 +97,7 @@ Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
 Zone = Annotated[str, AfterValidator(_zone)]
 """An IANA time zone."""
 
-Instant = Annotated[AwareDatetime, AfterValidator(_utc)]
+Instant = Annotated[AwareDatetime, BeforeValidator(_iso), AfterValidator(_utc)]
 """ISO 8601 with an offset; kept and answered in UTC."""
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=255)]

@@ -42,7 +42,8 @@ def test_credits_are_shown_with_at_least_two_decimals(sent: str, shown: str) -> 
         {"amount_minor": 1.0}, {"amount_minor": "100"}, {"amount_minor": True},
         {"amount_minor": -1}, {"amount_minor": 10**15}, {"amount_minor": None, "amount": 1},
         {"currency": "usd"}, {"currency": "EURO"}, {"currency": "EUR\n"}, {"zone": "Mars/Base"},
-        {"zone": "../etc/passwd"}, {"at": "2026-01-01T00:00:00"}, {"unknown": 1},
+        {"zone": "../etc/passwd"}, {"at": "2026-01-01T00:00:00"},
+        {"at": 0}, {"at": "1767225600"}, {"at": "2026-01-01"}, {"unknown": 1},
     ],
 )  # fmt: skip
 def test_what_is_not_exactly_an_amount_is_refused(body: dict[str, object]) -> None:

@@ -1,0 +1,97 @@
+"""Lists: newest first, by cursor, page or offset, without gaps or repeats."""
+
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from tests.integration.api.conftest import ACCOUNTS, Api
+
+COUNT = 23
+
+
+@pytest.fixture(scope="module")
+async def shops(api: Api) -> tuple[str, list[str]]:
+    """A word that finds 23 accounts, and their ids, newest first."""
+    word = f"list-{uuid4().hex}"
+    made = [(await api.new_account(external_id=f"{word}-{n}"))["id"] for n in range(COUNT)]
+    return word, made[::-1]
+
+
+async def page(api: Api, word: str, **query: Any) -> dict[str, Any]:
+    answer = await api.client.get(ACCOUNTS, params={"q": word} | query, headers=api.admin())
+    assert answer.status_code == 200, answer.text
+    body: dict[str, Any] = answer.json()
+    return body
+
+
+def ids_of(body: dict[str, Any]) -> list[str]:
+    return [row["id"] for row in body["data"]]
+
+
+async def test_a_list_says_where_it_stands(api: Api, shops: tuple[str, list[str]]) -> None:
+    word, newest_first = shops
+    body = await page(api, word)
+    assert ids_of(body) == newest_first[:20]
+    assert body["pagination"]["next_cursor"]
+    assert body["pagination"] | {"next_cursor": None} == {
+        "limit": 20, "offset": 0, "page": 1, "has_more": True, "next_cursor": None, "total": COUNT,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("limit", [1, 5, 22, 23, 24, 100])
+async def test_following_the_cursor_shows_each_row_once(
+    api: Api, shops: tuple[str, list[str]], limit: int
+) -> None:
+    word, newest_first = shops
+    seen: list[str] = []
+    cursor: dict[str, Any] = {}
+    for _ in range(COUNT + 1):
+        body = await page(api, word, limit=limit, **cursor)
+        seen += ids_of(body)
+        if not body["pagination"]["has_more"]:
+            assert body["pagination"]["next_cursor"] is None
+            break
+        cursor = {"cursor": body["pagination"]["next_cursor"]}
+    assert seen == newest_first
+
+
+async def test_a_newcomer_does_not_move_the_pages_behind_a_cursor(api: Api) -> None:
+    word = f"list-{uuid4().hex}"
+    made = [(await api.new_account(external_id=f"{word}-{n}"))["id"] for n in range(4)][::-1]
+    first = await page(api, word, limit=2)
+    await api.new_account(external_id=f"{word}-new")
+    second = await page(api, word, limit=2, cursor=first["pagination"]["next_cursor"])
+    assert ids_of(first) + ids_of(second) == made
+
+
+async def test_pages_and_offsets_count_the_same_rows(
+    api: Api, shops: tuple[str, list[str]]
+) -> None:
+    word, newest_first = shops
+    assert ids_of(await page(api, word, page=3, limit=10)) == newest_first[20:]
+    assert ids_of(await page(api, word, offset=21, limit=10)) == newest_first[21:]
+    both = await page(api, word, offset=0, page=2, limit=10)
+    assert ids_of(both) == newest_first[:10], "an offset wins over a page"
+    beyond = await page(api, word, page=9, limit=10)
+    assert (beyond["data"], beyond["pagination"]["has_more"]) == ([], False)
+    assert beyond["pagination"]["total"] == COUNT
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"limit": 0}, {"limit": 101}, {"limit": "ten"}, {"limit": -1}, {"page": 0}, {"page": -1},
+        {"offset": -1}, {"offset": 10_001}, {"page": 10_000, "limit": 100}, {"cursor": "x" * 513},
+        {"limit": 1.5}, {"page": "1;DROP"},
+    ],
+)  # fmt: skip
+async def test_a_page_nobody_can_turn_to_is_refused(api: Api, query: dict[str, Any]) -> None:
+    answer = await api.client.get(ACCOUNTS, params=query, headers=api.admin())
+    assert (answer.status_code, answer.json()["code"]) == (422, "VALIDATION_FAILED")
+
+
+@pytest.mark.parametrize("cursor", ["nonsense", "bnVsbA", "W10", "' OR 1=1 --"])
+async def test_a_cursor_nobody_gave_out_is_refused(api: Api, cursor: str) -> None:
+    answer = await api.client.get(ACCOUNTS, params={"cursor": cursor}, headers=api.admin())
+    assert (answer.status_code, answer.json()["code"]) == (422, "INVALID_CURSOR")

@@ -1,0 +1,345 @@
+"""Every query on plans, prices, packs and costs; what is current, and what was once sold."""
+
+from collections.abc import Callable
+from datetime import datetime
+from decimal import Decimal
+from typing import Final, TypeVar
+from uuid import UUID
+
+from sqlalchemy import (
+    ColumnElement,
+    RowMapping,
+    Table,
+    and_,
+    exists,
+    func,
+    literal_column,
+    select,
+    update,
+)
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.catalog import rules
+from billing.catalog.changes import (
+    Change,
+    CostChange,
+    Current,
+    PackChange,
+    PlanChange,
+    PriceChange,
+    PriceKey,
+    Sold,
+)
+from billing.catalog.schemas import (
+    PACK_ID,
+    PLAN_ID,
+    CreditCost,
+    Entitlements,
+    Pack,
+    Plan,
+    Price,
+)
+from billing.catalog.tables import credit_costs, credit_packages, plans, prices
+from billing.core import ids
+from billing.core.periods import Interval
+from billing.subscriptions.tables import OPEN_STATUSES, subscriptions
+
+ShownT = TypeVar("ShownT")
+
+# Written out, so that the planner sees the predicate of the partial index.
+_OPEN: Final[list[ColumnElement[str]]] = [literal_column(f"'{status}'") for status in OPEN_STATUSES]
+
+
+async def find_plan(connection: AsyncConnection, key: str) -> Plan | None:
+    """The current version of a plan by its key, or any version by its `pln_…` id."""
+    plan_id = ids.parse(PLAN_ID, key)
+    wanted = (plans.c.key == key) & plans.c.is_current if plan_id is None else plans.c.id == plan_id
+    return await _one(connection, plans, wanted, show_plan)
+
+
+async def get_plan(connection: AsyncConnection, plan_id: UUID) -> Plan | None:
+    """A version of a plan, current or not."""
+    return await _one(connection, plans, plans.c.id == plan_id, show_plan)
+
+
+async def current_plans(connection: AsyncConnection, *, active_only: bool) -> list[Plan]:
+    """The current version of each plan, in the order of the catalog."""
+    query = select(plans).where(plans.c.is_current)
+    if active_only:
+        query = query.where(plans.c.is_active)
+    rows = await connection.execute(query.order_by(plans.c.position, plans.c.key))
+    return [show_plan(row) for row in rows.mappings()]
+
+
+async def plan_price(
+    connection: AsyncConnection, plan_key: str, currency: str, interval: Interval
+) -> Price | None:
+    """What a plan costs new subscribers, or None where it is not sold so."""
+    wanted = (
+        (prices.c.kind == "plan")
+        & (prices.c.key == plan_key)
+        & (prices.c.currency == currency)
+        & (prices.c.interval_unit == interval.unit)
+        & (prices.c.interval_count == interval.count)
+        & prices.c.is_current
+    )
+    return await _one(connection, prices, wanted, show_price)
+
+
+async def get_price(connection: AsyncConnection, price_id: UUID) -> Price | None:
+    """A version of a price, current or not."""
+    return await _one(connection, prices, prices.c.id == price_id, show_price)
+
+
+async def current_prices(
+    connection: AsyncConnection, kind: str, currency: str | None = None
+) -> list[Price]:
+    """Every current price of plans or packs, cheapest first."""
+    query = select(prices).where(prices.c.kind == kind, prices.c.is_current)
+    if currency is not None:
+        query = query.where(prices.c.currency == currency)
+    rows = await connection.execute(query.order_by(prices.c.amount_minor, prices.c.id))
+    return [show_price(row) for row in rows.mappings()]
+
+
+async def find_pack(connection: AsyncConnection, key: str) -> Pack | None:
+    """A pack by its key or `pck_…` id, on offer or not [X11]."""
+    pack_id = ids.parse(PACK_ID, key)
+    wanted = credit_packages.c.key == key if pack_id is None else credit_packages.c.id == pack_id
+    return await _one(connection, credit_packages, wanted, show_pack)
+
+
+async def packs(connection: AsyncConnection, *, active_only: bool) -> list[Pack]:
+    """Credit packs in the order of the catalog."""
+    query = select(credit_packages)
+    if active_only:
+        query = query.where(credit_packages.c.is_active)
+    rows = await connection.execute(
+        query.order_by(credit_packages.c.position, credit_packages.c.key)
+    )
+    return [show_pack(row) for row in rows.mappings()]
+
+
+async def pack_price(connection: AsyncConnection, key: str, currency: str) -> Price | None:
+    """What a pack costs, or None where it is not sold in this currency."""
+    wanted = (
+        (prices.c.kind == "pack")
+        & (prices.c.key == key)
+        & (prices.c.currency == currency)
+        & prices.c.is_current
+    )
+    return await _one(connection, prices, wanted, show_price)
+
+
+async def cost_of(connection: AsyncConnection, operation: str) -> Decimal | None:
+    """Credits one operation costs: its row, else the built-in constant, else None [F5]."""
+    cost: Decimal | None = await connection.scalar(
+        select(credit_costs.c.cost).where(
+            credit_costs.c.operation == operation, credit_costs.c.is_active
+        )
+    )
+    return rules.BUILT_IN_COSTS.get(operation) if cost is None else cost
+
+
+async def costs(connection: AsyncConnection) -> list[CreditCost]:
+    """Every operation with a row or a built-in cost, by name; an inactive row does not count."""
+    rows = (await connection.execute(select(credit_costs))).mappings()
+    known = {row["operation"]: _show_cost(row) for row in rows}
+    for operation, cost in rules.BUILT_IN_COSTS.items():
+        if operation not in known or not known[operation].is_active:
+            known[operation] = CreditCost(
+                operation=operation, cost=cost, is_active=True, built_in=True
+            )
+    return [known[operation] for operation in sorted(known)]
+
+
+async def entitlements(connection: AsyncConnection, account_id: UUID) -> Entitlements:
+    """What the account's open subscription gives it now; nothing without one."""
+    query = (
+        select(plans, subscriptions.c.status)
+        .join(subscriptions, subscriptions.c.plan_id == plans.c.id)
+        .where(subscriptions.c.account_id == account_id, subscriptions.c.status.in_(OPEN_STATUSES))
+    )
+    row = (await connection.execute(query)).mappings().one_or_none()
+    return rules.entitle(show_plan(row), row["status"]) if row else rules.NO_PLAN
+
+
+async def is_empty(connection: AsyncConnection) -> bool:
+    """Whether no catalog was ever applied."""
+    return not await connection.scalar(select(exists(select(plans.c.id))))
+
+
+async def current(connection: AsyncConnection) -> Current:
+    """The catalog as it is sold now, with the open subscriptions on each price."""
+    rows = (await connection.execute(select(credit_costs))).mappings()
+    return Current(
+        plans={plan.key: plan for plan in await current_plans(connection, active_only=False)},
+        packs={pack.key: pack for pack in await packs(connection, active_only=False)},
+        costs={row["operation"]: _show_cost(row) for row in rows},
+        prices={
+            (price.kind, price.key, price.currency, price.interval): price
+            for kind in ("plan", "pack")
+            for price in await current_prices(connection, kind)
+        },
+        sold=await _sold(connection),
+    )
+
+
+async def write(connection: AsyncConnection, change: Change, at: datetime) -> None:
+    """Write one change of the catalog."""
+    match change:
+        case PlanChange():
+            await _write_plan(connection, change, at)
+        case PriceChange():
+            await _write_price(connection, change, at)
+        case PackChange():
+            await _write_pack(connection, change, at)
+        case CostChange():
+            await _write_cost(connection, change, at)
+
+
+async def _write_plan(connection: AsyncConnection, change: PlanChange, at: datetime) -> None:
+    """Write the plan's next version, or change in place what no subscriber bought."""
+    old, new = change.old, change.new
+    of_key = update(plans).where(plans.c.key == change.key, plans.c.is_current)
+    if new is None:
+        await connection.execute(of_key.values(is_active=False))
+        return
+    if old is not None and not change.fields:
+        await connection.execute(of_key.values(is_active=new.is_active, position=change.position))
+        return
+    await connection.execute(of_key.values(is_current=False))
+    await connection.execute(
+        insert(plans).values(
+            **new.model_dump(mode="json", exclude={"prices", "allowance", "monthly_credits"}),
+            id=ids.new(),
+            key=change.key,
+            version=old.version + 1 if old else 1,
+            monthly_credits=new.monthly_credits,
+            allowance_unit=new.allowance_interval.unit,
+            allowance_count=new.allowance_interval.count,
+            position=change.position,
+            is_current=True,
+            created_at=at,
+        )
+    )
+
+
+async def _write_price(connection: AsyncConnection, change: PriceChange, at: datetime) -> None:
+    """Move the mark of what new customers pay to the price's next version, or take it away."""
+    kind, key, currency, interval = change.key
+    every = {
+        "kind": kind,
+        "key": key,
+        "currency": currency,
+        "interval_unit": interval.unit if interval else None,
+        "interval_count": interval.count if interval else None,
+    }
+    of_key = and_(*(prices.c[name].is_not_distinct_from(value) for name, value in every.items()))
+    await connection.execute(update(prices).where(of_key).values(is_current=False))
+    if change.new is None:
+        return
+    last = await connection.scalar(select(func.max(prices.c.version)).where(of_key))
+    await connection.execute(
+        insert(prices).values(
+            **every,
+            **change.new.model_dump(),
+            id=ids.new(),
+            version=(last or 0) + 1,
+            is_current=True,
+            created_at=at,
+        )
+    )
+
+
+async def _write_pack(connection: AsyncConnection, change: PackChange, at: datetime) -> None:
+    """Write a pack under its key, or close it."""
+    if change.new is None:
+        await connection.execute(
+            update(credit_packages)
+            .where(credit_packages.c.key == change.key)
+            .values(is_active=False)
+        )
+        return
+    terms = change.new.model_dump(exclude={"prices"}) | {"position": change.position}
+    await connection.execute(
+        insert(credit_packages)
+        .values(**terms, id=ids.new(), key=change.key, created_at=at)
+        .on_conflict_do_update(index_elements=["key"], set_=terms)
+    )
+
+
+async def _write_cost(connection: AsyncConnection, change: CostChange, at: datetime) -> None:
+    """Write what an operation costs; without a new cost the built-in one counts again."""
+    terms = {
+        "cost": change.new.cost if change.new else change.old.cost if change.old else 0,
+        "is_active": change.new.is_active if change.new else False,
+        "updated_at": at,
+    }
+    await connection.execute(
+        insert(credit_costs)
+        .values(**terms, operation=change.operation)
+        .on_conflict_do_update(index_elements=["operation"], set_=terms)
+    )
+
+
+async def _sold(connection: AsyncConnection) -> dict[PriceKey, Sold]:
+    sub = subscriptions.c
+    rows = await connection.execute(
+        select(
+            sub.plan_key, sub.currency, sub.interval_unit, sub.interval_count, sub.amount_minor,
+            func.count().label("open"),
+        )
+        .where(sub.status.in_(_OPEN))
+        .group_by(
+            sub.plan_key, sub.currency, sub.interval_unit, sub.interval_count, sub.amount_minor
+        )
+    )  # fmt: skip
+    sold: dict[PriceKey, Sold] = {}
+    for row in rows:
+        interval = Interval(unit=row.interval_unit, count=row.interval_count)
+        key: PriceKey = ("plan", row.plan_key, row.currency, interval)
+        before = sold.get(key, Sold())
+        monthly = rules.monthly_minor(row.amount_minor, interval) * row.open
+        sold[key] = Sold(before.subscriptions + row.open, before.monthly_minor + monthly)
+    return sold
+
+
+def _show_cost(row: RowMapping) -> CreditCost:
+    return CreditCost(
+        operation=row["operation"], cost=row["cost"], is_active=row["is_active"], built_in=False
+    )
+
+
+def show_plan(row: RowMapping) -> Plan:
+    """A row of `plans` as a plan."""
+    fields = {column.name: row[column] for column in plans.c if column.name in Plan.model_fields}
+    allowance = Interval(unit=row[plans.c.allowance_unit], count=row[plans.c.allowance_count])
+    return Plan.model_validate({**fields, "allowance": allowance})
+
+
+def show_price(row: RowMapping) -> Price:
+    """A row of `prices` as a price."""
+    fields = {name: row[name] for name in Price.model_fields if name != "interval"}
+    interval = (
+        Interval(unit=row["interval_unit"], count=row["interval_count"])
+        if row["interval_unit"]
+        else None
+    )
+    return Price.model_validate({**fields, "interval": interval})
+
+
+def show_pack(row: RowMapping) -> Pack:
+    """A row of `credit_packages` as a pack."""
+    return Pack.model_validate(dict(row))
+
+
+async def _one(
+    connection: AsyncConnection,
+    table: Table,
+    wanted: ColumnElement[bool],
+    show: Callable[[RowMapping], ShownT],
+) -> ShownT | None:
+    row = (await connection.execute(select(table).where(wanted))).mappings().one_or_none()
+    return show(row) if row else None

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
 from fastapi import FastAPI, Request
+from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -58,7 +59,9 @@ def create_app(settings: Settings) -> FastAPI:
                 await task
         store.close()
 
-    app = FastAPI(title="Stripe sandbox", lifespan=lifespan, openapi_url=None)
+    app = FastAPI(
+        title="Stripe sandbox", lifespan=lifespan, openapi_url=None, redirect_slashes=False
+    )
     wire = Wire(envelope)
     for operation in OPERATIONS:
         app.add_route(operation.path, _endpoint(wire, operation), methods=[operation.method])
@@ -86,8 +89,10 @@ def _check(settings: Settings, store: Store) -> Check | None:
     return Recorder(store, settings.spec).check
 
 
-async def _unknown(request: Request, _error: Exception) -> Response:
+async def _unknown(request: Request, error: Exception) -> Response:
     path = request.url.path
+    if path.startswith("/_sandbox/") and isinstance(error, HTTPException):
+        return JSONResponse({"detail": error.detail}, error.status_code)
     refused = problems.ApiError(
         404,
         f"Unrecognized request URL ({request.method}: {path}). The sandbox does not offer it.",

@@ -44,6 +44,8 @@ class Specification:
         """What in an answer differs from the document; nothing for an unknown operation."""
         if not self.knows(operation):
             return []
+        if body.get("deleted") is True:
+            return self.check_object(f"deleted_{body['object']}", body)
         answer = "200" if status == 200 else "default"
         schema = self._described(operation)["responses"][answer]["content"]["application/json"]
         return self._check(f"{operation.method} {operation.path} {answer}", schema["schema"], body)

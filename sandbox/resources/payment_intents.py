@@ -26,7 +26,6 @@ from sandbox.parameters import (
 )
 from sandbox.resources import intent_body, payment_methods, refunds
 from sandbox.resources.customers import SHIPPING
-from sandbox.resources.payment_methods import METHOD_DATA
 from sandbox.shapes import Json
 
 routes = Routes()
@@ -45,7 +44,6 @@ _PAYING: Fields = {
     **TYPES,
     "capture_method": one_of("automatic", "automatic_async", "manual"),
     "payment_method": text(),
-    "payment_method_data": METHOD_DATA,
     "payment_method_options": CARD_OPTIONS,
     "receipt_email": clearable(text(800)),
     "setup_future_usage": clearable(USAGE),
@@ -289,8 +287,6 @@ def load(call: Call) -> Json:
 
 def _method(call: Call, intent: Json, params: Json) -> Json | None:
     """The payment method a request names, if it names one this intent may use."""
-    if "payment_method_data" in params:
-        return payment_methods.from_data(call, params["payment_method_data"], intent["customer"])
     if "payment_method" not in params:
         return None
     method = payment_methods.resolve(call, params["payment_method"], intent["customer"])

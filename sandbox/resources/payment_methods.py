@@ -16,7 +16,6 @@ from sandbox.parameters import (
     integer,
     one_of,
     record,
-    required,
     text,
 )
 from sandbox.shapes import Json, billing_details, merge_metadata, new_id
@@ -44,13 +43,6 @@ CARD_DATA = record(
     cvc=text(),
     exp_month=integer(1, 12),
     exp_year=integer(2000, 2100),
-)
-METHOD_DATA = record(
-    type=required(one_of("card")),
-    card=CARD_DATA,
-    billing_details=BILLING_DETAILS,
-    allow_redisplay=REDISPLAY,
-    metadata=METADATA,
 )
 
 USED_UP = (
@@ -96,23 +88,6 @@ def make(call: Call, card: TestCard, data: Json | None = None, customer: str | N
         "type": "card",
     }
     return call.store.insert(method, card=card.token, set_up=False, used_up=False)
-
-
-def from_data(call: Call, data: Json, customer: str | None = None) -> Json:
-    """A payment method made of `payment_method_data`: a card named by a test token only."""
-    card = data.get("card", {})
-    if "number" in card:
-        raise problems.invalid(
-            "Sending credit card numbers directly to the Stripe API is generally unsafe. The "
-            "sandbox takes none: use a test token such as tok_visa or pm_card_visa.",
-            "card[number]",
-        )
-    if "token" not in card:
-        raise problems.missing_parameter("card[token]")
-    known = cards.named(card["token"])
-    if known is None:
-        raise problems.no_such("token", card["token"], "card[token]")
-    return make(call, known, data, customer)
 
 
 def resolve(call: Call, name: str, customer: str | None = None) -> Json:
@@ -196,9 +171,21 @@ def detach_from(call: Call, method: Json) -> Json:
 )
 def create(call: Call) -> Json:
     """A payment method from a test token: `card[token]=tok_visa`, or `pm_card_visa` there."""
+    card = call.params.get("card", {})
     if "type" not in call.params:
         raise problems.missing_parameter("type")
-    return from_data(call, call.params)
+    if "number" in card:
+        raise problems.invalid(
+            "Sending credit card numbers directly to the Stripe API is generally unsafe. The "
+            "sandbox takes none: use a test token such as tok_visa or pm_card_visa.",
+            "card[number]",
+        )
+    if "token" not in card:
+        raise problems.missing_parameter("card[token]")
+    known = cards.named(card["token"])
+    if known is None:
+        raise problems.no_such("token", card["token"], "card[token]")
+    return make(call, known, call.params)
 
 
 @routes.get(

@@ -24,7 +24,6 @@ from sandbox.parameters import (
 )
 from sandbox.resources import payment_methods
 from sandbox.resources.payment_intents import TYPES, USAGE
-from sandbox.resources.payment_methods import METHOD_DATA
 from sandbox.shapes import Json, client_secret, merge_metadata, new_id
 
 routes = Routes()
@@ -39,7 +38,6 @@ _UPDATE: Fields = {
     "description": clearable(text(1_000)),
     "metadata": clearable(METADATA),
     "payment_method": text(),
-    "payment_method_data": METHOD_DATA,
 }
 _CREATE: Fields = {
     **_UPDATE,
@@ -56,7 +54,6 @@ _CONFIRM: Fields = {
     "payment_method_types": TYPES["payment_method_types"],
     "client_secret": text(),
     "payment_method": text(),
-    "payment_method_data": METHOD_DATA,
     "return_url": url(),
     "use_stripe_sdk": boolean(),
 }
@@ -201,8 +198,6 @@ def _open(intent: Json, verb: str) -> None:
 
 
 def _method(call: Call, intent: Json, params: Json) -> Json | None:
-    if "payment_method_data" in params:
-        return payment_methods.from_data(call, params["payment_method_data"], intent["customer"])
     if "payment_method" not in params:
         return None
     method = payment_methods.resolve(call, params["payment_method"], intent["customer"])

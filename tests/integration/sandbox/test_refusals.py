@@ -1,0 +1,143 @@
+"""What the endive version refuses, and in which words."""
+
+from typing import Any
+
+import httpx2
+import pytest
+import stripe
+
+from sandbox.control import SandboxControl
+from tests.integration.sandbox.support import Process, client_for, refused
+
+PRICE = {"amount": 999, "currency": "usd"}
+
+
+@pytest.mark.parametrize(
+    ("params", "code", "param"),
+    [
+        ({"payment_method_types": ["card"]}, "payment_method_types_no_longer_supported",
+         "payment_method_types"),
+        ({"colour": "red"}, "parameter_unknown", "colour"),
+        ({"automatic_payment_methods": {"enabled": True, "colour": "red"}}, "parameter_unknown",
+         "automatic_payment_methods[colour]"),
+        ({"automatic_payment_methods": {"allow_redirects": "never"}}, "parameter_missing",
+         "automatic_payment_methods[enabled]"),
+        ({"amount": "ten"}, "parameter_invalid_integer", "amount"),
+        ({"amount": 9.99}, "parameter_invalid_integer", "amount"),
+        ({"currency": ""}, "parameter_invalid_empty", "currency"),
+        ({"currency": "dollars"}, None, "currency"),
+        ({"capture_method": "sometimes"}, None, "capture_method"),
+        ({"confirm": "perhaps"}, None, "confirm"),
+        ({"metadata": {"k" * 41: "v"}}, None, "metadata[" + "k" * 41 + "]"),
+        ({"metadata": {f"k{n}": "v" for n in range(51)}}, None, "metadata"),
+        ({"allowed_payment_method_types": "card"}, None, "allowed_payment_method_types"),
+        ({"off_session": True}, None, "off_session"),
+        ({"return_url": "https://shop.example"}, None, "return_url"),
+        ({"payment_method": "pm_nothing"}, "resource_missing", "payment_method"),
+        ({"expand": ["nothing"]}, None, "expand"),
+    ],
+)  # fmt: skip
+async def test_a_payment_intent_with_a_wrong_parameter_is_refused_and_not_made(
+    v1: Any, customer: str, params: dict[str, Any], code: str | None, param: str
+) -> None:
+    error = await refused(
+        v1.payment_intents.create_async({**PRICE, "customer": customer, **params})
+    )
+    assert (error.http_status, error.code, error.param) == (400, code, param)
+    assert (await v1.payment_intents.list_async({"customer": customer})).data == []
+
+
+@pytest.mark.parametrize("missing", ["amount", "currency"])
+async def test_what_must_be_there_is_missed(v1: Any, missing: str) -> None:
+    params = {name: value for name, value in PRICE.items() if name != missing}
+    error = await refused(v1.payment_intents.create_async(params))
+    assert (error.code, error.param) == ("parameter_missing", missing)
+
+
+async def test_the_old_parameter_is_refused_on_confirming_and_setting_up_too(
+    v1: Any, customer: str
+) -> None:
+    made = await v1.payment_intents.create_async(PRICE)
+    old = {"payment_method_types": ["card"]}
+    for call in (
+        v1.payment_intents.confirm_async(made.id, old),
+        v1.payment_intents.update_async(made.id, old),
+        v1.setup_intents.create_async(old),
+    ):
+        assert (await refused(call)).code == "payment_method_types_no_longer_supported"
+
+
+async def test_a_secret_key_does_not_send_a_client_secret(v1: Any) -> None:
+    made = await v1.payment_intents.create_async(PRICE)
+    error = await refused(
+        v1.payment_intents.confirm_async(made.id, {"client_secret": made.client_secret})
+    )
+    assert error.code == "parameter_unknown"
+
+
+@pytest.mark.parametrize(
+    "key", ["sk_live_abc", "rk_live_abc", "pk_live_abc", "nonsense", "pk_test_abc"]
+)
+async def test_live_foreign_and_publishable_keys_do_nothing(sandbox: Process, key: str) -> None:
+    with pytest.raises(stripe.AuthenticationError) as caught:
+        await client_for(sandbox.url, key).v1.customers.create_async({})
+    if "live" in key:
+        assert "refuses live keys" in str(caught.value)
+    if key == "pk_test_abc":
+        assert caught.value.error is not None
+        assert caught.value.error.code == "secret_key_required"
+
+
+async def test_a_browser_needs_the_right_client_secret(v1: Any, sandbox: Process) -> None:
+    made = await v1.payment_intents.create_async(PRICE)
+    browser = client_for(sandbox.url, "pk_test_abc").v1
+    secret = {"client_secret": made.client_secret}
+    found = await browser.payment_intents.retrieve_async(made.id, secret)  # type: ignore[arg-type]
+    assert found.id == made.id
+    wrong: Any = {"client_secret": "pi_wrong"}
+    assert (
+        await refused(browser.payment_intents.retrieve_async(made.id, wrong))
+    ).http_status == 404
+    paying: Any = {**secret, "payment_method": "pm_card_visa"}
+    assert (await browser.payment_intents.confirm_async(made.id, paying)).status == "succeeded"
+
+
+async def test_another_api_version_is_refused(v1: Any) -> None:
+    error = await refused(v1.customers.create_async({}, {"stripe_version": "2023-10-16"}))
+    assert "2026-10-28.endive only" in str(error)
+
+
+async def test_no_key_and_unknown_paths_get_stripes_kind_of_answer(sandbox: Process) -> None:
+    async with httpx2.AsyncClient(trust_env=False, base_url=sandbox.url) as http:
+        answer = await http.get("/v1/customers")
+        assert answer.status_code == 401
+        assert "did not provide an API key" in answer.json()["error"]["message"]
+        for path in ("/v1/payment_intents/", "/v1/subscriptions", "/v2/billing/meter_events"):
+            answer = await http.get(path)
+            assert answer.status_code == 404
+            assert "Unrecognized request URL" in answer.json()["error"]["message"]
+        answer = await http.put("/v1/customers")
+        assert answer.status_code == 404
+
+
+@pytest.mark.parametrize(
+    "body", ["a[=1", "a[b=1", "a=1&a[b]=2", "[x]=1", "a[b]c]=1", "amount[x]=1"]
+)
+async def test_a_broken_form_is_a_400(sandbox: Process, body: str) -> None:
+    headers = {
+        "Authorization": "Bearer sk_test_x",
+        "Content-Type": "application/x-www-form-urlencoded",
+    }
+    async with httpx2.AsyncClient(trust_env=False, base_url=sandbox.url) as http:
+        answer = await http.post("/v1/payment_intents", content=body, headers=headers)
+    assert answer.status_code == 400
+
+
+async def test_every_refusal_is_in_the_journal(
+    v1: Any, control: SandboxControl, customer: str
+) -> None:
+    call = v1.payment_intents.create_async({**PRICE, "customer": customer, "colour": "red"})
+    await refused(call)
+    *_, row = await control.requests(customer=customer)
+    assert (row["status"], row["code"]) == (400, "parameter_unknown")
+    assert row["params"]["colour"] == "red"

@@ -13,6 +13,7 @@ from sqlalchemy import RowMapping, TextClause, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from billing.core import clock, matters
 from billing.core.errors import Conflict, Invalid, NotFound, PaymentRequired
 from billing.core.money import show_decimal
 from billing.credits import calls, rules
@@ -93,8 +94,9 @@ async def grant(
     """Credits that arrive as one lot, once per `key` (a business fact of billing.core.keys).
 
     A second call with the key answers the first grant. Debt is paid from the lot at once, with an
-    entry of its own. Errors: NOT_FOUND; INVALID_AMOUNT; IDEMPOTENCY_KEY_REUSED when the key
-    belongs to something that is no grant of this account.
+    entry of its own; the account's matter is told of a lot that expires. Errors: NOT_FOUND;
+    INVALID_AMOUNT; IDEMPOTENCY_KEY_REUSED when the key belongs to something that is no grant of
+    this account.
     """
     row = await _call(
         connection,
@@ -112,6 +114,8 @@ async def grant(
         subject=subject,
         detail=detail or {},
     )
+    if expires_at is not None:
+        await _watch(connection, account_id, expires_at, at)
     return _fact(Grant, row)
 
 
@@ -298,6 +302,20 @@ async def clawback(
         subject=subject,
     )
     return _fact(Clawback, row)
+
+
+async def _watch(
+    connection: AsyncConnection, account_id: UUID, until: datetime, at: datetime | None
+) -> None:
+    """The account's matter looks at the credits when they lapse, so that the event goes out."""
+    await matters.ensure(
+        connection,
+        kind="account",
+        account_id=account_id,
+        subject_id=account_id,
+        due=until,
+        at=at or await clock.now(connection, account_id),
+    )
 
 
 async def _call(connection: AsyncConnection, call: TextClause, **values: Any) -> RowMapping:

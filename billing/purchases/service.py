@@ -50,9 +50,10 @@ async def start(
     pack = await catalog.find_pack(connection, wanted.pack)
     if pack is None or not pack.is_active:
         raise Invalid("INVALID_PACK", f"no credit pack {wanted.pack!r}", status=400)
-    if wanted.road == "saved_card":
-        wanted = await _with_method(connection, account, wanted)
     balance = await credits.lock(connection, account.id)
+    if wanted.road == "saved_card":
+        # Under the lock: a method that is removed meanwhile is not found any more.
+        wanted = await _with_method(connection, account, wanted)
     currency = wanted.currency or balance.currency or DEFAULT_CURRENCY
     price = await catalog.pack_price(connection, pack.key, currency)
     if price is None:

@@ -45,9 +45,7 @@ async def connect(settings: Settings, *, metrics: bool = True) -> Client:
         settings.temporal_address,
         namespace=settings.temporal_namespace,
         data_converter=pydantic_data_converter,
-        api_key=settings.temporal_api_key.get_secret_value()
-        if settings.temporal_api_key
-        else None,
+        api_key=settings.temporal_api_key.get_secret_value() if settings.temporal_api_key else None,
         tls=TLSConfig() if settings.temporal_tls else False,
         runtime=runtime,
     )

@@ -17,7 +17,7 @@ from billing.core.errors import Conflict, Unavailable
 from billing.core.failpoints import failpoint
 from billing.payments import methods, store
 from billing.payments import service as paying
-from billing.payments.rules import Outcome
+from billing.payments.rules import CardDetails, Outcome
 from billing.payments.schemas import Attempt, Payment
 from gateways.provider import CheckoutRequest, IntentRequest
 
@@ -132,6 +132,10 @@ class Charger:
         return await self._provider.cancel_intent(
             payment.stripe_payment_intent_id, f"{payment.intent_key}/cancel"
         )
+
+    async def saved_card(self, intent_id: str) -> CardDetails | None:
+        """The card an intent was paid with, if the payer let us keep it."""
+        return await self._provider.intent_card(intent_id)
 
     async def customer(self, account_id: UUID) -> str:
         """The account's Stripe customer, made once [A15]."""

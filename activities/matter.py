@@ -90,9 +90,7 @@ class MatterActivities(ABC, Generic[S]):
         """Whether `step` heads the agenda now."""
         first = head(self.agenda(state))
         return (
-            first is not None
-            and first.key == step.key
-            and first.due <= now_of(state) + CLOCK_SKEW
+            first is not None and first.key == step.key and first.due <= now_of(state) + CLOCK_SKEW
         )
 
     async def save_head(self, connection: AsyncConnection, ref: MatterRef, state: S) -> None:

@@ -114,9 +114,7 @@ class PurchaseActivities(MatterActivities[PurchaseState], Purchases):
         if payment is not None:
             outcome = await self.charger.give_up(payment)
 
-        async def record(
-            connection: AsyncConnection, _: PurchaseState, at: datetime
-        ) -> str | None:
+        async def record(connection: AsyncConnection, _: PurchaseState, at: datetime) -> str | None:
             if payment is not None and outcome.kind != "canceled":
                 await self._follow(connection, purchase, payment, outcome, at, saved_card=False)
                 return outcome.kind if outcome.kind == "succeeded" else None

@@ -5,9 +5,11 @@ from typing import Any
 
 from temporalio.client import Client
 
+from activities.collections import CollectionActivities
 from activities.matter import World
 from activities.purchases import PurchaseActivities
 from activities.register import RegisterActivities
+from activities.subscriptions import SubscriptionActivities
 from activities.trials import TrialActivities
 
 
@@ -16,6 +18,8 @@ def build_activities(world: World, client: Client) -> list[Any]:
     owners = [
         PurchaseActivities(world),
         TrialActivities(world),
+        SubscriptionActivities(world),
+        CollectionActivities(world),
         RegisterActivities(world),
     ]
     return [

@@ -16,9 +16,7 @@ from workflows.stubs import Trials
 class TrialActivities(MatterActivities[TrialState], Trials):
     """Implements workflows.stubs.Trials."""
 
-    async def state(
-        self, connection: AsyncConnection, ref: MatterRef, *, lock: bool
-    ) -> TrialState:
+    async def state(self, connection: AsyncConnection, ref: MatterRef, *, lock: bool) -> TrialState:
         return await store.state(connection, ref.subject_id, lock=lock)
 
     def agenda(self, state: TrialState) -> list[Step]:

@@ -1,6 +1,8 @@
 """Every workflow the worker runs; a new matter adds one line."""
 
+from workflows.collection import CollectionWorkflow
 from workflows.purchase import PurchaseWorkflow
+from workflows.subscription import SubscriptionWorkflow
 from workflows.trial import TrialWorkflow
 
-WORKFLOWS = [PurchaseWorkflow, TrialWorkflow]
+WORKFLOWS = [PurchaseWorkflow, TrialWorkflow, SubscriptionWorkflow, CollectionWorkflow]

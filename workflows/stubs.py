@@ -10,7 +10,9 @@ from typing import Final, Generic, TypeVar
 from temporalio import activity
 
 from billing.core.agenda import State
+from billing.dunning.rules import CollectionState
 from billing.purchases.rules import PurchaseState
+from billing.subscriptions.rules import SubscriptionState
 from billing.trials.rules import TrialState
 from workflows.contracts import (
     CommandRequest,
@@ -95,6 +97,115 @@ class Trials(MatterSteps[TrialState]):
     @activity.defn(name="trial.expire")
     async def expire(self, request: StepRequest) -> TrialState:
         """Lapse what is left of the trial's credits. Retried: Postgres away."""
+        raise NotImplementedError
+
+
+class Subscriptions(MatterSteps[SubscriptionState]):
+    """Steps of a subscription."""
+
+    @activity.defn(name="subscription.load")
+    async def load(self, ref: MatterRef) -> SubscriptionState:
+        raise NotImplementedError
+
+    @activity.defn(name="subscription.perform")
+    async def perform(self, request: CommandRequest) -> SubscriptionState:
+        raise NotImplementedError
+
+    @activity.defn(name="subscription.charge")
+    async def charge(self, request: StepRequest) -> SubscriptionState:
+        """Try one card for one invoice, once by its key. Retried: provider away."""
+        raise NotImplementedError
+
+    @activity.defn(name="subscription.open")
+    async def open(self, request: StepRequest) -> SubscriptionState:
+        """Make the intent the payer confirms. Retried: provider away."""
+        raise NotImplementedError
+
+    @activity.defn(name="subscription.check")
+    async def check(self, request: StepRequest) -> SubscriptionState:
+        """Ask Stripe where a payment stands and follow it. Retried: provider away."""
+        raise NotImplementedError
+
+    @activity.defn(name="subscription.settle")
+    async def settle(self, request: StepRequest) -> SubscriptionState:
+        """Book the money of an approved payment. Retried: Postgres away."""
+        raise NotImplementedError
+
+    @activity.defn(name="subscription.end_approval")
+    async def end_approval(self, request: StepRequest) -> SubscriptionState:
+        """Stop waiting for an approval. Retried: Postgres away."""
+        raise NotImplementedError
+
+    @activity.defn(name="subscription.give_up")
+    async def give_up(self, request: StepRequest) -> SubscriptionState:
+        """The final action of dunning. Retried: provider away."""
+        raise NotImplementedError
+
+    @activity.defn(name="subscription.renew")
+    async def renew(self, request: StepRequest) -> SubscriptionState:
+        """The next period, its invoice and cycle. Retried: Postgres away."""
+        raise NotImplementedError
+
+    @activity.defn(name="subscription.end_trial")
+    async def end_trial(self, request: StepRequest) -> SubscriptionState:
+        """The first paid period, a pause or the end. Retried: Postgres away."""
+        raise NotImplementedError
+
+    @activity.defn(name="subscription.cycle")
+    async def cycle(self, request: StepRequest) -> SubscriptionState:
+        """The next allowance cycle and its credits. Retried: Postgres away."""
+        raise NotImplementedError
+
+    @activity.defn(name="subscription.end")
+    async def end(self, request: StepRequest) -> SubscriptionState:
+        """The scheduled end. Retried: Postgres away."""
+        raise NotImplementedError
+
+    @activity.defn(name="subscription.abandon")
+    async def abandon(self, request: StepRequest) -> SubscriptionState:
+        """Give up the first payment, Stripe's word first. Retried: provider away."""
+        raise NotImplementedError
+
+
+class Collections(MatterSteps[CollectionState]):
+    """Steps of a collection."""
+
+    @activity.defn(name="collection.load")
+    async def load(self, ref: MatterRef) -> CollectionState:
+        raise NotImplementedError
+
+    @activity.defn(name="collection.perform")
+    async def perform(self, request: CommandRequest) -> CollectionState:
+        raise NotImplementedError
+
+    @activity.defn(name="collection.charge")
+    async def charge(self, request: StepRequest) -> CollectionState:
+        """Try one card for one invoice, once by its key. Retried: provider away."""
+        raise NotImplementedError
+
+    @activity.defn(name="collection.open")
+    async def open(self, request: StepRequest) -> CollectionState:
+        """Make the intent the payer confirms. Retried: provider away."""
+        raise NotImplementedError
+
+    @activity.defn(name="collection.check")
+    async def check(self, request: StepRequest) -> CollectionState:
+        """Ask Stripe where a payment stands and follow it. Retried: provider away."""
+        raise NotImplementedError
+
+    @activity.defn(name="collection.settle")
+    async def settle(self, request: StepRequest) -> CollectionState:
+        """Book the money of an approved payment. Retried: Postgres away."""
+        raise NotImplementedError
+
+    @activity.defn(name="collection.end_approval")
+    async def end_approval(self, request: StepRequest) -> CollectionState:
+        """Stop waiting for an approval. Retried: Postgres away."""
+        raise NotImplementedError
+
+    @activity.defn(name="collection.give_up")
+    async def give_up(self, request: StepRequest) -> CollectionState:
+        """The final action of dunning. Retried: provider away."""
         raise NotImplementedError
 
 

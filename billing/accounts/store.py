@@ -4,13 +4,40 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import RowMapping, Select, or_, select, update
+from sqlalchemy import RowMapping, Select, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from billing.accounts.rules import AccountState, RemovalPlan, SetupPlan, state_words
 from billing.accounts.schemas import Account
 from billing.accounts.tables import accounts, issuers
 from billing.core import ids
+from billing.core.errors import NotFound
+from billing.core.matters import workflow_id
+
+# One round trip for everything the account's agenda needs. Of many cards being saved at once the
+# ones somebody waits for come first.
+_STATE = text(
+    """
+    SELECT a.status, a.clock_at, b.next_expiry,
+           ARRAY(SELECT e.stripe_event_id FROM stripe_webhook_events e
+                 WHERE e.workflow_id = :workflow_id AND e.status = 'received'
+                 ORDER BY e.received_at LIMIT 10) AS events,
+           ARRAY(SELECT jsonb_build_object(
+                     'id', s.id, 'opened', s.stripe_setup_intent_id IS NOT NULL,
+                     'created_at', s.created_at, 'checks', s.checks, 'asked_at', s.asked_at)
+                 FROM setup_intents s
+                 WHERE s.account_id = a.id AND s.finished_at IS NULL
+                 ORDER BY s.stripe_setup_intent_id IS NULL DESC, s.asked_at, s.created_at
+                 LIMIT 100) AS setups,
+           ARRAY(SELECT jsonb_build_object('id', m.id, 'removed_at', m.removed_at)
+                 FROM payment_methods m
+                 WHERE m.account_id = a.id AND m.status = 'removing'
+                 ORDER BY m.removed_at LIMIT 100) AS removals
+    FROM accounts a JOIN credit_balances b ON b.account_id = a.id
+    WHERE a.id = :account_id
+    """
+)
 
 
 async def get(connection: AsyncConnection, account_id: UUID) -> Account | None:
@@ -89,6 +116,36 @@ async def set_clock(connection: AsyncConnection, account_id: UUID, clock_at: dat
         .where(accounts.c.id == account_id, accounts.c.is_test)
         .values(clock_at=clock_at)
     )
+
+
+async def state(connection: AsyncConnection, account_id: UUID) -> AccountState:
+    """The rows' word about one account's own matter; NOT_FOUND.
+
+    Under the account's lock (`credits.service.lock`) it is the last word.
+    """
+    values = {"account_id": account_id, "workflow_id": workflow_id("account", account_id)}
+    row = (await connection.execute(_STATE, values)).mappings().one_or_none()
+    if row is None:
+        raise NotFound("NOT_FOUND", "no such account")
+    known = AccountState(
+        clock_at=row["clock_at"],
+        status=row["status"],
+        account=ids.encode(ids.ACCOUNT, account_id),
+        next_expiry=row["next_expiry"],
+        setups=tuple(
+            SetupPlan(setup=ids.encode(ids.SETUP_INTENT, UUID(setup.pop("id"))), **setup)
+            for setup in row["setups"]
+        ),
+        removals=tuple(
+            RemovalPlan(
+                method=ids.encode(ids.PAYMENT_METHOD, UUID(removal["id"])),
+                removed_at=removal["removed_at"],
+            )
+            for removal in row["removals"]
+        ),
+        events=tuple(row["events"]),
+    )
+    return known.model_copy(update={"words": state_words(known)})
 
 
 def listing(

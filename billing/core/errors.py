@@ -12,9 +12,7 @@ class BillingError(Exception):
     status: ClassVar[int] = 500
     retryable: ClassVar[bool] = False
 
-    def __init__(
-        self, code: str, detail: str, *, status: int | None = None, **fields: Any
-    ) -> None:
+    def __init__(self, code: str, detail: str, *, status: int | None = None, **fields: Any) -> None:
         super().__init__(f"{code}: {detail}")
         self.code = code
         self.detail = detail

@@ -57,3 +57,14 @@ def trial_grant(account_id: UUID) -> str:
 def step(workflow_subject: str, name: str, mark: str | int) -> str:
     """A step of a matter, told apart by `mark` (a period's start, a number, a revision)."""
     return f"{workflow_subject}/{name}-{mark}"
+
+
+def slot_of(attempt_key: str) -> int | None:
+    """The dunning slot an attempt key uses up; None for a new card's or a retry-now's try."""
+    _, _, mark = attempt_key.partition("/attempt-")
+    return int(mark.partition("/")[0]) if mark else None
+
+
+def invoice_of(key: str) -> UUID:
+    """The invoice whose key this is."""
+    return ids.decode(ids.INVOICE, key.partition("/")[0])

@@ -197,9 +197,7 @@ async def find(connection: AsyncConnection, workflow_id: str) -> Matter | None:
 async def wake(connection: AsyncConnection, workflow_id: str, at: datetime) -> None:
     """Rows of the matter changed: its workflow must look again; a closed matter is reopened."""
     await connection.execute(
-        update(matters)
-        .where(matters.c.workflow_id == workflow_id)
-        .values(**_woken(at))
+        update(matters).where(matters.c.workflow_id == workflow_id).values(**_woken(at))
     )
 
 
@@ -265,9 +263,7 @@ async def claim_step(
     return done.one_or_none() is not None
 
 
-async def mark_started(
-    connection: AsyncConnection, workflow_ids: list[str], at: datetime
-) -> None:
+async def mark_started(connection: AsyncConnection, workflow_ids: list[str], at: datetime) -> None:
     """Remember that Temporal has these workflows, so that the sweeper leaves them alone."""
     await connection.execute(
         update(matters)
@@ -283,9 +279,7 @@ async def set_status(connection: AsyncConnection, workflow_id: str, status: str)
     )
 
 
-async def unstarted(
-    connection: AsyncConnection, born_before: datetime, limit: int
-) -> list[Matter]:
+async def unstarted(connection: AsyncConnection, born_before: datetime, limit: int) -> list[Matter]:
     """Open matters no workflow was started for: a process died between commit and start."""
     rows = await connection.execute(
         select(matters)

@@ -10,7 +10,8 @@ from typing import Final, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from billing.core import periods
-from billing.core.agenda import Late, Step, final_action_due
+from billing.core.agenda import Late, State, Step, final_action_due
+from billing.events.rules import event_step
 from billing.payments.rules import next_check
 
 FinalAction = Literal["unpaid", "cancel", "uncollectible"]
@@ -72,6 +73,8 @@ class Collecting(BaseModel):
     payment_at: AwareDatetime | None = None
     checks: int = 0
     last_check_at: AwareDatetime | None = None
+    undecided: str | None = None
+    """Key of an attempt whose result is not known: nothing else is tried before it is."""
     tried: tuple[str, ...] = ()
     """Keys of the attempts that have a result."""
     unreached: tuple[str, ...] = ()
@@ -89,6 +92,8 @@ def agenda(c: Collecting) -> list[Step]:
     if c.unsettled:
         key = f"{c.unsettled}/settled"
         return [Step(name="settle", due=c.day_zero_at, key=key, words="book the money")]
+    if c.undecided:
+        return [_charge(c.undecided, c.day_zero_at, "find out what became of the charge")]
     if c.payment_status == "processing":
         return [_check(c)]
     if c.payment_status == "pending_approval" and c.payment_at is not None:
@@ -181,3 +186,20 @@ def _check(c: Collecting) -> Step:
         key=f"{c.invoice}/check-{opened_at:%Y%m%d%H%M%S}-{c.checks + 1}",
         words="ask Stripe",
     )
+
+
+class CollectionState(State):
+    """The rows' word about an invoice that is pursued by a matter of its own."""
+
+    invoice: Collecting | None
+    """None once it is paid, forgiven or given up."""
+    events: tuple[str, ...] = ()
+    subject: str
+
+
+def collection_agenda(state: CollectionState) -> list[Step]:
+    """The same rule, for an invoice without an open subscription."""
+    steps = agenda(state.invoice) if state.invoice is not None else []
+    if state.events:
+        steps.insert(0, event_step(f"collection/{state.subject}", state.events[0]))
+    return steps

@@ -49,9 +49,7 @@ def parse(body: bytes) -> ProviderEvent:
     try:
         return read(json.loads(body))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise Invalid(
-            "INVALID_PAYLOAD", "the body is not a Stripe event", status=400
-        ) from error
+        raise Invalid("INVALID_PAYLOAD", "the body is not a Stripe event", status=400) from error
 
 
 def read(payload: dict[str, Any]) -> ProviderEvent:

@@ -11,7 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing.core import ids, matters
 from billing.events.provider import PAYMENT_EVENTS
 from billing.events.tables import stripe_webhook_events
+from billing.payments import store as payments
 from billing.payments.rules import ProviderEvent
+from billing.payments.schemas import Payment
 
 # The owner is the matter that collects the payment's invoice now, else the one we wrote into the
 # object's metadata. An event about money that is booked already has nothing more to say.
@@ -76,6 +78,16 @@ async def receive(
     return await matters.find(connection, row.workflow_id)
 
 
+async def payment_of(connection: AsyncConnection, event_id: str) -> Payment | None:
+    """The payment a stored event speaks of."""
+    object_id = await connection.scalar(
+        select(stripe_webhook_events.c.object_id).where(
+            stripe_webhook_events.c.stripe_event_id == event_id
+        )
+    )
+    return await payments.find_intent(connection, object_id) if object_id else None
+
+
 async def owner_of(connection: AsyncConnection, event_id: str) -> matters.Matter | None:
     """The matter that must look at a stored event."""
     workflow_id = await connection.scalar(
@@ -86,14 +98,38 @@ async def owner_of(connection: AsyncConnection, event_id: str) -> matters.Matter
     return await matters.find(connection, workflow_id) if workflow_id else None
 
 
-async def mark_handled(
-    connection: AsyncConnection, workflow_id: str, until: datetime
-) -> None:
+async def mark_handled(connection: AsyncConnection, workflow_id: str, until: datetime) -> None:
     """The matter asked the provider after `until`: whatever came before is dealt with."""
     await connection.execute(
         update(stripe_webhook_events)
         .where(
             stripe_webhook_events.c.workflow_id == workflow_id,
+            stripe_webhook_events.c.status == "received",
+            stripe_webhook_events.c.received_at <= until,
+        )
+        .values(status="handled", dispatched_at=func.now())
+    )
+
+
+async def subject_of(connection: AsyncConnection, event_id: str) -> str | None:
+    """The provider's object a stored event is about."""
+    subject: str | None = await connection.scalar(
+        select(stripe_webhook_events.c.object_id).where(
+            stripe_webhook_events.c.stripe_event_id == event_id
+        )
+    )
+    return subject
+
+
+async def mark_subject_handled(
+    connection: AsyncConnection, workflow_id: str, subject: str | None, until: datetime
+) -> None:
+    """As `mark_handled`, for one of several objects that the matter looks after."""
+    await connection.execute(
+        update(stripe_webhook_events)
+        .where(
+            stripe_webhook_events.c.workflow_id == workflow_id,
+            stripe_webhook_events.c.object_id.is_not_distinct_from(subject),
             stripe_webhook_events.c.status == "received",
             stripe_webhook_events.c.received_at <= until,
         )

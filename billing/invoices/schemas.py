@@ -87,6 +87,4 @@ class Invoice(BaseModel):
     @property
     def remaining_minor(self) -> int:
         """What is still to be collected."""
-        return max(
-            0, self.amount_due_minor - self.amount_paid_minor - self.amount_credited_minor
-        )
+        return max(0, self.amount_due_minor - self.amount_paid_minor - self.amount_credited_minor)

@@ -1,18 +1,43 @@
-"""Every query on stored payment methods: metadata only, one default per account [K2 to K5, K7]."""
+"""Stored payment methods: metadata only, one default per account [K2 to K5, K7].
 
-from typing import Any
+Every change is made under the account's lock, so that a default is one and a last card stays.
+"""
+
+from datetime import datetime
+from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import select, update
+from sqlalchemy import Select, exists, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.core.errors import NotFound
+from billing.audit import service as audit
+from billing.core import context, ids, matters
+from billing.core.errors import Conflict, NotFound
+from billing.core.matters import Matter
+from billing.credits import service as credits
+from billing.events import service as events
+from billing.payments.rules import CardDetails
 from billing.payments.schemas import Method
-from billing.payments.tables import payment_methods
+from billing.payments.store import LIVE
+from billing.payments.tables import payment_attempts, payment_methods, payments
+from billing.subscriptions.tables import subscriptions
+
+# What tries a newly chosen card at once, if it has an open dunning case.
+COLLECTORS: Final = ("subscription", "collection")
+# A subscription that is charged again needs a card; a trial or a pause does not.
+PAYING: Final = ("active", "past_due", "unpaid")
 
 
 async def get(connection: AsyncConnection, method_id: UUID) -> Method:
     """One active method; PAYMENT_METHOD_NOT_FOUND."""
+    method = await find(connection, method_id)
+    if method is None:
+        raise NotFound("PAYMENT_METHOD_NOT_FOUND", "no such payment method")
+    return method
+
+
+async def find(connection: AsyncConnection, method_id: UUID) -> Method | None:
+    """One active method."""
     row = (
         await connection.execute(
             select(payment_methods).where(
@@ -20,23 +45,64 @@ async def get(connection: AsyncConnection, method_id: UUID) -> Method:
             )
         )
     ).one_or_none()
-    if row is None:
-        raise NotFound("PAYMENT_METHOD_NOT_FOUND", "no such payment method")
-    return show(row)
+    return show(row) if row else None
 
 
 async def default(connection: AsyncConnection, account_id: UUID) -> Method | None:
     """The method charges use."""
-    row = (
+    return await _find(
+        connection, payment_methods.c.account_id == account_id, payment_methods.c.is_default
+    )
+
+
+async def find_by_reference(connection: AsyncConnection, reference: str) -> Method | None:
+    """The active method with this id at the provider."""
+    return await _find(connection, payment_methods.c.stripe_payment_method_id == reference)
+
+
+def listing(account_id: UUID) -> Select[Any]:
+    """The account's methods; order and cut are the caller's."""
+    return select(payment_methods).where(
+        payment_methods.c.account_id == account_id, payment_methods.c.status == "active"
+    )
+
+
+async def remember(
+    connection: AsyncConnection,
+    account_id: UUID,
+    card: CardDetails,
+    at: datetime,
+    *,
+    make_default: bool,
+) -> Method:
+    """Keep a card's metadata, once per provider id; the first one is the default anyway."""
+    known = (
         await connection.execute(
             select(payment_methods).where(
-                payment_methods.c.account_id == account_id,
-                payment_methods.c.is_default,
-                payment_methods.c.status == "active",
+                payment_methods.c.stripe_payment_method_id == card.stripe_payment_method_id
             )
         )
     ).one_or_none()
-    return show(row) if row else None
+    if known is not None:
+        return show(known)
+    present = await default(connection, account_id)
+    if make_default and present is not None:
+        await change(connection, present.id, is_default=False)
+    row = await connection.execute(
+        payment_methods.insert()
+        .values(
+            id=ids.new(),
+            account_id=account_id,
+            provider="stripe",
+            is_default=make_default or present is None,
+            status="active",
+            chosen_at=at,
+            created_at=at,
+            **card.model_dump(),
+        )
+        .returning(payment_methods)
+    )
+    return show(row.one())
 
 
 async def change(connection: AsyncConnection, method_id: UUID, **fields: Any) -> Method:
@@ -48,6 +114,224 @@ async def change(connection: AsyncConnection, method_id: UUID, **fields: Any) ->
         .returning(payment_methods)
     )
     return show(row.one())
+
+
+async def save(
+    connection: AsyncConnection,
+    account_id: UUID,
+    card: CardDetails,
+    *,
+    make_default: bool,
+    at: datetime,
+) -> tuple[Method, list[Matter]]:
+    """Keep what the provider says of a card, new or known; the first one becomes the default.
+
+    Returns the matters that want to try it at once: tell them after the commit.
+    """
+    await credits.lock(connection, account_id)
+    known = await _known(connection, card.stripe_payment_method_id)
+    if known is not None and known.status != "active":
+        return known, []  # a card that was detached can never be used again
+    if known is None:
+        known = await _add(connection, account_id, card, at)
+        await _record(connection, known, "added", at)
+        make_default = make_default or await default(connection, account_id) is None
+    else:
+        await refresh(connection, known, card, at)
+    woken = []
+    if make_default and not known.is_default:
+        woken = await choose(connection, known.id, at)
+    return await get(connection, known.id), woken
+
+
+async def choose(connection: AsyncConnection, method_id: UUID, at: datetime) -> list[Matter]:
+    """Make a method the account's one default; what is overdue tries it at once [K3].
+
+    Returns the woken matters: tell them after the commit. Errors: PAYMENT_METHOD_NOT_FOUND.
+    """
+    account_id = (await get(connection, method_id)).account_id
+    await credits.lock(connection, account_id)
+    await get(connection, method_id)
+    await connection.execute(
+        update(payment_methods)
+        .where(
+            payment_methods.c.account_id == account_id,
+            payment_methods.c.is_default,
+            payment_methods.c.id != method_id,
+        )
+        .values(is_default=False)
+    )
+    chosen = await change(connection, method_id, is_default=True, chosen_at=at)
+    await _record(connection, chosen, "chosen", at)
+    return await matters.wake_open(connection, account_id, COLLECTORS, at)
+
+
+async def rename(
+    connection: AsyncConnection, method_id: UUID, label: str | None, at: datetime
+) -> Method:
+    """Give a method the name its owner knows it by. Errors: PAYMENT_METHOD_NOT_FOUND."""
+    before = await get(connection, method_id)
+    if before.label == label:
+        return before
+    renamed = await change(connection, method_id, label=label)
+    await _audit(connection, renamed, "renamed", at, label=label)
+    return renamed
+
+
+async def remove(
+    connection: AsyncConnection, method_id: UUID, successor_id: UUID | None, at: datetime
+) -> list[Matter]:
+    """Take a method away from its owner at once; the account's matter detaches it after.
+
+    Without a successor no other method becomes the default. Returns the matters to tell after
+    the commit. Errors: PAYMENT_METHOD_NOT_FOUND, PAYMENT_METHOD_IN_USE.
+    """
+    account_id = (await get(connection, method_id)).account_id
+    await credits.lock(connection, account_id)
+    method = await get(connection, method_id)
+    await _refuse_in_use(connection, method)
+    await change(connection, method_id, status="removing", is_default=False, removed_at=at)
+    await _record(connection, method, "removed", at)
+    woken = await choose(connection, successor_id, at) if successor_id else []
+    owner = await matters.ensure(
+        connection,
+        kind="account",
+        account_id=account_id,
+        subject_id=account_id,
+        due=at,
+        at=at,
+        correlation_id=context.correlation_id.get(),
+    )
+    return [owner, *woken]
+
+
+async def removing(connection: AsyncConnection, method_id: UUID) -> str | None:
+    """The provider's id of a method that is still to be detached there."""
+    reference: str | None = await connection.scalar(
+        select(payment_methods.c.stripe_payment_method_id).where(
+            payment_methods.c.id == method_id, payment_methods.c.status == "removing"
+        )
+    )
+    return reference
+
+
+async def detached(connection: AsyncConnection, method_id: UUID, at: datetime) -> None:
+    """The provider has forgotten it: on our order, or by itself."""
+    method = await change(
+        connection,
+        method_id,
+        status="detached",
+        is_default=False,
+        removed_at=func.coalesce(payment_methods.c.removed_at, at),
+    )
+    await _audit(connection, method, "detached", at)
+
+
+async def refresh(
+    connection: AsyncConnection, method: Method, card: CardDetails, at: datetime
+) -> None:
+    """Bring metadata up to the provider's word, such as a new expiry of a renewed card."""
+    fields = _metadata(card)
+    if any(getattr(method, name) != value for name, value in fields.items()):
+        await _record(connection, await change(connection, method.id, **fields), "updated", at)
+
+
+async def _known(connection: AsyncConnection, reference: str) -> Method | None:
+    """The method with this id at the provider, removed or not."""
+    row = (
+        await connection.execute(
+            select(payment_methods).where(payment_methods.c.stripe_payment_method_id == reference)
+        )
+    ).one_or_none()
+    return show(row) if row else None
+
+
+async def _add(
+    connection: AsyncConnection, account_id: UUID, card: CardDetails, at: datetime
+) -> Method:
+    row = await connection.execute(
+        insert(payment_methods)
+        .values(
+            id=ids.new(),
+            account_id=account_id,
+            stripe_payment_method_id=card.stripe_payment_method_id,
+            chosen_at=at,
+            created_at=at,
+            **_metadata(card),
+        )
+        .returning(payment_methods)
+    )
+    return show(row.one())
+
+
+def _metadata(card: CardDetails) -> dict[str, Any]:
+    return card.model_dump(exclude={"stripe_payment_method_id"})
+
+
+async def _refuse_in_use(connection: AsyncConnection, method: Method) -> None:
+    """A try that is on its way keeps its card; a paying subscription keeps a last one."""
+    tried = select(payment_attempts.c.id).where(payment_attempts.c.payment_id == payments.c.id)
+    about_to = select(payments.c.id).where(
+        payments.c.payment_method_id == method.id, payments.c.status.in_(LIVE), ~exists(tried)
+    )
+    trying = select(payment_attempts.c.id).where(
+        payment_attempts.c.payment_method_id == method.id, payment_attempts.c.status == "pending"
+    )
+    if await connection.scalar(select(or_(exists(about_to), exists(trying)))):
+        raise Conflict("PAYMENT_METHOD_IN_USE", "a payment with this method is on its way")
+    paying = select(subscriptions.c.id).where(
+        subscriptions.c.account_id == method.account_id,
+        subscriptions.c.status.in_(PAYING),
+        subscriptions.c.amount_minor > 0,
+    )
+    others = listing(method.account_id).where(payment_methods.c.id != method.id)
+    if await connection.scalar(select(exists(paying) & ~exists(others))):
+        raise Conflict(
+            "PAYMENT_METHOD_IN_USE", "a paying subscription needs this method: add another first"
+        )
+
+
+async def _find(connection: AsyncConnection, *conditions: Any) -> Method | None:
+    row = (
+        await connection.execute(
+            select(payment_methods).where(*conditions, payment_methods.c.status == "active")
+        )
+    ).one_or_none()
+    return show(row) if row else None
+
+
+async def _record(connection: AsyncConnection, method: Method, what: str, at: datetime) -> None:
+    """The audit row [K11] and the event."""
+    await _audit(connection, method, what, at)
+    await events.publish(
+        connection,
+        account_id=method.account_id,
+        type=f"evt.billing.payment_method.{what}",
+        data=_facts(method),
+        at=at,
+    )
+
+
+async def _audit(
+    connection: AsyncConnection, method: Method, what: str, at: datetime, **detail: Any
+) -> None:
+    await audit.record(
+        connection,
+        account_id=method.account_id,
+        action=f"payment_method.{what}",
+        subject=ids.encode(ids.PAYMENT_METHOD, method.id),
+        at=at,
+        **{**_facts(method), **detail},
+    )
+
+
+def _facts(method: Method) -> dict[str, Any]:
+    return {
+        "payment_method_id": ids.encode(ids.PAYMENT_METHOD, method.id),
+        "kind": method.kind,
+        "brand": method.brand,
+        "last4": method.last4,
+    }
 
 
 def show(row: Any) -> Method:

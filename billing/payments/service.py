@@ -81,6 +81,33 @@ async def write_attempt(
     )
 
 
+async def write_skipped(
+    connection: AsyncConnection,
+    invoice: Invoice,
+    *,
+    key: str,
+    slot: int | None,
+    reason: str,
+    at: datetime,
+) -> None:
+    """A try that was due, and why no card was tried."""
+    await store.add_attempt(
+        connection,
+        {
+            "id": ids.new(),
+            "account_id": invoice.account_id,
+            "invoice_id": invoice.id,
+            "key": key,
+            "slot": slot,
+            "status": "skipped",
+            "decline_code": reason,
+            "started_at": at,
+            "real_started_at": real_now(),
+            "finished_at": at,
+        },
+    )
+
+
 async def record_outcome(
     connection: AsyncConnection, payment: Payment, outcome: Outcome, at: datetime
 ) -> Payment:

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, select, update
+from sqlalchemy import Select, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -36,12 +36,8 @@ async def live(
     connection: AsyncConnection, invoice_id: UUID, *, lock: bool = False
 ) -> Payment | None:
     """The invoice's one collector that may still bring money."""
-    query = select(payments).where(
-        payments.c.invoice_id == invoice_id, payments.c.status.in_(LIVE)
-    )
-    row = (
-        await connection.execute(query.with_for_update() if lock else query)
-    ).one_or_none()
+    query = select(payments).where(payments.c.invoice_id == invoice_id, payments.c.status.in_(LIVE))
+    row = (await connection.execute(query.with_for_update() if lock else query)).one_or_none()
     return show(row) if row else None
 
 
@@ -92,6 +88,13 @@ async def count_check(connection: AsyncConnection, payment_id: UUID, at: datetim
     await change(connection, payment_id, checks=payments.c.checks + 1, last_check_at=at)
 
 
+async def move(connection: AsyncConnection, invoice_id: UUID, workflow_id: str) -> None:
+    """Another matter collects the invoice from now on."""
+    await connection.execute(
+        update(payments).where(payments.c.invoice_id == invoice_id).values(workflow_id=workflow_id)
+    )
+
+
 def listing(account_id: UUID, *, statuses: tuple[str, ...] = ()) -> Select[Any]:
     """The account's payments; order and cut are the caller's."""
     query = select(payments).where(payments.c.account_id == account_id)
@@ -127,6 +130,31 @@ async def attempts_of(connection: AsyncConnection, invoice_id: UUID) -> list[Att
         .order_by(payment_attempts.c.real_started_at, payment_attempts.c.id)
     )
     return [show_attempt(row) for row in rows]
+
+
+async def last_attempt(connection: AsyncConnection, payment_id: UUID) -> Attempt | None:
+    """The newest attempt of one payment."""
+    row = (
+        await connection.execute(
+            select(payment_attempts)
+            .where(payment_attempts.c.payment_id == payment_id)
+            .order_by(payment_attempts.c.real_started_at.desc(), payment_attempts.c.id.desc())
+            .limit(1)
+        )
+    ).one_or_none()
+    return show_attempt(row) if row else None
+
+
+async def tries_with(connection: AsyncConnection, method_id: UUID, since: datetime) -> int:
+    """How often a card was really tried since then, over all invoices."""
+    count = await connection.scalar(
+        select(func.count()).where(
+            payment_attempts.c.payment_method_id == method_id,
+            payment_attempts.c.real_started_at >= since,
+            payment_attempts.c.status.not_in(["unreached", "skipped"]),
+        )
+    )
+    return int(count or 0)
 
 
 async def change_attempt(connection: AsyncConnection, attempt_id: UUID, **fields: Any) -> None:

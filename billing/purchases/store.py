@@ -69,9 +69,7 @@ async def change(connection: AsyncConnection, purchase_id: UUID, **fields: Any) 
     return show(row.one())
 
 
-def listing(
-    account_id: UUID, *, status: str | None = None, archived: bool = False
-) -> Select[Any]:
+def listing(account_id: UUID, *, status: str | None = None, archived: bool = False) -> Select[Any]:
     """The account's purchases; archived ones only when asked for."""
     query = select(purchases).where(purchases.c.account_id == account_id)
     if status is not None:

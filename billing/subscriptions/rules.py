@@ -34,17 +34,19 @@ class SubscriptionState(State):
     events: tuple[str, ...] = ()
 
 
-def agenda(s: SubscriptionState) -> list[Step]:
+def agenda(state: SubscriptionState) -> list[Step]:
     """Everything still to do, in the order of steps that are due at one instant."""
     steps = []
-    if s.events:
-        steps.append(event_step(f"subscription/{s.subscription}", s.events[0]))
-    for invoice in s.invoices:
+    if state.events:
+        steps.append(event_step(f"subscription/{state.subscription}", state.events[0]))
+    for invoice in state.invoices:
         steps += dunning.agenda(invoice)
-    if s.status == "incomplete":
-        steps.append(_abandon(s))
-    elif s.status == "trialing" or s.status in RUNNING:
-        steps += _lifecycle(s)
+    if state.status == "incomplete":
+        # A bank that is still processing decides first.
+        if all(invoice.payment_status != "processing" for invoice in state.invoices):
+            steps.append(_abandon(state))
+    elif state.status == "trialing" or state.status in RUNNING:
+        steps += _lifecycle(state)
     return steps
 
 

@@ -66,9 +66,7 @@ async def credits_left(connection: AsyncConnection, account_id: UUID) -> Decimal
     return left or Decimal(0)
 
 
-async def state(
-    connection: AsyncConnection, account_id: UUID, *, lock: bool = False
-) -> TrialState:
+async def state(connection: AsyncConnection, account_id: UUID, *, lock: bool = False) -> TrialState:
     """The row's word about the account's trial, optionally under its lock."""
     row = (
         (await connection.execute(_LOCK_STATE if lock else _READ_STATE, {"account_id": account_id}))

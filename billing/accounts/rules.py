@@ -1,0 +1,105 @@
+"""What an account itself still has to do: credits that lapse, cards being saved or removed.
+
+A pure function of its rows; none of its steps waits for another one.
+"""
+
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict
+
+from billing.core.agenda import State, Step
+from billing.events.rules import event_step
+from billing.payments.rules import next_check
+
+SETUP_LIFETIME: Final = timedelta(hours=24)
+"""A card that was not given by then is not waited for any more."""
+
+
+class SetupPlan(BaseModel):
+    """One card being saved."""
+
+    model_config = ConfigDict(frozen=True)
+
+    setup: str
+    """External id, the stem of its keys."""
+    opened: bool
+    created_at: AwareDatetime
+    checks: int = 0
+    asked_at: AwareDatetime | None = None
+
+
+class RemovalPlan(BaseModel):
+    """One method that its owner removed and the provider still has."""
+
+    model_config = ConfigDict(frozen=True)
+
+    method: str
+    removed_at: AwareDatetime
+
+
+class AccountState(State):
+    """The rows' word about one account."""
+
+    account: str
+    """External id, the stem of its keys."""
+    next_expiry: AwareDatetime | None = None
+    """When the next lot or hold may lapse; early is possible, late is not."""
+    setups: tuple[SetupPlan, ...] = ()
+    removals: tuple[RemovalPlan, ...] = ()
+    events: tuple[str, ...] = ()
+    """Provider events that came in and were not looked into yet."""
+
+
+def agenda(state: AccountState) -> list[Step]:
+    """Everything still to do, unordered."""
+    steps = [event_step(f"account/{state.account}", event) for event in state.events]
+    steps += [_setup_step(setup) for setup in state.setups]
+    steps += [
+        Step(
+            name="detach",
+            due=removal.removed_at,
+            key=f"{removal.method}/detach",
+            words="detach the card at Stripe",
+        )
+        for removal in state.removals
+    ]
+    if state.next_expiry is not None:
+        key = f"{state.account}/lapse-{_stamp(state.next_expiry)}"
+        steps.append(Step(name="lapse", due=state.next_expiry, key=key, words="let credits lapse"))
+    return steps
+
+
+def setup_expires_at(created_at: datetime) -> datetime:
+    """When nobody waits for the card any more."""
+    return created_at + SETUP_LIFETIME
+
+
+def state_words(state: AccountState) -> str:
+    """One line for the Temporal UI."""
+    parts = []
+    if state.setups:
+        parts.append(f"{len(state.setups)} card(s) being saved")
+    if state.removals:
+        parts.append(f"{len(state.removals)} card(s) being removed")
+    if state.next_expiry is not None:
+        parts.append(f"credits lapse on {state.next_expiry:%-d %b %Y %H:%M} UTC")
+    return "; ".join(parts) or "nothing to do"
+
+
+def _setup_step(setup: SetupPlan) -> Step:
+    """Open it at once; then ask when told to, else after 1 min, 10 min, 1 h, and at its end."""
+    if not setup.opened:
+        key = f"{setup.setup}/open"
+        return Step(name="setup", due=setup.created_at, key=key, words="start saving a card")
+    if setup.asked_at is not None:
+        due, mark = setup.asked_at, f"asked-{_stamp(setup.asked_at)}"
+    else:
+        planned = next_check(setup.created_at, setup.checks, None)
+        due = min(planned, setup_expires_at(setup.created_at))
+        mark = f"check-{setup.checks + 1}"
+    return Step(name="setup", due=due, key=f"{setup.setup}/{mark}", words="ask Stripe for the card")
+
+
+def _stamp(at: datetime) -> str:
+    return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}"

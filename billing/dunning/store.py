@@ -1,0 +1,227 @@
+"""Every query on dunning cases, and the picture of all invoices a matter collects."""
+
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import RowMapping, Select, select, text, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.core import ids
+from billing.core.agenda import head
+from billing.core.errors import NotFound
+from billing.core.matters import workflow_id
+from billing.core.money import show_money
+from billing.dunning.rules import (
+    Case,
+    Collecting,
+    CollectionState,
+    Policy,
+    collection_agenda,
+)
+from billing.dunning.schemas import DunningCase
+from billing.dunning.tables import dunning_cases
+
+# One round trip: each invoice with its case, its one live payment and what was tried.
+_COLLECTING = text(
+    """
+    SELECT i.id, i.status, i.collection, i.finalized_at, i.created_at,
+           i.pay_requests, i.pay_requested_at,
+           d.status AS case_status, d.policy, d.zone, d.day_zero_at, d.last_slot,
+           d.last_slot_ran_at, d.last_true_attempt_at, d.extended_days,
+           p.id AS payment_id, p.road, p.status AS payment_status, p.created_at AS payment_at,
+           p.checks, p.last_check_at,
+           coalesce(p.stripe_payment_intent_id, p.stripe_checkout_session_id) IS NOT NULL AS opened,
+           u.id AS unsettled_id, m.id AS method_id, m.chosen_at AS method_chosen_at,
+           (SELECT a.key FROM payment_attempts a
+            WHERE a.invoice_id = i.id AND a.status = 'pending') AS undecided,
+           ARRAY(SELECT a.key FROM payment_attempts a
+                 WHERE a.invoice_id = i.id AND a.status <> 'pending' ORDER BY a.key) AS tried,
+           ARRAY(SELECT a.key FROM payment_attempts a
+                 WHERE a.invoice_id = i.id AND a.status = 'unreached' ORDER BY a.key) AS unreached,
+           (SELECT max(a.finished_at) FROM payment_attempts a
+            WHERE a.invoice_id = i.id AND a.status = 'unreached') AS last_unreached_at
+    FROM invoices i
+    LEFT JOIN dunning_cases d ON d.invoice_id = i.id AND d.status IN ('open', 'paused')
+    LEFT JOIN payments p ON p.invoice_id = i.id
+         AND p.status IN ('pending', 'pending_approval', 'processing')
+    LEFT JOIN LATERAL (SELECT id FROM payments WHERE invoice_id = i.id
+         AND status IN ('succeeded', 'completed') AND settled_at IS NULL
+         ORDER BY created_at LIMIT 1) u ON true
+    LEFT JOIN payment_methods m ON m.account_id = i.account_id
+         AND m.is_default AND m.status = 'active' AND m.barred_at IS NULL
+    WHERE i.workflow_id = :workflow_id
+      AND (i.status = 'open' OR u.id IS NOT NULL OR (i.status = 'draft' AND :pay_first))
+    ORDER BY i.created_at, i.id
+    """
+)
+
+
+_COLLECTION = """
+SELECT i.*, a.clock_at,
+       ARRAY(SELECT e.stripe_event_id FROM stripe_webhook_events e
+             WHERE e.workflow_id = :workflow_id AND e.status = 'received'
+             ORDER BY e.received_at LIMIT 10) AS events
+FROM invoices i JOIN accounts a ON a.id = i.account_id
+WHERE i.id = :invoice_id
+"""
+_READ_COLLECTION = text(_COLLECTION)
+_LOCK_COLLECTION = text(_COLLECTION + "FOR NO KEY UPDATE OF i")
+
+
+async def collecting(
+    connection: AsyncConnection, workflow_id: str, *, pay_first: bool
+) -> tuple[Collecting, ...]:
+    """The invoices this matter collects, oldest first; drafts only of a pay-first flow."""
+    rows = await connection.execute(
+        _COLLECTING, {"workflow_id": workflow_id, "pay_first": pay_first}
+    )
+    return tuple(_collecting(row) for row in rows.mappings())
+
+
+async def collection(
+    connection: AsyncConnection, invoice_id: UUID, *, lock: bool = False
+) -> CollectionState:
+    """The rows' word about one pursued invoice, optionally under its lock."""
+    matter = workflow_id("collection", invoice_id)
+    row = (
+        (
+            await connection.execute(
+                _LOCK_COLLECTION if lock else _READ_COLLECTION,
+                {"invoice_id": invoice_id, "workflow_id": matter},
+            )
+        )
+        .mappings()
+        .one_or_none()
+    )
+    if row is None:
+        raise NotFound("INVOICE_NOT_FOUND", "no such invoice")
+    found = await collecting(connection, matter, pay_first=False)
+    known = CollectionState(
+        clock_at=row["clock_at"],
+        status="collecting" if row["status"] == "open" else row["status"],
+        invoice=found[0] if found else None,
+        events=tuple(row["events"]),
+        subject=ids.encode(ids.INVOICE, invoice_id),
+    )
+    step = head(collection_agenda(known))
+    owed = show_money(row["amount_due_minor"] - row["amount_paid_minor"], row["currency"])
+    what = f"{row['number']}, {owed}: {step.words if step else known.status}"
+    return known.model_copy(update={"words": what})
+
+
+async def open_case(connection: AsyncConnection, row: dict[str, Any]) -> DunningCase:
+    """Open the invoice's one case; a repeat answers the first."""
+    await connection.execute(
+        insert(dunning_cases)
+        .values(**row)
+        .on_conflict_do_nothing(index_elements=[dunning_cases.c.invoice_id])
+    )
+    return await of_invoice(connection, row["invoice_id"])
+
+
+async def find_of_invoice(connection: AsyncConnection, invoice_id: UUID) -> DunningCase | None:
+    """The case of an invoice, open or closed."""
+    row = (
+        await connection.execute(
+            select(dunning_cases).where(dunning_cases.c.invoice_id == invoice_id)
+        )
+    ).one_or_none()
+    return show(row) if row else None
+
+
+async def of_invoice(connection: AsyncConnection, invoice_id: UUID) -> DunningCase:
+    """The same; NOT_FOUND when there is none."""
+    case = await find_of_invoice(connection, invoice_id)
+    if case is None:
+        raise NotFound("DUNNING_CASE_NOT_FOUND", "this invoice has no dunning case")
+    return case
+
+
+async def get(connection: AsyncConnection, case_id: UUID) -> DunningCase:
+    """One case, locked; DUNNING_CASE_NOT_FOUND."""
+    row = (
+        await connection.execute(
+            select(dunning_cases).where(dunning_cases.c.id == case_id).with_for_update()
+        )
+    ).one_or_none()
+    if row is None:
+        raise NotFound("DUNNING_CASE_NOT_FOUND", "no such dunning case")
+    return show(row)
+
+
+async def change(connection: AsyncConnection, case_id: UUID, **fields: Any) -> DunningCase:
+    """Overwrite fields of one case."""
+    row = await connection.execute(
+        update(dunning_cases)
+        .where(dunning_cases.c.id == case_id)
+        .values(**fields)
+        .returning(dunning_cases)
+    )
+    return show(row.one())
+
+
+async def open_of_subscription(
+    connection: AsyncConnection, subscription_id: UUID
+) -> list[DunningCase]:
+    """The cases that are not closed, oldest first."""
+    rows = await connection.execute(
+        select(dunning_cases)
+        .where(
+            dunning_cases.c.subscription_id == subscription_id,
+            dunning_cases.c.status.in_(["open", "paused"]),
+        )
+        .order_by(dunning_cases.c.opened_at)
+    )
+    return [show(row) for row in rows]
+
+
+def listing(*, status: str | None = None, account_id: UUID | None = None) -> Select[Any]:
+    """Cases for operators; order and cut are the caller's."""
+    query = select(dunning_cases)
+    if status is not None:
+        query = query.where(dunning_cases.c.status == status)
+    return query if account_id is None else query.where(dunning_cases.c.account_id == account_id)
+
+
+def show(row: Any) -> DunningCase:
+    """A row as a case."""
+    return DunningCase.model_validate(dict(row._mapping))  # noqa: SLF001 (SQLAlchemy's public name)
+
+
+def _collecting(row: RowMapping) -> Collecting:
+    case = None
+    if row["case_status"] is not None:
+        case = Case(
+            status=row["case_status"],
+            policy=Policy.model_validate(row["policy"]),
+            zone=row["zone"],
+            day_zero_at=row["day_zero_at"],
+            last_slot=row["last_slot"],
+            last_slot_ran_at=row["last_slot_ran_at"],
+            last_true_attempt_at=row["last_true_attempt_at"],
+            extended_days=row["extended_days"],
+        )
+    unsettled, method = row["unsettled_id"], row["method_id"]
+    return Collecting(
+        invoice=ids.encode(ids.INVOICE, row["id"]),
+        day_zero_at=row["finalized_at"] or row["created_at"],
+        held=row["collection"] == "held",
+        pay_first=row["status"] == "draft",
+        case=case,
+        unsettled=ids.encode(ids.PAYMENT, unsettled) if unsettled else None,
+        road=row["road"],
+        payment_status=row["payment_status"],
+        opened=bool(row["payment_id"] and row["opened"]),
+        payment_at=row["payment_at"],
+        checks=row["checks"] or 0,
+        last_check_at=row["last_check_at"],
+        undecided=row["undecided"],
+        tried=tuple(row["tried"]),
+        unreached=tuple(row["unreached"]),
+        last_unreached_at=row["last_unreached_at"],
+        pay_requests=row["pay_requests"],
+        pay_requested_at=row["pay_requested_at"],
+        method=ids.encode(ids.PAYMENT_METHOD, method) if method else None,
+        method_chosen_at=row["method_chosen_at"],
+    )

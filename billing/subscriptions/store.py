@@ -1,0 +1,172 @@
+"""Every query on subscriptions and their items."""
+
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Select, func, select, text, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.core import ids
+from billing.core.errors import NotFound
+from billing.core.matters import workflow_id
+from billing.core.money import show_money
+from billing.dunning import store as dunning
+from billing.dunning.tables import dunning_cases
+from billing.invoices.tables import invoices
+from billing.subscriptions.rules import SubscriptionState, words
+from billing.subscriptions.schemas import Item, Subscription
+from billing.subscriptions.tables import OPEN_STATUSES, subscription_items, subscriptions
+
+_STATE = """
+SELECT s.*, a.clock_at, p.name AS plan_name,
+       ARRAY(SELECT e.stripe_event_id FROM stripe_webhook_events e
+             WHERE e.workflow_id = :workflow_id AND e.status = 'received'
+             ORDER BY e.received_at LIMIT 10) AS events
+FROM subscriptions s
+JOIN accounts a ON a.id = s.account_id
+JOIN plans p ON p.id = s.plan_id
+WHERE s.id = :subscription_id
+"""
+_READ_STATE = text(_STATE)
+_LOCK_STATE = text(_STATE + "FOR NO KEY UPDATE OF s")
+
+
+async def add(
+    connection: AsyncConnection, row: dict[str, Any], items: list[dict[str, Any]]
+) -> Subscription:
+    """Write a subscription with its items; one open per account is kept by the database."""
+    created = await connection.execute(
+        subscriptions.insert().values(**row).returning(subscriptions)
+    )
+    subscription = show(created.one())
+    await connection.execute(
+        subscription_items.insert(),
+        [
+            item | {"id": ids.new(), "account_id": row["account_id"], "subscription_id": row["id"]}
+            for item in items
+        ],
+    )
+    return subscription
+
+
+async def get(
+    connection: AsyncConnection, subscription_id: UUID, *, lock: bool = False
+) -> Subscription:
+    """One subscription, optionally locked; SUBSCRIPTION_NOT_FOUND."""
+    query = select(subscriptions).where(subscriptions.c.id == subscription_id)
+    row = (
+        await connection.execute(query.with_for_update(key_share=True) if lock else query)
+    ).one_or_none()
+    if row is None:
+        raise NotFound("SUBSCRIPTION_NOT_FOUND", "no such subscription")
+    return show(row)
+
+
+async def find_open(
+    connection: AsyncConnection, account_id: UUID, *, lock: bool = False
+) -> Subscription | None:
+    """The account's one open subscription."""
+    query = select(subscriptions).where(
+        subscriptions.c.account_id == account_id, subscriptions.c.status.in_(OPEN_STATUSES)
+    )
+    row = (
+        await connection.execute(query.with_for_update(key_share=True) if lock else query)
+    ).one_or_none()
+    return show(row) if row else None
+
+
+async def find_current(connection: AsyncConnection, account_id: UUID) -> Subscription | None:
+    """The open one, else the newest that ended."""
+    rows = await connection.execute(
+        select(subscriptions)
+        .where(subscriptions.c.account_id == account_id)
+        .order_by(
+            subscriptions.c.status.in_(OPEN_STATUSES).desc(), subscriptions.c.created_at.desc()
+        )
+        .limit(1)
+    )
+    row = rows.one_or_none()
+    return show(row) if row else None
+
+
+async def change(connection: AsyncConnection, subscription_id: UUID, **fields: Any) -> Subscription:
+    """Overwrite fields of one subscription; `updated_at` is among them."""
+    row = await connection.execute(
+        update(subscriptions)
+        .where(subscriptions.c.id == subscription_id)
+        .values(**fields)
+        .returning(subscriptions)
+    )
+    return show(row.one())
+
+
+async def items(connection: AsyncConnection, subscription_id: UUID) -> list[Item]:
+    """What is paid for: the plan, seats, add-ons."""
+    rows = await connection.execute(
+        select(subscription_items)
+        .where(subscription_items.c.subscription_id == subscription_id)
+        .order_by(subscription_items.c.id)
+    )
+    return [Item.model_validate(dict(row)) for row in rows.mappings()]
+
+
+async def overdue(connection: AsyncConnection, subscription_id: UUID) -> int:
+    """How many open invoices have failed to be collected."""
+    count = await connection.scalar(
+        select(func.count())
+        .select_from(invoices.join(dunning_cases, dunning_cases.c.invoice_id == invoices.c.id))
+        .where(
+            invoices.c.subscription_id == subscription_id,
+            invoices.c.workflow_id == workflow_id("subscription", subscription_id),
+            invoices.c.status == "open",
+            dunning_cases.c.status.in_(["open", "paused", "exhausted"]),
+        )
+    )
+    return int(count or 0)
+
+
+def listing(account_id: UUID) -> Select[Any]:
+    """All subscriptions the account ever had; order and cut are the caller's."""
+    return select(subscriptions).where(subscriptions.c.account_id == account_id)
+
+
+async def state(
+    connection: AsyncConnection, subscription_id: UUID, *, lock: bool = False
+) -> SubscriptionState:
+    """The rows' word about one subscription, optionally under its lock."""
+    matter = workflow_id("subscription", subscription_id)
+    row = (
+        (
+            await connection.execute(
+                _LOCK_STATE if lock else _READ_STATE,
+                {"subscription_id": subscription_id, "workflow_id": matter},
+            )
+        )
+        .mappings()
+        .one_or_none()
+    )
+    if row is None:
+        raise NotFound("SUBSCRIPTION_NOT_FOUND", "no such subscription")
+    known = SubscriptionState(
+        clock_at=row["clock_at"],
+        status=row["status"],
+        plan=row["plan_key"],
+        subscription=ids.encode(ids.SUBSCRIPTION, subscription_id),
+        current_period_end=row["current_period_end"],
+        cycle_end=row["cycle_end"],
+        trial_end=row["trial_end"],
+        incomplete_expires_at=row["incomplete_expires_at"],
+        superseded=row["superseded_at"] is not None,
+        cancel_at_period_end=row["cancel_at_period_end"],
+        invoices=await dunning.collecting(
+            connection, matter, pay_first=row["status"] == "incomplete"
+        ),
+        events=tuple(row["events"]),
+    )
+    price = show_money(row["amount_minor"], row["currency"])
+    return known.model_copy(update={"words": words(known, price, row["plan_name"], row["zone"])})
+
+
+def show(row: Any) -> Subscription:
+    """A row as a subscription."""
+    return Subscription.model_validate(dict(row._mapping))  # noqa: SLF001 (SQLAlchemy's public name)

@@ -1,0 +1,27 @@
+"""A collection: pursue one open invoice whose subscription has ended."""
+
+from temporalio import workflow
+from temporalio.common import VersioningBehavior
+
+with workflow.unsafe.imports_passed_through():
+    from billing.dunning.rules import CollectionState, collection_agenda
+    from workflows.contracts import MatterRef
+    from workflows.matter import MatterWorkflow
+
+
+@workflow.defn(name="Collection", versioning_behavior=VersioningBehavior.AUTO_UPGRADE)
+class CollectionWorkflow(MatterWorkflow[CollectionState]):
+    """One per invoice, `collection/{invoice}`; closes when it is paid, forgiven or given up."""
+
+    kind = "collection"
+    state_type = CollectionState
+    plan = staticmethod(collection_agenda)
+
+    @workflow.init
+    def __init__(self, ref: MatterRef) -> None:
+        super().__init__(ref)
+
+    @workflow.run
+    async def run(self, _: MatterRef) -> None:
+        """Live until the agenda is empty."""
+        await self.live()

@@ -5,7 +5,7 @@ Run it from the project's folder; it finds the running stack by itself.
 
 import typer
 
-from embedded import commands
+from embedded import catalog_commands, commands
 
 app = typer.Typer(
     name="billing",
@@ -21,6 +21,7 @@ app.command()(commands.status)
 app.command()(commands.doctor)
 app.command()(commands.token)
 app.command()(commands.migrate)
+app.add_typer(catalog_commands.app, name="catalog")
 
 if __name__ == "__main__":
     app()

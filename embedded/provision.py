@@ -9,6 +9,8 @@ import sys
 from alembic import command
 from alembic.config import Config
 
+from embedded import catalog
+from embedded.errors import StackError
 from embedded.options import ROOT
 from migrations.draft import load_tables
 
@@ -23,10 +25,14 @@ def migrate(revision: str = "head") -> None:
 def provision() -> None:
     """Everything between an empty database and a first request."""
     migrate()
+    catalog.fill_when_empty()
 
 
 if __name__ == "__main__":
     load_tables()
     if "--wait" in sys.argv and not sys.stdin.readline():
         sys.exit("nobody is left to provision for")
-    provision()
+    try:
+        provision()
+    except StackError as error:
+        sys.exit(str(error))

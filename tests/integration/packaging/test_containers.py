@@ -125,7 +125,13 @@ def test_the_image_holds_what_its_commands_run_and_nothing_else() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
     packages = {name for name in project["packages"]["find"]["include"] if "." not in name}
     modules = {f"{name}.py" for name in project["py-modules"]}
-    needed = {"alembic.ini", "pyproject.toml", "requirements.in", "requirements.lock"}
+    needed = {
+        "alembic.ini",
+        "catalog.yaml",
+        "pyproject.toml",
+        "requirements.in",
+        "requirements.lock",
+    }
     assert allowed == packages | modules | needed
 
 

@@ -23,7 +23,9 @@ class Alias(NamedTuple):
 
 
 # One line per spelling; `{id}` stands for one path segment.
-ALIASES: Final[tuple[Alias, ...]] = ()
+ALIASES: Final[tuple[Alias, ...]] = (
+    Alias("GET", "/billing/transactions", "/billing/credits/transactions"),
+)
 
 
 class AliasMiddleware:

@@ -9,6 +9,9 @@ from billing.catalog.schemas import Access, Entitlements, Plan
 from billing.core.money import round_minor, show_decimal, show_money
 from billing.core.periods import Interval, Unit
 
+# What an account is shown that has not paid in any currency yet.
+DEFAULT_CURRENCY: Final = "USD"
+
 # Used where `credit_costs` has no active row for an operation [F5].
 BUILT_IN_COSTS: Final[Mapping[str, Decimal]] = {
     "ai_response": Decimal(1),

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any, Final, Literal
 from uuid import UUID
@@ -12,6 +13,8 @@ from billing.core.money import round_credits, show_decimal
 
 LotKind = Literal["trial", "plan", "purchase", "adjustment", "refund", "dispute"]
 
+# Lots that end within this span are announced beside the balance.
+SOON: Final = timedelta(days=7)
 LIMIT: Final = Decimal(10) ** 15
 KEY_LIMIT: Final = 255
 # Lots that should go first have the lower number; scope, expiry and price decide within it.
@@ -42,7 +45,7 @@ def caller_key(account_id: UUID, key: str) -> str:
     """A key chosen by a caller, named with its account so that no other account can meet it."""
     if not 0 < len(key) <= KEY_LIMIT:
         raise Invalid("INVALID_KEY", f"a key has 1 to {KEY_LIMIT} characters")
-    return f"{ids.encode(ids.ACCOUNT, account_id)}/{key}"
+    return f"{ids.encode(ids.ACCOUNT, account_id)}/request/{key}"
 
 
 def request_hash(**facts: Any) -> str:

@@ -4,6 +4,7 @@ Amounts are exact decimals of credits; instants are UTC.
 """
 
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
@@ -37,6 +38,46 @@ class Balance(Fact):
     def available(self) -> Decimal:
         """What a general debit or hold may still take, scoped lots counted in."""
         return self.balance - self.held
+
+
+class Overview(Fact):
+    """The balance and what belongs beside it, at the account's own time."""
+
+    balance: Decimal
+    held: Decimal
+    debt: Decimal
+    paid: Decimal
+    """The part of `balance` that was paid for."""
+    used_this_month: Decimal
+    """Since the month began in the account's zone."""
+    plan_monthly_credits: Decimal
+    lapsing: Decimal
+    """Free credits of lots that end soon, and when the first of them does."""
+    lapsing_at: AwareDatetime | None
+    currency: str | None
+    as_of: AwareDatetime
+
+
+class SplitPart(Fact):
+    """What one lot gave to, or got from, a transaction; signed like it."""
+
+    lot_id: UUID
+    amount: Decimal
+
+
+class Transaction(Fact):
+    """One entry of the ledger."""
+
+    id: UUID
+    seq: int
+    kind: str
+    amount: Decimal
+    balance_after: Decimal
+    reason: str
+    subject: str | None
+    detail: dict[str, Any]
+    at: AwareDatetime
+    lots: tuple[SplitPart, ...] = ()
 
 
 class Grant(Fact):

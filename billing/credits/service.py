@@ -196,6 +196,7 @@ async def hold(
         paid_only=paid_only,
         subject=subject,
     )
+    await _watch(connection, account_id, expires_at, at)
     return _fact(Hold, row)
 
 

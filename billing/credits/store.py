@@ -5,13 +5,58 @@ Reads never settle: what has lapsed by the asked instant is taken off in the ans
 
 from datetime import datetime
 from decimal import Decimal
+from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import case, func, select
+from sqlalchemy import Select, case, func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.credits.schemas import Balance
-from billing.credits.tables import credit_balances, credit_hold_lots, credit_holds, credit_lots
+from billing.core.errors import NotFound
+from billing.credits.rules import SOON
+from billing.credits.schemas import Balance, Overview, SplitPart, Transaction
+from billing.credits.tables import (
+    credit_balances,
+    credit_hold_lots,
+    credit_holds,
+    credit_lots,
+    credit_transaction_lots,
+    credit_transactions,
+)
+from billing.subscriptions.tables import OPEN_STATUSES
+
+# One statement and a handful of index probes, however long the ledger: the month's use is the
+# total now less the total that the last entry before the month carries.
+_OVERVIEW: Final = text(
+    """
+    WITH me AS (
+        SELECT b.*, t.as_of,
+            date_trunc('month', t.as_of AT TIME ZONE a.zone) AT TIME ZONE a.zone AS month_start
+        FROM credit_balances b
+        JOIN accounts a ON a.id = b.account_id,
+        LATERAL (SELECT coalesce(a.clock_at, CAST(:now AS timestamptz)) AS as_of) t
+        WHERE b.account_id = :account_id
+    )
+    SELECT me.*, lots.*,
+        me.used - coalesce((
+            SELECT used_after FROM credit_transactions t
+            WHERE t.account_id = me.account_id AND t.at < me.month_start
+            ORDER BY t.at DESC, t.seq DESC LIMIT 1), 0) AS used_this_month,
+        coalesce((
+            SELECT p.monthly_credits FROM subscriptions s JOIN plans p ON p.id = s.plan_id
+            WHERE s.account_id = me.account_id AND s.status IN ({open})), 0) AS plan_monthly_credits
+    FROM me,
+    LATERAL (
+        SELECT
+            coalesce(sum(CASE WHEN expires_at <= as_of THEN held ELSE remaining END)
+                FILTER (WHERE is_paid), 0) AS paid,
+            coalesce(sum(remaining - held) FILTER (WHERE soon), 0) AS lapsing,
+            min(expires_at) FILTER (WHERE soon AND remaining > held) AS lapsing_at
+        FROM (
+            SELECT *, expires_at > me.as_of AND expires_at <= me.as_of + :soon AS soon
+            FROM credit_lots WHERE account_id = me.account_id AND is_open) AS open_lots
+    ) AS lots
+    """.replace("{open}", ", ".join(f"'{status}'" for status in OPEN_STATUSES))
+)
 
 
 async def balance_at(connection: AsyncConnection, account_id: UUID, at: datetime) -> Balance | None:
@@ -29,6 +74,14 @@ async def balance_at(connection: AsyncConnection, account_id: UUID, at: datetime
     return balance.model_copy(
         update={"balance": balance.balance - gone, "held": held, "next_expiry": next_expiry}
     )
+
+
+async def currency(connection: AsyncConnection, account_id: UUID) -> str | None:
+    """The account's currency, once its first payment has fixed it."""
+    found: str | None = await connection.scalar(
+        select(credit_balances.c.currency).where(credit_balances.c.account_id == account_id)
+    )
+    return found
 
 
 async def _unsettled(
@@ -71,3 +124,51 @@ async def _unsettled(
         )
     ).one()
     return row[0], row[1], row[2]
+
+
+async def overview(connection: AsyncConnection, account_id: UUID, now: datetime) -> Overview | None:
+    """The balance with what belongs beside it, at the account's own time (`now` is real) [F1]."""
+    values = {"account_id": account_id, "now": now, "soon": SOON}
+    row = (await connection.execute(_OVERVIEW, values)).mappings().one_or_none()
+    if row is None:
+        return None
+    fields = dict(row)
+    if row["next_expiry"] is not None and row["next_expiry"] <= row["as_of"]:
+        gone, held, _ = await _unsettled(connection, account_id, row["as_of"])
+        fields |= {"balance": row["balance"] - gone, "held": held}
+    return Overview.model_validate(fields)
+
+
+def transactions(account_id: UUID, kind: str | None = None) -> Select[Any]:
+    """The ledger of an account, to be ordered by (`at`, `seq`)."""
+    query = select(credit_transactions).where(credit_transactions.c.account_id == account_id)
+    return query if kind is None else query.where(credit_transactions.c.kind == kind)
+
+
+async def transaction(connection: AsyncConnection, transaction_id: UUID) -> Transaction:
+    """One entry with its split over lots. Errors: NOT_FOUND."""
+    row = (
+        (
+            await connection.execute(
+                select(credit_transactions).where(credit_transactions.c.id == transaction_id)
+            )
+        )
+        .mappings()
+        .one_or_none()
+    )
+    if row is None:
+        raise NotFound("NOT_FOUND", "no such credit transaction")
+    split = await connection.execute(
+        select(credit_transaction_lots.c.lot_id, credit_transaction_lots.c.amount)
+        .join(credit_lots, credit_lots.c.id == credit_transaction_lots.c.lot_id)
+        .where(credit_transaction_lots.c.transaction_id == transaction_id)
+        .order_by(credit_lots.c.granted_seq)
+    )
+    parts = tuple(SplitPart(lot_id=part.lot_id, amount=part.amount) for part in split)
+    return Transaction.model_validate({**row, "lots": parts})
+
+
+def lots(account_id: UUID, *, open_only: bool) -> Select[Any]:
+    """The lots of an account, to be ordered by `granted_seq`."""
+    query = select(credit_lots).where(credit_lots.c.account_id == account_id)
+    return query.where(credit_lots.c.is_open) if open_only else query

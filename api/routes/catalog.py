@@ -1,0 +1,228 @@
+"""What is for sale and what an account may use: plans, credit packs, entitlements."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Annotated, Any, Self, TypeVar
+
+from fastapi import Query
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from api.dependencies import MemberRead, ReadCall
+from api.pagination import Page, Pagination
+from api.problems import responses
+from api.routes.base import new_router
+from api.schemas import Answer, Credits, Currency
+from billing.catalog import rules, store
+from billing.catalog.rules import DEFAULT_CURRENCY
+from billing.catalog.schemas import (
+    PACK_ID,
+    PLAN_ID,
+    Access,
+    Entitlements,
+    Limit,
+    Pack,
+    Plan,
+    Price,
+)
+from billing.core import ids
+from billing.core.money import show_money
+from billing.credits import store as credits
+
+router = new_router("catalog")
+
+ItemT = TypeVar("ItemT")
+
+OneCurrency = Annotated[
+    Currency | None,
+    Query(description="Prices in this currency; by default the account's, else USD."),
+]
+OneFamily = Annotated[str | None, Query(max_length=64)]
+
+
+class PriceAnswer(Answer):
+    """A price in minor units per interval."""
+
+    interval: str
+    amount_cents: int
+    currency: str
+    label: str
+    stripe_price_id: str | None
+
+    @classmethod
+    def of(cls, price: Price) -> Self:
+        """A plan's price as callers see it."""
+        every = rules.show_interval(price.interval) if price.interval else "once"
+        return cls(
+            interval=every,
+            amount_cents=price.amount_minor,
+            currency=price.currency,
+            label=f"{show_money(price.amount_minor, price.currency)} per {every}",
+            stripe_price_id=price.stripe_price_id,
+        )
+
+
+class PlanAnswer(Answer):
+    """A plan on offer [B2]. `price_monthly` and `price_yearly` are minor units of `currency`."""
+
+    plan_id: str
+    key: str
+    version: int
+    family: str
+    name: str
+    description: str
+    price_monthly: int | None
+    price_yearly: int | None
+    currency: str
+    prices: list[PriceAnswer]
+    stripe_price_id_monthly: str | None
+    stripe_price_id_yearly: str | None
+    features: dict[str, bool | int | str]
+    limits: tuple[Limit, ...]
+    monthly_credits: Credits
+    trial_days: int
+    is_active: bool
+    created_at: datetime
+
+    @classmethod
+    def of(cls, plan: Plan, prices: list[Price], currency: str) -> Self:
+        """The plan with its prices in one currency."""
+        known = {rules.show_interval(p.interval): p for p in prices if p.interval}
+        month, year = known.get("month"), known.get("year")
+        return cls(
+            plan_id=ids.encode(PLAN_ID, plan.id),
+            price_monthly=month.amount_minor if month else None,
+            price_yearly=year.amount_minor if year else None,
+            stripe_price_id_monthly=month.stripe_price_id if month else None,
+            stripe_price_id_yearly=year.stripe_price_id if year else None,
+            currency=currency,
+            prices=[PriceAnswer.of(price) for price in prices],
+            **_shared(cls, plan),
+        )
+
+
+class PackAnswer(Answer):
+    """A credit pack on offer; its key is what a purchase names."""
+
+    package_id: str
+    key: str
+    name: str
+    description: str
+    credits: Credits
+    amount_cents: int
+    currency: str
+    label: str
+
+    @classmethod
+    def of(cls, pack: Pack, price: Price) -> Self:
+        """The pack with its price in one currency."""
+        return cls(
+            package_id=ids.encode(PACK_ID, pack.id),
+            amount_cents=price.amount_minor,
+            currency=price.currency,
+            label=rules.pack_label(pack.credits, price.amount_minor, price.currency),
+            **_shared(cls, pack),
+        )
+
+
+class EntitlementAnswer(Answer):
+    """Whether one feature, or the meter of that name, may be used."""
+
+    feature: str
+    granted: bool
+    value: bool | int | str | None
+    limit: Limit | None
+    access: Access
+
+    @classmethod
+    def of(cls, feature: str, found: Entitlements) -> Self:
+        """The answer for one name; one that no plan knows is not granted."""
+        value = found.features.get(feature)
+        limit = next((limit for limit in found.limits if limit.meter == feature), None)
+        return cls(
+            feature=feature,
+            granted=bool(value) or limit is not None,
+            value=value,
+            limit=limit,
+            access=found.access,
+        )
+
+
+@router.get("/billing/plans", responses=responses())
+async def list_plans(
+    call: MemberRead, currency: OneCurrency = None, family: OneFamily = None
+) -> Page[PlanAnswer]:
+    """The plans open to new subscribers, in the catalog's order [B1, B3].
+
+    One without a price in the currency is not listed.
+    """
+    async with call.transaction() as connection:
+        chosen = await _currency(connection, call, currency)
+        plans = await store.current_plans(connection, active_only=True)
+        by_plan: defaultdict[str, list[Price]] = defaultdict(list)
+        for price in await store.current_prices(connection, "plan", chosen):
+            by_plan[price.key].append(price)
+    return whole(
+        PlanAnswer.of(plan, by_plan[plan.key], chosen)
+        for plan in plans
+        if plan.key in by_plan and family in (None, plan.family)
+    )
+
+
+@router.get("/billing/credit-packages", responses=responses())
+async def list_credit_packages(call: MemberRead, currency: OneCurrency = None) -> Page[PackAnswer]:
+    """The credit packs on offer [E1]; one without a price in the currency is not listed."""
+    async with call.transaction() as connection:
+        chosen = await _currency(connection, call, currency)
+        packs = await store.packs(connection, active_only=True)
+        prices = {
+            price.key: price for price in await store.current_prices(connection, "pack", chosen)
+        }
+    return whole(PackAnswer.of(pack, prices[pack.key]) for pack in packs if pack.key in prices)
+
+
+@router.get("/billing/entitlements", responses=responses())
+async def read_entitlements(call: MemberRead) -> Entitlements:
+    """What the account's subscription gives it now: one indexed read, good for every request.
+
+    `access` is full, no_new_overage (past due, by the plan's policy) or none.
+    """
+    return await _entitlements(call)
+
+
+@router.get("/billing/entitlements/{feature}", responses=responses())
+async def read_entitlement(feature: str, call: MemberRead) -> EntitlementAnswer:
+    """Whether the account may use one feature or meter now."""
+    return EntitlementAnswer.of(feature, await _entitlements(call))
+
+
+async def _entitlements(call: ReadCall) -> Entitlements:
+    if call.account is None:
+        return rules.NO_PLAN
+    async with call.transaction() as connection:
+        return await store.entitlements(connection, call.account.id)
+
+
+async def _currency(connection: AsyncConnection, call: ReadCall, asked: str | None) -> str:
+    if asked is not None or call.account is None:
+        return asked or DEFAULT_CURRENCY
+    return await credits.currency(connection, call.account.id) or DEFAULT_CURRENCY
+
+
+def whole(items: Iterable[ItemT]) -> Page[ItemT]:
+    """A list that is short by nature, as one page."""
+    data = list(items)
+    shape = Pagination(
+        limit=max(len(data), 1),
+        offset=0,
+        page=1,
+        has_more=False,
+        next_cursor=None,
+        total=len(data),
+    )
+    return Page(data=data, pagination=shape)
+
+
+def _shared(answer: type[Answer], thing: Plan | Pack) -> dict[str, Any]:
+    names = answer.model_fields.keys() & type(thing).model_fields.keys()
+    return {name: getattr(thing, name) for name in names}

@@ -1,0 +1,96 @@
+"""The catalog for operators: read all of it, and put one plan, pack or cost at a time [B11, R3].
+
+What was sold stays as it was sold: a changed plan or price is a new version.
+"""
+
+from typing import Annotated, Any
+
+from fastapi import Path
+
+from api.dependencies import AdminCall
+from api.pagination import Page
+from api.problems import responses
+from api.routes.base import new_router
+from api.routes.catalog import whole
+from api.schemas import Answer
+from billing.catalog import service, store
+from billing.catalog.changes import Change
+from billing.catalog.schemas import CreditCost, Pack, Plan, Price
+from billing.catalog.spec import CostSpec, PackSpec, PlanSpec
+
+router = new_router("catalog administration")
+
+Key = Annotated[str, Path(pattern=r"^[a-z][a-z0-9_-]{0,63}$")]
+
+
+class OfferedPlan(Plan):
+    """The current version of a plan with what new subscribers pay."""
+
+    prices: list[Price]
+
+
+class OfferedPack(Pack):
+    """A credit pack with what it costs."""
+
+    prices: list[Price]
+
+
+class ChangesAnswer(Answer):
+    """What was changed, in words; empty when all was so already."""
+
+    changes: list[str]
+
+    @classmethod
+    def of(cls, changes: list[Change]) -> "ChangesAnswer":
+        """The changes as callers see them."""
+        return cls(changes=[change.words for change in changes])
+
+
+@router.get("/admin/plans", responses=responses())
+async def list_all_plans(call: AdminCall) -> Page[OfferedPlan]:
+    """Every plan, open to new subscribers or not, with its prices in all currencies."""
+    async with call.database.operator() as connection:
+        plans = await store.current_plans(connection, active_only=False)
+        prices = await store.current_prices(connection, "plan")
+    return whole(OfferedPlan(**plan.model_dump(), prices=_of(plan.key, prices)) for plan in plans)
+
+
+@router.put("/admin/plans/{key}", responses=responses())
+async def put_plan(key: Key, body: PlanSpec, call: AdminCall) -> ChangesAnswer:
+    """Add a plan, or write its next version; subscribers keep the version they have."""
+    async with call.database.operator() as connection:
+        return ChangesAnswer.of(await service.put_plan(connection, key, body))
+
+
+@router.get("/admin/credit-packages", responses=responses())
+async def list_all_credit_packages(call: AdminCall) -> Page[OfferedPack]:
+    """Every credit pack, on offer or not."""
+    async with call.database.operator() as connection:
+        packs = await store.packs(connection, active_only=False)
+        prices = await store.current_prices(connection, "pack")
+    return whole(OfferedPack(**pack.model_dump(), prices=_of(pack.key, prices)) for pack in packs)
+
+
+@router.put("/admin/credit-packages/{key}", responses=responses())
+async def put_credit_package(key: Key, body: PackSpec, call: AdminCall) -> ChangesAnswer:
+    """Add or change a credit pack; purchases under way keep their terms."""
+    async with call.database.operator() as connection:
+        return ChangesAnswer.of(await service.put_pack(connection, key, body))
+
+
+@router.get("/admin/credit-costs", responses=responses())
+async def list_credit_costs(call: AdminCall) -> Page[CreditCost]:
+    """What each operation costs in credits; `built_in` where no active row says so [F5]."""
+    async with call.database.operator() as connection:
+        return whole(await store.costs(connection))
+
+
+@router.put("/admin/credit-costs/{key}", responses=responses())
+async def put_credit_cost(key: Key, body: CostSpec, call: AdminCall) -> ChangesAnswer:
+    """Set what an operation costs; an inactive row falls back to the built-in cost."""
+    async with call.database.operator() as connection:
+        return ChangesAnswer.of(await service.put_cost(connection, key, body))
+
+
+def _of(key: str, prices: list[Price]) -> list[Any]:
+    return [price for price in prices if price.key == key]

@@ -1,0 +1,197 @@
+"""Credits read: the balance, the ledger, the lots [F1, F2]. Nothing here changes one."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Any, Literal, Self
+
+from fastapi import Query
+from sqlalchemy import RowMapping
+
+from api.dependencies import MemberCall, MemberRead
+from api.pagination import Page, Paging, paginate
+from api.problems import responses
+from api.routes.base import new_router
+from api.schemas import Answer, Credits
+from billing.core import clock, ids
+from billing.credits import store
+from billing.credits.schemas import Overview, SplitPart, Transaction
+from billing.credits.tables import credit_lots, credit_transactions
+
+router = new_router("credits")
+
+Kind = Literal["grant", "debit", "capture", "lapse", "debt", "clawback"]
+
+
+class LapsingAnswer(Answer):
+    """Credits that end within seven days when they are not used."""
+
+    credits: Credits
+    first_at: datetime
+
+
+class BalanceAnswer(Answer):
+    """What an account has. `credits` counts what is held; `available` does not."""
+
+    credits: Credits = Decimal(0)
+    plan_monthly_credits: Credits = Decimal(0)
+    credits_used_this_month: Credits = Decimal(0)
+    held: Credits = Decimal(0)
+    available: Credits = Decimal(0)
+    paid: Credits = Decimal(0)
+    debt: Credits = Decimal(0)
+    lapsing_soon: LapsingAnswer | None = None
+    currency: str | None = None
+    as_of: datetime
+
+    @classmethod
+    def of(cls, found: Overview) -> Self:
+        """The balance as callers see it; the month is the calendar's in the account's zone."""
+        return cls(
+            credits=found.balance,
+            plan_monthly_credits=found.plan_monthly_credits,
+            credits_used_this_month=found.used_this_month,
+            held=found.held,
+            available=found.balance - found.held,
+            paid=found.paid,
+            debt=found.debt,
+            lapsing_soon=(
+                LapsingAnswer(credits=found.lapsing, first_at=found.lapsing_at)
+                if found.lapsing_at
+                else None
+            ),
+            currency=found.currency,
+            as_of=found.as_of,
+        )
+
+
+class SplitAnswer(Answer):
+    """What one lot gave (negative) or got."""
+
+    lot_id: str
+    amount: Credits
+
+    @classmethod
+    def of(cls, part: SplitPart) -> Self:
+        """The part as callers see it."""
+        return cls(lot_id=ids.encode(ids.LOT, part.lot_id), amount=part.amount)
+
+
+class TransactionAnswer(Answer):
+    """One entry of the ledger; `amount` is negative where credits left."""
+
+    transaction_id: str
+    number: int
+    kind: Kind
+    amount: Credits
+    balance_after: Credits
+    reason: str
+    subject: str | None
+    detail: dict[str, Any]
+    created_at: datetime
+
+    @classmethod
+    def of(cls, found: Transaction) -> Self:
+        """The entry as callers see it."""
+        return cls(**_entry_fields(found))
+
+
+class TransactionDetail(TransactionAnswer):
+    """One entry with its split over lots, oldest lot first."""
+
+    lots: list[SplitAnswer]
+
+    @classmethod
+    def of(cls, found: Transaction) -> Self:
+        """The entry and its split."""
+        return cls(**_entry_fields(found), lots=[SplitAnswer.of(part) for part in found.lots])
+
+
+class LotAnswer(Answer):
+    """Credits that arrived together; `remaining` counts what is held."""
+
+    lot_id: str
+    kind: str
+    scope: str | None
+    priority: int
+    is_paid: bool
+    amount: Credits
+    remaining: Credits
+    held: Credits
+    is_open: bool
+    expires_at: datetime | None
+    created_at: datetime
+
+    @classmethod
+    def of(cls, row: RowMapping, now: datetime) -> Self:
+        """The lot at `now`: of one that has ended, only what is held is left."""
+        ended = row["expires_at"] is not None and row["expires_at"] <= now
+        remaining = row["held"] if ended else row["remaining"]
+        fields = {name: row[name] for name in cls.model_fields if name in row}
+        fields |= {"remaining": remaining, "is_open": remaining > 0}
+        return cls(lot_id=ids.encode(ids.LOT, row["id"]), **fields)
+
+
+@router.get("/billing/credits/balance", responses=responses())
+async def read_balance(call: MemberRead) -> BalanceAnswer:
+    """Credits held, the plan's monthly credits, and credits used this month [F1].
+
+    An unknown account or a missing plan counts as zero [A13].
+    """
+    now = clock.real_now()
+    if call.account is None:
+        return BalanceAnswer(as_of=now)
+    async with call.transaction() as connection:
+        found = await store.overview(connection, call.account.id, now)
+    return BalanceAnswer.of(found) if found else BalanceAnswer(as_of=now)
+
+
+@router.get("/billing/credits/transactions", responses=responses("INVALID_CURSOR"))
+async def list_transactions(
+    call: MemberCall, paging: Paging, kind: Annotated[Kind | None, Query()] = None
+) -> Page[TransactionAnswer]:
+    """The ledger, newest first [F2]."""
+    keys = (credit_transactions.c.at, credit_transactions.c.seq)
+    query = store.transactions(call.account.id, kind)
+    async with call.transaction() as connection:
+        return await paginate(connection, query, keys, paging, _entry)
+
+
+@router.get("/billing/credits/transactions/{transaction_id}", responses=responses(404))
+async def read_transaction(transaction_id: str, call: MemberCall) -> TransactionDetail:
+    """One entry with its split over lots."""
+    async with call.transaction() as connection:
+        found = await store.transaction(connection, ids.decode(ids.TRANSACTION, transaction_id))
+    return TransactionDetail.of(found)
+
+
+@router.get("/billing/credits/lots", responses=responses("INVALID_CURSOR"))
+async def list_lots(call: MemberCall, paging: Paging, open_only: bool = True) -> Page[LotAnswer]:
+    """Credits by the grants they came with, newest first; spent and ended ones on request."""
+    query = store.lots(call.account.id, open_only=open_only)
+    async with call.transaction() as connection:
+        now = await clock.now(connection, call.account.id)
+        return await paginate(
+            connection,
+            query,
+            (credit_lots.c.granted_seq,),
+            paging,
+            lambda row: LotAnswer.of(row, now),
+        )
+
+
+def _entry(row: RowMapping) -> TransactionAnswer:
+    return TransactionAnswer.of(Transaction.model_validate(dict(row)))
+
+
+def _entry_fields(found: Transaction) -> dict[str, Any]:
+    return {
+        "transaction_id": ids.encode(ids.TRANSACTION, found.id),
+        "number": found.seq,
+        "kind": found.kind,
+        "amount": found.amount,
+        "balance_after": found.balance_after,
+        "reason": found.reason,
+        "subject": found.subject,
+        "detail": found.detail,
+        "created_at": found.at,
+    }

@@ -5,6 +5,8 @@ from typing import Any
 
 from temporalio.client import Client
 
+from activities.accounts import AccountActivities
+from activities.clock import ClockActivities
 from activities.collections import CollectionActivities
 from activities.matter import World
 from activities.purchases import PurchaseActivities
@@ -20,7 +22,9 @@ def build_activities(world: World, client: Client) -> list[Any]:
         TrialActivities(world),
         SubscriptionActivities(world),
         CollectionActivities(world),
+        AccountActivities(world, client),
         RegisterActivities(world),
+        ClockActivities(world, client),
     ]
     return [
         method

@@ -100,6 +100,10 @@ class PaymentProvider(Protocol):
         """Where the saving stands, with the card once it succeeded."""
         ...
 
+    async def retrieve_method(self, payment_method: str) -> CardDetails | None:
+        """What is known of a card now; None once it is detached."""
+        ...
+
     async def detach_method(self, payment_method: str) -> None:
         """Forget a card; one already forgotten is fine."""
         ...

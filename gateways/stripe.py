@@ -224,6 +224,11 @@ class StripeGateway:
                 )
             )
 
+    async def retrieve_method(self, payment_method: str) -> CardDetails | None:
+        async with _told():
+            method = await self._client.v1.payment_methods.retrieve_async(payment_method)
+        return _card(method) if method.customer is not None else None
+
     async def detach_method(self, payment_method: str) -> None:
         try:
             async with _told():

@@ -1,8 +1,17 @@
 """Every workflow the worker runs; a new matter adds one line."""
 
+from workflows.account import AccountWorkflow
+from workflows.clock import ClockWorkflow
 from workflows.collection import CollectionWorkflow
 from workflows.purchase import PurchaseWorkflow
 from workflows.subscription import SubscriptionWorkflow
 from workflows.trial import TrialWorkflow
 
-WORKFLOWS = [PurchaseWorkflow, TrialWorkflow, SubscriptionWorkflow, CollectionWorkflow]
+WORKFLOWS = [
+    PurchaseWorkflow,
+    TrialWorkflow,
+    SubscriptionWorkflow,
+    CollectionWorkflow,
+    AccountWorkflow,
+    ClockWorkflow,
+]

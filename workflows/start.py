@@ -3,6 +3,7 @@
 import asyncio
 from datetime import timedelta
 from typing import Any, Final
+from uuid import UUID
 
 from temporalio.client import Client, WithStartWorkflowOperation, WorkflowUpdateFailedError
 from temporalio.common import (
@@ -15,10 +16,10 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from billing.core import ids
 from billing.core.agenda import Step
-from billing.core.matters import LOOK, Matter
+from billing.core.matters import LOOK, Matter, workflow_id
 from billing.events.rules import event_step
 from workflows.attributes import ACCOUNT_ID
-from workflows.contracts import MatterRef, Standing
+from workflows.contracts import MatterRef, Standing, WalkRequest
 from workflows.policies import TASK_TIMEOUT
 
 INTERACTIVE: Final = "interactive"
@@ -31,7 +32,7 @@ _WORKFLOWS: Final = {
     "trial": ("Trial", INTERACTIVE),
     "subscription": ("Subscription", BACKGROUND),
     "collection": ("Collection", BACKGROUND),
-    "account": ("Account", BACKGROUND),
+    "account": ("Account", INTERACTIVE),
 }
 SETTLE_RETRY: Final = timedelta(milliseconds=50)
 _RPC_TIMEOUT: Final = timedelta(seconds=5)
@@ -74,6 +75,21 @@ async def settle(client: Client, matter: Matter, timeout: timedelta) -> Standing
                 await asyncio.sleep(SETTLE_RETRY.total_seconds())
     except TimeoutError:
         return None
+
+
+async def walk(client: Client, account_id: UUID) -> None:
+    """Let the account's clock walk to its target; a walk that runs reads the new target."""
+    await client.start_workflow(
+        "Clock",
+        WalkRequest(account_id=account_id),
+        id=workflow_id("clock", account_id),
+        task_queue=BACKGROUND,
+        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+        id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+        start_signal="aim",
+        task_timeout=TASK_TIMEOUT,
+        rpc_timeout=_RPC_TIMEOUT,
+    )
 
 
 async def _settle_once(client: Client, matter: Matter) -> Standing | None:

@@ -9,6 +9,7 @@ from typing import Final, Generic, TypeVar
 
 from temporalio import activity
 
+from billing.accounts.rules import AccountState
 from billing.core.agenda import State
 from billing.dunning.rules import CollectionState
 from billing.purchases.rules import PurchaseState
@@ -206,6 +207,38 @@ class Collections(MatterSteps[CollectionState]):
     @activity.defn(name="collection.give_up")
     async def give_up(self, request: StepRequest) -> CollectionState:
         """The final action of dunning. Retried: provider away."""
+        raise NotImplementedError
+
+
+class Accounts(MatterSteps[AccountState]):
+    """Steps of an account itself."""
+
+    @activity.defn(name="account.load")
+    async def load(self, ref: MatterRef) -> AccountState:
+        raise NotImplementedError
+
+    @activity.defn(name="account.perform")
+    async def perform(self, request: CommandRequest) -> AccountState:
+        raise NotImplementedError
+
+    @activity.defn(name="account.lapse")
+    async def lapse(self, request: StepRequest) -> AccountState:
+        """End the lots and holds whose time has come. Retried: Postgres away."""
+        raise NotImplementedError
+
+    @activity.defn(name="account.setup")
+    async def setup(self, request: StepRequest) -> AccountState:
+        """Start saving a card, or ask Stripe what became of it. Retried: provider away."""
+        raise NotImplementedError
+
+    @activity.defn(name="account.detach")
+    async def detach(self, request: StepRequest) -> AccountState:
+        """Have Stripe forget a removed card. Retried: provider away."""
+        raise NotImplementedError
+
+    @activity.defn(name="account.check")
+    async def check(self, request: StepRequest) -> AccountState:
+        """Look into a Stripe event about a card. Retried: provider away."""
         raise NotImplementedError
 
 

@@ -27,6 +27,9 @@ PAYMENT_EVENTS: Final = frozenset(
         "setup_intent.succeeded",
         "setup_intent.setup_failed",
         "setup_intent.canceled",
+        "payment_method.automatically_updated",
+        "payment_method.updated",
+        "payment_method.detached",
     }
 )
 

@@ -16,7 +16,8 @@ from billing.payments.rules import ProviderEvent
 from billing.payments.schemas import Payment
 
 # The owner is the matter that collects the payment's invoice now, else the one we wrote into the
-# object's metadata. An event about money that is booked already has nothing more to say.
+# object's metadata, else the account of a stored card (cards carry no metadata of ours). An event
+# about money that is booked already has nothing more to say.
 _RECEIVE = text(
     """
     WITH payment AS (
@@ -25,10 +26,13 @@ _RECEIVE = text(
         WHERE p.stripe_payment_intent_id = :intent OR p.stripe_checkout_session_id = :object
         LIMIT 1
     ), owner AS (
-        SELECT m.workflow_id, m.account_id, m.closed_at IS NOT NULL AS closed,
+        SELECT m.workflow_id, m.account_id,
                coalesce((SELECT settled FROM payment), false) AS settled
         FROM matters m
-        WHERE m.workflow_id = coalesce((SELECT workflow_id FROM payment), :matter)
+        WHERE m.workflow_id = coalesce(
+            (SELECT workflow_id FROM payment), :matter,
+            (SELECT 'account/' || public_id('acc', account_id) FROM payment_methods
+             WHERE stripe_payment_method_id = :object))
     ), stored AS (
         INSERT INTO stripe_webhook_events (stripe_event_id, account_id, workflow_id, type,
             object_id, payload, status, source, created_at, received_at)
@@ -39,10 +43,14 @@ _RECEIVE = text(
         FROM (SELECT 1) AS one LEFT JOIN owner o ON true
         ON CONFLICT (stripe_event_id) DO UPDATE
             SET deliveries = stripe_webhook_events.deliveries + 1
-        RETURNING status, deliveries
+        RETURNING workflow_id, status = 'received' AND deliveries = 1 AS fresh
+    ), woken AS (
+        UPDATE matters m SET revision = m.revision + 1, status = 'open', closed_at = NULL,
+            next_due = least(coalesce(m.next_due, :received_at), :received_at),
+            next_step = NULL, next_key = NULL
+        FROM stored s WHERE s.fresh AND m.workflow_id = s.workflow_id
     )
-    SELECT s.status = 'received' AND s.deliveries = 1 AS fresh, o.workflow_id, o.closed
-    FROM stored s LEFT JOIN owner o ON true
+    SELECT fresh, workflow_id FROM stored
     """
 ).bindparams(bindparam("payload", type_=JSONB))
 
@@ -71,11 +79,7 @@ async def receive(
             },
         )
     ).one()
-    if not row.fresh:
-        return None
-    if row.closed:
-        await matters.wake(connection, row.workflow_id, at)
-    return await matters.find(connection, row.workflow_id)
+    return await matters.find(connection, row.workflow_id) if row.fresh else None
 
 
 async def payment_of(connection: AsyncConnection, event_id: str) -> Payment | None:

@@ -38,14 +38,7 @@ async def get(connection: AsyncConnection, method_id: UUID) -> Method:
 
 async def find(connection: AsyncConnection, method_id: UUID) -> Method | None:
     """One active method."""
-    row = (
-        await connection.execute(
-            select(payment_methods).where(
-                payment_methods.c.id == method_id, payment_methods.c.status == "active"
-            )
-        )
-    ).one_or_none()
-    return show(row) if row else None
+    return await _find(connection, payment_methods.c.id == method_id)
 
 
 async def default(connection: AsyncConnection, account_id: UUID) -> Method | None:
@@ -67,44 +60,6 @@ def listing(account_id: UUID) -> Select[Any]:
     )
 
 
-async def remember(
-    connection: AsyncConnection,
-    account_id: UUID,
-    card: CardDetails,
-    at: datetime,
-    *,
-    make_default: bool,
-) -> Method:
-    """Keep a card's metadata, once per provider id; the first one is the default anyway."""
-    known = (
-        await connection.execute(
-            select(payment_methods).where(
-                payment_methods.c.stripe_payment_method_id == card.stripe_payment_method_id
-            )
-        )
-    ).one_or_none()
-    if known is not None:
-        return show(known)
-    present = await default(connection, account_id)
-    if make_default and present is not None:
-        await change(connection, present.id, is_default=False)
-    row = await connection.execute(
-        payment_methods.insert()
-        .values(
-            id=ids.new(),
-            account_id=account_id,
-            provider="stripe",
-            is_default=make_default or present is None,
-            status="active",
-            chosen_at=at,
-            created_at=at,
-            **card.model_dump(),
-        )
-        .returning(payment_methods)
-    )
-    return show(row.one())
-
-
 async def change(connection: AsyncConnection, method_id: UUID, **fields: Any) -> Method:
     """Overwrite fields of one method."""
     row = await connection.execute(
@@ -116,32 +71,51 @@ async def change(connection: AsyncConnection, method_id: UUID, **fields: Any) ->
     return show(row.one())
 
 
-async def save(
+async def remember(
     connection: AsyncConnection,
     account_id: UUID,
     card: CardDetails,
+    at: datetime,
     *,
     make_default: bool,
-    at: datetime,
-) -> tuple[Method, list[Matter]]:
-    """Keep what the provider says of a card, new or known; the first one becomes the default.
+) -> Method:
+    """Keep a card's metadata, once per provider id; the first one becomes the default.
 
-    Returns the matters that want to try it at once: tell them after the commit.
+    Wakes nobody: for a caller that has just been paid with this card.
     """
     await credits.lock(connection, account_id)
     known = await _known(connection, card.stripe_payment_method_id)
     if known is not None and known.status != "active":
-        return known, []  # a card that was detached can never be used again
+        return known  # a card that was detached can never be used again
     if known is None:
         known = await _add(connection, account_id, card, at)
         await _record(connection, known, "added", at)
+        await ensure_owner(connection, account_id, at)
         make_default = make_default or await default(connection, account_id) is None
     else:
-        await refresh(connection, known, card, at)
-    woken = []
-    if make_default and not known.is_default:
-        woken = await choose(connection, known.id, at)
-    return await get(connection, known.id), woken
+        known = await refresh(connection, known, card, at)
+    return known if known.is_default or not make_default else await _crown(connection, known, at)
+
+
+async def save(
+    connection: AsyncConnection,
+    account_id: UUID,
+    card: CardDetails,
+    at: datetime,
+    *,
+    make_default: bool,
+) -> tuple[Method, list[Matter]]:
+    """`remember` a card that its owner gave: as a default it is tried at once on what is overdue.
+
+    Returns the woken matters too: tell them after the commit.
+    """
+    await credits.lock(connection, account_id)
+    before = await default(connection, account_id)
+    method = await remember(connection, account_id, card, at, make_default=make_default)
+    is_new_default = method.is_default and (before is None or before.id != method.id)
+    if not is_new_default:
+        return method, []
+    return method, await matters.wake_open(connection, account_id, COLLECTORS, at)
 
 
 async def choose(connection: AsyncConnection, method_id: UUID, at: datetime) -> list[Matter]:
@@ -151,18 +125,7 @@ async def choose(connection: AsyncConnection, method_id: UUID, at: datetime) -> 
     """
     account_id = (await get(connection, method_id)).account_id
     await credits.lock(connection, account_id)
-    await get(connection, method_id)
-    await connection.execute(
-        update(payment_methods)
-        .where(
-            payment_methods.c.account_id == account_id,
-            payment_methods.c.is_default,
-            payment_methods.c.id != method_id,
-        )
-        .values(is_default=False)
-    )
-    chosen = await change(connection, method_id, is_default=True, chosen_at=at)
-    await _record(connection, chosen, "chosen", at)
+    await _crown(connection, await get(connection, method_id), at)
     return await matters.wake_open(connection, account_id, COLLECTORS, at)
 
 
@@ -193,7 +156,12 @@ async def remove(
     await change(connection, method_id, status="removing", is_default=False, removed_at=at)
     await _record(connection, method, "removed", at)
     woken = await choose(connection, successor_id, at) if successor_id else []
-    owner = await matters.ensure(
+    return [await ensure_owner(connection, account_id, at), *woken]
+
+
+async def ensure_owner(connection: AsyncConnection, account_id: UUID, at: datetime) -> Matter:
+    """The account's matter, which follows its cards, is there and looks at the rows."""
+    return await matters.ensure(
         connection,
         kind="account",
         account_id=account_id,
@@ -202,7 +170,6 @@ async def remove(
         at=at,
         correlation_id=context.correlation_id.get(),
     )
-    return [owner, *woken]
 
 
 async def removing(connection: AsyncConnection, method_id: UUID) -> str | None:
@@ -229,11 +196,30 @@ async def detached(connection: AsyncConnection, method_id: UUID, at: datetime) -
 
 async def refresh(
     connection: AsyncConnection, method: Method, card: CardDetails, at: datetime
-) -> None:
-    """Bring metadata up to the provider's word, such as a new expiry of a renewed card."""
+) -> Method:
+    """Bring metadata up to the provider's word, such as the new expiry of a renewed card."""
     fields = _metadata(card)
-    if any(getattr(method, name) != value for name, value in fields.items()):
-        await _record(connection, await change(connection, method.id, **fields), "updated", at)
+    if all(getattr(method, name) == value for name, value in fields.items()):
+        return method
+    renewed = await change(connection, method.id, **fields)
+    await _record(connection, renewed, "updated", at)
+    return renewed
+
+
+async def _crown(connection: AsyncConnection, method: Method, at: datetime) -> Method:
+    """The one default, from `at` on; under the account's lock."""
+    await connection.execute(
+        update(payment_methods)
+        .where(
+            payment_methods.c.account_id == method.account_id,
+            payment_methods.c.is_default,
+            payment_methods.c.id != method.id,
+        )
+        .values(is_default=False)
+    )
+    chosen = await change(connection, method.id, is_default=True, chosen_at=at)
+    await _record(connection, chosen, "chosen", at)
+    return chosen
 
 
 async def _known(connection: AsyncConnection, reference: str) -> Method | None:

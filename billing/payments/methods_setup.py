@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.accounts.rules import setup_expires_at
 from billing.audit import service as audit
-from billing.core import context, ids, matters
+from billing.core import ids
 from billing.core.errors import NotFound
 from billing.core.matters import Matter
 from billing.credits import service as credits
@@ -51,7 +51,7 @@ async def start(
         at=at,
         make_default=make_default,
     )
-    return await _ensure_owner(connection, account_id, at)
+    return await methods.ensure_owner(connection, account_id, at)
 
 
 async def get(connection: AsyncConnection, setup_id: UUID) -> Setup:
@@ -85,12 +85,17 @@ async def ask(
         method = await methods.get(connection, setup.payment_method_id)
         wanted = make_default and not method.is_default
         return await methods.choose(connection, method.id, at) if wanted else []
-    fields = {"asked_at": at, "make_default": setup.make_default or make_default}
+    if setup.status in ("refused", "canceled"):
+        return []
     # One that was given up may have been finished by its owner all the same.
-    if setup.status in ("expired", "canceled"):
-        fields["finished_at"] = None
-    await _change(connection, setup.id, **fields)
-    return [await _ensure_owner(connection, setup.account_id, at)]
+    await _change(
+        connection,
+        setup.id,
+        asked_at=at,
+        finished_at=None,
+        make_default=setup.make_default or make_default,
+    )
+    return [await methods.ensure_owner(connection, setup.account_id, at)]
 
 
 async def record(
@@ -116,7 +121,7 @@ async def record(
         fields |= {"status": "refused", "finished_at": at}
     elif outcome.status == "succeeded" and outcome.card is not None:
         method, woken = await methods.save(
-            connection, setup.account_id, outcome.card, make_default=setup.make_default, at=at
+            connection, setup.account_id, outcome.card, at, make_default=setup.make_default
         )
         fields |= {
             "status": "succeeded",
@@ -142,18 +147,6 @@ def _standing(setup: Setup, outcome: SetupOutcome, at: datetime) -> dict[str, An
     elif at >= setup_expires_at(setup.created_at):
         fields |= {"status": "expired", "finished_at": at, "client_secret": None}
     return fields
-
-
-async def _ensure_owner(connection: AsyncConnection, account_id: UUID, at: datetime) -> Matter:
-    return await matters.ensure(
-        connection,
-        kind="account",
-        account_id=account_id,
-        subject_id=account_id,
-        due=at,
-        at=at,
-        correlation_id=context.correlation_id.get(),
-    )
 
 
 async def _find(connection: AsyncConnection, condition: Any) -> Setup | None:

@@ -1,0 +1,27 @@
+"""An account itself: credits lapse on time, cards are saved and removed."""
+
+from temporalio import workflow
+from temporalio.common import VersioningBehavior
+
+with workflow.unsafe.imports_passed_through():
+    from billing.accounts.rules import AccountState, agenda
+    from workflows.contracts import MatterRef
+    from workflows.matter import MatterWorkflow
+
+
+@workflow.defn(name="Account", versioning_behavior=VersioningBehavior.AUTO_UPGRADE)
+class AccountWorkflow(MatterWorkflow[AccountState]):
+    """One per account, `account/{id}`; closes when nothing is left, and comes back on need."""
+
+    kind = "account"
+    state_type = AccountState
+    plan = staticmethod(agenda)
+
+    @workflow.init
+    def __init__(self, ref: MatterRef) -> None:
+        super().__init__(ref)
+
+    @workflow.run
+    async def run(self, _: MatterRef) -> None:
+        """Live until the agenda is empty."""
+        await self.live()

@@ -7,7 +7,7 @@ UV := $(shell command -v uv 2>/dev/null)
 ifdef UV
 INSTALL := $(UV) pip install --quiet --python $(BIN)/python
 else
-INSTALL := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check
+INSTALL := $(BIN)/python -m pip install --quiet --quiet --no-compile --disable-pip-version-check
 endif
 LOCKED := $(INSTALL) --require-hashes --requirement
 PROJECT := $(INSTALL) --no-deps --no-build-isolation --editable .

@@ -25,6 +25,9 @@ class Alias(NamedTuple):
 # One line per spelling; `{id}` stands for one path segment.
 ALIASES: Final[tuple[Alias, ...]] = (
     Alias("GET", "/billing/transactions", "/billing/credits/transactions"),
+    Alias(
+        "POST", "/billing/payment-methods/{id}/set_default", "/billing/payment-methods/{id}/default"
+    ),
 )
 
 

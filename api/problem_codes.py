@@ -68,6 +68,8 @@ CODES: Final[dict[str, Problem]] = {
     "PAYMENT_PENDING": Problem(409, "a payment of this invoice awaits approval"),
     "PAYMENT_METHOD_NOT_FOUND": Problem(404, "no such payment method"),
     "PAYMENT_METHOD_REQUIRED": Problem(409, "the account has no saved card"),
+    "SETUP_INTENT_NOT_FOUND": Problem(404, "no such setup intent"),
+    "SETUP_INTENT_INCOMPLETE": Problem(409, "no card was saved: the setup intent is waiting"),
     "PAYMENT_METHOD_IN_USE": Problem(409, "a paying subscription needs this method"),
     # Webhooks
     "INVALID_SIGNATURE": Problem(400, "webhook refused: no signature matches"),

@@ -59,6 +59,11 @@ async def get(connection: AsyncConnection, setup_id: UUID) -> Setup:
     return _required(await _find(connection, setup_intents.c.id == setup_id))
 
 
+async def exists(connection: AsyncConnection, setup_id: UUID) -> bool:
+    """Whether the wish was written."""
+    return await _find(connection, setup_intents.c.id == setup_id) is not None
+
+
 async def find(connection: AsyncConnection, name: str) -> Setup:
     """By our id or the provider's; SETUP_INTENT_NOT_FOUND."""
     setup_id = ids.parse(ids.SETUP_INTENT, name)

@@ -1,0 +1,343 @@
+"""Stored payment methods: save a card, list, name, choose the default, remove.
+
+Only metadata is kept [K4]. What moves future charges to another card asks for a typed word in
+`confirm` [K8]: DEFAULT to choose one, DELETE to remove one.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated, Any, Literal, Self
+from uuid import UUID
+
+from fastapi import Response
+from pydantic import Field, StringConstraints, model_validator
+
+from api.dependencies import AccountCall, BillingCall, MemberCall
+from api.driving import need_temporal, nudged, settled
+from api.idempotency import Claim, OptionalKey
+from api.pagination import Page, Paging, paginate
+from api.problems import KEYED, responses
+from api.routes.base import new_router
+from api.schemas import Answer, Body, Text
+from billing.core import clock, ids
+from billing.core.errors import Conflict, PaymentRequired, ProviderFailure
+from billing.core.matters import Matter
+from billing.payments import methods, methods_setup
+from billing.payments.schemas import Method, Setup
+from billing.payments.tables import payment_methods
+
+router = new_router("payment methods")
+
+MethodId = Annotated[str, StringConstraints(max_length=40)]
+Flag = Annotated[bool, Field(strict=True)]
+
+
+class _Defaulting(Body):
+    """A card that may become the default at once."""
+
+    make_default: Flag = False
+    confirm: Literal["DEFAULT"] | None = Field(
+        None, description="DEFAULT, typed by the person, where `make_default` is true"
+    )
+
+    @model_validator(mode="after")
+    def _is_confirmed(self) -> Self:
+        if self.make_default and self.confirm is None:
+            raise ValueError("make_default needs confirm: DEFAULT")
+        return self
+
+
+class SetupBody(_Defaulting):
+    """Save a card; the account's first one becomes the default in any case."""
+
+
+class SyncBody(_Defaulting):
+    """A setup intent that the customer has confirmed: Stripe's id of it, or ours."""
+
+    setup_intent_id: Annotated[str, StringConstraints(min_length=1, max_length=255)]
+
+
+class LabelBody(Body):
+    """What may change on a stored method; a card is changed by saving another."""
+
+    label: Text | None
+
+
+class DefaultBody(Body):
+    """The typed word that moves future charges to another method."""
+
+    confirm: Literal["DEFAULT"] = Field(description="DEFAULT, typed by the person")
+
+
+class RemoveBody(Body):
+    """The typed word that removes a method, and which one is the default afterwards."""
+
+    confirm: Literal["DELETE"] = Field(description="DELETE, typed by the person")
+    new_default: MethodId | None = Field(
+        None, description="Becomes the default; without it no other method does"
+    )
+
+
+class MethodAnswer(Answer):
+    """A stored method [K4]: metadata only. `type` is card, bank_transfer or other [K14]."""
+
+    id: str
+    type: str
+    provider: str
+    brand: str | None
+    last4: str | None
+    exp_month: int | None
+    exp_year: int | None
+    country: str | None
+    label: str | None
+    is_default: bool
+    created_at: datetime
+
+    @classmethod
+    def of(cls, method: Method) -> Self:
+        """The method as callers see it."""
+        known = method.model_dump(include=cls.model_fields.keys() - {"id", "type"})
+        return cls(id=ids.encode(ids.PAYMENT_METHOD, method.id), type=method.kind, **known)
+
+
+class RemovedAnswer(Answer):
+    """The method is gone: nothing is charged to it any more."""
+
+    id: str
+    deleted: bool = True
+
+
+class SetupAnswer(Answer):
+    """A card being saved; `next_action.type` is none | confirm_card | wait.
+
+    The browser confirms with the client secret; then POST /billing/payment-methods, or wait.
+    """
+
+    setup_intent_id: str
+    provider_reference: str | None
+    status: str
+    client_secret: str | None
+    payment_method_id: str | None
+    next_action: dict[str, Any] = Field(
+        examples=[{"type": "confirm_card", "client_secret": "seti_1_secret_2"}]
+    )
+    created_at: datetime
+
+    @classmethod
+    def of(cls, setup: Setup) -> Self:
+        """The card being saved as callers see it."""
+        method_id = setup.payment_method_id
+        return cls(
+            setup_intent_id=ids.encode(ids.SETUP_INTENT, setup.id),
+            provider_reference=setup.stripe_setup_intent_id,
+            status=setup.status,
+            client_secret=setup.client_secret,
+            payment_method_id=ids.encode(ids.PAYMENT_METHOD, method_id) if method_id else None,
+            next_action=_next_action(setup),
+            created_at=setup.created_at,
+        )
+
+
+@router.post(
+    "/billing/payment-methods/setup-intent",
+    response_model=SetupAnswer,
+    status_code=201,
+    responses={
+        202: {
+            "model": SetupAnswer,
+            "description": "Stripe has not answered: the same key asks again",
+        },
+        **responses("MERCHANT_NOT_FOUND", "PLATFORM_ERROR", "TEMPORAL_UNAVAILABLE", *KEYED),
+    },
+)
+async def create_setup_intent(body: SetupBody, call: BillingCall, once: OptionalKey) -> Response:
+    """Start saving a card without a charge [K5]; the answer holds the browser's client secret."""
+    await need_temporal(call)
+    async with once.claim(call) as claim:
+        await settled(call, await _begin(call, claim, body))
+        setup = await _read_setup(call, ids.encode(ids.SETUP_INTENT, claim.resource_id))
+        if setup.status == "refused":
+            raise ProviderFailure(
+                "PLATFORM_ERROR", "the payment provider refused; no card was saved"
+            )
+        return claim.answer(202 if setup.status == "pending" else 201, SetupAnswer.of(setup))
+
+
+@router.get(
+    "/billing/payment-methods/setup-intent/{setup_intent_id}",
+    responses=responses("SETUP_INTENT_NOT_FOUND", "MERCHANT_NOT_FOUND"),
+)
+async def read_setup_intent(setup_intent_id: str, call: BillingCall) -> SetupAnswer:
+    """What became of a card being saved; for who may save one, as the secret is in it."""
+    return SetupAnswer.of(await _read_setup(call, setup_intent_id))
+
+
+@router.post(
+    "/billing/payment-methods",
+    response_model=MethodAnswer,
+    status_code=201,
+    responses={
+        202: {"model": SetupAnswer, "description": "Stripe has not decided: ask again"},
+        **responses(
+            "SETUP_INTENT_NOT_FOUND", "SETUP_INTENT_INCOMPLETE", "CARD_DECLINED",
+            "PAYMENT_METHOD_NOT_FOUND", "MERCHANT_NOT_FOUND", "TEMPORAL_UNAVAILABLE", *KEYED,
+        ),
+    },
+)  # fmt: skip
+async def create_payment_method(body: SyncBody, call: BillingCall, once: OptionalKey) -> Response:
+    """Store the card of a confirmed setup intent at once, without waiting for the webhook."""
+    await need_temporal(call)
+    async with once.claim(call) as claim:
+        async with call.transaction() as connection:
+            setup = await methods_setup.find(connection, body.setup_intent_id)
+            told = await methods_setup.ask(
+                connection,
+                setup,
+                make_default=body.make_default,
+                at=await clock.now(connection, call.account.id),
+            )
+        await _tell(call, told, wait=True)
+        return await _answer_sync(call, claim, body.setup_intent_id)
+
+
+@router.get("/billing/payment-methods", responses=responses("INVALID_CURSOR", "MERCHANT_NOT_FOUND"))
+async def list_payment_methods(call: MemberCall, paging: Paging) -> Page[MethodAnswer]:
+    """The account's methods, newest first; `is_default` marks the one that is charged [K7]."""
+    keys = (payment_methods.c.created_at, payment_methods.c.id)
+    async with call.transaction() as connection:
+        return await paginate(
+            connection,
+            methods.listing(call.account.id),
+            keys,
+            paging,
+            lambda row: MethodAnswer.of(Method.model_validate(dict(row))),
+        )
+
+
+@router.get(
+    "/billing/payment-methods/{payment_method_id}",
+    responses=responses("PAYMENT_METHOD_NOT_FOUND", "MERCHANT_NOT_FOUND"),
+)
+async def read_payment_method(payment_method_id: str, call: MemberCall) -> MethodAnswer:
+    """One stored method."""
+    async with call.transaction() as connection:
+        return MethodAnswer.of(await methods.get(connection, _decode(payment_method_id)))
+
+
+@router.patch(
+    "/billing/payment-methods/{payment_method_id}",
+    response_model=MethodAnswer,
+    responses=responses("PAYMENT_METHOD_NOT_FOUND", "MERCHANT_NOT_FOUND", *KEYED),
+)
+async def change_payment_method(
+    payment_method_id: str, body: LabelBody, call: BillingCall, once: OptionalKey
+) -> Response:
+    """Name a method. All else comes from the provider, or has a route of its own."""
+    async with once.claim(call) as claim:
+        async with call.transaction() as connection:
+            at = await clock.now(connection, call.account.id)
+            method = await methods.rename(connection, _decode(payment_method_id), body.label, at)
+        return claim.answer(200, MethodAnswer.of(method))
+
+
+@router.delete(
+    "/billing/payment-methods/{payment_method_id}",
+    response_model=RemovedAnswer,
+    responses=responses(
+        "PAYMENT_METHOD_NOT_FOUND", "PAYMENT_METHOD_IN_USE", "MERCHANT_NOT_FOUND", *KEYED
+    ),
+)
+async def delete_payment_method(
+    payment_method_id: str, body: RemoveBody, call: BillingCall, once: OptionalKey
+) -> Response:
+    """Remove a method, here at once and at Stripe right after.
+
+    409 for the last method of a paying subscription, and for one that is being charged.
+    """
+    async with once.claim(call) as claim:
+        method_id = _decode(payment_method_id)
+        successor = _decode(body.new_default) if body.new_default else None
+        async with call.transaction() as connection:
+            at = await clock.now(connection, call.account.id)
+            told = await methods.remove(connection, method_id, successor, at)
+        await _tell(call, told)
+        return claim.answer(200, RemovedAnswer(id=payment_method_id))
+
+
+@router.post(
+    "/billing/payment-methods/{payment_method_id}/default",
+    response_model=MethodAnswer,
+    responses=responses("PAYMENT_METHOD_NOT_FOUND", "MERCHANT_NOT_FOUND", *KEYED),
+)
+async def choose_default_method(
+    payment_method_id: str, body: DefaultBody, call: BillingCall, once: OptionalKey
+) -> Response:
+    """Charge this method from now on [K3]; what is overdue is tried with it at once."""
+    async with once.claim(call) as claim:
+        method_id = _decode(payment_method_id)
+        async with call.transaction() as connection:
+            at = await clock.now(connection, call.account.id)
+            told = await methods.choose(connection, method_id, at)
+            method = await methods.get(connection, method_id)
+        await _tell(call, told)
+        return claim.answer(200, MethodAnswer.of(method))
+
+
+async def _begin(call: AccountCall, claim: Claim, body: SetupBody) -> Matter:
+    """The account's matter with the wish to save a card, written now or by an earlier try."""
+    async with call.transaction() as connection:
+        at = await clock.now(connection, call.account.id)
+        if claim.resumed and await methods_setup.exists(connection, claim.resource_id):
+            return await methods.ensure_owner(connection, call.account.id, at)
+        return await methods_setup.start(
+            connection,
+            call.account.id,
+            setup_id=claim.resource_id,
+            make_default=body.make_default,
+            at=at,
+        )
+
+
+async def _read_setup(call: AccountCall, name: str) -> Setup:
+    async with call.transaction() as connection:
+        return await methods_setup.find(connection, name)
+
+
+async def _answer_sync(call: AccountCall, claim: Claim, name: str) -> Response:
+    """The stored method; 202 while Stripe is silent; else why there is none."""
+    setup = await _read_setup(call, name)
+    if setup.payment_method_id is not None:
+        async with call.transaction() as connection:
+            method = await methods.get(connection, setup.payment_method_id)
+        return claim.answer(201, MethodAnswer.of(method))
+    if setup.asked_at is not None:
+        return claim.answer(202, SetupAnswer.of(setup))
+    if setup.status == "failed":
+        raise PaymentRequired("CARD_DECLINED", "the card could not be saved: try another")
+    raise Conflict(
+        "SETUP_INTENT_INCOMPLETE",
+        f"no card was saved: the setup intent is {setup.status}",
+        setup_status=setup.status,
+    )
+
+
+async def _tell(call: AccountCall, told: Sequence[Matter], *, wait: bool = False) -> None:
+    """Tell the matters; of the account's own wait until it has done what is due."""
+    for matter in told:
+        if wait and matter.kind == "account":
+            await settled(call, matter)
+        else:
+            await nudged(call, matter)
+
+
+def _next_action(setup: Setup) -> dict[str, Any]:
+    """What the browser does now."""
+    if setup.finished_at is not None:
+        return {"type": "none"}
+    if setup.client_secret is None or setup.status == "processing":
+        return {"type": "wait"}
+    return {"type": "confirm_card", "client_secret": setup.client_secret}
+
+
+def _decode(name: str) -> UUID:
+    return ids.decode(ids.PAYMENT_METHOD, name)

@@ -10,10 +10,11 @@ from datetime import timedelta
 from typing import Any, Final
 
 from temporalio.client import Client
+from temporalio.common import WorkerDeploymentVersion
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
 from temporalio.service import TLSConfig
-from temporalio.worker import Worker
+from temporalio.worker import Worker, WorkerDeploymentConfig
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from activities.interceptor import BillingInterceptor
@@ -51,7 +52,9 @@ async def connect(settings: Settings, *, metrics: bool = True) -> Client:
     )
 
 
-def build_worker(client: Client, queue: str, activities: list[Any]) -> Worker:
+def build_worker(
+    client: Client, queue: str, activities: list[Any], build_id: str | None = None
+) -> Worker:
     """One queue's worker; each has its own slots, so that people never wait behind timers."""
     return Worker(
         client,
@@ -62,6 +65,7 @@ def build_worker(client: Client, queue: str, activities: list[Any]) -> Worker:
         max_concurrent_activities=MAX_ACTIVITIES[queue],
         max_cached_workflows=MAX_CACHED_WORKFLOWS,
         graceful_shutdown_timeout=GRACE,
+        deployment_config=_deployment(build_id),
         workflow_runner=SandboxedWorkflowRunner(
             restrictions=SandboxRestrictions.default.with_passthrough_modules(
                 "pydantic", "pydantic_core", "billing", "workflows"
@@ -70,13 +74,24 @@ def build_worker(client: Client, queue: str, activities: list[Any]) -> Worker:
     )
 
 
+def _deployment(build_id: str | None) -> WorkerDeploymentConfig | None:
+    """Versioned only when released with a build id: such a worker waits to be made current."""
+    if build_id is None:
+        return None
+    version = WorkerDeploymentVersion(deployment_name="billing", build_id=build_id)
+    return WorkerDeploymentConfig(version=version, use_worker_versioning=True)
+
+
 async def run(settings: Settings, stop: asyncio.Event) -> None:
     """Serve both queues until `stop` is set."""
     database: Database = open_database(settings)
     provider = StripeGateway(settings)
     client = await connect(settings)
     activities = build_activities(World(database, provider, settings), client)
-    workers = [build_worker(client, queue, activities) for queue in (INTERACTIVE, BACKGROUND)]
+    workers = [
+        build_worker(client, queue, activities, settings.build_id)
+        for queue in (INTERACTIVE, BACKGROUND)
+    ]
     try:
         async with workers[0], workers[1]:
             await stop.wait()

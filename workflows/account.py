@@ -1,15 +1,15 @@
 """An account itself: credits lapse on time, cards are saved and removed."""
 
 from temporalio import workflow
-from temporalio.common import VersioningBehavior
 
 with workflow.unsafe.imports_passed_through():
     from billing.accounts.rules import AccountState, agenda
     from workflows.contracts import MatterRef
     from workflows.matter import MatterWorkflow
+    from workflows.policies import LIVES_FOR_YEARS
 
 
-@workflow.defn(name="Account", versioning_behavior=VersioningBehavior.AUTO_UPGRADE)
+@workflow.defn(name="Account", versioning_behavior=LIVES_FOR_YEARS)
 class AccountWorkflow(MatterWorkflow[AccountState]):
     """One per account, `account/{id}`; closes when nothing is left, and comes back on need."""
 

@@ -1,15 +1,15 @@
 """A collection: pursue one open invoice whose subscription has ended."""
 
 from temporalio import workflow
-from temporalio.common import VersioningBehavior
 
 with workflow.unsafe.imports_passed_through():
     from billing.dunning.rules import CollectionState, collection_agenda
     from workflows.contracts import MatterRef
     from workflows.matter import MatterWorkflow
+    from workflows.policies import LIVES_FOR_YEARS
 
 
-@workflow.defn(name="Collection", versioning_behavior=VersioningBehavior.AUTO_UPGRADE)
+@workflow.defn(name="Collection", versioning_behavior=LIVES_FOR_YEARS)
 class CollectionWorkflow(MatterWorkflow[CollectionState]):
     """One per invoice, `collection/{invoice}`; closes when it is paid, forgiven or given up."""
 

@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass
 from datetime import timedelta
 
-from temporalio.common import RetryPolicy
+from temporalio.common import RetryPolicy, VersioningBehavior
 
 
 @dataclass(frozen=True)
@@ -55,3 +55,7 @@ POLICIES = TEST if os.environ.get("BILLING_PROFILE") == "test" else DEFAULT
 SWEEP_TIMEOUT = timedelta(minutes=5)
 HALT_NOTE_TIMEOUT = timedelta(seconds=10)
 TASK_TIMEOUT = timedelta(seconds=2) if POLICIES is TEST else timedelta(seconds=10)
+# A server refuses the behaviours below from a worker that belongs to no deployment.
+VERSIONED = bool(os.environ.get("BILLING_BUILD_ID"))
+LIVES_FOR_YEARS = VersioningBehavior.AUTO_UPGRADE if VERSIONED else VersioningBehavior.UNSPECIFIED
+LIVES_A_DAY = VersioningBehavior.PINNED if VERSIONED else VersioningBehavior.UNSPECIFIED

@@ -1,15 +1,15 @@
 """A purchase: wait for the payment, ask Stripe when nobody tells, grant once, or let it expire."""
 
 from temporalio import workflow
-from temporalio.common import VersioningBehavior
 
 with workflow.unsafe.imports_passed_through():
     from billing.purchases.rules import PurchaseState, agenda
     from workflows.contracts import MatterRef
     from workflows.matter import MatterWorkflow
+    from workflows.policies import LIVES_A_DAY
 
 
-@workflow.defn(name="Purchase", versioning_behavior=VersioningBehavior.PINNED)
+@workflow.defn(name="Purchase", versioning_behavior=LIVES_A_DAY)
 class PurchaseWorkflow(MatterWorkflow[PurchaseState]):
     """One per purchase, `purchase/{id}`; closes when nothing can change it any more."""
 

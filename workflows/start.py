@@ -5,7 +5,12 @@ from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from temporalio.client import Client, WithStartWorkflowOperation, WorkflowUpdateFailedError
+from temporalio.client import (
+    Client,
+    WithStartWorkflowOperation,
+    WorkflowUpdateFailedError,
+    WorkflowUpdateRPCTimeoutOrCancelledError,
+)
 from temporalio.common import (
     SearchAttributePair,
     TypedSearchAttributes,
@@ -73,8 +78,8 @@ async def settle(client: Client, matter: Matter, timeout: timedelta) -> Standing
                 if standing is not None and (standing.settled or standing.halted):
                     return standing
                 await asyncio.sleep(SETTLE_RETRY.total_seconds())
-    except TimeoutError:
-        return None
+    except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError):
+        return None  # the SDK tells a cancelled wait by an error of its own
 
 
 async def walk(client: Client, account_id: UUID) -> None:

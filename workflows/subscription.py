@@ -1,15 +1,15 @@
 """A subscription: trial, periods, renewals, and the recovery of what was not paid."""
 
 from temporalio import workflow
-from temporalio.common import VersioningBehavior
 
 with workflow.unsafe.imports_passed_through():
     from billing.subscriptions.rules import SubscriptionState, agenda
     from workflows.contracts import MatterRef
     from workflows.matter import MatterWorkflow
+    from workflows.policies import LIVES_FOR_YEARS
 
 
-@workflow.defn(name="Subscription", versioning_behavior=VersioningBehavior.AUTO_UPGRADE)
+@workflow.defn(name="Subscription", versioning_behavior=LIVES_FOR_YEARS)
 class SubscriptionWorkflow(MatterWorkflow[SubscriptionState]):
     """One per subscription, `subscription/{id}`; closes when it ended and nothing is owed here."""
 

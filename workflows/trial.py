@@ -1,15 +1,15 @@
 """A trial of credits: wait until its end, then let the unspent part lapse."""
 
 from temporalio import workflow
-from temporalio.common import VersioningBehavior
 
 with workflow.unsafe.imports_passed_through():
     from billing.trials.rules import TrialState, agenda
     from workflows.contracts import MatterRef
     from workflows.matter import MatterWorkflow
+    from workflows.policies import LIVES_FOR_YEARS
 
 
-@workflow.defn(name="Trial", versioning_behavior=VersioningBehavior.AUTO_UPGRADE)
+@workflow.defn(name="Trial", versioning_behavior=LIVES_FOR_YEARS)
 class TrialWorkflow(MatterWorkflow[TrialState]):
     """One per account, `trial/{account}`; closes when the trial expired or converted."""
 

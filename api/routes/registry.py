@@ -4,7 +4,20 @@ from typing import Final
 
 from fastapi import APIRouter
 
-from api.routes import accounts, health, meta, purchases, trials, webhooks
+from api.routes import (
+    accounts,
+    catalog,
+    catalog_admin,
+    clock,
+    credits,
+    health,
+    meta,
+    payment_methods,
+    purchases,
+    subscriptions,
+    trials,
+    webhooks,
+)
 
 # There however the billing switch stands.
 OPEN: Final[tuple[APIRouter, ...]] = (health.router, meta.router)
@@ -13,6 +26,12 @@ OPEN: Final[tuple[APIRouter, ...]] = (health.router, meta.router)
 ROUTERS: Final[tuple[APIRouter, ...]] = (
     purchases.router,
     trials.router,
+    subscriptions.router,
+    payment_methods.router,
     webhooks.router,
+    catalog.router,
+    credits.router,
+    clock.router,
     accounts.router,
+    catalog_admin.router,
 )

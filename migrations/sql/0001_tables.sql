@@ -381,6 +381,8 @@ CREATE INDEX ix_invoices_account_created ON invoices (account_id, created_at, id
 
 CREATE INDEX ix_invoices_account_status_created ON invoices (account_id, status, created_at, id);
 
+CREATE INDEX ix_invoices_subscription ON invoices (subscription_id, created_at);
+
 CREATE INDEX ix_invoices_workflow ON invoices (workflow_id);
 
 CREATE TABLE matters (

@@ -1,0 +1,77 @@
+"""Walking a test account's clock: to the next due instant, settle that matter, and on."""
+
+from datetime import datetime, timedelta
+from time import monotonic
+from typing import Final
+from uuid import UUID
+
+from temporalio import activity
+from temporalio.client import Client
+
+from activities.matter import World
+from billing.accounts import clocks
+from billing.core import matters
+from billing.core.clock import real_now
+from billing.core.matters import Matter
+from workflows import start
+from workflows.contracts import WalkMove, WalkRequest
+from workflows.policies import POLICIES
+from workflows.stubs import Clock
+
+# One activity walks this long; the workflow then sees how far it came.
+STRIDE_SECONDS: Final = 2.0
+_MARGIN: Final = timedelta(seconds=5)
+
+
+class ClockActivities(Clock):
+    """Implements workflows.stubs.Clock."""
+
+    def __init__(self, world: World, client: Client) -> None:
+        self.database = world.database
+        self.client = client
+
+    @activity.defn(name="clock.walk")
+    async def walk(self, request: WalkRequest) -> WalkMove:
+        began = monotonic()
+        while True:
+            clock_at, matter = await self._advance(request.account_id)
+            if matter is None:
+                return WalkMove(clock_at=clock_at, done=True)
+            why = await self._settle(matter)
+            if why is not None:
+                return await self._blocked(request.account_id, why)
+            if monotonic() - began > STRIDE_SECONDS:
+                return WalkMove(clock_at=clock_at, done=False, moved=matter.workflow_id)
+
+    async def _advance(self, account_id: UUID) -> tuple[datetime, Matter | None]:
+        """Set the clock to the first due instant up to the target; None: it has arrived."""
+        async with self.database.tenant(account_id) as connection:
+            account = await clocks.lock(connection, account_id)
+            clock_at = account.clock_at or real_now()
+            if account.clock_target is None:
+                return clock_at, None
+            matter = await matters.due_first(connection, account_id, account.clock_target)
+            if matter is None or matter.head is None:
+                arrived = await clocks.arrive(connection, account)
+                return arrived.clock_at or clock_at, None
+            clock_at = max(clock_at, matter.head.due)
+            await clocks.move(connection, account_id, clock_at)
+            return clock_at, matter
+
+    async def _settle(self, matter: Matter) -> str | None:
+        """Let one matter do what is due; the reason when it does not get on."""
+        standing = await start.settle(self.client, matter, POLICIES.walk_timeout - _MARGIN)
+        if standing is None:
+            return f"{matter.workflow_id} is still busy"
+        if standing.halted:
+            return f"{matter.workflow_id} is halted: {standing.halted}"
+        async with self.database.tenant(matter.account_id) as connection:
+            now = await matters.find(connection, matter.workflow_id)
+        if now is not None and now.head is not None and now.head == matter.head:
+            return f"{matter.workflow_id} does not get past {now.head.name}"
+        return None
+
+    async def _blocked(self, account_id: UUID, why: str) -> WalkMove:
+        async with self.database.tenant(account_id) as connection:
+            account = await clocks.block(connection, account_id, why)
+        return WalkMove(clock_at=account.clock_at or real_now(), done=True, blocked=why)

@@ -1,0 +1,62 @@
+"""The command line on the run's stack: it finds the stack by its folder and needs nothing else."""
+
+import os
+import subprocess
+import sys
+
+import httpx2
+
+from embedded.environment import setting_names
+from embedded.options import ROOT
+from embedded.stack import StackInfo
+
+
+def billing(stack: StackInfo, *words: str) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if name not in setting_names()}
+    return subprocess.run(
+        [sys.executable, "cli.py", *words],
+        cwd=ROOT,
+        env={**environment, "STACK_DATA": str(stack.data)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+async def test_a_minted_token_is_believed_by_the_api(stack: StackInfo) -> None:
+    minted = billing(stack, "token", "--roles", "admin", "--sub", "somebody", "--ttl", "60")
+    assert minted.returncode == 0, minted.stderr
+    async with httpx2.AsyncClient(base_url=stack.api_url, trust_env=False) as client:
+        accounts = f"{stack.api_url}/api/v1/admin/accounts"
+        bearer = {"Authorization": f"Bearer {minted.stdout.strip()}"}
+        assert (await client.get(accounts, headers=bearer)).status_code == 200
+        assert (await client.get(accounts)).status_code == 401
+
+
+def test_a_role_that_does_not_exist_is_refused(stack: StackInfo) -> None:
+    refused = billing(stack, "token", "--roles", "king")
+    assert refused.returncode == 1
+    assert refused.stderr.strip() == "no role 'king': there are member, billing, admin, service"
+
+
+def test_a_fresh_stack_sells_what_the_catalog_says(stack: StackInfo) -> None:
+    shown = billing(stack, "catalog", "diff")
+    assert (shown.returncode, shown.stdout.strip()) == (0, "nothing changes"), shown.stderr
+
+
+def test_a_catalog_that_is_wrong_names_the_file(stack: StackInfo) -> None:
+    refused = billing(stack, "catalog", "apply", "--file", "no-such-catalog.yaml")
+    assert refused.returncode == 1
+    assert "no-such-catalog.yaml cannot be read" in refused.stderr
+
+
+def test_the_doctor_names_what_is_installed_and_that_parts_are_ready(stack: StackInfo) -> None:
+    seen = " ".join(billing(stack, "doctor").stdout.split())
+    assert "PostgreSQL) 18." in seen
+    assert "postgres, temporal, sandbox, worker, api ready" in seen
+
+
+def test_status_shows_where_things_are(stack: StackInfo) -> None:
+    shown = billing(stack, "status")
+    assert shown.returncode == 0
+    assert f"{stack.api_url}/docs" in shown.stdout

@@ -45,12 +45,12 @@ def create_app(settings: Settings) -> FastAPI:
     store = Store(settings.database)
     bells = Bells()
     envelope = Envelope(store, settings, bells, _check(settings, store))
-    deliverer = Deliverer(store, settings, bells)
+    deliverer = Deliverer(store, settings, bells) if settings.webhook_url else None
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         tasks = [asyncio.create_task(jobs.run_forever(store, settings, bells))]
-        if settings.webhook_url:
+        if deliverer:
             tasks.append(asyncio.create_task(deliverer.run_forever()))
         yield
         for task in tasks:

@@ -20,6 +20,7 @@ import stripe
 import typing_extensions
 from stripe import StripeObject
 
+from sandbox.control_plane import SYNTHETIC
 from sandbox.envelope import Answer, Incoming
 from sandbox.shapes import Json
 from sandbox.store import Store
@@ -170,7 +171,16 @@ def check_object(body: Any) -> list[str]:
         return [f".{name} is on a deleted object" for name in sorted(extra)]
     if kind not in objects():
         return [f" has the unknown object name {kind!r}"]
-    return list(_object(body, objects()[kind], ""))
+    found = list(_object(body, objects()[kind], ""))
+    if kind == "event" and _caused(body):
+        found += [f".data.object{problem}" for problem in check_object(body["data"]["object"])]
+    return found
+
+
+def _caused(event: Json) -> bool:
+    """Whether the sandbox made the event itself; a test may send any object it likes."""
+    known = event["data"]["object"].get("object") in objects()
+    return known and not str(event["request"]["id"]).startswith(SYNTHETIC)
 
 
 def check_error(body: Json) -> list[str]:

@@ -36,6 +36,8 @@ from sandbox.settings import API_VERSION
 from sandbox.shapes import Json, new_id
 
 ACTIONS = "/_sandbox/person"
+SYNTHETIC = "req_synthetic"
+"""How the request id of an event begins that nothing caused."""
 
 
 def act(envelope: Envelope, name: str, subject: str, run: Callable[[Call], Json]) -> Answer:
@@ -177,7 +179,7 @@ def _posting(router: APIRouter, envelope: Envelope, bells: Bells) -> None:
     async def synthetic(order: Synthetic) -> Json:
         """Emit an event that nothing caused."""
         with store.transaction():
-            call = Call(store, settings, new_id("req"))
+            call = Call(store, settings, new_id(SYNTHETIC))
             event = events.emit(call, order.type, order.object, version=order.api_version)
         bells.ring()
         return event

@@ -4,6 +4,7 @@ The default is once, at once, in the order of creation per customer; webhook pla
 """
 
 import random
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from sandbox import clock, plans
@@ -125,21 +126,18 @@ def release(store: Store, chosen: Json) -> int:
     return len(held)
 
 
-def due(store: Store, now: float, limit: int) -> list[Delivery]:
-    """What may go out now, first things first."""
+def due(store: Store, now: float, busy: Collection[str], limit: int) -> list[Delivery]:
+    """What may go out now, first things first, leaving out the lanes that are busy."""
+    marks = ", ".join("?" * len(busy))
     found = store.rows(
-        "SELECT id, event, customer, attempts, first_at FROM deliveries"
-        " WHERE state = 'pending' AND due_at <= ? ORDER BY position, id LIMIT ?",
+        "SELECT id, event, coalesce(customer, event) AS lane, attempts, first_at FROM deliveries"  # noqa: S608
+        f" WHERE state = 'pending' AND due_at <= ? AND coalesce(customer, event) NOT IN ({marks})"
+        " ORDER BY position, id LIMIT ?",
         now,
+        *busy,
         limit,
     )
-    return [
-        Delivery(
-            row["id"], row["event"], row["customer"] or row["event"], row["attempts"],
-            row["first_at"],
-        )
-        for row in found
-    ]  # fmt: skip
+    return [Delivery(*row) for row in found]
 
 
 def next_due(store: Store) -> float | None:

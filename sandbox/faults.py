@@ -25,7 +25,7 @@ FaultKind = Literal[
     "malformed",
 ]
 FAULT_KINDS: tuple[str, ...] = get_args(FaultKind)
-DEFAULT_HANG_SECONDS = 60.0
+DEFAULT_HANG_SECONDS = 15.0
 
 
 @dataclass(frozen=True)

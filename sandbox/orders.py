@@ -58,7 +58,7 @@ class FaultOrder(Order):
     times: Annotated[int, Field(ge=1)] | None = 1
     """How often; null: always."""
     seconds: Annotated[float, Field(ge=0, le=600)] | None = None
-    """How long `slow` waits (1) and a timeout holds the connection (60)."""
+    """How long `slow` waits (1) and a timeout holds the connection (15)."""
 
 
 class WebhookOrder(Order):

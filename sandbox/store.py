@@ -55,8 +55,9 @@ CREATE TABLE IF NOT EXISTS deliveries (
     attempts INTEGER NOT NULL DEFAULT 0,
     last_answer TEXT
 );
-CREATE INDEX IF NOT EXISTS deliveries_open ON deliveries (state, due_at)
-    WHERE state <> 'delivered';
+CREATE INDEX IF NOT EXISTS deliveries_waiting ON deliveries (position, id)
+    WHERE state = 'pending';
+CREATE INDEX IF NOT EXISTS deliveries_due ON deliveries (due_at) WHERE state = 'pending';
 CREATE INDEX IF NOT EXISTS deliveries_by_event ON deliveries (event);
 
 CREATE TABLE IF NOT EXISTS plans (
@@ -98,6 +99,7 @@ CREATE TABLE IF NOT EXISTS journal (
 );
 CREATE INDEX IF NOT EXISTS journal_by_customer ON journal (customer, entry, seq)
     WHERE customer IS NOT NULL;
+CREATE INDEX IF NOT EXISTS journal_by_key ON journal (key) WHERE key IS NOT NULL;
 """
 
 _APPEND_ONLY = """

@@ -8,16 +8,14 @@ import hashlib
 import hmac
 import logging
 
-import httpx2
-
 from sandbox import clock, deliveries
 from sandbox.bells import Bells
 from sandbox.deliveries import Delivery
+from sandbox.poster import Poster
 from sandbox.settings import Settings
-from sandbox.store import Store, dump
+from sandbox.store import Store
 
 AT_ONCE = 8
-LOOK_AHEAD = 64
 TIMEOUT_SECONDS = 20.0
 
 logger = logging.getLogger(__name__)
@@ -36,41 +34,34 @@ class Deliverer:
         self._store = store
         self._settings = settings
         self._bells = bells
+        self._poster = Poster(settings.webhook_url, TIMEOUT_SECONDS)
         self._busy: dict[str, asyncio.Task[None]] = {}
         """One running delivery per lane."""
 
     async def run_forever(self) -> None:
         """The background task; ends when cancelled, with what was under way still open."""
-        limits = httpx2.Limits(max_connections=AT_ONCE, max_keepalive_connections=AT_ONCE)
-        async with httpx2.AsyncClient(
-            timeout=TIMEOUT_SECONDS, limits=limits, trust_env=False
-        ) as client:
-            try:
-                while True:
-                    self._start_due(client)
-                    due = deliveries.next_due(self._store)
-                    waits = None if due is None or self._busy else due - clock.real()
-                    await self._bells.wait(self._bells.deliveries, waits)
-            finally:
-                for task in self._busy.values():
-                    task.cancel()
-                await asyncio.gather(*self._busy.values(), return_exceptions=True)
+        try:
+            while True:
+                self._start_due()
+                due = None if self._busy else deliveries.next_due(self._store)
+                waits = None if due is None else due - clock.real()
+                await self._bells.wait(self._bells.deliveries, waits)
+        finally:
+            for task in self._busy.values():
+                task.cancel()
+            await asyncio.gather(*self._busy.values(), return_exceptions=True)
+            await self._poster.close()
 
-    def _start_due(self, client: httpx2.AsyncClient) -> None:
+    def _start_due(self) -> None:
         if len(self._busy) >= AT_ONCE:
             return
-        limit = LOOK_AHEAD + len(self._busy)
-        for delivery in deliveries.due(self._store, clock.real(), limit):
-            if delivery.lane in self._busy:
-                continue
-            task = asyncio.create_task(self._deliver(client, delivery))
-            self._busy[delivery.lane] = task
-            if len(self._busy) >= AT_ONCE:
-                return
+        for delivery in deliveries.due(self._store, clock.real(), self._busy, 2 * AT_ONCE):
+            if delivery.lane not in self._busy and len(self._busy) < AT_ONCE:
+                self._busy[delivery.lane] = asyncio.create_task(self._deliver(delivery))
 
-    async def _deliver(self, client: httpx2.AsyncClient, delivery: Delivery) -> None:
+    async def _deliver(self, delivery: Delivery) -> None:
         try:
-            answer, arrived = await self._post(client, delivery)
+            answer, arrived = await self._post(delivery)
             with self._store.transaction():
                 if arrived:
                     deliveries.delivered(self._store, delivery, answer)
@@ -82,21 +73,18 @@ class Deliverer:
             self._busy.pop(delivery.lane, None)
             self._bells.deliveries.set()
 
-    async def _post(self, client: httpx2.AsyncClient, delivery: Delivery) -> tuple[str, bool]:
-        event = self._store.get("event", delivery.event)
-        if event is None:
+    async def _post(self, delivery: Delivery) -> tuple[str, bool]:
+        found = self._store.row("SELECT body FROM objects WHERE id = ?", delivery.event)
+        if found is None:
             return "the event is gone", True
-        body = dump(event)
-        stamp = int(clock.real())
+        body: str = found["body"]
         headers = {
             "Content-Type": "application/json; charset=utf-8",
-            "Stripe-Signature": signature(body, self._settings.webhook_secret, stamp),
+            "Stripe-Signature": signature(body, self._settings.webhook_secret, int(clock.real())),
             "User-Agent": "Stripe/1.0 (sandbox)",
         }
         try:
-            answer = await client.post(
-                self._settings.webhook_url, content=body.encode(), headers=headers
-            )
-        except httpx2.HTTPError as error:
+            status = await self._poster.post(body.encode(), headers)
+        except (OSError, TimeoutError) as error:
             return type(error).__name__, False
-        return str(answer.status_code), 200 <= answer.status_code < 300
+        return str(status), 200 <= status < 300

@@ -52,7 +52,7 @@ _CREATE = {
     "client_reference_id": text(200),
     "currency": currency(),
     "customer": text(),
-    "customer_creation": one_of("always", "if_required"),
+    "customer_creation": one_of("if_required"),
     "customer_email": text(800),
     "expires_at": integer(0),
     "line_items": list_of(_LINE, MAX_LINES),

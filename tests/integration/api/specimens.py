@@ -1,0 +1,169 @@
+"""What the tenant matrix needs to know of each route: a thing of an account, an example body.
+
+One line per parameter that names an account's thing, one per write route with a body. A route
+whose parameter or body is not here turns the matrix red.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from decimal import Decimal
+from typing import Any, Final
+from uuid import uuid4
+
+from billing.accounts import store as accounts
+from billing.core import ids
+from billing.core.clock import real_now
+from billing.core.periods import MONTH
+from billing.credits import service as credits
+from billing.payments.tables import payment_methods, setup_intents
+from billing.purchases import service as purchases
+from billing.purchases.schemas import NewPurchase
+from billing.subscriptions import service as subscriptions
+from billing.subscriptions.schemas import NewSubscription
+from tests.integration.api.conftest import Api
+
+Account = dict[str, Any]
+Maker = Callable[[Api, Account], Awaitable[str]]
+Named = Mapping[str, str]
+
+
+async def purchase(api: Api, account: Account) -> str:
+    """A purchase that waits for its payer; written as its route does, without its workflow."""
+    purchase_id = ids.new()
+    account_id = ids.decode(ids.ACCOUNT, account["id"])
+    async with api.database.tenant(account_id) as connection:
+        payer = await accounts.get(connection, account_id)
+        assert payer is not None
+        await purchases.start(
+            connection,
+            payer,
+            NewPurchase(pack="small", road="card"),
+            purchase_id=purchase_id,
+            settings=api.app.state.services.settings,
+            at=real_now(),
+        )
+    return ids.encode(ids.PURCHASE, purchase_id)
+
+
+async def card(api: Api, account: Account) -> str:
+    """A saved card, as a row: how cards are saved is another test's story."""
+    method_id, at = ids.new(), real_now()
+    async with api.database.operator() as connection:
+        await connection.execute(
+            payment_methods.insert().values(
+                id=method_id,
+                account_id=ids.decode(ids.ACCOUNT, account["id"]),
+                stripe_payment_method_id=f"pm_{uuid4().hex}",
+                brand="visa",
+                last4="4242",
+                chosen_at=at,
+                created_at=at,
+            )
+        )
+    return ids.encode(ids.PAYMENT_METHOD, method_id)
+
+
+async def setup(api: Api, account: Account) -> str:
+    """A card that is being saved."""
+    setup_id = ids.new()
+    async with api.database.operator() as connection:
+        await connection.execute(
+            setup_intents.insert().values(
+                id=setup_id,
+                account_id=ids.decode(ids.ACCOUNT, account["id"]),
+                stripe_setup_intent_id=f"seti_{uuid4().hex}",
+                status="waiting",
+                make_default=False,
+                created_at=real_now(),
+            )
+        )
+    return ids.encode(ids.SETUP_INTENT, setup_id)
+
+
+async def granted(api: Api, account: Account) -> str:
+    """The ledger's entry of a grant."""
+    account_id = ids.decode(ids.ACCOUNT, account["id"])
+    async with api.database.tenant(account_id) as connection:
+        grant = await credits.grant(
+            connection,
+            account_id=account_id,
+            amount=Decimal(5),
+            kind="adjustment",
+            key=f"matrix/{uuid4()}",
+            is_paid=False,
+            reason="a specimen",
+        )
+    return ids.encode(ids.TRANSACTION, grant.transaction_id)
+
+
+async def subscription(api: Api, account: Account) -> str:
+    """A subscription that waits for its first payment."""
+    subscription_id = ids.new()
+    account_id = ids.decode(ids.ACCOUNT, account["id"])
+    async with api.database.tenant(account_id) as connection:
+        payer = await accounts.get(connection, account_id)
+        assert payer is not None
+        await subscriptions.start(
+            connection,
+            payer,
+            NewSubscription(plan="basic", interval=MONTH, trial=False, pay_by_card=True),
+            subscription_id=subscription_id,
+            at=real_now(),
+        )
+    return ids.encode(ids.SUBSCRIPTION, subscription_id)
+
+
+async def itself(_: Api, account: Account) -> str:
+    """The account."""
+    return str(account["id"])
+
+
+# A parameter in path, query or body that names a thing of one account: how to come by one.
+MAKERS: Final[dict[str, Maker]] = {
+    "account_id": itself,
+    "purchase_id": purchase,
+    "payment_method_id": card,
+    "new_default": card,
+    "setup_intent_id": setup,
+    "subscription_id": subscription,
+    "transaction_id": granted,
+}
+
+# Parameters that name what belongs to no account, with a name that exists.
+SHARED: Final[dict[str, str]] = {
+    "package_id": "small",
+    "pack": "small",
+    "feature": "api_calls",
+    "key": "basic",
+}
+
+# A body for each operation that takes one, such that every id in it has to be looked up.
+BODIES: Final[dict[str, Callable[[Named], Any]]] = {
+    "upsert_account": lambda _: {"external_id": "matrix-shop"},
+    "create_purchase": lambda named: {
+        "pack": "small",
+        "payment_method": "saved_card",
+        "payment_method_id": named["payment_method_id"],
+    },
+    "purchase_package": lambda named: {
+        "payment_method": "saved_card",
+        "payment_method_id": named["payment_method_id"],
+    },
+    "subscribe": lambda named: {
+        "plan": "basic",
+        "trial": False,
+        "payment_method_id": named["payment_method_id"],
+    },
+    "cancel_subscription": lambda _: {"at": "now"},
+    "create_setup_intent": lambda _: {},
+    "create_payment_method": lambda named: {"setup_intent_id": named["setup_intent_id"]},
+    "change_payment_method": lambda _: {"label": "the blue one"},
+    "choose_default_method": lambda _: {"confirm": "DEFAULT"},
+    "delete_payment_method": lambda named: {
+        "confirm": "DELETE",
+        "new_default": named["new_default"],
+    },
+    "advance_clock": lambda _: {"advance_days": 1},
+    "put_plan": lambda _: {"family": "app", "name": "Basic", "is_active": False},
+    "put_credit_package": lambda _: {"name": "Basic", "credits": "1", "is_active": False},
+    "put_credit_cost": lambda _: {"cost": "1"},
+}

@@ -1,0 +1,278 @@
+"""Every route, with own, foreign and missing ids, for every role: foreign is as missing [A6, A8].
+
+The cases come from the route table, so a new route is in the matrix the day it is registered; the
+ids and bodies it needs come from specimens.py, and without them this file is red.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+from uuid import uuid4
+
+import httpx2
+import pytest
+from fastapi.routing import APIRoute
+from sqlalchemy import select
+
+from api.app import create_app
+from api.dependencies import AccountGate, OperatorGate, ReadGate
+from api.documents import api_routes, gates
+from billing.core import ids
+from billing.core.database import metadata
+from tests.integration.api.conftest import Api
+from tests.integration.api.specimens import BODIES, MAKERS, SHARED, Account
+from tests.unit.api.conftest import lonely_settings
+
+APP: Final = create_app(lonely_settings())
+DOCUMENT: Final[dict[str, Any]] = APP.openapi()
+GATES: Final = (AccountGate, ReadGate, OperatorGate)
+ROLES: Final = ("member", "billing", "admin")
+SAME: Final = {"X-Correlation-Id": "the-same"}
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One method of one route, and every name in it that stands for a thing."""
+
+    route: APIRoute
+    method: str
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.route.path}"
+
+    @property
+    def described(self) -> dict[str, Any]:
+        """What the OpenAPI document says of it."""
+        found: dict[str, Any] = DOCUMENT["paths"][self.route.path_format][self.method.lower()]
+        return found
+
+    @property
+    def gate(self) -> Any:
+        """What proves its caller; None for open routes."""
+        return next((gate for gate in gates(self.route) if isinstance(gate, GATES)), None)
+
+    @property
+    def has_body(self) -> bool:
+        """Whether it takes a body."""
+        return "requestBody" in self.described
+
+    def parameters(self, where: str) -> list[str]:
+        """Names of its parameters in the path or the query."""
+        known = self.described.get("parameters", ())
+        return [one["name"] for one in known if one["in"] == where]
+
+    def slots(self) -> list[str]:
+        """Names in path, query and body that stand for a thing of one account."""
+        asked = Asked()
+        if self.has_body and self.described["operationId"] in BODIES:
+            BODIES[self.described["operationId"]](asked)
+        query = [name for name in self.parameters("query") if name.endswith("_id")]
+        named = [*self.parameters("path"), *query, *asked.names]
+        return [name for name in dict.fromkeys(named) if name not in SHARED]
+
+
+class Asked(dict[str, str]):
+    """Remembers which names a body asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+
+    def __missing__(self, name: str) -> str:
+        self.names.append(name)
+        return name
+
+
+@dataclass
+class World:
+    """Two accounts with a thing of every kind each."""
+
+    api: Api
+    own: Account
+    foreign: Account
+    things: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    def caller(self, role: str) -> dict[str, str]:
+        """A caller for the own account: of it, or an operator who names it."""
+        if role == "admin":
+            return self.api.admin() | {"X-Account-Id": self.own["id"]}
+        return self.api.token(self.own["id"], [role])
+
+    def named(self, slot: str, whose: str) -> dict[str, str]:
+        """All names as the account's own, but this one."""
+        return self.things["own"] | {slot: self.things[whose][slot]}
+
+    async def send(
+        self, operation: Operation, named: Mapping[str, str], headers: Mapping[str, str]
+    ) -> httpx2.Response:
+        """One request with these names filled in."""
+        path = operation.route.path_format
+        for name in operation.parameters("path"):
+            path = path.replace(f"{{{name}}}", named.get(name) or SHARED[name])
+        query = {name: named[name] for name in operation.parameters("query") if name in named}
+        body = None
+        if operation.has_body:
+            body = BODIES[operation.described["operationId"]](named)
+        return await self.api.client.request(
+            operation.method,
+            path,
+            params=query,
+            json=body,
+            headers={"Idempotency-Key": uuid4().hex} | SAME | dict(headers),
+        )
+
+
+OPERATIONS: Final = [
+    Operation(route, method)
+    for route in api_routes(APP)
+    for method in sorted(route.methods or ())
+    if not route.path.endswith("/webhooks/stripe")
+]
+GUARDED: Final = [operation for operation in OPERATIONS if operation.gate is not None]
+OF_ACCOUNTS: Final = [op for op in GUARDED if isinstance(op.gate, (AccountGate, ReadGate))]
+SLOTS: Final = [
+    pytest.param(operation, slot, id=f"{operation} {slot}")
+    for operation in GUARDED
+    for slot in operation.slots()
+]
+
+
+@pytest.fixture(scope="module")
+async def world(api: Api) -> World:
+    made = World(
+        api,
+        await api.new_account(is_test=True),
+        await api.new_account(is_test=True, name="The other shop"),
+    )
+    for whose, account in (("own", made.own), ("foreign", made.foreign)):
+        made.things[whose] = {name: await make(api, account) for name, make in MAKERS.items()}
+    made.things["missing"] = {name: like(thing) for name, thing in made.things["own"].items()}
+    return made
+
+
+def like(thing: str) -> str:
+    """An id of the same kind that nobody has."""
+    return ids.encode(thing.partition("_")[0], ids.new())
+
+
+def told(answer: httpx2.Response) -> tuple[int, bytes, str | None]:
+    """All that a caller learns from an answer."""
+    return answer.status_code, answer.content, answer.headers.get("content-type")
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=str)
+def test_every_route_has_the_specimens_it_needs(operation: Operation) -> None:
+    name = operation.described["operationId"]
+    assert not operation.has_body or name in BODIES, f"add a body for {name} to specimens.py"
+    unknown = [slot for slot in operation.slots() if slot not in MAKERS]
+    assert not unknown, f"add makers for {unknown} to specimens.py, or say that they are shared"
+
+
+@pytest.mark.parametrize("operation", [op for op in OPERATIONS if op.has_body], ids=str)
+def test_no_id_of_a_body_is_left_out_of_its_specimen(operation: Operation) -> None:
+    """Every field that is called an id is asked for, so that the matrix turns it."""
+    schema = operation.described["requestBody"]["content"]["application/json"]["schema"]
+    fields = set(_fields(schema))
+    ours = {name for name in fields if name.endswith("_id") and not name.startswith("stripe_")}
+    assert ours - {"external_id", *SHARED} <= set(operation.slots())
+
+
+def _fields(schema: Any) -> Iterator[str]:
+    if isinstance(schema, list):
+        for item in schema:
+            yield from _fields(item)
+    elif isinstance(schema, dict):
+        if "$ref" in schema:
+            name = schema["$ref"].rpartition("/")[2]
+            yield from _fields(DOCUMENT["components"]["schemas"][name])
+        yield from schema.get("properties", {})
+        for value in schema.values():
+            yield from _fields(value)
+
+
+@pytest.mark.parametrize("operation", GUARDED, ids=str)
+async def test_nobody_is_told_the_same_everywhere(world: World, operation: Operation) -> None:
+    answers = [
+        await world.send(operation, world.things[whose], {})
+        for whose in ("own", "foreign", "missing")
+    ]
+    assert {answer.status_code for answer in answers} == {401}
+    assert len({told(answer) for answer in answers}) == 1
+
+
+@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize(("operation", "slot"), SLOTS)
+async def test_a_foreign_thing_is_as_missing_as_a_missing_one(
+    world: World, operation: Operation, slot: str, role: str
+) -> None:
+    foreign = await world.send(operation, world.named(slot, "foreign"), world.caller(role))
+    missing = await world.send(operation, world.named(slot, "missing"), world.caller(role))
+    if role == "admin" and isinstance(operation.gate, OperatorGate):
+        assert missing.status_code == 404
+        return  # to an operator no account is foreign
+    assert told(foreign) == told(missing)
+    allowed = role in operation.gate.roles
+    if slot in operation.parameters("query"):
+        assert foreign.status_code == (200 if allowed else 403)
+        assert not allowed or foreign.json()["data"] == []
+    else:
+        assert foreign.status_code == (404 if allowed else 403)
+
+
+@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("operation", [op for op in GUARDED if op.method == "GET"], ids=str)
+async def test_what_is_ones_own_is_there_and_nothing_else(
+    world: World, operation: Operation, role: str
+) -> None:
+    answer = await world.send(operation, world.things["own"], world.caller(role))
+    assert answer.status_code == (200 if role in operation.gate.roles else 403), answer.text
+    if isinstance(operation.gate, OperatorGate):
+        return
+    for hidden in (*world.things["foreign"].values(), world.foreign["external_id"]):
+        assert hidden not in answer.text
+
+
+@pytest.mark.parametrize("role", ["member", "billing"])
+@pytest.mark.parametrize("operation", OF_ACCOUNTS, ids=str)
+async def test_a_caller_cannot_name_another_account(
+    world: World, operation: Operation, role: str
+) -> None:
+    names = (world.foreign["id"], world.foreign["external_id"], like(world.own["id"]), "nobody")
+    answers = [
+        await world.send(
+            operation, world.things["foreign"], world.caller(role) | {"X-Account-Id": name}
+        )
+        for name in names
+    ]
+    assert {answer.status_code for answer in answers} <= {403, 404}
+    assert len({told(answer) for answer in answers}) == 1
+
+
+@pytest.mark.parametrize("operation", OF_ACCOUNTS, ids=str)
+async def test_an_operator_must_name_one_that_exists(world: World, operation: Operation) -> None:
+    unnamed = await world.send(operation, world.things["own"], world.api.admin())
+    assert (unnamed.status_code, unnamed.json()["code"]) == (400, "ACCOUNT_REQUIRED")
+    for name in ("nobody", like(world.own["id"])):
+        headers = world.api.admin() | {"X-Account-Id": name}
+        answer = await world.send(operation, world.things["own"], headers)
+        if isinstance(operation.gate, AccountGate):
+            assert (answer.status_code, answer.json()["code"]) == (404, "MERCHANT_NOT_FOUND")
+        else:
+            assert answer.status_code in {200, 404}
+            assert json.dumps(world.things["own"]) not in answer.text
+
+
+async def test_no_attempt_left_a_trace_in_the_other_account(world: World) -> None:
+    """Runs last: of all that was asked above, nothing was done or claimed in the other account."""
+    account_id = ids.decode(ids.ACCOUNT, world.foreign["id"])
+    audit, keys = metadata.tables["billing_audit"], metadata.tables["billing_idempotency"]
+    async with world.api.database.operator() as connection:
+        done = await connection.execute(
+            select(audit.c.action).where(
+                audit.c.account_id == account_id, audit.c.actor.not_like("system%")
+            )
+        )
+        assert done.scalars().all() == ["account.created"]
+        claimed = await connection.execute(select(keys).where(keys.c.account_id == account_id))
+        assert claimed.all() == []

@@ -20,14 +20,16 @@ import psutil
 
 from embedded.environment import person_environment
 from embedded.errors import StackError
-from embedded.folder import DataFolder, Process
+from embedded.folder import LOCK, DataFolder, Process
 from embedded.options import Options
 from embedded.ports import fixed_ports, free_ports, refuse_taken
 from embedded.postgres import open_postgres
 from embedded.supervisor import Supervisor
 
-OWNER_SECONDS: Final = 0.5
+WATCH_SECONDS: Final = 0.5
 FOLDER_MODE: Final = 0o711  # the sockets below are closed; PostgreSQL's user may pass through
+
+log = logging.getLogger(__name__)
 
 
 def tell(**event: str) -> None:
@@ -58,13 +60,13 @@ def prepare(options: Options) -> Supervisor:
 
 
 async def supervise(options: Options) -> None:
-    """Start, stay until told to stop or the owner is gone, stop. Errors: StackError."""
+    """Start, stay until told to stop or nobody wants it any more, stop. Errors: StackError."""
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, stopping.set)
-    owner = asyncio.create_task(watch_owner(options.owner, stopping))
     supervisor = prepare(options)
+    watcher = asyncio.create_task(watch(options, stopping))
     starting = asyncio.create_task(supervisor.start())
     asked = asyncio.create_task(stopping.wait())
     try:
@@ -77,23 +79,24 @@ async def supervise(options: Options) -> None:
             let_go()
         await asked
     finally:
-        owner.cancel()
+        watcher.cancel()
         await supervisor.stop()
 
 
-async def watch_owner(pid: int | None, stopping: asyncio.Event) -> None:
-    """Ask to stop when the process that wanted this stack is gone."""
-    if pid is None:
-        return
-    try:
-        owner = Process(pid=pid, created=psutil.Process(pid).create_time())
-    except psutil.NoSuchProcess:
-        stopping.set()
-        return
-    while owner.find() is not None:  # noqa: ASYNC110 - no event tells of another's end
-        await asyncio.sleep(OWNER_SECONDS)
-    logging.getLogger(__name__).info("owner %s is gone", pid)
-    stopping.set()
+async def watch(options: Options, stopping: asyncio.Event) -> None:
+    """Ask to stop when the process that wanted this stack is gone, or its folder is deleted."""
+    owner = None
+    if options.owner is not None:
+        with suppress(psutil.NoSuchProcess):
+            owner = Process.of(options.owner)
+    while not stopping.is_set():
+        if options.owner is not None and (owner is None or owner.find() is None):
+            log.info("owner %s is gone", options.owner)
+            stopping.set()
+        elif not (options.data / LOCK).exists():
+            log.info("%s is gone", options.data)
+            stopping.set()
+        await asyncio.sleep(WATCH_SECONDS)
 
 
 def let_go() -> None:

@@ -120,8 +120,7 @@ class Child:
         await self.stop()
         if self._keeper is not None:
             self._keeper.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._keeper
+            await asyncio.gather(self._keeper, return_exceptions=True)
 
     def last_words(self) -> str:
         """The last line of its log, and where the log is."""

@@ -12,7 +12,7 @@ import signal
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 import psutil
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from embedded.errors import StackError
 
 SUPERVISOR: Final = "supervisor"
+LOCK: Final = "lock"
 END_SECONDS: Final = 5.0
 LOCK_SECONDS: Final = 10.0
 
@@ -31,6 +32,11 @@ class Process(BaseModel):
 
     pid: int
     created: float
+
+    @classmethod
+    def of(cls, pid: int) -> Self:
+        """The process that has this pid now. Errors: psutil.NoSuchProcess."""
+        return cls(pid=pid, created=psutil.Process(pid).create_time())
 
     def find(self) -> psutil.Process | None:
         """The living process, or None; a zombie counts as gone."""
@@ -85,7 +91,7 @@ class DataFolder:
         """
         try:
             self.make()
-            self.lock_fd = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self.lock_fd = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise StackError(
                 f"{self.path} cannot be written ({error.strerror}): choose another folder"
@@ -112,7 +118,7 @@ class DataFolder:
     def note(self, name: str, pid: int) -> None:
         """Remember a process of this stack, for whoever must clean up after a kill -9."""
         with suppress(psutil.NoSuchProcess):
-            self._children[name] = Process(pid=pid, created=psutil.Process(pid).create_time())
+            self._children[name] = Process.of(pid)
         self._write()
 
     def note_run_folder(self, path: Path) -> None:
@@ -182,7 +188,8 @@ class DataFolder:
             "children": {name: entry.model_dump() for name, entry in self._children.items()},
             "run_folder": str(self._run_folder) if self._run_folder else None,
         }
-        write_private(self._children_file, json.dumps(content, indent=1))
+        with suppress(FileNotFoundError):  # somebody deleted the whole folder
+            write_private(self._children_file, json.dumps(content, indent=1))
 
 
 def end(processes: dict[str, psutil.Process]) -> None:

@@ -1,6 +1,7 @@
 """Kill any part of a stack, the supervisor too: it comes back with everything it had."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -132,5 +133,13 @@ def test_stopping_twice_is_harmless(start: Starter) -> None:
     running: RunningStack = start("postgres")
     assert stop(running.info.data)
     assert not stop(running.info.data)
+    wait_until_nothing_is_left(running.info)
+    assert not running.info.control.parent.exists()
+
+
+def test_a_stack_stops_when_its_folder_is_deleted(start: Starter) -> None:
+    running = start("postgres")
+    shutil.rmtree(running.info.data)
+    running.process.wait(PATIENCE_SECONDS)
     wait_until_nothing_is_left(running.info)
     assert not running.info.control.parent.exists()

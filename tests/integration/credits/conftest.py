@@ -1,18 +1,30 @@
 """Accounts of their own for tests of credits, on the run's database with the app's own roles."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.accounts import service as accounts
 from billing.accounts.schemas import AccountFields
+from billing.core.clock import real_now
 from billing.core.database import Database, open_database
 from billing.core.settings import Settings
+from billing.credits import service
+from billing.credits.schemas import Debit, Grant, Hold
 from embedded.stack import StackInfo
+from tests.integration.api.conftest import Api, api
+from tests.integration.credits.books import Books, read_books
 
-NewAccount = Callable[..., Awaitable[UUID]]
+__all__ = ["Api", "api"]  # the fixture of the routes' tests serves here too
+
+POOL = 55
 
 
 @pytest.fixture(scope="session")
@@ -23,7 +35,7 @@ async def database(stack: StackInfo) -> AsyncIterator[Database]:
             {
                 "database_url": stack.app_url,
                 "database_operator_url": stack.operator_url,
-                "BILLING_DATABASE_POOL_SIZE": 60,
+                "BILLING_DATABASE_POOL_SIZE": POOL,
             }
         )
     )
@@ -31,11 +43,64 @@ async def database(stack: StackInfo) -> AsyncIterator[Database]:
     await opened.close()
 
 
+@dataclass(frozen=True)
+class Purse:
+    """One account's credits; each verb is a transaction of its own."""
+
+    database: Database
+    id: UUID
+
+    def transaction(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        return self.database.tenant(self.id)
+
+    async def grant(self, amount: str, **more: Any) -> Grant:
+        facts: dict[str, Any] = {
+            "kind": "purchase",
+            "key": f"test/{uuid4()}",
+            "is_paid": True,
+            "reason": "test",
+        }
+        async with self.transaction() as connection:
+            return await service.grant(
+                connection, account_id=self.id, amount=Decimal(amount), **(facts | more)
+            )
+
+    async def debit(self, amount: str, **more: Any) -> Debit:
+        facts: dict[str, Any] = {"key": str(uuid4()), "reason": "test"}
+        async with self.transaction() as connection:
+            return await service.debit(
+                connection, account_id=self.id, amount=Decimal(amount), **(facts | more)
+            )
+
+    async def hold(self, amount: str, **more: Any) -> Hold:
+        facts: dict[str, Any] = {
+            "key": str(uuid4()),
+            "reason": "test",
+            "expires_at": real_now().replace(year=real_now().year + 1),
+        }
+        async with self.transaction() as connection:
+            return await service.hold(
+                connection, account_id=self.id, amount=Decimal(amount), **(facts | more)
+            )
+
+    async def do(self, verb: Any, **facts: Any) -> Any:
+        """Any other verb of the service."""
+        async with self.transaction() as connection:
+            return await verb(connection, account_id=self.id, **facts)
+
+    async def books(self) -> Books:
+        """The sums, which always agree."""
+        async with self.transaction() as connection:
+            books = await read_books(connection, self.id)
+        assert books.agree(), books
+        return books
+
+
 @pytest.fixture(scope="session")
-def new_account(database: Database) -> NewAccount:
+def new_purse(database: Database) -> Any:
     """Makes an account; with `clock_at` a test account whose clock stands there."""
 
-    async def make(*, clock_at: datetime | None = None, zone: str = "UTC") -> UUID:
+    async def make(*, clock_at: datetime | None = None, zone: str = "UTC") -> Purse:
         async with database.operator() as connection:
             account, _ = await accounts.upsert(
                 connection,
@@ -46,6 +111,13 @@ def new_account(database: Database) -> NewAccount:
                     zone=zone,
                 ),
             )
-        return account.id
+        return Purse(database, account.id)
 
     return make
+
+
+@pytest.fixture
+async def purse(new_purse: Any) -> Purse:
+    """A fresh account in real time."""
+    made: Purse = await new_purse()
+    return made

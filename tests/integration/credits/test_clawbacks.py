@@ -1,0 +1,100 @@
+"""A refund takes back what was not spent, waits for what is held, and books the rest as lost."""
+
+from decimal import Decimal
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import select
+
+from billing.core.errors import Invalid, NotFound
+from billing.credits import service
+from billing.credits.schemas import Clawback
+from billing.credits.tables import credit_lots
+from tests.integration.credits.conftest import Purse
+
+
+async def claw(purse: Purse, grant_key: str, amount: str, key: str = "") -> Clawback:
+    answer: Clawback = await purse.do(
+        service.clawback,
+        grant_key=grant_key,
+        amount=Decimal(amount),
+        key=key or f"refund/{uuid4()}",
+        reason="refund",
+    )
+    return answer
+
+
+async def lot(purse: Purse, grant_key: str) -> tuple[Decimal, ...]:
+    """(remaining, clawed, claimed, lost)."""
+    async with purse.transaction() as connection:
+        row = (
+            await connection.execute(
+                select(credit_lots).where(credit_lots.c.grant_key == grant_key)
+            )
+        ).one()
+    return row.remaining, row.clawed, row.claimed, row.lost
+
+
+async def test_an_unspent_pack_is_taken_back_whole(purse: Purse) -> None:
+    key = f"pur/{uuid4()}"
+    await purse.grant("100", key=key)
+    taken = await claw(purse, key, "100")
+    assert (taken.taken, taken.pending, taken.loss) == (100, 0, 0)
+    assert (await purse.books()).balance == 0
+
+
+async def test_what_was_spent_is_lost_and_no_other_lot_pays_for_it(purse: Purse) -> None:
+    key = f"pur/{uuid4()}"
+    await purse.grant("100", key=key)
+    await purse.debit("70")
+    await purse.grant("50")
+    taken = await claw(purse, key, "100")
+    assert (taken.taken, taken.loss) == (30, 70)
+    assert (await purse.books()).balance == 50
+
+
+async def test_a_held_part_is_taken_when_it_is_released(purse: Purse) -> None:
+    key = f"pur/{uuid4()}"
+    await purse.grant("100", key=key)
+    hold = await purse.hold("60")
+    taken = await claw(purse, key, "100")
+    assert (taken.taken, taken.pending, taken.loss) == (40, 60, 0)
+    await purse.do(service.release, hold_id=hold.hold_id)
+    assert await lot(purse, key) == (0, 100, 0, 0)
+    assert (await purse.books()).balance == 0
+
+
+async def test_a_held_part_that_is_captured_is_lost(purse: Purse) -> None:
+    key = f"pur/{uuid4()}"
+    await purse.grant("100", key=key)
+    hold = await purse.hold("60")
+    await claw(purse, key, "100")
+    await purse.do(service.capture, hold_id=hold.hold_id, amount=Decimal(45))
+    assert await lot(purse, key) == (0, 55, 0, 45)
+    assert (await purse.books()).balance == 0
+
+
+async def test_refunds_together_take_no_more_than_was_granted(purse: Purse) -> None:
+    key = f"pur/{uuid4()}"
+    await purse.grant("100", key=key)
+    await purse.debit("80")
+    first, second = await claw(purse, key, "60"), await claw(purse, key, "60")
+    assert (first.taken, first.loss) == (20, 40)
+    assert (second.taken, second.loss) == (0, 40)
+    assert await lot(purse, key) == (0, 20, 0, 80)
+
+
+async def test_a_refund_told_twice_takes_once(purse: Purse) -> None:
+    key, refund = f"pur/{uuid4()}", f"refund/{uuid4()}"
+    await purse.grant("100", key=key)
+    first = await claw(purse, key, "30", refund)
+    again = await claw(purse, key, "30", refund)
+    assert again == first.model_copy(update={"replayed": True})
+    with pytest.raises(Invalid, match="IDEMPOTENCY_KEY_REUSED"):
+        await claw(purse, key, "31", refund)
+    assert (await purse.books()).balance == 70
+
+
+async def test_a_grant_that_never_was_cannot_be_taken_back(purse: Purse) -> None:
+    with pytest.raises(NotFound):
+        await claw(purse, "pur/none", "1")

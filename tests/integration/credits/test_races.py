@@ -1,0 +1,106 @@
+"""Many at once: never below nothing, never twice, one winner, no deadlock."""
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Coroutine
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from billing.core.clock import real_now
+from billing.core.errors import BillingError
+from billing.credits import service
+from tests.integration.credits.batches import Item, debit_batch
+from tests.integration.credits.conftest import Purse
+
+CROWD = 50
+
+
+async def outcome(verb: Coroutine[Any, Any, Any]) -> str:
+    """`ok`, `replayed`, or the code of the refusal."""
+    try:
+        answer = await verb
+    except BillingError as error:
+        return error.code
+    return "replayed" if answer.replayed else "ok"
+
+
+async def test_fifty_debits_on_a_balance_for_ten_take_exactly_ten(purse: Purse) -> None:
+    for _ in range(4):
+        await purse.grant("2.5")  # debits cross from lot to lot while others wait
+    told = await asyncio.gather(*(outcome(purse.debit("1")) for _ in range(CROWD)))
+    assert Counter(told) == {"ok": 10, "INSUFFICIENT_CREDITS": 40}
+    assert (await purse.books()).balance == 0
+
+
+async def test_fifty_holds_on_a_balance_for_ten_hold_exactly_ten(purse: Purse) -> None:
+    await purse.grant("10.5")
+    told = await asyncio.gather(*(outcome(purse.hold("1")) for _ in range(CROWD)))
+    assert Counter(told) == {"ok": 10, "INSUFFICIENT_CREDITS": 40}
+    books = await purse.books()
+    assert (books.balance, books.held) == (Decimal("10.5"), 10)
+
+
+async def test_fifty_debits_with_one_key_are_one_debit(purse: Purse) -> None:
+    await purse.grant("100")
+    told = await asyncio.gather(*(outcome(purse.debit("1", key="same")) for _ in range(CROWD)))
+    assert Counter(told) == {"ok": 1, "replayed": 49}
+    assert (await purse.books()).balance == 99
+
+
+async def test_fifty_grants_with_one_key_are_one_grant(purse: Purse) -> None:
+    key = f"pur/{uuid4()}"
+    told = await asyncio.gather(*(outcome(purse.grant("5", key=key)) for _ in range(CROWD)))
+    assert Counter(told) == {"ok": 1, "replayed": 49}
+    assert (await purse.books()).balance == 5
+
+
+@pytest.mark.parametrize("turn", range(8))
+async def test_a_hold_captured_released_and_lapsed_at_once_ends_one_way(
+    purse: Purse, turn: int
+) -> None:
+    await purse.grant("10")
+    until = real_now() + timedelta(hours=1)
+    hold = await purse.hold("6", expires_at=until)
+    verbs = [
+        outcome(purse.do(service.capture, hold_id=hold.hold_id)),
+        outcome(purse.do(service.release, hold_id=hold.hold_id)),
+        purse.do(service.lapse, at=until),
+    ]
+    random.Random(turn).shuffle(verbs)
+    answers = await asyncio.gather(*verbs)
+    told = [answer for answer in answers if isinstance(answer, str)]
+    lapsed = sum(answer.holds for answer in answers if not isinstance(answer, str))
+    assert told.count("ok") + lapsed == 1
+    assert told.count("HOLD_RESOLVED") == 2 - told.count("ok")
+    books = await purse.books()
+    assert books.held == 0
+    assert books.balance in (4, 10)
+
+
+async def test_mixed_batches_over_ten_accounts_never_deadlock(new_purse: Any) -> None:
+    purses: list[Purse] = [await new_purse() for _ in range(10)]
+    for purse in purses:
+        await purse.grant("400")
+    dice = random.Random(7)
+
+    async def one(number: int) -> None:
+        async with purses[0].transaction() as connection:
+            if number % 4 == 0:
+                chosen = dice.choice(purses)
+                await service.grant(
+                    connection, account_id=chosen.id, amount=Decimal(1), kind="plan",
+                    key=f"race/{uuid4()}", is_paid=False, reason="race",
+                )  # fmt: skip
+            else:
+                items = [Item(p.id, "1", f"race/{uuid4()}") for p in dice.sample(purses, 6)]
+                rows = await debit_batch(connection, items)
+                assert {row["verdict"] for row in rows} == {"ok"}
+
+    await asyncio.gather(*(one(number) for number in range(80)))
+    balances = [(await purse.books()).balance for purse in purses]
+    assert sum(balances) == 10 * 400 + 20 - 60 * 6

@@ -74,6 +74,10 @@ CODES: Final[dict[str, Problem]] = {
     # Webhooks
     "INVALID_SIGNATURE": Problem(400, "webhook refused: no signature matches"),
     "INVALID_PAYLOAD": Problem(400, "the body is not a Stripe event"),
+    # Dunning
+    "DUNNING_CASE_NOT_FOUND": Problem(404, "no such dunning case"),
+    "DUNNING_CASE_CLOSED": Problem(409, "this case is recovered"),
+    "INVALID_EXTENSION": Problem(422, "a case extends by 1 to 90 days"),
     # The service and its parts
     "INTERNAL": Problem(500, "something broke; the correlation id finds it in the logs"),
     "DATABASE_UNAVAILABLE": Problem(503, "the database is away; nothing was changed"),

@@ -24,6 +24,7 @@ from billing.core.database import Database, open_database
 from billing.core.settings import Settings, load_settings
 from gateways.stripe import StripeGateway
 from workflows.registry import WORKFLOWS
+from workflows.schedules import ensure_schedules
 from workflows.start import BACKGROUND, INTERACTIVE
 
 # Above the longest money activity: two provider calls of 8 s each.
@@ -92,6 +93,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         build_worker(client, queue, activities, settings.build_id)
         for queue in (INTERACTIVE, BACKGROUND)
     ]
+    await ensure_schedules(client)
     try:
         async with workers[0], workers[1]:
             await stop.wait()

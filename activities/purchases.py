@@ -13,6 +13,7 @@ from billing.core.agenda import Step
 from billing.core.clock import real_now
 from billing.core.errors import ProviderFailure
 from billing.core.failpoints import failpoint
+from billing.core.money import show_decimal
 from billing.events import store as inbox
 from billing.payments import service as paying
 from billing.payments import store as payments
@@ -149,7 +150,7 @@ class PurchaseActivities(MatterActivities[PurchaseState], Purchases):
     async def _open(
         self, purchase: Purchase, payment: Payment, attempt: Attempt | None
     ) -> Outcome | None:
-        description = f"{purchase.pack_name} ({purchase.credits:f} credits)"
+        description = f"{purchase.pack_name} ({show_decimal(purchase.credits)} credits)"
         if purchase.road == "checkout":
             url = purchase.return_url or self.settings.public_url
             await self.charger.open_page(payment, description, url)

@@ -12,6 +12,7 @@ from activities.matter import World
 from activities.purchases import PurchaseActivities
 from activities.register import RegisterActivities
 from activities.subscriptions import SubscriptionActivities
+from activities.sweeper import SweeperActivities
 from activities.trials import TrialActivities
 
 
@@ -25,6 +26,7 @@ def build_activities(world: World, client: Client) -> list[Any]:
         AccountActivities(world, client),
         RegisterActivities(world),
         ClockActivities(world, client),
+        SweeperActivities(world, client),
     ]
     return [
         method

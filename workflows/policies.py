@@ -23,6 +23,12 @@ class Policies:
     halt_pause: timedelta
     walk_timeout: timedelta
     """One move of a test clock."""
+    sweep_every: timedelta
+    poll_every: timedelta
+    left_behind: timedelta
+    """Age at which a matter that nobody looked at, or an event, is the sweeper's."""
+    overdue: timedelta
+    """How late a step may be before its matter is told again."""
 
     @property
     def retry(self) -> RetryPolicy:
@@ -41,6 +47,10 @@ DEFAULT = Policies(
     slowest_retry=timedelta(minutes=5),
     halt_pause=timedelta(hours=1),
     walk_timeout=timedelta(seconds=60),
+    sweep_every=timedelta(minutes=1),
+    poll_every=timedelta(minutes=5),
+    left_behind=timedelta(seconds=60),
+    overdue=timedelta(minutes=2),
 )
 TEST = Policies(
     step_timeout=timedelta(seconds=4),
@@ -49,10 +59,15 @@ TEST = Policies(
     slowest_retry=timedelta(seconds=2),
     halt_pause=timedelta(hours=1),
     walk_timeout=timedelta(seconds=30),
+    sweep_every=timedelta(seconds=2),
+    poll_every=timedelta(seconds=10),
+    left_behind=timedelta(seconds=3),
+    overdue=timedelta(seconds=10),
 )
 # Read once per worker process: this module is passed through the workflow sandbox.
 POLICIES = TEST if os.environ.get("BILLING_PROFILE") == "test" else DEFAULT
 SWEEP_TIMEOUT = timedelta(minutes=5)
+SWEEP_HEARTBEAT = timedelta(seconds=30)
 HALT_NOTE_TIMEOUT = timedelta(seconds=10)
 TASK_TIMEOUT = timedelta(seconds=2) if POLICIES is TEST else timedelta(seconds=10)
 # A server refuses the behaviours below from a worker that belongs to no deployment.

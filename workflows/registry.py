@@ -5,6 +5,7 @@ from workflows.clock import ClockWorkflow
 from workflows.collection import CollectionWorkflow
 from workflows.purchase import PurchaseWorkflow
 from workflows.subscription import SubscriptionWorkflow
+from workflows.sweep import SweepWorkflow
 from workflows.trial import TrialWorkflow
 
 WORKFLOWS = [
@@ -14,4 +15,5 @@ WORKFLOWS = [
     CollectionWorkflow,
     AccountWorkflow,
     ClockWorkflow,
+    SweepWorkflow,
 ]

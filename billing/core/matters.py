@@ -21,16 +21,19 @@ from sqlalchemy import (
     Text,
     Uuid,
     and_,
+    column,
     func,
     or_,
     select,
     update,
 )
+from sqlalchemy import table as sql_table
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import ids
 from billing.core.agenda import Step
+from billing.core.clock import real_now
 from billing.core.database import metadata
 
 Kind = Literal["trial", "subscription", "purchase", "collection", "account", "clock"]
@@ -64,14 +67,21 @@ matters = Table(
     Column("next_key", Text),
     Column("correlation_id", Text),
     Column("created_at", DateTime(timezone=True), nullable=False),
+    # In real time: when somebody last said "look again", and when a worker did (null until then).
+    Column("woken_at", DateTime(timezone=True), nullable=False),
     Column("started_at", DateTime(timezone=True)),
     Column("closed_at", DateTime(timezone=True)),
     Index("ix_matters_account_due", "account_id", "next_due"),
 )
 Index(
-    "ix_matters_unstarted",
-    matters.c.created_at,
+    "ix_matters_left_behind",
+    matters.c.woken_at,
     postgresql_where=and_(matters.c.started_at.is_(None), matters.c.closed_at.is_(None)),
+)
+Index(
+    "ix_matters_overdue",
+    matters.c.next_due,
+    postgresql_where=and_(matters.c.closed_at.is_(None), matters.c.status == "open"),
 )
 Index("ix_matters_open", matters.c.workflow_id, postgresql_where=matters.c.closed_at.is_(None))
 
@@ -89,6 +99,10 @@ steps = Table(
     Index("ix_steps_account", "account_id", "ran_at"),
     Index("ix_steps_workflow", "workflow_id", "ran_at"),
 )
+
+
+# The few columns this module needs of a table that is described elsewhere.
+_ACCOUNTS: Final = sql_table("accounts", column("id", Uuid), column("clock_at"))
 
 
 class Matter(BaseModel):
@@ -138,6 +152,7 @@ async def birth(
             kind=kind,
             subject_id=subject_id,
             created_at=at,
+            woken_at=real_now(),
             correlation_id=correlation_id,
             **_head_columns(head),
         )
@@ -167,6 +182,7 @@ async def ensure(
         subject_id=subject_id,
         next_due=due,
         created_at=at,
+        woken_at=real_now(),
         correlation_id=correlation_id,
     )
     await connection.execute(
@@ -227,7 +243,7 @@ async def save_head(
         .where(matters.c.workflow_id == workflow_id)
         .values(
             words=words,
-            started_at=func.coalesce(matters.c.started_at, at),
+            started_at=func.coalesce(matters.c.started_at, real_now()),
             closed_at=None if head else func.coalesce(matters.c.closed_at, at),
             status="open" if head else "closed",
             **_head_columns(head),
@@ -263,15 +279,6 @@ async def claim_step(
     return done.one_or_none() is not None
 
 
-async def mark_started(connection: AsyncConnection, workflow_ids: list[str], at: datetime) -> None:
-    """Remember that Temporal has these workflows, so that the sweeper leaves them alone."""
-    await connection.execute(
-        update(matters)
-        .where(matters.c.workflow_id.in_(workflow_ids), matters.c.started_at.is_(None))
-        .values(started_at=at)
-    )
-
-
 async def set_status(connection: AsyncConnection, workflow_id: str, status: str) -> None:
     """`open` or `halted`, for doctor and lists."""
     await connection.execute(
@@ -279,16 +286,35 @@ async def set_status(connection: AsyncConnection, workflow_id: str, status: str)
     )
 
 
-async def unstarted(connection: AsyncConnection, born_before: datetime, limit: int) -> list[Matter]:
-    """Open matters no workflow was started for: a process died between commit and start."""
+async def left_behind(
+    connection: AsyncConnection, woken_before: datetime, limit: int
+) -> list[Matter]:
+    """Open matters nobody looked at: a process died between the commit and the call."""
     rows = await connection.execute(
         select(matters)
         .where(
             matters.c.started_at.is_(None),
             matters.c.closed_at.is_(None),
-            matters.c.created_at < born_before,
+            matters.c.woken_at < woken_before,
         )
-        .order_by(matters.c.created_at)
+        .order_by(matters.c.woken_at)
+        .limit(limit)
+    )
+    return [_matter(row) for row in rows]
+
+
+async def overdue(connection: AsyncConnection, due_before: datetime, limit: int) -> list[Matter]:
+    """Open matters of accounts in real time whose step should have run before `due_before`."""
+    rows = await connection.execute(
+        select(matters)
+        .join(_ACCOUNTS, _ACCOUNTS.c.id == matters.c.account_id)
+        .where(
+            matters.c.closed_at.is_(None),
+            matters.c.status == "open",
+            matters.c.next_due < due_before,
+            _ACCOUNTS.c.clock_at.is_(None),
+        )
+        .order_by(matters.c.next_due)
         .limit(limit)
     )
     return [_matter(row) for row in rows]
@@ -332,6 +358,7 @@ def _woken(due: datetime) -> dict[str, Any]:
         "next_due": func.least(func.coalesce(matters.c.next_due, due), due),
         "next_step": None,
         "next_key": None,
+        "woken_at": real_now(),
         "started_at": None,
         "closed_at": None,
         "status": "open",

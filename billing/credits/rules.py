@@ -16,6 +16,7 @@ LotKind = Literal["trial", "plan", "purchase", "adjustment", "refund", "dispute"
 # Lots that end within this span are announced beside the balance.
 SOON: Final = timedelta(days=7)
 LIMIT: Final = Decimal(10) ** 15
+DECIMALS: Final = 12
 KEY_LIMIT: Final = 255
 # Lots that should go first have the lower number; scope, expiry and price decide within it.
 PRIORITY: Final[dict[LotKind, int]] = {
@@ -30,15 +31,14 @@ PRIORITY: Final[dict[LotKind, int]] = {
 
 def bookable(amount: Decimal) -> Decimal:
     """The amount a debit or hold books: rounded once to six decimals, above 0, below 10^15."""
-    return _within(round_credits(amount))
+    return _within(round_credits(_within(amount)))
 
 
 def grantable(amount: Decimal) -> Decimal:
     """The amount a grant books, exact: above 0, below 10^15, at most twelve decimals."""
-    exponent = amount.as_tuple().exponent
-    if not isinstance(exponent, int) or exponent < -12:
-        raise Invalid("INVALID_AMOUNT", "credits have at most 12 decimals")
-    return _within(amount)
+    if _within(amount) != round(amount, DECIMALS):
+        raise Invalid("INVALID_AMOUNT", f"credits have at most {DECIMALS} decimals")
+    return amount
 
 
 def caller_key(account_id: UUID, key: str) -> str:
@@ -55,7 +55,7 @@ def request_hash(**facts: Any) -> str:
 
 
 def _within(amount: Decimal) -> Decimal:
-    if not 0 < amount < LIMIT:
+    if not (amount.is_finite() and 0 < amount < LIMIT):
         raise Invalid("INVALID_AMOUNT", "credits must be above 0 and below 10^15")
     return amount
 

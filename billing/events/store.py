@@ -2,14 +2,14 @@
 
 from datetime import datetime
 from typing import Any
-from uuid import UUID
 
+from pydantic import AwareDatetime, BaseModel, ConfigDict
 from sqlalchemy import bindparam, func, select, text, update
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import ids, matters
-from billing.events.provider import PAYMENT_EVENTS
+from billing.events.provider import PAYMENT_EVENTS, read
 from billing.events.tables import stripe_webhook_events
 from billing.payments import store as payments
 from billing.payments.rules import ProviderEvent
@@ -47,12 +47,25 @@ _RECEIVE = text(
     ), woken AS (
         UPDATE matters m SET revision = m.revision + 1, status = 'open', closed_at = NULL,
             next_due = least(coalesce(m.next_due, :received_at), :received_at),
-            next_step = NULL, next_key = NULL
+            next_step = NULL, next_key = NULL, woken_at = :received_at, started_at = NULL
         FROM stored s WHERE s.fresh AND m.workflow_id = s.workflow_id
     )
     SELECT fresh, workflow_id FROM stored
     """
 ).bindparams(bindparam("payload", type_=JSONB))
+
+
+class Waiting(BaseModel):
+    """A stored event that still needs somebody to look at it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    event_id: str
+    status: str
+    workflow_id: str | None
+    object_id: str | None
+    payload: dict[str, Any]
+    received_at: AwareDatetime
 
 
 async def receive(
@@ -143,10 +156,17 @@ async def mark_subject_handled(
 
 async def waiting(
     connection: AsyncConnection, received_before: datetime, limit: int
-) -> list[dict[str, Any]]:
+) -> list[Waiting]:
     """Events that were left: stored but never looked at, or without an owner so far."""
     rows = await connection.execute(
-        select(stripe_webhook_events)
+        select(
+            stripe_webhook_events.c.stripe_event_id.label("event_id"),
+            stripe_webhook_events.c.status,
+            stripe_webhook_events.c.workflow_id,
+            stripe_webhook_events.c.object_id,
+            stripe_webhook_events.c.payload,
+            stripe_webhook_events.c.received_at,
+        )
         .where(
             stripe_webhook_events.c.status.in_(["received", "unmatched"]),
             stripe_webhook_events.c.received_at < received_before,
@@ -154,18 +174,29 @@ async def waiting(
         .order_by(stripe_webhook_events.c.received_at)
         .limit(limit)
     )
-    return [dict(row) for row in rows.mappings()]
+    return [Waiting.model_validate(dict(row)) for row in rows.mappings()]
 
 
-async def assign(
-    connection: AsyncConnection, event_id: str, account_id: UUID, workflow_id: str
-) -> None:
-    """An owner was found after all."""
-    await connection.execute(
-        update(stripe_webhook_events)
-        .where(stripe_webhook_events.c.stripe_event_id == event_id)
-        .values(account_id=account_id, workflow_id=workflow_id, status="received")
-    )
+async def find_owner(connection: AsyncConnection, event: Waiting) -> matters.Matter | None:
+    """The matter that must look at a left event; one without an owner is matched again."""
+    if event.workflow_id is None:
+        known = read(event.payload)
+        payment = await payments.find_intent(connection, known.intent_id or known.object_id or "")
+        workflow_id = payment.workflow_id if payment else known.workflow_id
+        owner = await matters.find(connection, workflow_id) if workflow_id else None
+        if owner is not None:
+            await connection.execute(
+                update(stripe_webhook_events)
+                .where(stripe_webhook_events.c.stripe_event_id == event.event_id)
+                .values(
+                    account_id=owner.account_id, workflow_id=owner.workflow_id, status="received"
+                )
+            )
+    else:
+        owner = await matters.find(connection, event.workflow_id)
+    if owner is not None:
+        await matters.wake(connection, owner.workflow_id, event.received_at)
+    return owner
 
 
 async def park(connection: AsyncConnection, event_id: str, error: str) -> None:

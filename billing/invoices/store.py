@@ -115,6 +115,21 @@ async def of_matter(
     return [show(row) for row in rows]
 
 
+async def latest_of_subscription(
+    connection: AsyncConnection, subscription_id: UUID
+) -> Invoice | None:
+    """The newest invoice of a subscription that was not voided."""
+    row = (
+        await connection.execute(
+            select(invoices)
+            .where(invoices.c.subscription_id == subscription_id, invoices.c.status != "void")
+            .order_by(invoices.c.created_at.desc(), invoices.c.id.desc())
+            .limit(1)
+        )
+    ).one_or_none()
+    return show(row) if row else None
+
+
 async def next_number(connection: AsyncConnection, series: str, on: date) -> tuple[int, date]:
     """The next number of a series and its issue date, never before the last one's.
 

@@ -80,6 +80,7 @@ invoices = Table(
     Index("ix_invoices_account_created", "account_id", "created_at", "id"),
     Index("ix_invoices_account_status_created", "account_id", "status", "created_at", "id"),
     Index("ix_invoices_workflow", "workflow_id"),
+    Index("ix_invoices_subscription", "subscription_id", "created_at"),
 )
 
 invoice_lines = Table(

@@ -33,6 +33,25 @@ def next_check(opened_at: datetime, checks: int, last_check_at: datetime | None)
     return (last_check_at or opened_at) + LATER_CHECKS_EVERY
 
 
+def next_action(
+    *,
+    owed: bool,
+    payment_status: str | None,
+    client_secret: str | None,
+    redirect_url: str | None,
+) -> dict[str, str]:
+    """What the payer does now: none | confirm_card | redirect | wait [E4]."""
+    if not owed or payment_status is None:
+        return {"type": "none"}
+    if payment_status in ("processing", "pending_approval") or payment_status in MONEY_IN:
+        return {"type": "wait"}
+    if redirect_url:
+        return {"type": "redirect", "url": redirect_url}
+    if client_secret and payment_status == "pending":
+        return {"type": "confirm_card", "client_secret": client_secret}
+    return {"type": "wait"} if payment_status == "pending" else {"type": "none"}
+
+
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True)
 

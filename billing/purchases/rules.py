@@ -7,6 +7,7 @@ from pydantic import AwareDatetime
 
 from billing.core.agenda import State, Step
 from billing.events.rules import event_step
+from billing.payments.rules import next_action as payer_action
 from billing.payments.rules import next_check
 
 Road = Literal["card", "saved_card", "checkout", "manual"]
@@ -81,19 +82,15 @@ def next_action(
     redirect_url: str | None,
     manual: dict[str, Any],
 ) -> dict[str, Any]:
-    """What the payer does now: none | confirm_card | redirect | manual | wait [E4]."""
-    if status != "pending":
-        return {"type": "none"}
-    if road == "manual":
-        waiting = payment_status == "pending_approval"
-        return {"type": "wait"} if waiting else {"type": "manual", **manual}
-    if payment_status == "processing":
-        return {"type": "wait"}
-    if road == "checkout" and redirect_url:
-        return {"type": "redirect", "url": redirect_url}
-    if client_secret:
-        return {"type": "confirm_card", "client_secret": client_secret}
-    return {"type": "wait"}
+    """What the buyer does now: none | confirm_card | redirect | manual | wait [E4]."""
+    if status == "pending" and road == "manual" and payment_status is None:
+        return {"type": "manual", **manual}
+    return payer_action(
+        owed=status == "pending",
+        payment_status=payment_status,
+        client_secret=client_secret,
+        redirect_url=redirect_url if road == "checkout" else None,
+    )
 
 
 def _step(state: PurchaseState, name: str, mark: str, due: datetime, words: str) -> Step:

@@ -398,6 +398,7 @@ CREATE TABLE matters (
     next_key TEXT,
     correlation_id TEXT,
     created_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    woken_at TIMESTAMP WITH TIME ZONE NOT NULL,
     started_at TIMESTAMP WITH TIME ZONE,
     closed_at TIMESTAMP WITH TIME ZONE,
     CONSTRAINT pk_matters PRIMARY KEY (workflow_id),
@@ -406,9 +407,11 @@ CREATE TABLE matters (
 
 CREATE INDEX ix_matters_account_due ON matters (account_id, next_due);
 
+CREATE INDEX ix_matters_left_behind ON matters (woken_at) WHERE started_at IS NULL AND closed_at IS NULL;
+
 CREATE INDEX ix_matters_open ON matters (workflow_id) WHERE closed_at IS NULL;
 
-CREATE INDEX ix_matters_unstarted ON matters (created_at) WHERE started_at IS NULL AND closed_at IS NULL;
+CREATE INDEX ix_matters_overdue ON matters (next_due) WHERE closed_at IS NULL AND status = 'open';
 
 CREATE TABLE payment_methods (
     id UUID NOT NULL,

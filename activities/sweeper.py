@@ -1,0 +1,114 @@
+"""The nets under everything: what a crash left behind, what was never told, what is overdue.
+
+Each job is one bounded pass; the schedules repeat it (workflows/schedules.py).
+"""
+
+from collections.abc import Awaitable, Callable, Iterable
+from datetime import timedelta
+from typing import Final
+
+from temporalio import activity
+from temporalio.client import Client
+
+from activities.matter import World
+from billing.core import matters
+from billing.core.clock import real_now
+from billing.core.matters import Matter
+from billing.events import provider as provider_events
+from billing.events import store as inbox
+from billing.idempotency import store as idempotency
+from billing.purchases import store as purchases
+from workflows import start
+from workflows.contracts import SweepReport, SweepRequest
+from workflows.policies import POLICIES
+from workflows.stubs import Sweeper
+
+# Stripe keeps events for 30 days; we look back further than any webhook may be late.
+POLL_BACK: Final = timedelta(hours=2)
+PARK_AFTER: Final = timedelta(hours=24)
+ARCHIVE_AFTER: Final = timedelta(days=90)
+Counts = dict[str, int]
+
+
+class SweeperActivities(Sweeper):
+    """Implements workflows.stubs.Sweeper."""
+
+    def __init__(self, world: World, client: Client) -> None:
+        self.database = world.database
+        self.provider = world.provider
+        self.client = client
+        self.jobs: dict[str, Callable[[int], Awaitable[Counts]]] = {
+            "sweep": self._sweep,
+            "poll": self._poll,
+            "ensure-running": self._ensure_running,
+            "housekeeping": self._housekeeping,
+        }
+
+    @activity.defn(name="sweeper.sweep")
+    async def sweep(self, request: SweepRequest) -> SweepReport:
+        return SweepReport(counts=await self.jobs[request.name](request.limit))
+
+    async def _sweep(self, limit: int) -> Counts:
+        """Matters nobody started or told, steps that are overdue, events nobody looked into."""
+        now = real_now()
+        async with self.database.operator() as connection:
+            left = await matters.left_behind(connection, now - POLICIES.left_behind, limit)
+            late = await matters.overdue(connection, now - POLICIES.overdue, limit)
+            events = await inbox.waiting(connection, now - POLICIES.left_behind, limit)
+        told = await self._nudge([*left, *late])
+        matched = 0
+        for event in events:
+            matched += await self._dispatch(event)
+        return {"left_behind": len(left), "overdue": len(late), "told": told, "events": matched}
+
+    async def _poll(self, limit: int) -> Counts:
+        """Ask Stripe for the events of the last hours; the inbox knows which are new."""
+        found = 0
+        for event in await self.provider.events_since(real_now() - POLL_BACK):
+            if event.type not in provider_events.PAYMENT_EVENTS:
+                continue
+            async with self.database.operator() as connection:
+                owner = await inbox.receive(connection, event, "poll", real_now())
+            if owner is not None:
+                found += 1
+                await start.tell(self.client, owner, event.event_id)
+        return {"never_came": found}
+
+    async def _ensure_running(self, limit: int) -> Counts:
+        """Every open matter has its workflow; a missing one is started where its row stands."""
+        after, seen = "", 0
+        while True:
+            async with self.database.operator() as connection:
+                page = await matters.open_page(connection, after, limit)
+            for matter in page:
+                await start.ensure_running(self.client, matter)
+                activity.heartbeat(matter.workflow_id)
+            seen += len(page)
+            if len(page) < limit:
+                return {"open": seen}
+            after = page[-1].workflow_id
+
+    async def _housekeeping(self, limit: int) -> Counts:
+        """Old idempotency keys go [P10]; old purchases are archived [E14]."""
+        now = real_now()
+        async with self.database.operator() as connection:
+            keys = await idempotency.purge(connection, now)
+            archived = await purchases.archive(connection, now - ARCHIVE_AFTER, now)
+        return {"keys_purged": keys, "purchases_archived": archived}
+
+    async def _nudge(self, found: Iterable[Matter]) -> int:
+        by_id = {matter.workflow_id: matter for matter in found}
+        for matter in by_id.values():
+            await start.nudge(self.client, matter)
+        return len(by_id)
+
+    async def _dispatch(self, event: inbox.Waiting) -> int:
+        """Tell the owner, find one after all, or park what is nobody's after a day."""
+        async with self.database.operator() as connection:
+            owner = await inbox.find_owner(connection, event)
+            if owner is None:
+                if event.received_at < real_now() - PARK_AFTER:
+                    await inbox.park(connection, event.event_id, "no owner within 24 h")
+                return 0
+        await start.tell(self.client, owner, event.event_id)
+        return 1

@@ -18,6 +18,7 @@ from sandbox.calls import Operation
 from sandbox.envelope import Check, Envelope
 from sandbox.operations import OPERATIONS
 from sandbox.settings import Settings, admits, from_environment
+from sandbox.shapes import new_id
 from sandbox.store import Store
 from sandbox.webhooks import Deliverer
 from sandbox.wire import Wire
@@ -97,7 +98,7 @@ async def _unknown(request: Request, error: Exception) -> Response:
         404,
         f"Unrecognized request URL ({request.method}: {path}). The sandbox does not offer it.",
     )
-    return JSONResponse(refused.body, 404)
+    return JSONResponse(refused.body, 404, {"Request-Id": new_id("req")})
 
 
 def __getattr__(name: str) -> FastAPI:

@@ -340,6 +340,8 @@ class Recorder:
             self._record(f"{place} answer by the document", found)
 
     def _record(self, place: str, problems: list[str]) -> None:
+        if not problems:
+            return
         with self._store.transaction():
             for problem in problems[:MAX_PROBLEMS]:
                 self._store.run(

@@ -52,7 +52,9 @@ def routes(envelope: Envelope, bells: Bells) -> APIRouter:
     router = APIRouter(prefix="/_sandbox")
     _looking(router, envelope)
     _planning(router, envelope)
+    _forgetting(router, envelope)
     _posting(router, envelope, bells)
+    _telling(router, envelope, bells)
     _paging(router, envelope)
     _acting(router, envelope)
     return router
@@ -123,6 +125,10 @@ def _planning(router: APIRouter, envelope: Envelope) -> None:
         """Forget one plan, or all of a kind."""
         return {"removed": plans.remove(store, _plan_kind(kind), id)}
 
+
+def _forgetting(router: APIRouter, envelope: Envelope) -> None:
+    store = envelope.store
+
     @router.post("/reset")
     async def reset(order: Reset) -> Json:
         """Forget everything, or one customer's objects (its journal rows stay)."""
@@ -149,7 +155,7 @@ def _plan_kind(word: str) -> str:
 
 
 def _posting(router: APIRouter, envelope: Envelope, bells: Bells) -> None:
-    store, settings = envelope.store, envelope.settings
+    store = envelope.store
 
     @router.post("/webhooks")
     async def add_webhook(order: WebhookOrder) -> Json:
@@ -174,6 +180,10 @@ def _posting(router: APIRouter, envelope: Envelope, bells: Bells) -> None:
             state,
         )
         return {"data": [dict(row) for row in found]}
+
+
+def _telling(router: APIRouter, envelope: Envelope, bells: Bells) -> None:
+    store, settings = envelope.store, envelope.settings
 
     @router.post("/events")
     async def synthetic(order: Synthetic) -> Json:

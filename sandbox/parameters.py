@@ -76,7 +76,7 @@ def currency() -> Shape:
 
 def url() -> Shape:
     """An address a browser can be sent to."""
-    return pattern(r"[a-z][a-z0-9+.-]*://\S+", "URL", "url_invalid")
+    return pattern(r"https?://\S+", "URL", "url_invalid")
 
 
 def integer(least: int | None = None, most: int | None = None) -> Shape:

@@ -125,7 +125,10 @@ class Store:
     def __init__(self, path: Path) -> None:
         """Open or make the file; a kill -9 loses no committed row, a power cut may."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._db = sqlite3.connect(path, isolation_level=None, cached_statements=512)
+        # Built in one thread and served in another is fine: only one of them ever uses it.
+        self._db = sqlite3.connect(
+            path, isolation_level=None, cached_statements=512, check_same_thread=False
+        )
         self._db.row_factory = sqlite3.Row
         for pragma in ("journal_mode=WAL", "synchronous=OFF", "cache_size=-65536"):
             self._db.execute(f"PRAGMA {pragma}")

@@ -25,15 +25,6 @@ def record(
     description: str | None = None,
 ) -> Json:
     """Book one movement; `amount` is negative when money leaves the seller."""
-    details = [
-        {
-            "amount": fee,
-            "application": None,
-            "currency": source["currency"],
-            "description": "Stripe processing fees",
-            "type": "stripe_fee",
-        }
-    ]
     return call.store.insert(
         {
             "id": new_id("txn"),
@@ -46,7 +37,7 @@ def record(
             "description": description,
             "exchange_rate": None,
             "fee": fee,
-            "fee_details": details if fee else [],
+            "fee_details": _fees(fee, source["currency"]),
             "net": amount - fee,
             "reporting_category": category,
             "source": source["id"],
@@ -54,6 +45,20 @@ def record(
             "type": kind,
         }
     )
+
+
+def _fees(fee: int, currency: str) -> list[Json]:
+    if not fee:
+        return []
+    return [
+        {
+            "amount": fee,
+            "application": None,
+            "currency": currency,
+            "description": "Stripe processing fees",
+            "type": "stripe_fee",
+        }
+    ]
 
 
 @routes.get(

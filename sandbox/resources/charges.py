@@ -37,6 +37,33 @@ def retrieve(call: Call) -> Json:
     return call.load("charge", call.path["charge"])
 
 
+_FROM_INTENT = (
+    "amount", "currency", "customer", "description", "metadata", "receipt_email", "shipping",
+    "statement_descriptor", "statement_descriptor_suffix", "transfer_group",
+)  # fmt: skip
+_BLANK: Json = {
+    "amount_refunded": 0,
+    "application": None,
+    "application_fee": None,
+    "application_fee_amount": None,
+    "balance_transaction": None,
+    "disputed": False,
+    "failure_balance_transaction": None,
+    "fraud_details": {},
+    "livemode": False,
+    "on_behalf_of": None,
+    "radar_options": {},
+    "receipt_number": None,
+    "receipt_url": None,
+    "refunded": False,
+    "review": None,
+    "source": None,
+    "source_transfer": None,
+    "transfer_data": None,
+}
+"""What is the same on every new one; nothing in it is changed in place."""
+
+
 def make(
     call: Call,
     intent: Json,
@@ -51,49 +78,23 @@ def make(
     """A new charge of an intent: succeeded, pending or failed."""
     succeeded = status == "succeeded"
     charge: Json = {
+        **_BLANK,
+        **{name: intent[name] for name in _FROM_INTENT},
         "id": new_id("ch"),
         "object": "charge",
-        "amount": intent["amount"],
         "amount_captured": intent["amount"] if captured else 0,
-        "amount_refunded": 0,
-        "application": None,
-        "application_fee": None,
-        "application_fee_amount": None,
-        "balance_transaction": None,
         "billing_details": method["billing_details"],
         "calculated_statement_descriptor": "SANDBOX" if succeeded else None,
         "captured": captured,
         "created": call.now(intent["customer"]),
-        "currency": intent["currency"],
-        "customer": intent["customer"],
-        "description": intent["description"],
-        "disputed": False,
-        "failure_balance_transaction": None,
         "failure_code": decline.code if decline else None,
         "failure_message": decline.message if decline else None,
-        "fraud_details": {},
-        "livemode": False,
-        "metadata": intent["metadata"],
-        "on_behalf_of": None,
         "outcome": _outcome(status, decline),
         "paid": status != "failed",
         "payment_intent": intent["id"],
         "payment_method": method["id"],
         "payment_method_details": _details(intent, method, card, authenticated),
-        "radar_options": {},
-        "receipt_email": intent["receipt_email"],
-        "receipt_number": None,
-        "receipt_url": None,
-        "refunded": False,
-        "review": None,
-        "shipping": intent["shipping"],
-        "source": None,
-        "source_transfer": None,
-        "statement_descriptor": intent["statement_descriptor"],
-        "statement_descriptor_suffix": intent["statement_descriptor_suffix"],
         "status": status,
-        "transfer_data": None,
-        "transfer_group": intent["transfer_group"],
     }
     if succeeded:
         charge["receipt_url"] = f"{call.settings.public_url}/receipts/{charge['id']}"
@@ -118,6 +119,17 @@ def book(call: Call, charge: Json) -> Json:
     call.store.save(charge)
     call.emit("charge.updated", charge, {"balance_transaction": None})
     return charge
+
+
+_AUTHENTICATED: Json = {
+    "authentication_flow": "challenge",
+    "electronic_commerce_indicator": "05",
+    "exemption_indicator": None,
+    "result": "authenticated",
+    "result_reason": None,
+    "transaction_id": None,
+    "version": "2.2.0",
+}
 
 
 def _outcome(status: str, decline: Decline | None) -> Json | None:
@@ -150,17 +162,6 @@ def _outcome(status: str, decline: Decline | None) -> Json | None:
 
 def _details(intent: Json, method: Json, card: TestCard, authenticated: bool) -> Json:
     shown = method["card"]
-    secure: Json | None = None
-    if authenticated:
-        secure = {
-            "authentication_flow": "challenge",
-            "electronic_commerce_indicator": "05",
-            "exemption_indicator": None,
-            "result": "authenticated",
-            "result_reason": None,
-            "transaction_id": None,
-            "version": "2.2.0",
-        }
     return {
         "card": {
             "amount_authorized": intent["amount"],
@@ -186,7 +187,7 @@ def _details(intent: Json, method: Json, card: TestCard, authenticated: bool) ->
                 "status": "unavailable",
             },
             "regulated_status": "unregulated",
-            "three_d_secure": secure,
+            "three_d_secure": _AUTHENTICATED if authenticated else None,
             "wallet": None,
         },
         "type": "card",

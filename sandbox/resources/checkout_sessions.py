@@ -27,7 +27,7 @@ from sandbox.resources import (
     session_body,
     setup_intents,
 )
-from sandbox.resources.customers import SHIPPING
+from sandbox.resources.fields import SHIPPING, USAGE
 from sandbox.shapes import Json, merge_metadata
 
 routes = Routes()
@@ -64,7 +64,7 @@ _CREATE = {
         description=text(1_000),
         metadata=METADATA,
         receipt_email=text(800),
-        setup_future_usage=one_of("off_session", "on_session"),
+        setup_future_usage=USAGE,
         shipping=SHIPPING,
         statement_descriptor=text(22),
         statement_descriptor_suffix=text(22),

@@ -17,23 +17,13 @@ from sandbox.parameters import (
     list_of,
     one_of,
     record,
-    required,
     text,
 )
 from sandbox.resources import payment_methods
+from sandbox.resources.fields import ADDRESS, REDISPLAY, SHIPPING
 from sandbox.shapes import Json, address, merge_metadata, new_id, random_text
 
 routes = Routes()
-
-ADDRESS = record(
-    city=clearable(text()),
-    country=clearable(text()),
-    line1=clearable(text()),
-    line2=clearable(text()),
-    postal_code=clearable(text()),
-    state=clearable(text()),
-)
-SHIPPING = record(address=required(ADDRESS), name=required(text()), phone=clearable(text()))
 
 _WRITE = {
     "address": clearable(ADDRESS),
@@ -57,6 +47,26 @@ _PLAIN = (
 )  # fmt: skip
 
 
+_BLANK: Json = {
+    "address": None,
+    "balance": 0,
+    "currency": None,
+    "default_source": None,
+    "delinquent": False,
+    "description": None,
+    "discount": None,
+    "email": None,
+    "livemode": False,
+    "name": None,
+    "next_invoice_sequence": 1,
+    "phone": None,
+    "preferred_locales": [],
+    "shipping": None,
+    "tax_exempt": "none",
+}
+"""What is the same on every new one; nothing in it is changed in place."""
+
+
 @routes.post("/v1/customers", _CREATE)
 def create(call: Call) -> Json:
     """A new customer; with `test_clock` it lives at that clock's time from the start."""
@@ -65,17 +75,10 @@ def create(call: Call) -> Json:
     if clock_id:
         created = call.load("test_helpers.test_clock", clock_id, "test_clock")["frozen_time"]
     customer: Json = {
+        **_BLANK,
         "id": new_id("cus"),
         "object": "customer",
-        "address": None,
-        "balance": 0,
         "created": created,
-        "currency": None,
-        "default_source": None,
-        "delinquent": False,
-        "description": None,
-        "discount": None,
-        "email": None,
         "invoice_prefix": random_text(8).upper(),
         "invoice_settings": {
             "custom_fields": None,
@@ -83,14 +86,7 @@ def create(call: Call) -> Json:
             "footer": None,
             "rendering_options": None,
         },
-        "livemode": False,
         "metadata": {},
-        "name": None,
-        "next_invoice_sequence": 1,
-        "phone": None,
-        "preferred_locales": [],
-        "shipping": None,
-        "tax_exempt": "none",
         "test_clock": clock_id,
     }
     settings = call.params.pop("invoice_settings", {})
@@ -160,7 +156,7 @@ def delete_customer(call: Call, customer: Json) -> Json:
 
 @routes.get(
     "/v1/customers/{customer}/payment_methods",
-    {**PAGE, "type": text(), "allow_redisplay": one_of("always", "limited", "unspecified")},
+    {**PAGE, "type": text(), "allow_redisplay": REDISPLAY},
 )
 def cards(call: Call) -> Json:
     """The payment methods of one customer."""

@@ -15,6 +15,31 @@ _PLAIN = (
 )  # fmt: skip
 
 
+_BLANK: Json = {
+    "amount_capturable": 0,
+    "amount_details": {"tip": {}},
+    "amount_received": 0,
+    "application": None,
+    "application_fee_amount": None,
+    "canceled_at": None,
+    "cancellation_reason": None,
+    "confirmation_method": "automatic",
+    "last_payment_error": None,
+    "latest_charge": None,
+    "livemode": False,
+    "next_action": None,
+    "on_behalf_of": None,
+    "payment_method": None,
+    "payment_method_configuration_details": None,
+    "processing": None,
+    "review": None,
+    "source": None,
+    "status": "requires_payment_method",
+    "transfer_data": None,
+}
+"""What is the same on every new one; nothing in it is changed in place."""
+
+
 def new(call: Call, params: Json, **hidden: Any) -> Json:
     """Insert an intent that asks for a payment method."""
     intent_id = new_id("pi")
@@ -22,46 +47,27 @@ def new(call: Call, params: Json, **hidden: Any) -> Json:
     automatic = params.get("automatic_payment_methods", {"enabled": not allowed})
     automatic = {"allow_redirects": "always", **automatic} if automatic["enabled"] else None
     intent: Json = {
+        **_BLANK,
         "id": intent_id,
         "object": "payment_intent",
         "allowed_payment_method_types": allowed,
         "amount": params["amount"],
-        "amount_capturable": 0,
-        "amount_details": {"tip": {}},
-        "amount_received": 0,
-        "application": None,
-        "application_fee_amount": None,
         "automatic_payment_methods": automatic,
-        "canceled_at": None,
-        "cancellation_reason": None,
         "capture_method": params.get("capture_method", "automatic_async"),
         "client_secret": client_secret(intent_id),
-        "confirmation_method": "automatic",
         "created": call.now(params.get("customer")),
         "currency": params["currency"],
         "customer": params.get("customer"),
         "description": params.get("description"),
         "excluded_payment_method_types": params.get("excluded_payment_method_types"),
-        "last_payment_error": None,
-        "latest_charge": None,
-        "livemode": False,
         "metadata": merge_metadata({}, params.get("metadata") or {}),
-        "next_action": None,
-        "on_behalf_of": None,
-        "payment_method": None,
-        "payment_method_configuration_details": None,
         "payment_method_options": _options(params),
         "payment_method_types": allowed or ["card"],
-        "processing": None,
         "receipt_email": params.get("receipt_email"),
-        "review": None,
         "setup_future_usage": params.get("setup_future_usage"),
         "shipping": _shipping(params.get("shipping")),
-        "source": None,
         "statement_descriptor": params.get("statement_descriptor"),
         "statement_descriptor_suffix": params.get("statement_descriptor_suffix"),
-        "status": "requires_payment_method",
-        "transfer_data": None,
         "transfer_group": params.get("transfer_group"),
     }
     return call.store.insert(intent, **hidden)

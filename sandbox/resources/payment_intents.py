@@ -15,9 +15,7 @@ from sandbox.parameters import (
     clearable,
     currency,
     either,
-    gone,
     integer,
-    list_of,
     one_of,
     record,
     required,
@@ -25,21 +23,15 @@ from sandbox.parameters import (
     url,
 )
 from sandbox.resources import intent_body, payment_methods, refunds
-from sandbox.resources.customers import SHIPPING
+from sandbox.resources.fields import AUTOMATIC, SHIPPING, TYPES, USAGE
 from sandbox.shapes import Json
 
 routes = Routes()
 
-USAGE = one_of("off_session", "on_session")
 OFF_SESSION = either(boolean(), one_of("one_off", "recurring"))
 CARD_OPTIONS = record(
     card=record(request_three_d_secure=one_of("any", "automatic", "challenge")),
 )
-TYPES: Fields = {
-    "allowed_payment_method_types": list_of(one_of("card", "link")),
-    "excluded_payment_method_types": list_of(text(60)),
-    "payment_method_types": gone(),
-}
 _PAYING: Fields = {
     **TYPES,
     "capture_method": one_of("automatic", "automatic_async", "manual"),
@@ -73,9 +65,7 @@ _CREATE: Fields = {
     **_UPDATE,
     **_CONFIRMING,
     "amount": required(integer()),
-    "automatic_payment_methods": record(
-        enabled=required(boolean()), allow_redirects=one_of("always", "never")
-    ),
+    "automatic_payment_methods": AUTOMATIC,
     "confirm": boolean(),
     "confirmation_method": one_of("automatic"),
     "currency": required(currency()),
@@ -99,7 +89,7 @@ def create(call: Call) -> Json:
                 message = f"You can only pass `{name}` when `confirm` is true."
                 raise problems.invalid(message, name)
     intent = intent_body.new(call, params)
-    method = _method(call, intent, params)
+    method = payment_methods.given(call, params, intent["customer"], "PaymentIntent")
     if method:
         intent |= {"payment_method": method["id"], "status": "requires_confirmation"}
         call.store.save(intent)
@@ -139,7 +129,7 @@ def update(call: Call) -> Json:
     if "customer" in params:
         call.load("customer", params["customer"], "customer")
     intent_body.apply(intent, params)
-    method = _method(call, intent, params)
+    method = payment_methods.given(call, params, intent["customer"], "PaymentIntent")
     if method:
         intent["payment_method"] = method["id"]
     if touched and intent["status"] != "canceled":
@@ -176,10 +166,10 @@ def _confirmable(intent: Json) -> None:
 
 def _confirm(call: Call, intent: Json, params: Json) -> Json:
     """Find the card, then charge it under the terms of this confirmation."""
-    method = _method(call, intent, params)
+    method = payment_methods.given(call, params, intent["customer"], "PaymentIntent")
     if method is None and intent["payment_method"]:
         method = call.load("payment_method", intent["payment_method"], "payment_method")
-        _usable(call, intent, method)
+        payment_methods.check_usable(call, method, intent["customer"], "PaymentIntent")
     if method is None:
         raise problems.unexpected_state(
             "You cannot confirm this PaymentIntent because it's missing a payment method. You "
@@ -283,31 +273,3 @@ def load(call: Call) -> Json:
     if call.publishable and call.params.get("client_secret") != intent["client_secret"]:
         raise problems.no_such("payment_intent", intent["id"], "intent")
     return intent
-
-
-def _method(call: Call, intent: Json, params: Json) -> Json | None:
-    """The payment method a request names, if it names one this intent may use."""
-    if "payment_method" not in params:
-        return None
-    method = payment_methods.resolve(call, params["payment_method"], intent["customer"])
-    _usable(call, intent, method)
-    return method
-
-
-def _usable(call: Call, intent: Json, method: Json) -> None:
-    owner = method["customer"]
-    if owner is not None and intent["customer"] is None:
-        raise problems.invalid(
-            f"The payment method supplied ({method['id']}) belongs to the Customer {owner}. "
-            "Please include the Customer in the `customer` parameter on the PaymentIntent.",
-            "payment_method",
-        )
-    if owner not in (None, intent["customer"]):
-        raise problems.invalid(
-            f"The customer does not have a payment method with the ID {method['id']}. The payment "
-            "method must be attached to the customer.",
-            "payment_method",
-            "resource_missing",
-        )
-    if call.store.hidden(method["id"])["used_up"]:
-        raise problems.invalid(payment_methods.USED_UP, "payment_method")

@@ -18,25 +18,11 @@ from sandbox.parameters import (
     record,
     text,
 )
+from sandbox.resources.fields import BILLING_DETAILS, REDISPLAY
 from sandbox.shapes import Json, billing_details, merge_metadata, new_id
 
 routes = Routes()
 
-_ADDRESS = record(
-    city=clearable(text()),
-    country=clearable(text()),
-    line1=clearable(text()),
-    line2=clearable(text()),
-    postal_code=clearable(text()),
-    state=clearable(text()),
-)
-BILLING_DETAILS = record(
-    address=clearable(_ADDRESS),
-    email=clearable(text()),
-    name=clearable(text()),
-    phone=clearable(text()),
-)
-REDISPLAY = one_of("always", "limited", "unspecified")
 CARD_DATA = record(
     token=text(),
     number=text(),
@@ -96,6 +82,38 @@ def resolve(call: Call, name: str, customer: str | None = None) -> Json:
     if card is not None:
         return make(call, card, customer=customer)
     return call.load("payment_method", name, "payment_method")
+
+
+def given(call: Call, params: Json, customer: str | None, noun: str) -> Json | None:
+    """The payment method a request names, if any; 400 when this customer may not use it.
+
+    `noun` says which object the customer belongs on: a PaymentIntent or a SetupIntent.
+    """
+    if "payment_method" not in params:
+        return None
+    method = resolve(call, params["payment_method"], customer)
+    check_usable(call, method, customer, noun)
+    return method
+
+
+def check_usable(call: Call, method: Json, customer: str | None, noun: str) -> None:
+    """Refuse a card of somebody else, and one that is used up."""
+    owner = method["customer"]
+    if owner is not None and customer is None:
+        raise problems.invalid(
+            f"The payment method supplied ({method['id']}) belongs to the Customer {owner}. "
+            f"Please include the Customer in the `customer` parameter on the {noun}.",
+            "payment_method",
+        )
+    if owner not in (None, customer):
+        raise problems.invalid(
+            f"The customer does not have a payment method with the ID {method['id']}. The payment "
+            "method must be attached to the customer.",
+            "payment_method",
+            "resource_missing",
+        )
+    if call.store.hidden(method["id"])["used_up"]:
+        raise problems.invalid(USED_UP, "payment_method")
 
 
 def card_of(call: Call, method: Json) -> TestCard:

@@ -17,13 +17,11 @@ from sandbox.parameters import (
     boolean,
     clearable,
     one_of,
-    record,
-    required,
     text,
     url,
 )
 from sandbox.resources import payment_methods
-from sandbox.resources.payment_intents import TYPES, USAGE
+from sandbox.resources.fields import AUTOMATIC, TYPES, USAGE
 from sandbox.shapes import Json, client_secret, merge_metadata, new_id
 
 routes = Routes()
@@ -41,9 +39,7 @@ _UPDATE: Fields = {
 }
 _CREATE: Fields = {
     **_UPDATE,
-    "automatic_payment_methods": record(
-        enabled=required(boolean()), allow_redirects=one_of("always", "never")
-    ),
+    "automatic_payment_methods": AUTOMATIC,
     "confirm": boolean(),
     "return_url": url(),
     "usage": USAGE,
@@ -69,11 +65,36 @@ def create(call: Call) -> Json:
         message = "You can only pass `return_url` when `confirm` is true."
         raise problems.invalid(message, "return_url")
     intent = new(call, params)
-    method = _method(call, intent, params)
+    method = payment_methods.given(call, params, intent["customer"], "SetupIntent")
     if method:
         intent |= {"payment_method": method["id"], "status": "requires_confirmation"}
         call.store.save(intent)
     return _confirm(call, intent, params) if params.get("confirm") else intent
+
+
+_BLANK: Json = {
+    "application": None,
+    "cancellation_reason": None,
+    "flow_directions": None,
+    "last_setup_error": None,
+    "latest_attempt": None,
+    "livemode": False,
+    "mandate": None,
+    "next_action": None,
+    "on_behalf_of": None,
+    "payment_method": None,
+    "payment_method_configuration_details": None,
+    "payment_method_options": {
+        "card": {
+            "mandate_options": None,
+            "network": None,
+            "request_three_d_secure": "automatic",
+        }
+    },
+    "single_use_mandate": None,
+    "status": "requires_payment_method",
+}
+"""What is the same on every new one; nothing in it is changed in place."""
 
 
 def new(call: Call, params: Json, **hidden: Any) -> Json:
@@ -83,37 +104,18 @@ def new(call: Call, params: Json, **hidden: Any) -> Json:
     automatic = params.get("automatic_payment_methods", {"enabled": not allowed})
     automatic = {"allow_redirects": "always", **automatic} if automatic["enabled"] else None
     intent: Json = {
+        **_BLANK,
         "id": intent_id,
         "object": "setup_intent",
         "allowed_payment_method_types": allowed,
-        "application": None,
         "automatic_payment_methods": automatic,
-        "cancellation_reason": None,
         "client_secret": client_secret(intent_id),
         "created": call.now(params.get("customer")),
         "customer": params.get("customer"),
         "description": params.get("description"),
         "excluded_payment_method_types": params.get("excluded_payment_method_types"),
-        "flow_directions": None,
-        "last_setup_error": None,
-        "latest_attempt": None,
-        "livemode": False,
-        "mandate": None,
         "metadata": merge_metadata({}, params.get("metadata") or {}),
-        "next_action": None,
-        "on_behalf_of": None,
-        "payment_method": None,
-        "payment_method_configuration_details": None,
-        "payment_method_options": {
-            "card": {
-                "mandate_options": None,
-                "network": None,
-                "request_three_d_secure": "automatic",
-            }
-        },
         "payment_method_types": allowed or ["card"],
-        "single_use_mandate": None,
-        "status": "requires_payment_method",
         "usage": params.get("usage", "off_session"),
     }
     call.store.insert(intent, **hidden)
@@ -148,7 +150,7 @@ def update(call: Call) -> Json:
         intent["description"] = params["description"]
     if "metadata" in params:
         intent["metadata"] = merge_metadata(intent["metadata"], params["metadata"])
-    method = _method(call, intent, params)
+    method = payment_methods.given(call, params, intent["customer"], "SetupIntent")
     if method:
         intent |= {"payment_method": method["id"], "status": "requires_confirmation"}
     return call.store.save(intent)
@@ -197,24 +199,8 @@ def _open(intent: Json, verb: str) -> None:
         )
 
 
-def _method(call: Call, intent: Json, params: Json) -> Json | None:
-    if "payment_method" not in params:
-        return None
-    method = payment_methods.resolve(call, params["payment_method"], intent["customer"])
-    if method["customer"] not in (None, intent["customer"]):
-        raise problems.invalid(
-            f"The customer does not have a payment method with the ID {method['id']}. The payment "
-            "method must be attached to the customer.",
-            "payment_method",
-            "resource_missing",
-        )
-    if call.store.hidden(method["id"])["used_up"]:
-        raise problems.invalid(payment_methods.USED_UP, "payment_method")
-    return method
-
-
 def _confirm(call: Call, intent: Json, params: Json) -> Json:
-    method = _method(call, intent, params)
+    method = payment_methods.given(call, params, intent["customer"], "SetupIntent")
     if method is None and intent["payment_method"]:
         method = call.load("payment_method", intent["payment_method"], "payment_method")
     if method is None:

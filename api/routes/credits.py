@@ -122,12 +122,9 @@ class LotAnswer(Answer):
     created_at: datetime
 
     @classmethod
-    def of(cls, row: RowMapping, now: datetime) -> Self:
-        """The lot at `now`: of one that has ended, only what is held is left."""
-        ended = row["expires_at"] is not None and row["expires_at"] <= now
-        remaining = row["held"] if ended else row["remaining"]
+    def of(cls, row: RowMapping) -> Self:
+        """The lot as callers see it."""
         fields = {name: row[name] for name in cls.model_fields if name in row}
-        fields |= {"remaining": remaining, "is_open": remaining > 0}
         return cls(lot_id=ids.encode(ids.LOT, row["id"]), **fields)
 
 
@@ -167,16 +164,11 @@ async def read_transaction(transaction_id: str, call: MemberCall) -> Transaction
 @router.get("/billing/credits/lots", responses=responses("INVALID_CURSOR"))
 async def list_lots(call: MemberCall, paging: Paging, open_only: bool = True) -> Page[LotAnswer]:
     """Credits by the grants they came with, newest first; spent and ended ones on request."""
-    query = store.lots(call.account.id, open_only=open_only)
+    keys = (credit_lots.c.granted_seq,)
     async with call.transaction() as connection:
         now = await clock.now(connection, call.account.id)
-        return await paginate(
-            connection,
-            query,
-            (credit_lots.c.granted_seq,),
-            paging,
-            lambda row: LotAnswer.of(row, now),
-        )
+        query = store.lots(call.account.id, now, open_only=open_only)
+        return await paginate(connection, query, keys, paging, LotAnswer.of)
 
 
 def _entry(row: RowMapping) -> TransactionAnswer:

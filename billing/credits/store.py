@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Select, case, func, select, text
+from sqlalchemy import ColumnElement, Select, Subquery, case, func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core.errors import NotFound
@@ -88,7 +88,28 @@ async def _unsettled(
     connection: AsyncConnection, account_id: UUID, at: datetime
 ) -> tuple[Decimal, Decimal, datetime | None]:
     """(credits gone by `at` though still in the rows, credits still held, next expiry)."""
-    live = (
+    live = _live_holds(account_id, at)
+    remaining, held = _settled(live, at)
+    lot = credit_lots.c
+    query = (
+        select(
+            func.coalesce(func.sum(lot.remaining - remaining), 0),
+            func.coalesce(func.sum(held), 0),
+            func.least(
+                func.min(lot.expires_at).filter(lot.expires_at > at),
+                func.min(live.c.expires_at),
+            ),
+        )
+        .select_from(credit_lots.outerjoin(live, live.c.lot_id == lot.id))
+        .where(lot.account_id == account_id, lot.is_open)
+    )
+    row = (await connection.execute(query)).one()
+    return row[0], row[1], row[2]
+
+
+def _live_holds(account_id: UUID, at: datetime) -> Subquery:
+    """What holds that have not lapsed by `at` keep of each lot."""
+    return (
         select(
             credit_hold_lots.c.lot_id,
             func.sum(credit_hold_lots.c.amount).label("amount"),
@@ -103,27 +124,17 @@ async def _unsettled(
         .group_by(credit_hold_lots.c.lot_id)
         .subquery("live")
     )
+
+
+def _settled(live: Subquery, at: datetime) -> tuple[ColumnElement[Decimal], ColumnElement[Decimal]]:
+    """(remaining, held) of a lot as they will stand once everything due by `at` is settled."""
     lot = credit_lots.c
     held = func.coalesce(live.c.amount, 0)
-    gone = case(
-        (lot.expires_at <= at, lot.remaining - held),
-        else_=func.least(lot.claimed, lot.held - held),
+    remaining = case(
+        (lot.expires_at <= at, held),
+        else_=lot.remaining - func.least(lot.claimed, lot.held - held),
     )
-    row = (
-        await connection.execute(
-            select(
-                func.coalesce(func.sum(gone), 0),
-                func.coalesce(func.sum(held), 0),
-                func.least(
-                    func.min(lot.expires_at).filter(lot.expires_at > at),
-                    func.min(live.c.expires_at),
-                ),
-            )
-            .select_from(credit_lots.outerjoin(live, live.c.lot_id == lot.id))
-            .where(lot.account_id == account_id, lot.is_open)
-        )
-    ).one()
-    return row[0], row[1], row[2]
+    return remaining, held
 
 
 async def overview(connection: AsyncConnection, account_id: UUID, now: datetime) -> Overview | None:
@@ -168,7 +179,19 @@ async def transaction(connection: AsyncConnection, transaction_id: UUID) -> Tran
     return Transaction.model_validate({**row, "lots": parts})
 
 
-def lots(account_id: UUID, *, open_only: bool) -> Select[Any]:
-    """The lots of an account, to be ordered by `granted_seq`."""
-    query = select(credit_lots).where(credit_lots.c.account_id == account_id)
-    return query.where(credit_lots.c.is_open) if open_only else query
+def lots(account_id: UUID, at: datetime, *, open_only: bool) -> Select[Any]:
+    """The lots of an account as they stand at `at`, to be ordered by `granted_seq`."""
+    live = _live_holds(account_id, at)
+    remaining, held = _settled(live, at)
+    as_stored = [c for c in credit_lots.c if c.name not in ("remaining", "held", "is_open")]
+    query = (
+        select(
+            *as_stored,
+            remaining.label("remaining"),
+            held.label("held"),
+            (remaining > 0).label("is_open"),
+        )
+        .select_from(credit_lots.outerjoin(live, live.c.lot_id == credit_lots.c.id))
+        .where(credit_lots.c.account_id == account_id)
+    )
+    return query.where(credit_lots.c.is_open, remaining > 0) if open_only else query

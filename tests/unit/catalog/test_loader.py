@@ -1,0 +1,105 @@
+"""The catalog file: what the product promises is in it, and every mistake is named."""
+
+from pathlib import Path
+
+import pytest
+
+from billing.catalog.loader import CatalogError, parse, read
+
+PLAN = """
+plans:
+  solo:
+    family: app
+    name: Solo
+    prices: {month: {USD: 900}}
+"""
+
+
+def test_the_file_in_the_repository_sells_what_was_promised() -> None:
+    catalog = read()
+    families = {key: plan.family for key, plan in catalog.plans.items()}
+    assert families == {
+        "free": "app", "basic": "app", "pro": "app", "enterprise": "app",
+        "starter": "console", "growth": "console", "scale": "console",
+        "console-enterprise": "console",
+    }  # fmt: skip
+    assert catalog.plans["console-enterprise"].name == catalog.plans["enterprise"].name
+    packs = {
+        key: (int(pack.credits), pack.prices["USD"].amount_minor)
+        for key, pack in catalog.packs.items()
+    }
+    assert packs == {"small": (100, 999), "medium": (500, 3999), "large": (1000, 6999)}
+
+
+@pytest.mark.parametrize(
+    ("plan", "included", "then"),
+    [("free", (50, 5, 1), "block"), ("basic", (500, 50, 10), "overage")],
+)
+def test_the_limits_that_were_fixed_are_in_it(
+    plan: str, included: tuple[int, ...], then: str
+) -> None:
+    limits = {limit.meter: limit for limit in read().plans[plan].limits}
+    meters = ("ai_responses", "document_uploads", "storage_gb")
+    assert tuple(int(limits[meter].included) for meter in meters) == included
+    assert {limit.then for limit in limits.values()} == {then}
+
+
+def test_every_plan_is_cheaper_by_the_year_and_sold_in_two_currencies() -> None:
+    for key, plan in read().plans.items():
+        for currency in ("USD", "EUR"):
+            month = plan.prices["month"][currency].amount_minor
+            if month == 0:
+                continue
+            year = plan.prices["year"][currency].amount_minor
+            assert 0 < year < 12 * month, key
+    assert all("JPY" in pack.prices for pack in read().packs.values())
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (PLAN.replace("900", "9.0"), "plans.solo.prices.month.USD.amount_minor"),
+        (PLAN.replace("900", "-1"), "plans.solo.prices.month.USD.amount_minor"),
+        (PLAN.replace("USD", "usd"), "plans.solo.prices.month.usd"),
+        (PLAN.replace("month", "fortnight"), "'fortnight' is no interval"),
+        (PLAN.replace("solo", "So lo"), "plans.So lo"),
+        (PLAN.replace("{month: {USD: 900}}", "{}"), "an active plan needs a price"),
+        (PLAN + "    colour: red\n", "plans.solo.colour"),
+        (PLAN + "    monthly_credits: 1.5\n", "a decimal in a string"),
+        (PLAN + "    trial_days: -1\n", "plans.solo.trial_days"),
+        (PLAN + "    past_due_access: some\n", "plans.solo.past_due_access"),
+        (PLAN + "    dunning: {days: [3, 7]}\n", "start at 0 and ascend"),
+        (PLAN + "    dunning: {days: [0, 7, 3]}\n", "start at 0 and ascend"),
+        (PLAN + "    limits: [{meter: a, included: 1, then: overage}]\n", "prices"),
+        (PLAN + "    limits: [{meter: a, included: 1}, {meter: a, included: 2}]\n", "one limit"),
+        (PLAN + "  solo: {}\n", "'solo' is there twice"),
+        ("packs: {p: {name: P, credits: 0, prices: {USD: 1}}}", "packs.p.credits"),
+        ("packs: {p: {name: P, credits: 1, prices: {USD: 0}}}", "a pack is never free"),
+        ("packs: {p: {name: P, credits: 1}}", "an active pack needs a price"),
+        ("credit_costs: {draft: 0.5}", "a decimal in a string"),
+        ("meter: {}", "meter"),
+        ("plans: [", "not YAML"),
+        ("- 1", "valid dictionary"),
+    ],
+)
+def test_a_mistake_is_named_by_its_place(text: str, says: str) -> None:
+    with pytest.raises(CatalogError, match=says.replace("[", r"\[").replace("{", r"\{")):
+        parse(text)
+
+
+def test_every_mistake_is_named_at_once() -> None:
+    with pytest.raises(CatalogError) as refused:
+        parse(PLAN.replace("900", "9.0") + "    colour: red\n")
+    assert len(str(refused.value).splitlines()) == 2
+
+
+def test_a_file_that_is_not_there_is_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(CatalogError, match="cannot be read: No such file"):
+        read(tmp_path / "none.yaml")
+    (tmp_path / "bad.yaml").write_text("plans: [")
+    with pytest.raises(CatalogError, match=r"^bad.yaml: not YAML"):
+        read(tmp_path / "bad.yaml")
+
+
+def test_an_empty_file_sells_nothing() -> None:
+    assert parse("").plans == {}

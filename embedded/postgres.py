@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-import psycopg
-
 from embedded.binaries import postgres_bin
 from embedded.child import Spec
 from embedded.environment import system_environment
@@ -165,6 +163,8 @@ class Postgres:
         )
 
     async def _answers(self) -> bool:
+        import psycopg  # the server starts while the driver loads
+
         connection = await psycopg.AsyncConnection.connect(
             host=str(self.sockets),
             port=self.port,

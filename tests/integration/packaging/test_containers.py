@@ -18,7 +18,7 @@ from embedded.environment import setting_names
 from embedded.options import ROOT
 from embedded.ports import FIXED
 from embedded.stack import StackInfo
-from embedded.temporal import ATTRIBUTES
+from embedded.temporal_attributes import ATTRIBUTES, kind
 
 COMPOSE_TEXT = (ROOT / "docker-compose.yml").read_text()
 EXAMPLE_TEXT = (ROOT / ".env.example").read_text()
@@ -104,9 +104,7 @@ def test_two_workers_run() -> None:
 def test_the_namespace_job_registers_what_workflows_use() -> None:
     script = (ROOT / "deploy" / "temporal" / "namespace.sh").read_text()
     listed = dict(re.findall(r"\b([A-Z][A-Za-z]+)=(Keyword|Datetime)\b", script))
-    assert listed == {
-        key.name: key.indexed_value_type.name.title().replace("_", "") for key in ATTRIBUTES
-    }
+    assert listed == {key.name: kind(key) for key in ATTRIBUTES}
 
 
 def test_scripts_are_executable_and_parse() -> None:

@@ -11,7 +11,7 @@ from temporalio.client import Client
 
 from embedded.options import ROOT
 from embedded.stack import StackInfo
-from embedded.temporal import ATTRIBUTES
+from embedded.temporal_attributes import ATTRIBUTES
 
 
 def dsn(url: str) -> str:

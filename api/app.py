@@ -57,8 +57,8 @@ def create_app(
     # The last one added is the outermost.
     app.add_middleware(problems.LastResort)
     app.add_middleware(RequestLimitMiddleware)
-    app.add_middleware(AliasMiddleware)
     app.add_middleware(metrics.MetricsMiddleware)
+    app.add_middleware(AliasMiddleware)
     app.add_middleware(CorrelationMiddleware)
     return app
 

@@ -1,4 +1,4 @@
-"""Request counts and times for Prometheus, on a port of their own and never on the API's."""
+"""Request counts and times for Prometheus, on a port of their own, and the log of requests."""
 
 import logging
 from collections.abc import AsyncIterator
@@ -20,12 +20,14 @@ SECONDS: Final = Histogram(
     ["method", "route"],
     buckets=(0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )
+SLOW_SECONDS: Final = 1.0
 _logger = logging.getLogger("api.metrics")
+_requests = logging.getLogger("api.requests")
 _METHODS: Final = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
 
 
 class MetricsMiddleware:
-    """Counts and times each request under the template of its route."""
+    """Counts and times each request under the template of its route; logs refused and slow ones."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -34,23 +36,32 @@ class MetricsMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        status = 500
-        started = perf_counter()
+        status, started, ended = 500, perf_counter(), 0.0
 
         async def reply(message: Message) -> None:
-            nonlocal status
+            nonlocal status, ended
+            await send(message)
             if message["type"] == "http.response.start":
                 status = message["status"]
-            await send(message)
+            else:
+                ended = perf_counter()  # what runs in the background afterwards is not the answer
 
         try:
             await self._app(scope, receive, reply)
         finally:
-            # Templates and known methods only: a caller must not be able to invent labels.
-            method = scope["method"] if scope["method"] in _METHODS else "other"
-            route = getattr(scope.get("route"), "path", "unmatched")
-            REQUESTS.labels(method, route, status).inc()
-            SECONDS.labels(method, route).observe(perf_counter() - started)
+            _note(scope, status, (ended or perf_counter()) - started)
+
+
+def _note(scope: Scope, status: int, seconds: float) -> None:
+    # Templates and known methods only: a caller must not be able to invent labels.
+    method = scope["method"] if scope["method"] in _METHODS else "other"
+    route = getattr(scope.get("route"), "path", "unmatched")
+    REQUESTS.labels(method, route, status).inc()
+    SECONDS.labels(method, route).observe(seconds)
+    level = logging.INFO if status >= 400 or seconds > SLOW_SECONDS else logging.DEBUG
+    if _requests.isEnabledFor(level):
+        extra = {"status": status, "milliseconds": round(seconds * 1000), "path": scope["path"]}
+        _requests.log(level, "%s %s: %d", method, route, status, extra=extra)
 
 
 @asynccontextmanager

@@ -56,3 +56,8 @@ _BOOKS = text(
 async def read_books(connection: AsyncConnection, account_id: UUID) -> Books:
     """The account's sums as they stand in this transaction."""
     return Books(*(await connection.execute(_BOOKS, {"account_id": account_id})).one())
+
+
+def decimals(*amounts: int | str) -> tuple[Decimal, ...]:
+    """Amounts to compare a row of amounts with."""
+    return tuple(Decimal(amount) for amount in amounts)

@@ -10,6 +10,7 @@ from billing.core.errors import Invalid, NotFound
 from billing.credits import service
 from billing.credits.schemas import Clawback
 from billing.credits.tables import credit_lots
+from tests.integration.credits.books import decimals
 from tests.integration.credits.conftest import Purse
 
 
@@ -39,7 +40,7 @@ async def test_an_unspent_pack_is_taken_back_whole(purse: Purse) -> None:
     key = f"pur/{uuid4()}"
     await purse.grant("100", key=key)
     taken = await claw(purse, key, "100")
-    assert (taken.taken, taken.pending, taken.loss) == (100, 0, 0)
+    assert (taken.taken, taken.pending, taken.loss) == decimals(100, 0, 0)
     assert (await purse.books()).balance == 0
 
 
@@ -49,7 +50,7 @@ async def test_what_was_spent_is_lost_and_no_other_lot_pays_for_it(purse: Purse)
     await purse.debit("70")
     await purse.grant("50")
     taken = await claw(purse, key, "100")
-    assert (taken.taken, taken.loss) == (30, 70)
+    assert (taken.taken, taken.loss) == decimals(30, 70)
     assert (await purse.books()).balance == 50
 
 
@@ -58,9 +59,9 @@ async def test_a_held_part_is_taken_when_it_is_released(purse: Purse) -> None:
     await purse.grant("100", key=key)
     hold = await purse.hold("60")
     taken = await claw(purse, key, "100")
-    assert (taken.taken, taken.pending, taken.loss) == (40, 60, 0)
+    assert (taken.taken, taken.pending, taken.loss) == decimals(40, 60, 0)
     await purse.do(service.release, hold_id=hold.hold_id)
-    assert await lot(purse, key) == (0, 100, 0, 0)
+    assert await lot(purse, key) == decimals(0, 100, 0, 0)
     assert (await purse.books()).balance == 0
 
 
@@ -70,7 +71,7 @@ async def test_a_held_part_that_is_captured_is_lost(purse: Purse) -> None:
     hold = await purse.hold("60")
     await claw(purse, key, "100")
     await purse.do(service.capture, hold_id=hold.hold_id, amount=Decimal(45))
-    assert await lot(purse, key) == (0, 55, 0, 45)
+    assert await lot(purse, key) == decimals(0, 55, 0, 45)
     assert (await purse.books()).balance == 0
 
 
@@ -79,9 +80,9 @@ async def test_refunds_together_take_no_more_than_was_granted(purse: Purse) -> N
     await purse.grant("100", key=key)
     await purse.debit("80")
     first, second = await claw(purse, key, "60"), await claw(purse, key, "60")
-    assert (first.taken, first.loss) == (20, 40)
-    assert (second.taken, second.loss) == (0, 40)
-    assert await lot(purse, key) == (0, 20, 0, 80)
+    assert (first.taken, first.loss) == decimals(20, 40)
+    assert (second.taken, second.loss) == decimals(0, 40)
+    assert await lot(purse, key) == decimals(0, 20, 0, 80)
 
 
 async def test_a_refund_told_twice_takes_once(purse: Purse) -> None:

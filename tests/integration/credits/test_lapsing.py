@@ -1,7 +1,6 @@
 """Credits end at their time: with their entry, their event, and at the account's own clock."""
 
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -9,6 +8,7 @@ from sqlalchemy import select
 
 from billing.core import ids
 from billing.core.errors import NotFound, PaymentRequired
+from billing.core.money import show_decimal
 from billing.credits import service, store
 from billing.credits.tables import credit_transactions
 from billing.events.tables import events
@@ -18,7 +18,8 @@ NOON = datetime(2027, 3, 1, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
 
 
-async def entries(purse: Purse) -> list[tuple[str, Decimal, datetime]]:
+async def entries(purse: Purse) -> list[tuple[str, str, datetime]]:
+    """(kind, amount, time) of every entry, oldest first."""
     async with purse.transaction() as connection:
         rows = await connection.execute(
             select(
@@ -27,7 +28,7 @@ async def entries(purse: Purse) -> list[tuple[str, Decimal, datetime]]:
             .where(credit_transactions.c.account_id == purse.id)
             .order_by(credit_transactions.c.seq)
         )
-        return [tuple(row) for row in rows]
+        return [(row.kind, show_decimal(row.amount), row.at) for row in rows]
 
 
 async def test_a_debit_after_the_end_meets_nothing_although_no_process_ran(new_purse: Any) -> None:
@@ -39,8 +40,8 @@ async def test_a_debit_after_the_end_meets_nothing_although_no_process_ran(new_p
     assert refused.value.fields["available"] == "1.00"
     await purse.debit("1", at=NOON + 2 * DAY)
     ended, spent = (await entries(purse))[-2:]
-    assert ended == ("lapse", -10, NOON + DAY)
-    assert spent == ("debit", -1, NOON + 2 * DAY)
+    assert ended == ("lapse", "-10.00", NOON + DAY)
+    assert spent == ("debit", "-1.00", NOON + 2 * DAY)
 
 
 async def test_lots_end_in_order_each_at_its_own_time_with_an_event(new_purse: Any) -> None:
@@ -51,8 +52,8 @@ async def test_lots_end_in_order_each_at_its_own_time_with_an_event(new_purse: A
     lapsed = await purse.do(service.lapse, at=NOON + 3 * DAY)
     assert (lapsed.credits, lapsed.holds, lapsed.next_expiry) == (8, 0, None)
     assert (await entries(purse))[-2:] == [
-        ("lapse", -3, NOON + DAY),
-        ("lapse", -5, NOON + 2 * DAY),
+        ("lapse", "-3.00", NOON + DAY),
+        ("lapse", "-5.00", NOON + 2 * DAY),
     ]
     async with purse.transaction() as connection:
         rows = await connection.execute(
@@ -121,5 +122,5 @@ async def test_a_read_takes_off_what_lapsed_and_writes_nothing(new_purse: Any) -
             days: await store.balance_at(connection, purse.id, NOON + days * DAY)
             for days in (0, 1, 2)
         }
-    assert [(b.balance, b.held) for b in found.values() if b] == [(15, 3), (8, 3), (5, 0)]
+    assert [(int(b.balance), int(b.held)) for b in found.values() if b] == [(15, 3), (8, 3), (5, 0)]
     assert await purse.books() == before

@@ -278,7 +278,7 @@ class LedgerMachine(RuleBasedStateMachine):
 @pytest.mark.slow
 def test_no_interleaving_of_verbs_loses_a_credit(stack: StackInfo) -> None:
     LedgerMachine.url = stack.app_url
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(
         LedgerMachine,
         settings=settings(
             max_examples=int(os.environ.get("LEDGER_EXAMPLES", "100")),

@@ -15,6 +15,7 @@ from billing.core.clock import real_now
 from billing.core.errors import BillingError
 from billing.credits import service
 from tests.integration.credits.batches import Item, debit_batch
+from tests.integration.credits.books import decimals
 from tests.integration.credits.conftest import Purse
 
 CROWD = 50
@@ -42,7 +43,7 @@ async def test_fifty_holds_on_a_balance_for_ten_hold_exactly_ten(purse: Purse) -
     told = await asyncio.gather(*(outcome(purse.hold("1")) for _ in range(CROWD)))
     assert Counter(told) == {"ok": 10, "INSUFFICIENT_CREDITS": 40}
     books = await purse.books()
-    assert (books.balance, books.held) == (Decimal("10.5"), 10)
+    assert (books.balance, books.held) == decimals("10.5", 10)
 
 
 async def test_fifty_debits_with_one_key_are_one_debit(purse: Purse) -> None:

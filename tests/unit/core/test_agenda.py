@@ -1,0 +1,152 @@
+"""What comes first, and what an outage does to a plan: late steps never come in a burst."""
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from billing.core.agenda import FINAL_ACTION_GAP, Late, Step, final_action_due, head, spaced_due
+from billing.dunning.rules import Case, Policy, final_due, slot_due
+
+START: Final = datetime(2027, 3, 14, 9, 0, tzinfo=UTC)
+Due = Callable[[Sequence[int], int, int, datetime], datetime]
+
+instants = st.datetimes(
+    min_value=datetime.fromisoformat("2027-01-01"),
+    max_value=datetime.fromisoformat("2028-01-01"),
+    timezones=st.just(UTC),
+)
+schedules = st.lists(st.integers(1, 30), min_size=1, max_size=5, unique=True).map(
+    lambda days: (0, *sorted(days))
+)
+# Times at which no worker runs: (hours after the start, hours long).
+outages = st.lists(st.tuples(st.integers(0, 1_200), st.integers(1, 400)), max_size=6)
+
+
+def step(name: str, due: datetime) -> Step:
+    return Step(name=name, due=due, key=name)
+
+
+def by_core_rule(days: Sequence[int], slot: int, last: int, ran_at: datetime) -> datetime:
+    return spaced_due(START, days, slot, last, ran_at)
+
+
+def by_dunning(days: Sequence[int], slot: int, last: int, ran_at: datetime) -> datetime:
+    return slot_due(_case(days, last, ran_at), slot)
+
+
+def _case(days: Sequence[int], last: int, ran_at: datetime) -> Case:
+    return Case(
+        status="open",
+        policy=Policy(days=tuple(days)),
+        zone="UTC",
+        day_zero_at=START,
+        last_slot=last,
+        last_slot_ran_at=ran_at,
+        last_true_attempt_at=ran_at,
+    )
+
+
+def next_up(due: datetime, away: list[tuple[int, int]]) -> datetime:
+    """When a worker gets to what is due then: at once, or after the outage it falls into."""
+    for begins, lasts in sorted(away):
+        down = START + timedelta(hours=begins)
+        up = down + timedelta(hours=lasts)
+        if down <= due < up:
+            due = up
+    return due
+
+
+def walk(days: Sequence[int], away: list[tuple[int, int]], rule: Due) -> list[datetime]:
+    """When each slot truly ran, day 0 included."""
+    ran = [next_up(START, away)]
+    for slot in range(1, len(days)):
+        ran.append(next_up(rule(days, slot, slot - 1, ran[-1]), away))
+    return ran
+
+
+@given(st.lists(instants, min_size=1, max_size=20))
+def test_the_earliest_step_is_done_first_and_of_equals_the_one_named_first(
+    dues: list[datetime],
+) -> None:
+    steps = [step(f"step-{number}", due) for number, due in enumerate(dues)]
+    assert head(steps) == steps[dues.index(min(dues))]
+
+
+def test_nothing_to_do_has_no_first_step() -> None:
+    assert head([]) is None
+
+
+@pytest.mark.parametrize("rule", [by_core_rule, by_dunning])
+@given(days=schedules, away=outages)
+def test_no_slot_runs_before_its_own_date(
+    rule: Due, days: tuple[int, ...], away: list[tuple[int, int]]
+) -> None:
+    for day, ran_at in zip(days, walk(days, away, rule), strict=True):
+        assert ran_at >= START + timedelta(days=day)
+
+
+@pytest.mark.parametrize("rule", [by_core_rule, by_dunning])
+@given(days=schedules, away=outages)
+def test_slots_keep_their_distance_however_late_the_last_one_ran(
+    rule: Due, days: tuple[int, ...], away: list[tuple[int, int]]
+) -> None:
+    ran = walk(days, away, rule)
+    for number in range(1, len(days)):
+        gap = timedelta(days=days[number] - days[number - 1])
+        assert ran[number] - ran[number - 1] >= gap
+
+
+@pytest.mark.parametrize("rule", [by_core_rule, by_dunning])
+@given(days=schedules)
+def test_without_an_outage_every_slot_runs_on_its_day(rule: Due, days: tuple[int, ...]) -> None:
+    assert walk(days, [], rule) == [START + timedelta(days=day) for day in days]
+
+
+@pytest.mark.parametrize("rule", [by_core_rule, by_dunning])
+@given(days=schedules, away=outages)
+def test_a_slot_waits_no_longer_than_date_and_distance_ask(
+    rule: Due, days: tuple[int, ...], away: list[tuple[int, int]]
+) -> None:
+    ran = walk(days, away, rule)
+    for number in range(1, len(days)):
+        gap = timedelta(days=days[number] - days[number - 1])
+        wanted = max(START + timedelta(days=days[number]), ran[number - 1] + gap)
+        assert ran[number] == next_up(wanted, away)
+
+
+@pytest.mark.parametrize("rule", [by_core_rule, by_dunning])
+def test_eight_days_without_a_worker_end_in_one_attempt_not_three(rule: Due) -> None:
+    # Down from hour 1 to day 8: the slots of day 3 and day 7 are both overdue when it is back.
+    ran = walk((0, 3, 7), [(1, 8 * 24 - 1)], rule)
+    assert ran == [START, START + timedelta(days=8), START + timedelta(days=12)]
+
+
+@given(schedules, outages, st.integers(0, 10))
+def test_a_final_action_never_comes_within_a_day_of_the_last_true_attempt(
+    days: tuple[int, ...], away: list[tuple[int, int]], grace: int
+) -> None:
+    last = walk(days, away, by_core_rule)[-1]
+    planned = START + timedelta(days=days[-1] + grace)
+    due = final_action_due(planned, last)
+    assert due >= last + timedelta(hours=24)
+    assert due >= planned
+    assert due in (planned, last + FINAL_ACTION_GAP)
+
+
+@given(schedules, outages, st.integers(0, 10))
+def test_dunning_ends_by_that_rule(
+    days: tuple[int, ...], away: list[tuple[int, int]], grace: int
+) -> None:
+    last = walk(days, away, by_dunning)[-1]
+    case = _case(days, len(days) - 1, last)
+    case = case.model_copy(update={"policy": Policy(days=days, grace_days=grace)})
+    assert final_due(case) == final_action_due(START + timedelta(days=days[-1] + grace), last)
+
+
+def test_a_step_says_for_itself_what_lateness_means() -> None:
+    assert step("renew", START).late is Late.RUN
+    assert {late.value for late in Late} == {"run", "skip", "space"}

@@ -1,0 +1,160 @@
+"""Periods held against a second opinion: the `whenever` library, and cases worked out by hand."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Final, get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from whenever import PlainDateTime
+
+from billing.core.periods import MONTH, Interval, Unit, boundary, from_wall, index_at, to_wall
+
+ZONES: Final = (
+    "UTC",
+    "Europe/Berlin",
+    "Europe/London",
+    "America/New_York",
+    "America/St_Johns",
+    "America/Santiago",
+    "Africa/Casablanca",
+    "Asia/Kolkata",
+    "Asia/Tokyo",
+    "Australia/Lord_Howe",
+    "Pacific/Auckland",
+    "Pacific/Chatham",
+)
+MONTHS: Final = 48
+
+
+def wall(text: str) -> datetime:
+    """What a clock on the wall shows: no zone, on purpose."""
+    return datetime.fromisoformat(text)
+
+
+walls = st.datetimes(min_value=wall("2000-01-01"), max_value=wall("2035-01-01"))
+intervals = st.builds(Interval, unit=st.sampled_from(get_args(Unit)), count=st.integers(1, 24))
+zones = st.sampled_from(ZONES)
+
+
+def oracle(anchor: datetime, zone: str, unit: Unit, steps: int) -> datetime:
+    """The same question put to another library: its calendar, its time zones, its rules."""
+    start = PlainDateTime(
+        anchor.year, anchor.month, anchor.day, anchor.hour, anchor.minute, anchor.second,
+        nanosecond=anchor.microsecond * 1_000,
+    )  # fmt: skip
+    moved = {
+        "day": lambda: start.add(days=steps),
+        "week": lambda: start.add(weeks=steps),
+        "month": lambda: start.add(months=steps),
+        "year": lambda: start.add(years=steps),
+    }[unit]()
+    instant = moved.assume_tz(zone, disambiguation="compatible").to_instant()
+    return datetime.fromtimestamp(instant.timestamp(), UTC).replace(microsecond=anchor.microsecond)
+
+
+def utc(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+@pytest.mark.parametrize("zone", ZONES)
+@pytest.mark.parametrize("day", range(1, 32))
+def test_four_years_of_months_start_where_a_second_library_says(zone: str, day: int) -> None:
+    # Half past two: inside the hour that clocks skip or repeat almost everywhere.
+    anchor = wall(f"2024-01-{day:02}T02:30")
+    for number in range(MONTHS + 1):
+        assert boundary(anchor, zone, MONTH, number) == oracle(anchor, zone, "month", number)
+
+
+@given(walls, zones, intervals, st.integers(0, 60))
+def test_any_period_starts_where_a_second_library_says(
+    anchor: datetime, zone: str, interval: Interval, number: int
+) -> None:
+    assert boundary(anchor, zone, interval, number) == oracle(
+        anchor, zone, interval.unit, interval.count * number
+    )
+
+
+@given(walls, zones, intervals, st.integers(0, 60))
+def test_periods_follow_each_other_without_gap_or_overlap(
+    anchor: datetime, zone: str, interval: Interval, number: int
+) -> None:
+    start = boundary(anchor, zone, interval, number)
+    end = boundary(anchor, zone, interval, number + 1)
+    assert start < end
+    assert index_at(anchor, zone, interval, start) == number
+    assert index_at(anchor, zone, interval, end - timedelta(microseconds=1)) == number
+    assert index_at(anchor, zone, interval, end) == number + 1
+
+
+@given(walls, zones, intervals, st.timedeltas(timedelta(microseconds=1), timedelta(days=4000)))
+def test_before_the_anchor_it_is_the_first_period(
+    anchor: datetime, zone: str, interval: Interval, before: timedelta
+) -> None:
+    instant = boundary(anchor, zone, interval, 0) - before
+    assert index_at(anchor, zone, interval, instant) == 0
+
+
+def test_the_31st_bills_the_last_day_of_short_months_and_comes_back() -> None:
+    anchor = wall("2025-01-31T12:00")
+    days = [boundary(anchor, "UTC", MONTH, n).strftime("%d %b") for n in range(6)]
+    assert days == ["31 Jan", "28 Feb", "31 Mar", "30 Apr", "31 May", "30 Jun"]
+
+
+def test_a_leap_day_bills_the_28th_until_the_next_leap_year() -> None:
+    anchor, yearly = wall("2024-02-29T09:00"), Interval(unit="year")
+    days = [boundary(anchor, "UTC", yearly, n).strftime("%d %b %Y") for n in range(5)]
+    assert days == ["29 Feb 2024", "28 Feb 2025", "28 Feb 2026", "28 Feb 2027", "29 Feb 2028"]
+
+
+@pytest.mark.parametrize(
+    ("shown", "zone", "instant"),
+    [
+        # Skipped: pushed forward by the gap.
+        ("2025-03-30T02:30", "Europe/Berlin", "2025-03-30T01:30"),  # 03:30 summer time
+        ("2025-03-30T01:15", "Europe/London", "2025-03-30T01:15"),  # 02:15 summer time
+        ("2025-03-09T02:00", "America/New_York", "2025-03-09T07:00"),  # 03:00 summer time
+        ("2025-10-05T02:15", "Australia/Lord_Howe", "2025-10-04T15:45"),  # 02:45: half an hour
+        ("2024-09-08T00:30", "America/Santiago", "2024-09-08T04:30"),  # midnight is skipped
+        ("2011-12-30T10:00", "Pacific/Apia", "2011-12-30T20:00"),  # a whole day: 31 December
+        # Repeated: the first of the two.
+        ("2025-10-26T02:30", "Europe/Berlin", "2025-10-26T00:30"),
+        ("2025-10-26T01:30", "Europe/London", "2025-10-26T00:30"),
+        ("2025-11-02T01:59", "America/New_York", "2025-11-02T05:59"),
+        ("2025-04-06T01:45", "Australia/Lord_Howe", "2025-04-05T14:45"),
+        # Neither.
+        ("2025-07-01T00:00", "Asia/Kathmandu", "2025-06-30T18:15"),
+    ],
+)
+def test_wall_times_that_clocks_skip_or_repeat(shown: str, zone: str, instant: str) -> None:
+    assert from_wall(wall(shown), zone) == utc(instant)
+
+
+def test_the_customers_hour_stays_when_summer_time_begins() -> None:
+    anchor = wall("2025-03-15T09:00")
+    starts = [boundary(anchor, "Europe/Berlin", MONTH, n) for n in range(2)]
+    assert starts == [utc("2025-03-15T08:00"), utc("2025-04-15T07:00")]
+
+
+def test_a_skipped_hour_moves_one_period_only() -> None:
+    anchor, daily = wall("2025-03-29T02:30"), Interval(unit="day")
+    clocks = [
+        to_wall(boundary(anchor, "Europe/Berlin", daily, n), "Europe/Berlin") for n in (0, 1, 2)
+    ]
+    assert [shown.strftime("%d %H:%M") for shown in clocks] == ["29 02:30", "30 03:30", "31 02:30"]
+
+
+@given(walls, zones)
+def test_reading_a_clock_and_back_is_the_same_instant_or_the_first_of_two(
+    naive: datetime, zone: str
+) -> None:
+    instant = naive.replace(tzinfo=UTC)
+    back = from_wall(to_wall(instant, zone), zone)
+    assert back <= instant
+    assert to_wall(back, zone) == to_wall(instant, zone)
+
+
+@pytest.mark.parametrize("count", [0, -1, 367])
+def test_an_interval_has_between_1_and_366_units(count: int) -> None:
+    with pytest.raises(ValueError, match="count"):
+        Interval(unit="day", count=count)

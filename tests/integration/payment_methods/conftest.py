@@ -80,7 +80,8 @@ class Customer:
 
     async def eventually(self, wanted: Callable[[list[Json]], bool]) -> list[Json]:
         """The stored methods, as soon as they are as wanted."""
-        return await until(self.methods, wanted)
+        seen: list[Json] = await until(self.methods, wanted)
+        return seen
 
     async def rows(self, sql: str, **values: Any) -> list[Row[Any]]:
         """What the database says of this account."""
@@ -106,7 +107,7 @@ class Customer:
 
 
 async def until(look: Callable[[], Awaitable[Any]], wanted: Callable[[Any], bool]) -> Any:
-    """What `look` sees once it is as wanted; the last look when it never is."""
+    """What `look` sees once it is as wanted; fails with the last look when it never is."""
     seen = await look()
     for _ in range(PATIENCE_SECONDS * 20):
         if wanted(seen):

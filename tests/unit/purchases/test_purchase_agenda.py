@@ -1,0 +1,199 @@
+"""What a purchase still has to do, in every state its rows can be in."""
+
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise, product
+from typing import Any, Final, get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from billing.core.agenda import head
+from billing.events.rules import AT_ONCE
+from billing.payments.schemas import PaymentStatus
+from billing.purchases.rules import (
+    PurchaseState,
+    Road,
+    agenda,
+    check_due,
+    next_action,
+    status_words,
+)
+
+MADE: Final = datetime(2027, 3, 14, 9, 0, tzinfo=UTC)
+EXPIRES: Final = MADE + timedelta(hours=24)
+STATUSES: Final = ("pending", "completed", "failed", "expired", "refunded")
+ROADS: Final = get_args(Road)
+PAYMENTS: Final = (None, *get_args(PaymentStatus))
+STEPS: Final = {"fulfil", "check", "open", "expire"}
+
+
+def state(**fields: Any) -> PurchaseState:
+    known = {
+        "status": "pending",
+        "purchase": "pur_1",
+        "road": "card",
+        "payment_status": "pending",
+        "opened": True,
+        "created_at": MADE,
+        "expires_at": EXPIRES,
+        "checks": 0,
+    }
+    return PurchaseState.model_validate(known | fields)
+
+
+def plan(purchase: PurchaseState) -> dict[str, datetime]:
+    """Step key → due."""
+    return {step.key: step.due for step in agenda(purchase)}
+
+
+EVERY: Final = [
+    state(
+        status=status, road=road, payment_status=payment, opened=opened,
+        unsettled=unsettled, events=events, checks=checks,
+    )
+    for status, road, payment, opened, unsettled, events, checks in product(
+        STATUSES, ROADS, PAYMENTS, (True, False), (None, "pay_9"), ((), ("evt_1", "evt_2")), (0, 5)
+    )
+]  # fmt: skip
+
+
+def test_no_state_is_without_an_answer_and_every_step_is_one_that_exists() -> None:
+    assert len(EVERY) == 5 * 4 * 9 * 2 * 2 * 2 * 2
+    for purchase in EVERY:
+        steps = agenda(purchase)
+        assert {step.name for step in steps} <= STEPS
+        assert len({step.key for step in steps}) == len(steps)
+        assert all(step.key.startswith("pur_1/") for step in steps)
+
+
+def test_money_that_is_in_is_booked_before_anything_else() -> None:
+    for purchase in EVERY:
+        if purchase.unsettled:
+            assert plan(purchase) == {"pur_1/pay_9/settled": MADE}, purchase
+
+
+def test_an_event_is_looked_into_in_every_state() -> None:
+    for purchase in EVERY:
+        if purchase.events and not purchase.unsettled:
+            first = head(agenda(purchase))
+            assert first is not None
+            assert (first.name, first.key, first.due) == ("check", "pur_1/evt_1", AT_ONCE)
+
+
+def test_a_purchase_that_has_ended_plans_nothing_of_its_own() -> None:
+    for purchase in EVERY:
+        if purchase.status != "pending" and not purchase.unsettled and not purchase.events:
+            assert agenda(purchase) == [], purchase
+
+
+def test_a_payment_that_is_not_open_yet_is_opened_at_once_and_nothing_else_is_planned() -> None:
+    for road in ("card", "saved_card", "checkout"):
+        assert plan(state(road=road, opened=False)) == {"pur_1/open": MADE}
+
+
+def test_while_money_is_on_its_way_a_purchase_does_not_expire() -> None:
+    for purchase in EVERY:
+        if purchase.payment_status in ("processing", "pending_approval"):
+            assert "pur_1/expire" not in plan(purchase), purchase
+
+
+def test_an_open_card_payment_is_asked_about_and_expires_in_the_end() -> None:
+    assert plan(state()) == {
+        "pur_1/check-1": MADE + timedelta(minutes=1),
+        "pur_1/expire": EXPIRES,
+    }
+
+
+def test_a_manual_purchase_waits_for_people_only() -> None:
+    manual = state(road="manual", payment_status=None, opened=False)
+    assert plan(manual) == {"pur_1/expire": EXPIRES}
+    assert plan(manual.model_copy(update={"payment_status": "pending_approval"})) == {}
+    rejected = manual.model_copy(update={"payment_status": "failed"})
+    assert plan(rejected) == {"pur_1/expire": EXPIRES}
+
+
+def asked_at(purchase: PurchaseState, until: datetime) -> list[timedelta]:
+    """When the provider is asked, if it never has news."""
+    times = []
+    while (due := check_due(purchase)) <= until:
+        times.append(due - MADE)
+        purchase = purchase.model_copy(update={"checks": purchase.checks + 1, "last_check_at": due})
+    return times
+
+
+def test_without_webhooks_stripe_is_asked_soon_later_and_shortly_before_expiry() -> None:
+    assert asked_at(state(), EXPIRES + timedelta(days=2)) == [
+        timedelta(minutes=1),
+        timedelta(minutes=10),
+        timedelta(hours=1),
+        timedelta(hours=23, minutes=55),
+        timedelta(days=1, hours=23, minutes=55),
+        timedelta(days=2, hours=23, minutes=55),
+    ]
+
+
+def test_a_payment_that_is_processing_for_weeks_is_asked_about_every_day() -> None:
+    processing = state(payment_status="processing")
+    times = asked_at(processing, MADE + timedelta(days=14))
+    gaps = {later - earlier for earlier, later in pairwise(times[3:])}
+    assert gaps == {timedelta(days=1)}
+
+
+@given(st.integers(0, 40), st.timedeltas(timedelta(0), timedelta(days=40)))
+def test_asking_never_stands_still(checks: int, since: timedelta) -> None:
+    asked = state(checks=checks, last_check_at=MADE + since)
+    due = check_due(asked)
+    after = asked.model_copy(update={"checks": checks + 1, "last_check_at": max(due, MADE + since)})
+    assert check_due(after) > due or checks < 3
+
+
+@pytest.mark.parametrize(
+    ("fields", "answer"),
+    [
+        ({"status": "completed"}, {"type": "none"}),
+        ({"status": "failed"}, {"type": "none"}),
+        ({"status": "expired"}, {"type": "none"}),
+        ({}, {"type": "confirm_card", "client_secret": "secret"}),
+        ({"client_secret": None}, {"type": "wait"}),
+        ({"payment_status": "processing"}, {"type": "wait"}),
+        ({"payment_status": "pending_approval", "road": "manual"}, {"type": "wait"}),
+        (
+            {"payment_status": None, "road": "manual", "client_secret": None},
+            {"type": "manual", "reference": "R1"},
+        ),
+        (
+            {"road": "checkout", "redirect_url": "https://pay"},
+            {"type": "redirect", "url": "https://pay"},
+        ),
+    ],
+)
+def test_the_buyer_is_told_what_to_do_now(fields: dict[str, Any], answer: dict[str, Any]) -> None:
+    known: dict[str, Any] = {
+        "status": "pending",
+        "road": "card",
+        "payment_status": "pending",
+        "client_secret": "secret",
+        "redirect_url": None,
+        "manual": {"reference": "R1"},
+    }
+    assert next_action(**(known | fields)) == answer
+
+
+def test_operators_read_where_a_purchase_stands() -> None:
+    what = "100.00 credits (Small) for 9.99 USD"
+    seen = {
+        status_words(state(status=status, payment_status=payment), what)
+        for status, payment in (
+            ("pending", "pending"),
+            ("pending", "processing"),
+            ("pending", "pending_approval"),
+            ("completed", "succeeded"),
+        )
+    }
+    assert seen == {
+        f"{what}: waiting for the payment until 15 Mar 2027 09:00 UTC",
+        f"{what}: the bank is processing the payment",
+        f"{what}: an operator must approve the manual payment",
+        f"{what}: completed",
+    }

@@ -1,11 +1,11 @@
 """Kill any part of a stack, the supervisor too: it comes back with everything it had."""
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import psutil
 import psycopg
@@ -137,9 +137,9 @@ def test_stopping_twice_is_harmless(start: Starter) -> None:
     assert not running.info.control.parent.exists()
 
 
-def test_a_stack_stops_when_its_folder_is_deleted(start: Starter) -> None:
+def test_a_stack_stops_when_its_folder_is_taken_away(start: Starter, tmp_path: Path) -> None:
     running = start("postgres")
-    shutil.rmtree(running.info.data)
+    running.info.data.rename(tmp_path / "elsewhere")
     running.process.wait(PATIENCE_SECONDS)
     wait_until_nothing_is_left(running.info)
     assert not running.info.control.parent.exists()

@@ -39,7 +39,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     gc.collect()
     run = session.config.stash.get(run_folder, None)
     if run and exitstatus == pytest.ExitCode.TESTS_FAILED and (run / "data").exists():
-        kept = Path("build") / "test-logs"
+        kept = session.config.rootpath / "build" / "test-logs"
         shutil.rmtree(kept, ignore_errors=True)
         shutil.copytree(run / "data" / "logs", kept)
 

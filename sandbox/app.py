@@ -4,8 +4,10 @@ It stands in for Stripe on this machine: same calls, same shapes, same tests car
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 from fastapi import FastAPI, Request
 from starlette.exceptions import HTTPException
@@ -22,6 +24,10 @@ from sandbox.shapes import new_id
 from sandbox.store import Store
 from sandbox.webhooks import Deliverer
 from sandbox.wire import Wire
+
+logger = logging.getLogger(__name__)
+
+BREATH_SECONDS = 0.5
 
 
 class LoopbackOnly:
@@ -50,9 +56,10 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        tasks = [asyncio.create_task(jobs.run_forever(store, settings, bells))]
+        runs = [lambda: jobs.run_forever(store, settings, bells)]
         if deliverer:
-            tasks.append(asyncio.create_task(deliverer.run_forever()))
+            runs.append(deliverer.run_forever)
+        tasks = [asyncio.create_task(_unending(run)) for run in runs]
         yield
         for task in tasks:
             task.cancel()
@@ -72,6 +79,16 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_exception_handler(405, _unknown)
     app.add_middleware(LoopbackOnly, settings=settings)
     return app
+
+
+async def _unending(run: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run a background task again should it ever break off."""
+    while True:
+        try:
+            await run()
+        except Exception:
+            logger.exception("a background task of the sandbox broke off; it starts again")
+        await asyncio.sleep(BREATH_SECONDS)
 
 
 def _endpoint(wire: Wire, operation: Operation) -> Callable[[Request], Awaitable[Response]]:

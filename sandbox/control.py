@@ -63,7 +63,7 @@ class SandboxControl:
 
     async def journal(self, **query: Any) -> list[Json]:
         """Rows, oldest first: entry, name, object, customer, payment_intent, key, request,
-        since, limit, and `metadata` as a dictionary."""
+        since, limit, last, and `metadata` as a dictionary."""
         return await self._rows("/journal", query)
 
     async def effects(self, **query: Any) -> list[Json]:

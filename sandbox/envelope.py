@@ -3,6 +3,7 @@
 Everything from the first row read to the last row written happens in one SQLite transaction.
 """
 
+import base64
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -58,8 +59,8 @@ Check = Callable[[Incoming, Json | None, Answer], None]
 
 def authorize(header: str | None, version: str | None, operation: Operation) -> bool:
     """Check the key and the API version; answers whether the key is a publishable one."""
-    scheme, _, key = (header or "").partition(" ")
-    if scheme.lower() != "bearer" or not key:
+    key = _key(header or "")
+    if not key:
         raise problems.unauthorized(
             "You did not provide an API key. You need to provide your API key in the "
             "Authorization header, using Bearer auth (e.g. 'Authorization: Bearer sk_test_…')."
@@ -81,6 +82,19 @@ def authorize(header: str | None, version: str | None, operation: Operation) -> 
             f"Invalid Stripe API version: {version}. This sandbox speaks {API_VERSION} only."
         )
     return publishable
+
+
+def _key(header: str) -> str:
+    """The key of a Bearer header, or the user of a Basic one, as `curl -u` sends it."""
+    scheme, _, value = header.partition(" ")
+    if scheme.lower() == "bearer":
+        return value
+    if scheme.lower() != "basic":
+        return ""
+    try:
+        return base64.b64decode(value, validate=True).decode().partition(":")[0]
+    except ValueError:
+        return ""
 
 
 class Envelope:

@@ -49,7 +49,8 @@ def read(store: Store, query: Json) -> list[Json]:
     """Rows that match, oldest first.
 
     `query` may hold entry, name, object, customer, payment_intent, key, request (equal),
-    `since` (rows after that seq), `limit`, and `metadata` (a map, every pair must match).
+    `since` (rows after that seq), `limit` or `last` (how many from the start or the end), and
+    `metadata` (a map, every pair must match).
     """
     where, arguments = ["1"], []
     for column in ("entry", "name", "object", "customer", "payment_intent", "key", "request"):
@@ -62,9 +63,14 @@ def read(store: Store, query: Json) -> list[Json]:
     for key, value in (query.get("metadata") or {}).items():
         where.append("EXISTS (SELECT 1 FROM json_each(metadata) WHERE key = ? AND value = ?)")
         arguments += [key, value]
-    limit = min(int(query.get("limit") or MAX_ROWS), MAX_ROWS)
-    statement = f"SELECT * FROM journal WHERE {' AND '.join(where)} ORDER BY seq LIMIT ?"  # noqa: S608
-    return [_row(found) for found in store.rows(statement, *arguments, limit)]
+    newest_first = "DESC" if query.get("last") else "ASC"
+    limit = min(int(query.get("last") or query.get("limit") or MAX_ROWS), MAX_ROWS)
+    statement = (
+        f"SELECT * FROM journal WHERE {' AND '.join(where)}"  # noqa: S608
+        f" ORDER BY seq {newest_first} LIMIT ?"
+    )
+    found = [_row(row) for row in store.rows(statement, *arguments, limit)]
+    return found[::-1] if query.get("last") else found
 
 
 def _row(found: sqlite3.Row) -> Json:

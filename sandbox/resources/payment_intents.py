@@ -260,9 +260,7 @@ def give_up(call: Call, intent: Json, reason: str | None) -> Json:
         "status": "canceled",
     }
     call.store.save(intent)
-    journal.write(
-        call.store, "effect", "payment_intent.canceled", intent, request=call.request, key=call.key
-    )
+    journal.write(call.store, "note", "payment_intent.canceled", intent, request=call.request)
     call.emit("payment_intent.canceled", intent)
     return intent
 

@@ -17,8 +17,12 @@ import httpx2
 import pytest
 import stripe
 
+from sandbox.control import SandboxControl
+
 ROOT = Path(__file__).parents[3]
 SPEC = ROOT.parent / "shared" / "stripe" / "openapi.json"
+PATIENCE_SECONDS = 30
+"""A busy machine is slow, not wrong."""
 T = TypeVar("T")
 SECRET = "whsec_for_these_tests"
 
@@ -87,8 +91,8 @@ class Receiver:
         return [posting.event["type"] for posting in self.of(customer)]
 
     async def until(self, customer: str, kind: str, count: int = 1) -> list[Posting]:
-        """Wait for events of a type; fails after ten seconds."""
-        async with asyncio.timeout(10):
+        """Wait for events of a type; fails after half a minute."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while True:
                 found = [p for p in self.of(customer) if p.event["type"] == kind]
                 if len(found) >= count:
@@ -165,12 +169,21 @@ def client_for(url: str, key: str = "sk_test_sandbox") -> stripe.StripeClient:
     )
 
 
-async def until(found: Callable[[], Awaitable[T]], seconds: float = 10) -> T:
+async def until(found: Callable[[], Awaitable[T]], seconds: float = PATIENCE_SECONDS) -> T:
     """Ask again until the answer is true; fails when it never is."""
     async with asyncio.timeout(seconds):
         while not (answer := await found()):  # noqa: ASYNC110  asked of another process
             await asyncio.sleep(0.02)
     return answer
+
+
+async def struck(control: SandboxControl, plan: int, kind: str = "faults") -> None:
+    """Wait until a plan has hit."""
+
+    async def hit() -> bool:
+        return any(found["hits"] for found in await control.plans(kind) if found["id"] == plan)
+
+    await until(hit)
 
 
 async def declined(call: Awaitable[Any]) -> Any:

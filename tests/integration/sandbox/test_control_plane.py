@@ -106,6 +106,8 @@ async def test_the_journal_holds_each_request_and_each_movement_of_money(
     assert row["request"] == effects[1]["request"]
     later = await control.journal(customer=customer, since=effects[1]["seq"])
     assert "refund.succeeded" in [found["name"] for found in later]
+    assert await control.effects(customer=customer, last=2) == effects[1:]
+    assert await control.effects(customer=customer, limit=2) == effects[:2]
 
 
 async def test_what_a_person_does_is_in_the_journal_too(

@@ -8,7 +8,7 @@ import pytest
 import stripe
 
 from sandbox.control import SandboxControl
-from tests.integration.sandbox.support import Process, client_for
+from tests.integration.sandbox.support import Process, client_for, struck
 
 KEPT = "replayed"
 DONE_AGAIN = "done again"
@@ -84,7 +84,7 @@ async def test_a_timeout_is_the_clients_when_the_sandbox_stays_silent(
     started = time.monotonic()
     gone = await attempt(impatient.v1, customer, f"{customer}/1")
     assert isinstance(gone, stripe.APIConnectionError)
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 15
     assert len(await control.effects(customer=customer)) == 1
 
 
@@ -92,12 +92,11 @@ async def test_a_slow_answer_holds_up_nobody_else(
     v1: Any, control: SandboxControl, customer: str
 ) -> None:
     other = await v1.customers.create_async({})
-    await control.fault("slow", customer=customer, path="/v1/customers/*", seconds=0.5)
+    plan = await control.fault("slow", customer=customer, path="/v1/customers/*", seconds=1)
     slow = asyncio.create_task(v1.customers.retrieve_async(customer))
-    await asyncio.sleep(0.05)
-    started = time.monotonic()
+    await struck(control, plan)
     await v1.customers.retrieve_async(other.id)
-    assert time.monotonic() - started < 0.4
+    assert not slow.done()
     assert (await slow).id == customer
 
 

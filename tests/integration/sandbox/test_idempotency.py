@@ -7,7 +7,7 @@ import pytest
 import stripe
 
 from sandbox.control import SandboxControl
-from tests.integration.sandbox.support import declined, refused
+from tests.integration.sandbox.support import declined, refused, struck
 
 
 def charge(customer: str, **more: Any) -> dict[str, Any]:
@@ -83,10 +83,10 @@ async def test_refused_parameters_are_not_kept(v1: Any, customer: str) -> None:
 
 
 async def test_a_key_in_use_is_a_conflict(v1: Any, control: SandboxControl, customer: str) -> None:
-    await control.fault("slow", path="/v1/payment_intents", customer=customer, seconds=0.4)
+    plan = await control.fault("slow", path="/v1/payment_intents", customer=customer, seconds=1)
     options = {"idempotency_key": f"{customer}/busy"}
     slow = asyncio.create_task(v1.payment_intents.create_async(charge(customer), options))
-    await asyncio.sleep(0.15)
+    await struck(control, plan)
     with pytest.raises(stripe.APIError) as caught:
         await v1.payment_intents.create_async(charge(customer), options)
     assert caught.value.http_status == 409

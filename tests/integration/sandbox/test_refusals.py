@@ -118,6 +118,10 @@ async def test_no_key_and_unknown_paths_get_stripes_kind_of_answer(sandbox: Proc
             assert "Unrecognized request URL" in answer.json()["error"]["message"]
         answer = await http.put("/v1/customers")
         assert answer.status_code == 404
+        assert answer.headers["Request-Id"].startswith("req_")
+        for key, status in (("sk_test_x", 200), ("sk_live_x", 401)):
+            answer = await http.get("/v1/customers", auth=(key, ""))
+            assert answer.status_code == status
 
 
 @pytest.mark.parametrize(

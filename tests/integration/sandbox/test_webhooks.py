@@ -45,7 +45,7 @@ async def test_a_purchase_tells_its_events_in_order_and_at_once(
         intent.id, {"payment_method": "pm_card_visa"}, {"idempotency_key": f"{customer}/confirm"}
     )
     (paid,) = await receiver.until(customer, "payment_intent.succeeded")
-    assert paid.at - started < 1.0
+    assert paid.at - started < 5.0
     await receiver.until(customer, "charge.updated")
     wanted = [kind for kind in PURCHASE if kind != "payment_method.attached"]
     assert receiver.types(customer) == wanted
@@ -137,11 +137,11 @@ async def test_events_can_be_doubled(
 async def test_events_can_be_late(
     v1: Any, receiver: Receiver, control: SandboxControl, customer: str
 ) -> None:
-    await control.webhooks("delay", customer=customer, types=["charge.succeeded"], seconds=0.6)
+    await control.webhooks("delay", customer=customer, types=["charge.succeeded"], seconds=1)
     started = time.time()
     await buy(v1, customer)
     (late,) = await receiver.until(customer, "charge.succeeded")
-    assert late.at - started > 0.5
+    assert late.at - started > 0.9
     assert receiver.types(customer)[-1] == "charge.succeeded"
 
 

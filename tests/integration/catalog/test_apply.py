@@ -1,0 +1,151 @@
+"""Applying a catalog: only the difference, new versions for new customers, nothing sold changes."""
+
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.catalog import loader, service, store
+from billing.catalog.spec import CatalogSpec, CostSpec, PlanSpec
+from billing.core.periods import MONTH, Interval
+from tests.integration.catalog.subscribing import subscribe
+
+YEAR = Interval(unit="year")
+
+
+def with_plan(key: str, **more: Any) -> CatalogSpec:
+    """The file's catalog and one plan more."""
+    wanted = loader.read().model_dump()
+    wanted["plans"][key] = {
+        "family": "test", "name": "Test", "features": {"export": True},
+        "prices": {"month": {"USD": 1000, "EUR": 900}},
+    } | more  # fmt: skip
+    return CatalogSpec.model_validate(wanted)
+
+
+async def words(connection: AsyncConnection, wanted: CatalogSpec) -> list[str]:
+    """What applying it says; saying and doing are the same."""
+    said = [change.words for change in await service.diff(connection, wanted)]
+    done = [change.words for change in await service.apply(connection, wanted)]
+    assert said == done
+    assert await service.diff(connection, wanted) == []
+    return said
+
+
+async def test_a_fresh_stack_sells_what_the_file_says(scratch: AsyncConnection) -> None:
+    await service.apply(scratch, loader.read())
+    plan = await store.find_plan(scratch, "pro")
+    price = await store.plan_price(scratch, "pro", "EUR", YEAR)
+    pack = await store.find_pack(scratch, "small")
+    assert plan is not None
+    assert price is not None
+    assert pack is not None
+    assert (plan.family, int(plan.monthly_credits)) == ("app", 500)
+    assert price.amount_minor == 49000
+    yen = await store.pack_price(scratch, "small", "JPY")
+    assert yen is not None
+    assert (int(pack.credits), yen.amount_minor) == (100, 1500)
+    assert not await store.is_empty(scratch)
+
+
+async def test_applying_it_again_changes_nothing(scratch: AsyncConnection, key: str) -> None:
+    await service.apply(scratch, with_plan(key))
+    assert await service.diff(scratch, with_plan(key)) == []
+
+
+async def test_a_changed_plan_is_a_new_version_and_the_old_one_stays(
+    scratch: AsyncConnection, key: str
+) -> None:
+    await service.apply(scratch, with_plan(key))
+    first = await store.find_plan(scratch, key)
+    assert first is not None
+    said = await words(scratch, with_plan(key, features={"export": True, "seats": 5}))
+    assert said == [f"plan {key}: version 2 (features)"]
+    second = await store.find_plan(scratch, key)
+    assert second is not None
+    assert (second.version, second.features) == (2, {"export": True, "seats": 5})
+    kept = await store.get_plan(scratch, first.id)
+    assert kept == first.model_copy(update={"is_current": False})
+
+
+async def test_a_changed_price_touches_new_customers_only_and_says_whom_it_spares(
+    scratch: AsyncConnection, key: str, new_purse: Any
+) -> None:
+    await service.apply(scratch, with_plan(key))
+    old = await store.plan_price(scratch, key, "USD", MONTH)
+    assert old is not None
+    for _ in range(2):
+        purse = await new_purse()
+        await subscribe(scratch, purse.id, key, "active")
+    said = await words(scratch, with_plan(key, prices={"month": {"USD": 1250, "EUR": 900}}))
+    [change] = said
+    assert change == (
+        f"price of plan {key} per month: 10.00 USD → 12.50 USD;"
+        " 2 open subscriptions keep theirs (5.00 USD a month if they moved)"
+    )
+    new = await store.plan_price(scratch, key, "USD", MONTH)
+    assert new is not None
+    assert (new.version, new.amount_minor) == (2, 1250)
+    kept = await store.get_price(scratch, old.id)
+    assert kept is not None
+    assert (kept.amount_minor, kept.is_current) == (1000, False)
+
+
+async def test_what_the_file_no_longer_lists_is_closed_not_deleted(
+    scratch: AsyncConnection, key: str
+) -> None:
+    await service.apply(scratch, with_plan(key))
+    said = await words(scratch, loader.read())
+    assert said[0] == f"plan {key}: closed to new subscribers"
+    assert sorted(said[1:]) == [
+        f"price of plan {key} per month: 10.00 USD → none",
+        f"price of plan {key} per month: 9.00 EUR → none",
+    ]
+    plan = await store.find_plan(scratch, key)
+    assert plan is not None
+    assert not plan.is_active
+    assert key not in {plan.key for plan in await store.current_plans(scratch, active_only=True)}
+    reopened = await words(scratch, with_plan(key))
+    assert reopened[0] == f"plan {key}: opened"
+    again = await store.plan_price(scratch, key, "USD", MONTH)
+    assert again is not None
+    assert again.version == 2
+
+
+async def test_a_pack_is_changed_in_place_for_later_purchases(
+    scratch: AsyncConnection, key: str
+) -> None:
+    wanted = loader.read().model_dump()
+    wanted["packs"][key] = {"name": "Mini", "credits": 10, "prices": {"USD": 199}}
+    await service.apply(scratch, CatalogSpec.model_validate(wanted))
+    wanted["packs"][key]["credits"] = 12
+    assert await words(scratch, CatalogSpec.model_validate(wanted)) == [f"pack {key}: changed"]
+    pack = await store.find_pack(scratch, key)
+    assert pack is not None
+    assert pack.credits == 12
+
+
+async def test_an_operation_costs_its_row_else_the_built_in_constant(
+    scratch: AsyncConnection,
+) -> None:
+    assert await store.cost_of(scratch, "document_upload") == 2
+    await service.put_cost(scratch, "document_upload", CostSpec(cost=Decimal("3.5")))
+    assert str(await store.cost_of(scratch, "document_upload")) == "3.500000000000"
+    await service.put_cost(
+        scratch, "document_upload", CostSpec(cost=Decimal("3.5"), is_active=False)
+    )
+    assert await store.cost_of(scratch, "document_upload") == 2
+    assert await store.cost_of(scratch, "unheard_of") is None
+
+
+async def test_each_change_is_in_the_audit_trail(scratch: AsyncConnection, key: str) -> None:
+    plan = PlanSpec.model_validate(
+        {"family": "test", "name": "Test", "prices": {"month": {"USD": 1}}}
+    )
+    changes = await service.put_plan(scratch, key, plan)
+    rows = await scratch.execute(
+        text("SELECT detail ->> 'words' FROM billing_audit WHERE subject = :subject ORDER BY id"),
+        {"subject": f"plan {key}"},
+    )
+    assert list(rows.scalars()) == [change.words for change in changes]

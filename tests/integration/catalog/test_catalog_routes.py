@@ -1,0 +1,215 @@
+"""What callers see for sale, what they are entitled to, and what operators may change."""
+
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import text
+
+from billing.catalog import store
+from billing.core import ids
+from tests.integration.catalog.subscribing import subscribe
+from tests.integration.credits.conftest import Api
+
+PLANS = "/api/v1/billing/plans"
+PACKS = "/api/v1/billing/credit-packages"
+ENTITLEMENTS = "/api/v1/billing/entitlements"
+ADMIN = "/api/v1/admin"
+
+
+async def member(api: Api) -> tuple[Any, dict[str, str]]:
+    """A fresh account's id and the headers of one of its members."""
+    made = await api.new_account()
+    account_id = ids.decode(ids.ACCOUNT, made["id"])
+    return account_id, api.token(made["external_id"], ["member"])
+
+
+async def read(api: Api, path: str, headers: dict[str, str], **query: Any) -> Any:
+    answer = await api.client.get(path, headers=headers, params=query)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+async def put(api: Api, path: str, body: Any) -> Any:
+    return await api.client.put(f"{ADMIN}{path}", json=body, headers=api.admin())
+
+
+def by_key(page: Any) -> dict[str, Any]:
+    return {row["key"]: row for row in page["data"]}
+
+
+async def test_plans_are_listed_with_their_prices_and_what_they_give(api: Api) -> None:
+    _, headers = await member(api)
+    page = await read(api, PLANS, headers, family="app")
+    assert [plan["key"] for plan in page["data"]] == ["free", "basic", "pro", "enterprise"]
+    assert page["pagination"]["total"] == 4
+    basic = by_key(page)["basic"]
+    assert (basic["price_monthly"], basic["price_yearly"], basic["currency"]) == (
+        1900, 19000, "USD",
+    )  # fmt: skip
+    assert basic["stripe_price_id_monthly"] is None
+    assert basic["features"]["export"] is True
+    assert basic["limits"][0] == {
+        "meter": "ai_responses", "included": "500.00", "then": "overage",
+        "prices": {"EUR": "0.02", "USD": "0.02"},
+    }  # fmt: skip
+    assert (basic["trial_days"], basic["monthly_credits"], basic["is_active"]) == (
+        14, "100.00", True,
+    )  # fmt: skip
+    assert [price["label"] for price in basic["prices"]] == [
+        "19.00 USD per month",
+        "190.00 USD per year",
+    ]
+
+
+async def test_packs_are_listed_with_labels(api: Api) -> None:
+    _, headers = await member(api)
+    packs = by_key(await read(api, PACKS, headers))
+    assert (packs["small"]["credits"], packs["small"]["amount_cents"]) == ("100.00", 999)
+    assert packs["large"]["label"] == "1000 credits for 69.99 USD"
+    yen = by_key(await read(api, PACKS, headers, currency="JPY"))
+    assert yen["medium"]["label"] == "500 credits for 6000 JPY"
+
+
+async def test_what_has_no_price_in_the_account_s_currency_is_not_listed(api: Api) -> None:
+    account_id, headers = await member(api)
+    async with api.database.operator() as connection:
+        await connection.execute(
+            text("UPDATE credit_balances SET currency = 'JPY' WHERE account_id = :id"),
+            {"id": account_id},
+        )
+    assert (await read(api, PLANS, headers, family="app"))["data"] == []
+    assert {pack["currency"] for pack in (await read(api, PACKS, headers))["data"]} == {"JPY"}
+    assert by_key(await read(api, PLANS, headers, currency="EUR"))["pro"]["price_monthly"] == 4900
+
+
+async def test_an_account_never_heard_of_sees_prices_too(api: Api) -> None:
+    headers = api.token(f"shop-{uuid4()}", ["member"])
+    assert by_key(await read(api, PLANS, headers))["pro"]["currency"] == "USD"
+    assert by_key(await read(api, PACKS, headers))["small"]["currency"] == "USD"
+    assert (await read(api, ENTITLEMENTS, headers))["access"] == "none"
+
+
+@pytest.mark.parametrize(
+    ("status", "access", "granted"),
+    [("active", "full", True), ("past_due", "full", True), ("unpaid", "none", False)],
+)
+async def test_entitlements_follow_the_subscription(
+    api: Api, status: str, access: str, granted: bool
+) -> None:
+    account_id, headers = await member(api)
+    async with api.database.operator() as connection:
+        await subscribe(connection, account_id, "pro", status)
+    found = await read(api, ENTITLEMENTS, headers)
+    assert (found["plan"], found["subscription_status"], found["access"]) == ("pro", status, access)
+    assert found["features"].get("api_access", False) is granted
+    one = await read(api, f"{ENTITLEMENTS}/api_access", headers)
+    assert (one["granted"], one["access"]) == (granted, access)
+    meter = await read(api, f"{ENTITLEMENTS}/ai_responses", headers)
+    assert meter["granted"] is granted
+    assert (meter["limit"] is not None) is granted
+
+
+async def test_no_subscription_entitles_to_nothing(api: Api) -> None:
+    account_id, headers = await member(api)
+    assert await read(api, ENTITLEMENTS, headers) == {
+        "plan": None, "plan_name": None, "subscription_status": None, "access": "none",
+        "features": {}, "limits": [],
+    }  # fmt: skip
+    async with api.database.operator() as connection:
+        await subscribe(connection, account_id, "pro", "canceled")
+    assert await read(api, f"{ENTITLEMENTS}/no-such-thing", headers) == {
+        "feature": "no-such-thing", "granted": False, "value": None, "limit": None,
+        "access": "none",
+    }  # fmt: skip
+
+
+async def test_a_subscriber_keeps_the_plan_it_bought(
+    api: Api, key: str, plan_body: dict[str, Any]
+) -> None:
+    account_id, headers = await member(api)
+    await put(api, f"/plans/{key}", plan_body)
+    async with api.database.operator() as connection:
+        await subscribe(connection, account_id, key, "active")
+    await put(api, f"/plans/{key}", plan_body | {"features": {}})
+    assert (await read(api, ENTITLEMENTS, headers))["features"] == {"export": True, "seats": 3}
+    assert by_key(await read(api, PLANS, headers))[key]["features"] == {}
+
+
+async def test_an_operator_puts_a_plan_and_reads_it_back(
+    api: Api, key: str, plan_body: dict[str, Any]
+) -> None:
+    _, headers = await member(api)
+    first = await put(api, f"/plans/{key}", plan_body)
+    assert first.json()["changes"] == [
+        f"plan {key}: added",
+        f"price of plan {key} per month: none → 12.00 USD",
+        f"price of plan {key} per month: none → 1500 JPY",
+    ]
+    assert (await put(api, f"/plans/{key}", plan_body)).json() == {"changes": []}
+    closed = await put(api, f"/plans/{key}", plan_body | {"is_active": False})
+    assert closed.json()["changes"] == [f"plan {key}: closed"]
+    assert key not in by_key(await read(api, PLANS, headers))
+    offered = by_key(await read(api, f"{ADMIN}/plans", api.admin()))[key]
+    assert offered["is_active"] is False
+    assert [price["amount_minor"] for price in offered["prices"]] == [1200, 1500]
+    assert (offered["version"], offered["limits"][0]["prices"]) == (1, {"USD": "0.01"})
+
+
+async def test_an_operator_puts_a_pack_and_a_cost(api: Api, key: str) -> None:
+    _, headers = await member(api)
+    pack = {"name": "Tiny", "credits": "7.5", "prices": {"USD": {"amount_minor": 99}}}
+    assert (await put(api, f"/credit-packages/{key}", pack)).status_code == 200
+    assert by_key(await read(api, PACKS, headers))[key]["credits"] == "7.50"
+    assert key in by_key(await read(api, f"{ADMIN}/credit-packages", api.admin()))
+    await put(api, f"/credit-packages/{key}", pack | {"is_active": False})
+    assert key not in by_key(await read(api, PACKS, headers))
+
+    await put(api, f"/credit-costs/{key}", {"cost": "0.25"})
+    costs = {
+        row["operation"]: row
+        for row in (await read(api, f"{ADMIN}/credit-costs", api.admin()))["data"]
+    }
+    assert costs[key] == {"operation": key, "cost": "0.25", "is_active": True, "built_in": False}
+    assert costs["ai_response"]["built_in"] is True
+    async with api.database.operator() as connection:
+        assert await store.cost_of(connection, key) is not None
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/plans/{key}", {"name": "no family"}),
+        ("/plans/{key}", {"family": "f", "name": "N", "prices": {"month": {"USD": 9.5}}}),
+        ("/plans/{key}", {"family": "f", "name": "N", "colour": "red", "is_active": False}),
+        ("/plans/No%20Key", {"family": "f", "name": "N", "is_active": False}),
+        ("/credit-packages/{key}", {"name": "N", "credits": 1.5, "prices": {"USD": 1}}),
+        ("/credit-packages/{key}", {"name": "N", "credits": "1"}),
+        ("/credit-costs/{key}", {"cost": 0.5}),
+        ("/credit-costs/{key}", {"cost": "-1"}),
+    ],
+)
+async def test_a_bad_catalog_entry_changes_nothing(
+    api: Api, key: str, path: str, body: dict[str, Any]
+) -> None:
+    answer = await put(api, path.format(key=key), body)
+    assert answer.status_code == 422
+    assert answer.json()["code"] == "VALIDATION_FAILED"
+    async with api.database.operator() as connection:
+        assert await store.find_plan(connection, key) is None
+        assert await store.find_pack(connection, key) is None
+        assert await store.cost_of(connection, key) is None
+
+
+async def test_only_operators_change_the_catalog(
+    api: Api, key: str, plan_body: dict[str, Any]
+) -> None:
+    made = await api.new_account()
+    for role in ("member", "billing", "service"):
+        account = "*" if role == "service" else made["external_id"]
+        headers = api.token(account, [role])
+        for path in (f"/plans/{key}", f"/credit-packages/{key}", f"/credit-costs/{key}"):
+            answer = await api.client.put(f"{ADMIN}{path}", json=plan_body, headers=headers)
+            assert (answer.status_code, answer.json()["code"]) == (403, "FORBIDDEN")
+        for path in ("/plans", "/credit-packages", "/credit-costs"):
+            assert (await api.client.get(f"{ADMIN}{path}", headers=headers)).status_code == 403

@@ -22,6 +22,7 @@ async def receiver() -> AsyncIterator[Receiver]:
     found.port = server.sockets[0].getsockname()[1]
     yield found
     server.close()
+    await found.hang_up()
 
 
 @pytest.fixture(scope="session")

@@ -59,6 +59,7 @@ class Receiver:
     arrived: list[Posting] = field(default_factory=list)
     refuse: set[str] = field(default_factory=set)
     """Customers whose events get a 500."""
+    connections: set[asyncio.StreamWriter] = field(default_factory=set)
 
     @property
     def url(self) -> str:
@@ -67,6 +68,7 @@ class Receiver:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer postings on one connection until it closes."""
+        self.connections.add(writer)
         try:
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
@@ -81,6 +83,14 @@ class Receiver:
                 await writer.drain()
         except (asyncio.IncompleteReadError, ConnectionError):
             writer.close()
+        finally:
+            self.connections.discard(writer)
+
+    async def hang_up(self) -> None:
+        """Close what is open, and let those who answered end."""
+        for writer in list(self.connections):
+            writer.close()
+        await asyncio.sleep(0.05)
 
     def of(self, customer: str) -> list[Posting]:
         """What arrived for one customer."""

@@ -20,15 +20,18 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 from activities.interceptor import BillingInterceptor
 from activities.matter import World
 from activities.registry import build_activities
+from billing.core import logs
 from billing.core.database import Database, open_database
 from billing.core.settings import Settings, load_settings
-from gateways.stripe import StripeGateway
+from gateways.stripe import TIMEOUT_SECONDS, StripeGateway, check_version
 from workflows.registry import WORKFLOWS
 from workflows.schedules import ensure_schedules
 from workflows.start import BACKGROUND, INTERACTIVE
 
 # Above the longest money activity: two provider calls of 8 s each.
 GRACE: Final = timedelta(seconds=25)
+# Below the test profile's step timeout: two calls must fit in.
+TEST_TIMEOUT_SECONDS: Final = 1.5
 MAX_ACTIVITIES: Final = {INTERACTIVE: 12, BACKGROUND: 8}
 MAX_CACHED_WORKFLOWS: Final = 500
 
@@ -83,10 +86,18 @@ def _deployment(build_id: str | None) -> WorkerDeploymentConfig | None:
     return WorkerDeploymentConfig(version=version, use_worker_versioning=True)
 
 
+def open_stripe(settings: Settings) -> StripeGateway:
+    """The gateway, or one sentence when the API version is not the SDK's."""
+    check_version(settings.stripe_api_version)
+    timeout = TEST_TIMEOUT_SECONDS if settings.profile == "test" else TIMEOUT_SECONDS
+    key = settings.stripe_secret_key.get_secret_value()
+    return StripeGateway(key, settings.stripe_api_base, timeout_seconds=timeout)
+
+
 async def run(settings: Settings, stop: asyncio.Event) -> None:
     """Serve both queues until `stop` is set."""
     database: Database = open_database(settings)
-    provider = StripeGateway(settings)
+    provider = open_stripe(settings)
     client = await connect(settings)
     activities = build_activities(World(database, provider, settings), client)
     workers = [
@@ -107,7 +118,9 @@ async def main() -> None:
     stop = asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
-    await run(load_settings(), stop)
+    settings = load_settings()
+    logs.configure(settings, process="worker")
+    await run(settings, stop)
 
 
 if __name__ == "__main__":

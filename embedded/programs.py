@@ -23,6 +23,7 @@ SANDBOX_PUBLISHABLE_KEY: Final = "pk_test_sandbox"
 NAME: Final = "durable-billing"
 SPEC_FILE: Final = ROOT.parent / "shared" / "stripe" / "openapi.json"
 GRACE_SECONDS: Final = 5
+KEEP_ALIVE_SECONDS: Final = 75
 
 # Longer than the worker waits for its running activities.
 WORKER_STOP_SECONDS: Final = 40.0
@@ -48,6 +49,9 @@ def product_settings(
         ours["STRIPE_API_BASE"] = f"http://{HOST}:{ports.sandbox}"
     if options.profile == "test":
         ours["STACK_CONTROL"] = str(control)
+        failpoints = options.data / "failpoints"
+        failpoints.mkdir(exist_ok=True)
+        ours["BILLING_FAILPOINTS"] = str(failpoints)
     return ours | {
         "BILLING_PROFILE": options.profile,
         "DATABASE_URL": postgres.url("billing_app", secrets.app_password),
@@ -129,4 +133,6 @@ def _uvicorn(app: str, port: int) -> tuple[str, ...]:
     return (
         *(sys.executable, "-m", "uvicorn", app, "--host", HOST, "--port", str(port)),
         *("--timeout-graceful-shutdown", str(GRACE_SECONDS)),
+        # Longer than clients keep idle connections: else they meet one that just closed.
+        *("--timeout-keep-alive", str(KEEP_ALIVE_SECONDS)),
     )

@@ -14,7 +14,6 @@ from stripe import StripeClient
 
 from billing.core import ids
 from billing.core.errors import ProviderFailure, Unavailable
-from billing.core.settings import Settings
 from billing.events.provider import read
 from billing.payments.currencies import from_provider, to_provider
 from billing.payments.rules import (
@@ -30,7 +29,6 @@ from billing.payments.rules import (
 from gateways.provider import CheckoutRequest, IntentRequest
 
 TIMEOUT_SECONDS: Final = 8
-TEST_TIMEOUT_SECONDS: Final = 1.5
 PAGE: Final = 100
 MAX_EVENTS: Final = 1_000
 _INTENT_KINDS: Final[dict[str, OutcomeKind]] = {
@@ -53,14 +51,14 @@ _SETUP_STATES: Final = {
 class StripeGateway:
     """Implements `gateways.provider.PaymentProvider`."""
 
-    def __init__(self, settings: Settings) -> None:
-        check_version(settings)
+    def __init__(
+        self, key: str, base: str | None, *, timeout_seconds: float = TIMEOUT_SECONDS
+    ) -> None:
+        """`base` is the sandbox's address; None goes to Stripe itself."""
         stripe.enable_telemetry = False
-        timeout = TEST_TIMEOUT_SECONDS if settings.profile == "test" else TIMEOUT_SECONDS
-        base = settings.stripe_api_base
-        self._http = stripe.HTTPXClient(timeout=timeout)
+        self._http = stripe.HTTPXClient(timeout=timeout_seconds)
         self._client = StripeClient(
-            settings.stripe_secret_key.get_secret_value(),
+            key,
             http_client=self._http,
             max_network_retries=0,
             base_addresses={"api": base, "files": base, "connect": base, "meter_events": base}
@@ -257,9 +255,8 @@ class StripeGateway:
         await self._http.close_async()  # type: ignore[no-untyped-call]
 
 
-def check_version(settings: Settings) -> None:
+def check_version(wanted: str | None) -> None:
     """Refuse to start with another API version than the SDK speaks (product.md §12)."""
-    wanted = settings.stripe_api_version
     if wanted and wanted != stripe.api_version:
         raise ValueError(
             f"STRIPE_API_VERSION is {wanted}, but the installed SDK speaks {stripe.api_version}:"

@@ -21,7 +21,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from billing.core import ids
 from billing.core.agenda import Step
-from billing.core.matters import LOOK, Matter, workflow_id
+from billing.core.matter import LOOK, Matter, workflow_id
 from billing.events.rules import event_step
 from workflows.attributes import ACCOUNT_ID
 from workflows.contracts import MatterRef, Standing, WalkRequest

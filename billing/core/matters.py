@@ -6,10 +6,9 @@ each business key once, so a workflow run twice meets it.
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Final, Literal
+from typing import Any, Final
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict
 from sqlalchemy import (
     Column,
     DateTime,
@@ -31,26 +30,12 @@ from sqlalchemy import table as sql_table
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.core import ids
 from billing.core.agenda import Step
 from billing.core.clock import real_now
 from billing.core.database import metadata
+from billing.core.matter import LOOK, PREFIX, RANK, Kind, Matter, workflow_id
 
-Kind = Literal["trial", "subscription", "purchase", "collection", "account", "clock"]
-# The order of two matters due at the same instant of one account's walk.
-RANK: Final[dict[str, int]] = {
-    "trial": 0, "subscription": 1, "collection": 2, "purchase": 3, "account": 4,
-}  # fmt: skip
-LOOK: Final = "load"
-"""The step of a matter that must look at its rows first."""
-PREFIX: Final[dict[str, str]] = {
-    "trial": ids.ACCOUNT,
-    "subscription": ids.SUBSCRIPTION,
-    "purchase": ids.PURCHASE,
-    "collection": ids.INVOICE,
-    "account": ids.ACCOUNT,
-    "clock": ids.ACCOUNT,
-}
+__all__ = ["LOOK", "PREFIX", "RANK", "Kind", "Matter", "workflow_id"]
 
 matters = Table(
     "matters",
@@ -103,27 +88,6 @@ steps = Table(
 
 # The few columns this module needs of a table that is described elsewhere.
 _ACCOUNTS: Final = sql_table("accounts", column("id", Uuid), column("clock_at"))
-
-
-class Matter(BaseModel):
-    """A matter as started or found: which workflow, for whom, and the head of its agenda."""
-
-    model_config = ConfigDict(frozen=True)
-
-    workflow_id: str
-    account_id: UUID
-    kind: str
-    subject_id: UUID
-    status: str = "open"
-    words: str = ""
-    revision: int = 0
-    head: Step | None = None
-    correlation_id: str | None = None
-
-
-def workflow_id(kind: str, subject_id: UUID) -> str:
-    """`subscription/sub_01…`: one workflow per matter, named by its subject."""
-    return f"{kind}/{ids.encode(PREFIX[kind], subject_id)}"
 
 
 async def birth(

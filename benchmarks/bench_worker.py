@@ -1,0 +1,22 @@
+"""The product's own worker with the yardstick workflow beside: `python -m benchmarks.bench_worker`."""
+
+import asyncio
+import gc
+
+import worker
+from activities import registry as activities
+from benchmarks.noop import NoopWorkflow, nothing
+from workflows import registry as workflows
+
+
+def main() -> None:
+    """Register the yardstick, then run the product's worker as it is."""
+    workflows.WORKFLOWS.append(NoopWorkflow)
+    built = activities.build_activities
+    worker.build_activities = lambda world, client: [*built(world, client), nothing]  # type: ignore[attr-defined]
+    asyncio.run(worker.main())
+    gc.collect()
+
+
+if __name__ == "__main__":
+    main()

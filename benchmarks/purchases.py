@@ -1,0 +1,83 @@
+"""How much a purchase costs on top of an empty workflow: rate to credits, and time to the secret."""
+
+import secrets
+from dataclasses import dataclass
+from typing import Any, Final
+
+from benchmarks.harness import ROUNDS, Report, latencies, percentile, rate
+from benchmarks.noop import NoopWorkflow
+from benchmarks.world import World
+from workflows.start import INTERACTIVE
+
+COUNT: Final = 240
+AT_ONCE: Final = 32
+LATENCY_COUNT: Final = 200
+LATENCY_AT_ONCE: Final = 8
+ACCOUNTS: Final = 32
+
+
+@dataclass
+class Buyers:
+    """Accounts that buy in turn, each with its Stripe customer made before."""
+
+    world: World
+    headers: list[dict[str, str]]
+    turn: int = 0
+
+    async def buy(self) -> dict[str, Any]:
+        """Start a purchase: answers once the client secret is there."""
+        self.turn += 1
+        answer = await self.world.http.post(
+            "/billing/purchases",
+            json={"pack": "small"},
+            headers=self.headers[self.turn % len(self.headers)],
+        )
+        answer.raise_for_status()
+        started: dict[str, Any] = answer.json()
+        return started
+
+    async def buy_to_credits(self) -> None:
+        """From the request to the granted credits: the workflow ends when they are there."""
+        started = await self.buy()
+        intent = started["next_action"]["client_secret"].partition("_secret_")[0]
+        await self.world.sandbox.confirm_as_client(intent, "pm_card_visa")
+        handle = self.world.temporal.get_workflow_handle(f"purchase/{started['purchase_id']}")
+        await handle.result()
+
+
+async def buyers(world: World) -> Buyers:
+    """Accounts with customers at Stripe."""
+    found = Buyers(world, [world.headers(await world.account()) for _ in range(ACCOUNTS)])
+    for _ in range(ACCOUNTS):
+        await found.buy_to_credits()
+    return found
+
+
+async def measure(world: World, report: Report) -> None:
+    """Both ratios, turn by turn with the yardstick."""
+    people = await buyers(world)
+
+    async def noop() -> None:
+        await world.temporal.execute_workflow(
+            NoopWorkflow.run, 1, id=f"bench/{secrets.token_hex(8)}", task_queue=INTERACTIVE
+        )
+
+    await rate(COUNT // 2, AT_ONCE, noop)
+    rates, halves, tails = [], [], []
+    for _ in range(ROUNDS):
+        floor = await rate(COUNT, AT_ONCE, noop)
+        ours = await rate(COUNT, AT_ONCE, people.buy_to_credits)
+        report.console.print(f"  noop {floor:.1f}/s, purchases {ours:.1f}/s")
+        rates.append(ours / floor)
+        quiet = await latencies(LATENCY_COUNT, LATENCY_AT_ONCE, noop)
+        early = await latencies(LATENCY_COUNT, LATENCY_AT_ONCE, people.buy)
+        middle = percentile(quiet, 0.5)
+        report.console.print(
+            f"  noop p50 {middle * 1000:.0f} ms, client secret p50"
+            f" {percentile(early, 0.5) * 1000:.0f} ms p99 {percentile(early, 0.99) * 1000:.0f} ms"
+        )
+        halves.append(percentile(early, 0.5) / middle)
+        tails.append(percentile(early, 0.99) / middle)
+    report.add("purchase_vs_noop", rates, "ratio", 0.35, 0.50)
+    report.add("early_return_vs_noop_p50", halves, "ratio", 1.5, 1.1, "lower")
+    report.add("early_return_vs_noop_p99", tails, "ratio", 4, 3, "lower")

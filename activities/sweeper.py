@@ -90,9 +90,12 @@ class SweeperActivities(Sweeper):
 
     async def _housekeeping(self, limit: int) -> Counts:
         """Old idempotency keys go [P10]; old purchases are archived [E14]."""
-        now = real_now()
+        now, keys, batch = real_now(), 0, idempotency.PURGE_BATCH
+        while batch == idempotency.PURGE_BATCH:
+            async with self.database.operator() as connection:
+                batch = await idempotency.purge(connection, now)
+            keys += batch
         async with self.database.operator() as connection:
-            keys = await idempotency.purge(connection, now)
             archived = await purchases.archive(connection, now - ARCHIVE_AFTER, now)
         return {"keys_purged": keys, "purchases_archived": archived}
 

@@ -24,8 +24,8 @@ PRODUCT: Final = (
     "benchmarks", "worker.py", "cli.py",
 )  # fmt: skip
 
-PURE_FILES: Final = {"rules", "schemas"}
-PURE_CORE: Final = {"money", "periods", "ids", "keys", "errors", "agenda"}
+PURE_FILES: Final = {"rules", "schemas", "provider", "currencies", "declines", "states"}
+PURE_CORE: Final = {"money", "periods", "ids", "keys", "errors", "agenda", "matter"}
 
 CLOCK_READERS: Final = {
     "billing/core/clock.py": "the one source of time",

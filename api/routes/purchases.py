@@ -110,8 +110,8 @@ async def create_purchase(body: PurchaseBody, call: BillingCall, once: OptionalK
     await failpoint("api.request_parsed")
     if body.payment_method == "saved_card":
         once.require()
-    await need_temporal(call)
     async with once.claim(call) as claim:
+        await need_temporal(call)
         await failpoint("api.claimed")
         matter = await _begin(call, claim, body)
         await settled(call, matter)

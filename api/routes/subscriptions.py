@@ -124,10 +124,11 @@ class SubscriptionAnswer(Answer):
 )  # fmt: skip
 async def subscribe(body: SubscribeBody, call: BillingCall, once: OptionalKey) -> Response:
     """Subscribe: into a trial, or incomplete until `next_action` is done [C4]."""
-    await need_temporal(call)
     async with once.claim(call) as claim:
-        await _give_way(call, claim)
-        matter = await _begin(call, claim, body)
+        await need_temporal(call)
+        wanted = _wanted(body)
+        await _give_way(call, claim, wanted)
+        matter = await _begin(call, claim, wanted)
         await settled(call, matter)
         async with call.transaction() as connection:
             subscription = await store.get(connection, claim.resource_id)
@@ -197,19 +198,20 @@ async def _changed(call: AccountCall, claim: Claim, subscription_id: UUID) -> Re
         return claim.answer(200, await SubscriptionAnswer.of(connection, subscription))
 
 
-async def _give_way(call: AccountCall, claim: Claim) -> None:
+async def _give_way(call: AccountCall, claim: Claim, wanted: NewSubscription) -> None:
     """An incomplete predecessor is given up first; Stripe may say that it was paid after all."""
     async with call.transaction() as connection:
         existing = await store.find_open(connection, call.account.id)
         if existing is None or existing.id == claim.resource_id:
             return
+        await service.offer(connection, call.account.id, wanted)
         at = await clock.now(connection, call.account.id)
         matter = await service.supersede(connection, existing.id, at)
     if matter is not None:
         await settled(call, matter)
 
 
-async def _begin(call: AccountCall, claim: Claim, body: SubscribeBody) -> Matter:
+async def _begin(call: AccountCall, claim: Claim, wanted: NewSubscription) -> Matter:
     await failpoint("api.claimed")
     async with call.transaction() as connection:
         if claim.resumed:
@@ -220,16 +222,6 @@ async def _begin(call: AccountCall, claim: Claim, body: SubscribeBody) -> Matter
         account = await accounts.get(connection, call.account.id)
         if account is None:
             raise RuntimeError("an authenticated account is never deleted")
-        method = body.payment_method_id
-        wanted = NewSubscription(
-            plan=body.plan,
-            interval=_INTERVALS[body.interval],
-            currency=body.currency,
-            quantity=body.quantity,
-            method_id=ids.decode(ids.PAYMENT_METHOD, method) if method else None,
-            pay_by_card=body.payment_method == "card",
-            trial=body.trial,
-        )
         return await service.start(
             connection,
             account,
@@ -237,6 +229,19 @@ async def _begin(call: AccountCall, claim: Claim, body: SubscribeBody) -> Matter
             subscription_id=claim.resource_id,
             at=await clock.now(connection, account.id),
         )
+
+
+def _wanted(body: SubscribeBody) -> NewSubscription:
+    method = body.payment_method_id
+    return NewSubscription(
+        plan=body.plan,
+        interval=_INTERVALS[body.interval],
+        currency=body.currency,
+        quantity=body.quantity,
+        method_id=ids.decode(ids.PAYMENT_METHOD, method) if method else None,
+        pay_by_card=body.payment_method == "card",
+        trial=body.trial,
+    )
 
 
 def _interval_name(interval: Interval) -> str:

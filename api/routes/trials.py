@@ -61,8 +61,8 @@ class TrialAnswer(Answer):
 )  # fmt: skip
 async def start_trial(call: BillingCall, once: OptionalKey) -> Response:
     """Take the account's one trial; the credits are there at once [D1, D13]."""
-    await need_temporal(call)
     async with once.claim(call) as claim:
+        await need_temporal(call)
         matter = await _begin(call, claim)
         await nudged(call, matter)
         return claim.answer(201, await _read(call))

@@ -3,6 +3,7 @@
 A purchase, its draft invoice, its payment and its matter are born in one transaction.
 """
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
@@ -13,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing.accounts.schemas import Account
 from billing.audit import service as audit
 from billing.catalog import store as catalog
+from billing.catalog.schemas import Pack, Price
 from billing.core import context, ids, keys, matters
 from billing.core.agenda import head
 from billing.core.errors import Conflict, Invalid
@@ -59,9 +61,8 @@ async def start(
     if price is None:
         raise Conflict("CURRENCY_MISMATCH", f"pack {pack.key} has no price in {currency}")
     await credits.fix_currency(connection, account.id, currency)
-    purchase = await _write(
-        connection, account, wanted, purchase_id, pack, price.amount_minor, currency, settings, at
-    )
+    row = _row(account, wanted, purchase_id, pack, price, settings, at)
+    purchase = await _write(connection, account, row, at)
     state = await store.state(connection, purchase.id)
     return await matters.birth(
         connection,
@@ -176,94 +177,75 @@ async def _payable_invoice(
     invoice = await invoices.lock(connection, purchase.invoice_id)
     if invoice.status != "void":
         return invoice
-    stem = ids.encode(ids.PURCHASE, purchase.id)
-    return await invoicing.draft(
-        connection,
-        _invoice_of(
-            purchase.id, purchase.account_id, invoice.issuer_id, purchase.pack, purchase.pack_name,
-            purchase.credits, purchase.amount_minor, purchase.currency, f"{stem}/invoice-late",
-        ),
-        at,
-    )  # fmt: skip
+    fact_key = f"{ids.encode(ids.PURCHASE, purchase.id)}/invoice-late"
+    new = _invoice_of(purchase.model_dump(), invoice.issuer_id, fact_key)
+    return await invoicing.draft(connection, new, at)
 
 
 async def _write(
-    connection: AsyncConnection,
-    account: Account,
-    wanted: NewPurchase,
-    purchase_id: UUID,
-    pack: Any,
-    amount_minor: int,
-    currency: str,
-    settings: Settings,
-    at: datetime,
+    connection: AsyncConnection, account: Account, row: dict[str, Any], at: datetime
 ) -> Purchase:
-    stem = ids.encode(ids.PURCHASE, purchase_id)
+    """The purchase with its draft and, unless it is paid by hand, its payment."""
+    stem = ids.encode(ids.PURCHASE, row["id"])
     invoice = await invoicing.draft(
-        connection,
-        _invoice_of(
-            purchase_id, account.id, account.issuer_id, pack.key, pack.name, pack.credits,
-            amount_minor, currency, f"{stem}/invoice",
-        ),
-        at,
-    )  # fmt: skip
-    purchase = await store.add(
-        connection,
-        {
-            "id": purchase_id,
-            "account_id": account.id,
-            "pack": pack.key,
-            "pack_name": pack.name,
-            "credits": pack.credits,
-            "amount_minor": amount_minor,
-            "currency": currency,
-            "platform": "manual" if wanted.road == "manual" else wanted.platform,
-            "road": wanted.road,
-            "payment_method_id": wanted.method_id,
-            "status": "pending",
-            "invoice_id": invoice.id,
-            "return_url": wanted.return_url,
-            "correlation_id": context.correlation_id.get(),
-            "created_by": context.actor.get(),
-            "created_at": at,
-            "expires_at": at + _lifetime(wanted.road, settings),
-        },
+        connection, _invoice_of(row, account.issuer_id, f"{stem}/invoice"), at
     )
-    if wanted.road != "manual":
+    purchase = await store.add(connection, row | {"invoice_id": invoice.id})
+    if purchase.road != "manual":
         await paying.open_road(
-            connection, invoice, road=wanted.road, method_id=wanted.method_id, at=at
+            connection, invoice, road=purchase.road, method_id=purchase.payment_method_id, at=at
         )
     await _announce(connection, purchase, "created", at)
     return purchase
 
 
-def _invoice_of(
+def _row(
+    account: Account,
+    wanted: NewPurchase,
     purchase_id: UUID,
-    account_id: UUID,
-    issuer_id: UUID | None,
-    pack: str,
-    pack_name: str,
-    amount: Decimal,
-    amount_minor: int,
-    currency: str,
-    fact_key: str,
-) -> NewInvoice:
+    pack: Pack,
+    price: Price,
+    settings: Settings,
+    at: datetime,
+) -> dict[str, Any]:
+    return {
+        "id": purchase_id,
+        "account_id": account.id,
+        "pack": pack.key,
+        "pack_name": pack.name,
+        "credits": pack.credits,
+        "amount_minor": price.amount_minor,
+        "currency": price.currency,
+        "platform": "manual" if wanted.road == "manual" else wanted.platform,
+        "road": wanted.road,
+        "payment_method_id": wanted.method_id,
+        "status": "pending",
+        "return_url": wanted.return_url,
+        "correlation_id": context.correlation_id.get(),
+        "created_by": context.actor.get(),
+        "created_at": at,
+        "expires_at": at + _lifetime(wanted.road, settings),
+    }
+
+
+def _invoice_of(row: Mapping[str, Any], issuer_id: UUID | None, fact_key: str) -> NewInvoice:
+    """One line for the pack; `row` is a purchase's."""
     return NewInvoice(
-        account_id=account_id,
+        account_id=row["account_id"],
         issuer_id=issuer_id,
-        workflow_id=matters.workflow_id("purchase", purchase_id),
+        workflow_id=matters.workflow_id("purchase", row["id"]),
         fact_key=fact_key,
-        currency=currency,
-        purchase_id=purchase_id,
+        currency=row["currency"],
+        purchase_id=row["id"],
         # What a payer writes on a bank transfer; short enough to be copied by hand.
-        payment_reference=None if fact_key.endswith("-late") else purchase_id.hex[-12:].upper(),
+        payment_reference=None if fact_key.endswith("-late") else row["id"].hex[-12:].upper(),
         lines=(
             Line(
                 kind="pack",
-                description=f"{pack_name}: {show_decimal(amount)} credits",
-                unit_amount=Decimal(amount_minor),
-                amount_minor=amount_minor,
-                detail={"pack": pack},
+                description=f"{row['pack_name']}: {show_decimal(row['credits'])} credits",
+                unit_amount=Decimal(row["amount_minor"]),
+                amount_minor=row["amount_minor"],
+                detail={"pack": row["pack"]},
             ),
         ),
     )

@@ -17,7 +17,7 @@ from billing.invoices import store as invoices
 from billing.invoices.schemas import Invoice, Line, NewInvoice
 from billing.subscriptions import notes, store
 from billing.subscriptions.rules import cycle_bounds
-from billing.subscriptions.schemas import Subscription
+from billing.subscriptions.schemas import Item, Subscription
 
 
 async def renew(
@@ -94,30 +94,17 @@ async def draft_period(
 ) -> Invoice:
     """The draft of the current period: each item in advance, once per period start."""
     start, end = subscription.current_period_start, subscription.current_period_end
-    stem = ids.encode(ids.SUBSCRIPTION, subscription.id)
-    lines = tuple(
-        Line(
-            kind=item.kind,
-            description=f"{item.description}, {start:%-d %b %Y} to {end:%-d %b %Y}",
-            quantity=Decimal(item.quantity),
-            unit_amount=Decimal(item.amount_minor),
-            amount_minor=item.amount_minor * item.quantity,
-            period_start=start,
-            period_end=end,
-            detail={"price": str(item.price_id)},
-        )
-        for item in await store.items(connection, subscription.id)
-    )
+    items = await store.items(connection, subscription.id)
     return await invoicing.draft(
         connection,
         NewInvoice(
             account_id=subscription.account_id,
             issuer_id=issuer_id,
             workflow_id=_matter(subscription),
-            fact_key=f"{stem}/period-{start:%Y-%m-%dT%H:%M:%S.%fZ}",
+            fact_key=_period_key(subscription),
             currency=subscription.currency,
             subscription_id=subscription.id,
-            lines=lines,
+            lines=tuple(_line(item, start, end) for item in items),
             period_start=start,
             period_end=end,
             cycle_start=subscription.cycle_start,
@@ -199,14 +186,31 @@ async def plan_of(connection: AsyncConnection, subscription: Subscription) -> Pl
 
 async def _in_burst(connection: AsyncConnection, subscription: Subscription) -> bool:
     """Whether the period before was written late too, after this one should have begun."""
-    stem = ids.encode(ids.SUBSCRIPTION, subscription.id)
-    key = f"{stem}/period-{subscription.current_period_start:%Y-%m-%dT%H:%M:%S.%fZ}"
-    before = await invoices.find_fact(connection, key)
+    before = await invoices.find_fact(connection, _period_key(subscription))
     return (
         before is not None
         and before.collection == "held"
         and before.created_at >= subscription.current_period_end
     )
+
+
+def _line(item: Item, start: datetime, end: datetime) -> Line:
+    return Line(
+        kind=item.kind,
+        description=f"{item.description}, {start:%-d %b %Y} to {end:%-d %b %Y}",
+        quantity=Decimal(item.quantity),
+        unit_amount=Decimal(item.amount_minor),
+        amount_minor=item.amount_minor * item.quantity,
+        period_start=start,
+        period_end=end,
+        detail={"price": str(item.price_id)},
+    )
+
+
+def _period_key(subscription: Subscription) -> str:
+    """The period as a business fact: a restart has another start, so another key."""
+    stem = ids.encode(ids.SUBSCRIPTION, subscription.id)
+    return f"{stem}/period-{subscription.current_period_start:%Y-%m-%dT%H:%M:%S.%fZ}"
 
 
 def _matter(subscription: Subscription) -> str:

@@ -8,10 +8,12 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+from pydantic import BaseModel, ConfigDict
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.accounts.schemas import Account
 from billing.catalog import store as catalog
+from billing.catalog.schemas import Plan, Price
 from billing.core import context, ids, matters, periods
 from billing.core.agenda import head
 from billing.core.errors import Conflict, NotFound
@@ -30,6 +32,37 @@ from billing.trials import store as trial_store
 DEFAULT_CURRENCY = "USD"
 
 
+class Offer(BaseModel):
+    """What a wish comes down to: the plan version, its price, and the card to charge."""
+
+    model_config = ConfigDict(frozen=True)
+
+    wanted: NewSubscription
+    plan: Plan
+    price: Price
+    method: Method | None
+
+
+async def offer(connection: AsyncConnection, account_id: UUID, wanted: NewSubscription) -> Offer:
+    """Check a wish without changing anything.
+
+    Errors: PLAN_NOT_FOUND, CURRENCY_MISMATCH, PAYMENT_METHOD_NOT_FOUND.
+    """
+    plan = await catalog.find_plan(connection, wanted.plan)
+    if plan is None or not plan.is_active:
+        raise NotFound("PLAN_NOT_FOUND", f"no plan {wanted.plan!r}")
+    balance = await credits.lock(connection, account_id)
+    currency = wanted.currency or balance.currency or DEFAULT_CURRENCY
+    price = await catalog.plan_price(connection, plan.key, currency, wanted.interval)
+    if price is None or balance.currency not in (None, currency):
+        raise Conflict("CURRENCY_MISMATCH", f"plan {plan.key} has no such price in {currency}")
+    if wanted.method_id is not None:
+        method: Method | None = await methods.get(connection, wanted.method_id)
+    else:
+        method = None if wanted.pay_by_card else await methods.default(connection, account_id)
+    return Offer(wanted=wanted, plan=plan, price=price, method=method)
+
+
 async def start(
     connection: AsyncConnection,
     account: Account,
@@ -40,36 +73,18 @@ async def start(
 ) -> matters.Matter:
     """Subscribe: into a trial, or `incomplete` with a draft invoice to be paid first [C4].
 
-    An incomplete predecessor must have been given up before. Errors: SUBSCRIPTION_EXISTS,
-    PLAN_NOT_FOUND, CURRENCY_MISMATCH, PAYMENT_METHOD_NOT_FOUND.
+    An incomplete predecessor must have been given up before. Errors: SUBSCRIPTION_EXISTS, and
+    those of `offer`.
     """
-    balance = await credits.lock(connection, account.id)
-    existing = await store.find_open(connection, account.id)
-    if existing is not None:
-        raise Conflict(
-            "SUBSCRIPTION_EXISTS", "this account has an open subscription", state=existing.status
-        )
-    plan = await catalog.find_plan(connection, wanted.plan)
-    if plan is None or not plan.is_active:
-        raise NotFound("PLAN_NOT_FOUND", f"no plan {wanted.plan!r}")
-    currency = wanted.currency or balance.currency or DEFAULT_CURRENCY
-    price = await catalog.plan_price(connection, plan.key, currency, wanted.interval)
-    if price is None:
-        raise Conflict("CURRENCY_MISMATCH", f"plan {plan.key} has no such price in {currency}")
-    await credits.fix_currency(connection, account.id, currency)
-    ends = await _take_trial(connection, account, plan, wanted, at)
-    row = _row(account, wanted, subscription_id, plan, price, currency, ends, at)
-    item = {
-        "kind": "plan",
-        "price_id": price.id,
-        "description": plan.name,
-        "quantity": wanted.quantity,
-        "amount_minor": price.amount_minor,
-    }
-    subscription = await store.add(connection, row, [item])
+    terms = await offer(connection, account.id, wanted)
+    await _refuse_second(connection, account.id)
+    await credits.fix_currency(connection, account.id, terms.price.currency)
+    ends = await _take_trial(connection, account, terms, at)
+    row = _row(account, terms, subscription_id, ends, at)
+    subscription = await store.add(connection, row, [_plan_item(terms)])
     await notes.announce(connection, subscription, "created", at)
     if ends is None:
-        await _bill_first(connection, account, subscription, wanted, at)
+        await _bill_first(connection, account, subscription, terms, at)
     else:
         await cycles.grant_cycle(connection, subscription, at)
     state = await store.state(connection, subscription.id)
@@ -139,13 +154,21 @@ async def _woken(
     return await matters.find(connection, workflow_id)
 
 
+async def _refuse_second(connection: AsyncConnection, account_id: UUID) -> None:
+    existing = await store.find_open(connection, account_id)
+    if existing is not None:
+        raise Conflict(
+            "SUBSCRIPTION_EXISTS", "this account has an open subscription", state=existing.status
+        )
+
+
 async def _take_trial(
-    connection: AsyncConnection, account: Account, plan: Any, wanted: NewSubscription, at: datetime
+    connection: AsyncConnection, account: Account, terms: Offer, at: datetime
 ) -> datetime | None:
     """When the plan's own trial ends; None without one, or when it was used before [D10]."""
-    if not (wanted.trial and plan.trial_days):
+    if not (terms.wanted.trial and terms.plan.trial_days):
         return None
-    wall = periods.to_wall(at, account.zone) + timedelta(days=plan.trial_days)
+    wall = periods.to_wall(at, account.zone) + timedelta(days=terms.plan.trial_days)
     ends = periods.from_wall(wall, account.zone)
     taken = await trials.take(
         connection, account, ids.new(), trial_store.SUBSCRIPTION_TRIAL, Decimal(0),
@@ -156,41 +179,49 @@ async def _take_trial(
 
 def _row(
     account: Account,
-    wanted: NewSubscription,
+    terms: Offer,
     subscription_id: UUID,
-    plan: Any,
-    price: Any,
-    currency: str,
     trial_end: datetime | None,
     at: datetime,
 ) -> dict[str, Any]:
     """A trial is period -1: paid periods count from its end."""
-    anchor = periods.to_wall(trial_end or at, account.zone)
-    end = trial_end or periods.boundary(anchor, account.zone, wanted.interval, 1)
-    cycle_anchor = periods.to_wall(at, account.zone)
+    interval, zone = terms.wanted.interval, account.zone
+    anchor = periods.to_wall(trial_end or at, zone)
+    end = trial_end or periods.boundary(anchor, zone, interval, 1)
+    cycle_anchor = periods.to_wall(at, zone)
     return {
         "id": subscription_id,
         "account_id": account.id,
-        "plan_id": plan.id,
-        "plan_key": plan.key,
-        "price_id": price.id,
-        "currency": currency,
-        "amount_minor": price.amount_minor * wanted.quantity,
-        "interval_unit": wanted.interval.unit,
-        "interval_count": wanted.interval.count,
+        "plan_id": terms.plan.id,
+        "plan_key": terms.plan.key,
+        "price_id": terms.price.id,
+        "currency": terms.price.currency,
+        "amount_minor": terms.price.amount_minor * terms.wanted.quantity,
+        "interval_unit": interval.unit,
+        "interval_count": interval.count,
         "status": "trialing" if trial_end else "incomplete",
         "anchor_wall": anchor,
-        "zone": account.zone,
+        "zone": zone,
         "period_number": -1 if trial_end else 0,
         "current_period_start": at,
         "current_period_end": end,
         "cycle_start": at,
-        "cycle_end": cycle_bounds(cycle_anchor, account.zone, plan.allowance, at, end),
+        "cycle_end": cycle_bounds(cycle_anchor, zone, terms.plan.allowance, at, end),
         "trial_end": trial_end,
-        "trial_end_behavior": plan.trial_end_behavior,
+        "trial_end_behavior": terms.plan.trial_end_behavior,
         "incomplete_expires_at": None if trial_end else at + INCOMPLETE_LIFETIME,
         "created_at": at,
         "updated_at": at,
+    }
+
+
+def _plan_item(terms: Offer) -> dict[str, Any]:
+    return {
+        "kind": "plan",
+        "price_id": terms.price.id,
+        "description": terms.plan.name,
+        "quantity": terms.wanted.quantity,
+        "amount_minor": terms.price.amount_minor,
     }
 
 
@@ -198,7 +229,7 @@ async def _bill_first(
     connection: AsyncConnection,
     account: Account,
     subscription: Subscription,
-    wanted: NewSubscription,
+    terms: Offer,
     at: datetime,
 ) -> None:
     """The first invoice stays a draft until paid; one that is free or too small activates now."""
@@ -207,19 +238,10 @@ async def _bill_first(
         paid = await cycles.finalize(connection, invoice, at)
         await settlement.on_paid(connection, subscription, paid, at)
         return
-    method = await _method(connection, account, wanted)
     await paying.open_road(
         connection,
         invoice,
-        road="saved_card" if method else "card",
-        method_id=method.id if method else None,
+        road="saved_card" if terms.method else "card",
+        method_id=terms.method.id if terms.method else None,
         at=at,
     )
-
-
-async def _method(
-    connection: AsyncConnection, account: Account, wanted: NewSubscription
-) -> Method | None:
-    if wanted.method_id is not None:
-        return await methods.get(connection, wanted.method_id)
-    return None if wanted.pay_by_card else await methods.default(connection, account.id)

@@ -34,32 +34,19 @@ async def start(
 
     Errors: TRIAL_ALREADY_USED, also when another account of the same platform identity had it.
     """
-    expires_at = at + timedelta(days=settings.trial_days)
-    amount = Decimal(settings.trial_credits)
-    taken = await take(
+    trial = await take(
         connection,
         account,
         trial_id,
         store.ACCOUNT_TRIAL,
-        amount,
+        Decimal(settings.trial_credits),
         started_at=at,
-        ends_at=expires_at,
+        ends_at=at + timedelta(days=settings.trial_days),
     )
-    if taken is None:
+    if trial is None:
         raise Conflict("TRIAL_ALREADY_USED", "the trial of this account was used")
-    await credits.grant(
-        connection,
-        account_id=account.id,
-        amount=amount,
-        kind="trial",
-        key=keys.trial_grant(account.id),
-        is_paid=False,
-        reason="trial",
-        at=at,
-        expires_at=expires_at,
-        subject=ids.encode(ids.TRIAL, trial_id),
-    )
-    await _announce(connection, taken, "started", at)
+    await _grant(connection, trial, at)
+    await _announce(connection, trial, "started", at)
     state = await store.state(connection, account.id)
     return await matters.birth(
         connection,
@@ -123,6 +110,21 @@ async def convert(connection: AsyncConnection, account_id: UUID, at: datetime) -
     ended = await store.change(connection, trial.id, status="converted", ended_at=at)
     await _announce(connection, ended, "converted", at)
     await matters.wake(connection, matters.workflow_id("trial", account_id), at)
+
+
+async def _grant(connection: AsyncConnection, trial: Trial, at: datetime) -> None:
+    await credits.grant(
+        connection,
+        account_id=trial.account_id,
+        amount=trial.credits,
+        kind="trial",
+        key=keys.trial_grant(trial.account_id),
+        is_paid=False,
+        reason="trial",
+        at=at,
+        expires_at=trial.expires_at,
+        subject=ids.encode(ids.TRIAL, trial.id),
+    )
 
 
 async def _get(connection: AsyncConnection, account_id: UUID) -> Trial:

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Select, exists, func, insert, or_, select, update
+from sqlalchemy import Select, and_, exists, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.audit import service as audit
@@ -256,14 +256,18 @@ def _metadata(card: CardDetails) -> dict[str, Any]:
 
 async def _refuse_in_use(connection: AsyncConnection, method: Method) -> None:
     """A try that is on its way keeps its card; a paying subscription keeps a last one."""
-    tried = select(payment_attempts.c.id).where(payment_attempts.c.payment_id == payments.c.id)
-    about_to = select(payments.c.id).where(
-        payments.c.payment_method_id == method.id, payments.c.status.in_(LIVE), ~exists(tried)
+    attempt = payment_attempts.c
+    tries = select(attempt.id).where(attempt.payment_id == payments.c.id)
+    undecided = tries.where(attempt.payment_method_id == method.id, attempt.status == "pending")
+    on_its_way = select(payments.c.id).where(
+        payments.c.account_id == method.account_id,
+        payments.c.status.in_(LIVE),
+        or_(
+            exists(undecided),
+            and_(payments.c.payment_method_id == method.id, ~exists(tries)),
+        ),
     )
-    trying = select(payment_attempts.c.id).where(
-        payment_attempts.c.payment_method_id == method.id, payment_attempts.c.status == "pending"
-    )
-    if await connection.scalar(select(or_(exists(about_to), exists(trying)))):
+    if await connection.scalar(select(exists(on_its_way))):
         raise Conflict("PAYMENT_METHOD_IN_USE", "a payment with this method is on its way")
     paying = select(subscriptions.c.id).where(
         subscriptions.c.account_id == method.account_id,

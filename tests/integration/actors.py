@@ -1,0 +1,344 @@
+"""Everybody in a story: operators, merchants and the browsers in front of them, on one stack.
+
+Tests speak to the running API as strangers would; what really happened to money they ask the
+sandbox, and what is written down they ask the database as its superuser.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Final, TypeVar
+from uuid import UUID, uuid4
+
+import httpx2
+import psycopg
+from psycopg.rows import dict_row
+from temporalio.client import Client
+from temporalio.contrib.pydantic import pydantic_data_converter
+
+from billing.core import ids
+from embedded.control import StackControl
+from embedded.stack import StackInfo
+from embedded.tokens import mint_token
+from sandbox.control import Outcome, SandboxControl
+
+API: Final = "/api/v1"
+PATIENCE_SECONDS: Final = 30.0
+Json = dict[str, Any]
+T = TypeVar("T")
+
+
+async def wait_for(
+    look: Callable[[], Awaitable[T]],
+    what: str,
+    *,
+    patience: float = PATIENCE_SECONDS,
+    despite: tuple[type[Exception], ...] = (),
+) -> T:
+    """What `look` sees as soon as it is truthy; else "`what`: not within 30 s" with the last look.
+
+    `despite` names errors that only mean "not yet": a part of the stack is down.
+    """
+    deadline, pause = time.monotonic() + patience, 0.02
+    while True:
+        last: object
+        try:
+            seen = await look()
+            if seen:
+                return seen
+            last = seen
+        except despite as error:
+            last = error
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{what}: not within {patience:.0f} s; last seen {last!r}")
+        await asyncio.sleep(pause)
+        pause = min(pause * 1.5, 0.2)
+
+
+@dataclass(frozen=True)
+class Actors:
+    """One running stack and the ways to act on it; use `open_actors`."""
+
+    stack: StackInfo
+    client: httpx2.AsyncClient
+    sandbox: SandboxControl
+    control: StackControl
+    temporal: Client
+
+    def headers(self, account: str, role: str, key: str | None = None) -> dict[str, str]:
+        """Who calls: a role of one account, or of `*`; each call is a person of its own."""
+        token = mint_token(
+            secret=self.stack.jwt_secret,
+            account=account,
+            roles=[role],
+            subject=f"somebody-{uuid4()}",
+            audience=self.stack.jwt_audience,
+            issuer=self.stack.jwt_issuer,
+        )
+        held = {"Authorization": f"Bearer {token}"}
+        return held | ({"Idempotency-Key": key} if key else {})
+
+    async def operate(
+        self, method: str, path: str, body: Json | None = None, *, status: int | None = None
+    ) -> Json:
+        """An operator's request and its JSON; any 2xx will do unless `status` is given."""
+        answer = await self.client.request(
+            method, f"{API}{path}", json=body, headers=self.headers("*", "admin")
+        )
+        return _body(answer, status)
+
+    async def merchant(self, **fields: Any) -> "Merchant":
+        """A fresh account in real time; fields go to `POST /admin/accounts`."""
+        made = await self.operate(
+            "POST", "/admin/accounts", {"external_id": f"shop-{uuid4()}"} | fields, status=201
+        )
+        return Merchant(self, made)
+
+    async def merchant_on_clock(
+        self, at: str = "2027-01-01T10:00:00Z", **fields: Any
+    ) -> "Merchant":
+        """A fresh test account whose clock stands at `at` until it is advanced."""
+        return await self.merchant(is_test=True, clock_at=at, **fields)
+
+    async def sql(self, query: str, **values: Any) -> list[Json]:
+        """Rows as the superuser sees them, behind every wall; values as `%(name)s`."""
+        url = self.stack.superuser_url.replace("postgresql+psycopg://", "postgresql://")
+        async with (
+            await psycopg.AsyncConnection.connect(url, autocommit=True) as connection,
+            connection.cursor(row_factory=dict_row) as cursor,
+        ):
+            await cursor.execute(query.encode(), values)
+            return await cursor.fetchall() if cursor.description else []
+
+
+@dataclass(frozen=True)
+class Merchant:
+    """One account: its own staff, its buyers' browsers, and what is written about it."""
+
+    actors: Actors
+    account: Json = field(repr=False)
+
+    @property
+    def id(self) -> str:
+        """`acc_…`"""
+        return str(self.account["id"])
+
+    @property
+    def uuid(self) -> UUID:
+        """The id inside the database."""
+        return ids.decode(ids.ACCOUNT, self.id)
+
+    # -- the API ---------------------------------------------------------------------------
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        body: Json | None = None,
+        *,
+        role: str = "billing",
+        key: str | None = None,
+    ) -> httpx2.Response:
+        """One request of the account's own staff, whatever comes back."""
+        return await self.actors.client.request(
+            method, f"{API}{path}", json=body, headers=self.actors.headers(self.id, role, key)
+        )
+
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        body: Json | None = None,
+        *,
+        status: int | None = None,
+        key: str | None = None,
+    ) -> Json:
+        """The same, answering the JSON; any 2xx will do unless `status` is given."""
+        return _body(await self.call(method, path, body, key=key), status)
+
+    async def refused(
+        self, code: str, method: str, path: str, body: Json | None = None, **more: Any
+    ) -> Json:
+        """The same, for a request that must be refused with this code."""
+        answer = await self.call(method, path, body, **more)
+        problem: Json = answer.json()
+        assert problem.get("code") == code, f"{method} {path}: {answer.status_code} {answer.text}"
+        return problem
+
+    async def buy(
+        self, pack: str = "small", road: str = "card", *, key: str | None = None, **more: Any
+    ) -> Json:
+        """Start a purchase; the answer holds `purchase_id` and `next_action`."""
+        key = key or (str(uuid4()) if road == "saved_card" else None)
+        body = {"pack": pack, "payment_method": road} | more
+        return await self.ask("POST", "/billing/purchases", body, key=key)
+
+    async def purchase(self, purchase_id: str) -> Json:
+        """One purchase as the API shows it."""
+        return await self.ask("GET", f"/billing/purchases/{purchase_id}", status=200)
+
+    async def subscribe(self, plan: str = "pro", **more: Any) -> Json:
+        """Subscribe, without a trial unless asked for."""
+        return await self.ask(
+            "POST", "/billing/subscription", {"plan": plan, "trial": False} | more
+        )
+
+    async def subscription(self) -> Json:
+        """The open subscription, else the newest that ended."""
+        return await self.ask("GET", "/billing/subscription", status=200)
+
+    async def credits(self) -> Decimal:
+        """The balance of credits."""
+        shown = await self.ask("GET", "/billing/credits/balance", status=200)
+        return Decimal(shown["credits"])
+
+    # -- the browser in front of the buyer ---------------------------------------------------
+
+    async def confirm(self, begun: Json, card: str = "pm_card_visa") -> Outcome:
+        """Confirm what `next_action` asks for (or a client secret), as a browser does."""
+        return await self.actors.sandbox.confirm_as_client(intent_of(begun), card)
+
+    async def pay(self, begun: Json, card: str = "pm_card_visa") -> None:
+        """The same with a card that pays."""
+        outcome = await self.confirm(begun, card)
+        assert outcome.status == 200, outcome.body
+
+    async def save_card(self, card: str = "pm_card_visa", **fields: Any) -> Json:
+        """Save a card as the default one, as a browser and the API do it together."""
+        begun = await self.ask("POST", "/billing/payment-methods/setup-intent", fields, status=201)
+        reference = begun["provider_reference"]
+        assert (await self.actors.sandbox.confirm_as_client(reference, card)).status == 200
+        return await self.ask(
+            "POST", "/billing/payment-methods", {"setup_intent_id": reference}, status=201
+        )
+
+    async def subscribed(self, plan: str = "pro", card: str = "pm_card_visa", **more: Any) -> Json:
+        """An active subscription, paid by a card that is kept for the renewals."""
+        await self.pay(await self.subscribe(plan, **more), card)
+        return await self.until_subscription("active")
+
+    async def bought(self, pack: str = "small") -> Json:
+        """A purchase that is paid and granted."""
+        begun = await self.buy(pack)
+        await self.pay(begun)
+        return await self.until_purchase(begun["purchase_id"], "completed")
+
+    # -- waiting, and time -------------------------------------------------------------------
+
+    async def until_purchase(self, purchase_id: str, status: str) -> Json:
+        """The purchase as soon as it has this status."""
+
+        async def look() -> Json | None:
+            seen = await self.purchase(purchase_id)
+            return seen if seen["status"] == status else None
+
+        return await wait_for(look, f"{purchase_id} becomes {status}") or {}
+
+    async def until_subscription(self, status: str) -> Json:
+        """The subscription as soon as it has this status."""
+
+        async def look() -> Json | None:
+            seen = await self.subscription()
+            return seen if seen["status"] == status else None
+
+        return await wait_for(look, f"the subscription of {self.id} becomes {status}") or {}
+
+    async def aim_clock(self, *, days: int | None = None, to: str | None = None) -> None:
+        """Let the test clock walk, without waiting until it has arrived."""
+        body = {"advance_days": days} if to is None else {"advance_to": to}
+        await self.actors.operate("POST", f"/admin/accounts/{self.id}/clock", body, status=202)
+
+    async def clock(self) -> Json:
+        """Where the test clock stands."""
+        return await self.actors.operate("GET", f"/admin/accounts/{self.id}/clock")
+
+    async def advance(self, *, days: int | None = None, to: str | None = None) -> Json:
+        """Let the test clock walk, and wait until it has arrived."""
+        await self.aim_clock(days=days, to=to)
+
+        async def look() -> Json | None:
+            seen = await self.clock()
+            return None if seen["status"] == "advancing" else seen
+
+        arrived = await wait_for(look, f"the clock of {self.id} arrives", patience=60) or {}
+        assert arrived["status"] == "ready", f"the clock is {arrived['status']}: {arrived}"
+        return arrived
+
+    # -- what really happened ----------------------------------------------------------------
+
+    async def effects(self, name: str | None = "charge.succeeded") -> list[Json]:
+        """Movements of money at the sandbox: the oracle for "charged once"; None: of every kind."""
+        return await self.actors.sandbox.effects(name=name, metadata={"account": self.id})
+
+    async def requests(self, name: str | None = None) -> list[Json]:
+        """Requests that reached the sandbox about this account, oldest first."""
+        rows = await self.rows("SELECT stripe_customer_id AS id FROM accounts WHERE id = %(me)s")
+        customer = rows[0]["id"]
+        if customer is None:
+            return []
+        return await self.actors.sandbox.requests(name=name, customer=customer)
+
+    async def rows(self, query: str, **values: Any) -> list[Json]:
+        """Rows behind every wall; `%(me)s` is this account."""
+        return await self.actors.sql(query, me=self.uuid, **values)
+
+    async def invoices(self) -> list[Json]:
+        """The account's invoices, oldest first."""
+        return await self.rows(
+            "SELECT * FROM invoices WHERE account_id = %(me)s ORDER BY created_at, id"
+        )
+
+    async def grants(self, kind: str = "purchase") -> list[Json]:
+        """The lots of credits of one kind, oldest first."""
+        return await self.rows(
+            "SELECT * FROM credit_lots WHERE account_id = %(me)s AND kind = %(kind)s"
+            " ORDER BY granted_seq",
+            kind=kind,
+        )
+
+    async def published(self) -> list[str]:
+        """The types of the account's outbox events, in order."""
+        rows = await self.rows("SELECT type FROM events WHERE account_id = %(me)s ORDER BY seq")
+        return [row["type"] for row in rows]
+
+
+def intent_of(begun: Json) -> str:
+    """The provider's intent behind an answer's `next_action`."""
+    secret: str = begun["next_action"]["client_secret"]
+    return secret.partition("_secret")[0]
+
+
+def instant(text: str) -> datetime:
+    """An instant as the API writes it."""
+    return datetime.fromisoformat(text)
+
+
+def _body(answer: httpx2.Response, status: int | None) -> Json:
+    good = answer.is_success if status is None else answer.status_code == status
+    assert good, (
+        f"{answer.request.method} {answer.request.url.path}: {answer.status_code} {answer.text}"
+    )
+    body: Json = answer.json()
+    return body
+
+
+@asynccontextmanager
+async def open_actors(stack: StackInfo) -> AsyncIterator[Actors]:
+    """Act on a running stack; connections are closed at the end."""
+    limits = httpx2.Limits(max_connections=100, max_keepalive_connections=100)
+    temporal = await Client.connect(
+        stack.temporal_address,
+        namespace=stack.temporal_namespace,
+        data_converter=pydantic_data_converter,
+    )
+    async with (
+        httpx2.AsyncClient(
+            base_url=stack.api_url, timeout=PATIENCE_SECONDS, trust_env=False, limits=limits
+        ) as client,
+        SandboxControl(stack.sandbox_url) as sandbox,
+    ):
+        yield Actors(stack, client, sandbox, StackControl(stack.control), temporal)

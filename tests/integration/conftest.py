@@ -1,0 +1,21 @@
+"""The people of every story, on the run's one stack."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from embedded.stack import StackInfo
+from tests.integration.actors import Actors, Merchant, open_actors
+
+
+@pytest.fixture(scope="session")
+async def actors(stack: StackInfo) -> AsyncIterator[Actors]:
+    """Everybody who can act on the run's stack."""
+    async with open_actors(stack) as everybody:
+        yield everybody
+
+
+@pytest.fixture
+async def merchant(actors: Actors) -> Merchant:
+    """A fresh account in real time."""
+    return await actors.merchant()

@@ -6,7 +6,7 @@ Only metadata is kept [K4]. What moves future charges to another card asks for a
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 from uuid import UUID
 
 from fastapi import Response
@@ -49,6 +49,9 @@ class _Defaulting(Body):
 
 class SetupBody(_Defaulting):
     """Save a card; the account's first one becomes the default in any case."""
+
+
+_PLAIN: Final = SetupBody()
 
 
 class SyncBody(_Defaulting):
@@ -150,7 +153,9 @@ class SetupAnswer(Answer):
         **responses("MERCHANT_NOT_FOUND", "PLATFORM_ERROR", "TEMPORAL_UNAVAILABLE", *KEYED),
     },
 )
-async def create_setup_intent(body: SetupBody, call: BillingCall, once: OptionalKey) -> Response:
+async def create_setup_intent(
+    call: BillingCall, once: OptionalKey, body: SetupBody = _PLAIN
+) -> Response:
     """Start saving a card without a charge [K5]; the answer holds the browser's client secret."""
     await need_temporal(call)
     async with once.claim(call) as claim:

@@ -165,6 +165,11 @@ async def test_a_refusal_by_stripe_is_proven_and_said(customer: Customer) -> Non
     assert await customer.methods() == []
 
 
+async def test_a_card_can_be_saved_without_a_word_about_how(customer: Customer) -> None:
+    answer = await customer.call("POST", SETUP)
+    assert answer.status_code == 201, answer.text
+
+
 async def test_an_unknown_setup_intent_is_not_found(customer: Customer) -> None:
     for name in ("seti_unknown", "set_00000000000000000000000000", "nonsense"):
         answer = await customer.call("POST", METHODS, {"setup_intent_id": name})

@@ -9,6 +9,7 @@ import signal
 from datetime import timedelta
 from typing import Any, Final
 
+import uvloop
 from temporalio.client import Client
 from temporalio.common import WorkerDeploymentVersion
 from temporalio.contrib.pydantic import pydantic_data_converter
@@ -124,5 +125,5 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    uvloop.run(main())
     gc.collect()  # the SDK's runtime must be gone before the interpreter is

@@ -23,6 +23,7 @@ from gateways.provider import CheckoutRequest, IntentRequest
 
 # The provider may have stored a 500 under a key; after these tries the look decides alone.
 SAME_KEY_TRIES: Final = 3
+CUSTOMERS_REMEMBERED: Final = 10_000
 _CLOCKS_APART: Final = timedelta(seconds=5)
 
 
@@ -32,15 +33,13 @@ class Charger:
     def __init__(self, world: World) -> None:
         self._database = world.database
         self._provider = world.provider
-        self._public_url = world.settings.public_url
+        self._customers: dict[UUID, str] = {}
 
-    async def open(self, payment: Payment, description: str, *, save_card: bool) -> Payment:
-        """Make the intent or hosted page the payment lives on; one that is stored stays.
+    async def create(self, payment: Payment, description: str, *, save_card: bool) -> Outcome:
+        """Make the intent, without storing it: the caller records it with its step.
 
         Errors: Unavailable (ask again), ProviderFailure (refused; nothing was made).
         """
-        if payment.opened:
-            return payment
         customer = await self.customer(payment.account_id)
         await failpoint("intent.before_create")
         request = IntentRequest(
@@ -54,6 +53,13 @@ class Charger:
         )
         outcome = await self._find_or_create(payment, request)
         await failpoint("intent.created")
+        return outcome
+
+    async def open(self, payment: Payment, description: str, *, save_card: bool) -> Payment:
+        """Make the intent and store it, before a card is tried on it. Errors as for `create`."""
+        if payment.opened:
+            return payment
+        outcome = await self.create(payment, description, save_card=save_card)
         async with self._database.tenant(payment.account_id) as connection:
             at = await clock.now(connection, payment.account_id)
             stored = await paying.record_outcome(connection, payment, outcome, at)
@@ -138,7 +144,16 @@ class Charger:
         return await self._provider.intent_card(intent_id)
 
     async def customer(self, account_id: UUID) -> str:
-        """The account's Stripe customer, made once [A15]."""
+        """The account's Stripe customer, made once [A15]; it never changes afterwards."""
+        known = self._customers.get(account_id)
+        if known is None:
+            known = await self._find_customer(account_id)
+            if len(self._customers) >= CUSTOMERS_REMEMBERED:
+                self._customers.clear()
+            self._customers[account_id] = known
+        return known
+
+    async def _find_customer(self, account_id: UUID) -> str:
         async with self._database.tenant(account_id) as connection:
             account = await accounts.get(connection, account_id)
         if account is None:

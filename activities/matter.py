@@ -12,7 +12,7 @@ from billing.core import matters
 from billing.core.agenda import State, Step, head
 from billing.core.clock import real_now
 from billing.core.database import Database
-from billing.core.errors import Invalid
+from billing.core.errors import Conflict, Invalid
 from billing.core.failpoints import failpoint
 from billing.core.settings import Settings
 from gateways.provider import PaymentProvider
@@ -76,13 +76,15 @@ class MatterActivities(ABC, Generic[S]):
         """
         async with self.database.tenant(request.ref.account_id) as connection:
             state = await self.state(connection, request.ref, lock=True)
+            result = None
             if self.is_due(state, request.step):
                 at = now_of(state)
                 result = await verb(connection, state, at)
-                if result is not None:
-                    await self._claim(connection, request, at, result)
                 state = await self.state(connection, request.ref, lock=False)
-            await self.save_head(connection, request.ref, state)
+            if result is None:
+                await self.save_head(connection, request.ref, state)
+            else:
+                await self._finish(connection, request, state, result)
         await failpoint("step.done")
         return state
 
@@ -98,19 +100,23 @@ class MatterActivities(ABC, Generic[S]):
         first = head(self.agenda(state))
         await matters.save_head(connection, ref.workflow_id, first, state.words, now_of(state))
 
-    async def _claim(
-        self, connection: AsyncConnection, request: StepRequest, at: datetime, result: str
+    async def _finish(
+        self, connection: AsyncConnection, request: StepRequest, state: S, result: str
     ) -> None:
-        ref = request.ref
-        matter = matters.Matter(
-            workflow_id=ref.workflow_id,
-            account_id=ref.account_id,
-            kind=ref.workflow_id.partition("/")[0],
-            subject_id=ref.subject_id,
+        """The step's key and the new head, in one statement; a taken key undoes everything."""
+        first = head(self.agenda(state))
+        fresh = await matters.finish_step(
+            connection,
+            request.ref.workflow_id,
+            request.ref.account_id,
+            request.step,
+            result=result,
+            head=first,
+            words=state.words,
+            at=now_of(state),
         )
-        await matters.claim_step(
-            connection, matter, request.step, ran_at=at, real_ran_at=real_now(), result=result
-        )
+        if not fresh:
+            raise Conflict("STEP_DONE", f"{request.step.key} was done before, yet is planned")
 
 
 def now_of(state: State) -> datetime:

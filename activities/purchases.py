@@ -51,21 +51,20 @@ class PurchaseActivities(MatterActivities[PurchaseState], Purchases):
 
     @activity.defn(name="purchase.open")
     async def open(self, request: StepRequest) -> PurchaseState:
-        state, due = await self.still_due(request)
-        if not due:
+        begun = await self._begin(request)
+        if begun is None:
             return await self.look(request.ref)
-        purchase, payment, attempt = await self._begin(request, state)
+        purchase, payment, attempt = begun
         try:
             outcome = await self._open(purchase, payment, attempt)
         except ProviderFailure as refusal:
             return await self._refused(request, refusal)
 
         async def record(connection: AsyncConnection, _: PurchaseState, at: datetime) -> str:
-            fresh = await payments.get(connection, payment.id)
             if attempt is not None and outcome is not None:
                 await paying.finish_attempt(connection, attempt, outcome, at)
             if outcome is not None:
-                await self._follow(connection, purchase, fresh, outcome, at, saved_card=True)
+                await self._follow(connection, purchase, payment, outcome, at, saved_card=True)
             return outcome.kind if outcome is not None else "opened"
 
         return await self.once(request, record)
@@ -73,10 +72,11 @@ class PurchaseActivities(MatterActivities[PurchaseState], Purchases):
     @activity.defn(name="purchase.check")
     async def check(self, request: StepRequest) -> PurchaseState:
         asked_at = real_now()
-        state, due = await self.still_due(request)
-        if not due:
-            return await self.look(request.ref)
         async with self.database.tenant(request.ref.account_id) as connection:
+            state = await self.state(connection, request.ref, lock=False)
+            if not self.is_due(state, request.step):
+                await self.save_head(connection, request.ref, state)
+                return state
             purchase = await store.get(connection, request.ref.subject_id)
             payment = await payments.latest(connection, purchase.invoice_id)
         outcome = None
@@ -124,17 +124,18 @@ class PurchaseActivities(MatterActivities[PurchaseState], Purchases):
 
         return await self.once(request, record)
 
-    async def _begin(
-        self, request: StepRequest, state: PurchaseState
-    ) -> tuple[Purchase, Payment, Attempt | None]:
-        """The rows to work on; for a saved card the attempt is committed before any call."""
+    async def _begin(self, request: StepRequest) -> tuple[Purchase, Payment, Attempt | None] | None:
+        """The rows to work on, if the step is due; a saved card's attempt is committed first."""
         async with self.database.tenant(request.ref.account_id) as connection:
+            state = await self.state(connection, request.ref, lock=False)
+            if not self.is_due(state, request.step):
+                return None
             purchase = await store.get(connection, request.ref.subject_id)
             payment = await payments.live(connection, purchase.invoice_id)
             if payment is None:
                 raise ProviderFailure("NO_PAYMENT", "the purchase has no live payment")
             attempt = None
-            if state.road == "saved_card" and purchase.payment_method_id is not None:
+            if purchase.road == "saved_card" and purchase.payment_method_id is not None:
                 attempt = await paying.write_attempt(
                     connection,
                     payment,
@@ -155,9 +156,9 @@ class PurchaseActivities(MatterActivities[PurchaseState], Purchases):
             url = purchase.return_url or self.settings.public_url
             await self.charger.open_page(payment, description, url)
             return None
-        payment = await self.charger.open(payment, description, save_card=False)
         if attempt is None:
-            return None
+            return await self.charger.create(payment, description, save_card=False)
+        payment = await self.charger.open(payment, description, save_card=False)
         outcome = await self.charger.charge(payment, attempt, off_session=False)
         if outcome.kind in ("declined", "unreached"):
             # Failed must mean proven not charged: nobody can confirm a canceled intent later.

@@ -1,7 +1,8 @@
-"""The product's own worker with the yardstick workflow beside: `python -m benchmarks.bench_worker`."""
+"""The product's own worker with the yardstick beside: `python -m benchmarks.bench_worker`."""
 
-import asyncio
 import gc
+
+import uvloop
 
 import worker
 from activities import registry as activities
@@ -14,7 +15,7 @@ def main() -> None:
     workflows.WORKFLOWS.append(NoopWorkflow)
     built = activities.build_activities
     worker.build_activities = lambda world, client: [*built(world, client), nothing]  # type: ignore[attr-defined]
-    asyncio.run(worker.main())
+    uvloop.run(worker.main())
     gc.collect()
 
 

@@ -72,18 +72,22 @@ async def open_world() -> AsyncIterator[World]:
             owner=os.getpid(),
         )
         running = await asyncio.to_thread(launch, options)
-        worker = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.bench_worker"],
-            cwd=ROOT,
-            env={**os.environ, **running.info.env},
-            stdout=subprocess.DEVNULL,
-        )
+        worker = _start_worker(running.info)
         try:
             yield await _connect(running.info)
         finally:
             worker.terminate()
             worker.wait(READY_SECONDS)
             await asyncio.to_thread(running.stop)
+
+
+def _start_worker(stack: StackInfo) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.bench_worker"],
+        cwd=ROOT,
+        env={**os.environ, **stack.env},
+        stdout=subprocess.DEVNULL,
+    )
 
 
 async def _connect(stack: StackInfo) -> World:

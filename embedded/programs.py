@@ -24,6 +24,8 @@ NAME: Final = "durable-billing"
 SPEC_FILE: Final = ROOT.parent / "shared" / "stripe" / "openapi.json"
 GRACE_SECONDS: Final = 5
 KEEP_ALIVE_SECONDS: Final = 75
+# Tests poll without mercy; the limits have tests of their own.
+TEST_RATE_LIMIT: Final = "1000000/minute"
 
 # Longer than the worker waits for its running activities.
 WORKER_STOP_SECONDS: Final = 40.0
@@ -52,6 +54,7 @@ def product_settings(
         failpoints = options.data / "failpoints"
         failpoints.mkdir(exist_ok=True)
         ours["BILLING_FAILPOINTS"] = str(failpoints)
+        ours["BILLING_RATE_LIMIT"] = TEST_RATE_LIMIT
     return ours | {
         "BILLING_PROFILE": options.profile,
         "DATABASE_URL": postgres.url("billing_app", secrets.app_password),

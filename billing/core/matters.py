@@ -24,6 +24,7 @@ from sqlalchemy import (
     func,
     or_,
     select,
+    text,
     update,
 )
 from sqlalchemy import table as sql_table
@@ -86,6 +87,22 @@ steps = Table(
 )
 
 
+_FINISH_STEP = text(
+    """
+    WITH done AS (
+        INSERT INTO steps (key, workflow_id, account_id, name, due_at, ran_at, real_ran_at, result)
+        VALUES (:key, :workflow_id, :account_id, :name, :due_at, :at, :real_at, :result)
+        ON CONFLICT (key) DO NOTHING RETURNING key
+    ), saved AS (
+        UPDATE matters SET words = :words, started_at = coalesce(started_at, :real_at),
+            closed_at = CASE WHEN :is_open THEN NULL ELSE coalesce(closed_at, :at) END,
+            status = CASE WHEN :is_open THEN 'open' ELSE 'closed' END,
+            next_due = :next_due, next_step = :next_step, next_key = :next_key
+        WHERE workflow_id = :workflow_id
+    )
+    SELECT count(*) FROM done
+    """
+)
 # The few columns this module needs of a table that is described elsewhere.
 _ACCOUNTS: Final = sql_table("accounts", column("id", Uuid), column("clock_at"))
 
@@ -224,7 +241,7 @@ async def claim_step(
     real_ran_at: datetime,
     result: str = "",
 ) -> bool:
-    """Record that the step is done; False when its key was already taken."""
+    """Record something done beside the agenda (an operator's order); False: done before."""
     done = await connection.execute(
         insert(steps)
         .values(
@@ -241,6 +258,37 @@ async def claim_step(
         .returning(steps.c.key)
     )
     return done.one_or_none() is not None
+
+
+async def finish_step(
+    connection: AsyncConnection,
+    workflow_id: str,
+    account_id: UUID,
+    step: Step,
+    *,
+    result: str,
+    head: Step | None,
+    words: str,
+    at: datetime,
+) -> bool:
+    """Record a step as done, once by its key, and mirror the head; False: the key was taken."""
+    done = await connection.scalar(
+        _FINISH_STEP,
+        {
+            "key": step.key,
+            "workflow_id": workflow_id,
+            "account_id": account_id,
+            "name": step.name,
+            "due_at": step.due,
+            "result": result,
+            "words": words,
+            "at": at,
+            "real_at": real_now(),
+            "is_open": head is not None,
+            **_head_columns(head),
+        },
+    )
+    return bool(done)
 
 
 async def set_status(connection: AsyncConnection, workflow_id: str, status: str) -> None:

@@ -9,11 +9,10 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.audit import service as audit
 from billing.core import ids, matters
 from billing.core.agenda import head
 from billing.core.errors import Conflict, Invalid
-from billing.credits import service as credits
+from billing.core.matters import Matter
 from billing.dunning import rules, store
 from billing.dunning.rules import Policy
 from billing.dunning.schemas import DunningCase
@@ -21,6 +20,7 @@ from billing.events import service as events
 from billing.invoices import service as invoicing
 from billing.invoices import store as invoices
 from billing.invoices.schemas import Invoice
+from billing.payments import collectors
 from billing.payments import service as paying
 from billing.payments import store as payments
 
@@ -71,78 +71,55 @@ async def close(
     return closed
 
 
-async def pause(connection: AsyncConnection, case_id: UUID, at: datetime) -> DunningCase:
-    """No slots and no final action until resumed."""
-    case = await _steerable(connection, case_id)
-    if case.status == "paused":
-        return case
-    paused = await store.change(connection, case.id, status="paused", paused_at=at)
-    await _steered(connection, paused, "paused", at)
-    return paused
+async def pause(connection: AsyncConnection, case_id: UUID, at: datetime) -> Matter:
+    """No slots and no final action until resumed; answers the matter to tell."""
+    case, invoice = await _steerable(connection, case_id)
+    if case.status != "paused":
+        case = await store.change(connection, case.id, status="paused", paused_at=at)
+        await _announce(connection, case, "paused", at)
+    return await collectors.wake(connection, invoice, at)
 
 
-async def resume(connection: AsyncConnection, case_id: UUID, at: datetime) -> DunningCase:
+async def resume(connection: AsyncConnection, case_id: UUID, at: datetime) -> Matter:
     """Slots go on where they stood; a missed one runs now, the next keep their gaps."""
-    case = await _steerable(connection, case_id)
-    if case.status == "open":
-        return case
-    resumed = await store.change(connection, case.id, status="open", paused_at=None)
-    await _steered(connection, resumed, "resumed", at)
-    return resumed
+    case, invoice = await _steerable(connection, case_id)
+    if case.status != "open":
+        case = await store.change(connection, case.id, status="open", paused_at=None)
+        await _announce(connection, case, "resumed", at)
+    return await collectors.wake(connection, invoice, at)
 
 
-async def extend(
-    connection: AsyncConnection, case_id: UUID, days: int, at: datetime
-) -> DunningCase:
-    """Move the slots to come and the final action by `days`."""
-    case = await _steerable(connection, case_id)
+async def extend(connection: AsyncConnection, case_id: UUID, days: int, at: datetime) -> Matter:
+    """Move the slots to come and the final action by `days`. Errors: INVALID_EXTENSION."""
+    case, invoice = await _steerable(connection, case_id)
     if not 0 < days <= MAX_EXTENSION_DAYS - case.extended_days:
-        raise Invalid("INVALID_EXTENSION", f"a case extends by 1 to {MAX_EXTENSION_DAYS} days")
+        raise Invalid(
+            "INVALID_EXTENSION", f"a case extends by {MAX_EXTENSION_DAYS} days at most, in all"
+        )
     extended = await store.change(connection, case.id, extended_days=case.extended_days + days)
-    await _steered(connection, extended, "extended", at, days=days)
-    return extended
-
-
-async def retry_now(
-    connection: AsyncConnection, invoice_id: UUID, at: datetime, method_id: UUID | None = None
-) -> Invoice:
-    """Ask for one try at once, beside the slots; needs a usable card and nothing undecided."""
-    invoice = await invoices.lock(connection, invoice_id)
-    if invoice.status not in ("open", "draft"):
-        raise Conflict("INVOICE_STATE", f"this invoice is {invoice.status}")
-    live = await payments.live(connection, invoice_id)
-    if live is not None and live.status in ("processing", "pending_approval"):
-        raise Conflict("PAYMENT_PENDING", f"a payment of this invoice is {live.status}")
-    asked = await invoices.change(
-        connection,
-        invoice_id,
-        pay_requests=invoice.pay_requests + 1,
-        pay_requested_at=at,
-        pay_method_id=method_id,
-    )
-    await matters.wake(connection, asked.workflow_id, at)
-    return asked
+    await _announce(connection, extended, "extended", at, days=days)
+    return await collectors.wake(connection, invoice, at)
 
 
 async def forgive(
     connection: AsyncConnection, invoice_id: UUID, reason: str, at: datetime
 ) -> Invoice:
-    """Give up what is still owed by a credit note; counts as settled."""
-    await credits.lock(connection, (await invoices.get(connection, invoice_id)).account_id)
-    invoice = await invoices.lock(connection, invoice_id)
+    """Give up what is still owed by a credit note; counts as settled. Errors: INVOICE_STATE."""
+    invoice = await collectors.hold(connection, invoice_id)
     if invoice.status != "open":
-        raise Conflict("INVOICE_STATE", f"this invoice is {invoice.status}")
+        raise Conflict(
+            "INVOICE_STATE",
+            f"an invoice that is {invoice.status} has nothing to forgive",
+            invoice_status=invoice.status,
+        )
     await close(connection, invoice_id, "forgiven", reason, at)
-    await matters.wake(connection, invoice.workflow_id, at)
     fact_key = f"{ids.encode(ids.INVOICE, invoice_id)}/forgiven"
     return await invoicing.credit_note(
         connection, invoice, invoice.remaining_minor, reason, fact_key, at
     )
 
 
-async def hand_to_collection(
-    connection: AsyncConnection, invoice: Invoice, at: datetime
-) -> matters.Matter:
+async def hand_to_collection(connection: AsyncConnection, invoice: Invoice, at: datetime) -> Matter:
     """An open invoice whose subscription has ended: a matter of its own pursues it."""
     matter_id = matters.workflow_id("collection", invoice.id)
     await invoices.change(connection, invoice.id, workflow_id=matter_id)
@@ -161,8 +138,8 @@ async def hand_to_collection(
 
 async def close_roads(connection: AsyncConnection, invoice: Invoice, at: datetime) -> None:
     """No payment of this invoice may bring money any more on our books."""
-    live = await payments.live(connection, invoice.id, lock=True)
-    if live is not None:
+    await paying.make_way(connection, invoice.id, at)
+    while (live := await payments.live(connection, invoice.id, lock=True)) is not None:
         await paying.close_unpaid(connection, live, "canceled", at)
 
 
@@ -190,19 +167,16 @@ async def _open(
     return case
 
 
-async def _steerable(connection: AsyncConnection, case_id: UUID) -> DunningCase:
-    case = await store.get(connection, case_id)
+async def _steerable(connection: AsyncConnection, case_id: UUID) -> tuple[DunningCase, Invoice]:
+    """The case and its invoice, under all locks of the collector. Errors: DUNNING_CASE_CLOSED."""
+    known = await store.get(connection, case_id)
+    invoice = await collectors.hold(connection, known.invoice_id)
+    case = await store.get(connection, case_id, lock=True)
     if not case.is_open:
-        raise Conflict("DUNNING_CASE_CLOSED", f"this case is {case.status}")
-    return case
-
-
-async def _steered(
-    connection: AsyncConnection, case: DunningCase, what: str, at: datetime, **detail: Any
-) -> None:
-    await _announce(connection, case, what, at, **detail)
-    invoice = await invoices.get(connection, case.invoice_id)
-    await matters.wake(connection, invoice.workflow_id, at)
+        raise Conflict(
+            "DUNNING_CASE_CLOSED", f"this case is {case.status}", case_status=case.status
+        )
+    return case, invoice
 
 
 async def _announce(
@@ -214,18 +188,11 @@ async def _announce(
         "invoice_id": ids.encode(ids.INVOICE, case.invoice_id),
         **detail,
     }
-    await audit.record(
+    await events.announce(
         connection,
         account_id=case.account_id,
         action=f"dunning.{what}",
         subject=subject,
-        at=at,
-        **facts,
-    )
-    await events.publish(
-        connection,
-        account_id=case.account_id,
-        type=f"evt.billing.dunning.{what}",
-        data=facts,
+        facts=facts,
         at=at,
     )

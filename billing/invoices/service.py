@@ -13,7 +13,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.accounts import store as accounts
 from billing.accounts.schemas import Account
-from billing.audit import service as audit
 from billing.core import ids
 from billing.core.errors import Conflict
 from billing.credits import service as credits
@@ -74,15 +73,19 @@ async def settle(
     """Money arrived: a pay-first draft is numbered now; enough of it makes the invoice paid.
 
     A partial payment leaves it open (or a draft) with `amount_paid_minor`; more than is owed goes
-    to the money balance.
+    to the money balance. Of an open invoice a rest that no card can be charged is carried.
     """
     paid = invoice.amount_paid_minor + paid_minor
     owed = invoice.amount_due_minor - invoice.amount_credited_minor
     fields: dict[str, Any] = {"amount_paid_minor": min(paid, owed)}
     if paid > owed:
         await _add_balance(connection, invoice, "overpaid", paid - owed, at)
-    if paid < owed:
-        return await store.change(connection, invoice.id, **fields)
+    elif paid < owed and (invoice.status != "open" or collectable(owed - paid, invoice.currency)):
+        partly = await store.change(connection, invoice.id, **fields)
+        await _announce(connection, partly, "partly_paid", at, received_cents=paid_minor)
+        return partly
+    elif paid < owed:
+        await _add_balance(connection, invoice, "rest", paid - owed, at)
     fields |= {"status": "paid", "paid_at": at, "settlement": "payment"}
     if invoice.number is None:
         account = await _account(connection, invoice.account_id)
@@ -93,12 +96,17 @@ async def settle(
 
 
 async def void(connection: AsyncConnection, invoice: Invoice, reason: str, at: datetime) -> Invoice:
-    """A draft never to be paid becomes void, unnumbered; a numbered one gets a credit note."""
+    """A draft never to be paid becomes void, unnumbered; a numbered one gets a credit note.
+
+    What was paid on it already is the customer's: it goes to the money balance.
+    """
     if invoice.status not in ("draft", "open", "uncollectible"):
         raise Conflict("INVOICE_STATE", f"an invoice that is {invoice.status} cannot be voided")
     if invoice.number is not None:
         fact_key = f"{ids.encode(ids.INVOICE, invoice.id)}/void"
         await credit_note(connection, invoice, invoice.total_minor, reason, fact_key, at)
+    if invoice.amount_paid_minor:
+        await _add_balance(connection, invoice, "returned", invoice.amount_paid_minor, at)
     voided = await store.change(connection, invoice.id, status="void", voided_at=at)
     await _announce(connection, voided, "voided", at, reason=reason)
     return voided
@@ -270,19 +278,12 @@ async def _announce(
         "currency": invoice.currency,
         **detail,
     }
-    await audit.record(
+    await events.announce(
         connection,
         account_id=invoice.account_id,
         action=f"invoice.{what}",
         subject=subject,
-        at=at,
-        **facts,
-    )
-    await events.publish(
-        connection,
-        account_id=invoice.account_id,
-        type=f"evt.billing.invoice.{what}",
-        data=facts,
+        facts=facts,
         at=at,
     )
 

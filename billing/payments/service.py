@@ -6,14 +6,13 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.audit import service as audit
 from billing.core import ids, keys
 from billing.core.clock import real_now
 from billing.events import service as events
 from billing.invoices.schemas import Invoice
 from billing.payments import store
 from billing.payments.rules import FINAL_PAYMENT, CheckoutSession, Outcome
-from billing.payments.schemas import Attempt, AttemptStatus, Payment
+from billing.payments.schemas import Attempt, AttemptStatus, Payment, PaymentStatus
 
 _ATTEMPT_RESULT: dict[str, AttemptStatus] = {
     "succeeded": "succeeded",
@@ -24,6 +23,8 @@ _ATTEMPT_RESULT: dict[str, AttemptStatus] = {
     "canceled": "unreached",
     "unreached": "unreached",
 }
+# A decline may be an older try's, and an intent that waits says nothing of the newest one.
+_DECIDES_ATTEMPTS = frozenset({"succeeded", "processing", "action", "canceled"})
 
 
 async def open_road(
@@ -33,9 +34,13 @@ async def open_road(
     road: str,
     method_id: UUID | None,
     at: datetime,
+    first: bool = False,
 ) -> Payment:
-    """The invoice's next payment; one live payment per invoice is kept by the database."""
-    number = await store.count(connection, invoice.id) + 1
+    """The invoice's next payment; one live payment per invoice is kept by the database.
+
+    `first` spares the count where the invoice was written a moment ago.
+    """
+    number = 1 if first else await store.count(connection, invoice.id) + 1
     return await store.add(
         connection,
         {
@@ -111,22 +116,45 @@ async def write_skipped(
 async def record_outcome(
     connection: AsyncConnection, payment: Payment, outcome: Outcome, at: datetime
 ) -> Payment:
-    """Bring the payment's row up to the provider's word; a final row never goes back."""
+    """Bring the payment's row up to the provider's word; a final row never goes back.
+
+    What decides the payment decides its open attempt too; a manual payment that waited for it to
+    be over is now the operators' to decide.
+    """
     payment = await store.lock(connection, payment.id)
     if payment.status in FINAL_PAYMENT and outcome.kind != "succeeded":
         return payment
     if payment.status in ("succeeded", "refunded"):
         return payment
+    changed = await store.change(connection, payment.id, **_fields(payment, outcome, at))
+    if outcome.kind in _DECIDES_ATTEMPTS:
+        result = _ATTEMPT_RESULT[outcome.kind]
+        await store.decide_attempts(connection, payment.id, result, at)
+    if changed.status != payment.status or _is_new_decline(payment, changed, outcome):
+        await _announce_outcome(connection, changed, outcome, at)
+    if changed.status in FINAL_PAYMENT:
+        await make_way(connection, changed.invoice_id, at)
+    return changed
+
+
+def _is_new_decline(before: Payment, after: Payment, outcome: Outcome) -> bool:
+    """Each decline is told once, however often the provider is asked about it."""
+    known = (before.stripe_charge_id, before.failure_code)
+    return outcome.kind == "declined" and (after.stripe_charge_id, after.failure_code) != known
+
+
+def _fields(payment: Payment, outcome: Outcome, at: datetime) -> dict[str, Any]:
+    """What an outcome changes in the payment's row."""
     fields: dict[str, Any] = {
         "stripe_payment_intent_id": outcome.intent_id or payment.stripe_payment_intent_id,
         "client_secret": outcome.client_secret or payment.client_secret,
+        "stripe_charge_id": outcome.charge_id or payment.stripe_charge_id,
     }
     match outcome.kind:
         case "succeeded":
             fields |= {
                 "status": "succeeded",
                 "received_minor": outcome.received_minor,
-                "stripe_charge_id": outcome.charge_id,
                 "paid_at": at,
                 "closed_at": at,
                 **_failure(None),
@@ -141,10 +169,7 @@ async def record_outcome(
             fields |= {"status": "pending", "redirect_url": outcome.redirect_url}
         case _:
             fields |= {"status": "pending"}
-    changed = await store.change(connection, payment.id, **fields)
-    if changed.status != payment.status or outcome.kind == "declined":
-        await _announce(connection, changed, outcome, at)
-    return changed
+    return fields
 
 
 async def record_session(
@@ -177,12 +202,26 @@ async def finish_attempt(
 
 
 async def close_unpaid(
-    connection: AsyncConnection, payment: Payment, status: str, at: datetime
+    connection: AsyncConnection, payment: Payment, status: PaymentStatus, at: datetime
 ) -> Payment:
     """The road ended without money: `failed` or `canceled`."""
     if payment.status in FINAL_PAYMENT and payment.status != "canceled":
         return payment
-    return await store.change(connection, payment.id, status=status, closed_at=at)
+    closed = await store.change(connection, payment.id, status=status, closed_at=at)
+    await make_way(connection, payment.invoice_id, at)
+    return closed
+
+
+async def make_way(connection: AsyncConnection, invoice_id: UUID, at: datetime) -> Payment | None:
+    """A manual payment that waited for the card's road to end now awaits its approval."""
+    if await store.live(connection, invoice_id) is not None:
+        return None
+    waiting = await store.submission(connection, invoice_id)
+    if waiting is None:
+        return None
+    taken = await store.change(connection, waiting.id, status="pending_approval")
+    await announce(connection, taken, "submitted", at, reference=taken.transaction_reference)
+    return taken
 
 
 def _failure(outcome: Outcome | None) -> dict[str, Any]:
@@ -194,32 +233,31 @@ def _failure(outcome: Outcome | None) -> dict[str, Any]:
     }
 
 
-async def _announce(
+async def _announce_outcome(
     connection: AsyncConnection, payment: Payment, outcome: Outcome, at: datetime
 ) -> None:
-    subject = ids.encode(ids.PAYMENT, payment.id)
     what = "failed" if outcome.kind == "declined" else outcome.kind
-    if what not in ("succeeded", "failed", "canceled", "processing"):
-        return
+    if what in ("succeeded", "failed", "canceled", "processing"):
+        await announce(connection, payment, what, at, failure_code=payment.failure_code)
+
+
+async def announce(
+    connection: AsyncConnection, payment: Payment, what: str, at: datetime, **detail: Any
+) -> None:
+    """One audit row and one `evt.billing.payment.*`."""
+    subject = ids.encode(ids.PAYMENT, payment.id)
     facts = {
         "payment_id": subject,
         "invoice_id": ids.encode(ids.INVOICE, payment.invoice_id),
         "amount_cents": payment.received_minor or payment.amount_minor,
         "currency": payment.currency,
-        "failure_code": payment.failure_code,
+        **detail,
     }
-    await audit.record(
+    await events.announce(
         connection,
         account_id=payment.account_id,
         action=f"payment.{what}",
         subject=subject,
-        at=at,
-        **facts,
-    )
-    await events.publish(
-        connection,
-        account_id=payment.account_id,
-        type=f"evt.billing.payment.{what}",
-        data=facts,
+        facts=facts,
         at=at,
     )

@@ -12,7 +12,6 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.accounts.schemas import Account
-from billing.audit import service as audit
 from billing.catalog import store as catalog
 from billing.catalog.schemas import Pack, Price
 from billing.core import context, ids, keys, matters
@@ -30,7 +29,7 @@ from billing.payments import service as paying
 from billing.payments import store as payments
 from billing.payments.schemas import Payment
 from billing.purchases import store
-from billing.purchases.rules import Road, agenda
+from billing.purchases.rules import PurchaseState, Road, agenda
 from billing.purchases.schemas import NewPurchase, Purchase
 
 DEFAULT_CURRENCY: Final = "USD"
@@ -60,18 +59,34 @@ async def start(
     price = await catalog.pack_price(connection, pack.key, currency)
     if price is None:
         raise Conflict("CURRENCY_MISMATCH", f"pack {pack.key} has no price in {currency}")
-    await credits.fix_currency(connection, account.id, currency)
+    if balance.currency is None:
+        await credits.fix_currency(connection, account.id, currency)
+    elif balance.currency != currency:
+        raise Conflict("CURRENCY_MISMATCH", f"the account pays in {balance.currency}")
     row = _row(account, wanted, purchase_id, pack, price, settings, at)
     purchase = await _write(connection, account, row, at)
-    state = await store.state(connection, purchase.id)
     return await matters.birth(
         connection,
         kind="purchase",
         account_id=account.id,
         subject_id=purchase.id,
-        head=head(agenda(state)),
+        head=head(agenda(_newborn(purchase))),
         at=at,
         correlation_id=context.correlation_id.get(),
+    )
+
+
+def _newborn(purchase: Purchase) -> PurchaseState:
+    """The state of a purchase just written, without reading it back."""
+    return PurchaseState(
+        status="pending",
+        purchase=ids.encode(ids.PURCHASE, purchase.id),
+        road=purchase.road,
+        payment_status=None if purchase.road == "manual" else "pending",
+        opened=False,
+        created_at=purchase.created_at,
+        expires_at=purchase.expires_at,
+        checks=0,
     )
 
 
@@ -109,14 +124,7 @@ async def fulfil(
         connection, purchase.id, status="completed", completed_at=at, closed_at=at,
         invoice_id=invoice.id, failure_code=None, failure_message=None,
     )  # fmt: skip
-    await _announce(connection, done, "completed", at)
-    await events.publish(
-        connection,
-        account_id=done.account_id,
-        type="evt.billing.credits.purchased",
-        data=_facts(done),
-        at=at,
-    )
+    await _announce(connection, done, "completed", at, type="evt.billing.credits.purchased")
     await invoicing.settle(connection, invoice, payment.received_minor, at)
     return done
 
@@ -144,13 +152,6 @@ async def end_unpaid(
         failure_code=code, failure_message=message,
     )  # fmt: skip
     await _announce(connection, ended, status, at, code=code)
-    await events.publish(
-        connection,
-        account_id=ended.account_id,
-        type=f"evt.billing.purchase.{status}",
-        data=_facts(ended),
-        at=at,
-    )
     invoice = await invoices.get(connection, purchase.invoice_id)
     if invoice.status == "draft":
         await invoicing.void(connection, invoice, f"purchase {status}", at)
@@ -193,7 +194,12 @@ async def _write(
     purchase = await store.add(connection, row | {"invoice_id": invoice.id})
     if purchase.road != "manual":
         await paying.open_road(
-            connection, invoice, road=purchase.road, method_id=purchase.payment_method_id, at=at
+            connection,
+            invoice,
+            road=purchase.road,
+            method_id=purchase.payment_method_id,
+            at=at,
+            first=True,
         )
     await _announce(connection, purchase, "created", at)
     return purchase
@@ -257,25 +263,30 @@ def _lifetime(road: Road, settings: Settings) -> timedelta:
     return timedelta(hours=settings.purchase_expiry_hours)
 
 
-def _facts(purchase: Purchase) -> dict[str, Any]:
-    return {
-        "purchase_id": ids.encode(ids.PURCHASE, purchase.id),
+async def _announce(
+    connection: AsyncConnection,
+    purchase: Purchase,
+    what: str,
+    at: datetime,
+    *,
+    type: str | None = None,
+    **detail: Any,
+) -> None:
+    subject = ids.encode(ids.PURCHASE, purchase.id)
+    facts = {
+        "purchase_id": subject,
         "pack": purchase.pack,
         "credits": show_decimal(purchase.credits),
         "amount_cents": purchase.amount_minor,
         "currency": purchase.currency,
+        **detail,
     }
-
-
-async def _announce(
-    connection: AsyncConnection, purchase: Purchase, what: str, at: datetime, **detail: Any
-) -> None:
-    await audit.record(
+    await events.announce(
         connection,
         account_id=purchase.account_id,
         action=f"purchase.{what}",
-        subject=ids.encode(ids.PURCHASE, purchase.id),
+        subject=subject,
+        facts=facts,
         at=at,
-        **_facts(purchase),
-        **detail,
+        type=type,
     )

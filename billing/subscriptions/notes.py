@@ -5,7 +5,6 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.audit import service as audit
 from billing.core import ids
 from billing.events import service as events
 from billing.subscriptions.schemas import Subscription
@@ -27,18 +26,11 @@ async def announce(
         "current_period_end": subscription.current_period_end.isoformat(),
         **detail,
     }
-    await audit.record(
+    await events.announce(
         connection,
         account_id=subscription.account_id,
         action=f"subscription.{what}",
         subject=subject,
-        at=at,
-        **facts,
-    )
-    await events.publish(
-        connection,
-        account_id=subscription.account_id,
-        type=f"evt.billing.subscription.{what}",
-        data=facts,
+        facts=facts,
         at=at,
     )

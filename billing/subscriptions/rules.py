@@ -40,14 +40,20 @@ def agenda(state: SubscriptionState) -> list[Step]:
     if state.events:
         steps.append(event_step(f"subscription/{state.subscription}", state.events[0]))
     for invoice in state.invoices:
-        steps += dunning.agenda(invoice)
+        # Unpaid: no charge unless somebody asks for it (product.md section 5).
+        steps += dunning.agenda(invoice, by_slots=state.status != "unpaid")
     if state.status == "incomplete":
-        # A bank that is still processing decides first.
-        if all(invoice.payment_status != "processing" for invoice in state.invoices):
+        if not _first_payment_undecided(state):
             steps.append(_abandon(state))
     elif state.status == "trialing" or state.status in RUNNING:
         steps += _lifecycle(state)
     return steps
+
+
+def _first_payment_undecided(s: SubscriptionState) -> bool:
+    """A bank that is processing decides first; an operator too, unless a new subscribe waits."""
+    waits_for = ("processing",) if s.superseded else ("processing", "pending_approval")
+    return any(invoice.payment_status in waits_for for invoice in s.invoices)
 
 
 def _abandon(s: SubscriptionState) -> Step:

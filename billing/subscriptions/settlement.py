@@ -1,6 +1,7 @@
 """What money does to a subscription: paid, unpaid, given up, ended."""
 
 from datetime import datetime
+from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -11,6 +12,7 @@ from billing.dunning.rules import FinalAction
 from billing.invoices import service as invoicing
 from billing.invoices import store as invoices
 from billing.invoices.schemas import Invoice
+from billing.payments import collectors
 from billing.subscriptions import cycles, notes, store
 from billing.subscriptions.schemas import Subscription
 from billing.trials import service as trials
@@ -44,6 +46,20 @@ async def recover(
             return await on_paid(connection, restarted, invoice, at)
         return restarted
     return await _activate(connection, subscription, at)
+
+
+async def forgive(
+    connection: AsyncConnection, invoice_id: UUID, reason: str, at: datetime
+) -> matters.Matter:
+    """Give up what is still owed on an invoice: as good as paid for its subscription.
+
+    Answers the matter to tell. Errors: INVOICE_NOT_FOUND, INVOICE_STATE.
+    """
+    forgiven = await dunning.forgive(connection, invoice_id, reason, at)
+    if forgiven.workflow_id.startswith("subscription/") and forgiven.subscription_id is not None:
+        subscription = await store.get(connection, forgiven.subscription_id)
+        await on_paid(connection, subscription, forgiven, at)
+    return await collectors.wake(connection, forgiven, at)
 
 
 async def on_unpaid(

@@ -9,7 +9,6 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.accounts.schemas import Account
-from billing.audit import service as audit
 from billing.core import context, ids, keys, matters
 from billing.core.agenda import head
 from billing.core.errors import Conflict, NotFound
@@ -151,18 +150,11 @@ async def _announce(
         "expires_at": trial.expires_at.isoformat(),
         **detail,
     }
-    await audit.record(
+    await events.announce(
         connection,
         account_id=trial.account_id,
         action=f"trial.{what}",
         subject=subject,
-        at=at,
-        **facts,
-    )
-    await events.publish(
-        connection,
-        account_id=trial.account_id,
-        type=f"evt.billing.trial.{what}",
-        data=facts,
+        facts=facts,
         at=at,
     )

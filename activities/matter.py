@@ -15,6 +15,7 @@ from billing.core.database import Database
 from billing.core.errors import Conflict, Invalid
 from billing.core.failpoints import failpoint
 from billing.core.settings import Settings
+from billing.events.rules import is_event
 from gateways.provider import PaymentProvider
 from workflows.contracts import CommandRequest, MatterRef, StepRequest
 
@@ -89,8 +90,13 @@ class MatterActivities(ABC, Generic[S]):
         return state
 
     def is_due(self, state: S, step: Step) -> bool:
-        """Whether `step` heads the agenda now."""
-        first = head(self.agenda(state))
+        """Whether `step` heads the agenda now, provider events aside.
+
+        An event that comes in while a step runs (often the echo of that step's own call) waits
+        for its turn; else the step's result would be lost.
+        """
+        plan = self.agenda(state)
+        first = head(one for one in plan if one.key == step.key or not is_event(one))
         return (
             first is not None and first.key == step.key and first.due <= now_of(state) + CLOCK_SKEW
         )

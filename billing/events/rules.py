@@ -16,3 +16,8 @@ def event_step(workflow_id: str, event_id: str) -> Step:
     return Step(
         name=CHECK, due=AT_ONCE, key=f"{subject}/{event_id}", words="look into a Stripe event"
     )
+
+
+def is_event(step: Step) -> bool:
+    """Whether this step was called for by an event."""
+    return step.name == CHECK and step.due == AT_ONCE

@@ -15,6 +15,7 @@ from api.routes import (
     payment_methods,
     purchases,
     subscriptions,
+    timeline,
     trials,
     webhooks,
 )
@@ -31,6 +32,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     webhooks.router,
     catalog.router,
     credits.router,
+    timeline.router,
     clock.router,
     accounts.router,
     catalog_admin.router,

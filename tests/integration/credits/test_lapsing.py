@@ -12,6 +12,7 @@ from billing.core.money import show_decimal
 from billing.credits import service, store
 from billing.credits.tables import credit_transactions
 from billing.events.tables import events
+from tests.integration.credits.books import decimals
 from tests.integration.credits.conftest import Purse
 
 NOON = datetime(2027, 3, 1, 12, tzinfo=UTC)
@@ -75,6 +76,19 @@ async def test_lots_end_in_order_each_at_its_own_time_with_an_event(new_purse: A
     }
     assert told[1].data["lot_id"] == ids.encode(ids.LOT, later.lot_id)
     assert (await purse.do(service.lapse, at=NOON + 3 * DAY)).credits == 0
+
+
+async def test_a_hold_that_ends_before_its_lot_frees_what_the_lot_then_takes_along(
+    new_purse: Any,
+) -> None:
+    purse: Purse = await new_purse(clock_at=NOON)
+    await purse.grant("10", expires_at=NOON + 2 * DAY)
+    await purse.hold("6", expires_at=NOON + DAY)
+    lapsed = await purse.do(service.lapse, at=NOON + 3 * DAY)
+    assert (int(lapsed.credits), lapsed.holds) == (10, 1)
+    assert (await entries(purse))[-1] == ("lapse", "-10.00", NOON + 2 * DAY)
+    books = await purse.books()
+    assert (books.balance, books.held) == decimals(0, 0)
 
 
 async def test_credits_that_arrive_after_their_end_lapse_at_once(new_purse: Any) -> None:

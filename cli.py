@@ -6,6 +6,7 @@ Run it from the project's folder; it finds the running stack by itself.
 import typer
 
 from embedded import catalog_commands, commands
+from embedded.demo import show
 
 app = typer.Typer(
     name="billing",
@@ -18,6 +19,7 @@ app = typer.Typer(
 app.command()(commands.up)
 app.command()(commands.down)
 app.command()(commands.status)
+app.command()(show.demo)
 app.command()(commands.doctor)
 app.command()(commands.token)
 app.command()(commands.migrate)

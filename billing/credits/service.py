@@ -93,10 +93,8 @@ async def grant(
 ) -> Grant:
     """Credits that arrive as one lot, once per `key` (a business fact of billing.core.keys).
 
-    A second call with the key answers the first grant. Debt is paid from the lot at once, with an
-    entry of its own; the account's matter is told of a lot that expires. Errors: NOT_FOUND;
-    INVALID_AMOUNT; IDEMPOTENCY_KEY_REUSED when the key belongs to something that is no grant of
-    this account.
+    A second call with the key answers the first grant. Debt is paid from the lot at once, by an
+    entry of its own. Errors: NOT_FOUND; INVALID_AMOUNT; IDEMPOTENCY_KEY_REUSED by another verb.
     """
     row = await _call(
         connection,

@@ -1,37 +1,28 @@
 """A customer's stored cards: which one is charged, what it is called, and how one goes."""
 
 import asyncio
-from typing import Any
 
 import pytest
 
-from tests.integration.payment_methods.conftest import METHODS, Customer, until
+from tests.integration.actors import Json, wait_for
+from tests.integration.payment_methods.conftest import METHODS, Customer
 
 DEFAULT = {"confirm": "DEFAULT"}
 DELETE = {"confirm": "DELETE"}
 
 
-async def choose(customer: Customer, method: dict[str, Any], path: str = "default") -> None:
-    answer = await customer.call("POST", f"{METHODS}/{method['id']}/{path}", DEFAULT)
-    assert answer.status_code == 200, answer.text
-    assert answer.json()["is_default"]
+async def choose(customer: Customer, card: Json, path: str = "default") -> None:
+    chosen = await customer.ask("POST", f"{METHODS}/{card['id']}/{path}", DEFAULT, status=200)
+    assert chosen["is_default"]
 
 
-async def actions(customer: Customer) -> list[str]:
-    """What the audit trail says of the account's cards, oldest first."""
-    path = f"/admin/accounts/{customer.account['id']}/audit?limit=100"
-    entries = (await customer.call("GET", path, role="admin")).json()["data"]
-    return [e["action"] for e in reversed(entries) if e["action"].startswith("payment_method.")]
-
-
-async def events(customer: Customer) -> list[str]:
-    rows = await customer.rows("SELECT type FROM events ORDER BY seq")
-    return [row.type.removeprefix("evt.billing.") for row in rows]
+async def remove(customer: Customer, card: Json, **more: str) -> Json:
+    return await customer.ask("DELETE", f"{METHODS}/{card['id']}", DELETE | more, status=200)
 
 
 @pytest.mark.parametrize("path", ["default", "set_default", "set_default/"])
 async def test_the_chosen_card_is_the_one_default(customer: Customer, path: str) -> None:
-    first, second = await customer.save(), await customer.save("pm_card_mastercard")
+    first, second = await customer.save_card(), await customer.save_card("pm_card_mastercard")
     await choose(customer, second, path)
     assert {m["id"]: m["is_default"] for m in await customer.methods()} == {
         first["id"]: False,
@@ -41,92 +32,91 @@ async def test_the_chosen_card_is_the_one_default(customer: Customer, path: str)
 
 @pytest.mark.parametrize("body", [{}, {"confirm": "default"}, {"confirm": "YES"}, None])
 async def test_a_default_moves_only_with_the_typed_word(
-    customer: Customer, body: dict[str, Any] | None
+    customer: Customer, body: Json | None
 ) -> None:
-    await customer.save()
-    second = await customer.save("pm_card_mastercard")
-    answer = await customer.call("POST", f"{METHODS}/{second['id']}/default", body)
-    assert answer.status_code == 422
-    assert not (await customer.call("GET", f"{METHODS}/{second['id']}")).json()["is_default"]
+    await customer.save_card()
+    second = await customer.save_card("pm_card_mastercard")
+    path = f"{METHODS}/{second['id']}"
+    await customer.refused("VALIDATION_FAILED", "POST", f"{path}/default", body)
+    assert not (await customer.ask("GET", path))["is_default"]
 
 
 async def test_choosing_both_cards_many_times_at_once_leaves_one_default(
     customer: Customer,
 ) -> None:
-    cards = [await customer.save(), await customer.save("pm_card_mastercard")]
+    cards = [await customer.save_card(), await customer.save_card("pm_card_mastercard")]
     await asyncio.gather(*(choose(customer, cards[turn % 2]) for turn in range(20)))
     assert [m["is_default"] for m in await customer.methods()].count(True) == 1
 
 
 async def test_a_card_gets_a_name_and_nothing_else_may_change(customer: Customer) -> None:
-    card = await customer.save()
+    card = await customer.save_card()
     path = f"{METHODS}/{card['id']}"
-    answer = await customer.call("PATCH", path, {"label": "Company Visa"})
-    assert answer.json() == card | {"label": "Company Visa"}
-    assert (await customer.call("PATCH", path, {"label": None})).json() == card
+    named = await customer.ask("PATCH", path, {"label": "Company Visa"}, status=200)
+    assert named == card | {"label": "Company Visa"}
+    assert await customer.ask("PATCH", path, {"label": None}, status=200) == card
     for body in ({"last4": "1111"}, {"is_default": False, "label": "x"}, {"label": ""}, {}):
-        assert (await customer.call("PATCH", path, body)).status_code == 422, body
+        await customer.refused("VALIDATION_FAILED", "PATCH", path, body)
 
 
 async def test_a_removed_card_is_gone_here_at_once_and_at_stripe_right_after(
     customer: Customer,
 ) -> None:
-    card = await customer.save()
-    [row] = await customer.rows("SELECT stripe_payment_method_id AS id FROM payment_methods")
+    card = await customer.save_card()
+    reference = await customer.reference()
 
-    answer = await customer.call("DELETE", f"{METHODS}/{card['id']}", DELETE)
+    assert await remove(customer, card) == {"id": card["id"], "deleted": True}
 
-    assert answer.status_code == 200, answer.text
-    assert answer.json() == {"id": card["id"], "deleted": True}
     assert await customer.methods() == []
-    for method, path in (("GET", ""), ("PATCH", ""), ("DELETE", ""), ("POST", "/default")):
-        body = {"PATCH": {"label": "x"}, "DELETE": DELETE, "POST": DEFAULT}.get(method)
-        again = await customer.call(method, f"{METHODS}/{card['id']}{path}", body)
-        assert again.status_code == 404, method
-        assert again.json()["code"] == "PAYMENT_METHOD_NOT_FOUND"
+    for method, path, body in (
+        ("GET", "", None),
+        ("PATCH", "", {"label": "x"}),
+        ("DELETE", "", DELETE),
+        ("POST", "/default", DEFAULT),
+    ):
+        await customer.refused(
+            "PAYMENT_METHOD_NOT_FOUND", method, f"{METHODS}/{card['id']}{path}", body
+        )
 
-    async def at_stripe() -> Any:
-        return (await customer.stripe("GET", f"/v1/payment_methods/{row.id}"))["customer"]
+    async def forgotten() -> bool:
+        rows = await customer.rows("SELECT status FROM payment_methods WHERE account_id = %(me)s")
+        at_stripe = await customer.stripe("GET", f"/v1/payment_methods/{reference}")
+        return at_stripe["customer"] is None and rows == [{"status": "detached"}]
 
-    await until(at_stripe, lambda owner: owner is None)
-
-    async def status() -> Any:
-        return [tuple(r) for r in await customer.rows("SELECT status FROM payment_methods")]
-
-    await until(status, lambda rows: rows == [("detached",)])
+    await wait_for(forgotten, "Stripe forgets the card")
 
 
 async def test_a_card_goes_only_with_the_typed_word(customer: Customer) -> None:
-    card = await customer.save()
+    card = await customer.save_card()
     for body in (None, {}, {"confirm": "delete"}, DEFAULT):
-        answer = await customer.call("DELETE", f"{METHODS}/{card['id']}", body)
-        assert answer.status_code == 422, body
-    assert len(await customer.methods()) == 1
+        await customer.refused("VALIDATION_FAILED", "DELETE", f"{METHODS}/{card['id']}", body)
+    assert await customer.methods() == [card]
 
 
 async def test_removing_the_default_promotes_no_other_card_by_itself(customer: Customer) -> None:
-    first = await customer.save()
-    await customer.save("pm_card_mastercard")
-    await customer.call("DELETE", f"{METHODS}/{first['id']}", DELETE)
+    first = await customer.save_card()
+    await customer.save_card("pm_card_mastercard")
+    await remove(customer, first)
     assert [m["is_default"] for m in await customer.methods()] == [False]
 
 
 async def test_removing_the_default_promotes_the_card_that_is_named(customer: Customer) -> None:
-    first, second = await customer.save(), await customer.save("pm_card_mastercard")
-    named = DELETE | {"new_default": second["id"]}
-    answer = await customer.call("DELETE", f"{METHODS}/{first['id']}", named)
-    assert answer.status_code == 200, answer.text
-    assert [(m["id"], m["is_default"]) for m in await customer.methods()] == [(second["id"], True)]
+    first, second = await customer.save_card(), await customer.save_card("pm_card_mastercard")
+    await remove(customer, first, new_default=second["id"])
+    assert await customer.methods() == [second | {"is_default": True}]
 
 
 async def test_a_successor_that_is_not_there_leaves_everything_as_it_was(
     customer: Customer,
 ) -> None:
-    card = await customer.save()
+    card = await customer.save_card()
     for successor in (card["id"], "mth_00000000000000000000000000"):
-        body = DELETE | {"new_default": successor}
-        answer = await customer.call("DELETE", f"{METHODS}/{card['id']}", body)
-        assert answer.status_code == 404, successor
+        await customer.refused(
+            "PAYMENT_METHOD_NOT_FOUND",
+            "DELETE",
+            f"{METHODS}/{card['id']}",
+            DELETE | {"new_default": successor},
+        )
     assert await customer.methods() == [card]
 
 
@@ -134,98 +124,76 @@ async def test_a_removed_card_does_not_come_back_with_its_old_setup_intent(
     customer: Customer,
 ) -> None:
     begun = await customer.begin()
-    reference = begun["provider_reference"]
-    await customer.sandbox.confirm_as_client(reference, "pm_card_visa")
-    card = (await customer.call("POST", METHODS, {"setup_intent_id": reference})).json()
-    await customer.call("DELETE", f"{METHODS}/{card['id']}", DELETE)
-    answer = await customer.call("POST", METHODS, {"setup_intent_id": reference})
-    assert answer.status_code == 404
+    await customer.confirm_card(begun)
+    body = {"setup_intent_id": begun["provider_reference"]}
+    await remove(customer, await customer.ask("POST", METHODS, body, status=201))
+    await customer.refused("PAYMENT_METHOD_NOT_FOUND", "POST", METHODS, body)
     assert await customer.methods() == []
 
 
 async def test_the_last_card_of_a_paying_subscription_stays(customer: Customer) -> None:
-    card = await customer.save()
-    body = {"plan": "basic", "trial": False}
-    subscribed = await customer.call("POST", "/billing/subscription", body, key="subscribe")
-    assert subscribed.status_code == 201, subscribed.text
-    assert subscribed.json()["status"] == "active"
-
-    kept = await customer.call("DELETE", f"{METHODS}/{card['id']}", DELETE)
-
-    assert kept.status_code == 409
-    assert kept.json()["code"] == "PAYMENT_METHOD_IN_USE"
-    second = await customer.save("pm_card_mastercard")
-    named = DELETE | {"new_default": second["id"]}
-    gone = await customer.call("DELETE", f"{METHODS}/{card['id']}", named)
-    assert gone.status_code == 200, gone.text
+    card = await customer.save_card()
+    await customer.subscribe("basic")
+    await customer.until_subscription("active")
+    await customer.refused("PAYMENT_METHOD_IN_USE", "DELETE", f"{METHODS}/{card['id']}", DELETE)
+    second = await customer.save_card("pm_card_mastercard")
+    await remove(customer, card, new_default=second["id"])
 
 
 async def test_the_last_card_of_a_trial_may_go(customer: Customer) -> None:
-    card = await customer.save()
-    subscribed = await customer.call("POST", "/billing/subscription", {"plan": "basic"})
-    assert subscribed.json()["status"] == "trialing", subscribed.text
-    gone = await customer.call("DELETE", f"{METHODS}/{card['id']}", DELETE)
-    assert gone.status_code == 200, gone.text
+    card = await customer.save_card()
+    assert (await customer.subscribe("basic", trial=True))["status"] == "trialing"
+    await remove(customer, card)
 
 
 async def test_a_card_with_a_purchase_on_its_way_stays(customer: Customer) -> None:
-    card = await customer.save()
-    owner = await customer.stripe_customer()
-    fault = await customer.sandbox.fault(
+    card = await customer.save_card()
+    sandbox, owner = customer.actors.sandbox, await customer.customer()
+    fault = await sandbox.fault(
         "error_500_unstored", method="POST", path="/v1/payment_intents", customer=owner, times=None
     )
-    body = {"pack": "small", "payment_method": "saved_card"}
-    bought = asyncio.create_task(customer.call("POST", "/billing/purchases", body, key="buy"))
+    bought = asyncio.create_task(customer.buy(road="saved_card"))
 
-    async def on_its_way() -> Any:
-        return await customer.rows("SELECT 1 FROM payments WHERE status = 'pending'")
+    async def on_its_way() -> list[Json]:
+        return await customer.rows(
+            "SELECT 1 FROM payments WHERE account_id = %(me)s AND status = 'pending'"
+        )
 
-    await until(on_its_way, bool)
-    answer = await customer.call("DELETE", f"{METHODS}/{card['id']}", DELETE)
-    await customer.sandbox.clear("faults", fault)
-    assert answer.status_code == 409
-    assert answer.json()["code"] == "PAYMENT_METHOD_IN_USE"
-    assert (await bought).status_code == 201
-
-    async def taken_away() -> int:
-        gone = await customer.call("DELETE", f"{METHODS}/{card['id']}", DELETE)
-        return gone.status_code
-
-    await until(taken_away, lambda status: status == 200)
+    await wait_for(on_its_way, "the payment is written")
+    await customer.refused("PAYMENT_METHOD_IN_USE", "DELETE", f"{METHODS}/{card['id']}", DELETE)
+    await sandbox.clear("faults", fault)
+    await customer.until_purchase((await bought)["purchase_id"], "completed")
+    await remove(customer, card)
 
 
 async def test_a_card_renewed_by_its_bank_has_its_new_expiry(customer: Customer) -> None:
-    await customer.save()
-    [row] = await customer.rows("SELECT stripe_payment_method_id AS id FROM payment_methods")
-    await customer.stripe(
-        "POST",
-        f"/v1/payment_methods/{row.id}",
-        **{"card[exp_year]": "2044", "card[exp_month]": "7"},
-    )
-    [method] = await customer.eventually(lambda methods: methods[0]["exp_year"] == 2044)
-    assert method["exp_month"] == 7
-    assert (await actions(customer))[-1] == "payment_method.updated"
+    await customer.save_card()
+    form = {"card[exp_year]": "2044", "card[exp_month]": "7"}
+    await customer.stripe("POST", f"/v1/payment_methods/{await customer.reference()}", **form)
+    [card] = await customer.eventually(lambda methods: methods[0]["exp_year"] == 2044)
+    assert card["exp_month"] == 7
+    assert (await customer.audit())[-1] == "payment_method.updated"
 
 
 async def test_a_card_detached_in_stripes_dashboard_is_gone_here_too(customer: Customer) -> None:
-    await customer.save()
-    [row] = await customer.rows("SELECT stripe_payment_method_id AS id FROM payment_methods")
-    await customer.stripe("POST", f"/v1/payment_methods/{row.id}/detach")
+    await customer.save_card()
+    await customer.stripe("POST", f"/v1/payment_methods/{await customer.reference()}/detach")
     await customer.eventually(lambda methods: methods == [])
 
 
 async def test_every_change_of_a_card_is_in_the_audit_trail_and_told_outside(
     customer: Customer,
 ) -> None:
-    first, second = await customer.save(), await customer.save("pm_card_mastercard")
-    await customer.call("PATCH", f"{METHODS}/{first['id']}", {"label": "old"})
+    first, second = await customer.save_card(), await customer.save_card("pm_card_mastercard")
+    await customer.ask("PATCH", f"{METHODS}/{first['id']}", {"label": "old"})
     await choose(customer, second)
-    await customer.call("DELETE", f"{METHODS}/{first['id']}", DELETE)
+    await remove(customer, first)
 
-    async def trail() -> Any:
-        return await actions(customer)
+    async def trail() -> list[str] | None:
+        seen = await customer.audit()
+        return seen if "payment_method.detached" in seen else None
 
-    assert await until(trail, lambda seen: "payment_method.detached" in seen) == [
+    assert await wait_for(trail, "the card is detached") == [
         "payment_method.setup_started",
         "payment_method.added",
         "payment_method.chosen",
@@ -236,27 +204,7 @@ async def test_every_change_of_a_card_is_in_the_audit_trail_and_told_outside(
         "payment_method.removed",
         "payment_method.detached",
     ]
-    assert await events(customer) == [
-        "payment_method.added",
-        "payment_method.chosen",
-        "payment_method.added",
-        "payment_method.chosen",
-        "payment_method.removed",
+    assert await customer.published() == [
+        f"evt.billing.payment_method.{what}"
+        for what in ("added", "chosen", "added", "chosen", "removed")
     ]
-
-
-async def test_another_accounts_card_is_not_found(customer: Customer, new_customer: Any) -> None:
-    card = await customer.save()
-    stranger: Customer = await new_customer()
-    own = await stranger.save()
-    for method, path, body in (
-        ("GET", card["id"], None),
-        ("PATCH", card["id"], {"label": "mine"}),
-        ("DELETE", card["id"], DELETE),
-        ("DELETE", own["id"], DELETE | {"new_default": card["id"]}),
-        ("POST", f"{card['id']}/default", DEFAULT),
-    ):
-        answer = await stranger.call(method, f"{METHODS}/{path}", body)
-        assert answer.status_code == 404, (method, path)
-    assert await customer.methods() == [card]
-    assert await stranger.methods() == [own]

@@ -5,9 +5,14 @@ from typing import Any
 
 import pytest
 
-from tests.integration.payment_methods.conftest import METHODS, Customer, until
+from tests.integration.actors import Json, wait_for
+from tests.integration.payment_methods.conftest import METHODS, SETUP, Customer
 
-SETUP = f"{METHODS}/setup-intent"
+
+async def sync(customer: Customer, begun: Json, **more: Any) -> Any:
+    """The customer comes back and says that the card was given."""
+    body = {"setup_intent_id": begun["provider_reference"]} | more
+    return await customer.call("POST", METHODS, body)
 
 
 async def test_a_confirmed_card_appears_without_another_word_from_the_customer(
@@ -20,15 +25,12 @@ async def test_a_confirmed_card_appears_without_another_word_from_the_customer(
         "client_secret": begun["client_secret"],
     }
 
-    await customer.sandbox.confirm_as_client(begun["provider_reference"], "pm_card_visa")
+    await customer.confirm_card(begun)
 
     [method] = await customer.eventually(lambda methods: len(methods) == 1)
-    assert method["brand"] == "visa"
-    assert method["last4"] == "4242"
-    assert method["type"] == "card"
+    assert (method["brand"], method["last4"], method["type"]) == ("visa", "4242", "card")
     assert method["is_default"], "the first card is the one that is charged"
-    answer = await customer.call("GET", f"{SETUP}/{begun['setup_intent_id']}")
-    finished = answer.json()
+    finished = await customer.ask("GET", f"{SETUP}/{begun['setup_intent_id']}")
     assert finished["status"] == "succeeded"
     assert finished["payment_method_id"] == method["id"]
     assert finished["client_secret"] is None
@@ -36,44 +38,57 @@ async def test_a_confirmed_card_appears_without_another_word_from_the_customer(
 
 
 async def test_only_metadata_of_a_card_is_kept(customer: Customer) -> None:
-    await customer.save("pm_card_mastercard")
-    [row] = await customer.rows("SELECT to_jsonb(m) FROM payment_methods m")
-    kept = row[0]
+    await customer.save_card("pm_card_mastercard")
+    [kept] = await customer.rows("SELECT * FROM payment_methods WHERE account_id = %(me)s")
     assert {kept["brand"], kept["last4"]} == {"mastercard", "4444"}
-    assert "number" not in kept
-    assert "cvc" not in kept
+    assert "5555555555554444" not in str(kept)
+    assert not kept.keys() & {"number", "cvc"}
 
 
 async def test_a_customer_who_comes_back_need_not_wait_for_the_webhook(customer: Customer) -> None:
     begun = await customer.begin()
-    owner = await customer.stripe_customer()
-    plan = await customer.sandbox.webhooks("drop", customer=owner)
-    await customer.sandbox.confirm_as_client(begun["provider_reference"], "pm_card_visa")
-
-    answer = await customer.call("POST", METHODS, {"setup_intent_id": begun["provider_reference"]})
-
+    async with customer.unheard():
+        await customer.confirm_card(begun)
+        answer = await sync(customer, begun)
     assert answer.status_code == 201, answer.text
     assert [answer.json()] == await customer.methods()
-    again = await customer.call("POST", METHODS, {"setup_intent_id": begun["setup_intent_id"]})
+
+    again = await sync(customer, {"provider_reference": begun["setup_intent_id"]})
     assert again.json() == answer.json(), "our own id of the setup intent is as good"
-    await customer.sandbox.clear("webhooks", plan)
+
+
+async def test_a_customer_who_comes_back_may_make_it_the_default(customer: Customer) -> None:
+    await customer.save_card()
+    begun = await customer.begin()
+    await customer.confirm_card(begun, "pm_card_mastercard")
+    assert not (await sync(customer, begun)).json()["is_default"]
+    assert (await sync(customer, begun, make_default=True)).status_code == 422
+    sure = await sync(customer, begun, make_default=True, confirm="DEFAULT")
+    assert sure.json()["is_default"]
 
 
 async def test_a_webhook_that_comes_three_times_saves_one_card(customer: Customer) -> None:
     begun = await customer.begin()
-    owner = await customer.stripe_customer()
-    plan = await customer.sandbox.webhooks("duplicate", customer=owner, copies=2)
-    await customer.save()
-    await customer.sandbox.confirm_as_client(begun["provider_reference"], "pm_card_amex")
-    await customer.eventually(lambda methods: len(methods) == 2)
-    await customer.sandbox.clear("webhooks", plan)
-    added = await customer.rows("SELECT 1 FROM billing_audit WHERE action = 'payment_method.added'")
-    assert len(added) == 2
+    sandbox = customer.actors.sandbox
+    plan = await sandbox.webhooks("duplicate", metadata={"account": customer.id}, copies=2)
+    await customer.confirm_card(begun)
+    await customer.eventually(lambda methods: len(methods) == 1)
+
+    async def deliveries() -> bool:
+        rows = await customer.rows(
+            "SELECT deliveries, status FROM stripe_webhook_events"
+            " WHERE account_id = %(me)s AND type = 'setup_intent.succeeded'"
+        )
+        return rows == [{"deliveries": 3, "status": "handled"}]
+
+    await wait_for(deliveries, "three deliveries of one event")
+    await sandbox.clear("webhooks", plan)
+    assert (await customer.audit()).count("payment_method.added") == 1
+    assert len(await customer.methods()) == 1
 
 
 async def test_a_card_that_nobody_gave_is_not_stored(customer: Customer) -> None:
-    begun = await customer.begin()
-    answer = await customer.call("POST", METHODS, {"setup_intent_id": begun["provider_reference"]})
+    answer = await sync(customer, await customer.begin())
     assert answer.status_code == 409
     assert answer.json()["code"] == "SETUP_INTENT_INCOMPLETE"
     assert answer.json()["setup_status"] == "waiting"
@@ -82,37 +97,31 @@ async def test_a_card_that_nobody_gave_is_not_stored(customer: Customer) -> None
 
 async def test_a_declined_card_is_told_and_the_next_one_still_fits(customer: Customer) -> None:
     begun = await customer.begin()
-    reference = begun["provider_reference"]
-    refused = await customer.sandbox.confirm_as_client(reference, "pm_card_chargeDeclined")
-    assert refused.status == 402
-    answer = await customer.call("POST", METHODS, {"setup_intent_id": reference})
+    assert await customer.confirm_card(begun, "pm_card_chargeDeclined") == 402
+    answer = await sync(customer, begun)
     assert answer.status_code == 402
     assert answer.json()["code"] == "CARD_DECLINED"
 
-    await customer.sandbox.confirm_as_client(reference, "pm_card_visa")
+    await customer.confirm_card(begun)
 
-    answer = await customer.call("POST", METHODS, {"setup_intent_id": reference})
+    answer = await sync(customer, begun)
     assert answer.status_code == 201, answer.text
 
 
 async def test_a_card_that_needs_3d_secure_is_saved_once_it_was_passed(customer: Customer) -> None:
     begun = await customer.begin()
-    reference = begun["provider_reference"]
-    await customer.sandbox.confirm_as_client(
-        reference, "pm_card_authenticationRequired", return_url="https://shop.example/back"
-    )
-    waiting = await customer.call("POST", METHODS, {"setup_intent_id": reference})
-    assert waiting.json()["setup_status"] == "action"
+    await customer.confirm_card(begun, "pm_card_authenticationRequired")
+    assert (await sync(customer, begun)).json()["setup_status"] == "action"
 
-    await customer.sandbox.authenticate(reference, passed=True)
+    await customer.actors.sandbox.authenticate(begun["provider_reference"], passed=True)
 
     [method] = await customer.eventually(lambda methods: len(methods) == 1)
     assert method["is_default"]
 
 
 async def test_a_second_card_leaves_the_default_alone(customer: Customer) -> None:
-    first = await customer.save("pm_card_visa")
-    second = await customer.save("pm_card_mastercard")
+    first = await customer.save_card()
+    second = await customer.save_card("pm_card_mastercard")
     assert not second["is_default"]
     assert [m["id"] for m in await customer.methods()] == [second["id"], first["id"]]
 
@@ -120,10 +129,9 @@ async def test_a_second_card_leaves_the_default_alone(customer: Customer) -> Non
 async def test_a_card_may_become_the_default_as_it_is_saved_if_that_is_confirmed(
     customer: Customer,
 ) -> None:
-    await customer.save("pm_card_visa")
-    unconfirmed = await customer.call("POST", SETUP, {"make_default": True})
-    assert unconfirmed.status_code == 422
-    second = await customer.save("pm_card_mastercard", make_default=True, confirm="DEFAULT")
+    await customer.save_card()
+    await customer.refused("VALIDATION_FAILED", "POST", SETUP, {"make_default": True})
+    second = await customer.save_card("pm_card_mastercard", make_default=True, confirm="DEFAULT")
     assert second["is_default"]
     assert [m["is_default"] for m in await customer.methods()] == [True, False]
 
@@ -140,8 +148,8 @@ async def test_an_answer_that_is_lost_makes_no_second_setup_intent(
     customer: Customer, fault: str
 ) -> None:
     await customer.begin()
-    owner = await customer.stripe_customer()
-    await customer.sandbox.fault(
+    owner = await customer.customer()
+    await customer.actors.sandbox.fault(
         fault, method="POST", path="/v1/setup_intents", customer=owner, seconds=3
     )
 
@@ -153,12 +161,9 @@ async def test_an_answer_that_is_lost_makes_no_second_setup_intent(
 
 
 async def test_a_refusal_by_stripe_is_proven_and_said(customer: Customer) -> None:
-    async with customer.database.operator() as connection:
-        await connection.exec_driver_sql(
-            "UPDATE accounts SET stripe_customer_id = 'cus_nobody' || gen_random_uuid()"
-            " WHERE id = %(id)s",
-            {"id": customer.account_id},
-        )
+    await customer.rows(
+        "UPDATE accounts SET stripe_customer_id = 'cus_nobody' || id WHERE id = %(me)s"
+    )
     answer = await customer.call("POST", SETUP, {})
     assert answer.status_code == 502
     assert answer.json()["code"] == "PLATFORM_ERROR"
@@ -172,9 +177,8 @@ async def test_a_card_can_be_saved_without_a_word_about_how(customer: Customer) 
 
 async def test_an_unknown_setup_intent_is_not_found(customer: Customer) -> None:
     for name in ("seti_unknown", "set_00000000000000000000000000", "nonsense"):
-        answer = await customer.call("POST", METHODS, {"setup_intent_id": name})
-        assert answer.status_code == 404, name
-        assert answer.json()["code"] == "SETUP_INTENT_NOT_FOUND"
+        body = {"setup_intent_id": name}
+        await customer.refused("SETUP_INTENT_NOT_FOUND", "POST", METHODS, body)
 
 
 async def test_another_accounts_setup_intent_is_not_found(
@@ -183,33 +187,33 @@ async def test_another_accounts_setup_intent_is_not_found(
     begun = await customer.begin()
     stranger: Customer = await new_customer()
     for name in (begun["setup_intent_id"], begun["provider_reference"]):
-        answer = await stranger.call("POST", METHODS, {"setup_intent_id": name})
-        assert answer.status_code == 404
+        body = {"setup_intent_id": name}
+        await stranger.refused("SETUP_INTENT_NOT_FOUND", "POST", METHODS, body)
 
 
 async def test_a_reader_may_look_at_cards_but_not_save_one(customer: Customer) -> None:
-    await customer.save()
-    [method] = await customer.methods()
-    read = await customer.call("GET", f"{METHODS}/{method['id']}", role="member")
-    assert read.json() == method
-    assert (await customer.call("POST", SETUP, {}, role="member")).status_code == 403
+    card = await customer.save_card()
+    read = await customer.call("GET", f"{METHODS}/{card['id']}", role="member")
+    assert read.json() == card
+    await customer.refused("FORBIDDEN", "POST", SETUP, {}, role="member")
     begun = await customer.begin()
-    secret = await customer.call("GET", f"{SETUP}/{begun['setup_intent_id']}", role="member")
-    assert secret.status_code == 403
+    await customer.refused("FORBIDDEN", "GET", f"{SETUP}/{begun['setup_intent_id']}", role="member")
 
 
 async def test_ten_cards_saved_at_once_leave_one_default(customer: Customer) -> None:
-    saved = await asyncio.gather(*(customer.save() for _ in range(10)))
+    saved = await asyncio.gather(*(customer.save_card() for _ in range(10)))
     assert len({method["id"] for method in saved}) == 10
     listed = await customer.methods()
     assert [method["is_default"] for method in listed].count(True) == 1
 
 
 async def test_the_account_has_no_open_matter_once_its_cards_are_saved(customer: Customer) -> None:
-    await customer.save()
+    await customer.save_card()
 
-    async def matter() -> Any:
-        rows = await customer.rows("SELECT status, words, next_due FROM matters")
-        return [tuple(row) for row in rows]
+    async def at_rest() -> bool:
+        rows = await customer.rows(
+            "SELECT status, words, next_due FROM matters WHERE account_id = %(me)s"
+        )
+        return rows == [{"status": "closed", "words": "nothing to do", "next_due": None}]
 
-    await until(matter, lambda rows: rows == [("closed", "nothing to do", None)])
+    await wait_for(at_rest, "the account's matter closes")

@@ -191,8 +191,11 @@ class Charger:
         """The card to try, if the attempt is still undecided: a worker may wake up late."""
         async with self._database.tenant(attempt.account_id) as connection:
             current = await store.find_attempt(connection, attempt.key)
-            if current is None or current.status != "pending" or attempt.payment_method_id is None:
-                raise Conflict("ATTEMPT_DECIDED", "another worker has decided this attempt")
+            if current is None or attempt.payment_method_id is None:
+                raise Conflict("NO_ATTEMPT", "a card is tried only for an attempt on record")
+            if current.status != "pending":
+                # Asked again, the step finds itself done.
+                raise Unavailable("ATTEMPT_DECIDED", "another worker has decided this attempt")
             method = await methods.get(connection, attempt.payment_method_id)
         return method.stripe_payment_method_id
 

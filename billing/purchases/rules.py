@@ -12,6 +12,8 @@ from billing.payments.rules import next_check
 
 Road = Literal["card", "saved_card", "checkout", "manual"]
 CHECK_BEFORE_EXPIRY: Final = timedelta(minutes=5)
+# A payer by hand submits a first time, again after a refusal, and for what is still missing.
+_MAY_SUBMIT: Final = (None, "failed", "canceled", "completed")
 
 
 class PurchaseState(State):
@@ -24,6 +26,10 @@ class PurchaseState(State):
     unsettled: str | None = None
     """External id of a payment whose money is in and not booked yet."""
     opened: bool
+    submission: str | None = None
+    """A manual payment that takes over when the open one has been called back."""
+    undecided: bool = False
+    """The saved card was tried, and what became of it is not known yet."""
     created_at: AwareDatetime
     expires_at: AwareDatetime
     checks: int
@@ -42,7 +48,10 @@ def agenda(state: PurchaseState) -> list[Step]:
         steps.append(event_step(f"purchase/{state.purchase}", state.events[0]))
     if state.status != "pending":
         return steps
-    if state.road != "manual" and not state.opened:
+    if state.submission and state.payment_status != "processing":
+        mark = f"retire-{state.submission}"
+        return [*steps, _step(state, "retire", mark, state.created_at, "call the payment back")]
+    if state.road != "manual" and (state.undecided or not state.opened):
         return [*steps, _step(state, "open", "open", state.created_at, "open the payment")]
     if state.road != "manual":
         check = _step(state, "check", f"check-{state.checks + 1}", check_due(state), "ask Stripe")
@@ -83,7 +92,7 @@ def next_action(
     manual: dict[str, Any],
 ) -> dict[str, Any]:
     """What the buyer does now: none | confirm_card | redirect | manual | wait [E4]."""
-    if status == "pending" and road == "manual" and payment_status is None:
+    if status == "pending" and road == "manual" and payment_status in _MAY_SUBMIT:
         return {"type": "manual", **manual}
     return payer_action(
         owed=status == "pending",

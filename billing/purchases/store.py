@@ -17,22 +17,29 @@ from billing.purchases.tables import purchases
 
 # One round trip for everything the agenda needs; the lock, when asked for, is the purchase's.
 _STATE = """
-SELECT p.*, a.clock_at, pay.status AS payment_status,
+SELECT p.*, a.clock_at, pay.status AS payment_status, pay.road AS payment_road,
+       waiting.id AS submission_id,
        coalesce(pay.checks, 0) AS checks, pay.last_check_at,
        coalesce(pay.stripe_payment_intent_id, pay.stripe_checkout_session_id) IS NOT NULL AS opened,
+       p.payment_method_id IS NOT NULL AND EXISTS (
+           SELECT FROM payment_attempts a
+           WHERE a.invoice_id = p.invoice_id AND a.status = 'pending') AS undecided,
        unsettled.id AS unsettled_id,
        ARRAY(SELECT e.stripe_event_id FROM stripe_webhook_events e
              WHERE e.workflow_id = :workflow_id AND e.status = 'received'
              ORDER BY e.received_at LIMIT 10) AS events
 FROM purchases p
 JOIN accounts a ON a.id = p.account_id
-LEFT JOIN LATERAL (SELECT status, checks, last_check_at, stripe_payment_intent_id,
+LEFT JOIN LATERAL (SELECT status, road, checks, last_check_at, stripe_payment_intent_id,
                           stripe_checkout_session_id
                    FROM payments WHERE invoice_id = p.invoice_id
+                     AND NOT (road = 'manual' AND status = 'pending')
                    ORDER BY created_at DESC, id DESC LIMIT 1) pay ON true
 LEFT JOIN LATERAL (SELECT id FROM payments WHERE workflow_id = :workflow_id
                    AND status IN ('succeeded', 'completed') AND settled_at IS NULL
                    ORDER BY created_at, id LIMIT 1) unsettled ON true
+LEFT JOIN payments waiting ON waiting.invoice_id = p.invoice_id
+     AND waiting.road = 'manual' AND waiting.status = 'pending'
 WHERE p.id = :purchase_id
 """
 _READ_STATE = text(_STATE)
@@ -92,15 +99,17 @@ async def state(
     )
     if row is None:
         raise NotFound("PURCHASE_NOT_FOUND", "no such purchase")
-    unsettled = row["unsettled_id"]
+    unsettled, submission = row["unsettled_id"], row["submission_id"]
     known = PurchaseState(
         clock_at=row["clock_at"],
         status=row["status"],
         purchase=ids.encode(ids.PURCHASE, purchase_id),
-        road=row["road"],
+        road="manual" if row["payment_road"] == "manual" else row["road"],
         payment_status=row["payment_status"],
         unsettled=ids.encode(ids.PAYMENT, unsettled) if unsettled else None,
+        submission=ids.encode(ids.PAYMENT, submission) if submission else None,
         opened=row["opened"],
+        undecided=row["undecided"],
         created_at=row["created_at"],
         expires_at=row["expires_at"],
         checks=row["checks"],

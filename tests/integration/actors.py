@@ -35,11 +35,12 @@ T = TypeVar("T")
 async def wait_for(
     look: Callable[[], Awaitable[T]],
     what: str,
+    wanted: Callable[[T], object] = bool,
     *,
     patience: float = PATIENCE_SECONDS,
     despite: tuple[type[Exception], ...] = (),
 ) -> T:
-    """What `look` sees as soon as it is truthy; else "`what`: not within 30 s" with the last look.
+    """What `look` sees once it is `wanted`; else "`what`: not within 30 s" with the last look.
 
     `despite` names errors that only mean "not yet": a part of the stack is down.
     """
@@ -48,7 +49,7 @@ async def wait_for(
         last: object
         try:
             seen = await look()
-            if seen:
+            if wanted(seen):
                 return seen
             last = seen
         except despite as error:
@@ -227,25 +228,45 @@ class Merchant:
         await self.pay(begun)
         return await self.until_purchase(begun["purchase_id"], "completed")
 
+    async def customer(self) -> str:
+        """The account's customer at the sandbox; there once a payment was opened."""
+        rows = await self.rows("SELECT stripe_customer_id AS id FROM accounts WHERE id = %(me)s")
+        assert rows[0]["id"], f"{self.id} has no customer at the sandbox yet"
+        return str(rows[0]["id"])
+
+    async def script(self, *outcomes: str, then: str = "normal") -> None:
+        """What the next charges of this account come to, whatever card is used."""
+        await self.actors.sandbox.script(await self.customer(), *outcomes, then=then)
+
+    @asynccontextmanager
+    async def unheard(self) -> AsyncIterator[None]:
+        """Meanwhile no webhook of this account arrives, and nobody can ask for missed events."""
+        sandbox = self.actors.sandbox
+        drop = await sandbox.webhooks("drop", metadata={"account": self.id})
+        poll = await sandbox.fault("error_429", method="GET", path="/v1/events", times=None)
+        try:
+            yield
+        finally:
+            await sandbox.clear("webhooks", drop)
+            await sandbox.clear("faults", poll)
+
     # -- waiting, and time -------------------------------------------------------------------
 
     async def until_purchase(self, purchase_id: str, status: str) -> Json:
         """The purchase as soon as it has this status."""
-
-        async def look() -> Json | None:
-            seen = await self.purchase(purchase_id)
-            return seen if seen["status"] == status else None
-
-        return await wait_for(look, f"{purchase_id} becomes {status}") or {}
+        return await wait_for(
+            lambda: self.purchase(purchase_id),
+            f"{purchase_id} becomes {status}",
+            lambda seen: seen["status"] == status,
+        )
 
     async def until_subscription(self, status: str) -> Json:
         """The subscription as soon as it has this status."""
-
-        async def look() -> Json | None:
-            seen = await self.subscription()
-            return seen if seen["status"] == status else None
-
-        return await wait_for(look, f"the subscription of {self.id} becomes {status}") or {}
+        return await wait_for(
+            self.subscription,
+            f"the subscription of {self.id} becomes {status}",
+            lambda seen: seen["status"] == status,
+        )
 
     async def aim_clock(self, *, days: int | None = None, to: str | None = None) -> None:
         """Let the test clock walk, without waiting until it has arrived."""
@@ -260,11 +281,12 @@ class Merchant:
         """Let the test clock walk, and wait until it has arrived."""
         await self.aim_clock(days=days, to=to)
 
-        async def look() -> Json | None:
-            seen = await self.clock()
-            return None if seen["status"] == "advancing" else seen
-
-        arrived = await wait_for(look, f"the clock of {self.id} arrives", patience=60) or {}
+        arrived = await wait_for(
+            self.clock,
+            f"the clock of {self.id} arrives",
+            lambda seen: seen["status"] != "advancing",
+            patience=60,
+        )
         assert arrived["status"] == "ready", f"the clock is {arrived['status']}: {arrived}"
         return arrived
 
@@ -276,11 +298,7 @@ class Merchant:
 
     async def requests(self, name: str | None = None) -> list[Json]:
         """Requests that reached the sandbox about this account, oldest first."""
-        rows = await self.rows("SELECT stripe_customer_id AS id FROM accounts WHERE id = %(me)s")
-        customer = rows[0]["id"]
-        if customer is None:
-            return []
-        return await self.actors.sandbox.requests(name=name, customer=customer)
+        return await self.actors.sandbox.requests(name=name, customer=await self.customer())
 
     async def rows(self, query: str, **values: Any) -> list[Json]:
         """Rows behind every wall; `%(me)s` is this account."""
@@ -291,6 +309,13 @@ class Merchant:
         return await self.rows(
             "SELECT * FROM invoices WHERE account_id = %(me)s ORDER BY created_at, id"
         )
+
+    async def steps(self) -> dict[str, str]:
+        """What the account's matters have done: the mark of each step's key, and its result."""
+        rows = await self.rows(
+            "SELECT key, result FROM steps WHERE account_id = %(me)s ORDER BY real_ran_at"
+        )
+        return {row["key"].partition("/")[2]: row["result"] for row in rows}
 
     async def grants(self, kind: str = "purchase") -> list[Json]:
         """The lots of credits of one kind, oldest first."""

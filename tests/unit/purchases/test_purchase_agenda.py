@@ -92,6 +92,11 @@ def test_a_payment_that_is_not_open_yet_is_opened_at_once_and_nothing_else_is_pl
         assert plan(state(road=road, opened=False)) == {"pur_1/open": MADE}
 
 
+def test_a_card_that_was_tried_is_followed_until_its_result_is_known() -> None:
+    tried = state(road="saved_card", opened=True, undecided=True)
+    assert plan(tried) == {"pur_1/open": MADE}
+
+
 def test_while_money_is_on_its_way_a_purchase_does_not_expire() -> None:
     for purchase in EVERY:
         if purchase.payment_status in ("processing", "pending_approval"):

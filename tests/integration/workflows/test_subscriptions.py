@@ -1,0 +1,176 @@
+"""Subscriptions through the running stack: trial, periods, cycles and ends, day by day."""
+
+from datetime import date
+
+import pytest
+
+from tests.integration.actors import Actors, Merchant, instant, intent_of
+
+START = "2027-01-01T10:00:00Z"
+
+
+async def issued(merchant: Merchant) -> list[tuple[date, int, str]]:
+    """Day, amount and status of every numbered invoice."""
+    return [
+        (invoice["issued_on"], invoice["total_minor"], invoice["status"])
+        for invoice in await merchant.invoices()
+        if invoice["number"] is not None
+    ]
+
+
+async def charged(merchant: Merchant) -> list[int]:
+    """What the sandbox took from the card, in order."""
+    return [effect["amount"] for effect in await merchant.effects()]
+
+
+async def test_seventy_five_days_bring_invoices_of_day_14_45_and_73(actors: Actors) -> None:
+    merchant = await actors.merchant_on_clock(START)
+    await merchant.save_card()
+    begun = await merchant.subscribe("pro", trial=True)
+    assert (begun["status"], begun["next_action"]["type"]) == ("trialing", "none")
+    assert await merchant.credits() == 500, "the trial's own cycle"
+    assert await merchant.invoices() == []
+
+    await merchant.advance(days=75)
+
+    assert await issued(merchant) == [
+        (date(2027, 1, 15), 4900, "paid"),
+        (date(2027, 2, 15), 4900, "paid"),
+        (date(2027, 3, 15), 4900, "paid"),
+    ]
+    assert await charged(merchant) == [4900, 4900, 4900]
+    now = await merchant.subscription()
+    assert now["status"] == "active"
+    assert instant(now["current_period_end"]) == instant("2027-04-15T10:00:00Z")
+    assert await merchant.credits() == 500, "each cycle's credits end with it"
+    assert len(await merchant.grants("plan")) == 4
+    keys = {request["key"] for request in await merchant.requests()}
+    attempts = sorted(key for key in keys if key and "/attempt-" in key)
+    assert [key.partition("/")[2] for key in attempts] == ["attempt-0"] * 3
+
+
+async def test_a_trial_without_a_card_ends_without_an_invoice(actors: Actors) -> None:
+    merchant = await actors.merchant_on_clock(START)
+    await merchant.subscribe("pro", trial=True)
+    await merchant.advance(days=14)
+    ended = await merchant.subscription()
+    assert (ended["status"], ended["end_reason"]) == ("canceled", "trial ended without a card")
+    assert await merchant.invoices() == []
+    assert await merchant.effects() == []
+    again = await merchant.subscribe("basic", trial=True)
+    assert again["status"] == "incomplete", "one trial per account"
+
+
+async def test_a_first_payment_that_never_comes_expires_after_23_hours(actors: Actors) -> None:
+    merchant = await actors.merchant_on_clock(START)
+    begun = await merchant.subscribe("pro")
+    assert (begun["status"], begun["next_action"]["type"]) == ("incomplete", "confirm_card")
+    await merchant.advance(to="2027-01-02T08:59:59Z")
+    assert (await merchant.subscription())["status"] == "incomplete"
+    await merchant.advance(to="2027-01-02T09:00:00Z")
+    assert (await merchant.subscription())["status"] == "incomplete_expired"
+    assert (await merchant.confirm(begun)).status == 400, "canceled at the provider first"
+    assert [invoice["status"] for invoice in await merchant.invoices()] == ["void"]
+    await merchant.subscribed("basic")
+
+
+async def test_a_new_wish_replaces_one_that_was_not_paid(merchant: Merchant) -> None:
+    first = await merchant.subscribe("pro")
+    second = await merchant.subscribe("basic")
+    assert (second["status"], second["plan"]["key"]) == ("incomplete", "basic")
+    assert (await merchant.confirm(first)).status == 400, "the first intent is canceled"
+    await merchant.pay(second)
+    assert (await merchant.until_subscription("active"))["plan"]["key"] == "basic"
+    assert await charged(merchant) == [1900]
+    rows = await merchant.rows(
+        "SELECT plan_key, status FROM subscriptions WHERE account_id = %(me)s ORDER BY created_at"
+    )
+    assert [(row["plan_key"], row["status"]) for row in rows] == [
+        ("pro", "incomplete_expired"),
+        ("basic", "active"),
+    ]
+
+
+async def test_a_wish_that_turns_out_paid_is_not_replaced(merchant: Merchant) -> None:
+    first = await merchant.subscribe("pro")
+    async with merchant.unheard():
+        await merchant.pay(first)
+        await merchant.refused(
+            "SUBSCRIPTION_EXISTS", "POST", "/billing/subscription", {"plan": "basic"}
+        )
+    now = await merchant.subscription()
+    assert (now["status"], now["plan"]["key"]) == ("active", "pro")
+    assert await charged(merchant) == [4900]
+
+
+async def test_a_scheduled_end_lets_the_paid_time_run_out(actors: Actors) -> None:
+    merchant = await actors.merchant_on_clock(START)
+    await merchant.subscribed("pro")
+    body = {"at": "period_end"}
+    scheduled = await merchant.ask("POST", "/billing/subscription/cancel", body)
+    assert (scheduled["status"], scheduled["cancel_at_period_end"]) == ("active", True)
+    await merchant.advance(to="2027-02-01T09:59:59Z")
+    assert (await merchant.subscription())["status"] == "active"
+    await merchant.advance(days=40)
+    assert (await merchant.subscription())["status"] == "canceled"
+    assert await charged(merchant) == [4900]
+
+
+async def test_an_end_taken_back_in_time_goes_on_as_if_nothing_was(actors: Actors) -> None:
+    merchant = await actors.merchant_on_clock(START)
+    await merchant.subscribed("pro")
+    await merchant.ask("POST", "/billing/subscription/cancel", {"at": "period_end"})
+    back = await merchant.ask("POST", "/billing/subscription/reactivate")
+    assert back["cancel_at_period_end"] is False
+    await merchant.refused("SUBSCRIPTION_STATE", "POST", "/billing/subscription/reactivate")
+    await merchant.advance(days=32)
+    assert (await merchant.subscription())["status"] == "active"
+    assert await charged(merchant) == [4900, 4900]
+
+
+async def test_an_end_now_stops_everything_to_come(actors: Actors) -> None:
+    merchant = await actors.merchant_on_clock(START)
+    begun = await merchant.subscribed("pro")
+    ended = await merchant.ask("POST", "/billing/subscription/cancel", {"at": "now"})
+    assert (ended["status"], ended["end_reason"]) == ("canceled", "canceled by request")
+    await merchant.advance(days=70)
+    assert await charged(merchant) == [4900]
+    matter = f"subscription/{begun['subscription_id']}"
+    await actors.temporal.get_workflow_handle(matter).result()
+
+
+async def test_a_yearly_price_grants_every_month_and_bills_once(actors: Actors) -> None:
+    merchant = await actors.merchant_on_clock("2027-01-31T10:00:00Z")
+    await merchant.subscribed("pro", interval="yearly")
+    await merchant.advance(to="2028-01-31T09:59:59Z")
+    starts = [lot["created_at"].strftime("%m-%d") for lot in await merchant.grants("plan")]
+    assert starts == [
+        "01-31", "02-28", "03-31", "04-30", "05-31", "06-30",
+        "07-31", "08-31", "09-30", "10-31", "11-30", "12-31",
+    ]  # fmt: skip
+    assert await charged(merchant) == [49000]
+    assert await merchant.credits() == 500
+    await merchant.advance(to="2028-01-31T10:00:00Z")
+    assert await charged(merchant) == [49000, 49000]
+    assert len(await merchant.grants("plan")) == 13
+
+
+async def test_a_free_plan_is_active_at_once_and_never_charged(actors: Actors) -> None:
+    merchant = await actors.merchant_on_clock(START)
+    begun = await merchant.subscribe("free")
+    assert (begun["status"], begun["next_action"]["type"]) == ("active", "none")
+    await merchant.advance(days=62)
+    assert (await merchant.subscription())["status"] == "active"
+    assert await merchant.effects() == []
+    assert {invoice["status"] for invoice in await merchant.invoices()} == {"paid"}
+
+
+@pytest.mark.parametrize("card", ["pm_card_authenticationRequired"])
+async def test_a_first_payment_with_3ds_waits_for_the_payer(merchant: Merchant, card: str) -> None:
+    begun = await merchant.subscribe("pro")
+    asked = await merchant.confirm(begun, card)
+    assert asked.body["status"] == "requires_action"
+    assert (await merchant.subscription())["status"] == "incomplete"
+    await merchant.actors.sandbox.authenticate(intent_of(begun))
+    await merchant.until_subscription("active")
+    assert await charged(merchant) == [4900]

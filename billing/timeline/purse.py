@@ -22,8 +22,9 @@ class Purse:
 
     def add(self, name: str, credits: Decimal, expires_at: datetime) -> None:
         """A grant to come, as if nothing of it were used."""
+        key = f"{name} until {expires_at.isoformat()}"
         self._parts.append(
-            Lapsing(name=name, credits=credits, expires_at=expires_at, grant_key=name)
+            Lapsing(name=name, credits=credits, expires_at=expires_at, grant_key=key)
         )
 
     def next_expiry(self) -> datetime | None:

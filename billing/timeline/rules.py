@@ -161,7 +161,7 @@ class AccountFuture(Future):
         return [
             Coming(
                 at=at, name=step.name, workflow_id=self.workflow_id, key=step.key,
-                words=f"{show_decimal(part.credits)} credits lapse: {part.name}",
+                words=f"{show_decimal(part.credits)} {part.name} lapse",
                 credits=part.credits,
                 only_if="they are not used before" if part.grant_key else "it is not resolved",
             )

@@ -29,7 +29,7 @@ from billing.catalog import store as catalog
 from billing.core import clock, ids, keys, matters
 from billing.core.errors import NotFound
 from billing.core.matters import Matter
-from billing.core.money import show_money
+from billing.core.money import show_decimal, show_money
 from billing.dunning import store as dunning
 from billing.dunning.rules import Collecting, Policy
 from billing.invoices import store as invoices
@@ -62,7 +62,7 @@ _LAPSING: Final = text(
     FROM credit_lots
     WHERE account_id = :account_id AND is_open AND expires_at IS NOT NULL AND remaining > held
     UNION ALL
-    SELECT 'a hold', amount, expires_at, NULL
+    SELECT 'held credits', amount, expires_at, NULL
     FROM credit_holds WHERE account_id = :account_id AND status = 'open'
     ORDER BY expires_at
     """
@@ -100,13 +100,13 @@ LEFT JOIN payment_methods m ON m.id = t.payment_method_id
 LEFT JOIN steps s ON s.key = t.key
 WHERE i.account_id = :account_id
 UNION ALL
-SELECT l.created_at, x.real_at, 'credits/' || l.grant_key, 'credits', 'granted',
+SELECT l.created_at, x.real_at, 'credits/' || l.grant_key, 'credits', 'arrived',
        public_id('lot', l.id), NULL, NULL, l.grant_key, NULL, x.reason, NULL, NULL, NULL, NULL,
        NULL, l.amount, NULL, NULL, NULL, NULL
 FROM credit_lots l JOIN credit_transactions x ON x.key = l.grant_key
 WHERE l.account_id = :account_id
 UNION ALL
-SELECT v.occurred_at, v.created_at, 'credits/' || v.id, 'credits', 'expired',
+SELECT v.occurred_at, v.created_at, 'credits/' || v.id, 'credits', 'lapsed',
        v.data ->> 'lot_id', NULL, NULL, NULL, NULL, v.data ->> 'reason', NULL, NULL, NULL, NULL,
        NULL, (v.data ->> 'credits')::numeric, NULL, NULL, NULL, NULL
 FROM events v
@@ -160,7 +160,7 @@ def show(row: RowMapping) -> Happened:
             amount_minor, currency = words.change_money(row["detail"])
             cause = words.change_cause(row["actor"], row["correlation_id"])
         case _:
-            said = f"credits {row['name']}"
+            said = f"{show_decimal(row['credits'])} credits {row['name']}"
             cause = Cause(words=row["result"] or "")
     return Happened(
         at=row["at"],

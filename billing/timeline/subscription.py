@@ -188,7 +188,7 @@ class SubscriptionFuture(CollectingFuture):
         if not amount or end <= at or start in self.granted:
             return None
         self.granted.add(start)
-        self.purse.add(f"{self.terms.plan}, cycle of {start:%-d %b %Y}", amount, end)
+        self.purse.add("plan credits", amount, end)
         return amount
 
     def _move(self, **fields: Any) -> None:

@@ -23,6 +23,7 @@ from billing.core.matters import Matter
 from billing.core.money import show_decimal
 from billing.credits import service as credits
 from billing.events import store as inbox
+from billing.events.rules import event_of
 from billing.payments import methods, methods_setup
 from billing.payments.methods_setup import Cause
 from billing.payments.rules import CardDetails, SetupOutcome
@@ -110,7 +111,7 @@ class AccountActivities(MatterActivities[AccountState], Accounts):
         _, due = await self.still_due(request)
         if not due:
             return await self.look(request.ref)
-        event_id = request.step.key.partition("/")[2]
+        event_id = event_of(request.step.key) or ""
         async with self.database.tenant(request.ref.account_id) as connection:
             subject = await inbox.subject_of(connection, event_id) or ""
             wanted = await methods_setup.find_by_reference(connection, subject)
@@ -120,9 +121,7 @@ class AccountActivities(MatterActivities[AccountState], Accounts):
         woken: list[Matter] = []
 
         async def record(connection: AsyncConnection, _: AccountState, at: datetime) -> str:
-            await inbox.mark_subject_handled(
-                connection, request.ref.workflow_id, subject or None, asked_at
-            )
+            await inbox.mark_looked(connection, event_id, asked_at)
             if wanted is not None:
                 woken[:] = await methods_setup.record(
                     connection, wanted.id, outcome, cause="told", at=at

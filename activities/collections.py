@@ -10,6 +10,7 @@ from billing.accounts import store as accounts
 from billing.core.agenda import Step
 from billing.dunning import rules, service, store
 from billing.dunning.rules import CollectionState, FinalAction, Policy
+from billing.dunning.schemas import DunningCase
 from billing.invoices import service as invoicing
 from billing.invoices.schemas import Invoice
 from workflows.contracts import CommandRequest, MatterRef, StepRequest
@@ -34,6 +35,10 @@ class CollectionActivities(CollectingActivities[CollectionState], Collections):
         account = await accounts.get(connection, ref.account_id)
         return Policy(final_action="uncollectible"), account.zone if account else "UTC"
 
+    def final_action(self, case: DunningCase) -> FinalAction:
+        """Collection ends as uncollectible whatever the plan's policy said (product.md §11)."""
+        return "uncollectible"
+
     async def on_paid(
         self, connection: AsyncConnection, ref: MatterRef, invoice: Invoice, at: datetime
     ) -> None:
@@ -52,8 +57,7 @@ class CollectionActivities(CollectingActivities[CollectionState], Collections):
         action: FinalAction,
         at: datetime,
     ) -> None:
-        """Collection ends as uncollectible whatever the plan's policy said (product.md §11)."""
-        await service.close(connection, invoice.id, "exhausted", "uncollectible", at)
+        await service.close(connection, invoice.id, "exhausted", action, at)
         await invoicing.mark_uncollectible(connection, invoice, at)
 
     @activity.defn(name="collection.load")
@@ -83,6 +87,10 @@ class CollectionActivities(CollectingActivities[CollectionState], Collections):
     @activity.defn(name="collection.end_approval")
     async def end_approval(self, request: StepRequest) -> CollectionState:
         return await self.end_approval_step(request)
+
+    @activity.defn(name="collection.retire")
+    async def retire(self, request: StepRequest) -> CollectionState:
+        return await self.retire_step(request)
 
     @activity.defn(name="collection.give_up")
     async def give_up(self, request: StepRequest) -> CollectionState:

@@ -15,6 +15,7 @@ from billing.core.errors import ProviderFailure
 from billing.core.failpoints import failpoint
 from billing.core.money import show_decimal
 from billing.events import store as inbox
+from billing.events.rules import event_of
 from billing.payments import service as paying
 from billing.payments import store as payments
 from billing.payments.rules import Outcome
@@ -71,22 +72,23 @@ class PurchaseActivities(MatterActivities[PurchaseState], Purchases):
 
     @activity.defn(name="purchase.check")
     async def check(self, request: StepRequest) -> PurchaseState:
-        asked_at = real_now()
+        asked_at, event_id = real_now(), event_of(request.step.key)
         async with self.database.tenant(request.ref.account_id) as connection:
             state = await self.state(connection, request.ref, lock=False)
             if not self.is_due(state, request.step):
                 await self.save_head(connection, request.ref, state)
                 return state
             purchase = await store.get(connection, request.ref.subject_id)
-            payment = await payments.latest(connection, purchase.invoice_id)
+            payment = await inbox.payment_of(connection, event_id) if event_id else None
+            payment = payment or await payments.latest(connection, purchase.invoice_id)
         outcome = None
         if payment is not None and payment.opened:
             payment, outcome = await self.charger.look(payment)
         await failpoint("purchase.before_fulfil")
 
         async def record(connection: AsyncConnection, _: PurchaseState, at: datetime) -> str:
-            await inbox.mark_handled(connection, request.ref.workflow_id, asked_at)
-            if payment is not None and not state.events:
+            await inbox.mark_handled(connection, request.ref.workflow_id, asked_at, event_id)
+            if payment is not None and event_id is None:
                 await payments.count_check(connection, payment.id, at)
             if payment is not None and outcome is not None:
                 await self._follow(connection, purchase, payment, outcome, at, saved_card=False)
@@ -102,6 +104,26 @@ class PurchaseActivities(MatterActivities[PurchaseState], Purchases):
             return (await service.fulfil(connection, request.ref.subject_id, payment, at)).status
 
         return await self.once(request, book)
+
+    @activity.defn(name="purchase.retire")
+    async def retire(self, request: StepRequest) -> PurchaseState:
+        _, due = await self.still_due(request)
+        if not due:
+            return await self.look(request.ref)
+        async with self.database.tenant(request.ref.account_id) as connection:
+            purchase = await store.get(connection, request.ref.subject_id)
+            payment = await payments.live(connection, purchase.invoice_id)
+        outcome = Outcome(kind="canceled")
+        if payment is not None:
+            outcome = await self.charger.give_up(payment)
+
+        async def record(connection: AsyncConnection, _: PurchaseState, at: datetime) -> str | None:
+            if payment is not None:
+                await self._follow(connection, purchase, payment, outcome, at, saved_card=False)
+            await paying.make_way(connection, purchase.invoice_id, at)
+            return outcome.kind if outcome.kind in ("canceled", "succeeded") else None
+
+        return await self.once(request, record)
 
     @activity.defn(name="purchase.expire")
     async def expire(self, request: StepRequest) -> PurchaseState:
@@ -186,7 +208,7 @@ class PurchaseActivities(MatterActivities[PurchaseState], Purchases):
             end = {"code": outcome.decline.reason, "message": outcome.decline.message}
         elif outcome.kind == "unreached":
             end = {"code": "PLATFORM_ERROR", "message": "the provider could not be reached"}
-        elif outcome.kind == "canceled":
+        elif outcome.kind == "canceled" and not await payments.live(connection, payment.invoice_id):
             end = {"code": "PAYMENT_CANCELED", "message": "the payment was canceled"}
         if end is not None:
             await service.end_unpaid(connection, purchase.id, "failed", at, **end)

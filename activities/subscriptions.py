@@ -87,6 +87,10 @@ class SubscriptionActivities(CollectingActivities[SubscriptionState], Subscripti
     async def end_approval(self, request: StepRequest) -> SubscriptionState:
         return await self.end_approval_step(request)
 
+    @activity.defn(name="subscription.retire")
+    async def retire(self, request: StepRequest) -> SubscriptionState:
+        return await self.retire_step(request)
+
     @activity.defn(name="subscription.give_up")
     async def give_up(self, request: StepRequest) -> SubscriptionState:
         return await self.give_up_step(request)
@@ -154,7 +158,7 @@ class SubscriptionActivities(CollectingActivities[SubscriptionState], Subscripti
             connection: AsyncConnection, _: SubscriptionState, at: datetime
         ) -> str | None:
             if payment is not None:
-                await self._follow(connection, request.ref, payment, None, outcome, None, at)
+                await self.follow(connection, request.ref, payment, outcome, at)
             if outcome.kind != "canceled":
                 return outcome.kind if outcome.kind == "succeeded" else None
             subscription = await store.get(connection, request.ref.subject_id)

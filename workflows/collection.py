@@ -3,14 +3,14 @@
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from billing.dunning.rules import CollectionState, collection_agenda
+    from billing.dunning.rules import Collecting, CollectionState, collection_agenda
+    from workflows.collecting import CollectingWorkflow
     from workflows.contracts import MatterRef
-    from workflows.matter import MatterWorkflow
     from workflows.policies import LIVES_FOR_YEARS
 
 
 @workflow.defn(name="Collection", versioning_behavior=LIVES_FOR_YEARS)
-class CollectionWorkflow(MatterWorkflow[CollectionState]):
+class CollectionWorkflow(CollectingWorkflow[CollectionState]):
     """One per invoice, `collection/{invoice}`; closes when it is paid, forgiven or given up."""
 
     kind = "collection"
@@ -25,3 +25,7 @@ class CollectionWorkflow(MatterWorkflow[CollectionState]):
     async def run(self, _: MatterRef) -> None:
         """Live until the agenda is empty."""
         await self.live()
+
+    def collected(self) -> tuple[Collecting, ...]:
+        invoice = self.state.invoice if self.state is not None else None
+        return (invoice,) if invoice is not None else ()

@@ -39,6 +39,20 @@ class Command(Contract):
     name: str
     reason: str = ""
     days: int = 0
+    invoice: str | None = None
+
+
+class DunningOrder(Contract):
+    """About one unpaid invoice; `invoice` (inv_…) may be left out when only one is unpaid."""
+
+    invoice: str | None = None
+    reason: str = ""
+
+
+class DunningExtension(DunningOrder):
+    """Move the slots to come and the final action by `days`."""
+
+    days: int
 
 
 class CommandRequest(Contract):

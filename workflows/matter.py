@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from temporalio import workflow
 from temporalio.common import SearchAttributeUpdate
-from temporalio.exceptions import ActivityError
+from temporalio.exceptions import ActivityError, ApplicationError
 
 with workflow.unsafe.imports_passed_through():
     from billing.core import ids
@@ -50,7 +50,7 @@ class MatterWorkflow(Generic[S]):
         self._seen = 0  # which of these the newest state has seen
         self._quiet = 0  # which of these were answered: nothing due
         self._hint: Step | None = None
-        self._commands: list[tuple[Command, asyncio.Future[Standing]]] = []
+        self._commands: list[tuple[Command, asyncio.Future[None]]] = []
         self._halted: str | None = None
         self._resumed = False
         self._draining = False
@@ -72,6 +72,9 @@ class MatterWorkflow(Generic[S]):
     @workflow.update(description="Look again, and answer when nothing is due")
     async def settled(self) -> Standing:
         """Return once nothing is due at the account's now, or the matter is halted or moves on."""
+        return await self._until_quiet()
+
+    async def _until_quiet(self) -> Standing:
         self._asked += 1
         ticket = self._asked
         await workflow.wait_condition(
@@ -96,10 +99,14 @@ class MatterWorkflow(Generic[S]):
         return self._standing(settled=self._quiet >= self._asked)
 
     async def order(self, command: Command) -> Standing:
-        """Queue an operator's command for the loop and wait until it is carried out."""
-        outcome: asyncio.Future[Standing] = asyncio.Future()
+        """Queue an operator's command for the loop; answer when what follows from it is done.
+
+        A refusal fails the order, never the matter.
+        """
+        outcome: asyncio.Future[None] = asyncio.Future()
         self._commands.append((command, outcome))
-        return await outcome
+        await outcome
+        return await self._until_quiet()
 
     # -- the loop ----------------------------------------------------------------------------
 
@@ -114,11 +121,16 @@ class MatterWorkflow(Generic[S]):
             step = self._head()
             if self._commands:
                 await self._obey()
-            elif self._asked > self._seen:
+            elif self.state is None or self._asked > self._seen:
                 hint, self._hint = self._hint, None
                 await (self._do(hint) if hint else self._look())
             elif step is None:
-                break
+                self._quiet = self._seen
+                if workflow.all_handlers_finished():
+                    break
+                await workflow.wait_condition(
+                    lambda: workflow.all_handlers_finished() or self._woken()
+                )
             elif step.due > self._now():
                 self._quiet = self._seen
                 await self._wait_until(step)
@@ -127,11 +139,9 @@ class MatterWorkflow(Generic[S]):
                     await self._wake_or(REFUSED_PAUSE)
                 await self._do(step)
                 done = step
-        self._quiet = self._asked
-        await workflow.wait_condition(workflow.all_handlers_finished)
 
     def _head(self) -> Step | None:
-        return head(self.plan(self.state))
+        return head(self.plan(self.state)) if self.state is not None else None
 
     def _now(self) -> datetime:
         return (self.state and self.state.clock_at) or workflow.now()
@@ -157,31 +167,43 @@ class MatterWorkflow(Generic[S]):
         await self._take(LOAD, self.ref, "look at the rows")
 
     async def _take(self, activity: str, argument: Contract, words: str) -> None:
-        """Run one activity until it succeeds; its answer is the newest word of the rows."""
+        """Run one activity until it succeeds, or until an operator orders something else."""
         while True:
-            seen = self._asked
             try:
-                state = await workflow.execute_activity(
-                    f"{self.kind}.{activity}",
-                    argument,
-                    result_type=self.state_type,
-                    start_to_close_timeout=POLICIES.step_timeout,
-                    schedule_to_close_timeout=POLICIES.round_timeout,
-                    retry_policy=POLICIES.retry,
-                    summary=words,
-                )
+                return await self._run(activity, argument, words)
             except ActivityError as error:
                 await self._halt(f"{words}: {_reason(error)}")
-                continue
-            self.state, self._seen = state, seen
-            self._show()
-            return
+            if self._commands:
+                return None
+
+    async def _run(self, activity: str, argument: Contract, words: str) -> None:
+        """Run one activity; its answer is the newest word of the rows."""
+        seen = self._asked
+        self.state = await workflow.execute_activity(
+            f"{self.kind}.{activity}",
+            argument,
+            result_type=self.state_type,
+            start_to_close_timeout=POLICIES.step_timeout,
+            schedule_to_close_timeout=POLICIES.round_timeout,
+            retry_policy=POLICIES.retry,
+            summary=words,
+        )
+        self._seen = seen
+        self._show()
 
     async def _obey(self) -> None:
         command, outcome = self._commands.pop(0)
         request = CommandRequest(ref=self.ref, command=command, key=str(workflow.uuid4()))
-        await self._take(PERFORM, request, command.name)
-        outcome.set_result(self._standing(settled=False))
+        try:
+            await self._run(PERFORM, request, command.name)
+        except ActivityError as error:
+            cause = error.cause
+            kind = cause.type if isinstance(cause, ApplicationError) else None
+            outcome.set_exception(
+                ApplicationError(_reason(error), type=kind or "ORDER_FAILED", non_retryable=True)
+            )
+        else:
+            outcome.set_result(None)
 
     # -- visibility --------------------------------------------------------------------------
 
@@ -222,7 +244,9 @@ class MatterWorkflow(Generic[S]):
         workflow.upsert_search_attributes([BILLING_STATUS.value_set(HALTED)])
         await self._note_halt(reason)
         with contextlib.suppress(TimeoutError):  # the hour is over: it is tried again by itself
-            await workflow.wait_condition(lambda: self._resumed, timeout=POLICIES.halt_pause)
+            await workflow.wait_condition(
+                lambda: self._resumed or bool(self._commands), timeout=POLICIES.halt_pause
+            )
         self._halted, self._shown = None, None
         await self._note_halt(None)
 
@@ -238,9 +262,14 @@ class MatterWorkflow(Generic[S]):
             workflow.logger.warning("could not note the halt: %s", _reason(error))
 
     async def _renew_run(self) -> None:
-        """Continue as new: waiting handlers answer "again" first, so that none is lost."""
+        """Continue as new: orders are obeyed and waiting handlers answer "again" first."""
         self._draining = True
-        await workflow.wait_condition(workflow.all_handlers_finished)
+        while not workflow.all_handlers_finished():
+            if self._commands:
+                await self._obey()
+            await workflow.wait_condition(
+                lambda: workflow.all_handlers_finished() or bool(self._commands)
+            )
         step = self._head()
         workflow.continue_as_new(self.ref.model_copy(update={"head": step}))
 

@@ -78,6 +78,11 @@ class Purchases(MatterSteps[PurchaseState]):
         """Grant the credits of a paid purchase, once. Retried: Postgres away."""
         raise NotImplementedError
 
+    @activity.defn(name="purchase.retire")
+    async def retire(self, request: StepRequest) -> PurchaseState:
+        """Call an open payment back at Stripe. Retried: provider away."""
+        raise NotImplementedError
+
     @activity.defn(name="purchase.expire")
     async def expire(self, request: StepRequest) -> PurchaseState:
         """Cancel at the provider, then follow what it says. Retried: provider away."""
@@ -135,6 +140,11 @@ class Subscriptions(MatterSteps[SubscriptionState]):
     @activity.defn(name="subscription.end_approval")
     async def end_approval(self, request: StepRequest) -> SubscriptionState:
         """Stop waiting for an approval. Retried: Postgres away."""
+        raise NotImplementedError
+
+    @activity.defn(name="subscription.retire")
+    async def retire(self, request: StepRequest) -> SubscriptionState:
+        """Call an open payment back at Stripe. Retried: provider away."""
         raise NotImplementedError
 
     @activity.defn(name="subscription.give_up")
@@ -202,6 +212,11 @@ class Collections(MatterSteps[CollectionState]):
     @activity.defn(name="collection.end_approval")
     async def end_approval(self, request: StepRequest) -> CollectionState:
         """Stop waiting for an approval. Retried: Postgres away."""
+        raise NotImplementedError
+
+    @activity.defn(name="collection.retire")
+    async def retire(self, request: StepRequest) -> CollectionState:
+        """Call an open payment back at Stripe. Retried: provider away."""
         raise NotImplementedError
 
     @activity.defn(name="collection.give_up")

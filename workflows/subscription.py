@@ -3,14 +3,15 @@
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
+    from billing.dunning.rules import Collecting
     from billing.subscriptions.rules import SubscriptionState, agenda
+    from workflows.collecting import CollectingWorkflow
     from workflows.contracts import MatterRef
-    from workflows.matter import MatterWorkflow
     from workflows.policies import LIVES_FOR_YEARS
 
 
 @workflow.defn(name="Subscription", versioning_behavior=LIVES_FOR_YEARS)
-class SubscriptionWorkflow(MatterWorkflow[SubscriptionState]):
+class SubscriptionWorkflow(CollectingWorkflow[SubscriptionState]):
     """One per subscription, `subscription/{id}`; closes when it ended and nothing is owed here."""
 
     kind = "subscription"
@@ -25,3 +26,6 @@ class SubscriptionWorkflow(MatterWorkflow[SubscriptionState]):
     async def run(self, _: MatterRef) -> None:
         """Live until the agenda is empty."""
         await self.live()
+
+    def collected(self) -> tuple[Collecting, ...]:
+        return self.state.invoices if self.state is not None else ()

@@ -29,6 +29,21 @@ def intent(invoice_id: UUID, number: int) -> str:
     return f"{ids.encode(ids.INVOICE, invoice_id)}/intent-{number}"
 
 
+def submission(invoice_id: UUID, number: int) -> str:
+    """A manual payment, as the n-th road of its invoice."""
+    return f"{ids.encode(ids.INVOICE, invoice_id)}/manual-{number}"
+
+
+def pay_request(invoice_id: UUID, mark: str) -> str:
+    """A request to pay an invoice now, told apart by its mark."""
+    return f"{ids.encode(ids.INVOICE, invoice_id)}/pay-{mark}"
+
+
+def order(workflow_subject: str, mark: str) -> str:
+    """An operator's order to a matter, told apart by its mark."""
+    return f"{workflow_subject}/order-{mark}"
+
+
 def provider_again(attempt_key: str, number: int) -> str:
     """The n-th hourly repeat of an attempt that is proven to have never reached the card."""
     return f"{attempt_key}/again-{number}"

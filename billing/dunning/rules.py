@@ -21,6 +21,7 @@ PROVIDER_DOWN_TRIES: Final = 24
 # Card rules: at most 15 attempts per card in 30 days, over all roads.
 MAX_ATTEMPTS_PER_CARD: Final = 15
 ATTEMPT_WINDOW: Final = timedelta(days=30)
+MAX_EXTENSION_DAYS: Final = 90
 
 
 class Policy(BaseModel):
@@ -60,19 +61,30 @@ class Collecting(BaseModel):
     """External id, the stem of its keys."""
     day_zero_at: AwareDatetime
     held: bool = False
-    """Only an operator's or payer's request charges it."""
+    """Its first charge waits for an operator's or the payer's request."""
     pay_first: bool = False
     """A draft that waits for its payment: no slots, no case."""
+    closed: bool = False
+    """Nothing is owed any more: what might still bring money is called back."""
     case: Case | None = None
+    given_up: bool = False
+    """Its case is over and it is still owed: only a request tries it again."""
     unsettled: str | None = None
     """A payment whose money is in and not booked yet."""
+    payment: str | None = None
+    """The one live payment; the next six fields are of it."""
     road: str | None = None
     payment_status: str | None = None
-    """Of the one live payment."""
     opened: bool = False
     payment_at: AwareDatetime | None = None
     checks: int = 0
     last_check_at: AwareDatetime | None = None
+    stale: bool = False
+    """The live payment asks for another amount than is owed now."""
+    awaits_payer: bool = False
+    """The last try asked the payer for 3-D Secure."""
+    submission: str | None = None
+    """A manual payment that takes over when the live one has been called back."""
     undecided: str | None = None
     """Key of an attempt whose result is not known: nothing else is tried before it is."""
     tried: tuple[str, ...] = ()
@@ -85,35 +97,34 @@ class Collecting(BaseModel):
     method: str | None = None
     """The account's default card, when it has a usable one."""
     method_chosen_at: AwareDatetime | None = None
+    method_tried: bool = False
+    """Whether this invoice was tried with it before."""
 
 
-def agenda(c: Collecting) -> list[Step]:
-    """Everything still to do for this invoice, unordered."""
+def agenda(c: Collecting, *, by_slots: bool = True) -> list[Step]:
+    """Everything still to do for this invoice, unordered; without slots only what was asked for."""
     if c.unsettled:
-        key = f"{c.unsettled}/settled"
-        return [Step(name="settle", due=c.day_zero_at, key=key, words="book the money")]
-    if c.undecided:
-        return [_charge(c.undecided, c.day_zero_at, "find out what became of the charge")]
+        return [_now(c, "settle", f"{c.unsettled}/settled", "book the money")]
     if c.payment_status == "processing":
         return [_check(c)]
+    if _must_retire(c):
+        key = f"{c.invoice}/retire-{c.payment or c.submission}"
+        return [_now(c, "retire", key, "call the open payment back")]
+    if c.undecided:
+        return [_charge(c.undecided, c.day_zero_at, "find out what became of the charge")]
+    if c.closed:
+        return []
     if c.payment_status == "pending_approval" and c.payment_at is not None:
         due = c.payment_at + APPROVAL_SUSPENDS
-        key = f"{c.invoice}/approval-{c.payment_at:%Y%m%d%H%M%S}"
+        key = f"{c.invoice}/approval-{c.payment}"
         return [Step(name="end_approval", due=due, key=key, words="stop waiting for approval")]
-    steps = []
-    if c.road == "card" and not c.opened:
-        key = f"{c.invoice}/open-{c.payment_at:%Y%m%d%H%M%S}" if c.payment_at else c.invoice
-        steps.append(Step(name="open", due=c.day_zero_at, key=key, words="open the payment"))
-    elif c.opened and (c.road == "card" or c.pay_first):
-        # The payer may finish it without anybody telling us.
-        steps.append(_check(c))
-    return steps + _asked_for(c) + _slots(c)
+    return _payers_own(c) + _asked_for(c) + (_slots(c) if by_slots else [])
 
 
 def slot_due(case: Case, slot: int) -> datetime:
-    """Its own date, and its gap after the last slot that ran: a missed slot never bunches up."""
+    """Its own date, and its planned gap after the last slot that ran: missed ones never bunch."""
     planned = _planned(case, slot)
-    gap = timedelta(days=case.policy.days[slot] - case.policy.days[case.last_slot])
+    gap = planned - _planned(case, case.last_slot)
     return max(planned, case.last_slot_ran_at + gap)
 
 
@@ -125,11 +136,29 @@ def final_due(case: Case) -> datetime:
 
 
 def _planned(case: Case, slot: int) -> datetime:
+    if slot == 0 and not case.extended_days:
+        return case.day_zero_at
     wall = periods.to_wall(case.day_zero_at, case.zone)
     wall += timedelta(days=case.policy.days[slot] + case.extended_days)
     if case.policy.hour is not None and slot > 0:
         wall = wall.replace(hour=case.policy.hour, minute=0, second=0, microsecond=0)
     return periods.from_wall(wall, case.zone)
+
+
+def _must_retire(c: Collecting) -> bool:
+    """Another road takes over, nothing is owed any more, or the amount has changed."""
+    by_card = c.payment is not None and c.road != "manual"
+    return c.submission is not None or (by_card and (c.closed or c.stale))
+
+
+def _payers_own(c: Collecting) -> list[Step]:
+    """What a payer who confirms in the browser needs from us."""
+    if c.road == "card" and not c.opened:
+        return [_now(c, "open", f"{c.invoice}/open-{c.payment}", "open the payment")]
+    if c.opened and (c.road == "card" or c.pay_first or c.awaits_payer):
+        # The payer may finish it without anybody telling us.
+        return [_check(c)]
+    return []
 
 
 def _asked_for(c: Collecting) -> list[Step]:
@@ -138,24 +167,32 @@ def _asked_for(c: Collecting) -> list[Step]:
     now_key = f"{c.invoice}/now-{c.pay_requests}"
     if c.pay_requested_at is not None and now_key not in c.tried:
         steps.append(_charge(now_key, c.pay_requested_at, "try the card now, as asked"))
-    if c.case is None or c.method is None or c.method_chosen_at is None:
-        return steps
     card_key = f"{c.invoice}/card-{c.method}"
-    if c.method_chosen_at > c.case.last_true_attempt_at and card_key not in c.tried:
+    if c.method_chosen_at is not None and card_key not in c.tried and _is_new_card(c):
         steps.append(_charge(card_key, c.method_chosen_at, "try the new card"))
     return steps
 
 
+def _is_new_card(c: Collecting) -> bool:
+    """Chosen after the last try; at the same instant of a frozen clock, and not tried yet."""
+    if c.case is None or c.method is None or c.method_chosen_at is None:
+        return False
+    last = c.case.last_true_attempt_at
+    return c.method_chosen_at > last or (c.method_chosen_at == last and not c.method_tried)
+
+
 def _slots(c: Collecting) -> list[Step]:
-    if c.held or (c.case is not None and c.case.status == "paused"):
+    if c.given_up:
         return []
     if c.case is None:
         key = f"{c.invoice}/attempt-0"
         # A pay-first draft is charged by the card its payment names, or by the payer.
-        first = not c.pay_first or c.road == "saved_card"
+        first = not c.held and (not c.pay_first or c.road == "saved_card")
         if not first or (key in c.tried and key not in c.unreached):
             return []
         return [_slot(c, 0, c.day_zero_at, "charge the invoice")]
+    if c.case.status == "paused":
+        return []
     slot = c.case.last_slot + 1
     if slot >= len(c.case.policy.days):
         key, words = f"{c.invoice}/give-up", f"final action: {c.case.policy.final_action}"
@@ -166,12 +203,17 @@ def _slots(c: Collecting) -> list[Step]:
 
 def _slot(c: Collecting, slot: int, due: datetime, words: str) -> Step:
     """The slot's charge; while the provider is down the same slot again, hourly."""
-    stem = f"{c.invoice}/attempt-{slot}"
-    down = [key for key in c.unreached if key == stem or key.startswith(f"{stem}/")]
+    down = unreached_of_slot(c.invoice, slot, c.unreached)
     if down and c.last_unreached_at is not None:
-        again = f"{stem}/again-{len(down)}"
+        again = f"{c.invoice}/attempt-{slot}/again-{down}"
         return _charge(again, c.last_unreached_at + PROVIDER_DOWN_EVERY, f"{words}, once more")
-    return _charge(stem, due, words)
+    return _charge(f"{c.invoice}/attempt-{slot}", due, words)
+
+
+def unreached_of_slot(invoice: str, slot: int, unreached: tuple[str, ...]) -> int:
+    """How often this slot's try is proven to have never reached the card."""
+    stem = f"{invoice}/attempt-{slot}"
+    return sum(key == stem or key.startswith(f"{stem}/") for key in unreached)
 
 
 def _charge(key: str, due: datetime, words: str) -> Step:
@@ -183,9 +225,13 @@ def _check(c: Collecting) -> Step:
     return Step(
         name="check",
         due=next_check(opened_at, c.checks, c.last_check_at),
-        key=f"{c.invoice}/check-{opened_at:%Y%m%d%H%M%S}-{c.checks + 1}",
+        key=f"{c.invoice}/check-{c.payment}-{c.checks + 1}",
         words="ask Stripe",
     )
+
+
+def _now(c: Collecting, name: str, key: str, words: str) -> Step:
+    return Step(name=name, due=c.day_zero_at, key=key, words=words)
 
 
 class CollectionState(State):

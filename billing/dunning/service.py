@@ -14,17 +14,16 @@ from billing.core.agenda import head
 from billing.core.errors import Conflict, Invalid
 from billing.core.matters import Matter
 from billing.dunning import rules, store
-from billing.dunning.rules import Policy
+from billing.dunning.rules import MAX_EXTENSION_DAYS, Policy
 from billing.dunning.schemas import DunningCase
 from billing.events import service as events
+from billing.events import store as inbox
 from billing.invoices import service as invoicing
 from billing.invoices import store as invoices
 from billing.invoices.schemas import Invoice
 from billing.payments import collectors
 from billing.payments import service as paying
 from billing.payments import store as payments
-
-MAX_EXTENSION_DAYS = 90
 
 
 async def note_failure(
@@ -71,25 +70,31 @@ async def close(
     return closed
 
 
-async def pause(connection: AsyncConnection, case_id: UUID, at: datetime) -> Matter:
+async def pause(
+    connection: AsyncConnection, case_id: UUID, at: datetime, *, reason: str = ""
+) -> Matter:
     """No slots and no final action until resumed; answers the matter to tell."""
     case, invoice = await _steerable(connection, case_id)
     if case.status != "paused":
         case = await store.change(connection, case.id, status="paused", paused_at=at)
-        await _announce(connection, case, "paused", at)
+        await _announce(connection, case, "paused", at, **_why(reason))
     return await collectors.wake(connection, invoice, at)
 
 
-async def resume(connection: AsyncConnection, case_id: UUID, at: datetime) -> Matter:
+async def resume(
+    connection: AsyncConnection, case_id: UUID, at: datetime, *, reason: str = ""
+) -> Matter:
     """Slots go on where they stood; a missed one runs now, the next keep their gaps."""
     case, invoice = await _steerable(connection, case_id)
     if case.status != "open":
         case = await store.change(connection, case.id, status="open", paused_at=None)
-        await _announce(connection, case, "resumed", at)
+        await _announce(connection, case, "resumed", at, **_why(reason))
     return await collectors.wake(connection, invoice, at)
 
 
-async def extend(connection: AsyncConnection, case_id: UUID, days: int, at: datetime) -> Matter:
+async def extend(
+    connection: AsyncConnection, case_id: UUID, days: int, at: datetime, *, reason: str = ""
+) -> Matter:
     """Move the slots to come and the final action by `days`. Errors: INVALID_EXTENSION."""
     case, invoice = await _steerable(connection, case_id)
     if not 0 < days <= MAX_EXTENSION_DAYS - case.extended_days:
@@ -97,7 +102,7 @@ async def extend(connection: AsyncConnection, case_id: UUID, days: int, at: date
             "INVALID_EXTENSION", f"a case extends by {MAX_EXTENSION_DAYS} days at most, in all"
         )
     extended = await store.change(connection, case.id, extended_days=case.extended_days + days)
-    await _announce(connection, extended, "extended", at, days=days)
+    await _announce(connection, extended, "extended", at, days=days, **_why(reason))
     return await collectors.wake(connection, invoice, at)
 
 
@@ -124,6 +129,7 @@ async def hand_to_collection(connection: AsyncConnection, invoice: Invoice, at: 
     matter_id = matters.workflow_id("collection", invoice.id)
     await invoices.change(connection, invoice.id, workflow_id=matter_id)
     await payments.move(connection, invoice.id, matter_id)
+    await inbox.move(connection, invoice.id, invoice.workflow_id, matter_id)
     found = await store.collecting(connection, matter_id, pay_first=False)
     steps = [step for one in found for step in rules.agenda(one)]
     return await matters.birth(
@@ -177,6 +183,10 @@ async def _steerable(connection: AsyncConnection, case_id: UUID) -> tuple[Dunnin
             "DUNNING_CASE_CLOSED", f"this case is {case.status}", case_status=case.status
         )
     return case, invoice
+
+
+def _why(reason: str) -> dict[str, str]:
+    return {"reason": reason} if reason else {}
 
 
 async def _announce(

@@ -1,6 +1,6 @@
 """Every query on dunning cases, and the picture of all invoices a matter collects."""
 
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import RowMapping, Select, select, text, update
@@ -22,17 +22,27 @@ from billing.dunning.rules import (
 from billing.dunning.schemas import DunningCase
 from billing.dunning.tables import dunning_cases
 
-# One round trip: each invoice with its case, its one live payment and what was tried.
+OPEN_CASE: Final = ("open", "paused")
+# One round trip: each invoice with its case, its one live payment, what waits to take over, and
+# what was tried. A settled invoice stays in view while something could still bring money for it.
 _COLLECTING = text(
     """
     SELECT i.id, i.status, i.collection, i.finalized_at, i.created_at,
            i.pay_requests, i.pay_requested_at,
            d.status AS case_status, d.policy, d.zone, d.day_zero_at, d.last_slot,
            d.last_slot_ran_at, d.last_true_attempt_at, d.extended_days,
-           p.id AS payment_id, p.road, p.status AS payment_status, p.created_at AS payment_at,
-           p.checks, p.last_check_at,
+           p.id AS payment_id, p.road, p.status AS payment_status, p.checks, p.last_check_at,
+           coalesce(p.offered_at, p.created_at) AS payment_at,
            coalesce(p.stripe_payment_intent_id, p.stripe_checkout_session_id) IS NOT NULL AS opened,
-           u.id AS unsettled_id, m.id AS method_id, m.chosen_at AS method_chosen_at,
+           p.amount_minor <> i.amount_due_minor - i.amount_paid_minor - i.amount_credited_minor
+               AS stale,
+           (SELECT a.status = 'action' FROM payment_attempts a WHERE a.payment_id = p.id
+            ORDER BY a.real_started_at DESC, a.id DESC LIMIT 1) AS awaits_payer,
+           w.id AS submission_id, u.id AS unsettled_id,
+           m.id AS method_id, m.chosen_at AS method_chosen_at,
+           EXISTS (SELECT 1 FROM payment_attempts a
+                   WHERE a.invoice_id = i.id AND a.payment_method_id = m.id
+                     AND a.status NOT IN ('unreached', 'skipped')) AS method_tried,
            (SELECT a.key FROM payment_attempts a
             WHERE a.invoice_id = i.id AND a.status = 'pending') AS undecided,
            ARRAY(SELECT a.key FROM payment_attempts a
@@ -42,16 +52,19 @@ _COLLECTING = text(
            (SELECT max(a.finished_at) FROM payment_attempts a
             WHERE a.invoice_id = i.id AND a.status = 'unreached') AS last_unreached_at
     FROM invoices i
-    LEFT JOIN dunning_cases d ON d.invoice_id = i.id AND d.status IN ('open', 'paused')
+    LEFT JOIN dunning_cases d ON d.invoice_id = i.id
     LEFT JOIN payments p ON p.invoice_id = i.id
          AND p.status IN ('pending', 'pending_approval', 'processing')
+         AND NOT (p.road = 'manual' AND p.status = 'pending')
+    LEFT JOIN payments w ON w.invoice_id = i.id AND w.road = 'manual' AND w.status = 'pending'
     LEFT JOIN LATERAL (SELECT id FROM payments WHERE invoice_id = i.id
          AND status IN ('succeeded', 'completed') AND settled_at IS NULL
          ORDER BY created_at LIMIT 1) u ON true
     LEFT JOIN payment_methods m ON m.account_id = i.account_id
          AND m.is_default AND m.status = 'active' AND m.barred_at IS NULL
     WHERE i.workflow_id = :workflow_id
-      AND (i.status = 'open' OR u.id IS NOT NULL OR (i.status = 'draft' AND :pay_first))
+      AND (i.status = 'open' OR u.id IS NOT NULL OR (i.status = 'draft' AND :pay_first)
+           OR w.id IS NOT NULL OR (i.status <> 'draft' AND p.road <> 'manual'))
     ORDER BY i.created_at, i.id
     """
 )
@@ -105,8 +118,9 @@ async def collection(
         subject=ids.encode(ids.INVOICE, invoice_id),
     )
     step = head(collection_agenda(known))
-    owed = show_money(row["amount_due_minor"] - row["amount_paid_minor"], row["currency"])
-    what = f"{row['number']}, {owed}: {step.words if step else known.status}"
+    owed = row["amount_due_minor"] - row["amount_paid_minor"] - row["amount_credited_minor"]
+    money = show_money(owed, row["currency"])
+    what = f"{row['number']}, {money}: {step.words if step else known.status}"
     return known.model_copy(update={"words": what})
 
 
@@ -138,13 +152,10 @@ async def of_invoice(connection: AsyncConnection, invoice_id: UUID) -> DunningCa
     return case
 
 
-async def get(connection: AsyncConnection, case_id: UUID) -> DunningCase:
-    """One case, locked; DUNNING_CASE_NOT_FOUND."""
-    row = (
-        await connection.execute(
-            select(dunning_cases).where(dunning_cases.c.id == case_id).with_for_update()
-        )
-    ).one_or_none()
+async def get(connection: AsyncConnection, case_id: UUID, *, lock: bool = False) -> DunningCase:
+    """One case, optionally locked; DUNNING_CASE_NOT_FOUND."""
+    query = select(dunning_cases).where(dunning_cases.c.id == case_id)
+    row = (await connection.execute(query.with_for_update() if lock else query)).one_or_none()
     if row is None:
         raise NotFound("DUNNING_CASE_NOT_FOUND", "no such dunning case")
     return show(row)
@@ -169,7 +180,7 @@ async def open_of_subscription(
         select(dunning_cases)
         .where(
             dunning_cases.c.subscription_id == subscription_id,
-            dunning_cases.c.status.in_(["open", "paused"]),
+            dunning_cases.c.status.in_(OPEN_CASE),
         )
         .order_by(dunning_cases.c.opened_at)
     )
@@ -190,38 +201,53 @@ def show(row: Any) -> DunningCase:
 
 
 def _collecting(row: RowMapping) -> Collecting:
-    case = None
-    if row["case_status"] is not None:
-        case = Case(
-            status=row["case_status"],
-            policy=Policy.model_validate(row["policy"]),
-            zone=row["zone"],
-            day_zero_at=row["day_zero_at"],
-            last_slot=row["last_slot"],
-            last_slot_ran_at=row["last_slot_ran_at"],
-            last_true_attempt_at=row["last_true_attempt_at"],
-            extended_days=row["extended_days"],
-        )
-    unsettled, method = row["unsettled_id"], row["method_id"]
+    opened = bool(row["payment_id"] and row["opened"])
     return Collecting(
         invoice=ids.encode(ids.INVOICE, row["id"]),
         day_zero_at=row["finalized_at"] or row["created_at"],
         held=row["collection"] == "held",
         pay_first=row["status"] == "draft",
-        case=case,
-        unsettled=ids.encode(ids.PAYMENT, unsettled) if unsettled else None,
+        closed=row["status"] not in ("draft", "open"),
+        case=_case(row),
+        given_up=row["case_status"] not in (None, *OPEN_CASE),
+        unsettled=_external(ids.PAYMENT, row["unsettled_id"]),
+        payment=_external(ids.PAYMENT, row["payment_id"]),
         road=row["road"],
         payment_status=row["payment_status"],
-        opened=bool(row["payment_id"] and row["opened"]),
+        opened=opened,
         payment_at=row["payment_at"],
         checks=row["checks"] or 0,
         last_check_at=row["last_check_at"],
+        stale=bool(row["stale"]),
+        awaits_payer=opened and bool(row["awaits_payer"]),
+        submission=_external(ids.PAYMENT, row["submission_id"]),
         undecided=row["undecided"],
         tried=tuple(row["tried"]),
         unreached=tuple(row["unreached"]),
         last_unreached_at=row["last_unreached_at"],
         pay_requests=row["pay_requests"],
         pay_requested_at=row["pay_requested_at"],
-        method=ids.encode(ids.PAYMENT_METHOD, method) if method else None,
+        method=_external(ids.PAYMENT_METHOD, row["method_id"]),
         method_chosen_at=row["method_chosen_at"],
+        method_tried=row["method_tried"],
     )
+
+
+def _case(row: RowMapping) -> Case | None:
+    """The invoice's case while it is open or paused."""
+    if row["case_status"] not in OPEN_CASE:
+        return None
+    return Case(
+        status=row["case_status"],
+        policy=Policy.model_validate(row["policy"]),
+        zone=row["zone"],
+        day_zero_at=row["day_zero_at"],
+        last_slot=row["last_slot"],
+        last_slot_ran_at=row["last_slot_ran_at"],
+        last_true_attempt_at=row["last_true_attempt_at"],
+        extended_days=row["extended_days"],
+    )
+
+
+def _external(prefix: str, value: UUID | None) -> str | None:
+    return ids.encode(prefix, value) if value else None

@@ -53,7 +53,7 @@ async def add(
 
 
 async def get(connection: AsyncConnection, invoice_id: UUID) -> Invoice:
-    """One invoice; NOT_FOUND."""
+    """One invoice; INVOICE_NOT_FOUND."""
     return await _one(connection, select(invoices).where(invoices.c.id == invoice_id))
 
 
@@ -210,5 +210,5 @@ def show(row: Any) -> Invoice:
 async def _one(connection: AsyncConnection, statement: Any) -> Invoice:
     row = (await connection.execute(statement)).one_or_none()
     if row is None:
-        raise NotFound("NOT_FOUND", "no such invoice")
+        raise NotFound("INVOICE_NOT_FOUND", "no such invoice")
     return show(row)

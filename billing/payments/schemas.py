@@ -46,9 +46,12 @@ class Payment(_Row):
     failure_code: str | None
     failure_message: str | None
     failure_class: str | None
+    offered_at: AwareDatetime | None
     manual_method: str | None
     transaction_reference: str | None
+    submitted_by: str | None
     decided_by: str | None
+    decided_at: AwareDatetime | None
     decision_reason: str | None
     checks: int
     created_at: AwareDatetime

@@ -13,6 +13,9 @@ from billing.payments.schemas import Attempt, Payment
 from billing.payments.tables import payment_attempts, payments
 
 LIVE = ("pending", "pending_approval", "processing")
+_BY_HAND = payments.c.road == "manual"
+# A manual payment that is `pending` waits for the card to be called back: it collects nothing yet.
+_COLLECTS = payments.c.status.in_(LIVE) & ~(_BY_HAND & (payments.c.status == "pending"))
 
 
 async def add(connection: AsyncConnection, row: dict[str, Any]) -> Payment:
@@ -22,7 +25,7 @@ async def add(connection: AsyncConnection, row: dict[str, Any]) -> Payment:
 
 
 async def get(connection: AsyncConnection, payment_id: UUID) -> Payment:
-    """One payment; NOT_FOUND."""
+    """One payment; PAYMENT_NOT_FOUND."""
     return await _one(connection, select(payments).where(payments.c.id == payment_id))
 
 
@@ -36,9 +39,33 @@ async def live(
     connection: AsyncConnection, invoice_id: UUID, *, lock: bool = False
 ) -> Payment | None:
     """The invoice's one collector that may still bring money."""
-    query = select(payments).where(payments.c.invoice_id == invoice_id, payments.c.status.in_(LIVE))
+    query = select(payments).where(payments.c.invoice_id == invoice_id, _COLLECTS)
     row = (await connection.execute(query.with_for_update() if lock else query)).one_or_none()
     return show(row) if row else None
+
+
+async def submission(connection: AsyncConnection, invoice_id: UUID) -> Payment | None:
+    """The invoice's manual payment that nobody has decided on."""
+    row = (
+        await connection.execute(
+            select(payments).where(
+                payments.c.invoice_id == invoice_id, _BY_HAND, payments.c.status.in_(LIVE)
+            )
+        )
+    ).one_or_none()
+    return show(row) if row else None
+
+
+async def reference_used(connection: AsyncConnection, account_id: UUID, reference: str) -> bool:
+    """Whether the account has a manual payment with this reference that was not refused."""
+    found = await connection.scalar(
+        select(payments.c.id).where(
+            payments.c.account_id == account_id,
+            payments.c.transaction_reference == reference,
+            payments.c.status.not_in(["failed", "canceled"]),
+        )
+    )
+    return found is not None
 
 
 async def latest(connection: AsyncConnection, invoice_id: UUID) -> Payment | None:
@@ -145,16 +172,27 @@ async def last_attempt(connection: AsyncConnection, payment_id: UUID) -> Attempt
     return show_attempt(row) if row else None
 
 
-async def tries_with(connection: AsyncConnection, method_id: UUID, since: datetime) -> int:
-    """How often a card was really tried since then, over all invoices."""
+async def declines_of(connection: AsyncConnection, method_id: UUID, since: datetime) -> int:
+    """How often a card brought nothing since then, in the account's time, over all invoices."""
     count = await connection.scalar(
         select(func.count()).where(
             payment_attempts.c.payment_method_id == method_id,
-            payment_attempts.c.real_started_at >= since,
-            payment_attempts.c.status.not_in(["unreached", "skipped"]),
+            payment_attempts.c.started_at >= since,
+            payment_attempts.c.status.in_(["declined", "action"]),
         )
     )
     return int(count or 0)
+
+
+async def decide_attempts(
+    connection: AsyncConnection, payment_id: UUID, status: str, at: datetime
+) -> None:
+    """What the payment came to is what its undecided attempt came to."""
+    await connection.execute(
+        update(payment_attempts)
+        .where(payment_attempts.c.payment_id == payment_id, payment_attempts.c.status == "pending")
+        .values(status=status, finished_at=at)
+    )
 
 
 async def change_attempt(connection: AsyncConnection, attempt_id: UUID, **fields: Any) -> None:
@@ -167,7 +205,7 @@ async def change_attempt(connection: AsyncConnection, attempt_id: UUID, **fields
 async def _one(connection: AsyncConnection, query: Select[Any]) -> Payment:
     row = (await connection.execute(query)).one_or_none()
     if row is None:
-        raise NotFound("NOT_FOUND", "no such payment")
+        raise NotFound("PAYMENT_NOT_FOUND", "no such payment")
     return show(row)
 
 

@@ -113,9 +113,13 @@ payments = Table(
     Column("failure_code", Text),
     Column("failure_message", Text),
     Column("failure_class", Text),
+    # When the payer last asked to confirm it in the browser.
+    Column("offered_at", DateTime(timezone=True)),
     Column("manual_method", Text),
     Column("transaction_reference", Text),
+    Column("submitted_by", Text),
     Column("decided_by", Text),
+    Column("decided_at", DateTime(timezone=True)),
     Column("decision_reason", Text),
     # How often the provider was asked because no webhook came.
     Column("checks", Integer, nullable=False, server_default="0"),
@@ -131,12 +135,22 @@ payments = Table(
         " 'failed', 'refunded', 'canceled')",
         name="status_known",
     ),
-    # One collector per invoice (product.md §10).
+    # One collector per invoice (product.md §10). A manual payment that is still `pending` waits
+    # until the card's intent has been called back, and collects nothing before.
     Index(
         "uq_payments_one_collector",
         "invoice_id",
         unique=True,
-        postgresql_where=text("status IN ('pending', 'pending_approval', 'processing')"),
+        postgresql_where=text(
+            "status IN ('pending', 'pending_approval', 'processing')"
+            " AND NOT (road = 'manual' AND status = 'pending')"
+        ),
+    ),
+    Index(
+        "uq_payments_one_submission",
+        "invoice_id",
+        unique=True,
+        postgresql_where=text("road = 'manual' AND status IN ('pending', 'pending_approval')"),
     ),
     Index("ix_payments_account_created", "account_id", "created_at", "id"),
     Index("ix_payments_invoice", "invoice_id", "created_at"),

@@ -650,9 +650,12 @@ CREATE TABLE payments (
     failure_code TEXT,
     failure_message TEXT,
     failure_class TEXT,
+    offered_at TIMESTAMP WITH TIME ZONE,
     manual_method TEXT,
     transaction_reference TEXT,
+    submitted_by TEXT,
     decided_by TEXT,
+    decided_at TIMESTAMP WITH TIME ZONE,
     decision_reason TEXT,
     checks INTEGER DEFAULT '0' NOT NULL,
     last_check_at TIMESTAMP WITH TIME ZONE,
@@ -675,7 +678,9 @@ CREATE INDEX ix_payments_account_created ON payments (account_id, created_at, id
 
 CREATE INDEX ix_payments_invoice ON payments (invoice_id, created_at);
 
-CREATE UNIQUE INDEX uq_payments_one_collector ON payments (invoice_id) WHERE status IN ('pending', 'pending_approval', 'processing');
+CREATE UNIQUE INDEX uq_payments_one_collector ON payments (invoice_id) WHERE status IN ('pending', 'pending_approval', 'processing') AND NOT (road = 'manual' AND status = 'pending');
+
+CREATE UNIQUE INDEX uq_payments_one_submission ON payments (invoice_id) WHERE road = 'manual' AND status IN ('pending', 'pending_approval');
 
 CREATE UNIQUE INDEX uq_payments_reference ON payments (account_id, transaction_reference) WHERE transaction_reference IS NOT NULL AND status NOT IN ('failed', 'canceled');
 

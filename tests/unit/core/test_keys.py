@@ -23,6 +23,9 @@ GOLDEN = {
         keys.card_attempt(INVOICE, METHOD), f"{STEM}/card-mth_01h455vb4pex5vskg000000001"
     ),
     "manual_retry": (keys.manual_retry(INVOICE, 1), f"{STEM}/now-1"),
+    "submission": (keys.submission(INVOICE, 2), f"{STEM}/manual-2"),
+    "pay_request": (keys.pay_request(INVOICE, "key-1"), f"{STEM}/pay-key-1"),
+    "order": (keys.order("sub_1", "update-1"), "sub_1/order-update-1"),
     "intent": (keys.intent(INVOICE, 3), f"{STEM}/intent-3"),
     "provider_again": (
         keys.provider_again(f"{STEM}/attempt-1", 4), f"{STEM}/attempt-1/again-4"

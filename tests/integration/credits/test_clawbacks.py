@@ -75,6 +75,18 @@ async def test_a_held_part_that_is_captured_is_lost(purse: Purse) -> None:
     assert (await purse.books()).balance == 0
 
 
+async def test_a_held_part_is_waited_for_once(purse: Purse) -> None:
+    key = f"pur/{uuid4()}"
+    await purse.grant("100", key=key)
+    await purse.debit("30")
+    hold = await purse.hold("60")
+    first, second = await claw(purse, key, "50"), await claw(purse, key, "40")
+    assert (first.taken, first.pending, first.loss) == decimals(10, 40, 0)
+    assert (second.taken, second.pending, second.loss) == decimals(0, 20, 20)
+    await purse.do(service.release, hold_id=hold.hold_id)
+    assert await lot(purse, key) == decimals(0, 70, 0, 20)
+
+
 async def test_refunds_together_take_no_more_than_was_granted(purse: Purse) -> None:
     key = f"pur/{uuid4()}"
     await purse.grant("100", key=key)

@@ -194,10 +194,11 @@ async def test_the_ledger_never_goes_back_in_time(new_purse: Any) -> None:
     await purse.grant("2")
     await purse.debit("1", at=SUMMER)
     await purse.debit("1", at=SPRING)
+    await purse.grant("1", at=SPRING)
     async with purse.transaction() as connection:
         rows = await connection.execute(
             select(credit_transactions.c.at)
             .where(credit_transactions.c.account_id == purse.id)
             .order_by(credit_transactions.c.seq)
         )
-        assert list(rows.scalars()) == [SPRING, SUMMER, SUMMER]
+        assert list(rows.scalars()) == [SPRING, SUMMER, SUMMER, SUMMER]

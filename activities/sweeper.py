@@ -63,16 +63,20 @@ class SweeperActivities(Sweeper):
 
     async def _poll(self, limit: int) -> Counts:
         """Ask Stripe for the events of the last hours; the inbox knows which are new."""
-        found = 0
-        for event in await self.provider.events_since(real_now() - POLL_BACK):
-            if event.type not in provider_events.PAYMENT_EVENTS:
-                continue
+        events = [
+            event
+            for event in await self.provider.events_since(real_now() - POLL_BACK)
+            if event.type in provider_events.PAYMENT_EVENTS
+        ]
+        missed = 0
+        for page in (events[first:][:limit] for first in range(0, len(events), limit)):
             async with self.database.operator() as connection:
-                owner = await inbox.receive(connection, event, "poll", real_now())
-            if owner is not None:
-                found += 1
-                await start.tell(self.client, owner, event.event_id)
-        return {"never_came": found}
+                owners = await inbox.receive(connection, page, "poll", real_now())
+            for event, owner in zip(page, owners, strict=True):
+                if owner is not None:
+                    missed += 1
+                    await start.tell(self.client, owner, event.event_id)
+        return {"never_came": missed}
 
     async def _ensure_running(self, limit: int) -> Counts:
         """Every open matter has its workflow; a missing one is started where its row stands."""

@@ -17,6 +17,7 @@ from api.aliases import AliasMiddleware
 from api.auth import open_verifier
 from api.correlation import CorrelationMiddleware
 from api.dependencies import Services
+from api.inbox import Inbox
 from api.jwks import Jwks, refreshed
 from api.limits import RateLimit, RequestLimitMiddleware
 from api.routes import registry
@@ -72,6 +73,7 @@ def _services(settings: Settings, database: Database | None, temporal: Client | 
         verifier=open_verifier(settings, keys),
         tenants=Tenants(database),
         rate=RateLimit(settings.rate_limit),
+        inbox=Inbox(database),
         jwks=keys,
         temporal_client=temporal,
     )

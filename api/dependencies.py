@@ -16,6 +16,7 @@ from temporalio.client import Client
 
 from api.auth import ADMIN, BILLING, MEMBER, SERVICE, Caller, Unauthenticated, Verifier
 from api.checks import Checks
+from api.inbox import Inbox, Tellers
 from api.jwks import Jwks
 from api.limits import RateLimit
 from api.tenants import Tenant, Tenants
@@ -52,8 +53,10 @@ class Services:
     verifier: Verifier
     tenants: Tenants
     rate: RateLimit
+    inbox: Inbox
     jwks: Jwks | None = None
     checks: Checks = field(default_factory=Checks)
+    tellers: Tellers = field(default_factory=Tellers)
     temporal_client: Client | None = None
 
     @property

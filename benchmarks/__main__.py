@@ -4,11 +4,11 @@ import asyncio
 import gc
 import sys
 
-from benchmarks import purchases
+from benchmarks import front_door, purchases, renewals
 from benchmarks.harness import Report
 from benchmarks.world import open_world
 
-GROUPS = {"1": [purchases]}
+GROUPS = {"1": [purchases, renewals, front_door]}
 
 
 async def run(group: str) -> int:

@@ -8,12 +8,9 @@ from starlette.background import BackgroundTask
 from api.dependencies import Services
 from api.problems import responses
 from api.routes.base import new_router
-from billing.core import matters
 from billing.core.clock import real_now
 from billing.core.failpoints import failpoint
-from billing.events import provider, store
-from billing.payments.rules import ProviderEvent
-from workflows import start
+from billing.events import provider
 
 router = new_router("webhooks")
 
@@ -33,13 +30,9 @@ async def receive_stripe_event(
     provider.verify(body, stripe_signature, secrets, real_now())
     event = provider.parse(body)
     await failpoint("inbox.before_insert")
-    async with services.database.operator() as connection:
-        owner = await store.receive(connection, event, "webhook", real_now())
+    owner = await services.inbox.receive(event)
     await failpoint("inbox.committed")
-    task = BackgroundTask(_tell, services, owner, event) if owner else None
+    task = None
+    if owner is not None:
+        task = BackgroundTask(services.tellers.tell, services.temporal, owner, event.event_id)
     return Response(b'{"received":true}', media_type="application/json", background=task)
-
-
-async def _tell(services: Services, owner: matters.Matter, event: ProviderEvent) -> None:
-    await failpoint("inbox.answered")
-    await start.tell(services.temporal, owner, event.event_id)

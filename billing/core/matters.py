@@ -188,7 +188,7 @@ async def find(connection: AsyncConnection, workflow_id: str) -> Matter | None:
     row = (
         await connection.execute(select(matters).where(matters.c.workflow_id == workflow_id))
     ).one_or_none()
-    return _matter(row) if row else None
+    return show(row) if row else None
 
 
 async def wake(connection: AsyncConnection, workflow_id: str, at: datetime) -> None:
@@ -212,7 +212,7 @@ async def wake_open(
         .values(**_woken(at))
         .returning(matters)
     )
-    return [_matter(row) for row in rows]
+    return [show(row) for row in rows]
 
 
 async def save_head(
@@ -312,7 +312,7 @@ async def left_behind(
         .order_by(matters.c.woken_at)
         .limit(limit)
     )
-    return [_matter(row) for row in rows]
+    return [show(row) for row in rows]
 
 
 async def overdue(connection: AsyncConnection, due_before: datetime, limit: int) -> list[Matter]:
@@ -329,7 +329,7 @@ async def overdue(connection: AsyncConnection, due_before: datetime, limit: int)
         .order_by(matters.c.next_due)
         .limit(limit)
     )
-    return [_matter(row) for row in rows]
+    return [show(row) for row in rows]
 
 
 async def open_page(
@@ -340,7 +340,7 @@ async def open_page(
     if account_id is not None:
         query = query.where(matters.c.account_id == account_id)
     rows = await connection.execute(query.order_by(matters.c.workflow_id).limit(limit))
-    return [_matter(row) for row in rows]
+    return [show(row) for row in rows]
 
 
 async def due_first(
@@ -355,7 +355,7 @@ async def due_first(
             or_(matters.c.next_due <= until),
         )
     )
-    found = [_matter(row) for row in rows]
+    found = [show(row) for row in rows]
     return min(
         (m for m in found if m.head),
         key=lambda m: (m.head.due, RANK.get(m.kind, 9), m.workflow_id),  # type: ignore[union-attr]
@@ -385,7 +385,8 @@ def _head_columns(head: Step | None) -> dict[str, object]:
     }
 
 
-def _matter(row: Row[Any]) -> Matter:
+def show(row: Row[Any]) -> Matter:
+    """A row as a matter."""
     r = row._mapping  # noqa: SLF001 (SQLAlchemy's public name for it)
     head = None
     if r["next_due"] is not None:

@@ -1,10 +1,12 @@
 """Every query on the inbox of provider events and the outbox of our own."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
-from sqlalchemy import bindparam, func, select, text, update
+from sqlalchemy import bindparam, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -15,44 +17,56 @@ from billing.payments import store as payments
 from billing.payments.rules import ProviderEvent
 from billing.payments.schemas import Payment
 
-# The owner is the matter that collects the payment's invoice now, else the one we wrote into the
-# object's metadata, else the account of a stored card (cards carry no metadata of ours). An event
-# about money that is booked already has nothing more to say.
+# Many events in one statement. The owner is the matter that collects the payment's invoice now,
+# else the one we wrote into the object's metadata, else the account of a stored card (cards carry
+# no metadata of ours). An event about money that is booked already
+# has nothing more to say. Rows are taken in order of their ids, so batches cannot deadlock.
 _RECEIVE = text(
     """
-    WITH payment AS (
-        SELECT i.workflow_id, p.settled_at IS NOT NULL AS settled
-        FROM payments p JOIN invoices i ON i.id = p.invoice_id
-        WHERE p.stripe_payment_intent_id = :intent OR p.stripe_checkout_session_id = :object
-        LIMIT 1
-    ), owner AS (
-        SELECT m.workflow_id, m.account_id,
-               coalesce((SELECT settled FROM payment), false) AS settled
-        FROM matters m
-        WHERE m.workflow_id = coalesce(
-            (SELECT workflow_id FROM payment), :matter,
+    WITH input AS (
+        SELECT DISTINCT ON (event_id) *, count(*) OVER (PARTITION BY event_id) AS copies
+        FROM jsonb_to_recordset(:rows) AS r(event_id text, type text, object text, intent text,
+             matter text, payload jsonb, relevant boolean, created_at timestamptz)
+        ORDER BY event_id
+    ), known AS (
+        SELECT n.*, pay.settled, m.workflow_id, m.account_id
+        FROM input n
+        LEFT JOIN LATERAL (
+            SELECT i.workflow_id, p.settled_at IS NOT NULL AS settled
+            FROM payments p JOIN invoices i ON i.id = p.invoice_id
+            WHERE p.stripe_payment_intent_id = n.intent
+               OR p.stripe_checkout_session_id = n.object
+            LIMIT 1) pay ON true
+        LEFT JOIN matters m ON m.workflow_id = coalesce(pay.workflow_id, n.matter,
             (SELECT 'account/' || public_id('acc', account_id) FROM payment_methods
-             WHERE stripe_payment_method_id = :object))
+             WHERE stripe_payment_method_id = n.object))
+        ORDER BY n.event_id
     ), stored AS (
         INSERT INTO stripe_webhook_events (stripe_event_id, account_id, workflow_id, type,
-            object_id, payload, status, source, created_at, received_at)
-        SELECT :event_id, o.account_id, o.workflow_id, :type, :object, :payload,
-               CASE WHEN NOT :relevant THEN 'ignored' WHEN o.workflow_id IS NULL THEN 'unmatched'
-                    WHEN o.settled THEN 'handled' ELSE 'received' END,
-               :source, :created_at, :received_at
-        FROM (SELECT 1) AS one LEFT JOIN owner o ON true
+            object_id, payload, status, source, deliveries, created_at, received_at)
+        SELECT event_id, account_id, workflow_id, type, object, payload,
+               CASE WHEN NOT relevant THEN 'ignored' WHEN workflow_id IS NULL THEN 'unmatched'
+                    WHEN settled THEN 'handled' ELSE 'received' END,
+               :source, copies, created_at, :received_at
+        FROM known
         ON CONFLICT (stripe_event_id) DO UPDATE
-            SET deliveries = stripe_webhook_events.deliveries + 1
-        RETURNING workflow_id, status = 'received' AND deliveries = 1 AS fresh
+            SET deliveries = stripe_webhook_events.deliveries + excluded.deliveries
+        RETURNING stripe_event_id, workflow_id, status = 'received' AND xmax = 0 AS fresh
+    ), awake AS (
+        SELECT workflow_id FROM matters
+        WHERE workflow_id IN (SELECT workflow_id FROM stored WHERE fresh)
+        ORDER BY workflow_id FOR NO KEY UPDATE
     ), woken AS (
         UPDATE matters m SET revision = m.revision + 1, status = 'open', closed_at = NULL,
             next_due = least(coalesce(m.next_due, :received_at), :received_at),
             next_step = NULL, next_key = NULL, woken_at = :received_at, started_at = NULL
-        FROM stored s WHERE s.fresh AND m.workflow_id = s.workflow_id
+        FROM awake a WHERE m.workflow_id = a.workflow_id
+        RETURNING m.*
     )
-    SELECT fresh, workflow_id FROM stored
+    SELECT s.stripe_event_id, w.* FROM stored s JOIN woken w ON w.workflow_id = s.workflow_id
+    WHERE s.fresh
     """
-).bindparams(bindparam("payload", type_=JSONB))
+).bindparams(bindparam("rows", type_=JSONB))
 
 
 class Waiting(BaseModel):
@@ -68,41 +82,65 @@ class Waiting(BaseModel):
     received_at: AwareDatetime
 
 
+_PAYMENT_OF = text(
+    """
+    SELECT * FROM payments
+    WHERE stripe_payment_intent_id =
+              (SELECT object_id FROM stripe_webhook_events WHERE stripe_event_id = :event_id)
+       OR stripe_checkout_session_id =
+              (SELECT object_id FROM stripe_webhook_events WHERE stripe_event_id = :event_id)
+    """
+)
+_MARK_LOOKED = text(
+    """
+    UPDATE stripe_webhook_events e SET status = 'handled', dispatched_at = clock_timestamp()
+    FROM stripe_webhook_events told
+    WHERE told.stripe_event_id = :event_id AND e.workflow_id = told.workflow_id
+      AND e.status = 'received'
+      AND (e.stripe_event_id = told.stripe_event_id
+           OR (e.object_id = told.object_id AND e.received_at <= :until))
+    """
+)
+_MOVE = text(
+    """
+    UPDATE stripe_webhook_events e SET workflow_id = :workflow_id
+    FROM payments p
+    WHERE p.invoice_id = :invoice_id AND e.workflow_id = :before AND e.status = 'received'
+      AND e.object_id IN (p.stripe_payment_intent_id, p.stripe_checkout_session_id)
+    """
+)
+
+
 async def receive(
-    connection: AsyncConnection, event: ProviderEvent, source: str, at: datetime
-) -> matters.Matter | None:
-    """Store an event once by its id; the matter that must look at it, when it is new [N3].
+    connection: AsyncConnection, found: Sequence[ProviderEvent], source: str, at: datetime
+) -> list[matters.Matter | None]:
+    """Store events once each by id; per event the matter that must look at it, when new [N3].
 
     A known event only counts one more delivery. A closed matter is opened again.
     """
-    row = (
-        await connection.execute(
-            _RECEIVE,
-            {
-                "event_id": event.event_id,
-                "type": event.type,
-                "object": event.object_id,
-                "intent": event.intent_id,
-                "matter": event.workflow_id,
-                "payload": event.payload,
-                "relevant": event.type in PAYMENT_EVENTS,
-                "source": source,
-                "created_at": event.created_at,
-                "received_at": at,
-            },
-        )
-    ).one()
-    return await matters.find(connection, row.workflow_id) if row.fresh else None
+    rows = [
+        {
+            "event_id": event.event_id,
+            "type": event.type,
+            "object": event.object_id,
+            "intent": event.intent_id,
+            "matter": event.workflow_id,
+            "payload": event.payload,
+            "relevant": event.type in PAYMENT_EVENTS,
+            "created_at": event.created_at.isoformat(),
+        }
+        for event in found
+    ]
+    told = await connection.execute(_RECEIVE, {"rows": rows, "source": source, "received_at": at})
+    owners = {row.stripe_event_id: matters.show(row) for row in told}
+    # Of copies in one batch only the first has somebody to tell.
+    return [owners.pop(event.event_id, None) for event in found]
 
 
 async def payment_of(connection: AsyncConnection, event_id: str) -> Payment | None:
     """The payment a stored event speaks of."""
-    object_id = await connection.scalar(
-        select(stripe_webhook_events.c.object_id).where(
-            stripe_webhook_events.c.stripe_event_id == event_id
-        )
-    )
-    return await payments.find_intent(connection, object_id) if object_id else None
+    row = (await connection.execute(_PAYMENT_OF, {"event_id": event_id})).one_or_none()
+    return payments.show(row) if row else None
 
 
 async def owner_of(connection: AsyncConnection, event_id: str) -> matters.Matter | None:
@@ -115,16 +153,35 @@ async def owner_of(connection: AsyncConnection, event_id: str) -> matters.Matter
     return await matters.find(connection, workflow_id) if workflow_id else None
 
 
-async def mark_handled(connection: AsyncConnection, workflow_id: str, until: datetime) -> None:
-    """The matter asked the provider after `until`: whatever came before is dealt with."""
+async def mark_handled(
+    connection: AsyncConnection, workflow_id: str, until: datetime, event_id: str | None = None
+) -> None:
+    """The matter asked the provider after `until`: what came before is dealt with, and this."""
     await connection.execute(
         update(stripe_webhook_events)
         .where(
             stripe_webhook_events.c.workflow_id == workflow_id,
             stripe_webhook_events.c.status == "received",
-            stripe_webhook_events.c.received_at <= until,
+            or_(
+                stripe_webhook_events.c.received_at <= until,
+                stripe_webhook_events.c.stripe_event_id == event_id,
+            ),
         )
         .values(status="handled", dispatched_at=func.now())
+    )
+
+
+async def mark_looked(connection: AsyncConnection, event_id: str, until: datetime) -> None:
+    """Of several objects that a matter looks after, this event's was asked about after `until`."""
+    await connection.execute(_MARK_LOOKED, {"event_id": event_id, "until": until})
+
+
+async def move(
+    connection: AsyncConnection, invoice_id: UUID, before: str, workflow_id: str
+) -> None:
+    """Another matter collects the invoice now: it looks into what came for it, too."""
+    await connection.execute(
+        _MOVE, {"invoice_id": invoice_id, "before": before, "workflow_id": workflow_id}
     )
 
 
@@ -136,22 +193,6 @@ async def subject_of(connection: AsyncConnection, event_id: str) -> str | None:
         )
     )
     return subject
-
-
-async def mark_subject_handled(
-    connection: AsyncConnection, workflow_id: str, subject: str | None, until: datetime
-) -> None:
-    """As `mark_handled`, for one of several objects that the matter looks after."""
-    await connection.execute(
-        update(stripe_webhook_events)
-        .where(
-            stripe_webhook_events.c.workflow_id == workflow_id,
-            stripe_webhook_events.c.object_id.is_not_distinct_from(subject),
-            stripe_webhook_events.c.status == "received",
-            stripe_webhook_events.c.received_at <= until,
-        )
-        .values(status="handled", dispatched_at=func.now())
-    )
 
 
 async def waiting(

@@ -38,6 +38,8 @@ stripe_webhook_events = Table(
     Column("status", Text, nullable=False, server_default="received"),
     Column("error", Text),
     Column("deliveries", Integer, nullable=False, server_default="1"),
+    # How often an operator had it looked into again.
+    Column("replays", Integer, nullable=False, server_default="0"),
     Column("source", Text, nullable=False, server_default="webhook"),
     Column("created_at", DateTime(timezone=True)),
     Column("received_at", DateTime(timezone=True), nullable=False),

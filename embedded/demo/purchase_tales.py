@@ -28,7 +28,7 @@ async def webhooks_twice_and_late(stage: Stage) -> None:
     await stage.sandbox.redeliver(event, copies=2)
 
     async def heard() -> bool:
-        return (await _paid_events(stage, buyer.id))[0]["deliveries"] >= 5
+        return bool((await _paid_events(stage, buyer.id))[0]["deliveries"] >= 5)
 
     await stage.until(heard, "the late webhook to arrive")
     seen = (await _paid_events(stage, buyer.id))[0]["deliveries"]

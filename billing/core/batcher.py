@@ -1,0 +1,68 @@
+"""Gathers concurrent calls into one: whatever queued while the last batch ran is the next batch.
+
+No timer: an idle system answers a single call at once, a busy one pays one round trip for many.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, Generic, TypeVar
+
+from billing.core.errors import Unavailable
+
+MAX_BATCH: Final = 200
+MAX_WAITING: Final = 10_000
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Batcher(Generic[T, R]):
+    """Runs `run(items)` for all waiting items at once; the answers come in the same order.
+
+    A batch that fails is repeated one by one, so that one bad item fails alone.
+    """
+
+    def __init__(
+        self, run: Callable[[Sequence[T]], Awaitable[Sequence[R]]], limit: int = MAX_BATCH
+    ) -> None:
+        self._run = run
+        self._limit = limit
+        self._waiting: deque[tuple[T, asyncio.Future[R]]] = deque()
+        self._lane: asyncio.Task[None] | None = None
+
+    async def do(self, item: T) -> R:
+        """The answer for `item`. Errors: those of `run`; Unavailable when too many wait."""
+        if len(self._waiting) >= MAX_WAITING:
+            raise Unavailable("UNAVAILABLE", "too many requests wait for the database")
+        answer: asyncio.Future[R] = asyncio.get_running_loop().create_future()
+        self._waiting.append((item, answer))
+        if self._lane is None or self._lane.done():
+            self._lane = asyncio.create_task(self._drain())
+        return await answer
+
+    async def _drain(self) -> None:
+        while self._waiting:
+            batch = [self._waiting.popleft() for _ in range(min(self._limit, len(self._waiting)))]
+            if len(batch) == 1 or not await self._together(batch):
+                for one in batch:
+                    await self._alone(*one)
+
+    async def _together(self, batch: Sequence[tuple[T, asyncio.Future[R]]]) -> bool:
+        try:
+            answers = await self._run([item for item, _ in batch])
+        except Exception:  # noqa: BLE001 (each item is tried alone next, and raises its own)
+            return False
+        for (_, future), answer in zip(batch, answers, strict=True):
+            if not future.done():  # the caller may have gone away; the write stands
+                future.set_result(answer)
+        return True
+
+    async def _alone(self, item: T, future: asyncio.Future[R]) -> None:
+        try:
+            answer = (await self._run([item]))[0]
+        except Exception as error:  # noqa: BLE001 (handed to the caller)
+            if not future.done():
+                future.set_exception(error)
+            return
+        if not future.done():
+            future.set_result(answer)

@@ -3,8 +3,6 @@
 Callers hold the matter's row and then the account's lock; the series is taken last.
 """
 
-import hashlib
-import json
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -18,6 +16,7 @@ from billing.core.errors import Conflict
 from billing.credits import service as credits
 from billing.events import service as events
 from billing.invoices import store
+from billing.invoices.rules import content_hash
 from billing.invoices.schemas import Invoice, NewInvoice
 from billing.payments.currencies import collectable
 
@@ -230,7 +229,13 @@ async def _number(
     """Freeze the content under the next number of the series, the last lock taken."""
     paid = fields["status"] == "paid"
     await _announce(connection, invoice, "paid" if paid else "finalized", at)
-    content = _content_hash(invoice, await store.lines(connection, invoice.id))
+    content = content_hash(
+        invoice.account_id,
+        invoice.currency,
+        invoice.total_minor,
+        invoice.tax_minor,
+        await store.lines(connection, invoice.id),
+    )
     series = _series(account, invoice, INVOICE_SERIES)
     number, issued_on = await store.next_number(connection, series, at.date())
     return await store.change(
@@ -252,20 +257,6 @@ def _series(account: Account, invoice: Invoice, kind: str) -> str:
     if invoice.issuer_id is None:
         return kind
     return f"{kind}-{ids.encode(ids.ISSUER, invoice.issuer_id)[-6:].upper()}"
-
-
-def _content_hash(invoice: Invoice, lines: list[dict[str, Any]]) -> str:
-    content = {
-        "account": str(invoice.account_id),
-        "currency": invoice.currency,
-        "total": invoice.total_minor,
-        "tax": invoice.tax_minor,
-        "lines": [
-            [line["kind"], line["description"], str(line["quantity"]), line["amount_minor"]]
-            for line in lines
-        ],
-    }
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 async def _announce(

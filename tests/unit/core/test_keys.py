@@ -27,9 +27,6 @@ GOLDEN = {
     "pay_request": (keys.pay_request(INVOICE, "key-1"), f"{STEM}/pay-key-1"),
     "order": (keys.order("sub_1", "update-1"), "sub_1/order-update-1"),
     "intent": (keys.intent(INVOICE, 3), f"{STEM}/intent-3"),
-    "submission": (keys.submission(INVOICE, 2), f"{STEM}/manual-2"),
-    "pay_request": (keys.pay_request(INVOICE, "abc"), f"{STEM}/pay-abc"),
-    "order": (keys.order("sub_1", "abc"), "sub_1/order-abc"),
     "provider_again": (
         keys.provider_again(f"{STEM}/attempt-1", 4), f"{STEM}/attempt-1/again-4"
     ),

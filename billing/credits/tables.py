@@ -107,7 +107,7 @@ credit_lots = Table(
 )
 
 # No foreign keys on the two tables below: each would cost every debit a look-up, and only the
-# functions that have just locked the account write here. `integrity` checks the references.
+# functions that have just locked the account write here; billing.credits.checks looks for strays.
 credit_transactions = Table(
     "credit_transactions",
     metadata,

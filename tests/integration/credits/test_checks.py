@@ -1,0 +1,69 @@
+"""The books check themselves: each rule finds the damage it is for, and nothing else."""
+
+import pytest
+from sqlalchemy import text
+
+from billing.core import ids
+from billing.credits import service
+from billing.credits.checks import RULES, violations
+from tests.integration.credits.conftest import Purse
+
+ENTRY = (
+    "INSERT INTO credit_transactions (id, account_id, seq, kind, amount, balance_after, used_after,"
+    " key, reason, at, real_at) SELECT :id, account_id, {seq}, 'grant', 1, {after}, used,"
+    " 'damage/' || account_id, 'damage', now(), now() FROM credit_balances"
+    " WHERE account_id = :account"
+)
+PART = (
+    "INSERT INTO credit_transaction_lots (transaction_id, lot_id, account_id, amount)"
+    " VALUES ({entry}, {lot}, :account, 1)"
+)
+A_LOT = "(SELECT id FROM credit_lots WHERE account_id = :account LIMIT 1)"
+AN_ENTRY = "(SELECT id FROM credit_transactions WHERE account_id = :account AND kind = 'debit')"
+BALANCE = "UPDATE credit_balances SET {} WHERE account_id = :account"
+LOTS = "UPDATE credit_lots SET remaining = remaining - 1 WHERE account_id = :account"
+OPEN_HOLDS = (
+    "UPDATE credit_holds SET status = 'released', resolved_at = now()"
+    " WHERE account_id = :account AND status = 'open'"
+)
+DAMAGE: dict[str, str] = {
+    "the balance is the sum of the ledger": BALANCE.format("balance = balance + 1"),
+    "the balance is the sum of the lots": LOTS,
+    "what is held is held in lots": BALANCE.format("held = held + 1"),
+    "what is held is held by open holds": OPEN_HOLDS,
+    "what was used is the sum of debits and captures": BALANCE.format("used = used + 1"),
+    "the ledger is numbered without a gap": ENTRY.format(seq="seq + 2", after="balance + 1"),
+    "each entry carries the balance after it": ENTRY.format(seq="seq + 1", after="balance"),
+    "each entry is split over lots to the last digit": PART.format(entry=AN_ENTRY, lot=":id"),
+    "each lot has left what its entries leave": LOTS,
+    "a part belongs to an entry and a lot of its account": PART.format(entry=":id", lot=A_LOT),
+}
+
+
+async def busy(purse: Purse) -> None:
+    await purse.grant("10")
+    await purse.debit("1")
+    await purse.hold("2")
+    spent = await purse.hold("3")
+    await purse.do(service.capture, hold_id=spent.hold_id)
+
+
+async def test_honest_books_break_no_rule(purse: Purse) -> None:
+    await busy(purse)
+    async with purse.database.operator() as connection:
+        assert await violations(connection, purse.id) == []
+
+
+def test_every_rule_has_its_damage() -> None:
+    assert set(DAMAGE) == set(RULES)
+
+
+@pytest.mark.parametrize("rule", RULES)
+async def test_damage_is_found_by_its_rule(purse: Purse, rule: str) -> None:
+    await busy(purse)
+    async with purse.database.operator_engine.connect() as connection:
+        await connection.execute(text(DAMAGE[rule]), {"account": purse.id, "id": ids.new()})
+        found = await violations(connection, purse.id)
+        await connection.rollback()
+    assert rule in {violation.rule for violation in found}
+    assert {violation.account_id for violation in found} == {purse.id}

@@ -41,8 +41,9 @@ def verify(body: bytes, header: str | None, secrets: Sequence[str], now: datetim
         raise _refused("timestamp missing or outside the tolerance")
     signed = f"{stamp}.".encode() + body
     for secret in secrets:
-        expected = hmac.new(secret.encode(), signed, sha256).hexdigest()
-        if any(hmac.compare_digest(expected, given) for given in signatures):
+        expected = hmac.new(secret.encode(), signed, sha256).hexdigest().encode()
+        # As bytes: text beyond ASCII would be an error here, not a mismatch.
+        if any(hmac.compare_digest(expected, given.encode()) for given in signatures):
             return
     raise _refused("no signature matches")
 

@@ -25,6 +25,7 @@ from billing.core import logs
 from billing.core.database import Database, open_database
 from billing.core.settings import Settings, load_settings
 from gateways.stripe import TIMEOUT_SECONDS, StripeGateway, check_version
+from workflows.policies import POLICIES
 from workflows.registry import WORKFLOWS
 from workflows.schedules import ensure_schedules
 from workflows.start import BACKGROUND, INTERACTIVE
@@ -70,6 +71,7 @@ def build_worker(
         max_concurrent_activities=MAX_ACTIVITIES[queue],
         max_cached_workflows=MAX_CACHED_WORKFLOWS,
         graceful_shutdown_timeout=GRACE,
+        sticky_queue_schedule_to_start_timeout=POLICIES.sticky_timeout,
         deployment_config=_deployment(build_id),
         workflow_runner=SandboxedWorkflowRunner(
             restrictions=SandboxRestrictions.default.with_passthrough_modules(

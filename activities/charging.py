@@ -114,6 +114,7 @@ class Charger:
 
     async def look(self, payment: Payment) -> tuple[Payment, Outcome | None]:
         """The provider's word on a payment; for a hosted page first the intent behind it."""
+        await failpoint("check.before_look")
         if payment.stripe_checkout_session_id is not None:
             session = await self._provider.retrieve_checkout(payment.stripe_checkout_session_id)
             async with self._database.tenant(payment.account_id) as connection:

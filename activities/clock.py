@@ -1,5 +1,8 @@
 """Walking a test account's clock: to the next due instant, settle that matter, and on."""
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from time import monotonic
 from typing import Final
@@ -20,7 +23,24 @@ from workflows.stubs import Clock
 
 # One activity walks this long; the workflow then sees how far it came.
 STRIDE_SECONDS: Final = 2.0
+_BEAT_SECONDS: Final = 1.0
 _MARGIN: Final = timedelta(seconds=5)
+
+
+@asynccontextmanager
+async def _heard() -> AsyncIterator[None]:
+    """Let the server hear that the walker lives, however long a matter takes."""
+
+    async def beat() -> None:
+        while True:
+            activity.heartbeat()
+            await asyncio.sleep(_BEAT_SECONDS)
+
+    beating = asyncio.create_task(beat())
+    try:
+        yield
+    finally:
+        beating.cancel()
 
 
 class ClockActivities(Clock):
@@ -33,15 +53,16 @@ class ClockActivities(Clock):
     @activity.defn(name="clock.walk")
     async def walk(self, request: WalkRequest) -> WalkMove:
         began = monotonic()
-        while True:
-            clock_at, matter = await self._advance(request.account_id)
-            if matter is None:
-                return WalkMove(clock_at=clock_at, done=True)
-            why = await self._settle(matter)
-            if why is not None:
-                return await self._blocked(request.account_id, why)
-            if monotonic() - began > STRIDE_SECONDS:
-                return WalkMove(clock_at=clock_at, done=False, moved=matter.workflow_id)
+        async with _heard():
+            while True:
+                clock_at, matter = await self._advance(request.account_id)
+                if matter is None:
+                    return WalkMove(clock_at=clock_at, done=True)
+                why = await self._settle(matter)
+                if why is not None:
+                    return await self._blocked(request.account_id, why)
+                if monotonic() - began > STRIDE_SECONDS:
+                    return WalkMove(clock_at=clock_at, done=False, moved=matter.workflow_id)
 
     async def _advance(self, account_id: UUID) -> tuple[datetime, Matter | None]:
         """Set the clock to the first due instant up to the target; None: it has arrived."""

@@ -94,7 +94,9 @@ class PurchaseActivities(MatterActivities[PurchaseState], Purchases):
                 await self._follow(connection, purchase, payment, outcome, at, saved_card=False)
             return outcome.kind if outcome is not None else "nothing to ask about"
 
-        return await self.once(request, record)
+        state = await self.once(request, record)
+        await failpoint("purchase.fulfilled")
+        return state
 
     @activity.defn(name="purchase.fulfil")
     async def fulfil(self, request: StepRequest) -> PurchaseState:

@@ -62,5 +62,6 @@ class Tellers:
             await failpoint("inbox.answered")
             try:
                 await start.tell(client, matter, event_id)
+                await failpoint("inbox.told")
             except (RPCError, RuntimeError) as error:
                 _logger.warning("%s left to the sweeper: %s", name, type(error).__name__)

@@ -31,6 +31,7 @@ class ClockWorkflow:
                 request,
                 result_type=WalkMove,
                 start_to_close_timeout=POLICIES.walk_timeout,
+                heartbeat_timeout=POLICIES.walk_heartbeat,
                 retry_policy=POLICIES.retry,
                 summary="walk the clock",
             )

@@ -23,6 +23,10 @@ class Policies:
     halt_pause: timedelta
     walk_timeout: timedelta
     """One move of a test clock."""
+    walk_heartbeat: timedelta
+    """A walker that is silent for so long is dead, and another one goes on."""
+    sticky_timeout: timedelta
+    """So long a workflow waits for the worker that has it in memory before any other takes it."""
     sweep_every: timedelta
     poll_every: timedelta
     left_behind: timedelta
@@ -47,6 +51,8 @@ DEFAULT = Policies(
     slowest_retry=timedelta(minutes=5),
     halt_pause=timedelta(hours=1),
     walk_timeout=timedelta(seconds=60),
+    walk_heartbeat=timedelta(seconds=10),
+    sticky_timeout=timedelta(seconds=10),
     sweep_every=timedelta(minutes=1),
     poll_every=timedelta(minutes=5),
     left_behind=timedelta(seconds=60),
@@ -59,6 +65,8 @@ TEST = Policies(
     slowest_retry=timedelta(seconds=2),
     halt_pause=timedelta(hours=1),
     walk_timeout=timedelta(seconds=30),
+    walk_heartbeat=timedelta(seconds=3),
+    sticky_timeout=timedelta(seconds=1),
     sweep_every=timedelta(seconds=2),
     poll_every=timedelta(seconds=10),
     left_behind=timedelta(seconds=3),

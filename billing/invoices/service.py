@@ -13,6 +13,7 @@ from billing.accounts import store as accounts
 from billing.accounts.schemas import Account
 from billing.core import ids
 from billing.core.errors import Conflict
+from billing.core.failpoints import failpoint
 from billing.credits import service as credits
 from billing.events import service as events
 from billing.invoices import store
@@ -238,6 +239,7 @@ async def _number(
     )
     series = _series(account, invoice, INVOICE_SERIES)
     number, issued_on = await store.next_number(connection, series, at.date())
+    await failpoint("invoice.numbered")
     return await store.change(
         connection,
         invoice.id,

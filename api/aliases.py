@@ -25,6 +25,8 @@ class Alias(NamedTuple):
 # One line per spelling; `{id}` stands for one path segment.
 ALIASES: Final[tuple[Alias, ...]] = (
     Alias("GET", "/billing/transactions", "/billing/credits/transactions"),
+    Alias("POST", "/billing/subscribe", "/billing/subscription"),
+    Alias("POST", "/billing/cancel", "/billing/subscription/cancel"),
     Alias(
         "POST", "/billing/payment-methods/{id}/set_default", "/billing/payment-methods/{id}/default"
     ),

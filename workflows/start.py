@@ -82,6 +82,21 @@ async def settle(client: Client, matter: Matter, timeout: timedelta) -> Standing
         return None  # the SDK tells a cancelled wait by an error of its own
 
 
+async def resume(client: Client, matter: Matter) -> bool:
+    """Have a halted matter try its step again now; False when it is not halted."""
+    try:
+        await client.get_workflow_handle(matter.workflow_id).execute_update(
+            "resume", result_type=Standing, rpc_timeout=_RPC_TIMEOUT
+        )
+    except WorkflowUpdateFailedError:
+        return False
+    except RPCError as error:
+        if error.status is not RPCStatusCode.NOT_FOUND:
+            raise
+        return False
+    return True
+
+
 async def walk(client: Client, account_id: UUID) -> None:
     """Let the account's clock walk to its target; a walk that runs reads the new target."""
     await client.start_workflow(

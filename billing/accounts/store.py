@@ -20,7 +20,8 @@ from billing.core.matters import workflow_id
 _STATE = text(
     """
     SELECT a.status, a.clock_at, b.next_expiry,
-           ARRAY(SELECT e.stripe_event_id FROM stripe_webhook_events e
+           ARRAY(SELECT e.stripe_event_id || coalesce('.' || nullif(e.replays, 0), '')
+                 FROM stripe_webhook_events e
                  WHERE e.workflow_id = :workflow_id AND e.status = 'received'
                  ORDER BY e.received_at LIMIT 10) AS events,
            ARRAY(SELECT jsonb_build_object(

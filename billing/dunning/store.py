@@ -8,7 +8,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import ids
-from billing.core.agenda import head
+from billing.core.agenda import Step, head
 from billing.core.errors import NotFound
 from billing.core.matters import workflow_id
 from billing.core.money import show_money
@@ -17,10 +17,12 @@ from billing.dunning.rules import (
     Collecting,
     CollectionState,
     Policy,
+    agenda,
     collection_agenda,
 )
 from billing.dunning.schemas import DunningCase
 from billing.dunning.tables import dunning_cases
+from billing.invoices.tables import invoices
 
 OPEN_CASE: Final = ("open", "paused")
 # One round trip: each invoice with its case, its one live payment, what waits to take over, and
@@ -72,7 +74,8 @@ _COLLECTING = text(
 
 _COLLECTION = """
 SELECT i.*, a.clock_at,
-       ARRAY(SELECT e.stripe_event_id FROM stripe_webhook_events e
+       ARRAY(SELECT e.stripe_event_id || coalesce('.' || nullif(e.replays, 0), '')
+             FROM stripe_webhook_events e
              WHERE e.workflow_id = :workflow_id AND e.status = 'received'
              ORDER BY e.received_at LIMIT 10) AS events
 FROM invoices i JOIN accounts a ON a.id = i.account_id
@@ -185,6 +188,18 @@ async def open_of_subscription(
         .order_by(dunning_cases.c.opened_at)
     )
     return [show(row) for row in rows]
+
+
+async def next_step(connection: AsyncConnection, case: DunningCase) -> Step | None:
+    """What happens to the case's invoice by itself, and when; None when nothing does."""
+    if not case.is_open:
+        return None
+    collector = await connection.scalar(
+        select(invoices.c.workflow_id).where(invoices.c.id == case.invoice_id)
+    )
+    name = ids.encode(ids.INVOICE, case.invoice_id)
+    found = await collecting(connection, collector or "", pay_first=False)
+    return head([step for one in found if one.invoice == name for step in agenda(one)])
 
 
 def listing(*, status: str | None = None, account_id: UUID | None = None) -> Select[Any]:

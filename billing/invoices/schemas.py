@@ -1,5 +1,6 @@
 """Invoices as the rest of the product reads them; amounts in minor units of `currency`."""
 
+from datetime import date
 from decimal import Decimal
 from typing import Any, Literal
 from uuid import UUID
@@ -78,6 +79,8 @@ class Invoice(BaseModel):
     pay_requested_at: AwareDatetime | None
     pay_method_id: UUID | None
     payment_reference: str | None
+    stripe_invoice_id: str | None
+    issued_on: date | None
     due_at: AwareDatetime | None
     finalized_at: AwareDatetime | None
     paid_at: AwareDatetime | None

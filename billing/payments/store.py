@@ -1,5 +1,6 @@
 """Every query on payments and attempts."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -9,6 +10,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core.errors import NotFound
+from billing.invoices.tables import invoices
 from billing.payments.schemas import Attempt, Payment
 from billing.payments.tables import payment_attempts, payments
 
@@ -27,6 +29,14 @@ async def add(connection: AsyncConnection, row: dict[str, Any]) -> Payment:
 async def get(connection: AsyncConnection, payment_id: UUID) -> Payment:
     """One payment; PAYMENT_NOT_FOUND."""
     return await _one(connection, select(payments).where(payments.c.id == payment_id))
+
+
+async def find(connection: AsyncConnection, payment_id: UUID) -> Payment | None:
+    """One payment, if it is there."""
+    row = (
+        await connection.execute(select(payments).where(payments.c.id == payment_id))
+    ).one_or_none()
+    return show(row) if row else None
 
 
 async def lock(connection: AsyncConnection, payment_id: UUID) -> Payment:
@@ -81,6 +91,16 @@ async def latest(connection: AsyncConnection, invoice_id: UUID) -> Payment | Non
     return show(row) if row else None
 
 
+async def of_invoice(connection: AsyncConnection, invoice_id: UUID) -> list[Payment]:
+    """Every road the invoice has seen, newest first."""
+    rows = await connection.execute(
+        select(payments)
+        .where(payments.c.invoice_id == invoice_id)
+        .order_by(payments.c.created_at.desc(), payments.c.id.desc())
+    )
+    return [show(row) for row in rows]
+
+
 async def count(connection: AsyncConnection, invoice_id: UUID) -> int:
     """How many roads this invoice has seen; numbers the next intent."""
     rows = await connection.execute(
@@ -122,10 +142,21 @@ async def move(connection: AsyncConnection, invoice_id: UUID, workflow_id: str) 
     )
 
 
-def listing(account_id: UUID, *, statuses: tuple[str, ...] = ()) -> Select[Any]:
-    """The account's payments; order and cut are the caller's."""
-    query = select(payments).where(payments.c.account_id == account_id)
-    return query.where(payments.c.status.in_(statuses)) if statuses else query
+def listing(
+    account_id: UUID | None, *, statuses: Sequence[str] = (), only: UUID | None = None
+) -> Select[Any]:
+    """Payments with their invoice's subscription; order and cut are the caller's.
+
+    Without an account those of all accounts, for operators.
+    """
+    query = select(payments, invoices.c.subscription_id).join(
+        invoices, invoices.c.id == payments.c.invoice_id
+    )
+    if account_id is not None:
+        query = query.where(payments.c.account_id == account_id)
+    if statuses:
+        query = query.where(payments.c.status.in_(statuses))
+    return query if only is None else query.where(payments.c.id == only)
 
 
 async def add_attempt(connection: AsyncConnection, row: dict[str, Any]) -> Attempt:

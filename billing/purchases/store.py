@@ -25,7 +25,8 @@ SELECT p.*, a.clock_at, pay.status AS payment_status, pay.road AS payment_road,
            SELECT FROM payment_attempts a
            WHERE a.invoice_id = p.invoice_id AND a.status = 'pending') AS undecided,
        unsettled.id AS unsettled_id,
-       ARRAY(SELECT e.stripe_event_id FROM stripe_webhook_events e
+       ARRAY(SELECT e.stripe_event_id || coalesce('.' || nullif(e.replays, 0), '')
+             FROM stripe_webhook_events e
              WHERE e.workflow_id = :workflow_id AND e.status = 'received'
              ORDER BY e.received_at LIMIT 10) AS events
 FROM purchases p

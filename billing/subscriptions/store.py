@@ -19,7 +19,8 @@ from billing.subscriptions.tables import OPEN_STATUSES, subscription_items, subs
 
 _STATE = """
 SELECT s.*, a.clock_at, p.name AS plan_name,
-       ARRAY(SELECT e.stripe_event_id FROM stripe_webhook_events e
+       ARRAY(SELECT e.stripe_event_id || coalesce('.' || nullif(e.replays, 0), '')
+             FROM stripe_webhook_events e
              WHERE e.workflow_id = :workflow_id AND e.status = 'received'
              ORDER BY e.received_at LIMIT 10) AS events
 FROM subscriptions s

@@ -471,6 +471,7 @@ CREATE TABLE stripe_webhook_events (
     status TEXT DEFAULT 'received' NOT NULL,
     error TEXT,
     deliveries INTEGER DEFAULT '1' NOT NULL,
+    replays INTEGER DEFAULT '0' NOT NULL,
     source TEXT DEFAULT 'webhook' NOT NULL,
     created_at TIMESTAMP WITH TIME ZONE,
     received_at TIMESTAMP WITH TIME ZONE NOT NULL,

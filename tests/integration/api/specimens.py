@@ -9,12 +9,19 @@ from decimal import Decimal
 from typing import Any, Final
 from uuid import uuid4
 
+from sqlalchemy import select
+
 from billing.accounts import store as accounts
 from billing.core import ids
 from billing.core.clock import real_now
+from billing.core.matters import matters
 from billing.core.periods import MONTH
 from billing.credits import service as credits
-from billing.payments.tables import payment_methods, setup_intents
+from billing.dunning.rules import Policy
+from billing.dunning.tables import dunning_cases
+from billing.events.tables import stripe_webhook_events
+from billing.invoices.tables import invoices
+from billing.payments.tables import payment_methods, payments, setup_intents
 from billing.purchases import service as purchases
 from billing.purchases.schemas import NewPurchase
 from billing.subscriptions import service as subscriptions
@@ -112,6 +119,83 @@ async def subscription(api: Api, account: Account) -> str:
     return ids.encode(ids.SUBSCRIPTION, subscription_id)
 
 
+async def owed(api: Api, account: Account) -> str:
+    """The invoice of the subscription that waits for its first payment."""
+    async with api.database.operator() as connection:
+        found = await connection.scalar(
+            select(invoices.c.id).where(
+                invoices.c.account_id == ids.decode(ids.ACCOUNT, account["id"]),
+                invoices.c.subscription_id.is_not(None),
+            )
+        )
+    assert found is not None
+    return ids.encode(ids.INVOICE, found)
+
+
+async def paying(api: Api, account: Account) -> str:
+    """The payment of that invoice."""
+    invoice_id = ids.decode(ids.INVOICE, await owed(api, account))
+    async with api.database.operator() as connection:
+        found = await connection.scalar(
+            select(payments.c.id).where(payments.c.invoice_id == invoice_id)
+        )
+    assert found is not None
+    return ids.encode(ids.PAYMENT, found)
+
+
+async def recovering(api: Api, account: Account) -> str:
+    """A case of dunning about that invoice, as a row."""
+    case_id, at = ids.new(), real_now()
+    async with api.database.operator() as connection:
+        await connection.execute(
+            dunning_cases.insert().values(
+                id=case_id,
+                account_id=ids.decode(ids.ACCOUNT, account["id"]),
+                invoice_id=ids.decode(ids.INVOICE, await owed(api, account)),
+                status="open",
+                policy=Policy().model_dump(mode="json"),
+                zone="UTC",
+                day_zero_at=at,
+                last_slot=0,
+                last_slot_ran_at=at,
+                last_true_attempt_at=at,
+                opened_at=at,
+            )
+        )
+    return ids.encode(ids.DUNNING_CASE, case_id)
+
+
+async def matter(api: Api, account: Account) -> str:
+    """The workflow of the subscription."""
+    async with api.database.operator() as connection:
+        found = await connection.scalar(
+            select(matters.c.workflow_id).where(
+                matters.c.account_id == ids.decode(ids.ACCOUNT, account["id"]),
+                matters.c.kind == "subscription",
+            )
+        )
+    return str(found)
+
+
+async def told(api: Api, account: Account) -> str:
+    """An event of Stripe that concerns the account."""
+    event_id, at = ids.encode(ids.EVENT, ids.new()), real_now()
+    async with api.database.operator() as connection:
+        await connection.execute(
+            stripe_webhook_events.insert().values(
+                stripe_event_id=event_id,
+                account_id=ids.decode(ids.ACCOUNT, account["id"]),
+                workflow_id=await matter(api, account),
+                type="payment_intent.succeeded",
+                payload={},
+                status="handled",
+                created_at=at,
+                received_at=at,
+            )
+        )
+    return event_id
+
+
 async def itself(_: Api, account: Account) -> str:
     """The account."""
     return str(account["id"])
@@ -125,6 +209,11 @@ MAKERS: Final[dict[str, Maker]] = {
     "new_default": card,
     "setup_intent_id": setup,
     "subscription_id": subscription,
+    "invoice_id": owed,
+    "payment_id": paying,
+    "dunning_case_id": recovering,
+    "workflow_id": matter,
+    "event_id": told,
     "transaction_id": granted,
 }
 
@@ -162,6 +251,19 @@ BODIES: Final[dict[str, Callable[[Named], Any]]] = {
         "confirm": "DELETE",
         "new_default": named["new_default"],
     },
+    "pay_invoice": lambda named: {"payment_method_id": named["payment_method_id"]},
+    "submit_manual_payment": lambda named: {
+        "invoice_id": named["invoice_id"],
+        "payment_method": "bank_transfer",
+        "transaction_reference": "TRX-1",
+    },
+    "approve_payment": lambda _: {"amount_minor": 100},
+    "reject_payment": lambda _: {"reason": "nothing came"},
+    "pause_dunning": lambda _: {},
+    "resume_dunning": lambda _: {},
+    "extend_dunning": lambda _: {"days": 1},
+    "retry_dunning_now": lambda named: {"payment_method_id": named["payment_method_id"]},
+    "forgive_dunning": lambda _: {"reason": "goodwill"},
     "advance_clock": lambda _: {"advance_days": 1},
     "put_plan": lambda _: {"family": "app", "name": "Basic", "is_active": False},
     "put_credit_package": lambda _: {"name": "Basic", "credits": "1", "is_active": False},

@@ -1,0 +1,302 @@
+"""Dunning for operators: which invoices are being recovered, and the orders that steer a case."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Final, Literal, Self
+from uuid import UUID
+
+from fastapi import Query, Response
+from pydantic import Field, StringConstraints
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from api.dependencies import AdminCall, Call
+from api.driving import need_temporal, settled
+from api.idempotency import Once, OptionalKey
+from api.pagination import Page, Paging, paginate
+from api.problems import KEYED, responses
+from api.routes.base import new_router
+from api.schemas import Answer, Body, Text
+from billing.accounts import store as accounts
+from billing.core import clock, ids
+from billing.core.agenda import Step
+from billing.core.errors import NotFound
+from billing.core.matters import Matter
+from billing.dunning import requests, service, store
+from billing.dunning.rules import MAX_EXTENSION_DAYS
+from billing.dunning.schemas import DunningCase
+from billing.dunning.tables import dunning_cases
+from billing.payments import store as payments
+from billing.payments.schemas import Attempt
+from billing.subscriptions import settlement
+
+router = new_router("dunning")
+
+CaseStatus = Literal["open", "paused", "recovered", "exhausted", "forgiven", "canceled"]
+_CODES: Final = (
+    "DUNNING_CASE_NOT_FOUND", "DUNNING_CASE_CLOSED", "TEMPORAL_UNAVAILABLE", *KEYED,
+)  # fmt: skip
+_STEERED: Final = responses(*_CODES)
+
+
+@dataclass(frozen=True)
+class Order:
+    """What an order is carried out with: one transaction, on one case, at the account's now."""
+
+    connection: AsyncConnection
+    case: DunningCase
+    at: datetime
+    mark: str
+    """The same for each repeat of the request."""
+
+
+class ReasonBody(Body):
+    """Why, for the audit trail."""
+
+    reason: Text | None = None
+
+
+class RetryBody(Body):
+    """Which card to try; left out, the default one."""
+
+    payment_method_id: Annotated[str, StringConstraints(max_length=40)] | None = None
+
+
+class ExtendBody(Body):
+    """By how many days the slots to come and the final action move."""
+
+    days: Annotated[int, Field(strict=True, ge=1, le=MAX_EXTENSION_DAYS)]
+    reason: Text | None = None
+
+
+class ForgiveBody(Body):
+    """Why what is owed is given up; it is on the credit note."""
+
+    reason: Text
+
+
+class AttemptAnswer(Answer):
+    """One try: `slot` is null for a new card's and a retry-now's extra try."""
+
+    status: str
+    slot: int | None
+    payment_method_id: str | None
+    decline_code: str | None
+    decline_class: str | None
+    message: str | None
+    started_at: datetime
+    finished_at: datetime | None
+
+    @classmethod
+    def of(cls, attempt: Attempt) -> Self:
+        """The try as callers see it."""
+        method = attempt.payment_method_id
+        known = attempt.model_dump(include=cls.model_fields.keys() - {"payment_method_id"})
+        return cls(
+            **known,
+            payment_method_id=ids.encode(ids.PAYMENT_METHOD, method) if method else None,
+        )
+
+
+class CaseAnswer(Answer):
+    """The recovery of one invoice; `next_step` and `next_at` say what happens by itself."""
+
+    dunning_case_id: str
+    account_id: str
+    invoice_id: str
+    subscription_id: str | None
+    status: CaseStatus
+    slot_days: list[int]
+    slots_used: int
+    final_action: str
+    extended_days: int
+    next_step: str | None
+    next_at: datetime | None
+    opened_at: datetime
+    paused_at: datetime | None
+    closed_at: datetime | None
+    close_reason: str | None
+
+    @classmethod
+    def of(cls, case: DunningCase, plan: Step | None) -> Self:
+        """The case with the next step of its invoice."""
+        known = case.model_dump(include=cls.model_fields.keys() - _SHOWN_ANEW)
+        subscription = case.subscription_id
+        return cls(
+            **known,
+            dunning_case_id=ids.encode(ids.DUNNING_CASE, case.id),
+            account_id=ids.encode(ids.ACCOUNT, case.account_id),
+            invoice_id=ids.encode(ids.INVOICE, case.invoice_id),
+            subscription_id=ids.encode(ids.SUBSCRIPTION, subscription) if subscription else None,
+            slot_days=list(case.terms.days),
+            slots_used=case.last_slot + 1,
+            final_action=case.terms.final_action,
+            next_step=plan.words if plan else None,
+            next_at=plan.due if plan else None,
+        )
+
+
+_SHOWN_ANEW: Final = {
+    "dunning_case_id", "account_id", "invoice_id", "subscription_id", "slot_days", "slots_used",
+    "final_action", "next_step", "next_at",
+}  # fmt: skip
+
+
+class CaseDetail(CaseAnswer):
+    """The case with every try there was, oldest first."""
+
+    attempts: list[AttemptAnswer]
+
+
+@router.get("/admin/dunning", responses=responses("MERCHANT_NOT_FOUND", "INVALID_CURSOR"))
+async def list_dunning_cases(
+    call: AdminCall,
+    paging: Paging,
+    status: Annotated[CaseStatus | None, Query()] = None,
+    account_id: Annotated[str | None, Query(max_length=255)] = None,
+) -> Page[CaseAnswer]:
+    """All cases, newest first."""
+    keys = (dunning_cases.c.opened_at, dunning_cases.c.id)
+    async with call.database.operator() as connection:
+        account = await accounts.find(connection, account_id) if account_id else None
+        if account_id and account is None:
+            raise NotFound("MERCHANT_NOT_FOUND", "no such account")
+        query = store.listing(status=status, account_id=account.id if account else None)
+        page = await paginate(
+            connection, query, keys, paging, lambda row: DunningCase.model_validate(dict(row))
+        )
+        shown = [CaseAnswer.of(case, await store.next_step(connection, case)) for case in page.data]
+    return Page(data=shown, pagination=page.pagination)
+
+
+@router.get("/admin/dunning/{dunning_case_id}", responses=responses("DUNNING_CASE_NOT_FOUND"))
+async def read_dunning_case(dunning_case_id: str, call: AdminCall) -> CaseDetail:
+    """One case with its tries."""
+    return await _detail(call, _decode(dunning_case_id))
+
+
+@router.post(
+    "/admin/dunning/{dunning_case_id}/pause", response_model=CaseDetail, responses=_STEERED
+)
+async def pause_dunning(
+    dunning_case_id: str, body: ReasonBody, call: AdminCall, once: OptionalKey
+) -> Response:
+    """No slots and no final action until resumed; a new card is still tried."""
+
+    async def pause(order: Order) -> Matter:
+        return await service.pause(
+            order.connection, order.case.id, order.at, reason=body.reason or ""
+        )
+
+    return await _steer(call, once, dunning_case_id, pause)
+
+
+@router.post(
+    "/admin/dunning/{dunning_case_id}/resume", response_model=CaseDetail, responses=_STEERED
+)
+async def resume_dunning(
+    dunning_case_id: str, body: ReasonBody, call: AdminCall, once: OptionalKey
+) -> Response:
+    """Slots go on where they stood: a missed one runs now, the next keep their gaps."""
+
+    async def resume(order: Order) -> Matter:
+        return await service.resume(
+            order.connection, order.case.id, order.at, reason=body.reason or ""
+        )
+
+    return await _steer(call, once, dunning_case_id, resume)
+
+
+@router.post(
+    "/admin/dunning/{dunning_case_id}/extend",
+    response_model=CaseDetail,
+    responses=responses("INVALID_EXTENSION", *_CODES),
+)
+async def extend_dunning(
+    dunning_case_id: str, body: ExtendBody, call: AdminCall, once: OptionalKey
+) -> Response:
+    """Move the slots to come and the final action; by 90 days at most in all."""
+
+    async def extend(order: Order) -> Matter:
+        return await service.extend(
+            order.connection, order.case.id, body.days, order.at, reason=body.reason or ""
+        )
+
+    return await _steer(call, once, dunning_case_id, extend)
+
+
+@router.post(
+    "/admin/dunning/{dunning_case_id}/retry-now",
+    response_model=CaseDetail,
+    responses=responses(
+        "INVOICE_ALREADY_PAID", "INVOICE_STATE", "PAYMENT_PENDING", "PAYMENT_METHOD_NOT_FOUND",
+        "PAYMENT_METHOD_REQUIRED", "PAYMENT_METHOD_BARRED", *_CODES,
+    ),
+)  # fmt: skip
+async def retry_dunning_now(
+    dunning_case_id: str, body: RetryBody, call: AdminCall, once: OptionalKey
+) -> Response:
+    """Try a card at once; it uses up no slot and moves none. The last of `attempts` says how."""
+    method = body.payment_method_id
+
+    async def retry(order: Order) -> Matter:
+        asked = await requests.retry_now(
+            order.connection,
+            order.case.invoice_id,
+            order.at,
+            mark=order.mark,
+            method_id=ids.decode(ids.PAYMENT_METHOD, method) if method else None,
+        )
+        return asked.matter
+
+    return await _steer(call, once, dunning_case_id, retry)
+
+
+@router.post(
+    "/admin/dunning/{dunning_case_id}/forgive",
+    response_model=CaseDetail,
+    responses=responses("INVOICE_STATE", *_CODES),
+)
+async def forgive_dunning(
+    dunning_case_id: str, body: ForgiveBody, call: AdminCall, once: OptionalKey
+) -> Response:
+    """Give up what is owed by a credit note; the subscription is as if it were paid."""
+
+    async def forgive(order: Order) -> Matter:
+        return await settlement.forgive(
+            order.connection, order.case.invoice_id, body.reason, order.at
+        )
+
+    return await _steer(call, once, dunning_case_id, forgive)
+
+
+async def _steer(
+    call: Call, once: Once, name: str, verb: Callable[[Order], Awaitable[Matter]]
+) -> Response:
+    """Carry an order out in the rows, and answer what its matter made of it."""
+    await need_temporal(call)
+    case_id = _decode(name)
+    async with call.database.operator() as connection:
+        case = await store.get(connection, case_id)
+    async with once.claim(call) as claim:
+        async with call.database.tenant(case.account_id) as connection:
+            at = await clock.now(connection, case.account_id)
+            mark = ids.encode("key", claim.resource_id)
+            matter = await verb(Order(connection, case, at, mark))
+        await settled(call, matter)
+        return claim.answer(200, await _detail(call, case_id))
+
+
+async def _detail(call: Call, case_id: UUID) -> CaseDetail:
+    async with call.database.operator() as connection:
+        case = await store.get(connection, case_id)
+        shown = CaseAnswer.of(case, await store.next_step(connection, case))
+        tries = await payments.attempts_of(connection, case.invoice_id)
+    return CaseDetail(**shown.model_dump(), attempts=[AttemptAnswer.of(one) for one in tries])
+
+
+def _decode(name: str) -> UUID:
+    found = ids.parse(ids.DUNNING_CASE, name)
+    if found is None:
+        raise NotFound("DUNNING_CASE_NOT_FOUND", "no such dunning case")
+    return found

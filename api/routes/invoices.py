@@ -1,0 +1,348 @@
+"""Invoices: what is owed and why, and paying one that is open."""
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from typing import Annotated, Any, Final, Literal, Self
+from uuid import UUID
+
+from fastapi import Query, Response
+from pydantic import Field, StringConstraints, model_validator
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from api.dependencies import AccountCall, BillingCall, MemberCall
+from api.driving import need_temporal, settled
+from api.idempotency import Claim, RequiredKey
+from api.pagination import Page, Pagination, Paging, paginate
+from api.problems import KEYED, responses
+from api.routes.base import new_router
+from api.routes.dunning import AttemptAnswer, CaseAnswer
+from api.routes.payments import PaymentAnswer, decode_invoice
+from api.schemas import Answer, Body, Credits
+from billing.core import clock, ids
+from billing.core.errors import BillingError, Conflict, PaymentRequired, ProviderFailure
+from billing.dunning import requests
+from billing.dunning import store as cases
+from billing.invoices import store
+from billing.invoices.schemas import Invoice, InvoiceStatus
+from billing.invoices.tables import invoices
+from billing.payments import store as payments
+from billing.payments.rules import next_action
+from billing.payments.schemas import Attempt
+
+router = new_router("invoices")
+
+# `pending` is another word for an open invoice [I7, X6].
+StatusFilter = InvoiceStatus | Literal["pending"]
+# An intent for an amount that changed is called back first; the second offer opens a new one.
+_OFFERS: Final = 2
+
+
+class PayBody(Body):
+    """By a stored card (the default one, or the one named), or confirmed in the browser."""
+
+    payment_method: Literal["saved_card", "card"] = "saved_card"
+    payment_method_id: Annotated[str, StringConstraints(max_length=40)] | None = None
+
+    @model_validator(mode="after")
+    def _names_a_stored_card(self) -> Self:
+        if self.payment_method_id is not None and self.payment_method != "saved_card":
+            raise ValueError("payment_method_id goes with payment_method: saved_card")
+        return self
+
+
+class InvoiceAnswer(Answer):
+    """An invoice [I6, I16]; amounts in minor units of `currency`.
+
+    `status` `open` is `pending` in `legacy_status` [X6]. A draft has no number yet and is shown
+    as a pro-forma; `payment_reference` is what a payer by bank transfer writes.
+    """
+
+    invoice_id: str
+    invoice_number: str | None
+    user: str
+    subscription: str | None
+    purchase: str | None
+    stripe_invoice_id: str | None
+    status: InvoiceStatus
+    legacy_status: str
+    currency: str
+    subtotal: int
+    tax_amount: int
+    total: int
+    balance_applied: int
+    amount_due: int
+    amount_paid: int
+    amount_credited: int
+    amount_remaining: int
+    settlement: str | None
+    payment_reference: str | None
+    period_start: datetime | None
+    period_end: datetime | None
+    issued_on: date | None
+    due_date: datetime | None
+    paid_at: datetime | None
+    created_at: datetime
+    invoice_pdf_url: str | None = None
+
+    @classmethod
+    def of(cls, invoice: Invoice) -> Self:
+        """The invoice as callers see it."""
+        return cls(**cls.parts(invoice))
+
+    @staticmethod
+    def parts(invoice: Invoice) -> dict[str, Any]:
+        """The fields of an answer."""
+        owed = invoice.status in ("draft", "open", "uncollectible")
+        subscription, purchase = invoice.subscription_id, invoice.purchase_id
+        return {
+            **invoice.model_dump(include=_AS_THEY_ARE),
+            "invoice_id": ids.encode(ids.INVOICE, invoice.id),
+            "invoice_number": invoice.number,
+            "user": ids.encode(ids.ACCOUNT, invoice.account_id),
+            "subscription": ids.encode(ids.SUBSCRIPTION, subscription) if subscription else None,
+            "purchase": ids.encode(ids.PURCHASE, purchase) if purchase else None,
+            "legacy_status": "pending" if invoice.status == "open" else invoice.status,
+            "subtotal": invoice.subtotal_minor,
+            "tax_amount": invoice.tax_minor,
+            "total": invoice.total_minor,
+            "balance_applied": invoice.balance_applied_minor,
+            "amount_due": invoice.amount_due_minor,
+            "amount_paid": invoice.amount_paid_minor,
+            "amount_credited": invoice.amount_credited_minor,
+            "amount_remaining": invoice.remaining_minor if owed else 0,
+            "due_date": invoice.due_at,
+        }
+
+
+_AS_THEY_ARE: Final = {
+    "stripe_invoice_id", "status", "currency", "settlement", "payment_reference", "period_start",
+    "period_end", "issued_on", "paid_at", "created_at",
+}  # fmt: skip
+
+
+class NumberedPagination(Pagination):
+    """Where this page lies, and how many there are in all [I2]."""
+
+    pages: int
+
+
+class InvoicePage(Answer):
+    """One page of invoices, under both names [I2]."""
+
+    data: list[InvoiceAnswer]
+    invoices: list[InvoiceAnswer]
+    pagination: NumberedPagination
+
+    @classmethod
+    def of(cls, page: Page[InvoiceAnswer]) -> Self:
+        """The page with the seeds' names beside ours."""
+        at = page.pagination
+        numbered = NumberedPagination(**at.model_dump(), pages=-(-at.total // at.limit))
+        return cls(data=page.data, invoices=page.data, pagination=numbered)
+
+
+class LineAnswer(Answer):
+    """One line [I8]: quantity times unit amount, rounded once; minor units."""
+
+    kind: str
+    description: str
+    quantity: Credits
+    unit_amount: Credits
+    amount: int
+    period_start: datetime | None
+    period_end: datetime | None
+
+    @classmethod
+    def of(cls, row: dict[str, Any]) -> Self:
+        """A row of `invoice_lines`."""
+        return cls(amount=row["amount_minor"], **{name: row[name] for name in _LINE_FIELDS})
+
+
+_LINE_FIELDS: Final = (
+    "kind", "description", "quantity", "unit_amount", "period_start", "period_end",
+)  # fmt: skip
+
+
+class CreditNoteAnswer(Answer):
+    """A correction of a numbered invoice."""
+
+    number: str
+    reason: str
+    amount: int
+    currency: str
+    issued_on: date
+    created_at: datetime
+
+
+class InvoiceDetail(InvoiceAnswer):
+    """An invoice whole [I3, I8, I9]; `next_action` is none | confirm_card | redirect | wait."""
+
+    line_items: list[LineAnswer]
+    payments: list[PaymentAnswer]
+    attempts: list[AttemptAnswer]
+    credit_notes: list[CreditNoteAnswer]
+    dunning: CaseAnswer | None
+    next_action: dict[str, Any] = Field(examples=[{"type": "none"}])
+
+    @classmethod
+    async def read(cls, connection: AsyncConnection, invoice: Invoice) -> Self:
+        """The invoice with all that hangs on it, read in the caller's transaction."""
+        case = await cases.find_of_invoice(connection, invoice.id)
+        lines = await store.lines(connection, invoice.id)
+        made = await payments.of_invoice(connection, invoice.id)
+        tries = await payments.attempts_of(connection, invoice.id)
+        notes = await store.credit_notes_of(connection, invoice.id)
+        plan = await cases.next_step(connection, case) if case else None
+        return cls(
+            **cls.parts(invoice),
+            line_items=[LineAnswer.of(line) for line in lines],
+            payments=[PaymentAnswer.of(one, invoice.subscription_id) for one in made],
+            attempts=[AttemptAnswer.of(one) for one in tries],
+            credit_notes=[
+                CreditNoteAnswer(amount=note["amount_minor"], **{n: note[n] for n in _NOTE_FIELDS})
+                for note in notes
+            ],
+            dunning=CaseAnswer.of(case, plan) if case else None,
+            next_action=await _next_action(connection, invoice, tries),
+        )
+
+
+_NOTE_FIELDS: Final = ("number", "reason", "currency", "issued_on", "created_at")
+
+
+@router.get("/billing/invoices", responses=responses("INVALID_CURSOR", "MERCHANT_NOT_FOUND"))
+async def list_invoices(
+    call: MemberCall,
+    paging: Paging,
+    status: Annotated[StatusFilter | None, Query()] = None,
+) -> InvoicePage:
+    """The account's invoices, newest first; `pending` means open [I1, I2]."""
+    wanted: InvoiceStatus | None = "open" if status == "pending" else status
+    query = store.listing(call.account.id, status=wanted)
+    keys = (invoices.c.created_at, invoices.c.id)
+    async with call.transaction() as connection:
+        page = await paginate(
+            connection,
+            query,
+            keys,
+            paging,
+            lambda row: InvoiceAnswer.of(Invoice.model_validate(dict(row))),
+        )
+    return InvoicePage.of(page)
+
+
+@router.get(
+    "/billing/invoices/{invoice_id}", responses=responses("INVOICE_NOT_FOUND", "MERCHANT_NOT_FOUND")
+)
+async def read_invoice(invoice_id: str, call: MemberCall) -> InvoiceDetail:
+    """One invoice with its lines, payments, tries, corrections and dunning [I3, I8, I9]."""
+    return await _read(call, decode_invoice(invoice_id))
+
+
+@router.post(
+    "/billing/invoices/{invoice_id}/pay",
+    response_model=InvoiceDetail,
+    responses={
+        202: {"model": InvoiceDetail, "description": "Undecided yet: the same key asks again"},
+        **responses(
+            "INVOICE_NOT_FOUND", "INVOICE_ALREADY_PAID", "INVOICE_STATE", "PAYMENT_PENDING",
+            "PAYMENT_METHOD_NOT_FOUND", "PAYMENT_METHOD_REQUIRED", "PAYMENT_METHOD_BARRED",
+            "CARD_DECLINED", "PLATFORM_ERROR", "MERCHANT_NOT_FOUND", "TEMPORAL_UNAVAILABLE",
+            "IDEMPOTENCY_KEY_REQUIRED", *KEYED,
+        ),
+    },
+)  # fmt: skip
+async def pay_invoice(
+    invoice_id: str, body: PayBody, call: BillingCall, once: RequiredKey
+) -> Response:
+    """Pay an open invoice now [I13, J8]: the way back from past due and unpaid [C12]."""
+    await need_temporal(call)
+    subject = decode_invoice(invoice_id)
+    async with once.claim(call) as claim:
+        decided = True
+        if body.payment_method == "card":
+            await _offer(call, subject)
+        else:
+            decided = await _try(call, claim, subject, body.payment_method_id)
+        answer = await _read(call, subject)
+        if not decided:
+            answer = answer.model_copy(update={"next_action": {"type": "wait"}})
+        return claim.answer(202 if answer.next_action["type"] == "wait" else 200, answer)
+
+
+async def _next_action(
+    connection: AsyncConnection, invoice: Invoice, tries: Sequence[Attempt]
+) -> dict[str, str]:
+    """What the payer does now; a secret only where the payer is asked to confirm."""
+    if await payments.submission(connection, invoice.id) is not None:
+        return {"type": "wait"}
+    live = await payments.live(connection, invoice.id)
+    if live is None:
+        return {"type": "none"}
+    mine = [one for one in tries if one.payment_id == live.id]
+    asked = live.road == "card" or invoice.status == "draft"
+    if live.status == "pending" and not asked and not (mine and mine[-1].status == "action"):
+        return {"type": "wait" if mine and mine[-1].status == "pending" else "none"}
+    return next_action(
+        owed=invoice.status in ("draft", "open"),
+        payment_status=live.status,
+        client_secret=live.client_secret,
+        redirect_url=live.redirect_url,
+    )
+
+
+async def _read(call: AccountCall, invoice_id: UUID) -> InvoiceDetail:
+    async with call.transaction() as connection:
+        return await InvoiceDetail.read(connection, await store.get(connection, invoice_id))
+
+
+async def _offer(call: AccountCall, invoice_id: UUID) -> None:
+    """Have a payment opened that the client confirms."""
+    for _ in range(_OFFERS):
+        async with call.transaction() as connection:
+            at = await clock.now(connection, call.account.id)
+            matter = await requests.offer_card(connection, invoice_id, at)
+        await settled(call, matter)
+        async with call.transaction() as connection:
+            live = await payments.live(connection, invoice_id)
+        if live is not None and live.road == "card":
+            return
+
+
+async def _try(call: AccountCall, claim: Claim, invoice_id: UUID, method: str | None) -> bool:
+    """Have a stored card tried once; False while it is undecided. Raises what it refuses with."""
+    async with call.transaction() as connection:
+        asked = await requests.retry_now(
+            connection,
+            invoice_id,
+            await clock.now(connection, call.account.id),
+            mark=ids.encode("key", claim.resource_id),
+            method_id=ids.decode(ids.PAYMENT_METHOD, method) if method else None,
+        )
+    await settled(call, asked.matter)
+    async with call.transaction() as connection:
+        attempt = await payments.find_attempt(connection, asked.attempt)
+    if attempt is None or attempt.status == "pending":
+        return False
+    refusal = _refusal(attempt)
+    if refusal is not None:
+        raise refusal
+    return True
+
+
+def _refusal(attempt: Attempt) -> BillingError | None:
+    """What a decided try says no with."""
+    if attempt.status == "unreached":
+        return ProviderFailure(
+            "PLATFORM_ERROR", "the payment provider could not be reached; nothing was charged"
+        )
+    if attempt.status == "skipped" and attempt.decline_code == "no_payment_method":
+        return Conflict("PAYMENT_METHOD_REQUIRED", "the account has no saved card")
+    if attempt.status not in ("declined", "skipped"):
+        return None
+    return PaymentRequired(
+        "CARD_DECLINED",
+        attempt.message or "the card was not tried: it was declined too often",
+        decline_code=attempt.decline_code,
+        decline_class=attempt.decline_class or "hard",
+    )

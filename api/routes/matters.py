@@ -1,0 +1,118 @@
+"""Matters for operators: what every workflow waits for, and a halted one set going again."""
+
+from datetime import datetime
+from typing import Annotated, Literal, Self
+
+from fastapi import Query
+
+from api.dependencies import AdminCall, Call
+from api.driving import need_temporal, settled
+from api.pagination import Page, Paging, paginate
+from api.problems import responses
+from api.routes.base import new_router
+from api.schemas import Answer
+from billing.accounts import store as accounts
+from billing.audit import service as audit
+from billing.core import clock, ids, register
+from billing.core.errors import Conflict, NotFound
+from billing.core.matters import Matter, matters
+from billing.core.matters import find as find_matter
+from billing.core.register import Entry
+from workflows import start
+
+router = new_router("matters")
+
+Status = Literal["open", "halted", "closed"]
+Kind = Literal["trial", "subscription", "purchase", "collection", "account"]
+
+
+class MatterAnswer(Answer):
+    """One matter: `words` say where the customer stands, `next_due` when its next step is due."""
+
+    workflow_id: str
+    account_id: str
+    kind: str
+    status: str
+    words: str
+    revision: int
+    next_due: datetime | None
+    next_step: str | None
+    created_at: datetime
+    started_at: datetime | None
+    closed_at: datetime | None
+
+    @classmethod
+    def of(cls, entry: Entry) -> Self:
+        """The entry as operators see it."""
+        known = entry.model_dump(exclude={"account_id"})
+        return cls(account_id=ids.encode(ids.ACCOUNT, entry.account_id), **known)
+
+
+@router.get("/admin/matters", responses=responses("MERCHANT_NOT_FOUND", "INVALID_CURSOR"))
+async def list_matters(
+    call: AdminCall,
+    paging: Paging,
+    status: Annotated[Status | None, Query()] = None,
+    kind: Annotated[Kind | None, Query()] = None,
+    account_id: Annotated[str | None, Query(max_length=255)] = None,
+) -> Page[MatterAnswer]:
+    """All matters, newest first; `status=halted` is the list of what needs a person."""
+    keys = (matters.c.created_at, matters.c.workflow_id)
+    async with call.database.operator() as connection:
+        account = await accounts.find(connection, account_id) if account_id else None
+        if account_id and account is None:
+            raise NotFound("MERCHANT_NOT_FOUND", "no such account")
+        query = register.listing(
+            status=status, kind=kind, account_id=account.id if account else None
+        )
+        return await paginate(
+            connection,
+            query,
+            keys,
+            paging,
+            lambda row: MatterAnswer.of(Entry.model_validate(dict(row))),
+        )
+
+
+@router.get("/admin/matters/{workflow_id:path}", responses=responses("MATTER_NOT_FOUND"))
+async def read_matter(workflow_id: str, call: AdminCall) -> MatterAnswer:
+    """One matter, such as `subscription/sub_…`."""
+    return await _read(call, workflow_id)
+
+
+@router.post(
+    "/admin/matters/{workflow_id:path}/resume",
+    responses=responses("MATTER_NOT_FOUND", "MATTER_NOT_HALTED", "TEMPORAL_UNAVAILABLE"),
+)
+async def resume_matter(workflow_id: str, call: AdminCall) -> MatterAnswer:
+    """Have a halted matter try its step again now, not within the hour."""
+    await need_temporal(call)
+    matter = await _find(call, workflow_id)
+    if not await start.resume(call.temporal, matter):
+        raise Conflict("MATTER_NOT_HALTED", "this matter is not halted")
+    async with call.database.tenant(matter.account_id) as connection:
+        await audit.record(
+            connection,
+            account_id=matter.account_id,
+            action="matter.resume_ordered",
+            subject=workflow_id,
+            at=await clock.now(connection, matter.account_id),
+        )
+    await settled(call, matter)
+    return await _read(call, workflow_id)
+
+
+async def _find(call: Call, workflow_id: str) -> Matter:
+    async with call.database.operator() as connection:
+        matter = await find_matter(connection, workflow_id)
+    if matter is None:
+        raise NotFound("MATTER_NOT_FOUND", "no such matter")
+    return matter
+
+
+async def _read(call: Call, workflow_id: str) -> MatterAnswer:
+    async with call.database.operator() as connection:
+        entry = await register.find(connection, workflow_id)
+    if entry is None:
+        raise NotFound("MATTER_NOT_FOUND", "no such matter")
+    return MatterAnswer.of(entry)

@@ -1,0 +1,207 @@
+"""Payments: what was tried for an invoice, and money sent by hand that operators decide on."""
+
+from datetime import datetime
+from typing import Annotated, Any, Final, Literal, Self
+from uuid import UUID
+
+from fastapi import Query, Response
+from pydantic import ConfigDict, Field, StringConstraints
+
+from api.dependencies import AccountCall, BillingCall, MemberCall
+from api.driving import need_temporal, nudged, settled
+from api.idempotency import Claim, OptionalKey
+from api.pagination import Page, Paging, paginate
+from api.problems import KEYED, responses
+from api.routes.base import new_router
+from api.schemas import Answer, Body, Currency, Minor
+from billing.core import clock, ids, matters
+from billing.core.errors import Invalid, NotFound
+from billing.payments import manual, store
+from billing.payments.schemas import Payment, PaymentStatus
+from billing.payments.tables import payments
+
+router = new_router("payments")
+
+# `cancelled` is another spelling of the one we keep [X7].
+StatusFilter = PaymentStatus | Literal["cancelled"]
+Spelled = Annotated[str, StringConstraints(strip_whitespace=True, max_length=255)]
+Positive = Annotated[Minor, Field(gt=0)]
+_REQUIRED: Final = ("invoice_id", "payment_method", "transaction_reference")
+
+
+class ManualBody(Body):
+    """Money that was sent; no account numbers, no card data, only its reference [J4, J7]."""
+
+    model_config = ConfigDict(json_schema_extra={"required": list(_REQUIRED)})
+
+    invoice_id: Spelled | None = Field(None, examples=["inv_01h455vb4pex5vsknk084sn02q"])
+    payment_method: Spelled | None = Field(None, examples=["bank_transfer"])
+    transaction_reference: Spelled | None = Field(None, examples=["TRX-2027-0004711"])
+    amount: Positive | None = Field(
+        None, description="In minor units, where it is not all that is owed"
+    )
+    currency: Currency | None = None
+
+
+class PaymentAnswer(Answer):
+    """One payment [J2, J3, J10]; `amount` and `amount_received` in minor units of `currency`.
+
+    `payment_method` is card, saved_card, checkout, or what the payer named for one by hand.
+    """
+
+    payment_id: str
+    invoice_id: str
+    user: str
+    subscription: str | None
+    status: str
+    amount: int
+    amount_received: int
+    currency: str
+    payment_method: str
+    payment_method_id: str | None
+    stripe_payment_intent_id: str | None
+    transaction_reference: str | None
+    failure_code: str | None
+    failure_message: str | None
+    decided_at: datetime | None
+    decision_reason: str | None
+    paid_at: datetime | None
+    created_at: datetime
+
+    @classmethod
+    def of(cls, payment: Payment, subscription_id: UUID | None) -> Self:
+        """The payment as callers see it."""
+        method = payment.payment_method_id
+        known = payment.model_dump(include=cls.model_fields.keys() - _SHOWN_ANEW)
+        return cls(
+            **known,
+            payment_id=ids.encode(ids.PAYMENT, payment.id),
+            invoice_id=ids.encode(ids.INVOICE, payment.invoice_id),
+            user=ids.encode(ids.ACCOUNT, payment.account_id),
+            subscription=ids.encode(ids.SUBSCRIPTION, subscription_id) if subscription_id else None,
+            amount=payment.amount_minor,
+            amount_received=payment.received_minor,
+            payment_method=payment.manual_method or payment.road,
+            payment_method_id=ids.encode(ids.PAYMENT_METHOD, method) if method else None,
+        )
+
+    @classmethod
+    def of_row(cls, row: Any) -> Self:
+        """A row of `store.listing`."""
+        return cls.of(Payment.model_validate(dict(row)), row["subscription_id"])
+
+
+_SHOWN_ANEW: Final = {
+    "payment_id", "invoice_id", "user", "subscription", "amount", "amount_received",
+    "payment_method", "payment_method_id",
+}  # fmt: skip
+
+
+@router.post(
+    "/billing/payments/manual",
+    response_model=PaymentAnswer,
+    status_code=201,
+    responses={
+        202: {"model": PaymentAnswer, "description": "The card's payment is called back first"},
+        **responses(
+            "MISSING_FIELD", "INVOICE_NOT_FOUND", "INVOICE_ALREADY_PAID", "INVOICE_STATE",
+            "PAYMENT_PENDING", "PAYMENT_REFERENCE_USED", "CURRENCY_MISMATCH", "MERCHANT_NOT_FOUND",
+            "TEMPORAL_UNAVAILABLE", *KEYED,
+        ),
+    },
+)  # fmt: skip
+async def submit_manual_payment(
+    call: BillingCall, once: OptionalKey, body: ManualBody | None = None
+) -> Response:
+    """Say that money was sent for an invoice; an operator approves or rejects it [J4 to J6]."""
+    wanted = _whole(body or ManualBody())
+    await need_temporal(call)
+    async with once.claim(call) as claim:
+        await _submit(call, claim, wanted)
+        async with call.transaction() as connection:
+            [row] = (
+                await connection.execute(store.listing(call.account.id, only=claim.resource_id))
+            ).mappings()
+        answer = PaymentAnswer.of_row(row)
+        return claim.answer(202 if answer.status == "pending" else 201, answer)
+
+
+@router.get("/billing/payments", responses=responses("INVALID_CURSOR", "MERCHANT_NOT_FOUND"))
+async def list_payments(
+    call: MemberCall,
+    paging: Paging,
+    status: Annotated[StatusFilter | None, Query()] = None,
+) -> Page[PaymentAnswer]:
+    """The account's payments, newest first [J1]."""
+    wanted = "canceled" if status == "cancelled" else status
+    query = store.listing(call.account.id, statuses=(wanted,) if wanted else ())
+    keys = (payments.c.created_at, payments.c.id)
+    async with call.transaction() as connection:
+        return await paginate(connection, query, keys, paging, PaymentAnswer.of_row)
+
+
+@router.get(
+    "/billing/payments/{payment_id}", responses=responses("PAYMENT_NOT_FOUND", "MERCHANT_NOT_FOUND")
+)
+async def read_payment(payment_id: str, call: MemberCall) -> PaymentAnswer:
+    """One payment."""
+    query = store.listing(call.account.id, only=decode_payment(payment_id))
+    async with call.transaction() as connection:
+        row = (await connection.execute(query)).mappings().one_or_none()
+    if row is None:
+        raise no_such_payment()
+    return PaymentAnswer.of_row(row)
+
+
+def decode_payment(name: str) -> UUID:
+    """The row id behind `pay_…`; PAYMENT_NOT_FOUND for anything else."""
+    found = ids.parse(ids.PAYMENT, name)
+    if found is None:
+        raise no_such_payment()
+    return found
+
+
+def no_such_payment() -> NotFound:
+    """The one answer for a payment that is missing or another account's."""
+    return NotFound("PAYMENT_NOT_FOUND", "no such payment")
+
+
+def decode_invoice(name: str) -> UUID:
+    """The row id behind `inv_…`; INVOICE_NOT_FOUND for anything else."""
+    found = ids.parse(ids.INVOICE, name)
+    if found is None:
+        raise NotFound("INVOICE_NOT_FOUND", "no such invoice")
+    return found
+
+
+def _whole(body: ManualBody) -> ManualBody:
+    """What must be said, said: 400 MISSING_FIELD, before anything else is looked at [J4]."""
+    missing = [name for name in _REQUIRED if not getattr(body, name)]
+    if missing:
+        errors = [{"field": name, "message": "is missing"} for name in missing]
+        what = " and ".join(missing)
+        raise Invalid("MISSING_FIELD", f"say {what} as well", status=400, errors=errors)
+    return body
+
+
+async def _submit(call: AccountCall, claim: Claim, wanted: ManualBody) -> None:
+    """Write it, unless an earlier try did, and give its matter the time to call a card back."""
+    async with call.transaction() as connection:
+        payment = await store.find(connection, claim.resource_id) if claim.resumed else None
+        if payment is not None:
+            matter = await matters.find(connection, payment.workflow_id)
+        else:
+            payment, matter = await manual.submit(
+                connection,
+                decode_invoice(wanted.invoice_id or ""),
+                payment_id=claim.resource_id,
+                method=wanted.payment_method or "",
+                reference=wanted.transaction_reference or "",
+                amount_minor=wanted.amount,
+                currency=wanted.currency,
+                at=await clock.now(connection, call.account.id),
+            )
+    if matter is not None and payment.status == "pending":
+        await settled(call, matter)
+    elif matter is not None:
+        await nudged(call, matter)

@@ -19,7 +19,7 @@ from api.pagination import Page, Paging, paginate
 from api.problems import KEYED, responses
 from api.routes.base import new_router
 from api.schemas import Answer, Body, Text
-from billing.core import clock, ids
+from billing.core import clock, ids, matters
 from billing.core.errors import Conflict, PaymentRequired, ProviderFailure
 from billing.core.matters import Matter
 from billing.payments import methods, methods_setup
@@ -293,7 +293,7 @@ async def _begin(call: AccountCall, claim: Claim, body: SetupBody) -> Matter:
     async with call.transaction() as connection:
         at = await clock.now(connection, call.account.id)
         if claim.resumed and await methods_setup.exists(connection, claim.resource_id):
-            return await methods.ensure_owner(connection, call.account.id, at)
+            return await matters.ensure_account(connection, call.account.id, due=at, at=at)
         return await methods_setup.start(
             connection,
             call.account.id,

@@ -31,6 +31,7 @@ from sqlalchemy import table as sql_table
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from billing.core import context
 from billing.core.agenda import Step
 from billing.core.clock import real_now
 from billing.core.database import metadata
@@ -141,46 +142,32 @@ async def birth(
     return matter
 
 
-async def ensure(
-    connection: AsyncConnection,
-    *,
-    kind: Kind,
-    account_id: UUID,
-    subject_id: UUID,
-    due: datetime,
-    at: datetime,
-    correlation_id: str | None = None,
+async def ensure_account(
+    connection: AsyncConnection, account_id: UUID, *, due: datetime, at: datetime
 ) -> Matter:
-    """The subject's matter, born or opened again if need be, that looks at its rows by `due`.
+    """The account's own matter, born or opened again if need be; it looks at its rows by `due`.
 
     Call it last: it locks the matter's row, which comes after the account's lock.
     """
-    name = workflow_id(kind, subject_id)
+    name = workflow_id("account", account_id)
     new = insert(matters).values(
         workflow_id=name,
         account_id=account_id,
-        kind=kind,
-        subject_id=subject_id,
+        kind="account",
+        subject_id=account_id,
         next_due=due,
         created_at=at,
         woken_at=real_now(),
-        correlation_id=correlation_id,
+        correlation_id=context.correlation_id.get(),
+    )
+    later = or_(
+        matters.c.closed_at.is_not(None), matters.c.next_due.is_(None), matters.c.next_due > due
     )
     await connection.execute(
-        new.on_conflict_do_update(
-            index_elements=[matters.c.workflow_id],
-            set_=_woken(due),
-            where=or_(
-                matters.c.closed_at.is_not(None),
-                matters.c.next_due.is_(None),
-                matters.c.next_due > due,
-            ),
-        )
+        new.on_conflict_do_update(index_elements=["workflow_id"], set_=_woken(due), where=later)
     )
-    found = await find(connection, name)
-    if found is None:
-        raise RuntimeError("a matter that was just written is there")
-    return found
+    found = await connection.execute(select(matters).where(matters.c.workflow_id == name))
+    return show(found.one())
 
 
 async def find(connection: AsyncConnection, workflow_id: str) -> Matter | None:

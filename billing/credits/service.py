@@ -307,14 +307,8 @@ async def _watch(
     connection: AsyncConnection, account_id: UUID, until: datetime, at: datetime | None
 ) -> None:
     """The account's matter looks at the credits when they lapse, so that the event goes out."""
-    await matters.ensure(
-        connection,
-        kind="account",
-        account_id=account_id,
-        subject_id=account_id,
-        due=until,
-        at=at or await clock.now(connection, account_id),
-    )
+    now = at or await clock.now(connection, account_id)
+    await matters.ensure_account(connection, account_id, due=until, at=now)
 
 
 async def _call(connection: AsyncConnection, call: TextClause, **values: Any) -> RowMapping:

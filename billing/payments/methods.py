@@ -11,7 +11,7 @@ from sqlalchemy import Select, and_, exists, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.audit import service as audit
-from billing.core import context, ids, matters
+from billing.core import ids, matters
 from billing.core.errors import Conflict, NotFound
 from billing.core.matters import Matter
 from billing.credits import service as credits
@@ -90,7 +90,7 @@ async def remember(
     if known is None:
         known = await _add(connection, account_id, card, at)
         await _record(connection, known, "added", at)
-        await ensure_owner(connection, account_id, at)
+        await matters.ensure_account(connection, account_id, due=at, at=at)
         make_default = make_default or await default(connection, account_id) is None
     else:
         known = await refresh(connection, known, card, at)
@@ -156,20 +156,8 @@ async def remove(
     await change(connection, method_id, status="removing", is_default=False, removed_at=at)
     await _record(connection, method, "removed", at)
     woken = await choose(connection, successor_id, at) if successor_id else []
-    return [await ensure_owner(connection, account_id, at), *woken]
-
-
-async def ensure_owner(connection: AsyncConnection, account_id: UUID, at: datetime) -> Matter:
-    """The account's matter, which follows its cards, is there and looks at the rows."""
-    return await matters.ensure(
-        connection,
-        kind="account",
-        account_id=account_id,
-        subject_id=account_id,
-        due=at,
-        at=at,
-        correlation_id=context.correlation_id.get(),
-    )
+    owner = await matters.ensure_account(connection, account_id, due=at, at=at)
+    return [owner, *woken]
 
 
 async def removing(connection: AsyncConnection, method_id: UUID) -> str | None:

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.accounts.rules import setup_expires_at
 from billing.audit import service as audit
-from billing.core import ids
+from billing.core import ids, matters
 from billing.core.errors import NotFound
 from billing.core.matters import Matter
 from billing.credits import service as credits
@@ -51,7 +51,7 @@ async def start(
         at=at,
         make_default=make_default,
     )
-    return await methods.ensure_owner(connection, account_id, at)
+    return await matters.ensure_account(connection, account_id, due=at, at=at)
 
 
 async def get(connection: AsyncConnection, setup_id: UUID) -> Setup:
@@ -100,7 +100,7 @@ async def ask(
         finished_at=None,
         make_default=setup.make_default or make_default,
     )
-    return [await methods.ensure_owner(connection, setup.account_id, at)]
+    return [await matters.ensure_account(connection, setup.account_id, due=at, at=at)]
 
 
 async def record(

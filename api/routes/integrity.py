@@ -1,0 +1,43 @@
+"""Self-checking books, for operators: every invariant, evaluated on one snapshot."""
+
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import Query
+
+from api.dependencies import AdminCall, no_such_account
+from api.problems import responses
+from api.routes.base import new_router
+from api.schemas import Answer
+from billing.accounts import store as accounts
+from billing.integrity import service
+from billing.integrity.schemas import Finding
+
+router = new_router("integrity")
+
+
+class IntegrityAnswer(Answer):
+    """`ok` when no check found anything."""
+
+    ok: bool
+    as_of: datetime
+    checks: list[Finding]
+
+
+@router.get("/admin/integrity", responses=responses("MERCHANT_NOT_FOUND"))
+async def check_integrity(
+    call: AdminCall,
+    account: Annotated[
+        str | None, Query(max_length=255, description="Only this account, by id or external id.")
+    ] = None,
+) -> IntegrityAnswer:
+    """Evaluate every invariant of the books; reads whole tables, so ask it seldom."""
+    account_id = None
+    if account is not None:
+        async with call.database.operator() as connection:
+            found = await accounts.find(connection, account)
+        if found is None:
+            raise no_such_account()
+        account_id = found.id
+    report = await service.examine(call.database, account_id)
+    return IntegrityAnswer(ok=report.ok, as_of=report.as_of, checks=list(report.checks))

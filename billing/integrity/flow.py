@@ -1,0 +1,134 @@
+"""Queries on matters, subscriptions and dunning, and on events in and out.
+
+Each answers (account_id, subject) of what breaks its check; `:now` is real time.
+"""
+
+from typing import Final
+
+QUERIES: Final[dict[str, str]] = {
+    "purchases_end_in_time": """
+        SELECT p.account_id, public_id('pur', p.id) AS subject
+        FROM purchases p
+        JOIN accounts a ON a.id = p.account_id
+        LEFT JOIN matters m ON m.workflow_id = 'purchase/' || public_id('pur', p.id)
+        WHERE p.status = 'pending' AND p.expires_at < coalesce(a.clock_at, :now) - :slack
+          AND m.status IS DISTINCT FROM 'halted'
+          AND NOT EXISTS (SELECT 1 FROM payments y
+                          WHERE y.invoice_id = p.invoice_id
+                            AND y.status IN ('processing', 'pending_approval'))
+    """,
+    "inbox_handled": """
+        SELECT e.account_id, e.stripe_event_id AS subject
+        FROM stripe_webhook_events e
+        LEFT JOIN matters m ON m.workflow_id = e.workflow_id
+        WHERE (e.status = 'received' AND e.received_at < :now - :slack
+               AND m.status IS DISTINCT FROM 'halted')
+           OR (e.status = 'unmatched' AND e.received_at < :now - :parked_after)
+    """,
+    "outbox_numbers": """
+        SELECT b.account_id, public_id('acc', b.account_id) AS subject
+        FROM credit_balances b
+        LEFT JOIN (SELECT account_id, count(*) AS events, min(seq) AS first, max(seq) AS last
+                   FROM events GROUP BY account_id) e USING (account_id)
+        WHERE coalesce(e.events, 0) <> b.event_seq OR coalesce(e.last, 0) <> b.event_seq
+           OR e.first <> 1
+    """,
+    "matters_started": """
+        SELECT account_id, workflow_id AS subject
+        FROM matters
+        WHERE closed_at IS NULL
+          AND (next_due IS NULL OR (started_at IS NULL AND woken_at < :now - :slack))
+    """,
+    # A paused subscription, a paused or held recovery have nothing to wait for.
+    "matters_exist": """
+        SELECT w.account_id, w.workflow_id AS subject
+        FROM (
+            SELECT account_id, 'subscription/' || public_id('sub', id) AS workflow_id
+            FROM subscriptions
+            WHERE status IN ('incomplete', 'trialing', 'active', 'past_due', 'unpaid')
+            UNION ALL
+            SELECT account_id, 'purchase/' || public_id('pur', id)
+            FROM purchases WHERE status = 'pending'
+            UNION ALL
+            SELECT account_id, 'trial/' || public_id('acc', account_id)
+            FROM trials WHERE status = 'active' AND kind = 'account_trial'
+            UNION ALL
+            SELECT i.account_id, i.workflow_id
+            FROM invoices i LEFT JOIN dunning_cases d ON d.invoice_id = i.id
+            WHERE i.status = 'open' AND i.workflow_id LIKE 'collection/%'
+              AND i.collection = 'automatic' AND d.status IS DISTINCT FROM 'paused'
+            UNION ALL
+            SELECT account_id, 'account/' || public_id('acc', account_id)
+            FROM credit_balances WHERE next_expiry IS NOT NULL
+            UNION ALL
+            SELECT account_id, 'account/' || public_id('acc', account_id)
+            FROM payment_methods WHERE status = 'removing'
+            UNION ALL
+            SELECT account_id, 'account/' || public_id('acc', account_id)
+            FROM setup_intents WHERE finished_at IS NULL
+        ) AS w
+        LEFT JOIN matters m ON m.workflow_id = w.workflow_id AND m.closed_at IS NULL
+        WHERE m.workflow_id IS NULL
+        GROUP BY w.account_id, w.workflow_id
+    """,
+    # An event may be replayed by an operator: looking into it again is no standstill.
+    "steps_move_on": """
+        SELECT m.account_id, m.workflow_id AS subject
+        FROM matters m JOIN steps s ON s.key = m.next_key
+        WHERE m.closed_at IS NULL AND m.next_step <> 'check'
+    """,
+    "steps_belong": """
+        SELECT s.account_id, s.key AS subject
+        FROM steps s
+        LEFT JOIN matters m ON m.workflow_id = s.workflow_id AND m.account_id = s.account_id
+        WHERE m.workflow_id IS NULL
+    """,
+    "one_open_subscription": """
+        SELECT account_id, public_id('acc', account_id) AS subject
+        FROM subscriptions
+        WHERE status IN ('incomplete', 'trialing', 'active', 'past_due', 'unpaid', 'paused')
+        GROUP BY account_id HAVING count(*) > 1
+    """,
+    "periods_contiguous": """
+        WITH billed AS (
+            SELECT account_id, id, subscription_id, period_start,
+                   lag(period_end) OVER (
+                       PARTITION BY subscription_id ORDER BY period_start, created_at) AS before
+            FROM invoices
+            WHERE subscription_id IS NOT NULL AND period_start IS NOT NULL
+              AND (status <> 'void' OR number IS NOT NULL)
+        )
+        SELECT b.account_id, public_id('inv', b.id) AS subject
+        FROM billed b
+        WHERE b.before <> b.period_start
+          AND NOT EXISTS (SELECT 1 FROM billing_audit t
+                          WHERE t.subject = public_id('sub', b.subscription_id)
+                            AND t.action = 'subscription.restarted' AND t.at = b.period_start)
+    """,
+    "periods_billed": """
+        SELECT s.account_id, public_id('sub', s.id) AS subject
+        FROM subscriptions s
+        WHERE s.status IN ('incomplete', 'active', 'past_due', 'unpaid')
+          AND NOT EXISTS (SELECT 1 FROM invoices i
+                          WHERE i.subscription_id = s.id
+                            AND i.period_start = s.current_period_start
+                            AND i.period_end = s.current_period_end)
+    """,
+    "debts_pursued": """
+        SELECT s.account_id, public_id('sub', s.id) AS subject
+        FROM subscriptions s
+        WHERE s.status IN ('active', 'past_due', 'unpaid')
+          AND (s.status <> 'active') <> EXISTS (
+              SELECT 1 FROM invoices i JOIN dunning_cases d ON d.invoice_id = i.id
+              WHERE i.subscription_id = s.id AND i.status = 'open'
+                AND i.workflow_id = 'subscription/' || public_id('sub', s.id)
+                AND d.status IN ('open', 'paused', 'exhausted'))
+    """,
+    "cases_match_invoices": """
+        SELECT d.account_id, public_id('dun', d.id) AS subject
+        FROM dunning_cases d JOIN invoices i ON i.id = d.invoice_id
+        WHERE (d.status IN ('open', 'paused') AND i.status <> 'open')
+           OR (d.status IN ('recovered', 'forgiven', 'canceled') AND i.status = 'open')
+           OR (d.status IN ('open', 'paused')) <> (d.closed_at IS NULL)
+    """,
+}

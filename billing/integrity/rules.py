@@ -1,0 +1,109 @@
+"""The catalog of what must be so, each with a sentence a person understands.
+
+The queries are in the files beside this one, under the same names.
+"""
+
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+from datetime import timedelta
+from typing import Final
+
+from billing.integrity.schemas import Check, Finding
+
+EXAMPLES: Final = 5
+SLACK: Final = timedelta(minutes=10)
+"""What is on its way may take this long; afterwards it is late."""
+UNDECIDED: Final = timedelta(hours=1)
+"""A try of a card is decided by then, or its matter is halted."""
+PARKED_AFTER: Final = timedelta(hours=25)
+"""An event nobody knows is looked for during a day, then parked."""
+
+LEDGER: Final[dict[str, tuple[str, str]]] = {
+    "ledger_balance": ("I1", "the balance is the sum of the ledger"),
+    "lots_balance": ("I1", "the balance is the sum of the lots"),
+    "ledger_numbers": ("I1", "the ledger is numbered without a gap"),
+    "ledger_chain": ("I1", "each entry carries the balance after it"),
+    "ledger_split": ("I1", "each entry is split over lots to the last digit"),
+    "ledger_parts": ("I1", "a part belongs to an entry and a lot of its account"),
+    "lots_remaining": ("I1", "each lot has left what its entries leave"),
+    "used_credits": ("I1", "what was used is the sum of debits and captures"),
+    "lots_held": ("I2", "what is held is held in lots"),
+    "holds_held": ("I2", "what is held is held by open holds"),
+}
+"""The ledger's own rules (billing.credits.checks), by the names they have here."""
+
+_OTHERS: Final = (
+    # Credits
+    ("credits_never_negative", "I2", "no credits are negative, and none are held twice"),
+    ("holds_of_lots", "I2", "each lot holds what the open holds took from it"),
+    # Purchases, trials and their credits
+    ("purchases_granted_once", "I3", "a completed purchase has one grant, any other has none"),
+    ("grants_paid_once", "I3", "credits of a purchase were paid for in full"),
+    ("trials_granted_once", "I3", "a trial has one grant of its credits"),
+    ("purchases_end_in_time", "I5", "no purchase waits beyond its deadline without a reason"),
+    # Money
+    ("payments_booked", "I3", "every cent that came in is on an invoice or in the balance"),
+    ("payments_settled", "I3", "money that came in is booked soon, and nothing else is"),
+    ("one_collector", "I3", "an invoice has at most one payment that may still bring money"),
+    ("attempts_decided", "I3", "no try of a card stays undecided"),
+    ("one_currency", "I6", "everything of an account is in its one currency"),
+    # Invoices
+    ("invoice_numbers", "I6", "numbers of a series have no gap and end at its counter"),
+    ("invoice_sums", "I6", "an invoice is the sum of its lines, less what the balance bore"),
+    ("invoices_settled", "I6", "a paid invoice is covered, an open one is not"),
+    ("invoice_content", "I6", "the content of a numbered invoice is as it was issued"),
+    ("credit_notes", "I6", "credit notes take back no more than was invoiced"),
+    ("money_balance", "I6", "what an invoice took from the money balance is written there"),
+    # Events in and out
+    ("inbox_handled", "I7", "every event from Stripe was looked into, or is parked"),
+    ("outbox_numbers", "I7", "published events of an account are numbered without a gap"),
+    # Matters and steps
+    ("matters_started", "I9", "every open matter has a workflow and a time to look again"),
+    ("matters_exist", "I9", "whatever is still open has an open matter"),
+    ("steps_move_on", "I9", "no matter waits for a step that it has done"),
+    ("steps_belong", "I9", "every step belongs to a matter of its account"),
+    # Subscriptions and dunning
+    ("one_open_subscription", "I9", "an account has at most one open subscription"),
+    ("periods_contiguous", "I6", "each billed period begins where the one before ended"),
+    ("periods_billed", "I6", "the current period of a subscription is billed"),
+    ("cycles_granted_once", "I3", "a paid cycle has its credits, once"),
+    ("debts_pursued", "I5", "a subscription that is overdue owes something, and no other does"),
+    ("cases_match_invoices", "I5", "a recovery is open exactly while its invoice may be paid"),
+)
+
+CHECKS: Final = tuple(
+    Check(name=name, invariant=invariant, sentence=sentence)
+    for name, invariant, sentence in (
+        *((name, *rule) for name, rule in LEDGER.items()),
+        *_OTHERS,
+    )
+)
+BY_NAME: Final = {check.name: check for check in CHECKS}
+
+
+def find(name: str, violations: int, examples: tuple[str, ...]) -> Finding:
+    """A check's finding."""
+    return Finding(
+        **BY_NAME[name].model_dump(), ok=not violations, violations=violations, examples=examples
+    )
+
+
+def compare(open_matters: AbstractSet[str], running: Mapping[str, int]) -> list[Finding]:
+    """Postgres against Temporal: by workflow id, what is open and how many runs are."""
+    alive = [name for name in sorted(open_matters) if running.get(name, 0) != 1]
+    stray = sorted(set(running) - open_matters)
+    return [
+        _versus("workflows_alive", "every open matter has exactly one running workflow", alive),
+        _versus("workflows_wanted", "no workflow runs without an open matter", stray),
+    ]
+
+
+def _versus(name: str, sentence: str, wrong: list[str]) -> Finding:
+    return Finding(
+        name=name,
+        invariant="I9",
+        sentence=sentence,
+        ok=not wrong,
+        violations=len(wrong),
+        examples=tuple(wrong[:EXAMPLES]),
+    )

@@ -1,0 +1,117 @@
+"""Running the checks: one query each, over all accounts or one.
+
+Under row-level security a check sees what its connection may see; of one account only the
+series of its own is counted, for numbers of a shared one belong to others too.
+"""
+
+from datetime import datetime
+from itertools import groupby
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import TextClause, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.core import ids
+from billing.credits import checks
+from billing.integrity import credits, flow, money
+from billing.integrity.rules import EXAMPLES, LEDGER, PARKED_AFTER, SLACK, UNDECIDED
+from billing.invoices.rules import content_hash
+
+Violations = tuple[int, tuple[str, ...]]
+
+TIMEOUT_MS: Final = 120_000
+"""A check reads whole tables; the usual limit of a statement is for people who wait."""
+PAGE: Final = 2_000
+
+_WRAPPED: Final = """
+SELECT count(*) AS violations, (array_agg(subject ORDER BY subject))[1:{examples}] AS examples
+FROM ({query}) AS found
+WHERE CAST(:account_id AS uuid) IS NULL OR account_id = :account_id
+"""
+_QUERIES: Final[dict[str, TextClause]] = {
+    name: text(_WRAPPED.format(examples=EXAMPLES, query=query))
+    for queries in (credits.QUERIES, money.QUERIES, flow.QUERIES)
+    for name, query in queries.items()
+}
+_CONTENT: Final = text(
+    """
+    SELECT i.id, i.account_id, i.currency, i.total_minor, i.tax_minor, i.content_hash,
+           l.kind, l.description, l.quantity, l.amount_minor
+    FROM invoices i LEFT JOIN invoice_lines l ON l.invoice_id = i.id
+    WHERE i.number IS NOT NULL
+      AND (CAST(:account_id AS uuid) IS NULL OR i.account_id = :account_id)
+    ORDER BY i.id, l.position
+    """
+)
+
+
+async def allow_time(connection: AsyncConnection) -> None:
+    """Lift the limit of a statement for this transaction."""
+    await connection.execute(text(f"SET LOCAL statement_timeout = {TIMEOUT_MS}"))
+
+
+async def freeze(connection: AsyncConnection) -> None:
+    """One snapshot, nothing written; the first statement of a transaction."""
+    await connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
+
+
+async def ledger_violations(
+    connection: AsyncConnection, account_id: UUID | None
+) -> dict[str, Violations]:
+    """What breaks the ledger's own rules, by the name of each; counted up to their limit."""
+    names = {sentence: name for name, (_, sentence) in LEDGER.items()}
+    found: dict[str, list[str]] = {name: [] for name in LEDGER}
+    for one in await checks.violations(connection, account_id):
+        found[names[one.rule]].append(ids.encode(ids.ACCOUNT, one.account_id))
+    return {
+        name: (len(accounts), tuple(sorted(set(accounts))[:EXAMPLES]))
+        for name, accounts in found.items()
+    }
+
+
+async def violations(
+    connection: AsyncConnection, name: str, now: datetime, account_id: UUID | None
+) -> Violations:
+    """How often one of the other checks is broken, and by what."""
+    if name == "invoice_content":
+        return await _changed_invoices(connection, account_id)
+    query = _QUERIES[name]
+    known: dict[str, Any] = {
+        "account_id": account_id,
+        "now": now,
+        "slack": SLACK,
+        "undecided": UNDECIDED,
+        "parked_after": PARKED_AFTER,
+        "everything": account_id is None,
+    }
+    row = (await connection.execute(query, known)).one()
+    return row.violations, tuple(row.examples or ())
+
+
+async def _changed_invoices(connection: AsyncConnection, account_id: UUID | None) -> Violations:
+    """Numbered invoices whose content no longer has the hash it was issued with."""
+    changed = []
+    options = {"yield_per": PAGE}
+    found = await connection.stream(_CONTENT, {"account_id": account_id}, execution_options=options)
+    async for invoice_id, rows in _by_invoice(found):
+        first = rows[0]
+        lines = [row._mapping for row in rows if row.kind is not None]  # noqa: SLF001
+        hashed = content_hash(
+            first.account_id, first.currency, first.total_minor, first.tax_minor, lines
+        )
+        if hashed != first.content_hash:
+            changed.append(ids.encode(ids.INVOICE, invoice_id))
+    return len(changed), tuple(sorted(changed)[:EXAMPLES])
+
+
+async def _by_invoice(found: Any) -> Any:
+    """The rows of one invoice at a time; a page may end inside one."""
+    rest: list[Any] = []
+    async for page in found.partitions():
+        groups = [(key, list(rows)) for key, rows in groupby([*rest, *page], lambda row: row.id)]
+        rest = groups.pop()[1]
+        for group in groups:
+            yield group
+    if rest:
+        yield rest[0].id, rest

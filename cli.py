@@ -5,7 +5,7 @@ Run it from the project's folder; it finds the running stack by itself.
 
 import typer
 
-from embedded import catalog_commands, commands
+from embedded import catalog_commands, commands, state_table
 from embedded.demo import show
 
 app = typer.Typer(
@@ -20,6 +20,7 @@ app.command()(commands.up)
 app.command()(commands.down)
 app.command()(commands.status)
 app.command()(show.demo)
+app.command()(state_table.states)
 app.command()(commands.doctor)
 app.command()(commands.token)
 app.command()(commands.migrate)

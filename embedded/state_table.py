@@ -1,0 +1,40 @@
+"""The state table of subscriptions as Markdown, from the one table in code."""
+
+from typing import Final
+
+from rich.console import Console
+
+from billing.subscriptions.states import COMMANDS, TABLE
+
+REPLIES: Final = {
+    "yes": "yes",
+    "end": "at period end",
+    "later": "for the resumption",
+    "overdue": "409 `PAYMENT_OVERDUE`",
+    "replace": "replaces it",
+    "no": "–",
+}
+
+
+def render() -> str:
+    """The page docs/subscription-states.md."""
+    head = ["state", *COMMANDS]
+    lines = [
+        "# What each state answers to each command",
+        "",
+        "Made by `billing states` from `billing/subscriptions/states.py`; a test keeps them equal.",
+        "A pair marked – answers 409 `SUBSCRIPTION_STATE` with the state and what it takes;",
+        "a second `subscribe` answers 409 `SUBSCRIPTION_EXISTS`.",
+        "",
+        f"| {' | '.join(head)} |",
+        f"|{'---|' * len(head)}",
+    ]
+    for state, row in TABLE.items():
+        cells = [REPLIES[row[command]] for command in COMMANDS]
+        lines.append(f"| {' | '.join([state, *cells])} |")
+    return "\n".join([*lines, ""])
+
+
+def states() -> None:
+    """Print what each state of a subscription answers to each command."""
+    Console(soft_wrap=True).print(render(), end="", markup=False, highlight=False)

@@ -12,7 +12,7 @@ REPLIES: Final = {
     "later": "for the resumption",
     "overdue": "409 `PAYMENT_OVERDUE`",
     "replace": "replaces it",
-    "no": "–",
+    "no": "-",
 }
 
 
@@ -23,7 +23,7 @@ def render() -> str:
         "# What each state answers to each command",
         "",
         "Made by `billing states` from `billing/subscriptions/states.py`; a test keeps them equal.",
-        "A pair marked – answers 409 `SUBSCRIPTION_STATE` with the state and what it takes;",
+        "A pair marked - answers 409 `SUBSCRIPTION_STATE` with the state and what it takes;",
         "a second `subscribe` answers 409 `SUBSCRIPTION_EXISTS`.",
         "",
         f"| {' | '.join(head)} |",

@@ -60,9 +60,10 @@ def _tenant_column(table: Table) -> str | None:
 
 
 def _policy(table: str, column: str) -> str:
+    # A scalar subquery is evaluated once per statement, not once per row.
     seen = (
-        f"{column} = ANY (string_to_array(NULLIF("
-        "current_setting('app.accounts', true), ''), ',')::uuid[])"
+        f"{column} = ANY ((SELECT string_to_array(NULLIF("
+        "current_setting('app.accounts', true), ''), ',')::uuid[])::uuid[])"
     )
     return (
         f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY;\n"

@@ -51,6 +51,8 @@ _RECEIVE = text(
         FROM known
         ON CONFLICT (stripe_event_id) DO UPDATE
             SET deliveries = stripe_webhook_events.deliveries + excluded.deliveries
+            -- Asking again for what is known is no delivery.
+            WHERE excluded.source = 'webhook'
         RETURNING stripe_event_id, workflow_id, status = 'received' AND xmax = 0 AS fresh
     ), awake AS (
         SELECT workflow_id FROM matters

@@ -51,7 +51,7 @@ async def _subscribed(world: World) -> str:
         begun = await world.subscription(account)
     intent = begun["next_action"]["client_secret"].partition("_secret_")[0]
     await world.sandbox.confirm_as_client(intent, "pm_card_visa")
-    while (await world.subscription(account))["status"] != "active":
+    while (await world.subscription(account))["status"] != "active":  # noqa: ASYNC110
         await asyncio.sleep(PAUSE_SECONDS)
     return account
 

@@ -32,8 +32,8 @@ def tables_sql() -> str:
     parts = []
     for table in metadata.sorted_tables:
         parts.append(f"{str(CreateTable(table).compile(dialect=_DIALECT)).strip()};")
-        for index in sorted(table.indexes, key=lambda index: str(index.name)):
-            parts.append(f"{str(CreateIndex(index).compile(dialect=_DIALECT)).strip()};")
+        indexes = sorted(table.indexes, key=lambda index: str(index.name))
+        parts += [f"{str(CreateIndex(one).compile(dialect=_DIALECT)).strip()};" for one in indexes]
     return "\n\n".join(_tidy(part) for part in parts) + "\n"
 
 

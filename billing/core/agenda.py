@@ -4,25 +4,13 @@ Every matter's plan is a pure function of its rows that returns steps; workflows
 first, activities check against it, and the timeline shows them all.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import datetime, timedelta
-from enum import StrEnum
 from typing import Final
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 FINAL_ACTION_GAP: Final = timedelta(hours=24)
-
-
-class Late(StrEnum):
-    """What to do with a step whose time has passed unnoticed (an outage)."""
-
-    RUN = "run"
-    """Do it now: renewals, ends, checks."""
-    SKIP = "skip"
-    """Its moment is gone: notices."""
-    SPACE = "space"
-    """Do it now, and let the next one keep its distance from the time this one truly ran."""
 
 
 class Step(BaseModel):
@@ -33,7 +21,6 @@ class Step(BaseModel):
     name: str
     due: AwareDatetime
     key: str
-    late: Late = Late.RUN
     words: str = ""
 
 
@@ -42,15 +29,12 @@ def head(steps: Iterable[Step]) -> Step | None:
     return min(steps, key=lambda step: step.due, default=None)
 
 
-def spaced_due(
-    start: datetime, days: Sequence[int], slot: int, last_slot: int, last_ran_at: datetime
-) -> datetime:
-    """When `slot` may run: its own date, and its gap after the last slot attempt that ran.
+def spaced_due(planned: datetime, gap: timedelta, last_ran_at: datetime) -> datetime:
+    """When a repeated step may run: on its date, and `gap` after the last one that truly ran.
 
-    A missed slot runs at once; the ones behind it never bunch up (product.md §2).
+    A missed one runs at once; the ones behind it never bunch up (product.md §2).
     """
-    gap = timedelta(days=days[slot] - days[last_slot])
-    return max(start + timedelta(days=days[slot]), last_ran_at + gap)
+    return max(planned, last_ran_at + gap)
 
 
 def final_action_due(planned: datetime, last_true_attempt_at: datetime) -> datetime:

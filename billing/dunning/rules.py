@@ -10,7 +10,7 @@ from typing import Final, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from billing.core import periods
-from billing.core.agenda import Late, State, Step, final_action_due
+from billing.core.agenda import State, Step, final_action_due, spaced_due
 from billing.events.rules import event_step
 from billing.payments.rules import next_check
 
@@ -125,7 +125,7 @@ def slot_due(case: Case, slot: int) -> datetime:
     """Its own date, and its planned gap after the last slot that ran: missed ones never bunch."""
     planned = _planned(case, slot)
     gap = planned - _planned(case, case.last_slot)
-    return max(planned, case.last_slot_ran_at + gap)
+    return spaced_due(planned, gap, case.last_slot_ran_at)
 
 
 def final_due(case: Case) -> datetime:
@@ -217,7 +217,7 @@ def unreached_of_slot(invoice: str, slot: int, unreached: tuple[str, ...]) -> in
 
 
 def _charge(key: str, due: datetime, words: str) -> Step:
-    return Step(name="charge", due=due, key=key, late=Late.SPACE, words=words)
+    return Step(name="charge", due=due, key=key, words=words)
 
 
 def _check(c: Collecting) -> Step:

@@ -1,18 +1,16 @@
 """What comes first, and what an outage does to a plan: late steps never come in a burst."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing.core.agenda import FINAL_ACTION_GAP, Late, Step, final_action_due, head, spaced_due
+from billing.core.agenda import FINAL_ACTION_GAP, Step, final_action_due, head
 from billing.dunning.rules import Case, Policy, final_due, slot_due
 
 START: Final = datetime(2027, 3, 14, 9, 0, tzinfo=UTC)
-Due = Callable[[Sequence[int], int, int, datetime], datetime]
 
 instants = st.datetimes(
     min_value=datetime.fromisoformat("2027-01-01"),
@@ -30,11 +28,7 @@ def step(name: str, due: datetime) -> Step:
     return Step(name=name, due=due, key=name)
 
 
-def by_core_rule(days: Sequence[int], slot: int, last: int, ran_at: datetime) -> datetime:
-    return spaced_due(START, days, slot, last, ran_at)
-
-
-def by_dunning(days: Sequence[int], slot: int, last: int, ran_at: datetime) -> datetime:
+def due_of(days: Sequence[int], slot: int, last: int, ran_at: datetime) -> datetime:
     return slot_due(_case(days, last, ran_at), slot)
 
 
@@ -60,11 +54,11 @@ def next_up(due: datetime, away: list[tuple[int, int]]) -> datetime:
     return due
 
 
-def walk(days: Sequence[int], away: list[tuple[int, int]], rule: Due) -> list[datetime]:
+def walk(days: Sequence[int], away: list[tuple[int, int]]) -> list[datetime]:
     """When each slot truly ran, day 0 included."""
     ran = [next_up(START, away)]
     for slot in range(1, len(days)):
-        ran.append(next_up(rule(days, slot, slot - 1, ran[-1]), away))
+        ran.append(next_up(due_of(days, slot, slot - 1, ran[-1]), away))
     return ran
 
 
@@ -80,48 +74,43 @@ def test_nothing_to_do_has_no_first_step() -> None:
     assert head([]) is None
 
 
-@pytest.mark.parametrize("rule", [by_core_rule, by_dunning])
 @given(days=schedules, away=outages)
 def test_no_slot_runs_before_its_own_date(
-    rule: Due, days: tuple[int, ...], away: list[tuple[int, int]]
+    days: tuple[int, ...], away: list[tuple[int, int]]
 ) -> None:
-    for day, ran_at in zip(days, walk(days, away, rule), strict=True):
+    for day, ran_at in zip(days, walk(days, away), strict=True):
         assert ran_at >= START + timedelta(days=day)
 
 
-@pytest.mark.parametrize("rule", [by_core_rule, by_dunning])
 @given(days=schedules, away=outages)
 def test_slots_keep_their_distance_however_late_the_last_one_ran(
-    rule: Due, days: tuple[int, ...], away: list[tuple[int, int]]
+    days: tuple[int, ...], away: list[tuple[int, int]]
 ) -> None:
-    ran = walk(days, away, rule)
+    ran = walk(days, away)
     for number in range(1, len(days)):
         gap = timedelta(days=days[number] - days[number - 1])
         assert ran[number] - ran[number - 1] >= gap
 
 
-@pytest.mark.parametrize("rule", [by_core_rule, by_dunning])
 @given(days=schedules)
-def test_without_an_outage_every_slot_runs_on_its_day(rule: Due, days: tuple[int, ...]) -> None:
-    assert walk(days, [], rule) == [START + timedelta(days=day) for day in days]
+def test_without_an_outage_every_slot_runs_on_its_day(days: tuple[int, ...]) -> None:
+    assert walk(days, []) == [START + timedelta(days=day) for day in days]
 
 
-@pytest.mark.parametrize("rule", [by_core_rule, by_dunning])
 @given(days=schedules, away=outages)
 def test_a_slot_waits_no_longer_than_date_and_distance_ask(
-    rule: Due, days: tuple[int, ...], away: list[tuple[int, int]]
+    days: tuple[int, ...], away: list[tuple[int, int]]
 ) -> None:
-    ran = walk(days, away, rule)
+    ran = walk(days, away)
     for number in range(1, len(days)):
         gap = timedelta(days=days[number] - days[number - 1])
         wanted = max(START + timedelta(days=days[number]), ran[number - 1] + gap)
         assert ran[number] == next_up(wanted, away)
 
 
-@pytest.mark.parametrize("rule", [by_core_rule, by_dunning])
-def test_eight_days_without_a_worker_end_in_one_attempt_not_three(rule: Due) -> None:
+def test_eight_days_without_a_worker_end_in_one_attempt_not_three() -> None:
     # Down from hour 1 to day 8: the slots of day 3 and day 7 are both overdue when it is back.
-    ran = walk((0, 3, 7), [(1, 8 * 24 - 1)], rule)
+    ran = walk((0, 3, 7), [(1, 8 * 24 - 1)])
     assert ran == [START, START + timedelta(days=8), START + timedelta(days=12)]
 
 
@@ -129,7 +118,7 @@ def test_eight_days_without_a_worker_end_in_one_attempt_not_three(rule: Due) -> 
 def test_a_final_action_never_comes_within_a_day_of_the_last_true_attempt(
     days: tuple[int, ...], away: list[tuple[int, int]], grace: int
 ) -> None:
-    last = walk(days, away, by_core_rule)[-1]
+    last = walk(days, away)[-1]
     planned = START + timedelta(days=days[-1] + grace)
     due = final_action_due(planned, last)
     assert due >= last + timedelta(hours=24)
@@ -141,12 +130,7 @@ def test_a_final_action_never_comes_within_a_day_of_the_last_true_attempt(
 def test_dunning_ends_by_that_rule(
     days: tuple[int, ...], away: list[tuple[int, int]], grace: int
 ) -> None:
-    last = walk(days, away, by_dunning)[-1]
+    last = walk(days, away)[-1]
     case = _case(days, len(days) - 1, last)
     case = case.model_copy(update={"policy": Policy(days=days, grace_days=grace)})
     assert final_due(case) == final_action_due(START + timedelta(days=days[-1] + grace), last)
-
-
-def test_a_step_says_for_itself_what_lateness_means() -> None:
-    assert step("renew", START).late is Late.RUN
-    assert {late.value for late in Late} == {"run", "skip", "space"}

@@ -5,7 +5,13 @@ Run it from the project's folder; it finds the running stack by itself.
 
 import typer
 
-from embedded import catalog_commands, commands, state_table
+from embedded import (
+    catalog_commands,
+    clock_commands,
+    commands,
+    repair_commands,
+    state_table,
+)
 from embedded.demo import show
 
 app = typer.Typer(
@@ -24,7 +30,10 @@ app.command()(state_table.states)
 app.command()(commands.doctor)
 app.command()(commands.token)
 app.command()(commands.migrate)
+app.command()(repair_commands.verify)
+app.command()(repair_commands.rebuild)
 app.add_typer(catalog_commands.app, name="catalog")
+app.add_typer(clock_commands.app, name="clock")
 
 if __name__ == "__main__":
     app()

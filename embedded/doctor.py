@@ -6,16 +6,24 @@ Each check is one function that returns what it found or raises with what to do.
 import asyncio
 import platform
 import subprocess
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Final
+from typing import Final, LiteralString
 
 import psycopg
 from rich.console import Console
 from rich.table import Table
+from sqlalchemy.exc import SQLAlchemyError
 
+from billing.core import matters
+from billing.core.clock import real_now
+from billing.core.database import Database, open_database
+from billing.core.settings import Settings
+from billing.integrity import service as books
 from embedded.binaries import postgres_bin, temporal_program
 from embedded.control import StackControl
 from embedded.errors import StackError
@@ -26,6 +34,7 @@ from embedded.stack import StackInfo, read_stack
 Check = Callable[[StackInfo], Awaitable[str]]
 
 OLDEST_MATTERS: Final = 5
+LATE: Final = timedelta(minutes=10)
 
 
 def installed() -> str:
@@ -61,16 +70,41 @@ async def service(info: StackInfo) -> str:
 
 async def halted(info: StackInfo) -> str:
     """No matter waits for an operator."""
-    async with await psycopg.AsyncConnection.connect(_dsn(info.operator_url)) as connection:
-        found = await connection.execute(
-            "SELECT workflow_id, words FROM matters WHERE status = 'halted' LIMIT %s",
-            [OLDEST_MATTERS],
-        )
-        rows = await found.fetchall()
-    if rows:
-        named = "; ".join(f"{workflow_id}: {words}" for workflow_id, words in rows)
-        raise StackError(f"halted, mend the cause and resume: {named}")
+    return await _none_of(
+        info,
+        "SELECT workflow_id || ': ' || words FROM matters WHERE status = 'halted'",
+        "mend the cause and resume",
+    )
+
+
+async def parked(info: StackInfo) -> str:
+    """No event from Stripe is put aside because nobody knows whose it is."""
+    return await _none_of(
+        info,
+        "SELECT stripe_event_id || ' (' || type || ')' FROM stripe_webhook_events"
+        " WHERE status = 'parked' ORDER BY received_at",
+        "look into them and replay",
+    )
+
+
+async def overdue(info: StackInfo) -> str:
+    """Every step of an account in real time runs when it is due."""
+    async with _books(info) as database, database.operator() as connection:
+        late = await matters.overdue(connection, real_now() - LATE, OLDEST_MATTERS)
+    if late:
+        named = "; ".join(one.workflow_id for one in late)
+        raise StackError(f"late, is the worker running? else run billing rebuild: {named}")
     return "none"
+
+
+async def integrity(info: StackInfo) -> str:
+    """Every invariant of the books holds."""
+    async with _books(info) as database:
+        report = await books.examine(database)
+    if report.wrong:
+        named = "; ".join(f"{one.sentence} ({one.violations})" for one in report.wrong)
+        raise StackError(f"not so, see billing verify: {named}")
+    return f"{len(report.checks)} checks hold"
 
 
 CHECKS: Final[dict[str, tuple[ChildName | None, Check]]] = {
@@ -78,8 +112,34 @@ CHECKS: Final[dict[str, tuple[ChildName | None, Check]]] = {
     "database": ("postgres", database),
     "API": ("api", service),
     "halted matters": ("postgres", halted),
+    "parked webhooks": ("postgres", parked),
+    "overdue steps": ("postgres", overdue),
+    "books": ("postgres", integrity),
 }
 """Title, the part it needs, and the check."""
+
+
+async def _none_of(info: StackInfo, query: LiteralString, remedy: str) -> str:
+    """The query finds nothing; else how much it found, the first few, and what to do."""
+    async with await psycopg.AsyncConnection.connect(_dsn(info.operator_url)) as connection:
+        found = await connection.execute(query)
+        rows = await found.fetchall()
+    if rows:
+        named = "; ".join(name for (name,) in rows[:OLDEST_MATTERS])
+        raise StackError(f"{len(rows)}, {remedy}: {named}")
+    return "none"
+
+
+@asynccontextmanager
+async def _books(info: StackInfo) -> AsyncIterator[Database]:
+    settings = Settings.model_validate(
+        {"database_url": info.app_url, "database_operator_url": info.operator_url}
+    )
+    database = open_database(settings)
+    try:
+        yield database
+    finally:
+        await database.close()
 
 
 def examine(data: Path, console: Console) -> bool:
@@ -108,7 +168,7 @@ def _ask(check: Check, info: StackInfo) -> str:
 def _row(table: Table, title: str, check: Callable[[], str]) -> bool:
     try:
         table.add_row("[green]✓[/]", title, check())
-    except (StackError, OSError, psycopg.Error) as error:
+    except (StackError, OSError, psycopg.Error, SQLAlchemyError) as error:
         table.add_row("[red]✗[/]", title, str(error).strip())
         return False
     return True

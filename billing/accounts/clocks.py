@@ -63,6 +63,14 @@ async def block(connection: AsyncConnection, account_id: UUID, why: str) -> Acco
     return await _change(connection, account_id, clock_status="blocked", clock_blocked=why)
 
 
+async def advancing(connection: AsyncConnection) -> list[UUID]:
+    """The accounts whose clock is on its way, for whoever restarts their walks."""
+    rows = await connection.execute(
+        select(accounts.c.id).where(accounts.c.clock_status == "advancing").order_by(accounts.c.id)
+    )
+    return list(rows.scalars())
+
+
 async def lock(connection: AsyncConnection, account_id: UUID) -> Account:
     """The account's row, locked against another walker."""
     rows = await connection.execute(

@@ -9,10 +9,11 @@ from itertools import groupby
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import TextClause, text
+from sqlalchemy import TextClause, func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import ids
+from billing.core.matters import matters
 from billing.credits import checks
 from billing.integrity import credits, flow, money
 from billing.integrity.rules import EXAMPLES, LEDGER, PARKED_AFTER, SLACK, UNDECIDED
@@ -87,6 +88,19 @@ async def violations(
     }
     row = (await connection.execute(query, known)).one()
     return row.violations, tuple(row.examples or ())
+
+
+async def open_matters(connection: AsyncConnection) -> set[str]:
+    """The workflow ids of everything that is still open."""
+    await allow_time(connection)
+    query = select(matters.c.workflow_id).where(matters.c.closed_at.is_(None))
+    return set((await connection.execute(query)).scalars())
+
+
+async def count_open_matters(connection: AsyncConnection) -> int:
+    """How many there are, for a progress bar."""
+    query = select(func.count()).select_from(matters).where(matters.c.closed_at.is_(None))
+    return int(await connection.scalar(query) or 0)
 
 
 async def _changed_invoices(connection: AsyncConnection, account_id: UUID | None) -> Violations:

@@ -1,0 +1,101 @@
+"""Bringing every workflow back from Postgres: after a loss of Temporal, and harmless at any time.
+
+What already runs is found and left alone, so a repeat changes nothing.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Final
+
+from temporalio.client import Client
+
+from api.temporal import connect
+from billing.accounts import clocks
+from billing.core import matters
+from billing.core.database import Database, open_database
+from billing.core.matters import Matter
+from billing.core.settings import Settings
+from billing.integrity import store as books
+from workflows import look, start
+from workflows.schedules import ensure_schedules
+
+PAGE: Final = 200
+AT_ONCE: Final = 24
+"""Workflows looked at or started at one time: Temporal is loaded, not flooded."""
+
+Progress = Callable[[int, int], None]
+"""Told (done, of how many) as the matters are gone through."""
+
+
+@dataclass(frozen=True)
+class Rebuilt:
+    """What a rebuild found and did."""
+
+    open_matters: int
+    found: int
+    """Workflows that ran already."""
+    started: int
+    """Workflows that were missing."""
+    walks: int
+    """Clocks that were on their way, told to go on."""
+    schedules: tuple[str, ...]
+    """Schedules that were missing."""
+
+    @property
+    def words(self) -> str:
+        """One line for people."""
+        made = f"{len(self.schedules)} schedules made" if self.schedules else "schedules in place"
+        return (
+            f"{self.open_matters} open matters: {self.started} missing and started, "
+            f"{self.found} found running; {self.walks} clocks walk on; {made}"
+        )
+
+
+async def rebuild(settings: Settings, progress: Progress) -> Rebuilt:
+    """Give every open matter its workflow again. Errors: RPCError when Temporal is away."""
+    database = open_database(settings)
+    try:
+        client = await connect(settings)
+        schedules = await ensure_schedules(client)
+        found = started = 0
+        async for running, missing, total in _pages(database, client):
+            found, started = found + running, started + missing
+            progress(found + started, total)
+        async with database.operator() as connection:
+            walking = await clocks.advancing(connection)
+        for account_id in walking:
+            await start.walk(client, account_id)
+        return Rebuilt(
+            open_matters=found + started,
+            found=found,
+            started=started,
+            walks=len(walking),
+            schedules=tuple(schedules),
+        )
+    finally:
+        await database.close()
+
+
+async def _pages(database: Database, client: Client) -> AsyncIterator[tuple[int, int, int]]:
+    """(found, started, open in all) of each page of open matters."""
+    slots = asyncio.Semaphore(AT_ONCE)
+    after = ""
+    while True:
+        async with database.operator() as connection:
+            total = await books.count_open_matters(connection)
+            page = await matters.open_page(connection, after, PAGE)
+        ran = await asyncio.gather(*(_ensure(client, matter, slots) for matter in page))
+        yield sum(ran), len(ran) - sum(ran), total
+        if len(page) < PAGE:
+            return
+        after = page[-1].workflow_id
+
+
+async def _ensure(client: Client, matter: Matter, slots: asyncio.Semaphore) -> bool:
+    """Whether the workflow ran already; it does now."""
+    async with slots:
+        if await look.is_running(client, matter.workflow_id):
+            return True
+        await start.ensure_running(client, matter)
+        return False

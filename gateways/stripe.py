@@ -317,7 +317,7 @@ def _outcome(intent: stripe.PaymentIntent) -> Outcome:
     if intent.status == "requires_payment_method" and failure is not None:
         kind = "declined"
     action = intent.next_action
-    redirect = action.redirect_to_url if action is not None else None
+    redirect = action.to_dict().get("redirect_to_url") if action is not None else None
     charge = intent.latest_charge
     return Outcome(
         kind=kind,
@@ -325,15 +325,19 @@ def _outcome(intent: stripe.PaymentIntent) -> Outcome:
         client_secret=intent.client_secret,
         received_minor=from_provider(intent.amount_received or 0, intent.currency.upper()),
         charge_id=charge if isinstance(charge, str) or charge is None else charge.id,
-        redirect_url=redirect.url if redirect is not None else None,
-        decline=Decline(
-            code=failure.code or "card_declined",
-            decline_code=failure.decline_code,
-            message=failure.message or "The card was declined.",
-            advice=failure.advice_code,
-        )
-        if kind == "declined" and failure is not None
-        else None,
+        redirect_url=redirect["url"] if redirect is not None else None,
+        decline=_decline(failure) if kind == "declined" and failure is not None else None,
+    )
+
+
+def _decline(failure: stripe.StripeObject) -> Decline:
+    """Why an intent failed; words that the bank had none for are not in the answer at all."""
+    said = failure.to_dict()
+    return Decline(
+        code=said.get("code") or "card_declined",
+        decline_code=said.get("decline_code"),
+        message=said.get("message") or "The card was declined.",
+        advice=said.get("advice_code"),
     )
 
 
@@ -350,7 +354,7 @@ def _charge(charge: stripe.Charge) -> Charge:
             code=charge.failure_code or "card_declined",
             decline_code=outcome.reason if outcome is not None else None,
             message=charge.failure_message or "The card was declined.",
-            advice=outcome.advice_code if outcome is not None else None,
+            advice=outcome.to_dict().get("advice_code") if outcome is not None else None,
         ),
     )
 

@@ -342,11 +342,19 @@ def instant(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
+class Unexpected(AssertionError):
+    """An answer with another status than the story needs."""
+
+    def __init__(self, answer: httpx2.Response) -> None:
+        request = answer.request
+        super().__init__(f"{request.method} {request.url.path}: {answer.status_code} {answer.text}")
+        self.answer = answer
+
+
 def _body(answer: httpx2.Response, status: int | None) -> Json:
     good = answer.is_success if status is None else answer.status_code == status
-    assert good, (
-        f"{answer.request.method} {answer.request.url.path}: {answer.status_code} {answer.text}"
-    )
+    if not good:
+        raise Unexpected(answer)
     body: Json = answer.json()
     return body
 

@@ -1,0 +1,201 @@
+"""Customers who do not give up: each drives one flow to its end through dead APIs and lost answers.
+
+A lost answer counts as "maybe": the same request is sent again under the same key. What the end
+must look like is judged by the sandbox's own journal first, then by the rows.
+"""
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import ClassVar, Final, TypeVar
+from uuid import uuid4
+
+import httpx2
+
+from sandbox.control import Json
+from tests.integration.actors import Actors, Merchant, Unexpected, instant, wait_for
+
+T = TypeVar("T")
+# A dead API leaves its key's lease of 30 s behind; everything else heals sooner.
+PATIENCE_SECONDS: Final = 100.0
+START: Final = "2027-01-01T10:00:00Z"
+
+
+class NotYet(Exception):
+    """A part of the stack is down, or its answer was lost: ask again."""
+
+
+async def insist(act: Callable[[], Awaitable[T]], what: str) -> T:
+    """The answer of `act`, asked again through every outage."""
+
+    async def once() -> T:
+        try:
+            return await act()
+        except httpx2.HTTPError as lost:
+            raise NotYet(repr(lost)) from lost
+        except Unexpected as refused:
+            answer = refused.answer
+            waiting = answer.status_code >= 500 or answer.status_code == 429
+            if waiting or answer.json().get("code") == "IDEMPOTENCY_IN_FLIGHT":
+                raise NotYet(str(refused)) from refused
+            raise
+
+    return await wait_for(once, what, lambda _: True, patience=PATIENCE_SECONDS, despite=(NotYet,))
+
+
+class Flow(ABC):
+    """One customer's business: prepared in peace, driven through trouble, proven at the end."""
+
+    name: ClassVar[str]
+
+    def __init__(self, merchant: Merchant) -> None:
+        self.merchant = merchant
+        self.key = str(uuid4())
+        self.ended_at = 0.0
+
+    @classmethod
+    @abstractmethod
+    async def prepare(cls, actors: Actors) -> "Flow":
+        """Whatever must be there before."""
+
+    @abstractmethod
+    async def drive(self) -> None:
+        """To the end, whatever dies on the way."""
+
+    @abstractmethod
+    async def prove(self) -> None:
+        """Exactly once: one charge, one grant, one invoice."""
+
+    async def run(self) -> None:
+        """Drive, and note when it was over."""
+        await self.drive()
+        self.ended_at = time.monotonic()
+
+    async def proven(self, *, charges: list[int], grants: int, kind: str) -> None:
+        """What every flow must come to; the sandbox has the first word."""
+        merchant = self.merchant
+        assert [effect["amount"] for effect in await merchant.effects()] == charges
+        assert len(await merchant.grants(kind)) == grants
+        invoices = [one for one in await merchant.invoices() if one["status"] != "void"]
+        assert [one["status"] for one in invoices] == ["paid"] * len(charges)
+        assert [one["total_minor"] for one in invoices] == charges
+        assert len({one["number"] for one in invoices} - {None}) == len(charges)
+        undecided = await merchant.rows(
+            "SELECT key FROM payment_attempts WHERE account_id = %(me)s AND status = 'pending'"
+        )
+        assert undecided == []
+
+
+class CardPurchase(Flow):
+    """A pack, paid in the browser."""
+
+    name = "purchase by card"
+    road: ClassVar[str] = "card"
+
+    @classmethod
+    async def prepare(cls, actors: Actors) -> "CardPurchase":
+        return cls(await actors.merchant())
+
+    async def drive(self) -> None:
+        begun = await insist(self._begin, f"{self.name} {self.key} can be paid")
+        await self.merchant.pay(begun)
+        await insist(lambda: self._completed(begun["purchase_id"]), f"{self.name} is completed")
+
+    async def _begin(self) -> Json:
+        begun = await self.merchant.buy("small", self.road, key=self.key)
+        if begun["next_action"]["type"] == "wait":
+            raise NotYet(str(begun))
+        return begun
+
+    async def _completed(self, purchase_id: str) -> Json:
+        seen = await self.merchant.purchase(purchase_id)
+        if seen["status"] != "completed":
+            raise NotYet(str(seen))
+        return seen
+
+    async def prove(self) -> None:
+        await self.proven(charges=[999], grants=1, kind="purchase")
+        listed = await self.merchant.ask("GET", "/billing/purchases")
+        assert [one["status"] for one in listed["data"]] == ["completed"]
+        assert await self.merchant.credits() == 100
+        assert (await self.merchant.published()).count("evt.billing.credits.purchased") == 1
+
+
+class SavedCardPurchase(CardPurchase):
+    """A pack, paid by a stored card at once."""
+
+    name = "purchase by saved card"
+    road = "saved_card"
+
+    @classmethod
+    async def prepare(cls, actors: Actors) -> "SavedCardPurchase":
+        merchant = await actors.merchant()
+        await merchant.save_card()
+        return cls(merchant)
+
+    async def drive(self) -> None:
+        begun = await insist(self._begin, f"{self.name} {self.key} is decided")
+        await insist(lambda: self._completed(begun["purchase_id"]), f"{self.name} is completed")
+
+
+class Renewal(Flow):
+    """A second month."""
+
+    name = "renewal"
+    days: ClassVar[int] = 31
+    declines: ClassVar[tuple[str, ...]] = ()
+
+    @classmethod
+    async def prepare(cls, actors: Actors) -> "Renewal":
+        merchant = await actors.merchant_on_clock(START)
+        await merchant.subscribed("pro")
+        if cls.declines:
+            await merchant.script(*cls.declines)
+        return cls(merchant)
+
+    async def drive(self) -> None:
+        target = instant(START) + timedelta(days=self.days)
+
+        async def walk() -> None:
+            clock = await self.merchant.clock()
+            if clock["status"] == "advancing":
+                raise NotYet(str(clock))
+            if instant(clock["clock_at"]) < target:
+                # Nobody heard of it yet, or the walk was blocked: send it off (again).
+                await self.merchant.aim_clock(to=target.isoformat())
+                raise NotYet(str(clock))
+
+        await insist(walk, f"the clock of a {self.name} arrives")
+
+    async def prove(self) -> None:
+        await self.proven(charges=[4900, 4900], grants=2, kind="plan")
+        now = await self.merchant.subscription()
+        assert now["status"] == "active"
+        assert instant(now["current_period_end"]) == instant("2027-03-01T10:00:00Z")
+        failed = [effect["failure"] for effect in await self.merchant.effects("charge.failed")]
+        assert len(failed) == len(self.declines)
+
+
+class Recovery(Renewal):
+    """A second month whose first charge is declined, and whose second, on day 3, is not."""
+
+    name = "dunning"
+    days = 35
+    declines = ("insufficient_funds",)
+
+    async def prove(self) -> None:
+        await super().prove()
+        cases = await self.merchant.rows(
+            "SELECT status FROM dunning_cases WHERE account_id = %(me)s"
+        )
+        assert [case["status"] for case in cases] == ["recovered"]
+        tried = await self.merchant.rows(
+            "SELECT slot, status FROM payment_attempts WHERE account_id = %(me)s"
+            " AND started_at > %(start)s ORDER BY started_at",
+            start=instant("2027-02-01T09:00:00Z"),
+        )
+        assert [(one["slot"], one["status"]) for one in tried] == [
+            (0, "declined"),
+            (1, "succeeded"),
+        ]

@@ -13,7 +13,7 @@ from temporalio import activity
 from activities.matter import World
 from billing.accounts import store as accounts
 from billing.core import clock, ids
-from billing.core.errors import Conflict, Unavailable
+from billing.core.errors import Conflict, ProviderFailure, Unavailable
 from billing.core.failpoints import failpoint
 from billing.payments import methods, store
 from billing.payments import service as paying
@@ -97,18 +97,22 @@ class Charger:
             decided = await self._decided(intent_id, attempt)
             if decided is not None:
                 return decided
+        unreached = Outcome(kind="unreached", intent_id=intent_id)
         card = await self._card(attempt)
+        if card is None:
+            return unreached
         await failpoint("charge.before_confirm")
         try:
             outcome = await self._provider.confirm_intent(
                 intent_id, attempt.key, card, off_session=off_session
             )
+        except ProviderFailure:
+            return unreached  # refused before any card was asked, such as one detached at Stripe
         except Unavailable:
             if activity.info().attempt <= SAME_KEY_TRIES:
                 raise
-            return await self._decided(intent_id, attempt) or Outcome(
-                kind="unreached", intent_id=intent_id
-            )
+            # An intent succeeds once, so even a confirm still on its way cannot charge twice.
+            return await self._decided(intent_id, attempt) or unreached
         await failpoint("charge.confirmed")
         return outcome
 
@@ -188,8 +192,11 @@ class Charger:
                 return now.model_copy(update={"kind": "declined", "decline": charge.decline})
         return None
 
-    async def _card(self, attempt: Attempt) -> str:
-        """The card to try, if the attempt is still undecided: a worker may wake up late."""
+    async def _card(self, attempt: Attempt) -> str | None:
+        """The card to try, if the attempt is still undecided: a worker may wake up late.
+
+        None when the card was removed since.
+        """
         async with self._database.tenant(attempt.account_id) as connection:
             current = await store.find_attempt(connection, attempt.key)
             if current is None or attempt.payment_method_id is None:
@@ -197,8 +204,8 @@ class Charger:
             if current.status != "pending":
                 # Asked again, the step finds itself done.
                 raise Unavailable("ATTEMPT_DECIDED", "another worker has decided this attempt")
-            method = await methods.get(connection, attempt.payment_method_id)
-        return method.stripe_payment_method_id
+            method = await methods.find(connection, attempt.payment_method_id)
+        return method.stripe_payment_method_id if method is not None else None
 
 
 def _metadata(payment: Payment) -> dict[str, str]:

@@ -17,6 +17,7 @@ from billing.core import ids, keys
 from billing.core.agenda import State
 from billing.core.errors import Unavailable
 from billing.core.failpoints import failpoint
+from billing.credits import service as credits
 from billing.dunning.rules import (
     ATTEMPT_WINDOW,
     MAX_ATTEMPTS_PER_CARD,
@@ -87,6 +88,7 @@ class TryingActivities(FollowingActivities[S]):
                 await self.save_head(connection, ref, state)
                 return state
             at = now_of(state)
+            await credits.lock(connection, ref.account_id)  # cards are removed under it too
             invoice = await invoices.lock(connection, keys.invoice_of(key))
             payment = await payments.live(connection, invoice.id, lock=True)
             method = await self._method(connection, invoice, payment, key)

@@ -43,7 +43,7 @@ class Charger:
         customer = await self.customer(payment.account_id)
         await failpoint("intent.before_create")
         request = IntentRequest(
-            key=_creation_key(payment.intent_key),
+            key=_harmless_key(payment.intent_key),
             amount_minor=payment.amount_minor,
             currency=payment.currency,
             customer_id=customer,
@@ -71,7 +71,7 @@ class Charger:
         if payment.opened:
             return payment
         request = CheckoutRequest(
-            key=_creation_key(payment.intent_key),
+            key=_harmless_key(payment.intent_key),
             amount_minor=payment.amount_minor,
             currency=payment.currency,
             customer_id=await self.customer(payment.account_id),
@@ -133,7 +133,7 @@ class Charger:
         """Cancel at the provider, and answer what the payment is afterwards."""
         if payment.stripe_checkout_session_id is not None:
             session = await self._provider.expire_checkout(
-                payment.stripe_checkout_session_id, f"{payment.intent_key}/expire"
+                payment.stripe_checkout_session_id, _harmless_key(f"{payment.intent_key}/expire")
             )
             if session.status == "expired" or session.intent_id is None:
                 return Outcome(kind="canceled")
@@ -141,7 +141,7 @@ class Charger:
         if payment.stripe_payment_intent_id is None:
             return Outcome(kind="canceled")
         return await self._provider.cancel_intent(
-            payment.stripe_payment_intent_id, f"{payment.intent_key}/cancel"
+            payment.stripe_payment_intent_id, _harmless_key(f"{payment.intent_key}/cancel")
         )
 
     async def saved_card(self, intent_id: str) -> CardDetails | None:
@@ -167,7 +167,7 @@ class Charger:
             return account.stripe_customer_id
         external = ids.encode(ids.ACCOUNT, account_id)
         made = await self._provider.create_customer(
-            account_id, f"{external}/customer", {"account": external}
+            account_id, _harmless_key(f"{external}/customer"), {"account": external}
         )
         async with self._database.tenant(account_id) as connection:
             return await accounts.lock_customer(connection, account_id, made) or made
@@ -217,7 +217,7 @@ def _metadata(payment: Payment) -> dict[str, str]:
     }
 
 
-def _creation_key(intent_key: str) -> str:
-    """An unconfirmed intent moves no money, so a stored 500 may be passed by with a new key."""
+def _harmless_key(key: str) -> str:
+    """For calls that take no money: a stored 500 under `key` is passed by with a new one."""
     tries = activity.info().attempt
-    return intent_key if tries <= SAME_KEY_TRIES else f"{intent_key}/again-{tries}"
+    return key if tries <= SAME_KEY_TRIES else f"{key}/again-{tries}"

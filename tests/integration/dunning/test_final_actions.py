@@ -1,0 +1,217 @@
+"""The end of trying: unpaid, cancel or uncollectible, and the way back from unpaid."""
+
+from datetime import date
+
+from tests.integration.actors import Actors, Merchant, instant, wait_for
+from tests.integration.dunning.scenes import (
+    attempts,
+    case,
+    overdue,
+    owed,
+    read_case,
+    steer,
+    tried,
+)
+
+EXHAUSTED = "2027-02-09T10:00:00Z"
+
+
+async def statuses(merchant: Merchant) -> list[str]:
+    """Of the account's invoices, oldest first."""
+    return [invoice["status"] for invoice in await merchant.invoices()]
+
+
+async def test_unpaid_keeps_the_invoice_open_and_writes_drafts_without_charging(
+    actors: Actors,
+) -> None:
+    merchant = await overdue(actors)
+    await merchant.advance(to=EXHAUSTED)
+    assert (await merchant.subscription())["status"] == "unpaid"
+    assert await statuses(merchant) == ["paid", "open"]
+
+    await merchant.advance(to="2027-04-02T10:00:00Z")
+
+    assert await statuses(merchant) == ["paid", "open", "draft", "draft"]
+    assert await tried(merchant) == 4, "no charge"
+    assert await merchant.credits() == 0, "no grant"
+    now = await merchant.subscription()
+    assert now["status"] == "unpaid"
+    assert instant(now["current_period_start"]) == instant("2027-04-01T10:00:00Z")
+
+
+async def test_paying_is_the_way_out_of_unpaid_into_a_new_period(actors: Actors) -> None:
+    merchant = await overdue(actors)
+    await merchant.advance(to="2027-03-05T12:00:00Z")
+    assert (await merchant.subscription())["status"] == "unpaid"
+    debt = await owed(merchant)
+    await merchant.script("succeed", then="last")
+
+    paid = await merchant.ask(
+        "POST", f"/billing/invoices/{debt['invoice_id']}/pay", {}, key="k", status=200
+    )
+
+    assert paid["status"] == "paid"
+    now = await merchant.until_subscription("active")
+    assert instant(now["current_period_start"]) == instant("2027-03-05T12:00:00Z")
+    assert instant(now["current_period_end"]) == instant("2027-04-05T12:00:00Z")
+
+    async def new_period_is_paid() -> list[str]:
+        return await statuses(merchant)
+
+    await wait_for(
+        new_period_is_paid,
+        "the new period is charged",
+        lambda seen: seen == ["paid", "paid", "void", "paid"],
+    )
+    assert await merchant.credits() == 500
+    await merchant.advance(to="2027-04-05T12:00:00Z")
+    last = (await merchant.invoices())[-1]
+    assert (last["issued_on"], last["status"]) == (date(2027, 4, 5), "paid")
+    paid_for = [effect["amount"] for effect in await merchant.effects()]
+    assert paid_for == [4900] * 4, "first period, the debt, the new period, its renewal"
+
+
+async def test_out_of_unpaid_by_a_card_confirmed_in_the_browser(actors: Actors) -> None:
+    merchant = await overdue(actors)
+    await merchant.advance(to=EXHAUSTED)
+    debt = await owed(merchant)
+    offered = await merchant.ask(
+        "POST",
+        f"/billing/invoices/{debt['invoice_id']}/pay",
+        {"payment_method": "card"},
+        key="k",
+        status=200,
+    )
+    await merchant.script("succeed", then="last")
+    await merchant.pay(offered, "pm_card_mastercard")
+    await merchant.until_subscription("active")
+
+    async def last_invoice() -> str:
+        return (await statuses(merchant))[-1]
+
+    await wait_for(last_invoice, "the new period is paid", lambda seen: seen == "paid")
+    assert len(await statuses(merchant)) == 3
+
+
+async def test_a_decline_while_unpaid_changes_nothing(actors: Actors) -> None:
+    merchant = await overdue(actors)
+    await merchant.advance(to=EXHAUSTED)
+    debt = (await owed(merchant))["invoice_id"]
+    path = f"/billing/invoices/{debt}/pay"
+    await merchant.refused("CARD_DECLINED", "POST", path, {}, key="k")
+    assert (await merchant.subscription())["status"] == "unpaid"
+    assert (await case(merchant))["status"] == "exhausted"
+    await merchant.advance(days=20)
+    assert await tried(merchant) == 5
+
+
+async def test_a_new_card_alone_does_not_charge_an_unpaid_subscription(actors: Actors) -> None:
+    merchant = await overdue(actors)
+    await merchant.advance(to=EXHAUSTED)
+    await merchant.save_card(make_default=True, confirm="DEFAULT")
+    await merchant.advance(days=1)
+    assert await tried(merchant) == 4
+
+
+async def test_cancel_as_the_final_action_ends_the_subscription(actors: Actors) -> None:
+    merchant = await overdue(actors, policy={"final_action": "cancel"})
+    await merchant.advance(to=EXHAUSTED)
+    ended = await merchant.subscription()
+    assert (ended["status"], ended["end_reason"]) == ("canceled", "dunning exhausted")
+    assert await statuses(merchant) == ["paid", "uncollectible"]
+    [payment] = await merchant.rows(
+        "SELECT client_secret AS secret, status FROM payments WHERE account_id = %(me)s"
+        " ORDER BY created_at DESC LIMIT 1"
+    )
+    assert payment["status"] == "canceled"
+    late = await merchant.confirm({"next_action": {"client_secret": payment["secret"]}})
+    assert late.status == 400, "called back at Stripe first: nobody can pay it any more"
+    await merchant.subscribe("basic")
+
+
+async def test_uncollectible_as_the_final_action_lets_the_subscription_go_on(
+    actors: Actors,
+) -> None:
+    merchant = await overdue(actors, policy={"final_action": "uncollectible"})
+    await merchant.advance(to=EXHAUSTED)
+    assert (await merchant.subscription())["status"] == "active"
+    assert await statuses(merchant) == ["paid", "uncollectible"]
+    await merchant.script("succeed", then="last")
+    await merchant.advance(to="2027-03-01T10:00:00Z")
+    assert await statuses(merchant) == ["paid", "uncollectible", "paid"]
+
+
+async def test_money_that_comes_before_the_last_word_wins(actors: Actors) -> None:
+    """The payer confirms at the very end, unheard: cancelling the intent tells that it is paid."""
+    merchant = await overdue(actors, policy={"final_action": "cancel"})
+    await merchant.advance(to="2027-02-09T09:00:00Z")
+    offered = await merchant.ask(
+        "POST",
+        f"/billing/invoices/{(await owed(merchant))['invoice_id']}/pay",
+        {"payment_method": "card"},
+        key="k",
+    )
+    await merchant.script("succeed")
+    async with merchant.unheard():
+        await merchant.advance(to="2027-02-09T09:59:59Z")
+        await merchant.pay(offered)
+        await merchant.advance(to=EXHAUSTED)
+        assert (await merchant.subscription())["status"] == "active"
+    assert await statuses(merchant) == ["paid", "paid"]
+    assert len(await merchant.effects()) == 2
+
+
+async def test_what_was_served_is_pursued_after_a_cancellation(actors: Actors) -> None:
+    merchant = await overdue(actors)
+    await merchant.advance(to="2027-02-15T10:00:00Z")  # half of February is over
+    await merchant.ask("POST", "/billing/subscription/cancel", {"at": "now"}, status=200)
+    assert (await merchant.subscription())["status"] == "canceled"
+    [invoice] = [one for one in await merchant.invoices() if one["status"] == "open"]
+    assert invoice["amount_credited_minor"] == 2450
+    assert invoice["workflow_id"].startswith("collection/")
+    debt = await owed(merchant)
+    assert (debt["amount_remaining"], len(debt["credit_notes"])) == (2450, 1)
+
+
+async def test_collection_goes_on_with_the_slots_and_ends_uncollectible(actors: Actors) -> None:
+    merchant = await overdue(actors)
+    await merchant.advance(days=1)
+    await merchant.ask("POST", "/billing/subscription/cancel", {"at": "now"}, status=200)
+    await merchant.advance(to="2027-02-04T10:00:00Z")
+    assert [mark for mark, _ in await attempts(merchant)] == ["attempt-0", "attempt-1"]
+    failed = [e for e in await merchant.effects(None) if e["name"] == "charge.failed"]
+    served = (await owed(merchant))["amount_remaining"]
+    assert served < 4900
+    assert [effect["amount"] for effect in failed] == [4900, served], "only what was served"
+    await merchant.advance(to=EXHAUSTED)
+    assert await statuses(merchant) == ["paid", "uncollectible"]
+    name = (await case(merchant))["dunning_case_id"]
+    assert (await read_case(merchant, name))["close_reason"] == "uncollectible"
+    closed = await merchant.rows(
+        "SELECT status FROM matters WHERE account_id = %(me)s AND kind = 'collection'"
+    )
+    assert [row["status"] for row in closed] == ["closed"]
+
+
+async def test_collection_is_recovered_by_its_payer(actors: Actors) -> None:
+    merchant = await overdue(actors)
+    await merchant.advance(days=1)
+    await merchant.ask("POST", "/billing/subscription/cancel", {"at": "now"}, status=200)
+    await merchant.script("succeed")
+    debt = await owed(merchant)
+    paid = await merchant.ask(
+        "POST", f"/billing/invoices/{debt['invoice_id']}/pay", {}, key="k", status=200
+    )
+    assert (paid["status"], paid["dunning"]["status"]) == ("paid", "recovered")
+    assert (await merchant.subscription())["status"] == "canceled"
+    assert await merchant.credits() == 0, "an ended subscription grants nothing"
+
+
+async def test_forgiving_in_collection_ends_it(actors: Actors) -> None:
+    merchant = await overdue(actors)
+    await merchant.advance(days=1)
+    await merchant.ask("POST", "/billing/subscription/cancel", {"at": "now"}, status=200)
+    ended = await steer(merchant, "forgive", {"reason": "goodwill"})
+    assert ended["status"] == "forgiven"
+    await merchant.advance(days=10)
+    assert await tried(merchant) == 2

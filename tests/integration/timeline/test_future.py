@@ -1,0 +1,172 @@
+"""The future half comes true: what was shown is what later happens, to the second and the cent."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+import pytest
+
+from tests.integration.actors import Actors, Json, Merchant, instant
+
+# What a person is shown as a step to come, read back from the rows once it happened.
+HAPPENED = """
+SELECT s.ran_at AS at, s.name, i.total_minor AS cents, NULL::numeric AS credits
+FROM steps s JOIN invoices i ON i.account_id = s.account_id AND i.created_at = s.ran_at
+WHERE s.account_id = %(me)s AND s.name IN ('renew', 'end_trial') AND i.subscription_id IS NOT NULL
+UNION ALL
+SELECT t.started_at, 'charge', coalesce(p.amount_minor, i.amount_due_minor), NULL
+FROM payment_attempts t JOIN invoices i ON i.id = t.invoice_id
+LEFT JOIN payments p ON p.id = t.payment_id
+WHERE i.account_id = %(me)s AND t.slot IS NOT NULL
+UNION ALL
+SELECT s.ran_at, s.name, i.amount_due_minor, NULL
+FROM steps s JOIN invoices i ON public_id('inv', i.id) = split_part(s.key, '/', 1)
+WHERE s.account_id = %(me)s AND s.name = 'give_up'
+UNION ALL
+SELECT s.ran_at, s.name, NULL, NULL
+FROM steps s
+WHERE s.account_id = %(me)s AND s.name IN ('cycle', 'end')
+UNION ALL
+SELECT t.at, 'lapse', NULL, -t.amount
+FROM credit_transactions t
+WHERE t.account_id = %(me)s AND t.kind = 'lapse'
+ORDER BY 1, 2
+"""
+
+
+class Event(NamedTuple):
+    """One step, as shown before or as it happened."""
+
+    at: datetime
+    name: str
+    cents: int | None
+    credits: Decimal | None
+
+
+async def future(merchant: Merchant, count: int) -> list[Json]:
+    shown = await merchant.ask("GET", f"/billing/timeline?upcoming={count}")
+    coming: list[Json] = shown["future"]
+    return coming
+
+
+def foreseen(coming: list[Json]) -> list[Event]:
+    """The entries that leave rows of their own; credits that arrive are told with their charge."""
+    return sorted(
+        Event(
+            instant(one["at"]),
+            one["name"],
+            one["amount_cents"],
+            Decimal(one["credits"]) if one["name"] == "lapse" else None,
+        )
+        for one in coming
+    )
+
+
+async def happened(merchant: Merchant, since: datetime) -> list[Event]:
+    return sorted(
+        (
+            Event(row["at"], row["name"], row["cents"], row["credits"])
+            for row in await merchant.rows(HAPPENED)
+            if row["at"] > since
+        ),
+        key=str,
+    )
+
+
+async def comes_true(merchant: Merchant, coming: list[Json]) -> None:
+    """Walk to the last instant shown; all that was shown happened, and nothing else."""
+    since = instant((await merchant.clock())["clock_at"])
+    await merchant.advance(to=coming[-1]["at"])
+    shown = [one for one in foreseen(coming) if one.at < instant(coming[-1]["at"])]
+    seen = [one for one in await happened(merchant, since) if one.at < instant(coming[-1]["at"])]
+    assert seen == sorted(shown, key=str)
+    assert len(seen) > len(coming) // 2
+
+
+async def test_a_trial_a_first_charge_and_renewals_come_as_shown(actors: Actors) -> None:
+    merchant = await actors.merchant_on_clock("2027-01-17T09:30:00Z", zone="Europe/Berlin")
+    await merchant.save_card()
+    await merchant.ask("POST", "/billing/subscription", {"plan": "pro"}, status=201)
+    coming = await future(merchant, 24)
+    assert [one["name"] for one in coming[:4]] == ["end_trial", "charge", "lapse", "renew"]
+    assert coming[0]["at"] == "2027-01-31T09:30:00Z"
+    assert all(one["only_if"] is None for one in coming if one["name"] != "lapse")
+    await comes_true(merchant, coming)
+    paid = [effect["amount"] for effect in await merchant.effects()]
+    charges = [one["amount_cents"] for one in coming if one["name"] == "charge"]
+    assert paid[: len(charges)] == charges
+
+
+async def test_a_yearly_plan_shows_each_month_of_credits(actors: Actors) -> None:
+    merchant = await actors.merchant_on_clock("2027-01-31T10:00:00Z")
+    await merchant.subscribed("basic", interval="yearly")
+    coming = await future(merchant, 25)
+    assert [one["credits"] for one in coming if one["name"] == "cycle"] == ["100.00"] * 11
+    assert [(one["at"], one["amount_cents"]) for one in coming if one["name"] == "renew"] == [
+        ("2028-01-31T10:00:00Z", 19000)
+    ]
+    await comes_true(merchant, coming)
+
+
+async def test_the_recovery_of_an_unpaid_invoice_comes_as_shown(actors: Actors) -> None:
+    merchant = await actors.merchant_on_clock("2027-01-31T10:00:00Z")
+    await merchant.subscribed("pro")
+    await merchant.script("insufficient_funds", then="last")
+    await merchant.advance(to="2027-02-28T10:00:00Z")
+    assert (await merchant.subscription())["status"] == "past_due"
+    coming = await future(merchant, 8)
+    assert [(one["name"], one["at"][:10]) for one in coming[:4]] == [
+        ("charge", "2027-03-03"),
+        ("charge", "2027-03-07"),
+        ("give_up", "2027-03-08"),
+        ("renew", "2027-03-31"),
+    ]
+    assert "not paid before" in coming[0]["only_if"]
+    await comes_true(merchant, coming)
+    assert (await merchant.subscription())["status"] == "unpaid"
+    assert len(await merchant.effects()) == 1, "only the first payment ever succeeded"
+
+
+async def test_a_planned_end_is_the_last_thing_shown(actors: Actors) -> None:
+    merchant = await actors.merchant_on_clock("2027-01-31T10:00:00Z")
+    await merchant.subscribed("pro")
+    await merchant.ask("POST", "/billing/subscription/cancel", {"at": "period_end"})
+    coming = await future(merchant, 12)
+    assert [one["name"] for one in coming] == ["end", "lapse"]
+    await merchant.advance(days=60)
+    ended = await merchant.subscription()
+    assert ended["ended_at"] == coming[0]["at"]
+    assert await future(merchant, 12) == []
+
+
+async def test_a_pending_purchase_expires_when_shown_unless_it_is_paid(actors: Actors) -> None:
+    merchant = await actors.merchant_on_clock()
+    begun = await merchant.buy("small")
+    paid = await merchant.buy("medium")
+    coming = await future(merchant, 12)
+    ends = [one for one in coming if one["name"] == "expire"]
+    assert [(one["amount_cents"], one["only_if"]) for one in ends] == [
+        (999, "it is not paid before"),
+        (3999, "it is not paid before"),
+    ]
+    await merchant.pay(paid)
+    await merchant.until_purchase(paid["purchase_id"], "completed")
+    await merchant.advance(to=ends[0]["at"])
+    assert (await merchant.purchase(begun["purchase_id"]))["status"] == "expired"
+    assert await future(merchant, 12) == []
+
+
+@pytest.mark.parametrize("count", [0, 1, 7])
+async def test_as_many_steps_are_shown_as_were_asked_for(actors: Actors, count: int) -> None:
+    merchant = await actors.merchant_on_clock()
+    await merchant.subscribed("pro")
+    assert len(await future(merchant, count)) == count
+
+
+async def test_without_a_card_the_end_of_a_trial_is_shown_as_it_will_be(actors: Actors) -> None:
+    merchant = await actors.merchant_on_clock()
+    await merchant.ask("POST", "/billing/subscription", {"plan": "pro"}, status=201)
+    coming: list[dict[str, Any]] = await future(merchant, 12)
+    assert coming[0]["only_if"] == "no card is saved before"
+    await merchant.advance(to=coming[0]["at"])
+    assert (await merchant.subscription())["status"] == "canceled"

@@ -73,11 +73,16 @@ def build_worker(
         graceful_shutdown_timeout=GRACE,
         sticky_queue_schedule_to_start_timeout=POLICIES.sticky_timeout,
         deployment_config=_deployment(build_id),
-        workflow_runner=SandboxedWorkflowRunner(
-            restrictions=SandboxRestrictions.default.with_passthrough_modules(
-                "pydantic", "pydantic_core", "billing", "workflows"
-            )
-        ),
+        workflow_runner=workflow_runner(),
+    )
+
+
+def workflow_runner() -> SandboxedWorkflowRunner:
+    """Where workflow code runs; replays of recorded histories use the same."""
+    return SandboxedWorkflowRunner(
+        restrictions=SandboxRestrictions.default.with_passthrough_modules(
+            "pydantic", "pydantic_core", "billing", "workflows"
+        )
     )
 
 

@@ -5,7 +5,14 @@ from collections.abc import AsyncIterator
 import pytest
 
 from embedded.stack import StackInfo
-from tests.integration.actors import Actors, Merchant, open_actors
+
+# Their assertions tell what they saw, as those of test modules do.
+pytest.register_assert_rewrite(
+    "tests.integration.actors",
+    "tests.integration.faults.flows",
+    "tests.integration.faults.errands",
+)
+from tests.integration.actors import Actors, Merchant, open_actors  # noqa: E402 (after that)
 
 
 @pytest.fixture(scope="session")

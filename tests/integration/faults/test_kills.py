@@ -28,6 +28,7 @@ from tests.integration.faults.flows import (
     Recovery,
     Renewal,
     SavedCardPurchase,
+    insist,
 )
 from tests.integration.faults.rows import open_operator
 
@@ -139,8 +140,8 @@ async def test_nothing_is_lost_or_done_twice_when_it_dies_there(own: Actors, cel
     victim, places = cells
     print(f"KILLS_SEED={SEED}")  # noqa: T201 (repeats the draw)
     traps = Traps(own.stack.data / "failpoints")
-    flows = [await FLOWS[place].prepare(own) for place in places]
-    bystander = await CardPurchase.prepare(own)
+    flows = [await prepared(own, FLOWS[place]) for place in places]
+    bystander = await prepared(own, CardPurchase)
     for place in places:
         traps.arm(place)
     running = [asyncio.create_task(flow.run()) for flow in [*flows, bystander]]
@@ -160,6 +161,11 @@ async def test_nothing_is_lost_or_done_twice_when_it_dies_there(own: Actors, cel
         slack = LEASE_SECONDS if victim == "api" else 0.0
         assert flow.ended_at - back_at < RECOVERED_SECONDS + slack
     await books_are_right(own)
+
+
+async def prepared(own: Actors, flow: type[Flow]) -> Flow:
+    """A customer before any trouble of theirs; the last round's may still be felt."""
+    return await insist(lambda: flow.prepare(own), f"a {flow.name} is prepared")
 
 
 async def held(traps: Traps, places: tuple[str, ...]) -> list[str]:

@@ -117,16 +117,7 @@ async def test_a_bank_that_is_still_processing_holds_the_expiry_back(actors: Act
 async def test_money_that_comes_after_the_end_is_granted_all_the_same(merchant: Merchant) -> None:
     begun = await merchant.buy("small")
     purchase_id = begun["purchase_id"]
-    # Books that say "expired" while Stripe still takes money: as after a restored backup.
-    await merchant.rows(
-        "WITH p AS (UPDATE purchases SET status = 'expired', closed_at = created_at"
-        "           WHERE account_id = %(me)s RETURNING invoice_id),"
-        " v AS (UPDATE invoices SET status = 'void' WHERE id = (SELECT invoice_id FROM p))"
-        " UPDATE payments SET status = 'canceled' WHERE invoice_id = (SELECT invoice_id FROM p)"
-    )
-    workflow = merchant.actors.temporal.get_workflow_handle(f"purchase/{purchase_id}")
-    await workflow.signal("changed")
-    await workflow.result()
+    await merchant.restored_as_expired(purchase_id)
 
     await merchant.pay(begun)
 

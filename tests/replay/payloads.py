@@ -1,0 +1,25 @@
+"""The payloads inside a recorded history, in clear."""
+
+import base64
+import json
+from collections.abc import Iterator
+from typing import Any
+
+
+def clear_text(history: Any) -> str:
+    """Every string of a history, payloads decoded."""
+    return "\n".join(_strings(history))
+
+
+def _strings(node: Any) -> Iterator[str]:
+    if isinstance(node, dict):
+        for key, value in node.items():
+            if key == "data" and isinstance(value, str):
+                yield base64.b64decode(value).decode("utf-8", "replace")
+            else:
+                yield from _strings(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from _strings(value)
+    else:
+        yield json.dumps(node) if not isinstance(node, str) else node

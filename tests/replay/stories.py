@@ -1,0 +1,272 @@
+"""What is recorded: one short life per way in which a workflow can go, on a running stack.
+
+Each story answers the id of the workflow whose newest run is kept.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from temporalio.client import Client
+
+from tests.integration.actors import Actors, Merchant, intent_of, wait_for
+from workflows.contracts import DunningExtension, DunningOrder
+
+STEERING: Final = [
+    ("pause_dunning", DunningOrder(reason="the customer called")),
+    ("resume_dunning", DunningOrder()),
+    ("extend_dunning", DunningExtension(days=2)),
+    ("retry_now", DunningOrder()),
+]
+"""What an operator orders on Temporal's page."""
+START: Final = "2027-01-01T10:00:00Z"
+# What must never be found in a history: every account of a story carries it.
+CANARY: Final = "Quentin Zebrafinch"
+CANARY_EMAIL: Final = "quentin@zebrafinch.example"
+Story = Callable[[Actors], Awaitable[str]]
+
+
+async def _live(actors: Actors) -> Merchant:
+    return await actors.merchant(name=CANARY, email=CANARY_EMAIL)
+
+
+async def _on_clock(actors: Actors) -> Merchant:
+    return await actors.merchant_on_clock(START, name=CANARY, email=CANARY_EMAIL)
+
+
+async def _subscribed(actors: Actors, plan: str = "pro") -> tuple[Merchant, str]:
+    merchant = await _on_clock(actors)
+    active = await merchant.subscribed(plan)
+    return merchant, f"subscription/{active['subscription_id']}"
+
+
+async def purchase_completed(actors: Actors) -> str:
+    """A live account: wall timers are set and canceled."""
+    done = await (await _live(actors)).bought()
+    return f"purchase/{done['purchase_id']}"
+
+
+async def purchase_by_saved_card(actors: Actors) -> str:
+    """Charged at once."""
+    merchant = await _live(actors)
+    await merchant.save_card()
+    done = await merchant.buy("small", "saved_card")
+    return f"purchase/{done['purchase_id']}"
+
+
+async def purchase_declined(actors: Actors) -> str:
+    """A saved card that is declined."""
+    merchant = await _live(actors)
+    await merchant.save_card()
+    await merchant.script("lost_card")
+    body = {"pack": "small", "payment_method": "saved_card"}
+    refused = await merchant.refused(
+        "CARD_DECLINED", "POST", "/billing/purchases", body, key="declined"
+    )
+    return f"purchase/{refused['purchase_id']}"
+
+
+async def purchase_on_a_page(actors: Actors) -> str:
+    """Paid by a hosted page."""
+    merchant = await _live(actors)
+    begun = await merchant.buy("small", "checkout", return_url="https://shop.example/back")
+    await actors.sandbox.pay_session(begun["checkout_url"].rpartition("/")[2])
+    await merchant.until_purchase(begun["purchase_id"], "completed")
+    return f"purchase/{begun['purchase_id']}"
+
+
+async def purchase_expired(actors: Actors) -> str:
+    """Nobody pays for a day."""
+    merchant = await _on_clock(actors)
+    begun = await merchant.buy()
+    await merchant.advance(days=1)
+    return f"purchase/{begun['purchase_id']}"
+
+
+async def purchase_late_money(actors: Actors) -> str:
+    """Money after the end: a second run."""
+    merchant = await _live(actors)
+    begun = await merchant.buy()
+    await merchant.restored_as_expired(begun["purchase_id"])
+    await merchant.pay(begun)
+    await merchant.until_purchase(begun["purchase_id"], "completed")
+    return f"purchase/{begun['purchase_id']}"
+
+
+async def purchase_halted_and_resumed(actors: Actors) -> str:
+    """Stripe does not know the intent any more; an operator's resume does not help."""
+    merchant = await _on_clock(actors)
+    begun = await merchant.buy()
+    await actors.sandbox.reset(await merchant.customer())
+    name = f"purchase/{begun['purchase_id']}"
+    await merchant.aim_clock(days=1)
+
+    async def halted() -> bool:
+        clock = await merchant.clock()
+        return bool(clock["status"] == "blocked")
+
+    await wait_for(halted, f"{name} is halted")
+    await actors.operate("POST", f"/admin/matters/{name}/resume", {})
+    await wait_for(halted, f"{name} is halted again")
+    return name
+
+
+async def trial_expired(actors: Actors) -> str:
+    """Fourteen days."""
+    merchant = await _on_clock(actors)
+    await merchant.ask("POST", "/billing/trials", status=201)
+    await merchant.advance(days=15)
+    return f"trial/{merchant.id}"
+
+
+async def trial_converted(actors: Actors) -> str:
+    """A first paid subscription."""
+    merchant = await _on_clock(actors)
+    await merchant.ask("POST", "/billing/trials", status=201)
+    await merchant.subscribed("pro")
+    await merchant.advance(days=15)
+    return f"trial/{merchant.id}"
+
+
+async def subscription_lived(actors: Actors) -> str:
+    """Trial, two renewals, and a scheduled end."""
+    merchant = await _on_clock(actors)
+    await merchant.save_card()
+    begun = await merchant.subscribe("pro", trial=True)
+    await merchant.advance(days=50)
+    await merchant.ask("POST", "/billing/subscription/cancel", {"at": "period_end"})
+    await merchant.advance(days=30)
+    return f"subscription/{begun['subscription_id']}"
+
+
+async def subscription_running(actors: Actors) -> str:
+    """An open one, in the middle of its second month."""
+    merchant, name = await _subscribed(actors)
+    await merchant.advance(days=40)
+    return name
+
+
+async def subscription_of_a_live_account(actors: Actors) -> str:
+    """An open one that waits for real time."""
+    active = await (await _live(actors)).subscribed("pro")
+    return f"subscription/{active['subscription_id']}"
+
+
+async def subscription_yearly(actors: Actors) -> str:
+    """Cycles between renewals."""
+    merchant = await _on_clock(actors)
+    active = await merchant.subscribed("pro", interval="yearly")
+    await merchant.advance(days=70)
+    return f"subscription/{active['subscription_id']}"
+
+
+async def subscription_never_paid(actors: Actors) -> str:
+    """Expired after 23 hours."""
+    merchant = await _on_clock(actors)
+    begun = await merchant.subscribe("pro")
+    await merchant.advance(days=1)
+    return f"subscription/{begun['subscription_id']}"
+
+
+async def subscription_asked_by_its_bank(actors: Actors) -> str:
+    """A first payment with 3-D Secure."""
+    merchant = await _live(actors)
+    begun = await merchant.subscribe("pro")
+    await merchant.confirm(begun, "pm_card_authenticationRequired")
+    await actors.sandbox.authenticate(intent_of(begun))
+    await merchant.until_subscription("active")
+    return f"subscription/{begun['subscription_id']}"
+
+
+async def dunning_recovered(actors: Actors) -> str:
+    """Declined on day 0, paid on day 3."""
+    merchant, name = await _subscribed(actors)
+    await merchant.script("insufficient_funds")
+    await merchant.advance(days=40)
+    return name
+
+
+async def dunning_exhausted(actors: Actors) -> str:
+    """Declined on day 0, 3 and 7; unpaid."""
+    merchant, name = await _subscribed(actors)
+    await merchant.script("insufficient_funds", then="last")
+    await merchant.advance(days=45)
+    return name
+
+
+async def dunning_steered(actors: Actors) -> str:
+    """Paused, resumed and extended from Temporal's page; then paid by a retry."""
+    merchant, name = await _subscribed(actors)
+    await merchant.script("insufficient_funds")
+    await merchant.advance(to="2027-02-01T10:00:00Z")
+    workflow = actors.temporal.get_workflow_handle(name)
+    for update, argument in STEERING:
+        await workflow.execute_update(update, argument)
+    await merchant.until_subscription("active")
+    return name
+
+
+async def collection_paid(actors: Actors) -> str:
+    """An end with an open invoice; the card works again."""
+    merchant, invoice = await _pursued(actors)
+    await merchant.script()
+    await merchant.advance(days=5)
+    return f"collection/{invoice}"
+
+
+async def collection_given_up(actors: Actors) -> str:
+    """The same, and the card never works again."""
+    merchant, invoice = await _pursued(actors)
+    await merchant.advance(days=20)
+    return f"collection/{invoice}"
+
+
+async def _pursued(actors: Actors) -> tuple[Merchant, str]:
+    merchant, _ = await _subscribed(actors)
+    await merchant.script("insufficient_funds", then="last")
+    await merchant.advance(to="2027-02-02T10:00:00Z")
+    await merchant.ask("POST", "/billing/subscription/cancel", {"at": "now"})
+    listed = await merchant.ask("GET", "/billing/invoices?status=open")
+    return merchant, listed["data"][0]["invoice_id"]
+
+
+async def account_lapses(actors: Actors) -> str:
+    """A card is saved, and a cycle's credits end."""
+    merchant, _ = await _subscribed(actors)
+    await merchant.save_card("pm_card_mastercard")
+    await merchant.advance(days=35)
+    return f"account/{merchant.id}"
+
+
+async def clock_walked(actors: Actors) -> str:
+    """A walk over two renewals."""
+    merchant, _ = await _subscribed(actors)
+    await merchant.advance(days=70)
+    return f"clock/{merchant.id}"
+
+
+STORIES: Final[dict[str, Story]] = {
+    story.__name__.replace("_", "-"): story
+    for story in (
+        purchase_completed, purchase_by_saved_card, purchase_declined, purchase_on_a_page,
+        purchase_expired, purchase_late_money, purchase_halted_and_resumed,
+        trial_expired, trial_converted,
+        subscription_lived, subscription_running, subscription_of_a_live_account,
+        subscription_yearly, subscription_never_paid, subscription_asked_by_its_bank,
+        dunning_recovered, dunning_exhausted, dunning_steered,
+        collection_paid, collection_given_up, account_lapses, clock_walked,
+    )
+}  # fmt: skip
+
+
+async def sweep(client: Client, job: str) -> str:
+    """One pass of a schedule's job, as the schedule started it."""
+    await client.get_schedule_handle(f"billing-{job}").trigger()
+    query = "WorkflowType = 'Sweep' AND ExecutionStatus = 'Completed'"
+
+    async def ran() -> str | None:
+        async for found in client.list_workflows(query):
+            if found.id.startswith(f"sweep/{job}"):
+                return found.id
+        return None
+
+    return await wait_for(ran, f"{job} ran") or ""

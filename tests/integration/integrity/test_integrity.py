@@ -1,0 +1,232 @@
+"""The books check themselves: honest ones break no rule, and each rule finds what it is for."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any, Final
+from uuid import UUID
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+
+from billing.core import ids
+from billing.core.clock import real_now
+from billing.core.database import open_database
+from billing.core.settings import Settings
+from billing.credits import checks
+from billing.credits import service as credits
+from billing.integrity import rules, service
+from billing.integrity.rules import CHECKS, LEDGER
+from tests.integration.actors import Actors, Merchant
+from tests.integration.credits.test_checks import DAMAGE as LEDGER_DAMAGE
+
+MINE: Final = "account_id = :account"
+PLAIN: Final = f"FROM invoices WHERE {MINE} AND purchase_id IS NULL AND status = 'paid'"
+SHORT: Final = f"UPDATE credit_lots SET remaining = remaining - 1 WHERE {MINE} AND remaining > 9"
+LATEST: Final = f"(SELECT id {PLAIN} ORDER BY created_at DESC LIMIT 1)"
+
+# What breaks each rule, on the account that pays or (late) on the one that is overdue.
+DAMAGE: Final[dict[str, str]] = {
+    **{name: LEDGER_DAMAGE[sentence] for name, (_, sentence) in LEDGER.items()},
+    "lots_balance": SHORT,
+    "lots_remaining": SHORT,
+    "credits_never_negative": f"""
+        ALTER TABLE credit_balances DROP CONSTRAINT ck_credit_balances_held_within_balance;
+        UPDATE credit_balances SET held = balance + 1 WHERE {MINE}""",
+    "holds_of_lots": f"UPDATE credit_lots SET held = held + 1 WHERE {MINE} AND remaining > held",
+    "purchases_granted_once": f"""
+        UPDATE purchases SET status = 'failed' WHERE {MINE} AND status = 'completed'""",
+    "grants_paid_once": f"UPDATE purchases SET amount_minor = amount_minor + 1 WHERE {MINE}",
+    "trials_granted_once": f"UPDATE trials SET credits = credits + 1 WHERE {MINE}",
+    "purchases_end_in_time": f"""
+        UPDATE purchases SET expires_at = created_at - interval '1 day'
+        WHERE {MINE} AND status = 'pending'""",
+    "payments_booked": f"""
+        UPDATE payments SET received_minor = received_minor + 1
+        WHERE {MINE} AND status = 'succeeded'""",
+    "payments_settled": f"""
+        UPDATE payments SET settled_at = NULL, paid_at = paid_at - interval '1 day'
+        WHERE {MINE} AND status = 'succeeded'""",
+    "one_collector": f"""
+        DROP INDEX uq_payments_one_collector;
+        INSERT INTO payments (id, account_id, invoice_id, workflow_id, road, intent_key, status,
+                              amount_minor, currency, created_at)
+        SELECT uuidv7(), account_id, invoice_id, workflow_id, road, intent_key || '-again', status,
+               amount_minor, currency, created_at
+        FROM payments WHERE {MINE} AND status = 'pending'""",
+    "attempts_decided": f"""
+        UPDATE payment_attempts SET status = 'pending',
+               real_started_at = real_started_at - interval '2 hours'
+        WHERE id = (SELECT id FROM payment_attempts WHERE {MINE} LIMIT 1)""",
+    "one_currency": f"UPDATE credit_balances SET currency = 'EUR' WHERE {MINE}",
+    "invoice_numbers": f"UPDATE invoices SET number = series || '-000099' WHERE id = {LATEST}",
+    "invoice_sums": f"""
+        UPDATE invoice_lines SET amount_minor = amount_minor + 1 WHERE invoice_id = {LATEST}""",
+    "invoices_settled": f"UPDATE invoices SET status = 'open', paid_at = NULL WHERE id = {LATEST}",
+    "invoice_content": f"""
+        UPDATE invoice_lines SET description = description || ' and more'
+        WHERE invoice_id = {LATEST}""",
+    "credit_notes": f"UPDATE invoices SET amount_credited_minor = 1 WHERE id = {LATEST}",
+    "money_balance": f"UPDATE invoices SET balance_applied_minor = 1 WHERE id = {LATEST}",
+    "inbox_handled": f"""
+        UPDATE stripe_webhook_events SET status = 'received',
+               received_at = received_at - interval '1 hour' WHERE {MINE}""",
+    "outbox_numbers": f"DELETE FROM events WHERE {MINE} AND seq = 2",
+    "matters_started": f"""
+        UPDATE matters SET started_at = NULL, woken_at = woken_at - interval '1 hour'
+        WHERE {MINE} AND kind = 'subscription'""",
+    "matters_exist": f"""
+        UPDATE matters SET closed_at = woken_at WHERE {MINE} AND kind = 'subscription'""",
+    "steps_move_on": f"""
+        INSERT INTO steps (key, workflow_id, account_id, name, due_at, ran_at, real_ran_at)
+        SELECT next_key, workflow_id, account_id, next_step, next_due, next_due, next_due
+        FROM matters WHERE {MINE} AND kind = 'subscription'""",
+    "steps_belong": f"UPDATE steps SET workflow_id = 'subscription/nobody' WHERE {MINE}",
+    "one_open_subscription": f"""
+        DROP INDEX uq_subscriptions_one_open;
+        CREATE TEMPORARY TABLE twin ON COMMIT DROP AS SELECT * FROM subscriptions WHERE {MINE};
+        UPDATE twin SET id = uuidv7();
+        INSERT INTO subscriptions SELECT * FROM twin""",
+    "periods_contiguous": f"""
+        UPDATE invoices SET period_start = period_start + interval '1 day' WHERE id = {LATEST}""",
+    "periods_billed": f"""
+        UPDATE subscriptions SET current_period_end = current_period_end + interval '1 day'
+        WHERE {MINE}""",
+    "cycles_granted_once": f"""
+        UPDATE credit_lots SET grant_key = grant_key || '-other' WHERE {MINE} AND kind = 'plan'""",
+    "debts_pursued": f"UPDATE subscriptions SET status = 'past_due' WHERE {MINE}",
+    "cases_match_invoices": f"""
+        UPDATE dunning_cases SET status = 'recovered', closed_at = opened_at WHERE {MINE}""",
+}
+LATE: Final = {"cases_match_invoices"}
+
+
+@dataclass(frozen=True)
+class Books:
+    """Two accounts with a bit of everything: one pays, the other is overdue."""
+
+    paying: UUID
+    late: UUID
+
+    def of(self, name: str) -> UUID:
+        """Whose books the damage is done to."""
+        return self.late if name in LATE else self.paying
+
+
+@pytest.fixture(scope="module")
+async def books(actors: Actors) -> Books:
+    paying = await actors.merchant_on_clock()
+    await paying.ask("POST", "/billing/trials", status=201)
+    await paying.subscribed("pro")
+    await paying.advance(days=32)
+    await paying.bought("small")
+    await paying.buy("medium")
+    await spend(actors, paying)
+    late = await actors.merchant_on_clock()
+    await late.subscribed("pro")
+    await late.script("insufficient_funds", then="last")
+    await late.advance(days=32)
+    return Books(paying.uuid, late.uuid)
+
+
+async def spend(actors: Actors, merchant: Merchant) -> None:
+    """One debit, one open hold, one that was captured."""
+    database = open_database(
+        Settings.model_validate(
+            {
+                "database_url": actors.stack.app_url,
+                "database_operator_url": actors.stack.operator_url,
+            }
+        )
+    )
+    facts: dict[str, Any] = {"account_id": merchant.uuid, "reason": "test"}
+    later = real_now() + timedelta(days=900)
+    async with database.tenant(merchant.uuid) as connection:
+        await credits.debit(connection, amount=Decimal(1), key="debit", **facts)
+        await credits.hold(connection, amount=Decimal(2), key="kept", expires_at=later, **facts)
+    await database.close()
+
+
+@pytest.fixture
+async def superuser(actors: Actors) -> AsyncIterator[AsyncConnection]:
+    """One transaction that may do anything and leaves nothing behind."""
+    engine = create_async_engine(actors.stack.superuser_url)
+    async with engine.connect() as connection:
+        await connection.execute(text("SET LOCAL session_replication_role = replica"))
+        await connection.execute(text("SET LOCAL lock_timeout = '5s'"))
+        yield connection
+        await connection.rollback()
+    await engine.dispose()
+
+
+async def test_honest_books_break_no_rule(books: Books, superuser: AsyncConnection) -> None:
+    for account_id in (books.paying, books.late):
+        report = await service.evaluate(superuser, account_id)
+        assert report.ok, report.wrong
+        assert [check.name for check in report.checks] == [check.name for check in CHECKS]
+
+
+def test_every_rule_has_its_damage() -> None:
+    assert set(DAMAGE) == {check.name for check in CHECKS}
+    assert {sentence for _, sentence in LEDGER.values()} == set(checks.RULES)
+
+
+@pytest.mark.parametrize("name", [check.name for check in CHECKS])
+async def test_damage_is_found_by_its_rule(
+    books: Books, superuser: AsyncConnection, name: str
+) -> None:
+    account_id = books.of(name)
+    for part in DAMAGE[name].split(";\n"):
+        statement = text(part)
+        values = {"account": account_id, "id": ids.new()}
+        wanted = {key: values[key] for key in statement.compile().params}
+        done = await superuser.execute(statement, wanted)
+        assert done.rowcount != 0, "the damage met nothing"
+    report = await service.evaluate(superuser, account_id)
+    found = {finding.name: finding for finding in report.wrong}
+    assert not report.ok
+    assert name in found, f"only {sorted(found)} noticed"
+    assert 1 <= len(found[name].examples) <= 5
+    assert found[name].violations >= len(found[name].examples)
+    elsewhere = await service.evaluate(
+        superuser, books.late if account_id == books.paying else books.paying
+    )
+    assert elsewhere.ok, "the other account's books are as they were"
+
+
+async def test_an_operator_reads_the_findings(actors: Actors, books: Books) -> None:
+    account = ids.encode(ids.ACCOUNT, books.paying)
+    report = await actors.operate("GET", f"/admin/integrity?account={account}")
+    assert report["ok"]
+    assert len(report["checks"]) == len(CHECKS)
+    assert report["checks"][0] == {
+        "name": "ledger_balance",
+        "invariant": "I1",
+        "sentence": "the balance is the sum of the ledger",
+        "ok": True,
+        "violations": 0,
+        "examples": [],
+    }
+    whole = await actors.operate("GET", "/admin/integrity")
+    assert len(whole["checks"]) == len(CHECKS)
+    await actors.operate("GET", "/admin/integrity?account=nobody", status=404)
+
+
+async def test_one_accounts_books_can_be_checked_with_its_own_rights(
+    actors: Actors, books: Books
+) -> None:
+    database = open_database(Settings.model_validate({"database_url": actors.stack.app_url}))
+    async with database.tenant(books.paying) as connection:
+        report = await service.evaluate(connection, books.paying)
+    await database.close()
+    assert report.ok, report.wrong
+
+
+def test_postgres_and_temporal_are_compared_both_ways() -> None:
+    wanted = {"trial/acc_1", "subscription/sub_1", "purchase/pur_1"}
+    alive, stray = rules.compare(wanted, {"trial/acc_1": 1, "purchase/pur_1": 2, "trial/acc_9": 1})
+    assert alive.examples == ("purchase/pur_1", "subscription/sub_1")
+    assert (stray.violations, stray.examples) == (1, ("trial/acc_9",))
+    assert all(one.ok for one in rules.compare(wanted, dict.fromkeys(wanted, 1)))

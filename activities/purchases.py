@@ -65,7 +65,7 @@ class PurchaseActivities(MatterActivities[PurchaseState], Purchases):
             if attempt is not None and outcome is not None:
                 await paying.finish_attempt(connection, attempt, outcome, at)
             if outcome is not None:
-                await self._follow(connection, purchase, payment, outcome, at, saved_card=True)
+                await self._follow(connection, request, payment, outcome, at, saved_card=True)
             return outcome.kind if outcome is not None else "opened"
 
         return await self.once(request, record)
@@ -78,9 +78,8 @@ class PurchaseActivities(MatterActivities[PurchaseState], Purchases):
             if not self.is_due(state, request.step):
                 await self.save_head(connection, request.ref, state)
                 return state
-            purchase = await store.get(connection, request.ref.subject_id)
             payment = await inbox.payment_of(connection, event_id) if event_id else None
-            payment = payment or await payments.latest(connection, purchase.invoice_id)
+            payment = payment or await store.latest_payment(connection, request.ref.subject_id)
         outcome = None
         if payment is not None and payment.opened:
             payment, outcome = await self.charger.look(payment)
@@ -91,7 +90,7 @@ class PurchaseActivities(MatterActivities[PurchaseState], Purchases):
             if payment is not None and event_id is None:
                 await payments.count_check(connection, payment.id, at)
             if payment is not None and outcome is not None:
-                await self._follow(connection, purchase, payment, outcome, at, saved_card=False)
+                await self._follow(connection, request, payment, outcome, at, saved_card=False)
             return outcome.kind if outcome is not None else "nothing to ask about"
 
         state = await self.once(request, record)
@@ -121,7 +120,7 @@ class PurchaseActivities(MatterActivities[PurchaseState], Purchases):
 
         async def record(connection: AsyncConnection, _: PurchaseState, at: datetime) -> str | None:
             if payment is not None:
-                await self._follow(connection, purchase, payment, outcome, at, saved_card=False)
+                await self._follow(connection, request, payment, outcome, at, saved_card=False)
             await paying.make_way(connection, purchase.invoice_id, at)
             return outcome.kind if outcome.kind in ("canceled", "succeeded") else None
 
@@ -141,7 +140,7 @@ class PurchaseActivities(MatterActivities[PurchaseState], Purchases):
 
         async def record(connection: AsyncConnection, _: PurchaseState, at: datetime) -> str | None:
             if payment is not None and outcome.kind != "canceled":
-                await self._follow(connection, purchase, payment, outcome, at, saved_card=False)
+                await self._follow(connection, request, payment, outcome, at, saved_card=False)
                 return outcome.kind if outcome.kind == "succeeded" else None
             await service.end_unpaid(connection, purchase.id, "expired", at)
             return "expired"
@@ -193,7 +192,7 @@ class PurchaseActivities(MatterActivities[PurchaseState], Purchases):
     async def _follow(
         self,
         connection: AsyncConnection,
-        purchase: Purchase,
+        request: StepRequest,
         payment: Payment,
         outcome: Outcome,
         at: datetime,
@@ -205,7 +204,7 @@ class PurchaseActivities(MatterActivities[PurchaseState], Purchases):
         end: dict[str, Any] | None = None
         if outcome.kind == "succeeded" and payment.settled_at is None:
             await failpoint("purchase.in_fulfil")
-            await service.fulfil(connection, purchase.id, payment, at)
+            await service.fulfil(connection, request.ref.subject_id, payment, at)
         elif outcome.kind == "declined" and saved_card and outcome.decline is not None:
             end = {"code": outcome.decline.reason, "message": outcome.decline.message}
         elif outcome.kind == "unreached":
@@ -213,7 +212,7 @@ class PurchaseActivities(MatterActivities[PurchaseState], Purchases):
         elif outcome.kind == "canceled" and not await payments.live(connection, payment.invoice_id):
             end = {"code": "PAYMENT_CANCELED", "message": "the payment was canceled"}
         if end is not None:
-            await service.end_unpaid(connection, purchase.id, "failed", at, **end)
+            await service.end_unpaid(connection, request.ref.subject_id, "failed", at, **end)
 
     async def _refused(self, request: StepRequest, refusal: ProviderFailure) -> PurchaseState:
         async def record(connection: AsyncConnection, _: PurchaseState, at: datetime) -> str:

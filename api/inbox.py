@@ -33,7 +33,7 @@ class Inbox:
         return await self._batcher.do(event)
 
     async def _store(self, events: Sequence[ProviderEvent]) -> list[Matter | None]:
-        async with self._database.operator() as connection:
+        async with self._database.operator_statement() as connection:
             return await store.receive(connection, events, "webhook", real_now())
 
 

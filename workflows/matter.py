@@ -54,7 +54,12 @@ class MatterWorkflow(Generic[S]):
         self._halted: str | None = None
         self._resumed = False
         self._draining = False
-        self._shown: tuple[str, str | None] | None = None
+        # What the starter has shown already.
+        attributes = workflow.info().typed_search_attributes
+        self._shown: tuple[str | None, str | None] | None = (
+            attributes.get(BILLING_STATUS),
+            attributes.get(PLAN),
+        )
 
     @staticmethod
     def plan(state: Any) -> list[Step]:

@@ -23,7 +23,7 @@ from billing.core import ids
 from billing.core.agenda import Step
 from billing.core.matter import LOOK, Matter, workflow_id
 from billing.events.rules import event_step
-from workflows.attributes import ACCOUNT_ID
+from workflows.attributes import ACCOUNT_ID, BILLING_STATUS, NEXT_DUE_AT
 from workflows.contracts import MatterRef, Standing, WalkRequest
 from workflows.policies import TASK_TIMEOUT
 
@@ -39,6 +39,8 @@ _WORKFLOWS: Final = {
     "collection": ("Collection", BACKGROUND),
     "account": ("Account", INTERACTIVE),
 }
+# The status most matters of a kind have when their workflow starts.
+_BORN_AS: Final = {"purchase": "pending", "trial": "active", "collection": "collecting"}
 SETTLE_RETRY: Final = timedelta(milliseconds=50)
 _RPC_TIMEOUT: Final = timedelta(seconds=5)
 
@@ -147,8 +149,18 @@ def _options(matter: Matter, queue: str) -> dict[str, Any]:
         "id_conflict_policy": WorkflowIDConflictPolicy.USE_EXISTING,
         "id_reuse_policy": WorkflowIDReusePolicy.ALLOW_DUPLICATE,
         "task_timeout": TASK_TIMEOUT,
-        "search_attributes": TypedSearchAttributes(
-            [SearchAttributePair(ACCOUNT_ID, ids.encode(ids.ACCOUNT, matter.account_id))]
-        ),
+        "search_attributes": TypedSearchAttributes(_attributes(matter)),
         "static_summary": f"{matter.kind} {ids.encode(ids.ACCOUNT, matter.account_id)}",
     }
+
+
+def _attributes(matter: Matter) -> list[SearchAttributePair[Any]]:
+    """What is known at the start: shown with it, they cost no event of their own."""
+    known: list[SearchAttributePair[Any]] = [
+        SearchAttributePair(ACCOUNT_ID, ids.encode(ids.ACCOUNT, matter.account_id))
+    ]
+    if matter.kind in _BORN_AS:
+        known.append(SearchAttributePair(BILLING_STATUS, _BORN_AS[matter.kind]))
+    if matter.head is not None:
+        known.append(SearchAttributePair(NEXT_DUE_AT, matter.head.due))
+    return known

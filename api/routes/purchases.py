@@ -19,6 +19,7 @@ from billing.core import clock, ids, matters
 from billing.core.errors import PaymentRequired, ProviderFailure
 from billing.core.failpoints import failpoint
 from billing.core.matters import Matter
+from billing.invoices import store as invoices
 from billing.payments import store as payments
 from billing.payments.declines import classify
 from billing.payments.schemas import Payment
@@ -70,8 +71,8 @@ class PurchaseAnswer(Answer):
     completed_at: datetime | None
 
     @classmethod
-    def of(cls, purchase: Purchase, payment: Payment | None) -> Self:
-        """The purchase as callers see it."""
+    def of(cls, purchase: Purchase, payment: Payment | None, owed: int | None = None) -> Self:
+        """The purchase as callers see it; `owed` where a part of it is paid already."""
         return cls(
             purchase_id=ids.encode(ids.PURCHASE, purchase.id),
             status=purchase.status,
@@ -85,7 +86,7 @@ class PurchaseAnswer(Answer):
             invoice_id=ids.encode(ids.INVOICE, purchase.invoice_id),
             failure_code=purchase.failure_code,
             failure_message=purchase.failure_message,
-            next_action=_next_action(purchase, payment),
+            next_action=_next_action(purchase, payment, owed),
             created_at=purchase.created_at,
             expires_at=purchase.expires_at,
             completed_at=purchase.completed_at,
@@ -160,7 +161,11 @@ async def read_purchase(purchase_id: str, call: MemberCall) -> PurchaseAnswer:
     """One purchase, archived or not [E10]."""
     async with call.transaction() as connection:
         purchase = await store.get(connection, ids.decode(ids.PURCHASE, purchase_id))
-        return PurchaseAnswer.of(purchase, await payments.latest(connection, purchase.invoice_id))
+        payment = await payments.latest(connection, purchase.invoice_id)
+        owed = None
+        if payment is not None and payment.status == "completed" and purchase.status == "pending":
+            owed = (await invoices.get(connection, purchase.invoice_id)).remaining_minor
+        return PurchaseAnswer.of(purchase, payment, owed)
 
 
 async def _begin(call: AccountCall, claim: Claim, body: PurchaseBody) -> Matter:
@@ -220,17 +225,20 @@ def _refusal(purchase: Purchase) -> Exception:
     )
 
 
-def _next_action(purchase: Purchase, payment: Payment | None) -> dict[str, Any]:
+def _next_action(purchase: Purchase, payment: Payment | None, owed: int | None) -> dict[str, Any]:
+    status: str | None = payment.status if payment else None
+    if payment is not None and payment.status == "completed" and payment.settled_at is None:
+        status = "processing"  # approved, and booked in a moment
     return rules.next_action(
         status=purchase.status,
-        road=purchase.road,
-        payment_status=payment.status if payment else None,
+        road="manual" if payment is not None and payment.road == "manual" else purchase.road,
+        payment_status=status,
         client_secret=payment.client_secret if payment else None,
         redirect_url=payment.redirect_url if payment else None,
         manual={
             "invoice_id": ids.encode(ids.INVOICE, purchase.invoice_id),
             "payment_reference": purchase.id.hex[-12:].upper(),
-            "amount_cents": purchase.amount_minor,
+            "amount_cents": purchase.amount_minor if owed is None else owed,
             "currency": purchase.currency,
         },
     )

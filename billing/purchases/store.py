@@ -11,6 +11,9 @@ from billing.core import ids
 from billing.core.errors import NotFound
 from billing.core.matters import workflow_id
 from billing.core.money import show_decimal, show_money
+from billing.payments.schemas import Payment
+from billing.payments.store import show as show_payment
+from billing.payments.tables import payments
 from billing.purchases.rules import PurchaseState, status_words
 from billing.purchases.schemas import Purchase
 from billing.purchases.tables import purchases
@@ -67,6 +70,19 @@ async def get(connection: AsyncConnection, purchase_id: UUID) -> Purchase:
     if purchase is None:
         raise NotFound("PURCHASE_NOT_FOUND", "no such purchase")
     return purchase
+
+
+async def latest_payment(connection: AsyncConnection, purchase_id: UUID) -> Payment | None:
+    """The newest payment of the purchase's invoice, whatever became of it."""
+    rows = await connection.execute(
+        select(payments)
+        .join(purchases, purchases.c.invoice_id == payments.c.invoice_id)
+        .where(purchases.c.id == purchase_id)
+        .order_by(payments.c.created_at.desc(), payments.c.id.desc())
+        .limit(1)
+    )
+    row = rows.one_or_none()
+    return show_payment(row) if row else None
 
 
 async def change(connection: AsyncConnection, purchase_id: UUID, **fields: Any) -> Purchase:

@@ -282,6 +282,15 @@ class Merchant:
             lambda seen: seen["status"] == status,
         )
 
+    async def until_handled(self, type: str) -> None:
+        """Somebody has looked into the account's provider events of this type."""
+        rows = "SELECT status FROM stripe_webhook_events WHERE account_id = %(me)s AND type = %(t)s"
+        await wait_for(
+            lambda: self.rows(rows, t=type),
+            f"{type} is looked into",
+            lambda seen: seen and all(row["status"] == "handled" for row in seen),
+        )
+
     async def aim_clock(self, *, days: int | None = None, to: str | None = None) -> None:
         """Let the test clock walk, without waiting until it has arrived."""
         body = {"advance_days": days} if to is None else {"advance_to": to}

@@ -11,17 +11,15 @@ import os
 import random
 import re
 import time
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Final
 
 import pytest
 
 from billing.core.failpoints import POINTS
 from billing.integrity import service as integrity
-from embedded.launch import launch
-from embedded.options import ROOT, ChildName, Options
-from tests.integration.actors import Actors, open_actors, wait_for
+from embedded.options import ROOT, ChildName
+from tests.integration.actors import Actors, wait_for
 from tests.integration.faults.flows import (
     CardPurchase,
     Flow,
@@ -31,6 +29,7 @@ from tests.integration.faults.flows import (
     insist,
 )
 from tests.integration.faults.rows import open_operator
+from tests.integration.faults.traps import Traps
 
 VICTIMS: Final[tuple[ChildName, ...]] = ("api", "worker", "temporal", "postgres")
 FLOWS: Final[dict[str, type[Flow]]] = {
@@ -103,45 +102,16 @@ def test_every_place_has_its_customer_and_stands_in_the_code() -> None:
     assert placed == POINTS
 
 
-@pytest.fixture(scope="module")
-async def own(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Actors]:
-    """A stack of this module's own: it is killed all the time."""
-    data = tmp_path_factory.mktemp("kills") / "data"
-    options = Options(data=data, profile="test", free_ports=True, ui=False, owner=os.getpid())
-    running = await asyncio.to_thread(launch, options)
-    async with open_actors(running.info) as actors:
-        yield actors
-    await asyncio.to_thread(running.stop)
-
-
-class Traps:
-    """The folder of failpoints: whoever passes an armed place is held there."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def arm(self, place: str) -> None:
-        """Hold the next one who passes."""
-        (self.folder / place).write_text("pause")
-
-    def holds(self, place: str) -> bool:
-        """Whether somebody is held there."""
-        return (self.folder / f"{place}.hit").exists()
-
-    def release(self) -> None:
-        """Let everybody go, and disarm the rest."""
-        for file in self.folder.iterdir():
-            file.unlink()
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("cells", ROUNDS, ids=lambda r: f"{r[0]} at {', '.join(r[1])}")
-async def test_nothing_is_lost_or_done_twice_when_it_dies_there(own: Actors, cells: Round) -> None:
+async def test_nothing_is_lost_or_done_twice_when_it_dies_there(
+    doomed: Actors, cells: Round
+) -> None:
     victim, places = cells
     print(f"KILLS_SEED={SEED}")  # noqa: T201 (repeats the draw)
-    traps = Traps(own.stack.data / "failpoints")
-    flows = [await prepared(own, FLOWS[place]) for place in places]
-    bystander = await prepared(own, CardPurchase)
+    traps = Traps(doomed.stack)
+    flows = [await prepared(doomed, FLOWS[place]) for place in places]
+    bystander = await prepared(doomed, CardPurchase)
     for place in places:
         traps.arm(place)
     running = [asyncio.create_task(flow.run()) for flow in [*flows, bystander]]
@@ -149,10 +119,10 @@ async def test_nothing_is_lost_or_done_twice_when_it_dies_there(own: Actors, cel
         await wait_for(
             lambda: held(traps, places), "everybody is held", lambda seen: not seen, patience=15
         )
-        await own.control.kill(victim)
+        await doomed.control.kill(victim)
     finally:
         traps.release()
-    await own.control.wait(victim)
+    await doomed.control.wait(victim)
     back_at = time.monotonic()
     await asyncio.gather(*running)
 
@@ -160,12 +130,12 @@ async def test_nothing_is_lost_or_done_twice_when_it_dies_there(own: Actors, cel
         await flow.prove()
         slack = LEASE_SECONDS if victim == "api" else 0.0
         assert flow.ended_at - back_at < RECOVERED_SECONDS + slack
-    await books_are_right(own)
+    await books_are_right(doomed)
 
 
-async def prepared(own: Actors, flow: type[Flow]) -> Flow:
+async def prepared(doomed: Actors, flow: type[Flow]) -> Flow:
     """A customer before any trouble of theirs; the last round's may still be felt."""
-    return await insist(lambda: flow.prepare(own), f"a {flow.name} is prepared")
+    return await insist(lambda: flow.prepare(doomed), f"a {flow.name} is prepared")
 
 
 async def held(traps: Traps, places: tuple[str, ...]) -> list[str]:
@@ -173,11 +143,11 @@ async def held(traps: Traps, places: tuple[str, ...]) -> list[str]:
     return [place for place in places if not traps.holds(place)]
 
 
-async def books_are_right(own: Actors) -> None:
+async def books_are_right(doomed: Actors) -> None:
     """Every invariant holds once nothing is under way any more."""
 
     async def violated() -> list[str]:
-        async with open_operator(own.stack) as database:
+        async with open_operator(doomed.stack) as database:
             report = await integrity.examine(database)
         return [str(check) for check in report.checks if not check.ok]
 

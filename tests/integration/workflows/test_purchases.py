@@ -70,7 +70,9 @@ async def test_a_declined_browser_card_leaves_the_purchase_open_for_another(
 ) -> None:
     begun = await merchant.buy("small")
     assert (await merchant.confirm(begun, "pm_card_visa_chargeDeclined")).status == 402
+    await merchant.until_handled("payment_intent.payment_failed")
     assert (await merchant.purchase(begun["purchase_id"]))["status"] == "pending"
+    assert await merchant.grants() == []
     await merchant.pay(begun, "pm_card_mastercard")
     await proven_once(merchant, begun["purchase_id"])
 

@@ -92,7 +92,6 @@ class InvoiceAnswer(Answer):
     @staticmethod
     def parts(invoice: Invoice) -> dict[str, Any]:
         """The fields of an answer."""
-        owed = invoice.status in ("draft", "open", "uncollectible")
         subscription, purchase = invoice.subscription_id, invoice.purchase_id
         return {
             **invoice.model_dump(include=_AS_THEY_ARE),
@@ -109,7 +108,7 @@ class InvoiceAnswer(Answer):
             "amount_due": invoice.amount_due_minor,
             "amount_paid": invoice.amount_paid_minor,
             "amount_credited": invoice.amount_credited_minor,
-            "amount_remaining": invoice.remaining_minor if owed else 0,
+            "amount_remaining": invoice.outstanding_minor,
             "due_date": invoice.due_at,
         }
 

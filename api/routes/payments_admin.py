@@ -59,7 +59,7 @@ class DecidedAnswer(PaymentAnswer):
             submitted_by=payment.submitted_by,
             decided_by=payment.decided_by,
             invoice_status=invoice.status,
-            amount_remaining=invoice.remaining_minor,
+            amount_remaining=invoice.outstanding_minor,
         )
 
 

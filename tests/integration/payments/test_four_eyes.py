@@ -1,0 +1,48 @@
+"""Four eyes, where the setting asks for them: who submitted a payment does not decide on it."""
+
+from collections.abc import AsyncIterator
+
+import httpx2
+import pytest
+
+from api.app import create_app
+from api.temporal import connect
+from billing.core.database import open_database
+from tests.integration.actors import Actors, Merchant
+from tests.integration.api.conftest import Api, stack_settings
+
+
+@pytest.fixture(scope="module")
+async def strict(actors: Actors) -> AsyncIterator[Api]:
+    """The app on the run's stack, with the setting on."""
+    settings = stack_settings(actors.stack, BILLING_MANUAL_FOUR_EYES=True)
+    database = open_database(settings)
+    app = create_app(settings, database, await connect(settings))
+    transport = httpx2.ASGITransport(app=app)
+    async with httpx2.AsyncClient(transport=transport, base_url="http://api") as client:
+        yield Api(app, client, actors.stack)
+    await database.close()
+
+
+async def test_an_operator_does_not_approve_what_he_submitted(
+    strict: Api, merchant: Merchant
+) -> None:
+    begun = await merchant.buy("small", "manual")
+    body = {
+        "invoice_id": begun["invoice_id"],
+        "payment_method": "cash",
+        "transaction_reference": "TRX-1",
+    }
+    anna = strict.token("*", ["admin"], "anna") | {"X-Account-Id": merchant.id}
+    submitted = await strict.client.post("/api/v1/billing/payments/manual", json=body, headers=anna)
+    assert submitted.status_code == 201, submitted.text
+    path = f"/api/v1/admin/payments/{submitted.json()['payment_id']}"
+    for verb, order in (("approve", {}), ("reject", {"reason": "no"})):
+        refused = await strict.client.post(f"{path}/{verb}", json=order, headers=anna)
+        assert (refused.status_code, refused.json()["code"]) == (403, "FOUR_EYES")
+    ben = strict.token("*", ["admin"], "ben")
+    approved = await strict.client.post(f"{path}/approve", json={}, headers=ben)
+    assert approved.status_code == 200, approved.text
+    assert approved.json()["submitted_by"] == "admin:anna"
+    assert approved.json()["decided_by"] == "admin:ben"
+    await merchant.until_purchase(begun["purchase_id"], "completed")

@@ -1,0 +1,429 @@
+"""Money sent by hand: the payer says so, an operator decides, what it buys is delivered once."""
+
+import asyncio
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from tests.integration.actors import Actors, Json, Merchant, wait_for
+from tests.integration.dunning.scenes import attempts, case, overdue, owed, tried
+
+SUBMIT = "/billing/payments/manual"
+
+
+async def submit(merchant: Merchant, invoice: str, **fields: Any) -> Json:
+    """Say that money was sent for an invoice."""
+    body = {
+        "invoice_id": invoice,
+        "payment_method": "bank_transfer",
+        "transaction_reference": f"TRX-{uuid4()}",
+    }
+    return await merchant.ask("POST", SUBMIT, body | fields, status=201)
+
+
+async def decide(merchant: Merchant, payment: Json, verb: str, **fields: Any) -> Json:
+    """Approve or reject as an operator."""
+    return await merchant.actors.operate(
+        "POST", f"/admin/payments/{payment['payment_id']}/{verb}", fields, status=200
+    )
+
+
+async def invoice_of(merchant: Merchant, name: str) -> Json:
+    """One invoice as its payer sees it."""
+    return await merchant.ask("GET", f"/billing/invoices/{name}", status=200)
+
+
+async def balance(merchant: Merchant) -> int:
+    """The customer's money with us, in minor units."""
+    rows = await merchant.rows(
+        "SELECT coalesce(sum(amount_minor), 0)::bigint AS sum FROM balance_entries"
+        " WHERE account_id = %(me)s"
+    )
+    return int(rows[0]["sum"])
+
+
+async def test_a_pack_is_bought_by_bank_transfer(merchant: Merchant) -> None:
+    begun = await merchant.buy("small", "manual")
+    action = begun["next_action"]
+    assert (action["type"], action["amount_cents"], action["currency"]) == ("manual", 999, "USD")
+    proforma = await invoice_of(merchant, begun["invoice_id"])
+    assert (proforma["status"], proforma["invoice_number"]) == ("draft", None)
+    assert proforma["payment_reference"] == action["payment_reference"]
+
+    payment = await submit(merchant, begun["invoice_id"], transaction_reference="TRX-4711")
+
+    assert (payment["status"], payment["amount"]) == ("pending_approval", 999)
+    assert (payment["payment_method"], payment["transaction_reference"]) == (
+        "bank_transfer", "TRX-4711",
+    )  # fmt: skip
+    waiting = await merchant.purchase(begun["purchase_id"])
+    assert (waiting["status"], waiting["next_action"]) == ("pending", {"type": "wait"})
+    assert await merchant.credits() == 0
+
+    approved = await decide(merchant, payment, "approve")
+
+    assert (approved["status"], approved["amount_received"]) == ("completed", 999)
+    assert (approved["invoice_status"], approved["amount_remaining"]) == ("paid", 0)
+    assert approved["decided_by"].startswith("admin:")
+    done = await merchant.purchase(begun["purchase_id"])
+    assert done["status"] == "completed"
+    assert await merchant.credits() == 100
+    paid = await invoice_of(merchant, begun["invoice_id"])
+    assert paid["status"] == "paid"
+    assert paid["invoice_number"]
+    told = await merchant.published()
+    assert [t for t in told if ".payment." in t] == [
+        "evt.billing.payment.submitted", "evt.billing.payment.approved",
+    ]  # fmt: skip
+    assert told.count("evt.billing.credits.purchased") == 1
+    audited = await merchant.rows(
+        "SELECT action, actor FROM billing_audit WHERE account_id = %(me)s"
+        " AND action LIKE 'payment.%%' ORDER BY id"
+    )
+    assert [row["action"] for row in audited] == ["payment.submitted", "payment.approved"]
+    assert audited[1]["actor"].startswith("admin:")
+
+
+@pytest.mark.parametrize("missing", ["invoice_id", "payment_method", "transaction_reference"])
+@pytest.mark.parametrize("empty", [None, "", "  "])
+async def test_every_field_of_a_submission_is_needed(
+    merchant: Merchant, missing: str, empty: str | None
+) -> None:
+    begun = await merchant.buy("small", "manual")
+    body: Json = {
+        "invoice_id": begun["invoice_id"],
+        "payment_method": "bank_transfer",
+        "transaction_reference": "TRX-1",
+    }
+    body[missing] = empty
+    refused = await merchant.call("POST", SUBMIT, body)
+    assert (refused.status_code, refused.json()["code"]) == (400, "MISSING_FIELD")
+    assert [error["field"] for error in refused.json()["errors"]] == [missing]
+    del body[missing]
+    assert (await merchant.call("POST", SUBMIT, body)).status_code == 400
+    assert (await merchant.call("POST", SUBMIT)).status_code == 400
+
+
+async def test_only_what_is_owed_can_be_paid_by_hand(merchant: Merchant) -> None:
+    bought = await merchant.bought()
+    body = {
+        "invoice_id": bought["invoice_id"],
+        "payment_method": "cash",
+        "transaction_reference": "TRX-1",
+    }
+    await merchant.refused("INVOICE_ALREADY_PAID", "POST", SUBMIT, body)
+    assert (await merchant.call("POST", SUBMIT, body)).status_code == 400
+    for name in ("inv_00000000000000000000000000", "nonsense"):
+        await merchant.refused("INVOICE_NOT_FOUND", "POST", SUBMIT, body | {"invoice_id": name})
+    begun = await merchant.buy("small", "manual")
+    wanted = body | {"invoice_id": begun["invoice_id"]}
+    await merchant.refused("CURRENCY_MISMATCH", "POST", SUBMIT, wanted | {"currency": "EUR"})
+    for wrong in ({"amount": 0}, {"amount": 9.99}, {"amount": "999"}, {"iban": "DE00"}):
+        await merchant.refused("VALIDATION_FAILED", "POST", SUBMIT, wanted | wrong)
+
+
+async def test_one_submission_at_a_time_and_each_reference_once(merchant: Merchant) -> None:
+    first, second = await merchant.buy("small", "manual"), await merchant.buy("small", "manual")
+    payment = await submit(merchant, first["invoice_id"], transaction_reference="TRX-1")
+    body = {
+        "invoice_id": first["invoice_id"],
+        "payment_method": "cash",
+        "transaction_reference": "TRX-2",
+    }
+    await merchant.refused("PAYMENT_PENDING", "POST", SUBMIT, body)
+    same = {**body, "invoice_id": second["invoice_id"], "transaction_reference": "TRX-1"}
+    await merchant.refused("PAYMENT_REFERENCE_USED", "POST", SUBMIT, same)
+    await decide(merchant, payment, "approve")
+    await merchant.refused("PAYMENT_REFERENCE_USED", "POST", SUBMIT, same)
+
+
+async def test_of_ten_submissions_at_once_one_counts(merchant: Merchant) -> None:
+    begun = await merchant.buy("small", "manual")
+    bodies = [
+        {
+            "invoice_id": begun["invoice_id"],
+            "payment_method": "cash",
+            "transaction_reference": f"TRX-{number}",
+        }
+        for number in range(10)
+    ]
+    answers = await asyncio.gather(*(merchant.call("POST", SUBMIT, body) for body in bodies))
+    assert sorted(answer.status_code for answer in answers) == [201] + [409] * 9
+
+
+async def test_the_same_key_submits_once(merchant: Merchant) -> None:
+    begun = await merchant.buy("small", "manual")
+    body = {
+        "invoice_id": begun["invoice_id"],
+        "payment_method": "cash",
+        "transaction_reference": "TRX-1",
+    }
+    first, second = [
+        await merchant.ask("POST", SUBMIT, body, key="one", status=201) for _ in range(2)
+    ]
+    assert first == second
+
+
+async def test_a_rejected_payer_is_told_why_and_may_submit_again(merchant: Merchant) -> None:
+    begun = await merchant.buy("small", "manual")
+    payment = await submit(merchant, begun["invoice_id"], transaction_reference="TRX-1")
+    rejected = await decide(merchant, payment, "reject", reason="nothing came")
+    assert (rejected["status"], rejected["failure_code"]) == ("failed", "rejected")
+    assert rejected["failure_message"] == rejected["decision_reason"] == "nothing came"
+    assert "evt.billing.payment.rejected" in await merchant.published()
+    again = await merchant.purchase(begun["purchase_id"])
+    assert again["next_action"]["type"] == "manual"
+    payment = await submit(merchant, begun["invoice_id"], transaction_reference="TRX-1")
+    await decide(merchant, payment, "approve")
+    assert await merchant.credits() == 100
+
+
+async def test_a_decision_is_made_once(actors: Actors, merchant: Merchant) -> None:
+    begun = await merchant.buy("small", "manual")
+    payment = await submit(merchant, begun["invoice_id"])
+    path = f"/admin/payments/{payment['payment_id']}"
+    both = await asyncio.gather(
+        *(
+            actors.client.post(
+                f"/api/v1{path}/{verb}", json=body, headers=actors.headers("*", "admin")
+            )
+            for verb, body in (("approve", {}), ("reject", {"reason": "no"}), ("approve", {}))
+        )
+    )
+    assert sorted(answer.status_code for answer in both) == [200, 409, 409]
+    assert await merchant.credits() in (0, 100)
+    refused = await actors.operate("POST", f"{path}/approve", {}, status=409)
+    assert refused["code"] == "PAYMENT_STATE"
+    unknown = "/admin/payments/pay_00000000000000000000000000/approve"
+    assert (await actors.operate("POST", unknown, {}, status=404))["code"] == "PAYMENT_NOT_FOUND"
+
+
+async def test_a_part_of_the_money_leaves_the_rest_to_pay(merchant: Merchant) -> None:
+    begun = await merchant.buy("small", "manual")
+    first = await submit(merchant, begun["invoice_id"], amount=500)
+    decided = await decide(merchant, first, "approve", amount_minor=400, currency="USD")
+    assert (decided["invoice_status"], decided["amount_remaining"]) == ("draft", 599)
+    assert await merchant.credits() == 0
+    asked = (await merchant.purchase(begun["purchase_id"]))["next_action"]
+    assert (asked["type"], asked["amount_cents"]) == ("manual", 599)
+    second = await submit(merchant, begun["invoice_id"])
+    assert second["amount"] == 599
+    await decide(merchant, second, "approve")
+    assert await merchant.credits() == 100
+    assert (await invoice_of(merchant, begun["invoice_id"]))["amount_paid"] == 999
+    assert await balance(merchant) == 0
+
+
+async def test_more_than_is_owed_is_kept_for_the_customer(merchant: Merchant) -> None:
+    begun = await merchant.buy("small", "manual")
+    payment = await submit(merchant, begun["invoice_id"])
+    await decide(merchant, payment, "approve", amount_minor=1500)
+    assert await merchant.credits() == 100
+    assert await balance(merchant) == 501
+
+
+async def test_a_part_that_was_paid_comes_back_when_the_purchase_expires(actors: Actors) -> None:
+    merchant = await actors.merchant_on_clock()
+    begun = await merchant.buy("small", "manual")
+    payment = await submit(merchant, begun["invoice_id"])
+    await decide(merchant, payment, "approve", amount_minor=400)
+    await merchant.advance(days=14)
+    assert (await merchant.purchase(begun["purchase_id"]))["status"] == "expired"
+    assert (await invoice_of(merchant, begun["invoice_id"]))["status"] == "void"
+    assert await balance(merchant) == 400
+
+
+async def test_a_purchase_does_not_expire_while_an_operator_decides(actors: Actors) -> None:
+    merchant = await actors.merchant_on_clock()
+    begun = await merchant.buy("small", "manual")
+    payment = await submit(merchant, begun["invoice_id"])
+    await merchant.advance(days=30)
+    assert (await merchant.purchase(begun["purchase_id"]))["status"] == "pending"
+    await decide(merchant, payment, "reject", reason="nothing came")
+    assert (await merchant.purchase(begun["purchase_id"]))["status"] == "expired"
+
+
+async def test_the_operators_pile_holds_what_awaits_approval(
+    actors: Actors, merchant: Merchant
+) -> None:
+    begun = await merchant.buy("small", "manual")
+    payment = await submit(merchant, begun["invoice_id"])
+    pile = await actors.operate(
+        "GET", f"/admin/payments?status=pending_approval&account_id={merchant.id}"
+    )
+    assert [one["payment_id"] for one in pile["data"]] == [payment["payment_id"]]
+
+
+# -- one collector per invoice ---------------------------------------------------------------
+
+
+async def test_a_cards_payment_is_called_back_before_a_transfer_counts(merchant: Merchant) -> None:
+    begun = await merchant.buy("small")
+    payment = await submit(merchant, begun["invoice_id"])
+    assert payment["status"] == "pending_approval"
+    late = await merchant.confirm(begun)
+    assert late.status == 400, "the card's intent is canceled at Stripe"
+    await decide(merchant, payment, "approve")
+    assert (await merchant.purchase(begun["purchase_id"]))["status"] == "completed"
+    assert await merchant.credits() == 100
+    assert await merchant.effects() == []
+
+
+async def test_a_hosted_page_is_closed_before_a_transfer_counts(merchant: Merchant) -> None:
+    begun = await merchant.buy("small", "checkout", return_url="https://shop.example/back")
+    payment = await submit(merchant, begun["invoice_id"])
+    [row] = await merchant.rows(
+        "SELECT stripe_checkout_session_id AS id FROM payments WHERE account_id = %(me)s"
+        " AND road = 'checkout'"
+    )
+    assert (await merchant.actors.sandbox.pay_session(row["id"])).status == 400
+    await decide(merchant, payment, "approve")
+    assert await merchant.credits() == 100
+
+
+async def test_until_the_card_is_called_back_a_submission_waits(
+    actors: Actors, merchant: Merchant
+) -> None:
+    begun = await merchant.buy("small")
+    fault = await actors.sandbox.fault(
+        "error_500_unstored",
+        method="POST",
+        path="/v1/payment_intents/*/cancel",
+        metadata={"account": merchant.id},
+        times=None,
+    )
+    body = {
+        "invoice_id": begun["invoice_id"],
+        "payment_method": "cash",
+        "transaction_reference": "TRX-1",
+    }
+    waiting = await merchant.ask("POST", SUBMIT, body, key="one", status=202)
+    assert waiting["status"] == "pending"
+    refused = await actors.operate(
+        "POST", f"/admin/payments/{waiting['payment_id']}/approve", {}, status=409
+    )
+    assert refused["code"] == "PAYMENT_STATE"
+    await actors.sandbox.clear("faults", fault)
+
+    async def state() -> str:
+        shown = await merchant.ask("GET", f"/billing/payments/{waiting['payment_id']}")
+        return str(shown["status"])
+
+    await wait_for(state, "it awaits approval", lambda seen: seen == "pending_approval")
+    again = await merchant.ask("POST", SUBMIT, body, key="one", status=201)
+    assert again["payment_id"] == waiting["payment_id"], "the same key, the same payment"
+
+
+@pytest.mark.parametrize("verb", ["approve", "reject"])
+async def test_a_card_that_paid_meanwhile_wins_and_the_transfer_is_kept(
+    merchant: Merchant, verb: str
+) -> None:
+    begun = await merchant.buy("small")
+    async with merchant.unheard():
+        await merchant.pay(begun)
+        payment = await submit(merchant, begun["invoice_id"])
+    await merchant.until_purchase(begun["purchase_id"], "completed")
+    assert payment["status"] == "pending_approval", "somebody must say whether that came as well"
+    await decide(merchant, payment, verb, **({"reason": "no"} if verb == "reject" else {}))
+    assert await merchant.credits() == 100, "granted once"
+    assert await balance(merchant) == (999 if verb == "approve" else 0)
+
+
+# -- beside dunning --------------------------------------------------------------------------
+
+
+async def test_while_an_operator_decides_no_card_is_tried(actors: Actors) -> None:
+    merchant = await overdue(actors)
+    debt = (await owed(merchant))["invoice_id"]
+    await merchant.advance(days=2)
+    payment = await submit(merchant, debt)
+    await merchant.advance(days=4)
+    assert await tried(merchant) == 2, "day 3 has passed"
+    assert (await invoice_of(merchant, debt))["next_action"] == {"type": "wait"}
+    approved = await decide(merchant, payment, "approve")
+    assert approved["invoice_status"] == "paid"
+    assert (await merchant.subscription())["status"] == "active"
+    assert (await case(merchant))["status"] == "recovered"
+    assert await merchant.credits() == 500
+
+
+async def test_after_five_days_the_slots_go_on_and_a_late_approval_still_counts(
+    actors: Actors,
+) -> None:
+    merchant = await overdue(actors)
+    debt = (await owed(merchant))["invoice_id"]
+    payment = await submit(merchant, debt)
+    await merchant.advance(to="2027-02-06T09:59:59Z")
+    assert await tried(merchant) == 2
+    await merchant.advance(to="2027-02-06T10:00:00Z")
+    assert [mark for mark, _ in await attempts(merchant)] == ["attempt-0", "attempt-1"]
+    shown = await merchant.ask("GET", f"/billing/payments/{payment['payment_id']}")
+    assert shown["status"] == "canceled"
+    await decide(merchant, payment, "approve")
+    assert (await merchant.subscription())["status"] == "active"
+
+
+async def test_after_a_rejection_the_slots_go_on_at_once(actors: Actors) -> None:
+    merchant = await overdue(actors)
+    payment = await submit(merchant, (await owed(merchant))["invoice_id"])
+    await merchant.advance(days=4)
+    await decide(merchant, payment, "reject", reason="nothing came")
+    assert (await attempts(merchant))[-1] == ("attempt-1", "declined"), "the slot it held back"
+
+
+async def test_the_card_collects_what_a_transfer_left_open(actors: Actors) -> None:
+    merchant = await overdue(actors, "insufficient_funds", "succeed")
+    debt = (await owed(merchant))["invoice_id"]
+    payment = await submit(merchant, debt, amount=4000)
+    decided = await decide(merchant, payment, "approve")
+    assert (decided["invoice_status"], decided["amount_remaining"]) == ("open", 900)
+    assert (await merchant.subscription())["status"] == "past_due"
+    await merchant.advance(days=3)
+    assert (await merchant.subscription())["status"] == "active"
+    assert [effect["amount"] for effect in await merchant.effects()] == [4900, 900]
+    assert (await case(merchant))["status"] == "recovered"
+
+
+async def test_a_rest_that_no_card_can_be_charged_is_carried(actors: Actors) -> None:
+    merchant = await overdue(actors)
+    payment = await submit(merchant, (await owed(merchant))["invoice_id"])
+    decided = await decide(merchant, payment, "approve", amount_minor=4880)
+    assert (decided["invoice_status"], decided["amount_remaining"]) == ("paid", 0)
+    assert await balance(merchant) == -20
+    assert (await merchant.subscription())["status"] == "active"
+    await merchant.script("succeed", then="last")
+    await merchant.advance(to="2027-03-01T10:00:00Z")
+    assert [effect["amount"] for effect in await merchant.effects()] == [4900, 4920]
+    assert await balance(merchant) == 0
+
+
+async def test_a_transfer_is_a_way_out_of_unpaid(actors: Actors) -> None:
+    merchant = await overdue(actors)
+    await merchant.advance(to="2027-02-20T10:00:00Z")
+    assert (await merchant.subscription())["status"] == "unpaid"
+    payment = await submit(merchant, (await owed(merchant))["invoice_id"])
+    await merchant.script("succeed", then="last")
+    await decide(merchant, payment, "approve")
+    now = await merchant.until_subscription("active")
+    assert now["current_period_start"] == "2027-02-20T10:00:00Z"
+
+
+async def test_a_first_payment_by_transfer_takes_its_days(actors: Actors) -> None:
+    merchant = await actors.merchant_on_clock()
+    begun = await merchant.subscribe("pro")
+    payment = await submit(merchant, begun["latest_invoice_id"])
+    await merchant.advance(days=3)
+    assert (await merchant.subscription())["status"] == "incomplete", "not expired after 23 hours"
+    await decide(merchant, payment, "approve")
+    assert (await merchant.subscription())["status"] == "active"
+    assert await merchant.credits() == 500
+
+
+async def test_a_first_payment_that_was_refused_expires(actors: Actors) -> None:
+    merchant = await actors.merchant_on_clock()
+    begun = await merchant.subscribe("pro")
+    payment = await submit(merchant, begun["latest_invoice_id"])
+    await merchant.advance(days=3)
+    await decide(merchant, payment, "reject", reason="nothing came")
+    assert (await merchant.subscription())["status"] == "incomplete_expired"

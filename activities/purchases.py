@@ -108,15 +108,10 @@ class PurchaseActivities(MatterActivities[PurchaseState], Purchases):
 
     @activity.defn(name="purchase.retire")
     async def retire(self, request: StepRequest) -> PurchaseState:
-        _, due = await self.still_due(request)
-        if not due:
+        called = await self._call_back(request)
+        if called is None:
             return await self.look(request.ref)
-        async with self.database.tenant(request.ref.account_id) as connection:
-            purchase = await store.get(connection, request.ref.subject_id)
-            payment = await payments.live(connection, purchase.invoice_id)
-        outcome = Outcome(kind="canceled")
-        if payment is not None:
-            outcome = await self.charger.give_up(payment)
+        purchase, payment, outcome = called
 
         async def record(connection: AsyncConnection, _: PurchaseState, at: datetime) -> str | None:
             if payment is not None:
@@ -128,15 +123,10 @@ class PurchaseActivities(MatterActivities[PurchaseState], Purchases):
 
     @activity.defn(name="purchase.expire")
     async def expire(self, request: StepRequest) -> PurchaseState:
-        _, due = await self.still_due(request)
-        if not due:
+        called = await self._call_back(request)
+        if called is None:
             return await self.look(request.ref)
-        async with self.database.tenant(request.ref.account_id) as connection:
-            purchase = await store.get(connection, request.ref.subject_id)
-            payment = await payments.live(connection, purchase.invoice_id)
-        outcome = Outcome(kind="canceled")
-        if payment is not None:
-            outcome = await self.charger.give_up(payment)
+        purchase, payment, outcome = called
 
         async def record(connection: AsyncConnection, _: PurchaseState, at: datetime) -> str | None:
             if payment is not None and outcome.kind != "canceled":
@@ -146,6 +136,20 @@ class PurchaseActivities(MatterActivities[PurchaseState], Purchases):
             return "expired"
 
         return await self.once(request, record)
+
+    async def _call_back(
+        self, request: StepRequest
+    ) -> tuple[Purchase, Payment | None, Outcome] | None:
+        """Cancel at Stripe what may still bring money, and its word; None: the step is not due."""
+        async with self.database.tenant(request.ref.account_id) as connection:
+            state = await self.state(connection, request.ref, lock=False)
+            if not self.is_due(state, request.step):
+                return None
+            purchase = await store.get(connection, request.ref.subject_id)
+            payment = await payments.live(connection, purchase.invoice_id)
+        if payment is None:
+            return purchase, None, Outcome(kind="canceled")
+        return purchase, payment, await self.charger.give_up(payment)
 
     async def _begin(self, request: StepRequest) -> tuple[Purchase, Payment, Attempt | None] | None:
         """The rows to work on, if the step is due; a saved card's attempt is committed first."""

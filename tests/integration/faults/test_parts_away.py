@@ -1,0 +1,119 @@
+"""A part of the stack is away, or wakes up late: what is refused, what is kept, what waits."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from uuid import uuid4
+
+from embedded.options import ChildName
+from sandbox.control import Json
+from sandbox.webhooks import signature
+from tests.integration.actors import API, Actors, wait_for
+from tests.integration.faults.errands import CONFIRM
+from tests.integration.faults.flows import SavedCardPurchase, insist
+from tests.integration.faults.traps import Traps
+
+
+@asynccontextmanager
+async def away(doomed: Actors, part: ChildName) -> AsyncIterator[None]:
+    """Meanwhile this part is dead and stays so; afterwards it is back and healthy."""
+    await doomed.control.kill(part, hold=True)
+    try:
+        yield
+    finally:
+        await doomed.control.start(part)
+
+
+async def deliver(doomed: Actors, event: Json) -> int:
+    """Post a signed event as Stripe does; answers the status."""
+    body = json.dumps(event)
+    header = signature(body, doomed.stack.stripe_webhook_secret, int(time.time()))
+    answer = await doomed.client.post(
+        f"{API}/webhooks/stripe", content=body.encode(), headers={"Stripe-Signature": header}
+    )
+    return answer.status_code
+
+
+async def test_an_event_that_cannot_be_kept_is_not_acknowledged(doomed: Actors) -> None:
+    subject = {"id": "pi_nobody", "object": "payment_intent", "metadata": {}}
+    event = {
+        "id": f"evt_{uuid4().hex}",
+        "type": "payment_intent.succeeded",
+        "created": int(time.time()),
+        "data": {"object": subject},
+    }
+    async with away(doomed, "postgres"):
+        assert await deliver(doomed, event) == 503
+
+    async def accepted() -> bool:
+        return await deliver(doomed, event) == 200
+
+    await wait_for(accepted, "Stripe's next delivery is accepted")
+    rows = await doomed.sql(
+        "SELECT deliveries FROM stripe_webhook_events WHERE stripe_event_id = %(id)s",
+        id=event["id"],
+    )
+    assert [row["deliveries"] for row in rows] == [1]
+
+
+async def test_without_temporal_nothing_is_begun_and_everything_can_be_read(
+    doomed: Actors,
+) -> None:
+    merchant = await insist(doomed.merchant, "an account is made")
+    await insist(merchant.credits, "the API has found its database again")
+    async with away(doomed, "temporal"):
+        for path, body in (
+            ("/billing/purchases", {"pack": "small"}),
+            ("/billing/trials", {}),
+            ("/billing/subscription", {"plan": "free"}),
+        ):
+            await merchant.refused("TEMPORAL_UNAVAILABLE", "POST", path, body)
+        assert await merchant.credits() == 0
+        assert (await merchant.ask("GET", "/billing/purchases"))["data"] == []
+    written = await merchant.rows("SELECT workflow_id FROM matters WHERE account_id = %(me)s")
+    assert written == []
+    await insist(lambda: merchant.ask("POST", "/billing/trials"), "the trial is taken")
+
+
+async def test_without_a_worker_a_purchase_is_taken_down_and_waits(doomed: Actors) -> None:
+    merchant = await insist(doomed.merchant, "an account is made")
+    async with away(doomed, "worker"):
+        begun = await merchant.ask(
+            "POST", "/billing/purchases", {"pack": "small"}, status=202, key="patience"
+        )
+        assert begun["next_action"] == {"type": "wait"}
+    ready = await wait_for(
+        lambda: merchant.purchase(begun["purchase_id"]),
+        "the purchase can be paid",
+        lambda seen: seen["next_action"]["type"] == "confirm_card",
+    )
+    await merchant.pay(ready)
+    await merchant.until_purchase(begun["purchase_id"], "completed")
+    assert len(await merchant.effects()) == 1
+
+
+async def test_a_worker_that_wakes_up_late_does_not_try_the_card_again(doomed: Actors) -> None:
+    flow = await insist(lambda: SavedCardPurchase.prepare(doomed), "a card is saved")
+    merchant, traps = flow.merchant, Traps(doomed.stack)
+    traps.arm("charge.attempt_written")
+    buying = asyncio.create_task(flow.run())
+    try:
+
+        async def asleep() -> bool:
+            return traps.holds("charge.attempt_written")
+
+        await wait_for(asleep, "somebody sleeps before the charge")
+        await buying  # by another hand, after the sleeper's time was over
+    finally:
+        traps.release()
+
+    async def woken() -> list[Json]:
+        # It makes the intent, under the same key, before it looks at its attempt again.
+        return await merchant.requests("POST /v1/payment_intents")
+
+    await wait_for(woken, "the sleeper wakes up", lambda seen: len(seen) == 2)
+    await asyncio.sleep(1)  # long enough for the confirm that must not come
+    assert len(await merchant.requests(CONFIRM)) == 1
+    await flow.prove()

@@ -1,0 +1,218 @@
+"""Breaks the code on purpose: every planted fault must turn a test red (`make mutants`).
+
+Each mutant is one small text change in a temporary copy of the project, and the few tests that
+must notice. Tests that stay green over a broken product prove nothing.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+from rich.table import Table
+
+from embedded.options import ROOT
+
+SECONDS: Final = 600
+FAULTS: Final = "tests/integration/faults/test_provider_faults.py"
+AWAY: Final = "tests/integration/faults/test_parts_away.py"
+STORIES: Final = "tests/integration/workflows"
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One planted fault: `old` becomes `new` in `file`, and `tests` must fail."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+    env: Mapping[str, str] = field(default_factory=dict)
+
+
+MUTANTS: Final = (
+    Mutant(
+        "the key of a charge is forgotten",
+        "gateways/stripe.py",
+        'intent_id, params, {"idempotency_key": key}',
+        "intent_id, params, {}",
+        (FAULTS,),
+        {"FAULTS": "reset at confirm"},
+    ),
+    Mutant(
+        "a retry charges under a new key",
+        "activities/charging.py",
+        "intent_id, attempt.key, card,",
+        'intent_id, f"{attempt.key}/{activity.info().attempt}", card,',
+        (FAULTS,),
+        {"FAULTS": "reset at confirm"},
+    ),
+    Mutant(
+        "an answer that proves nothing counts as a refusal",
+        "gateways/stripe.py",
+        'raise Unavailable(\n            "PROVIDER_UNAVAILABLE"',
+        'raise ProviderFailure(\n            "PROVIDER_UNAVAILABLE"',
+        (FAULTS,),
+        {"FAULTS": "error_500_unstored at make the intent"},
+    ),
+    Mutant(
+        "credits are granted before Stripe is asked",
+        "activities/purchases.py",
+        "payment, outcome = await self.charger.look(payment)",
+        'outcome = Outcome(kind="succeeded", received_minor=payment.amount_minor)',
+        (f"{STORIES}/test_purchases.py", "-k", "declined_browser_card"),
+    ),
+    Mutant(
+        "an event is put away unread",
+        "billing/events/store.py",
+        "WHEN settled THEN 'handled' ELSE 'received' END",
+        "ELSE 'handled' END",
+        (f"{STORIES}/test_purchases.py", "-k", "confirmed_in_the_browser"),
+    ),
+    Mutant(
+        "an event is acknowledged before it is kept",
+        "api/routes/webhooks.py",
+        "    owner = await services.inbox.receive(event)\n",
+        "    try:\n        owner = await services.inbox.receive(event)\n"
+        "    except Exception:\n        owner = None\n",
+        (AWAY, "-k", "not_acknowledged"),
+    ),
+    Mutant(
+        "a late worker does not look at its attempt again",
+        "activities/charging.py",
+        'if current.status != "pending":',
+        'if current.status == "nothing":',
+        (AWAY, "-k", "wakes_up_late"),
+    ),
+    Mutant(
+        "a purchase expires without asking Stripe",
+        "activities/purchases.py",
+        "            outcome = await self.charger.give_up(payment)\n\n        async def record("
+        "connection: AsyncConnection, _: PurchaseState, at: datetime) -> str | None:\n"
+        '            if payment is not None and outcome.kind != "canceled":',
+        '            outcome = Outcome(kind="canceled")\n\n        async def record('
+        "connection: AsyncConnection, _: PurchaseState, at: datetime) -> str | None:\n"
+        '            if payment is not None and outcome.kind != "canceled":',
+        (f"{STORIES}/test_purchase_events.py", "-k", "last_minute or cancels_at_the_provider"),
+    ),
+    Mutant(
+        "missed dunning slots run in a burst",
+        "billing/core/agenda.py",
+        "return max(planned, last_ran_at + gap)",
+        "return planned",
+        (f"{STORIES}/test_outages.py", "-k", "eight_days"),
+    ),
+    Mutant(
+        "the ledger may be changed",
+        "migrations/sql/0001_rules.sql",
+        "CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON credit_transactions\n",
+        "CREATE TRIGGER append_only BEFORE TRUNCATE ON credit_transactions\n",
+        ("tests/integration/credits/test_walls.py", "-k", "superuser_changes_the_ledger"),
+    ),
+    Mutant(
+        "the tenant's wall is forgotten",
+        "billing/core/database.py",
+        "async with self.tenant_engine.begin() as connection:",
+        "async with self.operator_engine.begin() as connection:",
+        ("tests/integration/api/test_row_level_security.py",),
+    ),
+    Mutant(
+        "periods are counted in UTC",
+        "billing/core/periods.py",
+        "return instant.astimezone(ZoneInfo(zone))",
+        'return instant.astimezone(ZoneInfo("UTC"))',
+        ("tests/unit/core/test_periods.py",),
+    ),
+    Mutant(
+        "money is divided as a float",
+        "billing/core/money.py",
+        "parts = [size * weight // whole for weight in weights]",
+        "parts = [int(size * weight / whole) for weight in weights]",
+        ("tests/unit/core/test_money.py",),
+    ),
+    Mutant(
+        "a token may live for ever",
+        "api/auth.py",
+        '_REQUIRED: Final = ["sub", "account_id", "roles", "aud", "iss", "exp"]',
+        '_REQUIRED: Final = ["sub", "account_id", "roles", "aud", "iss"]',
+        ("tests/unit/api/test_forged_tokens.py",),
+    ),
+)
+
+
+def copy_project(folder: Path) -> None:
+    """Every file of the project, as it stands."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    for name in listed.stdout.splitlines():
+        if (ROOT / name).is_file():
+            target = folder / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, target)
+
+
+def run_tests(folder: Path, tests: tuple[str, ...], env: Mapping[str, str]) -> tuple[int, int, str]:
+    """(passed, failed, the last words) of a selection, run in the copy."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests],
+        cwd=folder,
+        env={**os.environ, **env, "PYTHONPATH": str(folder)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=SECONDS,
+    )
+    words = (done.stdout.strip().splitlines() or ["it said nothing"])[-1]
+    counts = {word: int(n) for n, word in re.findall(r"(\d+) (passed|failed|error)", words)}
+    return counts.get("passed", 0), counts.get("failed", 0), words
+
+
+def visit(folder: Path, mutant: Mutant) -> tuple[bool, str]:
+    """Whether the mutant is noticed, after the same tests were green without it."""
+    passed, failed, words = run_tests(folder, mutant.tests, mutant.env)
+    if failed or not passed:
+        return False, f"not green without the fault: {words}"
+    file = folder / mutant.file
+    whole = file.read_text()
+    file.write_text(whole.replace(mutant.old, mutant.new))
+    try:
+        _, failed, words = run_tests(folder, mutant.tests, mutant.env)
+    finally:
+        file.write_text(whole)
+    return failed > 0, words
+
+
+def main(names: list[str]) -> int:
+    """Visit all mutants, or those whose name holds one of the words; 1 when one survives."""
+    console = Console()
+    table = Table("planted fault", "where", "noticed", "pytest")
+    survivors = 0
+    with tempfile.TemporaryDirectory(prefix="billing-mutants-") as place:
+        folder = Path(place)
+        folder.chmod(0o755)  # the database may run as another user
+        copy_project(folder)
+        for mutant in MUTANTS:
+            if names and not any(name in mutant.name for name in names):
+                continue
+            console.print(f"[dim]{mutant.name} …")
+            noticed, words = visit(folder, mutant)
+            survivors += not noticed
+            table.add_row(
+                mutant.name, mutant.file, "yes" if noticed else "[red]NO", words.strip("= ")
+            )
+    console.print(table)
+    return 1 if survivors else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

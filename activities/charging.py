@@ -187,9 +187,14 @@ class Charger:
         if now.kind in ("succeeded", "processing", "canceled", "action"):
             return now
         since = attempt.real_started_at - _CLOCKS_APART
+        async with self._database.tenant(attempt.account_id) as connection:
+            earlier = await store.charges_on_record(connection, attempt.invoice_id)
         for charge in await self._provider.charges(intent_id):
-            if charge.created_at >= since and charge.decline is not None:
-                return now.model_copy(update={"kind": "declined", "decline": charge.decline})
+            if charge.created_at < since or charge.charge_id in earlier:
+                continue
+            if charge.decline is not None:
+                said = {"kind": "declined", "decline": charge.decline}
+                return now.model_copy(update={**said, "charge_id": charge.charge_id})
         return None
 
     async def _card(self, attempt: Attempt) -> str | None:

@@ -197,6 +197,7 @@ async def finish_attempt(
         decline_code=decline.reason if decline else None,
         decline_class=decline.decline_class if decline else None,
         message=decline.message if decline else None,
+        detail={"charge_id": outcome.charge_id} if outcome.charge_id else {},
         finished_at=at,
     )
 

@@ -190,6 +190,15 @@ async def attempts_of(connection: AsyncConnection, invoice_id: UUID) -> list[Att
     return [show_attempt(row) for row in rows]
 
 
+async def charges_on_record(connection: AsyncConnection, invoice_id: UUID) -> set[str]:
+    """The provider's charges that are the result of a try of this invoice already."""
+    charge = payment_attempts.c.detail["charge_id"].astext
+    rows = await connection.execute(
+        select(charge).where(payment_attempts.c.invoice_id == invoice_id, charge.is_not(None))
+    )
+    return set(rows.scalars())
+
+
 async def last_attempt(connection: AsyncConnection, payment_id: UUID) -> Attempt | None:
     """The newest attempt of one payment."""
     row = (

@@ -65,6 +65,10 @@ def _asked(work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run(work)
     except RPCError as error:
         raise StackError(f"Temporal does not answer ({error.message}): is it running?") from error
+    except RuntimeError as error:
+        if not str(error).startswith("Failed client connect"):  # the SDK's own bare error
+            raise
+        raise StackError("Temporal does not answer: is it running?") from error
 
 
 def _table(report: Report) -> Table:

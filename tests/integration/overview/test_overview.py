@@ -1,0 +1,130 @@
+"""The overall billing status: what every part of the API says, in one answer and one statement."""
+
+from uuid import UUID
+
+import pytest
+from sqlalchemy import event
+
+from billing.core import ids
+from tests.integration.actors import Actors, Json, Merchant
+from tests.integration.api.conftest import Api, api
+
+__all__ = ["Api", "api"]  # the app in this process, whose statements can be counted
+
+NOTHING = {
+    "currency": None,
+    "trial": None,
+    "subscription": None,
+    "credits": {"balance": "0", "held": "0", "available": "0", "debt": "0"},
+    "invoices": {"open": 0, "remaining_cents": 0, "newest": []},
+    "purchases": {"pending": 0, "newest": []},
+    "dunning": None,
+}
+
+
+async def overview(merchant: Merchant) -> Json:
+    return await merchant.ask("GET", "/billing")
+
+
+async def test_nothing_is_known_of_an_account_that_is_not_there(actors: Actors) -> None:
+    headers = actors.headers(ids.encode(ids.ACCOUNT, UUID(int=7)), "member")
+    answer = await actors.client.get("/api/v1/billing", headers=headers)
+    assert answer.status_code == 200
+    seen = answer.json()
+    assert seen.pop("now")
+    assert seen == {"account": None, **NOTHING}
+
+
+async def test_a_fresh_account_has_a_name_and_zeros(merchant: Merchant) -> None:
+    seen = await overview(merchant)
+    assert seen["account"] == {
+        "account_id": merchant.id,
+        "external_id": merchant.account["external_id"],
+        "status": "active",
+        "zone": "UTC",
+        "is_test": False,
+        "clock_at": None,
+    }
+    assert {name: seen[name] for name in NOTHING} == NOTHING
+
+
+async def test_a_paying_customer_sees_plan_credits_and_what_waits(actors: Actors) -> None:
+    merchant = await actors.merchant_on_clock()
+    await merchant.ask("POST", "/billing/trials", status=201)
+    begun = await merchant.subscribed("pro")
+    waiting = await merchant.buy("medium")
+    seen = await overview(merchant)
+    assert (seen["now"], seen["currency"]) == ("2027-01-01T10:00:00Z", "USD")
+    assert seen["trial"]["status"] == "converted"
+    assert seen["trial"]["credits_remaining"] == "500.00"
+    subscription = seen["subscription"]
+    assert subscription["subscription_id"] == begun["subscription_id"]
+    assert (subscription["status"], subscription["plan"]) == ("active", "pro")
+    assert (subscription["amount_cents"], subscription["next_step"]) == (4900, "renew")
+    assert subscription["next_due_at"] == subscription["current_period_end"]
+    assert seen["credits"]["available"] == "1000.00"
+    assert seen["invoices"]["open"] == 0
+    assert seen["purchases"]["pending"] == 1
+    assert seen["purchases"]["newest"][0]["purchase_id"] == waiting["purchase_id"]
+    assert seen["purchases"]["newest"][0]["amount_cents"] == 3999
+    assert seen["dunning"] is None
+
+
+async def test_an_overdue_customer_sees_the_debt_and_the_next_try(actors: Actors) -> None:
+    merchant = await actors.merchant_on_clock()
+    await merchant.subscribed("pro")
+    await merchant.script("insufficient_funds", then="last")
+    await merchant.advance(days=35)
+    seen = await overview(merchant)
+    assert seen["subscription"]["status"] == "past_due"
+    assert (seen["invoices"]["open"], seen["invoices"]["remaining_cents"]) == (1, 4900)
+    (owed,) = seen["invoices"]["newest"]
+    dunning = seen["dunning"]
+    assert dunning["invoice_id"] == owed["invoice_id"]
+    assert (dunning["attempts_made"], dunning["attempts_planned"]) == (2, 3)
+    assert (dunning["status"], dunning["open_cases"]) == ("open", 1)
+    assert (dunning["next_step"], dunning["next_due_at"]) == ("charge", "2027-02-08T10:00:00Z")
+    await merchant.advance(days=10)
+    assert (await overview(merchant))["dunning"] is None
+
+
+async def test_what_has_lapsed_is_gone_before_anybody_settles_it(actors: Actors) -> None:
+    merchant = await actors.merchant_on_clock()
+    await merchant.ask("POST", "/billing/trials", status=201)
+    await merchant.bought("small")
+    late = "UPDATE accounts SET clock_at = clock_at + interval '15 days' WHERE id = %(me)s"
+    await merchant.rows(late)
+    shown = await merchant.ask("GET", "/billing/credits/balance")
+    seen = await overview(merchant)
+    assert seen["credits"]["balance"] == shown["credits"] == "100.00"
+
+
+async def test_the_older_path_is_the_same_answer(merchant: Merchant) -> None:
+    headers = merchant.actors.headers(merchant.id, "member")
+    answers = [
+        (await merchant.actors.client.get(path, headers=headers)).json()
+        for path in ("/api/v1/billing", "/api/billing/")
+    ]
+    assert answers[0] | {"now": ""} == answers[1] | {"now": ""}
+
+
+@pytest.mark.parametrize("path", ["/api/v1/billing", "/api/v1/billing/credits/balance"])
+async def test_it_costs_one_statement_like_a_balance(
+    api: Api, merchant: Merchant, path: str
+) -> None:
+    headers = api.token(merchant.id, ["member"])
+    await api.client.get(path, headers=headers)
+    seen: list[str] = []
+
+    def note(_: object, __: object, statement: str, *___: object) -> None:
+        seen.append(statement)
+
+    engine = api.database.tenant_engine.sync_engine
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        answer = await api.client.get(path, headers=headers)
+    finally:
+        event.remove(engine, "before_cursor_execute", note)
+    assert answer.status_code == 200
+    assert len(seen) == 2, "who may see what, and the one statement"
+    assert "set_config" in seen[0]

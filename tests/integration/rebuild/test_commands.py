@@ -1,0 +1,106 @@
+"""The operator's commands: what is wrong is named with what to do, and the exit code says so."""
+
+import pytest
+
+from tests.integration.actors import Actors, Json
+from tests.integration.rebuild.conftest import billing
+
+# What the doctor must find: damage, its repair, and the words.
+EVENT = (
+    "INSERT INTO stripe_webhook_events (stripe_event_id, type, payload, status, received_at)"
+    " VALUES ('evt_lost', 'payment_intent.succeeded', '{}', 'parked', clock_timestamp())"
+)
+MATTER = "UPDATE matters SET {} WHERE workflow_id = %(matter)s"
+TRIAL = "UPDATE trials SET credits = {} WHERE account_id = %(me)s"
+TROUBLE = {
+    "parked webhooks": (
+        EVENT,
+        "DELETE FROM stripe_webhook_events WHERE stripe_event_id = 'evt_lost'",
+        "1, look into them and replay: evt_lost (payment_intent.succeeded)",
+    ),
+    "halted matters": (
+        MATTER.format("status = 'halted'"),
+        MATTER.format("status = 'open'"),
+        "1, mend the cause and resume: ",
+    ),
+    "books": (
+        TRIAL.format("credits + 1"),
+        TRIAL.format("credits - 1"),
+        "not so, see billing verify: a trial has one grant of its credits (1)",
+    ),
+    "overdue steps": (
+        MATTER.format("next_due = next_due - interval '20 days'"),
+        MATTER.format("next_due = next_due + interval '20 days'"),
+        "late, is the worker running? else run billing rebuild: ",
+    ),
+}
+
+
+async def test_the_doctor_calls_a_healthy_stack_well(actors: Actors) -> None:
+    code, said = await billing(actors, "doctor")
+    assert code == 0, said
+    assert "checks hold" in said
+
+
+@pytest.mark.parametrize("what", TROUBLE)
+async def test_the_doctor_finds_what_an_operator_must_mend(actors: Actors, what: str) -> None:
+    merchant = await actors.merchant()
+    await merchant.ask("POST", "/billing/trials", status=201)
+    named = {"matter": f"trial/{merchant.id}", "me": merchant.uuid}
+    damage, repair, words = TROUBLE[what]
+    if what == "overdue steps":
+        await actors.control.stop("worker")  # whose sweeper would mend it
+    await actors.sql(damage, **named)
+    code, said = await billing(actors, "doctor")
+    await actors.sql(repair, **named)
+    await actors.control.start("worker")
+    assert code == 1
+    assert words in " ".join(said.split()), said
+
+
+async def test_broken_books_are_named_by_verify(actors: Actors) -> None:
+    merchant = await actors.merchant()
+    await merchant.ask("POST", "/billing/trials", status=201)
+    await actors.sql(TRIAL.format("1"), me=merchant.uuid)
+    code, said = await billing(actors, "verify", "--account", merchant.id)
+    await actors.sql(TRIAL.format("500"), me=merchant.uuid)
+    assert code == 1
+    assert "a trial has one grant of its credits" in said
+    assert "1: trl_" in said
+    assert said.strip().endswith("checks, 1 broken")
+    code, said = await billing(actors, "verify", "--account", "nobody")
+    assert (code, said.strip()) == (1, "no account 'nobody': give its id or external id")
+
+
+async def test_a_clock_is_shown_and_walked_from_the_command_line(actors: Actors) -> None:
+    merchant = await actors.merchant_on_clock()
+    await merchant.ask("POST", "/billing/trials", status=201)
+    code, said = await billing(actors, "clock", "show", merchant.id)
+    assert (code, said.strip()) == (0, "2027-01-01T10:00:00Z (ready)")
+    code, said = await billing(actors, "clock", "advance", merchant.id, "--days", "15")
+    assert (code, said.strip()) == (0, "2027-01-16T10:00:00Z (ready)")
+    assert await merchant.credits() == 0
+    real = await actors.merchant()
+    code, said = await billing(actors, "clock", "advance", real.id, "--days", "1")
+    assert code == 1
+    assert said.startswith("CLOCK_NEEDS_TEST_ACCOUNT")
+
+
+async def test_a_proof_needs_no_temporal_and_a_rebuild_says_what_it_needs(actors: Actors) -> None:
+    merchant = await actors.merchant()
+    bought = await merchant.bought("small")
+    await actors.control.kill("temporal", hold=True)
+    try:
+        proof: Json = await merchant.ask("GET", f"/billing/purchases/{bought['purchase_id']}/proof")
+        shown: Json = await merchant.ask("GET", "/billing/timeline")
+        standing: Json = await merchant.ask("GET", "/billing")
+        code, said = await billing(actors, "rebuild")
+    finally:
+        await actors.control.start("temporal")
+    assert proof["consistent"]
+    assert proof["workflow"]["temporal"] == {"available": False, "runs": []}
+    assert len(proof["checks"]) == 8
+    assert shown["past"]
+    assert standing["credits"]["balance"] == "100.00"
+    assert code == 1
+    assert said.startswith("Temporal does not answer")

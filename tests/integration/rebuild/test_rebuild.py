@@ -1,0 +1,211 @@
+"""Temporal is lost entirely, and one command brings every workflow back where it stood."""
+
+import asyncio
+import re
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import pytest
+
+from tests.integration.actors import Actors, Json, Merchant, wait_for
+from tests.integration.rebuild.conftest import billing
+
+MATTERS = "SELECT * FROM matters ORDER BY workflow_id"
+STEPS = "SELECT count(*) AS steps FROM steps"
+
+
+class Said(NamedTuple):
+    """The numbers a rebuild prints."""
+
+    open: int
+    started: int
+    found: int
+    walks: int
+
+
+@dataclass
+class World:
+    """Customers in every state, all on clocks of their own or in real time."""
+
+    active: list[Merchant]
+    trialing: list[Merchant]
+    overdue: list[Merchant]
+    incomplete: list[Merchant]
+    buying: list[tuple[Merchant, Json]]
+    trying: list[Merchant]
+    waiting_by_hand: Merchant
+
+
+async def rebuild(actors: Actors) -> Said:
+    code, said = await billing(actors, "rebuild")
+    assert code == 0, said
+    numbers = re.search(
+        r"(\d+) open matters: (\d+) missing and started, (\d+) found running; (\d+) clocks", said
+    )
+    assert numbers, said
+    return Said(*map(int, numbers.groups()))
+
+
+async def trying(actors: Actors) -> Merchant:
+    merchant = await actors.merchant_on_clock()
+    await merchant.ask("POST", "/billing/trials", status=201)
+    return merchant
+
+
+async def subscribed(actors: Actors) -> Merchant:
+    merchant = await actors.merchant_on_clock()
+    await merchant.subscribed("pro")
+    return merchant
+
+
+async def trialing(actors: Actors) -> Merchant:
+    merchant = await actors.merchant_on_clock()
+    await merchant.save_card()
+    await merchant.subscribe("pro", trial=True)
+    return merchant
+
+
+async def overdue(actors: Actors) -> Merchant:
+    merchant = await subscribed(actors)
+    await merchant.script("insufficient_funds", then="last")
+    await merchant.advance(days=32)
+    return merchant
+
+
+async def incomplete(actors: Actors) -> Merchant:
+    merchant = await actors.merchant_on_clock()
+    await merchant.subscribe("pro")
+    return merchant
+
+
+async def buying(actors: Actors) -> tuple[Merchant, Json]:
+    merchant = await actors.merchant()
+    return merchant, await merchant.buy("small")
+
+
+@pytest.fixture(scope="module")
+async def world(actors: Actors) -> World:
+    by_hand = await actors.merchant()
+    await by_hand.buy("small", "manual")
+    return World(
+        active=[await subscribed(actors) for _ in range(6)],
+        trialing=[await trialing(actors) for _ in range(4)],
+        overdue=[await overdue(actors) for _ in range(3)],
+        incomplete=[await incomplete(actors) for _ in range(3)],
+        buying=[await buying(actors) for _ in range(3)],
+        trying=[await trying(actors) for _ in range(3)],
+        waiting_by_hand=by_hand,
+    )
+
+
+@pytest.fixture(scope="module")
+async def rebuilt(actors: Actors, world: World) -> Said:
+    """Temporal's database is deleted, and rebuilt by command."""
+    code, said = await billing(actors, "verify", "--temporal")
+    assert code == 0, said
+    await actors.control.stop("worker")
+    await world.active[0].aim_clock(days=100)
+    await actors.control.reset_temporal()
+    await actors.control.start("worker")
+    code, said = await billing(actors, "verify", "--temporal")
+    assert code == 1, "without workflows the books are not whole"
+    assert "every open matter has exactly one running workflow" in said
+    return await rebuild(actors)
+
+
+async def test_every_missing_workflow_is_started_and_schedules_are_back(
+    actors: Actors, rebuilt: Said
+) -> None:
+    assert rebuilt.open >= 22
+    assert rebuilt.started + rebuilt.found == rebuilt.open
+    assert rebuilt.started >= rebuilt.open - 3, "a sweep or a webhook may have brought a few back"
+    schedules = {one.id async for one in await actors.temporal.list_schedules()}
+    assert {"billing-sweep", "billing-poll", "billing-ensure-running"} <= schedules
+
+
+async def test_a_walk_that_was_under_way_arrives(world: World, rebuilt: Said) -> None:
+    assert rebuilt.walks == 1
+    walker = world.active[0]
+
+    async def arrived() -> Json | None:
+        clock = await walker.clock()
+        return clock if clock["status"] != "advancing" else None
+
+    clock = await wait_for(arrived, "the walk arrives", patience=60) or {}
+    assert (clock["status"], clock["clock_at"]) == ("ready", "2027-04-11T10:00:00Z")
+    assert [effect["amount"] for effect in await walker.effects()] == [4900] * 4
+
+
+@pytest.mark.usefixtures("rebuilt")
+async def test_a_second_rebuild_changes_nothing(actors: Actors, world: World) -> None:
+    quiet = [world.active[1], *world.trialing, *world.trying]
+    await asyncio.gather(*(merchant.advance(days=0) for merchant in quiet))
+
+    async def look() -> tuple[Any, Any]:
+        return await actors.sql(MATTERS), await actors.sql(STEPS)
+
+    before = await look()
+    again = await rebuild(actors)
+    assert (again.started, again.found) == (0, again.open)
+    assert await look() == before
+
+
+@pytest.mark.usefixtures("rebuilt")
+async def test_the_next_renewal_happens_once(world: World) -> None:
+    merchants = world.active[1:]
+    await asyncio.gather(*(merchant.advance(days=31) for merchant in merchants))
+    for merchant in merchants:
+        assert [effect["amount"] for effect in await merchant.effects()] == [4900, 4900]
+        assert (await merchant.subscription())["status"] == "active"
+        assert len(await merchant.grants("plan")) == 2
+
+
+@pytest.mark.usefixtures("rebuilt")
+async def test_a_trial_is_charged_when_it_ends(world: World) -> None:
+    await asyncio.gather(*(merchant.advance(days=14) for merchant in world.trialing))
+    for merchant in world.trialing:
+        assert [effect["amount"] for effect in await merchant.effects()] == [4900]
+
+
+@pytest.mark.usefixtures("rebuilt")
+async def test_recovery_goes_on_where_it_stood(world: World) -> None:
+    await asyncio.gather(*(merchant.advance(days=10) for merchant in world.overdue))
+    for merchant in world.overdue:
+        attempts = await merchant.rows(
+            "SELECT a.slot FROM payment_attempts a JOIN invoices i ON i.id = a.invoice_id"
+            " WHERE i.account_id = %(me)s AND a.status = 'declined' ORDER BY a.real_started_at"
+        )
+        assert [row["slot"] for row in attempts] == [0, 1, 2]
+        assert (await merchant.subscription())["status"] == "unpaid"
+
+
+@pytest.mark.usefixtures("rebuilt")
+async def test_first_payments_and_purchases_can_still_be_paid(world: World) -> None:
+    for merchant in world.incomplete:
+        begun = await merchant.subscription()
+        await merchant.pay(begun)
+        await merchant.until_subscription("active")
+        assert len(await merchant.effects()) == 1
+    for merchant, begun in world.buying:
+        await merchant.pay(begun)
+        await merchant.until_purchase(begun["purchase_id"], "completed")
+        assert len(await merchant.grants()) == 1
+    waiting = await world.waiting_by_hand.ask("GET", "/billing/purchases")
+    assert waiting["data"][0]["status"] == "pending"
+
+
+@pytest.mark.usefixtures("rebuilt")
+async def test_trials_of_credits_still_end(world: World) -> None:
+    await asyncio.gather(*(merchant.advance(days=15) for merchant in world.trying))
+    for merchant in world.trying:
+        assert await merchant.credits() == 0
+        assert (await merchant.ask("GET", "/billing/trials"))["status"] == "expired"
+
+
+@pytest.mark.usefixtures("rebuilt")
+async def test_afterwards_the_books_are_right_and_every_matter_runs(actors: Actors) -> None:
+    async def whole() -> bool:
+        code, _ = await billing(actors, "verify", "--temporal")
+        return code == 0
+
+    await wait_for(whole, "the books and Temporal agree")

@@ -20,6 +20,7 @@ from sqlalchemy import (
     Text,
     Uuid,
     and_,
+    case,
     column,
     func,
     or_,
@@ -360,7 +361,8 @@ def _woken(due: datetime) -> dict[str, Any]:
         "woken_at": real_now(),
         "started_at": None,
         "closed_at": None,
-        "status": "open",
+        # What is halted stays so until its workflow goes on.
+        "status": case((matters.c.status == "halted", "halted"), else_="open"),
     }
 
 

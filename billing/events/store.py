@@ -59,7 +59,8 @@ _RECEIVE = text(
         WHERE workflow_id IN (SELECT workflow_id FROM stored WHERE fresh)
         ORDER BY workflow_id FOR NO KEY UPDATE
     ), woken AS (
-        UPDATE matters m SET revision = m.revision + 1, status = 'open', closed_at = NULL,
+        UPDATE matters m SET revision = m.revision + 1, closed_at = NULL,
+            status = CASE m.status WHEN 'halted' THEN 'halted' ELSE 'open' END,
             next_due = least(coalesce(m.next_due, :received_at), :received_at),
             next_step = NULL, next_key = NULL, woken_at = :received_at, started_at = NULL
         FROM awake a WHERE m.workflow_id = a.workflow_id

@@ -1,0 +1,124 @@
+"""Events that came in stay inspectable, and may be looked into again without harm [N6]."""
+
+import pytest
+
+from tests.integration.actors import Actors, Json, Merchant, wait_for
+
+
+async def events(merchant: Merchant) -> list[Json]:
+    """The account's events, newest first."""
+    listed = await merchant.actors.operate(
+        "GET", f"/admin/webhooks?account_id={merchant.id}&limit=100", status=200
+    )
+    found: list[Json] = listed["data"]
+    return found
+
+
+async def paid(merchant: Merchant) -> Json:
+    """The event that a purchase was paid, once it is handled."""
+    await merchant.bought()
+
+    async def succeeded() -> list[Json]:
+        return [
+            one
+            for one in await events(merchant)
+            if one["type"] == "payment_intent.succeeded" and one["status"] == "handled"
+        ]
+
+    return (await wait_for(succeeded, "the event is handled"))[0]
+
+
+async def replay(actors: Actors, name: str, status: int) -> Json:
+    return await actors.operate("POST", f"/admin/webhooks/{name}/replay", status=status)
+
+
+async def test_an_event_shows_what_became_of_it(merchant: Merchant) -> None:
+    event = await paid(merchant)
+    assert event["workflow_id"].startswith("purchase/")
+    assert (event["source"], event["replays"], event["error"]) == ("webhook", 0, None)
+    assert event["object_id"].startswith("pi_")
+    ignored = [one for one in await events(merchant) if one["status"] == "ignored"]
+    assert all(one["type"] != "payment_intent.succeeded" for one in ignored)
+
+
+async def test_a_replayed_event_is_looked_into_and_changes_nothing_twice(
+    actors: Actors, merchant: Merchant
+) -> None:
+    event = await paid(merchant)
+    for number in (1, 2, 3):
+        again = await replay(actors, event["event_id"], 200)
+        assert (again["status"], again["replays"]) == ("handled", number)
+    assert await merchant.credits() == 100
+    assert len(await merchant.grants()) == 1
+    audited = await merchant.rows(
+        "SELECT actor, subject FROM billing_audit WHERE account_id = %(me)s"
+        " AND action = 'webhook.replayed'"
+    )
+    assert [row["subject"] for row in audited] == [event["event_id"]] * 3
+    assert audited[0]["actor"].startswith("admin:")
+    [matter] = await merchant.rows(
+        "SELECT status FROM matters WHERE account_id = %(me)s AND kind = 'purchase'"
+    )
+    assert matter["status"] == "closed"
+
+
+async def test_an_event_about_a_subscription_can_be_replayed_too(
+    actors: Actors, merchant: Merchant
+) -> None:
+    await merchant.subscribed("basic")
+
+    async def handled() -> list[Json]:
+        return [one for one in await events(merchant) if one["status"] == "handled"]
+
+    [event, *_] = await wait_for(handled, "an event is handled")
+    assert event["workflow_id"].startswith("subscription/")
+    for number in (1, 2):
+        again = await replay(actors, event["event_id"], 200)
+        assert (again["status"], again["replays"]) == ("handled", number)
+    assert (await merchant.subscription())["status"] == "active"
+
+
+async def test_a_parked_event_finds_its_owner_when_it_is_replayed(
+    actors: Actors, merchant: Merchant
+) -> None:
+    event = await paid(merchant)
+    await merchant.rows(
+        "UPDATE stripe_webhook_events SET status = 'parked', workflow_id = NULL,"
+        " account_id = NULL, error = 'no owner within 24 h' WHERE stripe_event_id = %(id)s",
+        id=event["event_id"],
+    )
+    again = await replay(actors, event["event_id"], 200)
+    assert (again["status"], again["error"]) == ("handled", None)
+    assert again["workflow_id"] == event["workflow_id"]
+
+
+@pytest.mark.parametrize("kind", ["payment_intent.succeeded", "customer.updated"])
+async def test_an_event_that_is_nobodys_stays_where_it_is(actors: Actors, kind: str) -> None:
+    subject = {"id": "pi_of_somebody_else", "object": "payment_intent", "metadata": {}}
+    sent = await actors.sandbox.emit(kind, subject)
+
+    async def stored() -> list[Json]:
+        return await actors.sql(
+            "SELECT status FROM stripe_webhook_events WHERE stripe_event_id = %(id)s",
+            id=sent["id"],
+        )
+
+    [row] = await wait_for(stored, "it is stored")
+    refused = await replay(actors, sent["id"], 409)
+    assert refused["code"] == "WEBHOOK_UNMATCHED"
+    assert await stored() == [row], "refused, and nothing changed"
+
+
+async def test_an_unknown_event_is_not_found(actors: Actors) -> None:
+    assert (await replay(actors, "evt_unknown", 404))["code"] == "WEBHOOK_NOT_FOUND"
+
+
+async def test_the_list_is_cut_by_status(actors: Actors, merchant: Merchant) -> None:
+    await paid(merchant)
+    for status in ("handled", "ignored"):
+        listed = await actors.operate(
+            "GET", f"/admin/webhooks?status={status}&account_id={merchant.id}"
+        )
+        assert {one["status"] for one in listed["data"]} <= {status}
+    refused = await actors.operate("GET", "/admin/webhooks?status=lost", status=422)
+    assert refused["code"] == "VALIDATION_FAILED"

@@ -1,0 +1,130 @@
+"""What is stuck is visible to operators, and goes on when they say so."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from tests.integration.actors import Actors, Json, Merchant, wait_for
+from tests.integration.dunning.scenes import RENEWAL, START, owed, steer
+
+
+@asynccontextmanager
+async def taken(merchant: Merchant, key: str) -> AsyncIterator[None]:
+    """Meanwhile a step's key is taken: what no repeat can heal, so that its matter is halted."""
+    await merchant.rows(
+        "INSERT INTO steps (key, workflow_id, account_id, name, due_at, ran_at, real_ran_at)"
+        " VALUES (%(key)s, 'planted', %(me)s, 'planted', now(), now(), now())",
+        key=key,
+    )
+    try:
+        yield
+    finally:
+        await merchant.rows("DELETE FROM steps WHERE key = %(key)s", key=key)
+
+
+async def subscribed(actors: Actors) -> tuple[Merchant, str]:
+    """A subscription, and its workflow's id."""
+    merchant = await actors.merchant_on_clock(START)
+    subscription = await merchant.subscribed("pro")
+    return merchant, f"subscription/{subscription['subscription_id']}"
+
+
+@asynccontextmanager
+async def halted_in_dunning(actors: Actors) -> AsyncIterator[tuple[Merchant, str]]:
+    """A subscription that is halted at the slot of day 3, and its workflow's id."""
+    merchant, name = await subscribed(actors)
+    await merchant.script("insufficient_funds", then="last")
+    await merchant.advance(to=RENEWAL)
+    async with taken(merchant, f"{(await owed(merchant))['invoice_id']}/attempt-1"):
+        await merchant.aim_clock(days=3)
+        await until_status(actors, name, "halted")
+        yield merchant, name
+
+
+async def matter(actors: Actors, name: str) -> Json:
+    return await actors.operate("GET", f"/admin/matters/{name}", status=200)
+
+
+async def until_status(actors: Actors, name: str, status: str) -> Json:
+    return await wait_for(
+        lambda: matter(actors, name), f"{name} is {status}", lambda seen: seen["status"] == status
+    )
+
+
+async def test_a_halted_matter_is_listed_and_goes_on_when_it_is_told_to(actors: Actors) -> None:
+    merchant, name = await subscribed(actors)
+    async with taken(merchant, f"{name.partition('/')[2]}/renew-{RENEWAL}"):
+        await merchant.aim_clock(to=RENEWAL)
+        await until_status(actors, name, "halted")
+        listed = await actors.operate(
+            "GET", f"/admin/matters?status=halted&account_id={merchant.id}"
+        )
+        assert [one["workflow_id"] for one in listed["data"]] == [name]
+        blocked = await wait_for(
+            merchant.clock, "the walk is blocked", lambda seen: seen["status"] == "blocked"
+        )
+        assert f"{name} is halted" in blocked["blocked"]
+
+    resumed = await actors.operate("POST", f"/admin/matters/{name}/resume", status=200)
+
+    assert resumed["status"] == "open"
+    assert len(await merchant.effects()) == 2, "the same step again, charged once"
+    refused = await actors.operate("POST", f"/admin/matters/{name}/resume", status=409)
+    assert refused["code"] == "MATTER_NOT_HALTED"
+    audited = await merchant.rows(
+        "SELECT action, actor FROM billing_audit WHERE account_id = %(me)s AND subject = %(name)s"
+        " AND action LIKE 'matter.%%' ORDER BY id",
+        name=name,
+    )
+    assert audited[0]["action"] == "matter.halted"
+    ordered = [row["actor"] for row in audited if row["action"] == "matter.resume_ordered"]
+    assert len(ordered) == 1
+    assert ordered[0].startswith("admin:")
+
+
+async def test_an_order_reaches_a_halted_matter_and_frees_it(actors: Actors) -> None:
+    async with halted_in_dunning(actors) as (merchant, name):
+        handle = actors.temporal.get_workflow_handle(name)
+        await handle.execute_update("forgive", {"reason": "our fault"})
+        assert (await merchant.subscription())["status"] == "active"
+        assert (await matter(actors, name))["status"] == "open"
+        assert len(await merchant.effects()) == 1
+
+
+async def test_an_order_over_the_api_counts_as_soon_as_a_halted_matter_goes_on(
+    actors: Actors,
+) -> None:
+    async with halted_in_dunning(actors) as (merchant, name):
+        assert (await steer(merchant, "pause"))["status"] == "paused"
+        assert (await matter(actors, name))["status"] == "halted", "only a resume frees it"
+    resumed = await actors.operate("POST", f"/admin/matters/{name}/resume", status=200)
+    assert resumed["status"] == "open"
+    await merchant.advance(days=10)
+    assert (await merchant.subscription())["status"] == "past_due"
+
+
+async def test_matters_say_what_comes_next(actors: Actors) -> None:
+    merchant, name = await subscribed(actors)
+    shown = await matter(actors, name)
+    assert (shown["kind"], shown["status"], shown["next_step"]) == (
+        "subscription", "open", "renew",
+    )  # fmt: skip
+    assert shown["next_due"] == RENEWAL
+    assert shown["account_id"] == merchant.id
+    assert "renew" in shown["words"]
+    kinds = {
+        kind: [
+            one["workflow_id"]
+            for one in (
+                await actors.operate("GET", f"/admin/matters?kind={kind}&account_id={merchant.id}")
+            )["data"]
+        ]
+        for kind in ("subscription", "purchase")
+    }
+    assert kinds == {"subscription": [name], "purchase": []}
+
+
+async def test_an_unknown_matter_is_not_found(actors: Actors) -> None:
+    for verb, path in (("GET", ""), ("POST", "/resume")):
+        for name in ("subscription/sub_00000000000000000000000000", "nonsense", "a/b/c"):
+            answer = await actors.operate(verb, f"/admin/matters/{name}{path}", status=404)
+            assert answer["code"] == "MATTER_NOT_FOUND"

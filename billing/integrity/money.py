@@ -38,10 +38,12 @@ QUERIES: Final[dict[str, str]] = {
                AND (p.status NOT IN ('succeeded', 'completed', 'refunded')
                     OR p.received_minor <= 0))
     """,
+    # A manual payment that is `pending` collects nothing yet: the card is being called back.
     "one_collector": """
         SELECT account_id, public_id('inv', invoice_id) AS subject
         FROM payments
         WHERE status IN ('pending', 'pending_approval', 'processing')
+          AND NOT (road = 'manual' AND status = 'pending')
         GROUP BY account_id, invoice_id HAVING count(*) > 1
     """,
     "attempts_decided": """

@@ -60,6 +60,7 @@ class CollectingFuture(Future):
             "give_up": self._give_up,
             "end_approval": self._end_approval,
             "open": self._open,
+            "retire": self._retire,
             CHECK: self._check,
         }
 
@@ -178,8 +179,26 @@ class CollectingFuture(Future):
         return [shown]
 
     def _end_approval(self, step: Step, at: datetime) -> list[Coming]:
-        self._change(stem(step), payment_status=None, road=None, opened=False, payment_at=None)
+        self._change(
+            stem(step), payment=None, payment_status=None, road=None, opened=False, payment_at=None
+        )
         return [self.coming(step, at, step.words, only_if="nobody decides on the payment before")]
+
+    def _retire(self, step: Step, at: datetime) -> list[Coming]:
+        """The open payment is called back; what waits to take over then awaits its approval."""
+        waiting = self.invoices[stem(step)].submission
+        self._change(
+            stem(step),
+            payment=waiting,
+            road="manual" if waiting else None,
+            payment_status="pending_approval" if waiting else None,
+            payment_at=at if waiting else None,
+            submission=None,
+            opened=False,
+            stale=False,
+            awaits_payer=False,
+        )
+        return [self.coming(step, at, step.words)]
 
     def _open(self, step: Step, at: datetime) -> list[Coming]:
         self._change(stem(step), opened=True)

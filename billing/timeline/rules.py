@@ -80,6 +80,8 @@ class PurchaseFuture(Future):
             self.checked = True
             if self.state.payment_status == "processing":
                 self._move(status="completed")
+        elif step.name == "retire":
+            self._move(submission=None, payment_status="pending_approval")
         elif step.name == "open" and picture.state.road != "saved_card":
             self._move(opened=True)
         elif step.name in ("open", "fulfil"):

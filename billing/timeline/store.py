@@ -69,6 +69,7 @@ _LAPSING: Final = text(
 )
 
 # Each branch is found by the account's own index; a charge shows once, as the try of its card.
+# The step that looks into an event is named by it, and by how often an operator replayed it.
 _PAST: Final = """
 SELECT s.ran_at AS at, s.real_ran_at AS real_at, 'step/' || s.key AS mark, 'step' AS source,
        s.name AS name, s.workflow_id AS subject, s.workflow_id AS workflow_id,
@@ -78,7 +79,8 @@ SELECT s.ran_at AS at, s.real_ran_at AS real_at, 'step/' || s.key AS mark, 'step
        e.stripe_event_id AS event_id, e.type AS event_type, e.deliveries AS deliveries
 FROM steps s
 LEFT JOIN stripe_webhook_events e
-       ON s.name = 'check' AND e.stripe_event_id = split_part(s.key, '/', 2)
+       ON s.name = 'check'
+      AND e.stripe_event_id = split_part(split_part(s.key, '/', 2), '.', 1)
 WHERE s.account_id = :account_id
   AND NOT EXISTS (SELECT 1 FROM payment_attempts t WHERE t.key = s.key)
 UNION ALL

@@ -59,11 +59,15 @@ class SubscriptionFuture(CollectingFuture):
         return super().pay(invoice, at)
 
     def on_paid(self, owed: Owed, at: datetime) -> Decimal | None:
-        """Active when nothing overdue is left; the cycle's credits arrive."""
-        overdue = any(invoice.case is not None for invoice in self.invoices.values())
-        if self.state.status == "incomplete" or (self.state.status == "past_due" and not overdue):
+        """Active when nothing overdue is left, from `unpaid` anew; the cycle's credits arrive."""
+        gained = self._grant(*owed.cycle, at) if owed.cycle else None
+        if self.state.status == "unpaid" and not self._overdue():
+            self._restart(at)
+        elif self.state.status == "incomplete" or (
+            self.state.status == "past_due" and not self._overdue()
+        ):
             self._move(status="active")
-        return self._grant(*owed.cycle, at) if owed.cycle else None
+        return gained
 
     def on_unpaid(self) -> None:
         """Past due while its case tries to recover it."""
@@ -76,7 +80,7 @@ class SubscriptionFuture(CollectingFuture):
             self._ended(at)
         elif action == "unpaid":
             self._move(status="unpaid")
-        elif not any(invoice.case is not None for invoice in self.invoices.values()):
+        elif not self._overdue():
             self._move(status="active")
 
     def _renew(self, step: Step, at: datetime) -> list[Coming]:
@@ -142,6 +146,20 @@ class SubscriptionFuture(CollectingFuture):
         )
         self.owed[name] = owed
         return early
+
+    def _restart(self, at: datetime) -> None:
+        """A new period and anchor, billed at once."""
+        terms = self.terms
+        anchor = periods.to_wall(at, terms.zone)
+        self.terms = terms.model_copy(update={"anchor_wall": anchor})
+        self.number = 0
+        end = self._boundary(1)
+        cycle = (at, self._cycle_end(at, end))
+        self._move(status="active", current_period_end=end, cycle_end=cycle[1])
+        self._bill(terms.amount_minor, (at, end), cycle, at)
+
+    def _overdue(self) -> bool:
+        return any(one.case is not None or one.given_up for one in self.invoices.values())
 
     def _cycle(self, step: Step, at: datetime) -> list[Coming]:
         start = self.state.cycle_end

@@ -263,6 +263,27 @@ def test_an_undecided_approval_ends_and_the_cards_go_on() -> None:
     assert [one.name for one in coming] == ["end_approval", "charge", "charge"]
 
 
+def test_a_manual_payment_takes_over_and_then_the_cards_go_on() -> None:
+    live = open_invoice(road="card", payment="pay_1", payment_status="pending", opened=True,
+                        payment_at=START, submission="pay_2", case=CASE,
+                        tried=("inv_1/attempt-0",))  # fmt: skip
+    coming = project(subscribed(owed=OWED, status="past_due", invoices=(live,)), 3)
+    assert [one.name for one in coming] == ["retire", "end_approval", "charge"]
+    assert coming[1].key == "inv_1/approval-pay_2"
+
+
+def test_paying_what_was_given_up_starts_a_new_period() -> None:
+    asked = open_invoice(given_up=True, pay_requests=1, pay_requested_at=day(2, 20))
+    coming = project(
+        subscribed(now=day(2, 20), owed=OWED, status="unpaid", invoices=(asked,)), 4)  # fmt: skip
+    assert seen(coming) == [
+        ("20 Feb 2027", "charge", 4900),
+        ("20 Feb 2027", "charge", 4900),
+        ("28 Feb 2027", "lapse", None),
+        ("20 Mar 2027", "renew", 4900),
+    ]
+
+
 def test_a_subscription_that_ends_leaves_what_is_owed_to_collection() -> None:
     overdue = open_invoice(case=CASE, tried=("inv_1/attempt-0",))
     coming = project(
@@ -328,6 +349,11 @@ def test_a_saved_card_buys_at_once() -> None:
     assert [(one.name, one.amount_minor, one.credits) for one in coming] == [
         ("open", 999, Decimal(100))
     ]
+
+
+def test_a_purchase_paid_by_hand_awaits_its_approval() -> None:
+    coming = project(purchase(submission="pay_2"), 12)
+    assert [one.name for one in coming] == ["retire", "check"]
 
 
 def trial(*, converted: bool = False) -> Outlook:

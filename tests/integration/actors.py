@@ -4,14 +4,12 @@ Tests speak to the running API as strangers would; what really happened to money
 sandbox, and what is written down they ask the database as its superuser.
 """
 
-import asyncio
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 from uuid import UUID, uuid4
 
 import httpx2
@@ -24,40 +22,15 @@ from billing.core import ids
 from embedded.control import StackControl
 from embedded.stack import StackInfo
 from embedded.tokens import mint_token
-from sandbox.control import Outcome, SandboxControl
+from sandbox.control import Json, Outcome, SandboxControl
+from tests.integration.waiting import PATIENCE_SECONDS, Unexpected, body_of, wait_for
+
+__all__ = [
+    "API", "PATIENCE_SECONDS", "Actors", "Json", "Merchant", "Unexpected", "instant", "intent_of",
+    "open_actors", "wait_for",
+]  # fmt: skip
 
 API: Final = "/api/v1"
-PATIENCE_SECONDS: Final = 30.0
-Json = dict[str, Any]
-T = TypeVar("T")
-
-
-async def wait_for(
-    look: Callable[[], Awaitable[T]],
-    what: str,
-    wanted: Callable[[T], object] = bool,
-    *,
-    patience: float = PATIENCE_SECONDS,
-    despite: tuple[type[Exception], ...] = (),
-) -> T:
-    """What `look` sees once it is `wanted`; else "`what`: not within 30 s" with the last look.
-
-    `despite` names errors that only mean "not yet": a part of the stack is down.
-    """
-    deadline, pause = time.monotonic() + patience, 0.02
-    while True:
-        last: object
-        try:
-            seen = await look()
-            if wanted(seen):
-                return seen
-            last = seen
-        except despite as error:
-            last = error
-        if time.monotonic() > deadline:
-            raise AssertionError(f"{what}: not within {patience:.0f} s; last seen {last!r}")
-        await asyncio.sleep(pause)
-        pause = min(pause * 1.5, 0.2)
 
 
 @dataclass(frozen=True)
@@ -90,7 +63,7 @@ class Actors:
         answer = await self.client.request(
             method, f"{API}{path}", json=body, headers=self.headers("*", "admin")
         )
-        return _body(answer, status)
+        return body_of(answer, status)
 
     async def merchant(self, **fields: Any) -> "Merchant":
         """A fresh account in real time; fields go to `POST /admin/accounts`."""
@@ -159,7 +132,7 @@ class Merchant:
         key: str | None = None,
     ) -> Json:
         """The same, answering the JSON; any 2xx will do unless `status` is given."""
-        return _body(await self.call(method, path, body, key=key), status)
+        return body_of(await self.call(method, path, body, key=key), status)
 
     async def refused(
         self, code: str, method: str, path: str, body: Json | None = None, **more: Any
@@ -363,23 +336,6 @@ def intent_of(begun: Json) -> str:
 def instant(text: str) -> datetime:
     """An instant as the API writes it."""
     return datetime.fromisoformat(text)
-
-
-class Unexpected(AssertionError):
-    """An answer with another status than the story needs."""
-
-    def __init__(self, answer: httpx2.Response) -> None:
-        request = answer.request
-        super().__init__(f"{request.method} {request.url.path}: {answer.status_code} {answer.text}")
-        self.answer = answer
-
-
-def _body(answer: httpx2.Response, status: int | None) -> Json:
-    good = answer.is_success if status is None else answer.status_code == status
-    if not good:
-        raise Unexpected(answer)
-    body: Json = answer.json()
-    return body
 
 
 @asynccontextmanager

@@ -9,6 +9,7 @@ from embedded.stack import StackInfo
 # Their assertions tell what they saw, as those of test modules do.
 pytest.register_assert_rewrite(
     "tests.integration.actors",
+    "tests.integration.waiting",
     "tests.integration.faults.flows",
     "tests.integration.faults.errands",
 )

@@ -1,0 +1,341 @@
+"""What is still to be done for an unpaid invoice, in every state its rows can say."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import pytest
+
+from billing.core.agenda import Step, head
+from billing.dunning.rules import (
+    Case,
+    Collecting,
+    CollectionState,
+    Policy,
+    agenda,
+    collection_agenda,
+    unreached_of_slot,
+)
+from billing.events.rules import AT_ONCE, event_of, event_step
+
+ZERO: Final = datetime(2027, 2, 1, 10, tzinfo=UTC)
+DAY: Final = timedelta(days=1)
+
+
+def case(**fields: Any) -> Case:
+    """A case whose slot 0 ran on time."""
+    known: dict[str, Any] = {
+        "status": "open",
+        "policy": Policy(),
+        "zone": "UTC",
+        "day_zero_at": ZERO,
+        "last_slot": 0,
+        "last_slot_ran_at": ZERO,
+        "last_true_attempt_at": ZERO,
+    }
+    return Case(**known | fields)
+
+
+def invoice(**fields: Any) -> Collecting:
+    """An open invoice that was just finalized."""
+    known: dict[str, Any] = {"invoice": "inv_1", "day_zero_at": ZERO}
+    return Collecting(**known | fields)
+
+
+def live(road: str = "saved_card", status: str = "pending", **fields: Any) -> dict[str, Any]:
+    """The fields of one live payment, made at day 0."""
+    return {
+        "payment": "pay_1",
+        "road": road,
+        "payment_status": status,
+        "opened": True,
+        "payment_at": ZERO,
+    } | fields
+
+
+def plan(c: Collecting, **options: Any) -> dict[str, datetime]:
+    """Key and due date of every step."""
+    return {step.key: step.due for step in agenda(c, **options)}
+
+
+# -- the first charge ------------------------------------------------------------------------
+
+
+def test_a_fresh_invoice_is_charged_at_once() -> None:
+    [step] = agenda(invoice())
+    assert (step.name, step.key, step.due) == ("charge", "inv_1/attempt-0", ZERO)
+
+
+def test_a_held_invoice_waits_for_somebody_to_ask() -> None:
+    assert plan(invoice(held=True)) == {}
+    asked = invoice(held=True, pay_requests=1, pay_requested_at=ZERO + DAY)
+    assert plan(asked) == {"inv_1/now-1": ZERO + DAY}
+
+
+def test_a_held_invoice_whose_request_failed_is_recovered_like_any_other() -> None:
+    failed = invoice(
+        held=True, pay_requests=1, pay_requested_at=ZERO, tried=("inv_1/now-1",), case=case()
+    )
+    assert plan(failed) == {"inv_1/attempt-1": ZERO + 3 * DAY}
+
+
+@pytest.mark.parametrize(
+    ("road", "expected"),
+    [("saved_card", {"inv_1/attempt-0": ZERO}), ("card", {}), (None, {})],
+)
+def test_a_draft_is_charged_only_by_the_card_its_payment_names(
+    road: str | None, expected: dict[str, datetime]
+) -> None:
+    payment = live(road, opened=False) if road else {}
+    steps = plan(invoice(pay_first=True, **payment))
+    steps.pop("inv_1/open-pay_1", None)
+    assert steps == expected
+
+
+def test_a_draft_whose_card_was_declined_waits_for_its_payer() -> None:
+    declined = invoice(pay_first=True, tried=("inv_1/attempt-0",), **live())
+    assert plan(declined) == {"inv_1/check-pay_1-1": ZERO + timedelta(minutes=1)}
+
+
+def test_an_invoice_that_was_tried_without_a_case_has_nothing_planned() -> None:
+    assert plan(invoice(tried=("inv_1/attempt-0",))) == {}
+
+
+# -- what comes before everything else -------------------------------------------------------
+
+
+EVERYTHING: Final[dict[str, Any]] = {
+    "case": case(),
+    "pay_requests": 1,
+    "pay_requested_at": ZERO,
+    "method": "mth_2",
+    "method_chosen_at": ZERO + DAY,
+}
+
+
+def test_money_that_is_in_is_booked_before_anything_else() -> None:
+    due = invoice(unsettled="pay_9", undecided="inv_1/now-1", **live("card"), **EVERYTHING)
+    assert plan(due) == {"pay_9/settled": ZERO}
+
+
+def test_a_bank_that_is_processing_is_waited_for() -> None:
+    processing = invoice(**live(status="processing"), **EVERYTHING, undecided="inv_1/now-1")
+    assert plan(processing) == {"inv_1/check-pay_1-1": ZERO + timedelta(minutes=1)}
+
+
+def test_a_try_that_is_undecided_comes_before_any_other() -> None:
+    undecided = invoice(undecided="inv_1/card-mth_1", **live(), **EVERYTHING)
+    assert plan(undecided) == {"inv_1/card-mth_1": ZERO}
+
+
+@pytest.mark.parametrize(
+    "why",
+    [
+        {"submission": "pay_2"},
+        {"stale": True},
+        {"closed": True},
+        {"closed": True, "undecided": "inv_1/attempt-1"},
+        {"stale": True, "undecided": "inv_1/attempt-1"},
+    ],
+)
+@pytest.mark.parametrize("road", ["card", "saved_card"])
+def test_an_open_card_is_called_back_before_anything_else_is_tried(
+    why: dict[str, Any], road: str
+) -> None:
+    assert plan(invoice(**live(road), **EVERYTHING, **why)) == {"inv_1/retire-pay_1": ZERO}
+
+
+def test_a_submission_takes_over_although_no_card_is_open_any_more() -> None:
+    assert plan(invoice(submission="pay_2", **EVERYTHING)) == {"inv_1/retire-pay_2": ZERO}
+
+
+def test_a_closed_invoice_without_an_open_card_has_nothing_to_do() -> None:
+    assert plan(invoice(closed=True, **EVERYTHING)) == {}
+
+
+def test_an_approval_suspends_every_try_for_five_days() -> None:
+    waiting = invoice(**live("manual", "pending_approval", opened=False, stale=True), **EVERYTHING)
+    assert plan(waiting) == {"inv_1/approval-pay_1": ZERO + 5 * DAY}
+
+
+# -- the payer's own road --------------------------------------------------------------------
+
+
+def test_a_payment_for_the_browser_is_opened_and_then_looked_at() -> None:
+    offered = live("card", opened=False, payment_at=ZERO + DAY)
+    assert plan(invoice(case=case(), **offered))["inv_1/open-pay_1"] == ZERO
+    opened = invoice(case=case(), **offered | {"opened": True})
+    assert plan(opened)["inv_1/check-pay_1-1"] == ZERO + DAY + timedelta(minutes=1)
+    assert "inv_1/attempt-1" in plan(opened), "the slots go on beside it"
+
+
+@pytest.mark.parametrize(
+    ("checks", "after"),
+    [
+        (0, timedelta(minutes=1)),
+        (1, timedelta(minutes=10)),
+        (2, timedelta(hours=1)),
+        (3, timedelta(days=2)),
+        (9, timedelta(days=2)),
+    ],
+)
+def test_it_is_looked_at_after_a_minute_ten_an_hour_and_then_daily(
+    checks: int, after: timedelta
+) -> None:
+    seen = invoice(
+        **live("card", checks=checks, last_check_at=ZERO + DAY), tried=("inv_1/attempt-0",)
+    )
+    assert plan(seen) == {f"inv_1/check-pay_1-{checks + 1}": ZERO + after}
+
+
+def test_3d_secure_under_way_is_looked_at_and_an_idle_card_is_not() -> None:
+    asked = invoice(case=case(), **live(awaits_payer=True))
+    assert "inv_1/check-pay_1-1" in plan(asked)
+    assert set(plan(invoice(case=case(), **live()))) == {"inv_1/attempt-1"}
+
+
+# -- slots -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("last", "day"), [(0, 3), (1, 7)])
+def test_the_next_slot_waits_for_its_day(last: int, day: int) -> None:
+    ran = ZERO + timedelta(days=Policy().days[last])
+    opened = invoice(case=case(last_slot=last, last_slot_ran_at=ran))
+    assert plan(opened) == {f"inv_1/attempt-{last + 1}": ZERO + day * DAY}
+
+
+def test_after_the_last_slot_comes_the_final_action() -> None:
+    used_up = case(
+        last_slot=2, last_slot_ran_at=ZERO + 7 * DAY, last_true_attempt_at=ZERO + 7 * DAY
+    )
+    [step] = agenda(invoice(case=used_up))
+    assert (step.name, step.key, step.due) == ("give_up", "inv_1/give-up", ZERO + 8 * DAY)
+    assert step.words == "final action: unpaid"
+
+
+@pytest.mark.parametrize("by_slots", [True, False])
+@pytest.mark.parametrize("last", [0, 1, 2])
+def test_a_paused_case_and_an_unpaid_subscription_have_no_slots_and_no_end(
+    last: int, by_slots: bool
+) -> None:
+    status = "paused" if by_slots else "open"
+    assert plan(invoice(case=case(status=status, last_slot=last)), by_slots=by_slots) == {}
+
+
+def test_a_case_that_is_over_is_tried_only_when_somebody_asks() -> None:
+    over: dict[str, Any] = {
+        "given_up": True,
+        "tried": ("inv_1/attempt-0",),
+        "unreached": ("inv_1/attempt-0",),
+        "last_unreached_at": ZERO,
+        "method": "mth_2",
+        "method_chosen_at": ZERO + DAY,
+    }
+    assert plan(invoice(**over)) == {}
+    asked = invoice(**over, pay_requests=3, pay_requested_at=ZERO + DAY)
+    assert plan(asked) == {"inv_1/now-3": ZERO + DAY}
+
+
+def test_one_slot_alone_is_the_renewal_itself() -> None:
+    only = case(policy=Policy(days=(0,), grace_days=2))
+    assert plan(invoice(case=only)) == {"inv_1/give-up": ZERO + 2 * DAY}
+
+
+# -- while the provider is down --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("slot", [0, 1])
+@pytest.mark.parametrize("times", [1, 2, 23])
+def test_while_the_provider_is_down_the_same_slot_comes_again_hourly(slot: int, times: int) -> None:
+    stem = f"inv_1/attempt-{slot}"
+    down = (stem, *(f"{stem}/again-{number}" for number in range(1, times)))
+    seen = invoice(
+        case=case() if slot else None,
+        tried=down,
+        unreached=down,
+        last_unreached_at=ZERO + 3 * DAY,
+    )
+    again = {f"{stem}/again-{times}": ZERO + 3 * DAY + timedelta(hours=1)}
+    assert plan(seen) == again
+
+
+def test_the_next_slot_starts_counting_anew() -> None:
+    down = ("inv_1/attempt-0", "inv_1/attempt-0/again-1")
+    seen = invoice(case=case(), tried=down, unreached=down, last_unreached_at=ZERO)
+    assert plan(seen) == {"inv_1/attempt-1": ZERO + 3 * DAY}
+
+
+def test_slots_of_one_digit_and_two_are_told_apart() -> None:
+    unreached = ("inv_1/attempt-1", "inv_1/attempt-10", "inv_1/attempt-1/again-1")
+    assert unreached_of_slot("inv_1", 1, unreached) == 2
+    assert unreached_of_slot("inv_1", 10, unreached) == 1
+    assert unreached_of_slot("inv_1", 0, unreached) == 0
+
+
+# -- what is asked for -----------------------------------------------------------------------
+
+
+def test_a_retry_now_is_done_once() -> None:
+    asked = {"pay_requests": 2, "pay_requested_at": ZERO + DAY, "case": case()}
+    assert plan(invoice(**asked))["inv_1/now-2"] == ZERO + DAY
+    assert "inv_1/now-2" not in plan(invoice(**asked, tried=("inv_1/now-2",)))
+
+
+@pytest.mark.parametrize(
+    ("chosen", "tried_before", "tries"),
+    [
+        (ZERO - DAY, False, False),
+        (ZERO, False, True),
+        (ZERO, True, False),
+        (ZERO + DAY, False, True),
+        (ZERO + DAY, True, True),
+    ],
+)
+def test_a_card_chosen_after_the_last_try_gets_one_of_its_own(
+    chosen: datetime, tried_before: bool, tries: bool
+) -> None:
+    seen = invoice(case=case(), method="mth_2", method_chosen_at=chosen, method_tried=tried_before)
+    assert ("inv_1/card-mth_2" in plan(seen)) is tries
+    again = seen.model_copy(update={"tried": ("inv_1/card-mth_2",)})
+    assert "inv_1/card-mth_2" not in plan(again)
+
+
+def test_no_card_is_tried_by_itself_before_a_charge_has_failed() -> None:
+    seen = invoice(method="mth_2", method_chosen_at=ZERO + DAY, held=True)
+    assert plan(seen) == {}
+
+
+def test_a_paused_case_still_tries_a_new_card_and_what_is_asked_for() -> None:
+    seen = invoice(**EVERYTHING | {"case": case(status="paused")})
+    assert set(plan(seen)) == {"inv_1/now-1", "inv_1/card-mth_2"}
+
+
+# -- a collection ----------------------------------------------------------------------------
+
+
+def collection(found: Collecting | None, *events: str) -> list[Step]:
+    state = CollectionState(status="collecting", invoice=found, events=events, subject="inv_1")
+    return collection_agenda(state)
+
+
+def test_a_collection_follows_the_same_rule() -> None:
+    assert collection(invoice(case=case())) == agenda(invoice(case=case()))
+    assert collection(None) == []
+
+
+def test_a_collection_looks_into_an_event_first() -> None:
+    first = head(collection(invoice(), "evt_1", "evt_2"))
+    assert first == event_step("collection/inv_1", "evt_1")
+    assert first.due == AT_ONCE
+
+
+@pytest.mark.parametrize(
+    ("key", "event"),
+    [
+        ("inv_1/evt_1AbC", "evt_1AbC"),
+        ("inv_1/evt_1AbC.2", "evt_1AbC"),
+        ("inv_1/check-pay_1-3", None),
+        ("pur_1/check-1", None),
+    ],
+)
+def test_a_check_knows_whether_an_event_or_the_calendar_asked(key: str, event: str | None) -> None:
+    assert event_of(key) == event

@@ -1,0 +1,232 @@
+"""What a subscription still has to do, in every state its rows can be in."""
+
+from datetime import UTC, datetime, timedelta
+from itertools import product
+from typing import Any, Final, get_args
+
+import pytest
+
+from billing.core import periods
+from billing.core.agenda import head
+from billing.core.periods import MONTH, Interval
+from billing.dunning import rules as dunning
+from billing.dunning.rules import Case, Collecting, Policy
+from billing.events.rules import AT_ONCE
+from billing.subscriptions.rules import (
+    ENDED,
+    INCOMPLETE_LIFETIME,
+    SubscriptionState,
+    agenda,
+    cycle_bounds,
+    words,
+)
+from billing.subscriptions.states import State
+
+START: Final = datetime(2027, 1, 1, 10, tzinfo=UTC)
+END: Final = datetime(2027, 2, 1, 10, tzinfo=UTC)
+STATES: Final[tuple[State, ...]] = get_args(State)
+LIFECYCLE: Final = {"renew", "end_trial", "end", "cycle", "abandon"}
+
+
+CASE: Final = Case(
+    status="open", policy=Policy(), zone="UTC", day_zero_at=START, last_slot=0,
+    last_slot_ran_at=START, last_true_attempt_at=START,
+)  # fmt: skip
+
+
+def overdue(**fields: Any) -> Collecting:
+    """An invoice in dunning since the period began."""
+    known: dict[str, Any] = {"invoice": "inv_1", "day_zero_at": START, "case": CASE}
+    return Collecting(**known | fields)
+
+
+def subscription(status: State, **fields: Any) -> SubscriptionState:
+    """One with a monthly period; what its status needs is filled in."""
+    known: dict[str, Any] = {
+        "status": status,
+        "subscription": "sub_1",
+        "current_period_end": END,
+        "cycle_end": END,
+        "trial_end": END if status == "trialing" else None,
+        "incomplete_expires_at": START + INCOMPLETE_LIFETIME if status == "incomplete" else None,
+    }
+    return SubscriptionState(**known | fields)
+
+
+def plan(state: SubscriptionState) -> dict[str, datetime]:
+    """Key and due date of every step."""
+    return {step.key: step.due for step in agenda(state)}
+
+
+LAST: Final[dict[State, dict[str, datetime]]] = {
+    "incomplete": {"sub_1/incomplete-expired": START + timedelta(hours=23)},
+    "incomplete_expired": {},
+    "trialing": {"sub_1/trial-end-2027-02-01T10:00:00Z": END},
+    "active": {"sub_1/renew-2027-02-01T10:00:00Z": END},
+    "past_due": {"sub_1/renew-2027-02-01T10:00:00Z": END},
+    "unpaid": {"sub_1/renew-2027-02-01T10:00:00Z": END},
+    "paused": {},
+    "canceled": {},
+}
+
+
+@pytest.mark.parametrize("status", STATES)
+def test_each_state_ends_its_period_in_its_own_way(status: State) -> None:
+    assert plan(subscription(status)) == LAST[status]
+
+
+@pytest.mark.parametrize("status", ["trialing", "active", "past_due", "unpaid"])
+def test_a_scheduled_end_comes_instead_of_what_would_go_on(status: State) -> None:
+    ends = subscription(status, cancel_at_period_end=True)
+    assert plan(ends) == {"sub_1/end-2027-02-01T10:00:00Z": END}
+
+
+@pytest.mark.parametrize("status", ["trialing", "active", "past_due", "unpaid"])
+def test_a_cycle_that_is_shorter_than_the_period_turns_before(status: State) -> None:
+    yearly = subscription(status, current_period_end=datetime(2028, 1, 1, 10, tzinfo=UTC))
+    first = head(agenda(yearly))
+    assert first is not None
+    assert (first.name, first.due, first.key) == ("cycle", END, "sub_1/cycle-2027-02-01T10:00:00Z")
+
+
+@pytest.mark.parametrize("status", STATES)
+def test_an_event_is_looked_into_before_everything_else(status: State) -> None:
+    told = subscription(status, events=("evt_1", "evt_2"), invoices=(overdue(unsettled="pay_1"),))
+    first = head(agenda(told))
+    assert first is not None
+    assert (first.key, first.due) == ("sub_1/evt_1", AT_ONCE)
+
+
+@pytest.mark.parametrize(
+    ("status", "slots"),
+    [(status, status != "unpaid") for status in STATES],
+)
+def test_its_invoices_are_collected_in_every_state_but_unpaid_tries_nothing_by_itself(
+    status: State, slots: bool
+) -> None:
+    """An ended one has handed its invoices over, yet what it has left is never dropped."""
+    late = overdue()
+    keys = plan(subscription(status, invoices=(late,)))
+    assert ("inv_1/attempt-1" in keys) is slots
+    asked = overdue(pay_requests=1, pay_requested_at=START)
+    assert "inv_1/now-1" in plan(subscription(status, invoices=(asked,)))
+
+
+def test_two_invoices_are_recovered_side_by_side() -> None:
+    second = overdue(invoice="inv_2", day_zero_at=START + timedelta(days=7))
+    both = plan(subscription("past_due", invoices=(overdue(), second)))
+    assert {"inv_1/attempt-1", "inv_2/attempt-1"} <= set(both)
+
+
+@pytest.mark.parametrize(
+    ("payment", "superseded", "waits"),
+    [
+        ("pending", False, False),
+        ("processing", False, True),
+        ("pending_approval", False, True),
+        ("processing", True, True),
+        ("pending_approval", True, False),
+    ],
+)
+def test_an_incomplete_one_is_not_given_up_while_its_money_may_come(
+    payment: str, superseded: bool, waits: bool
+) -> None:
+    draft = Collecting(
+        invoice="inv_1", day_zero_at=START, pay_first=True, payment="pay_1",
+        road="manual" if payment == "pending_approval" else "card", payment_status=payment,
+        opened=True, payment_at=START,
+    )  # fmt: skip
+    names = {
+        step.name
+        for step in agenda(subscription("incomplete", superseded=superseded, invoices=(draft,)))
+    }
+    assert ("abandon" not in names) is waits
+
+
+def test_a_new_subscribe_gives_up_an_incomplete_one_at_once() -> None:
+    assert plan(subscription("incomplete", superseded=True)) == {"sub_1/abandon": AT_ONCE}
+
+
+def test_a_charge_comes_before_the_renewal_of_the_same_instant() -> None:
+    due_together = overdue(invoice="inv_1", day_zero_at=END, case=None)
+    first = head(agenda(subscription("active", invoices=(due_together,))))
+    assert first is not None
+    assert first.name == "charge"
+
+
+def test_no_two_steps_share_a_key_in_any_state() -> None:
+    invoices = (
+        overdue(),
+        overdue(invoice="inv_2", pay_requests=1, pay_requested_at=START),
+        overdue(
+            invoice="inv_3", payment="pay_3", road="card", payment_status="pending", opened=True,
+            payment_at=START, method="mth_1", method_chosen_at=END,
+        ),
+    )  # fmt: skip
+    for status, cancel, superseded in product(STATES, (True, False), (True, False)):
+        steps = agenda(
+            subscription(
+                status,
+                cancel_at_period_end=cancel,
+                superseded=superseded,
+                invoices=invoices,
+                cycle_end=START + timedelta(days=7),
+                events=("evt_1",),
+            )
+        )
+        keys = [step.key for step in steps]
+        assert len(keys) == len(set(keys)), status
+        assert all(step.words for step in steps)
+        lifecycle = [step.name for step in steps if step.name in LIFECYCLE]
+        assert len([name for name in lifecycle if name != "cycle"]) <= 1
+
+
+@pytest.mark.parametrize("status", STATES)
+def test_its_words_name_the_state_and_what_comes_next(status: State) -> None:
+    said = words(subscription(status), "49.00 EUR", "Pro", "Europe/Berlin")
+    assert said.startswith(f"**{status}**" if status in ENDED else f"**{status.split('_')[0]}")
+    assert "Pro, 49.00 EUR" in said
+    if status == "active":
+        assert said.endswith("renew on 1 Feb 2027 11:00 Europe/Berlin")
+
+
+@pytest.mark.parametrize(
+    ("allowance", "start", "period_end", "expected"),
+    [
+        (MONTH, START, END, END),
+        (MONTH, START, datetime(2028, 1, 1, 10, tzinfo=UTC), END),
+        (Interval(unit="week"), START, END, START + timedelta(days=7)),
+        # The last cycle of a period ends with it.
+        (
+            Interval(unit="week"),
+            START + timedelta(days=28),
+            END,
+            END,
+        ),
+        (Interval(unit="year"), START, END, END),
+    ],
+)
+def test_a_cycle_ends_at_its_boundary_or_with_the_period(
+    allowance: Interval, start: datetime, period_end: datetime, expected: datetime
+) -> None:
+    anchor = periods.to_wall(START, "UTC")
+    assert cycle_bounds(anchor, "UTC", allowance, start, period_end) == expected
+
+
+def test_collecting_has_no_other_step_than_these() -> None:
+    """A new step needs an activity in both kinds of matter that collect."""
+    every = [
+        overdue(),
+        overdue(unsettled="pay_1"),
+        overdue(submission="pay_2"),
+        overdue(payment="pay_1", road="card", payment_status="pending", payment_at=START),
+        overdue(payment="pay_1", road="card", payment_status="processing", payment_at=START),
+        overdue(
+            payment="pay_1", road="manual", payment_status="pending_approval", payment_at=START
+        ),
+        overdue(case=CASE.model_copy(update={"last_slot": 2})),
+    ]
+    names = {step.name for one in every for step in dunning.agenda(one)}
+    assert names == {
+        "charge", "settle", "retire", "open", "check", "end_approval", "give_up",
+    }  # fmt: skip

@@ -200,8 +200,8 @@ def main(names: list[str]) -> int:
         for mutant in MUTANTS:
             if names and not any(name in mutant.name for name in names):
                 continue
-            console.print(f"[dim]{mutant.name} …")
             noticed, words = visit(folder, mutant)
+            console.print(f"{'noticed' if noticed else '[red]SURVIVED[/]'}: {mutant.name}")
             survivors += not noticed
             table.add_row(
                 mutant.name, mutant.file, "yes" if noticed else "[red]NO", words.strip("= ")

@@ -66,6 +66,15 @@ def test_the_largest_remainder_gets_the_odd_cent_and_the_first_of_equals() -> No
     assert money.split(0, [3, 5]) == [0, 0]
 
 
+def test_a_large_split_is_exact_where_floats_are_not() -> None:
+    shares = [836_375, 9_913, 568]
+    assert money.split(9_511_248_082_291, shares) == [
+        9_393_533_392_721,
+        111_335_341_829,
+        6_379_347_741,
+    ]
+
+
 @pytest.mark.parametrize("shares", [[], [0], [0, 0]])
 def test_nothing_can_be_split_by_nothing(shares: list[int]) -> None:
     with pytest.raises(ValueError, match="more than zero"):

@@ -2,13 +2,16 @@
 
 import pytest
 
-from tests.integration.actors import Actors, Json
+from tests.integration.actors import Actors, Json, wait_for
 from tests.integration.rebuild.conftest import billing
 
 # What the doctor must find: damage, its repair, and the words.
 EVENT = (
     "INSERT INTO stripe_webhook_events (stripe_event_id, type, payload, status, received_at)"
     " VALUES ('evt_lost', 'payment_intent.succeeded', '{}', 'parked', clock_timestamp())"
+)
+SEEN = (
+    "SELECT 1 FROM matters WHERE account_id = %(me)s AND started_at IS NOT NULL AND kind = 'trial'"
 )
 MATTER = "UPDATE matters SET {} WHERE workflow_id = %(matter)s"
 TRIAL = "UPDATE trials SET credits = {} WHERE account_id = %(me)s"
@@ -47,6 +50,7 @@ async def test_the_doctor_finds_what_an_operator_must_mend(actors: Actors, what:
     merchant = await actors.merchant()
     await merchant.ask("POST", "/billing/trials", status=201)
     named = {"matter": f"trial/{merchant.id}", "me": merchant.uuid}
+    await wait_for(lambda: merchant.rows(SEEN), "the workflow has looked at its rows")
     damage, repair, words = TROUBLE[what]
     if what == "overdue steps":
         await actors.control.stop("worker")  # whose sweeper would mend it

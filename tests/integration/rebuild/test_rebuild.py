@@ -2,14 +2,18 @@
 
 import asyncio
 import re
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import pytest
 
 from tests.integration.actors import Actors, Json, Merchant, wait_for
 from tests.integration.rebuild.conftest import billing
 
+pytestmark = pytest.mark.slow
+
+T = TypeVar("T")
 MATTERS = "SELECT * FROM matters ORDER BY workflow_id"
 STEPS = "SELECT count(*) AS steps FROM steps"
 
@@ -87,13 +91,17 @@ async def buying(actors: Actors) -> tuple[Merchant, Json]:
 async def world(actors: Actors) -> World:
     by_hand = await actors.merchant()
     await by_hand.buy("small", "manual")
+
+    async def some(make: Callable[[Actors], Awaitable[T]], count: int) -> list[T]:
+        return list(await asyncio.gather(*(make(actors) for _ in range(count))))
+
     return World(
-        active=[await subscribed(actors) for _ in range(6)],
-        trialing=[await trialing(actors) for _ in range(4)],
-        overdue=[await overdue(actors) for _ in range(3)],
-        incomplete=[await incomplete(actors) for _ in range(3)],
-        buying=[await buying(actors) for _ in range(3)],
-        trying=[await trying(actors) for _ in range(3)],
+        active=await some(subscribed, 6),
+        trialing=await some(trialing, 4),
+        overdue=await some(overdue, 3),
+        incomplete=await some(incomplete, 3),
+        buying=await some(buying, 3),
+        trying=await some(trying, 3),
         waiting_by_hand=by_hand,
     )
 

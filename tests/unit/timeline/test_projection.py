@@ -1,112 +1,25 @@
-"""The future of every kind of matter, computed from states alone: dates, cents and conditions."""
+"""The future of a subscription, computed from its state alone: dates, cents and conditions."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
-from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing.accounts.rules import AccountState
-from billing.core.periods import MONTH, Interval
-from billing.dunning.rules import Case, Collecting, CollectionState, Policy
-from billing.purchases.rules import PurchaseState
-from billing.subscriptions.rules import SubscriptionState
+from billing.dunning.rules import Policy
 from billing.timeline.rules import project
-from billing.timeline.schemas import (
-    AccountPicture,
-    CollectionPicture,
-    Coming,
-    Lapsing,
-    Outlook,
-    Owed,
-    PurchasePicture,
-    SubscriptionPicture,
-    Terms,
-    TrialPicture,
-)
-from billing.trials.rules import TrialState
-
-ACCOUNT = UUID(int=1)
-START = datetime(2027, 1, 31, 10, tzinfo=UTC)
-YEAR = Interval(unit="year")
-Seen = list[tuple[str, str, int | None]]
-
-
-def day(month: int, number: int, year: int = 2027) -> datetime:
-    return datetime(year, month, number, 10, tzinfo=UTC)
-
-
-def terms(**more: Any) -> Terms:
-    known: dict[str, Any] = {
-        "plan": "Pro",
-        "amount_minor": 4900,
-        "currency": "USD",
-        "zone": "UTC",
-        "anchor_wall": START.replace(tzinfo=None),
-        "interval": MONTH,
-        "period_number": 0,
-        "allowance": MONTH,
-        "monthly_credits": Decimal(500),
-        "policy": Policy(),
-        "trial_end_behavior": "cancel",
-        "card": "visa 4242",
-        "money_balance_minor": 0,
-        "credits_at_start": False,
-    }
-    return Terms(**known | more)
-
-
-def state(**more: Any) -> SubscriptionState:
-    known: dict[str, Any] = {
-        "status": "active",
-        "subscription": "sub_1",
-        "current_period_end": day(2, 28),
-        "cycle_end": day(2, 28),
-    }
-    return SubscriptionState(**known | more)
-
-
-def subscribed(
-    now: datetime = START,
-    owed: dict[str, Owed] | None = None,
-    *,
-    lapsing: tuple[Lapsing, ...] = (),
-    of: Terms | None = None,
-    **more: Any,
-) -> Outlook:
-    picture = SubscriptionPicture(
-        workflow_id="subscription/sub_1", state=state(**more), terms=of or terms(), owed=owed or {}
-    )
-    account = AccountPicture(
-        workflow_id="account/acc_1", state=AccountState(status="active", account="acc_1")
-    )
-    return Outlook(
-        account_id=ACCOUNT, now=now, subscriptions=(picture,), account=account, lapsing=lapsing
-    )
-
-
-def seen(coming: list[Coming]) -> Seen:
-    return [(f"{one.at:%-d %b %Y}", one.name, one.amount_minor) for one in coming]
-
-
-def open_invoice(**more: Any) -> Collecting:
-    return Collecting(invoice="inv_1", day_zero_at=START, method="mth_1", **more)
-
-
-OWED = {
-    "inv_1": Owed(label="INV-1", remaining_minor=4900, cycle=(START, day(2, 28)))
-}  # fmt: skip
-CASE = Case(
-    status="open",
-    policy=Policy(),
-    zone="UTC",
-    day_zero_at=START,
-    last_slot=0,
-    last_slot_ran_at=START,
-    last_true_attempt_at=START,
+from tests.unit.timeline.pictures import (
+    CASE,
+    OWED,
+    START,
+    YEAR,
+    day,
+    open_invoice,
+    seen,
+    subscribed,
+    terms,
 )
 
 
@@ -297,97 +210,6 @@ def test_a_subscription_that_ends_leaves_what_is_owed_to_collection() -> None:
         ("give_up", 4900),
     ]
     assert "uncollectible" in coming[-1].words
-
-
-def test_a_collection_ends_as_uncollectible_whatever_the_plan_said() -> None:
-    overdue = open_invoice(case=CASE, tried=("inv_1/attempt-0",))
-    picture = CollectionPicture(
-        workflow_id="collection/inv_1",
-        state=CollectionState(status="collecting", invoice=overdue, subject="inv_1"),
-        zone="UTC",
-        currency="USD",
-        card=None,
-        owed=OWED,
-    )
-    coming = project(Outlook(account_id=ACCOUNT, now=START, collections=(picture,)), 12)
-    assert [one.name for one in coming] == ["charge", "charge", "give_up"]
-    assert "uncollectible" in coming[-1].words
-
-
-def purchase(**more: Any) -> Outlook:
-    known: dict[str, Any] = {
-        "status": "pending",
-        "purchase": "pur_1",
-        "road": "card",
-        "payment_status": "pending",
-        "opened": True,
-        "created_at": START,
-        "expires_at": START + timedelta(days=1),
-        "checks": 0,
-    }
-    picture = PurchasePicture(
-        workflow_id="purchase/pur_1",
-        state=PurchaseState(**known | more),
-        pack="Small",
-        credits=Decimal(100),
-        amount_minor=999,
-        currency="USD",
-    )
-    return Outlook(account_id=ACCOUNT, now=START, purchases=(picture,))
-
-
-def test_a_purchase_waits_for_its_payer_until_it_expires() -> None:
-    coming = project(purchase(), 12)
-    assert [(one.name, one.only_if) for one in coming] == [
-        ("check", None),
-        ("expire", "it is not paid before"),
-    ]
-
-
-def test_a_saved_card_buys_at_once() -> None:
-    coming = project(purchase(road="saved_card", opened=False, payment_status=None), 12)
-    assert [(one.name, one.amount_minor, one.credits) for one in coming] == [
-        ("open", 999, Decimal(100))
-    ]
-
-
-def test_a_purchase_paid_by_hand_awaits_its_approval() -> None:
-    coming = project(purchase(submission="pay_2"), 12)
-    assert [one.name for one in coming] == ["retire", "check"]
-
-
-def trial(*, converted: bool = False) -> Outlook:
-    lot = Lapsing(
-        name="trial credits", credits=Decimal(480), expires_at=day(2, 14), grant_key="acc_1/trial"
-    )
-    outlook = subscribed(lapsing=(lot,)) if converted else Outlook(
-        account_id=ACCOUNT, now=START, lapsing=(lot,),
-        account=AccountPicture(workflow_id="account/acc_1",
-                               state=AccountState(status="active", account="acc_1")),
-    )  # fmt: skip
-    picture = TrialPicture(
-        workflow_id="trial/acc_1",
-        state=TrialState(status="active", account="acc_1", expires_at=day(2, 14)),
-        grant_key="acc_1/trial",
-    )
-    return outlook.model_copy(update={"trials": (picture,)})
-
-
-def test_a_trial_ends_and_takes_its_unspent_credits() -> None:
-    coming = project(trial(), 12)
-    assert [(one.name, one.credits) for one in coming] == [("expire", Decimal(480))]
-
-
-def test_a_paid_plan_converts_the_trial_and_its_credits_lapse_on_their_date() -> None:
-    first = open_invoice()
-    outlook = trial(converted=True)
-    paying = subscribed(owed=OWED, invoices=(first,), lapsing=outlook.lapsing)
-    coming = project(paying.model_copy(update={"trials": outlook.trials}), 3)
-    assert [(one.name, one.credits) for one in coming] == [
-        ("charge", Decimal(500)),
-        ("lapse", Decimal(480)),
-        ("renew", None),
-    ]
 
 
 @given(count=st.integers(0, 30), more=st.integers(0, 30))

@@ -112,13 +112,18 @@ async def test_nothing_is_lost_or_done_twice_when_it_dies_there(
     traps = Traps(doomed.stack)
     flows = [await prepared(doomed, FLOWS[place]) for place in places]
     bystander = await prepared(doomed, CardPurchase)
-    for place in places:
-        traps.arm(place)
-    running = [asyncio.create_task(flow.run()) for flow in [*flows, bystander]]
+    running = []
     try:
-        await wait_for(
-            lambda: held(traps, places), "everybody is held", lambda seen: not seen, patience=15
-        )
+        for place, flow in zip(places, flows, strict=True):
+            # One after the other: else a customer on the way to a later place trips here.
+            traps.arm(place)
+            running.append(asyncio.create_task(flow.run()))
+            await wait_for(
+                lambda place=place: held(traps, (place,)),  # type: ignore[misc]
+                f"{place} holds somebody",
+                lambda seen: not seen,
+            )
+        running.append(asyncio.create_task(bystander.run()))
         await doomed.control.kill(victim)
     finally:
         traps.release()

@@ -3,6 +3,7 @@
 Each job is one bounded pass; the schedules repeat it (workflows/schedules.py).
 """
 
+import logging
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import timedelta
 from typing import Final
@@ -17,6 +18,7 @@ from billing.core.matters import Matter
 from billing.events import provider as provider_events
 from billing.events import store as inbox
 from billing.idempotency import store as idempotency
+from billing.integrity import service as books
 from billing.purchases import store as purchases
 from workflows import start
 from workflows.contracts import SweepReport, SweepRequest
@@ -28,6 +30,7 @@ POLL_BACK: Final = timedelta(hours=2)
 PARK_AFTER: Final = timedelta(hours=24)
 ARCHIVE_AFTER: Final = timedelta(days=90)
 Counts = dict[str, int]
+_logger = logging.getLogger("activities.sweeper")
 
 
 class SweeperActivities(Sweeper):
@@ -42,6 +45,7 @@ class SweeperActivities(Sweeper):
             "poll": self._poll,
             "ensure-running": self._ensure_running,
             "housekeeping": self._housekeeping,
+            "integrity": self._integrity,
         }
 
     @activity.defn(name="sweeper.sweep")
@@ -102,6 +106,19 @@ class SweeperActivities(Sweeper):
         async with self.database.operator() as connection:
             archived = await purchases.archive(connection, now - ARCHIVE_AFTER, now)
         return {"keys_purged": keys, "purchases_archived": archived}
+
+    async def _integrity(self, limit: int) -> Counts:
+        """Every invariant of the books; a broken one is an error in the log, and in the result."""
+        report = await books.examine(self.database)
+        for finding in report.wrong:
+            _logger.error(
+                "the books are wrong: %s (%s): %d, such as %s",
+                finding.sentence,
+                finding.name,
+                finding.violations,
+                ", ".join(finding.examples),
+            )
+        return {"checks": len(report.checks)} | {one.name: one.violations for one in report.wrong}
 
     async def _nudge(self, found: Iterable[Matter]) -> int:
         by_id = {matter.workflow_id: matter for matter in found}

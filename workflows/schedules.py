@@ -22,6 +22,7 @@ JOBS: dict[str, timedelta] = {
     "poll": POLICIES.poll_every,
     "ensure-running": timedelta(days=1),
     "housekeeping": timedelta(days=1),
+    "integrity": timedelta(hours=1),
 }
 
 

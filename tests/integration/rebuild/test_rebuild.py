@@ -10,6 +10,7 @@ import pytest
 
 from tests.integration.actors import Actors, Json, Merchant, wait_for
 from tests.integration.rebuild.conftest import billing
+from workflows.schedules import JOBS
 
 pytestmark = pytest.mark.slow
 
@@ -128,7 +129,7 @@ async def test_every_missing_workflow_is_started_and_schedules_are_back(
     assert rebuilt.started + rebuilt.found == rebuilt.open
     assert rebuilt.started >= rebuilt.open - 3, "a sweep or a webhook may have brought a few back"
     schedules = {one.id async for one in await actors.temporal.list_schedules()}
-    assert {"billing-sweep", "billing-poll", "billing-ensure-running"} <= schedules
+    assert {f"billing-{job}" for job in JOBS} <= schedules
 
 
 async def test_a_walk_that_was_under_way_arrives(world: World, rebuilt: Said) -> None:

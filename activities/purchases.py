@@ -121,6 +121,18 @@ class PurchaseActivities(MatterActivities[PurchaseState], Purchases):
 
         return await self.once(request, record)
 
+    @activity.defn(name="purchase.remind")
+    async def remind(self, request: StepRequest) -> PurchaseState:
+        async def tell(connection: AsyncConnection, state: PurchaseState, at: datetime) -> str:
+            payment = await payments.get(connection, ids.decode(ids.PAYMENT, state.payment or ""))
+            await payments.count_check(connection, payment.id, at)
+            await paying.announce(
+                connection, payment, "awaits_approval", at, reference=payment.transaction_reference
+            )
+            return "reminded"
+
+        return await self.once(request, tell)
+
     @activity.defn(name="purchase.expire")
     async def expire(self, request: StepRequest) -> PurchaseState:
         called = await self._call_back(request)

@@ -83,6 +83,11 @@ class Purchases(MatterSteps[PurchaseState]):
         """Call an open payment back at Stripe. Retried: provider away."""
         raise NotImplementedError
 
+    @activity.defn(name="purchase.remind")
+    async def remind(self, request: StepRequest) -> PurchaseState:
+        """Tell operators that a payment awaits their decision. Retried: Postgres away."""
+        raise NotImplementedError
+
     @activity.defn(name="purchase.expire")
     async def expire(self, request: StepRequest) -> PurchaseState:
         """Cancel at the provider, then follow what it says. Retried: provider away."""

@@ -85,7 +85,8 @@ async def settle(
         await _announce(connection, partly, "partly_paid", at, received_cents=paid_minor)
         return partly
     elif paid < owed:
-        await _add_balance(connection, invoice, "rest", paid - owed, at)
+        await _add_balance(connection, invoice, "carried", paid - owed, at, part="-rest")
+        fields["amount_due_minor"] = invoice.amount_due_minor - (owed - paid)
     fields |= {"status": "paid", "paid_at": at, "settlement": "payment"}
     if invoice.number is None:
         account = await _account(connection, invoice.account_id)
@@ -202,8 +203,9 @@ async def _add_balance(
     amount_minor: int,
     at: datetime,
     payment_id: UUID | None = None,
+    part: str = "",
 ) -> None:
-    mark = f"/{ids.encode(ids.PAYMENT, payment_id)}" if payment_id else ""
+    mark = f"/{ids.encode(ids.PAYMENT, payment_id)}" if payment_id else part
     await store.add_balance_entry(
         connection,
         {

@@ -12,6 +12,7 @@ from billing.payments.rules import next_check
 
 Road = Literal["card", "saved_card", "checkout", "manual"]
 CHECK_BEFORE_EXPIRY: Final = timedelta(minutes=5)
+REMIND_EVERY: Final = timedelta(days=5)
 # A payer by hand submits a first time, again after a refusal, and for what is still missing.
 _MAY_SUBMIT: Final = (None, "failed", "canceled", "completed")
 
@@ -23,6 +24,9 @@ class PurchaseState(State):
     """External id, the stem of its keys."""
     road: Road
     payment_status: str | None
+    payment: str | None = None
+    """External id of the newest payment, and when it was made."""
+    payment_at: AwareDatetime | None = None
     unsettled: str | None = None
     """External id of a payment whose money is in and not booked yet."""
     opened: bool
@@ -56,7 +60,9 @@ def agenda(state: PurchaseState) -> list[Step]:
     if state.road != "manual":
         check = _step(state, "check", f"check-{state.checks + 1}", check_due(state), "ask Stripe")
         steps.append(check)
-    if state.payment_status not in ("processing", "pending_approval"):
+    if state.payment_status == "pending_approval":
+        steps.append(_remind(state))
+    elif state.payment_status != "processing":
         steps.append(_step(state, "expire", "expire", state.expires_at, "let it expire"))
     return steps
 
@@ -100,6 +106,13 @@ def next_action(
         client_secret=client_secret,
         redirect_url=redirect_url if road == "checkout" else None,
     )
+
+
+def _remind(state: PurchaseState) -> Step:
+    """Operators are asked again and again: a purchase they must decide on does not expire."""
+    due = (state.last_check_at or state.payment_at or state.created_at) + REMIND_EVERY
+    mark = f"remind-{state.payment}-{state.checks + 1}"
+    return _step(state, "remind", mark, due, "remind operators to decide")
 
 
 def _step(state: PurchaseState, name: str, mark: str, due: datetime, words: str) -> Step:

@@ -21,6 +21,7 @@ from billing.purchases.tables import purchases
 # One round trip for everything the agenda needs; the lock, when asked for, is the purchase's.
 _STATE = """
 SELECT p.*, a.clock_at, pay.status AS payment_status, pay.road AS payment_road,
+       pay.id AS payment_id, pay.created_at AS payment_at,
        waiting.id AS submission_id,
        coalesce(pay.checks, 0) AS checks, pay.last_check_at,
        coalesce(pay.stripe_payment_intent_id, pay.stripe_checkout_session_id) IS NOT NULL AS opened,
@@ -34,8 +35,8 @@ SELECT p.*, a.clock_at, pay.status AS payment_status, pay.road AS payment_road,
              ORDER BY e.received_at LIMIT 10) AS events
 FROM purchases p
 JOIN accounts a ON a.id = p.account_id
-LEFT JOIN LATERAL (SELECT status, road, checks, last_check_at, stripe_payment_intent_id,
-                          stripe_checkout_session_id
+LEFT JOIN LATERAL (SELECT id, created_at, status, road, checks, last_check_at,
+                          stripe_payment_intent_id, stripe_checkout_session_id
                    FROM payments WHERE invoice_id = p.invoice_id
                      AND NOT (road = 'manual' AND status = 'pending')
                    ORDER BY created_at DESC, id DESC LIMIT 1) pay ON true
@@ -123,6 +124,8 @@ async def state(
         purchase=ids.encode(ids.PURCHASE, purchase_id),
         road="manual" if row["payment_road"] == "manual" else row["road"],
         payment_status=row["payment_status"],
+        payment=ids.encode(ids.PAYMENT, row["payment_id"]) if row["payment_id"] else None,
+        payment_at=row["payment_at"],
         unsettled=ids.encode(ids.PAYMENT, unsettled) if unsettled else None,
         submission=ids.encode(ids.PAYMENT, submission) if submission else None,
         opened=row["opened"],

@@ -55,6 +55,9 @@ def _futures(outlook: Outlook) -> list[Future]:
     return futures
 
 
+_ASKING: Final = (CHECK, "remind")
+
+
 class PurchaseFuture(Future):
     """A purchase that waits for its money; nobody knows whether it comes."""
 
@@ -67,16 +70,16 @@ class PurchaseFuture(Future):
         self.checked = False
 
     def head(self) -> Step | None:
-        """The first step; asking Stripe is shown once."""
+        """The first step; asking Stripe, or the operators, is shown once."""
         steps = purchase_agenda(self.state)
-        return head(step for step in steps if step.name != CHECK or not self.checked)
+        return head(step for step in steps if step.name not in _ASKING or not self.checked)
 
     def follow(self, step: Step, at: datetime) -> list[Coming]:
         """One step on."""
         picture = self.picture
         what = f"{show_decimal(picture.credits)} credits ({picture.pack})"
         words, gained, only_if = step.words, None, None
-        if step.name == CHECK:
+        if step.name in _ASKING:
             self.checked = True
             if self.state.payment_status == "processing":
                 self._move(status="completed")

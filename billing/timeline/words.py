@@ -29,6 +29,7 @@ _CHANGES: Final[dict[str, str]] = {
     "matter.halted": "the workflow halted: {reason}",
     "matter.resumed": "the workflow goes on",
     "payment.approved": "{money} sent by hand were found to be there",
+    "payment.awaits_approval": "{money} sent by hand still await an operator's decision",
     "payment.canceled": "the payment of {money} was canceled",
     "payment.failed": "a payment of {money} failed: {failure_code}",
     "payment.processing": "the bank is processing {money}",

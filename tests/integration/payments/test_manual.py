@@ -1,46 +1,11 @@
 """Money sent by hand: the payer says so, an operator decides, what it buys is delivered once."""
 
 import asyncio
-from typing import Any
-from uuid import uuid4
 
 import pytest
 
 from tests.integration.actors import Actors, Json, Merchant, wait_for
-from tests.integration.dunning.scenes import attempts, case, overdue, owed, tried
-
-SUBMIT = "/billing/payments/manual"
-
-
-async def submit(merchant: Merchant, invoice: str, **fields: Any) -> Json:
-    """Say that money was sent for an invoice."""
-    body = {
-        "invoice_id": invoice,
-        "payment_method": "bank_transfer",
-        "transaction_reference": f"TRX-{uuid4()}",
-    }
-    return await merchant.ask("POST", SUBMIT, body | fields, status=201)
-
-
-async def decide(merchant: Merchant, payment: Json, verb: str, **fields: Any) -> Json:
-    """Approve or reject as an operator."""
-    return await merchant.actors.operate(
-        "POST", f"/admin/payments/{payment['payment_id']}/{verb}", fields, status=200
-    )
-
-
-async def invoice_of(merchant: Merchant, name: str) -> Json:
-    """One invoice as its payer sees it."""
-    return await merchant.ask("GET", f"/billing/invoices/{name}", status=200)
-
-
-async def balance(merchant: Merchant) -> int:
-    """The customer's money with us, in minor units."""
-    rows = await merchant.rows(
-        "SELECT coalesce(sum(amount_minor), 0)::bigint AS sum FROM balance_entries"
-        " WHERE account_id = %(me)s"
-    )
-    return int(rows[0]["sum"])
+from tests.integration.payments.desk import SUBMIT, balance, decide, invoice_of, submit
 
 
 async def test_a_pack_is_bought_by_bank_transfer(merchant: Merchant) -> None:
@@ -240,6 +205,8 @@ async def test_a_purchase_does_not_expire_while_an_operator_decides(actors: Acto
     payment = await submit(merchant, begun["invoice_id"])
     await merchant.advance(days=30)
     assert (await merchant.purchase(begun["purchase_id"]))["status"] == "pending"
+    told = await merchant.published()
+    assert told.count("evt.billing.payment.awaits_approval") == 6, "every five days"
     await decide(merchant, payment, "reject", reason="nothing came")
     assert (await merchant.purchase(begun["purchase_id"]))["status"] == "expired"
 
@@ -328,102 +295,3 @@ async def test_a_card_that_paid_meanwhile_wins_and_the_transfer_is_kept(
     await decide(merchant, payment, verb, **({"reason": "no"} if verb == "reject" else {}))
     assert await merchant.credits() == 100, "granted once"
     assert await balance(merchant) == (999 if verb == "approve" else 0)
-
-
-# -- beside dunning --------------------------------------------------------------------------
-
-
-async def test_while_an_operator_decides_no_card_is_tried(actors: Actors) -> None:
-    merchant = await overdue(actors)
-    debt = (await owed(merchant))["invoice_id"]
-    await merchant.advance(days=2)
-    payment = await submit(merchant, debt)
-    await merchant.advance(days=4)
-    assert await tried(merchant) == 2, "day 3 has passed"
-    assert (await invoice_of(merchant, debt))["next_action"] == {"type": "wait"}
-    approved = await decide(merchant, payment, "approve")
-    assert approved["invoice_status"] == "paid"
-    assert (await merchant.subscription())["status"] == "active"
-    assert (await case(merchant))["status"] == "recovered"
-    assert await merchant.credits() == 500
-
-
-async def test_after_five_days_the_slots_go_on_and_a_late_approval_still_counts(
-    actors: Actors,
-) -> None:
-    merchant = await overdue(actors)
-    debt = (await owed(merchant))["invoice_id"]
-    payment = await submit(merchant, debt)
-    await merchant.advance(to="2027-02-06T09:59:59Z")
-    assert await tried(merchant) == 2
-    await merchant.advance(to="2027-02-06T10:00:00Z")
-    assert [mark for mark, _ in await attempts(merchant)] == ["attempt-0", "attempt-1"]
-    shown = await merchant.ask("GET", f"/billing/payments/{payment['payment_id']}")
-    assert shown["status"] == "canceled"
-    await decide(merchant, payment, "approve")
-    assert (await merchant.subscription())["status"] == "active"
-
-
-async def test_after_a_rejection_the_slots_go_on_at_once(actors: Actors) -> None:
-    merchant = await overdue(actors)
-    payment = await submit(merchant, (await owed(merchant))["invoice_id"])
-    await merchant.advance(days=4)
-    await decide(merchant, payment, "reject", reason="nothing came")
-    assert (await attempts(merchant))[-1] == ("attempt-1", "declined"), "the slot it held back"
-
-
-async def test_the_card_collects_what_a_transfer_left_open(actors: Actors) -> None:
-    merchant = await overdue(actors, "insufficient_funds", "succeed")
-    debt = (await owed(merchant))["invoice_id"]
-    payment = await submit(merchant, debt, amount=4000)
-    decided = await decide(merchant, payment, "approve")
-    assert (decided["invoice_status"], decided["amount_remaining"]) == ("open", 900)
-    assert (await merchant.subscription())["status"] == "past_due"
-    await merchant.advance(days=3)
-    assert (await merchant.subscription())["status"] == "active"
-    assert [effect["amount"] for effect in await merchant.effects()] == [4900, 900]
-    assert (await case(merchant))["status"] == "recovered"
-
-
-async def test_a_rest_that_no_card_can_be_charged_is_carried(actors: Actors) -> None:
-    merchant = await overdue(actors)
-    payment = await submit(merchant, (await owed(merchant))["invoice_id"])
-    decided = await decide(merchant, payment, "approve", amount_minor=4880)
-    assert (decided["invoice_status"], decided["amount_remaining"]) == ("paid", 0)
-    assert await balance(merchant) == -20
-    assert (await merchant.subscription())["status"] == "active"
-    await merchant.script("succeed", then="last")
-    await merchant.advance(to="2027-03-01T10:00:00Z")
-    assert [effect["amount"] for effect in await merchant.effects()] == [4900, 4920]
-    assert await balance(merchant) == 0
-
-
-async def test_a_transfer_is_a_way_out_of_unpaid(actors: Actors) -> None:
-    merchant = await overdue(actors)
-    await merchant.advance(to="2027-02-20T10:00:00Z")
-    assert (await merchant.subscription())["status"] == "unpaid"
-    payment = await submit(merchant, (await owed(merchant))["invoice_id"])
-    await merchant.script("succeed", then="last")
-    await decide(merchant, payment, "approve")
-    now = await merchant.until_subscription("active")
-    assert now["current_period_start"] == "2027-02-20T10:00:00Z"
-
-
-async def test_a_first_payment_by_transfer_takes_its_days(actors: Actors) -> None:
-    merchant = await actors.merchant_on_clock()
-    begun = await merchant.subscribe("pro")
-    payment = await submit(merchant, begun["latest_invoice_id"])
-    await merchant.advance(days=3)
-    assert (await merchant.subscription())["status"] == "incomplete", "not expired after 23 hours"
-    await decide(merchant, payment, "approve")
-    assert (await merchant.subscription())["status"] == "active"
-    assert await merchant.credits() == 500
-
-
-async def test_a_first_payment_that_was_refused_expires(actors: Actors) -> None:
-    merchant = await actors.merchant_on_clock()
-    begun = await merchant.subscribe("pro")
-    payment = await submit(merchant, begun["latest_invoice_id"])
-    await merchant.advance(days=3)
-    await decide(merchant, payment, "reject", reason="nothing came")
-    assert (await merchant.subscription())["status"] == "incomplete_expired"

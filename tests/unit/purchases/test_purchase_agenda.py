@@ -25,7 +25,7 @@ EXPIRES: Final = MADE + timedelta(hours=24)
 STATUSES: Final = ("pending", "completed", "failed", "expired", "refunded")
 ROADS: Final = get_args(Road)
 PAYMENTS: Final = (None, *get_args(PaymentStatus))
-STEPS: Final = {"fulfil", "check", "open", "expire"}
+STEPS: Final = {"fulfil", "check", "open", "expire", "remind", "retire"}
 
 
 def state(**fields: Any) -> PurchaseState:
@@ -113,9 +113,25 @@ def test_an_open_card_payment_is_asked_about_and_expires_in_the_end() -> None:
 def test_a_manual_purchase_waits_for_people_only() -> None:
     manual = state(road="manual", payment_status=None, opened=False)
     assert plan(manual) == {"pur_1/expire": EXPIRES}
-    assert plan(manual.model_copy(update={"payment_status": "pending_approval"})) == {}
+    told = {"payment_status": "pending_approval", "payment": "pay_1"}
+    submitted = manual.model_copy(update={**told, "payment_at": MADE + timedelta(days=1)})
+    assert plan(submitted) == {"pur_1/remind-pay_1-1": MADE + timedelta(days=6)}
+    again = {"checks": 1, "last_check_at": MADE + timedelta(days=6)}
+    assert plan(submitted.model_copy(update=again)) == {
+        "pur_1/remind-pay_1-2": MADE + timedelta(days=11)
+    }
     rejected = manual.model_copy(update={"payment_status": "failed"})
     assert plan(rejected) == {"pur_1/expire": EXPIRES}
+
+
+@pytest.mark.parametrize("road", ["card", "saved_card", "checkout"])
+def test_an_open_payment_is_called_back_before_one_by_hand_counts(road: str) -> None:
+    submitted = state(road=road, submission="pay_2")
+    assert plan(submitted) == {"pur_1/retire-pay_2": MADE}
+    undecided = submitted.model_copy(update={"undecided": True, "opened": False})
+    assert plan(undecided) == {"pur_1/retire-pay_2": MADE}
+    processing = submitted.model_copy(update={"payment_status": "processing"})
+    assert set(plan(processing)) == {"pur_1/check-1"}
 
 
 def asked_at(purchase: PurchaseState, until: datetime) -> list[timedelta]:

@@ -55,9 +55,6 @@ def _futures(outlook: Outlook) -> list[Future]:
     return futures
 
 
-_ASKING: Final = (CHECK, "remind")
-
-
 class PurchaseFuture(Future):
     """A purchase that waits for its money; nobody knows whether it comes."""
 
@@ -67,22 +64,20 @@ class PurchaseFuture(Future):
         super().__init__(picture.workflow_id)
         self.picture = picture
         self.state = picture.state
-        self.checked = False
+        self.shown: set[str] = set()
 
     def head(self) -> Step | None:
-        """The first step; asking Stripe, or the operators, is shown once."""
-        steps = purchase_agenda(self.state)
-        return head(step for step in steps if step.name not in _ASKING or not self.checked)
+        """The first step; what repeats, asking Stripe or the operators, is shown once."""
+        return head(step for step in purchase_agenda(self.state) if step.name not in self.shown)
 
     def follow(self, step: Step, at: datetime) -> list[Coming]:
         """One step on."""
         picture = self.picture
         what = f"{show_decimal(picture.credits)} credits ({picture.pack})"
         words, gained, only_if = step.words, None, None
-        if step.name in _ASKING:
-            self.checked = True
-            if self.state.payment_status == "processing":
-                self._move(status="completed")
+        self.shown.add(step.name)
+        if step.name == CHECK and self.state.payment_status == "processing":
+            self._move(status="completed")
         elif step.name == "retire":
             self._move(submission=None, payment_status="pending_approval")
         elif step.name == "open" and picture.state.road != "saved_card":
@@ -90,7 +85,7 @@ class PurchaseFuture(Future):
         elif step.name in ("open", "fulfil"):
             words, gained = f"{what} for {self._money()}", picture.credits
             self._move(status="completed", unsettled=None)
-        else:
+        elif step.name == "expire":
             words = f"let the purchase of {what} for {self._money()} expire"
             only_if = "it is not paid before"
             self._move(status="expired")
@@ -119,13 +114,24 @@ class TrialFuture(Future):
         self.state = picture.state
         self.grant_key = picture.grant_key
         self.purse = purse
+        self.seen: set[str] = set()
 
     def head(self) -> Step | None:
-        """Its end."""
-        return None if self.purse.converted else head(trial_agenda(self.state))
+        """Its end, and what comes before it; nothing once a plan was paid for."""
+        if self.purse.converted:
+            return None
+        return head(step for step in trial_agenda(self.state) if step.key not in self.seen)
 
     def follow(self, step: Step, at: datetime) -> list[Coming]:
-        """What is unspent of the trial's credits lapses."""
+        """At its end what is unspent of the trial's credits lapses."""
+        self.seen.add(step.key)
+        if step.name != "expire":
+            return [
+                Coming(
+                    at=at, name=step.name, workflow_id=self.workflow_id, words=step.words,
+                    key=step.key,
+                )
+            ]  # fmt: skip
         self.state = self.state.model_copy(update={"status": "expired"})
         left = self.purse.take(self.grant_key)
         return [

@@ -49,7 +49,7 @@ def test_a_saved_card_buys_at_once() -> None:
 
 def test_a_purchase_paid_by_hand_awaits_its_approval() -> None:
     coming = project(purchase(submission="pay_2"), 12)
-    assert [one.name for one in coming] == ["retire", "check"]
+    assert [one.name for one in coming] == ["retire", "check", "remind"]
 
 
 def test_a_trial_ends_and_takes_its_unspent_credits() -> None:

@@ -59,8 +59,8 @@ FORGERIES: dict[str, Callable[[], str]] = {
     "empty secret": lambda: handmade({"typ": "JWT", "alg": "HS256"}, claims(), b""),
     "expired": lambda: signed(exp=NOW - 60),
     "expired long ago": lambda: signed(exp=0),
-    "not yet valid": lambda: signed(nbf=NOW + 600),
-    "issued in the future": lambda: signed(iat=NOW + 600),
+    "not yet valid": lambda: signed(nbf=NOW + 86_400),
+    "issued in the future": lambda: signed(iat=NOW + 86_400),
     "no exp": lambda: signed(exp=...),
     "exp is text": lambda: signed(exp="tomorrow"),
     "exp beyond numbers": lambda: handmade(

@@ -64,7 +64,8 @@ PER_ROUND: Final = 4
 # After the victim is back. What an API that died left claimed is free after its lease of 30 s.
 RECOVERED_SECONDS: Final = 30.0
 LEASE_SECONDS: Final = 30.0
-SEED: Final = int(os.environ.get("KILLS_SEED") or random.SystemRandom().randrange(10_000))
+# The gate repeats one draw, so that a red gate is the code's doing; other draws are asked for.
+SEED: Final = int(os.environ.get("KILLS_SEED") or 2_225)
 CHOSEN: Final = os.environ.get("KILLS")
 
 Cell = tuple[str, ChildName]

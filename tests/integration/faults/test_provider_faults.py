@@ -67,7 +67,8 @@ SITES: Final[dict[str, Site]] = {
 }
 # Longer than our own patience, so that each of these is a lost answer.
 SECONDS: Final = {"slow": 2.5, "timeout_before": 5.0, "timeout_after": 5.0}
-SEED: Final = int(os.environ.get("FAULTS_SEED") or random.SystemRandom().randrange(10_000))
+# The gate repeats one pairing, so that a red gate is the code's doing; others are asked for.
+SEED: Final = int(os.environ.get("FAULTS_SEED") or 2_225)
 CHOSEN: Final = os.environ.get("FAULTS")
 AT_ONCE: Final = 6
 

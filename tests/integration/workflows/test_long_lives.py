@@ -1,0 +1,133 @@
+"""A matter that lives for years goes on in new runs, and loses no order and no word on the way."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from temporalio import activity, workflow
+from temporalio.client import Client, WorkflowHandle
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker
+
+from billing.core import ids
+from billing.dunning.rules import Case, Collecting, Policy
+from billing.subscriptions.rules import SubscriptionState
+from tests.integration.actors import Actors
+from workflows.contracts import CommandRequest, DunningOrder, MatterRef, Standing, StepRequest
+from workflows.subscription import SubscriptionWorkflow
+
+EVENTS_PER_RUN = 40
+PATIENCE_SECONDS = 60
+START = datetime(2027, 1, 1, tzinfo=UTC)
+LATER = datetime(2030, 1, 1, tzinfo=UTC)
+STATE = SubscriptionState(
+    status="past_due",
+    subscription="sub_1",
+    clock_at=START,
+    current_period_end=LATER,
+    cycle_end=LATER,
+    invoices=(
+        Collecting(
+            invoice="inv_1",
+            day_zero_at=START,
+            case=Case(
+                status="paused", policy=Policy(), zone="UTC", day_zero_at=START, last_slot=0,
+                last_slot_ran_at=START, last_true_attempt_at=START,
+            ),
+        ),
+    ),
+)  # fmt: skip
+
+
+class Rows:
+    """Stands in for the rows: counts what is carried out, and always says the same."""
+
+    def __init__(self) -> None:
+        self.obeyed: list[str] = []
+
+    @activity.defn(name="subscription.load")
+    async def load(self, _: MatterRef) -> SubscriptionState:
+        return STATE
+
+    @activity.defn(name="subscription.renew")
+    async def renew(self, _: StepRequest) -> SubscriptionState:
+        return STATE  # a new run begins with its head, which is not due
+
+    @activity.defn(name="subscription.perform")
+    async def perform(self, request: CommandRequest) -> SubscriptionState:
+        self.obeyed.append(request.key)
+        return STATE
+
+
+@asynccontextmanager
+async def living(client: Client, rows: Rows) -> AsyncIterator[WorkflowHandle[Any, Any]]:
+    """One subscription's workflow on a worker of its own; the handle is of its newest run."""
+    queue, subject = f"long-lives-{uuid4()}", ids.new()
+    name = f"subscription/{ids.encode(ids.SUBSCRIPTION, subject)}"
+    async with Worker(
+        client,
+        task_queue=queue,
+        workflows=[SubscriptionWorkflow],
+        activities=[rows.load, rows.renew, rows.perform],
+        workflow_runner=UnsandboxedWorkflowRunner(),
+    ):
+        await client.start_workflow(
+            SubscriptionWorkflow.run,
+            MatterRef(workflow_id=name, account_id=ids.new(), subject_id=subject),
+            id=name,
+            task_queue=queue,
+        )
+        newest = client.get_workflow_handle(name)
+        try:
+            yield newest
+        finally:
+            await newest.terminate("the story is over")
+
+
+@pytest.fixture
+def short_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new run after a few dozen events instead of thousands."""
+    monkeypatch.setattr(
+        workflow.Info,
+        "is_continue_as_new_suggested",
+        lambda info: info.get_current_history_length() > EVENTS_PER_RUN,
+    )
+
+
+async def test_orders_and_signals_around_each_new_run_are_all_carried_out(
+    actors: Actors, short_runs: None
+) -> None:
+    rows = Rows()
+    async with living(actors.temporal, rows) as handle:
+        first = (await handle.describe()).run_id
+
+        async def operator() -> None:
+            for _ in range(12):
+                await handle.execute_update("pause_dunning", DunningOrder(reason="again"))
+                await handle.signal("changed")
+
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await asyncio.gather(*(operator() for _ in range(4)))
+            standing = await handle.execute_update("settled", result_type=Standing)
+        last = (await handle.describe()).run_id
+
+    assert len(rows.obeyed) == 48
+    assert len(set(rows.obeyed)) == 48, "each has a key of its own"
+    assert first != last, "there was more than one run"
+    assert standing.status == "past_due"
+
+
+async def test_a_wait_that_meets_the_end_of_a_run_is_told_to_ask_again(
+    actors: Actors, short_runs: None
+) -> None:
+    answers: list[Standing] = []
+    async with living(actors.temporal, Rows()) as handle, asyncio.timeout(PATIENCE_SECONDS):
+        for _ in range(20):
+            answers += await asyncio.gather(
+                *(handle.execute_update("settled", result_type=Standing) for _ in range(4))
+            )
+    assert all(answer.halted is None for answer in answers)
+    assert any(answer.settled for answer in answers)

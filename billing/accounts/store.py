@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import RowMapping, Select, or_, select, text, update
+from sqlalchemy import Select, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -14,11 +14,13 @@ from billing.accounts.tables import accounts, issuers
 from billing.core import ids
 from billing.core.errors import NotFound
 from billing.core.matters import workflow_id
+from billing.core.prepared import Fields, Prepared, given
 
 # One round trip for everything the account's agenda needs. Of many cards being saved at once the
 # ones somebody waits for come first.
-_STATE = text(
-    """
+_STATE = Prepared(
+    text(
+        """
     SELECT a.status, a.clock_at, b.next_expiry,
            ARRAY(SELECT e.stripe_event_id || coalesce('.' || nullif(e.replays, 0), '')
                  FROM stripe_webhook_events e
@@ -38,12 +40,15 @@ _STATE = text(
     FROM accounts a JOIN credit_balances b ON b.account_id = a.id
     WHERE a.id = :account_id
     """
+    )
 )
+_GET = Prepared(select(accounts).where(accounts.c.id == given("account_id")))
 
 
 async def get(connection: AsyncConnection, account_id: UUID) -> Account | None:
     """One account by its row id."""
-    return await _one(connection, select(accounts).where(accounts.c.id == account_id))
+    row = await _GET.first(connection, account_id=account_id)
+    return show(row) if row is not None else None
 
 
 async def find(connection: AsyncConnection, name: str) -> Account | None:
@@ -124,8 +129,9 @@ async def state(connection: AsyncConnection, account_id: UUID) -> AccountState:
 
     Under the account's lock (`credits.service.lock`) it is the last word.
     """
-    values = {"account_id": account_id, "workflow_id": workflow_id("account", account_id)}
-    row = (await connection.execute(_STATE, values)).mappings().one_or_none()
+    row = await _STATE.first(
+        connection, account_id=account_id, workflow_id=workflow_id("account", account_id)
+    )
     if row is None:
         raise NotFound("NOT_FOUND", "no such account")
     known = AccountState(
@@ -177,7 +183,7 @@ async def find_issuer(connection: AsyncConnection, key: str | None) -> UUID | No
     return found
 
 
-def show(row: RowMapping) -> Account:
+def show(row: Fields) -> Account:
     """A row of `listing` as an account."""
     return Account(**row)
 

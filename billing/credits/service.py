@@ -9,13 +9,14 @@ from decimal import Decimal
 from typing import Any, TypeVar
 from uuid import UUID
 
-from sqlalchemy import RowMapping, TextClause, select, update
+from sqlalchemy import select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import clock, matters
 from billing.core.errors import Conflict, Invalid, NotFound, PaymentRequired
 from billing.core.money import show_decimal
+from billing.core.prepared import Prepared, Row, given
 from billing.credits import calls, rules
 from billing.credits.schemas import (
     Balance,
@@ -32,6 +33,11 @@ from billing.credits.schemas import (
 from billing.credits.tables import credit_balances
 
 FactT = TypeVar("FactT", bound=Fact)
+_LOCK = Prepared(
+    select(credit_balances)
+    .where(credit_balances.c.account_id == given("account_id"))
+    .with_for_update(key_share=True)
+)
 
 
 async def open_balance(connection: AsyncConnection, account_id: UUID) -> None:
@@ -46,15 +52,10 @@ async def lock(connection: AsyncConnection, account_id: UUID) -> Balance:
 
     Nothing is settled: `balance` may still hold what has lapsed. Errors: NOT_FOUND.
     """
-    rows = await connection.execute(
-        select(credit_balances)
-        .where(credit_balances.c.account_id == account_id)
-        .with_for_update(key_share=True)
-    )
-    row = rows.mappings().one_or_none()
+    row = await _LOCK.first(connection, account_id=account_id)
     if row is None:
         raise NotFound("NOT_FOUND", "no such account")
-    return Balance.model_validate(dict(row))
+    return Balance.model_validate(row)
 
 
 async def fix_currency(connection: AsyncConnection, account_id: UUID, currency: str) -> None:
@@ -311,14 +312,14 @@ async def _watch(
     await matters.ensure_account(connection, account_id, due=until, at=now)
 
 
-async def _call(connection: AsyncConnection, call: TextClause, **values: Any) -> RowMapping:
-    row = (await connection.execute(call, values)).mappings().one()
+async def _call(connection: AsyncConnection, call: Prepared, **values: Any) -> Row:
+    row = await call.one(connection, **values)
     if row["verdict"] not in ("ok", "duplicate"):
         raise _refusal(row)
     return row
 
 
-def _refusal(row: RowMapping) -> Exception:
+def _refusal(row: Row) -> Exception:
     match row["verdict"]:
         case "insufficient":
             return PaymentRequired(
@@ -341,7 +342,7 @@ def _refusal(row: RowMapping) -> Exception:
             return NotFound("NOT_FOUND", "no such account or grant")
 
 
-def _fact(model: type[FactT], row: RowMapping) -> FactT:
+def _fact(model: type[FactT], row: Row) -> FactT:
     fields = {name: value for name, value in row.items() if name in model.model_fields}
     if "replayed" in model.model_fields:
         fields["replayed"] = row["verdict"] == "duplicate"

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import context, ids
 from billing.core.clock import real_now
+from billing.core.prepared import Prepared
 
 PREFIX: Final = "evt.billing."
 
@@ -25,17 +26,21 @@ _PUBLISH = """
         FROM numbered RETURNING seq
     )
 """
-_PUBLISH_ONLY = text(f"{_PUBLISH} SELECT seq FROM published").bindparams(  # noqa: S608 (constants)
-    bindparam("facts", type_=JSONB)
+_PUBLISH_ONLY = Prepared(
+    text(f"{_PUBLISH} SELECT seq FROM published").bindparams(  # noqa: S608 (constants)
+        bindparam("facts", type_=JSONB)
+    )
 )
-_ANNOUNCE = text(
-    f"""{_PUBLISH}
+_ANNOUNCE = Prepared(
+    text(
+        f"""{_PUBLISH}
     INSERT INTO billing_audit (account_id, actor, action, subject, detail, correlation_id, at,
         real_at)
     SELECT :account_id, :actor, :action, :subject, :facts, :correlation_id, :at, :real_at
     FROM published
     """  # noqa: S608 (constants)
-).bindparams(bindparam("facts", type_=JSONB))
+    ).bindparams(bindparam("facts", type_=JSONB))
+)
 
 
 async def publish(
@@ -47,7 +52,7 @@ async def publish(
     at: datetime,
 ) -> None:
     """Write `evt.billing.*` to the outbox; `data` is JSON with external ids and strings."""
-    await connection.execute(_PUBLISH_ONLY, _values(account_id, type, data, at))
+    await _PUBLISH_ONLY.run(connection, **_values(account_id, type, data, at))
 
 
 async def announce(
@@ -66,7 +71,7 @@ async def announce(
     """
     values = _values(account_id, type or PREFIX + action, facts, at)
     values |= {"actor": context.actor.get(), "action": action, "subject": subject}
-    await connection.execute(_ANNOUNCE, values)
+    await _ANNOUNCE.run(connection, **values)
 
 
 def _values(account_id: UUID, type: str, facts: dict[str, Any], at: datetime) -> dict[str, Any]:

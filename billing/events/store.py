@@ -11,6 +11,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import ids, matters
+from billing.core.prepared import Prepared, given
 from billing.events.provider import PAYMENT_EVENTS, read
 from billing.events.tables import stripe_webhook_events
 from billing.payments import store as payments
@@ -21,8 +22,9 @@ from billing.payments.schemas import Payment
 # else the one we wrote into the object's metadata, else the account of a stored card (cards carry
 # no metadata of ours). An event about money that is booked already
 # has nothing more to say. Rows are taken in order of their ids, so batches cannot deadlock.
-_RECEIVE = text(
-    """
+_RECEIVE = Prepared(
+    text(
+        """
     WITH input AS (
         SELECT DISTINCT ON (event_id) *, count(*) OVER (PARTITION BY event_id) AS copies
         FROM jsonb_to_recordset(:rows) AS r(event_id text, type text, object text, intent text,
@@ -69,7 +71,8 @@ _RECEIVE = text(
     SELECT s.stripe_event_id, w.* FROM stored s JOIN woken w ON w.workflow_id = s.workflow_id
     WHERE s.fresh
     """
-).bindparams(bindparam("rows", type_=JSONB))
+    ).bindparams(bindparam("rows", type_=JSONB))
+)
 
 
 class Waiting(BaseModel):
@@ -85,17 +88,20 @@ class Waiting(BaseModel):
     received_at: AwareDatetime
 
 
-_PAYMENT_OF = text(
-    """
+_PAYMENT_OF = Prepared(
+    text(
+        """
     SELECT * FROM payments
     WHERE stripe_payment_intent_id =
               (SELECT object_id FROM stripe_webhook_events WHERE stripe_event_id = :event_id)
        OR stripe_checkout_session_id =
               (SELECT object_id FROM stripe_webhook_events WHERE stripe_event_id = :event_id)
     """
+    )
 )
-_MARK_LOOKED = text(
-    """
+_MARK_LOOKED = Prepared(
+    text(
+        """
     UPDATE stripe_webhook_events e SET status = 'handled', dispatched_at = clock_timestamp()
     FROM stripe_webhook_events told
     WHERE told.stripe_event_id = :event_id AND e.workflow_id = told.workflow_id
@@ -103,6 +109,19 @@ _MARK_LOOKED = text(
       AND (e.stripe_event_id = told.stripe_event_id
            OR (e.object_id = told.object_id AND e.received_at <= :until))
     """
+    )
+)
+_MARK_HANDLED = Prepared(
+    update(stripe_webhook_events)
+    .where(
+        stripe_webhook_events.c.workflow_id == given("of_matter"),
+        stripe_webhook_events.c.status == "received",
+        or_(
+            stripe_webhook_events.c.received_at <= given("until"),
+            stripe_webhook_events.c.stripe_event_id == given("event_id"),
+        ),
+    )
+    .values(status="handled", dispatched_at=func.now())
 )
 _MOVE = text(
     """
@@ -134,15 +153,15 @@ async def receive(
         }
         for event in found
     ]
-    told = await connection.execute(_RECEIVE, {"rows": rows, "source": source, "received_at": at})
-    owners = {row.stripe_event_id: matters.show(row) for row in told}
+    told = await _RECEIVE.all(connection, rows=rows, source=source, received_at=at)
+    owners = {row["stripe_event_id"]: matters.show(row) for row in told}
     # Of copies in one batch only the first has somebody to tell.
     return [owners.pop(event.event_id, None) for event in found]
 
 
 async def payment_of(connection: AsyncConnection, event_id: str) -> Payment | None:
     """The payment a stored event speaks of."""
-    row = (await connection.execute(_PAYMENT_OF, {"event_id": event_id})).one_or_none()
+    row = await _PAYMENT_OF.first(connection, event_id=event_id)
     return payments.show(row) if row else None
 
 
@@ -160,23 +179,12 @@ async def mark_handled(
     connection: AsyncConnection, workflow_id: str, until: datetime, event_id: str | None = None
 ) -> None:
     """The matter asked the provider after `until`: what came before is dealt with, and this."""
-    await connection.execute(
-        update(stripe_webhook_events)
-        .where(
-            stripe_webhook_events.c.workflow_id == workflow_id,
-            stripe_webhook_events.c.status == "received",
-            or_(
-                stripe_webhook_events.c.received_at <= until,
-                stripe_webhook_events.c.stripe_event_id == event_id,
-            ),
-        )
-        .values(status="handled", dispatched_at=func.now())
-    )
+    await _MARK_HANDLED.run(connection, of_matter=workflow_id, until=until, event_id=event_id)
 
 
 async def mark_looked(connection: AsyncConnection, event_id: str, until: datetime) -> None:
     """Of several objects that a matter looks after, this event's was asked about after `until`."""
-    await connection.execute(_MARK_LOOKED, {"event_id": event_id, "until": until})
+    await _MARK_LOOKED.run(connection, event_id=event_id, until=until)
 
 
 async def move(

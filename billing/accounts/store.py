@@ -1,7 +1,7 @@
 """Every query on accounts and issuers."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import Select, or_, select, text, update
@@ -42,6 +42,8 @@ _STATE = Prepared(
     """
     )
 )
+ACCOUNTS_REMEMBERED: Final = 10_000
+_IS_TEST: dict[UUID, bool] = {}
 _GET = Prepared(select(accounts).where(accounts.c.id == given("account_id")))
 
 
@@ -49,6 +51,19 @@ async def get(connection: AsyncConnection, account_id: UUID) -> Account | None:
     """One account by its row id."""
     row = await _GET.first(connection, account_id=account_id)
     return show(row) if row is not None else None
+
+
+async def is_test(connection: AsyncConnection, account_id: UUID) -> bool:
+    """Whether the account has a clock of its own; fixed at its birth, so asked once."""
+    known = _IS_TEST.get(account_id)
+    if known is None:
+        account = await get(connection, account_id)
+        if account is None:
+            raise NotFound("NOT_FOUND", "no such account")
+        if len(_IS_TEST) >= ACCOUNTS_REMEMBERED:
+            _IS_TEST.clear()
+        known = _IS_TEST[account_id] = account.is_test
+    return known
 
 
 async def find(connection: AsyncConnection, name: str) -> Account | None:

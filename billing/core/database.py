@@ -4,9 +4,9 @@ Routes and activities open the transaction; nothing deeper commits (architecture
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 import psycopg
@@ -31,6 +31,8 @@ metadata = MetaData(
 )
 
 _BEGIN: Final = "BEGIN"
+_LAST_WORDS: Final = "last words"
+LastWords = dict[Callable[[AsyncConnection, list[Any]], Awaitable[None]], list[Any]]
 
 
 class Database:
@@ -71,14 +73,25 @@ def _text(account_id: UUID) -> str:
     return str(UUID(int=account_id.int))
 
 
+def last_words(connection: AsyncConnection) -> LastWords | None:
+    """What each writer still has to write before the commit; None: this one has no such end."""
+    waiting: LastWords | None = connection.info.get(_LAST_WORDS)
+    return waiting
+
+
 @asynccontextmanager
 async def _transaction(engine: AsyncEngine, begin: str) -> AsyncIterator[AsyncConnection]:
     """Begin with what must hold in it, in one round trip; commit, or roll back on an error."""
     connection = await _begun(engine, begin)
+    waiting: LastWords = {}
+    connection.info[_LAST_WORDS] = waiting
     try:
         yield connection
+        for say, items in waiting.items():
+            await say(connection, items)
         await driver_of(connection).commit()
     finally:
+        del connection.info[_LAST_WORDS]
         await asyncio.shield(connection.close())  # rolls back what was not committed
 
 

@@ -21,7 +21,8 @@ from billing.payments.schemas import Payment
 # Many events in one statement. The owner is the matter that collects the payment's invoice now,
 # else the one we wrote into the object's metadata, else the account of a stored card (cards carry
 # no metadata of ours). An event about money that is booked already
-# has nothing more to say. Rows are taken in order of their ids, so batches cannot deadlock.
+# has nothing more to say; while a try of ours is on its way nobody is woken: the try will tell, and
+# should it die, the sweeper. Rows are taken in order of their ids, so batches cannot deadlock.
 _RECEIVE = Prepared(
     text(
         """
@@ -31,10 +32,12 @@ _RECEIVE = Prepared(
              matter text, payload jsonb, relevant boolean, created_at timestamptz)
         ORDER BY event_id
     ), known AS (
-        SELECT n.*, pay.settled, m.workflow_id, m.account_id
+        SELECT n.*, pay.settled, pay.deciding, m.workflow_id, m.account_id
         FROM input n
         LEFT JOIN LATERAL (
-            SELECT i.workflow_id, p.settled_at IS NOT NULL AS settled
+            SELECT i.workflow_id, p.settled_at IS NOT NULL AS settled,
+                   EXISTS (SELECT FROM payment_attempts a
+                           WHERE a.payment_id = p.id AND a.status = 'pending') AS deciding
             FROM payments p JOIN invoices i ON i.id = p.invoice_id
             WHERE p.stripe_payment_intent_id = n.intent
                OR p.stripe_checkout_session_id = n.object
@@ -58,7 +61,9 @@ _RECEIVE = Prepared(
         RETURNING stripe_event_id, workflow_id, status = 'received' AND xmax = 0 AS fresh
     ), awake AS (
         SELECT workflow_id FROM matters
-        WHERE workflow_id IN (SELECT workflow_id FROM stored WHERE fresh)
+        WHERE workflow_id IN (
+            SELECT s.workflow_id FROM stored s JOIN known k ON k.event_id = s.stripe_event_id
+            WHERE s.fresh AND k.deciding IS NOT TRUE)
         ORDER BY workflow_id FOR NO KEY UPDATE
     ), woken AS (
         UPDATE matters m SET revision = m.revision + 1, closed_at = NULL,
@@ -110,6 +115,14 @@ _MARK_LOOKED = Prepared(
            OR (e.object_id = told.object_id AND e.received_at <= :until))
     """
     )
+)
+_MARK_TOLD = Prepared(
+    update(stripe_webhook_events)
+    .where(
+        stripe_webhook_events.c.object_id == given("object_id"),
+        stripe_webhook_events.c.status == "received",
+    )
+    .values(status="handled", dispatched_at=func.now())
 )
 _MARK_HANDLED = Prepared(
     update(stripe_webhook_events)
@@ -180,6 +193,11 @@ async def mark_handled(
 ) -> None:
     """The matter asked the provider after `until`: what came before is dealt with, and this."""
     await _MARK_HANDLED.run(connection, of_matter=workflow_id, until=until, event_id=event_id)
+
+
+async def mark_told(connection: AsyncConnection, object_id: str) -> None:
+    """The provider's final word on this object is recorded: what it told before is dealt with."""
+    await _MARK_TOLD.run(connection, object_id=object_id)
 
 
 async def mark_looked(connection: AsyncConnection, event_id: str, until: datetime) -> None:

@@ -91,15 +91,21 @@ async def violations(
 
 
 async def open_matters(connection: AsyncConnection) -> set[str]:
-    """The workflow ids of everything that is still open."""
+    """The workflow ids of everything that must be running: what is open and does not rest."""
     await allow_time(connection)
-    query = select(matters.c.workflow_id).where(matters.c.closed_at.is_(None))
+    query = select(matters.c.workflow_id).where(
+        matters.c.closed_at.is_(None), matters.c.status != "resting"
+    )
     return set((await connection.execute(query)).scalars())
 
 
 async def count_open_matters(connection: AsyncConnection) -> int:
     """How many there are, for a progress bar."""
-    query = select(func.count()).select_from(matters).where(matters.c.closed_at.is_(None))
+    query = (
+        select(func.count())
+        .select_from(matters)
+        .where(matters.c.closed_at.is_(None), matters.c.status != "resting")
+    )
     return int(await connection.scalar(query) or 0)
 
 

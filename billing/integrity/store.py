@@ -92,7 +92,7 @@ async def violations(
 
 
 async def open_matters(connection: AsyncConnection) -> dict[str, bool]:
-    """What is open, and whether it must be running: it does not rest, nor wait for the next sweep."""
+    """What is open, and whether it must be running: not at rest, not left to the next sweep."""
     await allow_time(connection)
     looked_at = matters.c.started_at.is_not(None)
     must_run = and_(
@@ -100,7 +100,8 @@ async def open_matters(connection: AsyncConnection) -> dict[str, bool]:
         or_(looked_at, matters.c.woken_at < real_now() - SWEPT_WITHIN),
     )
     query = select(matters.c.workflow_id, must_run).where(matters.c.closed_at.is_(None))
-    return {name: must for name, must in await connection.execute(query)}
+    rows = await connection.execute(query)
+    return {row[0]: row[1] for row in rows}
 
 
 async def count_open_matters(connection: AsyncConnection) -> int:

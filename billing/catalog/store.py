@@ -43,6 +43,7 @@ from billing.catalog.schemas import (
 from billing.catalog.tables import credit_costs, credit_packages, plans, prices
 from billing.core import ids
 from billing.core.periods import Interval
+from billing.products import store as metering
 from billing.subscriptions.tables import OPEN_STATUSES, subscriptions
 
 ShownT = TypeVar("ShownT")
@@ -183,6 +184,7 @@ async def current(connection: AsyncConnection) -> Current:
             for price in await current_prices(connection, kind)
         },
         sold=await _sold(connection),
+        metering=await metering.metering(connection),
     )
 
 
@@ -197,6 +199,8 @@ async def write(connection: AsyncConnection, change: Change, at: datetime) -> No
             await _write_pack(connection, change, at)
         case CostChange():
             await _write_cost(connection, change, at)
+        case _:
+            await metering.write(connection, change, at)
 
 
 async def _write_plan(connection: AsyncConnection, change: PlanChange, at: datetime) -> None:

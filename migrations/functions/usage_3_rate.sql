@@ -1,3 +1,32 @@
+-- What each kind of use counts on: the product's own meter, else the one that goes by the name of
+-- the feature or service. No meter: nothing by that name is counted.
+CREATE OR REPLACE FUNCTION usage_kinds(
+    p_products text[], p_services text[], p_features text[], p_operations text[],
+    p_models text[], p_methods text[])
+RETURNS TABLE (
+    kind integer, product text, service text, feature text, operation text, model text,
+    method text, meter text, counts text)
+LANGUAGE sql
+SET enable_nestloop = on
+AS $$
+    SELECT
+        k.kind::integer, k.product, coalesce(k.service, p.service_type), k.feature, k.operation,
+        k.model, k.method, m.key, m.kind
+    FROM unnest(p_products, p_services, p_features, p_operations, p_models, p_methods)
+        WITH ORDINALITY AS k(product, service, feature, operation, model, method, kind)
+    LEFT JOIN LATERAL (
+        SELECT meter, service_type FROM products
+        WHERE key = k.product AND is_active LIMIT 1) AS p ON true
+    LEFT JOIN LATERAL (
+        SELECT key, kind FROM meters
+        WHERE is_active AND CASE
+            WHEN k.product IS NOT NULL THEN key = p.meter
+            WHEN k.feature IS NOT NULL THEN key = k.feature OR feature_types ? k.feature
+            ELSE service_types ? k.service END
+        ORDER BY key = k.feature DESC NULLS LAST, key
+        LIMIT 1) AS m ON true
+$$;
+
 -- A batch of uses, rated as if all of them were taken: what they cost after what was used before,
 -- and after the rows listed before them. Reads only; expects the accounts' locks and open periods.
 --
@@ -30,22 +59,8 @@ AS $$
         FROM unnest(p_accounts, p_as_of, p_starts, p_zones, p_limits, p_money) WITH ORDINALITY
             AS a(account_id, as_of, start_at, zone, limits, money, account)
     ), kinds AS MATERIALIZED (
-        SELECT
-            k.kind, k.product, coalesce(k.service, p.service_type) AS service, k.feature,
-            k.operation, k.model, k.method, m.key AS meter, m.kind AS counts
-        FROM unnest(p_products, p_services, p_features, p_operations, p_models, p_methods)
-            WITH ORDINALITY AS k(product, service, feature, operation, model, method, kind)
-        LEFT JOIN LATERAL (
-            SELECT meter, service_type FROM products
-            WHERE key = k.product AND is_active LIMIT 1) AS p ON true
-        LEFT JOIN LATERAL (
-            SELECT key, kind FROM meters
-            WHERE is_active AND CASE
-                WHEN k.product IS NOT NULL THEN key = p.meter
-                WHEN k.feature IS NOT NULL THEN key = k.feature OR feature_types ? k.feature
-                ELSE service_types ? k.service END
-            ORDER BY key = k.feature DESC NULLS LAST, key
-            LIMIT 1) AS m ON true
+        SELECT * FROM usage_kinds(
+            p_products, p_services, p_features, p_operations, p_models, p_methods)
     ), terms AS MATERIALIZED (
         SELECT k.kind, t.*
         FROM kinds AS k CROSS JOIN LATERAL (

@@ -1,39 +1,26 @@
--- The parts of recording a batch (usage_6_record.sql). Each expects the accounts' locks.
+-- The parts of recording a batch (usage_7_record.sql). Each expects the accounts' locks.
 
--- Accounts whose open period is missing or over, with their time.
-CREATE OR REPLACE FUNCTION usage_due_turns(p_accounts uuid[], p_real_at timestamptz)
-RETURNS TABLE (account_id uuid, at timestamptz)
-LANGUAGE sql
-SET enable_seqscan = off
-AS $$
-    SELECT a.id, coalesce(c.clock_at, p_real_at)
-    FROM unnest(p_accounts) AS a(id)
-    CROSS JOIN LATERAL (SELECT clock_at FROM accounts WHERE id = a.id LIMIT 1) AS c
-    CROSS JOIN LATERAL (
-        SELECT period_id FROM credit_balances WHERE account_id = a.id LIMIT 1) AS b
-    LEFT JOIN LATERAL (SELECT end_at FROM usage_periods WHERE id = b.period_id LIMIT 1) AS p
-        ON true
-    WHERE p.end_at IS NULL OR p.end_at <= coalesce(c.clock_at, p_real_at)
-$$;
-
--- The time and open period of each account, in the order of the accounts.
+-- The time and open period of each account, in the order of the accounts; `due` are positions of
+-- those whose period is missing or over.
 CREATE OR REPLACE FUNCTION usage_accounts(
     p_accounts uuid[], p_real_at timestamptz, OUT as_of timestamptz[], OUT starts timestamptz[],
-    OUT zones text[], OUT limits jsonb[], OUT money text[])
+    OUT zones text[], OUT limits jsonb[], OUT money text[], OUT due integer[])
 LANGUAGE sql
 SET enable_seqscan = off
 AS $$
     SELECT
-        array_agg(coalesce(c.clock_at, p_real_at) ORDER BY a.place),
-        array_agg(p.start_at ORDER BY a.place), array_agg(p.zone ORDER BY a.place),
-        array_agg(p.limits ORDER BY a.place), array_agg(p.currency ORDER BY a.place)
+        array_agg(t.at ORDER BY a.place), array_agg(p.start_at ORDER BY a.place),
+        array_agg(p.zone ORDER BY a.place), array_agg(p.limits ORDER BY a.place),
+        array_agg(p.currency ORDER BY a.place),
+        array_agg(a.place::integer) FILTER (WHERE p.end_at IS NULL OR p.end_at <= t.at)
     FROM unnest(p_accounts) WITH ORDINALITY AS a(id, place)
-    CROSS JOIN LATERAL (SELECT clock_at FROM accounts WHERE id = a.id LIMIT 1) AS c
+    CROSS JOIN LATERAL (
+        SELECT coalesce(clock_at, p_real_at) FROM accounts WHERE id = a.id LIMIT 1) AS t(at)
     CROSS JOIN LATERAL (
         SELECT period_id FROM credit_balances WHERE account_id = a.id LIMIT 1) AS b
-    CROSS JOIN LATERAL (
-        SELECT start_at, zone, limits, currency FROM usage_periods
-        WHERE id = b.period_id LIMIT 1) AS p
+    LEFT JOIN LATERAL (
+        SELECT start_at, end_at, zone, limits, currency FROM usage_periods
+        WHERE id = b.period_id LIMIT 1) AS p ON true
 $$;
 
 -- Whether one account's records ask for more than its hard quotas have left. Late ones ask for

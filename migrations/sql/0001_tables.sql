@@ -38,11 +38,11 @@ CREATE TABLE billing_records (
     CONSTRAINT ck_billing_records_kind_known CHECK (kind IN ('usage', 'true_up'))
 );
 
-CREATE INDEX ix_billing_records_account ON billing_records (account_id, occurred_at, id);
+CREATE INDEX ix_billing_records_account ON billing_records (account_id, occurred_at);
 
 CREATE INDEX ix_billing_records_open ON billing_records (account_id, occurred_at, id) WHERE billing_status IN ('processing', 'failed', 'refunded');
 
-CREATE INDEX ix_billing_records_user ON billing_records (account_id, user_id, occurred_at, id) WHERE user_id IS NOT NULL;
+CREATE INDEX ix_billing_records_user ON billing_records (account_id, user_id, occurred_at) WHERE user_id IS NOT NULL;
 
 CREATE TABLE credit_costs (
     operation TEXT NOT NULL,

@@ -40,6 +40,9 @@ DECLARE
     agreed uuid[];
     known uuid[];
     rated record;
+    plain record;
+    dues record;
+    entries uuid[];
     records billing_records[];
     rows_of integer[] := array_fill(0, ARRAY[cardinality(p_accounts)]);
     contested boolean[] := array_fill(false, ARRAY[cardinality(p_accounts)]);
@@ -55,10 +58,13 @@ BEGIN
     FOR NO KEY UPDATE;
     real_at := clock_timestamp();
 
-    FOR one IN SELECT * FROM usage_due_turns(p_accounts, real_at) LOOP
-        PERFORM usage_turn(one.account_id, one.at);
-    END LOOP;
-    SELECT * INTO one FROM usage_accounts(p_accounts, real_at);
+    one := usage_accounts(p_accounts, real_at);
+    IF cardinality(one.due) > 0 THEN
+        FOREACH account IN ARRAY one.due LOOP
+            PERFORM usage_turn(p_accounts[account], one.as_of[account]);
+        END LOOP;
+        one := usage_accounts(p_accounts, real_at);
+    END IF;
     as_of := one.as_of;
     starts := one.starts;
     zones := one.zones;
@@ -76,7 +82,62 @@ BEGIN
         SELECT DISTINCT account_id FROM price_overrides WHERE account_id = ANY (p_accounts));
     quoted := ARRAY(
         SELECT DISTINCT account_id FROM billing_quotas WHERE account_id = ANY (p_accounts));
-    known := ARRAY(SELECT b.id FROM billing_records AS b WHERE b.id = ANY (r_id));
+    -- One probe each: with a list of ids the planner may read whole accounts instead.
+    known := ARRAY(
+        SELECT r.id FROM unnest(r_id) AS r(id)
+        CROSS JOIN LATERAL (SELECT 1 FROM billing_records WHERE id = r.id LIMIT 1) AS b);
+
+    IF cardinality(agreed) = 0 AND cardinality(quoted) = 0 AND cardinality(known) = 0
+        AND (r_at IS NULL OR NOT EXISTS (
+            SELECT 1 FROM unnest(r_account, r_at) AS u(account, at)
+            WHERE u.at < starts[u.account] OR u.at > as_of[u.account]))
+    THEN
+        plain := usage_plain_kinds(
+            limits, as_of, p_products, p_services, p_features, p_operations, p_models, p_methods);
+        IF plain.plain THEN
+            dues := usage_plain_dues(
+                p_accounts, plain.methods, plain.prices, r_account, r_kind, r_group, r_id,
+                r_amount, p_products);
+            IF dues.owners IS NULL OR usage_plain_solvent(
+                p_accounts, as_of, dues.accounts, dues.amounts, dues.bought_only)
+            THEN
+                IF dues.owners IS NOT NULL THEN
+                    entries := ARRAY(
+                        SELECT d.transaction_id FROM credit_debit_batch(
+                            dues.owners, dues.amounts, dues.keys, dues.keys, dues.reasons,
+                            array_fill(NULL::text, ARRAY[cardinality(dues.owners)]),
+                            dues.bought_only,
+                            array_fill(NULL::text, ARRAY[cardinality(dues.owners)]),
+                            array_fill(NULL::jsonb, ARRAY[cardinality(dues.owners)])) AS d
+                        ORDER BY d.place);
+                    IF array_position(entries, NULL) IS NOT NULL THEN
+                        RAISE EXCEPTION USING ERRCODE = 'serialization_failure',
+                            MESSAGE = 'credits ended while they were counted';
+                    END IF;
+                END IF;
+                PERFORM set_config('app.accounts', array_to_string(p_accounts, ','), true);
+                PERFORM usage_plain_write(
+                    p_accounts, as_of, starts, zones, p_products, plain.services, p_features,
+                    p_operations, p_models, plain.methods, plain.prices, plain.meters,
+                    ARRAY(SELECT key FROM meters WHERE hourly), r_account, r_kind, r_group, r_id,
+                    r_hash, r_event, r_amount, r_at, r_user, r_organization, r_session,
+                    r_request, r_detail, dues.accounts, dues.shares, dues.ways, entries);
+                IF p_all THEN
+                    RETURN QUERY
+                    SELECT
+                        r.place::integer, 'recorded', r.id, plain.meters[r.kind],
+                        plain.prices[r.kind], round(r.amount * plain.prices[r.kind], 6), 'CREDIT',
+                        plain.methods[r.kind], 'completed',
+                        plain.prices[r.kind] = 0 AND p_products[r.kind] IS NOT NULL, false,
+                        round(r.amount * plain.prices[r.kind], 6), NULL::numeric
+                    FROM unnest(r_kind, r_id, r_amount) WITH ORDINALITY
+                        AS r(kind, id, amount, place);
+                END IF;
+                PERFORM set_config('app.accounts', shown, true);
+                RETURN;
+            END IF;
+        END IF;
+    END IF;
 
     rated := usage_rate(
         p_accounts, as_of, starts, zones, limits, money, p_products, p_services, p_features,
@@ -87,7 +148,7 @@ BEGIN
     -- Who asks for more than there is?
     FOR one IN
         SELECT r_account[rated.places[u.ordinality]] AS account, count(*)::integer AS rows,
-            bool_or(u.failure IN ('QUOTA_EXCEEDED', 'NOT_INCLUDED')) AS refused
+            coalesce(bool_or(u.failure IN ('QUOTA_EXCEEDED', 'NOT_INCLUDED')), false) AS refused
         FROM unnest(records) WITH ORDINALITY AS u
         GROUP BY 1
     LOOP

@@ -70,6 +70,14 @@ BEGIN
                     r.included_amount + r.charged_amount WHERE r.organization_id IS NOT NULL
                 UNION ALL SELECT 'day', r.day_at, 'o:' || r.organization_id, '',
                     r.included_amount + r.charged_amount WHERE r.organization_id IS NOT NULL
+                UNION ALL SELECT g.grain, g.bucket, 'a:' || r.operation, '',
+                    r.included_amount + r.charged_amount
+                FROM (VALUES ('cycle', r.period_start), ('day', r.day_at)) AS g(grain, bucket)
+                WHERE r.operation IS NOT NULL
+                UNION ALL SELECT g.grain, g.bucket, 'm:' || r.model, '',
+                    r.included_amount + r.charged_amount
+                FROM (VALUES ('cycle', r.period_start), ('day', r.day_at)) AS g(grain, bucket)
+                WHERE r.model IS NOT NULL
                 UNION ALL SELECT 'hour', date_trunc('hour', r.occurred_at), '', '',
                     r.included_amount + r.charged_amount WHERE r.meter = ANY (p_hourly)
                 UNION ALL SELECT 'cycle', r.period_start, 'p:' || r.product_id, '',
@@ -105,5 +113,40 @@ BEGIN
             crossed.account_id, 'plan', crossed.meter, '', crossed.threshold, crossed.bucket,
             crossed.included, crossed.used, crossed.last_at);
     END LOOP;
+END;
+$$;
+
+-- An existing record is settled or fails: its status, its event [F20], and its day's statistics.
+CREATE OR REPLACE FUNCTION usage_settle(
+    p_account_id uuid, p_id uuid, p_method text, p_status text, p_transaction_id uuid,
+    p_detail jsonb, p_at timestamptz)
+RETURNS void
+LANGUAGE plpgsql
+SET enable_seqscan = off
+AS $$
+DECLARE
+    was billing_records;
+BEGIN
+    SELECT * INTO was FROM billing_records WHERE id = p_id FOR UPDATE;
+    UPDATE billing_records
+    SET billing_method = p_method, billing_status = p_status,
+        transaction_id = coalesce(p_transaction_id, transaction_id), updated_at = p_at
+    WHERE id = p_id;
+    INSERT INTO billing_events (id, account_id, billing_id, status_before, status_after, detail, at)
+    VALUES (uuidv7(), p_account_id, p_id, was.billing_status, p_status, p_detail, p_at);
+    INSERT INTO usage_counters AS c
+    SELECT was.account_id, '', 'day', was.day_at, was.meter, f.facet,
+        f.sign * (was.included_amount + was.charged_amount), f.sign, was.usage_amount,
+        was.usage_amount, was.occurred_at, f.sign * was.total_amount, 0, 0
+    FROM (VALUES
+        (concat_ws('|', coalesce(was.service_type, ''), was.billing_method, was.billing_status,
+            was.currency), -1),
+        (concat_ws('|', coalesce(was.service_type, ''), p_method, p_status, was.currency), 1)
+    ) AS f(facet, sign)
+    GROUP BY f.facet, f.sign
+    HAVING was.billing_method <> p_method OR was.billing_status <> p_status
+    ON CONFLICT (account_id, owner, grain, bucket, meter, facet) DO UPDATE SET
+        quantity = c.quantity + excluded.quantity, events = c.events + excluded.events,
+        credits = c.credits + excluded.credits;
 END;
 $$;

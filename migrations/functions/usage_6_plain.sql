@@ -120,10 +120,19 @@ AS $$
             WHERE s.organization IS NOT NULL
             UNION ALL SELECT 'day', 'o:' || s.organization, s.day_at
             WHERE s.organization IS NOT NULL
+            UNION ALL SELECT 'cycle', 'a:' || p_operations[s.kind], s.start_at
+            WHERE p_operations[s.kind] IS NOT NULL
+            UNION ALL SELECT 'day', 'a:' || p_operations[s.kind], s.day_at
+            WHERE p_operations[s.kind] IS NOT NULL
+            UNION ALL SELECT 'cycle', 'm:' || p_models[s.kind], s.start_at
+            WHERE p_models[s.kind] IS NOT NULL
+            UNION ALL SELECT 'day', 'm:' || p_models[s.kind], s.day_at
+            WHERE p_models[s.kind] IS NOT NULL
             UNION ALL SELECT 'hour', '', date_trunc('hour', s.used_at)
             WHERE p_meters[s.kind] = ANY (p_hourly)
         ) AS o(grain, owner, bucket)
         WHERE r_user IS NOT NULL OR r_organization IS NOT NULL OR cardinality(p_hourly) > 0
+            OR num_nonnulls(VARIADIC p_operations || p_models) > 0
     ) AS g
     JOIN accounts_ AS a ON a.account = g.account
     JOIN kinds AS k ON k.kind = g.kind

@@ -1,4 +1,4 @@
-"""Shops that use things: fresh accounts with credits, plans and quotas, over the app's own routes."""
+"""Shops that use things: fresh accounts with credits, plans and quotas, over the app's routes."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass

@@ -30,21 +30,22 @@ class Recorder:
         """Record a use together with whatever else waits now; paid by an entry of its own."""
         return await self._batcher.do(use)
 
-    async def many(self, uses: Sequence[Use]) -> list[Recorded]:
-        """Record uses of any accounts; what became of each, without prices of the recorded ones."""
+    async def many(self, uses: Sequence[Use]) -> dict[int, Recorded]:
+        """Record uses of any accounts; by place, what became of those not recorded."""
         answers: dict[int, Recorded] = {}
         for places in _cut(uses):
             part = [uses[place] for place in places]
-            recorded = await self._write(part, [1] * len(part), full=False)
-            answers.update(zip(places, recorded, strict=True))
-        return [answers[place] for place in range(len(uses))]
+            found = await self._write(part, [1] * len(part), full=False)
+            answers.update((places[place], one) for place, one in found.items())
+        return answers
 
     async def _singles(self, uses: Sequence[Use]) -> list[Recorded]:
-        return await self._write(uses, range(1, len(uses) + 1), full=True)
+        found = await self._write(uses, range(1, len(uses) + 1), full=True)
+        return [found[place] for place in range(len(uses))]
 
     async def _write(
         self, uses: Sequence[Use], groups: Sequence[int], *, full: bool
-    ) -> list[Recorded]:
+    ) -> dict[int, Recorded]:
         try:
             return await self._once(uses, groups, full=full)
         except DBAPIError as error:
@@ -54,7 +55,7 @@ class Recorder:
 
     async def _once(
         self, uses: Sequence[Use], groups: Sequence[int], *, full: bool
-    ) -> list[Recorded]:
+    ) -> dict[int, Recorded]:
         async with self._engine.connect() as connection:
             return await calls.record(connection, uses, groups, full=full)
 

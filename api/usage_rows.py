@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta
 
+from api.limits import JSON_DEPTH
 from billing.core.errors import Invalid
 from billing.usage.rules import AMOUNT, MAX_ROWS
 
@@ -41,6 +42,8 @@ class Row(msgspec.Struct, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         if self.product_id is None and self.service_type is None and self.feature_type is None:
             raise ValueError("name a product_id, a service_type or a feature_type")
+        if self.usage_details is not None and _deeper(self.usage_details, JSON_DEPTH):
+            raise ValueError(f"usage_details: nested deeper than {JSON_DEPTH} levels")
 
 
 class Rows(msgspec.Struct, forbid_unknown_fields=True):
@@ -65,7 +68,7 @@ def parse(body: bytes) -> list[Row | str]:
     """
     try:
         return list(_whole.decode(body).events)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return _one_by_one(body)
 
 
@@ -84,6 +87,8 @@ def _parse(row: msgspec.Raw) -> Row | str:
         return _row.decode(row)
     except msgspec.ValidationError as error:
         return _place(error)
+    except RecursionError:
+        return f"usage_details: nested deeper than {JSON_DEPTH} levels"
 
 
 def _place(error: msgspec.ValidationError) -> str:
@@ -93,6 +98,14 @@ def _place(error: msgspec.ValidationError) -> str:
     if "matching regex" in reason:
         reason = 'must be a decimal in a string, such as "1.50": above 0, at most 12 decimals'
     return f"{field}: {reason}" if field else reason
+
+
+def _deeper(value: Any, levels: int) -> bool:
+    if isinstance(value, dict):
+        value = list(value.values())
+    if not isinstance(value, list):
+        return False
+    return levels == 0 or any(_deeper(item, levels - 1) for item in value)
 
 
 def details(value: dict[str, Any] | None) -> str | None:

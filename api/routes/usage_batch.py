@@ -1,5 +1,6 @@
 """A thousand uses at once [G4]: parsed at speed, each row with its own verdict."""
 
+from datetime import UTC
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -96,12 +97,9 @@ async def record_usage_batch(request: Request, call: BatchCall) -> Response:
             places.append(place)
         else:
             refused[place] = use
-    done = await call.services.recorder.many(uses)
-    for place, one in zip(places, done, strict=True):
-        if one.verdict == "duplicate":
-            refused[place] = ("", "")
-        elif one.verdict != "recorded":
-            refused[place] = words_of(one)
+    for place, one in (await call.services.recorder.many(uses)).items():
+        duplicate = one.verdict == "duplicate"
+        refused[places[place]] = ("", "") if duplicate else words_of(one)
     return Response(_batch_answer(rows, refused), media_type="application/json")
 
 
@@ -132,7 +130,7 @@ def _row_use(row: Row | str, owners: Owners, call: Call) -> Use | tuple[str, str
     if isinstance(row, str):
         return "VALIDATION_FAILED", row
     owner = owners.get(row.account_id or row.external_id)
-    if owner is None or any(owners.get(name) is not owner for name in _names(row)):
+    if owner is None or (row.external_id and owners.get(row.external_id) is not owner):
         return "MERCHANT_NOT_FOUND", CODES["MERCHANT_NOT_FOUND"].detail
     try:
         user = user_of(row.user_id, call)
@@ -146,7 +144,7 @@ def _row_use(row: Row | str, owners: Owners, call: Call) -> Use | tuple[str, str
         ),
         row.usage_amount,
         row.event_id,
-        row.occurred_at,
+        row.occurred_at.astimezone(UTC) if row.occurred_at else None,
         user,
         row.organization_id,
         row.session_id,

@@ -37,19 +37,24 @@ class Batch:
     """
 
     def __init__(self, uses: Sequence[Use], groups: Sequence[int]) -> None:
-        self.size = len(uses)
-        self.hashes = [_hash(use) for use in uses]
-        self.ids = [rules.record_id(use.account_id, use.event_id) for use in uses]
-        order = sorted(range(len(uses)), key=lambda place: uses[place].account_id.int)
-        first: dict[UUID, int] = {}
+        self.hashes = [rules.body_hash((use.kind, *use[2:3], *use[4:])) for use in uses]
+        by_account: dict[UUID, list[int]] = {}
+        for place, use in enumerate(uses):
+            by_account.setdefault(use.account_id, []).append(place)
+        self.ids: list[str] = [""] * len(uses)
         self.repeats: dict[int, int] = {}
         self.places: list[int] = []
-        for place in order:
-            before = first.setdefault(self.ids[place], place)
-            if before == place:
-                self.places.append(place)
-            else:
-                self.repeats[place] = before
+        first: dict[str, int] = {}
+        for account_id, places in by_account.items():
+            account = account_id.hex
+            for place in places:
+                key = rules.record_key(account, uses[place].event_id)
+                self.ids[place] = key
+                before = first.setdefault(key, place)
+                if before == place:
+                    self.places.append(place)
+                else:
+                    self.repeats[place] = before
         self.values = self._columns([uses[place] for place in self.places], groups)
 
     def _columns(self, uses: Sequence[Use], groups: Sequence[int]) -> dict[str, str | None]:
@@ -69,11 +74,11 @@ class Batch:
             "p_defers": _plain(kind.defer for kind in kinds),
             "r_account": _plain(account),
             "r_kind": _plain(kind),
-            "r_group": _plain(groups[place] for place in self.places),
-            "r_id": _plain(self.ids[place] for place in self.places),
-            "r_hash": _plain(self.hashes[place] for place in self.places),
+            "r_group": _plain([groups[place] for place in self.places]),
+            "r_id": "{" + ",".join([self.ids[place] for place in self.places]) + "}",
+            "r_hash": _plain([self.hashes[place] for place in self.places]),
             "r_event": _sparse([use.event_id for use in uses]),
-            "r_amount": _plain(use.amount for use in uses),
+            "r_amount": "{" + ",".join([use.amount for use in uses]) + "}",
             "r_at": _sparse([at.isoformat() if at else None for at in times]),
             "r_user": _sparse([use.user_id for use in uses]),
             "r_organization": _sparse([use.organization_id for use in uses]),
@@ -85,28 +90,20 @@ class Batch:
 
 async def record(
     connection: AsyncConnection, uses: Sequence[Use], groups: Sequence[int], *, full: bool
-) -> list[Recorded]:
-    """Record uses; what became of each, in their order.
-
-    Without `full`, prices and methods of those that were recorded are left out.
-    """
+) -> dict[int, Recorded]:
+    """Record uses; what became of each, by place. Without `full` those recorded are left out."""
     batch = Batch(uses, groups)
     rows = await connection.execute(_RECORD, {**batch.values, "p_all": full})
-    answers: list[Recorded | None] = [None] * batch.size
-    for row in rows:
-        answers[batch.places[row.place - 1]] = _show(row)
-    for place in batch.places:
-        if answers[place] is None:
-            answers[place] = Recorded("recorded", batch.ids[place])
+    answers = {batch.places[row.place - 1]: _show(row) for row in rows}
     for place, first in batch.repeats.items():
-        answers[place] = _repeat(answers[first], same=batch.hashes[place] == batch.hashes[first])
-    return [answer for answer in answers if answer is not None]
+        known = answers.get(first) or Recorded("recorded", UUID(hex=batch.ids[first]))
+        same = batch.hashes[place] == batch.hashes[first]
+        answers[place] = _repeat(known, same=same)
+    return answers
 
 
-def _repeat(first: Recorded | None, *, same: bool) -> Recorded:
+def _repeat(first: Recorded, *, same: bool) -> Recorded:
     """The answer for an event that the same batch had before."""
-    if first is None:
-        raise AssertionError("every row has its answer")
     if not same:
         return Recorded("conflict", first.id)
     return _with_verdict(first, "duplicate") if first.verdict == "recorded" else first
@@ -123,15 +120,6 @@ def _show(row: Any) -> Recorded:
     return Recorded(
         row.verdict, row.id, row.meter, row.unit_price, row.total, row.currency, row.method,
         row.status, row.is_free, row.is_included, row.required, row.available,
-    )  # fmt: skip
-
-
-def _hash(use: Use) -> int:
-    kind = use.kind
-    return rules.body_hash(
-        kind.product_id, kind.service_type, kind.feature_type, kind.operation, kind.model,
-        kind.method, use.amount, use.at, use.user_id, use.organization_id, use.session_id,
-        use.request_id, use.detail,
     )  # fmt: skip
 
 

@@ -6,7 +6,7 @@ Quantities and credits are exact decimals; instants are UTC.
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
@@ -14,8 +14,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict
 Status = Literal["pending", "processing", "completed", "failed", "refunded"]
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
+class Kind(NamedTuple):
     """What many uses have in common: what was used, and how it is to be paid."""
 
     product_id: str | None
@@ -27,8 +26,7 @@ class Kind:
     defer: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Use:
+class Use(NamedTuple):
     """One use to be recorded; `amount` and `detail` as their texts, `at` None for now."""
 
     account_id: UUID

@@ -79,6 +79,9 @@ def _one_by_one(body: bytes) -> list[Row | str]:
         raise Invalid("VALIDATION_FAILED", _place(error)) from error
     except msgspec.DecodeError as error:
         raise Invalid("INVALID_JSON", "the body is not JSON", status=400) from error
+    except RecursionError as error:
+        deep = f"the body is nested deeper than {JSON_DEPTH} levels"
+        raise Invalid("INVALID_JSON", deep, status=400) from error
     return [_parse(row) for row in raw]
 
 

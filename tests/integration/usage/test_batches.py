@@ -29,7 +29,7 @@ AGREEMENT = """
 """
 
 
-async def agree(shop: Shop) -> tuple[Decimal, int]:
+async def agree(shop: Shop) -> tuple[Any, ...]:
     """(credits, records), on which records, ledger and both grains of counters agree."""
     paid, debited, cycle, day, records, events = (await shop.rows(AGREEMENT))[0]
     assert paid == debited == cycle == day
@@ -185,6 +185,7 @@ async def test_singles_and_batches_that_race_end_with_books_that_agree(
 
 async def test_a_body_that_is_no_batch_is_refused_whole(new_shop: NewShop) -> None:
     shop = await new_shop()
-    for body in ({}, {"events": []}, {"events": [{}] * 1001}, {"rows": []}):
+    bodies: list[dict[str, Any]] = [{}, {"events": []}, {"events": [{}] * 1001}, {"rows": []}]
+    for body in bodies:
         answer = await shop.post("/usage/batch", body)
         assert (answer.status_code, answer.json()["code"]) == (422, "VALIDATION_FAILED")

@@ -8,7 +8,7 @@ from uuid import uuid4
 from tests.integration.usage.conftest import NewShop, Shop
 
 NOW = datetime(2027, 1, 10, 12, tzinfo=UTC)
-CHAT = {"feature_type": "chat_messages"}
+CHAT: dict[str, Any] = {"feature_type": "chat_messages"}
 
 
 async def on_plan(new_shop: NewShop, plan: str, credits: str | None = None) -> Shop:

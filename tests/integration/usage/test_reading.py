@@ -1,6 +1,7 @@
 """Usage read back, in every vocabulary: zeros for strangers, sums that match the records."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from tests.integration.usage.conftest import V1, NewShop
 
@@ -23,7 +24,7 @@ async def test_a_stranger_reads_zeros(new_shop: NewShop) -> None:
 async def test_logs_sums_and_statistics_tell_the_same_story(new_shop: NewShop) -> None:
     # In New York it is still 28 February, 20:00.
     shop = await new_shop("100", is_test=True, clock_at=NOW.isoformat(), zone="America/New_York")
-    chat = {"product_id": "gpt-4", "operation": "chat", "model": "gpt-4"}
+    chat: dict[str, Any] = {"product_id": "gpt-4", "operation": "chat", "model": "gpt-4"}
     await shop.record("1000", user_id="ann", organization_id="o-1", **chat)
     await shop.record("500", user_id="bob", operation="summary")
     await shop.record("3", feature_type="impressions")

@@ -101,3 +101,18 @@ async def test_operators_read_and_put_what_is_counted_and_sold(new_shop: NewShop
     closed = await api.client.put(put, json=body | {"is_active": False}, headers=api.admin())
     assert closed.status_code == 200
     await shop.record("2", status=404, product_id=key)
+
+
+async def test_the_views_show_an_account_its_own_uses_and_no_others(new_shop: NewShop) -> None:
+    own, other = await new_shop("10"), await new_shop("10")
+    for shop in (own, other):
+        await shop.record(user_id="ann", usage_details={"tokens": 7})
+        await shop.record("3", feature_type="impressions")
+    columns = "account_id, usage_amount::integer, metadata"
+    assert await own.rows(f"SELECT {columns} FROM usage_records ORDER BY recorded_at") == [
+        (own.id, 1000, {"tokens": 7}),
+        (own.id, 3, None),
+    ]
+    assert await own.rows("SELECT account_id, credits::integer FROM credit_usage_logs") == [
+        (own.id, 2)
+    ]

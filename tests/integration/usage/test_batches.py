@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
+from billing.integrity import service
 from tests.integration.usage.conftest import V1, NewShop, Shop
 
 COLUMNS = (
@@ -34,6 +35,10 @@ async def agree(shop: Shop) -> tuple[Any, ...]:
     paid, debited, cycle, day, records, events = (await shop.rows(AGREEMENT))[0]
     assert paid == debited == cycle == day
     assert records == events
+    async with shop.api.database.tenant(shop.id) as connection:
+        report = await service.evaluate(connection, shop.id)
+    broken = [check.name for check in report.checks if not check.ok]
+    assert not {"usage_counted", "usage_paid"} & set(broken)
     return paid, records
 
 

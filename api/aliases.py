@@ -25,6 +25,15 @@ class Alias(NamedTuple):
 # One line per spelling; `{id}` stands for one path segment.
 ALIASES: Final[tuple[Alias, ...]] = (
     Alias("GET", "/billing/transactions", "/billing/credits/transactions"),
+    Alias("GET", "/billing/usage", "/usage/current"),
+    Alias("GET", "/usage", "/usage/current"),
+    Alias("GET", "/billing/usage/current", "/usage/current"),
+    Alias("GET", "/billing/usage/limits", "/usage/limits"),
+    Alias("GET", "/billing/usage/summary", "/usage/summary"),
+    Alias("GET", "/billing/usage/logs", "/usage/logs"),
+    Alias("GET", "/billing/credits/usage", "/usage/logs"),
+    Alias("GET", "/billing/credits/usage/summary", "/usage/summary"),
+    Alias("GET", "/billing/credits/usage/limits", "/usage/limits"),
     Alias("POST", "/billing/subscribe", "/billing/subscription"),
     Alias("POST", "/billing/cancel", "/billing/subscription/cancel"),
     Alias(

@@ -20,6 +20,7 @@ from api.dependencies import Services
 from api.inbox import Inbox
 from api.jwks import Jwks, refreshed
 from api.limits import RateLimit, RequestLimitMiddleware
+from api.recorder import Recorder
 from api.routes import registry
 from api.routes.base import PREFIX
 from api.temporal import connect
@@ -74,6 +75,7 @@ def _services(settings: Settings, database: Database | None, temporal: Client | 
         tenants=Tenants(database),
         rate=RateLimit(settings.rate_limit),
         inbox=Inbox(database),
+        recorder=Recorder(database),
         jwks=keys,
         temporal_client=temporal,
     )

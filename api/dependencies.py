@@ -19,6 +19,7 @@ from api.checks import Checks
 from api.inbox import Inbox, Tellers
 from api.jwks import Jwks
 from api.limits import RateLimit
+from api.recorder import Recorder
 from api.tenants import Tenant, Tenants
 from billing.core import context
 from billing.core.database import Database
@@ -54,6 +55,7 @@ class Services:
     tenants: Tenants
     rate: RateLimit
     inbox: Inbox
+    recorder: Recorder
     jwks: Jwks | None = None
     checks: Checks = field(default_factory=Checks)
     tellers: Tellers = field(default_factory=Tellers)

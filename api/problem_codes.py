@@ -55,6 +55,18 @@ CODES: Final[dict[str, Problem]] = {
     "PURCHASE_NOT_FOUND": Problem(404, "no such purchase"),
     "CARD_DECLINED": Problem(402, "the card was declined"),
     "PLATFORM_ERROR": Problem(502, "the payment provider refused; nothing was charged"),
+    # Usage, products, quotas
+    "PRODUCT_PRICING_NOT_FOUND": Problem(404, "Product pricing not found"),
+    "PRODUCT_NOT_FOUND": Problem(404, "no such product"),
+    "METER_NOT_FOUND": Problem(404, "nothing by this name is counted"),
+    "QUOTA_EXCEEDED": Problem(429, "Quota exceeded for service type"),
+    "QUOTA_NOT_FOUND": Problem(404, "no such quota"),
+    "NOT_INCLUDED": Problem(409, "the plan does not cover this use"),
+    "PAYMENT_CHARGE_NOT_OFFERED": Problem(409, "a card is not charged for single uses here"),
+    "BILLED_ON_INVOICE": Problem(409, "the next invoice charges this use"),
+    "EVENT_TOO_OLD": Problem(422, "occurred_at: more than 35 days ago"),
+    "EVENT_IN_FUTURE": Problem(422, "occurred_at: more than 5 minutes ahead"),
+    "BILLING_RECORD_NOT_FOUND": Problem(404, "no such billing record"),
     # Subscriptions, invoices, payments
     "SUBSCRIPTION_NOT_FOUND": Problem(404, "this account has no subscription"),
     "SUBSCRIPTION_EXISTS": Problem(409, "this account has an open subscription"),

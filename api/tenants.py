@@ -5,6 +5,7 @@ missing ones are looked up again each time.
 """
 
 from collections import OrderedDict
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
@@ -51,10 +52,22 @@ class Tenants:
         if account is None:
             return None
         tenant = Tenant(account.id, account.external_id, account.is_test)
+        self._remember(name, tenant)
+        return tenant
+
+    async def find_all(self, names: Collection[str]) -> dict[str, Tenant]:
+        """The accounts with these ids or external ids, looked up together."""
+        missing = [name for name in names if name not in self._known]
+        if missing:
+            async with self._database.operator() as connection:
+                for name, account in (await store.find_all(connection, missing)).items():
+                    self._remember(name, Tenant(account.id, account.external_id, account.is_test))
+        return {name: self._known[name] for name in names if name in self._known}
+
+    def _remember(self, name: str, tenant: Tenant) -> None:
         self._known[name] = tenant
         if len(self._known) > REMEMBERED:
             self._known.popitem(last=False)
-        return tenant
 
     async def lives_on(self, tenant: Tenant, platform: str | None, domain: str | None) -> bool:
         """Whether the platform names sent with a request are the account's own [A12]."""

@@ -38,7 +38,8 @@ CLOCK_CALLS: Final = re.compile(
 )
 
 MONEY_MODULES: Final = re.compile(
-    r"billing/(core/(money|periods)|credits|invoices|payments|purchases|catalog)(/\w+)?\.py$"
+    r"billing/(core/(money|periods)|credits|invoices|payments|purchases|catalog|products|rating"
+    r"|quotas|usage)(/\w+)?\.py$"
     r"|gateways/stripe\w*(/\w+)?\.py$"
 )
 

@@ -6,6 +6,7 @@ from fastapi import APIRouter
 
 from api.routes import (
     accounts,
+    billing_records,
     catalog,
     catalog_admin,
     clock,
@@ -21,11 +22,17 @@ from api.routes import (
     payment_methods,
     payments,
     payments_admin,
+    products_admin,
     proofs,
     purchases,
+    quotas,
     subscriptions,
     timeline,
     trials,
+    usage,
+    usage_batch,
+    usage_reads,
+    usage_sums,
     webhooks,
 )
 
@@ -34,6 +41,9 @@ OPEN: Final[tuple[APIRouter, ...]] = (health.router, meta.router)
 
 # Gone (404) while BILLING_ENABLED is false. The first ones are found fastest.
 ROUTERS: Final[tuple[APIRouter, ...]] = (
+    usage.router,
+    usage_batch.router,
+    quotas.router,
     purchases.router,
     trials.router,
     subscriptions.router,
@@ -44,6 +54,9 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     catalog.router,
     credits.router,
     timeline.router,
+    usage_reads.router,
+    usage_sums.router,
+    billing_records.router,
     overview.router,
     proofs.router,
     integrity.router,
@@ -54,4 +67,5 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     inbox_admin.router,
     accounts.router,
     catalog_admin.router,
+    products_admin.router,
 )

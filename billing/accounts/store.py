@@ -1,5 +1,6 @@
 """Every query on accounts and issuers."""
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -74,6 +75,23 @@ async def find(connection: AsyncConnection, name: str) -> Account | None:
         if found is not None:
             return found
     return await find_by_external(connection, name)
+
+
+async def find_all(connection: AsyncConnection, names: Collection[str]) -> dict[str, Account]:
+    """Accounts by `acc_…` id or external id; an id wins over an equal external id."""
+    by_id = {ids.parse(ids.ACCOUNT, name): name for name in names}
+    known = [account_id for account_id in by_id if account_id is not None]
+    rows = await connection.execute(
+        select(accounts).where(
+            or_(accounts.c.id.in_(known), accounts.c.external_id.in_(list(names)))
+        )
+    )
+    found: dict[str, Account] = {}
+    for account in map(show, rows.mappings()):
+        found.setdefault(account.external_id, account)
+        if account.id in by_id:
+            found[by_id[account.id]] = account
+    return {name: found[name] for name in names if name in found}
 
 
 async def find_by_external(connection: AsyncConnection, external_id: str) -> Account | None:

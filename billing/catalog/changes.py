@@ -12,6 +12,8 @@ from billing.catalog.schemas import CreditCost, Pack, Plan, Price
 from billing.catalog.spec import CatalogSpec, CostSpec, PackSpec, PlanSpec, PriceSpec
 from billing.core.money import show_decimal, show_money
 from billing.core.periods import Interval
+from billing.products import changes as metering
+from billing.products.changes import Metering, MeteringChange
 
 # A change in one of these is a new version of the plan; the rest is changed in place.
 VERSIONED: Final = (
@@ -41,6 +43,7 @@ class Current:
     costs: Mapping[str, CreditCost]
     prices: Mapping[PriceKey, Price]
     sold: Mapping[PriceKey, Sold]
+    metering: Metering
 
 
 @dataclass(frozen=True)
@@ -162,7 +165,7 @@ class CostChange:
         return f"credit cost of {self.operation}: {new}"
 
 
-Change = PlanChange | PriceChange | PackChange | CostChange
+Change = PlanChange | PriceChange | PackChange | CostChange | MeteringChange
 
 
 def compare(wanted: CatalogSpec, current: Current) -> list[Change]:
@@ -174,6 +177,7 @@ def compare(wanted: CatalogSpec, current: Current) -> list[Change]:
         changes += compare_pack(key, pack, position, current)
     for operation, cost in wanted.credit_costs.items():
         changes += compare_cost(operation, cost, current)
+    changes += metering.compare(wanted.meters, wanted.products, current.metering)
     return changes + _retired(wanted, current)
 
 

@@ -15,6 +15,9 @@ from billing.catalog import store
 from billing.catalog.changes import Change
 from billing.catalog.spec import CatalogSpec, CostSpec, PackSpec, PlanSpec
 from billing.core.clock import real_now
+from billing.core.errors import NotFound
+from billing.products import changes as metering
+from billing.products.spec import MeterSpec, ProductSpec
 
 # Any number, the same in every process that changes the catalog: one change at a time.
 _LOCK: Final = text("SELECT pg_advisory_xact_lock(7214032)")
@@ -57,6 +60,25 @@ async def put_cost(connection: AsyncConnection, operation: str, cost: CostSpec) 
     await connection.execute(_LOCK)
     current = await store.current(connection)
     return await _write(connection, compare.compare_cost(operation, cost, current))
+
+
+async def put_meter(connection: AsyncConnection, key: str, meter: MeterSpec) -> list[Change]:
+    """Add or change what is counted, and the names callers use for it."""
+    await connection.execute(_LOCK)
+    current = await store.current(connection)
+    return await _write(connection, metering.compare_meter(key, meter, current.metering))
+
+
+async def put_product(connection: AsyncConnection, key: str, product: ProductSpec) -> list[Change]:
+    """Add or change a product; a changed price holds from now on, past use keeps its own [B15].
+
+    Errors: METER_NOT_FOUND.
+    """
+    await connection.execute(_LOCK)
+    current = await store.current(connection)
+    if product.meter not in current.metering.meters:
+        raise NotFound("METER_NOT_FOUND", "no such meter")
+    return await _write(connection, metering.compare_product(key, product, current.metering))
 
 
 async def _write(connection: AsyncConnection, changes: Sequence[Change]) -> list[Change]:

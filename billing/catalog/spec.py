@@ -20,6 +20,7 @@ from pydantic import (
 from billing.catalog import rules
 from billing.catalog.schemas import Amount, Currency, DunningPolicy, Limit, Name, Rollover
 from billing.core.periods import Interval
+from billing.products.spec import MeterSpec, ProductKey, ProductSpec
 
 Minor = Annotated[int, Field(strict=True, ge=0, lt=10**15)]
 Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
@@ -122,3 +123,12 @@ class CatalogSpec(_Spec):
     plans: dict[Name, PlanSpec] = {}
     packs: dict[Name, PackSpec] = {}
     credit_costs: dict[Name, Annotated[CostSpec, BeforeValidator(_bare_cost)]] = {}
+    meters: dict[Name, MeterSpec] = {}
+    products: dict[ProductKey, ProductSpec] = {}
+
+    @model_validator(mode="after")
+    def _products_are_counted(self) -> Self:
+        for key, product in self.products.items():
+            if product.meter not in self.meters:
+                raise ValueError(f"products.{key}: there is no meter {product.meter!r}")
+        return self

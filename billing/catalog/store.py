@@ -41,6 +41,7 @@ from billing.catalog.tables import credit_costs, credit_packages, plans, prices
 from billing.core import ids
 from billing.core.periods import Interval
 from billing.core.prepared import Fields, Prepared, given
+from billing.products import store as metering
 from billing.subscriptions.tables import OPEN_STATUSES, subscriptions
 
 _PLAN_FIELDS: Final = tuple(column.name for column in plans.c if column.name in Plan.model_fields)
@@ -206,6 +207,7 @@ async def current(connection: AsyncConnection) -> Current:
             for price in await current_prices(connection, kind)
         },
         sold=await _sold(connection),
+        metering=await metering.metering(connection),
     )
 
 
@@ -220,6 +222,8 @@ async def write(connection: AsyncConnection, change: Change, at: datetime) -> No
             await _write_pack(connection, change, at)
         case CostChange():
             await _write_cost(connection, change, at)
+        case _:
+            await metering.write(connection, change, at)
 
 
 async def _write_plan(connection: AsyncConnection, change: PlanChange, at: datetime) -> None:

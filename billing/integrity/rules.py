@@ -37,6 +37,9 @@ _OTHERS: Final = (
     # Credits
     ("credits_never_negative", "I2", "no credits are negative, and none are held twice"),
     ("holds_of_lots", "I2", "each lot holds what the open holds took from it"),
+    # Usage
+    ("usage_counted", "I4", "each day's counters are the sum of its billing records"),
+    ("usage_paid", "I1", "what an entry of the ledger took is the sum of the uses it paid"),
     # Purchases, trials and their credits
     ("purchases_granted_once", "I3", "a completed purchase has one grant, any other has none"),
     ("grants_paid_once", "I3", "credits of a purchase were paid for in full"),

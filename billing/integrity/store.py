@@ -16,7 +16,7 @@ from billing.core import ids
 from billing.core.clock import real_now
 from billing.core.matters import matters
 from billing.credits import checks
-from billing.integrity import credits, flow, money
+from billing.integrity import credits, flow, money, usage
 from billing.integrity.rules import EXAMPLES, LEDGER, PARKED_AFTER, SLACK, SWEPT_WITHIN, UNDECIDED
 from billing.invoices.rules import content_hash
 
@@ -33,7 +33,7 @@ WHERE CAST(:account_id AS uuid) IS NULL OR account_id = :account_id
 """
 _QUERIES: Final[dict[str, TextClause]] = {
     name: text(_WRAPPED.format(examples=EXAMPLES, query=query))
-    for queries in (credits.QUERIES, money.QUERIES, flow.QUERIES)
+    for queries in (credits.QUERIES, money.QUERIES, flow.QUERIES, usage.QUERIES)
     for name, query in queries.items()
 }
 _CONTENT: Final = text(

@@ -1,3 +1,8 @@
+ALTER TABLE billing_records ENABLE ROW LEVEL SECURITY;
+ALTER TABLE billing_records FORCE ROW LEVEL SECURITY;
+CREATE POLICY tenant ON billing_records
+    USING (account_id = ANY ((SELECT string_to_array(NULLIF(current_setting('app.accounts', true), ''), ',')::uuid[])::uuid[]));
+
 ALTER TABLE credit_transaction_lots ENABLE ROW LEVEL SECURITY;
 ALTER TABLE credit_transaction_lots FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON credit_transaction_lots
@@ -15,6 +20,11 @@ CREATE POLICY tenant ON credit_transactions
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON credit_transactions
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 REVOKE UPDATE, DELETE, TRUNCATE ON credit_transactions FROM billing_app, billing_operator;
+
+ALTER TABLE usage_counters ENABLE ROW LEVEL SECURITY;
+ALTER TABLE usage_counters FORCE ROW LEVEL SECURITY;
+CREATE POLICY tenant ON usage_counters
+    USING (account_id = ANY ((SELECT string_to_array(NULLIF(current_setting('app.accounts', true), ''), ',')::uuid[])::uuid[]));
 
 ALTER TABLE accounts ENABLE ROW LEVEL SECURITY;
 ALTER TABLE accounts FORCE ROW LEVEL SECURITY;
@@ -35,9 +45,23 @@ ALTER TABLE billing_audit FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON billing_audit
     USING (account_id = ANY ((SELECT string_to_array(NULLIF(current_setting('app.accounts', true), ''), ',')::uuid[])::uuid[]));
 
+ALTER TABLE billing_events ENABLE ROW LEVEL SECURITY;
+ALTER TABLE billing_events FORCE ROW LEVEL SECURITY;
+CREATE POLICY tenant ON billing_events
+    USING (account_id = ANY ((SELECT string_to_array(NULLIF(current_setting('app.accounts', true), ''), ',')::uuid[])::uuid[]));
+
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON billing_events
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+REVOKE UPDATE, DELETE, TRUNCATE ON billing_events FROM billing_app, billing_operator;
+
 ALTER TABLE billing_idempotency ENABLE ROW LEVEL SECURITY;
 ALTER TABLE billing_idempotency FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON billing_idempotency
+    USING (account_id = ANY ((SELECT string_to_array(NULLIF(current_setting('app.accounts', true), ''), ',')::uuid[])::uuid[]));
+
+ALTER TABLE billing_quotas ENABLE ROW LEVEL SECURITY;
+ALTER TABLE billing_quotas FORCE ROW LEVEL SECURITY;
+CREATE POLICY tenant ON billing_quotas
     USING (account_id = ANY ((SELECT string_to_array(NULLIF(current_setting('app.accounts', true), ''), ',')::uuid[])::uuid[]));
 
 ALTER TABLE credit_balances ENABLE ROW LEVEL SECURITY;
@@ -75,6 +99,16 @@ ALTER TABLE payment_methods FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON payment_methods
     USING (account_id = ANY ((SELECT string_to_array(NULLIF(current_setting('app.accounts', true), ''), ',')::uuid[])::uuid[]));
 
+ALTER TABLE price_overrides ENABLE ROW LEVEL SECURITY;
+ALTER TABLE price_overrides FORCE ROW LEVEL SECURITY;
+CREATE POLICY tenant ON price_overrides
+    USING (account_id = ANY ((SELECT string_to_array(NULLIF(current_setting('app.accounts', true), ''), ',')::uuid[])::uuid[]));
+
+ALTER TABLE quota_claims ENABLE ROW LEVEL SECURITY;
+ALTER TABLE quota_claims FORCE ROW LEVEL SECURITY;
+CREATE POLICY tenant ON quota_claims
+    USING (account_id = ANY ((SELECT string_to_array(NULLIF(current_setting('app.accounts', true), ''), ',')::uuid[])::uuid[]));
+
 ALTER TABLE steps ENABLE ROW LEVEL SECURITY;
 ALTER TABLE steps FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON steps
@@ -93,6 +127,16 @@ CREATE POLICY tenant ON subscriptions
 ALTER TABLE trials ENABLE ROW LEVEL SECURITY;
 ALTER TABLE trials FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON trials
+    USING (account_id = ANY ((SELECT string_to_array(NULLIF(current_setting('app.accounts', true), ''), ',')::uuid[])::uuid[]));
+
+ALTER TABLE usage_alerts ENABLE ROW LEVEL SECURITY;
+ALTER TABLE usage_alerts FORCE ROW LEVEL SECURITY;
+CREATE POLICY tenant ON usage_alerts
+    USING (account_id = ANY ((SELECT string_to_array(NULLIF(current_setting('app.accounts', true), ''), ',')::uuid[])::uuid[]));
+
+ALTER TABLE usage_periods ENABLE ROW LEVEL SECURITY;
+ALTER TABLE usage_periods FORCE ROW LEVEL SECURITY;
+CREATE POLICY tenant ON usage_periods
     USING (account_id = ANY ((SELECT string_to_array(NULLIF(current_setting('app.accounts', true), ''), ',')::uuid[])::uuid[]));
 
 ALTER TABLE credit_hold_lots ENABLE ROW LEVEL SECURITY;

@@ -1,3 +1,49 @@
+CREATE TABLE billing_records (
+    id UUID NOT NULL,
+    account_id UUID NOT NULL,
+    event_id TEXT,
+    request_hash BIGINT NOT NULL,
+    user_id TEXT,
+    organization_id TEXT,
+    session_id TEXT,
+    request_id TEXT,
+    product_id TEXT,
+    service_type TEXT,
+    feature_type TEXT,
+    operation TEXT,
+    model TEXT,
+    meter TEXT NOT NULL,
+    usage_amount NUMERIC(27, 12) NOT NULL,
+    included_amount NUMERIC(27, 12) NOT NULL,
+    charged_amount NUMERIC(27, 12) NOT NULL,
+    unit_price NUMERIC(27, 12) NOT NULL,
+    total_amount NUMERIC(27, 12) NOT NULL,
+    currency TEXT NOT NULL,
+    billing_method TEXT NOT NULL,
+    billing_status TEXT NOT NULL,
+    is_free_tier BOOLEAN NOT NULL,
+    is_late BOOLEAN NOT NULL,
+    failure TEXT,
+    transaction_id UUID,
+    detail JSONB,
+    period_start TIMESTAMP WITH TIME ZONE NOT NULL,
+    day_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    occurred_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    created_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    updated_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    kind TEXT DEFAULT 'usage' NOT NULL,
+    CONSTRAINT pk_billing_records PRIMARY KEY (id),
+    CONSTRAINT ck_billing_records_amount_positive CHECK (usage_amount > 0 OR kind <> 'usage'),
+    CONSTRAINT ck_billing_records_status_known CHECK (billing_status IN ('pending', 'processing', 'completed', 'failed', 'refunded')),
+    CONSTRAINT ck_billing_records_kind_known CHECK (kind IN ('usage', 'true_up'))
+);
+
+CREATE INDEX ix_billing_records_account ON billing_records (account_id, occurred_at);
+
+CREATE INDEX ix_billing_records_open ON billing_records (account_id, occurred_at, id) WHERE billing_status IN ('processing', 'failed', 'refunded');
+
+CREATE INDEX ix_billing_records_user ON billing_records (account_id, user_id, occurred_at) WHERE user_id IS NOT NULL;
+
 CREATE TABLE credit_costs (
     operation TEXT NOT NULL,
     cost NUMERIC(27, 12) NOT NULL,
@@ -76,6 +122,19 @@ CREATE TABLE issuers (
 
 CREATE UNIQUE INDEX uq_issuers_default ON issuers (is_default) WHERE is_default;
 
+CREATE TABLE meters (
+    key TEXT NOT NULL,
+    name TEXT NOT NULL,
+    unit TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    service_types JSONB NOT NULL,
+    feature_types JSONB NOT NULL,
+    hourly BOOLEAN NOT NULL,
+    is_active BOOLEAN NOT NULL,
+    CONSTRAINT pk_meters PRIMARY KEY (key),
+    CONSTRAINT ck_meters_kind_known CHECK (kind IN ('sum', 'count', 'max', 'last'))
+);
+
 CREATE TABLE plans (
     id UUID NOT NULL,
     key TEXT NOT NULL,
@@ -134,6 +193,36 @@ CREATE TABLE prices (
 
 CREATE UNIQUE INDEX uq_prices_current ON prices (kind, key, currency, interval_unit, interval_count) NULLS NOT DISTINCT WHERE is_current;
 
+CREATE TABLE products (
+    key TEXT NOT NULL,
+    name TEXT NOT NULL,
+    meter TEXT NOT NULL,
+    service_type TEXT NOT NULL,
+    is_active BOOLEAN NOT NULL,
+    created_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    CONSTRAINT pk_products PRIMARY KEY (key)
+);
+
+CREATE TABLE usage_counters (
+    account_id UUID NOT NULL,
+    owner TEXT NOT NULL,
+    grain TEXT NOT NULL,
+    bucket TIMESTAMP WITH TIME ZONE NOT NULL,
+    meter TEXT NOT NULL,
+    facet TEXT NOT NULL,
+    quantity NUMERIC(27, 12) NOT NULL,
+    events BIGINT NOT NULL,
+    maximum NUMERIC(27, 12) NOT NULL,
+    last_value NUMERIC(27, 12) NOT NULL,
+    last_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    credits NUMERIC(27, 12) NOT NULL,
+    overage NUMERIC(27, 12) NOT NULL,
+    overage_total NUMERIC(27, 12) NOT NULL,
+    CONSTRAINT pk_usage_counters PRIMARY KEY (account_id, owner, grain, bucket, meter, facet),
+    CONSTRAINT ck_usage_counters_grain_known CHECK (grain IN ('hour', 'day', 'cycle'))
+)
+ WITH (fillfactor = 70);
+
 CREATE TABLE accounts (
     id UUID NOT NULL,
     external_id TEXT NOT NULL,
@@ -164,6 +253,29 @@ CREATE TABLE accounts (
 );
 
 CREATE INDEX ix_accounts_created ON accounts (created_at, id);
+
+CREATE TABLE product_prices (
+    id UUID NOT NULL,
+    product TEXT NOT NULL,
+    currency TEXT NOT NULL,
+    model TEXT NOT NULL,
+    unit_price NUMERIC(27, 12) NOT NULL,
+    package_size NUMERIC(27, 12) NOT NULL,
+    free_units NUMERIC(27, 12) NOT NULL,
+    tiers JSONB NOT NULL,
+    effective_from TIMESTAMP WITH TIME ZONE NOT NULL,
+    effective_to TIMESTAMP WITH TIME ZONE,
+    CONSTRAINT pk_product_prices PRIMARY KEY (id),
+    CONSTRAINT ck_product_prices_currency_known CHECK (currency ~ '^([A-Z]{3}|CREDIT)$'),
+    CONSTRAINT ck_product_prices_model_known CHECK (model IN ('flat', 'per_unit', 'graduated', 'volume', 'package')),
+    CONSTRAINT ck_product_prices_amounts CHECK (unit_price >= 0 AND free_units >= 0 AND package_size > 0),
+    CONSTRAINT ck_product_prices_forward CHECK (effective_from < effective_to),
+    CONSTRAINT fk_product_prices_product FOREIGN KEY(product) REFERENCES products (key)
+);
+
+CREATE INDEX ix_product_prices_product ON product_prices (product, currency, effective_from);
+
+CREATE UNIQUE INDEX uq_product_prices_open ON product_prices (product, currency) WHERE effective_to IS NULL;
 
 CREATE TABLE balance_entries (
     id UUID NOT NULL,
@@ -200,6 +312,20 @@ CREATE INDEX ix_billing_audit_account ON billing_audit (account_id, id);
 
 CREATE INDEX ix_billing_audit_subject ON billing_audit (subject, id);
 
+CREATE TABLE billing_events (
+    id UUID NOT NULL,
+    account_id UUID NOT NULL,
+    billing_id UUID NOT NULL,
+    status_before TEXT NOT NULL,
+    status_after TEXT NOT NULL,
+    detail JSONB NOT NULL,
+    at TIMESTAMP WITH TIME ZONE NOT NULL,
+    CONSTRAINT pk_billing_events PRIMARY KEY (id),
+    CONSTRAINT fk_billing_events_account_id FOREIGN KEY(account_id) REFERENCES accounts (id)
+);
+
+CREATE INDEX ix_billing_events_record ON billing_events (account_id, billing_id, at);
+
 CREATE TABLE billing_idempotency (
     scope TEXT NOT NULL,
     route TEXT NOT NULL,
@@ -221,6 +347,30 @@ CREATE TABLE billing_idempotency (
 );
 
 CREATE INDEX ix_billing_idempotency_expires ON billing_idempotency (expires_at);
+
+CREATE TABLE billing_quotas (
+    id UUID NOT NULL,
+    account_id UUID NOT NULL,
+    owner TEXT NOT NULL,
+    meter TEXT NOT NULL,
+    window_kind TEXT NOT NULL,
+    span_seconds INTEGER,
+    limit_amount NUMERIC(27, 12) NOT NULL,
+    is_hard BOOLEAN NOT NULL,
+    alert_percents INTEGER[] NOT NULL,
+    window_start TIMESTAMP WITH TIME ZONE NOT NULL,
+    used NUMERIC(27, 12) DEFAULT '0' NOT NULL,
+    used_before NUMERIC(27, 12) DEFAULT '0' NOT NULL,
+    created_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    updated_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    CONSTRAINT pk_billing_quotas PRIMARY KEY (id),
+    CONSTRAINT uq_billing_quotas_account_id_meter_owner_window_kind UNIQUE (account_id, meter, owner, window_kind),
+    CONSTRAINT ck_billing_quotas_amounts CHECK (limit_amount >= 0 AND used >= 0 AND used_before >= 0),
+    CONSTRAINT ck_billing_quotas_window_known CHECK (window_kind IN ('day', 'month', 'cycle', 'rolling')),
+    CONSTRAINT ck_billing_quotas_span CHECK ((window_kind = 'rolling') = (span_seconds IS NOT NULL) AND span_seconds > 0),
+    CONSTRAINT fk_billing_quotas_account_id FOREIGN KEY(account_id) REFERENCES accounts (id)
+)
+ WITH (fillfactor = 50);
 
 CREATE TABLE credit_balances (
     account_id UUID NOT NULL,
@@ -446,6 +596,50 @@ CREATE INDEX ix_payment_methods_account ON payment_methods (account_id, created_
 
 CREATE UNIQUE INDEX uq_payment_methods_default ON payment_methods (account_id) WHERE is_default AND status = 'active';
 
+CREATE TABLE price_overrides (
+    id UUID NOT NULL,
+    account_id UUID NOT NULL,
+    product TEXT NOT NULL,
+    currency TEXT NOT NULL,
+    model TEXT NOT NULL,
+    unit_price NUMERIC(27, 12) NOT NULL,
+    package_size NUMERIC(27, 12) NOT NULL,
+    free_units NUMERIC(27, 12) NOT NULL,
+    tiers JSONB NOT NULL,
+    effective_from TIMESTAMP WITH TIME ZONE NOT NULL,
+    effective_to TIMESTAMP WITH TIME ZONE,
+    CONSTRAINT pk_price_overrides PRIMARY KEY (id),
+    CONSTRAINT ck_price_overrides_currency_known CHECK (currency ~ '^([A-Z]{3}|CREDIT)$'),
+    CONSTRAINT ck_price_overrides_model_known CHECK (model IN ('flat', 'per_unit', 'graduated', 'volume', 'package')),
+    CONSTRAINT ck_price_overrides_amounts CHECK (unit_price >= 0 AND free_units >= 0 AND package_size > 0),
+    CONSTRAINT ck_price_overrides_forward CHECK (effective_from < effective_to),
+    CONSTRAINT fk_price_overrides_account_id FOREIGN KEY(account_id) REFERENCES accounts (id),
+    CONSTRAINT fk_price_overrides_product FOREIGN KEY(product) REFERENCES products (key)
+);
+
+CREATE INDEX ix_price_overrides_account ON price_overrides (account_id, product, currency, effective_from);
+
+CREATE UNIQUE INDEX uq_price_overrides_open ON price_overrides (account_id, product, currency) WHERE effective_to IS NULL;
+
+CREATE TABLE quota_claims (
+    id UUID NOT NULL,
+    account_id UUID NOT NULL,
+    event_id TEXT NOT NULL,
+    user_id TEXT,
+    organization_id TEXT,
+    meter TEXT NOT NULL,
+    amount NUMERIC(27, 12) NOT NULL,
+    claimed_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    expires_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    status TEXT NOT NULL,
+    CONSTRAINT pk_quota_claims PRIMARY KEY (id),
+    CONSTRAINT ck_quota_claims_amount_positive CHECK (amount > 0),
+    CONSTRAINT ck_quota_claims_status_known CHECK (status IN ('open', 'settled', 'lapsed')),
+    CONSTRAINT fk_quota_claims_account_id FOREIGN KEY(account_id) REFERENCES accounts (id)
+);
+
+CREATE INDEX ix_quota_claims_open ON quota_claims (account_id, expires_at) WHERE status = 'open';
+
 CREATE TABLE steps (
     key TEXT NOT NULL,
     workflow_id TEXT NOT NULL,
@@ -549,6 +743,41 @@ CREATE TABLE trials (
 );
 
 CREATE UNIQUE INDEX uq_trials_identity ON trials (kind, identity_hash) WHERE identity_hash IS NOT NULL;
+
+CREATE TABLE usage_alerts (
+    id UUID NOT NULL,
+    account_id UUID NOT NULL,
+    subject TEXT NOT NULL,
+    meter TEXT NOT NULL,
+    owner TEXT NOT NULL,
+    threshold INTEGER NOT NULL,
+    window_start TIMESTAMP WITH TIME ZONE NOT NULL,
+    limit_amount NUMERIC(27, 12) NOT NULL,
+    used_amount NUMERIC(27, 12) NOT NULL,
+    created_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    CONSTRAINT pk_usage_alerts PRIMARY KEY (id),
+    CONSTRAINT uq_usage_alerts_account_id_subject_meter_window_start_threshold UNIQUE (account_id, subject, meter, window_start, threshold),
+    CONSTRAINT fk_usage_alerts_account_id FOREIGN KEY(account_id) REFERENCES accounts (id)
+);
+
+CREATE INDEX ix_usage_alerts_account ON usage_alerts (account_id, created_at, id);
+
+CREATE TABLE usage_periods (
+    id UUID NOT NULL,
+    account_id UUID NOT NULL,
+    start_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    end_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    zone TEXT NOT NULL,
+    subscription_id UUID,
+    currency TEXT,
+    limits JSONB NOT NULL,
+    closed_at TIMESTAMP WITH TIME ZONE,
+    CONSTRAINT pk_usage_periods PRIMARY KEY (id),
+    CONSTRAINT uq_usage_periods_account_id_start_at UNIQUE (account_id, start_at),
+    CONSTRAINT ck_usage_periods_forward CHECK (start_at < end_at),
+    CONSTRAINT fk_usage_periods_account_id FOREIGN KEY(account_id) REFERENCES accounts (id)
+)
+ WITH (fillfactor = 80);
 
 CREATE TABLE credit_hold_lots (
     hold_id UUID NOT NULL,

@@ -24,8 +24,11 @@ from billing.invoices.tables import invoices
 from billing.payments.tables import payment_methods, payments, setup_intents
 from billing.purchases import service as purchases
 from billing.purchases.schemas import NewPurchase
+from billing.quotas import store as quotas
 from billing.subscriptions import service as subscriptions
 from billing.subscriptions.schemas import NewSubscription
+from billing.usage.rules import BILLING_ID
+from billing.usage.tables import billing_records
 from tests.integration.api.conftest import Api
 
 Account = dict[str, Any]
@@ -196,6 +199,56 @@ async def told(api: Api, account: Account) -> str:
     return event_id
 
 
+async def used(api: Api, account: Account) -> str:
+    """A use that was put off, as its billing record."""
+    record_id, at = ids.new(), real_now()
+    async with api.database.operator() as connection:
+        await connection.execute(
+            billing_records.insert().values(
+                id=record_id,
+                account_id=ids.decode(ids.ACCOUNT, account["id"]),
+                request_hash=1,
+                product_id="gpt-4",
+                service_type="model_inference",
+                meter="model_inference",
+                usage_amount=1,
+                included_amount=0,
+                charged_amount=1,
+                unit_price=Decimal("0.002"),
+                total_amount=Decimal("0.002"),
+                currency="CREDIT",
+                billing_method="credit_consumption",
+                billing_status="pending",
+                is_free_tier=False,
+                is_late=False,
+                period_start=at,
+                day_at=at,
+                occurred_at=at,
+                created_at=at,
+                updated_at=at,
+            )
+        )
+    return ids.encode(BILLING_ID, record_id)
+
+
+async def quota(api: Api, account: Account) -> str:
+    """A quota of the account."""
+    async with api.database.operator() as connection:
+        made = await quotas.put(
+            connection,
+            ids.decode(ids.ACCOUNT, account["id"]),
+            owner="",
+            meter="chat_messages",
+            window="month",
+            span_seconds=None,
+            limit=Decimal(5),
+            hard=True,
+            percents=[100],
+            at=real_now(),
+        )
+    return ids.encode("qta", made.id)
+
+
 async def itself(_: Api, account: Account) -> str:
     """The account."""
     return str(account["id"])
@@ -215,6 +268,8 @@ MAKERS: Final[dict[str, Maker]] = {
     "workflow_id": matter,
     "event_id": told,
     "transaction_id": granted,
+    "billing_id": used,
+    "quota_id": quota,
 }
 
 # Parameters that name what belongs to no account, with a name that exists.
@@ -223,6 +278,20 @@ SHARED: Final[dict[str, str]] = {
     "pack": "small",
     "feature": "api_calls",
     "key": "basic",
+    "product_id": "gpt-4",
+    # Names of the caller's own people: any will do.
+    "user_id": "somebody",
+    "organization_id": "some-team",
+    "session_id": "a-session",
+    "request_id": "a-request",
+}
+
+# Ids in bodies that name nothing of ours, or are answered row by row, by operation.
+FREE: Final[dict[str, frozenset[str]]] = {
+    "record_usage": frozenset({"event_id"}),
+    "record_usage_batch": frozenset({"event_id", "account_id"}),
+    "calculate_cost": frozenset({"subscription_id"}),
+    "check_quota": frozenset({"event_id"}),
 }
 
 # A body for each operation that takes one, such that every id in it has to be looked up.
@@ -268,4 +337,28 @@ BODIES: Final[dict[str, Callable[[Named], Any]]] = {
     "put_plan": lambda _: {"family": "app", "name": "Basic", "is_active": False},
     "put_credit_package": lambda _: {"name": "Basic", "credits": "1", "is_active": False},
     "put_credit_cost": lambda _: {"cost": "1"},
+    "put_meter": lambda _: {"name": "Basic", "unit": "piece", "is_active": False},
+    "put_product": lambda _: {
+        "name": "Basic",
+        "meter": "api_calls",
+        "service_type": "api_gateway",
+        "is_active": False,
+    },
+    "put_price_override": lambda named: {
+        "account_id": named["account_id"],
+        "product": "gpt-4",
+        "terms": {"unit_price": "0.001"},
+    },
+    "put_quota": lambda named: {
+        "account_id": named["account_id"],
+        "feature_type": "document_uploads",
+        "limit": "5",
+    },
+    "record_usage": lambda _: {"feature_type": "impressions", "usage_amount": "1"},
+    "record_usage_batch": lambda _: {
+        "events": [{"feature_type": "impressions", "usage_amount": "1"}]
+    },
+    "calculate_cost": lambda _: {"product_id": "gpt-4", "usage_amount": "1000"},
+    "process_billing": lambda named: {"billing_id": named["billing_id"]},
+    "check_quota": lambda _: {"feature_type": "impressions", "requested_amount": "1"},
 }

@@ -27,6 +27,15 @@ PLAIN: Final = f"FROM invoices WHERE {MINE} AND purchase_id IS NULL AND status =
 SHORT: Final = f"UPDATE credit_lots SET remaining = remaining - 1 WHERE {MINE} AND remaining > 9"
 LATEST: Final = f"(SELECT id {PLAIN} ORDER BY created_at DESC LIMIT 1)"
 
+A_USE: Final = """
+        INSERT INTO billing_records (id, account_id, request_hash, meter, usage_amount,
+               included_amount, charged_amount, unit_price, total_amount, currency,
+               billing_method, billing_status, is_free_tier, is_late, transaction_id,
+               period_start, day_at, occurred_at, created_at, updated_at)
+        SELECT uuidv7(), account_id, 1, 'api_calls', 1, 0, 1, 1, 1, 'CREDIT',
+               'credit_consumption', 'completed', false, false, {paid}, at, at, at, at, at
+        FROM credit_transactions WHERE {MINE} AND seq = 1"""
+
 # What breaks each rule, on the account that pays or (late) on the one that is overdue.
 DAMAGE: Final[dict[str, str]] = {
     **{name: LEDGER_DAMAGE[sentence] for name, (_, sentence) in LEDGER.items()},
@@ -36,6 +45,8 @@ DAMAGE: Final[dict[str, str]] = {
         ALTER TABLE credit_balances DROP CONSTRAINT ck_credit_balances_held_within_balance;
         UPDATE credit_balances SET held = balance + 1 WHERE {MINE}""",
     "holds_of_lots": f"UPDATE credit_lots SET held = held + 1 WHERE {MINE} AND remaining > held",
+    "usage_counted": A_USE.format(paid="NULL", MINE=MINE),
+    "usage_paid": A_USE.format(paid="id", MINE=MINE),
     "purchases_granted_once": f"""
         UPDATE purchases SET status = 'failed' WHERE {MINE} AND status = 'completed'""",
     "grants_paid_once": f"UPDATE purchases SET amount_minor = amount_minor + 1 WHERE {MINE}",

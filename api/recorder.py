@@ -1,0 +1,72 @@
+"""Usage on its way in: single uses gathered into batches, whole batches cut to size.
+
+One statement is one transaction and one round trip; what it may touch is in its arguments, and
+row-level security holds it to that.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from sqlalchemy.exc import DBAPIError
+
+from billing.core.batcher import Batcher
+from billing.core.database import Database
+from billing.usage import calls
+from billing.usage.schemas import Recorded, Use
+
+# Row-level security looks through the list of accounts for every row.
+ACCOUNTS_AT_ONCE: Final = 125
+_RETRIED: Final = frozenset({"40001", "40P01"})
+
+
+class Recorder:
+    """One per API process."""
+
+    def __init__(self, database: Database) -> None:
+        self._engine = database.tenant_engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._batcher: Batcher[Use, Recorded] = Batcher(self._singles)
+
+    async def one(self, use: Use) -> Recorded:
+        """Record a use together with whatever else waits now; paid by an entry of its own."""
+        return await self._batcher.do(use)
+
+    async def many(self, uses: Sequence[Use]) -> dict[int, Recorded]:
+        """Record uses of any accounts; by place, what became of those not recorded."""
+        answers: dict[int, Recorded] = {}
+        for places in _cut(uses):
+            part = [uses[place] for place in places]
+            found = await self._write(part, [1] * len(part), full=False)
+            answers.update((places[place], one) for place, one in found.items())
+        return answers
+
+    async def _singles(self, uses: Sequence[Use]) -> list[Recorded]:
+        found = await self._write(uses, range(1, len(uses) + 1), full=True)
+        return [found[place] for place in range(len(uses))]
+
+    async def _write(
+        self, uses: Sequence[Use], groups: Sequence[int], *, full: bool
+    ) -> dict[int, Recorded]:
+        try:
+            return await self._once(uses, groups, full=full)
+        except DBAPIError as error:
+            if getattr(error.orig, "sqlstate", None) not in _RETRIED:
+                raise
+        return await self._once(uses, groups, full=full)
+
+    async def _once(
+        self, uses: Sequence[Use], groups: Sequence[int], *, full: bool
+    ) -> dict[int, Recorded]:
+        async with self._engine.connect() as connection:
+            return await calls.record(connection, uses, groups, full=full)
+
+
+def _cut(uses: Sequence[Use]) -> list[list[int]]:
+    """Places of uses in parts of a bounded number of accounts; an account's uses stay together."""
+    by_account: dict[object, list[int]] = {}
+    for place, use in enumerate(uses):
+        by_account.setdefault(use.account_id, []).append(place)
+    groups = list(by_account.values())
+    return [
+        [place for group in groups[start : start + ACCOUNTS_AT_ONCE] for place in group]
+        for start in range(0, len(groups), ACCOUNTS_AT_ONCE)
+    ]

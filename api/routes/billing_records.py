@@ -1,0 +1,214 @@
+"""Billing records: a use priced, a record settled, and records read [F8-F20]."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal, Self
+from uuid import UUID
+
+from fastapi import Query
+from pydantic import Field
+from sqlalchemy import RowMapping
+
+from api.auth import SERVICE
+from api.dependencies import BillingCall, MemberCall
+from api.pagination import Page, Paging, paginate
+from api.problems import responses
+from api.routes.base import new_router
+from api.schemas import Answer, Body, Credits, Instant, Text
+from billing.core import clock, ids
+from billing.core.errors import NotAllowed, NotFound
+from billing.products.schemas import ServiceType
+from billing.rating.schemas import Method
+from billing.usage import rules, service, store
+from billing.usage.schemas import BillingRecord, Status
+from billing.usage.tables import billing_records
+
+router = new_router("billing records")
+
+Quantity = Annotated[Credits, Field(gt=0)]
+KEYS = (billing_records.c.occurred_at, billing_records.c.id)
+
+
+class PricingContext(Body):
+    """Under which subscription to price; only the account's own open one counts."""
+
+    subscription_id: Text | None = None
+
+
+class CalculateBody(Body):
+    """A use to be priced [F8]."""
+
+    product_id: Text
+    usage_amount: Quantity
+    user_id: Text | None = None
+    service_type: ServiceType | None = None
+    pricing_context: PricingContext | None = None
+
+
+class CalculateAnswer(Answer):
+    """What the use would cost now [F9]."""
+
+    success: Literal[True] = True
+    product_id: str
+    usage_amount: str
+    unit_price: Credits
+    total_cost: Credits
+    currency: str
+    is_free_tier: bool
+    is_included_in_subscription: bool
+    suggested_billing_method: Method
+    available_billing_methods: list[Method]
+
+
+class ProcessBody(Body):
+    """A billing record to be settled [F13]."""
+
+    billing_id: Text
+    billing_method: Method | None = None
+    force_charge: bool = False
+
+
+class RecordAnswer(Answer):
+    """A billing record [F19]."""
+
+    billing_id: str
+    event_id: str | None
+    user_id: str | None
+    organization_id: str | None
+    session_id: str | None
+    request_id: str | None
+    product_id: str | None
+    service_type: str | None
+    feature_type: str | None
+    operation: str | None
+    model: str | None
+    meter: str
+    usage_amount: Credits
+    unit_price: Credits
+    total_amount: Credits
+    currency: str
+    billing_method: Method
+    billing_status: Status
+    is_free_tier: bool
+    is_included_in_subscription: bool
+    is_late: bool
+    transaction_id: str | None
+    usage_details: dict[str, Any] | None
+    billing_period_start: datetime
+    occurred_at: datetime
+    created_at: datetime
+    updated_at: datetime
+
+    @classmethod
+    def of(cls, found: BillingRecord) -> Self:
+        """The record as callers see it."""
+        entry = found.transaction_id
+        return cls(
+            billing_id=ids.encode(rules.BILLING_ID, found.id),
+            transaction_id=ids.encode(ids.TRANSACTION, entry) if entry else None,
+            is_included_in_subscription=found.charged_amount == 0,
+            usage_details=found.detail,
+            billing_period_start=found.period_start,
+            **{
+                name: value
+                for name, value in found.model_dump().items()
+                if name in cls.model_fields and name not in ("transaction_id",)
+            },
+        )
+
+
+@router.post(
+    "/billing/calculate", responses=responses("MERCHANT_NOT_FOUND", "PRODUCT_PRICING_NOT_FOUND")
+)
+async def calculate_cost(body: CalculateBody, call: MemberCall) -> CalculateAnswer:
+    """What a use would cost now; writes nothing [F8-F12]."""
+    async with call.transaction() as connection:
+        at = await clock.now(connection, call.account.id)
+        found = await service.quote(
+            connection, call.account.id, body.product_id, body.usage_amount, at
+        )
+    return CalculateAnswer(
+        product_id=body.product_id,
+        usage_amount=f"{body.usage_amount:f}",
+        unit_price=found.rating.unit_price,
+        total_cost=found.rating.total,
+        currency=found.currency,
+        is_free_tier=found.rating.is_free_tier,
+        is_included_in_subscription=found.rating.is_included,
+        suggested_billing_method=found.suggested,
+        available_billing_methods=list(found.available),
+    )
+
+
+@router.post(
+    "/billing/process",
+    responses=responses(
+        "MERCHANT_NOT_FOUND", "BILLING_RECORD_NOT_FOUND", "INSUFFICIENT_CREDITS",
+        "PAYMENT_CHARGE_NOT_OFFERED", "NOT_INCLUDED", "BILLED_ON_INVOICE",
+    ),
+)  # fmt: skip
+async def process_billing(body: ProcessBody, call: BillingCall) -> RecordAnswer:
+    """Settle a record that was put off or has failed; a settled one is answered as it is [F13]."""
+    if body.force_charge and SERVICE not in call.caller.roles:
+        raise NotAllowed("FORBIDDEN", "only a service may force a charge")
+    record_id = _record_id(body.billing_id)
+    async with call.transaction() as connection:
+        at = await clock.now(connection, call.account.id)
+        done, short = await service.settle(
+            connection, call.account.id, record_id, body.billing_method, at
+        )
+    if short is not None:
+        raise short
+    return RecordAnswer.of(done)
+
+
+@router.get("/billing/records", responses=responses("MERCHANT_NOT_FOUND", "INVALID_CURSOR"))
+async def list_billing_records(
+    call: MemberCall,
+    paging: Paging,
+    status: Annotated[Status | None, Query()] = None,
+    product: Annotated[str | None, Query(max_length=255)] = None,
+    start: Annotated[Instant | None, Query()] = None,
+    end: Annotated[Instant | None, Query()] = None,
+) -> Page[RecordAnswer]:
+    """The account's billing records, newest use first."""
+    query = store.records(call.account.id, billing_status=status, product_id=product)
+    async with call.transaction() as connection:
+        return await paginate(connection, store.between(query, start, end), KEYS, paging, show)
+
+
+@router.get(
+    "/billing/records/user/{user_id}", responses=responses("MERCHANT_NOT_FOUND", "INVALID_CURSOR")
+)
+async def list_user_records(
+    user_id: str,
+    call: MemberCall,
+    paging: Paging,
+    status: Annotated[Status | None, Query()] = None,
+) -> Page[RecordAnswer]:
+    """The billing records of one user, newest use first [F18]."""
+    query = store.records(call.account.id, user_id=user_id, billing_status=status)
+    async with call.transaction() as connection:
+        return await paginate(connection, query, KEYS, paging, show)
+
+
+@router.get(
+    "/billing/records/{billing_id}",
+    responses=responses("MERCHANT_NOT_FOUND", "BILLING_RECORD_NOT_FOUND"),
+)
+async def read_billing_record(billing_id: str, call: MemberCall) -> RecordAnswer:
+    """One billing record."""
+    async with call.transaction() as connection:
+        found = await store.get_record(connection, call.account.id, _record_id(billing_id))
+    return RecordAnswer.of(found)
+
+
+def show(row: RowMapping) -> RecordAnswer:
+    """A row of `billing_records` as callers see it."""
+    return RecordAnswer.of(BillingRecord.model_validate(dict(row)))
+
+
+def _record_id(name: str) -> UUID:
+    record_id = ids.parse(rules.BILLING_ID, name)
+    if record_id is None:
+        raise NotFound("BILLING_RECORD_NOT_FOUND", "no such billing record")
+    return record_id

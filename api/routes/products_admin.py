@@ -1,0 +1,154 @@
+"""Meters, products and agreed prices for operators: read, and put one at a time [B10, B13, B15].
+
+A changed price holds from now on; what was used before keeps the price of its time.
+"""
+
+from datetime import datetime
+from typing import Annotated, Self
+
+from fastapi import Path, Query
+from fastapi.responses import Response
+from sqlalchemy import RowMapping
+
+from api.dependencies import AdminCall
+from api.pagination import Page, Paging, paginate
+from api.problems import responses
+from api.routes.base import new_router
+from api.routes.catalog import whole
+from api.routes.catalog_admin import ChangesAnswer
+from api.schemas import Answer, Body, Text
+from billing.accounts import store as accounts
+from billing.audit import service as audit
+from billing.catalog import service
+from billing.core import ids
+from billing.core.clock import real_now
+from billing.core.errors import NotFound
+from billing.products import store
+from billing.products.schemas import OVERRIDE, Meter, Override, Product, ProductPrice
+from billing.products.spec import MeterSpec, ProductSpec
+from billing.products.tables import price_overrides
+from billing.rating.schemas import CREDIT, PriceCurrency, PriceTerms
+
+router = new_router("catalog administration")
+
+MeterKey = Annotated[str, Path(pattern=r"^[a-z][a-z0-9_-]{0,63}$")]
+ProductKey = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$")]
+
+
+class PricedProduct(Product):
+    """A product with every version of its prices, newest first."""
+
+    prices: list[ProductPrice]
+
+
+class AgreeBody(Body):
+    """A price agreed with one account, from now on; without `terms` the agreement ends."""
+
+    account_id: Text
+    product: Text
+    currency: PriceCurrency = CREDIT
+    terms: PriceTerms | None = None
+
+
+class AgreedAnswer(Answer):
+    """A price agreed with one account."""
+
+    override_id: str
+    account_id: str
+    product: str
+    currency: str
+    terms: PriceTerms
+    effective_from: datetime
+    effective_to: datetime | None
+
+    @classmethod
+    def of(cls, found: Override) -> Self:
+        """The agreement as operators see it."""
+        return cls(
+            override_id=ids.encode(OVERRIDE, found.id),
+            account_id=ids.encode(ids.ACCOUNT, found.account_id),
+            **found.model_dump(exclude={"id", "account_id", "terms"}),
+            terms=found.terms,
+        )
+
+
+@router.get("/admin/meters", responses=responses())
+async def list_meters(call: AdminCall) -> Page[Meter]:
+    """What is counted, and the names callers may use for it."""
+    async with call.database.operator() as connection:
+        return whole(await store.all_meters(connection))
+
+
+@router.put("/admin/meters/{key}", responses=responses())
+async def put_meter(key: MeterKey, body: MeterSpec, call: AdminCall) -> ChangesAnswer:
+    """Add or change a meter."""
+    async with call.database.operator() as connection:
+        return ChangesAnswer.of(await service.put_meter(connection, key, body))
+
+
+@router.get("/admin/products", responses=responses())
+async def list_products(call: AdminCall) -> Page[PricedProduct]:
+    """Products with the history of their prices."""
+    async with call.database.operator() as connection:
+        return whole(
+            [
+                PricedProduct(
+                    **product.model_dump(), prices=await store.versions(connection, product.key)
+                )
+                for product in await store.all_products(connection)
+            ]
+        )
+
+
+@router.put("/admin/products/{key}", responses=responses("METER_NOT_FOUND"))
+async def put_product(key: ProductKey, body: ProductSpec, call: AdminCall) -> ChangesAnswer:
+    """Add or change a product; each changed price begins its next version now."""
+    async with call.database.operator() as connection:
+        return ChangesAnswer.of(await service.put_product(connection, key, body))
+
+
+@router.get("/admin/price-overrides", responses=responses("MERCHANT_NOT_FOUND", "INVALID_CURSOR"))
+async def list_price_overrides(
+    call: AdminCall,
+    paging: Paging,
+    account_id: Annotated[str | None, Query(max_length=255)] = None,
+) -> Page[AgreedAnswer]:
+    """Agreed prices of one account or of all, newest first, ended ones included."""
+    async with call.database.operator() as connection:
+        account = await accounts.find(connection, account_id) if account_id else None
+        if account_id and account is None:
+            raise NotFound("MERCHANT_NOT_FOUND", "no such account")
+        query = store.overrides(account.id if account else None)
+        keys = (price_overrides.c.effective_from, price_overrides.c.id)
+        return await paginate(connection, query, keys, paging, _show)
+
+
+@router.put(
+    "/admin/price-overrides",
+    responses=responses("MERCHANT_NOT_FOUND", "PRODUCT_NOT_FOUND"),
+    response_model=AgreedAnswer | None,
+)
+async def put_price_override(body: AgreeBody, call: AdminCall) -> AgreedAnswer | Response:
+    """Agree a price with an account, or end the agreement (204) [B10]."""
+    async with call.database.operator() as connection:
+        account = await accounts.find(connection, body.account_id)
+        if account is None:
+            raise NotFound("MERCHANT_NOT_FOUND", "no such account")
+        at = account.clock_at or real_now()
+        found = await store.put_override(
+            connection, account.id, body.product, body.currency, body.terms, at
+        )
+        await audit.record(
+            connection,
+            account_id=account.id,
+            action="price.agreed" if found else "price.agreement_ended",
+            subject=f"product {body.product}",
+            at=at,
+            terms=body.terms.model_dump(mode="json") if body.terms else None,
+        )
+    return AgreedAnswer.of(found) if found else Response(status_code=204)
+
+
+def _show(row: RowMapping) -> AgreedAnswer:
+    price = store.show_price(row)
+    return AgreedAnswer.of(Override(**price.model_dump(), account_id=row["account_id"]))

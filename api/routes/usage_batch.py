@@ -1,0 +1,180 @@
+"""A thousand uses at once [G4]: parsed at speed, each row with its own verdict."""
+
+from datetime import UTC
+from typing import Annotated, Any, Literal
+
+import msgspec
+from fastapi import Depends, Request
+from fastapi.responses import Response
+
+from api import usage_rows
+from api.auth import MEMBER
+from api.dependencies import Call, OperatorGate, no_such_account
+from api.problem_codes import CODES
+from api.problems import responses
+from api.routes.base import new_router
+from api.routes.usage import user_of, words_of
+from api.schemas import Answer
+from api.tenants import Tenant
+from api.usage_rows import Row
+from billing.core.errors import NotAllowed
+from billing.usage import rules
+from billing.usage.schemas import Kind, Use
+
+router = new_router("usage")
+
+Owners = dict[str | None, Tenant | None]
+BatchCall = Annotated[Call, Depends(OperatorGate(MEMBER))]
+
+
+_BATCH_SCHEMA: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "required": ["events"],
+                    "additionalProperties": False,
+                    "properties": {
+                        "events": {
+                            "type": "array",
+                            "minItems": 1,
+                            "maxItems": rules.MAX_ROWS,
+                            "items": msgspec.json.schema(Row)["$defs"]["Row"],
+                        }
+                    },
+                },
+                "example": {
+                    "events": [{"event_id": "evt-1", "product_id": "gpt-4", "usage_amount": "1000"}]
+                },
+            }
+        },
+    }
+}
+
+
+class RowAnswer(Answer):
+    """What became of one row, by its place in the request."""
+
+    row: int
+    event_id: str | None
+    status: Literal["recorded", "duplicate", "rejected"]
+    code: str | None = None
+    detail: str | None = None
+
+
+class BatchAnswer(Answer):
+    """What became of each row, in the order of the request."""
+
+    recorded: int
+    duplicate: int
+    rejected: int
+    results: list[RowAnswer]
+
+
+@router.post(
+    "/usage/batch",
+    response_model=BatchAnswer,
+    openapi_extra=_BATCH_SCHEMA,
+    responses=responses("INVALID_JSON", "MERCHANT_NOT_FOUND"),
+)
+async def record_usage_batch(request: Request, call: BatchCall) -> Response:
+    """Record up to 1,000 uses, each with its own verdict; a bad row fails alone.
+
+    Role service names an account per row (`account_id` or `external_id`); others record for their
+    own. Rows of one request are paid together.
+    """
+    rows = usage_rows.parse(await request.body())
+    owners = await _owners(rows, request, call)
+    refused: dict[int, tuple[str, str]] = {}
+    uses: list[Use] = []
+    places: list[int] = []
+    for place, row in enumerate(rows):
+        use = _row_use(row, owners, call)
+        if isinstance(use, Use):
+            uses.append(use)
+            places.append(place)
+        else:
+            refused[place] = use
+    for place, one in (await call.services.recorder.many(uses)).items():
+        duplicate = one.verdict == "duplicate"
+        refused[places[place]] = ("", "") if duplicate else words_of(one)
+    return Response(_batch_answer(rows, refused), media_type="application/json")
+
+
+async def _owners(rows: list[Row | str], request: Request, call: Call) -> Owners:
+    """The accounts that rows name; under None the one of the caller or the header."""
+    tenants = call.services.tenants
+    header = request.headers.get("x-account-id")
+    if not call.caller.operates:
+        own = await tenants.find(call.caller.account)
+        if own is None or (header and not own.answers_to(header)):
+            raise no_such_account()
+        names = {name for row in rows if isinstance(row, Row) for name in _names(row)}
+        mine: Owners = {name: own for name in names if own.answers_to(name)}
+        return mine | {None: own}
+    names = {name for row in rows if isinstance(row, Row) for name in _names(row)}
+    found: Owners = {}
+    found.update(await tenants.find_all(names))
+    found[None] = await tenants.find(header) if header else None
+    return found
+
+
+def _names(row: Row) -> list[str]:
+    return [name for name in (row.account_id, row.external_id) if name is not None]
+
+
+def _row_use(row: Row | str, owners: Owners, call: Call) -> Use | tuple[str, str]:
+    """The use a row stands for, or (code, detail) of why it is refused."""
+    if isinstance(row, str):
+        return "VALIDATION_FAILED", row
+    owner = owners.get(row.account_id or row.external_id)
+    if owner is None or (row.external_id and owners.get(row.external_id) is not owner):
+        return "MERCHANT_NOT_FOUND", CODES["MERCHANT_NOT_FOUND"].detail
+    try:
+        user = user_of(row.user_id, call)
+    except NotAllowed as error:
+        return error.code, error.detail
+    return Use(
+        owner.id,
+        Kind(
+            row.product_id, row.service_type, row.feature_type, row.operation, row.model,
+            row.billing_method, row.on_insufficient == "defer",
+        ),
+        row.usage_amount,
+        row.event_id,
+        row.occurred_at.astimezone(UTC) if row.occurred_at else None,
+        user,
+        row.organization_id,
+        row.session_id,
+        row.request_id,
+        usage_rows.details(row.usage_details),
+    )  # fmt: skip
+
+
+def _batch_answer(rows: list[Row | str], refused: dict[int, tuple[str, str]]) -> bytes:
+    results: list[dict[str, Any]] = []
+    duplicates = 0
+    for place, row in enumerate(rows):
+        entry: dict[str, Any] = {
+            "row": place,
+            "event_id": None if isinstance(row, str) else row.event_id,
+            "status": "recorded",
+        }
+        if place in refused:
+            code, detail = refused[place]
+            if code:
+                entry |= {"status": "rejected", "code": code, "detail": detail}
+            else:
+                duplicates += 1
+                entry["status"] = "duplicate"
+        results.append(entry)
+    return msgspec.json.encode(
+        {
+            "recorded": len(rows) - len(refused),
+            "duplicate": duplicates,
+            "rejected": len(refused) - duplicates,
+            "results": results,
+        }
+    )

@@ -1,0 +1,116 @@
+"""Rows of a usage batch, parsed at speed: a bad row fails alone, with the field that is wrong."""
+
+from datetime import datetime
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from msgspec import Meta
+
+from api.limits import JSON_DEPTH
+from billing.core.errors import Invalid
+from billing.usage.rules import AMOUNT, MAX_ROWS
+
+Word = Annotated[str, Meta(min_length=1, max_length=255)]
+Service = Literal[
+    "model_inference", "mcp_service", "agent_execution", "storage_minio", "api_gateway",
+    "notification",
+]  # fmt: skip
+Way = Literal["wallet_deduction", "payment_charge", "credit_consumption", "subscription_included"]
+
+
+class Row(msgspec.Struct, forbid_unknown_fields=True):
+    """One use of a batch; `account_id` or `external_id` name another account than the caller's."""
+
+    usage_amount: Annotated[str, Meta(pattern=AMOUNT)]
+    account_id: Word | None = None
+    external_id: Word | None = None
+    event_id: Word | None = None
+    user_id: Word | None = None
+    organization_id: Word | None = None
+    session_id: Word | None = None
+    request_id: Word | None = None
+    product_id: Word | None = None
+    service_type: Service | None = None
+    feature_type: Word | None = None
+    operation: Word | None = None
+    model: Word | None = None
+    billing_method: Way | None = None
+    on_insufficient: Literal["reject", "defer"] = "reject"
+    occurred_at: Annotated[datetime, Meta(tz=True)] | None = None
+    usage_details: dict[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        if self.product_id is None and self.service_type is None and self.feature_type is None:
+            raise ValueError("name a product_id, a service_type or a feature_type")
+        if self.usage_details is not None and _deeper(self.usage_details, JSON_DEPTH):
+            raise ValueError(f"usage_details: nested deeper than {JSON_DEPTH} levels")
+
+
+class Rows(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of a batch."""
+
+    events: Annotated[list[Row], Meta(min_length=1, max_length=MAX_ROWS)]
+
+
+class _RawRows(msgspec.Struct, forbid_unknown_fields=True):
+    events: Annotated[list[msgspec.Raw], Meta(min_length=1, max_length=MAX_ROWS)]
+
+
+_whole: Final = msgspec.json.Decoder(Rows)
+_raw: Final = msgspec.json.Decoder(_RawRows)
+_row: Final = msgspec.json.Decoder(Row)
+
+
+def parse(body: bytes) -> list[Row | str]:
+    """The rows of a body; in place of a bad one, the field that is wrong and why.
+
+    Errors: INVALID_JSON; VALIDATION_FAILED for a body that is no batch.
+    """
+    try:
+        return list(_whole.decode(body).events)
+    except (msgspec.DecodeError, RecursionError):
+        return _one_by_one(body)
+
+
+def _one_by_one(body: bytes) -> list[Row | str]:
+    try:
+        raw = _raw.decode(body).events
+    except msgspec.ValidationError as error:
+        raise Invalid("VALIDATION_FAILED", _place(error)) from error
+    except msgspec.DecodeError as error:
+        raise Invalid("INVALID_JSON", "the body is not JSON", status=400) from error
+    except RecursionError as error:
+        deep = f"the body is nested deeper than {JSON_DEPTH} levels"
+        raise Invalid("INVALID_JSON", deep, status=400) from error
+    return [_parse(row) for row in raw]
+
+
+def _parse(row: msgspec.Raw) -> Row | str:
+    try:
+        return _row.decode(row)
+    except msgspec.ValidationError as error:
+        return _place(error)
+    except RecursionError:
+        return f"usage_details: nested deeper than {JSON_DEPTH} levels"
+
+
+def _place(error: msgspec.ValidationError) -> str:
+    """`usage_amount: Expected …`, out of msgspec's `Expected … - at `$.usage_amount``."""
+    reason, _, place = str(error).partition(" - at `$")
+    field = place.rstrip("`").lstrip(".")
+    if "matching regex" in reason:
+        reason = 'must be a decimal in a string, such as "1.50": above 0, at most 12 decimals'
+    return f"{field}: {reason}" if field else reason
+
+
+def _deeper(value: Any, levels: int) -> bool:
+    if isinstance(value, dict):
+        value = list(value.values())
+    if not isinstance(value, list):
+        return False
+    return levels == 0 or any(_deeper(item, levels - 1) for item in value)
+
+
+def details(value: dict[str, Any] | None) -> str | None:
+    """Free details as one text, whoever sent them."""
+    return None if value is None else msgspec.json.encode(value).decode()

@@ -1,0 +1,67 @@
+"""What is metered and what a unit costs: meters, products, and versions of their prices.
+
+A product is what callers use (`gpt-4`); a meter is what is counted (`model_inference`).
+"""
+
+from typing import Final, Literal
+from uuid import UUID
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict
+
+from billing.rating.schemas import PriceTerms
+
+PRODUCT_PRICE: Final = "ppr"
+OVERRIDE: Final = "ovr"
+
+MeterKind = Literal["sum", "count", "max", "last"]
+ServiceType = Literal[
+    "model_inference", "mcp_service", "agent_execution", "storage_minio", "api_gateway",
+    "notification",
+]  # fmt: skip
+"""The services whose use is billed [G2]."""
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Meter(_Frozen):
+    """One thing that is counted, with the names that callers may use for it [X9, X32]."""
+
+    key: str
+    name: str
+    unit: str
+    kind: MeterKind
+    """How a window's value comes about: sum and number of uses, or maximum and last of a level."""
+    service_types: tuple[str, ...]
+    feature_types: tuple[str, ...]
+    hourly: bool
+    """Whether it is counted per hour too, besides day and allowance cycle."""
+    is_active: bool
+
+
+class ProductPrice(_Frozen):
+    """One version of what a product costs in one currency, or in credits."""
+
+    id: UUID
+    product: str
+    currency: str
+    terms: PriceTerms
+    effective_from: AwareDatetime
+    effective_to: AwareDatetime | None
+
+
+class Override(ProductPrice):
+    """A price agreed with one account; it goes before the product's own [B10]."""
+
+    account_id: UUID
+
+
+class Product(_Frozen):
+    """What is used, by which service, and on which meter it counts."""
+
+    key: str
+    name: str
+    meter: str
+    service_type: str
+    is_active: bool

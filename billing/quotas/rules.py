@@ -1,0 +1,53 @@
+"""Which of several limits decides, and when a window ends. Pure."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Final
+
+from billing.core.periods import from_wall, to_wall
+from billing.quotas.schemas import Bound, Decision, Window
+
+CLAIM_LIFETIME: Final = timedelta(minutes=10)
+"""A quota claimed beforehand and not settled by its record by then is given back."""
+ALERT_PERCENTS: Final = (80, 100)
+REFUSED: Final = "Quota exceeded for service type"
+
+
+def decide(
+    meter: str, requested: Decimal, bounds: Sequence[Bound], used: Decimal = Decimal(0)
+) -> Decision:
+    """The word of the tightest limit: of hard ones first, then of soft ones [H3]."""
+    if not bounds:
+        return Decision.unlimited(meter, requested, used)
+    tightest = min(bounds, key=lambda bound: (not bound.is_hard, bound.remaining))
+    allowed = all(bound.remaining >= requested for bound in bounds if bound.is_hard)
+    soft = any(
+        (bound.used + requested) * 100 >= bound.limit * bound.soft_percent for bound in bounds
+    )
+    return Decision(
+        allowed=allowed,
+        meter=meter,
+        limit=tightest.limit,
+        used=tightest.used,
+        remaining=tightest.remaining,
+        requested=requested,
+        soft_limit_reached=soft,
+        resets_at=tightest.resets_at,
+        reason=None if allowed else REFUSED,
+    )
+
+
+def window_end(
+    window: Window, start: datetime, span_seconds: int | None, zone: str, period_end: datetime
+) -> datetime:
+    """When what was used stops counting; of a rolling window, when its last bit does."""
+    if window == "cycle":
+        return period_end
+    if window == "rolling":
+        return start + 2 * timedelta(seconds=span_seconds or 0)
+    wall = to_wall(start, zone)
+    if window == "day":
+        return from_wall(wall + timedelta(days=1), zone)
+    year, month = divmod(wall.year * 12 + wall.month, 12)
+    return from_wall(wall.replace(year=year, month=month + 1), zone)

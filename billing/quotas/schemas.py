@@ -1,0 +1,74 @@
+"""Quotas as operators set them and callers meet them."""
+
+from decimal import Decimal
+from typing import Literal, Self
+from uuid import UUID
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict
+
+Window = Literal["day", "month", "cycle", "rolling"]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Quota(_Frozen):
+    """A limit on a meter for an owner and window, with what the window has used."""
+
+    id: UUID
+    account_id: UUID
+    owner: str
+    meter: str
+    window_kind: Window
+    span_seconds: int | None
+    limit_amount: Decimal
+    is_hard: bool
+    alert_percents: tuple[int, ...]
+    window_start: AwareDatetime
+    used: Decimal
+    created_at: AwareDatetime
+    updated_at: AwareDatetime
+
+    @property
+    def remaining(self) -> Decimal:
+        """What is left in the window, never negative."""
+        return max(Decimal(0), self.limit_amount - self.used)
+
+
+class Bound(_Frozen):
+    """One limit that a use meets: a quota, or what the plan gives."""
+
+    source: Literal["plan", "quota"]
+    limit: Decimal
+    used: Decimal
+    is_hard: bool
+    resets_at: AwareDatetime | None
+    soft_percent: int = 80
+
+    @property
+    def remaining(self) -> Decimal:
+        """What is left, never negative."""
+        return max(Decimal(0), self.limit - self.used)
+
+
+class Decision(_Frozen):
+    """Whether a use is within every limit; the figures are the tightest one's [H1]."""
+
+    allowed: bool
+    meter: str
+    limit: Decimal | None
+    used: Decimal
+    remaining: Decimal | None
+    requested: Decimal
+    soft_limit_reached: bool
+    resets_at: AwareDatetime | None
+    reason: str | None
+
+    @classmethod
+    def unlimited(cls, meter: str, requested: Decimal, used: Decimal) -> Self:
+        """Nothing limits this meter."""
+        return cls(
+            allowed=True, meter=meter, limit=None, used=used, remaining=None, requested=requested,
+            soft_limit_reached=False, resets_at=None, reason=None,
+        )  # fmt: skip

@@ -1,0 +1,154 @@
+"""Asking whether a use is within every limit, with or without counting it at once."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.accounts import store as accounts
+from billing.accounts.schemas import Account
+from billing.core import periods
+from billing.core.clock import real_now
+from billing.core.errors import NotFound
+from billing.core.money import ZERO
+from billing.quotas import rules, store
+from billing.quotas.schemas import Bound, Decision, Quota
+from billing.usage import rules as usage
+from billing.usage import store as counters
+from billing.usage.schemas import Counter, Period
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A use somebody asks about, in a caller's words."""
+
+    amount: Decimal
+    user_id: str | None = None
+    organization_id: str | None = None
+    product_id: str | None = None
+    service_type: str | None = None
+    feature_type: str | None = None
+
+
+async def check(connection: AsyncConnection, account_id: UUID, asked: Asked) -> Decision:
+    """Whether a use is allowed now; reserves nothing [H1]. Errors: METER_NOT_FOUND."""
+    meter, counts = await counters.meter_of(
+        connection, asked.product_id, asked.service_type, asked.feature_type
+    )
+    at, period, start = await _now(connection, account_id)
+    counter = (await counters.cycle_counters(connection, account_id, "", start)).get(meter)
+    amount = _rise(asked.amount, counts, counter)
+    owners = [""]
+    owners += [usage.user(asked.user_id)] if asked.user_id else []
+    owners += [usage.organization(asked.organization_id)] if asked.organization_id else []
+    account = await _account(connection, account_id)
+    zone = period.zone if period else account.zone
+    quotas = await store.standing(
+        connection, account_id, zone=zone, period_start=start, at=at, owners=owners, meter=meter
+    )
+    end = period.end_at if period else _month(at, zone)[1]
+    bounds = [bound_of(quota, zone, end) for quota in quotas]
+    used = counter.quantity if counter else ZERO
+    if period is not None and meter in period.limits:
+        bounds.append(_plan_bound(period, meter, used))
+    return rules.decide(meter, amount, bounds, used)
+
+
+async def claim(
+    connection: AsyncConnection, account_id: UUID, asked: Asked, event_id: str
+) -> Decision:
+    """Count a use beforehand if every limit allows it; the record of the event settles it.
+
+    Repeatable by its event. Unsettled it is given back after ten minutes.
+    """
+    meter, _ = await counters.meter_of(
+        connection, asked.product_id, asked.service_type, asked.feature_type
+    )
+    before = await check(connection, account_id, asked)
+    allowed = await store.claim(
+        connection,
+        account_id,
+        record_id=usage.record_id(account_id, event_id),
+        event_id=event_id,
+        user_id=asked.user_id,
+        organization_id=asked.organization_id,
+        meter=meter,
+        amount=asked.amount,
+        real_at=real_now(),
+    )
+    reason = None if allowed else rules.REFUSED
+    return before.model_copy(update={"allowed": allowed, "reason": reason})
+
+
+async def standing(
+    connection: AsyncConnection, account_id: UUID, owners: list[str] | None = None
+) -> tuple[Period | None, list[Quota], datetime]:
+    """(open period, quotas as they stand, the account's now), for reads of limits."""
+    at, period, start = await _now(connection, account_id)
+    account = await _account(connection, account_id)
+    zone = period.zone if period else account.zone
+    quotas = await store.standing(
+        connection, account_id, zone=zone, period_start=start, at=at, owners=owners
+    )
+    return period, quotas, at
+
+
+def bound_of(quota: Quota, zone: str, period_end: datetime) -> Bound:
+    """A quota as one of the limits that a use meets."""
+    end = rules.window_end(
+        quota.window_kind, quota.window_start, quota.span_seconds, zone, period_end
+    )
+    return Bound(
+        source="quota",
+        limit=quota.limit_amount,
+        used=quota.used,
+        is_hard=quota.is_hard,
+        resets_at=end,
+        soft_percent=min(quota.alert_percents, default=80),
+    )
+
+
+def _plan_bound(period: Period, meter: str, used: Decimal) -> Bound:
+    limit = period.limits[meter]
+    return Bound(
+        source="plan",
+        limit=Decimal(limit["included"]),
+        used=used,
+        is_hard=limit["then"] == "block",
+        resets_at=period.end_at,
+    )
+
+
+def _rise(amount: Decimal, counts: str, counter: Counter | None) -> Decimal:
+    """What a use adds to its meter."""
+    if counts == "sum":
+        return amount
+    if counts == "count":
+        return Decimal(1)
+    return max(ZERO, amount - (counter.maximum if counter else ZERO))
+
+
+async def _now(
+    connection: AsyncConnection, account_id: UUID
+) -> tuple[datetime, Period | None, datetime]:
+    """(the account's now, its open period, where that or else the month starts)."""
+    account = await _account(connection, account_id)
+    at = account.clock_at or real_now()
+    period = await counters.open_period(connection, account_id, at)
+    return at, period, period.start_at if period else _month(at, account.zone)[0]
+
+
+async def _account(connection: AsyncConnection, account_id: UUID) -> Account:
+    account = await accounts.get(connection, account_id)
+    if account is None:
+        raise NotFound("NOT_FOUND", "no such account")
+    return account
+
+
+def _month(at: datetime, zone: str) -> tuple[datetime, datetime]:
+    """Start and end of the calendar month."""
+    first = periods.to_wall(at, zone).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    ends = [periods.boundary(first, zone, periods.MONTH, number) for number in (0, 1)]
+    return ends[0], ends[1]

@@ -1,0 +1,125 @@
+"""Every query on quotas and on claims of them."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import Select, delete, select, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.quotas.rules import CLAIM_LIFETIME
+from billing.quotas.schemas import Quota, Window
+from billing.quotas.tables import billing_quotas
+
+_PUT: Final = text(
+    "SELECT * FROM quota_put(:account_id, :owner, :meter, :window, :span, :limit, :hard,"
+    " CAST(:percents AS integer[]), :at)"
+)
+_CLAIM: Final = text(
+    "SELECT quota_claim(:account_id, :id, :event, :user, :organization, :meter, :amount,"
+    " :seconds, :real_at)"
+)
+# The window's use as of an instant, whether or not anybody has moved the window on since.
+_STANDING: Final = text(
+    """
+    SELECT q.*, w.begins AS window_start,
+        quota_used(
+            CASE WHEN q.window_start >= w.begins THEN q.used ELSE 0 END,
+            CASE WHEN q.window_start >= w.begins THEN q.used_before
+                WHEN q.window_start + make_interval(secs => q.span_seconds) = w.begins THEN q.used
+                ELSE 0 END,
+            q.span_seconds, w.begins, :at) AS used
+    FROM billing_quotas q
+    CROSS JOIN LATERAL (
+        SELECT quota_window(q.window_kind, q.span_seconds, :zone, :period_start, :at)) AS w(begins)
+    WHERE q.account_id = :account_id
+        AND (CAST(:owners AS text[]) IS NULL OR q.owner = ANY (CAST(:owners AS text[])))
+        AND (CAST(:meter AS text) IS NULL OR q.meter = :meter)
+    ORDER BY q.meter, q.owner, q.window_kind
+    """
+)
+
+
+async def standing(
+    connection: AsyncConnection,
+    account_id: UUID,
+    *,
+    zone: str,
+    period_start: datetime,
+    at: datetime,
+    owners: Sequence[str] | None = None,
+    meter: str | None = None,
+) -> list[Quota]:
+    """An account's quotas as they stand at an instant, of some owners or all."""
+    values = {
+        "account_id": account_id, "zone": zone, "period_start": period_start, "at": at,
+        "owners": list(owners) if owners is not None else None, "meter": meter,
+    }  # fmt: skip
+    rows = await connection.execute(_STANDING, values)
+    names = Quota.model_fields
+    found = []
+    for row in rows:
+        # Of two columns with one name the later one is the window as it stands.
+        fields = dict(zip(rows.keys(), row, strict=True))
+        found.append(Quota.model_validate({name: fields[name] for name in names}))
+    return found
+
+
+async def put(
+    connection: AsyncConnection,
+    account_id: UUID,
+    *,
+    owner: str,
+    meter: str,
+    window: Window,
+    span_seconds: int | None,
+    limit: Decimal,
+    hard: bool,
+    percents: Sequence[int],
+    at: datetime,
+) -> Quota:
+    """Set a quota; it begins with what its window has counted already."""
+    values = {
+        "account_id": account_id, "owner": owner, "meter": meter, "window": window,
+        "span": span_seconds, "limit": limit, "hard": hard, "percents": list(percents), "at": at,
+    }  # fmt: skip
+    row = (await connection.execute(_PUT, values)).mappings().one()
+    return Quota.model_validate(dict(row))
+
+
+async def claim(
+    connection: AsyncConnection,
+    account_id: UUID,
+    *,
+    record_id: UUID,
+    event_id: str,
+    user_id: str | None,
+    organization_id: str | None,
+    meter: str,
+    amount: Decimal,
+    real_at: datetime,
+) -> bool:
+    """Count a use against every quota if all allow it; False changes nothing."""
+    values = {
+        "account_id": account_id, "id": record_id, "event": event_id, "user": user_id,
+        "organization": organization_id, "meter": meter, "amount": amount,
+        "seconds": int(CLAIM_LIFETIME.total_seconds()), "real_at": real_at,
+    }  # fmt: skip
+    return bool(await connection.scalar(_CLAIM, values))
+
+
+def listing(account_id: UUID | None) -> Select[Any]:
+    """Quotas of one account or of all; order and cut are the caller's."""
+    query = select(billing_quotas)
+    return query if account_id is None else query.where(billing_quotas.c.account_id == account_id)
+
+
+async def remove(connection: AsyncConnection, quota_id: UUID) -> Quota | None:
+    """Take a quota away; answers it as it was."""
+    gone = await connection.execute(
+        delete(billing_quotas).where(billing_quotas.c.id == quota_id).returning(billing_quotas)
+    )
+    row = gone.mappings().one_or_none()
+    return Quota.model_validate(dict(row)) if row else None

@@ -1,0 +1,147 @@
+"""The money rule of usage: what a quantity costs after what was used before. Pure and exact.
+
+migrations/functions/usage_1_cost.sql says the same for the hot path; a test holds it to this file.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from decimal import ROUND_CEILING, ROUND_HALF_UP, Context, Decimal, localcontext
+from typing import Final, Protocol, TypeVar
+
+from billing.core.money import CREDIT_STEP, ZERO
+from billing.rating.schemas import CREDIT, Allowance, Method, PriceTerms, Rating, Tier
+
+# Products of two numbers with 27 digits each are exact.
+_EXACT: Final = Context(prec=60)
+MONEY_STEP: Final = Decimal("0.000000000001")
+
+
+class Dated(Protocol):
+    """Something that holds from an instant up to another."""
+
+    @property
+    def effective_from(self) -> datetime: ...
+
+    @property
+    def effective_to(self) -> datetime | None: ...
+
+
+DatedT = TypeVar("DatedT", bound=Dated)
+
+
+def cost(terms: PriceTerms, units: Decimal) -> Decimal:
+    """What the first `units` of a cycle cost together, unrounded."""
+    with localcontext(_EXACT):
+        paid = max(ZERO, units - terms.free_units)
+        if not paid:
+            return ZERO
+        match terms.model:
+            case "flat":
+                return terms.unit_price
+            case "per_unit":
+                return paid * terms.unit_price
+            case "package":
+                packages = (paid / terms.package_size).to_integral_value(ROUND_CEILING)
+                return packages * terms.unit_price
+            case "graduated":
+                return _graduated(terms.tiers, paid)
+            case "volume":
+                tier = next(t for t in terms.tiers if t.up_to is None or paid <= t.up_to)
+                return tier.flat_price + paid * tier.unit_price
+
+
+def _graduated(tiers: Sequence[Tier], paid: Decimal) -> Decimal:
+    total, start = ZERO, ZERO
+    for tier in tiers:
+        if paid <= start:
+            break
+        end = paid if tier.up_to is None else min(paid, tier.up_to)
+        total += tier.flat_price + (end - start) * tier.unit_price
+        start = end
+    return total
+
+
+def charge(terms: PriceTerms, before: Decimal, units: Decimal, currency: str = CREDIT) -> Decimal:
+    """What `units` cost after `before`, rounded once; never negative.
+
+    A volume price that falls as units grow is corrected when the cycle is closed.
+    """
+    with localcontext(_EXACT):
+        return rounded(max(ZERO, cost(terms, before + units) - cost(terms, before)), currency)
+
+
+def rounded(amount: Decimal, currency: str = CREDIT) -> Decimal:
+    """Credits to six decimals, money to twelve: its line is rounded to minor units at the close."""
+    step = CREDIT_STEP if currency == CREDIT else MONEY_STEP
+    with localcontext(_EXACT):
+        return amount.quantize(step, rounding=ROUND_HALF_UP)
+
+
+def rate(
+    quantity: Decimal,
+    terms: PriceTerms,
+    *,
+    before: Decimal = ZERO,
+    allowance: Allowance | None = None,
+    currency: str = CREDIT,
+) -> Rating:
+    """Rate a quantity: the plan's allowance first, then the product's free units, then its price.
+
+    `before` counts the units of the cycle that the product's terms priced already [F12].
+    """
+    left = max(ZERO, allowance.included - allowance.used) if allowance else ZERO
+    included = min(quantity, left)
+    charged = quantity - included
+    total = charge(terms, before, charged, currency)
+    return Rating(
+        quantity=quantity,
+        included=included,
+        charged=charged,
+        total=total,
+        unit_price=unit_price(terms, charged, total),
+        is_free_tier=charged > 0 and total == 0,
+        is_included=charged == 0,
+    )
+
+
+def unit_price(terms: PriceTerms, charged: Decimal, total: Decimal) -> Decimal:
+    """The price shown for one unit: the terms' own, or under tiers the average paid."""
+    if not terms.tiers:
+        return terms.unit_price
+    if not charged:
+        return terms.tiers[0].unit_price
+    with localcontext(_EXACT):
+        return (total / charged).quantize(MONEY_STEP, rounding=ROUND_HALF_UP)
+
+
+def valid_at(versions: Sequence[DatedT], at: datetime) -> DatedT | None:
+    """The version that holds at an instant; of several the one that began last [B15]."""
+    held = [
+        version
+        for version in versions
+        if version.effective_from <= at
+        and (version.effective_to is None or at < version.effective_to)
+    ]
+    return max(held, key=lambda version: version.effective_from, default=None)
+
+
+def methods(
+    rating: Rating, *, paid_credits: Decimal, free_credits: Decimal, chargeable: bool
+) -> tuple[Method, tuple[Method, ...]]:
+    """(suggested, available) ways to settle a quantity priced in credits [F10, F26].
+
+    The wallet holds bought credits; free ones are offered where there are any, and a card only
+    where the product has a price in the account's currency and the account a usable card.
+    """
+    if rating.total == 0:
+        return "subscription_included", ("subscription_included",)
+    available: list[Method] = ["wallet_deduction"]
+    if free_credits > 0:
+        available.append("credit_consumption")
+    if chargeable:
+        available.append("payment_charge")
+    if paid_credits >= rating.total or len(available) == 1:
+        return "wallet_deduction", tuple(available)
+    if paid_credits + free_credits >= rating.total:
+        return "credit_consumption", tuple(available)
+    return ("payment_charge" if chargeable else "wallet_deduction"), tuple(available)

@@ -1,0 +1,123 @@
+"""Uses on their way in, what became of each, and usage as it is read.
+
+Quantities and credits are exact decimals; instants are UTC.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Literal, NamedTuple
+from uuid import UUID
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict
+
+Status = Literal["pending", "processing", "completed", "failed", "refunded"]
+
+
+class Kind(NamedTuple):
+    """What many uses have in common: what was used, and how it is to be paid."""
+
+    product_id: str | None
+    service_type: str | None
+    feature_type: str | None
+    operation: str | None
+    model: str | None
+    method: str | None
+    defer: bool
+
+
+class Use(NamedTuple):
+    """One use to be recorded; `amount` and `detail` as their texts, `at` None for now."""
+
+    account_id: UUID
+    kind: Kind
+    amount: str
+    event_id: str | None = None
+    at: datetime | None = None
+    user_id: str | None = None
+    organization_id: str | None = None
+    session_id: str | None = None
+    request_id: str | None = None
+    detail: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What became of one use: `recorded`, `duplicate`, `conflict`, or the code of its refusal."""
+
+    verdict: str
+    id: UUID
+    meter: str | None = None
+    unit_price: Decimal = Decimal(0)
+    total: Decimal = Decimal(0)
+    currency: str = "CREDIT"
+    method: str = "subscription_included"
+    status: str = "completed"
+    is_free: bool = False
+    is_included: bool = False
+    required: Decimal | None = None
+    available: Decimal | None = None
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class BillingRecord(_Frozen):
+    """A use with its rating, as it is kept."""
+
+    id: UUID
+    account_id: UUID
+    event_id: str | None
+    user_id: str | None
+    organization_id: str | None
+    session_id: str | None
+    request_id: str | None
+    product_id: str | None
+    service_type: str | None
+    feature_type: str | None
+    operation: str | None
+    model: str | None
+    meter: str
+    usage_amount: Decimal
+    included_amount: Decimal
+    charged_amount: Decimal
+    unit_price: Decimal
+    total_amount: Decimal
+    currency: str
+    billing_method: str
+    billing_status: Status
+    is_free_tier: bool
+    is_late: bool
+    transaction_id: UUID | None
+    detail: dict[str, Any] | None
+    period_start: AwareDatetime
+    occurred_at: AwareDatetime
+    created_at: AwareDatetime
+    updated_at: AwareDatetime
+
+
+class Counter(_Frozen):
+    """One counter: what an owner used of a meter in one bucket."""
+
+    meter: str
+    bucket: AwareDatetime
+    quantity: Decimal
+    events: int
+    maximum: Decimal
+    last_value: Decimal
+    credits: Decimal
+    overage: Decimal
+    overage_total: Decimal
+
+
+class Period(_Frozen):
+    """The allowance cycle that is open, with what the plan gives in it."""
+
+    id: UUID
+    start_at: AwareDatetime
+    end_at: AwareDatetime
+    zone: str
+    subscription_id: UUID | None
+    currency: str | None
+    limits: dict[str, dict[str, str]]

@@ -1,0 +1,99 @@
+-- A new or changed quota of one owner, meter and kind of window; it starts with what was counted
+-- in its window already. Takes the account's lock.
+CREATE OR REPLACE FUNCTION quota_put(
+    p_account_id uuid, p_owner text, p_meter text, p_window text, p_span integer,
+    p_limit numeric, p_hard boolean, p_percents integer[], p_at timestamptz)
+RETURNS SETOF billing_quotas
+LANGUAGE plpgsql
+SET enable_seqscan = off
+AS $$
+DECLARE
+    period usage_periods;
+    begins timestamptz;
+    counted numeric := 0;
+BEGIN
+    PERFORM usage_turn(p_account_id, p_at);
+    SELECT p.* INTO period FROM credit_balances AS b JOIN usage_periods AS p ON p.id = b.period_id
+    WHERE b.account_id = p_account_id;
+    PERFORM quota_settle(p_account_id, period.zone, period.start_at, p_at);
+    begins := quota_window(p_window, p_span, period.zone, period.start_at, p_at);
+    IF p_window <> 'rolling' THEN
+        counted := (
+            SELECT coalesce(sum(quantity), 0) FROM usage_counters
+            WHERE account_id = p_account_id AND owner = p_owner AND meter = p_meter
+                AND grain = CASE p_window WHEN 'cycle' THEN 'cycle' ELSE 'day' END
+                AND bucket >= begins);
+    END IF;
+    RETURN QUERY
+    INSERT INTO billing_quotas AS q (
+        id, account_id, owner, meter, window_kind, span_seconds, limit_amount, is_hard,
+        alert_percents, window_start, used, created_at, updated_at)
+    VALUES (uuidv7(), p_account_id, p_owner, p_meter, p_window, p_span, p_limit, p_hard,
+        p_percents, begins, counted, p_at, p_at)
+    ON CONFLICT (account_id, meter, owner, window_kind) DO UPDATE SET
+        span_seconds = excluded.span_seconds, limit_amount = excluded.limit_amount,
+        is_hard = excluded.is_hard, alert_percents = excluded.alert_percents,
+        updated_at = excluded.updated_at,
+        -- Another span is another window.
+        window_start = CASE WHEN q.span_seconds IS DISTINCT FROM excluded.span_seconds
+            THEN excluded.window_start ELSE q.window_start END
+    RETURNING q.*;
+END;
+$$;
+
+-- Check every hard quota and the plan's blocking limit, and count the use at once if all allow it;
+-- its record settles the claim without counting again, else it lapses. Takes the account's lock.
+-- Answers whether it is allowed; a repeated claim is answered as the first.
+CREATE OR REPLACE FUNCTION quota_claim(
+    p_account_id uuid, p_id uuid, p_event text, p_user text, p_organization text, p_meter text,
+    p_amount numeric, p_seconds integer, p_real_at timestamptz)
+RETURNS boolean
+LANGUAGE plpgsql
+SET enable_seqscan = off
+AS $$
+DECLARE
+    shown text := coalesce(current_setting('app.accounts', true), '');
+    as_of timestamptz;
+    period usage_periods;
+    lim jsonb;
+    allowed boolean;
+BEGIN
+    PERFORM set_config('app.accounts', p_account_id::text, true);
+    PERFORM 1 FROM credit_balances WHERE account_id = p_account_id FOR NO KEY UPDATE;
+    as_of := coalesce((SELECT clock_at FROM accounts WHERE id = p_account_id), p_real_at);
+    PERFORM usage_turn(p_account_id, as_of);
+    SELECT p.* INTO period FROM credit_balances AS b JOIN usage_periods AS p ON p.id = b.period_id
+    WHERE b.account_id = p_account_id;
+    PERFORM quota_settle(p_account_id, period.zone, period.start_at, as_of);
+    lim := period.limits -> p_meter;
+    allowed := EXISTS (SELECT 1 FROM quota_claims WHERE id = p_id AND status <> 'lapsed')
+        OR EXISTS (SELECT 1 FROM billing_records WHERE id = p_id);
+    IF NOT allowed THEN
+        allowed := NOT quota_exceeded(
+            p_account_id, ARRAY[p_user], ARRAY[p_organization], ARRAY[p_meter], ARRAY[p_amount],
+            as_of)
+            AND (lim IS NULL OR lim ->> 'then' <> 'block' OR p_amount <= (lim ->> 'included')::numeric
+                - coalesce((
+                    SELECT quantity FROM usage_counters
+                    WHERE account_id = p_account_id AND owner = '' AND grain = 'cycle'
+                        AND bucket = period.start_at AND meter = p_meter AND facet = ''), 0)
+                - coalesce((
+                    SELECT sum(amount) FROM quota_claims
+                    WHERE account_id = p_account_id AND status = 'open' AND meter = p_meter), 0));
+        IF allowed THEN
+            PERFORM quota_add(p_account_id, p_user, p_organization, p_meter, p_amount, as_of);
+            INSERT INTO quota_claims (
+                id, account_id, event_id, user_id, organization_id, meter, amount, claimed_at,
+                expires_at, status)
+            VALUES (p_id, p_account_id, p_event, p_user, p_organization, p_meter, p_amount, as_of,
+                as_of + make_interval(secs => p_seconds), 'open')
+            ON CONFLICT (id) DO UPDATE SET
+                amount = excluded.amount, claimed_at = excluded.claimed_at, user_id = excluded.user_id,
+                organization_id = excluded.organization_id, meter = excluded.meter,
+                expires_at = excluded.expires_at, status = 'open';
+        END IF;
+    END IF;
+    PERFORM set_config('app.accounts', shown, true);
+    RETURN allowed;
+END;
+$$;

@@ -1,0 +1,152 @@
+-- Tell of a threshold once per window: its row, and its event.
+CREATE OR REPLACE FUNCTION usage_alert(
+    p_account_id uuid, p_subject text, p_meter text, p_owner text, p_threshold integer,
+    p_window_start timestamptz, p_limit numeric, p_used numeric, p_at timestamptz)
+RETURNS void
+LANGUAGE sql AS $$
+    WITH told AS (
+        INSERT INTO usage_alerts (
+            id, account_id, subject, meter, owner, threshold, window_start, limit_amount,
+            used_amount, created_at)
+        VALUES (uuidv7(), p_account_id, p_subject, p_meter, p_owner, p_threshold, p_window_start,
+            p_limit, p_used, p_at)
+        ON CONFLICT DO NOTHING
+        RETURNING id
+    ), numbered AS (
+        UPDATE credit_balances SET event_seq = event_seq + 1
+        WHERE account_id = p_account_id AND EXISTS (SELECT 1 FROM told)
+        RETURNING event_seq
+    )
+    INSERT INTO events (id, account_id, seq, type, data, occurred_at, created_at)
+    SELECT uuidv7(), p_account_id, event_seq, 'evt.billing.usage.threshold_reached',
+        jsonb_build_object(
+            'account_id', public_id('acc', p_account_id), 'meter', p_meter,
+            'subject', p_subject, 'owner', p_owner, 'threshold_percent', p_threshold,
+            'limit', public_decimal(p_limit), 'used', public_decimal(p_used),
+            'window_start', p_window_start),
+        p_at, clock_timestamp()
+    FROM numbered
+$$;
+
+-- Records that are taken, and all counters they go into, in one statement; then what the plan's
+-- limits have to say. Every row's account is locked, so counters need no order of their own.
+CREATE OR REPLACE FUNCTION usage_write(
+    p_records billing_records[], p_limited boolean, p_tiered text[], p_hourly text[])
+RETURNS void
+LANGUAGE plpgsql
+SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+SET plan_cache_mode = force_generic_plan
+AS $$
+DECLARE
+    crossed record;
+BEGIN
+    FOR crossed IN
+        WITH taken AS (
+            INSERT INTO billing_records SELECT * FROM unnest(p_records) RETURNING NULL
+        ), counted AS (
+            INSERT INTO usage_counters AS c (
+                account_id, owner, grain, bucket, meter, facet, quantity, events, maximum,
+                last_value, last_at, credits, overage, overage_total)
+            SELECT
+                r.account_id, g.owner, g.grain, g.bucket, r.meter, g.facet,
+                sum(g.quantity), count(*), max(r.usage_amount),
+                (array_agg(r.usage_amount ORDER BY r.occurred_at DESC))[1], max(r.occurred_at),
+                coalesce(sum(r.total_amount) FILTER (WHERE r.currency = 'CREDIT'), 0),
+                coalesce(sum(r.charged_amount) FILTER (WHERE r.currency <> 'CREDIT'), 0),
+                coalesce(sum(r.total_amount) FILTER (WHERE r.currency <> 'CREDIT'), 0)
+            FROM unnest(p_records) AS r
+            CROSS JOIN LATERAL (
+                SELECT 'cycle', r.period_start, '', '', r.included_amount + r.charged_amount
+                UNION ALL SELECT 'day', r.day_at, '', concat_ws('|', coalesce(r.service_type, ''),
+                    r.billing_method, r.billing_status, r.currency),
+                    r.included_amount + r.charged_amount
+                UNION ALL SELECT 'cycle', r.period_start, 'u:' || r.user_id, '',
+                    r.included_amount + r.charged_amount WHERE r.user_id IS NOT NULL
+                UNION ALL SELECT 'day', r.day_at, 'u:' || r.user_id, '',
+                    r.included_amount + r.charged_amount WHERE r.user_id IS NOT NULL
+                UNION ALL SELECT 'cycle', r.period_start, 'o:' || r.organization_id, '',
+                    r.included_amount + r.charged_amount WHERE r.organization_id IS NOT NULL
+                UNION ALL SELECT 'day', r.day_at, 'o:' || r.organization_id, '',
+                    r.included_amount + r.charged_amount WHERE r.organization_id IS NOT NULL
+                UNION ALL SELECT g.grain, g.bucket, 'a:' || r.operation, '',
+                    r.included_amount + r.charged_amount
+                FROM (VALUES ('cycle', r.period_start), ('day', r.day_at)) AS g(grain, bucket)
+                WHERE r.operation IS NOT NULL
+                UNION ALL SELECT g.grain, g.bucket, 'm:' || r.model, '',
+                    r.included_amount + r.charged_amount
+                FROM (VALUES ('cycle', r.period_start), ('day', r.day_at)) AS g(grain, bucket)
+                WHERE r.model IS NOT NULL
+                UNION ALL SELECT 'hour', date_trunc('hour', r.occurred_at), '', '',
+                    r.included_amount + r.charged_amount WHERE r.meter = ANY (p_hourly)
+                UNION ALL SELECT 'cycle', r.period_start, 'p:' || r.product_id, '',
+                    r.charged_amount
+                WHERE r.product_id = ANY (p_tiered) AND r.currency = 'CREDIT'
+            ) AS g(grain, bucket, owner, facet, quantity)
+            GROUP BY r.account_id, g.owner, g.grain, g.bucket, r.meter, g.facet
+            ON CONFLICT (account_id, owner, grain, bucket, meter, facet) DO UPDATE SET
+                quantity = c.quantity + excluded.quantity,
+                events = c.events + excluded.events,
+                maximum = greatest(c.maximum, excluded.maximum),
+                last_value = CASE WHEN excluded.last_at >= c.last_at
+                    THEN excluded.last_value ELSE c.last_value END,
+                last_at = greatest(c.last_at, excluded.last_at),
+                credits = c.credits + excluded.credits,
+                overage = c.overage + excluded.overage,
+                overage_total = c.overage_total + excluded.overage_total
+            RETURNING c.account_id, c.owner, c.grain, c.bucket, c.meter, c.last_at,
+                coalesce(old.quantity, 0) AS was, new.quantity AS used
+        )
+        SELECT n.*, (l.lim ->> 'included')::numeric AS included, t.threshold
+        FROM counted AS n
+        CROSS JOIN LATERAL (
+            SELECT limits -> n.meter FROM usage_periods
+            WHERE account_id = n.account_id AND start_at = n.bucket LIMIT 1) AS l(lim)
+        CROSS JOIN LATERAL (VALUES (80), (100)) AS t(threshold)
+        WHERE p_limited AND n.owner = '' AND n.grain = 'cycle'
+            AND (l.lim ->> 'included')::numeric * t.threshold > n.was * 100
+            AND (l.lim ->> 'included')::numeric * t.threshold <= n.used * 100
+        ORDER BY n.account_id, n.meter, t.threshold
+    LOOP
+        PERFORM usage_alert(
+            crossed.account_id, 'plan', crossed.meter, '', crossed.threshold, crossed.bucket,
+            crossed.included, crossed.used, crossed.last_at);
+    END LOOP;
+END;
+$$;
+
+-- An existing record is settled or fails: its status, its event [F20], and its day's statistics.
+CREATE OR REPLACE FUNCTION usage_settle(
+    p_account_id uuid, p_id uuid, p_method text, p_status text, p_transaction_id uuid,
+    p_detail jsonb, p_at timestamptz)
+RETURNS void
+LANGUAGE plpgsql
+SET enable_seqscan = off
+AS $$
+DECLARE
+    was billing_records;
+BEGIN
+    SELECT * INTO was FROM billing_records WHERE id = p_id FOR UPDATE;
+    UPDATE billing_records
+    SET billing_method = p_method, billing_status = p_status,
+        transaction_id = coalesce(p_transaction_id, transaction_id), updated_at = p_at
+    WHERE id = p_id;
+    INSERT INTO billing_events (id, account_id, billing_id, status_before, status_after, detail, at)
+    VALUES (uuidv7(), p_account_id, p_id, was.billing_status, p_status, p_detail, p_at);
+    INSERT INTO usage_counters AS c
+    SELECT was.account_id, '', 'day', was.day_at, was.meter, f.facet,
+        f.sign * (was.included_amount + was.charged_amount), f.sign, was.usage_amount,
+        was.usage_amount, was.occurred_at, f.sign * was.total_amount, 0, 0
+    FROM (VALUES
+        (concat_ws('|', coalesce(was.service_type, ''), was.billing_method, was.billing_status,
+            was.currency), -1),
+        (concat_ws('|', coalesce(was.service_type, ''), p_method, p_status, was.currency), 1)
+    ) AS f(facet, sign)
+    GROUP BY f.facet, f.sign
+    HAVING was.billing_method <> p_method OR was.billing_status <> p_status
+    ON CONFLICT (account_id, owner, grain, bucket, meter, facet) DO UPDATE SET
+        quantity = c.quantity + excluded.quantity, events = c.events + excluded.events,
+        credits = c.credits + excluded.credits;
+END;
+$$;

@@ -1,0 +1,140 @@
+-- The parts of recording a batch (usage_7_record.sql). Each expects the accounts' locks.
+
+-- The time and open period of each account, in the order of the accounts; `due` are positions of
+-- those whose period is missing or over.
+CREATE OR REPLACE FUNCTION usage_accounts(
+    p_accounts uuid[], p_real_at timestamptz, OUT as_of timestamptz[], OUT starts timestamptz[],
+    OUT zones text[], OUT limits jsonb[], OUT money text[], OUT due integer[])
+LANGUAGE sql
+SET enable_seqscan = off
+AS $$
+    SELECT
+        array_agg(t.at ORDER BY a.place), array_agg(p.start_at ORDER BY a.place),
+        array_agg(p.zone ORDER BY a.place), array_agg(p.limits ORDER BY a.place),
+        array_agg(p.currency ORDER BY a.place),
+        array_agg(a.place::integer) FILTER (WHERE p.end_at IS NULL OR p.end_at <= t.at)
+    FROM unnest(p_accounts) WITH ORDINALITY AS a(id, place)
+    CROSS JOIN LATERAL (
+        SELECT coalesce(clock_at, p_real_at) FROM accounts WHERE id = a.id LIMIT 1) AS t(at)
+    CROSS JOIN LATERAL (
+        SELECT period_id FROM credit_balances WHERE account_id = a.id LIMIT 1) AS b
+    LEFT JOIN LATERAL (
+        SELECT start_at, end_at, zone, limits, currency FROM usage_periods
+        WHERE id = b.period_id LIMIT 1) AS p ON true
+$$;
+
+-- Whether one account's records ask for more than its hard quotas have left. Late ones ask for
+-- nothing; neither does what was claimed beforehand.
+CREATE OR REPLACE FUNCTION usage_over_quota(
+    p_records billing_records[], p_account_id uuid, p_at timestamptz)
+RETURNS boolean
+LANGUAGE sql
+SET enable_seqscan = off
+AS $$
+    SELECT quota_exceeded(
+        p_account_id, array_agg(user_id), array_agg(organization_id), array_agg(meter),
+        array_agg(included_amount + charged_amount - quota_claimed(id)), p_at)
+    FROM unnest(p_records)
+    WHERE account_id = p_account_id AND failure IS NULL AND NOT is_late
+$$;
+
+-- Accounts (by position) that may not be able to pay all their records: what is certainly there
+-- for any of them is less than all of them cost together.
+CREATE OR REPLACE FUNCTION usage_short(
+    p_records billing_records[], p_as_of timestamptz[], p_accounts uuid[])
+RETURNS TABLE (account integer)
+LANGUAGE sql
+SET enable_seqscan = off
+AS $$
+    SELECT a.account
+    FROM (
+        SELECT account_id, sum(total_amount) AS needed,
+            bool_or(billing_method = 'wallet_deduction') AS bought_only
+        FROM unnest(p_records)
+        WHERE billing_status = 'processing'
+        GROUP BY account_id) AS r
+    CROSS JOIN LATERAL (SELECT array_position(p_accounts, r.account_id)) AS a(account)
+    CROSS JOIN LATERAL (
+        SELECT coalesce(sum(remaining - held), 0) AS there FROM credit_lots
+        WHERE account_id = r.account_id AND is_open AND scope IS NULL
+            AND (is_paid OR NOT r.bought_only)
+            AND coalesce(expires_at, 'infinity') > p_as_of[a.account] + interval '1 second'
+    ) AS l
+    WHERE r.needed > l.there
+$$;
+
+-- Debit what is to be paid, per account, group and method by one entry. `members` are positions in
+-- the records; without a transaction there was not enough, and `available` says what there was.
+CREATE OR REPLACE FUNCTION usage_pay(
+    p_records billing_records[], r_places integer[], r_account integer[], r_group integer[],
+    p_contested boolean[])
+RETURNS TABLE (members integer[], transaction_id uuid, available numeric)
+LANGUAGE sql AS $$
+    WITH due AS (
+        SELECT
+            r.account_id, sum(r.total_amount) AS amount,
+            'usage/' || (array_agg(r.id ORDER BY r.ordinality))[1] AS key,
+            CASE WHEN count(*) = 1 THEN coalesce('usage: ' || min(r.product_id), 'usage')
+                ELSE 'usage: ' || count(*) || ' records' END AS reason,
+            r.billing_method = 'wallet_deduction' AS bought_only,
+            array_agg(r.ordinality::integer) AS members
+        FROM unnest(p_records) WITH ORDINALITY AS r
+        WHERE r.billing_status = 'processing' AND r.failure IS NULL
+            AND NOT p_contested[r_account[r_places[r.ordinality]]]
+        GROUP BY r.account_id, r_group[r_places[r.ordinality]], r.billing_method
+        ORDER BY min(r.ordinality)
+    ), listed AS (
+        SELECT
+            array_agg(account_id) AS accounts, array_agg(amount) AS amounts,
+            array_agg(key) AS keys, array_agg(reason) AS reasons,
+            array_agg(bought_only) AS bought_only, array_agg(NULL::text) AS nothing,
+            array_agg(NULL::jsonb) AS details
+        FROM due
+    ), paid AS (
+        SELECT d.*
+        FROM listed AS l CROSS JOIN LATERAL credit_debit_batch(
+            l.accounts, l.amounts, l.keys, l.keys, l.reasons, l.nothing, l.bought_only,
+            l.nothing, l.details) AS d
+        WHERE l.accounts IS NOT NULL
+    )
+    SELECT m.members, p.transaction_id, p.available
+    FROM paid AS p
+    JOIN (SELECT members, row_number() OVER () AS place FROM due) AS m ON m.place = p.place
+$$;
+
+-- Take the records that nothing speaks against: quotas first, then records and counters.
+CREATE OR REPLACE FUNCTION usage_take(
+    p_records billing_records[], r_places integer[], r_account integer[],
+    p_contested boolean[], p_quoted uuid[], p_limited boolean, p_tiered text[])
+RETURNS void
+LANGUAGE plpgsql
+SET enable_seqscan = off
+AS $$
+DECLARE
+    taken billing_records[] := ARRAY(
+        SELECT p_records[r.ordinality]
+        FROM unnest(p_records) WITH ORDINALITY AS r
+        WHERE r.failure IS NULL AND NOT p_contested[r_account[r_places[r.ordinality]]]);
+    one record;
+BEGIN
+    IF cardinality(taken) = 0 THEN
+        RETURN;
+    END IF;
+    IF cardinality(p_quoted) > 0 THEN
+        FOR one IN
+            SELECT account_id, user_id, organization_id, meter, max(created_at) AS at,
+                sum(included_amount + charged_amount - quota_claimed(id)) AS amount,
+                array_agg(id) AS ids
+            FROM unnest(taken)
+            WHERE account_id = ANY (p_quoted) AND NOT is_late
+            GROUP BY account_id, user_id, organization_id, meter
+        LOOP
+            PERFORM quota_add(
+                one.account_id, one.user_id, one.organization_id, one.meter, one.amount, one.at);
+            UPDATE quota_claims SET status = 'settled'
+            WHERE id = ANY (one.ids) AND status = 'open';
+        END LOOP;
+    END IF;
+    PERFORM usage_write(taken, p_limited, p_tiered, ARRAY(SELECT key FROM meters WHERE hourly));
+END;
+$$;

@@ -1,0 +1,244 @@
+-- Record uses of any accounts in one transaction, each with its own verdict: one that is refused
+-- leaves the others alone, and what it would have used counts for none of them. Accounts are
+-- locked in the order of their ids; of one account's rows the first listed goes first. The rows of
+-- an account lie together, and no id is listed twice.
+-- Verdicts: recorded; duplicate (same id and hash: the first answer); conflict (same id, other
+-- hash); or the code of the refusal. `p_all` false answers only rows that were not recorded.
+--
+-- All rows are rated as if they were taken (usage_rate). Where an account's rows then ask for more
+-- than its plan, quotas or credits allow, they are taken in halves, down to single rows: the
+-- outcome is that of one after the other. Rows of one group and method are paid together, by one
+-- entry of the ledger.
+CREATE OR REPLACE FUNCTION usage_record_batch(
+    p_accounts uuid[], p_products text[], p_services text[], p_features text[],
+    p_operations text[], p_models text[], p_methods text[], p_defers boolean[],
+    r_account integer[], r_kind integer[], r_group integer[], r_id uuid[], r_hash bigint[],
+    r_event text[], r_amount numeric[], r_at timestamptz[], r_user text[],
+    r_organization text[], r_session text[], r_request text[], r_detail jsonb[], p_all boolean)
+RETURNS TABLE (
+    place integer, verdict text, id uuid, meter text, unit_price numeric, total numeric,
+    currency text, method text, status text, is_free boolean, is_included boolean,
+    required numeric, available numeric)
+LANGUAGE plpgsql
+SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+SET plan_cache_mode = force_generic_plan
+AS $$
+#variable_conflict use_column
+DECLARE
+    shown text := coalesce(current_setting('app.accounts', true), '');
+    real_at timestamptz;
+    one record;
+    account integer;
+    as_of timestamptz[];
+    starts timestamptz[];
+    zones text[];
+    limits jsonb[];
+    money text[];
+    quoted uuid[];
+    agreed uuid[];
+    known uuid[];
+    rated record;
+    plain record;
+    dues record;
+    entries uuid[];
+    records billing_records[];
+    rows_of integer[] := array_fill(0, ARRAY[cardinality(p_accounts)]);
+    contested boolean[] := array_fill(false, ARRAY[cardinality(p_accounts)]);
+    lacking numeric[] := array_fill(NULL::numeric, ARRAY[cardinality(r_id)]);
+    lo integer;
+    hi integer;
+    i integer;
+BEGIN
+    PERFORM set_config('app.accounts', array_to_string(p_accounts, ','), true);
+    PERFORM 1 FROM credit_balances
+    WHERE account_id = ANY (p_accounts)
+    ORDER BY account_id
+    FOR NO KEY UPDATE;
+    real_at := clock_timestamp();
+
+    one := usage_accounts(p_accounts, real_at);
+    IF cardinality(one.due) > 0 THEN
+        FOREACH account IN ARRAY one.due LOOP
+            PERFORM usage_turn(p_accounts[account], one.as_of[account]);
+        END LOOP;
+        one := usage_accounts(p_accounts, real_at);
+    END IF;
+    as_of := one.as_of;
+    starts := one.starts;
+    zones := one.zones;
+    limits := one.limits;
+    money := one.money;
+    IF r_at IS NOT NULL THEN
+        FOR one IN
+            SELECT DISTINCT u.account, u.at FROM unnest(r_account, r_at) AS u(account, at)
+            WHERE u.at < starts[u.account]
+        LOOP
+            PERFORM usage_recall(p_accounts[one.account], one.at);
+        END LOOP;
+    END IF;
+    agreed := ARRAY(
+        SELECT DISTINCT account_id FROM price_overrides WHERE account_id = ANY (p_accounts));
+    quoted := ARRAY(
+        SELECT DISTINCT account_id FROM billing_quotas WHERE account_id = ANY (p_accounts));
+    -- One probe each: with a list of ids the planner may read whole accounts instead.
+    known := ARRAY(
+        SELECT r.id FROM unnest(r_id) AS r(id)
+        CROSS JOIN LATERAL (SELECT 1 FROM billing_records WHERE id = r.id LIMIT 1) AS b);
+
+    IF cardinality(agreed) = 0 AND cardinality(quoted) = 0 AND cardinality(known) = 0
+        AND (r_at IS NULL OR NOT EXISTS (
+            SELECT 1 FROM unnest(r_account, r_at) AS u(account, at)
+            WHERE u.at < starts[u.account] OR u.at > as_of[u.account]))
+    THEN
+        plain := usage_plain_kinds(
+            limits, as_of, p_products, p_services, p_features, p_operations, p_models, p_methods);
+        IF plain.plain THEN
+            dues := usage_plain_dues(
+                p_accounts, plain.methods, plain.prices, r_account, r_kind, r_group, r_id,
+                r_amount, p_products);
+            IF dues.owners IS NULL OR usage_plain_solvent(
+                p_accounts, as_of, dues.accounts, dues.amounts, dues.bought_only)
+            THEN
+                IF dues.owners IS NOT NULL THEN
+                    entries := ARRAY(
+                        SELECT d.transaction_id FROM credit_debit_batch(
+                            dues.owners, dues.amounts, dues.keys, dues.keys, dues.reasons,
+                            array_fill(NULL::text, ARRAY[cardinality(dues.owners)]),
+                            dues.bought_only,
+                            array_fill(NULL::text, ARRAY[cardinality(dues.owners)]),
+                            array_fill(NULL::jsonb, ARRAY[cardinality(dues.owners)])) AS d
+                        ORDER BY d.place);
+                    IF array_position(entries, NULL) IS NOT NULL THEN
+                        RAISE EXCEPTION USING ERRCODE = 'serialization_failure',
+                            MESSAGE = 'credits ended while they were counted';
+                    END IF;
+                END IF;
+                PERFORM set_config('app.accounts', array_to_string(p_accounts, ','), true);
+                PERFORM usage_plain_write(
+                    p_accounts, as_of, starts, zones, p_products, plain.services, p_features,
+                    p_operations, p_models, plain.methods, plain.prices, plain.meters,
+                    ARRAY(SELECT key FROM meters WHERE hourly), r_account, r_kind, r_group, r_id,
+                    r_hash, r_event, r_amount, r_at, r_user, r_organization, r_session,
+                    r_request, r_detail, dues.accounts, dues.shares, dues.ways, entries);
+                IF p_all THEN
+                    RETURN QUERY
+                    SELECT
+                        r.place::integer, 'recorded', r.id, plain.meters[r.kind],
+                        plain.prices[r.kind], round(r.amount * plain.prices[r.kind], 6), 'CREDIT',
+                        plain.methods[r.kind], 'completed',
+                        plain.prices[r.kind] = 0 AND p_products[r.kind] IS NOT NULL, false,
+                        round(r.amount * plain.prices[r.kind], 6), NULL::numeric
+                    FROM unnest(r_kind, r_id, r_amount) WITH ORDINALITY
+                        AS r(kind, id, amount, place);
+                END IF;
+                PERFORM set_config('app.accounts', shown, true);
+                RETURN;
+            END IF;
+        END IF;
+    END IF;
+
+    rated := usage_rate(
+        p_accounts, as_of, starts, zones, limits, money, p_products, p_services, p_features,
+        p_operations, p_models, p_methods, agreed, known, r_account, r_kind, r_id, r_hash,
+        r_event, r_amount, r_at, r_user, r_organization, r_session, r_request, r_detail);
+    records := rated.records;
+
+    -- Who asks for more than there is?
+    FOR one IN
+        SELECT r_account[rated.places[u.ordinality]] AS account, count(*)::integer AS rows,
+            coalesce(bool_or(u.failure IN ('QUOTA_EXCEEDED', 'NOT_INCLUDED')), false) AS refused
+        FROM unnest(records) WITH ORDINALITY AS u
+        GROUP BY 1
+    LOOP
+        rows_of[one.account] := one.rows;
+        contested[one.account] := one.rows > 1 AND one.refused;
+    END LOOP;
+    FOREACH account IN ARRAY ARRAY(SELECT array_position(p_accounts, q) FROM unnest(quoted) AS q)
+    LOOP
+        PERFORM quota_settle(
+            p_accounts[account], zones[account], starts[account], as_of[account]);
+        IF usage_over_quota(records, p_accounts[account], as_of[account]) THEN
+            contested[account] := rows_of[account] > 1;
+            FOR i IN 1 .. cardinality(records) LOOP
+                IF records[i].account_id = p_accounts[account] AND records[i].failure IS NULL
+                    AND NOT records[i].is_late
+                THEN
+                    records[i].failure := 'QUOTA_EXCEEDED';
+                END IF;
+            END LOOP;
+        END IF;
+    END LOOP;
+    IF EXISTS (SELECT 1 FROM unnest(records) AS u WHERE u.billing_status = 'processing') THEN
+        FOR one IN SELECT * FROM usage_short(records, as_of, p_accounts) LOOP
+            contested[one.account] := contested[one.account] OR rows_of[one.account] > 1;
+        END LOOP;
+        FOR one IN
+            SELECT * FROM usage_pay(records, rated.places, r_account, r_group, contested)
+        LOOP
+            FOREACH i IN ARRAY one.members LOOP
+                records[i].transaction_id := one.transaction_id;
+                IF one.transaction_id IS NOT NULL THEN
+                    records[i].billing_status := 'completed';
+                ELSIF p_defers[r_kind[rated.places[i]]] THEN
+                    records[i].billing_status := 'pending';
+                ELSE
+                    records[i].failure := 'INSUFFICIENT_CREDITS';
+                    lacking[i] := one.available;
+                END IF;
+            END LOOP;
+        END LOOP;
+    END IF;
+
+    PERFORM usage_take(
+        records, rated.places, r_account, contested, quoted, rated.limited, rated.tiered);
+    RETURN QUERY
+    SELECT
+        rated.places[u.ordinality], coalesce(u.failure, 'recorded'), u.id, u.meter, u.unit_price,
+        u.total_amount, u.currency, u.billing_method, u.billing_status, u.is_free_tier,
+        u.charged_amount = 0, u.total_amount, lacking[u.ordinality]
+    FROM unnest(records) WITH ORDINALITY AS u
+    WHERE (p_all OR u.failure IS NOT NULL)
+        AND NOT contested[r_account[rated.places[u.ordinality]]];
+    IF cardinality(known) > 0 THEN
+        RETURN QUERY
+        SELECT
+            r.place::integer, CASE WHEN b.request_hash = r.hash THEN 'duplicate' ELSE 'conflict' END,
+            b.id, b.meter, b.unit_price, b.total_amount, b.currency, b.billing_method,
+            b.billing_status, b.is_free_tier, b.charged_amount = 0, b.total_amount, NULL::numeric
+        FROM unnest(r_id, r_hash) WITH ORDINALITY AS r(id, hash, place)
+        CROSS JOIN LATERAL (
+            SELECT * FROM billing_records WHERE id = r.id AND r.id = ANY (known) LIMIT 1) AS b;
+    END IF;
+
+    FOREACH account IN ARRAY ARRAY(
+        SELECT s FROM generate_subscripts(contested, 1) AS s WHERE contested[s])
+    LOOP
+        lo := array_position(r_account, account);
+        hi := lo;
+        WHILE hi < cardinality(r_account) AND r_account[hi + 1] = account LOOP
+            hi := hi + 1;
+        END LOOP;
+        FOR one IN
+            SELECT half.lo, half.hi
+            FROM (VALUES (lo, (lo + hi) / 2), ((lo + hi) / 2 + 1, hi)) AS half(lo, hi)
+        LOOP
+            RETURN QUERY
+            SELECT part.place + one.lo - 1, part.verdict, part.id, part.meter, part.unit_price,
+                part.total, part.currency, part.method, part.status, part.is_free,
+                part.is_included, part.required, part.available
+            FROM usage_record_batch(
+                p_accounts[account : account], p_products, p_services, p_features, p_operations,
+                p_models, p_methods, p_defers, array_fill(1, ARRAY[one.hi - one.lo + 1]),
+                r_kind[one.lo : one.hi], r_group[one.lo : one.hi], r_id[one.lo : one.hi],
+                r_hash[one.lo : one.hi], r_event[one.lo : one.hi], r_amount[one.lo : one.hi],
+                r_at[one.lo : one.hi], r_user[one.lo : one.hi], r_organization[one.lo : one.hi],
+                r_session[one.lo : one.hi], r_request[one.lo : one.hi],
+                r_detail[one.lo : one.hi], p_all) AS part
+            WHERE NOT part.id = ANY (known);
+        END LOOP;
+    END LOOP;
+    PERFORM set_config('app.accounts', shown, true);
+END;
+$$;

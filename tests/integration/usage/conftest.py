@@ -1,0 +1,109 @@
+"""Shops that use things: fresh accounts with credits, plans and quotas, over the app's routes."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx2
+import pytest
+from sqlalchemy import text
+
+from billing.core import ids
+from billing.credits import service as credits
+from tests.integration.api.conftest import Api, api
+from tests.integration.catalog.subscribing import subscribe
+
+__all__ = ["Api", "api"]  # the fixture of the routes' tests serves here too
+
+V1 = "/api/v1"
+
+
+@dataclass(frozen=True)
+class Shop:
+    """One account and those who call for it."""
+
+    api: Api
+    account: dict[str, Any]
+
+    @property
+    def id(self) -> UUID:
+        return ids.decode(ids.ACCOUNT, self.account["id"])
+
+    def headers(self, role: str = "billing") -> dict[str, str]:
+        return self.api.token(self.account["id"], [role])
+
+    async def post(
+        self, path: str, body: Any, role: str = "billing", **headers: str
+    ) -> httpx2.Response:
+        return await self.api.client.post(
+            f"{V1}{path}", json=body, headers=self.headers(role) | headers
+        )
+
+    async def get(self, path: str, **query: Any) -> Any:
+        answer = await self.api.client.get(f"{V1}{path}", params=query, headers=self.headers())
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    async def record(self, amount: str = "1000", status: int = 201, **fields: Any) -> Any:
+        """One use of gpt-4, unless something else is named."""
+        named = {"product_id", "feature_type", "service_type"} & fields.keys()
+        body = {"usage_amount": amount} | ({} if named else {"product_id": "gpt-4"}) | fields
+        answer = await self.post("/usage/record", body)
+        assert answer.status_code == status, answer.text
+        return answer.json()
+
+    async def batch(self, *rows: dict[str, Any]) -> Any:
+        answer = await self.post("/usage/batch", {"events": list(rows)})
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    async def grant(self, amount: str, *, paid: bool = True) -> None:
+        async with self.api.database.tenant(self.id) as connection:
+            await credits.grant(
+                connection,
+                account_id=self.id,
+                amount=Decimal(amount),
+                kind="purchase" if paid else "adjustment",
+                key=f"usage-test/{uuid4()}",
+                is_paid=paid,
+                reason="test",
+            )
+
+    async def balance(self) -> Decimal:
+        return Decimal((await self.get("/billing/credits/balance"))["credits"])
+
+    async def subscribe(self, plan: str) -> None:
+        async with self.api.database.operator() as connection:
+            await subscribe(connection, self.id, plan, "active")
+
+    async def quota(self, limit: str, **fields: Any) -> Any:
+        body = {"account_id": self.account["id"], "limit": limit}
+        named = {} if "service_type" in fields else {"feature_type": "chat_messages"}
+        answer = await self.api.client.put(
+            f"{V1}/admin/quotas", json=body | named | fields, headers=self.api.admin()
+        )
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    async def rows(self, query: str) -> list[Any]:
+        """Rows of the account: `:id` is its id."""
+        async with self.api.database.tenant(self.id) as connection:
+            return [tuple(row) for row in await connection.execute(text(query), {"id": self.id})]
+
+
+NewShop = Callable[..., Awaitable[Shop]]
+
+
+@pytest.fixture(scope="session")
+def new_shop(api: Api) -> NewShop:
+    """Makes a shop; `credits` are bought ones."""
+
+    async def make(credits: str | None = None, **fields: Any) -> Shop:
+        shop = Shop(api, await api.new_account(**fields))
+        if credits:
+            await shop.grant(credits)
+        return shop
+
+    return make

@@ -1,0 +1,118 @@
+"""Usage read back, in every vocabulary: zeros for strangers, sums that match the records."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from tests.integration.usage.conftest import V1, NewShop
+
+NOW = datetime(2027, 3, 1, 1, tzinfo=UTC)
+
+
+async def test_a_stranger_reads_zeros(new_shop: NewShop) -> None:
+    shop = await new_shop()
+    headers = shop.api.token("never-heard-of", ["member"])
+    for path in ("/usage/current", "/billing/usage/", "/billing/usage/current", "/usage"):
+        answer = await shop.api.client.get(f"{V1}{path}", headers=headers)
+        assert answer.status_code == 200, path
+        body = answer.json()
+        assert body["current_period"] == {
+            "impressions": "0", "api_calls": "0", "data_transfer_gb": "0",
+        }  # fmt: skip
+        assert body["overages"]["total_overage_cost"] == "0"
+
+
+async def test_logs_sums_and_statistics_tell_the_same_story(new_shop: NewShop) -> None:
+    # In New York it is still 28 February, 20:00.
+    shop = await new_shop("100", is_test=True, clock_at=NOW.isoformat(), zone="America/New_York")
+    chat: dict[str, Any] = {"product_id": "gpt-4", "operation": "chat", "model": "gpt-4"}
+    await shop.record("1000", user_id="ann", organization_id="o-1", **chat)
+    await shop.record("500", user_id="bob", operation="summary")
+    await shop.record("3", feature_type="impressions")
+    before = (NOW - timedelta(days=20)).isoformat()
+    await shop.record("2", product_id="mcp-call", occurred_at=before)
+
+    summary = await shop.get("/usage/summary")
+    assert [(one["name"], one["credits"]) for one in summary["by_operation"]] == [
+        ("chat", "2.00"), ("summary", "1.00"),
+    ]  # fmt: skip
+    assert [(one["name"], one["quantity"]) for one in summary["by_model"]] == [("gpt-4", "1000.00")]
+    assert (summary["total_events"], summary["total_credits"]) == (4, "3.10")
+
+    stats = await shop.get("/stats")
+    assert stats["total_billing_records"] == stats["completed_billing_records"] == 4
+    assert stats["revenue_by_service"] == {"mcp_service": "0.10", "model_inference": "3.00"}
+    assert stats["revenue_by_method"] == {"credit_consumption": "3.10"}
+    assert (stats["active_users"], stats["active_organizations"]) == (2, 1)
+    one_day = await shop.get("/stats", start_date="2027-02-28", end_date="2027-02-28")
+    assert one_day["total_billing_records"] == 3
+    assert one_day["stats_period_start"] == "2027-02-28T05:00:00Z"
+
+    days = await shop.get("/usage/aggregations", service_type="model_inference")
+    assert [(day["start"], day["quantity"]) for day in days["data"]] == [
+        ("2027-02-28T05:00:00Z", "1500.00")
+    ]
+    mine = await shop.get("/usage/aggregations", user_id="ann", grain="month")
+    assert [(month["start"], month["quantity"]) for month in mine["data"]] == [
+        ("2027-02-01T05:00:00Z", "1000.00")
+    ]
+
+    for path in ("/usage/logs", "/billing/credits/usage", "/billing/credits/usage/"):
+        logs = await shop.get(path, operation="chat")
+        assert [row["model"] for row in logs["data"]] == ["gpt-4"]
+    first = await shop.get("/billing/records", limit=3)
+    rest = await shop.get("/billing/records", limit=3, cursor=first["pagination"]["next_cursor"])
+    assert [row["product_id"] for row in rest["data"]] == ["mcp-call"]
+    assert (await shop.get("/billing/records", status="pending"))["data"] == []
+    ann = await shop.get("/billing/records/user/ann", status="completed", limit=50, offset=0)
+    assert [row["organization_id"] for row in ann["data"]] == ["o-1"]
+
+
+async def test_days_the_wrong_way_round_are_refused(new_shop: NewShop) -> None:
+    shop = await new_shop()
+    for query in ("start_date=2027-02-02&end_date=2027-02-01", "start_date=2020-01-01"):
+        answer = await shop.api.client.get(f"{V1}/stats?{query}", headers=shop.headers())
+        assert answer.status_code == 422
+
+
+async def test_operators_read_and_put_what_is_counted_and_sold(new_shop: NewShop) -> None:
+    shop = await new_shop("10")
+    api = shop.api
+    for path in ("/admin/meters", "/admin/products", "/admin/price-overrides", "/admin/quotas"):
+        assert (await api.client.get(f"{V1}{path}", headers=api.admin())).status_code == 200
+    key = f"tool-{shop.account['id'][-8:]}"
+    put = f"{V1}/admin/products/{key}"
+    body = {
+        "name": "Tool", "meter": "mcp_service", "service_type": "mcp_service",
+        "prices": {"CREDIT": "1"},
+    }  # fmt: skip
+    made = await api.client.put(put, json=body, headers=api.admin())
+    assert made.json()["changes"] == [
+        f"product {key}: added",
+        f"price of product {key} in credits: none → 1.00 per unit",
+    ]
+    assert (await shop.record("2", product_id=key))["total_cost"] == "2.00"
+    dearer = await api.client.put(
+        put, json=body | {"prices": {"CREDIT": {"unit_price": "3"}}}, headers=api.admin()
+    )
+    assert dearer.json()["changes"] == [
+        f"price of product {key} in credits: 1.00 per unit → 3.00 per unit"
+    ]
+    assert (await shop.record("2", product_id=key))["total_cost"] == "6.00"
+    closed = await api.client.put(put, json=body | {"is_active": False}, headers=api.admin())
+    assert closed.status_code == 200
+    await shop.record("2", status=404, product_id=key)
+
+
+async def test_the_views_show_an_account_its_own_uses_and_no_others(new_shop: NewShop) -> None:
+    own, other = await new_shop("10"), await new_shop("10")
+    for shop in (own, other):
+        await shop.record(user_id="ann", usage_details={"tokens": 7})
+        await shop.record("3", feature_type="impressions")
+    columns = "account_id, usage_amount::integer, metadata"
+    assert await own.rows(f"SELECT {columns} FROM usage_records ORDER BY recorded_at") == [
+        (own.id, 1000, {"tokens": 7}),
+        (own.id, 3, None),
+    ]
+    assert await own.rows("SELECT account_id, credits::integer FROM credit_usage_logs") == [
+        (own.id, 2)
+    ]

@@ -1,0 +1,136 @@
+"""What usage costs: the reference case to the string, tier edges, and properties of every model."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import NamedTuple
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from billing.core.money import show_decimal
+from billing.rating import rules
+from billing.rating.schemas import Allowance, PriceTerms, Tier
+from tests.unit.rating.terms import any_terms, graduated_terms, quantities
+
+D = Decimal
+TIERED = (
+    Tier(up_to=D(100), unit_price=D("0.10"), flat_price=D(1)),
+    Tier(up_to=D(1000), unit_price=D("0.05")),
+    Tier(unit_price=D("0.01"), flat_price=D(2)),
+)
+
+
+def test_the_reference_case_is_exact_to_the_string() -> None:
+    terms = PriceTerms(unit_price=D("0.002"))
+    rating = rules.rate(D(1000), terms)
+    assert (show_decimal(rating.unit_price), show_decimal(rating.total)) == ("0.002", "2.00")
+    assert (rating.is_free_tier, rating.is_included) == (False, False)
+    ways = rules.methods(rating, paid_credits=D(5), free_credits=D(0), chargeable=True)
+    assert ways == ("wallet_deduction", ("wallet_deduction", "payment_charge"))
+
+
+@pytest.mark.parametrize(
+    ("units", "graduated", "volume"),
+    [
+        ("0", "0", "0"),
+        ("0.5", "1.05", "1.05"),
+        ("100", "11", "11"),
+        ("100.000001", "11.00000005", "5.00000005"),
+        ("1000", "56", "50"),
+        ("1001", "58.01", "12.01"),
+    ],
+)
+def test_tiers_change_at_their_edges(units: str, graduated: str, volume: str) -> None:
+    assert rules.cost(PriceTerms(model="graduated", tiers=TIERED), D(units)) == D(graduated)
+    assert rules.cost(PriceTerms(model="volume", tiers=TIERED), D(units)) == D(volume)
+
+
+def test_a_begun_package_is_paid_whole_and_a_flat_price_once() -> None:
+    package = PriceTerms(model="package", unit_price=D(3), package_size=D(10))
+    assert [rules.cost(package, D(n)) for n in (0, 1, 10, 11)] == [0, 3, 3, 6]
+    assert rules.charge(package, D(5), D(5)) == 0
+    flat = PriceTerms(model="flat", unit_price=D(7), free_units=D(2))
+    assert [rules.charge(flat, D(n), D(1)) for n in range(4)] == [0, 0, 7, 0]
+
+
+def test_the_allowance_goes_first_then_the_free_units_then_the_price() -> None:
+    terms = PriceTerms(unit_price=D(2), free_units=D(3))
+    allowance = Allowance(included=D(10), used=D(8))
+    rating = rules.rate(D(7), terms, allowance=allowance)
+    assert (rating.included, rating.charged, rating.total) == (D(2), D(5), D(4))
+    assert not rating.is_free_tier
+    assert not rating.is_included
+    assert rules.rate(D(2), terms, allowance=allowance).is_included
+    assert rules.rate(D(3), terms, before=D(0)).is_free_tier
+    free = rules.rate(D(2), terms, allowance=allowance)
+    ways = rules.methods(free, paid_credits=D(0), free_credits=D(9), chargeable=True)
+    assert ways == ("subscription_included", ("subscription_included",))
+
+
+def test_free_credits_are_suggested_where_bought_ones_do_not_reach() -> None:
+    rating = rules.rate(D(10), PriceTerms(unit_price=D(1)))
+
+    def suggested(paid: int, free: int, chargeable: bool) -> str:
+        return rules.methods(
+            rating, paid_credits=D(paid), free_credits=D(free), chargeable=chargeable
+        )[0]
+
+    assert suggested(10, 5, True) == "wallet_deduction"
+    assert suggested(5, 5, True) == "credit_consumption"
+    assert suggested(4, 5, True) == "payment_charge"
+    assert suggested(4, 5, False) == "wallet_deduction"
+
+
+@given(any_terms(), quantities, quantities)
+def test_a_charge_is_never_negative_and_free_units_only_help(
+    terms: PriceTerms, before: Decimal, units: Decimal
+) -> None:
+    assert rules.charge(terms, before, units) >= 0
+    dearer = terms.model_copy(update={"free_units": D(0)})
+    if terms.model != "volume":
+        assert rules.cost(terms, units) <= rules.cost(dearer, units)
+
+
+@given(any_terms(), quantities, quantities)
+def test_more_use_never_costs_less_save_under_volume_prices(
+    terms: PriceTerms, few: Decimal, more: Decimal
+) -> None:
+    if terms.model != "volume":
+        assert rules.cost(terms, few) <= rules.cost(terms, few + more)
+
+
+@given(graduated_terms(), st.lists(quantities, min_size=1, max_size=6))
+def test_graduated_use_costs_the_same_however_it_is_split(
+    terms: PriceTerms, parts: list[Decimal]
+) -> None:
+    before, total = D(0), D(0)
+    for part in parts:
+        total += rules.cost(terms, before + part) - rules.cost(terms, before)
+        before += part
+    assert total == rules.cost(terms, before)
+
+
+@given(any_terms(), quantities, quantities, quantities)
+def test_what_is_included_and_what_is_charged_make_up_the_quantity(
+    terms: PriceTerms, quantity: Decimal, included: Decimal, used: Decimal
+) -> None:
+    allowance = Allowance(included=included, used=used)
+    rating = rules.rate(quantity, terms, allowance=allowance)
+    assert rating.included + rating.charged == quantity
+    assert rating.included <= max(D(0), included - used)
+    assert rating.charged > 0 or rating.total == 0
+
+
+class Version(NamedTuple):
+    effective_from: datetime
+    effective_to: datetime | None
+
+
+def test_the_price_that_held_at_the_event_s_time_counts() -> None:
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    change = start + timedelta(days=30)
+    old, new = Version(start, change), Version(change, None)
+    assert rules.valid_at([old, new], change - timedelta(microseconds=1)) == old
+    assert rules.valid_at([old, new], change) == new
+    assert rules.valid_at([old, new], start - timedelta(days=1)) is None

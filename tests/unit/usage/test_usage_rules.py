@@ -1,0 +1,104 @@
+"""Ids and hashes of uses, rows of batches, and which of several limits decides."""
+
+import json
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from api import usage_rows
+from billing.core.errors import Invalid
+from billing.quotas import rules as quotas
+from billing.quotas.schemas import Bound, Window
+from billing.usage import rules
+from billing.usage.calls import Batch
+from billing.usage.schemas import Kind, Use
+
+ANN, BOB = UUID(int=1), UUID(int=2)
+KIND = Kind("gpt-4", None, None, None, None, None, False)
+
+
+def test_an_event_keeps_its_id_and_other_accounts_have_another() -> None:
+    assert rules.record_id(ANN, "e-1") == rules.record_id(ANN, "e-1")
+    assert len({rules.record_id(who, what) for who in (ANN, BOB) for what in ("1", "2")}) == 4
+    assert rules.record_id(ANN, None) != rules.record_id(ANN, None)
+
+
+def test_a_batch_keeps_accounts_together_and_ids_apart() -> None:
+    uses = [
+        Use(ANN, KIND, "1", "a"), Use(BOB, KIND, "2", "a"), Use(ANN, KIND, "1", "a"),
+        Use(ANN, KIND._replace(model='say "\\'), "3"),
+    ]  # fmt: skip
+    batch = Batch(uses, [1] * 4)
+    assert batch.places == [0, 3, 1]
+    assert batch.repeats == {2: 0}
+    assert batch.hashes[0] == batch.hashes[2] != batch.hashes[1]
+    assert batch.values["r_account"] == "{1,1,2}"
+    assert batch.values["p_models"] == '{NULL,"say \\"\\\\"}'
+    assert batch.values["r_event"] == '{"a",NULL,"a"}'
+    assert batch.values["r_user"] is None
+
+
+@pytest.mark.parametrize(
+    ("row", "field"),
+    [
+        ({"usage_amount": 1}, "usage_amount"),
+        ({"usage_amount": "0.000"}, "usage_amount"),
+        ({"usage_amount": "1", "event_id": ""}, "event_id"),
+        ({"usage_amount": "1", "occurred_at": "2026-01-01T00:00:00"}, "occurred_at"),
+        ({"usage_amount": "1", "what": 1}, "what"),
+        ({"usage_amount": "1", "product_id": None}, "product_id"),
+        ([], "array"),
+    ],
+)
+def test_a_bad_row_names_its_field_and_spares_the_others(row: Any, field: str) -> None:
+    good = {"product_id": "gpt-4", "usage_amount": "1"}
+    bad = {"product_id": "gpt-4"} | row if isinstance(row, dict) else row
+    rows = usage_rows.parse(json.dumps({"events": [good, bad, good]}).encode())
+    assert field in str(rows[1])
+    assert isinstance(rows[1], str)
+    assert not isinstance(rows[0], str)
+    assert not isinstance(rows[2], str)
+
+
+def test_details_are_bounded_in_depth() -> None:
+    deep: Any = "x"
+    for _ in range(40):
+        deep = {"in": deep}
+    row = {"product_id": "gpt-4", "usage_amount": "1", "usage_details": deep}
+    assert "nested deeper" in str(usage_rows.parse(json.dumps({"events": [row]}).encode())[0])
+    bottomless = b'{"events":[{"usage_details":{"a":' + b"[" * 400_000 + b"]}}]}"
+    with pytest.raises(Invalid):
+        usage_rows.parse(bottomless)
+
+
+def bound(limit: int, used: int, *, hard: bool = True) -> Bound:
+    return Bound(
+        source="quota", limit=Decimal(limit), used=Decimal(used), is_hard=hard, resets_at=None
+    )
+
+
+def test_the_tightest_hard_limit_decides_and_soft_ones_only_warn() -> None:
+    one = quotas.decide("m", Decimal(2), [bound(10, 1), bound(5, 2), bound(1, 1, hard=False)])
+    assert (one.allowed, one.limit, one.soft_limit_reached) == (True, Decimal(5), True)
+    assert not quotas.decide("m", Decimal(4), [bound(10, 1), bound(5, 2)]).allowed
+    assert quotas.decide("m", Decimal(4), []).allowed
+
+
+@pytest.mark.parametrize(
+    ("window", "start", "end"),
+    [
+        ("day", datetime(2027, 3, 28, tzinfo=UTC), datetime(2027, 3, 29, tzinfo=UTC)),
+        ("month", datetime(2027, 12, 1, tzinfo=UTC), datetime(2028, 1, 1, tzinfo=UTC)),
+        ("month", datetime(2027, 2, 1, tzinfo=UTC), datetime(2027, 3, 1, tzinfo=UTC)),
+        ("cycle", datetime(2027, 2, 5, tzinfo=UTC), datetime(2030, 1, 1, tzinfo=UTC)),
+        ("rolling", datetime(2027, 2, 5, tzinfo=UTC), datetime(2027, 2, 5, 2, tzinfo=UTC)),
+    ],
+)
+def test_windows_end_where_the_next_one_begins(
+    window: Window, start: datetime, end: datetime
+) -> None:
+    span = 3600 if window == "rolling" else None
+    assert quotas.window_end(window, start, span, "UTC", datetime(2030, 1, 1, tzinfo=UTC)) == end

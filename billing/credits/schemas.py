@@ -99,7 +99,11 @@ class Debit(Fact):
     transaction_id: UUID
     amount: Decimal
     balance: Decimal
+    debt: Decimal
+    """The part that no lot covered and the account now owes; only by force."""
     replayed: bool
+    top_up: bool
+    """The account now wants credits bought: tell its matter after the commit."""
 
 
 class Hold(Fact):
@@ -108,7 +112,14 @@ class Hold(Fact):
     hold_id: UUID
     amount: Decimal
     expires_at: AwareDatetime
+    status: str
+    """`open` when it was just made; of a replay, as it stands now."""
+    captured: Decimal
+    created_at: AwareDatetime
+    resolved_at: AwareDatetime | None
     replayed: bool
+    top_up: bool
+    """The account now wants credits bought: tell its matter after the commit."""
 
 
 class Capture(Fact):
@@ -127,6 +138,15 @@ class Release(Fact):
 
     hold_id: UUID
     released: Decimal
+    replayed: bool
+
+
+class Taken(Fact):
+    """Credits taken away by an operator."""
+
+    transaction_id: UUID
+    amount: Decimal
+    balance: Decimal
     replayed: bool
 
 

@@ -27,8 +27,11 @@ LEDGER: Final[dict[str, tuple[str, str]]] = {
     "ledger_parts": ("I1", "a part belongs to an entry and a lot of its account"),
     "lots_remaining": ("I1", "each lot has left what its entries leave"),
     "used_credits": ("I1", "what was used is the sum of debits and captures"),
+    "debt_owed": ("I1", "what is owed is what forced debits left and grants have not paid"),
     "lots_held": ("I2", "what is held is held in lots"),
     "holds_held": ("I2", "what is held is held by open holds"),
+    "holds_parts": ("I2", "each hold is made of its parts"),
+    "holds_captured": ("I2", "a captured hold has its one entry"),
 }
 """The ledger's own rules (billing.credits.checks), by the names they have here."""
 

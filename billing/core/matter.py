@@ -41,6 +41,16 @@ class Matter(BaseModel):
     correlation_id: str | None = None
 
 
+def of_account(account_id: UUID) -> Matter:
+    """The account's own matter, by name alone: to tell it that its rows changed."""
+    return Matter(
+        workflow_id=workflow_id("account", account_id),
+        account_id=account_id,
+        kind="account",
+        subject_id=account_id,
+    )
+
+
 def workflow_id(kind: str, subject_id: UUID) -> str:
     """`subscription/sub_01…`: one workflow per matter, named by its subject."""
     return f"{kind}/{ids.encode(PREFIX[kind], subject_id)}"

@@ -46,6 +46,7 @@ class Overview(Fact):
     balance: Decimal
     held: Decimal
     debt: Decimal
+    overdraft: Decimal
     paid: Decimal
     """The part of `balance` that was paid for."""
     used_this_month: Decimal
@@ -72,7 +73,11 @@ class Transaction(Fact):
     seq: int
     kind: str
     amount: Decimal
+    debt: Decimal
+    """Change of what the account owes: more by a forced debit, less by the grant that pays it."""
     balance_after: Decimal
+    scope: str | None
+    paid_only: bool
     reason: str
     subject: str | None
     detail: dict[str, Any]
@@ -139,6 +144,34 @@ class Release(Fact):
     hold_id: UUID
     released: Decimal
     replayed: bool
+
+
+class StoredHold(Fact):
+    """A hold as it stands at one instant: past its end it reads as lapsed."""
+
+    id: UUID
+    status: str
+    amount: Decimal
+    captured: Decimal
+    scope: str | None
+    paid_only: bool
+    reason: str
+    subject: str | None
+    created_at: AwareDatetime
+    expires_at: AwareDatetime
+    resolved_at: AwareDatetime | None
+
+
+class Adjustment(Fact):
+    """An operator's correction; `amount` is negative where credits were taken."""
+
+    adjustment_id: UUID
+    account_id: UUID
+    transaction_id: UUID
+    amount: Decimal
+    debt_paid: Decimal
+    balance: Decimal
+    reason: str
 
 
 class Taken(Fact):

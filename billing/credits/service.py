@@ -74,6 +74,22 @@ async def fix_currency(connection: AsyncConnection, account_id: UUID, currency: 
         )
 
 
+async def set_overdraft(
+    connection: AsyncConnection, account_id: UUID, overdraft: Decimal
+) -> Balance:
+    """How much forced debits may leave owed; the balance before.
+
+    What is owed already stays so, though it be more. Errors: NOT_FOUND; INVALID_AMOUNT.
+    """
+    before = await lock(connection, account_id)
+    await connection.execute(
+        update(credit_balances)
+        .where(credit_balances.c.account_id == account_id)
+        .values(overdraft=rules.allowable(overdraft))
+    )
+    return before
+
+
 async def grant(
     connection: AsyncConnection,
     *,

@@ -14,6 +14,8 @@ _CHANGES: Final[dict[str, str]] = {
     "account.created": "the account was made",
     "account.changed": "the account was changed: {fields}",
     "clock.aimed": "the clock was sent to {target}",
+    "credits.adjusted": "an operator corrected the credits by {credits}: {reason}",
+    "credits.overdraft_set": "forced charges may leave {overdraft} credits owed: {reason}",
     "dunning.attempt_failed": "a try brought no money: {reason}",
     "dunning.canceled": "recovery ended with the subscription",
     "dunning.exhausted": "all tries failed: {reason}",

@@ -5,6 +5,7 @@ whose parameter or body is not here turns the matrix red.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any, Final
 from uuid import uuid4
@@ -201,6 +202,22 @@ async def itself(_: Api, account: Account) -> str:
     return str(account["id"])
 
 
+async def held(api: Api, account: Account) -> str:
+    """A hold that waits for its capture."""
+    account_id = ids.decode(ids.ACCOUNT, account["id"])
+    await granted(api, account)
+    async with api.database.tenant(account_id) as connection:
+        hold = await credits.hold(
+            connection,
+            account_id=account_id,
+            amount=Decimal(1),
+            key=f"matrix/{uuid4()}",
+            reason="a specimen",
+            expires_at=real_now() + timedelta(days=1),
+        )
+    return ids.encode(ids.HOLD, hold.hold_id)
+
+
 # A parameter in path, query or body that names a thing of one account: how to come by one.
 MAKERS: Final[dict[str, Maker]] = {
     "account_id": itself,
@@ -215,6 +232,7 @@ MAKERS: Final[dict[str, Maker]] = {
     "workflow_id": matter,
     "event_id": told,
     "transaction_id": granted,
+    "hold_id": held,
 }
 
 # Parameters that name what belongs to no account, with a name that exists.
@@ -267,5 +285,13 @@ BODIES: Final[dict[str, Callable[[Named], Any]]] = {
     "advance_clock": lambda _: {"advance_days": 1},
     "put_plan": lambda _: {"family": "app", "name": "Basic", "is_active": False},
     "put_credit_package": lambda _: {"name": "Basic", "credits": "1", "is_active": False},
+    "create_hold": lambda _: {"amount": "0.01", "expires_in_seconds": 60},
+    "capture_hold": lambda _: {"amount": "0.01"},
+    "adjust_credits": lambda named: {
+        "account_id": named["account_id"],
+        "amount": "1",
+        "reason": "goodwill",
+    },
+    "set_overdraft": lambda _: {"overdraft": "5", "reason": "a good customer"},
     "put_credit_cost": lambda _: {"cost": "1"},
 }

@@ -1,6 +1,6 @@
 """Credits read: the balance, the ledger, the lots [F1, F2]. Nothing here changes one."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Annotated, Any, Literal, Self
 
@@ -34,7 +34,7 @@ RULE = "scoped before general, then priority, earliest end, free before paid, ol
 
 
 class LapsingAnswer(Answer):
-    """Credits that end within seven days when they are not used."""
+    """Credits that end soon (within seven days unless set otherwise) when they are not used."""
 
     credits: Credits
     first_at: datetime
@@ -226,7 +226,8 @@ async def read_balance(call: MemberRead) -> BalanceAnswer:
     if call.account is None:
         return BalanceAnswer(as_of=now)
     async with call.transaction() as connection:
-        found = await store.overview(connection, call.account.id, now)
+        soon = timedelta(days=call.settings.expiry_notice_days)
+        found = await store.overview(connection, call.account.id, now, soon)
     return BalanceAnswer.of(found) if found else BalanceAnswer(as_of=now)
 
 

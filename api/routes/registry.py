@@ -27,6 +27,7 @@ from api.routes import (
     purchases,
     subscriptions,
     timeline,
+    top_ups,
     trials,
     webhooks,
 )
@@ -46,6 +47,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     catalog.router,
     holds.router,
     credits.router,
+    top_ups.router,
     timeline.router,
     overview.router,
     proofs.router,

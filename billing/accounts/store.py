@@ -1,6 +1,6 @@
 """Every query on accounts and issuers."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -8,18 +8,25 @@ from sqlalchemy import RowMapping, Select, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.accounts.rules import AccountState, RemovalPlan, SetupPlan, state_words
+from billing.accounts.rules import AccountState, RemovalPlan, SetupPlan, TopUpPlan, state_words
 from billing.accounts.schemas import Account
 from billing.accounts.tables import accounts, issuers
 from billing.core import ids
 from billing.core.errors import NotFound
 from billing.core.matters import workflow_id
+from billing.credits.rules import SOON
 
 # One round trip for everything the account's agenda needs. Of many cards being saved at once the
 # ones somebody waits for come first.
 _STATE = text(
     """
     SELECT a.status, a.clock_at, b.next_expiry,
+           CASE WHEN b.top_up_below IS NOT NULL AND NOT b.top_up_open THEN b.top_up_from END
+               AS top_up_from,
+           t.id AS top_up_id, t.wanted_at,
+           (SELECT min(l.expires_at) FROM credit_lots l
+            WHERE l.account_id = a.id AND l.is_open AND l.noticed_at IS NULL
+              AND l.expires_at > l.created_at + :notice) - :notice AS next_notice,
            ARRAY(SELECT e.stripe_event_id || coalesce('.' || nullif(e.replays, 0), '')
                  FROM stripe_webhook_events e
                  WHERE e.workflow_id = :workflow_id AND e.status = 'received'
@@ -36,6 +43,7 @@ _STATE = text(
                  WHERE m.account_id = a.id AND m.status = 'removing'
                  ORDER BY m.removed_at LIMIT 100) AS removals
     FROM accounts a JOIN credit_balances b ON b.account_id = a.id
+    LEFT JOIN top_ups t ON t.account_id = a.id AND t.status = 'wanted'
     WHERE a.id = :account_id
     """
 )
@@ -119,12 +127,19 @@ async def set_clock(connection: AsyncConnection, account_id: UUID, clock_at: dat
     )
 
 
-async def state(connection: AsyncConnection, account_id: UUID) -> AccountState:
+async def state(
+    connection: AsyncConnection, account_id: UUID, notice: timedelta = SOON
+) -> AccountState:
     """The rows' word about one account's own matter; NOT_FOUND.
 
+    It is told of credits that end `notice` ahead, unless they came with less time than that.
     Under the account's lock (`credits.service.lock`) it is the last word.
     """
-    values = {"account_id": account_id, "workflow_id": workflow_id("account", account_id)}
+    values = {
+        "account_id": account_id,
+        "workflow_id": workflow_id("account", account_id),
+        "notice": notice,
+    }
     row = (await connection.execute(_STATE, values)).mappings().one_or_none()
     if row is None:
         raise NotFound("NOT_FOUND", "no such account")
@@ -133,6 +148,9 @@ async def state(connection: AsyncConnection, account_id: UUID) -> AccountState:
         status=row["status"],
         account=ids.encode(ids.ACCOUNT, account_id),
         next_expiry=row["next_expiry"],
+        next_notice=row["next_notice"],
+        top_up=_top_up(row),
+        top_up_from=row["top_up_from"],
         setups=tuple(
             SetupPlan(setup=ids.encode(ids.SETUP_INTENT, UUID(setup.pop("id"))), **setup)
             for setup in row["setups"]
@@ -147,6 +165,12 @@ async def state(connection: AsyncConnection, account_id: UUID) -> AccountState:
         events=tuple(row["events"]),
     )
     return known.model_copy(update={"words": state_words(known)})
+
+
+def _top_up(row: RowMapping) -> TopUpPlan | None:
+    if row["top_up_id"] is None:
+        return None
+    return TopUpPlan(top_up=ids.encode(ids.TOP_UP, row["top_up_id"]), wanted_at=row["wanted_at"])
 
 
 def listing(

@@ -340,9 +340,10 @@ async def take(
 async def _watch(
     connection: AsyncConnection, account_id: UUID, until: datetime, at: datetime | None
 ) -> None:
-    """The account's matter looks at the credits when they lapse, so that the event goes out."""
+    """The account's matter looks at the credits before they lapse, so that the events go out."""
     now = at or await clock.now(connection, account_id)
-    await matters.ensure_account(connection, account_id, due=until, at=now)
+    due = max(now, until - rules.SOON)
+    await matters.ensure_account(connection, account_id, due=due, at=now)
 
 
 async def _call(connection: AsyncConnection, call: TextClause, **values: Any) -> RowMapping:

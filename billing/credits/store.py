@@ -3,7 +3,7 @@
 Reads never settle: what has lapsed by the asked instant is taken off in the answer.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
@@ -137,9 +137,11 @@ def _settled(live: Subquery, at: datetime) -> tuple[ColumnElement[Decimal], Colu
     return remaining, held
 
 
-async def overview(connection: AsyncConnection, account_id: UUID, now: datetime) -> Overview | None:
+async def overview(
+    connection: AsyncConnection, account_id: UUID, now: datetime, soon: timedelta = SOON
+) -> Overview | None:
     """The balance with what belongs beside it, at the account's own time (`now` is real) [F1]."""
-    values = {"account_id": account_id, "now": now, "soon": SOON}
+    values = {"account_id": account_id, "now": now, "soon": soon}
     row = (await connection.execute(_OVERVIEW, values)).mappings().one_or_none()
     if row is None:
         return None

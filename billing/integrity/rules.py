@@ -44,6 +44,8 @@ _OTHERS: Final = (
     ("grants_paid_once", "I3", "credits of a purchase were paid for in full"),
     ("trials_granted_once", "I3", "a trial has one grant of its credits"),
     ("purchases_end_in_time", "I5", "no purchase waits beyond its deadline without a reason"),
+    ("top_ups_undecided", "I3", "an account waits for at most one top-up, and knows that it does"),
+    ("top_ups_bought", "I3", "a top-up stands as the purchase that it led to"),
     # Money
     ("payments_booked", "I3", "every cent that came in is on an invoice or in the balance"),
     ("payments_settled", "I3", "money that came in is booked soon, and nothing else is"),

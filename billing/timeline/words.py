@@ -52,6 +52,11 @@ _CHANGES: Final[dict[str, str]] = {
     "subscription.renewed": "{plan} was renewed until {current_period_end}",
     "subscription.restarted": "{plan} began anew, until {current_period_end}",
     "subscription.unpaid": "{plan} is unpaid: nothing is charged until what is overdue is paid",
+    "top_up.capped": "no credits were bought: the month's limit is reached",
+    "top_up.completed": "credits were bought by themselves",
+    "top_up.failed": "credits could not be bought by themselves: {reason}",
+    "top_up.settings_written": "what is bought by itself was set",
+    "top_up.stopped": "after {failures} failures no more credits are bought by themselves",
     "trial.converted": "the trial ended with a paid plan",
     "trial.expired": "the trial ended; {lapsed} credits lapsed",
     "trial.started": "the trial began with {credits} credits",
@@ -68,11 +73,13 @@ _STEPS: Final[dict[str, str]] = {
     "fulfil": "granted the credits",
     "give_up": "took the final action",
     "lapse": "let credits lapse",
+    "notice": "told that credits end soon",
     "open": "opened the payment",
     "retire": "called an open payment back",
     "renew": "renewed the subscription",
     "settle": "booked the money",
     "setup": "followed a card being saved",
+    "top_up": "bought the credits that were wanted, or saw why not",
 }
 
 

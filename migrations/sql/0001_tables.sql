@@ -733,6 +733,7 @@ CREATE TABLE purchases (
     status TEXT NOT NULL,
     invoice_id UUID NOT NULL,
     return_url TEXT,
+    top_up_id UUID,
     failure_code TEXT,
     failure_message TEXT,
     correlation_id TEXT,
@@ -746,7 +747,8 @@ CREATE TABLE purchases (
     CONSTRAINT ck_purchases_status_known CHECK (status IN ('pending', 'completed', 'failed', 'expired', 'refunded')),
     CONSTRAINT fk_purchases_account_id FOREIGN KEY(account_id) REFERENCES accounts (id),
     CONSTRAINT fk_purchases_payment_method_id FOREIGN KEY(payment_method_id) REFERENCES payment_methods (id),
-    CONSTRAINT fk_purchases_invoice_id FOREIGN KEY(invoice_id) REFERENCES invoices (id)
+    CONSTRAINT fk_purchases_invoice_id FOREIGN KEY(invoice_id) REFERENCES invoices (id),
+    CONSTRAINT fk_purchases_top_up_id FOREIGN KEY(top_up_id) REFERENCES top_ups (id)
 );
 
 CREATE INDEX ix_purchases_account_created ON purchases (account_id, created_at, id);

@@ -287,6 +287,12 @@ BODIES: Final[dict[str, Callable[[Named], Any]]] = {
     "put_credit_package": lambda _: {"name": "Basic", "credits": "1", "is_active": False},
     "create_hold": lambda _: {"amount": "0.01", "expires_in_seconds": 60},
     "capture_hold": lambda _: {"amount": "0.01"},
+    "write_auto_top_up": lambda named: {
+        "is_enabled": True,
+        "threshold": "10",
+        "pack": "small",
+        "payment_method_id": named["payment_method_id"],
+    },
     "adjust_credits": lambda named: {
         "account_id": named["account_id"],
         "amount": "1",

@@ -149,6 +149,10 @@ async def spend(actors: Actors, merchant: Merchant) -> None:
     async with database.tenant(merchant.uuid) as connection:
         await credits.debit(connection, amount=Decimal(1), key="debit", **facts)
         await credits.hold(connection, amount=Decimal(2), key="kept", expires_at=later, **facts)
+        spent = await credits.hold(
+            connection, amount=Decimal(3), key="spent", expires_at=later, **facts
+        )
+        await credits.capture(connection, account_id=merchant.uuid, hold_id=spent.hold_id)
     await database.close()
 
 

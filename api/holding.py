@@ -19,13 +19,15 @@ class Holding:
     """One per API process."""
 
     def __init__(self, database: Database) -> None:
-        # One statement is its own transaction; its functions show the accounts they are about.
-        self._engine = database.tenant_engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._database = database
         self._holds = Batcher(self._hold)
         self._captures = Batcher(self._capture)
 
     async def hold(self, order: HoldOrder) -> Hold:
-        """Set credits aside; errors as `billing.credits.service.hold`."""
+        """Set credits aside; errors as `billing.credits.service.hold`.
+
+        A refusal says `top_up` where credits are being bought now.
+        """
         return _answer(await self._holds.do(order))
 
     async def capture(self, order: CaptureOrder) -> Capture:
@@ -33,11 +35,13 @@ class Holding:
         return _answer(await self._captures.do(order))
 
     async def _hold(self, orders: Sequence[HoldOrder]) -> list[Hold | BillingError]:
-        async with self._engine.connect() as connection:
+        accounts = {order.account_id for order in orders}
+        async with self._database.tenant(*accounts) as connection:
             return await hold_many(connection, orders)
 
     async def _capture(self, orders: Sequence[CaptureOrder]) -> list[Capture | BillingError]:
-        async with self._engine.connect() as connection:
+        accounts = {order.account_id for order in orders}
+        async with self._database.tenant(*accounts) as connection:
             return await capture_many(connection, orders)
 
 

@@ -5,12 +5,12 @@ Payloads carry ids, amounts and dates; personal data stays in Postgres.
 
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, ConfigDict, Field
 
-from billing.core.agenda import Step
+from billing.core.agenda import Lean, Step
 
 
-class Contract(BaseModel):
+class Contract(Lean):
     """Base of all messages: immutable, and readable one version both ways."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")

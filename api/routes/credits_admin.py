@@ -35,19 +35,24 @@ def _not_below_zero(amount: Decimal) -> Decimal:
 
 
 class AdjustBody(Body):
-    """Credits to give, or to take where the amount is negative; only given ones may have an end."""
+    """Credits to give, or to take where the amount is negative.
+
+    Given ones may have an end, and a priority: the lower, the sooner spent (100 unless said).
+    """
 
     account_id: Text
     amount: Annotated[Credits, AfterValidator(_not_nothing)]
     reason: Text
     scope: Scope | None = None
     expires_at: Instant | None = None
+    priority: Annotated[int, Field(strict=True, ge=0, le=1_000)] | None = None
     is_paid: Annotated[bool, Field(strict=True)] = False
 
     @model_validator(mode="after")
     def _only_a_gift_ends(self) -> Self:
-        if self.amount < 0 and (self.expires_at is not None or self.is_paid):
-            raise ValueError("expires_at and is_paid are for credits that are given")
+        gift = self.expires_at is not None or self.priority is not None or self.is_paid
+        if self.amount < 0 and gift:
+            raise ValueError("expires_at, priority and is_paid are for credits that are given")
         return self
 
 
@@ -115,6 +120,7 @@ async def adjust_credits(body: AdjustBody, call: AdminCall, once: RequiredKey) -
                 reason=body.reason,
                 scope=body.scope,
                 expires_at=body.expires_at,
+                priority=body.priority,
                 is_paid=body.is_paid,
                 at=await clock.now(connection, account.id),
             )

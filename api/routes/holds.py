@@ -15,6 +15,7 @@ from api.problems import responses
 from api.routes.base import new_router
 from api.schemas import Answer, Body, Credits, Instant, Text
 from billing.core import clock, ids
+from billing.core.errors import PaymentRequired
 from billing.core.matter import of_account
 from billing.credits import service, store
 from billing.credits.holds import LIFETIME, CaptureOrder, HoldOrder
@@ -128,7 +129,8 @@ _ENDS = ("HOLD_NOT_FOUND", "HOLD_RESOLVED", "MERCHANT_NOT_FOUND")
 async def create_hold(body: HoldBody, call: BillingCall, key: LedgerKey) -> Response:
     """Set credits aside in burn order: nobody else spends them until the hold ends.
 
-    The same `Idempotency-Key` and body answer the first hold, as it stands by then.
+    The same `Idempotency-Key` and body answer the first hold, as it stands by then. A 402 with
+    `top_up` says that credits are being bought: try again soon.
     """
     seconds = body.expires_in_seconds
     order = HoldOrder(
@@ -142,7 +144,12 @@ async def create_hold(body: HoldBody, call: BillingCall, key: LedgerKey) -> Resp
         paid_only=body.paid_only,
         subject=body.subject,
     )
-    hold = await call.services.holding.hold(order)
+    try:
+        hold = await call.services.holding.hold(order)
+    except PaymentRequired as refusal:
+        if refusal.fields.get("top_up"):
+            await nudged(call, of_account(call.account.id))
+        raise
     if hold.top_up:
         await nudged(call, of_account(call.account.id))
     return _made(HoldAnswer.made(hold, order), 201, replayed=hold.replayed)

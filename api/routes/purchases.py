@@ -193,7 +193,7 @@ async def _begin(call: AccountCall, claim: Claim, body: PurchaseBody) -> Matter:
             wanted,
             purchase_id=claim.resource_id,
             settings=call.settings,
-            at=await clock.now(connection, account.id),
+            at=account.clock_at or clock.real_now(),
         )
 
 

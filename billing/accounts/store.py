@@ -1,10 +1,10 @@
 """Every query on accounts and issuers."""
 
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import RowMapping, Select, or_, select, text, update
+from sqlalchemy import Select, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -14,12 +14,14 @@ from billing.accounts.tables import accounts, issuers
 from billing.core import ids
 from billing.core.errors import NotFound
 from billing.core.matters import workflow_id
+from billing.core.prepared import Fields, Prepared, given
 from billing.credits.rules import SOON
 
 # One round trip for everything the account's agenda needs. Of many cards being saved at once the
 # ones somebody waits for come first.
-_STATE = text(
-    """
+_STATE = Prepared(
+    text(
+        """
     SELECT a.status, a.clock_at, b.next_expiry,
            CASE WHEN b.top_up_below IS NOT NULL AND NOT b.top_up_open THEN b.top_up_from END
                AS top_up_from,
@@ -46,12 +48,30 @@ _STATE = text(
     LEFT JOIN top_ups t ON t.account_id = a.id AND t.status = 'wanted'
     WHERE a.id = :account_id
     """
+    )
 )
+ACCOUNTS_REMEMBERED: Final = 10_000
+_IS_TEST: dict[UUID, bool] = {}
+_GET = Prepared(select(accounts).where(accounts.c.id == given("account_id")))
 
 
 async def get(connection: AsyncConnection, account_id: UUID) -> Account | None:
     """One account by its row id."""
-    return await _one(connection, select(accounts).where(accounts.c.id == account_id))
+    row = await _GET.first(connection, account_id=account_id)
+    return show(row) if row is not None else None
+
+
+async def is_test(connection: AsyncConnection, account_id: UUID) -> bool:
+    """Whether the account has a clock of its own; fixed at its birth, so asked once."""
+    known = _IS_TEST.get(account_id)
+    if known is None:
+        account = await get(connection, account_id)
+        if account is None:
+            raise NotFound("NOT_FOUND", "no such account")
+        if len(_IS_TEST) >= ACCOUNTS_REMEMBERED:
+            _IS_TEST.clear()
+        known = _IS_TEST[account_id] = account.is_test
+    return known
 
 
 async def find(connection: AsyncConnection, name: str) -> Account | None:
@@ -135,12 +155,12 @@ async def state(
     It is told of credits that end `notice` ahead, unless they came with less time than that.
     Under the account's lock (`credits.service.lock`) it is the last word.
     """
-    values = {
-        "account_id": account_id,
-        "workflow_id": workflow_id("account", account_id),
-        "notice": notice,
-    }
-    row = (await connection.execute(_STATE, values)).mappings().one_or_none()
+    row = await _STATE.first(
+        connection,
+        account_id=account_id,
+        workflow_id=workflow_id("account", account_id),
+        notice=notice,
+    )
     if row is None:
         raise NotFound("NOT_FOUND", "no such account")
     known = AccountState(
@@ -167,7 +187,7 @@ async def state(
     return known.model_copy(update={"words": state_words(known)})
 
 
-def _top_up(row: RowMapping) -> TopUpPlan | None:
+def _top_up(row: Fields) -> TopUpPlan | None:
     if row["top_up_id"] is None:
         return None
     return TopUpPlan(top_up=ids.encode(ids.TOP_UP, row["top_up_id"]), wanted_at=row["wanted_at"])
@@ -201,7 +221,7 @@ async def find_issuer(connection: AsyncConnection, key: str | None) -> UUID | No
     return found
 
 
-def show(row: RowMapping) -> Account:
+def show(row: Fields) -> Account:
     """A row of `listing` as an account."""
     return Account(**row)
 

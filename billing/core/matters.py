@@ -15,7 +15,6 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
-    Row,
     Table,
     Text,
     Uuid,
@@ -32,11 +31,12 @@ from sqlalchemy import table as sql_table
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.core import context
+from billing.core import context, prepared
 from billing.core.agenda import Step
 from billing.core.clock import real_now
 from billing.core.database import metadata
 from billing.core.matter import LOOK, PREFIX, RANK, Kind, Matter, workflow_id
+from billing.core.prepared import Fields, Prepared, given
 
 __all__ = ["LOOK", "PREFIX", "RANK", "Kind", "Matter", "workflow_id"]
 
@@ -89,8 +89,9 @@ steps = Table(
 )
 
 
-_FINISH_STEP = text(
-    """
+_FINISH_STEP = Prepared(
+    text(
+        """
     WITH done AS (
         INSERT INTO steps (key, workflow_id, account_id, name, due_at, ran_at, real_ran_at, result)
         VALUES (:key, :workflow_id, :account_id, :name, :due_at, :at, :real_at, :result)
@@ -104,6 +105,19 @@ _FINISH_STEP = text(
     )
     SELECT count(*) FROM done
     """
+    )
+)
+_FIND = Prepared(select(matters).where(matters.c.workflow_id == given("name")))
+_SAVE_HEAD = Prepared(
+    text(
+        """
+    UPDATE matters SET words = :words, started_at = coalesce(started_at, :real_at),
+        closed_at = CASE WHEN :is_open THEN NULL ELSE coalesce(closed_at, :at) END,
+        status = CASE WHEN :is_open THEN 'open' ELSE 'closed' END,
+        next_due = :next_due, next_step = :next_step, next_key = :next_key
+    WHERE workflow_id = :workflow_id
+    """
+    )
 )
 # The few columns this module needs of a table that is described elsewhere.
 _ACCOUNTS: Final = sql_table("accounts", column("id", Uuid), column("clock_at"))
@@ -128,18 +142,17 @@ async def birth(
         head=head,
         correlation_id=correlation_id,
     )
-    await connection.execute(
-        matters.insert().values(
-            workflow_id=matter.workflow_id,
-            account_id=account_id,
-            kind=kind,
-            subject_id=subject_id,
-            created_at=at,
-            woken_at=real_now(),
-            correlation_id=correlation_id,
-            **_head_columns(head),
-        )
-    )
+    row = {
+        "workflow_id": matter.workflow_id,
+        "account_id": account_id,
+        "kind": kind,
+        "subject_id": subject_id,
+        "created_at": at,
+        "woken_at": real_now(),
+        "correlation_id": correlation_id,
+        **_head_columns(head),
+    }
+    await prepared.add(connection, matters, row)
     return matter
 
 
@@ -167,15 +180,12 @@ async def ensure_account(
     await connection.execute(
         new.on_conflict_do_update(index_elements=["workflow_id"], set_=_woken(due), where=later)
     )
-    found = await connection.execute(select(matters).where(matters.c.workflow_id == name))
-    return show(found.one())
+    return show(await _FIND.one(connection, name=name))
 
 
 async def find(connection: AsyncConnection, workflow_id: str) -> Matter | None:
     """One matter by its workflow id."""
-    row = (
-        await connection.execute(select(matters).where(matters.c.workflow_id == workflow_id))
-    ).one_or_none()
+    row = await _FIND.first(connection, name=workflow_id)
     return show(row) if row else None
 
 
@@ -200,23 +210,21 @@ async def wake_open(
         .values(**_woken(at))
         .returning(matters)
     )
-    return [show(row) for row in rows]
+    return [show(row) for row in rows.mappings()]
 
 
 async def save_head(
     connection: AsyncConnection, workflow_id: str, head: Step | None, words: str, at: datetime
 ) -> None:
     """Mirror the agenda's head; without one the matter is closed."""
-    await connection.execute(
-        update(matters)
-        .where(matters.c.workflow_id == workflow_id)
-        .values(
-            words=words,
-            started_at=func.coalesce(matters.c.started_at, real_now()),
-            closed_at=None if head else func.coalesce(matters.c.closed_at, at),
-            status="open" if head else "closed",
-            **_head_columns(head),
-        )
+    await _SAVE_HEAD.run(
+        connection,
+        workflow_id=workflow_id,
+        words=words,
+        at=at,
+        real_at=real_now(),
+        is_open=head is not None,
+        **_head_columns(head),
     )
 
 
@@ -260,21 +268,19 @@ async def finish_step(
     at: datetime,
 ) -> bool:
     """Record a step as done, once by its key, and mirror the head; False: the key was taken."""
-    done = await connection.scalar(
-        _FINISH_STEP,
-        {
-            "key": step.key,
-            "workflow_id": workflow_id,
-            "account_id": account_id,
-            "name": step.name,
-            "due_at": step.due,
-            "result": result,
-            "words": words,
-            "at": at,
-            "real_at": real_now(),
-            "is_open": head is not None,
-            **_head_columns(head),
-        },
+    done = await _FINISH_STEP.scalar(
+        connection,
+        key=step.key,
+        workflow_id=workflow_id,
+        account_id=account_id,
+        name=step.name,
+        due_at=step.due,
+        result=result,
+        words=words,
+        at=at,
+        real_at=real_now(),
+        is_open=head is not None,
+        **_head_columns(head),
     )
     return bool(done)
 
@@ -300,7 +306,7 @@ async def left_behind(
         .order_by(matters.c.woken_at)
         .limit(limit)
     )
-    return [show(row) for row in rows]
+    return [show(row) for row in rows.mappings()]
 
 
 async def overdue(connection: AsyncConnection, due_before: datetime, limit: int) -> list[Matter]:
@@ -317,7 +323,7 @@ async def overdue(connection: AsyncConnection, due_before: datetime, limit: int)
         .order_by(matters.c.next_due)
         .limit(limit)
     )
-    return [show(row) for row in rows]
+    return [show(row) for row in rows.mappings()]
 
 
 async def open_page(
@@ -328,7 +334,7 @@ async def open_page(
     if account_id is not None:
         query = query.where(matters.c.account_id == account_id)
     rows = await connection.execute(query.order_by(matters.c.workflow_id).limit(limit))
-    return [show(row) for row in rows]
+    return [show(row) for row in rows.mappings()]
 
 
 async def due_first(
@@ -343,7 +349,7 @@ async def due_first(
             or_(matters.c.next_due <= until),
         )
     )
-    found = [show(row) for row in rows]
+    found = [show(row) for row in rows.mappings()]
     return min(
         (m for m in found if m.head),
         key=lambda m: (m.head.due, RANK.get(m.kind, 9), m.workflow_id),  # type: ignore[union-attr]
@@ -374,9 +380,8 @@ def _head_columns(head: Step | None) -> dict[str, object]:
     }
 
 
-def show(row: Row[Any]) -> Matter:
+def show(r: Fields) -> Matter:
     """A row as a matter."""
-    r = row._mapping  # noqa: SLF001 (SQLAlchemy's public name for it)
     head = None
     if r["next_due"] is not None:
         # A woken matter has a due time but no step to name yet: looking is its next step.

@@ -6,20 +6,22 @@ Each answers rows with a `verdict`; what they do and refuse is said above each f
 import json
 from typing import Any, Final
 
-from sqlalchemy import TextClause, bindparam, text
+from sqlalchemy import bindparam, text
 from sqlalchemy.dialects.postgresql import JSONB
 
+from billing.core.prepared import Prepared
 
-def _call(function: str, **parameters: str) -> TextClause:
+
+def _call(function: str, **parameters: str) -> Prepared:
     arguments = ", ".join(
         f"p_{name} => CAST(:{name} AS {type_})" for name, type_ in parameters.items()
     )
     return _typed(f"SELECT * FROM {function}({arguments})", parameters)  # noqa: S608
 
 
-def _typed(sql: str, parameters: dict[str, str]) -> TextClause:
+def _typed(sql: str, parameters: dict[str, str]) -> Prepared:
     json_names = [name for name, type_ in parameters.items() if type_ == "jsonb"]
-    return text(sql).bindparams(*(bindparam(name, type_=JSONB) for name in json_names))
+    return Prepared(text(sql).bindparams(*(bindparam(name, type_=JSONB) for name in json_names)))
 
 
 GRANT: Final = _call(

@@ -29,6 +29,7 @@ async def adjust(
     at: datetime,
     scope: str | None = None,
     expires_at: datetime | None = None,
+    priority: int | None = None,
     is_paid: bool = False,
 ) -> Adjustment:
     """Give `amount` credits, or take them where it is negative; once per `adjustment_id`.
@@ -45,7 +46,7 @@ async def adjust(
     if amount > 0:
         done = await service.grant(
             connection, amount=amount, kind="adjustment", is_paid=is_paid, expires_at=expires_at,
-            **facts,
+            priority=priority, **facts,
         )  # fmt: skip
     else:
         done = await service.take(connection, amount=-amount, **facts)

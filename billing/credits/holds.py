@@ -11,10 +11,10 @@ from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import RowMapping, TextClause
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core.errors import BillingError
+from billing.core.prepared import Prepared, Row
 from billing.credits import calls, rules
 from billing.credits.schemas import Capture, Hold
 from billing.credits.verdicts import fact, is_refused, refusal
@@ -74,7 +74,8 @@ async def hold_many(
 ) -> list[Hold | BillingError]:
     """One answer per order, in their order: the hold, or why it is refused.
 
-    Refusals: INSUFFICIENT_CREDITS, NOT_FOUND, INVALID_EXPIRY, IDEMPOTENCY_KEY_REUSED.
+    Refusals: INSUFFICIENT_CREDITS, which says `top_up` when credits are wanted now (unless the
+    transaction is undone), NOT_FOUND, INVALID_EXPIRY, IDEMPOTENCY_KEY_REUSED.
     """
     columns = {
         "account_ids": [one.account_id for one in orders],
@@ -90,7 +91,14 @@ async def hold_many(
         "at": at,
     }
     rows = await _rows(connection, calls.HOLD_BATCH, columns)
-    return [refusal(row) if is_refused(row) else fact(Hold, row) for row in rows]
+    return [_refused(row) if is_refused(row) else fact(Hold, row) for row in rows]
+
+
+def _refused(row: Row) -> BillingError:
+    refused = refusal(row)
+    if row["top_up"]:
+        refused.fields["top_up"] = True
+    return refused
 
 
 async def capture_many(
@@ -112,8 +120,5 @@ async def capture_many(
     return [refusal(row) if is_refused(row) else fact(Capture, row) for row in rows]
 
 
-async def _rows(
-    connection: AsyncConnection, call: TextClause, columns: dict[str, Any]
-) -> list[RowMapping]:
-    rows = (await connection.execute(call, columns)).mappings().all()
-    return sorted(rows, key=lambda row: row["place"])
+async def _rows(connection: AsyncConnection, call: Prepared, columns: dict[str, Any]) -> list[Row]:
+    return sorted(await call.all(connection, **columns), key=lambda row: row["place"])

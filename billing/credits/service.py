@@ -9,12 +9,13 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import RowMapping, TextClause, select, update
+from sqlalchemy import select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import clock, matters
 from billing.core.errors import BillingError, Conflict, NotFound
+from billing.core.prepared import Prepared, Row, given
 from billing.credits import calls, rules
 from billing.credits.holds import CaptureOrder, HoldOrder, capture_many, hold_many
 from billing.credits.schemas import (
@@ -32,6 +33,12 @@ from billing.credits.schemas import (
 from billing.credits.tables import credit_balances
 from billing.credits.verdicts import fact, is_refused, refusal
 
+_LOCK = Prepared(
+    select(credit_balances)
+    .where(credit_balances.c.account_id == given("account_id"))
+    .with_for_update(key_share=True)
+)
+
 
 async def open_balance(connection: AsyncConnection, account_id: UUID) -> None:
     """The empty balance row that every account has; a second call changes nothing."""
@@ -45,15 +52,10 @@ async def lock(connection: AsyncConnection, account_id: UUID) -> Balance:
 
     Nothing is settled: `balance` may still hold what has lapsed. Errors: NOT_FOUND.
     """
-    rows = await connection.execute(
-        select(credit_balances)
-        .where(credit_balances.c.account_id == account_id)
-        .with_for_update(key_share=True)
-    )
-    row = rows.mappings().one_or_none()
+    row = await _LOCK.first(connection, account_id=account_id)
     if row is None:
         raise NotFound("NOT_FOUND", "no such account")
-    return Balance.model_validate(dict(row))
+    return Balance.model_validate(row)
 
 
 async def fix_currency(connection: AsyncConnection, account_id: UUID, currency: str) -> None:
@@ -200,6 +202,7 @@ async def hold(
     )  # fmt: skip
     (answer,) = await hold_many(connection, [order], at)
     if isinstance(answer, BillingError):
+        answer.fields.pop("top_up", None)  # the wish is undone with the caller's transaction
         raise answer
     return answer
 
@@ -346,8 +349,8 @@ async def _watch(
     await matters.ensure_account(connection, account_id, due=due, at=now)
 
 
-async def _call(connection: AsyncConnection, call: TextClause, **values: Any) -> RowMapping:
-    row = (await connection.execute(call, values)).mappings().one()
+async def _call(connection: AsyncConnection, call: Prepared, **values: Any) -> Row:
+    row = await call.one(connection, **values)
     if is_refused(row):
         raise refusal(row)
     return row

@@ -2,22 +2,21 @@
 
 from typing import Final, TypeVar
 
-from sqlalchemy import RowMapping
-
 from billing.core.errors import BillingError, Conflict, Invalid, NotFound, PaymentRequired
 from billing.core.money import show_decimal
+from billing.core.prepared import Fields
 from billing.credits.schemas import Fact
 
 DONE: Final = ("ok", "duplicate")
 FactT = TypeVar("FactT", bound=Fact)
 
 
-def is_refused(row: RowMapping) -> bool:
+def is_refused(row: Fields) -> bool:
     """Whether nothing was done, now or before."""
     return row["verdict"] not in DONE
 
 
-def refusal(row: RowMapping) -> BillingError:
+def refusal(row: Fields) -> BillingError:
     """Why: the code and sentence of a verdict that is neither `ok` nor `duplicate`."""
     match row["verdict"]:
         case "insufficient":
@@ -41,7 +40,7 @@ def refusal(row: RowMapping) -> BillingError:
             return NotFound("NOT_FOUND", "no such account or grant")
 
 
-def fact(model: type[FactT], row: RowMapping) -> FactT:
+def fact(model: type[FactT], row: Fields) -> FactT:
     """The row as what the verb answers; `replayed` where its key had been used before."""
     fields = {name: value for name, value in row.items() if name in model.model_fields}
     if "replayed" in model.model_fields:

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing.core import ids, keys
 from billing.core.clock import real_now
 from billing.events import service as events
+from billing.events import store as inbox
 from billing.invoices.schemas import Invoice
 from billing.payments import store
 from billing.payments.rules import FINAL_PAYMENT, CheckoutSession, Outcome
@@ -190,6 +191,8 @@ async def finish_attempt(
 ) -> None:
     """The attempt's result; an undecided one stays `pending` and is never given a new key."""
     decline = outcome.decline
+    if outcome.kind == "succeeded" and outcome.intent_id is not None:
+        await inbox.mark_told(connection, outcome.intent_id)
     await store.change_attempt(
         connection,
         attempt.id,
@@ -215,10 +218,9 @@ async def close_unpaid(
 
 async def make_way(connection: AsyncConnection, invoice_id: UUID, at: datetime) -> Payment | None:
     """A manual payment that waited for the card's road to end now awaits its approval."""
-    if await store.live(connection, invoice_id) is not None:
-        return None
-    waiting = await store.submission(connection, invoice_id)
-    if waiting is None:
+    undecided = await store.undecided(connection, invoice_id)
+    waiting = next((one for one in undecided if one.waits_for_its_turn), None)
+    if waiting is None or len(undecided) > 1:
         return None
     taken = await store.change(connection, waiting.id, status="pending_approval")
     await announce(connection, taken, "submitted", at, reference=taken.transaction_reference)

@@ -67,8 +67,7 @@ async def write(
 
 async def look(connection: AsyncConnection, account_id: UUID, at: datetime) -> bool:
     """Whether credits are wanted now; if so it is written down, once, and the matter woken."""
-    values = {"account_id": account_id, "at": at}
-    row = (await connection.execute(calls.LOOK_TOP_UP, values)).mappings().one()
+    row = await calls.LOOK_TOP_UP.one(connection, account_id=account_id, at=at)
     return bool(row["wanted"])
 
 

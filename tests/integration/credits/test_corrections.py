@@ -75,6 +75,7 @@ async def test_ten_operators_with_one_key_are_one_adjustment(merchant: Merchant)
         ("1", {"reason": "  "}),
         ("-1", {"expires_at": "2099-01-01T00:00:00Z"}),
         ("-1", {"is_paid": True}),
+        ("-1", {"priority": 5}),
         ("0.0000000000001", {}),
     ],
 )

@@ -21,10 +21,12 @@ HOLDS = "/billing/credits/holds"
 LATER = "2027-01-01T11:00:00Z"
 
 
-async def funded(actors: Actors, amount: str = "10", **fields: Any) -> Merchant:
+async def funded(
+    actors: Actors, amount: str = "10", *, is_paid: bool = False, **fields: Any
+) -> Merchant:
     """A merchant with credits, on a clock if told so."""
     merchant = await actors.merchant(**fields)
-    await give(merchant, amount)
+    await give(merchant, amount, is_paid=is_paid)
     return merchant
 
 
@@ -138,6 +140,30 @@ async def test_a_hold_takes_its_scope_s_credits_first_and_no_other_s(actors: Act
     assert done["balance"] == "10.00"
     wallet = {"amount": "1", "paid_only": True}
     await merchant.refused("INSUFFICIENT_CREDITS", "POST", HOLDS, wallet)
+
+
+async def test_credits_burn_in_the_order_that_was_promised(actors: Actors) -> None:
+    merchant = await funded(actors, "1", is_paid=True)
+    later = {"expires_at": "2099-01-01T00:00:00Z"}
+    sooner = {"expires_at": "2098-01-01T00:00:00Z"}
+    for more in ({"is_paid": True}, later, sooner, {}, {"priority": 1}, {"scope": "images"}):
+        await give(merchant, "1", **more)
+    order = []
+    for _ in range(7):
+        hold = await held(merchant, "1", scope="images")
+        done = await merchant.ask("POST", f"{HOLDS}/{hold['hold_id']}/capture", {})
+        path = f"/billing/credits/transactions/{done['transaction_id']}/explain"
+        (lot,) = (await merchant.ask("GET", path))["lots"]
+        order.append((lot["scope"], lot["priority"], lot["expires_at"], lot["is_paid"]))
+    assert order == [
+        ("images", 100, None, False),
+        (None, 1, None, False),
+        (None, 100, sooner["expires_at"], False),
+        (None, 100, later["expires_at"], False),
+        (None, 100, None, False),
+        (None, 100, None, True),
+        (None, 100, None, True),
+    ]
 
 
 async def test_holds_are_listed_newest_first_by_how_they_stand(actors: Actors) -> None:

@@ -84,16 +84,15 @@ async def test_an_account_below_its_threshold_is_filled_when_it_says_so(
 
 async def test_a_refused_hold_is_a_wish_too(merchant: Merchant) -> None:
     await merchant.save_card()
-    await wants(merchant, is_enabled=False)
-    await merchant.rows("UPDATE credit_balances SET top_up_below = 10 WHERE account_id = %(me)s")
-    await merchant.rows("UPDATE top_up_settings SET is_enabled = true WHERE account_id = %(me)s")
+    await give(merchant, "20")
+    await wants(merchant)
+    await give(merchant, "-15")
     hold = {"amount": "50"}
-    await merchant.refused("INSUFFICIENT_CREDITS", "POST", "/billing/credits/holds", hold)
-
-    async def looked() -> bool:
-        return bool((await merchant.ask("GET", TOP_UPS))["data"])
-
-    await wait_for(looked, "a top-up is wanted", bool)
+    refused = await merchant.refused("INSUFFICIENT_CREDITS", "POST", "/billing/credits/holds", hold)
+    assert refused["top_up"] is True
+    await until(merchant, "completed")
+    again = await merchant.call("POST", "/billing/credits/holds", hold)
+    assert again.status_code == 201
 
 
 async def test_what_cannot_be_bought_is_refused_at_once(merchant: Merchant) -> None:

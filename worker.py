@@ -58,9 +58,7 @@ async def connect(settings: Settings, *, metrics: bool = True) -> Client:
     )
 
 
-def build_worker(
-    client: Client, queue: str, activities: list[Any], build_id: str | None = None
-) -> Worker:
+def build_worker(client: Client, queue: str, activities: list[Any], settings: Settings) -> Worker:
     """One queue's worker; each has its own slots, so that people never wait behind timers."""
     return Worker(
         client,
@@ -72,7 +70,7 @@ def build_worker(
         max_cached_workflows=MAX_CACHED_WORKFLOWS,
         graceful_shutdown_timeout=GRACE,
         sticky_queue_schedule_to_start_timeout=POLICIES.sticky_timeout,
-        deployment_config=_deployment(build_id),
+        deployment_config=_deployment(settings),
         workflow_runner=workflow_runner(),
     )
 
@@ -86,12 +84,12 @@ def workflow_runner() -> SandboxedWorkflowRunner:
     )
 
 
-def _deployment(build_id: str | None) -> WorkerDeploymentConfig | None:
+def _deployment(settings: Settings) -> WorkerDeploymentConfig:
     """Versioned only when released with a build id: such a worker waits to be made current."""
-    if build_id is None:
-        return None
-    version = WorkerDeploymentVersion(deployment_name="billing", build_id=build_id)
-    return WorkerDeploymentConfig(version=version, use_worker_versioning=True)
+    named = settings.build_id or settings.service_version
+    version = WorkerDeploymentVersion(deployment_name="billing", build_id=named)
+    versioned = settings.build_id is not None
+    return WorkerDeploymentConfig(version=version, use_worker_versioning=versioned)
 
 
 def open_stripe(settings: Settings) -> StripeGateway:
@@ -109,8 +107,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     client = await connect(settings)
     activities = build_activities(World(database, provider, settings), client)
     workers = [
-        build_worker(client, queue, activities, settings.build_id)
-        for queue in (INTERACTIVE, BACKGROUND)
+        build_worker(client, queue, activities, settings) for queue in (INTERACTIVE, BACKGROUND)
     ]
     await ensure_schedules(client)
     try:

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncConnection
 from temporalio import activity
 
-from activities.charging import Charger
+from activities.charging import Charger, hush
 from activities.matter import MatterActivities, World
 from billing.core import ids, keys
 from billing.core.agenda import Step
@@ -66,6 +66,7 @@ class PurchaseActivities(MatterActivities[PurchaseState], Purchases):
                 await paying.finish_attempt(connection, attempt, outcome, at)
             if outcome is not None:
                 await self._follow(connection, request, payment, outcome, at, saved_card=True)
+                await hush(connection, outcome)
             return outcome.kind if outcome is not None else "opened"
 
         return await self.once(request, record)

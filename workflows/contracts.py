@@ -8,6 +8,7 @@ from uuid import UUID
 from pydantic import AwareDatetime, ConfigDict, Field
 
 from billing.core.agenda import Lean, Step
+from billing.core.matter import subject_of
 
 
 class Contract(Lean):
@@ -21,9 +22,13 @@ class MatterRef(Contract):
 
     workflow_id: str
     account_id: UUID
-    subject_id: UUID
     head: Step | None = None
     correlation_id: str | None = None
+
+    @property
+    def subject_id(self) -> UUID:
+        """The row id of what the matter is about."""
+        return subject_of(self.workflow_id)
 
 
 class StepRequest(Contract):

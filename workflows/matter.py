@@ -15,6 +15,7 @@ from temporalio.exceptions import ActivityError, ApplicationError
 
 with workflow.unsafe.imports_passed_through():
     from billing.core.agenda import State, Step, head
+    from billing.core.matter import rests
     from workflows.attributes import BILLING_STATUS, HALTED, NEXT_DUE_AT, PLAN
     from workflows.contracts import (
         Command,
@@ -129,7 +130,7 @@ class MatterWorkflow(Generic[S]):
             elif self.state is None or self._asked > self._seen:
                 hint, self._hint = self._hint, None
                 await (self._do(hint) if hint else self._look())
-            elif step is None:
+            elif step is None or rests(self.kind, step.due, self._now()):
                 self._quiet = self._seen
                 if workflow.all_handlers_finished():
                     break

@@ -143,7 +143,6 @@ def _ref(matter: Matter) -> MatterRef:
     return MatterRef(
         workflow_id=matter.workflow_id,
         account_id=matter.account_id,
-        subject_id=matter.subject_id,
         head=None if matter.head is None or matter.head.name == LOOK else matter.head,
         correlation_id=matter.correlation_id,
     )

@@ -4,7 +4,7 @@ Every function locks the account's balance row first and settles what has lapsed
 no lock of their own; `at` is the account's now, and left out it is read under the lock.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing.core import clock, matters
 from billing.core.errors import BillingError, Conflict, NotFound
 from billing.core.prepared import Prepared, Row, given
+from billing.core.settings import load_settings
 from billing.credits import calls, rules
 from billing.credits.holds import CaptureOrder, HoldOrder, capture_many, hold_many
 from billing.credits.schemas import (
@@ -345,7 +346,7 @@ async def _watch(
 ) -> None:
     """The account's matter looks at the credits before they lapse, so that the events go out."""
     now = at or await clock.now(connection, account_id)
-    due = max(now, until - rules.SOON)
+    due = max(now, until - timedelta(days=load_settings().expiry_notice_days))
     await matters.ensure_account(connection, account_id, due=due, at=now)
 
 

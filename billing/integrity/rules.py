@@ -4,7 +4,6 @@ The queries are in the files beside this one, under the same names.
 """
 
 from collections.abc import Mapping
-from collections.abc import Set as AbstractSet
 from datetime import timedelta
 from typing import Final
 
@@ -13,6 +12,8 @@ from billing.integrity.schemas import Check, Finding
 EXAMPLES: Final = 5
 SLACK: Final = timedelta(minutes=10)
 """What is on its way may take this long; afterwards it is late."""
+SWEPT_WITHIN: Final = timedelta(minutes=3)
+"""What was woken is started by then at the latest: by a sweep, if by nobody else."""
 UNDECIDED: Final = timedelta(hours=1)
 """A try of a card is decided by then, or its matter is halted."""
 PARKED_AFTER: Final = timedelta(hours=25)
@@ -93,10 +94,14 @@ def find(name: str, violations: int, examples: tuple[str, ...]) -> Finding:
     )
 
 
-def compare(open_matters: AbstractSet[str], running: Mapping[str, int]) -> list[Finding]:
-    """Postgres against Temporal: by workflow id, what is open and how many runs are."""
-    alive = [name for name in sorted(open_matters) if running.get(name, 0) != 1]
-    stray = sorted(set(running) - open_matters)
+def compare(open_matters: Mapping[str, bool], running: Mapping[str, int]) -> list[Finding]:
+    """Postgres against Temporal: what is open and whether it must run, and how many runs are."""
+    alive = [
+        name
+        for name, must in sorted(open_matters.items())
+        if running.get(name, 0) not in ((1,) if must else (0, 1))
+    ]
+    stray = sorted(running.keys() - open_matters.keys())
     return [
         _versus("workflows_alive", "every open matter has exactly one running workflow", alive),
         _versus("workflows_wanted", "no workflow runs without an open matter", stray),

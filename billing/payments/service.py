@@ -9,7 +9,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing.core import ids, keys
 from billing.core.clock import real_now
 from billing.events import service as events
-from billing.events import store as inbox
 from billing.invoices.schemas import Invoice
 from billing.payments import store
 from billing.payments.rules import FINAL_PAYMENT, CheckoutSession, Outcome
@@ -191,8 +190,6 @@ async def finish_attempt(
 ) -> None:
     """The attempt's result; an undecided one stays `pending` and is never given a new key."""
     decline = outcome.decline
-    if outcome.kind == "succeeded" and outcome.intent_id is not None:
-        await inbox.mark_told(connection, outcome.intent_id)
     await store.change_attempt(
         connection,
         attempt.id,

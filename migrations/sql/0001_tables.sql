@@ -422,6 +422,8 @@ CREATE INDEX ix_matters_open ON matters (workflow_id) WHERE closed_at IS NULL;
 
 CREATE INDEX ix_matters_overdue ON matters (next_due) WHERE closed_at IS NULL AND status = 'open';
 
+CREATE INDEX ix_matters_resting ON matters (next_due) WHERE closed_at IS NULL AND status = 'resting';
+
 CREATE TABLE payment_methods (
     id UUID NOT NULL,
     account_id UUID NOT NULL,

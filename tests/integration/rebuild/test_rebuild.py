@@ -107,17 +107,9 @@ async def world(actors: Actors) -> World:
     )
 
 
-async def unseen(actors: Actors) -> list[Json]:
-    """Matters that the sweeper has still to start."""
-    return await actors.sql(
-        "SELECT workflow_id FROM matters WHERE started_at IS NULL AND closed_at IS NULL"
-    )
-
-
 @pytest.fixture(scope="module")
 async def rebuilt(actors: Actors, world: World) -> Said:
     """Temporal's database is deleted, and rebuilt by command."""
-    await wait_for(lambda: unseen(actors), "every matter has its workflow", lambda seen: not seen)
     code, said = await billing(actors, "verify", "--temporal")
     assert code == 0, said
     await actors.control.stop("worker")

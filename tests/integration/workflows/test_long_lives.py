@@ -77,7 +77,7 @@ async def living(client: Client, rows: Rows) -> AsyncIterator[WorkflowHandle[Any
     ):
         await client.start_workflow(
             SubscriptionWorkflow.run,
-            MatterRef(workflow_id=name, account_id=ids.new(), subject_id=subject),
+            MatterRef(workflow_id=name, account_id=ids.new()),
             id=name,
             task_queue=queue,
         )

@@ -199,7 +199,8 @@ class PurchaseActivities(MatterActivities[PurchaseState], Purchases):
         if attempt is None:
             return await self.charger.create(payment, description, save_card=False)
         payment = await self.charger.open(payment, description, save_card=False)
-        outcome = await self.charger.charge(payment, attempt, off_session=False)
+        nobody_there = purchase.top_up_id is not None
+        outcome = await self.charger.charge(payment, attempt, off_session=nobody_there)
         if outcome.kind in ("declined", "unreached"):
             # Failed must mean proven not charged: nobody can confirm a canceled intent later.
             after = await self.charger.give_up(payment)

@@ -45,6 +45,16 @@ class Matter(BaseModel):
     correlation_id: str | None = None
 
 
+def of_account(account_id: UUID) -> Matter:
+    """The account's own matter, by name alone: to tell it that its rows changed."""
+    return Matter(
+        workflow_id=workflow_id("account", account_id),
+        account_id=account_id,
+        kind="account",
+        subject_id=account_id,
+    )
+
+
 def rests(kind: str, due: datetime, now: datetime) -> bool:
     """Whether a matter of this kind needs no workflow for now."""
     beyond = REST_BEYOND.get(kind)

@@ -3,7 +3,8 @@
 Each answers rows with a `verdict`; what they do and refuse is said above each function there.
 """
 
-from typing import Final
+import json
+from typing import Any, Final
 
 from sqlalchemy import bindparam, text
 from sqlalchemy.dialects.postgresql import JSONB
@@ -50,30 +51,32 @@ DEBIT: Final = _typed(
     " p_paid_only => ARRAY[CAST(:paid_only AS boolean)],"
     " p_subjects => ARRAY[CAST(:subject AS text)],"
     " p_details => ARRAY[CAST(:detail AS jsonb)],"
-    " p_at => CAST(:at AS timestamptz))",
+    " p_at => CAST(:at AS timestamptz),"
+    " p_forced => ARRAY[CAST(:forced AS boolean)])",
     {"detail": "jsonb"},
 )
-HOLD: Final = _call(
-    "credit_hold",
-    account_id="uuid",
-    amount="numeric",
-    key="text",
-    hash="text",
-    reason="text",
-    expires_at="timestamptz",
+HOLD_BATCH: Final = _call(
+    "credit_hold_batch",
+    account_ids="uuid[]",
+    amounts="numeric[]",
+    keys="text[]",
+    hashes="text[]",
+    reasons="text[]",
+    expires_at="timestamptz[]",
+    lifetimes="interval[]",
+    scopes="text[]",
+    paid_only="boolean[]",
+    subjects="text[]",
     at="timestamptz",
-    scope="text",
-    paid_only="boolean",
-    subject="text",
 )
-CAPTURE: Final = _call(
-    "credit_capture",
-    account_id="uuid",
-    hold_id="uuid",
-    amount="numeric",
-    reason="text",
+CAPTURE_BATCH: Final = _call(
+    "credit_capture_batch",
+    account_ids="uuid[]",
+    hold_ids="uuid[]",
+    amounts="numeric[]",
+    reasons="text[]",
+    details="jsonb[]",
     at="timestamptz",
-    detail="jsonb",
 )
 RELEASE: Final = _call("credit_release", account_id="uuid", hold_id="uuid", at="timestamptz")
 LAPSE: Final = _call("credit_lapse", account_id="uuid", at="timestamptz")
@@ -94,3 +97,20 @@ CLAWBACK: Final = _call(
     at="timestamptz",
     subject="text",
 )
+TAKE: Final = _call(
+    "credit_take",
+    account_id="uuid",
+    amount="numeric",
+    key="text",
+    hash="text",
+    reason="text",
+    at="timestamptz",
+    scope="text",
+    subject="text",
+)
+LOOK_TOP_UP: Final = _call("credit_look_top_up", account_id="uuid", at="timestamptz")
+
+
+def as_json(value: Any) -> str:
+    """One element of a jsonb[] parameter."""
+    return json.dumps(value, separators=(",", ":"))

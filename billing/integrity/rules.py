@@ -28,8 +28,11 @@ LEDGER: Final[dict[str, tuple[str, str]]] = {
     "ledger_parts": ("I1", "a part belongs to an entry and a lot of its account"),
     "lots_remaining": ("I1", "each lot has left what its entries leave"),
     "used_credits": ("I1", "what was used is the sum of debits and captures"),
+    "debt_owed": ("I1", "what is owed is what forced debits left and grants have not paid"),
     "lots_held": ("I2", "what is held is held in lots"),
     "holds_held": ("I2", "what is held is held by open holds"),
+    "holds_parts": ("I2", "each hold is made of its parts"),
+    "holds_captured": ("I2", "a captured hold has its one entry"),
 }
 """The ledger's own rules (billing.credits.checks), by the names they have here."""
 
@@ -45,6 +48,8 @@ _OTHERS: Final = (
     ("grants_paid_once", "I3", "credits of a purchase were paid for in full"),
     ("trials_granted_once", "I3", "a trial has one grant of its credits"),
     ("purchases_end_in_time", "I5", "no purchase waits beyond its deadline without a reason"),
+    ("top_ups_undecided", "I3", "an account waits for at most one top-up, and knows that it does"),
+    ("top_ups_bought", "I3", "a top-up stands as the purchase that it led to"),
     # Money
     ("payments_booked", "I3", "every cent that came in is on an invoice or in the balance"),
     ("payments_settled", "I3", "money that came in is booked soon, and nothing else is"),

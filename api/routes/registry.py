@@ -7,6 +7,7 @@ from fastapi import APIRouter
 from api.routes import (
     accounts,
     billing_records,
+    budgets,
     catalog,
     catalog_admin,
     clock,
@@ -61,6 +62,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     timeline.router,
     usage_reads.router,
     usage_sums.router,
+    budgets.router,
     billing_records.router,
     overview.router,
     proofs.router,

@@ -1,11 +1,11 @@
 """Pure rules of usage: the id that a use keeps, the hash of its body, and owners of counters."""
 
 import hashlib
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final, Literal
 from uuid import UUID
 
-from billing.core import ids
+from billing.core import ids, periods
 
 BILLING_ID: Final = "bill"
 MAX_ROWS: Final = 1_000
@@ -46,3 +46,10 @@ def user(user_id: str) -> str:
 def organization(organization_id: str) -> str:
     """The owner under which an organisation's counters and quotas are kept."""
     return f"o:{organization_id}"
+
+
+def month_of(at: datetime, zone: str) -> tuple[datetime, datetime]:
+    """Start and end of the calendar month: the cycle of whoever has no subscription."""
+    first = periods.to_wall(at, zone).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    ends = [periods.boundary(first, zone, periods.MONTH, number) for number in (0, 1)]
+    return ends[0], ends[1]

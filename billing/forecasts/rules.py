@@ -65,12 +65,12 @@ def beyond(now: Decimal, price: Decimal, included: Decimal, units: Forecast) -> 
 
 def together(parts: Sequence[Forecast]) -> Forecast:
     """Several forecasts as one: as if all of them erred to the same side."""
-    return Forecast(
-        used=sum((part.used for part in parts), ZERO),
-        expected=sum((part.expected for part in parts), ZERO),
-        low=sum((part.low for part in parts), ZERO),
-        high=sum((part.high for part in parts), ZERO),
-    )
+    used = sum((part.used for part in parts), ZERO)
+    more = [
+        sum((getattr(part, name) - part.used for part in parts), ZERO)
+        for name in ("expected", "low", "high")
+    ]
+    return Forecast(used, *(_after(used, extra) for extra in more))
 
 
 def days_ahead(at: datetime, end: datetime, zone: str) -> list[Ahead]:

@@ -73,6 +73,11 @@ def together(parts: Sequence[Forecast]) -> Forecast:
     return Forecast(used, *(_after(used, extra) for extra in more))
 
 
+def mean(history: Sequence[Day]) -> Decimal:
+    """Of one day; 0 where there were none."""
+    return sum((day.amount for day in history), ZERO) / max(1, len(history))
+
+
 def days_ahead(at: datetime, end: datetime, zone: str) -> list[Ahead]:
     """The rest of today and the days after it up to `end`, in the zone; a last one may be a part.
 
@@ -104,11 +109,11 @@ def midnight(day: date, zone: str) -> datetime:
 
 
 def _by_weekday(history: Sequence[Day]) -> dict[int, Decimal]:
-    mean = sum((day.amount for day in history), ZERO) / len(history)
+    any_day = mean(history)
     of: defaultdict[int, list[Decimal]] = defaultdict(list)
     for day in history:
         of[day.on.weekday()].append(day.amount)
-    return {n: (sum(of[n], ZERO) + mean) / (len(of[n]) + 1) for n in range(7)}
+    return {n: (sum(of[n], ZERO) + any_day) / (len(of[n]) + 1) for n in range(7)}
 
 
 def _deviation(history: Sequence[Day], expected_of: dict[int, Decimal]) -> Decimal:
@@ -117,7 +122,7 @@ def _deviation(history: Sequence[Day], expected_of: dict[int, Decimal]) -> Decim
     deviation = (missed / max(1, len(history) - 1)).sqrt()
     if len(history) >= _FEW_DAYS:
         return deviation
-    return max(deviation, sum((day.amount for day in history), ZERO) / len(history))
+    return max(deviation, mean(history))
 
 
 def _share(part: timedelta, whole: timedelta) -> Decimal:

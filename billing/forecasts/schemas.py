@@ -43,5 +43,7 @@ class Outlook:
     included: dict[str, Decimal]
     """What the plan gives of a meter, where it limits one."""
     credits: Forecast
+    daily_credits: Decimal
+    """The mean of the days that the forecast rests on."""
     money: Forecast
     currency: str | None

@@ -74,6 +74,7 @@ async def outlook(connection: AsyncConnection, account_id: UUID) -> Outlook:
         meters=meters,
         included={key: Decimal(limit["included"]) for key, limit in limits.items()},
         credits=lately.expect(spent, lately.credits),
+        daily_credits=rules.mean(lately.days(lately.credits)),
         money=_money(period, counters, meters),
         currency=period.currency if period else None,
     )

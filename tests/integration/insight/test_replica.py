@@ -16,7 +16,8 @@ from tests.integration.usage.conftest import V1, NewShop
 
 READS = (
     "/usage/current", "/usage/limits", "/usage/summary", "/usage/aggregations", "/usage/logs",
-    "/usage/forecast", "/usage/reports", "/stats", "/billing/records", "/billing/records/user/ann",
+    "/usage/forecast", "/usage/reports", "/usage/recommendations", "/stats", "/billing/records",
+    "/billing/records/user/ann",
 )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
+from time import monotonic
 from typing import Any, Final
 from uuid import UUID
 
@@ -22,6 +23,7 @@ from billing.core.settings import Settings
 STATEMENT_TIMEOUT_MS: Final = 5_000
 POOL_TIMEOUT_SECONDS: Final = 5
 CONNECT_TIMEOUT_SECONDS: Final = 3
+REPLICA_PAUSE_SECONDS: Final = 10
 
 metadata = MetaData(
     naming_convention={
@@ -55,6 +57,7 @@ class Database:
         self.tenant_engine = tenant
         self.operator_engine = operator
         self.replica_engine = replica
+        self._replica_from = 0.0
 
     @asynccontextmanager
     async def tenant(self, *account_ids: UUID) -> AsyncIterator[AsyncConnection]:
@@ -73,12 +76,14 @@ class Database:
         begin = _showing(account_ids)
         async with AsyncExitStack() as stack:
             connection = None
-            if self.replica_engine is not None and not fresh:
+            if self.replica_engine is not None and not fresh and monotonic() >= self._replica_from:
                 try:
                     begun = _transaction(self.replica_engine, begin)
                     connection = await stack.enter_async_context(begun)
                 except DBAPIError:
-                    _logger.warning("the replica is away: reading from the primary")
+                    # Asking each time would let every read wait for a server that is not there.
+                    self._replica_from = monotonic() + REPLICA_PAUSE_SECONDS
+                    _logger.warning("the replica is away: reading from the primary for a while")
             if connection is None:
                 begun = _transaction(self.tenant_engine, begin)
                 connection = await stack.enter_async_context(begun)

@@ -67,7 +67,9 @@ async def _too_much(stage: Stage, shop: Customer) -> None:
 async def _held(stage: Stage, shop: Customer) -> None:
     hold = await shop.ask("POST", "/billing/credits/holds", {"amount": "5"})
     stage.say("5 credits are held before an expensive call, which then costs 1.25")
-    await shop.ask("POST", f"/billing/credits/holds/{hold.get('hold_id')}/capture", {"amount": "1.25"})
+    await shop.ask(
+        "POST", f"/billing/credits/holds/{hold.get('hold_id')}/capture", {"amount": "1.25"}
+    )
     balance = (await shop.ask("GET", "/billing/credits/balance"))["credits"]
     stage.check("6.75 credits are left, none of them held", balance == "6.75", balance)
 

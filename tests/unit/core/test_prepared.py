@@ -1,4 +1,4 @@
-"""A prepared statement knows what it must be given, and fails before the database when it is not."""
+"""A prepared statement knows what it must be given, and fails before it asks the database."""
 
 from typing import Any, cast
 

@@ -178,7 +178,7 @@ def _api(stack: StackInfo, database: str, port: int) -> subprocess.Popen[bytes]:
         "BILLING_API_METRICS_PORT": "0",
         "BILLING_LOG_LEVEL": "WARNING",
     }
-    where = ("--host", "127.0.0.1", "--port", str(port))
+    where = ("--host", "127.0.0.1", "--port", str(port), "--timeout-keep-alive", "600")
     return subprocess.Popen(
         [sys.executable, "-m", "uvicorn", "api.app:app", *where, "--no-access-log"],
         cwd=ROOT,

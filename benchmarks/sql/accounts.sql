@@ -13,7 +13,8 @@ CREATE TABLE bench_rows (id uuid PRIMARY KEY, account_id uuid, amount numeric, a
 CREATE TABLE bench_balances (account_id uuid PRIMARY KEY, balance numeric CHECK (balance >= 0))
     WITH (fillfactor = 50);
 INSERT INTO bench_balances SELECT id, 1000000000 FROM bench_picks;
-SELECT count(quota_put(id, '', 'impressions', 'month', NULL, 1000000000, true, '{80}',
-    clock_timestamp()))
-FROM bench_picks WHERE n > {accounts} - 1000;
+SELECT count(*)
+FROM bench_picks, LATERAL quota_put(id, '', 'impressions', 'month', NULL, 1000000000, true, '{80}',
+    clock_timestamp())
+WHERE n > {accounts} - 1000;
 GRANT ALL ON bench_picks, bench_bare, bench_rows, bench_balances TO billing_app;

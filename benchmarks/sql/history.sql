@@ -1,12 +1,13 @@
--- History: one paid use each, a fifth of them of the first account, over the last four weeks; the
+-- History: one paid use each, a fifth of them of the first account, over the open cycle; the
 -- records, the ledger, its lines, the lots, the balances and the counters agree.
 CREATE TEMPORARY TABLE uses AS
 SELECT
-    uuidv7() AS id, uuidv7() AS transaction_id, p.id AS account_id, n,
-    1 + row_number() OVER (PARTITION BY p.id ORDER BY n) AS seq, b.period_start,
-    b.real_at - (interval '28 days') * (({rows} - n) / {rows}::double precision) AS at
-FROM generate_series(1, {rows}) AS n
-JOIN bench_picks AS p ON p.n = CASE WHEN n % 5 = 0 THEN 1 ELSE 1 + (n * 7919::bigint) % {accounts} END
+    uuidv7() AS id, uuidv7() AS transaction_id, p.id AS account_id, s.n,
+    1 + row_number() OVER (PARTITION BY p.id ORDER BY s.n) AS seq, b.period_start,
+    b.real_at - (b.real_at - b.period_start) * (({rows} - s.n) / {rows}::double precision) AS at
+FROM generate_series(1, {rows}) AS s(n)
+JOIN bench_picks AS p
+    ON p.n = CASE WHEN s.n % 5 = 0 THEN 1 ELSE 1 + (s.n * 7919::bigint) % {accounts} END
 CROSS JOIN LATERAL (
     SELECT u.start_at AS period_start, clock_timestamp() AS real_at
     FROM credit_balances AS c JOIN usage_periods AS u ON u.id = c.period_id

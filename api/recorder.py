@@ -14,8 +14,8 @@ from billing.core.database import Database
 from billing.usage import calls
 from billing.usage.schemas import Recorded, Use
 
-# Row-level security looks through the list of accounts for every row.
-ACCOUNTS_AT_ONCE: Final = 125
+# Those with quotas are looked at one by one, and each statement reads the list of all of them.
+ACCOUNTS_AT_ONCE: Final = 500
 _RETRIED: Final = frozenset({"40001", "40P01"})
 
 

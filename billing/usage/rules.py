@@ -32,9 +32,12 @@ def record_key(account: str, event_id: str | None) -> str:
     return hashlib.sha256(f"{account}/{event_id}".encode()).hexdigest()[:32]
 
 
-def body_hash(facts: tuple[object, ...]) -> int:
-    """One number for one body, to tell a repeated event from another with the same id."""
-    digest = hashlib.sha256(repr(facts).encode()).digest()
+def body_hash(kind: str, facts: tuple[object, ...]) -> int:
+    """One number for one body, to tell a repeated event from another with the same id.
+
+    `kind` is the text of what many bodies share, `facts` are the rest.
+    """
+    digest = hashlib.sha256(f"{kind}{facts!r}".encode()).digest()
     return int.from_bytes(digest[:8], "big", signed=True)
 
 

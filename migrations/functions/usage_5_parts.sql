@@ -35,7 +35,7 @@ AS $$
         p_account_id, array_agg(user_id), array_agg(organization_id), array_agg(meter),
         array_agg(included_amount + charged_amount - quota_claimed(id)), p_at)
     FROM unnest(p_records)
-    WHERE account_id = p_account_id AND failure IS NULL AND NOT is_late
+    WHERE failure IS NULL AND NOT is_late
 $$;
 
 -- Accounts (by position) that may not be able to pay all their records: what is certainly there
@@ -102,6 +102,8 @@ LANGUAGE sql AS $$
     JOIN (SELECT members, row_number() OVER () AS place FROM due) AS m ON m.place = p.place
 $$;
 
+-- Statements on one account show its rows alone, for each of them reads the list of accounts anew.
+
 -- Take the records that nothing speaks against: quotas first, then records and counters.
 CREATE OR REPLACE FUNCTION usage_take(
     p_records billing_records[], r_places integer[], r_account integer[],
@@ -111,29 +113,38 @@ LANGUAGE plpgsql
 SET enable_seqscan = off
 AS $$
 DECLARE
+    everyone text := current_setting('app.accounts', true);
     taken billing_records[] := ARRAY(
         SELECT p_records[r.ordinality]
         FROM unnest(p_records) WITH ORDINALITY AS r
         WHERE r.failure IS NULL AND NOT p_contested[r_account[r_places[r.ordinality]]]);
+    claimed numeric[];
     one record;
 BEGIN
     IF cardinality(taken) = 0 THEN
         RETURN;
     END IF;
     IF cardinality(p_quoted) > 0 THEN
+        claimed := ARRAY(
+            SELECT coalesce((
+                SELECT amount FROM quota_claims WHERE id = t.id AND status = 'open'), 0)
+            FROM unnest(taken) WITH ORDINALITY AS t
+            ORDER BY t.ordinality);
         FOR one IN
             SELECT account_id, user_id, organization_id, meter, max(created_at) AS at,
-                sum(included_amount + charged_amount - quota_claimed(id)) AS amount,
+                sum(included_amount + charged_amount - claimed[ordinality]) AS amount,
                 array_agg(id) AS ids
-            FROM unnest(taken)
+            FROM unnest(taken) WITH ORDINALITY
             WHERE account_id = ANY (p_quoted) AND NOT is_late
             GROUP BY account_id, user_id, organization_id, meter
         LOOP
+            PERFORM set_config('app.accounts', one.account_id::text, true);
             PERFORM quota_add(
                 one.account_id, one.user_id, one.organization_id, one.meter, one.amount, one.at);
             UPDATE quota_claims SET status = 'settled'
             WHERE id = ANY (one.ids) AND status = 'open';
         END LOOP;
+        PERFORM set_config('app.accounts', everyone, true);
     END IF;
     PERFORM usage_write(taken, p_limited, p_tiered, ARRAY(SELECT key FROM meters WHERE hourly));
 END;

@@ -896,6 +896,8 @@ CREATE TABLE invoice_lines (
     CONSTRAINT fk_invoice_lines_invoice_id FOREIGN KEY(invoice_id) REFERENCES invoices (id)
 );
 
+CREATE INDEX ix_invoice_lines_usage ON invoice_lines (account_id, period_start) WHERE kind = 'usage';
+
 CREATE TABLE payments (
     id UUID NOT NULL,
     account_id UUID NOT NULL,

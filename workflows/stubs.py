@@ -256,6 +256,11 @@ class Accounts(MatterSteps[AccountState]):
         """Buy the credits that are wanted, or see whether they are. Retried: Postgres away."""
         raise NotImplementedError
 
+    @activity.defn(name="account.bill")
+    async def bill(self, request: StepRequest) -> AccountState:
+        """Invoice late use of subscriptions that have ended. Retried: Postgres away."""
+        raise NotImplementedError
+
     @activity.defn(name="account.setup")
     async def setup(self, request: StepRequest) -> AccountState:
         """Start saving a card, or ask Stripe what became of it. Retried: provider away."""

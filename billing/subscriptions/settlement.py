@@ -127,6 +127,20 @@ async def end(
     return ended
 
 
+async def bill_late(
+    connection: AsyncConnection, account_id: UUID, at: datetime
+) -> list[matters.Matter]:
+    """Use that came in after its subscription ended: supplementary invoices, for Collection."""
+    born = []
+    for subscription_id in await closing.take_late(connection, account_id):
+        subscription = await store.get(connection, subscription_id)
+        mark = f"late-usage-{at:%Y-%m-%dT%H:%M:%S.%fZ}"
+        invoice = await cycles.bill_usage(connection, subscription, mark, at)
+        if invoice is not None and invoice.status == "open":
+            born.append(await dunning.hand_to_collection(connection, invoice, at))
+    return born
+
+
 async def expire_incomplete(
     connection: AsyncConnection, subscription: Subscription, at: datetime
 ) -> Subscription:

@@ -50,6 +50,12 @@ _CLOSE: Final = Prepared(
         " :true_up, :invoice, :at)"
     )
 )
+_TAKE_LATE: Final = Prepared(
+    text(
+        "UPDATE usage_periods SET late_at = NULL"
+        " WHERE account_id = :account_id AND late_at IS NOT NULL RETURNING subscription_id"
+    )
+)
 
 
 async def lines(
@@ -87,6 +93,12 @@ async def settle(
             invoice=ids.encode(ids.INVOICE, invoice.id),
             at=at,
         )
+
+
+async def take_late(connection: AsyncConnection, account_id: UUID) -> list[UUID]:
+    """The ended subscriptions whose late use waits for an invoice, from now on no more."""
+    rows = await _TAKE_LATE.all(connection, account_id=account_id)
+    return sorted({row["subscription_id"] for row in rows})
 
 
 def _line(row: Row, before: datetime | None) -> Line:

@@ -132,10 +132,29 @@ async def test_usage_that_cannot_be_paid_is_recovered_like_any_debt(actors: Acto
     merchant = await actors.merchant_on_clock(START)
     await merchant.subscribed("basic")
     await use(merchant, "1500")
-    await merchant.script("card_declined", then="normal")
+    await merchant.script("insufficient_funds", then="normal")
     await merchant.advance(to=RENEWAL)
     assert (await merchant.subscription())["status"] == "past_due"
     ended = await merchant.ask("POST", "/billing/subscription/cancel", {"at": "now"})
     assert ended["status"] == "canceled"
     await merchant.advance(days=4)
     assert await charged(merchant) == [1900, 2000], "time not served is not owed, usage is"
+
+
+async def test_use_told_after_the_end_has_an_invoice_of_its_own(actors: Actors) -> None:
+    merchant = await actors.merchant_on_clock(START)
+    await merchant.subscribed("basic")
+    await use(merchant, "600")
+    await merchant.advance(days=10)
+    await merchant.ask("POST", "/billing/subscription/cancel", {"at": "now"})
+    await merchant.advance(days=1)
+    await use(merchant, "100", at="2027-01-05T12:00:00Z")
+    await use(merchant, "50", at="2027-01-06T12:00:00Z")
+    await merchant.advance(days=2)
+    assert [line[0:3:2] for line in await lines(merchant)] == [
+        (date(2027, 1, 11), 100), (date(2027, 1, 13), 150),
+    ]  # fmt: skip
+    assert await charged(merchant) == [1900, 200, 300]
+    await use(merchant, "40", at="2027-01-07T12:00:00Z")
+    await merchant.advance(days=2)
+    assert await charged(merchant) == [1900, 200, 300, 80]

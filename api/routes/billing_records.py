@@ -154,8 +154,9 @@ async def process_billing(body: ProcessBody, call: BillingCall) -> RecordAnswer:
     async with call.transaction() as connection:
         at = await clock.now(connection, call.account.id)
         done, short = await service.settle(
-            connection, call.account.id, record_id, body.billing_method, at
-        )
+            connection, call.account.id, record_id, body.billing_method, at,
+            force=body.force_charge,
+        )  # fmt: skip
     if short is not None:
         raise short
     return RecordAnswer.of(done)

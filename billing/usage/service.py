@@ -121,10 +121,12 @@ async def settle(
     record_id: UUID,
     method: str | None,
     at: datetime,
+    *,
+    force: bool = False,
 ) -> tuple[BillingRecord, PaymentRequired | None]:
     """Pay a record that was put off or has failed [F13]; a settled one is answered as it is.
 
-    Without enough credits the record is `failed`, and the refusal comes beside it, so that the
+    With `force` the account may owe credits, up to its overdraft. Without enough credits the record is `failed`, and the refusal comes beside it, so that the
     caller may commit first. Errors: BILLING_RECORD_NOT_FOUND; PAYMENT_CHARGE_NOT_OFFERED;
     BILLED_ON_INVOICE for what the next invoice charges.
     """
@@ -149,6 +151,7 @@ async def settle(
                 reason=f"usage: {record.product_id}",
                 at=at,
                 paid_only=chosen == "wallet_deduction",
+                force=force,
                 subject=ids.encode(rules.BILLING_ID, record_id),
             )
     except PaymentRequired as refusal:

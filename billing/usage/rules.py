@@ -14,7 +14,7 @@ from billing.core import ids
 from billing.core.money import ZERO, exponent, round_minor
 from billing.rating.rules import EXACT, MONEY_STEP, rounded
 
-BILLING_ID: Final = "bill"
+BILLING_ID: Final = ids.BILLING_RECORD
 MAX_ROWS: Final = 1_000
 OLDEST: Final = timedelta(days=35)
 AHEAD: Final = timedelta(minutes=5)

@@ -112,7 +112,7 @@ AS $$
         UPDATE usage_periods AS p SET late_at = r.at
         FROM (
             SELECT account_id, period_start, max(created_at) AS at FROM unnest(p_records)
-            WHERE is_late AND currency <> 'CREDIT'
+            WHERE is_late AND currency <> 'CREDIT' AND billing_method = 'subscription_included'
             GROUP BY account_id, period_start) AS r
         WHERE p.account_id = r.account_id AND p.start_at = r.period_start AND p.late_at IS NULL
             AND EXISTS (

@@ -73,6 +73,7 @@ _STEPS: Final[dict[str, str]] = {
     "fulfil": "granted the credits",
     "give_up": "took the final action",
     "lapse": "let credits lapse",
+    "bill": "invoiced late use of a subscription that had ended",
     "notice": "told that credits end soon",
     "open": "opened the payment",
     "retire": "called an open payment back",

@@ -102,8 +102,28 @@ LANGUAGE sql AS $$
     JOIN (SELECT members, row_number() OVER () AS place FROM due) AS m ON m.place = p.place
 $$;
 
--- Statements on one account show its rows alone, for each of them reads the list of accounts anew.
+-- Late use that the next invoice would charge, where there is none: the subscription has ended. It
+-- waits a day for more of its kind; then the account's matter writes a supplementary invoice.
+CREATE OR REPLACE FUNCTION usage_late(p_records billing_records[]) RETURNS void
+LANGUAGE sql
+SET enable_seqscan = off
+AS $$
+    WITH ended AS (
+        UPDATE usage_periods AS p SET late_at = r.at
+        FROM (
+            SELECT account_id, period_start, max(created_at) AS at FROM unnest(p_records)
+            WHERE is_late AND currency <> 'CREDIT' AND billing_method = 'subscription_included'
+            GROUP BY account_id, period_start) AS r
+        WHERE p.account_id = r.account_id AND p.start_at = r.period_start AND p.late_at IS NULL
+            AND EXISTS (
+                SELECT 1 FROM subscriptions WHERE id = p.subscription_id AND status = 'canceled')
+        RETURNING p.account_id, r.at
+    )
+    SELECT credit_watch(account_id, min(at) + interval '1 day', min(at))
+    FROM ended GROUP BY account_id
+$$;
 
+-- Statements on one account show its rows alone, for each of them reads the list of accounts anew.
 -- Take the records that nothing speaks against: quotas first, then records and counters.
 CREATE OR REPLACE FUNCTION usage_take(
     p_records billing_records[], r_places integer[], r_account integer[],
@@ -147,5 +167,8 @@ BEGIN
         PERFORM set_config('app.accounts', everyone, true);
     END IF;
     PERFORM usage_write(taken, p_limited, p_tiered, ARRAY(SELECT key FROM meters WHERE hourly));
+    IF EXISTS (SELECT 1 FROM unnest(taken) AS r WHERE r.is_late AND r.currency <> 'CREDIT') THEN
+        PERFORM usage_late(taken);
+    END IF;
 END;
 $$;

@@ -174,13 +174,15 @@ class BillingClient:
         _, body = events.build(usage_amount, use)
         return Bill.model_validate(self._connection.ask("POST", "/usage/record", json.loads(body)))
 
-    def record_rows(self, rows: Sequence[Mapping[str, Any]]) -> list[Verdict]:
+    def record_rows(self, rows: Sequence[Mapping[str, Any] | bytes]) -> list[Verdict]:
         """Record rows of the API's own fields, unchecked, past the spool; a verdict for each.
 
-        Give each an `event_id`: the same rows may then be sent again after any error.
+        A row may be its JSON already. Give each an `event_id`: then the same rows may be sent
+        again after any error, however far it got.
         """
         verdicts: list[Verdict] = []
-        for batch in batches.split(events.encode(row) for row in rows):
+        encoded = (row if isinstance(row, bytes) else events.encode(row) for row in rows)
+        for batch in batches.split(encoded):
             verdicts += batches.send(self._connection, batch)
         return verdicts
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,7 @@ from tests.integration.actors import Actors, Merchant
 from tests.integration.client.conftest import CLIENT_SOURCE, Connect, recorded, token_of
 from tests.integration.waiting import wait_for
 
-FREE: Use = {"feature_type": "chat_messages"}
+FREE: dict[str, Any] = {"feature_type": "chat_messages"}
 """A use that no credit is needed for."""
 
 RECORDER = """
@@ -149,7 +150,11 @@ async def test_the_api_killed_amid_batches_and_back_loses_and_doubles_nothing(
     merchant: Merchant, connect: Connect, control: StackControl
 ) -> None:
     client = connect(merchant)
-    ids = set(await asyncio.to_thread(client.record_many, [(1, FREE)] * 5_000))
+    ids = set(
+        await asyncio.to_thread(
+            client.record_many, [(1, Use(feature_type="chat_messages"))] * 5_000
+        )
+    )
     await wait_for(lambda: recorded(merchant), "events arrive")
     await control.kill("api", hold=True)
     try:

@@ -107,13 +107,13 @@ async def test_a_file_that_changed_is_not_taken_for_the_old_one(
     assert await recorded(merchant) == {"e-1": 1}
 
 
-async def test_standard_input_needs_ids_or_a_name(merchant: Merchant, billing: Run) -> None:
+async def test_standard_input_under_one_name_is_recorded_once(
+    merchant: Merchant, billing: Run
+) -> None:
     lines = '{"feature_type": "chat_messages", "usage_amount": 1}\n' * 3
-    words = ("usage", "import", "-", "--account", merchant.id)
-    refused = billing(*words, stdin=lines)
-    assert (refused.returncode, "line 1 has no event_id" in refused.stderr) == (1, True)
-    assert billing(*words, "--name", "day-1", stdin=lines).returncode == 0
-    again = billing(*words, "--name", "day-1", stdin=lines)
+    words = ("usage", "import", "-", "--account", merchant.id, "--name", "day-1")
+    assert billing(*words, stdin=lines).returncode == 0
+    again = billing(*words, stdin=lines)
     assert again.stdout.strip() == "-: 0 recorded, 3 known before, 0 rejected"
     assert len(await recorded(merchant)) == 3
 

@@ -39,6 +39,7 @@ class Taking(BaseHTTPRequestHandler):
     """Takes every row of every batch, and reads no more of it than its number of lines."""
 
     protocol_version = "HTTP/1.1"
+    wbufsize = 65_536  # head and body in one packet: two wait for each other's acknowledgement
     rows: ClassVar[int] = 0
 
     def do_POST(self) -> None:

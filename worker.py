@@ -25,6 +25,7 @@ from billing.core import logs
 from billing.core.database import Database, open_database
 from billing.core.settings import Settings, load_settings
 from gateways.stripe import TIMEOUT_SECONDS, StripeGateway, check_version
+from workflows import look
 from workflows.policies import POLICIES
 from workflows.registry import WORKFLOWS
 from workflows.schedules import ensure_schedules
@@ -58,9 +59,7 @@ async def connect(settings: Settings, *, metrics: bool = True) -> Client:
     )
 
 
-def build_worker(
-    client: Client, queue: str, activities: list[Any], build_id: str | None = None
-) -> Worker:
+def build_worker(client: Client, queue: str, activities: list[Any], settings: Settings) -> Worker:
     """One queue's worker; each has its own slots, so that people never wait behind timers."""
     return Worker(
         client,
@@ -72,7 +71,7 @@ def build_worker(
         max_cached_workflows=MAX_CACHED_WORKFLOWS,
         graceful_shutdown_timeout=GRACE,
         sticky_queue_schedule_to_start_timeout=POLICIES.sticky_timeout,
-        deployment_config=_deployment(build_id),
+        deployment_config=_deployment(settings),
         workflow_runner=workflow_runner(),
     )
 
@@ -86,12 +85,12 @@ def workflow_runner() -> SandboxedWorkflowRunner:
     )
 
 
-def _deployment(build_id: str | None) -> WorkerDeploymentConfig | None:
+def _deployment(settings: Settings) -> WorkerDeploymentConfig:
     """Versioned only when released with a build id: such a worker waits to be made current."""
-    if build_id is None:
-        return None
-    version = WorkerDeploymentVersion(deployment_name="billing", build_id=build_id)
-    return WorkerDeploymentConfig(version=version, use_worker_versioning=True)
+    named = settings.build_id or settings.service_version
+    version = WorkerDeploymentVersion(deployment_name="billing", build_id=named)
+    versioned = settings.build_id is not None
+    return WorkerDeploymentConfig(version=version, use_worker_versioning=versioned)
 
 
 def open_stripe(settings: Settings) -> StripeGateway:
@@ -107,10 +106,10 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     database: Database = open_database(settings)
     provider = open_stripe(settings)
     client = await connect(settings)
+    await _need_attributes(client)
     activities = build_activities(World(database, provider, settings), client)
     workers = [
-        build_worker(client, queue, activities, settings.build_id)
-        for queue in (INTERACTIVE, BACKGROUND)
+        build_worker(client, queue, activities, settings) for queue in (INTERACTIVE, BACKGROUND)
     ]
     await ensure_schedules(client)
     try:
@@ -119,6 +118,16 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     finally:
         await provider.close()
         await database.close()
+
+
+async def _need_attributes(client: Client) -> None:
+    """One sentence instead of workflows that fail at their first search attribute."""
+    lacking = await look.missing_attributes(client)
+    if lacking:
+        raise SystemExit(
+            f"the Temporal namespace {client.namespace} lacks search attributes:"
+            f" {', '.join(lacking)} (docs/operate.md, Deploying)"
+        )
 
 
 async def main() -> None:

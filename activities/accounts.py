@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
@@ -19,8 +19,10 @@ from billing.core import ids, keys
 from billing.core.agenda import Step
 from billing.core.clock import real_now
 from billing.core.errors import ProviderFailure
+from billing.core.failpoints import failpoint
 from billing.core.matters import Matter
 from billing.core.money import show_decimal
+from billing.credits import notices
 from billing.credits import service as credits
 from billing.events import store as inbox
 from billing.events.rules import event_of
@@ -28,6 +30,8 @@ from billing.payments import methods, methods_setup
 from billing.payments.methods_setup import Cause
 from billing.payments.rules import CardDetails, SetupOutcome
 from billing.payments.schemas import Method, Setup
+from billing.top_ups import buying
+from billing.top_ups import service as top_ups
 from workflows import start
 from workflows.contracts import CommandRequest, MatterRef, StepRequest
 from workflows.stubs import Accounts
@@ -49,7 +53,8 @@ class AccountActivities(MatterActivities[AccountState], Accounts):
     ) -> AccountState:
         if lock:
             await credits.lock(connection, ref.subject_id)
-        return await store.state(connection, ref.subject_id)
+        notice = timedelta(days=self.settings.expiry_notice_days)
+        return await store.state(connection, ref.subject_id, notice)
 
     def agenda(self, state: AccountState) -> list[Step]:
         return rules.agenda(state)
@@ -76,6 +81,37 @@ class AccountActivities(MatterActivities[AccountState], Accounts):
             return f"{show_decimal(lapsed.credits)} credits, {lapsed.holds} holds"
 
         return await self.once(request, end)
+
+    @activity.defn(name="account.notice")
+    async def notice(self, request: StepRequest) -> AccountState:
+        ahead = timedelta(days=self.settings.expiry_notice_days)
+
+        async def tell(connection: AsyncConnection, _: AccountState, at: datetime) -> str:
+            at = max(at, request.step.due)
+            told = await notices.tell(connection, request.ref.subject_id, ahead=ahead, at=at)
+            return f"{show_decimal(told)} credits end soon"
+
+        return await self.once(request, tell)
+
+    @activity.defn(name="account.top_up")
+    async def top_up(self, request: StepRequest) -> AccountState:
+        born: list[Matter] = []
+
+        async def buy(connection: AsyncConnection, state: AccountState, at: datetime) -> str:
+            account_id, at = request.ref.subject_id, max(at, request.step.due)
+            if state.top_up is None and not await top_ups.look(connection, account_id, at):
+                return "no credits are wanted"
+            if state.top_up is None:
+                return "credits are wanted"
+            purchase, done = await buying.buy(connection, account_id, self.settings, at)
+            born[:] = [purchase] if purchase else []
+            return done
+
+        state = await self.once(request, buy)
+        if born:
+            await failpoint("top_up.committed")
+        await self._tell(born)
+        return state
 
     @activity.defn(name="account.setup")
     async def setup(self, request: StepRequest) -> AccountState:
@@ -182,7 +218,7 @@ class AccountActivities(MatterActivities[AccountState], Accounts):
             return None
 
     async def _tell(self, woken: Sequence[Matter]) -> None:
-        """Wake the workflows that want a new card; the sweeper tells those that are missed."""
+        """Start or wake workflows whose rows changed; the sweeper tells those that are missed."""
         for matter in woken:
             try:
                 await start.nudge(self.client, matter)

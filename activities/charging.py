@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
+from sqlalchemy.ext.asyncio import AsyncConnection
 from temporalio import activity
 
 from activities.matter import World
@@ -15,6 +16,7 @@ from billing.accounts import store as accounts
 from billing.core import clock, ids
 from billing.core.errors import Conflict, ProviderFailure, Unavailable
 from billing.core.failpoints import failpoint
+from billing.events import store as inbox
 from billing.payments import methods, store
 from billing.payments import service as paying
 from billing.payments.rules import CardDetails, Outcome
@@ -211,6 +213,15 @@ class Charger:
                 raise Unavailable("ATTEMPT_DECIDED", "another worker has decided this attempt")
             method = await methods.find(connection, attempt.payment_method_id)
         return method.stripe_payment_method_id if method is not None else None
+
+
+async def hush(connection: AsyncConnection, outcome: Outcome) -> None:
+    """Of a charge that is booked the provider's events have nothing more to say.
+
+    Call it last: those that come until then are the echo of the charge itself.
+    """
+    if outcome.kind == "succeeded" and outcome.intent_id is not None:
+        await inbox.mark_told(connection, outcome.intent_id)
 
 
 def _metadata(payment: Payment) -> dict[str, str]:

@@ -13,7 +13,7 @@ from temporalio.client import Client
 
 from activities.matter import World
 from billing.accounts import clocks
-from billing.core import matters
+from billing.core import lookout, matters
 from billing.core.clock import real_now
 from billing.core.matters import Matter
 from workflows import start
@@ -71,7 +71,7 @@ class ClockActivities(Clock):
             clock_at = account.clock_at or real_now()
             if account.clock_target is None:
                 return clock_at, None
-            matter = await matters.due_first(connection, account_id, account.clock_target)
+            matter = await lookout.due_first(connection, account_id, account.clock_target)
             if matter is None or matter.head is None:
                 arrived = await clocks.arrive(connection, account)
                 return arrived.clock_at or clock_at, None

@@ -12,9 +12,9 @@ from temporalio import activity
 from temporalio.client import Client
 
 from activities.matter import World
-from billing.core import matters
+from billing.core import lookout
 from billing.core.clock import real_now
-from billing.core.matters import Matter
+from billing.core.matter import REST_BEYOND, Matter
 from billing.events import provider as provider_events
 from billing.events import store as inbox
 from billing.idempotency import store as idempotency
@@ -53,13 +53,14 @@ class SweeperActivities(Sweeper):
         return SweepReport(counts=await self.jobs[request.name](request.limit))
 
     async def _sweep(self, limit: int) -> Counts:
-        """Matters nobody started or told, steps that are overdue, events nobody looked into."""
+        """Matters nobody started or told or that have rested, overdue steps, events left alone."""
         now = real_now()
         async with self.database.operator() as connection:
-            left = await matters.left_behind(connection, now - POLICIES.left_behind, limit)
-            late = await matters.overdue(connection, now - POLICIES.overdue, limit)
+            left = await lookout.left_behind(connection, now - POLICIES.left_behind, limit)
+            late = await lookout.overdue(connection, now - POLICIES.overdue, limit)
+            rested = await lookout.resting(connection, now + REST_BEYOND["account"], limit)
             events = await inbox.waiting(connection, now - POLICIES.left_behind, limit)
-        told = await self._nudge([*left, *late])
+        told = await self._nudge([*left, *late, *rested])
         matched = 0
         for event in events:
             matched += await self._dispatch(event)
@@ -87,7 +88,7 @@ class SweeperActivities(Sweeper):
         after, seen = "", 0
         while True:
             async with self.database.operator() as connection:
-                page = await matters.open_page(connection, after, limit)
+                page = await lookout.open_page(connection, after, limit)
             for matter in page:
                 await start.ensure_running(self.client, matter)
                 activity.heartbeat(matter.workflow_id)

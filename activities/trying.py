@@ -10,7 +10,7 @@ from typing import TypeVar
 from sqlalchemy.ext.asyncio import AsyncConnection
 from temporalio import activity
 
-from activities.charging import SAME_KEY_TRIES
+from activities.charging import SAME_KEY_TRIES, hush
 from activities.following import FollowingActivities
 from activities.matter import now_of
 from billing.core import ids, keys
@@ -61,6 +61,7 @@ class TryingActivities(FollowingActivities[S]):
             await paying.finish_attempt(connection, begun.attempt, outcome, at)
             payment = await payments.get(connection, begun.payment.id)
             await self.follow(connection, request.ref, payment, outcome, at, attempt=begun.attempt)
+            await hush(connection, outcome)
             return outcome.kind
 
         state = await self.once(request, record)

@@ -17,6 +17,7 @@ from api.aliases import AliasMiddleware
 from api.auth import open_verifier
 from api.correlation import CorrelationMiddleware
 from api.dependencies import Services
+from api.holding import Holding
 from api.inbox import Inbox
 from api.jwks import Jwks, refreshed
 from api.limits import RateLimit, RequestLimitMiddleware
@@ -76,6 +77,7 @@ def _services(settings: Settings, database: Database | None, temporal: Client | 
         rate=RateLimit(settings.rate_limit),
         inbox=Inbox(database),
         recorder=Recorder(database),
+        holding=Holding(database),
         jwks=keys,
         temporal_client=temporal,
     )

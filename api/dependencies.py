@@ -16,6 +16,7 @@ from temporalio.client import Client
 
 from api.auth import ADMIN, BILLING, MEMBER, SERVICE, Caller, Unauthenticated, Verifier
 from api.checks import Checks
+from api.holding import Holding
 from api.inbox import Inbox, Tellers
 from api.jwks import Jwks
 from api.limits import RateLimit
@@ -56,6 +57,7 @@ class Services:
     rate: RateLimit
     inbox: Inbox
     recorder: Recorder
+    holding: Holding
     jwks: Jwks | None = None
     checks: Checks = field(default_factory=Checks)
     tellers: Tellers = field(default_factory=Tellers)

@@ -198,6 +198,10 @@ async def _required(
     return Once(request, _valid(idempotency_key))
 
 
+async def _ledger_key(idempotency_key: Annotated[str | None, Header()] = None) -> str:
+    return _valid(idempotency_key) or str(ids.new())
+
+
 def _missing_key() -> Invalid:
     return Invalid(
         "IDEMPOTENCY_KEY_REQUIRED", "send an Idempotency-Key: money moves here", status=400
@@ -221,3 +225,6 @@ OptionalKey = Annotated[Once, Depends(_optional)]
 
 RequiredKey = Annotated[Once, Depends(_required)]
 """`once: RequiredKey` — money moves at once: 400 IDEMPOTENCY_KEY_REQUIRED without one."""
+
+LedgerKey = Annotated[str, Depends(_ledger_key)]
+"""`key: LedgerKey` — hot routes: the ledger itself keeps the key; without one each call is new."""

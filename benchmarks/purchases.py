@@ -9,9 +9,9 @@ from benchmarks.noop import NoopWorkflow
 from benchmarks.world import World
 from workflows.start import INTERACTIVE
 
-COUNT: Final = 120
+COUNT: Final = 200
 AT_ONCE: Final = 32
-LATENCY_COUNT: Final = 80
+LATENCY_COUNT: Final = 160
 LATENCY_AT_ONCE: Final = 8
 ACCOUNTS: Final = 32
 

@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy.exc import SQLAlchemyError
 
-from billing.core import matters
+from billing.core import lookout
 from billing.core.clock import real_now
 from billing.core.database import Database, open_database
 from billing.core.settings import Settings
@@ -90,7 +90,7 @@ async def parked(info: StackInfo) -> str:
 async def overdue(info: StackInfo) -> str:
     """Every step of an account in real time runs when it is due."""
     async with _books(info) as database, database.operator() as connection:
-        late = await matters.overdue(connection, real_now() - LATE, OLDEST_MATTERS)
+        late = await lookout.overdue(connection, real_now() - LATE, OLDEST_MATTERS)
     if late:
         named = "; ".join(one.workflow_id for one in late)
         raise StackError(f"late, is the worker running? else run billing rebuild: {named}")

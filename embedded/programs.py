@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from billing.events.provider import PAYMENT_EVENTS
 from embedded.child import Spec
 from embedded.environment import person_environment
 from embedded.health import answers
@@ -118,7 +119,10 @@ def sandbox_spec(options: Options, ports: Ports, env: Mapping[str, str]) -> Spec
         "SANDBOX_WEBHOOK_SECRET": env["STRIPE_WEBHOOK_SECRET"],
         "SANDBOX_PUBLIC_URL": f"http://{HOST}:{ports.sandbox}",
     }
-    if options.profile == "test":
+    if options.profile == "default":
+        # As docs/operate.md tells to choose them at Stripe; tests let everything come.
+        own["SANDBOX_WEBHOOK_EVENTS"] = ",".join(sorted(PAYMENT_EVENTS))
+    else:
         own["SANDBOX_CONFORMANCE"] = "1"
         if SPEC_FILE.exists():
             own["SANDBOX_SPEC"] = str(SPEC_FILE)

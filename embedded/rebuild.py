@@ -12,7 +12,7 @@ from temporalio.client import Client
 
 from api.temporal import connect
 from billing.accounts import clocks
-from billing.core import matters
+from billing.core import lookout
 from billing.core.database import Database, open_database
 from billing.core.matters import Matter
 from billing.core.settings import Settings
@@ -84,7 +84,7 @@ async def _pages(database: Database, client: Client) -> AsyncIterator[tuple[int,
     while True:
         async with database.operator() as connection:
             total = await books.count_open_matters(connection)
-            page = await matters.open_page(connection, after, PAGE)
+            page = await lookout.open_page(connection, after, PAGE)
         ran = await asyncio.gather(*(_ensure(client, matter, slots) for matter in page))
         yield sum(ran), len(ran) - sum(ran), total
         if len(page) < PAGE:

@@ -56,7 +56,7 @@ class StripeGateway:
     ) -> None:
         """`base` is the sandbox's address; None goes to Stripe itself."""
         stripe.enable_telemetry = False
-        self._http = stripe.HTTPXClient(timeout=timeout_seconds)
+        self._http = stripe.AIOHTTPClient(timeout=timeout_seconds)
         self._client = StripeClient(
             key,
             http_client=self._http,

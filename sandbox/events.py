@@ -6,7 +6,7 @@ Each is stored in the transaction of the change and handed to the deliveries in 
 from typing import TYPE_CHECKING
 
 from sandbox import deliveries
-from sandbox.settings import API_VERSION
+from sandbox.settings import API_VERSION, listens
 from sandbox.shapes import Json, new_id
 
 if TYPE_CHECKING:
@@ -30,11 +30,11 @@ def emit(
         "created": call.now(),
         "data": data,
         "livemode": False,
-        "pending_webhooks": 1 if call.settings.webhook_url else 0,
+        "pending_webhooks": int(listens(call.settings, kind)),
         "request": {"id": call.request, "idempotency_key": call.key},
         "type": kind,
     }
     call.store.insert(event)
-    if call.settings.webhook_url:
+    if listens(call.settings, kind):
         deliveries.plan(call.store, event, customer)
     return event

@@ -25,6 +25,8 @@ class Settings:
     """The SQLite file; made when missing."""
     webhook_url: str = ""
     """Where events are posted; empty means nobody listens."""
+    webhook_events: frozenset[str] = frozenset()
+    """The types the endpoint listens to, as one chooses them at Stripe; none named: all."""
     webhook_secret: str = "whsec_sandbox"  # noqa: S105  the stand-in guards nothing
     """The whole string, prefix included, is the signing key."""
     public_url: str = "http://127.0.0.1:12111"
@@ -37,15 +39,23 @@ class Settings:
     """Client addresses served; everything else gets 403."""
 
 
+def listens(settings: Settings, kind: str) -> bool:
+    """Whether events of `kind` are posted anywhere."""
+    chosen = settings.webhook_events
+    return bool(settings.webhook_url) and (not chosen or kind in chosen)
+
+
 def from_environment() -> Settings:
     """Read `SANDBOX_*`; a malformed network raises `ValueError` at start."""
     read = os.environ.get
     spec = read("SANDBOX_SPEC", "")
+    events = [part.strip() for part in read("SANDBOX_WEBHOOK_EVENTS", "").split(",")]
     trusted = [part for part in read("SANDBOX_TRUSTED_NETWORKS", "").split(",") if part.strip()]
     networks = tuple(ipaddress.ip_network(part.strip()) for part in trusted)
     return Settings(
         database=Path(read("SANDBOX_DATABASE", "sandbox.db")),
         webhook_url=read("SANDBOX_WEBHOOK_URL", ""),
+        webhook_events=frozenset(events) - {"", "*"},
         webhook_secret=read("SANDBOX_WEBHOOK_SECRET", Settings.webhook_secret),
         public_url=read("SANDBOX_PUBLIC_URL", Settings.public_url).rstrip("/"),
         spec=Path(spec) if spec else None,

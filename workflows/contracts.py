@@ -5,12 +5,13 @@ Payloads carry ids, amounts and dates; personal data stays in Postgres.
 
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, ConfigDict, Field
 
-from billing.core.agenda import Step
+from billing.core.agenda import Lean, Step
+from billing.core.matter import subject_of
 
 
-class Contract(BaseModel):
+class Contract(Lean):
     """Base of all messages: immutable, and readable one version both ways."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -21,9 +22,13 @@ class MatterRef(Contract):
 
     workflow_id: str
     account_id: UUID
-    subject_id: UUID
     head: Step | None = None
     correlation_id: str | None = None
+
+    @property
+    def subject_id(self) -> UUID:
+        """The row id of what the matter is about."""
+        return subject_of(self.workflow_id)
 
 
 class StepRequest(Contract):

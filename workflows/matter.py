@@ -14,9 +14,9 @@ from temporalio.common import SearchAttributeUpdate
 from temporalio.exceptions import ActivityError, ApplicationError
 
 with workflow.unsafe.imports_passed_through():
-    from billing.core import ids
     from billing.core.agenda import State, Step, head
-    from workflows.attributes import ACCOUNT_ID, BILLING_STATUS, HALTED, NEXT_DUE_AT, PLAN
+    from billing.core.matter import rests
+    from workflows.attributes import BILLING_STATUS, HALTED, NEXT_DUE_AT, PLAN
     from workflows.contracts import (
         Command,
         CommandRequest,
@@ -44,7 +44,8 @@ class MatterWorkflow(Generic[S]):
     state_type: ClassVar[type[State]]
 
     def __init__(self, ref: MatterRef) -> None:
-        self.ref = ref
+        self.ref = ref.model_copy(update={"head": None})
+        self._born_with = ref.head
         self.state: S | None = None
         self._asked = 0  # how often somebody said: look again
         self._seen = 0  # which of these the newest state has seen
@@ -118,7 +119,7 @@ class MatterWorkflow(Generic[S]):
     async def live(self) -> None:
         """Run the matter to its end."""
         await asyncio.sleep(0)  # handlers of messages that came with the start go first
-        done = self.ref.head
+        done = self._born_with
         await (self._do(done) if done else self._look())
         while True:
             if workflow.info().is_continue_as_new_suggested():
@@ -129,7 +130,7 @@ class MatterWorkflow(Generic[S]):
             elif self.state is None or self._asked > self._seen:
                 hint, self._hint = self._hint, None
                 await (self._do(hint) if hint else self._look())
-            elif step is None:
+            elif step is None or rests(self.kind, step.due, self._now()):
                 self._quiet = self._seen
                 if workflow.all_handlers_finished():
                     break
@@ -166,7 +167,8 @@ class MatterWorkflow(Generic[S]):
         return self._asked > self._seen or bool(self._commands)
 
     async def _do(self, step: Step) -> None:
-        await self._take(step.name, StepRequest(ref=self.ref, step=step), step.words or step.name)
+        request = StepRequest(ref=self.ref, step=step.model_copy(update={"words": ""}))
+        await self._take(step.name, request, step.words or step.name)
 
     async def _look(self) -> None:
         await self._take(LOAD, self.ref, "look at the rows")
@@ -220,17 +222,16 @@ class MatterWorkflow(Generic[S]):
         shown = (self.state.status, self.state.plan)
         if shown == self._shown:
             return
-        self._shown = shown
         updates: list[SearchAttributeUpdate[Any]] = [
-            ACCOUNT_ID.value_set(ids.encode(ids.ACCOUNT, self.ref.account_id)),
             BILLING_STATUS.value_set(self.state.status),
         ]
-        if self.state.plan:
+        if self.state.plan and (self._shown is None or self.state.plan != self._shown[1]):
             updates.append(PLAN.value_set(self.state.plan))
         step = self._head()
         if step is not None:
             updates.append(NEXT_DUE_AT.value_set(step.due))
         workflow.upsert_search_attributes(updates)
+        self._shown = shown
 
     def _standing(self, *, settled: bool) -> Standing:
         return Standing(

@@ -56,14 +56,21 @@ async def ensure_running(client: Client, matter: Matter) -> None:
 async def nudge(client: Client, matter: Matter, hint: Step | None = None) -> None:
     """Tell a matter that its rows changed; a closed workflow is started again."""
     name, queue = _WORKFLOWS[matter.kind]
-    await client.start_workflow(
-        name,
-        _ref(matter),
-        start_signal="changed",
-        start_signal_args=[hint] if hint else [],
-        rpc_timeout=_RPC_TIMEOUT,
-        **_options(matter, queue),
-    )
+    told = [hint] if hint else []
+    try:  # most run: a plain signal costs the server half of one that may start
+        running = client.get_workflow_handle(matter.workflow_id)
+        await running.signal("changed", args=told, rpc_timeout=_RPC_TIMEOUT)
+    except RPCError as error:
+        if error.status is not RPCStatusCode.NOT_FOUND:
+            raise
+        await client.start_workflow(
+            name,
+            _ref(matter),
+            start_signal="changed",
+            start_signal_args=told,
+            rpc_timeout=_RPC_TIMEOUT,
+            **_options(matter, queue),
+        )
 
 
 async def tell(client: Client, matter: Matter, event_id: str) -> None:
@@ -136,7 +143,6 @@ def _ref(matter: Matter) -> MatterRef:
     return MatterRef(
         workflow_id=matter.workflow_id,
         account_id=matter.account_id,
-        subject_id=matter.subject_id,
         head=None if matter.head is None or matter.head.name == LOOK else matter.head,
         correlation_id=matter.correlation_id,
     )

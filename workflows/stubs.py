@@ -246,6 +246,16 @@ class Accounts(MatterSteps[AccountState]):
         """End the lots and holds whose time has come. Retried: Postgres away."""
         raise NotImplementedError
 
+    @activity.defn(name="account.notice")
+    async def notice(self, request: StepRequest) -> AccountState:
+        """Tell that credits end soon, once per lot. Retried: Postgres away."""
+        raise NotImplementedError
+
+    @activity.defn(name="account.top_up")
+    async def top_up(self, request: StepRequest) -> AccountState:
+        """Buy the credits that are wanted, or see whether they are. Retried: Postgres away."""
+        raise NotImplementedError
+
     @activity.defn(name="account.setup")
     async def setup(self, request: StepRequest) -> AccountState:
         """Start saving a card, or ask Stripe what became of it. Retried: provider away."""

@@ -1,6 +1,6 @@
 """Credits read: the balance, the ledger, the lots [F1, F2]. Nothing here changes one."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Annotated, Any, Literal, Self
 
@@ -14,16 +14,27 @@ from api.routes.base import new_router
 from api.schemas import Answer, Credits
 from billing.core import clock, ids
 from billing.credits import store
+from billing.credits.explanation import (
+    Because,
+    Explanation,
+    LotFacts,
+    Passed,
+    Share,
+    explain,
+)
 from billing.credits.schemas import Overview, SplitPart, Transaction
 from billing.credits.tables import credit_lots, credit_transactions
 
 router = new_router("credits")
 
-Kind = Literal["grant", "debit", "capture", "lapse", "debt", "clawback"]
+Kind = Literal["grant", "debit", "capture", "lapse", "debt", "clawback", "adjustment"]
+
+
+RULE = "scoped before general, then priority, earliest end, free before paid, oldest"
 
 
 class LapsingAnswer(Answer):
-    """Credits that end within seven days when they are not used."""
+    """Credits that end soon (within seven days unless set otherwise) when they are not used."""
 
     credits: Credits
     first_at: datetime
@@ -39,6 +50,7 @@ class BalanceAnswer(Answer):
     available: Credits = Decimal(0)
     paid: Credits = Decimal(0)
     debt: Credits = Decimal(0)
+    overdraft: Credits = Decimal(0)
     lapsing_soon: LapsingAnswer | None = None
     currency: str | None = None
     as_of: datetime
@@ -54,6 +66,7 @@ class BalanceAnswer(Answer):
             available=found.balance - found.held,
             paid=found.paid,
             debt=found.debt,
+            overdraft=found.overdraft,
             lapsing_soon=(
                 LapsingAnswer(credits=found.lapsing, first_at=found.lapsing_at)
                 if found.lapsing_at
@@ -83,7 +96,9 @@ class TransactionAnswer(Answer):
     number: int
     kind: Kind
     amount: Credits
+    debt: Credits
     balance_after: Credits
+    scope: str | None
     reason: str
     subject: str | None
     detail: dict[str, Any]
@@ -104,6 +119,79 @@ class TransactionDetail(TransactionAnswer):
     def of(cls, found: Transaction) -> Self:
         """The entry and its split."""
         return cls(**_entry_fields(found), lots=[SplitAnswer.of(part) for part in found.lots])
+
+
+class LotShare(Answer):
+    """One lot's part in an entry, in the order they were taken, and why it came at this place.
+
+    `value_cents` is its part of what the pack cost that brought the lot.
+    """
+
+    lot_id: str
+    kind: str
+    scope: str | None
+    priority: int
+    expires_at: datetime | None
+    is_paid: bool
+    granted_at: datetime
+    amount: Credits
+    value_cents: int | None
+    currency: str | None
+    because: Because
+    words: str
+
+    @classmethod
+    def of(cls, share: Share) -> Self:
+        """The share as callers see it."""
+        lot = share.lot
+        return cls(
+            **_lot_fields(lot),
+            amount=lot.amount or Decimal(0),
+            value_cents=lot.value_minor,
+            currency=lot.currency,
+            because=share.because,
+            words=share.words,
+        )
+
+
+class PassedLot(Answer):
+    """A lot that had credits and was not used, and why not."""
+
+    lot_id: str
+    kind: str
+    scope: str | None
+    priority: int
+    expires_at: datetime | None
+    is_paid: bool
+    granted_at: datetime
+    words: str
+
+    @classmethod
+    def of(cls, passed: Passed) -> Self:
+        """The lot as callers see it."""
+        return cls(**_lot_fields(passed.lot), words=passed.words)
+
+
+class ExplanationAnswer(Answer):
+    """Why an entry took what it took: its inputs, the rule, and the arithmetic lot by lot."""
+
+    transaction: TransactionAnswer
+    paid_only: bool
+    words: str
+    rule: str = RULE
+    lots: list[LotShare]
+    passed_over: list[PassedLot]
+
+    @classmethod
+    def of(cls, found: Explanation) -> Self:
+        """The explanation as callers see it."""
+        return cls(
+            transaction=TransactionAnswer.of(found.entry),
+            paid_only=found.paid_only,
+            words=found.words,
+            lots=[LotShare.of(share) for share in found.shares],
+            passed_over=[PassedLot.of(one) for one in found.passed],
+        )
 
 
 class LotAnswer(Answer):
@@ -138,7 +226,8 @@ async def read_balance(call: MemberRead) -> BalanceAnswer:
     if call.account is None:
         return BalanceAnswer(as_of=now)
     async with call.transaction() as connection:
-        found = await store.overview(connection, call.account.id, now)
+        soon = timedelta(days=call.settings.expiry_notice_days)
+        found = await store.overview(connection, call.account.id, now, soon)
     return BalanceAnswer.of(found) if found else BalanceAnswer(as_of=now)
 
 
@@ -161,6 +250,14 @@ async def read_transaction(transaction_id: str, call: MemberCall) -> Transaction
     return TransactionDetail.of(found)
 
 
+@router.get("/billing/credits/transactions/{transaction_id}/explain", responses=responses(404))
+async def explain_transaction(transaction_id: str, call: MemberCall) -> ExplanationAnswer:
+    """Which lots an entry took, in which order, and what put each there."""
+    wanted = ids.decode(ids.TRANSACTION, transaction_id)
+    async with call.transaction() as connection:
+        return ExplanationAnswer.of(await explain(connection, call.account.id, wanted))
+
+
 @router.get("/billing/credits/lots", responses=responses("INVALID_CURSOR"))
 async def list_lots(call: MemberCall, paging: Paging, open_only: bool = True) -> Page[LotAnswer]:
     """Credits by the grants they came with, newest first; spent and ended ones on request."""
@@ -169,6 +266,18 @@ async def list_lots(call: MemberCall, paging: Paging, open_only: bool = True) ->
         now = await clock.now(connection, call.account.id)
         query = store.lots(call.account.id, now, open_only=open_only)
         return await paginate(connection, query, keys, paging, LotAnswer.of)
+
+
+def _lot_fields(lot: LotFacts) -> dict[str, Any]:
+    return {
+        "lot_id": ids.encode(ids.LOT, lot.id),
+        "kind": lot.kind,
+        "scope": lot.scope,
+        "priority": lot.priority,
+        "expires_at": lot.expires_at,
+        "is_paid": lot.is_paid,
+        "granted_at": lot.created_at,
+    }
 
 
 def _entry(row: RowMapping) -> TransactionAnswer:
@@ -181,6 +290,8 @@ def _entry_fields(found: Transaction) -> dict[str, Any]:
         "number": found.seq,
         "kind": found.kind,
         "amount": found.amount,
+        "debt": found.debt,
+        "scope": found.scope,
         "balance_after": found.balance_after,
         "reason": found.reason,
         "subject": found.subject,

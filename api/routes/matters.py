@@ -22,7 +22,7 @@ from workflows import start
 
 router = new_router("matters")
 
-Status = Literal["open", "halted", "closed"]
+Status = Literal["open", "resting", "halted", "closed"]
 Kind = Literal["trial", "subscription", "purchase", "collection", "account"]
 
 

@@ -227,7 +227,7 @@ async def _begin(call: AccountCall, claim: Claim, wanted: NewSubscription) -> Ma
             account,
             wanted,
             subscription_id=claim.resource_id,
-            at=await clock.now(connection, account.id),
+            at=account.clock_at or clock.real_now(),
         )
 
 

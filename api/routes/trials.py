@@ -88,7 +88,7 @@ async def _begin(call: AccountCall, claim: Claim) -> Matter:
             account,
             trial_id=claim.resource_id,
             settings=call.settings,
-            at=await clock.now(connection, account.id),
+            at=account.clock_at or clock.real_now(),
         )
 
 

@@ -38,6 +38,16 @@ class RemovalPlan(BaseModel):
     removed_at: AwareDatetime
 
 
+class TopUpPlan(BaseModel):
+    """Credits that are wanted and not being bought yet."""
+
+    model_config = ConfigDict(frozen=True)
+
+    top_up: str
+    """External id, the stem of its key."""
+    wanted_at: AwareDatetime
+
+
 class AccountState(State):
     """The rows' word about one account."""
 
@@ -45,6 +55,11 @@ class AccountState(State):
     """External id, the stem of its keys."""
     next_expiry: AwareDatetime | None = None
     """When the next lot or hold may lapse; early is possible, late is not."""
+    next_notice: AwareDatetime | None = None
+    """When the account is told next that credits end soon."""
+    top_up: TopUpPlan | None = None
+    top_up_from: AwareDatetime | None = None
+    """The end of a pause after which it is seen whether credits are wanted."""
     setups: tuple[SetupPlan, ...] = ()
     removals: tuple[RemovalPlan, ...] = ()
     events: tuple[str, ...] = ()
@@ -64,6 +79,11 @@ def agenda(state: AccountState) -> list[Step]:
         )
         for removal in state.removals
     ]
+    steps += _top_up_steps(state)
+    if state.next_notice is not None:
+        key = f"{state.account}/notice-{_stamp(state.next_notice)}"
+        words = "tell that credits end soon"
+        steps.append(Step(name="notice", due=state.next_notice, key=key, words=words))
     if state.next_expiry is not None:
         key = f"{state.account}/lapse-{_stamp(state.next_expiry)}"
         steps.append(Step(name="lapse", due=state.next_expiry, key=key, words="let credits lapse"))
@@ -82,6 +102,10 @@ def state_words(state: AccountState) -> str:
         parts.append(f"{len(state.setups)} card(s) being saved")
     if state.removals:
         parts.append(f"{len(state.removals)} card(s) being removed")
+    if state.top_up is not None:
+        parts.append("credits are about to be bought")
+    if state.top_up_from is not None:
+        parts.append(f"no credits are bought before {state.top_up_from:%-d %b %Y %H:%M} UTC")
     if state.next_expiry is not None:
         parts.append(f"credits lapse on {state.next_expiry:%-d %b %Y %H:%M} UTC")
     return "; ".join(parts) or "nothing to do"
@@ -99,6 +123,18 @@ def _setup_step(setup: SetupPlan) -> Step:
         due = min(planned, setup_expires_at(setup.created_at))
         mark = f"check-{setup.checks + 1}"
     return Step(name="setup", due=due, key=f"{setup.setup}/{mark}", words="ask Stripe for the card")
+
+
+def _top_up_steps(state: AccountState) -> list[Step]:
+    """Buy what is wanted at once; after a pause, look whether it is wanted."""
+    if state.top_up is not None:
+        key = f"{state.top_up.top_up}/buy"
+        return [Step(name="top_up", due=state.top_up.wanted_at, key=key, words="buy credits")]
+    if state.top_up_from is not None:
+        key = f"{state.account}/top-up-{_stamp(state.top_up_from)}"
+        words = "see whether credits are wanted"
+        return [Step(name="top_up", due=state.top_up_from, key=key, words=words)]
+    return []
 
 
 def _stamp(at: datetime) -> str:

@@ -1,26 +1,35 @@
 """Every query on accounts and issuers."""
 
 from collections.abc import Collection
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import RowMapping, Select, or_, select, text, update
+from sqlalchemy import Select, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.accounts.rules import AccountState, RemovalPlan, SetupPlan, state_words
+from billing.accounts.rules import AccountState, RemovalPlan, SetupPlan, TopUpPlan, state_words
 from billing.accounts.schemas import Account
 from billing.accounts.tables import accounts, issuers
 from billing.core import ids
 from billing.core.errors import NotFound
 from billing.core.matters import workflow_id
+from billing.core.prepared import Fields, Prepared, given
+from billing.credits.rules import SOON
 
 # One round trip for everything the account's agenda needs. Of many cards being saved at once the
 # ones somebody waits for come first.
-_STATE = text(
-    """
+_STATE = Prepared(
+    text(
+        """
     SELECT a.status, a.clock_at, b.next_expiry,
+           CASE WHEN b.top_up_below IS NOT NULL AND NOT b.top_up_open THEN b.top_up_from END
+               AS top_up_from,
+           t.id AS top_up_id, t.wanted_at,
+           (SELECT min(l.expires_at) FROM credit_lots l
+            WHERE l.account_id = a.id AND l.is_open AND l.noticed_at IS NULL
+              AND l.expires_at > l.created_at + :notice) - :notice AS next_notice,
            ARRAY(SELECT e.stripe_event_id || coalesce('.' || nullif(e.replays, 0), '')
                  FROM stripe_webhook_events e
                  WHERE e.workflow_id = :workflow_id AND e.status = 'received'
@@ -37,14 +46,33 @@ _STATE = text(
                  WHERE m.account_id = a.id AND m.status = 'removing'
                  ORDER BY m.removed_at LIMIT 100) AS removals
     FROM accounts a JOIN credit_balances b ON b.account_id = a.id
+    LEFT JOIN top_ups t ON t.account_id = a.id AND t.status = 'wanted'
     WHERE a.id = :account_id
     """
+    )
 )
+ACCOUNTS_REMEMBERED: Final = 10_000
+_IS_TEST: dict[UUID, bool] = {}
+_GET = Prepared(select(accounts).where(accounts.c.id == given("account_id")))
 
 
 async def get(connection: AsyncConnection, account_id: UUID) -> Account | None:
     """One account by its row id."""
-    return await _one(connection, select(accounts).where(accounts.c.id == account_id))
+    row = await _GET.first(connection, account_id=account_id)
+    return show(row) if row is not None else None
+
+
+async def is_test(connection: AsyncConnection, account_id: UUID) -> bool:
+    """Whether the account has a clock of its own; fixed at its birth, so asked once."""
+    known = _IS_TEST.get(account_id)
+    if known is None:
+        account = await get(connection, account_id)
+        if account is None:
+            raise NotFound("NOT_FOUND", "no such account")
+        if len(_IS_TEST) >= ACCOUNTS_REMEMBERED:
+            _IS_TEST.clear()
+        known = _IS_TEST[account_id] = account.is_test
+    return known
 
 
 async def find(connection: AsyncConnection, name: str) -> Account | None:
@@ -137,13 +165,20 @@ async def set_clock(connection: AsyncConnection, account_id: UUID, clock_at: dat
     )
 
 
-async def state(connection: AsyncConnection, account_id: UUID) -> AccountState:
+async def state(
+    connection: AsyncConnection, account_id: UUID, notice: timedelta = SOON
+) -> AccountState:
     """The rows' word about one account's own matter; NOT_FOUND.
 
+    It is told of credits that end `notice` ahead, unless they came with less time than that.
     Under the account's lock (`credits.service.lock`) it is the last word.
     """
-    values = {"account_id": account_id, "workflow_id": workflow_id("account", account_id)}
-    row = (await connection.execute(_STATE, values)).mappings().one_or_none()
+    row = await _STATE.first(
+        connection,
+        account_id=account_id,
+        workflow_id=workflow_id("account", account_id),
+        notice=notice,
+    )
     if row is None:
         raise NotFound("NOT_FOUND", "no such account")
     known = AccountState(
@@ -151,6 +186,9 @@ async def state(connection: AsyncConnection, account_id: UUID) -> AccountState:
         status=row["status"],
         account=ids.encode(ids.ACCOUNT, account_id),
         next_expiry=row["next_expiry"],
+        next_notice=row["next_notice"],
+        top_up=_top_up(row),
+        top_up_from=row["top_up_from"],
         setups=tuple(
             SetupPlan(setup=ids.encode(ids.SETUP_INTENT, UUID(setup.pop("id"))), **setup)
             for setup in row["setups"]
@@ -165,6 +203,12 @@ async def state(connection: AsyncConnection, account_id: UUID) -> AccountState:
         events=tuple(row["events"]),
     )
     return known.model_copy(update={"words": state_words(known)})
+
+
+def _top_up(row: Fields) -> TopUpPlan | None:
+    if row["top_up_id"] is None:
+        return None
+    return TopUpPlan(top_up=ids.encode(ids.TOP_UP, row["top_up_id"]), wanted_at=row["wanted_at"])
 
 
 def listing(
@@ -195,7 +239,7 @@ async def find_issuer(connection: AsyncConnection, key: str | None) -> UUID | No
     return found
 
 
-def show(row: RowMapping) -> Account:
+def show(row: Fields) -> Account:
     """A row of `listing` as an account."""
     return Account(**row)
 

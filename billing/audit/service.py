@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.audit.tables import billing_audit
-from billing.core import context
+from billing.core import context, prepared
 from billing.core.clock import real_now
 
 
@@ -24,15 +24,14 @@ async def record(
 
     `subject` is the external id of the thing changed; `detail` must be JSON and free of secrets.
     """
-    await connection.execute(
-        billing_audit.insert().values(
-            account_id=account_id,
-            actor=context.actor.get(),
-            action=action,
-            subject=subject,
-            detail=detail,
-            correlation_id=context.correlation_id.get(),
-            at=at,
-            real_at=real_now(),
-        )
-    )
+    row = {
+        "account_id": account_id,
+        "actor": context.actor.get(),
+        "action": action,
+        "subject": subject,
+        "detail": detail,
+        "correlation_id": context.correlation_id.get(),
+        "at": at,
+        "real_at": real_now(),
+    }
+    await prepared.add(connection, billing_audit, row)

@@ -1,15 +1,12 @@
 """Every query on plans, prices, packs and costs; what is current, and what was once sold."""
 
-from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
-from typing import Final, TypeVar
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy import (
     ColumnElement,
-    RowMapping,
-    Table,
     and_,
     exists,
     func,
@@ -43,25 +40,53 @@ from billing.catalog.schemas import (
 from billing.catalog.tables import credit_costs, credit_packages, plans, prices
 from billing.core import ids
 from billing.core.periods import Interval
+from billing.core.prepared import Fields, Prepared, given
 from billing.products import store as metering
 from billing.subscriptions.tables import OPEN_STATUSES, subscriptions
 
-ShownT = TypeVar("ShownT")
-
+_PLAN_FIELDS: Final = tuple(column.name for column in plans.c if column.name in Plan.model_fields)
 # Written out, so that the planner sees the predicate of the partial index.
 _OPEN: Final[list[ColumnElement[str]]] = [literal_column(f"'{status}'") for status in OPEN_STATUSES]
+
+
+_PLAN_OF_KEY = Prepared(select(plans).where(plans.c.key == given("plan_key"), plans.c.is_current))
+_PLAN = Prepared(select(plans).where(plans.c.id == given("plan_id")))
+_PRICE = Prepared(select(prices).where(prices.c.id == given("price_id")))
+_PLAN_PRICE = Prepared(
+    select(prices).where(
+        prices.c.kind == "plan",
+        prices.c.key == given("plan_key"),
+        prices.c.currency == given("in_currency"),
+        prices.c.interval_unit == given("unit"),
+        prices.c.interval_count == given("units"),
+        prices.c.is_current,
+    )
+)
+_PACK_OF_KEY = Prepared(select(credit_packages).where(credit_packages.c.key == given("pack_key")))
+_PACK = Prepared(select(credit_packages).where(credit_packages.c.id == given("pack_id")))
+_PACK_PRICE = Prepared(
+    select(prices).where(
+        prices.c.kind == "pack",
+        prices.c.key == given("pack_key"),
+        prices.c.currency == given("in_currency"),
+        prices.c.is_current,
+    )
+)
 
 
 async def find_plan(connection: AsyncConnection, key: str) -> Plan | None:
     """The current version of a plan by its key, or any version by its `pln_…` id."""
     plan_id = ids.parse(PLAN_ID, key)
-    wanted = (plans.c.key == key) & plans.c.is_current if plan_id is None else plans.c.id == plan_id
-    return await _one(connection, plans, wanted, show_plan)
+    if plan_id is not None:
+        return await get_plan(connection, plan_id)
+    row = await _PLAN_OF_KEY.first(connection, plan_key=key)
+    return show_plan(row) if row else None
 
 
 async def get_plan(connection: AsyncConnection, plan_id: UUID) -> Plan | None:
     """A version of a plan, current or not."""
-    return await _one(connection, plans, plans.c.id == plan_id, show_plan)
+    row = await _PLAN.first(connection, plan_id=plan_id)
+    return show_plan(row) if row else None
 
 
 async def current_plans(connection: AsyncConnection, *, active_only: bool) -> list[Plan]:
@@ -77,20 +102,20 @@ async def plan_price(
     connection: AsyncConnection, plan_key: str, currency: str, interval: Interval
 ) -> Price | None:
     """What a plan costs new subscribers, or None where it is not sold so."""
-    wanted = (
-        (prices.c.kind == "plan")
-        & (prices.c.key == plan_key)
-        & (prices.c.currency == currency)
-        & (prices.c.interval_unit == interval.unit)
-        & (prices.c.interval_count == interval.count)
-        & prices.c.is_current
+    row = await _PLAN_PRICE.first(
+        connection,
+        plan_key=plan_key,
+        in_currency=currency,
+        unit=interval.unit,
+        units=interval.count,
     )
-    return await _one(connection, prices, wanted, show_price)
+    return show_price(row) if row else None
 
 
 async def get_price(connection: AsyncConnection, price_id: UUID) -> Price | None:
     """A version of a price, current or not."""
-    return await _one(connection, prices, prices.c.id == price_id, show_price)
+    row = await _PRICE.first(connection, price_id=price_id)
+    return show_price(row) if row else None
 
 
 async def current_prices(
@@ -107,8 +132,11 @@ async def current_prices(
 async def find_pack(connection: AsyncConnection, key: str) -> Pack | None:
     """A pack by its key or `pck_…` id, on offer or not [X11]."""
     pack_id = ids.parse(PACK_ID, key)
-    wanted = credit_packages.c.key == key if pack_id is None else credit_packages.c.id == pack_id
-    return await _one(connection, credit_packages, wanted, show_pack)
+    if pack_id is None:
+        row = await _PACK_OF_KEY.first(connection, pack_key=key)
+    else:
+        row = await _PACK.first(connection, pack_id=pack_id)
+    return show_pack(row) if row else None
 
 
 async def packs(connection: AsyncConnection, *, active_only: bool) -> list[Pack]:
@@ -124,13 +152,8 @@ async def packs(connection: AsyncConnection, *, active_only: bool) -> list[Pack]
 
 async def pack_price(connection: AsyncConnection, key: str, currency: str) -> Price | None:
     """What a pack costs, or None where it is not sold in this currency."""
-    wanted = (
-        (prices.c.kind == "pack")
-        & (prices.c.key == key)
-        & (prices.c.currency == currency)
-        & prices.c.is_current
-    )
-    return await _one(connection, prices, wanted, show_price)
+    row = await _PACK_PRICE.first(connection, pack_key=key, in_currency=currency)
+    return show_price(row) if row else None
 
 
 async def cost_of(connection: AsyncConnection, operation: str) -> Decimal | None:
@@ -310,20 +333,20 @@ async def _sold(connection: AsyncConnection) -> dict[PriceKey, Sold]:
     return sold
 
 
-def _show_cost(row: RowMapping) -> CreditCost:
+def _show_cost(row: Fields) -> CreditCost:
     return CreditCost(
         operation=row["operation"], cost=row["cost"], is_active=row["is_active"], built_in=False
     )
 
 
-def show_plan(row: RowMapping) -> Plan:
+def show_plan(row: Fields) -> Plan:
     """A row of `plans` as a plan."""
-    fields = {column.name: row[column] for column in plans.c if column.name in Plan.model_fields}
-    allowance = Interval(unit=row[plans.c.allowance_unit], count=row[plans.c.allowance_count])
+    fields = {name: row[name] for name in _PLAN_FIELDS}
+    allowance = Interval(unit=row["allowance_unit"], count=row["allowance_count"])
     return Plan.model_validate({**fields, "allowance": allowance})
 
 
-def show_price(row: RowMapping) -> Price:
+def show_price(row: Fields) -> Price:
     """A row of `prices` as a price."""
     fields = {name: row[name] for name in Price.model_fields if name != "interval"}
     interval = (
@@ -334,16 +357,6 @@ def show_price(row: RowMapping) -> Price:
     return Price.model_validate({**fields, "interval": interval})
 
 
-def show_pack(row: RowMapping) -> Pack:
+def show_pack(row: Fields) -> Pack:
     """A row of `credit_packages` as a pack."""
     return Pack.model_validate(dict(row))
-
-
-async def _one(
-    connection: AsyncConnection,
-    table: Table,
-    wanted: ColumnElement[bool],
-    show: Callable[[RowMapping], ShownT],
-) -> ShownT | None:
-    row = (await connection.execute(select(table).where(wanted))).mappings().one_or_none()
-    return show(row) if row else None

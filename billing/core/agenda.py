@@ -6,17 +6,32 @@ first, activities check against it, and the timeline shows them all.
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict
+from pydantic import AwareDatetime, BaseModel, ConfigDict, SerializerFunctionWrapHandler
+from pydantic import model_serializer as serializer
 
 FINAL_ACTION_GAP: Final = timedelta(hours=24)
 
 
-class Step(BaseModel):
-    """One thing to do: `key` names the business fact and is done at most once."""
+class Lean(BaseModel):
+    """What travels through Temporal: fields at their defaults are left out of its histories."""
 
     model_config = ConfigDict(frozen=True)
+
+    @serializer(mode="wrap")
+    def _without_defaults(self, encode: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields = type(self).model_fields
+        told: dict[str, Any] = encode(self)
+        return {
+            name: value
+            for name, value in told.items()
+            if fields[name].is_required() or getattr(self, name) != fields[name].default
+        }
+
+
+class Step(Lean):
+    """One thing to do: `key` names the business fact and is done at most once."""
 
     name: str
     due: AwareDatetime
@@ -42,10 +57,8 @@ def final_action_due(planned: datetime, last_true_attempt_at: datetime) -> datet
     return max(planned, last_true_attempt_at + FINAL_ACTION_GAP)
 
 
-class State(BaseModel):
+class State(Lean):
     """The rows' word about one matter: what its agenda is computed from, and how it reads."""
-
-    model_config = ConfigDict(frozen=True)
 
     clock_at: AwareDatetime | None = None
     """The account's frozen test clock; None while the account lives in real time."""

@@ -9,7 +9,9 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-_NOW = text("SELECT clock_at FROM accounts WHERE id = :account_id")
+from billing.core.prepared import Prepared
+
+_NOW = Prepared(text("SELECT clock_at FROM accounts WHERE id = :account_id"))
 
 
 def real_now() -> datetime:
@@ -19,5 +21,5 @@ def real_now() -> datetime:
 
 async def now(connection: AsyncConnection, account_id: UUID) -> datetime:
     """The account's own time: `accounts.clock_at`, or real time."""
-    clock_at: datetime | None = await connection.scalar(_NOW, {"account_id": account_id})
+    clock_at: datetime | None = await _NOW.scalar(connection, account_id=account_id)
     return clock_at or real_now()

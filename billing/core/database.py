@@ -3,14 +3,17 @@
 Routes and activities open the transaction; nothing deeper commits (architecture.md, flow rule 3).
 """
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import MetaData, text
+import psycopg
+from sqlalchemy import MetaData
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from billing.core.prepared import driver_of, wrapped
 from billing.core.settings import Settings
 
 STATEMENT_TIMEOUT_MS: Final = 5_000
@@ -27,7 +30,9 @@ metadata = MetaData(
     }
 )
 
-_SET_TENANT = text("SELECT set_config('app.accounts', :accounts, true)")
+_BEGIN: Final = "BEGIN"
+_LAST_WORDS: Final = "last words"
+LastWords = dict[Callable[[AsyncConnection, list[Any]], Awaitable[None]], list[Any]]
 
 
 class Database:
@@ -36,31 +41,80 @@ class Database:
     def __init__(self, tenant: AsyncEngine, operator: AsyncEngine) -> None:
         self.tenant_engine = tenant
         self.operator_engine = operator
-        self._statement_engine = operator.execution_options(isolation_level="AUTOCOMMIT")
 
     @asynccontextmanager
     async def tenant(self, *account_ids: UUID) -> AsyncIterator[AsyncConnection]:
         """A transaction in which row-level security shows these accounts' rows and no other."""
-        async with self.tenant_engine.begin() as connection:
-            await connection.execute(_SET_TENANT, {"accounts": ",".join(map(str, account_ids))})
+        accounts = ",".join(map(_text, account_ids))
+        begin = f"{_BEGIN}; SELECT set_config('app.accounts', '{accounts}', true)"
+        async with _transaction(self.tenant_engine, begin) as connection:
             yield connection
 
     @asynccontextmanager
     async def operator(self) -> AsyncIterator[AsyncConnection]:
         """A transaction over all accounts, for sweepers, admin lists and key lookups."""
-        async with self.operator_engine.begin() as connection:
+        async with _transaction(self.operator_engine, _BEGIN) as connection:
             yield connection
 
     @asynccontextmanager
     async def operator_statement(self) -> AsyncIterator[AsyncConnection]:
         """For one statement that is its own transaction: spares two round trips."""
-        async with self._statement_engine.connect() as connection:
+        async with self.operator_engine.connect() as connection:
             yield connection
 
     async def close(self) -> None:
         """Return every connection."""
         await self.tenant_engine.dispose()
         await self.operator_engine.dispose()
+
+
+def _text(account_id: UUID) -> str:
+    """Only what is a UUID may stand in the statement."""
+    return str(UUID(int=account_id.int))
+
+
+def last_words(connection: AsyncConnection) -> LastWords | None:
+    """What each writer still has to write before the commit; None: this one has no such end."""
+    waiting: LastWords | None = connection.info.get(_LAST_WORDS)
+    return waiting
+
+
+@asynccontextmanager
+async def _transaction(engine: AsyncEngine, begin: str) -> AsyncIterator[AsyncConnection]:
+    """Begin with what must hold in it, in one round trip; commit, or roll back on an error."""
+    connection = await _begun(engine, begin)
+    driver, known = driver_of(connection), connection.info
+    waiting: LastWords = {}
+    known[_LAST_WORDS] = waiting
+    try:
+        yield connection
+        for say, items in waiting.items():
+            await say(connection, items)
+        await driver.commit()
+    finally:
+        known.pop(_LAST_WORDS, None)
+        if driver.closed:
+            await connection.invalidate()
+        await asyncio.shield(connection.close())  # rolls back what was not committed
+
+
+async def _begun(engine: AsyncEngine, begin: str) -> AsyncConnection:
+    """A connection in a transaction; after a restart of Postgres the dead ones are passed by."""
+    for last in (False, True):
+        connection = await engine.connect()
+        try:
+            await driver_of(connection).execute(begin.encode(), prepare=False)
+            return connection
+        except psycopg.OperationalError as error:
+            dead = driver_of(connection).closed
+            await connection.close()
+            if last or not dead:
+                raise wrapped(error, begin) from error
+            await engine.dispose()
+        except BaseException:
+            await asyncio.shield(connection.close())
+            raise
+    raise AssertionError("two tries end in an answer")
 
 
 def open_database(settings: Settings) -> Database:
@@ -74,6 +128,7 @@ def open_database(settings: Settings) -> Database:
 def _engine(url: str, settings: Settings, size: int) -> AsyncEngine:
     return create_async_engine(
         url,
+        isolation_level="AUTOCOMMIT",  # transactions begin where they say so: see _transaction
         pool_size=size,
         max_overflow=0,
         pool_timeout=POOL_TIMEOUT_SECONDS,

@@ -36,6 +36,7 @@ POINTS: Final = frozenset(
         "dunning.before_result",
         "dunning.result_written",
         "step.done",
+        "top_up.committed",
     }
 )
 _FOLDER: Final = (

@@ -11,6 +11,7 @@ import uuid_utils
 from billing.core.errors import NotFound
 
 ACCOUNT: Final = "acc"
+ADJUSTMENT: Final = "adj"
 ATTEMPT: Final = "att"
 CREDIT_NOTE: Final = "crn"
 DUNNING_CASE: Final = "dun"
@@ -25,6 +26,7 @@ PAYMENT_METHOD: Final = "mth"
 PURCHASE: Final = "pur"
 SETUP_INTENT: Final = "set"
 SUBSCRIPTION: Final = "sub"
+TOP_UP: Final = "top"
 TRANSACTION: Final = "ctx"
 TRIAL: Final = "trl"
 

@@ -64,6 +64,11 @@ def purchase_grant(purchase_id: UUID) -> str:
     return f"{ids.encode(ids.PURCHASE, purchase_id)}/grant"
 
 
+def adjustment(adjustment_id: UUID) -> str:
+    """An operator's correction of credits, booked once."""
+    return f"{ids.encode(ids.ADJUSTMENT, adjustment_id)}/credits"
+
+
 def trial_grant(account_id: UUID) -> str:
     """The credits of the account's one trial."""
     return f"{ids.encode(ids.ACCOUNT, account_id)}/trial"

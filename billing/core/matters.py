@@ -6,7 +6,7 @@ each business key once, so a workflow run twice meets it.
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
@@ -15,28 +15,26 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
-    Row,
     Table,
     Text,
     Uuid,
     and_,
     case,
-    column,
     func,
     or_,
     select,
     text,
     update,
 )
-from sqlalchemy import table as sql_table
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.core import context
+from billing.core import context, prepared
 from billing.core.agenda import Step
 from billing.core.clock import real_now
 from billing.core.database import metadata
-from billing.core.matter import LOOK, PREFIX, RANK, Kind, Matter, workflow_id
+from billing.core.matter import LOOK, PREFIX, RANK, Kind, Matter, rests, workflow_id
+from billing.core.prepared import Fields, Prepared, given
 
 __all__ = ["LOOK", "PREFIX", "RANK", "Kind", "Matter", "workflow_id"]
 
@@ -47,6 +45,7 @@ matters = Table(
     Column("account_id", Uuid, ForeignKey("accounts.id"), nullable=False),
     Column("kind", Text, nullable=False),
     Column("subject_id", Uuid, nullable=False),
+    # open, resting (nothing is due for long: no workflow runs), halted, closed.
     Column("status", Text, nullable=False, server_default="open"),
     Column("words", Text, nullable=False, server_default=""),
     Column("revision", Integer, nullable=False, server_default="0"),
@@ -71,6 +70,11 @@ Index(
     matters.c.next_due,
     postgresql_where=and_(matters.c.closed_at.is_(None), matters.c.status == "open"),
 )
+Index(
+    "ix_matters_resting",
+    matters.c.next_due,
+    postgresql_where=and_(matters.c.closed_at.is_(None), matters.c.status == "resting"),
+)
 Index("ix_matters_open", matters.c.workflow_id, postgresql_where=matters.c.closed_at.is_(None))
 
 steps = Table(
@@ -89,8 +93,9 @@ steps = Table(
 )
 
 
-_FINISH_STEP = text(
-    """
+_FINISH_STEP = Prepared(
+    text(
+        """
     WITH done AS (
         INSERT INTO steps (key, workflow_id, account_id, name, due_at, ran_at, real_ran_at, result)
         VALUES (:key, :workflow_id, :account_id, :name, :due_at, :at, :real_at, :result)
@@ -98,15 +103,26 @@ _FINISH_STEP = text(
     ), saved AS (
         UPDATE matters SET words = :words, started_at = coalesce(started_at, :real_at),
             closed_at = CASE WHEN :is_open THEN NULL ELSE coalesce(closed_at, :at) END,
-            status = CASE WHEN :is_open THEN 'open' ELSE 'closed' END,
+            status = :status,
             next_due = :next_due, next_step = :next_step, next_key = :next_key
         WHERE workflow_id = :workflow_id
     )
     SELECT count(*) FROM done
     """
+    )
 )
-# The few columns this module needs of a table that is described elsewhere.
-_ACCOUNTS: Final = sql_table("accounts", column("id", Uuid), column("clock_at"))
+_FIND = Prepared(select(matters).where(matters.c.workflow_id == given("name")))
+_SAVE_HEAD = Prepared(
+    text(
+        """
+    UPDATE matters SET words = :words, started_at = coalesce(started_at, :real_at),
+        closed_at = CASE WHEN :is_open THEN NULL ELSE coalesce(closed_at, :at) END,
+        status = :status,
+        next_due = :next_due, next_step = :next_step, next_key = :next_key
+    WHERE workflow_id = :workflow_id
+    """
+    )
+)
 
 
 async def birth(
@@ -128,18 +144,17 @@ async def birth(
         head=head,
         correlation_id=correlation_id,
     )
-    await connection.execute(
-        matters.insert().values(
-            workflow_id=matter.workflow_id,
-            account_id=account_id,
-            kind=kind,
-            subject_id=subject_id,
-            created_at=at,
-            woken_at=real_now(),
-            correlation_id=correlation_id,
-            **_head_columns(head),
-        )
-    )
+    row = {
+        "workflow_id": matter.workflow_id,
+        "account_id": account_id,
+        "kind": kind,
+        "subject_id": subject_id,
+        "created_at": at,
+        "woken_at": real_now(),
+        "correlation_id": correlation_id,
+        **_head_columns(head),
+    }
+    await prepared.add(connection, matters, row)
     return matter
 
 
@@ -157,6 +172,7 @@ async def ensure_account(
         kind="account",
         subject_id=account_id,
         next_due=due,
+        status="resting" if rests("account", due, at) else "open",
         created_at=at,
         woken_at=real_now(),
         correlation_id=context.correlation_id.get(),
@@ -164,18 +180,20 @@ async def ensure_account(
     later = or_(
         matters.c.closed_at.is_not(None), matters.c.next_due.is_(None), matters.c.next_due > due
     )
+    again = _woken(due)
+    if rests("account", due, at):
+        again["status"] = case(
+            (matters.c.status.in_(["halted", "open"]), matters.c.status), else_="resting"
+        )
     await connection.execute(
-        new.on_conflict_do_update(index_elements=["workflow_id"], set_=_woken(due), where=later)
+        new.on_conflict_do_update(index_elements=["workflow_id"], set_=again, where=later)
     )
-    found = await connection.execute(select(matters).where(matters.c.workflow_id == name))
-    return show(found.one())
+    return show(await _FIND.one(connection, name=name))
 
 
 async def find(connection: AsyncConnection, workflow_id: str) -> Matter | None:
     """One matter by its workflow id."""
-    row = (
-        await connection.execute(select(matters).where(matters.c.workflow_id == workflow_id))
-    ).one_or_none()
+    row = await _FIND.first(connection, name=workflow_id)
     return show(row) if row else None
 
 
@@ -200,23 +218,22 @@ async def wake_open(
         .values(**_woken(at))
         .returning(matters)
     )
-    return [show(row) for row in rows]
+    return [show(row) for row in rows.mappings()]
 
 
 async def save_head(
     connection: AsyncConnection, workflow_id: str, head: Step | None, words: str, at: datetime
 ) -> None:
     """Mirror the agenda's head; without one the matter is closed."""
-    await connection.execute(
-        update(matters)
-        .where(matters.c.workflow_id == workflow_id)
-        .values(
-            words=words,
-            started_at=func.coalesce(matters.c.started_at, real_now()),
-            closed_at=None if head else func.coalesce(matters.c.closed_at, at),
-            status="open" if head else "closed",
-            **_head_columns(head),
-        )
+    await _SAVE_HEAD.run(
+        connection,
+        workflow_id=workflow_id,
+        words=words,
+        at=at,
+        real_at=real_now(),
+        is_open=head is not None,
+        status=_status(workflow_id, head, at),
+        **_head_columns(head),
     )
 
 
@@ -260,21 +277,20 @@ async def finish_step(
     at: datetime,
 ) -> bool:
     """Record a step as done, once by its key, and mirror the head; False: the key was taken."""
-    done = await connection.scalar(
-        _FINISH_STEP,
-        {
-            "key": step.key,
-            "workflow_id": workflow_id,
-            "account_id": account_id,
-            "name": step.name,
-            "due_at": step.due,
-            "result": result,
-            "words": words,
-            "at": at,
-            "real_at": real_now(),
-            "is_open": head is not None,
-            **_head_columns(head),
-        },
+    done = await _FINISH_STEP.scalar(
+        connection,
+        key=step.key,
+        workflow_id=workflow_id,
+        account_id=account_id,
+        name=step.name,
+        due_at=step.due,
+        result=result,
+        words=words,
+        at=at,
+        real_at=real_now(),
+        is_open=head is not None,
+        status=_status(workflow_id, head, at),
+        **_head_columns(head),
     )
     return bool(done)
 
@@ -283,71 +299,6 @@ async def set_status(connection: AsyncConnection, workflow_id: str, status: str)
     """`open` or `halted`, for doctor and lists."""
     await connection.execute(
         update(matters).where(matters.c.workflow_id == workflow_id).values(status=status)
-    )
-
-
-async def left_behind(
-    connection: AsyncConnection, woken_before: datetime, limit: int
-) -> list[Matter]:
-    """Open matters nobody looked at: a process died between the commit and the call."""
-    rows = await connection.execute(
-        select(matters)
-        .where(
-            matters.c.started_at.is_(None),
-            matters.c.closed_at.is_(None),
-            matters.c.woken_at < woken_before,
-        )
-        .order_by(matters.c.woken_at)
-        .limit(limit)
-    )
-    return [show(row) for row in rows]
-
-
-async def overdue(connection: AsyncConnection, due_before: datetime, limit: int) -> list[Matter]:
-    """Open matters of accounts in real time whose step should have run before `due_before`."""
-    rows = await connection.execute(
-        select(matters)
-        .join(_ACCOUNTS, _ACCOUNTS.c.id == matters.c.account_id)
-        .where(
-            matters.c.closed_at.is_(None),
-            matters.c.status == "open",
-            matters.c.next_due < due_before,
-            _ACCOUNTS.c.clock_at.is_(None),
-        )
-        .order_by(matters.c.next_due)
-        .limit(limit)
-    )
-    return [show(row) for row in rows]
-
-
-async def open_page(
-    connection: AsyncConnection, after: str, limit: int, account_id: UUID | None = None
-) -> list[Matter]:
-    """Open matters in order of workflow id, for rebuild and ensure-running."""
-    query = select(matters).where(matters.c.closed_at.is_(None), matters.c.workflow_id > after)
-    if account_id is not None:
-        query = query.where(matters.c.account_id == account_id)
-    rows = await connection.execute(query.order_by(matters.c.workflow_id).limit(limit))
-    return [show(row) for row in rows]
-
-
-async def due_first(
-    connection: AsyncConnection, account_id: UUID, until: datetime
-) -> Matter | None:
-    """The account's matter with the least (next_due, kind rank, id) up to `until`."""
-    rows = await connection.execute(
-        select(matters).where(
-            matters.c.account_id == account_id,
-            matters.c.closed_at.is_(None),
-            matters.c.next_due.is_not(None),
-            or_(matters.c.next_due <= until),
-        )
-    )
-    found = [show(row) for row in rows]
-    return min(
-        (m for m in found if m.head),
-        key=lambda m: (m.head.due, RANK.get(m.kind, 9), m.workflow_id),  # type: ignore[union-attr]
-        default=None,
     )
 
 
@@ -366,6 +317,13 @@ def _woken(due: datetime) -> dict[str, Any]:
     }
 
 
+def _status(workflow_id: str, head: Step | None, now: datetime) -> str:
+    if head is None:
+        return "closed"
+    kind = workflow_id.partition("/")[0]
+    return "resting" if rests(kind, head.due, now) else "open"
+
+
 def _head_columns(head: Step | None) -> dict[str, object]:
     return {
         "next_due": head.due if head else None,
@@ -374,9 +332,8 @@ def _head_columns(head: Step | None) -> dict[str, object]:
     }
 
 
-def show(row: Row[Any]) -> Matter:
+def show(r: Fields) -> Matter:
     """A row as a matter."""
-    r = row._mapping  # noqa: SLF001 (SQLAlchemy's public name for it)
     head = None
     if r["next_due"] is not None:
         # A woken matter has a due time but no step to name yet: looking is its next step.

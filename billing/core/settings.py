@@ -70,6 +70,7 @@ class Settings(BaseSettings):
         "payment", validation_alias="BILLING_CYCLE_CREDITS_AT"
     )
     dunning_schedule_days: tuple[int, ...] = (0, 3, 7)
+    expiry_notice_days: int = Field(7, ge=1, le=90, validation_alias="BILLING_EXPIRY_NOTICE_DAYS")
     manual_four_eyes: bool = Field(False, validation_alias="BILLING_MANUAL_FOUR_EYES")
 
     @model_validator(mode="after")

@@ -3,22 +3,25 @@
 Each answers rows with a `verdict`; what they do and refuse is said above each function there.
 """
 
-from typing import Final
+import json
+from typing import Any, Final
 
-from sqlalchemy import TextClause, bindparam, text
+from sqlalchemy import bindparam, text
 from sqlalchemy.dialects.postgresql import JSONB
 
+from billing.core.prepared import Prepared
 
-def _call(function: str, **parameters: str) -> TextClause:
+
+def _call(function: str, **parameters: str) -> Prepared:
     arguments = ", ".join(
         f"p_{name} => CAST(:{name} AS {type_})" for name, type_ in parameters.items()
     )
     return _typed(f"SELECT * FROM {function}({arguments})", parameters)  # noqa: S608
 
 
-def _typed(sql: str, parameters: dict[str, str]) -> TextClause:
+def _typed(sql: str, parameters: dict[str, str]) -> Prepared:
     json_names = [name for name, type_ in parameters.items() if type_ == "jsonb"]
-    return text(sql).bindparams(*(bindparam(name, type_=JSONB) for name in json_names))
+    return Prepared(text(sql).bindparams(*(bindparam(name, type_=JSONB) for name in json_names)))
 
 
 GRANT: Final = _call(
@@ -48,30 +51,32 @@ DEBIT: Final = _typed(
     " p_paid_only => ARRAY[CAST(:paid_only AS boolean)],"
     " p_subjects => ARRAY[CAST(:subject AS text)],"
     " p_details => ARRAY[CAST(:detail AS jsonb)],"
-    " p_at => CAST(:at AS timestamptz))",
+    " p_at => CAST(:at AS timestamptz),"
+    " p_forced => ARRAY[CAST(:forced AS boolean)])",
     {"detail": "jsonb"},
 )
-HOLD: Final = _call(
-    "credit_hold",
-    account_id="uuid",
-    amount="numeric",
-    key="text",
-    hash="text",
-    reason="text",
-    expires_at="timestamptz",
+HOLD_BATCH: Final = _call(
+    "credit_hold_batch",
+    account_ids="uuid[]",
+    amounts="numeric[]",
+    keys="text[]",
+    hashes="text[]",
+    reasons="text[]",
+    expires_at="timestamptz[]",
+    lifetimes="interval[]",
+    scopes="text[]",
+    paid_only="boolean[]",
+    subjects="text[]",
     at="timestamptz",
-    scope="text",
-    paid_only="boolean",
-    subject="text",
 )
-CAPTURE: Final = _call(
-    "credit_capture",
-    account_id="uuid",
-    hold_id="uuid",
-    amount="numeric",
-    reason="text",
+CAPTURE_BATCH: Final = _call(
+    "credit_capture_batch",
+    account_ids="uuid[]",
+    hold_ids="uuid[]",
+    amounts="numeric[]",
+    reasons="text[]",
+    details="jsonb[]",
     at="timestamptz",
-    detail="jsonb",
 )
 RELEASE: Final = _call("credit_release", account_id="uuid", hold_id="uuid", at="timestamptz")
 LAPSE: Final = _call("credit_lapse", account_id="uuid", at="timestamptz")
@@ -92,3 +97,20 @@ CLAWBACK: Final = _call(
     at="timestamptz",
     subject="text",
 )
+TAKE: Final = _call(
+    "credit_take",
+    account_id="uuid",
+    amount="numeric",
+    key="text",
+    hash="text",
+    reason="text",
+    at="timestamptz",
+    scope="text",
+    subject="text",
+)
+LOOK_TOP_UP: Final = _call("credit_look_top_up", account_id="uuid", at="timestamptz")
+
+
+def as_json(value: Any) -> str:
+    """One element of a jsonb[] parameter."""
+    return json.dumps(value, separators=(",", ":"))

@@ -52,8 +52,11 @@ _RULES: Final[dict[str, str]] = {
     "what was used is the sum of debits and captures": _sums(
         "used",
         _BY_ACCOUNT.format(
-            what="-amount", table="credit_transactions WHERE kind IN ('debit', 'capture')"
+            what="debt - amount", table="credit_transactions WHERE kind IN ('debit', 'capture')"
         ),
+    ),
+    "what is owed is what forced debits left and grants have not paid": _sums(
+        "debt", _BY_ACCOUNT.format(what="debt", table="credit_transactions")
     ),
     "the ledger is numbered without a gap": _sums(
         "seq",
@@ -83,6 +86,18 @@ _RULES: Final[dict[str, str]] = {
             JOIN credit_transactions t ON t.id = p.transaction_id AND t.account_id = p.account_id
             GROUP BY p.lot_id, p.account_id) t ON t.lot_id = l.id AND t.account_id = l.account_id
         WHERE l.remaining <> coalesce(t.sum, 0)""",
+    "each hold is made of its parts": """
+        SELECT h.account_id, h.amount AS stated, coalesce(p.sum, 0) AS counted
+        FROM credit_holds h
+        LEFT JOIN (SELECT hold_id, sum(amount) AS sum FROM credit_hold_lots GROUP BY hold_id) p
+               ON p.hold_id = h.id
+        WHERE h.amount <> coalesce(p.sum, 0)""",
+    "a captured hold has its one entry": """
+        SELECT h.account_id, h.captured AS stated, coalesce(-t.amount, 0) AS counted
+        FROM credit_holds h
+        LEFT JOIN credit_transactions t
+               ON t.key = public_id('hld', h.id) || '/capture' AND t.account_id = h.account_id
+        WHERE h.captured <> coalesce(-t.amount, 0)""",
     "a part belongs to an entry and a lot of its account": """
         SELECT p.account_id, p.amount AS stated, 0 AS counted
         FROM credit_transaction_lots p

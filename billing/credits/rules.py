@@ -41,6 +41,11 @@ def grantable(amount: Decimal) -> Decimal:
     return amount
 
 
+def allowable(amount: Decimal) -> Decimal:
+    """An overdraft: exact, 0 or more, below 10^15, at most twelve decimals."""
+    return grantable(amount) if amount else amount
+
+
 def caller_key(account_id: UUID, key: str) -> str:
     """A key chosen by a caller, named with its account so that no other account can meet it."""
     if not 0 < len(key) <= KEY_LIMIT:

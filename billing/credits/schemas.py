@@ -46,6 +46,7 @@ class Overview(Fact):
     balance: Decimal
     held: Decimal
     debt: Decimal
+    overdraft: Decimal
     paid: Decimal
     """The part of `balance` that was paid for."""
     used_this_month: Decimal
@@ -72,7 +73,11 @@ class Transaction(Fact):
     seq: int
     kind: str
     amount: Decimal
+    debt: Decimal
+    """Change of what the account owes: more by a forced debit, less by the grant that pays it."""
     balance_after: Decimal
+    scope: str | None
+    paid_only: bool
     reason: str
     subject: str | None
     detail: dict[str, Any]
@@ -99,7 +104,11 @@ class Debit(Fact):
     transaction_id: UUID
     amount: Decimal
     balance: Decimal
+    debt: Decimal
+    """The part that no lot covered and the account now owes; only by force."""
     replayed: bool
+    top_up: bool
+    """The account now wants credits bought: tell its matter after the commit."""
 
 
 class Hold(Fact):
@@ -108,7 +117,14 @@ class Hold(Fact):
     hold_id: UUID
     amount: Decimal
     expires_at: AwareDatetime
+    status: str
+    """`open` when it was just made; of a replay, as it stands now."""
+    captured: Decimal
+    created_at: AwareDatetime
+    resolved_at: AwareDatetime | None
     replayed: bool
+    top_up: bool
+    """The account now wants credits bought: tell its matter after the commit."""
 
 
 class Capture(Fact):
@@ -127,6 +143,43 @@ class Release(Fact):
 
     hold_id: UUID
     released: Decimal
+    replayed: bool
+
+
+class StoredHold(Fact):
+    """A hold as it stands at one instant: past its end it reads as lapsed."""
+
+    id: UUID
+    status: str
+    amount: Decimal
+    captured: Decimal
+    scope: str | None
+    paid_only: bool
+    reason: str
+    subject: str | None
+    created_at: AwareDatetime
+    expires_at: AwareDatetime
+    resolved_at: AwareDatetime | None
+
+
+class Adjustment(Fact):
+    """An operator's correction; `amount` is negative where credits were taken."""
+
+    adjustment_id: UUID
+    account_id: UUID
+    transaction_id: UUID
+    amount: Decimal
+    debt_paid: Decimal
+    balance: Decimal
+    reason: str
+
+
+class Taken(Fact):
+    """Credits taken away by an operator."""
+
+    transaction_id: UUID
+    amount: Decimal
+    balance: Decimal
     replayed: bool
 
 

@@ -4,34 +4,41 @@ Every function locks the account's balance row first and settles what has lapsed
 no lock of their own; `at` is the account's now, and left out it is read under the lock.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import RowMapping, TextClause, select, update
+from sqlalchemy import select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import clock, matters
-from billing.core.errors import Conflict, Invalid, NotFound, PaymentRequired
-from billing.core.money import show_decimal
+from billing.core.errors import BillingError, Conflict, NotFound
+from billing.core.prepared import Prepared, Row, given
+from billing.core.settings import load_settings
 from billing.credits import calls, rules
+from billing.credits.holds import CaptureOrder, HoldOrder, capture_many, hold_many
 from billing.credits.schemas import (
     Balance,
     Capture,
     Clawback,
     Debit,
-    Fact,
     Grant,
     Hold,
     Lapsed,
     LotLapse,
     Release,
+    Taken,
 )
 from billing.credits.tables import credit_balances
+from billing.credits.verdicts import fact, is_refused, refusal
 
-FactT = TypeVar("FactT", bound=Fact)
+_LOCK = Prepared(
+    select(credit_balances)
+    .where(credit_balances.c.account_id == given("account_id"))
+    .with_for_update(key_share=True)
+)
 
 
 async def open_balance(connection: AsyncConnection, account_id: UUID) -> None:
@@ -46,15 +53,10 @@ async def lock(connection: AsyncConnection, account_id: UUID) -> Balance:
 
     Nothing is settled: `balance` may still hold what has lapsed. Errors: NOT_FOUND.
     """
-    rows = await connection.execute(
-        select(credit_balances)
-        .where(credit_balances.c.account_id == account_id)
-        .with_for_update(key_share=True)
-    )
-    row = rows.mappings().one_or_none()
+    row = await _LOCK.first(connection, account_id=account_id)
     if row is None:
         raise NotFound("NOT_FOUND", "no such account")
-    return Balance.model_validate(dict(row))
+    return Balance.model_validate(row)
 
 
 async def fix_currency(connection: AsyncConnection, account_id: UUID, currency: str) -> None:
@@ -73,6 +75,22 @@ async def fix_currency(connection: AsyncConnection, account_id: UUID, currency: 
         raise Conflict(
             "CURRENCY_MISMATCH", f"this account pays in {fixed}, not in {currency}", currency=fixed
         )
+
+
+async def set_overdraft(
+    connection: AsyncConnection, account_id: UUID, overdraft: Decimal
+) -> Balance:
+    """How much forced debits may leave owed; the balance before.
+
+    What is owed already stays so, though it be more. Errors: NOT_FOUND; INVALID_AMOUNT.
+    """
+    before = await lock(connection, account_id)
+    await connection.execute(
+        update(credit_balances)
+        .where(credit_balances.c.account_id == account_id)
+        .values(overdraft=rules.allowable(overdraft))
+    )
+    return before
 
 
 async def grant(
@@ -114,7 +132,7 @@ async def grant(
     )
     if expires_at is not None:
         await _watch(connection, account_id, expires_at, at)
-    return _fact(Grant, row)
+    return fact(Grant, row)
 
 
 async def debit(
@@ -129,17 +147,20 @@ async def debit(
     paid_only: bool = False,
     subject: str | None = None,
     detail: dict[str, Any] | None = None,
+    force: bool = False,
 ) -> Debit:
     """Spend credits in burn order, once per (account, key); rounded once to six decimals.
 
-    Lots of another scope are not touched; `paid_only` leaves free ones out as well. Errors:
-    INSUFFICIENT_CREDITS [F6] with `required` and `available`; NOT_FOUND; INVALID_AMOUNT;
-    IDEMPOTENCY_KEY_REUSED when the key was used for another request.
+    Lots of another scope are not touched; `paid_only` leaves free ones out as well. With `force`
+    (callers of role service) what no lot covers is owed, up to the account's overdraft, and the
+    next grant pays it first. Where the answer says `top_up`, tell the account's matter after the
+    commit. Errors: INSUFFICIENT_CREDITS [F6] with `required` and `available`; NOT_FOUND;
+    INVALID_AMOUNT; IDEMPOTENCY_KEY_REUSED when the key was used for another request.
     """
     amount = rules.bookable(amount)
     hash_ = rules.request_hash(
         verb="debit", amount=amount, reason=reason, scope=scope, paid_only=paid_only,
-        subject=subject, detail=detail or {},
+        subject=subject, detail=detail or {}, **({"force": True} if force else {}),
     )  # fmt: skip
     row = await _call(
         connection,
@@ -154,8 +175,9 @@ async def debit(
         paid_only=paid_only,
         subject=subject,
         detail=detail or {},
+        forced=force,
     )
-    return _fact(Debit, row)
+    return fact(Debit, row)
 
 
 async def hold(
@@ -175,27 +197,15 @@ async def hold(
 
     Errors as for `debit`; INVALID_EXPIRY when `expires_at` is not ahead of the account's now.
     """
-    amount = rules.bookable(amount)
-    hash_ = rules.request_hash(
-        verb="hold", amount=amount, reason=reason, scope=scope, paid_only=paid_only,
-        subject=subject, expires_at=expires_at,
+    order = HoldOrder(
+        account_id=account_id, amount=amount, key=key, reason=reason, expires_at=expires_at,
+        scope=scope, paid_only=paid_only, subject=subject,
     )  # fmt: skip
-    row = await _call(
-        connection,
-        calls.HOLD,
-        account_id=account_id,
-        amount=amount,
-        key=rules.caller_key(account_id, key),
-        hash=hash_,
-        reason=reason,
-        expires_at=expires_at,
-        at=at,
-        scope=scope,
-        paid_only=paid_only,
-        subject=subject,
-    )
-    await _watch(connection, account_id, expires_at, at)
-    return _fact(Hold, row)
+    (answer,) = await hold_many(connection, [order], at)
+    if isinstance(answer, BillingError):
+        answer.fields.pop("top_up", None)  # the wish is undone with the caller's transaction
+        raise answer
+    return answer
 
 
 async def capture(
@@ -213,17 +223,13 @@ async def capture(
     A second call for the same amount answers the first. Errors: HOLD_NOT_FOUND; HOLD_RESOLVED
     (409) when it was released, lapsed or captured for another amount; HOLD_EXCEEDED.
     """
-    row = await _call(
-        connection,
-        calls.CAPTURE,
-        account_id=account_id,
-        hold_id=hold_id,
-        amount=None if amount is None else rules.bookable(amount),
-        reason=reason,
-        at=at,
-        detail=detail or {},
+    order = CaptureOrder(
+        account_id=account_id, hold_id=hold_id, amount=amount, reason=reason, detail=detail or {}
     )
-    return _fact(Capture, row)
+    (answer,) = await capture_many(connection, [order], at)
+    if isinstance(answer, BillingError):
+        raise answer
+    return answer
 
 
 async def release(
@@ -235,7 +241,7 @@ async def release(
     or had lapsed.
     """
     row = await _call(connection, calls.RELEASE, account_id=account_id, hold_id=hold_id, at=at)
-    return _fact(Release, row)
+    return fact(Release, row)
 
 
 async def lapse(
@@ -246,7 +252,7 @@ async def lapse(
     Errors: NOT_FOUND.
     """
     row = await _call(connection, calls.LAPSE, account_id=account_id, at=at)
-    return _fact(Lapsed, row)
+    return fact(Lapsed, row)
 
 
 async def lapse_lot(
@@ -270,7 +276,7 @@ async def lapse_lot(
         at=at,
         reason=reason,
     )
-    return _fact(LotLapse, row)
+    return fact(LotLapse, row)
 
 
 async def clawback(
@@ -300,49 +306,52 @@ async def clawback(
         at=at,
         subject=subject,
     )
-    return _fact(Clawback, row)
+    return fact(Clawback, row)
+
+
+async def take(
+    connection: AsyncConnection,
+    *,
+    account_id: UUID,
+    amount: Decimal,
+    key: str,
+    reason: str,
+    at: datetime | None = None,
+    scope: str | None = None,
+    subject: str | None = None,
+) -> Taken:
+    """An operator takes credits away, in burn order, once per `key`; it counts as no use [F23].
+
+    Errors: INSUFFICIENT_CREDITS when less is neither spent nor held; NOT_FOUND; INVALID_AMOUNT;
+    IDEMPOTENCY_KEY_REUSED.
+    """
+    amount = rules.grantable(amount)
+    row = await _call(
+        connection,
+        calls.TAKE,
+        account_id=account_id,
+        amount=amount,
+        key=key,
+        hash=rules.request_hash(verb="take", amount=amount, reason=reason, scope=scope),
+        reason=reason,
+        at=at,
+        scope=scope,
+        subject=subject,
+    )
+    return fact(Taken, row)
 
 
 async def _watch(
     connection: AsyncConnection, account_id: UUID, until: datetime, at: datetime | None
 ) -> None:
-    """The account's matter looks at the credits when they lapse, so that the event goes out."""
+    """The account's matter looks at the credits before they lapse, so that the events go out."""
     now = at or await clock.now(connection, account_id)
-    await matters.ensure_account(connection, account_id, due=until, at=now)
+    due = max(now, until - timedelta(days=load_settings().expiry_notice_days))
+    await matters.ensure_account(connection, account_id, due=due, at=now)
 
 
-async def _call(connection: AsyncConnection, call: TextClause, **values: Any) -> RowMapping:
-    row = (await connection.execute(call, values)).mappings().one()
-    if row["verdict"] not in ("ok", "duplicate"):
-        raise _refusal(row)
+async def _call(connection: AsyncConnection, call: Prepared, **values: Any) -> Row:
+    row = await call.one(connection, **values)
+    if is_refused(row):
+        raise refusal(row)
     return row
-
-
-def _refusal(row: RowMapping) -> Exception:
-    match row["verdict"]:
-        case "insufficient":
-            return PaymentRequired(
-                "INSUFFICIENT_CREDITS",
-                "not enough credits for this",
-                required=show_decimal(row["amount"]),
-                available=show_decimal(row["available"]),
-            )
-        case "conflict":
-            return Invalid("IDEMPOTENCY_KEY_REUSED", "this key was used for another request")
-        case "expired":
-            return Invalid("INVALID_EXPIRY", "a hold must end after the account's now")
-        case "no_hold":
-            return NotFound("HOLD_NOT_FOUND", "no such hold")
-        case "exceeded":
-            return Invalid("HOLD_EXCEEDED", "a capture may not take more than was held")
-        case "captured" | "released" | "lapsed" as state:
-            return Conflict("HOLD_RESOLVED", f"the hold was {state}", hold_status=state)
-        case _:
-            return NotFound("NOT_FOUND", "no such account or grant")
-
-
-def _fact(model: type[FactT], row: RowMapping) -> FactT:
-    fields = {name: value for name, value in row.items() if name in model.model_fields}
-    if "replayed" in model.model_fields:
-        fields["replayed"] = row["verdict"] == "duplicate"
-    return model.model_validate(fields)

@@ -3,17 +3,17 @@
 Reads never settle: what has lapsed by the asked instant is taken off in the answer.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, Subquery, case, func, select, text
+from sqlalchemy import ColumnElement, Select, Subquery, and_, case, func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core.errors import NotFound
 from billing.credits.rules import SOON
-from billing.credits.schemas import Balance, Overview, SplitPart, Transaction
+from billing.credits.schemas import Balance, Overview, SplitPart, StoredHold, Transaction
 from billing.credits.tables import (
     credit_balances,
     credit_hold_lots,
@@ -137,9 +137,11 @@ def _settled(live: Subquery, at: datetime) -> tuple[ColumnElement[Decimal], Colu
     return remaining, held
 
 
-async def overview(connection: AsyncConnection, account_id: UUID, now: datetime) -> Overview | None:
+async def overview(
+    connection: AsyncConnection, account_id: UUID, now: datetime, soon: timedelta = SOON
+) -> Overview | None:
     """The balance with what belongs beside it, at the account's own time (`now` is real) [F1]."""
-    values = {"account_id": account_id, "now": now, "soon": SOON}
+    values = {"account_id": account_id, "now": now, "soon": soon}
     row = (await connection.execute(_OVERVIEW, values)).mappings().one_or_none()
     if row is None:
         return None
@@ -177,6 +179,35 @@ async def transaction(connection: AsyncConnection, transaction_id: UUID) -> Tran
     )
     parts = tuple(SplitPart(lot_id=part.lot_id, amount=part.amount) for part in split)
     return Transaction.model_validate({**row, "lots": parts})
+
+
+def holds(account_id: UUID, at: datetime, status: str | None = None) -> Select[Any]:
+    """The holds of an account as they stand at `at`, to be ordered by `id`."""
+    stands = _stands(at)
+    query = _holds(at).where(credit_holds.c.account_id == account_id)
+    return query if status is None else query.where(stands == status)
+
+
+async def hold(connection: AsyncConnection, hold_id: UUID, at: datetime) -> StoredHold:
+    """One hold as it stands at `at`. Errors: HOLD_NOT_FOUND."""
+    rows = await connection.execute(_holds(at).where(credit_holds.c.id == hold_id))
+    row = rows.mappings().one_or_none()
+    if row is None:
+        raise NotFound("HOLD_NOT_FOUND", "no such hold")
+    return StoredHold.model_validate(dict(row))
+
+
+def _stands(at: datetime) -> ColumnElement[str]:
+    """A hold's status at `at`, though nobody wrote yet that it lapsed."""
+    over = and_(credit_holds.c.status == "open", credit_holds.c.expires_at <= at)
+    return case((over, "lapsed"), else_=credit_holds.c.status)
+
+
+def _holds(at: datetime) -> Select[Any]:
+    as_stored = [c for c in credit_holds.c if c.name not in ("status", "resolved_at")]
+    stands = _stands(at)
+    ended = case((stands == "lapsed", credit_holds.c.expires_at), else_=credit_holds.c.resolved_at)
+    return select(*as_stored, stands.label("status"), ended.label("resolved_at"))
 
 
 def lots(account_id: UUID, at: datetime, *, open_only: bool) -> Select[Any]:

@@ -17,6 +17,7 @@ from sqlalchemy import (
     Table,
     Text,
     Uuid,
+    false,
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
@@ -34,6 +35,11 @@ credit_balances = Table(
     # Spent beyond the balance with force; the next grant pays it first (product.md §8).
     Column("debt", CREDITS, nullable=False, server_default="0"),
     Column("overdraft", CREDITS, nullable=False, server_default="0"),
+    # Credits are bought when less than this is available; null: never. Not before `top_up_from`
+    # (a pause after a failure or a cap), and not while one purchase is undecided.
+    Column("top_up_below", CREDITS),
+    Column("top_up_from", DateTime(timezone=True)),
+    Column("top_up_open", Boolean, nullable=False, server_default=false()),
     # All credits ever used; each ledger row keeps its value then, so any window is two look-ups.
     Column("used", CREDITS, nullable=False, server_default="0"),
     Column("currency", Text),
@@ -49,6 +55,7 @@ credit_balances = Table(
     CheckConstraint("debt >= 0", name="debt_not_negative"),
     CheckConstraint("overdraft >= 0", name="overdraft_not_negative"),
     CheckConstraint("used >= 0", name="used_not_negative"),
+    CheckConstraint("top_up_below > 0", name="top_up_below_positive"),
     CheckConstraint("currency ~ '^[A-Z]{3}$'", name="currency_iso"),
     # Every debit updates this row in place: room on the page keeps it out of the index.
     postgresql_with={"fillfactor": 50},
@@ -78,6 +85,8 @@ credit_lots = Table(
     # Ledger number of its grant: the order of age.
     Column("granted_seq", BigInteger, nullable=False),
     Column("created_at", DateTime(timezone=True), nullable=False),
+    # When the account was told that it ends soon.
+    Column("noticed_at", DateTime(timezone=True)),
     CheckConstraint(
         "kind IN ('trial', 'plan', 'purchase', 'adjustment', 'refund', 'dispute')",
         name="kind_known",
@@ -116,21 +125,28 @@ credit_transactions = Table(
     Column("seq", BigInteger, nullable=False),
     Column("kind", Text, nullable=False),
     Column("amount", CREDITS, nullable=False),
+    # Change of what the account owes: a forced debit adds what no lot covered, a grant pays it.
+    Column("debt", CREDITS, nullable=False, server_default="0"),
     Column("balance_after", CREDITS, nullable=False),
     Column("used_after", CREDITS, nullable=False),
     # The only unique key, and it names the account itself: two unique indexes that both begin
     # with account_id let the planner choose the wrong one.
     Column("key", Text, nullable=False, unique=True),
     Column("request_hash", Text),
+    # What a debit was allowed to take, for those who ask why it took these lots.
+    Column("scope", Text),
+    Column("paid_only", Boolean, nullable=False, server_default=false()),
     Column("reason", Text, nullable=False),
     Column("subject", Text),
     Column("detail", JSONB, nullable=False, server_default="{}"),
     Column("at", DateTime(timezone=True), nullable=False),
     Column("real_at", DateTime(timezone=True), nullable=False),
     CheckConstraint(
-        "(kind = 'grant' AND amount > 0)"
-        " OR (kind IN ('debit', 'capture', 'lapse', 'debt') AND amount < 0)"
-        " OR (kind = 'clawback' AND amount <= 0)",
+        "(kind = 'grant' AND amount > 0 AND debt = 0)"
+        " OR (kind = 'debit' AND amount <= 0 AND debt >= 0 AND amount < debt)"
+        " OR (kind IN ('capture', 'lapse', 'adjustment') AND amount < 0 AND debt = 0)"
+        " OR (kind = 'debt' AND amount < 0 AND debt = amount)"
+        " OR (kind = 'clawback' AND amount <= 0 AND debt = 0)",
         name="kind_and_sign",
     ),
     CheckConstraint("balance_after >= 0", name="balance_not_negative"),
@@ -162,6 +178,7 @@ credit_holds = Table(
     Column("key", Text, nullable=False, unique=True),
     Column("request_hash", Text, nullable=False),
     Column("scope", Text),
+    Column("paid_only", Boolean, nullable=False, server_default=false()),
     Column("reason", Text, nullable=False),
     Column("subject", Text),
     Column("created_at", DateTime(timezone=True), nullable=False),

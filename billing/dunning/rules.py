@@ -10,7 +10,7 @@ from typing import Final, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from billing.core import periods
-from billing.core.agenda import State, Step, final_action_due, spaced_due
+from billing.core.agenda import Lean, State, Step, final_action_due, spaced_due
 from billing.events.rules import event_step
 from billing.payments.rules import next_check
 
@@ -52,10 +52,8 @@ class Case(BaseModel):
     extended_days: int = 0
 
 
-class Collecting(BaseModel):
+class Collecting(Lean):
     """The rows' word about one invoice that is being collected."""
-
-    model_config = ConfigDict(frozen=True)
 
     invoice: str
     """External id, the stem of its keys."""

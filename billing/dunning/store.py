@@ -1,17 +1,19 @@
 """Every query on dunning cases, and the picture of all invoices a matter collects."""
 
+from collections.abc import Mapping
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import RowMapping, Select, select, text, update
+from sqlalchemy import Select, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.core import ids
+from billing.core import ids, prepared
 from billing.core.agenda import Step, head
 from billing.core.errors import NotFound
 from billing.core.matters import workflow_id
 from billing.core.money import show_money
+from billing.core.prepared import Fields, Prepared, given
 from billing.dunning.rules import (
     Case,
     Collecting,
@@ -27,8 +29,9 @@ from billing.invoices.tables import invoices
 OPEN_CASE: Final = ("open", "paused")
 # One round trip: each invoice with its case, its one live payment, what waits to take over, and
 # what was tried. A settled invoice stays in view while something could still bring money for it.
-_COLLECTING = text(
-    """
+_COLLECTING = Prepared(
+    text(
+        """
     SELECT i.id, i.status, i.collection, i.finalized_at, i.created_at,
            i.pay_requests, i.pay_requested_at,
            d.status AS case_status, d.policy, d.zone, d.day_zero_at, d.last_slot,
@@ -69,6 +72,7 @@ _COLLECTING = text(
            OR w.id IS NOT NULL OR (i.status <> 'draft' AND p.road <> 'manual'))
     ORDER BY i.created_at, i.id
     """
+    )
 )
 
 
@@ -81,18 +85,19 @@ SELECT i.*, a.clock_at,
 FROM invoices i JOIN accounts a ON a.id = i.account_id
 WHERE i.id = :invoice_id
 """
-_READ_COLLECTION = text(_COLLECTION)
-_LOCK_COLLECTION = text(_COLLECTION + "FOR NO KEY UPDATE OF i")
+_READ_COLLECTION = Prepared(text(_COLLECTION))
+_LOCK_COLLECTION = Prepared(text(_COLLECTION + "FOR NO KEY UPDATE OF i"))
+_OF_INVOICE = Prepared(
+    select(dunning_cases).where(dunning_cases.c.invoice_id == given("invoice_id"))
+)
 
 
 async def collecting(
     connection: AsyncConnection, workflow_id: str, *, pay_first: bool
 ) -> tuple[Collecting, ...]:
     """The invoices this matter collects, oldest first; drafts only of a pay-first flow."""
-    rows = await connection.execute(
-        _COLLECTING, {"workflow_id": workflow_id, "pay_first": pay_first}
-    )
-    return tuple(_collecting(row) for row in rows.mappings())
+    rows = await _COLLECTING.all(connection, workflow_id=workflow_id, pay_first=pay_first)
+    return tuple(_collecting(row) for row in rows)
 
 
 async def collection(
@@ -100,15 +105,8 @@ async def collection(
 ) -> CollectionState:
     """The rows' word about one pursued invoice, optionally under its lock."""
     matter = workflow_id("collection", invoice_id)
-    row = (
-        (
-            await connection.execute(
-                _LOCK_COLLECTION if lock else _READ_COLLECTION,
-                {"invoice_id": invoice_id, "workflow_id": matter},
-            )
-        )
-        .mappings()
-        .one_or_none()
+    row = await (_LOCK_COLLECTION if lock else _READ_COLLECTION).first(
+        connection, invoice_id=invoice_id, workflow_id=matter
     )
     if row is None:
         raise NotFound("INVOICE_NOT_FOUND", "no such invoice")
@@ -139,11 +137,7 @@ async def open_case(connection: AsyncConnection, row: dict[str, Any]) -> Dunning
 
 async def find_of_invoice(connection: AsyncConnection, invoice_id: UUID) -> DunningCase | None:
     """The case of an invoice, open or closed."""
-    row = (
-        await connection.execute(
-            select(dunning_cases).where(dunning_cases.c.invoice_id == invoice_id)
-        )
-    ).one_or_none()
+    row = await _OF_INVOICE.first(connection, invoice_id=invoice_id)
     return show(row) if row else None
 
 
@@ -158,7 +152,8 @@ async def of_invoice(connection: AsyncConnection, invoice_id: UUID) -> DunningCa
 async def get(connection: AsyncConnection, case_id: UUID, *, lock: bool = False) -> DunningCase:
     """One case, optionally locked; DUNNING_CASE_NOT_FOUND."""
     query = select(dunning_cases).where(dunning_cases.c.id == case_id)
-    row = (await connection.execute(query.with_for_update() if lock else query)).one_or_none()
+    rows = await connection.execute(query.with_for_update() if lock else query)
+    row = rows.mappings().one_or_none()
     if row is None:
         raise NotFound("DUNNING_CASE_NOT_FOUND", "no such dunning case")
     return show(row)
@@ -166,13 +161,7 @@ async def get(connection: AsyncConnection, case_id: UUID, *, lock: bool = False)
 
 async def change(connection: AsyncConnection, case_id: UUID, **fields: Any) -> DunningCase:
     """Overwrite fields of one case."""
-    row = await connection.execute(
-        update(dunning_cases)
-        .where(dunning_cases.c.id == case_id)
-        .values(**fields)
-        .returning(dunning_cases)
-    )
-    return show(row.one())
+    return show(await prepared.change(connection, dunning_cases, case_id, **fields))
 
 
 async def open_of_subscription(
@@ -187,7 +176,7 @@ async def open_of_subscription(
         )
         .order_by(dunning_cases.c.opened_at)
     )
-    return [show(row) for row in rows]
+    return [show(row) for row in rows.mappings()]
 
 
 async def next_step(connection: AsyncConnection, case: DunningCase) -> Step | None:
@@ -210,12 +199,12 @@ def listing(*, status: str | None = None, account_id: UUID | None = None) -> Sel
     return query if account_id is None else query.where(dunning_cases.c.account_id == account_id)
 
 
-def show(row: Any) -> DunningCase:
+def show(row: Fields) -> DunningCase:
     """A row as a case."""
-    return DunningCase.model_validate(dict(row._mapping))  # noqa: SLF001 (SQLAlchemy's public name)
+    return DunningCase.model_validate(dict(row))
 
 
-def _collecting(row: RowMapping) -> Collecting:
+def _collecting(row: Mapping[str, Any]) -> Collecting:
     opened = bool(row["payment_id"] and row["opened"])
     return Collecting(
         invoice=ids.encode(ids.INVOICE, row["id"]),
@@ -248,7 +237,7 @@ def _collecting(row: RowMapping) -> Collecting:
     )
 
 
-def _case(row: RowMapping) -> Case | None:
+def _case(row: Mapping[str, Any]) -> Case | None:
     """The invoice's case while it is open or paused."""
     if row["case_status"] not in OPEN_CASE:
         return None

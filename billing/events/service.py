@@ -1,5 +1,9 @@
-"""Publishing facts to the outside: a row in the same transaction, numbered per account."""
+"""Publishing facts to the outside: rows in the same transaction, numbered per account.
 
+What a transaction announces is written by one statement, before it commits or numbers an invoice.
+"""
+
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -10,32 +14,39 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import context, ids
 from billing.core.clock import real_now
+from billing.core.database import last_words
+from billing.core.prepared import Prepared
 
 PREFIX: Final = "evt.billing."
 
-# Taking the number locks the account's balance row: the order of numbers is the order of commits.
-_PUBLISH = """
-    WITH numbered AS (
-        UPDATE credit_balances SET event_seq = event_seq + 1
-        WHERE account_id = :account_id RETURNING event_seq
+# Taking the numbers locks the account's balance row: their order is the order of commits.
+_TELL = Prepared(
+    text(
+        """
+    WITH told AS (
+        SELECT * FROM jsonb_to_recordset(:facts) AS f(position int, id uuid, account_id uuid,
+            type text, actor text, action text, subject text, data jsonb, correlation_id text,
+            at timestamptz, real_at timestamptz)
+    ), numbered AS (
+        UPDATE credit_balances b SET event_seq = b.event_seq + n.many
+        FROM (SELECT account_id, count(*) AS many FROM told GROUP BY account_id) n
+        WHERE b.account_id = n.account_id
+        RETURNING b.account_id, b.event_seq - n.many AS before
     ), published AS (
         INSERT INTO events (id, account_id, seq, type, data, correlation_id, occurred_at,
             created_at)
-        SELECT :id, :account_id, event_seq, :type, :facts, :correlation_id, :at, :real_at
-        FROM numbered RETURNING seq
+        SELECT t.id, t.account_id,
+               n.before + row_number() OVER (PARTITION BY t.account_id ORDER BY t.position),
+               t.type, t.data, t.correlation_id, t.at, t.real_at
+        FROM told t JOIN numbered n USING (account_id)
     )
-"""
-_PUBLISH_ONLY = text(f"{_PUBLISH} SELECT seq FROM published").bindparams(  # noqa: S608 (constants)
-    bindparam("facts", type_=JSONB)
-)
-_ANNOUNCE = text(
-    f"""{_PUBLISH}
     INSERT INTO billing_audit (account_id, actor, action, subject, detail, correlation_id, at,
         real_at)
-    SELECT :account_id, :actor, :action, :subject, :facts, :correlation_id, :at, :real_at
-    FROM published
-    """  # noqa: S608 (constants)
-).bindparams(bindparam("facts", type_=JSONB))
+    SELECT account_id, actor, action, subject, data, correlation_id, at, real_at
+    FROM told WHERE action IS NOT NULL ORDER BY position
+    """
+    ).bindparams(bindparam("facts", type_=JSONB))
+)
 
 
 async def publish(
@@ -47,7 +58,7 @@ async def publish(
     at: datetime,
 ) -> None:
     """Write `evt.billing.*` to the outbox; `data` is JSON with external ids and strings."""
-    await connection.execute(_PUBLISH_ONLY, _values(account_id, type, data, at))
+    await _say(connection, _fact(account_id, type, data, at))
 
 
 async def announce(
@@ -60,22 +71,41 @@ async def announce(
     at: datetime,
     type: str | None = None,
 ) -> None:
-    """One fact for both: an audit row `purchase.completed` and its event, in one statement.
+    """One fact for both: an audit row `purchase.completed` and its event.
 
     The event is `evt.billing.<action>` unless `type` names another.
     """
-    values = _values(account_id, type or PREFIX + action, facts, at)
-    values |= {"actor": context.actor.get(), "action": action, "subject": subject}
-    await connection.execute(_ANNOUNCE, values)
+    whose = {"actor": context.actor.get(), "action": action, "subject": subject}
+    await _say(connection, _fact(account_id, type or PREFIX + action, facts, at) | whose)
 
 
-def _values(account_id: UUID, type: str, facts: dict[str, Any], at: datetime) -> dict[str, Any]:
+async def flush(connection: AsyncConnection) -> None:
+    """Write what was announced so far: the account's lock is taken before that of a series."""
+    waiting = last_words(connection)
+    if waiting is not None and (facts := waiting.pop(_tell, None)):
+        await _tell(connection, facts)
+
+
+async def _say(connection: AsyncConnection, fact: dict[str, Any]) -> None:
+    waiting = last_words(connection)
+    if waiting is None:
+        await _tell(connection, [fact])
+    else:
+        waiting.setdefault(_tell, []).append(fact)
+
+
+async def _tell(connection: AsyncConnection, facts: Sequence[dict[str, Any]]) -> None:
+    numbered = [fact | {"position": place} for place, fact in enumerate(facts)]
+    await _TELL.run(connection, facts=numbered)
+
+
+def _fact(account_id: UUID, type: str, data: dict[str, Any], at: datetime) -> dict[str, Any]:
     return {
-        "id": ids.new(),
-        "account_id": account_id,
+        "id": str(ids.new()),
+        "account_id": str(account_id),
         "type": type,
-        "facts": facts,
+        "data": data,
         "correlation_id": context.correlation_id.get(),
-        "at": at,
-        "real_at": real_now(),
+        "at": at.isoformat(),
+        "real_at": real_now().isoformat(),
     }

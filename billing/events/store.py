@@ -11,6 +11,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import ids, matters
+from billing.core.prepared import Prepared, given
 from billing.events.provider import PAYMENT_EVENTS, read
 from billing.events.tables import stripe_webhook_events
 from billing.payments import store as payments
@@ -20,19 +21,23 @@ from billing.payments.schemas import Payment
 # Many events in one statement. The owner is the matter that collects the payment's invoice now,
 # else the one we wrote into the object's metadata, else the account of a stored card (cards carry
 # no metadata of ours). An event about money that is booked already
-# has nothing more to say. Rows are taken in order of their ids, so batches cannot deadlock.
-_RECEIVE = text(
-    """
+# has nothing more to say; while a try of ours is on its way nobody is woken: the try will tell, and
+# should it die, the sweeper. Rows are taken in order of their ids, so batches cannot deadlock.
+_RECEIVE = Prepared(
+    text(
+        """
     WITH input AS (
         SELECT DISTINCT ON (event_id) *, count(*) OVER (PARTITION BY event_id) AS copies
         FROM jsonb_to_recordset(:rows) AS r(event_id text, type text, object text, intent text,
              matter text, payload jsonb, relevant boolean, created_at timestamptz)
         ORDER BY event_id
     ), known AS (
-        SELECT n.*, pay.settled, m.workflow_id, m.account_id
+        SELECT n.*, pay.settled, pay.deciding, m.workflow_id, m.account_id
         FROM input n
         LEFT JOIN LATERAL (
-            SELECT i.workflow_id, p.settled_at IS NOT NULL AS settled
+            SELECT i.workflow_id, p.settled_at IS NOT NULL AS settled,
+                   EXISTS (SELECT FROM payment_attempts a
+                           WHERE a.payment_id = p.id AND a.status = 'pending') AS deciding
             FROM payments p JOIN invoices i ON i.id = p.invoice_id
             WHERE p.stripe_payment_intent_id = n.intent
                OR p.stripe_checkout_session_id = n.object
@@ -56,7 +61,9 @@ _RECEIVE = text(
         RETURNING stripe_event_id, workflow_id, status = 'received' AND xmax = 0 AS fresh
     ), awake AS (
         SELECT workflow_id FROM matters
-        WHERE workflow_id IN (SELECT workflow_id FROM stored WHERE fresh)
+        WHERE workflow_id IN (
+            SELECT s.workflow_id FROM stored s JOIN known k ON k.event_id = s.stripe_event_id
+            WHERE s.fresh AND k.deciding IS NOT TRUE)
         ORDER BY workflow_id FOR NO KEY UPDATE
     ), woken AS (
         UPDATE matters m SET revision = m.revision + 1, closed_at = NULL,
@@ -69,7 +76,8 @@ _RECEIVE = text(
     SELECT s.stripe_event_id, w.* FROM stored s JOIN woken w ON w.workflow_id = s.workflow_id
     WHERE s.fresh
     """
-).bindparams(bindparam("rows", type_=JSONB))
+    ).bindparams(bindparam("rows", type_=JSONB))
+)
 
 
 class Waiting(BaseModel):
@@ -85,17 +93,20 @@ class Waiting(BaseModel):
     received_at: AwareDatetime
 
 
-_PAYMENT_OF = text(
-    """
+_PAYMENT_OF = Prepared(
+    text(
+        """
     SELECT * FROM payments
     WHERE stripe_payment_intent_id =
               (SELECT object_id FROM stripe_webhook_events WHERE stripe_event_id = :event_id)
        OR stripe_checkout_session_id =
               (SELECT object_id FROM stripe_webhook_events WHERE stripe_event_id = :event_id)
     """
+    )
 )
-_MARK_LOOKED = text(
-    """
+_MARK_LOOKED = Prepared(
+    text(
+        """
     UPDATE stripe_webhook_events e SET status = 'handled', dispatched_at = clock_timestamp()
     FROM stripe_webhook_events told
     WHERE told.stripe_event_id = :event_id AND e.workflow_id = told.workflow_id
@@ -103,6 +114,27 @@ _MARK_LOOKED = text(
       AND (e.stripe_event_id = told.stripe_event_id
            OR (e.object_id = told.object_id AND e.received_at <= :until))
     """
+    )
+)
+_MARK_TOLD = Prepared(
+    update(stripe_webhook_events)
+    .where(
+        stripe_webhook_events.c.object_id == given("object_id"),
+        stripe_webhook_events.c.status == "received",
+    )
+    .values(status="handled", dispatched_at=func.now())
+)
+_MARK_HANDLED = Prepared(
+    update(stripe_webhook_events)
+    .where(
+        stripe_webhook_events.c.workflow_id == given("of_matter"),
+        stripe_webhook_events.c.status == "received",
+        or_(
+            stripe_webhook_events.c.received_at <= given("until"),
+            stripe_webhook_events.c.stripe_event_id == given("event_id"),
+        ),
+    )
+    .values(status="handled", dispatched_at=func.now())
 )
 _MOVE = text(
     """
@@ -134,15 +166,15 @@ async def receive(
         }
         for event in found
     ]
-    told = await connection.execute(_RECEIVE, {"rows": rows, "source": source, "received_at": at})
-    owners = {row.stripe_event_id: matters.show(row) for row in told}
+    told = await _RECEIVE.all(connection, rows=rows, source=source, received_at=at)
+    owners = {row["stripe_event_id"]: matters.show(row) for row in told}
     # Of copies in one batch only the first has somebody to tell.
     return [owners.pop(event.event_id, None) for event in found]
 
 
 async def payment_of(connection: AsyncConnection, event_id: str) -> Payment | None:
     """The payment a stored event speaks of."""
-    row = (await connection.execute(_PAYMENT_OF, {"event_id": event_id})).one_or_none()
+    row = await _PAYMENT_OF.first(connection, event_id=event_id)
     return payments.show(row) if row else None
 
 
@@ -160,23 +192,17 @@ async def mark_handled(
     connection: AsyncConnection, workflow_id: str, until: datetime, event_id: str | None = None
 ) -> None:
     """The matter asked the provider after `until`: what came before is dealt with, and this."""
-    await connection.execute(
-        update(stripe_webhook_events)
-        .where(
-            stripe_webhook_events.c.workflow_id == workflow_id,
-            stripe_webhook_events.c.status == "received",
-            or_(
-                stripe_webhook_events.c.received_at <= until,
-                stripe_webhook_events.c.stripe_event_id == event_id,
-            ),
-        )
-        .values(status="handled", dispatched_at=func.now())
-    )
+    await _MARK_HANDLED.run(connection, of_matter=workflow_id, until=until, event_id=event_id)
+
+
+async def mark_told(connection: AsyncConnection, object_id: str) -> None:
+    """The provider's final word on this object is recorded: what it told before is dealt with."""
+    await _MARK_TOLD.run(connection, object_id=object_id)
 
 
 async def mark_looked(connection: AsyncConnection, event_id: str, until: datetime) -> None:
     """Of several objects that a matter looks after, this event's was asked about after `until`."""
-    await connection.execute(_MARK_LOOKED, {"event_id": event_id, "until": until})
+    await _MARK_LOOKED.run(connection, event_id=event_id, until=until)
 
 
 async def move(

@@ -60,6 +60,26 @@ QUERIES: Final[dict[str, str]] = {
           AND NOT EXISTS (SELECT 1 FROM trials t
                           WHERE t.account_id = l.account_id AND t.kind = 'account_trial')
     """,
+    "top_ups_undecided": """
+        SELECT b.account_id, public_id('acc', b.account_id) AS subject
+        FROM credit_balances b
+        LEFT JOIN top_ups t ON t.account_id = b.account_id AND t.decided_at IS NULL
+        WHERE b.top_up_open <> (t.id IS NOT NULL)
+    """,
+    "top_ups_bought": """
+        SELECT t.account_id, public_id('top', t.id) AS subject
+        FROM top_ups t LEFT JOIN purchases p ON p.id = t.purchase_id AND p.top_up_id = t.id
+        WHERE CASE t.status
+            WHEN 'buying' THEN p.status IS DISTINCT FROM 'pending'
+            WHEN 'completed' THEN coalesce(p.status NOT IN ('completed', 'refunded'), true)
+            WHEN 'failed' THEN p.status NOT IN ('failed', 'expired')
+            ELSE p.id IS NOT NULL
+        END
+        UNION ALL
+        SELECT p.account_id, public_id('pur', p.id)
+        FROM purchases p LEFT JOIN top_ups t ON t.id = p.top_up_id AND t.purchase_id = p.id
+        WHERE p.top_up_id IS NOT NULL AND t.id IS NULL
+    """,
     "cycles_granted_once": """
         SELECT i.account_id, public_id('inv', i.id) AS subject
         FROM invoices i

@@ -62,6 +62,13 @@ QUERIES: Final[dict[str, str]] = {
             FROM credit_balances WHERE next_expiry IS NOT NULL
             UNION ALL
             SELECT account_id, 'account/' || public_id('acc', account_id)
+            FROM credit_balances
+            WHERE top_up_below IS NOT NULL AND NOT top_up_open AND top_up_from IS NOT NULL
+            UNION ALL
+            SELECT account_id, 'account/' || public_id('acc', account_id)
+            FROM top_ups WHERE status = 'wanted'
+            UNION ALL
+            SELECT account_id, 'account/' || public_id('acc', account_id)
             FROM payment_methods WHERE status = 'removing'
             UNION ALL
             SELECT account_id, 'account/' || public_id('acc', account_id)

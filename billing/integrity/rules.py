@@ -4,7 +4,6 @@ The queries are in the files beside this one, under the same names.
 """
 
 from collections.abc import Mapping
-from collections.abc import Set as AbstractSet
 from datetime import timedelta
 from typing import Final
 
@@ -13,6 +12,8 @@ from billing.integrity.schemas import Check, Finding
 EXAMPLES: Final = 5
 SLACK: Final = timedelta(minutes=10)
 """What is on its way may take this long; afterwards it is late."""
+SWEPT_WITHIN: Final = timedelta(minutes=3)
+"""What was woken is started by then at the latest: by a sweep, if by nobody else."""
 UNDECIDED: Final = timedelta(hours=1)
 """A try of a card is decided by then, or its matter is halted."""
 PARKED_AFTER: Final = timedelta(hours=25)
@@ -27,8 +28,11 @@ LEDGER: Final[dict[str, tuple[str, str]]] = {
     "ledger_parts": ("I1", "a part belongs to an entry and a lot of its account"),
     "lots_remaining": ("I1", "each lot has left what its entries leave"),
     "used_credits": ("I1", "what was used is the sum of debits and captures"),
+    "debt_owed": ("I1", "what is owed is what forced debits left and grants have not paid"),
     "lots_held": ("I2", "what is held is held in lots"),
     "holds_held": ("I2", "what is held is held by open holds"),
+    "holds_parts": ("I2", "each hold is made of its parts"),
+    "holds_captured": ("I2", "a captured hold has its one entry"),
 }
 """The ledger's own rules (billing.credits.checks), by the names they have here."""
 
@@ -44,6 +48,8 @@ _OTHERS: Final = (
     ("grants_paid_once", "I3", "credits of a purchase were paid for in full"),
     ("trials_granted_once", "I3", "a trial has one grant of its credits"),
     ("purchases_end_in_time", "I5", "no purchase waits beyond its deadline without a reason"),
+    ("top_ups_undecided", "I3", "an account waits for at most one top-up, and knows that it does"),
+    ("top_ups_bought", "I3", "a top-up stands as the purchase that it led to"),
     # Money
     ("payments_booked", "I3", "every cent that came in is on an invoice or in the balance"),
     ("payments_settled", "I3", "money that came in is booked soon, and nothing else is"),
@@ -91,10 +97,14 @@ def find(name: str, violations: int, examples: tuple[str, ...]) -> Finding:
     )
 
 
-def compare(open_matters: AbstractSet[str], running: Mapping[str, int]) -> list[Finding]:
-    """Postgres against Temporal: by workflow id, what is open and how many runs are."""
-    alive = [name for name in sorted(open_matters) if running.get(name, 0) != 1]
-    stray = sorted(set(running) - open_matters)
+def compare(open_matters: Mapping[str, bool], running: Mapping[str, int]) -> list[Finding]:
+    """Postgres against Temporal: what is open and whether it must run, and how many runs are."""
+    alive = [
+        name
+        for name, must in sorted(open_matters.items())
+        if running.get(name, 0) not in ((1,) if must else (0, 1))
+    ]
+    stray = sorted(running.keys() - open_matters.keys())
     return [
         _versus("workflows_alive", "every open matter has exactly one running workflow", alive),
         _versus("workflows_wanted", "no workflow runs without an open matter", stray),

@@ -9,14 +9,15 @@ from itertools import groupby
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import TextClause, func, select, text
+from sqlalchemy import TextClause, and_, func, or_, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import ids
+from billing.core.clock import real_now
 from billing.core.matters import matters
 from billing.credits import checks
 from billing.integrity import credits, flow, money, usage
-from billing.integrity.rules import EXAMPLES, LEDGER, PARKED_AFTER, SLACK, UNDECIDED
+from billing.integrity.rules import EXAMPLES, LEDGER, PARKED_AFTER, SLACK, SWEPT_WITHIN, UNDECIDED
 from billing.invoices.rules import content_hash
 
 Violations = tuple[int, tuple[str, ...]]
@@ -90,16 +91,26 @@ async def violations(
     return row.violations, tuple(row.examples or ())
 
 
-async def open_matters(connection: AsyncConnection) -> set[str]:
-    """The workflow ids of everything that is still open."""
+async def open_matters(connection: AsyncConnection) -> dict[str, bool]:
+    """What is open, and whether it must be running: not at rest, not left to the next sweep."""
     await allow_time(connection)
-    query = select(matters.c.workflow_id).where(matters.c.closed_at.is_(None))
-    return set((await connection.execute(query)).scalars())
+    looked_at = matters.c.started_at.is_not(None)
+    must_run = and_(
+        matters.c.status != "resting",
+        or_(looked_at, matters.c.woken_at < real_now() - SWEPT_WITHIN),
+    )
+    query = select(matters.c.workflow_id, must_run).where(matters.c.closed_at.is_(None))
+    rows = await connection.execute(query)
+    return {row[0]: row[1] for row in rows}
 
 
 async def count_open_matters(connection: AsyncConnection) -> int:
     """How many there are, for a progress bar."""
-    query = select(func.count()).select_from(matters).where(matters.c.closed_at.is_(None))
+    query = (
+        select(func.count())
+        .select_from(matters)
+        .where(matters.c.closed_at.is_(None), matters.c.status != "resting")
+    )
     return int(await connection.scalar(query) or 0)
 
 

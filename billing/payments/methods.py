@@ -7,13 +7,14 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Select, and_, exists, func, insert, or_, select, update
+from sqlalchemy import Select, and_, exists, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.audit import service as audit
-from billing.core import ids, matters
+from billing.core import ids, matters, prepared
 from billing.core.errors import Conflict, NotFound
 from billing.core.matters import Matter
+from billing.core.prepared import Fields, Prepared, given
 from billing.credits import service as credits
 from billing.events import service as events
 from billing.payments.rules import CardDetails
@@ -26,6 +27,24 @@ from billing.subscriptions.tables import subscriptions
 COLLECTORS: Final = ("subscription", "collection")
 # A subscription that is charged again needs a card; a trial or a pause does not.
 PAYING: Final = ("active", "past_due", "unpaid")
+_DETACH = Prepared(
+    update(payment_methods)
+    .where(payment_methods.c.id == given("method_id"))
+    .values(
+        status="detached",
+        is_default=False,
+        removed_at=func.coalesce(payment_methods.c.removed_at, given("at")),
+    )
+    .returning(payment_methods)
+)
+_ACTIVE = select(payment_methods).where(payment_methods.c.status == "active")
+_OF_ID = Prepared(_ACTIVE.where(payment_methods.c.id == given("method_id")))
+_DEFAULT = Prepared(
+    _ACTIVE.where(payment_methods.c.account_id == given("account_id"), payment_methods.c.is_default)
+)
+_OF_REFERENCE = Prepared(
+    select(payment_methods).where(payment_methods.c.stripe_payment_method_id == given("reference"))
+)
 
 
 async def get(connection: AsyncConnection, method_id: UUID) -> Method:
@@ -38,19 +57,20 @@ async def get(connection: AsyncConnection, method_id: UUID) -> Method:
 
 async def find(connection: AsyncConnection, method_id: UUID) -> Method | None:
     """One active method."""
-    return await _find(connection, payment_methods.c.id == method_id)
+    row = await _OF_ID.first(connection, method_id=method_id)
+    return show(row) if row else None
 
 
 async def default(connection: AsyncConnection, account_id: UUID) -> Method | None:
     """The method charges use."""
-    return await _find(
-        connection, payment_methods.c.account_id == account_id, payment_methods.c.is_default
-    )
+    row = await _DEFAULT.first(connection, account_id=account_id)
+    return show(row) if row else None
 
 
 async def find_by_reference(connection: AsyncConnection, reference: str) -> Method | None:
     """The active method with this id at the provider."""
-    return await _find(connection, payment_methods.c.stripe_payment_method_id == reference)
+    method = await _known(connection, reference)
+    return method if method is not None and method.status == "active" else None
 
 
 def listing(account_id: UUID) -> Select[Any]:
@@ -62,13 +82,7 @@ def listing(account_id: UUID) -> Select[Any]:
 
 async def change(connection: AsyncConnection, method_id: UUID, **fields: Any) -> Method:
     """Overwrite fields of one method."""
-    row = await connection.execute(
-        update(payment_methods)
-        .where(payment_methods.c.id == method_id)
-        .values(**fields)
-        .returning(payment_methods)
-    )
-    return show(row.one())
+    return show(await prepared.change(connection, payment_methods, method_id, **fields))
 
 
 async def remember(
@@ -172,14 +186,8 @@ async def removing(connection: AsyncConnection, method_id: UUID) -> str | None:
 
 async def detached(connection: AsyncConnection, method_id: UUID, at: datetime) -> None:
     """The provider has forgotten it: on our order, or by itself."""
-    method = await change(
-        connection,
-        method_id,
-        status="detached",
-        is_default=False,
-        removed_at=func.coalesce(payment_methods.c.removed_at, at),
-    )
-    await _audit(connection, method, "detached", at)
+    row = await _DETACH.one(connection, method_id=method_id, at=at)
+    await _audit(connection, show(row), "detached", at)
 
 
 async def refresh(
@@ -212,30 +220,22 @@ async def _crown(connection: AsyncConnection, method: Method, at: datetime) -> M
 
 async def _known(connection: AsyncConnection, reference: str) -> Method | None:
     """The method with this id at the provider, removed or not."""
-    row = (
-        await connection.execute(
-            select(payment_methods).where(payment_methods.c.stripe_payment_method_id == reference)
-        )
-    ).one_or_none()
+    row = await _OF_REFERENCE.first(connection, reference=reference)
     return show(row) if row else None
 
 
 async def _add(
     connection: AsyncConnection, account_id: UUID, card: CardDetails, at: datetime
 ) -> Method:
-    row = await connection.execute(
-        insert(payment_methods)
-        .values(
-            id=ids.new(),
-            account_id=account_id,
-            stripe_payment_method_id=card.stripe_payment_method_id,
-            chosen_at=at,
-            created_at=at,
-            **_metadata(card),
-        )
-        .returning(payment_methods)
-    )
-    return show(row.one())
+    row = {
+        "id": ids.new(),
+        "account_id": account_id,
+        "stripe_payment_method_id": card.stripe_payment_method_id,
+        "chosen_at": at,
+        "created_at": at,
+        **_metadata(card),
+    }
+    return show(await prepared.add(connection, payment_methods, row))
 
 
 def _metadata(card: CardDetails) -> dict[str, Any]:
@@ -267,15 +267,6 @@ async def _refuse_in_use(connection: AsyncConnection, method: Method) -> None:
         raise Conflict(
             "PAYMENT_METHOD_IN_USE", "a paying subscription needs this method: add another first"
         )
-
-
-async def _find(connection: AsyncConnection, *conditions: Any) -> Method | None:
-    row = (
-        await connection.execute(
-            select(payment_methods).where(*conditions, payment_methods.c.status == "active")
-        )
-    ).one_or_none()
-    return show(row) if row else None
 
 
 async def _record(connection: AsyncConnection, method: Method, what: str, at: datetime) -> None:
@@ -312,6 +303,6 @@ def _facts(method: Method) -> dict[str, Any]:
     }
 
 
-def show(row: Any) -> Method:
+def show(row: Fields) -> Method:
     """A row as a method."""
-    return Method.model_validate(dict(row._mapping))  # noqa: SLF001 (SQLAlchemy's public name)
+    return Method.model_validate(dict(row))

@@ -64,6 +64,11 @@ class Payment(_Row):
         """Whether the provider knows it."""
         return bool(self.stripe_payment_intent_id or self.stripe_checkout_session_id)
 
+    @property
+    def waits_for_its_turn(self) -> bool:
+        """A manual payment that collects nothing until the card's road has ended."""
+        return self.road == "manual" and self.status == "pending"
+
 
 class Attempt(_Row):
     """One confirm of a payment's intent with one card."""

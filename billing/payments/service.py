@@ -215,10 +215,9 @@ async def close_unpaid(
 
 async def make_way(connection: AsyncConnection, invoice_id: UUID, at: datetime) -> Payment | None:
     """A manual payment that waited for the card's road to end now awaits its approval."""
-    if await store.live(connection, invoice_id) is not None:
-        return None
-    waiting = await store.submission(connection, invoice_id)
-    if waiting is None:
+    undecided = await store.undecided(connection, invoice_id)
+    waiting = next((one for one in undecided if one.waits_for_its_turn), None)
+    if waiting is None or len(undecided) > 1:
         return None
     taken = await store.change(connection, waiting.id, status="pending_approval")
     await announce(connection, taken, "submitted", at, reference=taken.transaction_reference)

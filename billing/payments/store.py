@@ -1,15 +1,16 @@
 """Every query on payments and attempts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Select, func, select, update
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from billing.core import prepared
 from billing.core.errors import NotFound
+from billing.core.prepared import Fields, Prepared, given
 from billing.invoices.tables import invoices
 from billing.payments.schemas import Attempt, Payment
 from billing.payments.tables import payment_attempts, payments
@@ -19,50 +20,101 @@ _BY_HAND = payments.c.road == "manual"
 # A manual payment that is `pending` waits for the card to be called back: it collects nothing yet.
 _COLLECTS = payments.c.status.in_(LIVE) & ~(_BY_HAND & (payments.c.status == "pending"))
 
+_OF_ID = select(payments).where(payments.c.id == given("payment_id"))
+_GET = Prepared(_OF_ID)
+_LOCK = Prepared(_OF_ID.with_for_update(key_share=True))
+_LIVE_OF = select(payments).where(payments.c.invoice_id == given("invoice_id"), _COLLECTS)
+_LIVE = Prepared(_LIVE_OF)
+_LOCK_LIVE = Prepared(_LIVE_OF.with_for_update())
+_UNDECIDED = Prepared(
+    select(payments).where(
+        payments.c.invoice_id == given("invoice_id"), payments.c.status.in_(LIVE)
+    )
+)
+_NEWEST = (payments.c.created_at.desc(), payments.c.id.desc())
+_OF_INVOICE = (
+    select(payments).where(payments.c.invoice_id == given("invoice_id")).order_by(*_NEWEST)
+)
+_LATEST = Prepared(_OF_INVOICE.limit(1))
+_ALL_OF_INVOICE = Prepared(_OF_INVOICE)
+_COUNT = Prepared(
+    select(func.count()).select_from(payments).where(payments.c.invoice_id == given("invoice_id"))
+)
+_COUNT_CHECK = Prepared(
+    update(payments)
+    .where(payments.c.id == given("payment_id"))
+    .values(checks=payments.c.checks + 1, last_check_at=given("at"))
+)
+_FIND_ATTEMPT = Prepared(select(payment_attempts).where(payment_attempts.c.key == given("key")))
+_ATTEMPTS_OF = Prepared(
+    select(payment_attempts)
+    .where(payment_attempts.c.invoice_id == given("invoice_id"))
+    .order_by(payment_attempts.c.real_started_at, payment_attempts.c.id)
+)
+_DECLINES_OF = Prepared(
+    select(func.count()).where(
+        payment_attempts.c.payment_method_id == given("method_id"),
+        payment_attempts.c.started_at >= given("since"),
+        payment_attempts.c.status.in_(["declined", "action"]),
+    )
+)
+_DECIDE_ATTEMPTS = Prepared(
+    update(payment_attempts)
+    .where(
+        payment_attempts.c.payment_id == given("payment_id"),
+        payment_attempts.c.status == "pending",
+    )
+    .values(status=given("status"), finished_at=given("at"))
+)
+
 
 async def add(connection: AsyncConnection, row: dict[str, Any]) -> Payment:
     """Write a payment; the partial unique index refuses a second collector of an invoice."""
-    created = await connection.execute(payments.insert().values(**row).returning(payments))
-    return show(created.one())
+    return show(await prepared.add(connection, payments, row))
 
 
 async def get(connection: AsyncConnection, payment_id: UUID) -> Payment:
     """One payment; PAYMENT_NOT_FOUND."""
-    return await _one(connection, select(payments).where(payments.c.id == payment_id))
+    return _there(await _GET.first(connection, payment_id=payment_id))
 
 
 async def find(connection: AsyncConnection, payment_id: UUID) -> Payment | None:
     """One payment, if it is there."""
-    row = (
-        await connection.execute(select(payments).where(payments.c.id == payment_id))
-    ).one_or_none()
+    row = await _GET.first(connection, payment_id=payment_id)
     return show(row) if row else None
 
 
 async def lock(connection: AsyncConnection, payment_id: UUID) -> Payment:
     """The same, locked until the transaction ends."""
-    query = select(payments).where(payments.c.id == payment_id)
-    return await _one(connection, query.with_for_update(key_share=True))
+    return _there(await _LOCK.first(connection, payment_id=payment_id))
 
 
 async def live(
     connection: AsyncConnection, invoice_id: UUID, *, lock: bool = False
 ) -> Payment | None:
     """The invoice's one collector that may still bring money."""
-    query = select(payments).where(payments.c.invoice_id == invoice_id, _COLLECTS)
-    row = (await connection.execute(query.with_for_update() if lock else query)).one_or_none()
+    row = await (_LOCK_LIVE if lock else _LIVE).first(connection, invoice_id=invoice_id)
     return show(row) if row else None
+
+
+async def undecided(connection: AsyncConnection, invoice_id: UUID) -> list[Payment]:
+    """Its collector, and the manual payment that nobody has decided on."""
+    return [show(row) for row in await _UNDECIDED.all(connection, invoice_id=invoice_id)]
 
 
 async def submission(connection: AsyncConnection, invoice_id: UUID) -> Payment | None:
     """The invoice's manual payment that nobody has decided on."""
     row = (
-        await connection.execute(
-            select(payments).where(
-                payments.c.invoice_id == invoice_id, _BY_HAND, payments.c.status.in_(LIVE)
+        (
+            await connection.execute(
+                select(payments).where(
+                    payments.c.invoice_id == invoice_id, _BY_HAND, payments.c.status.in_(LIVE)
+                )
             )
         )
-    ).one_or_none()
+        .mappings()
+        .one_or_none()
+    )
     return show(row) if row else None
 
 
@@ -80,59 +132,45 @@ async def reference_used(connection: AsyncConnection, account_id: UUID, referenc
 
 async def latest(connection: AsyncConnection, invoice_id: UUID) -> Payment | None:
     """The newest payment of the invoice, whatever became of it."""
-    row = (
-        await connection.execute(
-            select(payments)
-            .where(payments.c.invoice_id == invoice_id)
-            .order_by(payments.c.created_at.desc(), payments.c.id.desc())
-            .limit(1)
-        )
-    ).one_or_none()
+    row = await _LATEST.first(connection, invoice_id=invoice_id)
     return show(row) if row else None
 
 
 async def of_invoice(connection: AsyncConnection, invoice_id: UUID) -> list[Payment]:
     """Every road the invoice has seen, newest first."""
-    rows = await connection.execute(
-        select(payments)
-        .where(payments.c.invoice_id == invoice_id)
-        .order_by(payments.c.created_at.desc(), payments.c.id.desc())
-    )
-    return [show(row) for row in rows]
+    return [show(row) for row in await _ALL_OF_INVOICE.all(connection, invoice_id=invoice_id)]
 
 
 async def count(connection: AsyncConnection, invoice_id: UUID) -> int:
     """How many roads this invoice has seen; numbers the next intent."""
-    rows = await connection.execute(
-        select(payments.c.id).where(payments.c.invoice_id == invoice_id)
-    )
-    return len(rows.all())
+    return int(await _COUNT.scalar(connection, invoice_id=invoice_id))
 
 
 async def find_intent(connection: AsyncConnection, intent_id: str) -> Payment | None:
     """The payment behind a provider's intent or session id."""
     row = (
-        await connection.execute(
-            select(payments).where(
-                (payments.c.stripe_payment_intent_id == intent_id)
-                | (payments.c.stripe_checkout_session_id == intent_id)
+        (
+            await connection.execute(
+                select(payments).where(
+                    (payments.c.stripe_payment_intent_id == intent_id)
+                    | (payments.c.stripe_checkout_session_id == intent_id)
+                )
             )
         )
-    ).one_or_none()
+        .mappings()
+        .one_or_none()
+    )
     return show(row) if row else None
 
 
 async def change(connection: AsyncConnection, payment_id: UUID, **fields: Any) -> Payment:
     """Overwrite fields of one payment."""
-    row = await connection.execute(
-        update(payments).where(payments.c.id == payment_id).values(**fields).returning(payments)
-    )
-    return show(row.one())
+    return show(await prepared.change(connection, payments, payment_id, **fields))
 
 
 async def count_check(connection: AsyncConnection, payment_id: UUID, at: datetime) -> None:
     """The provider was asked without being told to look."""
-    await change(connection, payment_id, checks=payments.c.checks + 1, last_check_at=at)
+    await _COUNT_CHECK.run(connection, payment_id=payment_id, at=at)
 
 
 async def move(connection: AsyncConnection, invoice_id: UUID, workflow_id: str) -> None:
@@ -161,12 +199,10 @@ def listing(
 
 async def add_attempt(connection: AsyncConnection, row: dict[str, Any]) -> Attempt:
     """Write an attempt before the provider is called; a repeat answers the first."""
-    await connection.execute(
-        insert(payment_attempts)
-        .values(**row)
-        .on_conflict_do_nothing(index_elements=[payment_attempts.c.key])
+    written = await prepared.add_unless_there(
+        connection, payment_attempts, row, payment_attempts.c.key
     )
-    attempt = await find_attempt(connection, row["key"])
+    attempt = show_attempt(written) if written else await find_attempt(connection, row["key"])
     if attempt is None:
         raise NotFound("NOT_FOUND", "no such attempt in this account")
     return attempt
@@ -174,20 +210,13 @@ async def add_attempt(connection: AsyncConnection, row: dict[str, Any]) -> Attem
 
 async def find_attempt(connection: AsyncConnection, key: str) -> Attempt | None:
     """One attempt by its business key."""
-    row = (
-        await connection.execute(select(payment_attempts).where(payment_attempts.c.key == key))
-    ).one_or_none()
+    row = await _FIND_ATTEMPT.first(connection, key=key)
     return show_attempt(row) if row else None
 
 
 async def attempts_of(connection: AsyncConnection, invoice_id: UUID) -> list[Attempt]:
     """All attempts on one invoice, oldest first."""
-    rows = await connection.execute(
-        select(payment_attempts)
-        .where(payment_attempts.c.invoice_id == invoice_id)
-        .order_by(payment_attempts.c.real_started_at, payment_attempts.c.id)
-    )
-    return [show_attempt(row) for row in rows]
+    return [show_attempt(row) for row in await _ATTEMPTS_OF.all(connection, invoice_id=invoice_id)]
 
 
 async def charges_on_record(connection: AsyncConnection, invoice_id: UUID) -> set[str]:
@@ -202,58 +231,48 @@ async def charges_on_record(connection: AsyncConnection, invoice_id: UUID) -> se
 async def last_attempt(connection: AsyncConnection, payment_id: UUID) -> Attempt | None:
     """The newest attempt of one payment."""
     row = (
-        await connection.execute(
-            select(payment_attempts)
-            .where(payment_attempts.c.payment_id == payment_id)
-            .order_by(payment_attempts.c.real_started_at.desc(), payment_attempts.c.id.desc())
-            .limit(1)
+        (
+            await connection.execute(
+                select(payment_attempts)
+                .where(payment_attempts.c.payment_id == payment_id)
+                .order_by(payment_attempts.c.real_started_at.desc(), payment_attempts.c.id.desc())
+                .limit(1)
+            )
         )
-    ).one_or_none()
+        .mappings()
+        .one_or_none()
+    )
     return show_attempt(row) if row else None
 
 
 async def declines_of(connection: AsyncConnection, method_id: UUID, since: datetime) -> int:
     """How often a card brought nothing since then, in the account's time, over all invoices."""
-    count = await connection.scalar(
-        select(func.count()).where(
-            payment_attempts.c.payment_method_id == method_id,
-            payment_attempts.c.started_at >= since,
-            payment_attempts.c.status.in_(["declined", "action"]),
-        )
-    )
-    return int(count or 0)
+    return int(await _DECLINES_OF.scalar(connection, method_id=method_id, since=since))
 
 
 async def decide_attempts(
     connection: AsyncConnection, payment_id: UUID, status: str, at: datetime
 ) -> None:
     """What the payment came to is what its undecided attempt came to."""
-    await connection.execute(
-        update(payment_attempts)
-        .where(payment_attempts.c.payment_id == payment_id, payment_attempts.c.status == "pending")
-        .values(status=status, finished_at=at)
-    )
+    await _DECIDE_ATTEMPTS.run(connection, payment_id=payment_id, status=status, at=at)
 
 
 async def change_attempt(connection: AsyncConnection, attempt_id: UUID, **fields: Any) -> None:
     """Overwrite fields of one attempt."""
-    await connection.execute(
-        update(payment_attempts).where(payment_attempts.c.id == attempt_id).values(**fields)
-    )
+    await prepared.change(connection, payment_attempts, attempt_id, **fields)
 
 
-async def _one(connection: AsyncConnection, query: Select[Any]) -> Payment:
-    row = (await connection.execute(query)).one_or_none()
+def _there(row: Mapping[str, Any] | None) -> Payment:
     if row is None:
         raise NotFound("PAYMENT_NOT_FOUND", "no such payment")
     return show(row)
 
 
-def show(row: Any) -> Payment:
+def show(row: Fields) -> Payment:
     """A row as a payment."""
-    return Payment.model_validate(dict(row._mapping))  # noqa: SLF001 (SQLAlchemy's public name)
+    return Payment.model_validate(dict(row))
 
 
-def show_attempt(row: Any) -> Attempt:
+def show_attempt(row: Fields) -> Attempt:
     """A row as an attempt."""
-    return Attempt.model_validate(dict(row._mapping))  # noqa: SLF001 (SQLAlchemy's public name)
+    return Attempt.model_validate(dict(row))

@@ -19,6 +19,8 @@ class NewPurchase(BaseModel):
     method_id: UUID | None = None
     platform: str = "stripe"
     return_url: str | None = None
+    top_up_id: UUID | None = None
+    """The wish for credits it fulfils, when no person is there to confirm."""
 
 
 class Purchase(BaseModel):
@@ -39,6 +41,7 @@ class Purchase(BaseModel):
     status: str
     invoice_id: UUID
     return_url: str | None
+    top_up_id: UUID | None
     failure_code: str | None
     failure_message: str | None
     correlation_id: str | None

@@ -31,6 +31,7 @@ from billing.payments.schemas import Payment
 from billing.purchases import store
 from billing.purchases.rules import PurchaseState, Road, agenda
 from billing.purchases.schemas import NewPurchase, Purchase
+from billing.top_ups import service as top_ups
 
 DEFAULT_CURRENCY: Final = "USD"
 
@@ -125,6 +126,8 @@ async def fulfil(
         invoice_id=invoice.id, failure_code=None, failure_message=None,
     )  # fmt: skip
     await _announce(connection, done, "completed", at, type="evt.billing.credits.purchased")
+    if done.top_up_id is not None:
+        await top_ups.completed(connection, done.top_up_id, at)
     await invoicing.settle(connection, invoice, payment.received_minor, at)
     return done
 
@@ -152,6 +155,8 @@ async def end_unpaid(
         failure_code=code, failure_message=message,
     )  # fmt: skip
     await _announce(connection, ended, status, at, code=code)
+    if ended.top_up_id is not None:
+        await top_ups.failed(connection, ended.top_up_id, code or status, at)
     invoice = await invoices.get(connection, purchase.invoice_id)
     if invoice.status == "draft":
         await invoicing.void(connection, invoice, f"purchase {status}", at)
@@ -227,6 +232,7 @@ def _row(
         "payment_method_id": wanted.method_id,
         "status": "pending",
         "return_url": wanted.return_url,
+        "top_up_id": wanted.top_up_id,
         "correlation_id": context.correlation_id.get(),
         "created_by": context.actor.get(),
         "created_at": at,

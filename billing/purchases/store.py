@@ -7,10 +7,11 @@ from uuid import UUID
 from sqlalchemy import Select, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.core import ids
+from billing.core import ids, prepared
 from billing.core.errors import NotFound
 from billing.core.matters import workflow_id
 from billing.core.money import show_decimal, show_money
+from billing.core.prepared import Fields, Prepared, given
 from billing.payments.schemas import Payment
 from billing.payments.store import show as show_payment
 from billing.payments.tables import payments
@@ -47,21 +48,35 @@ LEFT JOIN payments waiting ON waiting.invoice_id = p.invoice_id
      AND waiting.road = 'manual' AND waiting.status = 'pending'
 WHERE p.id = :purchase_id
 """
-_READ_STATE = text(_STATE)
-_LOCK_STATE = text(_STATE + "FOR NO KEY UPDATE OF p")
+_READ_STATE = Prepared(text(_STATE))
+_LOCK_STATE = Prepared(text(_STATE + "FOR NO KEY UPDATE OF p"))
+_GET = Prepared(select(purchases).where(purchases.c.id == given("purchase_id")))
+_WITH_PAYMENT = Prepared(
+    text(
+        """
+    SELECT p.*, (SELECT to_jsonb(pay) FROM payments pay WHERE pay.invoice_id = p.invoice_id
+                 ORDER BY pay.created_at DESC, pay.id DESC LIMIT 1) AS payment
+    FROM purchases p WHERE p.id = :purchase_id
+    """
+    )
+)
+_LATEST_PAYMENT = Prepared(
+    select(payments)
+    .join(purchases, purchases.c.invoice_id == payments.c.invoice_id)
+    .where(purchases.c.id == given("purchase_id"))
+    .order_by(payments.c.created_at.desc(), payments.c.id.desc())
+    .limit(1)
+)
 
 
 async def add(connection: AsyncConnection, row: dict[str, Any]) -> Purchase:
     """Write a purchase."""
-    created = await connection.execute(purchases.insert().values(**row).returning(purchases))
-    return show(created.one())
+    return show(await prepared.add(connection, purchases, row))
 
 
 async def find(connection: AsyncConnection, purchase_id: UUID) -> Purchase | None:
     """One purchase, archived or not."""
-    row = (
-        await connection.execute(select(purchases).where(purchases.c.id == purchase_id))
-    ).one_or_none()
+    row = await _GET.first(connection, purchase_id=purchase_id)
     return show(row) if row else None
 
 
@@ -73,25 +88,26 @@ async def get(connection: AsyncConnection, purchase_id: UUID) -> Purchase:
     return purchase
 
 
+async def with_payment(
+    connection: AsyncConnection, purchase_id: UUID
+) -> tuple[Purchase, Payment | None]:
+    """One purchase and its invoice's newest payment; PURCHASE_NOT_FOUND."""
+    row = await _WITH_PAYMENT.first(connection, purchase_id=purchase_id)
+    if row is None:
+        raise NotFound("PURCHASE_NOT_FOUND", "no such purchase")
+    payment = row.pop("payment")
+    return show(row), show_payment(payment) if payment else None
+
+
 async def latest_payment(connection: AsyncConnection, purchase_id: UUID) -> Payment | None:
     """The newest payment of the purchase's invoice, whatever became of it."""
-    rows = await connection.execute(
-        select(payments)
-        .join(purchases, purchases.c.invoice_id == payments.c.invoice_id)
-        .where(purchases.c.id == purchase_id)
-        .order_by(payments.c.created_at.desc(), payments.c.id.desc())
-        .limit(1)
-    )
-    row = rows.one_or_none()
+    row = await _LATEST_PAYMENT.first(connection, purchase_id=purchase_id)
     return show_payment(row) if row else None
 
 
 async def change(connection: AsyncConnection, purchase_id: UUID, **fields: Any) -> Purchase:
     """Overwrite fields of one purchase."""
-    row = await connection.execute(
-        update(purchases).where(purchases.c.id == purchase_id).values(**fields).returning(purchases)
-    )
-    return show(row.one())
+    return show(await prepared.change(connection, purchases, purchase_id, **fields))
 
 
 def listing(account_id: UUID, *, status: str | None = None, archived: bool = False) -> Select[Any]:
@@ -106,14 +122,8 @@ async def state(
     connection: AsyncConnection, purchase_id: UUID, *, lock: bool = False
 ) -> PurchaseState:
     """The rows' word about one purchase, optionally under its lock; PURCHASE_NOT_FOUND."""
-    values = {
-        "purchase_id": purchase_id,
-        "workflow_id": workflow_id("purchase", purchase_id),
-    }
-    row = (
-        (await connection.execute(_LOCK_STATE if lock else _READ_STATE, values))
-        .mappings()
-        .one_or_none()
+    row = await (_LOCK_STATE if lock else _READ_STATE).first(
+        connection, purchase_id=purchase_id, workflow_id=workflow_id("purchase", purchase_id)
     )
     if row is None:
         raise NotFound("PURCHASE_NOT_FOUND", "no such purchase")
@@ -156,6 +166,6 @@ async def archive(connection: AsyncConnection, before: datetime, at: datetime) -
     return len(done.all())
 
 
-def show(row: Any) -> Purchase:
+def show(row: Fields) -> Purchase:
     """A row as a purchase."""
-    return Purchase.model_validate(dict(row._mapping))  # noqa: SLF001 (SQLAlchemy's public name)
+    return Purchase.model_validate(dict(row))

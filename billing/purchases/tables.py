@@ -31,6 +31,8 @@ purchases = Table(
     Column("status", Text, nullable=False),
     Column("invoice_id", Uuid, ForeignKey("invoices.id"), nullable=False),
     Column("return_url", Text),
+    # The wish behind a purchase that nobody asked for by hand.
+    Column("top_up_id", Uuid, ForeignKey("top_ups.id")),
     Column("failure_code", Text),
     Column("failure_message", Text),
     Column("correlation_id", Text),

@@ -3,13 +3,14 @@
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, func, select, text, update
+from sqlalchemy import Select, func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.core import ids
+from billing.core import ids, prepared
 from billing.core.errors import NotFound
 from billing.core.matters import workflow_id
 from billing.core.money import show_money
+from billing.core.prepared import Fields, Prepared, given
 from billing.dunning import store as dunning
 from billing.dunning.tables import dunning_cases
 from billing.invoices.tables import invoices
@@ -28,25 +29,37 @@ JOIN accounts a ON a.id = s.account_id
 JOIN plans p ON p.id = s.plan_id
 WHERE s.id = :subscription_id
 """
-_READ_STATE = text(_STATE)
-_LOCK_STATE = text(_STATE + "FOR NO KEY UPDATE OF s")
+_READ_STATE = Prepared(text(_STATE))
+_LOCK_STATE = Prepared(text(_STATE + "FOR NO KEY UPDATE OF s"))
+_OF_ID = select(subscriptions).where(subscriptions.c.id == given("subscription_id"))
+_GET = Prepared(_OF_ID)
+_LOCK = Prepared(_OF_ID.with_for_update(key_share=True))
+_OPEN = select(subscriptions).where(
+    subscriptions.c.account_id == given("account_id"), subscriptions.c.status.in_(OPEN_STATUSES)
+)
+_FIND_OPEN = Prepared(_OPEN)
+_LOCK_OPEN = Prepared(_OPEN.with_for_update(key_share=True))
+_CURRENT = Prepared(
+    select(subscriptions)
+    .where(subscriptions.c.account_id == given("account_id"))
+    .order_by(subscriptions.c.status.in_(OPEN_STATUSES).desc(), subscriptions.c.created_at.desc())
+    .limit(1)
+)
+_ITEMS = Prepared(
+    select(subscription_items)
+    .where(subscription_items.c.subscription_id == given("subscription_id"))
+    .order_by(subscription_items.c.id)
+)
 
 
 async def add(
     connection: AsyncConnection, row: dict[str, Any], items: list[dict[str, Any]]
 ) -> Subscription:
     """Write a subscription with its items; one open per account is kept by the database."""
-    created = await connection.execute(
-        subscriptions.insert().values(**row).returning(subscriptions)
-    )
-    subscription = show(created.one())
-    await connection.execute(
-        subscription_items.insert(),
-        [
-            item | {"id": ids.new(), "account_id": row["account_id"], "subscription_id": row["id"]}
-            for item in items
-        ],
-    )
+    subscription = show(await prepared.add(connection, subscriptions, row))
+    whose = {"account_id": row["account_id"], "subscription_id": row["id"]}
+    for item in items:
+        await prepared.add(connection, subscription_items, item | whose | {"id": ids.new()})
     return subscription
 
 
@@ -54,10 +67,7 @@ async def get(
     connection: AsyncConnection, subscription_id: UUID, *, lock: bool = False
 ) -> Subscription:
     """One subscription, optionally locked; SUBSCRIPTION_NOT_FOUND."""
-    query = select(subscriptions).where(subscriptions.c.id == subscription_id)
-    row = (
-        await connection.execute(query.with_for_update(key_share=True) if lock else query)
-    ).one_or_none()
+    row = await (_LOCK if lock else _GET).first(connection, subscription_id=subscription_id)
     if row is None:
         raise NotFound("SUBSCRIPTION_NOT_FOUND", "no such subscription")
     return show(row)
@@ -67,48 +77,25 @@ async def find_open(
     connection: AsyncConnection, account_id: UUID, *, lock: bool = False
 ) -> Subscription | None:
     """The account's one open subscription."""
-    query = select(subscriptions).where(
-        subscriptions.c.account_id == account_id, subscriptions.c.status.in_(OPEN_STATUSES)
-    )
-    row = (
-        await connection.execute(query.with_for_update(key_share=True) if lock else query)
-    ).one_or_none()
+    row = await (_LOCK_OPEN if lock else _FIND_OPEN).first(connection, account_id=account_id)
     return show(row) if row else None
 
 
 async def find_current(connection: AsyncConnection, account_id: UUID) -> Subscription | None:
     """The open one, else the newest that ended."""
-    rows = await connection.execute(
-        select(subscriptions)
-        .where(subscriptions.c.account_id == account_id)
-        .order_by(
-            subscriptions.c.status.in_(OPEN_STATUSES).desc(), subscriptions.c.created_at.desc()
-        )
-        .limit(1)
-    )
-    row = rows.one_or_none()
+    row = await _CURRENT.first(connection, account_id=account_id)
     return show(row) if row else None
 
 
 async def change(connection: AsyncConnection, subscription_id: UUID, **fields: Any) -> Subscription:
     """Overwrite fields of one subscription; `updated_at` is among them."""
-    row = await connection.execute(
-        update(subscriptions)
-        .where(subscriptions.c.id == subscription_id)
-        .values(**fields)
-        .returning(subscriptions)
-    )
-    return show(row.one())
+    return show(await prepared.change(connection, subscriptions, subscription_id, **fields))
 
 
 async def items(connection: AsyncConnection, subscription_id: UUID) -> list[Item]:
     """What is paid for: the plan, seats, add-ons."""
-    rows = await connection.execute(
-        select(subscription_items)
-        .where(subscription_items.c.subscription_id == subscription_id)
-        .order_by(subscription_items.c.id)
-    )
-    return [Item.model_validate(dict(row)) for row in rows.mappings()]
+    rows = await _ITEMS.all(connection, subscription_id=subscription_id)
+    return [Item.model_validate(dict(row)) for row in rows]
 
 
 async def overdue(connection: AsyncConnection, subscription_id: UUID) -> int:
@@ -136,15 +123,8 @@ async def state(
 ) -> SubscriptionState:
     """The rows' word about one subscription, optionally under its lock."""
     matter = workflow_id("subscription", subscription_id)
-    row = (
-        (
-            await connection.execute(
-                _LOCK_STATE if lock else _READ_STATE,
-                {"subscription_id": subscription_id, "workflow_id": matter},
-            )
-        )
-        .mappings()
-        .one_or_none()
+    row = await (_LOCK_STATE if lock else _READ_STATE).first(
+        connection, subscription_id=subscription_id, workflow_id=matter
     )
     if row is None:
         raise NotFound("SUBSCRIPTION_NOT_FOUND", "no such subscription")
@@ -168,6 +148,6 @@ async def state(
     return known.model_copy(update={"words": words(known, price, row["plan_name"], row["zone"])})
 
 
-def show(row: Any) -> Subscription:
+def show(row: Fields) -> Subscription:
     """A row as a subscription."""
-    return Subscription.model_validate(dict(row._mapping))  # noqa: SLF001 (SQLAlchemy's public name)
+    return Subscription.model_validate(dict(row))

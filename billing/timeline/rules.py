@@ -156,7 +156,9 @@ class AccountFuture(Future):
 
     def head(self) -> Step | None:
         """The first step; each card's next one is shown, not all its repetitions."""
-        state = self.state.model_copy(update={"next_expiry": self.purse.next_expiry()})
+        # Notices move nothing; they are shown when they have happened.
+        expiry = {"next_expiry": self.purse.next_expiry(), "next_notice": None}
+        state = self.state.model_copy(update=expiry)
         return head(step for step in account_agenda(state) if step.key not in self.seen)
 
     def follow(self, step: Step, at: datetime) -> list[Coming]:

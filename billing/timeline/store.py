@@ -26,7 +26,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.accounts import store as accounts
 from billing.catalog import store as catalog
-from billing.core import clock, ids, keys, matters
+from billing.core import clock, ids, keys, lookout
 from billing.core.errors import NotFound
 from billing.core.matters import Matter
 from billing.core.money import show_decimal, show_money
@@ -182,7 +182,7 @@ async def outlook(
     connection: AsyncConnection, account_id: UUID, *, credits_at_start: bool
 ) -> Outlook:
     """All that the account's future is computed from, in the caller's snapshot."""
-    open_matters = await matters.open_page(connection, "", MAX_MATTERS, account_id)
+    open_matters = await lookout.open_page(connection, "", MAX_MATTERS, account_id)
     kinds: dict[str, list[Matter]] = {}
     for matter in open_matters:
         kinds.setdefault(matter.kind, []).append(matter)

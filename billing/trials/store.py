@@ -4,12 +4,12 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select, text, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.core import ids, keys
+from billing.core import ids, keys, prepared
 from billing.core.errors import NotFound
+from billing.core.prepared import Prepared, Row, given
 from billing.credits.tables import credit_lots
 from billing.trials.rules import TrialState
 from billing.trials.schemas import Trial
@@ -22,17 +22,18 @@ _STATE = """
 SELECT t.*, a.clock_at FROM trials t JOIN accounts a ON a.id = t.account_id
 WHERE t.account_id = :account_id AND t.kind = 'account_trial'
 """
-_READ_STATE = text(_STATE)
-_LOCK_STATE = text(_STATE + "FOR NO KEY UPDATE OF t")
+_FIND = Prepared(
+    select(trials).where(
+        trials.c.account_id == given("account_id"), trials.c.kind == given("of_kind")
+    )
+)
+_READ_STATE = Prepared(text(_STATE))
+_LOCK_STATE = Prepared(text(_STATE + "FOR NO KEY UPDATE OF t"))
 
 
 async def add(connection: AsyncConnection, row: dict[str, Any]) -> Trial | None:
     """Take the trial; None when this account or this platform identity had it before."""
-    created = (
-        await connection.execute(
-            insert(trials).values(**row).on_conflict_do_nothing().returning(trials)
-        )
-    ).one_or_none()
+    created = await prepared.add_unless_there(connection, trials, row)
     return show(created) if created else None
 
 
@@ -40,20 +41,13 @@ async def find(
     connection: AsyncConnection, account_id: UUID, kind: str = ACCOUNT_TRIAL
 ) -> Trial | None:
     """The account's trial of this kind."""
-    row = (
-        await connection.execute(
-            select(trials).where(trials.c.account_id == account_id, trials.c.kind == kind)
-        )
-    ).one_or_none()
+    row = await _FIND.first(connection, account_id=account_id, of_kind=kind)
     return show(row) if row else None
 
 
 async def change(connection: AsyncConnection, trial_id: UUID, **fields: Any) -> Trial:
     """Overwrite fields of one trial."""
-    row = await connection.execute(
-        update(trials).where(trials.c.id == trial_id).values(**fields).returning(trials)
-    )
-    return show(row.one())
+    return show(await prepared.change(connection, trials, trial_id, **fields))
 
 
 async def credits_left(connection: AsyncConnection, account_id: UUID) -> Decimal:
@@ -68,11 +62,7 @@ async def credits_left(connection: AsyncConnection, account_id: UUID) -> Decimal
 
 async def state(connection: AsyncConnection, account_id: UUID, *, lock: bool = False) -> TrialState:
     """The row's word about the account's trial, optionally under its lock."""
-    row = (
-        (await connection.execute(_LOCK_STATE if lock else _READ_STATE, {"account_id": account_id}))
-        .mappings()
-        .one_or_none()
-    )
+    row = await (_LOCK_STATE if lock else _READ_STATE).first(connection, account_id=account_id)
     if row is None:
         raise NotFound("TRIAL_NOT_FOUND", "no trial was taken")
     ends = f"{row['expires_at']:%-d %b %Y %H:%M} UTC"
@@ -86,6 +76,6 @@ async def state(connection: AsyncConnection, account_id: UUID, *, lock: bool = F
     )
 
 
-def show(row: Any) -> Trial:
+def show(row: Row) -> Trial:
     """A row as a trial."""
-    return Trial.model_validate(dict(row._mapping))  # noqa: SLF001 (SQLAlchemy's public name)
+    return Trial.model_validate(row)

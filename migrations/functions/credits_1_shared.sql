@@ -18,6 +18,23 @@ BEGIN
 END;
 $$;
 
+-- Take the locks of many accounts, in the one order everybody keeps.
+CREATE OR REPLACE FUNCTION credit_lock_all(p_account_ids uuid[]) RETURNS void
+LANGUAGE plpgsql
+SET enable_seqscan = off
+AS $$
+DECLARE
+    shown text := coalesce(current_setting('app.accounts', true), '');
+BEGIN
+    PERFORM set_config('app.accounts', array_to_string(p_account_ids, ','), true);
+    PERFORM 1 FROM credit_balances
+    WHERE account_id = ANY (p_account_ids)
+    ORDER BY account_id
+    FOR NO KEY UPDATE;
+    PERFORM set_config('app.accounts', shown, true);
+END;
+$$;
+
 -- credit_lock, then end what has lapsed by that time.
 CREATE OR REPLACE FUNCTION credit_enter(p_account_id uuid, p_at timestamptz) RETURNS timestamptz
 LANGUAGE plpgsql AS $$
@@ -43,6 +60,8 @@ LANGUAGE plpgsql AS $$
 DECLARE
     total numeric := (SELECT coalesce(sum(amount), 0) FROM unnest(p_amounts) AS u(amount));
     spent numeric := CASE WHEN p_kind IN ('debit', 'capture') THEN -total ELSE 0 END;
+    -- A grant that pays what was owed: the balance and the debt go down together.
+    owed numeric := CASE WHEN p_kind = 'debt' THEN total ELSE 0 END;
     row_id uuid := uuidv7();
 BEGIN
     UPDATE credit_lots AS l
@@ -52,22 +71,69 @@ BEGIN
 
     WITH moved AS (
         UPDATE credit_balances
-        SET balance = balance + total, used = used + spent, seq = seq + 1,
+        SET balance = balance + total, debt = debt + owed, used = used + spent, seq = seq + 1,
             last_at = greatest(last_at, p_at)
         WHERE account_id = p_account_id
         RETURNING balance, used, seq, last_at
     )
     INSERT INTO credit_transactions (
-        id, account_id, seq, kind, amount, balance_after, used_after, key, request_hash,
+        id, account_id, seq, kind, amount, debt, balance_after, used_after, key, request_hash,
         reason, subject, detail, at, real_at)
     SELECT
-        row_id, p_account_id, seq, p_kind, total, balance, used, p_key, p_hash,
+        row_id, p_account_id, seq, p_kind, total, owed, balance, used, p_key, p_hash,
         p_reason, p_subject, p_detail, last_at, clock_timestamp()
     FROM moved;
 
     INSERT INTO credit_transaction_lots (transaction_id, lot_id, account_id, amount)
     SELECT row_id, lot_id, p_account_id, amount FROM unnest(p_lots, p_amounts) AS u(lot_id, amount);
     RETURN row_id;
+END;
+$$;
+
+-- A fact for the outside, numbered under the account's lock.
+CREATE OR REPLACE FUNCTION credit_publish(
+    p_account_id uuid, p_type text, p_data jsonb, p_at timestamptz)
+RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    WITH numbered AS (
+        UPDATE credit_balances SET event_seq = event_seq + 1
+        WHERE account_id = p_account_id
+        RETURNING event_seq
+    )
+    INSERT INTO events (id, account_id, seq, type, data, occurred_at, created_at)
+    SELECT
+        uuidv7(), p_account_id, event_seq, 'evt.billing.' || p_type,
+        jsonb_build_object('account_id', public_id('acc', p_account_id)) || p_data,
+        p_at, clock_timestamp()
+    FROM numbered;
+END;
+$$;
+
+-- The account's own matter looks at its rows by p_due; born, or opened again, if need be. Its row
+-- is locked after the account, as billing.core.matters.ensure_account does; like there, a matter
+-- that is due after more than a day rests.
+CREATE OR REPLACE FUNCTION credit_watch(
+    p_account_id uuid, p_due timestamptz, p_at timestamptz)
+RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+    rests boolean := p_due - p_at > interval '1 day';
+BEGIN
+    INSERT INTO matters AS m (
+        workflow_id, account_id, kind, subject_id, next_due, status, created_at, woken_at)
+    VALUES (
+        'account/' || public_id('acc', p_account_id), p_account_id, 'account', p_account_id,
+        p_due, CASE WHEN rests THEN 'resting' ELSE 'open' END, p_at, clock_timestamp())
+    ON CONFLICT (workflow_id) DO UPDATE
+    SET revision = m.revision + 1, next_due = p_due, next_step = NULL, next_key = NULL,
+        woken_at = excluded.woken_at, started_at = NULL, closed_at = NULL,
+        status = CASE
+            WHEN m.status = 'halted' THEN 'halted'
+            WHEN rests AND m.status <> 'open' THEN 'resting'
+            ELSE 'open'
+        END
+    WHERE m.closed_at IS NOT NULL OR m.next_due IS NULL OR m.next_due > p_due;
 END;
 $$;
 
@@ -80,22 +146,15 @@ BEGIN
     PERFORM credit_book(
         p_account_id, 'lapse', p_key, NULL, p_reason, public_id('lot', p_lot_id), '{}', p_at,
         ARRAY[p_lot_id], ARRAY[-p_amount]);
-    WITH numbered AS (
-        UPDATE credit_balances SET event_seq = event_seq + 1
-        WHERE account_id = p_account_id
-        RETURNING event_seq, balance
-    )
-    INSERT INTO events (id, account_id, seq, type, data, occurred_at, created_at)
-    SELECT
-        uuidv7(), p_account_id, event_seq, 'evt.billing.credits.expired',
+    PERFORM credit_publish(
+        p_account_id, 'credits.expired',
         jsonb_build_object(
-            'account_id', public_id('acc', p_account_id),
             'lot_id', public_id('lot', p_lot_id),
             'credits', public_decimal(p_amount),
             'balance', public_decimal(balance),
             'reason', p_reason),
-        p_at, clock_timestamp()
-    FROM numbered;
+        p_at)
+    FROM credit_balances WHERE account_id = p_account_id;
 END;
 $$;
 
@@ -170,11 +229,11 @@ BEGIN
     credits := 0;
     holds := 0;
     FOR due IN
-        SELECT 'hold' AS what, id, expires_at
+        SELECT 'hold' AS what, id, expires_at, amount
         FROM credit_holds
         WHERE account_id = p_account_id AND status = 'open' AND expires_at <= p_at
         UNION ALL
-        SELECT 'lot', id, expires_at
+        SELECT 'lot', id, expires_at, NULL
         FROM credit_lots
         WHERE account_id = p_account_id AND is_open AND expires_at <= p_at
         ORDER BY expires_at, what, id
@@ -184,6 +243,11 @@ BEGIN
             holds := holds + 1;
             UPDATE credit_holds SET status = 'lapsed', resolved_at = due.expires_at
             WHERE id = due.id;
+            PERFORM credit_publish(
+                p_account_id, 'credits.hold_lapsed',
+                jsonb_build_object(
+                    'hold_id', public_id('hld', due.id), 'credits', public_decimal(due.amount)),
+                due.expires_at);
         ELSE
             credits := credits + credit_end_lot(p_account_id, due.id, due.expires_at, 'expired');
         END IF;

@@ -64,10 +64,9 @@ BEGIN
         p_account_id, 'grant', p_key, NULL, p_reason, p_subject, p_detail, p_at,
         ARRAY[new_lot], ARRAY[p_amount]);
 
-    UPDATE credit_balances
-    SET debt = debt - least(debt, p_amount), next_expiry = least(next_expiry, p_expires_at)
+    UPDATE credit_balances SET next_expiry = least(next_expiry, p_expires_at)
     WHERE account_id = p_account_id
-    RETURNING least(old.debt, p_amount) INTO owed;
+    RETURNING least(debt, p_amount) INTO owed;
     IF owed > 0 THEN
         PERFORM credit_book(
             p_account_id, 'debt', p_key || '/debt', NULL, 'debt paid', p_subject, '{}', p_at,

@@ -1,6 +1,8 @@
 -- Many debits of any accounts in one transaction, each with its own verdict: a refused one leaves
 -- the others alone. Accounts are locked in the order of their ids; of one account's items the
 -- first listed goes first. Amounts are positive and already rounded.
+-- A forced item may go beyond its lots, up to the account's overdraft: what no lot covers is owed,
+-- and the next grant pays it. `top_up` says that this item made the account want more credits.
 -- Verdicts: ok; duplicate (same key and hash: the first answer, also within one batch); conflict
 -- (same key, other hash); insufficient (with what is available to this item); no_account.
 -- Lots are fetched only as items need them, everything is written by four statements at the end,
@@ -9,10 +11,10 @@
 CREATE OR REPLACE FUNCTION credit_debit_batch(
     p_account_ids uuid[], p_amounts numeric[], p_keys text[], p_hashes text[], p_reasons text[],
     p_scopes text[], p_paid_only boolean[], p_subjects text[], p_details jsonb[],
-    p_at timestamptz DEFAULT NULL)
+    p_at timestamptz DEFAULT NULL, p_forced boolean[] DEFAULT NULL)
 RETURNS TABLE (
     place integer, verdict text, transaction_id uuid, amount numeric, balance numeric,
-    available numeric)
+    available numeric, debt numeric, top_up boolean)
 LANGUAGE plpgsql
 SET enable_seqscan = off
 SET plan_cache_mode = force_generic_plan
@@ -48,6 +50,9 @@ DECLARE
     picks integer[];
     pick integer;
     need numeric;
+    room numeric;
+    wanting uuid[] := '{}';
+    wanting_at timestamptz[] := '{}';
 BEGIN
     everyone := (SELECT string_agg(DISTINCT id::text, ',') FROM unnest(p_account_ids) AS u(id));
     PERFORM set_config('app.accounts', everyone, true);
@@ -59,16 +64,18 @@ BEGIN
     FOR item IN
         SELECT
             i.account_id, i.amount, i.key, i.hash, i.reason, i.scope, i.paid_only, i.subject,
-            i.detail, i.place::integer,
+            i.detail, i.forced, i.place::integer,
             lag(i.place::integer) OVER (PARTITION BY i.account_id, i.key ORDER BY i.place) AS before,
-            t.id AS old_id, t.request_hash AS old_hash, t.balance_after AS old_balance
+            t.id AS old_id, t.request_hash AS old_hash, t.balance_after AS old_balance,
+            t.debt AS old_debt
         FROM unnest(
             p_account_ids, p_amounts, p_keys, p_hashes, p_reasons, p_scopes, p_paid_only,
-            p_subjects, p_details
+            p_subjects, p_details, p_forced
         ) WITH ORDINALITY AS i(
-            account_id, amount, key, hash, reason, scope, paid_only, subject, detail, place)
+            account_id, amount, key, hash, reason, scope, paid_only, subject, detail, forced,
+            place)
         LEFT JOIN LATERAL (
-            SELECT id, request_hash, balance_after FROM credit_transactions
+            SELECT id, request_hash, balance_after, debt FROM credit_transactions
             WHERE key = i.key AND account_id = i.account_id
             LIMIT 1) AS t ON true
         ORDER BY i.account_id, i.place
@@ -78,6 +85,8 @@ BEGIN
         transaction_id := NULL;
         balance := NULL;
         available := NULL;
+        debt := 0;
+        top_up := false;
 
         IF mine.account_id IS DISTINCT FROM item.account_id THEN
             IF entry.account_id = mine.account_id THEN
@@ -104,6 +113,7 @@ BEGIN
             verdict := CASE WHEN item.old_hash = item.hash THEN 'duplicate' ELSE 'conflict' END;
             transaction_id := item.old_id;
             balance := item.old_balance;
+            debt := item.old_debt;
             RETURN NEXT;
             CONTINUE;
         END IF;
@@ -111,6 +121,7 @@ BEGIN
         IF takers[place] IS NOT NULL THEN
             transaction_id := entries[takers[place]].id;
             balance := entries[takers[place]].balance_after;
+            debt := entries[takers[place]].debt;
             verdict := CASE WHEN entries[takers[place]].request_hash = item.hash
                 THEN 'duplicate' ELSE 'conflict' END;
             RETURN NEXT;
@@ -139,21 +150,36 @@ BEGIN
             END IF;
             pick := pick + 1;
         END LOOP;
-        IF need > 0 THEN
+        room := CASE WHEN item.forced THEN greatest(mine.overdraft - mine.debt, 0) ELSE 0 END;
+        IF need <= room THEN
+            mine.seq := mine.seq + 1;
+            mine.balance := mine.balance - (amount - need);
+            mine.debt := mine.debt + need;
+            mine.used := mine.used + amount;
+        END IF;
+        IF mine.top_up_below IS NOT NULL THEN
+            top_up := credit_wants_top_up(mine, mine.last_at);
+            IF top_up THEN
+                mine.top_up_open := true;
+                wanting := wanting || mine.account_id;
+                wanting_at := wanting_at || mine.last_at;
+            END IF;
+        END IF;
+        IF need > room THEN
             verdict := 'insufficient';
-            available := amount - need;
+            available := amount - need + room;
             RETURN NEXT;
             CONTINUE;
         END IF;
 
-        mine.seq := mine.seq + 1;
-        mine.balance := mine.balance - amount;
-        mine.used := mine.used + amount;
         entry.id := uuidv7();
         entry.account_id := item.account_id;
         entry.seq := mine.seq;
         entry.kind := 'debit';
-        entry.amount := -amount;
+        entry.amount := need - amount;
+        entry.debt := need;
+        entry.scope := item.scope;
+        entry.paid_only := coalesce(item.paid_only, false);
         entry.balance_after := mine.balance;
         entry.used_after := mine.used;
         entry.key := item.key;
@@ -167,7 +193,8 @@ BEGIN
         takers[place] := cardinality(entries);
         line.transaction_id := entry.id;
         line.account_id := item.account_id;
-        need := amount;
+        debt := need;
+        need := amount - debt;
         FOREACH pick IN ARRAY picks LOOP
             line.lot_id := lot_ids[pick];
             line.amount := -least(need, lot_free[pick]);
@@ -187,8 +214,8 @@ BEGIN
         moved := moved || mine;
     END IF;
 
+    PERFORM set_config('app.accounts', everyone, true);
     IF cardinality(entries) > 0 THEN
-        PERFORM set_config('app.accounts', everyone, true);
         INSERT INTO credit_transactions SELECT * FROM unnest(entries);
         INSERT INTO credit_transaction_lots SELECT * FROM unnest(lines);
         UPDATE credit_lots AS l
@@ -196,10 +223,12 @@ BEGIN
         FROM (SELECT lot_id, sum(amount) AS amount FROM unnest(lines) GROUP BY lot_id) AS u
         WHERE l.id = u.lot_id;
         UPDATE credit_balances AS b
-        SET balance = u.balance, used = u.used, seq = u.seq, last_at = u.last_at
+        SET balance = u.balance, debt = u.debt, used = u.used, seq = u.seq, last_at = u.last_at
         FROM unnest(moved) AS u
         WHERE b.account_id = u.account_id;
     END IF;
+    PERFORM credit_want_top_up(u.account_id, u.at)
+    FROM unnest(wanting, wanting_at) AS u(account_id, at);
     PERFORM set_config('app.accounts', shown, true);
 END;
 $$;

@@ -1,12 +1,15 @@
--- Set credits aside from lots in burn order until p_expires_at, once per key.
--- Verdicts: ok; duplicate (same key and hash: the first hold); conflict (same key, other hash);
--- expired (it would end before it begins); insufficient (with what is available); no_account.
+-- Set credits aside from lots in burn order until p_expires_at, or for p_lifetime, once per key.
+-- Verdicts: ok; duplicate (same key and hash: the first hold, as it stands now); conflict (same
+-- key, other hash); expired (it would end before it begins); insufficient (with what is
+-- available); no_account. `top_up` says that the account now wants more credits.
 CREATE OR REPLACE FUNCTION credit_hold(
     p_account_id uuid, p_amount numeric, p_key text, p_hash text, p_reason text,
     p_expires_at timestamptz, p_at timestamptz DEFAULT NULL, p_scope text DEFAULT NULL,
     p_paid_only boolean DEFAULT false, p_subject text DEFAULT NULL,
+    p_lifetime interval DEFAULT NULL,
     OUT verdict text, OUT hold_id uuid, OUT amount numeric, OUT expires_at timestamptz,
-    OUT available numeric)
+    OUT available numeric, OUT status text, OUT captured numeric, OUT created_at timestamptz,
+    OUT resolved_at timestamptz, OUT top_up boolean)
 LANGUAGE plpgsql
 SET enable_seqscan = off
 SET plan_cache_mode = force_generic_plan
@@ -16,6 +19,7 @@ DECLARE
     shown text := coalesce(current_setting('app.accounts', true), '');
     as_of timestamptz := credit_enter(p_account_id, p_at);
     known credit_holds;
+    mine credit_balances;
     lot record;
     parts credit_hold_lots[] := '{}';
     part credit_hold_lots;
@@ -24,12 +28,17 @@ BEGIN
     SELECT * INTO known FROM credit_holds WHERE key = p_key AND account_id = p_account_id;
     hold_id := coalesce(known.id, uuidv7());
     amount := p_amount;
-    expires_at := coalesce(known.expires_at, p_expires_at);
+    expires_at := coalesce(known.expires_at, p_expires_at, as_of + p_lifetime);
+    status := coalesce(known.status, 'open');
+    captured := coalesce(known.captured, 0);
+    created_at := coalesce(known.created_at, as_of);
+    resolved_at := known.resolved_at;
+    top_up := false;
     verdict := CASE
         WHEN as_of IS NULL THEN 'no_account'
         WHEN known.request_hash = p_hash THEN 'duplicate'
         WHEN known.id IS NOT NULL THEN 'conflict'
-        WHEN p_expires_at <= as_of THEN 'expired'
+        WHEN expires_at <= as_of THEN 'expired'
         ELSE 'ok'
     END;
     IF verdict = 'ok' THEN
@@ -56,19 +65,66 @@ BEGIN
     END IF;
     IF verdict = 'ok' THEN
         INSERT INTO credit_holds (
-            id, account_id, status, amount, key, request_hash, scope, reason, subject, created_at,
-            expires_at)
+            id, account_id, status, amount, key, request_hash, scope, paid_only, reason, subject,
+            created_at, expires_at)
         VALUES (
-            hold_id, p_account_id, 'open', p_amount, p_key, p_hash, p_scope, p_reason, p_subject,
-            as_of, p_expires_at);
+            hold_id, p_account_id, 'open', p_amount, p_key, p_hash, p_scope, p_paid_only, p_reason,
+            p_subject, as_of, expires_at);
         INSERT INTO credit_hold_lots SELECT * FROM unnest(parts);
         UPDATE credit_lots AS l SET held = l.held + u.amount
         FROM unnest(parts) AS u WHERE l.id = u.lot_id;
-        UPDATE credit_balances
-        SET held = held + p_amount, next_expiry = least(next_expiry, p_expires_at)
-        WHERE account_id = p_account_id;
+        UPDATE credit_balances SET held = held + p_amount WHERE account_id = p_account_id;
+    END IF;
+    IF verdict IN ('ok', 'insufficient') THEN
+        SELECT * INTO mine FROM credit_balances WHERE account_id = p_account_id;
+        -- Whatever ends later is seen to when the matter looks at what ends first.
+        IF verdict = 'ok' AND coalesce(mine.next_expiry > expires_at, true) THEN
+            UPDATE credit_balances SET next_expiry = credit_hold.expires_at
+            WHERE account_id = p_account_id;
+            PERFORM credit_watch(p_account_id, expires_at, as_of);
+        END IF;
+        top_up := credit_wants_top_up(mine, as_of);
+        IF top_up THEN
+            PERFORM credit_want_top_up(p_account_id, as_of);
+        END IF;
     END IF;
     PERFORM set_config('app.accounts', shown, true);
+END;
+$$;
+
+-- Many holds of any accounts in one transaction, each with its own verdict. Accounts are locked in
+-- the order of their ids; of one account's items the first listed goes first.
+CREATE OR REPLACE FUNCTION credit_hold_batch(
+    p_account_ids uuid[], p_amounts numeric[], p_keys text[], p_hashes text[], p_reasons text[],
+    p_expires_at timestamptz[], p_lifetimes interval[], p_scopes text[], p_paid_only boolean[],
+    p_subjects text[], p_at timestamptz DEFAULT NULL)
+RETURNS TABLE (
+    place integer, verdict text, hold_id uuid, amount numeric, expires_at timestamptz,
+    available numeric, status text, captured numeric, created_at timestamptz,
+    resolved_at timestamptz, top_up boolean)
+LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    item record;
+BEGIN
+    PERFORM credit_lock_all(p_account_ids);
+    FOR item IN
+        SELECT * FROM unnest(
+            p_account_ids, p_amounts, p_keys, p_hashes, p_reasons, p_expires_at, p_lifetimes,
+            p_scopes, p_paid_only, p_subjects
+        ) WITH ORDINALITY AS i(
+            account_id, amount, key, hash, reason, expires_at, lifetime, scope, paid_only, subject,
+            place)
+        ORDER BY i.account_id, i.place
+    LOOP
+        SELECT item.place, h.* INTO
+            place, verdict, hold_id, amount, expires_at, available, status, captured, created_at,
+            resolved_at, top_up
+        FROM credit_hold(
+            item.account_id, item.amount, item.key, item.hash, item.reason, item.expires_at, p_at,
+            item.scope, item.paid_only, item.subject, item.lifetime) AS h;
+        RETURN NEXT;
+    END LOOP;
 END;
 $$;
 
@@ -113,6 +169,36 @@ BEGIN
     SELECT t.id, t.balance_after INTO transaction_id, balance
     FROM credit_transactions AS t WHERE t.key = entry_key;
     PERFORM set_config('app.accounts', shown, true);
+END;
+$$;
+
+-- Many captures of any accounts in one transaction, each with its own verdict; a null amount
+-- takes all of a hold.
+CREATE OR REPLACE FUNCTION credit_capture_batch(
+    p_account_ids uuid[], p_hold_ids uuid[], p_amounts numeric[], p_reasons text[],
+    p_details jsonb[], p_at timestamptz DEFAULT NULL)
+RETURNS TABLE (
+    place integer, verdict text, hold_id uuid, transaction_id uuid, captured numeric,
+    released numeric, balance numeric)
+LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    item record;
+BEGIN
+    PERFORM credit_lock_all(p_account_ids);
+    FOR item IN
+        SELECT * FROM unnest(
+            p_account_ids, p_hold_ids, p_amounts, p_reasons, p_details
+        ) WITH ORDINALITY AS i(account_id, hold_id, amount, reason, detail, place)
+        ORDER BY i.account_id, i.place
+    LOOP
+        SELECT item.place, c.* INTO
+            place, verdict, hold_id, transaction_id, captured, released, balance
+        FROM credit_capture(
+            item.account_id, item.hold_id, item.amount, item.reason, p_at,
+            coalesce(item.detail, '{}')) AS c;
+        RETURN NEXT;
+    END LOOP;
 END;
 $$;
 

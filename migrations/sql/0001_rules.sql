@@ -124,6 +124,11 @@ ALTER TABLE subscriptions FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON subscriptions
     USING (account_id = ANY ((SELECT string_to_array(NULLIF(current_setting('app.accounts', true), ''), ',')::uuid[])::uuid[]));
 
+ALTER TABLE top_ups ENABLE ROW LEVEL SECURITY;
+ALTER TABLE top_ups FORCE ROW LEVEL SECURITY;
+CREATE POLICY tenant ON top_ups
+    USING (account_id = ANY ((SELECT string_to_array(NULLIF(current_setting('app.accounts', true), ''), ',')::uuid[])::uuid[]));
+
 ALTER TABLE trials ENABLE ROW LEVEL SECURITY;
 ALTER TABLE trials FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON trials
@@ -185,6 +190,11 @@ CREATE POLICY tenant ON setup_intents
 ALTER TABLE subscription_items ENABLE ROW LEVEL SECURITY;
 ALTER TABLE subscription_items FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON subscription_items
+    USING (account_id = ANY ((SELECT string_to_array(NULLIF(current_setting('app.accounts', true), ''), ',')::uuid[])::uuid[]));
+
+ALTER TABLE top_up_settings ENABLE ROW LEVEL SECURITY;
+ALTER TABLE top_up_settings FORCE ROW LEVEL SECURITY;
+CREATE POLICY tenant ON top_up_settings
     USING (account_id = ANY ((SELECT string_to_array(NULLIF(current_setting('app.accounts', true), ''), ',')::uuid[])::uuid[]));
 
 ALTER TABLE payment_attempts ENABLE ROW LEVEL SECURITY;

@@ -84,17 +84,20 @@ CREATE TABLE credit_transactions (
     seq BIGINT NOT NULL,
     kind TEXT NOT NULL,
     amount NUMERIC(27, 12) NOT NULL,
+    debt NUMERIC(27, 12) DEFAULT '0' NOT NULL,
     balance_after NUMERIC(27, 12) NOT NULL,
     used_after NUMERIC(27, 12) NOT NULL,
     key TEXT NOT NULL,
     request_hash TEXT,
+    scope TEXT,
+    paid_only BOOLEAN DEFAULT false NOT NULL,
     reason TEXT NOT NULL,
     subject TEXT,
     detail JSONB DEFAULT '{}' NOT NULL,
     at TIMESTAMP WITH TIME ZONE NOT NULL,
     real_at TIMESTAMP WITH TIME ZONE NOT NULL,
     CONSTRAINT pk_credit_transactions PRIMARY KEY (id),
-    CONSTRAINT ck_credit_transactions_kind_and_sign CHECK ((kind = 'grant' AND amount > 0) OR (kind IN ('debit', 'capture', 'lapse', 'debt') AND amount < 0) OR (kind = 'clawback' AND amount <= 0)),
+    CONSTRAINT ck_credit_transactions_kind_and_sign CHECK ((kind = 'grant' AND amount > 0 AND debt = 0) OR (kind = 'debit' AND amount <= 0 AND debt >= 0 AND amount < debt) OR (kind IN ('capture', 'lapse', 'adjustment') AND amount < 0 AND debt = 0) OR (kind = 'debt' AND amount < 0 AND debt = amount) OR (kind = 'clawback' AND amount <= 0 AND debt = 0)),
     CONSTRAINT ck_credit_transactions_balance_not_negative CHECK (balance_after >= 0),
     CONSTRAINT uq_credit_transactions_key UNIQUE (key)
 );
@@ -378,6 +381,9 @@ CREATE TABLE credit_balances (
     held NUMERIC(27, 12) DEFAULT '0' NOT NULL,
     debt NUMERIC(27, 12) DEFAULT '0' NOT NULL,
     overdraft NUMERIC(27, 12) DEFAULT '0' NOT NULL,
+    top_up_below NUMERIC(27, 12),
+    top_up_from TIMESTAMP WITH TIME ZONE,
+    top_up_open BOOLEAN DEFAULT false NOT NULL,
     used NUMERIC(27, 12) DEFAULT '0' NOT NULL,
     currency TEXT,
     period_id UUID,
@@ -391,6 +397,7 @@ CREATE TABLE credit_balances (
     CONSTRAINT ck_credit_balances_debt_not_negative CHECK (debt >= 0),
     CONSTRAINT ck_credit_balances_overdraft_not_negative CHECK (overdraft >= 0),
     CONSTRAINT ck_credit_balances_used_not_negative CHECK (used >= 0),
+    CONSTRAINT ck_credit_balances_top_up_below_positive CHECK (top_up_below > 0),
     CONSTRAINT ck_credit_balances_currency_iso CHECK (currency ~ '^[A-Z]{3}$'),
     CONSTRAINT fk_credit_balances_account_id FOREIGN KEY(account_id) REFERENCES accounts (id)
 )
@@ -405,6 +412,7 @@ CREATE TABLE credit_holds (
     key TEXT NOT NULL,
     request_hash TEXT NOT NULL,
     scope TEXT,
+    paid_only BOOLEAN DEFAULT false NOT NULL,
     reason TEXT NOT NULL,
     subject TEXT,
     created_at TIMESTAMP WITH TIME ZONE NOT NULL,
@@ -442,6 +450,7 @@ CREATE TABLE credit_lots (
     grant_key TEXT NOT NULL,
     granted_seq BIGINT NOT NULL,
     created_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    noticed_at TIMESTAMP WITH TIME ZONE,
     CONSTRAINT pk_credit_lots PRIMARY KEY (id),
     CONSTRAINT ck_credit_lots_kind_known CHECK (kind IN ('trial', 'plan', 'purchase', 'adjustment', 'refund', 'dispute')),
     CONSTRAINT ck_credit_lots_amount_positive CHECK (amount > 0),
@@ -562,6 +571,8 @@ CREATE INDEX ix_matters_left_behind ON matters (woken_at) WHERE started_at IS NU
 CREATE INDEX ix_matters_open ON matters (workflow_id) WHERE closed_at IS NULL;
 
 CREATE INDEX ix_matters_overdue ON matters (next_due) WHERE closed_at IS NULL AND status = 'open';
+
+CREATE INDEX ix_matters_resting ON matters (next_due) WHERE closed_at IS NULL AND status = 'resting';
 
 CREATE TABLE payment_methods (
     id UUID NOT NULL,
@@ -723,6 +734,31 @@ CREATE TABLE subscriptions (
 CREATE INDEX ix_subscriptions_account_created ON subscriptions (account_id, created_at, id);
 
 CREATE UNIQUE INDEX uq_subscriptions_one_open ON subscriptions (account_id) WHERE status IN ('incomplete', 'trialing', 'active', 'past_due', 'unpaid', 'paused');
+
+CREATE TABLE top_ups (
+    id UUID NOT NULL,
+    account_id UUID NOT NULL,
+    status TEXT NOT NULL,
+    pack TEXT NOT NULL,
+    threshold NUMERIC(27, 12) NOT NULL,
+    available NUMERIC(27, 12) NOT NULL,
+    purchase_id UUID,
+    amount_minor BIGINT,
+    currency TEXT,
+    reason TEXT,
+    wanted_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    decided_at TIMESTAMP WITH TIME ZONE,
+    CONSTRAINT pk_top_ups PRIMARY KEY (id),
+    CONSTRAINT ck_top_ups_status_known CHECK (status IN ('wanted', 'buying', 'completed', 'failed', 'capped', 'dropped')),
+    CONSTRAINT ck_top_ups_decided_once CHECK ((status IN ('wanted', 'buying')) = (decided_at IS NULL)),
+    CONSTRAINT ck_top_ups_bought_by CHECK (status NOT IN ('buying', 'completed') OR purchase_id IS NOT NULL),
+    CONSTRAINT fk_top_ups_account_id FOREIGN KEY(account_id) REFERENCES accounts (id),
+    CONSTRAINT uq_top_ups_purchase_id UNIQUE (purchase_id)
+);
+
+CREATE INDEX ix_top_ups_account ON top_ups (account_id, wanted_at, id);
+
+CREATE UNIQUE INDEX uq_top_ups_undecided ON top_ups (account_id) WHERE status IN ('wanted', 'buying');
 
 CREATE TABLE trials (
     id UUID NOT NULL,
@@ -928,6 +964,7 @@ CREATE TABLE purchases (
     status TEXT NOT NULL,
     invoice_id UUID NOT NULL,
     return_url TEXT,
+    top_up_id UUID,
     failure_code TEXT,
     failure_message TEXT,
     correlation_id TEXT,
@@ -941,7 +978,8 @@ CREATE TABLE purchases (
     CONSTRAINT ck_purchases_status_known CHECK (status IN ('pending', 'completed', 'failed', 'expired', 'refunded')),
     CONSTRAINT fk_purchases_account_id FOREIGN KEY(account_id) REFERENCES accounts (id),
     CONSTRAINT fk_purchases_payment_method_id FOREIGN KEY(payment_method_id) REFERENCES payment_methods (id),
-    CONSTRAINT fk_purchases_invoice_id FOREIGN KEY(invoice_id) REFERENCES invoices (id)
+    CONSTRAINT fk_purchases_invoice_id FOREIGN KEY(invoice_id) REFERENCES invoices (id),
+    CONSTRAINT fk_purchases_top_up_id FOREIGN KEY(top_up_id) REFERENCES top_ups (id)
 );
 
 CREATE INDEX ix_purchases_account_created ON purchases (account_id, created_at, id);
@@ -988,6 +1026,24 @@ CREATE TABLE subscription_items (
 );
 
 CREATE INDEX ix_subscription_items_subscription ON subscription_items (subscription_id);
+
+CREATE TABLE top_up_settings (
+    account_id UUID NOT NULL,
+    is_enabled BOOLEAN NOT NULL,
+    threshold NUMERIC(27, 12) NOT NULL,
+    pack TEXT NOT NULL,
+    payment_method_id UUID,
+    monthly_cap_minor BIGINT,
+    failures INTEGER DEFAULT '0' NOT NULL,
+    stopped_at TIMESTAMP WITH TIME ZONE,
+    updated_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    CONSTRAINT pk_top_up_settings PRIMARY KEY (account_id),
+    CONSTRAINT ck_top_up_settings_threshold_positive CHECK (threshold > 0),
+    CONSTRAINT ck_top_up_settings_cap_positive CHECK (monthly_cap_minor > 0),
+    CONSTRAINT ck_top_up_settings_failures_counted CHECK (failures >= 0),
+    CONSTRAINT fk_top_up_settings_account_id FOREIGN KEY(account_id) REFERENCES accounts (id),
+    CONSTRAINT fk_top_up_settings_payment_method_id FOREIGN KEY(payment_method_id) REFERENCES payment_methods (id)
+);
 
 CREATE TABLE payment_attempts (
     id UUID NOT NULL,

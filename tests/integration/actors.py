@@ -215,6 +215,21 @@ class Merchant:
         await self.pay(begun)
         return await self.until_purchase(begun["purchase_id"], "completed")
 
+    async def top_up(self, pack: str = "small", threshold: str = "100000") -> Json:
+        """Credits bought by themselves, once; afterwards nothing more is."""
+        path, body = "/billing/credits/auto-top-up", {"threshold": threshold, "pack": pack}
+        await self.ask("PUT", path, body, status=200)
+
+        async def newest() -> Json:
+            (top_up, *_) = (await self.ask("GET", "/billing/credits/top-ups"))["data"]
+            return dict(top_up)
+
+        done = await wait_for(
+            newest, f"{self.id} is topped up", lambda seen: seen["status"] == "completed"
+        )
+        await self.ask("PUT", path, body | {"is_enabled": False}, status=200)
+        return done
+
     async def customer(self) -> str:
         """The account's customer at the sandbox; there once a payment was opened."""
         rows = await self.rows("SELECT stripe_customer_id AS id FROM accounts WHERE id = %(me)s")

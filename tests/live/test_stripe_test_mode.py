@@ -42,7 +42,7 @@ async def gateway() -> AsyncIterator[StripeGateway]:
 @pytest.fixture(scope="module")
 async def v1() -> AsyncIterator[Any]:
     """Stripe's SDK, for what the payer's browser does."""
-    http = stripe.HTTPXClient(timeout=PATIENCE_SECONDS)
+    http = stripe.AIOHTTPClient(timeout=PATIENCE_SECONDS)
     yield stripe.StripeClient(KEY, http_client=http).v1
     await http.close_async()  # type: ignore[no-untyped-call]
 

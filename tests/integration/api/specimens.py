@@ -5,6 +5,7 @@ whose parameter or body is not here turns the matrix red.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any, Final
 from uuid import uuid4
@@ -254,6 +255,22 @@ async def itself(_: Api, account: Account) -> str:
     return str(account["id"])
 
 
+async def held(api: Api, account: Account) -> str:
+    """A hold that waits for its capture."""
+    account_id = ids.decode(ids.ACCOUNT, account["id"])
+    await granted(api, account)
+    async with api.database.tenant(account_id) as connection:
+        hold = await credits.hold(
+            connection,
+            account_id=account_id,
+            amount=Decimal(1),
+            key=f"matrix/{uuid4()}",
+            reason="a specimen",
+            expires_at=real_now() + timedelta(days=1),
+        )
+    return ids.encode(ids.HOLD, hold.hold_id)
+
+
 # A parameter in path, query or body that names a thing of one account: how to come by one.
 MAKERS: Final[dict[str, Maker]] = {
     "account_id": itself,
@@ -270,6 +287,7 @@ MAKERS: Final[dict[str, Maker]] = {
     "transaction_id": granted,
     "billing_id": used,
     "quota_id": quota,
+    "hold_id": held,
 }
 
 # Parameters that name what belongs to no account, with a name that exists.
@@ -336,6 +354,20 @@ BODIES: Final[dict[str, Callable[[Named], Any]]] = {
     "advance_clock": lambda _: {"advance_days": 1},
     "put_plan": lambda _: {"family": "app", "name": "Basic", "is_active": False},
     "put_credit_package": lambda _: {"name": "Basic", "credits": "1", "is_active": False},
+    "create_hold": lambda _: {"amount": "0.01", "expires_in_seconds": 60},
+    "capture_hold": lambda _: {"amount": "0.01"},
+    "write_auto_top_up": lambda named: {
+        "is_enabled": True,
+        "threshold": "10",
+        "pack": "small",
+        "payment_method_id": named["payment_method_id"],
+    },
+    "adjust_credits": lambda named: {
+        "account_id": named["account_id"],
+        "amount": "1",
+        "reason": "goodwill",
+    },
+    "set_overdraft": lambda _: {"overdraft": "5", "reason": "a good customer"},
     "put_credit_cost": lambda _: {"cost": "1"},
     "put_meter": lambda _: {"name": "Basic", "unit": "piece", "is_active": False},
     "put_product": lambda _: {

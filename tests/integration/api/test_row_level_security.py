@@ -132,12 +132,12 @@ async def test_a_pooled_connection_forgets_whose_it_was(api: Api) -> None:
     for _ in range(50):
         async with api.database.tenant(account_id) as connection:
             assert await connection.scalar(select(func.count()).select_from(accounts)) == 1
-        async with api.database.tenant_engine.begin() as connection:
+        async with api.database.tenant() as connection:
             assert await connection.scalar(select(func.count()).select_from(accounts)) == 0
 
 
 async def test_nobody_can_name_an_account_that_is_no_id(api: Api) -> None:
-    async with api.database.tenant_engine.begin() as connection:
+    async with api.database.tenant() as connection:
         await connection.execute(text("SELECT set_config('app.accounts', '*', true)"))
         with pytest.raises(DBAPIError, match="invalid input syntax for type uuid"):
             await connection.execute(select(metadata.tables["accounts"]))

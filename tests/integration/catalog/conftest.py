@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core.database import Database
+from billing.core.prepared import driver_of
 from tests.integration.api.conftest import Api, api
 from tests.integration.credits.conftest import database, new_purse
 
@@ -17,9 +18,9 @@ __all__ = ["Api", "api", "database", "new_purse"]
 @pytest.fixture
 async def scratch(database: Database) -> AsyncIterator[AsyncConnection]:
     """An operator's transaction that is rolled back: whole catalogs may be applied in it."""
-    async with database.operator_engine.connect() as connection:
+    async with database.operator() as connection:
         yield connection
-        await connection.rollback()
+        await driver_of(connection).rollback()
 
 
 @pytest.fixture

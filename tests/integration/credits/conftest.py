@@ -83,6 +83,11 @@ class Purse:
                 connection, account_id=self.id, amount=Decimal(amount), **(facts | more)
             )
 
+    async def allow_debt(self, overdraft: str) -> None:
+        """What forced debits may leave owed."""
+        async with self.transaction() as connection:
+            await service.set_overdraft(connection, self.id, Decimal(overdraft))
+
     async def do(self, verb: Any, **facts: Any) -> Any:
         """Any other verb of the service."""
         async with self.transaction() as connection:

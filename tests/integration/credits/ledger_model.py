@@ -60,6 +60,7 @@ class Ledger:
     lots: dict[str, Lot] = field(default_factory=dict)
     holds: dict[str, Hold] = field(default_factory=dict)
     debt: Decimal = ZERO
+    overdraft: Decimal = ZERO
     used: Decimal = ZERO
 
     @property
@@ -94,8 +95,9 @@ class Ledger:
         self.settle(at)
 
     def pick(
-        self, amount: Decimal, scope: str | None, paid_only: bool
+        self, amount: Decimal, scope: str | None, paid_only: bool, room: Decimal = ZERO
     ) -> list[tuple[Lot, Decimal]]:
+        """Lots in burn order; what they do not cover must be within `room`."""
         parts = []
         left = amount
         for lot in sorted(self.lots.values(), key=Lot.burn_rank):
@@ -104,15 +106,25 @@ class Ledger:
             if take:
                 parts.append((lot, take))
                 left -= take
-        if left:
-            raise Refused("INSUFFICIENT_CREDITS", amount - left)
+        if left > room:
+            raise Refused("INSUFFICIENT_CREDITS", amount - left + room)
         return parts
 
-    def debit(self, amount: Decimal, scope: str | None, paid_only: bool, at: datetime) -> None:
+    def debit(
+        self, amount: Decimal, scope: str | None, paid_only: bool, force: bool, at: datetime
+    ) -> None:
         self.settle(at)
-        for lot, part in self.pick(amount, scope, paid_only):
+        room = max(self.overdraft - self.debt, ZERO) if force else ZERO
+        parts = self.pick(amount, scope, paid_only, room)
+        for lot, part in parts:
             lot.remaining -= part
+        self.debt += amount - sum((part for _, part in parts), ZERO)
         self.used += amount
+
+    def take(self, amount: Decimal, scope: str | None, at: datetime) -> None:
+        self.settle(at)
+        for lot, part in self.pick(amount, scope, paid_only=False):
+            lot.remaining -= part
 
     def hold(
         self,

@@ -26,12 +26,21 @@ OPEN_HOLDS = (
     "UPDATE credit_holds SET status = 'released', resolved_at = now()"
     " WHERE account_id = :account AND status = 'open'"
 )
+HOLD_MORE = (
+    "UPDATE credit_holds SET amount = amount + 1 WHERE account_id = :account AND status = 'open'"
+)
+CAPTURE_LESS = "UPDATE credit_holds SET captured = captured / 2 WHERE account_id = :account"
 DAMAGE: dict[str, str] = {
     "the balance is the sum of the ledger": BALANCE.format("balance = balance + 1"),
     "the balance is the sum of the lots": LOTS,
     "what is held is held in lots": BALANCE.format("held = held + 1"),
     "what is held is held by open holds": OPEN_HOLDS,
     "what was used is the sum of debits and captures": BALANCE.format("used = used + 1"),
+    "what is owed is what forced debits left and grants have not paid": BALANCE.format(
+        "debt = debt + 1"
+    ),
+    "each hold is made of its parts": HOLD_MORE,
+    "a captured hold has its one entry": CAPTURE_LESS,
     "the ledger is numbered without a gap": ENTRY.format(seq="seq + 2", after="balance + 1"),
     "each entry carries the balance after it": ENTRY.format(seq="seq + 1", after="balance"),
     "each entry is split over lots to the last digit": PART.format(entry=AN_ENTRY, lot=":id"),

@@ -40,8 +40,8 @@ async def test_a_new_account_and_one_never_heard_of_read_zeros(api: Api) -> None
         balance.pop("as_of")
         assert balance == {
             "credits": "0", "plan_monthly_credits": "0", "credits_used_this_month": "0",
-            "held": "0", "available": "0", "paid": "0", "debt": "0", "lapsing_soon": None,
-            "currency": None,
+            "held": "0", "available": "0", "paid": "0", "debt": "0", "overdraft": "0",
+            "lapsing_soon": None, "currency": None,
         }  # fmt: skip
 
 
@@ -60,6 +60,7 @@ async def test_the_balance_says_what_is_there_held_paid_and_ending(api: Api) -> 
         "available": "549.50",
         "paid": "100.00",
         "debt": "0",
+        "overdraft": "0",
         "lapsing_soon": {"credits": "449.50", "first_at": "2027-04-04T01:00:00Z"},
         "currency": None,
         "as_of": "2027-04-01T01:00:00Z",
@@ -191,8 +192,10 @@ async def test_the_currency_is_shown_once_it_is_fixed(api: Api) -> None:
     purse, headers = await open_purse(api)
     async with purse.transaction() as connection:
         await connection.execute(
-            text("UPDATE credit_balances SET currency = 'EUR', debt = 2.5 WHERE account_id = :id"),
+            text("UPDATE credit_balances SET currency = 'EUR' WHERE account_id = :id"),
             {"id": purse.id},
         )
+    await purse.allow_debt("2.5")
+    await purse.debit("2.5", force=True)
     balance = await read(api, BALANCE, headers)
     assert (balance["currency"], Decimal(balance["debt"])) == ("EUR", Decimal("2.5"))

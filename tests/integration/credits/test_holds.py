@@ -5,8 +5,11 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from billing.core.errors import Conflict, Invalid, NotFound, PaymentRequired
+from billing.core.matter import REST_BEYOND
+from billing.core.matters import matters
 from billing.credits import service
 from tests.integration.credits.books import decimals
 from tests.integration.credits.conftest import Purse
@@ -120,3 +123,20 @@ async def test_what_is_released_from_an_ended_lot_lapses_with_it(new_purse: Any)
     # The grant, the lot's own end, the capture, and the end of what the capture gave back.
     assert (books.balance, books.held) == decimals(0, 0)
     assert books.entries == 4
+
+
+async def test_a_long_hold_lets_the_account_s_workflow_rest_and_a_short_one_wakes_it(
+    new_purse: Any,
+) -> None:
+    purse: Purse = await new_purse(clock_at=NOON)
+    await purse.grant("10")
+    stands = []
+    for beyond in (REST_BEYOND["account"] + HOUR, REST_BEYOND["account"]):
+        await purse.hold("1", expires_at=NOON + beyond)
+        async with purse.transaction() as connection:
+            rows = await connection.execute(select(matters.c.status, matters.c.next_due))
+            stands.append(tuple(rows.one()))
+    assert stands == [
+        ("resting", NOON + REST_BEYOND["account"] + HOUR),
+        ("open", NOON + REST_BEYOND["account"]),
+    ]

@@ -141,16 +141,23 @@ class LedgerMachine(RuleBasedStateMachine):
             )  # fmt: skip
             assert (answer.amount, answer.replayed) == (amount, replayed)
 
-    @rule(amount=AMOUNTS, scope=SCOPES, paid_only=st.sampled_from([False, False, True]))
-    def credits_are_spent(self, amount: Decimal, scope: str | None, paid_only: bool) -> None:
+    @rule(
+        amount=AMOUNTS,
+        scope=SCOPES,
+        paid_only=st.sampled_from([False, False, True]),
+        force=st.sampled_from([False, False, True]),
+    )
+    def credits_are_spent(
+        self, amount: Decimal, scope: str | None, paid_only: bool, force: bool
+    ) -> None:
         key = self.key()
-        expected = self.try_model(self.model.debit, amount, scope, paid_only, self.now)
+        expected = self.try_model(self.model.debit, amount, scope, paid_only, force, self.now)
         for replayed in (False, True):
             answer = self.same(
                 expected,
                 service.debit(
                     self.connection, account_id=self.account_id, amount=amount, key=key,
-                    reason="model", at=self.now, scope=scope, paid_only=paid_only,
+                    reason="model", at=self.now, scope=scope, paid_only=paid_only, force=force,
                 ),
             )  # fmt: skip
             assert answer is None or answer.replayed is replayed
@@ -240,15 +247,23 @@ class LedgerMachine(RuleBasedStateMachine):
         ]
         assert answer.next_expiry == min((due for due in dues if due > self.now), default=None)
 
-    @rule(amount=AMOUNTS)
-    def more_is_owed(self, amount: Decimal) -> None:
-        self.model.debt += amount
-        self.run(
-            self.connection.execute(
-                text("UPDATE credit_balances SET debt = debt + :amount WHERE account_id = :id"),
-                {"amount": amount, "id": self.account_id},
-            )
-        )
+    @rule(overdraft=st.sampled_from([0, 3, 10, 40]).map(Decimal))
+    def the_overdraft_changes(self, overdraft: Decimal) -> None:
+        self.model.overdraft = overdraft
+        self.run(service.set_overdraft(self.connection, self.account_id, overdraft))
+
+    @rule(amount=AMOUNTS, scope=SCOPES)
+    def credits_are_taken_away(self, amount: Decimal, scope: str | None) -> None:
+        key = self.key()
+        expected = self.try_model(self.model.take, amount, scope, self.now)
+        for _ in range(2):
+            self.same(
+                expected,
+                service.take(
+                    self.connection, account_id=self.account_id, amount=amount, key=key,
+                    reason="model", at=self.now, scope=scope,
+                ),
+            )  # fmt: skip
 
     @invariant()
     def the_books_agree(self) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import select
 
 from billing.core.errors import Conflict, Invalid, NotFound, PaymentRequired
 from billing.credits import service
@@ -146,17 +146,66 @@ async def test_an_amount_that_cannot_be_booked_is_refused(purse: Purse, amount: 
 
 
 async def test_debt_is_paid_by_the_next_grant_with_an_entry_of_its_own(purse: Purse) -> None:
-    async with purse.transaction() as connection:
-        await connection.execute(
-            text("UPDATE credit_balances SET debt = 30 WHERE account_id = :id"), {"id": purse.id}
-        )
+    await purse.allow_debt("30")
+    await purse.debit("30", force=True)
     first = await purse.grant("20")
     assert (first.debt_paid, first.balance) == decimals(20, 0)
     second = await purse.grant("50")
     assert (second.debt_paid, second.balance) == decimals(10, 40)
     books = await purse.books()
     assert (books.debt, books.balance) == decimals(0, 40)
-    assert books.entries == 4
+    assert books.entries == 5
+
+
+async def test_a_forced_debit_takes_what_is_there_and_owes_the_rest(purse: Purse) -> None:
+    await purse.grant("4")
+    await purse.grant("5", scope="images")
+    await purse.allow_debt("10")
+    debit = await purse.debit("10", key="job", force=True)
+    assert (debit.amount, debit.debt, debit.balance) == decimals(10, 6, 5)
+    again = await purse.debit("10", key="job", force=True)
+    assert (again.replayed, again.debt, again.transaction_id) == (
+        True, Decimal(6), debit.transaction_id,
+    )  # fmt: skip
+    with pytest.raises(PaymentRequired) as refused:
+        await purse.debit("4.5", force=True)
+    assert refused.value.fields == {"required": "4.50", "available": "4.00"}
+    with pytest.raises(PaymentRequired):
+        await purse.debit("1")
+    await purse.debit("9", scope="images", force=True)
+    books = await purse.books()
+    assert (books.balance, books.debt) == decimals(0, 10)
+
+
+async def test_without_an_overdraft_force_goes_no_further_than_the_balance(purse: Purse) -> None:
+    await purse.grant("4")
+    with pytest.raises(PaymentRequired):
+        await purse.debit("4.000001", force=True)
+    assert (await purse.debit("4", force=True)).debt == 0
+
+
+async def test_credits_used_on_credit_count_once_when_they_are_used(purse: Purse) -> None:
+    await purse.allow_debt("8")
+    await purse.debit("8", force=True)
+    await purse.grant("20")
+    async with purse.transaction() as connection:
+        balance = await service.lock(connection, purse.id)
+    assert (balance.used, balance.debt, balance.balance) == decimals(8, 0, 12)
+
+
+async def test_an_operator_takes_credits_away_and_nobody_used_them(purse: Purse) -> None:
+    await purse.grant("3")
+    await purse.grant("4")
+    await purse.hold("2")
+    facts = {"amount": Decimal(5), "key": f"take/{uuid4()}", "reason": "granted in error"}
+    taken = await purse.do(service.take, **facts)
+    assert (taken.amount, taken.balance, taken.replayed) == (5, 2, False)
+    assert (await purse.do(service.take, **facts)).replayed
+    with pytest.raises(PaymentRequired) as refused:
+        await purse.do(service.take, **(facts | {"key": f"take/{uuid4()}"}))
+    assert refused.value.fields == {"required": "5.00", "available": "0"}
+    async with purse.transaction() as connection:
+        assert (await service.lock(connection, purse.id)).used == 0
 
 
 async def test_an_account_pays_in_one_currency_for_good(purse: Purse) -> None:

@@ -139,6 +139,35 @@ class SavedCardPurchase(CardPurchase):
         await insist(lambda: self._completed(begun["purchase_id"]), f"{self.name} is completed")
 
 
+class TopUp(Flow):
+    """Credits that are bought by themselves when few are left."""
+
+    name = "top-up"
+
+    @classmethod
+    async def prepare(cls, actors: Actors) -> "TopUp":
+        merchant = await actors.merchant()
+        await merchant.save_card()
+        return cls(merchant)
+
+    async def drive(self) -> None:
+        body = {"threshold": "10", "pack": "small"}
+        path = "/billing/credits/auto-top-up"
+        await insist(lambda: self.merchant.ask("PUT", path, body), f"{self.name} is wished for")
+
+        async def filled() -> None:
+            seen = (await self.merchant.ask("GET", "/billing/credits/top-ups"))["data"]
+            if [one["status"] for one in seen] != ["completed"]:
+                raise NotYet(str(seen))
+
+        await insist(filled, f"{self.name} is there")
+
+    async def prove(self) -> None:
+        await self.proven(charges=[999], grants=1, kind="purchase")
+        assert await self.merchant.credits() == 100
+        assert (await self.merchant.published()).count("evt.billing.top_up.completed") == 1
+
+
 class Renewal(Flow):
     """A second month."""
 

@@ -26,6 +26,7 @@ from tests.integration.faults.flows import (
     Recovery,
     Renewal,
     SavedCardPurchase,
+    TopUp,
     insist,
 )
 from tests.integration.faults.rows import open_operator
@@ -57,6 +58,7 @@ FLOWS: Final[dict[str, type[Flow]]] = {
     "dunning.before_result": Recovery,
     "dunning.result_written": Recovery,
     "step.done": CardPurchase,
+    "top_up.committed": TopUp,
 }
 """Who passes each place; a new place needs its line here."""
 

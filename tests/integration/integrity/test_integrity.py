@@ -54,6 +54,8 @@ DAMAGE: Final[dict[str, str]] = {
     "purchases_end_in_time": f"""
         UPDATE purchases SET expires_at = created_at - interval '1 day'
         WHERE {MINE} AND status = 'pending'""",
+    "top_ups_undecided": f"UPDATE credit_balances SET top_up_open = true WHERE {MINE}",
+    "top_ups_bought": f"UPDATE top_ups SET status = 'failed' WHERE {MINE}",
     "payments_booked": f"""
         UPDATE payments SET received_minor = received_minor + 1
         WHERE {MINE} AND status = 'succeeded'""",
@@ -135,6 +137,7 @@ async def books(actors: Actors) -> Books:
     await paying.bought("small")
     await paying.buy("medium")
     await spend(actors, paying)
+    await paying.top_up()
     late = await actors.merchant_on_clock()
     await late.subscribed("pro")
     await late.script("insufficient_funds", then="last")
@@ -157,6 +160,10 @@ async def spend(actors: Actors, merchant: Merchant) -> None:
     async with database.tenant(merchant.uuid) as connection:
         await credits.debit(connection, amount=Decimal(1), key="debit", **facts)
         await credits.hold(connection, amount=Decimal(2), key="kept", expires_at=later, **facts)
+        spent = await credits.hold(
+            connection, amount=Decimal(3), key="spent", expires_at=later, **facts
+        )
+        await credits.capture(connection, account_id=merchant.uuid, hold_id=spent.hold_id)
     await database.close()
 
 
@@ -236,8 +243,12 @@ async def test_one_accounts_books_can_be_checked_with_its_own_rights(
 
 
 def test_postgres_and_temporal_are_compared_both_ways() -> None:
-    wanted = {"trial/acc_1", "subscription/sub_1", "purchase/pur_1"}
+    must = {"trial/acc_1": True, "subscription/sub_1": True, "purchase/pur_1": True}
+    wanted = must | {"account/acc_1": False, "account/acc_2": False}
     alive, stray = rules.compare(wanted, {"trial/acc_1": 1, "purchase/pur_1": 2, "trial/acc_9": 1})
     assert alive.examples == ("purchase/pur_1", "subscription/sub_1")
     assert (stray.violations, stray.examples) == (1, ("trial/acc_9",))
     assert all(one.ok for one in rules.compare(wanted, dict.fromkeys(wanted, 1)))
+    assert all(one.ok for one in rules.compare(wanted, dict.fromkeys(must, 1)))
+    twice = dict.fromkeys(must, 1) | {"account/acc_2": 2}
+    assert rules.compare(wanted, twice)[0].examples == ("account/acc_2",)

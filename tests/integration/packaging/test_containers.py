@@ -18,7 +18,8 @@ from embedded.environment import setting_names
 from embedded.options import ROOT
 from embedded.ports import FIXED
 from embedded.stack import StackInfo
-from embedded.temporal_attributes import ATTRIBUTES, kind
+from embedded.temporal_attributes import kind
+from workflows.attributes import ATTRIBUTES
 
 COMPOSE_TEXT = (ROOT / "docker-compose.yml").read_text()
 EXAMPLE_TEXT = (ROOT / ".env.example").read_text()

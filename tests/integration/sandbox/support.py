@@ -175,7 +175,7 @@ def client_for(url: str, key: str = "sk_test_sandbox") -> stripe.StripeClient:
         key,
         base_addresses={"api": url, "files": url, "connect": url, "meter_events": url},
         max_network_retries=0,
-        http_client=stripe.HTTPXClient(timeout=10),
+        http_client=stripe.AIOHTTPClient(timeout=10),
     )
 
 

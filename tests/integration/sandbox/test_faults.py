@@ -78,7 +78,7 @@ async def test_a_timeout_is_the_clients_when_the_sandbox_stays_silent(
         "sk_test_x",
         base_addresses={"api": sandbox.url},
         max_network_retries=0,
-        http_client=stripe.HTTPXClient(timeout=0.3),
+        http_client=stripe.AIOHTTPClient(timeout=0.3),
     )
     await control.fault("timeout_after", customer=customer, seconds=30)
     started = time.monotonic()

@@ -225,7 +225,7 @@ async def test_after_a_kill_open_events_are_still_delivered(
     process.start()
     client = stripe.StripeClient(
         "sk_test_x", base_addresses={"api": process.url},
-        http_client=stripe.HTTPXClient(timeout=5),
+        http_client=stripe.AIOHTTPClient(timeout=5),
     )  # fmt: skip
     made = await client.v1.customers.create_async({})
     await receiver.until(made.id, "customer.created")

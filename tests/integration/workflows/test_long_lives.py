@@ -19,7 +19,8 @@ from tests.integration.actors import Actors
 from workflows.contracts import CommandRequest, DunningOrder, MatterRef, Standing, StepRequest
 from workflows.subscription import SubscriptionWorkflow
 
-EVENTS_PER_RUN = 40
+EVENTS_PER_RUN = 25
+OPERATORS, ORDERS = 8, 12
 PATIENCE_SECONDS = 60
 START = datetime(2027, 1, 1, tzinfo=UTC)
 LATER = datetime(2030, 1, 1, tzinfo=UTC)
@@ -76,7 +77,7 @@ async def living(client: Client, rows: Rows) -> AsyncIterator[WorkflowHandle[Any
     ):
         await client.start_workflow(
             SubscriptionWorkflow.run,
-            MatterRef(workflow_id=name, account_id=ids.new(), subject_id=subject),
+            MatterRef(workflow_id=name, account_id=ids.new()),
             id=name,
             task_queue=queue,
         )
@@ -105,17 +106,17 @@ async def test_orders_and_signals_around_each_new_run_are_all_carried_out(
         first = (await handle.describe()).run_id
 
         async def operator() -> None:
-            for _ in range(12):
+            for _ in range(ORDERS):
                 await handle.execute_update("pause_dunning", DunningOrder(reason="again"))
                 await handle.signal("changed")
 
         async with asyncio.timeout(PATIENCE_SECONDS):
-            await asyncio.gather(*(operator() for _ in range(4)))
+            await asyncio.gather(*(operator() for _ in range(OPERATORS)))
             standing = await handle.execute_update("settled", result_type=Standing)
         last = (await handle.describe()).run_id
 
-    assert len(rows.obeyed) == 48
-    assert len(set(rows.obeyed)) == 48, "each has a key of its own"
+    assert len(rows.obeyed) == OPERATORS * ORDERS
+    assert len(set(rows.obeyed)) == OPERATORS * ORDERS, "each has a key of its own"
     assert first != last, "there was more than one run"
     assert standing.status == "past_due"
 

@@ -35,6 +35,7 @@ GOLDEN = {
         keys.cycle_grant(OTHER, START), "sub_01h455vb4pex5vskg00000000f/cycle-2027-03-14T09:26:53Z"
     ),
     "purchase_grant": (keys.purchase_grant(OTHER), "pur_01h455vb4pex5vskg00000000f/grant"),
+    "adjustment": (keys.adjustment(OTHER), "adj_01h455vb4pex5vskg00000000f/credits"),
     "trial_grant": (keys.trial_grant(OTHER), "acc_01h455vb4pex5vskg00000000f/trial"),
     "step": (keys.step("sub_1", "notice", 7), "sub_1/notice-7"),
 }  # fmt: skip

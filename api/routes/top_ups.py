@@ -1,0 +1,158 @@
+"""Credits that are bought by themselves when few are left: what is wanted, and what was done."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Self
+
+from fastapi import Query
+from pydantic import Field, StringConstraints, field_validator
+from sqlalchemy import RowMapping
+
+from api.dependencies import AccountCall, BillingCall, MemberCall
+from api.driving import nudged
+from api.pagination import Page, Paging, paginate
+from api.problems import responses
+from api.routes.base import new_router
+from api.schemas import MAX_MINOR, Answer, Body, Credits
+from billing.core import clock, ids
+from billing.core.matter import of_account
+from billing.top_ups import service, store
+from billing.top_ups.rules import TopUpStatus
+from billing.top_ups.schemas import TopUp, TopUpSettings, WantedSettings
+from billing.top_ups.tables import top_ups
+
+router = new_router("credits")
+
+
+class AutoTopUpBody(Body):
+    """Buy `pack` with the saved card when less than `threshold` is available.
+
+    `monthly_cap_cents` bounds the money of one calendar month; without a card named here the
+    default one is charged.
+    """
+
+    is_enabled: Annotated[bool, Field(strict=True)] = True
+    threshold: Credits
+    pack: Annotated[str, StringConstraints(min_length=1, max_length=64)]
+    payment_method_id: Annotated[str, StringConstraints(max_length=40)] | None = None
+    monthly_cap_cents: Annotated[int, Field(strict=True, gt=0, lt=MAX_MINOR)] | None = None
+
+    @field_validator("threshold")
+    @classmethod
+    def _something(cls, threshold: Decimal) -> Decimal:
+        if threshold <= 0:
+            raise ValueError("must be above 0")
+        return threshold
+
+    def wanted(self) -> WantedSettings:
+        """As the domain knows it."""
+        method = self.payment_method_id
+        return WantedSettings(
+            is_enabled=self.is_enabled,
+            threshold=self.threshold,
+            pack=self.pack,
+            payment_method_id=ids.decode(ids.PAYMENT_METHOD, method) if method else None,
+            monthly_cap_minor=self.monthly_cap_cents,
+        )
+
+
+class TopUpAnswer(Answer):
+    """One time that credits were wanted: bought, failed, over the month's limit, or dropped."""
+
+    top_up_id: str
+    status: TopUpStatus
+    pack: str
+    threshold: Credits
+    available: Credits
+    purchase_id: str | None
+    amount_cents: int | None
+    currency: str | None
+    reason: str | None
+    wanted_at: datetime
+    decided_at: datetime | None
+
+    @classmethod
+    def of(cls, found: TopUp) -> Self:
+        """The top-up as callers see it."""
+        known = found.model_dump(include=cls.model_fields.keys() - {"purchase_id"})
+        bought = found.purchase_id
+        return cls(
+            top_up_id=ids.encode(ids.TOP_UP, found.id),
+            purchase_id=ids.encode(ids.PURCHASE, bought) if bought else None,
+            amount_cents=found.amount_minor,
+            **known,
+        )
+
+
+class AutoTopUpAnswer(Answer):
+    """What is wanted; `stopped_at` is set after three failures, until it is written anew."""
+
+    is_enabled: bool = False
+    threshold: Credits | None = None
+    pack: str | None = None
+    payment_method_id: str | None = None
+    monthly_cap_cents: int | None = None
+    failures: int = 0
+    stopped_at: datetime | None = None
+    undecided: TopUpAnswer | None = None
+
+    @classmethod
+    def of(cls, kept: TopUpSettings, undecided: TopUp | None) -> Self:
+        """The settings as callers see them."""
+        method = kept.payment_method_id
+        return cls(
+            is_enabled=kept.is_enabled,
+            threshold=kept.threshold,
+            pack=kept.pack,
+            payment_method_id=ids.encode(ids.PAYMENT_METHOD, method) if method else None,
+            monthly_cap_cents=kept.monthly_cap_minor,
+            failures=kept.failures,
+            stopped_at=kept.stopped_at,
+            undecided=TopUpAnswer.of(undecided) if undecided else None,
+        )
+
+
+@router.put(
+    "/billing/credits/auto-top-up",
+    responses=responses(
+        "INVALID_PACK", "CURRENCY_MISMATCH", "PAYMENT_METHOD_NOT_FOUND", "PAYMENT_METHOD_REQUIRED",
+        "MERCHANT_NOT_FOUND",
+    ),
+)  # fmt: skip
+async def write_auto_top_up(body: AutoTopUpBody, call: BillingCall) -> AutoTopUpAnswer:
+    """Say when credits are bought by themselves; too few right now are bought at once."""
+    async with call.transaction() as connection:
+        now = await clock.now(connection, call.account.id)
+        _, wanted = await service.write(connection, call.account.id, body.wanted(), now)
+    if wanted:
+        await nudged(call, of_account(call.account.id))
+    return await _read(call)
+
+
+@router.get("/billing/credits/auto-top-up", responses=responses("MERCHANT_NOT_FOUND"))
+async def read_auto_top_up(call: MemberCall) -> AutoTopUpAnswer:
+    """What is bought by itself, and the purchase under way."""
+    return await _read(call)
+
+
+@router.get("/billing/credits/top-ups", responses=responses("INVALID_CURSOR"))
+async def list_top_ups(
+    call: MemberCall, paging: Paging, status: Annotated[TopUpStatus | None, Query()] = None
+) -> Page[TopUpAnswer]:
+    """Each time that credits were wanted, newest first."""
+    query = store.listing(call.account.id)
+    if status is not None:
+        query = query.where(top_ups.c.status == status)
+    async with call.transaction() as connection:
+        return await paginate(connection, query, (top_ups.c.wanted_at, top_ups.c.id), paging, _show)
+
+
+async def _read(call: AccountCall) -> AutoTopUpAnswer:
+    async with call.transaction() as connection:
+        kept = await store.settings(connection, call.account.id)
+        undecided = await store.undecided(connection, call.account.id)
+    return AutoTopUpAnswer.of(kept, undecided) if kept else AutoTopUpAnswer()
+
+
+def _show(row: RowMapping) -> TopUpAnswer:
+    return TopUpAnswer.of(store.show(row))

@@ -1,0 +1,100 @@
+"""Which matters somebody must look at: the questions of the sweeper, the walker and a rebuild."""
+
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import Uuid, column, select
+from sqlalchemy import table as sql_table
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.core import matters
+from billing.core.matter import RANK, Matter
+from billing.core.matters import matters as rows_of
+
+# The few columns this module needs of a table that is described elsewhere.
+_ACCOUNTS: Final = sql_table("accounts", column("id", Uuid), column("clock_at"))
+
+
+async def left_behind(
+    connection: AsyncConnection, woken_before: datetime, limit: int
+) -> list[Matter]:
+    """Open matters nobody looked at: a process died between the commit and the call."""
+    found = await connection.execute(
+        select(rows_of)
+        .where(
+            rows_of.c.started_at.is_(None),
+            rows_of.c.closed_at.is_(None),
+            rows_of.c.status != "resting",
+            rows_of.c.woken_at < woken_before,
+        )
+        .order_by(rows_of.c.woken_at)
+        .limit(limit)
+    )
+    return [matters.show(row) for row in found.mappings()]
+
+
+async def overdue(connection: AsyncConnection, due_before: datetime, limit: int) -> list[Matter]:
+    """Open matters of accounts in real time whose step should have run before `due_before`."""
+    found = await connection.execute(
+        select(rows_of)
+        .join(_ACCOUNTS, _ACCOUNTS.c.id == rows_of.c.account_id)
+        .where(
+            rows_of.c.closed_at.is_(None),
+            rows_of.c.status == "open",
+            rows_of.c.next_due < due_before,
+            _ACCOUNTS.c.clock_at.is_(None),
+        )
+        .order_by(rows_of.c.next_due)
+        .limit(limit)
+    )
+    return [matters.show(row) for row in found.mappings()]
+
+
+async def resting(connection: AsyncConnection, due_before: datetime, limit: int) -> list[Matter]:
+    """Resting matters of accounts in real time that have something due before `due_before`."""
+    found = await connection.execute(
+        select(rows_of)
+        .join(_ACCOUNTS, _ACCOUNTS.c.id == rows_of.c.account_id)
+        .where(
+            rows_of.c.closed_at.is_(None),
+            rows_of.c.status == "resting",
+            rows_of.c.next_due < due_before,
+            _ACCOUNTS.c.clock_at.is_(None),
+        )
+        .order_by(rows_of.c.next_due)
+        .limit(limit)
+    )
+    return [matters.show(row) for row in found.mappings()]
+
+
+async def open_page(
+    connection: AsyncConnection, after: str, limit: int, account_id: UUID | None = None
+) -> list[Matter]:
+    """Open matters in order of workflow id; those of all accounts without the resting ones."""
+    query = select(rows_of).where(rows_of.c.closed_at.is_(None), rows_of.c.workflow_id > after)
+    if account_id is None:
+        query = query.where(rows_of.c.status != "resting")
+    if account_id is not None:
+        query = query.where(rows_of.c.account_id == account_id)
+    found = await connection.execute(query.order_by(rows_of.c.workflow_id).limit(limit))
+    return [matters.show(row) for row in found.mappings()]
+
+
+async def due_first(
+    connection: AsyncConnection, account_id: UUID, until: datetime
+) -> Matter | None:
+    """The account's matter with the least (next_due, kind rank, id) up to `until`."""
+    found = await connection.execute(
+        select(rows_of).where(
+            rows_of.c.account_id == account_id,
+            rows_of.c.closed_at.is_(None),
+            rows_of.c.next_due.is_not(None),
+            rows_of.c.next_due <= until,
+        )
+    )
+    return min(
+        (m for m in map(matters.show, found.mappings()) if m.head),
+        key=lambda m: (m.head.due, RANK.get(m.kind, 9), m.workflow_id),  # type: ignore[union-attr]
+        default=None,
+    )

@@ -1,0 +1,156 @@
+"""Statements compiled once, at import, and run by psycopg itself inside SQLAlchemy's connection.
+
+Building, compiling and wrapping a statement anew costs four times what running it does; what a
+purchase, a renewal or a usage event runs is written as a constant of these.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any, Final, cast
+
+import psycopg
+from psycopg.rows import dict_row
+from sqlalchemy import (
+    BindParameter,
+    Column,
+    Executable,
+    RowMapping,
+    Table,
+    bindparam,
+    insert,
+    update,
+)
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.dialects.postgresql import psycopg as dialects
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql.compiler import SQLCompiler
+
+Row = dict[str, Any]
+# A row of either way to ask: these functions and SQLAlchemy's own.
+Fields = Mapping[str, Any] | RowMapping
+_DIALECT: Final = dialects.PGDialectAsync_psycopg()  # type: ignore[no-untyped-call]
+
+
+def given(name: str) -> BindParameter[Any]:
+    """A value that each run of the statement must be given."""
+    return bindparam(name, required=False)
+
+
+class Prepared:
+    """One statement; values go in by name, rows come out as dictionaries."""
+
+    __slots__ = ("_defaults", "_encoders", "_names", "_sql")
+
+    def __init__(self, statement: Executable) -> None:
+        compiled = cast(
+            SQLCompiler,
+            statement.compile(  # type: ignore[attr-defined]
+                dialect=_DIALECT, compile_kwargs={"render_postcompile": True}
+            ),
+        )
+        self._sql = str(compiled).encode()
+        known = compiled.params
+        self._defaults = {name: value for name, value in known.items() if value is not None}
+        self._names = known.keys() - self._defaults.keys()
+        self._encoders: dict[str, Callable[[Any], Any]] = {}
+        for name in self._names:
+            encode = compiled.binds[name].type.dialect_impl(_DIALECT).bind_processor(_DIALECT)
+            if encode is not None:
+                self._encoders[name] = encode
+
+    async def first(self, connection: AsyncConnection, **values: Any) -> Row | None:
+        """The first row, if there is one."""
+        return await (await self._run(connection, values)).fetchone()
+
+    async def one(self, connection: AsyncConnection, **values: Any) -> Row:
+        """The row there must be."""
+        row = await (await self._run(connection, values)).fetchone()
+        if row is None:
+            raise LookupError("the statement found no row")
+        return row
+
+    async def all(self, connection: AsyncConnection, **values: Any) -> list[Row]:
+        """Every row."""
+        return await (await self._run(connection, values)).fetchall()
+
+    async def scalar(self, connection: AsyncConnection, **values: Any) -> Any:
+        """The first column of the first row, or None."""
+        row = await self.first(connection, **values)
+        return next(iter(row.values())) if row else None
+
+    async def run(self, connection: AsyncConnection, **values: Any) -> int:
+        """How many rows were touched."""
+        return (await self._run(connection, values)).rowcount
+
+    async def _run(
+        self, connection: AsyncConnection, values: Mapping[str, Any]
+    ) -> psycopg.AsyncCursor[Row]:
+        if values.keys() != self._names:
+            raise TypeError(f"values differ by {sorted(values.keys() ^ self._names)}")
+        wanted = {**self._defaults, **values}
+        for name, encode in self._encoders.items():
+            wanted[name] = encode(wanted[name])
+        cursor = driver_of(connection).cursor(row_factory=dict_row)
+        try:
+            return await cursor.execute(self._sql, wanted)
+        except psycopg.Error as error:
+            raise wrapped(error, self._sql.decode()) from error
+
+
+def driver_of(connection: AsyncConnection) -> psycopg.AsyncConnection[Any]:
+    """The psycopg connection underneath."""
+    pooled = connection.sync_connection
+    if pooled is None:
+        raise RuntimeError("the connection was never opened")
+    return cast("psycopg.AsyncConnection[Any]", pooled.connection.driver_connection)
+
+
+def wrapped(error: psycopg.Error, sql: str) -> DBAPIError:
+    """The error as SQLAlchemy tells it, without the values; there is one family to catch."""
+    told = DBAPIError.instance(
+        sql, None, error, psycopg.Error, hide_parameters=True, dialect=_DIALECT
+    )
+    return cast(DBAPIError, told)
+
+
+@cache
+def _insertion(table: Table, columns: tuple[str, ...]) -> Prepared:
+    return Prepared(insert(table).values({name: given(name) for name in columns}).returning(table))
+
+
+@cache
+def _insertion_unless(
+    table: Table, columns: tuple[str, ...], unique: Column[Any] | None
+) -> Prepared:
+    new = upsert(table).values({name: given(name) for name in columns})
+    walls = None if unique is None else [unique]
+    return Prepared(new.on_conflict_do_nothing(index_elements=walls).returning(table))
+
+
+@cache
+def _change(table: Table, columns: tuple[str, ...]) -> Prepared:
+    fields = {name: given(name) for name in columns}
+    return Prepared(
+        update(table).where(table.c.id == given("id_of_row")).values(fields).returning(table)
+    )
+
+
+async def add(connection: AsyncConnection, table: Table, row: Mapping[str, Any]) -> Row:
+    """Insert one row; answers it with the table's defaults filled in."""
+    return await _insertion(table, tuple(row)).one(connection, **row)
+
+
+async def add_unless_there(
+    connection: AsyncConnection,
+    table: Table,
+    row: Mapping[str, Any],
+    unique: Column[Any] | None = None,
+) -> Row | None:
+    """Insert one row; None when another has its `unique` value, or any unique value of it."""
+    return await _insertion_unless(table, tuple(row), unique).first(connection, **row)
+
+
+async def change(connection: AsyncConnection, table: Table, row_id: Any, **fields: Any) -> Row:
+    """Overwrite fields of the row with this `id`; answers the row, which must be there."""
+    return await _change(table, tuple(fields)).one(connection, id_of_row=row_id, **fields)

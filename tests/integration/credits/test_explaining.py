@@ -1,0 +1,92 @@
+"""Any debit explains itself: its lots in order, why each, what was passed over, and the price."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from billing.core import ids
+from billing.credits import service
+from tests.integration.actors import Merchant
+from tests.integration.credits.conftest import Api, Purse
+
+NOON = datetime(2027, 3, 1, 12, tzinfo=UTC)
+DAY = timedelta(days=1)
+
+
+async def explained(api: Api, purse: Purse, transaction_id: Any) -> Any:
+    headers = api.token(ids.encode(ids.ACCOUNT, purse.id), ["member"])
+    public = ids.encode(ids.TRANSACTION, transaction_id)
+    answer = await api.client.get(
+        f"/api/v1/billing/credits/transactions/{public}/explain", headers=headers
+    )
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+async def test_a_debit_names_its_lots_in_burn_order_with_the_rule_for_each(
+    api: Api, new_purse: Any
+) -> None:
+    purse: Purse = await new_purse(clock_at=NOON)
+    await purse.grant("4")
+    await purse.grant("3", kind="plan", is_paid=False)
+    await purse.grant("2", kind="trial", is_paid=False, expires_at=NOON + DAY)
+    await purse.grant("1", scope="images")
+    await purse.grant("9", scope="voice")
+    await purse.grant("5")
+    debit = await purse.debit("8", scope="images", detail={"unit_price": "0.002"})
+    await purse.debit("7")
+    told = await explained(api, purse, debit.transaction_id)
+    assert [(lot["amount"], lot["because"]) for lot in told["lots"]] == [
+        ("-1.00", "scope"),
+        ("-2.00", "expiry"),
+        ("-3.00", "free_before_paid"),
+        ("-2.00", "age"),
+    ]
+    assert {lot["scope"]: lot["words"] for lot in told["passed_over"]} == {
+        "voice": "it may be spent on voice only",
+        None: "its turn comes later",
+    }
+    entry = told["transaction"]
+    assert (entry["scope"], entry["amount"], entry["detail"]) == (
+        "images", "-8.00", {"unit_price": "0.002"},
+    )  # fmt: skip
+    assert sum(float(lot["amount"]) for lot in told["lots"]) == float(entry["amount"])
+
+
+async def test_a_forced_debit_says_what_is_owed(api: Api, purse: Purse) -> None:
+    await purse.grant("4", kind="plan", is_paid=False)
+    await purse.allow_debt("10")
+    debit = await purse.debit("6", paid_only=True, force=True)
+    told = await explained(api, purse, debit.transaction_id)
+    assert told["words"].endswith("6.00 more than there were are owed now")
+    assert (told["lots"], told["paid_only"]) == ([], True)
+    assert [one["words"] for one in told["passed_over"]] == [
+        "only credits that were paid for could be spent"
+    ]
+
+
+async def test_every_kind_of_entry_explains_itself(api: Api, new_purse: Any) -> None:
+    purse: Purse = await new_purse(clock_at=NOON)
+    await purse.allow_debt("1")
+    await purse.debit("1", force=True)
+    await purse.grant("10", expires_at=NOON + DAY)
+    hold = await purse.hold("3", expires_at=NOON + DAY)
+    await purse.do(service.capture, hold_id=hold.hold_id)
+    await purse.do(service.lapse, at=NOON + DAY)
+    headers = api.token(ids.encode(ids.ACCOUNT, purse.id), ["member"])
+    listed = await api.client.get("/api/v1/billing/credits/transactions", headers=headers)
+    entries = listed.json()["data"]
+    assert [one["kind"] for one in entries] == ["lapse", "capture", "debt", "grant", "debit"]
+    for one in entries:
+        told = await explained(api, purse, ids.decode(ids.TRANSACTION, one["transaction_id"]))
+        parts = sum(float(lot["amount"]) for lot in told["lots"])
+        assert parts == float(one["amount"])
+        assert told["words"]
+
+
+async def test_credits_from_a_pack_show_what_they_cost(merchant: Merchant) -> None:
+    await merchant.bought("small")
+    hold = await merchant.ask("POST", "/billing/credits/holds", {"amount": "33.5"}, status=201)
+    done = await merchant.ask("POST", f"/billing/credits/holds/{hold['hold_id']}/capture", {})
+    path = f"/billing/credits/transactions/{done['transaction_id']}/explain"
+    (lot,) = (await merchant.ask("GET", path))["lots"]
+    assert (lot["amount"], lot["value_cents"], lot["currency"]) == ("-33.50", 335, "USD")

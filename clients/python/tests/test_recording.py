@@ -13,7 +13,13 @@ from clients.python.tests.conftest import NewClient
 from clients.python.tests.stand_in import StandIn, problem
 from durable_billing.answers import Rejected
 from durable_billing.client import BillingClient
-from durable_billing.errors import BillingClientError, BillingProblem, ClientClosed, SpoolFull
+from durable_billing.errors import (
+    BillingClientError,
+    BillingProblem,
+    ClientClosed,
+    SpoolBroken,
+    SpoolFull,
+)
 
 
 def record(client: BillingClient, count: int) -> set[str]:
@@ -204,6 +210,20 @@ def test_of_two_clients_on_one_spool_only_one_sends(new_client: NewClient) -> No
 def test_only_its_owner_may_read_the_spool(new_client: NewClient, tmp_path: Path) -> None:
     new_client(StandIn()).record(1, product_id="gpt-4")
     assert {path.stat().st_mode & 0o077 for path in tmp_path.iterdir()} == {0}
+
+
+def test_a_file_that_is_no_spool_is_refused(new_client: NewClient, tmp_path: Path) -> None:
+    (tmp_path / "other.db").write_text("something else" * 100)
+    with pytest.raises(SpoolBroken, match=r"other\.db"):
+        new_client(StandIn(), spool=tmp_path / "other.db")
+
+
+def test_a_sender_that_cannot_take_its_turn_says_why(new_client: NewClient, tmp_path: Path) -> None:
+    (tmp_path / "spool.db-sender").mkdir()
+    client = new_client(StandIn())
+    client.record(1, product_id="gpt-4")
+    assert not client.flush(0.2)
+    assert isinstance(client.status().trouble, SpoolBroken)
 
 
 def test_without_a_spool_recording_in_the_background_is_refused(new_client: NewClient) -> None:

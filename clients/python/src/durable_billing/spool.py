@@ -163,9 +163,11 @@ class Spool:
         beside = self._open(self._path.with_name(self._path.name + "-sender"), patience=0)
         try:
             beside.execute("BEGIN EXCLUSIVE")
-        except sqlite3.OperationalError:
+        except sqlite3.Error as error:
             beside.close()
-            return False
+            if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY:
+                return False
+            raise SpoolBroken(f"{self._path}: {error}") from error
         self._lease = beside
         return True
 

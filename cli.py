@@ -11,6 +11,7 @@ from embedded import (
     commands,
     repair_commands,
     state_table,
+    usage_commands,
 )
 from embedded.demo import show
 
@@ -34,6 +35,7 @@ app.command()(repair_commands.verify)
 app.command()(repair_commands.rebuild)
 app.add_typer(catalog_commands.app, name="catalog")
 app.add_typer(clock_commands.app, name="clock")
+app.add_typer(usage_commands.app, name="usage")
 
 if __name__ == "__main__":
     app()

@@ -127,6 +127,7 @@ def test_the_image_holds_what_its_commands_run_and_nothing_else() -> None:
     needed = {
         "alembic.ini",
         "catalog.yaml",
+        "clients",
         "pyproject.toml",
         "requirements.in",
         "requirements.lock",

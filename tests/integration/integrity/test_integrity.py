@@ -59,11 +59,7 @@ DAMAGE: Final[dict[str, str]] = {
     "usage_paid": A_USE.format(paid="id", MINE=MINE),
     "usage_counted_beyond": BEYOND.format(status="pending", MINE=MINE),
     "usage_billed": BEYOND.format(status="completed", MINE=MINE),
-    "usage_invoiced": f"""
-        INSERT INTO usage_periods (id, account_id, start_at, end_at, zone, subscription_id, limits)
-        SELECT uuidv7(), account_id, cycle_start - interval '1 month', cycle_start, zone, id, '{{}}'
-        FROM subscriptions WHERE {MINE};
-        {BEYOND.format(status="pending", MINE=MINE)}""",
+    "usage_invoiced": BEYOND.format(status="pending", MINE=MINE),
     "purchases_granted_once": f"""
         UPDATE purchases SET status = 'failed' WHERE {MINE} AND status = 'completed'""",
     "grants_paid_once": f"UPDATE purchases SET amount_minor = amount_minor + 1 WHERE {MINE}",

@@ -133,19 +133,18 @@ async def settle(
     Errors: BILLING_RECORD_NOT_FOUND; PAYMENT_CHARGE_NOT_OFFERED; BILLED_ON_INVOICE for what the
     next invoice charges.
     """
-    record = await store.get_record(connection, account_id, record_id, lock=True)
-    await credits.lock(connection, account_id)
+    record = await store.get_record(connection, account_id, record_id)
     if record.billing_status not in ("pending", "failed"):
         return record, None
-    if record.billing_method == "payment_charge" and method in (None, "payment_charge"):
-        return record, None  # its card is being charged
-    if record.currency != CREDIT:
-        raise Conflict("BILLED_ON_INVOICE", "the next invoice charges this use")
-    chosen = method or record.billing_method
-    if chosen == "payment_charge":
-        raise Conflict("PAYMENT_CHARGE_NOT_OFFERED", "credits were to pay this use")
-    if chosen == "subscription_included":
-        raise Conflict("NOT_INCLUDED", "the plan does not cover this use")
+    if record.currency != CREDIT:  # before any lock: its card or its cycle's close has others
+        if record.billing_method == "payment_charge" and method in (None, "payment_charge"):
+            return record, None
+        raise Conflict("BILLED_ON_INVOICE", "an invoice charges this use")
+    await credits.lock(connection, account_id)
+    record = await store.get_record(connection, account_id, record_id, lock=True)
+    if record.billing_status not in ("pending", "failed"):
+        return record, None
+    chosen = _chosen(record, method)
     try:
         async with connection.begin_nested():
             debit = await credits.debit(
@@ -164,6 +163,16 @@ async def settle(
         return await write(connection, record, chosen, "failed", None, at), short
     done = await write(connection, record, chosen, "completed", debit.transaction_id, at)
     return done, None
+
+
+def _chosen(record: BillingRecord, method: str | None) -> str:
+    """How a use priced in credits is to be paid."""
+    chosen = method or record.billing_method
+    if chosen == "payment_charge":
+        raise Conflict("PAYMENT_CHARGE_NOT_OFFERED", "credits were to pay this use")
+    if chosen == "subscription_included":
+        raise Conflict("NOT_INCLUDED", "the plan does not cover this use")
+    return chosen
 
 
 async def write(

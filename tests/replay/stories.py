@@ -274,7 +274,7 @@ STORIES: Final[dict[str, Story]] = {
     for story in (
         purchase_completed, purchase_by_saved_card, purchase_declined, purchase_on_a_page,
         purchase_expired, purchase_late_money, purchase_halted_and_resumed,
-        trial_expired, trial_converted,
+        charge_paid, charge_failed, trial_expired, trial_converted,
         subscription_lived, subscription_running, subscription_of_a_live_account,
         subscription_yearly, subscription_never_paid, subscription_asked_by_its_bank,
         dunning_recovered, dunning_exhausted, dunning_steered,

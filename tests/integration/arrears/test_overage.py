@@ -158,3 +158,24 @@ async def test_use_told_after_the_end_has_an_invoice_of_its_own(actors: Actors) 
     await use(merchant, "40", at="2027-01-07T12:00:00Z")
     await merchant.advance(days=2)
     assert await charged(merchant) == [1900, 200, 300, 80]
+
+
+async def test_a_plan_that_notifies_takes_everything_and_tells(actors: Actors) -> None:
+    merchant = await actors.merchant_on_clock(START)
+    await merchant.subscribed("console-enterprise")
+    done = await use(merchant, "10001", feature_type="data_transfer_gb")
+    assert (done["billing_status"], done["total_cost"]) == ("completed", "0")
+    assert (await merchant.published()).count("evt.billing.usage.threshold_reached") == 2
+    await merchant.advance(days=31)
+    assert await lines(merchant) == []
+
+
+async def test_the_future_knows_what_was_used_so_far(actors: Actors) -> None:
+    merchant = await actors.merchant_on_clock(START)
+    await merchant.subscribed("basic")
+    await use(merchant, "1500")
+    foreseen = await merchant.ask("GET", "/billing/timeline?upcoming=5")
+    renewals = [step["amount_cents"] for step in foreseen["future"] if step["name"] == "renew"]
+    assert renewals[:2] == [3900, 1900]
+    await merchant.advance(days=31)
+    assert await charged(merchant) == [1900, 3900]

@@ -20,6 +20,7 @@ from billing.events import store as inbox
 from billing.idempotency import store as idempotency
 from billing.integrity import service as books
 from billing.purchases import store as purchases
+from billing.usage import recount
 from workflows import start
 from workflows.contracts import SweepReport, SweepRequest
 from workflows.policies import POLICIES
@@ -46,6 +47,7 @@ class SweeperActivities(Sweeper):
             "ensure-running": self._ensure_running,
             "housekeeping": self._housekeeping,
             "integrity": self._integrity,
+            "usage-sync": self._usage_sync,
         }
 
     @activity.defn(name="sweeper.sweep")
@@ -120,6 +122,22 @@ class SweeperActivities(Sweeper):
                 ", ".join(finding.examples),
             )
         return {"checks": len(report.checks)} | {one.name: one.violations for one in report.wrong}
+
+    async def _usage_sync(self, limit: int) -> Counts:
+        """Counters of each account's last cycle held against its records; wrong ones are mended."""
+        after, seen, mended = None, 0, 0
+        while True:
+            async with self.database.operator() as connection:
+                page = await recount.accounts(connection, after, limit)
+            for after, since in page:
+                activity.heartbeat(str(after))
+                if await recount.compare(self.database, after, since):
+                    found = await recount.rebuild(self.database, after, since)
+                    mended += len(found)
+                    _logger.error("usage counters of %s were wrong: %s", after, found[:3])
+            seen += len(page)
+            if len(page) < limit:
+                return {"accounts": seen, "counters_mended": mended}
 
     async def _nudge(self, found: Iterable[Matter]) -> int:
         by_id = {matter.workflow_id: matter for matter in found}

@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Annotated, Final
 
-from fastapi import Depends, Request
+from fastapi import Depends, Query, Request
 from fastapi.openapi.models import HTTPBearer as BearerModel
 from fastapi.security.base import SecurityBase
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -114,6 +114,10 @@ class AccountCall(Call):
         """A transaction that sees this account's rows and no other; commits at its end."""
         return self.services.database.tenant(self.account.id)
 
+    def reading(self, *, fresh: bool) -> AbstractAsyncContextManager[AsyncConnection]:
+        """As `transaction`, for reads that a replica may serve; `fresh` ones are counted apart."""
+        return _reading(self.services, self.account, fresh=fresh)
+
 
 @dataclass(frozen=True, slots=True)
 class ReadCall(Call):
@@ -130,6 +134,20 @@ class ReadCall(Call):
         """A transaction that sees the account's rows; none at all without an account."""
         known = (self.account.id,) if self.account else ()
         return self.services.database.tenant(*known)
+
+    def reading(self, *, fresh: bool) -> AbstractAsyncContextManager[AsyncConnection]:
+        """As `transaction`, for reads that a replica may serve; `fresh` ones are counted apart."""
+        return _reading(self.services, self.account, fresh=fresh)
+
+
+def _reading(
+    services: Services, account: Tenant | None, *, fresh: bool
+) -> AbstractAsyncContextManager[AsyncConnection]:
+    """Past the replica only so often: it is there to spare the primary [X13]."""
+    known = (account.id,) if account else ()
+    if fresh and services.database.replica_engine is not None:
+        services.rate.hit(f"fresh {account.id if account else ''}")
+    return services.database.reading(*known, fresh=fresh)
 
 
 class _Gate(SecurityBase):
@@ -226,6 +244,15 @@ async def _check_platform(sent: dict[bytes, str], account: Tenant, services: Ser
     if not await services.tenants.lives_on(account, platform, domain):
         raise NotAllowed("PLATFORM_MISMATCH", "the platform headers name another shop")
 
+
+Fresh = Annotated[
+    bool,
+    Query(
+        description="Read the primary also where a replica serves; limited apart. `as_of` says"
+        " up to when an answer is complete."
+    ),
+]
+"""Asks for what is true now, not for what a replica has heard of [X13]."""
 
 MemberCall = Annotated[AccountCall, Depends(AccountGate(MEMBER))]
 """Any role: reads, and own usage."""

@@ -23,6 +23,7 @@ JOBS: dict[str, timedelta] = {
     "ensure-running": timedelta(days=1),
     "housekeeping": timedelta(days=1),
     "integrity": timedelta(hours=1),
+    "usage-sync": timedelta(hours=1),
 }
 
 

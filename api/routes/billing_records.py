@@ -10,7 +10,7 @@ from sqlalchemy import RowMapping
 
 from api import charging
 from api.auth import SERVICE
-from api.dependencies import BillingCall, MemberCall
+from api.dependencies import BillingCall, Fresh, MemberCall
 from api.pagination import Page, Paging, paginate
 from api.problems import responses
 from api.routes.base import new_router
@@ -176,10 +176,11 @@ async def list_billing_records(
     product: Annotated[str | None, Query(max_length=255)] = None,
     start: Annotated[Instant | None, Query()] = None,
     end: Annotated[Instant | None, Query()] = None,
+    fresh: Fresh = False,
 ) -> Page[RecordAnswer]:
     """The account's billing records, newest use first."""
     query = store.records(call.account.id, billing_status=status, product_id=product)
-    async with call.transaction() as connection:
+    async with call.reading(fresh=fresh) as connection:
         return await paginate(connection, store.between(query, start, end), KEYS, paging, show)
 
 
@@ -191,10 +192,11 @@ async def list_user_records(
     call: MemberCall,
     paging: Paging,
     status: Annotated[Status | None, Query()] = None,
+    fresh: Fresh = False,
 ) -> Page[RecordAnswer]:
     """The billing records of one user, newest use first [F18]."""
     query = store.records(call.account.id, user_id=user_id, billing_status=status)
-    async with call.transaction() as connection:
+    async with call.reading(fresh=fresh) as connection:
         return await paginate(connection, query, KEYS, paging, show)
 
 

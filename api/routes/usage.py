@@ -1,5 +1,6 @@
 """Usage recorded and billed, one at a time or a thousand at once [G1-G4]; quoted, and settled."""
 
+from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any, Literal, Self
 
@@ -21,6 +22,8 @@ from api.problem_codes import CODES
 from api.problems import responses
 from api.routes.base import new_router
 from api.schemas import Answer, Body, Credits, Instant, Text
+from billing.budgets import service as budgets
+from billing.budgets.rules import BUDGET_ID, broken
 from billing.charges import service as charges
 from billing.core import clock, ids
 from billing.core.errors import BillingError, Conflict, Invalid, NotAllowed, NotFound
@@ -39,7 +42,8 @@ router = new_router("usage")
 RECORD = "usg"
 REFUSALS = (
     "PRODUCT_PRICING_NOT_FOUND", "METER_NOT_FOUND", "INSUFFICIENT_CREDITS", "QUOTA_EXCEEDED",
-    "NOT_INCLUDED", "PAYMENT_CHARGE_NOT_OFFERED", "EVENT_TOO_OLD", "EVENT_IN_FUTURE",
+    "BUDGET_EXCEEDED", "NOT_INCLUDED", "PAYMENT_CHARGE_NOT_OFFERED", "EVENT_TOO_OLD",
+    "EVENT_IN_FUTURE",
 )  # fmt: skip
 Quantity = Annotated[Credits, Field(gt=0)]
 BatchCall = Annotated[Call, Depends(OperatorGate(MEMBER))]
@@ -183,6 +187,8 @@ async def _refusal(done: Recorded, use: Use, call: AccountCall) -> BillingError:
         )
     if code == "QUOTA_EXCEEDED":
         return await _over_quota(use, call)
+    if code == "BUDGET_EXCEEDED":
+        return await _over_budget(done, use, call)
     if code in ("NOT_INCLUDED", "PAYMENT_CHARGE_NOT_OFFERED"):
         return Conflict(code, detail)
     if code in ("PRODUCT_PRICING_NOT_FOUND", "METER_NOT_FOUND"):
@@ -202,14 +208,37 @@ async def _over_quota(use: Use, call: AccountCall) -> BillingError:
     async with call.transaction() as connection:
         decision = await quotas.check(connection, call.account.id, asked)
         now = await clock.now(connection, call.account.id)
-    wait = int((decision.resets_at - now).total_seconds()) + 1 if decision.resets_at else 3600
     return Conflict(
         "QUOTA_EXCEEDED",
         CODES["QUOTA_EXCEEDED"].detail,
         status=429,
-        retry_after=max(1, wait),
+        retry_after=_wait(decision.resets_at, now),
         limit=show_decimal(decision.limit) if decision.limit is not None else None,
         used=show_decimal(decision.used),
         requested=show_decimal(decision.requested),
         resets_at=decision.resets_at.isoformat() if decision.resets_at else None,
     )
+
+
+async def _over_budget(done: Recorded, use: Use, call: AccountCall) -> BillingError:
+    async with call.transaction() as connection:
+        found, now = await budgets.standing(connection, call.account.id)
+    budget = broken(found, done.meter or "", Decimal(use.amount), done.total, done.currency)
+    code, detail = words_of(done)
+    if budget is None:  # somebody has just raised or removed it
+        return Conflict(code, detail, status=429, retry_after=1)
+    return Conflict(
+        code,
+        detail,
+        status=429,
+        retry_after=_wait(budget.window_end, now),
+        budget_id=ids.encode(BUDGET_ID, budget.id),
+        limit=show_decimal(budget.limit_amount),
+        used=show_decimal(budget.used),
+        resets_at=budget.window_end.isoformat(),
+    )
+
+
+def _wait(resets_at: datetime | None, now: datetime) -> int:
+    """Seconds until a limit is free again; an hour where nobody can say."""
+    return max(1, int((resets_at - now).total_seconds()) + 1) if resets_at else 3600

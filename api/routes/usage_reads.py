@@ -6,7 +6,7 @@ from typing import Annotated, Final, Literal
 
 from fastapi import Query
 
-from api.dependencies import MemberCall, MemberRead
+from api.dependencies import Fresh, MemberCall, MemberRead
 from api.pagination import Page, Paging, paginate
 from api.problems import responses
 from api.routes.base import new_router
@@ -78,28 +78,29 @@ class LimitAnswer(Answer):
 
 
 @router.get("/usage/current", responses=responses())
-async def read_current_usage(call: MemberRead) -> UsageAnswer:
+async def read_current_usage(call: MemberRead, fresh: Fresh = False) -> UsageAnswer:
     """Usage of the open cycle against the plan's limits; zeros for an unknown account [A13].
 
-    Counters are kept with each record, so every read is fresh.
+    Counters are kept with each record, so the answer is complete up to `as_of`.
     """
     if call.account is None:
         return _usage(None, {}, None, clock.real_now())
-    async with call.transaction() as connection:
+    async with call.reading(fresh=fresh) as connection:
         at = await clock.now(connection, call.account.id)
+        behind = await call.database.lag(connection)
         period = await store.open_period(connection, call.account.id, at)
         counters: dict[str, Counter] = {}
         plan = None
         if period is not None:
             counters = await store.cycle_counters(connection, call.account.id, "", period.start_at)
             plan = (await catalog.entitlements(connection, call.account.id)).plan
-    return _usage(period, counters, plan, at)
+    return _usage(period, counters, plan, at - behind)
 
 
 @router.get("/usage/limits", responses=responses("MERCHANT_NOT_FOUND"))
-async def list_usage_limits(call: MemberCall) -> list[LimitAnswer]:
+async def list_usage_limits(call: MemberCall, fresh: Fresh = False) -> list[LimitAnswer]:
     """The plan's limits and the account's quotas, each with what counts against it [H5, B16]."""
-    async with call.transaction() as connection:
+    async with call.reading(fresh=fresh) as connection:
         period, known, at = await quotas.standing(connection, call.account.id)
         found = (
             await store.cycle_counters(connection, call.account.id, "", period.start_at)
@@ -131,13 +132,14 @@ async def list_usage_logs(
     user_id: OneWord = None,
     start: Annotated[Instant | None, Query()] = None,
     end: Annotated[Instant | None, Query()] = None,
+    fresh: Fresh = False,
 ) -> Page[RecordAnswer]:
     """Single uses, newest first [G10]."""
     query = store.records(
         call.account.id, operation=operation, model=model, service_type=service_type,
         user_id=user_id,
     )  # fmt: skip
-    async with call.transaction() as connection:
+    async with call.reading(fresh=fresh) as connection:
         return await paginate(connection, store.between(query, start, end), KEYS, paging, show)
 
 

@@ -2,31 +2,23 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from datetime import date, datetime, time, timedelta
+from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import Query
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from api.dependencies import AccountCall, MemberCall
+from api.days import Days, MaybeDay, span
+from api.dependencies import Fresh, MemberCall
 from api.problems import responses
 from api.routes.base import new_router
 from api.schemas import Answer, Credits
-from billing.accounts import store as accounts
 from billing.core import periods
-from billing.core.clock import real_now
-from billing.core.errors import Invalid
 from billing.core.money import ZERO
 from billing.usage import rules, store
 
 router = new_router("usage")
 
-DEFAULT_DAYS: Final = 30
-MAX_DAYS: Final = 400
-MaybeDay = Annotated[
-    date | None, Query(description="A day such as 2026-12-01, in the account's zone; inclusive.")
-]
 OneWord = Annotated[str | None, Query(max_length=255)]
 
 
@@ -49,6 +41,7 @@ class SummaryAnswer(Answer):
     total_credits: Credits
     start: datetime
     end: datetime
+    as_of: datetime
 
 
 class BucketAnswer(Answer):
@@ -69,6 +62,7 @@ class AggregationsAnswer(Answer):
     data: list[BucketAnswer]
     start: datetime
     end: datetime
+    as_of: datetime
 
 
 class StatsAnswer(Answer):
@@ -85,15 +79,16 @@ class StatsAnswer(Answer):
     active_organizations: int
     stats_period_start: datetime
     stats_period_end: datetime
+    as_of: datetime
 
 
 @router.get("/usage/summary", responses=responses("MERCHANT_NOT_FOUND"))
 async def read_usage_summary(
-    call: MemberCall, start_date: MaybeDay = None, end_date: MaybeDay = None
+    call: MemberCall, start_date: MaybeDay = None, end_date: MaybeDay = None, fresh: Fresh = False
 ) -> SummaryAnswer:
     """Uses by operation, model and meter, of these days; by default the last thirty [G11]."""
-    async with call.transaction() as connection:
-        start, end, _ = await _span(call, connection, start_date, end_date)
+    async with call.reading(fresh=fresh) as connection:
+        days = await span(call, connection, start_date, end_date)
         words = [
             [
                 SumAnswer(
@@ -101,13 +96,14 @@ async def read_usage_summary(
                     credits=row.credits,
                 )
                 for row in await connection.execute(
-                    store.by_word(call.account.id, prefix, start, end)
+                    store.by_word(call.account.id, prefix, days.start, days.end)
                 )
             ]
             for prefix in ("a:", "m:")
         ]  # fmt: skip
         meters: defaultdict[str, list[Any]] = defaultdict(list)
-        for row in await connection.execute(store.buckets(call.account.id, "", "day", start, end)):
+        query = store.buckets(call.account.id, "", "day", days.start, days.end)
+        for row in await connection.execute(query):
             meters[row.meter].append(row)
     sums = [
         SumAnswer(
@@ -124,8 +120,9 @@ async def read_usage_summary(
         by_meter=sums,
         total_events=sum(one.events for one in sums),
         total_credits=sum((one.credits for one in sums), ZERO),
-        start=start,
-        end=end,
+        start=days.start,
+        end=days.end,
+        as_of=days.as_of,
     )
 
 
@@ -138,17 +135,18 @@ async def read_usage_aggregations(
     service_type: OneWord = None,
     start_date: MaybeDay = None,
     end_date: MaybeDay = None,
+    fresh: Fresh = False,
 ) -> AggregationsAnswer:
     """Counters of days or months, or of hours where a meter counts them [G12]."""
     owner = rules.user(user_id) if user_id else ""
     owner = rules.organization(organization_id) if organization_id and not user_id else owner
-    async with call.transaction() as connection:
-        start, end, zone = await _span(call, connection, start_date, end_date)
+    async with call.reading(fresh=fresh) as connection:
+        days = await span(call, connection, start_date, end_date)
         meters = await store.meters_of(connection, service_type) if service_type else None
         kept = "hour" if grain == "hour" else "day"
-        query = store.buckets(call.account.id, owner, kept, start, end, meters)
+        query = store.buckets(call.account.id, owner, kept, days.start, days.end, meters)
         rows = (await connection.execute(query)).all()
-    data = [
+    buckets = [
         BucketAnswer(
             start=row.bucket, meter=row.meter, quantity=row.quantity, events=row.events,
             maximum=row.maximum, credits=row.credits,
@@ -156,31 +154,39 @@ async def read_usage_aggregations(
         for row in rows
     ]  # fmt: skip
     if grain == "month":
-        data = _by_month(data, zone)
-    return AggregationsAnswer(grain=grain, data=data, start=start, end=end)
+        buckets = _by_month(buckets, days.zone)
+    return AggregationsAnswer(
+        grain=grain, data=buckets, start=days.start, end=days.end, as_of=days.as_of
+    )
 
 
 @router.get("/stats", responses=responses("MERCHANT_NOT_FOUND"))
 async def read_usage_stats(
-    call: MemberCall, start_date: MaybeDay = None, end_date: MaybeDay = None
+    call: MemberCall, start_date: MaybeDay = None, end_date: MaybeDay = None, fresh: Fresh = False
 ) -> StatsAnswer:
     """Billing records counted, and what they come to; by default the last thirty days [G13, X33].
 
     Revenue is in credits; what the next invoice charges is not revenue yet.
     """
-    async with call.transaction() as connection:
-        start, end, _ = await _span(call, connection, start_date, end_date)
-        facets = (await connection.execute(store.by_facet(call.account.id, start, end))).all()
+    async with call.reading(fresh=fresh) as connection:
+        days = await span(call, connection, start_date, end_date)
+        facets = (
+            await connection.execute(store.by_facet(call.account.id, days.start, days.end))
+        ).all()
         active = [
-            len((await connection.execute(store.by_word(call.account.id, who, start, end))).all())
+            len(
+                (
+                    await connection.execute(
+                        store.by_word(call.account.id, who, days.start, days.end)
+                    )
+                ).all()
+            )
             for who in ("u:", "o:")
         ]
-    return _stats([tuple(row) for row in facets], active, start, end)
+    return _stats([tuple(row) for row in facets], active, days)
 
 
-def _stats(
-    facets: Sequence[tuple[Any, ...]], active: list[int], start: datetime, end: datetime
-) -> StatsAnswer:
+def _stats(facets: Sequence[tuple[Any, ...]], active: list[int], days: Days) -> StatsAnswer:
     counts: defaultdict[str, int] = defaultdict(int)
     services: defaultdict[str, Decimal] = defaultdict(Decimal)
     methods: defaultdict[str, Decimal] = defaultdict(Decimal)
@@ -200,27 +206,10 @@ def _stats(
         revenue_by_method=dict(methods),
         active_users=active[0],
         active_organizations=active[1],
-        stats_period_start=start,
-        stats_period_end=end,
+        stats_period_start=days.start,
+        stats_period_end=days.end,
+        as_of=days.as_of,
     )
-
-
-async def _span(
-    call: AccountCall, connection: AsyncConnection, first: date | None, last: date | None
-) -> tuple[datetime, datetime, str]:
-    """(start, end, zone) of whole days; without dates the trailing thirty, today included."""
-    account = await accounts.get(connection, call.account.id)
-    zone = account.zone if account else "UTC"
-    now = account.clock_at if account and account.clock_at else real_now()
-    last = last or periods.to_wall(now, zone).date()
-    first = first or last - timedelta(days=DEFAULT_DAYS - 1)
-    if not 0 <= (last - first).days < MAX_DAYS:
-        raise Invalid("VALIDATION_FAILED", f"end_date: from start_date up to {MAX_DAYS} days on")
-    start, end = (
-        periods.from_wall(datetime.combine(day, time()), zone)
-        for day in (first, last + timedelta(days=1))
-    )
-    return start, end, zone
 
 
 def _by_month(days: list[BucketAnswer], zone: str) -> list[BucketAnswer]:

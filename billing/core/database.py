@@ -4,13 +4,16 @@ Routes and activities open the transaction; nothing deeper commits (architecture
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
 
 import psycopg
-from sqlalchemy import MetaData
+from sqlalchemy import MetaData, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from billing.core.prepared import driver_of, wrapped
@@ -31,24 +34,61 @@ metadata = MetaData(
 )
 
 _BEGIN: Final = "BEGIN"
+_LAG: Final = text(
+    "SELECT CASE WHEN pg_is_in_recovery() THEN greatest(interval '0', clock_timestamp()"
+    " - coalesce(pg_last_xact_replay_timestamp(), pg_postmaster_start_time())) END"
+)
+_logger = logging.getLogger("billing.database")
 _LAST_WORDS: Final = "last words"
 LastWords = dict[Callable[[AsyncConnection, list[Any]], Awaitable[None]], list[Any]]
 
 
 class Database:
-    """Two pools: `tenant` transactions see the named accounts only, `operator` ones see all."""
+    """Two pools: `tenant` transactions see the named accounts only, `operator` ones see all.
 
-    def __init__(self, tenant: AsyncEngine, operator: AsyncEngine) -> None:
+    A third one reads from a replica, where there is one.
+    """
+
+    def __init__(
+        self, tenant: AsyncEngine, operator: AsyncEngine, replica: AsyncEngine | None = None
+    ) -> None:
         self.tenant_engine = tenant
         self.operator_engine = operator
+        self.replica_engine = replica
 
     @asynccontextmanager
     async def tenant(self, *account_ids: UUID) -> AsyncIterator[AsyncConnection]:
         """A transaction in which row-level security shows these accounts' rows and no other."""
-        accounts = ",".join(map(_text, account_ids))
-        begin = f"{_BEGIN}; SELECT set_config('app.accounts', '{accounts}', true)"
-        async with _transaction(self.tenant_engine, begin) as connection:
+        async with _transaction(self.tenant_engine, _showing(account_ids)) as connection:
             yield connection
+
+    @asynccontextmanager
+    async def reading(
+        self, *account_ids: UUID, fresh: bool = False
+    ) -> AsyncIterator[AsyncConnection]:
+        """As `tenant`, for reads that may be a little late: on the replica where there is one.
+
+        The primary is read where there is none, where it is away, and where `fresh` asks for it.
+        """
+        begin = _showing(account_ids)
+        async with AsyncExitStack() as stack:
+            connection = None
+            if self.replica_engine is not None and not fresh:
+                try:
+                    begun = _transaction(self.replica_engine, begin)
+                    connection = await stack.enter_async_context(begun)
+                except DBAPIError:
+                    _logger.warning("the replica is away: reading from the primary")
+            if connection is None:
+                begun = _transaction(self.tenant_engine, begin)
+                connection = await stack.enter_async_context(begun)
+            yield connection
+
+    async def lag(self, connection: AsyncConnection) -> timedelta:
+        """How old what this connection reads may be: the last commit that the replica has seen."""
+        if connection.engine is not self.replica_engine:
+            return timedelta()
+        return (await connection.execute(_LAG)).scalar_one() or timedelta()
 
     @asynccontextmanager
     async def operator(self) -> AsyncIterator[AsyncConnection]:
@@ -66,6 +106,14 @@ class Database:
         """Return every connection."""
         await self.tenant_engine.dispose()
         await self.operator_engine.dispose()
+        if self.replica_engine is not None:
+            await self.replica_engine.dispose()
+
+
+def _showing(account_ids: Iterable[UUID]) -> str:
+    """Begin with row-level security showing these accounts' rows only."""
+    accounts = ",".join(map(_text, account_ids))
+    return f"{_BEGIN}; SELECT set_config('app.accounts', '{accounts}', true)"
 
 
 def _text(account_id: UUID) -> str:
@@ -118,10 +166,12 @@ async def _begun(engine: AsyncEngine, begin: str) -> AsyncConnection:
 
 
 def open_database(settings: Settings) -> Database:
-    """Both pools from settings; connects on first use."""
+    """All pools from settings; they connect on first use."""
+    size, replica = settings.database_pool_size, settings.replica_database_url
     return Database(
-        _engine(settings.database_url.get_secret_value(), settings, settings.database_pool_size),
-        _engine(settings.operator_url.get_secret_value(), settings, settings.database_pool_size),
+        _engine(settings.database_url.get_secret_value(), settings, size),
+        _engine(settings.operator_url.get_secret_value(), settings, size),
+        _engine(replica.get_secret_value(), settings, size) if replica else None,
     )
 
 

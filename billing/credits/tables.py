@@ -44,6 +44,8 @@ credit_balances = Table(
     Column("used", CREDITS, nullable=False, server_default="0"),
     Column("currency", Text),
     Column("period_id", Uuid),
+    # The strictest of the account's budgets, 'notify' or 'block'; null: it has none.
+    Column("budget_mode", Text),
     Column("event_seq", BigInteger, nullable=False, server_default="0"),
     # Number and time of the last ledger row: the ledger never goes back in time.
     Column("seq", BigInteger, nullable=False, server_default="0"),

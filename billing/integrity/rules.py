@@ -42,6 +42,8 @@ _OTHERS: Final = (
     ("holds_of_lots", "I2", "each lot holds what the open holds took from it"),
     # Usage
     ("usage_counted", "I4", "each day's counters are the sum of its billing records"),
+    ("usage_cycles", "I4", "each cycle's counters are the sum of its billing records"),
+    ("budgets_known", "I4", "a use is held against budgets exactly where there are any"),
     ("usage_paid", "I1", "what an entry of the ledger took is the sum of the uses it paid"),
     ("usage_counted_beyond", "I4", "each cycle's overage is the sum of its billing records"),
     ("usage_billed", "I4", "usage lines are the sum of the records they cover, to the cent"),

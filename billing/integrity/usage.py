@@ -24,6 +24,32 @@ QUERIES: Final[dict[str, str]] = {
         USING (account_id, meter, day_at)
         WHERE (r.events, r.quantity, r.total) IS DISTINCT FROM (c.events, c.quantity, c.total)
     """,
+    "usage_cycles": """
+        SELECT account_id, meter || ' from ' || to_char(start_at, 'YYYY-MM-DD') AS subject
+        FROM (
+            SELECT account_id, owner, meter, period_start AS start_at, count(*) AS events,
+                sum(included_amount + charged_amount) AS quantity, sum(total_amount) AS total
+            FROM billing_records
+            CROSS JOIN LATERAL (VALUES (''), ('u:' || user_id), ('o:' || organization_id))
+                AS o(owner)
+            WHERE kind = 'usage' AND owner IS NOT NULL
+            GROUP BY account_id, owner, meter, period_start) r
+        FULL JOIN (
+            SELECT account_id, owner, meter, bucket AS start_at, events, quantity,
+                credits + overage_total AS total
+            FROM usage_counters
+            WHERE grain = 'cycle' AND (owner = '' OR owner LIKE 'u:%' OR owner LIKE 'o:%')) c
+        USING (account_id, owner, meter, start_at)
+        WHERE (r.events, r.quantity, r.total) IS DISTINCT FROM (c.events, c.quantity, c.total)
+    """,
+    "budgets_known": """
+        SELECT b.account_id, coalesce(b.budget_mode, 'no budget') AS subject
+        FROM credit_balances b
+        LEFT JOIN (
+            SELECT account_id, CASE WHEN bool_or(is_blocking) THEN 'block' ELSE 'notify' END AS mode
+            FROM budgets GROUP BY account_id) k USING (account_id)
+        WHERE b.budget_mode IS DISTINCT FROM k.mode
+    """,
     "usage_paid": """
         SELECT r.account_id, public_id('ctx', r.transaction_id) AS subject
         FROM (

@@ -9,7 +9,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.accounts import store as accounts
 from billing.accounts.schemas import Account
-from billing.core import periods
 from billing.core.clock import real_now
 from billing.core.errors import NotFound
 from billing.core.money import ZERO
@@ -48,7 +47,7 @@ async def check(connection: AsyncConnection, account_id: UUID, asked: Asked) -> 
     quotas = await store.standing(
         connection, account_id, zone=zone, period_start=start, at=at, owners=owners, meter=meter
     )
-    end = period.end_at if period else _month(at, zone)[1]
+    end = period.end_at if period else usage.month_of(at, zone)[1]
     bounds = [bound_of(quota, zone, end) for quota in quotas]
     used = counter.quantity if counter else ZERO
     if period is not None and meter in period.limits:
@@ -137,7 +136,7 @@ async def _now(
     account = await _account(connection, account_id)
     at = account.clock_at or real_now()
     period = await counters.open_period(connection, account_id, at)
-    return at, period, period.start_at if period else _month(at, account.zone)[0]
+    return at, period, period.start_at if period else usage.month_of(at, account.zone)[0]
 
 
 async def _account(connection: AsyncConnection, account_id: UUID) -> Account:
@@ -145,10 +144,3 @@ async def _account(connection: AsyncConnection, account_id: UUID) -> Account:
     if account is None:
         raise NotFound("NOT_FOUND", "no such account")
     return account
-
-
-def _month(at: datetime, zone: str) -> tuple[datetime, datetime]:
-    """Start and end of the calendar month."""
-    first = periods.to_wall(at, zone).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    ends = [periods.boundary(first, zone, periods.MONTH, number) for number in (0, 1)]
-    return ends[0], ends[1]

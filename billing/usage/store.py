@@ -131,6 +131,18 @@ def buckets(
     return query if meters is None else query.where(counter.meter.in_(meters))
 
 
+async def first_day(connection: AsyncConnection, account_id: UUID) -> datetime | None:
+    """The first day on which the account used anything."""
+    counter = usage_counters.c
+    found: datetime | None = await connection.scalar(
+        select(counter.bucket)
+        .where(counter.account_id == account_id, counter.owner == "", counter.grain == "day")
+        .order_by(counter.bucket)
+        .limit(1)
+    )
+    return found
+
+
 def by_word(account_id: UUID, prefix: str, start: datetime, end: datetime) -> Select[Any]:
     """Sums by operation (`a:`), model (`m:`), user (`u:`) or organisation (`o:`) over days."""
     counter = usage_counters.c

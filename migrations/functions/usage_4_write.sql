@@ -1,7 +1,8 @@
 -- Tell of a threshold once per window: its row, and its event.
 CREATE OR REPLACE FUNCTION usage_alert(
     p_account_id uuid, p_subject text, p_meter text, p_owner text, p_threshold integer,
-    p_window_start timestamptz, p_limit numeric, p_used numeric, p_at timestamptz)
+    p_window_start timestamptz, p_limit numeric, p_used numeric, p_at timestamptz,
+    p_type text DEFAULT 'evt.billing.usage.threshold_reached')
 RETURNS void
 LANGUAGE sql AS $$
     WITH told AS (
@@ -18,7 +19,7 @@ LANGUAGE sql AS $$
         RETURNING event_seq
     )
     INSERT INTO events (id, account_id, seq, type, data, occurred_at, created_at)
-    SELECT uuidv7(), p_account_id, event_seq, 'evt.billing.usage.threshold_reached',
+    SELECT uuidv7(), p_account_id, event_seq, p_type,
         jsonb_build_object(
             'account_id', public_id('acc', p_account_id), 'meter', p_meter,
             'subject', p_subject, 'owner', p_owner, 'threshold_percent', p_threshold,

@@ -1,10 +1,12 @@
 -- The parts of recording a batch (usage_7_record.sql). Each expects the accounts' locks.
 
 -- The time and open period of each account, in the order of the accounts; `due` are positions of
--- those whose period is missing or over.
+-- those whose period is missing or over, `budgeted` of those with budgets, `bound` of those with
+-- budgets that block.
 CREATE OR REPLACE FUNCTION usage_accounts(
     p_accounts uuid[], p_real_at timestamptz, OUT as_of timestamptz[], OUT starts timestamptz[],
-    OUT zones text[], OUT limits jsonb[], OUT money text[], OUT due integer[])
+    OUT zones text[], OUT limits jsonb[], OUT money text[], OUT due integer[],
+    OUT budgeted integer[], OUT bound integer[])
 LANGUAGE sql
 SET enable_seqscan = off
 AS $$
@@ -12,12 +14,14 @@ AS $$
         array_agg(t.at ORDER BY a.place), array_agg(p.start_at ORDER BY a.place),
         array_agg(p.zone ORDER BY a.place), array_agg(p.limits ORDER BY a.place),
         array_agg(p.currency ORDER BY a.place),
-        array_agg(a.place::integer) FILTER (WHERE p.end_at IS NULL OR p.end_at <= t.at)
+        array_agg(a.place::integer) FILTER (WHERE p.end_at IS NULL OR p.end_at <= t.at),
+        array_agg(a.place::integer) FILTER (WHERE b.budget_mode IS NOT NULL),
+        array_agg(a.place::integer) FILTER (WHERE b.budget_mode = 'block')
     FROM unnest(p_accounts) WITH ORDINALITY AS a(id, place)
     CROSS JOIN LATERAL (
         SELECT coalesce(clock_at, p_real_at) FROM accounts WHERE id = a.id LIMIT 1) AS t(at)
     CROSS JOIN LATERAL (
-        SELECT period_id FROM credit_balances WHERE account_id = a.id LIMIT 1) AS b
+        SELECT period_id, budget_mode FROM credit_balances WHERE account_id = a.id LIMIT 1) AS b
     LEFT JOIN LATERAL (
         SELECT start_at, end_at, zone, limits, currency FROM usage_periods
         WHERE id = b.period_id LIMIT 1) AS p ON true

@@ -6,7 +6,7 @@
 -- hash); or the code of the refusal. `p_all` false answers only rows that were not recorded.
 --
 -- All rows are rated as if they were taken (usage_rate). Where an account's rows then ask for more
--- than its plan, quotas or credits allow, they are taken in halves, down to single rows: the
+-- than its plan, quotas, budgets or credits allow, they are taken in halves, down to single rows: the
 -- outcome is that of one after the other. Rows of one group and method are paid together, by one
 -- entry of the ledger.
 CREATE OR REPLACE FUNCTION usage_record_batch(
@@ -40,6 +40,8 @@ DECLARE
     money text[];
     quoted uuid[];
     agreed uuid[];
+    budgeted integer[];
+    bound integer[];
     known uuid[];
     rated record;
     plain record;
@@ -75,6 +77,8 @@ BEGIN
     zones := one.zones;
     limits := one.limits;
     money := one.money;
+    budgeted := coalesce(one.budgeted, '{}');
+    bound := coalesce(one.bound, '{}');
     IF r_at IS NOT NULL THEN
         FOR one IN
             SELECT DISTINCT u.account, u.at FROM unnest(r_account, r_at) AS u(account, at)
@@ -93,7 +97,7 @@ BEGIN
         CROSS JOIN LATERAL (SELECT 1 FROM billing_records WHERE id = r.id LIMIT 1) AS b);
 
     IF cardinality(agreed) = 0 AND cardinality(quoted) = 0 AND cardinality(known) = 0
-        AND (r_at IS NULL OR NOT EXISTS (
+        AND cardinality(bound) = 0 AND (r_at IS NULL OR NOT EXISTS (
             SELECT 1 FROM unnest(r_account, r_at) AS u(account, at)
             WHERE u.at < starts[u.account] OR u.at > as_of[u.account]))
     THEN
@@ -133,6 +137,10 @@ BEGIN
                     p_models, plain.methods, plain.prices, plain.meters,
                     ARRAY(SELECT key FROM meters WHERE hourly), r_account, r_kind, r_amount,
                     r_at, r_user, r_organization);
+                FOREACH account IN ARRAY budgeted LOOP
+                    PERFORM budget_tell(
+                        p_accounts[account], zones[account], starts[account], as_of[account]);
+                END LOOP;
                 IF p_all THEN
                     RETURN QUERY
                     SELECT
@@ -185,6 +193,20 @@ BEGIN
         END IF;
     END LOOP;
     PERFORM set_config('app.accounts', everyone, true);
+    FOREACH account IN ARRAY bound LOOP
+        IF budget_exceeded(
+            records, p_accounts[account], zones[account], starts[account], as_of[account])
+        THEN
+            contested[account] := rows_of[account] > 1;
+            FOR i IN 1 .. cardinality(records) LOOP
+                IF records[i].account_id = p_accounts[account] AND records[i].failure IS NULL
+                    AND NOT records[i].is_late
+                THEN
+                    records[i].failure := 'BUDGET_EXCEEDED';
+                END IF;
+            END LOOP;
+        END IF;
+    END LOOP;
     IF EXISTS (SELECT 1 FROM unnest(records) AS u WHERE u.billing_status = 'processing') THEN
         FOR one IN SELECT * FROM usage_short(records, as_of, p_accounts) LOOP
             contested[one.account] := contested[one.account] OR rows_of[one.account] > 1;
@@ -208,6 +230,12 @@ BEGIN
 
     PERFORM usage_take(
         records, rated.places, r_account, contested, quoted, rated.limited, rated.tiered);
+    FOREACH account IN ARRAY budgeted LOOP
+        IF NOT contested[account] THEN
+            PERFORM budget_tell(
+                p_accounts[account], zones[account], starts[account], as_of[account]);
+        END IF;
+    END LOOP;
     RETURN QUERY
     SELECT
         rated.places[u.ordinality], coalesce(u.failure, 'recorded'), u.id, u.meter, u.unit_price,

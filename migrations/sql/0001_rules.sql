@@ -64,6 +64,11 @@ ALTER TABLE billing_quotas FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON billing_quotas
     USING (account_id IN (SELECT unnest(string_to_array(NULLIF(current_setting('app.accounts', true), ''), ',')::uuid[])));
 
+ALTER TABLE budgets ENABLE ROW LEVEL SECURITY;
+ALTER TABLE budgets FORCE ROW LEVEL SECURITY;
+CREATE POLICY tenant ON budgets
+    USING (account_id = ANY ((SELECT string_to_array(NULLIF(current_setting('app.accounts', true), ''), ',')::uuid[])::uuid[]));
+
 ALTER TABLE credit_balances ENABLE ROW LEVEL SECURITY;
 ALTER TABLE credit_balances FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON credit_balances

@@ -375,6 +375,26 @@ CREATE TABLE billing_quotas (
 )
  WITH (fillfactor = 50);
 
+CREATE TABLE budgets (
+    id UUID NOT NULL,
+    account_id UUID NOT NULL,
+    measure TEXT NOT NULL,
+    meter TEXT DEFAULT '' NOT NULL,
+    window_kind TEXT NOT NULL,
+    limit_amount NUMERIC(27, 12) NOT NULL,
+    alert_percents INTEGER[] NOT NULL,
+    is_blocking BOOLEAN NOT NULL,
+    created_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    updated_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    CONSTRAINT pk_budgets PRIMARY KEY (id),
+    CONSTRAINT uq_budgets_account_id_measure_meter_window_kind_is_blocking UNIQUE (account_id, measure, meter, window_kind, is_blocking),
+    CONSTRAINT ck_budgets_measure_known CHECK (measure IN ('meter', 'credits', 'money')),
+    CONSTRAINT ck_budgets_meter_named CHECK ((measure = 'meter') = (meter <> '')),
+    CONSTRAINT ck_budgets_window_known CHECK (window_kind IN ('month', 'cycle')),
+    CONSTRAINT ck_budgets_limit_not_negative CHECK (limit_amount >= 0),
+    CONSTRAINT fk_budgets_account_id FOREIGN KEY(account_id) REFERENCES accounts (id)
+);
+
 CREATE TABLE credit_balances (
     account_id UUID NOT NULL,
     balance NUMERIC(27, 12) DEFAULT '0' NOT NULL,
@@ -387,6 +407,7 @@ CREATE TABLE credit_balances (
     used NUMERIC(27, 12) DEFAULT '0' NOT NULL,
     currency TEXT,
     period_id UUID,
+    budget_mode TEXT,
     event_seq BIGINT DEFAULT '0' NOT NULL,
     seq BIGINT DEFAULT '0' NOT NULL,
     last_at TIMESTAMP WITH TIME ZONE,

@@ -25,12 +25,10 @@ from billing.invoices.tables import invoices
 from billing.payments.tables import payment_methods, payments, setup_intents
 from billing.purchases import service as purchases
 from billing.purchases.schemas import NewPurchase
-from billing.quotas import store as quotas
 from billing.subscriptions import service as subscriptions
 from billing.subscriptions.schemas import NewSubscription
-from billing.usage.rules import BILLING_ID
-from billing.usage.tables import billing_records
 from tests.integration.api.conftest import Api
+from tests.integration.api.usage_specimens import budget, quota, used
 
 Account = dict[str, Any]
 Maker = Callable[[Api, Account], Awaitable[str]]
@@ -200,56 +198,6 @@ async def told(api: Api, account: Account) -> str:
     return event_id
 
 
-async def used(api: Api, account: Account) -> str:
-    """A use that was put off, as its billing record."""
-    record_id, at = ids.new(), real_now()
-    async with api.database.operator() as connection:
-        await connection.execute(
-            billing_records.insert().values(
-                id=record_id,
-                account_id=ids.decode(ids.ACCOUNT, account["id"]),
-                request_hash=1,
-                product_id="gpt-4",
-                service_type="model_inference",
-                meter="model_inference",
-                usage_amount=1,
-                included_amount=0,
-                charged_amount=1,
-                unit_price=Decimal("0.002"),
-                total_amount=Decimal("0.002"),
-                currency="CREDIT",
-                billing_method="credit_consumption",
-                billing_status="pending",
-                is_free_tier=False,
-                is_late=False,
-                period_start=at,
-                day_at=at,
-                occurred_at=at,
-                created_at=at,
-                updated_at=at,
-            )
-        )
-    return ids.encode(BILLING_ID, record_id)
-
-
-async def quota(api: Api, account: Account) -> str:
-    """A quota of the account."""
-    async with api.database.operator() as connection:
-        made = await quotas.put(
-            connection,
-            ids.decode(ids.ACCOUNT, account["id"]),
-            owner="",
-            meter="chat_messages",
-            window="month",
-            span_seconds=None,
-            limit=Decimal(5),
-            hard=True,
-            percents=[100],
-            at=real_now(),
-        )
-    return ids.encode("qta", made.id)
-
-
 async def itself(_: Api, account: Account) -> str:
     """The account."""
     return str(account["id"])
@@ -287,6 +235,7 @@ MAKERS: Final[dict[str, Maker]] = {
     "transaction_id": granted,
     "billing_id": used,
     "quota_id": quota,
+    "budget_id": budget,
     "hold_id": held,
 }
 
@@ -386,6 +335,7 @@ BODIES: Final[dict[str, Callable[[Named], Any]]] = {
         "feature_type": "document_uploads",
         "limit": "5",
     },
+    "put_budget": lambda _: {"limit": "5"},
     "record_usage": lambda _: {"feature_type": "impressions", "usage_amount": "1"},
     "record_usage_batch": lambda _: {
         "events": [{"feature_type": "impressions", "usage_amount": "1"}]

@@ -56,6 +56,8 @@ DAMAGE: Final[dict[str, str]] = {
         UPDATE credit_balances SET held = balance + 1 WHERE {MINE}""",
     "holds_of_lots": f"UPDATE credit_lots SET held = held + 1 WHERE {MINE} AND remaining > held",
     "usage_counted": A_USE.format(paid="NULL", MINE=MINE),
+    "usage_cycles": A_USE.format(paid="NULL", MINE=MINE),
+    "budgets_known": f"UPDATE credit_balances SET budget_mode = 'block' WHERE {MINE}",
     "usage_paid": A_USE.format(paid="id", MINE=MINE),
     "usage_counted_beyond": BEYOND.format(status="pending", MINE=MINE),
     "usage_billed": BEYOND.format(status="completed", MINE=MINE),

@@ -1,0 +1,50 @@
+"""Whole days of an account's zone, as reads of usage ask for them; both ends are inclusive."""
+
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from typing import Annotated, Final
+
+from fastapi import Query
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from api.dependencies import AccountCall
+from billing.accounts import store as accounts
+from billing.core import periods
+from billing.core.clock import real_now
+from billing.core.errors import Invalid
+
+DEFAULT_DAYS: Final = 30
+MAX_DAYS: Final = 400
+MaybeDay = Annotated[
+    date | None, Query(description="A day such as 2026-12-01, in the account's zone; inclusive.")
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Days:
+    """From the start of the first to the end of the last, half-open, and how fresh answers are."""
+
+    first: date
+    last: date
+    start: datetime
+    end: datetime
+    zone: str
+    as_of: datetime
+
+
+async def span(
+    call: AccountCall, connection: AsyncConnection, first: date | None, last: date | None
+) -> Days:
+    """The days asked for; without dates the trailing thirty, today included."""
+    account = await accounts.get(connection, call.account.id)
+    zone = account.zone if account else "UTC"
+    now = account.clock_at if account and account.clock_at else real_now()
+    last = last or periods.to_wall(now, zone).date()
+    first = first or last - timedelta(days=DEFAULT_DAYS - 1)
+    if not 0 <= (last - first).days < MAX_DAYS:
+        raise Invalid("VALIDATION_FAILED", f"end_date: from start_date up to {MAX_DAYS} days on")
+    start, end = (
+        periods.from_wall(datetime.combine(day, time()), zone)
+        for day in (first, last + timedelta(days=1))
+    )
+    return Days(first, last, start, end, zone, now - await call.database.lag(connection))

@@ -1,0 +1,136 @@
+"""Budgets on usage and cost: set by an account for itself, warning it or stopping its use [Q7]."""
+
+from datetime import datetime
+from typing import Annotated, Self
+from uuid import UUID
+
+from pydantic import Field, model_validator
+
+from api.dependencies import BillingCall, MemberCall
+from api.problems import responses
+from api.routes.base import new_router
+from api.schemas import Answer, Body, Credits, Text
+from billing.budgets import rules, service
+from billing.budgets.schemas import Budget, Measure, NewBudget, Then, Window
+from billing.core import ids
+from billing.core.errors import NotFound
+from billing.usage import store as usage
+
+router = new_router("budgets")
+
+Percent = Annotated[int, Field(ge=1, le=1000, strict=True)]
+
+
+class BudgetBody(Body):
+    """How much may be used or spent in a window, and what follows.
+
+    `credits` bounds what uses cost in credits; `money` what uses beyond the plan will cost on the
+    next invoice, in whole units of the account's currency; `meter` the units of the meter that
+    `feature_type` names. `block` refuses a use that would go over it; `notify` only tells.
+    """
+
+    measure: Measure = "credits"
+    feature_type: Text | None = None
+    window: Window = "month"
+    limit: Credits = Field(ge=0)
+    alert_percents: Annotated[tuple[Percent, ...], Field(max_length=10)] = rules.ALERT_PERCENTS
+    then: Then = "notify"
+
+    @model_validator(mode="after")
+    def _a_meter_is_named(self) -> Self:
+        if (self.measure == "meter") != (self.feature_type is not None):
+            raise ValueError("feature_type belongs to the measure meter, and only to it")
+        return self
+
+
+class BudgetAnswer(Answer):
+    """A budget with what its present window has used."""
+
+    budget_id: str
+    measure: Measure
+    meter: str | None
+    window: Window
+    limit: Credits
+    used: Credits
+    remaining: Credits
+    alert_percents: tuple[int, ...]
+    then: Then
+    window_start: datetime
+    window_end: datetime
+    created_at: datetime
+    updated_at: datetime
+
+    @classmethod
+    def of(cls, budget: Budget) -> Self:
+        """The budget as callers see it."""
+        shared = cls.model_fields.keys() & Budget.model_fields.keys() - {"meter"}
+        return cls(
+            budget_id=ids.encode(rules.BUDGET_ID, budget.id),
+            meter=budget.meter or None,
+            window=budget.window_kind,
+            limit=budget.limit_amount,
+            remaining=budget.remaining,
+            then="block" if budget.is_blocking else "notify",
+            **budget.model_dump(include=set(shared)),
+        )
+
+
+class BudgetsAnswer(Answer):
+    """Every budget of the account, newest first."""
+
+    data: list[BudgetAnswer]
+    as_of: datetime
+
+
+@router.get("/usage/budgets", responses=responses("MERCHANT_NOT_FOUND"))
+async def list_budgets(call: MemberCall) -> BudgetsAnswer:
+    """The account's budgets (at most twenty) with what each window has used so far."""
+    async with call.transaction() as connection:
+        found, at = await service.standing(connection, call.account.id)
+    return BudgetsAnswer(data=[BudgetAnswer.of(budget) for budget in found], as_of=at)
+
+
+@router.put(
+    "/usage/budgets", responses=responses("MERCHANT_NOT_FOUND", "METER_NOT_FOUND", "BUDGET_LIMIT")
+)
+async def put_budget(body: BudgetBody, call: BillingCall) -> BudgetAnswer:
+    """Set a budget; there is one per measure, meter, window and `then`, which is changed.
+
+    It begins with what its window has used. Each threshold is told once per window, as
+    `evt.billing.usage.budget_reached`; what is reached already is told at once.
+    """
+    async with call.transaction() as connection:
+        meter = ""
+        if body.feature_type is not None:
+            meter, _ = await usage.meter_of(connection, None, None, body.feature_type)
+        wanted = NewBudget(
+            measure=body.measure, meter=meter, window=body.window, limit=body.limit,
+            alert_percents=tuple(sorted(set(body.alert_percents))), then=body.then,
+        )  # fmt: skip
+        return BudgetAnswer.of(await service.put(connection, call.account.id, wanted))
+
+
+@router.get(
+    "/usage/budgets/{budget_id}", responses=responses("MERCHANT_NOT_FOUND", "BUDGET_NOT_FOUND")
+)
+async def read_budget(budget_id: str, call: MemberCall) -> BudgetAnswer:
+    """One budget with what its window has used so far."""
+    async with call.transaction() as connection:
+        found, _ = await service.get(connection, call.account.id, _known(budget_id))
+    return BudgetAnswer.of(found)
+
+
+@router.delete(
+    "/usage/budgets/{budget_id}", responses=responses("MERCHANT_NOT_FOUND", "BUDGET_NOT_FOUND")
+)
+async def delete_budget(budget_id: str, call: BillingCall) -> BudgetAnswer:
+    """Take a budget away; answers it as it was."""
+    async with call.transaction() as connection:
+        return BudgetAnswer.of(await service.remove(connection, call.account.id, _known(budget_id)))
+
+
+def _known(budget_id: str) -> UUID:
+    found = ids.parse(rules.BUDGET_ID, budget_id)
+    if found is None:
+        raise NotFound("BUDGET_NOT_FOUND", "no such budget")
+    return found

@@ -1,0 +1,97 @@
+"""Where usage and its cost are heading [Q6]."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Literal, Self
+
+from api.dependencies import Fresh, MemberCall
+from api.problems import responses
+from api.routes.base import new_router
+from api.schemas import Answer, Credits
+from billing.forecasts import rules, service
+from billing.forecasts.schemas import Forecast, Outlook
+
+router = new_router("usage")
+
+
+class ForecastAnswer(Answer):
+    """What is used so far, and what will have been at the end: expected, and from low to high."""
+
+    used: Credits
+    expected: Credits
+    low: Credits
+    high: Credits
+
+
+class MeterForecast(ForecastAnswer):
+    """Of one meter; `expected_overage` is what goes beyond the plan's `included`."""
+
+    included: Credits | None
+    expected_overage: Credits | None
+
+
+class MoneyForecast(ForecastAnswer):
+    """What uses beyond the plan will cost on the next invoice, in whole units of a currency."""
+
+    currency: str | None
+
+
+class CostForecast(Answer):
+    """What uses cost in credits, and in money on the next invoice."""
+
+    credits: ForecastAnswer
+    overage: MoneyForecast
+
+
+class OutlookAnswer(Answer):
+    """The open cycle up to its end.
+
+    `method` weekday_mean: each day to come adds the mean of its weekday over the last
+    `history_days` (at most 28) whole days, drawn towards the mean of all days. `low` to `high`
+    holds `confidence_percent` of outcomes if days vary as they did.
+    """
+
+    period_start: datetime
+    period_end: datetime
+    method: Literal["weekday_mean"]
+    confidence_percent: int
+    history_days: int
+    meters: dict[str, MeterForecast]
+    cost: CostForecast
+    as_of: datetime
+
+    @classmethod
+    def of(cls, found: Outlook, as_of: datetime) -> Self:
+        """The outlook as callers see it."""
+        money = MoneyForecast(currency=found.currency, **_figures(found.money))
+        return cls(
+            period_start=found.start_at,
+            period_end=found.end_at,
+            method=rules.METHOD,
+            confidence_percent=rules.CONFIDENCE_PERCENT,
+            history_days=found.history_days,
+            meters={
+                key: _meter(forecast, found.included.get(key))
+                for key, forecast in found.meters.items()
+            },
+            cost=CostForecast(credits=ForecastAnswer(**_figures(found.credits)), overage=money),
+            as_of=as_of,
+        )
+
+
+@router.get("/usage/forecast", responses=responses("MERCHANT_NOT_FOUND"))
+async def read_usage_forecast(call: MemberCall, fresh: Fresh = False) -> OutlookAnswer:
+    """What each meter and the cost will come to at the end of the open cycle [Q6]."""
+    async with call.reading(fresh=fresh) as connection:
+        found = await service.outlook(connection, call.account.id)
+        behind = await call.database.lag(connection)
+    return OutlookAnswer.of(found, found.at - behind)
+
+
+def _meter(forecast: Forecast, included: Decimal | None) -> MeterForecast:
+    over = None if included is None else max(Decimal(0), forecast.expected - included)
+    return MeterForecast(included=included, expected_overage=over, **_figures(forecast))
+
+
+def _figures(forecast: Forecast) -> dict[str, Decimal]:
+    return {name: getattr(forecast, name) for name in ("used", "expected", "low", "high")}

@@ -1,0 +1,74 @@
+"""Where an account could save, each advice with the figures it rests on [Q2]."""
+
+from dataclasses import asdict
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from api.dependencies import Fresh, MemberCall
+from api.problems import responses
+from api.routes.base import new_router
+from api.schemas import Answer, Credits
+from billing.recommendations import service
+from billing.recommendations.schemas import CheaperPlan
+
+router = new_router("usage")
+
+
+class CheaperPlanAnswer(Answer):
+    """Another plan that would have cost `saving` less over the last `cycles` whole cycles.
+
+    Costs are the plan's price and its overage for the `units` that were used, in whole units of
+    `currency`. `gives_up` names features of the present plan that it has not or has less of;
+    `credits` stands for fewer included credits.
+    """
+
+    kind: Literal["cheaper_plan"]
+    plan: str
+    current_plan: str
+    cycles: int
+    current_cost: Credits
+    cost: Credits
+    saving: Credits
+    currency: str
+    gives_up: tuple[str, ...]
+    units: dict[str, Credits]
+
+
+class CreditsExpiringAnswer(Answer):
+    """Credits that lapse within thirty days if each day uses `daily_use`, the recent mean."""
+
+    kind: Literal["credits_expiring"]
+    lot_id: str
+    left: Credits
+    lapsing: Credits
+    expires_at: datetime
+    daily_use: Credits
+
+
+Advice = Annotated[CheaperPlanAnswer | CreditsExpiringAnswer, Field(discriminator="kind")]
+
+
+class RecommendationsAnswer(Answer):
+    """Everything that is advised; nothing where nothing would save."""
+
+    data: list[Advice]
+    as_of: datetime
+
+
+@router.get("/usage/recommendations", responses=responses("MERCHANT_NOT_FOUND"))
+async def read_usage_recommendations(
+    call: MemberCall, fresh: Fresh = False
+) -> RecommendationsAnswer:
+    """A plan that would have been cheaper, and credits that are about to lapse unused [Q2]."""
+    async with call.reading(fresh=fresh) as connection:
+        found, at = await service.advice(connection, call.account.id)
+        behind = await call.database.lag(connection)
+    data: list[CheaperPlanAnswer | CreditsExpiringAnswer] = [
+        CheaperPlanAnswer(**asdict(one))
+        if isinstance(one, CheaperPlan)
+        else CreditsExpiringAnswer(**asdict(one))
+        for one in found
+    ]
+    return RecommendationsAnswer(data=data, as_of=at - behind)

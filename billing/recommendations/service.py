@@ -1,0 +1,123 @@
+"""Advice for one account, from its closed cycles, its lots and the catalog; writes nothing."""
+
+from datetime import datetime
+from decimal import Decimal
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.catalog import store as catalog
+from billing.catalog.schemas import Plan
+from billing.core import ids
+from billing.core.money import ZERO, exponent
+from billing.credits.tables import credit_lots
+from billing.forecasts import service as forecasts
+from billing.recommendations import rules
+from billing.recommendations.schemas import CheaperPlan, CreditsExpiring, Lot, Offer, Terms
+from billing.subscriptions import store as subscriptions
+from billing.subscriptions.schemas import Subscription
+from billing.usage import store as usage
+from billing.usage.schemas import Counter, Period
+from billing.usage.tables import usage_periods
+
+
+async def advice(
+    connection: AsyncConnection, account_id: UUID
+) -> tuple[list[CheaperPlan | CreditsExpiring], datetime]:
+    """Everything to be said, and the account's now [Q2]."""
+    outlook = await forecasts.outlook(connection, account_id)
+    found: list[CheaperPlan | CreditsExpiring] = []
+    subscription = await subscriptions.find_open(connection, account_id)
+    if subscription is not None and subscription.status in ("active", "past_due"):
+        plan = await _cheaper_plan(connection, subscription)
+        found += [plan] if plan else []
+    lots = await _lots(connection, account_id)
+    found += rules.expiring(lots, outlook.daily_credits, outlook.at)
+    return found, outlook.at
+
+
+async def _cheaper_plan(
+    connection: AsyncConnection, subscription: Subscription
+) -> CheaperPlan | None:
+    """Among plans of the same family, currency and interval; where a cycle is that interval."""
+    current = await catalog.get_plan(connection, subscription.plan_id)
+    if current is None or current.allowance != subscription.interval:
+        return None
+    seats = [
+        item.quantity
+        for item in await subscriptions.items(connection, subscription.id)
+        if item.kind == "plan"
+    ]
+    quantity = sum(seats) or 1
+    others = []
+    for plan in await catalog.current_plans(connection, active_only=True):
+        if plan.family != current.family or plan.key == current.key:
+            continue
+        price = await catalog.plan_price(
+            connection, plan.key, subscription.currency, subscription.interval
+        )
+        if price is not None and plan.allowance == current.allowance:
+            others.append(_offer(plan, price.amount_minor * quantity, subscription.currency))
+    mine = _offer(current, subscription.amount_minor, subscription.currency)
+    whose = subscription.account_id
+    cycles = [
+        _units(period, await usage.cycle_counters(connection, whose, "", period.start_at))
+        for period in await _cycles(connection, subscription)
+    ]
+    return rules.cheaper(mine, others, cycles, subscription.currency)
+
+
+async def _cycles(connection: AsyncConnection, subscription: Subscription) -> list[Period]:
+    """The last cycles of the subscription that are over."""
+    period = usage_periods.c
+    rows = await connection.execute(
+        select(usage_periods)
+        .where(
+            period.account_id == subscription.account_id,
+            period.subscription_id == subscription.id,
+            period.closed_at.is_not(None),
+        )
+        .order_by(period.start_at.desc())
+        .limit(rules.CYCLES)
+    )
+    return [Period.model_validate(dict(row)) for row in rows.mappings()]
+
+
+def _units(period: Period, counters: dict[str, Counter]) -> dict[str, Decimal]:
+    """What was used through the plan: not what was paid with credits beyond it."""
+    units = {}
+    for meter, counter in counters.items():
+        limit = period.limits.get(meter)
+        beyond = limit is not None and limit["then"] == "overage"
+        units[meter] = (
+            min(counter.quantity, Decimal(limit["included"])) + counter.overage
+            if limit is not None and beyond
+            else counter.quantity
+        )
+    return units
+
+
+def _offer(plan: Plan, amount_minor: int, currency: str) -> Offer:
+    limits = {}
+    for limit in plan.limits:
+        price = limit.prices.get(currency) if limit.then == "overage" else None
+        limits[limit.meter] = Terms(limit.included, ZERO if limit.then == "notify" else price)
+    return Offer(
+        key=plan.key,
+        price=Decimal(amount_minor).scaleb(-exponent(currency)),
+        credits=plan.monthly_credits,
+        features=plan.features,
+        limits=limits,
+    )
+
+
+async def _lots(connection: AsyncConnection, account_id: UUID) -> list[Lot]:
+    lot = credit_lots.c
+    rows = await connection.execute(
+        select(lot.id, lot.remaining - lot.held, lot.expires_at).where(
+            lot.account_id == account_id, lot.is_open, lot.expires_at.is_not(None),
+            lot.remaining > lot.held,
+        )
+    )  # fmt: skip
+    return [Lot(ids.encode(ids.LOT, row[0]), row[1], row[2]) for row in rows]

@@ -1,0 +1,58 @@
+"""Forecasts over HTTP: from days that were to the cycle's end, in units, credits and money [Q6]."""
+
+from datetime import UTC, datetime, timedelta
+
+from tests.integration.usage.conftest import NewShop
+
+# A Saturday, ten days before the month ends.
+NOW = datetime(2027, 5, 22, tzinfo=UTC)
+
+
+async def test_ten_even_days_go_on_for_ten_more(new_shop: NewShop) -> None:
+    shop = await new_shop("1000", is_test=True, clock_at=NOW.isoformat())
+    for days in range(1, 11):
+        await shop.record("1000", occurred_at=(NOW - timedelta(days=days)).isoformat())
+    found = await shop.get("/usage/forecast")
+    assert (found["period_end"], found["as_of"]) == ("2027-06-01T00:00:00Z", "2027-05-22T00:00:00Z")
+    assert (found["history_days"], found["method"]) == (10, "weekday_mean")
+    assert found["meters"]["model_inference"] == {
+        "used": "10000.00", "expected": "20000.00", "low": "20000.00", "high": "20000.00",
+        "included": None, "expected_overage": None,
+    }  # fmt: skip
+    assert found["cost"]["credits"] == {
+        "used": "20.00", "expected": "40.00", "low": "40.00", "high": "40.00",
+    }  # fmt: skip
+    assert found["cost"]["overage"]["currency"] is None
+
+
+async def test_what_goes_beyond_the_plan_is_forecast_in_money(new_shop: NewShop) -> None:
+    now = datetime(2027, 1, 11, tzinfo=UTC)  # of a cycle that ends with January
+    shop = await new_shop(is_test=True, clock_at=now.isoformat())
+    await shop.subscribe("basic")
+    earlier = (now - timedelta(days=4)).isoformat()
+    await shop.record("400", feature_type="ai_responses", occurred_at=earlier)
+    before = (await shop.get("/usage/forecast"))["cost"]["overage"]
+    assert (before["used"], before["currency"]) == ("0", "USD")
+    await shop.record("200", feature_type="ai_responses")
+    found = await shop.get("/usage/forecast")
+    meter, money = found["meters"]["ai_responses"], found["cost"]["overage"]
+    assert (meter["used"], meter["included"]) == ("600.00", "500.00")
+    assert money["used"] == "2.00"
+    # 100 a day, on four days that were and for 21 days to come, and 200 today.
+    assert (meter["expected"], meter["expected_overage"]) == ("2700.00", "2200.00")
+    assert (money["expected"], float(money["low"]) >= 2) == ("44.00", True)
+
+
+async def test_nobody_who_used_nothing_is_promised_anything(new_shop: NewShop) -> None:
+    shop = await new_shop()
+    found = await shop.get("/usage/forecast")
+    assert (found["meters"], found["history_days"]) == ({}, 0)
+    assert found["cost"]["credits"]["high"] == "0"
+
+
+async def test_a_level_is_expected_to_stay(new_shop: NewShop) -> None:
+    shop = await new_shop("100", is_test=True, clock_at=NOW.isoformat())
+    await shop.record("5", product_id="storage", occurred_at=(NOW - timedelta(days=3)).isoformat())
+    await shop.record("7", product_id="storage")
+    meter = (await shop.get("/usage/forecast"))["meters"]["storage_gb"]
+    assert (meter["used"], meter["expected"], meter["high"]) == ("7.00", "7.00", "7.00")

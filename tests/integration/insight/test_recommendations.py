@@ -1,0 +1,45 @@
+"""Advice over HTTP, with the figures it rests on [Q2]."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+from billing.credits import service as credits
+from tests.integration.usage.conftest import NewShop
+from tests.integration.usage.test_limits import move_clock
+
+NOW = datetime(2027, 1, 10, 12, tzinfo=UTC)
+
+
+async def test_a_plan_that_fits_better_is_named_after_a_whole_cycle(new_shop: NewShop) -> None:
+    shop = await new_shop(is_test=True, clock_at=NOW.isoformat())
+    await shop.subscribe("basic")
+    await shop.record("40", feature_type="ai_responses")
+    assert (await shop.get("/usage/recommendations"))["data"] == []
+    await move_clock(shop, days=25)
+    await shop.record("1", feature_type="ai_responses")
+    (found,) = (await shop.get("/usage/recommendations"))["data"]
+    assert (found["kind"], found["plan"], found["current_plan"], found["cycles"]) == (
+        "cheaper_plan", "free", "basic", 1,
+    )  # fmt: skip
+    assert (found["cost"], found["saving"]) == ("0", found["current_cost"])
+    assert found["units"] == {"ai_responses": "40.00"}
+    assert found["gives_up"]
+
+
+async def test_credits_that_nobody_will_have_used_are_told_in_time(new_shop: NewShop) -> None:
+    shop = await new_shop(is_test=True, clock_at=NOW.isoformat())
+    async with shop.api.database.tenant(shop.id) as connection:
+        await credits.grant(
+            connection,
+            account_id=shop.id,
+            amount=Decimal(50),
+            kind="adjustment",
+            key="lapses",
+            is_paid=False,
+            reason="a gift",
+            expires_at=NOW + timedelta(days=10),
+        )
+    await shop.record("1000", occurred_at=(NOW - timedelta(days=1)).isoformat())  # 2 credits
+    (found,) = (await shop.get("/usage/recommendations"))["data"]
+    assert (found["left"], found["lapsing"], found["daily_use"]) == ("48.00", "28.00", "2.00")
+    assert found["kind"] == "credits_expiring"

@@ -1,0 +1,76 @@
+"""Counters can always be made from the records again, and what differs is found and mended."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from embedded import counters
+from embedded.errors import StackError
+from tests.integration.api.conftest import stack_settings
+from tests.integration.usage.conftest import NewShop, Shop
+
+NOW = datetime(2027, 1, 20, 12, tzinfo=UTC)
+SUMS = """
+    SELECT owner, grain, bucket, meter, facet, quantity, events, maximum, last_at, credits, overage,
+        overage_total
+    FROM usage_counters WHERE account_id = :id AND events > 0 ORDER BY 1, 2, 3, 4, 5"""
+DAMAGE = (
+    "UPDATE usage_counters SET quantity = quantity + 1 WHERE account_id = :id AND owner = 'u:ann'",
+    "DELETE FROM usage_counters WHERE account_id = :id AND owner = 'o:team' AND grain = 'day'",
+    """
+    INSERT INTO usage_counters
+    SELECT account_id, 'u:nobody', grain, bucket, meter, facet, quantity, events, maximum,
+        last_value, last_at, credits, overage, overage_total
+    FROM usage_counters WHERE account_id = :id AND owner = '' AND grain = 'cycle'""",
+)
+
+
+async def used_in_every_way(new_shop: NewShop) -> Shop:
+    shop = await new_shop("100", is_test=True, clock_at=NOW.isoformat(), zone="Asia/Tokyo")
+    who: dict[str, Any] = {"user_id": "ann", "organization_id": "team"}
+    await shop.record("1000", operation="chat", model="gpt-4", **who)
+    await shop.batch(*({"usage_amount": str(n), "product_id": "gpt-4"} | who for n in (1, 2, 3)))
+    await shop.record("3", feature_type="impressions")
+    last_month = (NOW - timedelta(days=25)).isoformat()
+    await shop.record("5", product_id="mcp-call", occurred_at=last_month, **who)
+    await shop.record("5", product_id="storage")
+    await shop.record("3", product_id="storage")
+    await shop.subscribe("basic")
+    await shop.record("510", feature_type="ai_responses", user_id="ann")
+    late = await shop.record("90000000", on_insufficient="defer")
+    assert late["billing_status"] == "pending"
+    await shop.grant("1000000")
+    done = await shop.post("/billing/process", {"billing_id": late["billing_id"]})
+    assert done.json()["billing_status"] == "completed"
+    return shop
+
+
+async def recount(shop: Shop, *, write: bool) -> tuple[int, list[str]]:
+    told: list[str] = []
+    settings = stack_settings(shop.api.stack)
+    wrong = await counters.check(settings, shop.account["id"], told.append, write=write)
+    return wrong, told
+
+
+async def test_damaged_counters_are_told_and_mended(new_shop: NewShop) -> None:
+    shop = await used_in_every_way(new_shop)
+    before = await shop.rows(SUMS)
+    assert await recount(shop, write=False) == (0, [])
+    async with shop.api.database.operator() as connection:
+        for damage in DAMAGE:
+            assert (await connection.execute(text(damage), {"id": shop.id})).rowcount > 0
+    wrong, told = await recount(shop, write=False)
+    assert wrong > 3
+    assert told[0].startswith(f"{shop.account['id']}: {wrong} counters differ, such as ")
+    assert await shop.rows(SUMS) != before
+    assert (await recount(shop, write=True))[0] == wrong
+    assert await recount(shop, write=False) == (0, [])
+    assert await shop.rows(SUMS) == before
+
+
+async def test_an_unknown_account_is_named(new_shop: NewShop) -> None:
+    shop = await new_shop()
+    with pytest.raises(StackError, match="no account 'nobody'"):
+        await counters.check(stack_settings(shop.api.stack), "nobody", print, write=False)

@@ -1,0 +1,97 @@
+"""Reports of usage over HTTP: right sums, exact texts, any length, nobody else's rows [Q8]."""
+
+import csv
+import io
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from billing.reports import store
+from tests.integration.usage.conftest import V1, NewShop, Shop
+
+NOW = datetime(2027, 3, 1, 1, tzinfo=UTC)
+
+
+async def sheet(shop: Shop, **query: Any) -> list[dict[str, str]]:
+    answer = await shop.api.client.get(
+        f"{V1}/usage/reports", params=query, headers=shop.headers("member")
+    )
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["content-type"] == "text/csv; charset=utf-8"
+    return list(csv.DictReader(io.StringIO(answer.text, newline="")))
+
+
+async def test_each_grouping_tells_the_same_story(new_shop: NewShop) -> None:
+    # In New York it is still 28 February, 20:00.
+    shop = await new_shop("100", is_test=True, clock_at=NOW.isoformat(), zone="America/New_York")
+    await shop.record("1000", user_id="ann", organization_id="o-1", operation="chat", model="4")
+    await shop.record("500", user_id='=cmd|"x"', operation="-summary")
+    yesterday = (NOW - timedelta(days=1)).isoformat()
+    await shop.record("2", product_id="mcp-call", occurred_at=yesterday)
+
+    assert await sheet(shop) == [
+        {"day": "2027-02-27", "meter": "mcp_service", "quantity": "2.00", "events": "1",
+         "credits": "0.10", "overage": "0", "overage_cost": "0"},
+        {"day": "2027-02-28", "meter": "model_inference", "quantity": "1500.00", "events": "2",
+         "credits": "3.00", "overage": "0", "overage_cost": "0"},
+    ]  # fmt: skip
+    users = await sheet(shop, group_by="user")
+    assert [(row["user"], row["credits"]) for row in users] == [
+        ("'=cmd|\"x\"", "1.00"), ("ann", "2.00"),
+    ]  # fmt: skip
+    assert [row["operation"] for row in await sheet(shop, group_by="operation")] == [
+        "'-summary", "chat",
+    ]  # fmt: skip
+    assert [row["model"] for row in await sheet(shop, group_by="model")] == ["4"]
+    meters = await sheet(shop, group_by="meter", start="2027-02-28", end="2027-02-28")
+    assert [(row["meter"], row["quantity"]) for row in meters] == [("model_inference", "1500.00")]
+
+    records = await sheet(shop, group_by="record")
+    assert [(row["occurred_at"], row["user_id"], row["total_amount"]) for row in records] == [
+        ("2027-02-28T01:00:00Z", "", "0.10"),
+        ("2027-03-01T01:00:00Z", records[1]["user_id"], records[1]["total_amount"]),
+        ("2027-03-01T01:00:00Z", records[2]["user_id"], records[2]["total_amount"]),
+    ]  # fmt: skip
+    assert {row["user_id"] for row in records} == {"", "ann", '\'=cmd|"x"'}
+    known = await shop.get(f"/billing/records/{records[0]['billing_id']}")
+    assert known["product_id"] == "mcp-call"
+
+    body = await shop.get("/usage/reports", format="json", group_by="user")
+    assert (body["start"], body["end"], body["as_of"]) == (
+        "2027-01-30", "2027-02-28", "2027-03-01T01:00:00Z",
+    )  # fmt: skip
+    assert [row["user"] for row in body["data"]] == ['=cmd|"x"', "ann"]
+    assert body["data"][1] == {
+        "user": "ann", "meter": "model_inference", "quantity": "1000.00", "events": 1,
+        "credits": "2.00", "overage": "0", "overage_cost": "0",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("group_by", ["record", "user", "day", "meter", "model"])
+async def test_pages_leave_nothing_out_and_tell_nothing_twice(
+    new_shop: NewShop, monkeypatch: pytest.MonkeyPatch, group_by: str
+) -> None:
+    shop, other = await new_shop("100"), await new_shop("100")
+    rows = [
+        {"usage_amount": "1", "user_id": f"u{n % 5}", "model": f"m{n % 3}"}
+        | ({"product_id": "gpt-4"} if n % 2 else {"feature_type": "impressions"})
+        for n in range(11)
+    ]
+    await shop.batch(*rows)
+    await other.batch(*rows)
+    whole = await sheet(shop, group_by=group_by)
+    monkeypatch.setattr(store, "PAGE", 2)
+    assert await sheet(shop, group_by=group_by) == whole
+    counted = len(whole) if group_by == "record" else sum(int(row["events"]) for row in whole)
+    assert counted == 11
+
+
+async def test_nothing_used_is_a_report_too(new_shop: NewShop) -> None:
+    shop = await new_shop()
+    assert await sheet(shop) == []
+    assert (await shop.get("/usage/reports", format="json"))["data"] == []
+    headers = shop.headers()
+    for query in ("start=2027-02-02&end=2027-02-01", "format=xlsx", "group_by=colour"):
+        answer = await shop.api.client.get(f"{V1}/usage/reports?{query}", headers=headers)
+        assert answer.status_code == 422

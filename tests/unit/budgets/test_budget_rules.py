@@ -1,0 +1,45 @@
+"""Which budget speaks when a use is refused."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from billing.budgets.rules import broken
+from billing.budgets.schemas import Budget
+
+AT = datetime(2027, 1, 1, tzinfo=UTC)
+ID = UUID("01890000-0000-7000-8000-000000000000")
+amounts = st.decimals(min_value=0, max_value=1000, places=2)
+
+
+def budget(**fields: Any) -> Budget:
+    known = {
+        "id": ID, "account_id": ID, "measure": "credits", "meter": "", "window_kind": "month",
+        "limit_amount": Decimal(10), "alert_percents": (80,), "is_blocking": True,
+        "window_start": AT, "window_end": AT, "used": Decimal(8), "created_at": AT,
+        "updated_at": AT,
+    }  # fmt: skip
+    return Budget.model_validate(known | fields)
+
+
+def test_only_a_budget_that_blocks_and_measures_this_use_is_broken() -> None:
+    use = (Decimal(1), Decimal(3), "CREDIT")
+    assert broken([budget()], "calls", *use) is not None
+    assert broken([budget(is_blocking=False)], "calls", *use) is None
+    assert broken([budget(measure="money")], "calls", *use) is None
+    assert broken([budget(measure="money")], "calls", Decimal(1), Decimal(3), "USD") is not None
+    units = budget(measure="meter", meter="calls", used=Decimal(10))
+    assert broken([units], "calls", *use) == units
+    assert broken([units], "storage", *use) is None
+
+
+@given(left=st.lists(amounts, max_size=5), cost=amounts)
+def test_the_tightest_of_the_broken_ones_speaks(left: list[Decimal], cost: Decimal) -> None:
+    known = [budget(limit_amount=rest, used=Decimal(0)) for rest in left]
+    found = broken(known, "calls", Decimal(1), cost, "CREDIT")
+    short = [rest for rest in left if rest < cost]
+    assert (found.remaining if found else None) == min(short, default=None)

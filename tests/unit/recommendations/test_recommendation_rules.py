@@ -1,0 +1,84 @@
+"""Advice is arithmetic: never what would have cost as much or given less than was used."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from billing.recommendations import rules
+from billing.recommendations.schemas import Lot, Offer, Terms
+
+NOW = datetime(2027, 1, 1, tzinfo=UTC)
+amounts = st.decimals(min_value=0, max_value=10_000, places=2)
+terms = st.builds(Terms, included=amounts, price=st.none() | amounts)
+offers = st.builds(
+    Offer, key=st.sampled_from("abcd"), price=amounts, credits=amounts,
+    features=st.just({}), limits=st.dictionaries(st.sampled_from(["m", "n"]), terms),
+)  # fmt: skip
+cycles = st.lists(st.dictionaries(st.sampled_from(["m", "n", "o"]), amounts), max_size=3)
+lots = st.lists(
+    st.builds(
+        Lot, id=st.uuids().map(str), free=amounts.filter(bool),
+        expires_at=st.integers(1, 40).map(lambda days: NOW + timedelta(days=days)),
+    ),
+    max_size=5,
+)  # fmt: skip
+
+
+def offer(key: str, price: int, included: int, each: str | None, **features: bool | int) -> Offer:
+    limits = {"m": Terms(Decimal(included), Decimal(each) if each else None)}
+    return Offer(key, Decimal(price), Decimal(0), features, limits)
+
+
+SMALL = offer("small", 10, 100, "0.10", seats=1)
+LARGE = offer("large", 30, 1000, "0.05", seats=5, sso=True)
+FREE = offer("free", 0, 100, None, seats=1)
+
+
+def test_who_pays_much_overage_is_shown_the_larger_plan() -> None:
+    found = rules.cheaper(SMALL, [LARGE, FREE], [{"m": Decimal(600)}] * 2, "USD")
+    assert found is not None
+    assert (found.plan, found.cycles, found.gives_up) == ("large", 2, ())
+    assert [found.current_cost, found.cost, found.saving] == [Decimal(n) for n in (120, 60, 60)]
+    assert found.units == {"m": Decimal(1200)}
+
+
+def test_who_uses_little_is_shown_the_smaller_plan_and_what_it_lacks() -> None:
+    found = rules.cheaper(LARGE, [SMALL], [{"m": Decimal(50)}], "USD")
+    assert found is not None
+    assert (found.plan, found.saving) == ("small", Decimal(20))
+    assert found.gives_up == ("seats", "sso")
+
+
+def test_a_plan_that_would_have_stopped_the_use_is_never_advised() -> None:
+    assert rules.cheaper(SMALL, [FREE], [{"m": Decimal(101)}], "USD") is None
+    assert rules.cheaper(SMALL, [FREE], [{"m": Decimal(100)}], "USD") is not None
+    assert rules.cheaper(SMALL, [FREE], [], "USD") is None
+
+
+@given(current=offers, others=st.lists(offers, max_size=4), used=cycles)
+def test_what_is_advised_is_cheaper_than_all_others(
+    current: Offer, others: list[Offer], used: list[dict[str, Decimal]]
+) -> None:
+    found = rules.cheaper(current, others, used, "USD")
+    if found is None:
+        return
+    assert found.saving == found.current_cost - found.cost > 0
+    for one in others:
+        costs = [rules.cost(one, cycle) for cycle in used]
+        known = [cost for cost in costs if cost is not None]
+        assert len(known) < len(costs) or sum(known, Decimal(0)) >= found.cost
+
+
+@given(known=lots, daily=amounts)
+def test_what_lapses_is_what_days_like_these_leave(known: list[Lot], daily: Decimal) -> None:
+    found = rules.expiring(known, daily, NOW)
+    assert all(0 < one.lapsing <= one.left for one in found)
+    soon = [lot for lot in known if lot.expires_at <= NOW + rules.LOOK_AHEAD]
+    last = max((lot.expires_at for lot in soon), default=NOW)
+    spent = sum((lot.free for lot in soon), Decimal(0)) - sum(
+        (one.lapsing for one in found), Decimal(0)
+    )
+    assert spent <= daily * (last - NOW).days + Decimal("0.00001")
+    assert [one.expires_at for one in found] == sorted(one.expires_at for one in found)

@@ -70,9 +70,10 @@ class ProcessBody(Body):
 
 
 class RecordAnswer(Answer):
-    """A billing record [F19]."""
+    """A billing record [F19]; of kind `true_up` is what an invoice's line adds by rounding."""
 
     billing_id: str
+    kind: Literal["usage", "true_up"]
     event_id: str | None
     user_id: str | None
     organization_id: str | None

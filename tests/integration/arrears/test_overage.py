@@ -59,6 +59,9 @@ async def test_a_renewal_charges_what_was_used_beyond_the_plan(actors: Actors) -
     assert await records(merchant) == [
         ("usage", "completed", "0.206"), ("true_up", "completed", "0.004"),
     ]  # fmt: skip
+    shown = (await merchant.ask("GET", "/billing/records"))["data"]
+    assert [one["kind"] for one in shown].count("true_up") == 1
+    assert len((await merchant.ask("GET", "/usage/logs"))["data"]) == 3
     stats = await merchant.ask("GET", "/stats?start_date=2027-01-01&end_date=2027-02-28")
     assert (stats["pending_billing_records"], stats["completed_billing_records"]) == (0, 3)
 

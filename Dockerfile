@@ -8,7 +8,7 @@ RUN python -m venv /venv \
     --require-hashes --requirement requirements.lock
 COPY . .
 RUN /venv/bin/pip install --quiet --no-cache-dir --disable-pip-version-check \
-    --no-deps --no-build-isolation --editable .
+    --no-deps --no-build-isolation --editable . --editable clients/python
 
 FROM python:3.11-slim
 RUN useradd --system --uid 10001 --create-home --home-dir /var/lib/billing billing

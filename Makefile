@@ -1,6 +1,7 @@
 # The commands of this project. Python >= 3.11, make and a package registry are all they need.
 PYTHON ?= python3
 VENV := .venv
+CLIENT := clients/python
 BIN := $(VENV)/bin
 BENCH ?= 1
 UV := $(shell command -v uv 2>/dev/null)
@@ -10,7 +11,7 @@ else
 INSTALL := $(BIN)/python -m pip install --quiet --quiet --no-compile --disable-pip-version-check
 endif
 LOCKED := $(INSTALL) --require-hashes --requirement
-PROJECT := $(INSTALL) --no-deps --no-build-isolation --editable .
+PROJECT := $(INSTALL) --no-deps --no-build-isolation --editable . --editable $(CLIENT)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo up down test bench lint mutants lock clean
@@ -52,7 +53,7 @@ lock: $(BIN)/python ## Compile the lock files anew
 	  -o requirements-dev.lock
 
 clean: ## Remove what was installed and built; data in ./.data stays
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) build dist *.egg-info $(CLIENT)/src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 	find . -name __pycache__ -type d -not -path './.data/*' -prune -exec rm -rf {} +
 
 $(BIN)/python:
@@ -62,13 +63,13 @@ $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV) || \
 	  { echo "$(PYTHON) cannot make virtual environments: install its venv module" >&2; exit 1; }
 
-$(VENV)/.installed: requirements.lock pyproject.toml | $(BIN)/python
+$(VENV)/.installed: requirements.lock pyproject.toml $(wildcard $(CLIENT)/pyproject.toml) | $(BIN)/python
 	@echo "installing from requirements.lock (about half a minute, once)"
 	@$(LOCKED) requirements.lock
 	@$(PROJECT)
 	@touch $@
 
-$(VENV)/.installed-dev: requirements-dev.lock pyproject.toml | $(BIN)/python
+$(VENV)/.installed-dev: requirements-dev.lock pyproject.toml $(wildcard $(CLIENT)/pyproject.toml) | $(BIN)/python
 	@echo "installing from requirements-dev.lock (about half a minute, once)"
 	@$(LOCKED) requirements-dev.lock
 	@$(PROJECT)

@@ -25,6 +25,7 @@ from billing.core import logs
 from billing.core.database import Database, open_database
 from billing.core.settings import Settings, load_settings
 from gateways.stripe import TIMEOUT_SECONDS, StripeGateway, check_version
+from workflows import look
 from workflows.policies import POLICIES
 from workflows.registry import WORKFLOWS
 from workflows.schedules import ensure_schedules
@@ -105,6 +106,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     database: Database = open_database(settings)
     provider = open_stripe(settings)
     client = await connect(settings)
+    await _need_attributes(client)
     activities = build_activities(World(database, provider, settings), client)
     workers = [
         build_worker(client, queue, activities, settings) for queue in (INTERACTIVE, BACKGROUND)
@@ -116,6 +118,16 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     finally:
         await provider.close()
         await database.close()
+
+
+async def _need_attributes(client: Client) -> None:
+    """One sentence instead of workflows that fail at their first search attribute."""
+    lacking = await look.missing_attributes(client)
+    if lacking:
+        raise SystemExit(
+            f"the Temporal namespace {client.namespace} lacks search attributes:"
+            f" {', '.join(lacking)} (docs/operate.md, Deploying)"
+        )
 
 
 async def main() -> None:

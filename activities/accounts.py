@@ -30,6 +30,7 @@ from billing.payments import methods, methods_setup
 from billing.payments.methods_setup import Cause
 from billing.payments.rules import CardDetails, SetupOutcome
 from billing.payments.schemas import Method, Setup
+from billing.subscriptions import settlement
 from billing.top_ups import buying
 from billing.top_ups import service as top_ups
 from workflows import start
@@ -110,6 +111,20 @@ class AccountActivities(MatterActivities[AccountState], Accounts):
         state = await self.once(request, buy)
         if born:
             await failpoint("top_up.committed")
+        await self._tell(born)
+        return state
+
+    @activity.defn(name="account.bill")
+    async def bill(self, request: StepRequest) -> AccountState:
+        born: list[Matter] = []
+
+        async def invoice(connection: AsyncConnection, _: AccountState, at: datetime) -> str:
+            born[:] = await settlement.bill_late(
+                connection, request.ref.subject_id, max(at, request.step.due)
+            )
+            return f"{len(born)} to be collected"
+
+        state = await self.once(request, invoice)
         await self._tell(born)
         return state
 

@@ -75,14 +75,10 @@ class PurchaseActivities(MatterActivities[PurchaseState], Purchases):
     async def check(self, request: StepRequest) -> PurchaseState:
         asked_at, event_id = real_now(), event_of(request.step.key)
         async with self.database.tenant(request.ref.account_id) as connection:
-            state = await self.state(connection, request.ref, lock=False)
-            if not self.is_due(state, request.step):
-                await self.save_head(connection, request.ref, state)
-                return state
             payment = await inbox.payment_of(connection, event_id) if event_id else None
             payment = payment or await store.latest_payment(connection, request.ref.subject_id)
         outcome = None
-        if payment is not None and payment.opened:
+        if payment is not None and payment.opened and payment.settled_at is None:
             payment, outcome = await self.charger.look(payment)
         await failpoint("purchase.before_fulfil")
 
@@ -170,9 +166,10 @@ class PurchaseActivities(MatterActivities[PurchaseState], Purchases):
             state = await self.state(connection, request.ref, lock=False)
             if not self.is_due(state, request.step):
                 return None
-            purchase = await store.get(connection, request.ref.subject_id)
-            payment = await payments.live(connection, purchase.invoice_id)
-            if payment is None:
+            purchase, payment = await store.with_payment(connection, request.ref.subject_id)
+            if payment is not None and payment.waits_for_its_turn:
+                payment = await payments.live(connection, purchase.invoice_id)
+            if payment is None or payment.status not in payments.LIVE:
                 raise ProviderFailure("NO_PAYMENT", "the purchase has no live payment")
             attempt = None
             if purchase.road == "saved_card" and purchase.payment_method_id is not None:

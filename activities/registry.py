@@ -6,6 +6,7 @@ from typing import Any
 from temporalio.client import Client
 
 from activities.accounts import AccountActivities
+from activities.charges import ChargeActivities
 from activities.clock import ClockActivities
 from activities.collections import CollectionActivities
 from activities.matter import World
@@ -23,6 +24,7 @@ def build_activities(world: World, client: Client) -> list[Any]:
         TrialActivities(world),
         SubscriptionActivities(world),
         CollectionActivities(world),
+        ChargeActivities(world),
         AccountActivities(world, client),
         RegisterActivities(world),
         ClockActivities(world, client),

@@ -65,7 +65,7 @@ CODES: Final[dict[str, Problem]] = {
     "BUDGET_LIMIT": Problem(409, "an account has at most 20 budgets"),
     "BUDGET_NOT_FOUND": Problem(404, "no such budget"),
     "NOT_INCLUDED": Problem(409, "the plan does not cover this use"),
-    "PAYMENT_CHARGE_NOT_OFFERED": Problem(409, "a card is not charged for single uses here"),
+    "PAYMENT_CHARGE_NOT_OFFERED": Problem(409, "a card cannot be charged for this use"),
     "BILLED_ON_INVOICE": Problem(409, "the next invoice charges this use"),
     "EVENT_TOO_OLD": Problem(422, "occurred_at: more than 35 days ago"),
     "EVENT_IN_FUTURE": Problem(422, "occurred_at: more than 5 minutes ahead"),

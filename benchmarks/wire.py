@@ -5,6 +5,7 @@ from collections import deque
 from typing import Final
 
 LENGTH: Final = b"content-length:"
+LIMIT: Final = 1 << 20
 
 
 class Wire:
@@ -16,8 +17,14 @@ class Wire:
         self._idle: deque[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = deque()
 
     async def post(self, path: str, body: bytes, headers: dict[str, str]) -> int:
-        """Send one request and read its whole answer."""
-        lines = [f"POST {path} HTTP/1.1", f"Host: {self._host}", f"Content-Length: {len(body)}"]
+        """Send one body; the answer's status."""
+        return (await self.ask("POST", path, body, headers))[0]
+
+    async def ask(
+        self, method: str, path: str, body: bytes, headers: dict[str, str]
+    ) -> tuple[int, bytes]:
+        """Send one request and read its whole answer: status and body."""
+        lines = [f"{method} {path} HTTP/1.1", f"Host: {self._host}", f"Content-Length: {len(body)}"]
         lines += [f"{name}: {value}" for name, value in headers.items()]
         reader, writer = self._idle.popleft() if self._idle else await self._open()
         writer.write(
@@ -25,10 +32,12 @@ class Wire:
         )
         head = await reader.readuntil(b"\r\n\r\n")
         at = head.lower().find(LENGTH)
+        answer = b""
         if at >= 0:
-            await reader.readexactly(int(head[at + len(LENGTH) :].split(b"\r\n", 1)[0]))
+            length = int(head[at + len(LENGTH) :].split(b"\r\n", 1)[0])
+            answer = await reader.readexactly(length)
         self._idle.append((reader, writer))
-        return int(head[9:12])
+        return int(head[9:12]), answer
 
     async def close(self) -> None:
         """Close what is idle."""
@@ -37,4 +46,4 @@ class Wire:
             writer.close()
 
     async def _open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        return await asyncio.open_connection(self._host, self._port)
+        return await asyncio.open_connection(self._host, self._port, limit=LIMIT)

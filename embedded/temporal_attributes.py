@@ -3,7 +3,7 @@
 Apart from `temporal`, because the SDK takes half a second to load: the server starts meanwhile.
 """
 
-from typing import Any, Final
+from typing import Any
 
 from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import (
@@ -14,14 +14,7 @@ from temporalio.client import Client
 from temporalio.common import SearchAttributeKey
 
 from embedded.errors import StackError
-from workflows.attributes import ACCOUNT_ID, BILLING_STATUS, NEXT_DUE_AT, PLAN
-
-ATTRIBUTES: Final[tuple[SearchAttributeKey[Any], ...]] = (
-    ACCOUNT_ID,
-    BILLING_STATUS,
-    NEXT_DUE_AT,
-    PLAN,
-)
+from workflows.attributes import ATTRIBUTES
 
 
 async def register_attributes(address: str, namespace: str) -> None:

@@ -1,20 +1,84 @@
-"""The verb `billing usage rebuild-counters`: usage counters made from the records again."""
+"""The verbs `billing usage`: a file of usage through the public API, and counters made anew.
+
+The import speaks to the running stack, or to the API that `--url` and `--token` name.
+"""
 
 import asyncio
-from typing import Annotated
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, BinaryIO, Final
 
 import typer
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from billing.core.settings import Settings
+from embedded import tokens
 from embedded.commands import DEFAULT_DATA, Data, told
-from embedded.stack import use_stack
+from embedded.errors import StackError
+from embedded.stack import read_stack, use_stack
 
-app = typer.Typer(help="What was used.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from durable_billing.client import BillingClient
+    from embedded.usage_import import Tally
+
+STDIN: Final = "-"
+UNFINISHED: Final = 2
+"""The exit code when the same command has more to do."""
+
+app = typer.Typer(help="Usage in bulk.", no_args_is_help=True)
 
 
 @app.callback()
 def usage() -> None:
-    """What was used."""
+    """Usage in bulk."""
+
+
+class Kind(StrEnum):
+    """How rows are written."""
+
+    csv = "csv"
+    jsonl = "jsonl"
+
+
+@app.command("import")
+def import_(
+    file: Annotated[str, typer.Argument(help="A CSV or JSON lines file; - reads standard input.")],
+    kind: Annotated[
+        Kind | None, typer.Option("--format", help="By the file's ending when left out.")
+    ] = None,
+    account: Annotated[str, typer.Option(help="Whose rows they are that name nobody.")] = "",
+    name: Annotated[str, typer.Option(help="Names standard input: same name, same rows.")] = "",
+    url: Annotated[str, typer.Option(envvar="BILLING_URL", help="The API.")] = "",
+    token: Annotated[str, typer.Option(envvar="BILLING_TOKEN", help="Who asks.")] = "",
+    state: Annotated[Path | None, typer.Option(help="How far it is: FILE.import.json.")] = None,
+    rejected: Annotated[Path | None, typer.Option(help="FILE.rejected.jsonl.")] = None,
+    restart: Annotated[bool, typer.Option(help="Send all of it again.")] = False,
+    patience: Annotated[float, typer.Option(help="Seconds to wait for an absent API.")] = 120.0,
+    data: Data = DEFAULT_DATA,
+) -> None:
+    """Record the rows of a file; run it again to go on where it stopped.
+
+    Exit code 1: rows were rejected, or nothing could be done. 2: not finished, run it again.
+    """
+    with told():
+        client = _client(data, url, token, account)
+        path = None if file == STDIN else Path(file)
+        source = _source(path, name)
+        base = Path("stdin") if path is None else path
+        away = rejected or base.with_name(base.name + ".rejected.jsonl")
+        kept = state or (path and path.with_name(path.name + ".import.json"))
+        if restart and kept is not None:
+            kept.unlink(missing_ok=True)
+        form = kind or (Kind.csv if base.suffix.lower() == ".csv" else Kind.jsonl)
+        tally = _run(client, path, source, form, kept, away, patience)
+    words = f"{tally.recorded} recorded, {tally.duplicate} known before, {tally.rejected} rejected"
+    typer.echo(f"{file}: {words}" + (f" ({away})" if tally.rejected else ""))
+    if tally.rejected:
+        raise typer.Exit(1)
 
 
 @app.command("rebuild-counters")
@@ -32,3 +96,91 @@ def rebuild_counters(
     typer.echo(f"{wrong} counters {'differ' if compare else 'set right'}")
     if compare and wrong:
         raise typer.Exit(1)
+
+
+def _run(
+    client: "BillingClient",
+    path: Path | None,
+    source: str,
+    kind: Kind,
+    state: Path | None,
+    rejected: Path,
+    patience: float,
+) -> "Tally":
+    from durable_billing.events import FIELDS
+    from embedded.usage_import import Import, Unfinished, read_tally
+    from embedded.usage_rows import UsageFile
+
+    one = Import(
+        client, read_tally(state, source), state=state, rejected=rejected,
+        patience_seconds=patience,
+    )  # fmt: skip
+    with _opened(path) as stream, _bar(path) as show:
+        rows = UsageFile(stream, kind.value, FIELDS)
+        try:
+            one.run(rows, lambda: show(rows.bytes_read))
+        except Unfinished as error:
+            Console(stderr=True).print(str(error), style="yellow", highlight=False, soft_wrap=True)
+            raise typer.Exit(UNFINISHED) from error
+    return one.tally
+
+
+def _client(data: Path, url: str, token: str, account: str) -> "BillingClient":
+    """With a token of the running stack's own, unless one is given."""
+    try:
+        from durable_billing.client import BillingClient
+    except ImportError as error:
+        raise StackError("the Python client is missing: pip install clients/python") from error
+    if url:
+        if not token:
+            raise StackError("give a --token for that --url")
+        return BillingClient(url, token, account=account or None)
+    stack = read_stack(data.resolve())
+
+    def mint() -> str:
+        return tokens.mint_token(
+            secret=stack.jwt_secret,
+            account=tokens.EVERY_ACCOUNT,
+            roles=["service"],
+            subject="usage-import",
+            audience=stack.jwt_audience,
+            issuer=stack.jwt_issuer,
+        )
+
+    # A proxy of this machine's environment has no part between it and its own stack.
+    return BillingClient(stack.api_url, token or mint, account=account or None, trust_env=False)
+
+
+def _source(path: Path | None, name: str) -> str:
+    """What rows without an id are named after. Errors: StackError."""
+    if path is None:
+        return name
+    from embedded.usage_import import fingerprint
+
+    try:
+        return fingerprint(path)
+    except OSError as error:
+        raise StackError(f"{path} cannot be read: {error.strerror}") from error
+
+
+@contextmanager
+def _opened(path: Path | None) -> Iterator[BinaryIO]:
+    if path is None:
+        yield sys.stdin.buffer
+        return
+    with path.open("rb") as stream:
+        yield stream
+
+
+@contextmanager
+def _bar(path: Path | None) -> Iterator[Callable[[int], None]]:
+    """A progress bar on stderr; nothing where nobody watches."""
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn(),
+    )  # fmt: skip
+    unseen = not console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=unseen) as bar:
+        total = path.stat().st_size if path else None
+        task = bar.add_task(path.name if path else "standard input", total=total)
+        yield lambda done: bar.update(task, completed=done)

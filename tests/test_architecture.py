@@ -114,6 +114,30 @@ def is_pure(module: str) -> bool:
     return len(parts) > 2 and parts[2] in PURE_FILES
 
 
+def test_the_client_is_a_package_of_its_own() -> None:
+    """Callers install it without the product; of the product only the command line uses it."""
+    allowed = set(sys.stdlib_module_names) | {"durable_billing", "httpx2", "pydantic"}
+    wrong = [
+        f"{name(path)}: {module}"
+        for path in python_files()
+        for module in imported_packages(path)
+        if (name(path).startswith("clients/python/src/") and module not in allowed)
+        or (
+            module == "durable_billing"
+            and not name(path).startswith(("clients/", "embedded/", "tests/", "benchmarks/"))
+        )
+    ]
+    assert wrong == []
+
+
+def imported_packages(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield str(node.module).partition(".")[0]
+
+
 def test_no_file_is_longer_than_one_purpose() -> None:
     long = {
         name(path): lines

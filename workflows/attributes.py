@@ -4,7 +4,7 @@ They are never encrypted, so nothing personal goes in.
 """
 
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from temporalio.common import SearchAttributeKey
 
@@ -12,5 +12,13 @@ ACCOUNT_ID: Final = SearchAttributeKey.for_keyword("AccountId")
 BILLING_STATUS: Final = SearchAttributeKey.for_keyword("BillingStatus")
 NEXT_DUE_AT: Final[SearchAttributeKey[datetime]] = SearchAttributeKey.for_datetime("NextDueAt")
 PLAN: Final = SearchAttributeKey.for_keyword("Plan")
+
+ATTRIBUTES: Final[tuple[SearchAttributeKey[Any], ...]] = (
+    ACCOUNT_ID,
+    BILLING_STATUS,
+    NEXT_DUE_AT,
+    PLAN,
+)
+"""All of them; the namespace must know each."""
 
 HALTED: Final = "halted"

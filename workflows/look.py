@@ -9,10 +9,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from pydantic import AwareDatetime
+from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
 from temporalio.client import Client, WorkflowExecution, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
 from billing.core.matter import RANK
+from workflows.attributes import ATTRIBUTES
 from workflows.contracts import Contract
 
 MAX_RUNS: Final = 20
@@ -85,3 +87,23 @@ def _run(execution: WorkflowExecution) -> Run:
         started_at=execution.start_time,
         closed_at=execution.close_time,
     )
+
+
+async def missing_attributes(client: Client) -> list[str]:
+    """`Name (Type)` of each search attribute the namespace lacks or has with another type.
+
+    Empty too where the server keeps its list to itself, as Temporal Cloud does.
+    """
+    request = ListSearchAttributesRequest(namespace=client.namespace)
+    try:
+        listed = await client.operator_service.list_search_attributes(request)
+    except RPCError as error:
+        if error.status in (RPCStatusCode.UNIMPLEMENTED, RPCStatusCode.PERMISSION_DENIED):
+            return []
+        raise
+    there = listed.custom_attributes
+    return [
+        f"{key.name} ({key.indexed_value_type.name.title().replace('_', '')})"
+        for key in ATTRIBUTES
+        if there.get(key.name) != int(key.indexed_value_type)
+    ]

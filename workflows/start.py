@@ -37,10 +37,13 @@ _WORKFLOWS: Final = {
     "trial": ("Trial", INTERACTIVE),
     "subscription": ("Subscription", BACKGROUND),
     "collection": ("Collection", BACKGROUND),
+    "charge": ("ChargeUsage", INTERACTIVE),
     "account": ("Account", INTERACTIVE),
 }
 # The status most matters of a kind have when their workflow starts.
-_BORN_AS: Final = {"purchase": "pending", "trial": "active", "collection": "collecting"}
+_BORN_AS: Final = {
+    "purchase": "pending", "trial": "active", "collection": "collecting", "charge": "pending",
+}  # fmt: skip
 SETTLE_RETRY: Final = timedelta(milliseconds=50)
 _RPC_TIMEOUT: Final = timedelta(seconds=5)
 

@@ -10,6 +10,7 @@ from typing import Final, Generic, TypeVar
 from temporalio import activity
 
 from billing.accounts.rules import AccountState
+from billing.charges.rules import ChargeState
 from billing.core.agenda import State
 from billing.dunning.rules import CollectionState
 from billing.purchases.rules import PurchaseState
@@ -230,6 +231,53 @@ class Collections(MatterSteps[CollectionState]):
         raise NotImplementedError
 
 
+class Charges(MatterSteps[ChargeState]):
+    """Steps of a use that a card pays at once."""
+
+    @activity.defn(name="charge.load")
+    async def load(self, ref: MatterRef) -> ChargeState:
+        raise NotImplementedError
+
+    @activity.defn(name="charge.perform")
+    async def perform(self, request: CommandRequest) -> ChargeState:
+        raise NotImplementedError
+
+    @activity.defn(name="charge.charge")
+    async def charge(self, request: StepRequest) -> ChargeState:
+        """Try the card, once by its key. Retried: provider away."""
+        raise NotImplementedError
+
+    @activity.defn(name="charge.open")
+    async def open(self, request: StepRequest) -> ChargeState:
+        """Make the intent the payer confirms. Retried: provider away."""
+        raise NotImplementedError
+
+    @activity.defn(name="charge.check")
+    async def check(self, request: StepRequest) -> ChargeState:
+        """Ask Stripe where the payment stands and follow it. Retried: provider away."""
+        raise NotImplementedError
+
+    @activity.defn(name="charge.settle")
+    async def settle(self, request: StepRequest) -> ChargeState:
+        """Book the money of an approved payment. Retried: Postgres away."""
+        raise NotImplementedError
+
+    @activity.defn(name="charge.end_approval")
+    async def end_approval(self, request: StepRequest) -> ChargeState:
+        """Stop waiting for an approval. Retried: Postgres away."""
+        raise NotImplementedError
+
+    @activity.defn(name="charge.retire")
+    async def retire(self, request: StepRequest) -> ChargeState:
+        """Call an open payment back at Stripe. Retried: provider away."""
+        raise NotImplementedError
+
+    @activity.defn(name="charge.expire")
+    async def expire(self, request: StepRequest) -> ChargeState:
+        """Give the charge up, Stripe's word first. Retried: provider away."""
+        raise NotImplementedError
+
+
 class Accounts(MatterSteps[AccountState]):
     """Steps of an account itself."""
 
@@ -254,6 +302,11 @@ class Accounts(MatterSteps[AccountState]):
     @activity.defn(name="account.top_up")
     async def top_up(self, request: StepRequest) -> AccountState:
         """Buy the credits that are wanted, or see whether they are. Retried: Postgres away."""
+        raise NotImplementedError
+
+    @activity.defn(name="account.bill")
+    async def bill(self, request: StepRequest) -> AccountState:
+        """Invoice late use of subscriptions that have ended. Retried: Postgres away."""
         raise NotImplementedError
 
     @activity.defn(name="account.setup")

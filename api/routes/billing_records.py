@@ -8,12 +8,14 @@ from fastapi import Query
 from pydantic import Field
 from sqlalchemy import RowMapping
 
+from api import charging
 from api.auth import SERVICE
 from api.dependencies import BillingCall, Fresh, MemberCall
 from api.pagination import Page, Paging, paginate
 from api.problems import responses
 from api.routes.base import new_router
 from api.schemas import Answer, Body, Credits, Instant, Text
+from billing.charges import service as charges
 from billing.core import clock, ids
 from billing.core.errors import NotAllowed, NotFound
 from billing.products.schemas import ServiceType
@@ -68,9 +70,10 @@ class ProcessBody(Body):
 
 
 class RecordAnswer(Answer):
-    """A billing record [F19]."""
+    """A billing record [F19]; of kind `true_up` is what an invoice's line adds by rounding."""
 
     billing_id: str
+    kind: Literal["usage", "true_up"]
     event_id: str | None
     user_id: str | None
     organization_id: str | None
@@ -151,11 +154,16 @@ async def process_billing(body: ProcessBody, call: BillingCall) -> RecordAnswer:
     if body.force_charge and SERVICE not in call.caller.roles:
         raise NotAllowed("FORBIDDEN", "only a service may force a charge")
     record_id = _record_id(body.billing_id)
+    if body.billing_method in (None, charges.METHOD):
+        matter = await charging.charge_again(call, record_id)
+        if matter is not None:
+            return RecordAnswer.of(await charging.followed(call, matter, record_id))
     async with call.transaction() as connection:
         at = await clock.now(connection, call.account.id)
         done, short = await service.settle(
-            connection, call.account.id, record_id, body.billing_method, at
-        )
+            connection, call.account.id, record_id, body.billing_method, at,
+            force=body.force_charge,
+        )  # fmt: skip
     if short is not None:
         raise short
     return RecordAnswer.of(done)

@@ -22,8 +22,8 @@ from workflows import start
 
 router = new_router("matters")
 
-Status = Literal["open", "halted", "closed"]
-Kind = Literal["trial", "subscription", "purchase", "collection", "account"]
+Status = Literal["open", "resting", "halted", "closed"]
+Kind = Literal["trial", "subscription", "purchase", "collection", "charge", "account"]
 
 
 class MatterAnswer(Answer):

@@ -20,7 +20,6 @@ from billing.core.errors import PaymentRequired, ProviderFailure
 from billing.core.failpoints import failpoint
 from billing.core.matters import Matter
 from billing.invoices import store as invoices
-from billing.payments import store as payments
 from billing.payments.declines import classify
 from billing.payments.schemas import Payment
 from billing.purchases import rules, service, store
@@ -160,8 +159,9 @@ async def list_purchases(
 async def read_purchase(purchase_id: str, call: MemberCall) -> PurchaseAnswer:
     """One purchase, archived or not [E10]."""
     async with call.transaction() as connection:
-        purchase = await store.get(connection, ids.decode(ids.PURCHASE, purchase_id))
-        payment = await payments.latest(connection, purchase.invoice_id)
+        purchase, payment = await store.with_payment(
+            connection, ids.decode(ids.PURCHASE, purchase_id)
+        )
         owed = None
         if payment is not None and payment.status == "completed" and purchase.status == "pending":
             owed = (await invoices.get(connection, purchase.invoice_id)).remaining_minor
@@ -200,8 +200,7 @@ async def _begin(call: AccountCall, claim: Claim, body: PurchaseBody) -> Matter:
 async def _answer(call: AccountCall, claim: Claim) -> Response:
     """The row's word: 201, 202 while undecided, or the proven refusal."""
     async with call.transaction() as connection:
-        purchase = await store.get(connection, claim.resource_id)
-        payment = await payments.latest(connection, purchase.invoice_id)
+        purchase, payment = await store.with_payment(connection, claim.resource_id)
     if purchase.status == "failed":
         raise _refusal(purchase)
     answer = PurchaseAnswer.of(purchase, payment)

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from api import usage_rows
 from api.auth import MEMBER
+from api.charging import charge_now
 from api.dependencies import (
     AccountCall,
     Call,
@@ -23,6 +24,7 @@ from api.routes.base import new_router
 from api.schemas import Answer, Body, Credits, Instant, Text
 from billing.budgets import service as budgets
 from billing.budgets.rules import BUDGET_ID, broken
+from billing.charges import service as charges
 from billing.core import clock, ids
 from billing.core.errors import BillingError, Conflict, Invalid, NotAllowed, NotFound
 from billing.core.errors import PaymentRequired as Short
@@ -114,7 +116,9 @@ class UseAnswer(Answer):
     "/usage/record",
     status_code=201,
     response_model=UseAnswer,
-    responses=responses("MERCHANT_NOT_FOUND", "IDEMPOTENCY_KEY_REUSED", *REFUSALS),
+    responses=responses(
+        "MERCHANT_NOT_FOUND", "IDEMPOTENCY_KEY_REUSED", "TEMPORAL_UNAVAILABLE", *REFUSALS
+    ),
 )
 async def record_usage(
     body: UseBody,
@@ -123,10 +127,14 @@ async def record_usage(
 ) -> Response:
     """Record one use: rated, counted against plan and quotas, and paid, in one transaction.
 
-    A repeated event answers its first result with `Idempotent-Replayed: true`.
+    With `payment_charge` a saved card pays at once: `billing_status` says whether it did. A
+    repeated event answers its first result with `Idempotent-Replayed: true`.
     """
     use = _use(body, call, idempotency_key)
-    done = await call.services.recorder.one(use)
+    if body.billing_method == charges.METHOD:
+        done = await charge_now(call, use)
+    else:
+        done = await call.services.recorder.one(use)
     if done.verdict not in ("recorded", "duplicate"):
         raise await _refusal(done, use, call)
     headers = {REPLAYED_HEADER: "true"} if done.verdict == "duplicate" else None

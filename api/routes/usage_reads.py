@@ -137,7 +137,7 @@ async def list_usage_logs(
     """Single uses, newest first [G10]."""
     query = store.records(
         call.account.id, operation=operation, model=model, service_type=service_type,
-        user_id=user_id,
+        user_id=user_id, kind="usage",
     )  # fmt: skip
     async with call.reading(fresh=fresh) as connection:
         return await paginate(connection, store.between(query, start, end), KEYS, paging, show)

@@ -60,6 +60,8 @@ class AccountState(State):
     top_up: TopUpPlan | None = None
     top_up_from: AwareDatetime | None = None
     """The end of a pause after which it is seen whether credits are wanted."""
+    late_usage: AwareDatetime | None = None
+    """When late use of an ended subscription is invoiced."""
     setups: tuple[SetupPlan, ...] = ()
     removals: tuple[RemovalPlan, ...] = ()
     events: tuple[str, ...] = ()
@@ -84,6 +86,10 @@ def agenda(state: AccountState) -> list[Step]:
         key = f"{state.account}/notice-{_stamp(state.next_notice)}"
         words = "tell that credits end soon"
         steps.append(Step(name="notice", due=state.next_notice, key=key, words=words))
+    if state.late_usage is not None:
+        key = f"{state.account}/late-usage-{_stamp(state.late_usage)}"
+        words = "invoice late use"
+        steps.append(Step(name="bill", due=state.late_usage, key=key, words=words))
     if state.next_expiry is not None:
         key = f"{state.account}/lapse-{_stamp(state.next_expiry)}"
         steps.append(Step(name="lapse", due=state.next_expiry, key=key, words="let credits lapse"))
@@ -106,6 +112,8 @@ def state_words(state: AccountState) -> str:
         parts.append("credits are about to be bought")
     if state.top_up_from is not None:
         parts.append(f"no credits are bought before {state.top_up_from:%-d %b %Y %H:%M} UTC")
+    if state.late_usage is not None:
+        parts.append(f"late use is invoiced on {state.late_usage:%-d %b %Y %H:%M} UTC")
     if state.next_expiry is not None:
         parts.append(f"credits lapse on {state.next_expiry:%-d %b %Y %H:%M} UTC")
     return "; ".join(parts) or "nothing to do"

@@ -30,6 +30,8 @@ _STATE = Prepared(
            (SELECT min(l.expires_at) FROM credit_lots l
             WHERE l.account_id = a.id AND l.is_open AND l.noticed_at IS NULL
               AND l.expires_at > l.created_at + :notice) - :notice AS next_notice,
+           (SELECT min(u.late_at) FROM usage_periods u
+            WHERE u.account_id = a.id AND u.late_at IS NOT NULL) + interval '1 day' AS late_usage,
            ARRAY(SELECT e.stripe_event_id || coalesce('.' || nullif(e.replays, 0), '')
                  FROM stripe_webhook_events e
                  WHERE e.workflow_id = :workflow_id AND e.status = 'received'
@@ -189,6 +191,7 @@ async def state(
         next_notice=row["next_notice"],
         top_up=_top_up(row),
         top_up_from=row["top_up_from"],
+        late_usage=row["late_usage"],
         setups=tuple(
             SetupPlan(setup=ids.encode(ids.SETUP_INTENT, UUID(setup.pop("id"))), **setup)
             for setup in row["setups"]

@@ -136,15 +136,18 @@ def last_words(connection: AsyncConnection) -> LastWords | None:
 async def _transaction(engine: AsyncEngine, begin: str) -> AsyncIterator[AsyncConnection]:
     """Begin with what must hold in it, in one round trip; commit, or roll back on an error."""
     connection = await _begun(engine, begin)
+    driver, known = driver_of(connection), connection.info
     waiting: LastWords = {}
-    connection.info[_LAST_WORDS] = waiting
+    known[_LAST_WORDS] = waiting
     try:
         yield connection
         for say, items in waiting.items():
             await say(connection, items)
-        await driver_of(connection).commit()
+        await driver.commit()
     finally:
-        del connection.info[_LAST_WORDS]
+        known.pop(_LAST_WORDS, None)
+        if driver.closed:
+            await connection.invalidate()
         await asyncio.shield(connection.close())  # rolls back what was not committed
 
 

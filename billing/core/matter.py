@@ -9,10 +9,12 @@ from pydantic import BaseModel, ConfigDict
 from billing.core import ids
 from billing.core.agenda import Step
 
-Kind = Literal["trial", "subscription", "purchase", "collection", "account", "clock"]
+Kind = Literal[
+    "trial", "subscription", "purchase", "collection", "charge", "account", "clock"
+]  # fmt: skip
 # The order of two matters due at the same instant of one account's walk.
 RANK: Final[dict[str, int]] = {
-    "trial": 0, "subscription": 1, "collection": 2, "purchase": 3, "account": 4,
+    "trial": 0, "subscription": 1, "collection": 2, "purchase": 3, "charge": 4, "account": 5,
 }  # fmt: skip
 # An account's workflow runs only while something of it is due this soon (its credits lapse, its
 # cards are saved and removed); Postgres remembers the rest, and the sweeper wakes it in time.
@@ -24,6 +26,7 @@ PREFIX: Final[dict[str, str]] = {
     "subscription": ids.SUBSCRIPTION,
     "purchase": ids.PURCHASE,
     "collection": ids.INVOICE,
+    "charge": ids.BILLING_RECORD,
     "account": ids.ACCOUNT,
     "clock": ids.ACCOUNT,
 }

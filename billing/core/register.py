@@ -11,7 +11,7 @@ from billing.core.matters import matters
 
 
 class Entry(BaseModel):
-    """A row of `matters`: `status` is open, halted or closed."""
+    """A row of `matters`: `status` is open, resting, halted or closed."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 

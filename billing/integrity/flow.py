@@ -68,6 +68,13 @@ QUERIES: Final[dict[str, str]] = {
             SELECT account_id, 'account/' || public_id('acc', account_id)
             FROM top_ups WHERE status = 'wanted'
             UNION ALL
+            SELECT account_id, 'charge/' || public_id('bill', id)
+            FROM billing_records
+            WHERE billing_method = 'payment_charge' AND billing_status = 'pending'
+            UNION ALL
+            SELECT account_id, 'account/' || public_id('acc', account_id)
+            FROM usage_periods WHERE late_at IS NOT NULL
+            UNION ALL
             SELECT account_id, 'account/' || public_id('acc', account_id)
             FROM payment_methods WHERE status = 'removing'
             UNION ALL

@@ -45,6 +45,9 @@ _OTHERS: Final = (
     ("usage_cycles", "I4", "each cycle's counters are the sum of its billing records"),
     ("budgets_known", "I4", "a use is held against budgets exactly where there are any"),
     ("usage_paid", "I1", "what an entry of the ledger took is the sum of the uses it paid"),
+    ("usage_counted_beyond", "I4", "each cycle's overage is the sum of its billing records"),
+    ("usage_billed", "I4", "usage lines are the sum of the records they cover, to the cent"),
+    ("usage_invoiced", "I4", "use of a closed cycle is on an invoice"),
     # Purchases, trials and their credits
     ("purchases_granted_once", "I3", "a completed purchase has one grant, any other has none"),
     ("grants_paid_once", "I3", "credits of a purchase were paid for in full"),

@@ -2,6 +2,12 @@
 
 from typing import Final
 
+from billing.core.money import EXPONENTS
+
+_CASES: Final = " ".join(f"WHEN '{name}' THEN {digits}" for name, digits in EXPONENTS.items())
+DIGITS: Final = f"CASE i.currency {_CASES} ELSE 2 END"
+"""Digits after the point of an invoice's currency."""
+
 QUERIES: Final[dict[str, str]] = {
     "usage_counted": """
         SELECT account_id, meter || ' on ' || to_char(day_at, 'YYYY-MM-DD') AS subject
@@ -53,5 +59,52 @@ QUERIES: Final[dict[str, str]] = {
         LEFT JOIN credit_transactions t
                ON t.id = r.transaction_id AND t.account_id = r.account_id
         WHERE t.amount IS DISTINCT FROM -r.total
+    """,
+    # Records and lines agree to the cent; a record that no line covers yet is pending.
+    "usage_billed": f"""
+        SELECT account_id, meter || ' of ' || to_char(period_start, 'YYYY-MM-DD') AS subject
+        FROM (
+            SELECT account_id, meter, period_start, sum(charged_amount) AS units,
+                sum(total_amount) AS total
+            FROM billing_records
+            WHERE currency <> 'CREDIT' AND billing_method = 'subscription_included'
+              AND billing_status = 'completed'
+            GROUP BY account_id, meter, period_start) r
+        FULL JOIN (
+            SELECT l.account_id, l.detail ->> 'meter' AS meter, l.period_start,
+                sum(l.quantity) AS units,
+                sum(l.amount_minor / power(10::numeric, {DIGITS})) AS total
+            FROM invoice_lines l JOIN invoices i ON i.id = l.invoice_id
+            WHERE l.kind = 'usage' GROUP BY 1, 2, 3) l
+        USING (account_id, meter, period_start)
+        WHERE (r.units, r.total) IS DISTINCT FROM (l.units, l.total)
+    """,  # noqa: S608 (constants)
+    "usage_counted_beyond": """
+        SELECT account_id, meter || ' of ' || to_char(period_start, 'YYYY-MM-DD') AS subject
+        FROM (
+            SELECT account_id, meter, period_start, sum(charged_amount) AS units,
+                sum(total_amount) AS total
+            FROM billing_records
+            WHERE currency <> 'CREDIT' AND billing_method = 'subscription_included'
+              AND kind = 'usage'
+            GROUP BY account_id, meter, period_start) r
+        FULL JOIN (
+            SELECT account_id, meter, bucket AS period_start, overage AS units,
+                overage_total AS total
+            FROM usage_counters
+            WHERE owner = '' AND grain = 'cycle' AND overage <> 0) c
+        USING (account_id, meter, period_start)
+        WHERE (r.units, r.total) IS DISTINCT FROM (c.units, c.total)
+    """,
+    # A late use waits for the next invoice; any other belongs onto that of its own cycle's end.
+    "usage_invoiced": """
+        SELECT r.account_id, public_id('bill', r.id) AS subject
+        FROM billing_records r
+        JOIN usage_periods p ON p.account_id = r.account_id AND p.start_at = r.period_start
+        JOIN subscriptions s ON s.id = p.subscription_id
+        WHERE r.currency <> 'CREDIT' AND r.billing_method = 'subscription_included'
+          AND r.billing_status = 'pending' AND NOT r.is_late
+          AND (s.status = 'canceled'
+               OR s.status IN ('active', 'past_due') AND p.start_at < s.cycle_start)
     """,
 }

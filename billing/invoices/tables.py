@@ -99,6 +99,13 @@ invoice_lines = Table(
     Column("period_end", DateTime(timezone=True)),
     Column("detail", JSONB, nullable=False, server_default=text("'{}'")),
     Unique("invoice_id", "position"),
+    # What was billed of a cycle's usage before.
+    Index(
+        "ix_invoice_lines_usage",
+        "account_id",
+        "period_start",
+        postgresql_where=text("kind = 'usage'"),
+    ),
 )
 
 invoice_series = Table(

@@ -19,11 +19,13 @@ from billing.invoices.schemas import Invoice
 from billing.invoices.tables import invoices as invoice_rows
 from billing.purchases.tables import purchases
 from billing.subscriptions.tables import subscriptions
+from billing.usage.tables import billing_records
 
 _ROWS: Final[dict[str, Table]] = {
     "purchase": purchases,
     "subscription": subscriptions,
     "collection": invoice_rows,
+    "charge": billing_records,
 }
 
 

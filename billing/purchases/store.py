@@ -51,6 +51,15 @@ WHERE p.id = :purchase_id
 _READ_STATE = Prepared(text(_STATE))
 _LOCK_STATE = Prepared(text(_STATE + "FOR NO KEY UPDATE OF p"))
 _GET = Prepared(select(purchases).where(purchases.c.id == given("purchase_id")))
+_WITH_PAYMENT = Prepared(
+    text(
+        """
+    SELECT p.*, (SELECT to_jsonb(pay) FROM payments pay WHERE pay.invoice_id = p.invoice_id
+                 ORDER BY pay.created_at DESC, pay.id DESC LIMIT 1) AS payment
+    FROM purchases p WHERE p.id = :purchase_id
+    """
+    )
+)
 _LATEST_PAYMENT = Prepared(
     select(payments)
     .join(purchases, purchases.c.invoice_id == payments.c.invoice_id)
@@ -77,6 +86,17 @@ async def get(connection: AsyncConnection, purchase_id: UUID) -> Purchase:
     if purchase is None:
         raise NotFound("PURCHASE_NOT_FOUND", "no such purchase")
     return purchase
+
+
+async def with_payment(
+    connection: AsyncConnection, purchase_id: UUID
+) -> tuple[Purchase, Payment | None]:
+    """One purchase and its invoice's newest payment; PURCHASE_NOT_FOUND."""
+    row = await _WITH_PAYMENT.first(connection, purchase_id=purchase_id)
+    if row is None:
+        raise NotFound("PURCHASE_NOT_FOUND", "no such purchase")
+    payment = row.pop("payment")
+    return show(row), show_payment(payment) if payment else None
 
 
 async def latest_payment(connection: AsyncConnection, purchase_id: UUID) -> Payment | None:

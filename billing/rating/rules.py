@@ -12,7 +12,7 @@ from billing.core.money import CREDIT_STEP, ZERO
 from billing.rating.schemas import CREDIT, Allowance, Method, PriceTerms, Rating, Tier
 
 # Products of two numbers with 27 digits each are exact.
-_EXACT: Final = Context(prec=60)
+EXACT: Final = Context(prec=60)
 MONEY_STEP: Final = Decimal("0.000000000001")
 
 
@@ -31,7 +31,7 @@ DatedT = TypeVar("DatedT", bound=Dated)
 
 def cost(terms: PriceTerms, units: Decimal) -> Decimal:
     """What the first `units` of a cycle cost together, unrounded."""
-    with localcontext(_EXACT):
+    with localcontext(EXACT):
         paid = max(ZERO, units - terms.free_units)
         if not paid:
             return ZERO
@@ -66,14 +66,14 @@ def charge(terms: PriceTerms, before: Decimal, units: Decimal, currency: str = C
 
     A volume price that falls as units grow is corrected when the cycle is closed.
     """
-    with localcontext(_EXACT):
+    with localcontext(EXACT):
         return rounded(max(ZERO, cost(terms, before + units) - cost(terms, before)), currency)
 
 
 def rounded(amount: Decimal, currency: str = CREDIT) -> Decimal:
     """Credits to six decimals, money to twelve: its line is rounded to minor units at the close."""
     step = CREDIT_STEP if currency == CREDIT else MONEY_STEP
-    with localcontext(_EXACT):
+    with localcontext(EXACT):
         return amount.quantize(step, rounding=ROUND_HALF_UP)
 
 
@@ -110,7 +110,7 @@ def unit_price(terms: PriceTerms, charged: Decimal, total: Decimal) -> Decimal:
         return terms.unit_price
     if not charged:
         return terms.tiers[0].unit_price
-    with localcontext(_EXACT):
+    with localcontext(EXACT):
         return (total / charged).quantize(MONEY_STEP, rounding=ROUND_HALF_UP)
 
 

@@ -18,6 +18,7 @@ from billing.invoices.schemas import Invoice, Line, NewInvoice
 from billing.subscriptions import notes, store
 from billing.subscriptions.rules import cycle_bounds
 from billing.subscriptions.schemas import Item, Subscription
+from billing.usage import closing
 
 
 async def renew(
@@ -92,10 +93,20 @@ async def draft_period(
     *,
     held: bool = False,
 ) -> Invoice:
-    """The draft of the current period: each item in advance, once per period start."""
+    """The draft of the current period, once per period start: each item in advance, usage of the
+    cycles before it in arrears.
+
+    What a draft bills must be finalized in its transaction: before the first payment, and while
+    `unpaid`, it has no usage, which goes onto the next one.
+    """
     start, end = subscription.current_period_start, subscription.current_period_end
     items = await store.items(connection, subscription.id)
-    return await invoicing.draft(
+    arrears: tuple[Line, ...] = ()
+    if subscription.status not in ("incomplete", "unpaid"):
+        arrears = await closing.lines(
+            connection, subscription.account_id, subscription.id, before=subscription.cycle_start
+        )
+    invoice = await invoicing.draft(
         connection,
         NewInvoice(
             account_id=subscription.account_id,
@@ -104,7 +115,7 @@ async def draft_period(
             fact_key=_period_key(subscription),
             currency=subscription.currency,
             subscription_id=subscription.id,
-            lines=tuple(_line(item, start, end) for item in items),
+            lines=(*(_line(item, start, end) for item in items), *arrears),
             period_start=start,
             period_end=end,
             cycle_start=subscription.cycle_start,
@@ -113,6 +124,43 @@ async def draft_period(
         ),
         at,
     )
+    await closing.settle(connection, invoice, arrears, at)
+    return invoice
+
+
+async def bill_usage(
+    connection: AsyncConnection,
+    subscription: Subscription,
+    mark: str,
+    at: datetime,
+    *,
+    before: datetime | None = None,
+) -> Invoice | None:
+    """An invoice of its own for use beyond the plan that no period's invoice bills, once per mark.
+
+    Usage of cycles that began `before`, or of all; None where nothing is owed for any.
+    """
+    arrears = await closing.lines(
+        connection, subscription.account_id, subscription.id, before=before
+    )
+    if not arrears:
+        return None
+    account = await accounts.get(connection, subscription.account_id)
+    invoice = await invoicing.draft(
+        connection,
+        NewInvoice(
+            account_id=subscription.account_id,
+            issuer_id=account.issuer_id if account else None,
+            workflow_id=_matter(subscription),
+            fact_key=f"{ids.encode(ids.SUBSCRIPTION, subscription.id)}/{mark}",
+            currency=subscription.currency,
+            subscription_id=subscription.id,
+            lines=arrears,
+        ),
+        at,
+    )
+    await closing.settle(connection, invoice, arrears, at)
+    return await finalize(connection, invoice, at)
 
 
 async def finalize(connection: AsyncConnection, invoice: Invoice, at: datetime) -> Invoice:
@@ -123,7 +171,10 @@ async def finalize(connection: AsyncConnection, invoice: Invoice, at: datetime) 
 async def next_cycle(
     connection: AsyncConnection, subscription: Subscription, at: datetime
 ) -> Subscription:
-    """A cycle without an invoice of its own: grants at its start if nothing is overdue."""
+    """A cycle within a period: grants at its start if nothing is overdue.
+
+    Use beyond the plan in the cycle before is invoiced; that of a trial waits for its end.
+    """
     plan = await plan_of(connection, subscription)
     start = subscription.cycle_end
     moved = await store.change(
@@ -141,6 +192,9 @@ async def next_cycle(
     )
     if subscription.status in ("active", "trialing"):
         await grant_cycle(connection, moved, at)
+    if subscription.status in ("active", "past_due"):
+        mark = f"usage-{start:%Y-%m-%dT%H:%M:%S.%fZ}"
+        await bill_usage(connection, moved, mark, at, before=start)
     return moved
 
 

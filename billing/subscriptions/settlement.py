@@ -16,6 +16,7 @@ from billing.payments import collectors
 from billing.subscriptions import cycles, notes, store
 from billing.subscriptions.schemas import Subscription
 from billing.trials import service as trials
+from billing.usage import closing
 
 
 async def on_paid(
@@ -96,7 +97,10 @@ async def give_up(
 async def end(
     connection: AsyncConnection, subscription: Subscription, reason: str, at: datetime
 ) -> Subscription:
-    """Cancel for good: drafts void, time not served taken back, the rest goes to Collection."""
+    """Cancel for good: drafts void, time not served taken back, the rest goes to Collection.
+
+    The end closes the last cycle; use beyond the plan has a final invoice [C5].
+    """
     ended = await store.change(
         connection,
         subscription.id,
@@ -117,7 +121,24 @@ async def end(
             await dunning.hand_to_collection(connection, owed, at)
         else:
             await dunning.close(connection, owed.id, "canceled", reason, at)
+    final = await cycles.bill_usage(connection, ended, "final", at)
+    if final is not None and final.status == "open":
+        await dunning.hand_to_collection(connection, final, at)
     return ended
+
+
+async def bill_late(
+    connection: AsyncConnection, account_id: UUID, at: datetime
+) -> list[matters.Matter]:
+    """Use that came in after its subscription ended: supplementary invoices, for Collection."""
+    born = []
+    for subscription_id in await closing.take_late(connection, account_id):
+        subscription = await store.get(connection, subscription_id)
+        mark = f"late-usage-{at:%Y-%m-%dT%H:%M:%S.%fZ}"
+        invoice = await cycles.bill_usage(connection, subscription, mark, at)
+        if invoice is not None and invoice.status == "open":
+            born.append(await dunning.hand_to_collection(connection, invoice, at))
+    return born
 
 
 async def expire_incomplete(
@@ -155,12 +176,20 @@ async def _activate(
 async def _take_back_unserved(
     connection: AsyncConnection, invoice: Invoice, at: datetime
 ) -> Invoice:
-    """On an unpaid invoice, time not yet served is a credit note against it, by the second."""
+    """On an unpaid invoice, time not yet served is a credit note against it, by the second.
+
+    Its usage was served.
+    """
     if invoice.period_start is None or invoice.period_end is None or at >= invoice.period_end:
         return invoice
     whole = int((invoice.period_end - invoice.period_start).total_seconds())
     served = max(0, min(whole, int((at - invoice.period_start).total_seconds())))
-    _, unserved_minor = split(invoice.total_minor, [served, whole - served])
+    used = sum(
+        line["amount_minor"]
+        for line in await invoices.lines(connection, invoice.id)
+        if line["kind"] == closing.USAGE
+    )
+    _, unserved_minor = split(invoice.total_minor - used, [served, whole - served])
     return await invoicing.credit_note(
         connection,
         invoice,

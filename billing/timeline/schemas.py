@@ -103,6 +103,8 @@ class Terms(_Frozen):
     money_balance_minor: int
     credits_at_start: bool
     """Credits of a cycle come when it starts instead of with its payment."""
+    usage_minor: int = 0
+    """Use beyond the plan so far, which the next invoice charges."""
 
 
 class SubscriptionPicture(_Frozen):

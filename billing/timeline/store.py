@@ -52,6 +52,7 @@ from billing.timeline.schemas import (
     TrialPicture,
 )
 from billing.trials import store as trials
+from billing.usage import closing
 
 MAX_MATTERS: Final = 50
 """Open matters whose future is shown; an account with more of them sees the first."""
@@ -237,6 +238,10 @@ async def _subscription(
                 connection, matter.account_id, subscription.currency
             ),
             credits_at_start=credits_at_start,
+            usage_minor=sum(
+                line.amount_minor
+                for line in await closing.lines(connection, matter.account_id, subscription.id)
+            ),
         ),
         owed=await _owed(connection, state.invoices),
     )

@@ -34,6 +34,7 @@ class SubscriptionFuture(CollectingFuture):
         self.terms = terms
         self.number = terms.period_number
         self.balance_minor = terms.money_balance_minor
+        self.usage_minor = terms.usage_minor
         self.granted: set[datetime] = set()
         self.written = 0
         self.acts |= {
@@ -111,13 +112,19 @@ class SubscriptionFuture(CollectingFuture):
         if unpaid:
             words += f": a draft of {show_money(total, currency)} for {span}, not charged"
         else:
+            total += self._used()
             words += f": invoice of {show_money(total, currency)} for {span}"
             gained = self._bill(total, (start, end), cycle, at)
         return self.coming(step, at, words, amount_minor=total, currency=currency, credits=gained)
 
+    def _used(self) -> int:
+        """Use beyond the plan so far, billed once: with the first invoice that comes."""
+        used, self.usage_minor = self.usage_minor, 0
+        return used
+
     def _bill(
-        self, total: int, period: tuple[datetime, datetime], cycle: tuple[datetime, datetime],
-        at: datetime,
+        self, total: int, period: tuple[datetime, datetime] | None,
+        cycle: tuple[datetime, datetime] | None, at: datetime,
     ) -> Decimal | None:  # fmt: skip
         """The invoice is final: paid already, or to be charged at once; credits that came."""
         applied = min(self.balance_minor, total)
@@ -126,14 +133,14 @@ class SubscriptionFuture(CollectingFuture):
         self.balance_minor -= applied + (due - charge)
         self.written += 1
         owed = Owed(
-            label=f"the invoice of {period[0]:%-d %b %Y}",
+            label=f"the invoice of {period[0] if period else at:%-d %b %Y}",
             remaining_minor=charge,
-            period_start=period[0],
-            period_end=period[1],
+            period_start=period[0] if period else None,
+            period_end=period[1] if period else None,
             cycle=cycle,
         )
         early = None
-        if self.terms.credits_at_start and self.state.status == "active":
+        if cycle and self.terms.credits_at_start and self.state.status == "active":
             early = self._grant(*cycle, at)
         if not charge:
             return self.on_paid(owed, at) or early
@@ -141,7 +148,7 @@ class SubscriptionFuture(CollectingFuture):
         self.invoices[name] = Collecting(
             invoice=name,
             day_zero_at=at,
-            held=period[1] <= at,
+            held=period is not None and period[1] <= at,
             method="card" if self.card else None,
         )
         self.owed[name] = owed
@@ -156,7 +163,7 @@ class SubscriptionFuture(CollectingFuture):
         end = self._boundary(1)
         cycle = (at, self._cycle_end(at, end))
         self._move(status="active", current_period_end=end, cycle_end=cycle[1])
-        self._bill(terms.amount_minor, (at, end), cycle, at)
+        self._bill(terms.amount_minor + self._used(), (at, end), cycle, at)
 
     def _overdue(self) -> bool:
         return any(one.case is not None or one.given_up for one in self.invoices.values())
@@ -167,7 +174,12 @@ class SubscriptionFuture(CollectingFuture):
         gained = None
         if self.state.status in ("active", "trialing"):
             gained = self._grant(start, self.state.cycle_end, at)
-        return [self.coming(step, at, f"a new cycle of {self.terms.plan}", credits=gained)]
+        words = f"a new cycle of {self.terms.plan}"
+        if self.usage_minor and self.state.status in ("active", "past_due"):
+            used = self._used()
+            words += f": invoice of {show_money(used, self.currency)} for use beyond the plan"
+            self._bill(used, None, None, at)
+        return [self.coming(step, at, words, credits=gained)]
 
     def _end(self, step: Step, at: datetime) -> list[Coming]:
         self._ended(at)
@@ -189,6 +201,8 @@ class SubscriptionFuture(CollectingFuture):
     def _ended(self, at: datetime) -> None:
         """Nothing is left here; what is still owed becomes a collection of its own."""
         self._move(status="canceled")
+        if self.usage_minor:
+            self._bill(self._used(), None, None, at)
         for name, collecting in self.invoices.items():
             owed = _served(self.owed[name], at)
             if owed.remaining_minor and not collecting.pay_first:

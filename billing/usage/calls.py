@@ -37,34 +37,53 @@ class Batch:
     """
 
     def __init__(self, uses: Sequence[Use], groups: Sequence[int]) -> None:
-        self.hashes = [rules.body_hash((use.kind, *use[2:3], *use[4:])) for use in uses]
         by_account: dict[UUID, list[int]] = {}
         for place, use in enumerate(uses):
             by_account.setdefault(use.account_id, []).append(place)
+        self.hashes: list[int] = [0] * len(uses)
         self.ids: list[str] = [""] * len(uses)
         self.repeats: dict[int, int] = {}
         self.places: list[int] = []
+        self._kinds: dict[Kind, int] = {}
+        self._words: list[str] = []
+        accounts: list[str] = []
+        numbers: list[int] = []
+        kinds: list[int] = []
         first: dict[str, int] = {}
-        for account_id, places in by_account.items():
+        # In the order of their ids: neighbours in an index are met one after the other.
+        for account_id, places in sorted(by_account.items(), key=_number):
             account = account_id.hex
+            accounts.append(account)
             for place in places:
-                key = rules.record_key(account, uses[place].event_id)
-                self.ids[place] = key
+                use = uses[place]
+                kind = self._kind(use.kind)
+                self.hashes[place] = rules.body_hash(self._words[kind - 1], use[2:3] + use[4:])
+                self.ids[place] = key = rules.record_key(account, use.event_id)
                 before = first.setdefault(key, place)
-                if before == place:
-                    self.places.append(place)
-                else:
+                if before != place:
                     self.repeats[place] = before
-        self.values = self._columns([uses[place] for place in self.places], groups)
-
-    def _columns(self, uses: Sequence[Use], groups: Sequence[int]) -> dict[str, str | None]:
-        accounts: dict[UUID, int] = {}
-        kinds: dict[Kind, int] = {}
-        account = [accounts.setdefault(use.account_id, len(accounts) + 1) for use in uses]
-        kind = [kinds.setdefault(use.kind, len(kinds) + 1) for use in uses]
-        times = [use.at for use in uses]
-        return {
+                    continue
+                self.places.append(place)
+                numbers.append(len(accounts))
+                kinds.append(kind)
+        self.values = {
             "p_accounts": _plain(accounts),
+            **self._kind_columns(),
+            "r_account": _plain(numbers),
+            "r_kind": _plain(kinds),
+            "r_group": _plain([groups[place] for place in self.places]),
+            **self._row_columns([uses[place] for place in self.places]),
+        }
+
+    def _kind(self, kind: Kind) -> int:
+        number = self._kinds.setdefault(kind, len(self._kinds) + 1)
+        if number > len(self._words):
+            self._words.append(repr(tuple(kind)))
+        return number
+
+    def _kind_columns(self) -> dict[str, str | None]:
+        kinds = list(self._kinds)
+        return {
             "p_products": _texts([kind.product_id for kind in kinds]),
             "p_services": _texts([kind.service_type for kind in kinds]),
             "p_features": _texts([kind.feature_type for kind in kinds]),
@@ -72,20 +91,25 @@ class Batch:
             "p_models": _texts([kind.model for kind in kinds]),
             "p_methods": _texts([kind.method for kind in kinds]),
             "p_defers": _plain(kind.defer for kind in kinds),
-            "r_account": _plain(account),
-            "r_kind": _plain(kind),
-            "r_group": _plain([groups[place] for place in self.places]),
+        }
+
+    def _row_columns(self, uses: Sequence[Use]) -> dict[str, str | None]:
+        return {
             "r_id": "{" + ",".join([self.ids[place] for place in self.places]) + "}",
             "r_hash": _plain([self.hashes[place] for place in self.places]),
             "r_event": _sparse([use.event_id for use in uses]),
             "r_amount": "{" + ",".join([use.amount for use in uses]) + "}",
-            "r_at": _sparse([at.isoformat() if at else None for at in times]),
+            "r_at": _sparse([use.at.isoformat() if use.at else None for use in uses]),
             "r_user": _sparse([use.user_id for use in uses]),
             "r_organization": _sparse([use.organization_id for use in uses]),
             "r_session": _sparse([use.session_id for use in uses]),
             "r_request": _sparse([use.request_id for use in uses]),
             "r_detail": _sparse([use.detail for use in uses]),
         }
+
+
+def _number(pair: tuple[UUID, list[int]]) -> int:
+    return pair[0].int
 
 
 async def record(

@@ -1,13 +1,20 @@
-"""Pure rules of usage: the id that a use keeps, the hash of its body, and owners of counters."""
+"""Pure rules of usage: the id that a use keeps, owners of counters, and the line of a closed cycle.
+
+Nothing here reads rows.
+"""
 
 import hashlib
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal, localcontext
 from typing import Final, Literal
 from uuid import UUID
 
 from billing.core import ids, periods
+from billing.core.money import ZERO, exponent, round_minor
+from billing.rating.rules import EXACT, MONEY_STEP, rounded
 
-BILLING_ID: Final = "bill"
+BILLING_ID: Final = ids.BILLING_RECORD
 MAX_ROWS: Final = 1_000
 OLDEST: Final = timedelta(days=35)
 AHEAD: Final = timedelta(minutes=5)
@@ -32,9 +39,12 @@ def record_key(account: str, event_id: str | None) -> str:
     return hashlib.sha256(f"{account}/{event_id}".encode()).hexdigest()[:32]
 
 
-def body_hash(facts: tuple[object, ...]) -> int:
-    """One number for one body, to tell a repeated event from another with the same id."""
-    digest = hashlib.sha256(repr(facts).encode()).digest()
+def body_hash(kind: str, facts: tuple[object, ...]) -> int:
+    """One number for one body, to tell a repeated event from another with the same id.
+
+    `kind` is the text of what many bodies share, `facts` are the rest.
+    """
+    digest = hashlib.sha256(f"{kind}{facts!r}".encode()).digest()
     return int.from_bytes(digest[:8], "big", signed=True)
 
 
@@ -53,3 +63,63 @@ def month_of(at: datetime, zone: str) -> tuple[datetime, datetime]:
     first = periods.to_wall(at, zone).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     ends = [periods.boundary(first, zone, periods.MONTH, number) for number in (0, 1)]
     return ends[0], ends[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Accrued:
+    """Units of one meter beyond the plan's allowance in one closed cycle, in `currency`.
+
+    `total` is what their records came to, each rounded to twelve decimals; what earlier lines
+    billed of all this comes beside it.
+    """
+
+    units: Decimal
+    total: Decimal
+    records: int
+    price: Decimal | None
+    currency: str
+    billed_units: Decimal = ZERO
+    billed_total: Decimal = ZERO
+    billed_minor: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class UsageLine:
+    """What the next line says: units, a unit's price in minor units, the amount in cents.
+
+    `covers` is what the records behind it came to; `true_up` brings them to the line's amount.
+    """
+
+    units: Decimal
+    unit_minor: Decimal
+    amount_minor: int
+    covers: Decimal
+    true_up: Decimal
+
+
+def bill(accrued: Accrued) -> UsageLine:
+    """The line for what was accrued and not billed yet: the lines of a cycle round together."""
+    digits = exponent(accrued.currency)
+    with localcontext(EXACT):
+        units = accrued.units - accrued.billed_units
+        amount_minor = round_minor(_rated(accrued).scaleb(digits)) - accrued.billed_minor
+        covers = accrued.total - accrued.billed_total
+        unit = accrued.price
+        if unit is None:
+            unit = covers / units if units else ZERO
+        return UsageLine(
+            units=units,
+            unit_minor=rounded(unit.scaleb(digits), accrued.currency),
+            amount_minor=amount_minor,
+            covers=covers,
+            true_up=Decimal(amount_minor).scaleb(-digits) - covers,
+        )
+
+
+def _rated(accrued: Accrued) -> Decimal:
+    """Units by their price; where several prices held in the cycle, what the records came to."""
+    if accrued.price is None:
+        return accrued.total
+    exact = accrued.units * accrued.price
+    within = abs(exact - accrued.total) <= accrued.records * MONEY_STEP
+    return exact if within else accrued.total

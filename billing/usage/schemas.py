@@ -89,6 +89,7 @@ class BillingRecord(_Frozen):
     billing_status: Status
     is_free_tier: bool
     is_late: bool
+    kind: Literal["usage", "true_up"] = "usage"
     transaction_id: UUID | None
     detail: dict[str, Any] | None
     period_start: AwareDatetime

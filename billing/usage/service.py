@@ -29,6 +29,7 @@ from billing.usage import rules, store
 from billing.usage.schemas import BillingRecord, Period
 
 NO_PRICE: Final = "Product pricing not found"
+_TOLD: Final = {"completed": "usage.settled", "pending": "usage.retried"}
 NO_BALANCE: Final = "Insufficient wallet balance"
 _SETTLE: Final = text(
     "SELECT usage_settle(:account_id, :id, :method, :status, :transaction_id,"
@@ -106,7 +107,8 @@ async def _chargeable(
 ) -> bool:
     """Whether the product has a price in the account's currency, and the account a usable card."""
     currency = await balances.currency(connection, account_id) or DEFAULT_CURRENCY
-    if await products.price_at(connection, account_id, product, currency, at) is None:
+    price = await products.price_at(connection, account_id, product, currency, at)
+    if price is None or price.terms.model != "per_unit" or price.terms.free_units:
         return False
     method = payment_methods.c
     usable = (
@@ -121,24 +123,28 @@ async def settle(
     record_id: UUID,
     method: str | None,
     at: datetime,
+    *,
+    force: bool = False,
 ) -> tuple[BillingRecord, PaymentRequired | None]:
     """Pay a record that was put off or has failed [F13]; a settled one is answered as it is.
 
-    Without enough credits the record is `failed`, and the refusal comes beside it, so that the
-    caller may commit first. Errors: BILLING_RECORD_NOT_FOUND; PAYMENT_CHARGE_NOT_OFFERED;
-    BILLED_ON_INVOICE for what the next invoice charges.
+    With `force` the account may owe credits, up to its overdraft. Without enough credits the
+    record is `failed`, and the refusal comes beside it, so that the caller may commit first.
+    Errors: BILLING_RECORD_NOT_FOUND; PAYMENT_CHARGE_NOT_OFFERED; BILLED_ON_INVOICE for what the
+    next invoice charges.
     """
+    record = await store.get_record(connection, account_id, record_id)
+    if record.billing_status not in ("pending", "failed"):
+        return record, None
+    if record.currency != CREDIT:  # before any lock: its card or its cycle's close has others
+        if record.billing_method == "payment_charge" and method in (None, "payment_charge"):
+            return record, None
+        raise Conflict("BILLED_ON_INVOICE", "an invoice charges this use")
     await credits.lock(connection, account_id)
     record = await store.get_record(connection, account_id, record_id, lock=True)
     if record.billing_status not in ("pending", "failed"):
         return record, None
-    if record.currency != CREDIT:
-        raise Conflict("BILLED_ON_INVOICE", "the next invoice charges this use")
-    chosen = method or record.billing_method
-    if chosen == "payment_charge":
-        raise Conflict("PAYMENT_CHARGE_NOT_OFFERED", "a card is not charged for single uses here")
-    if chosen == "subscription_included":
-        raise Conflict("NOT_INCLUDED", "the plan does not cover this use")
+    chosen = _chosen(record, method)
     try:
         async with connection.begin_nested():
             debit = await credits.debit(
@@ -149,16 +155,27 @@ async def settle(
                 reason=f"usage: {record.product_id}",
                 at=at,
                 paid_only=chosen == "wallet_deduction",
+                force=force,
                 subject=ids.encode(rules.BILLING_ID, record_id),
             )
     except PaymentRequired as refusal:
         short = PaymentRequired(refusal.code, NO_BALANCE, **refusal.fields)
-        return await _write(connection, record, chosen, "failed", None, at), short
-    done = await _write(connection, record, chosen, "completed", debit.transaction_id, at)
+        return await write(connection, record, chosen, "failed", None, at), short
+    done = await write(connection, record, chosen, "completed", debit.transaction_id, at)
     return done, None
 
 
-async def _write(
+def _chosen(record: BillingRecord, method: str | None) -> str:
+    """How a use priced in credits is to be paid."""
+    chosen = method or record.billing_method
+    if chosen == "payment_charge":
+        raise Conflict("PAYMENT_CHARGE_NOT_OFFERED", "credits were to pay this use")
+    if chosen == "subscription_included":
+        raise Conflict("NOT_INCLUDED", "the plan does not cover this use")
+    return chosen
+
+
+async def write(
     connection: AsyncConnection,
     record: BillingRecord,
     method: str,
@@ -166,6 +183,7 @@ async def _write(
     transaction_id: UUID | None,
     at: datetime,
 ) -> BillingRecord:
+    """Note what became of a record: its status and event [F20], and its day's statistics."""
     values = {
         "account_id": record.account_id, "id": record.id, "method": method, "status": status,
         "transaction_id": transaction_id, "detail": json.dumps({"method": method}), "at": at,
@@ -174,7 +192,7 @@ async def _write(
     await events.announce(
         connection,
         account_id=record.account_id,
-        action="usage.settled" if status == "completed" else "usage.failed",
+        action=_TOLD.get(status, "usage.failed"),
         subject=ids.encode(rules.BILLING_ID, record.id),
         facts={
             "billing_id": ids.encode(rules.BILLING_ID, record.id),

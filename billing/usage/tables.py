@@ -40,8 +40,11 @@ usage_periods = Table(
     Column("limits", JSONB, nullable=False),
     # Set when a later one began: what comes for it now is late.
     Column("closed_at", DateTime(timezone=True)),
+    # When late use began to wait for an invoice of its own: the subscription has ended.
+    Column("late_at", DateTime(timezone=True)),
     Unique("account_id", "start_at"),
     CheckConstraint("start_at < end_at", name="forward"),
+    Index("ix_usage_periods_late", "account_id", postgresql_where=text("late_at IS NOT NULL")),
     postgresql_with={"fillfactor": 80},
 )
 

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from embedded import launch
 from embedded.control import StackControl
-from embedded.demo import disaster_tales, purchase_tales, subscription_tales
+from embedded.demo import disaster_tales, purchase_tales, subscription_tales, usage_tales
 from embedded.demo.stage import DemoError, Stage
 from embedded.errors import StackError
 from embedded.options import Options
@@ -68,6 +68,7 @@ async def _tales(stage: Stage) -> None:
     reader = await subscription_tales.fourteen_renewals(stage)
     await subscription_tales.recovered_by_new_card(stage)
     await subscription_tales.exhausted(stage)
+    await usage_tales.metered(stage)
     await purchase_tales.worker_killed(stage)
     await disaster_tales.temporal_deleted(stage, reader)
     await disaster_tales.books(stage)

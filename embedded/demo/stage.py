@@ -59,9 +59,11 @@ class Stage:
             self.failed.append(what)
             self.console.print(f"  [red]✗ {what}[/] — seen: {seen}", highlight=False)
 
-    async def operate(self, method: str, path: str, body: Json | None = None) -> Json:
+    async def operate(
+        self, method: str, path: str, body: Json | None = None, **headers: str
+    ) -> Json:
         """An administrator's request."""
-        return await self._ask(method, path, body, self.token("*", "admin"))
+        return await self._ask(method, path, body, self.token("*", "admin"), **headers)
 
     async def customer(self, name: str, clock_at: str | None = None) -> "Customer":
         """A fresh account; with `clock_at` a test account on a frozen clock of its own."""

@@ -66,7 +66,8 @@ BEGIN
             AT TIME ZONE wanted.zone;
         wanted.limits := '{}';
         IF known.subscription_id IS NOT NULL AND known.end_at > p_at THEN
-            wanted.start_at := p_at;
+            -- What ends keeps its row, even at the instant it began.
+            wanted.start_at := greatest(p_at, known.start_at + interval '1 microsecond');
         ELSIF known.end_at > p_at THEN
             RETURN;
         ELSE

@@ -64,9 +64,11 @@ AS $$
     ), terms AS MATERIALIZED (
         SELECT k.kind, t.*
         FROM kinds AS k CROSS JOIN LATERAL (
-            SELECT model AS pricing, unit_price, package_size, free_units, tiers, effective_from,
-                effective_to
-            FROM product_prices WHERE product = k.product AND currency = 'CREDIT'
+            SELECT currency, model AS pricing, unit_price, package_size, free_units, tiers,
+                effective_from, effective_to
+            FROM product_prices
+            WHERE product = k.product
+                AND (currency = 'CREDIT') = (k.method IS DISTINCT FROM 'payment_charge')
             LIMIT 10000) AS t
     ), sent AS (
         SELECT
@@ -74,6 +76,10 @@ AS $$
             r.organization, r.session, r.request, r.detail,
             a.account_id, a.as_of, coalesce(r.at, a.as_of) AS used_at, a.start_at, a.zone,
             a.limits, a.money, coalesce(r.at < a.start_at, false) AS late,
+            -- A card pays in the account's currency, by a price of the product in it.
+            CASE WHEN k.method = 'payment_charge' THEN (
+                SELECT coalesce(currency, 'USD') FROM credit_balances
+                WHERE account_id = a.account_id) ELSE 'CREDIT' END AS paid_in,
             k.product, k.service, k.feature, k.operation, k.model, k.method, k.meter, k.counts
         FROM unnest(
             r_account, r_kind, r_id, r_hash, r_event, r_amount, r_at, r_user, r_organization,
@@ -88,7 +94,7 @@ AS $$
         SELECT
             s.place, s.account, s.kind, s.id, s.hash, s.event, s.amount, s.client, s.organization,
             s.session, s.request, s.detail, s.account_id, s.as_of, s.used_at, s.late, s.product,
-            s.service, s.feature, s.operation, s.model, s.method, s.meter, s.counts,
+            s.service, s.feature, s.operation, s.model, s.method, s.meter, s.counts, s.paid_in,
             coalesce(l.start_at, s.start_at) AS period_start,
             coalesce(l.zone, s.zone) AS zone,
             CASE WHEN s.late THEN l.limits ELSE s.limits END -> s.meter AS lim,
@@ -101,7 +107,11 @@ AS $$
             CASE
                 WHEN s.used_at > s.as_of + interval '5 minutes' THEN 'EVENT_IN_FUTURE'
                 WHEN s.used_at < s.as_of - interval '35 days' THEN 'EVENT_TOO_OLD'
-                WHEN s.method = 'payment_charge' THEN 'PAYMENT_CHARGE_NOT_OFFERED'
+                WHEN s.method = 'payment_charge' AND (
+                    current_setting('app.charging', true) IS DISTINCT FROM 'on'
+                    OR coalesce(o.pricing, t.pricing, '') <> 'per_unit'
+                    OR coalesce(o.free_units, t.free_units) > 0)
+                    THEN 'PAYMENT_CHARGE_NOT_OFFERED'
                 WHEN s.product IS NULL AND s.method IN ('wallet_deduction', 'credit_consumption')
                     OR s.product IS NOT NULL AND coalesce(o.pricing, t.pricing) IS NULL
                     OR s.product IS NOT NULL AND s.meter IS NULL
@@ -113,13 +123,13 @@ AS $$
             SELECT start_at, zone, limits, currency FROM usage_periods
             WHERE s.late AND account_id = s.account_id AND start_at <= s.used_at
             ORDER BY start_at DESC LIMIT 1) AS l ON true
-        LEFT JOIN terms AS t ON t.kind = s.kind AND s.used_at >= t.effective_from
+        LEFT JOIN terms AS t ON t.kind = s.kind AND t.currency = s.paid_in AND s.used_at >= t.effective_from
             AND s.used_at < coalesce(t.effective_to, 'infinity')
         LEFT JOIN LATERAL (
             SELECT model AS pricing, unit_price, package_size, free_units, tiers
             FROM price_overrides
             WHERE s.account_id = ANY (p_agreed) AND account_id = s.account_id
-                AND product = s.product AND currency = 'CREDIT' AND effective_from <= s.used_at
+                AND product = s.product AND currency = s.paid_in AND effective_from <= s.used_at
                 AND s.used_at < coalesce(effective_to, 'infinity')
             ORDER BY effective_from DESC LIMIT 1) AS o ON true
     ), counted AS (
@@ -163,7 +173,8 @@ AS $$
             WHEN d.by_plan THEN CASE d.lim ->> 'then'
                 WHEN 'overage' THEN round(d.rest * (d.lim ->> 'price')::numeric, 12) ELSE 0 END
             WHEN d.product IS NULL OR d.refusal IS NOT NULL THEN 0
-            WHEN NOT d.is_tiered THEN round(d.rest * d.unit_price, 6)
+            WHEN NOT d.is_tiered
+                THEN round(d.rest * d.unit_price, CASE WHEN d.paid_in = 'CREDIT' THEN 6 ELSE 12 END)
             ELSE usage_charge(d.pricing, d.unit_price, d.package_size, d.free_units, d.tiers,
                 coalesce(b.quantity, 0) + sum(CASE WHEN d.by_plan THEN 0 ELSE d.rest END) OVER (
                     PARTITION BY d.account, d.product, d.period_start ORDER BY d.place) - d.rest,
@@ -193,11 +204,11 @@ AS $$
                 WHEN is_tiered AND rest > 0 THEN round(total / rest, 12)
                 ELSE coalesce(unit_price, 0) END,
             total,
-            CASE WHEN by_plan AND total > 0 THEN money ELSE 'CREDIT' END,
+            CASE WHEN total = 0 THEN 'CREDIT' WHEN by_plan THEN money ELSE paid_in END,
             CASE WHEN by_plan OR total = 0 THEN 'subscription_included'
                 ELSE coalesce(method, 'credit_consumption') END,
             CASE WHEN failure IS NOT NULL THEN 'failed' WHEN total = 0 THEN 'completed'
-                WHEN by_plan THEN 'pending' ELSE 'processing' END,
+                WHEN by_plan OR method = 'payment_charge' THEN 'pending' ELSE 'processing' END,
             rest > 0 AND total = 0 AND NOT by_plan AND product IS NOT NULL,
             late, failure, NULL, detail, period_start,
             date_trunc('day', used_at AT TIME ZONE zone) AT TIME ZONE zone,

@@ -55,8 +55,10 @@ BEGIN
                 sum(g.quantity), count(*), max(r.usage_amount),
                 (array_agg(r.usage_amount ORDER BY r.occurred_at DESC))[1], max(r.occurred_at),
                 coalesce(sum(r.total_amount) FILTER (WHERE r.currency = 'CREDIT'), 0),
-                coalesce(sum(r.charged_amount) FILTER (WHERE r.currency <> 'CREDIT'), 0),
-                coalesce(sum(r.total_amount) FILTER (WHERE r.currency <> 'CREDIT'), 0)
+                coalesce(sum(r.charged_amount) FILTER (WHERE r.currency <> 'CREDIT'
+                    AND (r.billing_method <> 'payment_charge' OR g.grain = 'day')), 0),
+                coalesce(sum(r.total_amount) FILTER (WHERE r.currency <> 'CREDIT'
+                    AND (r.billing_method <> 'payment_charge' OR g.grain = 'day')), 0)
             FROM unnest(p_records) AS r
             CROSS JOIN LATERAL (
                 SELECT 'cycle', r.period_start, '', '', r.included_amount + r.charged_amount
@@ -138,7 +140,10 @@ BEGIN
     INSERT INTO usage_counters AS c
     SELECT was.account_id, '', 'day', was.day_at, was.meter, f.facet,
         f.sign * (was.included_amount + was.charged_amount), f.sign, was.usage_amount,
-        was.usage_amount, was.occurred_at, f.sign * was.total_amount, 0, 0
+        was.usage_amount, was.occurred_at,
+        CASE WHEN was.currency = 'CREDIT' THEN f.sign * was.total_amount ELSE 0 END,
+        CASE WHEN was.currency = 'CREDIT' THEN 0 ELSE f.sign * was.charged_amount END,
+        CASE WHEN was.currency = 'CREDIT' THEN 0 ELSE f.sign * was.total_amount END
     FROM (VALUES
         (concat_ws('|', coalesce(was.service_type, ''), was.billing_method, was.billing_status,
             was.currency), -1),
@@ -148,6 +153,7 @@ BEGIN
     HAVING was.billing_method <> p_method OR was.billing_status <> p_status
     ON CONFLICT (account_id, owner, grain, bucket, meter, facet) DO UPDATE SET
         quantity = c.quantity + excluded.quantity, events = c.events + excluded.events,
-        credits = c.credits + excluded.credits;
+        credits = c.credits + excluded.credits, overage = c.overage + excluded.overage,
+        overage_total = c.overage_total + excluded.overage_total;
 END;
 $$;

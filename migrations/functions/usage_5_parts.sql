@@ -39,7 +39,7 @@ AS $$
         p_account_id, array_agg(user_id), array_agg(organization_id), array_agg(meter),
         array_agg(included_amount + charged_amount - quota_claimed(id)), p_at)
     FROM unnest(p_records)
-    WHERE account_id = p_account_id AND failure IS NULL AND NOT is_late
+    WHERE failure IS NULL AND NOT is_late
 $$;
 
 -- Accounts (by position) that may not be able to pay all their records: what is certainly there
@@ -106,6 +106,28 @@ LANGUAGE sql AS $$
     JOIN (SELECT members, row_number() OVER () AS place FROM due) AS m ON m.place = p.place
 $$;
 
+-- Late use that the next invoice would charge, where there is none: the subscription has ended. It
+-- waits a day for more of its kind; then the account's matter writes a supplementary invoice.
+CREATE OR REPLACE FUNCTION usage_late(p_records billing_records[]) RETURNS void
+LANGUAGE sql
+SET enable_seqscan = off
+AS $$
+    WITH ended AS (
+        UPDATE usage_periods AS p SET late_at = r.at
+        FROM (
+            SELECT account_id, period_start, max(created_at) AS at FROM unnest(p_records)
+            WHERE is_late AND currency <> 'CREDIT' AND billing_method = 'subscription_included'
+            GROUP BY account_id, period_start) AS r
+        WHERE p.account_id = r.account_id AND p.start_at = r.period_start AND p.late_at IS NULL
+            AND EXISTS (
+                SELECT 1 FROM subscriptions WHERE id = p.subscription_id AND status = 'canceled')
+        RETURNING p.account_id, r.at
+    )
+    SELECT credit_watch(account_id, min(at) + interval '1 day', min(at))
+    FROM ended GROUP BY account_id
+$$;
+
+-- Statements on one account show its rows alone, for each of them reads the list of accounts anew.
 -- Take the records that nothing speaks against: quotas first, then records and counters.
 CREATE OR REPLACE FUNCTION usage_take(
     p_records billing_records[], r_places integer[], r_account integer[],
@@ -115,30 +137,42 @@ LANGUAGE plpgsql
 SET enable_seqscan = off
 AS $$
 DECLARE
+    everyone text := current_setting('app.accounts', true);
     taken billing_records[] := ARRAY(
         SELECT p_records[r.ordinality]
         FROM unnest(p_records) WITH ORDINALITY AS r
         WHERE r.failure IS NULL AND NOT p_contested[r_account[r_places[r.ordinality]]]);
+    claimed numeric[];
     one record;
 BEGIN
     IF cardinality(taken) = 0 THEN
         RETURN;
     END IF;
     IF cardinality(p_quoted) > 0 THEN
+        claimed := ARRAY(
+            SELECT coalesce((
+                SELECT amount FROM quota_claims WHERE id = t.id AND status = 'open'), 0)
+            FROM unnest(taken) WITH ORDINALITY AS t
+            ORDER BY t.ordinality);
         FOR one IN
             SELECT account_id, user_id, organization_id, meter, max(created_at) AS at,
-                sum(included_amount + charged_amount - quota_claimed(id)) AS amount,
+                sum(included_amount + charged_amount - claimed[ordinality]) AS amount,
                 array_agg(id) AS ids
-            FROM unnest(taken)
+            FROM unnest(taken) WITH ORDINALITY
             WHERE account_id = ANY (p_quoted) AND NOT is_late
             GROUP BY account_id, user_id, organization_id, meter
         LOOP
+            PERFORM set_config('app.accounts', one.account_id::text, true);
             PERFORM quota_add(
                 one.account_id, one.user_id, one.organization_id, one.meter, one.amount, one.at);
             UPDATE quota_claims SET status = 'settled'
             WHERE id = ANY (one.ids) AND status = 'open';
         END LOOP;
+        PERFORM set_config('app.accounts', everyone, true);
     END IF;
     PERFORM usage_write(taken, p_limited, p_tiered, ARRAY(SELECT key FROM meters WHERE hourly));
+    IF EXISTS (SELECT 1 FROM unnest(taken) AS r WHERE r.is_late AND r.currency <> 'CREDIT') THEN
+        PERFORM usage_late(taken);
+    END IF;
 END;
 $$;

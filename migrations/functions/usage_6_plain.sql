@@ -37,12 +37,28 @@ AS $$
         HAVING count(*) > 0) AS t ON true
 $$;
 
--- Records and counters of a plain batch, in one statement. `t_` name the ledger entry of an
--- account, group and method.
+-- The day each account is in. Most share zone and time: arithmetic of zones is dear.
+CREATE OR REPLACE FUNCTION usage_plain_days(p_zones text[], p_as_of timestamptz[])
+RETURNS timestamptz[]
+LANGUAGE sql
+SET enable_nestloop = off
+SET enable_hashjoin = on
+AS $$
+    WITH asked AS MATERIALIZED (
+        SELECT * FROM unnest(p_zones, p_as_of) WITH ORDINALITY AS z(zone, as_of, place)
+    ), known AS MATERIALIZED (
+        SELECT zone, as_of, date_trunc('day', as_of AT TIME ZONE zone) AT TIME ZONE zone AS day_at
+        FROM asked GROUP BY zone, as_of
+    )
+    SELECT array_agg(k.day_at ORDER BY a.place)
+    FROM asked AS a JOIN known AS k ON k.zone = a.zone AND k.as_of = a.as_of
+$$;
+
+-- Records of a plain batch. `t_` name the ledger entry of an account, group and method.
 CREATE OR REPLACE FUNCTION usage_plain_write(
     p_accounts uuid[], p_as_of timestamptz[], p_starts timestamptz[], p_zones text[],
-    p_products text[], p_services text[], p_features text[], p_operations text[],
-    p_models text[], p_methods text[], p_prices numeric[], p_meters text[], p_hourly text[],
+    p_days timestamptz[], p_products text[], p_services text[], p_features text[],
+    p_operations text[], p_models text[], p_methods text[], p_prices numeric[], p_meters text[],
     r_account integer[], r_kind integer[], r_group integer[], r_id uuid[], r_hash bigint[],
     r_event text[], r_amount numeric[], r_at timestamptz[], r_user text[],
     r_organization text[], r_session text[], r_request text[], r_detail jsonb[],
@@ -55,95 +71,132 @@ SET enable_hashjoin = on
 SET enable_mergejoin = off
 SET plan_cache_mode = force_generic_plan
 AS $$
-    WITH days AS MATERIALIZED (
-        -- Most accounts share their zone and time: arithmetic of zones is dear.
-        SELECT zone, as_of, date_trunc('day', as_of AT TIME ZONE zone) AT TIME ZONE zone AS day_at
-        FROM (SELECT DISTINCT zone, as_of FROM unnest(p_zones, p_as_of) AS z(zone, as_of)) AS z
-    ), accounts_ AS MATERIALIZED (
-        SELECT a.*, d.day_at
-        FROM unnest(p_accounts, p_as_of, p_starts, p_zones) WITH ORDINALITY
-            AS a(account_id, as_of, start_at, zone, account)
-        JOIN days AS d ON d.zone = a.zone AND d.as_of = a.as_of
+    WITH accounts_ AS MATERIALIZED (
+        SELECT * FROM unnest(p_accounts, p_as_of, p_starts, p_zones, p_days) WITH ORDINALITY
+            AS a(account_id, as_of, start_at, zone, day_at, account)
     ), kinds AS MATERIALIZED (
-        SELECT k.*, concat_ws('|', coalesce(k.service, ''), k.method, 'completed', 'CREDIT')
-            AS facet
-        FROM unnest(p_products, p_services, p_features, p_operations, p_models, p_methods,
-            p_prices, p_meters) WITH ORDINALITY
+        SELECT * FROM unnest(p_products, p_services, p_features, p_operations, p_models,
+            p_methods, p_prices, p_meters) WITH ORDINALITY
             AS k(product, service, feature, operation, model, method, price, meter, kind)
     ), paid AS MATERIALIZED (
         SELECT * FROM unnest(t_account, t_group, t_method, t_id)
             AS t(account, share, method, transaction_id)
-    ), sent AS MATERIALIZED (
-        SELECT r.*, a.account_id, a.as_of, a.start_at, a.zone, coalesce(r.at, a.as_of) AS used_at,
-            CASE WHEN r.at IS NULL THEN a.day_at
-                ELSE date_trunc('day', r.at AT TIME ZONE a.zone) AT TIME ZONE a.zone END AS day_at
-        FROM unnest(
-            r_account, r_kind, r_group, r_id, r_hash, r_event, r_amount, r_at, r_user,
-            r_organization, r_session, r_request, r_detail
-        ) AS r(account, kind, share, id, hash, event, amount, at, client, organization, session,
-            request, detail)
-        JOIN accounts_ AS a ON a.account = r.account
-    ), taken AS (
-        INSERT INTO billing_records
-        SELECT
-            s.id, s.account_id, s.event, s.hash, s.client, s.organization, s.session, s.request,
-            k.product, k.service, k.feature, k.operation, k.model, k.meter, s.amount, 0, s.amount,
-            k.price, round(s.amount * k.price, 6), 'CREDIT', k.method, 'completed',
-            k.price = 0 AND k.product IS NOT NULL, false, NULL, p.transaction_id, s.detail,
-            s.start_at, s.day_at, s.used_at, s.as_of, s.as_of, 'usage'
-        FROM sent AS s
-        JOIN kinds AS k ON k.kind = s.kind
-        LEFT JOIN paid AS p ON p.account = s.account AND p.share = s.share AND p.method = k.method
     )
-    INSERT INTO usage_counters AS c
+    INSERT INTO billing_records
     SELECT
-        a.account_id, g.owner, g.grain, g.bucket, k.meter,
-        CASE WHEN g.grain = 'day' AND g.owner = '' THEN k.facet ELSE '' END,
-        sum(g.amount), sum(g.events), max(g.maximum), max(g.maximum), max(g.last_at),
-        sum(g.credits), 0, 0
-    FROM (
-        SELECT account, kind, 'cycle' AS grain, '' AS owner, min(start_at) AS bucket,
-            sum(amount) AS amount, count(*) AS events, max(amount) AS maximum,
-            max(used_at) AS last_at, sum(round(amount * p_prices[kind], 6)) AS credits
-        FROM sent GROUP BY account, kind
-        UNION ALL
-        SELECT account, kind, 'day', '', day_at,
-            sum(amount), count(*), max(amount), max(used_at), sum(round(amount * p_prices[kind], 6))
-        FROM sent GROUP BY account, kind, day_at
-        UNION ALL
-        SELECT s.account, s.kind, o.grain, o.owner, o.bucket,
-            s.amount, 1, s.amount, s.used_at, round(s.amount * p_prices[s.kind], 6)
-        FROM sent AS s CROSS JOIN LATERAL (
-            SELECT 'cycle', 'u:' || s.client, s.start_at WHERE s.client IS NOT NULL
-            UNION ALL SELECT 'day', 'u:' || s.client, s.day_at WHERE s.client IS NOT NULL
-            UNION ALL SELECT 'cycle', 'o:' || s.organization, s.start_at
-            WHERE s.organization IS NOT NULL
-            UNION ALL SELECT 'day', 'o:' || s.organization, s.day_at
-            WHERE s.organization IS NOT NULL
-            UNION ALL SELECT 'cycle', 'a:' || p_operations[s.kind], s.start_at
-            WHERE p_operations[s.kind] IS NOT NULL
-            UNION ALL SELECT 'day', 'a:' || p_operations[s.kind], s.day_at
-            WHERE p_operations[s.kind] IS NOT NULL
-            UNION ALL SELECT 'cycle', 'm:' || p_models[s.kind], s.start_at
-            WHERE p_models[s.kind] IS NOT NULL
-            UNION ALL SELECT 'day', 'm:' || p_models[s.kind], s.day_at
-            WHERE p_models[s.kind] IS NOT NULL
-            UNION ALL SELECT 'hour', '', date_trunc('hour', s.used_at)
-            WHERE p_meters[s.kind] = ANY (p_hourly)
-        ) AS o(grain, owner, bucket)
-        WHERE r_user IS NOT NULL OR r_organization IS NOT NULL OR cardinality(p_hourly) > 0
-            OR num_nonnulls(VARIADIC p_operations || p_models) > 0
-    ) AS g
-    JOIN accounts_ AS a ON a.account = g.account
-    JOIN kinds AS k ON k.kind = g.kind
-    GROUP BY 1, 2, 3, 4, 5, 6
-    ON CONFLICT (account_id, owner, grain, bucket, meter, facet) DO UPDATE SET
-        quantity = c.quantity + excluded.quantity,
-        events = c.events + excluded.events,
-        maximum = greatest(c.maximum, excluded.maximum),
-        last_value = greatest(c.last_value, excluded.last_value),
-        last_at = greatest(c.last_at, excluded.last_at),
-        credits = c.credits + excluded.credits
+        r.id, a.account_id, r.event, r.hash, r.client, r.organization, r.session, r.request,
+        k.product, k.service, k.feature, k.operation, k.model, k.meter, r.amount, 0, r.amount,
+        k.price, CASE WHEN k.price = 0 THEN 0 ELSE round(r.amount * k.price, 6) END, 'CREDIT',
+        k.method, 'completed', k.price = 0 AND k.product IS NOT NULL, false, NULL,
+        p.transaction_id, r.detail, a.start_at,
+        CASE WHEN r.at IS NULL THEN a.day_at
+            ELSE date_trunc('day', r.at AT TIME ZONE a.zone) AT TIME ZONE a.zone END,
+        coalesce(r.at, a.as_of), a.as_of, a.as_of, 'usage'
+    FROM unnest(
+        r_account, r_kind, r_group, r_id, r_hash, r_event, r_amount, r_at, r_user,
+        r_organization, r_session, r_request, r_detail
+    ) AS r(account, kind, share, id, hash, event, amount, at, client, organization, session,
+        request, detail)
+    JOIN accounts_ AS a ON a.account = r.account
+    JOIN kinds AS k ON k.kind = r.kind
+    LEFT JOIN paid AS p ON p.account = r.account AND p.share = r.share AND p.method = k.method
+$$;
+
+-- Counters of a plain batch. Every row's account is locked, so one that is there is changed where
+-- it lies, which costs half of an upsert; those of a new day or cycle are added.
+CREATE OR REPLACE FUNCTION usage_plain_count(
+    p_accounts uuid[], p_as_of timestamptz[], p_starts timestamptz[], p_zones text[],
+    p_days timestamptz[], p_services text[], p_operations text[], p_models text[],
+    p_methods text[], p_prices numeric[], p_meters text[], p_hourly text[],
+    r_account integer[], r_kind integer[], r_amount numeric[], r_at timestamptz[],
+    r_user text[], r_organization text[])
+RETURNS void
+LANGUAGE sql
+SET enable_seqscan = off
+SET enable_nestloop = on
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+SET plan_cache_mode = force_generic_plan
+AS $$
+    WITH kinds AS MATERIALIZED (
+        SELECT array_agg(facet ORDER BY kind) AS facets,
+            array_agg(by_meter::integer ORDER BY kind) AS by_meter,
+            array_agg(by_facet::integer ORDER BY kind) AS by_facet
+        FROM (
+            -- Kinds that share a counter go by the first of them: numbers are grouped, not texts.
+            SELECT kind, facet, min(kind) OVER (PARTITION BY meter) AS by_meter,
+                min(kind) OVER (PARTITION BY meter, facet) AS by_facet
+            FROM (
+                SELECT kind, meter, concat_ws('|', coalesce(service, ''), method, 'completed',
+                    'CREDIT') AS facet
+                FROM unnest(p_services, p_methods, p_meters) WITH ORDINALITY
+                    AS k(service, method, meter, kind)) AS k) AS k
+    ), sent AS MATERIALIZED (
+        SELECT
+            r.account, r.kind, r.amount, r.client, r.organization,
+            coalesce(r.at, p_as_of[r.account]) AS used_at,
+            CASE WHEN p_prices[r.kind] = 0 THEN 0
+                ELSE round(r.amount * p_prices[r.kind], 6) END AS credits,
+            CASE WHEN r.at IS NULL THEN p_days[r.account]
+                ELSE date_trunc('day', r.at AT TIME ZONE p_zones[r.account])
+                    AT TIME ZONE p_zones[r.account] END AS day_at
+        FROM unnest(r_account, r_kind, r_amount, r_at, r_user, r_organization)
+            AS r(account, kind, amount, at, client, organization)
+    ), sums AS MATERIALIZED (
+        SELECT row_number() OVER () AS place, g.*
+        FROM (
+            SELECT p_accounts[account] AS account_id, '' AS owner, 'cycle' AS grain,
+                p_starts[account] AS bucket, p_meters[kind] AS meter, '' AS facet,
+                quantity, events, maximum, last_at, credits
+            FROM (
+                SELECT account, (SELECT by_meter FROM kinds)[kind] AS kind,
+                    sum(amount) AS quantity, count(*) AS events, max(amount) AS maximum,
+                    max(used_at) AS last_at, sum(credits) AS credits
+                FROM sent GROUP BY 1, 2) AS cycles
+            UNION ALL
+            SELECT p_accounts[account], '', 'day', day_at, p_meters[kind],
+                (SELECT facets FROM kinds)[kind], quantity, events, maximum, last_at, credits
+            FROM (
+                SELECT account, (SELECT by_facet FROM kinds)[kind] AS kind, day_at,
+                    sum(amount) AS quantity, count(*) AS events, max(amount) AS maximum,
+                    max(used_at) AS last_at, sum(credits) AS credits
+                FROM sent GROUP BY 1, 2, 3) AS days
+            UNION ALL
+            SELECT p_accounts[s.account], o.owner, o.grain, o.bucket, p_meters[s.kind], '',
+                sum(s.amount), count(*), max(s.amount), max(s.used_at), sum(s.credits)
+            FROM sent AS s CROSS JOIN LATERAL (
+                SELECT g.grain, w.owner, g.bucket
+                FROM (VALUES ('cycle', p_starts[s.account]), ('day', s.day_at))
+                    AS g(grain, bucket)
+                CROSS JOIN (VALUES ('u:' || s.client), ('o:' || s.organization),
+                    ('a:' || p_operations[s.kind]), ('m:' || p_models[s.kind])) AS w(owner)
+                WHERE w.owner IS NOT NULL
+                UNION ALL
+                SELECT 'hour', '', date_trunc('hour', s.used_at)
+                WHERE p_meters[s.kind] = ANY (p_hourly)
+            ) AS o
+            WHERE r_user IS NOT NULL OR r_organization IS NOT NULL OR cardinality(p_hourly) > 0
+                OR num_nonnulls(VARIADIC p_operations || p_models) > 0
+            GROUP BY 1, 2, 3, 4, 5
+        ) AS g
+    ), moved AS (
+        UPDATE usage_counters AS c SET
+            quantity = c.quantity + g.quantity,
+            events = c.events + g.events,
+            maximum = greatest(c.maximum, g.maximum),
+            last_value = greatest(c.last_value, g.maximum),
+            last_at = greatest(c.last_at, g.last_at),
+            credits = c.credits + g.credits
+        FROM sums AS g
+        WHERE c.account_id = g.account_id AND c.owner = g.owner AND c.grain = g.grain
+            AND c.bucket = g.bucket AND c.meter = g.meter AND c.facet = g.facet
+        RETURNING g.place
+    )
+    INSERT INTO usage_counters
+    SELECT account_id, owner, grain, bucket, meter, facet, quantity, events, maximum, maximum,
+        last_at, credits, 0, 0
+    FROM sums
+    WHERE place NOT IN (SELECT place FROM moved)
 $$;
 
 -- What plain rows cost together, per account, group and method, where that is anything.

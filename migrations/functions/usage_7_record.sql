@@ -28,12 +28,14 @@ AS $$
 #variable_conflict use_column
 DECLARE
     shown text := coalesce(current_setting('app.accounts', true), '');
+    everyone text := array_to_string(p_accounts, ',');
     real_at timestamptz;
     one record;
     account integer;
     as_of timestamptz[];
     starts timestamptz[];
     zones text[];
+    days timestamptz[];
     limits jsonb[];
     money text[];
     quoted uuid[];
@@ -47,13 +49,14 @@ DECLARE
     entries uuid[];
     records billing_records[];
     rows_of integer[] := array_fill(0, ARRAY[cardinality(p_accounts)]);
+    first_of integer[] := array_fill(1, ARRAY[cardinality(p_accounts)]);
     contested boolean[] := array_fill(false, ARRAY[cardinality(p_accounts)]);
     lacking numeric[] := array_fill(NULL::numeric, ARRAY[cardinality(r_id)]);
     lo integer;
     hi integer;
     i integer;
 BEGIN
-    PERFORM set_config('app.accounts', array_to_string(p_accounts, ','), true);
+    PERFORM set_config('app.accounts', everyone, true);
     PERFORM 1 FROM credit_balances
     WHERE account_id = ANY (p_accounts)
     ORDER BY account_id
@@ -63,8 +66,10 @@ BEGIN
     one := usage_accounts(p_accounts, real_at);
     IF cardinality(one.due) > 0 THEN
         FOREACH account IN ARRAY one.due LOOP
+            PERFORM set_config('app.accounts', p_accounts[account]::text, true);
             PERFORM usage_turn(p_accounts[account], one.as_of[account]);
         END LOOP;
+        PERFORM set_config('app.accounts', everyone, true);
         one := usage_accounts(p_accounts, real_at);
     END IF;
     as_of := one.as_of;
@@ -119,13 +124,19 @@ BEGIN
                             MESSAGE = 'credits ended while they were counted';
                     END IF;
                 END IF;
-                PERFORM set_config('app.accounts', array_to_string(p_accounts, ','), true);
+                PERFORM set_config('app.accounts', everyone, true);
+                days := usage_plain_days(zones, as_of);
                 PERFORM usage_plain_write(
-                    p_accounts, as_of, starts, zones, p_products, plain.services, p_features,
-                    p_operations, p_models, plain.methods, plain.prices, plain.meters,
-                    ARRAY(SELECT key FROM meters WHERE hourly), r_account, r_kind, r_group, r_id,
-                    r_hash, r_event, r_amount, r_at, r_user, r_organization, r_session,
-                    r_request, r_detail, dues.accounts, dues.shares, dues.ways, entries);
+                    p_accounts, as_of, starts, zones, days, p_products, plain.services,
+                    p_features, p_operations, p_models, plain.methods, plain.prices,
+                    plain.meters, r_account, r_kind, r_group, r_id, r_hash, r_event, r_amount,
+                    r_at, r_user, r_organization, r_session, r_request, r_detail,
+                    dues.accounts, dues.shares, dues.ways, entries);
+                PERFORM usage_plain_count(
+                    p_accounts, as_of, starts, zones, days, plain.services, p_operations,
+                    p_models, plain.methods, plain.prices, plain.meters,
+                    ARRAY(SELECT key FROM meters WHERE hourly), r_account, r_kind, r_amount,
+                    r_at, r_user, r_organization);
                 FOREACH account IN ARRAY budgeted LOOP
                     PERFORM budget_tell(
                         p_accounts[account], zones[account], starts[account], as_of[account]);
@@ -156,28 +167,32 @@ BEGIN
     -- Who asks for more than there is?
     FOR one IN
         SELECT r_account[rated.places[u.ordinality]] AS account, count(*)::integer AS rows,
+            min(u.ordinality)::integer AS first,
             coalesce(bool_or(u.failure IN ('QUOTA_EXCEEDED', 'NOT_INCLUDED')), false) AS refused
         FROM unnest(records) WITH ORDINALITY AS u
         GROUP BY 1
     LOOP
         rows_of[one.account] := one.rows;
+        first_of[one.account] := one.first;
         contested[one.account] := one.rows > 1 AND one.refused;
     END LOOP;
     FOREACH account IN ARRAY ARRAY(SELECT array_position(p_accounts, q) FROM unnest(quoted) AS q)
     LOOP
+        PERFORM set_config('app.accounts', p_accounts[account]::text, true);
         PERFORM quota_settle(
             p_accounts[account], zones[account], starts[account], as_of[account]);
-        IF usage_over_quota(records, p_accounts[account], as_of[account]) THEN
+        lo := first_of[account];
+        hi := lo + rows_of[account] - 1;
+        IF usage_over_quota(records[lo:hi], p_accounts[account], as_of[account]) THEN
             contested[account] := rows_of[account] > 1;
-            FOR i IN 1 .. cardinality(records) LOOP
-                IF records[i].account_id = p_accounts[account] AND records[i].failure IS NULL
-                    AND NOT records[i].is_late
-                THEN
+            FOR i IN lo .. hi LOOP
+                IF records[i].failure IS NULL AND NOT records[i].is_late THEN
                     records[i].failure := 'QUOTA_EXCEEDED';
                 END IF;
             END LOOP;
         END IF;
     END LOOP;
+    PERFORM set_config('app.accounts', everyone, true);
     FOREACH account IN ARRAY bound LOOP
         IF budget_exceeded(
             records, p_accounts[account], zones[account], starts[account], as_of[account])

@@ -1,12 +1,12 @@
 ALTER TABLE billing_records ENABLE ROW LEVEL SECURITY;
 ALTER TABLE billing_records FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON billing_records
-    USING (account_id = ANY ((SELECT string_to_array(NULLIF(current_setting('app.accounts', true), ''), ',')::uuid[])::uuid[]));
+    USING (account_id IN (SELECT unnest(string_to_array(NULLIF(current_setting('app.accounts', true), ''), ',')::uuid[])));
 
 ALTER TABLE credit_transaction_lots ENABLE ROW LEVEL SECURITY;
 ALTER TABLE credit_transaction_lots FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON credit_transaction_lots
-    USING (account_id = ANY ((SELECT string_to_array(NULLIF(current_setting('app.accounts', true), ''), ',')::uuid[])::uuid[]));
+    USING (account_id IN (SELECT unnest(string_to_array(NULLIF(current_setting('app.accounts', true), ''), ',')::uuid[])));
 
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON credit_transaction_lots
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
@@ -15,7 +15,7 @@ REVOKE UPDATE, DELETE, TRUNCATE ON credit_transaction_lots FROM billing_app, bil
 ALTER TABLE credit_transactions ENABLE ROW LEVEL SECURITY;
 ALTER TABLE credit_transactions FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON credit_transactions
-    USING (account_id = ANY ((SELECT string_to_array(NULLIF(current_setting('app.accounts', true), ''), ',')::uuid[])::uuid[]));
+    USING (account_id IN (SELECT unnest(string_to_array(NULLIF(current_setting('app.accounts', true), ''), ',')::uuid[])));
 
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON credit_transactions
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
@@ -24,12 +24,12 @@ REVOKE UPDATE, DELETE, TRUNCATE ON credit_transactions FROM billing_app, billing
 ALTER TABLE usage_counters ENABLE ROW LEVEL SECURITY;
 ALTER TABLE usage_counters FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON usage_counters
-    USING (account_id = ANY ((SELECT string_to_array(NULLIF(current_setting('app.accounts', true), ''), ',')::uuid[])::uuid[]));
+    USING (account_id IN (SELECT unnest(string_to_array(NULLIF(current_setting('app.accounts', true), ''), ',')::uuid[])));
 
 ALTER TABLE accounts ENABLE ROW LEVEL SECURITY;
 ALTER TABLE accounts FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON accounts
-    USING (id = ANY ((SELECT string_to_array(NULLIF(current_setting('app.accounts', true), ''), ',')::uuid[])::uuid[]));
+    USING (id IN (SELECT unnest(string_to_array(NULLIF(current_setting('app.accounts', true), ''), ',')::uuid[])));
 
 ALTER TABLE balance_entries ENABLE ROW LEVEL SECURITY;
 ALTER TABLE balance_entries FORCE ROW LEVEL SECURITY;
@@ -62,7 +62,7 @@ CREATE POLICY tenant ON billing_idempotency
 ALTER TABLE billing_quotas ENABLE ROW LEVEL SECURITY;
 ALTER TABLE billing_quotas FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON billing_quotas
-    USING (account_id = ANY ((SELECT string_to_array(NULLIF(current_setting('app.accounts', true), ''), ',')::uuid[])::uuid[]));
+    USING (account_id IN (SELECT unnest(string_to_array(NULLIF(current_setting('app.accounts', true), ''), ',')::uuid[])));
 
 ALTER TABLE budgets ENABLE ROW LEVEL SECURITY;
 ALTER TABLE budgets FORCE ROW LEVEL SECURITY;
@@ -72,7 +72,7 @@ CREATE POLICY tenant ON budgets
 ALTER TABLE credit_balances ENABLE ROW LEVEL SECURITY;
 ALTER TABLE credit_balances FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON credit_balances
-    USING (account_id = ANY ((SELECT string_to_array(NULLIF(current_setting('app.accounts', true), ''), ',')::uuid[])::uuid[]));
+    USING (account_id IN (SELECT unnest(string_to_array(NULLIF(current_setting('app.accounts', true), ''), ',')::uuid[])));
 
 ALTER TABLE credit_holds ENABLE ROW LEVEL SECURITY;
 ALTER TABLE credit_holds FORCE ROW LEVEL SECURITY;
@@ -82,7 +82,7 @@ CREATE POLICY tenant ON credit_holds
 ALTER TABLE credit_lots ENABLE ROW LEVEL SECURITY;
 ALTER TABLE credit_lots FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON credit_lots
-    USING (account_id = ANY ((SELECT string_to_array(NULLIF(current_setting('app.accounts', true), ''), ',')::uuid[])::uuid[]));
+    USING (account_id IN (SELECT unnest(string_to_array(NULLIF(current_setting('app.accounts', true), ''), ',')::uuid[])));
 
 ALTER TABLE events ENABLE ROW LEVEL SECURITY;
 ALTER TABLE events FORCE ROW LEVEL SECURITY;
@@ -107,12 +107,12 @@ CREATE POLICY tenant ON payment_methods
 ALTER TABLE price_overrides ENABLE ROW LEVEL SECURITY;
 ALTER TABLE price_overrides FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON price_overrides
-    USING (account_id = ANY ((SELECT string_to_array(NULLIF(current_setting('app.accounts', true), ''), ',')::uuid[])::uuid[]));
+    USING (account_id IN (SELECT unnest(string_to_array(NULLIF(current_setting('app.accounts', true), ''), ',')::uuid[])));
 
 ALTER TABLE quota_claims ENABLE ROW LEVEL SECURITY;
 ALTER TABLE quota_claims FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON quota_claims
-    USING (account_id = ANY ((SELECT string_to_array(NULLIF(current_setting('app.accounts', true), ''), ',')::uuid[])::uuid[]));
+    USING (account_id IN (SELECT unnest(string_to_array(NULLIF(current_setting('app.accounts', true), ''), ',')::uuid[])));
 
 ALTER TABLE steps ENABLE ROW LEVEL SECURITY;
 ALTER TABLE steps FORCE ROW LEVEL SECURITY;
@@ -147,7 +147,7 @@ CREATE POLICY tenant ON usage_alerts
 ALTER TABLE usage_periods ENABLE ROW LEVEL SECURITY;
 ALTER TABLE usage_periods FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON usage_periods
-    USING (account_id = ANY ((SELECT string_to_array(NULLIF(current_setting('app.accounts', true), ''), ',')::uuid[])::uuid[]));
+    USING (account_id IN (SELECT unnest(string_to_array(NULLIF(current_setting('app.accounts', true), ''), ',')::uuid[])));
 
 ALTER TABLE credit_hold_lots ENABLE ROW LEVEL SECURITY;
 ALTER TABLE credit_hold_lots FORCE ROW LEVEL SECURITY;

@@ -827,12 +827,15 @@ CREATE TABLE usage_periods (
     currency TEXT,
     limits JSONB NOT NULL,
     closed_at TIMESTAMP WITH TIME ZONE,
+    late_at TIMESTAMP WITH TIME ZONE,
     CONSTRAINT pk_usage_periods PRIMARY KEY (id),
     CONSTRAINT uq_usage_periods_account_id_start_at UNIQUE (account_id, start_at),
     CONSTRAINT ck_usage_periods_forward CHECK (start_at < end_at),
     CONSTRAINT fk_usage_periods_account_id FOREIGN KEY(account_id) REFERENCES accounts (id)
 )
  WITH (fillfactor = 80);
+
+CREATE INDEX ix_usage_periods_late ON usage_periods (account_id) WHERE late_at IS NOT NULL;
 
 CREATE TABLE credit_hold_lots (
     hold_id UUID NOT NULL,
@@ -916,6 +919,8 @@ CREATE TABLE invoice_lines (
     CONSTRAINT fk_invoice_lines_account_id FOREIGN KEY(account_id) REFERENCES accounts (id),
     CONSTRAINT fk_invoice_lines_invoice_id FOREIGN KEY(invoice_id) REFERENCES invoices (id)
 );
+
+CREATE INDEX ix_invoice_lines_usage ON invoice_lines (account_id, period_start) WHERE kind = 'usage';
 
 CREATE TABLE payments (
     id UUID NOT NULL,

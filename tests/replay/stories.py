@@ -39,6 +39,31 @@ async def _subscribed(actors: Actors, plan: str = "pro") -> tuple[Merchant, str]
     return merchant, f"subscription/{active['subscription_id']}"
 
 
+async def charge_paid(actors: Actors) -> str:
+    """A use that a saved card pays at once."""
+    return await _charge(await _live(actors))
+
+
+async def charge_failed(actors: Actors) -> str:
+    """The card does not pay; an order to try it again has it paid by a second run."""
+    merchant = await _live(actors)
+    await _charge(merchant)
+    await merchant.script("insufficient_funds", then="normal")
+    name = await _charge(merchant, "failed")
+    body = {"billing_id": name.partition("/")[2]}
+    await merchant.ask("POST", "/billing/process", body, status=200)
+    return name
+
+
+async def _charge(merchant: Merchant, status: str = "completed") -> str:
+    if status == "completed":
+        await merchant.save_card()
+    body = {"product_id": "gpt-4", "usage_amount": "1000", "billing_method": "payment_charge"}
+    done = await merchant.ask("POST", "/usage/record", body, status=201)
+    assert done["billing_status"] == status, done
+    return f"charge/{done['billing_id']}"
+
+
 async def purchase_completed(actors: Actors) -> str:
     """A live account: wall timers are set and canceled."""
     done = await (await _live(actors)).bought()
@@ -249,7 +274,7 @@ STORIES: Final[dict[str, Story]] = {
     for story in (
         purchase_completed, purchase_by_saved_card, purchase_declined, purchase_on_a_page,
         purchase_expired, purchase_late_money, purchase_halted_and_resumed,
-        trial_expired, trial_converted,
+        charge_paid, charge_failed, trial_expired, trial_converted,
         subscription_lived, subscription_running, subscription_of_a_live_account,
         subscription_yearly, subscription_never_paid, subscription_asked_by_its_bank,
         dunning_recovered, dunning_exhausted, dunning_steered,

@@ -36,6 +36,16 @@ A_USE: Final = """
                'credit_consumption', 'completed', false, false, {paid}, at, at, at, at, at
         FROM credit_transactions WHERE {MINE} AND seq = 1"""
 
+BEYOND: Final = """
+        INSERT INTO billing_records (id, account_id, request_hash, meter, usage_amount,
+               included_amount, charged_amount, unit_price, total_amount, currency,
+               billing_method, billing_status, is_free_tier, is_late,
+               period_start, day_at, occurred_at, created_at, updated_at)
+        SELECT uuidv7(), account_id, 1, 'api_calls', 1, 0, 1, 1, 1, 'USD',
+               'subscription_included', '{status}', false, false, at, at, at, at, at
+        FROM (SELECT account_id, cycle_start - interval '1 month' AS at
+              FROM subscriptions WHERE {MINE}) AS s"""
+
 # What breaks each rule, on the account that pays or (late) on the one that is overdue.
 DAMAGE: Final[dict[str, str]] = {
     **{name: LEDGER_DAMAGE[sentence] for name, (_, sentence) in LEDGER.items()},
@@ -49,6 +59,9 @@ DAMAGE: Final[dict[str, str]] = {
     "usage_cycles": A_USE.format(paid="NULL", MINE=MINE),
     "budgets_known": f"UPDATE credit_balances SET budget_mode = 'block' WHERE {MINE}",
     "usage_paid": A_USE.format(paid="id", MINE=MINE),
+    "usage_counted_beyond": BEYOND.format(status="pending", MINE=MINE),
+    "usage_billed": BEYOND.format(status="completed", MINE=MINE),
+    "usage_invoiced": BEYOND.format(status="pending", MINE=MINE),
     "purchases_granted_once": f"""
         UPDATE purchases SET status = 'failed' WHERE {MINE} AND status = 'completed'""",
     "grants_paid_once": f"UPDATE purchases SET amount_minor = amount_minor + 1 WHERE {MINE}",

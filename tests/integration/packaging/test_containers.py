@@ -18,7 +18,8 @@ from embedded.environment import setting_names
 from embedded.options import ROOT
 from embedded.ports import FIXED
 from embedded.stack import StackInfo
-from embedded.temporal_attributes import ATTRIBUTES, kind
+from embedded.temporal_attributes import kind
+from workflows.attributes import ATTRIBUTES
 
 COMPOSE_TEXT = (ROOT / "docker-compose.yml").read_text()
 EXAMPLE_TEXT = (ROOT / ".env.example").read_text()
@@ -126,6 +127,7 @@ def test_the_image_holds_what_its_commands_run_and_nothing_else() -> None:
     needed = {
         "alembic.ini",
         "catalog.yaml",
+        "clients",
         "pyproject.toml",
         "requirements.in",
         "requirements.lock",

@@ -11,7 +11,8 @@ from temporalio.client import Client
 
 from embedded.options import ROOT
 from embedded.stack import StackInfo
-from embedded.temporal_attributes import ATTRIBUTES
+from workflows.attributes import ATTRIBUTES
+from workflows.look import missing_attributes
 
 
 def dsn(url: str) -> str:
@@ -88,6 +89,15 @@ async def test_every_search_attribute_is_registered_with_its_type(stack: StackIn
         ListSearchAttributesRequest(namespace=stack.temporal_namespace)
     )
     assert dict(listed.custom_attributes) == {k.name: int(k.indexed_value_type) for k in ATTRIBUTES}
+
+
+async def test_a_namespace_that_lacks_them_is_told_before_a_worker_polls(stack: StackInfo) -> None:
+    ready = await Client.connect(stack.temporal_address, namespace=stack.temporal_namespace)
+    assert await missing_attributes(ready) == []
+    bare = await Client.connect(stack.temporal_address, namespace="temporal-system")
+    assert await missing_attributes(bare) == [
+        "AccountId (Keyword)", "BillingStatus (Keyword)", "NextDueAt (Datetime)", "Plan (Keyword)",
+    ]  # fmt: skip
 
 
 def test_secrets_are_readable_by_their_owner_only(stack: StackInfo) -> None:

@@ -6,10 +6,11 @@ from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
+import httpx2
 import pytest
 
 from tests.integration.api.specimens import card
-from tests.integration.usage.conftest import NewShop
+from tests.integration.usage.conftest import V1, NewShop
 
 CALCULATE = "/billing/calculate"
 
@@ -129,6 +130,27 @@ async def test_a_use_that_was_put_off_is_settled_later(new_shop: NewShop) -> Non
         "SELECT status_before, status_after FROM billing_events WHERE account_id = :id ORDER BY at"
     )
     assert changes == [("pending", "failed"), ("failed", "completed")]
+
+
+async def test_a_service_may_force_a_put_off_charge_into_the_overdraft(new_shop: NewShop) -> None:
+    shop = await new_shop()
+    done = await shop.record(on_insufficient="defer")
+    body = {"billing_id": done["billing_id"], "force_charge": True}
+    assert (await shop.post("/billing/process", body)).status_code == 403
+
+    async def force() -> httpx2.Response:
+        service = shop.api.token("*", ["service"]) | {"X-Account-Id": shop.account["id"]}
+        path = f"{V1}/billing/process"
+        return await shop.api.client.post(path, json=body, headers=service)
+
+    assert (await force()).status_code == 402
+    allowed = {"overdraft": "5", "reason": "a good customer"}
+    path = f"{V1}/admin/accounts/{shop.account['id']}/overdraft"
+    answer = await shop.api.client.put(path, json=allowed, headers=shop.api.admin())
+    assert answer.status_code == 200, answer.text
+    settled = await force()
+    assert (settled.status_code, settled.json()["billing_status"]) == (200, "completed")
+    assert (await shop.get("/billing/credits/balance"))["debt"] == "2.00"
 
 
 @pytest.mark.parametrize(

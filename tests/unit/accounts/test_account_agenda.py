@@ -116,3 +116,9 @@ def test_operators_read_what_an_account_waits_for() -> None:
     assert state_words(account) == (
         "1 card(s) being saved; 1 card(s) being removed; credits lapse on 14 Mar 2027 09:00 UTC"
     )
+
+
+def test_late_use_of_an_ended_subscription_is_invoiced_when_its_day_is_over() -> None:
+    [(name, key, due)] = plan(state(late_usage=NOW))
+    assert (name, due) == ("bill", NOW)
+    assert key.startswith("acc_1/late-usage-2")

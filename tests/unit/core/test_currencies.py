@@ -8,7 +8,7 @@ from billing.core import money
 from billing.payments import currencies
 from billing.payments.currencies import charging, collectable, from_provider, to_provider
 
-LISTED = sorted(set(currencies._TABLE) | set(money._EXPONENTS) | {"USD", "EUR", "CAD", "CHF"})
+LISTED = sorted(set(currencies._TABLE) | set(money.EXPONENTS) | {"USD", "EUR", "CAD", "CHF"})
 amounts = st.integers(0, 10**12)
 
 

@@ -74,7 +74,7 @@ def test_the_greatest_and_the_least_id() -> None:
 
 def test_each_kind_has_a_prefix_of_its_own() -> None:
     assert len(set(PREFIXES)) == len(PREFIXES)
-    assert all(len(prefix) == 3 and prefix.isalpha() for prefix in PREFIXES)
+    assert all(3 <= len(prefix) <= 4 and prefix.isalpha() for prefix in PREFIXES)
 
 
 def test_new_ids_are_version_7_and_never_the_same() -> None:

@@ -1,0 +1,206 @@
+"""Where metering is measured: one Postgres, ten thousand accounts, an API on each of two databases.
+
+`small` starts with ten thousand rows of history, `large` with a million; both are copies of one
+template made once.
+"""
+
+import asyncio
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from uuid import UUID
+
+import jwt
+import psutil
+import psycopg
+
+from benchmarks.wire import Wire
+from billing.core import ids
+from embedded.binaries import postgres_bin
+from embedded.launch import launch
+from embedded.options import ROOT, Options
+from embedded.stack import StackInfo
+
+ACCOUNTS: Final = 10_000
+SMALL: Final = 10_000
+LARGE: Final = 1_000_000
+PGBENCH_SECONDS: Final = 3
+CLIENTS: Final = 32
+READY_SECONDS: Final = 30
+TOKEN_SECONDS: Final = 3 * 3600
+SQL: Final = Path(__file__).with_name("sql")
+
+
+@dataclass(frozen=True)
+class Site:
+    """One database and the API process that serves it."""
+
+    name: str
+    url: str
+    app_url: str
+    wire: Wire
+    process: psutil.Process
+
+    def pgbench(self, script: str, **values: object) -> float:
+        """Transactions a second of a script of ours, prepared, by 32 clients as the app's role."""
+        with tempfile.NamedTemporaryFile("w", suffix=".sql") as file:
+            text = (SQL / f"{script}.sql").read_text()
+            for name, value in values.items():
+                text = text.replace(f"{{{name}}}", str(value))
+            file.write(text)
+            file.flush()
+            known = psycopg.conninfo.conninfo_to_dict(self.app_url)
+            words = ["-n", "-M", "prepared", "-c", CLIENTS, "-j", 2, "-T", PGBENCH_SECONDS]
+            where = ["-h", known["host"], "-p", known["port"], "-U", known["user"]]
+            done = subprocess.run(
+                [str(one) for one in (postgres_bin() / "pgbench", *words, "-f", file.name, *where)]
+                + [str(known["dbname"])],
+                env={**os.environ, "PGPASSWORD": str(known["password"])},
+                capture_output=True,
+                text=True,
+                check=True,
+            )
+        line = next(one for one in done.stdout.splitlines() if one.startswith("tps"))
+        return float(line.split()[2])
+
+    def memory_mib(self) -> float:
+        """What the API process holds."""
+        return float(self.process.memory_info().rss) / 2**20
+
+
+@dataclass(frozen=True)
+class Ground:
+    """Everything a measure of metering needs; `hot` holds a fifth of all history."""
+
+    stack: StackInfo
+    accounts: Sequence[UUID]
+    small: Site
+    large: Site
+
+    @property
+    def hot(self) -> UUID:
+        """The account with a fifth of all history."""
+        return self.accounts[0]
+
+    def headers(self, account: UUID | None, role: str = "billing") -> dict[str, str]:
+        """A caller's authorization; None for one who acts for any account."""
+        claims = {
+            "sub": "bench",
+            "account_id": ids.encode(ids.ACCOUNT, account) if account else "*",
+            "roles": [role],
+            "aud": self.stack.jwt_audience,
+            "iss": self.stack.jwt_issuer,
+            "exp": int(time.time()) + TOKEN_SECONDS,
+        }
+        return {"Authorization": f"Bearer {jwt.encode(claims, self.stack.jwt_secret, 'HS256')}"}
+
+
+@asynccontextmanager
+async def open_ground() -> AsyncIterator[Ground]:
+    """Postgres with both databases, an API on each; gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="billing-bench-") as folder:
+        options = Options(
+            data=Path(folder) / "data",
+            free_ports=True,
+            ui=False,
+            children=("postgres",),
+            owner=os.getpid(),
+        )
+        running = await asyncio.to_thread(launch, options)
+        stack = running.info
+        started: list[subprocess.Popen[bytes]] = []
+        try:
+            accounts = await asyncio.to_thread(_fill, _plain(stack.superuser_url))
+            sites = []
+            for name in ("small", "large"):
+                port = stack.ports.api if name == "small" else stack.ports.sandbox
+                started.append(_api(stack, name, port))
+                sites.append(_site(stack, name, port, started[-1].pid))
+            for site in sites:
+                await _ready(site)
+            yield Ground(stack, accounts, *sites)
+            for site in sites:
+                await site.wire.close()
+        finally:
+            for process in started:
+                process.terminate()
+                process.wait(READY_SECONDS)
+            await asyncio.to_thread(running.stop)
+
+
+def _fill(url: str) -> list[UUID]:
+    """Ten thousand accounts with credits and an open period in a template; both copies of it."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        _run(connection, "accounts", accounts=ACCOUNTS)
+        found = connection.execute("SELECT id FROM bench_picks ORDER BY n").fetchall()
+    for name, rows in (("small", SMALL), ("large", LARGE)):
+        with psycopg.connect(_database(url, "postgres"), autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE billing".encode())
+        with psycopg.connect(_database(url, name), autocommit=True) as connection:
+            _run(connection, "history", rows=rows, accounts=ACCOUNTS)
+            connection.execute("VACUUM ANALYZE")
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("CHECKPOINT")
+    return [row[0] for row in found]
+
+
+def _run(connection: psycopg.Connection, script: str, **values: int) -> None:
+    text = (SQL / f"{script}.sql").read_text()
+    for name, value in values.items():
+        text = text.replace(f"{{{name}}}", str(value))
+    connection.execute(text.encode())
+
+
+def _site(stack: StackInfo, name: str, port: int, pid: int) -> Site:
+    return Site(
+        name,
+        _database(_plain(stack.superuser_url), name),
+        _database(_plain(stack.env["DATABASE_URL"]), name),
+        Wire("127.0.0.1", port),
+        psutil.Process(pid),
+    )
+
+
+def _api(stack: StackInfo, database: str, port: int) -> subprocess.Popen[bytes]:
+    env: Mapping[str, str] = {
+        **os.environ,
+        **stack.env,
+        "DATABASE_URL": _database(stack.env["DATABASE_URL"], database),
+        "DATABASE_OPERATOR_URL": _database(stack.env["DATABASE_OPERATOR_URL"], database),
+        "BILLING_RATE_LIMIT": "100000000/minute",
+        "BILLING_API_METRICS_PORT": "0",
+        "BILLING_LOG_LEVEL": "WARNING",
+    }
+    where = ("--host", "127.0.0.1", "--port", str(port), "--timeout-keep-alive", "600")
+    return subprocess.Popen(
+        [sys.executable, "-m", "uvicorn", "api.app:app", *where, "--no-access-log"],
+        cwd=ROOT,
+        env=env,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+async def _ready(site: Site) -> None:
+    for _ in range(READY_SECONDS * 10):
+        with suppress(OSError, asyncio.IncompleteReadError):
+            await site.wire.ask("GET", "/api/v1/meta/features", b"", {})
+            return
+        await asyncio.sleep(0.1)
+    raise TimeoutError("the API did not start")
+
+
+def _plain(url: str) -> str:
+    return url.replace("postgresql+psycopg://", "postgresql://")
+
+
+def _database(url: str, name: str) -> str:
+    """The same server and role, another database."""
+    return url.replace("/billing?", f"/{name}?")

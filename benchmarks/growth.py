@@ -1,0 +1,55 @@
+"""The same calls with a million rows of history and with ten thousand, turn by turn."""
+
+import statistics
+from typing import Final
+
+from benchmarks.ground import Ground
+from benchmarks.harness import ROUNDS, Report, latencies, percentile, rate
+from benchmarks.loads import Loads
+from benchmarks.recording import AT_ONCE, FEATURE
+
+DEBITS: Final = 2_000
+BATCHES: Final = 7
+READS: Final = 400
+LEDGER: Final = "/billing/credits/transactions?limit=50"
+PATHS: Final = {
+    "balance": "/billing/credits/balance",
+    "usage_current": "/usage/current",
+    "overview": "/billing",
+}
+
+
+async def measure(ground: Ground, report: Report) -> None:
+    """Rates and 95th percentiles; the account that is read holds a fifth of the history."""
+    sites = [Loads(ground, site) for site in (ground.small, ground.large)]
+    pages = [await loads.next_page(LEDGER) for loads in sites]
+    for loads in sites:
+        await rate(DEBITS // 4, AT_ONCE, loads.use)
+        for _ in range(2 * BATCHES):
+            await loads.many(FEATURE)
+    found: dict[str, list[float]] = {}
+    for _ in range(ROUNDS):
+        debits = [await rate(DEBITS, AT_ONCE, loads.use) for loads in sites]
+        ingests = [
+            statistics.median([await loads.many(FEATURE) for _ in range(BATCHES)])
+            for loads in sites
+        ]
+        found.setdefault("debit", []).append(debits[1] / debits[0])
+        found.setdefault("ingest", []).append(ingests[1] / ingests[0])
+        slowest = {}
+        for name, path in PATHS.items():
+            slowest[name] = [await _p95(loads, path) for loads in sites]
+        slowest["page"] = [await _p95(*pair) for pair in zip(sites, pages, strict=True)]
+        for name, (small, large) in slowest.items():
+            found.setdefault(name, []).append(large / small)
+        found.setdefault("whole", []).append(slowest["overview"][1] / slowest["balance"][1])
+    add = report.add
+    add("debit_1m_vs_10k", found["debit"], "ratio", 0.80, 0.90)
+    add("ingest_1m_vs_10k", found["ingest"], "ratio", 0.40, 0.60)
+    for name in ("balance", "usage_current", "page"):
+        add(f"{name}_p95_1m_vs_10k", found[name], "ratio", 2, 1.3, better="lower")
+    add("overview_vs_balance_p95", found["whole"], "ratio", 2, 1.5, better="lower")
+
+
+async def _p95(loads: Loads, path: str) -> float:
+    return percentile(await latencies(READS, 1, loads.read(path)), 0.95)

@@ -1,0 +1,110 @@
+"""What metering is loaded with: single uses, whole batches, holds; and COPY of the same rows."""
+
+import json
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from time import perf_counter
+from typing import Any, Final
+from uuid import UUID, uuid4
+
+import psycopg
+
+from benchmarks.ground import Ground, Site
+from billing.core import ids
+
+ROWS: Final = 1_000
+QUOTED: Final = 1_000
+V1: Final = "/api/v1"
+# A tenth of a credit at most, so that nobody runs dry.
+USE: Final = json.dumps(
+    {"product_id": "gpt-4", "usage_amount": "5", "billing_method": "credit_consumption"}
+).encode()
+HOLD: Final = b'{"amount": "0.02"}'
+CAPTURE: Final = b'{"amount": "0.01"}'
+
+Once = Callable[[], Awaitable[object]]
+
+
+class Loads:
+    """Calls of one site, for any of its accounts; accounts with quotas are left out."""
+
+    def __init__(self, ground: Ground, site: Site) -> None:
+        self.site = site
+        self.hot = ground.hot
+        self.accounts = ground.accounts[1:-QUOTED]
+        self._headers = {one: ground.headers(one) for one in (self.hot, *self.accounts)}
+        self._service = ground.headers(None, "service")
+
+    async def use(self) -> None:
+        """A paid use of any account."""
+        await self._record(random.choice(self.accounts))
+
+    async def hot_use(self) -> None:
+        """A paid use of one account."""
+        await self._record(self.hot)
+
+    async def hold(self) -> None:
+        """Credits set aside and taken, of any account."""
+        headers = self._headers[random.choice(self.accounts)]
+        keyed = {**headers, "Idempotency-Key": str(uuid4())}
+        path = f"{V1}/billing/credits/holds"
+        status, answer = await self.site.wire.ask("POST", path, HOLD, keyed)
+        assert status == 201, answer
+        path += f"/{json.loads(answer)['hold_id']}/capture"
+        status, answer = await self.site.wire.ask("POST", path, CAPTURE, keyed)
+        assert status in (200, 201), answer
+
+    async def many(self, what: dict[str, Any]) -> float:
+        """Rows a second of one batch over a thousand random accounts."""
+        names = [ids.encode(ids.ACCOUNT, one) for one in random.sample(self.accounts, ROWS)]
+        rows = [{**_row(what), "account_id": name} for name in names]
+        return await self._batch(rows, self._service)
+
+    async def one(self, what: dict[str, Any]) -> float:
+        """Rows a second of one batch of one account."""
+        return await self._batch([_row(what) for _ in range(ROWS)], self._headers[self.hot])
+
+    def read(self, path: str) -> Once:
+        """A read of the hot account."""
+
+        async def once() -> None:
+            headers = self._headers[self.hot]
+            status, answer = await self.site.wire.ask("GET", f"{V1}{path}", b"", headers)
+            assert status == 200, answer
+
+        return once
+
+    async def next_page(self, path: str) -> str:
+        """The path of the page after the first."""
+        headers = self._headers[self.hot]
+        _, answer = await self.site.wire.ask("GET", f"{V1}{path}", b"", headers)
+        return f"{path}&cursor={json.loads(answer)['next_cursor']}"
+
+    async def _record(self, account: UUID) -> None:
+        path = f"{V1}/usage/record"
+        status, answer = await self.site.wire.ask("POST", path, USE, self._headers[account])
+        assert status == 201, answer
+
+    async def _batch(self, rows: Sequence[dict[str, Any]], headers: dict[str, str]) -> float:
+        body = json.dumps({"events": rows}).encode()
+        began = perf_counter()
+        status, answer = await self.site.wire.ask("POST", f"{V1}/usage/batch", body, headers)
+        taken = perf_counter() - began
+        assert status == 200, answer
+        assert json.loads(answer)["recorded"] == len(rows), answer
+        return len(rows) / taken
+
+
+def _row(what: dict[str, Any]) -> dict[str, Any]:
+    return {**what, "usage_amount": "3", "event_id": f"evt-{uuid4()}"}
+
+
+def copy(connection: psycopg.Connection, accounts: Sequence[UUID]) -> float:
+    """Rows a second of COPY of the same rows into a bare table."""
+    rows = [(one, f"evt-{uuid4()}", "impressions", 3) for one in random.choices(accounts, k=ROWS)]
+    began = perf_counter()
+    words = "COPY bench_bare FROM STDIN"
+    with connection.cursor() as cursor, cursor.copy(words) as target:
+        for row in rows:
+            target.write_row(row)
+    return ROWS / (perf_counter() - began)

@@ -1,0 +1,54 @@
+"""What a use charged to a card at once still has to do: pure, from its rows.
+
+It is one invoice of one line, paid first; a decline fails the record, and money that comes all the
+same is kept.
+"""
+
+from datetime import timedelta
+from typing import Final
+
+from pydantic import AwareDatetime
+
+from billing.core.agenda import State, Step
+from billing.dunning import rules as collecting
+from billing.dunning.rules import Collecting
+from billing.events.rules import event_step
+
+LIFETIME: Final = timedelta(minutes=15)
+"""A charge that came to nothing by then is given up, uncharged."""
+
+
+class ChargeState(State):
+    """The rows' word about one use that a card pays."""
+
+    charge: str
+    """External id of the billing record, the stem of its matter."""
+    invoice: Collecting | None = None
+    begun_at: AwareDatetime | None = None
+    """When the draft that is being paid was written."""
+    events: tuple[str, ...] = ()
+
+
+def agenda(state: ChargeState) -> list[Step]:
+    """Everything still to do: the card at once, then whatever its answer leads to."""
+    steps = []
+    if state.events:
+        steps.append(event_step(f"charge/{state.charge}", state.events[0]))
+    if state.invoice is None:
+        return steps
+    steps += collecting.agenda(state.invoice)
+    if state.begun_at is not None and _may_expire(state.invoice):
+        key = f"{state.invoice.invoice}/expire"
+        due = state.begun_at + LIFETIME
+        steps.append(Step(name="expire", due=due, key=key, words="give the charge up"))
+    return steps
+
+
+def _may_expire(invoice: Collecting) -> bool:
+    """A bank that decides, and a try whose end is not known, come first."""
+    return (
+        invoice.pay_first
+        and invoice.payment_status != "processing"
+        and invoice.undecided is None
+        and invoice.unsettled is None
+    )

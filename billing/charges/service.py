@@ -1,0 +1,171 @@
+"""A use paid by card at once: recorded, put on an invoice of one line, completed or failed.
+
+Each verb runs in the caller's transaction; the order of locks is record, account, invoice.
+"""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.accounts import store as accounts
+from billing.charges import store
+from billing.charges.rules import agenda
+from billing.core import context, ids, matters
+from billing.core.agenda import head
+from billing.core.errors import Conflict
+from billing.core.matters import Matter
+from billing.core.money import exponent, round_minor
+from billing.credits import service as credits
+from billing.dunning import service as dunning
+from billing.invoices import service as invoicing
+from billing.invoices.schemas import Invoice, Line, NewInvoice
+from billing.payments import methods
+from billing.payments import service as paying
+from billing.payments.currencies import collectable
+from billing.rating.schemas import CREDIT
+from billing.subscriptions import store as subscriptions
+from billing.usage import calls
+from billing.usage import service as usage
+from billing.usage import store as records
+from billing.usage.schemas import BillingRecord, Recorded, Use
+
+METHOD: Final = "payment_charge"
+NOT_OFFERED: Final = "a card cannot be charged for this use"
+
+
+async def record(
+    connection: AsyncConnection, use: Use, at: datetime
+) -> tuple[Recorded, Matter | None]:
+    """Record a use that a card pays; the matter that charges it is to be started afterwards.
+
+    What the plan includes, or is free, needs no card. Errors: PAYMENT_CHARGE_NOT_OFFERED.
+    """
+    await connection.execute(text("SELECT set_config('app.charging', 'on', true)"))
+    done = (await calls.record(connection, [use], [1], full=True))[0]
+    if done.verdict != "recorded" or done.method != METHOD:
+        return done, None
+    found = await records.get_record(connection, use.account_id, done.id)
+    return done, await begin(connection, found, at)
+
+
+async def begin(connection: AsyncConnection, record: BillingRecord, at: datetime) -> Matter | None:
+    """Write the invoice of a use and have its card charged, or carry it to the next invoice.
+
+    None where nothing is to be charged now: it is below the provider's minimum. Errors:
+    PAYMENT_CHARGE_NOT_OFFERED without a usable card, or for less than a cent.
+    """
+    amount_minor = round_minor(record.total_amount.scaleb(exponent(record.currency)))
+    method = await methods.default(connection, record.account_id)
+    if method is None or amount_minor <= 0:
+        raise Conflict("PAYMENT_CHARGE_NOT_OFFERED", NOT_OFFERED)
+    await credits.fix_currency(connection, record.account_id, record.currency)
+    if not collectable(amount_minor, record.currency):
+        await _carry(connection, record, amount_minor, at)
+        return None
+    draft = await _draft(connection, record, amount_minor, at)
+    await paying.open_road(connection, draft, road="saved_card", method_id=method.id, at=at)
+    state = await store.state(connection, record.id)
+    known = await matters.find(connection, matters.workflow_id("charge", record.id))
+    if known is not None:
+        await matters.wake(connection, known.workflow_id, at)
+        return known
+    return await matters.birth(
+        connection,
+        kind="charge",
+        account_id=record.account_id,
+        subject_id=record.id,
+        head=head(agenda(state)),
+        at=at,
+        correlation_id=context.correlation_id.get(),
+    )
+
+
+async def again(
+    connection: AsyncConnection, account_id: UUID, record_id: UUID, at: datetime
+) -> Matter | None:
+    """Have the card charged anew for a use that it failed to pay [F13]; None for any other use.
+
+    Errors: BILLING_RECORD_NOT_FOUND, PAYMENT_CHARGE_NOT_OFFERED.
+    """
+    found = await records.get_record(connection, account_id, record_id, lock=True)
+    if found.billing_method != METHOD or found.billing_status != "failed":
+        return None
+    if found.currency == CREDIT:
+        return None
+    return await begin(
+        connection, await usage.write(connection, found, METHOD, "pending", None, at), at
+    )
+
+
+async def complete(
+    connection: AsyncConnection, account_id: UUID, record_id: UUID, at: datetime
+) -> None:
+    """The card has paid."""
+    found = await records.get_record(connection, account_id, record_id)
+    if found.billing_status != "completed":
+        await usage.write(connection, found, METHOD, "completed", None, at)
+
+
+async def fail(
+    connection: AsyncConnection, account_id: UUID, record_id: UUID, reason: str, at: datetime
+) -> None:
+    """The card did not pay: the draft is void, and another try begins anew [F22]."""
+    draft = await store.draft_of(connection, record_id)
+    if draft is not None:
+        await credits.lock(connection, account_id)
+        await invoicing.void(connection, draft, reason, at)
+    found = await records.get_record(connection, account_id, record_id)
+    if found.billing_status == "pending":
+        await usage.write(connection, found, METHOD, "failed", None, at)
+
+
+async def close_roads(connection: AsyncConnection, record_id: UUID, at: datetime) -> None:
+    """Nothing may bring money for the draft any more on our books; the provider was asked."""
+    draft = await store.draft_of(connection, record_id)
+    if draft is not None:
+        await dunning.close_roads(connection, draft, at)
+
+
+async def _carry(
+    connection: AsyncConnection, record: BillingRecord, amount_minor: int, at: datetime
+) -> None:
+    """Paid as `carried`: the next invoice of the subscription collects it (product.md §3)."""
+    running = await subscriptions.find_open(connection, record.account_id)
+    if running is None or running.status not in ("trialing", "active", "past_due"):
+        raise Conflict("PAYMENT_CHARGE_NOT_OFFERED", NOT_OFFERED)
+    draft = await _draft(connection, record, amount_minor, at)
+    await invoicing.finalize(connection, draft, at)
+    await usage.write(connection, record, METHOD, "completed", None, at)
+
+
+async def _draft(
+    connection: AsyncConnection, record: BillingRecord, amount_minor: int, at: datetime
+) -> Invoice:
+    account = await accounts.get(connection, record.account_id)
+    name = ids.encode(ids.BILLING_RECORD, record.id)
+    number = await store.count(connection, record.id) + 1
+    return await invoicing.draft(
+        connection,
+        NewInvoice(
+            account_id=record.account_id,
+            issuer_id=account.issuer_id if account else None,
+            workflow_id=matters.workflow_id("charge", record.id),
+            fact_key=f"{name}/charge-{number}",
+            currency=record.currency,
+            lines=(
+                Line(
+                    kind="single_use",
+                    description=f"{record.product_id}, {record.occurred_at:%-d %b %Y %H:%M} UTC",
+                    quantity=record.charged_amount,
+                    unit_amount=record.unit_price * Decimal(10) ** exponent(record.currency),
+                    amount_minor=amount_minor,
+                    detail={"billing_id": name, "meter": record.meter},
+                ),
+            ),
+        ),
+        at,
+    )

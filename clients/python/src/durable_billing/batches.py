@@ -1,0 +1,57 @@
+"""Events sent together: rows of one request, each with its verdict.
+
+A request that is refused as a whole is halved until the row at fault stands alone.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final
+
+from durable_billing.answers import Verdict
+from durable_billing.connection import Connection
+from durable_billing.errors import UNKNOWN_CODE, BillingProblem, BillingUnreachable
+
+MAX_ROWS: Final = 1_000
+MAX_BYTES: Final = 1_000_000
+"""A little under the API's limit of 1 MiB."""
+
+_FAULTS: Final = frozenset({400, 413, 422})
+
+
+def send(connection: Connection, rows: Sequence[bytes]) -> list[Verdict]:
+    """Record rows of JSON, at most 1,000 and 1 MB; a verdict for each, in their order.
+
+    Errors: BillingProblem and BillingUnreachable where nothing is known of the rows yet: the
+    same rows may be sent again.
+    """
+    content = b'{"events":[' + b",".join(rows) + b"]}"
+    try:
+        answer = connection.once("POST", "/usage/batch", content)
+    except BillingProblem as problem:
+        if problem.status not in _FAULTS or problem.code == UNKNOWN_CODE:
+            raise
+        if len(rows) == 1:
+            return [Verdict("rejected", problem.code, problem.detail)]
+        middle = len(rows) // 2
+        return send(connection, rows[:middle]) + send(connection, rows[middle:])
+    return _verdicts(answer, len(rows))
+
+
+def split(rows: Iterable[bytes]) -> Iterator[list[bytes]]:
+    """Rows in batches of at most 1,000 and 1 MB."""
+    batch: list[bytes] = []
+    size = 0
+    for row in rows:
+        if batch and (len(batch) == MAX_ROWS or size + len(row) >= MAX_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(row)
+        size += len(row) + 1
+    if batch:
+        yield batch
+
+
+def _verdicts(answer: Any, rows: int) -> list[Verdict]:
+    results = answer.get("results") if isinstance(answer, dict) else None
+    if not isinstance(results, list) or len(results) != rows:
+        raise BillingUnreachable("the answer is not the API's: no verdict for each row")
+    return [Verdict(one["status"], one.get("code"), one.get("detail")) for one in results]

@@ -1,0 +1,165 @@
+"""HTTP to the API: who calls, which tries are worth repeating, and problems as errors.
+
+One connection may be used by many threads.
+"""
+
+import json
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+from urllib.parse import quote
+
+import httpx2
+
+from durable_billing.errors import (
+    UNKNOWN_CODE,
+    BillingClientError,
+    BillingProblem,
+    BillingUnreachable,
+)
+
+Token = str | Callable[[], str]
+"""A bearer token, or what makes a fresh one; asked again when the API calls it expired."""
+
+TRIES: Final = 4
+TIMEOUT_SECONDS: Final = 30.0
+LONGEST_WAIT_SECONDS: Final = 300.0
+FIRST_PAUSE_SECONDS: Final = 0.2
+LONGEST_PAUSE_SECONDS: Final = 30.0
+_PREFIX: Final = "/api/v1"
+
+
+class Connection:
+    """The API at `url`, called with `token` for `account` (needed by the operator's roles)."""
+
+    def __init__(
+        self,
+        url: str,
+        token: Token,
+        *,
+        account: str | None = None,
+        timeout_seconds: float = TIMEOUT_SECONDS,
+        trust_env: bool = True,
+        transport: httpx2.BaseTransport | None = None,
+    ) -> None:
+        self._token = token
+        self._fresh = token if isinstance(token, str) else ""
+        self._account = account
+        self._renewing = threading.Lock()
+        self._http = httpx2.Client(
+            base_url=url.rstrip("/").removesuffix(_PREFIX) + _PREFIX,
+            timeout=httpx2.Timeout(timeout_seconds, connect=min(5.0, timeout_seconds)),
+            trust_env=trust_env,
+            transport=transport,
+        )
+
+    def close(self) -> None:
+        """Give the sockets back."""
+        self._http.close()
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        key: str | None = None,
+    ) -> Any:
+        """The JSON of an answer, tried up to four times: only for what is safe to repeat.
+
+        Errors: BillingProblem; BillingUnreachable when no try was answered.
+        """
+        content = None if body is None else json.dumps(body).encode()
+        for attempt in range(TRIES):
+            try:
+                return self.once(method, path, content, key=key)
+            except BillingClientError as error:
+                wait = pause_seconds(error, attempt)
+                if attempt == TRIES - 1 or not passes(error) or wait > LONGEST_PAUSE_SECONDS:
+                    raise
+                time.sleep(wait)
+        raise AssertionError("the last try answers or raises")
+
+    def once(
+        self, method: str, path: str, content: bytes | None = None, *, key: str | None = None
+    ) -> Any:
+        """One try. Errors: BillingProblem, BillingUnreachable."""
+        try:
+            answer = self._send(method, path, content, key)
+            if answer.status_code == 401 and self._renew():
+                answer = self._send(method, path, content, key)
+        except httpx2.RequestError as error:
+            raise BillingUnreachable(f"{type(error).__name__}: {error}") from error
+        if not answer.is_success:
+            raise _problem(answer)
+        try:
+            return answer.json()
+        except ValueError as error:
+            raise BillingUnreachable("the answer is not the API's: no JSON") from error
+
+    def _send(
+        self, method: str, path: str, content: bytes | None, key: str | None
+    ) -> httpx2.Response:
+        if not self._fresh:
+            self._renew()
+        headers = {"Authorization": f"Bearer {self._fresh}"}
+        if content is not None:
+            headers["Content-Type"] = "application/json"
+        if key is not None:
+            headers["Idempotency-Key"] = key
+        if self._account is not None:
+            headers["X-Account-Id"] = self._account
+        return self._http.request(method, path, content=content, headers=headers)
+
+    def _renew(self) -> bool:
+        """Take a fresh token; False where there is but one."""
+        if isinstance(self._token, str):
+            return False
+        with self._renewing:
+            self._fresh = self._token()
+        return True
+
+
+def segment(name: str) -> str:
+    """A name as one part of a path."""
+    return quote(name, safe="")
+
+
+def passes(error: BillingClientError) -> bool:
+    """Whether another try may succeed."""
+    return isinstance(error, BillingUnreachable) or (
+        isinstance(error, BillingProblem) and error.passing
+    )
+
+
+def pause_seconds(error: BillingClientError, failures: int) -> float:
+    """How long to wait before the next try: doubling with jitter, and never under Retry-After."""
+    pause: float = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2.0 ** min(failures, 16))
+    asked = error.retry_after_seconds if isinstance(error, BillingProblem) else None
+    jittered = pause * random.uniform(0.5, 1.0)
+    return max(jittered, min(asked or 0.0, LONGEST_WAIT_SECONDS))
+
+
+def _problem(answer: httpx2.Response) -> BillingProblem:
+    try:
+        read = answer.json()
+    except ValueError:
+        read = None
+    known: dict[str, Any] = read if isinstance(read, dict) else {}
+    correlation = known.get("correlation_id") or answer.headers.get("x-correlation-id")
+    return BillingProblem(
+        answer.status_code,
+        str(known.get("code") or UNKNOWN_CODE),
+        str(known.get("detail") or answer.reason_phrase),
+        correlation_id=correlation,
+        retry_after_seconds=_retry_after(answer),
+        fields=known,
+    )
+
+
+def _retry_after(answer: httpx2.Response) -> float | None:
+    """Seconds; dates are not what this API sends."""
+    text = str(answer.headers.get("retry-after", ""))
+    return float(text) if text.isdigit() else None

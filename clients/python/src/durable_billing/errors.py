@@ -1,0 +1,66 @@
+"""What can go wrong, one class per cause.
+
+A refusal of the API carries its problem document; everything else says what to do.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+UNKNOWN_CODE: Final = "UNKNOWN"
+"""The code of a refusal that is no problem document: something before the API spoke."""
+
+_IN_FLIGHT: Final = frozenset({"IDEMPOTENCY_IN_FLIGHT"})
+
+
+class BillingClientError(Exception):
+    """Anything this client raises."""
+
+
+class BillingProblem(BillingClientError):
+    """The API refused: `code` is stable, `correlation_id` finds the request in its logs."""
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        detail: str,
+        *,
+        correlation_id: str | None = None,
+        retry_after_seconds: float | None = None,
+        fields: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(f"{status} {code}: {detail}")
+        self.status = status
+        self.code = code
+        self.detail = detail
+        self.correlation_id = correlation_id
+        self.retry_after_seconds = retry_after_seconds
+        self.fields = dict(fields or {})
+        """The whole problem document, with what a code adds, such as `required`, `available`."""
+
+    @property
+    def passing(self) -> bool:
+        """Whether the same request may well succeed later."""
+        if self.status == 429:
+            return self.code != "QUOTA_EXCEEDED"
+        return self.status in (408, 425) or self.status >= 500 or self.code in _IN_FLIGHT
+
+
+class BillingUnreachable(BillingClientError):
+    """No answer came: the request may or may not have been carried out."""
+
+
+class InvalidEvent(BillingClientError, ValueError):
+    """The event can never be recorded; nothing was kept."""
+
+
+class SpoolFull(BillingClientError):
+    """The spool has reached its size: the API is away for long, or slower than the events."""
+
+
+class SpoolBroken(BillingClientError):
+    """The spool's file cannot be used."""
+
+
+class ClientClosed(BillingClientError):
+    """The client was closed, or was opened in the process this one was forked from."""

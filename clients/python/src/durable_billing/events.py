@@ -1,0 +1,121 @@
+"""One use of something, checked and turned into the JSON that stays the same at every try.
+
+What the API would refuse for its form is refused here, before it is kept.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, Final, Literal, TypedDict
+from uuid import uuid4
+
+from durable_billing.errors import InvalidEvent
+
+Amount = Decimal | int | str
+"""A quantity: never a float, which loses digits."""
+
+BillingMethod = Literal[
+    "wallet_deduction", "payment_charge", "credit_consumption", "subscription_included"
+]
+ServiceType = Literal[
+    "model_inference", "mcp_service", "agent_execution", "storage_minio", "api_gateway",
+    "notification",
+]  # fmt: skip
+
+MAX_EVENT_BYTES: Final = 262_144
+_AMOUNT: Final = re.compile(r"(?=[0-9.]*[1-9])[0-9]{1,15}(\.[0-9]{1,12})?")
+_NAMES: Final = ("product_id", "service_type", "feature_type")
+_WORDS: Final = (*_NAMES, "event_id", "account_id", "external_id", "user_id", "organization_id",
+                 "session_id", "request_id", "operation", "model", "billing_method",
+                 "on_insufficient")  # fmt: skip
+
+
+class Use(TypedDict, total=False):
+    """What is known of a use besides its amount. `product_id`, `service_type` or `feature_type`
+    is needed; role service names the account by `account_id` or `external_id`."""
+
+    product_id: str
+    service_type: ServiceType
+    feature_type: str
+    event_id: str
+    account_id: str
+    external_id: str
+    user_id: str
+    organization_id: str
+    session_id: str
+    request_id: str
+    operation: str
+    model: str
+    billing_method: BillingMethod
+    on_insufficient: Literal["reject", "defer"]
+    occurred_at: datetime
+    usage_details: Mapping[str, Any]
+
+
+FIELDS: Final = frozenset({"usage_amount"} | Use.__annotations__.keys())
+"""Every field of an event."""
+
+
+def build(usage_amount: Amount, use: Use, *, account: str | None = None) -> tuple[str, bytes]:
+    """(event id, JSON) of a use. Errors: InvalidEvent with the field that is wrong.
+
+    Without an `event_id` it gets one of its own, and the time of now. With one of the caller's it
+    stays exactly as given, so that recording it again is the same event.
+    """
+    body: dict[str, Any] = {name: value for name, value in use.items() if value is not None}
+    body["usage_amount"] = amount_text(usage_amount)
+    if "event_id" not in body:
+        body["event_id"] = uuid4().hex
+        body.setdefault("occurred_at", datetime.now(UTC))
+    if account is not None and "account_id" not in body and "external_id" not in body:
+        body["account_id"] = account
+    _check(body)
+    if (at := body.get("occurred_at")) is not None:
+        body["occurred_at"] = _instant(at)
+    return body["event_id"], encode(body)
+
+
+def amount_text(value: Amount) -> str:
+    """The amount as the API takes it. Errors: InvalidEvent for a float, zero, a sign, 13 decimals.
+
+    >>> amount_text(Decimal("1E+3"))
+    '1000'
+    """
+    if isinstance(value, bool) or not isinstance(value, Decimal | int | str):
+        raise InvalidEvent("usage_amount: give a Decimal, an int or a text, never a float")
+    text = f"{value:f}" if isinstance(value, Decimal) else str(value)
+    if not _AMOUNT.fullmatch(text):
+        raise InvalidEvent(f"usage_amount: {text[:40]!r} is not above 0 with at most 12 decimals")
+    return text
+
+
+def encode(body: Mapping[str, Any]) -> bytes:
+    """An event's JSON. Errors: InvalidEvent for what JSON cannot hold, and beyond 256 KiB."""
+    try:
+        text = json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        encoded = text.encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidEvent(f"not JSON: {error}") from error
+    if len(encoded) > MAX_EVENT_BYTES:
+        raise InvalidEvent(f"the event is larger than {MAX_EVENT_BYTES} bytes")
+    return encoded
+
+
+def _check(body: Mapping[str, Any]) -> None:
+    unknown = body.keys() - FIELDS
+    if unknown:
+        raise InvalidEvent(f"{min(unknown)}: no such field")
+    if not any(name in body for name in _NAMES):
+        raise InvalidEvent("name a product_id, a service_type or a feature_type")
+    for name in _WORDS:
+        word = body.get(name, "-")
+        if not isinstance(word, str) or not 1 <= len(word) <= 255:
+            raise InvalidEvent(f"{name}: must be a text of 1 to 255 characters")
+
+
+def _instant(at: Any) -> str:
+    if not isinstance(at, datetime) or at.tzinfo is None:
+        raise InvalidEvent("occurred_at: must be a datetime with a time zone")
+    return at.isoformat()

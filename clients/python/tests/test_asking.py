@@ -1,0 +1,116 @@
+"""Calls that wait for their answer: refusals with their facts, tries that are safe, holds."""
+
+import json
+from decimal import Decimal
+
+import httpx2
+import pytest
+
+from clients.python.tests.conftest import NewClient
+from clients.python.tests.stand_in import StandIn, problem
+from durable_billing.errors import BillingProblem, BillingUnreachable
+
+HOLD = {
+    "hold_id": "hold_1", "status": "open", "amount": "5.00", "captured": "0",
+    "expires_at": "2027-01-01T00:00:00Z",
+}  # fmt: skip
+CAPTURE = {
+    "hold_id": "hold_1", "transaction_id": "txn_1", "captured": "2.00", "released": "3.00",
+    "balance": "8.00",
+}  # fmt: skip
+QUOTE = {
+    "product_id": "gpt-4", "usage_amount": "1000", "unit_price": "0.002", "total_cost": "2.00",
+    "currency": "CREDIT", "is_free_tier": False, "is_included_in_subscription": False,
+    "suggested_billing_method": "wallet_deduction", "available_billing_methods": [],
+}  # fmt: skip
+
+
+def ok(body: object) -> httpx2.Response:
+    return httpx2.Response(200, json=body)
+
+
+def paths(api: StandIn) -> list[str]:
+    return [request.url.path.rpartition("/")[2] for request in api.requests]
+
+
+def test_a_refusal_carries_the_problems_facts(new_client: NewClient) -> None:
+    client = new_client(StandIn(problem(402, "INSUFFICIENT_CREDITS")))
+    with pytest.raises(BillingProblem, match="402 INSUFFICIENT_CREDITS: told so") as caught:
+        client.hold("5")
+    refusal = caught.value
+    assert (refusal.status, refusal.code) == (402, "INSUFFICIENT_CREDITS")
+    assert refusal.correlation_id == "corr-1"
+    assert refusal.fields["detail"] == "told so"
+
+
+def test_a_try_that_is_not_answered_is_repeated_under_the_same_key(new_client: NewClient) -> None:
+    api = StandIn(httpx2.ReadTimeout("slow"), problem(503, "DATABASE_UNAVAILABLE"), ok(HOLD))
+    assert new_client(api).hold("5").id == "hold_1"
+    assert len({request.headers["idempotency-key"] for request in api.requests}) == 1
+
+
+def test_after_four_tries_the_caller_hears_that_nothing_is_known(new_client: NewClient) -> None:
+    api = StandIn(*[httpx2.ConnectError("down")] * 9)
+    with pytest.raises(BillingUnreachable, match="down"):
+        new_client(api).balance()
+    assert len(api.requests) == 4
+
+
+def test_a_breached_quota_is_not_knocked_at_again(new_client: NewClient) -> None:
+    api = StandIn(problem(429, "QUOTA_EXCEEDED", **{"Retry-After": "9"}))
+    with pytest.raises(BillingProblem) as caught:
+        new_client(api).record_now(1, product_id="gpt-4")
+    assert caught.value.retry_after_seconds == 9
+    assert len(api.requests) == 1
+
+
+def test_an_expired_token_is_made_anew(new_client: NewClient) -> None:
+    tokens = iter(["old", "new"])
+    api = StandIn(problem(401, "UNAUTHENTICATED"), ok(QUOTE))
+    quote = new_client(api, token=lambda: next(tokens), account="shop-1").calculate("gpt-4", 1000)
+    assert quote.total_cost == Decimal("2.00")
+    assert [r.headers["authorization"] for r in api.requests] == ["Bearer old", "Bearer new"]
+    assert api.requests[1].headers["x-account-id"] == "shop-1"
+
+
+def test_a_hold_is_spent_by_what_was_used(new_client: NewClient) -> None:
+    api = StandIn(ok(HOLD), ok(QUOTE), ok(CAPTURE))
+    with new_client(api).hold("5") as hold:
+        hold.capture_usage("gpt-4", 1000)
+    assert hold.capture_answer is not None
+    assert hold.capture_answer.captured == 2
+    sent = json.loads(api.requests[-1].content)
+    assert (sent["amount"], sent["detail"]["usage_amount"]) == ("2.00", "1000")
+    assert paths(api) == ["holds", "calculate", "capture"]
+
+
+def test_a_hold_too_small_is_spent_whole_and_says_what_was_beyond(new_client: NewClient) -> None:
+    api = StandIn(ok(HOLD | {"amount": "1.50"}), ok(QUOTE), ok(CAPTURE))
+    with new_client(api).hold("1.5") as hold:
+        hold.capture_usage("gpt-4", 1000)
+    sent = json.loads(api.requests[-1].content)
+    assert (sent["amount"], sent["detail"]["beyond_hold"]) == ("1.50", "0.50")
+
+
+def test_work_that_fails_or_costs_nothing_frees_its_hold(new_client: NewClient) -> None:
+    released = ok(HOLD | {"status": "released"})
+    api = StandIn(ok(HOLD), released, ok(HOLD), ok(QUOTE | {"total_cost": "0"}), released)
+    client = new_client(api)
+    with pytest.raises(ZeroDivisionError), client.hold("5"):
+        _ = 1 / 0
+    with client.hold("5") as hold:
+        assert hold.capture_usage("gpt-4", 1000) is None
+    assert paths(api) == ["holds", "release", "holds", "calculate", "release"]
+
+
+def test_a_capture_nobody_answered_is_not_released(new_client: NewClient) -> None:
+    api = StandIn(ok(HOLD), *[httpx2.ReadTimeout("slow")] * 4)
+    with pytest.raises(BillingUnreachable), new_client(api).hold("5") as hold:
+        hold.capture("2")
+    assert paths(api) == ["holds", *["capture"] * 4]
+
+
+def test_a_hold_that_cannot_be_freed_hides_no_error_of_the_work(new_client: NewClient) -> None:
+    api = StandIn(ok(HOLD), problem(404, "HOLD_NOT_FOUND"))
+    with pytest.raises(KeyError, match="work"), new_client(api).hold("5"):
+        raise KeyError("work")

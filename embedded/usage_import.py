@@ -1,0 +1,194 @@
+"""A file of usage sent through the public API, batch by batch; a second run goes on.
+
+After each batch the state file says how far it is. A batch sent twice is answered "duplicate".
+"""
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from durable_billing.answers import Verdict
+from durable_billing.batches import MAX_BYTES, MAX_ROWS
+from durable_billing.client import BillingClient
+from durable_billing.connection import passes, pause_seconds
+from durable_billing.errors import BillingClientError, InvalidEvent
+from durable_billing.events import encode
+from embedded.errors import StackError
+from embedded.usage_rows import Line, UsageFile
+
+UNREADABLE: Final = "ROW_UNREADABLE"
+"""The code of a row that never got as far as the API."""
+
+
+class Unfinished(StackError):
+    """The API does not take more just now; the same command goes on from here."""
+
+
+@dataclass
+class Tally:
+    """How far an import is: what the state file holds. `rows` counts the rows that are done."""
+
+    source: str
+    rows: int = 0
+    recorded: int = 0
+    duplicate: int = 0
+    rejected: int = 0
+    rejected_bytes: int = 0
+    finished: bool = False
+
+
+class Ready(NamedTuple):
+    """A row to be sent as these bytes; a fault instead, where it cannot be."""
+
+    line: Line
+    body: bytes
+    fault: str | None
+
+
+def read_tally(path: Path | None, source: str) -> Tally:
+    """Where the import of a source stands. Errors: StackError when the file is another by now."""
+    if path is None or not path.exists():
+        return Tally(source)
+    try:
+        known = Tally(**json.loads(path.read_text()))
+    except (ValueError, TypeError) as error:
+        raise StackError(f"{path} is no state of an import: remove it to begin anew") from error
+    if known.source != source:
+        raise StackError(
+            f"the file has changed since {path} was written: --restart imports all of it; rows"
+            " without an event_id of their own are then recorded as new"
+        )
+    return known
+
+
+def fingerprint(path: Path) -> str:
+    """What a file's rows are named after, where they have no id of their own."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:24]
+
+
+class Import:
+    """One import under way; `tally` may be shown at any time."""
+
+    def __init__(
+        self,
+        client: BillingClient,
+        tally: Tally,
+        *,
+        state: Path | None,
+        rejected: Path,
+        patience_seconds: float,
+    ) -> None:
+        self.tally = tally
+        self._client = client
+        self._state = state
+        self._rejected = rejected
+        self._patience = patience_seconds
+
+    def run(self, file: UsageFile, progress: Callable[[], None]) -> None:
+        """Send what is not done yet. Errors: Unfinished; StackError for a refusal of all."""
+        if self.tally.finished:
+            return
+        self._cut_rejected()
+        waiting = islice(iter(file), self.tally.rows, None)
+        for batch in _batches(self._ready(line) for line in waiting):
+            self._take(batch, self._send([one.body for one in batch if one.fault is None]))
+            progress()
+        self.tally.finished = True
+        self._save()
+
+    def _ready(self, line: Line) -> Ready:
+        if line.fault is not None:
+            return Ready(line, b"", line.fault)
+        row = {name: value for name, value in line.row.items() if value is not None}
+        if "event_id" not in row:
+            if not self.tally.source:
+                raise StackError(f"line {line.number} has no event_id: give the input a --name")
+            row["event_id"] = f"import-{self.tally.source}-{line.number}"
+        try:
+            return Ready(line, encode(row), None)
+        except InvalidEvent as error:
+            return Ready(line, b"", str(error))
+
+    def _send(self, rows: list[bytes]) -> Iterator[Verdict]:
+        deadline, failures = time.monotonic() + self._patience, 0
+        while rows:
+            try:
+                return iter(self._client.record_rows(rows))
+            except BillingClientError as error:
+                pause = pause_seconds(error, failures)
+                if not passes(error):
+                    raise StackError(f"the API refuses the import: {error}") from error
+                if time.monotonic() + pause > deadline:
+                    raise Unfinished(
+                        f"stopped after {self.tally.rows} rows: {error}; run it again to go on"
+                    ) from error
+                time.sleep(pause)
+                failures += 1
+        return iter(())
+
+    def _take(self, batch: list[Ready], verdicts: Iterator[Verdict]) -> None:
+        """Count a batch; rejected rows first, then the state: a crash between repeats the batch."""
+        refused: list[bytes] = []
+        for one in batch:
+            verdict = next(verdicts) if one.fault is None else _unreadable(one.fault)
+            self.tally.rows += 1
+            if verdict.status == "rejected":
+                self.tally.rejected += 1
+                refused.append(_told(one.line, verdict))
+            elif verdict.status == "duplicate":
+                self.tally.duplicate += 1
+            else:
+                self.tally.recorded += 1
+        if refused:
+            with self._rejected.open("ab") as file:
+                file.write(b"".join(refused))
+                self.tally.rejected_bytes = file.tell()
+        self._save()
+
+    def _cut_rejected(self) -> None:
+        """Drop what a run told that ended before it could note so."""
+        if self.tally.rejected_bytes == 0:
+            self._rejected.unlink(missing_ok=True)
+        elif self._rejected.exists():
+            os.truncate(self._rejected, self.tally.rejected_bytes)
+
+    def _save(self) -> None:
+        if self._state is None:
+            return
+        beside = self._state.with_name(self._state.name + ".new")
+        beside.write_text(json.dumps(asdict(self.tally)) + "\n")
+        beside.replace(self._state)
+
+
+def _batches(rows: Iterator[Ready]) -> Iterator[list[Ready]]:
+    batch: list[Ready] = []
+    size = 0
+    for row in rows:
+        if batch and (len(batch) == MAX_ROWS or size + len(row.body) >= MAX_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(row)
+        size += len(row.body) + 1
+    if batch:
+        yield batch
+
+
+def _unreadable(fault: str) -> Verdict:
+    return Verdict("rejected", UNREADABLE, fault)
+
+
+def _told(line: Line, verdict: Verdict) -> bytes:
+    told: dict[str, Any] = {
+        "line": line.number,
+        "code": verdict.code,
+        "detail": verdict.detail,
+        "row": line.row,
+    }
+    return json.dumps(told).encode() + b"\n"

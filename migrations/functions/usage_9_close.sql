@@ -1,0 +1,53 @@
+-- The uses of one meter in one cycle that a usage line covers are settled: their status with its
+-- event [F20], and the statistics of their days. One record more, the `true_up`, carries what the
+-- line differs from them, so that records and lines agree to the cent. The account's lock is held.
+CREATE OR REPLACE FUNCTION usage_close(
+    p_account_id uuid, p_meter text, p_start timestamptz, p_end timestamptz, p_zone text,
+    p_currency text, p_true_up numeric, p_invoice text, p_at timestamptz)
+RETURNS void
+LANGUAGE plpgsql
+SET enable_seqscan = off
+AS $$
+BEGIN
+    WITH settled AS (
+        UPDATE billing_records
+        SET billing_status = 'completed', updated_at = p_at
+        WHERE account_id = p_account_id
+            -- A use may be reported a little ahead of its time.
+            AND occurred_at >= p_start AND occurred_at < p_end + interval '5 minutes'
+            AND period_start = p_start AND meter = p_meter AND currency = p_currency
+            AND billing_method = 'subscription_included' AND billing_status = 'pending'
+        RETURNING id, day_at, service_type, usage_amount, charged_amount, total_amount,
+            included_amount + charged_amount AS quantity, occurred_at
+    ), told AS (
+        INSERT INTO billing_events (
+            id, account_id, billing_id, status_before, status_after, detail, at)
+        SELECT uuidv7(), p_account_id, id, 'pending', 'completed',
+            jsonb_build_object('invoice_id', p_invoice), p_at
+        FROM settled
+    )
+    INSERT INTO usage_counters AS c
+    SELECT
+        p_account_id, '', 'day', s.day_at, p_meter,
+        concat_ws('|', coalesce(s.service_type, ''), 'subscription_included', f.status, p_currency),
+        f.sign * sum(s.quantity), f.sign * count(*), max(s.usage_amount), max(s.usage_amount),
+        max(s.occurred_at), 0, f.sign * sum(s.charged_amount), f.sign * sum(s.total_amount)
+    FROM settled AS s CROSS JOIN (VALUES ('pending', -1), ('completed', 1)) AS f(status, sign)
+    GROUP BY s.day_at, s.service_type, f.status, f.sign
+    ON CONFLICT (account_id, owner, grain, bucket, meter, facet) DO UPDATE SET
+        quantity = c.quantity + excluded.quantity, events = c.events + excluded.events,
+        overage = c.overage + excluded.overage,
+        overage_total = c.overage_total + excluded.overage_total;
+
+    INSERT INTO billing_records (
+        id, account_id, request_hash, meter, usage_amount, included_amount, charged_amount,
+        unit_price, total_amount, currency, billing_method, billing_status, is_free_tier, is_late,
+        detail, period_start, day_at, occurred_at, created_at, updated_at, kind)
+    SELECT
+        uuidv7(), p_account_id, 0, p_meter, 0, 0, 0, 0, p_true_up, p_currency,
+        'subscription_included', 'completed', false, false,
+        jsonb_build_object('invoice_id', p_invoice), p_start,
+        date_trunc('day', p_at AT TIME ZONE p_zone) AT TIME ZONE p_zone, p_at, p_at, p_at, 'true_up'
+    WHERE p_true_up <> 0;
+END;
+$$;

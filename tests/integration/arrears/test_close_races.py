@@ -1,0 +1,63 @@
+"""Uses that race with the close of their cycle land before it or after it, in one of the two."""
+
+import asyncio
+from contextlib import suppress
+from decimal import Decimal
+
+import pytest
+
+from tests.integration.actors import Actors, Merchant, wait_for
+from tests.integration.arrears.test_overage import RENEWAL, START, use
+
+SENDERS = 8
+
+
+async def send(merchant: Merchant, stop: asyncio.Event, told: list[str]) -> None:
+    """One use after the other until told to stop; ids of those acknowledged."""
+    while not stop.is_set():
+        done = await use(merchant, "1")
+        told.append(done["billing_id"])
+
+
+async def until(told: list[str], count: int) -> None:
+    """So many uses were acknowledged."""
+
+    async def known() -> int:
+        return len(told)
+
+    await wait_for(known, f"{count} uses are taken", lambda seen: seen >= count)
+
+
+@pytest.mark.parametrize("close", ["renewal", "end"])
+async def test_every_use_around_a_close_is_billed_once_or_included(
+    actors: Actors, close: str
+) -> None:
+    merchant = await actors.merchant_on_clock(START)
+    await merchant.subscribed("basic")
+    await use(merchant, "500")
+    stop, told = asyncio.Event(), list[str]()
+    senders = [asyncio.create_task(send(merchant, stop, told)) for _ in range(SENDERS)]
+    try:
+        await until(told, SENDERS * 3)
+        if close == "renewal":
+            await merchant.advance(to=RENEWAL)
+        else:
+            await merchant.ask("POST", "/billing/subscription/cancel", {"at": "now"})
+        await until(told, len(told) + SENDERS * 3)
+    finally:
+        stop.set()
+        with suppress(asyncio.CancelledError):
+            await asyncio.gather(*senders)
+
+    (seen,) = await merchant.rows(
+        "SELECT count(*) AS uses, sum(charged_amount) FILTER (WHERE currency = 'USD') AS beyond,"
+        " count(*) FILTER (WHERE billing_status = 'pending') AS open"
+        " FROM billing_records WHERE account_id = %(me)s AND kind = 'usage'"
+    )
+    (billed,) = await merchant.rows(
+        "SELECT sum(quantity) AS units, sum(amount_minor) AS cents FROM invoice_lines"
+        " WHERE account_id = %(me)s AND kind = 'usage'"
+    )
+    assert (seen["uses"], seen["open"]) == (len(told) + 1, 0)
+    assert billed == {"units": seen["beyond"], "cents": Decimal(2) * seen["beyond"]}
+    assert SENDERS * 3 <= seen["beyond"] < len(told), "some before the close, some after"

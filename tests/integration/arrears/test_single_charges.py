@@ -1,0 +1,92 @@
+"""Uses that a saved card pays at once, tried and followed like any other charge."""
+
+from typing import Any
+
+from tests.integration.actors import Actors, Json, Merchant
+
+START = "2027-01-01T10:00:00Z"
+
+
+async def use(merchant: Merchant, amount: str = "1000", **more: Any) -> Json:
+    """A use of gpt-4, which costs 0.002 USD a unit, to be paid by card."""
+    body = {"product_id": "gpt-4", "usage_amount": amount, "billing_method": "payment_charge"}
+    return await merchant.ask("POST", "/usage/record", body | more, status=201)
+
+
+async def charged(merchant: Merchant) -> list[int]:
+    """What the sandbox took from the card, in order."""
+    return [effect["amount"] for effect in await merchant.effects()]
+
+
+async def test_a_saved_card_pays_a_use_at_once(actors: Actors) -> None:
+    merchant = await actors.merchant()
+    await merchant.save_card()
+    quote = {"product_id": "gpt-4", "usage_amount": "1000"}
+    offered = await merchant.ask("POST", "/billing/calculate", quote)
+    assert "payment_charge" in offered["available_billing_methods"]
+    done = await use(merchant, event_id="once")
+    assert (done["billing_status"], done["total_cost"], done["currency"]) == (
+        "completed", "2.00", "USD",
+    )  # fmt: skip
+    again = await use(merchant, event_id="once")
+    assert (again["billing_id"], again["billing_status"]) == (done["billing_id"], "completed")
+    assert await charged(merchant) == [200]
+    (invoice,) = await merchant.invoices()
+    assert (invoice["status"], invoice["total_minor"], invoice["number"] is None) == (
+        "paid", 200, False,
+    )  # fmt: skip
+    stats = await merchant.ask("GET", "/stats")
+    assert (stats["completed_billing_records"], stats["pending_billing_records"]) == (1, 0)
+
+
+async def test_a_decline_fails_the_record_until_it_is_processed_anew(actors: Actors) -> None:
+    merchant = await actors.merchant()
+    await merchant.save_card()
+    await use(merchant)
+    await merchant.script("insufficient_funds", then="normal")
+    failed = await use(merchant)
+    assert failed["billing_status"] == "failed"
+    body = {"billing_id": failed["billing_id"]}
+    settled = await merchant.ask("POST", "/billing/process", body)
+    assert (settled["billing_status"], settled["billing_method"]) == ("completed", "payment_charge")
+    assert (await merchant.ask("POST", "/billing/process", body))["billing_status"] == "completed"
+    assert await charged(merchant) == [200, 200]
+    assert [one["status"] for one in await merchant.invoices()] == ["paid", "void", "paid"]
+
+
+async def test_what_is_too_small_for_a_card_waits_for_the_next_invoice(actors: Actors) -> None:
+    merchant = await actors.merchant_on_clock(START)
+    await merchant.save_card()
+    small = {"product_id": "gpt-4", "usage_amount": "10", "billing_method": "payment_charge"}
+    await merchant.refused("PAYMENT_CHARGE_NOT_OFFERED", "POST", "/usage/record", small)
+    await merchant.subscribe("basic")
+    await merchant.until_subscription("active")
+    done = await use(merchant, "10")
+    assert (done["billing_status"], done["total_cost"]) == ("completed", "0.02")
+    await merchant.advance(days=31)
+    assert await charged(merchant) == [1900, 1902]
+
+
+async def test_without_a_card_or_a_price_no_card_is_offered(actors: Actors) -> None:
+    merchant = await actors.merchant()
+    body = {"product_id": "gpt-4", "usage_amount": "1000", "billing_method": "payment_charge"}
+    await merchant.refused("PAYMENT_CHARGE_NOT_OFFERED", "POST", "/usage/record", body)
+    await merchant.save_card()
+    unpriced = body | {"product_id": "mcp-call"}
+    await merchant.refused("PAYMENT_CHARGE_NOT_OFFERED", "POST", "/usage/record", unpriced)
+    rows = await merchant.ask("POST", "/usage/batch", {"events": [body]})
+    assert rows["results"][0]["code"] == "PAYMENT_CHARGE_NOT_OFFERED"
+    assert await merchant.rows("SELECT 1 FROM billing_records WHERE account_id = %(me)s") == []
+
+
+async def test_a_provider_that_is_away_costs_nothing(actors: Actors) -> None:
+    merchant = await actors.merchant_on_clock(START)
+    await merchant.save_card()
+    await use(merchant)
+    await merchant.script("authentication_required", then="last")
+    waiting = await use(merchant)
+    assert waiting["billing_status"] in ("pending", "failed")
+    await merchant.advance(days=1)
+    record = await merchant.ask("GET", f"/billing/records/{waiting['billing_id']}")
+    assert record["billing_status"] == "failed"
+    assert await charged(merchant) == [200]

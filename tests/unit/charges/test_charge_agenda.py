@@ -1,0 +1,52 @@
+"""What a use that a card pays still has to do, from its rows alone."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from billing.charges.rules import LIFETIME, ChargeState, agenda
+from billing.dunning.rules import Collecting
+
+AT = datetime(2027, 1, 1, tzinfo=UTC)
+
+
+def plan(events: tuple[str, ...] = (), **invoice: Any) -> list[tuple[str, datetime]]:
+    known: dict[str, Any] = {
+        "pay_first": True,
+        "payment": "pay_1",
+        "road": "saved_card",
+        "payment_at": AT,
+    }
+    state = ChargeState(
+        status="pending",
+        charge="bill_1",
+        invoice=Collecting(
+            invoice="inv_1", day_zero_at=AT, **known | {"payment_status": "pending"} | invoice
+        ),
+        begun_at=AT if invoice.get("pay_first", True) else None,
+        events=events,
+    )
+    return [(step.name, step.due) for step in agenda(state)]
+
+
+def test_the_card_is_tried_at_once_and_given_up_after_a_quarter_of_an_hour() -> None:
+    assert plan() == [("charge", AT), ("expire", AT + LIFETIME)]
+
+
+def test_a_bank_that_decides_is_asked_and_never_cut_off() -> None:
+    (step,) = plan(payment_status="processing", opened=True, tried=("inv_1/attempt-0",))
+    assert step[0] == "check"
+
+
+def test_a_try_whose_end_is_not_known_comes_first() -> None:
+    assert plan(undecided="inv_1/attempt-0") == [("charge", AT)]
+
+
+def test_a_failed_charge_calls_its_payment_back() -> None:
+    (step,) = plan(pay_first=False, closed=True, opened=True, tried=("inv_1/attempt-0",))
+    assert step == ("retire", AT)
+
+
+def test_an_event_is_looked_into_and_then_nothing_is_left() -> None:
+    done = ChargeState(status="completed", charge="bill_1", events=("evt_1",))
+    assert [step.name for step in agenda(done)] == ["check"]
+    assert agenda(done.model_copy(update={"events": ()})) == []

@@ -4,13 +4,13 @@ import statistics
 from typing import Final
 
 from benchmarks.ground import Ground
-from benchmarks.harness import ROUNDS, Report, latencies, percentile, rate
+from benchmarks.harness import ROUNDS, Report, latencies, pace, percentile
 from benchmarks.loads import Loads
 from benchmarks.recording import AT_ONCE, FEATURE
 
-DEBITS: Final = 2_000
+SECONDS: Final = 2.0
 BATCHES: Final = 7
-READS: Final = 400
+READS: Final = 200
 LEDGER: Final = "/billing/credits/transactions?limit=50"
 PATHS: Final = {
     "balance": "/billing/credits/balance",
@@ -24,12 +24,12 @@ async def measure(ground: Ground, report: Report) -> None:
     sites = [Loads(ground, site) for site in (ground.small, ground.large)]
     pages = [await loads.next_page(LEDGER) for loads in sites]
     for loads in sites:
-        await rate(DEBITS // 4, AT_ONCE, loads.use)
-        for _ in range(2 * BATCHES):
+        await pace(SECONDS, AT_ONCE, loads.use)
+        for _ in range(BATCHES):
             await loads.many(FEATURE)
     found: dict[str, list[float]] = {}
     for _ in range(ROUNDS):
-        debits = [await rate(DEBITS, AT_ONCE, loads.use) for loads in sites]
+        debits = [await pace(SECONDS, AT_ONCE, loads.use) for loads in sites]
         ingests = [
             statistics.median([await loads.many(FEATURE) for _ in range(BATCHES)])
             for loads in sites

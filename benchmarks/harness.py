@@ -90,6 +90,23 @@ async def rate(count: int, at_once: int, once: Callable[[], Awaitable[object]]) 
     return count / (perf_counter() - began)
 
 
+async def pace(seconds: float, at_once: int, once: Callable[[], Awaitable[object]]) -> float:
+    """How many calls finish a second, `at_once` in flight, measured for about `seconds`."""
+    import asyncio
+
+    began = perf_counter()
+
+    async def lane() -> int:
+        done = 0
+        while perf_counter() - began < seconds:
+            await once()
+            done += 1
+        return done
+
+    done = sum(await asyncio.gather(*(lane() for _ in range(at_once))))
+    return done / (perf_counter() - began)
+
+
 async def latencies(count: int, at_once: int, once: Callable[[], Awaitable[object]]) -> list[float]:
     """Seconds each of `count` calls took, sorted."""
     taken: list[float] = []

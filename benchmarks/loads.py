@@ -78,7 +78,7 @@ class Loads:
         """The path of the page after the first."""
         headers = self._headers[self.hot]
         _, answer = await self.site.wire.ask("GET", f"{V1}{path}", b"", headers)
-        return f"{path}&cursor={json.loads(answer)['next_cursor']}"
+        return f"{path}&cursor={json.loads(answer)['pagination']['next_cursor']}"
 
     async def _record(self, account: UUID) -> None:
         path = f"{V1}/usage/record"

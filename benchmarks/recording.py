@@ -7,12 +7,11 @@ from typing import Any, Final
 import psycopg
 
 from benchmarks.ground import ACCOUNTS, Ground
-from benchmarks.harness import ROUNDS, Report, rate
+from benchmarks.harness import ROUNDS, Report, pace
 from benchmarks.loads import Loads, copy
 
 AT_ONCE: Final = 64
-SINGLES: Final = 4_000
-PAIRS: Final = 1_500
+SECONDS: Final = 3.0
 BATCHES: Final = 9
 # Counted against the plan; what is paid as well is shown beside it.
 FEATURE: Final[dict[str, Any]] = {"feature_type": "impressions"}
@@ -44,9 +43,9 @@ async def measure(ground: Ground, report: Report) -> None:
 
 async def _warm(loads: Loads) -> None:
     for once in (loads.use, loads.hot_use):
-        await rate(SINGLES // 8, AT_ONCE, once)
-    await rate(PAIRS // 8, AT_ONCE, loads.hold)
-    for _ in range(2 * BATCHES):
+        await pace(SECONDS / 2, AT_ONCE, once)
+    await pace(SECONDS / 2, AT_ONCE, loads.hold)
+    for _ in range(BATCHES):
         await loads.one(FEATURE)
         await loads.many(FEATURE)
 
@@ -54,10 +53,10 @@ async def _warm(loads: Loads) -> None:
 async def _singles(ground: Ground, loads: Loads, report: Report) -> list[tuple[str, float]]:
     site = loads.site
     floor = site.pgbench("debit", accounts=ACCOUNTS)
-    many = await rate(SINGLES, AT_ONCE, loads.use)
+    many = await pace(SECONDS, AT_ONCE, loads.use)
     rowlock = site.pgbench("rowlock", account=ground.hot)
-    hot = await rate(SINGLES, AT_ONCE, loads.hot_use)
-    pairs = await rate(PAIRS, AT_ONCE, loads.hold)
+    hot = await pace(SECONDS, AT_ONCE, loads.hot_use)
+    pairs = await pace(SECONDS, AT_ONCE, loads.hold)
     insert = site.pgbench("insert", accounts=ACCOUNTS)
     quota = site.pgbench("quota", accounts=ACCOUNTS)
     report.console.print(

@@ -33,7 +33,7 @@ SMALL: Final = 10_000
 LARGE: Final = 1_000_000
 PGBENCH_SECONDS: Final = 2
 CLIENTS: Final = 32
-READY_SECONDS: Final = 30
+READY_SECONDS: Final = 90
 TOKEN_SECONDS: Final = 3 * 3600
 SQL: Final = Path(__file__).with_name("sql")
 

@@ -92,7 +92,7 @@ def _open_peer(ground: Ground) -> subprocess.Popen[str] | None:
     if not python.exists() or not _has_hordak(python):
         made = subprocess.run([sys.executable, "-m", "venv", str(VENV)], check=False)
         words = [str(python), "-m", "pip", "install", "--quiet", *PACKAGES]
-        if made.returncode or subprocess.run(words, check=False).returncode:
+        if made.returncode or subprocess.run(words, check=False, capture_output=True).returncode:
             return None
     known = psycopg.conninfo.conninfo_to_dict(ground.small.url)
     with psycopg.connect(

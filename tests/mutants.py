@@ -144,8 +144,8 @@ MUTANTS: Final = (
     Mutant(
         "the tenant's wall is forgotten",
         "billing/core/database.py",
-        "async with _transaction(self.tenant_engine, begin) as connection:",
-        "async with _transaction(self.operator_engine, begin) as connection:",
+        "async with _transaction(self.tenant_engine, _showing(account_ids)) as connection:",
+        "async with _transaction(self.operator_engine, _showing(account_ids)) as connection:",
         ("tests/integration/api/test_row_level_security.py",),
     ),
     Mutant(

@@ -223,7 +223,9 @@ async def _over_quota(use: Use, call: AccountCall) -> BillingError:
 async def _over_budget(done: Recorded, use: Use, call: AccountCall) -> BillingError:
     async with call.transaction() as connection:
         found, now = await budgets.standing(connection, call.account.id)
-    budget = broken(found, done.meter or "", Decimal(use.amount), done.total, done.currency)
+    at_once = done.method == "payment_charge"  # on no invoice to come, so on no budget for it
+    total = Decimal(0) if at_once else done.total
+    budget = broken(found, done.meter or "", Decimal(use.amount), total, done.currency)
     code, detail = words_of(done)
     if budget is None:  # somebody has just raised or removed it
         return Conflict(code, detail, status=429, retry_after=1)

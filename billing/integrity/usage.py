@@ -28,7 +28,9 @@ QUERIES: Final[dict[str, str]] = {
         SELECT account_id, meter || ' from ' || to_char(start_at, 'YYYY-MM-DD') AS subject
         FROM (
             SELECT account_id, owner, meter, period_start AS start_at, count(*) AS events,
-                sum(included_amount + charged_amount) AS quantity, sum(total_amount) AS total
+                sum(included_amount + charged_amount) AS quantity,
+                sum(CASE WHEN billing_method = 'payment_charge' AND currency <> 'CREDIT' THEN 0
+                    ELSE total_amount END) AS total
             FROM billing_records
             CROSS JOIN LATERAL (VALUES (''), ('u:' || user_id), ('o:' || organization_id))
                 AS o(owner)

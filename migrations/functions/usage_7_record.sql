@@ -138,6 +138,7 @@ BEGIN
                     ARRAY(SELECT key FROM meters WHERE hourly), r_account, r_kind, r_amount,
                     r_at, r_user, r_organization);
                 FOREACH account IN ARRAY budgeted LOOP
+                    PERFORM set_config('app.accounts', p_accounts[account]::text, true);
                     PERFORM budget_tell(
                         p_accounts[account], zones[account], starts[account], as_of[account]);
                 END LOOP;
@@ -192,21 +193,22 @@ BEGIN
             END LOOP;
         END IF;
     END LOOP;
-    PERFORM set_config('app.accounts', everyone, true);
     FOREACH account IN ARRAY bound LOOP
+        PERFORM set_config('app.accounts', p_accounts[account]::text, true);
+        lo := first_of[account];
+        hi := lo + rows_of[account] - 1;
         IF budget_exceeded(
-            records, p_accounts[account], zones[account], starts[account], as_of[account])
+            records[lo:hi], p_accounts[account], zones[account], starts[account], as_of[account])
         THEN
             contested[account] := rows_of[account] > 1;
-            FOR i IN 1 .. cardinality(records) LOOP
-                IF records[i].account_id = p_accounts[account] AND records[i].failure IS NULL
-                    AND NOT records[i].is_late
-                THEN
+            FOR i IN lo .. hi LOOP
+                IF records[i].failure IS NULL AND NOT records[i].is_late THEN
                     records[i].failure := 'BUDGET_EXCEEDED';
                 END IF;
             END LOOP;
         END IF;
     END LOOP;
+    PERFORM set_config('app.accounts', everyone, true);
     IF EXISTS (SELECT 1 FROM unnest(records) AS u WHERE u.billing_status = 'processing') THEN
         FOR one IN SELECT * FROM usage_short(records, as_of, p_accounts) LOOP
             contested[one.account] := contested[one.account] OR rows_of[one.account] > 1;
@@ -232,10 +234,12 @@ BEGIN
         records, rated.places, r_account, contested, quoted, rated.limited, rated.tiered);
     FOREACH account IN ARRAY budgeted LOOP
         IF NOT contested[account] THEN
+            PERFORM set_config('app.accounts', p_accounts[account]::text, true);
             PERFORM budget_tell(
                 p_accounts[account], zones[account], starts[account], as_of[account]);
         END IF;
     END LOOP;
+    PERFORM set_config('app.accounts', everyone, true);
     RETURN QUERY
     SELECT
         rated.places[u.ordinality], coalesce(u.failure, 'recorded'), u.id, u.meter, u.unit_price,

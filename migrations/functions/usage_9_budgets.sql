@@ -22,8 +22,10 @@ RETURNS numeric
 LANGUAGE sql STABLE
 SET enable_seqscan = off
 AS $$
+    -- Days also count what a card pays at once; that is on no invoice to come.
     SELECT coalesce(sum(CASE p_measure WHEN 'meter' THEN quantity WHEN 'credits' THEN credits
-        ELSE overage_total END), 0)
+        ELSE CASE WHEN split_part(facet, '|', 2) <> 'payment_charge' THEN overage_total END
+        END), 0)
     FROM usage_counters
     WHERE account_id = p_account_id AND owner = ''
         AND grain = CASE p_window WHEN 'cycle' THEN 'cycle' ELSE 'day' END
@@ -48,7 +50,8 @@ AS $$
         SELECT sum(CASE b.measure
             WHEN 'meter' THEN CASE WHEN meter = b.meter THEN included_amount + charged_amount END
             WHEN 'credits' THEN CASE WHEN currency = 'CREDIT' THEN total_amount END
-            ELSE CASE WHEN currency <> 'CREDIT' THEN total_amount END END)
+            ELSE CASE WHEN currency <> 'CREDIT' AND billing_method <> 'payment_charge'
+                THEN total_amount END END)
         FROM unnest(p_records)
         WHERE account_id = p_account_id AND failure IS NULL AND NOT is_late
             AND (b.window_kind = 'cycle' OR (day_at >= w.begins AND day_at < w.ends))

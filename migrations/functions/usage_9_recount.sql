@@ -12,8 +12,10 @@ LANGUAGE sql STABLE AS $$
         sum(r.included_amount + r.charged_amount), count(*), max(r.usage_amount),
         (array_agg(r.usage_amount ORDER BY r.occurred_at DESC))[1], max(r.occurred_at),
         coalesce(sum(r.total_amount) FILTER (WHERE r.currency = 'CREDIT'), 0),
-        coalesce(sum(r.charged_amount) FILTER (WHERE r.currency <> 'CREDIT'), 0),
-        coalesce(sum(r.total_amount) FILTER (WHERE r.currency <> 'CREDIT'), 0)
+        coalesce(sum(r.charged_amount) FILTER (WHERE r.currency <> 'CREDIT'
+            AND (r.billing_method <> 'payment_charge' OR g.grain = 'day')), 0),
+        coalesce(sum(r.total_amount) FILTER (WHERE r.currency <> 'CREDIT'
+            AND (r.billing_method <> 'payment_charge' OR g.grain = 'day')), 0)
     FROM billing_records AS r
     CROSS JOIN LATERAL (
         SELECT o.owner, b.grain, b.bucket,

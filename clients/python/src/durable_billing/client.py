@@ -169,7 +169,8 @@ class BillingClient:
     def record_now(self, usage_amount: Amount, **use: Unpack[Use]) -> Bill:
         """Record one use and answer its bill, past the spool.
 
-        Errors also: INSUFFICIENT_CREDITS, QUOTA_EXCEEDED, PRODUCT_PRICING_NOT_FOUND, NOT_INCLUDED.
+        Errors also: INSUFFICIENT_CREDITS, QUOTA_EXCEEDED, BUDGET_EXCEEDED,
+        PRODUCT_PRICING_NOT_FOUND, NOT_INCLUDED.
         """
         _, body = events.build(usage_amount, use)
         return Bill.model_validate(self._connection.ask("POST", "/usage/record", json.loads(body)))

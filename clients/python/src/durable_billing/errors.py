@@ -42,7 +42,7 @@ class BillingProblem(BillingClientError):
     def passing(self) -> bool:
         """Whether the same request may well succeed later."""
         if self.status == 429:
-            return self.code != "QUOTA_EXCEEDED"
+            return self.code not in ("QUOTA_EXCEEDED", "BUDGET_EXCEEDED")
         return self.status in (408, 425) or self.status >= 500 or self.code in _IN_FLIGHT
 
 

@@ -158,6 +158,22 @@ async def birth(
     return matter
 
 
+async def know_account(connection: AsyncConnection, account_id: UUID, at: datetime) -> None:
+    """The account's matter as a row that events about its cards can wake; nothing of it is due."""
+    row = {
+        "workflow_id": workflow_id("account", account_id),
+        "account_id": account_id,
+        "kind": "account",
+        "subject_id": account_id,
+        "status": "closed",
+        "created_at": at,
+        "woken_at": real_now(),
+        "closed_at": at,
+        "correlation_id": context.correlation_id.get(),
+    }
+    await prepared.add_unless_there(connection, matters, row)
+
+
 async def ensure_account(
     connection: AsyncConnection, account_id: UUID, *, due: datetime, at: datetime
 ) -> Matter:

@@ -104,7 +104,7 @@ async def remember(
     if known is None:
         known = await _add(connection, account_id, card, at)
         await _record(connection, known, "added", at)
-        await matters.ensure_account(connection, account_id, due=at, at=at)
+        await matters.know_account(connection, account_id, at)
         make_default = make_default or await default(connection, account_id) is None
     else:
         known = await refresh(connection, known, card, at)

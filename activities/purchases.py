@@ -76,7 +76,8 @@ class PurchaseActivities(MatterActivities[PurchaseState], Purchases):
         asked_at, event_id = real_now(), event_of(request.step.key)
         async with self.database.tenant(request.ref.account_id) as connection:
             payment = await inbox.payment_of(connection, event_id) if event_id else None
-            payment = payment or await store.latest_payment(connection, request.ref.subject_id)
+            if payment is None:
+                _, payment = await store.with_payment(connection, request.ref.subject_id)
         outcome = None
         if payment is not None and payment.opened and payment.settled_at is None:
             payment, outcome = await self.charger.look(payment)

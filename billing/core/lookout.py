@@ -36,36 +36,12 @@ async def left_behind(
 
 async def overdue(connection: AsyncConnection, due_before: datetime, limit: int) -> list[Matter]:
     """Open matters of accounts in real time whose step should have run before `due_before`."""
-    found = await connection.execute(
-        select(rows_of)
-        .join(_ACCOUNTS, _ACCOUNTS.c.id == rows_of.c.account_id)
-        .where(
-            rows_of.c.closed_at.is_(None),
-            rows_of.c.status == "open",
-            rows_of.c.next_due < due_before,
-            _ACCOUNTS.c.clock_at.is_(None),
-        )
-        .order_by(rows_of.c.next_due)
-        .limit(limit)
-    )
-    return [matters.show(row) for row in found.mappings()]
+    return await _due(connection, "open", due_before, limit)
 
 
 async def resting(connection: AsyncConnection, due_before: datetime, limit: int) -> list[Matter]:
     """Resting matters of accounts in real time that have something due before `due_before`."""
-    found = await connection.execute(
-        select(rows_of)
-        .join(_ACCOUNTS, _ACCOUNTS.c.id == rows_of.c.account_id)
-        .where(
-            rows_of.c.closed_at.is_(None),
-            rows_of.c.status == "resting",
-            rows_of.c.next_due < due_before,
-            _ACCOUNTS.c.clock_at.is_(None),
-        )
-        .order_by(rows_of.c.next_due)
-        .limit(limit)
-    )
-    return [matters.show(row) for row in found.mappings()]
+    return await _due(connection, "resting", due_before, limit)
 
 
 async def open_page(
@@ -75,7 +51,7 @@ async def open_page(
     query = select(rows_of).where(rows_of.c.closed_at.is_(None), rows_of.c.workflow_id > after)
     if account_id is None:
         query = query.where(rows_of.c.status != "resting")
-    if account_id is not None:
+    else:
         query = query.where(rows_of.c.account_id == account_id)
     found = await connection.execute(query.order_by(rows_of.c.workflow_id).limit(limit))
     return [matters.show(row) for row in found.mappings()]
@@ -98,3 +74,21 @@ async def due_first(
         key=lambda m: (m.head.due, RANK.get(m.kind, 9), m.workflow_id),  # type: ignore[union-attr]
         default=None,
     )
+
+
+async def _due(
+    connection: AsyncConnection, status: str, due_before: datetime, limit: int
+) -> list[Matter]:
+    found = await connection.execute(
+        select(rows_of)
+        .join(_ACCOUNTS, _ACCOUNTS.c.id == rows_of.c.account_id)
+        .where(
+            rows_of.c.closed_at.is_(None),
+            rows_of.c.status == status,
+            rows_of.c.next_due < due_before,
+            _ACCOUNTS.c.clock_at.is_(None),
+        )
+        .order_by(rows_of.c.next_due)
+        .limit(limit)
+    )
+    return [matters.show(row) for row in found.mappings()]

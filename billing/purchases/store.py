@@ -14,7 +14,6 @@ from billing.core.money import show_decimal, show_money
 from billing.core.prepared import Fields, Prepared, given
 from billing.payments.schemas import Payment
 from billing.payments.store import show as show_payment
-from billing.payments.tables import payments
 from billing.purchases.rules import PurchaseState, status_words
 from billing.purchases.schemas import Purchase
 from billing.purchases.tables import purchases
@@ -60,13 +59,6 @@ _WITH_PAYMENT = Prepared(
     """
     )
 )
-_LATEST_PAYMENT = Prepared(
-    select(payments)
-    .join(purchases, purchases.c.invoice_id == payments.c.invoice_id)
-    .where(purchases.c.id == given("purchase_id"))
-    .order_by(payments.c.created_at.desc(), payments.c.id.desc())
-    .limit(1)
-)
 
 
 async def add(connection: AsyncConnection, row: dict[str, Any]) -> Purchase:
@@ -97,12 +89,6 @@ async def with_payment(
         raise NotFound("PURCHASE_NOT_FOUND", "no such purchase")
     payment = row.pop("payment")
     return show(row), show_payment(payment) if payment else None
-
-
-async def latest_payment(connection: AsyncConnection, purchase_id: UUID) -> Payment | None:
-    """The newest payment of the purchase's invoice, whatever became of it."""
-    row = await _LATEST_PAYMENT.first(connection, purchase_id=purchase_id)
-    return show_payment(row) if row else None
 
 
 async def change(connection: AsyncConnection, purchase_id: UUID, **fields: Any) -> Purchase:

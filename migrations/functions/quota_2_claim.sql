@@ -55,11 +55,11 @@ LANGUAGE plpgsql
 SET enable_seqscan = off
 AS $$
 DECLARE
-    shown text := current_setting('app.accounts', true);
+    shown text := coalesce(current_setting('app.accounts', true), '');
+    -- Assigned, not performed: an expression costs less than a statement.
+    shows text := set_config('app.accounts', p_account_id::text, true);
     allowed boolean;
 BEGIN
-    -- Assigned, not performed: an expression costs less than a statement.
-    allowed := set_config('app.accounts', p_account_id::text, true) IS NULL;
     PERFORM 1 FROM credit_balances WHERE account_id = p_account_id FOR NO KEY UPDATE;
     WITH counted AS (
         UPDATE billing_quotas SET used = used + p_amount, updated_at = p_real_at
@@ -83,7 +83,7 @@ BEGIN
     allowed := FOUND OR quota_claim_looking(
         p_account_id, p_id, p_event, p_user, p_organization, p_meter, p_amount, p_seconds,
         p_real_at);
-    shown := set_config('app.accounts', coalesce(shown, ''), true);
+    shows := set_config('app.accounts', shown, true);
     RETURN allowed;
 END;
 $$;

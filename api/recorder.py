@@ -24,7 +24,7 @@ class Recorder:
     """One per API process."""
 
     def __init__(self, database: Database) -> None:
-        self._engine = database.tenant_engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._database = database
         self._batcher: Batcher[Use, Recorded] = Batcher(self._singles)
 
     async def one(self, use: Use) -> Recorded:
@@ -59,7 +59,7 @@ class Recorder:
     async def _once(
         self, uses: Sequence[Use], groups: Sequence[int], *, full: bool
     ) -> dict[int, Recorded]:
-        async with self._engine.connect() as connection:
+        async with self._database.tenant_statement() as connection:
             return await calls.record(connection, uses, groups, full=full)
 
 

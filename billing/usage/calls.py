@@ -4,12 +4,13 @@ A driver that turns each of ten thousand values into SQL by itself takes longer 
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from billing.core.prepared import Prepared
 from billing.usage import rules
 from billing.usage.schemas import Kind, Recorded, Use
 
@@ -21,10 +22,12 @@ _TYPES: Final = {
     "r_user": "text", "r_organization": "text", "r_session": "text", "r_request": "text",
     "r_detail": "jsonb",
 }  # fmt: skip
-_RECORD: Final = text(
-    "SELECT * FROM usage_record_batch("  # noqa: S608 (constants)
-    + ", ".join(f"{name} => CAST(:{name} AS {type_}[])" for name, type_ in _TYPES.items())
-    + ", p_all => CAST(:p_all AS boolean))"
+_RECORD: Final = Prepared(
+    text(
+        "SELECT * FROM usage_record_batch("  # noqa: S608 (constants)
+        + ", ".join(f"{name} => CAST(:{name} AS {type_}[])" for name, type_ in _TYPES.items())
+        + ", p_all => CAST(:p_all AS boolean))"
+    )
 )
 
 
@@ -117,8 +120,9 @@ async def record(
 ) -> dict[int, Recorded]:
     """Record uses; what became of each, by place. Without `full` those recorded are left out."""
     batch = Batch(uses, groups)
-    rows = await connection.execute(_RECORD, {**batch.values, "p_all": full})
-    answers = {batch.places[row.place - 1]: _show(row) for row in rows}
+    rows = await _RECORD.tuples(connection, **batch.values, p_all=full)
+    # The columns after the place are those of `Recorded`.
+    answers = {batch.places[place - 1]: Recorded(*answer) for place, *answer in rows}
     for place, first in batch.repeats.items():
         known = answers.get(first) or Recorded("recorded", UUID(hex=batch.ids[first]))
         same = batch.hashes[place] == batch.hashes[first]
@@ -137,13 +141,6 @@ def _with_verdict(answer: Recorded, verdict: str) -> Recorded:
     return Recorded(
         verdict, answer.id, answer.meter, answer.unit_price, answer.total, answer.currency,
         answer.method, answer.status, answer.is_free, answer.is_included,
-    )  # fmt: skip
-
-
-def _show(row: Any) -> Recorded:
-    return Recorded(
-        row.verdict, row.id, row.meter, row.unit_price, row.total, row.currency, row.method,
-        row.status, row.is_free, row.is_included, row.required, row.available,
     )  # fmt: skip
 
 

@@ -17,7 +17,8 @@ from api.routes.usage import user_of, words_of
 from api.schemas import Answer
 from api.tenants import Tenant
 from api.usage_rows import Row
-from billing.core.errors import NotAllowed
+from billing.core import ids
+from billing.core.errors import NotAllowed, NotFound
 from billing.usage import rules
 from billing.usage.schemas import Kind, Use
 
@@ -134,8 +135,11 @@ def _row_use(row: Row | str, owners: Owners, call: Call) -> Use | tuple[str, str
         return "MERCHANT_NOT_FOUND", CODES["MERCHANT_NOT_FOUND"].detail
     try:
         user = user_of(row.user_id, call)
+        hold = ids.decode(ids.HOLD, row.hold_id) if row.hold_id else None
     except NotAllowed as error:
         return error.code, error.detail
+    except NotFound:
+        return "HOLD_NOT_FOUND", CODES["HOLD_NOT_FOUND"].detail
     return Use(
         owner.id,
         Kind(
@@ -150,6 +154,7 @@ def _row_use(row: Row | str, owners: Owners, call: Call) -> Use | tuple[str, str
         row.session_id,
         row.request_id,
         usage_rows.details(row.usage_details),
+        hold,
     )  # fmt: skip
 
 

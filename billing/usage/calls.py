@@ -27,6 +27,17 @@ _RECORD: Final = text(
     + ", p_all => CAST(:p_all AS boolean))"
 )
 
+_HELD_TYPES: Final = {
+    name: type_
+    for name, type_ in _TYPES.items()
+    if name not in ("p_methods", "p_defers", "r_group")
+} | {"r_hold": "uuid"}
+_RECORD_HELD: Final = text(
+    "SELECT * FROM usage_held_batch("  # noqa: S608 (constants)
+    + ", ".join(f"{name} => CAST(:{name} AS {type_}[])" for name, type_ in _HELD_TYPES.items())
+    + ")"
+)
+
 
 class Batch:
     """Uses side by side, one array text per column.
@@ -57,7 +68,8 @@ class Batch:
             for place in places:
                 use = uses[place]
                 kind = self._kind(use.kind)
-                self.hashes[place] = rules.body_hash(self._words[kind - 1], use[2:3] + use[4:])
+                facts = use[2:3] + (use[4:10] if use.hold_id is None else use[4:])
+                self.hashes[place] = rules.body_hash(self._words[kind - 1], facts)
                 self.ids[place] = key = rules.record_key(account, use.event_id)
                 before = first.setdefault(key, place)
                 if before != place:
@@ -107,6 +119,13 @@ class Batch:
             "r_detail": _sparse([use.detail for use in uses]),
         }
 
+    def hold_values(self, uses: Sequence[Use]) -> dict[str, str | None]:
+        """The columns for uses that holds pay."""
+        holds = _plain(uses[place].hold_id for place in self.places)
+        return {name: self.values[name] for name in _HELD_TYPES if name in self.values} | {
+            "r_hold": holds
+        }
+
 
 def _number(pair: tuple[UUID, list[int]]) -> int:
     return pair[0].int
@@ -118,6 +137,19 @@ async def record(
     """Record uses; what became of each, by place. Without `full` those recorded are left out."""
     batch = Batch(uses, groups)
     rows = await connection.execute(_RECORD, {**batch.values, "p_all": full})
+    return _answers(batch, rows)
+
+
+async def record_held(connection: AsyncConnection, uses: Sequence[Use]) -> dict[int, Recorded]:
+    """Record uses that holds pay, each by its own; what became of each, by place.
+
+    Verdicts beside those of `record`: HOLD_NOT_FOUND, HOLD_RESOLVED, HOLD_EXCEEDED.
+    """
+    batch = Batch(uses, [1] * len(uses))
+    return _answers(batch, await connection.execute(_RECORD_HELD, batch.hold_values(uses)))
+
+
+def _answers(batch: Batch, rows: Iterable[Any]) -> dict[int, Recorded]:
     answers = {batch.places[row.place - 1]: _show(row) for row in rows}
     for place, first in batch.repeats.items():
         known = answers.get(first) or Recorded("recorded", UUID(hex=batch.ids[first]))

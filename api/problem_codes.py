@@ -57,6 +57,7 @@ CODES: Final[dict[str, Problem]] = {
     "PLATFORM_ERROR": Problem(502, "the payment provider refused; nothing was charged"),
     # Usage, products, quotas
     "PRODUCT_PRICING_NOT_FOUND": Problem(404, "Product pricing not found"),
+    "PRICING_UNAVAILABLE": Problem(503, "the product service gives no price now"),
     "PRODUCT_NOT_FOUND": Problem(404, "no such product"),
     "METER_NOT_FOUND": Problem(404, "nothing by this name is counted"),
     "QUOTA_EXCEEDED": Problem(429, "Quota exceeded for service type"),

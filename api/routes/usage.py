@@ -122,7 +122,11 @@ class UseAnswer(Answer):
     status_code=201,
     response_model=UseAnswer,
     responses=responses(
-        "MERCHANT_NOT_FOUND", "IDEMPOTENCY_KEY_REUSED", "TEMPORAL_UNAVAILABLE", *REFUSALS
+        "MERCHANT_NOT_FOUND",
+        "IDEMPOTENCY_KEY_REUSED",
+        "TEMPORAL_UNAVAILABLE",
+        "PRICING_UNAVAILABLE",
+        *REFUSALS,
     ),
 )
 async def record_usage(
@@ -136,6 +140,7 @@ async def record_usage(
     repeated event answers its first result with `Idempotent-Replayed: true`.
     """
     use = _use(body, call, idempotency_key)
+    await call.services.prices.need(call.account, body.product_id, body.service_type)
     if body.billing_method == charges.METHOD:
         done = await charge_now(call, use)
     else:

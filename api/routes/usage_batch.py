@@ -10,6 +10,7 @@ from fastapi.responses import Response
 from api import usage_rows
 from api.auth import MEMBER
 from api.dependencies import Call, OperatorGate, no_such_account
+from api.pricing import Wanted
 from api.problem_codes import CODES
 from api.problems import responses
 from api.routes.base import new_router
@@ -88,10 +89,12 @@ async def record_usage_batch(request: Request, call: BatchCall) -> Response:
     """
     rows = usage_rows.parse(await request.body())
     owners = await _owners(rows, request, call)
-    refused: dict[int, tuple[str, str]] = {}
+    refused = await _unpriced(rows, owners, call)
     uses: list[Use] = []
     places: list[int] = []
     for place, row in enumerate(rows):
+        if place in refused:
+            continue
         use = _row_use(row, owners, call)
         if isinstance(use, Use):
             uses.append(use)
@@ -102,6 +105,28 @@ async def record_usage_batch(request: Request, call: BatchCall) -> Response:
         duplicate = one.verdict == "duplicate"
         refused[places[place]] = ("", "") if duplicate else words_of(one)
     return Response(_batch_answer(rows, refused), media_type="application/json")
+
+
+async def _unpriced(
+    rows: list[Row | str], owners: Owners, call: Call
+) -> dict[int, tuple[str, str]]:
+    """By place, rows whose product the product service does not price now, and why."""
+    prices = call.services.prices
+    if not prices.are_asked_for:
+        return {}
+    wanted = {
+        place: Wanted(owner, row.product_id, row.service_type)
+        for place, row in enumerate(rows)
+        if isinstance(row, Row)
+        and row.product_id is not None
+        and (owner := owners.get(row.account_id or row.external_id)) is not None
+    }
+    found = await prices.refusals(wanted.values())
+    return {
+        place: (refusal.code, CODES[refusal.code].detail)
+        for place, one in wanted.items()
+        if (refusal := found.get((one.tenant, one.product))) is not None
+    }
 
 
 async def _owners(rows: list[Row | str], request: Request, call: Call) -> Owners:

@@ -203,7 +203,9 @@ CREATE TABLE products (
     service_type TEXT NOT NULL,
     is_active BOOLEAN NOT NULL,
     created_at TIMESTAMP WITH TIME ZONE NOT NULL,
-    CONSTRAINT pk_products PRIMARY KEY (key)
+    source TEXT DEFAULT 'catalog' NOT NULL,
+    CONSTRAINT pk_products PRIMARY KEY (key),
+    CONSTRAINT ck_products_source_known CHECK (source IN ('catalog', 'service'))
 );
 
 CREATE TABLE usage_counters (
@@ -638,11 +640,14 @@ CREATE TABLE price_overrides (
     tiers JSONB NOT NULL,
     effective_from TIMESTAMP WITH TIME ZONE NOT NULL,
     effective_to TIMESTAMP WITH TIME ZONE,
+    source TEXT DEFAULT 'agreed' NOT NULL,
+    checked_at TIMESTAMP WITH TIME ZONE,
     CONSTRAINT pk_price_overrides PRIMARY KEY (id),
     CONSTRAINT ck_price_overrides_currency_known CHECK (currency ~ '^([A-Z]{3}|CREDIT)$'),
     CONSTRAINT ck_price_overrides_model_known CHECK (model IN ('flat', 'per_unit', 'graduated', 'volume', 'package')),
     CONSTRAINT ck_price_overrides_amounts CHECK (unit_price >= 0 AND free_units >= 0 AND package_size > 0),
     CONSTRAINT ck_price_overrides_forward CHECK (effective_from < effective_to),
+    CONSTRAINT ck_price_overrides_source_known CHECK (source IN ('agreed', 'service')),
     CONSTRAINT fk_price_overrides_account_id FOREIGN KEY(account_id) REFERENCES accounts (id),
     CONSTRAINT fk_price_overrides_product FOREIGN KEY(product) REFERENCES products (key)
 );

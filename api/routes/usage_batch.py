@@ -9,6 +9,7 @@ from fastapi.responses import Response
 
 from api import usage_rows
 from api.auth import MEMBER
+from api.charging import charge_rows
 from api.dependencies import Call, OperatorGate, no_such_account
 from api.pricing import Wanted
 from api.problem_codes import CODES
@@ -18,10 +19,11 @@ from api.routes.usage import user_of, words_of
 from api.schemas import Answer
 from api.tenants import Tenant
 from api.usage_rows import Row
+from billing.charges import service as charges
 from billing.core import ids
 from billing.core.errors import NotAllowed, NotFound
 from billing.usage import rules
-from billing.usage.schemas import Kind, Use
+from billing.usage.schemas import Kind, Recorded, Use
 
 router = new_router("usage")
 
@@ -85,7 +87,8 @@ async def record_usage_batch(request: Request, call: BatchCall) -> Response:
     """Record up to 1,000 uses, each with its own verdict; a bad row fails alone.
 
     Role service names an account per row (`account_id` or `external_id`); others record for their
-    own. Rows of one request are paid together.
+    own. Rows of one request that cost credits are paid together; each with `payment_charge` is
+    charged to its account's card behind the answer, as its billing record tells.
     """
     rows = usage_rows.parse(await request.body())
     owners = await _owners(rows, request, call)
@@ -101,10 +104,23 @@ async def record_usage_batch(request: Request, call: BatchCall) -> Response:
             places.append(place)
         else:
             refused[place] = use
-    for place, one in (await call.services.recorder.many(uses)).items():
+    for place, one in (await _record(uses, call)).items():
         duplicate = one.verdict == "duplicate"
         refused[places[place]] = ("", "") if duplicate else words_of(one)
     return Response(_batch_answer(rows, refused), media_type="application/json")
+
+
+async def _record(uses: list[Use], call: Call) -> dict[int, Recorded]:
+    """By place, what became of those not recorded; those that cards pay come last."""
+    charged = [place for place, use in enumerate(uses) if use.kind.method == charges.METHOD]
+    if not charged:
+        return await call.services.recorder.many(uses)
+    rest = [place for place, use in enumerate(uses) if use.kind.method != charges.METHOD]
+    plain = await call.services.recorder.many([uses[place] for place in rest])
+    cards = await charge_rows(call, [uses[place] for place in charged])
+    return {rest[place]: one for place, one in plain.items()} | {
+        charged[place]: one for place, one in cards.items()
+    }
 
 
 async def _unpriced(

@@ -4,7 +4,7 @@ A driver that turns each of ten thousand values into SQL by itself takes longer 
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import text
@@ -27,6 +27,19 @@ _RECORD: Final = Prepared(
         "SELECT * FROM usage_record_batch("  # noqa: S608 (constants)
         + ", ".join(f"{name} => CAST(:{name} AS {type_}[])" for name, type_ in _TYPES.items())
         + ", p_all => CAST(:p_all AS boolean))"
+    )
+)
+
+_HELD_TYPES: Final = {
+    name: type_
+    for name, type_ in _TYPES.items()
+    if name not in ("p_methods", "p_defers", "r_group")
+} | {"r_hold": "uuid"}
+_RECORD_HELD: Final = Prepared(
+    text(
+        "SELECT * FROM usage_held_batch("  # noqa: S608 (constants)
+        + ", ".join(f"{name} => CAST(:{name} AS {type_}[])" for name, type_ in _HELD_TYPES.items())
+        + ")"
     )
 )
 
@@ -60,7 +73,8 @@ class Batch:
             for place in places:
                 use = uses[place]
                 kind = self._kind(use.kind)
-                self.hashes[place] = rules.body_hash(self._words[kind - 1], use[2:3] + use[4:])
+                facts = use[2:3] + (use[4:10] if use.hold_id is None else use[4:])
+                self.hashes[place] = rules.body_hash(self._words[kind - 1], facts)
                 self.ids[place] = key = rules.record_key(account, use.event_id)
                 before = first.setdefault(key, place)
                 if before != place:
@@ -110,6 +124,13 @@ class Batch:
             "r_detail": _sparse([use.detail for use in uses]),
         }
 
+    def hold_values(self, uses: Sequence[Use]) -> dict[str, str | None]:
+        """The columns for uses that holds pay."""
+        holds = _plain(uses[place].hold_id for place in self.places)
+        return {name: self.values[name] for name in _HELD_TYPES if name in self.values} | {
+            "r_hold": holds
+        }
+
 
 def _number(pair: tuple[UUID, list[int]]) -> int:
     return pair[0].int
@@ -120,7 +141,19 @@ async def record(
 ) -> dict[int, Recorded]:
     """Record uses; what became of each, by place. Without `full` those recorded are left out."""
     batch = Batch(uses, groups)
-    rows = await _RECORD.tuples(connection, **batch.values, p_all=full)
+    return _answers(batch, await _RECORD.tuples(connection, **batch.values, p_all=full))
+
+
+async def record_held(connection: AsyncConnection, uses: Sequence[Use]) -> dict[int, Recorded]:
+    """Record uses that holds pay, each by its own; what became of each, by place.
+
+    Verdicts beside those of `record`: HOLD_NOT_FOUND, HOLD_RESOLVED, HOLD_EXCEEDED.
+    """
+    batch = Batch(uses, [1] * len(uses))
+    return _answers(batch, await _RECORD_HELD.tuples(connection, **batch.hold_values(uses)))
+
+
+def _answers(batch: Batch, rows: Iterable[tuple[Any, ...]]) -> dict[int, Recorded]:
     # The columns after the place are those of `Recorded`.
     answers = {batch.places[place - 1]: Recorded(*answer) for place, *answer in rows}
     for place, first in batch.repeats.items():

@@ -57,8 +57,8 @@ class Batch:
             for place in places:
                 use = uses[place]
                 kind = self._kind(use.kind)
-                self.hashes[place] = rules.body_hash(self._words[kind - 1], use[2:3] + use[4:])
-                self.ids[place] = key = rules.record_key(account, use.event_id)
+                self.hashes[place] = rules.body_hash(self._words[kind - 1], use[2:3] + use[4:10])
+                self.ids[place] = key = use.fresh or rules.record_key(account, use.event_id)
                 before = first.setdefault(key, place)
                 if before != place:
                     self.repeats[place] = before

@@ -11,6 +11,7 @@ from typing import Final
 from sqlalchemy.exc import DBAPIError
 
 from api.held import Held
+from billing.core import ids
 from billing.core.batcher import Batcher
 from billing.core.database import Database
 from billing.usage import calls
@@ -31,6 +32,8 @@ class Recorder:
 
     async def one(self, use: Use) -> Recorded:
         """Record a use together with whatever else waits now; paid by an entry of its own."""
+        if use.event_id is None:  # the batcher may repeat it, and must not make another of it
+            use = use._replace(fresh=ids.new().hex)
         if use.hold_id is not None:
             return await self._held.one(use)
         return await self._batcher.do(use)

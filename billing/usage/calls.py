@@ -73,9 +73,9 @@ class Batch:
             for place in places:
                 use = uses[place]
                 kind = self._kind(use.kind)
-                facts = use[2:3] + (use[4:10] if use.hold_id is None else use[4:])
+                facts = use[2:3] + (use[4:10] if use.hold_id is None else use[4:11])
                 self.hashes[place] = rules.body_hash(self._words[kind - 1], facts)
-                self.ids[place] = key = rules.record_key(account, use.event_id)
+                self.ids[place] = key = use.fresh or rules.record_key(account, use.event_id)
                 before = first.setdefault(key, place)
                 if before != place:
                     self.repeats[place] = before

@@ -11,6 +11,7 @@ from typing import Final
 from uuid import UUID
 
 from billing.accounts import store
+from billing.accounts.schemas import Account
 from billing.core import ids
 from billing.core.database import Database
 
@@ -69,14 +70,19 @@ class Tenants:
         if len(self._known) > REMEMBERED:
             self._known.popitem(last=False)
 
-    async def lives_on(self, tenant: Tenant, platform: str | None, domain: str | None) -> bool:
-        """Whether the platform names sent with a request are the account's own [A12]."""
-        async with self._database.tenant(tenant.id) as connection:
-            account = await store.get(connection, tenant.id)
-        if account is None:
-            return False
-        pairs = ((platform, account.platform), (domain, account.platform_domain))
-        return all(
-            sent is None or (known is not None and sent.lower() == known.lower())
-            for sent, known in pairs
-        )
+    async def live_on(
+        self, tenants: Collection[Tenant], platform: str | None, domain: str | None
+    ) -> bool:
+        """Whether the platform names sent with a request are each account's own [A12]."""
+        names = [tenant.public_id for tenant in tenants]
+        async with self._database.tenant(*(tenant.id for tenant in tenants)) as connection:
+            known = await store.find_all(connection, names)
+        return all(name in known and _lives_on(known[name], platform, domain) for name in names)
+
+
+def _lives_on(account: Account, platform: str | None, domain: str | None) -> bool:
+    pairs = ((platform, account.platform), (domain, account.platform_domain))
+    return all(
+        sent is None or (known is not None and sent.lower() == known.lower())
+        for sent, known in pairs
+    )

@@ -187,6 +187,15 @@ async def test_a_bad_use_is_refused_alone_and_in_a_batch_alike(
     assert await shop.balance() == 6
 
 
+async def test_an_empty_idempotency_key_names_no_event(new_shop: NewShop) -> None:
+    shop = await new_shop("10")
+    body = {"usage_amount": "1000", "product_id": "gpt-4"}
+    for key in ("", "x" * 256):
+        answer = await shop.post("/usage/record", body, **{"Idempotency-Key": key})
+        assert (answer.status_code, answer.json()["code"]) == (400, "IDEMPOTENCY_KEY_INVALID")
+    assert await shop.balance() == 10
+
+
 async def test_times_far_off_are_refused_and_late_ones_go_where_they_belong(
     new_shop: NewShop,
 ) -> None:

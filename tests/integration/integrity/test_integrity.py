@@ -98,6 +98,11 @@ DAMAGE: Final[dict[str, str]] = {
         WHERE invoice_id = {LATEST}""",
     "credit_notes": f"UPDATE invoices SET amount_credited_minor = 1 WHERE id = {LATEST}",
     "money_balance": f"UPDATE invoices SET balance_applied_minor = 1 WHERE id = {LATEST}",
+    "debts_billed": f"""
+        UPDATE subscriptions SET status = 'canceled', ended_at = current_period_start WHERE {MINE};
+        INSERT INTO balance_entries (id, account_id, key, kind, amount_minor, currency, at)
+        SELECT uuidv7(), account_id, 'test', 'carried', -50, currency, created_at
+        FROM subscriptions WHERE {MINE}""",
     "inbox_handled": f"""
         UPDATE stripe_webhook_events SET status = 'received',
                received_at = received_at - interval '1 hour' WHERE {MINE}""",

@@ -13,8 +13,9 @@ BEGIN
         UPDATE billing_records
         SET billing_status = 'completed', updated_at = p_at
         WHERE account_id = p_account_id
-            -- A use may be reported a little ahead of its time.
-            AND occurred_at >= p_start AND occurred_at < p_end + interval '5 minutes'
+            -- A use may be reported a little ahead of its time; clocks differ a little.
+            AND occurred_at >= p_start - interval '5 minutes'
+            AND occurred_at < p_end + interval '5 minutes'
             AND period_start = p_start AND meter = p_meter AND currency = p_currency
             AND billing_method = 'subscription_included' AND billing_status = 'pending'
         RETURNING id, day_at, service_type, usage_amount, charged_amount, total_amount,

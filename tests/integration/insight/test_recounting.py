@@ -6,9 +6,11 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from billing.usage import recount as recounting
 from embedded import counters
 from embedded.errors import StackError
 from tests.integration.api.conftest import stack_settings
+from tests.integration.catalog.subscribing import START
 from tests.integration.usage.conftest import NewShop, Shop
 
 NOW = datetime(2027, 1, 20, 12, tzinfo=UTC)
@@ -68,6 +70,32 @@ async def test_damaged_counters_are_told_and_mended(new_shop: NewShop) -> None:
     assert (await recount(shop, write=True))[0] == wrong
     assert await recount(shop, write=False) == (0, [])
     assert await shop.rows(SUMS) == before
+
+
+async def test_uses_of_a_period_that_a_faster_clock_began_are_counted_in_it(
+    new_shop: NewShop,
+) -> None:
+    shop = await new_shop("100", is_test=True, clock_at=(START - timedelta(seconds=2)).isoformat())
+    await shop.subscribe("basic")
+    await shop.record("1000")
+    await shop.record("3", feature_type="ai_responses")
+    assert await recounting.compare(shop.api.database, shop.id, START) == []
+    assert await recounting.rebuild(shop.api.database, shop.id, START) == []
+    uses = await shop.rows(
+        "SELECT period_start, occurred_at FROM billing_records WHERE account_id = :id"
+    )
+    assert uses == [(START, START)] * 2
+    # As records of before were written.
+    async with shop.api.database.operator() as connection:
+        await connection.execute(
+            text(
+                "UPDATE billing_records SET occurred_at = occurred_at - interval '2 seconds'"
+                " WHERE account_id = :id"
+            ),
+            {"id": shop.id},
+        )
+    differing = await recounting.compare(shop.api.database, shop.id, START)
+    assert {one.grain for one in differing} <= {"hour"}
 
 
 async def test_an_unknown_account_is_named(new_shop: NewShop) -> None:

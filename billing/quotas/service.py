@@ -61,12 +61,15 @@ async def claim(
 ) -> Decision:
     """Count a use beforehand if every limit allows it; the record of the event settles it.
 
-    Repeatable by its event. Unsettled it is given back after ten minutes.
+    Of a level only the rise counts, as when it is recorded. Repeatable by its event. Unsettled it
+    is given back after ten minutes.
     """
     meter, _ = await counters.meter_of(
         connection, asked.product_id, asked.service_type, asked.feature_type
     )
     before = await check(connection, account_id, asked)
+    if not before.requested:
+        return before  # a level that was reached already: there is nothing to count
     allowed = await store.claim(
         connection,
         account_id,
@@ -75,7 +78,7 @@ async def claim(
         user_id=asked.user_id,
         organization_id=asked.organization_id,
         meter=meter,
-        amount=asked.amount,
+        amount=before.requested,
         real_at=real_now(),
     )
     reason = None if allowed else rules.REFUSED

@@ -61,10 +61,11 @@ class SweeperActivities(Sweeper):
             left = await lookout.left_behind(connection, now - POLICIES.left_behind, limit)
             late = await lookout.overdue(connection, now - POLICIES.overdue, limit)
             rested = await lookout.resting(connection, now + REST_BEYOND["account"], limit)
-            events = await inbox.waiting(connection, now - POLICIES.left_behind, limit)
+            ours = await inbox.waiting(connection, now - POLICIES.left_behind, limit)
+            strays = await inbox.unmatched(connection, now - POLICIES.left_behind, now, limit)
         told = await self._nudge([*left, *late, *rested])
         matched = 0
-        for event in events:
+        for event in (*ours, *strays):
             matched += await self._dispatch(event)
         return {"left_behind": len(left), "overdue": len(late), "told": told, "events": matched}
 

@@ -201,8 +201,7 @@ async def test_a_level_is_claimed_by_its_rise(new_shop: NewShop) -> None:
     await shop.record("9", service_type="storage_minio", event_id="level-9")
     await shop.record("8", service_type="storage_minio", event_id="level-8")
     (used,) = await shop.rows(
-        "SELECT used::integer FROM billing_quotas"
-        " WHERE account_id = :id AND meter = 'storage_gb'"
+        "SELECT used::integer FROM billing_quotas WHERE account_id = :id AND meter = 'storage_gb'"
     )
     assert used == (9,)
 

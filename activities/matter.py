@@ -97,15 +97,15 @@ class MatterActivities(ABC, Generic[S]):
         for its turn; else the step's result would be lost.
         """
         plan = self.agenda(state)
-        first = head(one for one in plan if one.key == step.key or not is_event(one))
-        return (
-            first is not None and first.key == step.key and first.due <= now_of(state) + CLOCK_SKEW
-        )
+        now = now_of(state)
+        first = head((one for one in plan if one.key == step.key or not is_event(one)), now)
+        return first is not None and first.key == step.key and first.due <= now + CLOCK_SKEW
 
     async def save_head(self, connection: AsyncConnection, ref: MatterRef, state: S) -> None:
         """Mirror the head of the agenda in the register of matters."""
-        first = head(self.agenda(state))
-        await matters.save_head(connection, ref.workflow_id, first, state.words, now_of(state))
+        now = now_of(state)
+        first = head(self.agenda(state), now)
+        await matters.save_head(connection, ref.workflow_id, first, state.words, now)
 
     async def _finish(
         self, connection: AsyncConnection, request: StepRequest, state: S, result: str
@@ -113,7 +113,7 @@ class MatterActivities(ABC, Generic[S]):
         """The step's key and the new head, in one statement; a taken key undoes everything."""
         if state.clock_at is None and not is_event(request.step):
             _measure_lateness(request)
-        first = head(self.agenda(state))
+        first = head(self.agenda(state), now_of(state))
         fresh = await matters.finish_step(
             connection,
             request.ref.workflow_id,

@@ -74,7 +74,7 @@ class TryingActivities(FollowingActivities[S]):
         It spares a renewal a third of its way through Temporal. A failure is the activity's: tried
         again, it finds its own step done and goes on here.
         """
-        step = head(self.agenda(state))
+        step = head(self.agenda(state), now_of(state))
         if step is None or step.name != "charge" or step.due > now_of(state):
             return state
         return await self.charge_step(request.model_copy(update={"step": step}))

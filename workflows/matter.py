@@ -147,7 +147,7 @@ class MatterWorkflow(Generic[S]):
                 done = step
 
     def _head(self) -> Step | None:
-        return head(self.plan(self.state)) if self.state is not None else None
+        return head(self.plan(self.state), self._now()) if self.state is not None else None
 
     def _now(self) -> datetime:
         return (self.state and self.state.clock_at) or workflow.now()

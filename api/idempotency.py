@@ -84,7 +84,7 @@ class Once:
     def require(self) -> None:
         """For a body by which money moves at once: 400 IDEMPOTENCY_KEY_REQUIRED without a key."""
         if not self._key:
-            raise _missing_key()
+            raise missing_key()
 
     def claim(self, call: Call) -> AbstractAsyncContextManager[Claim]:
         """Act at most once per account, route and key.
@@ -194,7 +194,7 @@ async def _required(
     request: Request, idempotency_key: Annotated[str | None, Header()] = None
 ) -> Once:
     if not idempotency_key:
-        raise _missing_key()
+        raise missing_key()
     return Once(request, _valid(idempotency_key))
 
 
@@ -202,7 +202,8 @@ async def _ledger_key(idempotency_key: Annotated[str | None, Header()] = None) -
     return _valid(idempotency_key) or str(ids.new())
 
 
-def _missing_key() -> Invalid:
+def missing_key() -> Invalid:
+    """For a body by which money moves, and which may be sent twice."""
     return Invalid(
         "IDEMPOTENCY_KEY_REQUIRED", "send an Idempotency-Key: money moves here", status=400
     )

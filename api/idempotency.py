@@ -106,7 +106,7 @@ class Once:
         try:
             yield claim
         except BillingError as error:
-            await _settle(call, asked, claim, problems.from_error(error))
+            await _settle(call, asked, claim, problems.from_error(error), error.code)
             raise
         except Exception:
             await _settle(call, asked, claim, None)
@@ -163,9 +163,15 @@ async def _take(call: Call, asked: KeyedRequest) -> Granted:
     return found
 
 
-async def _settle(call: Call, asked: KeyedRequest, claim: Claim, answer: Response | None) -> None:
+async def _settle(
+    call: Call,
+    asked: KeyedRequest,
+    claim: Claim,
+    answer: Response | None,
+    code: str | None = None,
+) -> None:
     """Keep, release or forget the key; what was committed stays answered even if this fails."""
-    what = outcome(answer.status_code) if answer is not None else "keep"
+    what = outcome(answer.status_code, code) if answer is not None else "keep"
     try:
         async with _rows(call) as connection:
             if what == "store" and answer is not None:

@@ -191,8 +191,7 @@ class MatterWorkflow(Generic[S]):
             argument,
             result_type=self.state_type,
             start_to_close_timeout=POLICIES.step_timeout,
-            schedule_to_close_timeout=POLICIES.round_timeout,
-            retry_policy=POLICIES.retry,
+            retry_policy=POLICIES.round,
             summary=words,
         )
         self._seen = seen

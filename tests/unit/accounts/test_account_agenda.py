@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from billing.accounts.rules import (
     SETUP_LIFETIME,
     AccountState,
+    CompletionPlan,
     RemovalPlan,
     SetupPlan,
     agenda,
@@ -122,3 +123,17 @@ def test_late_use_of_an_ended_subscription_is_invoiced_when_its_day_is_over() ->
     [(name, key, due)] = plan(state(late_usage=NOW))
     assert (name, due) == ("bill", NOW)
     assert key.startswith("acc_1/late-usage-2")
+
+
+def test_uses_that_an_invoice_bills_are_completed_part_by_part() -> None:
+    def plan_after(parts: int) -> tuple[str, str, datetime]:
+        of = CompletionPlan(meter="ai_responses", start_at=NOW, began_at=NOW, parts=parts)
+        [planned] = plan(state(completion=of))
+        return planned
+
+    (name, first, due), (_, second, _) = plan_after(0), plan_after(1)
+    assert (name, due) == ("complete", NOW)
+    assert first != second
+    assert "uses of ai_responses" in state_words(
+        state(completion=CompletionPlan(meter="ai_responses", start_at=NOW, began_at=NOW, parts=0))
+    )

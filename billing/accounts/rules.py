@@ -49,16 +49,17 @@ class TopUpPlan(BaseModel):
 
 
 class CompletionPlan(BaseModel):
-    """Records of one meter in a closed cycle that an invoice bills, and that are still pending."""
+    """A part of the records behind an invoice's line that are still pending, for they are many."""
 
     model_config = ConfigDict(frozen=True)
 
+    invoice: str
+    """External id, the stem of its key."""
     meter: str
     start_at: AwareDatetime
-    """Start of the cycle."""
+    """Start of the cycle that the line bills."""
+    part: int
     began_at: AwareDatetime
-    parts: int
-    """How many parts of them are completed."""
 
 
 class AccountState(State):
@@ -106,7 +107,7 @@ def agenda(state: AccountState) -> list[Step]:
         steps.append(Step(name="bill", due=state.late_usage, key=key, words=words))
     if state.completion is not None:
         of = state.completion
-        key = f"{state.account}/complete-{of.meter}-{_stamp(of.start_at)}-{of.parts + 1}"
+        key = f"{of.invoice}/complete-{of.meter}-{_stamp(of.start_at)}-{of.part}"
         words = f"complete the uses of {of.meter} that an invoice bills"
         steps.append(Step(name="complete", due=of.began_at, key=key, words=words))
     if state.next_expiry is not None:

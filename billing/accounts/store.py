@@ -40,9 +40,11 @@ _STATE = Prepared(
               AND l.expires_at > l.created_at + :notice) - :notice AS next_notice,
            (SELECT min(u.late_at) FROM usage_periods u
             WHERE u.account_id = a.id AND u.late_at IS NOT NULL) + interval '1 day' AS late_usage,
-           (SELECT to_jsonb(c) FROM usage_settlements c
-            WHERE c.account_id = a.id ORDER BY c.began_at, c.start_at, c.meter LIMIT 1)
-               AS completion,
+           (SELECT jsonb_build_object(
+                'invoice', c.invoice, 'meter', c.meter, 'start_at', c.start_at, 'part', c.part,
+                'began_at', c.began_at)
+            FROM usage_settlements c WHERE c.account_id = a.id
+            ORDER BY c.invoice, c.meter, c.start_at, c.part LIMIT 1) AS completion,
            {WAITING_MARKS} AS events,
            ARRAY(SELECT jsonb_build_object(
                      'id', s.id, 'opened', s.stripe_setup_intent_id IS NOT NULL,

@@ -19,7 +19,7 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy import UniqueConstraint as Unique
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from billing.core.database import metadata
 
@@ -48,22 +48,19 @@ usage_periods = Table(
     postgresql_with={"fillfactor": 80},
 )
 
-# A closed cycle of one meter whose line is written and whose records are many: they are completed a
-# part at a time, by the account's matter. What comes in meanwhile is late, and no part of it.
+# Records that a line bills and that are still pending, for they are many: listed when the line is
+# written, completed part by part by the account's matter.
 usage_settlements = Table(
     "usage_settlements",
     metadata,
     Column("account_id", Uuid, ForeignKey("accounts.id"), primary_key=True),
-    Column("start_at", DateTime(timezone=True), primary_key=True),
+    # External id of the invoice with the line.
+    Column("invoice", Text, primary_key=True),
     Column("meter", Text, primary_key=True),
-    Column("end_at", DateTime(timezone=True), nullable=False),
-    Column("currency", Text, nullable=False),
-    # External id of the invoice that bills them.
-    Column("invoice", Text, nullable=False),
+    Column("start_at", DateTime(timezone=True), primary_key=True),
+    Column("part", Integer, primary_key=True),
+    Column("records", ARRAY(Uuid), nullable=False),
     Column("began_at", DateTime(timezone=True), nullable=False),
-    # How many parts are done, and up to which time of use.
-    Column("parts", Integer, nullable=False, server_default="0"),
-    Column("done_to", DateTime(timezone=True), nullable=False),
 )
 
 # No foreign keys: each would cost every record a look-up, and only the functions that have just

@@ -1,28 +1,20 @@
--- Uses of one meter in one closed cycle are completed, the oldest first: their status with its event
--- [F20], and the statistics of their days. Answers how many, and the time of the last. The account's
--- lock is held.
+-- How many records one transaction completes: it holds the account's lock meanwhile.
+CREATE OR REPLACE FUNCTION usage_part() RETURNS integer LANGUAGE sql IMMUTABLE AS 'SELECT 5000';
+
+-- Records that an invoice bills are completed: their status with its event [F20], and the statistics
+-- of their days. Answers how many. The account's lock is held.
 CREATE OR REPLACE FUNCTION usage_complete(
-    p_account_id uuid, p_meter text, p_start timestamptz, p_from timestamptz, p_end timestamptz,
-    p_currency text, p_late boolean, p_limit integer, p_invoice text, p_at timestamptz,
-    OUT completed integer, OUT done_to timestamptz)
+    p_account_id uuid, p_records uuid[], p_invoice text, p_at timestamptz)
+RETURNS integer
 LANGUAGE sql
 SET enable_seqscan = off
 AS $$
     WITH settled AS (
-        UPDATE billing_records AS r
+        UPDATE billing_records
         SET billing_status = 'completed', updated_at = p_at
-        FROM (
-            SELECT id FROM billing_records
-            WHERE account_id = p_account_id
-                -- A use may be reported a little ahead of its time.
-                AND occurred_at >= p_from AND occurred_at < p_end + interval '5 minutes'
-                AND period_start = p_start AND meter = p_meter AND currency = p_currency
-                AND billing_method = 'subscription_included' AND billing_status = 'pending'
-                AND is_late = p_late
-            ORDER BY occurred_at LIMIT p_limit) AS chosen
-        WHERE r.id = chosen.id
-        RETURNING r.id, r.day_at, r.service_type, r.usage_amount, r.charged_amount,
-            r.total_amount, r.included_amount + r.charged_amount AS quantity, r.occurred_at
+        WHERE id = ANY (p_records) AND account_id = p_account_id AND billing_status = 'pending'
+        RETURNING id, day_at, meter, service_type, currency, usage_amount, charged_amount,
+            total_amount, included_amount + charged_amount AS quantity, occurred_at
     ), told AS (
         INSERT INTO billing_events (
             id, account_id, billing_id, status_before, status_after, detail, at)
@@ -32,29 +24,26 @@ AS $$
     ), counted AS (
         INSERT INTO usage_counters AS c
         SELECT
-            p_account_id, '', 'day', s.day_at, p_meter,
+            p_account_id, '', 'day', s.day_at, s.meter,
             concat_ws('|', coalesce(s.service_type, ''), 'subscription_included', f.status,
-                p_currency),
+                s.currency),
             f.sign * sum(s.quantity), f.sign * count(*), max(s.usage_amount),
             max(s.usage_amount), max(s.occurred_at), 0, f.sign * sum(s.charged_amount),
             f.sign * sum(s.total_amount)
         FROM settled AS s CROSS JOIN (VALUES ('pending', -1), ('completed', 1)) AS f(status, sign)
-        GROUP BY s.day_at, s.service_type, f.status, f.sign
+        GROUP BY s.day_at, s.meter, s.service_type, s.currency, f.status, f.sign
         ON CONFLICT (account_id, owner, grain, bucket, meter, facet) DO UPDATE SET
             quantity = c.quantity + excluded.quantity, events = c.events + excluded.events,
             overage = c.overage + excluded.overage,
             overage_total = c.overage_total + excluded.overage_total
     )
-    SELECT count(*)::integer, max(occurred_at) FROM settled
+    SELECT count(*)::integer FROM settled
 $$;
-
--- How many records one transaction completes: it holds the account's lock meanwhile.
-CREATE OR REPLACE FUNCTION usage_part() RETURNS integer LANGUAGE sql IMMUTABLE AS 'SELECT 5000';
 
 -- The uses of one meter in one cycle that a usage line covers are settled. One record more, the
 -- `true_up`, carries what the line differs from them, so that records and lines agree to the cent.
--- Of uses in time only a part is completed here; where there are more, the account's matter goes on.
--- They are known: what comes after this is late. The account's lock is held.
+-- Of very many the first part is completed here, and the rest is listed for the account's matter:
+-- what comes in meanwhile is no part of it. The account's lock is held.
 CREATE OR REPLACE FUNCTION usage_close(
     p_account_id uuid, p_meter text, p_start timestamptz, p_end timestamptz, p_zone text,
     p_currency text, p_true_up numeric, p_invoice text, p_at timestamptz)
@@ -63,13 +52,27 @@ LANGUAGE plpgsql
 SET enable_seqscan = off
 AS $$
 DECLARE
-    part record;
+    one record;
 BEGIN
-    PERFORM usage_complete(
-        p_account_id, p_meter, p_start, p_start, p_end, p_currency, true, NULL, p_invoice, p_at);
-    part := usage_complete(
-        p_account_id, p_meter, p_start, p_start, p_end, p_currency, false, usage_part(),
-        p_invoice, p_at);
+    FOR one IN
+        SELECT part::integer AS part, array_agg(id) AS records FROM (
+            SELECT id, (row_number() OVER (ORDER BY occurred_at) - 1) / usage_part() AS part
+            FROM billing_records
+            WHERE account_id = p_account_id
+                -- A use may be reported a little ahead of its time.
+                AND occurred_at >= p_start AND occurred_at < p_end + interval '5 minutes'
+                AND period_start = p_start AND meter = p_meter AND currency = p_currency
+                AND billing_method = 'subscription_included' AND billing_status = 'pending') AS r
+        GROUP BY 1 ORDER BY 1
+    LOOP
+        IF one.part = 0 THEN
+            PERFORM usage_complete(p_account_id, one.records, p_invoice, p_at);
+        ELSE
+            INSERT INTO usage_settlements (
+                account_id, invoice, meter, start_at, part, records, began_at)
+            VALUES (p_account_id, p_invoice, p_meter, p_start, one.part, one.records, p_at);
+        END IF;
+    END LOOP;
 
     INSERT INTO billing_records (
         id, account_id, request_hash, meter, usage_amount, included_amount, charged_amount,
@@ -82,18 +85,14 @@ BEGIN
         date_trunc('day', p_at AT TIME ZONE p_zone) AT TIME ZONE p_zone, p_at, p_at, p_at, 'true_up'
     WHERE p_true_up <> 0;
 
-    IF part.completed = usage_part() THEN
-        INSERT INTO usage_settlements (
-            account_id, start_at, meter, end_at, currency, invoice, began_at, done_to)
-        VALUES (p_account_id, p_start, p_meter, p_end, p_currency, p_invoice, p_at, part.done_to)
-        ON CONFLICT DO NOTHING;
+    IF one.part > 0 THEN
         PERFORM account_watch(p_account_id, p_at, p_at);
     END IF;
 END;
 $$;
 
--- The next part of an account's uses that an invoice bills; answers how many. Takes the account's
--- lock.
+-- The next part of the records that an account's invoices bill; answers how many. Takes the
+-- account's lock.
 CREATE OR REPLACE FUNCTION usage_complete_part(p_account_id uuid, p_at timestamptz)
 RETURNS integer
 LANGUAGE plpgsql
@@ -101,24 +100,13 @@ SET enable_seqscan = off
 AS $$
 DECLARE
     todo usage_settlements;
-    part record;
 BEGIN
     PERFORM 1 FROM credit_balances WHERE account_id = p_account_id FOR NO KEY UPDATE;
-    SELECT * INTO todo FROM usage_settlements
-    WHERE account_id = p_account_id ORDER BY began_at, start_at, meter LIMIT 1;
-    IF NOT FOUND THEN
-        RETURN 0;
-    END IF;
-    part := usage_complete(
-        p_account_id, todo.meter, todo.start_at, todo.done_to, todo.end_at, todo.currency, false,
-        usage_part(), todo.invoice, p_at);
-    IF part.completed < usage_part() THEN
-        DELETE FROM usage_settlements
-        WHERE account_id = p_account_id AND start_at = todo.start_at AND meter = todo.meter;
-    ELSE
-        UPDATE usage_settlements SET parts = parts + 1, done_to = part.done_to
-        WHERE account_id = p_account_id AND start_at = todo.start_at AND meter = todo.meter;
-    END IF;
-    RETURN part.completed;
+    DELETE FROM usage_settlements
+    WHERE (account_id, invoice, meter, start_at, part) = (
+        SELECT account_id, invoice, meter, start_at, part FROM usage_settlements
+        WHERE account_id = p_account_id ORDER BY invoice, meter, start_at, part LIMIT 1)
+    RETURNING * INTO todo;
+    RETURN usage_complete(p_account_id, todo.records, todo.invoice, p_at);
 END;
 $$;

@@ -839,15 +839,13 @@ CREATE INDEX ix_usage_periods_late ON usage_periods (account_id) WHERE late_at I
 
 CREATE TABLE usage_settlements (
     account_id UUID NOT NULL,
-    start_at TIMESTAMP WITH TIME ZONE NOT NULL,
-    meter TEXT NOT NULL,
-    end_at TIMESTAMP WITH TIME ZONE NOT NULL,
-    currency TEXT NOT NULL,
     invoice TEXT NOT NULL,
+    meter TEXT NOT NULL,
+    start_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    part INTEGER NOT NULL,
+    records UUID[] NOT NULL,
     began_at TIMESTAMP WITH TIME ZONE NOT NULL,
-    parts INTEGER DEFAULT '0' NOT NULL,
-    done_to TIMESTAMP WITH TIME ZONE NOT NULL,
-    CONSTRAINT pk_usage_settlements PRIMARY KEY (account_id, start_at, meter),
+    CONSTRAINT pk_usage_settlements PRIMARY KEY (account_id, invoice, meter, start_at, part),
     CONSTRAINT fk_usage_settlements_account_id FOREIGN KEY(account_id) REFERENCES accounts (id)
 );
 

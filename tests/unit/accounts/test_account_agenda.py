@@ -126,14 +126,12 @@ def test_late_use_of_an_ended_subscription_is_invoiced_when_its_day_is_over() ->
 
 
 def test_uses_that_an_invoice_bills_are_completed_part_by_part() -> None:
-    def plan_after(parts: int) -> tuple[str, str, datetime]:
-        of = CompletionPlan(meter="ai_responses", start_at=NOW, began_at=NOW, parts=parts)
-        [planned] = plan(state(completion=of))
-        return planned
+    def waiting(part: int) -> AccountState:
+        known = {"invoice": "inv_1", "meter": "ai_responses", "start_at": NOW, "began_at": NOW}
+        return state(completion=CompletionPlan.model_validate(known | {"part": part}))
 
-    (name, first, due), (_, second, _) = plan_after(0), plan_after(1)
+    [(name, first, due)] = plan(waiting(1))
+    [(_, second, _)] = plan(waiting(2))
     assert (name, due) == ("complete", NOW)
     assert first != second
-    assert "uses of ai_responses" in state_words(
-        state(completion=CompletionPlan(meter="ai_responses", start_at=NOW, began_at=NOW, parts=0))
-    )
+    assert state_words(waiting(1)) == "uses of ai_responses are being completed"

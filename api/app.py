@@ -6,6 +6,7 @@
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any, Final
 
 from fastapi import FastAPI, Request
@@ -21,6 +22,7 @@ from api.holding import Holding
 from api.inbox import Inbox
 from api.jwks import Jwks, refreshed
 from api.limits import RateLimit, RequestLimitMiddleware
+from api.pricing import Prices
 from api.recorder import Recorder
 from api.routes import registry
 from api.routes.base import PREFIX
@@ -29,6 +31,7 @@ from api.tenants import Tenants
 from billing.core import logs
 from billing.core.database import Database, open_database
 from billing.core.settings import Settings, load_settings
+from gateways.pricing import HttpPrices
 
 TITLE: Final = "durable-billing"
 _logger = logging.getLogger("api")
@@ -78,8 +81,19 @@ def _services(settings: Settings, database: Database | None, temporal: Client | 
         inbox=Inbox(database),
         recorder=Recorder(database),
         holding=Holding(database),
+        prices=_prices(settings, database),
         jwks=keys,
         temporal_client=temporal,
+    )
+
+
+def _prices(settings: Settings, database: Database) -> Prices:
+    url = settings.product_service_url
+    return Prices(
+        database,
+        HttpPrices(url, settings.product_service_timeout_seconds) if url else None,
+        fresh_seconds=settings.product_service_cache_seconds,
+        stale=timedelta(seconds=settings.product_service_stale_seconds),
     )
 
 
@@ -91,6 +105,7 @@ def _lifespan(services: Services, *, owns_database: bool) -> Any:
         async with metrics.served(services.settings), refreshed(services.jwks):
             _logger.info("API ready on port %d", services.settings.service_port)
             yield
+        await services.prices.close()
         if owns_database:
             await services.database.close()
 

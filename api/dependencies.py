@@ -20,6 +20,7 @@ from api.holding import Holding
 from api.inbox import Inbox, Tellers
 from api.jwks import Jwks
 from api.limits import RateLimit
+from api.pricing import Prices
 from api.recorder import Recorder
 from api.tenants import Tenant, Tenants
 from billing.core import context
@@ -58,6 +59,7 @@ class Services:
     inbox: Inbox
     recorder: Recorder
     holding: Holding
+    prices: Prices
     jwks: Jwks | None = None
     checks: Checks = field(default_factory=Checks)
     tellers: Tellers = field(default_factory=Tellers)

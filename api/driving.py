@@ -37,6 +37,14 @@ async def settled(call: Call, matter: Matter, wait: timedelta = WAIT) -> None:
     await failpoint("api.started")
 
 
+async def started(call: Call, matter: Matter) -> None:
+    """Start a matter that was born just now, without waiting for what it does."""
+    try:
+        await start.ensure_running(call.temporal, matter)
+    except (RPCError, Unavailable, RuntimeError) as error:
+        _logger.warning("%s left to the sweeper: %s", matter.workflow_id, type(error).__name__)
+
+
 async def nudged(call: Call, matter: Matter, hint: Step | None = None) -> None:
     """Tell the matter that its rows changed, without waiting for what it does."""
     try:

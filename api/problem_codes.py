@@ -57,6 +57,7 @@ CODES: Final[dict[str, Problem]] = {
     "PLATFORM_ERROR": Problem(502, "the payment provider refused; nothing was charged"),
     # Usage, products, quotas
     "PRODUCT_PRICING_NOT_FOUND": Problem(404, "Product pricing not found"),
+    "PRICING_UNAVAILABLE": Problem(503, "the product service gives no price now"),
     "PRODUCT_NOT_FOUND": Problem(404, "no such product"),
     "METER_NOT_FOUND": Problem(404, "nothing by this name is counted"),
     "QUOTA_EXCEEDED": Problem(429, "Quota exceeded for service type"),
@@ -72,8 +73,13 @@ CODES: Final[dict[str, Problem]] = {
     "BILLING_RECORD_NOT_FOUND": Problem(404, "no such billing record"),
     # Subscriptions, invoices, payments
     "SUBSCRIPTION_NOT_FOUND": Problem(404, "this account has no subscription"),
+    "SUBSCRIPTION_ENDING": Problem(
+        503, "the first payment of the subscription before is called back"
+    ),
     "SUBSCRIPTION_EXISTS": Problem(409, "this account has an open subscription"),
     "SUBSCRIPTION_STATE": Problem(409, "a canceled subscription takes only: subscribe"),
+    "ADD_ON_NOT_FOUND": Problem(404, "plan basic has no add-on 'more'"),
+    "ADD_ON_NOT_OFFERED": Problem(409, "ai-500 has no price in JPY"),
     "PAYMENT_OVERDUE": Problem(409, "pay what is overdue first"),
     "INVOICE_NOT_FOUND": Problem(404, "no such invoice"),
     "INVOICE_EXISTS": Problem(409, "this was billed in another account"),

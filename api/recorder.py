@@ -10,6 +10,7 @@ from typing import Final
 
 from sqlalchemy.exc import DBAPIError
 
+from api.held import Held
 from billing.core import ids
 from billing.core.batcher import Batcher
 from billing.core.database import Database
@@ -25,17 +26,31 @@ class Recorder:
     """One per API process."""
 
     def __init__(self, database: Database) -> None:
-        self._engine = database.tenant_engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._database = database
         self._batcher: Batcher[Use, Recorded] = Batcher(self._singles)
+        self._held = Held(database)
 
     async def one(self, use: Use) -> Recorded:
         """Record a use together with whatever else waits now; paid by an entry of its own."""
         if use.event_id is None:  # the batcher may repeat it, and must not make another of it
             use = use._replace(fresh=ids.new().hex)
+        if use.hold_id is not None:
+            return await self._held.one(use)
         return await self._batcher.do(use)
 
     async def many(self, uses: Sequence[Use]) -> dict[int, Recorded]:
-        """Record uses of any accounts; by place, what became of those not recorded."""
+        """Record uses of any accounts; by place, what became of those not recorded.
+
+        Those that holds pay come after the others.
+        """
+        held = [place for place, use in enumerate(uses) if use.hold_id is not None]
+        if held:
+            rest = [place for place, use in enumerate(uses) if use.hold_id is None]
+            plain = await self.many([uses[place] for place in rest])
+            paid = await self._held.many([uses[place] for place in held])
+            return {rest[place]: one for place, one in plain.items()} | {
+                held[place]: one for place, one in paid.items()
+            }
         # Parts have no account in common, so none waits for another.
         parts = await asyncio.gather(*(self._part(uses, places) for places in _cut(uses)))
         return {place: one for part in parts for place, one in part.items()}
@@ -62,7 +77,7 @@ class Recorder:
     async def _once(
         self, uses: Sequence[Use], groups: Sequence[int], *, full: bool
     ) -> dict[int, Recorded]:
-        async with self._engine.connect() as connection:
+        async with self._database.tenant_statement() as connection:
             return await calls.record(connection, uses, groups, full=full)
 
 

@@ -16,6 +16,12 @@ Service = Literal[
     "notification",
 ]  # fmt: skip
 Way = Literal["wallet_deduction", "payment_charge", "credit_consumption", "subscription_included"]
+HOLD_PAYS: Final = "a hold pays by itself: leave out billing_method and on_insufficient"
+
+
+def alone(method: str | None, on_insufficient: str) -> bool:
+    """Whether nothing beside a hold says how a use is to be paid."""
+    return method is None and on_insufficient == "reject"
 
 
 class Row(msgspec.Struct, forbid_unknown_fields=True):
@@ -38,10 +44,13 @@ class Row(msgspec.Struct, forbid_unknown_fields=True):
     on_insufficient: Literal["reject", "defer"] = "reject"
     occurred_at: Annotated[datetime, Meta(tz=True)] | None = None
     usage_details: dict[str, Any] | None = None
+    hold_id: Word | None = None
 
     def __post_init__(self) -> None:
         if self.product_id is None and self.service_type is None and self.feature_type is None:
             raise ValueError("name a product_id, a service_type or a feature_type")
+        if self.hold_id is not None and not alone(self.billing_method, self.on_insufficient):
+            raise ValueError(HOLD_PAYS)
         if self.usage_details is not None and _deeper(self.usage_details, JSON_DEPTH):
             raise ValueError(f"usage_details: nested deeper than {JSON_DEPTH} levels")
 

@@ -147,7 +147,7 @@ class MatterWorkflow(Generic[S]):
                 done = step
 
     def _head(self) -> Step | None:
-        return head(self.plan(self.state)) if self.state is not None else None
+        return head(self.plan(self.state), self._now()) if self.state is not None else None
 
     def _now(self) -> datetime:
         return (self.state and self.state.clock_at) or workflow.now()
@@ -182,6 +182,8 @@ class MatterWorkflow(Generic[S]):
                 await self._halt(f"{words}: {_reason(error)}")
             if self._commands:
                 return None
+            if workflow.info().is_continue_as_new_suggested():
+                await self._renew_run()
 
     async def _run(self, activity: str, argument: Contract, words: str) -> None:
         """Run one activity; its answer is the newest word of the rows."""

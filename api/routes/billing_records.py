@@ -120,10 +120,12 @@ class RecordAnswer(Answer):
 
 
 @router.post(
-    "/billing/calculate", responses=responses("MERCHANT_NOT_FOUND", "PRODUCT_PRICING_NOT_FOUND")
+    "/billing/calculate",
+    responses=responses("MERCHANT_NOT_FOUND", "PRODUCT_PRICING_NOT_FOUND", "PRICING_UNAVAILABLE"),
 )
 async def calculate_cost(body: CalculateBody, call: MemberCall) -> CalculateAnswer:
     """What a use would cost now; writes nothing [F8-F12]."""
+    await call.services.prices.need(call.account, body.product_id, body.service_type)
     async with call.transaction() as connection:
         at = await clock.now(connection, call.account.id)
         found = await service.quote(

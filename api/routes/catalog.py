@@ -19,6 +19,7 @@ from billing.catalog.schemas import (
     PACK_ID,
     PLAN_ID,
     Access,
+    AddOn,
     Entitlements,
     Limit,
     Pack,
@@ -79,6 +80,7 @@ class PlanAnswer(Answer):
     stripe_price_id_yearly: str | None
     features: dict[str, bool | int | str]
     limits: tuple[Limit, ...]
+    add_ons: tuple[AddOn, ...]
     monthly_credits: Credits
     trial_days: int
     is_active: bool

@@ -4,7 +4,7 @@ A changed price holds from now on; what was used before keeps the price of its t
 """
 
 from datetime import datetime
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from fastapi import Path, Query
 from fastapi.responses import Response
@@ -51,13 +51,14 @@ class AgreeBody(Body):
 
 
 class AgreedAnswer(Answer):
-    """A price agreed with one account."""
+    """A price of one account: agreed with it, or what the product service asks of it."""
 
     override_id: str
     account_id: str
     product: str
     currency: str
     terms: PriceTerms
+    source: Literal["agreed", "service"]
     effective_from: datetime
     effective_to: datetime | None
 
@@ -67,7 +68,7 @@ class AgreedAnswer(Answer):
         return cls(
             override_id=ids.encode(OVERRIDE, found.id),
             account_id=ids.encode(ids.ACCOUNT, found.account_id),
-            **found.model_dump(exclude={"id", "account_id", "terms"}),
+            **found.model_dump(exclude={"id", "account_id", "terms", "checked_at"}),
             terms=found.terms,
         )
 
@@ -113,7 +114,10 @@ async def list_price_overrides(
     paging: Paging,
     account_id: Annotated[str | None, Query(max_length=255)] = None,
 ) -> Page[AgreedAnswer]:
-    """Agreed prices of one account or of all, newest first, ended ones included."""
+    """Prices of one account or of all, newest first, ended ones included.
+
+    `source` tells those agreed here from those of the product service.
+    """
     async with call.database.operator() as connection:
         account = await accounts.find(connection, account_id) if account_id else None
         if account_id and account is None:
@@ -150,5 +154,4 @@ async def put_price_override(body: AgreeBody, call: AdminCall) -> AgreedAnswer |
 
 
 def _show(row: RowMapping) -> AgreedAnswer:
-    price = store.show_price(row)
-    return AgreedAnswer.of(Override(**price.model_dump(), account_id=row["account_id"]))
+    return AgreedAnswer.of(store.show_override(row))

@@ -150,7 +150,12 @@ class QuotaAnswer(Answer):
         )
 
 
-@router.post("/quota/check", responses=responses("MERCHANT_NOT_FOUND", "METER_NOT_FOUND"))
+@router.post(
+    "/quota/check",
+    responses=responses(
+        "MERCHANT_NOT_FOUND", "METER_NOT_FOUND", "PRODUCT_PRICING_NOT_FOUND", "PRICING_UNAVAILABLE"
+    ),
+)
 async def check_quota(body: CheckBody, call: MemberCall) -> CheckAnswer:
     """Whether a use is allowed; a breach is answered with `allowed: false`, not refused [H2].
 
@@ -168,6 +173,7 @@ async def check_quota(body: CheckBody, call: MemberCall) -> CheckAnswer:
         service_type=body.service_type,
         feature_type=body.feature_type,
     )
+    await call.services.prices.need(call.account, body.product_id, body.service_type)
     async with call.transaction() as connection:
         if body.consume and body.event_id:
             found = await service.claim(connection, call.account.id, asked, body.event_id)

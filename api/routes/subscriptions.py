@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
 from fastapi import Response
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, field_validator
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.dependencies import AccountCall, BillingCall, MemberCall
@@ -13,19 +13,19 @@ from api.driving import need_temporal, settled
 from api.idempotency import Claim, OptionalKey
 from api.problems import KEYED, responses
 from api.routes.base import new_router
-from api.schemas import Answer, Body, Currency
+from api.schemas import Answer, Body, Credits, Currency
 from billing.accounts import store as accounts
 from billing.catalog import store as catalog
 from billing.core import clock, ids, matters
-from billing.core.errors import NotFound
+from billing.core.errors import NotFound, Unavailable
 from billing.core.failpoints import failpoint
 from billing.core.matters import Matter
 from billing.core.periods import Interval
 from billing.invoices import store as invoices
 from billing.payments import store as payments
 from billing.payments.rules import next_action
-from billing.subscriptions import service, store
-from billing.subscriptions.schemas import NewSubscription, Subscription
+from billing.subscriptions import add_ons, service, store
+from billing.subscriptions.schemas import Item, NewSubscription, Subscription
 
 router = new_router("subscriptions")
 _INTERVALS = {"monthly": Interval(unit="month"), "yearly": Interval(unit="year")}
@@ -49,6 +49,50 @@ class CancelBody(Body):
     at: Literal["period_end", "now"] = "period_end"
 
 
+class AddOnBody(Body):
+    """How many of one of the plan's add-ons."""
+
+    add_on: Annotated[str, StringConstraints(min_length=1, max_length=64)]
+    quantity: Annotated[int, Field(strict=True, ge=0, le=10_000)] = 1
+
+
+class ChangeBody(Body):
+    """What the subscription is to have: all its add-ons; those not named end with the period."""
+
+    add_ons: Annotated[list[AddOnBody], Field(max_length=50)]
+
+    @field_validator("add_ons")
+    @classmethod
+    def _each_once(cls, add_ons: list[AddOnBody]) -> list[AddOnBody]:
+        if len({one.add_on for one in add_ons}) != len(add_ons):
+            raise ValueError("name each add-on once")
+        return add_ons
+
+
+class AddOnPart(Answer):
+    """An add-on it has; each gives `units` of `meter` per cycle for `amount_cents`."""
+
+    add_on: str
+    name: str
+    meter: str
+    units: Credits
+    amount_cents: int
+    quantity: int
+    quantity_next_period: int
+
+    @classmethod
+    def of(cls, item: Item) -> Self:
+        """The item as callers see it."""
+        return cls.model_validate(
+            item.model_dump(include={"add_on", "meter", "units", "quantity"})
+            | {
+                "name": item.description,
+                "amount_cents": item.amount_minor,
+                "quantity_next_period": item.lasting,
+            }
+        )
+
+
 class PlanPart(Answer):
     """The plan version the subscription was sold with."""
 
@@ -68,6 +112,7 @@ class SubscriptionAnswer(Answer):
     quantity: int
     amount_cents: int
     currency: str
+    add_ons: list[AddOnPart]
     current_period_start: datetime
     current_period_end: datetime
     cycle_start: datetime
@@ -100,6 +145,7 @@ class SubscriptionAnswer(Answer):
             interval=_interval_name(subscription.interval),
             quantity=items[0].quantity,
             amount_cents=subscription.amount_minor,
+            add_ons=[AddOnPart.of(item) for item in items if item.add_on],
             latest_invoice_id=ids.encode(ids.INVOICE, invoice.id) if invoice else None,
             next_action=next_action(
                 owed=invoice is not None and invoice.status in ("draft", "open"),
@@ -117,7 +163,7 @@ class SubscriptionAnswer(Answer):
     responses={
         202: {"model": SubscriptionAnswer, "description": "The first payment is undecided yet"},
         **responses(
-            "SUBSCRIPTION_EXISTS", "PLAN_NOT_FOUND", "CURRENCY_MISMATCH",
+            "SUBSCRIPTION_EXISTS", "SUBSCRIPTION_ENDING", "PLAN_NOT_FOUND", "CURRENCY_MISMATCH",
             "PAYMENT_METHOD_NOT_FOUND", "TEMPORAL_UNAVAILABLE", "MERCHANT_NOT_FOUND", *KEYED,
         ),
     },
@@ -146,6 +192,28 @@ async def read_subscription(call: MemberCall) -> SubscriptionAnswer:
         if subscription is None:
             raise NotFound("SUBSCRIPTION_NOT_FOUND", "this account has no subscription")
         return await SubscriptionAnswer.of(connection, subscription)
+
+
+@router.put(
+    "/billing/subscription",
+    response_model=SubscriptionAnswer,
+    responses=responses(
+        "SUBSCRIPTION_NOT_FOUND", "SUBSCRIPTION_STATE", "PAYMENT_OVERDUE", "ADD_ON_NOT_FOUND",
+        "ADD_ON_NOT_OFFERED", "MERCHANT_NOT_FOUND", *KEYED,
+    ),
+)  # fmt: skip
+async def change_subscription(body: ChangeBody, call: BillingCall, once: OptionalKey) -> Response:
+    """Choose its add-ons [B8]; sent again it changes nothing.
+
+    More of one counts and is charged at once, less of one counts from the next period.
+    """
+    wanted = {one.add_on: one.quantity for one in body.add_ons if one.quantity}
+    async with once.claim(call) as claim:
+        async with call.transaction() as connection:
+            subscription = await _open(connection, call)
+            at = await clock.now(connection, call.account.id)
+            await add_ons.choose(connection, subscription.id, wanted, at)
+        return await _changed(call, claim, subscription.id)
 
 
 @router.post(
@@ -199,16 +267,26 @@ async def _changed(call: AccountCall, claim: Claim, subscription_id: UUID) -> Re
 
 
 async def _give_way(call: AccountCall, claim: Claim, wanted: NewSubscription) -> None:
-    """An incomplete predecessor is given up first; Stripe may say that it was paid after all."""
+    """An incomplete predecessor is given up first; Stripe may say that it was paid after all.
+
+    Errors: SUBSCRIPTION_ENDING while Stripe has not answered; the same key then goes on.
+    """
     async with call.transaction() as connection:
         existing = await store.find_open(connection, call.account.id)
         if existing is None or existing.id == claim.resource_id:
             return
-        await service.offer(connection, call.account.id, wanted)
         at = await clock.now(connection, call.account.id)
         matter = await service.supersede(connection, existing.id, at)
-    if matter is not None:
-        await settled(call, matter)
+        await service.offer(connection, call.account.id, wanted)  # a bad wish gives nothing up
+    if matter is None:
+        return
+    await settled(call, matter)
+    async with call.transaction() as connection:
+        before = await store.get(connection, existing.id)
+    if before.status == "incomplete":
+        raise Unavailable(
+            "SUBSCRIPTION_ENDING", "the first payment of the subscription before is called back"
+        )
 
 
 async def _begin(call: AccountCall, claim: Claim, wanted: NewSubscription) -> Matter:

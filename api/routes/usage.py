@@ -3,6 +3,7 @@
 from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any, Literal, Self
+from uuid import UUID
 
 from fastapi import Header
 from fastapi.responses import Response
@@ -43,7 +44,7 @@ RECORD = "usg"
 REFUSALS = (
     "PRODUCT_PRICING_NOT_FOUND", "METER_NOT_FOUND", "INSUFFICIENT_CREDITS", "QUOTA_EXCEEDED",
     "BUDGET_EXCEEDED", "NOT_INCLUDED", "PAYMENT_CHARGE_NOT_OFFERED", "EVENT_TOO_OLD",
-    "EVENT_IN_FUTURE",
+    "EVENT_IN_FUTURE", "HOLD_NOT_FOUND", "HOLD_RESOLVED", "HOLD_EXCEEDED",
 )  # fmt: skip
 Quantity = Annotated[Credits, Field(gt=0)]
 BatchCall = Annotated[Call, Depends(OperatorGate(MEMBER))]
@@ -52,7 +53,8 @@ BatchCall = Annotated[Call, Depends(OperatorGate(MEMBER))]
 class UseBody(Body):
     """One use. `product_id` prices it; else `service_type` or `feature_type` say what is counted.
 
-    With `event_id` (else the Idempotency-Key) the same use is never counted twice.
+    With `event_id` (else the Idempotency-Key) the same use is never counted twice. With `hold_id`
+    that hold pays: what the use costs is captured from it, and the rest of it is free again.
     """
 
     usage_amount: Quantity
@@ -70,11 +72,14 @@ class UseBody(Body):
     on_insufficient: Literal["reject", "defer"] = "reject"
     occurred_at: Instant | None = None
     usage_details: dict[str, Any] | None = None
+    hold_id: Annotated[str, Field(max_length=40)] | None = None
 
     @model_validator(mode="after")
     def _names_something(self) -> Self:
         if self.product_id is None and self.service_type is None and self.feature_type is None:
             raise ValueError("name a product_id, a service_type or a feature_type")
+        if self.hold_id and not usage_rows.alone(self.billing_method, self.on_insufficient):
+            raise ValueError(usage_rows.HOLD_PAYS)
         return self
 
 
@@ -117,7 +122,12 @@ class UseAnswer(Answer):
     status_code=201,
     response_model=UseAnswer,
     responses=responses(
-        "MERCHANT_NOT_FOUND", "IDEMPOTENCY_KEY_REUSED", "TEMPORAL_UNAVAILABLE", *REFUSALS
+        "MERCHANT_NOT_FOUND",
+        "IDEMPOTENCY_KEY_REQUIRED",
+        "IDEMPOTENCY_KEY_REUSED",
+        "TEMPORAL_UNAVAILABLE",
+        "PRICING_UNAVAILABLE",
+        *REFUSALS,
     ),
 )
 async def record_usage(
@@ -127,10 +137,12 @@ async def record_usage(
 ) -> Response:
     """Record one use: rated, counted against plan and quotas, and paid, in one transaction.
 
-    With `payment_charge` a saved card pays at once: `billing_status` says whether it did. A
-    repeated event answers its first result with `Idempotent-Replayed: true`.
+    With `payment_charge` a saved card pays at once: `billing_status` says whether it did. It needs
+    the role billing, and an `event_id` or Idempotency-Key. A repeated event answers its first
+    result with `Idempotent-Replayed: true`.
     """
     use = _use(body, call, idempotency_key)
+    await call.services.prices.need(call.account, body.product_id, body.service_type)
     if body.billing_method == charges.METHOD:
         done = await charge_now(call, use)
     else:
@@ -157,7 +169,17 @@ def _use(body: UseBody, call: AccountCall, key: str | None) -> Use:
         session_id=body.session_id,
         request_id=body.request_id,
         detail=usage_rows.details(body.usage_details),
+        hold_id=_hold(body.hold_id),
     )  # fmt: skip
+
+
+def _hold(named: str | None) -> UUID | None:
+    if named is None:
+        return None
+    known = ids.parse(ids.HOLD, named)
+    if known is None:
+        raise NotFound("HOLD_NOT_FOUND", CODES["HOLD_NOT_FOUND"].detail)
+    return known
 
 
 def user_of(named: str | None, call: Call) -> str | None:
@@ -189,11 +211,24 @@ async def _refusal(done: Recorded, use: Use, call: AccountCall) -> BillingError:
         return await _over_quota(use, call)
     if code == "BUDGET_EXCEEDED":
         return await _over_budget(done, use, call)
+    if code == "HOLD_RESOLVED":
+        return Conflict(code, f"the hold was {done.status}", hold_status=done.status)
+    if code == "HOLD_EXCEEDED":
+        return _over_hold(done)
     if code in ("NOT_INCLUDED", "PAYMENT_CHARGE_NOT_OFFERED"):
         return Conflict(code, detail)
-    if code in ("PRODUCT_PRICING_NOT_FOUND", "METER_NOT_FOUND"):
+    if code in ("PRODUCT_PRICING_NOT_FOUND", "METER_NOT_FOUND", "HOLD_NOT_FOUND"):
         return NotFound(code, detail)
     return Invalid(code, detail)
+
+
+def _over_hold(done: Recorded) -> BillingError:
+    return Invalid(
+        "HOLD_EXCEEDED",
+        "the use costs more than was held; nothing was recorded",
+        required=show_decimal(done.required or Decimal(0)),
+        held=show_decimal(done.available or Decimal(0)),
+    )
 
 
 async def _over_quota(use: Use, call: AccountCall) -> BillingError:

@@ -9,7 +9,9 @@ from fastapi.responses import Response
 
 from api import usage_rows
 from api.auth import MEMBER
+from api.charging import charge_rows
 from api.dependencies import Call, OperatorGate, no_such_account
+from api.pricing import Wanted
 from api.problem_codes import CODES
 from api.problems import responses
 from api.routes.base import new_router
@@ -17,9 +19,11 @@ from api.routes.usage import user_of, words_of
 from api.schemas import Answer
 from api.tenants import Tenant
 from api.usage_rows import Row
-from billing.core.errors import NotAllowed
+from billing.charges import service as charges
+from billing.core import ids
+from billing.core.errors import NotAllowed, NotFound
 from billing.usage import rules
-from billing.usage.schemas import Kind, Use
+from billing.usage.schemas import Kind, Recorded, Use
 
 router = new_router("usage")
 
@@ -83,24 +87,62 @@ async def record_usage_batch(request: Request, call: BatchCall) -> Response:
     """Record up to 1,000 uses, each with its own verdict; a bad row fails alone.
 
     Role service names an account per row (`account_id` or `external_id`); others record for their
-    own. Rows of one request are paid together.
+    own. Rows of one request that cost credits are paid together; each with `payment_charge` is
+    charged to its account's card behind the answer, as its billing record tells.
     """
     rows = usage_rows.parse(await request.body())
     owners = await _owners(rows, request, call)
-    refused: dict[int, tuple[str, str]] = {}
+    refused = await _unpriced(rows, owners, call)
     uses: list[Use] = []
     places: list[int] = []
     for place, row in enumerate(rows):
+        if place in refused:
+            continue
         use = _row_use(row, owners, call)
         if isinstance(use, Use):
             uses.append(use)
             places.append(place)
         else:
             refused[place] = use
-    for place, one in (await call.services.recorder.many(uses)).items():
+    for place, one in (await _record(uses, call)).items():
         duplicate = one.verdict == "duplicate"
         refused[places[place]] = ("", "") if duplicate else words_of(one)
     return Response(_batch_answer(rows, refused), media_type="application/json")
+
+
+async def _record(uses: list[Use], call: Call) -> dict[int, Recorded]:
+    """By place, what became of those not recorded; those that cards pay come last."""
+    charged = [place for place, use in enumerate(uses) if use.kind.method == charges.METHOD]
+    if not charged:
+        return await call.services.recorder.many(uses)
+    rest = [place for place, use in enumerate(uses) if use.kind.method != charges.METHOD]
+    plain = await call.services.recorder.many([uses[place] for place in rest])
+    cards = await charge_rows(call, [uses[place] for place in charged])
+    return {rest[place]: one for place, one in plain.items()} | {
+        charged[place]: one for place, one in cards.items()
+    }
+
+
+async def _unpriced(
+    rows: list[Row | str], owners: Owners, call: Call
+) -> dict[int, tuple[str, str]]:
+    """By place, rows whose product the product service does not price now, and why."""
+    prices = call.services.prices
+    if not prices.are_asked_for:
+        return {}
+    wanted = {
+        place: Wanted(owner, row.product_id, row.service_type)
+        for place, row in enumerate(rows)
+        if isinstance(row, Row)
+        and row.product_id is not None
+        and (owner := owners.get(row.account_id or row.external_id)) is not None
+    }
+    found = await prices.refusals(wanted.values())
+    return {
+        place: (refusal.code, CODES[refusal.code].detail)
+        for place, one in wanted.items()
+        if (refusal := found.get((one.tenant, one.product))) is not None
+    }
 
 
 async def _owners(rows: list[Row | str], request: Request, call: Call) -> Owners:
@@ -134,8 +176,11 @@ def _row_use(row: Row | str, owners: Owners, call: Call) -> Use | tuple[str, str
         return "MERCHANT_NOT_FOUND", CODES["MERCHANT_NOT_FOUND"].detail
     try:
         user = user_of(row.user_id, call)
+        hold = ids.decode(ids.HOLD, row.hold_id) if row.hold_id else None
     except NotAllowed as error:
         return error.code, error.detail
+    except NotFound:
+        return "HOLD_NOT_FOUND", CODES["HOLD_NOT_FOUND"].detail
     return Use(
         owner.id,
         Kind(
@@ -150,6 +195,7 @@ def _row_use(row: Row | str, owners: Owners, call: Call) -> Use | tuple[str, str
         row.session_id,
         row.request_id,
         usage_rows.details(row.usage_details),
+        hold,
     )  # fmt: skip
 
 

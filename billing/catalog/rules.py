@@ -54,16 +54,24 @@ def access(plan: Plan, status: str) -> Access:
     return plan.past_due_access if status == "past_due" else "none"
 
 
-def entitle(plan: Plan, status: str) -> Entitlements:
-    """What a subscription in this state gives; without access, features and limits are empty."""
+def entitle(plan: Plan, status: str, extra: Mapping[str, Decimal] | None = None) -> Entitlements:
+    """What a subscription in this state gives; without access, features and limits are empty.
+
+    `extra` are the units of its add-ons, by meter.
+    """
     reach = access(plan, status)
+    more = extra or {}
+    limits = tuple(
+        limit.model_copy(update={"included": limit.included + more.get(limit.meter, 0)})
+        for limit in plan.limits
+    )
     return Entitlements(
         plan=plan.key,
         plan_name=plan.name,
         subscription_status=status,
         access=reach,
         features={} if reach == "none" else plan.features,
-        limits=() if reach == "none" else plan.limits,
+        limits=() if reach == "none" else limits,
     )
 
 

@@ -70,6 +70,19 @@ class Limit(_Frozen):
         return self
 
 
+class AddOn(_Frozen):
+    """Extra units of a meter that a plan's subscribers may buy on top of it, per cycle [B8]."""
+
+    key: Name
+    name: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
+    meter: Name
+    units: Annotated[Amount, Field(gt=0)]
+    prices: Annotated[
+        dict[Currency, Annotated[int, Field(strict=True, gt=0, lt=10**15)]], Field(min_length=1)
+    ]
+    """Of one per cycle, in minor units such as {"USD": 500}."""
+
+
 class DunningPolicy(_Frozen):
     """When an unpaid invoice is tried again, and what happens after the last try."""
 
@@ -106,6 +119,7 @@ class Plan(_Frozen):
     description: str
     features: dict[str, bool | int | str]
     limits: tuple[Limit, ...]
+    add_ons: tuple[AddOn, ...] = ()
     trial_days: int
     monthly_credits: Amount
     """Credits per allowance cycle [B12]."""

@@ -18,7 +18,7 @@ from pydantic import (
 )
 
 from billing.catalog import rules
-from billing.catalog.schemas import Amount, Currency, DunningPolicy, Limit, Name, Rollover
+from billing.catalog.schemas import AddOn, Amount, Currency, DunningPolicy, Limit, Name, Rollover
 from billing.core.periods import Interval
 from billing.products.spec import MeterSpec, ProductKey, ProductSpec
 
@@ -58,6 +58,7 @@ class PlanSpec(_Spec):
     description: Annotated[str, StringConstraints(max_length=2000)] = ""
     features: dict[Name, bool | int | str] = {}
     limits: tuple[Limit, ...] = ()
+    add_ons: tuple[AddOn, ...] = ()
     trial_days: Annotated[int, Field(ge=0, le=730)] = 0
     monthly_credits: Amount = Decimal(0)
     allowance: Every = "month"
@@ -75,6 +76,17 @@ class PlanSpec(_Spec):
         if len({limit.meter for limit in limits}) != len(limits):
             raise ValueError("a meter has one limit")
         return limits
+
+    @model_validator(mode="after")
+    def _add_ons_add_to_a_limit(self) -> Self:
+        keys = [add_on.key for add_on in self.add_ons]
+        if len(set(keys)) != len(keys):
+            raise ValueError("an add-on's key is used once in a plan")
+        limited = {limit.meter for limit in self.limits}
+        for add_on in self.add_ons:
+            if add_on.meter not in limited:
+                raise ValueError(f"add-on {add_on.key}: the plan has no limit on {add_on.meter}")
+        return self
 
     @model_validator(mode="after")
     def _sold_for_something(self) -> Self:

@@ -7,7 +7,9 @@ from uuid import UUID
 
 from sqlalchemy import (
     ColumnElement,
+    Text,
     and_,
+    cast,
     exists,
     func,
     literal_column,
@@ -42,7 +44,7 @@ from billing.core import ids
 from billing.core.periods import Interval
 from billing.core.prepared import Fields, Prepared, given
 from billing.products import store as metering
-from billing.subscriptions.tables import OPEN_STATUSES, subscriptions
+from billing.subscriptions.tables import OPEN_STATUSES, subscription_items, subscriptions
 
 _PLAN_FIELDS: Final = tuple(column.name for column in plans.c if column.name in Plan.model_fields)
 # Written out, so that the planner sees the predicate of the partial index.
@@ -180,13 +182,26 @@ async def costs(connection: AsyncConnection) -> list[CreditCost]:
 
 async def entitlements(connection: AsyncConnection, account_id: UUID) -> Entitlements:
     """What the account's open subscription gives it now; nothing without one."""
+    item = subscription_items.c
+    units = (
+        select(item.meter, func.sum(item.units * item.quantity).label("units"))
+        .where(item.subscription_id == subscriptions.c.id, item.add_on.is_not(None))
+        .group_by(item.meter)
+        .correlate(subscriptions)
+        .subquery()
+    )
+    pairs = func.jsonb_object_agg(units.c.meter, cast(units.c.units, Text))
+    extra = select(pairs).scalar_subquery()
     query = (
-        select(plans, subscriptions.c.status)
+        select(plans, subscriptions.c.status, extra.label("extra"))
         .join(subscriptions, subscriptions.c.plan_id == plans.c.id)
         .where(subscriptions.c.account_id == account_id, subscriptions.c.status.in_(OPEN_STATUSES))
     )
     row = (await connection.execute(query)).mappings().one_or_none()
-    return rules.entitle(show_plan(row), row["status"]) if row else rules.NO_PLAN
+    if row is None:
+        return rules.NO_PLAN
+    more = {meter: Decimal(units) for meter, units in (row["extra"] or {}).items()}
+    return rules.entitle(show_plan(row), row["status"], more)
 
 
 async def is_empty(connection: AsyncConnection) -> bool:

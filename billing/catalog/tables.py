@@ -36,6 +36,8 @@ plans = Table(
     Column("features", JSONB, nullable=False),
     # A list of billing.catalog.schemas.Limit.
     Column("limits", JSONB, nullable=False),
+    # A list of billing.catalog.schemas.AddOn.
+    Column("add_ons", JSONB, nullable=False, server_default="[]"),
     Column("trial_days", Integer, nullable=False, server_default="0"),
     Column("monthly_credits", Numeric(27, 12), nullable=False, server_default="0"),
     # Credits, limits and usage run in this interval from the same anchor, also under yearly prices.

@@ -62,6 +62,12 @@ class Settings(BaseSettings):
     worker_metrics_port: int = Field(9465, validation_alias="BILLING_WORKER_METRICS_PORT")
     rate_limit: str = Field("600/minute", validation_alias="BILLING_RATE_LIMIT")
 
+    # Prices from a product service instead of the catalog, when its address is given [B15].
+    product_service_url: str | None = None
+    product_service_timeout_seconds: float = Field(2.0, gt=0, le=30)
+    product_service_cache_seconds: float = Field(60.0, ge=0)
+    product_service_stale_seconds: float = Field(86_400.0, ge=0)
+
     trial_days: int = 14
     trial_credits: int = 500
     purchase_expiry_hours: int = Field(24, validation_alias="BILLING_PURCHASE_EXPIRY_HOURS")

@@ -52,9 +52,15 @@ class ProductPrice(_Frozen):
 
 
 class Override(ProductPrice):
-    """A price agreed with one account; it goes before the product's own [B10]."""
+    """A price of one account, agreed or from the product service; it goes before the product's own.
+
+    [B10, B15]
+    """
 
     account_id: UUID
+    source: Literal["agreed", "service"]
+    checked_at: AwareDatetime | None
+    """When the product service last said so, in real time."""
 
 
 class Product(_Frozen):

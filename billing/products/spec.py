@@ -1,7 +1,7 @@
 """Meters and products as people write them: two sections of catalog.yaml, and admin bodies."""
 
 from decimal import Decimal
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -16,7 +16,8 @@ from billing.catalog.schemas import Name
 from billing.products.schemas import MeterKind, ServiceType
 from billing.rating.schemas import PriceCurrency, PriceTerms
 
-ProductKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$")]
+PRODUCT_KEY: Final = r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$"
+ProductKey = Annotated[str, StringConstraints(pattern=PRODUCT_KEY)]
 """A product's id as its callers know it, such as `gpt-4`."""
 Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
 

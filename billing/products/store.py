@@ -30,9 +30,12 @@ async def metering(connection: AsyncConnection) -> Metering:
     prices = await connection.execute(
         select(product_prices).where(product_prices.c.effective_to.is_(None))
     )
+    sold = await connection.execute(
+        select(products).where(products.c.source == "catalog").order_by(products.c.key)
+    )
     return Metering(
         meters={meter.key: meter for meter in await all_meters(connection)},
-        products={product.key: product for product in await all_products(connection)},
+        products={row["key"]: show_product(row) for row in sold.mappings()},
         prices={(row["product"], row["currency"]): show_price(row) for row in prices.mappings()},
     )
 
@@ -89,7 +92,7 @@ async def write(connection: AsyncConnection, change: MeteringChange, at: datetim
 
 
 def overrides(account_id: UUID | None) -> Select[Any]:
-    """Agreed prices, of one account or all; order and cut are the caller's."""
+    """Prices of one account or of all; order and cut are the caller's."""
     query = select(price_overrides)
     return query if account_id is None else query.where(price_overrides.c.account_id == account_id)
 
@@ -123,8 +126,88 @@ async def put_override(
     made = await connection.execute(
         insert(price_overrides).values(**values).returning(price_overrides)
     )
-    row = made.mappings().one()
-    return Override(**show_price(row).model_dump(), account_id=account_id)
+    return show_override(made.mappings().one())
+
+
+async def is_sold(connection: AsyncConnection, key: str) -> bool:
+    """Whether a product can be used."""
+    return await find_product(connection, key) is not None
+
+
+async def sell(
+    connection: AsyncConnection, key: str, name: str, meter: str, service: str, at: datetime
+) -> None:
+    """A product that the product service knows, counted like others of its service."""
+    terms = {"name": name, "meter": meter, "service_type": service, "is_active": True,
+             "source": "service"}  # fmt: skip
+    await connection.execute(
+        insert(products)
+        .values(key=key, created_at=at, **terms)
+        .on_conflict_do_update(index_elements=["key"], set_=terms)
+    )
+
+
+async def open_overrides(
+    connection: AsyncConnection, account_id: UUID, product: str
+) -> list[Override]:
+    """An account's prices of a product that hold until further notice, one per currency."""
+    query = overrides(account_id).where(
+        price_overrides.c.product == product, price_overrides.c.effective_to.is_(None)
+    )
+    return [show_override(row) for row in (await connection.execute(query)).mappings()]
+
+
+async def put_provided(
+    connection: AsyncConnection,
+    account_id: UUID,
+    product: str,
+    currency: str,
+    terms: PriceTerms,
+    at: datetime,
+    checked_at: datetime,
+) -> None:
+    """What the product service asks of an account from `at` on; an agreed price stays.
+
+    Its first word also holds for what was used before. The account's lock is held.
+    """
+    which = and_(
+        price_overrides.c.account_id == account_id,
+        price_overrides.c.product == product,
+        price_overrides.c.currency == currency,
+    )
+    rows = (await connection.execute(select(price_overrides).where(which))).mappings().all()
+    held = next((show_override(row) for row in rows if row["effective_to"] is None), None)
+    if held is not None and (held.source == "agreed" or held.terms == terms):
+        await connection.execute(
+            update(price_overrides)
+            .where(price_overrides.c.id == held.id, price_overrides.c.source == "service")
+            .values(checked_at=checked_at)
+        )
+        return
+    await _end(connection, price_overrides, which, at)
+    values = _columns(terms) | {
+        "id": ids.new(), "account_id": account_id, "product": product, "currency": currency,
+        "effective_from": at if rows else BEGINNING, "source": "service",
+        "checked_at": checked_at,
+    }  # fmt: skip
+    await connection.execute(insert(price_overrides).values(**values))
+
+
+async def end_provided(
+    connection: AsyncConnection,
+    account_id: UUID,
+    product: str,
+    at: datetime,
+    currency: str | None = None,
+) -> None:
+    """The product service asks no price of this account any more, in a currency or in any."""
+    which = and_(
+        price_overrides.c.account_id == account_id,
+        price_overrides.c.product == product,
+        price_overrides.c.source == "service",
+        *([price_overrides.c.currency == currency] if currency else []),
+    )
+    await _end(connection, price_overrides, which, at)
 
 
 async def _write_meter(connection: AsyncConnection, change: MeterChange) -> None:
@@ -147,7 +230,7 @@ async def _write_product(connection: AsyncConnection, change: ProductChange, at:
             update(products).where(products.c.key == change.key).values(is_active=False)
         )
         return
-    terms = change.new.model_dump(mode="json", exclude={"prices"})
+    terms = change.new.model_dump(mode="json", exclude={"prices"}) | {"source": "catalog"}
     await connection.execute(
         insert(products)
         .values(key=change.key, created_at=at, **terms)
@@ -202,6 +285,12 @@ def _held(table: Table, product: str, currency: str, at: datetime) -> Select[Any
 def _columns(terms: PriceTerms) -> dict[str, Any]:
     tiers = [tier.model_dump(mode="json") for tier in terms.tiers]
     return terms.model_dump(exclude={"tiers"}) | {"tiers": tiers}
+
+
+def show_override(row: RowMapping) -> Override:
+    """A row of `price_overrides` as a price of an account."""
+    own = {name: row[name] for name in ("account_id", "source", "checked_at")}
+    return Override(**show_price(row).model_dump(), **own)
 
 
 def show_product(row: RowMapping) -> Product:

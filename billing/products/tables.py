@@ -47,6 +47,9 @@ products = Table(
     Column("service_type", Text, nullable=False),
     Column("is_active", Boolean, nullable=False),
     Column("created_at", DateTime(timezone=True), nullable=False),
+    # Who sells it: the catalog, which retires what it does not list, or the product service.
+    Column("source", Text, nullable=False, server_default="catalog"),
+    CheckConstraint("source IN ('catalog', 'service')", name="source_known"),
 )
 
 
@@ -94,6 +97,10 @@ price_overrides = Table(
     Column("account_id", Uuid, ForeignKey("accounts.id"), nullable=False),
     Column("product", Text, ForeignKey("products.key"), nullable=False),
     *_price_columns(),
+    # Agreed here, or what the product service asks of this account; when it last said so.
+    Column("source", Text, nullable=False, server_default="agreed"),
+    Column("checked_at", DateTime(timezone=True)),
+    CheckConstraint("source IN ('agreed', 'service')", name="source_known"),
     Index(
         "uq_price_overrides_open",
         "account_id",

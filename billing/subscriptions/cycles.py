@@ -1,5 +1,6 @@
 """What time does to a subscription: periods move, invoices are written, cycles grant credits."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
@@ -36,6 +37,7 @@ async def renew(
     )
     held = end <= at or await _in_burst(connection, subscription)
     plan = await plan_of(connection, subscription)
+    await store.turn_items(connection, subscription.id)
     moved = await store.change(
         connection,
         subscription.id,
@@ -65,6 +67,7 @@ async def restart(
     for draft in await invoices.of_matter(connection, _matter(subscription), ["draft"]):
         await invoicing.void(connection, draft, "no service in this period", at)
     plan = await plan_of(connection, subscription)
+    await store.turn_items(connection, subscription.id)
     anchor = periods.to_wall(at, subscription.zone)
     end = periods.boundary(anchor, subscription.zone, subscription.interval, 1)
     moved = await store.change(
@@ -145,22 +148,47 @@ async def bill_usage(
     )
     if not arrears:
         return None
+    stem = ids.encode(ids.SUBSCRIPTION, subscription.id)
+    invoice = await _draft_lines(connection, subscription, arrears, f"{stem}/{mark}", at)
+    await closing.settle(connection, invoice, arrears, at)
+    return await finalize(connection, invoice, at)
+
+
+async def bill_now(
+    connection: AsyncConnection,
+    subscription: Subscription,
+    lines: Sequence[Line],
+    mark: str,
+    at: datetime,
+) -> Invoice:
+    """An invoice of its own for something bought within a period, once per period and mark."""
+    key = f"{_period_key(subscription)}/{mark}"
+    return await finalize(
+        connection, await _draft_lines(connection, subscription, lines, key, at), at
+    )
+
+
+async def _draft_lines(
+    connection: AsyncConnection,
+    subscription: Subscription,
+    lines: Sequence[Line],
+    fact_key: str,
+    at: datetime,
+) -> Invoice:
     account = await accounts.get(connection, subscription.account_id)
-    invoice = await invoicing.draft(
+    return await invoicing.draft(
         connection,
         NewInvoice(
             account_id=subscription.account_id,
             issuer_id=account.issuer_id if account else None,
             workflow_id=_matter(subscription),
-            fact_key=f"{ids.encode(ids.SUBSCRIPTION, subscription.id)}/{mark}",
+            fact_key=fact_key,
             currency=subscription.currency,
             subscription_id=subscription.id,
-            lines=arrears,
+            lines=tuple(lines),
         ),
         at,
     )
-    await closing.settle(connection, invoice, arrears, at)
-    return await finalize(connection, invoice, at)
 
 
 async def finalize(connection: AsyncConnection, invoice: Invoice, at: datetime) -> Invoice:
@@ -257,7 +285,7 @@ def _line(item: Item, start: datetime, end: datetime) -> Line:
         amount_minor=item.amount_minor * item.quantity,
         period_start=start,
         period_end=end,
-        detail={"price": str(item.price_id)},
+        detail={"add_on": item.add_on} if item.add_on else {"price": str(item.price_id)},
     )
 
 

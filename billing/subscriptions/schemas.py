@@ -1,6 +1,7 @@
 """Subscriptions as rows read and as requests made."""
 
 from datetime import datetime
+from decimal import Decimal
 from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
@@ -65,13 +66,25 @@ class Subscription(BaseModel):
 
 
 class Item(BaseModel):
-    """A row of `subscription_items`; `amount_minor` per unit and interval."""
+    """A row of `subscription_items`; `amount_minor` per unit and interval.
+
+    An add-on has no price row; each gives `units` of `meter` per cycle.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     id: UUID
     kind: str
-    price_id: UUID
+    price_id: UUID | None
     description: str
     quantity: int
+    next_quantity: int | None = None
     amount_minor: int
+    add_on: str | None = None
+    meter: str | None = None
+    units: Decimal | None = None
+
+    @property
+    def lasting(self) -> int:
+        """How many there are from the next period on."""
+        return self.quantity if self.next_quantity is None else self.next_quantity

@@ -3,9 +3,11 @@
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, func, select, text
+from sqlalchemy import Select, delete, func, null, select, text, update
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from billing.catalog.schemas import AddOn
 from billing.core import ids, prepared
 from billing.core.errors import NotFound
 from billing.core.matters import workflow_id
@@ -42,6 +44,15 @@ _CURRENT = Prepared(
     .where(subscriptions.c.account_id == given("account_id"))
     .order_by(subscriptions.c.status.in_(OPEN_STATUSES).desc(), subscriptions.c.created_at.desc())
     .limit(1)
+)
+_WHOSE_ITEMS = subscription_items.c.subscription_id == given("subscription_id")
+_DROP_ENDED = Prepared(
+    delete(subscription_items).where(_WHOSE_ITEMS, subscription_items.c.next_quantity == 0)
+)
+_TURN_ITEMS = Prepared(
+    update(subscription_items)
+    .where(_WHOSE_ITEMS, subscription_items.c.next_quantity.is_not(None))
+    .values(quantity=subscription_items.c.next_quantity, next_quantity=null())
 )
 _ITEMS = Prepared(
     select(subscription_items)
@@ -94,6 +105,48 @@ async def items(connection: AsyncConnection, subscription_id: UUID) -> list[Item
     """What is paid for: the plan, seats, add-ons."""
     rows = await _ITEMS.all(connection, subscription_id=subscription_id)
     return [Item.model_validate(dict(row)) for row in rows]
+
+
+async def add_ons(connection: AsyncConnection, subscription_id: UUID) -> list[Item]:
+    """The add-ons among them."""
+    return [item for item in await items(connection, subscription_id) if item.add_on is not None]
+
+
+async def put_add_on(
+    connection: AsyncConnection, subscription: Subscription, add_on: AddOn, quantity: int
+) -> None:
+    """Have so many of an add-on from now on."""
+    row = {
+        "id": ids.new(), "account_id": subscription.account_id, "subscription_id": subscription.id,
+        "kind": "add_on", "description": add_on.name, "quantity": quantity,
+        "next_quantity": None, "amount_minor": add_on.prices[subscription.currency],
+        "add_on": add_on.key, "meter": add_on.meter, "units": add_on.units,
+    }  # fmt: skip
+    await connection.execute(
+        insert(subscription_items)
+        .values(row)
+        .on_conflict_do_update(
+            index_elements=["subscription_id", "add_on"],
+            set_={"quantity": quantity, "next_quantity": None},
+        )
+    )
+
+
+async def set_next_quantity(
+    connection: AsyncConnection, item_id: UUID, quantity: int | None
+) -> None:
+    """Have so many of an item from the next period on; None: as many as now."""
+    await connection.execute(
+        update(subscription_items)
+        .where(subscription_items.c.id == item_id)
+        .values(next_quantity=quantity)
+    )
+
+
+async def turn_items(connection: AsyncConnection, subscription_id: UUID) -> None:
+    """A period begins: what was to end with the one before has ended."""
+    await _DROP_ENDED.run(connection, subscription_id=subscription_id)
+    await _TURN_ITEMS.run(connection, subscription_id=subscription_id)
 
 
 async def overdue(connection: AsyncConnection, subscription_id: UUID) -> int:

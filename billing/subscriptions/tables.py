@@ -9,11 +9,13 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    Numeric,
     Table,
     Text,
     Uuid,
     text,
 )
+from sqlalchemy import UniqueConstraint as Unique
 
 from billing.core.database import metadata
 
@@ -77,10 +79,24 @@ subscription_items = Table(
     Column("account_id", Uuid, ForeignKey("accounts.id"), nullable=False),
     Column("subscription_id", Uuid, ForeignKey("subscriptions.id"), nullable=False),
     Column("kind", Text, nullable=False),
-    Column("price_id", Uuid, ForeignKey("prices.id"), nullable=False),
+    # None of an add-on, whose price is the plan version's own.
+    Column("price_id", Uuid, ForeignKey("prices.id")),
     Column("description", Text, nullable=False),
     Column("quantity", Integer, nullable=False),
+    # From the next period on; None: as many as now.
+    Column("next_quantity", Integer),
     Column("amount_minor", BigInteger, nullable=False),
+    # Of an add-on: its key in the plan, and the units of a meter that each gives per cycle.
+    Column("add_on", Text),
+    Column("meter", Text),
+    Column("units", Numeric(27, 12)),
     CheckConstraint("quantity > 0", name="quantity_positive"),
+    CheckConstraint("next_quantity BETWEEN 0 AND quantity - 1", name="next_quantity_less"),
+    CheckConstraint(
+        "(kind = 'add_on') = (num_nonnulls(add_on, meter, units) = 3)"
+        " AND (kind = 'add_on') = (price_id IS NULL)",
+        name="add_on_whole",
+    ),
+    Unique("subscription_id", "add_on"),
     Index("ix_subscription_items_subscription", "subscription_id"),
 )

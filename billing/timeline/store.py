@@ -223,7 +223,7 @@ async def _subscription(
         state=state,
         terms=Terms(
             plan=plan.name,
-            amount_minor=sum(item.amount_minor * item.quantity for item in items),
+            amount_minor=sum(item.amount_minor * item.lasting for item in items),
             currency=subscription.currency,
             zone=subscription.zone,
             anchor_wall=subscription.anchor_wall,

@@ -43,6 +43,8 @@ class Use(NamedTuple):
     session_id: str | None = None
     request_id: str | None = None
     detail: str | None = None
+    hold_id: UUID | None = None
+    """The hold that pays it, in place of whatever credits burn first."""
     fresh: str | None = None
 
 

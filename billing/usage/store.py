@@ -52,6 +52,11 @@ async def current_period(connection: AsyncConnection, account_id: UUID, at: date
     return found
 
 
+async def follow(connection: AsyncConnection, account_id: UUID, at: datetime) -> None:
+    """Let the open period give what the subscription gives now; takes the account's lock."""
+    await connection.execute(_TURN, {"account_id": account_id, "at": at})
+
+
 async def meter_of(
     connection: AsyncConnection, product: str | None, service: str | None, feature: str | None
 ) -> tuple[str, str]:

@@ -34,7 +34,8 @@ BEGIN
     PERFORM 1 FROM credit_balances WHERE account_id = p_account_id FOR NO KEY UPDATE;
     SELECT p.* INTO known FROM credit_balances AS b JOIN usage_periods AS p ON p.id = b.period_id
     WHERE b.account_id = p_account_id;
-    SELECT s.id, s.cycle_start, s.cycle_end, s.zone, s.currency, s.anchor_wall,
+    SELECT s.id, s.cycle_start, s.cycle_end, s.current_period_end, s.zone, s.currency,
+        s.anchor_wall,
         make_interval(
             years => CASE p.allowance_unit WHEN 'year' THEN p.allowance_count ELSE 0 END,
             months => CASE p.allowance_unit WHEN 'month' THEN p.allowance_count ELSE 0 END,
@@ -57,7 +58,8 @@ BEGIN
         END LOOP;
         wanted.subscription_id := sub.id;
         wanted.currency := sub.currency;
-        wanted.limits := sub.limits;
+        wanted.limits := usage_with_add_ons(
+            sub.id, sub.current_period_end, sub.limits, wanted.start_at);
     ELSE
         wanted.zone := (SELECT zone FROM accounts WHERE id = p_account_id);
         wanted.start_at := date_trunc('month', p_at AT TIME ZONE wanted.zone)
@@ -88,6 +90,9 @@ BEGIN
     WHERE id = known.id AND known.id <> wanted.id AND start_at < wanted.start_at;
     UPDATE credit_balances SET period_id = wanted.id
     WHERE account_id = p_account_id AND period_id IS DISTINCT FROM wanted.id;
+    -- What the plan says may be another thing now.
+    UPDATE billing_quotas SET plain_until = NULL
+    WHERE account_id = p_account_id AND plain_until IS NOT NULL;
 END;
 $$;
 

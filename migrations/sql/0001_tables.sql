@@ -147,6 +147,7 @@ CREATE TABLE plans (
     description TEXT DEFAULT '' NOT NULL,
     features JSONB NOT NULL,
     limits JSONB NOT NULL,
+    add_ons JSONB DEFAULT '[]' NOT NULL,
     trial_days INTEGER DEFAULT '0' NOT NULL,
     monthly_credits NUMERIC(27, 12) DEFAULT '0' NOT NULL,
     allowance_unit TEXT DEFAULT 'month' NOT NULL,
@@ -203,8 +204,28 @@ CREATE TABLE products (
     service_type TEXT NOT NULL,
     is_active BOOLEAN NOT NULL,
     created_at TIMESTAMP WITH TIME ZONE NOT NULL,
-    CONSTRAINT pk_products PRIMARY KEY (key)
+    source TEXT DEFAULT 'catalog' NOT NULL,
+    CONSTRAINT pk_products PRIMARY KEY (key),
+    CONSTRAINT ck_products_source_known CHECK (source IN ('catalog', 'service'))
 );
+
+CREATE TABLE quota_claims (
+    id UUID NOT NULL,
+    account_id UUID NOT NULL,
+    event_id TEXT NOT NULL,
+    user_id TEXT,
+    organization_id TEXT,
+    meter TEXT NOT NULL,
+    amount NUMERIC(27, 12) NOT NULL,
+    claimed_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    expires_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    status TEXT NOT NULL,
+    CONSTRAINT pk_quota_claims PRIMARY KEY (id),
+    CONSTRAINT ck_quota_claims_amount_positive CHECK (amount > 0),
+    CONSTRAINT ck_quota_claims_status_known CHECK (status IN ('open', 'settled', 'lapsed'))
+);
+
+CREATE INDEX ix_quota_claims_open ON quota_claims (account_id, expires_at) WHERE status = 'open';
 
 CREATE TABLE usage_counters (
     account_id UUID NOT NULL,
@@ -364,6 +385,8 @@ CREATE TABLE billing_quotas (
     window_start TIMESTAMP WITH TIME ZONE NOT NULL,
     used NUMERIC(27, 12) DEFAULT '0' NOT NULL,
     used_before NUMERIC(27, 12) DEFAULT '0' NOT NULL,
+    plain_until TIMESTAMP WITH TIME ZONE,
+    plain_below NUMERIC(27, 12),
     created_at TIMESTAMP WITH TIME ZONE NOT NULL,
     updated_at TIMESTAMP WITH TIME ZONE NOT NULL,
     CONSTRAINT pk_billing_quotas PRIMARY KEY (id),
@@ -638,11 +661,14 @@ CREATE TABLE price_overrides (
     tiers JSONB NOT NULL,
     effective_from TIMESTAMP WITH TIME ZONE NOT NULL,
     effective_to TIMESTAMP WITH TIME ZONE,
+    source TEXT DEFAULT 'agreed' NOT NULL,
+    checked_at TIMESTAMP WITH TIME ZONE,
     CONSTRAINT pk_price_overrides PRIMARY KEY (id),
     CONSTRAINT ck_price_overrides_currency_known CHECK (currency ~ '^([A-Z]{3}|CREDIT)$'),
     CONSTRAINT ck_price_overrides_model_known CHECK (model IN ('flat', 'per_unit', 'graduated', 'volume', 'package')),
     CONSTRAINT ck_price_overrides_amounts CHECK (unit_price >= 0 AND free_units >= 0 AND package_size > 0),
     CONSTRAINT ck_price_overrides_forward CHECK (effective_from < effective_to),
+    CONSTRAINT ck_price_overrides_source_known CHECK (source IN ('agreed', 'service')),
     CONSTRAINT fk_price_overrides_account_id FOREIGN KEY(account_id) REFERENCES accounts (id),
     CONSTRAINT fk_price_overrides_product FOREIGN KEY(product) REFERENCES products (key)
 );
@@ -650,25 +676,6 @@ CREATE TABLE price_overrides (
 CREATE INDEX ix_price_overrides_account ON price_overrides (account_id, product, currency, effective_from);
 
 CREATE UNIQUE INDEX uq_price_overrides_open ON price_overrides (account_id, product, currency) WHERE effective_to IS NULL;
-
-CREATE TABLE quota_claims (
-    id UUID NOT NULL,
-    account_id UUID NOT NULL,
-    event_id TEXT NOT NULL,
-    user_id TEXT,
-    organization_id TEXT,
-    meter TEXT NOT NULL,
-    amount NUMERIC(27, 12) NOT NULL,
-    claimed_at TIMESTAMP WITH TIME ZONE NOT NULL,
-    expires_at TIMESTAMP WITH TIME ZONE NOT NULL,
-    status TEXT NOT NULL,
-    CONSTRAINT pk_quota_claims PRIMARY KEY (id),
-    CONSTRAINT ck_quota_claims_amount_positive CHECK (amount > 0),
-    CONSTRAINT ck_quota_claims_status_known CHECK (status IN ('open', 'settled', 'lapsed')),
-    CONSTRAINT fk_quota_claims_account_id FOREIGN KEY(account_id) REFERENCES accounts (id)
-);
-
-CREATE INDEX ix_quota_claims_open ON quota_claims (account_id, expires_at) WHERE status = 'open';
 
 CREATE TABLE steps (
     key TEXT NOT NULL,
@@ -1052,12 +1059,19 @@ CREATE TABLE subscription_items (
     account_id UUID NOT NULL,
     subscription_id UUID NOT NULL,
     kind TEXT NOT NULL,
-    price_id UUID NOT NULL,
+    price_id UUID,
     description TEXT NOT NULL,
     quantity INTEGER NOT NULL,
+    next_quantity INTEGER,
     amount_minor BIGINT NOT NULL,
+    add_on TEXT,
+    meter TEXT,
+    units NUMERIC(27, 12),
     CONSTRAINT pk_subscription_items PRIMARY KEY (id),
     CONSTRAINT ck_subscription_items_quantity_positive CHECK (quantity > 0),
+    CONSTRAINT ck_subscription_items_next_quantity_less CHECK (next_quantity BETWEEN 0 AND quantity - 1),
+    CONSTRAINT ck_subscription_items_add_on_whole CHECK ((kind = 'add_on') = (num_nonnulls(add_on, meter, units) = 3) AND (kind = 'add_on') = (price_id IS NULL)),
+    CONSTRAINT uq_subscription_items_subscription_id_add_on UNIQUE (subscription_id, add_on),
     CONSTRAINT fk_subscription_items_account_id FOREIGN KEY(account_id) REFERENCES accounts (id),
     CONSTRAINT fk_subscription_items_subscription_id FOREIGN KEY(subscription_id) REFERENCES subscriptions (id),
     CONSTRAINT fk_subscription_items_price_id FOREIGN KEY(price_id) REFERENCES prices (id)

@@ -23,6 +23,11 @@ QUOTE = {
     "currency": "CREDIT", "is_free_tier": False, "is_included_in_subscription": False,
     "suggested_billing_method": "wallet_deduction", "available_billing_methods": [],
 }  # fmt: skip
+BILL = {
+    "billing_id": "bill_1", "billing_status": "completed", "billing_method": "credit_consumption",
+    "meter": "model_inference", "unit_price": "0.002", "total_cost": "2.00", "currency": "CREDIT",
+    "is_free_tier": False, "is_included_in_subscription": False,
+}  # fmt: skip
 
 
 def ok(body: object) -> httpx2.Response:
@@ -74,33 +79,47 @@ def test_an_expired_token_is_made_anew(new_client: NewClient) -> None:
 
 
 def test_a_hold_is_spent_by_what_was_used(new_client: NewClient) -> None:
-    api = StandIn(ok(HOLD), ok(QUOTE), ok(CAPTURE))
+    api = StandIn(ok(HOLD), httpx2.ReadTimeout("slow"), ok(BILL))
     with new_client(api).hold("5") as hold:
-        hold.capture_usage("gpt-4", 1000)
-    assert hold.capture_answer is not None
-    assert hold.capture_answer.captured == 2
-    sent = json.loads(api.requests[-1].content)
-    assert (sent["amount"], sent["detail"]["usage_amount"]) == ("2.00", "1000")
-    assert paths(api) == ["holds", "calculate", "capture"]
+        bill = hold.capture_usage("gpt-4", 1000, user_id="ann")
+    assert bill.total_cost == 2
+    assert paths(api) == ["holds", "record", "record"]
+    first, again = (json.loads(request.content) for request in api.requests[1:])
+    assert first == again, "the same use"
+    assert (first["hold_id"], first["event_id"]) == ("hold_1", "hold/hold_1")
+    assert (first["usage_amount"], first["product_id"], first["user_id"]) == (
+        "1000",
+        "gpt-4",
+        "ann",
+    )
 
 
-def test_a_hold_too_small_is_spent_whole_and_says_what_was_beyond(new_client: NewClient) -> None:
-    api = StandIn(ok(HOLD | {"amount": "1.50"}), ok(QUOTE), ok(CAPTURE))
+def test_a_use_dearer_than_its_hold_is_recorded_all_the_same(new_client: NewClient) -> None:
+    released = ok(HOLD | {"status": "released"})
+    api = StandIn(ok(HOLD), problem(422, "HOLD_EXCEEDED"), released, ok(BILL))
     with new_client(api).hold("1.5") as hold:
         hold.capture_usage("gpt-4", 1000)
+    assert paths(api) == ["holds", "record", "release", "record"]
     sent = json.loads(api.requests[-1].content)
-    assert (sent["amount"], sent["detail"]["beyond_hold"]) == ("1.50", "0.50")
+    assert ("hold_id" in sent, sent["on_insufficient"]) == (False, "defer")
 
 
-def test_work_that_fails_or_costs_nothing_frees_its_hold(new_client: NewClient) -> None:
+def test_a_use_nobody_answered_is_not_released(new_client: NewClient) -> None:
+    api = StandIn(ok(HOLD), *[httpx2.ReadTimeout("slow")] * 4)
+    with pytest.raises(BillingUnreachable), new_client(api).hold("5") as hold:
+        hold.capture_usage("gpt-4", 1000)
+    assert paths(api) == ["holds", *["record"] * 4]
+
+
+def test_work_that_fails_or_is_refused_frees_its_hold(new_client: NewClient) -> None:
     released = ok(HOLD | {"status": "released"})
-    api = StandIn(ok(HOLD), released, ok(HOLD), ok(QUOTE | {"total_cost": "0"}), released)
+    api = StandIn(ok(HOLD), released, ok(HOLD), problem(429, "QUOTA_EXCEEDED"), released)
     client = new_client(api)
     with pytest.raises(ZeroDivisionError), client.hold("5"):
         _ = 1 / 0
-    with client.hold("5") as hold:
-        assert hold.capture_usage("gpt-4", 1000) is None
-    assert paths(api) == ["holds", "release", "holds", "calculate", "release"]
+    with pytest.raises(BillingProblem), client.hold("5") as hold:
+        hold.capture_usage("gpt-4", 1000)
+    assert paths(api) == ["holds", "release", "holds", "record", "release"]
 
 
 def test_a_capture_nobody_answered_is_not_released(new_client: NewClient) -> None:

@@ -256,7 +256,7 @@ SHARED: Final[dict[str, str]] = {
 # Ids in bodies that name nothing of ours, or are answered row by row, by operation.
 FREE: Final[dict[str, frozenset[str]]] = {
     "record_usage": frozenset({"event_id"}),
-    "record_usage_batch": frozenset({"event_id", "account_id"}),
+    "record_usage_batch": frozenset({"event_id", "account_id", "hold_id"}),
     "calculate_cost": frozenset({"subscription_id"}),
     "check_quota": frozenset({"event_id"}),
 }
@@ -336,7 +336,12 @@ BODIES: Final[dict[str, Callable[[Named], Any]]] = {
         "limit": "5",
     },
     "put_budget": lambda _: {"limit": "5"},
-    "record_usage": lambda _: {"feature_type": "impressions", "usage_amount": "1"},
+    "change_subscription": lambda _: {"add_ons": [{"add_on": "ai-500"}]},
+    "record_usage": lambda named: {
+        "product_id": "gpt-4",
+        "usage_amount": "1",
+        "hold_id": named["hold_id"],
+    },
     "record_usage_batch": lambda _: {
         "events": [{"feature_type": "impressions", "usage_amount": "1"}]
     },

@@ -61,7 +61,11 @@ async def test_the_ten_lines_of_the_readme_meter_a_call(
         "SELECT detail FROM credit_transactions WHERE account_id = %(me)s AND kind = 'capture'"
     )
     assert entry["detail"]["product_id"] == "gpt-4"
-    assert entry["detail"]["usage_amount"] == "1830"
+    assert entry["detail"]["usage_amount"] == "1830.00"
+    (used,) = await merchant.rows(
+        "SELECT meter, usage_amount FROM billing_records WHERE account_id = %(me)s"
+    )
+    assert (used["meter"], used["usage_amount"]) == ("model_inference", 1830)
 
 
 async def test_a_hold_sets_credits_aside_until_it_ends(

@@ -13,6 +13,10 @@ plans:
     name: Solo
     prices: {month: {USD: 900}}
 """
+LIMIT = "    limits: [{meter: a, included: 1}]\n"
+ADD_ON = """    add_ons:
+      - {key: more, name: More, meter: a, units: 5, prices: {USD: 5}}
+"""
 
 
 def test_the_file_in_the_repository_sells_what_was_promised() -> None:
@@ -72,6 +76,10 @@ def test_every_plan_is_cheaper_by_the_year_and_sold_in_two_currencies() -> None:
         (PLAN + "    dunning: {days: [0, 7, 3]}\n", "start at 0 and ascend"),
         (PLAN + "    limits: [{meter: a, included: 1, then: overage}]\n", "prices"),
         (PLAN + "    limits: [{meter: a, included: 1}, {meter: a, included: 2}]\n", "one limit"),
+        (PLAN + ADD_ON, "the plan has no limit on a"),
+        (PLAN + LIMIT + ADD_ON.replace("{USD: 5}", "{}"), "plans.solo.add_ons.0.prices"),
+        (PLAN + LIMIT + ADD_ON.replace("units: 5", "units: 0"), "plans.solo.add_ons.0.units"),
+        (PLAN + LIMIT + ADD_ON + ADD_ON.splitlines()[-1], "used once in a plan"),
         (PLAN + "  solo: {}\n", "'solo' is there twice"),
         ("packs: {p: {name: P, credits: 0, prices: {USD: 1}}}", "packs.p.credits"),
         ("packs: {p: {name: P, credits: 1, prices: {USD: 0}}}", "a pack is never free"),

@@ -29,7 +29,7 @@ _AMOUNT: Final = re.compile(r"(?=[0-9.]*[1-9])[0-9]{1,15}(\.[0-9]{1,12})?")
 _NAMES: Final = ("product_id", "service_type", "feature_type")
 _WORDS: Final = (*_NAMES, "event_id", "account_id", "external_id", "user_id", "organization_id",
                  "session_id", "request_id", "operation", "model", "billing_method",
-                 "on_insufficient")  # fmt: skip
+                 "on_insufficient", "hold_id")  # fmt: skip
 
 
 class Use(TypedDict, total=False):
@@ -52,6 +52,7 @@ class Use(TypedDict, total=False):
     on_insufficient: Literal["reject", "defer"]
     occurred_at: datetime
     usage_details: Mapping[str, Any]
+    hold_id: str
 
 
 FIELDS: Final = frozenset({"usage_amount"} | Use.__annotations__.keys())

@@ -4,19 +4,35 @@ A hold that is not captured inside its `with` block is released: nothing is spen
 """
 
 import logging
+from collections.abc import Mapping
+from datetime import datetime
 from decimal import Decimal
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack, cast
 
-from durable_billing.answers import Capture, HoldState
+from durable_billing.answers import Bill, Capture, HoldState
 from durable_billing.connection import passes
-from durable_billing.errors import BillingClientError
-from durable_billing.events import Amount, amount_text
+from durable_billing.errors import BillingClientError, BillingProblem
+from durable_billing.events import Amount, Use, amount_text
 
 if TYPE_CHECKING:
     from durable_billing.client import BillingClient
 
 _logger = logging.getLogger("durable_billing")
+
+
+class UsedHold(TypedDict, total=False):
+    """What may be told of a use beside its product and amount; the hold says how it is paid."""
+
+    event_id: str
+    user_id: str
+    organization_id: str
+    session_id: str
+    request_id: str
+    operation: str
+    model: str
+    occurred_at: datetime
+    usage_details: Mapping[str, Any]
 
 
 class Hold:
@@ -54,23 +70,35 @@ class Hold:
         self._ended = True
         return self.capture_answer
 
-    def capture_usage(self, product_id: str, usage_amount: Amount) -> Capture | None:
-        """Spend what this much of a product costs by its price in credits, at most the hold.
+    def capture_usage(self, product_id: str, usage_amount: Amount, **use: Unpack[UsedHold]) -> Bill:
+        """Record a use of a product that this hold pays; the rest of the hold is free again.
 
-        Nothing is spent where the plan or free units cover it. What the hold was too small for is
-        logged, and kept in the entry's detail as `beyond_hold`.
+        It is counted and rated like any use; nothing is spent where the plan or free units cover
+        it. Called again it is the same use. One dearer than the hold is paid from the account's
+        other credits, or left pending where they do not reach. Errors: BillingProblem, with the
+        hold untouched; BillingUnreachable: call it again, which is safe.
         """
-        quote = self._client.calculate(product_id, usage_amount)
-        detail = {
-            "product_id": product_id,
-            "usage_amount": amount_text(usage_amount),
-            "unit_price": f"{quote.unit_price:f}",
-        }
-        beyond = quote.total_cost - self.state.amount
-        if beyond > 0:
-            _logger.warning("%s was %s credits too small for what was used", self.id, beyond)
-            detail["beyond_hold"] = f"{beyond:f}"
-        return self.capture(min(quote.total_cost, self.state.amount), **detail)
+        event = cast(Use, {"event_id": f"hold/{self.id}", **use, "product_id": product_id})
+        paid: Use = {**event, "hold_id": self.id}
+        try:
+            bill = self._client.record_now(usage_amount, **paid)
+        except BillingProblem as error:
+            if error.code != "HOLD_EXCEEDED":
+                self._ended = passes(error)
+                raise
+            bill = self._beyond(usage_amount, event)
+        except BillingClientError as error:
+            self._ended = passes(error)
+            raise
+        self._ended = True
+        return bill
+
+    def _beyond(self, usage_amount: Amount, event: Use) -> Bill:
+        """The use is made already: it is recorded, whoever pays it."""
+        _logger.warning("%s was too small for what was used: other credits pay", self.id)
+        self.release()
+        deferred: Use = {**event, "on_insufficient": "defer"}
+        return self._client.record_now(usage_amount, **deferred)
 
     def release(self) -> HoldState:
         """Free all of it; a second time changes nothing."""

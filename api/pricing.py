@@ -1,0 +1,159 @@
+"""Prices of a product service, asked for before uses are rated; a matter of this process's memory.
+
+What it says is kept in the database as versions, so a restart or an outage finds the last word.
+"""
+
+import asyncio
+import logging
+import re
+from collections import OrderedDict
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from datetime import timedelta
+from time import monotonic
+from typing import Final, NamedTuple
+
+from api.problem_codes import CODES
+from api.tenants import Tenant
+from billing.core.database import Database
+from billing.core.errors import BillingError, NotFound, Unavailable
+from billing.products import service
+from billing.products.provider import PricesAway, PriceSource
+from billing.products.spec import PRODUCT_KEY
+from billing.usage.service import NO_PRICE
+
+REMEMBERED: Final = 50_000
+ASKED_AT_ONCE: Final = 16
+RETRY_SECONDS: Final = 5.0
+"""After no answer nobody is asked for so long; meanwhile the last word serves."""
+_logger = logging.getLogger("api.pricing")
+_KEY: Final = re.compile(PRODUCT_KEY)
+
+
+class Wanted(NamedTuple):
+    """A price somebody needs; `service` says what counts a product that is new here."""
+
+    tenant: Tenant
+    product: str
+    service: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """The outcome of asking, and until when it serves."""
+
+    until: float
+    refusal: BillingError | None
+
+
+class Prices:
+    """One per API process; without a source the local catalog prices everything."""
+
+    def __init__(
+        self,
+        database: Database,
+        source: PriceSource | None = None,
+        *,
+        fresh_seconds: float = 60,
+        stale: timedelta = timedelta(days=1),
+        time: Callable[[], float] = monotonic,
+    ) -> None:
+        self._database = database
+        self._source = source
+        self._fresh_seconds = fresh_seconds
+        self._stale = stale
+        self._time = time
+        self._known: OrderedDict[tuple[Tenant, str], _Known] = OrderedDict()
+        self._asking: dict[tuple[Tenant, str], asyncio.Task[BillingError | None]] = {}
+        self._slots = asyncio.Semaphore(ASKED_AT_ONCE)
+        self._away_until = 0.0
+
+    @property
+    def are_asked_for(self) -> bool:
+        """Whether a product service prices things here."""
+        return self._source is not None
+
+    async def need(self, tenant: Tenant, product: str | None, service: str | None = None) -> None:
+        """See that a product's price is at hand and not too old.
+
+        Errors: PRODUCT_PRICING_NOT_FOUND; PRICING_UNAVAILABLE where the service is away and has
+        not priced it before; METER_NOT_FOUND.
+        """
+        if self._source is None or product is None:
+            return
+        refusal = await self._find(self._source, Wanted(tenant, product, service))
+        if refusal is not None:
+            # Made anew: one that was raised before keeps the trace of it.
+            raise type(refusal)(refusal.code, CODES[refusal.code].detail)
+
+    async def refusals(self, wanted: Collection[Wanted]) -> dict[tuple[Tenant, str], BillingError]:
+        """As `need` for many at once: why some have no price."""
+        source = self._source
+        if source is None:
+            return {}
+        each = list({(one.tenant, one.product): one for one in wanted}.values())
+        found = await asyncio.gather(*(self._find(source, one) for one in each))
+        return {
+            (one.tenant, one.product): refusal
+            for one, refusal in zip(each, found, strict=True)
+            if refusal is not None
+        }
+
+    async def close(self) -> None:
+        """Return the connections to the service."""
+        if self._source is not None:
+            await self._source.close()
+
+    async def _find(self, source: PriceSource, wanted: Wanted) -> BillingError | None:
+        key = (wanted.tenant, wanted.product)
+        known = self._known.get(key)
+        if known is not None and self._time() < known.until:
+            return known.refusal
+        if not _KEY.fullmatch(wanted.product):
+            return NotFound("PRODUCT_PRICING_NOT_FOUND", NO_PRICE)
+        task = self._asking.get(key)
+        if task is None:
+            task = self._asking[key] = asyncio.create_task(self._ask(source, wanted))
+            task.add_done_callback(lambda _: self._asking.pop(key, None))
+        return await asyncio.shield(task)
+
+    async def _ask(self, source: PriceSource, wanted: Wanted) -> BillingError | None:
+        tenant, product, used_by = wanted
+        async with self._slots:
+            try:
+                if self._time() < self._away_until:
+                    raise PricesAway("it was away a moment ago")
+                priced = await source.pricing(product, tenant.external_id)
+            except PricesAway as away:
+                return await self._last_word(wanted, away)
+            refusal: BillingError | None = None
+            async with self._database.operator() as connection:
+                if priced is not None:
+                    try:
+                        await service.keep(connection, tenant.id, product, priced, used_by)
+                    except NotFound as error:
+                        return error  # the next caller may name the service
+                elif not await service.withdraw(connection, tenant.id, product):
+                    refusal = NotFound("PRODUCT_PRICING_NOT_FOUND", NO_PRICE)
+        self._remember(wanted, self._fresh_seconds, refusal)
+        return refusal
+
+    async def _last_word(self, wanted: Wanted, away: PricesAway) -> BillingError | None:
+        """What was heard before, where it is not too old."""
+        if not away.reachable:
+            self._away_until = self._time() + RETRY_SECONDS
+        _logger.warning("no price of %s from the product service: %s", wanted.product, away)
+        async with self._database.operator() as connection:
+            if not await service.is_known(
+                connection, wanted.tenant.id, wanted.product, self._stale
+            ):
+                return Unavailable("PRICING_UNAVAILABLE", "the product service gives no price now")
+        self._remember(wanted, min(RETRY_SECONDS, self._fresh_seconds), None)
+        return None
+
+    def _remember(self, wanted: Wanted, seconds: float, refusal: BillingError | None) -> None:
+        key = (wanted.tenant, wanted.product)
+        self._known[key] = _Known(self._time() + seconds, refusal)
+        self._known.move_to_end(key)
+        if len(self._known) > REMEMBERED:
+            self._known.popitem(last=False)

@@ -1,0 +1,99 @@
+"""A product service of our own: a small real server whose answers each test sets."""
+
+import asyncio
+import socket
+from collections import Counter
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import httpx2
+import pytest
+import uvicorn
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, Response
+
+from api.app import create_app
+from api.pricing import Prices
+from api.temporal import connect
+from billing.core.database import open_database
+from embedded.stack import StackInfo
+from gateways.pricing import HttpPrices
+from tests.integration.api.conftest import Api, stack_settings
+from tests.integration.usage.conftest import Shop
+
+TIMEOUT_SECONDS = 0.5
+FRESH_SECONDS = 60.0
+
+
+@dataclass
+class ProductService:
+    """What it answers by product: terms, a status, or bytes; and who asked for what."""
+
+    url: str = ""
+    answers: dict[str, Any] = field(default_factory=dict)
+    slow_seconds: float = 0
+    asked: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    async def answer(self, product: str, request: Request) -> Response:
+        self.asked[product, request.query_params["user_id"]] += 1
+        await asyncio.sleep(self.slow_seconds)
+        told = self.answers.get(product, 404)
+        if isinstance(told, int):
+            return Response(status_code=told)
+        return Response(told) if isinstance(told, bytes) else JSONResponse(told)
+
+
+@pytest.fixture
+async def product_service() -> AsyncIterator[ProductService]:
+    served, app = ProductService(), FastAPI()
+    app.add_api_route("/api/v1/products/{product}/pricing", served.answer)
+    server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        served.url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        running = asyncio.create_task(server.serve(sockets=[listening]))
+        yield served
+        server.should_exit = True
+        await running
+
+
+@dataclass
+class Priced:
+    """An API that asks the product service; `seconds` is the time of its memory."""
+
+    api: Api
+    service: ProductService
+    seconds: float = 0
+
+    def forget(self) -> None:
+        """As after a restart of the process."""
+        services = self.api.app.state.services
+        services.prices = Prices(
+            services.database,
+            HttpPrices(self.service.url, TIMEOUT_SECONDS),
+            fresh_seconds=FRESH_SECONDS,
+            stale=timedelta(days=1),
+            time=lambda: self.seconds,
+        )
+
+    async def shop(self, credits: str = "100") -> Shop:
+        made = Shop(self.api, await self.api.new_account())
+        await made.grant(credits)
+        return made
+
+
+@pytest.fixture
+async def priced(stack: StackInfo, product_service: ProductService) -> AsyncIterator[Priced]:
+    settings = stack_settings(stack, product_service_url=product_service.url)
+    database = open_database(settings)
+    app = create_app(settings, database, await connect(settings))
+    transport = httpx2.ASGITransport(app=app)
+    async with httpx2.AsyncClient(transport=transport, base_url="http://api") as client:
+        made = Priced(Api(app, client, stack), product_service)
+        assert app.state.services.prices.are_asked_for, "the setting is heard"
+        await app.state.services.prices.close()
+        made.forget()
+        yield made
+        await app.state.services.prices.close()
+    await database.close()

@@ -1,0 +1,194 @@
+"""Prices of a product service: asked in time, kept, believed while it is away, never guessed."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import text
+
+from billing.products import store
+from tests.integration.pricing.conftest import FRESH_SECONDS, Priced
+from tests.integration.usage.conftest import Shop
+
+TERMS: dict[str, Any] = {"unit_price": "0.01", "service_type": "model_inference"}
+
+
+def named() -> str:
+    """A product nobody has heard of yet."""
+    return f"llm-{uuid4().hex[:12]}"
+
+
+async def cost(shop: Shop, product: str) -> str:
+    return str((await shop.record("100", product_id=product))["total_cost"])
+
+
+async def test_a_product_is_sold_at_the_price_the_service_names(priced: Priced) -> None:
+    product, shop = named(), await priced.shop()
+    priced.service.answers[product] = TERMS
+    quote = {"product_id": product, "usage_amount": "100"}
+    quoted = (await shop.post("/billing/calculate", quote)).json()
+    assert (quoted["unit_price"], quoted["total_cost"]) == ("0.01", "1.00")
+    assert await cost(shop, product) == "1.00"
+    done = await shop.batch(*[{"product_id": product, "usage_amount": "100"}] * 3)
+    assert done["recorded"] == 3
+    assert priced.service.asked == {(product, shop.account["external_id"]): 1}
+    used = (await shop.get("/usage/current"))["current_period"]
+    assert used["model_inference"] == "400.00"
+    checked = await shop.post("/quota/check", {"product_id": product, "requested_amount": "1"})
+    assert checked.json()["allowed"]
+
+
+async def test_tiers_and_several_currencies_are_understood(priced: Priced) -> None:
+    tiered, paid = named(), named()
+    shop = await priced.shop()
+    priced.service.answers[tiered] = {
+        "service_type": "agent_execution", "model": "graduated",
+        "tiers": [{"up_to": "10", "unit_price": "1"}, {"unit_price": "0.5"}],
+    }  # fmt: skip
+    priced.service.answers[paid] = TERMS | {"prices": {"CREDIT": "0.02", "USD": "0.01"}}
+    done = await shop.record("12", product_id=tiered)
+    assert done["total_cost"] == "11.00"
+    assert await cost(shop, paid) == "2.00"
+
+
+async def test_each_account_pays_its_own_price(priced: Priced) -> None:
+    product = named()
+    one, other = await priced.shop(), await priced.shop()
+    priced.service.answers[product] = TERMS
+    assert await cost(one, product) == "1.00"
+    priced.service.answers[product] = TERMS | {"unit_price": 0.03}
+    assert await cost(other, product) == "3.00"
+    assert await cost(one, product) == "1.00"
+
+
+async def test_a_changed_price_holds_as_soon_as_the_old_one_is_not_fresh(priced: Priced) -> None:
+    product, shop = named(), await priced.shop()
+    priced.service.answers[product] = TERMS
+    assert await cost(shop, product) == "1.00"
+    before = datetime.now(UTC)
+    priced.service.answers[product] = TERMS | {"unit_price": "0.02"}
+    assert await cost(shop, product) == "1.00"
+    priced.seconds += FRESH_SECONDS
+    assert await cost(shop, product) == "2.00"
+    late = await shop.record("100", product_id=product, occurred_at=before.isoformat())
+    assert late["total_cost"] == "1.00", "as of its own time"
+    long_ago = (before - timedelta(days=3)).isoformat()
+    assert (await shop.record("100", product_id=product, occurred_at=long_ago))[
+        "total_cost"
+    ] == "1.00", "the first word holds for what was used before"
+
+
+async def test_what_the_service_does_not_sell_is_not_asked_for_again_and_again(
+    priced: Priced,
+) -> None:
+    product, shop = named(), await priced.shop()
+    for _ in range(3):
+        refused: Any = await shop.record("1", status=404, product_id=product)
+        assert (refused["code"], refused["detail"]) == (
+            "PRODUCT_PRICING_NOT_FOUND", "Product pricing not found",
+        )  # fmt: skip
+    assert priced.service.asked.total() == 1
+    await shop.record("1", status=404, product_id="../admin")
+    assert priced.service.asked.total() == 1
+    rows = [
+        {"product_id": product, "usage_amount": "1"},
+        {"feature_type": "chat_messages", "usage_amount": "1"},
+    ]
+    assert [row["status"] for row in (await shop.batch(*rows))["results"]] == [
+        "rejected", "recorded",
+    ]  # fmt: skip
+    priced.service.answers[product] = TERMS
+    priced.seconds += FRESH_SECONDS
+    assert await cost(shop, product) == "1.00"
+    del priced.service.answers[product]
+    priced.seconds += FRESH_SECONDS
+    await shop.record("1", status=404, product_id=product)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [500, 301, b"{", b"[]", b'{"unit_price": NaN}', {"currency": "CREDIT"},
+     {"unit_price": "-1"}, {"unit_price": "a lot"}, {"unit_price": "1", "model": "lottery"},
+     {"prices": {}}, {"prices": {"credits": "1"}}, {"unit_price": "0.0000000000001"}],
+)  # fmt: skip
+async def test_an_answer_that_is_no_price_is_an_outage_not_a_price(
+    priced: Priced, answer: Any
+) -> None:
+    product, shop = named(), await priced.shop()
+    known = named()
+    priced.service.answers |= {product: answer, known: TERMS}
+    refused = await shop.record("1", status=503, product_id=product)
+    assert refused["code"] == "PRICING_UNAVAILABLE"
+    assert await cost(shop, known) == "1.00", "others are sold meanwhile"
+    row = {"product_id": product, "usage_amount": "1"}
+    assert (await shop.batch(row))["results"][0]["code"] == "PRICING_UNAVAILABLE"
+    assert len(await shop.rows("SELECT 1 FROM billing_records WHERE account_id = :id")) == 1
+
+
+async def test_while_it_is_slow_or_away_the_last_price_serves(priced: Priced) -> None:
+    product, shop = named(), await priced.shop()
+    priced.service.answers[product] = TERMS
+    assert await cost(shop, product) == "1.00"
+    priced.service.slow_seconds = 1
+    priced.seconds += FRESH_SECONDS
+    assert await cost(shop, product) == "1.00"
+    asked = priced.service.asked.total()
+    refused = await asyncio.gather(*(shop.record(status=503, product_id=named()) for _ in range(5)))
+    assert {one["code"] for one in refused} == {"PRICING_UNAVAILABLE"}
+    assert priced.service.asked.total() == asked, "nobody waits for it again at once"
+    priced.forget()
+    assert await cost(shop, product) == "1.00", "also after a restart"
+    await _age(shop, product, timedelta(days=2))
+    priced.forget()
+    await shop.record("1", status=503, product_id=product)
+
+
+async def test_a_price_agreed_here_goes_before_the_services_own(priced: Priced) -> None:
+    product, shop = named(), await priced.shop()
+    priced.service.answers[product] = TERMS
+    assert await cost(shop, product) == "1.00"
+    body = {"account_id": shop.account["id"], "product": product, "terms": {"unit_price": "0.005"}}
+    path, client = "/api/v1/admin/price-overrides", priced.api.client
+    agreed = await client.put(path, headers=priced.api.admin(), json=body)
+    assert agreed.json()["source"] == "agreed"
+    priced.seconds += FRESH_SECONDS
+    assert await cost(shop, product) == "0.50"
+    body.pop("terms")
+    assert (await client.put(path, headers=priced.api.admin(), json=body)).status_code == 204
+    priced.seconds += FRESH_SECONDS
+    assert await cost(shop, product) == "1.00"
+
+
+async def test_many_who_ask_at_once_ask_once(priced: Priced) -> None:
+    product, shop = named(), await priced.shop()
+    priced.service.answers[product] = TERMS
+    priced.service.slow_seconds = 0.1
+    await asyncio.gather(*(cost(shop, product) for _ in range(20)))
+    assert priced.service.asked.total() == 1
+
+
+async def test_the_catalog_leaves_the_services_products_alone(priced: Priced) -> None:
+    product, shop = named(), await priced.shop()
+    priced.service.answers[product] = {"unit_price": "0.01"}
+    refused = await shop.record("1", status=404, product_id=product)
+    assert refused["code"] == "METER_NOT_FOUND"
+    done = await shop.record("100", product_id=product, service_type="notification")
+    assert done["meter"] == "notifications"
+    async with priced.api.database.operator() as connection:
+        listed = await store.metering(connection)
+        sold = await store.find_product(connection, product)
+    assert sold is not None
+    assert product not in listed.products, "else the next apply would retire it"
+
+
+async def _age(shop: Shop, product: str, by: timedelta) -> None:
+    async with shop.api.database.operator() as connection:
+        await connection.execute(
+            text(
+                "UPDATE price_overrides SET checked_at = checked_at - :by"
+                " WHERE account_id = :id AND product = :product"
+            ),
+            {"by": by, "id": shop.id, "product": product},
+        )

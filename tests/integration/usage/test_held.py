@@ -1,0 +1,157 @@
+"""A use that a hold pays: spent from what was set aside, counted like any other, once."""
+
+import asyncio
+from typing import Any
+from uuid import uuid4
+
+from billing.integrity import service as integrity
+from tests.integration.usage.conftest import NewShop, Shop
+
+HOLDS = "/billing/credits/holds"
+
+
+async def hold(shop: Shop, amount: str = "5", **more: Any) -> str:
+    answer = await shop.post(HOLDS, {"amount": amount} | more)
+    assert answer.status_code == 201, answer.text
+    return str(answer.json()["hold_id"])
+
+
+async def state(shop: Shop, hold_id: str) -> tuple[str, str]:
+    shown = await shop.get(f"{HOLDS}/{hold_id}")
+    return shown["status"], shown["captured"]
+
+
+async def purse(shop: Shop) -> tuple[str, str]:
+    shown = await shop.get("/billing/credits/balance")
+    return shown["credits"], shown["held"]
+
+
+async def test_a_hold_pays_what_was_used_and_the_rest_is_free_again(new_shop: NewShop) -> None:
+    shop = await new_shop("10")
+    await shop.quota("5000", service_type="model_inference")
+    held = await hold(shop)
+    done = await shop.record(hold_id=held, user_id="ann", event_id="req-1")
+    assert (done["billing_status"], done["total_cost"]) == ("completed", "2.00")
+    assert done["billing_method"] == "credit_consumption"
+    assert await state(shop, held) == ("captured", "2.00")
+    assert await purse(shop) == ("8.00", "0")
+
+    record = await shop.get(f"/billing/records/{done['billing_id']}")
+    entry = await shop.get(f"/billing/credits/transactions/{record['transaction_id']}")
+    assert (entry["kind"], entry["amount"]) == ("capture", "-2.00")
+    assert entry["detail"]["billing_id"] == done["billing_id"]
+    used = (await shop.get("/usage/current"))["current_period"]
+    assert used["model_inference"] == "1000.00"
+    checked = await shop.post(
+        "/quota/check", {"service_type": "model_inference", "requested_amount": "1"}
+    )
+    assert checked.json()["used"] == "1000.00"
+
+
+async def test_a_use_with_a_hold_is_recorded_once_by_its_event(new_shop: NewShop) -> None:
+    shop = await new_shop("10")
+    held = await hold(shop)
+    first = await shop.record(hold_id=held, event_id="req-1")
+    body = {"usage_amount": "1000", "product_id": "gpt-4", "hold_id": held, "event_id": "req-1"}
+    again = await shop.post("/usage/record", body)
+    assert (again.headers["Idempotent-Replayed"], again.json()) == ("true", first)
+    other = await hold(shop)
+    refused = await shop.record(status=422, hold_id=other, event_id="req-1")
+    assert refused["code"] == "IDEMPOTENCY_KEY_REUSED"
+    assert await state(shop, other) == ("open", "0")
+    assert await purse(shop) == ("8.00", "5.00")
+
+
+async def test_a_hold_that_ended_or_is_not_ones_own_pays_nothing(new_shop: NewShop) -> None:
+    shop, stranger = await new_shop("30"), await new_shop("10")
+    captured, released = await hold(shop), await hold(shop)
+    await shop.record(hold_id=captured)
+    again = await shop.record(status=409, hold_id=captured)
+    assert (again["code"], again["hold_status"]) == ("HOLD_RESOLVED", "captured")
+    await shop.post(f"{HOLDS}/{released}/release", {})
+    assert (await shop.record(status=409, hold_id=released))["hold_status"] == "released"
+    theirs = await shop.record(status=404, hold_id=await hold(stranger))
+    assert theirs["code"] == "HOLD_NOT_FOUND"
+    assert (await shop.record(status=404, hold_id="hld_nonsense"))["code"] == "HOLD_NOT_FOUND"
+    assert await purse(shop) == ("28.00", "0")
+    assert len(await shop.rows("SELECT 1 FROM billing_records WHERE account_id = :id")) == 1
+
+
+async def test_a_lapsed_hold_pays_nothing_though_nobody_has_noticed(new_shop: NewShop) -> None:
+    shop = await new_shop("10", is_test=True, clock_at="2027-01-01T10:00:00Z")
+    held = await hold(shop, expires_in_seconds=60)
+    async with shop.api.database.operator() as connection:
+        await connection.exec_driver_sql(
+            f"UPDATE accounts SET clock_at = clock_at + interval '1 hour' WHERE id = '{shop.id}'"
+        )
+    refused = await shop.record(status=409, hold_id=held)
+    assert (refused["code"], refused["hold_status"]) == ("HOLD_RESOLVED", "lapsed")
+    assert await purse(shop) == ("10.00", "0")
+
+
+async def test_a_use_dearer_than_its_hold_is_refused_and_leaves_it_open(new_shop: NewShop) -> None:
+    shop = await new_shop("10")
+    held = await hold(shop, "1.5")
+    refused = await shop.record(status=422, hold_id=held)
+    assert (refused["code"], refused["required"], refused["held"]) == (
+        "HOLD_EXCEEDED", "2.00", "1.50",
+    )  # fmt: skip
+    assert await state(shop, held) == ("open", "0")
+    await shop.quota("10", service_type="model_inference")
+    over = await shop.record("700", status=429, hold_id=held)
+    assert over["code"] == "QUOTA_EXCEEDED"
+    assert await shop.rows("SELECT 1 FROM billing_records WHERE account_id = :id") == []
+    assert await purse(shop) == ("10.00", "1.50")
+
+
+async def test_a_use_that_costs_nothing_releases_its_hold(new_shop: NewShop) -> None:
+    shop = await new_shop("10")
+    held = await hold(shop)
+    done = await shop.record("100", product_id="gpt-4-mini", hold_id=held)
+    assert (done["total_cost"], done["is_free_tier"]) == ("0", True)
+    assert await state(shop, held) == ("released", "0")
+    assert await purse(shop) == ("10.00", "0")
+
+
+async def test_bought_credits_that_were_held_count_as_the_wallet(new_shop: NewShop) -> None:
+    shop = await new_shop("10")
+    done = await shop.record(hold_id=await hold(shop, paid_only=True))
+    assert done["billing_method"] == "wallet_deduction"
+    for more in ({"billing_method": "wallet_deduction"}, {"on_insufficient": "defer"}):
+        refused = await shop.record(status=422, hold_id=await hold(shop, "1"), **more)
+        assert refused["code"] == "VALIDATION_FAILED"
+
+
+async def test_rows_of_a_batch_may_each_have_a_hold(new_shop: NewShop) -> None:
+    shop = await new_shop("20")
+    one, two = await hold(shop), await hold(shop, "1")
+    use = {"usage_amount": "1000", "product_id": "gpt-4"}
+    rows: list[dict[str, Any]] = [
+        use | {"hold_id": one, "event_id": "a"}, use | {"event_id": "b"},
+        use | {"hold_id": two}, use | {"hold_id": "hld_nonsense"},
+        use | {"hold_id": one, "event_id": "a"},
+        use | {"hold_id": one, "billing_method": "wallet_deduction"},
+    ]  # fmt: skip
+    done = await shop.batch(*rows)
+    assert [row.get("code", row["status"]) for row in done["results"]] == [
+        "recorded", "recorded", "HOLD_EXCEEDED", "HOLD_NOT_FOUND", "duplicate",
+        "VALIDATION_FAILED",
+    ]  # fmt: skip
+    assert await purse(shop) == ("16.00", "1.00")
+    again = await shop.batch(*rows[:2])
+    assert (again["recorded"], again["duplicate"]) == (0, 2)
+
+
+async def test_one_hold_pays_once_however_many_ask_at_the_same_time(new_shop: NewShop) -> None:
+    shop = await new_shop("100")
+    held = await hold(shop, "50")
+    body = {"usage_amount": "1000", "product_id": "gpt-4", "hold_id": held}
+    answers = await asyncio.gather(
+        *(shop.post("/usage/record", body | {"event_id": str(uuid4())}) for _ in range(20)),
+        *(shop.record() for _ in range(10)),
+    )
+    codes = sorted(one.status_code for one in answers[:20])
+    assert codes == [201] + [409] * 19
+    assert await purse(shop) == ("78.00", "0")
+    report = await integrity.examine(shop.api.database, shop.id)
+    assert report.ok, [check for check in report.checks if not check.ok]

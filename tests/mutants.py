@@ -151,8 +151,8 @@ MUTANTS: Final = (
     Mutant(
         "a batch of plain uses leaves its counters alone",
         "migrations/functions/usage_6_plain.sql",
-        "credits = c.credits + g.credits",
-        "credits = c.credits",
+        "credits = c.credits + g.credits\n    FROM usage_plain_sums(",
+        "credits = c.credits\n    FROM usage_plain_sums(",
         ("tests/integration/usage/test_crowd.py",),
     ),
     Mutant(

@@ -67,6 +67,7 @@ _CHANGES: Final[dict[str, str]] = {
 _STEPS: Final[dict[str, str]] = {
     "abandon": "gave up the first payment",
     "check": "asked Stripe",
+    "complete": "completed uses that an invoice bills",
     "cycle": "started a new cycle",
     "detach": "had Stripe forget a card",
     "end": "ended the subscription",

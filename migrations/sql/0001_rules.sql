@@ -149,6 +149,11 @@ ALTER TABLE usage_periods FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON usage_periods
     USING (account_id IN (SELECT unnest(string_to_array(NULLIF(current_setting('app.accounts', true), ''), ',')::uuid[])));
 
+ALTER TABLE usage_settlements ENABLE ROW LEVEL SECURITY;
+ALTER TABLE usage_settlements FORCE ROW LEVEL SECURITY;
+CREATE POLICY tenant ON usage_settlements
+    USING (account_id = ANY ((SELECT string_to_array(NULLIF(current_setting('app.accounts', true), ''), ',')::uuid[])::uuid[]));
+
 ALTER TABLE credit_hold_lots ENABLE ROW LEVEL SECURITY;
 ALTER TABLE credit_hold_lots FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON credit_hold_lots

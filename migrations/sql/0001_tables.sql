@@ -844,6 +844,18 @@ CREATE TABLE usage_periods (
 
 CREATE INDEX ix_usage_periods_late ON usage_periods (account_id) WHERE late_at IS NOT NULL;
 
+CREATE TABLE usage_settlements (
+    account_id UUID NOT NULL,
+    invoice TEXT NOT NULL,
+    meter TEXT NOT NULL,
+    start_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    part INTEGER NOT NULL,
+    records UUID[] NOT NULL,
+    began_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    CONSTRAINT pk_usage_settlements PRIMARY KEY (account_id, invoice, meter, start_at, part),
+    CONSTRAINT fk_usage_settlements_account_id FOREIGN KEY(account_id) REFERENCES accounts (id)
+);
+
 CREATE TABLE credit_hold_lots (
     hold_id UUID NOT NULL,
     position INTEGER NOT NULL,

@@ -138,13 +138,15 @@ async def bill_usage(
     at: datetime,
     *,
     before: datetime | None = None,
+    early: bool = False,
 ) -> Invoice | None:
     """An invoice of its own for use beyond the plan that no period's invoice bills, once per mark.
 
-    Usage of cycles that began `before`, or of all; None where nothing is owed for any.
+    Usage of cycles that began `before`, or of all; None where nothing is owed for any. `early`: the
+    open cycle goes on, and its close bills the rest.
     """
     arrears = await closing.lines(
-        connection, subscription.account_id, subscription.id, before=before
+        connection, subscription.account_id, subscription.id, before=before, early=early
     )
     if not arrears:
         return None

@@ -67,6 +67,7 @@ _CHANGES: Final[dict[str, str]] = {
 _STEPS: Final[dict[str, str]] = {
     "abandon": "gave up the first payment",
     "check": "asked Stripe",
+    "bill_early": "invoiced use that had reached the billing threshold",
     "cycle": "started a new cycle",
     "detach": "had Stripe forget a card",
     "end": "ended the subscription",

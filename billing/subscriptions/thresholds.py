@@ -7,16 +7,20 @@ workflow writes the invoice, and the close of the cycle bills only the rest.
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import text
+from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.audit import service as audit
-from billing.core import ids
+from billing.core import ids, matters
+from billing.core.matter import Matter
+from billing.core.matters import matters as rows_of
 from billing.core.prepared import Prepared
 from billing.credits import service as credits
 from billing.invoices.schemas import Invoice
 from billing.subscriptions import cycles, store
 from billing.subscriptions.schemas import Subscription
+from billing.subscriptions.tables import subscriptions
+from billing.usage.tables import usage_periods
 
 _LOOK = Prepared(text("SELECT usage_threshold(:account_id, :at)"))
 _BILLED = Prepared(
@@ -51,6 +55,32 @@ async def put(
         reason=reason,
     )
     return changed
+
+
+async def waiting(connection: AsyncConnection, limit: int) -> list[Matter]:
+    """Matters of subscriptions with use that reached its threshold, across accounts.
+
+    A use does not wait for the subscription's lock, so a matter that looked at its rows in that
+    instant may have missed it; who asks here tells it again.
+    """
+    found = await connection.execute(
+        select(rows_of)
+        .join(subscriptions, subscriptions.c.id == rows_of.c.subject_id)
+        .join(
+            usage_periods,
+            (usage_periods.c.account_id == subscriptions.c.account_id)
+            & (usage_periods.c.subscription_id == subscriptions.c.id),
+        )
+        .where(
+            usage_periods.c.threshold_at.is_not(None),
+            usage_periods.c.closed_at.is_(None),
+            subscriptions.c.status.in_(["active", "past_due"]),
+            rows_of.c.kind == "subscription",
+            rows_of.c.status != "halted",
+        )
+        .limit(limit)
+    )
+    return [matters.show(row) for row in found.mappings()]
 
 
 async def bill(

@@ -100,13 +100,22 @@ async def test_crossing_in_real_time_needs_nobody_to_ask(actors: Actors) -> None
     await merchant.subscribed("basic")
     await threshold(merchant, 1000)
     await use(merchant, "1200")
-    sweep = actors.temporal.get_schedule_handle("billing-sweep")
+    await wait_for(
+        lambda: charged(merchant), "the early invoice is paid", lambda seen: seen == [1900, 1400]
+    )
 
-    async def paid() -> list[int]:
-        await sweep.trigger()  # as each minute does
-        return await charged(merchant)
 
-    await wait_for(paid, "the early invoice is paid", lambda seen: seen == [1900, 1400])
+async def test_a_matter_that_missed_the_crossing_is_told_again(actors: Actors) -> None:
+    merchant = await actors.merchant_on_clock(START)
+    await merchant.subscribed("basic")
+    await use(merchant, "1000")
+    await merchant.rows(
+        "UPDATE usage_periods SET threshold_at = start_at, threshold_number = 1"
+        " WHERE account_id = %(me)s AND closed_at IS NULL"
+    )
+    await wait_for(
+        lambda: charged(merchant), "what was missed is billed", lambda seen: seen == [1900, 1000]
+    )
 
 
 async def test_an_early_invoice_that_fails_is_recovered_and_a_trial_has_none(

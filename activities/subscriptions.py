@@ -103,7 +103,7 @@ class SubscriptionActivities(CollectingActivities[SubscriptionState], Subscripti
 
         state = await self.once(request, begin)
         await failpoint("renewal.committed")
-        return state
+        return await self.go_on(request, state)
 
     @activity.defn(name="subscription.end_trial")
     async def end_trial(self, request: StepRequest) -> SubscriptionState:
@@ -123,7 +123,7 @@ class SubscriptionActivities(CollectingActivities[SubscriptionState], Subscripti
             await settlement.end(connection, subscription, "trial ended without a card", at)
             return "canceled"
 
-        return await self.once(request, finish)
+        return await self.go_on(request, await self.once(request, finish))
 
     @activity.defn(name="subscription.cycle")
     async def cycle(self, request: StepRequest) -> SubscriptionState:

@@ -11,6 +11,7 @@ from typing import Final
 from sqlalchemy.exc import DBAPIError
 
 from api.held import Held
+from billing.core import ids
 from billing.core.batcher import Batcher
 from billing.core.database import Database
 from billing.usage import calls
@@ -25,12 +26,14 @@ class Recorder:
     """One per API process."""
 
     def __init__(self, database: Database) -> None:
-        self._engine = database.tenant_engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._database = database
         self._batcher: Batcher[Use, Recorded] = Batcher(self._singles)
         self._held = Held(database)
 
     async def one(self, use: Use) -> Recorded:
         """Record a use together with whatever else waits now; paid by an entry of its own."""
+        if use.event_id is None:  # the batcher may repeat it, and must not make another of it
+            use = use._replace(fresh=ids.new().hex)
         if use.hold_id is not None:
             return await self._held.one(use)
         return await self._batcher.do(use)
@@ -74,7 +77,7 @@ class Recorder:
     async def _once(
         self, uses: Sequence[Use], groups: Sequence[int], *, full: bool
     ) -> dict[int, Recorded]:
-        async with self._engine.connect() as connection:
+        async with self._database.tenant_statement() as connection:
             return await calls.record(connection, uses, groups, full=full)
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from temporalio.client import Client
+from temporalio.service import RPCError, RPCStatusCode
 
 from api.temporal import connect
 from billing.accounts import clocks
@@ -23,6 +24,15 @@ from workflows.schedules import ensure_schedules
 PAGE: Final = 200
 AT_ONCE: Final = 24
 """Workflows looked at or started at one time: Temporal is loaded, not flooded."""
+PAUSES: Final = (1, 2, 4, 8)
+"""Seconds to wait before a matter is tried again."""
+OUT_OF_BREATH: Final = frozenset(
+    {
+        RPCStatusCode.DEADLINE_EXCEEDED,
+        RPCStatusCode.RESOURCE_EXHAUSTED,
+        RPCStatusCode.UNAVAILABLE,
+    }
+)
 
 Progress = Callable[[int, int], None]
 """Told (done, of how many) as the matters are gone through."""
@@ -93,9 +103,20 @@ async def _pages(database: Database, client: Client) -> AsyncIterator[tuple[int,
 
 
 async def _ensure(client: Client, matter: Matter, slots: asyncio.Semaphore) -> bool:
-    """Whether the workflow ran already; it does now."""
+    """Whether the workflow ran already; it does now. A server out of breath is asked again."""
     async with slots:
-        if await look.is_running(client, matter.workflow_id):
-            return True
-        await start.ensure_running(client, matter)
-        return False
+        for pause in PAUSES:
+            try:
+                return await _found(client, matter)
+            except RPCError as error:
+                if error.status not in OUT_OF_BREATH:
+                    raise
+                await asyncio.sleep(pause)
+        return await _found(client, matter)
+
+
+async def _found(client: Client, matter: Matter) -> bool:
+    if await look.is_running(client, matter.workflow_id):
+        return True
+    await start.ensure_running(client, matter)
+    return False

@@ -147,7 +147,7 @@ class MatterWorkflow(Generic[S]):
                 done = step
 
     def _head(self) -> Step | None:
-        return head(self.plan(self.state)) if self.state is not None else None
+        return head(self.plan(self.state), self._now()) if self.state is not None else None
 
     def _now(self) -> datetime:
         return (self.state and self.state.clock_at) or workflow.now()
@@ -191,8 +191,7 @@ class MatterWorkflow(Generic[S]):
             argument,
             result_type=self.state_type,
             start_to_close_timeout=POLICIES.step_timeout,
-            schedule_to_close_timeout=POLICIES.round_timeout,
-            retry_policy=POLICIES.retry,
+            retry_policy=POLICIES.round,
             summary=words,
         )
         self._seen = seen

@@ -1,6 +1,8 @@
 """Timeouts and retries of every class of call, named, with one short set for tests.
 
-A round of a step lasts 30 minutes, then the matter is halted, visible, and tried again hourly.
+A round of a step is as many tries as half an hour holds; then the matter is halted, visible, and
+tried again hourly. Tries are counted, not minutes: while no worker is there nothing is held against
+the matter, and Temporal keeps no timer of the round for every step.
 """
 
 import os
@@ -16,8 +18,8 @@ class Policies:
 
     step_timeout: timedelta
     """One try of a step: two provider calls at most."""
-    round_timeout: timedelta
-    """All tries of one round; afterwards the matter is halted."""
+    round_tries: int
+    """The tries of one round; afterwards the matter is halted."""
     first_retry: timedelta
     slowest_retry: timedelta
     halt_pause: timedelta
@@ -36,17 +38,26 @@ class Policies:
 
     @property
     def retry(self) -> RetryPolicy:
-        """Retry for ever within the round; errors that cannot heal say so themselves."""
+        """Retry for ever; errors that cannot heal say so themselves."""
+        return self._retry(tries=0)
+
+    @property
+    def round(self) -> RetryPolicy:
+        """One round of a step."""
+        return self._retry(self.round_tries)
+
+    def _retry(self, tries: int) -> RetryPolicy:
         return RetryPolicy(
             initial_interval=self.first_retry,
             backoff_coefficient=2.0,
             maximum_interval=self.slowest_retry,
+            maximum_attempts=tries,
         )
 
 
 DEFAULT = Policies(
     step_timeout=timedelta(seconds=20),
-    round_timeout=timedelta(minutes=30),
+    round_tries=14,
     first_retry=timedelta(seconds=1),
     slowest_retry=timedelta(minutes=5),
     halt_pause=timedelta(hours=1),
@@ -60,7 +71,7 @@ DEFAULT = Policies(
 )
 TEST = Policies(
     step_timeout=timedelta(seconds=4),
-    round_timeout=timedelta(seconds=45),
+    round_tries=26,
     first_retry=timedelta(milliseconds=100),
     slowest_retry=timedelta(seconds=2),
     halt_pause=timedelta(hours=1),

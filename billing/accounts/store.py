@@ -17,12 +17,13 @@ from billing.core.errors import NotFound
 from billing.core.matters import workflow_id
 from billing.core.prepared import Fields, Prepared, given
 from billing.credits.rules import SOON
+from billing.events.tables import WAITING_MARKS
 
 # One round trip for everything the account's agenda needs. Of many cards being saved at once the
 # ones somebody waits for come first.
 _STATE = Prepared(
     text(
-        """
+        f"""
     SELECT a.status, a.clock_at, b.next_expiry,
            CASE WHEN b.top_up_below IS NOT NULL AND NOT b.top_up_open THEN b.top_up_from END
                AS top_up_from,
@@ -32,10 +33,7 @@ _STATE = Prepared(
               AND l.expires_at > l.created_at + :notice) - :notice AS next_notice,
            (SELECT min(u.late_at) FROM usage_periods u
             WHERE u.account_id = a.id AND u.late_at IS NOT NULL) + interval '1 day' AS late_usage,
-           ARRAY(SELECT e.stripe_event_id || coalesce('.' || nullif(e.replays, 0), '')
-                 FROM stripe_webhook_events e
-                 WHERE e.workflow_id = :workflow_id AND e.status = 'received'
-                 ORDER BY e.received_at LIMIT 10) AS events,
+           {WAITING_MARKS} AS events,
            ARRAY(SELECT jsonb_build_object(
                      'id', s.id, 'opened', s.stripe_setup_intent_id IS NOT NULL,
                      'created_at', s.created_at, 'checks', s.checks, 'asked_at', s.asked_at)
@@ -50,7 +48,7 @@ _STATE = Prepared(
     FROM accounts a JOIN credit_balances b ON b.account_id = a.id
     LEFT JOIN top_ups t ON t.account_id = a.id AND t.status = 'wanted'
     WHERE a.id = :account_id
-    """
+    """  # noqa: S608 - put together from constants
     )
 )
 ACCOUNTS_REMEMBERED: Final = 10_000

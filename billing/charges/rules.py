@@ -36,10 +36,10 @@ def agenda(state: ChargeState) -> list[Step]:
         steps.append(event_step(f"charge/{state.charge}", state.events[0]))
     if state.invoice is None:
         return steps
-    steps += collecting.agenda(state.invoice)
-    if state.begun_at is not None and _may_expire(state.invoice):
+    due = state.begun_at + LIFETIME if state.begun_at is not None else None
+    steps += collecting.agenda(state.invoice, until=due)
+    if due is not None and _may_expire(state.invoice):
         key = f"{state.invoice.invoice}/expire"
-        due = state.begun_at + LIFETIME
         steps.append(Step(name="expire", due=due, key=key, words="give the charge up"))
     return steps
 

@@ -14,21 +14,19 @@ from billing.core.matters import workflow_id
 from billing.core.money import show_decimal
 from billing.core.prepared import Prepared
 from billing.dunning import store as dunning
+from billing.events.tables import WAITING_MARKS
 from billing.invoices import store as invoices
 from billing.invoices.schemas import Invoice
 from billing.invoices.tables import invoices as invoice_rows
 
-_STATE: Final = """
+_STATE: Final = f"""
 SELECT r.billing_status, r.total_amount, r.currency, a.clock_at,
        (SELECT i.created_at FROM invoices i
         WHERE i.workflow_id = :workflow_id AND i.status = 'draft') AS begun_at,
-       ARRAY(SELECT e.stripe_event_id || coalesce('.' || nullif(e.replays, 0), '')
-             FROM stripe_webhook_events e
-             WHERE e.workflow_id = :workflow_id AND e.status = 'received'
-             ORDER BY e.received_at LIMIT 10) AS events
+       {WAITING_MARKS} AS events
 FROM billing_records r JOIN accounts a ON a.id = r.account_id
 WHERE r.id = :record_id
-"""
+"""  # noqa: S608 - put together from constants
 _READ = Prepared(text(_STATE))
 _LOCK = Prepared(text(_STATE + "FOR NO KEY UPDATE OF r"))
 

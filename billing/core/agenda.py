@@ -37,11 +37,14 @@ class Step(Lean):
     due: AwareDatetime
     key: str
     words: str = ""
+    until: AwareDatetime | None = None
+    """Not begun any more from then on: what follows it on the agenda is done instead."""
 
 
-def head(steps: Iterable[Step]) -> Step | None:
-    """The step to do first; of equal times the one listed first."""
-    return min(steps, key=lambda step: step.due, default=None)
+def head(steps: Iterable[Step], now: datetime | None = None) -> Step | None:
+    """The step to do first, of those not too late at `now`; of equal times the one listed first."""
+    in_time = (one for one in steps if now is None or one.until is None or now < one.until)
+    return min(in_time, key=lambda step: step.due, default=None)
 
 
 def spaced_due(planned: datetime, gap: timedelta, last_ran_at: datetime) -> datetime:

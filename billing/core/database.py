@@ -5,6 +5,7 @@ Routes and activities open the transaction; nothing deeper commits (architecture
 
 import asyncio
 import logging
+import select
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
@@ -104,7 +105,16 @@ class Database:
     @asynccontextmanager
     async def operator_statement(self) -> AsyncIterator[AsyncConnection]:
         """For one statement that is its own transaction: spares two round trips."""
-        async with self.operator_engine.connect() as connection:
+        async with _alone(self.operator_engine) as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def tenant_statement(self) -> AsyncIterator[AsyncConnection]:
+        """As `operator_statement`, under row-level security: for functions that show by themselves.
+
+        They show the rows of the accounts in their arguments; any other statement sees nothing.
+        """
+        async with _alone(self.tenant_engine) as connection:
             yield connection
 
     async def close(self) -> None:
@@ -168,6 +178,30 @@ async def _begun(engine: AsyncEngine, begin: str) -> AsyncConnection:
             await asyncio.shield(connection.close())
             raise
     raise AssertionError("two tries end in an answer")
+
+
+@asynccontextmanager
+async def _alone(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """A connection for one statement, which cannot be tried again: its server has not hung up."""
+    connection = await engine.connect()
+    if _hung_up(driver_of(connection)):
+        await connection.invalidate()
+        await connection.close()
+        await engine.dispose()  # the others are as old
+        connection = await engine.connect()
+    try:
+        yield connection
+    finally:
+        if driver_of(connection).closed:
+            await connection.invalidate()
+        await asyncio.shield(connection.close())
+
+
+def _hung_up(driver: psycopg.AsyncConnection[Any]) -> bool:
+    """An idle server says nothing: if there is something to read, it is its last word."""
+    line = select.poll()
+    line.register(driver.fileno(), select.POLLIN)
+    return bool(line.poll(0))
 
 
 def open_database(settings: Settings) -> Database:

@@ -21,7 +21,6 @@ from sqlalchemy import (
     and_,
     case,
     func,
-    or_,
     select,
     text,
     update,
@@ -93,36 +92,36 @@ steps = Table(
 )
 
 
-_FINISH_STEP = Prepared(
-    text(
-        """
-    WITH done AS (
-        INSERT INTO steps (key, workflow_id, account_id, name, due_at, ran_at, real_ran_at, result)
-        VALUES (:key, :workflow_id, :account_id, :name, :due_at, :at, :real_at, :result)
-        ON CONFLICT (key) DO NOTHING RETURNING key
-    ), saved AS (
-        UPDATE matters SET words = :words, started_at = coalesce(started_at, :real_at),
-            closed_at = CASE WHEN :is_open THEN NULL ELSE coalesce(closed_at, :at) END,
-            status = :status,
-            next_due = :next_due, next_step = :next_step, next_key = :next_key
-        WHERE workflow_id = :workflow_id
-    )
-    SELECT count(*) FROM done
-    """
-    )
-)
-_FIND = Prepared(select(matters).where(matters.c.workflow_id == given("name")))
-_SAVE_HEAD = Prepared(
-    text(
-        """
+_HEAD = """
     UPDATE matters SET words = :words, started_at = coalesce(started_at, :real_at),
         closed_at = CASE WHEN :is_open THEN NULL ELSE coalesce(closed_at, :at) END,
         status = :status,
         next_due = :next_due, next_step = :next_step, next_key = :next_key
     WHERE workflow_id = :workflow_id
+"""
+_SAVE_HEAD = Prepared(text(_HEAD))
+_FINISH_STEP = Prepared(
+    text(
+        f"""
+    WITH done AS (
+        INSERT INTO steps (key, workflow_id, account_id, name, due_at, ran_at, real_ran_at, result)
+        VALUES (:key, :workflow_id, :account_id, :name, :due_at, :at, :real_at, :result)
+        ON CONFLICT (key) DO NOTHING RETURNING key
+    ), saved AS ({_HEAD})
+    SELECT count(*) FROM done
+    """  # noqa: S608 - put together from constants
+    )
+)
+_WATCH_ACCOUNT = Prepared(
+    text(
+        """
+    SELECT * FROM account_watch(
+        CAST(:account_id AS uuid), CAST(:due AS timestamptz), CAST(:at AS timestamptz),
+        CAST(:correlation_id AS text))
     """
     )
 )
+_FIND = Prepared(select(matters).where(matters.c.workflow_id == given("name")))
 
 
 async def birth(
@@ -181,30 +180,14 @@ async def ensure_account(
 
     Call it last: it locks the matter's row, which comes after the account's lock.
     """
-    name = workflow_id("account", account_id)
-    new = insert(matters).values(
-        workflow_id=name,
+    row = await _WATCH_ACCOUNT.one(
+        connection,
         account_id=account_id,
-        kind="account",
-        subject_id=account_id,
-        next_due=due,
-        status="resting" if rests("account", due, at) else "open",
-        created_at=at,
-        woken_at=real_now(),
+        due=due,
+        at=at,
         correlation_id=context.correlation_id.get(),
     )
-    later = or_(
-        matters.c.closed_at.is_not(None), matters.c.next_due.is_(None), matters.c.next_due > due
-    )
-    again = _woken(due)
-    if rests("account", due, at):
-        again["status"] = case(
-            (matters.c.status.in_(["halted", "open"]), matters.c.status), else_="resting"
-        )
-    await connection.execute(
-        new.on_conflict_do_update(index_elements=["workflow_id"], set_=again, where=later)
-    )
-    return show(await _FIND.one(connection, name=name))
+    return show(row)
 
 
 async def find(connection: AsyncConnection, workflow_id: str) -> Matter | None:
@@ -241,16 +224,7 @@ async def save_head(
     connection: AsyncConnection, workflow_id: str, head: Step | None, words: str, at: datetime
 ) -> None:
     """Mirror the agenda's head; without one the matter is closed."""
-    await _SAVE_HEAD.run(
-        connection,
-        workflow_id=workflow_id,
-        words=words,
-        at=at,
-        real_at=real_now(),
-        is_open=head is not None,
-        status=_status(workflow_id, head, at),
-        **_head_columns(head),
-    )
+    await _SAVE_HEAD.run(connection, **_head_values(workflow_id, head, words, at))
 
 
 async def claim_step(
@@ -296,17 +270,11 @@ async def finish_step(
     done = await _FINISH_STEP.scalar(
         connection,
         key=step.key,
-        workflow_id=workflow_id,
         account_id=account_id,
         name=step.name,
         due_at=step.due,
         result=result,
-        words=words,
-        at=at,
-        real_at=real_now(),
-        is_open=head is not None,
-        status=_status(workflow_id, head, at),
-        **_head_columns(head),
+        **_head_values(workflow_id, head, words, at),
     )
     return bool(done)
 
@@ -330,6 +298,20 @@ def _woken(due: datetime) -> dict[str, Any]:
         "closed_at": None,
         # What is halted stays so until its workflow goes on.
         "status": case((matters.c.status == "halted", "halted"), else_="open"),
+    }
+
+
+def _head_values(
+    workflow_id: str, head: Step | None, words: str, at: datetime
+) -> dict[str, object]:
+    return {
+        "workflow_id": workflow_id,
+        "words": words,
+        "at": at,
+        "real_at": real_now(),
+        "is_open": head is not None,
+        "status": _status(workflow_id, head, at),
+        **_head_columns(head),
     }
 
 

@@ -51,6 +51,12 @@ def boundary(anchor_wall: datetime, zone: str, interval: Interval, number: int) 
     return from_wall(wall, zone)
 
 
+def month_of(at: datetime, zone: str) -> tuple[datetime, datetime]:
+    """Start and end of the calendar month: the cycle of whoever has no subscription."""
+    first = to_wall(at, zone).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    return boundary(first, zone, MONTH, 0), boundary(first, zone, MONTH, 1)
+
+
 def index_at(anchor_wall: datetime, zone: str, interval: Interval, instant: datetime) -> int:
     """The number of the period that holds `instant`; 0 for any time before the first boundary."""
     days = {"day": 1, "week": 7, "month": 28, "year": 365}[interval.unit] * interval.count

@@ -9,7 +9,8 @@ from functools import cache
 from typing import Any, Final, cast
 
 import psycopg
-from psycopg.rows import dict_row
+from psycopg.rows import AsyncRowFactory as Shape
+from psycopg.rows import dict_row, tuple_row
 from sqlalchemy import (
     BindParameter,
     Column,
@@ -61,11 +62,12 @@ class Prepared:
 
     async def first(self, connection: AsyncConnection, **values: Any) -> Row | None:
         """The first row, if there is one."""
-        return await (await self._run(connection, values)).fetchone()
+        found: Row | None = await (await self._run(connection, values)).fetchone()
+        return found
 
     async def one(self, connection: AsyncConnection, **values: Any) -> Row:
         """The row there must be."""
-        row = await (await self._run(connection, values)).fetchone()
+        row = await self.first(connection, **values)
         if row is None:
             raise LookupError("the statement found no row")
         return row
@@ -73,6 +75,10 @@ class Prepared:
     async def all(self, connection: AsyncConnection, **values: Any) -> list[Row]:
         """Every row."""
         return await (await self._run(connection, values)).fetchall()
+
+    async def tuples(self, connection: AsyncConnection, **values: Any) -> list[tuple[Any, ...]]:
+        """Every row as its values in order: for many rows that are read in one place."""
+        return await (await self._run(connection, values, tuple_row)).fetchall()
 
     async def scalar(self, connection: AsyncConnection, **values: Any) -> Any:
         """The first column of the first row, or None."""
@@ -84,14 +90,14 @@ class Prepared:
         return (await self._run(connection, values)).rowcount
 
     async def _run(
-        self, connection: AsyncConnection, values: Mapping[str, Any]
-    ) -> psycopg.AsyncCursor[Row]:
+        self, connection: AsyncConnection, values: Mapping[str, Any], shape: Shape[Any] = dict_row
+    ) -> psycopg.AsyncCursor[Any]:
         if values.keys() != self._names:
             raise TypeError(f"values differ by {sorted(values.keys() ^ self._names)}")
         wanted = {**self._defaults, **values}
         for name, encode in self._encoders.items():
             wanted[name] = encode(wanted[name])
-        cursor = driver_of(connection).cursor(row_factory=dict_row)
+        cursor = driver_of(connection).cursor(row_factory=shape)
         try:
             return await cursor.execute(self._sql, wanted)
         except psycopg.Error as error:

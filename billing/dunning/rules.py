@@ -99,8 +99,14 @@ class Collecting(Lean):
     """Whether this invoice was tried with it before."""
 
 
-def agenda(c: Collecting, *, by_slots: bool = True) -> list[Step]:
-    """Everything still to do for this invoice, unordered; without slots only what was asked for."""
+_BEGINNINGS: Final = ("open", "charge")
+
+
+def agenda(c: Collecting, *, by_slots: bool = True, until: datetime | None = None) -> list[Step]:
+    """Everything still to do for this invoice, unordered; without slots only what was asked for.
+
+    No payment is begun `until` or later; one that was begun is seen through.
+    """
     if c.unsettled:
         return [_now(c, "settle", f"{c.unsettled}/settled", "book the money")]
     if c.payment_status == "processing":
@@ -116,7 +122,12 @@ def agenda(c: Collecting, *, by_slots: bool = True) -> list[Step]:
         due = c.payment_at + APPROVAL_SUSPENDS
         key = f"{c.invoice}/approval-{c.payment}"
         return [Step(name="end_approval", due=due, key=key, words="stop waiting for approval")]
-    return _payers_own(c) + _asked_for(c) + (_slots(c) if by_slots else [])
+    steps = _payers_own(c) + _asked_for(c) + (_slots(c) if by_slots else [])
+    if until is None:
+        return steps
+    return [
+        one.model_copy(update={"until": until}) if one.name in _BEGINNINGS else one for one in steps
+    ]
 
 
 def slot_due(case: Case, slot: int) -> datetime:

@@ -24,6 +24,7 @@ from billing.dunning.rules import (
 )
 from billing.dunning.schemas import DunningCase
 from billing.dunning.tables import dunning_cases
+from billing.events.tables import WAITING_MARKS
 from billing.invoices.tables import invoices
 
 OPEN_CASE: Final = ("open", "paused")
@@ -76,15 +77,12 @@ _COLLECTING = Prepared(
 )
 
 
-_COLLECTION = """
+_COLLECTION = f"""
 SELECT i.*, a.clock_at,
-       ARRAY(SELECT e.stripe_event_id || coalesce('.' || nullif(e.replays, 0), '')
-             FROM stripe_webhook_events e
-             WHERE e.workflow_id = :workflow_id AND e.status = 'received'
-             ORDER BY e.received_at LIMIT 10) AS events
+       {WAITING_MARKS} AS events
 FROM invoices i JOIN accounts a ON a.id = i.account_id
 WHERE i.id = :invoice_id
-"""
+"""  # noqa: S608 - put together from constants
 _READ_COLLECTION = Prepared(text(_COLLECTION))
 _LOCK_COLLECTION = Prepared(text(_COLLECTION + "FOR NO KEY UPDATE OF i"))
 _OF_INVOICE = Prepared(

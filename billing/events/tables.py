@@ -1,10 +1,21 @@
 """The outbox of published facts, and the inbox of what the provider told us."""
 
+from typing import Final
+
 from sqlalchemy import BigInteger, Column, DateTime, ForeignKey, Index, Integer, Table, Text, Uuid
 from sqlalchemy import UniqueConstraint as Unique
 from sqlalchemy.dialects.postgresql import JSONB
 
 from billing.core.database import metadata
+
+# For the question where a matter stands: the events for it that nobody has looked into, oldest
+# first. One that is replayed has another mark, so it is looked into again.
+WAITING_MARKS: Final = """
+    ARRAY(SELECT e.stripe_event_id || coalesce('.' || nullif(e.replays, 0), '')
+          FROM stripe_webhook_events e
+          WHERE e.workflow_id = :workflow_id AND e.status = 'received'
+          ORDER BY e.received_at LIMIT 10)
+"""
 
 events = Table(
     "events",

@@ -19,7 +19,6 @@ from billing.core.money import ZERO
 from billing.forecasts import rules
 from billing.forecasts.schemas import Ahead, Day, Forecast, Outlook
 from billing.products import store as products
-from billing.usage import rules as usage
 from billing.usage import store
 from billing.usage.schemas import Counter, Period
 
@@ -54,7 +53,7 @@ async def outlook(connection: AsyncConnection, account_id: UUID) -> Outlook:
     at = (account.clock_at if account else None) or real_now()
     period = await store.open_period(connection, account_id, at)
     zone = period.zone if period else account.zone if account else "UTC"
-    start, end = (period.start_at, period.end_at) if period else usage.month_of(at, zone)
+    start, end = (period.start_at, period.end_at) if period else periods.month_of(at, zone)
     counters = await store.cycle_counters(connection, account_id, "", start)
     lately = await _lately(connection, account_id, at, end, zone)
     kinds = {meter.key: meter.kind for meter in await products.all_meters(connection)}

@@ -106,8 +106,11 @@ QUERIES: Final[dict[str, str]] = {
         FROM invoices i
         LEFT JOIN (SELECT invoice_id, sum(amount_minor) AS minor
                    FROM credit_notes GROUP BY invoice_id) n ON n.invoice_id = i.id
-        WHERE coalesce(n.minor, 0) > i.total_minor
-           OR i.amount_credited_minor > coalesce(n.minor, 0)
+        LEFT JOIN (SELECT invoice_id, sum(amount_minor) AS minor
+                   FROM balance_entries WHERE kind = 'credited' GROUP BY invoice_id) b
+               ON b.invoice_id = i.id
+        WHERE coalesce(n.minor, 0) > greatest(i.total_minor, i.amount_due_minor)
+           OR i.amount_credited_minor + coalesce(b.minor, 0) <> coalesce(n.minor, 0)
     """,
     "money_balance": """
         SELECT i.account_id, public_id('inv', i.id) AS subject

@@ -94,15 +94,12 @@ async def settle(
 
 
 async def void(connection: AsyncConnection, invoice: Invoice, reason: str, at: datetime) -> Invoice:
-    """A draft never to be paid becomes void, unnumbered; a numbered one gets a credit note.
+    """A draft never to be paid becomes void, unnumbered; a numbered one is corrected by notes.
 
     What was paid on it already is the customer's: it goes to the money balance.
     """
-    if invoice.status not in ("draft", "open", "uncollectible"):
+    if invoice.status != "draft":
         raise Conflict("INVOICE_STATE", f"an invoice that is {invoice.status} cannot be voided")
-    if invoice.number is not None:
-        fact_key = f"{ids.encode(ids.INVOICE, invoice.id)}/void"
-        await credit_note(connection, invoice, invoice.total_minor, reason, fact_key, at)
     if invoice.amount_paid_minor:
         await _add_balance(connection, invoice, "returned", invoice.amount_paid_minor, at)
     voided = await store.change(connection, invoice.id, status="void", voided_at=at)
@@ -120,7 +117,8 @@ async def credit_note(
 ) -> Invoice:
     """Take back part or all of a numbered invoice, once per `fact_key`.
 
-    What is still owed falls by it; an invoice with nothing left to collect is settled `forgiven`.
+    What is still owed falls by it, and the rest of the note, paid already, goes to the money
+    balance. An invoice with nothing left to collect is settled `forgiven`.
     """
     if amount_minor <= 0 or await store.credit_note_exists(connection, fact_key):
         return invoice
@@ -130,6 +128,9 @@ async def credit_note(
     if invoice.status == "open" and credited == invoice.remaining_minor:
         fields |= {"status": "paid", "paid_at": at, "settlement": "forgiven"}
     changed = await store.change(connection, invoice.id, **fields)
+    if credited < amount_minor:
+        part = f"-{fact_key.rpartition('/')[2]}"
+        await _add_balance(connection, invoice, "credited", amount_minor - credited, at, part=part)
     await _announce(connection, changed, "credited", at, amount_minor=amount_minor, reason=reason)
     await events.flush(connection)
     number, issued_on = await store.next_number(connection, series, at.date())

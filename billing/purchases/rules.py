@@ -56,8 +56,11 @@ def agenda(state: PurchaseState) -> list[Step]:
         mark = f"retire-{state.submission}"
         return [*steps, _step(state, "retire", mark, state.created_at, "call the payment back")]
     if state.road != "manual" and (state.undecided or not state.opened):
-        return [*steps, _step(state, "open", "open", state.created_at, "open the payment")]
-    if state.road != "manual":
+        opening = _step(state, "open", "open", state.created_at, "open the payment")
+        if state.undecided:
+            return [*steps, opening]
+        steps.append(opening.model_copy(update={"until": state.expires_at}))
+    elif state.road != "manual":
         check = _step(state, "check", f"check-{state.checks + 1}", check_due(state), "ask Stripe")
         steps.append(check)
     if state.payment_status == "pending_approval":

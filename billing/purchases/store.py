@@ -12,6 +12,7 @@ from billing.core.errors import NotFound
 from billing.core.matters import workflow_id
 from billing.core.money import show_decimal, show_money
 from billing.core.prepared import Fields, Prepared, given
+from billing.events.tables import WAITING_MARKS
 from billing.payments.schemas import Payment
 from billing.payments.store import show as show_payment
 from billing.purchases.rules import PurchaseState, status_words
@@ -19,7 +20,7 @@ from billing.purchases.schemas import Purchase
 from billing.purchases.tables import purchases
 
 # One round trip for everything the agenda needs; the lock, when asked for, is the purchase's.
-_STATE = """
+_STATE = f"""
 SELECT p.*, a.clock_at, pay.status AS payment_status, pay.road AS payment_road,
        pay.id AS payment_id, pay.created_at AS payment_at,
        waiting.id AS submission_id,
@@ -29,10 +30,7 @@ SELECT p.*, a.clock_at, pay.status AS payment_status, pay.road AS payment_road,
            SELECT FROM payment_attempts a
            WHERE a.invoice_id = p.invoice_id AND a.status = 'pending') AS undecided,
        unsettled.id AS unsettled_id,
-       ARRAY(SELECT e.stripe_event_id || coalesce('.' || nullif(e.replays, 0), '')
-             FROM stripe_webhook_events e
-             WHERE e.workflow_id = :workflow_id AND e.status = 'received'
-             ORDER BY e.received_at LIMIT 10) AS events
+       {WAITING_MARKS} AS events
 FROM purchases p
 JOIN accounts a ON a.id = p.account_id
 LEFT JOIN LATERAL (SELECT id, created_at, status, road, checks, last_check_at,
@@ -46,7 +44,7 @@ LEFT JOIN LATERAL (SELECT id FROM payments WHERE workflow_id = :workflow_id
 LEFT JOIN payments waiting ON waiting.invoice_id = p.invoice_id
      AND waiting.road = 'manual' AND waiting.status = 'pending'
 WHERE p.id = :purchase_id
-"""
+"""  # noqa: S608 - put together from constants
 _READ_STATE = Prepared(text(_STATE))
 _LOCK_STATE = Prepared(text(_STATE + "FOR NO KEY UPDATE OF p"))
 _GET = Prepared(select(purchases).where(purchases.c.id == given("purchase_id")))

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.accounts import store as accounts
 from billing.accounts.schemas import Account
+from billing.core import periods
 from billing.core.clock import real_now
 from billing.core.errors import NotFound
 from billing.core.money import ZERO
@@ -47,7 +48,7 @@ async def check(connection: AsyncConnection, account_id: UUID, asked: Asked) -> 
     quotas = await store.standing(
         connection, account_id, zone=zone, period_start=start, at=at, owners=owners, meter=meter
     )
-    end = period.end_at if period else usage.month_of(at, zone)[1]
+    end = period.end_at if period else periods.month_of(at, zone)[1]
     bounds = [bound_of(quota, zone, end) for quota in quotas]
     used = counter.quantity if counter else ZERO
     if period is not None and meter in period.limits:
@@ -136,7 +137,7 @@ async def _now(
     account = await _account(connection, account_id)
     at = account.clock_at or real_now()
     period = await counters.open_period(connection, account_id, at)
-    return at, period, period.start_at if period else usage.month_of(at, account.zone)[0]
+    return at, period, period.start_at if period else periods.month_of(at, account.zone)[0]
 
 
 async def _account(connection: AsyncConnection, account_id: UUID) -> Account:

@@ -45,7 +45,8 @@ def agenda(state: SubscriptionState) -> list[Step]:
         steps.append(event_step(f"subscription/{state.subscription}", state.events[0]))
     for invoice in state.invoices:
         # Unpaid: no charge unless somebody asks for it (product.md section 5).
-        steps += dunning.agenda(invoice, by_slots=state.status != "unpaid")
+        until = state.incomplete_expires_at if state.status == "incomplete" else None
+        steps += dunning.agenda(invoice, by_slots=state.status != "unpaid", until=until)
     if state.status == "incomplete":
         if not _first_payment_undecided(state):
             steps.append(_abandon(state))

@@ -15,18 +15,16 @@ from billing.core.money import show_money
 from billing.core.prepared import Fields, Prepared, given
 from billing.dunning import store as dunning
 from billing.dunning.tables import dunning_cases
+from billing.events.tables import WAITING_MARKS
 from billing.invoices.tables import invoices
 from billing.subscriptions.rules import SubscriptionState, words
 from billing.subscriptions.schemas import Item, Subscription
 from billing.subscriptions.tables import OPEN_STATUSES, subscription_items, subscriptions
 
-_STATE = """
+_STATE = f"""
 SELECT s.*, a.clock_at, p.name AS plan_name, t.threshold_at, t.start_at AS threshold_cycle,
        t.threshold_number,
-       ARRAY(SELECT e.stripe_event_id || coalesce('.' || nullif(e.replays, 0), '')
-             FROM stripe_webhook_events e
-             WHERE e.workflow_id = :workflow_id AND e.status = 'received'
-             ORDER BY e.received_at LIMIT 10) AS events
+       {WAITING_MARKS} AS events
 FROM subscriptions s
 JOIN accounts a ON a.id = s.account_id
 JOIN plans p ON p.id = s.plan_id
@@ -34,7 +32,7 @@ LEFT JOIN usage_periods t
        ON t.account_id = s.account_id AND t.threshold_at IS NOT NULL AND t.closed_at IS NULL
       AND t.subscription_id = s.id
 WHERE s.id = :subscription_id
-"""
+"""  # noqa: S608 - put together from constants
 _READ_STATE = Prepared(text(_STATE))
 _LOCK_STATE = Prepared(text(_STATE + "FOR NO KEY UPDATE OF s"))
 _OF_ID = select(subscriptions).where(subscriptions.c.id == given("subscription_id"))

@@ -9,8 +9,9 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.accounts import store as accounts
+from billing.accounts.schemas import Account
 from billing.catalog import store as catalog
-from billing.core import ids
+from billing.core import ids, periods
 from billing.core.errors import Conflict, Invalid, NotFound
 from billing.core.matters import Matter
 from billing.core.settings import Settings
@@ -43,7 +44,9 @@ async def buy(
     currency = balance.currency or purchases.DEFAULT_CURRENCY
     price = await catalog.pack_price(connection, kept.pack, currency)
     account = await accounts.get(connection, account_id)
-    start, following = rules.month_of(at, account.zone if account else "UTC")
+    if account is None:
+        raise NotFound("NOT_FOUND", "no such account")
+    start, following = periods.month_of(at, account.zone)
     spent = await store.spent(connection, account_id, start)
     if price is not None and not rules.fits(spent, price.amount_minor, kept.monthly_cap_minor):
         await service.capped(
@@ -52,7 +55,7 @@ async def buy(
         )  # fmt: skip
         return None, "capped"
     try:
-        return await _start(connection, top_up, kept, settings, at), "buying"
+        return await _start(connection, account, top_up, kept, settings, at), "buying"
     except (Conflict, Invalid, NotFound) as refusal:
         await service.failed(connection, top_up.id, refusal.code, at)
         return None, "failed"
@@ -60,15 +63,13 @@ async def buy(
 
 async def _start(
     connection: AsyncConnection,
+    account: Account,
     top_up: TopUp,
     kept: TopUpSettings,
     settings: Settings,
     at: datetime,
 ) -> Matter:
     """The purchase, its matter, and the top-up that waits for it."""
-    account = await accounts.get(connection, top_up.account_id)
-    if account is None:
-        raise NotFound("NOT_FOUND", "no such account")
     wanted = NewPurchase(
         pack=kept.pack,
         road="saved_card",

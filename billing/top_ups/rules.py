@@ -1,8 +1,7 @@
-"""Pure rules of top-ups: when the next one may be tried, and what a month is."""
+"""Pure rules of top-ups: when the next one may be tried, and what may be bought."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final, Literal
-from zoneinfo import ZoneInfo
 
 TopUpStatus = Literal["wanted", "buying", "completed", "failed", "capped", "dropped"]
 
@@ -14,15 +13,6 @@ MAX_FAILURES: Final = len(RETRY_AFTER) + 1
 def retry_at(failures: int, at: datetime) -> datetime | None:
     """When it may be tried again after so many failures in a row; None: not any more."""
     return at + RETRY_AFTER[failures - 1] if failures < MAX_FAILURES else None
-
-
-def month_of(at: datetime, zone: str) -> tuple[datetime, datetime]:
-    """The calendar month around `at` in the account's zone: its start and the next one's."""
-    local = at.astimezone(ZoneInfo(zone))
-    start = datetime(local.year, local.month, 1, tzinfo=ZoneInfo(zone))
-    year, month = (local.year, local.month + 1) if local.month < 12 else (local.year + 1, 1)
-    following = datetime(year, month, 1, tzinfo=ZoneInfo(zone))
-    return start.astimezone(UTC), following.astimezone(UTC)
 
 
 def fits(spent_minor: int, price_minor: int, cap_minor: int | None) -> bool:

@@ -10,6 +10,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from billing.core.prepared import Prepared
 from billing.usage import rules
 from billing.usage.schemas import Kind, Recorded, Use
 
@@ -21,10 +22,12 @@ _TYPES: Final = {
     "r_user": "text", "r_organization": "text", "r_session": "text", "r_request": "text",
     "r_detail": "jsonb",
 }  # fmt: skip
-_RECORD: Final = text(
-    "SELECT * FROM usage_record_batch("  # noqa: S608 (constants)
-    + ", ".join(f"{name} => CAST(:{name} AS {type_}[])" for name, type_ in _TYPES.items())
-    + ", p_all => CAST(:p_all AS boolean))"
+_RECORD: Final = Prepared(
+    text(
+        "SELECT * FROM usage_record_batch("  # noqa: S608 (constants)
+        + ", ".join(f"{name} => CAST(:{name} AS {type_}[])" for name, type_ in _TYPES.items())
+        + ", p_all => CAST(:p_all AS boolean))"
+    )
 )
 
 _HELD_TYPES: Final = {
@@ -32,10 +35,12 @@ _HELD_TYPES: Final = {
     for name, type_ in _TYPES.items()
     if name not in ("p_methods", "p_defers", "r_group")
 } | {"r_hold": "uuid"}
-_RECORD_HELD: Final = text(
-    "SELECT * FROM usage_held_batch("  # noqa: S608 (constants)
-    + ", ".join(f"{name} => CAST(:{name} AS {type_}[])" for name, type_ in _HELD_TYPES.items())
-    + ")"
+_RECORD_HELD: Final = Prepared(
+    text(
+        "SELECT * FROM usage_held_batch("  # noqa: S608 (constants)
+        + ", ".join(f"{name} => CAST(:{name} AS {type_}[])" for name, type_ in _HELD_TYPES.items())
+        + ")"
+    )
 )
 
 
@@ -68,9 +73,9 @@ class Batch:
             for place in places:
                 use = uses[place]
                 kind = self._kind(use.kind)
-                facts = use[2:3] + (use[4:10] if use.hold_id is None else use[4:])
+                facts = use[2:3] + (use[4:10] if use.hold_id is None else use[4:11])
                 self.hashes[place] = rules.body_hash(self._words[kind - 1], facts)
-                self.ids[place] = key = rules.record_key(account, use.event_id)
+                self.ids[place] = key = use.fresh or rules.record_key(account, use.event_id)
                 before = first.setdefault(key, place)
                 if before != place:
                     self.repeats[place] = before
@@ -136,8 +141,7 @@ async def record(
 ) -> dict[int, Recorded]:
     """Record uses; what became of each, by place. Without `full` those recorded are left out."""
     batch = Batch(uses, groups)
-    rows = await connection.execute(_RECORD, {**batch.values, "p_all": full})
-    return _answers(batch, rows)
+    return _answers(batch, await _RECORD.tuples(connection, **batch.values, p_all=full))
 
 
 async def record_held(connection: AsyncConnection, uses: Sequence[Use]) -> dict[int, Recorded]:
@@ -146,11 +150,12 @@ async def record_held(connection: AsyncConnection, uses: Sequence[Use]) -> dict[
     Verdicts beside those of `record`: HOLD_NOT_FOUND, HOLD_RESOLVED, HOLD_EXCEEDED.
     """
     batch = Batch(uses, [1] * len(uses))
-    return _answers(batch, await connection.execute(_RECORD_HELD, batch.hold_values(uses)))
+    return _answers(batch, await _RECORD_HELD.tuples(connection, **batch.hold_values(uses)))
 
 
-def _answers(batch: Batch, rows: Iterable[Any]) -> dict[int, Recorded]:
-    answers = {batch.places[row.place - 1]: _show(row) for row in rows}
+def _answers(batch: Batch, rows: Iterable[tuple[Any, ...]]) -> dict[int, Recorded]:
+    # The columns after the place are those of `Recorded`.
+    answers = {batch.places[place - 1]: Recorded(*answer) for place, *answer in rows}
     for place, first in batch.repeats.items():
         known = answers.get(first) or Recorded("recorded", UUID(hex=batch.ids[first]))
         same = batch.hashes[place] == batch.hashes[first]
@@ -169,13 +174,6 @@ def _with_verdict(answer: Recorded, verdict: str) -> Recorded:
     return Recorded(
         verdict, answer.id, answer.meter, answer.unit_price, answer.total, answer.currency,
         answer.method, answer.status, answer.is_free, answer.is_included,
-    )  # fmt: skip
-
-
-def _show(row: Any) -> Recorded:
-    return Recorded(
-        row.verdict, row.id, row.meter, row.unit_price, row.total, row.currency, row.method,
-        row.status, row.is_free, row.is_included, row.required, row.available,
     )  # fmt: skip
 
 

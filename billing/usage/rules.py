@@ -5,12 +5,12 @@ Nothing here reads rows.
 
 import hashlib
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal, localcontext
 from typing import Final, Literal
 from uuid import UUID
 
-from billing.core import ids, periods
+from billing.core import ids
 from billing.core.money import ZERO, exponent, round_minor
 from billing.rating.rules import EXACT, MONEY_STEP, rounded
 
@@ -56,13 +56,6 @@ def user(user_id: str) -> str:
 def organization(organization_id: str) -> str:
     """The owner under which an organisation's counters and quotas are kept."""
     return f"o:{organization_id}"
-
-
-def month_of(at: datetime, zone: str) -> tuple[datetime, datetime]:
-    """Start and end of the calendar month: the cycle of whoever has no subscription."""
-    first = periods.to_wall(at, zone).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    ends = [periods.boundary(first, zone, periods.MONTH, number) for number in (0, 1)]
-    return ends[0], ends[1]
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,11 @@ class Kind(NamedTuple):
 
 
 class Use(NamedTuple):
-    """One use to be recorded; `amount` and `detail` as their texts, `at` None for now."""
+    """One use to be recorded; `amount` and `detail` as their texts, `at` None for now.
+
+    `fresh` is the id, as hexadecimal digits, of the record of a use without an event: chosen before
+    it is sent, a try whose answer was lost may be repeated. It is no part of the body.
+    """
 
     account_id: UUID
     kind: Kind
@@ -41,6 +45,7 @@ class Use(NamedTuple):
     detail: str | None = None
     hold_id: UUID | None = None
     """The hold that pays it, in place of whatever credits burn first."""
+    fresh: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

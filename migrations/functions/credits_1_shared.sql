@@ -110,33 +110,6 @@ BEGIN
 END;
 $$;
 
--- The account's own matter looks at its rows by p_due; born, or opened again, if need be. Its row
--- is locked after the account, as billing.core.matters.ensure_account does; like there, a matter
--- that is due after more than a day rests.
-CREATE OR REPLACE FUNCTION credit_watch(
-    p_account_id uuid, p_due timestamptz, p_at timestamptz)
-RETURNS void
-LANGUAGE plpgsql AS $$
-DECLARE
-    rests boolean := p_due - p_at > interval '1 day';
-BEGIN
-    INSERT INTO matters AS m (
-        workflow_id, account_id, kind, subject_id, next_due, status, created_at, woken_at)
-    VALUES (
-        'account/' || public_id('acc', p_account_id), p_account_id, 'account', p_account_id,
-        p_due, CASE WHEN rests THEN 'resting' ELSE 'open' END, p_at, clock_timestamp())
-    ON CONFLICT (workflow_id) DO UPDATE
-    SET revision = m.revision + 1, next_due = p_due, next_step = NULL, next_key = NULL,
-        woken_at = excluded.woken_at, started_at = NULL, closed_at = NULL,
-        status = CASE
-            WHEN m.status = 'halted' THEN 'halted'
-            WHEN rests AND m.status <> 'open' THEN 'resting'
-            ELSE 'open'
-        END
-    WHERE m.closed_at IS NOT NULL OR m.next_due IS NULL OR m.next_due > p_due;
-END;
-$$;
-
 -- Part of a lot ends unspent: its entry, and the event that says so.
 CREATE OR REPLACE FUNCTION credit_lapse_part(
     p_account_id uuid, p_lot_id uuid, p_amount numeric, p_key text, p_at timestamptz, p_reason text)

@@ -81,7 +81,7 @@ BEGIN
         IF verdict = 'ok' AND coalesce(mine.next_expiry > expires_at, true) THEN
             UPDATE credit_balances SET next_expiry = credit_hold.expires_at
             WHERE account_id = p_account_id;
-            PERFORM credit_watch(p_account_id, expires_at, as_of);
+            PERFORM account_watch(p_account_id, expires_at, as_of);
         END IF;
         top_up := credit_wants_top_up(mine, as_of);
         IF top_up THEN

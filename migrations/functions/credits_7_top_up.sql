@@ -23,7 +23,7 @@ BEGIN
     SELECT uuidv7(), p_account_id, 'wanted', s.pack, s.threshold, asked.available, p_at
     FROM asked, top_up_settings AS s
     WHERE s.account_id = p_account_id;
-    PERFORM credit_watch(p_account_id, p_at, p_at);
+    PERFORM account_watch(p_account_id, p_at, p_at);
 END;
 $$;
 

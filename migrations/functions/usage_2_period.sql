@@ -90,6 +90,9 @@ BEGIN
     WHERE id = known.id AND known.id <> wanted.id AND start_at < wanted.start_at;
     UPDATE credit_balances SET period_id = wanted.id
     WHERE account_id = p_account_id AND period_id IS DISTINCT FROM wanted.id;
+    -- What the plan says may be another thing now.
+    UPDATE billing_quotas SET plain_until = NULL
+    WHERE account_id = p_account_id AND plain_until IS NOT NULL;
 END;
 $$;
 

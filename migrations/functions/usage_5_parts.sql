@@ -123,7 +123,7 @@ AS $$
                 SELECT 1 FROM subscriptions WHERE id = p.subscription_id AND status = 'canceled')
         RETURNING p.account_id, r.at
     )
-    SELECT credit_watch(account_id, min(at) + interval '1 day', min(at))
+    SELECT account_watch(account_id, min(at) + interval '1 day', min(at))
     FROM ended GROUP BY account_id
 $$;
 

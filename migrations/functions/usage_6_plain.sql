@@ -37,7 +37,7 @@ AS $$
         HAVING count(*) > 0) AS t ON true
 $$;
 
--- The day each account is in. Most share zone and time: arithmetic of zones is dear.
+-- The day each account is in; what accounts share is computed once.
 CREATE OR REPLACE FUNCTION usage_plain_days(p_zones text[], p_as_of timestamptz[])
 RETURNS timestamptz[]
 LANGUAGE sql
@@ -102,14 +102,120 @@ AS $$
     LEFT JOIN paid AS p ON p.account = r.account AND p.share = r.share AND p.method = k.method
 $$;
 
--- Counters of a plain batch. Every row's account is locked, so one that is there is changed where
--- it lies, which costs half of an upsert; those of a new day or cycle are added.
+-- Sums of a plain batch for its accounts' own counters: a cycle's by meter, a day's by facet as
+-- well. Kinds that share a counter go by the first of them: numbers are grouped, not texts.
+CREATE OR REPLACE FUNCTION usage_plain_sums(
+    p_accounts uuid[], p_as_of timestamptz[], p_starts timestamptz[], p_zones text[],
+    p_days timestamptz[], p_prices numeric[], p_meters text[], p_facets text[],
+    p_by_meter integer[], p_by_facet integer[], r_account integer[], r_kind integer[],
+    r_amount numeric[], r_at timestamptz[])
+RETURNS TABLE (
+    account_id uuid, grain text, bucket timestamptz, meter text, facet text, quantity numeric,
+    events bigint, maximum numeric, last_at timestamptz, credits numeric)
+LANGUAGE sql STABLE AS $$
+    SELECT p_accounts[account], 'cycle', p_starts[account], p_meters[kind], '', quantity, events,
+        maximum, coalesce(last_at, p_as_of[account]), credits
+    FROM (
+        SELECT r.account, p_by_meter[r.kind] AS kind, sum(r.amount) AS quantity,
+            count(*) AS events, max(r.amount) AS maximum,
+            max(coalesce(r.at, p_as_of[r.account])) AS last_at,
+            sum(CASE WHEN p_prices[r.kind] = 0 THEN 0
+                ELSE round(r.amount * p_prices[r.kind], 6) END) AS credits
+        FROM unnest(r_account, r_kind, r_amount, r_at) AS r(account, kind, amount, at)
+        GROUP BY 1, 2) AS cycles
+    UNION ALL
+    SELECT p_accounts[account], 'day', day_at, p_meters[kind], p_facets[kind], quantity, events,
+        maximum, last_at, credits
+    FROM (
+        SELECT r.account, p_by_facet[r.kind] AS kind, CASE WHEN r.at IS NULL
+                THEN p_days[r.account] ELSE date_trunc('day', r.at AT TIME ZONE p_zones[r.account])
+                    AT TIME ZONE p_zones[r.account] END AS day_at,
+            sum(r.amount) AS quantity, count(*) AS events, max(r.amount) AS maximum,
+            max(coalesce(r.at, p_as_of[r.account])) AS last_at,
+            sum(CASE WHEN p_prices[r.kind] = 0 THEN 0
+                ELSE round(r.amount * p_prices[r.kind], 6) END) AS credits
+        FROM unnest(r_account, r_kind, r_amount, r_at) AS r(account, kind, amount, at)
+        GROUP BY 1, 2, 3) AS days
+$$;
+
+-- The accounts' own counters of a plain batch. Every row's account is locked, so one that is there
+-- is changed where it lies, which costs half of an upsert; only those of a new day or cycle are
+-- looked for and added.
 CREATE OR REPLACE FUNCTION usage_plain_count(
     p_accounts uuid[], p_as_of timestamptz[], p_starts timestamptz[], p_zones text[],
-    p_days timestamptz[], p_services text[], p_operations text[], p_models text[],
-    p_methods text[], p_prices numeric[], p_meters text[], p_hourly text[],
-    r_account integer[], r_kind integer[], r_amount numeric[], r_at timestamptz[],
-    r_user text[], r_organization text[])
+    p_days timestamptz[], p_services text[], p_methods text[], p_prices numeric[],
+    p_meters text[], r_account integer[], r_kind integer[], r_amount numeric[],
+    r_at timestamptz[])
+RETURNS void
+LANGUAGE plpgsql
+SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+SET plan_cache_mode = force_generic_plan
+AS $$
+DECLARE
+    facets text[];
+    by_meter integer[] := '{1}';
+    by_facet integer[] := '{1}';
+    wanted integer := 2 * cardinality(p_accounts);
+    moved integer;
+BEGIN
+    IF cardinality(p_meters) = 1 THEN
+        facets := ARRAY[concat_ws('|', coalesce(p_services[1], ''), p_methods[1], 'completed',
+            'CREDIT')];
+    ELSE
+        SELECT array_agg(k.facet ORDER BY k.kind), array_agg(k.by_meter::integer ORDER BY k.kind),
+            array_agg(k.by_facet::integer ORDER BY k.kind)
+        INTO facets, by_meter, by_facet
+        FROM (
+            SELECT f.kind, f.facet, min(f.kind) OVER (PARTITION BY f.meter) AS by_meter,
+                min(f.kind) OVER (PARTITION BY f.meter, f.facet) AS by_facet
+            FROM (
+                SELECT kind, meter, concat_ws('|', coalesce(service, ''), method, 'completed',
+                    'CREDIT') AS facet
+                FROM unnest(p_services, p_methods, p_meters) WITH ORDINALITY
+                    AS k(service, method, meter, kind)) AS f) AS k;
+    END IF;
+    UPDATE usage_counters AS c SET
+        quantity = c.quantity + g.quantity,
+        events = c.events + g.events,
+        maximum = greatest(c.maximum, g.maximum),
+        last_value = greatest(c.last_value, g.maximum),
+        last_at = greatest(c.last_at, g.last_at),
+        credits = c.credits + g.credits
+    FROM usage_plain_sums(
+        p_accounts, p_as_of, p_starts, p_zones, p_days, p_prices, p_meters, facets, by_meter,
+        by_facet, r_account, r_kind, r_amount, r_at) AS g
+    WHERE c.account_id = g.account_id AND c.owner = '' AND c.grain = g.grain
+        AND c.bucket = g.bucket AND c.meter = g.meter AND c.facet = g.facet;
+    GET DIAGNOSTICS moved = ROW_COUNT;
+    IF cardinality(p_meters) > 1 OR r_at IS NOT NULL THEN
+        wanted := (
+            SELECT count(*) FROM usage_plain_sums(
+                p_accounts, p_as_of, p_starts, p_zones, p_days, p_prices, p_meters, facets,
+                by_meter, by_facet, r_account, r_kind, r_amount, r_at));
+    END IF;
+    IF moved < wanted THEN
+        INSERT INTO usage_counters
+        SELECT account_id, '', grain, bucket, meter, facet, quantity, events, maximum, maximum,
+            last_at, credits, 0, 0
+        FROM usage_plain_sums(
+            p_accounts, p_as_of, p_starts, p_zones, p_days, p_prices, p_meters, facets, by_meter,
+            by_facet, r_account, r_kind, r_amount, r_at) AS g
+        WHERE NOT EXISTS (
+            SELECT 1 FROM usage_counters AS c
+            WHERE c.account_id = g.account_id AND c.owner = '' AND c.grain = g.grain
+                AND c.bucket = g.bucket AND c.meter = g.meter AND c.facet = g.facet);
+    END IF;
+END;
+$$;
+
+-- Counters of a plain batch by user, organisation, operation and model, and by the hour.
+CREATE OR REPLACE FUNCTION usage_plain_count_words(
+    p_accounts uuid[], p_as_of timestamptz[], p_starts timestamptz[], p_zones text[],
+    p_days timestamptz[], p_operations text[], p_models text[], p_prices numeric[],
+    p_meters text[], p_hourly text[], r_account integer[], r_kind integer[],
+    r_amount numeric[], r_at timestamptz[], r_user text[], r_organization text[])
 RETURNS void
 LANGUAGE sql
 SET enable_seqscan = off
@@ -118,20 +224,7 @@ SET enable_hashjoin = off
 SET enable_mergejoin = off
 SET plan_cache_mode = force_generic_plan
 AS $$
-    WITH kinds AS MATERIALIZED (
-        SELECT array_agg(facet ORDER BY kind) AS facets,
-            array_agg(by_meter::integer ORDER BY kind) AS by_meter,
-            array_agg(by_facet::integer ORDER BY kind) AS by_facet
-        FROM (
-            -- Kinds that share a counter go by the first of them: numbers are grouped, not texts.
-            SELECT kind, facet, min(kind) OVER (PARTITION BY meter) AS by_meter,
-                min(kind) OVER (PARTITION BY meter, facet) AS by_facet
-            FROM (
-                SELECT kind, meter, concat_ws('|', coalesce(service, ''), method, 'completed',
-                    'CREDIT') AS facet
-                FROM unnest(p_services, p_methods, p_meters) WITH ORDINALITY
-                    AS k(service, method, meter, kind)) AS k) AS k
-    ), sent AS MATERIALIZED (
+    WITH sent AS MATERIALIZED (
         SELECT
             r.account, r.kind, r.amount, r.client, r.organization,
             coalesce(r.at, p_as_of[r.account]) AS used_at,
@@ -145,25 +238,9 @@ AS $$
     ), sums AS MATERIALIZED (
         SELECT row_number() OVER () AS place, g.*
         FROM (
-            SELECT p_accounts[account] AS account_id, '' AS owner, 'cycle' AS grain,
-                p_starts[account] AS bucket, p_meters[kind] AS meter, '' AS facet,
-                quantity, events, maximum, last_at, credits
-            FROM (
-                SELECT account, (SELECT by_meter FROM kinds)[kind] AS kind,
-                    sum(amount) AS quantity, count(*) AS events, max(amount) AS maximum,
-                    max(used_at) AS last_at, sum(credits) AS credits
-                FROM sent GROUP BY 1, 2) AS cycles
-            UNION ALL
-            SELECT p_accounts[account], '', 'day', day_at, p_meters[kind],
-                (SELECT facets FROM kinds)[kind], quantity, events, maximum, last_at, credits
-            FROM (
-                SELECT account, (SELECT by_facet FROM kinds)[kind] AS kind, day_at,
-                    sum(amount) AS quantity, count(*) AS events, max(amount) AS maximum,
-                    max(used_at) AS last_at, sum(credits) AS credits
-                FROM sent GROUP BY 1, 2, 3) AS days
-            UNION ALL
-            SELECT p_accounts[s.account], o.owner, o.grain, o.bucket, p_meters[s.kind], '',
-                sum(s.amount), count(*), max(s.amount), max(s.used_at), sum(s.credits)
+            SELECT p_accounts[s.account] AS account_id, o.owner, o.grain, o.bucket,
+                p_meters[s.kind] AS meter, sum(s.amount) AS quantity, count(*) AS events,
+                max(s.amount) AS maximum, max(s.used_at) AS last_at, sum(s.credits) AS credits
             FROM sent AS s CROSS JOIN LATERAL (
                 SELECT g.grain, w.owner, g.bucket
                 FROM (VALUES ('cycle', p_starts[s.account]), ('day', s.day_at))
@@ -175,8 +252,6 @@ AS $$
                 SELECT 'hour', '', date_trunc('hour', s.used_at)
                 WHERE p_meters[s.kind] = ANY (p_hourly)
             ) AS o
-            WHERE r_user IS NOT NULL OR r_organization IS NOT NULL OR cardinality(p_hourly) > 0
-                OR num_nonnulls(VARIADIC p_operations || p_models) > 0
             GROUP BY 1, 2, 3, 4, 5
         ) AS g
     ), moved AS (
@@ -189,11 +264,11 @@ AS $$
             credits = c.credits + g.credits
         FROM sums AS g
         WHERE c.account_id = g.account_id AND c.owner = g.owner AND c.grain = g.grain
-            AND c.bucket = g.bucket AND c.meter = g.meter AND c.facet = g.facet
+            AND c.bucket = g.bucket AND c.meter = g.meter AND c.facet = ''
         RETURNING g.place
     )
     INSERT INTO usage_counters
-    SELECT account_id, owner, grain, bucket, meter, facet, quantity, events, maximum, maximum,
+    SELECT account_id, owner, grain, bucket, meter, '', quantity, events, maximum, maximum,
         last_at, credits, 0, 0
     FROM sums
     WHERE place NOT IN (SELECT place FROM moved)
@@ -223,15 +298,18 @@ LANGUAGE sql AS $$
     WHERE amount > 0
 $$;
 
--- Whether each account certainly has what it is to pay.
+-- Whether each account certainly has what it is to pay, and whether nothing but that is to be looked
+-- at: no lot or hold has run out, nobody wants credits bought.
 CREATE OR REPLACE FUNCTION usage_plain_solvent(
     p_accounts uuid[], p_as_of timestamptz[], d_account integer[], d_amount numeric[],
-    d_bought_only boolean[])
-RETURNS boolean
+    d_bought_only boolean[], OUT solvent boolean, OUT sure boolean)
 LANGUAGE sql
 SET enable_seqscan = off
 AS $$
-    SELECT coalesce(bool_and(l.there >= d.amount), true)
+    SELECT coalesce(bool_and(l.there >= d.amount), true),
+        coalesce(bool_and(b.top_up_below IS NULL
+            AND coalesce(b.next_expiry > p_as_of[d.account], true)), true)
+            AND d_bought_only[1] = ALL (d_bought_only)
     FROM (
         SELECT account, sum(amount) AS amount, bool_or(bought_only) AS bought_only
         FROM unnest(d_account, d_amount, d_bought_only) AS u(account, amount, bought_only)
@@ -242,4 +320,7 @@ AS $$
             AND (is_paid OR NOT d.bought_only)
             AND coalesce(expires_at, 'infinity') > p_as_of[d.account] + interval '1 second'
     ) AS l
+    CROSS JOIN LATERAL (
+        SELECT top_up_below, next_expiry FROM credit_balances
+        WHERE account_id = p_accounts[d.account] LIMIT 1) AS b
 $$;

@@ -43,9 +43,11 @@ DECLARE
     budgeted integer[];
     bound integer[];
     known uuid[];
+    hourly text[];
     rated record;
     plain record;
     dues record;
+    funds record;
     entries uuid[];
     records billing_records[];
     rows_of integer[] := array_fill(0, ARRAY[cardinality(p_accounts)]);
@@ -104,13 +106,29 @@ BEGIN
         plain := usage_plain_kinds(
             limits, as_of, p_products, p_services, p_features, p_operations, p_models, p_methods);
         IF plain.plain THEN
-            dues := usage_plain_dues(
-                p_accounts, plain.methods, plain.prices, r_account, r_kind, r_group, r_id,
-                r_amount, p_products);
-            IF dues.owners IS NULL OR usage_plain_solvent(
-                p_accounts, as_of, dues.accounts, dues.amounts, dues.bought_only)
-            THEN
-                IF dues.owners IS NOT NULL THEN
+            IF 0 < ANY (plain.prices) THEN
+                dues := usage_plain_dues(
+                    p_accounts, plain.methods, plain.prices, r_account, r_kind, r_group, r_id,
+                    r_amount, p_products);
+                funds := usage_plain_solvent(
+                    p_accounts, as_of, dues.accounts, dues.amounts, dues.bought_only);
+            ELSE
+                SELECT NULL::uuid[] AS owners, NULL::integer[] AS accounts,
+                    NULL::integer[] AS shares, NULL::text[] AS ways INTO dues;
+                SELECT true AS solvent, true AS sure INTO funds;
+            END IF;
+            IF funds.solvent THEN
+                IF dues.owners IS NOT NULL AND funds.sure THEN
+                    one := credit_debit_sure(
+                        dues.owners,
+                        ARRAY(SELECT as_of[d] FROM unnest(dues.accounts) AS u(d)),
+                        dues.amounts, dues.keys, dues.reasons, dues.bought_only[1]);
+                    entries := one.entries;
+                    IF NOT one.whole THEN
+                        RAISE EXCEPTION USING ERRCODE = 'serialization_failure',
+                            MESSAGE = 'credits ended while they were counted';
+                    END IF;
+                ELSIF dues.owners IS NOT NULL THEN
                     entries := ARRAY(
                         SELECT d.transaction_id FROM credit_debit_batch(
                             dues.owners, dues.amounts, dues.keys, dues.keys, dues.reasons,
@@ -125,7 +143,12 @@ BEGIN
                     END IF;
                 END IF;
                 PERFORM set_config('app.accounts', everyone, true);
-                days := usage_plain_days(zones, as_of);
+                -- Most accounts share zone and time; arithmetic of zones is dear.
+                days := CASE WHEN zones[1] = ALL (zones) AND as_of[1] = ALL (as_of)
+                    THEN array_fill(
+                        date_trunc('day', as_of[1] AT TIME ZONE zones[1]) AT TIME ZONE zones[1],
+                        ARRAY[cardinality(p_accounts)])
+                    ELSE usage_plain_days(zones, as_of) END;
                 PERFORM usage_plain_write(
                     p_accounts, as_of, starts, zones, days, p_products, plain.services,
                     p_features, p_operations, p_models, plain.methods, plain.prices,
@@ -133,10 +156,17 @@ BEGIN
                     r_at, r_user, r_organization, r_session, r_request, r_detail,
                     dues.accounts, dues.shares, dues.ways, entries);
                 PERFORM usage_plain_count(
-                    p_accounts, as_of, starts, zones, days, plain.services, p_operations,
-                    p_models, plain.methods, plain.prices, plain.meters,
-                    ARRAY(SELECT key FROM meters WHERE hourly), r_account, r_kind, r_amount,
-                    r_at, r_user, r_organization);
+                    p_accounts, as_of, starts, zones, days, plain.services, plain.methods,
+                    plain.prices, plain.meters, r_account, r_kind, r_amount, r_at);
+                hourly := ARRAY(SELECT m.key FROM meters AS m WHERE m.hourly);
+                IF r_user IS NOT NULL OR r_organization IS NOT NULL OR cardinality(hourly) > 0
+                    OR num_nonnulls(VARIADIC p_operations || p_models) > 0
+                THEN
+                    PERFORM usage_plain_count_words(
+                        p_accounts, as_of, starts, zones, days, p_operations, p_models,
+                        plain.prices, plain.meters, hourly, r_account, r_kind, r_amount, r_at,
+                        r_user, r_organization);
+                END IF;
                 FOREACH account IN ARRAY budgeted LOOP
                     PERFORM set_config('app.accounts', p_accounts[account]::text, true);
                     PERFORM budget_tell(

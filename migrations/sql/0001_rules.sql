@@ -21,6 +21,11 @@ CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON credit_transac
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 REVOKE UPDATE, DELETE, TRUNCATE ON credit_transactions FROM billing_app, billing_operator;
 
+ALTER TABLE quota_claims ENABLE ROW LEVEL SECURITY;
+ALTER TABLE quota_claims FORCE ROW LEVEL SECURITY;
+CREATE POLICY tenant ON quota_claims
+    USING (strpos(current_setting('app.accounts', true), account_id::text) > 0);
+
 ALTER TABLE usage_counters ENABLE ROW LEVEL SECURITY;
 ALTER TABLE usage_counters FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON usage_counters
@@ -62,7 +67,7 @@ CREATE POLICY tenant ON billing_idempotency
 ALTER TABLE billing_quotas ENABLE ROW LEVEL SECURITY;
 ALTER TABLE billing_quotas FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON billing_quotas
-    USING (account_id IN (SELECT unnest(string_to_array(NULLIF(current_setting('app.accounts', true), ''), ',')::uuid[])));
+    USING (strpos(current_setting('app.accounts', true), account_id::text) > 0);
 
 ALTER TABLE budgets ENABLE ROW LEVEL SECURITY;
 ALTER TABLE budgets FORCE ROW LEVEL SECURITY;
@@ -107,11 +112,6 @@ CREATE POLICY tenant ON payment_methods
 ALTER TABLE price_overrides ENABLE ROW LEVEL SECURITY;
 ALTER TABLE price_overrides FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON price_overrides
-    USING (account_id IN (SELECT unnest(string_to_array(NULLIF(current_setting('app.accounts', true), ''), ',')::uuid[])));
-
-ALTER TABLE quota_claims ENABLE ROW LEVEL SECURITY;
-ALTER TABLE quota_claims FORCE ROW LEVEL SECURITY;
-CREATE POLICY tenant ON quota_claims
     USING (account_id IN (SELECT unnest(string_to_array(NULLIF(current_setting('app.accounts', true), ''), ',')::uuid[])));
 
 ALTER TABLE steps ENABLE ROW LEVEL SECURITY;

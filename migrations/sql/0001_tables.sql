@@ -210,6 +210,24 @@ CREATE TABLE products (
     CONSTRAINT ck_products_source_known CHECK (source IN ('catalog', 'service'))
 );
 
+CREATE TABLE quota_claims (
+    id UUID NOT NULL,
+    account_id UUID NOT NULL,
+    event_id TEXT NOT NULL,
+    user_id TEXT,
+    organization_id TEXT,
+    meter TEXT NOT NULL,
+    amount NUMERIC(27, 12) NOT NULL,
+    claimed_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    expires_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    status TEXT NOT NULL,
+    CONSTRAINT pk_quota_claims PRIMARY KEY (id),
+    CONSTRAINT ck_quota_claims_amount_positive CHECK (amount > 0),
+    CONSTRAINT ck_quota_claims_status_known CHECK (status IN ('open', 'settled', 'lapsed'))
+);
+
+CREATE INDEX ix_quota_claims_open ON quota_claims (account_id, expires_at) WHERE status = 'open';
+
 CREATE TABLE usage_counters (
     account_id UUID NOT NULL,
     owner TEXT NOT NULL,
@@ -368,6 +386,8 @@ CREATE TABLE billing_quotas (
     window_start TIMESTAMP WITH TIME ZONE NOT NULL,
     used NUMERIC(27, 12) DEFAULT '0' NOT NULL,
     used_before NUMERIC(27, 12) DEFAULT '0' NOT NULL,
+    plain_until TIMESTAMP WITH TIME ZONE,
+    plain_below NUMERIC(27, 12),
     created_at TIMESTAMP WITH TIME ZONE NOT NULL,
     updated_at TIMESTAMP WITH TIME ZONE NOT NULL,
     CONSTRAINT pk_billing_quotas PRIMARY KEY (id),
@@ -657,25 +677,6 @@ CREATE TABLE price_overrides (
 CREATE INDEX ix_price_overrides_account ON price_overrides (account_id, product, currency, effective_from);
 
 CREATE UNIQUE INDEX uq_price_overrides_open ON price_overrides (account_id, product, currency) WHERE effective_to IS NULL;
-
-CREATE TABLE quota_claims (
-    id UUID NOT NULL,
-    account_id UUID NOT NULL,
-    event_id TEXT NOT NULL,
-    user_id TEXT,
-    organization_id TEXT,
-    meter TEXT NOT NULL,
-    amount NUMERIC(27, 12) NOT NULL,
-    claimed_at TIMESTAMP WITH TIME ZONE NOT NULL,
-    expires_at TIMESTAMP WITH TIME ZONE NOT NULL,
-    status TEXT NOT NULL,
-    CONSTRAINT pk_quota_claims PRIMARY KEY (id),
-    CONSTRAINT ck_quota_claims_amount_positive CHECK (amount > 0),
-    CONSTRAINT ck_quota_claims_status_known CHECK (status IN ('open', 'settled', 'lapsed')),
-    CONSTRAINT fk_quota_claims_account_id FOREIGN KEY(account_id) REFERENCES accounts (id)
-);
-
-CREATE INDEX ix_quota_claims_open ON quota_claims (account_id, expires_at) WHERE status = 'open';
 
 CREATE TABLE steps (
     key TEXT NOT NULL,

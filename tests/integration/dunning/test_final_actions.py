@@ -4,6 +4,7 @@ from datetime import date
 
 from tests.integration.actors import Actors, Merchant, instant, wait_for
 from tests.integration.dunning.scenes import (
+    START,
     attempts,
     case,
     overdue,
@@ -171,6 +172,26 @@ async def test_what_was_served_is_pursued_after_a_cancellation(actors: Actors) -
     assert invoice["workflow_id"].startswith("collection/")
     debt = await owed(merchant)
     assert (debt["amount_remaining"], len(debt["credit_notes"])) == (2450, 1)
+
+
+async def test_of_time_not_served_what_was_paid_already_goes_back(actors: Actors) -> None:
+    merchant = await actors.merchant_on_clock(START)
+    await merchant.subscribed("pro")
+    await merchant.rows(
+        "INSERT INTO balance_entries (id, account_id, key, kind, amount_minor, currency, at)"
+        " VALUES (gen_random_uuid(), %(me)s, %(me)s::text || '/gift', 'unasked', 2000, 'USD',"
+        " '2027-01-02T00:00:00Z') RETURNING key"
+    )
+    await merchant.script("insufficient_funds", then="last")
+    await merchant.advance(to="2027-02-08T10:00:00Z")  # a quarter of February is over
+    assert (await owed(merchant))["amount_remaining"] == 2900, "2,000 came from the balance"
+    await merchant.ask("POST", "/billing/subscription/cancel", {"at": "now"}, status=200)
+    [_, invoice] = await merchant.invoices()
+    assert (invoice["status"], invoice["settlement"]) == ("paid", "forgiven")
+    [left] = await merchant.rows(
+        "SELECT sum(amount_minor)::int AS minor FROM balance_entries WHERE account_id = %(me)s"
+    )
+    assert left["minor"] == 3675 - 2900
 
 
 async def test_collection_goes_on_with_the_slots_and_ends_uncollectible(actors: Actors) -> None:

@@ -6,6 +6,7 @@ import pytest
 from embedded.control import StackControl
 from embedded.options import ChildName
 from embedded.stack import StackInfo
+from tests.integration.actors import Actors
 
 
 async def test_every_part_answers_on_the_address_that_the_stack_tells(stack: StackInfo) -> None:
@@ -19,6 +20,15 @@ async def test_every_part_answers_on_the_address_that_the_stack_tells(stack: Sta
         ):
             answer = await client.get(url)
             assert answer.status_code == 200, url
+
+
+async def test_the_worker_tells_how_late_each_step_was(stack: StackInfo, actors: Actors) -> None:
+    merchant = await actors.merchant()
+    await merchant.buy()
+    async with httpx2.AsyncClient(trust_env=False) as client:
+        told = (await client.get(stack.worker_metrics_url)).text
+    done = [line for line in told.splitlines() if line.startswith("billing_step_lateness")]
+    assert any('step="open"' in line and "_count" in line for line in done), done
 
 
 @pytest.mark.parametrize("part", ["worker", "api", "sandbox"])

@@ -6,7 +6,13 @@ from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
+import pytest
+from psycopg import OperationalError
+from sqlalchemy.exc import DBAPIError
+
+from api.recorder import Recorder
 from billing.integrity import service
+from billing.usage.schemas import Kind, Recorded, Use
 from tests.integration.usage.conftest import V1, NewShop, Shop
 
 COLUMNS = (
@@ -194,3 +200,27 @@ async def test_a_body_that_is_no_batch_is_refused_whole(new_shop: NewShop) -> No
     for body in bodies:
         answer = await shop.post("/usage/batch", body)
         assert (answer.status_code, answer.json()["code"]) == (422, "VALIDATION_FAILED")
+
+
+async def test_uses_without_an_event_are_there_once_when_an_answer_is_lost(
+    new_shop: NewShop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = await new_shop("10")
+    recorder = Recorder(shop.api.database)
+    write = recorder._once
+    sizes: list[int] = []
+
+    async def committed_unheard(uses: Any, groups: Any, *, full: bool) -> dict[int, Recorded]:
+        done = await write(uses, groups, full=full)
+        sizes.append(len(uses))
+        if len(uses) > 1:
+            raise DBAPIError("the record", None, OperationalError("the connection is lost"))
+        return done
+
+    monkeypatch.setattr(recorder, "_once", committed_unheard)
+    uses = [Use(shop.id, Kind("gpt-4", None, None, None, None, None, False), "1000")] * 3
+    done = await asyncio.gather(*(recorder.one(use) for use in uses))
+    assert sizes[0] == 3
+    assert len({one.id for one in done}) == 3
+    assert await shop.rows("SELECT count(*) FROM billing_records WHERE account_id = :id") == [(3,)]
+    assert await shop.balance() == 4

@@ -4,14 +4,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from billing.accounts.rules import AccountState, TopUpPlan, agenda, state_words
-from billing.top_ups.rules import MAX_FAILURES, fits, month_of, retry_at
+from billing.top_ups.rules import MAX_FAILURES, fits, retry_at
 
 NOW: Final = datetime(2027, 3, 14, 9, 0, tzinfo=UTC)
-ZONES: Final = st.sampled_from(["UTC", "Europe/Berlin", "America/New_York", "Asia/Kathmandu"])
 
 
 def plan(**fields: Any) -> list[tuple[str, str, datetime]]:
@@ -50,14 +47,3 @@ def test_a_failure_is_tried_again_after_ever_longer_and_three_are_enough() -> No
 )
 def test_a_month_costs_no_more_than_its_cap(spent: int, cap: int | None, allowed: bool) -> None:
     assert fits(spent, 999, cap) is allowed
-
-
-@given(st.integers(0, 7_000 * 86_400).map(lambda s: NOW + timedelta(seconds=s)), ZONES)
-def test_every_instant_is_in_its_month_and_months_follow_each_other(
-    at: datetime, zone: str
-) -> None:
-    start, following = month_of(at, zone)
-    assert start <= at < following
-    assert month_of(following, zone)[0] == following
-    assert month_of(following - timedelta(microseconds=1), zone) == (start, following)
-    assert timedelta(days=27) < following - start < timedelta(days=32)

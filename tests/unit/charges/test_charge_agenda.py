@@ -1,15 +1,20 @@
 """What a use that a card pays still has to do, from its rows alone."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from billing.charges.rules import LIFETIME, ChargeState, agenda
+from billing.core.agenda import Step, head
 from billing.dunning.rules import Collecting
 
 AT = datetime(2027, 1, 1, tzinfo=UTC)
 
 
 def plan(events: tuple[str, ...] = (), **invoice: Any) -> list[tuple[str, datetime]]:
+    return [(step.name, step.due) for step in steps(events, **invoice)]
+
+
+def steps(events: tuple[str, ...] = (), **invoice: Any) -> list[Step]:
     known: dict[str, Any] = {
         "pay_first": True,
         "payment": "pay_1",
@@ -25,11 +30,19 @@ def plan(events: tuple[str, ...] = (), **invoice: Any) -> list[tuple[str, dateti
         begun_at=AT if invoice.get("pay_first", True) else None,
         events=events,
     )
-    return [(step.name, step.due) for step in agenda(state)]
+    return agenda(state)
 
 
 def test_the_card_is_tried_at_once_and_given_up_after_a_quarter_of_an_hour() -> None:
     assert plan() == [("charge", AT), ("expire", AT + LIFETIME)]
+
+
+def test_a_charge_that_nobody_could_begin_in_time_is_not_begun_any_more() -> None:
+    names = [head(steps(), AT + late) for late in (LIFETIME - timedelta(seconds=1), LIFETIME)]
+    assert [step and step.name for step in names] == ["charge", "expire"]
+    begun = head(steps(undecided="inv_1/attempt-0"), AT + timedelta(days=1))
+    assert begun is not None
+    assert begun.name == "charge"
 
 
 def test_a_bank_that_decides_is_asked_and_never_cut_off() -> None:

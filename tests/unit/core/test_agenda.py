@@ -70,6 +70,14 @@ def test_the_earliest_step_is_done_first_and_of_equals_the_one_named_first(
     assert head(steps) == steps[dues.index(min(dues))]
 
 
+def test_a_step_whose_time_is_over_makes_way_for_the_next() -> None:
+    begin = step("begin", START).model_copy(update={"until": START + timedelta(hours=1)})
+    expire = step("expire", START + timedelta(hours=1))
+    assert head([begin, expire], START + timedelta(minutes=59)) == begin
+    assert head([begin, expire], START + timedelta(hours=1)) == expire
+    assert head([begin], START + timedelta(hours=1)) is None
+
+
 def test_nothing_to_do_has_no_first_step() -> None:
     assert head([]) is None
 

@@ -8,7 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from whenever import PlainDateTime
 
-from billing.core.periods import MONTH, Interval, Unit, boundary, from_wall, index_at, to_wall
+from billing.core.periods import (
+    MONTH,
+    Interval,
+    Unit,
+    boundary,
+    from_wall,
+    index_at,
+    month_of,
+    to_wall,
+)
 
 ZONES: Final = (
     "UTC",
@@ -158,3 +167,23 @@ def test_reading_a_clock_and_back_is_the_same_instant_or_the_first_of_two(
 def test_an_interval_has_between_1_and_366_units(count: int) -> None:
     with pytest.raises(ValueError, match="count"):
         Interval(unit="day", count=count)
+
+
+@given(
+    st.datetimes(wall("2000-01-01"), wall("2035-01-01"), timezones=st.just(UTC)),
+    # In Asunción and Havana some months begin at a midnight that is skipped, or comes twice.
+    st.sampled_from([*ZONES, "America/Asuncion", "America/Havana"]),
+)
+def test_every_instant_is_in_its_month_and_months_follow_each_other(
+    at: datetime, zone: str
+) -> None:
+    start, following = month_of(at, zone)
+    assert start <= at < following
+    assert month_of(following, zone)[0] == following
+    assert month_of(following - timedelta(microseconds=1), zone) == (start, following)
+    assert timedelta(days=27) < following - start < timedelta(days=32)
+
+
+def test_a_month_whose_first_midnight_is_skipped_begins_an_hour_later() -> None:
+    start, _ = month_of(datetime(2023, 10, 15, tzinfo=UTC), "America/Asuncion")
+    assert start == datetime(2023, 10, 1, 4, tzinfo=UTC)

@@ -87,9 +87,14 @@ def test_a_purchase_that_has_ended_plans_nothing_of_its_own() -> None:
             assert agenda(purchase) == [], purchase
 
 
-def test_a_payment_that_is_not_open_yet_is_opened_at_once_and_nothing_else_is_planned() -> None:
+def test_a_payment_is_opened_at_once_or_after_a_long_outage_not_any_more() -> None:
     for road in ("card", "saved_card", "checkout"):
-        assert plan(state(road=road, opened=False)) == {"pur_1/open": MADE}
+        waiting = state(road=road, opened=False)
+        assert plan(waiting) == {"pur_1/open": MADE, "pur_1/expire": waiting.expires_at}
+        in_time, too_late = (
+            head(agenda(waiting), waiting.expires_at - timedelta(seconds=left)) for left in (1, 0)
+        )
+        assert (in_time and in_time.name, too_late and too_late.name) == ("open", "expire")
 
 
 def test_a_card_that_was_tried_is_followed_until_its_result_is_known() -> None:

@@ -1,0 +1,123 @@
+"""SIGKILL of Postgres while usage pours in: what was acknowledged is there once, and the rest too.
+
+The first kill comes in the middle of a batch for certain: its statement holds some accounts and
+waits for one that somebody else holds. The others come wherever they come.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+import psycopg
+import pytest
+
+from billing.integrity import service as integrity
+from tests.integration.actors import Actors, Merchant, wait_for
+from tests.integration.faults.flows import insist
+from tests.integration.faults.pouring import Platform, Told
+from tests.integration.faults.rows import open_operator
+from tests.integration.sums import differences
+
+ACCOUNTS: Final = 4
+PLATFORMS: Final = 6
+KILLS: Final = 3
+WAITING: Final = """
+    SELECT pid FROM pg_stat_activity
+    WHERE wait_event_type = 'Lock' AND query LIKE '%%usage_record_batch%%'
+"""
+WRITTEN: Final = """
+    SELECT event_id FROM billing_records WHERE account_id = ANY(%(mine)s) AND kind = 'usage'
+"""
+
+
+@pytest.mark.slow
+async def test_usage_acknowledged_is_there_once_whenever_postgres_dies(doomed: Actors) -> None:
+    merchants = [await insist(lambda: customer(doomed), "a customer") for _ in range(ACCOUNTS)]
+    told, stop = Told(), asyncio.Event()
+    platforms = [Platform(doomed, merchants, told, seed) for seed in range(PLATFORMS)]
+    pouring = [asyncio.create_task(platform.pour(stop)) for platform in platforms]
+    try:
+        for number in range(KILLS):
+            await flows_on(told)
+            if number == 0:
+                await killed_in_a_batch(doomed, merchants)
+            else:
+                await doomed.control.kill("postgres")
+            known = told.acknowledged
+            await doomed.control.wait("postgres")
+            lost = known - set(await written(doomed, merchants))
+            assert not lost, f"acknowledged and lost: {sorted(lost)[:5]}"
+        await flows_on(told)
+    finally:
+        stop.set()
+        await asyncio.gather(*pouring)
+
+    await prove(doomed, merchants, told)
+
+
+async def customer(doomed: Actors) -> Merchant:
+    """A subscriber of a plan that sells what is used beyond it, with plenty of credits."""
+    merchant = await doomed.merchant()
+    await merchant.subscribed("basic")
+    path, body = "/admin/credits/adjust", {"account_id": merchant.id, "reason": "usage to come"}
+    answer = await doomed.client.post(
+        f"/api/v1{path}",
+        json=body | {"amount": "1000000"},
+        headers=doomed.headers("*", "admin", key=f"plenty-{merchant.id}"),
+    )
+    assert answer.is_success, answer.text
+    return merchant
+
+
+async def flows_on(told: Told) -> None:
+    """Hundreds more were acknowledged."""
+    wanted = len(told.said) + 3 * PLATFORMS * 60
+
+    async def known() -> int:
+        return len(told.said)
+
+    await wait_for(known, f"{wanted} uses are acknowledged", lambda seen: seen >= wanted)
+
+
+async def killed_in_a_batch(doomed: Actors, merchants: list[Merchant]) -> None:
+    """Batches wait, inside their statement, for the last account in the order of locks."""
+    async with held(doomed, max(merchants, key=lambda one: one.uuid)):
+        await wait_for(lambda: doomed.sql(WAITING), "batches wait in the middle")
+        await doomed.control.kill("postgres")
+
+
+@asynccontextmanager
+async def held(doomed: Actors, merchant: Merchant) -> AsyncIterator[None]:
+    """Meanwhile another transaction, that dies with Postgres, has the account's lock."""
+    url = doomed.stack.superuser_url.replace("postgresql+psycopg://", "postgresql://")
+    connection = await psycopg.AsyncConnection.connect(url)
+    try:
+        await connection.execute(
+            "SELECT 1 FROM credit_balances WHERE account_id = %s FOR UPDATE", [merchant.uuid]
+        )
+        yield
+    finally:
+        await connection.close()
+
+
+async def written(doomed: Actors, merchants: list[Merchant]) -> list[str]:
+    """Events of the records, each as often as it is there."""
+    mine = [merchant.uuid for merchant in merchants]
+    return [row["event_id"] for row in await doomed.sql(WRITTEN, mine=mine)]
+
+
+async def prove(doomed: Actors, merchants: list[Merchant], told: Told) -> None:
+    """Every event once, each answer true, and books that agree however they are added up."""
+    assert told.unanswered, "no request was under way when Postgres died"
+    there = await written(doomed, merchants)
+    assert len(there) == len(set(there))
+    assert set(there) == told.sent == told.acknowledged
+    for event, said in told.said.items():
+        assert said in (["recorded"], ["duplicate"]), f"{event} was told {said}"
+        assert said == ["recorded"] or event in told.doubtful, f"{event} was never recorded"
+    assert await differences(doomed.sql, [merchant.uuid for merchant in merchants]) == []
+    async with open_operator(doomed.stack) as database:
+        for merchant in merchants:
+            report = await integrity.examine(database, merchant.uuid)
+            assert report.ok, [check for check in report.checks if not check.ok]

@@ -170,6 +170,11 @@ BEGIN
         END LOOP;
         PERFORM set_config('app.accounts', everyone, true);
     END IF;
+    IF p_limited THEN
+        -- Of accounts without a quota too: a plan that blocks has set their part aside.
+        UPDATE quota_claims SET status = 'settled'
+        WHERE id = ANY (ARRAY(SELECT id FROM unnest(taken))) AND status = 'open';
+    END IF;
     PERFORM usage_write(taken, p_limited, p_tiered, ARRAY(SELECT key FROM meters WHERE hourly));
     IF EXISTS (SELECT 1 FROM unnest(taken) AS r WHERE r.is_late AND r.currency <> 'CREDIT') THEN
         PERFORM usage_late(taken);

@@ -87,15 +87,17 @@ class Charger:
         async with self._database.tenant(payment.account_id) as connection:
             return await paying.record_session(connection, payment, session)
 
-    async def charge(self, payment: Payment, attempt: Attempt, *, off_session: bool) -> Outcome:
-        """Try the attempt's card, once: what a look can tell is not tried again.
+    async def charge(
+        self, payment: Payment, attempt: Attempt, *, off_session: bool, again: bool
+    ) -> Outcome:
+        """Try the attempt's card, once: what a look can tell is not tried `again`.
 
         `unreached` means proven: nothing got as far as the card. Errors: Unavailable.
         """
         intent_id = payment.stripe_payment_intent_id
         if intent_id is None:
             raise Conflict("PAYMENT_NOT_OPEN", "open the payment before charging it")
-        if activity.info().attempt > 1:
+        if again:
             decided = await self._decided(intent_id, attempt)
             if decided is not None:
                 return decided

@@ -16,6 +16,7 @@ from billing.core.database import Database
 from billing.core.errors import Conflict, Invalid
 from billing.core.failpoints import failpoint
 from billing.core.settings import Settings
+from billing.events import service as events
 from billing.events.rules import is_event
 from gateways.provider import PaymentProvider
 from workflows.contracts import CommandRequest, MatterRef, StepRequest
@@ -71,15 +72,18 @@ class MatterActivities(ABC, Generic[S]):
         self,
         request: StepRequest,
         verb: Callable[[AsyncConnection, S, datetime], Awaitable[str | None]],
+        begun: Callable[[AsyncConnection], Awaitable[bool]] | None = None,
     ) -> S:
         """Do `verb` in one transaction with its step key, if the step is still the due head.
 
-        The verb's answer is the step's result; None leaves the key free, for another try.
+        So too when something else has come first meanwhile, and `begun` says that what the step
+        did at the provider still waits to be recorded. The verb's answer is the step's result; None
+        leaves the key free, for another try.
         """
         async with self.database.tenant(request.ref.account_id) as connection:
             state = await self.state(connection, request.ref, lock=True)
             result = None
-            if self.is_due(state, request.step):
+            if self.is_due(state, request.step) or (begun and await begun(connection)):
                 at = now_of(state)
                 result = await verb(connection, state, at)
                 state = await self.state(connection, request.ref, lock=False)
@@ -113,6 +117,7 @@ class MatterActivities(ABC, Generic[S]):
         """The step's key and the new head, in one statement; a taken key undoes everything."""
         if state.clock_at is None and not is_event(request.step):
             _measure_lateness(request)
+        await events.flush(connection)  # it takes the account's lock, before that of the register
         first = head(self.agenda(state), now_of(state))
         fresh = await matters.finish_step(
             connection,

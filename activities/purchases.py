@@ -55,9 +55,9 @@ class PurchaseActivities(MatterActivities[PurchaseState], Purchases):
         begun = await self._begin(request)
         if begun is None:
             return await self.look(request.ref)
-        purchase, payment, attempt = begun
+        purchase, payment, attempt, again = begun
         try:
-            outcome = await self._open(purchase, payment, attempt)
+            outcome = await self._open(purchase, payment, attempt, again=again)
         except ProviderFailure as refusal:
             return await self._refused(request, refusal)
 
@@ -161,8 +161,13 @@ class PurchaseActivities(MatterActivities[PurchaseState], Purchases):
             return purchase, None, Outcome(kind="canceled")
         return purchase, payment, await self.charger.give_up(payment)
 
-    async def _begin(self, request: StepRequest) -> tuple[Purchase, Payment, Attempt | None] | None:
-        """The rows to work on, if the step is due; a saved card's attempt is committed first."""
+    async def _begin(
+        self, request: StepRequest
+    ) -> tuple[Purchase, Payment, Attempt | None, bool] | None:
+        """The rows to work on, if the step is due; a saved card's attempt is committed first.
+
+        With it, whether that was there before.
+        """
         async with self.database.tenant(request.ref.account_id) as connection:
             state = await self.state(connection, request.ref, lock=False)
             if not self.is_due(state, request.step):
@@ -172,9 +177,9 @@ class PurchaseActivities(MatterActivities[PurchaseState], Purchases):
                 payment = await payments.live(connection, purchase.invoice_id)
             if payment is None or payment.status not in payments.LIVE:
                 raise ProviderFailure("NO_PAYMENT", "the purchase has no live payment")
-            attempt = None
+            attempt, again = None, False
             if purchase.road == "saved_card" and purchase.payment_method_id is not None:
-                attempt = await paying.write_attempt(
+                attempt, again = await paying.write_attempt(
                     connection,
                     payment,
                     key=keys.slot_attempt(purchase.invoice_id, 0),
@@ -184,10 +189,10 @@ class PurchaseActivities(MatterActivities[PurchaseState], Purchases):
                 )
         if attempt is not None:
             await failpoint("charge.attempt_written")
-        return purchase, payment, attempt
+        return purchase, payment, attempt, again
 
     async def _open(
-        self, purchase: Purchase, payment: Payment, attempt: Attempt | None
+        self, purchase: Purchase, payment: Payment, attempt: Attempt | None, *, again: bool
     ) -> Outcome | None:
         description = f"{purchase.pack_name} ({show_decimal(purchase.credits)} credits)"
         if purchase.road == "checkout":
@@ -198,7 +203,7 @@ class PurchaseActivities(MatterActivities[PurchaseState], Purchases):
             return await self.charger.create(payment, description, save_card=False)
         payment = await self.charger.open(payment, description, save_card=False)
         nobody_there = purchase.top_up_id is not None
-        outcome = await self.charger.charge(payment, attempt, off_session=nobody_there)
+        outcome = await self.charger.charge(payment, attempt, off_session=nobody_there, again=again)
         if outcome.kind in ("declined", "unreached"):
             # Failed must mean proven not charged: nobody can confirm a canceled intent later.
             after = await self.charger.give_up(payment)

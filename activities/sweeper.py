@@ -6,10 +6,11 @@ Each job is one bounded pass; the schedules repeat it (workflows/schedules.py).
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import timedelta
-from typing import Final
+from typing import Final, TypeVar
 
 from temporalio import activity
 from temporalio.client import Client
+from temporalio.service import RPCError
 
 from activities.matter import World
 from billing.core import lookout
@@ -32,6 +33,7 @@ POLL_BACK: Final = timedelta(hours=2)
 PARK_AFTER: Final = timedelta(hours=24)
 ARCHIVE_AFTER: Final = timedelta(days=90)
 Counts = dict[str, int]
+T = TypeVar("T")
 _logger = logging.getLogger("activities.sweeper")
 
 
@@ -67,7 +69,7 @@ class SweeperActivities(Sweeper):
         told = await self._nudge([*left, *late, *rested, *early])
         matched = 0
         for event in events:
-            matched += await self._dispatch(event)
+            matched += await _tried(self._dispatch(event)) or 0
         return {"left_behind": len(left), "overdue": len(late), "told": told, "events": matched}
 
     async def _poll(self, limit: int) -> Counts:
@@ -84,7 +86,7 @@ class SweeperActivities(Sweeper):
             for event, owner in zip(page, owners, strict=True):
                 if owner is not None:
                     missed += 1
-                    await start.tell(self.client, owner, event.event_id)
+                    await _tried(start.tell(self.client, owner, event.event_id))
         return {"never_came": missed}
 
     async def _ensure_running(self, limit: int) -> Counts:
@@ -144,7 +146,7 @@ class SweeperActivities(Sweeper):
     async def _nudge(self, found: Iterable[Matter]) -> int:
         by_id = {matter.workflow_id: matter for matter in found}
         for matter in by_id.values():
-            await start.nudge(self.client, matter)
+            await _tried(start.nudge(self.client, matter))
         return len(by_id)
 
     async def _dispatch(self, event: inbox.Waiting) -> int:
@@ -157,3 +159,12 @@ class SweeperActivities(Sweeper):
                 return 0
         await start.tell(self.client, owner, event.event_id)
         return 1
+
+
+async def _tried(call: Awaitable[T]) -> T | None:
+    """Tell one; a refusal is logged, and the others are told all the same."""
+    try:
+        return await call
+    except RPCError as refusal:
+        _logger.error("a workflow could not be told: %s", refusal)
+        return None

@@ -43,6 +43,8 @@ class Begun:
     invoice: Invoice
     payment: Payment
     attempt: Attempt
+    again: bool
+    """Whether the row was there before: the card may have been tried with it."""
 
 
 class TryingActivities(FollowingActivities[S]):
@@ -64,7 +66,11 @@ class TryingActivities(FollowingActivities[S]):
             await hush(connection, outcome)
             return outcome.kind
 
-        state = await self.once(request, record)
+        async def unrecorded(connection: AsyncConnection) -> bool:
+            attempt = await payments.find_attempt(connection, begun.attempt.key)
+            return attempt is not None and attempt.status == "pending"
+
+        state = await self.once(request, record, begun=unrecorded)
         await failpoint("dunning.result_written")
         return state
 
@@ -89,7 +95,9 @@ class TryingActivities(FollowingActivities[S]):
             # Without an intent that is stored nothing can have been confirmed.
             return Outcome(kind="unreached")
         on_session = begun.invoice.status == "draft" or "/now-" in begun.attempt.key
-        return await self.charger.charge(payment, begun.attempt, off_session=not on_session)
+        return await self.charger.charge(
+            payment, begun.attempt, off_session=not on_session, again=begun.again
+        )
 
     async def _begin(self, request: StepRequest) -> Begun | S:
         """The attempt row, or the state when nothing is to be tried (any more, or at all)."""
@@ -109,10 +117,10 @@ class TryingActivities(FollowingActivities[S]):
                 payment = payment or await paying.open_road(
                     connection, invoice, road="saved_card", method_id=method.id, at=at
                 )
-                attempt = await paying.write_attempt(
+                attempt, again = await paying.write_attempt(
                     connection, payment, key=key, method_id=method.id, slot=keys.slot_of(key), at=at
                 )
-                return Begun(invoice, payment, attempt)
+                return Begun(invoice, payment, attempt, again)
         return await self._skip(request, refusal or "no_payment_method")
 
     async def _method(

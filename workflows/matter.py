@@ -182,6 +182,8 @@ class MatterWorkflow(Generic[S]):
                 await self._halt(f"{words}: {_reason(error)}")
             if self._commands:
                 return None
+            if workflow.info().is_continue_as_new_suggested():
+                await self._renew_run()
 
     async def _run(self, activity: str, argument: Contract, words: str) -> None:
         """Run one activity; its answer is the newest word of the rows."""

@@ -333,7 +333,9 @@ def _refusal(attempt: Attempt) -> BillingError | None:
     """What a decided try says no with."""
     if attempt.status == "unreached":
         return ProviderFailure(
-            "PLATFORM_ERROR", "the payment provider could not be reached; nothing was charged"
+            "PLATFORM_ERROR",
+            "the payment provider could not be reached; it knows of no charge, and should one still"
+            " come of this, it pays the invoice",
         )
     if attempt.status == "skipped" and attempt.decline_code == "no_payment_method":
         return Conflict("PAYMENT_METHOD_REQUIRED", "the account has no saved card")

@@ -19,13 +19,16 @@ _ACCOUNTS: Final = sql_table("accounts", column("id", Uuid), column("clock_at"))
 async def left_behind(
     connection: AsyncConnection, woken_before: datetime, limit: int
 ) -> list[Matter]:
-    """Open matters nobody looked at: a process died between the commit and the call."""
+    """Open matters nobody looked at: a process died between the commit and the call.
+
+    What is halted tries again by itself, or when an operator says so.
+    """
     found = await connection.execute(
         select(rows_of)
         .where(
             rows_of.c.started_at.is_(None),
             rows_of.c.closed_at.is_(None),
-            rows_of.c.status != "resting",
+            rows_of.c.status == "open",
             rows_of.c.woken_at < woken_before,
         )
         .order_by(rows_of.c.woken_at)

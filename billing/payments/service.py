@@ -67,8 +67,11 @@ async def write_attempt(
     method_id: UUID,
     slot: int | None,
     at: datetime,
-) -> Attempt:
-    """The row that must exist before a card is tried; its key goes to the provider too."""
+) -> tuple[Attempt, bool]:
+    """The row that must exist before a card is tried; its key goes to the provider too.
+
+    With it, whether it was there before.
+    """
     return await store.add_attempt(
         connection,
         {

@@ -197,15 +197,15 @@ def listing(
     return query if only is None else query.where(payments.c.id == only)
 
 
-async def add_attempt(connection: AsyncConnection, row: dict[str, Any]) -> Attempt:
-    """Write an attempt before the provider is called; a repeat answers the first."""
+async def add_attempt(connection: AsyncConnection, row: dict[str, Any]) -> tuple[Attempt, bool]:
+    """Write an attempt before the provider is called; (the first, whether it was there before)."""
     written = await prepared.add_unless_there(
         connection, payment_attempts, row, payment_attempts.c.key
     )
     attempt = show_attempt(written) if written else await find_attempt(connection, row["key"])
     if attempt is None:
         raise NotFound("NOT_FOUND", "no such attempt in this account")
-    return attempt
+    return attempt, written is None
 
 
 async def find_attempt(connection: AsyncConnection, key: str) -> Attempt | None:

@@ -1,6 +1,6 @@
 """Money sent by hand beside dunning: it holds the cards back, settles, or leaves them the rest."""
 
-from tests.integration.actors import Actors
+from tests.integration.actors import Actors, wait_for
 from tests.integration.dunning.scenes import attempts, case, overdue, owed, tried
 from tests.integration.payments.desk import balance, decide, invoice_of, submit
 
@@ -99,3 +99,27 @@ async def test_a_first_payment_that_was_refused_expires(actors: Actors) -> None:
     await merchant.advance(days=3)
     await decide(merchant, payment, "reject", reason="nothing came")
     assert (await merchant.subscription())["status"] == "incomplete_expired"
+
+
+async def test_a_decline_on_its_way_while_a_transfer_is_submitted_is_not_lost(
+    actors: Actors,
+) -> None:
+    merchant = await overdue(actors, "insufficient_funds", "lost_card")
+    debt = (await owed(merchant))["invoice_id"]
+    customer = await merchant.customer()
+    await actors.sandbox.fault(
+        "slow", path="/v1/payment_intents/*/confirm", customer=customer, seconds=1
+    )
+    await merchant.aim_clock(to="2027-02-04T10:00:00Z")
+
+    async def trying() -> bool:
+        return (await attempts(merchant))[-1] == ("attempt-1", "pending")
+
+    await wait_for(trying, "the card is being tried", bool)
+    await submit(merchant, debt)
+    await merchant.advance(to="2027-02-04T10:00:01Z")
+    assert await attempts(merchant) == [("attempt-0", "declined"), ("attempt-1", "declined")]
+    [card] = await merchant.rows(
+        "SELECT barred_at IS NOT NULL AS barred FROM payment_methods WHERE account_id = %(me)s"
+    )
+    assert card["barred"], "the bank said: do not try again"

@@ -428,6 +428,7 @@ CREATE TABLE credit_balances (
     top_up_below NUMERIC(27, 12),
     top_up_from TIMESTAMP WITH TIME ZONE,
     top_up_open BOOLEAN DEFAULT false NOT NULL,
+    low_below NUMERIC(27, 12),
     used NUMERIC(27, 12) DEFAULT '0' NOT NULL,
     currency TEXT,
     period_id UUID,
@@ -443,6 +444,7 @@ CREATE TABLE credit_balances (
     CONSTRAINT ck_credit_balances_overdraft_not_negative CHECK (overdraft >= 0),
     CONSTRAINT ck_credit_balances_used_not_negative CHECK (used >= 0),
     CONSTRAINT ck_credit_balances_top_up_below_positive CHECK (top_up_below > 0),
+    CONSTRAINT ck_credit_balances_low_below_positive CHECK (low_below > 0),
     CONSTRAINT ck_credit_balances_currency_iso CHECK (currency ~ '^[A-Z]{3}$'),
     CONSTRAINT fk_credit_balances_account_id FOREIGN KEY(account_id) REFERENCES accounts (id)
 )

@@ -23,6 +23,7 @@ from billing.events import store as inbox
 from billing.idempotency import store as idempotency
 from billing.integrity import service as books
 from billing.purchases import store as purchases
+from billing.subscriptions import thresholds
 from billing.usage import recount
 from workflows import start
 from workflows.contracts import SweepReport, SweepRequest
@@ -59,15 +60,16 @@ class SweeperActivities(Sweeper):
         return SweepReport(counts=await self.jobs[request.name](request.limit))
 
     async def _sweep(self, limit: int) -> Counts:
-        """Matters nobody started or told or that have rested, overdue steps, events left alone."""
+        """Matters nobody started or told or that have rested, overdue steps, thresholds, events."""
         now = real_now()
         async with self.database.operator() as connection:
             left = await lookout.left_behind(connection, now - POLICIES.left_behind, limit)
             late = await lookout.overdue(connection, now - POLICIES.overdue, limit)
             rested = await lookout.resting(connection, now + REST_BEYOND["account"], limit)
+            early = await thresholds.waiting(connection, limit)
             ours = await inbox.waiting(connection, now - POLICIES.left_behind, limit)
             strays = await inbox.unmatched(connection, now - POLICIES.left_behind, now, limit)
-        told = await self._nudge([*left, *late, *rested])
+        told = await self._nudge([*left, *late, *rested, *early])
         matched = 0
         for event in (*ours, *strays):
             matched += await _tried(self._dispatch(event)) or 0

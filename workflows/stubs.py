@@ -163,6 +163,11 @@ class Subscriptions(MatterSteps[SubscriptionState]):
         """The next period, its invoice and cycle. Retried: Postgres away."""
         raise NotImplementedError
 
+    @activity.defn(name="subscription.bill_early")
+    async def bill_early(self, request: StepRequest) -> SubscriptionState:
+        """An invoice for use that reached its threshold. Retried: Postgres away."""
+        raise NotImplementedError
+
     @activity.defn(name="subscription.end_trial")
     async def end_trial(self, request: StepRequest) -> SubscriptionState:
         """The first paid period, a pause or the end. Retried: Postgres away."""

@@ -253,6 +253,7 @@ async def _over_quota(use: Use, call: AccountCall) -> BillingError:
         used=show_decimal(decision.used),
         requested=show_decimal(decision.requested),
         resets_at=decision.resets_at.isoformat() if decision.resets_at else None,
+        refused_by=decision.refused_by,
     )
 
 

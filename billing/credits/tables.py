@@ -40,6 +40,8 @@ credit_balances = Table(
     Column("top_up_below", CREDITS),
     Column("top_up_from", DateTime(timezone=True)),
     Column("top_up_open", Boolean, nullable=False, server_default=false()),
+    # Told once when the balance falls below this; null: only when nothing is left.
+    Column("low_below", CREDITS),
     # All credits ever used; each ledger row keeps its value then, so any window is two look-ups.
     Column("used", CREDITS, nullable=False, server_default="0"),
     Column("currency", Text),
@@ -58,6 +60,7 @@ credit_balances = Table(
     CheckConstraint("overdraft >= 0", name="overdraft_not_negative"),
     CheckConstraint("used >= 0", name="used_not_negative"),
     CheckConstraint("top_up_below > 0", name="top_up_below_positive"),
+    CheckConstraint("low_below > 0", name="low_below_positive"),
     CheckConstraint("currency ~ '^[A-Z]{3}$'", name="currency_iso"),
     # Every debit updates this row in place: room on the page keeps it out of the index.
     postgresql_with={"fillfactor": 50},

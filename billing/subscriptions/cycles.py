@@ -140,14 +140,16 @@ async def bill_usage(
     *,
     before: datetime | None = None,
     debts: bool = False,
+    early: bool = False,
 ) -> Invoice | None:
     """An invoice of its own for use beyond the plan that no period's invoice bills, once per mark.
 
     Usage of cycles that began `before`, or of all; with `debts` also without any, where a card
-    can be charged for what the money balance carries. None where nothing is owed.
+    can be charged for what the money balance carries. None where nothing is owed. `early`: the
+    open cycle goes on, and its close bills the rest.
     """
     arrears = await closing.lines(
-        connection, subscription.account_id, subscription.id, before=before
+        connection, subscription.account_id, subscription.id, before=before, early=early
     )
     if not arrears and not (debts and await _carries_debt(connection, subscription)):
         return None

@@ -25,7 +25,7 @@ _OWED: Final = Prepared(
     SELECT p.start_at, p.end_at, p.zone, p.currency, p.limits -> c.meter AS terms,
            c.meter, m.name, m.unit, c.quantity, c.overage, c.overage_total, c.events,
            coalesce(b.units, 0) AS billed_units, coalesce(b.total, 0) AS billed_total,
-           coalesce(b.minor, 0) AS billed_minor
+           coalesce(b.minor, 0) AS billed_minor, b.early AS billed_early
     FROM usage_periods p
     JOIN usage_counters c
       ON c.account_id = p.account_id AND c.owner = '' AND c.grain = 'cycle'
@@ -33,7 +33,8 @@ _OWED: Final = Prepared(
     JOIN meters m ON m.key = c.meter
     LEFT JOIN LATERAL (
         SELECT sum(l.quantity) AS units, sum(l.amount_minor) AS minor,
-               sum((l.detail ->> 'accrued')::numeric) AS total
+               sum((l.detail ->> 'accrued')::numeric) AS total,
+               bool_and(coalesce((l.detail ->> 'early')::boolean, false)) AS early
         FROM invoice_lines l
         WHERE l.account_id = p.account_id AND l.kind = 'usage' AND l.period_start = p.start_at
           AND l.detail ->> 'meter' = c.meter) b ON true
@@ -65,16 +66,17 @@ async def lines(
     subscription_id: UUID,
     *,
     before: datetime | None = None,
+    early: bool = False,
 ) -> tuple[Line, ...]:
     """Use beyond the plan in the subscription's cycles that began `before`, unless billed already.
 
     One line per cycle and meter, rated from its counter; late use of an older cycle is a line of
-    its own [G15, G16].
+    its own [G15, G16]. `early` lines bill a cycle so far; what follows them there is not late.
     """
     owed = await _OWED.all(
         connection, account_id=account_id, subscription_id=subscription_id, before=before
     )
-    return tuple(_line(row, before) for row in owed)
+    return tuple(_line(row, before, early=early) for row in owed)
 
 
 async def settle(
@@ -113,7 +115,7 @@ async def take_late(connection: AsyncConnection, account_id: UUID) -> list[UUID]
     return sorted({row["subscription_id"] for row in rows})
 
 
-def _line(row: Row, before: datetime | None) -> Line:
+def _line(row: Row, before: datetime | None, *, early: bool) -> Line:
     terms: dict[str, Any] = row["terms"] or {}
     accrued = rules.Accrued(
         units=row["overage"],
@@ -127,12 +129,14 @@ def _line(row: Row, before: datetime | None) -> Line:
     )
     line = rules.bill(accrued)
     start, end = row["start_at"], row["end_at"]
-    late = accrued.billed_units > 0 or (before is not None and end < before)
+    span = f"{start:%-d %b %Y} to {end:%-d %b %Y}"
+    closed = accrued.billed_units > 0 and not row["billed_early"]
+    late = closed or (before is not None and end < before)
     included = Decimal(terms.get("included", "0"))
     return Line(
         kind=USAGE,
         description=f"{row['name']} beyond {_plain(included)} included"
-        f"{', late' if late else ''}, {start:%-d %b %Y} to {end:%-d %b %Y}",
+        f"{', late' if late else ', so far' if early else ''}, {span}",
         quantity=line.units,
         unit_amount=line.unit_minor,
         amount_minor=line.amount_minor,
@@ -146,6 +150,7 @@ def _line(row: Row, before: datetime | None) -> Line:
             "accrued": _plain(line.covers),
             "true_up": _plain(line.true_up),
             "late": late,
+            "early": early,
             "zone": row["zone"],
         },
     )

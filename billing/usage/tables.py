@@ -42,8 +42,17 @@ usage_periods = Table(
     Column("closed_at", DateTime(timezone=True)),
     # When late use began to wait for an invoice of its own: the subscription has ended.
     Column("late_at", DateTime(timezone=True)),
+    # When what no invoice bills yet reached the subscription's billing threshold, until it is
+    # billed; and how often that was in this cycle.
+    Column("threshold_at", DateTime(timezone=True)),
+    Column("threshold_number", Integer, nullable=False, server_default="0"),
     Unique("account_id", "start_at"),
     CheckConstraint("start_at < end_at", name="forward"),
+    Index(
+        "ix_usage_periods_threshold",
+        "account_id",
+        postgresql_where=text("threshold_at IS NOT NULL"),
+    ),
     Index("ix_usage_periods_late", "account_id", postgresql_where=text("late_at IS NOT NULL")),
     postgresql_with={"fillfactor": 80},
 )

@@ -170,9 +170,23 @@ BEGIN
         END LOOP;
         PERFORM set_config('app.accounts', everyone, true);
     END IF;
+    IF p_limited THEN
+        -- Of accounts without a quota too: a plan that blocks has set their part aside.
+        UPDATE quota_claims SET status = 'settled'
+        WHERE id = ANY (ARRAY(SELECT id FROM unnest(taken))) AND status = 'open';
+    END IF;
     PERFORM usage_write(taken, p_limited, p_tiered, ARRAY(SELECT key FROM meters WHERE hourly));
     IF EXISTS (SELECT 1 FROM unnest(taken) AS r WHERE r.is_late AND r.currency <> 'CREDIT') THEN
         PERFORM usage_late(taken);
     END IF;
+    FOR one IN
+        SELECT account_id, max(created_at) AS at FROM unnest(taken)
+        WHERE currency <> 'CREDIT' AND billing_method = 'subscription_included' AND NOT is_late
+        GROUP BY account_id
+    LOOP
+        PERFORM set_config('app.accounts', one.account_id::text, true);
+        PERFORM usage_threshold(one.account_id, one.at);
+        PERFORM set_config('app.accounts', everyone, true);
+    END LOOP;
 END;
 $$;

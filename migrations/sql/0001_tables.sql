@@ -152,6 +152,7 @@ CREATE TABLE plans (
     monthly_credits NUMERIC(27, 12) DEFAULT '0' NOT NULL,
     allowance_unit TEXT DEFAULT 'month' NOT NULL,
     allowance_count INTEGER DEFAULT '1' NOT NULL,
+    billing_threshold JSONB DEFAULT '{}' NOT NULL,
     past_due_access TEXT DEFAULT 'full' NOT NULL,
     trial_end_behavior TEXT DEFAULT 'cancel' NOT NULL,
     dunning JSONB NOT NULL,
@@ -427,6 +428,7 @@ CREATE TABLE credit_balances (
     top_up_below NUMERIC(27, 12),
     top_up_from TIMESTAMP WITH TIME ZONE,
     top_up_open BOOLEAN DEFAULT false NOT NULL,
+    low_below NUMERIC(27, 12),
     used NUMERIC(27, 12) DEFAULT '0' NOT NULL,
     currency TEXT,
     period_id UUID,
@@ -442,6 +444,7 @@ CREATE TABLE credit_balances (
     CONSTRAINT ck_credit_balances_overdraft_not_negative CHECK (overdraft >= 0),
     CONSTRAINT ck_credit_balances_used_not_negative CHECK (used >= 0),
     CONSTRAINT ck_credit_balances_top_up_below_positive CHECK (top_up_below > 0),
+    CONSTRAINT ck_credit_balances_low_below_positive CHECK (low_below > 0),
     CONSTRAINT ck_credit_balances_currency_iso CHECK (currency ~ '^[A-Z]{3}$'),
     CONSTRAINT fk_credit_balances_account_id FOREIGN KEY(account_id) REFERENCES accounts (id)
 )
@@ -747,11 +750,13 @@ CREATE TABLE subscriptions (
     end_reason TEXT,
     incomplete_expires_at TIMESTAMP WITH TIME ZONE,
     superseded_at TIMESTAMP WITH TIME ZONE,
+    billing_threshold_minor BIGINT,
     stripe_subscription_id TEXT,
     created_at TIMESTAMP WITH TIME ZONE NOT NULL,
     updated_at TIMESTAMP WITH TIME ZONE NOT NULL,
     CONSTRAINT pk_subscriptions PRIMARY KEY (id),
     CONSTRAINT ck_subscriptions_status_known CHECK (status IN ('incomplete', 'incomplete_expired', 'trialing', 'active', 'past_due', 'unpaid', 'paused', 'canceled')),
+    CONSTRAINT ck_subscriptions_billing_threshold_positive CHECK (billing_threshold_minor > 0),
     CONSTRAINT ck_subscriptions_period_forward CHECK (current_period_start < current_period_end),
     CONSTRAINT fk_subscriptions_account_id FOREIGN KEY(account_id) REFERENCES accounts (id),
     CONSTRAINT fk_subscriptions_plan_id FOREIGN KEY(plan_id) REFERENCES plans (id),
@@ -835,6 +840,8 @@ CREATE TABLE usage_periods (
     limits JSONB NOT NULL,
     closed_at TIMESTAMP WITH TIME ZONE,
     late_at TIMESTAMP WITH TIME ZONE,
+    threshold_at TIMESTAMP WITH TIME ZONE,
+    threshold_number INTEGER DEFAULT '0' NOT NULL,
     CONSTRAINT pk_usage_periods PRIMARY KEY (id),
     CONSTRAINT uq_usage_periods_account_id_start_at UNIQUE (account_id, start_at),
     CONSTRAINT ck_usage_periods_forward CHECK (start_at < end_at),
@@ -843,6 +850,8 @@ CREATE TABLE usage_periods (
  WITH (fillfactor = 80);
 
 CREATE INDEX ix_usage_periods_late ON usage_periods (account_id) WHERE late_at IS NOT NULL;
+
+CREATE INDEX ix_usage_periods_threshold ON usage_periods (account_id) WHERE threshold_at IS NOT NULL;
 
 CREATE TABLE usage_settlements (
     account_id UUID NOT NULL,

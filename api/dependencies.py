@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from temporalio.client import Client
 
 from api.auth import ADMIN, BILLING, MEMBER, SERVICE, Caller, Unauthenticated, Verifier
+from api.balances import Balances
 from api.checks import Checks
 from api.holding import Holding
 from api.inbox import Inbox, Tellers
@@ -58,6 +59,7 @@ class Services:
     inbox: Inbox
     recorder: Recorder
     holding: Holding
+    balances: Balances
     jwks: Jwks | None = None
     checks: Checks = field(default_factory=Checks)
     tellers: Tellers = field(default_factory=Tellers)

@@ -24,7 +24,7 @@ REVOKE UPDATE, DELETE, TRUNCATE ON credit_transactions FROM billing_app, billing
 ALTER TABLE quota_claims ENABLE ROW LEVEL SECURITY;
 ALTER TABLE quota_claims FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON quota_claims
-    USING (strpos(current_setting('app.accounts', true), account_id::text) > 0);
+    USING (strpos(NULLIF(current_setting('app.accounts', true), ''), account_id::text) > 0);
 
 ALTER TABLE usage_counters ENABLE ROW LEVEL SECURITY;
 ALTER TABLE usage_counters FORCE ROW LEVEL SECURITY;
@@ -67,7 +67,7 @@ CREATE POLICY tenant ON billing_idempotency
 ALTER TABLE billing_quotas ENABLE ROW LEVEL SECURITY;
 ALTER TABLE billing_quotas FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON billing_quotas
-    USING (strpos(current_setting('app.accounts', true), account_id::text) > 0);
+    USING (strpos(NULLIF(current_setting('app.accounts', true), ''), account_id::text) > 0);
 
 ALTER TABLE budgets ENABLE ROW LEVEL SECURITY;
 ALTER TABLE budgets FORCE ROW LEVEL SECURITY;

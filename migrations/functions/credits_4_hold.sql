@@ -24,6 +24,7 @@ DECLARE
     parts credit_hold_lots[] := '{}';
     part credit_hold_lots;
     need numeric := p_amount;
+    before timestamptz;
 BEGIN
     SELECT * INTO known FROM credit_holds WHERE key = p_key AND account_id = p_account_id;
     hold_id := coalesce(known.id, uuidv7());
@@ -64,25 +65,30 @@ BEGIN
         END IF;
     END IF;
     IF verdict = 'ok' THEN
-        INSERT INTO credit_holds (
-            id, account_id, status, amount, key, request_hash, scope, paid_only, reason, subject,
-            created_at, expires_at)
-        VALUES (
-            hold_id, p_account_id, 'open', p_amount, p_key, p_hash, p_scope, p_paid_only, p_reason,
-            p_subject, as_of, expires_at);
-        INSERT INTO credit_hold_lots SELECT * FROM unnest(parts);
-        UPDATE credit_lots AS l SET held = l.held + u.amount
-        FROM unnest(parts) AS u WHERE l.id = u.lot_id;
-        UPDATE credit_balances SET held = held + p_amount WHERE account_id = p_account_id;
+        WITH held AS (
+            INSERT INTO credit_holds (
+                id, account_id, status, amount, key, request_hash, scope, paid_only, reason,
+                subject, created_at, expires_at)
+            VALUES (
+                hold_id, p_account_id, 'open', p_amount, p_key, p_hash, p_scope, p_paid_only,
+                p_reason, p_subject, as_of, expires_at)
+        ), split AS (
+            INSERT INTO credit_hold_lots SELECT * FROM unnest(parts)
+        ), lots AS (
+            UPDATE credit_lots AS l SET held = l.held + u.amount
+            FROM unnest(parts) AS u WHERE l.id = u.lot_id
+        )
+        UPDATE credit_balances AS b
+        SET held = b.held + p_amount, next_expiry = least(b.next_expiry, credit_hold.expires_at)
+        WHERE b.account_id = p_account_id
+        RETURNING old.next_expiry INTO before;
+        -- Whatever ends later is seen to when the matter looks at what ends first.
+        IF coalesce(before > expires_at, true) THEN
+            PERFORM credit_watch(p_account_id, expires_at, as_of);
+        END IF;
     END IF;
     IF verdict IN ('ok', 'insufficient') THEN
         SELECT * INTO mine FROM credit_balances WHERE account_id = p_account_id;
-        -- Whatever ends later is seen to when the matter looks at what ends first.
-        IF verdict = 'ok' AND coalesce(mine.next_expiry > expires_at, true) THEN
-            UPDATE credit_balances SET next_expiry = credit_hold.expires_at
-            WHERE account_id = p_account_id;
-            PERFORM credit_watch(p_account_id, expires_at, as_of);
-        END IF;
         top_up := credit_wants_top_up(mine, as_of);
         IF top_up THEN
             PERFORM credit_want_top_up(p_account_id, as_of);

@@ -12,6 +12,11 @@ DECLARE
     begins timestamptz;
     counted numeric := 0;
 BEGIN
+    IF p_limit < 0 OR p_window NOT IN ('day', 'month', 'cycle', 'rolling') OR p_span <= 0
+        OR (p_window = 'rolling') <> (p_span IS NOT NULL)
+    THEN
+        RAISE EXCEPTION USING ERRCODE = 'check_violation', MESSAGE = 'there is no such quota';
+    END IF;
     PERFORM usage_turn(p_account_id, p_at);
     SELECT p.* INTO period FROM credit_balances AS b JOIN usage_periods AS p ON p.id = b.period_id
     WHERE b.account_id = p_account_id;
@@ -60,6 +65,9 @@ DECLARE
     shows text := set_config('app.accounts', p_account_id::text, true);
     allowed boolean;
 BEGIN
+    IF p_amount <= 0 THEN
+        RAISE EXCEPTION USING ERRCODE = 'check_violation', MESSAGE = 'nothing is claimed';
+    END IF;
     PERFORM 1 FROM credit_balances WHERE account_id = p_account_id FOR NO KEY UPDATE;
     WITH counted AS (
         UPDATE billing_quotas SET used = used + p_amount, updated_at = p_real_at

@@ -19,7 +19,8 @@ def kind(method: str) -> Kind:
 async def entries(shop: Shop) -> list[Any]:
     return await shop.rows(
         "SELECT amount, balance_after, used_after,"
-        " (SELECT array_agg(l.amount ORDER BY c.granted_seq) FROM credit_transaction_lots l JOIN credit_lots c ON c.id = l.lot_id"
+        " (SELECT array_agg(l.amount ORDER BY c.granted_seq)"
+        " FROM credit_transaction_lots l JOIN credit_lots c ON c.id = l.lot_id"
         " WHERE l.transaction_id = t.id) FROM credit_transactions t"
         " WHERE account_id = :id AND kind = 'debit' ORDER BY seq"
     )

@@ -199,13 +199,14 @@ credit_holds = Table(
     Index("ix_credit_holds_account", "account_id", "id"),
 )
 
+# No foreign keys, as above.
 credit_hold_lots = Table(
     "credit_hold_lots",
     metadata,
-    Column("hold_id", Uuid, ForeignKey("credit_holds.id"), primary_key=True),
+    Column("hold_id", Uuid, primary_key=True),
     # Burn order at the time of the hold; a partial capture takes from the front.
     Column("position", Integer, primary_key=True),
-    Column("lot_id", Uuid, ForeignKey("credit_lots.id"), nullable=False),
+    Column("lot_id", Uuid, nullable=False),
     Column("account_id", Uuid, nullable=False),
     Column("amount", CREDITS, nullable=False),
     CheckConstraint("amount > 0", name="amount_positive"),

@@ -3,6 +3,15 @@ ALTER TABLE billing_records FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON billing_records
     USING (account_id IN (SELECT unnest(string_to_array(NULLIF(current_setting('app.accounts', true), ''), ',')::uuid[])));
 
+ALTER TABLE credit_hold_lots ENABLE ROW LEVEL SECURITY;
+ALTER TABLE credit_hold_lots FORCE ROW LEVEL SECURITY;
+CREATE POLICY tenant ON credit_hold_lots
+    USING (account_id = ANY ((SELECT string_to_array(NULLIF(current_setting('app.accounts', true), ''), ',')::uuid[])::uuid[]));
+
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON credit_hold_lots
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+REVOKE UPDATE, DELETE, TRUNCATE ON credit_hold_lots FROM billing_app, billing_operator;
+
 ALTER TABLE credit_transaction_lots ENABLE ROW LEVEL SECURITY;
 ALTER TABLE credit_transaction_lots FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON credit_transaction_lots
@@ -148,15 +157,6 @@ ALTER TABLE usage_periods ENABLE ROW LEVEL SECURITY;
 ALTER TABLE usage_periods FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON usage_periods
     USING (account_id IN (SELECT unnest(string_to_array(NULLIF(current_setting('app.accounts', true), ''), ',')::uuid[])));
-
-ALTER TABLE credit_hold_lots ENABLE ROW LEVEL SECURITY;
-ALTER TABLE credit_hold_lots FORCE ROW LEVEL SECURITY;
-CREATE POLICY tenant ON credit_hold_lots
-    USING (account_id = ANY ((SELECT string_to_array(NULLIF(current_setting('app.accounts', true), ''), ',')::uuid[])::uuid[]));
-
-CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON credit_hold_lots
-    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
-REVOKE UPDATE, DELETE, TRUNCATE ON credit_hold_lots FROM billing_app, billing_operator;
 
 ALTER TABLE credit_notes ENABLE ROW LEVEL SECURITY;
 ALTER TABLE credit_notes FORCE ROW LEVEL SECURITY;

@@ -53,6 +53,18 @@ CREATE TABLE credit_costs (
     CONSTRAINT ck_credit_costs_cost_not_negative CHECK (cost >= 0)
 );
 
+CREATE TABLE credit_hold_lots (
+    hold_id UUID NOT NULL,
+    position INTEGER NOT NULL,
+    lot_id UUID NOT NULL,
+    account_id UUID NOT NULL,
+    amount NUMERIC(27, 12) NOT NULL,
+    CONSTRAINT pk_credit_hold_lots PRIMARY KEY (hold_id, position),
+    CONSTRAINT ck_credit_hold_lots_amount_positive CHECK (amount > 0)
+);
+
+CREATE INDEX ix_credit_hold_lots_lot ON credit_hold_lots (lot_id);
+
 CREATE TABLE credit_packages (
     id UUID NOT NULL,
     key TEXT NOT NULL,
@@ -820,20 +832,6 @@ CREATE TABLE usage_periods (
  WITH (fillfactor = 80);
 
 CREATE INDEX ix_usage_periods_late ON usage_periods (account_id) WHERE late_at IS NOT NULL;
-
-CREATE TABLE credit_hold_lots (
-    hold_id UUID NOT NULL,
-    position INTEGER NOT NULL,
-    lot_id UUID NOT NULL,
-    account_id UUID NOT NULL,
-    amount NUMERIC(27, 12) NOT NULL,
-    CONSTRAINT pk_credit_hold_lots PRIMARY KEY (hold_id, position),
-    CONSTRAINT ck_credit_hold_lots_amount_positive CHECK (amount > 0),
-    CONSTRAINT fk_credit_hold_lots_hold_id FOREIGN KEY(hold_id) REFERENCES credit_holds (id),
-    CONSTRAINT fk_credit_hold_lots_lot_id FOREIGN KEY(lot_id) REFERENCES credit_lots (id)
-);
-
-CREATE INDEX ix_credit_hold_lots_lot ON credit_hold_lots (lot_id);
 
 CREATE TABLE credit_notes (
     id UUID NOT NULL,

@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from temporalio.client import Client
 
 from api.auth import ADMIN, BILLING, MEMBER, SERVICE, Caller, Unauthenticated, Verifier
+from api.balances import Balances
 from api.checks import Checks
 from api.holding import Holding
 from api.inbox import Inbox, Tellers
@@ -61,6 +62,7 @@ class Services:
     recorder: Recorder
     holding: Holding
     prices: Prices
+    balances: Balances
     jwks: Jwks | None = None
     checks: Checks = field(default_factory=Checks)
     tellers: Tellers = field(default_factory=Tellers)

@@ -53,7 +53,7 @@ DAMAGE: Final[dict[str, str]] = {
     "lots_balance": SHORT,
     "lots_remaining": SHORT,
     "credits_never_negative": f"""
-        ALTER TABLE credit_balances DROP CONSTRAINT ck_credit_balances_held_within_balance;
+        ALTER TABLE credit_balances DROP CONSTRAINT ck_credit_balances_amounts;
         UPDATE credit_balances SET held = balance + 1 WHERE {MINE}""",
     "holds_of_lots": f"UPDATE credit_lots SET held = held + 1 WHERE {MINE} AND remaining > held",
     "usage_counted": A_USE.format(paid="NULL", MINE=MINE),

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from fastapi import Query, Response
 from pydantic import Field, StringConstraints
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.dependencies import AccountCall, BillingCall, MemberCall
 from api.driving import need_temporal, settled
@@ -20,6 +21,7 @@ from billing.core.errors import PaymentRequired, ProviderFailure
 from billing.core.failpoints import failpoint
 from billing.core.matters import Matter
 from billing.invoices import store as invoices
+from billing.payments import store as payments
 from billing.payments.declines import classify
 from billing.payments.schemas import Payment
 from billing.purchases import rules, service, store
@@ -143,13 +145,10 @@ async def list_purchases(
     query = store.listing(call.account.id, status=status, archived=archived)
     keys = (purchases.c.created_at, purchases.c.id)
     async with call.transaction() as connection:
-        return await paginate(
-            connection,
-            query,
-            keys,
-            paging,
-            lambda row: PurchaseAnswer.of(Purchase.model_validate(dict(row)), None),
-        )
+        page = await paginate(connection, query, keys, paging, store.show)
+        paid_by = await payments.latest_of(connection, [one.invoice_id for one in page.data])
+        shown = [await _shown(connection, one, paid_by.get(one.invoice_id)) for one in page.data]
+    return Page(data=shown, pagination=page.pagination)
 
 
 @router.get(
@@ -162,10 +161,17 @@ async def read_purchase(purchase_id: str, call: MemberCall) -> PurchaseAnswer:
         purchase, payment = await store.with_payment(
             connection, ids.decode(ids.PURCHASE, purchase_id)
         )
-        owed = None
-        if payment is not None and payment.status == "completed" and purchase.status == "pending":
-            owed = (await invoices.get(connection, purchase.invoice_id)).remaining_minor
-        return PurchaseAnswer.of(purchase, payment, owed)
+        return await _shown(connection, purchase, payment)
+
+
+async def _shown(
+    connection: AsyncConnection, purchase: Purchase, payment: Payment | None
+) -> PurchaseAnswer:
+    """With what is still owed of it, where an operator approved a part."""
+    owed = None
+    if payment is not None and payment.status == "completed" and purchase.status == "pending":
+        owed = (await invoices.get(connection, purchase.invoice_id)).remaining_minor
+    return PurchaseAnswer.of(purchase, payment, owed)
 
 
 async def _begin(call: AccountCall, claim: Claim, body: PurchaseBody) -> Matter:

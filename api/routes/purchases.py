@@ -14,7 +14,7 @@ from api.idempotency import Claim, OptionalKey
 from api.pagination import Page, Paging, paginate
 from api.problems import KEYED, responses
 from api.routes.base import new_router
-from api.schemas import Answer, Body, Credits, Currency, Url
+from api.schemas import Answer, Body, Credits, Currency, Url, left_out
 from billing.accounts import store as accounts
 from billing.core import clock, ids, matters
 from billing.core.errors import PaymentRequired, ProviderFailure
@@ -127,7 +127,10 @@ async def create_purchase(body: PurchaseBody, call: BillingCall, once: OptionalK
     responses=_STARTS,
 )
 async def purchase_package(
-    package_id: str, body: PackBody, call: BillingCall, once: OptionalKey
+    package_id: str,
+    body: Annotated[PackBody, left_out(PackBody)],
+    call: BillingCall,
+    once: OptionalKey,
 ) -> Response:
     """The same, with the pack in the path [E3]."""
     wanted = PurchaseBody(pack=package_id, **body.model_dump())

@@ -32,7 +32,7 @@ from billing.payments.schemas import Attempt
 router = new_router("invoices")
 
 # `pending` is another word for an open invoice [I7, X6].
-StatusFilter = InvoiceStatus | Literal["pending"]
+StatusFilter = Literal[InvoiceStatus, "pending"]
 # An intent for an amount that changed is called back first; the second offer opens a new one.
 _OFFERS: Final = 2
 

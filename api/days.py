@@ -43,16 +43,20 @@ class Days:
 
 
 async def span(
-    call: AccountCall, connection: AsyncConnection, first: date | None, last: date | None
+    call: AccountCall,
+    connection: AsyncConnection,
+    first: date | None,
+    last: date | None,
+    names: tuple[str, str] = ("start_date", "end_date"),
 ) -> Days:
-    """The days asked for; without dates the trailing thirty, today included."""
+    """The days asked for by fields of these names; without them the trailing thirty."""
     account = await accounts.get(connection, call.account.id)
     zone = account.zone if account else "UTC"
     now = account.clock_at if account and account.clock_at else real_now()
     last = last or periods.to_wall(now, zone).date()
     first = first or last - timedelta(days=DEFAULT_DAYS - 1)
     if not 0 <= (last - first).days < MAX_DAYS:
-        raise Invalid("VALIDATION_FAILED", f"end_date: from start_date up to {MAX_DAYS} days on")
+        raise Invalid("VALIDATION_FAILED", f"{names[1]}: from {names[0]} up to {MAX_DAYS} days on")
     start, end = (
         periods.from_wall(datetime.combine(day, time()), zone)
         for day in (first, last + timedelta(days=1))

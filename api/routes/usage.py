@@ -46,6 +46,7 @@ REFUSALS = (
     "BUDGET_EXCEEDED", "NOT_INCLUDED", "PAYMENT_CHARGE_NOT_OFFERED", "EVENT_TOO_OLD",
     "EVENT_IN_FUTURE", "HOLD_NOT_FOUND", "HOLD_RESOLVED", "HOLD_EXCEEDED",
 )  # fmt: skip
+REUSED = "this event_id (or Idempotency-Key) was recorded with another body"
 Quantity = Annotated[Credits, Field(gt=0)]
 BatchCall = Annotated[Call, Depends(OperatorGate(MEMBER))]
 
@@ -193,8 +194,10 @@ def user_of(named: str | None, call: Call) -> str | None:
 
 
 def words_of(done: Recorded) -> tuple[str, str]:
-    code = "IDEMPOTENCY_KEY_REUSED" if done.verdict == "conflict" else done.verdict
-    return code, CODES[code].detail
+    """The code and sentence of a use that was not recorded."""
+    if done.verdict == "conflict":
+        return "IDEMPOTENCY_KEY_REUSED", REUSED
+    return done.verdict, CODES[done.verdict].detail
 
 
 async def _refusal(done: Recorded, use: Use, call: AccountCall) -> BillingError:

@@ -70,6 +70,8 @@ async def test_each_row_has_its_own_verdict(new_shop: NewShop) -> None:
         ("rejected", "VALIDATION_FAILED"),
     ]
     assert "usage_amount" in done["results"][3]["detail"]
+    assert [row["event_id"] for row in done["results"][3:]] == ["x", "y", "z", None]
+    assert done["results"][2]["detail"].startswith("this event_id ")
     assert (done["recorded"], done["duplicate"], done["rejected"]) == (2, 1, 4)
     again = await shop.batch(event)
     assert again["results"][0]["status"] == "duplicate"
@@ -99,11 +101,14 @@ async def test_a_service_records_for_many_accounts_and_nobody_else_does(
     ]
     random.shuffle(rows)
     rows.append({"account_id": "nobody", "product_id": "gpt-4", "usage_amount": "1"})
+    rows.append({"product_id": "gpt-4", "usage_amount": "1"})
     service = api.token("*", ["service"])
     body = {"events": rows}
     done = await api.client.post(f"{V1}/usage/batch", json=body, headers=service)
     assert done.json()["recorded"] == 8
-    assert done.json()["results"][-1]["code"] == "MERCHANT_NOT_FOUND"
+    assert [row["code"] for row in done.json()["results"][-2:]] == [
+        "MERCHANT_NOT_FOUND", "ACCOUNT_REQUIRED",
+    ]  # fmt: skip
     assert [await agree(shop) for shop in shops] == [(2, 2)] * 4
 
 

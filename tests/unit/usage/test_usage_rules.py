@@ -60,7 +60,7 @@ def test_a_bad_row_names_its_field_and_spares_the_others(row: Any, field: str) -
     bad = {"product_id": "gpt-4"} | row if isinstance(row, dict) else row
     rows = usage_rows.parse(json.dumps({"events": [good, bad, good]}).encode())
     assert field in str(rows[1])
-    assert isinstance(rows[1], str)
+    assert isinstance(rows[1], usage_rows.Fault)
     assert not isinstance(rows[0], str)
     assert not isinstance(rows[2], str)
 

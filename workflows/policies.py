@@ -17,7 +17,7 @@ class Policies:
     """The numbers of one profile."""
 
     step_timeout: timedelta
-    """One try of a step: two provider calls at most."""
+    """One try of a step; what is cut off is tried again, and asks the provider first."""
     round_tries: int
     """The tries of one round; afterwards the matter is halted."""
     first_retry: timedelta

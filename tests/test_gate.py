@@ -15,7 +15,10 @@ def test_the_second_lane_is_taken_out_of_the_first_and_is_there() -> None:
 
 
 def test_what_both_lanes_say_is_summed_up() -> None:
-    first = "....\nSKIPPED [3] x: y\n=== 2 failed, 120 passed, 3 skipped, 1 error in 71.5s (0:01:11) ==="
+    first = (
+        "....\nSKIPPED [3] x: y\n"
+        "=== 2 failed, 120 passed, 3 skipped, 1 error in 71.5s (0:01:11) ==="
+    )
     second = "5 passed in 0.12s\n"
     assert counts(first) + counts(second) == Counter(failed=2, passed=125, skipped=3, error=1)
     assert counts("nothing was said") == Counter()

@@ -9,11 +9,13 @@ from dataclasses import replace
 from typing import Final
 from uuid import UUID
 
-from api.dependencies import AccountCall, Call
+from api.auth import BILLING
+from api.dependencies import ALLOWED, AccountCall, Call
 from api.driving import need_temporal, settled, started
+from api.idempotency import missing_key
 from billing.charges import service as charges
 from billing.core import clock
-from billing.core.errors import BillingError
+from billing.core.errors import BillingError, NotAllowed
 from billing.core.matters import Matter
 from billing.usage import store
 from billing.usage.schemas import BillingRecord, Recorded, Use
@@ -25,9 +27,10 @@ ACCOUNTS_AT_ONCE: Final = 8
 async def charge_now(call: AccountCall, use: Use) -> Recorded:
     """Record the use and try the card; the answer's status says what became of it.
 
-    `pending` after 10 s: the workflow goes on. Errors: PAYMENT_CHARGE_NOT_OFFERED;
-    TEMPORAL_UNAVAILABLE, with nothing recorded.
+    `pending` after 10 s: the workflow goes on. Errors: PAYMENT_CHARGE_NOT_OFFERED; with nothing
+    recorded FORBIDDEN, IDEMPOTENCY_KEY_REQUIRED, TEMPORAL_UNAVAILABLE.
     """
+    _refuse_careless(call, use)
     await need_temporal(call)
     async with call.transaction() as connection:
         at = await clock.now(connection, call.account.id)
@@ -35,6 +38,14 @@ async def charge_now(call: AccountCall, use: Use) -> Recorded:
     if done.method != charges.METHOD or done.verdict != "recorded":
         return done
     return replace(done, status=(await followed(call, matter, done.id)).billing_status)
+
+
+def _refuse_careless(call: Call, use: Use) -> None:
+    """A card is charged for whoever may spend its money, and once however often it is asked."""
+    if call.caller.roles.isdisjoint(ALLOWED[BILLING]):
+        raise NotAllowed("FORBIDDEN", "to charge a card needs the role billing")
+    if use.event_id is None:
+        raise missing_key()
 
 
 async def charge_rows(call: Call, uses: Sequence[Use]) -> dict[int, Recorded]:
@@ -63,6 +74,7 @@ async def charge_rows(call: Call, uses: Sequence[Use]) -> dict[int, Recorded]:
 
 async def _charge_row(call: Call, use: Use) -> Recorded:
     try:
+        _refuse_careless(call, use)
         async with call.database.tenant(use.account_id) as connection:
             at = await clock.now(connection, use.account_id)
             done, matter = await charges.record(connection, use, at)

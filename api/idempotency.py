@@ -84,7 +84,7 @@ class Once:
     def require(self) -> None:
         """For a body by which money moves at once: 400 IDEMPOTENCY_KEY_REQUIRED without a key."""
         if not self._key:
-            raise _missing_key()
+            raise missing_key()
 
     def claim(self, call: Call) -> AbstractAsyncContextManager[Claim]:
         """Act at most once per account, route and key.
@@ -106,7 +106,7 @@ class Once:
         try:
             yield claim
         except BillingError as error:
-            await _settle(call, asked, claim, problems.from_error(error))
+            await _settle(call, asked, claim, problems.from_error(error), error.code)
             raise
         except Exception:
             await _settle(call, asked, claim, None)
@@ -163,9 +163,15 @@ async def _take(call: Call, asked: KeyedRequest) -> Granted:
     return found
 
 
-async def _settle(call: Call, asked: KeyedRequest, claim: Claim, answer: Response | None) -> None:
+async def _settle(
+    call: Call,
+    asked: KeyedRequest,
+    claim: Claim,
+    answer: Response | None,
+    code: str | None = None,
+) -> None:
     """Keep, release or forget the key; what was committed stays answered even if this fails."""
-    what = outcome(answer.status_code) if answer is not None else "keep"
+    what = outcome(answer.status_code, code) if answer is not None else "keep"
     try:
         async with _rows(call) as connection:
             if what == "store" and answer is not None:
@@ -194,7 +200,7 @@ async def _required(
     request: Request, idempotency_key: Annotated[str | None, Header()] = None
 ) -> Once:
     if not idempotency_key:
-        raise _missing_key()
+        raise missing_key()
     return Once(request, _valid(idempotency_key))
 
 
@@ -202,7 +208,8 @@ async def _ledger_key(idempotency_key: Annotated[str | None, Header()] = None) -
     return _valid(idempotency_key) or str(ids.new())
 
 
-def _missing_key() -> Invalid:
+def missing_key() -> Invalid:
+    """For a body by which money moves, and which may be sent twice."""
     return Invalid(
         "IDEMPOTENCY_KEY_REQUIRED", "send an Idempotency-Key: money moves here", status=400
     )

@@ -73,6 +73,9 @@ CODES: Final[dict[str, Problem]] = {
     "BILLING_RECORD_NOT_FOUND": Problem(404, "no such billing record"),
     # Subscriptions, invoices, payments
     "SUBSCRIPTION_NOT_FOUND": Problem(404, "this account has no subscription"),
+    "SUBSCRIPTION_ENDING": Problem(
+        503, "the first payment of the subscription before is called back"
+    ),
     "SUBSCRIPTION_EXISTS": Problem(409, "this account has an open subscription"),
     "SUBSCRIPTION_STATE": Problem(409, "a canceled subscription takes only: subscribe"),
     "ADD_ON_NOT_FOUND": Problem(404, "plan basic has no add-on 'more'"),

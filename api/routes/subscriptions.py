@@ -17,7 +17,7 @@ from api.schemas import Answer, Body, Credits, Currency, left_out
 from billing.accounts import store as accounts
 from billing.catalog import store as catalog
 from billing.core import clock, ids, matters
-from billing.core.errors import NotFound
+from billing.core.errors import NotFound, Unavailable
 from billing.core.failpoints import failpoint
 from billing.core.matters import Matter
 from billing.core.periods import Interval
@@ -163,7 +163,7 @@ class SubscriptionAnswer(Answer):
     responses={
         202: {"model": SubscriptionAnswer, "description": "The first payment is undecided yet"},
         **responses(
-            "SUBSCRIPTION_EXISTS", "PLAN_NOT_FOUND", "CURRENCY_MISMATCH",
+            "SUBSCRIPTION_EXISTS", "SUBSCRIPTION_ENDING", "PLAN_NOT_FOUND", "CURRENCY_MISMATCH",
             "PAYMENT_METHOD_NOT_FOUND", "TEMPORAL_UNAVAILABLE", "MERCHANT_NOT_FOUND", *KEYED,
         ),
     },
@@ -269,16 +269,26 @@ async def _changed(call: AccountCall, claim: Claim, subscription_id: UUID) -> Re
 
 
 async def _give_way(call: AccountCall, claim: Claim, wanted: NewSubscription) -> None:
-    """An incomplete predecessor is given up first; Stripe may say that it was paid after all."""
+    """An incomplete predecessor is given up first; Stripe may say that it was paid after all.
+
+    Errors: SUBSCRIPTION_ENDING while Stripe has not answered; the same key then goes on.
+    """
     async with call.transaction() as connection:
         existing = await store.find_open(connection, call.account.id)
         if existing is None or existing.id == claim.resource_id:
             return
-        await service.offer(connection, call.account.id, wanted)
         at = await clock.now(connection, call.account.id)
         matter = await service.supersede(connection, existing.id, at)
-    if matter is not None:
-        await settled(call, matter)
+        await service.offer(connection, call.account.id, wanted)  # a bad wish gives nothing up
+    if matter is None:
+        return
+    await settled(call, matter)
+    async with call.transaction() as connection:
+        before = await store.get(connection, existing.id)
+    if before.status == "incomplete":
+        raise Unavailable(
+            "SUBSCRIPTION_ENDING", "the first payment of the subscription before is called back"
+        )
 
 
 async def _begin(call: AccountCall, claim: Claim, wanted: NewSubscription) -> Matter:

@@ -124,6 +124,7 @@ class UseAnswer(Answer):
     response_model=UseAnswer,
     responses=responses(
         "MERCHANT_NOT_FOUND",
+        "IDEMPOTENCY_KEY_REQUIRED",
         "IDEMPOTENCY_KEY_REUSED",
         "TEMPORAL_UNAVAILABLE",
         "PRICING_UNAVAILABLE",
@@ -137,8 +138,9 @@ async def record_usage(
 ) -> Response:
     """Record one use: rated, counted against plan and quotas, and paid, in one transaction.
 
-    With `payment_charge` a saved card pays at once: `billing_status` says whether it did. A
-    repeated event answers its first result with `Idempotent-Replayed: true`.
+    With `payment_charge` a saved card pays at once: `billing_status` says whether it did. It needs
+    the role billing, and an `event_id` or Idempotency-Key. A repeated event answers its first
+    result with `Idempotent-Replayed: true`.
     """
     use = _use(body, call, idempotency_key)
     await call.services.prices.need(call.account, body.product_id, body.service_type)

@@ -55,18 +55,23 @@ class Refused(BaseModel):
     reason: Literal["reused", "in_flight"]
 
 
+MOMENTARY: Final = frozenset({"PAYMENT_PENDING"})
+"""Refusals that end by themselves, when a bank or an operator has decided."""
+
 Outcome = Literal["store", "keep", "forget"]
 
 
-def outcome(status: int) -> Outcome:
+def outcome(status: int, code: str | None = None) -> Outcome:
     """What becomes of the key once the request was answered with `status` (product.md §13).
 
     `store`: the answer is final for that body. `keep`: the same key rejoins the same resource
     (202, 5xx). `forget`: nothing stands, the same key starts anew (401 to 403, 429, and 502: proven
-    not charged).
+    not charged, or the refusal's `code` says: not at this moment).
     """
     if status in SUCCESS:
         return "store"
+    if code in MOMENTARY:
+        return "forget"
     if status in {401, 402, 403, 429, 502}:
         return "forget"
     return "store" if 400 <= status < 500 else "keep"

@@ -34,10 +34,12 @@ QUERIES: Final[dict[str, str]] = {
            OR e.first <> 1
     """,
     "matters_started": """
-        SELECT account_id, workflow_id AS subject
-        FROM matters
-        WHERE closed_at IS NULL
-          AND (next_due IS NULL OR (started_at IS NULL AND woken_at < :now - :slack))
+        SELECT m.account_id, m.workflow_id AS subject
+        FROM matters m JOIN accounts a ON a.id = m.account_id
+        WHERE m.closed_at IS NULL
+          AND (m.next_due IS NULL
+               OR (m.status = 'open' AND m.started_at IS NULL AND m.woken_at < :now - :slack)
+               OR (m.status = 'resting' AND a.clock_at IS NULL AND m.next_due < :now - :slack))
     """,
     # A paused subscription, a paused or held recovery have nothing to wait for.
     "matters_exist": """

@@ -3,6 +3,7 @@
 Operators ask by route or command; tests ask after every fault.
 """
 
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -14,13 +15,15 @@ from billing.integrity.rules import CHECKS, find
 from billing.integrity.schemas import Report
 
 
-async def evaluate(connection: AsyncConnection, account_id: UUID | None = None) -> Report:
-    """All checks on what this connection sees, optionally of one account only.
+async def evaluate(
+    connection: AsyncConnection, account_id: UUID | None = None, *, now: datetime | None = None
+) -> Report:
+    """All checks on what this connection sees, optionally of one account only, as of `now`.
 
     Use `examine` for one snapshot of a database that others write to meanwhile.
     """
     await store.allow_time(connection)
-    now = real_now()
+    now = now or real_now()
     found = await store.ledger_violations(connection, account_id)
     for check in CHECKS:
         if check.name not in found:

@@ -60,7 +60,7 @@ QUERIES: Final[dict[str, str]] = {
             GROUP BY account_id, transaction_id) r
         LEFT JOIN credit_transactions t
                ON t.id = r.transaction_id AND t.account_id = r.account_id
-        WHERE t.amount IS DISTINCT FROM -r.total
+        WHERE t.amount - t.debt IS DISTINCT FROM -r.total
     """,
     # Records and lines agree to the cent; a record that no line covers yet is pending.
     "usage_billed": f"""

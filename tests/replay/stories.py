@@ -5,6 +5,7 @@ Each story answers the id of the workflow whose newest run is kept.
 
 from collections.abc import Awaitable, Callable
 from typing import Final
+from uuid import uuid4
 
 from temporalio.client import Client
 
@@ -58,7 +59,10 @@ async def charge_failed(actors: Actors) -> str:
 async def _charge(merchant: Merchant, status: str = "completed") -> str:
     if status == "completed":
         await merchant.save_card()
-    body = {"product_id": "gpt-4", "usage_amount": "1000", "billing_method": "payment_charge"}
+    body = {
+        "product_id": "gpt-4", "usage_amount": "1000", "billing_method": "payment_charge",
+        "event_id": str(uuid4()),
+    }  # fmt: skip
     done = await merchant.ask("POST", "/usage/record", body, status=201)
     assert done["billing_status"] == status, done
     return f"charge/{done['billing_id']}"

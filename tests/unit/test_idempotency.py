@@ -18,3 +18,8 @@ def test_an_undecided_answer_keeps_the_resource_for_the_same_key(status: int) ->
 @pytest.mark.parametrize("status", [401, 402, 403, 429, 502])
 def test_where_nothing_stands_the_same_key_starts_anew(status: int) -> None:
     assert outcome(status) == "forget"
+
+
+def test_what_is_refused_for_the_moment_is_not_refused_for_a_day() -> None:
+    assert outcome(409, "PAYMENT_PENDING") == "forget"
+    assert outcome(409, "INVOICE_STATE") == "store"

@@ -1,16 +1,18 @@
 """Uses that a saved card pays at once, tried and followed like any other charge."""
 
 from typing import Any
+from uuid import uuid4
 
 from tests.integration.actors import API, Actors, Json, Merchant
 from tests.integration.waiting import wait_for
 
 START = "2027-01-01T10:00:00Z"
+CHARGED = {"product_id": "gpt-4", "usage_amount": "1000", "billing_method": "payment_charge"}
 
 
 async def use(merchant: Merchant, amount: str = "1000", **more: Any) -> Json:
     """A use of gpt-4, which costs 0.002 USD a unit, to be paid by card."""
-    body = {"product_id": "gpt-4", "usage_amount": amount, "billing_method": "payment_charge"}
+    body = CHARGED | {"usage_amount": amount, "event_id": str(uuid4())}
     return await merchant.ask("POST", "/usage/record", body | more, status=201)
 
 
@@ -58,7 +60,7 @@ async def test_a_decline_fails_the_record_until_it_is_processed_anew(actors: Act
 async def test_what_is_too_small_for_a_card_waits_for_the_next_invoice(actors: Actors) -> None:
     merchant = await actors.merchant_on_clock(START)
     await merchant.save_card()
-    small = {"product_id": "gpt-4", "usage_amount": "10", "billing_method": "payment_charge"}
+    small = CHARGED | {"usage_amount": "10", "event_id": "small"}
     await merchant.refused("PAYMENT_CHARGE_NOT_OFFERED", "POST", "/usage/record", small)
     await merchant.subscribe("basic")
     await merchant.until_subscription("active")
@@ -70,7 +72,7 @@ async def test_what_is_too_small_for_a_card_waits_for_the_next_invoice(actors: A
 
 async def test_without_a_card_or_a_price_no_card_is_offered(actors: Actors) -> None:
     merchant = await actors.merchant()
-    body = {"product_id": "gpt-4", "usage_amount": "1000", "billing_method": "payment_charge"}
+    body = CHARGED | {"event_id": "no card"}
     await merchant.refused("PAYMENT_CHARGE_NOT_OFFERED", "POST", "/usage/record", body)
     await merchant.save_card()
     unpriced = body | {"product_id": "mcp-call"}
@@ -80,13 +82,29 @@ async def test_without_a_card_or_a_price_no_card_is_offered(actors: Actors) -> N
     assert await merchant.rows("SELECT 1 FROM billing_records WHERE account_id = %(me)s") == []
 
 
+async def test_a_card_is_charged_for_who_may_and_never_without_a_mark(actors: Actors) -> None:
+    merchant = await actors.merchant()
+    await merchant.save_card()
+    await merchant.refused("IDEMPOTENCY_KEY_REQUIRED", "POST", "/usage/record", CHARGED)
+    rows = await merchant.ask("POST", "/usage/batch", {"events": [CHARGED]})
+    assert rows["results"][0]["code"] == "IDEMPOTENCY_KEY_REQUIRED"
+    marked = CHARGED | {"event_id": "mine"}
+    for path, body in (("record", marked), ("batch", {"events": [marked]})):
+        answer = await actors.client.post(
+            f"{API}/usage/{path}", json=body, headers=actors.headers(merchant.id, "member")
+        )
+        told = answer.json()
+        assert (told["results"][0] if path == "batch" else told)["code"] == "FORBIDDEN"
+    assert await charged(merchant) == []
+
+
 async def test_rows_of_a_batch_are_charged_one_by_one_behind_its_answer(actors: Actors) -> None:
     merchant = await actors.merchant_on_clock(START)
     poor = await actors.merchant()
     await merchant.save_card()
     await merchant.subscribe("basic")
     await merchant.until_subscription("active")
-    paid = {"product_id": "gpt-4", "usage_amount": "1000", "billing_method": "payment_charge"}
+    paid = CHARGED | {"event_id": "d"}
     rows = [
         paid | {"event_id": "a"}, {"feature_type": "ai_responses", "usage_amount": "1"},
         paid | {"event_id": "b"}, paid | {"event_id": "a"},

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
+from itertools import product
 from typing import Any, Final
 from uuid import UUID
 
@@ -195,8 +196,8 @@ async def superuser(actors: Actors) -> AsyncIterator[AsyncConnection]:
 
 
 async def test_honest_books_break_no_rule(books: Books, superuser: AsyncConnection) -> None:
-    for account_id in (books.paying, books.late):
-        report = await service.evaluate(superuser, account_id)
+    for account_id, later in product((books.paying, books.late), (timedelta(), timedelta(hours=1))):
+        report = await service.evaluate(superuser, account_id, now=real_now() + later)
         assert report.ok, report.wrong
         assert [check.name for check in report.checks] == [check.name for check in CHECKS]
 

@@ -151,6 +151,10 @@ async def test_a_service_may_force_a_put_off_charge_into_the_overdraft(new_shop:
     settled = await force()
     assert (settled.status_code, settled.json()["billing_status"]) == (200, "completed")
     assert (await shop.get("/billing/credits/balance"))["debt"] == "2.00"
+    books = await shop.api.client.get(
+        f"{V1}/admin/integrity?account={shop.account['id']}", headers=shop.api.admin()
+    )
+    assert books.json()["ok"], [check for check in books.json()["checks"] if not check["ok"]]
 
 
 @pytest.mark.parametrize(

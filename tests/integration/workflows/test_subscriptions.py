@@ -174,3 +174,20 @@ async def test_a_first_payment_with_3ds_waits_for_the_payer(merchant: Merchant, 
     await merchant.actors.sandbox.authenticate(intent_of(begun))
     await merchant.until_subscription("active")
     assert await charged(merchant) == [4900]
+
+
+@pytest.mark.slow
+async def test_while_stripe_does_not_let_go_of_the_old_wish_the_new_one_waits(
+    merchant: Merchant,
+) -> None:
+    await merchant.subscribe("pro")
+    customer = await merchant.customer()
+    sandbox = merchant.actors.sandbox
+    fault = await sandbox.fault(
+        "error_429", path="/v1/payment_intents/*/cancel", customer=customer, times=None
+    )
+    path, body = "/billing/subscription", {"plan": "basic", "trial": False}
+    await merchant.refused("SUBSCRIPTION_ENDING", "POST", path, body, key="again")
+    await sandbox.clear("faults", fault)
+    begun = await merchant.ask("POST", path, body, key="again", status=201)
+    assert (begun["status"], begun["plan"]["key"]) == ("incomplete", "basic")

@@ -5,6 +5,7 @@ from datetime import date, datetime, time, timedelta
 from typing import Annotated, Final
 
 from fastapi import Query
+from pydantic import AfterValidator
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.dependencies import AccountCall
@@ -15,8 +16,17 @@ from billing.core.errors import Invalid
 
 DEFAULT_DAYS: Final = 30
 MAX_DAYS: Final = 400
+
+
+def _known(day: date) -> date:
+    if not periods.within_calendar(day):
+        raise ValueError(periods.BEYOND_CALENDAR)
+    return day
+
+
 MaybeDay = Annotated[
-    date | None, Query(description="A day such as 2026-12-01, in the account's zone; inclusive.")
+    Annotated[date, AfterValidator(_known)] | None,
+    Query(description="A day such as 2026-12-01, in the account's zone; inclusive."),
 ]
 
 
@@ -33,16 +43,20 @@ class Days:
 
 
 async def span(
-    call: AccountCall, connection: AsyncConnection, first: date | None, last: date | None
+    call: AccountCall,
+    connection: AsyncConnection,
+    first: date | None,
+    last: date | None,
+    names: tuple[str, str] = ("start_date", "end_date"),
 ) -> Days:
-    """The days asked for; without dates the trailing thirty, today included."""
+    """The days asked for by fields of these names; without them the trailing thirty."""
     account = await accounts.get(connection, call.account.id)
     zone = account.zone if account else "UTC"
     now = account.clock_at if account and account.clock_at else real_now()
     last = last or periods.to_wall(now, zone).date()
     first = first or last - timedelta(days=DEFAULT_DAYS - 1)
     if not 0 <= (last - first).days < MAX_DAYS:
-        raise Invalid("VALIDATION_FAILED", f"end_date: from start_date up to {MAX_DAYS} days on")
+        raise Invalid("VALIDATION_FAILED", f"{names[1]}: from {names[0]} up to {MAX_DAYS} days on")
     start, end = (
         periods.from_wall(datetime.combine(day, time()), zone)
         for day in (first, last + timedelta(days=1))

@@ -98,10 +98,9 @@ async def paginate(
     `keys` must be selected columns that together are unique and never null, such as
     `(invoices.c.created_at, invoices.c.id)`. Raises `Invalid` INVALID_CURSOR.
     """
+    counted = query.order_by(None).with_only_columns(literal(1), maintain_column_froms=True)
     total = await connection.scalar(
-        select(func.count()).select_from(
-            query.order_by(None).with_only_columns(literal(1)).limit(TOTAL_CAP).subquery()
-        )
+        select(func.count()).select_from(counted.limit(TOTAL_CAP).subquery())
     )
     cut = query.order_by(*(key.desc() for key in keys)).limit(asked.limit + 1)
     if asked.cursor is not None:

@@ -162,9 +162,11 @@ async def _on_billing_error(_: Request, error: BillingError) -> Response:
 
 
 async def _on_validation(_: Request, error: RequestValidationError) -> Response:
+    for item in error.errors():
+        if item["type"] == "json_invalid":
+            reason = f"{item['ctx']['error']}, at character {item['loc'][-1]}"
+            return problem(400, "INVALID_JSON", f"the body is not JSON: {reason}")
     found = [{"field": _field(item["loc"]), "message": _message(item)} for item in error.errors()]
-    if any(item["type"] == "json_invalid" for item in error.errors()):
-        return problem(400, "INVALID_JSON", "the body is not JSON", fields={"errors": found})
     detail = "; ".join(f"{item['field']}: {item['message']}" for item in found[:3])
     return problem(422, "VALIDATION_FAILED", detail, fields={"errors": found})
 

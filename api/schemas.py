@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Annotated, Any, Final
 from zoneinfo import available_timezones
 
+import fastapi
 from pydantic import (
     AfterValidator,
     AwareDatetime,
@@ -19,6 +20,7 @@ from pydantic import (
 )
 
 from billing.core.money import show_decimal
+from billing.core.periods import BEYOND_CALENDAR, within_calendar
 
 MAX_MINOR: Final = 10**15
 MAX_CREDITS: Final = Decimal(10) ** 15
@@ -31,6 +33,11 @@ class Body(BaseModel):
     """A request body: frozen, and a field it does not know is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", str_max_length=10_000)
+
+
+def left_out(model: type[Body]) -> Any:
+    """Marks a parameter of this body, whose fields all have defaults, as one to be left out."""
+    return fastapi.Body(default_factory=model)
 
 
 class Answer(BaseModel):
@@ -76,6 +83,8 @@ def _iso(value: Any) -> Any:
 
 
 def _utc(value: datetime) -> datetime:
+    if not within_calendar(value):
+        _refuse(BEYOND_CALENDAR)
     return value.astimezone(UTC)
 
 

@@ -8,6 +8,7 @@ from msgspec import Meta
 
 from api.limits import JSON_DEPTH
 from billing.core.errors import Invalid
+from billing.core.periods import BEYOND_CALENDAR, within_calendar
 from billing.usage.rules import AMOUNT, MAX_ROWS
 
 Word = Annotated[str, Meta(min_length=1, max_length=255)]
@@ -51,14 +52,27 @@ class Row(msgspec.Struct, forbid_unknown_fields=True):
             raise ValueError("name a product_id, a service_type or a feature_type")
         if self.hold_id is not None and not alone(self.billing_method, self.on_insufficient):
             raise ValueError(HOLD_PAYS)
+        if self.occurred_at is not None and not within_calendar(self.occurred_at):
+            raise ValueError(f"occurred_at: {BEYOND_CALENDAR}")
         if self.usage_details is not None and _deeper(self.usage_details, JSON_DEPTH):
             raise ValueError(f"usage_details: nested deeper than {JSON_DEPTH} levels")
+
+
+class Fault(msgspec.Struct, frozen=True):
+    """A row that is none: the field that is wrong and why, and the event it wanted to be."""
+
+    words: str
+    event_id: str | None
 
 
 class Rows(msgspec.Struct, forbid_unknown_fields=True):
     """The body of a batch."""
 
     events: Annotated[list[Row], Meta(min_length=1, max_length=MAX_ROWS)]
+
+
+class _Named(msgspec.Struct):
+    event_id: Word | None = None
 
 
 class _RawRows(msgspec.Struct, forbid_unknown_fields=True):
@@ -68,10 +82,11 @@ class _RawRows(msgspec.Struct, forbid_unknown_fields=True):
 _whole: Final = msgspec.json.Decoder(Rows)
 _raw: Final = msgspec.json.Decoder(_RawRows)
 _row: Final = msgspec.json.Decoder(Row)
+_named: Final = msgspec.json.Decoder(_Named)
 
 
-def parse(body: bytes) -> list[Row | str]:
-    """The rows of a body; in place of a bad one, the field that is wrong and why.
+def parse(body: bytes) -> list[Row | Fault]:
+    """The rows of a body; in place of a bad one, its fault.
 
     Errors: INVALID_JSON; VALIDATION_FAILED for a body that is no batch.
     """
@@ -81,7 +96,7 @@ def parse(body: bytes) -> list[Row | str]:
         return _one_by_one(body)
 
 
-def _one_by_one(body: bytes) -> list[Row | str]:
+def _one_by_one(body: bytes) -> list[Row | Fault]:
     try:
         raw = _raw.decode(body).events
     except msgspec.ValidationError as error:
@@ -94,13 +109,20 @@ def _one_by_one(body: bytes) -> list[Row | str]:
     return [_parse(row) for row in raw]
 
 
-def _parse(row: msgspec.Raw) -> Row | str:
+def _parse(row: msgspec.Raw) -> Row | Fault:
     try:
         return _row.decode(row)
     except msgspec.ValidationError as error:
-        return _place(error)
+        return Fault(_place(error), _event_id(row))
     except RecursionError:
-        return f"usage_details: nested deeper than {JSON_DEPTH} levels"
+        return Fault(f"usage_details: nested deeper than {JSON_DEPTH} levels", _event_id(row))
+
+
+def _event_id(row: msgspec.Raw) -> str | None:
+    try:
+        return _named.decode(row).event_id
+    except (msgspec.DecodeError, RecursionError):
+        return None
 
 
 def _place(error: msgspec.ValidationError) -> str:

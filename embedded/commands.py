@@ -109,20 +109,37 @@ def migrate(
     """Bring the database up to date (DATABASE_OWNER_URL, else the running stack's)."""
     from embedded import provision
 
-    use_stack(data.resolve())
-    provision.migrate(revision)
+    with told():
+        use_stack(data.resolve())
+        provision.migrate(revision)
     typer.echo(f"database is at {revision}")
 
 
 @contextmanager
 def told() -> Iterator[None]:
-    """Turn the stack's refusals into one line on stderr and exit code 1."""
+    """Turn the stack's refusals, and a database that is away, into one line and exit code 1."""
     try:
         yield
     except StackError as error:
         _refuse(str(error))
     except KeyboardInterrupt:
         _refuse("interrupted; nothing is left running")
+    except _database_errors() as error:
+        from api.problems import database_is_away
+
+        if not database_is_away(error):
+            raise
+        reason = str(getattr(error, "orig", None) or error).partition("\n")[0]
+        _refuse(f"the database does not answer: start the stack with make up ({reason})")
+
+
+def _database_errors() -> tuple[type[Exception], ...]:
+    """Asked for only when something failed: the drivers take long to load."""
+    import psycopg
+    from sqlalchemy.exc import DBAPIError
+    from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+    return psycopg.OperationalError, DBAPIError, PoolTimeout
 
 
 def _refuse(sentence: str) -> NoReturn:

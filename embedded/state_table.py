@@ -4,7 +4,7 @@ from typing import Final
 
 from rich.console import Console
 
-from billing.subscriptions.states import COMMANDS, TABLE
+from billing.subscriptions.states import COMMANDS, TABLE, Command
 
 REPLIES: Final = {
     "yes": "yes",
@@ -16,15 +16,28 @@ REPLIES: Final = {
 }
 
 
+ROUTES: Final[dict[Command, tuple[str, str]]] = {
+    "subscribe": ("POST /billing/subscription", ""),
+    "change_up": ("PUT /billing/subscription", "more of an add-on; not yet another plan"),
+    "change_down": ("PUT /billing/subscription", "less of an add-on; not yet another plan"),
+    "cancel": ("POST /billing/subscription/cancel", ""),
+    "reactivate": ("POST /billing/subscription/reactivate", ""),
+    "pay": ("POST /billing/invoices/{invoice_id}/pay", "the invoice that is owed"),
+}
+"""How each command is given, and what of it is there; the others have no route yet."""
+NOT_YET: Final = "*not yet*"
+
+
 def render() -> str:
     """The page docs/subscription-states.md."""
-    head = ["state", *COMMANDS]
+    head = ["state", *(name if name in ROUTES else f"{name} ({NOT_YET})" for name in COMMANDS)]
     lines = [
         "# What each state answers to each command",
         "",
         "Made by `billing states` from `billing/subscriptions/states.py`; a test keeps them equal.",
         "A pair marked - answers 409 `SUBSCRIPTION_STATE` with the state and what it takes;",
         "a second `subscribe` answers 409 `SUBSCRIPTION_EXISTS`.",
+        f"Columns marked {NOT_YET} have no route so far: they say what is meant.",
         "",
         f"| {' | '.join(head)} |",
         f"|{'---|' * len(head)}",
@@ -32,6 +45,11 @@ def render() -> str:
     for state, row in TABLE.items():
         cells = [REPLIES[row[command]] for command in COMMANDS]
         lines.append(f"| {' | '.join([state, *cells])} |")
+    lines += ["", "| command | route under `/api/v1` | |", "|---|---|---|"]
+    for command in COMMANDS:
+        route, words = ROUTES.get(command, (NOT_YET, ""))
+        shown = route if route == NOT_YET else f"`{route}`"
+        lines.append(f"| {command} | {shown} | {words} |")
     return "\n".join([*lines, ""])
 
 

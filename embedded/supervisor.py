@@ -181,7 +181,7 @@ class Supervisor:
             sandbox_url=f"{at}:{self.ports.sandbox}",
             temporal_address=self.temporal.address,
             temporal_namespace=NAMESPACE,
-            temporal_ui_url=f"{at}:{self.ports.temporal_ui}",
+            temporal_ui_url=f"{at}:{self.ports.temporal_ui}/namespaces/{NAMESPACE}/workflows",
             temporal_metrics_url=f"{at}:{self.ports.temporal_metrics}/metrics",
             app_url=self.settings["DATABASE_URL"],
             operator_url=self.settings["DATABASE_OPERATOR_URL"],

@@ -74,9 +74,15 @@ def import_(
         if restart and kept is not None:
             kept.unlink(missing_ok=True)
         form = kind or (Kind.csv if base.suffix.lower() == ".csv" else Kind.jsonl)
-        tally = _run(client, path, source, form, kept, away, patience)
+        known = _finished(kept, source)
+        tally = known or _run(client, path, source, form, kept, away, patience)
     words = f"{tally.recorded} recorded, {tally.duplicate} known before, {tally.rejected} rejected"
-    typer.echo(f"{file}: {words}" + (f" ({away})" if tally.rejected else ""))
+    words += f" ({away})" if tally.rejected else ""
+    typer.echo(
+        f"{file}: already finished ({words}); --restart sends all rows again"
+        if known
+        else f"{file}: {words}"
+    )
     if tally.rejected:
         raise typer.Exit(1)
 
@@ -96,6 +102,14 @@ def rebuild_counters(
     typer.echo(f"{wrong} counters {'differ' if compare else 'set right'}")
     if compare and wrong:
         raise typer.Exit(1)
+
+
+def _finished(state: Path | None, source: str) -> "Tally | None":
+    """What an import came to that has nothing left to do. Errors: StackError."""
+    from embedded.usage_import import read_tally
+
+    tally = read_tally(state, source)
+    return tally if tally.finished else None
 
 
 def _run(

@@ -26,6 +26,10 @@ UNREADABLE: Final = "ROW_UNREADABLE"
 """The code of a row that never got as far as the API."""
 
 
+NAMELESS: Final = "ACCOUNT_REQUIRED"
+"""Nobody says whose the row is, neither the file nor the caller."""
+
+
 class Unfinished(StackError):
     """The API does not take more just now; the same command goes on from here."""
 
@@ -138,6 +142,11 @@ class Import:
         refused: list[bytes] = []
         for one in batch:
             verdict = next(verdicts) if one.fault is None else _unreadable(one.fault)
+            if verdict.code == NAMELESS:
+                raise StackError(
+                    f"line {one.line.number} names no account: give --account, or a field"
+                    " account_id or external_id"
+                )
             self.tally.rows += 1
             if verdict.status == "rejected":
                 self.tally.rejected += 1

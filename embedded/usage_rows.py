@@ -54,7 +54,7 @@ class UsageFile:
         head = [name.strip() for name in next(reader, [])]
         unknown = [name for name in head if name not in self._fields]
         if unknown or len(set(head)) != len(head):
-            wrong = f"no field {unknown[0]!r}" if unknown else "a column twice"
+            wrong = f"an unknown field {unknown[0]!r}" if unknown else "a column twice"
             raise StackError(
                 f"the first line names {wrong}: there are {', '.join(sorted(self._fields))}"
             )

@@ -1,6 +1,7 @@
 """Every typed way into a workflow; safe to repeat, for what already runs is found."""
 
 import asyncio
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -17,6 +18,7 @@ from temporalio.common import (
     WorkflowIDConflictPolicy,
     WorkflowIDReusePolicy,
 )
+from temporalio.exceptions import TemporalError
 from temporalio.service import RPCError, RPCStatusCode
 
 from billing.core import ids
@@ -136,10 +138,20 @@ async def _settle_once(client: Client, matter: Matter) -> Standing | None:
         return standing
     except WorkflowUpdateFailedError:
         return None  # the run ended while the update waited: the next round meets a new one
+    except WorkflowUpdateRPCTimeoutOrCancelledError:
+        await _hear(start)
+        raise
     except RPCError as error:
+        await _hear(start)
         if error.status in (RPCStatusCode.NOT_FOUND, RPCStatusCode.ABORTED):
             return None
         raise
+
+
+async def _hear(start: WithStartWorkflowOperation[Any, Any]) -> None:
+    """The SDK keeps the failure in the operation too, and asyncio logs what nobody has read."""
+    with suppress(TemporalError, asyncio.CancelledError):
+        await start.workflow_handle()  # decided already: this does not wait
 
 
 def _ref(matter: Matter) -> MatterRef:

@@ -314,6 +314,11 @@ class Accounts(MatterSteps[AccountState]):
         """Invoice late use of subscriptions that have ended. Retried: Postgres away."""
         raise NotImplementedError
 
+    @activity.defn(name="account.complete")
+    async def complete(self, request: StepRequest) -> AccountState:
+        """Complete a part of the uses that an invoice bills. Retried: Postgres away."""
+        raise NotImplementedError
+
     @activity.defn(name="account.setup")
     async def setup(self, request: StepRequest) -> AccountState:
         """Start saving a card, or ask Stripe what became of it. Retried: provider away."""

@@ -16,7 +16,7 @@ from api.idempotency import Once, OptionalKey
 from api.pagination import Page, Paging, paginate
 from api.problems import KEYED, responses
 from api.routes.base import new_router
-from api.schemas import Answer, Body, Text
+from api.schemas import Answer, Body, Text, left_out
 from billing.accounts import store as accounts
 from billing.core import clock, ids
 from billing.core.agenda import Step
@@ -179,7 +179,10 @@ async def read_dunning_case(dunning_case_id: str, call: AdminCall) -> CaseDetail
     "/admin/dunning/{dunning_case_id}/pause", response_model=CaseDetail, responses=_STEERED
 )
 async def pause_dunning(
-    dunning_case_id: str, body: ReasonBody, call: AdminCall, once: OptionalKey
+    dunning_case_id: str,
+    body: Annotated[ReasonBody, left_out(ReasonBody)],
+    call: AdminCall,
+    once: OptionalKey,
 ) -> Response:
     """No slots and no final action until resumed; a new card is still tried."""
 
@@ -195,7 +198,10 @@ async def pause_dunning(
     "/admin/dunning/{dunning_case_id}/resume", response_model=CaseDetail, responses=_STEERED
 )
 async def resume_dunning(
-    dunning_case_id: str, body: ReasonBody, call: AdminCall, once: OptionalKey
+    dunning_case_id: str,
+    body: Annotated[ReasonBody, left_out(ReasonBody)],
+    call: AdminCall,
+    once: OptionalKey,
 ) -> Response:
     """Slots go on where they stood: a missed one runs now, the next keep their gaps."""
 
@@ -234,7 +240,10 @@ async def extend_dunning(
     ),
 )  # fmt: skip
 async def retry_dunning_now(
-    dunning_case_id: str, body: RetryBody, call: AdminCall, once: OptionalKey
+    dunning_case_id: str,
+    body: Annotated[RetryBody, left_out(RetryBody)],
+    call: AdminCall,
+    once: OptionalKey,
 ) -> Response:
     """Try a card at once; it uses up no slot and moves none. The last of `attempts` says how."""
     method = body.payment_method_id

@@ -13,7 +13,7 @@ from api.idempotency import JSON, REPLAYED_HEADER, LedgerKey
 from api.pagination import Page, Paging, paginate
 from api.problems import responses
 from api.routes.base import new_router
-from api.schemas import Answer, Body, Credits, Instant, Text
+from api.schemas import Answer, Body, Credits, Instant, Text, left_out
 from billing.core import clock, ids
 from billing.core.errors import PaymentRequired
 from billing.core.matter import of_account
@@ -177,7 +177,9 @@ async def read_hold(hold_id: str, call: MemberCall) -> HoldAnswer:
     response_model=CaptureAnswer,
     responses=responses(*_ENDS, "HOLD_EXCEEDED", "INVALID_AMOUNT"),
 )
-async def capture_hold(hold_id: str, body: CaptureBody, call: BillingCall) -> Response:
+async def capture_hold(
+    hold_id: str, body: Annotated[CaptureBody, left_out(CaptureBody)], call: BillingCall
+) -> Response:
     """Spend a hold, or the part of it that was used; the rest is free again, for good.
 
     The same amount again answers the first capture: it needs no key.

@@ -17,7 +17,7 @@ from api.problems import KEYED, responses
 from api.routes.base import new_router
 from api.routes.dunning import AttemptAnswer, CaseAnswer
 from api.routes.payments import PaymentAnswer, decode_invoice
-from api.schemas import Answer, Body, Credits
+from api.schemas import Answer, Body, Credits, left_out
 from billing.core import clock, ids
 from billing.core.errors import BillingError, Conflict, PaymentRequired, ProviderFailure
 from billing.dunning import requests
@@ -32,7 +32,7 @@ from billing.payments.schemas import Attempt
 router = new_router("invoices")
 
 # `pending` is another word for an open invoice [I7, X6].
-StatusFilter = InvoiceStatus | Literal["pending"]
+StatusFilter = Literal[InvoiceStatus, "pending"]
 # An intent for an amount that changed is called back first; the second offer opens a new one.
 _OFFERS: Final = 2
 
@@ -252,7 +252,10 @@ async def read_invoice(invoice_id: str, call: MemberCall) -> InvoiceDetail:
     },
 )  # fmt: skip
 async def pay_invoice(
-    invoice_id: str, body: PayBody, call: BillingCall, once: RequiredKey
+    invoice_id: str,
+    body: Annotated[PayBody, left_out(PayBody)],
+    call: BillingCall,
+    once: RequiredKey,
 ) -> Response:
     """Pay an open invoice now [I13, J8]: the way back from past due and unpaid [C12]."""
     await need_temporal(call)

@@ -23,7 +23,7 @@ from billing.payments.tables import payments
 router = new_router("payments")
 
 # `cancelled` is another spelling of the one we keep [X7].
-StatusFilter = PaymentStatus | Literal["cancelled"]
+StatusFilter = Literal[PaymentStatus, "cancelled"]
 Spelled = Annotated[str, StringConstraints(strip_whitespace=True, max_length=255)]
 Positive = Annotated[Minor, Field(gt=0)]
 _REQUIRED: Final = ("invoice_id", "payment_method", "transaction_reference")

@@ -15,7 +15,7 @@ from api.pagination import Page, Paging, paginate
 from api.problems import KEYED, responses
 from api.routes.base import new_router
 from api.routes.payments import PaymentAnswer, StatusFilter, decode_payment
-from api.schemas import Body, Currency, Minor, Text
+from api.schemas import Body, Currency, Minor, Text, left_out
 from billing.accounts import store as accounts
 from billing.core import clock
 from billing.core.errors import NotFound
@@ -90,7 +90,10 @@ async def list_all_payments(
     ),
 )  # fmt: skip
 async def approve_payment(
-    payment_id: str, body: ApproveBody, call: AdminCall, once: OptionalKey
+    payment_id: str,
+    body: Annotated[ApproveBody, left_out(ApproveBody)],
+    call: AdminCall,
+    once: OptionalKey,
 ) -> Response:
     """The money is there: it is booked on its invoice, and what it buys is delivered."""
     payment, at = await _find(call, payment_id)

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from fastapi import Query, Response
 from pydantic import Field, StringConstraints
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.dependencies import AccountCall, BillingCall, MemberCall
 from api.driving import need_temporal, settled
@@ -13,13 +14,14 @@ from api.idempotency import Claim, OptionalKey
 from api.pagination import Page, Paging, paginate
 from api.problems import KEYED, responses
 from api.routes.base import new_router
-from api.schemas import Answer, Body, Credits, Currency, Url
+from api.schemas import Answer, Body, Credits, Currency, Url, left_out
 from billing.accounts import store as accounts
 from billing.core import clock, ids, matters
 from billing.core.errors import PaymentRequired, ProviderFailure
 from billing.core.failpoints import failpoint
 from billing.core.matters import Matter
 from billing.invoices import store as invoices
+from billing.payments import store as payments
 from billing.payments.declines import classify
 from billing.payments.schemas import Payment
 from billing.purchases import rules, service, store
@@ -125,7 +127,10 @@ async def create_purchase(body: PurchaseBody, call: BillingCall, once: OptionalK
     responses=_STARTS,
 )
 async def purchase_package(
-    package_id: str, body: PackBody, call: BillingCall, once: OptionalKey
+    package_id: str,
+    body: Annotated[PackBody, left_out(PackBody)],
+    call: BillingCall,
+    once: OptionalKey,
 ) -> Response:
     """The same, with the pack in the path [E3]."""
     wanted = PurchaseBody(pack=package_id, **body.model_dump())
@@ -143,13 +148,10 @@ async def list_purchases(
     query = store.listing(call.account.id, status=status, archived=archived)
     keys = (purchases.c.created_at, purchases.c.id)
     async with call.transaction() as connection:
-        return await paginate(
-            connection,
-            query,
-            keys,
-            paging,
-            lambda row: PurchaseAnswer.of(Purchase.model_validate(dict(row)), None),
-        )
+        page = await paginate(connection, query, keys, paging, store.show)
+        paid_by = await payments.latest_of(connection, [one.invoice_id for one in page.data])
+        shown = [await _shown(connection, one, paid_by.get(one.invoice_id)) for one in page.data]
+    return Page(data=shown, pagination=page.pagination)
 
 
 @router.get(
@@ -162,10 +164,17 @@ async def read_purchase(purchase_id: str, call: MemberCall) -> PurchaseAnswer:
         purchase, payment = await store.with_payment(
             connection, ids.decode(ids.PURCHASE, purchase_id)
         )
-        owed = None
-        if payment is not None and payment.status == "completed" and purchase.status == "pending":
-            owed = (await invoices.get(connection, purchase.invoice_id)).remaining_minor
-        return PurchaseAnswer.of(purchase, payment, owed)
+        return await _shown(connection, purchase, payment)
+
+
+async def _shown(
+    connection: AsyncConnection, purchase: Purchase, payment: Payment | None
+) -> PurchaseAnswer:
+    """With what is still owed of it, where an operator approved a part."""
+    owed = None
+    if payment is not None and payment.status == "completed" and purchase.status == "pending":
+        owed = (await invoices.get(connection, purchase.invoice_id)).remaining_minor
+    return PurchaseAnswer.of(purchase, payment, owed)
 
 
 async def _begin(call: AccountCall, claim: Claim, body: PurchaseBody) -> Matter:

@@ -64,10 +64,11 @@ async def read_usage_report(
 ) -> StreamingResponse:
     """Usage of these days, by default the last thirty, as CSV or JSON; `record` lists single uses.
 
+    What names no user (or organization, operation, model) is in a row with an empty name.
     In CSV a text that begins like a formula (`=`, `+`, `-`, `@`, tab, return) gets a quote before.
     """
     async with call.reading(fresh=fresh) as connection:
-        days = await span(call, connection, start, end)
+        days = await span(call, connection, start, end, ("start", "end"))
         report = store.report(call.account.id, group_by, days.start, days.end, days.as_of)
         first = await store.page(connection, report, None)
     pages = _pages(call, report, first, fresh=fresh)

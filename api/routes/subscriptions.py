@@ -13,7 +13,7 @@ from api.driving import need_temporal, settled
 from api.idempotency import Claim, OptionalKey
 from api.problems import KEYED, responses
 from api.routes.base import new_router
-from api.schemas import Answer, Body, Credits, Currency
+from api.schemas import Answer, Body, Credits, Currency, left_out
 from billing.accounts import store as accounts
 from billing.catalog import store as catalog
 from billing.core import clock, ids, matters
@@ -223,7 +223,9 @@ async def change_subscription(body: ChangeBody, call: BillingCall, once: Optiona
     response_model=SubscriptionAnswer,
     responses=responses("SUBSCRIPTION_NOT_FOUND", "SUBSCRIPTION_STATE", *KEYED),
 )
-async def cancel_subscription(body: CancelBody, call: BillingCall, once: OptionalKey) -> Response:
+async def cancel_subscription(
+    body: Annotated[CancelBody, left_out(CancelBody)], call: BillingCall, once: OptionalKey
+) -> Response:
     """Cancel at period end, or now [C5]; never blocked by a running dunning."""
     async with once.claim(call) as claim:
         async with call.transaction() as connection:

@@ -18,7 +18,7 @@ from api.dependencies import (
     MemberCall,
     OperatorGate,
 )
-from api.idempotency import REPLAYED_HEADER
+from api.idempotency import REPLAYED_HEADER, valid_key
 from api.problem_codes import CODES
 from api.problems import responses
 from api.routes.base import new_router
@@ -46,6 +46,7 @@ REFUSALS = (
     "BUDGET_EXCEEDED", "NOT_INCLUDED", "PAYMENT_CHARGE_NOT_OFFERED", "EVENT_TOO_OLD",
     "EVENT_IN_FUTURE", "HOLD_NOT_FOUND", "HOLD_RESOLVED", "HOLD_EXCEEDED",
 )  # fmt: skip
+REUSED = "this event_id (or Idempotency-Key) was recorded with another body"
 Quantity = Annotated[Credits, Field(gt=0)]
 BatchCall = Annotated[Call, Depends(OperatorGate(MEMBER))]
 
@@ -123,6 +124,7 @@ class UseAnswer(Answer):
     response_model=UseAnswer,
     responses=responses(
         "MERCHANT_NOT_FOUND",
+        "IDEMPOTENCY_KEY_INVALID",
         "IDEMPOTENCY_KEY_REQUIRED",
         "IDEMPOTENCY_KEY_REUSED",
         "TEMPORAL_UNAVAILABLE",
@@ -133,7 +135,7 @@ class UseAnswer(Answer):
 async def record_usage(
     body: UseBody,
     call: MemberCall,
-    idempotency_key: Annotated[str | None, Header(max_length=255)] = None,
+    idempotency_key: Annotated[str | None, Header()] = None,
 ) -> Response:
     """Record one use: rated, counted against plan and quotas, and paid, in one transaction.
 
@@ -141,7 +143,7 @@ async def record_usage(
     the role billing, and an `event_id` or Idempotency-Key. A repeated event answers its first
     result with `Idempotent-Replayed: true`.
     """
-    use = _use(body, call, idempotency_key)
+    use = _use(body, call, valid_key(idempotency_key))
     await call.services.prices.need(call.account, body.product_id, body.service_type)
     if body.billing_method == charges.METHOD:
         done = await charge_now(call, use)
@@ -192,8 +194,10 @@ def user_of(named: str | None, call: Call) -> str | None:
 
 
 def words_of(done: Recorded) -> tuple[str, str]:
-    code = "IDEMPOTENCY_KEY_REUSED" if done.verdict == "conflict" else done.verdict
-    return code, CODES[code].detail
+    """The code and sentence of a use that was not recorded."""
+    if done.verdict == "conflict":
+        return "IDEMPOTENCY_KEY_REUSED", REUSED
+    return done.verdict, CODES[done.verdict].detail
 
 
 async def _refusal(done: Recorded, use: Use, call: AccountCall) -> BillingError:

@@ -10,7 +10,7 @@ from fastapi.responses import Response
 from api import usage_rows
 from api.auth import MEMBER
 from api.charging import charge_rows
-from api.dependencies import Call, OperatorGate, no_such_account
+from api.dependencies import Call, OperatorGate, check_platform, gate_headers, no_such_account
 from api.pricing import Wanted
 from api.problem_codes import CODES
 from api.problems import responses
@@ -18,7 +18,7 @@ from api.routes.base import new_router
 from api.routes.usage import user_of, words_of
 from api.schemas import Answer
 from api.tenants import Tenant
-from api.usage_rows import Row
+from api.usage_rows import Fault, Row
 from billing.charges import service as charges
 from billing.core import ids
 from billing.core.errors import NotAllowed, NotFound
@@ -87,18 +87,22 @@ async def record_usage_batch(request: Request, call: BatchCall) -> Response:
     """Record up to 1,000 uses, each with its own verdict; a bad row fails alone.
 
     Role service names an account per row (`account_id` or `external_id`); others record for their
-    own. Rows of one request that cost credits are paid together; each with `payment_charge` is
+    own. Platform headers, when sent, must fit every account named, else nothing is recorded.
+    Rows of one request that cost credits are paid together; each with `payment_charge` is
     charged to its account's card behind the answer, as its billing record tells.
     """
     rows = usage_rows.parse(await request.body())
     owners = await _owners(rows, request, call)
+    accounts = {owner for owner in owners.values() if owner is not None}
+    await check_platform(gate_headers(request), accounts, call.services)
     refused = await _unpriced(rows, owners, call)
+    named = not call.caller.operates or "x-account-id" in request.headers
     uses: list[Use] = []
     places: list[int] = []
     for place, row in enumerate(rows):
         if place in refused:
             continue
-        use = _row_use(row, owners, call)
+        use = _row_use(row, owners, call, named=named)
         if isinstance(use, Use):
             uses.append(use)
             places.append(place)
@@ -124,7 +128,7 @@ async def _record(uses: list[Use], call: Call) -> dict[int, Recorded]:
 
 
 async def _unpriced(
-    rows: list[Row | str], owners: Owners, call: Call
+    rows: list[Row | Fault], owners: Owners, call: Call
 ) -> dict[int, tuple[str, str]]:
     """By place, rows whose product the product service does not price now, and why."""
     prices = call.services.prices
@@ -145,7 +149,7 @@ async def _unpriced(
     }
 
 
-async def _owners(rows: list[Row | str], request: Request, call: Call) -> Owners:
+async def _owners(rows: list[Row | Fault], request: Request, call: Call) -> Owners:
     """The accounts that rows name; under None the one of the caller or the header."""
     tenants = call.services.tenants
     header = request.headers.get("x-account-id")
@@ -167,11 +171,13 @@ def _names(row: Row) -> list[str]:
     return [name for name in (row.account_id, row.external_id) if name is not None]
 
 
-def _row_use(row: Row | str, owners: Owners, call: Call) -> Use | tuple[str, str]:
+def _row_use(row: Row | Fault, owners: Owners, call: Call, *, named: bool) -> Use | tuple[str, str]:
     """The use a row stands for, or (code, detail) of why it is refused."""
-    if isinstance(row, str):
-        return "VALIDATION_FAILED", row
+    if isinstance(row, Fault):
+        return "VALIDATION_FAILED", row.words
     owner = owners.get(row.account_id or row.external_id)
+    if owner is None and not _names(row) and not named:
+        return "ACCOUNT_REQUIRED", "name the account in account_id, external_id or X-Account-Id"
     if owner is None or (row.external_id and owners.get(row.external_id) is not owner):
         return "MERCHANT_NOT_FOUND", CODES["MERCHANT_NOT_FOUND"].detail
     try:
@@ -199,13 +205,13 @@ def _row_use(row: Row | str, owners: Owners, call: Call) -> Use | tuple[str, str
     )  # fmt: skip
 
 
-def _batch_answer(rows: list[Row | str], refused: dict[int, tuple[str, str]]) -> bytes:
+def _batch_answer(rows: list[Row | Fault], refused: dict[int, tuple[str, str]]) -> bytes:
     results: list[dict[str, Any]] = []
     duplicates = 0
     for place, row in enumerate(rows):
         entry: dict[str, Any] = {
             "row": place,
-            "event_id": None if isinstance(row, str) else row.event_id,
+            "event_id": row.event_id,
             "status": "recorded",
         }
         if place in refused:

@@ -31,6 +31,12 @@ TOP_UP: Final = "top"
 TRANSACTION: Final = "ctx"
 TRIAL: Final = "trl"
 
+_NOUNS: Final = {
+    ACCOUNT: "account", DUNNING_CASE: "dunning case", HOLD: "hold", INVOICE: "invoice",
+    PAYMENT: "payment", PAYMENT_METHOD: "payment method", PURCHASE: "purchase",
+    SETUP_INTENT: "setup intent", SUBSCRIPTION: "subscription", TOP_UP: "top-up",
+    TRANSACTION: "credit transaction",
+}  # fmt: skip
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 _VALUES: Final = {char: value for value, char in enumerate(_ALPHABET)}
 _LENGTH: Final = 26
@@ -55,7 +61,10 @@ def decode(prefix: str, text: str) -> UUID:
     """The UUID behind `text`; anything else than a well-formed id of this type is `NotFound`."""
     value = parse(prefix, text)
     if value is None:
-        raise NotFound("NOT_FOUND", f"no such {prefix} id")
+        raise NotFound(
+            "NOT_FOUND",
+            f"no such {_NOUNS.get(prefix, 'thing')}: its id is {prefix}_ and {_LENGTH} characters",
+        )
     return value
 
 

@@ -18,7 +18,7 @@ from billing.core.money import round_minor, show_decimal
 from billing.credits import store
 from billing.credits.schemas import Fact, Transaction
 
-Because = Literal["scope", "priority", "expiry", "free_before_paid", "age", "only"]
+Because = Literal["scope", "priority", "expiry", "free_before_paid", "age", "held", "only"]
 MAX_LOTS: Final = 100
 """Lots looked at beside those that were used."""
 
@@ -89,6 +89,15 @@ _WORDS: Final[dict[str, str]] = {
     "clawback": "credits of a grant were taken back",
     "adjustment": "an operator took credits away, lot after lot in burn order",
 }
+# Entries that choose among all lots by the burn order; of the others, why it was this lot.
+_ORDERED: Final = ("debit", "adjustment")
+_BOUND: Final[dict[str, tuple[Because, str]]] = {
+    "grant": ("only", "the credits arrived as this lot"),
+    "capture": ("held", "a hold is paid from the lots it holds: this is one of them"),
+    "lapse": ("only", "its end had come"),
+    "debt": ("only", "the credits that had just arrived pay first what is owed"),
+    "clawback": ("only", "its credits came with the grant that was taken back"),
+}
 # What the lots were at the time: those with something left, whatever became of them after. A lot
 # only ever loses credits, so one with any now, or with a later entry, had some then.
 _LOTS: Final = text(
@@ -119,21 +128,31 @@ async def explain(
     entry = await store.transaction(connection, transaction_id)
     facts = {
         "id": entry.id, "account_id": account_id, "seq": entry.seq, "at": entry.at,
-        "ordered": entry.kind in ("debit", "adjustment"),
+        "ordered": entry.kind in _ORDERED,
         "limit": MAX_LOTS + len(entry.lots),
     }  # fmt: skip
     rows = (await connection.execute(_LOTS, facts)).mappings()
     lots = sorted((LotFacts.model_validate(dict(row)) for row in rows), key=LotFacts.rank)
     scope, paid_only = entry.scope, entry.paid_only
-    used, passed = tell(lots, scope, paid_only=paid_only)
+    used, passed = (
+        tell(lots, scope, paid_only=paid_only)
+        if entry.kind in _ORDERED
+        else (bound(entry, lots), ())
+    )
     return Explanation(
         entry=entry,
         scope=scope,
         paid_only=paid_only,
-        words=_WORDS[entry.kind] + _owed(entry),
+        words=_words(entry),
         shares=used,
         passed=passed,
     )
+
+
+def bound(entry: Transaction, lots: Sequence[LotFacts]) -> tuple[Share, ...]:
+    """The lots of an entry that has no choice of lots, each with its one reason."""
+    because, words = _BOUND[entry.kind]
+    return tuple(Share(lot=lot, because=because, words=words) for lot in lots)
 
 
 def tell(
@@ -184,7 +203,11 @@ def _end(at: datetime | None) -> str:
     return f"on {at:%Y-%m-%d %H:%M} UTC" if at else "never"
 
 
-def _owed(entry: Transaction) -> str:
+def _words(entry: Transaction) -> str:
+    words = _WORDS[entry.kind]
     if entry.kind != "debit" or not entry.debt:
-        return ""
-    return f"; {show_decimal(entry.debt)} more than there were are owed now"
+        return words
+    owed = show_decimal(entry.debt)
+    if not entry.lots:
+        return f"no credits could be spent; all {owed} are owed now"
+    return f"{words}; {owed} more than could be spent are owed now"

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from billing.core import ids
 from billing.core.errors import Invalid
-from billing.core.money import round_credits, show_decimal
+from billing.core.money import CREDIT_STEP, round_credits, show_decimal
 
 LotKind = Literal["trial", "plan", "purchase", "adjustment", "refund", "dispute"]
 
@@ -31,7 +31,10 @@ PRIORITY: Final[dict[LotKind, int]] = {
 
 def bookable(amount: Decimal) -> Decimal:
     """The amount a debit or hold books: rounded once to six decimals, above 0, below 10^15."""
-    return _within(round_credits(_within(amount)))
+    booked = round_credits(_within(amount))
+    if not booked:
+        raise Invalid("INVALID_AMOUNT", f"credits are spent and held in steps of {CREDIT_STEP:f}")
+    return _within(booked)
 
 
 def grantable(amount: Decimal) -> Decimal:

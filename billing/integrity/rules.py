@@ -69,6 +69,7 @@ _OTHERS: Final = (
     ("invoice_content", "I6", "the content of a numbered invoice is as it was issued"),
     ("credit_notes", "I6", "credit notes take back no more than was invoiced"),
     ("money_balance", "I6", "what an invoice took from the money balance is written there"),
+    ("debts_billed", "I6", "what is carried is billed when a subscription ends"),
     # Events in and out
     ("inbox_handled", "I7", "every event from Stripe was looked into, or is parked"),
     ("outbox_numbers", "I7", "published events of an account are numbered without a gap"),

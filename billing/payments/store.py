@@ -136,6 +136,19 @@ async def latest(connection: AsyncConnection, invoice_id: UUID) -> Payment | Non
     return show(row) if row else None
 
 
+async def latest_of(
+    connection: AsyncConnection, invoice_ids: Sequence[UUID]
+) -> dict[UUID, Payment]:
+    """The newest payment of each of these invoices, by the invoice's id."""
+    found = await connection.execute(
+        select(payments)
+        .where(payments.c.invoice_id.in_(invoice_ids))
+        .distinct(payments.c.invoice_id)
+        .order_by(payments.c.invoice_id, *_NEWEST)
+    )
+    return {row["invoice_id"]: show(row) for row in found.mappings()}
+
+
 async def of_invoice(connection: AsyncConnection, invoice_id: UUID) -> list[Payment]:
     """Every road the invoice has seen, newest first."""
     return [show(row) for row in await _ALL_OF_INVOICE.all(connection, invoice_id=invoice_id)]

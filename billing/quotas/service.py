@@ -71,12 +71,15 @@ async def claim(
 ) -> Decision:
     """Count a use beforehand if every limit allows it; the record of the event settles it.
 
-    Repeatable by its event. Unsettled it is given back after ten minutes.
+    Of a level only the rise counts, as when it is recorded. Repeatable by its event. Unsettled it
+    is given back after ten minutes.
     """
     meter, _ = await counters.meter_of(
         connection, asked.product_id, asked.service_type, asked.feature_type
     )
     before = await check(connection, account_id, asked)
+    if not before.requested:
+        return before  # a level that was reached already: there is nothing to count
     record_id = usage.record_id(account_id, event_id)
     if before.refused_by == "budget" and not await store.is_claimed(connection, record_id):
         return before
@@ -88,7 +91,7 @@ async def claim(
         user_id=asked.user_id,
         organization_id=asked.organization_id,
         meter=meter,
-        amount=asked.amount,
+        amount=before.requested,
         real_at=real_now(),
     )
     if allowed == before.allowed:

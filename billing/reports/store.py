@@ -9,7 +9,19 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import BigInteger, ColumnElement, Select, cast, func, literal, select, tuple_
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Select,
+    and_,
+    case,
+    cast,
+    func,
+    literal,
+    or_,
+    select,
+    tuple_,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.reports.schemas import GroupBy
@@ -29,12 +41,14 @@ _RECORD: Final = (
 class Report:
     """A query with the columns that order it: its first ones, and together unique.
 
-    `prefixed` names the column whose values are owners of counters, such as `u:ann`.
+    `prefixed` names the column whose values are owners of counters, such as `u:ann`; `rest` are
+    then the rows of what names none, which come first.
     """
 
     query: Select[Any]
     keys: tuple[ColumnElement[Any], ...]
     prefixed: str | None = None
+    rest: Select[Any] | None = None
 
     @property
     def columns(self) -> list[str]:
@@ -63,24 +77,43 @@ def report(
         if prefix is None
         else (counter.owner >= prefix, counter.owner < f"{prefix[0]};")
     )
-    query = (
-        query.add_columns(
-            func.sum(counter.quantity).label("quantity"),
-            cast(func.sum(counter.events), BigInteger).label("events"),
-            func.sum(counter.credits).label("credits"),
-            func.sum(counter.overage).label("overage"),
-            func.sum(counter.overage_total).label("overage_cost"),
-        )
-        .where(
-            counter.account_id == account_id,
-            *whose,
-            counter.grain == "day",
-            counter.bucket >= start,
-            counter.bucket < end,
-        )
-        .group_by(*keys)
+    where = (
+        counter.account_id == account_id,
+        counter.grain == "day",
+        counter.bucket >= start,
+        counter.bucket < end,
     )
-    return Report(query, keys, group_by if prefix else None)
+    query = query.add_columns(*_sums(literal(1))).where(*where, *whose).group_by(*keys)
+    if prefix is None:
+        return Report(query, keys)
+    return Report(query, keys, group_by, _rest(where, and_(*whose), group_by))
+
+
+def _sums(sign: ColumnElement[Any]) -> list[ColumnElement[Any]]:
+    """The figures of a group, each counter taken once or, with sign -1, taken off."""
+    counter = usage_counters.c
+    return [
+        func.sum(sign * counter.quantity).label("quantity"),
+        cast(func.sum(sign * counter.events), BigInteger).label("events"),
+        func.sum(sign * counter.credits).label("credits"),
+        func.sum(sign * counter.overage).label("overage"),
+        func.sum(sign * counter.overage_total).label("overage_cost"),
+    ]
+
+
+def _rest(
+    where: Sequence[ColumnElement[bool]], named: ColumnElement[bool], group_by: str
+) -> Select[Any]:
+    """Per meter what the account used beside what names one: all groups' sums then agree."""
+    counter = usage_counters.c
+    sign = case((named, -1), else_=1)
+    return (
+        select(literal("").label(group_by), counter.meter, *_sums(sign))
+        .where(*where, or_(counter.owner == "", named))
+        .group_by(counter.meter)
+        .having(func.sum(sign * counter.events) != 0)
+        .order_by(counter.meter)
+    )
 
 
 async def page(
@@ -91,7 +124,9 @@ async def page(
     if after is not None:
         mark = (literal(value, key.type) for value, key in zip(after, asked.keys, strict=True))
         query = query.where(tuple_(*asked.keys) > tuple_(*mark))
-    rows: Sequence[Any] = (await connection.execute(query)).all()
+    rows = list((await connection.execute(query)).all())
+    if after is None and asked.rest is not None:
+        rows[:0] = (await connection.execute(asked.rest)).all()
     return rows
 
 

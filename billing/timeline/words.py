@@ -71,6 +71,7 @@ _STEPS: Final[dict[str, str]] = {
     "abandon": "gave up the first payment",
     "check": "asked Stripe",
     "bill_early": "invoiced use that had reached the billing threshold",
+    "complete": "completed uses that an invoice bills",
     "cycle": "started a new cycle",
     "detach": "had Stripe forget a card",
     "end": "ended the subscription",

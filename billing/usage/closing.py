@@ -51,6 +51,7 @@ _CLOSE: Final = Prepared(
         " :true_up, :invoice, :at)"
     )
 )
+_COMPLETE_PART: Final = Prepared(text("SELECT usage_complete_part(:account_id, :at)"))
 _TAKE_LATE: Final = Prepared(
     text(
         "UPDATE usage_periods SET late_at = NULL"
@@ -81,7 +82,10 @@ async def lines(
 async def settle(
     connection: AsyncConnection, invoice: Invoice, billed: Sequence[Line], at: datetime
 ) -> None:
-    """The records behind usage lines are completed; a true-up carries the difference."""
+    """The records behind usage lines are completed; a true-up carries the difference.
+
+    Where they are many, the account's matter completes the rest, a part at a time.
+    """
     for line in billed:
         await _CLOSE.run(
             connection,
@@ -95,6 +99,14 @@ async def settle(
             invoice=ids.encode(ids.INVOICE, invoice.id),
             at=at,
         )
+
+
+async def complete_part(connection: AsyncConnection, account_id: UUID, at: datetime) -> int:
+    """Complete the next part of the records that an invoice bills; how many.
+
+    Takes the account's lock.
+    """
+    return int(await _COMPLETE_PART.scalar(connection, account_id=account_id, at=at) or 0)
 
 
 async def take_late(connection: AsyncConnection, account_id: UUID) -> list[UUID]:

@@ -2,7 +2,7 @@
 
 -- The time and open period of each account, in the order of the accounts; `due` are positions of
 -- those whose period is missing or over, `budgeted` of those with budgets, `bound` of those with
--- budgets that block.
+-- budgets that block. A period that another clock began is not ahead of the time of its uses.
 CREATE OR REPLACE FUNCTION usage_accounts(
     p_accounts uuid[], p_real_at timestamptz, OUT as_of timestamptz[], OUT starts timestamptz[],
     OUT zones text[], OUT limits jsonb[], OUT money text[], OUT due integer[],
@@ -11,7 +11,7 @@ LANGUAGE sql
 SET enable_seqscan = off
 AS $$
     SELECT
-        array_agg(t.at ORDER BY a.place), array_agg(p.start_at ORDER BY a.place),
+        array_agg(greatest(t.at, p.start_at) ORDER BY a.place), array_agg(p.start_at ORDER BY a.place),
         array_agg(p.zone ORDER BY a.place), array_agg(p.limits ORDER BY a.place),
         array_agg(p.currency ORDER BY a.place),
         array_agg(a.place::integer) FILTER (WHERE p.end_at IS NULL OR p.end_at <= t.at),

@@ -39,6 +39,13 @@ async def test_a_list_says_where_it_stands(api: Api, shops: tuple[str, list[str]
     }  # fmt: skip
 
 
+async def test_a_list_of_everything_counts_every_row(
+    api: Api, shops: tuple[str, list[str]]
+) -> None:
+    answer = await api.client.get(ACCOUNTS, params={"limit": 1}, headers=api.admin())
+    assert answer.json()["pagination"]["total"] >= COUNT
+
+
 @pytest.mark.parametrize("limit", [1, 5, 22, 23, 24, 100])
 async def test_following_the_cursor_shows_each_row_once(
     api: Api, shops: tuple[str, list[str]], limit: int

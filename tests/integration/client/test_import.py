@@ -88,7 +88,10 @@ async def test_a_csv_file_twice_is_recorded_once(
         0,
         "usage.csv: 1200 recorded, 0 known before, 0 rejected",
     ), first.stderr
-    assert billing(*words).stdout == first.stdout
+    assert billing(*words).stdout.strip() == (
+        "usage.csv: already finished (1200 recorded, 0 known before, 0 rejected);"
+        " --restart sends all rows again"
+    )
     again = billing(*words, "--restart")
     assert again.stdout.strip() == "usage.csv: 0 recorded, 1200 known before, 0 rejected"
     assert len(await recorded(merchant)) == 1_200
@@ -105,6 +108,19 @@ async def test_a_file_that_changed_is_not_taken_for_the_old_one(
     assert refused.returncode == 1
     assert "the file has changed" in refused.stderr
     assert await recorded(merchant) == {"e-1": 1}
+
+
+async def test_rows_of_nobody_stop_the_import_and_name_the_option(
+    merchant: Merchant, billing: Run, tmp_path: Path
+) -> None:
+    write(tmp_path / "usage.jsonl", [row(1, account_id=merchant.id), row(2)])
+    refused = billing("usage", "import", "usage.jsonl")
+    assert (refused.returncode, refused.stderr.strip()) == (
+        1,
+        "line 2 names no account: give --account, or a field account_id or external_id",
+    )
+    done = billing("usage", "import", "usage.jsonl", "--account", merchant.id)
+    assert done.stdout.strip() == "usage.jsonl: 1 recorded, 1 known before, 0 rejected"
 
 
 async def test_standard_input_under_one_name_is_recorded_once(

@@ -57,11 +57,35 @@ async def test_a_forced_debit_says_what_is_owed(api: Api, purse: Purse) -> None:
     await purse.allow_debt("10")
     debit = await purse.debit("6", paid_only=True, force=True)
     told = await explained(api, purse, debit.transaction_id)
-    assert told["words"].endswith("6.00 more than there were are owed now")
+    assert told["words"] == "no credits could be spent; all 6.00 are owed now"
     assert (told["lots"], told["paid_only"]) == ([], True)
     assert [one["words"] for one in told["passed_over"]] == [
         "only credits that were paid for could be spent"
     ]
+
+
+async def test_a_forced_debit_says_what_is_owed_beyond_its_lots(api: Api, purse: Purse) -> None:
+    await purse.grant("4")
+    await purse.allow_debt("10")
+    debit = await purse.debit("6", force=True)
+    told = await explained(api, purse, debit.transaction_id)
+    assert told["words"].endswith("2.00 more than could be spent are owed now")
+    assert [(one["amount"], one["because"]) for one in told["lots"]] == [("-4.00", "only")]
+
+
+async def test_a_capture_says_that_its_hold_held_the_lots(api: Api, purse: Purse) -> None:
+    for amount in ("1", "2", "9"):
+        await purse.grant(amount)
+    hold = await purse.hold("3")
+    capture = await purse.do(service.capture, hold_id=hold.hold_id)
+    told = await explained(api, purse, capture.transaction_id)
+    assert [(one["amount"], one["because"]) for one in told["lots"]] == [
+        ("-1.00", "held"), ("-2.00", "held"),
+    ]  # fmt: skip
+    assert {one["words"] for one in told["lots"]} == {
+        "a hold is paid from the lots it holds: this is one of them"
+    }
+    assert told["passed_over"] == []
 
 
 async def test_every_kind_of_entry_explains_itself(api: Api, new_purse: Any) -> None:

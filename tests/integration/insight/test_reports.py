@@ -38,12 +38,15 @@ async def test_each_grouping_tells_the_same_story(new_shop: NewShop) -> None:
     ]  # fmt: skip
     users = await sheet(shop, group_by="user")
     assert [(row["user"], row["credits"]) for row in users] == [
-        ("'=cmd|\"x\"", "1.00"), ("ann", "2.00"),
+        ("", "0.10"), ("'=cmd|\"x\"", "1.00"), ("ann", "2.00"),
     ]  # fmt: skip
     assert [row["operation"] for row in await sheet(shop, group_by="operation")] == [
-        "'-summary", "chat",
+        "", "'-summary", "chat",
     ]  # fmt: skip
-    assert [row["model"] for row in await sheet(shop, group_by="model")] == ["4"]
+    models = await sheet(shop, group_by="model")
+    assert [(row["model"], row["meter"], row["events"]) for row in models] == [
+        ("", "mcp_service", "1"), ("", "model_inference", "1"), ("4", "model_inference", "1"),
+    ]  # fmt: skip
     meters = await sheet(shop, group_by="meter", start="2027-02-28", end="2027-02-28")
     assert [(row["meter"], row["quantity"]) for row in meters] == [("model_inference", "1500.00")]
 
@@ -61,20 +64,21 @@ async def test_each_grouping_tells_the_same_story(new_shop: NewShop) -> None:
     assert (body["start"], body["end"], body["as_of"]) == (
         "2027-01-30", "2027-02-28", "2027-03-01T01:00:00Z",
     )  # fmt: skip
-    assert [row["user"] for row in body["data"]] == ['=cmd|"x"', "ann"]
-    assert body["data"][1] == {
+    assert [row["user"] for row in body["data"]] == ["", '=cmd|"x"', "ann"]
+    assert body["data"][2] == {
         "user": "ann", "meter": "model_inference", "quantity": "1000.00", "events": 1,
         "credits": "2.00", "overage": "0", "overage_cost": "0",
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("group_by", ["record", "user", "day", "meter", "model"])
+@pytest.mark.parametrize("group_by", ["record", "user", "organization", "day", "meter", "model"])
 async def test_pages_leave_nothing_out_and_tell_nothing_twice(
     new_shop: NewShop, monkeypatch: pytest.MonkeyPatch, group_by: str
 ) -> None:
     shop, other = await new_shop("100"), await new_shop("100")
     rows = [
-        {"usage_amount": "1", "user_id": f"u{n % 5}", "model": f"m{n % 3}"}
+        {"usage_amount": "1", "model": f"m{n % 3}"}
+        | ({"user_id": f"u{n % 5}"} if n < 8 else {"organization_id": f"o{n % 2}"})
         | ({"product_id": "gpt-4"} if n % 2 else {"feature_type": "impressions"})
         for n in range(11)
     ]
@@ -95,3 +99,7 @@ async def test_nothing_used_is_a_report_too(new_shop: NewShop) -> None:
     for query in ("start=2027-02-02&end=2027-02-01", "format=xlsx", "group_by=colour"):
         answer = await shop.api.client.get(f"{V1}/usage/reports?{query}", headers=headers)
         assert answer.status_code == 422
+    answer = await shop.api.client.get(
+        f"{V1}/usage/reports?start=2027-02-02&end=2027-02-01", headers=headers
+    )
+    assert answer.json()["detail"] == "end: from start up to 400 days on"

@@ -86,6 +86,17 @@ async def test_a_bank_that_asks_the_buyer_is_waited_for(merchant: Merchant) -> N
     await proven_once(merchant, begun["purchase_id"])
 
 
+async def test_a_list_says_of_each_purchase_what_to_do(merchant: Merchant) -> None:
+    paid = await merchant.bought()
+    begun = [await merchant.buy("small", road) for road in ("card", "checkout", "manual")]
+    listed = (await merchant.ask("GET", "/billing/purchases"))["data"]
+    assert [one["next_action"]["type"] for one in listed] == [
+        "manual", "redirect", "confirm_card", "none",
+    ]  # fmt: skip
+    alone = [await merchant.purchase(one["purchase_id"]) for one in (paid, *begun)]
+    assert listed == alone[::-1]
+
+
 async def test_the_same_key_finds_its_first_purchase(merchant: Merchant) -> None:
     first = await merchant.buy("small", key="again-and-again")
     again = await merchant.buy("small", key="again-and-again")

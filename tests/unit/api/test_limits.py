@@ -43,6 +43,13 @@ async def test_a_body_of_exactly_a_megabyte_is_read(client: httpx2.AsyncClient) 
     assert answer.json()["code"] == "INVALID_JSON"
 
 
+async def test_a_body_that_is_no_json_is_told_where_it_breaks(client: httpx2.AsyncClient) -> None:
+    answer = await client.post(ACCOUNTS, content=b'{"external_id": ', headers=authorized())
+    assert (answer.status_code, answer.json()["detail"]) == (
+        400, "the body is not JSON: Expecting value, at character 16",
+    )  # fmt: skip
+
+
 async def test_webhooks_take_a_quarter_of_that(client: httpx2.AsyncClient) -> None:
     answer = await client.post("/api/v1/webhooks/stripe", content=b" " * 262_145)
     assert answer.status_code == 413

@@ -58,7 +58,7 @@ def test_other_text_is_no_id(text: str) -> None:
     ],
 )
 def test_a_malformed_or_foreign_id_is_not_found(text: str) -> None:
-    with pytest.raises(NotFound, match="NOT_FOUND"):
+    with pytest.raises(NotFound, match="NOT_FOUND: no such invoice"):
         ids.decode("inv", text)
 
 

@@ -58,3 +58,8 @@ def test_equal_requests_have_equal_hashes_however_they_are_written() -> None:
     first = request_hash(amount=Decimal("2.50"), detail={"a": 1, "b": [1, 2]}, at=None)
     assert first == request_hash(detail={"b": [1, 2], "a": 1}, at=None, amount=Decimal("2.5"))
     assert first != request_hash(amount=Decimal("2.51"), detail={"a": 1, "b": [1, 2]}, at=None)
+
+
+def test_less_than_a_millionth_is_refused_by_the_step_it_misses() -> None:
+    with pytest.raises(Invalid, match=r"INVALID_AMOUNT: .* in steps of 0\.000001"):
+        bookable(Decimal("0.0000001"))

@@ -48,6 +48,8 @@ def test_a_batch_keeps_accounts_together_and_ids_apart() -> None:
         ({"usage_amount": "0.000"}, "usage_amount"),
         ({"usage_amount": "1", "event_id": ""}, "event_id"),
         ({"usage_amount": "1", "occurred_at": "2026-01-01T00:00:00"}, "occurred_at"),
+        ({"usage_amount": "1", "occurred_at": "0001-01-01T00:00:00+05:00"}, "occurred_at"),
+        ({"usage_amount": "1", "occurred_at": "9999-12-31T23:59:59-05:00"}, "occurred_at"),
         ({"usage_amount": "1", "what": 1}, "what"),
         ({"usage_amount": "1", "product_id": None}, "product_id"),
         ([], "array"),
@@ -58,7 +60,7 @@ def test_a_bad_row_names_its_field_and_spares_the_others(row: Any, field: str) -
     bad = {"product_id": "gpt-4"} | row if isinstance(row, dict) else row
     rows = usage_rows.parse(json.dumps({"events": [good, bad, good]}).encode())
     assert field in str(rows[1])
-    assert isinstance(rows[1], str)
+    assert isinstance(rows[1], usage_rows.Fault)
     assert not isinstance(rows[0], str)
     assert not isinstance(rows[2], str)
 

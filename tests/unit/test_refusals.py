@@ -1,0 +1,20 @@
+"""What a command cannot do is one sentence, never a traceback."""
+
+import pytest
+from typer.testing import CliRunner
+
+from cli import app
+
+CLOSED = "postgresql+psycopg://billing_app@127.0.0.1:9/billing"
+
+
+@pytest.mark.parametrize("words", ["verify", "catalog diff", "usage rebuild-counters", "migrate"])
+def test_a_command_without_a_database_says_so_in_one_line(
+    words: str, monkeypatch: pytest.MonkeyPatch, tmp_path: object
+) -> None:
+    for name in ("DATABASE_URL", "DATABASE_OPERATOR_URL", "DATABASE_OWNER_URL"):
+        monkeypatch.setenv(name, CLOSED)
+    done = CliRunner().invoke(app, [*words.split(), "--data", str(tmp_path)])
+    assert done.exit_code == 1
+    (line,) = done.stderr.strip().splitlines()
+    assert line.startswith("the database does not answer: start the stack with make up")

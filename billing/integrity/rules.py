@@ -48,6 +48,7 @@ _OTHERS: Final = (
     ("usage_counted_beyond", "I4", "each cycle's overage is the sum of its billing records"),
     ("usage_billed", "I4", "usage lines are the sum of the records they cover, to the cent"),
     ("usage_invoiced", "I4", "use of a closed cycle is on an invoice"),
+    ("thresholds_billed", "I4", "use that reached its billing threshold is invoiced soon"),
     # Purchases, trials and their credits
     ("purchases_granted_once", "I3", "a completed purchase has one grant, any other has none"),
     ("grants_paid_once", "I3", "credits of a purchase were paid for in full"),

@@ -1,4 +1,7 @@
-"""Queries on usage: each answers (account_id, subject) of what breaks its check."""
+"""Queries on usage: each answers (account_id, subject) of what breaks its check.
+
+`:now` is real time; an account with a clock of its own is asked by that clock.
+"""
 
 from typing import Final
 
@@ -99,6 +102,14 @@ QUERIES: Final[dict[str, str]] = {
             WHERE owner = '' AND grain = 'cycle' AND overage <> 0) c
         USING (account_id, meter, period_start)
         WHERE (r.units, r.total) IS DISTINCT FROM (c.units, c.total)
+    """,
+    "thresholds_billed": """
+        SELECT p.account_id, public_id('sub', s.id) AS subject
+        FROM usage_periods p
+        JOIN subscriptions s ON s.id = p.subscription_id
+        JOIN accounts a ON a.id = p.account_id
+        WHERE p.threshold_at < coalesce(a.clock_at, :now) - :slack AND p.closed_at IS NULL
+          AND s.status IN ('active', 'past_due')
     """,
     # A late use waits for the next invoice; any other belongs onto that of its own cycle's end.
     "usage_invoiced": """

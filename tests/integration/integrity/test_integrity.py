@@ -63,6 +63,9 @@ DAMAGE: Final[dict[str, str]] = {
     "usage_counted_beyond": BEYOND.format(status="pending", MINE=MINE),
     "usage_billed": BEYOND.format(status="completed", MINE=MINE),
     "usage_invoiced": BEYOND.format(status="pending", MINE=MINE),
+    "thresholds_billed": f"""
+        UPDATE usage_periods SET threshold_at = start_at - interval '1 day'
+        WHERE {MINE} AND closed_at IS NULL""",
     "purchases_granted_once": f"""
         UPDATE purchases SET status = 'failed' WHERE {MINE} AND status = 'completed'""",
     "grants_paid_once": f"UPDATE purchases SET amount_minor = amount_minor + 1 WHERE {MINE}",

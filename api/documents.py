@@ -1,5 +1,6 @@
 """The OpenAPI document and its page: Swagger UI from our own files, no other host is asked."""
 
+import re
 from pathlib import Path
 from typing import Any, Final
 
@@ -36,6 +37,9 @@ _SCRIPT: Final = """SwaggerUIBundle({{
   presets: [SwaggerUIBundle.presets.apis], persistAuthorization: false
 }});
 """
+# Rule ids such as [E5] in docstrings lead to the rule, for who works on the code.
+_RULES: Final = re.compile(r"\s*\[[A-Z]\d+(?:(?:, | to |-)[A-Z]\d+)*\]")
+_PROSE: Final = frozenset({"description", "summary"})
 _ACCOUNT_PARAMETERS: Final = (
     (ACCOUNT_HEADER, "The account to act for: its id or external id; operators must name it."),
     (PLATFORM_HEADER, "When sent, must be the account's platform, else 403."),
@@ -67,8 +71,22 @@ def _document(app: FastAPI) -> dict[str, Any]:
         )
         for route in api_routes(app):
             _name_account(route, document["paths"].get(route.path_format, {}))
-        app.openapi_schema = document
+        app.openapi_schema = _without_rules(document)
     return app.openapi_schema
+
+
+def _without_rules(part: Any) -> Any:
+    """The document as callers read it: they do not know the ids of the rules behind it."""
+    if isinstance(part, list):
+        return [_without_rules(one) for one in part]
+    if not isinstance(part, dict):
+        return part
+    return {
+        name: _RULES.sub("", one)
+        if name in _PROSE and isinstance(one, str)
+        else _without_rules(one)
+        for name, one in part.items()
+    }
 
 
 def api_routes(app: FastAPI) -> list[APIRoute]:

@@ -20,8 +20,9 @@ OWN: Final = (
     f"{FAULTS}/test_parts_away.py",
     f"{FAULTS}/test_usage_survives.py",
     "tests/integration/rebuild",
-    "tests/integration/stack",
-    "tests/integration/packaging",
+    "tests/integration/stack/test_stack_refuses.py",
+    "tests/integration/stack/test_stack_survives.py",
+    "tests/integration/packaging/test_wheel.py",
     "tests/integration/sandbox",
 )
 """Tests with stacks or programs of their own: nothing of the run's stack is used."""

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,10 @@ def test_a_body_without_required_fields_may_be_left_out(
         schema = DOCUMENT["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
     if "anyOf" not in schema:
         assert body.get("required", False) is bool(schema.get("required"))
+
+
+def test_no_id_of_a_rule_is_in_the_document() -> None:
+    assert re.findall(r"\[[A-Z]\d+[^]]{0,20}\]", json.dumps(DOCUMENT)) == []
 
 
 def test_operations_have_names_of_their_own() -> None:

@@ -63,7 +63,11 @@ BEGIN
                 AND occurred_at >= p_start - interval '5 minutes'
                 AND occurred_at < p_end + interval '5 minutes'
                 AND period_start = p_start AND meter = p_meter AND currency = p_currency
-                AND billing_method = 'subscription_included' AND billing_status = 'pending') AS r
+                AND billing_method = 'subscription_included' AND billing_status = 'pending'
+                -- What an early invoice bills may still be listed when the cycle closes.
+                AND id NOT IN (
+                    SELECT unnest(records) FROM usage_settlements
+                    WHERE account_id = p_account_id)) AS r
         GROUP BY 1 ORDER BY 1
     LOOP
         IF one.part = 0 THEN

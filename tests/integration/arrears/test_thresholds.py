@@ -7,11 +7,18 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from sqlalchemy import TextClause, text
 
 from billing.core.money import EXPONENTS, exponent
 from tests.integration.actors import Actors, Merchant, instant, wait_for
 from tests.integration.arrears.test_close_races import send, until
+from tests.integration.arrears.test_large_close import pour
 from tests.integration.arrears.test_overage import RENEWAL, START, charged, records, use
+from tests.integration.faults.rows import open_operator
+
+
+class Undone(Exception):
+    """Ends a transaction without its traces."""
 
 
 async def threshold(merchant: Merchant, cents: int | None) -> Any:
@@ -172,6 +179,42 @@ async def test_every_use_around_thresholds_and_a_close_is_billed_once(
     assert sum(line[0] for line in lines) == seen["beyond"]
     assert sum(line[1] for line in lines) == 2 * seen["beyond"]
     assert len(lines) > 1, "some early, some at the close"
+
+
+async def test_what_one_invoice_still_completes_is_no_part_of_the_next(actors: Actors) -> None:
+    merchant = await actors.merchant_on_clock(START)
+    await merchant.subscribed("basic")
+    await use(merchant, "500")
+    await pour(merchant)
+    close = text(
+        "SELECT usage_close(:id, 'ai_responses', :start, :end, 'UTC', 'USD', 0, :invoice, :start)"
+    )
+    with suppress(Undone):
+        await _closed_twice(actors, merchant, close)
+
+
+async def _closed_twice(actors: Actors, merchant: Merchant, close: TextClause) -> None:
+    async with open_operator(actors.stack) as database, database.operator() as connection:
+        known = {"id": merchant.uuid, "start": instant(START), "end": instant(RENEWAL)}
+        for invoice in ("inv_early", "inv_close"):
+            await connection.execute(close, known | {"invoice": invoice})
+        told = await connection.execute(
+            text(
+                "SELECT detail ->> 'invoice_id', count(*) FROM billing_events"
+                " WHERE account_id = :id GROUP BY 1"
+            ),
+            {"id": merchant.uuid},
+        )
+        listed = await connection.execute(
+            text(
+                "SELECT invoice, sum(cardinality(records)) FROM usage_settlements"
+                " WHERE account_id = :id GROUP BY 1"
+            ),
+            {"id": merchant.uuid},
+        )
+        assert [tuple(row) for row in told] == [("inv_early", 5_000)]
+        assert [tuple(row) for row in listed] == [("inv_early", 1_000)]
+        raise Undone
 
 
 async def test_the_database_knows_every_currencys_digits(actors: Actors) -> None:

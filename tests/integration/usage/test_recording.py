@@ -162,8 +162,9 @@ async def test_a_service_may_force_a_put_off_charge_into_the_overdraft(new_shop:
     [
         ({"product_id": "no-such-thing"}, 404, "PRODUCT_PRICING_NOT_FOUND"),
         ({"feature_type": "no-such-thing"}, 404, "METER_NOT_FOUND"),
+        ({"billing_method": "payment_charge"}, 400, "IDEMPOTENCY_KEY_REQUIRED"),
         (
-            {"billing_method": "payment_charge", "event_id": "once"},
+            {"billing_method": "payment_charge", "event_id": "a"},
             409,
             "PAYMENT_CHARGE_NOT_OFFERED",
         ),

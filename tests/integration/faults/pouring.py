@@ -50,12 +50,23 @@ class Platform:
         self.dice = random.Random(seed)
         self.name = f"platform-{seed}"
         self.count = 0
+        self.last: Json = {"events": []}
+        """The newest batch that was answered."""
 
     async def pour(self, stop: asyncio.Event) -> None:
         """A batch and a few single uses, one after the other, until told to stop."""
         while not stop.is_set():
-            await self._insist("/usage/batch", {"events": [self._row() for _ in range(ROWS)]})
+            batch = {"events": [self._row() for _ in range(ROWS)]}
+            await self._insist("/usage/batch", batch)
+            self.last = batch
             await asyncio.gather(*(self._alone() for _ in range(4)))
+
+    async def repeat(self) -> list[str]:
+        """What is said to a sender that forgot its newest batch was answered."""
+        answer = await self.actors.client.post(
+            f"{API}/usage/batch", json=self.last, headers=self.actors.headers("*", "service")
+        )
+        return _verdicts(answer)
 
     async def _alone(self) -> None:
         row = self._row()

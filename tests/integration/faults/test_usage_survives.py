@@ -15,7 +15,7 @@ import pytest
 from billing.integrity import service as integrity
 from tests.integration.actors import Actors, Merchant, wait_for
 from tests.integration.faults.flows import insist
-from tests.integration.faults.pouring import Platform, Told
+from tests.integration.faults.pouring import ROWS, Platform, Told
 from tests.integration.faults.rows import open_operator
 from tests.integration.sums import differences
 
@@ -53,6 +53,8 @@ async def test_usage_acknowledged_is_there_once_whenever_postgres_dies(doomed: A
         stop.set()
         await asyncio.gather(*pouring)
 
+    for platform in platforms:
+        assert await platform.repeat() == ["duplicate"] * ROWS
     await prove(doomed, merchants, told)
 
 

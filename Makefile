@@ -29,7 +29,7 @@ down: $(VENV)/.installed ## Stop the stack of ./.data
 	@$(BIN)/billing down
 
 test: $(VENV)/.installed-dev ## Run every test on a stack of its own
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m $(if $(ARGS),pytest $(ARGS),tests.gate)
 
 bench: $(VENV)/.installed-dev ## Measure; BENCH=1..5 chooses the group
 	@$(BIN)/python -m benchmarks $(BENCH)

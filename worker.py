@@ -31,7 +31,7 @@ from workflows.registry import WORKFLOWS
 from workflows.schedules import ensure_schedules
 from workflows.start import BACKGROUND, INTERACTIVE
 
-# Above the longest money activity: two provider calls of 8 s each.
+# Above the timeout of a step: what runs may end before the worker does.
 GRACE: Final = timedelta(seconds=25)
 # Below the test profile's step timeout: two calls must fit in.
 TEST_TIMEOUT_SECONDS: Final = 1.5

@@ -33,6 +33,7 @@ from billing.payments.schemas import Method, Setup
 from billing.subscriptions import settlement
 from billing.top_ups import buying
 from billing.top_ups import service as top_ups
+from billing.usage import closing
 from workflows import start
 from workflows.contracts import CommandRequest, MatterRef, StepRequest
 from workflows.stubs import Accounts
@@ -127,6 +128,16 @@ class AccountActivities(MatterActivities[AccountState], Accounts):
         state = await self.once(request, invoice)
         await self._tell(born)
         return state
+
+    @activity.defn(name="account.complete")
+    async def complete(self, request: StepRequest) -> AccountState:
+        async def go_on(connection: AsyncConnection, _: AccountState, at: datetime) -> str:
+            done = await closing.complete_part(
+                connection, request.ref.subject_id, max(at, request.step.due)
+            )
+            return f"{done} uses"
+
+        return await self.once(request, go_on)
 
     @activity.defn(name="account.setup")
     async def setup(self, request: StepRequest) -> AccountState:

@@ -88,7 +88,10 @@ class ClockActivities(Clock):
             return f"{matter.workflow_id} is halted: {standing.halted}"
         async with self.database.tenant(matter.account_id) as connection:
             now = await matters.find(connection, matter.workflow_id)
-        if now is not None and now.head is not None and now.head == matter.head:
+        if now is None or now.head is None:
+            return None
+        # Woken anew meanwhile, it has something else to look at.
+        if (now.head, now.revision) == (matter.head, matter.revision):
             return f"{matter.workflow_id} does not get past {now.head.name}"
         return None
 

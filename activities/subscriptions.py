@@ -13,7 +13,7 @@ from billing.invoices import store as invoices
 from billing.invoices.schemas import Invoice
 from billing.payments import methods
 from billing.payments import store as payments
-from billing.subscriptions import cycles, notes, rules, settlement, store
+from billing.subscriptions import cycles, notes, rules, settlement, store, thresholds
 from billing.subscriptions.rules import SubscriptionState
 from billing.subscriptions.schemas import Subscription
 from workflows.contracts import CommandRequest, MatterRef, StepRequest
@@ -133,6 +133,15 @@ class SubscriptionActivities(CollectingActivities[SubscriptionState], Subscripti
             return f"cycle until {moved.cycle_end.isoformat()}"
 
         return await self.once(request, turn)
+
+    @activity.defn(name="subscription.bill_early")
+    async def bill_early(self, request: StepRequest) -> SubscriptionState:
+        async def bill(connection: AsyncConnection, state: SubscriptionState, at: datetime) -> str:
+            subscription = await store.get(connection, request.ref.subject_id)
+            invoice = await thresholds.bill(connection, subscription, state.threshold or "", at)
+            return f"invoice {invoice.number}" if invoice else "nothing to bill"
+
+        return await self.once(request, bill)
 
     @activity.defn(name="subscription.end")
     async def end(self, request: StepRequest) -> SubscriptionState:

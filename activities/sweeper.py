@@ -4,15 +4,17 @@ Each job is one bounded pass; the schedules repeat it (workflows/schedules.py).
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable
-from datetime import timedelta
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from datetime import datetime, timedelta
 from typing import Final, TypeVar
+from uuid import UUID
 
 from temporalio import activity
 from temporalio.client import Client
 from temporalio.service import RPCError
 
 from activities.matter import World
+from activities.passes import pass_over
 from billing.core import lookout
 from billing.core.clock import real_now
 from billing.core.matter import REST_BEYOND, Matter
@@ -21,6 +23,7 @@ from billing.events import store as inbox
 from billing.idempotency import store as idempotency
 from billing.integrity import service as books
 from billing.purchases import store as purchases
+from billing.subscriptions import thresholds
 from billing.usage import recount
 from workflows import start
 from workflows.contracts import SweepReport, SweepRequest
@@ -57,16 +60,18 @@ class SweeperActivities(Sweeper):
         return SweepReport(counts=await self.jobs[request.name](request.limit))
 
     async def _sweep(self, limit: int) -> Counts:
-        """Matters nobody started or told or that have rested, overdue steps, events left alone."""
+        """Matters nobody started or told or that have rested, overdue steps, thresholds, events."""
         now = real_now()
         async with self.database.operator() as connection:
             left = await lookout.left_behind(connection, now - POLICIES.left_behind, limit)
             late = await lookout.overdue(connection, now - POLICIES.overdue, limit)
             rested = await lookout.resting(connection, now + REST_BEYOND["account"], limit)
-            events = await inbox.waiting(connection, now - POLICIES.left_behind, limit)
-        told = await self._nudge([*left, *late, *rested])
+            early = await thresholds.waiting(connection, limit)
+            ours = await inbox.waiting(connection, now - POLICIES.left_behind, limit)
+            strays = await inbox.unmatched(connection, now - POLICIES.left_behind, now, limit)
+        told = await self._nudge([*left, *late, *rested, *early])
         matched = 0
-        for event in events:
+        for event in (*ours, *strays):
             matched += await _tried(self._dispatch(event)) or 0
         return {"left_behind": len(left), "overdue": len(late), "told": told, "events": matched}
 
@@ -89,17 +94,17 @@ class SweeperActivities(Sweeper):
 
     async def _ensure_running(self, limit: int) -> Counts:
         """Every open matter has its workflow; a missing one is started where its row stands."""
-        after, seen = "", 0
-        while True:
+
+        async def page(after: str) -> Sequence[Matter]:
             async with self.database.operator() as connection:
-                page = await lookout.open_page(connection, after, limit)
-            for matter in page:
-                await start.ensure_running(self.client, matter)
-                activity.heartbeat(matter.workflow_id)
-            seen += len(page)
-            if len(page) < limit:
-                return {"open": seen}
-            after = page[-1].workflow_id
+                return await lookout.open_page(connection, after, limit)
+
+        async def begin(matter: Matter) -> int:
+            await start.ensure_running(self.client, matter)
+            return 1
+
+        passed = await pass_over(page, lambda matter: matter.workflow_id, begin)
+        return {"open": passed.seen, "failed": passed.failed}
 
     async def _housekeeping(self, limit: int) -> Counts:
         """Old idempotency keys go [P10]; old purchases are archived [E14]."""
@@ -127,19 +132,22 @@ class SweeperActivities(Sweeper):
 
     async def _usage_sync(self, limit: int) -> Counts:
         """Counters of each account's last cycle held against its records; wrong ones are mended."""
-        after, seen, mended = None, 0, 0
-        while True:
+
+        async def page(after: str) -> Sequence[tuple[UUID, datetime]]:
             async with self.database.operator() as connection:
-                page = await recount.accounts(connection, after, limit)
-            for after, since in page:
-                activity.heartbeat(str(after))
-                if await recount.compare(self.database, after, since):
-                    found = await recount.rebuild(self.database, after, since)
-                    mended += len(found)
-                    _logger.error("usage counters of %s were wrong: %s", after, found[:3])
-            seen += len(page)
-            if len(page) < limit:
-                return {"accounts": seen, "counters_mended": mended}
+                return await recount.accounts(connection, UUID(after) if after else None, limit)
+
+        async def mend(found: tuple[UUID, datetime]) -> int:
+            if not await recount.compare(self.database, *found):
+                return 0
+            wrong = await recount.rebuild(self.database, *found)
+            _logger.error("usage counters of %s were wrong: %s", found[0], wrong[:3])
+            return len(wrong)
+
+        passed = await pass_over(page, lambda found: str(found[0]), mend)
+        return {
+            "accounts": passed.seen, "counters_mended": passed.found, "failed": passed.failed,
+        }  # fmt: skip
 
     async def _nudge(self, found: Iterable[Matter]) -> int:
         by_id = {matter.workflow_id: matter for matter in found}

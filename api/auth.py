@@ -25,7 +25,7 @@ ANY_ACCOUNT: Final = "*"
 MIN_HMAC_BYTES: Final = 32
 MAX_TOKEN_CHARS: Final = 8_192
 MAX_CLAIM_CHARS: Final = 255
-CACHED_TOKENS: Final = 4_096
+CACHED_TOKENS: Final = 20_000
 LEEWAY_SECONDS: Final = 5
 _REQUIRED: Final = ["sub", "account_id", "roles", "aud", "iss", "exp"]
 # Headers by which a token would choose its own key or its own rules.

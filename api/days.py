@@ -5,6 +5,7 @@ from datetime import date, datetime, time, timedelta
 from typing import Annotated, Final
 
 from fastapi import Query
+from pydantic import AfterValidator
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.dependencies import AccountCall
@@ -15,8 +16,17 @@ from billing.core.errors import Invalid
 
 DEFAULT_DAYS: Final = 30
 MAX_DAYS: Final = 400
+
+
+def _known(day: date) -> date:
+    if not periods.within_calendar(day):
+        raise ValueError(periods.BEYOND_CALENDAR)
+    return day
+
+
 MaybeDay = Annotated[
-    date | None, Query(description="A day such as 2026-12-01, in the account's zone; inclusive.")
+    Annotated[date, AfterValidator(_known)] | None,
+    Query(description="A day such as 2026-12-01, in the account's zone; inclusive."),
 ]
 
 

@@ -4,6 +4,7 @@ Routes name one of the aliases at the end; all of them are async, or each reques
 through the thread pool.
 """
 
+from collections.abc import Collection, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Annotated, Final
@@ -15,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from temporalio.client import Client
 
 from api.auth import ADMIN, BILLING, MEMBER, SERVICE, Caller, Unauthenticated, Verifier
+from api.balances import Balances
 from api.checks import Checks
 from api.holding import Holding
 from api.inbox import Inbox, Tellers
@@ -60,6 +62,7 @@ class Services:
     recorder: Recorder
     holding: Holding
     prices: Prices
+    balances: Balances
     jwks: Jwks | None = None
     checks: Checks = field(default_factory=Checks)
     tellers: Tellers = field(default_factory=Tellers)
@@ -193,7 +196,7 @@ class _Gate(SecurityBase):
             if named and named != caller.account and not (account and account.answers_to(named)):
                 raise no_such_account()
         if account is not None:
-            await _check_platform(sent, account, services)
+            await check_platform(sent, [account], services)
         return account
 
 
@@ -201,14 +204,14 @@ class OperatorGate(_Gate):
     """For routes of operators that name no account, or name it in the path."""
 
     async def __call__(self, request: Request) -> Call:
-        return Call(*await self.prove(request, _sent(request)))
+        return Call(*await self.prove(request, gate_headers(request)))
 
 
 class AccountGate(_Gate):
     """For routes on one account's things; 404 MERCHANT_NOT_FOUND when it is not known."""
 
     async def __call__(self, request: Request) -> AccountCall:
-        sent = _sent(request)
+        sent = gate_headers(request)
         caller, services = await self.prove(request, sent)
         account = await self.tenant(sent, caller, services)
         if account is None:
@@ -220,7 +223,7 @@ class ReadGate(_Gate):
     """For reads that answer zeros or an empty list where the account is not known [A13]."""
 
     async def __call__(self, request: Request) -> ReadCall:
-        sent = _sent(request)
+        sent = gate_headers(request)
         caller, services = await self.prove(request, sent)
         return ReadCall(caller, services, await self.tenant(sent, caller, services))
 
@@ -230,7 +233,7 @@ def no_such_account() -> NotFound:
     return NotFound("MERCHANT_NOT_FOUND", "no such account")
 
 
-def _sent(request: Request) -> dict[bytes, str]:
+def gate_headers(request: Request) -> dict[bytes, str]:
     """The headers gates read, in one pass; of a repeated one the last counts."""
     return {
         name: value.decode("latin-1")
@@ -239,11 +242,14 @@ def _sent(request: Request) -> dict[bytes, str]:
     }
 
 
-async def _check_platform(sent: dict[bytes, str], account: Tenant, services: Services) -> None:
-    platform, domain = sent.get(b"x-platform"), sent.get(b"x-shop-domain")
+async def check_platform(
+    headers: Mapping[bytes, str], accounts: Collection[Tenant], services: Services
+) -> None:
+    """403 PLATFORM_MISMATCH where the platform headers name another shop than theirs [A12]."""
+    platform, domain = headers.get(b"x-platform"), headers.get(b"x-shop-domain")
     if platform is None and domain is None:
         return
-    if not await services.tenants.lives_on(account, platform, domain):
+    if not await services.tenants.live_on(accounts, platform, domain):
         raise NotAllowed("PLATFORM_MISMATCH", "the platform headers name another shop")
 
 

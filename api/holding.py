@@ -35,13 +35,11 @@ class Holding:
         return _answer(await self._captures.do(order))
 
     async def _hold(self, orders: Sequence[HoldOrder]) -> list[Hold | BillingError]:
-        accounts = {order.account_id for order in orders}
-        async with self._database.tenant(*accounts) as connection:
+        async with self._database.tenant_statement() as connection:
             return await hold_many(connection, orders)
 
     async def _capture(self, orders: Sequence[CaptureOrder]) -> list[Capture | BillingError]:
-        accounts = {order.account_id for order in orders}
-        async with self._database.tenant(*accounts) as connection:
+        async with self._database.tenant_statement() as connection:
             return await capture_many(connection, orders)
 
 

@@ -193,7 +193,7 @@ async def _settle(
 async def _optional(
     request: Request, idempotency_key: Annotated[str | None, Header()] = None
 ) -> Once:
-    return Once(request, _valid(idempotency_key))
+    return Once(request, valid_key(idempotency_key))
 
 
 async def _required(
@@ -201,11 +201,11 @@ async def _required(
 ) -> Once:
     if not idempotency_key:
         raise missing_key()
-    return Once(request, _valid(idempotency_key))
+    return Once(request, valid_key(idempotency_key))
 
 
 async def _ledger_key(idempotency_key: Annotated[str | None, Header()] = None) -> str:
-    return _valid(idempotency_key) or str(ids.new())
+    return valid_key(idempotency_key) or str(ids.new())
 
 
 def missing_key() -> Invalid:
@@ -215,7 +215,8 @@ def missing_key() -> Invalid:
     )
 
 
-def _valid(key: str | None) -> str | None:
+def valid_key(key: str | None) -> str | None:
+    """The key as it was sent; 400 IDEMPOTENCY_KEY_INVALID for one that is empty or no header."""
     if key is None:
         return None
     if not 0 < len(key) <= MAX_KEY_CHARS or not (key.isascii() and key.isprintable()):

@@ -20,6 +20,7 @@ from pydantic import (
 )
 
 from billing.core.money import show_decimal
+from billing.core.periods import BEYOND_CALENDAR, within_calendar
 
 MAX_MINOR: Final = 10**15
 MAX_CREDITS: Final = Decimal(10) ** 15
@@ -82,6 +83,8 @@ def _iso(value: Any) -> Any:
 
 
 def _utc(value: datetime) -> datetime:
+    if not within_calendar(value):
+        _refuse(BEYOND_CALENDAR)
     return value.astimezone(UTC)
 
 

@@ -8,6 +8,7 @@ from msgspec import Meta
 
 from api.limits import JSON_DEPTH
 from billing.core.errors import Invalid
+from billing.core.periods import BEYOND_CALENDAR, within_calendar
 from billing.usage.rules import AMOUNT, MAX_ROWS
 
 Word = Annotated[str, Meta(min_length=1, max_length=255)]
@@ -51,6 +52,8 @@ class Row(msgspec.Struct, forbid_unknown_fields=True):
             raise ValueError("name a product_id, a service_type or a feature_type")
         if self.hold_id is not None and not alone(self.billing_method, self.on_insufficient):
             raise ValueError(HOLD_PAYS)
+        if self.occurred_at is not None and not within_calendar(self.occurred_at):
+            raise ValueError(f"occurred_at: {BEYOND_CALENDAR}")
         if self.usage_details is not None and _deeper(self.usage_details, JSON_DEPTH):
             raise ValueError(f"usage_details: nested deeper than {JSON_DEPTH} levels")
 

@@ -6,13 +6,13 @@ import sys
 
 import uvloop
 
-from benchmarks import front_door, growth, peer, purchases, recording, renewals
+from benchmarks import front_door, growth, importing, peer, purchases, recording, renewals
 from benchmarks.ground import open_ground
 from benchmarks.harness import Report
 from benchmarks.world import open_world
 
 LIFE = [purchases, renewals, front_door]
-METERING = [recording, growth, peer]
+METERING = [recording, growth, peer, importing]
 GROUPS = ("1", "2")
 
 

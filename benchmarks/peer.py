@@ -6,32 +6,40 @@ import os
 import random
 import subprocess
 import sys
-from decimal import Decimal
+from collections.abc import Sequence
 from pathlib import Path
-from time import perf_counter
 from typing import Final
-from uuid import uuid4
+from uuid import UUID
 
 import psycopg
 from pydantic import SecretStr
 
+from api.balances import Balances
+from api.recorder import Recorder
 from benchmarks.ground import Ground
-from benchmarks.harness import ROUNDS, Report
-from billing.core import clock
-from billing.core.database import Database, open_database
+from benchmarks.harness import ROUNDS, Report, pace
+from benchmarks.loads import Once
+from billing.core.database import open_database
 from billing.core.settings import load_settings
-from billing.credits import service, store
+from billing.credits.rules import SOON
+from billing.usage.schemas import Kind, Use
 from embedded.options import ROOT
 
 VENV: Final = ROOT / "build" / "hordak"
 PACKAGES: Final = ("django-hordak==2.0.0", "psycopg[binary]==3.3.9")
 PEER: Final = Path(__file__).with_name("peer_hordak.py")
 ACCOUNTS: Final = 50
+AT_ONCE: Final = 32
 SECONDS: Final = 2.0
+PAID: Final = Kind("gpt-4", None, None, None, None, "credit_consumption", defer=False)
 
 
 async def measure(ground: Ground, report: Report) -> None:
-    """Transfers and balances of theirs against debits and balances of ours, one at a time."""
+    """Their transfers and balances against our debits and balances, 32 callers on either side.
+
+    Ours are what routes call, without HTTP: a debit is rated, counted and recorded as well.
+    Theirs are threads, ours tasks; where one thread alone does more, theirs is that one.
+    """
     peer = await asyncio.to_thread(_open_peer, ground)
     if peer is None:
         report.console.print("  django-hordak cannot be installed here: its two rows are left out")
@@ -43,47 +51,41 @@ async def measure(ground: Ground, report: Report) -> None:
         }
     )
     database = open_database(settings)
-    transfers, balances = [], []
+    accounts = ground.accounts[:ACCOUNTS]
+    recorder, balances = Recorder(database), Balances(database, SOON)
+    transfers, reads = [], []
     try:
         for _ in range(ROUNDS):
             theirs = await asyncio.to_thread(_ask, peer)
-            debits = await _debits(database, ground)
-            reads = await _reads(database, ground)
+            debits = await pace(SECONDS, AT_ONCE, _debit(recorder, accounts))
+            found = await pace(SECONDS, AT_ONCE, _read(balances, accounts))
             report.console.print(
                 f"  hordak: {theirs['transfers']:.0f} transfers/s, {theirs['balances']:.0f}"
-                f" balances/s; ours: {debits:.0f} debits/s, {reads:.0f} balances/s"
+                f" balances/s; ours: {debits:.0f} debits/s, {found:.0f} balances/s"
             )
             transfers.append(debits / theirs["transfers"])
-            balances.append(reads / theirs["balances"])
+            reads.append(found / theirs["balances"])
     finally:
         await database.close()
         peer.terminate()
         peer.wait(10)
     report.add("hordak_transfers", transfers, "ratio", 2, 3)
-    report.add("hordak_balances", balances, "ratio", 10, 15)
+    report.add("hordak_balances", reads, "ratio", 10, 15)
 
 
-async def _debits(database: Database, ground: Ground) -> float:
-    began, done = perf_counter(), 0
-    while perf_counter() - began < SECONDS:
-        account = random.choice(ground.accounts[:ACCOUNTS])
-        async with database.tenant(account) as connection:
-            await service.debit(
-                connection, account_id=account, amount=Decimal("0.03"), key=str(uuid4()),
-                reason="bench",
-            )  # fmt: skip
-        done += 1
-    return done / (perf_counter() - began)
+def _debit(recorder: Recorder, accounts: Sequence[UUID]) -> Once:
+    async def once() -> None:
+        done = await recorder.one(Use(random.choice(accounts), PAID, "5"))
+        assert done.verdict == "recorded", done
+
+    return once
 
 
-async def _reads(database: Database, ground: Ground) -> float:
-    began, done = perf_counter(), 0
-    while perf_counter() - began < SECONDS:
-        account = random.choice(ground.accounts[:ACCOUNTS])
-        async with database.tenant(account) as connection:
-            await store.balance_at(connection, account, clock.real_now())
-        done += 1
-    return done / (perf_counter() - began)
+def _read(balances: Balances, accounts: Sequence[UUID]) -> Once:
+    async def once() -> None:
+        assert await balances.of(random.choice(accounts))
+
+    return once
 
 
 def _open_peer(ground: Ground) -> subprocess.Popen[str] | None:

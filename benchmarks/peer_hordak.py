@@ -10,12 +10,14 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import django  # type: ignore[import-not-found, unused-ignore]
 from django.conf import settings  # type: ignore[import-not-found, unused-ignore]
 
 SECONDS = 2.0
 ACCOUNTS = 50
+THREADS = 32
 
 
 def main() -> None:
@@ -61,12 +63,23 @@ def main() -> None:
 
 
 def rate(once: Callable[[], object]) -> float:
-    """Calls a second, for two seconds."""
-    began, done = time.perf_counter(), 0
-    while time.perf_counter() - began < SECONDS:
-        once()
-        done += 1
-    return done / (time.perf_counter() - began)
+    """Calls a second, for two seconds: of one thread or of many, whichever does more."""
+    with ThreadPoolExecutor(THREADS) as pool:
+        return max(pace(once, 1, pool), pace(once, THREADS, pool))
+
+
+def pace(once: Callable[[], object], threads: int, pool: ThreadPoolExecutor) -> float:
+    """Calls a second of this many threads; a thread keeps its connection."""
+    began = time.perf_counter()
+
+    def lane(_: int) -> int:
+        done = 0
+        while time.perf_counter() - began < SECONDS:
+            once()
+            done += 1
+        return done
+
+    return sum(pool.map(lane, range(threads))) / (time.perf_counter() - began)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ async def measure(ground: Ground, report: Report) -> None:
     site = ground.small
     loads = Loads(ground, site)
     await _warm(loads)
+    site.pgbench("quota", accounts=ACCOUNTS)
     found: dict[str, list[float]] = {}
     with psycopg.connect(site.url, autocommit=True) as connection:
         for _ in range(ROUNDS):

@@ -75,7 +75,7 @@ def _policy(table: str, column: str) -> str:
     # be searched with, or as a hash table, in which the length of the list does not matter.
     listed = "string_to_array(NULLIF(current_setting('app.accounts', true), ''), ',')::uuid[]"
     if table in _SINGLE:
-        seen = f"strpos(current_setting('app.accounts', true), {column}::text) > 0"
+        seen = f"strpos(NULLIF(current_setting('app.accounts', true), ''), {column}::text) > 0"
     elif table in _BATCHED:
         seen = f"{column} IN (SELECT unnest({listed}))"
     else:

@@ -130,8 +130,8 @@ MUTANTS: Final = (
     Mutant(
         "a capture gives nothing back",
         "migrations/functions/credits_4_hold.sql",
-        "PERFORM credit_unhold(p_account_id, p_hold_id, captured, as_of);",
-        "PERFORM 1;",
+        "SET held = l.held - known.amount, remaining = l.remaining - captured,",
+        "SET held = l.held - captured, remaining = l.remaining - captured,",
         ("tests/integration/credits/test_crowd.py",),
     ),
     Mutant(
@@ -140,6 +140,41 @@ MUTANTS: Final = (
         "return cap_minor is None or spent_minor + price_minor <= cap_minor",
         "return True",
         ("tests/integration/credits/test_top_ups.py", "-k", "costs_no_more_than_its_cap"),
+    ),
+    Mutant(
+        "a use leaves its counter alone",
+        "migrations/functions/usage_4_write.sql",
+        "events = c.events + excluded.events,\n                maximum",
+        "events = c.events,\n                maximum",
+        ("tests/integration/usage/test_crowd.py",),
+    ),
+    Mutant(
+        "a batch of plain uses leaves its counters alone",
+        "migrations/functions/usage_6_plain.sql",
+        "credits = c.credits + g.credits\n    FROM usage_plain_sums(",
+        "credits = c.credits\n    FROM usage_plain_sums(",
+        ("tests/integration/usage/test_crowd.py",),
+    ),
+    Mutant(
+        "an event that comes again counts again",
+        "billing/usage/rules.py",
+        "    if event_id is None:\n",
+        "    if event_id != account:\n",
+        ("tests/integration/faults/test_usage_survives.py",),
+    ),
+    Mutant(
+        "a use whose answer was lost is recorded anew",
+        "api/recorder.py",
+        "use = use._replace(fresh=ids.new().hex)",
+        "use = use._replace(fresh=None)",
+        ("tests/integration/usage/test_batches.py", "-k", "answer_is_lost"),
+    ),
+    Mutant(
+        "cents of use beyond the plan are cut off",
+        "billing/usage/rules.py",
+        "round_minor(_rated(accrued).scaleb(digits))",
+        "int(_rated(accrued).scaleb(digits))",
+        ("tests/integration/arrears/test_overage.py", "-k", "used_beyond_the_plan"),
     ),
     Mutant(
         "the tenant's wall is forgotten",

@@ -17,7 +17,7 @@ class Policies:
     """The numbers of one profile."""
 
     step_timeout: timedelta
-    """One try of a step: two provider calls at most."""
+    """One try of a step; what is cut off is tried again, and asks the provider first."""
     round_tries: int
     """The tries of one round; afterwards the matter is halted."""
     first_retry: timedelta
@@ -86,7 +86,9 @@ TEST = Policies(
 # Read once per worker process: this module is passed through the workflow sandbox.
 POLICIES = TEST if os.environ.get("BILLING_PROFILE") == "test" else DEFAULT
 SWEEP_TIMEOUT = timedelta(minutes=5)
-SWEEP_HEARTBEAT = timedelta(seconds=30)
+# A pass over everything there is, and how long it may be silent: a large account takes minutes.
+PASS_TIMEOUT = timedelta(hours=20)
+PASS_HEARTBEAT = timedelta(minutes=5)
 HALT_NOTE_TIMEOUT = timedelta(seconds=10)
 TASK_TIMEOUT = timedelta(seconds=2) if POLICIES is TEST else timedelta(seconds=10)
 # A server refuses the behaviours below from a worker that belongs to no deployment.

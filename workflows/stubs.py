@@ -163,6 +163,11 @@ class Subscriptions(MatterSteps[SubscriptionState]):
         """The next period, its invoice and cycle. Retried: Postgres away."""
         raise NotImplementedError
 
+    @activity.defn(name="subscription.bill_early")
+    async def bill_early(self, request: StepRequest) -> SubscriptionState:
+        """An invoice for use that reached its threshold. Retried: Postgres away."""
+        raise NotImplementedError
+
     @activity.defn(name="subscription.end_trial")
     async def end_trial(self, request: StepRequest) -> SubscriptionState:
         """The first paid period, a pause or the end. Retried: Postgres away."""
@@ -307,6 +312,11 @@ class Accounts(MatterSteps[AccountState]):
     @activity.defn(name="account.bill")
     async def bill(self, request: StepRequest) -> AccountState:
         """Invoice late use of subscriptions that have ended. Retried: Postgres away."""
+        raise NotImplementedError
+
+    @activity.defn(name="account.complete")
+    async def complete(self, request: StepRequest) -> AccountState:
+        """Complete a part of the uses that an invoice bills. Retried: Postgres away."""
         raise NotImplementedError
 
     @activity.defn(name="account.setup")

@@ -1,10 +1,21 @@
 """One pass of a schedule's job."""
 
+from typing import Final
+
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from workflows.contracts import SweepReport, SweepRequest
-    from workflows.policies import LIVES_A_DAY, POLICIES, SWEEP_HEARTBEAT, SWEEP_TIMEOUT
+    from workflows.policies import (
+        LIVES_A_DAY,
+        PASS_HEARTBEAT,
+        PASS_TIMEOUT,
+        POLICIES,
+        SWEEP_TIMEOUT,
+    )
+
+# Jobs that look at everything there is, however long that takes.
+PASSES: Final = frozenset({"ensure-running", "usage-sync"})
 
 
 @workflow.defn(name="Sweep", versioning_behavior=LIVES_A_DAY)
@@ -13,14 +24,15 @@ class SweepWorkflow:
 
     @workflow.run
     async def run(self, request: SweepRequest) -> SweepReport:
-        """Run the job once."""
+        """Run the job once; a pass over everything goes on where its last try stood."""
+        is_pass = request.name in PASSES
         report: SweepReport = await workflow.execute_activity(
             "sweeper.sweep",
             request,
             result_type=SweepReport,
-            start_to_close_timeout=SWEEP_TIMEOUT,
-            schedule_to_close_timeout=SWEEP_TIMEOUT,
-            heartbeat_timeout=SWEEP_HEARTBEAT if request.name == "ensure-running" else None,
+            start_to_close_timeout=PASS_TIMEOUT if is_pass else SWEEP_TIMEOUT,
+            schedule_to_close_timeout=PASS_TIMEOUT if is_pass else SWEEP_TIMEOUT,
+            heartbeat_timeout=PASS_HEARTBEAT if is_pass else None,
             retry_policy=POLICIES.retry,
             summary=request.name,
         )

@@ -81,6 +81,7 @@ class PlanAnswer(Answer):
     features: dict[str, bool | int | str]
     limits: tuple[Limit, ...]
     add_ons: tuple[AddOn, ...]
+    billing_threshold_cents: int | None
     monthly_credits: Credits
     trial_days: int
     is_active: bool
@@ -98,6 +99,7 @@ class PlanAnswer(Answer):
             stripe_price_id_monthly=month.stripe_price_id if month else None,
             stripe_price_id_yearly=year.stripe_price_id if year else None,
             currency=currency,
+            billing_threshold_cents=plan.billing_threshold.get(currency),
             prices=[PriceAnswer.of(price) for price in prices],
             **_shared(cls, plan),
         )

@@ -1,6 +1,6 @@
 """Credits read: the balance, the ledger, the lots [F1, F2]. Nothing here changes one."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any, Literal, Self
 
@@ -222,13 +222,8 @@ async def read_balance(call: MemberRead) -> BalanceAnswer:
 
     An unknown account or a missing plan counts as zero [A13].
     """
-    now = clock.real_now()
-    if call.account is None:
-        return BalanceAnswer(as_of=now)
-    async with call.transaction() as connection:
-        soon = timedelta(days=call.settings.expiry_notice_days)
-        found = await store.overview(connection, call.account.id, now, soon)
-    return BalanceAnswer.of(found) if found else BalanceAnswer(as_of=now)
+    found = await call.services.balances.of(call.account.id) if call.account else None
+    return BalanceAnswer.of(found) if found else BalanceAnswer(as_of=clock.real_now())
 
 
 @router.get("/billing/credits/transactions", responses=responses("INVALID_CURSOR"))

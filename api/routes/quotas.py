@@ -16,6 +16,7 @@ from api.schemas import Answer, Body, Credits, Text
 from billing.accounts import store as accounts
 from billing.accounts.schemas import Account
 from billing.audit import service as audit
+from billing.budgets.rules import BUDGET_ID
 from billing.core import ids
 from billing.core.clock import real_now
 from billing.core.errors import NotAllowed, NotFound
@@ -59,7 +60,8 @@ class CheckBody(Body):
 class CheckAnswer(Answer):
     """Whether the use is within every limit; the figures are the tightest one's.
 
-    Without any limit `limit`, `remaining` and `resets_at` are null.
+    Without any limit `limit`, `remaining` and `resets_at` are null. `refused_by` says what does not
+    allow it; a budget's figures are in what it measures.
     """
 
     allowed: bool
@@ -71,11 +73,14 @@ class CheckAnswer(Answer):
     soft_limit_reached: bool
     resets_at: datetime | None
     reason: str | None
+    refused_by: Literal["plan", "quota", "budget"] | None
+    budget_id: str | None
 
     @classmethod
     def of(cls, found: Decision) -> Self:
         """The decision as callers see it."""
-        return cls(**found.model_dump())
+        budget_id = ids.encode(BUDGET_ID, found.budget_id) if found.budget_id else None
+        return cls(**found.model_dump(exclude={"budget_id"}), budget_id=budget_id)
 
 
 class QuotaBody(Body):

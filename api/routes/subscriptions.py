@@ -113,6 +113,7 @@ class SubscriptionAnswer(Answer):
     amount_cents: int
     currency: str
     add_ons: list[AddOnPart]
+    billing_threshold_cents: int | None
     current_period_start: datetime
     current_period_end: datetime
     cycle_start: datetime
@@ -145,6 +146,7 @@ class SubscriptionAnswer(Answer):
             interval=_interval_name(subscription.interval),
             quantity=items[0].quantity,
             amount_cents=subscription.amount_minor,
+            billing_threshold_cents=subscription.billing_threshold_minor,
             add_ons=[AddOnPart.of(item) for item in items if item.add_on],
             latest_invoice_id=ids.encode(ids.INVOICE, invoice.id) if invoice else None,
             next_action=next_action(

@@ -16,6 +16,7 @@ from api.routes.base import new_router
 from api.schemas import MAX_MINOR, Answer, Body, Credits
 from billing.core import clock, ids
 from billing.core.matter import of_account
+from billing.credits import lows
 from billing.top_ups import service, store
 from billing.top_ups.rules import TopUpStatus
 from billing.top_ups.schemas import TopUp, TopUpSettings, WantedSettings
@@ -54,6 +55,18 @@ class AutoTopUpBody(Body):
             payment_method_id=ids.decode(ids.PAYMENT_METHOD, method) if method else None,
             monthly_cap_minor=self.monthly_cap_cents,
         )
+
+
+class LowBalanceBody(Body):
+    """Tell when the balance falls below `threshold`; null: only when nothing is left."""
+
+    threshold: Annotated[Credits, Field(gt=0)] | None
+
+
+class LowBalanceAnswer(Answer):
+    """Below which balance `evt.billing.credits.low` tells, once per crossing."""
+
+    threshold: Credits | None
 
 
 class TopUpAnswer(Answer):
@@ -156,3 +169,12 @@ async def _read(call: AccountCall) -> AutoTopUpAnswer:
 
 def _show(row: RowMapping) -> TopUpAnswer:
     return TopUpAnswer.of(store.show(row))
+
+
+@router.put("/billing/credits/low-balance", responses=responses("MERCHANT_NOT_FOUND"))
+async def set_low_balance(body: LowBalanceBody, call: BillingCall) -> LowBalanceAnswer:
+    """Below which balance to tell that credits run out; told again after each crossing."""
+    async with call.transaction() as connection:
+        at = await clock.now(connection, call.account.id)
+        kept = await lows.put(connection, call.account.id, body.threshold, at)
+    return LowBalanceAnswer(threshold=kept)

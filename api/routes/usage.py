@@ -18,7 +18,7 @@ from api.dependencies import (
     MemberCall,
     OperatorGate,
 )
-from api.idempotency import REPLAYED_HEADER
+from api.idempotency import REPLAYED_HEADER, valid_key
 from api.problem_codes import CODES
 from api.problems import responses
 from api.routes.base import new_router
@@ -124,6 +124,7 @@ class UseAnswer(Answer):
     response_model=UseAnswer,
     responses=responses(
         "MERCHANT_NOT_FOUND",
+        "IDEMPOTENCY_KEY_INVALID",
         "IDEMPOTENCY_KEY_REQUIRED",
         "IDEMPOTENCY_KEY_REUSED",
         "TEMPORAL_UNAVAILABLE",
@@ -134,7 +135,7 @@ class UseAnswer(Answer):
 async def record_usage(
     body: UseBody,
     call: MemberCall,
-    idempotency_key: Annotated[str | None, Header(max_length=255)] = None,
+    idempotency_key: Annotated[str | None, Header()] = None,
 ) -> Response:
     """Record one use: rated, counted against plan and quotas, and paid, in one transaction.
 
@@ -142,7 +143,7 @@ async def record_usage(
     the role billing, and an `event_id` or Idempotency-Key. A repeated event answers its first
     result with `Idempotent-Replayed: true`.
     """
-    use = _use(body, call, idempotency_key)
+    use = _use(body, call, valid_key(idempotency_key))
     await call.services.prices.need(call.account, body.product_id, body.service_type)
     if body.billing_method == charges.METHOD:
         done = await charge_now(call, use)
@@ -255,6 +256,7 @@ async def _over_quota(use: Use, call: AccountCall) -> BillingError:
         used=show_decimal(decision.used),
         requested=show_decimal(decision.requested),
         resets_at=decision.resets_at.isoformat() if decision.resets_at else None,
+        refused_by=decision.refused_by,
     )
 
 

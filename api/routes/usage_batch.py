@@ -10,7 +10,7 @@ from fastapi.responses import Response
 from api import usage_rows
 from api.auth import MEMBER
 from api.charging import charge_rows
-from api.dependencies import Call, OperatorGate, no_such_account
+from api.dependencies import Call, OperatorGate, check_platform, gate_headers, no_such_account
 from api.pricing import Wanted
 from api.problem_codes import CODES
 from api.problems import responses
@@ -87,11 +87,14 @@ async def record_usage_batch(request: Request, call: BatchCall) -> Response:
     """Record up to 1,000 uses, each with its own verdict; a bad row fails alone.
 
     Role service names an account per row (`account_id` or `external_id`); others record for their
-    own. Rows of one request that cost credits are paid together; each with `payment_charge` is
+    own. Platform headers, when sent, must fit every account named, else nothing is recorded.
+    Rows of one request that cost credits are paid together; each with `payment_charge` is
     charged to its account's card behind the answer, as its billing record tells.
     """
     rows = usage_rows.parse(await request.body())
     owners = await _owners(rows, request, call)
+    accounts = {owner for owner in owners.values() if owner is not None}
+    await check_platform(gate_headers(request), accounts, call.services)
     refused = await _unpriced(rows, owners, call)
     named = not call.caller.operates or "x-account-id" in request.headers
     uses: list[Use] = []

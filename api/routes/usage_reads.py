@@ -188,7 +188,7 @@ def _meter(counter: Counter | None, limit: dict[str, str] | None) -> MeterAnswer
 def _limit(bound: Bound, meter: str, owner: str, window: str) -> LimitAnswer:
     kind, _, name = owner.partition(":")
     return LimitAnswer(
-        source=bound.source,
+        source="plan" if bound.source == "plan" else "quota",
         meter=meter,
         owner="user" if kind == "u" else "organization" if kind == "o" else "account",
         owner_id=name or None,

@@ -48,6 +48,20 @@ class TopUpPlan(BaseModel):
     wanted_at: AwareDatetime
 
 
+class CompletionPlan(BaseModel):
+    """A part of the records behind an invoice's line that are still pending, for they are many."""
+
+    model_config = ConfigDict(frozen=True)
+
+    invoice: str
+    """External id, the stem of its key."""
+    meter: str
+    start_at: AwareDatetime
+    """Start of the cycle that the line bills."""
+    part: int
+    began_at: AwareDatetime
+
+
 class AccountState(State):
     """The rows' word about one account."""
 
@@ -62,6 +76,7 @@ class AccountState(State):
     """The end of a pause after which it is seen whether credits are wanted."""
     late_usage: AwareDatetime | None = None
     """When late use of an ended subscription is invoiced."""
+    completion: CompletionPlan | None = None
     setups: tuple[SetupPlan, ...] = ()
     removals: tuple[RemovalPlan, ...] = ()
     events: tuple[str, ...] = ()
@@ -90,6 +105,11 @@ def agenda(state: AccountState) -> list[Step]:
         key = f"{state.account}/late-usage-{_stamp(state.late_usage)}"
         words = "invoice late use"
         steps.append(Step(name="bill", due=state.late_usage, key=key, words=words))
+    if state.completion is not None:
+        of = state.completion
+        key = f"{of.invoice}/complete-{of.meter}-{_stamp(of.start_at)}-{of.part}"
+        words = f"complete the uses of {of.meter} that an invoice bills"
+        steps.append(Step(name="complete", due=of.began_at, key=key, words=words))
     if state.next_expiry is not None:
         key = f"{state.account}/lapse-{_stamp(state.next_expiry)}"
         steps.append(Step(name="lapse", due=state.next_expiry, key=key, words="let credits lapse"))
@@ -114,6 +134,8 @@ def state_words(state: AccountState) -> str:
         parts.append(f"no credits are bought before {state.top_up_from:%-d %b %Y %H:%M} UTC")
     if state.late_usage is not None:
         parts.append(f"late use is invoiced on {state.late_usage:%-d %b %Y %H:%M} UTC")
+    if state.completion is not None:
+        parts.append(f"uses of {state.completion.meter} are being completed")
     if state.next_expiry is not None:
         parts.append(f"credits lapse on {state.next_expiry:%-d %b %Y %H:%M} UTC")
     return "; ".join(parts) or "nothing to do"

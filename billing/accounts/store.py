@@ -9,7 +9,14 @@ from sqlalchemy import Select, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.accounts.rules import AccountState, RemovalPlan, SetupPlan, TopUpPlan, state_words
+from billing.accounts.rules import (
+    AccountState,
+    CompletionPlan,
+    RemovalPlan,
+    SetupPlan,
+    TopUpPlan,
+    state_words,
+)
 from billing.accounts.schemas import Account
 from billing.accounts.tables import accounts, issuers
 from billing.core import ids
@@ -33,6 +40,11 @@ _STATE = Prepared(
               AND l.expires_at > l.created_at + :notice) - :notice AS next_notice,
            (SELECT min(u.late_at) FROM usage_periods u
             WHERE u.account_id = a.id AND u.late_at IS NOT NULL) + interval '1 day' AS late_usage,
+           (SELECT jsonb_build_object(
+                'invoice', c.invoice, 'meter', c.meter, 'start_at', c.start_at, 'part', c.part,
+                'began_at', c.began_at)
+            FROM usage_settlements c WHERE c.account_id = a.id
+            ORDER BY c.invoice, c.meter, c.start_at, c.part LIMIT 1) AS completion,
            {WAITING_MARKS} AS events,
            ARRAY(SELECT jsonb_build_object(
                      'id', s.id, 'opened', s.stripe_setup_intent_id IS NOT NULL,
@@ -190,6 +202,7 @@ async def state(
         top_up=_top_up(row),
         top_up_from=row["top_up_from"],
         late_usage=row["late_usage"],
+        completion=row["completion"] and CompletionPlan(**row["completion"]),
         setups=tuple(
             SetupPlan(setup=ids.encode(ids.SETUP_INTENT, UUID(setup.pop("id"))), **setup)
             for setup in row["setups"]

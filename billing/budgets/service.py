@@ -62,6 +62,14 @@ async def standing(
     return await _standing(connection, account_id, period, at, budget_id), at
 
 
+async def blocking(connection: AsyncConnection, account_id: UUID) -> list[Budget]:
+    """Budgets that may refuse a use, as they stand."""
+    if not await store.may_block(connection, account_id):
+        return []
+    found, _ = await standing(connection, account_id)
+    return [budget for budget in found if budget.is_blocking]
+
+
 async def _standing(
     connection: AsyncConnection,
     account_id: UUID,

@@ -25,6 +25,9 @@ _STANDING: Final = text(
     """
 )
 _TELL: Final = text("SELECT budget_tell(:account_id, :zone, :period_start, :at)")
+_MAY_BLOCK: Final = text(
+    "SELECT budget_mode = 'block' FROM credit_balances WHERE account_id = :account_id"
+)
 # The flag that the record function reads beside the open period.
 _MARK: Final = text(
     """
@@ -103,6 +106,11 @@ async def count(connection: AsyncConnection, account_id: UUID) -> int:
 async def mark(connection: AsyncConnection, account_id: UUID) -> None:
     """Let the record function know what there is to look at; needs the account's lock."""
     await connection.execute(_MARK, {"account_id": account_id})
+
+
+async def may_block(connection: AsyncConnection, account_id: UUID) -> bool:
+    """Whether some budget of the account blocks."""
+    return bool(await connection.scalar(_MAY_BLOCK, {"account_id": account_id}))
 
 
 async def tell(

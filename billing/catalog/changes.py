@@ -18,8 +18,8 @@ from billing.products.changes import Metering, MeteringChange
 # A change in one of these is a new version of the plan; the rest is changed in place.
 VERSIONED: Final = (
     "family", "name", "description", "features", "limits", "add_ons", "trial_days",
-    "monthly_credits", "allowance", "past_due_access", "trial_end_behavior", "dunning", "rollover",
-    "stripe_product_id",
+    "monthly_credits", "billing_threshold", "allowance", "past_due_access", "trial_end_behavior",
+    "dunning", "rollover", "stripe_product_id",
 )  # fmt: skip
 
 PriceKey = tuple[Literal["plan", "pack"], str, str, Interval | None]

@@ -124,6 +124,8 @@ class Plan(_Frozen):
     monthly_credits: Amount
     """Credits per allowance cycle [B12]."""
     allowance: Interval = MONTH
+    billing_threshold: dict[Currency, int] = {}
+    """Use beyond the plan is invoiced as soon as it comes to so many minor units."""
     past_due_access: Literal["full", "no_new_overage", "none"]
     trial_end_behavior: Literal["cancel", "pause", "invoice"]
     dunning: DunningPolicy

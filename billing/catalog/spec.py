@@ -62,6 +62,7 @@ class PlanSpec(_Spec):
     trial_days: Annotated[int, Field(ge=0, le=730)] = 0
     monthly_credits: Amount = Decimal(0)
     allowance: Every = "month"
+    billing_threshold: dict[Currency, Annotated[Minor, Field(gt=0)]] = {}
     past_due_access: Literal["full", "no_new_overage", "none"] = "full"
     trial_end_behavior: Literal["cancel", "pause", "invoice"] = "cancel"
     dunning: DunningPolicy = DunningPolicy()

@@ -43,6 +43,8 @@ plans = Table(
     # Credits, limits and usage run in this interval from the same anchor, also under yearly prices.
     Column("allowance_unit", Text, nullable=False, server_default="month"),
     Column("allowance_count", Integer, nullable=False, server_default="1"),
+    # Minor units by currency: a subscription's billing threshold when it is sold.
+    Column("billing_threshold", JSONB, nullable=False, server_default="{}"),
     Column("past_due_access", Text, nullable=False, server_default="full"),
     Column("trial_end_behavior", Text, nullable=False, server_default="cancel"),
     # billing.catalog.schemas.DunningPolicy and Rollover, as JSON.

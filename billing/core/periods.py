@@ -5,8 +5,8 @@ one that repeats takes the first (product.md §2).
 """
 
 from calendar import monthrange
-from datetime import UTC, datetime, timedelta
-from typing import Literal
+from datetime import MAXYEAR, MINYEAR, UTC, date, datetime, timedelta
+from typing import Final, Literal
 from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -24,6 +24,12 @@ class Interval(BaseModel):
 
 
 MONTH = Interval(unit="month")
+BEYOND_CALENDAR: Final = f"must be in the years {MINYEAR + 1} to {MAXYEAR - 1}"
+
+
+def within_calendar(value: date) -> bool:
+    """Whether every zone can show it: beyond the first and the last year there is no day."""
+    return MINYEAR < value.year < MAXYEAR
 
 
 def to_wall(instant: datetime, zone: str) -> datetime:

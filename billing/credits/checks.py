@@ -103,7 +103,13 @@ _RULES: Final[dict[str, str]] = {
         FROM credit_transaction_lots p
         LEFT JOIN credit_transactions t ON t.id = p.transaction_id AND t.account_id = p.account_id
         LEFT JOIN credit_lots l ON l.id = p.lot_id AND l.account_id = p.account_id
-        WHERE t.id IS NULL OR l.id IS NULL""",
+        WHERE t.id IS NULL OR l.id IS NULL
+        UNION ALL
+        SELECT p.account_id, p.amount AS stated, 0 AS counted
+        FROM credit_hold_lots p
+        LEFT JOIN credit_holds h ON h.id = p.hold_id AND h.account_id = p.account_id
+        LEFT JOIN credit_lots l ON l.id = p.lot_id AND l.account_id = p.account_id
+        WHERE h.id IS NULL OR l.id IS NULL""",
 }
 RULES: Final[tuple[str, ...]] = tuple(_RULES)
 

@@ -3,6 +3,7 @@
 Reads never settle: what has lapsed by the asked instant is taken off in the answer.
 """
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
@@ -28,15 +29,16 @@ from billing.subscriptions.tables import OPEN_STATUSES
 # One statement and a handful of index probes, however long the ledger: the month's use is the
 # total now less the total that the last entry before the month carries. The month's start is a
 # finished value: behind row security an index is searched with no sum that is still to be made.
-_OVERVIEW: Final = text(
-    """
+_OVERVIEWS: Final = Prepared(
+    text(
+        """
     WITH me AS MATERIALIZED (
         SELECT b.*, t.as_of,
             date_trunc('month', t.as_of AT TIME ZONE a.zone) AT TIME ZONE a.zone AS month_start
         FROM credit_balances b
         JOIN accounts a ON a.id = b.account_id,
         LATERAL (SELECT coalesce(a.clock_at, CAST(:now AS timestamptz)) AS as_of) t
-        WHERE b.account_id = :account_id
+        WHERE b.account_id = ANY (CAST(:account_ids AS uuid[]))
     )
     SELECT me.*, lots.*,
         me.used - coalesce((
@@ -54,25 +56,24 @@ _OVERVIEW: Final = text(
             coalesce(sum(remaining - held) FILTER (WHERE soon), 0) AS lapsing,
             min(expires_at) FILTER (WHERE soon AND remaining > held) AS lapsing_at
         FROM (
-            SELECT *, expires_at > me.as_of AND expires_at <= me.as_of + :soon AS soon
+            SELECT *, expires_at > me.as_of
+                AND expires_at <= me.as_of + CAST(:soon AS interval) AS soon
             FROM credit_lots WHERE account_id = me.account_id AND is_open) AS open_lots
     ) AS lots
     """.replace("{open}", ", ".join(f"'{status}'" for status in OPEN_STATUSES))
+    )
 )
-
-_BALANCE: Final = Prepared(text("SELECT * FROM credit_balance(CAST(:account_id AS uuid))"))
 
 
 async def balance_at(connection: AsyncConnection, account_id: UUID, at: datetime) -> Balance | None:
-    """The balance at `at`, without what has lapsed by then and may still be in the rows.
-
-    One statement that shows the account itself; another only where something has lapsed, which a
-    `tenant_statement` does not show.
-    """
-    row = await _BALANCE.one(connection, account_id=account_id)
-    if row["account_id"] is None:
+    """The balance at `at`, without what has lapsed by then and may still be in the rows."""
+    rows = await connection.execute(
+        select(credit_balances).where(credit_balances.c.account_id == account_id)
+    )
+    row = rows.mappings().one_or_none()
+    if row is None:
         return None
-    balance = Balance.model_validate(row)
+    balance = Balance.model_validate(dict(row))
     if balance.next_expiry is None or balance.next_expiry > at:
         return balance
     gone, held, next_expiry = await _unsettled(connection, account_id, at)
@@ -145,16 +146,22 @@ def _settled(live: Subquery, at: datetime) -> tuple[ColumnElement[Decimal], Colu
 async def overview(
     connection: AsyncConnection, account_id: UUID, now: datetime, soon: timedelta = SOON
 ) -> Overview | None:
-    """The balance with what belongs beside it, at the account's own time (`now` is real) [F1]."""
-    values = {"account_id": account_id, "now": now, "soon": soon}
-    row = (await connection.execute(_OVERVIEW, values)).mappings().one_or_none()
-    if row is None:
-        return None
-    fields = dict(row)
-    if row["next_expiry"] is not None and row["next_expiry"] <= row["as_of"]:
-        gone, held, _ = await _unsettled(connection, account_id, row["as_of"])
-        fields |= {"balance": row["balance"] - gone, "held": held}
-    return Overview.model_validate(fields)
+    """As `overviews`, of one account; None when there is none."""
+    return (await overviews(connection, [account_id], now, soon)).get(account_id)
+
+
+async def overviews(
+    connection: AsyncConnection, account_ids: Sequence[UUID], now: datetime, soon: timedelta = SOON
+) -> dict[UUID, Overview]:
+    """Balances with what belongs beside them, each at its account's time (`now` is real) [F1]."""
+    found = {}
+    for row in await _OVERVIEWS.all(connection, account_ids=account_ids, now=now, soon=soon):
+        account_id, ends = row["account_id"], row["next_expiry"]
+        if ends is not None and ends <= row["as_of"]:
+            gone, held, _ = await _unsettled(connection, account_id, row["as_of"])
+            row |= {"balance": row["balance"] - gone, "held": held}
+        found[account_id] = Overview.model_validate(row)
+    return found
 
 
 def transactions(account_id: UUID, kind: str | None = None) -> Select[Any]:

@@ -40,6 +40,8 @@ credit_balances = Table(
     Column("top_up_below", CREDITS),
     Column("top_up_from", DateTime(timezone=True)),
     Column("top_up_open", Boolean, nullable=False, server_default=false()),
+    # Told once when the balance falls below this; null: only when nothing is left.
+    Column("low_below", CREDITS),
     # All credits ever used; each ledger row keeps its value then, so any window is two look-ups.
     Column("used", CREDITS, nullable=False, server_default="0"),
     Column("currency", Text),
@@ -52,12 +54,11 @@ credit_balances = Table(
     Column("last_at", DateTime(timezone=True)),
     # The earliest instant at which a lot or hold may lapse; early is allowed, late is not.
     Column("next_expiry", DateTime(timezone=True)),
-    CheckConstraint("balance >= 0", name="balance_not_negative"),
-    CheckConstraint("held >= 0 AND held <= balance", name="held_within_balance"),
-    CheckConstraint("debt >= 0", name="debt_not_negative"),
-    CheckConstraint("overdraft >= 0", name="overdraft_not_negative"),
-    CheckConstraint("used >= 0", name="used_not_negative"),
-    CheckConstraint("top_up_below > 0", name="top_up_below_positive"),
+    # One sum for all: each constraint is compiled anew for every statement that changes the row.
+    CheckConstraint(
+        "least(balance - held, held, debt, overdraft, used, top_up_below, low_below) >= 0",
+        name="amounts",
+    ),
     CheckConstraint("currency ~ '^[A-Z]{3}$'", name="currency_iso"),
     # Every debit updates this row in place: room on the page keeps it out of the index.
     postgresql_with={"fillfactor": 50},
@@ -90,18 +91,14 @@ credit_lots = Table(
     # When the account was told that it ends soon.
     Column("noticed_at", DateTime(timezone=True)),
     CheckConstraint(
-        "kind IN ('trial', 'plan', 'purchase', 'adjustment', 'refund', 'dispute')",
+        "amount > 0 AND kind IN ('trial', 'plan', 'purchase', 'adjustment', 'refund', 'dispute')",
         name="kind_known",
     ),
-    CheckConstraint("amount > 0", name="amount_positive"),
-    CheckConstraint("remaining >= 0 AND remaining <= amount", name="remaining_within_amount"),
-    CheckConstraint("held >= 0 AND held <= remaining", name="held_within_remaining"),
-    CheckConstraint("claimed >= 0 AND claimed <= held", name="claimed_within_held"),
     CheckConstraint(
-        "clawed >= 0 AND lost >= 0 AND clawed + claimed + lost <= amount",
-        name="asked_within_amount",
+        "least(amount - remaining, remaining - held, held - claimed, claimed, clawed, lost,"
+        " amount - clawed - claimed - lost) >= 0 AND is_open = (remaining > 0)",
+        name="amounts",
     ),
-    CheckConstraint("is_open = (remaining > 0)", name="open_while_remaining"),
     # Burn order (product.md §8). What changes with a debit stays out of keys and predicate.
     Index(
         "ix_credit_lots_burn",
@@ -186,11 +183,16 @@ credit_holds = Table(
     Column("created_at", DateTime(timezone=True), nullable=False),
     Column("expires_at", DateTime(timezone=True), nullable=False),
     Column("resolved_at", DateTime(timezone=True)),
-    CheckConstraint("amount > 0", name="amount_positive"),
-    CheckConstraint("captured >= 0 AND captured <= amount", name="captured_within_amount"),
-    CheckConstraint("status IN ('open', 'captured', 'released', 'lapsed')", name="status_known"),
-    CheckConstraint("(captured > 0) = (status = 'captured')", name="captured_when_so"),
-    CheckConstraint("(status = 'open') = (resolved_at IS NULL)", name="resolved_once"),
+    CheckConstraint(
+        "amount > 0 AND least(captured, amount - captured) >= 0"
+        " AND (captured > 0) = (status = 'captured')",
+        name="amounts",
+    ),
+    CheckConstraint(
+        "status IN ('open', 'captured', 'released', 'lapsed')"
+        " AND (status = 'open') = (resolved_at IS NULL)",
+        name="status_known",
+    ),
     Index(
         "ix_credit_holds_open",
         "account_id",
@@ -200,13 +202,14 @@ credit_holds = Table(
     Index("ix_credit_holds_account", "account_id", "id"),
 )
 
+# No foreign keys, as above.
 credit_hold_lots = Table(
     "credit_hold_lots",
     metadata,
-    Column("hold_id", Uuid, ForeignKey("credit_holds.id"), primary_key=True),
+    Column("hold_id", Uuid, primary_key=True),
     # Burn order at the time of the hold; a partial capture takes from the front.
     Column("position", Integer, primary_key=True),
-    Column("lot_id", Uuid, ForeignKey("credit_lots.id"), nullable=False),
+    Column("lot_id", Uuid, nullable=False),
     Column("account_id", Uuid, nullable=False),
     Column("amount", CREDITS, nullable=False),
     CheckConstraint("amount > 0", name="amount_positive"),

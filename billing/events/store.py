@@ -1,8 +1,8 @@
 """Every query on the inbox of provider events and the outbox of our own."""
 
 from collections.abc import Sequence
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Final
 from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
@@ -77,6 +77,18 @@ _RECEIVE = Prepared(
     WHERE s.fresh
     """
     ).bindparams(bindparam("rows", type_=JSONB))
+)
+
+
+LONGEST_PAUSE: Final = timedelta(minutes=30)
+"""Between two looks for the owner of an event."""
+_WAITING: Final = (
+    stripe_webhook_events.c.stripe_event_id.label("event_id"),
+    stripe_webhook_events.c.status,
+    stripe_webhook_events.c.workflow_id,
+    stripe_webhook_events.c.object_id,
+    stripe_webhook_events.c.payload,
+    stripe_webhook_events.c.received_at,
 )
 
 
@@ -227,22 +239,46 @@ async def subject_of(connection: AsyncConnection, event_id: str) -> str | None:
 async def waiting(
     connection: AsyncConnection, received_before: datetime, limit: int
 ) -> list[Waiting]:
-    """Events that were left: stored but never looked at, or without an owner so far."""
+    """Events of ours that were left: stored, but never looked into."""
     rows = await connection.execute(
-        select(
-            stripe_webhook_events.c.stripe_event_id.label("event_id"),
-            stripe_webhook_events.c.status,
-            stripe_webhook_events.c.workflow_id,
-            stripe_webhook_events.c.object_id,
-            stripe_webhook_events.c.payload,
-            stripe_webhook_events.c.received_at,
-        )
+        select(*_WAITING)
         .where(
-            stripe_webhook_events.c.status.in_(["received", "unmatched"]),
+            stripe_webhook_events.c.status == "received",
             stripe_webhook_events.c.received_at < received_before,
         )
         .order_by(stripe_webhook_events.c.received_at)
         .limit(limit)
+    )
+    return [Waiting.model_validate(dict(row)) for row in rows.mappings()]
+
+
+async def unmatched(
+    connection: AsyncConnection, received_before: datetime, at: datetime, limit: int
+) -> list[Waiting]:
+    """Events without an owner so far that are to be matched again; the next look is put off.
+
+    Most are of others who use the same Stripe account: looked for with pauses that double up to
+    half an hour, and apart from ours, which they would crowd out.
+    """
+    event = stripe_webhook_events.c
+    pause = func.least(event.dispatched_at - event.received_at, LONGEST_PAUSE)
+    due = (
+        select(event.stripe_event_id)
+        .where(
+            event.status == "unmatched",
+            event.received_at < received_before,
+            or_(event.dispatched_at.is_(None), event.dispatched_at + pause <= at),
+        )
+        .order_by(func.coalesce(event.dispatched_at, event.received_at))
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+        .cte("due")
+    )
+    rows = await connection.execute(
+        update(stripe_webhook_events)
+        .where(event.stripe_event_id == due.c.stripe_event_id)
+        .values(dispatched_at=at)
+        .returning(*_WAITING)
     )
     return [Waiting.model_validate(dict(row)) for row in rows.mappings()]
 
@@ -259,7 +295,10 @@ async def find_owner(connection: AsyncConnection, event: Waiting) -> matters.Mat
                 update(stripe_webhook_events)
                 .where(stripe_webhook_events.c.stripe_event_id == event.event_id)
                 .values(
-                    account_id=owner.account_id, workflow_id=owner.workflow_id, status="received"
+                    account_id=owner.account_id,
+                    workflow_id=owner.workflow_id,
+                    status="received",
+                    dispatched_at=None,
                 )
             )
     else:

@@ -54,6 +54,7 @@ stripe_webhook_events = Table(
     Column("source", Text, nullable=False, server_default="webhook"),
     Column("created_at", DateTime(timezone=True)),
     Column("received_at", DateTime(timezone=True), nullable=False),
+    # When it was handled; of one without an owner, when that was last looked for.
     Column("dispatched_at", DateTime(timezone=True)),
     Index("ix_stripe_webhook_events_account", "account_id", "received_at"),
     Index("ix_stripe_webhook_events_object", "object_id"),

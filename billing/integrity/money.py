@@ -126,4 +126,31 @@ QUERIES: Final[dict[str, str]] = {
                ON i.id = b.invoice_id AND i.account_id = b.account_id AND i.currency = b.currency
         WHERE b.invoice_id IS NOT NULL AND i.id IS NULL
     """,
+    # Of subscriptions that were ever served. What is left of an invoice partly paid may come later.
+    "debts_billed": """
+        WITH ended AS (
+            SELECT account_id, max(ended_at) AS at
+            FROM subscriptions s
+            WHERE status = 'canceled' AND (trial_end IS NOT NULL OR EXISTS (
+                SELECT 1 FROM invoices i WHERE i.subscription_id = s.id AND i.number IS NOT NULL))
+            GROUP BY account_id
+        ), owed AS (
+            SELECT b.account_id, -sum(b.amount_minor) AS minor,
+                   -sum(b.amount_minor) FILTER (
+                       WHERE b.at <= e.at AND b.key NOT LIKE '%-rest') AS minor_then,
+                   max(coalesce((CAST(:minimums AS jsonb) ->> b.currency)::bigint, :minimum))
+                       AS minimum
+            FROM balance_entries b JOIN ended e USING (account_id)
+            GROUP BY b.account_id
+        )
+        SELECT o.account_id, public_id('acc', o.account_id) AS subject
+        FROM owed o
+        WHERE least(o.minor, o.minor_then) >= o.minimum
+          AND NOT EXISTS (SELECT 1 FROM subscriptions s
+                          WHERE s.account_id = o.account_id
+                            AND s.status NOT IN ('canceled', 'incomplete_expired'))
+          AND NOT EXISTS (SELECT 1 FROM invoices i
+                          WHERE i.account_id = o.account_id AND i.subscription_id IS NOT NULL
+                            AND i.status IN ('draft', 'open'))
+    """,
 }

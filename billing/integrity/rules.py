@@ -48,6 +48,7 @@ _OTHERS: Final = (
     ("usage_counted_beyond", "I4", "each cycle's overage is the sum of its billing records"),
     ("usage_billed", "I4", "usage lines are the sum of the records they cover, to the cent"),
     ("usage_invoiced", "I4", "use of a closed cycle is on an invoice"),
+    ("thresholds_billed", "I4", "use that reached its billing threshold is invoiced soon"),
     # Purchases, trials and their credits
     ("purchases_granted_once", "I3", "a completed purchase has one grant, any other has none"),
     ("grants_paid_once", "I3", "credits of a purchase were paid for in full"),
@@ -68,6 +69,7 @@ _OTHERS: Final = (
     ("invoice_content", "I6", "the content of a numbered invoice is as it was issued"),
     ("credit_notes", "I6", "credit notes take back no more than was invoiced"),
     ("money_balance", "I6", "what an invoice took from the money balance is written there"),
+    ("debts_billed", "I6", "what is carried is billed when a subscription ends"),
     # Events in and out
     ("inbox_handled", "I7", "every event from Stripe was looked into, or is parked"),
     ("outbox_numbers", "I7", "published events of an account are numbered without a gap"),

@@ -4,6 +4,7 @@ Under row-level security a check sees what its connection may see; of one accoun
 series of its own is counted, for numbers of a shared one belong to others too.
 """
 
+import json
 from datetime import datetime
 from itertools import groupby
 from typing import Any, Final
@@ -19,6 +20,7 @@ from billing.credits import checks
 from billing.integrity import credits, flow, money, usage
 from billing.integrity.rules import EXAMPLES, LEDGER, PARKED_AFTER, SLACK, SWEPT_WITHIN, UNDECIDED
 from billing.invoices.rules import content_hash
+from billing.payments import currencies
 
 Violations = tuple[int, tuple[str, ...]]
 
@@ -86,6 +88,8 @@ async def violations(
         "undecided": UNDECIDED,
         "parked_after": PARKED_AFTER,
         "everything": account_id is None,
+        "minimums": json.dumps(currencies.MINIMUMS),
+        "minimum": currencies.MINIMUM,
     }
     row = (await connection.execute(query, known)).one()
     return row.violations, tuple(row.examples or ())

@@ -1,4 +1,7 @@
-"""Queries on usage: each answers (account_id, subject) of what breaks its check."""
+"""Queries on usage: each answers (account_id, subject) of what breaks its check.
+
+`:now` is real time; an account with a clock of its own is asked by that clock.
+"""
 
 from typing import Final
 
@@ -62,7 +65,8 @@ QUERIES: Final[dict[str, str]] = {
                ON t.id = r.transaction_id AND t.account_id = r.account_id
         WHERE t.amount - t.debt IS DISTINCT FROM -r.total
     """,
-    # Records and lines agree to the cent; a record that no line covers yet is pending.
+    # Records and lines agree to the cent; a record that no line covers yet is pending. So is one of
+    # very many that a line covers, until its part is completed.
     "usage_billed": f"""
         SELECT account_id, meter || ' of ' || to_char(period_start, 'YYYY-MM-DD') AS subject
         FROM (
@@ -70,7 +74,8 @@ QUERIES: Final[dict[str, str]] = {
                 sum(total_amount) AS total
             FROM billing_records
             WHERE currency <> 'CREDIT' AND billing_method = 'subscription_included'
-              AND billing_status = 'completed'
+              AND (billing_status = 'completed'
+                   OR id IN (SELECT unnest(records) FROM usage_settlements))
             GROUP BY account_id, meter, period_start) r
         FULL JOIN (
             SELECT l.account_id, l.detail ->> 'meter' AS meter, l.period_start,
@@ -98,6 +103,14 @@ QUERIES: Final[dict[str, str]] = {
         USING (account_id, meter, period_start)
         WHERE (r.units, r.total) IS DISTINCT FROM (c.units, c.total)
     """,
+    "thresholds_billed": """
+        SELECT p.account_id, public_id('sub', s.id) AS subject
+        FROM usage_periods p
+        JOIN subscriptions s ON s.id = p.subscription_id
+        JOIN accounts a ON a.id = p.account_id
+        WHERE p.threshold_at < coalesce(a.clock_at, :now) - :slack AND p.closed_at IS NULL
+          AND s.status IN ('active', 'past_due')
+    """,
     # A late use waits for the next invoice; any other belongs onto that of its own cycle's end.
     "usage_invoiced": """
         SELECT r.account_id, public_id('bill', r.id) AS subject
@@ -108,5 +121,6 @@ QUERIES: Final[dict[str, str]] = {
           AND r.billing_status = 'pending' AND NOT r.is_late
           AND (s.status = 'canceled'
                OR s.status IN ('active', 'past_due') AND p.start_at < s.cycle_start)
+          AND r.id NOT IN (SELECT unnest(records) FROM usage_settlements)
     """,
 }

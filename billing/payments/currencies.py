@@ -47,6 +47,9 @@ _TABLE: Final = {
     "TND": _THREE,
     "UGX": Charging(exponent=2, minimum=2000),
 }
+MINIMUMS: Final = {currency: terms.minimum for currency, terms in _TABLE.items()}
+"""The least the provider charges, in ISO minor units; of a currency not listed `MINIMUM`."""
+MINIMUM: Final = Charging(exponent=2).minimum
 
 
 def charging(currency: str) -> Charging:

@@ -12,6 +12,7 @@ CLAIM_LIFETIME: Final = timedelta(minutes=10)
 """A quota claimed beforehand and not settled by its record by then is given back."""
 ALERT_PERCENTS: Final = (80, 100)
 REFUSED: Final = "Quota exceeded for service type"
+OVER_BUDGET: Final = "this use would go over a budget that blocks"
 
 
 def decide(
@@ -22,6 +23,7 @@ def decide(
         return Decision.unlimited(meter, requested, used)
     tightest = min(bounds, key=lambda bound: (not bound.is_hard, bound.remaining))
     allowed = all(bound.remaining >= requested for bound in bounds if bound.is_hard)
+    refused = None if allowed else tightest.source
     soft = any(
         (bound.used + requested) * 100 >= bound.limit * bound.soft_percent for bound in bounds
     )
@@ -35,6 +37,23 @@ def decide(
         soft_limit_reached=soft,
         resets_at=tightest.resets_at,
         reason=None if allowed else REFUSED,
+        refused_by=refused,
+    )
+
+
+def over_budget(decision: Decision, budget: Bound) -> Decision:
+    """The same use, refused by a budget that blocks: the figures are the budget's own."""
+    return decision.model_copy(
+        update={
+            "allowed": False,
+            "limit": budget.limit,
+            "used": budget.used,
+            "remaining": budget.remaining,
+            "resets_at": budget.resets_at,
+            "reason": OVER_BUDGET,
+            "refused_by": "budget",
+            "budget_id": budget.budget_id,
+        }
     )
 
 

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
+Source = Literal["plan", "quota", "budget"]
 Window = Literal["day", "month", "cycle", "rolling"]
 
 
@@ -37,13 +38,14 @@ class Quota(_Frozen):
 
 
 class Bound(_Frozen):
-    """One limit that a use meets: a quota, or what the plan gives."""
+    """One limit that a use meets: a quota, what the plan gives, or a budget that blocks."""
 
-    source: Literal["plan", "quota"]
+    source: Source
     limit: Decimal
     used: Decimal
     is_hard: bool
     resets_at: AwareDatetime | None
+    budget_id: UUID | None = None
     soft_percent: int = 80
 
     @property
@@ -64,6 +66,9 @@ class Decision(_Frozen):
     soft_limit_reached: bool
     resets_at: AwareDatetime | None
     reason: str | None
+    refused_by: Source | None = None
+    budget_id: UUID | None = None
+    """The budget that refuses; the figures are then its own, in what it measures."""
 
     @classmethod
     def unlimited(cls, meter: str, requested: Decimal, used: Decimal) -> Self:

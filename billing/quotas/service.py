@@ -9,13 +9,17 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.accounts import store as accounts
 from billing.accounts.schemas import Account
+from billing.budgets import rules as budget_rules
+from billing.budgets import service as budgets
 from billing.core import periods
 from billing.core.clock import real_now
 from billing.core.errors import NotFound
 from billing.core.money import ZERO
 from billing.quotas import rules, store
 from billing.quotas.schemas import Bound, Decision, Quota
+from billing.rating.schemas import CREDIT
 from billing.usage import rules as usage
+from billing.usage import service as pricing
 from billing.usage import store as counters
 from billing.usage.schemas import Counter, Period
 
@@ -51,9 +55,15 @@ async def check(connection: AsyncConnection, account_id: UUID, asked: Asked) -> 
     end = period.end_at if period else periods.month_of(at, zone)[1]
     bounds = [bound_of(quota, zone, end) for quota in quotas]
     used = counter.quantity if counter else ZERO
-    if period is not None and meter in period.limits:
-        bounds.append(_plan_bound(period, meter, used))
-    return rules.decide(meter, amount, bounds, used)
+    limit = period.limits.get(meter) if period else None
+    if period is not None and limit is not None:
+        claimed = ZERO
+        if limit["then"] == "block":
+            claimed = await store.reserved(connection, account_id, meter, at)
+        bounds.append(_plan_bound(period, meter, used + claimed))
+    decision = rules.decide(meter, amount, bounds, used)
+    broken = await _broken_budget(connection, account_id, asked, decision, limit, used, at)
+    return rules.over_budget(decision, broken) if broken and decision.allowed else decision
 
 
 async def claim(
@@ -61,25 +71,36 @@ async def claim(
 ) -> Decision:
     """Count a use beforehand if every limit allows it; the record of the event settles it.
 
-    Repeatable by its event. Unsettled it is given back after ten minutes.
+    Of a level only the rise counts, as when it is recorded. Repeatable by its event. Unsettled it
+    is given back after ten minutes.
     """
     meter, _ = await counters.meter_of(
         connection, asked.product_id, asked.service_type, asked.feature_type
     )
     before = await check(connection, account_id, asked)
+    if not before.requested:
+        return before  # a level that was reached already: there is nothing to count
+    record_id = usage.record_id(account_id, event_id)
+    if before.refused_by == "budget" and not await store.is_claimed(connection, record_id):
+        return before
     allowed = await store.claim(
         connection,
         account_id,
-        record_id=usage.record_id(account_id, event_id),
+        record_id=record_id,
         event_id=event_id,
         user_id=asked.user_id,
         organization_id=asked.organization_id,
         meter=meter,
-        amount=asked.amount,
+        amount=before.requested,
         real_at=real_now(),
     )
-    reason = None if allowed else rules.REFUSED
-    return before.model_copy(update={"allowed": allowed, "reason": reason})
+    if allowed == before.allowed:
+        return before
+    # Somebody claimed in between, or this event was claimed before.
+    found = {"reason": None, "refused_by": None, "budget_id": None} if allowed else {
+        "reason": rules.REFUSED, "refused_by": "quota",
+    }  # fmt: skip
+    return before.model_copy(update={"allowed": allowed, **found})
 
 
 async def standing(
@@ -118,6 +139,40 @@ def _plan_bound(period: Period, meter: str, used: Decimal) -> Bound:
         used=used,
         is_hard=limit["then"] == "block",
         resets_at=period.end_at,
+    )
+
+
+async def _broken_budget(
+    connection: AsyncConnection,
+    account_id: UUID,
+    asked: Asked,
+    decision: Decision,
+    limit: dict[str, str] | None,
+    used: Decimal,
+    at: datetime,
+) -> Bound | None:
+    """The blocking budget that the use would break, paid the way it is when nobody says how."""
+    known = await budgets.blocking(connection, account_id)
+    if not known:
+        return None
+    total, currency = ZERO, CREDIT
+    if limit is not None:
+        if limit["then"] == "overage":
+            beyond = decision.requested - max(ZERO, Decimal(limit["included"]) - used)
+            total, currency = max(ZERO, beyond) * Decimal(limit["price"]), ""
+    elif asked.product_id is not None:
+        quoted = await pricing.quote(connection, account_id, asked.product_id, asked.amount, at)
+        total = quoted.rating.total
+    budget = budget_rules.broken(known, decision.meter, decision.requested, total, currency)
+    if budget is None:
+        return None
+    return Bound(
+        source="budget",
+        limit=budget.limit_amount,
+        used=budget.used,
+        is_hard=True,
+        resets_at=budget.window_end,
+        budget_id=budget.id,
     )
 
 

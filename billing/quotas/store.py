@@ -21,6 +21,11 @@ _CLAIM: Final = text(
     "SELECT quota_claim(:account_id, :id, :event, :user, :organization, :meter, :amount,"
     " :seconds, :real_at)"
 )
+_RESERVED: Final = text("SELECT quota_reserved(:account_id, :meter, :at, '{}')")
+_IS_CLAIMED: Final = text(
+    "SELECT EXISTS (SELECT 1 FROM quota_claims WHERE id = :id AND status <> 'lapsed')"
+    " OR EXISTS (SELECT 1 FROM billing_records WHERE id = :id)"
+)
 # The window's use as of an instant, whether or not anybody has moved the window on since.
 _STANDING: Final = text(
     """
@@ -108,6 +113,20 @@ async def claim(
         "seconds": int(CLAIM_LIFETIME.total_seconds()), "real_at": real_at,
     }  # fmt: skip
     return bool(await connection.scalar(_CLAIM, values))
+
+
+async def reserved(
+    connection: AsyncConnection, account_id: UUID, meter: str, at: datetime
+) -> Decimal:
+    """How much of a meter is claimed beforehand and not recorded yet."""
+    values = {"account_id": account_id, "meter": meter, "at": at}
+    found: Decimal = (await connection.execute(_RESERVED, values)).scalar_one()
+    return found
+
+
+async def is_claimed(connection: AsyncConnection, record_id: UUID) -> bool:
+    """Whether the event of this record has its answer already: a claim that holds, or a record."""
+    return bool(await connection.scalar(_IS_CLAIMED, {"id": record_id}))
 
 
 def listing(account_id: UUID | None) -> Select[Any]:

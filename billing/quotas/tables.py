@@ -49,11 +49,9 @@ billing_quotas = Table(
     Column("created_at", DateTime(timezone=True), nullable=False),
     Column("updated_at", DateTime(timezone=True), nullable=False),
     Unique("account_id", "meter", "owner", "window_kind"),
-    CheckConstraint("limit_amount >= 0 AND used >= 0 AND used_before >= 0", name="amounts"),
-    CheckConstraint("window_kind IN ('day', 'month', 'cycle', 'rolling')", name="window_known"),
-    CheckConstraint(
-        "(window_kind = 'rolling') = (span_seconds IS NOT NULL) AND span_seconds > 0", name="span"
-    ),
+    # What a claim changes; the rest is looked at where it is written (quota_put): each constraint
+    # is compiled anew for every statement that changes the row.
+    CheckConstraint("used >= 0", name="used_not_negative"),
     postgresql_with={"fillfactor": 50},
 )
 
@@ -74,8 +72,6 @@ quota_claims = Table(
     Column("expires_at", DateTime(timezone=True), nullable=False),
     # 'open', 'settled' by its record, or 'lapsed'.
     Column("status", Text, nullable=False),
-    CheckConstraint("amount > 0", name="amount_positive"),
-    CheckConstraint("status IN ('open', 'settled', 'lapsed')", name="status_known"),
     Index(
         "ix_quota_claims_open",
         "account_id",

@@ -16,6 +16,7 @@ from billing.credits import service as credits
 from billing.invoices import service as invoicing
 from billing.invoices import store as invoices
 from billing.invoices.schemas import Invoice, Line, NewInvoice
+from billing.payments.currencies import collectable
 from billing.subscriptions import notes, store
 from billing.subscriptions.rules import cycle_bounds
 from billing.subscriptions.schemas import Item, Subscription
@@ -138,15 +139,19 @@ async def bill_usage(
     at: datetime,
     *,
     before: datetime | None = None,
+    debts: bool = False,
+    early: bool = False,
 ) -> Invoice | None:
     """An invoice of its own for use beyond the plan that no period's invoice bills, once per mark.
 
-    Usage of cycles that began `before`, or of all; None where nothing is owed for any.
+    Usage of cycles that began `before`, or of all; with `debts` also without any, where a card
+    can be charged for what the money balance carries. None where nothing is owed. `early`: the
+    open cycle goes on, and its close bills the rest.
     """
     arrears = await closing.lines(
-        connection, subscription.account_id, subscription.id, before=before
+        connection, subscription.account_id, subscription.id, before=before, early=early
     )
-    if not arrears:
+    if not arrears and not (debts and await _carries_debt(connection, subscription)):
         return None
     stem = ids.encode(ids.SUBSCRIPTION, subscription.id)
     invoice = await _draft_lines(connection, subscription, arrears, f"{stem}/{mark}", at)
@@ -274,6 +279,13 @@ async def _in_burst(connection: AsyncConnection, subscription: Subscription) -> 
         and before.collection == "held"
         and before.created_at >= subscription.current_period_end
     )
+
+
+async def _carries_debt(connection: AsyncConnection, subscription: Subscription) -> bool:
+    """Whether what was too small for a card, use by use, is by now enough for one."""
+    currency = subscription.currency
+    balance = await invoices.money_balance(connection, subscription.account_id, currency)
+    return balance < 0 and collectable(-balance, currency) > 0
 
 
 def _line(item: Item, start: datetime, end: datetime) -> Line:

@@ -30,6 +30,10 @@ class SubscriptionState(State):
     incomplete_expires_at: AwareDatetime | None = None
     superseded: bool = False
     cancel_at_period_end: bool = False
+    threshold_at: AwareDatetime | None = None
+    """When use that no invoice bills yet reached the billing threshold."""
+    threshold: str | None = None
+    """Which crossing that was: the cycle, and its number in it."""
     invoices: tuple[Collecting, ...] = ()
     events: tuple[str, ...] = ()
 
@@ -80,10 +84,20 @@ def _lifecycle(s: SubscriptionState) -> list[Step]:
         last = Step(name="end_trial", due=end, key=key, words="end the trial")
     else:
         last = Step(name="renew", due=end, key=f"{s.subscription}/renew-{mark}", words="renew")
-    if s.cycle_end >= end:
-        return [last]
-    cycle = f"{s.subscription}/cycle-{s.cycle_end:%Y-%m-%dT%H:%M:%SZ}"
-    return [Step(name="cycle", due=s.cycle_end, key=cycle, words="start a cycle"), last]
+    steps = _early(s)
+    if s.cycle_end < end:
+        cycle = f"{s.subscription}/cycle-{s.cycle_end:%Y-%m-%dT%H:%M:%SZ}"
+        steps.append(Step(name="cycle", due=s.cycle_end, key=cycle, words="start a cycle"))
+    return [*steps, last]
+
+
+def _early(s: SubscriptionState) -> list[Step]:
+    """Use beyond the plan has reached the billing threshold: an invoice before the cycle ends."""
+    if s.threshold_at is None or s.status not in ("active", "past_due"):
+        return []
+    key = f"{s.subscription}/threshold-{s.threshold}"
+    words = "invoice use that reached its threshold"
+    return [Step(name="bill_early", due=s.threshold_at, key=key, words=words)]
 
 
 def cycle_bounds(

@@ -55,6 +55,7 @@ class Subscription(BaseModel):
     end_reason: str | None
     incomplete_expires_at: AwareDatetime | None
     superseded_at: AwareDatetime | None
+    billing_threshold_minor: int | None = None
     stripe_subscription_id: str | None
     created_at: AwareDatetime
     updated_at: AwareDatetime

@@ -209,6 +209,7 @@ def _row(
         "cycle_end": cycle_bounds(cycle_anchor, zone, terms.plan.allowance, at, end),
         "trial_end": trial_end,
         "trial_end_behavior": terms.plan.trial_end_behavior,
+        "billing_threshold_minor": terms.plan.billing_threshold.get(terms.price.currency),
         "incomplete_expires_at": None if trial_end else at + INCOMPLETE_LIFETIME,
         "created_at": at,
         "updated_at": at,

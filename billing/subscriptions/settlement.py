@@ -99,7 +99,8 @@ async def end(
 ) -> Subscription:
     """Cancel for good: drafts void, time not served taken back, the rest goes to Collection.
 
-    The end closes the last cycle; use beyond the plan has a final invoice [C5].
+    The end closes the last cycle; use beyond the plan, and what was carried until now, has a final
+    invoice [C5].
     """
     ended = await store.change(
         connection,
@@ -121,7 +122,7 @@ async def end(
             await dunning.hand_to_collection(connection, owed, at)
         else:
             await dunning.close(connection, owed.id, "canceled", reason, at)
-    final = await cycles.bill_usage(connection, ended, "final", at)
+    final = await cycles.bill_usage(connection, ended, "final", at, debts=True)
     if final is not None and final.status == "open":
         await dunning.hand_to_collection(connection, final, at)
     return ended

@@ -22,11 +22,15 @@ from billing.subscriptions.schemas import Item, Subscription
 from billing.subscriptions.tables import OPEN_STATUSES, subscription_items, subscriptions
 
 _STATE = f"""
-SELECT s.*, a.clock_at, p.name AS plan_name,
+SELECT s.*, a.clock_at, p.name AS plan_name, t.threshold_at, t.start_at AS threshold_cycle,
+       t.threshold_number,
        {WAITING_MARKS} AS events
 FROM subscriptions s
 JOIN accounts a ON a.id = s.account_id
 JOIN plans p ON p.id = s.plan_id
+LEFT JOIN usage_periods t
+       ON t.account_id = s.account_id AND t.threshold_at IS NOT NULL AND t.closed_at IS NULL
+      AND t.subscription_id = s.id
 WHERE s.id = :subscription_id
 """  # noqa: S608 - put together from constants
 _READ_STATE = Prepared(text(_STATE))
@@ -190,6 +194,8 @@ async def state(
         incomplete_expires_at=row["incomplete_expires_at"],
         superseded=row["superseded_at"] is not None,
         cancel_at_period_end=row["cancel_at_period_end"],
+        threshold_at=row["threshold_at"],
+        threshold=_threshold(row),
         invoices=await dunning.collecting(
             connection, matter, pay_first=row["status"] == "incomplete"
         ),
@@ -197,6 +203,12 @@ async def state(
     )
     price = show_money(row["amount_minor"], row["currency"])
     return known.model_copy(update={"words": words(known, price, row["plan_name"], row["zone"])})
+
+
+def _threshold(row: Fields) -> str | None:
+    if row["threshold_at"] is None:
+        return None
+    return f"{row['threshold_cycle']:%Y-%m-%dT%H:%M:%SZ}-{row['threshold_number']}"
 
 
 def show(row: Fields) -> Subscription:

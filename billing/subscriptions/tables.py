@@ -52,6 +52,8 @@ subscriptions = Table(
     Column("incomplete_expires_at", DateTime(timezone=True)),
     # A newer subscribe waits for this incomplete one to be given up.
     Column("superseded_at", DateTime(timezone=True)),
+    # Use beyond the plan is invoiced as soon as it comes to so much; NULL: with the cycle.
+    Column("billing_threshold_minor", BigInteger),
     Column("stripe_subscription_id", Text, unique=True),
     Column("created_at", DateTime(timezone=True), nullable=False),
     Column("updated_at", DateTime(timezone=True), nullable=False),
@@ -60,6 +62,7 @@ subscriptions = Table(
         " 'unpaid', 'paused', 'canceled')",
         name="status_known",
     ),
+    CheckConstraint("billing_threshold_minor > 0", name="billing_threshold_positive"),
     CheckConstraint("current_period_start < current_period_end", name="period_forward"),
     Index(
         "uq_subscriptions_one_open",

@@ -41,6 +41,7 @@ class SubscriptionFuture(CollectingFuture):
             "renew": self._renew,
             "end_trial": self._end_trial,
             "cycle": self._cycle,
+            "bill_early": self._bill_early,
             "end": self._end,
             "abandon": self._abandon,
         }
@@ -180,6 +181,13 @@ class SubscriptionFuture(CollectingFuture):
             words += f": invoice of {show_money(used, self.currency)} for use beyond the plan"
             self._bill(used, None, None, at)
         return [self.coming(step, at, words, credits=gained)]
+
+    def _bill_early(self, step: Step, at: datetime) -> list[Coming]:
+        self._move(threshold_at=None, threshold=None)
+        used = self._used()
+        self._bill(used, None, None, at)
+        words = f"invoice of {show_money(used, self.currency)} for use beyond the plan so far"
+        return [self.coming(step, at, words, amount_minor=used, currency=self.currency)]
 
     def _end(self, step: Step, at: datetime) -> list[Coming]:
         self._ended(at)

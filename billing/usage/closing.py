@@ -25,7 +25,7 @@ _OWED: Final = Prepared(
     SELECT p.start_at, p.end_at, p.zone, p.currency, p.limits -> c.meter AS terms,
            c.meter, m.name, m.unit, c.quantity, c.overage, c.overage_total, c.events,
            coalesce(b.units, 0) AS billed_units, coalesce(b.total, 0) AS billed_total,
-           coalesce(b.minor, 0) AS billed_minor
+           coalesce(b.minor, 0) AS billed_minor, b.early AS billed_early
     FROM usage_periods p
     JOIN usage_counters c
       ON c.account_id = p.account_id AND c.owner = '' AND c.grain = 'cycle'
@@ -33,7 +33,8 @@ _OWED: Final = Prepared(
     JOIN meters m ON m.key = c.meter
     LEFT JOIN LATERAL (
         SELECT sum(l.quantity) AS units, sum(l.amount_minor) AS minor,
-               sum((l.detail ->> 'accrued')::numeric) AS total
+               sum((l.detail ->> 'accrued')::numeric) AS total,
+               bool_and(coalesce((l.detail ->> 'early')::boolean, false)) AS early
         FROM invoice_lines l
         WHERE l.account_id = p.account_id AND l.kind = 'usage' AND l.period_start = p.start_at
           AND l.detail ->> 'meter' = c.meter) b ON true
@@ -50,6 +51,7 @@ _CLOSE: Final = Prepared(
         " :true_up, :invoice, :at)"
     )
 )
+_COMPLETE_PART: Final = Prepared(text("SELECT usage_complete_part(:account_id, :at)"))
 _TAKE_LATE: Final = Prepared(
     text(
         "UPDATE usage_periods SET late_at = NULL"
@@ -64,22 +66,26 @@ async def lines(
     subscription_id: UUID,
     *,
     before: datetime | None = None,
+    early: bool = False,
 ) -> tuple[Line, ...]:
     """Use beyond the plan in the subscription's cycles that began `before`, unless billed already.
 
     One line per cycle and meter, rated from its counter; late use of an older cycle is a line of
-    its own [G15, G16].
+    its own [G15, G16]. `early` lines bill a cycle so far; what follows them there is not late.
     """
     owed = await _OWED.all(
         connection, account_id=account_id, subscription_id=subscription_id, before=before
     )
-    return tuple(_line(row, before) for row in owed)
+    return tuple(_line(row, before, early=early) for row in owed)
 
 
 async def settle(
     connection: AsyncConnection, invoice: Invoice, billed: Sequence[Line], at: datetime
 ) -> None:
-    """The records behind usage lines are completed; a true-up carries the difference."""
+    """The records behind usage lines are completed; a true-up carries the difference.
+
+    Where they are many, the account's matter completes the rest, a part at a time.
+    """
     for line in billed:
         await _CLOSE.run(
             connection,
@@ -95,13 +101,21 @@ async def settle(
         )
 
 
+async def complete_part(connection: AsyncConnection, account_id: UUID, at: datetime) -> int:
+    """Complete the next part of the records that an invoice bills; how many.
+
+    Takes the account's lock.
+    """
+    return int(await _COMPLETE_PART.scalar(connection, account_id=account_id, at=at) or 0)
+
+
 async def take_late(connection: AsyncConnection, account_id: UUID) -> list[UUID]:
     """The ended subscriptions whose late use waits for an invoice, from now on no more."""
     rows = await _TAKE_LATE.all(connection, account_id=account_id)
     return sorted({row["subscription_id"] for row in rows})
 
 
-def _line(row: Row, before: datetime | None) -> Line:
+def _line(row: Row, before: datetime | None, *, early: bool) -> Line:
     terms: dict[str, Any] = row["terms"] or {}
     accrued = rules.Accrued(
         units=row["overage"],
@@ -115,12 +129,14 @@ def _line(row: Row, before: datetime | None) -> Line:
     )
     line = rules.bill(accrued)
     start, end = row["start_at"], row["end_at"]
-    late = accrued.billed_units > 0 or (before is not None and end < before)
+    span = f"{start:%-d %b %Y} to {end:%-d %b %Y}"
+    closed = accrued.billed_units > 0 and not row["billed_early"]
+    late = closed or (before is not None and end < before)
     included = Decimal(terms.get("included", "0"))
     return Line(
         kind=USAGE,
         description=f"{row['name']} beyond {_plain(included)} included"
-        f"{', late' if late else ''}, {start:%-d %b %Y} to {end:%-d %b %Y}",
+        f"{', late' if late else ', so far' if early else ''}, {span}",
         quantity=line.units,
         unit_amount=line.unit_minor,
         amount_minor=line.amount_minor,
@@ -134,6 +150,7 @@ def _line(row: Row, before: datetime | None) -> Line:
             "accrued": _plain(line.covers),
             "true_up": _plain(line.true_up),
             "late": late,
+            "early": early,
             "zone": row["zone"],
         },
     )

@@ -19,7 +19,7 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy import UniqueConstraint as Unique
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from billing.core.database import metadata
 
@@ -42,10 +42,34 @@ usage_periods = Table(
     Column("closed_at", DateTime(timezone=True)),
     # When late use began to wait for an invoice of its own: the subscription has ended.
     Column("late_at", DateTime(timezone=True)),
+    # When what no invoice bills yet reached the subscription's billing threshold, until it is
+    # billed; and how often that was in this cycle.
+    Column("threshold_at", DateTime(timezone=True)),
+    Column("threshold_number", Integer, nullable=False, server_default="0"),
     Unique("account_id", "start_at"),
     CheckConstraint("start_at < end_at", name="forward"),
+    Index(
+        "ix_usage_periods_threshold",
+        "account_id",
+        postgresql_where=text("threshold_at IS NOT NULL"),
+    ),
     Index("ix_usage_periods_late", "account_id", postgresql_where=text("late_at IS NOT NULL")),
     postgresql_with={"fillfactor": 80},
+)
+
+# Records that a line bills and that are still pending, for they are many: listed when the line is
+# written, completed part by part by the account's matter.
+usage_settlements = Table(
+    "usage_settlements",
+    metadata,
+    Column("account_id", Uuid, ForeignKey("accounts.id"), primary_key=True),
+    # External id of the invoice with the line.
+    Column("invoice", Text, primary_key=True),
+    Column("meter", Text, primary_key=True),
+    Column("start_at", DateTime(timezone=True), primary_key=True),
+    Column("part", Integer, primary_key=True),
+    Column("records", ARRAY(Uuid), nullable=False),
+    Column("began_at", DateTime(timezone=True), nullable=False),
 )
 
 # No foreign keys: each would cost every record a look-up, and only the functions that have just

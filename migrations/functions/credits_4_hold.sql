@@ -24,6 +24,7 @@ DECLARE
     parts credit_hold_lots[] := '{}';
     part credit_hold_lots;
     need numeric := p_amount;
+    before timestamptz;
 BEGIN
     SELECT * INTO known FROM credit_holds WHERE key = p_key AND account_id = p_account_id;
     hold_id := coalesce(known.id, uuidv7());
@@ -64,25 +65,30 @@ BEGIN
         END IF;
     END IF;
     IF verdict = 'ok' THEN
-        INSERT INTO credit_holds (
-            id, account_id, status, amount, key, request_hash, scope, paid_only, reason, subject,
-            created_at, expires_at)
-        VALUES (
-            hold_id, p_account_id, 'open', p_amount, p_key, p_hash, p_scope, p_paid_only, p_reason,
-            p_subject, as_of, expires_at);
-        INSERT INTO credit_hold_lots SELECT * FROM unnest(parts);
-        UPDATE credit_lots AS l SET held = l.held + u.amount
-        FROM unnest(parts) AS u WHERE l.id = u.lot_id;
-        UPDATE credit_balances SET held = held + p_amount WHERE account_id = p_account_id;
+        WITH held AS (
+            INSERT INTO credit_holds (
+                id, account_id, status, amount, key, request_hash, scope, paid_only, reason,
+                subject, created_at, expires_at)
+            VALUES (
+                hold_id, p_account_id, 'open', p_amount, p_key, p_hash, p_scope, p_paid_only,
+                p_reason, p_subject, as_of, expires_at)
+        ), split AS (
+            INSERT INTO credit_hold_lots SELECT * FROM unnest(parts)
+        ), lots AS (
+            UPDATE credit_lots AS l SET held = l.held + u.amount
+            FROM unnest(parts) AS u WHERE l.id = u.lot_id
+        )
+        UPDATE credit_balances AS b
+        SET held = b.held + p_amount, next_expiry = least(b.next_expiry, credit_hold.expires_at)
+        WHERE b.account_id = p_account_id
+        RETURNING old.next_expiry INTO before;
+        -- Whatever ends later is seen to when the matter looks at what ends first.
+        IF coalesce(before > expires_at, true) THEN
+            PERFORM account_watch(p_account_id, expires_at, as_of);
+        END IF;
     END IF;
     IF verdict IN ('ok', 'insufficient') THEN
         SELECT * INTO mine FROM credit_balances WHERE account_id = p_account_id;
-        -- Whatever ends later is seen to when the matter looks at what ends first.
-        IF verdict = 'ok' AND coalesce(mine.next_expiry > expires_at, true) THEN
-            UPDATE credit_balances SET next_expiry = credit_hold.expires_at
-            WHERE account_id = p_account_id;
-            PERFORM account_watch(p_account_id, expires_at, as_of);
-        END IF;
         top_up := credit_wants_top_up(mine, as_of);
         IF top_up THEN
             PERFORM credit_want_top_up(p_account_id, as_of);
@@ -160,14 +166,51 @@ BEGIN
         ELSE 'ok'
     END;
     IF verdict = 'ok' THEN
-        PERFORM credit_capture_parts(known, captured, entry_key, p_reason, as_of, p_detail);
-        PERFORM credit_unhold(p_account_id, p_hold_id, captured, as_of);
+        -- Mostly all of it lies in one lot that goes on and that nobody asks back: nothing lapses.
+        WITH lot AS (
+            UPDATE credit_lots AS l
+            SET held = l.held - known.amount, remaining = l.remaining - captured,
+                is_open = l.remaining - captured > 0
+            FROM credit_hold_lots AS p
+            WHERE p.hold_id = known.id AND p.position = 1 AND p.amount = known.amount
+                AND l.id = p.lot_id AND l.claimed = 0 AND coalesce(l.expires_at > as_of, true)
+            RETURNING l.id
+        ), moved AS (
+            UPDATE credit_balances AS b
+            SET held = b.held - known.amount, balance = b.balance - captured,
+                used = b.used + captured, seq = b.seq + 1, last_at = greatest(b.last_at, as_of)
+            FROM lot
+            WHERE b.account_id = p_account_id
+            RETURNING b.balance, b.used, b.seq, b.last_at, lot.id AS lot_id
+        ), entry AS (
+            INSERT INTO credit_transactions (
+                id, account_id, seq, kind, amount, balance_after, used_after, key, reason, subject,
+                detail, at, real_at)
+            SELECT uuidv7(), p_account_id, m.seq, 'capture', -captured, m.balance, m.used,
+                entry_key, p_reason, known.subject, p_detail, m.last_at, clock_timestamp()
+            FROM moved AS m
+            RETURNING id, balance_after
+        ), line AS (
+            INSERT INTO credit_transaction_lots (transaction_id, lot_id, account_id, amount)
+            SELECT entry.id, moved.lot_id, p_account_id, -captured FROM entry, moved
+        )
         UPDATE credit_holds AS h
         SET status = 'captured', captured = credit_capture.captured, resolved_at = as_of
-        WHERE h.id = p_hold_id;
+        FROM entry
+        WHERE h.id = p_hold_id
+        RETURNING entry.id, entry.balance_after INTO transaction_id, balance;
+        IF transaction_id IS NULL THEN
+            PERFORM credit_capture_parts(known, captured, entry_key, p_reason, as_of, p_detail);
+            PERFORM credit_unhold(p_account_id, p_hold_id, captured, as_of);
+            UPDATE credit_holds AS h
+            SET status = 'captured', captured = credit_capture.captured, resolved_at = as_of
+            WHERE h.id = p_hold_id;
+        END IF;
     END IF;
-    SELECT t.id, t.balance_after INTO transaction_id, balance
-    FROM credit_transactions AS t WHERE t.key = entry_key;
+    IF transaction_id IS NULL THEN
+        SELECT t.id, t.balance_after INTO transaction_id, balance
+        FROM credit_transactions AS t WHERE t.key = entry_key;
+    END IF;
     PERFORM set_config('app.accounts', shown, true);
 END;
 $$;

@@ -1,5 +1,5 @@
--- Debits that nothing can refuse: the keys are new, general lots cover each account's items, no lot
--- or hold has run out, and nobody wants credits bought. The caller, who holds the accounts' locks and
+-- Debits that nothing can refuse: the keys are new, general lots cover each account's items, what
+-- has run out is settled, and nobody wants credits bought. The caller, who holds the accounts' locks and
 -- shows their rows, has seen to that. What credit_debit_batch decides item by item is one sum here:
 -- items laid end to end, over lots laid end to end in burn order, meet where they overlap.
 -- `entries` are the ledger's new ids in the order of the items; `whole` says that the lots did cover.

@@ -12,6 +12,11 @@ DECLARE
     begins timestamptz;
     counted numeric := 0;
 BEGIN
+    IF p_limit < 0 OR p_window NOT IN ('day', 'month', 'cycle', 'rolling') OR p_span <= 0
+        OR (p_window = 'rolling') <> (p_span IS NOT NULL)
+    THEN
+        RAISE EXCEPTION USING ERRCODE = 'check_violation', MESSAGE = 'there is no such quota';
+    END IF;
     PERFORM usage_turn(p_account_id, p_at);
     SELECT p.* INTO period FROM credit_balances AS b JOIN usage_periods AS p ON p.id = b.period_id
     WHERE b.account_id = p_account_id;
@@ -46,7 +51,7 @@ $$;
 -- Answers whether it is allowed; a repeated claim is answered as the first.
 --
 -- Most claims are plain: every quota they fall under knows until when, and below what, nothing else
--- is to be looked at. One statement counts and keeps them; all others go the long way.
+-- is to be looked at. They are counted and kept; all others go the long way.
 CREATE OR REPLACE FUNCTION quota_claim(
     p_account_id uuid, p_id uuid, p_event text, p_user text, p_organization text, p_meter text,
     p_amount numeric, p_seconds integer, p_real_at timestamptz)
@@ -60,29 +65,32 @@ DECLARE
     shows text := set_config('app.accounts', p_account_id::text, true);
     allowed boolean;
 BEGIN
+    IF p_amount <= 0 THEN
+        RAISE EXCEPTION USING ERRCODE = 'check_violation', MESSAGE = 'nothing is claimed';
+    END IF;
     PERFORM 1 FROM credit_balances WHERE account_id = p_account_id FOR NO KEY UPDATE;
-    WITH counted AS (
-        UPDATE billing_quotas SET used = used + p_amount, updated_at = p_real_at
-        WHERE account_id = p_account_id AND meter = p_meter
-            AND owner IN ('', 'u:' || p_user, 'o:' || p_organization)
-            AND NOT EXISTS (
-                SELECT 1 FROM billing_quotas
-                WHERE account_id = p_account_id AND meter = p_meter
-                    AND owner IN ('', 'u:' || p_user, 'o:' || p_organization)
-                    AND (plain_until > p_real_at AND used + p_amount < plain_below) IS NOT TRUE)
-            AND NOT EXISTS (SELECT 1 FROM quota_claims WHERE id = p_id)
-            AND NOT EXISTS (SELECT 1 FROM billing_records WHERE id = p_id)
-        RETURNING 1
-    )
-    INSERT INTO quota_claims (
-        id, account_id, event_id, user_id, organization_id, meter, amount, claimed_at, expires_at,
-        status)
-    SELECT p_id, p_account_id, p_event, p_user, p_organization, p_meter, p_amount, p_real_at,
-        p_real_at + make_interval(secs => p_seconds), 'open'
-    FROM counted LIMIT 1;
-    allowed := FOUND OR quota_claim_looking(
-        p_account_id, p_id, p_event, p_user, p_organization, p_meter, p_amount, p_seconds,
-        p_real_at);
+    UPDATE billing_quotas SET used = used + p_amount, updated_at = p_real_at
+    WHERE account_id = p_account_id AND meter = p_meter
+        AND owner IN ('', 'u:' || p_user, 'o:' || p_organization)
+        AND NOT EXISTS (
+            SELECT 1 FROM billing_quotas
+            WHERE account_id = p_account_id AND meter = p_meter
+                AND owner IN ('', 'u:' || p_user, 'o:' || p_organization)
+                AND (plain_until > p_real_at AND used + p_amount < plain_below) IS NOT TRUE)
+        AND NOT EXISTS (SELECT 1 FROM quota_claims WHERE id = p_id)
+        AND NOT EXISTS (SELECT 1 FROM billing_records WHERE id = p_id);
+    allowed := FOUND;
+    IF allowed THEN
+        INSERT INTO quota_claims (
+            id, account_id, event_id, user_id, organization_id, meter, amount, claimed_at,
+            expires_at, status)
+        VALUES (p_id, p_account_id, p_event, p_user, p_organization, p_meter, p_amount, p_real_at,
+            p_real_at + make_interval(secs => p_seconds), 'open');
+    ELSE
+        allowed := quota_claim_looking(
+            p_account_id, p_id, p_event, p_user, p_organization, p_meter, p_amount, p_seconds,
+            p_real_at);
+    END IF;
     shows := set_config('app.accounts', shown, true);
     RETURN allowed;
 END;

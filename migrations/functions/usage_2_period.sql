@@ -18,6 +18,41 @@ LANGUAGE sql IMMUTABLE AS $$
         OR (p_status = 'past_due' AND p_past_due_access <> 'none')
 $$;
 
+-- The first boundary after `p_at` of periods that are counted from an anchor on the wall of its zone:
+-- the 31st is the 31st again after February, and of a time that repeats the first counts. The same
+-- rule as billing/core/periods.py, which is the truth; a test holds this one to it.
+CREATE OR REPLACE FUNCTION usage_boundary(
+    p_anchor timestamp, p_zone text, p_unit text, p_count integer, p_at timestamptz)
+RETURNS timestamptz
+LANGUAGE sql STABLE AS $$
+    SELECT min(b.at)
+    FROM (
+        SELECT
+            CASE WHEN p_unit IN ('month', 'year') THEN 'month' ELSE 'day' END AS unit,
+            p_count * CASE p_unit WHEN 'year' THEN 12 WHEN 'week' THEN 7 ELSE 1 END AS units,
+            p_at AT TIME ZONE p_zone AS wall) AS s
+    CROSS JOIN LATERAL (
+        SELECT div(CASE s.unit
+            WHEN 'month' THEN 12 * (extract(year FROM s.wall) - extract(year FROM p_anchor))
+                + extract(month FROM s.wall) - extract(month FROM p_anchor)
+            ELSE s.wall::date - p_anchor::date END, s.units)::integer AS number) AS near
+    CROSS JOIN LATERAL (
+        SELECT p_anchor + CASE s.unit WHEN 'month' THEN make_interval(months => n * s.units)
+            ELSE make_interval(days => n * s.units) END AS wall
+        FROM generate_series(greatest(1, near.number - 1), greatest(1, near.number + 2)) AS n
+    ) AS w
+    CROSS JOIN LATERAL (
+        SELECT w.wall AT TIME ZONE p_zone AS at,
+            (w.wall AT TIME ZONE p_zone - interval '3 hours') AS before) AS t
+    CROSS JOIN LATERAL (
+        -- By the offset that held before, if that shows this time at all.
+        SELECT t.before + (w.wall - t.before AT TIME ZONE p_zone) AS at) AS early
+    CROSS JOIN LATERAL (
+        SELECT CASE WHEN early.at AT TIME ZONE p_zone = w.wall THEN early.at ELSE t.at END AS at
+    ) AS b
+    WHERE b.at > p_at
+$$;
+
 -- Let the period that holds `p_at` be the account's open one: the subscription's allowance cycle,
 -- else the calendar month in the account's zone; the one before it ends where this one starts.
 -- Takes the account's lock. A cycle that the subscription's own step has not begun yet is begun
@@ -35,12 +70,7 @@ BEGIN
     SELECT p.* INTO known FROM credit_balances AS b JOIN usage_periods AS p ON p.id = b.period_id
     WHERE b.account_id = p_account_id;
     SELECT s.id, s.cycle_start, s.cycle_end, s.current_period_end, s.zone, s.currency,
-        s.anchor_wall,
-        make_interval(
-            years => CASE p.allowance_unit WHEN 'year' THEN p.allowance_count ELSE 0 END,
-            months => CASE p.allowance_unit WHEN 'month' THEN p.allowance_count ELSE 0 END,
-            weeks => CASE p.allowance_unit WHEN 'week' THEN p.allowance_count ELSE 0 END,
-            days => CASE p.allowance_unit WHEN 'day' THEN p.allowance_count ELSE 0 END) AS every,
+        s.anchor_wall, s.interval_unit, s.interval_count, p.allowance_unit, p.allowance_count,
         usage_limits_of(p.limits, s.status, p.past_due_access, s.currency) AS limits
     INTO sub
     FROM subscriptions AS s JOIN plans AS p ON p.id = s.plan_id
@@ -53,8 +83,11 @@ BEGIN
         wanted.zone := sub.zone;
         WHILE wanted.end_at <= p_at LOOP
             wanted.start_at := wanted.end_at;
-            wanted.end_at := (wanted.start_at AT TIME ZONE sub.zone + sub.every)
-                AT TIME ZONE sub.zone;
+            wanted.end_at := least(
+                usage_boundary(sub.anchor_wall, sub.zone, sub.allowance_unit,
+                    sub.allowance_count, wanted.start_at),
+                usage_boundary(sub.anchor_wall, sub.zone, sub.interval_unit,
+                    sub.interval_count, wanted.start_at));
         END LOOP;
         wanted.subscription_id := sub.id;
         wanted.currency := sub.currency;

@@ -134,7 +134,12 @@ AS $$
             ORDER BY effective_from DESC LIMIT 1) AS o ON true
     ), counted AS (
         SELECT
-            p.*, coalesce(c.quantity, 0) AS quantity_before,
+            p.*, coalesce(c.quantity, 0) + CASE
+                -- What a plan that blocks has left is not for others where it was claimed
+                -- beforehand; claims of these rows themselves are counted as the rows are.
+                WHEN p.lim ->> 'then' = 'block' THEN quota_reserved(
+                    p.account_id, p.meter, p.as_of, r_id[1 : p.place])
+                ELSE 0 END AS quantity_before,
             CASE
                 WHEN p.refusal IS NOT NULL THEN 0
                 WHEN p.counts = 'sum' THEN p.amount

@@ -2,7 +2,7 @@
 
 -- The time and open period of each account, in the order of the accounts; `due` are positions of
 -- those whose period is missing or over, `budgeted` of those with budgets, `bound` of those with
--- budgets that block.
+-- budgets that block. A period that another clock began is not ahead of the time of its uses.
 CREATE OR REPLACE FUNCTION usage_accounts(
     p_accounts uuid[], p_real_at timestamptz, OUT as_of timestamptz[], OUT starts timestamptz[],
     OUT zones text[], OUT limits jsonb[], OUT money text[], OUT due integer[],
@@ -11,7 +11,7 @@ LANGUAGE sql
 SET enable_seqscan = off
 AS $$
     SELECT
-        array_agg(t.at ORDER BY a.place), array_agg(p.start_at ORDER BY a.place),
+        array_agg(greatest(t.at, p.start_at) ORDER BY a.place), array_agg(p.start_at ORDER BY a.place),
         array_agg(p.zone ORDER BY a.place), array_agg(p.limits ORDER BY a.place),
         array_agg(p.currency ORDER BY a.place),
         array_agg(a.place::integer) FILTER (WHERE p.end_at IS NULL OR p.end_at <= t.at),
@@ -170,9 +170,23 @@ BEGIN
         END LOOP;
         PERFORM set_config('app.accounts', everyone, true);
     END IF;
+    IF p_limited THEN
+        -- Of accounts without a quota too: a plan that blocks has set their part aside.
+        UPDATE quota_claims SET status = 'settled'
+        WHERE id = ANY (ARRAY(SELECT id FROM unnest(taken))) AND status = 'open';
+    END IF;
     PERFORM usage_write(taken, p_limited, p_tiered, ARRAY(SELECT key FROM meters WHERE hourly));
     IF EXISTS (SELECT 1 FROM unnest(taken) AS r WHERE r.is_late AND r.currency <> 'CREDIT') THEN
         PERFORM usage_late(taken);
     END IF;
+    FOR one IN
+        SELECT account_id, max(created_at) AS at FROM unnest(taken)
+        WHERE currency <> 'CREDIT' AND billing_method = 'subscription_included' AND NOT is_late
+        GROUP BY account_id
+    LOOP
+        PERFORM set_config('app.accounts', one.account_id::text, true);
+        PERFORM usage_threshold(one.account_id, one.at);
+        PERFORM set_config('app.accounts', everyone, true);
+    END LOOP;
 END;
 $$;

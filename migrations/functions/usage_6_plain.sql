@@ -274,7 +274,8 @@ AS $$
     WHERE place NOT IN (SELECT place FROM moved)
 $$;
 
--- What plain rows cost together, per account, group and method, where that is anything.
+-- What plain rows cost together, per account, group and method, where that is anything; in the
+-- order of the rows.
 CREATE OR REPLACE FUNCTION usage_plain_dues(
     p_accounts uuid[], p_methods text[], p_prices numeric[], r_account integer[],
     r_kind integer[], r_group integer[], r_id uuid[], r_amount numeric[], p_products text[],
@@ -291,25 +292,27 @@ LANGUAGE sql AS $$
             'usage/' || (array_agg(r.id))[1] AS key,
             CASE WHEN count(*) = 1 THEN 'usage: ' || min(p_products[r.kind])
                 ELSE 'usage: ' || count(*) || ' records' END AS reason
-        FROM unnest(r_account, r_kind, r_group, r_id, r_amount)
-            AS r(account, kind, share, id, amount)
+        FROM unnest(r_account, r_kind, r_group, r_id, r_amount) WITH ORDINALITY
+            AS r(account, kind, share, id, amount, place)
         WHERE p_prices[r.kind] > 0
-        GROUP BY r.account, r.share, p_methods[r.kind]) AS d
+        GROUP BY r.account, r.share, p_methods[r.kind]
+        ORDER BY min(r.place)) AS d
     WHERE amount > 0
 $$;
 
--- Whether each account certainly has what it is to pay, and whether nothing but that is to be looked
--- at: no lot or hold has run out, nobody wants credits bought.
+-- Whether each account certainly has what it is to pay; whether nobody wants credits bought; and
+-- (by position) whose lots or holds may have run out, which is to be settled first.
 CREATE OR REPLACE FUNCTION usage_plain_solvent(
     p_accounts uuid[], p_as_of timestamptz[], d_account integer[], d_amount numeric[],
-    d_bought_only boolean[], OUT solvent boolean, OUT sure boolean)
+    d_bought_only boolean[], OUT solvent boolean, OUT sure boolean,
+    OUT ended integer[])
 LANGUAGE sql
 SET enable_seqscan = off
 AS $$
     SELECT coalesce(bool_and(l.there >= d.amount), true),
-        coalesce(bool_and(b.top_up_below IS NULL
-            AND coalesce(b.next_expiry > p_as_of[d.account], true)), true)
-            AND d_bought_only[1] = ALL (d_bought_only)
+        coalesce(bool_and(b.top_up_below IS NULL), true)
+            AND d_bought_only[1] = ALL (d_bought_only),
+        array_agg(d.account) FILTER (WHERE b.next_expiry <= p_as_of[d.account])
     FROM (
         SELECT account, sum(amount) AS amount, bool_or(bought_only) AS bought_only
         FROM unnest(d_account, d_amount, d_bought_only) AS u(account, amount, bought_only)

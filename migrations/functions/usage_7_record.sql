@@ -119,6 +119,11 @@ BEGIN
             END IF;
             IF funds.solvent THEN
                 IF dues.owners IS NOT NULL AND funds.sure THEN
+                    FOREACH account IN ARRAY coalesce(funds.ended, '{}') LOOP
+                        PERFORM set_config('app.accounts', p_accounts[account]::text, true);
+                        PERFORM credit_settle(p_accounts[account], as_of[account]);
+                    END LOOP;
+                    PERFORM set_config('app.accounts', everyone, true);
                     one := credit_debit_sure(
                         dues.owners,
                         ARRAY(SELECT as_of[d] FROM unnest(dues.accounts) AS u(d)),

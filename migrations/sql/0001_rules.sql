@@ -3,6 +3,15 @@ ALTER TABLE billing_records FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON billing_records
     USING (account_id IN (SELECT unnest(string_to_array(NULLIF(current_setting('app.accounts', true), ''), ',')::uuid[])));
 
+ALTER TABLE credit_hold_lots ENABLE ROW LEVEL SECURITY;
+ALTER TABLE credit_hold_lots FORCE ROW LEVEL SECURITY;
+CREATE POLICY tenant ON credit_hold_lots
+    USING (account_id = ANY ((SELECT string_to_array(NULLIF(current_setting('app.accounts', true), ''), ',')::uuid[])::uuid[]));
+
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON credit_hold_lots
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+REVOKE UPDATE, DELETE, TRUNCATE ON credit_hold_lots FROM billing_app, billing_operator;
+
 ALTER TABLE credit_transaction_lots ENABLE ROW LEVEL SECURITY;
 ALTER TABLE credit_transaction_lots FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON credit_transaction_lots
@@ -24,7 +33,7 @@ REVOKE UPDATE, DELETE, TRUNCATE ON credit_transactions FROM billing_app, billing
 ALTER TABLE quota_claims ENABLE ROW LEVEL SECURITY;
 ALTER TABLE quota_claims FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON quota_claims
-    USING (strpos(current_setting('app.accounts', true), account_id::text) > 0);
+    USING (strpos(NULLIF(current_setting('app.accounts', true), ''), account_id::text) > 0);
 
 ALTER TABLE usage_counters ENABLE ROW LEVEL SECURITY;
 ALTER TABLE usage_counters FORCE ROW LEVEL SECURITY;
@@ -67,7 +76,7 @@ CREATE POLICY tenant ON billing_idempotency
 ALTER TABLE billing_quotas ENABLE ROW LEVEL SECURITY;
 ALTER TABLE billing_quotas FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON billing_quotas
-    USING (strpos(current_setting('app.accounts', true), account_id::text) > 0);
+    USING (strpos(NULLIF(current_setting('app.accounts', true), ''), account_id::text) > 0);
 
 ALTER TABLE budgets ENABLE ROW LEVEL SECURITY;
 ALTER TABLE budgets FORCE ROW LEVEL SECURITY;
@@ -149,14 +158,10 @@ ALTER TABLE usage_periods FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON usage_periods
     USING (account_id IN (SELECT unnest(string_to_array(NULLIF(current_setting('app.accounts', true), ''), ',')::uuid[])));
 
-ALTER TABLE credit_hold_lots ENABLE ROW LEVEL SECURITY;
-ALTER TABLE credit_hold_lots FORCE ROW LEVEL SECURITY;
-CREATE POLICY tenant ON credit_hold_lots
+ALTER TABLE usage_settlements ENABLE ROW LEVEL SECURITY;
+ALTER TABLE usage_settlements FORCE ROW LEVEL SECURITY;
+CREATE POLICY tenant ON usage_settlements
     USING (account_id = ANY ((SELECT string_to_array(NULLIF(current_setting('app.accounts', true), ''), ',')::uuid[])::uuid[]));
-
-CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON credit_hold_lots
-    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
-REVOKE UPDATE, DELETE, TRUNCATE ON credit_hold_lots FROM billing_app, billing_operator;
 
 ALTER TABLE credit_notes ENABLE ROW LEVEL SECURITY;
 ALTER TABLE credit_notes FORCE ROW LEVEL SECURITY;

@@ -53,6 +53,18 @@ CREATE TABLE credit_costs (
     CONSTRAINT ck_credit_costs_cost_not_negative CHECK (cost >= 0)
 );
 
+CREATE TABLE credit_hold_lots (
+    hold_id UUID NOT NULL,
+    position INTEGER NOT NULL,
+    lot_id UUID NOT NULL,
+    account_id UUID NOT NULL,
+    amount NUMERIC(27, 12) NOT NULL,
+    CONSTRAINT pk_credit_hold_lots PRIMARY KEY (hold_id, position),
+    CONSTRAINT ck_credit_hold_lots_amount_positive CHECK (amount > 0)
+);
+
+CREATE INDEX ix_credit_hold_lots_lot ON credit_hold_lots (lot_id);
+
 CREATE TABLE credit_packages (
     id UUID NOT NULL,
     key TEXT NOT NULL,
@@ -152,6 +164,7 @@ CREATE TABLE plans (
     monthly_credits NUMERIC(27, 12) DEFAULT '0' NOT NULL,
     allowance_unit TEXT DEFAULT 'month' NOT NULL,
     allowance_count INTEGER DEFAULT '1' NOT NULL,
+    billing_threshold JSONB DEFAULT '{}' NOT NULL,
     past_due_access TEXT DEFAULT 'full' NOT NULL,
     trial_end_behavior TEXT DEFAULT 'cancel' NOT NULL,
     dunning JSONB NOT NULL,
@@ -220,9 +233,7 @@ CREATE TABLE quota_claims (
     claimed_at TIMESTAMP WITH TIME ZONE NOT NULL,
     expires_at TIMESTAMP WITH TIME ZONE NOT NULL,
     status TEXT NOT NULL,
-    CONSTRAINT pk_quota_claims PRIMARY KEY (id),
-    CONSTRAINT ck_quota_claims_amount_positive CHECK (amount > 0),
-    CONSTRAINT ck_quota_claims_status_known CHECK (status IN ('open', 'settled', 'lapsed'))
+    CONSTRAINT pk_quota_claims PRIMARY KEY (id)
 );
 
 CREATE INDEX ix_quota_claims_open ON quota_claims (account_id, expires_at) WHERE status = 'open';
@@ -391,9 +402,7 @@ CREATE TABLE billing_quotas (
     updated_at TIMESTAMP WITH TIME ZONE NOT NULL,
     CONSTRAINT pk_billing_quotas PRIMARY KEY (id),
     CONSTRAINT uq_billing_quotas_account_id_meter_owner_window_kind UNIQUE (account_id, meter, owner, window_kind),
-    CONSTRAINT ck_billing_quotas_amounts CHECK (limit_amount >= 0 AND used >= 0 AND used_before >= 0),
-    CONSTRAINT ck_billing_quotas_window_known CHECK (window_kind IN ('day', 'month', 'cycle', 'rolling')),
-    CONSTRAINT ck_billing_quotas_span CHECK ((window_kind = 'rolling') = (span_seconds IS NOT NULL) AND span_seconds > 0),
+    CONSTRAINT ck_billing_quotas_used_not_negative CHECK (used >= 0),
     CONSTRAINT fk_billing_quotas_account_id FOREIGN KEY(account_id) REFERENCES accounts (id)
 )
  WITH (fillfactor = 50);
@@ -427,6 +436,7 @@ CREATE TABLE credit_balances (
     top_up_below NUMERIC(27, 12),
     top_up_from TIMESTAMP WITH TIME ZONE,
     top_up_open BOOLEAN DEFAULT false NOT NULL,
+    low_below NUMERIC(27, 12),
     used NUMERIC(27, 12) DEFAULT '0' NOT NULL,
     currency TEXT,
     period_id UUID,
@@ -436,12 +446,7 @@ CREATE TABLE credit_balances (
     last_at TIMESTAMP WITH TIME ZONE,
     next_expiry TIMESTAMP WITH TIME ZONE,
     CONSTRAINT pk_credit_balances PRIMARY KEY (account_id),
-    CONSTRAINT ck_credit_balances_balance_not_negative CHECK (balance >= 0),
-    CONSTRAINT ck_credit_balances_held_within_balance CHECK (held >= 0 AND held <= balance),
-    CONSTRAINT ck_credit_balances_debt_not_negative CHECK (debt >= 0),
-    CONSTRAINT ck_credit_balances_overdraft_not_negative CHECK (overdraft >= 0),
-    CONSTRAINT ck_credit_balances_used_not_negative CHECK (used >= 0),
-    CONSTRAINT ck_credit_balances_top_up_below_positive CHECK (top_up_below > 0),
+    CONSTRAINT ck_credit_balances_amounts CHECK (least(balance - held, held, debt, overdraft, used, top_up_below, low_below) >= 0),
     CONSTRAINT ck_credit_balances_currency_iso CHECK (currency ~ '^[A-Z]{3}$'),
     CONSTRAINT fk_credit_balances_account_id FOREIGN KEY(account_id) REFERENCES accounts (id)
 )
@@ -463,11 +468,8 @@ CREATE TABLE credit_holds (
     expires_at TIMESTAMP WITH TIME ZONE NOT NULL,
     resolved_at TIMESTAMP WITH TIME ZONE,
     CONSTRAINT pk_credit_holds PRIMARY KEY (id),
-    CONSTRAINT ck_credit_holds_amount_positive CHECK (amount > 0),
-    CONSTRAINT ck_credit_holds_captured_within_amount CHECK (captured >= 0 AND captured <= amount),
-    CONSTRAINT ck_credit_holds_status_known CHECK (status IN ('open', 'captured', 'released', 'lapsed')),
-    CONSTRAINT ck_credit_holds_captured_when_so CHECK ((captured > 0) = (status = 'captured')),
-    CONSTRAINT ck_credit_holds_resolved_once CHECK ((status = 'open') = (resolved_at IS NULL)),
+    CONSTRAINT ck_credit_holds_amounts CHECK (amount > 0 AND least(captured, amount - captured) >= 0 AND (captured > 0) = (status = 'captured')),
+    CONSTRAINT ck_credit_holds_status_known CHECK (status IN ('open', 'captured', 'released', 'lapsed') AND (status = 'open') = (resolved_at IS NULL)),
     CONSTRAINT fk_credit_holds_account_id FOREIGN KEY(account_id) REFERENCES accounts (id),
     CONSTRAINT uq_credit_holds_key UNIQUE (key)
 );
@@ -496,13 +498,8 @@ CREATE TABLE credit_lots (
     created_at TIMESTAMP WITH TIME ZONE NOT NULL,
     noticed_at TIMESTAMP WITH TIME ZONE,
     CONSTRAINT pk_credit_lots PRIMARY KEY (id),
-    CONSTRAINT ck_credit_lots_kind_known CHECK (kind IN ('trial', 'plan', 'purchase', 'adjustment', 'refund', 'dispute')),
-    CONSTRAINT ck_credit_lots_amount_positive CHECK (amount > 0),
-    CONSTRAINT ck_credit_lots_remaining_within_amount CHECK (remaining >= 0 AND remaining <= amount),
-    CONSTRAINT ck_credit_lots_held_within_remaining CHECK (held >= 0 AND held <= remaining),
-    CONSTRAINT ck_credit_lots_claimed_within_held CHECK (claimed >= 0 AND claimed <= held),
-    CONSTRAINT ck_credit_lots_asked_within_amount CHECK (clawed >= 0 AND lost >= 0 AND clawed + claimed + lost <= amount),
-    CONSTRAINT ck_credit_lots_open_while_remaining CHECK (is_open = (remaining > 0)),
+    CONSTRAINT ck_credit_lots_kind_known CHECK (amount > 0 AND kind IN ('trial', 'plan', 'purchase', 'adjustment', 'refund', 'dispute')),
+    CONSTRAINT ck_credit_lots_amounts CHECK (least(amount - remaining, remaining - held, held - claimed, claimed, clawed, lost, amount - clawed - claimed - lost) >= 0 AND is_open = (remaining > 0)),
     CONSTRAINT fk_credit_lots_account_id FOREIGN KEY(account_id) REFERENCES accounts (id),
     CONSTRAINT uq_credit_lots_grant_key UNIQUE (grant_key)
 )
@@ -747,11 +744,13 @@ CREATE TABLE subscriptions (
     end_reason TEXT,
     incomplete_expires_at TIMESTAMP WITH TIME ZONE,
     superseded_at TIMESTAMP WITH TIME ZONE,
+    billing_threshold_minor BIGINT,
     stripe_subscription_id TEXT,
     created_at TIMESTAMP WITH TIME ZONE NOT NULL,
     updated_at TIMESTAMP WITH TIME ZONE NOT NULL,
     CONSTRAINT pk_subscriptions PRIMARY KEY (id),
     CONSTRAINT ck_subscriptions_status_known CHECK (status IN ('incomplete', 'incomplete_expired', 'trialing', 'active', 'past_due', 'unpaid', 'paused', 'canceled')),
+    CONSTRAINT ck_subscriptions_billing_threshold_positive CHECK (billing_threshold_minor > 0),
     CONSTRAINT ck_subscriptions_period_forward CHECK (current_period_start < current_period_end),
     CONSTRAINT fk_subscriptions_account_id FOREIGN KEY(account_id) REFERENCES accounts (id),
     CONSTRAINT fk_subscriptions_plan_id FOREIGN KEY(plan_id) REFERENCES plans (id),
@@ -835,6 +834,8 @@ CREATE TABLE usage_periods (
     limits JSONB NOT NULL,
     closed_at TIMESTAMP WITH TIME ZONE,
     late_at TIMESTAMP WITH TIME ZONE,
+    threshold_at TIMESTAMP WITH TIME ZONE,
+    threshold_number INTEGER DEFAULT '0' NOT NULL,
     CONSTRAINT pk_usage_periods PRIMARY KEY (id),
     CONSTRAINT uq_usage_periods_account_id_start_at UNIQUE (account_id, start_at),
     CONSTRAINT ck_usage_periods_forward CHECK (start_at < end_at),
@@ -844,19 +845,19 @@ CREATE TABLE usage_periods (
 
 CREATE INDEX ix_usage_periods_late ON usage_periods (account_id) WHERE late_at IS NOT NULL;
 
-CREATE TABLE credit_hold_lots (
-    hold_id UUID NOT NULL,
-    position INTEGER NOT NULL,
-    lot_id UUID NOT NULL,
-    account_id UUID NOT NULL,
-    amount NUMERIC(27, 12) NOT NULL,
-    CONSTRAINT pk_credit_hold_lots PRIMARY KEY (hold_id, position),
-    CONSTRAINT ck_credit_hold_lots_amount_positive CHECK (amount > 0),
-    CONSTRAINT fk_credit_hold_lots_hold_id FOREIGN KEY(hold_id) REFERENCES credit_holds (id),
-    CONSTRAINT fk_credit_hold_lots_lot_id FOREIGN KEY(lot_id) REFERENCES credit_lots (id)
-);
+CREATE INDEX ix_usage_periods_threshold ON usage_periods (account_id) WHERE threshold_at IS NOT NULL;
 
-CREATE INDEX ix_credit_hold_lots_lot ON credit_hold_lots (lot_id);
+CREATE TABLE usage_settlements (
+    account_id UUID NOT NULL,
+    invoice TEXT NOT NULL,
+    meter TEXT NOT NULL,
+    start_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    part INTEGER NOT NULL,
+    records UUID[] NOT NULL,
+    began_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    CONSTRAINT pk_usage_settlements PRIMARY KEY (account_id, invoice, meter, start_at, part),
+    CONSTRAINT fk_usage_settlements_account_id FOREIGN KEY(account_id) REFERENCES accounts (id)
+);
 
 CREATE TABLE credit_notes (
     id UUID NOT NULL,

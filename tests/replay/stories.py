@@ -266,6 +266,26 @@ async def account_lapses(actors: Actors) -> str:
     return f"account/{merchant.id}"
 
 
+async def account_bills_late_use(actors: Actors) -> str:
+    """Use that is told after the end of its subscription has an invoice of its own."""
+    merchant, _ = await _subscribed(actors, "basic")
+    await merchant.ask("POST", "/billing/subscription/cancel", {"at": "now"})
+    body = {"feature_type": "ai_responses", "usage_amount": "600", "occurred_at": START}
+    await merchant.ask("POST", "/usage/record", body, status=201)
+    await merchant.advance(days=2)
+    return f"account/{merchant.id}"
+
+
+async def account_completes_uses(actors: Actors) -> str:
+    """A closed cycle of more uses than one transaction completes."""
+    merchant, _ = await _subscribed(actors, "basic")
+    rows = [{"feature_type": "ai_responses", "usage_amount": "1"}] * 1_000
+    for _ in range(6):
+        await merchant.ask("POST", "/usage/batch", {"events": rows}, status=200)
+    await merchant.advance(days=31)
+    return f"account/{merchant.id}"
+
+
 async def clock_walked(actors: Actors) -> str:
     """A walk over two renewals."""
     merchant, _ = await _subscribed(actors)
@@ -282,7 +302,8 @@ STORIES: Final[dict[str, Story]] = {
         subscription_lived, subscription_running, subscription_of_a_live_account,
         subscription_yearly, subscription_never_paid, subscription_asked_by_its_bank,
         dunning_recovered, dunning_exhausted, dunning_steered,
-        collection_paid, collection_given_up, account_lapses, clock_walked,
+        collection_paid, collection_given_up, account_lapses, account_bills_late_use,
+        account_completes_uses, clock_walked,
     )
 }  # fmt: skip
 

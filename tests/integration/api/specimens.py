@@ -336,6 +336,8 @@ BODIES: Final[dict[str, Callable[[Named], Any]]] = {
         "limit": "5",
     },
     "put_budget": lambda _: {"limit": "5"},
+    "set_low_balance": lambda _: {"threshold": "10"},
+    "set_billing_threshold": lambda _: {"threshold_cents": 5000, "reason": "a new customer"},
     "change_subscription": lambda _: {"add_ons": [{"add_on": "ai-500"}]},
     "record_usage": lambda named: {
         "product_id": "gpt-4",

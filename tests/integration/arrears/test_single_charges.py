@@ -3,6 +3,8 @@
 from typing import Any
 from uuid import uuid4
 
+import pytest
+
 from tests.integration.actors import API, Actors, Json, Merchant
 from tests.integration.waiting import wait_for
 
@@ -68,6 +70,39 @@ async def test_what_is_too_small_for_a_card_waits_for_the_next_invoice(actors: A
     assert (done["billing_status"], done["total_cost"]) == ("completed", "0.02")
     await merchant.advance(days=31)
     assert await charged(merchant) == [1900, 1902]
+
+
+@pytest.mark.parametrize("at", ["now", "period_end"])
+async def test_what_was_carried_is_charged_when_the_subscription_ends(
+    actors: Actors, at: str
+) -> None:
+    merchant = await actors.merchant_on_clock(START)
+    await merchant.save_card()
+    await merchant.subscribe("basic")
+    await merchant.until_subscription("active")
+    for _ in range(3):
+        await use(merchant, "200")
+    await merchant.ask("POST", "/billing/subscription/cancel", {"at": at})
+    await merchant.advance(days=40)
+    assert await charged(merchant) == [1900, 120]
+    final = (await merchant.invoices())[-1]
+    assert (final["status"], final["total_minor"], final["amount_paid_minor"]) == ("paid", 0, 120)
+    account = await actors.operate("GET", f"/admin/integrity?account={merchant.id}")
+    assert account["ok"], account
+
+
+async def test_what_no_card_can_be_charged_stays_in_the_balance(actors: Actors) -> None:
+    merchant = await actors.merchant_on_clock(START)
+    await merchant.save_card()
+    await merchant.subscribe("basic")
+    await merchant.until_subscription("active")
+    await use(merchant, "200")
+    await merchant.ask("POST", "/billing/subscription/cancel", {"at": "period_end"})
+    await merchant.advance(days=40)
+    assert await charged(merchant) == [1900]
+    assert [one["settlement"] for one in await merchant.invoices()] == ["payment", "carried"]
+    account = await actors.operate("GET", f"/admin/integrity?account={merchant.id}")
+    assert account["ok"], account
 
 
 async def test_without_a_card_or_a_price_no_card_is_offered(actors: Actors) -> None:

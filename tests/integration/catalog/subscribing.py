@@ -16,7 +16,12 @@ END = datetime(2027, 2, 1, tzinfo=UTC)
 
 
 async def subscribe(
-    connection: AsyncConnection, account_id: UUID, plan_key: str, status: str
+    connection: AsyncConnection,
+    account_id: UUID,
+    plan_key: str,
+    status: str,
+    start: datetime = START,
+    end: datetime = END,
 ) -> UUID:
     """An account's subscription to the current version of a plan, monthly, in USD."""
     plan = await store.find_plan(connection, plan_key)
@@ -36,14 +41,14 @@ async def subscribe(
             interval_unit="month",
             interval_count=1,
             status=status,
-            anchor_wall=START.replace(tzinfo=None),
+            anchor_wall=start.replace(tzinfo=None),
             zone="UTC",
-            current_period_start=START,
-            current_period_end=END,
-            cycle_start=START,
-            cycle_end=END,
-            created_at=START,
-            updated_at=START,
+            current_period_start=start,
+            current_period_end=end,
+            cycle_start=start,
+            cycle_end=end,
+            created_at=start,
+            updated_at=start,
         )
     )
     return subscription_id

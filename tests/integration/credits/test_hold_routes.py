@@ -261,8 +261,9 @@ async def test_a_capture_without_a_body_takes_all_of_the_hold(actors: Actors) ->
 
 async def test_a_hold_that_just_ends_is_captured_or_lapses_never_both(purse: Purse) -> None:
     await purse.grant("10", expires_at=real_now() + timedelta(milliseconds=250))
-    until = real_now() + timedelta(milliseconds=150)
-    holds = [await purse.hold("1", expires_at=until) for _ in range(8)]
+    now = real_now()
+    until = now + timedelta(milliseconds=150)
+    holds = [await purse.hold("1", expires_at=until, at=now) for _ in range(8)]
     outcomes = await asyncio.gather(*(capture_until_told(purse, hold.hold_id) for hold in holds))
     captured = sum(outcome is True for outcome in outcomes)
     await purse.do(service.lapse, at=real_now() + timedelta(seconds=5))

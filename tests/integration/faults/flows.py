@@ -168,6 +168,47 @@ class TopUp(Flow):
         assert (await self.merchant.published()).count("evt.billing.top_up.completed") == 1
 
 
+class SingleUse(Flow):
+    """A use that a saved card pays at once."""
+
+    name = "single use"
+
+    @classmethod
+    async def prepare(cls, actors: Actors) -> "SingleUse":
+        merchant = await actors.merchant()
+        await merchant.save_card()
+        return cls(merchant)
+
+    async def drive(self) -> None:
+        body = {
+            "product_id": "gpt-4", "usage_amount": "1000", "billing_method": "payment_charge",
+            "event_id": self.key,
+        }  # fmt: skip
+        done = await insist(
+            lambda: self.merchant.ask("POST", "/usage/record", body), f"{self.name} is recorded"
+        )
+        path = f"/billing/records/{done['billing_id']}"
+
+        async def paid() -> None:
+            seen = await self.merchant.ask("GET", path)
+            if seen["billing_status"] != "completed":
+                raise NotYet(str(seen))
+
+        await insist(paid, f"{self.name} is paid")
+
+    async def prove(self) -> None:
+        await self.proven(charges=[200], grants=0, kind="purchase")
+        records = await self.merchant.rows(
+            "SELECT event_id, billing_status, currency, total_amount FROM billing_records"
+            " WHERE account_id = %(me)s"
+        )
+        assert [(one["event_id"], one["billing_status"]) for one in records] == [
+            (self.key, "completed")
+        ]
+        assert (records[0]["currency"], records[0]["total_amount"]) == ("USD", 2)
+        assert (await self.merchant.published()).count("evt.billing.usage.settled") == 1
+
+
 class Renewal(Flow):
     """A second month."""
 

@@ -3,7 +3,8 @@
 Each cell is a place and a victim. A round holds several customers at their places (nothing of the
 process runs on), kills the victim, lets go, and waits until everybody is through. The gate visits
 each place with one victim, drawn by a seed that is printed; `KILLS=all` visits every cell,
-`KILLS="worker at renewal.committed"` that one, and `KILLS_SEED` repeats a draw.
+`KILLS="worker at renewal.committed; worker at charge.confirmed of a use"` these two, and
+`KILLS_SEED` repeats a draw.
 """
 
 import asyncio
@@ -26,6 +27,7 @@ from tests.integration.faults.flows import (
     Recovery,
     Renewal,
     SavedCardPurchase,
+    SingleUse,
     TopUp,
     insist,
 )
@@ -61,6 +63,13 @@ FLOWS: Final[dict[str, type[Flow]]] = {
     "top_up.committed": TopUp,
 }
 """Who passes each place; a new place needs its line here."""
+USES: Final[dict[str, ChildName]] = {
+    "charge.attempt_written": "worker",
+    "charge.confirmed": "worker",
+    "dunning.before_result": "worker",
+    "dunning.result_written": "postgres",
+}
+"""Where a use that a card pays at once is held too, and who is killed in the gate."""
 
 PER_ROUND: Final = 4
 # After the victim is back. What an API that died left claimed is free after its lease of 30 s.
@@ -71,7 +80,8 @@ SEED: Final = int(os.environ.get("KILLS_SEED") or 2_225)
 CHOSEN: Final = os.environ.get("KILLS")
 
 Cell = tuple[str, ChildName]
-Round = tuple[ChildName, tuple[str, ...]]
+Round = tuple[ChildName, tuple[str, ...], bool]
+"""The victim, the places, and whether single uses are held there, not those of FLOWS."""
 
 
 def draw(seed: int) -> list[Cell]:
@@ -87,16 +97,31 @@ def chosen(words: str) -> list[Cell]:
     return [(p, v) for p, v in every if words == "all" or f"{v} at {p}" in words.split("; ")]
 
 
-def rounds(cells: list[Cell]) -> Iterator[Round]:
+def chosen_uses(words: str | None) -> list[Cell]:
+    """The same of single uses: those of the gate, every cell, or the ones that are named."""
+    if not words:
+        return list(USES.items())
+    every = [(place, victim) for place in USES for victim in VICTIMS]
+    named = words.split("; ")
+    return [(p, v) for p, v in every if words == "all" or f"{v} at {p} of a use" in named]
+
+
+def rounds(cells: list[Cell], *, uses: bool) -> Iterator[Round]:
     """Cells of one victim share a kill, a few at a time; those that wait for a lease together."""
     for victim in VICTIMS:
         places = sorted(place for place, killed in cells if killed == victim)
         for start in range(0, len(places), PER_ROUND):
-            yield victim, tuple(places[start : start + PER_ROUND])
+            yield victim, tuple(places[start : start + PER_ROUND]), uses
 
 
 CELLS: Final = chosen(CHOSEN) if CHOSEN else draw(SEED)
-ROUNDS: Final = list(rounds(CELLS))
+ROUNDS: Final = [*rounds(CELLS, uses=False), *rounds(chosen_uses(CHOSEN), uses=True)]
+
+
+def named(cells: Round) -> str:
+    """How a round is called in a report."""
+    victim, places, uses = cells
+    return f"{victim} at {', '.join(places)}{' of a use' if uses else ''}"
 
 
 def test_every_place_has_its_customer_and_stands_in_the_code() -> None:
@@ -112,14 +137,14 @@ def test_every_place_has_its_customer_and_stands_in_the_code() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("cells", ROUNDS, ids=lambda r: f"{r[0]} at {', '.join(r[1])}")
+@pytest.mark.parametrize("cells", ROUNDS, ids=named)
 async def test_nothing_is_lost_or_done_twice_when_it_dies_there(
     doomed: Actors, cells: Round
 ) -> None:
-    victim, places = cells
+    victim, places, uses = cells
     print(f"KILLS_SEED={SEED}")  # noqa: T201 (repeats the draw)
     traps = Traps(doomed.stack)
-    flows = [await prepared(doomed, FLOWS[place]) for place in places]
+    flows = [await prepared(doomed, SingleUse if uses else FLOWS[place]) for place in places]
     bystander = await prepared(doomed, CardPurchase)
     running = []
     try:

@@ -5,11 +5,17 @@ from typing import Any
 
 import pytest
 from sqlalchemy import text
+from temporalio.testing import ActivityEnvironment
 
+from activities.matter import World
+from activities.sweeper import SweeperActivities
+from billing.usage import recount as recounting
 from embedded import counters
 from embedded.errors import StackError
 from tests.integration.api.conftest import stack_settings
+from tests.integration.catalog.subscribing import START
 from tests.integration.usage.conftest import NewShop, Shop
+from workflows.contracts import SweepReport, SweepRequest
 
 NOW = datetime(2027, 1, 20, 12, tzinfo=UTC)
 SUMS = """
@@ -70,7 +76,64 @@ async def test_damaged_counters_are_told_and_mended(new_shop: NewShop) -> None:
     assert await shop.rows(SUMS) == before
 
 
+async def test_uses_of_a_period_that_a_faster_clock_began_are_counted_in_it(
+    new_shop: NewShop,
+) -> None:
+    shop = await new_shop("100", is_test=True, clock_at=(START - timedelta(seconds=2)).isoformat())
+    await shop.subscribe("basic")
+    await shop.record("1000")
+    await shop.record("3", feature_type="ai_responses")
+    assert await recounting.compare(shop.api.database, shop.id, START) == []
+    assert await recounting.rebuild(shop.api.database, shop.id, START) == []
+    uses = await shop.rows(
+        "SELECT period_start, occurred_at FROM billing_records WHERE account_id = :id"
+    )
+    assert uses == [(START, START)] * 2
+    # As records of before were written.
+    async with shop.api.database.operator() as connection:
+        await connection.execute(
+            text(
+                "UPDATE billing_records SET occurred_at = occurred_at - interval '2 seconds'"
+                " WHERE account_id = :id"
+            ),
+            {"id": shop.id},
+        )
+    differing = await recounting.compare(shop.api.database, shop.id, START)
+    assert {one.grain for one in differing} <= {"hour"}
+
+
 async def test_an_unknown_account_is_named(new_shop: NewShop) -> None:
     shop = await new_shop()
     with pytest.raises(StackError, match="no account 'nobody'"):
         await counters.check(stack_settings(shop.api.stack), "nobody", print, write=False)
+
+
+async def test_the_hourly_job_mends_the_counters_of_every_account_s_last_cycle(
+    new_shop: NewShop, caplog: pytest.LogCaptureFixture
+) -> None:
+    damaged, honest = await used_in_every_way(new_shop), await used_in_every_way(new_shop)
+    before = await damaged.rows(SUMS), await honest.rows(SUMS)
+    async with damaged.api.database.operator() as connection:
+        for damage in DAMAGE:
+            recent = f"{damage} AND bucket >= '2027-01-01T00:00Z'"
+            assert (await connection.execute(text(recent), {"id": damaged.id})).rowcount > 0
+    wrong, _ = await recount(damaged, write=False)
+
+    report = await sync(damaged, page=100)
+
+    assert report.counts["counters_mended"] >= wrong
+    assert report.counts["accounts"] >= 2
+    assert f"usage counters of {damaged.id} were wrong" in caplog.text
+    assert str(honest.id) not in caplog.text
+    assert (await damaged.rows(SUMS), await honest.rows(SUMS)) == before
+    assert (await sync(damaged, page=1_000)).counts["counters_mended"] == 0
+
+
+async def sync(shop: Shop, page: int) -> SweepReport:
+    """The activity as the schedule runs it, so many accounts at a time."""
+    client: Any = None  # this job tells no workflow
+    world = World(
+        database=shop.api.database, provider=client, settings=stack_settings(shop.api.stack)
+    )
+    job = SweeperActivities(world, client)
+    return await ActivityEnvironment().run(job.sweep, SweepRequest(name="usage-sync", limit=page))

@@ -53,7 +53,7 @@ DAMAGE: Final[dict[str, str]] = {
     "lots_balance": SHORT,
     "lots_remaining": SHORT,
     "credits_never_negative": f"""
-        ALTER TABLE credit_balances DROP CONSTRAINT ck_credit_balances_held_within_balance;
+        ALTER TABLE credit_balances DROP CONSTRAINT ck_credit_balances_amounts;
         UPDATE credit_balances SET held = balance + 1 WHERE {MINE}""",
     "holds_of_lots": f"UPDATE credit_lots SET held = held + 1 WHERE {MINE} AND remaining > held",
     "usage_counted": A_USE.format(paid="NULL", MINE=MINE),
@@ -63,6 +63,9 @@ DAMAGE: Final[dict[str, str]] = {
     "usage_counted_beyond": BEYOND.format(status="pending", MINE=MINE),
     "usage_billed": BEYOND.format(status="completed", MINE=MINE),
     "usage_invoiced": BEYOND.format(status="pending", MINE=MINE),
+    "thresholds_billed": f"""
+        UPDATE usage_periods SET threshold_at = start_at - interval '1 day'
+        WHERE {MINE} AND closed_at IS NULL""",
     "purchases_granted_once": f"""
         UPDATE purchases SET status = 'failed' WHERE {MINE} AND status = 'completed'""",
     "grants_paid_once": f"UPDATE purchases SET amount_minor = amount_minor + 1 WHERE {MINE}",
@@ -99,6 +102,11 @@ DAMAGE: Final[dict[str, str]] = {
         WHERE invoice_id = {LATEST}""",
     "credit_notes": f"UPDATE invoices SET amount_credited_minor = 1 WHERE id = {LATEST}",
     "money_balance": f"UPDATE invoices SET balance_applied_minor = 1 WHERE id = {LATEST}",
+    "debts_billed": f"""
+        UPDATE subscriptions SET status = 'canceled', ended_at = current_period_start WHERE {MINE};
+        INSERT INTO balance_entries (id, account_id, key, kind, amount_minor, currency, at)
+        SELECT uuidv7(), account_id, 'test', 'carried', -50, currency, created_at
+        FROM subscriptions WHERE {MINE}""",
     "inbox_handled": f"""
         UPDATE stripe_webhook_events SET status = 'received',
                received_at = received_at - interval '1 hour' WHERE {MINE}""",

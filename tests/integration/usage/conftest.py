@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid4
@@ -74,9 +75,9 @@ class Shop:
     async def balance(self) -> Decimal:
         return Decimal((await self.get("/billing/credits/balance"))["credits"])
 
-    async def subscribe(self, plan: str) -> None:
+    async def subscribe(self, plan: str, **times: datetime) -> None:
         async with self.api.database.operator() as connection:
-            await subscribe(connection, self.id, plan, "active")
+            await subscribe(connection, self.id, plan, "active", **times)
 
     async def quota(self, limit: str, **fields: Any) -> Any:
         body = {"account_id": self.account["id"], "limit": limit}

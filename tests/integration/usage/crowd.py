@@ -102,15 +102,21 @@ class Member:
         """Count an answer beforehand; more often than not its record follows."""
         use = self._use(feature="chat_messages")
         event = use.event_id or self._key()
-        asked = quotas.Asked(
-            amount=Decimal(use.amount), user_id=use.user_id, feature_type="chat_messages"
-        )
-        async with self.database.tenant(use.account_id) as connection:
-            decision = await quotas.claim(connection, use.account_id, asked, event)
-        self.verdicts["claimed" if decision.allowed else "not allowed"] += 1
-        if decision.allowed and self.dice.random() < 0.7:
+        allowed = await self._claim(use.account_id, use.amount, event, use.user_id)
+        if allowed and self.dice.random() < 0.7:
             use = use._replace(event_id=event)
             self._told(use, await self.recorder.one(use))
+
+    async def claim_too_much(self) -> None:
+        """More than the account with quotas may ever use."""
+        await self._claim(self.accounts[1], "1000", self._key())
+
+    async def _claim(self, account: UUID, amount: str, event: str, user: str | None = None) -> bool:
+        asked = quotas.Asked(amount=Decimal(amount), user_id=user, feature_type="chat_messages")
+        async with self.database.tenant(account) as connection:
+            decision = await quotas.claim(connection, account, asked, event)
+        self.verdicts["claimed" if decision.allowed else "not allowed"] += 1
+        return decision.allowed
 
     async def settle(self) -> None:
         """Pay a use that was put off."""
@@ -237,6 +243,7 @@ async def main(asked: dict[str, Any]) -> None:
     ]
     ended = asyncio.create_task(input_ended())
     await asyncio.gather(*(lane.work(asked["rounds"]) for lane in lanes))
+    await lanes[0].claim_too_much()
     print("warm", flush=True)  # noqa: T201
     while not ended.done():  # without haste: others close a month meanwhile
         await asyncio.gather(*(lane.work(1) for lane in lanes), asyncio.sleep(PAUSE_SECONDS))

@@ -199,6 +199,35 @@ async def test_singles_and_batches_that_race_end_with_books_that_agree(
     assert used == [(0,)]
 
 
+async def test_platform_headers_must_name_the_shop_of_every_account(new_shop: NewShop) -> None:
+    home = {"platform": "shopify", "platform_domain": f"{uuid4()}.example"}
+    shop, other = (
+        await new_shop("10", **home),
+        await new_shop("10", platform="etsy", platform_domain="else.example"),
+    )
+    row = {"product_id": "gpt-4", "usage_amount": "1000"}
+
+    async def sent(headers: dict[str, str], *rows: dict[str, str], **platform: str) -> int:
+        named = {f"X-{name.replace('_', '-')}": text for name, text in platform.items()}
+        answer = await shop.api.client.post(
+            f"{V1}/usage/batch", json={"events": rows}, headers=headers | named
+        )
+        assert answer.status_code == 200 or answer.json()["code"] == "PLATFORM_MISMATCH"
+        return answer.status_code
+
+    own, service = shop.headers("member"), shop.api.token("*", ["service"])
+    assert await sent(own, row, platform="etsy") == 403
+    assert await sent(own, row, shop_domain="else.example") == 403
+    assert await sent(own, row, platform="Shopify", shop_domain=home["platform_domain"]) == 200
+    mine = row | {"account_id": shop.account["id"]}
+    theirs = row | {"external_id": other.account["external_id"]}
+    assert await sent(service, mine, theirs, platform="shopify") == 403
+    assert await sent(service, mine, platform="shopify") == 200
+    assert await sent(service, mine, theirs) == 200
+    assert await shop.balance() == 4
+    assert await other.balance() == 8
+
+
 async def test_a_body_that_is_no_batch_is_refused_whole(new_shop: NewShop) -> None:
     shop = await new_shop()
     bodies: list[dict[str, Any]] = [{}, {"events": []}, {"events": [{}] * 1001}, {"rows": []}]

@@ -184,6 +184,28 @@ async def test_a_use_claimed_beforehand_counts_once_and_lapses_unsettled(
     await shop.record("1", status=429, **CHAT)
 
 
+async def test_a_level_is_claimed_by_its_rise(new_shop: NewShop) -> None:
+    shop = await new_shop("100", is_test=True, clock_at=NOW.isoformat())
+    await shop.quota("10", service_type="storage_minio")
+    await shop.record("8", service_type="storage_minio")
+
+    async def asked(amount: str, **more: Any) -> tuple[bool, str]:
+        body = {"requested_amount": amount, "service_type": "storage_minio"} | more
+        answer = (await shop.post("/quota/check", body)).json()
+        return answer["allowed"], answer["requested"]
+
+    for amount, allowed, rise in (("9", True, "1.00"), ("8", True, "0"), ("11", False, "3.00")):
+        event = {"consume": True, "event_id": f"level-{amount}"}
+        assert await asked(amount) == (allowed, rise)
+        assert await asked(amount, **event) == (allowed, rise)
+    await shop.record("9", service_type="storage_minio", event_id="level-9")
+    await shop.record("8", service_type="storage_minio", event_id="level-8")
+    (used,) = await shop.rows(
+        "SELECT used::integer FROM billing_quotas WHERE account_id = :id AND meter = 'storage_gb'"
+    )
+    assert used == (9,)
+
+
 async def test_a_rolling_quota_forgets_slowly(new_shop: NewShop) -> None:
     shop = await new_shop(is_test=True, clock_at=NOW.isoformat())
     await shop.quota("10", window="rolling", span_seconds=3600)

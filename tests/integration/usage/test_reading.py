@@ -3,6 +3,8 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
+
 from tests.integration.usage.conftest import V1, NewShop
 
 NOW = datetime(2027, 3, 1, 1, tzinfo=UTC)
@@ -72,6 +74,20 @@ async def test_days_the_wrong_way_round_are_refused(new_shop: NewShop) -> None:
     for query in ("start_date=2027-02-02&end_date=2027-02-01", "start_date=2020-01-01"):
         answer = await shop.api.client.get(f"{V1}/stats?{query}", headers=shop.headers())
         assert answer.status_code == 422
+
+
+@pytest.mark.parametrize("day", ["0001-01-01", "9999-12-31"])
+async def test_days_at_the_edge_of_the_calendar_are_refused_by_name(
+    new_shop: NewShop, day: str
+) -> None:
+    shop = await new_shop()
+    for path, field in (
+        ("/stats", "start_date"), ("/stats", "end_date"), ("/usage/summary", "end_date"),
+        ("/usage/reports", "start"), ("/usage/reports", "end"),
+    ):  # fmt: skip
+        answer = await shop.api.client.get(f"{V1}{path}?{field}={day}", headers=shop.headers())
+        assert answer.status_code == 422, answer.text
+        assert [error["field"] for error in answer.json()["errors"]] == [field]
 
 
 async def test_operators_read_and_put_what_is_counted_and_sold(new_shop: NewShop) -> None:

@@ -162,8 +162,14 @@ async def test_a_service_may_force_a_put_off_charge_into_the_overdraft(new_shop:
     [
         ({"product_id": "no-such-thing"}, 404, "PRODUCT_PRICING_NOT_FOUND"),
         ({"feature_type": "no-such-thing"}, 404, "METER_NOT_FOUND"),
-        ({"billing_method": "payment_charge"}, 409, "PAYMENT_CHARGE_NOT_OFFERED"),
+        (
+            {"billing_method": "payment_charge", "event_id": "once"},
+            409,
+            "PAYMENT_CHARGE_NOT_OFFERED",
+        ),
         ({"billing_method": "subscription_included"}, 409, "NOT_INCLUDED"),
+        ({"occurred_at": "0001-01-01T00:00:00+05:00"}, 422, "VALIDATION_FAILED"),
+        ({"occurred_at": "9999-12-31T23:59:59-05:00"}, 422, "VALIDATION_FAILED"),
         ({"usage_amount": "0"}, 422, "VALIDATION_FAILED"),
         ({"usage_amount": "-1"}, 422, "VALIDATION_FAILED"),
         ({"usage_amount": "NaN"}, 422, "VALIDATION_FAILED"),
@@ -187,6 +193,15 @@ async def test_a_bad_use_is_refused_alone_and_in_a_batch_alike(
     assert [row["status"] for row in mixed["results"]] == ["recorded", "rejected", "recorded"]
     assert mixed["results"][1]["code"] == code
     assert await shop.balance() == 6
+
+
+async def test_an_empty_idempotency_key_names_no_event(new_shop: NewShop) -> None:
+    shop = await new_shop("10")
+    body = {"usage_amount": "1000", "product_id": "gpt-4"}
+    for key in ("", "x" * 256):
+        answer = await shop.post("/usage/record", body, **{"Idempotency-Key": key})
+        assert (answer.status_code, answer.json()["code"]) == (400, "IDEMPOTENCY_KEY_INVALID")
+    assert await shop.balance() == 10
 
 
 async def test_times_far_off_are_refused_and_late_ones_go_where_they_belong(

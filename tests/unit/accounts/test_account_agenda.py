@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from billing.accounts.rules import (
     SETUP_LIFETIME,
     AccountState,
+    CompletionPlan,
     RemovalPlan,
     SetupPlan,
     agenda,
@@ -122,3 +123,15 @@ def test_late_use_of_an_ended_subscription_is_invoiced_when_its_day_is_over() ->
     [(name, key, due)] = plan(state(late_usage=NOW))
     assert (name, due) == ("bill", NOW)
     assert key.startswith("acc_1/late-usage-2")
+
+
+def test_uses_that_an_invoice_bills_are_completed_part_by_part() -> None:
+    def waiting(part: int) -> AccountState:
+        known = {"invoice": "inv_1", "meter": "ai_responses", "start_at": NOW, "began_at": NOW}
+        return state(completion=CompletionPlan.model_validate(known | {"part": part}))
+
+    [(name, first, due)] = plan(waiting(1))
+    [(_, second, _)] = plan(waiting(2))
+    assert (name, due) == ("complete", NOW)
+    assert first != second
+    assert state_words(waiting(1)) == "uses of ai_responses are being completed"

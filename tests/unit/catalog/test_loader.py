@@ -76,6 +76,7 @@ def test_every_plan_is_cheaper_by_the_year_and_sold_in_two_currencies() -> None:
         (PLAN + "    dunning: {days: [0, 7, 3]}\n", "start at 0 and ascend"),
         (PLAN + "    limits: [{meter: a, included: 1, then: overage}]\n", "prices"),
         (PLAN + "    limits: [{meter: a, included: 1}, {meter: a, included: 2}]\n", "one limit"),
+        (PLAN + "    billing_threshold: {USD: 0}\n", "plans.solo.billing_threshold.USD"),
         (PLAN + ADD_ON, "the plan has no limit on a"),
         (PLAN + LIMIT + ADD_ON.replace("{USD: 5}", "{}"), "plans.solo.add_ons.0.prices"),
         (PLAN + LIMIT + ADD_ON.replace("units: 5", "units: 0"), "plans.solo.add_ons.0.units"),

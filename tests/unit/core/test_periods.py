@@ -1,6 +1,6 @@
 """Periods held against a second opinion: the `whenever` library, and cases worked out by hand."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Final, get_args
 
 import pytest
@@ -17,6 +17,7 @@ from billing.core.periods import (
     index_at,
     month_of,
     to_wall,
+    within_calendar,
 )
 
 ZONES: Final = (
@@ -187,3 +188,21 @@ def test_every_instant_is_in_its_month_and_months_follow_each_other(
 def test_a_month_whose_first_midnight_is_skipped_begins_an_hour_later() -> None:
     start, _ = month_of(datetime(2023, 10, 15, tzinfo=UTC), "America/Asuncion")
     assert start == datetime(2023, 10, 1, 4, tzinfo=UTC)
+
+
+@given(
+    st.datetimes(timezones=st.integers(-1439, 1439).map(lambda m: timezone(timedelta(minutes=m)))),
+    st.sampled_from(ZONES),
+)
+def test_what_is_within_the_calendar_can_be_shown_in_every_zone(at: datetime, zone: str) -> None:
+    if within_calendar(at):
+        shown = to_wall(at.astimezone(UTC), zone)
+        assert abs(from_wall(shown, zone) - at) <= timedelta(days=1)
+
+
+@pytest.mark.parametrize("text", ["0001-01-01T00:00:00+05:00", "9999-12-31T23:59:59-05:00"])
+def test_an_instant_that_no_clock_can_show_is_beyond_the_calendar(text: str) -> None:
+    at = datetime.fromisoformat(text)
+    assert not within_calendar(at)
+    with pytest.raises(OverflowError):
+        at.astimezone(UTC)

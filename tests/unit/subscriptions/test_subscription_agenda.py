@@ -53,6 +53,21 @@ def subscription(status: State, **fields: Any) -> SubscriptionState:
     return SubscriptionState(**known | fields)
 
 
+@pytest.mark.parametrize("status", STATES)
+def test_use_that_reached_its_threshold_is_invoiced_before_anything_that_comes_later(
+    status: State,
+) -> None:
+    crossed = START + timedelta(days=3)
+    state = subscription(status, threshold_at=crossed, threshold="2027-01-01T10:00:00Z-2")
+    early = [step for step in agenda(state) if step.name == "bill_early"]
+    if status not in ("active", "past_due"):
+        assert early == []
+        return
+    (step,) = early
+    assert (step.due, step.key) == (crossed, "sub_1/threshold-2027-01-01T10:00:00Z-2")
+    assert head(agenda(state)) == step
+
+
 def plan(state: SubscriptionState) -> dict[str, datetime]:
     """Key and due date of every step."""
     return {step.key: step.due for step in agenda(state)}

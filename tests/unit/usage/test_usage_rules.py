@@ -48,6 +48,8 @@ def test_a_batch_keeps_accounts_together_and_ids_apart() -> None:
         ({"usage_amount": "0.000"}, "usage_amount"),
         ({"usage_amount": "1", "event_id": ""}, "event_id"),
         ({"usage_amount": "1", "occurred_at": "2026-01-01T00:00:00"}, "occurred_at"),
+        ({"usage_amount": "1", "occurred_at": "0001-01-01T00:00:00+05:00"}, "occurred_at"),
+        ({"usage_amount": "1", "occurred_at": "9999-12-31T23:59:59-05:00"}, "occurred_at"),
         ({"usage_amount": "1", "what": 1}, "what"),
         ({"usage_amount": "1", "product_id": None}, "product_id"),
         ([], "array"),

@@ -72,6 +72,8 @@ class QuotaCheck(_Answer):
     soft_limit_reached: bool
     resets_at: datetime | None
     reason: str | None
+    refused_by: Literal["plan", "quota", "budget"] | None = None
+    budget_id: str | None = None
 
 
 class Balance(_Answer):

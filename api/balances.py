@@ -1,0 +1,33 @@
+"""Balances that are read at one time: whatever waits is one statement over all its accounts.
+
+A read that finds nobody else waiting goes alone, at once.
+"""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from uuid import UUID
+
+from billing.core.batcher import Batcher
+from billing.core.clock import real_now
+from billing.core.database import Database
+from billing.credits import store
+from billing.credits.schemas import Overview
+
+
+class Balances:
+    """One per API process; free credits that end within `soon` are told beside the balance."""
+
+    def __init__(self, database: Database, soon: timedelta) -> None:
+        self._database = database
+        self._soon = soon
+        self._batcher: Batcher[UUID, Overview | None] = Batcher(self._read)
+
+    async def of(self, account_id: UUID) -> Overview | None:
+        """The balance as it stands now; None when there is no such account."""
+        return await self._batcher.do(account_id)
+
+    async def _read(self, account_ids: Sequence[UUID]) -> list[Overview | None]:
+        accounts = list(set(account_ids))
+        async with self._database.tenant(*accounts) as connection:
+            found = await store.overviews(connection, accounts, real_now(), self._soon)
+        return [found.get(one) for one in account_ids]

@@ -1,0 +1,12 @@
+-- How much of a meter was claimed beforehand by events that have no record yet, but for those of
+-- the records named.
+CREATE OR REPLACE FUNCTION quota_reserved(
+    p_account_id uuid, p_meter text, p_at timestamptz, p_but uuid[])
+RETURNS numeric
+LANGUAGE sql STABLE
+SET enable_seqscan = off
+AS $$
+    SELECT coalesce(sum(amount), 0) FROM quota_claims
+    WHERE account_id = p_account_id AND status = 'open' AND meter = p_meter
+        AND expires_at > p_at AND id <> ALL (p_but)
+$$;

@@ -1,0 +1,76 @@
+"""The whole gate in two processes at once, for tests wait more than they work (`make test`).
+
+One runs what uses the run's one stack, the other what starts programs of its own; both are plain
+pytest. What the second says comes after the first, and the last line sums both up.
+"""
+
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from typing import IO, Final
+
+from embedded.options import ROOT
+
+FAULTS: Final = "tests/integration/faults"
+OWN: Final = (
+    f"{FAULTS}/test_kills.py",
+    f"{FAULTS}/test_parts_away.py",
+    f"{FAULTS}/test_usage_survives.py",
+    "tests/integration/rebuild",
+    "tests/integration/stack/test_stack_refuses.py",
+    "tests/integration/stack/test_stack_survives.py",
+    "tests/integration/packaging/test_wheel.py",
+    "tests/integration/sandbox",
+)
+"""Tests with stacks or programs of their own: nothing of the run's stack is used."""
+_COUNT: Final = re.compile(r"(\d+) (passed|failed|errors?|skipped|xfailed|deselected|warnings?)\b")
+_SUMMARY: Final = re.compile(r"^=*\s*(\d+ \w+.*) in [\d.]+s")
+
+
+def lane(arguments: list[str], output: IO[str] | int) -> subprocess.Popen[str]:
+    """One pytest on a part of the tests."""
+    command = [sys.executable, "-m", "pytest", *arguments]
+    return subprocess.Popen(command, cwd=ROOT, stdout=output, text=True)
+
+
+def shown_live(process: subprocess.Popen[str]) -> str:
+    """Everything it says, line by line as it comes."""
+    said = []
+    for line in process.stdout or ():
+        sys.stdout.write(line)
+        sys.stdout.flush()
+        said.append(line)
+    return "".join(said)
+
+
+def counts(said: str) -> Counter[str]:
+    """What the last line of a pytest counts."""
+    last = next((line for line in reversed(said.splitlines()) if _SUMMARY.match(line)), "")
+    return Counter({word.rstrip("s"): int(number) for number, word in _COUNT.findall(last)})
+
+
+def main() -> int:
+    """Run both; 0 when both are green."""
+    begun = time.monotonic()
+    with tempfile.TemporaryFile("w+") as words:
+        second = lane(list(OWN), words)
+        try:
+            first = lane([f"--ignore={path}" for path in OWN], subprocess.PIPE)
+            said = [shown_live(first)]
+            codes = [first.wait(), second.wait()]
+        finally:
+            second.terminate()  # nothing to end, unless this was interrupted
+        words.seek(0)
+        said.append(words.read())
+    sys.stdout.write(said[1])
+    total = sum((counts(one) for one in said), Counter[str]())
+    summed = ", ".join(f"{number} {word}" for word, number in sorted(total.items()))
+    sys.stdout.write(f"=== {summed} in {time.monotonic() - begun:.2f}s ===\n")
+    return max(codes)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,47 @@
+"""Connections that the server has ended: whoever comes next gets another, and notices nothing."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from billing.core.database import Database, open_database
+from billing.core.settings import Settings
+from embedded.stack import StackInfo
+
+PID = text("SELECT pg_backend_pid()")
+END = text("SELECT pg_terminate_backend(:pid, 5000)")
+
+
+@pytest.fixture
+async def database(stack: StackInfo) -> AsyncIterator[Database]:
+    """A small pool of its own: its connections are about to be ended."""
+    settings = {
+        "database_url": stack.app_url,
+        "database_operator_url": stack.operator_url,
+        "BILLING_DATABASE_POOL_SIZE": 1,
+    }
+    opened = open_database(Settings.model_validate(settings))
+    yield opened
+    await opened.close()
+
+
+@pytest.mark.parametrize("way", ["tenant", "tenant_statement", "operator", "operator_statement"])
+async def test_a_connection_that_the_server_ended_is_passed_by(
+    stack: StackInfo, database: Database, way: str
+) -> None:
+    opened = getattr(database, way)
+    async with opened() as connection:
+        first = await connection.scalar(PID)
+    engine = create_async_engine(stack.superuser_url)
+    async with engine.connect() as superuser:
+        assert await superuser.scalar(END, {"pid": first})
+    await engine.dispose()
+    async with opened() as connection:
+        assert await connection.scalar(PID) != first
+
+
+async def test_a_lone_statement_shows_nothing_that_it_does_not_name(database: Database) -> None:
+    async with database.tenant_statement() as connection:
+        assert await connection.scalar(text("SELECT count(*) FROM credit_balances")) == 0

@@ -1,0 +1,74 @@
+"""Events of strangers, who use the same Stripe account, do not keep ours from being looked into."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import pytest
+from sqlalchemy import insert
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+
+from billing.events import store
+from billing.events.tables import stripe_webhook_events
+from tests.integration.actors import Actors
+
+# Before anything that the run itself has received.
+CAME: Final = datetime(2000, 1, 1, tzinfo=UTC)
+MINUTE: Final = timedelta(minutes=1)
+
+
+@pytest.fixture
+async def inbox(actors: Actors) -> AsyncIterator[AsyncConnection]:
+    """The inbox in a transaction that leaves nothing behind."""
+    engine = create_async_engine(actors.stack.operator_url)
+    async with engine.connect() as connection:
+        yield connection
+        await connection.rollback()
+    await engine.dispose()
+
+
+async def came(inbox: AsyncConnection, status: str, *names: str) -> None:
+    await inbox.execute(
+        insert(stripe_webhook_events),
+        [
+            {
+                "stripe_event_id": name, "type": "payment_intent.succeeded", "status": status,
+                "payload": {}, "received_at": CAME + timedelta(seconds=place),
+            }
+            for place, name in enumerate(names)
+        ],
+    )  # fmt: skip
+
+
+async def looked_for(inbox: AsyncConnection, at: datetime, limit: int = 500) -> set[str]:
+    found = await store.unmatched(inbox, CAME + MINUTE, at, limit)
+    return {one.event_id for one in found}
+
+
+async def test_ours_are_asked_first_however_many_strangers_wait(inbox: AsyncConnection) -> None:
+    await came(inbox, "unmatched", "stray-1", "stray-2", "stray-3", "stray-4")
+    await came(inbox, "received", "ours")
+    found = await store.waiting(inbox, CAME + MINUTE, 2)
+    assert [one.event_id for one in found] == ["ours"]
+
+
+async def test_the_owner_of_a_stray_is_looked_for_less_and_less_often(
+    inbox: AsyncConnection,
+) -> None:
+    await came(inbox, "unmatched", "stray")
+    looks = [
+        minute
+        for minute in range(2, 24 * 60)
+        if await looked_for(inbox, CAME + minute * MINUTE) == {"stray"}
+    ]
+    assert looks[:7] == [2, 4, 8, 16, 32, 62, 92]
+    assert len(looks) < 60
+    assert looks[-1] > 23.5 * 60 - 1, "nobody's after a day: it is parked soon"
+
+
+async def test_every_stray_has_its_turn(inbox: AsyncConnection) -> None:
+    names = [f"stray-{n}" for n in range(6)]
+    await came(inbox, "unmatched", *names)
+    turns = [await looked_for(inbox, CAME + minute * MINUTE, 2) for minute in (2, 3, 4)]
+    assert [len(turn) for turn in turns] == [2, 2, 2]
+    assert set.union(*turns) == set(names)

@@ -1,0 +1,110 @@
+"""Asked before the work: plan, quotas and budgets have their word, and what is claimed stays."""
+
+import asyncio
+from typing import Any
+from uuid import uuid4
+
+from tests.integration.usage.conftest import V1, NewShop, Shop
+from tests.integration.usage.test_limits import move_clock, on_plan
+
+AI: dict[str, Any] = {"feature_type": "ai_responses"}
+GPT: dict[str, Any] = {"product_id": "gpt-4"}
+
+
+async def ask(shop: Shop, amount: str, **more: Any) -> Any:
+    answer = await shop.post("/quota/check", {"requested_amount": amount} | more)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+async def claim(shop: Shop, amount: str, event: str | None = None, **more: Any) -> Any:
+    return await ask(shop, amount, consume=True, event_id=event or str(uuid4()), **more)
+
+
+async def budget(shop: Shop, limit: str, **more: Any) -> str:
+    body = {"limit": limit, "then": "block"} | more
+    answer = await shop.api.client.put(f"{V1}/usage/budgets", json=body, headers=shop.headers())
+    assert answer.status_code == 200, answer.text
+    return str(answer.json()["budget_id"])
+
+
+async def test_what_a_blocking_plan_has_left_is_set_aside_by_a_claim(new_shop: NewShop) -> None:
+    shop = await on_plan(new_shop, "free")
+    assert (await claim(shop, "40", "job", **AI))["allowed"]
+    asked = await ask(shop, "20", **AI)
+    assert (asked["allowed"], asked["refused_by"], asked["used"]) == (False, "plan", "40.00")
+    refused = await shop.record("20", status=429, **AI)
+    assert (refused["code"], refused["refused_by"], refused["used"]) == (
+        "QUOTA_EXCEEDED", "plan", "40.00",
+    )  # fmt: skip
+    assert not (await claim(shop, "11", **AI))["allowed"]
+    rows = [AI | {"usage_amount": n} for n in ("10", "1")]
+    job = AI | {"usage_amount": "40", "event_id": "job"}
+    mixed = await shop.batch(rows[0], job, rows[1])
+    assert [row["status"] for row in mixed["results"]] == ["recorded", "recorded", "rejected"]
+    assert (await shop.get("/usage/current"))["current_period"]["ai_responses"] == "50.00"
+
+
+async def test_a_claim_that_nobody_settles_gives_its_part_of_the_plan_back(
+    new_shop: NewShop,
+) -> None:
+    shop = await on_plan(new_shop, "free")
+    assert (await claim(shop, "50", **AI))["allowed"]
+    assert (await shop.record("1", status=429, **AI))["refused_by"] == "plan"
+    await move_clock(shop, minutes=11)
+    await shop.record("50", **AI)
+
+
+async def test_claims_and_uses_at_the_same_time_never_go_over_the_plan_together(
+    new_shop: NewShop,
+) -> None:
+    shop = await on_plan(new_shop, "free")
+
+    async def work(event: str) -> int:
+        if not (await claim(shop, "3", event, **AI))["allowed"]:
+            return 0
+        await shop.record("3", event_id=event, **AI)
+        return 3
+
+    async def barge() -> int:
+        answer = await shop.post("/usage/record", AI | {"usage_amount": "3"})
+        return 3 if answer.status_code == 201 else 0
+
+    used = await asyncio.gather(
+        *(work(f"job-{n}") for n in range(15)), *(barge() for _ in range(15))
+    )
+    assert sum(used) == 48
+    assert (await shop.get("/usage/current"))["current_period"]["ai_responses"] == "48.00"
+
+
+async def test_a_budget_that_blocks_refuses_when_asked_and_its_figures_are_told(
+    new_shop: NewShop,
+) -> None:
+    shop = await new_shop("100")
+    name = await budget(shop, "5", measure="credits")
+    await budget(shop, "1", measure="credits", then="notify")
+    assert (await ask(shop, "2500", **GPT))["allowed"]
+    asked = await ask(shop, "2501", **GPT)
+    assert (asked["allowed"], asked["refused_by"], asked["budget_id"]) == (False, "budget", name)
+    assert (asked["limit"], asked["used"], asked["remaining"]) == ("5.00", "0", "5.00")
+    assert asked["reason"] == "this use would go over a budget that blocks"
+    assert not (await claim(shop, "3000", "job", **GPT))["allowed"]
+    assert await shop.rows("SELECT 1 FROM quota_claims WHERE account_id = :id") == []
+    first = await claim(shop, "2000", "other", **GPT)
+    await shop.record("1500")
+    again = await claim(shop, "2000", "other", **GPT)
+    assert (first["allowed"], again["allowed"], again["refused_by"]) == (True, True, None)
+    assert (await shop.record("2000", status=429))["code"] == "BUDGET_EXCEEDED"
+    assert (await ask(shop, "1", feature_type="chat_messages"))["allowed"], "it costs nothing"
+
+
+async def test_money_and_units_are_looked_at_as_the_use_would_cost(new_shop: NewShop) -> None:
+    shop = await on_plan(new_shop, "basic")
+    money = await budget(shop, "2", measure="money", window="cycle")
+    assert (await ask(shop, "600", **AI))["allowed"]
+    asked = await ask(shop, "601", **AI)
+    assert (asked["refused_by"], asked["budget_id"]) == ("budget", money)
+    units = await budget(shop, "100", measure="meter", **AI)
+    assert (await ask(shop, "101", **AI))["budget_id"] == units
+    await shop.quota("50", feature_type="ai_responses")
+    assert (await ask(shop, "101", **AI))["refused_by"] == "quota", "the tighter word comes first"

@@ -1,0 +1,105 @@
+"""Uses claimed beforehand on live accounts: most go the short way, nothing gets past a limit."""
+
+import asyncio
+from typing import Any
+from uuid import uuid4
+
+from sqlalchemy import text
+
+from tests.integration.usage.conftest import NewShop, Shop
+
+CHAT: dict[str, Any] = {"feature_type": "chat_messages"}
+
+
+async def claim(shop: Shop, amount: str = "1", event: str | None = None, **fields: Any) -> bool:
+    body = {"requested_amount": amount, "consume": True, "event_id": event or f"evt-{uuid4()}"}
+    answer = await shop.post("/quota/check", body | (fields or CHAT))
+    assert answer.status_code == 200, answer.text
+    return bool(answer.json()["allowed"])
+
+
+async def used(shop: Shop) -> int:
+    ((amount,),) = await shop.rows(
+        "SELECT max(used)::integer FROM billing_quotas WHERE account_id = :id"
+    )
+    return int(amount)
+
+
+async def plain(shop: Shop) -> bool:
+    """Whether the next claim may go the short way."""
+    rows = await shop.rows(
+        "SELECT plain_until > now() AND used < plain_below FROM billing_quotas"
+        " WHERE account_id = :id"
+    )
+    return all(row == (True,) for row in rows)
+
+
+async def test_claims_at_once_never_get_more_than_the_quota(new_shop: NewShop) -> None:
+    shop = await new_shop()
+    await shop.quota("20")
+    assert await claim(shop)
+    assert await plain(shop)
+    body = {"usage_amount": "1"} | CHAT
+    claims, records = await asyncio.gather(
+        asyncio.gather(*(claim(shop) for _ in range(25))),
+        asyncio.gather(*(shop.post("/usage/record", body) for _ in range(25))),
+    )
+    assert 1 + sum(claims) + sum(one.status_code == 201 for one in records) == 20
+    assert await used(shop) == 20
+    assert not await claim(shop)
+
+
+async def test_a_claim_is_counted_once_and_settled_by_its_record(new_shop: NewShop) -> None:
+    shop = await new_shop()
+    await shop.quota("100")
+    for event in ("a", "b", "b", "c", "b"):
+        assert await claim(shop, "5", event)
+    assert await used(shop) == 15
+    await shop.record("5", event_id="b", **CHAT)
+    await shop.record("7", event_id="d", **CHAT)
+    assert await claim(shop, "7", "d")
+    assert await used(shop) == 22
+    async with shop.api.database.operator() as connection:
+        for words in (
+            "UPDATE quota_claims SET expires_at = expires_at - interval '11 minutes'",
+            "UPDATE billing_quotas SET plain_until = plain_until - interval '11 minutes'",
+        ):
+            await connection.execute(text(f"{words} WHERE account_id = :id"), {"id": shop.id})
+    assert await claim(shop, "1", "e")
+    assert await used(shop) == 13
+
+
+async def test_a_threshold_that_claims_cross_is_told_once(new_shop: NewShop) -> None:
+    shop = await new_shop()
+    await shop.quota("10", hard=False, window="day")
+    for _ in range(12):
+        assert await claim(shop)
+    told = await shop.rows("SELECT threshold FROM usage_alerts WHERE account_id = :id ORDER BY id")
+    assert told == [(80,), (100,)]
+    assert await used(shop) == 12
+
+
+async def test_a_quota_set_later_is_obeyed_at_once(new_shop: NewShop) -> None:
+    shop = await new_shop()
+    ann = CHAT | {"user_id": "ann"}
+    await shop.quota("100")
+    assert await claim(shop, "5", **ann)
+    await shop.quota("8", user_id="ann")
+    assert await claim(shop, "3", **ann)
+    assert await claim(shop, "5", **ann)
+    assert not await claim(shop, "1", **ann)
+    assert await claim(shop, "1")
+    await shop.quota("14")
+    assert not await claim(shop, "1")
+    assert await used(shop) == 14
+
+
+async def test_a_plan_that_blocks_has_its_word_in_claims_too(new_shop: NewShop) -> None:
+    shop = await new_shop()
+    replies = {"feature_type": "ai_responses"}
+    await shop.quota("1000", **replies)
+    assert await claim(shop, "40", **replies)
+    assert await plain(shop)
+    await shop.subscribe("free")
+    assert await claim(shop, "10", **replies)
+    assert not await claim(shop, "1", **replies)

@@ -1,0 +1,72 @@
+"""Periods that the database begins by itself are those of billing.core.periods, to the instant."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any, Final, get_args
+
+import psycopg
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from billing.core.periods import Interval, Unit
+from billing.subscriptions.rules import cycle_bounds
+from embedded.stack import StackInfo
+from tests.integration.usage.conftest import NewShop
+
+LAST: Final = datetime(9000, 1, 1, tzinfo=UTC)
+ZONES: Final = (
+    "UTC", "Europe/Berlin", "Europe/Dublin", "America/New_York", "America/St_Johns",
+    "America/Santiago", "Africa/Casablanca", "Asia/Kolkata", "Australia/Lord_Howe",
+    "Pacific/Chatham",
+)  # fmt: skip
+WALLS: Final = st.datetimes(datetime(2024, 1, 1), datetime(2027, 12, 31))  # noqa: DTZ001
+HALF_PAST_TWO: Final = datetime(2026, 1, 25, 2, 30)  # noqa: DTZ001
+
+
+@pytest.fixture(scope="module")
+def database(stack: StackInfo) -> Iterator[psycopg.Connection[Any]]:
+    url = stack.app_url.replace("postgresql+psycopg://", "postgresql://")
+    with psycopg.connect(url, autocommit=True) as connection:
+        yield connection
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    anchor=WALLS,
+    zone=st.sampled_from(ZONES),
+    unit=st.sampled_from(get_args(Unit)),
+    count=st.integers(1, 14),
+    at=WALLS.map(lambda wall: wall.replace(tzinfo=UTC)),
+)
+@example(HALF_PAST_TWO, "Europe/Berlin", "month", 1, datetime(2026, 10, 1, tzinfo=UTC))
+@example(HALF_PAST_TWO, "Europe/Berlin", "day", 7, datetime(2026, 3, 28, tzinfo=UTC))
+def test_the_database_counts_periods_as_the_rules_do(
+    database: psycopg.Connection[Any],
+    anchor: datetime,
+    zone: str,
+    unit: Unit,
+    count: int,
+    at: datetime,
+) -> None:
+    row = database.execute(
+        "SELECT usage_boundary(%s, %s, %s, %s, %s)", [anchor, zone, unit, count, at]
+    ).fetchone()
+    assert row is not None
+    every = Interval(unit=unit, count=count)
+    assert row[0] == cycle_bounds(anchor, zone, every, at, LAST)
+
+
+async def test_cycles_that_nobody_began_yet_are_counted_from_the_31st(new_shop: NewShop) -> None:
+    shop = await new_shop("10", is_test=True, clock_at="2027-04-10T00:00:00Z")
+    await shop.subscribe(
+        "basic", start=datetime(2027, 1, 31, tzinfo=UTC), end=datetime(2027, 2, 28, tzinfo=UTC)
+    )
+    await shop.record("1")
+    ((start, end),) = await shop.rows(
+        "SELECT start_at, end_at FROM usage_periods JOIN credit_balances b ON b.period_id = id"
+        " WHERE b.account_id = :id"
+    )
+    assert (start.astimezone(UTC), end.astimezone(UTC)) == (
+        datetime(2027, 3, 31, tzinfo=UTC), datetime(2027, 4, 30, tzinfo=UTC),
+    )  # fmt: skip

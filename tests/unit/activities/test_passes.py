@@ -1,0 +1,98 @@
+"""A pass reaches the last thing there is, whatever ends its tries on the way."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from sqlalchemy.exc import OperationalError
+from temporalio.testing import ActivityEnvironment
+
+from activities.passes import AT_ONCE, MOST_FAILURES, Passed, pass_over
+
+PAGE = 50
+THINGS = [f"{number:04}" for number in range(4 * PAGE + 7)]
+
+
+class Place:
+    """Where things are looked at, and what is told to Temporal meanwhile."""
+
+    def __init__(self, *told: Any) -> None:
+        self.environment = ActivityEnvironment()
+        self.environment.info = replace(self.environment.info, heartbeat_details=told)
+        self.environment.on_heartbeat = lambda *details: self.told.append(details)
+        self.told: list[tuple[Any, ...]] = []
+        self.looked: list[str] = []
+        self.bad: set[str] = set()
+        self.together = self.most_together = 0
+
+    async def page(self, after: str) -> Sequence[str]:
+        return [thing for thing in THINGS if thing > after][:PAGE]
+
+    async def look(self, thing: str) -> int:
+        self.together += 1
+        self.most_together = max(self.most_together, self.together)
+        await asyncio.sleep(0)
+        self.together -= 1
+        if thing in self.bad:
+            raise OperationalError("a statement", None, Exception("it took too long"))
+        self.looked.append(thing)
+        return 2
+
+    async def run(self) -> Passed:
+        return await self.environment.run(pass_over, self.page, str, self.look)
+
+
+async def test_a_pass_sees_everything_a_few_at_once() -> None:
+    place = Place()
+    passed = await place.run()
+    assert sorted(place.looked) == THINGS
+    assert passed == Passed(THINGS[-1], len(THINGS), 2 * len(THINGS))
+    assert place.most_together == AT_ONCE
+    assert len(place.told) > len(THINGS), "it is alive at each of them"
+
+
+async def test_another_try_goes_on_from_the_last_whole_page() -> None:
+    first = Place()
+    page = first.page
+
+    async def away(after: str) -> Sequence[str]:
+        if after == THINGS[2 * PAGE - 1]:
+            raise OperationalError("a page", None, Exception("the database is away"))
+        return await page(after)
+
+    first.page = away  # type: ignore[method-assign]
+    with pytest.raises(OperationalError):
+        await first.run()
+    second = Place(*first.told[-1])
+    passed = await second.run()
+    assert sorted(second.looked) == THINGS[2 * PAGE :]
+    assert passed == Passed(THINGS[-1], len(THINGS), 2 * len(THINGS)), "the sums go on, too"
+
+
+async def test_a_try_that_ends_within_a_page_repeats_that_page() -> None:
+    first = Place()
+    await first.run()
+    within = next(n for n, told in enumerate(first.told) if told[0] == THINGS[PAGE - 1])
+    second = Place(*first.told[within + PAGE // 2])
+    await second.run()
+    assert sorted(second.looked) == THINGS[PAGE:]
+
+
+async def test_what_cannot_be_looked_at_keeps_nothing_else_back() -> None:
+    place = Place()
+    place.bad = {THINGS[3], THINGS[-1]}
+    passed = await place.run()
+    assert sorted(place.looked) == [thing for thing in THINGS if thing not in place.bad]
+    assert (passed.after, passed.failed) == (THINGS[-1], 2)
+
+
+async def test_where_much_fails_the_pass_stands_and_waits() -> None:
+    place = Place()
+    place.bad = set(THINGS[PAGE:])
+    with pytest.raises(OperationalError):
+        await place.run()
+    assert place.told[-1][0] == THINGS[PAGE - 1]
+    assert len(place.told) <= 2 * PAGE + 1
+    assert MOST_FAILURES < PAGE

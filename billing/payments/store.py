@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Select, func, select, update
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import prepared
@@ -143,7 +144,7 @@ async def latest_of(
     found = await connection.execute(
         select(payments)
         .where(payments.c.invoice_id.in_(invoice_ids))
-        .distinct(payments.c.invoice_id)
+        .ext(distinct_on(payments.c.invoice_id))
         .order_by(payments.c.invoice_id, *_NEWEST)
     )
     return {row["invoice_id"]: show(row) for row in found.mappings()}

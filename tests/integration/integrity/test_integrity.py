@@ -1,9 +1,11 @@
 """The books check themselves: honest ones break no rule, and each rule finds what it is for."""
 
+import operator
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
+from functools import partial
 from itertools import product
 from typing import Any, Final
 from uuid import UUID
@@ -20,7 +22,7 @@ from billing.credits import checks
 from billing.credits import service as credits
 from billing.integrity import rules, service
 from billing.integrity.rules import CHECKS, LEDGER
-from tests.integration.actors import Actors, Merchant
+from tests.integration.actors import Actors, Merchant, wait_for
 from tests.integration.credits.test_checks import DAMAGE as LEDGER_DAMAGE
 
 MINE: Final = "account_id = :account"
@@ -138,6 +140,9 @@ DAMAGE: Final[dict[str, str]] = {
         UPDATE dunning_cases SET status = 'recovered', closed_at = opened_at WHERE {MINE}""",
 }
 LATE: Final = {"cases_match_invoices"}
+WAITING: Final = (
+    "SELECT 1 FROM stripe_webhook_events WHERE account_id = %(me)s AND status = 'received'"
+)
 
 
 @dataclass(frozen=True)
@@ -166,6 +171,8 @@ async def books(actors: Actors) -> Books:
     await late.subscribed("pro")
     await late.script("insufficient_funds", then="last")
     await late.advance(days=32)
+    for merchant in (paying, late):
+        await wait_for(partial(merchant.rows, WAITING), "each event is looked into", operator.not_)
     return Books(paying.uuid, late.uuid)
 
 

@@ -179,10 +179,10 @@ async def check_quota(body: CheckBody, call: MemberCall) -> CheckAnswer:
         feature_type=body.feature_type,
     )
     await call.services.prices.need(call.account, body.product_id, body.service_type)
-    async with call.transaction() as connection:
-        if body.consume and body.event_id:
-            found = await service.claim(connection, call.account.id, asked, body.event_id)
-        else:
+    if body.consume and body.event_id:
+        found = await service.claim(call.database, call.account.id, asked, body.event_id)
+    else:
+        async with call.transaction() as connection:
             found = await service.check(connection, call.account.id, asked)
     return CheckAnswer.of(found)
 

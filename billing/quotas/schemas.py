@@ -37,6 +37,18 @@ class Quota(_Frozen):
         return max(Decimal(0), self.limit_amount - self.used)
 
 
+class Claim(_Frozen):
+    """A use counted before its event is recorded; `record_id` is the id the record will have."""
+
+    record_id: UUID
+    event_id: str
+    user_id: str | None
+    organization_id: str | None
+    meter: str
+    amount: Decimal
+    at: AwareDatetime
+
+
 class Bound(_Frozen):
     """One limit that a use meets: a quota, what the plan gives, or a budget that blocks."""
 

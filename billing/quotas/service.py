@@ -5,6 +5,7 @@ from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.accounts import store as accounts
@@ -13,10 +14,11 @@ from billing.budgets import rules as budget_rules
 from billing.budgets import service as budgets
 from billing.core import periods
 from billing.core.clock import real_now
+from billing.core.database import Database
 from billing.core.errors import NotFound
 from billing.core.money import ZERO
 from billing.quotas import rules, store
-from billing.quotas.schemas import Bound, Decision, Quota
+from billing.quotas.schemas import Bound, Claim, Decision, Quota
 from billing.rating.schemas import CREDIT
 from billing.usage import rules as usage
 from billing.usage import service as pricing
@@ -66,34 +68,31 @@ async def check(connection: AsyncConnection, account_id: UUID, asked: Asked) -> 
     return rules.over_budget(decision, broken) if broken and decision.allowed else decision
 
 
-async def claim(
-    connection: AsyncConnection, account_id: UUID, asked: Asked, event_id: str
-) -> Decision:
+async def claim(database: Database, account_id: UUID, asked: Asked, event_id: str) -> Decision:
     """Count a use beforehand if every limit allows it; the record of the event settles it.
 
     Of a level only the rise counts, as when it is recorded. Repeatable by its event. Unsettled it
     is given back after ten minutes.
     """
-    meter, _ = await counters.meter_of(
-        connection, asked.product_id, asked.service_type, asked.feature_type
-    )
-    before = await check(connection, account_id, asked)
-    if not before.requested:
-        return before  # a level that was reached already: there is nothing to count
     record_id = usage.record_id(account_id, event_id)
-    if before.refused_by == "budget" and not await store.is_claimed(connection, record_id):
-        return before
-    allowed = await store.claim(
-        connection,
-        account_id,
+    async with database.tenant(account_id) as connection:
+        before = await check(connection, account_id, asked)
+        known = await store.is_claimed(connection, record_id)
+    if not before.requested or (before.refused_by == "budget" and not known):
+        return before  # a level that was reached already has nothing to count
+    wish = Claim(
         record_id=record_id,
         event_id=event_id,
         user_id=asked.user_id,
         organization_id=asked.organization_id,
-        meter=meter,
+        meter=before.meter,
         amount=before.requested,
-        real_at=real_now(),
+        at=real_now(),
     )
+    if before.allowed and not known and await _consumed(database, account_id, wish):
+        return before
+    async with database.tenant(account_id) as connection:
+        allowed = await store.claim(connection, account_id, wish)
     if allowed == before.allowed:
         return before
     # Somebody claimed in between, or this event was claimed before.
@@ -129,6 +128,15 @@ def bound_of(quota: Quota, zone: str, period_end: datetime) -> Bound:
         resets_at=end,
         soft_percent=min(quota.alert_percents, default=80),
     )
+
+
+async def _consumed(database: Database, account_id: UUID, wish: Claim) -> bool:
+    """Whether the claim was counted and kept the short way."""
+    try:
+        async with database.tenant(account_id) as connection:
+            return await store.consume(connection, account_id, wish)
+    except IntegrityError:  # the same event, claimed at the same time
+        return False
 
 
 def _plan_bound(period: Period, meter: str, used: Decimal) -> Bound:

@@ -6,12 +6,12 @@ from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Select, delete, select, text
+from sqlalchemy import Select, delete, insert, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.quotas.rules import CLAIM_LIFETIME
-from billing.quotas.schemas import Quota, Window
-from billing.quotas.tables import billing_quotas
+from billing.quotas.schemas import Claim, Quota, Window
+from billing.quotas.tables import billing_quotas, quota_claims
 
 _PUT: Final = text(
     "SELECT * FROM quota_put(:account_id, :owner, :meter, :window, :span, :limit, :hard,"
@@ -20,6 +20,9 @@ _PUT: Final = text(
 _CLAIM: Final = text(
     "SELECT quota_claim(:account_id, :id, :event, :user, :organization, :meter, :amount,"
     " :seconds, :real_at)"
+)
+_CONSUME: Final = text(
+    "SELECT quota_consume(:account_id, :user, :organization, :meter, :amount, :real_at)"
 )
 _RESERVED: Final = text("SELECT quota_reserved(:account_id, :meter, :at, '{}')")
 _IS_CLAIMED: Final = text(
@@ -94,23 +97,35 @@ async def put(
     return Quota.model_validate(dict(row))
 
 
-async def claim(
-    connection: AsyncConnection,
-    account_id: UUID,
-    *,
-    record_id: UUID,
-    event_id: str,
-    user_id: str | None,
-    organization_id: str | None,
-    meter: str,
-    amount: Decimal,
-    real_at: datetime,
-) -> bool:
+async def consume(connection: AsyncConnection, account_id: UUID, claim: Claim) -> bool:
+    """Count a use where one quota alone has its word, and keep the claim.
+
+    False: somebody has to look closer, in another transaction (`claim`). Errors: IntegrityError
+    when its event was claimed before.
+    """
+    values = {
+        "account_id": account_id, "user": claim.user_id, "organization": claim.organization_id,
+        "meter": claim.meter, "amount": claim.amount, "real_at": claim.at,
+    }  # fmt: skip
+    if not await connection.scalar(_CONSUME, values):
+        return False
+    row = {
+        "id": claim.record_id, "account_id": account_id, "event_id": claim.event_id,
+        "user_id": claim.user_id, "organization_id": claim.organization_id, "meter": claim.meter,
+        "amount": claim.amount, "claimed_at": claim.at, "expires_at": claim.at + CLAIM_LIFETIME,
+        "status": "open",
+    }  # fmt: skip
+    await connection.execute(insert(quota_claims).values(row))
+    return True
+
+
+async def claim(connection: AsyncConnection, account_id: UUID, claim: Claim) -> bool:
     """Count a use against every quota if all allow it; False changes nothing."""
     values = {
-        "account_id": account_id, "id": record_id, "event": event_id, "user": user_id,
-        "organization": organization_id, "meter": meter, "amount": amount,
-        "seconds": int(CLAIM_LIFETIME.total_seconds()), "real_at": real_at,
+        "account_id": account_id, "id": claim.record_id, "event": claim.event_id,
+        "user": claim.user_id, "organization": claim.organization_id, "meter": claim.meter,
+        "amount": claim.amount, "seconds": int(CLAIM_LIFETIME.total_seconds()),
+        "real_at": claim.at,
     }  # fmt: skip
     return bool(await connection.scalar(_CLAIM, values))
 

@@ -26,8 +26,9 @@ LANGUAGE sql STABLE AS $$
     END
 $$;
 
--- Bring an account's quotas to an instant: claims that nobody settled in time are given back, and
--- windows that are over begin anew.
+-- Bring an account's quotas to an instant, and keep them there: claims that nobody settled in time
+-- are given back, and windows that are over begin anew. From here on nobody counts on them but the
+-- caller, not even by quota_consume.
 CREATE OR REPLACE FUNCTION quota_settle(
     p_account_id uuid, p_zone text, p_period_start timestamptz, p_at timestamptz)
 RETURNS void
@@ -38,6 +39,7 @@ DECLARE
     claim quota_claims;
     quota record;
 BEGIN
+    PERFORM 1 FROM billing_quotas WHERE account_id = p_account_id FOR NO KEY UPDATE;
     FOR claim IN
         UPDATE quota_claims SET status = 'lapsed'
         WHERE account_id = p_account_id AND status = 'open' AND expires_at <= p_at
@@ -55,7 +57,7 @@ BEGIN
     LOOP
         IF quota.begins > quota.window_start THEN
             UPDATE billing_quotas
-            SET window_start = quota.begins, used = 0, used_before = CASE
+            SET window_start = quota.begins, plain_until = NULL, used = 0, used_before = CASE
                 WHEN quota.begins = quota.window_start + make_interval(secs => quota.span_seconds)
                     THEN quota.used ELSE 0 END
             WHERE id = quota.id;

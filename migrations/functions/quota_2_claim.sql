@@ -1,5 +1,5 @@
 -- A new or changed quota of one owner, meter and kind of window; it starts with what was counted
--- in its window already. Takes the account's lock.
+-- in its window already, recorded or claimed. Takes the account's lock.
 CREATE OR REPLACE FUNCTION quota_put(
     p_account_id uuid, p_owner text, p_meter text, p_window text, p_span integer,
     p_limit numeric, p_hard boolean, p_percents integer[], p_at timestamptz)
@@ -29,6 +29,13 @@ BEGIN
                 AND grain = CASE p_window WHEN 'cycle' THEN 'cycle' ELSE 'day' END
                 AND bucket >= begins);
     END IF;
+    counted := counted + (
+        SELECT coalesce(sum(amount), 0) FROM quota_claims
+        WHERE account_id = p_account_id AND status = 'open' AND meter = p_meter
+            AND p_owner IN ('', 'u:' || user_id, 'o:' || organization_id)
+            AND claimed_at >= begins);
+    UPDATE billing_quotas SET plain_until = NULL
+    WHERE account_id = p_account_id AND meter = p_meter AND plain_until IS NOT NULL;
     RETURN QUERY
     INSERT INTO billing_quotas AS q (
         id, account_id, owner, meter, window_kind, span_seconds, limit_amount, is_hard,
@@ -46,59 +53,27 @@ BEGIN
 END;
 $$;
 
--- Check every hard quota and the plan's blocking limit, and count the use at once if all allow it;
--- its record settles the claim without counting again, else it lapses. Takes the account's lock.
--- Answers whether it is allowed; a repeated claim is answered as the first.
---
--- Most claims are plain: every quota they fall under knows until when, and below what, nothing else
--- is to be looked at. They are counted and kept; all others go the long way.
-CREATE OR REPLACE FUNCTION quota_claim(
-    p_account_id uuid, p_id uuid, p_event text, p_user text, p_organization text, p_meter text,
-    p_amount numeric, p_seconds integer, p_real_at timestamptz)
+-- Check and count a use of the caller's account where one quota alone has its word and nothing else
+-- is to be looked at, which the quota knows until when and below what. Answers true if it was
+-- counted. If not, quota_claim is asked in a transaction of its own: this one may hold the quota's
+-- lock, which comes after the account's.
+CREATE OR REPLACE FUNCTION quota_consume(
+    p_account_id uuid, p_user text, p_organization text, p_meter text, p_amount numeric,
+    p_real_at timestamptz)
 RETURNS boolean
-LANGUAGE plpgsql
-SET enable_seqscan = off
-AS $$
-DECLARE
-    shown text := coalesce(current_setting('app.accounts', true), '');
-    -- Assigned, not performed: an expression costs less than a statement.
-    shows text := set_config('app.accounts', p_account_id::text, true);
-    allowed boolean;
-BEGIN
-    IF p_amount <= 0 THEN
-        RAISE EXCEPTION USING ERRCODE = 'check_violation', MESSAGE = 'nothing is claimed';
-    END IF;
-    PERFORM 1 FROM credit_balances WHERE account_id = p_account_id FOR NO KEY UPDATE;
+LANGUAGE sql AS $$
     UPDATE billing_quotas SET used = used + p_amount, updated_at = p_real_at
     WHERE account_id = p_account_id AND meter = p_meter
         AND owner IN ('', 'u:' || p_user, 'o:' || p_organization)
-        AND NOT EXISTS (
-            SELECT 1 FROM billing_quotas
-            WHERE account_id = p_account_id AND meter = p_meter
-                AND owner IN ('', 'u:' || p_user, 'o:' || p_organization)
-                AND (plain_until > p_real_at AND used + p_amount < plain_below) IS NOT TRUE)
-        AND NOT EXISTS (SELECT 1 FROM quota_claims WHERE id = p_id)
-        AND NOT EXISTS (SELECT 1 FROM billing_records WHERE id = p_id);
-    allowed := FOUND;
-    IF allowed THEN
-        INSERT INTO quota_claims (
-            id, account_id, event_id, user_id, organization_id, meter, amount, claimed_at,
-            expires_at, status)
-        VALUES (p_id, p_account_id, p_event, p_user, p_organization, p_meter, p_amount, p_real_at,
-            p_real_at + make_interval(secs => p_seconds), 'open');
-    ELSE
-        allowed := quota_claim_looking(
-            p_account_id, p_id, p_event, p_user, p_organization, p_meter, p_amount, p_seconds,
-            p_real_at);
-    END IF;
-    shows := set_config('app.accounts', shown, true);
-    RETURN allowed;
-END;
+        AND plain_until > p_real_at AND used + p_amount < plain_below
+    RETURNING true
 $$;
 
--- A claim the long way: what has lapsed is given back, windows that are over begin anew, thresholds
--- are told of. Expects the account's lock.
-CREATE OR REPLACE FUNCTION quota_claim_looking(
+-- Check every hard quota and the plan's blocking limit, and count the use at once if all allow it;
+-- its record settles the claim without counting again, else it lapses: what has lapsed is given
+-- back here, windows that are over begin anew, thresholds are told of. Takes the account's lock.
+-- Answers whether it is allowed; a repeated claim is answered as the first.
+CREATE OR REPLACE FUNCTION quota_claim(
     p_account_id uuid, p_id uuid, p_event text, p_user text, p_organization text, p_meter text,
     p_amount numeric, p_seconds integer, p_real_at timestamptz)
 RETURNS boolean
@@ -112,6 +87,9 @@ DECLARE
     lim jsonb;
     allowed boolean;
 BEGIN
+    IF p_amount <= 0 THEN
+        RAISE EXCEPTION USING ERRCODE = 'check_violation', MESSAGE = 'nothing is claimed';
+    END IF;
     PERFORM usage_turn(p_account_id, as_of);
     SELECT p.* INTO period FROM credit_balances AS b JOIN usage_periods AS p ON p.id = b.period_id
     WHERE b.account_id = p_account_id;
@@ -150,7 +128,8 @@ END;
 $$;
 
 -- Note until when, and below what, a claim on these quotas needs no second look. Never where a
--- window rolls, the plan blocks, or the account has a clock of its own.
+-- window rolls, the plan blocks, the account has a clock of its own, or some use falls under another
+-- quota as well.
 CREATE OR REPLACE FUNCTION quota_know(
     p_account_id uuid, p_user text, p_organization text, p_meter text, p_period_id uuid,
     p_at timestamptz)
@@ -166,6 +145,11 @@ AS $$
     FROM billing_quotas AS mine CROSS JOIN LATERAL (
         SELECT CASE WHEN mine.span_seconds IS NULL AND NOT a.is_test
             AND p.limits -> p_meter ->> 'then' IS DISTINCT FROM 'block'
+            AND NOT EXISTS (
+                SELECT 1 FROM billing_quotas AS other
+                WHERE other.account_id = p_account_id AND other.meter = p_meter
+                    AND other.id <> mine.id AND (other.owner = mine.owner
+                        OR left(other.owner, 1) <> left(mine.owner, 1)))
             THEN least(p.end_at, lapses.at, CASE mine.window_kind WHEN 'cycle' THEN p.end_at
                 ELSE (mine.window_start AT TIME ZONE p.zone + ('1 ' || mine.window_kind)::interval)
                     AT TIME ZONE p.zone END) END

@@ -123,9 +123,13 @@ BEGIN
     WHERE id = known.id AND known.id <> wanted.id AND start_at < wanted.start_at;
     UPDATE credit_balances SET period_id = wanted.id
     WHERE account_id = p_account_id AND period_id IS DISTINCT FROM wanted.id;
-    -- What the plan says may be another thing now.
-    UPDATE billing_quotas SET plain_until = NULL
-    WHERE account_id = p_account_id AND plain_until IS NOT NULL;
+    IF (known.id, known.end_at, known.limits) IS DISTINCT FROM
+        (wanted.id, wanted.end_at, wanted.limits)
+    THEN
+        -- What the plan says is another thing now.
+        UPDATE billing_quotas SET plain_until = NULL
+        WHERE account_id = p_account_id AND plain_until IS NOT NULL;
+    END IF;
 END;
 $$;
 

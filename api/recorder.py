@@ -19,7 +19,8 @@ from billing.usage.schemas import Recorded, Use
 
 # Those with quotas are looked at one by one, and each statement reads the list of all of them.
 ACCOUNTS_AT_ONCE: Final = 500
-_RETRIED: Final = frozenset({"40001", "40P01"})
+_RETRIED: Final = frozenset({"40001", "40P01", "23505"})
+"""Somebody was quicker, or an event was sent before: then it is looked for."""
 
 
 class Recorder:
@@ -68,24 +69,24 @@ class Recorder:
         self, uses: Sequence[Use], groups: Sequence[int], *, full: bool
     ) -> dict[int, Recorded]:
         try:
-            return await self._once(uses, groups, full=full)
+            return await self._once(uses, groups, full=full, new=True)
         except DBAPIError as error:
             if getattr(error.orig, "sqlstate", None) not in _RETRIED:
                 raise
-        return await self._once(uses, groups, full=full)
+        return await self._once(uses, groups, full=full, new=False)
 
     async def _once(
-        self, uses: Sequence[Use], groups: Sequence[int], *, full: bool
+        self, uses: Sequence[Use], groups: Sequence[int], *, full: bool, new: bool
     ) -> dict[int, Recorded]:
         async with self._database.tenant_statement() as connection:
-            return await calls.record(connection, uses, groups, full=full)
+            return await calls.record(connection, uses, groups, full=full, new=new)
 
 
 def _cut(uses: Sequence[Use]) -> list[list[int]]:
     """Places of uses in parts of a bounded number of accounts; an account's uses stay together."""
-    by_account: dict[object, list[int]] = {}
+    by_account: dict[int, list[int]] = {}
     for place, use in enumerate(uses):
-        by_account.setdefault(use.account_id, []).append(place)
+        by_account.setdefault(use.account_id.int, []).append(place)
     groups = list(by_account.values())
     return [
         [place for group in groups[start : start + ACCOUNTS_AT_ONCE] for place in group]

@@ -26,7 +26,7 @@ _RECORD: Final = Prepared(
     text(
         "SELECT * FROM usage_record_batch("  # noqa: S608 (constants)
         + ", ".join(f"{name} => CAST(:{name} AS {type_}[])" for name, type_ in _TYPES.items())
-        + ", p_all => CAST(:p_all AS boolean))"
+        + ", p_all => CAST(:p_all AS boolean), p_new => CAST(:p_new AS boolean))"
     )
 )
 
@@ -53,28 +53,29 @@ class Batch:
     """
 
     def __init__(self, uses: Sequence[Use], groups: Sequence[int]) -> None:
-        by_account: dict[UUID, list[int]] = {}
+        # By number: an id's own hash is made anew each time it is asked for.
+        by_account: dict[int, list[int]] = {}
         for place, use in enumerate(uses):
-            by_account.setdefault(use.account_id, []).append(place)
+            by_account.setdefault(use.account_id.int, []).append(place)
         self.hashes: list[int] = [0] * len(uses)
         self.ids: list[str] = [""] * len(uses)
         self.repeats: dict[int, int] = {}
         self.places: list[int] = []
         self._kinds: dict[Kind, int] = {}
         self._words: list[str] = []
+        self._hashed: dict[tuple[object, ...], int] = {}
         accounts: list[str] = []
         numbers: list[int] = []
         kinds: list[int] = []
         first: dict[str, int] = {}
         # In the order of their ids: neighbours in an index are met one after the other.
-        for account_id, places in sorted(by_account.items(), key=_number):
-            account = account_id.hex
+        for account_number in sorted(by_account):
+            account = f"{account_number:032x}"
             accounts.append(account)
-            for place in places:
+            for place in by_account[account_number]:
                 use = uses[place]
                 kind = self._kind(use.kind)
-                facts = use[2:3] + (use[4:10] if use.hold_id is None else use[4:11])
-                self.hashes[place] = rules.body_hash(self._words[kind - 1], facts)
+                self.hashes[place] = self._hash(kind, use)
                 self.ids[place] = key = use.fresh or rules.record_key(account, use.event_id)
                 before = first.setdefault(key, place)
                 if before != place:
@@ -97,6 +98,14 @@ class Batch:
         if number > len(self._words):
             self._words.append(repr(tuple(kind)))
         return number
+
+    def _hash(self, kind: int, use: Use) -> int:
+        """The hash of its body, which many uses of a batch share."""
+        facts = (kind, use.amount, *(use[4:10] if use.hold_id is None else use[4:11]))
+        known = self._hashed.get(facts)
+        if known is None:
+            known = self._hashed[facts] = rules.body_hash(self._words[kind - 1], facts[1:])
+        return known
 
     def _kind_columns(self) -> dict[str, str | None]:
         kinds = list(self._kinds)
@@ -132,16 +141,21 @@ class Batch:
         }
 
 
-def _number(pair: tuple[UUID, list[int]]) -> int:
-    return pair[0].int
-
-
 async def record(
-    connection: AsyncConnection, uses: Sequence[Use], groups: Sequence[int], *, full: bool
+    connection: AsyncConnection,
+    uses: Sequence[Use],
+    groups: Sequence[int],
+    *,
+    full: bool,
+    new: bool = False,
 ) -> dict[int, Recorded]:
-    """Record uses; what became of each, by place. Without `full` those recorded are left out."""
+    """Record uses; what became of each, by place. Without `full` those recorded are left out.
+
+    With `new` nobody looks for the records first; a unique violation when one is there.
+    """
     batch = Batch(uses, groups)
-    return _answers(batch, await _RECORD.tuples(connection, **batch.values, p_all=full))
+    rows = await _RECORD.tuples(connection, **batch.values, p_all=full, p_new=new)
+    return _answers(batch, rows)
 
 
 async def record_held(connection: AsyncConnection, uses: Sequence[Use]) -> dict[int, Recorded]:

@@ -9,22 +9,36 @@ CREATE OR REPLACE FUNCTION usage_accounts(
     OUT budgeted integer[], OUT bound integer[])
 LANGUAGE sql
 SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+SET enable_memoize = off
+SET enable_material = off
 AS $$
     SELECT
-        array_agg(greatest(t.at, p.start_at) ORDER BY a.place), array_agg(p.start_at ORDER BY a.place),
-        array_agg(p.zone ORDER BY a.place), array_agg(p.limits ORDER BY a.place),
-        array_agg(p.currency ORDER BY a.place),
-        array_agg(a.place::integer) FILTER (WHERE p.end_at IS NULL OR p.end_at <= t.at),
+        array_agg(greatest(coalesce(t.clock_at, p_real_at), p.start_at) ORDER BY a.place),
+        array_agg(p.start_at ORDER BY a.place), array_agg(p.zone ORDER BY a.place),
+        array_agg(p.limits ORDER BY a.place), array_agg(p.currency ORDER BY a.place),
+        array_agg(a.place::integer) FILTER (
+            WHERE p.end_at IS NULL OR p.end_at <= coalesce(t.clock_at, p_real_at)),
         array_agg(a.place::integer) FILTER (WHERE b.budget_mode IS NOT NULL),
         array_agg(a.place::integer) FILTER (WHERE b.budget_mode = 'block')
     FROM unnest(p_accounts) WITH ORDINALITY AS a(id, place)
-    CROSS JOIN LATERAL (
-        SELECT coalesce(clock_at, p_real_at) FROM accounts WHERE id = a.id LIMIT 1) AS t(at)
-    CROSS JOIN LATERAL (
-        SELECT period_id, budget_mode FROM credit_balances WHERE account_id = a.id LIMIT 1) AS b
-    LEFT JOIN LATERAL (
-        SELECT start_at, end_at, zone, limits, currency FROM usage_periods
-        WHERE id = b.period_id LIMIT 1) AS p ON true
+    JOIN accounts AS t ON t.id = a.id
+    JOIN credit_balances AS b ON b.account_id = a.id
+    LEFT JOIN usage_periods AS p ON p.id = b.period_id
+$$;
+
+-- Which of these records are there. One probe each: with a list of ids the planner may read whole
+-- accounts instead.
+CREATE OR REPLACE FUNCTION usage_known(p_ids uuid[]) RETURNS uuid[]
+LANGUAGE sql
+SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+AS $$
+    SELECT ARRAY(
+        SELECT r.id FROM unnest(p_ids) AS r(id)
+        CROSS JOIN LATERAL (SELECT 1 FROM billing_records WHERE id = r.id LIMIT 1) AS b)
 $$;
 
 -- Whether one account's records ask for more than its hard quotas have left. Late ones ask for

@@ -4,6 +4,8 @@
 -- an account lie together, and no id is listed twice.
 -- Verdicts: recorded; duplicate (same id and hash: the first answer); conflict (same id, other
 -- hash); or the code of the refusal. `p_all` false answers only rows that were not recorded.
+-- With `p_new` nobody expects any of the records to be there: where one is, a unique violation says
+-- so, and the caller asks again without.
 --
 -- All rows are rated as if they were taken (usage_rate). Where an account's rows then ask for more
 -- than its plan, quotas, budgets or credits allow, they are taken in halves, down to single rows: the
@@ -14,7 +16,8 @@ CREATE OR REPLACE FUNCTION usage_record_batch(
     p_operations text[], p_models text[], p_methods text[], p_defers boolean[],
     r_account integer[], r_kind integer[], r_group integer[], r_id uuid[], r_hash bigint[],
     r_event text[], r_amount numeric[], r_at timestamptz[], r_user text[],
-    r_organization text[], r_session text[], r_request text[], r_detail jsonb[], p_all boolean)
+    r_organization text[], r_session text[], r_request text[], r_detail jsonb[], p_all boolean,
+    p_new boolean)
 RETURNS TABLE (
     place integer, verdict text, id uuid, meter text, unit_price numeric, total numeric,
     currency text, method text, status text, is_free boolean, is_included boolean,
@@ -42,7 +45,7 @@ DECLARE
     agreed uuid[];
     budgeted integer[];
     bound integer[];
-    known uuid[];
+    known uuid[] := '{}';
     hourly text[];
     rated record;
     plain record;
@@ -93,10 +96,9 @@ BEGIN
         SELECT DISTINCT account_id FROM price_overrides WHERE account_id = ANY (p_accounts));
     quoted := ARRAY(
         SELECT DISTINCT account_id FROM billing_quotas WHERE account_id = ANY (p_accounts));
-    -- One probe each: with a list of ids the planner may read whole accounts instead.
-    known := ARRAY(
-        SELECT r.id FROM unnest(r_id) AS r(id)
-        CROSS JOIN LATERAL (SELECT 1 FROM billing_records WHERE id = r.id LIMIT 1) AS b);
+    IF NOT p_new THEN
+        known := usage_known(r_id);
+    END IF;
 
     IF cardinality(agreed) = 0 AND cardinality(quoted) = 0 AND cardinality(known) = 0
         AND cardinality(bound) = 0 AND (r_at IS NULL OR NOT EXISTS (
@@ -194,6 +196,9 @@ BEGIN
         END IF;
     END IF;
 
+    IF p_new THEN
+        known := usage_known(r_id);
+    END IF;
     rated := usage_rate(
         p_accounts, as_of, starts, zones, limits, money, p_products, p_services, p_features,
         p_operations, p_models, p_methods, agreed, known, r_account, r_kind, r_id, r_hash,
@@ -317,7 +322,7 @@ BEGIN
                 r_hash[one.lo : one.hi], r_event[one.lo : one.hi], r_amount[one.lo : one.hi],
                 r_at[one.lo : one.hi], r_user[one.lo : one.hi], r_organization[one.lo : one.hi],
                 r_session[one.lo : one.hi], r_request[one.lo : one.hi],
-                r_detail[one.lo : one.hi], p_all) AS part
+                r_detail[one.lo : one.hi], p_all, false) AS part
             WHERE NOT part.id = ANY (known);
         END LOOP;
     END LOOP;

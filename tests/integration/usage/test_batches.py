@@ -244,8 +244,10 @@ async def test_uses_without_an_event_are_there_once_when_an_answer_is_lost(
     write = recorder._once
     sizes: list[int] = []
 
-    async def committed_unheard(uses: Any, groups: Any, *, full: bool) -> dict[int, Recorded]:
-        done = await write(uses, groups, full=full)
+    async def committed_unheard(
+        uses: Any, groups: Any, *, full: bool, new: bool
+    ) -> dict[int, Recorded]:
+        done = await write(uses, groups, full=full, new=new)
         sizes.append(len(uses))
         if len(uses) > 1:
             raise DBAPIError("the record", None, OperationalError("the connection is lost"))

@@ -28,6 +28,7 @@ from api.pricing import Prices
 from api.recorder import Recorder
 from api.routes import registry
 from api.routes.base import PREFIX
+from api.signpost import Signpost
 from api.temporal import connect
 from api.tenants import Tenants
 from billing.core import logs
@@ -57,9 +58,9 @@ def create_app(
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.state.services = services
-    for router in registry.OPEN + (registry.ROUTERS if settings.billing_enabled else ()):
-        # One flat list: nested routers cost each request a walk through all of them.
-        app.router.routes.extend(router.routes)
+    routers = registry.OPEN + (registry.ROUTERS if settings.billing_enabled else ())
+    routes = [route for router in routers for route in router.routes]
+    app.router.routes += [Signpost(routes), *routes]
     documents.install(app)
     problems.install(app)
     app.exception_handler(idempotency.Replayed)(_replay)

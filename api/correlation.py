@@ -44,4 +44,4 @@ def _sent(scope: Scope) -> bytes:
     for name, value in scope["headers"]:
         if name == HEADER and _WELL_FORMED.fullmatch(value):
             return bytes(value)
-    return ids.new().hex.encode()
+    return ids.new_hex().encode()

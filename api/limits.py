@@ -15,6 +15,7 @@ import limits
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import problems
+from api.straight import BODY
 from billing.core.errors import BillingError
 
 BODY_BYTES: Final = 1_048_576
@@ -106,6 +107,7 @@ class RequestLimitMiddleware:
         if fault is not None:
             await problems.problem(400, "INVALID_JSON", fault)(scope, receive, send)
             return
+        scope[BODY] = body
         await self._app(scope, _replay(body, receive), send)
 
 

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import cache
 from time import perf_counter
 from typing import Final
 
@@ -56,12 +57,18 @@ def _note(scope: Scope, status: int, seconds: float) -> None:
     # Templates and known methods only: a caller must not be able to invent labels.
     method = scope["method"] if scope["method"] in _METHODS else "other"
     route = getattr(scope.get("route"), "path", "unmatched")
-    REQUESTS.labels(method, route, status).inc()
-    SECONDS.labels(method, route).observe(seconds)
+    count, times = _kept(method, route, status)
+    count.inc()
+    times.observe(seconds)
     level = logging.INFO if status >= 400 or seconds > SLOW_SECONDS else logging.DEBUG
     if _requests.isEnabledFor(level):
         extra = {"status": status, "milliseconds": round(seconds * 1000), "path": scope["path"]}
         _requests.log(level, "%s %s: %d", method, route, status, extra=extra)
+
+
+@cache
+def _kept(method: str, route: str, status: int) -> tuple[Counter, Histogram]:
+    return REQUESTS.labels(method, route, status), SECONDS.labels(method, route)
 
 
 @asynccontextmanager

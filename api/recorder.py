@@ -34,7 +34,7 @@ class Recorder:
     async def one(self, use: Use) -> Recorded:
         """Record a use together with whatever else waits now; paid by an entry of its own."""
         if use.event_id is None:  # the batcher may repeat it, and must not make another of it
-            use = use._replace(fresh=ids.new().hex)
+            use = use._replace(fresh=ids.new_hex())
         if use.hold_id is not None:
             return await self._held.one(use)
         return await self._batcher.do(use)

@@ -165,7 +165,7 @@ MUTANTS: Final = (
     Mutant(
         "a use whose answer was lost is recorded anew",
         "api/recorder.py",
-        "use = use._replace(fresh=ids.new().hex)",
+        "use = use._replace(fresh=ids.new_hex())",
         "use = use._replace(fresh=None)",
         ("tests/integration/usage/test_batches.py", "-k", "answer_is_lost"),
     ),

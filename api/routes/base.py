@@ -8,12 +8,19 @@ from typing import Final
 from fastapi import APIRouter
 from fastapi.routing import APIRoute
 
+from api.straight import StraightRoute
+
 PREFIX: Final = "/api/v1"
 
 
 def new_router(tag: str, prefix: str = PREFIX) -> APIRouter:
     """A router whose operations are named after their handlers, for generated clients."""
-    return APIRouter(prefix=prefix, tags=[tag], generate_unique_id_function=_name)
+    return APIRouter(
+        prefix=prefix,
+        tags=[tag],
+        generate_unique_id_function=_name,
+        route_class=StraightRoute,
+    )
 
 
 def _name(route: APIRoute) -> str:

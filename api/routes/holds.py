@@ -1,8 +1,9 @@
 """Credits set aside before the work and spent after it: hold, capture, release [F7]."""
 
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
+import msgspec
 from fastapi import Query, Response
 from pydantic import Field, StringConstraints, model_validator
 from sqlalchemy import RowMapping
@@ -17,6 +18,7 @@ from api.schemas import Answer, Body, Credits, Instant, Text, left_out
 from billing.core import clock, ids
 from billing.core.errors import PaymentRequired
 from billing.core.matter import of_account
+from billing.core.money import show_decimal
 from billing.credits import service, store
 from billing.credits.holds import LIFETIME, CaptureOrder, HoldOrder
 from billing.credits.schemas import Capture, Hold, StoredHold
@@ -79,19 +81,6 @@ class HoldAnswer(Answer):
         known = hold.model_dump(include=cls.model_fields.keys() - {"hold_id"})
         return cls(hold_id=ids.encode(ids.HOLD, hold.id), **known)
 
-    @classmethod
-    def made(cls, hold: Hold, order: HoldOrder) -> Self:
-        """The hold that an order led to."""
-        known = hold.model_dump(include=cls.model_fields.keys() - {"hold_id"})
-        return cls(
-            hold_id=ids.encode(ids.HOLD, hold.hold_id),
-            scope=order.scope,
-            paid_only=order.paid_only,
-            reason=order.reason,
-            subject=order.subject,
-            **known,
-        )
-
 
 class CaptureAnswer(Answer):
     """A hold that was spent; what was not captured went back to its lots."""
@@ -102,16 +91,37 @@ class CaptureAnswer(Answer):
     released: Credits
     balance: Credits
 
-    @classmethod
-    def of(cls, capture: Capture) -> Self:
-        """The capture as callers see it."""
-        return cls(
-            hold_id=ids.encode(ids.HOLD, capture.hold_id),
-            transaction_id=ids.encode(ids.TRANSACTION, capture.transaction_id),
-            captured=capture.captured,
-            released=capture.released,
-            balance=capture.balance,
-        )
+
+def made(hold: Hold, order: HoldOrder) -> bytes:
+    """The `HoldAnswer` of the hold that an order led to."""
+    return msgspec.json.encode(
+        {
+            "hold_id": ids.encode(ids.HOLD, hold.hold_id),
+            "status": hold.status,
+            "amount": show_decimal(hold.amount),
+            "captured": show_decimal(hold.captured),
+            "scope": order.scope,
+            "paid_only": order.paid_only,
+            "reason": order.reason,
+            "subject": order.subject,
+            "created_at": hold.created_at,
+            "expires_at": hold.expires_at,
+            "resolved_at": hold.resolved_at,
+        }
+    )
+
+
+def taken(capture: Capture) -> bytes:
+    """The `CaptureAnswer` of a capture."""
+    return msgspec.json.encode(
+        {
+            "hold_id": ids.encode(ids.HOLD, capture.hold_id),
+            "transaction_id": ids.encode(ids.TRANSACTION, capture.transaction_id),
+            "captured": show_decimal(capture.captured),
+            "released": show_decimal(capture.released),
+            "balance": show_decimal(capture.balance),
+        }
+    )
 
 
 _ENDS = ("HOLD_NOT_FOUND", "HOLD_RESOLVED", "MERCHANT_NOT_FOUND")
@@ -152,7 +162,7 @@ async def create_hold(body: HoldBody, call: BillingCall, key: LedgerKey) -> Resp
         raise
     if hold.top_up:
         await nudged(call, of_account(call.account.id))
-    return _made(HoldAnswer.made(hold, order), 201, replayed=hold.replayed)
+    return _answer(made(hold, order), 201, replayed=hold.replayed)
 
 
 @router.get("/billing/credits/holds", responses=responses("INVALID_CURSOR"))
@@ -192,7 +202,7 @@ async def capture_hold(
         detail=dict(body.detail),
     )
     capture = await call.services.holding.capture(order)
-    return _made(CaptureAnswer.of(capture), 200, replayed=capture.replayed)
+    return _answer(taken(capture), 200, replayed=capture.replayed)
 
 
 @router.post("/billing/credits/holds/{hold_id}/release", responses=responses(*_ENDS))
@@ -216,6 +226,6 @@ def _hold(row: RowMapping) -> HoldAnswer:
     return HoldAnswer.of(StoredHold.model_validate(dict(row)))
 
 
-def _made(answer: Answer, status: int, *, replayed: bool) -> Response:
-    headers: dict[str, Any] | None = {REPLAYED_HEADER: "true"} if replayed else None
-    return Response(answer.model_dump_json(), status, headers=headers, media_type=JSON)
+def _answer(body: bytes, status: int, *, replayed: bool) -> Response:
+    headers = {REPLAYED_HEADER: "true"} if replayed else None
+    return Response(body, status, headers=headers, media_type=JSON)

@@ -47,7 +47,7 @@ from api.routes import (
 # There however the billing switch stands.
 OPEN: Final[tuple[APIRouter, ...]] = (health.router, meta.router)
 
-# Gone (404) while BILLING_ENABLED is false. The first ones are found fastest.
+# Gone (404) while BILLING_ENABLED is false.
 ROUTERS: Final[tuple[APIRouter, ...]] = (
     usage.router,
     usage_batch.router,

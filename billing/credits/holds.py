@@ -13,6 +13,7 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from billing.core.arrays import plain, sparse, texts
 from billing.core.errors import BillingError
 from billing.core.prepared import Prepared, Row
 from billing.credits import calls, rules
@@ -21,6 +22,7 @@ from billing.credits.verdicts import fact, is_refused, refusal
 
 LIFETIME: Final = timedelta(minutes=15)
 """How long a hold lasts whose caller does not say."""
+_MICROSECOND: Final = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,20 +80,31 @@ async def hold_many(
     transaction is undone), NOT_FOUND, INVALID_EXPIRY, IDEMPOTENCY_KEY_REUSED.
     """
     columns = {
-        "account_ids": [one.account_id for one in orders],
-        "amounts": [one.amount for one in orders],
-        "keys": [one.key for one in orders],
-        "hashes": [one.hash for one in orders],
-        "reasons": [one.reason for one in orders],
-        "expires_at": [one.expires_at for one in orders],
-        "lifetimes": [None if one.expires_at else one.lifetime or LIFETIME for one in orders],
-        "scopes": [one.scope for one in orders],
-        "paid_only": [one.paid_only for one in orders],
-        "subjects": [one.subject for one in orders],
+        "account_ids": plain([one.account_id.hex for one in orders]),
+        "amounts": plain([one.amount for one in orders]),
+        "keys": texts([one.key for one in orders]),
+        "hashes": plain([one.hash for one in orders]),
+        "reasons": texts([one.reason for one in orders]),
+        "expires_at": sparse([_instant(one.expires_at) for one in orders]),
+        "lifetimes": sparse([_span(one) for one in orders]),
+        "scopes": sparse([one.scope for one in orders]),
+        "paid_only": plain([one.paid_only for one in orders]),
+        "subjects": sparse([one.subject for one in orders]),
         "at": at,
     }
     rows = await _rows(connection, calls.HOLD_BATCH, columns)
     return [_refused(row) if is_refused(row) else fact(Hold, row) for row in rows]
+
+
+def _instant(at: datetime | None) -> str | None:
+    return at.isoformat() if at else None
+
+
+def _span(order: HoldOrder) -> str | None:
+    """How long a hold lasts that does not say when it ends."""
+    if order.expires_at:
+        return None
+    return f"{(order.lifetime or LIFETIME) / _MICROSECOND:.0f} microseconds"
 
 
 def _refused(row: Row) -> BillingError:
@@ -109,11 +122,11 @@ async def capture_many(
     Refusals: HOLD_NOT_FOUND, HOLD_RESOLVED, HOLD_EXCEEDED, NOT_FOUND.
     """
     columns = {
-        "account_ids": [one.account_id for one in orders],
-        "hold_ids": [one.hold_id for one in orders],
-        "amounts": [one.amount for one in orders],
-        "reasons": [one.reason for one in orders],
-        "details": [calls.as_json(one.detail) for one in orders],
+        "account_ids": plain([one.account_id.hex for one in orders]),
+        "hold_ids": plain([one.hold_id.hex for one in orders]),
+        "amounts": sparse([None if one.amount is None else str(one.amount) for one in orders]),
+        "reasons": texts([one.reason for one in orders]),
+        "details": sparse([calls.as_json(one.detail) if one.detail else None for one in orders]),
         "at": at,
     }
     rows = await _rows(connection, calls.CAPTURE_BATCH, columns)

@@ -58,8 +58,7 @@ def caller_key(account_id: UUID, key: str) -> str:
 
 def request_hash(**facts: Any) -> str:
     """One name for one request: equal facts give equal hashes, in any process and release."""
-    text = json.dumps(facts, sort_keys=True, separators=(",", ":"), default=_plain)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(_FACTS.encode(facts).encode()).hexdigest()
 
 
 def _within(amount: Decimal) -> Decimal:
@@ -70,3 +69,6 @@ def _within(amount: Decimal) -> Decimal:
 
 def _plain(value: object) -> str:
     return show_decimal(value) if isinstance(value, Decimal) else str(value)
+
+
+_FACTS: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=_plain)

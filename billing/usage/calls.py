@@ -1,7 +1,4 @@
-"""Batches of uses as one call of the SQL function, written as array texts.
-
-A driver that turns each of ten thousand values into SQL by itself takes longer than the database.
-"""
+"""Batches of uses as one call of the SQL function, written as array texts."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
@@ -10,6 +7,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from billing.core.arrays import plain, sparse, texts
 from billing.core.prepared import Prepared
 from billing.usage import rules
 from billing.usage.schemas import Kind, Recorded, Use
@@ -85,11 +83,11 @@ class Batch:
                 numbers.append(len(accounts))
                 kinds.append(kind)
         self.values = {
-            "p_accounts": _plain(accounts),
+            "p_accounts": plain(accounts),
             **self._kind_columns(),
-            "r_account": _plain(numbers),
-            "r_kind": _plain(kinds),
-            "r_group": _plain([groups[place] for place in self.places]),
+            "r_account": plain(numbers),
+            "r_kind": plain(kinds),
+            "r_group": plain([groups[place] for place in self.places]),
             **self._row_columns([uses[place] for place in self.places]),
         }
 
@@ -110,32 +108,32 @@ class Batch:
     def _kind_columns(self) -> dict[str, str | None]:
         kinds = list(self._kinds)
         return {
-            "p_products": _texts([kind.product_id for kind in kinds]),
-            "p_services": _texts([kind.service_type for kind in kinds]),
-            "p_features": _texts([kind.feature_type for kind in kinds]),
-            "p_operations": _texts([kind.operation for kind in kinds]),
-            "p_models": _texts([kind.model for kind in kinds]),
-            "p_methods": _texts([kind.method for kind in kinds]),
-            "p_defers": _plain(kind.defer for kind in kinds),
+            "p_products": texts([kind.product_id for kind in kinds]),
+            "p_services": texts([kind.service_type for kind in kinds]),
+            "p_features": texts([kind.feature_type for kind in kinds]),
+            "p_operations": texts([kind.operation for kind in kinds]),
+            "p_models": texts([kind.model for kind in kinds]),
+            "p_methods": texts([kind.method for kind in kinds]),
+            "p_defers": plain(kind.defer for kind in kinds),
         }
 
     def _row_columns(self, uses: Sequence[Use]) -> dict[str, str | None]:
         return {
             "r_id": "{" + ",".join([self.ids[place] for place in self.places]) + "}",
-            "r_hash": _plain([self.hashes[place] for place in self.places]),
-            "r_event": _sparse([use.event_id for use in uses]),
+            "r_hash": plain([self.hashes[place] for place in self.places]),
+            "r_event": sparse([use.event_id for use in uses]),
             "r_amount": "{" + ",".join([use.amount for use in uses]) + "}",
-            "r_at": _sparse([use.at.isoformat() if use.at else None for use in uses]),
-            "r_user": _sparse([use.user_id for use in uses]),
-            "r_organization": _sparse([use.organization_id for use in uses]),
-            "r_session": _sparse([use.session_id for use in uses]),
-            "r_request": _sparse([use.request_id for use in uses]),
-            "r_detail": _sparse([use.detail for use in uses]),
+            "r_at": sparse([use.at.isoformat() if use.at else None for use in uses]),
+            "r_user": sparse([use.user_id for use in uses]),
+            "r_organization": sparse([use.organization_id for use in uses]),
+            "r_session": sparse([use.session_id for use in uses]),
+            "r_request": sparse([use.request_id for use in uses]),
+            "r_detail": sparse([use.detail for use in uses]),
         }
 
     def hold_values(self, uses: Sequence[Use]) -> dict[str, str | None]:
         """The columns for uses that holds pay."""
-        holds = _plain(uses[place].hold_id for place in self.places)
+        holds = plain(uses[place].hold_id for place in self.places)
         return {name: self.values[name] for name in _HELD_TYPES if name in self.values} | {
             "r_hold": holds
         }
@@ -189,24 +187,3 @@ def _with_verdict(answer: Recorded, verdict: str) -> Recorded:
         verdict, answer.id, answer.meter, answer.unit_price, answer.total, answer.currency,
         answer.method, answer.status, answer.is_free, answer.is_included,
     )  # fmt: skip
-
-
-def _plain(values: Iterable[object]) -> str:
-    """An array of values whose texts need no quotes: numbers, uuids, booleans."""
-    return "{" + ",".join(map(str, values)) + "}"
-
-
-def _sparse(values: Sequence[str | None]) -> str | None:
-    """As `_texts`; nothing at all where nothing is given."""
-    return None if values.count(None) == len(values) else _texts(values)
-
-
-def _texts(values: Sequence[str | None]) -> str:
-    """An array of any texts."""
-    return "{" + ",".join(["NULL" if v is None else _quoted(v) for v in values]) + "}"
-
-
-def _quoted(value: str) -> str:
-    if "\\" in value or '"' in value:
-        value = value.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{value}"'

@@ -35,7 +35,7 @@ def record_id(account_id: UUID, event_id: str | None) -> UUID:
 def record_key(account: str, event_id: str | None) -> str:
     """As `record_id`, for an account's hexadecimal digits and as such: batches make thousands."""
     if event_id is None:
-        return ids.new().hex
+        return ids.new_hex()
     return hashlib.sha256(f"{account}/{event_id}".encode()).hexdigest()[:32]
 
 

@@ -114,6 +114,12 @@ DECLARE
     item record;
 BEGIN
     PERFORM credit_lock_all(p_account_ids);
+    RETURN QUERY SELECT * FROM credit_hold_sure(
+        p_account_ids, p_amounts, p_keys, p_hashes, p_reasons, p_expires_at, p_lifetimes,
+        p_scopes, p_paid_only, p_subjects, p_at);
+    IF FOUND THEN
+        RETURN;
+    END IF;
     FOR item IN
         SELECT * FROM unnest(
             p_account_ids, p_amounts, p_keys, p_hashes, p_reasons, p_expires_at, p_lifetimes,
@@ -229,6 +235,11 @@ DECLARE
     item record;
 BEGIN
     PERFORM credit_lock_all(p_account_ids);
+    RETURN QUERY SELECT * FROM credit_capture_sure(
+        p_account_ids, p_hold_ids, p_amounts, p_reasons, p_details, p_at);
+    IF FOUND THEN
+        RETURN;
+    END IF;
     FOR item IN
         SELECT * FROM unnest(
             p_account_ids, p_hold_ids, p_amounts, p_reasons, p_details

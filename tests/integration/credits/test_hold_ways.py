@@ -1,0 +1,170 @@
+"""Holds and captures of many accounts at once do what each would do by itself."""
+
+import random
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.core.clock import real_now
+from billing.credits import service
+from billing.credits.holds import CaptureOrder, HoldOrder, capture_many, hold_many
+from tests.integration.credits.conftest import Purse
+
+ROUNDS = 60
+# What differs from try to try: names that are made anew, and the real time.
+NAMES = "{id,hold_id,transaction_id,real_at,woken_at,key,lot_id}"
+STATE = text(
+    """
+    SELECT (SELECT array_agg((to_jsonb(t) - CAST(:names AS text[])) || jsonb_build_object(
+            'lot', (SELECT granted_seq FROM credit_lots WHERE id = p.lot_id), 'part', p.amount)
+            ORDER BY t.account_id, t.created_at, p.position)
+        FROM credit_holds AS t LEFT JOIN credit_hold_lots AS p ON p.hold_id = t.id) AS holds,
+        (SELECT array_agg(to_jsonb(t) ORDER BY t.id) FROM credit_lots AS t) AS lots,
+        (SELECT array_agg(to_jsonb(t) ORDER BY t.account_id) FROM credit_balances AS t) AS balances,
+        (SELECT array_agg((to_jsonb(t) - CAST(:names AS text[])) || jsonb_build_object(
+            'lot', p.lot_id, 'part', p.amount) ORDER BY t.account_id, t.seq, p.lot_id)
+        FROM credit_transactions AS t
+        LEFT JOIN credit_transaction_lots AS p ON p.transaction_id = t.id) AS entries,
+        (SELECT array_agg(to_jsonb(t) - CAST(:names AS text[]) ORDER BY t.workflow_id)
+        FROM matters AS t WHERE account_id = ANY (:accounts)) AS matters,
+        (SELECT array_agg(t.data ORDER BY t.account_id, t.seq)
+        FROM events AS t WHERE account_id = ANY (:accounts)) AS events
+    """
+)
+HOLD = text(
+    "SELECT * FROM credit_hold(:account, :amount, :key, :hash, :reason, :ends, :at, :scope, :paid,"
+    " NULL, CAST(:lifetime AS interval))"
+)
+CAPTURE = text("SELECT * FROM credit_capture(:account, :hold, :amount, :reason, :at)")
+FORGET = text("UPDATE matters SET next_due = NULL WHERE account_id = ANY (:accounts)")
+KEY = text("SELECT grant_key FROM credit_lots WHERE id = :lot")
+Answers = list[dict[str, Any]]
+
+
+async def _purse(new_purse: Any) -> Purse:
+    made: Purse = await new_purse()
+    await made.grant("40", scope="chat")
+    await made.grant("15", is_paid=False, kind="plan", expires_at=real_now() + timedelta(hours=5))
+    await made.grant("2000")
+    return made
+
+
+async def _take_back(purse: Purse) -> None:
+    """Ask a lot back of which some is held: the rest is taken when the hold ends."""
+    grant = await purse.grant("3", scope="chat", key=f"claimed/{uuid4()}", priority=1)
+    held = await purse.hold("3", scope="chat")
+    assert held.amount == grant.amount
+    async with purse.transaction() as connection:
+        found = await connection.execute(KEY, {"lot": grant.lot_id})
+        await service.clawback(
+            connection, account_id=purse.id, grant_key=found.scalar_one(), amount=Decimal(1),
+            key=str(uuid4()), reason="back",
+        )  # fmt: skip
+
+
+async def _state(connection: AsyncConnection, accounts: list[UUID]) -> Any:
+    row = await connection.execute(STATE, {"names": NAMES, "accounts": accounts})
+    return row.one()
+
+
+def _told(answer: Any) -> tuple[Any, ...]:
+    """Of an answer or a row what does not differ from try to try; a refusal is one word."""
+    if isinstance(answer, Exception):
+        return ("refused",)
+    fact = answer if isinstance(answer, dict) else answer.model_dump()
+    if fact.get("verdict", "ok") not in ("ok", "duplicate"):
+        return ("refused",)
+    names = ("amount", "expires_at", "status", "captured", "created_at", "released", "balance")
+    return tuple(fact[name] for name in names if name in fact)
+
+
+def _hold(rnd: random.Random, purse: Purse, known: list[str]) -> dict[str, Any]:
+    if not known or rnd.random() < 0.95:
+        known.append(str(uuid4()))
+    ends = rnd.choice((None, None, real_now() + timedelta(hours=rnd.choice((1, 9, -1, 9, 9)))))
+    return {
+        "account_id": purse.id, "key": rnd.choice(known[-1:]) if rnd.random() < 0.95 else known[0],
+        "amount": Decimal(rnd.choice(("1", "0.5", "2", "9", "60", "0.000001"))), "reason": "held",
+        "expires_at": ends, "lifetime": None if ends else timedelta(minutes=rnd.choice((5, 500))),
+        "scope": rnd.choice((None, None, "chat")), "paid_only": rnd.random() < 0.3,
+    }  # fmt: skip
+
+
+async def _holds_alone(connection: AsyncConnection, orders: list[HoldOrder], at: Any) -> Answers:
+    found = []
+    for one in sorted(orders, key=lambda one: one.account_id.int):
+        values = {
+            "account": one.account_id, "amount": one.amount, "key": one.key, "hash": one.hash,
+            "reason": one.reason, "ends": one.expires_at, "at": at, "scope": one.scope,
+            "paid": one.paid_only, "lifetime": one.lifetime,
+        }  # fmt: skip
+        found.append(dict((await connection.execute(HOLD, values)).mappings().one()))
+    return found
+
+
+async def _captures_alone(
+    connection: AsyncConnection, orders: list[CaptureOrder], at: Any
+) -> Answers:
+    found = []
+    for one in sorted(orders, key=lambda one: one.account_id.int):
+        values = {
+            "account": one.account_id, "hold": one.hold_id, "amount": one.amount,
+            "reason": one.reason, "at": at,
+        }  # fmt: skip
+        found.append(dict((await connection.execute(CAPTURE, values)).mappings().one()))
+    return found
+
+
+async def _both(
+    purse: Purse, accounts: list[UUID], orders: list[Any], at: datetime, alone: Any, together: Any
+) -> list[Any]:
+    """Do it one by one, undo it, do it together: the same answers and the same rows."""
+    orders = sorted(orders, key=lambda one: one.account_id.int)
+    async with purse.database.tenant(*accounts) as connection:
+        await connection.execute(text("SAVEPOINT alone"))
+        told = [_told(one) for one in await alone(connection, orders, at)]
+        wanted = await _state(connection, accounts)
+        await connection.execute(text("ROLLBACK TO SAVEPOINT alone"))
+        answers = await together(connection, orders, at)
+        assert [_told(one) for one in answers] == told
+        assert await _state(connection, accounts) == wanted
+    return [one for one in answers if not isinstance(one, Exception)]
+
+
+@pytest.mark.parametrize("seed", range(2))
+async def test_together_or_alone(new_purse: Any, seed: int) -> None:
+    rnd = random.Random(seed)
+    purses = [await _purse(new_purse) for _ in range(4)]
+    accounts = [one.id for one in purses]
+    keys: dict[UUID, list[str]] = {one: [] for one in accounts}
+    open_: list[tuple[UUID, UUID, Decimal]] = []
+    for turn in range(ROUNDS):
+        async with purses[0].database.operator() as connection:  # so that it is woken again
+            await connection.execute(FORGET, {"accounts": accounts})
+        at = real_now() + timedelta(minutes=6 * turn)  # what was held for less lapses
+        if turn % 9 == 8:
+            await _take_back(purses[turn % 4])
+        some = rnd.sample(purses, rnd.randint(1, 4))
+        holds = [HoldOrder(**_hold(rnd, one, keys[one.id])) for one in some]
+        await _both(purses[0], accounts, holds, at, _holds_alone, hold_many)
+        async with purses[0].database.tenant(*accounts) as connection:
+            rows = await connection.execute(
+                text("SELECT account_id, id, amount FROM credit_holds ORDER BY created_at DESC")
+            )
+            open_ = [(row[0], row[1], row[2]) for row in rows][:12]
+        captures = {
+            account: CaptureOrder(
+                account_id=account,
+                hold_id=hold,
+                amount=rnd.choice((None, held, held / 2 if held > 1 else None, held + 1, held)),
+            )
+            for account, hold, held in rnd.sample(open_, min(len(open_), 4))
+        }
+        await _both(purses[0], accounts, [*captures.values()], at, _captures_alone, capture_many)
+    for one in purses:
+        await one.books()

@@ -29,6 +29,7 @@ SHALLOW: Final = frozenset({"/api/v1/usage/batch"})
 _BRACKETS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"?|[\[\]{}]', re.DOTALL)
 # What JSON allows in letters but Postgres and arithmetic do not: looked at only when seen.
 _SUSPECT: Final = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])|NaN|Infinity")
+_SIGNS: Final = (b"\\u", b"NaN", b"Infinity")  # without one of them nothing is suspect
 
 
 class RateLimited(BillingError):
@@ -119,7 +120,7 @@ def json_fault(body: bytes, *, shallow: bool = False) -> str | None:
     many = not shallow and body.count(b"{") + body.count(b"[") > JSON_DEPTH
     if many and _too_deep(body):
         return f"the body is nested deeper than {JSON_DEPTH} levels"
-    if _SUSPECT.search(body) is None:
+    if not any(sign in body for sign in _SIGNS) or _SUSPECT.search(body) is None:
         return None
     try:
         value = json.loads(body, parse_constant=_refuse_constant)

@@ -54,12 +54,13 @@ class Tenants:
 
     async def find_all(self, names: Collection[str]) -> dict[str, Tenant]:
         """The accounts with these ids or external ids, looked up together."""
-        missing = [name for name in names if name not in self._known]
+        known = self._known
+        missing = [name for name in names if name not in known]
         if missing:
             async with self._database.operator() as connection:
                 for name, account in (await store.find_all(connection, missing)).items():
                     self._remember(name, Tenant(account.id, account.external_id, account.is_test))
-        return {name: self._known[name] for name in names if name in self._known}
+        return {name: known[name] for name in names if name in known}
 
     async def _look_up(self, names: Sequence[str]) -> list[Tenant | None]:
         found = await self.find_all(set(names))

@@ -151,8 +151,10 @@ MUTANTS: Final = (
     Mutant(
         "a batch of plain uses leaves its counters alone",
         "migrations/functions/usage_6_plain.sql",
-        "credits = c.credits + g.credits\n    FROM usage_plain_sums(",
-        "credits = c.credits\n    FROM usage_plain_sums(",
+        "credits = c.credits + g.credits\n        FROM sums AS g\n"
+        "        WHERE c.account_id = g.account_id AND c.owner = ''",
+        "credits = c.credits\n        FROM sums AS g\n"
+        "        WHERE c.account_id = g.account_id AND c.owner = ''",
         ("tests/integration/usage/test_crowd.py",),
     ),
     Mutant(

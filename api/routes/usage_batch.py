@@ -28,6 +28,7 @@ from billing.usage.schemas import Kind, Recorded, Use
 router = new_router("usage")
 
 Owners = dict[str | None, Tenant | None]
+Kinds = dict[tuple[object, ...], Kind]
 BatchCall = Annotated[Call, Depends(OperatorGate(MEMBER))]
 
 
@@ -93,16 +94,17 @@ async def record_usage_batch(request: Request, call: BatchCall) -> Response:
     """
     rows = usage_rows.parse(await request.body())
     owners = await _owners(rows, request, call)
-    accounts = {owner for owner in owners.values() if owner is not None}
+    accounts = [owner for owner in owners.values() if owner is not None]
     await check_platform(gate_headers(request), accounts, call.services)
     refused = await _unpriced(rows, owners, call)
     named = not call.caller.operates or "x-account-id" in request.headers
     uses: list[Use] = []
     places: list[int] = []
+    kinds: Kinds = {}
     for place, row in enumerate(rows):
         if place in refused:
             continue
-        use = _row_use(row, owners, call, named=named)
+        use = _row_use(row, owners, call, kinds, named=named)
         if isinstance(use, Use):
             uses.append(use)
             places.append(place)
@@ -157,26 +159,29 @@ async def _owners(rows: list[Row | Fault], request: Request, call: Call) -> Owne
         own = await tenants.find(call.caller.account)
         if own is None or (header and not own.answers_to(header)):
             raise no_such_account()
-        names = {name for row in rows if isinstance(row, Row) for name in _names(row)}
-        mine: Owners = {name: own for name in names if own.answers_to(name)}
+        mine: Owners = {name: own for name in _named(rows) if own.answers_to(name)}
         return mine | {None: own}
-    names = {name for row in rows if isinstance(row, Row) for name in _names(row)}
     found: Owners = {}
-    found.update(await tenants.find_all(names))
+    found.update(await tenants.find_all(_named(rows)))
     found[None] = await tenants.find(header) if header else None
     return found
 
 
-def _names(row: Row) -> list[str]:
-    return [name for name in (row.account_id, row.external_id) if name is not None]
+def _named(rows: list[Row | Fault]) -> set[str]:
+    whole = [row for row in rows if isinstance(row, Row)]
+    names = {row.account_id for row in whole} | {row.external_id for row in whole}
+    return {name for name in names if name is not None}
 
 
-def _row_use(row: Row | Fault, owners: Owners, call: Call, *, named: bool) -> Use | tuple[str, str]:
+def _row_use(
+    row: Row | Fault, owners: Owners, call: Call, kinds: Kinds, *, named: bool
+) -> Use | tuple[str, str]:
     """The use a row stands for, or (code, detail) of why it is refused."""
     if isinstance(row, Fault):
         return "VALIDATION_FAILED", row.words
-    owner = owners.get(row.account_id or row.external_id)
-    if owner is None and not _names(row) and not named:
+    name = row.account_id or row.external_id
+    owner = owners.get(name)
+    if owner is None and name is None and not named:
         return "ACCOUNT_REQUIRED", "name the account in account_id, external_id or X-Account-Id"
     if owner is None or (row.external_id and owners.get(row.external_id) is not owner):
         return "MERCHANT_NOT_FOUND", CODES["MERCHANT_NOT_FOUND"].detail
@@ -187,12 +192,13 @@ def _row_use(row: Row | Fault, owners: Owners, call: Call, *, named: bool) -> Us
         return error.code, error.detail
     except NotFound:
         return "HOLD_NOT_FOUND", CODES["HOLD_NOT_FOUND"].detail
+    words = (
+        row.product_id, row.service_type, row.feature_type, row.operation, row.model,
+        row.billing_method, row.on_insufficient == "defer",
+    )  # fmt: skip
     return Use(
         owner.id,
-        Kind(
-            row.product_id, row.service_type, row.feature_type, row.operation, row.model,
-            row.billing_method, row.on_insufficient == "defer",
-        ),
+        kinds.get(words) or kinds.setdefault(words, Kind(*words)),
         row.usage_amount,
         row.event_id,
         row.occurred_at.astimezone(UTC) if row.occurred_at else None,

@@ -118,17 +118,20 @@ class Batch:
         }
 
     def _row_columns(self, uses: Sequence[Use]) -> dict[str, str | None]:
+        _, _, amounts, events, at, users, organizations, sessions, requests, details, *_ = zip(
+            *uses, strict=True
+        )
         return {
             "r_id": "{" + ",".join([self.ids[place] for place in self.places]) + "}",
             "r_hash": plain([self.hashes[place] for place in self.places]),
-            "r_event": sparse([use.event_id for use in uses]),
-            "r_amount": "{" + ",".join([use.amount for use in uses]) + "}",
-            "r_at": sparse([use.at.isoformat() if use.at else None for use in uses]),
-            "r_user": sparse([use.user_id for use in uses]),
-            "r_organization": sparse([use.organization_id for use in uses]),
-            "r_session": sparse([use.session_id for use in uses]),
-            "r_request": sparse([use.request_id for use in uses]),
-            "r_detail": sparse([use.detail for use in uses]),
+            "r_event": sparse(events),
+            "r_amount": "{" + ",".join(amounts) + "}",
+            "r_at": sparse([one.isoformat() if one else None for one in at]),
+            "r_user": sparse(users),
+            "r_organization": sparse(organizations),
+            "r_session": sparse(sessions),
+            "r_request": sparse(requests),
+            "r_detail": sparse(details),
         }
 
     def hold_values(self, uses: Sequence[Use]) -> dict[str, str | None]:

@@ -1,31 +1,58 @@
 -- The parts of recording a batch (usage_7_record.sql). Each expects the accounts' locks.
 
+-- Lock accounts, which are listed in the order of their ids, for the rest of the transaction; the
+-- open period of each, what its budgets do, and its clock; no clocks at all where nobody has one.
+CREATE OR REPLACE FUNCTION usage_lock(
+    p_accounts uuid[], OUT periods uuid[], OUT budgets text[], OUT clocks timestamptz[])
+LANGUAGE plpgsql
+SET enable_seqscan = off
+AS $$
+DECLARE
+    locked uuid[];
+BEGIN
+    SELECT array_agg(b.account_id), array_agg(b.period_id), array_agg(b.budget_mode)
+    INTO locked, periods, budgets
+    FROM (
+        SELECT account_id, period_id, budget_mode FROM credit_balances
+        WHERE account_id = ANY (p_accounts)
+        ORDER BY account_id
+        FOR NO KEY UPDATE) AS b;
+    IF locked IS DISTINCT FROM p_accounts THEN
+        RAISE EXCEPTION 'accounts are to be listed in order, and to be there';
+    END IF;
+    IF EXISTS (SELECT 1 FROM accounts WHERE id = ANY (p_accounts) AND clock_at IS NOT NULL) THEN
+        clocks := ARRAY(
+            SELECT (SELECT clock_at FROM accounts WHERE id = a.id)
+            FROM unnest(p_accounts) WITH ORDINALITY AS a(id, place)
+            ORDER BY a.place);
+    END IF;
+END;
+$$;
+
 -- The time and open period of each account, in the order of the accounts; `due` are positions of
 -- those whose period is missing or over, `budgeted` of those with budgets, `bound` of those with
 -- budgets that block. A period that another clock began is not ahead of the time of its uses.
 CREATE OR REPLACE FUNCTION usage_accounts(
-    p_accounts uuid[], p_real_at timestamptz, OUT as_of timestamptz[], OUT starts timestamptz[],
-    OUT zones text[], OUT limits jsonb[], OUT money text[], OUT due integer[],
-    OUT budgeted integer[], OUT bound integer[])
+    p_accounts uuid[], p_periods uuid[], p_budgets text[], p_clocks timestamptz[],
+    p_real_at timestamptz,
+    OUT as_of timestamptz[], OUT starts timestamptz[], OUT zones text[], OUT limits jsonb[],
+    OUT money text[], OUT due integer[], OUT budgeted integer[], OUT bound integer[])
 LANGUAGE sql
 SET enable_seqscan = off
 SET enable_hashjoin = off
 SET enable_mergejoin = off
-SET enable_memoize = off
-SET enable_material = off
 AS $$
     SELECT
-        array_agg(greatest(coalesce(t.clock_at, p_real_at), p.start_at) ORDER BY a.place),
+        array_agg(greatest(coalesce(a.clock_at, p_real_at), p.start_at) ORDER BY a.place),
         array_agg(p.start_at ORDER BY a.place), array_agg(p.zone ORDER BY a.place),
         array_agg(p.limits ORDER BY a.place), array_agg(p.currency ORDER BY a.place),
         array_agg(a.place::integer) FILTER (
-            WHERE p.end_at IS NULL OR p.end_at <= coalesce(t.clock_at, p_real_at)),
-        array_agg(a.place::integer) FILTER (WHERE b.budget_mode IS NOT NULL),
-        array_agg(a.place::integer) FILTER (WHERE b.budget_mode = 'block')
-    FROM unnest(p_accounts) WITH ORDINALITY AS a(id, place)
-    JOIN accounts AS t ON t.id = a.id
-    JOIN credit_balances AS b ON b.account_id = a.id
-    LEFT JOIN usage_periods AS p ON p.id = b.period_id
+            WHERE p.end_at IS NULL OR p.end_at <= coalesce(a.clock_at, p_real_at)),
+        array_agg(a.place::integer) FILTER (WHERE a.budget_mode IS NOT NULL),
+        array_agg(a.place::integer) FILTER (WHERE a.budget_mode = 'block')
+    FROM unnest(p_accounts, p_periods, p_budgets, p_clocks) WITH ORDINALITY
+        AS a(id, period_id, budget_mode, clock_at, place)
+    LEFT JOIN usage_periods AS p ON p.id = a.period_id
 $$;
 
 -- Which of these records are there. One probe each: with a list of ids the planner may read whole

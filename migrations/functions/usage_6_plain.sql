@@ -103,7 +103,8 @@ AS $$
 $$;
 
 -- Sums of a plain batch for its accounts' own counters: a cycle's by meter, a day's by facet as
--- well. Kinds that share a counter go by the first of them: numbers are grouped, not texts.
+-- well. Kinds that share a counter go by the first of them: numbers are grouped, not texts. Where no
+-- event names its time and each meter has one facet, a cycle grows by as much as its day.
 CREATE OR REPLACE FUNCTION usage_plain_sums(
     p_accounts uuid[], p_as_of timestamptz[], p_starts timestamptz[], p_zones text[],
     p_days timestamptz[], p_prices numeric[], p_meters text[], p_facets text[],
@@ -113,20 +114,7 @@ RETURNS TABLE (
     account_id uuid, grain text, bucket timestamptz, meter text, facet text, quantity numeric,
     events bigint, maximum numeric, last_at timestamptz, credits numeric)
 LANGUAGE sql STABLE AS $$
-    SELECT p_accounts[account], 'cycle', p_starts[account], p_meters[kind], '', quantity, events,
-        maximum, coalesce(last_at, p_as_of[account]), credits
-    FROM (
-        SELECT r.account, p_by_meter[r.kind] AS kind, sum(r.amount) AS quantity,
-            count(*) AS events, max(r.amount) AS maximum,
-            max(coalesce(r.at, p_as_of[r.account])) AS last_at,
-            sum(CASE WHEN p_prices[r.kind] = 0 THEN 0
-                ELSE round(r.amount * p_prices[r.kind], 6) END) AS credits
-        FROM unnest(r_account, r_kind, r_amount, r_at) AS r(account, kind, amount, at)
-        GROUP BY 1, 2) AS cycles
-    UNION ALL
-    SELECT p_accounts[account], 'day', day_at, p_meters[kind], p_facets[kind], quantity, events,
-        maximum, last_at, credits
-    FROM (
+    WITH days AS MATERIALIZED (
         SELECT r.account, p_by_facet[r.kind] AS kind, CASE WHEN r.at IS NULL
                 THEN p_days[r.account] ELSE date_trunc('day', r.at AT TIME ZONE p_zones[r.account])
                     AT TIME ZONE p_zones[r.account] END AS day_at,
@@ -135,12 +123,28 @@ LANGUAGE sql STABLE AS $$
             sum(CASE WHEN p_prices[r.kind] = 0 THEN 0
                 ELSE round(r.amount * p_prices[r.kind], 6) END) AS credits
         FROM unnest(r_account, r_kind, r_amount, r_at) AS r(account, kind, amount, at)
-        GROUP BY 1, 2, 3) AS days
+        GROUP BY 1, 2, 3
+    ), cycles AS (
+        SELECT account, kind, quantity, events, maximum, last_at, credits FROM days
+        WHERE r_at IS NULL AND p_by_meter = p_by_facet
+        UNION ALL
+        SELECT account, p_by_meter[kind], sum(quantity), sum(events)::bigint, max(maximum),
+            max(last_at), sum(credits)
+        FROM days WHERE NOT (r_at IS NULL AND p_by_meter = p_by_facet)
+        GROUP BY 1, 2
+    )
+    SELECT p_accounts[account], 'cycle', p_starts[account], p_meters[kind], '', quantity, events,
+        maximum, last_at, credits
+    FROM cycles
+    UNION ALL
+    SELECT p_accounts[account], 'day', day_at, p_meters[kind], p_facets[kind], quantity, events,
+        maximum, last_at, credits
+    FROM days
 $$;
 
 -- The accounts' own counters of a plain batch. Every row's account is locked, so one that is there
--- is changed where it lies, which costs half of an upsert; only those of a new day or cycle are
--- looked for and added.
+-- is changed where it lies, which costs half of an upsert; the others, of a new day or cycle, are
+-- added.
 CREATE OR REPLACE FUNCTION usage_plain_count(
     p_accounts uuid[], p_as_of timestamptz[], p_starts timestamptz[], p_zones text[],
     p_days timestamptz[], p_services text[], p_methods text[], p_prices numeric[],
@@ -157,8 +161,6 @@ DECLARE
     facets text[];
     by_meter integer[] := '{1}';
     by_facet integer[] := '{1}';
-    wanted integer := 2 * cardinality(p_accounts);
-    moved integer;
 BEGIN
     IF cardinality(p_meters) = 1 THEN
         facets := ARRAY[concat_ws('|', coalesce(p_services[1], ''), p_methods[1], 'completed',
@@ -176,37 +178,29 @@ BEGIN
                 FROM unnest(p_services, p_methods, p_meters) WITH ORDINALITY
                     AS k(service, method, meter, kind)) AS f) AS k;
     END IF;
-    UPDATE usage_counters AS c SET
-        quantity = c.quantity + g.quantity,
-        events = c.events + g.events,
-        maximum = greatest(c.maximum, g.maximum),
-        last_value = greatest(c.last_value, g.maximum),
-        last_at = greatest(c.last_at, g.last_at),
-        credits = c.credits + g.credits
-    FROM usage_plain_sums(
-        p_accounts, p_as_of, p_starts, p_zones, p_days, p_prices, p_meters, facets, by_meter,
-        by_facet, r_account, r_kind, r_amount, r_at) AS g
-    WHERE c.account_id = g.account_id AND c.owner = '' AND c.grain = g.grain
-        AND c.bucket = g.bucket AND c.meter = g.meter AND c.facet = g.facet;
-    GET DIAGNOSTICS moved = ROW_COUNT;
-    IF cardinality(p_meters) > 1 OR r_at IS NOT NULL THEN
-        wanted := (
-            SELECT count(*) FROM usage_plain_sums(
-                p_accounts, p_as_of, p_starts, p_zones, p_days, p_prices, p_meters, facets,
-                by_meter, by_facet, r_account, r_kind, r_amount, r_at));
-    END IF;
-    IF moved < wanted THEN
-        INSERT INTO usage_counters
-        SELECT account_id, '', grain, bucket, meter, facet, quantity, events, maximum, maximum,
-            last_at, credits, 0, 0
+    WITH sums AS MATERIALIZED (
+        SELECT row_number() OVER () AS place, g.*
         FROM usage_plain_sums(
             p_accounts, p_as_of, p_starts, p_zones, p_days, p_prices, p_meters, facets, by_meter,
             by_facet, r_account, r_kind, r_amount, r_at) AS g
-        WHERE NOT EXISTS (
-            SELECT 1 FROM usage_counters AS c
-            WHERE c.account_id = g.account_id AND c.owner = '' AND c.grain = g.grain
-                AND c.bucket = g.bucket AND c.meter = g.meter AND c.facet = g.facet);
-    END IF;
+    ), moved AS (
+        UPDATE usage_counters AS c SET
+            quantity = c.quantity + g.quantity,
+            events = c.events + g.events,
+            maximum = greatest(c.maximum, g.maximum),
+            last_value = greatest(c.last_value, g.maximum),
+            last_at = greatest(c.last_at, g.last_at),
+            credits = c.credits + g.credits
+        FROM sums AS g
+        WHERE c.account_id = g.account_id AND c.owner = '' AND c.grain = g.grain
+            AND c.bucket = g.bucket AND c.meter = g.meter AND c.facet = g.facet
+        RETURNING g.place
+    )
+    INSERT INTO usage_counters
+    SELECT account_id, '', grain, bucket, meter, facet, quantity, events, maximum, maximum,
+        last_at, credits, 0, 0
+    FROM sums
+    WHERE place NOT IN (SELECT place FROM moved);
 END;
 $$;
 

@@ -33,6 +33,7 @@ DECLARE
     shown text := coalesce(current_setting('app.accounts', true), '');
     everyone text := array_to_string(p_accounts, ',');
     real_at timestamptz;
+    mine record;
     one record;
     account integer;
     as_of timestamptz[];
@@ -62,20 +63,18 @@ DECLARE
     i integer;
 BEGIN
     PERFORM set_config('app.accounts', everyone, true);
-    PERFORM 1 FROM credit_balances
-    WHERE account_id = ANY (p_accounts)
-    ORDER BY account_id
-    FOR NO KEY UPDATE;
+    mine := usage_lock(p_accounts);
     real_at := clock_timestamp();
 
-    one := usage_accounts(p_accounts, real_at);
+    one := usage_accounts(p_accounts, mine.periods, mine.budgets, mine.clocks, real_at);
     IF cardinality(one.due) > 0 THEN
         FOREACH account IN ARRAY one.due LOOP
             PERFORM set_config('app.accounts', p_accounts[account]::text, true);
             PERFORM usage_turn(p_accounts[account], one.as_of[account]);
         END LOOP;
         PERFORM set_config('app.accounts', everyone, true);
-        one := usage_accounts(p_accounts, real_at);
+        mine := usage_lock(p_accounts);
+        one := usage_accounts(p_accounts, mine.periods, mine.budgets, mine.clocks, real_at);
     END IF;
     as_of := one.as_of;
     starts := one.starts;

@@ -16,6 +16,7 @@ SET enable_seqscan = off
 AS $$
 #variable_conflict use_column
 DECLARE
+    kept record;
     mine record;
     rated record;
     hold credit_holds;
@@ -29,11 +30,15 @@ BEGIN
     IF FOUND THEN
         verdict := CASE WHEN done.request_hash = p_hash THEN 'duplicate' ELSE 'conflict' END;
     ELSE
-        mine := usage_accounts(ARRAY[p_account_id], clock_timestamp());
+        kept := usage_lock(ARRAY[p_account_id]);
+        mine := usage_accounts(
+            ARRAY[p_account_id], kept.periods, kept.budgets, kept.clocks, clock_timestamp());
         now_at := mine.as_of[1];
         IF cardinality(mine.due) > 0 THEN
             PERFORM usage_turn(p_account_id, now_at);
-            mine := usage_accounts(ARRAY[p_account_id], now_at);
+            kept := usage_lock(ARRAY[p_account_id]);
+            mine := usage_accounts(
+                ARRAY[p_account_id], kept.periods, kept.budgets, kept.clocks, now_at);
         END IF;
         IF p_at < mine.starts[1] THEN
             PERFORM usage_recall(p_account_id, p_at);

@@ -287,6 +287,8 @@ CREATE TABLE accounts (
     CONSTRAINT fk_accounts_issuer_id FOREIGN KEY(issuer_id) REFERENCES issuers (id)
 );
 
+CREATE INDEX ix_accounts_clock ON accounts (id) WHERE clock_at IS NOT NULL;
+
 CREATE INDEX ix_accounts_created ON accounts (created_at, id);
 
 CREATE TABLE product_prices (

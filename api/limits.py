@@ -29,7 +29,8 @@ SHALLOW: Final = frozenset({"/api/v1/usage/batch"})
 _BRACKETS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"?|[\[\]{}]', re.DOTALL)
 # What JSON allows in letters but Postgres and arithmetic do not: looked at only when seen.
 _SUSPECT: Final = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])|NaN|Infinity")
-_SIGNS: Final = (b"\\u", b"NaN", b"Infinity")  # without one of them nothing is suspect
+_ESCAPE: Final = b"\\"
+_CONSTANTS: Final = (b"NaN", b"Infinity")
 
 
 class RateLimited(BillingError):
@@ -115,12 +116,13 @@ class RequestLimitMiddleware:
 def json_fault(body: bytes, *, shallow: bool = False) -> str | None:
     """Why this JSON is refused unparsed: too deep, or text and numbers that nothing can store.
 
-    The depth of a `shallow` body is left to its own parser.
+    Depth and numbers of a `shallow` body are left to its own parser.
     """
     many = not shallow and body.count(b"{") + body.count(b"[") > JSON_DEPTH
     if many and _too_deep(body):
         return f"the body is nested deeper than {JSON_DEPTH} levels"
-    if not any(sign in body for sign in _SIGNS) or _SUSPECT.search(body) is None:
+    odd = _ESCAPE in body or (not shallow and any(word in body for word in _CONSTANTS))
+    if not odd or _SUSPECT.search(body) is None:
         return None
     try:
         value = json.loads(body, parse_constant=_refuse_constant)

@@ -60,6 +60,12 @@ class Loads:
         rows = [{**_row(what), "account_id": name} for name in names]
         return await self._batch(rows, self._service)
 
+    async def everybody(self, what: dict[str, Any]) -> None:
+        """A use of each account: from now on their counters of this cycle and day are there."""
+        for start in range(0, len(self.accounts), ROWS):
+            names = [ids.encode(ids.ACCOUNT, one) for one in self.accounts[start : start + ROWS]]
+            await self._batch([{**_row(what), "account_id": name} for name in names], self._service)
+
     async def one(self, what: dict[str, Any]) -> float:
         """Rows a second of one batch of one account."""
         return await self._batch([_row(what) for _ in range(ROWS)], self._headers[self.hot])

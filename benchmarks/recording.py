@@ -46,9 +46,9 @@ async def _warm(loads: Loads) -> None:
     for once in (loads.use, loads.hot_use):
         await pace(SECONDS / 2, AT_ONCE, once)
     await pace(SECONDS / 2, AT_ONCE, loads.hold)
-    for _ in range(BATCHES):
-        await loads.one(FEATURE)
-        await loads.many(FEATURE)
+    for what in (FEATURE, PAID):
+        await loads.everybody(what)
+        await loads.one(what)
 
 
 async def _singles(ground: Ground, loads: Loads, report: Report) -> list[tuple[str, float]]:

@@ -61,7 +61,7 @@ class Batch:
         self.places: list[int] = []
         self._kinds: dict[Kind, int] = {}
         self._words: list[str] = []
-        self._hashed: dict[tuple[object, ...], int] = {}
+        hashed: dict[tuple[object, ...], int] = {}  # many uses of a batch share their body
         accounts: list[str] = []
         numbers: list[int] = []
         kinds: list[int] = []
@@ -72,8 +72,11 @@ class Batch:
             accounts.append(account)
             for place in by_account[account_number]:
                 use = uses[place]
-                kind = self._kind(use.kind)
-                self.hashes[place] = self._hash(kind, use)
+                kind = self._kinds.get(use.kind) or self._new_kind(use.kind)
+                body = (kind, use.amount, use[4:11])
+                self.hashes[place] = hashed.get(body) or hashed.setdefault(
+                    body, self._hash(kind, use)
+                )
                 self.ids[place] = key = use.fresh or rules.record_key(account, use.event_id)
                 before = first.setdefault(key, place)
                 if before != place:
@@ -91,19 +94,14 @@ class Batch:
             **self._row_columns([uses[place] for place in self.places]),
         }
 
-    def _kind(self, kind: Kind) -> int:
-        number = self._kinds.setdefault(kind, len(self._kinds) + 1)
-        if number > len(self._words):
-            self._words.append(repr(tuple(kind)))
+    def _new_kind(self, kind: Kind) -> int:
+        self._words.append(repr(tuple(kind)))
+        number = self._kinds[kind] = len(self._words)
         return number
 
     def _hash(self, kind: int, use: Use) -> int:
-        """The hash of its body, which many uses of a batch share."""
-        facts = (kind, use.amount, *(use[4:10] if use.hold_id is None else use[4:11]))
-        known = self._hashed.get(facts)
-        if known is None:
-            known = self._hashed[facts] = rules.body_hash(self._words[kind - 1], facts[1:])
-        return known
+        facts = use[2:3] + (use[4:10] if use.hold_id is None else use[4:11])
+        return rules.body_hash(self._words[kind - 1], facts)
 
     def _kind_columns(self) -> dict[str, str | None]:
         kinds = list(self._kinds)

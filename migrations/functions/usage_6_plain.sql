@@ -179,7 +179,8 @@ BEGIN
                     AS k(service, method, meter, kind)) AS f) AS k;
     END IF;
     WITH sums AS MATERIALIZED (
-        SELECT row_number() OVER () AS place, g.*
+        -- In the order of the index: neighbours are met one after the other.
+        SELECT row_number() OVER (ORDER BY account_id) AS place, g.*
         FROM usage_plain_sums(
             p_accounts, p_as_of, p_starts, p_zones, p_days, p_prices, p_meters, facets, by_meter,
             by_facet, r_account, r_kind, r_amount, r_at) AS g

@@ -84,10 +84,7 @@ class Recorder:
 
 def _cut(uses: Sequence[Use]) -> list[list[int]]:
     """Places of uses in parts of a bounded number of accounts; an account's uses stay together."""
-    by_account: dict[int, list[int]] = {}
-    for place, use in enumerate(uses):
-        by_account.setdefault(use.account_id.int, []).append(place)
-    groups = list(by_account.values())
+    groups = list(calls.places_of(uses).values())
     return [
         [place for group in groups[start : start + ACCOUNTS_AT_ONCE] for place in group]
         for start in range(0, len(groups), ACCOUNTS_AT_ONCE)

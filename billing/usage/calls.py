@@ -51,10 +51,6 @@ class Batch:
     """
 
     def __init__(self, uses: Sequence[Use], groups: Sequence[int]) -> None:
-        # By number: an id's own hash is made anew each time it is asked for.
-        by_account: dict[int, list[int]] = {}
-        for place, use in enumerate(uses):
-            by_account.setdefault(use.account_id.int, []).append(place)
         self.hashes: list[int] = [0] * len(uses)
         self.ids: list[str] = [""] * len(uses)
         self.repeats: dict[int, int] = {}
@@ -67,16 +63,16 @@ class Batch:
         kinds: list[int] = []
         first: dict[str, int] = {}
         # In the order of their ids: neighbours in an index are met one after the other.
-        for account_number in sorted(by_account):
-            account = f"{account_number:032x}"
+        for number, places in sorted(places_of(uses).items()):
+            account = f"{number:032x}"
             accounts.append(account)
-            for place in by_account[account_number]:
+            for place in places:
                 use = uses[place]
                 kind = self._kinds.get(use.kind) or self._new_kind(use.kind)
                 body = (kind, use.amount, use[4:11])
-                self.hashes[place] = hashed.get(body) or hashed.setdefault(
-                    body, self._hash(kind, use)
-                )
+                if body not in hashed:
+                    hashed[body] = self._hash(kind, use)
+                self.hashes[place] = hashed[body]
                 self.ids[place] = key = use.fresh or rules.record_key(account, use.event_id)
                 before = first.setdefault(key, place)
                 if before != place:
@@ -138,6 +134,14 @@ class Batch:
         return {name: self.values[name] for name in _HELD_TYPES if name in self.values} | {
             "r_hold": holds
         }
+
+
+def places_of(uses: Sequence[Use]) -> dict[int, list[int]]:
+    """The places of each account's uses; by number, for an id makes its hash anew each time."""
+    found: dict[int, list[int]] = {}
+    for place, use in enumerate(uses):
+        found.setdefault(use.account_id.int, []).append(place)
+    return found
 
 
 async def record(

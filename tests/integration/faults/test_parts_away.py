@@ -63,7 +63,13 @@ async def test_without_temporal_nothing_is_begun_and_everything_can_be_read(
 ) -> None:
     merchant = await insist(doomed.merchant, "an account is made")
     await insist(merchant.credits, "the API has found its database again")
+
+    async def noticed() -> bool:
+        answer = await doomed.client.get("/health/detailed")
+        return str(answer.json()["dependencies"]["temporal"]["status"]) == "unhealthy"
+
     async with away(doomed, "temporal"):
+        await wait_for(noticed, "the API, which asks each second, notices")
         for path, body in (
             ("/billing/purchases", {"pack": "small"}),
             ("/billing/trials", {}),

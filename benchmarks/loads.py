@@ -56,15 +56,12 @@ class Loads:
 
     async def many(self, what: dict[str, Any]) -> float:
         """Rows a second of one batch over a thousand random accounts."""
-        names = [ids.encode(ids.ACCOUNT, one) for one in random.sample(self.accounts, ROWS)]
-        rows = [{**_row(what), "account_id": name} for name in names]
-        return await self._batch(rows, self._service)
+        return await self._each(random.sample(self.accounts, ROWS), what)
 
     async def everybody(self, what: dict[str, Any]) -> None:
         """A use of each account: from now on their counters of this cycle and day are there."""
         for start in range(0, len(self.accounts), ROWS):
-            names = [ids.encode(ids.ACCOUNT, one) for one in self.accounts[start : start + ROWS]]
-            await self._batch([{**_row(what), "account_id": name} for name in names], self._service)
+            await self._each(self.accounts[start : start + ROWS], what)
 
     async def one(self, what: dict[str, Any]) -> float:
         """Rows a second of one batch of one account."""
@@ -90,6 +87,11 @@ class Loads:
         path = f"{V1}/usage/record"
         status, answer = await self.site.wire.ask("POST", path, USE, self._headers[account])
         assert status == 201, answer
+
+    async def _each(self, accounts: Sequence[UUID], what: dict[str, Any]) -> float:
+        names = [ids.encode(ids.ACCOUNT, one) for one in accounts]
+        rows = [{**_row(what), "account_id": name} for name in names]
+        return await self._batch(rows, self._service)
 
     async def _batch(self, rows: Sequence[dict[str, Any]], headers: dict[str, str]) -> float:
         body = json.dumps({"events": rows}).encode()

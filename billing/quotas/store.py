@@ -6,9 +6,10 @@ from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Select, delete, insert, select, text
+from sqlalchemy import Select, delete, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from billing.core.prepared import add
 from billing.quotas.rules import CLAIM_LIFETIME
 from billing.quotas.schemas import Claim, Quota, Window
 from billing.quotas.tables import billing_quotas, quota_claims
@@ -115,7 +116,7 @@ async def consume(connection: AsyncConnection, account_id: UUID, claim: Claim) -
         "amount": claim.amount, "claimed_at": claim.at, "expires_at": claim.at + CLAIM_LIFETIME,
         "status": "open",
     }  # fmt: skip
-    await connection.execute(insert(quota_claims).values(row))
+    await add(connection, quota_claims, row)
     return True
 
 

@@ -43,7 +43,8 @@ billing_quotas = Table(
     Column("used", AMOUNT, nullable=False, server_default="0"),
     Column("used_before", AMOUNT, nullable=False, server_default="0"),
     # A claim before this instant that leaves `used` below that amount needs no second look: until
-    # then no window ends, no claim lapses and the plan has no word; below it nothing is told.
+    # then no window ends, no claim lapses and neither the plan nor another quota has a word; below
+    # it nothing is told.
     Column("plain_until", DateTime(timezone=True)),
     Column("plain_below", AMOUNT),
     Column("created_at", DateTime(timezone=True), nullable=False),

@@ -116,10 +116,10 @@ class Batch:
             *uses, strict=True
         )
         return {
-            "r_id": "{" + ",".join([self.ids[place] for place in self.places]) + "}",
+            "r_id": plain([self.ids[place] for place in self.places]),
             "r_hash": plain([self.hashes[place] for place in self.places]),
             "r_event": sparse(events),
-            "r_amount": "{" + ",".join(amounts) + "}",
+            "r_amount": plain(amounts),
             "r_at": sparse([one.isoformat() if one else None for one in at]),
             "r_user": sparse(users),
             "r_organization": sparse(organizations),

@@ -84,7 +84,7 @@ class Recorder:
 
 def _cut(uses: Sequence[Use]) -> list[list[int]]:
     """Places of uses in parts of a bounded number of accounts; an account's uses stay together."""
-    groups = list(calls.places_of(uses).values())
+    groups = [places for _, places in sorted(calls.places_of(uses).items())]
     return [
         [place for group in groups[start : start + ACCOUNTS_AT_ONCE] for place in group]
         for start in range(0, len(groups), ACCOUNTS_AT_ONCE)

@@ -36,10 +36,9 @@ SET balance = b.balance - s.uses * 0.01, used = b.used + s.uses * 0.01, seq = s.
 FROM (SELECT account_id, count(*) AS uses, max(seq) AS seq FROM uses GROUP BY 1) AS s
 WHERE s.account_id = b.account_id;
 INSERT INTO usage_counters
-SELECT u.account_id, '', g.grain, g.bucket, 'model_inference', g.facet, count(*) * 5, count(*), 5,
-    5, max(u.at), count(*) * 0.01, 0, 0
-FROM uses AS u CROSS JOIN LATERAL (
-    VALUES ('cycle', u.period_start, ''), ('day', date_trunc('day', u.at),
-        'model_inference|credit_consumption|completed|CREDIT')) AS g(grain, bucket, facet)
-GROUP BY 1, 3, 4, 6;
+SELECT account_id, '', 'day', period_start, date_trunc('day', at), 'model_inference',
+    'model_inference|credit_consumption|completed|CREDIT', count(*) * 5, count(*), 5, 5, max(at),
+    count(*) * 0.01, 0, 0
+FROM uses
+GROUP BY 1, 4, 5;
 DROP TABLE uses;

@@ -32,18 +32,18 @@ QUERIES: Final[dict[str, str]] = {
         FROM (
             SELECT account_id, owner, meter, period_start AS start_at, count(*) AS events,
                 sum(included_amount + charged_amount) AS quantity,
-                sum(CASE WHEN billing_method = 'payment_charge' AND currency <> 'CREDIT' THEN 0
-                    ELSE total_amount END) AS total
+                sum(CASE WHEN billing_method = 'payment_charge' AND currency <> 'CREDIT'
+                    AND owner = '' THEN 0 ELSE total_amount END) AS total
             FROM billing_records
             CROSS JOIN LATERAL (VALUES (''), ('u:' || user_id), ('o:' || organization_id))
                 AS o(owner)
             WHERE kind = 'usage' AND owner IS NOT NULL
             GROUP BY account_id, owner, meter, period_start) r
         FULL JOIN (
-            SELECT account_id, owner, meter, bucket AS start_at, events, quantity,
+            SELECT account_id, owner, meter, period_start AS start_at, events, quantity,
                 credits + overage_total AS total
-            FROM usage_counters
-            WHERE grain = 'cycle' AND (owner = '' OR owner LIKE 'u:%' OR owner LIKE 'o:%')) c
+            FROM usage_cycles
+            WHERE owner = '' OR owner LIKE 'u:%' OR owner LIKE 'o:%') c
         USING (account_id, owner, meter, start_at)
         WHERE (r.events, r.quantity, r.total) IS DISTINCT FROM (c.events, c.quantity, c.total)
     """,
@@ -96,10 +96,9 @@ QUERIES: Final[dict[str, str]] = {
               AND kind = 'usage'
             GROUP BY account_id, meter, period_start) r
         FULL JOIN (
-            SELECT account_id, meter, bucket AS period_start, overage AS units,
-                overage_total AS total
-            FROM usage_counters
-            WHERE owner = '' AND grain = 'cycle' AND overage <> 0) c
+            SELECT account_id, meter, period_start, overage AS units, overage_total AS total
+            FROM usage_cycles
+            WHERE owner = '' AND overage <> 0) c
         USING (account_id, meter, period_start)
         WHERE (r.units, r.total) IS DISTINCT FROM (c.units, c.total)
     """,

@@ -71,5 +71,5 @@ async def _recount(
     rows = await connection.execute(_RECOUNT, values)
     return [
         Difference(owner, grain, bucket, meter, kept, true)
-        for owner, grain, bucket, meter, _, kept, true, *_ in rows
+        for owner, grain, _, bucket, meter, _, kept, true, *_ in rows
     ]

@@ -7,7 +7,7 @@ import hashlib
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal, localcontext
-from typing import Final, Literal
+from typing import Final
 from uuid import UUID
 
 from billing.core import ids
@@ -20,8 +20,6 @@ OLDEST: Final = timedelta(days=35)
 AHEAD: Final = timedelta(minutes=5)
 AMOUNT: Final = r"^(?=[0-9.]*[1-9])[0-9]{1,15}(\.[0-9]{1,12})?$"
 """A quantity: a decimal in a string, above 0, below 10^15, at most twelve decimals."""
-
-Grain = Literal["hour", "day", "cycle"]
 
 
 def record_id(account_id: UUID, event_id: str | None) -> UUID:

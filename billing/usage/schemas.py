@@ -106,10 +106,9 @@ class BillingRecord(_Frozen):
 
 
 class Counter(_Frozen):
-    """One counter: what an owner used of a meter in one bucket."""
+    """What an owner used of a meter in one cycle."""
 
     meter: str
-    bucket: AwareDatetime
     quantity: Decimal
     events: int
     maximum: Decimal

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing.core.errors import NotFound
 from billing.credits.tables import credit_balances
 from billing.usage.schemas import BillingRecord, Counter, Period
-from billing.usage.tables import billing_records, usage_counters, usage_periods
+from billing.usage.tables import billing_records, usage_counters, usage_cycles, usage_periods
 
 _TURN: Final = text("SELECT usage_turn(:account_id, :at)")
 _METER: Final = text(
@@ -80,13 +80,12 @@ async def cycle_counters(
     connection: AsyncConnection, account_id: UUID, owner: str, start_at: datetime
 ) -> dict[str, Counter]:
     """What an owner used in one cycle, by meter."""
-    counter = usage_counters.c
+    cycle = usage_cycles.c
     rows = await connection.execute(
-        select(usage_counters).where(
-            counter.account_id == account_id, counter.owner == owner, counter.grain == "cycle",
-            counter.bucket == start_at,
+        select(usage_cycles).where(
+            cycle.account_id == account_id, cycle.owner == owner, cycle.period_start == start_at
         )
-    )  # fmt: skip
+    )
     return {row["meter"]: Counter.model_validate(dict(row)) for row in rows.mappings()}
 
 
@@ -94,11 +93,11 @@ async def priced_units(
     connection: AsyncConnection, account_id: UUID, product: str, start_at: datetime
 ) -> Any:
     """Units of a product that its tiers or free units have seen in one cycle."""
-    counter = usage_counters.c
+    cycle = usage_cycles.c
     found = await connection.scalar(
-        select(func.sum(counter.quantity)).where(
-            counter.account_id == account_id, counter.owner == f"p:{product}",
-            counter.grain == "cycle", counter.bucket == start_at,
+        select(func.sum(cycle.quantity)).where(
+            cycle.account_id == account_id, cycle.owner == f"p:{product}",
+            cycle.period_start == start_at,
         )
     )  # fmt: skip
     return found or 0
@@ -142,7 +141,7 @@ async def first_day(connection: AsyncConnection, account_id: UUID) -> datetime |
     found: datetime | None = await connection.scalar(
         select(counter.bucket)
         .where(counter.account_id == account_id, counter.owner == "", counter.grain == "day")
-        .order_by(counter.bucket)
+        .order_by(counter.period_start, counter.bucket)
         .limit(1)
     )
     return found

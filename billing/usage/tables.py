@@ -16,6 +16,8 @@ from sqlalchemy import (
     Table,
     Text,
     Uuid,
+    column,
+    table,
     text,
 )
 from sqlalchemy import UniqueConstraint as Unique
@@ -146,7 +148,10 @@ usage_counters = Table(
     # '' the account, 'u:…' one of its users, 'o:…' an organisation, 'p:…' the priced units of a
     # product whose price depends on what was used before.
     Column("owner", Text, primary_key=True),
+    # A day, or an hour where the meter asks for it, within one cycle: a day in which a cycle begins
+    # has two rows. What a cycle has used is the sum of its days (usage_1_cycles.sql).
     Column("grain", Text, primary_key=True),
+    Column("period_start", DateTime(timezone=True), primary_key=True),
     Column("bucket", DateTime(timezone=True), primary_key=True),
     Column("meter", Text, primary_key=True),
     # Of the account's days 'service|method|status|currency', so that statistics need no scan.
@@ -161,8 +166,24 @@ usage_counters = Table(
     Column("credits", AMOUNT, nullable=False),
     Column("overage", AMOUNT, nullable=False),
     Column("overage_total", AMOUNT, nullable=False),
-    CheckConstraint("grain IN ('hour', 'day', 'cycle')", name="grain_known"),
+    CheckConstraint("grain IN ('hour', 'day')", name="grain_known"),
     postgresql_with={"fillfactor": 70},
+)
+
+# A view: what an owner used of a meter in one cycle, the sum of its days.
+usage_cycles = table(
+    "usage_cycles",
+    column("account_id", Uuid),
+    column("owner", Text),
+    column("period_start", DateTime(timezone=True)),
+    column("meter", Text),
+    column("quantity", Numeric),
+    column("events", BigInteger),
+    column("maximum", Numeric),
+    column("last_value", Numeric),
+    column("credits", Numeric),
+    column("overage", Numeric),
+    column("overage_total", Numeric),
 )
 
 usage_alerts = Table(

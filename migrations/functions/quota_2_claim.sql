@@ -26,8 +26,8 @@ BEGIN
         counted := (
             SELECT coalesce(sum(quantity), 0) FROM usage_counters
             WHERE account_id = p_account_id AND owner = p_owner AND meter = p_meter
-                AND grain = CASE p_window WHEN 'cycle' THEN 'cycle' ELSE 'day' END
-                AND bucket >= begins);
+                AND grain = 'day'
+                AND CASE p_window WHEN 'cycle' THEN period_start ELSE bucket END >= begins);
     END IF;
     counted := counted + (
         SELECT coalesce(sum(amount), 0) FROM quota_claims
@@ -103,9 +103,9 @@ BEGIN
             as_of)
             AND (lim IS NULL OR lim ->> 'then' <> 'block' OR p_amount <= (lim ->> 'included')::numeric
                 - coalesce((
-                    SELECT quantity FROM usage_counters
-                    WHERE account_id = p_account_id AND owner = '' AND grain = 'cycle'
-                        AND bucket = period.start_at AND meter = p_meter AND facet = ''), 0)
+                    SELECT quantity FROM usage_cycles
+                    WHERE account_id = p_account_id AND owner = ''
+                        AND period_start = period.start_at AND meter = p_meter), 0)
                 - coalesce((
                     SELECT sum(amount) FROM quota_claims
                     WHERE account_id = p_account_id AND status = 'open' AND meter = p_meter), 0));

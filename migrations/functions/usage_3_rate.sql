@@ -132,6 +132,17 @@ AS $$
                 AND product = s.product AND currency = s.paid_in AND effective_from <= s.used_at
                 AND s.used_at < coalesce(effective_to, 'infinity')
             ORDER BY effective_from DESC LIMIT 1) AS o ON true
+    ), used AS MATERIALIZED (
+        -- Where what a use costs depends on what its cycle has used before.
+        SELECT n.account, n.period_start, n.meter, c.quantity, c.maximum
+        FROM (
+            SELECT DISTINCT account, account_id, period_start, meter FROM priced
+            WHERE lim IS NOT NULL OR counts IN ('max', 'last')) AS n
+        CROSS JOIN LATERAL (
+            SELECT quantity, maximum FROM usage_cycles
+            WHERE account_id = n.account_id AND owner = '' AND period_start = n.period_start
+                AND meter = n.meter
+            LIMIT 1) AS c
     ), counted AS (
         SELECT
             p.*, coalesce(c.quantity, 0) + CASE
@@ -150,12 +161,8 @@ AS $$
                         ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0)))
             END AS delta
         FROM priced AS p
-        LEFT JOIN LATERAL (
-            SELECT quantity, maximum FROM usage_counters
-            WHERE (p.lim IS NOT NULL OR p.counts IN ('max', 'last'))
-                AND account_id = p.account_id AND owner = '' AND grain = 'cycle'
-                AND bucket = p.period_start AND meter = p.meter AND facet = ''
-            LIMIT 1) AS c ON true
+        LEFT JOIN used AS c
+            ON c.account = p.account AND c.period_start = p.period_start AND c.meter = p.meter
     ), divided AS (
         SELECT
             c.*,
@@ -172,6 +179,17 @@ AS $$
             SELECT CASE WHEN c.lim IS NULL THEN 0 ELSE least(c.delta,
                 greatest(0, (c.lim ->> 'included')::numeric - c.used_before)) END
             OFFSET 0) AS x(included)
+    ), seen AS MATERIALIZED (
+        -- What its product's tiers and free units have seen.
+        SELECT n.account, n.period_start, n.product, n.meter, b.quantity
+        FROM (
+            SELECT DISTINCT account, account_id, period_start, product, meter FROM divided
+            WHERE is_tiered) AS n
+        CROSS JOIN LATERAL (
+            SELECT quantity FROM usage_cycles
+            WHERE account_id = n.account_id AND owner = 'p:' || n.product
+                AND period_start = n.period_start AND meter = n.meter
+            LIMIT 1) AS b
     ), costed AS (
         SELECT d.*, CASE
             WHEN d.rest = 0 THEN 0
@@ -186,11 +204,9 @@ AS $$
                 d.rest)
         END AS total
         FROM divided AS d
-        LEFT JOIN LATERAL (
-            SELECT quantity FROM usage_counters
-            WHERE d.is_tiered AND account_id = d.account_id AND owner = 'p:' || d.product
-                AND grain = 'cycle' AND bucket = d.period_start AND meter = d.meter AND facet = ''
-            LIMIT 1) AS b ON true
+        LEFT JOIN seen AS b
+            ON d.is_tiered AND b.account = d.account AND b.period_start = d.period_start
+            AND b.product = d.product AND b.meter = d.meter
     ), decided AS (
         SELECT c.*, coalesce(c.refusal, CASE
             WHEN c.rest = 0 OR c.late THEN NULL

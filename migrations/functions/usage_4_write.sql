@@ -48,47 +48,32 @@ BEGIN
             INSERT INTO billing_records SELECT * FROM unnest(p_records) RETURNING NULL
         ), counted AS (
             INSERT INTO usage_counters AS c (
-                account_id, owner, grain, bucket, meter, facet, quantity, events, maximum,
-                last_value, last_at, credits, overage, overage_total)
+                account_id, owner, grain, period_start, bucket, meter, facet, quantity, events,
+                maximum, last_value, last_at, credits, overage, overage_total)
             SELECT
-                r.account_id, g.owner, g.grain, g.bucket, r.meter, g.facet,
+                r.account_id, g.owner, g.grain, r.period_start, g.bucket, r.meter, g.facet,
                 sum(g.quantity), count(*), max(r.usage_amount),
                 (array_agg(r.usage_amount ORDER BY r.occurred_at DESC))[1], max(r.occurred_at),
                 coalesce(sum(r.total_amount) FILTER (WHERE r.currency = 'CREDIT'), 0),
-                coalesce(sum(r.charged_amount) FILTER (WHERE r.currency <> 'CREDIT'
-                    AND (r.billing_method <> 'payment_charge' OR g.grain = 'day')), 0),
-                coalesce(sum(r.total_amount) FILTER (WHERE r.currency <> 'CREDIT'
-                    AND (r.billing_method <> 'payment_charge' OR g.grain = 'day')), 0)
+                coalesce(sum(r.charged_amount) FILTER (WHERE r.currency <> 'CREDIT'), 0),
+                coalesce(sum(r.total_amount) FILTER (WHERE r.currency <> 'CREDIT'), 0)
             FROM unnest(p_records) AS r
             CROSS JOIN LATERAL (
-                SELECT 'cycle', r.period_start, '', '', r.included_amount + r.charged_amount
-                UNION ALL SELECT 'day', r.day_at, '', concat_ws('|', coalesce(r.service_type, ''),
+                SELECT 'day', r.day_at, '', concat_ws('|', coalesce(r.service_type, ''),
                     r.billing_method, r.billing_status, r.currency),
                     r.included_amount + r.charged_amount
-                UNION ALL SELECT 'cycle', r.period_start, 'u:' || r.user_id, '',
-                    r.included_amount + r.charged_amount WHERE r.user_id IS NOT NULL
-                UNION ALL SELECT 'day', r.day_at, 'u:' || r.user_id, '',
-                    r.included_amount + r.charged_amount WHERE r.user_id IS NOT NULL
-                UNION ALL SELECT 'cycle', r.period_start, 'o:' || r.organization_id, '',
-                    r.included_amount + r.charged_amount WHERE r.organization_id IS NOT NULL
-                UNION ALL SELECT 'day', r.day_at, 'o:' || r.organization_id, '',
-                    r.included_amount + r.charged_amount WHERE r.organization_id IS NOT NULL
-                UNION ALL SELECT g.grain, g.bucket, 'a:' || r.operation, '',
+                UNION ALL SELECT 'day', r.day_at, w.owner, '',
                     r.included_amount + r.charged_amount
-                FROM (VALUES ('cycle', r.period_start), ('day', r.day_at)) AS g(grain, bucket)
-                WHERE r.operation IS NOT NULL
-                UNION ALL SELECT g.grain, g.bucket, 'm:' || r.model, '',
-                    r.included_amount + r.charged_amount
-                FROM (VALUES ('cycle', r.period_start), ('day', r.day_at)) AS g(grain, bucket)
-                WHERE r.model IS NOT NULL
+                FROM (VALUES ('u:' || r.user_id), ('o:' || r.organization_id),
+                    ('a:' || r.operation), ('m:' || r.model)) AS w(owner)
+                WHERE w.owner IS NOT NULL
                 UNION ALL SELECT 'hour', date_trunc('hour', r.occurred_at), '', '',
                     r.included_amount + r.charged_amount WHERE r.meter = ANY (p_hourly)
-                UNION ALL SELECT 'cycle', r.period_start, 'p:' || r.product_id, '',
-                    r.charged_amount
+                UNION ALL SELECT 'day', r.day_at, 'p:' || r.product_id, '', r.charged_amount
                 WHERE r.product_id = ANY (p_tiered) AND r.currency = 'CREDIT'
             ) AS g(grain, bucket, owner, facet, quantity)
-            GROUP BY r.account_id, g.owner, g.grain, g.bucket, r.meter, g.facet
-            ON CONFLICT (account_id, owner, grain, bucket, meter, facet) DO UPDATE SET
+            GROUP BY r.account_id, g.owner, g.grain, r.period_start, g.bucket, r.meter, g.facet
+            ON CONFLICT (account_id, owner, grain, period_start, bucket, meter, facet) DO UPDATE SET
                 quantity = c.quantity + excluded.quantity,
                 events = c.events + excluded.events,
                 maximum = greatest(c.maximum, excluded.maximum),
@@ -98,22 +83,31 @@ BEGIN
                 credits = c.credits + excluded.credits,
                 overage = c.overage + excluded.overage,
                 overage_total = c.overage_total + excluded.overage_total
-            RETURNING c.account_id, c.owner, c.grain, c.bucket, c.meter, c.last_at,
-                coalesce(old.quantity, 0) AS was, new.quantity AS used
+            RETURNING c.account_id, c.owner, c.grain, c.period_start, c.meter, c.last_at,
+                new.quantity - coalesce(old.quantity, 0) AS added
+        ), grown AS (
+            SELECT account_id, period_start, meter, sum(added) AS added, max(last_at) AS last_at
+            FROM counted
+            WHERE p_limited AND owner = '' AND grain = 'day'
+            GROUP BY account_id, period_start, meter
         )
-        SELECT n.*, (l.lim ->> 'included')::numeric AS included, t.threshold
-        FROM counted AS n
+        SELECT n.*, l.included, b.was + n.added AS used, t.threshold
+        FROM grown AS n
         CROSS JOIN LATERAL (
-            SELECT limits -> n.meter FROM usage_periods
-            WHERE account_id = n.account_id AND start_at = n.bucket LIMIT 1) AS l(lim)
+            SELECT (limits -> n.meter ->> 'included')::numeric FROM usage_periods
+            WHERE account_id = n.account_id AND start_at = n.period_start LIMIT 1) AS l(included)
+        CROSS JOIN LATERAL (
+            -- As it was before this statement.
+            SELECT coalesce(sum(quantity), 0) FROM usage_cycles
+            WHERE account_id = n.account_id AND owner = '' AND period_start = n.period_start
+                AND meter = n.meter) AS b(was)
         CROSS JOIN LATERAL (VALUES (80), (100)) AS t(threshold)
-        WHERE p_limited AND n.owner = '' AND n.grain = 'cycle'
-            AND (l.lim ->> 'included')::numeric * t.threshold > n.was * 100
-            AND (l.lim ->> 'included')::numeric * t.threshold <= n.used * 100
+        WHERE l.included * t.threshold > b.was * 100
+            AND l.included * t.threshold <= (b.was + n.added) * 100
         ORDER BY n.account_id, n.meter, t.threshold
     LOOP
         PERFORM usage_alert(
-            crossed.account_id, 'plan', crossed.meter, '', crossed.threshold, crossed.bucket,
+            crossed.account_id, 'plan', crossed.meter, '', crossed.threshold, crossed.period_start,
             crossed.included, crossed.used, crossed.last_at);
     END LOOP;
 END;
@@ -138,7 +132,7 @@ BEGIN
     INSERT INTO billing_events (id, account_id, billing_id, status_before, status_after, detail, at)
     VALUES (uuidv7(), p_account_id, p_id, was.billing_status, p_status, p_detail, p_at);
     INSERT INTO usage_counters AS c
-    SELECT was.account_id, '', 'day', was.day_at, was.meter, f.facet,
+    SELECT was.account_id, '', 'day', was.period_start, was.day_at, was.meter, f.facet,
         f.sign * (was.included_amount + was.charged_amount), f.sign, was.usage_amount,
         was.usage_amount, was.occurred_at,
         CASE WHEN was.currency = 'CREDIT' THEN f.sign * was.total_amount ELSE 0 END,
@@ -151,7 +145,7 @@ BEGIN
     ) AS f(facet, sign)
     GROUP BY f.facet, f.sign
     HAVING was.billing_method <> p_method OR was.billing_status <> p_status
-    ON CONFLICT (account_id, owner, grain, bucket, meter, facet) DO UPDATE SET
+    ON CONFLICT (account_id, owner, grain, period_start, bucket, meter, facet) DO UPDATE SET
         quantity = c.quantity + excluded.quantity, events = c.events + excluded.events,
         credits = c.credits + excluded.credits, overage = c.overage + excluded.overage,
         overage_total = c.overage_total + excluded.overage_total;

@@ -13,9 +13,9 @@ AS $$
             AND s.status IN ('active', 'past_due') AND p.threshold_at IS NULL
             AND s.billing_threshold_minor <= power(10::numeric, money_exponent(p.currency)) * (
                 coalesce((
-                    SELECT sum(overage_total) FROM usage_counters
-                    WHERE account_id = p_account_id AND owner = '' AND grain = 'cycle'
-                        AND bucket = p.start_at AND facet = ''), 0)
+                    SELECT sum(overage_total) FROM usage_cycles
+                    WHERE account_id = p_account_id AND owner = ''
+                        AND period_start = p.start_at), 0)
                 - coalesce((
                     SELECT sum((detail ->> 'accrued')::numeric) FROM invoice_lines
                     WHERE account_id = p_account_id AND kind = 'usage'

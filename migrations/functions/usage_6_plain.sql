@@ -102,20 +102,20 @@ AS $$
     LEFT JOIN paid AS p ON p.account = r.account AND p.share = r.share AND p.method = k.method
 $$;
 
--- Sums of a plain batch for its accounts' own counters: a cycle's by meter, a day's by facet as
--- well. Kinds that share a counter go by the first of them: numbers are grouped, not texts. Where no
--- event names its time and each meter has one facet, a cycle grows by as much as its day.
+-- Sums of a plain batch for its accounts' own counters. Kinds that share a counter go by the first of
+-- them: numbers are grouped, not texts.
 CREATE OR REPLACE FUNCTION usage_plain_sums(
     p_accounts uuid[], p_as_of timestamptz[], p_starts timestamptz[], p_zones text[],
-    p_days timestamptz[], p_prices numeric[], p_meters text[], p_facets text[],
-    p_by_meter integer[], p_by_facet integer[], r_account integer[], r_kind integer[],
-    r_amount numeric[], r_at timestamptz[])
+    p_days timestamptz[], p_prices numeric[], p_meters text[], p_facets text[], p_first integer[],
+    r_account integer[], r_kind integer[], r_amount numeric[], r_at timestamptz[])
 RETURNS TABLE (
-    account_id uuid, grain text, bucket timestamptz, meter text, facet text, quantity numeric,
-    events bigint, maximum numeric, last_at timestamptz, credits numeric)
+    account_id uuid, period_start timestamptz, bucket timestamptz, meter text, facet text,
+    quantity numeric, events bigint, maximum numeric, last_at timestamptz, credits numeric)
 LANGUAGE sql STABLE AS $$
-    WITH days AS MATERIALIZED (
-        SELECT r.account, p_by_facet[r.kind] AS kind, CASE WHEN r.at IS NULL
+    SELECT p_accounts[account], p_starts[account], day_at, p_meters[kind], p_facets[kind],
+        quantity, events, maximum, last_at, credits
+    FROM (
+        SELECT r.account, p_first[r.kind] AS kind, CASE WHEN r.at IS NULL
                 THEN p_days[r.account] ELSE date_trunc('day', r.at AT TIME ZONE p_zones[r.account])
                     AT TIME ZONE p_zones[r.account] END AS day_at,
             sum(r.amount) AS quantity, count(*) AS events, max(r.amount) AS maximum,
@@ -123,23 +123,7 @@ LANGUAGE sql STABLE AS $$
             sum(CASE WHEN p_prices[r.kind] = 0 THEN 0
                 ELSE round(r.amount * p_prices[r.kind], 6) END) AS credits
         FROM unnest(r_account, r_kind, r_amount, r_at) AS r(account, kind, amount, at)
-        GROUP BY 1, 2, 3
-    ), cycles AS (
-        SELECT account, kind, quantity, events, maximum, last_at, credits FROM days
-        WHERE r_at IS NULL AND p_by_meter = p_by_facet
-        UNION ALL
-        SELECT account, p_by_meter[kind], sum(quantity), sum(events)::bigint, max(maximum),
-            max(last_at), sum(credits)
-        FROM days WHERE NOT (r_at IS NULL AND p_by_meter = p_by_facet)
-        GROUP BY 1, 2
-    )
-    SELECT p_accounts[account], 'cycle', p_starts[account], p_meters[kind], '', quantity, events,
-        maximum, last_at, credits
-    FROM cycles
-    UNION ALL
-    SELECT p_accounts[account], 'day', day_at, p_meters[kind], p_facets[kind], quantity, events,
-        maximum, last_at, credits
-    FROM days
+        GROUP BY 1, 2, 3) AS s
 $$;
 
 -- The accounts' own counters of a plain batch. Every row's account is locked, so one that is there
@@ -159,19 +143,16 @@ SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
     facets text[];
-    by_meter integer[] := '{1}';
-    by_facet integer[] := '{1}';
+    first integer[] := '{1}';
 BEGIN
     IF cardinality(p_meters) = 1 THEN
         facets := ARRAY[concat_ws('|', coalesce(p_services[1], ''), p_methods[1], 'completed',
             'CREDIT')];
     ELSE
-        SELECT array_agg(k.facet ORDER BY k.kind), array_agg(k.by_meter::integer ORDER BY k.kind),
-            array_agg(k.by_facet::integer ORDER BY k.kind)
-        INTO facets, by_meter, by_facet
+        SELECT array_agg(k.facet ORDER BY k.kind), array_agg(k.first::integer ORDER BY k.kind)
+        INTO facets, first
         FROM (
-            SELECT f.kind, f.facet, min(f.kind) OVER (PARTITION BY f.meter) AS by_meter,
-                min(f.kind) OVER (PARTITION BY f.meter, f.facet) AS by_facet
+            SELECT f.kind, f.facet, min(f.kind) OVER (PARTITION BY f.meter, f.facet) AS first
             FROM (
                 SELECT kind, meter, concat_ws('|', coalesce(service, ''), method, 'completed',
                     'CREDIT') AS facet
@@ -182,8 +163,8 @@ BEGIN
         -- In the order of the index: neighbours are met one after the other.
         SELECT row_number() OVER (ORDER BY account_id) AS place, g.*
         FROM usage_plain_sums(
-            p_accounts, p_as_of, p_starts, p_zones, p_days, p_prices, p_meters, facets, by_meter,
-            by_facet, r_account, r_kind, r_amount, r_at) AS g
+            p_accounts, p_as_of, p_starts, p_zones, p_days, p_prices, p_meters, facets, first,
+            r_account, r_kind, r_amount, r_at) AS g
     ), moved AS (
         UPDATE usage_counters AS c SET
             quantity = c.quantity + g.quantity,
@@ -193,13 +174,14 @@ BEGIN
             last_at = greatest(c.last_at, g.last_at),
             credits = c.credits + g.credits
         FROM sums AS g
-        WHERE c.account_id = g.account_id AND c.owner = '' AND c.grain = g.grain
-            AND c.bucket = g.bucket AND c.meter = g.meter AND c.facet = g.facet
+        WHERE c.account_id = g.account_id AND c.owner = '' AND c.grain = 'day'
+            AND c.period_start = g.period_start AND c.bucket = g.bucket AND c.meter = g.meter
+            AND c.facet = g.facet
         RETURNING g.place
     )
     INSERT INTO usage_counters
-    SELECT account_id, '', grain, bucket, meter, facet, quantity, events, maximum, maximum,
-        last_at, credits, 0, 0
+    SELECT account_id, '', 'day', period_start, bucket, meter, facet, quantity, events, maximum,
+        maximum, last_at, credits, 0, 0
     FROM sums
     WHERE place NOT IN (SELECT place FROM moved);
 END;
@@ -233,21 +215,20 @@ AS $$
     ), sums AS MATERIALIZED (
         SELECT row_number() OVER () AS place, g.*
         FROM (
-            SELECT p_accounts[s.account] AS account_id, o.owner, o.grain, o.bucket,
-                p_meters[s.kind] AS meter, sum(s.amount) AS quantity, count(*) AS events,
-                max(s.amount) AS maximum, max(s.used_at) AS last_at, sum(s.credits) AS credits
+            SELECT p_accounts[s.account] AS account_id, o.owner, o.grain,
+                p_starts[s.account] AS period_start, o.bucket, p_meters[s.kind] AS meter,
+                sum(s.amount) AS quantity, count(*) AS events, max(s.amount) AS maximum,
+                max(s.used_at) AS last_at, sum(s.credits) AS credits
             FROM sent AS s CROSS JOIN LATERAL (
-                SELECT g.grain, w.owner, g.bucket
-                FROM (VALUES ('cycle', p_starts[s.account]), ('day', s.day_at))
-                    AS g(grain, bucket)
-                CROSS JOIN (VALUES ('u:' || s.client), ('o:' || s.organization),
+                SELECT 'day', w.owner, s.day_at
+                FROM (VALUES ('u:' || s.client), ('o:' || s.organization),
                     ('a:' || p_operations[s.kind]), ('m:' || p_models[s.kind])) AS w(owner)
                 WHERE w.owner IS NOT NULL
                 UNION ALL
                 SELECT 'hour', '', date_trunc('hour', s.used_at)
                 WHERE p_meters[s.kind] = ANY (p_hourly)
-            ) AS o
-            GROUP BY 1, 2, 3, 4, 5
+            ) AS o(grain, owner, bucket)
+            GROUP BY 1, 2, 3, 4, 5, 6
         ) AS g
     ), moved AS (
         UPDATE usage_counters AS c SET
@@ -259,12 +240,13 @@ AS $$
             credits = c.credits + g.credits
         FROM sums AS g
         WHERE c.account_id = g.account_id AND c.owner = g.owner AND c.grain = g.grain
-            AND c.bucket = g.bucket AND c.meter = g.meter AND c.facet = ''
+            AND c.period_start = g.period_start AND c.bucket = g.bucket AND c.meter = g.meter
+            AND c.facet = ''
         RETURNING g.place
     )
     INSERT INTO usage_counters
-    SELECT account_id, owner, grain, bucket, meter, '', quantity, events, maximum, maximum,
-        last_at, credits, 0, 0
+    SELECT account_id, owner, grain, period_start, bucket, meter, '', quantity, events, maximum,
+        maximum, last_at, credits, 0, 0
     FROM sums
     WHERE place NOT IN (SELECT place FROM moved)
 $$;

@@ -13,7 +13,7 @@ AS $$
         UPDATE billing_records
         SET billing_status = 'completed', updated_at = p_at
         WHERE id = ANY (p_records) AND account_id = p_account_id AND billing_status = 'pending'
-        RETURNING id, day_at, meter, service_type, currency, usage_amount, charged_amount,
+        RETURNING id, period_start, day_at, meter, service_type, currency, usage_amount, charged_amount,
             total_amount, included_amount + charged_amount AS quantity, occurred_at
     ), told AS (
         INSERT INTO billing_events (
@@ -24,15 +24,15 @@ AS $$
     ), counted AS (
         INSERT INTO usage_counters AS c
         SELECT
-            p_account_id, '', 'day', s.day_at, s.meter,
+            p_account_id, '', 'day', s.period_start, s.day_at, s.meter,
             concat_ws('|', coalesce(s.service_type, ''), 'subscription_included', f.status,
                 s.currency),
             f.sign * sum(s.quantity), f.sign * count(*), max(s.usage_amount),
             max(s.usage_amount), max(s.occurred_at), 0, f.sign * sum(s.charged_amount),
             f.sign * sum(s.total_amount)
         FROM settled AS s CROSS JOIN (VALUES ('pending', -1), ('completed', 1)) AS f(status, sign)
-        GROUP BY s.day_at, s.meter, s.service_type, s.currency, f.status, f.sign
-        ON CONFLICT (account_id, owner, grain, bucket, meter, facet) DO UPDATE SET
+        GROUP BY s.period_start, s.day_at, s.meter, s.service_type, s.currency, f.status, f.sign
+        ON CONFLICT (account_id, owner, grain, period_start, bucket, meter, facet) DO UPDATE SET
             quantity = c.quantity + excluded.quantity, events = c.events + excluded.events,
             overage = c.overage + excluded.overage,
             overage_total = c.overage_total + excluded.overage_total

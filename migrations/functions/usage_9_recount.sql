@@ -1,60 +1,57 @@
--- What an account's counters must be, from its records: buckets that begin at `p_since` or later.
+-- What an account's counters must be, from its records, in cycles that begin at `p_since` or later.
 -- The same list as usage_4_write.sql, but for 'p:…': what tiers have seen follows from the prices
 -- of its time, not from records alone.
 CREATE OR REPLACE FUNCTION usage_counted(p_account_id uuid, p_since timestamptz)
 RETURNS TABLE (
-    owner text, grain text, bucket timestamptz, meter text, facet text, quantity numeric,
-    events bigint, maximum numeric, last_value numeric, last_at timestamptz, credits numeric,
-    overage numeric, overage_total numeric)
+    owner text, grain text, period_start timestamptz, bucket timestamptz, meter text, facet text,
+    quantity numeric, events bigint, maximum numeric, last_value numeric, last_at timestamptz,
+    credits numeric, overage numeric, overage_total numeric)
 LANGUAGE sql STABLE AS $$
     SELECT
-        g.owner, g.grain, g.bucket, r.meter, g.facet,
+        g.owner, g.grain, r.period_start, g.bucket, r.meter, g.facet,
         sum(r.included_amount + r.charged_amount), count(*), max(r.usage_amount),
         (array_agg(r.usage_amount ORDER BY r.occurred_at DESC))[1], max(r.occurred_at),
         coalesce(sum(r.total_amount) FILTER (WHERE r.currency = 'CREDIT'), 0),
-        coalesce(sum(r.charged_amount) FILTER (WHERE r.currency <> 'CREDIT'
-            AND (r.billing_method <> 'payment_charge' OR g.grain = 'day')), 0),
-        coalesce(sum(r.total_amount) FILTER (WHERE r.currency <> 'CREDIT'
-            AND (r.billing_method <> 'payment_charge' OR g.grain = 'day')), 0)
+        coalesce(sum(r.charged_amount) FILTER (WHERE r.currency <> 'CREDIT'), 0),
+        coalesce(sum(r.total_amount) FILTER (WHERE r.currency <> 'CREDIT'), 0)
     FROM billing_records AS r
     CROSS JOIN LATERAL (
-        SELECT o.owner, b.grain, b.bucket,
-            CASE WHEN o.owner = '' AND b.grain = 'day' THEN concat_ws('|',
-                coalesce(r.service_type, ''), r.billing_method, r.billing_status, r.currency)
-                ELSE '' END
+        SELECT o.owner, 'day', r.day_at, CASE o.owner WHEN '' THEN concat_ws('|',
+            coalesce(r.service_type, ''), r.billing_method, r.billing_status, r.currency)
+            ELSE '' END
         FROM (VALUES (''), ('u:' || r.user_id), ('o:' || r.organization_id), ('a:' || r.operation),
             ('m:' || r.model)) AS o(owner)
-        CROSS JOIN (VALUES ('cycle', r.period_start), ('day', r.day_at)) AS b(grain, bucket)
         WHERE o.owner IS NOT NULL
         UNION ALL
         SELECT '', 'hour', date_trunc('hour', r.occurred_at), ''
         WHERE EXISTS (SELECT 1 FROM meters WHERE key = r.meter AND hourly)
     ) AS g(owner, grain, bucket, facet)
-    -- The bucket decides; clocks differ a little, and the time only narrows what is read.
+    -- The cycle decides; clocks differ a little, and the time only narrows what is read.
     WHERE r.account_id = p_account_id AND r.occurred_at >= p_since - interval '5 minutes'
-        AND r.kind = 'usage' AND g.bucket >= p_since
-    GROUP BY g.owner, g.grain, g.bucket, r.meter, g.facet
+        AND r.kind = 'usage' AND r.period_start >= p_since
+    GROUP BY g.owner, g.grain, r.period_start, g.bucket, r.meter, g.facet
 $$;
 
 -- Counters that differ from the records, on one snapshot; with `p_write` they are set right. Then
 -- the account's lock must be held, so that no use comes between.
 CREATE OR REPLACE FUNCTION usage_recount(p_account_id uuid, p_since timestamptz, p_write boolean)
 RETURNS TABLE (
-    owner text, grain text, bucket timestamptz, meter text, facet text, kept_quantity numeric,
-    true_quantity numeric, kept_events bigint, true_events bigint)
+    owner text, grain text, period_start timestamptz, bucket timestamptz, meter text, facet text,
+    kept_quantity numeric, true_quantity numeric, kept_events bigint, true_events bigint)
 LANGUAGE sql
 SET enable_nestloop = off
 SET enable_hashjoin = on
 AS $$
     WITH wrong AS MATERIALIZED (
-        SELECT owner, grain, bucket, meter, facet, w.quantity, w.events, w.maximum, w.last_value,
-            w.last_at, w.credits, w.overage, w.overage_total, c.quantity AS kept_quantity,
-            c.events AS kept_events
+        SELECT owner, grain, period_start, bucket, meter, facet, w.quantity, w.events, w.maximum,
+            w.last_value, w.last_at, w.credits, w.overage, w.overage_total,
+            c.quantity AS kept_quantity, c.events AS kept_events
         FROM usage_counted(p_account_id, p_since) AS w
         FULL JOIN (
             SELECT * FROM usage_counters AS u
-            WHERE u.account_id = p_account_id AND u.owner NOT LIKE 'p:%' AND u.bucket >= p_since
-        ) AS c USING (owner, grain, bucket, meter, facet)
+            WHERE u.account_id = p_account_id AND u.owner NOT LIKE 'p:%'
+                AND u.period_start >= p_since
+        ) AS c USING (owner, grain, period_start, bucket, meter, facet)
         WHERE (coalesce(w.quantity, 0), coalesce(w.events, 0), coalesce(w.credits, 0),
                 coalesce(w.overage, 0), coalesce(w.overage_total, 0))
             <> (coalesce(c.quantity, 0), coalesce(c.events, 0), coalesce(c.credits, 0),
@@ -62,21 +59,22 @@ AS $$
     ), gone AS (
         DELETE FROM usage_counters AS u USING wrong AS x
         WHERE p_write AND x.events IS NULL AND u.account_id = p_account_id
-            AND (u.owner, u.grain, u.bucket, u.meter, u.facet)
-                = (x.owner, x.grain, x.bucket, x.meter, x.facet)
+            AND (u.owner, u.grain, u.period_start, u.bucket, u.meter, u.facet)
+                = (x.owner, x.grain, x.period_start, x.bucket, x.meter, x.facet)
     ), written AS (
         INSERT INTO usage_counters (
-            account_id, owner, grain, bucket, meter, facet, quantity, events, maximum, last_value,
-            last_at, credits, overage, overage_total)
-        SELECT p_account_id, owner, grain, bucket, meter, facet, quantity, events, maximum,
-            last_value, last_at, credits, overage, overage_total
+            account_id, owner, grain, period_start, bucket, meter, facet, quantity, events,
+            maximum, last_value, last_at, credits, overage, overage_total)
+        SELECT p_account_id, owner, grain, period_start, bucket, meter, facet, quantity, events,
+            maximum, last_value, last_at, credits, overage, overage_total
         FROM wrong WHERE p_write AND events IS NOT NULL
-        ON CONFLICT (account_id, owner, grain, bucket, meter, facet) DO UPDATE SET
+        ON CONFLICT (account_id, owner, grain, period_start, bucket, meter, facet) DO UPDATE SET
             quantity = excluded.quantity, events = excluded.events, maximum = excluded.maximum,
             last_value = excluded.last_value, last_at = excluded.last_at,
             credits = excluded.credits, overage = excluded.overage,
             overage_total = excluded.overage_total
     )
-    SELECT owner, grain, bucket, meter, facet, kept_quantity, quantity, kept_events, events
-    FROM wrong ORDER BY grain, bucket, owner, meter, facet
+    SELECT owner, grain, period_start, bucket, meter, facet, kept_quantity, quantity, kept_events,
+        events
+    FROM wrong ORDER BY grain, period_start, bucket, owner, meter, facet
 $$;

@@ -242,6 +242,7 @@ CREATE TABLE usage_counters (
     account_id UUID NOT NULL,
     owner TEXT NOT NULL,
     grain TEXT NOT NULL,
+    period_start TIMESTAMP WITH TIME ZONE NOT NULL,
     bucket TIMESTAMP WITH TIME ZONE NOT NULL,
     meter TEXT NOT NULL,
     facet TEXT NOT NULL,
@@ -253,8 +254,8 @@ CREATE TABLE usage_counters (
     credits NUMERIC(27, 12) NOT NULL,
     overage NUMERIC(27, 12) NOT NULL,
     overage_total NUMERIC(27, 12) NOT NULL,
-    CONSTRAINT pk_usage_counters PRIMARY KEY (account_id, owner, grain, bucket, meter, facet),
-    CONSTRAINT ck_usage_counters_grain_known CHECK (grain IN ('hour', 'day', 'cycle'))
+    CONSTRAINT pk_usage_counters PRIMARY KEY (account_id, owner, grain, period_start, bucket, meter, facet),
+    CONSTRAINT ck_usage_counters_grain_known CHECK (grain IN ('hour', 'day'))
 )
  WITH (fillfactor = 70);
 

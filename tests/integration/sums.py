@@ -21,9 +21,10 @@ _EXPECTED: Final = """
     WHERE owner IS NOT NULL GROUP BY 1, 2, 3, 4, 5
 """
 _KEPT: Final = """
-    SELECT account_id, owner, grain, bucket, meter, sum(quantity) AS units, sum(events) AS n
-    FROM usage_counters
-    WHERE account_id = ANY(%(mine)s) AND grain IN ('cycle', 'day')
+    SELECT account_id, owner, b.grain, b.bucket, meter, sum(quantity) AS units, sum(events) AS n
+    FROM usage_counters AS c
+    CROSS JOIN LATERAL (VALUES ('cycle', c.period_start), ('day', c.bucket)) AS b(grain, bucket)
+    WHERE account_id = ANY(%(mine)s) AND c.grain = 'day'
         AND (owner = '' OR left(owner, 2) IN ('u:', 'o:'))
     GROUP BY 1, 2, 3, 4, 5
 """
@@ -42,9 +43,11 @@ QUERIES: Final = {
             FROM billing_records WHERE kind = 'usage' AND account_id = ANY(%(mine)s)
             GROUP BY 1, 2, 3, 4) r
         FULL JOIN (
-            SELECT account_id, bucket, meter, facet, events AS n, credits + overage_total AS total
+            SELECT account_id, bucket, meter, facet, sum(events) AS n,
+                sum(credits + overage_total) AS total
             FROM usage_counters
-            WHERE account_id = ANY(%(mine)s) AND owner = '' AND grain = 'day' AND events <> 0) c
+            WHERE account_id = ANY(%(mine)s) AND owner = '' AND grain = 'day' AND events <> 0
+            GROUP BY 1, 2, 3, 4) c
         USING (account_id, bucket, meter, facet)
         WHERE r.n IS DISTINCT FROM c.n OR r.total IS DISTINCT FROM c.total
     """,
@@ -145,9 +148,12 @@ QUERIES: Final = {
                 AND billing_method = 'subscription_included' AND total_amount <> 0
             GROUP BY 1, 2, 3) r
         FULL JOIN (
-            SELECT account_id, meter, bucket, overage AS units, overage_total AS total
+            SELECT account_id, meter, period_start AS bucket, sum(overage) AS units,
+                sum(overage_total) AS total
             FROM usage_counters
-            WHERE account_id = ANY(%(mine)s) AND owner = '' AND grain = 'cycle' AND overage <> 0) c
+            WHERE account_id = ANY(%(mine)s) AND owner = '' AND grain = 'day' AND overage <> 0
+                AND facet NOT LIKE '%%|payment_charge|%%'
+            GROUP BY 1, 2, 3) c
         USING (account_id, meter, bucket)
         WHERE r.units IS DISTINCT FROM c.units OR r.total IS DISTINCT FROM c.total
     """,

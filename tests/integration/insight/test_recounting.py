@@ -19,17 +19,18 @@ from workflows.contracts import SweepReport, SweepRequest
 
 NOW = datetime(2027, 1, 20, 12, tzinfo=UTC)
 SUMS = """
-    SELECT owner, grain, bucket, meter, facet, quantity, events, maximum, last_at, credits, overage,
-        overage_total
-    FROM usage_counters WHERE account_id = :id AND events > 0 ORDER BY 1, 2, 3, 4, 5"""
+    SELECT owner, grain, period_start, bucket, meter, facet, quantity, events, maximum, last_at,
+        credits, overage, overage_total
+    FROM usage_counters WHERE account_id = :id AND events > 0 ORDER BY 1, 2, 3, 4, 5, 6"""
+LAST_CYCLE = "SELECT max(start_at) FROM usage_periods WHERE account_id = :id"
 DAMAGE = (
     "UPDATE usage_counters SET quantity = quantity + 1 WHERE account_id = :id AND owner = 'u:ann'",
     "DELETE FROM usage_counters WHERE account_id = :id AND owner = 'o:team' AND grain = 'day'",
     """
     INSERT INTO usage_counters
-    SELECT account_id, 'u:nobody', grain, bucket, meter, facet, quantity, events, maximum,
-        last_value, last_at, credits, overage, overage_total
-    FROM usage_counters WHERE account_id = :id AND owner = '' AND grain = 'cycle'""",
+    SELECT account_id, 'u:nobody', grain, period_start, bucket, meter, facet, quantity, events,
+        maximum, last_value, last_at, credits, overage, overage_total
+    FROM usage_counters WHERE account_id = :id AND owner = '' AND grain = 'day'""",
 )
 
 
@@ -44,7 +45,7 @@ async def used_in_every_way(new_shop: NewShop) -> Shop:
     await shop.record("5", product_id="storage")
     await shop.record("3", product_id="storage")
     await shop.subscribe("basic")
-    await shop.record("510", feature_type="ai_responses", user_id="ann")
+    await shop.record("510", feature_type="ai_responses", **who)
     late = await shop.record("90000000", on_insufficient="defer")
     assert late["billing_status"] == "pending"
     await shop.grant("1000000")
@@ -115,7 +116,7 @@ async def test_the_hourly_job_mends_the_counters_of_every_account_s_last_cycle(
     before = await damaged.rows(SUMS), await honest.rows(SUMS)
     async with damaged.api.database.operator() as connection:
         for damage in DAMAGE:
-            recent = f"{damage} AND bucket >= '2027-01-01T00:00Z'"
+            recent = f"{damage} AND period_start = ({LAST_CYCLE})"
             assert (await connection.execute(text(recent), {"id": damaged.id})).rowcount > 0
     wrong, _ = await recount(damaged, write=False)
 

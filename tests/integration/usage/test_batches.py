@@ -27,8 +27,6 @@ AGREEMENT = """
         (SELECT coalesce(-sum(amount), 0) FROM credit_transactions
          WHERE account_id = :id AND kind = 'debit'),
         (SELECT coalesce(sum(credits), 0) FROM usage_counters
-         WHERE account_id = :id AND owner = '' AND grain = 'cycle'),
-        (SELECT coalesce(sum(credits), 0) FROM usage_counters
          WHERE account_id = :id AND owner = '' AND grain = 'day'),
         (SELECT count(*) FROM billing_records WHERE account_id = :id),
         (SELECT coalesce(sum(events), 0) FROM usage_counters
@@ -37,9 +35,9 @@ AGREEMENT = """
 
 
 async def agree(shop: Shop) -> tuple[Any, ...]:
-    """(credits, records), on which records, ledger and both grains of counters agree."""
-    paid, debited, cycle, day, records, events = (await shop.rows(AGREEMENT))[0]
-    assert paid == debited == cycle == day
+    """(credits, records), on which records, ledger and counters agree."""
+    paid, debited, counted, records, events = (await shop.rows(AGREEMENT))[0]
+    assert paid == debited == counted
     assert records == events
     async with shop.api.database.tenant(shop.id) as connection:
         report = await service.evaluate(connection, shop.id)

@@ -52,40 +52,38 @@ class Recorder:
             return {rest[place]: one for place, one in plain.items()} | {
                 held[place]: one for place, one in paid.items()
             }
-        # Parts have no account in common, so none waits for another.
-        parts = await asyncio.gather(*(self._part(uses, places) for places in _cut(uses)))
+        owned, together = calls.by_account(uses), [1] * len(uses)
+        # Parts have no account in common, and hardly a page of an index: none waits for another.
+        parts = await asyncio.gather(
+            *(
+                self._write(uses, together, owned[start : start + ACCOUNTS_AT_ONCE], full=False)
+                for start in range(0, len(owned), ACCOUNTS_AT_ONCE)
+            )
+        )
         return {place: one for part in parts for place, one in part.items()}
 
-    async def _part(self, uses: Sequence[Use], places: Sequence[int]) -> dict[int, Recorded]:
-        part = [uses[place] for place in places]
-        found = await self._write(part, [1] * len(part), full=False)
-        return {places[place]: one for place, one in found.items()}
-
     async def _singles(self, uses: Sequence[Use]) -> list[Recorded]:
-        found = await self._write(uses, range(1, len(uses) + 1), full=True)
+        found = await self._write(uses, range(1, len(uses) + 1), None, full=True)
         return [found[place] for place in range(len(uses))]
 
     async def _write(
-        self, uses: Sequence[Use], groups: Sequence[int], *, full: bool
+        self, uses: Sequence[Use], groups: Sequence[int], owned: calls.Owned | None, *, full: bool
     ) -> dict[int, Recorded]:
         try:
-            return await self._once(uses, groups, full=full, new=True)
+            return await self._once(uses, groups, owned, full=full, new=True)
         except DBAPIError as error:
             if getattr(error.orig, "sqlstate", None) not in _RETRIED:
                 raise
-        return await self._once(uses, groups, full=full, new=False)
+        return await self._once(uses, groups, owned, full=full, new=False)
 
     async def _once(
-        self, uses: Sequence[Use], groups: Sequence[int], *, full: bool, new: bool
+        self,
+        uses: Sequence[Use],
+        groups: Sequence[int],
+        owned: calls.Owned | None,
+        *,
+        full: bool,
+        new: bool,
     ) -> dict[int, Recorded]:
         async with self._database.tenant_statement() as connection:
-            return await calls.record(connection, uses, groups, full=full, new=new)
-
-
-def _cut(uses: Sequence[Use]) -> list[list[int]]:
-    """Places of uses in parts of a bounded number of accounts; an account's uses stay together."""
-    groups = [places for _, places in sorted(calls.places_of(uses).items())]
-    return [
-        [place for group in groups[start : start + ACCOUNTS_AT_ONCE] for place in group]
-        for start in range(0, len(groups), ACCOUNTS_AT_ONCE)
-    ]
+            return await calls.record(connection, uses, groups, owned, full=full, new=new)

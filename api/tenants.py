@@ -5,7 +5,7 @@ missing ones are looked up again each time.
 """
 
 from collections import OrderedDict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Sequence, Set
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
@@ -52,15 +52,18 @@ class Tenants:
             return tenant
         return await self._batcher.do(name)
 
-    async def find_all(self, names: Collection[str]) -> dict[str, Tenant]:
+    async def find_all(self, names: Set[str]) -> dict[str, Tenant]:
         """The accounts with these ids or external ids, looked up together."""
         known = self._known
-        missing = [name for name in names if name not in known]
+        found = {name: known[name] for name in names if name in known}
+        missing = names - found.keys()
         if missing:
             async with self._database.operator() as connection:
                 for name, account in (await store.find_all(connection, missing)).items():
-                    self._remember(name, Tenant(account.id, account.external_id, account.is_test))
-        return {name: known[name] for name in names if name in known}
+                    tenant = Tenant(account.id, account.external_id, account.is_test)
+                    self._remember(name, tenant)
+                    found[name] = tenant
+        return found
 
     async def _look_up(self, names: Sequence[str]) -> list[Tenant | None]:
         found = await self.find_all(set(names))

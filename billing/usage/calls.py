@@ -42,15 +42,19 @@ _RECORD_HELD: Final = Prepared(
 )
 
 
+Owned = Sequence[tuple[int, Sequence[int]]]
+"""Accounts, as the numbers of their ids and in that order, each with the places of its uses."""
+
+
 class Batch:
-    """Uses side by side, one array text per column.
+    """Uses of some accounts side by side, one array text per column.
 
     The uses of one account lie together, and each record id is there once: `repeats` are the
     places of others with the same id, each with the place of the first. Uses with the same number
     in `groups` are paid together.
     """
 
-    def __init__(self, uses: Sequence[Use], groups: Sequence[int]) -> None:
+    def __init__(self, uses: Sequence[Use], groups: Sequence[int], owned: Owned) -> None:
         self.hashes: list[int] = [0] * len(uses)
         self.ids: list[str] = [""] * len(uses)
         self.repeats: dict[int, int] = {}
@@ -62,13 +66,16 @@ class Batch:
         numbers: list[int] = []
         kinds: list[int] = []
         first: dict[str, int] = {}
-        # In the order of their ids: neighbours in an index are met one after the other.
-        for number, places in sorted(places_of(uses).items()):
+        last: Kind | None = None
+        kind = 0
+        for number, places in owned:
             account = f"{number:032x}"
             accounts.append(account)
             for place in places:
                 use = uses[place]
-                kind = self._kinds.get(use.kind) or self._new_kind(use.kind)
+                if use.kind is not last:
+                    last = use.kind
+                    kind = self._kinds.get(last) or self._new_kind(last)
                 body = (kind, use.amount, use[4:11])
                 if body not in hashed:
                     hashed[body] = self._hash(kind, use)
@@ -136,27 +143,29 @@ class Batch:
         }
 
 
-def places_of(uses: Sequence[Use]) -> dict[int, list[int]]:
-    """The places of each account's uses; by number, for an id makes its hash anew each time."""
-    found: dict[int, list[int]] = {}
+def by_account(uses: Sequence[Use]) -> Owned:
+    """The accounts of uses: in the order of their ids, in which neighbours of an index are met."""
+    found: dict[int, list[int]] = {}  # by number, for an id makes its hash anew each time
     for place, use in enumerate(uses):
         found.setdefault(use.account_id.int, []).append(place)
-    return found
+    return sorted(found.items())
 
 
 async def record(
     connection: AsyncConnection,
     uses: Sequence[Use],
     groups: Sequence[int],
+    owned: Owned | None = None,
     *,
     full: bool,
     new: bool = False,
 ) -> dict[int, Recorded]:
-    """Record uses; what became of each, by place. Without `full` those recorded are left out.
+    """Record uses, of all accounts or of these; what became of each, by place.
 
-    With `new` nobody looks for the records first; a unique violation when one is there.
+    Without `full` those recorded are left out. With `new` nobody looks for the records first; a
+    unique violation when one is there.
     """
-    batch = Batch(uses, groups)
+    batch = Batch(uses, groups, by_account(uses) if owned is None else owned)
     rows = await _RECORD.tuples(connection, **batch.values, p_all=full, p_new=new)
     return _answers(batch, rows)
 
@@ -166,7 +175,7 @@ async def record_held(connection: AsyncConnection, uses: Sequence[Use]) -> dict[
 
     Verdicts beside those of `record`: HOLD_NOT_FOUND, HOLD_RESOLVED, HOLD_EXCEEDED.
     """
-    batch = Batch(uses, [1] * len(uses))
+    batch = Batch(uses, [1] * len(uses), by_account(uses))
     return _answers(batch, await _RECORD_HELD.tuples(connection, **batch.hold_values(uses)))
 
 

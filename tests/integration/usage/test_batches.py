@@ -243,9 +243,9 @@ async def test_uses_without_an_event_are_there_once_when_an_answer_is_lost(
     sizes: list[int] = []
 
     async def committed_unheard(
-        uses: Any, groups: Any, *, full: bool, new: bool
+        uses: Any, groups: Any, owned: Any, *, full: bool, new: bool
     ) -> dict[int, Recorded]:
-        done = await write(uses, groups, full=full, new=new)
+        done = await write(uses, groups, owned, full=full, new=new)
         sizes.append(len(uses))
         if len(uses) > 1:
             raise DBAPIError("the record", None, OperationalError("the connection is lost"))

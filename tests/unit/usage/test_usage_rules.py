@@ -13,7 +13,7 @@ from billing.core.errors import Invalid
 from billing.quotas import rules as quotas
 from billing.quotas.schemas import Bound, Window
 from billing.usage import rules
-from billing.usage.calls import Batch
+from billing.usage.calls import Batch, by_account
 from billing.usage.schemas import Kind, Use
 
 ANN, BOB = UUID(int=1), UUID(int=2)
@@ -31,7 +31,7 @@ def test_a_batch_keeps_accounts_together_and_ids_apart() -> None:
         Use(ANN, KIND, "1", "a"), Use(BOB, KIND, "2", "a"), Use(ANN, KIND, "1", "a"),
         Use(ANN, KIND._replace(model='say "\\'), "3"),
     ]  # fmt: skip
-    batch = Batch(uses, [1] * 4)
+    batch = Batch(uses, [1] * 4, by_account(uses))
     assert batch.places == [0, 3, 1]
     assert batch.repeats == {2: 0}
     assert batch.hashes[0] == batch.hashes[2] != batch.hashes[1]

@@ -104,16 +104,17 @@ $$;
 
 -- Sums of a plain batch for its accounts' own counters. Kinds that share a counter go by the first of
 -- them: numbers are grouped, not texts.
-CREATE OR REPLACE FUNCTION usage_plain_sums(
+CREATE OR REPLACE FUNCTION usage_plain_own(
     p_accounts uuid[], p_as_of timestamptz[], p_starts timestamptz[], p_zones text[],
     p_days timestamptz[], p_prices numeric[], p_meters text[], p_facets text[], p_first integer[],
     r_account integer[], r_kind integer[], r_amount numeric[], r_at timestamptz[])
 RETURNS TABLE (
-    account_id uuid, period_start timestamptz, bucket timestamptz, meter text, facet text,
-    quantity numeric, events bigint, maximum numeric, last_at timestamptz, credits numeric)
+    account_id uuid, owner text, grain text, period_start timestamptz, bucket timestamptz,
+    meter text, facet text, quantity numeric, events bigint, maximum numeric, last_at timestamptz,
+    credits numeric)
 LANGUAGE sql STABLE AS $$
-    SELECT p_accounts[account], p_starts[account], day_at, p_meters[kind], p_facets[kind],
-        quantity, events, maximum, last_at, credits
+    SELECT p_accounts[account], '', 'day', p_starts[account], day_at, p_meters[kind],
+        p_facets[kind], quantity, events, maximum, last_at, credits
     FROM (
         SELECT r.account, p_first[r.kind] AS kind, CASE WHEN r.at IS NULL
                 THEN p_days[r.account] ELSE date_trunc('day', r.at AT TIME ZONE p_zones[r.account])
@@ -126,14 +127,51 @@ LANGUAGE sql STABLE AS $$
         GROUP BY 1, 2, 3) AS s
 $$;
 
--- The accounts' own counters of a plain batch. Every row's account is locked, so one that is there
--- is changed where it lies, which costs half of an upsert; the others, of a new day or cycle, are
--- added.
+-- Sums of a plain batch by user, organisation, operation and model, and by the hour.
+CREATE OR REPLACE FUNCTION usage_plain_words(
+    p_accounts uuid[], p_as_of timestamptz[], p_starts timestamptz[], p_zones text[],
+    p_days timestamptz[], p_operations text[], p_models text[], p_prices numeric[],
+    p_meters text[], p_hourly text[], r_account integer[], r_kind integer[],
+    r_amount numeric[], r_at timestamptz[], r_user text[], r_organization text[])
+RETURNS TABLE (
+    account_id uuid, owner text, grain text, period_start timestamptz, bucket timestamptz,
+    meter text, facet text, quantity numeric, events bigint, maximum numeric, last_at timestamptz,
+    credits numeric)
+LANGUAGE sql STABLE AS $$
+    SELECT p_accounts[s.account], o.owner, o.grain, p_starts[s.account], o.bucket,
+        p_meters[s.kind], '', sum(s.amount), count(*), max(s.amount), max(s.used_at),
+        sum(s.credits)
+    FROM (
+        SELECT
+            r.account, r.kind, r.amount, r.client, r.organization,
+            coalesce(r.at, p_as_of[r.account]) AS used_at,
+            CASE WHEN p_prices[r.kind] = 0 THEN 0
+                ELSE round(r.amount * p_prices[r.kind], 6) END AS credits,
+            CASE WHEN r.at IS NULL THEN p_days[r.account]
+                ELSE date_trunc('day', r.at AT TIME ZONE p_zones[r.account])
+                    AT TIME ZONE p_zones[r.account] END AS day_at
+        FROM unnest(r_account, r_kind, r_amount, r_at, r_user, r_organization)
+            AS r(account, kind, amount, at, client, organization)
+        OFFSET 0) AS s
+    CROSS JOIN LATERAL (
+        SELECT 'day', w.owner, s.day_at
+        FROM (VALUES ('u:' || s.client), ('o:' || s.organization),
+            ('a:' || p_operations[s.kind]), ('m:' || p_models[s.kind])) AS w(owner)
+        WHERE w.owner IS NOT NULL
+        UNION ALL
+        SELECT 'hour', '', date_trunc('hour', s.used_at)
+        WHERE p_meters[s.kind] = ANY (p_hourly)
+    ) AS o(grain, owner, bucket)
+    GROUP BY 1, 2, 3, 4, 5, 6
+$$;
+
+-- The counters of a plain batch. Every row's account is locked, so one that is there is changed
+-- where it lies, which costs half of an upsert; the others, of a new day or cycle, are added.
 CREATE OR REPLACE FUNCTION usage_plain_count(
     p_accounts uuid[], p_as_of timestamptz[], p_starts timestamptz[], p_zones text[],
-    p_days timestamptz[], p_services text[], p_methods text[], p_prices numeric[],
-    p_meters text[], r_account integer[], r_kind integer[], r_amount numeric[],
-    r_at timestamptz[])
+    p_days timestamptz[], p_services text[], p_operations text[], p_models text[],
+    p_methods text[], p_prices numeric[], p_meters text[], r_account integer[], r_kind integer[],
+    r_amount numeric[], r_at timestamptz[], r_user text[], r_organization text[])
 RETURNS void
 LANGUAGE plpgsql
 SET enable_seqscan = off
@@ -142,6 +180,9 @@ SET enable_mergejoin = off
 SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
+    hourly text[] := ARRAY(SELECT key FROM meters WHERE meters.hourly);
+    worded boolean := r_user IS NOT NULL OR r_organization IS NOT NULL OR cardinality(hourly) > 0
+        OR num_nonnulls(VARIADIC p_operations || p_models) > 0;
     facets text[];
     first integer[] := '{1}';
 BEGIN
@@ -162,75 +203,18 @@ BEGIN
     WITH sums AS MATERIALIZED (
         -- In the order of the index: neighbours are met one after the other.
         SELECT row_number() OVER (ORDER BY account_id) AS place, g.*
-        FROM usage_plain_sums(
-            p_accounts, p_as_of, p_starts, p_zones, p_days, p_prices, p_meters, facets, first,
-            r_account, r_kind, r_amount, r_at) AS g
-    ), moved AS (
-        UPDATE usage_counters AS c SET
-            quantity = c.quantity + g.quantity,
-            events = c.events + g.events,
-            maximum = greatest(c.maximum, g.maximum),
-            last_value = greatest(c.last_value, g.maximum),
-            last_at = greatest(c.last_at, g.last_at),
-            credits = c.credits + g.credits
-        FROM sums AS g
-        WHERE c.account_id = g.account_id AND c.owner = '' AND c.grain = 'day'
-            AND c.period_start = g.period_start AND c.bucket = g.bucket AND c.meter = g.meter
-            AND c.facet = g.facet
-        RETURNING g.place
-    )
-    INSERT INTO usage_counters
-    SELECT account_id, '', 'day', period_start, bucket, meter, facet, quantity, events, maximum,
-        maximum, last_at, credits, 0, 0
-    FROM sums
-    WHERE place NOT IN (SELECT place FROM moved);
-END;
-$$;
-
--- Counters of a plain batch by user, organisation, operation and model, and by the hour.
-CREATE OR REPLACE FUNCTION usage_plain_count_words(
-    p_accounts uuid[], p_as_of timestamptz[], p_starts timestamptz[], p_zones text[],
-    p_days timestamptz[], p_operations text[], p_models text[], p_prices numeric[],
-    p_meters text[], p_hourly text[], r_account integer[], r_kind integer[],
-    r_amount numeric[], r_at timestamptz[], r_user text[], r_organization text[])
-RETURNS void
-LANGUAGE sql
-SET enable_seqscan = off
-SET enable_nestloop = on
-SET enable_hashjoin = off
-SET enable_mergejoin = off
-SET plan_cache_mode = force_generic_plan
-AS $$
-    WITH sent AS MATERIALIZED (
-        SELECT
-            r.account, r.kind, r.amount, r.client, r.organization,
-            coalesce(r.at, p_as_of[r.account]) AS used_at,
-            CASE WHEN p_prices[r.kind] = 0 THEN 0
-                ELSE round(r.amount * p_prices[r.kind], 6) END AS credits,
-            CASE WHEN r.at IS NULL THEN p_days[r.account]
-                ELSE date_trunc('day', r.at AT TIME ZONE p_zones[r.account])
-                    AT TIME ZONE p_zones[r.account] END AS day_at
-        FROM unnest(r_account, r_kind, r_amount, r_at, r_user, r_organization)
-            AS r(account, kind, amount, at, client, organization)
-    ), sums AS MATERIALIZED (
-        SELECT row_number() OVER () AS place, g.*
         FROM (
-            SELECT p_accounts[s.account] AS account_id, o.owner, o.grain,
-                p_starts[s.account] AS period_start, o.bucket, p_meters[s.kind] AS meter,
-                sum(s.amount) AS quantity, count(*) AS events, max(s.amount) AS maximum,
-                max(s.used_at) AS last_at, sum(s.credits) AS credits
-            FROM sent AS s CROSS JOIN LATERAL (
-                SELECT 'day', w.owner, s.day_at
-                FROM (VALUES ('u:' || s.client), ('o:' || s.organization),
-                    ('a:' || p_operations[s.kind]), ('m:' || p_models[s.kind])) AS w(owner)
-                WHERE w.owner IS NOT NULL
-                UNION ALL
-                SELECT 'hour', '', date_trunc('hour', s.used_at)
-                WHERE p_meters[s.kind] = ANY (p_hourly)
-            ) AS o(grain, owner, bucket)
-            GROUP BY 1, 2, 3, 4, 5, 6
-        ) AS g
+            SELECT * FROM usage_plain_own(
+                p_accounts, p_as_of, p_starts, p_zones, p_days, p_prices, p_meters, facets, first,
+                r_account, r_kind, r_amount, r_at)
+            UNION ALL
+            SELECT * FROM usage_plain_words(
+                p_accounts, p_as_of, p_starts, p_zones, p_days, p_operations, p_models, p_prices,
+                p_meters, hourly, r_account, r_kind, r_amount, r_at, r_user, r_organization)
+            WHERE worded) AS g
     ), moved AS (
+        -- By columns alone, without constants: else a plan that was made while the table was
+        -- empty reads all of it, and looks through the sums for each row.
         UPDATE usage_counters AS c SET
             quantity = c.quantity + g.quantity,
             events = c.events + g.events,
@@ -241,14 +225,15 @@ AS $$
         FROM sums AS g
         WHERE c.account_id = g.account_id AND c.owner = g.owner AND c.grain = g.grain
             AND c.period_start = g.period_start AND c.bucket = g.bucket AND c.meter = g.meter
-            AND c.facet = ''
+            AND c.facet = g.facet
         RETURNING g.place
     )
     INSERT INTO usage_counters
-    SELECT account_id, owner, grain, period_start, bucket, meter, '', quantity, events, maximum,
+    SELECT account_id, owner, grain, period_start, bucket, meter, facet, quantity, events, maximum,
         maximum, last_at, credits, 0, 0
     FROM sums
-    WHERE place NOT IN (SELECT place FROM moved)
+    WHERE place NOT IN (SELECT place FROM moved);
+END;
 $$;
 
 -- What plain rows cost together, per account, group and method, where that is anything; in the

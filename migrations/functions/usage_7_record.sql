@@ -47,7 +47,6 @@ DECLARE
     budgeted integer[];
     bound integer[];
     known uuid[] := '{}';
-    hourly text[];
     rated record;
     plain record;
     dues record;
@@ -162,17 +161,9 @@ BEGIN
                     r_at, r_user, r_organization, r_session, r_request, r_detail,
                     dues.accounts, dues.shares, dues.ways, entries);
                 PERFORM usage_plain_count(
-                    p_accounts, as_of, starts, zones, days, plain.services, plain.methods,
-                    plain.prices, plain.meters, r_account, r_kind, r_amount, r_at);
-                hourly := ARRAY(SELECT m.key FROM meters AS m WHERE m.hourly);
-                IF r_user IS NOT NULL OR r_organization IS NOT NULL OR cardinality(hourly) > 0
-                    OR num_nonnulls(VARIADIC p_operations || p_models) > 0
-                THEN
-                    PERFORM usage_plain_count_words(
-                        p_accounts, as_of, starts, zones, days, p_operations, p_models,
-                        plain.prices, plain.meters, hourly, r_account, r_kind, r_amount, r_at,
-                        r_user, r_organization);
-                END IF;
+                    p_accounts, as_of, starts, zones, days, plain.services, p_operations, p_models,
+                    plain.methods, plain.prices, plain.meters, r_account, r_kind, r_amount, r_at,
+                    r_user, r_organization);
                 FOREACH account IN ARRAY budgeted LOOP
                     PERFORM set_config('app.accounts', p_accounts[account]::text, true);
                     PERFORM budget_tell(

@@ -90,11 +90,10 @@ class Batch:
                 kinds.append(kind)
         self.values = {
             "p_accounts": plain(accounts),
-            **self._kind_columns(),
             "r_account": plain(numbers),
             "r_kind": plain(kinds),
-            "r_group": plain([groups[place] for place in self.places]),
-            **self._row_columns([uses[place] for place in self.places]),
+            **self._kind_columns(),
+            **self._row_columns([uses[place] for place in self.places], groups),
         }
 
     def _new_kind(self, kind: Kind) -> int:
@@ -118,11 +117,12 @@ class Batch:
             "p_defers": plain(kind.defer for kind in kinds),
         }
 
-    def _row_columns(self, uses: Sequence[Use]) -> dict[str, str | None]:
+    def _row_columns(self, uses: Sequence[Use], groups: Sequence[int]) -> dict[str, str | None]:
         _, _, amounts, events, at, users, organizations, sessions, requests, details, *_ = zip(
             *uses, strict=True
         )
         return {
+            "r_group": plain([groups[place] for place in self.places]),
             "r_id": plain([self.ids[place] for place in self.places]),
             "r_hash": plain([self.hashes[place] for place in self.places]),
             "r_event": sparse(events),

@@ -77,9 +77,8 @@ class Batch:
                     last = use.kind
                     kind = self._kinds.get(last) or self._new_kind(last)
                 body = (kind, use.amount, use[4:11])
-                if body not in hashed:
-                    hashed[body] = self._hash(kind, use)
-                self.hashes[place] = hashed[body]
+                known = hashed.get(body)
+                self.hashes[place] = hashed[body] = known or self._hash(kind, use)
                 self.ids[place] = key = use.fresh or rules.record_key(account, use.event_id)
                 before = first.setdefault(key, place)
                 if before != place:

@@ -27,9 +27,11 @@ _OWED: Final = Prepared(
            coalesce(b.units, 0) AS billed_units, coalesce(b.total, 0) AS billed_total,
            coalesce(b.minor, 0) AS billed_minor, b.early AS billed_early
     FROM usage_periods p
-    JOIN usage_cycles c
-      ON c.account_id = p.account_id AND c.owner = '' AND c.period_start = p.start_at
-     AND c.overage > 0
+    CROSS JOIN LATERAL (
+        SELECT * FROM usage_cycles
+        WHERE account_id = p.account_id AND owner = '' AND period_start = p.start_at
+          AND overage > 0
+        OFFSET 0) c
     JOIN meters m ON m.key = c.meter
     LEFT JOIN LATERAL (
         SELECT sum(l.quantity) AS units, sum(l.amount_minor) AS minor,

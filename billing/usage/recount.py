@@ -49,7 +49,9 @@ async def accounts(
 async def compare(
     database: Database, account_id: UUID, since: datetime = BEGINNING
 ) -> list[Difference]:
-    """Counters of an account from an instant on that differ from its records; changes nothing."""
+    """Counters that differ from their records, of cycles that begin at `since` or later; changes
+    nothing.
+    """
     async with database.operator() as connection:
         return await _recount(connection, account_id, since, write=False)
 

@@ -5,7 +5,6 @@ Nothing here reads rows.
 
 import hashlib
 from dataclasses import dataclass
-from datetime import timedelta
 from decimal import Decimal, localcontext
 from typing import Final
 from uuid import UUID
@@ -16,8 +15,6 @@ from billing.rating.rules import EXACT, MONEY_STEP, rounded
 
 BILLING_ID: Final = ids.BILLING_RECORD
 MAX_ROWS: Final = 1_000
-OLDEST: Final = timedelta(days=35)
-AHEAD: Final = timedelta(minutes=5)
 AMOUNT: Final = r"^(?=[0-9.]*[1-9])[0-9]{1,15}(\.[0-9]{1,12})?$"
 """A quantity: a decimal in a string, above 0, below 10^15, at most twelve decimals."""
 

@@ -106,7 +106,7 @@ AS $$
             coalesce(o.tiers, t.tiers) AS tiers,
             CASE
                 WHEN s.used_at > s.as_of + interval '5 minutes' THEN 'EVENT_IN_FUTURE'
-                WHEN s.used_at < s.as_of - interval '35 days' THEN 'EVENT_TOO_OLD'
+                WHEN s.used_at < s.as_of - usage_late_limit() THEN 'EVENT_TOO_OLD'
                 WHEN s.method = 'payment_charge' AND (
                     current_setting('app.charging', true) IS DISTINCT FROM 'on'
                     OR coalesce(o.pricing, t.pricing, '') <> 'per_unit'

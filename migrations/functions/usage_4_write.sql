@@ -32,7 +32,8 @@ $$;
 -- Records that are taken, and all counters they go into, in one statement; then what the plan's
 -- limits have to say. Every row's account is locked, so counters need no order of their own.
 CREATE OR REPLACE FUNCTION usage_write(
-    p_records billing_records[], p_limited boolean, p_tiered text[], p_hourly text[])
+    p_records billing_records[], p_limited boolean, p_tiered text[], p_hourly text[],
+    p_levels text[])
 RETURNS void
 LANGUAGE plpgsql
 SET enable_seqscan = off
@@ -53,11 +54,12 @@ BEGIN
             SELECT
                 r.account_id, g.owner, g.grain, r.period_start, g.bucket, r.meter, g.facet,
                 sum(g.quantity), count(*), max(r.usage_amount),
-                (array_agg(r.usage_amount ORDER BY r.occurred_at DESC))[1], max(r.occurred_at),
+                (array_agg(r.usage_amount ORDER BY r.occurred_at DESC, r.ordinality DESC))[1],
+                max(r.occurred_at),
                 coalesce(sum(r.total_amount) FILTER (WHERE r.currency = 'CREDIT'), 0),
                 coalesce(sum(r.charged_amount) FILTER (WHERE r.currency <> 'CREDIT'), 0),
                 coalesce(sum(r.total_amount) FILTER (WHERE r.currency <> 'CREDIT'), 0)
-            FROM unnest(p_records) AS r
+            FROM unnest(p_records) WITH ORDINALITY AS r
             CROSS JOIN LATERAL (
                 SELECT 'day', r.day_at, '', concat_ws('|', coalesce(r.service_type, ''),
                     r.billing_method, r.billing_status, r.currency),
@@ -70,7 +72,9 @@ BEGIN
                 UNION ALL SELECT 'hour', date_trunc('hour', r.occurred_at), '', '',
                     r.included_amount + r.charged_amount WHERE r.meter = ANY (p_hourly)
                 UNION ALL SELECT 'day', r.day_at, 'p:' || r.product_id, '', r.charged_amount
+                -- Not what the plan lets go beyond its allowance for nothing.
                 WHERE r.product_id = ANY (p_tiered) AND r.currency = 'CREDIT'
+                    AND (r.total_amount > 0 OR r.is_free_tier)
             ) AS g(grain, bucket, owner, facet, quantity)
             GROUP BY r.account_id, g.owner, g.grain, r.period_start, g.bucket, r.meter, g.facet
             ON CONFLICT (account_id, owner, grain, period_start, bucket, meter, facet) DO UPDATE SET
@@ -83,10 +87,10 @@ BEGIN
                 credits = c.credits + excluded.credits,
                 overage = c.overage + excluded.overage,
                 overage_total = c.overage_total + excluded.overage_total
-            RETURNING c.account_id, c.owner, c.grain, c.period_start, c.meter, c.last_at,
+            RETURNING c.account_id, c.owner, c.grain, c.period_start, c.meter,
                 new.quantity - coalesce(old.quantity, 0) AS added
         ), grown AS (
-            SELECT account_id, period_start, meter, sum(added) AS added, max(last_at) AS last_at
+            SELECT account_id, period_start, meter, sum(added) AS added
             FROM counted
             WHERE p_limited AND owner = '' AND grain = 'day'
             GROUP BY account_id, period_start, meter
@@ -99,8 +103,8 @@ BEGIN
         CROSS JOIN LATERAL (
             -- As it was before this statement.
             SELECT coalesce(sum(quantity), 0) FROM usage_cycles
-            WHERE account_id = n.account_id AND owner = '' AND period_start = n.period_start
-                AND meter = n.meter) AS b(was)
+            WHERE l.included IS NOT NULL AND account_id = n.account_id AND owner = ''
+                AND period_start = n.period_start AND meter = n.meter) AS b(was)
         CROSS JOIN LATERAL (VALUES (80), (100)) AS t(threshold)
         WHERE l.included * t.threshold > b.was * 100
             AND l.included * t.threshold <= (b.was + n.added) * 100
@@ -108,8 +112,23 @@ BEGIN
     LOOP
         PERFORM usage_alert(
             crossed.account_id, 'plan', crossed.meter, '', crossed.threshold, crossed.period_start,
-            crossed.included, crossed.used, crossed.last_at);
+            crossed.included, crossed.used,
+            (SELECT max(created_at) FROM unnest(p_records) WHERE account_id = crossed.account_id));
     END LOOP;
+
+    -- A level is one, however its readings were paid: all rows of its day know the last.
+    UPDATE usage_counters AS c SET last_value = r.last_value, last_at = r.last_at
+    FROM (
+        SELECT account_id, period_start, day_at, meter,
+            (array_agg(usage_amount ORDER BY occurred_at DESC, ordinality DESC))[1]
+                AS last_value,
+            max(occurred_at) AS last_at
+        FROM unnest(p_records) WITH ORDINALITY
+        WHERE meter = ANY (p_levels)
+        GROUP BY account_id, period_start, day_at, meter) AS r
+    WHERE c.account_id = r.account_id AND c.owner = '' AND c.grain = 'day'
+        AND c.period_start = r.period_start AND c.bucket = r.day_at AND c.meter = r.meter
+        AND c.last_at <= r.last_at;
 END;
 $$;
 
@@ -134,7 +153,7 @@ BEGIN
     INSERT INTO usage_counters AS c
     SELECT was.account_id, '', 'day', was.period_start, was.day_at, was.meter, f.facet,
         f.sign * (was.included_amount + was.charged_amount), f.sign, was.usage_amount,
-        was.usage_amount, was.occurred_at,
+        was.usage_amount, 'epoch',
         CASE WHEN was.currency = 'CREDIT' THEN f.sign * was.total_amount ELSE 0 END,
         CASE WHEN was.currency = 'CREDIT' THEN 0 ELSE f.sign * was.charged_amount END,
         CASE WHEN was.currency = 'CREDIT' THEN 0 ELSE f.sign * was.total_amount END
@@ -147,6 +166,7 @@ BEGIN
     HAVING was.billing_method <> p_method OR was.billing_status <> p_status
     ON CONFLICT (account_id, owner, grain, period_start, bucket, meter, facet) DO UPDATE SET
         quantity = c.quantity + excluded.quantity, events = c.events + excluded.events,
+        maximum = greatest(c.maximum, excluded.maximum),
         credits = c.credits + excluded.credits, overage = c.overage + excluded.overage,
         overage_total = c.overage_total + excluded.overage_total;
 END;

@@ -216,7 +216,9 @@ BEGIN
         UPDATE quota_claims SET status = 'settled'
         WHERE id = ANY (ARRAY(SELECT id FROM unnest(taken))) AND status = 'open';
     END IF;
-    PERFORM usage_write(taken, p_limited, p_tiered, ARRAY(SELECT key FROM meters WHERE hourly));
+    PERFORM usage_write(
+        taken, p_limited, p_tiered, ARRAY(SELECT key FROM meters WHERE hourly),
+        ARRAY(SELECT key FROM meters WHERE kind IN ('max', 'last')));
     IF EXISTS (SELECT 1 FROM unnest(taken) AS r WHERE r.is_late AND r.currency <> 'CREDIT') THEN
         PERFORM usage_late(taken);
     END IF;

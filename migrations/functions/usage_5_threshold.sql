@@ -11,6 +11,7 @@ AS $$
         FROM credit_balances AS b, subscriptions AS s
         WHERE b.account_id = p_account_id AND p.id = b.period_id AND s.id = p.subscription_id
             AND s.status IN ('active', 'past_due') AND p.threshold_at IS NULL
+            AND s.billing_threshold_minor IS NOT NULL
             AND s.billing_threshold_minor <= power(10::numeric, money_exponent(p.currency)) * (
                 coalesce((
                     SELECT sum(overage_total) FROM usage_cycles

@@ -110,20 +110,22 @@ CREATE OR REPLACE FUNCTION usage_plain_own(
     r_account integer[], r_kind integer[], r_amount numeric[], r_at timestamptz[])
 RETURNS TABLE (
     account_id uuid, owner text, grain text, period_start timestamptz, bucket timestamptz,
-    meter text, facet text, quantity numeric, events bigint, maximum numeric, last_at timestamptz,
-    credits numeric)
+    meter text, facet text, quantity numeric, events bigint, maximum numeric,
+    last_value numeric, last_at timestamptz, credits numeric)
 LANGUAGE sql STABLE AS $$
     SELECT p_accounts[account], '', 'day', p_starts[account], day_at, p_meters[kind],
-        p_facets[kind], quantity, events, maximum, last_at, credits
+        p_facets[kind], quantity, events, maximum, last_value, last_at, credits
     FROM (
         SELECT r.account, p_first[r.kind] AS kind, CASE WHEN r.at IS NULL
                 THEN p_days[r.account] ELSE date_trunc('day', r.at AT TIME ZONE p_zones[r.account])
                     AT TIME ZONE p_zones[r.account] END AS day_at,
             sum(r.amount) AS quantity, count(*) AS events, max(r.amount) AS maximum,
+            (array_agg(r.amount ORDER BY r.at DESC, r.place DESC))[1] AS last_value,
             max(coalesce(r.at, p_as_of[r.account])) AS last_at,
             sum(CASE WHEN p_prices[r.kind] = 0 THEN 0
                 ELSE round(r.amount * p_prices[r.kind], 6) END) AS credits
-        FROM unnest(r_account, r_kind, r_amount, r_at) AS r(account, kind, amount, at)
+        FROM unnest(r_account, r_kind, r_amount, r_at) WITH ORDINALITY
+            AS r(account, kind, amount, at, place)
         GROUP BY 1, 2, 3) AS s
 $$;
 
@@ -135,23 +137,24 @@ CREATE OR REPLACE FUNCTION usage_plain_words(
     r_amount numeric[], r_at timestamptz[], r_user text[], r_organization text[])
 RETURNS TABLE (
     account_id uuid, owner text, grain text, period_start timestamptz, bucket timestamptz,
-    meter text, facet text, quantity numeric, events bigint, maximum numeric, last_at timestamptz,
-    credits numeric)
+    meter text, facet text, quantity numeric, events bigint, maximum numeric,
+    last_value numeric, last_at timestamptz, credits numeric)
 LANGUAGE sql STABLE AS $$
     SELECT p_accounts[s.account], o.owner, o.grain, p_starts[s.account], o.bucket,
-        p_meters[s.kind], '', sum(s.amount), count(*), max(s.amount), max(s.used_at),
+        p_meters[s.kind], '', sum(s.amount), count(*), max(s.amount),
+        (array_agg(s.amount ORDER BY s.used_at DESC, s.place DESC))[1], max(s.used_at),
         sum(s.credits)
     FROM (
         SELECT
-            r.account, r.kind, r.amount, r.client, r.organization,
+            r.place, r.account, r.kind, r.amount, r.client, r.organization,
             coalesce(r.at, p_as_of[r.account]) AS used_at,
             CASE WHEN p_prices[r.kind] = 0 THEN 0
                 ELSE round(r.amount * p_prices[r.kind], 6) END AS credits,
             CASE WHEN r.at IS NULL THEN p_days[r.account]
                 ELSE date_trunc('day', r.at AT TIME ZONE p_zones[r.account])
                     AT TIME ZONE p_zones[r.account] END AS day_at
-        FROM unnest(r_account, r_kind, r_amount, r_at, r_user, r_organization)
-            AS r(account, kind, amount, at, client, organization)
+        FROM unnest(r_account, r_kind, r_amount, r_at, r_user, r_organization) WITH ORDINALITY
+            AS r(account, kind, amount, at, client, organization, place)
         OFFSET 0) AS s
     CROSS JOIN LATERAL (
         SELECT 'day', w.owner, s.day_at
@@ -219,7 +222,8 @@ BEGIN
             quantity = c.quantity + g.quantity,
             events = c.events + g.events,
             maximum = greatest(c.maximum, g.maximum),
-            last_value = greatest(c.last_value, g.maximum),
+            last_value = CASE WHEN g.last_at >= c.last_at THEN g.last_value
+                ELSE c.last_value END,
             last_at = greatest(c.last_at, g.last_at),
             credits = c.credits + g.credits
         FROM sums AS g
@@ -230,7 +234,7 @@ BEGIN
     )
     INSERT INTO usage_counters
     SELECT account_id, owner, grain, period_start, bucket, meter, facet, quantity, events, maximum,
-        maximum, last_at, credits, 0, 0
+        last_value, last_at, credits, 0, 0
     FROM sums
     WHERE place NOT IN (SELECT place FROM moved);
 END;

@@ -101,7 +101,8 @@ BEGIN
     IF cardinality(agreed) = 0 AND cardinality(quoted) = 0 AND cardinality(known) = 0
         AND cardinality(bound) = 0 AND (r_at IS NULL OR NOT EXISTS (
             SELECT 1 FROM unnest(r_account, r_at) AS u(account, at)
-            WHERE u.at < starts[u.account] OR u.at > as_of[u.account]))
+            WHERE u.at < greatest(starts[u.account], as_of[u.account] - usage_late_limit())
+                OR u.at > as_of[u.account]))
     THEN
         plain := usage_plain_kinds(
             limits, as_of, p_products, p_services, p_features, p_operations, p_models, p_methods);

@@ -28,12 +28,13 @@ AS $$
             concat_ws('|', coalesce(s.service_type, ''), 'subscription_included', f.status,
                 s.currency),
             f.sign * sum(s.quantity), f.sign * count(*), max(s.usage_amount),
-            max(s.usage_amount), max(s.occurred_at), 0, f.sign * sum(s.charged_amount),
+            0, 'epoch', 0, f.sign * sum(s.charged_amount),
             f.sign * sum(s.total_amount)
         FROM settled AS s CROSS JOIN (VALUES ('pending', -1), ('completed', 1)) AS f(status, sign)
         GROUP BY s.period_start, s.day_at, s.meter, s.service_type, s.currency, f.status, f.sign
         ON CONFLICT (account_id, owner, grain, period_start, bucket, meter, facet) DO UPDATE SET
             quantity = c.quantity + excluded.quantity, events = c.events + excluded.events,
+            maximum = greatest(c.maximum, excluded.maximum),
             overage = c.overage + excluded.overage,
             overage_total = c.overage_total + excluded.overage_total
     )

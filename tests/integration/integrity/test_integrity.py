@@ -39,6 +39,13 @@ A_USE: Final = """
                'credit_consumption', 'completed', false, false, {paid}, at, at, at, at, at
         FROM credit_transactions WHERE {MINE} AND seq = 1"""
 
+# Its day agrees with the record; its cycle is another.
+WRONG_CYCLE: Final = f""";
+        INSERT INTO usage_counters
+        SELECT account_id, '', 'day', period_start - interval '1 month', day_at, meter,
+               '|credit_consumption|completed|CREDIT', 1, 1, 1, 1, occurred_at, 1, 0, 0
+        FROM billing_records WHERE {MINE} AND meter = 'api_calls'"""
+
 BEYOND: Final = """
         INSERT INTO billing_records (id, account_id, request_hash, meter, usage_amount,
                included_amount, charged_amount, unit_price, total_amount, currency,
@@ -59,7 +66,7 @@ DAMAGE: Final[dict[str, str]] = {
         UPDATE credit_balances SET held = balance + 1 WHERE {MINE}""",
     "holds_of_lots": f"UPDATE credit_lots SET held = held + 1 WHERE {MINE} AND remaining > held",
     "usage_counted": A_USE.format(paid="NULL", MINE=MINE),
-    "usage_cycles": A_USE.format(paid="NULL", MINE=MINE),
+    "usage_cycles": A_USE.format(paid="NULL", MINE=MINE) + WRONG_CYCLE,
     "budgets_known": f"UPDATE credit_balances SET budget_mode = 'block' WHERE {MINE}",
     "usage_paid": A_USE.format(paid="id", MINE=MINE),
     "usage_counted_beyond": BEYOND.format(status="pending", MINE=MINE),

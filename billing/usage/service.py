@@ -154,6 +154,7 @@ async def settle(
                 key=f"process/{ids.encode(rules.BILLING_ID, record_id)}",
                 reason=f"usage: {record.product_id}",
                 at=at,
+                scope=record.meter,
                 paid_only=chosen == "wallet_deduction",
                 force=force,
                 subject=ids.encode(rules.BILLING_ID, record_id),

@@ -93,52 +93,64 @@ SET enable_seqscan = off
 AS $$
     SELECT a.account
     FROM (
-        SELECT account_id, sum(total_amount) AS needed,
+        SELECT account_id, meter, sum(total_amount) AS needed,
             bool_or(billing_method = 'wallet_deduction') AS bought_only
         FROM unnest(p_records)
         WHERE billing_status = 'processing'
-        GROUP BY account_id) AS r
+        GROUP BY account_id, meter) AS r
     CROSS JOIN LATERAL (SELECT array_position(p_accounts, r.account_id)) AS a(account)
     CROSS JOIN LATERAL (
-        SELECT coalesce(sum(remaining - held), 0) AS there FROM credit_lots
-        WHERE account_id = r.account_id AND is_open AND scope IS NULL
-            AND (is_paid OR NOT r.bought_only)
+        SELECT coalesce(sum(remaining - held) FILTER (WHERE scope IS NULL), 0) AS general,
+            coalesce(sum(remaining - held) FILTER (WHERE scope = r.meter), 0) AS scoped
+        FROM credit_lots
+        WHERE account_id = r.account_id AND is_open AND (is_paid OR NOT r.bought_only)
             AND coalesce(expires_at, 'infinity') > p_as_of[a.account] + interval '1 second'
     ) AS l
-    WHERE r.needed > l.there
+    GROUP BY a.account
+    HAVING sum(greatest(0, r.needed - l.scoped)) > min(l.general)
 $$;
 
--- Debit what is to be paid, per account, group and method by one entry. `members` are positions in
+-- Debit what is to be paid, per account, group and method by one entry; uses of a meter that the
+-- account has credits for, whose scope is the meter, by one of their own. `members` are positions in
 -- the records; without a transaction there was not enough, and `available` says what there was.
 CREATE OR REPLACE FUNCTION usage_pay(
     p_records billing_records[], r_places integer[], r_account integer[], r_group integer[],
     p_contested boolean[])
 RETURNS TABLE (members integer[], transaction_id uuid, available numeric)
 LANGUAGE sql AS $$
-    WITH due AS (
+    WITH scoped AS MATERIALIZED (
+        SELECT DISTINCT l.account_id, l.scope
+        FROM (SELECT DISTINCT account_id FROM unnest(p_records)) AS r
+        CROSS JOIN LATERAL (
+            SELECT account_id, scope FROM credit_lots
+            WHERE account_id = r.account_id AND is_open AND scope IS NOT NULL
+            OFFSET 0) AS l
+    ), due AS (
         SELECT
-            r.account_id, sum(r.total_amount) AS amount,
+            r.account_id, s.scope, sum(r.total_amount) AS amount,
             'usage/' || (array_agg(r.id ORDER BY r.ordinality))[1] AS key,
             CASE WHEN count(*) = 1 THEN coalesce('usage: ' || min(r.product_id), 'usage')
                 ELSE 'usage: ' || count(*) || ' records' END AS reason,
             r.billing_method = 'wallet_deduction' AS bought_only,
             array_agg(r.ordinality::integer) AS members
         FROM unnest(p_records) WITH ORDINALITY AS r
+        LEFT JOIN scoped AS s ON s.account_id = r.account_id AND s.scope = r.meter
         WHERE r.billing_status = 'processing' AND r.failure IS NULL
             AND NOT p_contested[r_account[r_places[r.ordinality]]]
-        GROUP BY r.account_id, r_group[r_places[r.ordinality]], r.billing_method
+        GROUP BY r.account_id, r_group[r_places[r.ordinality]], r.billing_method, s.scope
         ORDER BY min(r.ordinality)
     ), listed AS (
         SELECT
             array_agg(account_id) AS accounts, array_agg(amount) AS amounts,
             array_agg(key) AS keys, array_agg(reason) AS reasons,
-            array_agg(bought_only) AS bought_only, array_agg(NULL::text) AS nothing,
+            array_agg(bought_only) AS bought_only, array_agg(scope) AS scopes,
+            array_agg(NULL::text) AS nothing,
             array_agg(NULL::jsonb) AS details
         FROM due
     ), paid AS (
         SELECT d.*
         FROM listed AS l CROSS JOIN LATERAL credit_debit_batch(
-            l.accounts, l.amounts, l.keys, l.keys, l.reasons, l.nothing, l.bought_only,
+            l.accounts, l.amounts, l.keys, l.keys, l.reasons, l.scopes, l.bought_only,
             l.nothing, l.details) AS d
         WHERE l.accounts IS NOT NULL
     )

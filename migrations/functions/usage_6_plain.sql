@@ -266,7 +266,8 @@ LANGUAGE sql AS $$
     WHERE amount > 0
 $$;
 
--- Whether each account certainly has what it is to pay; whether nobody wants credits bought; and
+-- Whether each account certainly has what it is to pay, and no credits that are for some meter alone
+-- and go first; whether nobody wants credits bought; and
 -- (by position) whose lots or holds may have run out, which is to be settled first.
 CREATE OR REPLACE FUNCTION usage_plain_solvent(
     p_accounts uuid[], p_as_of timestamptz[], d_account integer[], d_amount numeric[],
@@ -275,7 +276,7 @@ CREATE OR REPLACE FUNCTION usage_plain_solvent(
 LANGUAGE sql
 SET enable_seqscan = off
 AS $$
-    SELECT coalesce(bool_and(l.there >= d.amount), true),
+    SELECT coalesce(bool_and(l.there >= d.amount AND NOT l.scoped), true),
         coalesce(bool_and(b.top_up_below IS NULL), true)
             AND d_bought_only[1] = ALL (d_bought_only),
         array_agg(d.account) FILTER (WHERE b.next_expiry <= p_as_of[d.account])
@@ -284,10 +285,12 @@ AS $$
         FROM unnest(d_account, d_amount, d_bought_only) AS u(account, amount, bought_only)
         GROUP BY account) AS d
     CROSS JOIN LATERAL (
-        SELECT coalesce(sum(remaining - held), 0) AS there FROM credit_lots
-        WHERE account_id = p_accounts[d.account] AND is_open AND scope IS NULL
-            AND (is_paid OR NOT d.bought_only)
-            AND coalesce(expires_at, 'infinity') > p_as_of[d.account] + interval '1 second'
+        SELECT coalesce(sum(remaining - held) FILTER (WHERE (is_paid OR NOT d.bought_only)
+                AND coalesce(expires_at, 'infinity') > p_as_of[d.account] + interval '1 second'),
+                0) AS there,
+            coalesce(bool_or(scope IS NOT NULL), false) AS scoped
+        FROM credit_lots
+        WHERE account_id = p_accounts[d.account] AND is_open
     ) AS l
     CROSS JOIN LATERAL (
         SELECT top_up_below, next_expiry FROM credit_balances

@@ -137,7 +137,7 @@ billing_records = Table(
         "account_id",
         "occurred_at",
         "id",
-        postgresql_where=text("billing_status IN ('processing', 'failed', 'refunded')"),
+        postgresql_where=text("billing_status <> 'completed'"),
     ),
 )
 

@@ -40,7 +40,7 @@ CREATE TABLE billing_records (
 
 CREATE INDEX ix_billing_records_account ON billing_records (account_id, occurred_at);
 
-CREATE INDEX ix_billing_records_open ON billing_records (account_id, occurred_at, id) WHERE billing_status IN ('processing', 'failed', 'refunded');
+CREATE INDEX ix_billing_records_open ON billing_records (account_id, occurred_at, id) WHERE billing_status <> 'completed';
 
 CREATE INDEX ix_billing_records_user ON billing_records (account_id, user_id, occurred_at) WHERE user_id IS NOT NULL;
 

@@ -26,6 +26,7 @@ LAST_CYCLE = "SELECT max(start_at) FROM usage_periods WHERE account_id = :id"
 DAMAGE = (
     "UPDATE usage_counters SET quantity = quantity + 1 WHERE account_id = :id AND owner = 'u:ann'",
     "DELETE FROM usage_counters WHERE account_id = :id AND owner = 'o:team' AND grain = 'day'",
+    "UPDATE usage_counters SET credits = 0 WHERE account_id = :id AND owner = 'p:gpt-4-mini'",
     """
     INSERT INTO usage_counters
     SELECT account_id, 'u:nobody', grain, period_start, bucket, meter, facet, quantity, events,
@@ -46,6 +47,7 @@ async def used_in_every_way(new_shop: NewShop) -> Shop:
     await shop.record("3", product_id="storage")
     await shop.subscribe("basic")
     await shop.record("510", feature_type="ai_responses", **who)
+    await shop.record("30000", product_id="gpt-4-mini")
     late = await shop.record("90000000", on_insufficient="defer")
     assert late["billing_status"] == "pending"
     await shop.grant("1000000")

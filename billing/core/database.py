@@ -226,6 +226,7 @@ def _engine(url: str, settings: Settings, size: int) -> AsyncEngine:
             "prepare_threshold": settings.database_prepare_threshold,
             "connect_timeout": CONNECT_TIMEOUT_SECONDS,
             "options": f"-c statement_timeout={STATEMENT_TIMEOUT_MS} -c TimeZone=UTC"
-            f" -c search_path={settings.database_schema}",
+            f" -c search_path={settings.database_schema}"
+            f" -c app.publish_usage={'on' if settings.publish_usage else 'off'}",
         },
     )

@@ -77,6 +77,8 @@ class Settings(BaseSettings):
     )
     dunning_schedule_days: tuple[int, ...] = (0, 3, 7)
     expiry_notice_days: int = Field(7, ge=1, le=90, validation_alias="BILLING_EXPIRY_NOTICE_DAYS")
+    # An event out for each use that is recorded, not only where one crosses a line.
+    publish_usage: bool = Field(False, validation_alias="BILLING_PUBLISH_USAGE")
     manual_four_eyes: bool = Field(False, validation_alias="BILLING_MANUAL_FOUR_EYES")
 
     @model_validator(mode="after")

@@ -29,6 +29,35 @@ LANGUAGE sql AS $$
     FROM numbered
 $$;
 
+-- An event out for each use, where that is wished for (BILLING_PUBLISH_USAGE).
+CREATE OR REPLACE FUNCTION usage_publish(p_records billing_records[]) RETURNS void
+LANGUAGE sql
+SET enable_seqscan = off
+AS $$
+    WITH numbered AS (
+        UPDATE credit_balances AS b SET event_seq = b.event_seq + r.uses
+        FROM (SELECT account_id, count(*) AS uses FROM unnest(p_records) GROUP BY 1) AS r
+        WHERE b.account_id = r.account_id
+        RETURNING b.account_id, old.event_seq
+    )
+    INSERT INTO events (id, account_id, seq, type, data, occurred_at, created_at)
+    SELECT uuidv7(), r.account_id,
+        n.event_seq + row_number() OVER (PARTITION BY r.account_id ORDER BY r.ordinality),
+        'evt.billing.usage.recorded',
+        jsonb_build_object(
+            'account_id', public_id('acc', r.account_id), 'billing_id', public_id('bill', r.id),
+            'event_id', r.event_id, 'user_id', r.user_id, 'organization_id', r.organization_id,
+            'product_id', r.product_id, 'service_type', r.service_type,
+            'feature_type', r.feature_type, 'meter', r.meter,
+            'usage_amount', public_decimal(r.usage_amount),
+            'total_amount', public_decimal(r.total_amount), 'currency', r.currency,
+            'billing_method', r.billing_method, 'billing_status', r.billing_status,
+            'occurred_at', r.occurred_at),
+        r.created_at, clock_timestamp()
+    FROM unnest(p_records) WITH ORDINALITY AS r
+    JOIN numbered AS n ON n.account_id = r.account_id
+$$;
+
 -- Records that are taken, and all counters they go into, in one statement; then what the plan's
 -- limits have to say. Every row's account is locked, so counters need no order of their own.
 CREATE OR REPLACE FUNCTION usage_write(
@@ -129,6 +158,10 @@ BEGIN
     WHERE c.account_id = r.account_id AND c.owner = '' AND c.grain = 'day'
         AND c.period_start = r.period_start AND c.bucket = r.day_at AND c.meter = r.meter
         AND c.last_at <= r.last_at;
+
+    IF current_setting('app.publish_usage', true) = 'on' THEN
+        PERFORM usage_publish(p_records);
+    END IF;
 END;
 $$;
 

@@ -98,7 +98,8 @@ BEGIN
         known := usage_known(r_id);
     END IF;
 
-    IF cardinality(agreed) = 0 AND cardinality(quoted) = 0 AND cardinality(known) = 0
+    IF current_setting('app.publish_usage', true) IS DISTINCT FROM 'on'
+        AND cardinality(agreed) = 0 AND cardinality(quoted) = 0 AND cardinality(known) = 0
         AND cardinality(bound) = 0 AND (r_at IS NULL OR NOT EXISTS (
             SELECT 1 FROM unnest(r_account, r_at) AS u(account, at)
             WHERE u.at < greatest(starts[u.account], as_of[u.account] - usage_late_limit())

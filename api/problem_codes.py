@@ -61,6 +61,9 @@ CODES: Final[dict[str, Problem]] = {
     "PRODUCT_NOT_FOUND": Problem(404, "no such product"),
     "METER_NOT_FOUND": Problem(404, "nothing by this name is counted"),
     "QUOTA_EXCEEDED": Problem(429, "Quota exceeded for service type"),
+    "INVALID_QUOTA": Problem(
+        422, "storage_gb is a level: its quotas are of the account, with the window cycle"
+    ),
     "QUOTA_NOT_FOUND": Problem(404, "no such quota"),
     "BUDGET_EXCEEDED": Problem(429, "this use would go over a budget that blocks"),
     "BUDGET_LIMIT": Problem(409, "an account has at most 20 budgets"),

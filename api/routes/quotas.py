@@ -21,7 +21,7 @@ from billing.core import ids
 from billing.core.clock import real_now
 from billing.core.errors import NotAllowed, NotFound
 from billing.products.schemas import ServiceType
-from billing.quotas import service, store
+from billing.quotas import rules, service, store
 from billing.quotas.rules import ALERT_PERCENTS
 from billing.quotas.schemas import Decision, Quota, Window
 from billing.quotas.tables import billing_quotas
@@ -92,7 +92,7 @@ class QuotaBody(Body):
     service_type: ServiceType | None = None
     feature_type: Text | None = None
     limit: Credits = Field(ge=0)
-    window: Window = "month"
+    window: Window | None = None
     span_seconds: Annotated[int, Field(ge=60, le=31_622_400)] | None = None
     hard: bool = True
     alert_percents: tuple[Annotated[int, Field(ge=1, le=100)], ...] = ALERT_PERCENTS
@@ -166,6 +166,7 @@ async def check_quota(body: CheckBody, call: MemberCall) -> CheckAnswer:
 
     It reserves nothing, unless with `consume` and an `event_id`: then it counts at once, the later
     record of that event does not count again, and without one it is given back after 10 minutes.
+    A claim covers the limits it was counted on, in the window it was made in.
     """
     if call.caller.roles == {MEMBER} and body.user_id not in (None, call.caller.subject):
         raise NotAllowed("FORBIDDEN", "a member acts for its own user only")
@@ -201,19 +202,27 @@ async def list_quotas(
         return await paginate(connection, query, keys, paging, _show)
 
 
-@router.put("/admin/quotas", responses=responses("MERCHANT_NOT_FOUND", "METER_NOT_FOUND"))
+@router.put(
+    "/admin/quotas", responses=responses("MERCHANT_NOT_FOUND", "METER_NOT_FOUND", "INVALID_QUOTA")
+)
 async def put_quota(body: QuotaBody, call: AdminCall) -> QuotaAnswer:
-    """Set the quota of an owner, meter and kind of window; what its window has counted stays."""
+    """Set the quota of an owner, meter and kind of window; what its window has counted stays.
+
+    The window is the month unless said. Of a level, such as storage, it is the cycle, and the owner
+    the account.
+    """
     async with call.database.operator() as connection:
         account = await _account(connection, body.account_id)
-        meter, _ = await counters.meter_of(connection, None, body.service_type, body.feature_type)
+        meter, counts = await counters.meter_of(
+            connection, None, body.service_type, body.feature_type
+        )
         at = account.clock_at or real_now()
         quota = await store.put(
             connection,
             account.id,
             owner=body.owner,
             meter=meter,
-            window=body.window,
+            window=rules.window_for(meter, counts, body.owner, body.window),
             span_seconds=body.span_seconds,
             limit=body.limit,
             hard=body.hard,

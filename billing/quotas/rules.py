@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final
 
+from billing.core.errors import Invalid
 from billing.core.periods import from_wall, to_wall
 from billing.quotas.schemas import Bound, Decision, Window
 
@@ -12,6 +13,8 @@ CLAIM_LIFETIME: Final = timedelta(minutes=10)
 """A quota claimed beforehand and not settled by its record by then is given back."""
 ALERT_PERCENTS: Final = (80, 100)
 REFUSED: Final = "Quota exceeded for service type"
+LEVELS: Final = ("max", "last")
+"""Meters that count so know the rise of their account within its cycle, and of nobody else."""
 OVER_BUDGET: Final = "this use would go over a budget that blocks"
 
 
@@ -55,6 +58,21 @@ def over_budget(decision: Decision, budget: Bound) -> Decision:
             "budget_id": budget.budget_id,
         }
     )
+
+
+def window_for(meter: str, counts: str, owner: str, window: Window | None) -> Window:
+    """The window of a quota, where its meter has one of that kind and owner.
+
+    Left out it is the month, and the cycle of a level. Errors: INVALID_QUOTA.
+    """
+    if counts not in LEVELS:
+        return window or "month"
+    if owner or window not in (None, "cycle"):
+        raise Invalid(
+            "INVALID_QUOTA",
+            f"{meter} is a level: its quotas are of the account, with the window cycle",
+        )
+    return "cycle"
 
 
 def window_end(

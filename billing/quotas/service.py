@@ -71,8 +71,8 @@ async def check(connection: AsyncConnection, account_id: UUID, asked: Asked) -> 
 async def claim(database: Database, account_id: UUID, asked: Asked, event_id: str) -> Decision:
     """Count a use beforehand if every limit allows it; the record of the event settles it.
 
-    Of a level only the rise counts, as when it is recorded. Repeatable by its event. Unsettled it
-    is given back after ten minutes.
+    Of a level only the rise counts, as when it is recorded. Repeatable by its event: the answer is
+    the first one, also in a window that began since. Unsettled it is given back after ten minutes.
     """
     record_id = usage.record_id(account_id, event_id)
     async with database.tenant(account_id) as connection:

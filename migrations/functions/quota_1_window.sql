@@ -26,6 +26,86 @@ LANGUAGE sql STABLE AS $$
     END
 $$;
 
+-- What a use adds to a quota beside what its claim has counted there: to the window, and (nothing,
+-- or less) to the one before. A claim covers what it was counted on: its own meter, user and
+-- organisation, in the window it was made in. A rolling quota has the window before in sight as
+-- well, where a use stays that was claimed in it. What a claim counted too much is given back.
+CREATE OR REPLACE FUNCTION quota_rest(
+    p_quota billing_quotas, p_user text, p_organization text, p_meter text, p_amount numeric,
+    p_claim quota_claims)
+RETURNS TABLE (added numeric, added_before numeric)
+LANGUAGE sql STABLE AS $$
+    SELECT u.amount - c.now - least(u.amount, c.before), least(u.amount, c.before) - c.before
+    FROM (
+        SELECT CASE WHEN p_meter = p_quota.meter
+            AND p_quota.owner IN ('', 'u:' || p_user, 'o:' || p_organization)
+            THEN p_amount ELSE 0 END AS amount) AS u
+    CROSS JOIN (
+        SELECT
+            CASE WHEN there AND p_claim.claimed_at >= p_quota.window_start
+                THEN p_claim.amount ELSE 0 END AS now,
+            CASE WHEN there AND p_claim.claimed_at < p_quota.window_start
+                AND p_claim.claimed_at >= p_quota.window_start
+                    - make_interval(secs => p_quota.span_seconds)
+                THEN p_claim.amount ELSE 0 END AS before
+        FROM (
+            SELECT p_claim.meter = p_quota.meter AND p_quota.owner IN (
+                '', 'u:' || p_claim.user_id, 'o:' || p_claim.organization_id) AS there) AS m) AS c
+$$;
+
+-- Count uses of one account on every quota they fall under, each beside what was claimed for it,
+-- and tell of the thresholds this crosses. Each row is a record's id, a user, an organisation, a
+-- meter and an amount; an id alone gives back all that was claimed for it.
+CREATE OR REPLACE FUNCTION quota_add(
+    p_account_id uuid, p_ids uuid[], p_users text[], p_organizations text[], p_meters text[],
+    p_amounts numeric[], p_at timestamptz)
+RETURNS void
+LANGUAGE plpgsql
+SET enable_seqscan = off
+AS $$
+DECLARE
+    quota record;
+    percent integer;
+BEGIN
+    FOR quota IN
+        WITH uses AS MATERIALIZED (
+            SELECT u.*, c.claim
+            FROM unnest(p_ids, p_users, p_organizations, p_meters, p_amounts)
+                AS u(id, client, organization, meter, amount)
+            LEFT JOIN LATERAL (
+                SELECT k AS claim FROM quota_claims AS k
+                WHERE k.id = u.id AND k.status = 'open' LIMIT 1) AS c ON true
+        ), sums AS (
+            SELECT q.id, sum(r.added) AS added, sum(r.added_before) AS added_before
+            FROM billing_quotas AS q CROSS JOIN uses AS u
+            CROSS JOIN LATERAL quota_rest(
+                q, u.client, u.organization, u.meter, u.amount, u.claim) AS r
+            WHERE q.account_id = p_account_id
+            GROUP BY q.id
+        )
+        UPDATE billing_quotas AS q
+        SET used = greatest(0, q.used + s.added),
+            used_before = greatest(0, q.used_before + s.added_before), updated_at = p_at
+        FROM sums AS s
+        WHERE q.account_id = p_account_id AND q.id = s.id
+            AND (s.added <> 0 OR s.added_before <> 0)
+        RETURNING q.id, q.meter, q.owner, q.limit_amount, q.alert_percents, q.window_start,
+            quota_used(old.used, old.used_before, q.span_seconds, q.window_start, p_at) AS was,
+            quota_used(new.used, new.used_before, q.span_seconds, q.window_start, p_at) AS used
+    LOOP
+        FOREACH percent IN ARRAY quota.alert_percents LOOP
+            IF quota.was * 100 < quota.limit_amount * percent
+                AND quota.used * 100 >= quota.limit_amount * percent
+            THEN
+                PERFORM usage_alert(
+                    p_account_id, 'quota ' || quota.id, quota.meter, quota.owner, percent,
+                    quota.window_start, quota.limit_amount, quota.used, p_at);
+            END IF;
+        END LOOP;
+    END LOOP;
+END;
+$$;
+
 -- Bring an account's quotas to an instant, and keep them there: claims that nobody settled in time
 -- are given back, and windows that are over begin anew. From here on nobody counts on them but the
 -- caller, not even by quota_consume.
@@ -36,20 +116,17 @@ LANGUAGE plpgsql
 SET enable_seqscan = off
 AS $$
 DECLARE
-    claim quota_claims;
+    lapsed uuid[];
     quota record;
 BEGIN
     PERFORM 1 FROM billing_quotas WHERE account_id = p_account_id FOR NO KEY UPDATE;
-    FOR claim IN
-        UPDATE quota_claims SET status = 'lapsed'
-        WHERE account_id = p_account_id AND status = 'open' AND expires_at <= p_at
-        RETURNING *
-    LOOP
-        UPDATE billing_quotas SET used = greatest(0, used - claim.amount)
-        WHERE account_id = p_account_id AND meter = claim.meter
-            AND owner IN ('', 'u:' || claim.user_id, 'o:' || claim.organization_id)
-            AND window_start <= claim.claimed_at;
-    END LOOP;
+    lapsed := ARRAY(
+        SELECT id FROM quota_claims
+        WHERE account_id = p_account_id AND status = 'open' AND expires_at <= p_at);
+    IF cardinality(lapsed) > 0 THEN
+        PERFORM quota_add(p_account_id, lapsed, '{}', '{}', '{}', '{}', p_at);
+        UPDATE quota_claims SET status = 'lapsed' WHERE id = ANY (lapsed);
+    END IF;
     FOR quota IN
         SELECT id, used, window_start, span_seconds,
             quota_window(window_kind, span_seconds, p_zone, p_period_start, p_at) AS begins
@@ -64,64 +141,4 @@ BEGIN
         END IF;
     END LOOP;
 END;
-$$;
-
--- Add to every quota that a use falls under, and tell of the thresholds this crosses.
-CREATE OR REPLACE FUNCTION quota_add(
-    p_account_id uuid, p_user text, p_organization text, p_meter text, p_amount numeric,
-    p_at timestamptz)
-RETURNS void
-LANGUAGE plpgsql
-SET enable_seqscan = off
-AS $$
-DECLARE
-    quota record;
-    percent integer;
-BEGIN
-    FOR quota IN
-        UPDATE billing_quotas SET used = greatest(0, used + p_amount), updated_at = p_at
-        WHERE account_id = p_account_id AND meter = p_meter
-            AND owner IN ('', 'u:' || p_user, 'o:' || p_organization)
-        RETURNING id, owner, limit_amount, alert_percents, window_start,
-            quota_used(old.used, used_before, span_seconds, window_start, p_at) AS was,
-            quota_used(new.used, used_before, span_seconds, window_start, p_at) AS used
-    LOOP
-        FOREACH percent IN ARRAY quota.alert_percents LOOP
-            IF quota.was * 100 < quota.limit_amount * percent
-                AND quota.used * 100 >= quota.limit_amount * percent
-            THEN
-                PERFORM usage_alert(
-                    p_account_id, 'quota ' || quota.id, p_meter, quota.owner, percent,
-                    quota.window_start, quota.limit_amount, quota.used, p_at);
-            END IF;
-        END LOOP;
-    END LOOP;
-END;
-$$;
-
--- Whether some hard quota has less left than the uses of one account that are listed; each row is
--- a user, an organisation, a meter and an amount.
-CREATE OR REPLACE FUNCTION quota_exceeded(
-    p_account_id uuid, p_users text[], p_organizations text[], p_meters text[],
-    p_amounts numeric[], p_at timestamptz)
-RETURNS boolean
-LANGUAGE sql
-SET enable_seqscan = off
-AS $$
-    SELECT coalesce(bool_or(
-        quota_used(q.used, q.used_before, q.span_seconds, q.window_start, p_at) + u.amount
-            > q.limit_amount), false)
-    FROM billing_quotas AS q CROSS JOIN LATERAL (
-        SELECT sum(amount)
-        FROM unnest(p_users, p_organizations, p_meters, p_amounts)
-            AS u(client, organization, meter, amount)
-        WHERE u.meter = q.meter
-            AND q.owner IN ('', 'u:' || u.client, 'o:' || u.organization)) AS u(amount)
-    WHERE q.account_id = p_account_id AND q.is_hard
-$$;
-
--- How much was claimed beforehand for the record with this id.
-CREATE OR REPLACE FUNCTION quota_claimed(p_id uuid) RETURNS numeric
-LANGUAGE sql STABLE AS $$
-    SELECT coalesce((SELECT amount FROM quota_claims WHERE id = p_id AND status = 'open'), 0)
 $$;

@@ -11,6 +11,7 @@ DECLARE
     period usage_periods;
     begins timestamptz;
     counted numeric := 0;
+    claimed record;
 BEGIN
     IF p_limit < 0 OR p_window NOT IN ('day', 'month', 'cycle', 'rolling') OR p_span <= 0
         OR (p_window = 'rolling') <> (p_span IS NOT NULL)
@@ -27,21 +28,28 @@ BEGIN
             SELECT coalesce(sum(quantity), 0) FROM usage_counters
             WHERE account_id = p_account_id AND owner = p_owner AND meter = p_meter
                 AND grain = 'day'
-                AND CASE p_window WHEN 'cycle' THEN period_start ELSE bucket END >= begins);
+                AND period_start >= CASE p_window WHEN 'cycle' THEN begins ELSE '-infinity' END
+                AND bucket >= CASE p_window WHEN 'cycle' THEN '-infinity' ELSE begins END);
     END IF;
-    counted := counted + (
-        SELECT coalesce(sum(amount), 0) FROM quota_claims
-        WHERE account_id = p_account_id AND status = 'open' AND meter = p_meter
-            AND p_owner IN ('', 'u:' || user_id, 'o:' || organization_id)
-            AND claimed_at >= begins);
+    -- Without a quota nobody had to settle them.
+    UPDATE quota_claims AS c SET status = 'settled'
+    WHERE account_id = p_account_id AND status = 'open'
+        AND EXISTS (SELECT 1 FROM billing_records WHERE id = c.id);
+    SELECT coalesce(sum(amount) FILTER (WHERE claimed_at >= begins), 0) AS now,
+        coalesce(sum(amount) FILTER (WHERE claimed_at < begins), 0) AS before
+    INTO claimed
+    FROM quota_claims
+    WHERE account_id = p_account_id AND status = 'open' AND meter = p_meter
+        AND p_owner IN ('', 'u:' || user_id, 'o:' || organization_id)
+        AND claimed_at >= begins - make_interval(secs => coalesce(p_span, 0));
     UPDATE billing_quotas SET plain_until = NULL
     WHERE account_id = p_account_id AND meter = p_meter AND plain_until IS NOT NULL;
     RETURN QUERY
     INSERT INTO billing_quotas AS q (
         id, account_id, owner, meter, window_kind, span_seconds, limit_amount, is_hard,
-        alert_percents, window_start, used, created_at, updated_at)
+        alert_percents, window_start, used, used_before, created_at, updated_at)
     VALUES (uuidv7(), p_account_id, p_owner, p_meter, p_window, p_span, p_limit, p_hard,
-        p_percents, begins, counted, p_at, p_at)
+        p_percents, begins, counted + claimed.now, claimed.before, p_at, p_at)
     ON CONFLICT (account_id, meter, owner, window_kind) DO UPDATE SET
         span_seconds = excluded.span_seconds, limit_amount = excluded.limit_amount,
         is_hard = excluded.is_hard, alert_percents = excluded.alert_percents,
@@ -65,7 +73,7 @@ LANGUAGE sql AS $$
     UPDATE billing_quotas SET used = used + p_amount, updated_at = p_real_at
     WHERE account_id = p_account_id AND meter = p_meter
         AND owner IN ('', 'u:' || p_user, 'o:' || p_organization)
-        AND plain_until > p_real_at AND used + p_amount < plain_below
+        AND plain_until > p_real_at AND window_start <= p_real_at AND used + p_amount < plain_below
     RETURNING true
 $$;
 
@@ -94,13 +102,19 @@ BEGIN
     SELECT p.* INTO period FROM credit_balances AS b JOIN usage_periods AS p ON p.id = b.period_id
     WHERE b.account_id = p_account_id;
     PERFORM quota_settle(p_account_id, period.zone, period.start_at, as_of);
+    -- It is counted in the windows that are open, also where another clock began them.
+    as_of := greatest(as_of, (
+        SELECT max(window_start) FROM billing_quotas WHERE account_id = p_account_id));
     lim := period.limits -> p_meter;
     allowed := EXISTS (SELECT 1 FROM quota_claims WHERE id = p_id AND status <> 'lapsed')
         OR EXISTS (SELECT 1 FROM billing_records WHERE id = p_id);
     IF NOT allowed THEN
-        allowed := NOT quota_exceeded(
-            p_account_id, ARRAY[p_user], ARRAY[p_organization], ARRAY[p_meter], ARRAY[p_amount],
-            as_of)
+        allowed := NOT EXISTS (
+            SELECT 1 FROM billing_quotas
+            WHERE account_id = p_account_id AND meter = p_meter AND is_hard
+                AND owner IN ('', 'u:' || p_user, 'o:' || p_organization)
+                AND quota_used(used, used_before, span_seconds, window_start, as_of) + p_amount
+                    > limit_amount)
             AND (lim IS NULL OR lim ->> 'then' <> 'block' OR p_amount <= (lim ->> 'included')::numeric
                 - coalesce((
                     SELECT quantity FROM usage_cycles
@@ -110,7 +124,9 @@ BEGIN
                     SELECT sum(amount) FROM quota_claims
                     WHERE account_id = p_account_id AND status = 'open' AND meter = p_meter), 0));
         IF allowed THEN
-            PERFORM quota_add(p_account_id, p_user, p_organization, p_meter, p_amount, as_of);
+            PERFORM quota_add(
+                p_account_id, ARRAY[p_id], ARRAY[p_user], ARRAY[p_organization], ARRAY[p_meter],
+                ARRAY[p_amount], as_of);
             INSERT INTO quota_claims (
                 id, account_id, event_id, user_id, organization_id, meter, amount, claimed_at,
                 expires_at, status)

@@ -69,18 +69,31 @@ AS $$
 $$;
 
 -- Whether one account's records ask for more than its hard quotas have left. Late ones ask for
--- nothing; neither does what was claimed beforehand.
+-- nothing; neither does what was claimed beforehand, nor what adds nothing, however much is used.
 CREATE OR REPLACE FUNCTION usage_over_quota(
     p_records billing_records[], p_account_id uuid, p_at timestamptz)
 RETURNS boolean
 LANGUAGE sql
 SET enable_seqscan = off
 AS $$
-    SELECT quota_exceeded(
-        p_account_id, array_agg(user_id), array_agg(organization_id), array_agg(meter),
-        array_agg(included_amount + charged_amount - quota_claimed(id)), p_at)
-    FROM unnest(p_records)
-    WHERE failure IS NULL AND NOT is_late
+    WITH uses AS MATERIALIZED (
+        SELECT r.user_id, r.organization_id, r.meter,
+            r.included_amount + r.charged_amount AS amount, c.claim
+        FROM unnest(p_records) AS r
+        LEFT JOIN LATERAL (
+            SELECT k AS claim FROM quota_claims AS k
+            WHERE k.id = r.id AND k.status = 'open' LIMIT 1) AS c ON true
+        WHERE r.failure IS NULL AND NOT r.is_late
+    )
+    SELECT coalesce(bool_or(a.amount > 0 AND a.amount
+        + quota_used(q.used, q.used_before, q.span_seconds, q.window_start, p_at)
+            > q.limit_amount), false)
+    FROM billing_quotas AS q CROSS JOIN LATERAL (
+        -- What one row gives back is not there yet for the rows before it.
+        SELECT sum(greatest(0, r.added))
+        FROM uses AS u CROSS JOIN LATERAL quota_rest(
+            q, u.user_id, u.organization_id, u.meter, u.amount, u.claim) AS r) AS a(amount)
+    WHERE q.account_id = p_account_id AND q.is_hard
 $$;
 
 -- Accounts (by position) that may not be able to pay all their records: what is certainly there
@@ -195,29 +208,26 @@ DECLARE
         SELECT p_records[r.ordinality]
         FROM unnest(p_records) WITH ORDINALITY AS r
         WHERE r.failure IS NULL AND NOT p_contested[r_account[r_places[r.ordinality]]]);
-    claimed numeric[];
     one record;
 BEGIN
     IF cardinality(taken) = 0 THEN
         RETURN;
     END IF;
     IF cardinality(p_quoted) > 0 THEN
-        claimed := ARRAY(
-            SELECT coalesce((
-                SELECT amount FROM quota_claims WHERE id = t.id AND status = 'open'), 0)
-            FROM unnest(taken) WITH ORDINALITY AS t
-            ORDER BY t.ordinality);
         FOR one IN
-            SELECT account_id, user_id, organization_id, meter, max(created_at) AS at,
-                sum(included_amount + charged_amount - claimed[ordinality]) AS amount,
-                array_agg(id) AS ids
-            FROM unnest(taken) WITH ORDINALITY
-            WHERE account_id = ANY (p_quoted) AND NOT is_late
-            GROUP BY account_id, user_id, organization_id, meter
+            SELECT account_id, array_agg(id) AS ids, array_agg(user_id) AS users,
+                array_agg(organization_id) AS organizations, array_agg(meter) AS meters,
+                array_agg(CASE WHEN is_late THEN 0 ELSE included_amount + charged_amount END)
+                    AS amounts,
+                max(created_at) AS at
+            FROM unnest(taken)
+            WHERE account_id = ANY (p_quoted)
+            GROUP BY account_id
         LOOP
             PERFORM set_config('app.accounts', one.account_id::text, true);
             PERFORM quota_add(
-                one.account_id, one.user_id, one.organization_id, one.meter, one.amount, one.at);
+                one.account_id, one.ids, one.users, one.organizations, one.meters, one.amounts,
+                one.at);
             UPDATE quota_claims SET status = 'settled'
             WHERE id = ANY (one.ids) AND status = 'open';
         END LOOP;

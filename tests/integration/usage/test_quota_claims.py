@@ -1,0 +1,228 @@
+"""What a claim covers: the quotas it was counted on, in the window it was counted in."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import text
+
+from tests.integration.catalog.subscribing import START
+from tests.integration.usage.conftest import NewShop, Shop
+from tests.integration.usage.test_claims import CHAT, claim
+from tests.integration.usage.test_limits import NOW, move_clock
+
+UPLOADS: dict[str, Any] = {"feature_type": "document_uploads"}
+ANN, BOB = CHAT | {"user_id": "ann"}, CHAT | {"user_id": "bob"}
+
+
+async def frozen(new_shop: NewShop, clock: datetime = NOW) -> Shop:
+    return await new_shop(is_test=True, clock_at=clock.isoformat())
+
+
+async def used(shop: Shop) -> dict[str, int]:
+    """What is used by owner (`''` the account) and, but for chat messages, meter."""
+    rows = await shop.rows(
+        "SELECT owner || CASE meter WHEN 'chat_messages' THEN '' ELSE meter END, used::integer"
+        " FROM billing_quotas WHERE account_id = :id"
+    )
+    return dict(rows)
+
+
+async def test_a_claim_of_nobody_covers_no_quota_of_a_user(new_shop: NewShop) -> None:
+    shop = await new_shop()
+    await shop.quota("100")
+    await shop.quota("5", user_id="ann")
+    assert await claim(shop, "10", "job")
+    await shop.record("10", status=429, event_id="job", **ANN)
+    assert await used(shop) == {"": 10, "u:ann": 0}
+    await shop.record("4", event_id="job", **ANN)
+    assert await used(shop) == {"": 4, "u:ann": 4}
+    await shop.record("2", status=429, **ANN)
+
+
+async def test_a_claim_on_one_meter_covers_nothing_on_another(new_shop: NewShop) -> None:
+    shop = await new_shop()
+    await shop.quota("10")
+    await shop.record("9", **CHAT)
+    assert await claim(shop, "1000000", "jobs", **UPLOADS)
+    await shop.record("2", status=429, event_id="jobs", **CHAT)
+    await shop.record("1", event_id="jobs", **CHAT)
+    assert await used(shop) == {"": 10}
+    await shop.record("1", status=429, **CHAT)
+
+
+async def test_what_a_claim_counted_is_given_back_where_it_was_counted(new_shop: NewShop) -> None:
+    shop = await new_shop()
+    await shop.quota("100")
+    await shop.quota("100", feature_type="document_uploads")
+    for name in ("ann", "bob"):
+        await shop.quota("10", user_id=name)
+    assert await claim(shop, "6", "a", **ANN)
+    assert await claim(shop, "7", "b", **UPLOADS)
+    await shop.batch(
+        BOB | {"usage_amount": "8", "event_id": "a"}, CHAT | {"usage_amount": "1", "event_id": "b"}
+    )
+    assert await used(shop) == {"": 9, "document_uploads": 0, "u:ann": 0, "u:bob": 8}
+
+
+async def test_a_use_that_a_hold_pays_settles_its_claim_as_any_other(new_shop: NewShop) -> None:
+    shop = await new_shop("10")
+    gpt: dict[str, Any] = {"service_type": "model_inference"}
+    for fields in ({}, {"user_id": "ann"}):
+        await shop.quota("700", **gpt, **fields)
+    assert await claim(shop, "500", "job", **gpt)
+    held = await shop.post("/billing/credits/holds", {"amount": "2"}, **{"Idempotency-Key": "h"})
+    use = {"hold_id": held.json()["hold_id"], "user_id": "ann", "event_id": "job"}
+    await shop.record("800", status=429, **use)
+    await shop.record("600", **use)
+    assert await used(shop) == {"model_inference": 600, "u:annmodel_inference": 600}
+
+
+async def test_a_late_use_counts_on_no_quota_and_gives_its_claim_back(new_shop: NewShop) -> None:
+    shop = await frozen(new_shop)
+    await shop.subscribe("free")
+    await shop.quota("100", **UPLOADS)
+    assert await claim(shop, "4", "late", **UPLOADS)
+    before = (NOW - timedelta(days=20)).isoformat()
+    await shop.record("4", event_id="late", occurred_at=before, **UPLOADS)
+    assert await used(shop) == {"document_uploads": 0}
+
+
+async def test_a_claim_covers_nothing_of_the_next_day(new_shop: NewShop) -> None:
+    shop = await frozen(new_shop, NOW.replace(hour=23, minute=59))
+    await shop.quota("100", window="day")
+    for event in ("a", "b"):
+        assert await claim(shop, "50", event)
+    await move_clock(shop, minutes=2)
+    await shop.record("60", **CHAT)
+    await shop.record("1", event_id="a", **CHAT)
+    assert await used(shop) == {"": 61}
+    assert await claim(shop, "50", "b"), "answered as at first, and not counted again"
+    await shop.record("50", status=429, event_id="b", **CHAT)
+    await shop.record("39", event_id="b", **CHAT)
+    assert await used(shop) == {"": 100}
+
+
+async def test_a_claim_that_meets_a_newer_window_is_counted_in_it_as_its_own(
+    new_shop: NewShop,
+) -> None:
+    shop = await new_shop()
+    await shop.quota("100", window="day")
+    assert await claim(shop, "1")
+    # As if the day had turned while the claim waited for the quota's row.
+    async with shop.api.database.operator() as connection:
+        await connection.execute(
+            text(
+                "UPDATE billing_quotas SET window_start = now() + interval '1 minute',"
+                " plain_until = now() + interval '1 hour' WHERE account_id = :id"
+            ),
+            {"id": shop.id},
+        )
+    assert await claim(shop, "5", "late")
+    await shop.record("3", event_id="late", **CHAT)
+    assert await used(shop) == {"": 4}
+
+
+async def rolling(shop: Shop) -> list[tuple[int, int]]:
+    """(used, used before) in the windows of the account's quotas."""
+    return await shop.rows(
+        "SELECT used::integer, used_before::integer FROM billing_quotas WHERE account_id = :id"
+    )
+
+
+async def test_a_rolling_quota_keeps_a_claim_where_it_was_counted(new_shop: NewShop) -> None:
+    shop = await frozen(new_shop, NOW.replace(minute=59))
+    await shop.quota("10", window="rolling", span_seconds=3600)
+    for event, amount in (("less", "2"), ("same", "2"), ("more", "1"), ("none", "5")):
+        assert await claim(shop, amount, event)
+    await move_clock(shop, minutes=2)
+    # What has run out of sight is another's; the claims hold all the same.
+    await shop.record("0.1", **CHAT)
+    assert await rolling(shop) == [(0, 10)]
+    await shop.record("2", event_id="same", **CHAT)
+    assert await rolling(shop) == [(0, 10)]
+    await shop.record("1", event_id="less", **CHAT)
+    assert await rolling(shop) == [(0, 9)]
+    await shop.record("2", event_id="more", **CHAT)
+    assert await rolling(shop) == [(1, 9)]
+    await move_clock(shop, minutes=9)
+    await shop.record("1", **CHAT)
+    assert await rolling(shop) == [(2, 4)], "nobody recorded the last claim"
+
+
+async def test_a_claim_that_a_rolling_quota_has_forgotten_covers_nothing(
+    new_shop: NewShop,
+) -> None:
+    shop = await frozen(new_shop)
+    await shop.quota("10", window="rolling", span_seconds=60)
+    assert await claim(shop, "8", "old")
+    await move_clock(shop, minutes=3)
+    await shop.record("5", **CHAT)
+    await shop.record("4", event_id="old", **CHAT)
+    assert await rolling(shop) == [(9, 0)]
+
+
+async def test_a_new_rolling_quota_knows_the_claims_in_sight(new_shop: NewShop) -> None:
+    shop = await frozen(new_shop, NOW.replace(minute=59))
+    assert await claim(shop, "8", "a")
+    await move_clock(shop, minutes=2)
+    assert await claim(shop, "1", "b")
+    await shop.quota("10", window="rolling", span_seconds=3600)
+    assert await rolling(shop) == [(1, 8)]
+    await shop.record("8", event_id="a", **CHAT)
+    assert await rolling(shop) == [(1, 8)]
+
+
+async def test_a_claim_that_was_recorded_before_its_quota_counts_once(new_shop: NewShop) -> None:
+    shop = await new_shop()
+    for event in ("recorded", "open"):
+        assert await claim(shop, "4", event)
+    await shop.record("3", event_id="recorded", **CHAT)
+    await shop.quota("10")
+    assert await used(shop) == {"": 7}
+    await shop.record("4", event_id="open", **CHAT)
+    assert await used(shop) == {"": 7}
+
+
+async def test_a_claim_in_a_cycle_that_a_faster_clock_began_is_given_back(
+    new_shop: NewShop,
+) -> None:
+    shop = await frozen(new_shop, START - timedelta(seconds=2))
+    await shop.subscribe("basic")
+    await shop.quota("10", window="cycle")
+    for event in ("recorded", "forgotten"):
+        assert await claim(shop, "5", event)
+    await shop.record("3", event_id="recorded", **CHAT)
+    assert await used(shop) == {"": 8}
+    await move_clock(shop, minutes=11)
+    await shop.record("1", **CHAT)
+    assert await used(shop) == {"": 4}
+
+
+async def test_what_adds_nothing_is_not_refused_by_a_quota_that_was_lowered(
+    new_shop: NewShop,
+) -> None:
+    shop = await new_shop()
+    await shop.quota("10")
+    await shop.record("5", **CHAT)
+    for event in ("same", "less", "more"):
+        assert await claim(shop, "1", event)
+    await shop.quota("4")
+    await shop.record("2", status=429, event_id="more", **CHAT)
+    rows = [{"usage_amount": n, "event_id": e} for n, e in (("1", "same"), ("0.5", "less"))]
+    mixed = await shop.batch(CHAT | {"usage_amount": "0.5"}, *(CHAT | row for row in rows))
+    assert [row["status"] for row in mixed["results"]] == ["rejected", "recorded", "recorded"]
+
+
+async def test_a_new_quota_of_a_cycle_starts_with_this_cycle_s_use_alone(
+    new_shop: NewShop,
+) -> None:
+    morning = datetime(2027, 1, 10, 9, tzinfo=UTC)
+    shop = await frozen(new_shop, morning)
+    await shop.record("4", **CHAT)
+    await move_clock(shop, hours=3)
+    noon = morning + timedelta(hours=3)
+    await shop.subscribe("basic", start=noon, end=noon + timedelta(days=31))
+    await shop.record("3", **CHAT)
+    for window, counted in (("cycle", "3.00"), ("day", "7.00"), ("month", "7.00")):
+        quota = await shop.quota("100", window=window)
+        assert (window, quota["used"]) == (window, counted)

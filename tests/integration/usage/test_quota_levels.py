@@ -1,0 +1,55 @@
+"""Quotas on a level, such as storage: what counts is the rise of the account within its cycle."""
+
+from typing import Any
+
+import pytest
+
+from tests.integration.usage.conftest import V1, NewShop, Shop
+
+STORAGE: dict[str, Any] = {"service_type": "storage_minio"}
+LEVEL: dict[str, Any] = {"feature_type": "storage_gb"}
+
+
+async def put(shop: Shop, **fields: Any) -> tuple[int, Any]:
+    body = {"account_id": shop.account["id"], "limit": "10"} | fields
+    answer = await shop.api.client.put(f"{V1}/admin/quotas", json=body, headers=shop.api.admin())
+    return answer.status_code, answer.json()
+
+
+@pytest.mark.parametrize("named", [STORAGE, LEVEL])
+async def test_a_quota_on_a_level_is_the_account_s_per_cycle(
+    new_shop: NewShop, named: dict[str, Any]
+) -> None:
+    shop = await new_shop()
+    others: list[dict[str, Any]] = [
+        {"window": "day"}, {"window": "month"}, {"window": "rolling", "span_seconds": 3600},
+        {"user_id": "ann"}, {"organization_id": "team", "window": "cycle"},
+    ]  # fmt: skip
+    for fields in others:
+        status, problem = await put(shop, **named, **fields)
+        assert (status, problem["code"]) == (422, "INVALID_QUOTA"), fields
+        assert problem["detail"] == (
+            "storage_gb is a level: its quotas are of the account, with the window cycle"
+        )
+    for fields in ({}, {"window": "cycle"}):
+        status, quota = await put(shop, **named, **fields)
+        assert (status, quota["window"]) == (200, "cycle")
+    status, quota = await put(shop, feature_type="chat_messages", user_id="ann")
+    assert (status, quota["window"]) == (200, "month")
+
+
+async def test_a_level_that_does_not_rise_is_refused_by_no_quota(new_shop: NewShop) -> None:
+    shop = await new_shop("100")
+    await shop.quota("10", **STORAGE)
+    await shop.record("7", **STORAGE)
+    claim = {"requested_amount": "8", "consume": True, "event_id": "claimed"} | STORAGE
+    assert (await shop.post("/quota/check", claim)).json()["allowed"]
+    await shop.quota("5", **STORAGE)
+    await shop.record("7", **STORAGE)
+    await shop.record("3", **STORAGE)
+    await shop.record("8", status=429, **STORAGE)
+    await shop.record("8", event_id="claimed", **STORAGE)
+    asked = await shop.post("/quota/check", {"requested_amount": "8"} | STORAGE)
+    assert (asked.json()["allowed"], asked.json()["requested"]) == (True, "0")
+    await shop.record("8", **STORAGE)
+    await shop.record("9", status=429, **STORAGE)

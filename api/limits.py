@@ -23,8 +23,9 @@ WEBHOOK_BODY_BYTES: Final = 262_144
 WEBHOOK_PREFIX: Final = "/api/v1/webhooks/"
 JSON_DEPTH: Final = 32
 WATCHED_CALLERS: Final = 50_000
-# Long flat lists, whose strict parser bounds the nesting itself: looking for it here takes longer.
-SHALLOW: Final = frozenset({"/api/v1/usage/batch"})
+NOT_TEXT: Final = "characters that are not text"
+# Lists of rows that fail alone: their own strict parser finds what is refused here.
+ROWS: Final = frozenset({"/api/v1/usage/batch"})
 
 _BRACKETS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"?|[\[\]{}]', re.DOTALL)
 # What JSON allows in letters but Postgres and arithmetic do not: looked at only when seen.
@@ -104,8 +105,7 @@ class RequestLimitMiddleware:
             )
             await refusal(scope, receive, send)
             return
-        shallow = scope["path"] in SHALLOW
-        fault = None if webhook else json_fault(body, shallow=shallow)
+        fault = None if webhook or scope["path"] in ROWS else json_fault(body)
         if fault is not None:
             await problems.problem(400, "INVALID_JSON", fault)(scope, receive, send)
             return
@@ -113,15 +113,11 @@ class RequestLimitMiddleware:
         await self._app(scope, _replay(body, receive), send)
 
 
-def json_fault(body: bytes, *, shallow: bool = False) -> str | None:
-    """Why this JSON is refused unparsed: too deep, or text and numbers that nothing can store.
-
-    Depth and numbers of a `shallow` body are left to its own parser.
-    """
-    many = not shallow and body.count(b"{") + body.count(b"[") > JSON_DEPTH
-    if many and _too_deep(body):
+def json_fault(body: bytes) -> str | None:
+    """Why this JSON is refused unparsed: too deep, or text and numbers that nothing can store."""
+    if body.count(b"{") + body.count(b"[") > JSON_DEPTH and _too_deep(body):
         return f"the body is nested deeper than {JSON_DEPTH} levels"
-    odd = _ESCAPE in body or (not shallow and any(word in body for word in _CONSTANTS))
+    odd = _ESCAPE in body or any(word in body for word in _CONSTANTS)
     if not odd or _SUSPECT.search(body) is None:
         return None
     try:
@@ -130,7 +126,7 @@ def json_fault(body: bytes, *, shallow: bool = False) -> str | None:
         return "NaN and Infinity are not JSON"
     except ValueError:
         return None  # the parser behind says what is wrong, and where
-    return None if _storable(value) else "the body has characters that are not text"
+    return None if storable(value) else f"the body has {NOT_TEXT}"
 
 
 class NotANumber(ValueError):
@@ -141,12 +137,13 @@ def _refuse_constant(name: str) -> Any:
     raise NotANumber(name)
 
 
-def _storable(value: Any) -> bool:
+def storable(value: Any) -> bool:
+    """Whether all texts in a value read from JSON are ones that Postgres takes."""
     if isinstance(value, str):
         return "\0" not in value and not any("\ud800" <= char <= "\udfff" for char in value)
     if isinstance(value, dict):
-        return all(_storable(key) and _storable(item) for key, item in value.items())
-    return all(map(_storable, value)) if isinstance(value, list) else True
+        return all(storable(key) and storable(item) for key, item in value.items())
+    return all(map(storable, value)) if isinstance(value, list) else True
 
 
 def _too_deep(body: bytes) -> bool:

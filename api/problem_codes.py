@@ -119,6 +119,12 @@ CODES: Final[dict[str, Problem]] = {
     "UNAVAILABLE": Problem(503, "a part of the service is away; nothing was changed"),
 }
 
+
+def passes(code: str) -> bool:
+    """Whether what refused may be over later, so that the same is worth sending again."""
+    return CODES[code].status >= 500
+
+
 # Answers any route may give, by status, where no code of its own says more.
 GENERIC: Final[dict[int, str]] = {
     400: "BAD_REQUEST",

@@ -1,12 +1,16 @@
 """Rows of a usage batch, parsed at speed: a bad row fails alone, with the field that is wrong."""
 
+import re
 from datetime import datetime
+from operator import attrgetter
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta
+from pydantic import TypeAdapter
 
-from api.limits import JSON_DEPTH
+from api.limits import JSON_DEPTH, NOT_TEXT, storable
+from api.schemas import Text
 from billing.core.errors import Invalid
 from billing.core.periods import BEYOND_CALENDAR, within_calendar
 from billing.usage.rules import AMOUNT, MAX_ROWS
@@ -48,6 +52,10 @@ class Row(msgspec.Struct, forbid_unknown_fields=True):
     hold_id: Word | None = None
 
     def __post_init__(self) -> None:
+        for word in _words_of(self):
+            if word is not None and word.strip() != word:
+                _trim(self)
+                break
         if self.product_id is None and self.service_type is None and self.feature_type is None:
             raise ValueError("name a product_id, a service_type or a feature_type")
         if self.hold_id is not None and not alone(self.billing_method, self.on_insufficient):
@@ -56,6 +64,24 @@ class Row(msgspec.Struct, forbid_unknown_fields=True):
             raise ValueError(f"occurred_at: {BEYOND_CALENDAR}")
         if self.usage_details is not None and _deeper(self.usage_details, JSON_DEPTH):
             raise ValueError(f"usage_details: nested deeper than {JSON_DEPTH} levels")
+
+
+_WORDS: Final = (
+    "account_id", "external_id", "event_id", "user_id", "organization_id", "session_id",
+    "request_id", "product_id", "feature_type", "operation", "model", "hold_id",
+)  # fmt: skip
+_words_of: Final = attrgetter(*_WORDS)
+_text: Final = TypeAdapter(Text)
+
+
+def _trim(row: Row) -> None:
+    """Leave out the space around words, as single uses do; ValueError for one that is nothing."""
+    for name in _WORDS:
+        if (word := getattr(row, name)) is not None:
+            try:
+                setattr(row, name, _text.validate_python(word))
+            except ValueError:
+                raise ValueError(f"{name}: must not be blank") from None
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -79,6 +105,13 @@ class _RawRows(msgspec.Struct, forbid_unknown_fields=True):
     events: Annotated[list[msgspec.Raw], Meta(min_length=1, max_length=MAX_ROWS)]
 
 
+_NUL: Final = b"\\u0000"
+# Two halves are a character, one is none; behind an odd backslash such letters are just letters.
+_HALVES: Final = re.compile(
+    rb"(?<!\\)((?:\\\\)*+)"
+    rb"(?:(\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})"
+    rb"|\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
+)
 _whole: Final = msgspec.json.Decoder(Rows)
 _raw: Final = msgspec.json.Decoder(_RawRows)
 _row: Final = msgspec.json.Decoder(Row)
@@ -91,38 +124,60 @@ def parse(body: bytes) -> list[Row | Fault]:
     Errors: INVALID_JSON; VALIDATION_FAILED for a body that is no batch.
     """
     try:
-        return list(_whole.decode(body).events)
-    except (msgspec.DecodeError, RecursionError):
-        return _one_by_one(body)
+        if b"\\" not in body or _NUL not in body:
+            return list(_whole.decode(body).events)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        pass
+    return _one_by_one(_legible(body))
+
+
+def named(rows: list[Row | Fault], key: str | None) -> list[Row | Fault]:
+    """With a key, rows without an event are named after it and their place: so is a repeat."""
+    if key is not None:
+        for place, row in enumerate(rows):
+            if isinstance(row, Row) and row.event_id is None:
+                row.event_id = f"{key}/{place}"
+    return rows
+
+
+def _legible(body: bytes) -> bytes:
+    """A body with NULs in place of halves of characters, so that each row can be read."""
+    if b"\\u" not in body:
+        return body
+    return _HALVES.sub(lambda match: match[0] if match[2] else match[1] + _NUL, body)
 
 
 def _one_by_one(body: bytes) -> list[Row | Fault]:
     try:
-        raw = _raw.decode(body).events
+        return [_parse(row) for row in _raw.decode(body).events]
     except msgspec.ValidationError as error:
         raise Invalid("VALIDATION_FAILED", _place(error)) from error
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Invalid("INVALID_JSON", "the body is not JSON", status=400) from error
     except RecursionError as error:
         deep = f"the body is nested deeper than {JSON_DEPTH} levels"
         raise Invalid("INVALID_JSON", deep, status=400) from error
-    return [_parse(row) for row in raw]
 
 
 def _parse(row: msgspec.Raw) -> Row | Fault:
     try:
-        return _row.decode(row)
+        read = _row.decode(row)
     except msgspec.ValidationError as error:
         return Fault(_place(error), _event_id(row))
     except RecursionError:
         return Fault(f"usage_details: nested deeper than {JSON_DEPTH} levels", _event_id(row))
+    for name in read.__struct_fields__:
+        if not storable(getattr(read, name)):
+            return Fault(f"{name}: has {NOT_TEXT}", _event_id(row))
+    return read
 
 
 def _event_id(row: msgspec.Raw) -> str | None:
     try:
-        return _named.decode(row).event_id
+        event = _named.decode(row).event_id
     except (msgspec.DecodeError, RecursionError):
         return None
+    return event if storable(event) else None
 
 
 def _place(error: msgspec.ValidationError) -> str:

@@ -8,7 +8,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -17,7 +17,7 @@ from durable_billing.answers import Verdict
 from durable_billing.batches import MAX_BYTES, MAX_ROWS
 from durable_billing.client import BillingClient
 from durable_billing.connection import passes, pause_seconds
-from durable_billing.errors import BillingClientError, InvalidEvent
+from durable_billing.errors import BillingClientError, EventsPutOff, InvalidEvent
 from durable_billing.events import encode
 from embedded.errors import StackError
 from embedded.usage_rows import Line, UsageFile
@@ -36,10 +36,15 @@ class Unfinished(StackError):
 
 @dataclass
 class Tally:
-    """How far an import is: what the state file holds. `rows` counts the rows that are done."""
+    """How far an import is: what the state file holds.
+
+    `rows` counts those that were sent; of them `waiting`, each a line and a row, are to be sent
+    again: the API refused them for a reason that passes.
+    """
 
     source: str
     rows: int = 0
+    waiting: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
     recorded: int = 0
     duplicate: int = 0
     rejected: int = 0
@@ -94,16 +99,22 @@ class Import:
         self._state = state
         self._rejected = rejected
         self._patience = patience_seconds
+        self._waiting_bytes = 0
+        self._put_off = EventsPutOff()
 
     def run(self, file: UsageFile, progress: Callable[[], None]) -> None:
         """Send what is not done yet. Errors: Unfinished; StackError for a refusal of all."""
         if self.tally.finished:
             return
         self._cut_rejected()
-        waiting = islice(iter(file), self.tally.rows, None)
-        for batch in _batches(self._ready(line) for line in waiting):
-            self._take(batch, self._send([one.body for one in batch if one.fault is None]))
+        rest = islice(iter(file), self.tally.rows, None)
+        for batch in _batches(self._ready(line) for line in rest):
+            self._send_waiting(all_of_it=False)
+            verdicts = self._send([one.body for one in batch if one.fault is None])
+            self.tally.rows += len(batch)
+            self._take(batch, verdicts)
             progress()
+        self._send_waiting(all_of_it=True)
         self.tally.finished = True
         self._save()
 
@@ -126,16 +137,38 @@ class Import:
             try:
                 return iter(self._client.record_rows(rows))
             except BillingClientError as error:
-                pause = pause_seconds(error, failures)
                 if not passes(error):
                     raise StackError(f"the API refuses the import: {error}") from error
-                if time.monotonic() + pause > deadline:
-                    raise Unfinished(
-                        f"stopped after {self.tally.rows} rows: {error}; run it again to go on"
-                    ) from error
-                time.sleep(pause)
+                self._pause(error, failures, deadline)
                 failures += 1
         return iter(())
+
+    def _send_waiting(self, *, all_of_it: bool) -> None:
+        """Send what was put off, until there is room again or nothing left. Errors: Unfinished."""
+        deadline, failures = time.monotonic() + self._patience, 0
+        while self._is_full() or (all_of_it and self.tally.waiting):
+            if failures:
+                self._pause(self._put_off, failures - 1, deadline)
+            batch = [self._ready(Line(*one)) for one in self.tally.waiting]
+            verdicts = list(self._send([one.body for one in batch]))
+            self.tally.waiting.clear()
+            self._waiting_bytes = 0
+            self._take(batch, iter(verdicts))
+            failures += 1
+
+    def _is_full(self) -> bool:
+        return len(self.tally.waiting) >= MAX_ROWS or self._waiting_bytes >= MAX_BYTES
+
+    def _pause(self, error: BillingClientError, failures: int, deadline: float) -> None:
+        """Wait before the next try. Errors: Unfinished when the time is up."""
+        pause = pause_seconds(error, failures)
+        if time.monotonic() + pause > deadline:
+            waiting = len(self.tally.waiting)
+            left = f", {waiting} of them to be sent again" if waiting else ""
+            raise Unfinished(
+                f"stopped after {self.tally.rows} rows{left}: {error}; run it again to go on"
+            ) from error
+        time.sleep(pause)
 
     def _take(self, batch: list[Ready], verdicts: Iterator[Verdict]) -> None:
         """Count a batch; rejected rows first, then the state: a crash between repeats the batch."""
@@ -147,8 +180,11 @@ class Import:
                     f"line {one.line.number} names no account: give --account, or a field"
                     " account_id or external_id"
                 )
-            self.tally.rows += 1
-            if verdict.status == "rejected":
+            if verdict.retry:
+                self.tally.waiting.append((one.line.number, one.line.row))
+                self._waiting_bytes += len(one.body)
+                self._put_off = EventsPutOff(f"{verdict.code}: {verdict.detail}")
+            elif verdict.status == "rejected":
                 self.tally.rejected += 1
                 refused.append(_told(one.line, verdict))
             elif verdict.status == "duplicate":
@@ -172,7 +208,7 @@ class Import:
         if self._state is None:
             return
         beside = self._state.with_name(self._state.name + ".new")
-        beside.write_text(json.dumps(asdict(self.tally)) + "\n")
+        beside.write_text(json.dumps(vars(self.tally)) + "\n")
         beside.replace(self._state)
 
 

@@ -74,7 +74,7 @@ class UseBody(Body):
     on_insufficient: Literal["reject", "defer"] = "reject"
     occurred_at: Instant | None = None
     usage_details: dict[str, Any] | None = None
-    hold_id: Annotated[str, Field(max_length=40)] | None = None
+    hold_id: Text | None = None
 
     @model_validator(mode="after")
     def _names_something(self) -> Self:

@@ -4,15 +4,16 @@ from datetime import UTC
 from typing import Annotated, Any, Literal
 
 import msgspec
-from fastapi import Depends, Request
+from fastapi import Depends, Header, Request
 from fastapi.responses import Response
 
 from api import usage_rows
 from api.auth import MEMBER
 from api.charging import charge_rows
 from api.dependencies import Call, OperatorGate, check_platform, gate_headers, no_such_account
+from api.idempotency import valid_key
 from api.pricing import Wanted
-from api.problem_codes import CODES
+from api.problem_codes import CODES, passes
 from api.problems import responses
 from api.routes.base import new_router
 from api.routes.usage import user_of, words_of
@@ -60,13 +61,18 @@ _BATCH_SCHEMA: dict[str, Any] = {
 
 
 class RowAnswer(Answer):
-    """What became of one row, by its place in the request."""
+    """What became of one row, by its place in the request.
+
+    A rejected row says by `retry` whether it is worth sending again as it is: true where what
+    refused it passes, as when a part of the service is away.
+    """
 
     row: int
     event_id: str | None
     status: Literal["recorded", "duplicate", "rejected"]
     code: str | None = None
     detail: str | None = None
+    retry: bool | None = None
 
 
 class BatchAnswer(Answer):
@@ -82,17 +88,25 @@ class BatchAnswer(Answer):
     "/usage/batch",
     response_model=BatchAnswer,
     openapi_extra=_BATCH_SCHEMA,
-    responses=responses("INVALID_JSON", "MERCHANT_NOT_FOUND"),
+    responses=responses("INVALID_JSON", "MERCHANT_NOT_FOUND", "IDEMPOTENCY_KEY_INVALID"),
 )
-async def record_usage_batch(request: Request, call: BatchCall) -> Response:
+async def record_usage_batch(
+    request: Request,
+    call: BatchCall,
+    idempotency_key: Annotated[str | None, Header()] = None,
+) -> Response:
     """Record up to 1,000 uses, each with its own verdict; a bad row fails alone.
 
     Role service names an account per row (`account_id` or `external_id`); others record for their
     own. Platform headers, when sent, must fit every account named, else nothing is recorded.
     Rows of one request that cost credits are paid together; each with `payment_charge` is
     charged to its account's card behind the answer, as its billing record tells.
+
+    A row without `event_id` is named `{Idempotency-Key}/{row}`. A large batch is recorded in
+    parts: after a 5xx or no answer send the same request again, with the same key or event ids;
+    rows that are there answer `duplicate`.
     """
-    rows = usage_rows.parse(await request.body())
+    rows = usage_rows.named(usage_rows.parse(await request.body()), valid_key(idempotency_key))
     owners = await _owners(rows, request, call)
     accounts = [owner for owner in owners.values() if owner is not None]
     await check_platform(gate_headers(request), accounts, call.services)
@@ -224,6 +238,7 @@ def _batch_answer(rows: list[Row | Fault], refused: dict[int, tuple[str, str]]) 
             code, detail = refused[place]
             if code:
                 entry |= {"status": "rejected", "code": code, "detail": detail}
+                entry["retry"] = passes(code)
             else:
                 duplicates += 1
                 entry["status"] = "duplicate"

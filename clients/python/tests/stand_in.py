@@ -28,6 +28,8 @@ class StandIn:
         self.rows: Counter[str] = Counter()
         """How often each event id was recorded: once, whatever happens."""
         self.refuse: Callable[[dict[str, Any]], str | None] = lambda row: None
+        self.passing: set[str] = set()
+        """Codes of refusals that the API says to try again."""
         self._lock = threading.Lock()
         self.transport = httpx2.MockTransport(self)
 
@@ -50,7 +52,10 @@ class StandIn:
             if code is None and not known:
                 self.rows[row["event_id"]] += 1
             status = "rejected" if code else "duplicate" if known else "recorded"
-            results.append({"row": place, "status": status, "code": code, "detail": code})
+            told: dict[str, Any] = {"row": place, "status": status}
+            if code:
+                told |= {"code": code, "detail": "so it is", "retry": code in self.passing}
+            results.append(told)
         return httpx2.Response(200, json={"results": results})
 
     def record_then_drop(self, request: httpx2.Request) -> httpx2.Response:

@@ -42,12 +42,18 @@ def test_an_event_of_the_callers_own_id_is_the_same_each_time() -> None:
     assert "occurred_at" not in json.loads(first[1])
 
 
+def test_words_are_kept_as_the_api_takes_them() -> None:
+    event_id, body = events.build(1, {"product_id": "p", "event_id": "e1 ", "user_id": "\tann"})
+    assert (event_id, json.loads(body)["user_id"]) == ("e1", "ann")
+
+
 @pytest.mark.parametrize(
     ("use", "field"),
     [
         ({}, "product_id"),
         ({"product_id": "p", "prodct": "x"}, "prodct"),
         ({"product_id": ""}, "product_id"),
+        ({"product_id": "p", "event_id": " \n"}, "event_id"),
         ({"product_id": "p", "user_id": "u" * 256}, "user_id"),
         ({"product_id": "p", "occurred_at": AT.replace(tzinfo=None)}, "occurred_at"),
         ({"product_id": "p", "usage_details": {"x": float("nan")}}, "not JSON"),

@@ -14,7 +14,7 @@ from fastapi.routing import APIRoute
 from api.app import create_app
 from api.dependencies import AccountGate, OperatorGate, ReadGate
 from api.documents import api_routes, gates
-from api.problem_codes import CODES
+from api.problem_codes import CODES, passes
 from api.routes.base import PREFIX
 from tests.unit.api.conftest import lonely_settings
 
@@ -46,6 +46,12 @@ def examples(operation: dict[str, Any]) -> dict[str, int]:
         .get("application/problem+json", {})
         .get("examples", {})
     }
+
+
+def test_a_refused_row_of_a_batch_says_whether_it_may_come_again() -> None:
+    assert "retry" in DOCUMENT["components"]["schemas"]["RowAnswer"]["properties"]
+    assert passes("PRICING_UNAVAILABLE")
+    assert not any(map(passes, ("QUOTA_EXCEEDED", "EVENT_TOO_OLD", "INSUFFICIENT_CREDITS")))
 
 
 def test_every_route_is_described() -> None:

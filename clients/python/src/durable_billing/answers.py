@@ -110,11 +110,15 @@ class Capture(_Answer):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What became of one row of a batch; `code` and `detail` where it was rejected."""
+    """What became of one row of a batch; `code` and `detail` where it was rejected.
+
+    `retry` says of a rejected row that it may be recorded when it is sent again later.
+    """
 
     status: Literal["recorded", "duplicate", "rejected"]
     code: str | None = None
     detail: str | None = None
+    retry: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,4 +54,7 @@ def _verdicts(answer: Any, rows: int) -> list[Verdict]:
     results = answer.get("results") if isinstance(answer, dict) else None
     if not isinstance(results, list) or len(results) != rows:
         raise BillingUnreachable("the answer is not the API's: no verdict for each row")
-    return [Verdict(one["status"], one.get("code"), one.get("detail")) for one in results]
+    return [
+        Verdict(one["status"], one.get("code"), one.get("detail"), one.get("retry") is True)
+        for one in results
+    ]

@@ -179,7 +179,7 @@ class BillingClient:
         """Record rows of the API's own fields, unchecked, past the spool; a verdict for each.
 
         A row may be its JSON already. Give each an `event_id`: then the same rows may be sent
-        again after any error, however far it got.
+        again after any error, however far it got, and later those whose verdict says `retry`.
         """
         verdicts: list[Verdict] = []
         encoded = (row if isinstance(row, bytes) else events.encode(row) for row in rows)

@@ -50,6 +50,10 @@ class BillingUnreachable(BillingClientError):
     """No answer came: the request may or may not have been carried out."""
 
 
+class EventsPutOff(BillingClientError):
+    """The API refuses some events for a reason that passes: those wait, others go through."""
+
+
 class InvalidEvent(BillingClientError, ValueError):
     """The event can never be recorded; nothing was kept."""
 

@@ -65,7 +65,11 @@ def build(usage_amount: Amount, use: Use, *, account: str | None = None) -> tupl
     Without an `event_id` it gets one of its own, and the time of now. With one of the caller's it
     stays exactly as given, so that recording it again is the same event.
     """
-    body: dict[str, Any] = {name: value for name, value in use.items() if value is not None}
+    body: dict[str, Any] = {
+        name: value.strip() if isinstance(value, str) else value
+        for name, value in use.items()
+        if value is not None
+    }
     body["usage_amount"] = amount_text(usage_amount)
     if "event_id" not in body:
         body["event_id"] = uuid4().hex
@@ -113,7 +117,7 @@ def _check(body: Mapping[str, Any]) -> None:
     for name in _WORDS:
         word = body.get(name, "-")
         if not isinstance(word, str) or not 1 <= len(word) <= 255:
-            raise InvalidEvent(f"{name}: must be a text of 1 to 255 characters")
+            raise InvalidEvent(f"{name}: must be a text of 1 to 255 characters, not blank")
 
 
 def _instant(at: Any) -> str:

@@ -13,12 +13,43 @@ from typing import Final
 from durable_billing import batches
 from durable_billing.answers import Rejected, Verdict
 from durable_billing.connection import Connection, pause_seconds
-from durable_billing.errors import BillingClientError, ClientClosed
+from durable_billing.errors import BillingClientError, ClientClosed, EventsPutOff
 from durable_billing.spool import Refusal, Spool, Waiting
 
 OnRejected = Callable[[Rejected], None]
 SLOW_LOOK_SECONDS: Final = 0.05
 _logger = logging.getLogger("durable_billing")
+
+
+class _Turn:
+    """How far the events of a spool are gone through: those put off are left behind.
+
+    They are tried again from the oldest on, after a pause, and not before the newest had its turn.
+    """
+
+    def __init__(self) -> None:
+        self.after = 0
+        """Events up to this number were tried, and some were put off."""
+        self._again: float | None = None
+        self._failures = 0
+
+    def begin(self) -> None:
+        """Go back to the oldest event, if it is time."""
+        if self._again is not None and time.monotonic() >= self._again:
+            self.after, self._again = 0, None
+
+    def put_off(self, last: int) -> None:
+        """Some events up to this number wait for the next turn."""
+        self.after = last
+
+    def end(self) -> None:
+        """Every event had its turn: those put off come again, later each time."""
+        if not self.after:
+            self._failures = 0
+        elif self._again is None:
+            pause = pause_seconds(EventsPutOff(), self._failures)
+            self._again = time.monotonic() + pause
+            self._failures += 1
 
 
 class Sender:
@@ -39,6 +70,7 @@ class Sender:
         self._delay = delay_seconds
         self._on_rejected = on_rejected
         self._added = 0
+        self._turn = _Turn()
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._moved = threading.Condition()
@@ -95,23 +127,36 @@ class Sender:
                 failures = 0
 
     def _drain(self) -> None:
-        """Send batch after batch until nothing waits."""
+        """Send batch after batch until nothing waits but what was put off."""
+        self._turn.begin()
         while not self._stopping.is_set() and self._spool.lease():
-            events = self._spool.take(batches.MAX_ROWS, batches.MAX_BYTES)
+            events = self._spool.take(batches.MAX_ROWS, batches.MAX_BYTES, self._turn.after)
             if not events:
+                self._turn.end()
                 return
             verdicts = batches.send(self._connection, [event.body for event in events])
+            put_off = [verdict for verdict in verdicts if verdict.retry]
+            if put_off:
+                self._turn.put_off(events[-1].seq)
+                self._tell(EventsPutOff(f"{put_off[0].code}: {put_off[0].detail}"))
+            elif not self._turn.after:
+                self.trouble = None
             self._settle(events, verdicts)
-            self.trouble = None
 
     def _settle(self, events: list[Waiting], verdicts: list[Verdict]) -> None:
+        """Those that may be recorded later are left as they are."""
+        answered = [
+            (event, verdict)
+            for event, verdict in zip(events, verdicts, strict=True)
+            if not verdict.retry
+        ]
         refused = [
             Refusal(event.seq, verdict.code or "UNKNOWN", verdict.detail or "")
-            for event, verdict in zip(events, verdicts, strict=True)
+            for event, verdict in answered
             if verdict.status == "rejected"
         ]
         numbers = {one.seq for one in refused}
-        self._spool.settle([e.seq for e in events if e.seq not in numbers], refused)
+        self._spool.settle([e.seq for e, _ in answered if e.seq not in numbers], refused)
         with self._moved:
             self._moved.notify_all()
         if self._on_rejected is not None and refused:

@@ -82,13 +82,16 @@ class Spool:
                 last = done.lastrowid or last
             return last
 
-    def take(self, max_rows: int, max_bytes: int) -> list[Waiting]:
-        """The oldest waiting events, within both bounds; one at least, if there is one."""
+    def take(self, max_rows: int, max_bytes: int, after: int = 0) -> list[Waiting]:
+        """The oldest waiting events after a number, within both bounds; one at least, if any."""
         taken: list[Waiting] = []
         size = 0
-        query = "SELECT seq, event_id, body FROM events WHERE code IS NULL ORDER BY seq LIMIT ?"
+        query = (
+            "SELECT seq, event_id, body FROM events WHERE code IS NULL AND seq > ?"
+            " ORDER BY seq LIMIT ?"
+        )
         with self._use() as database:
-            for row in database.execute(query, (max_rows,)):
+            for row in database.execute(query, (after, max_rows)):
                 event = Waiting(*row)
                 size += len(event.body) + 1
                 if taken and size > max_bytes:

@@ -1,0 +1,102 @@
+"""Events that the API refuses for a reason that passes: they wait, and hold nobody up."""
+
+import time
+from collections.abc import Callable
+
+import pytest
+
+from clients.python.tests.conftest import NewClient
+from clients.python.tests.stand_in import StandIn
+from durable_billing import connection
+from durable_billing.answers import Rejected, Verdict
+from durable_billing.client import BillingClient
+from durable_billing.errors import EventsPutOff
+
+AWAY = "SOMETHING_UNAVAILABLE"
+"""A code that this client has never heard of."""
+
+
+def keep(client: BillingClient, product: str, count: int) -> set[str]:
+    return set(client.record_many([(1, {"product_id": product})] * count))
+
+
+def until(seen: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not seen() and time.monotonic() < deadline:
+        time.sleep(0.005)
+    assert seen()
+
+
+@pytest.fixture
+def api() -> StandIn:
+    """It does not price product "new" just now, and never will product "none"."""
+    made = StandIn()
+    made.passing = {AWAY}
+    codes = {"new": AWAY, "none": "PRODUCT_PRICING_NOT_FOUND"}
+    made.refuse = lambda row: codes.get(row["product_id"])
+    return made
+
+
+def test_events_put_off_wait_while_others_are_answered(api: StandIn, new_client: NewClient) -> None:
+    told: list[Rejected] = []
+    client = new_client(api, on_rejected=told.append)
+    waiting = keep(client, "new", 3)
+    never, sold = keep(client, "none", 1), keep(client, "sold", 2)
+    assert not client.flush(0.3)
+    status = client.status()
+    assert (status.waiting, status.rejected) == (3, 1)
+    assert isinstance(status.trouble, EventsPutOff)
+    assert str(status.trouble) == f"{AWAY}: so it is"
+    assert {one.event_id for one in told} == never
+    api.refuse = lambda row: None
+    assert client.flush(10)
+    assert dict(api.rows) == dict.fromkeys(waiting | sold, 1)
+    until(lambda: client.status().trouble is None)
+
+
+def test_batches_of_events_put_off_hold_up_nobody_behind_them(
+    api: StandIn, new_client: NewClient
+) -> None:
+    client = new_client(api)
+    waiting = keep(client, "new", 2_500)
+    sold = keep(client, "sold", 5)
+    until(lambda: api.rows.keys() == sold)
+    sold |= keep(client, "sold", 5)
+    until(lambda: api.rows.keys() == sold)
+    assert (client.status().waiting, client.rejected()) == (2_500, [])
+    api.refuse = lambda row: None
+    assert client.flush(10)
+    assert dict(api.rows) == dict.fromkeys(waiting | sold, 1)
+
+
+def test_events_put_off_are_not_asked_for_again_and_again(
+    api: StandIn, new_client: NewClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "FIRST_PAUSE_SECONDS", 20.0)
+    client = new_client(api)
+    keep(client, "new", 3)
+    until(lambda: len(api.requests) == 1)
+    sold = keep(client, "sold", 1)
+    until(lambda: api.rows.keys() == sold)
+    time.sleep(0.1)
+    assert api.sizes == [3, 1]
+
+
+def test_the_next_process_sends_what_was_put_off(api: StandIn, new_client: NewClient) -> None:
+    first = new_client(api)
+    waiting = keep(first, "new", 2)
+    assert not first.close(0.2)
+    fine = StandIn()
+    assert new_client(fine).flush(10)
+    assert fine.rows.keys() == waiting
+
+
+def test_a_row_past_the_spool_says_that_it_may_come_again(
+    api: StandIn, new_client: NewClient
+) -> None:
+    rows = [{"event_id": name, "product_id": name} for name in ("new", "none", "sold")]
+    assert new_client(api).record_rows(rows) == [
+        Verdict("rejected", AWAY, "so it is", retry=True),
+        Verdict("rejected", "PRODUCT_PRICING_NOT_FOUND", "so it is"),
+        Verdict("recorded"),
+    ]

@@ -1,0 +1,100 @@
+"""A batch that is sent again: rows that are there stay single, whatever broke between."""
+
+import asyncio
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from psycopg import OperationalError
+from sqlalchemy.exc import DBAPIError
+
+from api import recorder as recording
+from billing.usage.schemas import Recorded
+from tests.integration.usage.conftest import V1, NewShop, Shop
+
+USE = {"product_id": "gpt-4", "usage_amount": "1000"}
+
+
+async def send(shop: Shop, key: str | None, *rows: dict[str, Any]) -> list[Any]:
+    """(status, code) of each row, sent by the shop itself."""
+    headers = {"Idempotency-Key": key} if key is not None else {}
+    answer = await shop.post("/usage/batch", {"events": list(rows)}, **headers)
+    assert answer.status_code == 200, answer.text
+    return [(row["status"], row.get("code")) for row in answer.json()["results"]]
+
+
+async def test_rows_without_an_event_are_told_again_by_the_key_of_their_request(
+    new_shop: NewShop,
+) -> None:
+    shop, key = await new_shop("10"), f"k-{uuid4()}"
+    rows = [USE, USE, USE | {"event_id": "mine"}, {"usage_amount": "1"}]
+    first = await send(shop, key, *rows)
+    assert [status for status, _ in first] == ["recorded"] * 3 + ["rejected"]
+    again = await send(shop, key, *rows)
+    assert [status for status, _ in again] == ["duplicate"] * 3 + ["rejected"]
+    other = await send(shop, key, USE | {"usage_amount": "2"}, USE)
+    assert other == [("rejected", "IDEMPOTENCY_KEY_REUSED"), ("duplicate", None)]
+    assert await shop.balance() == 4
+    events = await shop.rows("SELECT event_id FROM billing_records WHERE account_id = :id")
+    assert sorted(events) == sorted([(f"{key}/0",), (f"{key}/1",), ("mine",)])
+    assert [status for status, _ in await send(shop, None, USE)] == ["recorded"], "each is new"
+
+
+async def test_a_row_that_was_refused_is_recorded_when_its_request_is_repeated(
+    new_shop: NewShop,
+) -> None:
+    shop = await new_shop("2")
+    rows = [USE, USE]
+    assert await send(shop, "late", *rows) == [
+        ("recorded", None), ("rejected", "INSUFFICIENT_CREDITS"),
+    ]  # fmt: skip
+    await shop.grant("2")
+    assert await send(shop, "late", *rows) == [("duplicate", None), ("recorded", None)]
+
+
+@pytest.mark.parametrize("key", ["", "k" * 256])
+async def test_a_key_that_is_none_is_refused_as_for_a_single_use(
+    new_shop: NewShop, key: str
+) -> None:
+    shop = await new_shop("10")
+    for path, body in (("record", USE), ("batch", {"events": [USE]})):
+        answer = await shop.post(f"/usage/{path}", body, **{"Idempotency-Key": key})
+        assert (answer.status_code, answer.json()["code"]) == (400, "IDEMPOTENCY_KEY_INVALID")
+    assert await shop.balance() == 10
+
+
+async def test_a_batch_that_broke_in_the_middle_is_repeated_without_a_second_use(
+    new_shop: NewShop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shops = [await new_shop("10") for _ in range(3)]
+    api, broken = shops[0].api, shops[1]
+    recorder = api.app.state.services.recorder
+    write, others = recorder._once, asyncio.Semaphore(0)
+
+    async def lost_for_one(
+        uses: Any, groups: Any, owned: Any, *, full: bool, new: bool
+    ) -> dict[int, Recorded]:
+        if owned[0][0] == broken.id.int:
+            for _ in range(2):
+                await others.acquire()
+            raise DBAPIError("the record", None, OperationalError("the connection is lost"))
+        done: dict[int, Recorded] = await write(uses, groups, owned, full=full, new=new)
+        others.release()
+        return done
+
+    rows = [USE | {"account_id": shop.account["id"]} for shop in shops for _ in range(2)]
+    headers = api.token("*", ["service"]) | {"Idempotency-Key": f"k-{uuid4()}"}
+
+    async def post() -> Any:
+        return await api.client.post(f"{V1}/usage/batch", json={"events": rows}, headers=headers)
+
+    monkeypatch.setattr(recording, "ACCOUNTS_AT_ONCE", 1)
+    with monkeypatch.context() as broke:
+        broke.setattr(recorder, "_once", lost_for_one)
+        assert (await post()).status_code == 503
+    assert [await shop.balance() for shop in shops] == [6, 10, 6]
+    again = (await post()).json()["results"]
+    assert [row["status"] for row in again] == [
+        "duplicate", "duplicate", "recorded", "recorded", "duplicate", "duplicate",
+    ]  # fmt: skip
+    assert [await shop.balance() for shop in shops] == [6, 6, 6]

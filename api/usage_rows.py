@@ -52,10 +52,6 @@ class Row(msgspec.Struct, forbid_unknown_fields=True):
     hold_id: Word | None = None
 
     def __post_init__(self) -> None:
-        for word in _words_of(self):
-            if word is not None and word.strip() != word:
-                _trim(self)
-                break
         if self.product_id is None and self.service_type is None and self.feature_type is None:
             raise ValueError("name a product_id, a service_type or a feature_type")
         if self.hold_id is not None and not alone(self.billing_method, self.on_insufficient):
@@ -66,29 +62,19 @@ class Row(msgspec.Struct, forbid_unknown_fields=True):
             raise ValueError(f"usage_details: nested deeper than {JSON_DEPTH} levels")
 
 
+class Fault(msgspec.Struct, frozen=True):
+    """A row that is none: the field that is wrong and why, and the event it wanted to be."""
+
+    words: str
+    event_id: str | None
+
+
 _WORDS: Final = (
     "account_id", "external_id", "event_id", "user_id", "organization_id", "session_id",
     "request_id", "product_id", "feature_type", "operation", "model", "hold_id",
 )  # fmt: skip
 _words_of: Final = attrgetter(*_WORDS)
 _text: Final = TypeAdapter(Text)
-
-
-def _trim(row: Row) -> None:
-    """Leave out the space around words, as single uses do; ValueError for one that is nothing."""
-    for name in _WORDS:
-        if (word := getattr(row, name)) is not None:
-            try:
-                setattr(row, name, _text.validate_python(word))
-            except ValueError:
-                raise ValueError(f"{name}: must not be blank") from None
-
-
-class Fault(msgspec.Struct, frozen=True):
-    """A row that is none: the field that is wrong and why, and the event it wanted to be."""
-
-    words: str
-    event_id: str | None
 
 
 class Rows(msgspec.Struct, forbid_unknown_fields=True):
@@ -105,6 +91,8 @@ class _RawRows(msgspec.Struct, forbid_unknown_fields=True):
     events: Annotated[list[msgspec.Raw], Meta(min_length=1, max_length=MAX_ROWS)]
 
 
+# Only a plain space can stand in a text unescaped; `": "` and `", "` are between texts.
+_EDGES: Final = (b'" ', *(b' "' + mark for mark in (b",", b":", b"}", b"]", b"\n", b"\r", b"\t")))
 _NUL: Final = b"\\u0000"
 # Two halves are a character, one is none; behind an odd backslash such letters are just letters.
 _HALVES: Final = re.compile(
@@ -125,7 +113,8 @@ def parse(body: bytes) -> list[Row | Fault]:
     """
     try:
         if b"\\" not in body or _NUL not in body:
-            return list(_whole.decode(body).events)
+            rows: list[Row | Fault] = list(_whole.decode(body).events)
+            return [_trimmed(row) for row in rows] if _may_have_space(body) else rows
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         pass
     return _one_by_one(_legible(body))
@@ -138,6 +127,23 @@ def named(rows: list[Row | Fault], key: str | None) -> list[Row | Fault]:
             if isinstance(row, Row) and row.event_id is None:
                 row.event_id = f"{key}/{place}"
     return rows
+
+
+def _may_have_space(body: bytes) -> bool:
+    """Whether some text may begin or end with space; False needs no look at each of thousands."""
+    return not body.isascii() or b"\\" in body or any(edge in body for edge in _EDGES)
+
+
+def _trimmed(row: Row | Fault) -> Row | Fault:
+    """A row without the space around its words, as single uses are; a Fault for a blank one."""
+    if isinstance(row, Row) and any(word and word.strip() != word for word in _words_of(row)):
+        for name in _WORDS:
+            if (word := getattr(row, name)) is not None:
+                try:
+                    setattr(row, name, _text.validate_python(word))
+                except ValueError:
+                    return Fault(f"{name}: must not be blank", row.event_id)
+    return row
 
 
 def _legible(body: bytes) -> bytes:
@@ -169,7 +175,7 @@ def _parse(row: msgspec.Raw) -> Row | Fault:
     for name in read.__struct_fields__:
         if not storable(getattr(read, name)):
             return Fault(f"{name}: has {NOT_TEXT}", _event_id(row))
-    return read
+    return _trimmed(read)
 
 
 def _event_id(row: msgspec.Raw) -> str | None:

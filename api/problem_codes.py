@@ -62,6 +62,7 @@ CODES: Final[dict[str, Problem]] = {
     "METER_NOT_FOUND": Problem(404, "nothing by this name is counted"),
     "QUOTA_EXCEEDED": Problem(429, "Quota exceeded for service type"),
     "QUOTA_NOT_FOUND": Problem(404, "no such quota"),
+    "LIMIT_NOT_FOUND": Problem(404, "nothing is agreed for this meter"),
     "BUDGET_EXCEEDED": Problem(429, "this use would go over a budget that blocks"),
     "BUDGET_LIMIT": Problem(409, "an account has at most 20 budgets"),
     "BUDGET_NOT_FOUND": Problem(404, "no such budget"),

@@ -26,6 +26,7 @@ from billing.credits import notices
 from billing.credits import service as credits
 from billing.events import store as inbox
 from billing.events.rules import event_of
+from billing.limits import store as limits
 from billing.payments import methods, methods_setup
 from billing.payments.methods_setup import Cause
 from billing.payments.rules import CardDetails, SetupOutcome
@@ -128,6 +129,14 @@ class AccountActivities(MatterActivities[AccountState], Accounts):
         state = await self.once(request, invoice)
         await self._tell(born)
         return state
+
+    @activity.defn(name="account.limits")
+    async def limits(self, request: StepRequest) -> AccountState:
+        async def follow(connection: AsyncConnection, _: AccountState, at: datetime) -> str:
+            await limits.follow(connection, request.ref.subject_id, max(at, request.step.due))
+            return "the cycle gives what is agreed"
+
+        return await self.once(request, follow)
 
     @activity.defn(name="account.complete")
     async def complete(self, request: StepRequest) -> AccountState:

@@ -65,6 +65,7 @@ CODES: Final[dict[str, Problem]] = {
         422, "storage_gb is a level: its quotas are of the account, with the window cycle"
     ),
     "QUOTA_NOT_FOUND": Problem(404, "no such quota"),
+    "LIMIT_NOT_FOUND": Problem(404, "nothing is agreed for this meter"),
     "BUDGET_EXCEEDED": Problem(429, "this use would go over a budget that blocks"),
     "BUDGET_LIMIT": Problem(409, "an account has at most 20 budgets"),
     "BUDGET_NOT_FOUND": Problem(404, "no such budget"),

@@ -149,6 +149,13 @@ MUTANTS: Final = (
         ("tests/integration/usage/test_crowd.py",),
     ),
     Mutant(
+        "an agreed limit is forgotten when the cycle turns",
+        "migrations/functions/usage_2_period.sql",
+        "usage_agreed_limits(s.account_id, p.limits, p_at), s.status",
+        "p.limits, s.status",
+        ("tests/integration/usage/test_agreed_limits.py",),
+    ),
+    Mutant(
         "a batch of plain uses leaves its counters alone",
         "migrations/functions/usage_6_plain.sql",
         "credits = c.credits + g.credits\n        FROM sums AS g\n",

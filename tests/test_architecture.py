@@ -39,7 +39,7 @@ CLOCK_CALLS: Final = re.compile(
 
 MONEY_MODULES: Final = re.compile(
     r"billing/(core/(money|periods)|credits|invoices|payments|purchases|catalog|products|rating"
-    r"|quotas|usage|budgets|forecasts|recommendations|reports)(/\w+)?\.py$"
+    r"|quotas|usage|limits|budgets|forecasts|recommendations|reports)(/\w+)?\.py$"
     r"|gateways/stripe\w*(/\w+)?\.py$"
 )
 

@@ -314,6 +314,11 @@ class Accounts(MatterSteps[AccountState]):
         """Invoice late use of subscriptions that have ended. Retried: Postgres away."""
         raise NotImplementedError
 
+    @activity.defn(name="account.limits")
+    async def limits(self, request: StepRequest) -> AccountState:
+        """Let the open cycle follow a limit that begins or ends. Retried: Postgres away."""
+        raise NotImplementedError
+
     @activity.defn(name="account.complete")
     async def complete(self, request: StepRequest) -> AccountState:
         """Complete a part of the uses that an invoice bills. Retried: Postgres away."""

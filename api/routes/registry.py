@@ -20,6 +20,7 @@ from api.routes import (
     inbox_admin,
     integrity,
     invoices,
+    limits_admin,
     matters,
     meta,
     overview,
@@ -84,4 +85,5 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     accounts.router,
     catalog_admin.router,
     products_admin.router,
+    limits_admin.router,
 )

@@ -76,6 +76,8 @@ class AccountState(State):
     """The end of a pause after which it is seen whether credits are wanted."""
     late_usage: AwareDatetime | None = None
     """When late use of an ended subscription is invoiced."""
+    limits_due: AwareDatetime | None = None
+    """When a limit that was agreed with the account begins or ends."""
     completion: CompletionPlan | None = None
     setups: tuple[SetupPlan, ...] = ()
     removals: tuple[RemovalPlan, ...] = ()
@@ -105,6 +107,10 @@ def agenda(state: AccountState) -> list[Step]:
         key = f"{state.account}/late-usage-{_stamp(state.late_usage)}"
         words = "invoice late use"
         steps.append(Step(name="bill", due=state.late_usage, key=key, words=words))
+    if state.limits_due is not None:
+        key = f"{state.account}/limits-{_stamp(state.limits_due)}"
+        words = "begin or end an agreed limit"
+        steps.append(Step(name="limits", due=state.limits_due, key=key, words=words))
     if state.completion is not None:
         of = state.completion
         key = f"{of.invoice}/complete-{of.meter}-{_stamp(of.start_at)}-{of.part}"
@@ -134,6 +140,8 @@ def state_words(state: AccountState) -> str:
         parts.append(f"no credits are bought before {state.top_up_from:%-d %b %Y %H:%M} UTC")
     if state.late_usage is not None:
         parts.append(f"late use is invoiced on {state.late_usage:%-d %b %Y %H:%M} UTC")
+    if state.limits_due is not None:
+        parts.append(f"an agreed limit changes on {state.limits_due:%-d %b %Y %H:%M} UTC")
     if state.completion is not None:
         parts.append(f"uses of {state.completion.meter} are being completed")
     if state.next_expiry is not None:

@@ -40,6 +40,8 @@ _STATE = Prepared(
               AND l.expires_at > l.created_at + :notice) - :notice AS next_notice,
            (SELECT min(u.late_at) FROM usage_periods u
             WHERE u.account_id = a.id AND u.late_at IS NOT NULL) + interval '1 day' AS late_usage,
+           (SELECT min(o.due_at) FROM limit_overrides o
+            WHERE o.account_id = a.id AND o.due_at IS NOT NULL) AS limits_due,
            (SELECT jsonb_build_object(
                 'invoice', c.invoice, 'meter', c.meter, 'start_at', c.start_at, 'part', c.part,
                 'began_at', c.began_at)
@@ -202,6 +204,7 @@ async def state(
         top_up=_top_up(row),
         top_up_from=row["top_up_from"],
         late_usage=row["late_usage"],
+        limits_due=row["limits_due"],
         completion=row["completion"] and CompletionPlan(**row["completion"]),
         setups=tuple(
             SetupPlan(setup=ids.encode(ids.SETUP_INTENT, UUID(setup.pop("id"))), **setup)

@@ -16,7 +16,7 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.catalog import rules
@@ -181,7 +181,10 @@ async def costs(connection: AsyncConnection) -> list[CreditCost]:
 
 
 async def entitlements(connection: AsyncConnection, account_id: UUID) -> Entitlements:
-    """What the account's open subscription gives it now; nothing without one."""
+    """What the account's open subscription gives it now; nothing without one.
+
+    A limit that was agreed with the account goes before the plan's.
+    """
     item = subscription_items.c
     units = (
         select(item.meter, func.sum(item.units * item.quantity).label("units"))
@@ -192,8 +195,9 @@ async def entitlements(connection: AsyncConnection, account_id: UUID) -> Entitle
     )
     pairs = func.jsonb_object_agg(units.c.meter, cast(units.c.units, Text))
     extra = select(pairs).scalar_subquery()
+    agreed = func.usage_agreed_limits(subscriptions.c.account_id, plans.c.limits, type_=JSONB)
     query = (
-        select(plans, subscriptions.c.status, extra.label("extra"))
+        select(plans, subscriptions.c.status, extra.label("extra"), agreed.label("agreed"))
         .join(subscriptions, subscriptions.c.plan_id == plans.c.id)
         .where(subscriptions.c.account_id == account_id, subscriptions.c.status.in_(OPEN_STATUSES))
     )
@@ -201,7 +205,7 @@ async def entitlements(connection: AsyncConnection, account_id: UUID) -> Entitle
     if row is None:
         return rules.NO_PLAN
     more = {meter: Decimal(units) for meter, units in (row["extra"] or {}).items()}
-    return rules.entitle(show_plan(row), row["status"], more)
+    return rules.entitle(show_plan({**row, "limits": row["agreed"]}), row["status"], more)
 
 
 async def is_empty(connection: AsyncConnection) -> bool:

@@ -81,6 +81,9 @@ QUERIES: Final[dict[str, str]] = {
             FROM usage_settlements
             UNION ALL
             SELECT account_id, 'account/' || public_id('acc', account_id)
+            FROM limit_overrides WHERE due_at IS NOT NULL
+            UNION ALL
+            SELECT account_id, 'account/' || public_id('acc', account_id)
             FROM payment_methods WHERE status = 'removing'
             UNION ALL
             SELECT account_id, 'account/' || public_id('acc', account_id)

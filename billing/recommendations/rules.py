@@ -10,6 +10,7 @@ from decimal import ROUND_HALF_UP, Decimal
 from typing import Final
 
 from billing.core.money import ZERO
+from billing.rating.rules import rounded
 from billing.recommendations.schemas import CheaperPlan, CreditsExpiring, Lot, Offer
 
 CYCLES: Final = 3
@@ -42,6 +43,8 @@ def cheaper(
     best, offer = min(known, key=lambda one: (one[0], one[1].key), default=(paid, current))
     if best >= paid:
         return None
+    # Units have twelve decimals, and so have prices.
+    paid, best = rounded(paid, currency), rounded(best, currency)
     units: defaultdict[str, Decimal] = defaultdict(Decimal)
     for cycle in cycles:
         for meter, used in cycle.items():

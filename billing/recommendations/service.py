@@ -8,11 +8,12 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.catalog import store as catalog
-from billing.catalog.schemas import Plan
+from billing.catalog.schemas import Limit, Plan
 from billing.core import ids
 from billing.core.money import ZERO, exponent
 from billing.credits.tables import credit_lots
 from billing.forecasts import service as forecasts
+from billing.limits import store as limits
 from billing.recommendations import rules
 from billing.recommendations.schemas import CheaperPlan, CreditsExpiring, Lot, Offer, Terms
 from billing.subscriptions import store as subscriptions
@@ -30,7 +31,7 @@ async def advice(
     found: list[CheaperPlan | CreditsExpiring] = []
     subscription = await subscriptions.find_open(connection, account_id)
     if subscription is not None and subscription.status in ("active", "past_due"):
-        plan = await _cheaper_plan(connection, subscription)
+        plan = await _cheaper_plan(connection, subscription, outlook.at)
         found += [plan] if plan else []
     lots = await _lots(connection, account_id)
     found += rules.expiring(lots, outlook.daily_credits, outlook.at)
@@ -38,9 +39,12 @@ async def advice(
 
 
 async def _cheaper_plan(
-    connection: AsyncConnection, subscription: Subscription
+    connection: AsyncConnection, subscription: Subscription, at: datetime
 ) -> CheaperPlan | None:
-    """Among plans of the same family, currency and interval; where a cycle is that interval."""
+    """Among plans of the same family, currency and interval; where a cycle is that interval.
+
+    What was agreed with the account goes before the limits of each.
+    """
     current = await catalog.get_plan(connection, subscription.plan_id)
     if current is None or current.allowance != subscription.interval:
         return None
@@ -50,6 +54,7 @@ async def _cheaper_plan(
         if item.kind == "plan"
     ]
     quantity = sum(seats) or 1
+    agreed = await limits.holding(connection, subscription.account_id, at)
     others = []
     for plan in await catalog.current_plans(connection, active_only=True):
         if plan.family != current.family or plan.key == current.key:
@@ -58,8 +63,10 @@ async def _cheaper_plan(
             connection, plan.key, subscription.currency, subscription.interval
         )
         if price is not None and plan.allowance == current.allowance:
-            others.append(_offer(plan, price.amount_minor * quantity, subscription.currency))
-    mine = _offer(current, subscription.amount_minor, subscription.currency)
+            others.append(
+                _offer(plan, agreed, price.amount_minor * quantity, subscription.currency)
+            )
+    mine = _offer(current, agreed, subscription.amount_minor, subscription.currency)
     whose = subscription.account_id
     cycles = [
         _units(period, await usage.cycle_counters(connection, whose, "", period.start_at))
@@ -98,17 +105,17 @@ def _units(period: Period, counters: dict[str, Counter]) -> dict[str, Decimal]:
     return units
 
 
-def _offer(plan: Plan, amount_minor: int, currency: str) -> Offer:
-    limits = {}
-    for limit in plan.limits:
+def _offer(plan: Plan, agreed: dict[str, Limit], amount_minor: int, currency: str) -> Offer:
+    terms = {}
+    for limit in ({one.meter: one for one in plan.limits} | agreed).values():
         price = limit.prices.get(currency) if limit.then == "overage" else None
-        limits[limit.meter] = Terms(limit.included, ZERO if limit.then == "notify" else price)
+        terms[limit.meter] = Terms(limit.included, ZERO if limit.then == "notify" else price)
     return Offer(
         key=plan.key,
         price=Decimal(amount_minor).scaleb(-exponent(currency)),
         credits=plan.monthly_credits,
         features=plan.features,
-        limits=limits,
+        limits=terms,
     )
 
 

@@ -82,6 +82,7 @@ _STEPS: Final[dict[str, str]] = {
     "give_up": "took the final action",
     "lapse": "let credits lapse",
     "bill": "invoiced late use of a subscription that had ended",
+    "limits": "began or ended an agreed limit",
     "notice": "told that credits end soon",
     "open": "opened the payment",
     "retire": "called an open payment back",

@@ -1,6 +1,6 @@
--- What a plan gives with the add-ons that a subscription has in the cycle from `p_start`: their
--- units go onto what the plan includes of their meters. One that ends with its period is there
--- until then.
+-- What a plan gives, or was agreed in its stead, with the add-ons that a subscription has in the
+-- cycle from `p_start`: their units go onto what is included of their meters. One that ends with its
+-- period is there until then.
 CREATE OR REPLACE FUNCTION usage_with_add_ons(
     p_subscription_id uuid, p_period_end timestamptz, p_limits jsonb, p_start timestamptz)
 RETURNS jsonb

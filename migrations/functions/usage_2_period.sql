@@ -1,6 +1,7 @@
 -- Allowance cycles as usage sees them. Each expects the account's rows to be shown.
 
--- What a plan gives of each meter under a subscription's status, keyed by meter.
+-- What limits, a plan's or agreed ones, give of each meter under a subscription's status, keyed by
+-- meter.
 CREATE OR REPLACE FUNCTION usage_limits_of(
     p_limits jsonb, p_status text, p_past_due_access text, p_currency text)
 RETURNS jsonb
@@ -71,7 +72,9 @@ BEGIN
     WHERE b.account_id = p_account_id;
     SELECT s.id, s.cycle_start, s.cycle_end, s.current_period_end, s.zone, s.currency,
         s.anchor_wall, s.interval_unit, s.interval_count, p.allowance_unit, p.allowance_count,
-        usage_limits_of(p.limits, s.status, p.past_due_access, s.currency) AS limits
+        usage_limits_of(
+            usage_agreed_limits(s.account_id, p.limits, p_at), s.status, p.past_due_access,
+            s.currency) AS limits
     INTO sub
     FROM subscriptions AS s JOIN plans AS p ON p.id = s.plan_id
     WHERE s.account_id = p_account_id

@@ -108,6 +108,11 @@ ALTER TABLE invoices FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON invoices
     USING (account_id = ANY ((SELECT string_to_array(NULLIF(current_setting('app.accounts', true), ''), ',')::uuid[])::uuid[]));
 
+ALTER TABLE limit_overrides ENABLE ROW LEVEL SECURITY;
+ALTER TABLE limit_overrides FORCE ROW LEVEL SECURITY;
+CREATE POLICY tenant ON limit_overrides
+    USING (account_id = ANY ((SELECT string_to_array(NULLIF(current_setting('app.accounts', true), ''), ',')::uuid[])::uuid[]));
+
 ALTER TABLE matters ENABLE ROW LEVEL SECURITY;
 ALTER TABLE matters FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON matters

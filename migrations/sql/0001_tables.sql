@@ -588,6 +588,29 @@ CREATE INDEX ix_invoices_subscription ON invoices (subscription_id, created_at);
 
 CREATE INDEX ix_invoices_workflow ON invoices (workflow_id);
 
+CREATE TABLE limit_overrides (
+    id UUID NOT NULL,
+    account_id UUID NOT NULL,
+    meter TEXT NOT NULL,
+    included NUMERIC(27, 12) NOT NULL,
+    beyond TEXT NOT NULL,
+    prices JSONB NOT NULL,
+    effective_from TIMESTAMP WITH TIME ZONE NOT NULL,
+    effective_to TIMESTAMP WITH TIME ZONE,
+    due_at TIMESTAMP WITH TIME ZONE,
+    CONSTRAINT pk_limit_overrides PRIMARY KEY (id),
+    CONSTRAINT ck_limit_overrides_included_not_negative CHECK (included >= 0),
+    CONSTRAINT ck_limit_overrides_beyond_known CHECK (beyond IN ('block', 'overage', 'notify')),
+    CONSTRAINT ck_limit_overrides_overage_has_prices CHECK ((beyond = 'overage') = (prices <> '{}')),
+    CONSTRAINT ck_limit_overrides_forward CHECK (effective_from < effective_to),
+    CONSTRAINT fk_limit_overrides_account_id FOREIGN KEY(account_id) REFERENCES accounts (id),
+    CONSTRAINT fk_limit_overrides_meter FOREIGN KEY(meter) REFERENCES meters (key)
+);
+
+CREATE INDEX ix_limit_overrides_due ON limit_overrides (account_id) WHERE due_at IS NOT NULL;
+
+CREATE UNIQUE INDEX uq_limit_overrides_account ON limit_overrides (account_id, meter, effective_from);
+
 CREATE TABLE matters (
     workflow_id TEXT NOT NULL,
     account_id UUID NOT NULL,

@@ -244,6 +244,7 @@ SHARED: Final[dict[str, str]] = {
     "package_id": "small",
     "pack": "small",
     "feature": "api_calls",
+    "meter": "api_calls",
     "key": "basic",
     "product_id": "gpt-4",
     # Names of the caller's own people: any will do.
@@ -330,6 +331,7 @@ BODIES: Final[dict[str, Callable[[Named], Any]]] = {
         "product": "gpt-4",
         "terms": {"unit_price": "0.001"},
     },
+    "put_limit_override": lambda _: {"included": "5"},
     "put_quota": lambda named: {
         "account_id": named["account_id"],
         "feature_type": "document_uploads",

@@ -125,6 +125,12 @@ def test_late_use_of_an_ended_subscription_is_invoiced_when_its_day_is_over() ->
     assert key.startswith("acc_1/late-usage-2")
 
 
+def test_an_agreed_limit_begins_or_ends_at_its_instant() -> None:
+    account = state(limits_due=NOW)
+    assert plan(account) == [("limits", "acc_1/limits-2027-03-14T09:00:00.000000Z", NOW)]
+    assert state_words(account) == "an agreed limit changes on 14 Mar 2027 09:00 UTC"
+
+
 def test_uses_that_an_invoice_bills_are_completed_part_by_part() -> None:
     def waiting(part: int) -> AccountState:
         known = {"invoice": "inv_1", "meter": "ai_responses", "start_at": NOW, "began_at": NOW}

@@ -98,8 +98,8 @@ async def _rate(
         if limit
         else None
     )
-    before = await store.priced_units(connection, account_id, product, period.start_at)
-    return rating.rate(amount, terms, before=before, allowance=allowance)
+    before, paid = await store.priced_units(connection, account_id, product, period.start_at)
+    return rating.rate(amount, terms, before=before, paid=paid, allowance=allowance)
 
 
 async def _chargeable(

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
@@ -91,16 +92,19 @@ async def cycle_counters(
 
 async def priced_units(
     connection: AsyncConnection, account_id: UUID, product: str, start_at: datetime
-) -> Any:
-    """Units of a product that its tiers or free units have seen in one cycle."""
+) -> tuple[Decimal, Decimal]:
+    """(units, credits) that a product's tiers or free units have seen and cost in one cycle."""
     cycle = usage_cycles.c
-    found = await connection.scalar(
-        select(func.sum(cycle.quantity)).where(
+    found = await connection.execute(
+        select(
+            func.coalesce(func.sum(cycle.quantity), 0), func.coalesce(func.sum(cycle.credits), 0)
+        ).where(
             cycle.account_id == account_id, cycle.owner == f"p:{product}",
             cycle.period_start == start_at,
         )
     )  # fmt: skip
-    return found or 0
+    units, paid = found.one()
+    return Decimal(units), Decimal(paid)
 
 
 def buckets(

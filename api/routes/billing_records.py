@@ -7,6 +7,7 @@ from uuid import UUID
 from fastapi import Query
 from pydantic import Field
 from sqlalchemy import RowMapping
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api import charging
 from api.auth import SERVICE
@@ -15,11 +16,13 @@ from api.pagination import Page, Paging, paginate
 from api.problems import responses
 from api.routes.base import new_router
 from api.schemas import Answer, Body, Credits, Instant, Text
+from billing.charges import offers
 from billing.charges import service as charges
 from billing.core import clock, ids
 from billing.core.errors import NotAllowed, NotFound
 from billing.products.schemas import ServiceType
 from billing.rating.schemas import Method
+from billing.subscriptions import store as subscriptions
 from billing.usage import rules, service, store
 from billing.usage.schemas import BillingRecord, Status
 from billing.usage.tables import billing_records
@@ -31,7 +34,7 @@ KEYS = (billing_records.c.occurred_at, billing_records.c.id)
 
 
 class PricingContext(Body):
-    """Under which subscription to price; only the account's own open one counts."""
+    """The subscription to price under: the account's own open one, which prices it anyway."""
 
     subscription_id: Text | None = None
 
@@ -121,14 +124,23 @@ class RecordAnswer(Answer):
 
 @router.post(
     "/billing/calculate",
-    responses=responses("MERCHANT_NOT_FOUND", "PRODUCT_PRICING_NOT_FOUND", "PRICING_UNAVAILABLE"),
-)
+    responses=responses(
+        "MERCHANT_NOT_FOUND", "PRODUCT_PRICING_NOT_FOUND", "PRICING_UNAVAILABLE",
+        "SUBSCRIPTION_NOT_FOUND",
+    ),
+)  # fmt: skip
 async def calculate_cost(body: CalculateBody, call: MemberCall) -> CalculateAnswer:
-    """What a use would cost now; writes nothing [F8-F12]."""
+    """What a use would cost now; writes nothing [F8-F12].
+
+    A product without a price in credits is priced in the account's currency; no method is available
+    then where no card can be charged.
+    """
     await call.services.prices.need(call.account, body.product_id, body.service_type)
     async with call.transaction() as connection:
         at = await clock.now(connection, call.account.id)
-        found = await service.quote(
+        if body.pricing_context is not None:
+            await _check_context(connection, call.account.id, body.pricing_context)
+        found = await offers.offer(
             connection, call.account.id, body.product_id, body.usage_amount, at
         )
     return CalculateAnswer(
@@ -217,6 +229,20 @@ async def read_billing_record(billing_id: str, call: MemberCall) -> RecordAnswer
 def show(row: RowMapping) -> RecordAnswer:
     """A row of `billing_records` as callers see it."""
     return RecordAnswer.of(BillingRecord.model_validate(dict(row)))
+
+
+async def _check_context(
+    connection: AsyncConnection, account_id: UUID, context: PricingContext
+) -> None:
+    if context.subscription_id is None:
+        return
+    running = await subscriptions.find_open(connection, account_id)
+    if running is None or context.subscription_id != ids.encode(ids.SUBSCRIPTION, running.id):
+        field, message = "pricing_context.subscription_id", "no open subscription of this account"
+        raise NotFound(
+            "SUBSCRIPTION_NOT_FOUND", f"{field}: {message}",
+            errors=[{"field": field, "message": message}],
+        )  # fmt: skip
 
 
 def _record_id(name: str) -> UUID:

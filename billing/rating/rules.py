@@ -9,7 +9,7 @@ from decimal import ROUND_CEILING, ROUND_HALF_UP, Context, Decimal, localcontext
 from typing import Final, Protocol, TypeVar
 
 from billing.core.money import CREDIT_STEP, ZERO
-from billing.rating.schemas import CREDIT, Allowance, Method, PriceTerms, Rating, Tier
+from billing.rating.schemas import CREDIT, Allowance, Method, Preference, PriceTerms, Rating, Tier
 
 # Products of two numbers with 27 digits each are exact.
 EXACT: Final = Context(prec=60)
@@ -149,12 +149,18 @@ def valid_at(versions: Sequence[DatedT], at: datetime) -> DatedT | None:
 
 
 def methods(
-    rating: Rating, *, paid_credits: Decimal, free_credits: Decimal, chargeable: bool
+    rating: Rating,
+    *,
+    paid_credits: Decimal,
+    free_credits: Decimal,
+    chargeable: bool,
+    preferred: Preference | None = None,
 ) -> tuple[Method, tuple[Method, ...]]:
     """(suggested, available) ways to settle a quantity priced in credits [F10, F26].
 
     The wallet holds bought credits; free ones are offered where there are any, and a card only
-    where the product has a price in the account's currency and the account a usable card.
+    where it could be charged. The preferred way is suggested where it would pay, else the first
+    that would.
     """
     if rating.total == 0:
         return "subscription_included", ("subscription_included",)
@@ -163,8 +169,8 @@ def methods(
         available.append("credit_consumption")
     if chargeable:
         available.append("payment_charge")
-    if paid_credits >= rating.total or len(available) == 1:
-        return "wallet_deduction", tuple(available)
-    if paid_credits + free_credits >= rating.total:
-        return "credit_consumption", tuple(available)
-    return ("payment_charge" if chargeable else "wallet_deduction"), tuple(available)
+    funds = {"wallet_deduction": paid_credits, "credit_consumption": paid_credits + free_credits}
+    paying = [way for way in available if way not in funds or funds[way] >= rating.total]
+    if preferred in paying:
+        return preferred, tuple(available)
+    return (paying or available)[0], tuple(available)

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from api import charging
 from api.auth import SERVICE
 from api.dependencies import BillingCall, Fresh, MemberCall
+from api.members import only_user, visible
 from api.pagination import Page, Paging, paginate
 from api.problems import responses
 from api.routes.base import new_router
@@ -193,14 +194,17 @@ async def list_billing_records(
     end: Annotated[Instant | None, Query()] = None,
     fresh: Fresh = False,
 ) -> Page[RecordAnswer]:
-    """The account's billing records, newest use first."""
-    query = store.records(call.account.id, billing_status=status, product_id=product)
+    """The account's billing records, newest use first; a member sees its own [A14]."""
+    query = store.records(
+        call.account.id, billing_status=status, product_id=product, user_id=only_user(call)
+    )
     async with call.reading(fresh=fresh) as connection:
         return await paginate(connection, store.between(query, start, end), KEYS, paging, show)
 
 
 @router.get(
-    "/billing/records/user/{user_id}", responses=responses("MERCHANT_NOT_FOUND", "INVALID_CURSOR")
+    "/billing/records/user/{user_id}",
+    responses=responses("MERCHANT_NOT_FOUND", "INVALID_CURSOR", "NOT_FOUND"),
 )
 async def list_user_records(
     user_id: str,
@@ -209,8 +213,8 @@ async def list_user_records(
     status: Annotated[Status | None, Query()] = None,
     fresh: Fresh = False,
 ) -> Page[RecordAnswer]:
-    """The billing records of one user, newest use first [F18]."""
-    query = store.records(call.account.id, user_id=user_id, billing_status=status)
+    """The billing records of one user, newest use first [F18]; to a member others are missing."""
+    query = store.records(call.account.id, user_id=visible(user_id, call), billing_status=status)
     async with call.reading(fresh=fresh) as connection:
         return await paginate(connection, query, KEYS, paging, show)
 
@@ -220,9 +224,11 @@ async def list_user_records(
     responses=responses("MERCHANT_NOT_FOUND", "BILLING_RECORD_NOT_FOUND"),
 )
 async def read_billing_record(billing_id: str, call: MemberCall) -> RecordAnswer:
-    """One billing record."""
+    """One billing record; to a member those of others are missing."""
     async with call.transaction() as connection:
         found = await store.get_record(connection, call.account.id, _record_id(billing_id))
+    if only_user(call) not in (None, found.user_id):
+        raise _no_such_record()
     return RecordAnswer.of(found)
 
 
@@ -248,5 +254,9 @@ async def _check_context(
 def _record_id(name: str) -> UUID:
     record_id = ids.parse(rules.BILLING_ID, name)
     if record_id is None:
-        raise NotFound("BILLING_RECORD_NOT_FOUND", "no such billing record")
+        raise _no_such_record()
     return record_id
+
+
+def _no_such_record() -> NotFound:
+    return NotFound("BILLING_RECORD_NOT_FOUND", "no such billing record")

@@ -1,12 +1,12 @@
 """Every query on usage that only reads: periods, counters, records. None of them scans records."""
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Select, func, select, text
+from sqlalchemy import ColumnElement, Select, func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core.errors import NotFound
@@ -19,10 +19,6 @@ _METER: Final = text(
     "SELECT meter, counts FROM usage_kinds(ARRAY[CAST(:product AS text)],"
     " ARRAY[CAST(:service AS text)], ARRAY[CAST(:feature AS text)], ARRAY[NULL], ARRAY[NULL],"
     " ARRAY[NULL])"
-)
-_METERS_OF: Final = text(
-    "SELECT key FROM meters WHERE service_types ? :service"
-    " UNION SELECT meter FROM products WHERE service_type = :service"
 )
 
 
@@ -72,11 +68,6 @@ async def meter_of(
     return row.meter, row.counts
 
 
-async def meters_of(connection: AsyncConnection, service: str) -> list[str]:
-    """The meters that uses of a service may count on."""
-    return list((await connection.execute(_METERS_OF, {"service": service})).scalars())
-
-
 async def cycle_counters(
     connection: AsyncConnection, account_id: UUID, owner: str, start_at: datetime
 ) -> dict[str, Counter]:
@@ -113,9 +104,14 @@ def buckets(
     grain: str,
     start: datetime,
     end: datetime,
-    meters: Sequence[str] | None = None,
+    *,
+    meters: Collection[str] | None = None,
+    service: str | None = None,
 ) -> Select[Any]:
-    """Counters of an owner between two instants, one row per bucket and meter."""
+    """Counters of an owner between two instants, one row per bucket and meter.
+
+    Only days of the account itself know their `service`.
+    """
     counter = usage_counters.c
     query = (
         select(
@@ -136,7 +132,35 @@ def buckets(
         .group_by(counter.bucket, counter.meter)
         .order_by(counter.bucket.desc(), counter.meter)
     )
+    if service is not None:
+        query = query.where(_service(counter.facet) == service)
     return query if meters is None else query.where(counter.meter.in_(meters))
+
+
+async def services_of(
+    connection: AsyncConnection, account_id: UUID, start: datetime, end: datetime
+) -> dict[str, set[str]]:
+    """By meter, services whose uses it counted on the account's days; '' is none in particular."""
+    counter = usage_counters.c
+    rows = await connection.execute(
+        select(counter.meter, _service(counter.facet))
+        .distinct()
+        .where(
+            counter.account_id == account_id,
+            counter.owner == "",
+            counter.grain == "day",
+            counter.bucket >= start,
+            counter.bucket < end,
+        )
+    )
+    found: dict[str, set[str]] = {}
+    for meter, service in rows:
+        found.setdefault(meter, set()).add(service)
+    return found
+
+
+def _service(facet: ColumnElement[str]) -> ColumnElement[str]:
+    return func.split_part(facet, "|", 1)
 
 
 async def first_day(connection: AsyncConnection, account_id: UUID) -> datetime | None:

@@ -247,8 +247,8 @@ SHARED: Final[dict[str, str]] = {
     "feature": "api_calls",
     "key": "basic",
     "product_id": "gpt-4",
-    # Names of the caller's own people: any will do.
-    "user_id": "somebody",
+    # Names of the caller's own people: any will do, but a member asks for itself.
+    "user_id": "tester",
     "organization_id": "some-team",
     "session_id": "a-session",
     "request_id": "a-request",

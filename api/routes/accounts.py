@@ -18,6 +18,7 @@ from billing.accounts.tables import accounts
 from billing.audit import store as audit
 from billing.audit.tables import billing_audit
 from billing.core import ids
+from billing.rating.schemas import Preference
 
 router = new_router("accounts")
 
@@ -55,6 +56,7 @@ class AccountBody(Body):
     is_test: Annotated[bool, Field(strict=True)] = False
     clock_at: Instant | None = None
     issuer: Text | None = None
+    preferred_billing_method: Preference | None = None
 
     @model_validator(mode="after")
     def _platform_is_whole(self) -> Self:
@@ -76,6 +78,7 @@ class AccountAnswer(Answer):
     locale: str
     platform: str | None
     platform_domain: str | None
+    preferred_billing_method: Preference | None
     is_test: bool
     clock_at: datetime | None
     clock_status: str | None

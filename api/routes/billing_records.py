@@ -7,19 +7,23 @@ from uuid import UUID
 from fastapi import Query
 from pydantic import Field
 from sqlalchemy import RowMapping
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api import charging
 from api.auth import SERVICE
 from api.dependencies import BillingCall, Fresh, MemberCall
+from api.members import only_user, visible
 from api.pagination import Page, Paging, paginate
 from api.problems import responses
 from api.routes.base import new_router
 from api.schemas import Answer, Body, Credits, Instant, Text
+from billing.charges import offers
 from billing.charges import service as charges
 from billing.core import clock, ids
 from billing.core.errors import NotAllowed, NotFound
 from billing.products.schemas import ServiceType
 from billing.rating.schemas import Method
+from billing.subscriptions import store as subscriptions
 from billing.usage import rules, service, store
 from billing.usage.schemas import BillingRecord, Status
 from billing.usage.tables import billing_records
@@ -31,7 +35,7 @@ KEYS = (billing_records.c.occurred_at, billing_records.c.id)
 
 
 class PricingContext(Body):
-    """Under which subscription to price; only the account's own open one counts."""
+    """The subscription to price under: the account's own open one, which prices it anyway."""
 
     subscription_id: Text | None = None
 
@@ -121,14 +125,23 @@ class RecordAnswer(Answer):
 
 @router.post(
     "/billing/calculate",
-    responses=responses("MERCHANT_NOT_FOUND", "PRODUCT_PRICING_NOT_FOUND", "PRICING_UNAVAILABLE"),
-)
+    responses=responses(
+        "MERCHANT_NOT_FOUND", "PRODUCT_PRICING_NOT_FOUND", "PRICING_UNAVAILABLE",
+        "SUBSCRIPTION_NOT_FOUND",
+    ),
+)  # fmt: skip
 async def calculate_cost(body: CalculateBody, call: MemberCall) -> CalculateAnswer:
-    """What a use would cost now; writes nothing [F8-F12]."""
+    """What a use would cost now; writes nothing [F8-F12].
+
+    A product without a price in credits is priced in the account's currency; no method is available
+    then where no card can be charged.
+    """
     await call.services.prices.need(call.account, body.product_id, body.service_type)
     async with call.transaction() as connection:
         at = await clock.now(connection, call.account.id)
-        found = await service.quote(
+        if body.pricing_context is not None:
+            await _check_context(connection, call.account.id, body.pricing_context)
+        found = await offers.offer(
             connection, call.account.id, body.product_id, body.usage_amount, at
         )
     return CalculateAnswer(
@@ -181,14 +194,17 @@ async def list_billing_records(
     end: Annotated[Instant | None, Query()] = None,
     fresh: Fresh = False,
 ) -> Page[RecordAnswer]:
-    """The account's billing records, newest use first."""
-    query = store.records(call.account.id, billing_status=status, product_id=product)
+    """The account's billing records, newest use first; a member sees its own [A14]."""
+    query = store.records(
+        call.account.id, billing_status=status, product_id=product, user_id=only_user(call)
+    )
     async with call.reading(fresh=fresh) as connection:
         return await paginate(connection, store.between(query, start, end), KEYS, paging, show)
 
 
 @router.get(
-    "/billing/records/user/{user_id}", responses=responses("MERCHANT_NOT_FOUND", "INVALID_CURSOR")
+    "/billing/records/user/{user_id}",
+    responses=responses("MERCHANT_NOT_FOUND", "INVALID_CURSOR", "NOT_FOUND"),
 )
 async def list_user_records(
     user_id: str,
@@ -197,8 +213,8 @@ async def list_user_records(
     status: Annotated[Status | None, Query()] = None,
     fresh: Fresh = False,
 ) -> Page[RecordAnswer]:
-    """The billing records of one user, newest use first [F18]."""
-    query = store.records(call.account.id, user_id=user_id, billing_status=status)
+    """The billing records of one user, newest use first [F18]; to a member others are missing."""
+    query = store.records(call.account.id, user_id=visible(user_id, call), billing_status=status)
     async with call.reading(fresh=fresh) as connection:
         return await paginate(connection, query, KEYS, paging, show)
 
@@ -208,9 +224,11 @@ async def list_user_records(
     responses=responses("MERCHANT_NOT_FOUND", "BILLING_RECORD_NOT_FOUND"),
 )
 async def read_billing_record(billing_id: str, call: MemberCall) -> RecordAnswer:
-    """One billing record."""
+    """One billing record; to a member those of others are missing."""
     async with call.transaction() as connection:
         found = await store.get_record(connection, call.account.id, _record_id(billing_id))
+    if only_user(call) not in (None, found.user_id):
+        raise _no_such_record()
     return RecordAnswer.of(found)
 
 
@@ -219,8 +237,26 @@ def show(row: RowMapping) -> RecordAnswer:
     return RecordAnswer.of(BillingRecord.model_validate(dict(row)))
 
 
+async def _check_context(
+    connection: AsyncConnection, account_id: UUID, context: PricingContext
+) -> None:
+    if context.subscription_id is None:
+        return
+    running = await subscriptions.find_open(connection, account_id)
+    if running is None or context.subscription_id != ids.encode(ids.SUBSCRIPTION, running.id):
+        field, message = "pricing_context.subscription_id", "no open subscription of this account"
+        raise NotFound(
+            "SUBSCRIPTION_NOT_FOUND", f"{field}: {message}",
+            errors=[{"field": field, "message": message}],
+        )  # fmt: skip
+
+
 def _record_id(name: str) -> UUID:
     record_id = ids.parse(rules.BILLING_ID, name)
     if record_id is None:
-        raise NotFound("BILLING_RECORD_NOT_FOUND", "no such billing record")
+        raise _no_such_record()
     return record_id
+
+
+def _no_such_record() -> NotFound:
+    return NotFound("BILLING_RECORD_NOT_FOUND", "no such billing record")

@@ -8,6 +8,7 @@ from fastapi.responses import StreamingResponse
 
 from api.days import Days, MaybeDay, span
 from api.dependencies import AccountCall, Fresh, MemberCall
+from api.members import only_user
 from api.problems import responses
 from api.routes.base import new_router
 from billing.core import ids, periods
@@ -65,11 +66,14 @@ async def read_usage_report(
     """Usage of these days, by default the last thirty, as CSV or JSON; `record` lists single uses.
 
     What names no user (or organization, operation, model) is in a row with an empty name.
+    A member sees itself alone by `user` and `record`.
     In CSV a text that begins like a formula (`=`, `+`, `-`, `@`, tab, return) gets a quote before.
     """
     async with call.reading(fresh=fresh) as connection:
         days = await span(call, connection, start, end, ("start", "end"))
-        report = store.report(call.account.id, group_by, days.start, days.end, days.as_of)
+        report = store.report(
+            call.account.id, group_by, days.start, days.end, days.as_of, only_user(call)
+        )
         first = await store.page(connection, report, None)
     pages = _pages(call, report, first, fresh=fresh)
     lines = _csv(pages, report, days) if format == "csv" else _json(pages, report, days, group_by)

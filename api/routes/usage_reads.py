@@ -7,6 +7,7 @@ from typing import Annotated, Final, Literal
 from fastapi import Query
 
 from api.dependencies import Fresh, MemberCall, MemberRead
+from api.members import only_user, visible
 from api.pagination import Page, Paging, paginate
 from api.problems import responses
 from api.routes.base import new_router
@@ -17,7 +18,7 @@ from billing.core import clock
 from billing.core.money import ZERO
 from billing.quotas import service as quotas
 from billing.quotas.schemas import Bound
-from billing.usage import store
+from billing.usage import rules, store
 from billing.usage.schemas import Counter, Period
 
 router = new_router("usage")
@@ -99,7 +100,10 @@ async def read_current_usage(call: MemberRead, fresh: Fresh = False) -> UsageAns
 
 @router.get("/usage/limits", responses=responses("MERCHANT_NOT_FOUND"))
 async def list_usage_limits(call: MemberCall, fresh: Fresh = False) -> list[LimitAnswer]:
-    """The plan's limits and the account's quotas, each with what counts against it [H5, B16]."""
+    """The plan's limits and the account's quotas, each with what counts against it [H5, B16].
+
+    A member sees no quotas of other users.
+    """
     async with call.reading(fresh=fresh) as connection:
         period, known, at = await quotas.standing(connection, call.account.id)
         found = (
@@ -115,14 +119,17 @@ async def list_usage_limits(call: MemberCall, fresh: Fresh = False) -> list[Limi
             is_hard=limit["then"] == "block", resets_at=period.end_at if period else None,
         )  # fmt: skip
         answers.append(_limit(bound, meter, "", "cycle"))
+    only = only_user(call)
     for quota in known:
+        if only is not None and quota.owner.startswith("u:") and quota.owner != rules.user(only):
+            continue
         zone = period.zone if period else "UTC"
         bound = quotas.bound_of(quota, zone, period.end_at if period else at)
         answers.append(_limit(bound, quota.meter, quota.owner, quota.window_kind))
     return answers
 
 
-@router.get("/usage/logs", responses=responses("MERCHANT_NOT_FOUND", "INVALID_CURSOR"))
+@router.get("/usage/logs", responses=responses("MERCHANT_NOT_FOUND", "INVALID_CURSOR", "NOT_FOUND"))
 async def list_usage_logs(
     call: MemberCall,
     paging: Paging,
@@ -134,10 +141,10 @@ async def list_usage_logs(
     end: Annotated[Instant | None, Query()] = None,
     fresh: Fresh = False,
 ) -> Page[RecordAnswer]:
-    """Single uses, newest first [G10]."""
+    """Single uses, newest first [G10]; a member sees its own, and others are missing [A14]."""
     query = store.records(
         call.account.id, operation=operation, model=model, service_type=service_type,
-        user_id=user_id, kind="usage",
+        user_id=visible(user_id, call), kind="usage",
     )  # fmt: skip
     async with call.reading(fresh=fresh) as connection:
         return await paginate(connection, store.between(query, start, end), KEYS, paging, show)

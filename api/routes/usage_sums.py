@@ -7,14 +7,18 @@ from decimal import Decimal
 from typing import Annotated, Any, Literal
 
 from fastapi import Query
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.days import Days, MaybeDay, span
-from api.dependencies import Fresh, MemberCall
+from api.dependencies import AccountCall, Fresh, MemberCall
+from api.members import visible
 from api.problems import responses
 from api.routes.base import new_router
 from api.schemas import Answer, Credits
 from billing.core import periods
+from billing.core.errors import Invalid
 from billing.core.money import ZERO
+from billing.rating.schemas import CREDIT
 from billing.usage import rules, store
 
 router = new_router("usage")
@@ -65,8 +69,16 @@ class AggregationsAnswer(Answer):
     as_of: datetime
 
 
+class RevenueAnswer(Answer):
+    """What completed uses came to in one currency, as rated: before tax and rounding."""
+
+    total: Credits
+    by_service: dict[str, Credits]
+    by_method: dict[str, Credits]
+
+
 class StatsAnswer(Answer):
-    """What was billed for usage in a span of days [G14]."""
+    """What was billed for usage in a span of days [G14]; revenue is in credits unless said."""
 
     total_billing_records: int
     pending_billing_records: int
@@ -75,6 +87,7 @@ class StatsAnswer(Answer):
     total_revenue: Credits
     revenue_by_service: dict[str, Credits]
     revenue_by_method: dict[str, Credits]
+    revenue_by_currency: dict[str, RevenueAnswer]
     active_users: int
     active_organizations: int
     stats_period_start: datetime
@@ -126,7 +139,7 @@ async def read_usage_summary(
     )
 
 
-@router.get("/usage/aggregations", responses=responses("MERCHANT_NOT_FOUND"))
+@router.get("/usage/aggregations", responses=responses("MERCHANT_NOT_FOUND", "NOT_FOUND"))
 async def read_usage_aggregations(
     call: MemberCall,
     grain: Literal["hour", "day", "month"] = "day",
@@ -137,14 +150,21 @@ async def read_usage_aggregations(
     end_date: MaybeDay = None,
     fresh: Fresh = False,
 ) -> AggregationsAnswer:
-    """Counters of days or months, or of hours where a meter counts them [G12]."""
-    owner = rules.user(user_id) if user_id else ""
-    owner = rules.organization(organization_id) if organization_id and not user_id else owner
+    """Counters of days or months, or of hours where a meter counts them [G12].
+
+    Of users, organisations and hours only meters are counted: `service_type` answers 422 where a
+    meter also counted uses of another service on these days. To a member other users are missing.
+    """
+    owner = _owner(call, user_id, organization_id)
     async with call.reading(fresh=fresh) as connection:
         days = await span(call, connection, start_date, end_date)
-        meters = await store.meters_of(connection, service_type) if service_type else None
         kept = "hour" if grain == "hour" else "day"
-        query = store.buckets(call.account.id, owner, kept, days.start, days.end, meters)
+        wanted: dict[str, Any] = {}
+        if service_type and owner == "" and kept == "day":
+            wanted = {"service": service_type}
+        elif service_type:
+            wanted = {"meters": await _meters(call, connection, service_type, days)}
+        query = store.buckets(call.account.id, owner, kept, days.start, days.end, **wanted)
         rows = (await connection.execute(query)).all()
     buckets = [
         BucketAnswer(
@@ -166,7 +186,8 @@ async def read_usage_stats(
 ) -> StatsAnswer:
     """Billing records counted, and what they come to; by default the last thirty days [G13, X33].
 
-    Revenue is in credits; what the next invoice charges is not revenue yet.
+    Revenue is in credits, and `revenue_by_currency` in money: what cards paid at once, and use
+    beyond the plan once an invoice bills it.
     """
     async with call.reading(fresh=fresh) as connection:
         days = await span(call, connection, start_date, end_date)
@@ -186,29 +207,69 @@ async def read_usage_stats(
     return _stats([tuple(row) for row in facets], active, days)
 
 
+def _owner(call: AccountCall, user_id: str | None, organization_id: str | None) -> str:
+    """Whose counters are asked for; '' the account's."""
+    if user_id and organization_id:
+        raise Invalid("VALIDATION_FAILED", "organization_id: not together with user_id")
+    if user_id:
+        return rules.user(visible(user_id, call) or "")
+    return rules.organization(organization_id) if organization_id else ""
+
+
+async def _meters(
+    call: AccountCall, connection: AsyncConnection, service: str, days: Days
+) -> list[str]:
+    """The meters on which the account counted uses of this service, and of no other."""
+    known = await store.services_of(connection, call.account.id, days.start, days.end)
+    meters = [meter for meter, services in known.items() if service in services]
+    mixed = [meter for meter in meters if len(known[meter]) > 1]
+    if mixed:
+        raise Invalid(
+            "VALIDATION_FAILED",
+            f"service_type: {', '.join(sorted(mixed))} also counts other services here;"
+            " ask for the account's days, or leave it out",
+        )
+    return meters
+
+
 def _stats(facets: Sequence[tuple[Any, ...]], active: list[int], days: Days) -> StatsAnswer:
     counts: defaultdict[str, int] = defaultdict(int)
-    services: defaultdict[str, Decimal] = defaultdict(Decimal)
-    methods: defaultdict[str, Decimal] = defaultdict(Decimal)
-    for facet, events, _, spent, _ in facets:
-        service, method, status, _ = facet.split("|")
+    completed: defaultdict[str, list[tuple[str, str, Decimal]]] = defaultdict(list)
+    for facet, events, _, spent, owed in facets:
+        service, method, status, currency = facet.split("|")
         counts[status] += events
-        if status == "completed" and spent:
-            services[service] += spent
-            methods[method] += spent
+        amount = spent if currency == CREDIT else owed
+        if status == "completed" and amount:
+            completed[currency].append((service, method, amount))
+    in_credits = _revenue(completed.pop(CREDIT, []))
     return StatsAnswer(
         total_billing_records=sum(counts.values()),
         pending_billing_records=counts["pending"],
         completed_billing_records=counts["completed"],
         failed_billing_records=counts["failed"],
-        total_revenue=sum(services.values(), ZERO),
-        revenue_by_service=dict(services),
-        revenue_by_method=dict(methods),
+        total_revenue=in_credits.total,
+        revenue_by_service=in_credits.by_service,
+        revenue_by_method=in_credits.by_method,
+        revenue_by_currency={
+            currency: _revenue(amounts) for currency, amounts in sorted(completed.items())
+        },
         active_users=active[0],
         active_organizations=active[1],
         stats_period_start=days.start,
         stats_period_end=days.end,
         as_of=days.as_of,
+    )
+
+
+def _revenue(amounts: Sequence[tuple[str, str, Decimal]]) -> RevenueAnswer:
+    """Sums of (service, method, amount) of one currency."""
+    services: defaultdict[str, Decimal] = defaultdict(Decimal)
+    methods: defaultdict[str, Decimal] = defaultdict(Decimal)
+    for service, method, amount in amounts:
+        services[service] += amount
+        methods[method] += amount
+    return RevenueAnswer(
+        total=sum(services.values(), ZERO), by_service=dict(services), by_method=dict(methods)
     )
 
 

@@ -5,6 +5,8 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
+from billing.rating.schemas import Preference
+
 ClockStatus = Literal["ready", "advancing", "blocked"]
 
 
@@ -30,6 +32,7 @@ class Account(BaseModel):
     clock_blocked: str | None
     stripe_customer_id: str | None
     issuer_id: UUID | None
+    preferred_billing_method: Preference | None
     status: str
     created_at: AwareDatetime
 
@@ -51,3 +54,4 @@ class AccountFields(BaseModel):
     is_test: bool = False
     clock_at: AwareDatetime | None = None
     issuer: str | None = None
+    preferred_billing_method: Preference | None = None

@@ -57,11 +57,17 @@ accounts = Table(
     Column("clock_blocked", Text),
     Column("stripe_customer_id", Text, unique=True),
     Column("issuer_id", Uuid, ForeignKey("issuers.id")),
+    # How it would rather pay single uses; suggested where it can [F26].
+    Column("preferred_billing_method", Text),
     Column("status", Text, nullable=False, server_default="active"),
     Column("created_at", DateTime(timezone=True), nullable=False),
     CheckConstraint("is_test OR (clock_at IS NULL AND clock_target IS NULL)", name="real_time"),
     CheckConstraint("clock_status IN ('ready', 'advancing', 'blocked')", name="clock_status"),
     CheckConstraint("(platform IS NULL) = (platform_domain IS NULL)", name="platform"),
+    CheckConstraint(
+        "preferred_billing_method IN ('wallet_deduction', 'credit_consumption', 'payment_charge')",
+        name="preferred_method_known",
+    ),
     Index("ix_accounts_created", "created_at", "id"),
     # Most have no clock, and whoever records their uses asks for it each time.
     Index("ix_accounts_clock", "id", postgresql_where=text("clock_at IS NOT NULL")),

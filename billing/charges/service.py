@@ -3,6 +3,7 @@
 Each verb runs in the caller's transaction; the order of locks is record, account, invoice.
 """
 
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Final
@@ -37,6 +38,14 @@ METHOD: Final = "payment_charge"
 NOT_OFFERED: Final = "a card cannot be charged for this use"
 
 
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """How a card pays a use: so much by a method at once, or without one by the next invoice."""
+
+    amount_minor: int
+    method_id: UUID | None
+
+
 async def record(
     connection: AsyncConnection, use: Use, at: datetime
 ) -> tuple[Recorded, Matter | None]:
@@ -52,22 +61,42 @@ async def record(
     return done, await begin(connection, found, at)
 
 
+async def offered(
+    connection: AsyncConnection, account_id: UUID, total: Decimal, currency: str
+) -> Charge | None:
+    """How a card would pay `total`, in whole units of `currency`; None where it cannot [F26].
+
+    It takes a usable card and at least a cent, below the provider's minimum also a running
+    subscription, whose next invoice carries it.
+    """
+    amount_minor = round_minor(total.scaleb(exponent(currency)))
+    method = await methods.default(connection, account_id)
+    if method is None or method.barred_at is not None or amount_minor <= 0:
+        return None
+    if collectable(amount_minor, currency):
+        return Charge(amount_minor, method.id)
+    running = await subscriptions.find_open(connection, account_id)
+    if running is None or running.status not in ("trialing", "active", "past_due"):
+        return None
+    return Charge(amount_minor, None)
+
+
 async def begin(connection: AsyncConnection, record: BillingRecord, at: datetime) -> Matter | None:
     """Write the invoice of a use and have its card charged, or carry it to the next invoice.
 
-    None where nothing is to be charged now: it is below the provider's minimum. Errors:
-    PAYMENT_CHARGE_NOT_OFFERED without a usable card, or for less than a cent.
+    None where nothing is to be charged now: paid as `carried`, the next invoice of the subscription
+    collects it (product.md §3). Errors: PAYMENT_CHARGE_NOT_OFFERED.
     """
-    amount_minor = round_minor(record.total_amount.scaleb(exponent(record.currency)))
-    method = await methods.default(connection, record.account_id)
-    if method is None or amount_minor <= 0:
-        raise Conflict("PAYMENT_CHARGE_NOT_OFFERED", NOT_OFFERED)
     await credits.fix_currency(connection, record.account_id, record.currency)
-    if not collectable(amount_minor, record.currency):
-        await _carry(connection, record, amount_minor, at)
+    charge = await offered(connection, record.account_id, record.total_amount, record.currency)
+    if charge is None:
+        raise Conflict("PAYMENT_CHARGE_NOT_OFFERED", NOT_OFFERED)
+    draft = await _draft(connection, record, charge.amount_minor, at)
+    if charge.method_id is None:
+        await invoicing.finalize(connection, draft, at)
+        await usage.write(connection, record, METHOD, "completed", None, at)
         return None
-    draft = await _draft(connection, record, amount_minor, at)
-    await paying.open_road(connection, draft, road="saved_card", method_id=method.id, at=at)
+    await paying.open_road(connection, draft, road="saved_card", method_id=charge.method_id, at=at)
     state = await store.state(connection, record.id)
     known = await matters.find(connection, matters.workflow_id("charge", record.id))
     if known is not None:
@@ -128,18 +157,6 @@ async def close_roads(connection: AsyncConnection, record_id: UUID, at: datetime
     draft = await store.draft_of(connection, record_id)
     if draft is not None:
         await dunning.close_roads(connection, draft, at)
-
-
-async def _carry(
-    connection: AsyncConnection, record: BillingRecord, amount_minor: int, at: datetime
-) -> None:
-    """Paid as `carried`: the next invoice of the subscription collects it (product.md §3)."""
-    running = await subscriptions.find_open(connection, record.account_id)
-    if running is None or running.status not in ("trialing", "active", "past_due"):
-        raise Conflict("PAYMENT_CHARGE_NOT_OFFERED", NOT_OFFERED)
-    draft = await _draft(connection, record, amount_minor, at)
-    await invoicing.finalize(connection, draft, at)
-    await usage.write(connection, record, METHOD, "completed", None, at)
 
 
 async def _draft(

@@ -9,7 +9,7 @@ from decimal import ROUND_CEILING, ROUND_HALF_UP, Context, Decimal, localcontext
 from typing import Final, Protocol, TypeVar
 
 from billing.core.money import CREDIT_STEP, ZERO
-from billing.rating.schemas import CREDIT, Allowance, Method, PriceTerms, Rating, Tier
+from billing.rating.schemas import CREDIT, Allowance, Method, Preference, PriceTerms, Rating, Tier
 
 # Products of two numbers with 27 digits each are exact.
 EXACT: Final = Context(prec=60)
@@ -61,13 +61,34 @@ def _graduated(tiers: Sequence[Tier], paid: Decimal) -> Decimal:
     return total
 
 
-def charge(terms: PriceTerms, before: Decimal, units: Decimal, currency: str = CREDIT) -> Decimal:
+def charge(
+    terms: PriceTerms,
+    before: Decimal,
+    units: Decimal,
+    currency: str = CREDIT,
+    *,
+    paid: Decimal = ZERO,
+) -> Decimal:
     """What `units` cost after `before`, rounded once; never negative.
 
-    A volume price that falls as units grow is corrected when the cycle is closed.
+    The total of a volume price falls where a cheaper tier is reached. Nothing is given back then,
+    and the next units cost only what goes beyond `paid`: what the units before have cost.
     """
     with localcontext(EXACT):
-        return rounded(max(ZERO, cost(terms, before + units) - cost(terms, before)), currency)
+        total, known = cost(terms, before + units), cost(terms, before)
+        if terms.model != "volume":
+            return rounded(max(ZERO, total - known), currency)
+        # At most what this price can have cost: they may have been dearer under another one.
+        covered = min(paid, rounded(_highest(terms, before), currency))
+        return max(ZERO, rounded(total, currency) - max(rounded(known, currency), covered))
+
+
+def _highest(terms: PriceTerms, units: Decimal) -> Decimal:
+    """The greatest that any number of units up to `units` costs under a volume price."""
+    ends = (
+        units if t.up_to is None else min(units, terms.free_units + t.up_to) for t in terms.tiers
+    )
+    return max(cost(terms, end) for end in ends)
 
 
 def rounded(amount: Decimal, currency: str = CREDIT) -> Decimal:
@@ -82,17 +103,19 @@ def rate(
     terms: PriceTerms,
     *,
     before: Decimal = ZERO,
+    paid: Decimal = ZERO,
     allowance: Allowance | None = None,
     currency: str = CREDIT,
 ) -> Rating:
     """Rate a quantity: the plan's allowance first, then the product's free units, then its price.
 
-    `before` counts the units of the cycle that the product's terms priced already [F12].
+    `before` counts the units of the cycle that the product's terms priced already [F12], `paid`
+    is what they cost.
     """
     left = max(ZERO, allowance.included - allowance.used) if allowance else ZERO
     included = min(quantity, left)
     charged = quantity - included
-    total = charge(terms, before, charged, currency)
+    total = charge(terms, before, charged, currency, paid=paid)
     return Rating(
         quantity=quantity,
         included=included,
@@ -126,12 +149,18 @@ def valid_at(versions: Sequence[DatedT], at: datetime) -> DatedT | None:
 
 
 def methods(
-    rating: Rating, *, paid_credits: Decimal, free_credits: Decimal, chargeable: bool
+    rating: Rating,
+    *,
+    paid_credits: Decimal,
+    free_credits: Decimal,
+    chargeable: bool,
+    preferred: Preference | None = None,
 ) -> tuple[Method, tuple[Method, ...]]:
     """(suggested, available) ways to settle a quantity priced in credits [F10, F26].
 
     The wallet holds bought credits; free ones are offered where there are any, and a card only
-    where the product has a price in the account's currency and the account a usable card.
+    where it could be charged. The preferred way is suggested where it would pay, else the first
+    that would.
     """
     if rating.total == 0:
         return "subscription_included", ("subscription_included",)
@@ -140,8 +169,8 @@ def methods(
         available.append("credit_consumption")
     if chargeable:
         available.append("payment_charge")
-    if paid_credits >= rating.total or len(available) == 1:
-        return "wallet_deduction", tuple(available)
-    if paid_credits + free_credits >= rating.total:
-        return "credit_consumption", tuple(available)
-    return ("payment_charge" if chargeable else "wallet_deduction"), tuple(available)
+    funds = {"wallet_deduction": paid_credits, "credit_consumption": paid_credits + free_credits}
+    paying = [way for way in available if way not in funds or funds[way] >= rating.total]
+    if preferred in paying:
+        return preferred, tuple(available)
+    return (paying or available)[0], tuple(available)

@@ -18,6 +18,8 @@ Then = Literal["block", "overage", "notify"]
 Method = Literal[
     "wallet_deduction", "payment_charge", "credit_consumption", "subscription_included"
 ]
+Preference = Literal["wallet_deduction", "credit_consumption", "payment_charge"]
+"""How an account would rather pay what its plan does not include."""
 PriceCurrency = Annotated[str, StringConstraints(pattern=r"^([A-Z]{3}|CREDIT)$")]
 
 

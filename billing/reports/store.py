@@ -25,6 +25,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.reports.schemas import GroupBy
+from billing.usage import rules as usage
 from billing.usage.tables import billing_records, usage_counters
 
 PAGE: Final = 1_000
@@ -57,11 +58,19 @@ class Report:
 
 
 def report(
-    account_id: UUID, group_by: GroupBy, start: datetime, end: datetime, as_of: datetime
+    account_id: UUID,
+    group_by: GroupBy,
+    start: datetime,
+    end: datetime,
+    as_of: datetime,
+    only_user: str | None = None,
 ) -> Report:
-    """Usage from `start` to before `end`; of single records those written up to `as_of`."""
+    """Usage from `start` to before `end`; of single records those written up to `as_of`.
+
+    By user and by record that of `only_user`, where one is named.
+    """
     if group_by == "record":
-        return _records(account_id, start, end, as_of)
+        return _records(account_id, start, end, as_of, only_user)
     counter = usage_counters.c
     keys: tuple[ColumnElement[Any], ...] = (counter.meter,)
     query = select(counter.meter)
@@ -86,6 +95,8 @@ def report(
     query = query.add_columns(*_sums(literal(1))).where(*where, *whose).group_by(*keys)
     if prefix is None:
         return Report(query, keys)
+    if group_by == "user" and only_user is not None:
+        return Report(query.where(counter.owner == usage.user(only_user)), keys, group_by)
     return Report(query, keys, group_by, _rest(where, and_(*whose), group_by))
 
 
@@ -130,7 +141,9 @@ async def page(
     return rows
 
 
-def _records(account_id: UUID, start: datetime, end: datetime, as_of: datetime) -> Report:
+def _records(
+    account_id: UUID, start: datetime, end: datetime, as_of: datetime, only_user: str | None
+) -> Report:
     record = billing_records.c
     shown = (record.occurred_at, record.id.label("billing_id"), *(record[n] for n in _RECORD))
     query = select(*shown).where(
@@ -139,4 +152,6 @@ def _records(account_id: UUID, start: datetime, end: datetime, as_of: datetime) 
         record.occurred_at < end,
         record.created_at <= as_of,
     )
+    if only_user is not None:
+        query = query.where(record.user_id == only_user)
     return Report(query, (record.occurred_at, record.id))

@@ -7,24 +7,21 @@ import json
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
-from sqlalchemy import exists, select, text
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.catalog.rules import DEFAULT_CURRENCY
 from billing.core import ids
 from billing.core.errors import Conflict, NotFound, PaymentRequired
 from billing.core.money import ZERO
 from billing.credits import service as credits
-from billing.credits import store as balances
 from billing.events import service as events
-from billing.payments.tables import payment_methods
 from billing.products import store as products
-from billing.products.schemas import MeterKind
+from billing.products.schemas import Product, ProductPrice
 from billing.rating import rules as rating
-from billing.rating.schemas import CREDIT, Allowance, Method, Rating
+from billing.rating.schemas import CREDIT, Allowance, Rating
 from billing.usage import rules, store
 from billing.usage.schemas import BillingRecord, Period
 
@@ -39,82 +36,77 @@ _SETTLE: Final = text(
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """What a use would cost now, and how it could be paid."""
+    """What a use would cost now, in credits or in money."""
 
     rating: Rating
     currency: str
-    suggested: Method
-    available: tuple[Method, ...]
 
 
 async def quote(
     connection: AsyncConnection, account_id: UUID, product_key: str, amount: Decimal, at: datetime
 ) -> Quote:
-    """Rate a use of a product at an instant; writes nothing [F8].
+    """Rate a use of a product in credits at an instant; writes nothing.
 
     Errors: PRODUCT_PRICING_NOT_FOUND [F11].
     """
-    product = await products.find_product(connection, product_key)
-    price = await products.price_at(connection, account_id, product_key, CREDIT, at)
-    if product is None or price is None:
+    found = await find_quote(connection, account_id, product_key, amount, CREDIT, at)
+    if found is None:
         raise NotFound("PRODUCT_PRICING_NOT_FOUND", NO_PRICE)
+    return found
+
+
+async def find_quote(
+    connection: AsyncConnection,
+    account_id: UUID,
+    product_key: str,
+    amount: Decimal,
+    currency: str,
+    at: datetime,
+) -> Quote | None:
+    """As `quote`, in any currency; None without a price that a use can be charged by.
+
+    In money that is a price per unit, as usage_3_rate.sql has it.
+    """
+    product = await products.find_product(connection, product_key)
+    price = await products.price_at(connection, account_id, product_key, currency, at)
+    if product is None or price is None:
+        return None
+    if currency != CREDIT and (price.terms.model != "per_unit" or price.terms.free_units):
+        return None
     _, counts = await store.meter_of(connection, product_key, None, None)
     period = await store.open_period(connection, account_id, at)
-    found = await _rate(
-        connection, account_id, product_key, product.meter, counts, amount, price.terms, period
-    )
-    known = await balances.overview(connection, account_id, at)
-    bought = known.paid if known else ZERO
-    free = known.balance - known.held - bought if known else ZERO
-    chargeable = await _chargeable(connection, account_id, product_key, at)
-    suggested, available = rating.methods(
-        found, paid_credits=bought, free_credits=max(ZERO, free), chargeable=chargeable
-    )
-    return Quote(found, CREDIT, suggested, available)
+    found = await _rate(connection, account_id, product, counts, amount, price, period)
+    return Quote(found, currency)
 
 
 async def _rate(
     connection: AsyncConnection,
     account_id: UUID,
-    product: str,
-    meter: str,
-    counts: MeterKind | str,
+    product: Product,
+    counts: str,
     amount: Decimal,
-    terms: Any,
+    price: ProductPrice,
     period: Period | None,
 ) -> Rating:
     """After what the open cycle has used; of a level, only what rises above its highest counts."""
-    if period is None:
-        return rating.rate(Decimal(1) if counts == "count" else amount, terms)
-    counters = await store.cycle_counters(connection, account_id, "", period.start_at)
-    counter = counters.get(meter)
     if counts == "count":
         amount = Decimal(1)
-    elif counts in ("max", "last"):
+    if period is None:
+        return rating.rate(amount, price.terms, currency=price.currency)
+    counters = await store.cycle_counters(connection, account_id, "", period.start_at)
+    counter = counters.get(product.meter)
+    if counts in ("max", "last"):
         amount = max(ZERO, amount - (counter.maximum if counter else ZERO))
-    limit = period.limits.get(meter)
+    limit = period.limits.get(product.meter)
     allowance = (
         Allowance(included=Decimal(limit["included"]), used=counter.quantity if counter else ZERO)
         if limit
         else None
     )
-    before = await store.priced_units(connection, account_id, product, period.start_at)
-    return rating.rate(amount, terms, before=before, allowance=allowance)
-
-
-async def _chargeable(
-    connection: AsyncConnection, account_id: UUID, product: str, at: datetime
-) -> bool:
-    """Whether the product has a price in the account's currency, and the account a usable card."""
-    currency = await balances.currency(connection, account_id) or DEFAULT_CURRENCY
-    price = await products.price_at(connection, account_id, product, currency, at)
-    if price is None or price.terms.model != "per_unit" or price.terms.free_units:
-        return False
-    method = payment_methods.c
-    usable = (
-        (method.account_id == account_id) & (method.status == "active") & method.barred_at.is_(None)
+    before, paid = await store.priced_units(connection, account_id, product.key, period.start_at)
+    return rating.rate(
+        amount, price.terms, before=before, paid=paid, allowance=allowance, currency=price.currency
     )
-    return bool(await connection.scalar(select(exists().where(usable))))
 
 
 async def settle(

@@ -1,11 +1,12 @@
 """Every query on usage that only reads: periods, counters, records. None of them scans records."""
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import BindParameter, Select, bindparam, func, select, text
+from sqlalchemy import BindParameter, ColumnElement, Select, bindparam, func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core.errors import NotFound
@@ -18,10 +19,6 @@ _METER: Final = text(
     "SELECT meter, counts FROM usage_kinds(ARRAY[CAST(:product AS text)],"
     " ARRAY[CAST(:service AS text)], ARRAY[CAST(:feature AS text)], ARRAY[NULL], ARRAY[NULL],"
     " ARRAY[NULL])"
-)
-_METERS_OF: Final = text(
-    "SELECT key FROM meters WHERE service_types ? :service"
-    " UNION SELECT meter FROM products WHERE service_type = :service"
 )
 
 
@@ -71,11 +68,6 @@ async def meter_of(
     return row.meter, row.counts
 
 
-async def meters_of(connection: AsyncConnection, service: str) -> list[str]:
-    """The meters that uses of a service may count on."""
-    return list((await connection.execute(_METERS_OF, {"service": service})).scalars())
-
-
 async def cycle_counters(
     connection: AsyncConnection, account_id: UUID, owner: str, start_at: datetime
 ) -> dict[str, Counter]:
@@ -91,16 +83,19 @@ async def cycle_counters(
 
 async def priced_units(
     connection: AsyncConnection, account_id: UUID, product: str, start_at: datetime
-) -> Any:
-    """Units of a product that its tiers or free units have seen in one cycle."""
+) -> tuple[Decimal, Decimal]:
+    """(units, credits) that a product's tiers or free units have seen and cost in one cycle."""
     cycle = usage_cycles.c
-    found = await connection.scalar(
-        select(func.sum(cycle.quantity)).where(
+    found = await connection.execute(
+        select(
+            func.coalesce(func.sum(cycle.quantity), 0), func.coalesce(func.sum(cycle.credits), 0)
+        ).where(
             cycle.account_id == account_id, cycle.owner == f"p:{product}",
             cycle.period_start == start_at,
         )
     )  # fmt: skip
-    return found or 0
+    units, paid = found.one()
+    return Decimal(units), Decimal(paid)
 
 
 def buckets(
@@ -109,9 +104,14 @@ def buckets(
     grain: str,
     start: datetime,
     end: datetime,
-    meters: Sequence[str] | None = None,
+    *,
+    meters: Collection[str] | None = None,
+    service: str | None = None,
 ) -> Select[Any]:
-    """Counters of an owner between two instants, one row per bucket and meter."""
+    """Counters of an owner between two instants, one row per bucket and meter.
+
+    Only days of the account itself know their `service`.
+    """
     counter = usage_counters.c
     query = (
         select(
@@ -132,7 +132,35 @@ def buckets(
         .group_by(counter.bucket, counter.meter)
         .order_by(counter.bucket.desc(), counter.meter)
     )
+    if service is not None:
+        query = query.where(_service(counter.facet) == service)
     return query if meters is None else query.where(counter.meter.in_(meters))
+
+
+async def services_of(
+    connection: AsyncConnection, account_id: UUID, start: datetime, end: datetime
+) -> dict[str, set[str]]:
+    """By meter, services whose uses it counted on the account's days; '' is none in particular."""
+    counter = usage_counters.c
+    rows = await connection.execute(
+        select(counter.meter, _service(counter.facet))
+        .distinct()
+        .where(
+            counter.account_id == account_id,
+            counter.owner == "",
+            counter.grain == "day",
+            counter.bucket >= start,
+            counter.bucket < end,
+        )
+    )
+    found: dict[str, set[str]] = {}
+    for meter, service in rows:
+        found.setdefault(meter, set()).add(service)
+    return found
+
+
+def _service(facet: ColumnElement[str]) -> ColumnElement[str]:
+    return func.split_part(facet, "|", 1)
 
 
 async def first_day(connection: AsyncConnection, account_id: UUID) -> datetime | None:

@@ -180,16 +180,29 @@ AS $$
                 greatest(0, (c.lim ->> 'included')::numeric - c.used_before)) END
             OFFSET 0) AS x(included)
     ), seen AS MATERIALIZED (
-        -- What its product's tiers and free units have seen.
-        SELECT n.account, n.period_start, n.product, n.meter, b.quantity
+        -- What its product's tiers and free units have seen, and what that cost.
+        SELECT n.account, n.period_start, n.product, n.meter, b.quantity, b.credits
         FROM (
             SELECT DISTINCT account, account_id, period_start, product, meter FROM divided
             WHERE is_tiered) AS n
         CROSS JOIN LATERAL (
-            SELECT quantity FROM usage_cycles
+            SELECT quantity, credits FROM usage_cycles
             WHERE account_id = n.account_id AND owner = 'p:' || n.product
                 AND period_start = n.period_start AND meter = n.meter
             LIMIT 1) AS b
+    ), reached AS (
+        SELECT p.*, CASE WHEN p.pricing = 'volume' AND NOT p.by_plan AND p.refusal IS NULL
+            THEN round(usage_cost(p.pricing, p.unit_price, p.package_size, p.free_units, p.tiers,
+                p.units_before + p.rest), 6) END AS cost_then
+        FROM (
+            SELECT d.*, b.credits AS cost_before,
+                coalesce(b.quantity, 0) + sum(CASE WHEN d.by_plan THEN 0 ELSE d.rest END) OVER (
+                    PARTITION BY d.account, d.product, d.period_start ORDER BY d.place) - d.rest
+                    AS units_before
+            FROM divided AS d
+            LEFT JOIN seen AS b
+                ON d.is_tiered AND b.account = d.account AND b.period_start = d.period_start
+                AND b.product = d.product AND b.meter = d.meter) AS p
     ), costed AS (
         SELECT d.*, CASE
             WHEN d.rest = 0 THEN 0
@@ -199,14 +212,11 @@ AS $$
             WHEN NOT d.is_tiered
                 THEN round(d.rest * d.unit_price, CASE WHEN d.paid_in = 'CREDIT' THEN 6 ELSE 12 END)
             ELSE usage_charge(d.pricing, d.unit_price, d.package_size, d.free_units, d.tiers,
-                coalesce(b.quantity, 0) + sum(CASE WHEN d.by_plan THEN 0 ELSE d.rest END) OVER (
-                    PARTITION BY d.account, d.product, d.period_start ORDER BY d.place) - d.rest,
-                d.rest)
+                d.units_before, d.rest, coalesce(greatest(d.cost_before, max(d.cost_then) OVER (
+                    PARTITION BY d.account, d.product, d.period_start ORDER BY d.place
+                    ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)), 0))
         END AS total
-        FROM divided AS d
-        LEFT JOIN seen AS b
-            ON d.is_tiered AND b.account = d.account AND b.period_start = d.period_start
-            AND b.product = d.product AND b.meter = d.meter
+        FROM reached AS d
     ), decided AS (
         SELECT c.*, coalesce(c.refusal, CASE
             WHEN c.rest = 0 OR c.late THEN NULL

@@ -53,7 +53,7 @@ async def purchase(api: Api, account: Account) -> str:
     return ids.encode(ids.PURCHASE, purchase_id)
 
 
-async def card(api: Api, account: Account) -> str:
+async def card(api: Api, account: Account, *, is_default: bool = False) -> str:
     """A saved card, as a row: how cards are saved is another test's story."""
     method_id, at = ids.new(), real_now()
     async with api.database.operator() as connection:
@@ -64,6 +64,7 @@ async def card(api: Api, account: Account) -> str:
                 stripe_payment_method_id=f"pm_{uuid4().hex}",
                 brand="visa",
                 last4="4242",
+                is_default=is_default,
                 chosen_at=at,
                 created_at=at,
             )
@@ -247,8 +248,8 @@ SHARED: Final[dict[str, str]] = {
     "meter": "api_calls",
     "key": "basic",
     "product_id": "gpt-4",
-    # Names of the caller's own people: any will do.
-    "user_id": "somebody",
+    # Names of the caller's own people: any will do, but a member asks for itself.
+    "user_id": "tester",
     "organization_id": "some-team",
     "session_id": "a-session",
     "request_id": "a-request",
@@ -258,7 +259,6 @@ SHARED: Final[dict[str, str]] = {
 FREE: Final[dict[str, frozenset[str]]] = {
     "record_usage": frozenset({"event_id"}),
     "record_usage_batch": frozenset({"event_id", "account_id", "hold_id"}),
-    "calculate_cost": frozenset({"subscription_id"}),
     "check_quota": frozenset({"event_id"}),
 }
 
@@ -349,7 +349,11 @@ BODIES: Final[dict[str, Callable[[Named], Any]]] = {
     "record_usage_batch": lambda _: {
         "events": [{"feature_type": "impressions", "usage_amount": "1"}]
     },
-    "calculate_cost": lambda _: {"product_id": "gpt-4", "usage_amount": "1000"},
+    "calculate_cost": lambda named: {
+        "product_id": "gpt-4",
+        "usage_amount": "1000",
+        "pricing_context": {"subscription_id": named["subscription_id"]},
+    },
     "process_billing": lambda named: {"billing_id": named["billing_id"]},
     "check_quota": lambda _: {"feature_type": "impressions", "requested_amount": "1"},
 }

@@ -17,7 +17,7 @@ Account = dict[str, Any]
 
 
 async def used(api: Api, account: Account) -> str:
-    """A use that was put off, as its billing record."""
+    """A use that was put off, of the user who calls, as its billing record."""
     record_id, at = ids.new(), real_now()
     async with api.database.operator() as connection:
         await connection.execute(
@@ -25,6 +25,7 @@ async def used(api: Api, account: Account) -> str:
                 id=record_id,
                 account_id=ids.decode(ids.ACCOUNT, account["id"]),
                 request_hash=1,
+                user_id="tester",
                 product_id="gpt-4",
                 service_type="model_inference",
                 meter="model_inference",

@@ -14,9 +14,7 @@ NOW = datetime(2027, 3, 1, 1, tzinfo=UTC)
 
 
 async def sheet(shop: Shop, **query: Any) -> list[dict[str, str]]:
-    answer = await shop.api.client.get(
-        f"{V1}/usage/reports", params=query, headers=shop.headers("member")
-    )
+    answer = await shop.api.client.get(f"{V1}/usage/reports", params=query, headers=shop.headers())
     assert answer.status_code == 200, answer.text
     assert answer.headers["content-type"] == "text/csv; charset=utf-8"
     return list(csv.DictReader(io.StringIO(answer.text, newline="")))

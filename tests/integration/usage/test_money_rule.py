@@ -15,7 +15,9 @@ from billing.rating.schemas import PriceTerms
 from embedded.stack import StackInfo
 from tests.unit.rating.terms import any_terms, quantities
 
-CASES = st.lists(st.tuples(any_terms(), quantities, quantities), min_size=20, max_size=60)
+CASES = st.lists(
+    st.tuples(any_terms(), quantities, quantities, quantities), min_size=20, max_size=60
+)
 
 
 @pytest.fixture(scope="module")
@@ -28,17 +30,19 @@ def database(stack: StackInfo) -> Iterator[psycopg.Connection[Any]]:
 @settings(max_examples=40, deadline=None)
 @given(cases=CASES)
 def test_the_database_charges_what_the_rules_say(
-    database: psycopg.Connection[Any], cases: list[tuple[PriceTerms, Decimal, Decimal]]
+    database: psycopg.Connection[Any], cases: list[tuple[PriceTerms, Decimal, Decimal, Decimal]]
 ) -> None:
-    asked = [[*_columns(terms), str(before), str(units)] for terms, before, units in cases]
+    asked = [[*_columns(terms), *map(str, amounts)] for terms, *amounts in cases]
     rows = database.execute(
         "SELECT usage_charge(c ->> 0, (c ->> 1)::numeric, (c ->> 2)::numeric,"
-        " (c ->> 3)::numeric, c -> 4, (c ->> 5)::numeric, (c ->> 6)::numeric)"
+        " (c ->> 3)::numeric, c -> 4, (c ->> 5)::numeric, (c ->> 6)::numeric,"
+        " (c ->> 7)::numeric)"
         " FROM jsonb_array_elements(%s::jsonb) WITH ORDINALITY AS a(c, place) ORDER BY place",
         [json.dumps(asked)],
     ).fetchall()
-    for (charged,), (terms, before, units) in zip(rows, cases, strict=True):
-        assert charged == rules.charge(terms, before, units), (terms, before, units)
+    for (charged,), (terms, before, units, paid) in zip(rows, cases, strict=True):
+        expected = rules.charge(terms, before, units, paid=paid)
+        assert charged == expected, (terms, before, units, paid)
 
 
 def _columns(terms: PriceTerms) -> list[Any]:

@@ -17,7 +17,7 @@ CALCULATE = "/billing/calculate"
 
 async def test_the_reference_case_is_exact_to_the_string(new_shop: NewShop) -> None:
     shop = await new_shop("10")
-    await card(shop.api, shop.account)
+    await card(shop.api, shop.account, is_default=True)
     answer = await shop.post(
         CALCULATE,
         {

@@ -26,6 +26,11 @@ def graduated_terms() -> st.SearchStrategy[PriceTerms]:
     )
 
 
+def volume_terms() -> st.SearchStrategy[PriceTerms]:
+    """Any volume price."""
+    return st.builds(PriceTerms, model=st.just("volume"), tiers=tiers(), free_units=quantities)
+
+
 def any_terms() -> st.SearchStrategy[PriceTerms]:
     """Any price of any model."""
     plain = st.builds(

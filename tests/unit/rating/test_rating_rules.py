@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from billing.core.money import show_decimal
 from billing.rating import rules
 from billing.rating.schemas import Allowance, PriceTerms, Tier
-from tests.unit.rating.terms import any_terms, graduated_terms, quantities
+from tests.unit.rating.terms import any_terms, graduated_terms, quantities, volume_terms
 
 D = Decimal
 TIERED = (
@@ -52,6 +52,16 @@ def test_a_begun_package_is_paid_whole_and_a_flat_price_once() -> None:
     assert rules.charge(package, D(5), D(5)) == 0
     flat = PriceTerms(model="flat", unit_price=D(7), free_units=D(2))
     assert [rules.charge(flat, D(n), D(1)) for n in range(4)] == [0, 0, 7, 0]
+
+
+def test_single_uses_and_one_use_cost_the_same_under_a_falling_volume_price() -> None:
+    tiers = (Tier(up_to=D(100), unit_price=D(1)), Tier(unit_price=D("0.5")))
+    terms = PriceTerms(model="volume", tiers=tiers)
+    assert rules.charge(terms, D(0), D(150)) == 75
+    paid = D(0)
+    for n in range(300):
+        paid += rules.charge(terms, D(n), D(1), paid=paid)
+    assert paid == rules.cost(terms, D(300)) == 150
 
 
 def test_the_allowance_goes_first_then_the_free_units_then_the_price() -> None:
@@ -109,6 +119,28 @@ def test_graduated_use_costs_the_same_however_it_is_split(
         total += rules.cost(terms, before + part) - rules.cost(terms, before)
         before += part
     assert total == rules.cost(terms, before)
+
+
+@given(volume_terms(), st.lists(quantities, min_size=1, max_size=6))
+def test_volume_use_costs_the_greatest_total_it_came_to_however_it_is_split(
+    terms: PriceTerms, parts: list[Decimal]
+) -> None:
+    before, paid, totals = D(0), D(0), [D(0)]
+    for part in parts:
+        paid += rules.charge(terms, before, part, paid=paid)
+        before += part
+        totals.append(rules.rounded(rules.cost(terms, before)))
+    assert paid == max(totals)
+
+
+@given(volume_terms(), quantities, quantities, quantities)
+def test_what_was_paid_under_a_dearer_price_before_buys_nothing(
+    terms: PriceTerms, before: Decimal, units: Decimal, paid: Decimal
+) -> None:
+    marginal = rules.charge(terms, before, units)
+    assert rules.charge(terms, before, units, paid=paid) <= marginal
+    linear = PriceTerms(model="volume", tiers=(Tier(unit_price=D(1)),))
+    assert rules.charge(linear, before, units, paid=before + paid) == units
 
 
 @given(any_terms(), quantities, quantities, quantities)

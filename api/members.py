@@ -1,0 +1,22 @@
+"""Whose uses a caller sees: a member its own alone, everybody else the account's [A14, X29]."""
+
+from api.auth import MEMBER
+from api.dependencies import Call
+from api.problem_codes import CODES
+from billing.core.errors import NotFound
+
+
+def only_user(call: Call) -> str | None:
+    """The one user whose uses the caller may see; None where it may see everybody's."""
+    return call.caller.subject if call.caller.roles == {MEMBER} else None
+
+
+def visible(named: str | None, call: Call) -> str | None:
+    """Whose single uses a read is to show; None for everybody's.
+
+    Errors: NOT_FOUND for a user whom the caller may not see.
+    """
+    only = only_user(call)
+    if only is not None and named not in (None, only):
+        raise NotFound("NOT_FOUND", CODES["NOT_FOUND"].detail)
+    return named if only is None else only

@@ -1,0 +1,72 @@
+"""What a use would cost now, and the ways to pay it that recording it would take [F8, F26]."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.accounts import store as accounts
+from billing.catalog.rules import DEFAULT_CURRENCY
+from billing.charges import service as charges
+from billing.core.errors import NotFound
+from billing.core.money import ZERO
+from billing.credits import store as balances
+from billing.rating import rules as rating
+from billing.rating.schemas import CREDIT, Method, Rating
+from billing.usage import service as usage
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What a use would cost, and how it could be paid."""
+
+    rating: Rating
+    currency: str
+    suggested: Method
+    available: tuple[Method, ...]
+
+
+async def offer(
+    connection: AsyncConnection, account_id: UUID, product: str, amount: Decimal, at: datetime
+) -> Offer:
+    """Price a use of a product at an instant; writes nothing.
+
+    In credits; where the product has no price in them, in the account's currency, for a card alone.
+    Errors: PRODUCT_PRICING_NOT_FOUND [F11].
+    """
+    currency = await balances.currency(connection, account_id) or DEFAULT_CURRENCY
+    money = await usage.find_quote(connection, account_id, product, amount, currency, at)
+    chargeable = money is not None and await _chargeable(connection, account_id, money)
+    found = await usage.find_quote(connection, account_id, product, amount, CREDIT, at)
+    if found is not None:
+        suggested, available = await _ways(connection, account_id, found.rating, chargeable, at)
+        return Offer(found.rating, CREDIT, suggested, available)
+    if money is None:
+        raise NotFound("PRODUCT_PRICING_NOT_FOUND", usage.NO_PRICE)
+    return Offer(money.rating, currency, charges.METHOD, (charges.METHOD,) if chargeable else ())
+
+
+async def _chargeable(connection: AsyncConnection, account_id: UUID, money: usage.Quote) -> bool:
+    """Whether the use would be recorded as one that a card pays; a free one needs no card."""
+    total = money.rating.total
+    if not total:
+        return True
+    return await charges.offered(connection, account_id, total, money.currency) is not None
+
+
+async def _ways(
+    connection: AsyncConnection, account_id: UUID, found: Rating, chargeable: bool, at: datetime
+) -> tuple[Method, tuple[Method, ...]]:
+    known = await balances.overview(connection, account_id, at)
+    bought = known.paid if known else ZERO
+    free = known.balance - known.held - bought if known else ZERO
+    account = await accounts.get(connection, account_id)
+    return rating.methods(
+        found,
+        paid_credits=bought,
+        free_credits=max(ZERO, free),
+        chargeable=chargeable,
+        preferred=account.preferred_billing_method if account else None,
+    )

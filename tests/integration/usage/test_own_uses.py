@@ -1,0 +1,83 @@
+"""A member reads its own single uses; those of others are missing to it, the account's sums not."""
+
+from typing import Any
+
+import pytest
+
+from tests.integration.usage.conftest import V1, NewShop, Shop
+
+
+async def ask(shop: Shop, path: str, role: str = "member", **query: str) -> Any:
+    """What a caller of the account reads whose name is ann."""
+    headers = shop.api.token(shop.account["id"], [role], "ann")
+    return await shop.api.client.get(f"{V1}{path}", params=query, headers=headers)
+
+
+async def users(shop: Shop, path: str, role: str = "member", **query: str) -> set[str | None]:
+    answer = await ask(shop, path, role, **query)
+    assert answer.status_code == 200, answer.text
+    return {row["user_id"] for row in answer.json()["data"]}
+
+
+@pytest.fixture
+async def shop(new_shop: NewShop) -> Shop:
+    made = await new_shop("100")
+    for user in ("ann", "bob", None):
+        await made.record(user_id=user, usage_details={"prompt": "secret"})
+    return made
+
+
+@pytest.mark.parametrize("path", ["/billing/records", "/usage/logs", "/billing/credits/usage"])
+async def test_lists_of_single_uses_are_a_members_own(shop: Shop, path: str) -> None:
+    assert await users(shop, path) == {"ann"}
+    assert await users(shop, path, "billing") == {"ann", "bob", None}
+
+
+async def test_another_user_is_missing_to_a_member_and_known_to_its_staff(shop: Shop) -> None:
+    for path, query in (
+        ("/billing/records/user/bob", {}),
+        ("/usage/logs", {"user_id": "bob"}),
+        ("/usage/aggregations", {"user_id": "bob"}),
+    ):
+        refused = await ask(shop, path, **query)
+        assert (refused.status_code, refused.json()["code"]) == (404, "NOT_FOUND")
+        assert (await ask(shop, path, "billing", **query)).json()["data"] != []
+    assert await users(shop, "/billing/records/user/ann") == {"ann"}
+    assert await users(shop, "/usage/logs", user_id="ann") == {"ann"}
+    (mine,) = (await ask(shop, "/usage/aggregations", user_id="ann")).json()["data"]
+    assert mine["events"] == 1
+
+
+async def test_one_record_is_read_by_its_user_and_by_staff(shop: Shop) -> None:
+    records = (await ask(shop, "/billing/records", "billing")).json()["data"]
+    for record in records:
+        path = f"/billing/records/{record['billing_id']}"
+        own = await ask(shop, path)
+        assert own.status_code == (200 if record["user_id"] == "ann" else 404)
+        if own.status_code == 404:
+            assert own.json()["code"] == "BILLING_RECORD_NOT_FOUND"
+        assert (await ask(shop, path, "billing")).status_code == 200
+
+
+async def test_the_accounts_sums_stay_readable(shop: Shop) -> None:
+    (day,) = (await ask(shop, "/usage/aggregations")).json()["data"]
+    assert day["events"] == 3
+    assert (await ask(shop, "/usage/summary")).json()["total_events"] == 3
+    assert (await ask(shop, "/stats")).json()["active_users"] == 2
+
+
+async def test_reports_and_limits_show_a_member_itself_alone(shop: Shop) -> None:
+    for user in ("ann", "bob"):
+        await shop.quota("5", user_id=user)
+    await shop.quota("50")
+    for grouped, column, all_of in (("record", "user_id", 3), ("user", "user", 3)):
+        for role, expected in (("member", 1), ("billing", all_of)):
+            report = await ask(shop, "/usage/reports", role, format="json", group_by=grouped)
+            rows = report.json()["data"]
+            assert len(rows) == expected
+            assert role == "billing" or rows[0][column] == "ann"
+    report = await ask(shop, "/usage/reports", format="json", group_by="meter")
+    assert report.json()["data"][0]["events"] == 3
+    for role, owners in (("member", {"ann", None}), ("billing", {"ann", "bob", None})):
+        limits = (await ask(shop, "/usage/limits", role)).json()
+        assert {limit["owner_id"] for limit in limits} == owners

@@ -1,0 +1,84 @@
+"""What a use would cost, and which way of paying is suggested: the preferred one where it pays."""
+
+from typing import Any
+from uuid import uuid4
+
+import httpx2
+import pytest
+
+from billing.core import ids
+from tests.integration.api.specimens import card
+from tests.integration.usage.conftest import V1, NewShop, Shop
+
+GPT = {"product_id": "gpt-4", "usage_amount": "1000"}
+
+
+async def quote(shop: Shop, status: int = 200, **fields: Any) -> Any:
+    answer = await shop.post("/billing/calculate", GPT | fields)
+    assert answer.status_code == status, answer.text
+    return answer.json()
+
+
+async def prefer(shop: Shop, method: str | None) -> httpx2.Response:
+    body = {"external_id": shop.account["external_id"], "preferred_billing_method": method}
+    path, client = f"{V1}/admin/accounts", shop.api.client
+    return await client.post(path, json=body, headers=shop.api.admin())
+
+
+async def subscription(shop: Shop) -> str:
+    """The id of a subscription that runs from now on."""
+    await shop.subscribe("basic")
+    ((found,),) = await shop.rows("SELECT id FROM subscriptions WHERE account_id = :id")
+    return ids.encode(ids.SUBSCRIPTION, found)
+
+
+@pytest.mark.parametrize(
+    ("preferred", "bought", "free", "suggested"),
+    [
+        (None, "5", "5", "wallet_deduction"),
+        ("credit_consumption", "5", "5", "credit_consumption"),
+        ("payment_charge", "5", "5", "payment_charge"),
+        ("wallet_deduction", "1", "5", "credit_consumption"),
+        ("wallet_deduction", "1", "0.5", "payment_charge"),
+    ],
+)
+async def test_the_preferred_way_is_suggested_where_it_would_pay(
+    new_shop: NewShop, preferred: str | None, bought: str, free: str, suggested: str
+) -> None:
+    shop = await new_shop(bought, preferred_billing_method=preferred)
+    await shop.grant(free, paid=False)
+    await card(shop.api, shop.account, is_default=True)
+    assert (await quote(shop))["suggested_billing_method"] == suggested
+
+
+async def test_a_preference_is_changed_taken_back_and_never_offered_without_a_card(
+    new_shop: NewShop,
+) -> None:
+    shop = await new_shop("5")
+    assert (await prefer(shop, "payment_charge")).json()["preferred_billing_method"] == (
+        "payment_charge"
+    )
+    told = await quote(shop)
+    assert told["suggested_billing_method"] == "wallet_deduction"
+    assert told["available_billing_methods"] == ["wallet_deduction"]
+    await card(shop.api, shop.account, is_default=True)
+    assert (await quote(shop))["suggested_billing_method"] == "payment_charge"
+    assert (await prefer(shop, None)).json()["preferred_billing_method"] is None
+    assert (await quote(shop))["suggested_billing_method"] == "wallet_deduction"
+    assert (await prefer(shop, "subscription_included")).status_code == 422
+
+
+async def test_a_quote_is_made_under_the_accounts_own_subscription_alone(
+    new_shop: NewShop,
+) -> None:
+    shop, other = await new_shop("5"), await new_shop()
+    own, foreign = await subscription(shop), await subscription(other)
+    plain = await quote(shop)
+    assert await quote(shop, pricing_context={"subscription_id": own}) == plain
+    assert await quote(shop, pricing_context={}) == plain
+    for wrong in (foreign, "nonsense", f"sub_{uuid4().hex}"):
+        refused = await quote(shop, 404, pricing_context={"subscription_id": wrong})
+        assert refused["code"] == "SUBSCRIPTION_NOT_FOUND"
+        assert [error["field"] for error in refused["errors"]] == [
+            "pricing_context.subscription_id"
+        ]

@@ -1,0 +1,52 @@
+"""Sums by service: of the account by the uses' own service, of others only where it is sure."""
+
+from typing import Any
+from uuid import uuid4
+
+from tests.integration.usage.conftest import V1, NewShop, Shop
+
+
+async def sums(shop: Shop, **query: str) -> dict[str, str]:
+    found = await shop.get("/usage/aggregations", **query)
+    return {bucket["meter"]: bucket["quantity"] for bucket in found["data"]}
+
+
+async def refused(shop: Shop, **query: str) -> Any:
+    answer = await shop.api.client.get(
+        f"{V1}/usage/aggregations", params=query, headers=shop.headers()
+    )
+    assert answer.status_code == 422, answer.text
+    return answer.json()["detail"]
+
+
+async def test_a_product_of_another_service_on_a_meter_is_told_apart(new_shop: NewShop) -> None:
+    shop = await new_shop("100")
+    product = f"agent-{uuid4().hex[:12]}"
+    body = {
+        "name": "Agent with tools", "meter": "mcp_service", "service_type": "agent_execution",
+        "prices": {"CREDIT": "1"},
+    }  # fmt: skip
+    put = f"{V1}/admin/products/{product}"
+    await shop.api.client.put(put, json=body, headers=shop.api.admin())
+    await shop.record("7", product_id="mcp-call", user_id="ann", organization_id="o-1")
+    await shop.record("3", service_type="agent_execution", user_id="ann")
+    assert await sums(shop, service_type="agent_execution", user_id="ann") == {
+        "agent_execution": "3.00"
+    }
+    await shop.record("2", product_id=product, user_id="ann")
+    for grain in ("day", "month"):
+        assert await sums(shop, service_type="agent_execution", grain=grain) == {
+            "agent_execution": "3.00", "mcp_service": "2.00",
+        }  # fmt: skip
+        assert await sums(shop, service_type="mcp_service", grain=grain) == {"mcp_service": "7.00"}
+    assert await sums(shop, service_type="notification") == {}
+    for owner in ({"user_id": "ann"}, {"organization_id": "o-1"}, {"grain": "hour"}):
+        assert "mcp_service" in await refused(shop, service_type="agent_execution", **owner)
+    await shop.record("5", service_type="notification", user_id="ann")
+    assert await sums(shop, service_type="notification", user_id="ann") == {"notifications": "5.00"}
+    assert (await sums(shop, user_id="ann"))["mcp_service"] == "9.00"
+
+
+async def test_a_user_and_an_organisation_are_not_asked_for_at_once(new_shop: NewShop) -> None:
+    shop = await new_shop()
+    assert "organization_id" in await refused(shop, user_id="ann", organization_id="o-1")

@@ -1,6 +1,5 @@
 """`python -m benchmarks 1`: measure one group, print its table, write build/bench.json."""
 
-import asyncio
 import gc
 import sys
 
@@ -35,6 +34,6 @@ if __name__ == "__main__":
     name = sys.argv[1] if len(sys.argv) > 1 else "1"
     if name not in GROUPS:
         sys.exit(f"no benchmark group {name!r}: there are {', '.join(GROUPS)}")
-    missed = (uvloop.run if name == "2" else asyncio.run)(run(name))
+    missed = uvloop.run(run(name))
     gc.collect()
     sys.exit(bool(missed))

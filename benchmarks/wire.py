@@ -26,7 +26,7 @@ class Wire:
         """Send one request and read its whole answer: status and body."""
         lines = [f"{method} {path} HTTP/1.1", f"Host: {self._host}", f"Content-Length: {len(body)}"]
         lines += [f"{name}: {value}" for name, value in headers.items()]
-        reader, writer = self._idle.popleft() if self._idle else await self._open()
+        reader, writer = await self._connection()
         writer.write(
             "\r\n".join([*lines, "Content-Type: application/json", "", ""]).encode() + body
         )
@@ -45,5 +45,11 @@ class Wire:
             _, writer = self._idle.popleft()
             writer.close()
 
-    async def _open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    async def _connection(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """One that is kept and that the host has not closed, else a new one."""
+        while self._idle:
+            reader, writer = self._idle.popleft()
+            if not reader.at_eof():
+                return reader, writer
+            writer.close()
         return await asyncio.open_connection(self._host, self._port, limit=LIMIT)

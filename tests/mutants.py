@@ -163,6 +163,13 @@ MUTANTS: Final = (
         ("tests/integration/usage/test_crowd.py",),
     ),
     Mutant(
+        "a claim covers what it was not counted on",
+        "migrations/functions/quota_1_window.sql",
+        "SELECT p_claim.meter = p_quota.meter AND p_quota.owner IN (",
+        "SELECT p_claim.meter = p_quota.meter OR p_quota.owner IN (",
+        ("tests/integration/usage/test_quota_claims.py",),
+    ),
+    Mutant(
         "an event that comes again counts again",
         "billing/usage/rules.py",
         "    if event_id is None:\n",

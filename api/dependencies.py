@@ -25,6 +25,8 @@ from api.limits import RateLimit
 from api.pricing import Prices
 from api.recorder import Recorder
 from api.tenants import Tenant, Tenants
+from billing.accounts import store as accounts
+from billing.accounts.schemas import Account
 from billing.core import context
 from billing.core.database import Database
 from billing.core.errors import Invalid, NotAllowed, NotFound, Unavailable
@@ -231,6 +233,14 @@ class ReadGate(_Gate):
 def no_such_account() -> NotFound:
     """The one answer for an account that is missing or another caller's."""
     return NotFound("MERCHANT_NOT_FOUND", "no such account")
+
+
+async def account_named(connection: AsyncConnection, name: str) -> Account:
+    """The account that an operator names by id or external id. Errors: MERCHANT_NOT_FOUND."""
+    account = await accounts.find(connection, name)
+    if account is None:
+        raise no_such_account()
+    return account
 
 
 def gate_headers(request: Request) -> dict[bytes, str]:

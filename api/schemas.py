@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final
 from zoneinfo import available_timezones
 
 import fastapi
+from fastapi import Path
 from pydantic import (
     AfterValidator,
     AwareDatetime,
@@ -100,6 +101,8 @@ Credits = Annotated[
 Minor = Annotated[int, Field(strict=True, ge=0, lt=MAX_MINOR)]
 """Money in minor units: a whole number, never a float, never a string."""
 
+KeyPath = Annotated[str, Path(pattern=r"^[a-z][a-z0-9_-]{0,63}$")]
+"""A key of the catalog, in a path."""
 Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
 """ISO 4217, upper case."""
 

@@ -3,24 +3,20 @@
 What was sold stays as it was sold: a changed plan or price is a new version.
 """
 
-from typing import Annotated, Any
-
-from fastapi import Path
+from typing import Any
 
 from api.dependencies import AdminCall
 from api.pagination import Page
 from api.problems import responses
 from api.routes.base import new_router
 from api.routes.catalog import whole
-from api.schemas import Answer
+from api.schemas import Answer, KeyPath
 from billing.catalog import service, store
 from billing.catalog.changes import Change
 from billing.catalog.schemas import CreditCost, Pack, Plan, Price
 from billing.catalog.spec import CostSpec, PackSpec, PlanSpec
 
 router = new_router("catalog administration")
-
-Key = Annotated[str, Path(pattern=r"^[a-z][a-z0-9_-]{0,63}$")]
 
 
 class OfferedPlan(Plan):
@@ -56,7 +52,7 @@ async def list_all_plans(call: AdminCall) -> Page[OfferedPlan]:
 
 
 @router.put("/admin/plans/{key}", responses=responses())
-async def put_plan(key: Key, body: PlanSpec, call: AdminCall) -> ChangesAnswer:
+async def put_plan(key: KeyPath, body: PlanSpec, call: AdminCall) -> ChangesAnswer:
     """Add a plan, or write its next version; subscribers keep the version they have."""
     async with call.database.operator() as connection:
         return ChangesAnswer.of(await service.put_plan(connection, key, body))
@@ -72,7 +68,7 @@ async def list_all_credit_packages(call: AdminCall) -> Page[OfferedPack]:
 
 
 @router.put("/admin/credit-packages/{key}", responses=responses())
-async def put_credit_package(key: Key, body: PackSpec, call: AdminCall) -> ChangesAnswer:
+async def put_credit_package(key: KeyPath, body: PackSpec, call: AdminCall) -> ChangesAnswer:
     """Add or change a credit pack; purchases under way keep their terms."""
     async with call.database.operator() as connection:
         return ChangesAnswer.of(await service.put_pack(connection, key, body))
@@ -86,7 +82,7 @@ async def list_credit_costs(call: AdminCall) -> Page[CreditCost]:
 
 
 @router.put("/admin/credit-costs/{key}", responses=responses())
-async def put_credit_cost(key: Key, body: CostSpec, call: AdminCall) -> ChangesAnswer:
+async def put_credit_cost(key: KeyPath, body: CostSpec, call: AdminCall) -> ChangesAnswer:
     """Set what an operation costs; an inactive row falls back to the built-in cost."""
     async with call.database.operator() as connection:
         return ChangesAnswer.of(await service.put_cost(connection, key, body))

@@ -7,13 +7,12 @@ from typing import Annotated, Self
 from fastapi import Response
 from pydantic import AfterValidator, Field, model_validator
 
-from api.dependencies import AdminCall, no_such_account
+from api.dependencies import AdminCall, account_named
 from api.idempotency import RequiredKey
 from api.problems import KEYED, responses
 from api.routes.base import new_router
 from api.routes.holds import Scope
 from api.schemas import Answer, Body, Credits, Instant, Text
-from billing.accounts import store as accounts
 from billing.accounts.schemas import Account
 from billing.core import clock, ids
 from billing.credits import corrections
@@ -146,7 +145,4 @@ async def set_overdraft(account_id: str, body: OverdraftBody, call: AdminCall) -
 
 async def _account(call: AdminCall, name: str) -> Account:
     async with call.database.operator() as connection:
-        account = await accounts.find(connection, name)
-    if account is None:
-        raise no_such_account()
-    return account
+        return await account_named(connection, name)

@@ -10,14 +10,13 @@ from fastapi import Query, Response
 from pydantic import Field, StringConstraints
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from api.dependencies import AdminCall, Call
+from api.dependencies import AdminCall, Call, account_named
 from api.driving import need_temporal, settled
 from api.idempotency import Once, OptionalKey
 from api.pagination import Page, Paging, paginate
 from api.problems import KEYED, responses
 from api.routes.base import new_router
 from api.schemas import Answer, Body, Text, left_out
-from billing.accounts import store as accounts
 from billing.core import clock, ids
 from billing.core.agenda import Step
 from billing.core.errors import NotFound
@@ -158,9 +157,7 @@ async def list_dunning_cases(
     """All cases, newest first."""
     keys = (dunning_cases.c.opened_at, dunning_cases.c.id)
     async with call.database.operator() as connection:
-        account = await accounts.find(connection, account_id) if account_id else None
-        if account_id and account is None:
-            raise NotFound("MERCHANT_NOT_FOUND", "no such account")
+        account = await account_named(connection, account_id) if account_id else None
         query = store.listing(status=status, account_id=account.id if account else None)
         page = await paginate(
             connection, query, keys, paging, lambda row: DunningCase.model_validate(dict(row))

@@ -5,15 +5,13 @@ from typing import Annotated, Any, Literal, Self
 
 from fastapi import Query
 
-from api.dependencies import AdminCall
+from api.dependencies import AdminCall, account_named
 from api.driving import need_temporal, settled
 from api.pagination import Page, Paging, paginate
 from api.problems import responses
 from api.routes.base import new_router
 from api.schemas import Answer
-from billing.accounts import store as accounts
 from billing.core import ids
-from billing.core.errors import NotFound
 from billing.events import replay
 from billing.events.tables import stripe_webhook_events as inbox
 
@@ -67,9 +65,7 @@ async def list_webhook_events(
     """Every event that came in, newest first."""
     keys = (inbox.c.received_at, inbox.c.stripe_event_id)
     async with call.database.operator() as connection:
-        account = await accounts.find(connection, account_id) if account_id else None
-        if account_id and account is None:
-            raise NotFound("MERCHANT_NOT_FOUND", "no such account")
+        account = await account_named(connection, account_id) if account_id else None
         query = replay.listing(status=status, account_id=account.id if account else None)
         return await paginate(connection, query, keys, paging, EventAnswer.of)
 

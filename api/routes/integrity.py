@@ -5,11 +5,10 @@ from typing import Annotated
 
 from fastapi import Query
 
-from api.dependencies import AdminCall, no_such_account
+from api.dependencies import AdminCall, account_named
 from api.problems import responses
 from api.routes.base import new_router
 from api.schemas import Answer
-from billing.accounts import store as accounts
 from billing.integrity import service
 from billing.integrity.schemas import Finding
 
@@ -35,9 +34,6 @@ async def check_integrity(
     account_id = None
     if account is not None:
         async with call.database.operator() as connection:
-            found = await accounts.find(connection, account)
-        if found is None:
-            raise no_such_account()
-        account_id = found.id
+            account_id = (await account_named(connection, account)).id
     report = await service.examine(call.database, account_id)
     return IntegrityAnswer(ok=report.ok, as_of=report.as_of, checks=list(report.checks))

@@ -4,22 +4,18 @@ A changed limit counts from its instant on; what was used before stays as it was
 """
 
 from datetime import datetime
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
-from fastapi import Path
 from pydantic import Field, ValidationInfo, field_validator
 from sqlalchemy import RowMapping
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from api.dependencies import AdminCall, no_such_account
+from api.dependencies import AdminCall, account_named
 from api.driving import nudged
 from api.pagination import Page, Paging, paginate
 from api.problems import responses
 from api.routes.base import new_router
-from api.schemas import Answer, Body, Credits, Currency, Instant
-from billing.accounts import store as accounts
-from billing.accounts.schemas import Account
-from billing.catalog.schemas import Limit
+from api.schemas import Answer, Body, Credits, Currency, Instant, KeyPath
+from billing.catalog.schemas import Limit, Then
 from billing.core import ids
 from billing.limits import service, store
 from billing.limits.schemas import LIMIT_ID, LimitOverride
@@ -27,9 +23,7 @@ from billing.limits.tables import limit_overrides
 
 router = new_router("catalog administration")
 
-MeterKey = Annotated[str, Path(pattern=r"^[a-z][a-z0-9_-]{0,63}$")]
 Quantity = Annotated[Credits, Field(ge=0)]
-Then = Literal["block", "overage", "notify"]
 
 
 class LimitBody(Body):
@@ -89,7 +83,7 @@ async def list_limit_overrides(
 ) -> Page[LimitOverrideAnswer]:
     """Limits that were agreed with an account, newest first, ended ones included."""
     async with call.database.operator() as connection:
-        account = await _account(connection, account_id)
+        account = await account_named(connection, account_id)
         keys = (limit_overrides.c.effective_from, limit_overrides.c.id)
         return await paginate(connection, store.listing(account.id), keys, paging, _show)
 
@@ -99,7 +93,7 @@ async def list_limit_overrides(
     responses=responses("MERCHANT_NOT_FOUND", "METER_NOT_FOUND"),
 )
 async def put_limit_override(
-    account_id: str, meter: MeterKey, body: LimitBody, call: AdminCall
+    account_id: str, meter: KeyPath, body: LimitBody, call: AdminCall
 ) -> LimitOverrideAnswer:
     """Agree a limit with an account, in place of its plan's and of any agreed for that time [B10].
 
@@ -108,7 +102,7 @@ async def put_limit_override(
     """
     limit = Limit(meter=meter, included=body.included, then=body.then, prices=body.prices)
     async with call.database.operator() as connection:
-        account = await _account(connection, account_id)
+        account = await account_named(connection, account_id)
         found, matter = await service.put(
             connection, account.id, limit, body.effective_from, body.effective_to
         )
@@ -122,22 +116,15 @@ async def put_limit_override(
     responses=responses("MERCHANT_NOT_FOUND", "LIMIT_NOT_FOUND"),
 )
 async def end_limit_override(
-    account_id: str, meter: MeterKey, call: AdminCall
+    account_id: str, meter: KeyPath, call: AdminCall
 ) -> LimitOverrideAnswer:
     """End what is agreed for a meter, now and for later: the plan's limit holds again.
 
     Answers what held, or was to begin first.
     """
     async with call.database.operator() as connection:
-        account = await _account(connection, account_id)
+        account = await account_named(connection, account_id)
         return LimitOverrideAnswer.of(await service.end(connection, account.id, meter))
-
-
-async def _account(connection: AsyncConnection, name: str) -> Account:
-    account = await accounts.find(connection, name)
-    if account is None:
-        raise no_such_account()
-    return account
 
 
 def _show(row: RowMapping) -> LimitOverrideAnswer:

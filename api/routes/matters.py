@@ -5,13 +5,12 @@ from typing import Annotated, Literal, Self
 
 from fastapi import Query
 
-from api.dependencies import AdminCall, Call
+from api.dependencies import AdminCall, Call, account_named
 from api.driving import need_temporal, settled
 from api.pagination import Page, Paging, paginate
 from api.problems import responses
 from api.routes.base import new_router
 from api.schemas import Answer
-from billing.accounts import store as accounts
 from billing.audit import service as audit
 from billing.core import clock, ids, register
 from billing.core.errors import Conflict, NotFound
@@ -59,9 +58,7 @@ async def list_matters(
     """All matters, newest first; `status=halted` is the list of what needs a person."""
     keys = (matters.c.created_at, matters.c.workflow_id)
     async with call.database.operator() as connection:
-        account = await accounts.find(connection, account_id) if account_id else None
-        if account_id and account is None:
-            raise NotFound("MERCHANT_NOT_FOUND", "no such account")
+        account = await account_named(connection, account_id) if account_id else None
         query = register.listing(
             status=status, kind=kind, account_id=account.id if account else None
         )

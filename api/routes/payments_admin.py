@@ -8,7 +8,7 @@ from fastapi import Query, Response
 from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from api.dependencies import AdminCall, Call
+from api.dependencies import AdminCall, Call, account_named
 from api.driving import need_temporal, settled
 from api.idempotency import OptionalKey
 from api.pagination import Page, Paging, paginate
@@ -16,9 +16,7 @@ from api.problems import KEYED, responses
 from api.routes.base import new_router
 from api.routes.payments import PaymentAnswer, StatusFilter, decode_payment
 from api.schemas import Body, Currency, Minor, Text, left_out
-from billing.accounts import store as accounts
 from billing.core import clock
-from billing.core.errors import NotFound
 from billing.invoices import store as invoices
 from billing.payments import manual, store
 from billing.payments.schemas import Payment
@@ -74,9 +72,7 @@ async def list_all_payments(
     wanted = "canceled" if status == "cancelled" else status
     keys = (payments.c.created_at, payments.c.id)
     async with call.database.operator() as connection:
-        account = await accounts.find(connection, account_id) if account_id else None
-        if account_id and account is None:
-            raise NotFound("MERCHANT_NOT_FOUND", "no such account")
+        account = await account_named(connection, account_id) if account_id else None
         query = store.listing(account.id if account else None, statuses=(wanted,) if wanted else ())
         return await paginate(connection, query, keys, paging, PaymentAnswer.of_row)
 

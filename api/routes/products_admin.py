@@ -10,19 +10,17 @@ from fastapi import Path, Query
 from fastapi.responses import Response
 from sqlalchemy import RowMapping
 
-from api.dependencies import AdminCall
+from api.dependencies import AdminCall, account_named
 from api.pagination import Page, Paging, paginate
 from api.problems import responses
 from api.routes.base import new_router
 from api.routes.catalog import whole
 from api.routes.catalog_admin import ChangesAnswer
-from api.schemas import Answer, Body, Text
-from billing.accounts import store as accounts
+from api.schemas import Answer, Body, KeyPath, Text
 from billing.audit import service as audit
 from billing.catalog import service
 from billing.core import ids
 from billing.core.clock import real_now
-from billing.core.errors import NotFound
 from billing.products import store
 from billing.products.schemas import OVERRIDE, Meter, Override, Product, ProductPrice
 from billing.products.spec import MeterSpec, ProductSpec
@@ -31,7 +29,6 @@ from billing.rating.schemas import CREDIT, PriceCurrency, PriceTerms
 
 router = new_router("catalog administration")
 
-MeterKey = Annotated[str, Path(pattern=r"^[a-z][a-z0-9_-]{0,63}$")]
 ProductKey = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$")]
 
 
@@ -81,7 +78,7 @@ async def list_meters(call: AdminCall) -> Page[Meter]:
 
 
 @router.put("/admin/meters/{key}", responses=responses())
-async def put_meter(key: MeterKey, body: MeterSpec, call: AdminCall) -> ChangesAnswer:
+async def put_meter(key: KeyPath, body: MeterSpec, call: AdminCall) -> ChangesAnswer:
     """Add or change a meter."""
     async with call.database.operator() as connection:
         return ChangesAnswer.of(await service.put_meter(connection, key, body))
@@ -119,9 +116,7 @@ async def list_price_overrides(
     `source` tells those agreed here from those of the product service.
     """
     async with call.database.operator() as connection:
-        account = await accounts.find(connection, account_id) if account_id else None
-        if account_id and account is None:
-            raise NotFound("MERCHANT_NOT_FOUND", "no such account")
+        account = await account_named(connection, account_id) if account_id else None
         query = store.overrides(account.id if account else None)
         keys = (price_overrides.c.effective_from, price_overrides.c.id)
         return await paginate(connection, query, keys, paging, _show)
@@ -135,9 +130,7 @@ async def list_price_overrides(
 async def put_price_override(body: AgreeBody, call: AdminCall) -> AgreedAnswer | Response:
     """Agree a price with an account, or end the agreement (204) [B10]."""
     async with call.database.operator() as connection:
-        account = await accounts.find(connection, body.account_id)
-        if account is None:
-            raise NotFound("MERCHANT_NOT_FOUND", "no such account")
+        account = await account_named(connection, body.account_id)
         at = account.clock_at or real_now()
         found = await store.put_override(
             connection, account.id, body.product, body.currency, body.terms, at

@@ -7,19 +7,17 @@ from fastapi import Query
 from pydantic import Field, model_validator
 from sqlalchemy import RowMapping
 
-from api.auth import MEMBER
-from api.dependencies import AdminCall, MemberCall
+from api.dependencies import AdminCall, MemberCall, account_named
+from api.members import user_of
 from api.pagination import Page, Paging, paginate
 from api.problems import responses
 from api.routes.base import new_router
 from api.schemas import Answer, Body, Credits, Text
-from billing.accounts import store as accounts
-from billing.accounts.schemas import Account
 from billing.audit import service as audit
 from billing.budgets.rules import BUDGET_ID
 from billing.core import ids
 from billing.core.clock import real_now
-from billing.core.errors import NotAllowed, NotFound
+from billing.core.errors import NotFound
 from billing.products.schemas import ServiceType
 from billing.quotas import rules, service, store
 from billing.quotas.rules import ALERT_PERCENTS
@@ -168,12 +166,9 @@ async def check_quota(body: CheckBody, call: MemberCall) -> CheckAnswer:
     record of that event does not count again, and without one it is given back after 10 minutes.
     A claim covers the limits it was counted on, in the window it was made in.
     """
-    if call.caller.roles == {MEMBER} and body.user_id not in (None, call.caller.subject):
-        raise NotAllowed("FORBIDDEN", "a member acts for its own user only")
-    mine = call.caller.subject if call.caller.roles == {MEMBER} else body.user_id
     asked = service.Asked(
         amount=body.requested_amount,
-        user_id=mine,
+        user_id=user_of(body.user_id, call),
         organization_id=body.organization_id,
         product_id=body.product_id,
         service_type=body.service_type,
@@ -196,7 +191,7 @@ async def list_quotas(
 ) -> Page[QuotaAnswer]:
     """Quotas of one account or of all, newest first."""
     async with call.database.operator() as connection:
-        account = await _account(connection, account_id) if account_id else None
+        account = await account_named(connection, account_id) if account_id else None
         query = store.listing(account.id if account else None)
         keys = (billing_quotas.c.created_at, billing_quotas.c.id)
         return await paginate(connection, query, keys, paging, _show)
@@ -212,7 +207,7 @@ async def put_quota(body: QuotaBody, call: AdminCall) -> QuotaAnswer:
     the account.
     """
     async with call.database.operator() as connection:
-        account = await _account(connection, body.account_id)
+        account = await account_named(connection, body.account_id)
         meter, counts = await counters.meter_of(
             connection, None, body.service_type, body.feature_type
         )
@@ -243,13 +238,6 @@ async def delete_quota(quota_id: str, call: AdminCall) -> QuotaAnswer:
             raise NotFound("QUOTA_NOT_FOUND", "no such quota")
         await _note(connection, gone, "quota.removed", real_now())
     return QuotaAnswer.of(gone)
-
-
-async def _account(connection: AsyncConnection, name: str) -> Account:
-    account = await accounts.find(connection, name)
-    if account is None:
-        raise NotFound("MERCHANT_NOT_FOUND", "no such account")
-    return account
 
 
 async def _note(connection: AsyncConnection, quota: Quota, action: str, at: datetime) -> None:

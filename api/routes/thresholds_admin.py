@@ -4,12 +4,11 @@ from typing import Annotated
 
 from pydantic import Field
 
-from api.dependencies import AdminCall, no_such_account
+from api.dependencies import AdminCall, account_named
 from api.driving import nudged
 from api.problems import responses
 from api.routes.base import new_router
 from api.schemas import Answer, Body, Text
-from billing.accounts import store as accounts
 from billing.core import clock, ids, matters
 from billing.core.errors import NotFound
 from billing.subscriptions import store, thresholds
@@ -42,9 +41,7 @@ async def set_billing_threshold(
 ) -> ThresholdAnswer:
     """Change the billing threshold of the open subscription; what is reached is billed at once."""
     async with call.database.operator() as connection:
-        account = await accounts.find(connection, account_id)
-    if account is None:
-        raise no_such_account()
+        account = await account_named(connection, account_id)
     async with call.database.tenant(account.id) as connection:
         found = await store.find_open(connection, account.id)
         if found is None:

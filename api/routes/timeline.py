@@ -7,12 +7,11 @@ from uuid import UUID
 from fastapi import Query
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from api.dependencies import AdminCall, Call, MemberCall, no_such_account
+from api.dependencies import AdminCall, Call, MemberCall, account_named
 from api.pagination import PageRequest, Pagination, Paging, paginate
 from api.problems import responses
 from api.routes.base import new_router
 from api.schemas import Answer, Credits
-from billing.accounts import store as accounts
 from billing.core import ids
 from billing.timeline import rules, store
 from billing.timeline.schemas import Coming, Happened
@@ -101,9 +100,7 @@ async def read_account_timeline(
 ) -> TimelineAnswer:
     """The same, for operators."""
     async with call.database.operator() as connection:
-        account = await accounts.find(connection, account_id)
-        if account is None:
-            raise no_such_account()
+        account = await account_named(connection, account_id)
         return await _timeline(call, connection, account.id, paging, upcoming)
 
 

@@ -20,6 +20,7 @@ from api.dependencies import (
     OperatorGate,
 )
 from api.idempotency import REPLAYED_HEADER, valid_key
+from api.members import user_of
 from api.problem_codes import CODES
 from api.problems import responses
 from api.routes.base import new_router
@@ -28,7 +29,7 @@ from billing.budgets import service as budgets
 from billing.budgets.rules import BUDGET_ID, broken
 from billing.charges import service as charges
 from billing.core import clock, ids
-from billing.core.errors import BillingError, Conflict, Invalid, NotAllowed, NotFound
+from billing.core.errors import BillingError, Conflict, Invalid, NotFound
 from billing.core.errors import PaymentRequired as Short
 from billing.core.money import show_decimal
 from billing.products.schemas import ServiceType
@@ -183,15 +184,6 @@ def _hold(named: str | None) -> UUID | None:
     if known is None:
         raise NotFound("HOLD_NOT_FOUND", CODES["HOLD_NOT_FOUND"].detail)
     return known
-
-
-def user_of(named: str | None, call: Call) -> str | None:
-    """Members record and ask for themselves."""
-    if call.caller.roles != {MEMBER}:
-        return named
-    if named not in (None, call.caller.subject):
-        raise NotAllowed("FORBIDDEN", "a member acts for its own user only")
-    return call.caller.subject
 
 
 def words_of(done: Recorded) -> tuple[str, str]:

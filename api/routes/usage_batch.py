@@ -12,11 +12,12 @@ from api.auth import MEMBER
 from api.charging import charge_rows
 from api.dependencies import Call, OperatorGate, check_platform, gate_headers, no_such_account
 from api.idempotency import valid_key
+from api.members import user_of
 from api.pricing import Wanted
 from api.problem_codes import CODES, passes
 from api.problems import responses
 from api.routes.base import new_router
-from api.routes.usage import user_of, words_of
+from api.routes.usage import words_of
 from api.schemas import Answer
 from api.tenants import Tenant
 from api.usage_rows import Fault, Row

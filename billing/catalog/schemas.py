@@ -52,6 +52,8 @@ Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,63}$")]
 """The key of a plan, pack, meter, feature or operation."""
+Then = Literal["block", "overage", "notify"]
+"""What happens beyond the included units of a limit."""
 
 
 class Limit(_Frozen):
@@ -59,7 +61,7 @@ class Limit(_Frozen):
 
     meter: Name
     included: Amount
-    then: Literal["block", "overage", "notify"] = "block"
+    then: Then = "block"
     prices: dict[Currency, Amount] = {}
     """Overage per unit, in whole currency units such as {"USD": "0.002"}."""
 

@@ -37,23 +37,26 @@ async def offer(
     Errors: PRODUCT_PRICING_NOT_FOUND [F11].
     """
     currency = await balances.currency(connection, account_id) or DEFAULT_CURRENCY
-    money = await usage.find_quote(connection, account_id, product, amount, currency, at)
-    chargeable = money is not None and await _chargeable(connection, account_id, money)
-    found = await usage.find_quote(connection, account_id, product, amount, CREDIT, at)
-    if found is not None:
-        suggested, available = await _ways(connection, account_id, found.rating, chargeable, at)
-        return Offer(found.rating, CREDIT, suggested, available)
+    found = await usage.quotes(connection, account_id, product, amount, (CREDIT, currency), at)
+    money = found.get(currency)
+    chargeable = money is not None and await _chargeable(
+        connection, account_id, money.total, currency
+    )
+    if CREDIT in found:
+        suggested, available = await _ways(connection, account_id, found[CREDIT], chargeable, at)
+        return Offer(found[CREDIT], CREDIT, suggested, available)
     if money is None:
         raise NotFound("PRODUCT_PRICING_NOT_FOUND", usage.NO_PRICE)
-    return Offer(money.rating, currency, charges.METHOD, (charges.METHOD,) if chargeable else ())
+    return Offer(money, currency, charges.METHOD, (charges.METHOD,) if chargeable else ())
 
 
-async def _chargeable(connection: AsyncConnection, account_id: UUID, money: usage.Quote) -> bool:
+async def _chargeable(
+    connection: AsyncConnection, account_id: UUID, total: Decimal, currency: str
+) -> bool:
     """Whether the use would be recorded as one that a card pays; a free one needs no card."""
-    total = money.rating.total
     if not total:
         return True
-    return await charges.offered(connection, account_id, total, money.currency) is not None
+    return await charges.offered(connection, account_id, total, currency) is not None
 
 
 async def _ways(

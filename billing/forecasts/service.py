@@ -19,10 +19,10 @@ from billing.core.money import ZERO
 from billing.forecasts import rules
 from billing.forecasts.schemas import Ahead, Day, Forecast, Outlook
 from billing.products import store as products
+from billing.products.schemas import LEVELS
 from billing.usage import store
 from billing.usage.schemas import Counter, Period
 
-_LEVELS: Final = ("max", "last")
 _NOTHING: Final = Forecast(ZERO, ZERO, ZERO, ZERO)
 Series = dict[date, Decimal]
 
@@ -62,7 +62,7 @@ async def outlook(connection: AsyncConnection, account_id: UUID) -> Outlook:
     for key in sorted({*counters, *lately.meters, *limits}):
         used = counters[key].quantity if key in counters else ZERO
         series = lately.meters.get(key, {})
-        level = kinds.get(key) in _LEVELS
+        level = kinds.get(key) in LEVELS
         meters[key] = rules.level(used) if level else lately.expect(used, series)
     spent = sum((counter.credits for counter in counters.values()), ZERO)
     return Outlook(

@@ -14,6 +14,8 @@ PRODUCT_PRICE: Final = "ppr"
 OVERRIDE: Final = "ovr"
 
 MeterKind = Literal["sum", "count", "max", "last"]
+LEVELS: Final = ("max", "last")
+"""Meters that count so know the rise of their account within its cycle, and of nobody else."""
 ServiceType = Literal[
     "model_inference", "mcp_service", "agent_execution", "storage_minio", "api_gateway",
     "notification",

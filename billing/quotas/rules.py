@@ -7,14 +7,13 @@ from typing import Final
 
 from billing.core.errors import Invalid
 from billing.core.periods import from_wall, to_wall
+from billing.products.schemas import LEVELS
 from billing.quotas.schemas import Bound, Decision, Window
 
 CLAIM_LIFETIME: Final = timedelta(minutes=10)
 """A quota claimed beforehand and not settled by its record by then is given back."""
 ALERT_PERCENTS: Final = (80, 100)
 REFUSED: Final = "Quota exceeded for service type"
-LEVELS: Final = ("max", "last")
-"""Meters that count so know the rise of their account within its cycle, and of nobody else."""
 OVER_BUDGET: Final = "this use would go over a budget that blocks"
 
 

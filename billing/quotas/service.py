@@ -170,7 +170,7 @@ async def _broken_budget(
             total, currency = max(ZERO, beyond) * Decimal(limit["price"]), ""
     elif asked.product_id is not None:
         quoted = await pricing.quote(connection, account_id, asked.product_id, asked.amount, at)
-        total = quoted.rating.total
+        total = quoted.total
     budget = budget_rules.broken(known, decision.meter, decision.requested, total, currency)
     if budget is None:
         return None

@@ -8,13 +8,12 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from billing.catalog.schemas import Amount
+from billing.catalog.schemas import Amount, Then
 
 CREDIT: Final = "CREDIT"
 """The currency of prices in credits, beside ISO 4217 codes."""
 
 Model = Literal["flat", "per_unit", "graduated", "volume", "package"]
-Then = Literal["block", "overage", "notify"]
 Method = Literal[
     "wallet_deduction", "payment_charge", "credit_consumption", "subscription_included"
 ]

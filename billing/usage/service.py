@@ -4,7 +4,7 @@ Each verb runs in the caller's transaction.
 """
 
 import json
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Final
@@ -19,9 +19,9 @@ from billing.core.money import ZERO
 from billing.credits import service as credits
 from billing.events import service as events
 from billing.products import store as products
-from billing.products.schemas import Product, ProductPrice
+from billing.products.schemas import LEVELS, Product, ProductPrice
 from billing.rating import rules as rating
-from billing.rating.schemas import CREDIT, Allowance, Rating
+from billing.rating.schemas import CREDIT, Allowance, PriceTerms, Rating
 from billing.usage import rules, store
 from billing.usage.schemas import BillingRecord, Period
 
@@ -34,49 +34,47 @@ _SETTLE: Final = text(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Quote:
-    """What a use would cost now, in credits or in money."""
-
-    rating: Rating
-    currency: str
-
-
 async def quote(
     connection: AsyncConnection, account_id: UUID, product_key: str, amount: Decimal, at: datetime
-) -> Quote:
+) -> Rating:
     """Rate a use of a product in credits at an instant; writes nothing.
 
     Errors: PRODUCT_PRICING_NOT_FOUND [F11].
     """
-    found = await find_quote(connection, account_id, product_key, amount, CREDIT, at)
-    if found is None:
+    found = await quotes(connection, account_id, product_key, amount, (CREDIT,), at)
+    if not found:
         raise NotFound("PRODUCT_PRICING_NOT_FOUND", NO_PRICE)
-    return found
+    return found[CREDIT]
 
 
-async def find_quote(
+async def quotes(
     connection: AsyncConnection,
     account_id: UUID,
     product_key: str,
     amount: Decimal,
-    currency: str,
+    currencies: Collection[str],
     at: datetime,
-) -> Quote | None:
-    """As `quote`, in any currency; None without a price that a use can be charged by.
+) -> dict[str, Rating]:
+    """As `quote`, in each of these currencies that has a price which a use can be charged by.
 
     In money that is a price per unit, as usage_3_rate.sql has it.
     """
     product = await products.find_product(connection, product_key)
-    price = await products.price_at(connection, account_id, product_key, currency, at)
-    if product is None or price is None:
-        return None
-    if currency != CREDIT and (price.terms.model != "per_unit" or price.terms.free_units):
-        return None
+    priced = [
+        price
+        for currency in currencies
+        if (price := await products.price_at(connection, account_id, product_key, currency, at))
+        and (currency == CREDIT or _is_plain(price.terms))
+    ]
+    if product is None or not priced:
+        return {}
     _, counts = await store.meter_of(connection, product_key, None, None)
     period = await store.open_period(connection, account_id, at)
-    found = await _rate(connection, account_id, product, counts, amount, price, period)
-    return Quote(found, currency)
+    return await _rate(connection, account_id, product, counts, amount, priced, period)
+
+
+def _is_plain(terms: PriceTerms) -> bool:
+    return terms.model == "per_unit" and not terms.free_units
 
 
 async def _rate(
@@ -85,17 +83,20 @@ async def _rate(
     product: Product,
     counts: str,
     amount: Decimal,
-    price: ProductPrice,
+    priced: Sequence[ProductPrice],
     period: Period | None,
-) -> Rating:
+) -> dict[str, Rating]:
     """After what the open cycle has used; of a level, only what rises above its highest counts."""
     if counts == "count":
         amount = Decimal(1)
     if period is None:
-        return rating.rate(amount, price.terms, currency=price.currency)
+        return {
+            price.currency: rating.rate(amount, price.terms, currency=price.currency)
+            for price in priced
+        }
     counters = await store.cycle_counters(connection, account_id, "", period.start_at)
     counter = counters.get(product.meter)
-    if counts in ("max", "last"):
+    if counts in LEVELS:
         amount = max(ZERO, amount - (counter.maximum if counter else ZERO))
     limit = period.limits.get(product.meter)
     allowance = (
@@ -104,9 +105,13 @@ async def _rate(
         else None
     )
     before, paid = await store.priced_units(connection, account_id, product.key, period.start_at)
-    return rating.rate(
-        amount, price.terms, before=before, paid=paid, allowance=allowance, currency=price.currency
-    )
+    return {
+        price.currency: rating.rate(
+            amount, price.terms, before=before, paid=paid, allowance=allowance,
+            currency=price.currency,
+        )
+        for price in priced
+    }  # fmt: skip
 
 
 async def settle(

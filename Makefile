@@ -14,7 +14,7 @@ LOCKED := $(INSTALL) --require-hashes --requirement
 PROJECT := $(INSTALL) --no-deps --no-build-isolation --editable . --editable $(CLIENT)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down test bench lint mutants lock clean
+.PHONY: help demo up down test coverage bench lint mutants lock clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-16s %s\n", $$1, $$2}'
@@ -31,17 +31,23 @@ down: $(VENV)/.installed ## Stop the stack of ./.data
 test: $(VENV)/.installed-dev ## Run every test on a stack of its own
 	@$(BIN)/python -m $(if $(ARGS),pytest $(ARGS),tests.gate)
 
+coverage: $(VENV)/.installed-dev ## Show which branches the tests run: build/coverage/index.html
+	@rm -rf build/coverage && mkdir -p build/coverage
+	@$(BIN)/coverage run -m $(if $(ARGS),pytest $(ARGS),tests.gate)
+	@$(BIN)/coverage combine --quiet && $(BIN)/coverage html --quiet && $(BIN)/coverage report | tail -n 3
+
 bench: $(VENV)/.installed-dev ## Measure; BENCH=1..5 chooses the group
 	@$(BIN)/python -m benchmarks $(BENCH)
 
 mutants: $(VENV)/.installed-dev ## Break the code on purpose; every break must turn a test red
 	@$(BIN)/python -m tests.mutants
 
-lint: $(VENV)/.installed-dev ## Style, types, import rules, compose file
+lint: $(VENV)/.installed-dev ## Style, types, import rules, SQL, compose file
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m tests.sql_lint
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 
 lock: $(BIN)/python ## Compile the lock files anew
@@ -53,7 +59,7 @@ lock: $(BIN)/python ## Compile the lock files anew
 	  -o requirements-dev.lock
 
 clean: ## Remove what was installed and built; data in ./.data stays
-	rm -rf $(VENV) build dist *.egg-info $(CLIENT)/src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(VENV)-* build dist *.egg-info $(CLIENT)/src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 	find . -name __pycache__ -type d -not -path './.data/*' -prune -exec rm -rf {} +
 
 $(BIN)/python:

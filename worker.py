@@ -4,7 +4,6 @@ SIGTERM lets running activities finish; metrics are served in Prometheus form.
 """
 
 import asyncio
-import gc
 import signal
 from datetime import timedelta
 from typing import Any, Final
@@ -15,21 +14,22 @@ from temporalio.common import WorkerDeploymentVersion
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
 from temporalio.service import TLSConfig
-from temporalio.worker import Worker, WorkerDeploymentConfig
+from temporalio.worker import PollerBehaviorAutoscaling, Worker, WorkerDeploymentConfig
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from activities.interceptor import BillingInterceptor
-from activities.matter import World
+from activities.matter import Dependencies
 from activities.registry import build_activities
 from billing.core import logs
 from billing.core.database import Database, open_database
+from billing.core.process_end import run_and_end
 from billing.core.settings import Settings, load_settings
+from billing.matters.kinds import BACKGROUND, INTERACTIVE
 from gateways.stripe import TIMEOUT_SECONDS, StripeGateway, check_version
-from workflows import look
+from workflows import visibility
 from workflows.policies import POLICIES
 from workflows.registry import WORKFLOWS
 from workflows.schedules import ensure_schedules
-from workflows.start import BACKGROUND, INTERACTIVE
 
 # Above the timeout of a step: what runs may end before the worker does.
 GRACE: Final = timedelta(seconds=25)
@@ -68,6 +68,9 @@ def build_worker(client: Client, queue: str, activities: list[Any], settings: Se
         activities=activities,
         interceptors=[BillingInterceptor()],
         max_concurrent_activities=MAX_ACTIVITIES[queue],
+        # A fixed few pollers would let new purchases starve behind running ones.
+        workflow_task_poller_behavior=PollerBehaviorAutoscaling(),
+        activity_task_poller_behavior=PollerBehaviorAutoscaling(),
         max_cached_workflows=MAX_CACHED_WORKFLOWS,
         graceful_shutdown_timeout=GRACE,
         sticky_queue_schedule_to_start_timeout=POLICIES.sticky_timeout,
@@ -77,7 +80,7 @@ def build_worker(client: Client, queue: str, activities: list[Any], settings: Se
 
 
 def workflow_runner() -> SandboxedWorkflowRunner:
-    """Where workflow code runs; replays of recorded histories use the same."""
+    """The sandbox of workflow code; replays of recorded histories use the same."""
     return SandboxedWorkflowRunner(
         restrictions=SandboxRestrictions.default.with_passthrough_modules(
             "pydantic", "pydantic_core", "billing", "workflows"
@@ -107,7 +110,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     provider = open_stripe(settings)
     client = await connect(settings)
     await _need_attributes(client)
-    activities = build_activities(World(database, provider, settings), client)
+    activities = build_activities(Dependencies(database, provider, settings), client)
     workers = [
         build_worker(client, queue, activities, settings) for queue in (INTERACTIVE, BACKGROUND)
     ]
@@ -122,7 +125,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
 
 async def _need_attributes(client: Client) -> None:
     """One sentence instead of workflows that fail at their first search attribute."""
-    lacking = await look.missing_attributes(client)
+    lacking = await visibility.missing_attributes(client)
     if lacking:
         raise SystemExit(
             f"the Temporal namespace {client.namespace} lacks search attributes:"
@@ -141,5 +144,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    uvloop.run(main())
-    gc.collect()  # the SDK's runtime must be gone before the interpreter is
+    run_and_end(lambda: uvloop.run(main()))

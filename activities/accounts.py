@@ -1,9 +1,8 @@
-"""The steps of an account itself: let credits lapse, save cards, detach removed ones."""
+"""The steps of an account itself: let credits expire, save cards, detach removed ones."""
 
 import logging
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Final
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -11,44 +10,41 @@ from temporalio import activity
 from temporalio.client import Client
 from temporalio.service import RPCError
 
-from activities.charging import SAME_KEY_TRIES, Charger
-from activities.matter import CLOCK_SKEW, MatterActivities, World, now_of
-from billing.accounts import rules, store
-from billing.accounts.rules import AccountState
+from activities.matter import Dependencies, MatterActivities, now_of
+from activities.payment_calls import SAME_KEY_TRIES, Charger
 from billing.core import ids, keys
-from billing.core.agenda import Step
 from billing.core.clock import real_now
 from billing.core.errors import ProviderFailure
 from billing.core.failpoints import failpoint
-from billing.core.matters import Matter
 from billing.core.money import show_decimal
-from billing.credits import notices
-from billing.credits import service as credits
-from billing.events import store as inbox
-from billing.events.rules import event_of
-from billing.limits import store as limits
-from billing.payments import methods, methods_setup
-from billing.payments.methods_setup import Cause
-from billing.payments.rules import CardDetails, SetupOutcome
-from billing.payments.schemas import Method, Setup
-from billing.subscriptions import settlement
-from billing.top_ups import buying
-from billing.top_ups import service as top_ups
-from billing.usage import closing
+from billing.ledger.credits import expiry_notices
+from billing.ledger.credits import service as credits
+from billing.matters.agenda import CLOCK_SKEW, Step
+from billing.matters.schemas import Matter
+from billing.metering.limit_overrides import store as limits
+from billing.money.account_agenda import rules, store
+from billing.money.account_agenda.rules import AccountState
+from billing.money.invoices import usage_lines
+from billing.money.payments import card_setup, methods
+from billing.money.payments.card_setup import Cause
+from billing.money.payments.rules import CardDetails, SetupOutcome
+from billing.money.payments.schemas import Method, Setup
+from billing.money.purchases import automatic
+from billing.money.subscriptions.service import bill_late
+from billing.money.top_ups import service as top_ups
+from billing.platform.provider_inbox import store as inbox
 from workflows import start
 from workflows.contracts import CommandRequest, MatterRef, StepRequest
-from workflows.stubs import Accounts
 
-_CAUSES: Final[dict[str, Cause]] = {"open": "opened", "check": "scheduled", "asked": "asked"}
 _logger = logging.getLogger("activities.accounts")
 
 
-class AccountActivities(MatterActivities[AccountState], Accounts):
-    """Implements workflows.stubs.Accounts."""
+class AccountActivities(MatterActivities[AccountState]):
+    """Credits expire, cards are saved and forgotten, what is wanted is bought."""
 
-    def __init__(self, world: World, client: Client) -> None:
-        super().__init__(world)
-        self.charger = Charger(world)
+    def __init__(self, dependencies: Dependencies, client: Client) -> None:
+        super().__init__(dependencies)
+        self.charger = Charger(dependencies)
         self.client = client
 
     async def state(
@@ -62,10 +58,11 @@ class AccountActivities(MatterActivities[AccountState], Accounts):
     def agenda(self, state: AccountState) -> list[Step]:
         return rules.agenda(state)
 
-    def is_due(self, state: AccountState, step: Step) -> bool:
+    def due(self, state: AccountState, step: Step) -> Step | None:
         """Planned and due is enough: no step of an account waits for another one."""
         now = now_of(state) + CLOCK_SKEW
-        return any(plan.key == step.key and plan.due <= now for plan in self.agenda(state))
+        plan = (one for one in self.agenda(state) if one.key == step.key and one.due <= now)
+        return next(plan, None)
 
     @activity.defn(name="account.load")
     async def load(self, ref: MatterRef) -> AccountState:
@@ -73,15 +70,15 @@ class AccountActivities(MatterActivities[AccountState], Accounts):
 
     @activity.defn(name="account.perform")
     async def perform(self, request: CommandRequest) -> AccountState:
-        return await self.obey(request)
+        return await self.run_command(request)
 
-    @activity.defn(name="account.lapse")
-    async def lapse(self, request: StepRequest) -> AccountState:
-        async def end(connection: AsyncConnection, _: AccountState, at: datetime) -> str:
+    @activity.defn(name="account.expire_credits")
+    async def expire_credits(self, request: StepRequest) -> AccountState:
+        async def end(connection: AsyncConnection, _: Step, at: datetime) -> str:
             # A worker's clock a little behind must not find the credits still alive.
             until = max(at, request.step.due)
-            lapsed = await credits.lapse(connection, request.ref.subject_id, until)
-            return f"{show_decimal(lapsed.credits)} credits, {lapsed.holds} holds"
+            expired = await credits.expire(connection, request.ref.subject_id, until)
+            return f"{show_decimal(expired.credits)} credits, {expired.holds} holds"
 
         return await self.once(request, end)
 
@@ -89,50 +86,49 @@ class AccountActivities(MatterActivities[AccountState], Accounts):
     async def notice(self, request: StepRequest) -> AccountState:
         ahead = timedelta(days=self.settings.expiry_notice_days)
 
-        async def tell(connection: AsyncConnection, _: AccountState, at: datetime) -> str:
+        async def notify(connection: AsyncConnection, _: Step, at: datetime) -> str:
             at = max(at, request.step.due)
-            told = await notices.tell(connection, request.ref.subject_id, ahead=ahead, at=at)
-            return f"{show_decimal(told)} credits end soon"
+            notified = await expiry_notices.notify(
+                connection, request.ref.subject_id, ahead=ahead, at=at
+            )
+            return f"{show_decimal(notified)} credits end soon"
 
-        return await self.once(request, tell)
+        return await self.once(request, notify)
 
     @activity.defn(name="account.top_up")
     async def top_up(self, request: StepRequest) -> AccountState:
         born: list[Matter] = []
 
-        async def buy(connection: AsyncConnection, state: AccountState, at: datetime) -> str:
-            account_id, at = request.ref.subject_id, max(at, request.step.due)
-            if state.top_up is None and not await top_ups.look(connection, account_id, at):
-                return "no credits are wanted"
-            if state.top_up is None:
-                return "credits are wanted"
-            purchase, done = await buying.buy(connection, account_id, self.settings, at)
+        async def buy(connection: AsyncConnection, step: Step, at: datetime) -> str:
+            account_id, at = request.ref.subject_id, max(at, step.due)
+            if step.top_up is None:
+                wanted = await top_ups.look(connection, account_id, at)
+                return "credits are wanted" if wanted else "no credits are wanted"
+            purchase, done = await automatic.buy(connection, account_id, self.settings, at)
             born[:] = [purchase] if purchase else []
             return done
 
         state = await self.once(request, buy)
         if born:
             await failpoint("top_up.committed")
-        await self._tell(born)
+        await self._notify(born)
         return state
 
     @activity.defn(name="account.bill")
     async def bill(self, request: StepRequest) -> AccountState:
         born: list[Matter] = []
 
-        async def invoice(connection: AsyncConnection, _: AccountState, at: datetime) -> str:
-            born[:] = await settlement.bill_late(
-                connection, request.ref.subject_id, max(at, request.step.due)
-            )
+        async def invoice(connection: AsyncConnection, _: Step, __: datetime) -> str:
+            born[:] = await bill_late(connection, request.ref.subject_id)
             return f"{len(born)} to be collected"
 
         state = await self.once(request, invoice)
-        await self._tell(born)
+        await self._notify(born)
         return state
 
     @activity.defn(name="account.limits")
     async def limits(self, request: StepRequest) -> AccountState:
-        async def follow(connection: AsyncConnection, _: AccountState, at: datetime) -> str:
+        async def follow(connection: AsyncConnection, _: Step, at: datetime) -> str:
             await limits.follow(connection, request.ref.subject_id, max(at, request.step.due))
             return "the cycle gives what is agreed"
 
@@ -140,8 +136,8 @@ class AccountActivities(MatterActivities[AccountState], Accounts):
 
     @activity.defn(name="account.complete")
     async def complete(self, request: StepRequest) -> AccountState:
-        async def go_on(connection: AsyncConnection, _: AccountState, at: datetime) -> str:
-            done = await closing.complete_part(
+        async def go_on(connection: AsyncConnection, _: Step, at: datetime) -> str:
+            done = await usage_lines.complete_part(
                 connection, request.ref.subject_id, max(at, request.step.due)
             )
             return f"{done} uses"
@@ -150,27 +146,29 @@ class AccountActivities(MatterActivities[AccountState], Accounts):
 
     @activity.defn(name="account.setup")
     async def setup(self, request: StepRequest) -> AccountState:
-        _, due = await self.still_due(request)
-        if not due:
+        step = await self.still_due(request)
+        if step is None:
             return await self.look(request.ref)
-        name, _, mark = request.step.key.partition("/")
+        setup_id = ids.decode(ids.SETUP_INTENT, step.setup or "")
         async with self.database.tenant(request.ref.account_id) as connection:
-            wanted = await methods_setup.get(connection, ids.decode(ids.SETUP_INTENT, name))
-        outcome = await self._open(wanted) if mark == "open" else await self._ask(wanted)
-        return await self._follow(request, wanted, outcome, _CAUSES[mark.partition("-")[0]])
+            wanted = await card_setup.get(connection, setup_id)
+        if wanted.stripe_setup_intent_id is None:
+            return await self._follow(request, wanted, await self._open(wanted), "opened")
+        cause: Cause = "asked" if step.asked else "scheduled"
+        return await self._follow(request, wanted, await self._ask(wanted), cause)
 
     @activity.defn(name="account.detach")
     async def detach(self, request: StepRequest) -> AccountState:
-        _, due = await self.still_due(request)
-        if not due:
+        step = await self.still_due(request)
+        if step is None:
             return await self.look(request.ref)
-        method_id = ids.decode(ids.PAYMENT_METHOD, request.step.key.partition("/")[0])
+        method_id = ids.decode(ids.PAYMENT_METHOD, step.method or "")
         async with self.database.tenant(request.ref.account_id) as connection:
             reference = await methods.removing(connection, method_id)
         if reference is not None:
             await self.provider.detach_method(reference)
 
-        async def note(connection: AsyncConnection, _: AccountState, at: datetime) -> str:
+        async def note(connection: AsyncConnection, _: Step, at: datetime) -> str:
             await methods.detached(connection, method_id, at)
             return "detached"
 
@@ -179,22 +177,22 @@ class AccountActivities(MatterActivities[AccountState], Accounts):
     @activity.defn(name="account.check")
     async def check(self, request: StepRequest) -> AccountState:
         asked_at = real_now()
-        _, due = await self.still_due(request)
-        if not due:
+        step = await self.still_due(request)
+        if step is None:
             return await self.look(request.ref)
-        event_id = event_of(request.step.key) or ""
+        event_id = step.event or ""
         async with self.database.tenant(request.ref.account_id) as connection:
             subject = await inbox.subject_of(connection, event_id) or ""
-            wanted = await methods_setup.find_by_reference(connection, subject)
+            wanted = await card_setup.find_by_reference(connection, subject)
             method = await methods.find_by_reference(connection, subject)
         outcome = await self._ask(wanted) if wanted else None
         card = await self._card(method) if method else None
         woken: list[Matter] = []
 
-        async def record(connection: AsyncConnection, _: AccountState, at: datetime) -> str:
+        async def record(connection: AsyncConnection, _: Step, at: datetime) -> str:
             await inbox.mark_looked(connection, event_id, asked_at)
             if wanted is not None:
-                woken[:] = await methods_setup.record(
+                woken[:] = await card_setup.record(
                     connection, wanted.id, outcome, cause="told", at=at
                 )
             if method is not None:
@@ -202,7 +200,7 @@ class AccountActivities(MatterActivities[AccountState], Accounts):
             return "looked" if wanted or method else "nothing to ask about"
 
         state = await self.once(request, record)
-        await self._tell(woken)
+        await self._notify(woken)
         return state
 
     async def _follow(
@@ -210,14 +208,14 @@ class AccountActivities(MatterActivities[AccountState], Accounts):
     ) -> AccountState:
         woken: list[Matter] = []
 
-        async def record(connection: AsyncConnection, _: AccountState, at: datetime) -> str:
-            woken[:] = await methods_setup.record(
+        async def record(connection: AsyncConnection, _: Step, at: datetime) -> str:
+            woken[:] = await card_setup.record(
                 connection, setup.id, outcome, cause=cause, at=max(at, request.step.due)
             )
             return outcome.status if outcome is not None else "refused"
 
         state = await self.once(request, record)
-        await self._tell(woken)
+        await self._notify(woken)
         return state
 
     async def _open(self, setup: Setup) -> SetupOutcome | None:
@@ -246,14 +244,14 @@ class AccountActivities(MatterActivities[AccountState], Accounts):
             return None
 
     async def _card(self, method: Method) -> CardDetails | None:
-        """What the provider says of a stored card; None when it is detached there."""
+        """Read a stored card at the provider; None when it is detached there."""
         try:
             return await self.provider.retrieve_method(method.stripe_payment_method_id)
         except ProviderFailure:
             return None
 
-    async def _tell(self, woken: Sequence[Matter]) -> None:
-        """Start or wake workflows whose rows changed; the sweeper tells those that are missed."""
+    async def _notify(self, woken: Sequence[Matter]) -> None:
+        """Start or wake workflows whose rows changed; the sweeper does those missed."""
         for matter in woken:
             try:
                 await start.nudge(self.client, matter)

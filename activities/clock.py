@@ -1,4 +1,4 @@
-"""Walking a test account's clock: to the next due instant, settle that matter, and on."""
+"""Walking a test account's clock: to the next due instant, through that matter's due steps, on."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -11,15 +11,16 @@ from uuid import UUID
 from temporalio import activity
 from temporalio.client import Client
 
-from activities.matter import World
-from billing.accounts import clocks
-from billing.core import lookout, matters
+from activities.matter import Dependencies
 from billing.core.clock import real_now
-from billing.core.matters import Matter
+from billing.matters import store as matters
+from billing.matters import sweeps
+from billing.matters.schemas import Matter
+from billing.platform.accounts import clocks
+from billing.platform.accounts import store as accounts
 from workflows import start
 from workflows.contracts import WalkMove, WalkRequest
 from workflows.policies import POLICIES
-from workflows.stubs import Clock
 
 # One activity walks this long; the workflow then sees how far it came.
 STRIDE_SECONDS: Final = 2.0
@@ -43,11 +44,11 @@ async def _heard() -> AsyncIterator[None]:
         beating.cancel()
 
 
-class ClockActivities(Clock):
-    """Implements workflows.stubs.Clock."""
+class ClockActivities:
+    """One walker per test account."""
 
-    def __init__(self, world: World, client: Client) -> None:
-        self.database = world.database
+    def __init__(self, dependencies: Dependencies, client: Client) -> None:
+        self.database = dependencies.database
         self.client = client
 
     @activity.defn(name="clock.walk")
@@ -58,7 +59,7 @@ class ClockActivities(Clock):
                 clock_at, matter = await self._advance(request.account_id)
                 if matter is None:
                     return WalkMove(clock_at=clock_at, done=True)
-                why = await self._settle(matter)
+                why = await self._wait_until_done(matter)
                 if why is not None:
                     return await self._blocked(request.account_id, why)
                 if monotonic() - began > STRIDE_SECONDS:
@@ -67,11 +68,11 @@ class ClockActivities(Clock):
     async def _advance(self, account_id: UUID) -> tuple[datetime, Matter | None]:
         """Set the clock to the first due instant up to the target; None: it has arrived."""
         async with self.database.tenant(account_id) as connection:
-            account = await clocks.lock(connection, account_id)
+            account = await accounts.lock(connection, account_id)
             clock_at = account.clock_at or real_now()
             if account.clock_target is None:
                 return clock_at, None
-            matter = await lookout.due_first(connection, account_id, account.clock_target)
+            matter = await sweeps.due_first(connection, account_id, account.clock_target)
             if matter is None or matter.head is None:
                 arrived = await clocks.arrive(connection, account)
                 return arrived.clock_at or clock_at, None
@@ -79,9 +80,9 @@ class ClockActivities(Clock):
             await clocks.move(connection, account_id, clock_at)
             return clock_at, matter
 
-    async def _settle(self, matter: Matter) -> str | None:
-        """Let one matter do what is due; the reason when it does not get on."""
-        standing = await start.settle(self.client, matter, POLICIES.walk_timeout - _MARGIN)
+    async def _wait_until_done(self, matter: Matter) -> str | None:
+        """Let one matter do all that is due; the reason when it cannot."""
+        standing = await start.wait_until_done(self.client, matter, POLICIES.walk_timeout - _MARGIN)
         if standing is None:
             return f"{matter.workflow_id} is still busy"
         if standing.halted:

@@ -1,34 +1,31 @@
-"""What all step activities share: lock, compare with the head, do once, mirror the head."""
+"""The base of step activities: lock, compare with the head, do once, save the new head."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 from temporalio import activity
 
-from billing.core import matters
-from billing.core.agenda import State, Step, head
 from billing.core.clock import real_now
 from billing.core.database import Database
 from billing.core.errors import Conflict, Invalid
 from billing.core.failpoints import failpoint
 from billing.core.settings import Settings
-from billing.events import service as events
-from billing.events.rules import is_event
+from billing.matters import store as matters
+from billing.matters.agenda import State, Step, due_head, head
+from billing.platform.outbox import service as events
 from gateways.provider import PaymentProvider
 from workflows.contracts import CommandRequest, MatterRef, StepRequest
 
 S = TypeVar("S", bound=State)
-# The server's clock started the step; a worker's clock a little behind must not refuse it.
-CLOCK_SKEW: Final = timedelta(seconds=2)
 
 
 @dataclass(frozen=True)
-class World:
-    """What activities are built from."""
+class Dependencies:
+    """The connections and settings that every activity class is built with."""
 
     database: Database
     provider: PaymentProvider
@@ -38,14 +35,14 @@ class World:
 class MatterActivities(ABC, Generic[S]):
     """Base of each kind's activities; subclasses say how to read the rows and what is planned."""
 
-    def __init__(self, world: World) -> None:
-        self.database = world.database
-        self.provider = world.provider
-        self.settings = world.settings
+    def __init__(self, dependencies: Dependencies) -> None:
+        self.database = dependencies.database
+        self.provider = dependencies.provider
+        self.settings = dependencies.settings
 
     @abstractmethod
     async def state(self, connection: AsyncConnection, ref: MatterRef, *, lock: bool) -> S:
-        """The rows' word, optionally under the matter's row lock."""
+        """The state read from the rows, optionally under the matter's row lock."""
 
     @abstractmethod
     def agenda(self, state: S) -> list[Step]:
@@ -58,20 +55,19 @@ class MatterActivities(ABC, Generic[S]):
             await self.save_head(connection, ref, state)
             return state
 
-    async def obey(self, request: CommandRequest) -> S:
-        """Commands this kind does not know are refused for good."""
+    async def run_command(self, request: CommandRequest) -> S:
+        """Carry out an operator's command; a kind without commands refuses each one."""
         raise Invalid("UNKNOWN_COMMAND", f"no command {request.command.name!r} for this matter")
 
-    async def still_due(self, request: StepRequest) -> tuple[S, bool]:
-        """(state, whether the step is the due head), before a provider is called."""
+    async def still_due(self, request: StepRequest) -> Step | None:
+        """The step with its facts, as the agenda has it; None where it is not the due head."""
         async with self.database.tenant(request.ref.account_id) as connection:
-            state = await self.state(connection, request.ref, lock=False)
-            return state, self.is_due(state, request.step)
+            return self.due(await self.state(connection, request.ref, lock=False), request.step)
 
     async def once(
         self,
         request: StepRequest,
-        verb: Callable[[AsyncConnection, S, datetime], Awaitable[str | None]],
+        verb: Callable[[AsyncConnection, Step, datetime], Awaitable[str | None]],
         begun: Callable[[AsyncConnection], Awaitable[bool]] | None = None,
     ) -> S:
         """Do `verb` in one transaction with its step key, if the step is still the due head.
@@ -82,10 +78,11 @@ class MatterActivities(ABC, Generic[S]):
         """
         async with self.database.tenant(request.ref.account_id) as connection:
             state = await self.state(connection, request.ref, lock=True)
-            result = None
-            if self.is_due(state, request.step) or (begun and await begun(connection)):
-                at = now_of(state)
-                result = await verb(connection, state, at)
+            step, result = self.due(state, request.step), None
+            if step is None and begun and await begun(connection):
+                step = request.step
+            if step is not None:
+                result = await verb(connection, step, now_of(state))
                 state = await self.state(connection, request.ref, lock=False)
             if result is None:
                 await self.save_head(connection, request.ref, state)
@@ -94,35 +91,28 @@ class MatterActivities(ABC, Generic[S]):
         await failpoint("step.done")
         return state
 
-    def is_due(self, state: S, step: Step) -> bool:
-        """Whether `step` heads the agenda now, provider events aside.
-
-        An event that comes in while a step runs (often the echo of that step's own call) waits
-        for its turn; else the step's result would be lost.
-        """
-        plan = self.agenda(state)
-        now = now_of(state)
-        first = head((one for one in plan if one.key == step.key or not is_event(one)), now)
-        return first is not None and first.key == step.key and first.due <= now + CLOCK_SKEW
+    def due(self, state: S, step: Step) -> Step | None:
+        """The agenda's own `step`, with its facts, if it is due and heads it."""
+        return due_head(self.agenda(state), step, now_of(state))
 
     async def save_head(self, connection: AsyncConnection, ref: MatterRef, state: S) -> None:
         """Mirror the head of the agenda in the register of matters."""
         now = now_of(state)
         first = head(self.agenda(state), now)
-        await matters.save_head(connection, ref.workflow_id, first, state.words, now)
+        await matters.save_head(connection, ref, first, state.words, now)
 
     async def _finish(
         self, connection: AsyncConnection, request: StepRequest, state: S, result: str
     ) -> None:
         """The step's key and the new head, in one statement; a taken key undoes everything."""
-        if state.clock_at is None and not is_event(request.step):
-            _measure_lateness(request)
+        if state.clock_at is None and request.step.event is None:
+            late = max(timedelta(), real_now() - request.step.due)
+            measure_lateness(request.step.name, late)
         await events.flush(connection)  # it takes the account's lock, before that of the register
         first = head(self.agenda(state), now_of(state))
         fresh = await matters.finish_step(
             connection,
-            request.ref.workflow_id,
-            request.ref.account_id,
+            request.ref,
             request.step,
             result=result,
             head=first,
@@ -133,12 +123,12 @@ class MatterActivities(ABC, Generic[S]):
             raise Conflict("STEP_DONE", f"{request.step.key} was done before, yet is planned")
 
 
-def _measure_lateness(request: StepRequest) -> None:
-    """Timer accuracy, as a metric of the worker: by kind and step, in real time alone."""
-    meter = activity.metric_meter().with_additional_attributes({"step": request.step.name})
+def measure_lateness(step: str, late: timedelta) -> None:
+    """Timer accuracy, as a metric of the worker: by step, in real time alone."""
+    meter = activity.metric_meter().with_additional_attributes({"step": step})
     meter.create_histogram_timedelta(
         "billing_step_lateness", "How long after its time a step was done"
-    ).record(max(timedelta(), real_now() - request.step.due))
+    ).record(late)
 
 
 def now_of(state: State) -> datetime:

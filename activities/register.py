@@ -2,18 +2,18 @@
 
 from temporalio import activity
 
-from activities.matter import World
-from billing.audit import service as audit
-from billing.core import clock, matters
+from activities.matter import Dependencies
+from billing.core import clock
+from billing.matters import store as matters
+from billing.platform.audit import service as audit
 from workflows.contracts import HaltRequest
-from workflows.stubs import Register
 
 
-class RegisterActivities(Register):
-    """Implements workflows.stubs.Register."""
+class RegisterActivities:
+    """Notes of halts."""
 
-    def __init__(self, world: World) -> None:
-        self.database = world.database
+    def __init__(self, dependencies: Dependencies) -> None:
+        self.database = dependencies.database
 
     @activity.defn(name="matter.halted")
     async def halted(self, request: HaltRequest) -> None:

@@ -6,10 +6,11 @@ from typing import Any
 from temporalio.client import Client
 
 from activities.accounts import AccountActivities
-from activities.charges import ChargeActivities
+from activities.card_usage import ChargeActivities
 from activities.clock import ClockActivities
 from activities.collections import CollectionActivities
-from activities.matter import World
+from activities.decisions import DecidingActivities
+from activities.matter import Dependencies
 from activities.purchases import PurchaseActivities
 from activities.register import RegisterActivities
 from activities.subscriptions import SubscriptionActivities
@@ -17,20 +18,22 @@ from activities.sweeper import SweeperActivities
 from activities.trials import TrialActivities
 
 
-def build_activities(world: World, client: Client) -> list[Any]:
+def build_activities(dependencies: Dependencies, client: Client) -> list[Any]:
     """The bound methods that are activities, of every class of them."""
     owners = [
-        PurchaseActivities(world),
-        TrialActivities(world),
-        SubscriptionActivities(world),
-        CollectionActivities(world),
-        ChargeActivities(world),
-        AccountActivities(world, client),
-        RegisterActivities(world),
-        ClockActivities(world, client),
-        SweeperActivities(world, client),
+        AccountActivities(dependencies, client),
+        RegisterActivities(dependencies),
+        ClockActivities(dependencies, client),
+        SweeperActivities(dependencies, client),
     ]
-    return [
+    deciding: list[DecidingActivities[Any]] = [
+        TrialActivities(dependencies),
+        SubscriptionActivities(dependencies),
+        CollectionActivities(dependencies),
+        ChargeActivities(dependencies),
+        PurchaseActivities(dependencies),
+    ]
+    return [one for owner in deciding for one in owner.activities()] + [
         method
         for owner in owners
         for _, method in inspect.getmembers(owner, inspect.ismethod)

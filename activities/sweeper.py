@@ -13,22 +13,24 @@ from temporalio import activity
 from temporalio.client import Client
 from temporalio.service import RPCError
 
-from activities.matter import World
-from activities.passes import pass_over
-from billing.core import lookout
+from activities.matter import Dependencies
+from activities.paged_scan import pass_over
 from billing.core.clock import real_now
-from billing.core.matter import REST_BEYOND, Matter
-from billing.events import provider as provider_events
-from billing.events import store as inbox
-from billing.idempotency import store as idempotency
-from billing.integrity import service as books
-from billing.purchases import store as purchases
-from billing.subscriptions import thresholds
-from billing.usage import recount
+from billing.insight.integrity import service as books
+from billing.matters import sweeps
+from billing.matters.kinds import REST
+from billing.matters.schemas import Matter
+from billing.metering.usage import counter_rebuild
+from billing.money.payments import event_owners
+from billing.money.purchases import store as purchases
+from billing.money.subscriptions import thresholds
+from billing.platform.idempotency import store as idempotency
+from billing.platform.provider_inbox import store as inbox
+from billing.platform.provider_inbox import webhooks as provider_events
+from billing.platform.provider_inbox.schemas import Waiting
 from workflows import start
 from workflows.contracts import SweepReport, SweepRequest
 from workflows.policies import POLICIES
-from workflows.stubs import Sweeper
 
 # Stripe keeps events for 30 days; we look back further than any webhook may be late.
 POLL_BACK: Final = timedelta(hours=2)
@@ -39,12 +41,12 @@ T = TypeVar("T")
 _logger = logging.getLogger("activities.sweeper")
 
 
-class SweeperActivities(Sweeper):
-    """Implements workflows.stubs.Sweeper."""
+class SweeperActivities:
+    """The jobs of the schedules."""
 
-    def __init__(self, world: World, client: Client) -> None:
-        self.database = world.database
-        self.provider = world.provider
+    def __init__(self, dependencies: Dependencies, client: Client) -> None:
+        self.database = dependencies.database
+        self.provider = dependencies.provider
         self.client = client
         self.jobs: dict[str, Callable[[int], Awaitable[Counts]]] = {
             "sweep": self._sweep,
@@ -63,9 +65,9 @@ class SweeperActivities(Sweeper):
         """Matters nobody started or told or that have rested, overdue steps, thresholds, events."""
         now = real_now()
         async with self.database.operator() as connection:
-            left = await lookout.left_behind(connection, now - POLICIES.left_behind, limit)
-            late = await lookout.overdue(connection, now - POLICIES.overdue, limit)
-            rested = await lookout.resting(connection, now + REST_BEYOND["account"], limit)
+            left = await sweeps.left_behind(connection, now - POLICIES.left_behind, limit)
+            late = await sweeps.overdue(connection, now - POLICIES.overdue, limit)
+            rested = await sweeps.resting(connection, now + REST, limit)
             early = await thresholds.waiting(connection, limit)
             ours = await inbox.waiting(connection, now - POLICIES.left_behind, limit)
             strays = await inbox.unmatched(connection, now - POLICIES.left_behind, now, limit)
@@ -85,11 +87,11 @@ class SweeperActivities(Sweeper):
         missed = 0
         for page in (events[first:][:limit] for first in range(0, len(events), limit)):
             async with self.database.operator() as connection:
-                owners = await inbox.receive(connection, page, "poll", real_now())
+                owners = await event_owners.receive(connection, page, "poll", real_now())
             for event, owner in zip(page, owners, strict=True):
                 if owner is not None:
                     missed += 1
-                    await _tried(start.tell(self.client, owner, event.event_id))
+                    await _tried(start.notify_event(self.client, owner, event.event_id))
         return {"never_came": missed}
 
     async def _ensure_running(self, limit: int) -> Counts:
@@ -97,7 +99,7 @@ class SweeperActivities(Sweeper):
 
         async def page(after: str) -> Sequence[Matter]:
             async with self.database.operator() as connection:
-                return await lookout.open_page(connection, after, limit)
+                return await sweeps.open_page(connection, after, limit)
 
         async def begin(matter: Matter) -> int:
             await start.ensure_running(self.client, matter)
@@ -135,12 +137,14 @@ class SweeperActivities(Sweeper):
 
         async def page(after: str) -> Sequence[tuple[UUID, datetime]]:
             async with self.database.operator() as connection:
-                return await recount.accounts(connection, UUID(after) if after else None, limit)
+                return await counter_rebuild.accounts(
+                    connection, UUID(after) if after else None, limit
+                )
 
         async def mend(found: tuple[UUID, datetime]) -> int:
-            if not await recount.compare(self.database, *found):
+            if not await counter_rebuild.compare(self.database, *found):
                 return 0
-            wrong = await recount.rebuild(self.database, *found)
+            wrong = await counter_rebuild.rebuild(self.database, *found)
             _logger.error("usage counters of %s were wrong: %s", found[0], wrong[:3])
             return len(wrong)
 
@@ -155,15 +159,15 @@ class SweeperActivities(Sweeper):
             await _tried(start.nudge(self.client, matter))
         return len(by_id)
 
-    async def _dispatch(self, event: inbox.Waiting) -> int:
+    async def _dispatch(self, event: Waiting) -> int:
         """Tell the owner, find one after all, or park what is nobody's after a day."""
         async with self.database.operator() as connection:
-            owner = await inbox.find_owner(connection, event)
+            owner = await event_owners.find_owner(connection, event)
             if owner is None:
                 if event.received_at < real_now() - PARK_AFTER:
                     await inbox.park(connection, event.event_id, "no owner within 24 h")
                 return 0
-        await start.tell(self.client, owner, event.event_id)
+        await start.notify_event(self.client, owner, event.event_id)
         return 1
 
 

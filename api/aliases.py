@@ -1,6 +1,6 @@
-"""Other paths of the same handlers: a trailing slash, `/api/billing`, and older spellings.
+"""Aliases of paths: a trailing slash, `/api/billing`, and older spellings.
 
-They are rewritten before routing, so that bodies survive, idempotency keys are shared and the
+The path is rewritten before routing: the body stays unread, idempotency keys are shared, and the
 OpenAPI document shows each route once.
 """
 

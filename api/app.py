@@ -1,4 +1,4 @@
-"""The API process: one FastAPI app from settings, with everything it holds open.
+"""The API process: one FastAPI app from settings, and the services its handlers use.
 
 `uvicorn api.app:app` builds it from the environment on first use.
 """
@@ -14,23 +14,24 @@ from fastapi import FastAPI, Request
 from fastapi.responses import Response
 from temporalio.client import Client
 
-from api import documents, idempotency, metrics, problems
+from api import idempotency, metrics, openapi, problems
 from api.aliases import AliasMiddleware
 from api.auth import open_verifier
 from api.balances import Balances
 from api.correlation import CorrelationMiddleware
 from api.dependencies import Services
-from api.holding import Holding
+from api.fast_route import serve
+from api.hold_batcher import HoldBatcher
 from api.inbox import Inbox
 from api.jwks import Jwks, refreshed
-from api.limits import RateLimit, RequestLimitMiddleware
 from api.pricing import Prices
-from api.recorder import Recorder
+from api.request_limits import RateLimit, RequestLimitMiddleware
+from api.route_index import RouteIndex
 from api.routes import registry
 from api.routes.base import PREFIX
-from api.signpost import Signpost
 from api.temporal import connect
 from api.tenants import Tenants
+from api.usage_batcher import UsageBatcher
 from billing.core import logs
 from billing.core.database import Database, open_database
 from billing.core.settings import Settings, load_settings
@@ -44,7 +45,7 @@ _logger = logging.getLogger("api")
 def create_app(
     settings: Settings, database: Database | None = None, temporal: Client | None = None
 ) -> FastAPI:
-    """The app; a database or client that is passed in is also closed by who opened it."""
+    """The app. Whoever passes in a database or client also closes it."""
     services = _services(settings, database, temporal)
     app = FastAPI(
         title=TITLE,
@@ -54,14 +55,13 @@ def create_app(
         redoc_url=None,
         openapi_url=f"{PREFIX}/openapi.json",
         redirect_slashes=False,
-        # Our own metrics and logs say it; this one would ask for its exporters on each request.
+        # metrics.py and the logs do this; FastAPI's would look for exporters on each request.
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.state.services = services
-    routers = registry.OPEN + (registry.ROUTERS if settings.billing_enabled else ())
-    routes = [route for router in routers for route in router.routes]
-    app.router.routes += [Signpost(routes), *routes]
-    documents.install(app)
+    routes = [serve(app, route) for route in registry.routes(billing=settings.billing_enabled)]
+    app.router.routes += [RouteIndex(routes), *routes]
+    openapi.install(app)
     problems.install(app)
     app.exception_handler(idempotency.Replayed)(_replay)
     # The last one added is the outermost.
@@ -83,8 +83,8 @@ def _services(settings: Settings, database: Database | None, temporal: Client | 
         tenants=Tenants(database),
         rate=RateLimit(settings.rate_limit),
         inbox=Inbox(database),
-        recorder=Recorder(database),
-        holding=Holding(database),
+        usage_batcher=UsageBatcher(database),
+        hold_batcher=HoldBatcher(database),
         prices=_prices(settings, database),
         balances=Balances(database, timedelta(days=settings.expiry_notice_days)),
         jwks=keys,
@@ -108,7 +108,7 @@ def _lifespan(services: Services, *, owns_database: bool) -> Any:
         if services.temporal_client is None:
             services.temporal_client = await connect(services.settings)
         async with metrics.served(services.settings), refreshed(services.jwks):
-            _settle_memory()
+            _freeze_startup_objects()
             _logger.info("API ready on port %d", services.settings.service_port)
             yield
         await services.prices.close()
@@ -118,9 +118,9 @@ def _lifespan(services: Services, *, owns_database: bool) -> Any:
     return lifespan
 
 
-def _settle_memory() -> None:
-    """What is there at the start stays: to look through all of it for garbage again and again takes
-    a quarter of a busy process. Requests leave few cycles, so they are looked for less often.
+def _freeze_startup_objects() -> None:
+    """Freeze start-up objects: full collections cost a quarter of the CPU under load. Requests
+    leave few reference cycles, so collections also run less often.
     """
     gc.collect()
     gc.freeze()

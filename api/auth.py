@@ -1,6 +1,6 @@
-"""Who is calling: bearer tokens verified once, remembered until they expire.
+"""Callers, proven by bearer tokens. A token is verified once and remembered until it expires.
 
-Every flaw of a token leads to the same 401; which one it was is nobody's business.
+Every flaw of a token leads to the same 401, which does not say what was wrong.
 """
 
 import json
@@ -28,13 +28,13 @@ MAX_CLAIM_CHARS: Final = 255
 CACHED_TOKENS: Final = 20_000
 LEEWAY_SECONDS: Final = 5
 _REQUIRED: Final = ["sub", "account_id", "roles", "aud", "iss", "exp"]
-# Headers by which a token would choose its own key or its own rules.
+# Headers that would let a token choose its key or its rules.
 _FORBIDDEN_HEADERS: Final = frozenset({"jku", "jwk", "x5u", "x5c", "crit", "b64", "zip"})
 _TYPES: Final = frozenset({"JWT", "AT+JWT"})
 
 
 class Unauthenticated(BillingError):
-    """No token, or one that proves nothing."""
+    """The token is missing or not valid."""
 
     status = 401
 
@@ -53,7 +53,7 @@ class Caller:
 
     @property
     def operates(self) -> bool:
-        """Whether the caller may act across accounts (roles admin and service)."""
+        """True for a caller that may act for any account (roles admin and service)."""
         return self.account == ANY_ACCOUNT
 
     @property
@@ -64,9 +64,9 @@ class Caller:
 
 
 class Keys(Protocol):
-    """Where verification keys come from: never from the token itself.
+    """A source of verification keys. Keys never come from the token itself.
 
-    `generation` changes when a key was withdrawn: what it proved is proven no longer.
+    `generation` changes when a key is withdrawn: tokens verified with it must be verified again.
     """
 
     generation: int
@@ -76,7 +76,7 @@ class Keys(Protocol):
 
 
 class Verifier:
-    """Checks bearer tokens; remembers good ones, and looks at their expiry each time."""
+    """Verifies bearer tokens. It remembers valid ones and checks their expiry at every use."""
 
     def __init__(self, keys: Keys, *, audience: str, issuer: str) -> None:
         self._keys = keys
@@ -106,7 +106,7 @@ class Verifier:
         return caller
 
     async def _decode(self, token: str) -> Caller:
-        # Members that appear twice are read differently by different programs.
+        # Programs disagree on which of two equal members counts.
         header = _strict_part(token, 0)
         if _FORBIDDEN_HEADERS.intersection(header) or _type(header) not in _TYPES:
             raise ValueError("header")
@@ -130,7 +130,7 @@ class Verifier:
 
 
 class SharedSecret:
-    """One HMAC key for every token: the embedded stack's way."""
+    """One HMAC key for every token, as the embedded stack uses it."""
 
     generation = 0
 
@@ -165,7 +165,7 @@ def _caller(claims: dict[str, Any]) -> Caller:
     if not isinstance(roles, list) or not all(isinstance(role, str) for role in roles):
         raise ValueError("roles")
     known = ROLES.intersection(roles)
-    # Operators act across accounts, everybody else in one: a mixture is nobody.
+    # A token is an operator's (account `*`) or one account's; anything else is refused.
     if not known or bool(known & OPERATORS) != (account == ANY_ACCOUNT):
         raise ValueError("roles")
     return Caller(subject, account, known, float(claims["exp"]))

@@ -1,6 +1,6 @@
-"""Balances that are read at one time: whatever waits is one statement over all its accounts.
+"""Balances read in batches: concurrent reads become one statement over all their accounts.
 
-A read that finds nobody else waiting goes alone, at once.
+A read that waits for no other runs alone, at once.
 """
 
 from collections.abc import Sequence
@@ -10,12 +10,12 @@ from uuid import UUID
 from billing.core.batcher import Batcher
 from billing.core.clock import real_now
 from billing.core.database import Database
-from billing.credits import store
-from billing.credits.schemas import Overview
+from billing.ledger.credits import store
+from billing.ledger.credits.schemas import Overview
 
 
 class Balances:
-    """One per API process; free credits that end within `soon` are told beside the balance."""
+    """One per API process. An overview also has the free credits that expire within `soon`."""
 
     def __init__(self, database: Database, soon: timedelta) -> None:
         self._database = database
@@ -23,7 +23,7 @@ class Balances:
         self._batcher: Batcher[UUID, Overview | None] = Batcher(self._read)
 
     async def of(self, account_id: UUID) -> Overview | None:
-        """The balance as it stands now; None when there is no such account."""
+        """The current balance; None when there is no such account."""
         return await self._batcher.do(account_id)
 
     async def _read(self, account_ids: Sequence[UUID]) -> list[Overview | None]:

@@ -1,6 +1,6 @@
-"""One correlation id per request: taken from the caller or made here, and sent back.
+"""One correlation id per request: the caller's own or a new one, returned in the answer.
 
-It goes from here into logs, audit rows, workflow memos, Stripe metadata and events out.
+Logs, audit rows, workflow memos, Stripe metadata and published events carry it.
 """
 
 import re

@@ -1,7 +1,7 @@
-"""What a route asks for: a proven caller with the right role, its account, the database, Temporal.
+"""Dependencies of handlers: an authenticated caller with its role and account, and the services.
 
-Routes name one of the aliases at the end; all of them are async, or each request would pay a hop
-through the thread pool.
+Handlers use the aliases at the end of this file. All dependencies are async: a sync one would run
+in the thread pool for each request.
 """
 
 from collections.abc import Collection, Mapping
@@ -17,20 +17,20 @@ from temporalio.client import Client
 
 from api.auth import ADMIN, BILLING, MEMBER, SERVICE, Caller, Unauthenticated, Verifier
 from api.balances import Balances
-from api.checks import Checks
-from api.holding import Holding
-from api.inbox import Inbox, Tellers
+from api.health_checks import HealthChecks
+from api.hold_batcher import HoldBatcher
+from api.inbox import Inbox, Notifier
 from api.jwks import Jwks
-from api.limits import RateLimit
 from api.pricing import Prices
-from api.recorder import Recorder
+from api.request_limits import RateLimit
 from api.tenants import Tenant, Tenants
-from billing.accounts import store as accounts
-from billing.accounts.schemas import Account
+from api.usage_batcher import UsageBatcher
 from billing.core import context
 from billing.core.database import Database
 from billing.core.errors import Invalid, NotAllowed, NotFound, Unavailable
 from billing.core.settings import Settings
+from billing.platform.accounts import store as accounts
+from billing.platform.accounts.schemas import Account
 
 ACCOUNT_HEADER: Final = "X-Account-Id"
 PLATFORM_HEADER: Final = "X-Platform"
@@ -42,7 +42,7 @@ _GATE_HEADERS: Final = frozenset(
     }
 )
 
-# Who may pass a gate: the roles that include the one it asks for.
+# The roles that pass a gate: each includes the role that the gate requires.
 ALLOWED: Final = {
     MEMBER: frozenset({MEMBER, BILLING, ADMIN, SERVICE}),
     BILLING: frozenset({BILLING, ADMIN, SERVICE}),
@@ -53,7 +53,7 @@ ALLOWED: Final = {
 
 @dataclass(slots=True)
 class Services:
-    """What one API process holds open; `app.state.services`."""
+    """The services of one API process, kept in `app.state.services`."""
 
     settings: Settings
     database: Database
@@ -61,26 +61,28 @@ class Services:
     tenants: Tenants
     rate: RateLimit
     inbox: Inbox
-    recorder: Recorder
-    holding: Holding
+    usage_batcher: UsageBatcher
+    hold_batcher: HoldBatcher
     prices: Prices
     balances: Balances
     jwks: Jwks | None = None
-    checks: Checks = field(default_factory=Checks)
-    tellers: Tellers = field(default_factory=Tellers)
+    health: HealthChecks = field(default_factory=HealthChecks)
+    notifier: Notifier = field(default_factory=Notifier)
     temporal_client: Client | None = None
 
     @property
     def temporal(self) -> Client:
         """The client; it connects on its first call."""
         if self.temporal_client is None:
-            raise Unavailable("TEMPORAL_UNAVAILABLE", "Temporal is away; nothing was changed")
+            raise Unavailable(
+                "TEMPORAL_UNAVAILABLE", "Temporal is unavailable; nothing was changed"
+            )
         return self.temporal_client
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One authenticated request; on its own, that of an operator for no account in particular."""
+    """One authenticated request. Without a subclass: an operator's, for no particular account."""
 
     caller: Caller
     services: Services
@@ -92,12 +94,12 @@ class Call:
 
     @property
     def database(self) -> Database:
-        """Both pools."""
+        """The connection pools."""
         return self.services.database
 
     @property
     def temporal(self) -> Client:
-        """For `workflows.start`; raises 503 when this process has no client."""
+        """For `workflows.start`. Raises 503 when this process has no client."""
         return self.services.temporal
 
     @property
@@ -108,7 +110,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class AccountCall(Call):
-    """One authenticated request on behalf of one account that exists."""
+    """One authenticated request for an account that exists."""
 
     account: Tenant
 
@@ -118,17 +120,19 @@ class AccountCall(Call):
         return self.account
 
     def transaction(self) -> AbstractAsyncContextManager[AsyncConnection]:
-        """A transaction that sees this account's rows and no other; commits at its end."""
+        """A transaction that sees only this account's rows; it commits at its end."""
         return self.services.database.tenant(self.account.id)
 
     def reading(self, *, fresh: bool) -> AbstractAsyncContextManager[AsyncConnection]:
-        """As `transaction`, for reads that a replica may serve; `fresh` ones are counted apart."""
+        """Like `transaction`, for reads that a replica may serve; `fresh` reads have their own
+        rate.
+        """
         return _reading(self.services, self.account, fresh=fresh)
 
 
 @dataclass(frozen=True, slots=True)
 class ReadCall(Call):
-    """A read that answers zeros where the account is not known yet [A13]."""
+    """A read that answers zeros when the account is not known yet [A13]."""
 
     account: Tenant | None
 
@@ -138,19 +142,21 @@ class ReadCall(Call):
         return self.account
 
     def transaction(self) -> AbstractAsyncContextManager[AsyncConnection]:
-        """A transaction that sees the account's rows; none at all without an account."""
+        """A transaction that sees only this account's rows, and no rows without an account."""
         known = (self.account.id,) if self.account else ()
         return self.services.database.tenant(*known)
 
     def reading(self, *, fresh: bool) -> AbstractAsyncContextManager[AsyncConnection]:
-        """As `transaction`, for reads that a replica may serve; `fresh` ones are counted apart."""
+        """Like `transaction`, for reads that a replica may serve; `fresh` reads have their own
+        rate.
+        """
         return _reading(self.services, self.account, fresh=fresh)
 
 
 def _reading(
     services: Services, account: Tenant | None, *, fresh: bool
 ) -> AbstractAsyncContextManager[AsyncConnection]:
-    """Past the replica only so often: it is there to spare the primary [X13]."""
+    """Limit `fresh` reads: the replica is there to relieve the primary [X13]."""
     known = (account.id,) if account else ()
     if fresh and services.database.replica_engine is not None:
         services.rate.hit(f"fresh {account.id if account else ''}")
@@ -158,7 +164,7 @@ def _reading(
 
 
 class _Gate(SecurityBase):
-    """Proves the caller and its role; documented as the bearer scheme."""
+    """Authenticates the caller and checks its role; documented as the bearer scheme."""
 
     def __init__(self, needs: str) -> None:
         self.model = BearerModel(bearerFormat="JWT")
@@ -167,7 +173,7 @@ class _Gate(SecurityBase):
         self.roles = ALLOWED[needs]
 
     async def prove(self, request: Request, sent: dict[bytes, str]) -> tuple[Caller, Services]:
-        """401 without a good token, 429 over the rate, 403 without the role."""
+        """The caller. 401 without a valid token, 429 over the rate, 403 without the role."""
         services: Services = request.app.state.services
         try:
             caller = await services.verifier.verify(sent.get(b"authorization"))
@@ -183,7 +189,7 @@ class _Gate(SecurityBase):
     async def tenant(
         self, sent: dict[bytes, str], caller: Caller, services: Services
     ) -> Tenant | None:
-        """The account acted for: the token's own, or the one an operator names in the header."""
+        """The account to act for: the token's own, or the one an operator names in the header."""
         named = sent.get(b"x-account-id")
         if caller.operates:
             if not named:
@@ -203,14 +209,14 @@ class _Gate(SecurityBase):
 
 
 class OperatorGate(_Gate):
-    """For routes of operators that name no account, or name it in the path."""
+    """For operators' routes: the account is in the path, in the body, or there is none."""
 
     async def __call__(self, request: Request) -> Call:
         return Call(*await self.prove(request, gate_headers(request)))
 
 
 class AccountGate(_Gate):
-    """For routes on one account's things; 404 MERCHANT_NOT_FOUND when it is not known."""
+    """For routes of one account; 404 MERCHANT_NOT_FOUND when it does not exist."""
 
     async def __call__(self, request: Request) -> AccountCall:
         sent = gate_headers(request)
@@ -222,7 +228,7 @@ class AccountGate(_Gate):
 
 
 class ReadGate(_Gate):
-    """For reads that answer zeros or an empty list where the account is not known [A13]."""
+    """For reads that answer zeros or an empty list when the account does not exist [A13]."""
 
     async def __call__(self, request: Request) -> ReadCall:
         sent = gate_headers(request)
@@ -231,7 +237,7 @@ class ReadGate(_Gate):
 
 
 def no_such_account() -> NotFound:
-    """The one answer for an account that is missing or another caller's."""
+    """The same answer for an account that does not exist and for another caller's."""
     return NotFound("MERCHANT_NOT_FOUND", "no such account")
 
 
@@ -244,7 +250,7 @@ async def account_named(connection: AsyncConnection, name: str) -> Account:
 
 
 def gate_headers(request: Request) -> dict[bytes, str]:
-    """The headers gates read, in one pass; of a repeated one the last counts."""
+    """The headers that gates read, in one pass; of a repeated header the last counts."""
     return {
         name: value.decode("latin-1")
         for name, value in request.scope["headers"]
@@ -255,22 +261,22 @@ def gate_headers(request: Request) -> dict[bytes, str]:
 async def check_platform(
     headers: Mapping[bytes, str], accounts: Collection[Tenant], services: Services
 ) -> None:
-    """403 PLATFORM_MISMATCH where the platform headers name another shop than theirs [A12]."""
+    """403 PLATFORM_MISMATCH when the platform headers name a shop of another account [A12]."""
     platform, domain = headers.get(b"x-platform"), headers.get(b"x-shop-domain")
     if platform is None and domain is None:
         return
-    if not await services.tenants.live_on(accounts, platform, domain):
-        raise NotAllowed("PLATFORM_MISMATCH", "the platform headers name another shop")
+    if not await services.tenants.are_on_platform(accounts, platform, domain):
+        raise NotAllowed("PLATFORM_MISMATCH", "the platform headers name a shop of another account")
 
 
 Fresh = Annotated[
     bool,
     Query(
-        description="Read the primary also where a replica serves; limited apart. `as_of` says"
+        description="Read the primary instead of a replica; with a rate of its own. `as_of` says"
         " up to when an answer is complete."
     ),
 ]
-"""Asks for what is true now, not for what a replica has heard of [X13]."""
+"""Reads the primary instead of a replica that may lag [X13]."""
 
 MemberCall = Annotated[AccountCall, Depends(AccountGate(MEMBER))]
 """Any role: reads, and own usage."""

@@ -1,7 +1,8 @@
-"""Idempotency-Key on write routes: claim, act, keep the answer; `async with once.claim(call)`.
+"""Idempotency-Key on write routes: `async with once.claim(call)` claims the key and keeps the
+answer.
 
-The same key and body get the first answer again; a key whose first try died goes on with the
-resource that try named. Without a key each request is new.
+The same key and body get the first answer again. A key whose first request died continues with the
+resource id of that request. Without a key each request is new.
 """
 
 import hashlib
@@ -23,8 +24,8 @@ from api.dependencies import Call
 from billing.core import ids
 from billing.core.clock import real_now
 from billing.core.errors import BillingError, Conflict, Invalid
-from billing.idempotency import store
-from billing.idempotency.schemas import (
+from billing.platform.idempotency import store
+from billing.platform.idempotency.schemas import (
     Granted,
     KeyedRequest,
     Refused,
@@ -39,7 +40,7 @@ _logger = logging.getLogger("api.idempotency")
 
 
 class Replayed(Exception):
-    """The key was answered before: the handler sends that answer instead of the route's."""
+    """The key was answered before: that answer is sent instead of the handler's."""
 
     def __init__(self, answer: StoredAnswer) -> None:
         super().__init__("answered before")
@@ -47,9 +48,9 @@ class Replayed(Exception):
 
 
 class Claim:
-    """Leave to act once. `resource_id` is the id of what the request creates.
+    """Permission to act once. `resource_id` is the id of what the request creates.
 
-    `resumed` says that an earlier try with this key may have left rows under `resource_id`:
+    `resumed` means that an earlier request with this key may have written rows under `resource_id`:
     look for them before writing.
     """
 
@@ -59,16 +60,16 @@ class Claim:
 
     @property
     def resource_id(self) -> UUID:
-        """A fresh UUIDv7, or the one the first try named."""
+        """A new UUIDv7, or the id that the first request chose."""
         return self.granted.resource_id
 
     @property
     def resumed(self) -> bool:
-        """Whether this goes on from a try that ended without a final answer."""
+        """True when an earlier request with this key ended without a final answer."""
         return self.granted.resumed
 
     def answer(self, status: int, body: BaseModel, **headers: str) -> Response:
-        """The route's answer; it is kept for the key when its status is final."""
+        """The handler's answer. It is stored for the key when its status is final."""
         content = body.model_dump_json().encode()
         self.answered = Response(content, status, headers=headers or None, media_type=JSON)
         return self.answered
@@ -82,15 +83,15 @@ class Once:
         self._key = key
 
     def require(self) -> None:
-        """For a body by which money moves at once: 400 IDEMPOTENCY_KEY_REQUIRED without a key."""
+        """400 IDEMPOTENCY_KEY_REQUIRED without a key, for a body that moves money at once."""
         if not self._key:
             raise missing_key()
 
     def claim(self, call: Call) -> AbstractAsyncContextManager[Claim]:
         """Act at most once per account, route and key.
 
-        Raises `Conflict` IDEMPOTENCY_IN_FLIGHT and `Invalid` IDEMPOTENCY_KEY_REUSED; a key that
-        was answered before ends the route with that answer.
+        Raises `Conflict` IDEMPOTENCY_IN_FLIGHT and `Invalid` IDEMPOTENCY_KEY_REUSED. For a key that
+        was answered before it raises `Replayed` with that answer.
         """
         return _free() if self._key is None else self._keyed(call, self._key)
 
@@ -106,22 +107,22 @@ class Once:
         try:
             yield claim
         except BillingError as error:
-            await _settle(call, asked, claim, problems.from_error(error), error.code)
+            await _close(call, asked, claim, problems.from_error(error), error.code)
             raise
         except Exception:
-            await _settle(call, asked, claim, None)
+            await _close(call, asked, claim, None)
             raise
-        await _settle(call, asked, claim, claim.answered)
+        await _close(call, asked, claim, claim.answered)
 
 
 def route_name(request: Request) -> str:
-    """The handler behind the path, so that aliases share their keys: `purchases.create`."""
+    """The handler's name, such as `purchases.create`: a path and its aliases share their keys."""
     endpoint = request.scope["endpoint"]
     return f"{endpoint.__module__.rpartition('.')[2]}.{endpoint.__name__}"
 
 
 async def request_hash(request: Request) -> str:
-    """The same for every spelling of the same JSON; path and query count too."""
+    """A hash of path, query and body; different spellings of the same JSON have the same hash."""
     raw = await request.body()
     try:
         body: Any = json.loads(raw) if raw else None
@@ -133,7 +134,7 @@ async def request_hash(request: Request) -> str:
 
 
 def replay(answer: StoredAnswer) -> Response:
-    """The first answer, byte for byte, and marked."""
+    """The first answer, byte for byte, with the header that marks it as replayed."""
     return Response(
         answer.body, answer.status, {REPLAYED_HEADER: "true"}, media_type=answer.media_type
     )
@@ -157,20 +158,20 @@ async def _take(call: Call, asked: KeyedRequest) -> Granted:
     if isinstance(found, Refused):
         if found.reason == "reused":
             raise Invalid(
-                "IDEMPOTENCY_KEY_REUSED", "this Idempotency-Key was used for another body"
+                "IDEMPOTENCY_KEY_REUSED", "this Idempotency-Key was used with a different body"
             )
         raise Conflict("IDEMPOTENCY_IN_FLIGHT", "the first request with this key is still running")
     return found
 
 
-async def _settle(
+async def _close(
     call: Call,
     asked: KeyedRequest,
     claim: Claim,
     answer: Response | None,
     code: str | None = None,
 ) -> None:
-    """Keep, release or forget the key; what was committed stays answered even if this fails."""
+    """Store the answer, or release or forget the key. A failure here does not change the answer."""
     what = outcome(answer.status_code, code) if answer is not None else "keep"
     try:
         async with _rows(call) as connection:
@@ -186,8 +187,8 @@ async def _settle(
             else:
                 await store.release(connection, asked, claim.granted, real_now())
     except (SQLAlchemyError, OSError) as error:
-        # The lease ends by itself, and the same key then finds the rows by their id.
-        _logger.warning("idempotency key not settled: %s", type(error).__name__)
+        # The lease expires; a retry with the key then finds the rows by their id.
+        _logger.warning("idempotency key not closed: %s", type(error).__name__)
 
 
 async def _optional(
@@ -209,14 +210,14 @@ async def _ledger_key(idempotency_key: Annotated[str | None, Header()] = None) -
 
 
 def missing_key() -> Invalid:
-    """For a body by which money moves, and which may be sent twice."""
+    """The error for a body that moves money and has no key."""
     return Invalid(
-        "IDEMPOTENCY_KEY_REQUIRED", "send an Idempotency-Key: money moves here", status=400
+        "IDEMPOTENCY_KEY_REQUIRED", "send an Idempotency-Key: this request moves money", status=400
     )
 
 
 def valid_key(key: str | None) -> str | None:
-    """The key as it was sent; 400 IDEMPOTENCY_KEY_INVALID for one that is empty or no header."""
+    """The key as sent. Raises 400 IDEMPOTENCY_KEY_INVALID for an empty or unprintable one."""
     if key is None:
         return None
     if not 0 < len(key) <= MAX_KEY_CHARS or not (key.isascii() and key.isprintable()):
@@ -229,10 +230,10 @@ def valid_key(key: str | None) -> str | None:
 
 
 OptionalKey = Annotated[Once, Depends(_optional)]
-"""`once: OptionalKey` — a write that honours an Idempotency-Key."""
+"""`once: OptionalKey` — a write that accepts an Idempotency-Key."""
 
 RequiredKey = Annotated[Once, Depends(_required)]
-"""`once: RequiredKey` — money moves at once: 400 IDEMPOTENCY_KEY_REQUIRED without one."""
+"""`once: RequiredKey` — a write that moves money: 400 IDEMPOTENCY_KEY_REQUIRED without a key."""
 
 LedgerKey = Annotated[str, Depends(_ledger_key)]
-"""`key: LedgerKey` — hot routes: the ledger itself keeps the key; without one each call is new."""
+"""`key: LedgerKey` — hot routes: the ledger stores the key. Without one each call is new."""

@@ -1,6 +1,6 @@
-"""Public keys of the identity provider: fetched from one configured address, kept and refreshed.
+"""Public keys of the identity provider, fetched from one configured address and refreshed.
 
-A token only names a key id; which key and which algorithm that is, the provider's list says.
+A token names a key id only; the provider's list says which key and algorithm that is.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ import jwt
 from billing.core.errors import Unavailable
 
 REFRESH_SECONDS: Final = 300.0
-# An unknown key id may mean a rotation, but must not become a way to make us fetch.
+# An unknown key id may mean a rotation, but callers must not be able to cause fetches.
 MIN_GAP_SECONDS: Final = 10.0
 FETCH_TIMEOUT_SECONDS: Final = 3.0
 MAX_BYTES: Final = 262_144
@@ -51,14 +51,14 @@ class Jwks:
         if self._keys is None or key_id not in self._keys:
             await self.refresh(min_gap=MIN_GAP_SECONDS)
         if self._keys is None:
-            raise Unavailable("UNAVAILABLE", "the identity provider's keys cannot be read")
+            raise Unavailable("UNAVAILABLE", "the identity provider's keys are unavailable")
         found = self._keys.get(key_id)
         if found is None or found[1] != header.get("alg"):
             raise jwt.InvalidKeyError("no such key")
         return found
 
     async def refresh(self, min_gap: float = 0.0) -> None:
-        """Fetch the list again, unless that was done less than `min_gap` seconds ago."""
+        """Fetch the list again, unless the last fetch is less than `min_gap` seconds ago."""
         async with self._lock:
             if monotonic() - self._fetched_at < min_gap:
                 return
@@ -66,7 +66,7 @@ class Jwks:
             try:
                 listed = await self._fetch()
             except (httpx2.HTTPError, ValueError, jwt.PyJWTError) as error:
-                # The keys we have stay good: an outage there must not lock everybody out here.
+                # Known keys stay valid: an outage of the provider must not lock all callers out.
                 _logger.warning("identity provider's keys not read: %s", type(error).__name__)
                 return
             keys = self._signing_keys(listed)

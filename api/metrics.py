@@ -1,4 +1,4 @@
-"""Request counts and times for Prometheus, on a port of their own, and the log of requests."""
+"""Counts and durations of requests for Prometheus, on their own port, and the request log."""
 
 import logging
 from collections.abc import AsyncIterator
@@ -28,7 +28,7 @@ _METHODS: Final = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "O
 
 
 class MetricsMiddleware:
-    """Counts and times each request under the template of its route; logs refused and slow ones."""
+    """Counts and times each request by the template of its route; logs refused and slow ones."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -45,7 +45,7 @@ class MetricsMiddleware:
             if message["type"] == "http.response.start":
                 status = message["status"]
             else:
-                ended = perf_counter()  # what runs in the background afterwards is not the answer
+                ended = perf_counter()  # background tasks are not part of the answer
 
         try:
             await self._app(scope, receive, reply)

@@ -1,6 +1,6 @@
 """Lists, newest first: `{data, pagination}` by keyset cursor, by page or by offset.
 
-One call bounds, orders, counts and cuts a query; routes only say which columns order it.
+`paginate` bounds, orders, counts and cuts a query; a route only names the columns of the order.
 """
 
 import base64
@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 
 class Pagination(BaseModel):
-    """Where this page lies. `total` stops counting at 10,000."""
+    """The position of this page. `total` stops counting at 10,000."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -53,7 +53,7 @@ class Page(BaseModel, Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class PageRequest:
-    """Which page was asked for; a cursor wins over an offset, an offset over a page."""
+    """The requested page; a cursor wins over an offset, an offset over a page."""
 
     limit: int
     page: int | None
@@ -62,7 +62,7 @@ class PageRequest:
 
     @property
     def skip(self) -> int:
-        """Rows before this page, when it is asked for by number."""
+        """The number of rows before this page; 0 with a cursor."""
         if self.cursor is not None:
             return 0
         if self.offset is not None:
@@ -76,7 +76,7 @@ async def page_request(
     offset: Annotated[int | None, Query(ge=0, le=MAX_OFFSET)] = None,
     cursor: Annotated[str | None, Query(max_length=MAX_CURSOR_CHARS)] = None,
 ) -> PageRequest:
-    """The page asked for: `cursor`, else `offset`, else `page`; 1 to 100 rows, 20 by default."""
+    """The requested page: `cursor`, else `offset`, else `page`; 1 to 100 rows, 20 by default."""
     asked = PageRequest(limit=limit, page=page, offset=offset, cursor=cursor)
     if asked.skip > MAX_OFFSET:
         raise Invalid("VALIDATION_FAILED", "page: use the cursor this deep in a list")
@@ -93,7 +93,7 @@ async def paginate(
     asked: PageRequest,
     show: Callable[[RowMapping], T],
 ) -> Page[T]:
-    """The page of `query` that was asked for, ordered by `keys` descending.
+    """The requested page of `query`, ordered by `keys` descending.
 
     `keys` must be selected columns that together are unique and never null, such as
     `(invoices.c.created_at, invoices.c.id)`. Raises `Invalid` INVALID_CURSOR.
@@ -125,7 +125,7 @@ async def paginate(
 
 
 def encode_cursor(row: RowMapping, keys: Sequence[ColumnElement[Any]]) -> str:
-    """The place after `row`, as opaque text."""
+    """The position after `row`, as opaque text."""
     values = [row[key] for key in keys]
     text = json.dumps(
         [value.isoformat() if isinstance(value, datetime) else str(value) for value in values]
@@ -134,7 +134,7 @@ def encode_cursor(row: RowMapping, keys: Sequence[ColumnElement[Any]]) -> str:
 
 
 def decode_cursor(cursor: str, keys: Sequence[ColumnElement[Any]]) -> list[Any]:
-    """The key values behind a cursor, each of its column's type; else INVALID_CURSOR."""
+    """The key values of a cursor, each of its column's type. Raises INVALID_CURSOR."""
     try:
         padded = cursor + "=" * (-len(cursor) % 4)
         texts = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
@@ -142,7 +142,7 @@ def decode_cursor(cursor: str, keys: Sequence[ColumnElement[Any]]) -> list[Any]:
             raise ValueError("length")
         return [_value(text, key) for text, key in zip(texts, keys, strict=True)]
     except (ValueError, TypeError, binascii.Error, InvalidOperation, RecursionError) as error:
-        raise Invalid("INVALID_CURSOR", "the cursor is not one this list gave out") from error
+        raise Invalid("INVALID_CURSOR", "this cursor does not come from this list") from error
 
 
 def _value(text: Any, key: ColumnElement[Any]) -> Any:

@@ -1,6 +1,7 @@
-"""Prices of a product service, asked for before uses are rated; a matter of this process's memory.
+"""Prices of an external product service, fetched before uses are rated and cached in this process.
 
-What it says is kept in the database as versions, so a restart or an outage finds the last word.
+Each price is also stored in the database as a version: after a restart or during an outage the last
+known price is used.
 """
 
 import asyncio
@@ -15,23 +16,23 @@ from typing import Final, NamedTuple
 
 from api.problem_codes import CODES
 from api.tenants import Tenant
+from billing.catalog.products.provider import PricesAway, PriceSource
+from billing.catalog.products.spec import PRODUCT_KEY
 from billing.core.database import Database
 from billing.core.errors import BillingError, NotFound, Unavailable
-from billing.products import service
-from billing.products.provider import PricesAway, PriceSource
-from billing.products.spec import PRODUCT_KEY
-from billing.usage.service import NO_PRICE
+from billing.metering.provided_prices import service
+from billing.metering.usage.service import NO_PRICE
 
 REMEMBERED: Final = 50_000
 ASKED_AT_ONCE: Final = 16
 RETRY_SECONDS: Final = 5.0
-"""After no answer nobody is asked for so long; meanwhile the last word serves."""
+"""After a failure the service is not asked for this long; the last known price is used."""
 _logger = logging.getLogger("api.pricing")
 _KEY: Final = re.compile(PRODUCT_KEY)
 
 
 class Wanted(NamedTuple):
-    """A price somebody needs; `service` says what counts a product that is new here."""
+    """A price to fetch; `service` names the meter of a product that is new here."""
 
     tenant: Tenant
     product: str
@@ -40,7 +41,7 @@ class Wanted(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """The outcome of asking, and until when it serves."""
+    """The result of a request, and until when it is used."""
 
     until: float
     refusal: BillingError | None
@@ -69,25 +70,25 @@ class Prices:
         self._away_until = 0.0
 
     @property
-    def are_asked_for(self) -> bool:
-        """Whether a product service prices things here."""
+    def are_external(self) -> bool:
+        """True when a product service is configured."""
         return self._source is not None
 
     async def need(self, tenant: Tenant, product: str | None, service: str | None = None) -> None:
-        """See that a product's price is at hand and not too old.
+        """Fetch a product's price unless a recent one is known.
 
-        Errors: PRODUCT_PRICING_NOT_FOUND; PRICING_UNAVAILABLE where the service is away and has
-        not priced it before; METER_NOT_FOUND.
+        Errors: PRODUCT_PRICING_NOT_FOUND; METER_NOT_FOUND; PRICING_UNAVAILABLE when the service
+        does not answer and has not priced the product before.
         """
         if self._source is None or product is None:
             return
         refusal = await self._find(self._source, Wanted(tenant, product, service))
         if refusal is not None:
-            # Made anew: one that was raised before keeps the trace of it.
+            # A new error: a cached one would keep the traceback of its first raise.
             raise type(refusal)(refusal.code, CODES[refusal.code].detail)
 
     async def refusals(self, wanted: Collection[Wanted]) -> dict[tuple[Tenant, str], BillingError]:
-        """As `need` for many at once: why some have no price."""
+        """Like `need` for many products: the error of each one without a price."""
         source = self._source
         if source is None:
             return {}
@@ -100,7 +101,7 @@ class Prices:
         }
 
     async def close(self) -> None:
-        """Return the connections to the service."""
+        """Close the connections to the service."""
         if self._source is not None:
             await self._source.close()
 
@@ -125,7 +126,7 @@ class Prices:
                     raise PricesAway("it was away a moment ago")
                 priced = await source.pricing(product, tenant.external_id)
             except PricesAway as away:
-                return await self._last_word(wanted, away)
+                return await self._use_last_known(wanted, away)
             refusal: BillingError | None = None
             async with self._database.operator() as connection:
                 if priced is not None:
@@ -138,8 +139,8 @@ class Prices:
         self._remember(wanted, self._fresh_seconds, refusal)
         return refusal
 
-    async def _last_word(self, wanted: Wanted, away: PricesAway) -> BillingError | None:
-        """What was heard before, where it is not too old."""
+    async def _use_last_known(self, wanted: Wanted, away: PricesAway) -> BillingError | None:
+        """Use the last known price unless it is too old."""
         if not away.reachable:
             self._away_until = self._time() + RETRY_SECONDS
         _logger.warning("no price of %s from the product service: %s", wanted.product, away)
@@ -147,7 +148,9 @@ class Prices:
             if not await service.is_known(
                 connection, wanted.tenant.id, wanted.product, self._stale
             ):
-                return Unavailable("PRICING_UNAVAILABLE", "the product service gives no price now")
+                return Unavailable(
+                    "PRICING_UNAVAILABLE", "the product service does not give a price now"
+                )
         self._remember(wanted, min(RETRY_SECONDS, self._fresh_seconds), None)
         return None
 

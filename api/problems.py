@@ -1,6 +1,6 @@
-"""Errors as RFC 9457 problem+json: one body for every refusal, and its handlers.
+"""Errors as RFC 9457 problem+json: one body for every error, and the exception handlers.
 
-`responses(...)` documents the same codes on a route, with an example each.
+`responses(...)` documents the codes of a route, with an example each.
 """
 
 import logging
@@ -13,7 +13,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict
-from sqlalchemy import exc as sql
+from sqlalchemy import exc
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from temporalio.service import RPCError, RPCStatusCode
@@ -24,23 +24,23 @@ from billing.core.errors import BillingError
 
 MEDIA_TYPE: Final = "application/problem+json"
 _ALWAYS: Final = (401, 403, 422, 429, 500, "DATABASE_UNAVAILABLE")
-# What a route with an optional or required Idempotency-Key may answer besides.
+# Codes of every route that accepts an Idempotency-Key.
 KEYED: Final = ("IDEMPOTENCY_KEY_INVALID", "IDEMPOTENCY_KEY_REUSED", "IDEMPOTENCY_IN_FLIGHT")
 _RETRY_SECONDS: Final = {409: "1", 503: "2"}
-# Deadlock, serialization, statement and lock timeout: rolled back, and worth another try.
+# Deadlock, serialization failure, statement and lock timeout: rolled back, may be retried.
 _BUSY: Final = frozenset({"40P01", "40001", "57014", "55P03"})
 _logger = logging.getLogger("api.problems")
 
 
 class FieldProblem(BaseModel):
-    """One field that was wrong: its dotted path, and why."""
+    """A field that is wrong: its dotted path, and why."""
 
     field: str
     message: str
 
 
 class ProblemBody(BaseModel):
-    """The body of every refusal; some codes add fields of their own."""
+    """The body of every error; some codes add fields."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -54,7 +54,7 @@ class ProblemBody(BaseModel):
 
 
 class ProblemResponse(JSONResponse):
-    """JSON under the media type of problems."""
+    """JSON with the media type of problems."""
 
     media_type = MEDIA_TYPE
 
@@ -74,7 +74,7 @@ def problem(
 
 
 def body(status: int, code: str, detail: str, fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The members of a problem; `fields` never overrule the standard ones."""
+    """The members of a problem; `fields` cannot replace the standard ones."""
     return {
         **fields,
         "type": f"urn:durable-billing:problem:{code.lower().replace('_', '-')}",
@@ -87,7 +87,7 @@ def body(status: int, code: str, detail: str, fields: Mapping[str, Any]) -> dict
 
 
 def from_error(error: BillingError) -> Response:
-    """A refusal of the domain as an answer."""
+    """The answer for an error of the domain."""
     headers = {}
     if error.http_status == 401:
         headers["WWW-Authenticate"] = "Bearer"
@@ -101,9 +101,9 @@ def from_error(error: BillingError) -> Response:
 
 
 def responses(*items: int | str) -> dict[int | str, dict[str, Any]]:
-    """OpenAPI entries for the codes a route may answer, by code name or by generic status.
+    """OpenAPI entries for the codes a route may answer, by code or by generic status.
 
-    What any authenticated route may answer (401, 403, 422, 429, 500, 503) is always in.
+    The codes of every authenticated route (401, 403, 422, 429, 500, 503) are always included.
     """
     found: dict[int | str, dict[str, Any]] = {}
     for item in (*items, *_ALWAYS):
@@ -122,18 +122,18 @@ def responses(*items: int | str) -> dict[int | str, dict[str, Any]]:
 
 
 def install(app: FastAPI) -> None:
-    """Give the app one handler per kind of failure."""
+    """Register the exception handlers."""
     app.exception_handler(BillingError)(_on_billing_error)
     app.exception_handler(RequestValidationError)(_on_validation)
     app.exception_handler(HTTPException)(_on_http)
-    for away in (sql.DBAPIError, sql.TimeoutError, psycopg.Error):
+    for away in (exc.DBAPIError, exc.TimeoutError, psycopg.Error):
         app.exception_handler(away)(_on_database)
     app.exception_handler(RPCError)(_on_temporal)
     app.exception_handler(RuntimeError)(_on_runtime)
 
 
 class LastResort:
-    """Answers 500 for what no handler knows; inside the correlation id, unlike Starlette's own."""
+    """Answers 500 for any other exception, with the correlation id (unlike Starlette's handler)."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -207,26 +207,26 @@ async def _on_unknown(_: Request, error: Exception) -> Response:
 
 
 def from_code(code: str) -> Response:
-    """The standard answer of a code of the table."""
+    """The standard answer of a code."""
     known = CODES[code]
     headers = {"Retry-After": "2"} if known.status == 503 else None
     return problem(known.status, code, known.detail, headers=headers)
 
 
 def database_is_away(error: BaseException) -> bool:
-    """Whether Postgres could not be reached, cut the connection, or is full: nothing committed."""
-    if isinstance(error, sql.TimeoutError):
+    """True when Postgres is unreachable, cut the connection, or is full: nothing was committed."""
+    if isinstance(error, exc.TimeoutError):
         return True
-    if isinstance(error, sql.DBAPIError) and error.connection_invalidated:
+    if isinstance(error, exc.DBAPIError) and error.connection_invalidated:
         return True
-    origin = error.orig if isinstance(error, sql.DBAPIError) else error
+    origin = error.orig if isinstance(error, exc.DBAPIError) else error
     if not isinstance(origin, (psycopg.OperationalError, psycopg.InterfaceError)):
         return False
     return (origin.sqlstate or "08000").startswith(("08", "57P", "53"))
 
 
 def _sqlstate(error: Exception) -> str | None:
-    origin = error.orig if isinstance(error, sql.DBAPIError) else error
+    origin = error.orig if isinstance(error, exc.DBAPIError) else error
     return origin.sqlstate if isinstance(origin, psycopg.Error) else None
 
 

@@ -1,9 +1,10 @@
-"""The building blocks of request and answer bodies: strict amounts, refused unknown fields."""
+"""Types of request and answer bodies: strict amounts; unknown fields are refused."""
 
 import re
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Self
+from uuid import UUID
 from zoneinfo import available_timezones
 
 import fastapi
@@ -20,6 +21,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from billing.core import ids
 from billing.core.money import show_decimal
 from billing.core.periods import BEYOND_CALENDAR, within_calendar
 
@@ -31,20 +33,40 @@ _ISO: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d")
 
 
 class Body(BaseModel):
-    """A request body: frozen, and a field it does not know is an error."""
+    """A request body: frozen; an unknown field is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", str_max_length=10_000)
 
 
-def left_out(model: type[Body]) -> Any:
-    """Marks a parameter of this body, whose fields all have defaults, as one to be left out."""
+def optional_body(model: type[Body]) -> Any:
+    """Makes a body parameter optional; all fields of the body need defaults."""
     return fastapi.Body(default_factory=model)
 
 
 class Answer(BaseModel):
     """An answer body."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, from_attributes=True, populate_by_name=True)
+
+
+class Shown(Answer):
+    """The answer that shows one object, field by field.
+
+    A field with another name there says so where it is declared (`validation_alias`); an id, by its
+    type, is shown as callers know it.
+    """
+
+    @classmethod
+    def of(cls, found: object) -> Self:
+        """The object as callers see it."""
+        return cls.model_validate(found)
+
+
+def encoded(prefix: str) -> BeforeValidator:
+    """Shows a UUID as the external id with this prefix."""
+    return BeforeValidator(
+        lambda value: ids.encode(prefix, value) if isinstance(value, UUID) else value
+    )
 
 
 def _decimal(value: Any) -> Any:
@@ -77,7 +99,7 @@ def _zone(value: str) -> str:
 
 
 def _iso(value: Any) -> Any:
-    # Else pydantic takes numbers, and texts that look like them, for seconds since 1970.
+    # pydantic would read a number, or a text that looks like one, as seconds since 1970.
     if isinstance(value, datetime) or (isinstance(value, str) and _ISO.match(value)):
         return value
     return _refuse("must be an instant such as 2026-12-01T09:00:00Z")
@@ -88,6 +110,16 @@ def _utc(value: datetime) -> datetime:
         _refuse(BEYOND_CALENDAR)
     return value.astimezone(UTC)
 
+
+AccountId = Annotated[str, encoded(ids.ACCOUNT)]
+DunningCaseId = Annotated[str, encoded(ids.DUNNING_CASE)]
+InvoiceId = Annotated[str, encoded(ids.INVOICE)]
+LotId = Annotated[str, encoded(ids.LOT)]
+PaymentId = Annotated[str, encoded(ids.PAYMENT)]
+PaymentMethodId = Annotated[str, encoded(ids.PAYMENT_METHOD)]
+PurchaseId = Annotated[str, encoded(ids.PURCHASE)]
+SubscriptionId = Annotated[str, encoded(ids.SUBSCRIPTION)]
+TransactionId = Annotated[str, encoded(ids.TRANSACTION)]
 
 Credits = Annotated[
     Decimal,
@@ -110,10 +142,10 @@ Zone = Annotated[str, AfterValidator(_zone)]
 """An IANA time zone."""
 
 Instant = Annotated[AwareDatetime, BeforeValidator(_iso), AfterValidator(_utc)]
-"""ISO 8601 with an offset; kept and answered in UTC."""
+"""ISO 8601 with an offset; stored and answered in UTC."""
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=255)]
 """A short text that is not empty."""
 
 Url = Annotated[str, StringConstraints(pattern=r"^https?://[!-~]+$", max_length=2048)]
-"""Where a payer is sent back to."""
+"""The page that the payer returns to."""

@@ -1,4 +1,4 @@
-"""The API's Temporal client: connected on its first call, so reads never wait for Temporal."""
+"""The API's Temporal client: it connects on its first call, so reads never wait for Temporal."""
 
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter

@@ -1,7 +1,7 @@
-"""From the account a token or header names to the account's row id.
+"""Accounts by the name in a token or header, cached.
 
-Ids and external ids never change and accounts are never deleted, so found ones are remembered;
-missing ones are looked up again each time.
+Ids and external ids never change and accounts are never deleted, so found accounts stay cached;
+missing ones are looked up each time.
 """
 
 from collections import OrderedDict
@@ -10,18 +10,18 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-from billing.accounts import store
-from billing.accounts.schemas import Account
 from billing.core import ids
 from billing.core.batcher import Batcher
 from billing.core.database import Database
+from billing.platform.accounts import store
+from billing.platform.accounts.schemas import Account
 
 REMEMBERED: Final = 20_000
 
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
-    """The account a request acts for: what never changes about it."""
+    """The account of a request: its fields that never change."""
 
     id: UUID
     external_id: str
@@ -29,11 +29,11 @@ class Tenant:
 
     @property
     def public_id(self) -> str:
-        """`acc_…`, the id that leaves the service."""
+        """`acc_…`, the account's id outside this service."""
         return ids.encode(ids.ACCOUNT, self.id)
 
     def answers_to(self, name: str) -> bool:
-        """Whether `name` is this account's id or external id."""
+        """True when `name` is this account's id or external id."""
         return name in {self.external_id, self.public_id}
 
 
@@ -46,7 +46,7 @@ class Tenants:
         self._batcher: Batcher[str, Tenant | None] = Batcher(self._look_up)
 
     async def find(self, name: str) -> Tenant | None:
-        """The account with this id or external id; looked up with whatever else is asked for."""
+        """The account with this id or external id; concurrent look-ups become one query."""
         tenant = self._known.get(name)
         if tenant is not None:
             return tenant
@@ -74,17 +74,18 @@ class Tenants:
         if len(self._known) > REMEMBERED:
             self._known.popitem(last=False)
 
-    async def live_on(
+    async def are_on_platform(
         self, tenants: Collection[Tenant], platform: str | None, domain: str | None
     ) -> bool:
-        """Whether the platform names sent with a request are each account's own [A12]."""
+        """True when the platform headers match every one of these accounts [A12]."""
         names = [tenant.public_id for tenant in tenants]
         async with self._database.tenant(*(tenant.id for tenant in tenants)) as connection:
             known = await store.find_all(connection, names)
-        return all(name in known and _lives_on(known[name], platform, domain) for name in names)
+        found = [known.get(name) for name in names]
+        return all(account and _is_on_platform(account, platform, domain) for account in found)
 
 
-def _lives_on(account: Account, platform: str | None, domain: str | None) -> bool:
+def _is_on_platform(account: Account, platform: str | None, domain: str | None) -> bool:
     pairs = ((platform, account.platform), (domain, account.platform_domain))
     return all(
         sent is None or (known is not None and sent.lower() == known.lower())

@@ -6,9 +6,9 @@ import sys
 import uvloop
 
 from benchmarks import front_door, growth, importing, peer, purchases, recording, renewals
+from benchmarks.bench import open_bench
 from benchmarks.ground import open_ground
 from benchmarks.harness import Report
-from benchmarks.world import open_world
 
 LIFE = [purchases, renewals, front_door]
 METERING = [recording, growth, peer, importing]
@@ -20,9 +20,9 @@ async def run(group: str) -> int:
     report = Report()
     report.console.print(f"group {group}, seed {report.seed}")
     if group == "1":
-        async with open_world() as world:
+        async with open_bench() as bench:
             for life in LIFE:
-                await life.measure(world, report)
+                await life.measure(bench, report)
     else:
         async with open_ground() as ground:
             for metering in METERING:

@@ -14,7 +14,7 @@ def main() -> None:
     """Register the yardstick, then run the product's worker as it is."""
     workflows.WORKFLOWS.append(NoopWorkflow)
     built = activities.build_activities
-    worker.build_activities = lambda world, client: [*built(world, client), nothing]  # type: ignore[attr-defined]
+    worker.build_activities = lambda dependencies, client: [*built(dependencies, client), nothing]  # type: ignore[attr-defined]
     uvloop.run(worker.main())
     gc.collect()
 

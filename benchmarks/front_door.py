@@ -1,4 +1,4 @@
-"""What the door costs: proving the caller of an empty POST, and a signed webhook beside it."""
+"""Cost of the front door: proving the caller of an empty POST, and a signed webhook beside it."""
 
 import json
 import secrets
@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from itertools import cycle
 from typing import Any, Final
 
+from benchmarks.bench import Bench
 from benchmarks.harness import ROUNDS, Report, rate
 from benchmarks.wire import Wire
-from benchmarks.world import World
-from billing.events.provider import sign
+from billing.platform.provider_inbox.webhooks import sign
 
 COUNT: Final = 4_000
 AT_ONCE: Final = 32
@@ -22,11 +22,11 @@ TYPES: Final = (
 )  # fmt: skip
 
 
-async def measure(world: World, report: Report) -> None:
+async def measure(bench: Bench, report: Report) -> None:
     """Three rates in turn: open, proven, and webhooks stored, answered and told."""
-    wire = Wire("127.0.0.1", world.stack.ports.api)
-    headers = world.headers(await world.account())
-    stories = _stories([await _waiting_purchase(world) for _ in range(MATTERS)])
+    wire = Wire("127.0.0.1", bench.stack.ports.api)
+    headers = bench.headers(await bench.account())
+    stories = _stories([await _waiting_purchase(bench) for _ in range(MATTERS)])
 
     async def open_post() -> None:
         assert await wire.post("/bench/open", b"{}", {}) == 200
@@ -36,7 +36,7 @@ async def measure(world: World, report: Report) -> None:
 
     async def webhook() -> None:
         body = next(stories)
-        signature = sign(body, world.stack.stripe_webhook_secret, int(time.time()))
+        signature = sign(body, bench.stack.stripe_webhook_secret, int(time.time()))
         assert await wire.post(WEBHOOK, body, {"Stripe-Signature": signature}) == 200
 
     for once in (open_post, auth_post, webhook):
@@ -54,12 +54,12 @@ async def measure(world: World, report: Report) -> None:
     report.add("webhook_vs_auth_post", hooks, "ratio", 0.30, 0.45)
 
 
-async def _waiting_purchase(world: World) -> dict[str, Any]:
+async def _waiting_purchase(bench: Bench) -> dict[str, Any]:
     """A purchase that waits for its payment: the matter the events speak of."""
-    answer = await world.http.post(
+    answer = await bench.http.post(
         "/billing/purchases",
         json={"pack": "small"},
-        headers=world.headers(await world.account()),
+        headers=bench.headers(await bench.account()),
     )
     answer.raise_for_status()
     started: dict[str, Any] = answer.json()

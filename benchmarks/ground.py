@@ -1,4 +1,4 @@
-"""Where metering is measured: one Postgres, ten thousand accounts, an API on each of two databases.
+"""The ground for metering: one Postgres, ten thousand accounts, an API on each of two databases.
 
 `small` starts with ten thousand rows of history, `large` with a million; both are copies of one
 template made once.
@@ -23,10 +23,10 @@ import psycopg
 
 from benchmarks.wire import Wire
 from billing.core import ids
-from embedded.binaries import postgres_bin
-from embedded.launch import launch
-from embedded.options import ROOT, Options
-from embedded.stack import StackInfo
+from devstack.binaries import postgres_bin
+from devstack.launch import launch
+from devstack.options import ROOT, Options
+from devstack.stack import StackInfo
 
 ACCOUNTS: Final = 10_000
 SMALL: Final = 10_000
@@ -74,7 +74,7 @@ class Site:
         return float(line.split()[2])
 
     def memory_mib(self) -> float:
-        """What the API process holds."""
+        """Memory of the API process."""
         return float(self.process.memory_info().rss) / 2**20
 
 

@@ -1,4 +1,4 @@
-"""What every benchmark shares: a stack of its own, interleaved rounds, medians, one table.
+"""Parts that every benchmark shares: its own stack, interleaved rounds, medians, one table.
 
 All parts of one ratio are measured in one run, turn by turn, so that a busy machine hits both.
 """
@@ -38,7 +38,7 @@ class Result:
 
     @property
     def passed(self) -> bool:
-        """Whether the bar is met."""
+        """True if the bar is met."""
         return self.value >= self.bar if self.better == "higher" else self.value <= self.bar
 
 
@@ -84,14 +84,14 @@ class Report:
 
 
 async def rate(count: int, at_once: int, once: Callable[[], Awaitable[object]]) -> float:
-    """How many of `count` calls finish a second, `at_once` in flight."""
+    """Calls finished a second, of `count` calls, `at_once` in flight."""
     began = perf_counter()
     await spread(count, at_once, once)
     return count / (perf_counter() - began)
 
 
 async def pace(seconds: float, at_once: int, once: Callable[[], Awaitable[object]]) -> float:
-    """How many calls finish a second, `at_once` in flight, measured for about `seconds`."""
+    """Calls finished a second, `at_once` in flight, measured for about `seconds`."""
     import asyncio
 
     began = perf_counter()

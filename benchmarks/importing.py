@@ -12,14 +12,14 @@ from typing import Final
 
 from benchmarks.ground import Ground
 from benchmarks.harness import Report
-from embedded.options import ROOT
+from devstack.options import ROOT
 
 FILE_BYTES: Final = 200_000_000
 ROW: Final = {
     "feature_type": "impressions", "usage_amount": "1", "usage_details": {"note": "x" * 2_000},
 }  # fmt: skip
 LOOK_SECONDS: Final = 0.05
-COMMAND: Final = "from cli import app; app()"
+COMMAND: Final = "from cli.__main__ import app; app()"
 
 
 async def measure(ground: Ground, report: Report) -> None:

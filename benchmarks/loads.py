@@ -1,4 +1,4 @@
-"""What metering is loaded with: single uses, whole batches, holds; and COPY of the same rows."""
+"""Loads for metering: single uses, whole batches, holds; and COPY of the same rows."""
 
 import json
 import random

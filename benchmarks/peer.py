@@ -15,15 +15,15 @@ import psycopg
 from pydantic import SecretStr
 
 from api.balances import Balances
-from api.recorder import Recorder
+from api.usage_batcher import UsageBatcher
 from benchmarks.ground import Ground
 from benchmarks.harness import ROUNDS, Report, pace
 from benchmarks.loads import Once
 from billing.core.database import open_database
 from billing.core.settings import load_settings
-from billing.credits.rules import SOON
-from billing.usage.schemas import Kind, Use
-from embedded.options import ROOT
+from billing.ledger.credits.rules import SOON
+from billing.metering.usage.schemas import Kind, Use
+from devstack.options import ROOT
 
 VENV: Final = ROOT / "build" / "hordak"
 PACKAGES: Final = ("django-hordak==2.0.0", "psycopg[binary]==3.3.9")
@@ -52,12 +52,12 @@ async def measure(ground: Ground, report: Report) -> None:
     )
     database = open_database(settings)
     accounts = ground.accounts[:ACCOUNTS]
-    recorder, balances = Recorder(database), Balances(database, SOON)
+    batcher, balances = UsageBatcher(database), Balances(database, SOON)
     transfers, reads = [], []
     try:
         for _ in range(ROUNDS):
             theirs = await asyncio.to_thread(_ask, peer)
-            debits = await pace(SECONDS, AT_ONCE, _debit(recorder, accounts))
+            debits = await pace(SECONDS, AT_ONCE, _debit(batcher, accounts))
             found = await pace(SECONDS, AT_ONCE, _read(balances, accounts))
             report.console.print(
                 f"  hordak: {theirs['transfers']:.0f} transfers/s, {theirs['balances']:.0f}"
@@ -73,9 +73,9 @@ async def measure(ground: Ground, report: Report) -> None:
     report.add("hordak_balances", reads, "ratio", 10, 15)
 
 
-def _debit(recorder: Recorder, accounts: Sequence[UUID]) -> Once:
+def _debit(batcher: UsageBatcher, accounts: Sequence[UUID]) -> Once:
     async def once() -> None:
-        done = await recorder.one(Use(random.choice(accounts), PAID, "5"))
+        done = await batcher.one(Use(random.choice(accounts), PAID, "5"))
         assert done.verdict == "recorded", done
 
     return once

@@ -1,15 +1,15 @@
-"""What a purchase costs over an empty workflow: rate to credits, and time to the secret."""
+"""Cost of a purchase beside an empty workflow: rate to credits, and time to the secret."""
 
 import json
 import secrets
 from dataclasses import dataclass
 from typing import Any, Final
 
+from benchmarks.bench import Bench
 from benchmarks.harness import Report, latencies, percentile, rate
 from benchmarks.noop import NoopWorkflow
 from benchmarks.wire import Wire
-from benchmarks.world import World
-from workflows.start import INTERACTIVE
+from billing.matters.kinds import INTERACTIVE
 
 # More than other measures have: Temporal is what varies most from one round to the next.
 ROUNDS: Final = 5
@@ -26,7 +26,7 @@ CARD: Final = b'{"payment_method": "pm_card_visa"}'
 class Buyers:
     """Accounts that buy in turn, each with its Stripe customer made before."""
 
-    world: World
+    bench: Bench
     headers: list[dict[str, str]]
     api: Wire
     stripe: Wire
@@ -48,26 +48,26 @@ class Buyers:
         path = f"/_sandbox/payment_intents/{intent}/confirm_as_client"
         status, answer = await self.stripe.ask("POST", path, CARD, {})
         assert status == 200, answer
-        handle = self.world.temporal.get_workflow_handle(f"purchase/{started['purchase_id']}")
+        handle = self.bench.temporal.get_workflow_handle(f"purchase/{started['purchase_id']}")
         await handle.result()
 
 
-async def buyers(world: World) -> Buyers:
+async def buyers(bench: Bench) -> Buyers:
     """Accounts with customers at Stripe."""
-    headers = [world.headers(await world.account()) for _ in range(ACCOUNTS)]
-    ports = world.stack.ports
-    found = Buyers(world, headers, Wire("127.0.0.1", ports.api), Wire("127.0.0.1", ports.sandbox))
+    headers = [bench.headers(await bench.account()) for _ in range(ACCOUNTS)]
+    ports = bench.stack.ports
+    found = Buyers(bench, headers, Wire("127.0.0.1", ports.api), Wire("127.0.0.1", ports.sandbox))
     for _ in range(ACCOUNTS):
         await found.buy_to_credits()
     return found
 
 
-async def measure(world: World, report: Report) -> None:
+async def measure(bench: Bench, report: Report) -> None:
     """Both ratios, turn by turn with the yardstick."""
-    people = await buyers(world)
+    people = await buyers(bench)
 
     async def noop() -> None:
-        await world.temporal.execute_workflow(
+        await bench.temporal.execute_workflow(
             NoopWorkflow.run, 1, id=f"bench/{secrets.token_hex(8)}", task_queue=INTERACTIVE
         )
 

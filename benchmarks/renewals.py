@@ -6,8 +6,8 @@ from datetime import timedelta
 from time import monotonic
 from typing import Final
 
+from benchmarks.bench import Bench
 from benchmarks.harness import Report, spread
-from benchmarks.world import World
 
 BURST: Final = 200
 OPEN: Final = 1_000
@@ -19,60 +19,60 @@ PAUSE_SECONDS: Final = 0.1
 SETTLE_SECONDS: Final = 30
 
 
-async def measure(world: World, report: Report) -> None:
+async def measure(bench: Bench, report: Report) -> None:
     """1,000 subscriptions, 200 of them due at one instant; then the size of Temporal's file."""
-    before = _temporal_bytes(world)
+    before = _temporal_bytes(bench)
     accounts: list[str] = []
 
     async def subscribe() -> None:
-        accounts.append(await _subscribed(world))
+        accounts.append(await _subscribed(bench))
 
     await spread(OPEN, AT_ONCE, subscribe)
     report.console.print(f"  {OPEN} subscriptions open")
     lateness = []
     for first in range(0, 3 * BURST, BURST):
-        lateness.append(await _burst(world, accounts[first : first + BURST]))
+        lateness.append(await _burst(bench, accounts[first : first + BURST]))
         report.console.print(f"  {BURST} renewals: the last one {lateness[-1]:.1f} s late")
     report.add("renewal_burst_lateness_s", lateness, "s", 12, 6, "lower")
     for first in range(3 * BURST, OPEN, BURST):
-        await _burst(world, accounts[first : first + BURST])
+        await _burst(bench, accounts[first : first + BURST])
     await asyncio.sleep(SETTLE_SECONDS)
-    size = (_temporal_bytes(world) - before) / OPEN / 1024
+    size = (_temporal_bytes(bench) - before) / OPEN / 1024
     report.add("open_subscription_kb", [size], "KiB", 35, 25, "lower")
 
 
-async def _subscribed(world: World) -> str:
+async def _subscribed(bench: Bench) -> str:
     """An active subscription with a card kept for its renewals."""
-    account = await world.account()
-    headers = world.headers(account)
-    answer = await world.http.post(
+    account = await bench.account()
+    headers = bench.headers(account)
+    answer = await bench.http.post(
         "/billing/subscription", json={"plan": "pro", "trial": False}, headers=headers
     )
     answer.raise_for_status()
     begun = answer.json()
     while begun["next_action"]["type"] != "confirm_card":
-        begun = await world.subscription(account)
+        begun = await bench.subscription(account)
     intent = begun["next_action"]["client_secret"].partition("_secret_")[0]
-    await world.sandbox.confirm_as_client(intent, "pm_card_visa")
-    while (await world.subscription(account))["status"] != "active":  # noqa: ASYNC110
+    await bench.sandbox.confirm_as_client(intent, "pm_card_visa")
+    while (await bench.subscription(account))["status"] != "active":  # noqa: ASYNC110
         await asyncio.sleep(PAUSE_SECONDS)
     return account
 
 
-async def _burst(world: World, accounts: list[str]) -> float:
+async def _burst(bench: Bench, accounts: list[str]) -> float:
     """Make them due at one instant soon, wait for the last paid renewal; seconds it was late."""
-    due = await world.make_due(accounts, LEAD)
+    due = await bench.make_due(accounts, LEAD)
     await asyncio.sleep(max(0.0, due - monotonic()))
     deadline = monotonic() + PATIENCE_SECONDS
-    while await world.unpaid_renewals(accounts):
+    while await bench.unpaid_renewals(accounts):
         if monotonic() > deadline:
             raise TimeoutError("the renewals did not all happen")
         await asyncio.sleep(PAUSE_SECONDS)
     return monotonic() - due
 
 
-def _temporal_bytes(world: World) -> int:
-    with sqlite3.connect(world.stack.data / "temporal.db") as file:
+def _temporal_bytes(bench: Bench) -> int:
+    with sqlite3.connect(bench.stack.data / "temporal.db") as file:
         file.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         pages, size = (
             file.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size")

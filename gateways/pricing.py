@@ -1,7 +1,8 @@
 """Prices from a product service over HTTP [B15].
 
 `GET {url}/api/v1/products/{product_id}/pricing?user_id={customer}` answers the terms of
-`billing.rating.schemas.PriceTerms` with a `currency` (CREDIT unless said), or `prices` by currency.
+`PriceTerms` (`billing.catalog.rating.schemas`) with a `currency` (CREDIT unless said), or
+`prices` by currency.
 """
 
 import asyncio
@@ -20,9 +21,9 @@ from pydantic import (
     ValidationError,
 )
 
-from billing.products.provider import Priced, PricesAway
-from billing.products.schemas import ServiceType
-from billing.rating.schemas import CREDIT, PriceCurrency, PriceTerms
+from billing.catalog.products.provider import Priced, PricesAway
+from billing.catalog.products.schemas import ServiceType
+from billing.catalog.rating.schemas import CREDIT, PriceCurrency, PriceTerms
 
 MAX_BYTES: Final = 65_536
 MAX_CONNECTIONS: Final = 32
@@ -68,7 +69,7 @@ class HttpPrices:
         )
 
     async def pricing(self, product: str, customer: str) -> Priced | None:
-        """What the product costs the customer; None for 404. Errors: PricesAway."""
+        """The customer's price of a product; None for 404. Errors: PricesAway."""
         path = f"/api/v1/products/{quote(product, safe='')}/pricing"
         try:
             # Of the whole answer: the client's own limit is one per read.

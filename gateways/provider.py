@@ -8,22 +8,13 @@ from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict
-
-from billing.payments.rules import (
-    CardDetails,
-    Charge,
-    CheckoutSession,
-    Outcome,
-    ProviderEvent,
-    SetupOutcome,
-)
+from billing.core.frozen import Frozen
+from billing.money.payments.rules import CardDetails, Charge, CheckoutSession, Outcome, SetupOutcome
+from billing.platform.provider_inbox.schemas import ProviderEvent
 
 
-class IntentRequest(BaseModel):
-    """What an intent is for; `amount_minor` in ISO minor units."""
-
-    model_config = ConfigDict(frozen=True)
+class IntentRequest(Frozen):
+    """A payment intent to create; `amount_minor` in ISO minor units."""
 
     key: str
     amount_minor: int
@@ -59,7 +50,7 @@ class PaymentProvider(Protocol):
         ...
 
     async def retrieve_intent(self, intent_id: str) -> Outcome:
-        """Where the intent stands now."""
+        """The intent's current outcome."""
         ...
 
     async def find_intent(self, customer_id: str, payment: str) -> Outcome | None:
@@ -83,7 +74,7 @@ class PaymentProvider(Protocol):
         ...
 
     async def retrieve_checkout(self, session_id: str) -> CheckoutSession:
-        """Where the page stands."""
+        """The page's current state."""
         ...
 
     async def expire_checkout(self, session_id: str, key: str) -> CheckoutSession:
@@ -97,11 +88,11 @@ class PaymentProvider(Protocol):
         ...
 
     async def retrieve_setup_intent(self, setup_intent_id: str) -> SetupOutcome:
-        """Where the saving stands, with the card once it succeeded."""
+        """The setup's current outcome, with the card once it succeeded."""
         ...
 
     async def retrieve_method(self, payment_method: str) -> CardDetails | None:
-        """What is known of a card now; None once it is detached."""
+        """A card's current details; None once it is detached."""
         ...
 
     async def detach_method(self, payment_method: str) -> None:
@@ -110,10 +101,6 @@ class PaymentProvider(Protocol):
 
     async def events_since(self, since: datetime) -> list[ProviderEvent]:
         """Everything that happened since, oldest first: the net under lost webhooks."""
-        ...
-
-    async def ping(self) -> None:
-        """Answer at all, with a valid key."""
         ...
 
     async def close(self) -> None:

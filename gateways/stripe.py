@@ -13,19 +13,19 @@ import stripe
 from stripe import StripeClient
 
 from billing.core import ids
+from billing.core.currencies import from_provider, to_provider
 from billing.core.errors import ProviderFailure, Unavailable
-from billing.events.provider import read
-from billing.payments.currencies import from_provider, to_provider
-from billing.payments.rules import (
+from billing.money.payments.rules import (
     CardDetails,
     Charge,
     CheckoutSession,
     Decline,
     Outcome,
     OutcomeKind,
-    ProviderEvent,
     SetupOutcome,
 )
+from billing.platform.provider_inbox.schemas import ProviderEvent
+from billing.platform.provider_inbox.webhooks import read
 from gateways.provider import CheckoutRequest, IntentRequest
 
 TIMEOUT_SECONDS: Final = 8
@@ -247,16 +247,12 @@ class StripeGateway:
                     break
         return found[::-1]
 
-    async def ping(self) -> None:
-        async with _told():
-            await self._client.v1.customers.list_async({"limit": 1})
-
     async def close(self) -> None:
         await self._http.close_async()  # type: ignore[no-untyped-call]
 
 
 def check_version(wanted: str | None) -> None:
-    """Refuse to start with another API version than the SDK speaks (product.md §12)."""
+    """Refuse to start with another API version than the SDK speaks (docs/rules.md#provider)."""
     if wanted and wanted != stripe.api_version:
         raise ValueError(
             f"STRIPE_API_VERSION is {wanted}, but the installed SDK speaks {stripe.api_version}:"
@@ -331,7 +327,7 @@ def _outcome(intent: stripe.PaymentIntent) -> Outcome:
 
 
 def _decline(failure: stripe.StripeObject) -> Decline:
-    """Why an intent failed; words that the bank had none for are not in the answer at all."""
+    """The decline behind a failed intent; codes that the bank did not give are absent."""
     said = failure.to_dict()
     return Decline(
         code=said.get("code") or "card_declined",

@@ -1,22 +1,29 @@
-"""Writes the first migration's SQL from the tables as code describes them.
+"""Writes the SQL of the migration in the making from the tree.
 
-Run `python -m migrations.draft` while the first release is in the making; later changes are
-migrations of their own, and a test compares the migrated database with the tables.
+Run `python -m migrations.draft` after a change of a function, type or view in `billing/**/sql/`,
+or of a table. What a release has is frozen (releases.toml); here stands what came since. A changed
+column is written by hand into the migration: a test compares the migrated database with the tables.
 """
 
+import hashlib
 import importlib
+import re
+import tomllib
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import Table
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from billing.core.database import metadata
+from migrations import sql
 
 HERE: Final = Path(__file__).parent
-TABLES: Final = HERE / "sql" / "0001_tables.sql"
-RULES: Final = HERE / "sql" / "0001_rules.sql"
+VERSIONS: Final = HERE / "versions"
+RELEASES: Final = HERE / "releases.toml"
+NEXT: Final = "0001"
+"""The migration in the making."""
 # Statements on these touch a thousand accounts at once; to look through a list of them for every
 # row would cost more than the rows.
 _BATCHED: Final = frozenset(
@@ -34,24 +41,49 @@ _DIALECT: Final = postgresql.dialect()  # type: ignore[no-untyped-call]
 def load_tables() -> None:
     """Import every module that describes tables."""
     root = HERE.parent / "billing"
-    for path in sorted([*root.glob("*/tables.py"), *root.glob("core/*.py")]):
+    for path in sorted(root.rglob("tables.py")):
         importlib.import_module(".".join(path.relative_to(root.parent).with_suffix("").parts))
 
 
+def releases() -> list[dict[str, Any]]:
+    """Version, commit and frozen files of every release."""
+    return list(tomllib.loads(RELEASES.read_text())["release"])
+
+
+def frozen_text() -> str:
+    """The SQL of all released migrations."""
+    names = [name for release in releases() for name in release["files"] if name.endswith(".sql")]
+    return "\n".join((VERSIONS / name).read_text() for name in sorted(names))
+
+
+def digest(path: Path) -> str:
+    """The digest that releases.toml keeps of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def functions_sql() -> str:
+    """Types, functions and views that no release has in this form."""
+    frozen = frozen_text()
+    new = []
+    for path in sql.files():
+        new += [one for one in sql.statements(path.read_text()) if one not in frozen]
+    return sql.PREAMBLE + "".join(f"\n{one}\n" for one in new) if new else ""
+
+
 def tables_sql() -> str:
-    """CREATE TABLE and CREATE INDEX for everything, in order of dependency."""
+    """CREATE TABLE and CREATE INDEX of tables that no release has, in order of dependency."""
     parts = []
-    for table in metadata.sorted_tables:
+    for table in _new_tables():
         parts.append(f"{str(CreateTable(table).compile(dialect=_DIALECT)).strip()};")
         indexes = sorted(table.indexes, key=lambda index: str(index.name))
         parts += [f"{str(CreateIndex(one).compile(dialect=_DIALECT)).strip()};" for one in indexes]
-    return "\n\n".join(_tidy(part) for part in parts) + "\n"
+    return "".join(f"{_tidy(part)}\n\n" for part in parts)
 
 
 def rules_sql() -> str:
-    """Row-level security of tenant tables, and the triggers that keep ledgers append-only."""
+    """Row-level security of new tenant tables, and the triggers that keep ledgers append-only."""
     parts = []
-    for table in metadata.sorted_tables:
+    for table in _new_tables():
         column = _tenant_column(table)
         if column is not None:
             parts.append(_policy(table.name, column))
@@ -61,7 +93,12 @@ def rules_sql() -> str:
                 "    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();\n"
                 f"REVOKE UPDATE, DELETE, TRUNCATE ON {table.name} FROM {_roles()};"
             )
-    return "\n\n".join(parts) + "\n"
+    return "".join(f"{part}\n\n" for part in parts)
+
+
+def _new_tables() -> list[Table]:
+    old = set(re.findall(r"^CREATE TABLE (\w+)", frozen_text(), re.MULTILINE))
+    return [table for table in metadata.sorted_tables if table.name not in old]
 
 
 def _tenant_column(table: Table) -> str | None:
@@ -95,7 +132,23 @@ def _tidy(statement: str) -> str:
     return "\n".join(line.rstrip().replace("\t", "    ") for line in statement.splitlines())
 
 
-if __name__ == "__main__":
+def texts() -> dict[str, str]:
+    """The files of the migration in the making, those with nothing in them left out."""
+    drafted = {
+        "tables.sql": tables_sql(), "functions.sql": functions_sql(), "rules.sql": rules_sql(),
+    }  # fmt: skip
+    return {name: text for name, text in drafted.items() if text}
+
+
+def write(folder: Path = VERSIONS / NEXT) -> None:
+    """Put them where the migration reads them."""
     load_tables()
-    TABLES.write_text(tables_sql())
-    RULES.write_text(rules_sql())
+    folder.mkdir(exist_ok=True)
+    for old in folder.glob("*.sql"):
+        old.unlink()
+    for name, text in texts().items():
+        (folder / name).write_text(text)
+
+
+if __name__ == "__main__":
+    write()

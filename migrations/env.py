@@ -1,4 +1,4 @@
-"""How migrations reach the database: as the owner, one at a time, in the chosen schema.
+"""Alembic's way to the database: as the owner, one at a time, in the chosen schema.
 
 Two processes that migrate at once are harmless: the second waits and finds nothing to do.
 """

@@ -36,7 +36,7 @@ def check(amount: int, currency: str, param: str = "amount") -> None:
 
 
 def fee(amount: int) -> int:
-    """What Stripe keeps of a charge, rounded half up, never more than the charge."""
+    """Stripe's fee for a charge, rounded half up, never more than the charge."""
     return min((amount * FEE_PERMILLE + 500) // 1000 + FEE_FIXED, amount)
 
 

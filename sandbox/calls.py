@@ -16,7 +16,7 @@ from sandbox.store import Store
 
 @dataclass
 class Call:
-    """What an operation has in hand while it runs, inside one transaction."""
+    """The tools of an operation while it runs, inside one transaction."""
 
     store: Store
     settings: Settings
@@ -33,9 +33,15 @@ class Call:
         """The customer's time in seconds."""
         return clock.now(self.store, customer)
 
-    def emit(self, kind: str, subject: Json, previous: Json | None = None) -> None:
+    def emit(
+        self, kind: str, subject: Json, previous: Json | None = None, version: str | None = None
+    ) -> Json:
         """Tell the outside what happened; `previous` holds the old values of an update."""
-        events.emit(self, kind, subject, previous)
+        request = {"id": self.request, "idempotency_key": self.key}
+        return events.emit(
+            self.store, self.settings, kind, subject,
+            request=request, previous=previous, version=version,
+        )  # fmt: skip
 
     def effect(self, name: str, subject: Json, **details: Any) -> None:
         """Write a movement of money into the journal."""

@@ -18,12 +18,12 @@ class TestCard:
 
     token: str
     label: str
-    """What a person reads on the hosted page."""
+    """Name of the card on the hosted page."""
     last4: str
     charge: str = "succeed"
-    """What a charge does: succeed, or a name from the table of declines."""
+    """Result of a charge: succeed, or a name from the table of declines."""
     attaches: bool = True
-    """Whether it can be saved to a customer."""
+    """True if it can be saved to a customer."""
     authentication: Authentication = "never"
     """always; until_set_up: off-session charges pass after a set-up with authentication;
     on_session: counts as set up already, so only a present customer is asked."""
@@ -40,7 +40,7 @@ class TestCard:
         return hashlib.sha256(self.token.encode()).hexdigest()[:16]
 
     def must_authenticate(self, *, off_session: bool, set_up: bool) -> bool:
-        """Whether a charge asks for 3-D Secure first."""
+        """True if a charge asks for 3-D Secure first."""
         if self.authentication == "always":
             return True
         if self.authentication == "until_set_up":
@@ -49,7 +49,7 @@ class TestCard:
 
     @property
     def authenticates_set_up(self) -> bool:
-        """Whether saving the card by a SetupIntent asks for 3-D Secure."""
+        """True if saving the card by a SetupIntent asks for 3-D Secure."""
         return self.authentication in ("always", "until_set_up")
 
 

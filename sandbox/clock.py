@@ -1,4 +1,4 @@
-"""What time it is: for the machine, and for one customer.
+"""Time of the machine, and of one customer.
 
 A customer made with a test clock lives at that clock's frozen time; everybody else lives now.
 """

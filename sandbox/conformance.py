@@ -107,7 +107,7 @@ def params_type(method: str, path: str) -> type:
 
 @cache
 def _names(module: ModuleType) -> dict[str, Any]:
-    """What a module's annotations may name: its globals, and its imports for type checkers."""
+    """Names that a module's annotations may use: its globals, and its imports for type checkers."""
     found = dict(vars(module))
     for node in ast.walk(ast.parse(inspect.getsource(module))):
         if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING":
@@ -156,7 +156,7 @@ def objects() -> dict[str, type[StripeObject]]:
 
 
 def check_object(body: Any) -> list[str]:
-    """What in one object, or one list of objects, differs from the SDK's annotations."""
+    """Differences of one object, or one list of objects, from the SDK's annotations."""
     if not isinstance(body, dict):
         return ["is no object"]
     kind = body.get("object")
@@ -178,20 +178,20 @@ def check_object(body: Any) -> list[str]:
 
 
 def _caused(event: Json) -> bool:
-    """Whether the sandbox made the event itself; a test may send any object it likes."""
+    """True if the sandbox made the event itself; a test may send any object it likes."""
     known = event["data"]["object"].get("object") in objects()
     return known and not str(event["request"]["id"]).startswith(SYNTHETIC)
 
 
 def check_error(body: Json) -> list[str]:
-    """What in an error answer differs from the SDK's ErrorObject."""
+    """Differences of an error answer from the SDK's ErrorObject."""
     error = body.get("error", {})
     found = list(_object(error, stripe.ErrorObject, "error"))
     return [problem for problem in found if " is missing" not in problem]
 
 
 def check_params(method: str, path: str, params: Json) -> list[str]:
-    """What in typed parameters the SDK would not send."""
+    """Typed parameters that the SDK would not send."""
     return list(_typed_dict(params, params_type(method, path), ""))
 
 

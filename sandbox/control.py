@@ -14,7 +14,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What an action of a person came to."""
+    """Result of an action of a person."""
 
     status: int
     """200, or the refusal's: 402 for a decline."""
@@ -75,7 +75,7 @@ class SandboxControl:
         return await self._rows("/journal", {**query, "entry": "request"})
 
     async def violations(self) -> list[Json]:
-        """Where a request or an answer left the SDK's shapes (SANDBOX_CONFORMANCE=1)."""
+        """Requests and answers that left the SDK's shapes (SANDBOX_CONFORMANCE=1)."""
         return await self._rows("/violations", {})
 
     async def deliveries(self, customer: str | None = None, state: str | None = None) -> list[Json]:
@@ -83,7 +83,7 @@ class SandboxControl:
         return await self._rows("/webhooks/deliveries", {"customer": customer, "state": state})
 
     async def plans(self, kind: str) -> list[Json]:
-        """What is planned: kind is faults, webhooks or scripts."""
+        """Plans of a kind: faults, webhooks or scripts."""
         return await self._rows(f"/{kind}/plans", {})
 
     # Planning

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from fastapi import APIRouter, HTTPException, Request
 from starlette.responses import JSONResponse
 
-from sandbox import deliveries, events, form, idempotency, journal, people, plans, scripts
+from sandbox import deliveries, form, idempotency, journal, people, plans, scripts
 from sandbox.bells import Bells
 from sandbox.calls import Call, Operation
 from sandbox.cards import CARDS
@@ -37,7 +37,7 @@ from sandbox.shapes import Json, new_id
 
 ACTIONS = "/_sandbox/person"
 SYNTHETIC = "req_synthetic"
-"""How the request id of an event begins that nothing caused."""
+"""Prefix of the request id of an event that no request caused."""
 
 
 def act(envelope: Envelope, name: str, subject: str, run: Callable[[Call], Json]) -> Answer:
@@ -88,7 +88,7 @@ def _looking(router: APIRouter, envelope: Envelope) -> None:
 
     @router.get("/violations")
     async def read_violations() -> Json:
-        """Where a request or an answer left the SDK's shapes."""
+        """Requests and answers that left the SDK's shapes."""
         rows = store.rows("SELECT place, problem FROM violations ORDER BY id")
         return {"checked": settings.conformance, "data": [dict(row) for row in rows]}
 
@@ -116,7 +116,7 @@ def _planning(router: APIRouter, envelope: Envelope) -> None:
 
     @router.get("/{kind}/plans")
     async def read_plans(kind: str) -> Json:
-        """What is planned, with what it saw and hit."""
+        """Plans of a kind, with their counts of matches and hits."""
         found = plans.all_of(store, _plan_kind(kind))
         return {"data": [{"id": p.id, **p.body, "seen": p.seen, "hits": p.hits} for p in found]}
 
@@ -190,7 +190,7 @@ def _telling(router: APIRouter, envelope: Envelope, bells: Bells) -> None:
         """Emit an event that nothing caused."""
         with store.transaction():
             call = Call(store, settings, new_id(SYNTHETIC))
-            event = events.emit(call, order.type, order.object, version=order.api_version)
+            event = call.emit(order.type, order.object, version=order.api_version)
         bells.ring()
         return event
 

@@ -1,4 +1,4 @@
-"""What issuers say when they decline, with the advice that comes with it.
+"""Decline codes of issuers, with the advice that comes with it.
 
 One table: the word a test uses, and the error it becomes.
 """

@@ -33,7 +33,7 @@ class Delivery:
 
 @dataclass
 class _Fate:
-    """What the webhook plans make of one new event."""
+    """Effect of the webhook plans on one new event."""
 
     state: str
     due_at: float
@@ -127,7 +127,7 @@ def release(store: Store, chosen: Json) -> int:
 
 
 def due(store: Store, now: float, busy: Collection[str], limit: int) -> list[Delivery]:
-    """What may go out now, first things first, leaving out the lanes that are busy."""
+    """Deliveries that may go out now, in order, without the lanes that are busy."""
     marks = ", ".join("?" * len(busy))
     found = store.rows(
         "SELECT id, event, coalesce(customer, event) AS lane, attempts, first_at FROM deliveries"  # noqa: S608
@@ -141,7 +141,7 @@ def due(store: Store, now: float, busy: Collection[str], limit: int) -> list[Del
 
 
 def next_due(store: Store) -> float | None:
-    """When the earliest open delivery is due."""
+    """Time at which the earliest open delivery is due."""
     found = store.row("SELECT min(due_at) AS due FROM deliveries WHERE state = 'pending'")
     return found["due"] if found else None
 
@@ -175,7 +175,7 @@ def failed(store: Store, delivery: Delivery, answer: str) -> None:
 
 
 def open_count(store: Store, event: str) -> int:
-    """How many postings of an event have not been answered with 2xx."""
+    """Number of an event's postings that were not answered with 2xx yet."""
     found = store.row(
         "SELECT count(*) AS n FROM deliveries WHERE event = ? AND state <> 'delivered'", event
     )

@@ -1,4 +1,4 @@
-"""What surrounds every operation: key, fault, idempotency, transaction, journal, answer.
+"""The frame around every operation: key, fault, idempotency, transaction, journal, answer.
 
 Everything from the first row read to the last row written happens in one SQLite transaction.
 """
@@ -35,7 +35,7 @@ class Incoming:
     key: str | None = None
     publishable: bool = False
     actor: str = "api"
-    """Who asks: api, client (a browser), person (a page or the control plane)."""
+    """The caller: api, client (a browser), person (a page or the control plane)."""
     request: str = field(default_factory=lambda: new_id("req"))
 
     @property
@@ -46,7 +46,7 @@ class Incoming:
 
 @dataclass(frozen=True)
 class Answer:
-    """What goes back."""
+    """An answer to one request."""
 
     status: int
     body: Json
@@ -111,7 +111,7 @@ class Envelope:
         return form.decode(text)
 
     def subjects(self, incoming: Incoming) -> list[Json]:
-        """What a fault may match on: the parameters and the object the path names."""
+        """Values that a fault may match on: the parameters and the object the path names."""
         named = [self.store.find(object_id) for object_id in incoming.names.values()]
         return [incoming.raw, *(body for body in named if body)]
 
@@ -217,7 +217,7 @@ class Envelope:
 
 
 def _subject_of(incoming: Incoming, error: Json) -> Json:
-    """What a refused request was about, as far as its words tell."""
+    """The objects that a refused request was about, as far as it names them."""
     intent = error.get("payment_intent") or error.get("setup_intent")
     if isinstance(intent, dict):
         return intent

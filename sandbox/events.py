@@ -3,20 +3,23 @@
 Each is stored in the transaction of the change and handed to the deliveries in the same breath.
 """
 
-from typing import TYPE_CHECKING
-
-from sandbox import deliveries
-from sandbox.settings import API_VERSION, listens
+from sandbox import clock, deliveries
+from sandbox.settings import API_VERSION, Settings, listens
 from sandbox.shapes import Json, new_id
-
-if TYPE_CHECKING:
-    from sandbox.calls import Call
+from sandbox.store import Store
 
 
 def emit(
-    call: "Call", kind: str, subject: Json, previous: Json | None = None, version: str | None = None
+    store: Store,
+    settings: Settings,
+    kind: str,
+    subject: Json,
+    *,
+    request: Json,
+    previous: Json | None = None,
+    version: str | None = None,
 ) -> Json:
-    """Store an event of `kind` about `subject` and plan its deliveries."""
+    """Store an event of `kind` about `subject` and plan its deliveries; `request` caused it."""
     is_customer = subject.get("object") == "customer"
     customer = subject.get("id") if is_customer else subject.get("customer")
     data: Json = {"object": subject}
@@ -27,14 +30,14 @@ def emit(
         "object": "event",
         "api_version": version or API_VERSION,
         # Real time, also for a customer on a test clock: whoever polls asks by real time.
-        "created": call.now(),
+        "created": clock.now(store),
         "data": data,
         "livemode": False,
-        "pending_webhooks": int(listens(call.settings, kind)),
-        "request": {"id": call.request, "idempotency_key": call.key},
+        "pending_webhooks": int(listens(settings, kind)),
+        "request": request,
         "type": kind,
     }
-    call.store.insert(event)
-    if listens(call.settings, kind):
-        deliveries.plan(call.store, event, customer)
+    store.insert(event)
+    if listens(settings, kind):
+        deliveries.plan(store, event, customer)
     return event

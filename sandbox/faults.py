@@ -30,11 +30,11 @@ DEFAULT_HANG_SECONDS = 15.0
 
 @dataclass(frozen=True)
 class Fault:
-    """What happens to one request."""
+    """The fault of one request."""
 
     kind: str
     seconds: float
-    """How long `slow` waits and the timeouts hold the connection."""
+    """Seconds for which `slow` waits and the timeouts hold the connection."""
 
 
 def match(store: Store, method: str, path: str, subjects: Callable[[], list[Json]]) -> Fault | None:

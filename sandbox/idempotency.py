@@ -24,7 +24,7 @@ class Stored:
 
 
 def fingerprint(endpoint: str, raw: Json) -> str:
-    """What makes two requests the same: the endpoint and its parameters in any order."""
+    """The identity of a request: the endpoint and its parameters in any order."""
     text = json.dumps([endpoint, raw], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 

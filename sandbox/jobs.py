@@ -1,4 +1,4 @@
-"""What the sandbox does later by itself: a refund settles, a session expires, a clock arrives.
+"""Jobs that the sandbox does later by itself: a refund settles, a session expires, a clock arrives.
 
 Jobs are rows, so a restart forgets none; a background task runs those that are due.
 """

@@ -1,6 +1,6 @@
-"""What a test may order through the control plane, as validated requests.
+"""Requests that a test may send to the control plane, validated.
 
-Unknown fields are refused, so a misspelt order never passes for a sandbox that obeyed.
+Unknown fields are refused, so a misspelt field is never ignored in silence.
 """
 
 from typing import Annotated, Literal
@@ -19,7 +19,7 @@ class Order(BaseModel):
 
 
 class Script(Order):
-    """What the next charges (or refunds) of a card or customer do."""
+    """Outcomes of the next charges (or refunds) of a card or customer."""
 
     outcomes: list[str]
     """For charges: succeed, authentication_required, processing or the name of a decline;
@@ -38,7 +38,7 @@ class Script(Order):
 
 
 class Match(Order):
-    """Which requests a fault hits; everything given must fit."""
+    """The requests that a fault hits; everything given must fit."""
 
     method: Literal["GET", "POST", "DELETE"] | None = None
     path: str | None = None
@@ -49,20 +49,20 @@ class Match(Order):
 
 
 class FaultOrder(Order):
-    """What goes wrong, with which request, how often."""
+    """A fault to plan: its kind, the requests it hits, and its number of hits."""
 
     kind: FaultKind
     match: Match = Match()
     nth: Annotated[int, Field(ge=1)] = 1
     """From the nth matching request on."""
     times: Annotated[int, Field(ge=1)] | None = 1
-    """How often; null: always."""
+    """Number of hits; null: no end."""
     seconds: Annotated[float, Field(ge=0, le=600)] | None = None
-    """How long `slow` waits (1) and a timeout holds the connection (15)."""
+    """Seconds for which `slow` waits (1) and a timeout holds the connection (15)."""
 
 
 class WebhookOrder(Order):
-    """What becomes of the deliveries of matching events."""
+    """The fate of the deliveries of matching events."""
 
     action: Literal["drop", "hold", "duplicate", "delay", "shuffle"]
     types: list[str] | None = None
@@ -80,7 +80,7 @@ class WebhookOrder(Order):
 
 
 class Release(Order):
-    """Which held deliveries go out, and in which order."""
+    """The withheld deliveries to send, in their order."""
 
     customer: str | None = None
     types: list[str] | None = None
@@ -132,7 +132,7 @@ class ClientConfirm(Order):
 
 
 class Settle(Order):
-    """How a payment that is processing ends."""
+    """The end of a payment that is processing."""
 
     outcome: str = "succeed"
 

@@ -131,7 +131,7 @@ def _authentication(router: APIRouter, envelope: Envelope) -> None:
 
 
 def _back(before: Json, answer: Answer) -> Response:
-    """Where the shop asked to be returned to, with what Stripe adds to the address."""
+    """Redirect to the shop's return address, with the parameters that Stripe adds."""
     redirect = (before.get("next_action") or {}).get("redirect_to_url")
     status = answer.body.get("status", "unknown")
     if not redirect:

@@ -1,4 +1,4 @@
-"""How an operation declares what it takes, and how a decoded form is held against that.
+"""Declare the parameters of an operation, and check a decoded form against them.
 
 Each shape reads one value and raises the 400 that Stripe would answer; unknown names are refused.
 """
@@ -21,7 +21,7 @@ class Shape:
     read: Read
     required: bool = False
     takes: str = ""
-    """What kind it is, for tests: text, integer, boolean, enum, list, map, object, gone."""
+    """Its kind, for tests: text, integer, boolean, enum, list, map, object, gone."""
     choices: tuple[str, ...] = ()
     fields: Mapping[str, "Shape"] | None = None
 

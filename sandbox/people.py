@@ -1,13 +1,13 @@
-"""What a person does outside our server: pays on a page, passes 3-D Secure, confirms in a browser.
+"""Actions of a person outside our server: pays on a page, passes 3-D Secure, confirms in a browser.
 
 The hosted pages and the control plane both act through this file.
 """
 
-from sandbox import charging, problems, scripts
+from sandbox import problems, scripts
 from sandbox.calls import Call
 from sandbox.cards import CARDS
-from sandbox.charging import Terms
-from sandbox.resources import checkout_sessions, payment_methods, setup_intents
+from sandbox.resources import charging, checkout_sessions, payment_methods, setup_intents
+from sandbox.resources.charging import Terms
 from sandbox.shapes import Json
 
 

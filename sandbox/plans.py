@@ -18,9 +18,9 @@ class Plan:
     id: int
     body: Json
     seen: int
-    """How many requests or events matched it so far."""
+    """Requests or events that matched it so far."""
     hits: int
-    """How often it acted."""
+    """Times that it acted."""
 
 
 def add(store: Store, kind: str, body: Json) -> int:
@@ -48,7 +48,7 @@ def remove(store: Store, kind: str, number: int | None = None) -> int:
 
 
 def concerns(match: Json, subjects: list[Json]) -> bool:
-    """Whether the `customer` and `metadata` of a match belong to one of the subjects."""
+    """True if the `customer` and `metadata` of a match belong to one of the subjects."""
     customer, metadata = match.get("customer"), match.get("metadata") or {}
     if not customer and not metadata:
         return True
@@ -64,5 +64,5 @@ def _concerns(customer: str | None, metadata: Json, subject: Json) -> bool:
 
 
 def matches_any(patterns: list[str] | None, word: str) -> bool:
-    """Whether a word fits one of the patterns (`charge.*`); no patterns fit everything."""
+    """True if a word fits one of the patterns (`charge.*`); no patterns fit everything."""
     return not patterns or any(fnmatchcase(word, pattern) for pattern in patterns)

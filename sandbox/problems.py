@@ -71,7 +71,7 @@ def invalid(message: str, param: str | None = None, code: str | None = None) -> 
 
 
 def payment_method_types_gone(name: str) -> ApiError:
-    """What the endive version says to the old parameter."""
+    """The endive version's error for the old parameter."""
     return ApiError(
         400,
         f"The `{name}` parameter is no longer supported in this API version. Use "

@@ -23,14 +23,14 @@ REFUND_WORDS = ("succeeded", "pending", "failed", "requires_action")
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one charge attempt comes to."""
+    """Outcome of one charge attempt."""
 
     kind: OutcomeKind
     decline: Decline | None = None
 
 
 def known(word: str) -> bool:
-    """Whether a script may hold this word for a charge."""
+    """True if a script may hold this word for a charge."""
     return word in WORDS or word in DECLINES
 
 

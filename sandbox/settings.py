@@ -1,4 +1,4 @@
-"""What the sandbox reads from its environment.
+"""The settings of the sandbox, from its environment.
 
 One frozen record, read once at start; nothing else in this package looks at `os.environ`.
 """
@@ -19,12 +19,12 @@ LOOPBACK: tuple[Network, ...] = (
 
 @dataclass(frozen=True)
 class Settings:
-    """How one sandbox process runs."""
+    """Settings of one sandbox process."""
 
     database: Path = Path("sandbox.db")
     """The SQLite file; made when missing."""
     webhook_url: str = ""
-    """Where events are posted; empty means nobody listens."""
+    """URL to which events are posted; empty means nobody listens."""
     webhook_events: frozenset[str] = frozenset()
     """The types the endpoint listens to, as one chooses them at Stripe; none named: all."""
     webhook_secret: str = "whsec_sandbox"  # noqa: S105  the stand-in guards nothing
@@ -40,7 +40,7 @@ class Settings:
 
 
 def listens(settings: Settings, kind: str) -> bool:
-    """Whether events of `kind` are posted anywhere."""
+    """True if events of `kind` are posted anywhere."""
     chosen = settings.webhook_events
     return bool(settings.webhook_url) and (not chosen or kind in chosen)
 
@@ -65,7 +65,7 @@ def from_environment() -> Settings:
 
 
 def admits(networks: tuple[Network, ...], host: str) -> bool:
-    """Whether a client address belongs to one of the networks."""
+    """True if a client address belongs to one of the networks."""
     try:
         address = ipaddress.ip_address(host)
     except ValueError:

@@ -36,7 +36,7 @@ def address(given: Json | None = None) -> Json:
 
 
 def billing_details(given: Json | None = None) -> Json:
-    """Who pays, as cards and charges carry it."""
+    """The payer, as cards and charges carry it."""
     given = given or {}
     return {
         "address": address(given.get("address")),

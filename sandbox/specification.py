@@ -31,7 +31,7 @@ class Specification:
         return registry
 
     def knows(self, operation: Operation) -> bool:
-        """Whether the document describes this operation."""
+        """True if the document describes this operation."""
         path = self._path(operation.path)
         return path is not None and operation.method.lower() in self.document["paths"][path]
 
@@ -41,7 +41,7 @@ class Specification:
         return next((p for p in self.document["paths"] if _anonymous(p) == wanted), None)
 
     def check_answer(self, operation: Operation, status: int, body: Json) -> list[str]:
-        """What in an answer differs from the document; nothing for an unknown operation."""
+        """Differences of an answer from the document; none for an unknown operation."""
         if not self.knows(operation):
             return []
         if body.get("deleted") is True:
@@ -51,7 +51,7 @@ class Specification:
         return self._check(f"{operation.method} {operation.path} {answer}", schema["schema"], body)
 
     def check_object(self, name: str, body: Json) -> list[str]:
-        """What in one object differs from the document's schema of that name."""
+        """Differences of one object from the document's schema of that name."""
         return self._check(name, {"$ref": f"#/components/schemas/{name}"}, body)
 
     def parameters(self, operation: Operation) -> set[str]:

@@ -203,7 +203,7 @@ class Store:
         return {"id": object_id, "object": kind, "deleted": True}
 
     def hidden(self, object_id: str) -> Json:
-        """What only the sandbox knows about an object."""
+        """Fields of an object that only the sandbox knows."""
         found = self.row("SELECT hidden FROM objects WHERE id = ?", object_id)
         return json.loads(found["hidden"]) if found else {}
 

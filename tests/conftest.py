@@ -13,11 +13,11 @@ from typing import Final
 
 import pytest
 
-from embedded.commands import chosen_parts
-from embedded.control import StackControl
-from embedded.launch import launch, stop
-from embedded.options import Options
-from embedded.stack import StackInfo, read_stack
+from cli.stack_commands import chosen_parts
+from devstack.control import StackControl
+from devstack.launch import launch, stop
+from devstack.options import Options
+from devstack.stack import StackInfo, read_stack
 
 RUN: Final = "STACK_TEST_RUN"
 OWNER: Final = "STACK_TEST_OWNER"

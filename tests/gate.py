@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from typing import IO, Final
 
-from embedded.options import ROOT
+from devstack.options import ROOT
 
 FAULTS: Final = "tests/integration/faults"
 OWN: Final = (
@@ -22,7 +22,8 @@ OWN: Final = (
     "tests/integration/rebuild",
     "tests/integration/stack/test_stack_refuses.py",
     "tests/integration/stack/test_stack_survives.py",
-    "tests/integration/packaging/test_wheel.py",
+    "tests/integration/upgrade",
+    "tests/integration/packaging/test_client_wheel.py",
     "tests/integration/sandbox",
 )
 """Tests with stacks or programs of their own: nothing of the run's stack is used."""
@@ -47,7 +48,7 @@ def shown_live(process: subprocess.Popen[str]) -> str:
 
 
 def counts(said: str) -> Counter[str]:
-    """What the last line of a pytest counts."""
+    """Counts in the last line of a pytest run."""
     last = next((line for line in reversed(said.splitlines()) if _SUMMARY.match(line)), "")
     return Counter({word.rstrip("s"): int(number) for number, word in _COUNT.findall(last)})
 

@@ -18,7 +18,7 @@ from typing import Final
 from rich.console import Console
 from rich.table import Table
 
-from embedded.options import ROOT
+from devstack.options import ROOT
 
 SECONDS: Final = 600
 FAULTS: Final = "tests/integration/faults/test_provider_faults.py"
@@ -49,7 +49,7 @@ MUTANTS: Final = (
     ),
     Mutant(
         "a retry charges under a new key",
-        "activities/charging.py",
+        "activities/payment_calls.py",
         "intent_id, attempt.key, card,",
         'intent_id, f"{attempt.key}/{activity.info().attempt}", card,',
         (FAULTS,),
@@ -65,14 +65,15 @@ MUTANTS: Final = (
     ),
     Mutant(
         "credits are granted before Stripe is asked",
-        "activities/purchases.py",
-        "payment, outcome = await self.charger.look(payment)",
-        'outcome = Outcome(kind="succeeded", received_minor=payment.amount_minor)',
+        "activities/provider_calls.py",
+        "payment, outcome = await self._charger.look(call.payment)",
+        "payment, paid = call.payment, call.payment.amount_minor\n"
+        '                outcome = Outcome(kind="succeeded", received_minor=paid)',
         (f"{STORIES}/test_purchases.py", "-k", "declined_browser_card"),
     ),
     Mutant(
         "an event is put away unread",
-        "billing/events/store.py",
+        "billing/money/payments/event_owners.py",
         "WHEN settled THEN 'handled' ELSE 'received' END",
         "ELSE 'handled' END",
         (f"{STORIES}/test_purchases.py", "-k", "confirmed_in_the_browser"),
@@ -87,105 +88,105 @@ MUTANTS: Final = (
     ),
     Mutant(
         "a late worker does not look at its attempt again",
-        "activities/charging.py",
+        "activities/payment_calls.py",
         'if current.status != "pending":',
         'if current.status == "nothing":',
         (AWAY, "-k", "wakes_up_late"),
     ),
     Mutant(
         "a purchase expires without asking Stripe",
-        "activities/purchases.py",
-        "return purchase, payment, await self.charger.give_up(payment)",
-        'return purchase, payment, Outcome(kind="canceled")',
+        "billing/money/purchases/transitions.py",
+        "if live is not None and live.opened:",
+        "if live is not None and not live.opened:",
         (f"{STORIES}/test_purchase_events.py", "-k", "last_minute or cancels_at_the_provider"),
     ),
     Mutant(
         "missed dunning slots run in a burst",
-        "billing/core/agenda.py",
+        "billing/matters/agenda.py",
         "return max(planned, last_ran_at + gap)",
         "return planned",
         (f"{STORIES}/test_outages.py", "-k", "eight_days"),
     ),
     Mutant(
         "the ledger may be changed",
-        "migrations/sql/0001_rules.sql",
+        "migrations/versions/0001/rules.sql",
         "CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON credit_transactions\n",
         "CREATE TRIGGER append_only BEFORE TRUNCATE ON credit_transactions\n",
-        ("tests/integration/credits/test_walls.py", "-k", "superuser_changes_the_ledger"),
+        ("tests/integration/credits/test_constraints.py", "-k", "superuser_changes_the_ledger"),
     ),
     Mutant(
         "a forced charge knows no overdraft",
-        "migrations/functions/credits_3_debit.sql",
+        "billing/ledger/credits/sql/credit_debit_account.sql",
         "greatest(mine.overdraft - mine.debt, 0)",
         "1000000",
         ("tests/integration/credits/test_spending.py", "-k", "forced_debit"),
     ),
     Mutant(
         "a hold past its end reads as open",
-        "billing/credits/store.py",
+        "billing/ledger/credits/store.py",
         'over = and_(credit_holds.c.status == "open", credit_holds.c.expires_at <= at)',
         'over = and_(credit_holds.c.status == "gone", credit_holds.c.expires_at <= at)',
         ("tests/integration/credits/test_hold_routes.py", "-k", "before_anybody_wrote_it"),
     ),
     Mutant(
         "a capture gives nothing back",
-        "migrations/functions/credits_4_hold.sql",
-        "SET held = l.held - known.amount, remaining = l.remaining - captured,",
-        "SET held = l.held - captured, remaining = l.remaining - captured,",
-        ("tests/integration/credits/test_crowd.py",),
+        "billing/ledger/credits/sql/credit_capture_fast.sql",
+        "SET held = l.held - i.held, remaining = l.remaining - i.captured,",
+        "SET held = l.held - i.captured, remaining = l.remaining - i.captured,",
+        ("tests/integration/credits/test_soak.py",),
     ),
     Mutant(
         "the limit of a month is forgotten",
-        "billing/top_ups/rules.py",
+        "billing/money/top_ups/rules.py",
         "return cap_minor is None or spent_minor + price_minor <= cap_minor",
         "return True",
         ("tests/integration/credits/test_top_ups.py", "-k", "costs_no_more_than_its_cap"),
     ),
     Mutant(
         "a use leaves its counter alone",
-        "migrations/functions/usage_4_write.sql",
-        "events = c.events + excluded.events,\n                maximum",
-        "events = c.events,\n                maximum",
-        ("tests/integration/usage/test_crowd.py",),
+        "billing/metering/usage/sql/usage_add_counters.sql",
+        "events = c.events + excluded.events,\n            maximum",
+        "events = c.events,\n            maximum",
+        ("tests/integration/usage/test_soak.py",),
     ),
     Mutant(
         "an agreed limit is forgotten when the cycle turns",
-        "migrations/functions/usage_2_period.sql",
+        "billing/money/subscriptions/sql/usage_subscribed_period.sql",
         "usage_agreed_limits(s.account_id, p.limits, p_at), s.status",
         "p.limits, s.status",
         ("tests/integration/usage/test_agreed_limits.py",),
     ),
     Mutant(
         "a batch of plain uses leaves its counters alone",
-        "migrations/functions/usage_6_plain.sql",
+        "billing/metering/usage/sql/usage_count_fast.sql",
         "credits = c.credits + g.credits\n        FROM sums AS g\n",
         "credits = c.credits\n        FROM sums AS g\n",
-        ("tests/integration/usage/test_crowd.py",),
+        ("tests/integration/usage/test_soak.py",),
     ),
     Mutant(
         "a claim covers what it was not counted on",
-        "migrations/functions/quota_1_window.sql",
+        "billing/metering/quotas/sql/quota_added.sql",
         "SELECT p_claim.meter = p_quota.meter AND p_quota.owner IN (",
         "SELECT p_claim.meter = p_quota.meter OR p_quota.owner IN (",
         ("tests/integration/usage/test_quota_claims.py",),
     ),
     Mutant(
         "an event that comes again counts again",
-        "billing/usage/rules.py",
+        "billing/metering/usage/rules.py",
         "    if event_id is None:\n",
         "    if event_id != account:\n",
         ("tests/integration/faults/test_usage_survives.py",),
     ),
     Mutant(
         "a use whose answer was lost is recorded anew",
-        "api/recorder.py",
+        "api/usage_batcher.py",
         "use = use._replace(fresh=ids.new_hex())",
         "use = use._replace(fresh=None)",
         ("tests/integration/usage/test_batches.py", "-k", "answer_is_lost"),
     ),
     Mutant(
         "cents of use beyond the plan are cut off",
-        "billing/usage/rules.py",
+        "billing/metering/usage/rules.py",
         "round_minor(_rated(accrued).scaleb(digits))",
         "int(_rated(accrued).scaleb(digits))",
         ("tests/integration/arrears/test_overage.py", "-k", "used_beyond_the_plan"),
@@ -250,18 +251,25 @@ def run_tests(folder: Path, tests: tuple[str, ...], env: Mapping[str, str]) -> t
     return counts.get("passed", 0), counts.get("failed", 0), words
 
 
+def draft_migration(folder: Path) -> None:
+    """A fault in a SQL function reaches a database through the migration in the making."""
+    subprocess.run([sys.executable, "-m", "migrations.draft"], cwd=folder, check=True)
+
+
 def visit(folder: Path, mutant: Mutant) -> tuple[bool, str]:
-    """Whether the mutant is noticed, after the same tests were green without it."""
+    """True if the mutant is noticed, after the same tests were green without it."""
     passed, failed, words = run_tests(folder, mutant.tests, mutant.env)
     if failed or not passed:
         return False, f"not green without the fault: {words}"
     file = folder / mutant.file
     whole = file.read_text()
     file.write_text(whole.replace(mutant.old, mutant.new))
+    draft_migration(folder)
     try:
         _, failed, words = run_tests(folder, mutant.tests, mutant.env)
     finally:
         file.write_text(whole)
+        draft_migration(folder)
     return failed > 0, words
 
 

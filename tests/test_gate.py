@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 
-from embedded.options import ROOT
+from devstack.options import ROOT
 from tests.gate import OWN, counts
 
 # What the gate's own script looks for in the output (.ci/run).

@@ -4,7 +4,7 @@ import ast
 
 import pytest
 
-from embedded.options import ROOT
+from devstack.options import ROOT
 from tests.mutants import MUTANTS, Mutant
 
 

@@ -1,9 +1,9 @@
-"""An account itself: credits lapse on time, cards are saved and removed."""
+"""An account itself: credits expire on time, cards are saved and removed."""
 
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from billing.accounts.rules import AccountState, agenda
+    from billing.money.account_agenda.rules import AccountState, agenda
     from workflows.contracts import MatterRef
     from workflows.matter import MatterWorkflow
     from workflows.policies import LIVES_FOR_YEARS
@@ -17,11 +17,7 @@ class AccountWorkflow(MatterWorkflow[AccountState]):
     state_type = AccountState
     plan = staticmethod(agenda)
 
-    @workflow.init
-    def __init__(self, ref: MatterRef) -> None:
-        super().__init__(ref)
-
     @workflow.run
     async def run(self, _: MatterRef) -> None:
         """Live until the agenda is empty."""
-        await self.live()
+        await self.run_until_done()

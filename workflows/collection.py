@@ -3,9 +3,9 @@
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from billing.dunning.rules import Collecting, CollectionState, collection_agenda
-    from workflows.collecting import CollectingWorkflow
+    from billing.money.dunning.rules import Collecting, CollectionState, collection_agenda
     from workflows.contracts import MatterRef
+    from workflows.dunning_updates import CollectingWorkflow
     from workflows.policies import LIVES_FOR_YEARS
 
 
@@ -17,14 +17,10 @@ class CollectionWorkflow(CollectingWorkflow[CollectionState]):
     state_type = CollectionState
     plan = staticmethod(collection_agenda)
 
-    @workflow.init
-    def __init__(self, ref: MatterRef) -> None:
-        super().__init__(ref)
-
     @workflow.run
     async def run(self, _: MatterRef) -> None:
         """Live until the agenda is empty."""
-        await self.live()
+        await self.run_until_done()
 
     def collected(self) -> tuple[Collecting, ...]:
         invoice = self.state.invoice if self.state is not None else None

@@ -1,4 +1,4 @@
-"""What crosses the Temporal boundary: small frozen models, append-only, every new field optional.
+"""Models that cross the Temporal boundary: small, frozen, append-only; new fields are optional.
 
 Payloads carry ids, amounts and dates; personal data stays in Postgres.
 """
@@ -7,8 +7,8 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, ConfigDict, Field
 
-from billing.core.agenda import Lean, Step
-from billing.core.matter import subject_of
+from billing.matters.agenda import Lean, Step
+from billing.matters.kinds import KINDS
 
 
 class Contract(Lean):
@@ -22,13 +22,16 @@ class MatterRef(Contract):
 
     workflow_id: str
     account_id: UUID
+    kind: str
+    subject_id: UUID
+    """The row id of what the matter is about."""
     head: Step | None = None
     correlation_id: str | None = None
 
     @property
-    def subject_id(self) -> UUID:
-        """The row id of what the matter is about."""
-        return subject_of(self.workflow_id)
+    def subject(self) -> str:
+        """Its subject's external id, the stem of its keys."""
+        return KINDS[self.kind].subject(self.subject_id)
 
 
 class StepRequest(Contract):
@@ -39,7 +42,7 @@ class StepRequest(Contract):
 
 
 class Command(Contract):
-    """An operator's order given in the Temporal UI; the same verbs as the admin API."""
+    """An operator's command given in the Temporal UI; the same verbs as the admin API."""
 
     name: str
     reason: str = ""
@@ -47,14 +50,14 @@ class Command(Contract):
     invoice: str | None = None
 
 
-class DunningOrder(Contract):
+class DunningCommand(Contract):
     """About one unpaid invoice; `invoice` (inv_…) may be left out when only one is unpaid."""
 
     invoice: str | None = None
     reason: str = ""
 
 
-class DunningExtension(DunningOrder):
+class DunningExtension(DunningCommand):
     """Move the slots to come and the final action by `days`."""
 
     days: int
@@ -69,7 +72,7 @@ class CommandRequest(Contract):
 
 
 class Standing(Contract):
-    """Where a matter stands when it has nothing left to do at the account's own now."""
+    """State of a matter that has nothing left to do at the account's own now."""
 
     settled: bool
     """False: halted, or handed over to a new run; ask again."""
@@ -92,7 +95,7 @@ class WalkRequest(Contract):
 
 
 class WalkMove(Contract):
-    """What one move did: the clock's new place, and whether there is more to walk."""
+    """The result of one move: the clock's new time, and whether more is left to walk."""
 
     clock_at: AwareDatetime
     done: bool
@@ -108,6 +111,6 @@ class SweepRequest(Contract):
 
 
 class SweepReport(Contract):
-    """What one pass found and did, by name."""
+    """The counts of one pass, by name."""
 
     counts: dict[str, int] = Field(default_factory=dict)

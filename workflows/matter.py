@@ -1,4 +1,4 @@
-"""The loop every matter runs: wait for the earliest step, do it, take the rows' word again.
+"""The loop every matter runs: wait for the earliest step, do it, read the rows again.
 
 Handlers only count who asked; the loop acts. Postgres decides what is done, so a run that is
 repeated, rebuilt or replayed changes nothing twice.
@@ -14,8 +14,9 @@ from temporalio.common import SearchAttributeUpdate
 from temporalio.exceptions import ActivityError, ApplicationError
 
 with workflow.unsafe.imports_passed_through():
-    from billing.core.agenda import State, Step, head
-    from billing.core.matter import rests
+    from billing.matters.agenda import State, Step, head
+    from billing.matters.kinds import KINDS
+    from billing.matters.schemas import LOOK
     from workflows.attributes import BILLING_STATUS, HALTED, NEXT_DUE_AT, PLAN
     from workflows.contracts import (
         Command,
@@ -27,7 +28,6 @@ with workflow.unsafe.imports_passed_through():
         StepRequest,
     )
     from workflows.policies import HALT_NOTE_TIMEOUT, POLICIES
-    from workflows.stubs import LOAD, PERFORM, Register
 
 S = TypeVar("S", bound=State)
 # A step that is refused although it looks due (clocks of two machines differ) waits this long.
@@ -37,12 +37,13 @@ REFUSED_PAUSE = timedelta(seconds=1)
 class MatterWorkflow(Generic[S]):
     """State, handlers and loop of one matter; subclasses say what kind it is.
 
-    Step `x` of a matter of kind `purchase` is the activity `purchase.x` (see stubs.py).
+    Step `x` of a matter of kind `purchase` is the activity `purchase.x`.
     """
 
     kind: ClassVar[str]
     state_type: ClassVar[type[State]]
 
+    @workflow.init
     def __init__(self, ref: MatterRef) -> None:
         self.ref = ref.model_copy(update={"head": None})
         self._born_with = ref.head
@@ -50,7 +51,7 @@ class MatterWorkflow(Generic[S]):
         self._asked = 0  # how often somebody said: look again
         self._seen = 0  # which of these the newest state has seen
         self._quiet = 0  # which of these were answered: nothing due
-        self._hint: Step | None = None
+        self._next_step: Step | None = None
         self._commands: list[tuple[Command, asyncio.Future[None]]] = []
         self._halted: str | None = None
         self._resumed = False
@@ -69,11 +70,11 @@ class MatterWorkflow(Generic[S]):
 
     # -- handlers ----------------------------------------------------------------------------
 
-    @workflow.signal(description="Rows of this matter changed; the hint names a step to do now")
-    def changed(self, hint: Step | None = None) -> None:
-        """Look again; a hint saves the look when it is clear what to do."""
+    @workflow.signal(description="Rows of this matter changed; `next_step` is one to do now")
+    def changed(self, next_step: Step | None = None) -> None:
+        """Read the rows again, or do `next_step` at once when the sender knows it."""
         self._asked += 1
-        self._hint = hint or self._hint
+        self._next_step = next_step or self._next_step
 
     @workflow.update(description="Look again, and answer when nothing is due")
     async def settled(self) -> Standing:
@@ -104,10 +105,10 @@ class MatterWorkflow(Generic[S]):
         """The newest known standing, without touching anything."""
         return self._standing(settled=self._quiet >= self._asked)
 
-    async def order(self, command: Command) -> Standing:
+    async def run_in_turn(self, command: Command) -> Standing:
         """Queue an operator's command for the loop; answer when what follows from it is done.
 
-        A refusal fails the order, never the matter.
+        A refusal fails the command, never the matter.
         """
         outcome: asyncio.Future[None] = asyncio.Future()
         self._commands.append((command, outcome))
@@ -116,7 +117,7 @@ class MatterWorkflow(Generic[S]):
 
     # -- the loop ----------------------------------------------------------------------------
 
-    async def live(self) -> None:
+    async def run_until_done(self) -> None:
         """Run the matter to its end."""
         await asyncio.sleep(0)  # handlers of messages that came with the start go first
         done = self._born_with
@@ -126,11 +127,11 @@ class MatterWorkflow(Generic[S]):
                 await self._renew_run()
             step = self._head()
             if self._commands:
-                await self._obey()
+                await self._run_command()
             elif self.state is None or self._asked > self._seen:
-                hint, self._hint = self._hint, None
-                await (self._do(hint) if hint else self._look())
-            elif step is None or rests(self.kind, step.due, self._now()):
+                next_step, self._next_step = self._next_step, None
+                await (self._do(next_step) if next_step else self._look())
+            elif step is None or KINDS[self.kind].rests(step.due, self._now()):
                 self._quiet = self._seen
                 if workflow.all_handlers_finished():
                     break
@@ -171,7 +172,7 @@ class MatterWorkflow(Generic[S]):
         await self._take(step.name, request, step.words or step.name)
 
     async def _look(self) -> None:
-        await self._take(LOAD, self.ref, "look at the rows")
+        await self._take(LOOK, self.ref, "look at the rows")
 
     async def _take(self, activity: str, argument: Contract, words: str) -> None:
         """Run one activity until it succeeds, or until an operator orders something else."""
@@ -186,7 +187,7 @@ class MatterWorkflow(Generic[S]):
                 await self._renew_run()
 
     async def _run(self, activity: str, argument: Contract, words: str) -> None:
-        """Run one activity; its answer is the newest word of the rows."""
+        """Run one activity; its answer is the newest state of the rows."""
         seen = self._asked
         self.state = await workflow.execute_activity(
             f"{self.kind}.{activity}",
@@ -199,11 +200,11 @@ class MatterWorkflow(Generic[S]):
         self._seen = seen
         self._show()
 
-    async def _obey(self) -> None:
+    async def _run_command(self) -> None:
         command, outcome = self._commands.pop(0)
         request = CommandRequest(ref=self.ref, command=command, key=str(workflow.uuid4()))
         try:
-            await self._run(PERFORM, request, command.name)
+            await self._run("perform", request, command.name)
         except ActivityError as error:
             cause = error.cause
             kind = cause.type if isinstance(cause, ApplicationError) else None
@@ -259,8 +260,8 @@ class MatterWorkflow(Generic[S]):
 
     async def _note_halt(self, reason: str | None) -> None:
         try:
-            await workflow.execute_activity_method(
-                Register.halted,
+            await workflow.execute_activity(
+                "matter.halted",
                 HaltRequest(ref=self.ref, reason=reason),
                 start_to_close_timeout=HALT_NOTE_TIMEOUT,
                 schedule_to_close_timeout=HALT_NOTE_TIMEOUT,
@@ -269,11 +270,11 @@ class MatterWorkflow(Generic[S]):
             workflow.logger.warning("could not note the halt: %s", _reason(error))
 
     async def _renew_run(self) -> None:
-        """Continue as new: orders are obeyed and waiting handlers answer "again" first."""
+        """Continue as new: commands are run and waiting handlers answer "again" first."""
         self._draining = True
         while not workflow.all_handlers_finished():
             if self._commands:
-                await self._obey()
+                await self._run_command()
             await workflow.wait_condition(
                 lambda: workflow.all_handlers_finished() or bool(self._commands)
             )

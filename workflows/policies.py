@@ -34,7 +34,7 @@ class Policies:
     left_behind: timedelta
     """Age at which a matter that nobody looked at, or an event, is the sweeper's."""
     overdue: timedelta
-    """How late a step may be before its matter is told again."""
+    """A step this late has its matter notified again."""
 
     @property
     def retry(self) -> RetryPolicy:

@@ -3,7 +3,7 @@
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from billing.purchases.rules import PurchaseState, agenda
+    from billing.money.purchases.rules import PurchaseState, agenda
     from workflows.contracts import MatterRef
     from workflows.matter import MatterWorkflow
     from workflows.policies import LIVES_A_DAY
@@ -17,11 +17,7 @@ class PurchaseWorkflow(MatterWorkflow[PurchaseState]):
     state_type = PurchaseState
     plan = staticmethod(agenda)
 
-    @workflow.init
-    def __init__(self, ref: MatterRef) -> None:
-        super().__init__(ref)
-
     @workflow.run
     async def run(self, _: MatterRef) -> None:
         """Live until the agenda is empty."""
-        await self.live()
+        await self.run_until_done()

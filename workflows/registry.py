@@ -1,7 +1,7 @@
 """Every workflow the worker runs; a new matter adds one line."""
 
 from workflows.account import AccountWorkflow
-from workflows.charge import ChargeUsageWorkflow
+from workflows.card_usage import ChargeUsageWorkflow
 from workflows.clock import ClockWorkflow
 from workflows.collection import CollectionWorkflow
 from workflows.purchase import PurchaseWorkflow

@@ -13,9 +13,9 @@ from temporalio.client import (
     ScheduleSpec,
 )
 
+from billing.matters.kinds import BACKGROUND
 from workflows.contracts import SweepRequest
 from workflows.policies import POLICIES
-from workflows.start import BACKGROUND
 
 JOBS: dict[str, timedelta] = {
     "sweep": POLICIES.sweep_every,

@@ -1,4 +1,4 @@
-"""Every typed way into a workflow; safe to repeat, for what already runs is found."""
+"""Typed functions that start, signal and update workflows; each is safe to repeat."""
 
 import asyncio
 from contextlib import suppress
@@ -22,76 +22,61 @@ from temporalio.exceptions import TemporalError
 from temporalio.service import RPCError, RPCStatusCode
 
 from billing.core import ids
-from billing.core.agenda import Step
-from billing.core.matter import LOOK, Matter, workflow_id
-from billing.events.rules import event_step
+from billing.matters.agenda import Step
+from billing.matters.kinds import BACKGROUND, KINDS, MatterKind
+from billing.matters.schemas import Matter
+from billing.platform.provider_inbox.rules import WaitingEvent, event_step
 from workflows.attributes import ACCOUNT_ID, BILLING_STATUS, NEXT_DUE_AT
 from workflows.contracts import MatterRef, Standing, WalkRequest
 from workflows.policies import TASK_TIMEOUT
 
-INTERACTIVE: Final = "interactive"
-"""A person waits for the answer."""
-BACKGROUND: Final = "background"
-"""Time or a machine asked."""
-
-_WORKFLOWS: Final = {
-    "purchase": ("Purchase", INTERACTIVE),
-    "trial": ("Trial", INTERACTIVE),
-    "subscription": ("Subscription", BACKGROUND),
-    "collection": ("Collection", BACKGROUND),
-    "charge": ("ChargeUsage", INTERACTIVE),
-    "account": ("Account", INTERACTIVE),
-}
-# The status most matters of a kind have when their workflow starts.
-_BORN_AS: Final = {
-    "purchase": "pending", "trial": "active", "collection": "collecting", "charge": "pending",
-}  # fmt: skip
-SETTLE_RETRY: Final = timedelta(milliseconds=50)
+WAIT_RETRY: Final = timedelta(milliseconds=50)
 _RPC_TIMEOUT: Final = timedelta(seconds=5)
 
 
 async def ensure_running(client: Client, matter: Matter) -> None:
     """Start the matter's workflow from its row, or find the one that already runs."""
-    name, queue = _WORKFLOWS[matter.kind]
+    kind = KINDS[matter.kind]
     await client.start_workflow(
-        name, _ref(matter), rpc_timeout=_RPC_TIMEOUT, **_options(matter, queue)
+        kind.workflow, _ref(matter), rpc_timeout=_RPC_TIMEOUT, **_options(matter, kind)
     )
 
 
-async def nudge(client: Client, matter: Matter, hint: Step | None = None) -> None:
-    """Tell a matter that its rows changed; a closed workflow is started again."""
-    name, queue = _WORKFLOWS[matter.kind]
-    told = [hint] if hint else []
+async def nudge(client: Client, matter: Matter, next_step: Step | None = None) -> None:
+    """Signal a matter that its rows changed; a closed workflow is started again."""
+    kind = KINDS[matter.kind]
+    args = [next_step] if next_step else []
     try:  # most run: a plain signal costs the server half of one that may start
         running = client.get_workflow_handle(matter.workflow_id)
-        await running.signal("changed", args=told, rpc_timeout=_RPC_TIMEOUT)
+        await running.signal("changed", args=args, rpc_timeout=_RPC_TIMEOUT)
     except RPCError as error:
         if error.status is not RPCStatusCode.NOT_FOUND:
             raise
         await client.start_workflow(
-            name,
+            kind.workflow,
             _ref(matter),
             start_signal="changed",
-            start_signal_args=told,
+            start_signal_args=args,
             rpc_timeout=_RPC_TIMEOUT,
-            **_options(matter, queue),
+            **_options(matter, kind),
         )
 
 
-async def tell(client: Client, matter: Matter, event_id: str) -> None:
-    """A provider event came in for this matter; the hint spares it a look at the rows."""
-    await nudge(client, matter, event_step(matter.workflow_id, event_id))
+async def notify_event(client: Client, matter: Matter, event_id: str) -> None:
+    """Notify a matter of a provider event; the step to do now spares it a read of the rows."""
+    subject = KINDS[matter.kind].subject(matter.subject_id)
+    await nudge(client, matter, event_step(subject, WaitingEvent(id=event_id)))
 
 
-async def settle(client: Client, matter: Matter, timeout: timedelta) -> Standing | None:
+async def wait_until_done(client: Client, matter: Matter, timeout: timedelta) -> Standing | None:
     """Wake a matter and wait until nothing is due; None when that takes longer than `timeout`."""
     try:
         async with asyncio.timeout(timeout.total_seconds()):
             while True:
-                standing = await _settle_once(client, matter)
+                standing = await _wait_once(client, matter)
                 if standing is not None and (standing.settled or standing.halted):
                     return standing
-                await asyncio.sleep(SETTLE_RETRY.total_seconds())
+                await asyncio.sleep(WAIT_RETRY.total_seconds())
     except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError):
         return None  # the SDK tells a cancelled wait by an error of its own
 
@@ -116,7 +101,7 @@ async def walk(client: Client, account_id: UUID) -> None:
     await client.start_workflow(
         "Clock",
         WalkRequest(account_id=account_id),
-        id=workflow_id("clock", account_id),
+        id=f"clock/{ids.encode(ids.ACCOUNT, account_id)}",
         task_queue=BACKGROUND,
         id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
         id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
@@ -126,10 +111,10 @@ async def walk(client: Client, account_id: UUID) -> None:
     )
 
 
-async def _settle_once(client: Client, matter: Matter) -> Standing | None:
-    name, queue = _WORKFLOWS[matter.kind]
+async def _wait_once(client: Client, matter: Matter) -> Standing | None:
+    kind = KINDS[matter.kind]
     start: WithStartWorkflowOperation[Any, Any] = WithStartWorkflowOperation(
-        name, _ref(matter), **_options(matter, queue)
+        kind.workflow, _ref(matter), **_options(matter, kind)
     )
     try:
         standing: Standing = await client.execute_update_with_start_workflow(
@@ -139,17 +124,17 @@ async def _settle_once(client: Client, matter: Matter) -> Standing | None:
     except WorkflowUpdateFailedError:
         return None  # the run ended while the update waited: the next round meets a new one
     except WorkflowUpdateRPCTimeoutOrCancelledError:
-        await _hear(start)
+        await _read_failure(start)
         raise
     except RPCError as error:
-        await _hear(start)
+        await _read_failure(start)
         if error.status in (RPCStatusCode.NOT_FOUND, RPCStatusCode.ABORTED):
             return None
         raise
 
 
-async def _hear(start: WithStartWorkflowOperation[Any, Any]) -> None:
-    """The SDK keeps the failure in the operation too, and asyncio logs what nobody has read."""
+async def _read_failure(start: WithStartWorkflowOperation[Any, Any]) -> None:
+    """Read the failure that the SDK also keeps in the operation, else asyncio logs it."""
     with suppress(TemporalError, asyncio.CancelledError):
         await start.workflow_handle()  # decided already: this does not wait
 
@@ -158,15 +143,17 @@ def _ref(matter: Matter) -> MatterRef:
     return MatterRef(
         workflow_id=matter.workflow_id,
         account_id=matter.account_id,
-        head=None if matter.head is None or matter.head.name == LOOK else matter.head,
+        kind=matter.kind,
+        subject_id=matter.subject_id,
+        head=matter.head if matter.head is not None and matter.head.is_planned else None,
         correlation_id=matter.correlation_id,
     )
 
 
-def _options(matter: Matter, queue: str) -> dict[str, Any]:
+def _options(matter: Matter, kind: MatterKind) -> dict[str, Any]:
     return {
         "id": matter.workflow_id,
-        "task_queue": queue,
+        "task_queue": kind.queue,
         "id_conflict_policy": WorkflowIDConflictPolicy.USE_EXISTING,
         "id_reuse_policy": WorkflowIDReusePolicy.ALLOW_DUPLICATE,
         "task_timeout": TASK_TIMEOUT,
@@ -176,12 +163,12 @@ def _options(matter: Matter, queue: str) -> dict[str, Any]:
 
 
 def _attributes(matter: Matter) -> list[SearchAttributePair[Any]]:
-    """What is known at the start: shown with it, they cost no event of their own."""
+    """The search attributes known at the start: set with it, they cost no event of their own."""
     known: list[SearchAttributePair[Any]] = [
         SearchAttributePair(ACCOUNT_ID, ids.encode(ids.ACCOUNT, matter.account_id))
     ]
-    if matter.kind in _BORN_AS:
-        known.append(SearchAttributePair(BILLING_STATUS, _BORN_AS[matter.kind]))
+    if (born_as := KINDS[matter.kind].born_as) is not None:
+        known.append(SearchAttributePair(BILLING_STATUS, born_as))
     if matter.head is not None:
         known.append(SearchAttributePair(NEXT_DUE_AT, matter.head.due))
     return known

@@ -3,10 +3,10 @@
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from billing.dunning.rules import Collecting
-    from billing.subscriptions.rules import SubscriptionState, agenda
-    from workflows.collecting import CollectingWorkflow
+    from billing.money.dunning.rules import Collecting
+    from billing.money.subscriptions.rules import SubscriptionState, agenda
     from workflows.contracts import MatterRef
+    from workflows.dunning_updates import CollectingWorkflow
     from workflows.policies import LIVES_FOR_YEARS
 
 
@@ -18,14 +18,10 @@ class SubscriptionWorkflow(CollectingWorkflow[SubscriptionState]):
     state_type = SubscriptionState
     plan = staticmethod(agenda)
 
-    @workflow.init
-    def __init__(self, ref: MatterRef) -> None:
-        super().__init__(ref)
-
     @workflow.run
     async def run(self, _: MatterRef) -> None:
         """Live until the agenda is empty."""
-        await self.live()
+        await self.run_until_done()
 
     def collected(self) -> tuple[Collecting, ...]:
         return self.state.invoices if self.state is not None else ()

@@ -1,9 +1,9 @@
-"""A trial of credits: wait until its end, then let the unspent part lapse."""
+"""A trial of credits: wait until its end, then let the unspent part expire."""
 
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from billing.trials.rules import TrialState, agenda
+    from billing.money.trials.rules import TrialState, agenda
     from workflows.contracts import MatterRef
     from workflows.matter import MatterWorkflow
     from workflows.policies import LIVES_FOR_YEARS
@@ -17,11 +17,7 @@ class TrialWorkflow(MatterWorkflow[TrialState]):
     state_type = TrialState
     plan = staticmethod(agenda)
 
-    @workflow.init
-    def __init__(self, ref: MatterRef) -> None:
-        super().__init__(ref)
-
     @workflow.run
     async def run(self, _: MatterRef) -> None:
         """Live until the agenda is empty."""
-        await self.live()
+        await self.run_until_done()

@@ -1,6 +1,6 @@
-"""How every route file starts: `router = new_router("credits")`, paths below /api/v1.
+"""The router of every route file: `router = new_router("credits")`, paths below /api/v1.
 
-The prefix is in each route rather than in an include, so that routing stays one flat list.
+Each route has the prefix in its own path, without an include: routing stays one flat list.
 """
 
 from typing import Final
@@ -8,19 +8,12 @@ from typing import Final
 from fastapi import APIRouter
 from fastapi.routing import APIRoute
 
-from api.straight import StraightRoute
-
 PREFIX: Final = "/api/v1"
 
 
 def new_router(tag: str, prefix: str = PREFIX) -> APIRouter:
-    """A router whose operations are named after their handlers, for generated clients."""
-    return APIRouter(
-        prefix=prefix,
-        tags=[tag],
-        generate_unique_id_function=_name,
-        route_class=StraightRoute,
-    )
+    """A router whose operations have the names of their handlers, for generated clients."""
+    return APIRouter(prefix=prefix, tags=[tag], generate_unique_id_function=_name)
 
 
 def _name(route: APIRoute) -> str:

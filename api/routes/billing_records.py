@@ -1,4 +1,4 @@
-"""Billing records: a use priced, a record settled, and records read [F8-F20]."""
+"""Billing records: the price of a use, payment of a record, and records read [F8-F20]."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
@@ -9,24 +9,25 @@ from pydantic import Field
 from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from api import charging
+from api import card_usage
 from api.auth import SERVICE
-from api.dependencies import BillingCall, Fresh, MemberCall
-from api.members import only_user, visible
+from api.dependencies import AccountCall, BillingCall, Fresh, MemberCall
 from api.pagination import Page, Paging, paginate
 from api.problems import responses
 from api.routes.base import new_router
-from api.schemas import Answer, Body, Credits, Instant, Text
-from billing.charges import offers
-from billing.charges import service as charges
+from api.schemas import Answer, Body, Credits, Instant, Shown, Text, TransactionId, encoded
+from api.user_scope import only_user, visible
+from billing.catalog.products.schemas import ServiceType
+from billing.catalog.rating.schemas import Method
 from billing.core import clock, ids
 from billing.core.errors import NotAllowed, NotFound
-from billing.products.schemas import ServiceType
-from billing.rating.schemas import Method
-from billing.subscriptions import store as subscriptions
-from billing.usage import rules, service, store
-from billing.usage.schemas import BillingRecord, Status
-from billing.usage.tables import billing_records
+from billing.metering.usage import rules, service, store
+from billing.metering.usage.schemas import BillingRecord, Status
+from billing.metering.usage.tables import billing_records
+from billing.money.card_usage import offers
+from billing.money.card_usage import service as card_usage_service
+from billing.money.card_usage.offers import Offer
+from billing.money.subscriptions import store as subscriptions
 
 router = new_router("billing records")
 
@@ -35,13 +36,13 @@ KEYS = (billing_records.c.occurred_at, billing_records.c.id)
 
 
 class PricingContext(Body):
-    """The subscription to price under: the account's own open one, which prices it anyway."""
+    """The subscription to price under. It must be the account's open one, which is used anyway."""
 
     subscription_id: Text | None = None
 
 
 class CalculateBody(Body):
-    """A use to be priced [F8]."""
+    """A use to price [F8]."""
 
     product_id: Text
     usage_amount: Quantity
@@ -51,7 +52,7 @@ class CalculateBody(Body):
 
 
 class CalculateAnswer(Answer):
-    """What the use would cost now [F9]."""
+    """The cost of the use now [F9]."""
 
     success: Literal[True] = True
     product_id: str
@@ -64,19 +65,34 @@ class CalculateAnswer(Answer):
     suggested_billing_method: Method
     available_billing_methods: list[Method]
 
+    @classmethod
+    def of(cls, body: CalculateBody, found: Offer) -> Self:
+        """The price of the use that was asked for."""
+        return cls(
+            product_id=body.product_id,
+            usage_amount=f"{body.usage_amount:f}",
+            unit_price=found.rating.unit_price,
+            total_cost=found.rating.total,
+            currency=found.currency,
+            is_free_tier=found.rating.is_free_tier,
+            is_included_in_subscription=found.rating.is_included,
+            suggested_billing_method=found.suggested,
+            available_billing_methods=list(found.available),
+        )
+
 
 class ProcessBody(Body):
-    """A billing record to be settled [F13]."""
+    """A billing record to pay [F13]."""
 
     billing_id: Text
     billing_method: Method | None = None
     force_charge: bool = False
 
 
-class RecordAnswer(Answer):
-    """A billing record [F19]; of kind `true_up` is what an invoice's line adds by rounding."""
+class RecordAnswer(Shown):
+    """A billing record [F19]; kind `true_up` is what rounding adds on an invoice line."""
 
-    billing_id: str
+    billing_id: Annotated[str, encoded(rules.BILLING_ID)] = Field(validation_alias="id")
     kind: Literal["usage", "true_up"]
     event_id: str | None
     user_id: str | None
@@ -96,31 +112,14 @@ class RecordAnswer(Answer):
     billing_method: Method
     billing_status: Status
     is_free_tier: bool
-    is_included_in_subscription: bool
+    is_included_in_subscription: bool = Field(validation_alias="is_included")
     is_late: bool
-    transaction_id: str | None
-    usage_details: dict[str, Any] | None
-    billing_period_start: datetime
+    transaction_id: TransactionId | None
+    usage_details: dict[str, Any] | None = Field(validation_alias="detail")
+    billing_period_start: datetime = Field(validation_alias="period_start")
     occurred_at: datetime
     created_at: datetime
     updated_at: datetime
-
-    @classmethod
-    def of(cls, found: BillingRecord) -> Self:
-        """The record as callers see it."""
-        entry = found.transaction_id
-        return cls(
-            billing_id=ids.encode(rules.BILLING_ID, found.id),
-            transaction_id=ids.encode(ids.TRANSACTION, entry) if entry else None,
-            is_included_in_subscription=found.charged_amount == 0,
-            usage_details=found.detail,
-            billing_period_start=found.period_start,
-            **{
-                name: value
-                for name, value in found.model_dump().items()
-                if name in cls.model_fields and name not in ("transaction_id",)
-            },
-        )
 
 
 @router.post(
@@ -131,10 +130,10 @@ class RecordAnswer(Answer):
     ),
 )  # fmt: skip
 async def calculate_cost(body: CalculateBody, call: MemberCall) -> CalculateAnswer:
-    """What a use would cost now; writes nothing [F8-F12].
+    """The cost of a use now; writes nothing [F8-F12].
 
-    A product without a price in credits is priced in the account's currency; no method is available
-    then where no card can be charged.
+    A product without a price in credits is priced in the account's currency; then no method is
+    available when no card can be charged.
     """
     await call.services.prices.need(call.account, body.product_id, body.service_type)
     async with call.transaction() as connection:
@@ -144,17 +143,7 @@ async def calculate_cost(body: CalculateBody, call: MemberCall) -> CalculateAnsw
         found = await offers.offer(
             connection, call.account.id, body.product_id, body.usage_amount, at
         )
-    return CalculateAnswer(
-        product_id=body.product_id,
-        usage_amount=f"{body.usage_amount:f}",
-        unit_price=found.rating.unit_price,
-        total_cost=found.rating.total,
-        currency=found.currency,
-        is_free_tier=found.rating.is_free_tier,
-        is_included_in_subscription=found.rating.is_included,
-        suggested_billing_method=found.suggested,
-        available_billing_methods=list(found.available),
-    )
+    return CalculateAnswer.of(body, found)
 
 
 @router.post(
@@ -165,23 +154,15 @@ async def calculate_cost(body: CalculateBody, call: MemberCall) -> CalculateAnsw
     ),
 )  # fmt: skip
 async def process_billing(body: ProcessBody, call: BillingCall) -> RecordAnswer:
-    """Settle a record that was put off or has failed; a settled one is answered as it is [F13]."""
+    """Pay a deferred or failed record; a paid one is answered unchanged [F13]."""
     if body.force_charge and SERVICE not in call.caller.roles:
         raise NotAllowed("FORBIDDEN", "only a service may force a charge")
     record_id = _record_id(body.billing_id)
-    if body.billing_method in (None, charges.METHOD):
-        matter = await charging.charge_again(call, record_id)
+    if body.billing_method in (None, card_usage_service.METHOD):
+        matter = await card_usage.charge_again(call, record_id)
         if matter is not None:
-            return RecordAnswer.of(await charging.followed(call, matter, record_id))
-    async with call.transaction() as connection:
-        at = await clock.now(connection, call.account.id)
-        done, short = await service.settle(
-            connection, call.account.id, record_id, body.billing_method, at,
-            force=body.force_charge,
-        )  # fmt: skip
-    if short is not None:
-        raise short
-    return RecordAnswer.of(done)
+            return RecordAnswer.of(await card_usage.after_charge(call, matter, record_id))
+    return RecordAnswer.of(await _pay(call, record_id, body))
 
 
 @router.get("/billing/records", responses=responses("MERCHANT_NOT_FOUND", "INVALID_CURSOR"))
@@ -194,7 +175,7 @@ async def list_billing_records(
     end: Annotated[Instant | None, Query()] = None,
     fresh: Fresh = False,
 ) -> Page[RecordAnswer]:
-    """The account's billing records, newest use first; a member sees its own [A14]."""
+    """The account's billing records, newest use first; a member sees only its own [A14]."""
     query = store.records(
         call.account.id, billing_status=status, product_id=product, user_id=only_user(call)
     )
@@ -213,7 +194,9 @@ async def list_user_records(
     status: Annotated[Status | None, Query()] = None,
     fresh: Fresh = False,
 ) -> Page[RecordAnswer]:
-    """The billing records of one user, newest use first [F18]; to a member others are missing."""
+    """The billing records of one user, newest use first [F18]; 404 for a member that is not this
+    user.
+    """
     query = store.records(call.account.id, user_id=visible(user_id, call), billing_status=status)
     async with call.reading(fresh=fresh) as connection:
         return await paginate(connection, query, KEYS, paging, show)
@@ -224,12 +207,25 @@ async def list_user_records(
     responses=responses("MERCHANT_NOT_FOUND", "BILLING_RECORD_NOT_FOUND"),
 )
 async def read_billing_record(billing_id: str, call: MemberCall) -> RecordAnswer:
-    """One billing record; to a member those of others are missing."""
+    """One billing record; 404 for a member when it is another user's."""
     async with call.transaction() as connection:
         found = await store.get_record(connection, call.account.id, _record_id(billing_id))
     if only_user(call) not in (None, found.user_id):
         raise _no_such_record()
     return RecordAnswer.of(found)
+
+
+async def _pay(call: AccountCall, record_id: UUID, body: ProcessBody) -> BillingRecord:
+    """Pay the record now; the transaction commits before a refusal is raised."""
+    async with call.transaction() as connection:
+        at = await clock.now(connection, call.account.id)
+        done, short = await service.pay_record(
+            connection, call.account.id, record_id, body.billing_method, at,
+            force=body.force_charge,
+        )  # fmt: skip
+    if short is not None:
+        raise short
+    return done
 
 
 def show(row: RowMapping) -> RecordAnswer:

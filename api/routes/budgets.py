@@ -1,4 +1,4 @@
-"""Budgets on usage and cost: set by an account for itself, warning it or stopping its use [Q7]."""
+"""Budgets on usage and cost: set by an account for itself, to be warned or to block uses [Q7]."""
 
 from datetime import datetime
 from typing import Annotated, Self
@@ -10,11 +10,11 @@ from api.dependencies import BillingCall, MemberCall
 from api.problems import responses
 from api.routes.base import new_router
 from api.schemas import Answer, Body, Credits, Text
-from billing.budgets import rules, service
-from billing.budgets.schemas import Budget, Measure, NewBudget, Then, Window
 from billing.core import ids
 from billing.core.errors import NotFound
-from billing.usage import store as usage
+from billing.metering.budgets import rules, service
+from billing.metering.budgets.schemas import Budget, Measure, NewBudget, Then, Window
+from billing.metering.usage import store as usage_store
 
 router = new_router("budgets")
 
@@ -22,11 +22,11 @@ Percent = Annotated[int, Field(ge=1, le=1000, strict=True)]
 
 
 class BudgetBody(Body):
-    """How much may be used or spent in a window, and what follows.
+    """A bound on usage or cost in a window, and what happens at it.
 
-    `credits` bounds what uses cost in credits; `money` what uses beyond the plan will cost on the
-    next invoice, in whole units of the account's currency; `meter` the units of the meter that
-    `feature_type` names. `block` refuses a use that would go over it; `notify` only tells.
+    `credits` bounds the cost of uses in credits; `money` the overage on the next invoice, in whole
+    units of the account's currency; `meter` the units of the meter that `feature_type` names.
+    `block` refuses a use that would exceed it; `notify` only publishes events.
     """
 
     measure: Measure = "credits"
@@ -44,7 +44,7 @@ class BudgetBody(Body):
 
 
 class BudgetAnswer(Answer):
-    """A budget with what its present window has used."""
+    """A budget with the use of its present window."""
 
     budget_id: str
     measure: Measure
@@ -84,7 +84,7 @@ class BudgetsAnswer(Answer):
 
 @router.get("/usage/budgets", responses=responses("MERCHANT_NOT_FOUND"))
 async def list_budgets(call: MemberCall) -> BudgetsAnswer:
-    """The account's budgets (at most twenty) with what each window has used so far."""
+    """The account's budgets (at most twenty), each with the use of its present window."""
     async with call.transaction() as connection:
         found, at = await service.standing(connection, call.account.id)
     return BudgetsAnswer(data=[BudgetAnswer.of(budget) for budget in found], as_of=at)
@@ -94,15 +94,15 @@ async def list_budgets(call: MemberCall) -> BudgetsAnswer:
     "/usage/budgets", responses=responses("MERCHANT_NOT_FOUND", "METER_NOT_FOUND", "BUDGET_LIMIT")
 )
 async def put_budget(body: BudgetBody, call: BillingCall) -> BudgetAnswer:
-    """Set a budget; there is one per measure, meter, window and `then`, which is changed.
+    """Set a budget; an account has one per measure, meter, window and `then`, and this changes it.
 
-    It begins with what its window has used. Each threshold is told once per window, as
-    `evt.billing.usage.budget_reached`; what is reached already is told at once.
+    It starts with the use of its present window. Each threshold is announced once per window by
+    `evt.billing.usage.budget_reached`; thresholds that are already reached are announced at once.
     """
     async with call.transaction() as connection:
         meter = ""
         if body.feature_type is not None:
-            meter, _ = await usage.meter_of(connection, None, None, body.feature_type)
+            meter, _ = await usage_store.meter_of(connection, None, None, body.feature_type)
         wanted = NewBudget(
             measure=body.measure, meter=meter, window=body.window, limit=body.limit,
             alert_percents=tuple(sorted(set(body.alert_percents))), then=body.then,
@@ -114,7 +114,7 @@ async def put_budget(body: BudgetBody, call: BillingCall) -> BudgetAnswer:
     "/usage/budgets/{budget_id}", responses=responses("MERCHANT_NOT_FOUND", "BUDGET_NOT_FOUND")
 )
 async def read_budget(budget_id: str, call: MemberCall) -> BudgetAnswer:
-    """One budget with what its window has used so far."""
+    """One budget with the use of its present window."""
     async with call.transaction() as connection:
         found, _ = await service.get(connection, call.account.id, _known(budget_id))
     return BudgetAnswer.of(found)
@@ -124,7 +124,7 @@ async def read_budget(budget_id: str, call: MemberCall) -> BudgetAnswer:
     "/usage/budgets/{budget_id}", responses=responses("MERCHANT_NOT_FOUND", "BUDGET_NOT_FOUND")
 )
 async def delete_budget(budget_id: str, call: BillingCall) -> BudgetAnswer:
-    """Take a budget away; answers it as it was."""
+    """Delete a budget; answers its last state."""
     async with call.transaction() as connection:
         return BudgetAnswer.of(await service.remove(connection, call.account.id, _known(budget_id)))
 

@@ -1,4 +1,4 @@
-"""What is for sale and what an account may use: plans, credit packs, entitlements."""
+"""Plans and credit packs on offer, and the entitlements of an account."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -13,9 +13,9 @@ from api.pagination import Page, Pagination
 from api.problems import responses
 from api.routes.base import new_router
 from api.schemas import Answer, Credits, Currency
-from billing.catalog import rules, store
-from billing.catalog.rules import DEFAULT_CURRENCY
-from billing.catalog.schemas import (
+from billing.catalog.plans import rules, store
+from billing.catalog.plans.rules import DEFAULT_CURRENCY
+from billing.catalog.plans.schemas import (
     PACK_ID,
     PLAN_ID,
     Access,
@@ -28,7 +28,8 @@ from billing.catalog.schemas import (
 )
 from billing.core import ids
 from billing.core.money import show_money
-from billing.credits import store as credits
+from billing.ledger.credits import store as balances
+from billing.money.subscriptions import entitlements
 
 router = new_router("catalog")
 
@@ -106,7 +107,7 @@ class PlanAnswer(Answer):
 
 
 class PackAnswer(Answer):
-    """A credit pack on offer; its key is what a purchase names."""
+    """A credit pack on offer; a purchase names it by its key."""
 
     package_id: str
     key: str
@@ -130,7 +131,7 @@ class PackAnswer(Answer):
 
 
 class EntitlementAnswer(Answer):
-    """Whether one feature, or the meter of that name, may be used."""
+    """Access to one feature, or to the meter of that name."""
 
     feature: str
     granted: bool
@@ -140,7 +141,7 @@ class EntitlementAnswer(Answer):
 
     @classmethod
     def of(cls, feature: str, found: Entitlements) -> Self:
-        """The answer for one name; one that no plan knows is not granted."""
+        """The answer for one name; a name that no plan has is not granted."""
         value = found.features.get(feature)
         limit = next((limit for limit in found.limits if limit.meter == feature), None)
         return cls(
@@ -158,7 +159,7 @@ async def list_plans(
 ) -> Page[PlanAnswer]:
     """The plans open to new subscribers, in the catalog's order [B1, B3].
 
-    One without a price in the currency is not listed.
+    A plan without a price in the currency is not listed.
     """
     async with call.transaction() as connection:
         chosen = await _currency(connection, call, currency)
@@ -166,7 +167,7 @@ async def list_plans(
         by_plan: defaultdict[str, list[Price]] = defaultdict(list)
         for price in await store.current_prices(connection, "plan", chosen):
             by_plan[price.key].append(price)
-    return whole(
+    return as_page(
         PlanAnswer.of(plan, by_plan[plan.key], chosen)
         for plan in plans
         if plan.key in by_plan and family in (None, plan.family)
@@ -175,19 +176,20 @@ async def list_plans(
 
 @router.get("/billing/credit-packages", responses=responses())
 async def list_credit_packages(call: MemberRead, currency: OneCurrency = None) -> Page[PackAnswer]:
-    """The credit packs on offer [E1]; one without a price in the currency is not listed."""
+    """The credit packs on offer [E1]; a pack without a price in the currency is not listed."""
     async with call.transaction() as connection:
         chosen = await _currency(connection, call, currency)
         packs = await store.packs(connection, active_only=True)
         prices = {
             price.key: price for price in await store.current_prices(connection, "pack", chosen)
         }
-    return whole(PackAnswer.of(pack, prices[pack.key]) for pack in packs if pack.key in prices)
+    return as_page(PackAnswer.of(pack, prices[pack.key]) for pack in packs if pack.key in prices)
 
 
 @router.get("/billing/entitlements", responses=responses())
 async def read_entitlements(call: MemberRead) -> Entitlements:
-    """What the account's subscription gives it now: one indexed read, good for every request.
+    """The features and limits of the account's subscription now: one indexed read, cheap enough for
+    every request.
 
     `access` is full, no_new_overage (past due, by the plan's policy) or none.
     """
@@ -196,7 +198,7 @@ async def read_entitlements(call: MemberRead) -> Entitlements:
 
 @router.get("/billing/entitlements/{feature}", responses=responses())
 async def read_entitlement(feature: str, call: MemberRead) -> EntitlementAnswer:
-    """Whether the account may use one feature or meter now."""
+    """Access to one feature or meter now."""
     return EntitlementAnswer.of(feature, await _entitlements(call))
 
 
@@ -204,17 +206,17 @@ async def _entitlements(call: ReadCall) -> Entitlements:
     if call.account is None:
         return rules.NO_PLAN
     async with call.transaction() as connection:
-        return await store.entitlements(connection, call.account.id)
+        return await entitlements.of_account(connection, call.account.id)
 
 
 async def _currency(connection: AsyncConnection, call: ReadCall, asked: str | None) -> str:
     if asked is not None or call.account is None:
         return asked or DEFAULT_CURRENCY
-    return await credits.currency(connection, call.account.id) or DEFAULT_CURRENCY
+    return await balances.currency(connection, call.account.id) or DEFAULT_CURRENCY
 
 
-def whole(items: Iterable[ItemT]) -> Page[ItemT]:
-    """A list that is short by nature, as one page."""
+def as_page(items: Iterable[ItemT]) -> Page[ItemT]:
+    """A short list as one page."""
     data = list(items)
     shape = Pagination(
         limit=max(len(data), 1),

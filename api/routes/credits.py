@@ -1,47 +1,43 @@
-"""Credits read: the balance, the ledger, the lots [F1, F2]. Nothing here changes one."""
+"""Credits, read only: the balance, the ledger, the lots [F1, F2]."""
 
 from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any, Literal, Self
 
 from fastapi import Query
+from pydantic import Field
 from sqlalchemy import RowMapping
 
 from api.dependencies import MemberCall, MemberRead
 from api.pagination import Page, Paging, paginate
 from api.problems import responses
 from api.routes.base import new_router
-from api.schemas import Answer, Credits
+from api.schemas import Answer, Credits, LotId, Shown, TransactionId
 from billing.core import clock, ids
-from billing.credits import store
-from billing.credits.explanation import (
-    Because,
-    Explanation,
-    LotFacts,
-    Passed,
-    Share,
-    explain,
-)
-from billing.credits.schemas import Overview, SplitPart, Transaction
-from billing.credits.tables import credit_lots, credit_transactions
+from billing.insight.explanations import rules
+from billing.insight.explanations import store as explanations
+from billing.insight.explanations.schemas import Because, Explanation, LotFacts, Passed, Share
+from billing.ledger.credits import store
+from billing.ledger.credits.schemas import Overview, Transaction
+from billing.ledger.credits.tables import credit_lots, credit_transactions
 
 router = new_router("credits")
 
-Kind = Literal["grant", "debit", "capture", "lapse", "debt", "clawback", "adjustment"]
+Kind = Literal["grant", "debit", "capture", "expire", "debt", "clawback", "adjustment"]
 
 
 RULE = "scoped before general, then priority, earliest end, free before paid, oldest"
 
 
-class LapsingAnswer(Answer):
-    """Credits that end soon (within seven days unless set otherwise) when they are not used."""
+class ExpiringAnswer(Answer):
+    """Free credits that expire soon (within seven days unless configured otherwise)."""
 
     credits: Credits
     first_at: datetime
 
 
 class BalanceAnswer(Answer):
-    """What an account has. `credits` counts what is held; `available` does not."""
+    """The account's credits. `credits` includes held ones; `available` does not."""
 
     credits: Credits = Decimal(0)
     plan_monthly_credits: Credits = Decimal(0)
@@ -51,7 +47,7 @@ class BalanceAnswer(Answer):
     paid: Credits = Decimal(0)
     debt: Credits = Decimal(0)
     overdraft: Credits = Decimal(0)
-    lapsing_soon: LapsingAnswer | None = None
+    expiring_soon: ExpiringAnswer | None = None
     currency: str | None = None
     as_of: datetime
 
@@ -67,9 +63,9 @@ class BalanceAnswer(Answer):
             paid=found.paid,
             debt=found.debt,
             overdraft=found.overdraft,
-            lapsing_soon=(
-                LapsingAnswer(credits=found.lapsing, first_at=found.lapsing_at)
-                if found.lapsing_at
+            expiring_soon=(
+                ExpiringAnswer(credits=found.expiring, first_at=found.expiring_at)
+                if found.expiring_at
                 else None
             ),
             currency=found.currency,
@@ -77,23 +73,18 @@ class BalanceAnswer(Answer):
         )
 
 
-class SplitAnswer(Answer):
-    """What one lot gave (negative) or got."""
+class SplitAnswer(Shown):
+    """The part of one lot; negative when the lot gave credits."""
 
-    lot_id: str
+    lot_id: LotId
     amount: Credits
 
-    @classmethod
-    def of(cls, part: SplitPart) -> Self:
-        """The part as callers see it."""
-        return cls(lot_id=ids.encode(ids.LOT, part.lot_id), amount=part.amount)
 
-
-class TransactionAnswer(Answer):
+class TransactionAnswer(Shown):
     """One entry of the ledger; `amount` is negative where credits left."""
 
-    transaction_id: str
-    number: int
+    transaction_id: TransactionId = Field(validation_alias="id")
+    number: int = Field(validation_alias="seq")
     kind: Kind
     amount: Credits
     debt: Credits
@@ -102,12 +93,7 @@ class TransactionAnswer(Answer):
     reason: str
     subject: str | None
     detail: dict[str, Any]
-    created_at: datetime
-
-    @classmethod
-    def of(cls, found: Transaction) -> Self:
-        """The entry as callers see it."""
-        return cls(**_entry_fields(found))
+    created_at: datetime = Field(validation_alias="at")
 
 
 class TransactionDetail(TransactionAnswer):
@@ -115,16 +101,11 @@ class TransactionDetail(TransactionAnswer):
 
     lots: list[SplitAnswer]
 
-    @classmethod
-    def of(cls, found: Transaction) -> Self:
-        """The entry and its split."""
-        return cls(**_entry_fields(found), lots=[SplitAnswer.of(part) for part in found.lots])
-
 
 class LotShare(Answer):
-    """One lot's part in an entry, in the order they were taken, and why it came at this place.
+    """The part of one lot in an entry, in burn order, and why the lot has this place in it.
 
-    `value_cents` is its part of what the pack cost that brought the lot.
+    `value_cents` is the share of the price of the pack that granted the lot.
     """
 
     lot_id: str
@@ -155,7 +136,7 @@ class LotShare(Answer):
 
 
 class PassedLot(Answer):
-    """A lot that had credits and was not used, and why not."""
+    """A lot that had credits and was not used, and the reason."""
 
     lot_id: str
     kind: str
@@ -173,7 +154,7 @@ class PassedLot(Answer):
 
 
 class ExplanationAnswer(Answer):
-    """Why an entry took what it took: its inputs, the rule, and the arithmetic lot by lot."""
+    """The explanation of an entry: its inputs, the rule, and the arithmetic lot by lot."""
 
     transaction: TransactionAnswer
     paid_only: bool
@@ -195,7 +176,7 @@ class ExplanationAnswer(Answer):
 
 
 class LotAnswer(Answer):
-    """Credits that arrived together; `remaining` counts what is held."""
+    """Credits granted together; `remaining` includes held ones."""
 
     lot_id: str
     kind: str
@@ -218,7 +199,7 @@ class LotAnswer(Answer):
 
 @router.get("/billing/credits/balance", responses=responses())
 async def read_balance(call: MemberRead) -> BalanceAnswer:
-    """Credits held, the plan's monthly credits, and credits used this month [F1].
+    """The balance, the plan's monthly credits, and the credits used this month [F1].
 
     An unknown account or a missing plan counts as zero [A13].
     """
@@ -247,15 +228,17 @@ async def read_transaction(transaction_id: str, call: MemberCall) -> Transaction
 
 @router.get("/billing/credits/transactions/{transaction_id}/explain", responses=responses(404))
 async def explain_transaction(transaction_id: str, call: MemberCall) -> ExplanationAnswer:
-    """Which lots an entry took, in which order, and what put each there."""
+    """The lots that an entry used, in their order, and the reason for each place."""
     wanted = ids.decode(ids.TRANSACTION, transaction_id)
     async with call.transaction() as connection:
-        return ExplanationAnswer.of(await explain(connection, call.account.id, wanted))
+        entry = await store.transaction(connection, wanted)
+        lots = await explanations.lots(connection, call.account.id, entry)
+    return ExplanationAnswer.of(rules.explain(entry, lots))
 
 
 @router.get("/billing/credits/lots", responses=responses("INVALID_CURSOR"))
 async def list_lots(call: MemberCall, paging: Paging, open_only: bool = True) -> Page[LotAnswer]:
-    """Credits by the grants they came with, newest first; spent and ended ones on request."""
+    """The account's lots, newest first; spent and expired ones on request."""
     keys = (credit_lots.c.granted_seq,)
     async with call.transaction() as connection:
         now = await clock.now(connection, call.account.id)
@@ -277,19 +260,3 @@ def _lot_fields(lot: LotFacts) -> dict[str, Any]:
 
 def _entry(row: RowMapping) -> TransactionAnswer:
     return TransactionAnswer.of(Transaction.model_validate(dict(row)))
-
-
-def _entry_fields(found: Transaction) -> dict[str, Any]:
-    return {
-        "transaction_id": ids.encode(ids.TRANSACTION, found.id),
-        "number": found.seq,
-        "kind": found.kind,
-        "amount": found.amount,
-        "debt": found.debt,
-        "scope": found.scope,
-        "balance_after": found.balance_after,
-        "reason": found.reason,
-        "subject": found.subject,
-        "detail": found.detail,
-        "created_at": found.at,
-    }

@@ -1,4 +1,4 @@
-"""Where usage and its cost are heading [Q6]."""
+"""Forecasts of usage and its cost [Q6]."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -8,14 +8,14 @@ from api.dependencies import Fresh, MemberCall
 from api.problems import responses
 from api.routes.base import new_router
 from api.schemas import Answer, Credits
-from billing.forecasts import rules, service
-from billing.forecasts.schemas import Forecast, Outlook
+from billing.insight.forecasts import rules, service
+from billing.insight.forecasts.schemas import Forecast, Outlook
 
 router = new_router("usage")
 
 
 class ForecastAnswer(Answer):
-    """What is used so far, and what will have been at the end: expected, and from low to high."""
+    """The use so far, and the use expected at the end, with a range from low to high."""
 
     used: Credits
     expected: Credits
@@ -24,20 +24,20 @@ class ForecastAnswer(Answer):
 
 
 class MeterForecast(ForecastAnswer):
-    """Of one meter; `expected_overage` is what goes beyond the plan's `included`."""
+    """The forecast of one meter; `expected_overage` is the part beyond the plan's `included`."""
 
     included: Credits | None
     expected_overage: Credits | None
 
 
 class MoneyForecast(ForecastAnswer):
-    """What uses beyond the plan will cost on the next invoice, in whole units of a currency."""
+    """The overage on the next invoice, in whole units of a currency."""
 
     currency: str | None
 
 
 class CostForecast(Answer):
-    """What uses cost in credits, and in money on the next invoice."""
+    """The cost of uses in credits, and in money on the next invoice."""
 
     credits: ForecastAnswer
     overage: MoneyForecast
@@ -81,7 +81,7 @@ class OutlookAnswer(Answer):
 
 @router.get("/usage/forecast", responses=responses("MERCHANT_NOT_FOUND"))
 async def read_usage_forecast(call: MemberCall, fresh: Fresh = False) -> OutlookAnswer:
-    """What each meter and the cost will come to at the end of the open cycle [Q6]."""
+    """Each meter and the cost, forecast for the end of the open cycle [Q6]."""
     async with call.reading(fresh=fresh) as connection:
         found = await service.outlook(connection, call.account.id)
         behind = await call.database.lag(connection)

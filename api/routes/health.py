@@ -1,12 +1,12 @@
-"""Is the service well, and which of its parts are not; public, without addresses or secrets."""
+"""Health of the service and of its parts; public, without addresses or secrets."""
 
 import asyncio
 from typing import Final, Literal
 
 from fastapi import Request, Response
 
-from api.checks import Part, PartHealth, State
 from api.dependencies import Services
+from api.health_checks import Part, PartHealth, State
 from api.routes.base import new_router
 from api.schemas import Answer
 from billing.core.settings import Settings
@@ -18,13 +18,13 @@ router = new_router("health", prefix="")
 
 
 class Dependencies(Answer):
-    """Whether the database answers."""
+    """The state of the database."""
 
     database: State
 
 
 class Health(Answer):
-    """The short answer [T1]."""
+    """The state of the service [T1]."""
 
     status: State
     service: str
@@ -34,7 +34,7 @@ class Health(Answer):
 
 
 class DetailedHealth(Answer):
-    """Every part [T2]. `provider` says whether Stripe is live, in test mode, or the sandbox."""
+    """The state of every part [T2]. `provider` is live, test (of Stripe) or the sandbox."""
 
     status: State
     service: str
@@ -45,9 +45,9 @@ class DetailedHealth(Answer):
 
 @router.get("/health", responses={503: {"model": Health, "description": "The database is away"}})
 async def health(request: Request, response: Response) -> Health:
-    """Healthy means that requests can be served; 503 otherwise."""
+    """The state of the service: healthy when it can serve requests, else 503."""
     services: Services = request.app.state.services
-    database = await services.checks.part(services, "postgres")
+    database = await services.health.part(services, "postgres")
     response.status_code = 200 if database.status == "healthy" else 503
     return Health(
         status=database.status,
@@ -60,9 +60,9 @@ async def health(request: Request, response: Response) -> Health:
 
 @router.get("/health/detailed")
 async def health_detailed(request: Request) -> DetailedHealth:
-    """Every part and how it is; reads go on while only Temporal or Stripe is away."""
+    """The state of every part; reads still work while only Temporal or Stripe is unavailable."""
     services: Services = request.app.state.services
-    states = await asyncio.gather(*(services.checks.part(services, name) for name in PARTS))
+    states = await asyncio.gather(*(services.health.part(services, name) for name in PARTS))
     well = all(state.status == "healthy" for state in states)
     return DetailedHealth(
         status="healthy" if well else "unhealthy",

@@ -1,7 +1,8 @@
-"""Credits set aside before the work and spent after it: hold, capture, release [F7]."""
+"""Holds: credits set aside before the work and spent after it [F7]."""
 
 from datetime import datetime, timedelta
 from typing import Annotated, Final, Literal, Self
+from uuid import UUID
 
 import msgspec
 from fastapi import Query, Response
@@ -9,31 +10,32 @@ from pydantic import Field, StringConstraints, model_validator
 from sqlalchemy import RowMapping
 
 from api.dependencies import AccountCall, BillingCall, MemberCall
-from api.driving import nudged
+from api.fast_route import fast
 from api.idempotency import JSON, REPLAYED_HEADER, LedgerKey
 from api.pagination import Page, Paging, paginate
 from api.problems import responses
 from api.routes.base import new_router
-from api.schemas import Answer, Body, Credits, Instant, Text, left_out
+from api.schemas import Answer, Body, Credits, Instant, Shown, Text, encoded, optional_body
+from api.workflow_calls import notify
 from billing.core import clock, ids
 from billing.core.errors import PaymentRequired
-from billing.core.matter import of_account
 from billing.core.money import show_decimal
-from billing.credits import service, store
-from billing.credits.holds import LIFETIME, CaptureOrder, HoldOrder
-from billing.credits.schemas import Capture, Hold, StoredHold
-from billing.credits.tables import credit_holds
+from billing.ledger.credits import service, store
+from billing.ledger.credits.holds import LIFETIME, CaptureOrder, HoldOrder
+from billing.ledger.credits.schemas import Capture, Hold, StoredHold
+from billing.ledger.credits.tables import credit_holds
+from billing.matters.schemas import of_account
 
 router = new_router("credits")
 
 MAX_HOLD_SECONDS: Final = 30 * 86_400
-Status = Literal["open", "captured", "released", "lapsed"]
+Status = Literal["open", "captured", "released", "expired"]
 Scope = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.:-]{0,63}$")]
 Word = Annotated[str, StringConstraints(max_length=255)]
 
 
 class HoldBody(Body):
-    """How many credits to set aside, what for, and until when (15 minutes unless said)."""
+    """Credits to hold, for what, and until when (15 minutes by default)."""
 
     amount: Credits
     expires_in_seconds: Annotated[int, Field(strict=True, ge=1, le=MAX_HOLD_SECONDS)] | None = None
@@ -49,9 +51,24 @@ class HoldBody(Body):
             raise ValueError("give expires_at or expires_in_seconds, not both")
         return self
 
+    def order(self, account_id: UUID, key: str) -> HoldOrder:
+        """The hold this body asks for."""
+        seconds = self.expires_in_seconds
+        return HoldOrder(
+            account_id=account_id,
+            amount=self.amount,
+            key=key,
+            reason=self.reason,
+            expires_at=self.expires_at,
+            lifetime=LIFETIME if seconds is None else timedelta(seconds=seconds),
+            scope=self.scope,
+            paid_only=self.paid_only,
+            subject=self.subject,
+        )
+
 
 class CaptureBody(Body):
-    """What was really used: all of the hold when left out; `detail` is kept with the entry."""
+    """The amount to spend, all of the hold when left out; the ledger entry keeps `detail`."""
 
     amount: Credits | None = None
     reason: Text = "capture"
@@ -60,10 +77,10 @@ class CaptureBody(Body):
     )
 
 
-class HoldAnswer(Answer):
-    """Credits set aside; a hold ends once: captured, released, or lapsed at its instant."""
+class HoldAnswer(Shown):
+    """A hold; it ends once: captured, released, or expired at `expires_at`."""
 
-    hold_id: str
+    hold_id: Annotated[str, encoded(ids.HOLD)] = Field(validation_alias="id")
     status: Status
     amount: Credits
     captured: Credits
@@ -75,15 +92,9 @@ class HoldAnswer(Answer):
     expires_at: datetime
     resolved_at: datetime | None
 
-    @classmethod
-    def of(cls, hold: StoredHold) -> Self:
-        """The hold as callers see it."""
-        known = hold.model_dump(include=cls.model_fields.keys() - {"hold_id"})
-        return cls(hold_id=ids.encode(ids.HOLD, hold.id), **known)
-
 
 class CaptureAnswer(Answer):
-    """A hold that was spent; what was not captured went back to its lots."""
+    """A captured hold; the rest went back to its lots."""
 
     hold_id: str
     transaction_id: str
@@ -92,8 +103,8 @@ class CaptureAnswer(Answer):
     balance: Credits
 
 
-def made(hold: Hold, order: HoldOrder) -> bytes:
-    """The `HoldAnswer` of the hold that an order led to."""
+def hold_answer(hold: Hold, order: HoldOrder) -> bytes:
+    """The `HoldAnswer` of a new hold, encoded without pydantic: it is made very often."""
     return msgspec.json.encode(
         {
             "hold_id": ids.encode(ids.HOLD, hold.hold_id),
@@ -111,8 +122,8 @@ def made(hold: Hold, order: HoldOrder) -> bytes:
     )
 
 
-def taken(capture: Capture) -> bytes:
-    """The `CaptureAnswer` of a capture."""
+def capture_answer(capture: Capture) -> bytes:
+    """The `CaptureAnswer` of a capture, encoded likewise."""
     return msgspec.json.encode(
         {
             "hold_id": ids.encode(ids.HOLD, capture.hold_id),
@@ -136,40 +147,30 @@ _ENDS = ("HOLD_NOT_FOUND", "HOLD_RESOLVED", "MERCHANT_NOT_FOUND")
         "IDEMPOTENCY_KEY_INVALID", "IDEMPOTENCY_KEY_REUSED",
     ),
 )  # fmt: skip
+@fast
 async def create_hold(body: HoldBody, call: BillingCall, key: LedgerKey) -> Response:
-    """Set credits aside in burn order: nobody else spends them until the hold ends.
+    """Hold credits, taken in burn order: nothing else can spend them until the hold ends.
 
-    The same `Idempotency-Key` and body answer the first hold, as it stands by then. A 402 with
-    `top_up` says that credits are being bought: try again soon.
+    The same `Idempotency-Key` and body answer the first hold in its present state. A 402 with the
+    field `top_up` means that an automatic purchase of credits is under way: retry soon.
     """
-    seconds = body.expires_in_seconds
-    order = HoldOrder(
-        account_id=call.account.id,
-        amount=body.amount,
-        key=key,
-        reason=body.reason,
-        expires_at=body.expires_at,
-        lifetime=LIFETIME if seconds is None else timedelta(seconds=seconds),
-        scope=body.scope,
-        paid_only=body.paid_only,
-        subject=body.subject,
-    )
+    order = body.order(call.account.id, key)
     try:
-        hold = await call.services.holding.hold(order)
+        hold = await call.services.hold_batcher.hold(order)
     except PaymentRequired as refusal:
         if refusal.fields.get("top_up"):
-            await nudged(call, of_account(call.account.id))
+            await notify(call, of_account(call.account.id))
         raise
     if hold.top_up:
-        await nudged(call, of_account(call.account.id))
-    return _answer(made(hold, order), 201, replayed=hold.replayed)
+        await notify(call, of_account(call.account.id))
+    return _answer(hold_answer(hold, order), 201, replayed=hold.replayed)
 
 
 @router.get("/billing/credits/holds", responses=responses("INVALID_CURSOR"))
 async def list_holds(
     call: MemberCall, paging: Paging, status: Annotated[Status | None, Query()] = None
 ) -> Page[HoldAnswer]:
-    """The account's holds, newest first; a hold past its end reads as lapsed."""
+    """The account's holds, newest first; a hold past `expires_at` has the status expired."""
     async with call.transaction() as connection:
         now = await clock.now(connection, call.account.id)
         query = store.holds(call.account.id, now, status)
@@ -178,7 +179,7 @@ async def list_holds(
 
 @router.get("/billing/credits/holds/{hold_id}", responses=responses("HOLD_NOT_FOUND"))
 async def read_hold(hold_id: str, call: MemberCall) -> HoldAnswer:
-    """One hold as it stands now."""
+    """One hold in its present state."""
     return await _read(call, hold_id)
 
 
@@ -187,12 +188,13 @@ async def read_hold(hold_id: str, call: MemberCall) -> HoldAnswer:
     response_model=CaptureAnswer,
     responses=responses(*_ENDS, "HOLD_EXCEEDED", "INVALID_AMOUNT"),
 )
+@fast
 async def capture_hold(
-    hold_id: str, body: Annotated[CaptureBody, left_out(CaptureBody)], call: BillingCall
+    hold_id: str, body: Annotated[CaptureBody, optional_body(CaptureBody)], call: BillingCall
 ) -> Response:
-    """Spend a hold, or the part of it that was used; the rest is free again, for good.
+    """Spend a hold or a part of it; the rest is released for good.
 
-    The same amount again answers the first capture: it needs no key.
+    The same amount again answers the first capture: no key is needed.
     """
     order = CaptureOrder(
         account_id=call.account.id,
@@ -201,13 +203,13 @@ async def capture_hold(
         reason=body.reason,
         detail=dict(body.detail),
     )
-    capture = await call.services.holding.capture(order)
-    return _answer(taken(capture), 200, replayed=capture.replayed)
+    capture = await call.services.hold_batcher.capture(order)
+    return _answer(capture_answer(capture), 200, replayed=capture.replayed)
 
 
 @router.post("/billing/credits/holds/{hold_id}/release", responses=responses(*_ENDS))
 async def release_hold(hold_id: str, call: BillingCall) -> HoldAnswer:
-    """Give a hold up; a second call answers the first."""
+    """Release a hold; a second call answers the first."""
     async with call.transaction() as connection:
         await service.release(
             connection, account_id=call.account.id, hold_id=ids.decode(ids.HOLD, hold_id)

@@ -1,4 +1,4 @@
-"""Invoices: what is owed and why, and paying one that is open."""
+"""Invoices: what the account owes and why, and the payment of an open one."""
 
 from collections.abc import Sequence
 from datetime import date, datetime
@@ -6,39 +6,49 @@ from typing import Annotated, Any, Final, Literal, Self
 from uuid import UUID
 
 from fastapi import Query, Response
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.dependencies import AccountCall, BillingCall, MemberCall
-from api.driving import need_temporal, settled
 from api.idempotency import Claim, RequiredKey
 from api.pagination import Page, Pagination, Paging, paginate
 from api.problems import KEYED, responses
+from api.routes.admin.dunning import AttemptAnswer, CaseAnswer
 from api.routes.base import new_router
-from api.routes.dunning import AttemptAnswer, CaseAnswer
 from api.routes.payments import PaymentAnswer, decode_invoice
-from api.schemas import Answer, Body, Credits, left_out
+from api.schemas import (
+    AccountId,
+    Answer,
+    Body,
+    Credits,
+    InvoiceId,
+    PurchaseId,
+    Shown,
+    SubscriptionId,
+    optional_body,
+)
+from api.workflow_calls import need_temporal, wait_until_done
 from billing.core import clock, ids
 from billing.core.errors import BillingError, Conflict, PaymentRequired, ProviderFailure
-from billing.dunning import requests
-from billing.dunning import store as cases
-from billing.invoices import store
-from billing.invoices.schemas import Invoice, InvoiceStatus
-from billing.invoices.tables import invoices
-from billing.payments import store as payments
-from billing.payments.rules import next_action
-from billing.payments.schemas import Attempt
+from billing.money.dunning import store as cases
+from billing.money.invoice_requests import card, recovery
+from billing.money.invoices import store
+from billing.money.invoices.schemas import Invoice, InvoiceStatus
+from billing.money.invoices.tables import invoices
+from billing.money.payments import store as payments
+from billing.money.payments.rules import next_action
+from billing.money.payments.schemas import Attempt
 
 router = new_router("invoices")
 
 # `pending` is another word for an open invoice [I7, X6].
 StatusFilter = Literal[InvoiceStatus, "pending"]
-# An intent for an amount that changed is called back first; the second offer opens a new one.
+# An intent for an outdated amount is canceled first; the second try opens a new one.
 _OFFERS: Final = 2
 
 
 class PayBody(Body):
-    """By a stored card (the default one, or the one named), or confirmed in the browser."""
+    """Pay with a stored card (the default or a named one), or confirm a new one in the browser."""
 
     payment_method: Literal["saved_card", "card"] = "saved_card"
     payment_method_id: Annotated[str, StringConstraints(max_length=40)] | None = None
@@ -50,83 +60,53 @@ class PayBody(Body):
         return self
 
 
-class InvoiceAnswer(Answer):
+def _legacy(status: str) -> str:
+    return "pending" if status == "open" else status
+
+
+class InvoiceAnswer(Shown):
     """An invoice [I6, I16]; amounts in minor units of `currency`.
 
-    `status` `open` is `pending` in `legacy_status` [X6]. A draft has no number yet and is shown
-    as a pro-forma; `payment_reference` is what a payer by bank transfer writes.
+    The status `open` is `pending` in `legacy_status` [X6]. A draft has no number yet and is a
+    pro-forma; `payment_reference` is the reference for a bank transfer.
     """
 
-    invoice_id: str
-    invoice_number: str | None
-    user: str
-    subscription: str | None
-    purchase: str | None
+    invoice_id: InvoiceId = Field(validation_alias="id")
+    invoice_number: str | None = Field(validation_alias="number")
+    user: AccountId = Field(validation_alias="account_id")
+    subscription: SubscriptionId | None = Field(validation_alias="subscription_id")
+    purchase: PurchaseId | None = Field(validation_alias="purchase_id")
     stripe_invoice_id: str | None
     status: InvoiceStatus
-    legacy_status: str
+    legacy_status: Annotated[str, BeforeValidator(_legacy)] = Field(validation_alias="status")
     currency: str
-    subtotal: int
-    tax_amount: int
-    total: int
-    balance_applied: int
-    amount_due: int
-    amount_paid: int
-    amount_credited: int
-    amount_remaining: int
+    subtotal: int = Field(validation_alias="subtotal_minor")
+    tax_amount: int = Field(validation_alias="tax_minor")
+    total: int = Field(validation_alias="total_minor")
+    balance_applied: int = Field(validation_alias="balance_applied_minor")
+    amount_due: int = Field(validation_alias="amount_due_minor")
+    amount_paid: int = Field(validation_alias="amount_paid_minor")
+    amount_credited: int = Field(validation_alias="amount_credited_minor")
+    amount_remaining: int = Field(validation_alias="outstanding_minor")
     settlement: str | None
     payment_reference: str | None
     period_start: datetime | None
     period_end: datetime | None
     issued_on: date | None
-    due_date: datetime | None
+    due_date: datetime | None = Field(validation_alias="due_at")
     paid_at: datetime | None
     created_at: datetime
     invoice_pdf_url: str | None = None
 
-    @classmethod
-    def of(cls, invoice: Invoice) -> Self:
-        """The invoice as callers see it."""
-        return cls(**cls.parts(invoice))
-
-    @staticmethod
-    def parts(invoice: Invoice) -> dict[str, Any]:
-        """The fields of an answer."""
-        subscription, purchase = invoice.subscription_id, invoice.purchase_id
-        return {
-            **invoice.model_dump(include=_AS_THEY_ARE),
-            "invoice_id": ids.encode(ids.INVOICE, invoice.id),
-            "invoice_number": invoice.number,
-            "user": ids.encode(ids.ACCOUNT, invoice.account_id),
-            "subscription": ids.encode(ids.SUBSCRIPTION, subscription) if subscription else None,
-            "purchase": ids.encode(ids.PURCHASE, purchase) if purchase else None,
-            "legacy_status": "pending" if invoice.status == "open" else invoice.status,
-            "subtotal": invoice.subtotal_minor,
-            "tax_amount": invoice.tax_minor,
-            "total": invoice.total_minor,
-            "balance_applied": invoice.balance_applied_minor,
-            "amount_due": invoice.amount_due_minor,
-            "amount_paid": invoice.amount_paid_minor,
-            "amount_credited": invoice.amount_credited_minor,
-            "amount_remaining": invoice.outstanding_minor,
-            "due_date": invoice.due_at,
-        }
-
-
-_AS_THEY_ARE: Final = {
-    "stripe_invoice_id", "status", "currency", "settlement", "payment_reference", "period_start",
-    "period_end", "issued_on", "paid_at", "created_at",
-}  # fmt: skip
-
 
 class NumberedPagination(Pagination):
-    """Where this page lies, and how many there are in all [I2]."""
+    """The position of this page, and the number of invoices in all [I2]."""
 
     pages: int
 
 
 class InvoicePage(Answer):
-    """One page of invoices, under both names [I2]."""
+    """One page of invoices; each field of the page has both its names [I2]."""
 
     data: list[InvoiceAnswer]
     invoices: list[InvoiceAnswer]
@@ -174,7 +154,9 @@ class CreditNoteAnswer(Answer):
 
 
 class InvoiceDetail(InvoiceAnswer):
-    """An invoice whole [I3, I8, I9]; `next_action` is none | confirm_card | redirect | wait."""
+    """An invoice with all its parts [I3, I8, I9]; `next_action` is none | confirm_card | redirect |
+    wait.
+    """
 
     line_items: list[LineAnswer]
     payments: list[PaymentAnswer]
@@ -185,15 +167,15 @@ class InvoiceDetail(InvoiceAnswer):
 
     @classmethod
     async def read(cls, connection: AsyncConnection, invoice: Invoice) -> Self:
-        """The invoice with all that hangs on it, read in the caller's transaction."""
+        """The invoice with its parts, read in the caller's transaction."""
         case = await cases.find_of_invoice(connection, invoice.id)
         lines = await store.lines(connection, invoice.id)
         made = await payments.of_invoice(connection, invoice.id)
         tries = await payments.attempts_of(connection, invoice.id)
         notes = await store.credit_notes_of(connection, invoice.id)
-        plan = await cases.next_step(connection, case) if case else None
+        plan = await recovery.next_step(connection, case) if case else None
         return cls(
-            **cls.parts(invoice),
+            **InvoiceAnswer.of(invoice).model_dump(),
             line_items=[LineAnswer.of(line) for line in lines],
             payments=[PaymentAnswer.of(one, invoice.subscription_id) for one in made],
             attempts=[AttemptAnswer.of(one) for one in tries],
@@ -234,7 +216,7 @@ async def list_invoices(
     "/billing/invoices/{invoice_id}", responses=responses("INVOICE_NOT_FOUND", "MERCHANT_NOT_FOUND")
 )
 async def read_invoice(invoice_id: str, call: MemberCall) -> InvoiceDetail:
-    """One invoice with its lines, payments, tries, corrections and dunning [I3, I8, I9]."""
+    """One invoice with its lines, payments, attempts, credit notes and dunning [I3, I8, I9]."""
     return await _read(call, decode_invoice(invoice_id))
 
 
@@ -253,11 +235,11 @@ async def read_invoice(invoice_id: str, call: MemberCall) -> InvoiceDetail:
 )  # fmt: skip
 async def pay_invoice(
     invoice_id: str,
-    body: Annotated[PayBody, left_out(PayBody)],
+    body: Annotated[PayBody, optional_body(PayBody)],
     call: BillingCall,
     once: RequiredKey,
 ) -> Response:
-    """Pay an open invoice now [I13, J8]: the way back from past due and unpaid [C12]."""
+    """Pay an open invoice now [I13, J8]; this also ends past due and unpaid [C12]."""
     await need_temporal(call)
     subject = decode_invoice(invoice_id)
     async with once.claim(call) as claim:
@@ -275,14 +257,14 @@ async def pay_invoice(
 async def _next_action(
     connection: AsyncConnection, invoice: Invoice, tries: Sequence[Attempt]
 ) -> dict[str, str]:
-    """What the payer does now; a secret only where the payer is asked to confirm."""
+    """The payer's next action; it has a secret only when the payer must confirm a card."""
     if await payments.submission(connection, invoice.id) is not None:
         return {"type": "wait"}
     live = await payments.live(connection, invoice.id)
     if live is None:
         return {"type": "none"}
     mine = [one for one in tries if one.payment_id == live.id]
-    asked = live.road == "card" or invoice.status == "draft"
+    asked = live.flow == "card" or invoice.status == "draft"
     if live.status == "pending" and not asked and not (mine and mine[-1].status == "action"):
         return {"type": "wait" if mine and mine[-1].status == "pending" else "none"}
     return next_action(
@@ -299,29 +281,29 @@ async def _read(call: AccountCall, invoice_id: UUID) -> InvoiceDetail:
 
 
 async def _offer(call: AccountCall, invoice_id: UUID) -> None:
-    """Have a payment opened that the client confirms."""
+    """Open a payment that the client confirms."""
     for _ in range(_OFFERS):
         async with call.transaction() as connection:
             at = await clock.now(connection, call.account.id)
-            matter = await requests.offer_card(connection, invoice_id, at)
-        await settled(call, matter)
+            matter = await card.offer_card(connection, invoice_id, at)
+        await wait_until_done(call, matter)
         async with call.transaction() as connection:
             live = await payments.live(connection, invoice_id)
-        if live is not None and live.road == "card":
+        if live is not None and live.flow == "card":
             return
 
 
 async def _try(call: AccountCall, claim: Claim, invoice_id: UUID, method: str | None) -> bool:
-    """Have a stored card tried once; False while it is undecided. Raises what it refuses with."""
+    """Charge a stored card once; False while the result is open. Raises the card's refusal."""
     async with call.transaction() as connection:
-        asked = await requests.retry_now(
+        asked = await card.retry_now(
             connection,
             invoice_id,
             await clock.now(connection, call.account.id),
-            mark=ids.encode("key", claim.resource_id),
+            suffix=ids.encode("key", claim.resource_id),
             method_id=ids.decode(ids.PAYMENT_METHOD, method) if method else None,
         )
-    await settled(call, asked.matter)
+    await wait_until_done(call, asked.matter)
     async with call.transaction() as connection:
         attempt = await payments.find_attempt(connection, asked.attempt)
     if attempt is None or attempt.status == "pending":
@@ -333,7 +315,7 @@ async def _try(call: AccountCall, claim: Claim, invoice_id: UUID, method: str | 
 
 
 def _refusal(attempt: Attempt) -> BillingError | None:
-    """What a decided try says no with."""
+    """The error for an attempt that failed."""
     if attempt.status == "unreached":
         return ProviderFailure(
             "PLATFORM_ERROR",

@@ -1,4 +1,4 @@
-"""What this service is and what is switched on; both public [T4, T5]."""
+"""The name of this service and its enabled features; both public [T4, T5]."""
 
 from typing import Final
 
@@ -16,7 +16,7 @@ router = new_router("meta")
 
 
 class Info(Answer):
-    """Name, version and the capabilities this build serves."""
+    """Name, version and capabilities of this build."""
 
     name: str
     version: str
@@ -25,7 +25,7 @@ class Info(Answer):
 
 
 class Features(Answer):
-    """The switches a console asks for before it draws; names as the console knows them."""
+    """Feature switches, under the names that the console uses."""
 
     billingEnabled: bool  # noqa: N815
     stripePublishableKey: str | None  # noqa: N815
@@ -45,7 +45,7 @@ async def info(request: Request) -> Info:
 
 @router.get("/meta/features")
 async def features(request: Request) -> Features:
-    """Tell which features are on."""
+    """The enabled features."""
     settings = request.app.state.services.settings
     return Features(
         billingEnabled=settings.billing_enabled,

@@ -1,46 +1,40 @@
-"""The overall billing status of an account: all that matters at a glance [C15]."""
+"""The overall billing status of an account [C15]."""
 
 from datetime import datetime
-from typing import Self
+
+from pydantic import AliasPath, Field
 
 from api.dependencies import MemberRead
 from api.problems import responses
 from api.routes.base import new_router
-from api.schemas import Answer, Credits
-from billing.core import ids
-from billing.core.clock import real_now
-from billing.overview import store
-from billing.overview.schemas import (
-    AccountPart,
-    DunningPart,
-    OpenInvoice,
-    Overview,
-    PendingPurchase,
-    SubscriptionPart,
-    TrialPart,
+from api.schemas import (
+    AccountId,
+    Credits,
+    DunningCaseId,
+    InvoiceId,
+    PurchaseId,
+    Shown,
+    SubscriptionId,
 )
+from billing.core.clock import real_now
+from billing.insight.overview import store
+from billing.insight.overview.schemas import Overview
 
 router = new_router("overview")
 
 
-class AccountStatus(Answer):
-    """Who it is; `clock_at` is the frozen instant of a test account."""
+class AccountStatus(Shown):
+    """The account; `clock_at` is the frozen instant of a test account."""
 
-    account_id: str
+    account_id: AccountId
     external_id: str
     status: str
     zone: str
     is_test: bool
     clock_at: datetime | None
 
-    @classmethod
-    def of(cls, one: AccountPart) -> Self:
-        """As callers see it."""
-        known = one.model_dump(exclude={"account_id"})
-        return cls(**known, account_id=ids.encode(ids.ACCOUNT, one.account_id))
 
-
-class TrialStatus(Answer):
+class TrialStatus(Shown):
     """The trial of credits."""
 
     status: str
@@ -49,20 +43,15 @@ class TrialStatus(Answer):
     credits_granted: Credits
     credits_remaining: Credits
 
-    @classmethod
-    def of(cls, trial: TrialPart) -> Self:
-        """As callers see it."""
-        return cls(**trial.model_dump())
 
-
-class SubscriptionStatus(Answer):
+class SubscriptionStatus(Shown):
     """The open subscription, else the newest that ended."""
 
-    subscription_id: str
+    subscription_id: SubscriptionId
     status: str
     plan: str
     plan_name: str
-    amount_cents: int
+    amount_cents: int = Field(validation_alias="amount_minor")
     currency: str
     current_period_start: datetime
     current_period_end: datetime
@@ -71,19 +60,9 @@ class SubscriptionStatus(Answer):
     next_step: str | None
     next_due_at: datetime | None
 
-    @classmethod
-    def of(cls, one: SubscriptionPart) -> Self:
-        """As callers see it."""
-        known = one.model_dump(exclude={"subscription_id", "amount_minor"})
-        return cls(
-            **known,
-            subscription_id=ids.encode(ids.SUBSCRIPTION, one.subscription_id),
-            amount_cents=one.amount_minor,
-        )
 
-
-class CreditStatus(Answer):
-    """The balance of credits; `available` is what may still be spent."""
+class CreditStatus(Shown):
+    """The balance of credits; `available` can still be spent."""
 
     balance: Credits
     held: Credits
@@ -91,67 +70,47 @@ class CreditStatus(Answer):
     debt: Credits
 
 
-class InvoiceStatus(Answer):
-    """An invoice that waits for money."""
+class InvoiceStatus(Shown):
+    """An open invoice."""
 
-    invoice_id: str
+    invoice_id: InvoiceId
     number: str | None
-    remaining_cents: int
+    remaining_cents: int = Field(validation_alias="remaining_minor")
     currency: str
     due_at: datetime | None
 
-    @classmethod
-    def of(cls, one: OpenInvoice) -> Self:
-        """As callers see it."""
-        known = one.model_dump(exclude={"invoice_id", "remaining_minor"})
-        return cls(
-            **known,
-            invoice_id=ids.encode(ids.INVOICE, one.invoice_id),
-            remaining_cents=one.remaining_minor,
-        )
 
-
-class InvoiceStatuses(Answer):
+class InvoiceStatuses(Shown):
     """All open invoices, and the newest five of them."""
 
     open: int
-    remaining_cents: int
+    remaining_cents: int = Field(validation_alias="remaining_minor")
     newest: list[InvoiceStatus]
 
 
-class PurchaseStatus(Answer):
-    """A purchase that waits for money."""
+class PurchaseStatus(Shown):
+    """A purchase that is not paid yet."""
 
-    purchase_id: str
+    purchase_id: PurchaseId
     pack: str
     credits: Credits
-    amount_cents: int
+    amount_cents: int = Field(validation_alias="amount_minor")
     currency: str
     expires_at: datetime
 
-    @classmethod
-    def of(cls, one: PendingPurchase) -> Self:
-        """As callers see it."""
-        known = one.model_dump(exclude={"purchase_id", "amount_minor"})
-        return cls(
-            **known,
-            purchase_id=ids.encode(ids.PURCHASE, one.purchase_id),
-            amount_cents=one.amount_minor,
-        )
 
-
-class PurchaseStatuses(Answer):
+class PurchaseStatuses(Shown):
     """All pending purchases, and the newest five of them."""
 
     pending: int
     newest: list[PurchaseStatus]
 
 
-class DunningStatus(Answer):
-    """The oldest open recovery: tries made and planned, and when it goes on."""
+class DunningStatus(Shown):
+    """The oldest open recovery: attempts made and planned, and its next time."""
 
-    dunning_case_id: str
-    invoice_id: str
+    dunning_case_id: DunningCaseId
+    invoice_id: InvoiceId
     status: str
     attempts_made: int
     attempts_planned: int
@@ -160,25 +119,15 @@ class DunningStatus(Answer):
     opened_at: datetime
     open_cases: int
 
-    @classmethod
-    def of(cls, one: DunningPart) -> Self:
-        """As callers see it."""
-        known = one.model_dump(exclude={"dunning_case_id", "invoice_id"})
-        return cls(
-            **known,
-            dunning_case_id=ids.encode(ids.DUNNING_CASE, one.dunning_case_id),
-            invoice_id=ids.encode(ids.INVOICE, one.invoice_id),
-        )
 
-
-class OverviewAnswer(Answer):
+class OverviewAnswer(Shown):
     """Account, trial, subscription, credits, open invoices, pending purchases, dunning.
 
-    What is not there is null or zero; `currency` is fixed by the first payment.
+    What does not exist is null or zero; `currency` is fixed by the first payment.
     """
 
     now: datetime
-    currency: str | None
+    currency: str | None = Field(validation_alias=AliasPath("credits", "currency"))
     account: AccountStatus | None
     trial: TrialStatus | None
     subscription: SubscriptionStatus | None
@@ -187,38 +136,10 @@ class OverviewAnswer(Answer):
     purchases: PurchaseStatuses
     dunning: DunningStatus | None
 
-    @classmethod
-    def of(cls, seen: Overview) -> Self:
-        """As callers see it."""
-        purse, invoices, purchases = seen.credits, seen.invoices, seen.purchases
-        return cls(
-            now=seen.now,
-            currency=purse.currency,
-            account=AccountStatus.of(seen.account) if seen.account else None,
-            trial=TrialStatus.of(seen.trial) if seen.trial else None,
-            subscription=SubscriptionStatus.of(seen.subscription) if seen.subscription else None,
-            credits=CreditStatus(
-                balance=purse.balance,
-                held=purse.held,
-                available=purse.balance - purse.held,
-                debt=purse.debt,
-            ),
-            invoices=InvoiceStatuses(
-                open=invoices.open,
-                remaining_cents=invoices.remaining_minor,
-                newest=[InvoiceStatus.of(one) for one in invoices.newest],
-            ),
-            purchases=PurchaseStatuses(
-                pending=purchases.pending,
-                newest=[PurchaseStatus.of(one) for one in purchases.newest],
-            ),
-            dunning=DunningStatus.of(seen.dunning) if seen.dunning else None,
-        )
-
 
 @router.get("/billing", responses=responses())
 async def read_overview(call: MemberRead) -> OverviewAnswer:
-    """Where the account stands; zeros and nulls for what is not known [A13]."""
+    """The account's status in one answer; zeros and nulls for an unknown account [A13]."""
     now = real_now()
     if call.account is None:
         return OverviewAnswer.of(Overview(now=now))

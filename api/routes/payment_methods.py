@@ -1,7 +1,7 @@
-"""Stored payment methods: save a card, list, name, choose the default, remove.
+"""Stored payment methods: save a card, list, label, choose the default, remove.
 
-Only metadata is kept [K4]. What moves future charges to another card asks for a typed word in
-`confirm` [K8]: DEFAULT to choose one, DELETE to remove one.
+Only metadata is stored [K4]. A change of the card for future charges needs a typed word in
+`confirm` [K8]: DEFAULT to choose a default, DELETE to remove a method.
 """
 
 from collections.abc import Sequence
@@ -13,18 +13,20 @@ from fastapi import Response
 from pydantic import Field, StringConstraints, model_validator
 
 from api.dependencies import AccountCall, BillingCall, MemberCall
-from api.driving import need_temporal, nudged, settled
 from api.idempotency import Claim, OptionalKey
 from api.pagination import Page, Paging, paginate
 from api.problems import KEYED, responses
 from api.routes.base import new_router
-from api.schemas import Answer, Body, Text
-from billing.core import clock, ids, matters
+from api.schemas import Answer, Body, PaymentMethodId, Shown, Text
+from api.workflow_calls import need_temporal, notify, wait_until_done
+from billing.core import clock, ids
 from billing.core.errors import Conflict, PaymentRequired, ProviderFailure
-from billing.core.matters import Matter
-from billing.payments import methods, methods_setup
-from billing.payments.schemas import Method, Setup
-from billing.payments.tables import payment_methods
+from billing.matters import store as matters
+from billing.matters.schemas import Matter
+from billing.money.payments import card_setup, methods
+from billing.money.payments.schemas import Method, Setup
+from billing.money.payments.tables import payment_methods
+from billing.money.subscriptions import store as subscriptions
 
 router = new_router("payment methods")
 
@@ -48,7 +50,7 @@ class _Defaulting(Body):
 
 
 class SetupBody(_Defaulting):
-    """Save a card; the account's first one becomes the default in any case."""
+    """A card to save; the account's first one always becomes the default."""
 
 
 _PLAIN: Final = SetupBody()
@@ -61,19 +63,19 @@ class SyncBody(_Defaulting):
 
 
 class LabelBody(Body):
-    """What may change on a stored method; a card is changed by saving another."""
+    """The changeable fields of a stored method; to change a card, save another one."""
 
     label: Text | None
 
 
 class DefaultBody(Body):
-    """The typed word that moves future charges to another method."""
+    """The typed word that makes this method the default."""
 
     confirm: Literal["DEFAULT"] = Field(description="DEFAULT, typed by the person")
 
 
 class RemoveBody(Body):
-    """The typed word that removes a method, and which one is the default afterwards."""
+    """The typed word that removes a method, and the method that becomes the default."""
 
     confirm: Literal["DELETE"] = Field(description="DELETE, typed by the person")
     new_default: MethodId | None = Field(
@@ -81,11 +83,11 @@ class RemoveBody(Body):
     )
 
 
-class MethodAnswer(Answer):
+class MethodAnswer(Shown):
     """A stored method [K4]: metadata only. `type` is card, bank_transfer or other [K14]."""
 
-    id: str
-    type: str
+    id: PaymentMethodId
+    type: str = Field(validation_alias="kind")
     provider: str
     brand: str | None
     last4: str | None
@@ -96,15 +98,9 @@ class MethodAnswer(Answer):
     is_default: bool
     created_at: datetime
 
-    @classmethod
-    def of(cls, method: Method) -> Self:
-        """The method as callers see it."""
-        known = method.model_dump(include=cls.model_fields.keys() - {"id", "type"})
-        return cls(id=ids.encode(ids.PAYMENT_METHOD, method.id), type=method.kind, **known)
-
 
 class RemovedAnswer(Answer):
-    """The method is gone: nothing is charged to it any more."""
+    """A removed method: nothing is charged to it any more."""
 
     id: str
     deleted: bool = True
@@ -156,10 +152,10 @@ class SetupAnswer(Answer):
 async def create_setup_intent(
     call: BillingCall, once: OptionalKey, body: SetupBody = _PLAIN
 ) -> Response:
-    """Start saving a card without a charge [K5]; the answer holds the browser's client secret."""
+    """Start saving a card without a charge [K5]; the answer has the browser's client secret."""
     await need_temporal(call)
     async with once.claim(call) as claim:
-        await settled(call, await _begin(call, claim, body))
+        await wait_until_done(call, await _begin(call, claim, body))
         setup = await _read_setup(call, ids.encode(ids.SETUP_INTENT, claim.resource_id))
         if setup.status == "refused":
             raise ProviderFailure(
@@ -173,7 +169,7 @@ async def create_setup_intent(
     responses=responses("SETUP_INTENT_NOT_FOUND", "MERCHANT_NOT_FOUND"),
 )
 async def read_setup_intent(setup_intent_id: str, call: BillingCall) -> SetupAnswer:
-    """What became of a card being saved; for who may save one, as the secret is in it."""
+    """The state of a card that is being saved; it needs the role billing, as it has the secret."""
     return SetupAnswer.of(await _read_setup(call, setup_intent_id))
 
 
@@ -194,14 +190,14 @@ async def create_payment_method(body: SyncBody, call: BillingCall, once: Optiona
     await need_temporal(call)
     async with once.claim(call) as claim:
         async with call.transaction() as connection:
-            setup = await methods_setup.find(connection, body.setup_intent_id)
-            told = await methods_setup.ask(
+            setup = await card_setup.find(connection, body.setup_intent_id)
+            changed = await card_setup.ask(
                 connection,
                 setup,
                 make_default=body.make_default,
                 at=await clock.now(connection, call.account.id),
             )
-        await _tell(call, told, wait=True)
+        await _notify(call, changed, wait=True)
         return await _answer_sync(call, claim, body.setup_intent_id)
 
 
@@ -237,7 +233,7 @@ async def read_payment_method(payment_method_id: str, call: MemberCall) -> Metho
 async def change_payment_method(
     payment_method_id: str, body: LabelBody, call: BillingCall, once: OptionalKey
 ) -> Response:
-    """Name a method. All else comes from the provider, or has a route of its own."""
+    """Label a method. Its other fields come from the provider or have their own routes."""
     async with once.claim(call) as claim:
         async with call.transaction() as connection:
             at = await clock.now(connection, call.account.id)
@@ -257,15 +253,17 @@ async def delete_payment_method(
 ) -> Response:
     """Remove a method, here at once and at Stripe right after.
 
-    409 for the last method of a paying subscription, and for one that is being charged.
+    409 for the last method of an open subscription, and while the method is being charged.
     """
     async with once.claim(call) as claim:
         method_id = _decode(payment_method_id)
         successor = _decode(body.new_default) if body.new_default else None
         async with call.transaction() as connection:
             at = await clock.now(connection, call.account.id)
-            told = await methods.remove(connection, method_id, successor, at)
-        await _tell(call, told)
+            changed = await methods.remove(
+                connection, method_id, successor, at, needs_card=subscriptions.needs_card
+            )
+        await _notify(call, changed)
         return claim.answer(200, RemovedAnswer(id=payment_method_id))
 
 
@@ -277,24 +275,24 @@ async def delete_payment_method(
 async def choose_default_method(
     payment_method_id: str, body: DefaultBody, call: BillingCall, once: OptionalKey
 ) -> Response:
-    """Charge this method from now on [K3]; what is overdue is tried with it at once."""
+    """Charge this method from now on [K3]; overdue invoices are tried with it at once."""
     async with once.claim(call) as claim:
         method_id = _decode(payment_method_id)
         async with call.transaction() as connection:
             at = await clock.now(connection, call.account.id)
-            told = await methods.choose(connection, method_id, at)
+            changed = await methods.choose(connection, method_id, at)
             method = await methods.get(connection, method_id)
-        await _tell(call, told)
+        await _notify(call, changed)
         return claim.answer(200, MethodAnswer.of(method))
 
 
 async def _begin(call: AccountCall, claim: Claim, body: SetupBody) -> Matter:
-    """The account's matter with the wish to save a card, written now or by an earlier try."""
+    """The account's matter with the request to save a card, new or from an earlier try."""
     async with call.transaction() as connection:
         at = await clock.now(connection, call.account.id)
-        if claim.resumed and await methods_setup.exists(connection, claim.resource_id):
+        if claim.resumed and await card_setup.exists(connection, claim.resource_id):
             return await matters.ensure_account(connection, call.account.id, due=at, at=at)
-        return await methods_setup.start(
+        return await card_setup.start(
             connection,
             call.account.id,
             setup_id=claim.resource_id,
@@ -305,11 +303,11 @@ async def _begin(call: AccountCall, claim: Claim, body: SetupBody) -> Matter:
 
 async def _read_setup(call: AccountCall, name: str) -> Setup:
     async with call.transaction() as connection:
-        return await methods_setup.find(connection, name)
+        return await card_setup.find(connection, name)
 
 
 async def _answer_sync(call: AccountCall, claim: Claim, name: str) -> Response:
-    """The stored method; 202 while Stripe is silent; else why there is none."""
+    """The stored method; 202 while Stripe has not answered; else the error."""
     setup = await _read_setup(call, name)
     if setup.payment_method_id is not None:
         async with call.transaction() as connection:
@@ -326,17 +324,17 @@ async def _answer_sync(call: AccountCall, claim: Claim, name: str) -> Response:
     )
 
 
-async def _tell(call: AccountCall, told: Sequence[Matter], *, wait: bool = False) -> None:
-    """Tell the matters; of the account's own wait until it has done what is due."""
-    for matter in told:
+async def _notify(call: AccountCall, changed: Sequence[Matter], *, wait: bool = False) -> None:
+    """Notify the matters; for the account's own, wait until nothing of it is due."""
+    for matter in changed:
         if wait and matter.kind == "account":
-            await settled(call, matter)
+            await wait_until_done(call, matter)
         else:
-            await nudged(call, matter)
+            await notify(call, matter)
 
 
 def _next_action(setup: Setup) -> dict[str, Any]:
-    """What the browser does now."""
+    """The browser's next action."""
     if setup.finished_at is not None:
         return {"type": "none"}
     if setup.client_secret is None or setup.status == "processing":

@@ -1,4 +1,4 @@
-"""Payments: what was tried for an invoice, and money sent by hand that operators decide on."""
+"""Payments of invoices, and manual payments that operators approve or reject."""
 
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal, Self
@@ -8,17 +8,19 @@ from fastapi import Query, Response
 from pydantic import ConfigDict, Field, StringConstraints
 
 from api.dependencies import AccountCall, BillingCall, MemberCall
-from api.driving import need_temporal, nudged, settled
 from api.idempotency import Claim, OptionalKey
 from api.pagination import Page, Paging, paginate
 from api.problems import KEYED, responses
 from api.routes.base import new_router
 from api.schemas import Answer, Body, Currency, Minor
-from billing.core import clock, ids, matters
+from api.workflow_calls import need_temporal, notify, wait_until_done
+from billing.core import clock, ids
 from billing.core.errors import Invalid, NotFound
-from billing.payments import manual, store
-from billing.payments.schemas import Payment, PaymentStatus
-from billing.payments.tables import payments
+from billing.matters import store as matters
+from billing.money.invoice_requests import manual
+from billing.money.payments import store
+from billing.money.payments.schemas import Payment, PaymentStatus
+from billing.money.payments.tables import payments
 
 router = new_router("payments")
 
@@ -30,7 +32,7 @@ _REQUIRED: Final = ("invoice_id", "payment_method", "transaction_reference")
 
 
 class ManualBody(Body):
-    """Money that was sent; no account numbers, no card data, only its reference [J4, J7]."""
+    """Money sent outside the service: a reference, never account numbers or card data [J4, J7]."""
 
     model_config = ConfigDict(json_schema_extra={"required": list(_REQUIRED)})
 
@@ -46,7 +48,7 @@ class ManualBody(Body):
 class PaymentAnswer(Answer):
     """One payment [J2, J3, J10]; `amount` and `amount_received` in minor units of `currency`.
 
-    `payment_method` is card, saved_card, checkout, or what the payer named for one by hand.
+    `payment_method` is card, saved_card, checkout, or the payer's own word for a manual one.
     """
 
     payment_id: str
@@ -81,7 +83,7 @@ class PaymentAnswer(Answer):
             subscription=ids.encode(ids.SUBSCRIPTION, subscription_id) if subscription_id else None,
             amount=payment.amount_minor,
             amount_received=payment.received_minor,
-            payment_method=payment.manual_method or payment.road,
+            payment_method=payment.manual_method or payment.flow,
             payment_method_id=ids.encode(ids.PAYMENT_METHOD, method) if method else None,
         )
 
@@ -102,7 +104,7 @@ _SHOWN_ANEW: Final = {
     response_model=PaymentAnswer,
     status_code=201,
     responses={
-        202: {"model": PaymentAnswer, "description": "The card's payment is called back first"},
+        202: {"model": PaymentAnswer, "description": "The open card payment is canceled first"},
         **responses(
             "MISSING_FIELD", "INVOICE_NOT_FOUND", "INVOICE_ALREADY_PAID", "INVOICE_STATE",
             "PAYMENT_PENDING", "PAYMENT_REFERENCE_USED", "CURRENCY_MISMATCH", "MERCHANT_NOT_FOUND",
@@ -113,8 +115,8 @@ _SHOWN_ANEW: Final = {
 async def submit_manual_payment(
     call: BillingCall, once: OptionalKey, body: ManualBody | None = None
 ) -> Response:
-    """Say that money was sent for an invoice; an operator approves or rejects it [J4 to J6]."""
-    wanted = _whole(body or ManualBody())
+    """State that money was sent for an invoice; an operator approves or rejects it [J4 to J6]."""
+    wanted = _check_required(body or ManualBody())
     await need_temporal(call)
     async with once.claim(call) as claim:
         await _submit(call, claim, wanted)
@@ -154,7 +156,7 @@ async def read_payment(payment_id: str, call: MemberCall) -> PaymentAnswer:
 
 
 def decode_payment(name: str) -> UUID:
-    """The row id behind `pay_…`; PAYMENT_NOT_FOUND for anything else."""
+    """The row id of `pay_…`; PAYMENT_NOT_FOUND for anything else."""
     found = ids.parse(ids.PAYMENT, name)
     if found is None:
         raise no_such_payment()
@@ -162,20 +164,20 @@ def decode_payment(name: str) -> UUID:
 
 
 def no_such_payment() -> NotFound:
-    """The one answer for a payment that is missing or another account's."""
+    """The same error for a payment that does not exist and for another account's."""
     return NotFound("PAYMENT_NOT_FOUND", "no such payment")
 
 
 def decode_invoice(name: str) -> UUID:
-    """The row id behind `inv_…`; INVOICE_NOT_FOUND for anything else."""
+    """The row id of `inv_…`; INVOICE_NOT_FOUND for anything else."""
     found = ids.parse(ids.INVOICE, name)
     if found is None:
         raise NotFound("INVOICE_NOT_FOUND", "no such invoice")
     return found
 
 
-def _whole(body: ManualBody) -> ManualBody:
-    """What must be said, said: 400 MISSING_FIELD, before anything else is looked at [J4]."""
+def _check_required(body: ManualBody) -> ManualBody:
+    """Check the required fields: 400 MISSING_FIELD, before anything else is checked [J4]."""
     missing = [name for name in _REQUIRED if not getattr(body, name)]
     if missing:
         errors = [{"field": name, "message": "is missing"} for name in missing]
@@ -185,7 +187,7 @@ def _whole(body: ManualBody) -> ManualBody:
 
 
 async def _submit(call: AccountCall, claim: Claim, wanted: ManualBody) -> None:
-    """Write it, unless an earlier try did, and give its matter the time to call a card back."""
+    """Write the payment unless an earlier try did; its matter cancels an open card payment."""
     async with call.transaction() as connection:
         payment = await store.find(connection, claim.resource_id) if claim.resumed else None
         if payment is not None:
@@ -202,6 +204,6 @@ async def _submit(call: AccountCall, claim: Claim, wanted: ManualBody) -> None:
                 at=await clock.now(connection, call.account.id),
             )
     if matter is not None and payment.status == "pending":
-        await settled(call, matter)
+        await wait_until_done(call, matter)
     elif matter is not None:
-        await nudged(call, matter)
+        await notify(call, matter)

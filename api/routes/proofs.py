@@ -3,121 +3,96 @@
 from datetime import datetime
 from typing import Self
 
+from pydantic import Field
+
 from api.dependencies import MemberCall
 from api.problems import responses
 from api.routes.base import new_router
-from api.schemas import Answer, Credits
+from api.schemas import (
+    Answer,
+    Credits,
+    InvoiceId,
+    LotId,
+    PaymentId,
+    Shown,
+    TransactionId,
+)
 from billing.core import ids
-from billing.proofs import rules, store
-from billing.proofs.schemas import (
+from billing.insight.proofs import rules, store
+from billing.insight.proofs.schemas import (
     AttemptFact,
     Check,
     Facts,
-    GrantFact,
-    InvoiceFact,
     MatterFact,
-    PaymentFact,
     RequestFact,
     StepFact,
     Verdict,
     WebhookFact,
 )
-from workflows import look
-from workflows.look import Run
+from workflows import visibility
+from workflows.visibility import Run
 
 router = new_router("purchases")
 
 
 class RunsPart(Answer):
-    """What Temporal says of the workflow; the proof itself never needs it."""
+    """Temporal's view of the workflow; the proof does not depend on it."""
 
     available: bool
     runs: list[Run]
 
 
 class WorkflowPart(Answer):
-    """The purchase's workflow: in the register, by its steps, and as Temporal sees it."""
+    """The purchase's workflow: its row, its steps, and its runs in Temporal."""
 
     matter: MatterFact | None
     steps: list[StepFact]
     temporal: RunsPart
 
 
-class PaymentPart(Answer):
-    """One road the money could come by, with every try."""
+class PaymentPart(Shown):
+    """One payment with every attempt."""
 
-    payment_id: str
-    road: str
+    payment_id: PaymentId
+    flow: str
     status: str
     provider_intent: str | None
     provider_session: str | None
     provider_charge: str | None
-    amount_cents: int
-    received_cents: int
+    amount_cents: int = Field(validation_alias="amount_minor")
+    received_cents: int = Field(validation_alias="received_minor")
     currency: str
     created_at: datetime
     paid_at: datetime | None
     booked_at: datetime | None
     attempts: list[AttemptFact]
 
-    @classmethod
-    def of(cls, payment: PaymentFact) -> Self:
-        """As callers see it."""
-        known = payment.model_dump(exclude={"payment_id", "amount_minor", "received_minor"})
-        return cls(
-            **known,
-            payment_id=ids.encode(ids.PAYMENT, payment.payment_id),
-            amount_cents=payment.amount_minor,
-            received_cents=payment.received_minor,
-        )
 
-
-class InvoicePart(Answer):
+class InvoicePart(Shown):
     """An invoice of the purchase."""
 
-    invoice_id: str
+    invoice_id: InvoiceId
     number: str | None
     status: str
-    total_cents: int
-    amount_paid_cents: int
+    total_cents: int = Field(validation_alias="total_minor")
+    amount_paid_cents: int = Field(validation_alias="amount_paid_minor")
     currency: str
     paid_at: datetime | None
 
-    @classmethod
-    def of(cls, invoice: InvoiceFact) -> Self:
-        """As callers see it."""
-        return cls(
-            **invoice.model_dump(include={"number", "status", "currency", "paid_at"}),
-            invoice_id=ids.encode(ids.INVOICE, invoice.invoice_id),
-            total_cents=invoice.total_minor,
-            amount_paid_cents=invoice.amount_paid_minor,
-        )
 
+class GrantPart(Shown):
+    """The granted credits, and their entry in the ledger."""
 
-class GrantPart(Answer):
-    """The credits that arrived, and their entry in the ledger."""
-
-    lot_id: str
-    transaction_id: str | None
+    lot_id: LotId
+    transaction_id: TransactionId | None
     key: str
     credits: Credits
     granted_at: datetime
     real_granted_at: datetime | None
 
-    @classmethod
-    def of(cls, grant: GrantFact) -> Self:
-        """As callers see it."""
-        known = grant.model_dump(include={"key", "credits", "granted_at", "real_granted_at"})
-        entry = grant.transaction_id
-        return cls(
-            **known,
-            lot_id=ids.encode(ids.LOT, grant.lot_id),
-            transaction_id=ids.encode(ids.TRANSACTION, entry) if entry else None,
-        )
-
 
 class ProofAnswer(Answer):
-    """Everything that shows how this purchase was fulfilled, and what the checks say of it."""
+    """Everything that shows how this purchase was fulfilled, and the results of the checks."""
 
     purchase_id: str
     status: str
@@ -166,12 +141,12 @@ class ProofAnswer(Answer):
     responses=responses("PURCHASE_NOT_FOUND", "MERCHANT_NOT_FOUND"),
 )
 async def prove_purchase(purchase_id: str, call: MemberCall) -> ProofAnswer:
-    """What shows that this purchase was paid once and granted once; works without Temporal too."""
+    """The proof that this purchase was paid once and granted once; it works without Temporal."""
     async with call.transaction() as connection:
         facts = await store.facts(connection, ids.decode(ids.PURCHASE, purchase_id))
     client = call.services.temporal_client
     runs = None
     if client is not None and facts.matter is not None:
-        runs = await look.runs(client, facts.matter.workflow_id)
+        runs = await visibility.runs(client, facts.matter.workflow_id)
     running = any(run.status == "running" for run in runs) if runs is not None else None
     return ProofAnswer.of(facts, rules.judge(facts, running=running), runs)

@@ -1,4 +1,4 @@
-"""Credit packs bought: start a purchase, follow it, list them."""
+"""Purchases of credit packs: start one, read it, list them."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
@@ -9,30 +9,32 @@ from pydantic import Field, StringConstraints
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.dependencies import AccountCall, BillingCall, MemberCall
-from api.driving import need_temporal, settled
 from api.idempotency import Claim, OptionalKey
 from api.pagination import Page, Paging, paginate
 from api.problems import KEYED, responses
 from api.routes.base import new_router
-from api.schemas import Answer, Body, Credits, Currency, Url, left_out
-from billing.accounts import store as accounts
-from billing.core import clock, ids, matters
+from api.schemas import Answer, Body, Credits, Currency, Url, optional_body
+from api.workflow_calls import need_temporal, wait_until_done
+from billing.core import clock, ids
 from billing.core.errors import PaymentRequired, ProviderFailure
 from billing.core.failpoints import failpoint
-from billing.core.matters import Matter
-from billing.invoices import store as invoices
-from billing.payments import store as payments
-from billing.payments.declines import classify
-from billing.payments.schemas import Payment
-from billing.purchases import rules, service, store
-from billing.purchases.schemas import NewPurchase, Purchase
-from billing.purchases.tables import purchases
+from billing.matters import store as matters
+from billing.matters.kinds import PURCHASE
+from billing.matters.schemas import Matter
+from billing.money.invoices import store as invoices
+from billing.money.payments import store as payments
+from billing.money.payments.declines import classify
+from billing.money.payments.schemas import Payment
+from billing.money.purchases import rules, service, store
+from billing.money.purchases.schemas import NewPurchase, Purchase
+from billing.money.purchases.tables import purchases
+from billing.platform.accounts import store as accounts
 
 router = new_router("purchases")
 
 
 class PurchaseBody(Body):
-    """Which pack, and how it is paid."""
+    """The pack to buy, and how to pay."""
 
     pack: Annotated[str, StringConstraints(min_length=1, max_length=64)]
     payment_method: Literal["card", "saved_card", "checkout", "manual"] = "card"
@@ -43,7 +45,7 @@ class PurchaseBody(Body):
 
 
 class PackBody(Body):
-    """How a pack named in the path is paid."""
+    """The way to pay for the pack in the path."""
 
     payment_method: Literal["card", "saved_card", "checkout", "manual"] = "card"
     payment_method_id: Annotated[str, StringConstraints(max_length=40)] | None = None
@@ -82,8 +84,8 @@ class PurchaseAnswer(Answer):
             amount_cents=purchase.amount_minor,
             currency=purchase.currency,
             platform=purchase.platform,
-            payment_method=purchase.road,
-            checkout_url=payment.redirect_url if payment and purchase.road == "checkout" else None,
+            payment_method=purchase.flow,
+            checkout_url=payment.redirect_url if payment and purchase.flow == "checkout" else None,
             invoice_id=ids.encode(ids.INVOICE, purchase.invoice_id),
             failure_code=purchase.failure_code,
             failure_message=purchase.failure_message,
@@ -108,7 +110,7 @@ _STARTS = {
     "/billing/purchases", response_model=PurchaseAnswer, status_code=201, responses=_STARTS
 )
 async def create_purchase(body: PurchaseBody, call: BillingCall, once: OptionalKey) -> Response:
-    """Start buying a credit pack; `next_action` says what the payer does [E5]."""
+    """Start a purchase of a credit pack; `next_action` is the payer's next action [E5]."""
     await failpoint("api.request_parsed")
     if body.payment_method == "saved_card":
         once.require()
@@ -116,7 +118,7 @@ async def create_purchase(body: PurchaseBody, call: BillingCall, once: OptionalK
         await need_temporal(call)
         await failpoint("api.claimed")
         matter = await _begin(call, claim, body)
-        await settled(call, matter)
+        await wait_until_done(call, matter)
         return await _answer(call, claim)
 
 
@@ -128,11 +130,11 @@ async def create_purchase(body: PurchaseBody, call: BillingCall, once: OptionalK
 )
 async def purchase_package(
     package_id: str,
-    body: Annotated[PackBody, left_out(PackBody)],
+    body: Annotated[PackBody, optional_body(PackBody)],
     call: BillingCall,
     once: OptionalKey,
 ) -> Response:
-    """The same, with the pack in the path [E3]."""
+    """Start a purchase of the pack in the path [E3]."""
     wanted = PurchaseBody(pack=package_id, **body.model_dump())
     return await create_purchase(wanted, call, once)
 
@@ -144,13 +146,15 @@ async def list_purchases(
     status: Annotated[str | None, Query(max_length=32)] = None,
     archived: bool = False,
 ) -> Page[PurchaseAnswer]:
-    """The account's purchases, newest first [E9]; those over 90 days only with `archived`."""
+    """The account's purchases, newest first [E9]; those older than 90 days only with `archived`."""
     query = store.listing(call.account.id, status=status, archived=archived)
     keys = (purchases.c.created_at, purchases.c.id)
     async with call.transaction() as connection:
         page = await paginate(connection, query, keys, paging, store.show)
         paid_by = await payments.latest_of(connection, [one.invoice_id for one in page.data])
-        shown = [await _shown(connection, one, paid_by.get(one.invoice_id)) for one in page.data]
+        shown = [
+            await _with_owed(connection, one, paid_by.get(one.invoice_id)) for one in page.data
+        ]
     return Page(data=shown, pagination=page.pagination)
 
 
@@ -164,13 +168,13 @@ async def read_purchase(purchase_id: str, call: MemberCall) -> PurchaseAnswer:
         purchase, payment = await store.with_payment(
             connection, ids.decode(ids.PURCHASE, purchase_id)
         )
-        return await _shown(connection, purchase, payment)
+        return await _with_owed(connection, purchase, payment)
 
 
-async def _shown(
+async def _with_owed(
     connection: AsyncConnection, purchase: Purchase, payment: Payment | None
 ) -> PurchaseAnswer:
-    """With what is still owed of it, where an operator approved a part."""
+    """The purchase, with what is still owed when an operator approved a part."""
     owed = None
     if payment is not None and payment.status == "completed" and purchase.status == "pending":
         owed = (await invoices.get(connection, purchase.invoice_id)).remaining_minor
@@ -178,11 +182,11 @@ async def _shown(
 
 
 async def _begin(call: AccountCall, claim: Claim, body: PurchaseBody) -> Matter:
-    """The purchase's matter: written now, or by an earlier try with the same key."""
-    workflow_id = matters.workflow_id("purchase", claim.resource_id)
+    """The purchase's matter: new, or from an earlier try with the same key."""
+    matter_id = PURCHASE.workflow_id(claim.resource_id)
     async with call.transaction() as connection:
         if claim.resumed:
-            begun = await matters.find(connection, workflow_id)
+            begun = await matters.find(connection, matter_id)
             if begun is not None:
                 return begun
         account = await accounts.get(connection, call.account.id)
@@ -190,7 +194,7 @@ async def _begin(call: AccountCall, claim: Claim, body: PurchaseBody) -> Matter:
             raise RuntimeError("an authenticated account is never deleted")
         wanted = NewPurchase(
             pack=body.pack,
-            road=body.payment_method,
+            flow=body.payment_method,
             currency=body.currency,
             method_id=_method(body.payment_method_id),
             platform=body.platform,
@@ -207,7 +211,7 @@ async def _begin(call: AccountCall, claim: Claim, body: PurchaseBody) -> Matter:
 
 
 async def _answer(call: AccountCall, claim: Claim) -> Response:
-    """The row's word: 201, 202 while undecided, or the proven refusal."""
+    """The answer by the row: 201, 202 while the payment is undecided, or the refusal."""
     async with call.transaction() as connection:
         purchase, payment = await store.with_payment(connection, claim.resource_id)
     if purchase.status == "failed":
@@ -221,7 +225,7 @@ def _refusal(purchase: Purchase) -> Exception:
     if purchase.failure_code in (None, "PLATFORM_ERROR"):
         return ProviderFailure(
             "PLATFORM_ERROR",
-            "the payment provider refused; nothing was charged",
+            "the payment provider refused the request; nothing was charged",
             purchase_id=subject,
         )
     return PaymentRequired(
@@ -236,10 +240,10 @@ def _refusal(purchase: Purchase) -> Exception:
 def _next_action(purchase: Purchase, payment: Payment | None, owed: int | None) -> dict[str, Any]:
     status: str | None = payment.status if payment else None
     if payment is not None and payment.status == "completed" and payment.settled_at is None:
-        status = "processing"  # approved, and booked in a moment
+        status = "processing"  # approved, not booked yet
     return rules.next_action(
         status=purchase.status,
-        road="manual" if payment is not None and payment.road == "manual" else purchase.road,
+        flow="manual" if payment is not None and payment.flow == "manual" else purchase.flow,
         payment_status=status,
         client_secret=payment.client_secret if payment else None,
         redirect_url=payment.redirect_url if payment else None,

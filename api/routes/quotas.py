@@ -1,4 +1,4 @@
-"""Quotas: asked by callers before expensive work [H1, H10], set by operators [H11]."""
+"""Quotas: checked by callers before expensive work [H1, H10], set by operators [H11]."""
 
 from datetime import datetime
 from typing import Annotated, Literal, Self
@@ -8,23 +8,24 @@ from pydantic import Field, model_validator
 from sqlalchemy import RowMapping
 
 from api.dependencies import AdminCall, MemberCall, account_named
-from api.members import user_of
 from api.pagination import Page, Paging, paginate
 from api.problems import responses
 from api.routes.base import new_router
-from api.schemas import Answer, Body, Credits, Text
-from billing.audit import service as audit
-from billing.budgets.rules import BUDGET_ID
+from api.schemas import Answer, Body, Credits, Shown, Text, encoded
+from api.user_scope import user_of
+from billing.catalog.products.schemas import ServiceType
 from billing.core import ids
 from billing.core.clock import real_now
 from billing.core.errors import NotFound
-from billing.products.schemas import ServiceType
-from billing.quotas import rules, service, store
-from billing.quotas.rules import ALERT_PERCENTS
-from billing.quotas.schemas import Decision, Quota, Window
-from billing.quotas.tables import billing_quotas
-from billing.usage import rules as usage
-from billing.usage import store as counters
+from billing.metering.budgets.rules import BUDGET_ID
+from billing.metering.quotas import rules, service, store
+from billing.metering.quotas.rules import ALERT_PERCENTS
+from billing.metering.quotas.schemas import Quota, Window
+from billing.metering.quotas.tables import billing_quotas
+from billing.metering.usage import rules as usage_rules
+from billing.metering.usage import store as usage_store
+from billing.platform.accounts.schemas import Account
+from billing.platform.audit import service as audit
 
 from sqlalchemy.ext.asyncio import AsyncConnection  # isort: skip
 
@@ -35,7 +36,7 @@ Quantity = Annotated[Credits, Field(gt=0)]
 
 
 class CheckBody(Body):
-    """A use somebody is about to make; with `consume` it is counted at once, by its event."""
+    """A use to check before it happens; `consume` counts it at once, under its event id."""
 
     requested_amount: Quantity
     user_id: Text | None = None
@@ -46,6 +47,17 @@ class CheckBody(Body):
     consume: bool = False
     event_id: Text | None = None
 
+    def asked(self, user_id: str | None) -> service.Asked:
+        """The use to check, for this user."""
+        return service.Asked(
+            amount=self.requested_amount,
+            user_id=user_id,
+            organization_id=self.organization_id,
+            product_id=self.product_id,
+            service_type=self.service_type,
+            feature_type=self.feature_type,
+        )
+
     @model_validator(mode="after")
     def _names_something(self) -> Self:
         if self.product_id is None and self.service_type is None and self.feature_type is None:
@@ -55,11 +67,11 @@ class CheckBody(Body):
         return self
 
 
-class CheckAnswer(Answer):
-    """Whether the use is within every limit; the figures are the tightest one's.
+class CheckAnswer(Shown):
+    """The answer whether a use is within every limit; the figures are those of the tightest one.
 
-    Without any limit `limit`, `remaining` and `resets_at` are null. `refused_by` says what does not
-    allow it; a budget's figures are in what it measures.
+    Without any limit `limit`, `remaining` and `resets_at` are null. `refused_by` says what refuses
+    it; the figures of a budget are in its own unit.
     """
 
     allowed: bool
@@ -72,17 +84,11 @@ class CheckAnswer(Answer):
     resets_at: datetime | None
     reason: str | None
     refused_by: Literal["plan", "quota", "budget"] | None
-    budget_id: str | None
-
-    @classmethod
-    def of(cls, found: Decision) -> Self:
-        """The decision as callers see it."""
-        budget_id = ids.encode(BUDGET_ID, found.budget_id) if found.budget_id else None
-        return cls(**found.model_dump(exclude={"budget_id"}), budget_id=budget_id)
+    budget_id: Annotated[str, encoded(BUDGET_ID)] | None
 
 
 class QuotaBody(Body):
-    """A limit on a meter, named by itself or by the service that is counted on it."""
+    """A limit on a meter, found by `service_type` or `feature_type`."""
 
     account_id: Text
     user_id: Text | None = None
@@ -107,14 +113,14 @@ class QuotaBody(Body):
 
     @property
     def owner(self) -> str:
-        """Whose use it limits."""
+        """The owner of the counted uses."""
         if self.user_id:
-            return usage.user(self.user_id)
-        return usage.organization(self.organization_id) if self.organization_id else ""
+            return usage_rules.user(self.user_id)
+        return usage_rules.organization(self.organization_id) if self.organization_id else ""
 
 
 class QuotaAnswer(Answer):
-    """A quota with what was counted in the window that was last looked at."""
+    """A quota with the use of the window that was last counted."""
 
     quota_id: str
     account_id: str
@@ -160,20 +166,13 @@ class QuotaAnswer(Answer):
     ),
 )
 async def check_quota(body: CheckBody, call: MemberCall) -> CheckAnswer:
-    """Whether a use is allowed; a breach is answered with `allowed: false`, not refused [H2].
+    """Check a use against every limit; an exceeded limit is an answer, not an error [H2].
 
-    It reserves nothing, unless with `consume` and an `event_id`: then it counts at once, the later
-    record of that event does not count again, and without one it is given back after 10 minutes.
-    A claim covers the limits it was counted on, in the window it was made in.
+    It reserves nothing, unless `consume` and an `event_id` are sent: then the use counts at once,
+    and its later record does not count again; without a record it is given back after 10 minutes. A
+    claim covers the limits it was counted on, in the window it was made in.
     """
-    asked = service.Asked(
-        amount=body.requested_amount,
-        user_id=user_of(body.user_id, call),
-        organization_id=body.organization_id,
-        product_id=body.product_id,
-        service_type=body.service_type,
-        feature_type=body.feature_type,
-    )
+    asked = body.asked(user_of(body.user_id, call))
     await call.services.prices.need(call.account, body.product_id, body.service_type)
     if body.consume and body.event_id:
         found = await service.claim(call.database, call.account.id, asked, body.event_id)
@@ -201,36 +200,20 @@ async def list_quotas(
     "/admin/quotas", responses=responses("MERCHANT_NOT_FOUND", "METER_NOT_FOUND", "INVALID_QUOTA")
 )
 async def put_quota(body: QuotaBody, call: AdminCall) -> QuotaAnswer:
-    """Set the quota of an owner, meter and kind of window; what its window has counted stays.
+    """Set the quota of an owner, meter and kind of window; the use counted so far stays.
 
-    The window is the month unless said. Of a level, such as storage, it is the cycle, and the owner
-    the account.
+    The window is the month by default. The quota of a level, such as storage, belongs to the
+    account and has the window cycle.
     """
     async with call.database.operator() as connection:
         account = await account_named(connection, body.account_id)
-        meter, counts = await counters.meter_of(
-            connection, None, body.service_type, body.feature_type
-        )
-        at = account.clock_at or real_now()
-        quota = await store.put(
-            connection,
-            account.id,
-            owner=body.owner,
-            meter=meter,
-            window=rules.window_for(meter, counts, body.owner, body.window),
-            span_seconds=body.span_seconds,
-            limit=body.limit,
-            hard=body.hard,
-            percents=sorted(set(body.alert_percents)),
-            at=at,
-        )
-        await _note(connection, quota, "quota.set", at)
+        quota = await _put(connection, account, body)
     return QuotaAnswer.of(quota)
 
 
 @router.delete("/admin/quotas/{quota_id}", responses=responses("QUOTA_NOT_FOUND"))
 async def delete_quota(quota_id: str, call: AdminCall) -> QuotaAnswer:
-    """Take a quota away; answers it as it was."""
+    """Delete a quota; answers its last state."""
     known = ids.parse(QUOTA, quota_id)
     async with call.database.operator() as connection:
         gone = await store.remove(connection, known) if known else None
@@ -238,6 +221,27 @@ async def delete_quota(quota_id: str, call: AdminCall) -> QuotaAnswer:
             raise NotFound("QUOTA_NOT_FOUND", "no such quota")
         await _note(connection, gone, "quota.removed", real_now())
     return QuotaAnswer.of(gone)
+
+
+async def _put(connection: AsyncConnection, account: Account, body: QuotaBody) -> Quota:
+    meter, counts = await usage_store.meter_of(
+        connection, None, body.service_type, body.feature_type
+    )
+    at = account.clock_at or real_now()
+    quota = await store.put(
+        connection,
+        account.id,
+        owner=body.owner,
+        meter=meter,
+        window=rules.window_for(meter, counts, body.owner, body.window),
+        span_seconds=body.span_seconds,
+        limit=body.limit,
+        hard=body.hard,
+        percents=sorted(set(body.alert_percents)),
+        at=at,
+    )
+    await _note(connection, quota, "quota.set", at)
+    return quota
 
 
 async def _note(connection: AsyncConnection, quota: Quota, action: str, at: datetime) -> None:

@@ -1,4 +1,4 @@
-"""Where an account could save, each advice with the figures it rests on [Q2]."""
+"""Ways to save money, each with its figures [Q2]."""
 
 from dataclasses import asdict
 from datetime import datetime
@@ -10,8 +10,8 @@ from api.dependencies import Fresh, MemberCall
 from api.problems import responses
 from api.routes.base import new_router
 from api.schemas import Answer, Credits
-from billing.recommendations import service
-from billing.recommendations.schemas import CheaperPlan
+from billing.insight.recommendations import service
+from billing.insight.recommendations.schemas import CheaperPlan
 
 router = new_router("usage")
 
@@ -19,9 +19,9 @@ router = new_router("usage")
 class CheaperPlanAnswer(Answer):
     """Another plan that would have cost `saving` less over the last `cycles` whole cycles.
 
-    Costs are the plan's price and its overage for the `units` that were used, in whole units of
-    `currency`. `gives_up` names features of the present plan that it has not or has less of;
-    `credits` stands for fewer included credits.
+    Costs are the plan's price and the overage of the used `units`, in whole units of `currency`.
+    `gives_up` names features that the plan does not have or has less of; `credits` stands for fewer
+    included credits.
     """
 
     kind: Literal["cheaper_plan"]
@@ -37,12 +37,12 @@ class CheaperPlanAnswer(Answer):
 
 
 class CreditsExpiringAnswer(Answer):
-    """Credits that lapse within thirty days if each day uses `daily_use`, the recent mean."""
+    """Credits that will expire within thirty days at `daily_use`, the recent mean per day."""
 
     kind: Literal["credits_expiring"]
     lot_id: str
     left: Credits
-    lapsing: Credits
+    expiring: Credits
     expires_at: datetime
     daily_use: Credits
 
@@ -51,7 +51,7 @@ Advice = Annotated[CheaperPlanAnswer | CreditsExpiringAnswer, Field(discriminato
 
 
 class RecommendationsAnswer(Answer):
-    """Everything that is advised; nothing where nothing would save."""
+    """All recommendations; empty when nothing would save money."""
 
     data: list[Advice]
     as_of: datetime
@@ -61,7 +61,7 @@ class RecommendationsAnswer(Answer):
 async def read_usage_recommendations(
     call: MemberCall, fresh: Fresh = False
 ) -> RecommendationsAnswer:
-    """A plan that would have been cheaper, and credits that are about to lapse unused [Q2]."""
+    """A plan that would have been cheaper, and credits that will expire unused [Q2]."""
     async with call.reading(fresh=fresh) as connection:
         found, at = await service.advice(connection, call.account.id)
         behind = await call.database.lag(connection)

@@ -1,57 +1,45 @@
-"""Every router of the API, one line each; a new capability is registered here."""
+"""Every router of the API, one line each; register a new capability here."""
 
 from typing import Final
 
 from fastapi import APIRouter
+from fastapi.routing import APIRoute
 
 from api.routes import (
-    accounts,
     billing_records,
     budgets,
     catalog,
-    catalog_admin,
-    clock,
     credits,
-    credits_admin,
-    dunning,
     forecasts,
     health,
     holds,
-    inbox_admin,
-    integrity,
     invoices,
-    limits_admin,
-    matters,
     meta,
     overview,
     payment_methods,
     payments,
-    payments_admin,
-    products_admin,
     proofs,
     purchases,
     quotas,
     recommendations,
     reports,
     subscriptions,
-    thresholds_admin,
     timeline,
     top_ups,
     trials,
     usage,
-    usage_batch,
     usage_reads,
     usage_sums,
     webhooks,
 )
+from api.routes.admin import registry as admin_registry
 
-# There however the billing switch stands.
+# Served even when BILLING_ENABLED is false.
 OPEN: Final[tuple[APIRouter, ...]] = (health.router, meta.router)
 
-# Gone (404) while BILLING_ENABLED is false.
+# 404 when BILLING_ENABLED is false.
 ROUTERS: Final[tuple[APIRouter, ...]] = (
     usage.router,
-    usage_batch.router,
     quotas.router,
     purchases.router,
     trials.router,
@@ -74,16 +62,12 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     billing_records.router,
     overview.router,
     proofs.router,
-    integrity.router,
-    clock.router,
-    payments_admin.router,
-    dunning.router,
-    matters.router,
-    inbox_admin.router,
-    credits_admin.router,
-    thresholds_admin.router,
-    accounts.router,
-    catalog_admin.router,
-    products_admin.router,
-    limits_admin.router,
+    *admin_registry.ROUTERS,
 )
+
+
+def routes(*, billing: bool) -> list[APIRoute]:
+    """The routes to serve, with or without those of billing."""
+    routers = OPEN + (ROUTERS if billing else ())
+    found = [route for router in routers for route in router.routes]
+    return [route for route in found if isinstance(route, APIRoute)]

@@ -1,4 +1,4 @@
-"""Usage as a file: CSV for sheets, JSON for programs, of any length in little memory [Q8]."""
+"""Usage as a file: CSV for spreadsheets, JSON for programs, of any length in little memory [Q8]."""
 
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final, Literal
@@ -6,15 +6,15 @@ from typing import Any, Final, Literal
 import msgspec
 from fastapi.responses import StreamingResponse
 
-from api.days import Days, MaybeDay, span
+from api.date_range import Days, MaybeDay, span
 from api.dependencies import AccountCall, Fresh, MemberCall
-from api.members import only_user
 from api.problems import responses
 from api.routes.base import new_router
+from api.user_scope import only_user
 from billing.core import ids, periods
-from billing.reports import rules, store
-from billing.reports.schemas import GroupBy
-from billing.usage.rules import BILLING_ID
+from billing.insight.reports import rules, store
+from billing.insight.reports.schemas import GroupBy
+from billing.metering.usage.rules import BILLING_ID
 
 router = new_router("usage")
 
@@ -63,11 +63,12 @@ async def read_usage_report(
     end: MaybeDay = None,
     fresh: Fresh = False,
 ) -> StreamingResponse:
-    """Usage of these days, by default the last thirty, as CSV or JSON; `record` lists single uses.
+    """Usage of a range of days, by default the last thirty, as CSV or JSON; `record` lists single
+    uses.
 
-    What names no user (or organization, operation, model) is in a row with an empty name.
-    A member sees itself alone by `user` and `record`.
-    In CSV a text that begins like a formula (`=`, `+`, `-`, `@`, tab, return) gets a quote before.
+    Uses without a user (or organization, operation, model) are in a row with an empty name. A
+    member sees only itself by `user` and `record`. In CSV a text that begins like a formula (`=`,
+    `+`, `-`, `@`, tab, return) gets a leading quote.
     """
     async with call.reading(fresh=fresh) as connection:
         days = await span(call, connection, start, end, ("start", "end"))
@@ -88,7 +89,7 @@ async def read_usage_report(
 async def _pages(
     call: AccountCall, report: store.Report, first: Sequence[Any], *, fresh: bool
 ) -> AsyncIterator[Sequence[Any]]:
-    """A page at a time, each asked for when the one before has left."""
+    """The pages, each read when the one before it has been sent."""
     rows = first
     while rows:
         yield rows

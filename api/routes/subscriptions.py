@@ -1,6 +1,7 @@
 """The account's subscription: subscribe, read, cancel, reactivate."""
 
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
@@ -9,30 +10,32 @@ from pydantic import Field, StringConstraints, field_validator
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.dependencies import AccountCall, BillingCall, MemberCall
-from api.driving import need_temporal, settled
 from api.idempotency import Claim, OptionalKey
 from api.problems import KEYED, responses
 from api.routes.base import new_router
-from api.schemas import Answer, Body, Credits, Currency, left_out
-from billing.accounts import store as accounts
-from billing.catalog import store as catalog
-from billing.core import clock, ids, matters
+from api.schemas import Answer, Body, Credits, Currency, Shown, optional_body
+from api.workflow_calls import need_temporal, wait_until_done
+from billing.catalog.plans import store as plans
+from billing.core import clock, ids
 from billing.core.errors import NotFound, Unavailable
 from billing.core.failpoints import failpoint
-from billing.core.matters import Matter
 from billing.core.periods import Interval
-from billing.invoices import store as invoices
-from billing.payments import store as payments
-from billing.payments.rules import next_action
-from billing.subscriptions import add_ons, service, store
-from billing.subscriptions.schemas import Item, NewSubscription, Subscription
+from billing.matters import store as matters
+from billing.matters.kinds import SUBSCRIPTION
+from billing.matters.schemas import Matter
+from billing.money.invoices import store as invoices
+from billing.money.payments import store as payments
+from billing.money.payments.rules import next_action
+from billing.money.subscriptions import add_ons, commands, service, store
+from billing.money.subscriptions.schemas import NewSubscription, Subscription
+from billing.platform.accounts import store as accounts
 
 router = new_router("subscriptions")
 _INTERVALS = {"monthly": Interval(unit="month"), "yearly": Interval(unit="year")}
 
 
 class SubscribeBody(Body):
-    """Which plan, how often it is billed, and how the first payment is made."""
+    """The plan, how often it is billed, and how the first payment is made."""
 
     plan: Annotated[str, StringConstraints(min_length=1, max_length=64)]
     interval: Literal["monthly", "yearly"] = "monthly"
@@ -44,20 +47,20 @@ class SubscribeBody(Body):
 
 
 class CancelBody(Body):
-    """When it ends: at the end of what is paid, or now without money back."""
+    """The end of the subscription: at the end of the paid period, or now without a refund."""
 
     at: Literal["period_end", "now"] = "period_end"
 
 
 class AddOnBody(Body):
-    """How many of one of the plan's add-ons."""
+    """The quantity of one of the plan's add-ons."""
 
     add_on: Annotated[str, StringConstraints(min_length=1, max_length=64)]
     quantity: Annotated[int, Field(strict=True, ge=0, le=10_000)] = 1
 
 
 class ChangeBody(Body):
-    """What the subscription is to have: all its add-ons; those not named end with the period."""
+    """All add-ons of the subscription; those not named end with the period."""
 
     add_ons: Annotated[list[AddOnBody], Field(max_length=50)]
 
@@ -69,28 +72,16 @@ class ChangeBody(Body):
         return add_ons
 
 
-class AddOnPart(Answer):
-    """An add-on it has; each gives `units` of `meter` per cycle for `amount_cents`."""
+class AddOnPart(Shown):
+    """An add-on; each unit of `quantity` gives `units` of `meter` per cycle for `amount_cents`."""
 
     add_on: str
-    name: str
+    name: str = Field(validation_alias="description")
     meter: str
     units: Credits
-    amount_cents: int
+    amount_cents: int = Field(validation_alias="amount_minor")
     quantity: int
-    quantity_next_period: int
-
-    @classmethod
-    def of(cls, item: Item) -> Self:
-        """The item as callers see it."""
-        return cls.model_validate(
-            item.model_dump(include={"add_on", "meter", "units", "quantity"})
-            | {
-                "name": item.description,
-                "amount_cents": item.amount_minor,
-                "quantity_next_period": item.lasting,
-            }
-        )
+    quantity_next_period: int = Field(validation_alias="lasting")
 
 
 class PlanPart(Answer):
@@ -103,7 +94,7 @@ class PlanPart(Answer):
 
 
 class SubscriptionAnswer(Answer):
-    """A subscription with its plan [C1, C2]; `next_action` concerns its newest open payment."""
+    """A subscription with its plan [C1, C2]; `next_action` belongs to its newest open payment."""
 
     subscription_id: str
     status: str
@@ -132,7 +123,7 @@ class SubscriptionAnswer(Answer):
     @classmethod
     async def of(cls, connection: AsyncConnection, subscription: Subscription) -> Self:
         """The subscription as callers see it, read in the caller's transaction."""
-        plan = await catalog.get_plan(connection, subscription.plan_id)
+        plan = await plans.get_plan(connection, subscription.plan_id)
         if plan is None:
             raise RuntimeError("a plan version that was sold is never deleted")
         items = await store.items(connection, subscription.id)
@@ -171,13 +162,13 @@ class SubscriptionAnswer(Answer):
     },
 )  # fmt: skip
 async def subscribe(body: SubscribeBody, call: BillingCall, once: OptionalKey) -> Response:
-    """Subscribe: into a trial, or incomplete until `next_action` is done [C4]."""
+    """Subscribe; it starts in a trial, or incomplete until `next_action` is done [C4]."""
     async with once.claim(call) as claim:
         await need_temporal(call)
         wanted = _wanted(body)
-        await _give_way(call, claim, wanted)
+        await _supersede_incomplete(call, claim, wanted)
         matter = await _begin(call, claim, wanted)
-        await settled(call, matter)
+        await wait_until_done(call, matter)
         async with call.transaction() as connection:
             subscription = await store.get(connection, claim.resource_id)
             answer = await SubscriptionAnswer.of(connection, subscription)
@@ -188,7 +179,7 @@ async def subscribe(body: SubscribeBody, call: BillingCall, once: OptionalKey) -
     "/billing/subscription", responses=responses("SUBSCRIPTION_NOT_FOUND", "MERCHANT_NOT_FOUND")
 )
 async def read_subscription(call: MemberCall) -> SubscriptionAnswer:
-    """The open subscription, else the newest that ended [C1]."""
+    """The open subscription, else the newest ended one [C1]."""
     async with call.transaction() as connection:
         subscription = await store.find_current(connection, call.account.id)
         if subscription is None:
@@ -205,16 +196,16 @@ async def read_subscription(call: MemberCall) -> SubscriptionAnswer:
     ),
 )  # fmt: skip
 async def change_subscription(body: ChangeBody, call: BillingCall, once: OptionalKey) -> Response:
-    """Choose its add-ons [B8]; sent again it changes nothing.
+    """Set its add-ons [B8]; the same request again changes nothing.
 
-    More of one counts and is charged at once, less of one counts from the next period.
+    An increase counts and is charged at once, a decrease counts from the next period.
     """
     wanted = {one.add_on: one.quantity for one in body.add_ons if one.quantity}
     async with once.claim(call) as claim:
         async with call.transaction() as connection:
             subscription = await _open(connection, call)
-            at = await clock.now(connection, call.account.id)
-            await add_ons.choose(connection, subscription.id, wanted, at)
+            choose = partial(add_ons.choose, wanted=wanted)
+            await service.ask(connection, subscription.id, choose)
         return await _changed(call, claim, subscription.id)
 
 
@@ -224,14 +215,14 @@ async def change_subscription(body: ChangeBody, call: BillingCall, once: Optiona
     responses=responses("SUBSCRIPTION_NOT_FOUND", "SUBSCRIPTION_STATE", *KEYED),
 )
 async def cancel_subscription(
-    body: Annotated[CancelBody, left_out(CancelBody)], call: BillingCall, once: OptionalKey
+    body: Annotated[CancelBody, optional_body(CancelBody)], call: BillingCall, once: OptionalKey
 ) -> Response:
-    """Cancel at period end, or now [C5]; never blocked by a running dunning."""
+    """Cancel at period end, or now [C5]; dunning never blocks it."""
     async with once.claim(call) as claim:
         async with call.transaction() as connection:
             subscription = await _open(connection, call)
-            at = await clock.now(connection, call.account.id)
-            await service.cancel(connection, subscription.id, now=body.at == "now", at=at)
+            cancel = partial(commands.cancel, now=body.at == "now")
+            await service.ask(connection, subscription.id, cancel)
         return await _changed(call, claim, subscription.id)
 
 
@@ -241,12 +232,11 @@ async def cancel_subscription(
     responses=responses("SUBSCRIPTION_NOT_FOUND", "SUBSCRIPTION_STATE", *KEYED),
 )
 async def reactivate_subscription(call: BillingCall, once: OptionalKey) -> Response:
-    """Take a scheduled end back [C7]."""
+    """Withdraw a scheduled cancellation [C7]."""
     async with once.claim(call) as claim:
         async with call.transaction() as connection:
             subscription = await _open(connection, call)
-            at = await clock.now(connection, call.account.id)
-            await service.reactivate(connection, subscription.id, at)
+            await service.ask(connection, subscription.id, commands.reactivate)
         return await _changed(call, claim, subscription.id)
 
 
@@ -258,38 +248,37 @@ async def _open(connection: AsyncConnection, call: AccountCall) -> Subscription:
 
 
 async def _changed(call: AccountCall, claim: Claim, subscription_id: UUID) -> Response:
-    """The state the workflow left, once it has seen the change."""
+    """The subscription after its workflow has handled the change."""
     async with call.transaction() as connection:
-        matter = await matters.find(
-            connection, matters.workflow_id("subscription", subscription_id)
-        )
+        matter = await matters.find(connection, SUBSCRIPTION.workflow_id(subscription_id))
     if matter is not None:
-        await settled(call, matter)
+        await wait_until_done(call, matter)
     async with call.transaction() as connection:
         subscription = await store.get(connection, subscription_id)
         return claim.answer(200, await SubscriptionAnswer.of(connection, subscription))
 
 
-async def _give_way(call: AccountCall, claim: Claim, wanted: NewSubscription) -> None:
-    """An incomplete predecessor is given up first; Stripe may say that it was paid after all.
+async def _supersede_incomplete(call: AccountCall, claim: Claim, wanted: NewSubscription) -> None:
+    """Give up an incomplete predecessor first; Stripe may answer that it was paid after all.
 
-    Errors: SUBSCRIPTION_ENDING while Stripe has not answered; the same key then goes on.
+    Errors: SUBSCRIPTION_ENDING while Stripe has not answered; a retry with the same key continues.
     """
     async with call.transaction() as connection:
         existing = await store.find_open(connection, call.account.id)
         if existing is None or existing.id == claim.resource_id:
             return
-        at = await clock.now(connection, call.account.id)
-        matter = await service.supersede(connection, existing.id, at)
-        await service.offer(connection, call.account.id, wanted)  # a bad wish gives nothing up
-    if matter is None:
+        given_up = await service.ask(connection, existing.id, commands.supersede)
+        await service.offer(connection, call.account.id, wanted)  # invalid: keep the old one
+        matter = await matters.find(connection, SUBSCRIPTION.workflow_id(existing.id))
+    if matter is None or not given_up:
         return
-    await settled(call, matter)
+    await wait_until_done(call, matter)
     async with call.transaction() as connection:
         before = await store.get(connection, existing.id)
     if before.status == "incomplete":
         raise Unavailable(
-            "SUBSCRIPTION_ENDING", "the first payment of the subscription before is called back"
+            "SUBSCRIPTION_ENDING",
+            "the previous subscription's first payment is being canceled; retry",
         )
 
 
@@ -297,8 +286,8 @@ async def _begin(call: AccountCall, claim: Claim, wanted: NewSubscription) -> Ma
     await failpoint("api.claimed")
     async with call.transaction() as connection:
         if claim.resumed:
-            workflow_id = matters.workflow_id("subscription", claim.resource_id)
-            begun = await matters.find(connection, workflow_id)
+            matter_id = SUBSCRIPTION.workflow_id(claim.resource_id)
+            begun = await matters.find(connection, matter_id)
             if begun is not None:
                 return begun
         account = await accounts.get(connection, call.account.id)

@@ -1,20 +1,20 @@
-"""The timeline of an account: every past step with its cause, every future one with its cents."""
+"""The timeline of an account: every past step with its cause, every future one with its amount."""
 
 from datetime import datetime
-from typing import Annotated, Self
+from typing import Annotated
 from uuid import UUID
 
 from fastapi import Query
+from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.dependencies import AdminCall, Call, MemberCall, account_named
 from api.pagination import PageRequest, Pagination, Paging, paginate
 from api.problems import responses
 from api.routes.base import new_router
-from api.schemas import Answer, Credits
+from api.schemas import Answer, Credits, Shown
 from billing.core import ids
-from billing.timeline import rules, store
-from billing.timeline.schemas import Coming, Happened
+from billing.insight.timeline import rules, store
 
 router = new_router("timeline")
 
@@ -22,7 +22,7 @@ Ahead = Annotated[int, Query(ge=0, le=100, description="How many future steps to
 
 
 class CauseAnswer(Answer):
-    """Why it happened: what was due, who asked, or what Stripe told."""
+    """The cause: what was due, who requested it, or Stripe's event."""
 
     words: str
     actor: str | None
@@ -32,8 +32,8 @@ class CauseAnswer(Answer):
     correlation_id: str | None
 
 
-class HappenedAnswer(Answer):
-    """One thing of the past; `source` is step, change, payment or credits."""
+class HappenedAnswer(Shown):
+    """A past entry; `source` is step, change, payment or credits."""
 
     at: datetime
     real_at: datetime
@@ -41,41 +41,28 @@ class HappenedAnswer(Answer):
     name: str
     subject: str
     words: str
-    amount_cents: int | None
+    amount_cents: int | None = Field(validation_alias="amount_minor")
     currency: str | None
     credits: Credits | None
     cause: CauseAnswer
 
-    @classmethod
-    def of(cls, one: Happened) -> Self:
-        """As callers see it."""
-        known = one.model_dump(exclude={"amount_minor", "cause"})
-        cause = CauseAnswer(**one.cause.model_dump())
-        return cls(**known, amount_cents=one.amount_minor, cause=cause)
 
-
-class ComingAnswer(Answer):
-    """One step to come, if all goes well; `only_if` says what else it depends on."""
+class ComingAnswer(Shown):
+    """A future entry, if all payments succeed; `only_if` says what else it depends on."""
 
     at: datetime
     name: str
     workflow_id: str
     words: str
-    amount_cents: int | None
+    amount_cents: int | None = Field(validation_alias="amount_minor")
     currency: str | None
     credits: Credits | None
     only_if: str | None
     key: str | None
 
-    @classmethod
-    def of(cls, one: Coming) -> Self:
-        """As callers see it."""
-        known = one.model_dump(exclude={"amount_minor"})
-        return cls(**known, amount_cents=one.amount_minor)
-
 
 class TimelineAnswer(Answer):
-    """`future` soonest first, `past` newest first; `pagination` is that of the past."""
+    """`future` is soonest first, `past` newest first; `pagination` is that of the past."""
 
     account_id: str
     now: datetime
@@ -86,7 +73,7 @@ class TimelineAnswer(Answer):
 
 @router.get("/billing/timeline", responses=responses("MERCHANT_NOT_FOUND", "INVALID_CURSOR"))
 async def read_timeline(call: MemberCall, paging: Paging, upcoming: Ahead = 12) -> TimelineAnswer:
-    """What happened to this account and why, and what will happen when and for how much."""
+    """The past of this account with causes, and its future with dates and amounts."""
     async with call.transaction() as connection:
         return await _timeline(call, connection, call.account.id, paging, upcoming)
 
@@ -98,7 +85,7 @@ async def read_timeline(call: MemberCall, paging: Paging, upcoming: Ahead = 12) 
 async def read_account_timeline(
     account_id: str, call: AdminCall, paging: Paging, upcoming: Ahead = 12
 ) -> TimelineAnswer:
-    """The same, for operators."""
+    """The timeline of any account, for operators."""
     async with call.database.operator() as connection:
         account = await account_named(connection, account_id)
         return await _timeline(call, connection, account.id, paging, upcoming)

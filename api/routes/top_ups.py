@@ -1,4 +1,4 @@
-"""Credits that are bought by themselves when few are left: what is wanted, and what was done."""
+"""Automatic top-ups: buy credits when few are left; the settings, and each top-up."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -9,27 +9,27 @@ from pydantic import Field, StringConstraints, field_validator
 from sqlalchemy import RowMapping
 
 from api.dependencies import AccountCall, BillingCall, MemberCall
-from api.driving import nudged
 from api.pagination import Page, Paging, paginate
 from api.problems import responses
 from api.routes.base import new_router
-from api.schemas import MAX_MINOR, Answer, Body, Credits
+from api.schemas import MAX_MINOR, Answer, Body, Credits, PurchaseId, Shown, encoded
+from api.workflow_calls import notify
 from billing.core import clock, ids
-from billing.core.matter import of_account
-from billing.credits import lows
-from billing.top_ups import service, store
-from billing.top_ups.rules import TopUpStatus
-from billing.top_ups.schemas import TopUp, TopUpSettings, WantedSettings
-from billing.top_ups.tables import top_ups
+from billing.ledger.credits import low_balance
+from billing.matters.schemas import of_account
+from billing.money.top_ups import service, store
+from billing.money.top_ups.rules import TopUpStatus
+from billing.money.top_ups.schemas import TopUp, TopUpSettings, WantedSettings
+from billing.money.top_ups.tables import top_ups
 
 router = new_router("credits")
 
 
 class AutoTopUpBody(Body):
-    """Buy `pack` with the saved card when less than `threshold` is available.
+    """Buy `pack` with the saved card when less than `threshold` credits are available.
 
-    `monthly_cap_cents` bounds the money of one calendar month; without a card named here the
-    default one is charged.
+    `monthly_cap_cents` bounds the money of one calendar month; the default card is charged unless
+    another is named here.
     """
 
     is_enabled: Annotated[bool, Field(strict=True)] = True
@@ -46,7 +46,7 @@ class AutoTopUpBody(Body):
         return threshold
 
     def wanted(self) -> WantedSettings:
-        """As the domain knows it."""
+        """The settings as the domain has them."""
         method = self.payment_method_id
         return WantedSettings(
             is_enabled=self.is_enabled,
@@ -58,47 +58,35 @@ class AutoTopUpBody(Body):
 
 
 class LowBalanceBody(Body):
-    """Tell when the balance falls below `threshold`; null: only when nothing is left."""
+    """The balance below which to notify; null: only when nothing is left."""
 
     threshold: Annotated[Credits, Field(gt=0)] | None
 
 
 class LowBalanceAnswer(Answer):
-    """Below which balance `evt.billing.credits.low` tells, once per crossing."""
+    """The balance below which `evt.billing.credits.low` is published, once per crossing."""
 
     threshold: Credits | None
 
 
-class TopUpAnswer(Answer):
-    """One time that credits were wanted: bought, failed, over the month's limit, or dropped."""
+class TopUpAnswer(Shown):
+    """One automatic top-up: bought, failed, over the monthly cap, or dropped."""
 
-    top_up_id: str
+    top_up_id: Annotated[str, encoded(ids.TOP_UP)] = Field(validation_alias="id")
     status: TopUpStatus
     pack: str
     threshold: Credits
     available: Credits
-    purchase_id: str | None
-    amount_cents: int | None
+    purchase_id: PurchaseId | None
+    amount_cents: int | None = Field(validation_alias="amount_minor")
     currency: str | None
     reason: str | None
     wanted_at: datetime
     decided_at: datetime | None
 
-    @classmethod
-    def of(cls, found: TopUp) -> Self:
-        """The top-up as callers see it."""
-        known = found.model_dump(include=cls.model_fields.keys() - {"purchase_id"})
-        bought = found.purchase_id
-        return cls(
-            top_up_id=ids.encode(ids.TOP_UP, found.id),
-            purchase_id=ids.encode(ids.PURCHASE, bought) if bought else None,
-            amount_cents=found.amount_minor,
-            **known,
-        )
-
 
 class AutoTopUpAnswer(Answer):
-    """What is wanted; `stopped_at` is set after three failures, until it is written anew."""
+    """The settings; `stopped_at` is set after three failures, until they are written again."""
 
     is_enabled: bool = False
     threshold: Credits | None = None
@@ -133,18 +121,20 @@ class AutoTopUpAnswer(Answer):
     ),
 )  # fmt: skip
 async def write_auto_top_up(body: AutoTopUpBody, call: BillingCall) -> AutoTopUpAnswer:
-    """Say when credits are bought by themselves; too few right now are bought at once."""
+    """Set when credits are bought automatically; a balance that is too low now causes a purchase
+    now.
+    """
     async with call.transaction() as connection:
         now = await clock.now(connection, call.account.id)
         _, wanted = await service.write(connection, call.account.id, body.wanted(), now)
     if wanted:
-        await nudged(call, of_account(call.account.id))
+        await notify(call, of_account(call.account.id))
     return await _read(call)
 
 
 @router.get("/billing/credits/auto-top-up", responses=responses("MERCHANT_NOT_FOUND"))
 async def read_auto_top_up(call: MemberCall) -> AutoTopUpAnswer:
-    """What is bought by itself, and the purchase under way."""
+    """The settings of automatic top-ups, and the purchase under way."""
     return await _read(call)
 
 
@@ -152,7 +142,7 @@ async def read_auto_top_up(call: MemberCall) -> AutoTopUpAnswer:
 async def list_top_ups(
     call: MemberCall, paging: Paging, status: Annotated[TopUpStatus | None, Query()] = None
 ) -> Page[TopUpAnswer]:
-    """Each time that credits were wanted, newest first."""
+    """Every automatic top-up, newest first."""
     query = store.listing(call.account.id)
     if status is not None:
         query = query.where(top_ups.c.status == status)
@@ -173,8 +163,8 @@ def _show(row: RowMapping) -> TopUpAnswer:
 
 @router.put("/billing/credits/low-balance", responses=responses("MERCHANT_NOT_FOUND"))
 async def set_low_balance(body: LowBalanceBody, call: BillingCall) -> LowBalanceAnswer:
-    """Below which balance to tell that credits run out; told again after each crossing."""
+    """Set the balance below which to notify; a notification follows each crossing."""
     async with call.transaction() as connection:
         at = await clock.now(connection, call.account.id)
-        kept = await lows.put(connection, call.account.id, body.threshold, at)
+        kept = await low_balance.put(connection, call.account.id, body.threshold, at)
     return LowBalanceAnswer(threshold=kept)

@@ -1,4 +1,4 @@
-"""The trial of credits: take it once, and see where it stands."""
+"""The trial of credits: start it once, and read its state."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -7,23 +7,25 @@ from typing import Final, Self
 from fastapi import Response
 
 from api.dependencies import AccountCall, BillingCall, MemberCall
-from api.driving import need_temporal, nudged
 from api.idempotency import Claim, OptionalKey
 from api.problems import KEYED, responses
 from api.routes.base import new_router
 from api.schemas import Answer, Credits
-from billing.accounts import store as accounts
-from billing.core import clock, ids, matters
-from billing.core.matters import Matter
-from billing.trials import service, store
-from billing.trials.schemas import Trial
+from api.workflow_calls import need_temporal, notify
+from billing.core import clock, ids
+from billing.matters import store as matters
+from billing.matters.kinds import TRIAL
+from billing.matters.schemas import Matter
+from billing.money.trials import service, store
+from billing.money.trials.schemas import Trial
+from billing.platform.accounts import store as accounts
 
 router = new_router("trials")
 _DAY_SECONDS: Final = 86_400
 
 
 class TrialAnswer(Answer):
-    """Where the trial stands [D2]: available, active, expired or converted."""
+    """The state of the trial [D2]: available, active, expired or converted."""
 
     trial_id: str | None = None
     status: str
@@ -36,7 +38,7 @@ class TrialAnswer(Answer):
 
     @classmethod
     def of(cls, trial: Trial, remaining: Decimal, now: datetime) -> Self:
-        """The trial as callers see it; a day begun counts as a day left."""
+        """The trial as callers see it; a part of a day counts as a day left."""
         left = (trial.expires_at - now).total_seconds() if trial.status == "active" else 0
         return cls(
             trial_id=ids.encode(ids.TRIAL, trial.id),
@@ -60,24 +62,24 @@ class TrialAnswer(Answer):
     ),
 )  # fmt: skip
 async def start_trial(call: BillingCall, once: OptionalKey) -> Response:
-    """Take the account's one trial; the credits are there at once [D1, D13]."""
+    """Start the account's one trial; its credits are granted at once [D1, D13]."""
     async with once.claim(call) as claim:
         await need_temporal(call)
         matter = await _begin(call, claim)
-        await nudged(call, matter)
+        await notify(call, matter)
         return claim.answer(201, await _read(call))
 
 
 @router.get("/billing/trials", responses=responses("MERCHANT_NOT_FOUND"))
 async def read_trial(call: MemberCall) -> TrialAnswer:
-    """Where the account's trial stands; `available` before it was taken."""
+    """The state of the account's trial; `available` before it starts."""
     return await _read(call)
 
 
 async def _begin(call: AccountCall, claim: Claim) -> Matter:
     async with call.transaction() as connection:
         if claim.resumed:
-            begun = await matters.find(connection, matters.workflow_id("trial", call.account.id))
+            begun = await matters.find(connection, TRIAL.workflow_id(call.account.id))
             if begun is not None:
                 return begun
         account = await accounts.get(connection, call.account.id)

@@ -1,89 +1,52 @@
-"""Usage recorded and billed, one at a time or a thousand at once [G1-G4]; quoted, and settled."""
+"""Usage recorded and billed, one use at a time or a thousand at once [G1-G4]."""
 
-from datetime import datetime
-from decimal import Decimal
-from typing import Annotated, Any, Literal, Self
-from uuid import UUID
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
-from fastapi import Header
+from fastapi import Body, Depends, Header, Request
 from fastapi.responses import Response
-from pydantic import Field, model_validator
 
-from api import usage_rows
+from api import usage_batch_parser
 from api.auth import MEMBER
-from api.charging import charge_now
-from api.dependencies import (
-    AccountCall,
-    Call,
-    MemberCall,
-    OperatorGate,
-)
-from api.idempotency import REPLAYED_HEADER, valid_key
-from api.members import user_of
-from api.problem_codes import CODES
+from api.card_usage import charge_now
+from api.dependencies import Call, MemberCall, OperatorGate, gate_headers
+from api.fast_route import fast
+from api.idempotency import JSON, REPLAYED_HEADER, valid_key
 from api.problems import responses
 from api.routes.base import new_router
-from api.schemas import Answer, Body, Credits, Instant, Text
-from billing.budgets import service as budgets
-from billing.budgets.rules import BUDGET_ID, broken
-from billing.charges import service as charges
-from billing.core import clock, ids
-from billing.core.errors import BillingError, Conflict, Invalid, NotFound
-from billing.core.errors import PaymentRequired as Short
+from api.schemas import Answer, Credits
+from api.usage_batch import UsageBatch
+from api.usage_body import UseBody, UseRow, use_of
+from api.usage_refusals import CODES_OF_USES, refusal
+from billing.catalog.rating.schemas import Method
+from billing.core import ids
 from billing.core.money import show_decimal
-from billing.products.schemas import ServiceType
-from billing.quotas import service as quotas
-from billing.rating.schemas import Method
-from billing.usage import rules, service
-from billing.usage.schemas import Kind, Recorded, Status, Use
-
-from fastapi import Depends  # isort: skip
+from billing.metering.usage import rules
+from billing.metering.usage.schemas import Recorded, Status
+from billing.money.card_usage import service as card_usage
 
 router = new_router("usage")
 
-RECORD = "usg"
-REFUSALS = (
-    "PRODUCT_PRICING_NOT_FOUND", "METER_NOT_FOUND", "INSUFFICIENT_CREDITS", "QUOTA_EXCEEDED",
-    "BUDGET_EXCEEDED", "NOT_INCLUDED", "PAYMENT_CHARGE_NOT_OFFERED", "EVENT_TOO_OLD",
-    "EVENT_IN_FUTURE", "HOLD_NOT_FOUND", "HOLD_RESOLVED", "HOLD_EXCEEDED",
-)  # fmt: skip
-REUSED = "this event_id (or Idempotency-Key) was recorded with another body"
-Quantity = Annotated[Credits, Field(gt=0)]
+RECORD: Final = "usg"
+Key = Annotated[str | None, Header()]
 BatchCall = Annotated[Call, Depends(OperatorGate(MEMBER))]
-
-
-class UseBody(Body):
-    """One use. `product_id` prices it; else `service_type` or `feature_type` say what is counted.
-
-    With `event_id` (else the Idempotency-Key) the same use is never counted twice. With `hold_id`
-    that hold pays: what the use costs is captured from it, and the rest of it is free again.
-    """
-
-    usage_amount: Quantity
-    user_id: Text | None = None
-    organization_id: Text | None = None
-    session_id: Text | None = None
-    request_id: Text | None = None
-    event_id: Text | None = None
-    product_id: Text | None = None
-    service_type: ServiceType | None = None
-    feature_type: Text | None = None
-    operation: Text | None = None
-    model: Text | None = None
-    billing_method: Method | None = None
-    on_insufficient: Literal["reject", "defer"] = "reject"
-    occurred_at: Instant | None = None
-    usage_details: dict[str, Any] | None = None
-    hold_id: Text | None = None
-
-    @model_validator(mode="after")
-    def _names_something(self) -> Self:
-        if self.product_id is None and self.service_type is None and self.feature_type is None:
-            raise ValueError("name a product_id, a service_type or a feature_type")
-        if self.hold_id and not usage_rows.alone(self.billing_method, self.on_insufficient):
-            raise ValueError(usage_rows.HOLD_PAYS)
-        return self
+_BATCH_SCHEMA: Final[dict[str, Any]] = {
+    "type": "object",
+    "required": ["events"],
+    "additionalProperties": False,
+    "properties": {
+        "events": {
+            "type": "array",
+            "minItems": 1,
+            "maxItems": rules.MAX_ROWS,
+            "items": msgspec.json.schema(UseRow)["$defs"]["UseRow"],
+        }
+    },
+}
+_BATCH_EXAMPLE: Final = {
+    "events": [{"event_id": "evt-1", "product_id": "gpt-4", "usage_amount": "1000"}]
+}
+_BATCH_CONTENT: Final = {JSON: {"schema": _BATCH_SCHEMA, "example": _BATCH_EXAMPLE}}
 
 
 class UseAnswer(Answer):
@@ -102,8 +65,32 @@ class UseAnswer(Answer):
     is_included_in_subscription: bool
 
 
+class RowAnswer(Answer):
+    """The outcome of one row, by its place in the request.
+
+    `retry` of a rejected row is true when the same row may be recorded later, for example when a
+    part of the service is unavailable.
+    """
+
+    row: int
+    event_id: str | None
+    status: Literal["recorded", "duplicate", "rejected"]
+    code: str | None = None
+    detail: str | None = None
+    retry: bool | None = None
+
+
+class BatchAnswer(Answer):
+    """The outcome of each row, in the order of the request."""
+
+    recorded: int
+    duplicate: int
+    rejected: int
+    results: list[RowAnswer]
+
+
 def answer_of(done: Recorded) -> bytes:
-    """A `UseAnswer` of what was recorded; it needs no check, and is made very often."""
+    """The `UseAnswer` of a recorded use, encoded without pydantic: it is made very often."""
     return msgspec.json.encode(
         {
             "success": True,
@@ -132,13 +119,12 @@ def answer_of(done: Recorded) -> bytes:
         "IDEMPOTENCY_KEY_REUSED",
         "TEMPORAL_UNAVAILABLE",
         "PRICING_UNAVAILABLE",
-        *REFUSALS,
+        *CODES_OF_USES,
     ),
 )
+@fast
 async def record_usage(
-    body: UseBody,
-    call: MemberCall,
-    idempotency_key: Annotated[str | None, Header()] = None,
+    body: Annotated[UseBody, Body()], call: MemberCall, idempotency_key: Key = None
 ) -> Response:
     """Record one use: rated, counted against plan and quotas, and paid, in one transaction.
 
@@ -146,134 +132,42 @@ async def record_usage(
     the role billing, and an `event_id` or Idempotency-Key. A repeated event answers its first
     result with `Idempotent-Replayed: true`.
     """
-    use = _use(body, call, valid_key(idempotency_key))
+    key = valid_key(idempotency_key)
+    body.event_id = body.event_id or key
+    use = use_of(body, call.account.id, call, {})
     await call.services.prices.need(call.account, body.product_id, body.service_type)
-    if body.billing_method == charges.METHOD:
+    if body.billing_method == card_usage.METHOD:
         done = await charge_now(call, use)
     else:
-        done = await call.services.recorder.one(use)
+        done = await call.services.usage_batcher.one(use)
     if done.verdict not in ("recorded", "duplicate"):
-        raise await _refusal(done, use, call)
+        raise await refusal(done, use, call)
     headers = {REPLAYED_HEADER: "true"} if done.verdict == "duplicate" else None
-    return Response(answer_of(done), 201, headers=headers, media_type="application/json")
+    return Response(answer_of(done), 201, headers=headers, media_type=JSON)
 
 
-def _use(body: UseBody, call: AccountCall, key: str | None) -> Use:
-    return Use(
-        account_id=call.account.id,
-        kind=Kind(
-            body.product_id, body.service_type, body.feature_type, body.operation, body.model,
-            body.billing_method, body.on_insufficient == "defer",
-        ),
-        amount=f"{body.usage_amount:f}",
-        event_id=body.event_id or key,
-        at=body.occurred_at,
-        user_id=user_of(body.user_id, call),
-        organization_id=body.organization_id,
-        session_id=body.session_id,
-        request_id=body.request_id,
-        detail=usage_rows.details(body.usage_details),
-        hold_id=_hold(body.hold_id),
-    )  # fmt: skip
+@router.post(
+    "/usage/batch",
+    response_model=BatchAnswer,
+    openapi_extra={"requestBody": {"required": True, "content": _BATCH_CONTENT}},
+    responses=responses("INVALID_JSON", "MERCHANT_NOT_FOUND", "IDEMPOTENCY_KEY_INVALID"),
+)
+@fast
+async def record_usage_batch(
+    request: Request, call: BatchCall, idempotency_key: Key = None
+) -> Response:
+    """Record up to 1,000 uses, each with its own verdict; a bad row fails alone.
 
+    Role service names an account per row (`account_id` or `external_id`); others record for their
+    own. Platform headers, when sent, must be those of every account named, else nothing is
+    recorded. Rows of one request that cost credits are paid together; each with `payment_charge` is
+    charged to its account's card after the answer, and its billing record shows the outcome.
 
-def _hold(named: str | None) -> UUID | None:
-    if named is None:
-        return None
-    known = ids.parse(ids.HOLD, named)
-    if known is None:
-        raise NotFound("HOLD_NOT_FOUND", CODES["HOLD_NOT_FOUND"].detail)
-    return known
-
-
-def words_of(done: Recorded) -> tuple[str, str]:
-    """The code and sentence of a use that was not recorded."""
-    if done.verdict == "conflict":
-        return "IDEMPOTENCY_KEY_REUSED", REUSED
-    return done.verdict, CODES[done.verdict].detail
-
-
-async def _refusal(done: Recorded, use: Use, call: AccountCall) -> BillingError:
-    """Why a use was refused, with the figures behind it."""
-    code, detail = words_of(done)
-    if code == "INSUFFICIENT_CREDITS":
-        required, available = done.required or Decimal(0), done.available or Decimal(0)
-        return Short(
-            code,
-            service.NO_BALANCE,
-            required=show_decimal(required),
-            available=show_decimal(available),
-        )
-    if code == "QUOTA_EXCEEDED":
-        return await _over_quota(use, call)
-    if code == "BUDGET_EXCEEDED":
-        return await _over_budget(done, use, call)
-    if code == "HOLD_RESOLVED":
-        return Conflict(code, f"the hold was {done.status}", hold_status=done.status)
-    if code == "HOLD_EXCEEDED":
-        return _over_hold(done)
-    if code in ("NOT_INCLUDED", "PAYMENT_CHARGE_NOT_OFFERED"):
-        return Conflict(code, detail)
-    if code in ("PRODUCT_PRICING_NOT_FOUND", "METER_NOT_FOUND", "HOLD_NOT_FOUND"):
-        return NotFound(code, detail)
-    return Invalid(code, detail)
-
-
-def _over_hold(done: Recorded) -> BillingError:
-    return Invalid(
-        "HOLD_EXCEEDED",
-        "the use costs more than was held; nothing was recorded",
-        required=show_decimal(done.required or Decimal(0)),
-        held=show_decimal(done.available or Decimal(0)),
-    )
-
-
-async def _over_quota(use: Use, call: AccountCall) -> BillingError:
-    asked = quotas.Asked(
-        amount=Decimal(use.amount),
-        user_id=use.user_id,
-        organization_id=use.organization_id,
-        product_id=use.kind.product_id,
-        service_type=use.kind.service_type,
-        feature_type=use.kind.feature_type,
-    )
-    async with call.transaction() as connection:
-        decision = await quotas.check(connection, call.account.id, asked)
-        now = await clock.now(connection, call.account.id)
-    return Conflict(
-        "QUOTA_EXCEEDED",
-        CODES["QUOTA_EXCEEDED"].detail,
-        status=429,
-        retry_after=_wait(decision.resets_at, now),
-        limit=show_decimal(decision.limit) if decision.limit is not None else None,
-        used=show_decimal(decision.used),
-        requested=show_decimal(decision.requested),
-        resets_at=decision.resets_at.isoformat() if decision.resets_at else None,
-        refused_by=decision.refused_by,
-    )
-
-
-async def _over_budget(done: Recorded, use: Use, call: AccountCall) -> BillingError:
-    async with call.transaction() as connection:
-        found, now = await budgets.standing(connection, call.account.id)
-    at_once = done.method == "payment_charge"  # on no invoice to come, so on no budget for it
-    total = Decimal(0) if at_once else done.total
-    budget = broken(found, done.meter or "", Decimal(use.amount), total, done.currency)
-    code, detail = words_of(done)
-    if budget is None:  # somebody has just raised or removed it
-        return Conflict(code, detail, status=429, retry_after=1)
-    return Conflict(
-        code,
-        detail,
-        status=429,
-        retry_after=_wait(budget.window_end, now),
-        budget_id=ids.encode(BUDGET_ID, budget.id),
-        limit=show_decimal(budget.limit_amount),
-        used=show_decimal(budget.used),
-        resets_at=budget.window_end.isoformat(),
-    )
-
-
-def _wait(resets_at: datetime | None, now: datetime) -> int:
-    """Seconds until a limit is free again; an hour where nobody can say."""
-    return max(1, int((resets_at - now).total_seconds()) + 1) if resets_at else 3600
+    A row without `event_id` gets `{Idempotency-Key}/{row}` as its event id. A large batch is
+    recorded in parts: after a 5xx or no answer send the same request again, with the same key or
+    event ids; rows that were recorded answer `duplicate`.
+    """
+    rows = usage_batch_parser.parse(await request.body())
+    named = usage_batch_parser.named(rows, valid_key(idempotency_key))
+    batch = UsageBatch(named, call, gate_headers(request))
+    return Response(await batch.record(), media_type=JSON)

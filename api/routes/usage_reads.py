@@ -1,35 +1,36 @@
-"""Usage read back: against the plan and quotas from counters, and use by use [G8-G10, H5]."""
+"""Usage read: the open cycle against plan and quotas, and single uses [G8-G10, H5]."""
 
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Final, Literal
 
 from fastapi import Query
 
-from api.dependencies import Fresh, MemberCall, MemberRead
-from api.members import only_user, visible
+from api.dependencies import Call, Fresh, MemberCall, MemberRead
 from api.pagination import Page, Paging, paginate
 from api.problems import responses
 from api.routes.base import new_router
 from api.routes.billing_records import KEYS, RecordAnswer, show
 from api.schemas import Answer, Credits, Instant
-from billing.catalog import store as catalog
+from api.user_scope import only_user, visible
 from billing.core import clock
 from billing.core.money import ZERO
-from billing.quotas import service as quotas
-from billing.quotas.schemas import Bound
-from billing.usage import rules, store
-from billing.usage.schemas import Counter, Period
+from billing.metering.quotas import service as quotas
+from billing.metering.quotas.schemas import Bound, Quota
+from billing.metering.usage import rules, store
+from billing.metering.usage.schemas import Counter, Period
+from billing.money.subscriptions import entitlements
 
 router = new_router("usage")
 
-# The console's figures are there even before anything was used [G9].
+# The console expects these meters even before any use [G9].
 ALWAYS: Final = ("impressions", "api_calls", "data_transfer_gb")
 OneWord = Annotated[str | None, Query(max_length=255)]
 
 
 class MeterAnswer(Answer):
-    """What was used of one meter in the open cycle, against the plan."""
+    """The use of one meter in the open cycle, against the plan."""
 
     quantity: Credits
     events: int
@@ -44,7 +45,7 @@ class MeterAnswer(Answer):
 
 
 class OveragesAnswer(Answer):
-    """What is used beyond the plan and charged with the next invoice, so far."""
+    """The overage so far, charged with the next invoice."""
 
     total_overage_cost: Credits
     currency: str | None
@@ -52,7 +53,7 @@ class OveragesAnswer(Answer):
 
 
 class UsageAnswer(Answer):
-    """The open allowance cycle: sums by meter, and each meter against the plan [G8, G9]."""
+    """The open allowance cycle: the sum of each meter, and each meter against the plan [G8, G9]."""
 
     current_period: dict[str, Credits]
     meters: dict[str, MeterAnswer]
@@ -64,7 +65,7 @@ class UsageAnswer(Answer):
 
 
 class LimitAnswer(Answer):
-    """One limit with what counts against it [H5]."""
+    """One limit and the use that counts against it [H5]."""
 
     source: Literal["plan", "quota"]
     meter: str
@@ -82,7 +83,7 @@ class LimitAnswer(Answer):
 async def read_current_usage(call: MemberRead, fresh: Fresh = False) -> UsageAnswer:
     """Usage of the open cycle against the plan's limits; zeros for an unknown account [A13].
 
-    Counters are kept with each record, so the answer is complete up to `as_of`.
+    Each record updates the counters, so the answer is complete up to `as_of`.
     """
     if call.account is None:
         return _usage(None, {}, None, clock.real_now())
@@ -94,39 +95,24 @@ async def read_current_usage(call: MemberRead, fresh: Fresh = False) -> UsageAns
         plan = None
         if period is not None:
             counters = await store.cycle_counters(connection, call.account.id, "", period.start_at)
-            plan = (await catalog.entitlements(connection, call.account.id)).plan
+            plan = (await entitlements.of_account(connection, call.account.id)).plan
     return _usage(period, counters, plan, at - behind)
 
 
 @router.get("/usage/limits", responses=responses("MERCHANT_NOT_FOUND"))
 async def list_usage_limits(call: MemberCall, fresh: Fresh = False) -> list[LimitAnswer]:
-    """The plan's limits and the account's quotas, each with what counts against it [H5, B16].
+    """The plan's limits and the account's quotas, each with the use that counts against it [H5,
+    B16].
 
-    A member sees no quotas of other users.
+    A member does not see the quotas of other users.
     """
     async with call.reading(fresh=fresh) as connection:
         period, known, at = await quotas.standing(connection, call.account.id)
-        found = (
-            await store.cycle_counters(connection, call.account.id, "", period.start_at)
-            if period
-            else {}
-        )
-    answers = []
-    for meter, limit in sorted(period.limits.items()) if period else ():
-        used = found[meter].quantity if meter in found else ZERO
-        bound = Bound(
-            source="plan", limit=Decimal(limit["included"]), used=used,
-            is_hard=limit["then"] == "block", resets_at=period.end_at if period else None,
-        )  # fmt: skip
-        answers.append(_limit(bound, meter, "", "cycle"))
-    only = only_user(call)
-    for quota in known:
-        if only is not None and quota.owner.startswith("u:") and quota.owner != rules.user(only):
-            continue
-        zone = period.zone if period else "UTC"
-        bound = quotas.bound_of(quota, zone, period.end_at if period else at)
-        answers.append(_limit(bound, quota.meter, quota.owner, quota.window_kind))
-    return answers
+        found: dict[str, Counter] = {}
+        if period is not None:
+            found = await store.cycle_counters(connection, call.account.id, "", period.start_at)
+    own = [quota for quota in known if _may_see(call, quota)]
+    return [*_plan_limits(period, found), *_quota_limits(own, period, at)]
 
 
 @router.get("/usage/logs", responses=responses("MERCHANT_NOT_FOUND", "INVALID_CURSOR", "NOT_FOUND"))
@@ -141,13 +127,41 @@ async def list_usage_logs(
     end: Annotated[Instant | None, Query()] = None,
     fresh: Fresh = False,
 ) -> Page[RecordAnswer]:
-    """Single uses, newest first [G10]; a member sees its own, and others are missing [A14]."""
+    """Single uses, newest first [G10]; a member sees only its own [A14]."""
     query = store.records(
         call.account.id, operation=operation, model=model, service_type=service_type,
         user_id=visible(user_id, call), kind="usage",
     )  # fmt: skip
     async with call.reading(fresh=fresh) as connection:
         return await paginate(connection, store.between(query, start, end), KEYS, paging, show)
+
+
+def _may_see(call: Call, quota: Quota) -> bool:
+    only = only_user(call)
+    return only is None or not quota.owner.startswith("u:") or quota.owner == rules.user(only)
+
+
+def _plan_limits(period: Period | None, counters: dict[str, Counter]) -> Iterator[LimitAnswer]:
+    if period is None:
+        return
+    for meter, limit in sorted(period.limits.items()):
+        bound = Bound(
+            source="plan",
+            limit=Decimal(limit["included"]),
+            used=counters[meter].quantity if meter in counters else ZERO,
+            is_hard=limit["then"] == "block",
+            resets_at=period.end_at,
+        )
+        yield _limit(bound, meter, "", "cycle")
+
+
+def _quota_limits(
+    known: Iterable[Quota], period: Period | None, at: datetime
+) -> Iterator[LimitAnswer]:
+    zone, end = (period.zone, period.end_at) if period else ("UTC", at)
+    for quota in known:
+        bound = quotas.bound_of(quota, zone, end)
+        yield _limit(bound, quota.meter, quota.owner, quota.window_kind)
 
 
 def _usage(

@@ -1,25 +1,27 @@
-"""Usage in sums: by name, by bucket of time, and as statistics [G11-G14]; never by a scan."""
+"""Sums of usage by name, by time bucket, and as statistics [G11-G14]; read from counters only."""
 
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
+from uuid import UUID
 
 from fastapi import Query
+from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from api.days import Days, MaybeDay, span
+from api.date_range import Days, MaybeDay, span
 from api.dependencies import AccountCall, Fresh, MemberCall
-from api.members import visible
 from api.problems import responses
 from api.routes.base import new_router
 from api.schemas import Answer, Credits
+from api.user_scope import visible
+from billing.catalog.rating.schemas import CREDIT
 from billing.core import periods
 from billing.core.errors import Invalid
 from billing.core.money import ZERO
-from billing.rating.schemas import CREDIT
-from billing.usage import rules, store
+from billing.metering.usage import rules, store
 
 router = new_router("usage")
 
@@ -27,7 +29,7 @@ OneWord = Annotated[str | None, Query(max_length=255)]
 
 
 class SumAnswer(Answer):
-    """Uses under one name."""
+    """The sum of the uses under one name."""
 
     name: str
     quantity: Credits
@@ -36,7 +38,7 @@ class SumAnswer(Answer):
 
 
 class SummaryAnswer(Answer):
-    """Uses by operation and by model, and in all [G11]."""
+    """Sums by operation, by model, by meter, and in all [G11]."""
 
     by_operation: list[SumAnswer]
     by_model: list[SumAnswer]
@@ -49,7 +51,7 @@ class SummaryAnswer(Answer):
 
 
 class BucketAnswer(Answer):
-    """What was used of one meter in one hour, day or month [G12]."""
+    """The use of one meter in one hour, day or month [G12]."""
 
     start: datetime
     meter: str
@@ -57,6 +59,14 @@ class BucketAnswer(Answer):
     events: int
     maximum: Credits
     credits: Credits
+
+    @classmethod
+    def of(cls, row: Row[Any]) -> Self:
+        """A row of the counters."""
+        return cls(
+            start=row.bucket, meter=row.meter, quantity=row.quantity, events=row.events,
+            maximum=row.maximum, credits=row.credits,
+        )  # fmt: skip
 
 
 class AggregationsAnswer(Answer):
@@ -70,7 +80,7 @@ class AggregationsAnswer(Answer):
 
 
 class RevenueAnswer(Answer):
-    """What completed uses came to in one currency, as rated: before tax and rounding."""
+    """Total of completed records per currency, before tax and rounding."""
 
     total: Credits
     by_service: dict[str, Credits]
@@ -78,7 +88,7 @@ class RevenueAnswer(Answer):
 
 
 class StatsAnswer(Answer):
-    """What was billed for usage in a span of days [G14]; revenue is in credits unless said."""
+    """Billing of usage in a range of days [G14]; revenue is in credits unless it says otherwise."""
 
     total_billing_records: int
     pending_billing_records: int
@@ -99,40 +109,18 @@ class StatsAnswer(Answer):
 async def read_usage_summary(
     call: MemberCall, start_date: MaybeDay = None, end_date: MaybeDay = None, fresh: Fresh = False
 ) -> SummaryAnswer:
-    """Uses by operation, model and meter, of these days; by default the last thirty [G11]."""
+    """Sums by operation, model and meter over a range of days, by default the last thirty [G11]."""
     async with call.reading(fresh=fresh) as connection:
         days = await span(call, connection, start_date, end_date)
-        words = [
-            [
-                SumAnswer(
-                    name=row.owner[2:], quantity=row.quantity, events=row.events,
-                    credits=row.credits,
-                )
-                for row in await connection.execute(
-                    store.by_word(call.account.id, prefix, days.start, days.end)
-                )
-            ]
-            for prefix in ("a:", "m:")
-        ]  # fmt: skip
-        meters: defaultdict[str, list[Any]] = defaultdict(list)
-        query = store.buckets(call.account.id, "", "day", days.start, days.end)
-        for row in await connection.execute(query):
-            meters[row.meter].append(row)
-    sums = [
-        SumAnswer(
-            name=meter,
-            quantity=sum((row.quantity for row in rows), ZERO),
-            events=sum(row.events for row in rows),
-            credits=sum((row.credits for row in rows), ZERO),
-        )
-        for meter, rows in sorted(meters.items())
-    ]
+        operations = await _sums_by_name(connection, call.account.id, "a:", days)
+        models = await _sums_by_name(connection, call.account.id, "m:", days)
+        meters = await _sums_by_meter(connection, call.account.id, days)
     return SummaryAnswer(
-        by_operation=words[0],
-        by_model=words[1],
-        by_meter=sums,
-        total_events=sum(one.events for one in sums),
-        total_credits=sum((one.credits for one in sums), ZERO),
+        by_operation=operations,
+        by_model=models,
+        by_meter=meters,
+        total_events=sum(one.events for one in meters),
+        total_credits=sum((one.credits for one in meters), ZERO),
         start=days.start,
         end=days.end,
         as_of=days.as_of,
@@ -150,33 +138,25 @@ async def read_usage_aggregations(
     end_date: MaybeDay = None,
     fresh: Fresh = False,
 ) -> AggregationsAnswer:
-    """Counters of days or months, or of hours where a meter counts them [G12].
+    """Counters by day or month, or by hour for meters that are counted by hour [G12].
 
-    Of users, organisations and hours only meters are counted: `service_type` answers 422 where a
-    meter also counted uses of another service on these days. To a member other users are missing.
+    Users, organisations and hours are counted by meter only: then `service_type` answers 422 for a
+    meter that also counted another service in this range. A member gets 404 for other users.
     """
     owner = _owner(call, user_id, organization_id)
     async with call.reading(fresh=fresh) as connection:
         days = await span(call, connection, start_date, end_date)
         kept = "hour" if grain == "hour" else "day"
         wanted: dict[str, Any] = {}
-        if service_type and owner == "" and kept == "day":
-            wanted = {"service": service_type}
+        if service_type and (owner or kept == "hour"):
+            wanted["meters"] = await _meters(call, connection, service_type, days)
         elif service_type:
-            wanted = {"meters": await _meters(call, connection, service_type, days)}
+            wanted["service"] = service_type
         query = store.buckets(call.account.id, owner, kept, days.start, days.end, **wanted)
-        rows = (await connection.execute(query)).all()
-    buckets = [
-        BucketAnswer(
-            start=row.bucket, meter=row.meter, quantity=row.quantity, events=row.events,
-            maximum=row.maximum, credits=row.credits,
-        )
-        for row in rows
-    ]  # fmt: skip
-    if grain == "month":
-        buckets = _by_month(buckets, days.zone)
+        buckets = [BucketAnswer.of(row) for row in await connection.execute(query)]
+    data = _by_month(buckets, days.zone) if grain == "month" else buckets
     return AggregationsAnswer(
-        grain=grain, data=buckets, start=days.start, end=days.end, as_of=days.as_of
+        grain=grain, data=data, start=days.start, end=days.end, as_of=days.as_of
     )
 
 
@@ -184,10 +164,10 @@ async def read_usage_aggregations(
 async def read_usage_stats(
     call: MemberCall, start_date: MaybeDay = None, end_date: MaybeDay = None, fresh: Fresh = False
 ) -> StatsAnswer:
-    """Billing records counted, and what they come to; by default the last thirty days [G13, X33].
+    """Numbers and revenue of billing records, by default of the last thirty days [G13, X33].
 
-    Revenue is in credits, and `revenue_by_currency` in money: what cards paid at once, and use
-    beyond the plan once an invoice bills it.
+    Revenue is in credits; `revenue_by_currency` is in money: charges of cards at once, and overage
+    after an invoice has billed it.
     """
     async with call.reading(fresh=fresh) as connection:
         days = await span(call, connection, start_date, end_date)
@@ -195,20 +175,42 @@ async def read_usage_stats(
             await connection.execute(store.by_facet(call.account.id, days.start, days.end))
         ).all()
         active = [
-            len(
-                (
-                    await connection.execute(
-                        store.by_word(call.account.id, who, days.start, days.end)
-                    )
-                ).all()
-            )
-            for who in ("u:", "o:")
+            len(await _sums_by_name(connection, call.account.id, who, days)) for who in ("u:", "o:")
         ]
     return _stats([tuple(row) for row in facets], active, days)
 
 
+async def _sums_by_name(
+    connection: AsyncConnection, account_id: UUID, prefix: str, days: Days
+) -> list[SumAnswer]:
+    """Sums of one kind of owner of counters: `a:` operations, `m:` models, `u:`, `o:`."""
+    query = store.by_word(account_id, prefix, days.start, days.end)
+    return [
+        SumAnswer(name=row.owner[2:], quantity=row.quantity, events=row.events, credits=row.credits)
+        for row in await connection.execute(query)
+    ]
+
+
+async def _sums_by_meter(
+    connection: AsyncConnection, account_id: UUID, days: Days
+) -> list[SumAnswer]:
+    meters: defaultdict[str, list[Any]] = defaultdict(list)
+    query = store.buckets(account_id, "", "day", days.start, days.end)
+    for row in await connection.execute(query):
+        meters[row.meter].append(row)
+    return [
+        SumAnswer(
+            name=meter,
+            quantity=sum((row.quantity for row in rows), ZERO),
+            events=sum(row.events for row in rows),
+            credits=sum((row.credits for row in rows), ZERO),
+        )
+        for meter, rows in sorted(meters.items())
+    ]
+
+
 def _owner(call: AccountCall, user_id: str | None, organization_id: str | None) -> str:
-    """Whose counters are asked for; '' the account's."""
+    """The owner of the requested counters; '' is the account."""
     if user_id and organization_id:
         raise Invalid("VALIDATION_FAILED", "organization_id: not together with user_id")
     if user_id:
@@ -219,7 +221,7 @@ def _owner(call: AccountCall, user_id: str | None, organization_id: str | None) 
 async def _meters(
     call: AccountCall, connection: AsyncConnection, service: str, days: Days
 ) -> list[str]:
-    """The meters on which the account counted uses of this service, and of no other."""
+    """The meters that counted this service, and no other, for the account."""
     known = await store.services_of(connection, call.account.id, days.start, days.end)
     meters = [meter for meter, services in known.items() if service in services]
     mixed = [meter for meter in meters if len(known[meter]) > 1]

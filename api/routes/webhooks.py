@@ -1,4 +1,4 @@
-"""What the card provider tells us: verified, stored once, answered; the owner is told after."""
+"""Stripe's webhooks: verified, stored once, answered; the matter is notified after the answer."""
 
 from typing import Annotated
 
@@ -6,11 +6,12 @@ from fastapi import Header, Request, Response
 from starlette.background import BackgroundTask
 
 from api.dependencies import Services
+from api.fast_route import fast
 from api.problems import responses
 from api.routes.base import new_router
 from billing.core.clock import real_now
 from billing.core.failpoints import failpoint
-from billing.events import provider
+from billing.platform.provider_inbox import webhooks
 
 router = new_router("webhooks")
 
@@ -20,19 +21,20 @@ router = new_router("webhooks")
     status_code=200,
     responses=responses("INVALID_SIGNATURE", "INVALID_PAYLOAD", "DATABASE_UNAVAILABLE"),
 )
+@fast
 async def receive_stripe_event(
     request: Request, stripe_signature: Annotated[str | None, Header()] = None
 ) -> Response:
-    """Take one signed event [N1 to N3, N11]; a known one changes nothing."""
+    """Receive one signed event [N1 to N3, N11]; a known one changes nothing."""
     services: Services = request.app.state.services
     body = await request.body()
     secrets = services.settings.stripe_webhook_secret.get_secret_value().split(",")
-    provider.verify(body, stripe_signature, secrets, real_now())
-    event = provider.parse(body)
+    webhooks.verify(body, stripe_signature, secrets, real_now())
+    event = webhooks.parse(body)
     await failpoint("inbox.before_insert")
     owner = await services.inbox.receive(event)
     await failpoint("inbox.committed")
     task = None
     if owner is not None:
-        task = BackgroundTask(services.tellers.tell, services.temporal, owner, event.event_id)
+        task = BackgroundTask(services.notifier.notify, services.temporal, owner, event.event_id)
     return Response(b'{"received":true}', media_type="application/json", background=task)

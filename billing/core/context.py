@@ -1,4 +1,4 @@
-"""Who is acting and under which correlation id, carried beside the call rather than through it.
+"""The actor and the correlation id of a call, carried beside it rather than through it.
 
 Set once at the edge (API request, activity); read by audit rows, logs and outgoing calls.
 """

@@ -1,6 +1,7 @@
 """Connections to Postgres: tenant transactions under row-level security, operator ones beside it.
 
-Routes and activities open the transaction; nothing deeper commits (architecture.md, flow rule 3).
+Routes and activities open the transaction; nothing deeper commits
+(docs/architecture.md#rules-of-the-flow).
 """
 
 import asyncio
@@ -42,8 +43,8 @@ _LAG: Final = text(
     " - coalesce(pg_last_xact_replay_timestamp(), pg_postmaster_start_time())) END"
 )
 _logger = logging.getLogger("billing.database")
-_LAST_WORDS: Final = "last words"
-LastWords = dict[Callable[[AsyncConnection, list[Any]], Awaitable[None]], list[Any]]
+_BEFORE_COMMIT: Final = "before commit"
+BeforeCommit = dict[Callable[[AsyncConnection, list[Any]], Awaitable[None]], list[Any]]
 
 
 class Database:
@@ -91,7 +92,7 @@ class Database:
             yield connection
 
     async def lag(self, connection: AsyncConnection) -> timedelta:
-        """How old what this connection reads may be: the last commit that the replica has seen."""
+        """Age of the last commit this connection sees; zero on the primary."""
         if connection.engine is not self.replica_engine:
             return timedelta()
         return (await connection.execute(_LAG)).scalar_one() or timedelta()
@@ -136,9 +137,9 @@ def _text(account_id: UUID) -> str:
     return str(UUID(int=account_id.int))
 
 
-def last_words(connection: AsyncConnection) -> LastWords | None:
-    """What each writer still has to write before the commit; None: this one has no such end."""
-    waiting: LastWords | None = connection.info.get(_LAST_WORDS)
+def before_commit(connection: AsyncConnection) -> BeforeCommit | None:
+    """The rows each writer defers until just before the commit; None outside `transaction`."""
+    waiting: BeforeCommit | None = connection.info.get(_BEFORE_COMMIT)
     return waiting
 
 
@@ -147,15 +148,15 @@ async def _transaction(engine: AsyncEngine, begin: str) -> AsyncIterator[AsyncCo
     """Begin with what must hold in it, in one round trip; commit, or roll back on an error."""
     connection = await _begun(engine, begin)
     driver, known = driver_of(connection), connection.info
-    waiting: LastWords = {}
-    known[_LAST_WORDS] = waiting
+    waiting: BeforeCommit = {}
+    known[_BEFORE_COMMIT] = waiting
     try:
         yield connection
         for say, items in waiting.items():
             await say(connection, items)
         await driver.commit()
     finally:
-        known.pop(_LAST_WORDS, None)
+        known.pop(_BEFORE_COMMIT, None)
         if driver.closed:
             await connection.invalidate()
         await asyncio.shield(connection.close())  # rolls back what was not committed

@@ -1,4 +1,4 @@
-"""Identifiers: UUIDv7 inside, a type prefix and 26 base32 characters outside.
+"""Identifiers: UUIDv7 inside, TypeID outside: a prefix and 26 characters of base32.
 
 The alphabet keeps the order of the numbers, so text ids sort by time of birth like the rows.
 """

@@ -14,11 +14,6 @@ def slot_attempt(invoice_id: UUID, slot: int) -> str:
     return f"{ids.encode(ids.INVOICE, invoice_id)}/attempt-{slot}"
 
 
-def card_attempt(invoice_id: UUID, method_id: UUID) -> str:
-    """The one extra try that a new card gets."""
-    return f"{ids.encode(ids.INVOICE, invoice_id)}/card-{ids.encode(ids.PAYMENT_METHOD, method_id)}"
-
-
 def manual_retry(invoice_id: UUID, number: int) -> str:
     """The n-th retry-now of an operator or payer."""
     return f"{ids.encode(ids.INVOICE, invoice_id)}/now-{number}"
@@ -30,23 +25,18 @@ def intent(invoice_id: UUID, number: int) -> str:
 
 
 def submission(invoice_id: UUID, number: int) -> str:
-    """A manual payment, as the n-th road of its invoice."""
+    """A manual payment, as the n-th flow of its invoice."""
     return f"{ids.encode(ids.INVOICE, invoice_id)}/manual-{number}"
 
 
-def pay_request(invoice_id: UUID, mark: str) -> str:
-    """A request to pay an invoice now, told apart by its mark."""
-    return f"{ids.encode(ids.INVOICE, invoice_id)}/pay-{mark}"
+def pay_request(invoice_id: UUID, suffix: str) -> str:
+    """A request to pay an invoice now, told apart by its suffix."""
+    return f"{ids.encode(ids.INVOICE, invoice_id)}/pay-{suffix}"
 
 
-def order(workflow_subject: str, mark: str) -> str:
-    """An operator's order to a matter, told apart by its mark."""
-    return f"{workflow_subject}/order-{mark}"
-
-
-def provider_again(attempt_key: str, number: int) -> str:
-    """The n-th hourly repeat of an attempt that is proven to have never reached the card."""
-    return f"{attempt_key}/again-{number}"
+def command(workflow_subject: str, suffix: str) -> str:
+    """An operator's command to a matter, told apart by its suffix."""
+    return f"{workflow_subject}/order-{suffix}"
 
 
 def setup_intent(setup_id: UUID) -> str:
@@ -74,17 +64,6 @@ def trial_grant(account_id: UUID) -> str:
     return f"{ids.encode(ids.ACCOUNT, account_id)}/trial"
 
 
-def step(workflow_subject: str, name: str, mark: str | int) -> str:
-    """A step of a matter, told apart by `mark` (a period's start, a number, a revision)."""
-    return f"{workflow_subject}/{name}-{mark}"
-
-
-def slot_of(attempt_key: str) -> int | None:
-    """The dunning slot an attempt key uses up; None for a new card's or a retry-now's try."""
-    _, _, mark = attempt_key.partition("/attempt-")
-    return int(mark.partition("/")[0]) if mark else None
-
-
-def invoice_of(key: str) -> UUID:
-    """The invoice whose key this is."""
-    return ids.decode(ids.INVOICE, key.partition("/")[0])
+def step(workflow_subject: str, name: str, suffix: str | int) -> str:
+    """A step of a matter, told apart by `suffix` (a period's start, a number, a revision)."""
+    return f"{workflow_subject}/{name}-{suffix}"

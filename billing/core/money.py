@@ -1,6 +1,7 @@
 """Arithmetic of money and credits: integers of minor units, exact decimals, one rounding rule.
 
-Rounding is once per line, half away from zero; splits go by largest remainder (product.md §3).
+Rounding is once per line, half away from zero; splits go by largest remainder
+(docs/rules.md#money).
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,7 @@
 """Billing periods: half-open, counted from the anchor's local wall time, never from a clamped date.
 
 The 31st bills 31 Jan, 28 Feb, 31 Mar; a wall time that DST skips moves forward by the gap, and
-one that repeats takes the first (product.md §2).
+one that repeats takes the first (docs/rules.md#time).
 """
 
 from calendar import monthrange
@@ -9,15 +9,15 @@ from datetime import MAXYEAR, MINYEAR, UTC, date, datetime, timedelta
 from typing import Final, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from billing.core.frozen import Frozen
 
 Unit = Literal["day", "week", "month", "year"]
 
 
-class Interval(BaseModel):
+class Interval(Frozen):
     """`count` units of calendar time, such as 1 month or 2 weeks."""
-
-    model_config = ConfigDict(frozen=True)
 
     unit: Unit
     count: int = Field(default=1, ge=1, le=366)
@@ -28,7 +28,7 @@ BEYOND_CALENDAR: Final = f"must be in the years {MINYEAR + 1} to {MAXYEAR - 1}"
 
 
 def within_calendar(value: date) -> bool:
-    """Whether every zone can show it: beyond the first and the last year there is no day."""
+    """True if every zone can show the day: the calendar's first and last year are left out."""
     return MINYEAR < value.year < MAXYEAR
 
 

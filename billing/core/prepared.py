@@ -4,13 +4,13 @@ Building, compiling and wrapping a statement anew costs four times what running 
 purchase, a renewal or a usage event runs is written as a constant of these.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from functools import cache
 from typing import Any, Final, cast
 
 import psycopg
-from psycopg.rows import AsyncRowFactory as Shape
-from psycopg.rows import dict_row, tuple_row
+from psycopg.rows import dict_row
 from sqlalchemy import (
     BindParameter,
     Column,
@@ -18,6 +18,7 @@ from sqlalchemy import (
     RowMapping,
     Table,
     bindparam,
+    delete,
     insert,
     update,
 )
@@ -30,6 +31,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 Row = dict[str, Any]
 # A row of either way to ask: these functions and SQLAlchemy's own.
 Fields = Mapping[str, Any] | RowMapping
+Sent = psycopg.AsyncCursor[Any]
 _DIALECT: Final = dialects.PGDialectAsync_psycopg()  # type: ignore[no-untyped-call]
 
 
@@ -76,32 +78,64 @@ class Prepared:
         """Every row."""
         return await (await self._run(connection, values)).fetchall()
 
-    async def tuples(self, connection: AsyncConnection, **values: Any) -> list[tuple[Any, ...]]:
-        """Every row as its values in order: for many rows that are read in one place."""
-        return await (await self._run(connection, values, tuple_row)).fetchall()
-
     async def scalar(self, connection: AsyncConnection, **values: Any) -> Any:
         """The first column of the first row, or None."""
         row = await self.first(connection, **values)
         return next(iter(row.values())) if row else None
 
     async def run(self, connection: AsyncConnection, **values: Any) -> int:
-        """How many rows were touched."""
+        """Execute and return the number of rows that were touched."""
         return (await self._run(connection, values)).rowcount
 
+    async def send(self, connection: AsyncConnection, **values: Any) -> Sent:
+        """Run it for what it does: in a pipeline the answer is not waited for."""
+        return await self._run(connection, values)
+
     async def _run(
-        self, connection: AsyncConnection, values: Mapping[str, Any], shape: Shape[Any] = dict_row
+        self, connection: AsyncConnection, values: Mapping[str, Any]
     ) -> psycopg.AsyncCursor[Any]:
         if values.keys() != self._names:
             raise TypeError(f"values differ by {sorted(values.keys() ^ self._names)}")
         wanted = {**self._defaults, **values}
         for name, encode in self._encoders.items():
             wanted[name] = encode(wanted[name])
-        cursor = driver_of(connection).cursor(row_factory=shape)
+        cursor = driver_of(connection).cursor(row_factory=dict_row)
         try:
             return await cursor.execute(self._sql, wanted)
         except psycopg.Error as error:
             raise wrapped(error, self._sql.decode()) from error
+
+
+@asynccontextmanager
+async def pipeline(connection: AsyncConnection) -> AsyncIterator[None]:
+    """Statements sent in here share round trips; an error comes out at the first answer read."""
+    try:
+        async with driver_of(connection).pipeline():
+            yield
+    except psycopg.Error as error:
+        raise wrapped(error, "a pipeline of statements") from error
+
+
+async def last_of(
+    connection: AsyncConnection, *statements: tuple[Prepared, Mapping[str, Any]]
+) -> list[Row]:
+    """Run statements in one round trip, in their order; the rows of the last one."""
+    *first, (last, values) = statements
+    if not first:
+        return await last.all(connection, **values)
+    async with pipeline(connection):
+        for statement, given_values in first:
+            await statement.send(connection, **given_values)
+        return await last.all(connection, **values)
+
+
+async def answers(
+    connection: AsyncConnection, *statements: tuple[Prepared, Mapping[str, Any]]
+) -> list[list[Row]]:
+    """Run statements in one round trip, in their order; the rows of each."""
+    async with pipeline(connection):
+        sent = [await one.send(connection, **given_values) for one, given_values in statements]
+        return [await cursor.fetchall() for cursor in sent]
 
 
 def driver_of(connection: AsyncConnection) -> psycopg.AsyncConnection[Any]:
@@ -142,6 +176,11 @@ def _change(table: Table, columns: tuple[str, ...]) -> Prepared:
     )
 
 
+@cache
+def _removal(table: Table) -> Prepared:
+    return Prepared(delete(table).where(table.c.id == given("id_of_row")))
+
+
 async def add(connection: AsyncConnection, table: Table, row: Mapping[str, Any]) -> Row:
     """Insert one row; answers it with the table's defaults filled in."""
     return await _insertion(table, tuple(row)).one(connection, **row)
@@ -155,6 +194,30 @@ async def add_unless_there(
 ) -> Row | None:
     """Insert one row; None when another has its `unique` value, or any unique value of it."""
     return await _insertion_unless(table, tuple(row), unique).first(connection, **row)
+
+
+async def send_add(
+    connection: AsyncConnection,
+    table: Table,
+    row: Mapping[str, Any],
+    unique: Column[Any] | None = None,
+) -> None:
+    """Insert one row in a pipeline; nothing where another has its `unique` value."""
+    names = tuple(row)
+    statement = _insertion_unless(table, names, unique) if unique is not None else None
+    await (statement or _insertion(table, names)).send(connection, **row)
+
+
+async def send_change(
+    connection: AsyncConnection, table: Table, row_id: Any, **fields: Any
+) -> Sent:
+    """Overwrite fields of one row in a pipeline; its `rowcount` is known after it."""
+    return await _change(table, tuple(fields)).send(connection, id_of_row=row_id, **fields)
+
+
+async def send_removal(connection: AsyncConnection, table: Table, row_id: Any) -> Sent:
+    """Delete one row in a pipeline."""
+    return await _removal(table).send(connection, id_of_row=row_id)
 
 
 async def change(connection: AsyncConnection, table: Table, row_id: Any, **fields: Any) -> Row:

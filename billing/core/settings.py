@@ -4,12 +4,15 @@ Names are the ones operators know from `.env.example`; secrets never appear in a
 """
 
 from functools import lru_cache
-from typing import Literal, Self
+from importlib.metadata import version
+from typing import Final, Literal, Self
 
 from pydantic import AliasChoices, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 Profile = Literal["default", "test"]
+VERSION: Final = version("durable-billing")
+"""The one of pyproject.toml, as it was installed."""
 
 
 class Settings(BaseSettings):
@@ -18,7 +21,6 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_file=".env", extra="ignore", case_sensitive=False)
 
     env: str = "development"
-    service_version: str = Field("1.0.0", validation_alias="BILLING_VERSION")
     billing_enabled: bool = True
     profile: Profile = Field("default", validation_alias="BILLING_PROFILE")
     log_level: str = Field("INFO", validation_alias="BILLING_LOG_LEVEL")
@@ -89,6 +91,11 @@ class Settings(BaseSettings):
                 "a live Stripe key goes to Stripe only: unset STRIPE_API_BASE or use sk_test_…"
             )
         return self
+
+    @property
+    def service_version(self) -> str:
+        """The build's version, as the API, its document and the worker's logs state it."""
+        return VERSION
 
     @property
     def operator_url(self) -> SecretStr:

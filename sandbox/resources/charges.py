@@ -61,7 +61,7 @@ _BLANK: Json = {
     "source_transfer": None,
     "transfer_data": None,
 }
-"""What is the same on every new one; nothing in it is changed in place."""
+"""Fields that are equal on every new one; nothing in it is changed in place."""
 
 
 def make(

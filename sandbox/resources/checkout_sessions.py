@@ -3,7 +3,7 @@
 POST and GET /v1/checkout/sessions, GET/POST …/{session}, its expire and line_items.
 """
 
-from sandbox import charging, jobs, listing, problems
+from sandbox import jobs, listing, problems
 from sandbox.calls import Call, Routes
 from sandbox.parameters import (
     CREATED,
@@ -22,6 +22,7 @@ from sandbox.parameters import (
     url,
 )
 from sandbox.resources import (
+    charging,
     intent_body,
     payment_intents,
     session_body,
@@ -107,7 +108,7 @@ def create(call: Call) -> Json:
 
 
 def _consistent(params: Json) -> None:
-    """What only makes sense together."""
+    """Refuse parameters that are missing or contradict each other."""
     if params["mode"] == "subscription":
         message = "The sandbox has no subscriptions of its own; use payment or setup."
         raise problems.invalid(message, "mode")

@@ -64,7 +64,7 @@ _BLANK: Json = {
     "shipping": None,
     "tax_exempt": "none",
 }
-"""What is the same on every new one; nothing in it is changed in place."""
+"""Fields that are equal on every new one; nothing in it is changed in place."""
 
 
 @routes.post("/v1/customers", _CREATE)

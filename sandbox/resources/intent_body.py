@@ -37,7 +37,7 @@ _BLANK: Json = {
     "status": "requires_payment_method",
     "transfer_data": None,
 }
-"""What is the same on every new one; nothing in it is changed in place."""
+"""Fields that are equal on every new one; nothing in it is changed in place."""
 
 
 def new(call: Call, params: Json, **hidden: Any) -> Json:

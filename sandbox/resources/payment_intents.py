@@ -3,9 +3,8 @@
 POST and GET /v1/payment_intents, GET/POST …/{intent}, and its confirm, capture and cancel.
 """
 
-from sandbox import amounts, charging, journal, listing, problems
+from sandbox import amounts, journal, listing, problems
 from sandbox.calls import Call, Routes
-from sandbox.charging import Terms
 from sandbox.parameters import (
     CREATED,
     METADATA,
@@ -22,7 +21,8 @@ from sandbox.parameters import (
     text,
     url,
 )
-from sandbox.resources import intent_body, payment_methods, refunds
+from sandbox.resources import charging, intent_body, payment_methods, refunds
+from sandbox.resources.charging import Terms
 from sandbox.resources.fields import AUTOMATIC, SHIPPING, TYPES, USAGE
 from sandbox.shapes import Json
 

@@ -109,7 +109,7 @@ def _refundable(charge: Json, amount: int) -> None:
 
 
 def _word(call: Call, charge: Json) -> str:
-    """What becomes of the refund: as scripted, else as the card does."""
+    """Outcome of the refund: as scripted, else as the card does."""
     targets = [charge["payment_method"], charge["customer"]]
     word = scripts.next_word(call.store, "refund", targets)
     token = call.store.hidden(charge["payment_method"]).get("card")

@@ -109,7 +109,7 @@ _BLANK: Json = {
     "ui_mode": "hosted_page",
     "wallet_options": None,
 }
-"""What is the same on every new one; nothing in it is changed in place."""
+"""Fields that are equal on every new one; nothing in it is changed in place."""
 
 
 def new(call: Call, params: Json, items: list[Json], expires_at: int) -> Json:
@@ -158,7 +158,7 @@ def _creation(params: Json) -> str | None:
 
 
 def customer_details(person: Json) -> Json:
-    """What the page learned about the person."""
+    """The person's details that the page collected."""
     return {
         "address": address(person.get("address")),
         "business_name": None,

@@ -6,7 +6,7 @@ POST and GET /v1/setup_intents, GET/POST …/{intent}, its confirm and cancel.
 from collections.abc import Callable
 from typing import Any
 
-from sandbox import charging, listing, problems, scripts
+from sandbox import listing, problems, scripts
 from sandbox.calls import Call, Routes
 from sandbox.declines import Decline
 from sandbox.parameters import (
@@ -20,14 +20,14 @@ from sandbox.parameters import (
     text,
     url,
 )
-from sandbox.resources import payment_methods
+from sandbox.resources import charging, payment_methods
 from sandbox.resources.fields import AUTOMATIC, TYPES, USAGE
 from sandbox.shapes import Json, client_secret, merge_metadata, new_id
 
 routes = Routes()
 
 AFTER_SUCCESS: list[Callable[[Call, Json], None]] = []
-"""What else becomes true when a card is saved: a checkout session completes."""
+"""Functions to call when a card is saved: a checkout session completes."""
 CONFIRMABLE = ("requires_payment_method", "requires_confirmation", "requires_action")
 
 _UPDATE: Fields = {
@@ -94,7 +94,7 @@ _BLANK: Json = {
     "single_use_mandate": None,
     "status": "requires_payment_method",
 }
-"""What is the same on every new one; nothing in it is changed in place."""
+"""Fields that are equal on every new one; nothing in it is changed in place."""
 
 
 def new(call: Call, params: Json, **hidden: Any) -> Json:

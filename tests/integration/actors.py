@@ -1,4 +1,4 @@
-"""Everybody in a story: operators, merchants and the browsers in front of them, on one stack.
+"""Everybody in a story: operators, customers and the browsers in front of them, on one stack.
 
 Tests speak to the running API as strangers would; what really happened to money they ask the
 sandbox, and what is written down they ask the database as its superuser.
@@ -19,15 +19,23 @@ from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 
 from billing.core import ids
-from embedded.control import StackControl
-from embedded.stack import StackInfo
-from embedded.tokens import mint_token
+from cli.tokens import mint_token
+from devstack.control import StackControl
+from devstack.stack import StackInfo
 from sandbox.control import Json, Outcome, SandboxControl
 from tests.integration.waiting import PATIENCE_SECONDS, Unexpected, body_of, wait_for
 
 __all__ = [
-    "API", "PATIENCE_SECONDS", "Actors", "Json", "Merchant", "Unexpected", "instant", "intent_of",
-    "open_actors", "wait_for",
+    "API",
+    "PATIENCE_SECONDS",
+    "Actors",
+    "Customer",
+    "Json",
+    "Unexpected",
+    "instant",
+    "intent_of",
+    "open_actors",
+    "wait_for",
 ]  # fmt: skip
 
 API: Final = "/api/v1"
@@ -44,7 +52,7 @@ class Actors:
     temporal: Client
 
     def headers(self, account: str, role: str, key: str | None = None) -> dict[str, str]:
-        """Who calls: a role of one account, or of `*`; each call is a person of its own."""
+        """Headers of a caller: a role of one account, or of `*`; each call is another person."""
         token = mint_token(
             secret=self.stack.jwt_secret,
             account=account,
@@ -65,18 +73,18 @@ class Actors:
         )
         return body_of(answer, status)
 
-    async def merchant(self, **fields: Any) -> "Merchant":
+    async def customer(self, **fields: Any) -> "Customer":
         """A fresh account in real time; fields go to `POST /admin/accounts`."""
         made = await self.operate(
             "POST", "/admin/accounts", {"external_id": f"shop-{uuid4()}"} | fields, status=201
         )
-        return Merchant(self, made)
+        return Customer(self, made)
 
-    async def merchant_on_clock(
+    async def customer_on_clock(
         self, at: str = "2027-01-01T10:00:00Z", **fields: Any
-    ) -> "Merchant":
+    ) -> "Customer":
         """A fresh test account whose clock stands at `at` until it is advanced."""
-        return await self.merchant(is_test=True, clock_at=at, **fields)
+        return await self.customer(is_test=True, clock_at=at, **fields)
 
     async def sql(self, query: str, **values: Any) -> list[Json]:
         """Rows as the superuser sees them, behind every wall; values as `%(name)s`."""
@@ -90,7 +98,7 @@ class Actors:
 
 
 @dataclass(frozen=True)
-class Merchant:
+class Customer:
     """One account: its own staff, its buyers' browsers, and what is written about it."""
 
     actors: Actors
@@ -144,11 +152,11 @@ class Merchant:
         return problem
 
     async def buy(
-        self, pack: str = "small", road: str = "card", *, key: str | None = None, **more: Any
+        self, pack: str = "small", flow: str = "card", *, key: str | None = None, **more: Any
     ) -> Json:
         """Start a purchase; the answer holds `purchase_id` and `next_action`."""
-        key = key or (str(uuid4()) if road == "saved_card" else None)
-        body = {"pack": pack, "payment_method": road} | more
+        key = key or (str(uuid4()) if flow == "saved_card" else None)
+        body = {"pack": pack, "payment_method": flow} | more
         return await self.ask("POST", "/billing/purchases", body, key=key)
 
     async def purchase(self, purchase_id: str) -> Json:
@@ -230,15 +238,15 @@ class Merchant:
         await self.ask("PUT", path, body | {"is_enabled": False}, status=200)
         return done
 
-    async def customer(self) -> str:
+    async def stripe_customer(self) -> str:
         """The account's customer at the sandbox; there once a payment was opened."""
         rows = await self.rows("SELECT stripe_customer_id AS id FROM accounts WHERE id = %(me)s")
         assert rows[0]["id"], f"{self.id} has no customer at the sandbox yet"
         return str(rows[0]["id"])
 
     async def script(self, *outcomes: str, then: str = "normal") -> None:
-        """What the next charges of this account come to, whatever card is used."""
-        await self.actors.sandbox.script(await self.customer(), *outcomes, then=then)
+        """Script the next charges of this account, whatever card is used."""
+        await self.actors.sandbox.script(await self.stripe_customer(), *outcomes, then=then)
 
     @asynccontextmanager
     async def unheard(self) -> AsyncIterator[None]:
@@ -254,12 +262,15 @@ class Merchant:
 
     # -- waiting, and time -------------------------------------------------------------------
 
-    async def until_purchase(self, purchase_id: str, status: str) -> Json:
+    async def until_purchase(
+        self, purchase_id: str, status: str, patience: float = PATIENCE_SECONDS
+    ) -> Json:
         """The purchase as soon as it has this status."""
         return await wait_for(
             lambda: self.purchase(purchase_id),
             f"{purchase_id} becomes {status}",
             lambda seen: seen["status"] == status,
+            patience=patience,
         )
 
     async def until_subscription(self, status: str) -> Json:
@@ -285,7 +296,7 @@ class Merchant:
         await self.actors.operate("POST", f"/admin/accounts/{self.id}/clock", body, status=202)
 
     async def clock(self) -> Json:
-        """Where the test clock stands."""
+        """The test clock's state."""
         return await self.actors.operate("GET", f"/admin/accounts/{self.id}/clock")
 
     async def advance(self, *, days: int | None = None, to: str | None = None) -> Json:
@@ -309,7 +320,7 @@ class Merchant:
 
     async def requests(self, name: str | None = None) -> list[Json]:
         """Requests that reached the sandbox about this account, oldest first."""
-        return await self.actors.sandbox.requests(name=name, customer=await self.customer())
+        return await self.actors.sandbox.requests(name=name, customer=await self.stripe_customer())
 
     async def rows(self, query: str, **values: Any) -> list[Json]:
         """Rows behind every wall; `%(me)s` is this account."""
@@ -322,7 +333,7 @@ class Merchant:
         )
 
     async def steps(self) -> dict[str, str]:
-        """What the account's matters have done: the mark of each step's key, and its result."""
+        """Steps that the account's matters did: the end of each step's key, and its result."""
         rows = await self.rows(
             "SELECT key, result FROM steps WHERE account_id = %(me)s ORDER BY real_ran_at"
         )

@@ -4,16 +4,16 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from embedded.stack import StackInfo
+from devstack.stack import StackInfo
 
 # Their assertions tell what they saw, as those of test modules do.
 pytest.register_assert_rewrite(
     "tests.integration.actors",
     "tests.integration.waiting",
     "tests.integration.faults.flows",
-    "tests.integration.faults.errands",
+    "tests.integration.faults.recovery_flows",
 )
-from tests.integration.actors import Actors, Merchant, open_actors  # noqa: E402 (after that)
+from tests.integration.actors import Actors, Customer, open_actors  # noqa: E402 (after that)
 
 
 @pytest.fixture(scope="session")
@@ -24,6 +24,6 @@ async def actors(stack: StackInfo) -> AsyncIterator[Actors]:
 
 
 @pytest.fixture
-async def merchant(actors: Actors) -> Merchant:
+async def customer(actors: Actors) -> Customer:
     """A fresh account in real time."""
-    return await actors.merchant()
+    return await actors.customer()

@@ -5,7 +5,7 @@ from datetime import timedelta
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from billing.purchases.rules import PurchaseState, agenda
+    from billing.money.purchases.rules import PurchaseState, agenda
     from workflows.contracts import MatterRef
     from workflows.matter import MatterWorkflow
 
@@ -26,4 +26,4 @@ class HastyPurchaseWorkflow(MatterWorkflow[PurchaseState]):
     async def run(self, _: MatterRef) -> None:
         """Sleep first: a command that no history knows."""
         await workflow.sleep(timedelta(seconds=1))
-        await self.live()
+        await self.run_until_done()

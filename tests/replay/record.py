@@ -17,9 +17,9 @@ from typing import Any, Final
 
 from temporalio.client import Client
 
-from embedded.launch import launch
-from embedded.options import ROOT, Options
-from embedded.stack import StackInfo
+from devstack.launch import launch
+from devstack.options import ROOT, Options
+from devstack.stack import StackInfo
 from tests.integration.actors import Actors, open_actors
 from tests.replay.payloads import clear_text
 from tests.replay.stories import CANARY, CANARY_EMAIL, STORIES, sweep

@@ -1,4 +1,4 @@
-"""What is recorded: one short life per way in which a workflow can go, on a running stack.
+"""Recorded lives: one short life per way in which a workflow can go, on a running stack.
 
 Each story answers the id of the workflow whose newest run is kept.
 """
@@ -9,16 +9,16 @@ from uuid import uuid4
 
 from temporalio.client import Client
 
-from tests.integration.actors import Actors, Merchant, intent_of, wait_for
-from workflows.contracts import DunningExtension, DunningOrder
+from tests.integration.actors import Actors, Customer, intent_of, wait_for
+from workflows.contracts import DunningCommand, DunningExtension
 
-STEERING: Final = [
-    ("pause_dunning", DunningOrder(reason="the customer called")),
-    ("resume_dunning", DunningOrder()),
+DUNNING_COMMANDS: Final = [
+    ("pause_dunning", DunningCommand(reason="the customer called")),
+    ("resume_dunning", DunningCommand()),
     ("extend_dunning", DunningExtension(days=2)),
-    ("retry_now", DunningOrder()),
+    ("retry_now", DunningCommand()),
 ]
-"""What an operator orders on Temporal's page."""
+"""Commands that an operator gives on Temporal's page."""
 START: Final = "2027-01-01T10:00:00Z"
 # What must never be found in a history: every account of a story carries it.
 CANARY: Final = "Quentin Zebrafinch"
@@ -26,18 +26,18 @@ CANARY_EMAIL: Final = "quentin@zebrafinch.example"
 Story = Callable[[Actors], Awaitable[str]]
 
 
-async def _live(actors: Actors) -> Merchant:
-    return await actors.merchant(name=CANARY, email=CANARY_EMAIL)
+async def _live(actors: Actors) -> Customer:
+    return await actors.customer(name=CANARY, email=CANARY_EMAIL)
 
 
-async def _on_clock(actors: Actors) -> Merchant:
-    return await actors.merchant_on_clock(START, name=CANARY, email=CANARY_EMAIL)
+async def _on_clock(actors: Actors) -> Customer:
+    return await actors.customer_on_clock(START, name=CANARY, email=CANARY_EMAIL)
 
 
-async def _subscribed(actors: Actors, plan: str = "pro") -> tuple[Merchant, str]:
-    merchant = await _on_clock(actors)
-    active = await merchant.subscribed(plan)
-    return merchant, f"subscription/{active['subscription_id']}"
+async def _subscribed(actors: Actors, plan: str = "pro") -> tuple[Customer, str]:
+    customer = await _on_clock(actors)
+    active = await customer.subscribed(plan)
+    return customer, f"subscription/{active['subscription_id']}"
 
 
 async def charge_paid(actors: Actors) -> str:
@@ -47,23 +47,23 @@ async def charge_paid(actors: Actors) -> str:
 
 async def charge_failed(actors: Actors) -> str:
     """The card does not pay; an order to try it again has it paid by a second run."""
-    merchant = await _live(actors)
-    await _charge(merchant)
-    await merchant.script("insufficient_funds", then="normal")
-    name = await _charge(merchant, "failed")
+    customer = await _live(actors)
+    await _charge(customer)
+    await customer.script("insufficient_funds", then="normal")
+    name = await _charge(customer, "failed")
     body = {"billing_id": name.partition("/")[2]}
-    await merchant.ask("POST", "/billing/process", body, status=200)
+    await customer.ask("POST", "/billing/process", body, status=200)
     return name
 
 
-async def _charge(merchant: Merchant, status: str = "completed") -> str:
+async def _charge(customer: Customer, status: str = "completed") -> str:
     if status == "completed":
-        await merchant.save_card()
+        await customer.save_card()
     body = {
         "product_id": "gpt-4", "usage_amount": "1000", "billing_method": "payment_charge",
         "event_id": str(uuid4()),
     }  # fmt: skip
-    done = await merchant.ask("POST", "/usage/record", body, status=201)
+    done = await customer.ask("POST", "/usage/record", body, status=201)
     assert done["billing_status"] == status, done
     return f"charge/{done['billing_id']}"
 
@@ -76,19 +76,19 @@ async def purchase_completed(actors: Actors) -> str:
 
 async def purchase_by_saved_card(actors: Actors) -> str:
     """Charged at once."""
-    merchant = await _live(actors)
-    await merchant.save_card()
-    done = await merchant.buy("small", "saved_card")
+    customer = await _live(actors)
+    await customer.save_card()
+    done = await customer.buy("small", "saved_card")
     return f"purchase/{done['purchase_id']}"
 
 
 async def purchase_declined(actors: Actors) -> str:
     """A saved card that is declined."""
-    merchant = await _live(actors)
-    await merchant.save_card()
-    await merchant.script("lost_card")
+    customer = await _live(actors)
+    await customer.save_card()
+    await customer.script("lost_card")
     body = {"pack": "small", "payment_method": "saved_card"}
-    refused = await merchant.refused(
+    refused = await customer.refused(
         "CARD_DECLINED", "POST", "/billing/purchases", body, key="declined"
     )
     return f"purchase/{refused['purchase_id']}"
@@ -96,41 +96,41 @@ async def purchase_declined(actors: Actors) -> str:
 
 async def purchase_on_a_page(actors: Actors) -> str:
     """Paid by a hosted page."""
-    merchant = await _live(actors)
-    begun = await merchant.buy("small", "checkout", return_url="https://shop.example/back")
+    customer = await _live(actors)
+    begun = await customer.buy("small", "checkout", return_url="https://shop.example/back")
     await actors.sandbox.pay_session(begun["checkout_url"].rpartition("/")[2])
-    await merchant.until_purchase(begun["purchase_id"], "completed")
+    await customer.until_purchase(begun["purchase_id"], "completed")
     return f"purchase/{begun['purchase_id']}"
 
 
 async def purchase_expired(actors: Actors) -> str:
     """Nobody pays for a day."""
-    merchant = await _on_clock(actors)
-    begun = await merchant.buy()
-    await merchant.advance(days=1)
+    customer = await _on_clock(actors)
+    begun = await customer.buy()
+    await customer.advance(days=1)
     return f"purchase/{begun['purchase_id']}"
 
 
 async def purchase_late_money(actors: Actors) -> str:
     """Money after the end: a second run."""
-    merchant = await _live(actors)
-    begun = await merchant.buy()
-    await merchant.restored_as_expired(begun["purchase_id"])
-    await merchant.pay(begun)
-    await merchant.until_purchase(begun["purchase_id"], "completed")
+    customer = await _live(actors)
+    begun = await customer.buy()
+    await customer.restored_as_expired(begun["purchase_id"])
+    await customer.pay(begun)
+    await customer.until_purchase(begun["purchase_id"], "completed")
     return f"purchase/{begun['purchase_id']}"
 
 
 async def purchase_halted_and_resumed(actors: Actors) -> str:
     """Stripe does not know the intent any more; an operator's resume does not help."""
-    merchant = await _on_clock(actors)
-    begun = await merchant.buy()
-    await actors.sandbox.reset(await merchant.customer())
+    customer = await _on_clock(actors)
+    begun = await customer.buy()
+    await actors.sandbox.reset(await customer.stripe_customer())
     name = f"purchase/{begun['purchase_id']}"
-    await merchant.aim_clock(days=1)
+    await customer.aim_clock(days=1)
 
     async def halted() -> bool:
-        clock = await merchant.clock()
+        clock = await customer.clock()
         return bool(clock["status"] == "blocked")
 
     await wait_for(halted, f"{name} is halted")
@@ -141,36 +141,36 @@ async def purchase_halted_and_resumed(actors: Actors) -> str:
 
 async def trial_expired(actors: Actors) -> str:
     """Fourteen days."""
-    merchant = await _on_clock(actors)
-    await merchant.ask("POST", "/billing/trials", status=201)
-    await merchant.advance(days=15)
-    return f"trial/{merchant.id}"
+    customer = await _on_clock(actors)
+    await customer.ask("POST", "/billing/trials", status=201)
+    await customer.advance(days=15)
+    return f"trial/{customer.id}"
 
 
 async def trial_converted(actors: Actors) -> str:
     """A first paid subscription."""
-    merchant = await _on_clock(actors)
-    await merchant.ask("POST", "/billing/trials", status=201)
-    await merchant.subscribed("pro")
-    await merchant.advance(days=15)
-    return f"trial/{merchant.id}"
+    customer = await _on_clock(actors)
+    await customer.ask("POST", "/billing/trials", status=201)
+    await customer.subscribed("pro")
+    await customer.advance(days=15)
+    return f"trial/{customer.id}"
 
 
 async def subscription_lived(actors: Actors) -> str:
     """Trial, two renewals, and a scheduled end."""
-    merchant = await _on_clock(actors)
-    await merchant.save_card()
-    begun = await merchant.subscribe("pro", trial=True)
-    await merchant.advance(days=50)
-    await merchant.ask("POST", "/billing/subscription/cancel", {"at": "period_end"})
-    await merchant.advance(days=30)
+    customer = await _on_clock(actors)
+    await customer.save_card()
+    begun = await customer.subscribe("pro", trial=True)
+    await customer.advance(days=50)
+    await customer.ask("POST", "/billing/subscription/cancel", {"at": "period_end"})
+    await customer.advance(days=30)
     return f"subscription/{begun['subscription_id']}"
 
 
 async def subscription_running(actors: Actors) -> str:
     """An open one, in the middle of its second month."""
-    merchant, name = await _subscribed(actors)
-    await merchant.advance(days=40)
+    customer, name = await _subscribed(actors)
+    await customer.advance(days=40)
     return name
 
 
@@ -182,115 +182,115 @@ async def subscription_of_a_live_account(actors: Actors) -> str:
 
 async def subscription_yearly(actors: Actors) -> str:
     """Cycles between renewals."""
-    merchant = await _on_clock(actors)
-    active = await merchant.subscribed("pro", interval="yearly")
-    await merchant.advance(days=70)
+    customer = await _on_clock(actors)
+    active = await customer.subscribed("pro", interval="yearly")
+    await customer.advance(days=70)
     return f"subscription/{active['subscription_id']}"
 
 
 async def subscription_never_paid(actors: Actors) -> str:
     """Expired after 23 hours."""
-    merchant = await _on_clock(actors)
-    begun = await merchant.subscribe("pro")
-    await merchant.advance(days=1)
+    customer = await _on_clock(actors)
+    begun = await customer.subscribe("pro")
+    await customer.advance(days=1)
     return f"subscription/{begun['subscription_id']}"
 
 
 async def subscription_asked_by_its_bank(actors: Actors) -> str:
     """A first payment with 3-D Secure."""
-    merchant = await _live(actors)
-    begun = await merchant.subscribe("pro")
-    await merchant.confirm(begun, "pm_card_authenticationRequired")
+    customer = await _live(actors)
+    begun = await customer.subscribe("pro")
+    await customer.confirm(begun, "pm_card_authenticationRequired")
     await actors.sandbox.authenticate(intent_of(begun))
-    await merchant.until_subscription("active")
+    await customer.until_subscription("active")
     return f"subscription/{begun['subscription_id']}"
 
 
 async def dunning_recovered(actors: Actors) -> str:
     """Declined on day 0, paid on day 3."""
-    merchant, name = await _subscribed(actors)
-    await merchant.script("insufficient_funds")
-    await merchant.advance(days=40)
+    customer, name = await _subscribed(actors)
+    await customer.script("insufficient_funds")
+    await customer.advance(days=40)
     return name
 
 
 async def dunning_exhausted(actors: Actors) -> str:
     """Declined on day 0, 3 and 7; unpaid."""
-    merchant, name = await _subscribed(actors)
-    await merchant.script("insufficient_funds", then="last")
-    await merchant.advance(days=45)
+    customer, name = await _subscribed(actors)
+    await customer.script("insufficient_funds", then="last")
+    await customer.advance(days=45)
     return name
 
 
 async def dunning_steered(actors: Actors) -> str:
     """Paused, resumed and extended from Temporal's page; then paid by a retry."""
-    merchant, name = await _subscribed(actors)
-    await merchant.script("insufficient_funds")
-    await merchant.advance(to="2027-02-01T10:00:00Z")
+    customer, name = await _subscribed(actors)
+    await customer.script("insufficient_funds")
+    await customer.advance(to="2027-02-01T10:00:00Z")
     workflow = actors.temporal.get_workflow_handle(name)
-    for update, argument in STEERING:
+    for update, argument in DUNNING_COMMANDS:
         await workflow.execute_update(update, argument)
-    await merchant.until_subscription("active")
+    await customer.until_subscription("active")
     return name
 
 
 async def collection_paid(actors: Actors) -> str:
     """An end with an open invoice; the card works again."""
-    merchant, invoice = await _pursued(actors)
-    await merchant.script()
-    await merchant.advance(days=5)
+    customer, invoice = await _pursued(actors)
+    await customer.script()
+    await customer.advance(days=5)
     return f"collection/{invoice}"
 
 
 async def collection_given_up(actors: Actors) -> str:
     """The same, and the card never works again."""
-    merchant, invoice = await _pursued(actors)
-    await merchant.advance(days=20)
+    customer, invoice = await _pursued(actors)
+    await customer.advance(days=20)
     return f"collection/{invoice}"
 
 
-async def _pursued(actors: Actors) -> tuple[Merchant, str]:
-    merchant, _ = await _subscribed(actors)
-    await merchant.script("insufficient_funds", then="last")
-    await merchant.advance(to="2027-02-02T10:00:00Z")
-    await merchant.ask("POST", "/billing/subscription/cancel", {"at": "now"})
-    listed = await merchant.ask("GET", "/billing/invoices?status=open")
-    return merchant, listed["data"][0]["invoice_id"]
+async def _pursued(actors: Actors) -> tuple[Customer, str]:
+    customer, _ = await _subscribed(actors)
+    await customer.script("insufficient_funds", then="last")
+    await customer.advance(to="2027-02-02T10:00:00Z")
+    await customer.ask("POST", "/billing/subscription/cancel", {"at": "now"})
+    listed = await customer.ask("GET", "/billing/invoices?status=open")
+    return customer, listed["data"][0]["invoice_id"]
 
 
-async def account_lapses(actors: Actors) -> str:
+async def account_expires(actors: Actors) -> str:
     """A card is saved, and a cycle's credits end."""
-    merchant, _ = await _subscribed(actors)
-    await merchant.save_card("pm_card_mastercard")
-    await merchant.advance(days=35)
-    return f"account/{merchant.id}"
+    customer, _ = await _subscribed(actors)
+    await customer.save_card("pm_card_mastercard")
+    await customer.advance(days=35)
+    return f"account/{customer.id}"
 
 
 async def account_bills_late_use(actors: Actors) -> str:
     """Use that is told after the end of its subscription has an invoice of its own."""
-    merchant, _ = await _subscribed(actors, "basic")
-    await merchant.ask("POST", "/billing/subscription/cancel", {"at": "now"})
+    customer, _ = await _subscribed(actors, "basic")
+    await customer.ask("POST", "/billing/subscription/cancel", {"at": "now"})
     body = {"feature_type": "ai_responses", "usage_amount": "600", "occurred_at": START}
-    await merchant.ask("POST", "/usage/record", body, status=201)
-    await merchant.advance(days=2)
-    return f"account/{merchant.id}"
+    await customer.ask("POST", "/usage/record", body, status=201)
+    await customer.advance(days=2)
+    return f"account/{customer.id}"
 
 
 async def account_completes_uses(actors: Actors) -> str:
     """A closed cycle of more uses than one transaction completes."""
-    merchant, _ = await _subscribed(actors, "basic")
+    customer, _ = await _subscribed(actors, "basic")
     rows = [{"feature_type": "ai_responses", "usage_amount": "1"}] * 1_000
     for _ in range(6):
-        await merchant.ask("POST", "/usage/batch", {"events": rows}, status=200)
-    await merchant.advance(days=31)
-    return f"account/{merchant.id}"
+        await customer.ask("POST", "/usage/batch", {"events": rows}, status=200)
+    await customer.advance(days=31)
+    return f"account/{customer.id}"
 
 
 async def clock_walked(actors: Actors) -> str:
     """A walk over two renewals."""
-    merchant, _ = await _subscribed(actors)
-    await merchant.advance(days=70)
-    return f"clock/{merchant.id}"
+    customer, _ = await _subscribed(actors)
+    await customer.advance(days=70)
+    return f"clock/{customer.id}"
 
 
 STORIES: Final[dict[str, Story]] = {
@@ -302,7 +302,7 @@ STORIES: Final[dict[str, Story]] = {
         subscription_lived, subscription_running, subscription_of_a_live_account,
         subscription_yearly, subscription_never_paid, subscription_asked_by_its_bank,
         dunning_recovered, dunning_exhausted, dunning_steered,
-        collection_paid, collection_given_up, account_lapses, account_bills_late_use,
+        collection_paid, collection_given_up, account_expires, account_bills_late_use,
         account_completes_uses, clock_walked,
     )
 }  # fmt: skip

@@ -1,8 +1,8 @@
-"""What becomes of an idempotency key after each status (product.md §13)."""
+"""The fate of an idempotency key after each status (docs/rules.md#api)."""
 
 import pytest
 
-from billing.idempotency.schemas import outcome
+from billing.platform.idempotency.schemas import outcome
 
 
 @pytest.mark.parametrize("status", [200, 201, 204, 400, 404, 409, 410, 413, 422])

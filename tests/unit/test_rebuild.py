@@ -8,9 +8,9 @@ import pytest
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
-from billing.core.matter import of_account
-from embedded import rebuild
-from workflows import look
+from billing.matters.schemas import of_account
+from cli import rebuild
+from workflows import visibility
 
 MATTER = of_account(uuid4())
 NOBODY = cast(Client, None)
@@ -18,7 +18,7 @@ NOBODY = cast(Client, None)
 
 @pytest.fixture
 def answers(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """What the server answers when asked for a workflow, call by call."""
+    """The server's answers when asked for a workflow, call by call."""
     given: list[Any] = []
 
     async def is_running(_client: Client, _workflow_id: str) -> bool:
@@ -27,7 +27,7 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
             raise RPCError("no", answer, b"")
         return bool(answer)
 
-    monkeypatch.setattr(look, "is_running", is_running)
+    monkeypatch.setattr(visibility, "is_running", is_running)
     monkeypatch.setattr(rebuild, "PAUSES", (0, 0))
     return given
 

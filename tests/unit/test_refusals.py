@@ -1,9 +1,9 @@
-"""What a command cannot do is one sentence, never a traceback."""
+"""A command that cannot work says so in one sentence, without a traceback."""
 
 import pytest
 from typer.testing import CliRunner
 
-from cli import app
+from cli.__main__ import app
 
 CLOSED = "postgresql+psycopg://billing_app@127.0.0.1:9/billing"
 

@@ -6,7 +6,7 @@ from typing import Final
 
 import pytest
 
-from embedded.options import ROOT
+from devstack.options import ROOT
 from sandbox import orders
 from sandbox.cards import CARDS
 

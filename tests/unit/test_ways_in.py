@@ -11,7 +11,7 @@ from temporalio.client import Client, WorkflowUpdateRPCTimeoutOrCancelledError
 from temporalio.service import RPCError, RPCStatusCode
 
 from billing.core import ids
-from billing.core.matter import of_account
+from billing.matters.schemas import of_account
 from workflows import start
 
 
@@ -41,7 +41,7 @@ async def test_a_wait_that_failed_leaves_no_failure_that_nobody_read(
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(lambda _, seen: heard.append(seen["message"]))
     with suppress(RPCError):
-        await start.settle(
+        await start.wait_until_done(
             cast("Client", Deaf(status)), of_account(ids.new()), timedelta(seconds=1)
         )
     gc.collect()

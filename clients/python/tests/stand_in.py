@@ -26,7 +26,7 @@ class StandIn:
         self.scripted = list(scripted)
         self.requests: list[httpx2.Request] = []
         self.rows: Counter[str] = Counter()
-        """How often each event id was recorded: once, whatever happens."""
+        """Times each event id was recorded: once, whatever happens."""
         self.refuse: Callable[[dict[str, Any]], str | None] = lambda row: None
         self.passing: set[str] = set()
         """Codes of refusals that the API says to try again."""

@@ -1,4 +1,4 @@
-"""What is kept is what the API will take: amounts exact, fields known, each event with its id."""
+"""The spool keeps only events the API will take: amounts exact, fields known, each with its id."""
 
 import json
 from datetime import UTC, datetime

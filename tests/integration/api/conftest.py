@@ -13,8 +13,8 @@ from api.app import create_app
 from api.temporal import connect
 from billing.core.database import Database, open_database
 from billing.core.settings import Settings
-from embedded.stack import StackInfo
-from embedded.tokens import mint_token
+from cli.tokens import mint_token
+from devstack.stack import StackInfo
 
 ACCOUNTS: Final = "/api/v1/admin/accounts"
 PLENTY: Final = "1000000/minute"

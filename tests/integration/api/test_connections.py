@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from billing.core.database import Database, open_database
 from billing.core.settings import Settings
-from embedded.stack import StackInfo
+from devstack.stack import StackInfo
 
 PID = text("SELECT pg_backend_pid()")
 END = text("SELECT pg_terminate_backend(:pid, 5000)")

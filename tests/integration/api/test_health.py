@@ -15,6 +15,7 @@ from temporalio.client import Client
 from api.app import create_app
 from api.temporal import connect
 from billing.core.database import open_database
+from billing.core.settings import VERSION
 from tests.integration.api.conftest import ACCOUNTS, Api, stack_settings
 
 NOBODY = "postgresql+psycopg://billing_app:secret-word@127.0.0.1:1/billing"
@@ -34,7 +35,7 @@ async def test_health_has_exactly_its_fields(api: Api) -> None:
         "status": "healthy",
         "service": "billing_service",
         "port": api.app.state.services.settings.service_port,
-        "version": "1.0.0",
+        "version": VERSION,
         "dependencies": {"database": "healthy"},
     }
 

@@ -18,13 +18,13 @@ from api.idempotency import OptionalKey, RequiredKey
 from api.routes.base import new_router
 from api.schemas import Answer, Body
 from api.temporal import connect
-from billing.audit import service as audit
-from billing.audit.tables import billing_audit
 from billing.core import ids
 from billing.core.clock import real_now
 from billing.core.errors import Conflict, PaymentRequired, ProviderFailure
-from billing.idempotency import store
-from billing.idempotency.tables import billing_idempotency
+from billing.platform.audit import service as audit
+from billing.platform.audit.tables import billing_audit
+from billing.platform.idempotency import store
+from billing.platform.idempotency.tables import billing_idempotency
 from tests.integration.api.conftest import Api, stack_settings
 
 Mood = Literal["made", "waits", "declined", "refused", "away", "breaks", "slow"]
@@ -39,7 +39,7 @@ class ThingBody(Body):
 
 
 class Thing(Answer):
-    """What was made, and whether a second try went on with a first one's."""
+    """The thing that was made; its flag tells whether a second try went on with a first one's."""
 
     thing_id: str
     size: int
@@ -108,7 +108,7 @@ class Shop:
         return await self.api.client.post(path, json=body, headers=headers)
 
     async def made(self) -> int:
-        """How many effects this account saw."""
+        """Number of effects on this account."""
         async with self.api.database.tenant(self.id) as connection:
             query = select(func.count()).where(billing_audit.c.action == "thing.made")
             return int((await connection.execute(query)).scalar_one())
@@ -129,7 +129,7 @@ async def shop(things: Api) -> Shop:
 
 
 def same(first: httpx2.Response, second: httpx2.Response) -> bool:
-    """Whether the second answer is the first one again, marked as such."""
+    """True if the second answer is the first one again, marked as such."""
     return (
         second.content == first.content
         and second.status_code == first.status_code

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import httpx2
 import pytest
 
-from embedded.stack import StackInfo
+from devstack.stack import StackInfo
 from tests.integration.api.conftest import Api
 
 MEGABYTE = 1_048_576

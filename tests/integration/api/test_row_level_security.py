@@ -4,8 +4,6 @@ import re
 from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from importlib import import_module
-from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
@@ -16,12 +14,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from billing.core import ids
 from billing.core.database import metadata
+from migrations.draft import load_tables
 from tests.integration.api.conftest import Api
 
-ROOT: Final = Path(__file__).parents[3]
-for _path in sorted((ROOT / "billing").glob("*/tables.py")):
-    import_module(f"billing.{_path.parent.name}.tables")
-import_module("billing.core.matters")
+load_tables()
 
 TENANT_TABLES: Final = {
     name: table.info.get("tenant_key", "account_id")
@@ -155,7 +151,7 @@ async def plant(connection: AsyncConnection, table: Table, *account_ids: UUID) -
 
 
 async def act_for(connection: AsyncConnection, *account_ids: UUID) -> None:
-    """What `Database.tenant` does at the start of a transaction."""
+    """Begin a transaction as `Database.tenant` does."""
     accounts = ",".join(map(str, account_ids))
     await connection.execute(
         text("SELECT set_config('app.accounts', :accounts, true)"), {"accounts": accounts}
@@ -163,7 +159,7 @@ async def act_for(connection: AsyncConnection, *account_ids: UUID) -> None:
 
 
 async def touched(connection: AsyncConnection, statement: Executable) -> int:
-    """How many rows a statement changed: none when Postgres refuses it outright."""
+    """Number of rows a statement changed: zero when Postgres refuses it outright."""
     try:
         async with connection.begin_nested():
             return (await connection.execute(statement)).rowcount

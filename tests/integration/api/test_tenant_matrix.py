@@ -1,7 +1,7 @@
 """Every route, with own, foreign and missing ids, for every role: foreign is as missing [A6, A8].
 
 The cases come from the route table, so a new route is in the matrix the day it is registered; the
-ids and bodies it needs come from specimens.py, and without them this file is red.
+ids and bodies it needs come from route_samples.py, and without them this file is red.
 """
 
 import json
@@ -17,11 +17,12 @@ from sqlalchemy import select
 
 from api.app import create_app
 from api.dependencies import AccountGate, OperatorGate, ReadGate
-from api.documents import api_routes, gates
+from api.fastapi_internals import dependency_calls
+from api.openapi import api_routes
 from billing.core import ids
 from billing.core.database import metadata
 from tests.integration.api.conftest import Api
-from tests.integration.api.specimens import BODIES, FREE, MAKERS, SHARED, Account
+from tests.integration.api.route_samples import BODIES, FREE, MAKERS, SHARED, Account
 from tests.unit.api.conftest import lonely_settings
 
 APP: Final = create_app(lonely_settings())
@@ -43,18 +44,20 @@ class Operation:
 
     @property
     def described(self) -> dict[str, Any]:
-        """What the OpenAPI document says of it."""
+        """The operation in the OpenAPI document."""
         found: dict[str, Any] = DOCUMENT["paths"][self.route.path_format][self.method.lower()]
         return found
 
     @property
     def gate(self) -> Any:
-        """What proves its caller; None for open routes."""
-        return next((gate for gate in gates(self.route) if isinstance(gate, GATES)), None)
+        """The dependency that proves its caller; None for open routes."""
+        return next(
+            (gate for gate in dependency_calls(self.route) if isinstance(gate, GATES)), None
+        )
 
     @property
     def has_body(self) -> bool:
-        """Whether it takes a body."""
+        """True if it takes a body."""
         return "requestBody" in self.described
 
     def parameters(self, where: str) -> list[str]:
@@ -85,7 +88,7 @@ class Asked(dict[str, str]):
 
 
 @dataclass
-class World:
+class TwoAccounts:
     """Two accounts with a thing of every kind each."""
 
     api: Api
@@ -139,8 +142,8 @@ SLOTS: Final = [
 
 
 @pytest.fixture(scope="module")
-async def world(api: Api) -> World:
-    made = World(
+async def accounts(api: Api) -> TwoAccounts:
+    made = TwoAccounts(
         api,
         await api.new_account(is_test=True),
         await api.new_account(is_test=True, name="The other shop"),
@@ -162,11 +165,11 @@ def told(answer: httpx2.Response) -> tuple[int, bytes, str | None]:
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=str)
-def test_every_route_has_the_specimens_it_needs(operation: Operation) -> None:
+def test_every_route_has_the_samples_it_needs(operation: Operation) -> None:
     name = operation.described["operationId"]
-    assert not operation.has_body or name in BODIES, f"add a body for {name} to specimens.py"
+    assert not operation.has_body or name in BODIES, f"add a body for {name} to route_samples.py"
     unknown = [slot for slot in operation.slots() if slot not in MAKERS]
-    assert not unknown, f"add makers for {unknown} to specimens.py, or say that they are shared"
+    assert not unknown, f"add makers for {unknown} to route_samples.py, or say that they are shared"
 
 
 @pytest.mark.parametrize("operation", [op for op in OPERATIONS if op.has_body], ids=str)
@@ -193,9 +196,11 @@ def _fields(schema: Any) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("operation", GUARDED, ids=str)
-async def test_nobody_is_told_the_same_everywhere(world: World, operation: Operation) -> None:
+async def test_nobody_is_told_the_same_everywhere(
+    accounts: TwoAccounts, operation: Operation
+) -> None:
     answers = [
-        await world.send(operation, world.things[whose], {})
+        await accounts.send(operation, accounts.things[whose], {})
         for whose in ("own", "foreign", "missing")
     ]
     assert {answer.status_code for answer in answers} == {401}
@@ -205,13 +210,13 @@ async def test_nobody_is_told_the_same_everywhere(world: World, operation: Opera
 @pytest.mark.parametrize("role", ROLES)
 @pytest.mark.parametrize(("operation", "slot"), SLOTS)
 async def test_a_foreign_thing_is_as_missing_as_a_missing_one(
-    world: World, operation: Operation, slot: str, role: str
+    accounts: TwoAccounts, operation: Operation, slot: str, role: str
 ) -> None:
-    missing = await world.send(operation, world.named(slot, "missing"), world.caller(role))
+    missing = await accounts.send(operation, accounts.named(slot, "missing"), accounts.caller(role))
     if role == "admin" and isinstance(operation.gate, OperatorGate):
         assert missing.status_code == 404
         return  # to an operator no account is foreign
-    foreign = await world.send(operation, world.named(slot, "foreign"), world.caller(role))
+    foreign = await accounts.send(operation, accounts.named(slot, "foreign"), accounts.caller(role))
     assert told(foreign) == told(missing)
     allowed = role in operation.gate.roles
     if slot in operation.parameters("query"):
@@ -224,25 +229,30 @@ async def test_a_foreign_thing_is_as_missing_as_a_missing_one(
 @pytest.mark.parametrize("role", ROLES)
 @pytest.mark.parametrize("operation", [op for op in GUARDED if op.method == "GET"], ids=str)
 async def test_what_is_ones_own_is_there_and_nothing_else(
-    world: World, operation: Operation, role: str
+    accounts: TwoAccounts, operation: Operation, role: str
 ) -> None:
-    answer = await world.send(operation, world.things["own"], world.caller(role))
+    answer = await accounts.send(operation, accounts.things["own"], accounts.caller(role))
     assert answer.status_code == (200 if role in operation.gate.roles else 403), answer.text
     if isinstance(operation.gate, OperatorGate):
         return
-    for hidden in (*world.things["foreign"].values(), world.foreign["external_id"]):
+    for hidden in (*accounts.things["foreign"].values(), accounts.foreign["external_id"]):
         assert hidden not in answer.text
 
 
 @pytest.mark.parametrize("role", ["member", "billing"])
 @pytest.mark.parametrize("operation", OF_ACCOUNTS, ids=str)
 async def test_a_caller_cannot_name_another_account(
-    world: World, operation: Operation, role: str
+    accounts: TwoAccounts, operation: Operation, role: str
 ) -> None:
-    names = (world.foreign["id"], world.foreign["external_id"], like(world.own["id"]), "nobody")
+    names = (
+        accounts.foreign["id"],
+        accounts.foreign["external_id"],
+        like(accounts.own["id"]),
+        "nobody",
+    )
     answers = [
-        await world.send(
-            operation, world.things["foreign"], world.caller(role) | {"X-Account-Id": name}
+        await accounts.send(
+            operation, accounts.things["foreign"], accounts.caller(role) | {"X-Account-Id": name}
         )
         for name in names
     ]
@@ -251,24 +261,26 @@ async def test_a_caller_cannot_name_another_account(
 
 
 @pytest.mark.parametrize("operation", OF_ACCOUNTS, ids=str)
-async def test_an_operator_must_name_one_that_exists(world: World, operation: Operation) -> None:
-    unnamed = await world.send(operation, world.things["own"], world.api.admin())
+async def test_an_operator_must_name_one_that_exists(
+    accounts: TwoAccounts, operation: Operation
+) -> None:
+    unnamed = await accounts.send(operation, accounts.things["own"], accounts.api.admin())
     assert (unnamed.status_code, unnamed.json()["code"]) == (400, "ACCOUNT_REQUIRED")
-    for name in ("nobody", like(world.own["id"])):
-        headers = world.api.admin() | {"X-Account-Id": name}
-        answer = await world.send(operation, world.things["own"], headers)
+    for name in ("nobody", like(accounts.own["id"])):
+        headers = accounts.api.admin() | {"X-Account-Id": name}
+        answer = await accounts.send(operation, accounts.things["own"], headers)
         if isinstance(operation.gate, AccountGate):
             assert (answer.status_code, answer.json()["code"]) == (404, "MERCHANT_NOT_FOUND")
         else:
             assert answer.status_code in {200, 404}
-            assert json.dumps(world.things["own"]) not in answer.text
+            assert json.dumps(accounts.things["own"]) not in answer.text
 
 
-async def test_no_attempt_left_a_trace_in_the_other_account(world: World) -> None:
+async def test_no_attempt_left_a_trace_in_the_other_account(accounts: TwoAccounts) -> None:
     """Runs last: of all that was asked above, nothing was done or claimed in the other account."""
-    account_id = ids.decode(ids.ACCOUNT, world.foreign["id"])
+    account_id = ids.decode(ids.ACCOUNT, accounts.foreign["id"])
     audit, keys = metadata.tables["billing_audit"], metadata.tables["billing_idempotency"]
-    async with world.api.database.operator() as connection:
+    async with accounts.api.database.operator() as connection:
         done = await connection.execute(
             select(audit.c.action).where(
                 audit.c.account_id == account_id, audit.c.actor.not_like("system%")

@@ -4,94 +4,94 @@ from typing import Any
 
 import pytest
 
-from tests.integration.actors import Actors, Merchant
+from tests.integration.actors import Actors, Customer
 from tests.integration.arrears.test_overage import RENEWAL, START, charged, lines, use
 
 SUBSCRIPTION = "/billing/subscription"
 
 
-async def choose(merchant: Merchant, **wanted: int) -> Any:
+async def choose(customer: Customer, **wanted: int) -> Any:
     """Have these add-ons and no others."""
     add_ons = [
         {"add_on": key.replace("_", "-"), "quantity": count} for key, count in wanted.items()
     ]
-    return await merchant.ask("PUT", SUBSCRIPTION, {"add_ons": add_ons}, status=200)
+    return await customer.ask("PUT", SUBSCRIPTION, {"add_ons": add_ons}, status=200)
 
 
-async def included(merchant: Merchant) -> tuple[str, str]:
-    """What the plan gives of AI answers, as usage is rated and as entitlements say."""
-    (row,) = await merchant.rows(
+async def included(customer: Customer) -> tuple[str, str]:
+    """Included AI answers, as usage is rated and as entitlements say."""
+    (row,) = await customer.rows(
         "SELECT p.limits -> 'ai_responses' ->> 'included' AS included FROM usage_periods p"
         " JOIN credit_balances b ON b.period_id = p.id WHERE b.account_id = %(me)s"
     )
-    shown = await merchant.ask("GET", "/billing/entitlements/ai_responses")
+    shown = await customer.ask("GET", "/billing/entitlements/ai_responses")
     return row["included"], shown["limit"]["included"]
 
 
 async def test_an_add_on_gives_more_from_now_on_and_is_charged_at_once(actors: Actors) -> None:
-    merchant = await actors.merchant_on_clock(START)
-    await merchant.subscribed("basic")
-    plans = (await merchant.ask("GET", "/billing/plans"))["data"]
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed("basic")
+    plans = (await customer.ask("GET", "/billing/plans"))["data"]
     (basic,) = [plan for plan in plans if plan["key"] == "basic"]
     assert basic["add_ons"][0]["key"] == "ai-500"
-    await use(merchant, "510")
+    await use(customer, "510")
 
-    bought = await choose(merchant, ai_500=2)
+    bought = await choose(customer, ai_500=2)
     assert bought["add_ons"] == [
         {
             "add_on": "ai-500", "name": "500 more AI responses", "meter": "ai_responses",
             "units": "500.00", "amount_cents": 700, "quantity": 2, "quantity_next_period": 2,
         }
     ]  # fmt: skip
-    assert await included(merchant) == ("1500", "1500.00")
-    assert await charged(merchant) == [1900, 1400]
-    told = await merchant.published()
-    assert await choose(merchant, ai_500=2) == bought
-    assert await merchant.published() == told
+    assert await included(customer) == ("1500", "1500.00")
+    assert await charged(customer) == [1900, 1400]
+    told = await customer.published()
+    assert await choose(customer, ai_500=2) == bought
+    assert await customer.published() == told
     assert told.count("evt.billing.subscription.add_ons_chosen") == 1
-    await use(merchant, "1000")
-    future = await merchant.ask("GET", "/billing/timeline")
+    await use(customer, "1000")
+    future = await customer.ask("GET", "/billing/timeline")
     assert next(one for one in future["future"] if one["name"] == "renew")["amount_cents"] == 3340
 
-    await merchant.advance(to=RENEWAL)
-    assert [line[1:] for line in await lines(merchant)] == [("ai_responses", 20, 40)]
-    assert [line[2:] for line in await lines(merchant, "add_on")] == [(2, 1400), (2, 1400)]
-    assert await charged(merchant) == [1900, 1400, 1900 + 1400 + 40]
+    await customer.advance(to=RENEWAL)
+    assert [line[1:] for line in await lines(customer)] == [("ai_responses", 20, 40)]
+    assert [line[2:] for line in await lines(customer, "add_on")] == [(2, 1400), (2, 1400)]
+    assert await charged(customer) == [1900, 1400, 1900 + 1400 + 40]
 
 
 async def test_less_of_an_add_on_counts_from_the_next_period(actors: Actors) -> None:
-    merchant = await actors.merchant_on_clock(START)
-    await merchant.subscribed("basic")
-    await choose(merchant, ai_500=3, storage_50=1)
-    fewer = await choose(merchant, ai_500=1)
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed("basic")
+    await choose(customer, ai_500=3, storage_50=1)
+    fewer = await choose(customer, ai_500=1)
     assert [(one["quantity"], one["quantity_next_period"]) for one in fewer["add_ons"]] == [
         (3, 1), (1, 0),
     ]  # fmt: skip
-    assert (await included(merchant))[0] == "2000"
-    again = await choose(merchant, ai_500=3)
+    assert (await included(customer))[0] == "2000"
+    again = await choose(customer, ai_500=3)
     assert again["add_ons"][0]["quantity_next_period"] == 3
-    await choose(merchant, ai_500=1)
-    assert await charged(merchant) == [1900, 3000], "what was paid for is not paid for again"
-    await merchant.advance(to=RENEWAL)
-    assert await included(merchant) == ("1000", "1000.00")
-    assert await charged(merchant) == [1900, 3000, 2600]
-    assert [one["add_on"] for one in (await merchant.subscription())["add_ons"]] == ["ai-500"]
-    await choose(merchant)
-    await merchant.advance(days=28)
-    assert await charged(merchant) == [1900, 3000, 2600, 1900]
-    assert (await merchant.subscription())["add_ons"] == []
+    await choose(customer, ai_500=1)
+    assert await charged(customer) == [1900, 3000], "what was paid for is not paid for again"
+    await customer.advance(to=RENEWAL)
+    assert await included(customer) == ("1000", "1000.00")
+    assert await charged(customer) == [1900, 3000, 2600]
+    assert [one["add_on"] for one in (await customer.subscription())["add_ons"]] == ["ai-500"]
+    await choose(customer)
+    await customer.advance(days=28)
+    assert await charged(customer) == [1900, 3000, 2600, 1900]
+    assert (await customer.subscription())["add_ons"] == []
 
 
 async def test_an_add_on_whose_charge_fails_is_recovered_like_any_invoice(actors: Actors) -> None:
-    merchant = await actors.merchant_on_clock(START)
-    await merchant.subscribed("basic")
-    await merchant.script("insufficient_funds", then="normal")
-    assert (await choose(merchant, ai_500=1))["status"] == "past_due"
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed("basic")
+    await customer.script("insufficient_funds", then="normal")
+    assert (await choose(customer, ai_500=1))["status"] == "past_due"
     more = {"add_ons": [{"add_on": "ai-500", "quantity": 2}]}
-    await merchant.refused("PAYMENT_OVERDUE", "PUT", SUBSCRIPTION, more)
-    await merchant.advance(days=3)
-    assert await charged(merchant) == [1900, 700]
-    assert (await merchant.subscription())["status"] == "active"
+    await customer.refused("PAYMENT_OVERDUE", "PUT", SUBSCRIPTION, more)
+    await customer.advance(days=3)
+    assert await charged(customer) == [1900, 700]
+    assert (await customer.subscription())["status"] == "active"
 
 
 @pytest.mark.parametrize(
@@ -105,16 +105,16 @@ async def test_an_add_on_whose_charge_fails_is_recovered_like_any_invoice(actors
 async def test_what_is_not_offered_is_refused(
     actors: Actors, terms: dict[str, Any], add_on: str, code: str
 ) -> None:
-    merchant = await actors.merchant_on_clock(START)
+    customer = await actors.customer_on_clock(START)
     if "trial" in terms:
-        await merchant.subscribe("basic", **terms)
+        await customer.subscribe("basic", **terms)
     else:
-        await merchant.subscribed("basic", **terms)
-    await merchant.refused(code, "PUT", SUBSCRIPTION, {"add_ons": [{"add_on": add_on}]})
+        await customer.subscribed("basic", **terms)
+    await customer.refused(code, "PUT", SUBSCRIPTION, {"add_ons": [{"add_on": add_on}]})
     twice = {"add_ons": [{"add_on": "ai-500"}, {"add_on": "ai-500"}]}
-    await merchant.refused("VALIDATION_FAILED", "PUT", SUBSCRIPTION, twice)
+    await customer.refused("VALIDATION_FAILED", "PUT", SUBSCRIPTION, twice)
     assert (
-        await merchant.rows(
+        await customer.rows(
             "SELECT 1 FROM subscription_items WHERE account_id = %(me)s AND kind = 'add_on'"
         )
         == []

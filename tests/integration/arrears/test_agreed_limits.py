@@ -2,79 +2,79 @@
 
 from typing import Any
 
-from tests.integration.actors import Actors, Merchant
+from tests.integration.actors import Actors, Customer
 from tests.integration.arrears.test_add_ons import choose, included
 from tests.integration.arrears.test_overage import RENEWAL, START, charged, lines, records, use
-from tests.integration.sums import differences
+from tests.integration.recomputed_sums import differences
 
 
-async def agree(merchant: Merchant, units: str, meter: str = "ai_responses", **body: Any) -> None:
-    path = f"/admin/accounts/{merchant.id}/limits/{meter}"
+async def agree(customer: Customer, units: str, meter: str = "ai_responses", **body: Any) -> None:
+    path = f"/admin/accounts/{customer.id}/limits/{meter}"
     wanted = {"included": units, "then": "overage", "prices": {"USD": "0.005"}} | body
-    await merchant.actors.operate("PUT", path, wanted, status=200)
+    await customer.actors.operate("PUT", path, wanted, status=200)
 
 
 async def test_use_beyond_it_is_on_the_next_invoice_at_the_agreed_price(actors: Actors) -> None:
-    merchant = await actors.merchant_on_clock(START)
-    await merchant.subscribed("basic")
-    await agree(merchant, "1000")
-    await use(merchant, "990")
-    await use(merchant, "21.5")
-    assert await records(merchant) == [("usage", "pending", "0.0575")]
-    await merchant.advance(to=RENEWAL)
-    assert [line[1:] for line in await lines(merchant)] == [("ai_responses", 11.5, 6)]
-    assert await charged(merchant) == [1900, 1906]
-    assert await differences(actors.sql, [merchant.uuid]) == []
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed("basic")
+    await agree(customer, "1000")
+    await use(customer, "990")
+    await use(customer, "21.5")
+    assert await records(customer) == [("usage", "pending", "0.0575")]
+    await customer.advance(to=RENEWAL)
+    assert [line[1:] for line in await lines(customer)] == [("ai_responses", 11.5, 6)]
+    assert await charged(customer) == [1900, 1906]
+    assert await differences(actors.sql, [customer.uuid]) == []
 
 
 async def test_a_cycle_with_two_prices_charges_each_use_by_its_own(actors: Actors) -> None:
-    merchant = await actors.merchant_on_clock(START)
-    await merchant.subscribed("basic")
-    await use(merchant, "600")
-    await agree(merchant, "550")
-    await use(merchant, "100")
-    await merchant.advance(to=RENEWAL)
-    assert [line[1:] for line in await lines(merchant)] == [("ai_responses", 200, 250)]
-    assert await differences(actors.sql, [merchant.uuid]) == []
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed("basic")
+    await use(customer, "600")
+    await agree(customer, "550")
+    await use(customer, "100")
+    await customer.advance(to=RENEWAL)
+    assert [line[1:] for line in await lines(customer)] == [("ai_responses", 200, 250)]
+    assert await differences(actors.sql, [customer.uuid]) == []
 
 
 async def test_what_was_used_beyond_one_that_has_ended_is_still_charged(actors: Actors) -> None:
-    merchant = await actors.merchant_on_clock(START)
-    await merchant.subscribed("basic")
-    await agree(merchant, "10", "chat_messages")
-    await use(merchant, "110", feature_type="chat_messages")
-    path = f"/admin/accounts/{merchant.id}/limits/chat_messages"
-    await merchant.actors.operate("DELETE", path, status=200)
-    await use(merchant, "1000", feature_type="chat_messages")
-    await merchant.advance(to=RENEWAL)
-    assert [line[1:] for line in await lines(merchant)] == [("chat_messages", 100, 50)]
-    assert await charged(merchant) == [1900, 1950]
-    assert await differences(actors.sql, [merchant.uuid]) == []
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed("basic")
+    await agree(customer, "10", "chat_messages")
+    await use(customer, "110", feature_type="chat_messages")
+    path = f"/admin/accounts/{customer.id}/limits/chat_messages"
+    await customer.actors.operate("DELETE", path, status=200)
+    await use(customer, "1000", feature_type="chat_messages")
+    await customer.advance(to=RENEWAL)
+    assert [line[1:] for line in await lines(customer)] == [("chat_messages", 100, 50)]
+    assert await charged(customer) == [1900, 1950]
+    assert await differences(actors.sql, [customer.uuid]) == []
 
 
 async def test_a_later_one_begins_and_ends_at_its_instants(actors: Actors) -> None:
-    merchant = await actors.merchant_on_clock(START)
-    await merchant.subscribed("basic")
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed("basic")
     await agree(
-        merchant, "700", effective_from="2027-01-10T00:00:00Z", effective_to="2027-01-20T00:00:00Z"
+        customer, "700", effective_from="2027-01-10T00:00:00Z", effective_to="2027-01-20T00:00:00Z"
     )
-    await merchant.advance(to="2027-01-09T23:00:00Z")
-    assert await included(merchant) == ("500.00", "500.00")
-    await merchant.advance(to="2027-01-10T00:00:00Z")
-    assert await included(merchant) == ("700.00", "700.00")
-    await use(merchant, "700")
-    await merchant.advance(to="2027-01-20T00:00:00Z")
-    assert await included(merchant) == ("500.00", "500.00")
-    await use(merchant, "1")
-    assert await records(merchant) == [("usage", "pending", "0.02")]
-    await merchant.advance(to=RENEWAL)
-    assert [line[1:] for line in await lines(merchant)] == [("ai_responses", 1, 2)]
-    assert await differences(actors.sql, [merchant.uuid]) == []
+    await customer.advance(to="2027-01-09T23:00:00Z")
+    assert await included(customer) == ("500.00", "500.00")
+    await customer.advance(to="2027-01-10T00:00:00Z")
+    assert await included(customer) == ("700.00", "700.00")
+    await use(customer, "700")
+    await customer.advance(to="2027-01-20T00:00:00Z")
+    assert await included(customer) == ("500.00", "500.00")
+    await use(customer, "1")
+    assert await records(customer) == [("usage", "pending", "0.02")]
+    await customer.advance(to=RENEWAL)
+    assert [line[1:] for line in await lines(customer)] == [("ai_responses", 1, 2)]
+    assert await differences(actors.sql, [customer.uuid]) == []
 
 
 async def test_add_ons_come_on_top_of_it(actors: Actors) -> None:
-    merchant = await actors.merchant_on_clock(START)
-    await merchant.subscribed("basic")
-    await choose(merchant, ai_500=1)
-    await agree(merchant, "2000")
-    assert await included(merchant) == ("2500", "2500.00")
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed("basic")
+    await choose(customer, ai_500=1)
+    await agree(customer, "2000")
+    assert await included(customer) == ("2500", "2500.00")

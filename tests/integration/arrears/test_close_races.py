@@ -6,16 +6,16 @@ from decimal import Decimal
 
 import pytest
 
-from tests.integration.actors import Actors, Merchant, wait_for
+from tests.integration.actors import Actors, Customer, wait_for
 from tests.integration.arrears.test_overage import RENEWAL, START, use
 
 SENDERS = 8
 
 
-async def send(merchant: Merchant, stop: asyncio.Event, told: list[str]) -> None:
+async def send(customer: Customer, stop: asyncio.Event, told: list[str]) -> None:
     """One use after the other until told to stop; ids of those acknowledged."""
     while not stop.is_set():
-        done = await use(merchant, "1")
+        done = await use(customer, "1")
         told.append(done["billing_id"])
 
 
@@ -32,29 +32,29 @@ async def until(told: list[str], count: int) -> None:
 async def test_every_use_around_a_close_is_billed_once_or_included(
     actors: Actors, close: str
 ) -> None:
-    merchant = await actors.merchant_on_clock(START)
-    await merchant.subscribed("basic")
-    await use(merchant, "500")
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed("basic")
+    await use(customer, "500")
     stop, told = asyncio.Event(), list[str]()
-    senders = [asyncio.create_task(send(merchant, stop, told)) for _ in range(SENDERS)]
+    senders = [asyncio.create_task(send(customer, stop, told)) for _ in range(SENDERS)]
     try:
         await until(told, SENDERS * 3)
         if close == "renewal":
-            await merchant.advance(to=RENEWAL)
+            await customer.advance(to=RENEWAL)
         else:
-            await merchant.ask("POST", "/billing/subscription/cancel", {"at": "now"})
+            await customer.ask("POST", "/billing/subscription/cancel", {"at": "now"})
         await until(told, len(told) + SENDERS * 3)
     finally:
         stop.set()
         with suppress(asyncio.CancelledError):
             await asyncio.gather(*senders)
 
-    (seen,) = await merchant.rows(
-        "SELECT count(*) AS uses, sum(charged_amount) FILTER (WHERE currency = 'USD') AS beyond,"
+    (seen,) = await customer.rows(
+        "SELECT count(*) AS uses, sum(charged_units) FILTER (WHERE currency = 'USD') AS beyond,"
         " count(*) FILTER (WHERE billing_status = 'pending') AS open"
         " FROM billing_records WHERE account_id = %(me)s AND kind = 'usage'"
     )
-    (billed,) = await merchant.rows(
+    (billed,) = await customer.rows(
         "SELECT sum(quantity) AS units, sum(amount_minor) AS cents FROM invoice_lines"
         " WHERE account_id = %(me)s AND kind = 'usage'"
     )

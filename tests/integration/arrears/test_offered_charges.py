@@ -5,7 +5,7 @@ from uuid import uuid4
 
 import pytest
 
-from tests.integration.actors import Actors, Json, Merchant
+from tests.integration.actors import Actors, Customer, Json
 
 CARD = "payment_charge"
 
@@ -20,12 +20,12 @@ async def sell(actors: Actors, **prices: Any) -> str:
     return product
 
 
-async def agree(merchant: Merchant, product: str, amount: str) -> Json:
+async def agree(customer: Customer, product: str, amount: str) -> Json:
     """The quote of a use, which is then charged, or refused, as the quote says."""
     body = {"product_id": product, "usage_amount": amount}
-    quoted = await merchant.ask("POST", "/billing/calculate", body)
+    quoted = await customer.ask("POST", "/billing/calculate", body)
     use = body | {"billing_method": CARD, "event_id": str(uuid4())}
-    recorded = await merchant.call("POST", "/usage/record", use)
+    recorded = await customer.call("POST", "/usage/record", use)
     offered = CARD in quoted["available_billing_methods"]
     assert recorded.status_code == (201 if offered else 409), (quoted, recorded.text)
     if offered:
@@ -34,39 +34,39 @@ async def agree(merchant: Merchant, product: str, amount: str) -> Json:
 
 
 async def test_a_product_priced_in_money_alone_is_quoted_in_it(actors: Actors) -> None:
-    merchant, product = await actors.merchant(), await sell(actors, USD="0.5")
-    without = await agree(merchant, product, "3")
+    customer, product = await actors.customer(), await sell(actors, USD="0.5")
+    without = await agree(customer, product, "3")
     assert (without["total_cost"], without["currency"]) == ("1.50", "USD")
     assert (without["available_billing_methods"], without["suggested_billing_method"]) == ([], CARD)
-    await merchant.save_card()
-    quoted = await agree(merchant, product, "3")
+    await customer.save_card()
+    quoted = await agree(customer, product, "3")
     assert quoted["available_billing_methods"] == [CARD]
     assert (quoted["unit_price"], quoted["is_included_in_subscription"]) == ("0.50", False)
     body = {"usage_amount": "1", "product_id": await sell(actors, EUR="1")}
-    await merchant.refused("PRODUCT_PRICING_NOT_FOUND", "POST", "/billing/calculate", body)
+    await customer.refused("PRODUCT_PRICING_NOT_FOUND", "POST", "/billing/calculate", body)
 
 
 @pytest.mark.parametrize("prices", [{"USD": "0.002"}, {"USD": "0.002", "CREDIT": "0.002"}])
 async def test_what_is_too_small_is_offered_only_where_an_invoice_carries_it(
     actors: Actors, prices: dict[str, str]
 ) -> None:
-    merchant, product = await actors.merchant_on_clock(), await sell(actors, **prices)
-    await merchant.save_card()
+    customer, product = await actors.customer_on_clock(), await sell(actors, **prices)
+    await customer.save_card()
     for amount, is_offered in (("1000", True), ("10", False), ("2", False)):
-        quoted = await agree(merchant, product, amount)
+        quoted = await agree(customer, product, amount)
         assert (CARD in quoted["available_billing_methods"]) == is_offered
-    await merchant.subscribe("basic")
-    await merchant.until_subscription("active")
+    await customer.subscribe("basic")
+    await customer.until_subscription("active")
     for amount, is_offered in (("10", True), ("2", False)):
-        quoted = await agree(merchant, product, amount)
+        quoted = await agree(customer, product, amount)
         assert (CARD in quoted["available_billing_methods"]) == is_offered
 
 
 async def test_a_card_that_is_barred_is_neither_offered_nor_charged(actors: Actors) -> None:
-    merchant, product = await actors.merchant(), await sell(actors, USD="1", CREDIT="1")
-    await merchant.save_card()
-    await merchant.rows(
+    customer, product = await actors.customer(), await sell(actors, USD="1", CREDIT="1")
+    await customer.save_card()
+    await customer.rows(
         "UPDATE payment_methods SET barred_at = created_at WHERE account_id = %(me)s"
     )
-    quoted = await agree(merchant, product, "3")
+    quoted = await agree(customer, product, "3")
     assert quoted["available_billing_methods"] == ["wallet_deduction"]

@@ -5,23 +5,23 @@ from typing import Any
 
 import pytest
 
-from tests.integration.actors import Actors, Json, Merchant
+from tests.integration.actors import Actors, Customer, Json
 
 START = "2027-01-01T10:00:00Z"
 RENEWAL = "2027-02-01T10:00:00Z"
 
 
-async def use(merchant: Merchant, amount: str, at: str | None = None, **more: Any) -> Json:
+async def use(customer: Customer, amount: str, at: str | None = None, **more: Any) -> Json:
     """Answers of AI, which the plan basic includes 500 of and sells at 0.02 beyond."""
     body = {"feature_type": "ai_responses", "usage_amount": amount} | more
-    return await merchant.ask(
+    return await customer.ask(
         "POST", "/usage/record", body | ({"occurred_at": at} if at else {}), status=201
     )
 
 
-async def lines(merchant: Merchant, kind: str = "usage") -> list[tuple[date, str, float, int]]:
+async def lines(customer: Customer, kind: str = "usage") -> list[tuple[date, str, float, int]]:
     """Issue day of the invoice, meter, units and cents of every line, oldest first."""
-    rows = await merchant.rows(
+    rows = await customer.rows(
         "SELECT i.issued_on, l.detail ->> 'meter' AS meter, l.quantity, l.amount_minor"
         " FROM invoice_lines l JOIN invoices i ON i.id = l.invoice_id"
         " WHERE l.account_id = %(me)s AND l.kind = %(kind)s ORDER BY i.created_at, l.position",
@@ -30,14 +30,14 @@ async def lines(merchant: Merchant, kind: str = "usage") -> list[tuple[date, str
     return [(r["issued_on"], r["meter"], float(r["quantity"]), r["amount_minor"]) for r in rows]
 
 
-async def charged(merchant: Merchant) -> list[int]:
-    """What the sandbox took from the card, in order."""
-    return [effect["amount"] for effect in await merchant.effects()]
+async def charged(customer: Customer) -> list[int]:
+    """Amounts that the sandbox took from the card, in order."""
+    return [effect["amount"] for effect in await customer.effects()]
 
 
-async def records(merchant: Merchant) -> list[tuple[str, str, str]]:
+async def records(customer: Customer) -> list[tuple[str, str, str]]:
     """Kind, status and amount of the records that cost money, oldest first."""
-    rows = await merchant.rows(
+    rows = await customer.rows(
         "SELECT kind, billing_status, total_amount FROM billing_records"
         " WHERE account_id = %(me)s AND currency <> 'CREDIT' ORDER BY created_at, id"
     )
@@ -45,140 +45,140 @@ async def records(merchant: Merchant) -> list[tuple[str, str, str]]:
 
 
 async def test_a_renewal_charges_what_was_used_beyond_the_plan(actors: Actors) -> None:
-    merchant = await actors.merchant_on_clock(START)
-    await merchant.subscribed("basic")
-    await use(merchant, "490")
-    await use(merchant, "20.3")
-    await use(merchant, "5", feature_type="document_uploads")
-    assert await records(merchant) == [("usage", "pending", "0.206")]
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed("basic")
+    await use(customer, "490")
+    await use(customer, "20.3")
+    await use(customer, "5", feature_type="document_uploads")
+    assert await records(customer) == [("usage", "pending", "0.206")]
 
-    await merchant.advance(to=RENEWAL)
+    await customer.advance(to=RENEWAL)
 
-    assert await lines(merchant) == [(date(2027, 2, 1), "ai_responses", 10.3, 21)]
-    assert await charged(merchant) == [1900, 1921]
-    assert await records(merchant) == [
+    assert await lines(customer) == [(date(2027, 2, 1), "ai_responses", 10.3, 21)]
+    assert await charged(customer) == [1900, 1921]
+    assert await records(customer) == [
         ("usage", "completed", "0.206"), ("true_up", "completed", "0.004"),
     ]  # fmt: skip
-    shown = (await merchant.ask("GET", "/billing/records"))["data"]
+    shown = (await customer.ask("GET", "/billing/records"))["data"]
     assert [one["kind"] for one in shown].count("true_up") == 1
-    assert len((await merchant.ask("GET", "/usage/logs"))["data"]) == 3
-    stats = await merchant.ask("GET", "/stats?start_date=2027-01-01&end_date=2027-02-28")
+    assert len((await customer.ask("GET", "/usage/logs"))["data"]) == 3
+    stats = await customer.ask("GET", "/stats?start_date=2027-01-01&end_date=2027-02-28")
     assert (stats["pending_billing_records"], stats["completed_billing_records"]) == (0, 3)
 
-    await merchant.advance(days=28)
-    assert await charged(merchant) == [1900, 1921, 1900], "billed once"
+    await customer.advance(days=28)
+    assert await charged(customer) == [1900, 1921, 1900], "billed once"
 
 
 async def test_a_late_use_is_a_line_of_its_own_on_the_next_invoice(actors: Actors) -> None:
-    merchant = await actors.merchant_on_clock(START)
-    await merchant.subscribed("basic")
-    await use(merchant, "500.3")
-    await merchant.advance(to="2027-02-02T10:00:00Z")
-    assert await lines(merchant) == [(date(2027, 2, 1), "ai_responses", 0.3, 1)]
-    late = await use(merchant, "0.6", at="2027-01-31T12:00:00Z")
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed("basic")
+    await use(customer, "500.3")
+    await customer.advance(to="2027-02-02T10:00:00Z")
+    assert await lines(customer) == [(date(2027, 2, 1), "ai_responses", 0.3, 1)]
+    late = await use(customer, "0.6", at="2027-01-31T12:00:00Z")
     assert late["billing_status"] == "pending"
-    await use(merchant, "500")
-    await merchant.advance(days=28)
-    assert await lines(merchant) == [
+    await use(customer, "500")
+    await customer.advance(days=28)
+    assert await lines(customer) == [
         (date(2027, 2, 1), "ai_responses", 0.3, 1),
         (date(2027, 3, 1), "ai_responses", 0.6, 1),
     ], "0.9 units at 2 cents are 2 cents, however often they are billed"  # fmt: skip
-    assert await charged(merchant) == [1900, 1901, 1901]
+    assert await charged(customer) == [1900, 1901, 1901]
 
 
 async def test_the_end_of_a_subscription_closes_its_last_cycle(actors: Actors) -> None:
-    merchant = await actors.merchant_on_clock(START)
-    await merchant.subscribed("basic")
-    await use(merchant, "700")
-    await merchant.ask("POST", "/billing/subscription/cancel", {"at": "period_end"})
-    await use(merchant, "100")
-    await merchant.advance(days=40)
-    assert await lines(merchant) == [(date(2027, 2, 1), "ai_responses", 300, 600)]
-    assert await charged(merchant) == [1900, 600]
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed("basic")
+    await use(customer, "700")
+    await customer.ask("POST", "/billing/subscription/cancel", {"at": "period_end"})
+    await use(customer, "100")
+    await customer.advance(days=40)
+    assert await lines(customer) == [(date(2027, 2, 1), "ai_responses", 300, 600)]
+    assert await charged(customer) == [1900, 600]
 
 
 @pytest.mark.parametrize("days", [0, 3])
 async def test_an_end_now_invoices_what_was_used(actors: Actors, days: int) -> None:
-    merchant = await actors.merchant_on_clock(START)
-    await merchant.subscribed("basic")
-    await merchant.advance(days=days) if days else None
-    await use(merchant, "600")
-    await merchant.ask("POST", "/billing/subscription/cancel", {"at": "now"})
-    await merchant.advance(days=1)
-    assert [line[1:] for line in await lines(merchant)] == [("ai_responses", 100, 200)]
-    assert await charged(merchant) == [1900, 200]
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed("basic")
+    await customer.advance(days=days) if days else None
+    await use(customer, "600")
+    await customer.ask("POST", "/billing/subscription/cancel", {"at": "now"})
+    await customer.advance(days=1)
+    assert [line[1:] for line in await lines(customer)] == [("ai_responses", 100, 200)]
+    assert await charged(customer) == [1900, 200]
 
 
 async def test_a_yearly_plan_invoices_usage_every_month(actors: Actors) -> None:
-    merchant = await actors.merchant_on_clock(START)
-    await merchant.subscribed("basic", interval="yearly")
-    await use(merchant, "600")
-    await merchant.advance(to="2027-03-15T00:00:00Z")
-    await use(merchant, "500")
-    await merchant.advance(to="2027-04-02T00:00:00Z")
-    assert await lines(merchant) == [(date(2027, 2, 1), "ai_responses", 100, 200)]
-    assert await charged(merchant) == [19000, 200]
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed("basic", interval="yearly")
+    await use(customer, "600")
+    await customer.advance(to="2027-03-15T00:00:00Z")
+    await use(customer, "500")
+    await customer.advance(to="2027-04-02T00:00:00Z")
+    assert await lines(customer) == [(date(2027, 2, 1), "ai_responses", 100, 200)]
+    assert await charged(customer) == [19000, 200]
 
 
 async def test_a_few_cents_are_carried_to_the_next_invoice(actors: Actors) -> None:
-    merchant = await actors.merchant_on_clock(START)
-    await merchant.subscribed("basic", interval="yearly")
-    await use(merchant, "510")
-    await merchant.advance(to="2027-02-02T00:00:00Z")
-    assert (await merchant.invoices())[-1]["settlement"] == "carried"
-    await use(merchant, "600")
-    await merchant.advance(to="2027-03-02T00:00:00Z")
-    assert await charged(merchant) == [19000, 220]
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed("basic", interval="yearly")
+    await use(customer, "510")
+    await customer.advance(to="2027-02-02T00:00:00Z")
+    assert (await customer.invoices())[-1]["settlement"] == "carried"
+    await use(customer, "600")
+    await customer.advance(to="2027-03-02T00:00:00Z")
+    assert await charged(customer) == [19000, 220]
 
 
 async def test_usage_that_cannot_be_paid_is_recovered_like_any_debt(actors: Actors) -> None:
-    merchant = await actors.merchant_on_clock(START)
-    await merchant.subscribed("basic")
-    await use(merchant, "1500")
-    await merchant.script("insufficient_funds", then="normal")
-    await merchant.advance(to=RENEWAL)
-    assert (await merchant.subscription())["status"] == "past_due"
-    ended = await merchant.ask("POST", "/billing/subscription/cancel", {"at": "now"})
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed("basic")
+    await use(customer, "1500")
+    await customer.script("insufficient_funds", then="normal")
+    await customer.advance(to=RENEWAL)
+    assert (await customer.subscription())["status"] == "past_due"
+    ended = await customer.ask("POST", "/billing/subscription/cancel", {"at": "now"})
     assert ended["status"] == "canceled"
-    await merchant.advance(days=4)
-    assert await charged(merchant) == [1900, 2000], "time not served is not owed, usage is"
+    await customer.advance(days=4)
+    assert await charged(customer) == [1900, 2000], "time not served is not owed, usage is"
 
 
 async def test_use_told_after_the_end_has_an_invoice_of_its_own(actors: Actors) -> None:
-    merchant = await actors.merchant_on_clock(START)
-    await merchant.subscribed("basic")
-    await use(merchant, "600")
-    await merchant.advance(days=10)
-    await merchant.ask("POST", "/billing/subscription/cancel", {"at": "now"})
-    await merchant.advance(days=1)
-    await use(merchant, "100", at="2027-01-05T12:00:00Z")
-    await use(merchant, "50", at="2027-01-06T12:00:00Z")
-    await merchant.advance(days=2)
-    assert [line[0:3:2] for line in await lines(merchant)] == [
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed("basic")
+    await use(customer, "600")
+    await customer.advance(days=10)
+    await customer.ask("POST", "/billing/subscription/cancel", {"at": "now"})
+    await customer.advance(days=1)
+    await use(customer, "100", at="2027-01-05T12:00:00Z")
+    await use(customer, "50", at="2027-01-06T12:00:00Z")
+    await customer.advance(days=2)
+    assert [line[0:3:2] for line in await lines(customer)] == [
         (date(2027, 1, 11), 100), (date(2027, 1, 13), 150),
     ]  # fmt: skip
-    assert await charged(merchant) == [1900, 200, 300]
-    await use(merchant, "40", at="2027-01-07T12:00:00Z")
-    await merchant.advance(days=2)
-    assert await charged(merchant) == [1900, 200, 300, 80]
+    assert await charged(customer) == [1900, 200, 300]
+    await use(customer, "40", at="2027-01-07T12:00:00Z")
+    await customer.advance(days=2)
+    assert await charged(customer) == [1900, 200, 300, 80]
 
 
 async def test_a_plan_that_notifies_takes_everything_and_tells(actors: Actors) -> None:
-    merchant = await actors.merchant_on_clock(START)
-    await merchant.subscribed("console-enterprise")
-    done = await use(merchant, "10001", feature_type="data_transfer_gb")
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed("console-enterprise")
+    done = await use(customer, "10001", feature_type="data_transfer_gb")
     assert (done["billing_status"], done["total_cost"]) == ("completed", "0")
-    assert (await merchant.published()).count("evt.billing.usage.threshold_reached") == 2
-    await merchant.advance(days=31)
-    assert await lines(merchant) == []
+    assert (await customer.published()).count("evt.billing.usage.threshold_reached") == 2
+    await customer.advance(days=31)
+    assert await lines(customer) == []
 
 
 async def test_the_future_knows_what_was_used_so_far(actors: Actors) -> None:
-    merchant = await actors.merchant_on_clock(START)
-    await merchant.subscribed("basic")
-    await use(merchant, "1500")
-    foreseen = await merchant.ask("GET", "/billing/timeline?upcoming=5")
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed("basic")
+    await use(customer, "1500")
+    foreseen = await customer.ask("GET", "/billing/timeline?upcoming=5")
     renewals = [step["amount_cents"] for step in foreseen["future"] if step["name"] == "renew"]
     assert renewals[:2] == [3900, 1900]
-    await merchant.advance(days=31)
-    assert await charged(merchant) == [1900, 3900]
+    await customer.advance(days=31)
+    assert await charged(customer) == [1900, 3900]

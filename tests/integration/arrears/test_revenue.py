@@ -9,21 +9,21 @@ DAYS = "/stats?start_date=2027-01-01&end_date=2027-02-10"
 async def test_money_of_cards_and_of_invoiced_overage_is_revenue_by_currency(
     actors: Actors,
 ) -> None:
-    merchant = await actors.merchant_on_clock("2027-01-01T10:00:00Z")
-    await merchant.save_card()
-    await merchant.subscribe("starter")
-    await merchant.until_subscription("active")
+    customer = await actors.customer_on_clock("2027-01-01T10:00:00Z")
+    await customer.save_card()
+    await customer.subscribe("starter")
+    await customer.until_subscription("active")
     beyond = {"feature_type": "api_calls", "usage_amount": "10500"}
-    await merchant.ask("POST", "/usage/record", beyond, status=201)
-    await use(merchant)
-    told = await merchant.ask("GET", DAYS)
+    await customer.ask("POST", "/usage/record", beyond, status=201)
+    await use(customer)
+    told = await customer.ask("GET", DAYS)
     by_card = {
         "total": "2.00", "by_service": {"model_inference": "2.00"},
         "by_method": {"payment_charge": "2.00"},
     }  # fmt: skip
     assert told["revenue_by_currency"] == {"USD": by_card}
-    await merchant.advance(days=32)
-    told = await merchant.ask("GET", DAYS)
+    await customer.advance(days=32)
+    told = await customer.ask("GET", DAYS)
     assert told["revenue_by_currency"]["USD"]["total"] == "3.00"
     assert told["revenue_by_currency"]["USD"]["by_method"] == {
         "payment_charge": "2.00", "subscription_included": "1.00",

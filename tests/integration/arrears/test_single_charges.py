@@ -5,140 +5,140 @@ from uuid import uuid4
 
 import pytest
 
-from tests.integration.actors import API, Actors, Json, Merchant
+from tests.integration.actors import API, Actors, Customer, Json
 from tests.integration.waiting import wait_for
 
 START = "2027-01-01T10:00:00Z"
 CHARGED = {"product_id": "gpt-4", "usage_amount": "1000", "billing_method": "payment_charge"}
 
 
-async def use(merchant: Merchant, amount: str = "1000", **more: Any) -> Json:
+async def use(customer: Customer, amount: str = "1000", **more: Any) -> Json:
     """A use of gpt-4, which costs 0.002 USD a unit, to be paid by card."""
     body = CHARGED | {"usage_amount": amount, "event_id": str(uuid4())}
-    return await merchant.ask("POST", "/usage/record", body | more, status=201)
+    return await customer.ask("POST", "/usage/record", body | more, status=201)
 
 
-async def charged(merchant: Merchant) -> list[int]:
-    """What the sandbox took from the card, in order."""
-    return [effect["amount"] for effect in await merchant.effects()]
+async def charged(customer: Customer) -> list[int]:
+    """Amounts that the sandbox took from the card, in order."""
+    return [effect["amount"] for effect in await customer.effects()]
 
 
 async def test_a_saved_card_pays_a_use_at_once(actors: Actors) -> None:
-    merchant = await actors.merchant()
-    await merchant.save_card()
+    customer = await actors.customer()
+    await customer.save_card()
     quote = {"product_id": "gpt-4", "usage_amount": "1000"}
-    offered = await merchant.ask("POST", "/billing/calculate", quote)
+    offered = await customer.ask("POST", "/billing/calculate", quote)
     assert "payment_charge" in offered["available_billing_methods"]
-    done = await use(merchant, event_id="once")
+    done = await use(customer, event_id="once")
     assert (done["billing_status"], done["total_cost"], done["currency"]) == (
         "completed", "2.00", "USD",
     )  # fmt: skip
-    again = await use(merchant, event_id="once")
+    again = await use(customer, event_id="once")
     assert (again["billing_id"], again["billing_status"]) == (done["billing_id"], "completed")
-    assert await charged(merchant) == [200]
-    (invoice,) = await merchant.invoices()
+    assert await charged(customer) == [200]
+    (invoice,) = await customer.invoices()
     assert (invoice["status"], invoice["total_minor"], invoice["number"] is None) == (
         "paid", 200, False,
     )  # fmt: skip
-    stats = await merchant.ask("GET", "/stats")
+    stats = await customer.ask("GET", "/stats")
     assert (stats["completed_billing_records"], stats["pending_billing_records"]) == (1, 0)
 
 
 async def test_a_decline_fails_the_record_until_it_is_processed_anew(actors: Actors) -> None:
-    merchant = await actors.merchant()
-    await merchant.save_card()
-    await use(merchant)
-    await merchant.script("insufficient_funds", then="normal")
-    failed = await use(merchant)
+    customer = await actors.customer()
+    await customer.save_card()
+    await use(customer)
+    await customer.script("insufficient_funds", then="normal")
+    failed = await use(customer)
     assert failed["billing_status"] == "failed"
     body = {"billing_id": failed["billing_id"]}
-    settled = await merchant.ask("POST", "/billing/process", body)
+    settled = await customer.ask("POST", "/billing/process", body)
     assert (settled["billing_status"], settled["billing_method"]) == ("completed", "payment_charge")
-    assert (await merchant.ask("POST", "/billing/process", body))["billing_status"] == "completed"
-    assert await charged(merchant) == [200, 200]
-    assert [one["status"] for one in await merchant.invoices()] == ["paid", "void", "paid"]
+    assert (await customer.ask("POST", "/billing/process", body))["billing_status"] == "completed"
+    assert await charged(customer) == [200, 200]
+    assert [one["status"] for one in await customer.invoices()] == ["paid", "void", "paid"]
 
 
 async def test_what_is_too_small_for_a_card_waits_for_the_next_invoice(actors: Actors) -> None:
-    merchant = await actors.merchant_on_clock(START)
-    await merchant.save_card()
+    customer = await actors.customer_on_clock(START)
+    await customer.save_card()
     small = CHARGED | {"usage_amount": "10", "event_id": "small"}
-    await merchant.refused("PAYMENT_CHARGE_NOT_OFFERED", "POST", "/usage/record", small)
-    await merchant.subscribe("basic")
-    await merchant.until_subscription("active")
-    done = await use(merchant, "10")
+    await customer.refused("PAYMENT_CHARGE_NOT_OFFERED", "POST", "/usage/record", small)
+    await customer.subscribe("basic")
+    await customer.until_subscription("active")
+    done = await use(customer, "10")
     assert (done["billing_status"], done["total_cost"]) == ("completed", "0.02")
-    await merchant.advance(days=31)
-    assert await charged(merchant) == [1900, 1902]
+    await customer.advance(days=31)
+    assert await charged(customer) == [1900, 1902]
 
 
 @pytest.mark.parametrize("at", ["now", "period_end"])
 async def test_what_was_carried_is_charged_when_the_subscription_ends(
     actors: Actors, at: str
 ) -> None:
-    merchant = await actors.merchant_on_clock(START)
-    await merchant.save_card()
-    await merchant.subscribe("basic")
-    await merchant.until_subscription("active")
+    customer = await actors.customer_on_clock(START)
+    await customer.save_card()
+    await customer.subscribe("basic")
+    await customer.until_subscription("active")
     for _ in range(3):
-        await use(merchant, "200")
-    await merchant.ask("POST", "/billing/subscription/cancel", {"at": at})
-    await merchant.advance(days=40)
-    assert await charged(merchant) == [1900, 120]
-    final = (await merchant.invoices())[-1]
+        await use(customer, "200")
+    await customer.ask("POST", "/billing/subscription/cancel", {"at": at})
+    await customer.advance(days=40)
+    assert await charged(customer) == [1900, 120]
+    final = (await customer.invoices())[-1]
     assert (final["status"], final["total_minor"], final["amount_paid_minor"]) == ("paid", 0, 120)
-    account = await actors.operate("GET", f"/admin/integrity?account={merchant.id}")
+    account = await actors.operate("GET", f"/admin/integrity?account={customer.id}")
     assert account["ok"], account
 
 
 async def test_what_no_card_can_be_charged_stays_in_the_balance(actors: Actors) -> None:
-    merchant = await actors.merchant_on_clock(START)
-    await merchant.save_card()
-    await merchant.subscribe("basic")
-    await merchant.until_subscription("active")
-    await use(merchant, "200")
-    await merchant.ask("POST", "/billing/subscription/cancel", {"at": "period_end"})
-    await merchant.advance(days=40)
-    assert await charged(merchant) == [1900]
-    assert [one["settlement"] for one in await merchant.invoices()] == ["payment", "carried"]
-    account = await actors.operate("GET", f"/admin/integrity?account={merchant.id}")
+    customer = await actors.customer_on_clock(START)
+    await customer.save_card()
+    await customer.subscribe("basic")
+    await customer.until_subscription("active")
+    await use(customer, "200")
+    await customer.ask("POST", "/billing/subscription/cancel", {"at": "period_end"})
+    await customer.advance(days=40)
+    assert await charged(customer) == [1900]
+    assert [one["settlement"] for one in await customer.invoices()] == ["payment", "carried"]
+    account = await actors.operate("GET", f"/admin/integrity?account={customer.id}")
     assert account["ok"], account
 
 
 async def test_without_a_card_or_a_price_no_card_is_offered(actors: Actors) -> None:
-    merchant = await actors.merchant()
+    customer = await actors.customer()
     body = CHARGED | {"event_id": "no card"}
-    await merchant.refused("PAYMENT_CHARGE_NOT_OFFERED", "POST", "/usage/record", body)
-    await merchant.save_card()
+    await customer.refused("PAYMENT_CHARGE_NOT_OFFERED", "POST", "/usage/record", body)
+    await customer.save_card()
     unpriced = body | {"product_id": "mcp-call"}
-    await merchant.refused("PAYMENT_CHARGE_NOT_OFFERED", "POST", "/usage/record", unpriced)
-    rows = await merchant.ask("POST", "/usage/batch", {"events": [unpriced]})
+    await customer.refused("PAYMENT_CHARGE_NOT_OFFERED", "POST", "/usage/record", unpriced)
+    rows = await customer.ask("POST", "/usage/batch", {"events": [unpriced]})
     assert rows["results"][0]["code"] == "PAYMENT_CHARGE_NOT_OFFERED"
-    assert await merchant.rows("SELECT 1 FROM billing_records WHERE account_id = %(me)s") == []
+    assert await customer.rows("SELECT 1 FROM billing_records WHERE account_id = %(me)s") == []
 
 
 async def test_a_card_is_charged_for_who_may_and_never_without_a_mark(actors: Actors) -> None:
-    merchant = await actors.merchant()
-    await merchant.save_card()
-    await merchant.refused("IDEMPOTENCY_KEY_REQUIRED", "POST", "/usage/record", CHARGED)
-    rows = await merchant.ask("POST", "/usage/batch", {"events": [CHARGED]})
+    customer = await actors.customer()
+    await customer.save_card()
+    await customer.refused("IDEMPOTENCY_KEY_REQUIRED", "POST", "/usage/record", CHARGED)
+    rows = await customer.ask("POST", "/usage/batch", {"events": [CHARGED]})
     assert rows["results"][0]["code"] == "IDEMPOTENCY_KEY_REQUIRED"
     marked = CHARGED | {"event_id": "mine"}
     for path, body in (("record", marked), ("batch", {"events": [marked]})):
         answer = await actors.client.post(
-            f"{API}/usage/{path}", json=body, headers=actors.headers(merchant.id, "member")
+            f"{API}/usage/{path}", json=body, headers=actors.headers(customer.id, "member")
         )
         told = answer.json()
         assert (told["results"][0] if path == "batch" else told)["code"] == "FORBIDDEN"
-    assert await charged(merchant) == []
+    assert await charged(customer) == []
 
 
 async def test_rows_of_a_batch_are_charged_one_by_one_behind_its_answer(actors: Actors) -> None:
-    merchant = await actors.merchant_on_clock(START)
-    poor = await actors.merchant()
-    await merchant.save_card()
-    await merchant.subscribe("basic")
-    await merchant.until_subscription("active")
+    customer = await actors.customer_on_clock(START)
+    poor = await actors.customer()
+    await customer.save_card()
+    await customer.subscribe("basic")
+    await customer.until_subscription("active")
     paid = CHARGED | {"event_id": "d"}
     rows = [
         paid | {"event_id": "a"}, {"feature_type": "ai_responses", "usage_amount": "1"},
@@ -148,7 +148,7 @@ async def test_rows_of_a_batch_are_charged_one_by_one_behind_its_answer(actors: 
     ]  # fmt: skip
     answer = await actors.client.post(
         f"{API}/usage/batch",
-        json={"events": [{"account_id": merchant.id} | row for row in rows]},
+        json={"events": [{"account_id": customer.id} | row for row in rows]},
         headers=actors.headers("*", "service"),
     )
     assert [row.get("code", row["status"]) for row in answer.json()["results"]] == [
@@ -157,27 +157,78 @@ async def test_rows_of_a_batch_are_charged_one_by_one_behind_its_answer(actors: 
     ]  # fmt: skip
 
     async def statuses() -> list[str]:
-        rows = await merchant.rows(
+        rows = await customer.rows(
             "SELECT billing_status FROM billing_records"
             " WHERE account_id = %(me)s AND billing_method = 'payment_charge'"
         )
         return [row["billing_status"] for row in rows]
 
     await wait_for(statuses, "all are charged", lambda seen: seen == ["completed"] * 3)
-    assert sorted(await charged(merchant)) == [200, 200, 1900]
+    assert sorted(await charged(customer)) == [200, 200, 1900]
     assert await poor.rows("SELECT 1 FROM billing_records WHERE account_id = %(me)s") == []
-    await merchant.advance(days=31)
-    assert (await charged(merchant))[-1] == 1902, "what is too small waits for the next invoice"
+    await customer.advance(days=31)
+    assert (await charged(customer))[-1] == 1902, "what is too small waits for the next invoice"
 
 
 async def test_a_provider_that_is_away_costs_nothing(actors: Actors) -> None:
-    merchant = await actors.merchant_on_clock(START)
-    await merchant.save_card()
-    await use(merchant)
-    await merchant.script("authentication_required", then="last")
-    waiting = await use(merchant)
+    customer = await actors.customer_on_clock(START)
+    await customer.save_card()
+    await use(customer)
+    await customer.script("authentication_required", then="last")
+    waiting = await use(customer)
     assert waiting["billing_status"] in ("pending", "failed")
-    await merchant.advance(days=1)
-    record = await merchant.ask("GET", f"/billing/records/{waiting['billing_id']}")
+    await customer.advance(days=1)
+    record = await customer.ask("GET", f"/billing/records/{waiting['billing_id']}")
     assert record["billing_status"] == "failed"
-    assert await charged(merchant) == [200]
+    assert await charged(customer) == [200]
+
+
+async def waiting_use(customer: Customer, word: str) -> tuple[str, str]:
+    """A use whose charge waits for what `word` says: its record's path, and the intent."""
+    await customer.script(word, then="normal")
+    waiting = await use(customer)
+    assert waiting["billing_status"] == "pending"
+    (payment,) = await customer.rows(
+        "SELECT stripe_payment_intent_id AS intent FROM payments WHERE account_id = %(me)s"
+    )
+    return f"/billing/records/{waiting['billing_id']}", payment["intent"]
+
+
+@pytest.mark.parametrize(
+    ("word", "answer", "status"),
+    [
+        ("authentication_required", "succeed", "completed"),
+        ("processing", "succeed", "completed"),
+        ("processing", "insufficient_funds", "failed"),
+    ],
+)
+async def test_a_charge_that_waits_ends_as_payer_and_bank_say(
+    actors: Actors, word: str, answer: str, status: str
+) -> None:
+    customer = await actors.customer()
+    await customer.save_card()
+    path, intent = await waiting_use(customer, word)
+    if word == "processing":
+        await actors.sandbox.settle(intent, answer)
+    else:
+        await actors.sandbox.authenticate(intent)
+    await wait_for(
+        lambda: customer.ask("GET", path), f"the use is {status}",
+        lambda seen: seen["billing_status"] == status,
+    )  # fmt: skip
+    is_paid = status == "completed"
+    assert await charged(customer) == [200] * is_paid
+    assert [one["status"] for one in await customer.invoices()] == ["paid" if is_paid else "void"]
+
+
+async def test_money_nobody_told_us_of_is_found_before_the_charge_is_given_up(
+    actors: Actors,
+) -> None:
+    customer = await actors.customer_on_clock(START)
+    await customer.save_card()
+    path, intent = await waiting_use(customer, "authentication_required")
+    async with customer.unheard():
+        await actors.sandbox.authenticate(intent)
+        await customer.advance(days=1)
+    assert (await customer.ask("GET", path))["billing_status"] == "completed"
+    assert await charged(customer) == [200]

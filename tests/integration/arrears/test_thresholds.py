@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import TextClause, text
 
 from billing.core.money import EXPONENTS, exponent
-from tests.integration.actors import Actors, Merchant, instant, wait_for
+from tests.integration.actors import Actors, Customer, instant, wait_for
 from tests.integration.arrears.test_close_races import send, until
 from tests.integration.arrears.test_large_close import pour
 from tests.integration.arrears.test_overage import RENEWAL, START, charged, records, use
@@ -21,21 +21,21 @@ class Undone(Exception):
     """Ends a transaction without its traces."""
 
 
-async def threshold(merchant: Merchant, cents: int | None) -> Any:
-    path = f"/admin/accounts/{merchant.id}/billing-threshold"
+async def threshold(customer: Customer, cents: int | None) -> Any:
+    path = f"/admin/accounts/{customer.id}/billing-threshold"
     body = {"threshold_cents": cents, "reason": "a new customer"}
-    return await merchant.actors.operate("PUT", path, body)
+    return await customer.actors.operate("PUT", path, body)
 
 
-async def tick(merchant: Merchant) -> None:
+async def tick(customer: Customer) -> None:
     """An hour passes: whatever is due is done."""
-    now = instant((await merchant.clock())["clock_at"])
-    await merchant.advance(to=(now + timedelta(hours=1)).isoformat())
+    now = instant((await customer.clock())["clock_at"])
+    await customer.advance(to=(now + timedelta(hours=1)).isoformat())
 
 
-async def billed(merchant: Merchant) -> list[tuple[float, int, str]]:
+async def billed(customer: Customer) -> list[tuple[float, int, str]]:
     """Units, cents and words of each usage line, oldest first."""
-    rows = await merchant.rows(
+    rows = await customer.rows(
         "SELECT l.quantity, l.amount_minor, l.description FROM invoice_lines l"
         " JOIN invoices i ON i.id = l.invoice_id"
         " WHERE l.account_id = %(me)s AND l.kind = 'usage' ORDER BY i.created_at, l.position"
@@ -48,54 +48,54 @@ async def billed(merchant: Merchant) -> list[tuple[float, int, str]]:
 async def test_use_is_invoiced_early_once_per_crossing_and_the_close_bills_the_rest(
     actors: Actors,
 ) -> None:
-    merchant = await actors.merchant_on_clock(START)
-    await merchant.subscribed("basic")
-    assert (await threshold(merchant, 500))["threshold_cents"] == 500
-    assert (await merchant.subscription())["billing_threshold_cents"] == 500
-    await use(merchant, "500")
-    await use(merchant, "249.3")
-    await tick(merchant)
-    assert await charged(merchant) == [1900], "4.986 is below 5"
-    await use(merchant, "1.1")
-    await use(merchant, "0.3")
-    coming = (await merchant.ask("GET", "/billing/timeline"))["future"][0]
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed("basic")
+    assert (await threshold(customer, 500))["threshold_cents"] == 500
+    assert (await customer.subscription())["billing_threshold_cents"] == 500
+    await use(customer, "500")
+    await use(customer, "249.3")
+    await tick(customer)
+    assert await charged(customer) == [1900], "4.986 is below 5"
+    await use(customer, "1.1")
+    await use(customer, "0.3")
+    coming = (await customer.ask("GET", "/billing/timeline"))["future"][0]
     assert (coming["name"], coming["amount_cents"]) == ("bill_early", 501)
-    await tick(merchant)
-    assert await charged(merchant) == [1900, 501]
-    await tick(merchant)
-    assert await charged(merchant) == [1900, 501]
-    await use(merchant, "300")
-    await tick(merchant)
-    await use(merchant, "10.4")
-    await merchant.advance(to=RENEWAL)
+    await tick(customer)
+    assert await charged(customer) == [1900, 501]
+    await tick(customer)
+    assert await charged(customer) == [1900, 501]
+    await use(customer, "300")
+    await tick(customer)
+    await use(customer, "10.4")
+    await customer.advance(to=RENEWAL)
 
     span = "so far"
-    assert await billed(merchant) == [
+    assert await billed(customer) == [
         (250.7, 501, span), (300, 600, span), (10.4, 21, "1 Jan 2027 to 1 Feb 2027"),
     ]  # fmt: skip
-    assert await charged(merchant) == [1900, 501, 600, 1921]
+    assert await charged(customer) == [1900, 501, 600, 1921]
     assert round(561.1 * 2) == 501 + 600 + 21, "all of it together is rounded once"
-    kept = await records(merchant)
+    kept = await records(customer)
     assert {status for _, status, _ in kept} == {"completed"}
     assert sum(Decimal(amount) for _, _, amount in kept) == Decimal("11.22")
-    events = await merchant.rows(
+    events = await customer.rows(
         "SELECT key FROM steps WHERE account_id = %(me)s AND key LIKE '%%threshold%%' ORDER BY key"
     )
     assert [one["key"].rpartition("-")[2] for one in events] == ["1", "2"]
 
 
 async def test_a_threshold_that_is_reached_when_it_is_set_bills_at_once(actors: Actors) -> None:
-    merchant = await actors.merchant()
-    await merchant.subscribed("basic")
-    await use(merchant, "1000")
-    assert await charged(merchant) == [1900]
-    await threshold(merchant, 1000)
+    customer = await actors.customer()
+    await customer.subscribed("basic")
+    await use(customer, "1000")
+    assert await charged(customer) == [1900]
+    await threshold(customer, 1000)
     await wait_for(
-        lambda: charged(merchant), "the early invoice is paid", lambda seen: seen == [1900, 1000]
+        lambda: charged(customer), "the early invoice is paid", lambda seen: seen == [1900, 1000]
     )
-    await threshold(merchant, None)
-    await use(merchant, "1000")
-    (open_,) = await merchant.rows(
+    await threshold(customer, None)
+    await use(customer, "1000")
+    (open_,) = await customer.rows(
         "SELECT count(*) AS flagged FROM usage_periods"
         " WHERE account_id = %(me)s AND threshold_at IS NOT NULL"
     )
@@ -103,78 +103,78 @@ async def test_a_threshold_that_is_reached_when_it_is_set_bills_at_once(actors: 
 
 
 async def test_crossing_in_real_time_needs_nobody_to_ask(actors: Actors) -> None:
-    merchant = await actors.merchant()
-    await merchant.subscribed("basic")
-    await threshold(merchant, 1000)
-    await use(merchant, "1200")
+    customer = await actors.customer()
+    await customer.subscribed("basic")
+    await threshold(customer, 1000)
+    await use(customer, "1200")
     await wait_for(
-        lambda: charged(merchant), "the early invoice is paid", lambda seen: seen == [1900, 1400]
+        lambda: charged(customer), "the early invoice is paid", lambda seen: seen == [1900, 1400]
     )
 
 
 async def test_a_matter_that_missed_the_crossing_is_told_again(actors: Actors) -> None:
-    merchant = await actors.merchant_on_clock(START)
-    await merchant.subscribed("basic")
-    await use(merchant, "1000")
-    await merchant.rows(
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed("basic")
+    await use(customer, "1000")
+    await customer.rows(
         "UPDATE usage_periods SET threshold_at = start_at, threshold_number = 1"
         " WHERE account_id = %(me)s AND closed_at IS NULL"
     )
     await wait_for(
-        lambda: charged(merchant), "what was missed is billed", lambda seen: seen == [1900, 1000]
+        lambda: charged(customer), "what was missed is billed", lambda seen: seen == [1900, 1000]
     )
 
 
 async def test_an_early_invoice_that_fails_is_recovered_and_a_trial_has_none(
     actors: Actors,
 ) -> None:
-    merchant = await actors.merchant_on_clock(START)
-    await merchant.save_card()
-    await merchant.subscribe("basic", trial=True)
-    await threshold(merchant, 100)
-    await use(merchant, "600")
-    await tick(merchant)
-    assert await charged(merchant) == []
-    await merchant.advance(days=14)
-    assert await charged(merchant) == [1900 + 200]
-    await merchant.script("insufficient_funds", then="normal")
-    await use(merchant, "600")
-    await tick(merchant)
-    assert (await merchant.subscription())["status"] == "past_due"
-    await merchant.advance(days=3)
-    assert await charged(merchant) == [2100, 200]
-    assert (await merchant.subscription())["status"] == "active"
+    customer = await actors.customer_on_clock(START)
+    await customer.save_card()
+    await customer.subscribe("basic", trial=True)
+    await threshold(customer, 100)
+    await use(customer, "600")
+    await tick(customer)
+    assert await charged(customer) == []
+    await customer.advance(days=14)
+    assert await charged(customer) == [1900 + 200]
+    await customer.script("insufficient_funds", then="normal")
+    await use(customer, "600")
+    await tick(customer)
+    assert (await customer.subscription())["status"] == "past_due"
+    await customer.advance(days=3)
+    assert await charged(customer) == [2100, 200]
+    assert (await customer.subscription())["status"] == "active"
 
 
 @pytest.mark.parametrize("close", ["renewal", "end"])
 async def test_every_use_around_thresholds_and_a_close_is_billed_once(
     actors: Actors, close: str
 ) -> None:
-    merchant = await actors.merchant_on_clock(START)
-    await merchant.subscribed("basic")
-    await threshold(merchant, 80)
-    await use(merchant, "500")
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed("basic")
+    await threshold(customer, 80)
+    await use(customer, "500")
     stop, told = asyncio.Event(), list[str]()
-    senders = [asyncio.create_task(send(merchant, stop, told)) for _ in range(6)]
+    senders = [asyncio.create_task(send(customer, stop, told)) for _ in range(6)]
     try:
         await until(told, 50)
-        await tick(merchant)
+        await tick(customer)
         await until(told, len(told) + 20)
         if close == "renewal":
-            await merchant.advance(to=RENEWAL)
+            await customer.advance(to=RENEWAL)
         else:
-            await merchant.ask("POST", "/billing/subscription/cancel", {"at": "now"})
+            await customer.ask("POST", "/billing/subscription/cancel", {"at": "now"})
         await until(told, len(told) + 12)
     finally:
         stop.set()
         with suppress(asyncio.CancelledError):
             await asyncio.gather(*senders)
-    (seen,) = await merchant.rows(
-        "SELECT sum(charged_amount) FILTER (WHERE currency = 'USD') AS beyond,"
+    (seen,) = await customer.rows(
+        "SELECT sum(charged_units) FILTER (WHERE currency = 'USD') AS beyond,"
         " count(*) FILTER (WHERE billing_status = 'pending') AS open"
         " FROM billing_records WHERE account_id = %(me)s AND kind = 'usage'"
     )
-    lines = await billed(merchant)
+    lines = await billed(customer)
     assert seen["open"] == 0
     assert sum(line[0] for line in lines) == seen["beyond"]
     assert sum(line[1] for line in lines) == 2 * seen["beyond"]
@@ -182,20 +182,21 @@ async def test_every_use_around_thresholds_and_a_close_is_billed_once(
 
 
 async def test_what_one_invoice_still_completes_is_no_part_of_the_next(actors: Actors) -> None:
-    merchant = await actors.merchant_on_clock(START)
-    await merchant.subscribed("basic")
-    await use(merchant, "500")
-    await pour(merchant)
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed("basic")
+    await use(customer, "500")
+    await pour(customer)
     close = text(
-        "SELECT usage_close(:id, 'ai_responses', :start, :end, 'UTC', 'USD', 0, :invoice, :start)"
+        "SELECT usage_bill_line(:id, CAST(ROW('ai_responses', :start, :end, 'UTC', 'USD', 0,"
+        " :invoice) AS usage_line), :start)"
     )
     with suppress(Undone):
-        await _closed_twice(actors, merchant, close)
+        await _closed_twice(actors, customer, close)
 
 
-async def _closed_twice(actors: Actors, merchant: Merchant, close: TextClause) -> None:
+async def _closed_twice(actors: Actors, customer: Customer, close: TextClause) -> None:
     async with open_operator(actors.stack) as database, database.operator() as connection:
-        known = {"id": merchant.uuid, "start": instant(START), "end": instant(RENEWAL)}
+        known = {"id": customer.uuid, "start": instant(START), "end": instant(RENEWAL)}
         for invoice in ("inv_early", "inv_close"):
             await connection.execute(close, known | {"invoice": invoice})
         told = await connection.execute(
@@ -203,14 +204,14 @@ async def _closed_twice(actors: Actors, merchant: Merchant, close: TextClause) -
                 "SELECT detail ->> 'invoice_id', count(*) FROM billing_events"
                 " WHERE account_id = :id GROUP BY 1"
             ),
-            {"id": merchant.uuid},
+            {"id": customer.uuid},
         )
         listed = await connection.execute(
             text(
                 "SELECT invoice, sum(cardinality(records)) FROM usage_settlements"
                 " WHERE account_id = :id GROUP BY 1"
             ),
-            {"id": merchant.uuid},
+            {"id": customer.uuid},
         )
         assert [tuple(row) for row in told] == [("inv_early", 5_000)]
         assert [tuple(row) for row in listed] == [("inv_early", 1_000)]
@@ -226,8 +227,8 @@ async def test_the_database_knows_every_currencys_digits(actors: Actors) -> None
 
 
 async def test_a_plan_brings_its_threshold_along(actors: Actors) -> None:
-    merchant = await actors.merchant()
-    assert (await merchant.subscribe("pro"))["billing_threshold_cents"] == 50_000
-    plans = (await merchant.ask("GET", "/billing/plans"))["data"]
+    customer = await actors.customer()
+    assert (await customer.subscribe("pro"))["billing_threshold_cents"] == 50_000
+    plans = (await customer.ask("GET", "/billing/plans"))["data"]
     assert {plan["key"]: plan["billing_threshold_cents"] for plan in plans}["pro"] == 50_000
-    assert (await threshold(merchant, None))["threshold_cents"] is None
+    assert (await threshold(customer, None))["threshold_cents"] is None

@@ -3,12 +3,14 @@
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.catalog import loader, service, store
-from billing.catalog.spec import CatalogSpec, CostSpec, PlanSpec
+from billing.catalog.plans import loader, service, store
+from billing.catalog.plans.spec import CatalogSpec, CostSpec, PlanSpec
+from billing.catalog.plans.tables import prices
 from billing.core.periods import MONTH, Interval
+from billing.money.subscriptions.entitlements import sold
 from tests.integration.catalog.subscribing import subscribe
 
 YEAR = Interval(unit="year")
@@ -25,16 +27,20 @@ def with_plan(key: str, **more: Any) -> CatalogSpec:
 
 
 async def words(connection: AsyncConnection, wanted: CatalogSpec) -> list[str]:
-    """What applying it says; saying and doing are the same."""
-    said = [change.words for change in await service.diff(connection, wanted)]
-    done = [change.words for change in await service.apply(connection, wanted)]
+    """Apply, and list the changes; the list and the changes agree."""
+    said = [
+        change.words for change in await service.diff(connection, wanted, await sold(connection))
+    ]
+    done = [
+        change.words for change in await service.apply(connection, wanted, await sold(connection))
+    ]
     assert said == done
-    assert await service.diff(connection, wanted) == []
+    assert await service.diff(connection, wanted, await sold(connection)) == []
     return said
 
 
 async def test_a_fresh_stack_sells_what_the_file_says(scratch: AsyncConnection) -> None:
-    await service.apply(scratch, loader.read())
+    await service.apply(scratch, loader.read(), await sold(scratch))
     plan = await store.find_plan(scratch, "pro")
     price = await store.plan_price(scratch, "pro", "EUR", YEAR)
     pack = await store.find_pack(scratch, "small")
@@ -50,14 +56,14 @@ async def test_a_fresh_stack_sells_what_the_file_says(scratch: AsyncConnection) 
 
 
 async def test_applying_it_again_changes_nothing(scratch: AsyncConnection, key: str) -> None:
-    await service.apply(scratch, with_plan(key))
-    assert await service.diff(scratch, with_plan(key)) == []
+    await service.apply(scratch, with_plan(key), await sold(scratch))
+    assert await service.diff(scratch, with_plan(key), await sold(scratch)) == []
 
 
 async def test_a_changed_plan_is_a_new_version_and_the_old_one_stays(
     scratch: AsyncConnection, key: str
 ) -> None:
-    await service.apply(scratch, with_plan(key))
+    await service.apply(scratch, with_plan(key), await sold(scratch))
     first = await store.find_plan(scratch, key)
     assert first is not None
     said = await words(scratch, with_plan(key, features={"export": True, "seats": 5}))
@@ -70,14 +76,14 @@ async def test_a_changed_plan_is_a_new_version_and_the_old_one_stays(
 
 
 async def test_a_changed_price_touches_new_customers_only_and_says_whom_it_spares(
-    scratch: AsyncConnection, key: str, new_purse: Any
+    scratch: AsyncConnection, key: str, new_account: Any
 ) -> None:
-    await service.apply(scratch, with_plan(key))
+    await service.apply(scratch, with_plan(key), await sold(scratch))
     old = await store.plan_price(scratch, key, "USD", MONTH)
     assert old is not None
     for _ in range(2):
-        purse = await new_purse()
-        await subscribe(scratch, purse.id, key, "active")
+        account = await new_account()
+        await subscribe(scratch, account.id, key, "active")
     said = await words(scratch, with_plan(key, prices={"month": {"USD": 1250, "EUR": 900}}))
     [change] = said
     assert change == (
@@ -87,15 +93,15 @@ async def test_a_changed_price_touches_new_customers_only_and_says_whom_it_spare
     new = await store.plan_price(scratch, key, "USD", MONTH)
     assert new is not None
     assert (new.version, new.amount_minor) == (2, 1250)
-    kept = await store.get_price(scratch, old.id)
-    assert kept is not None
-    assert (kept.amount_minor, kept.is_current) == (1000, False)
+    kept = await scratch.execute(select(prices).where(prices.c.id == old.id))
+    assert (row := kept.one()).amount_minor == 1000
+    assert not row.is_current
 
 
 async def test_what_the_file_no_longer_lists_is_closed_not_deleted(
     scratch: AsyncConnection, key: str
 ) -> None:
-    await service.apply(scratch, with_plan(key))
+    await service.apply(scratch, with_plan(key), await sold(scratch))
     said = await words(scratch, loader.read())
     assert said[0] == f"plan {key}: closed to new subscribers"
     assert sorted(said[1:]) == [
@@ -118,7 +124,7 @@ async def test_a_pack_is_changed_in_place_for_later_purchases(
 ) -> None:
     wanted = loader.read().model_dump()
     wanted["packs"][key] = {"name": "Mini", "credits": 10, "prices": {"USD": 199}}
-    await service.apply(scratch, CatalogSpec.model_validate(wanted))
+    await service.apply(scratch, CatalogSpec.model_validate(wanted), await sold(scratch))
     wanted["packs"][key]["credits"] = 12
     assert await words(scratch, CatalogSpec.model_validate(wanted)) == [f"pack {key}: changed"]
     pack = await store.find_pack(scratch, key)
@@ -126,24 +132,29 @@ async def test_a_pack_is_changed_in_place_for_later_purchases(
     assert pack.credits == 12
 
 
+async def cost_of(connection: AsyncConnection, operation: str) -> Decimal | None:
+    """The cost in credits that operators see for an operation."""
+    return {one.operation: one.cost for one in await store.costs(connection)}.get(operation)
+
+
 async def test_an_operation_costs_its_row_else_the_built_in_constant(
     scratch: AsyncConnection,
 ) -> None:
-    assert await store.cost_of(scratch, "document_upload") == 2
+    assert await cost_of(scratch, "document_upload") == 2
     await service.put_cost(scratch, "document_upload", CostSpec(cost=Decimal("3.5")))
-    assert str(await store.cost_of(scratch, "document_upload")) == "3.500000000000"
+    assert str(await cost_of(scratch, "document_upload")) == "3.500000000000"
     await service.put_cost(
         scratch, "document_upload", CostSpec(cost=Decimal("3.5"), is_active=False)
     )
-    assert await store.cost_of(scratch, "document_upload") == 2
-    assert await store.cost_of(scratch, "unheard_of") is None
+    assert await cost_of(scratch, "document_upload") == 2
+    assert await cost_of(scratch, "unheard_of") is None
 
 
 async def test_each_change_is_in_the_audit_trail(scratch: AsyncConnection, key: str) -> None:
     plan = PlanSpec.model_validate(
         {"family": "test", "name": "Test", "prices": {"month": {"USD": 1}}}
     )
-    changes = await service.put_plan(scratch, key, plan)
+    changes = await service.put_plan(scratch, key, plan, await sold(scratch))
     rows = await scratch.execute(
         text("SELECT detail ->> 'words' FROM billing_audit WHERE subject = :subject ORDER BY id"),
         {"subject": f"plan {key}"},

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
+from devstack.environment import setting_names
+from devstack.options import ROOT
+from devstack.stack import StackInfo
 from durable_billing.client import BillingClient
-from embedded.environment import setting_names
-from embedded.options import ROOT
-from embedded.stack import StackInfo
-from tests.integration.actors import Actors, Merchant
+from tests.integration.actors import Actors, Customer
 
 CLIENT_SOURCE = ROOT / "clients" / "python" / "src"
 Connect = Callable[..., BillingClient]
@@ -24,9 +24,9 @@ def token_of(actors: Actors, account: str, role: str) -> str:
     return actors.headers(account, role)["Authorization"].removeprefix("Bearer ")
 
 
-async def recorded(merchant: Merchant) -> dict[str, int]:
-    """How often each event of an account is in the books: by its id."""
-    rows = await merchant.rows(
+async def recorded(customer: Customer) -> dict[str, int]:
+    """Times that each event of an account is recorded, by event id."""
+    rows = await customer.rows(
         "SELECT event_id, count(*) AS n FROM billing_records WHERE account_id = %(me)s"
         " GROUP BY event_id"
     )
@@ -35,12 +35,12 @@ async def recorded(merchant: Merchant) -> dict[str, int]:
 
 @pytest.fixture
 def connect(actors: Actors, stack: StackInfo, tmp_path: Path) -> Iterator[Connect]:
-    """Opens clients of a merchant's billing staff; each is closed with the test."""
+    """Opens clients of a customer's billing staff; each is closed with the test."""
     opened: list[BillingClient] = []
 
-    def make(merchant: Merchant, role: str = "billing", **more: Any) -> BillingClient:
+    def make(customer: Customer, role: str = "billing", **more: Any) -> BillingClient:
         settings: dict[str, Any] = {"spool": tmp_path / "spool.db", "send_delay_seconds": 0.02}
-        settings |= {"token": token_of(actors, merchant.id, role), "trust_env": False} | more
+        settings |= {"token": token_of(actors, customer.id, role), "trust_env": False} | more
         client = BillingClient(stack.api_url, **settings)
         opened.append(client)
         return client
@@ -59,7 +59,7 @@ def billing(stack: StackInfo, tmp_path: Path) -> Run:
         environment = {name: value for name, value in os.environ.items() if name not in names}
         environment |= {"STACK_DATA": str(stack.data), "PYTHONPATH": str(CLIENT_SOURCE)}
         return subprocess.run(
-            [sys.executable, str(ROOT / "cli.py"), *words],
+            [sys.executable, "-m", "cli", *words],
             cwd=tmp_path,
             env=environment,
             input=stdin,

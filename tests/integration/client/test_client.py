@@ -10,13 +10,12 @@ from typing import Any
 
 import pytest
 
-from api.usage_rows import Row
+from devstack.control import StackControl
+from devstack.stack import StackInfo
 from durable_billing.answers import Rejected
 from durable_billing.errors import BillingProblem, BillingUnreachable
-from durable_billing.events import FIELDS, Use
-from embedded.control import StackControl
-from embedded.stack import StackInfo
-from tests.integration.actors import Actors, Merchant
+from durable_billing.events import Use
+from tests.integration.actors import Actors, Customer
 from tests.integration.client.conftest import CLIENT_SOURCE, Connect, recorded, token_of
 from tests.integration.waiting import wait_for
 
@@ -52,23 +51,19 @@ def record_until_killed(spool: Path, environment: dict[str, str]) -> list[str]:
     return [line.strip() for line in seen if line.endswith("\n")]
 
 
-def test_the_client_knows_every_field_of_an_event() -> None:
-    assert set(Row.__struct_fields__) == FIELDS
-
-
-async def test_what_is_recorded_is_billed_once(merchant: Merchant, connect: Connect) -> None:
-    client = connect(merchant)
+async def test_what_is_recorded_is_billed_once(customer: Customer, connect: Connect) -> None:
+    client = connect(customer)
     ids = {client.record(1, **FREE) for _ in range(50)}
     client.record("2.5", event_id="job-1", **FREE)
     client.record("2.5", event_id="job-1", **FREE)
     assert await asyncio.to_thread(client.flush)
-    assert await recorded(merchant) == dict.fromkeys([*ids, "job-1"], 1)
+    assert await recorded(customer) == dict.fromkeys([*ids, "job-1"], 1)
     assert client.rejected() == []
 
 
-async def test_every_call_of_the_client_is_understood(merchant: Merchant, connect: Connect) -> None:
-    await merchant.bought("small")
-    client = connect(merchant)
+async def test_every_call_of_the_client_is_understood(customer: Customer, connect: Connect) -> None:
+    await customer.bought("small")
+    client = connect(customer)
     quote = await asyncio.to_thread(client.calculate, "gpt-4", 1000)
     assert (quote.total_cost, quote.unit_price) == (Decimal(2), Decimal("0.002"))
     allowed = await asyncio.to_thread(client.check_quota, 5, product_id="gpt-4")
@@ -86,37 +81,37 @@ async def test_every_call_of_the_client_is_understood(merchant: Merchant, connec
 
 
 async def test_a_deferred_use_is_paid_once_credits_are_there(
-    merchant: Merchant, connect: Connect
+    customer: Customer, connect: Connect
 ) -> None:
-    client = connect(merchant)
+    client = connect(customer)
     owed = await asyncio.to_thread(
         client.record_now, 1000, product_id="gpt-4", on_insufficient="defer"
     )
     assert owed.billing_status == "pending"
     with pytest.raises(BillingProblem, match="INSUFFICIENT_CREDITS"):
         await asyncio.to_thread(client.process, owed.billing_id)
-    await merchant.bought("small")
+    await customer.bought("small")
     paid = await asyncio.to_thread(client.process, owed.billing_id)
     assert paid.billing_status == "completed"
 
 
 async def test_a_rejected_use_is_told_and_may_be_sent_again(
-    merchant: Merchant, connect: Connect
+    customer: Customer, connect: Connect
 ) -> None:
     told: list[Rejected] = []
-    client = connect(merchant, on_rejected=told.append)
+    client = connect(customer, on_rejected=told.append)
     client.record(1000, product_id="gpt-4", event_id="costly")
     client.record(1, event_id="free", **FREE)
     assert await asyncio.to_thread(client.flush)
     assert [(one.event_id, one.code) for one in told] == [("costly", "INSUFFICIENT_CREDITS")]
-    await merchant.bought("small")
+    await customer.bought("small")
     client.send_again([one.number for one in client.rejected()])
     assert await asyncio.to_thread(client.flush)
-    assert await recorded(merchant) == {"costly": 1, "free": 1}
+    assert await recorded(customer) == {"costly": 1, "free": 1}
 
 
 async def test_a_service_records_for_many_accounts(actors: Actors, connect: Connect) -> None:
-    ann, bob = await actors.merchant(), await actors.merchant()
+    ann, bob = await actors.customer(), await actors.customer()
     client = connect(ann, token=token_of(actors, "*", "service"), account=ann.id)
     client.record(1, event_id="for-ann", **FREE)
     client.record(1, event_id="for-bob", external_id=bob.account["external_id"], **FREE)
@@ -126,36 +121,36 @@ async def test_a_service_records_for_many_accounts(actors: Actors, connect: Conn
 
 
 async def test_what_a_killed_process_recorded_the_next_one_sends(
-    merchant: Merchant, connect: Connect, actors: Actors, stack: StackInfo, tmp_path: Path
+    customer: Customer, connect: Connect, actors: Actors, stack: StackInfo, tmp_path: Path
 ) -> None:
     spool = tmp_path / "killed.db"
     environment = os.environ | {
         "CLIENT_SOURCE": str(CLIENT_SOURCE),
         "API_URL": stack.api_url,
-        "API_TOKEN": token_of(actors, merchant.id, "billing"),
+        "API_TOKEN": token_of(actors, customer.id, "billing"),
     }
     kept: list[str] = []
     for _ in range(3):
         kept += await asyncio.to_thread(record_until_killed, spool, environment)
     assert len(kept) >= 900
-    after = connect(merchant, spool=spool)
+    after = connect(customer, spool=spool)
     assert await asyncio.to_thread(after.flush)
-    books = await recorded(merchant)
+    books = await recorded(customer)
     assert set(kept) <= books.keys()
     assert set(books.values()) == {1}
     assert after.rejected() == []
 
 
 async def test_the_api_killed_amid_batches_and_back_loses_and_doubles_nothing(
-    merchant: Merchant, connect: Connect, control: StackControl
+    customer: Customer, connect: Connect, control: StackControl
 ) -> None:
-    client = connect(merchant)
+    client = connect(customer)
     ids = set(
         await asyncio.to_thread(
             client.record_many, [(1, Use(feature_type="chat_messages"))] * 5_000
         )
     )
-    await wait_for(lambda: recorded(merchant), "events arrive")
+    await wait_for(lambda: recorded(customer), "events arrive")
     await control.kill("api", hold=True)
     try:
         ids |= {client.record(1, **FREE) for _ in range(20)}
@@ -166,4 +161,4 @@ async def test_the_api_killed_amid_batches_and_back_loses_and_doubles_nothing(
         await control.start("api")
     ids.add(client.record(1, **FREE))
     assert await asyncio.to_thread(client.flush)
-    assert await recorded(merchant) == dict.fromkeys(ids, 1)
+    assert await recorded(customer) == dict.fromkeys(ids, 1)

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from devstack.options import ROOT
+from devstack.stack import StackInfo
 from durable_billing.answers import Balance
 from durable_billing.errors import BillingProblem
-from embedded.options import ROOT
-from embedded.stack import StackInfo
-from tests.integration.actors import Actors, Merchant
+from tests.integration.actors import Actors, Customer
 from tests.integration.client.conftest import Connect, token_of
 
 HEADING = "## Meter an LLM call in ten lines"
@@ -31,14 +31,14 @@ def test_ten_lines_are_ten_lines() -> None:
 
 async def test_the_ten_lines_of_the_readme_meter_a_call(
     actors: Actors,
-    merchant: Merchant,
+    customer: Customer,
     stack: StackInfo,
     connect: Connect,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    await merchant.bought("small")
+    await customer.bought("small")
     monkeypatch.setenv("BILLING_URL", stack.api_url)
-    monkeypatch.setenv("BILLING_TOKEN", token_of(actors, merchant.id, "billing"))
+    monkeypatch.setenv("BILLING_TOKEN", token_of(actors, customer.id, "billing"))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     asked: list[str] = []
 
@@ -55,24 +55,24 @@ async def test_the_ten_lines_of_the_readme_meter_a_call(
         await asyncio.to_thread(words["answer"], "crash")
     assert asked == ["why?"]
     words["billing"].close()
-    after: Balance = await asyncio.to_thread(connect(merchant).balance)
+    after: Balance = await asyncio.to_thread(connect(customer).balance)
     assert (after.credits, after.held) == (Decimal("96.34"), Decimal(0))
-    (entry,) = await merchant.rows(
+    (entry,) = await customer.rows(
         "SELECT detail FROM credit_transactions WHERE account_id = %(me)s AND kind = 'capture'"
     )
     assert entry["detail"]["product_id"] == "gpt-4"
     assert entry["detail"]["usage_amount"] == "1830.00"
-    (used,) = await merchant.rows(
+    (used,) = await customer.rows(
         "SELECT meter, usage_amount FROM billing_records WHERE account_id = %(me)s"
     )
     assert (used["meter"], used["usage_amount"]) == ("model_inference", 1830)
 
 
 async def test_a_hold_sets_credits_aside_until_it_ends(
-    merchant: Merchant, connect: Connect
+    customer: Customer, connect: Connect
 ) -> None:
-    await merchant.bought("small")
-    client = connect(merchant)
+    await customer.bought("small")
+    client = connect(customer)
     hold = await asyncio.to_thread(client.hold, "60", expires_in_seconds=60)
     assert (await asyncio.to_thread(client.balance)).available == 40
     with pytest.raises(BillingProblem) as caught:

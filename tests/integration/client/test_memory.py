@@ -15,7 +15,7 @@ from typing import ClassVar
 
 import pytest
 
-from embedded.options import ROOT
+from devstack.options import ROOT
 from tests.integration.client.conftest import CLIENT_SOURCE
 
 FILE_BYTES = 200_000_000
@@ -26,7 +26,7 @@ IMPORT = """
 import sys
 from pathlib import Path
 sys.argv = ["billing", *sys.argv[1:]]
-from cli import app
+from cli.__main__ import app
 try:
     app()
 finally:

@@ -11,14 +11,13 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.accounts import service as accounts
-from billing.accounts.schemas import AccountFields
 from billing.core.clock import real_now
 from billing.core.database import Database, open_database
 from billing.core.settings import Settings
-from billing.credits import service
-from billing.credits.schemas import Debit, Grant, Hold
-from embedded.stack import StackInfo
+from billing.ledger.credits import service
+from billing.ledger.credits.schemas import Debit, Grant, Hold
+from billing.platform.accounts.schemas import AccountFields
+from devstack.stack import StackInfo
 from tests.integration.api.conftest import Api, api
 from tests.integration.credits.books import Books, read_books
 
@@ -44,7 +43,7 @@ async def database(stack: StackInfo) -> AsyncIterator[Database]:
 
 
 @dataclass(frozen=True)
-class Purse:
+class CreditAccount:
     """One account's credits; each verb is a transaction of its own."""
 
     database: Database
@@ -84,7 +83,7 @@ class Purse:
             )
 
     async def allow_debt(self, overdraft: str) -> None:
-        """What forced debits may leave owed."""
+        """Allow forced debits to leave this much owed."""
         async with self.transaction() as connection:
             await service.set_overdraft(connection, self.id, Decimal(overdraft))
 
@@ -102,12 +101,12 @@ class Purse:
 
 
 @pytest.fixture(scope="session")
-def new_purse(database: Database) -> Any:
+def new_account(database: Database) -> Any:
     """Makes an account; with `clock_at` a test account whose clock stands there."""
 
-    async def make(*, clock_at: datetime | None = None, zone: str = "UTC") -> Purse:
+    async def make(*, clock_at: datetime | None = None, zone: str = "UTC") -> CreditAccount:
         async with database.operator() as connection:
-            account, _ = await accounts.upsert(
+            account, _ = await service.open_account(
                 connection,
                 AccountFields(
                     external_id=f"credits-{uuid4()}",
@@ -116,13 +115,13 @@ def new_purse(database: Database) -> Any:
                     zone=zone,
                 ),
             )
-        return Purse(database, account.id)
+        return CreditAccount(database, account.id)
 
     return make
 
 
 @pytest.fixture
-async def purse(new_purse: Any) -> Purse:
+async def account(new_account: Any) -> CreditAccount:
     """A fresh account in real time."""
-    made: Purse = await new_purse()
+    made: CreditAccount = await new_account()
     return made

@@ -1,6 +1,6 @@
-"""What credits should do, in plain Python: the oracle for the SQL functions.
+"""A model of credits in plain Python: the oracle for the SQL functions.
 
-Written from product.md §8 and not from the functions: whole lists, no locks, no shortcuts.
+Written from docs/rules.md#credits and not from the functions: whole lists, no locks, no shortcuts.
 """
 
 from dataclasses import dataclass, field
@@ -29,7 +29,7 @@ class Lot:
     claimed: Decimal = ZERO
     clawed: Decimal = ZERO
     lost: Decimal = ZERO
-    lapsed: Decimal = ZERO
+    expired: Decimal = ZERO
 
     @property
     def free(self) -> Decimal:
@@ -71,7 +71,7 @@ class Ledger:
     def held(self) -> Decimal:
         return sum((lot.held for lot in self.lots.values()), ZERO)
 
-    def settle(self, at: datetime) -> None:
+    def expire_due(self, at: datetime) -> None:
         """End holds and lots in the order of their times; a hold before a lot of the same time."""
         due: list[tuple[datetime, int, Hold | Lot]] = []
         due += [(h.expires_at, 0, h) for h in self.holds.values() if h.status == "open"]
@@ -81,18 +81,18 @@ class Ledger:
                 break
             if isinstance(thing, Hold):
                 self._give_back(thing.parts, when)
-                thing.status = "lapsed"
+                thing.status = "expired"
             else:
-                self._lapse(thing, thing.free)
+                self._expire(thing, thing.free)
 
     def grant(self, lot: Lot, at: datetime) -> None:
-        self.settle(at)
+        self.expire_due(at)
         lot.remaining = lot.amount
         self.lots[lot.key] = lot
         paid = min(self.debt, lot.remaining)
         self.debt -= paid
         lot.remaining -= paid
-        self.settle(at)
+        self.expire_due(at)
 
     def pick(
         self, amount: Decimal, scope: str | None, paid_only: bool, room: Decimal = ZERO
@@ -113,7 +113,7 @@ class Ledger:
     def debit(
         self, amount: Decimal, scope: str | None, paid_only: bool, force: bool, at: datetime
     ) -> None:
-        self.settle(at)
+        self.expire_due(at)
         room = max(self.overdraft - self.debt, ZERO) if force else ZERO
         parts = self.pick(amount, scope, paid_only, room)
         for lot, part in parts:
@@ -122,7 +122,7 @@ class Ledger:
         self.used += amount
 
     def take(self, amount: Decimal, scope: str | None, at: datetime) -> None:
-        self.settle(at)
+        self.expire_due(at)
         for lot, part in self.pick(amount, scope, paid_only=False):
             lot.remaining -= part
 
@@ -135,14 +135,14 @@ class Ledger:
         expires_at: datetime,
         at: datetime,
     ) -> None:
-        self.settle(at)
+        self.expire_due(at)
         parts = self.pick(amount, scope, paid_only)
         for lot, part in parts:
             lot.held += part
         self.holds[key] = Hold(parts, expires_at)
 
     def capture(self, key: str, amount: Decimal, at: datetime) -> None:
-        self.settle(at)
+        self.expire_due(at)
         hold = self.holds[key]
         if hold.status == "captured" and hold.captured == amount:
             return
@@ -165,7 +165,7 @@ class Ledger:
         hold.status, hold.captured = "captured", amount
 
     def release(self, key: str, at: datetime) -> None:
-        self.settle(at)
+        self.expire_due(at)
         hold = self.holds[key]
         if hold.status == "released":
             return
@@ -175,7 +175,7 @@ class Ledger:
         hold.status = "released"
 
     def clawback(self, key: str, amount: Decimal, at: datetime) -> tuple[Decimal, ...]:
-        self.settle(at)
+        self.expire_due(at)
         lot = self.lots[key]
         asked = min(amount, lot.amount - lot.clawed - lot.claimed - lot.lost)
         taken = min(asked, lot.free)
@@ -186,13 +186,13 @@ class Ledger:
         lot.lost += asked - taken - pending
         return taken, pending, asked - taken - pending
 
-    def lapse_lot(self, key: str, at: datetime) -> tuple[Decimal, Decimal]:
-        self.settle(at)
+    def expire_lot(self, key: str, at: datetime) -> tuple[Decimal, Decimal]:
+        self.expire_due(at)
         lot = self.lots[key]
         if not lot.ended(at):
             lot.expires_at = at
-            self._lapse(lot, lot.free)
-        return lot.lapsed, lot.held
+            self._expire(lot, lot.free)
+        return lot.expired, lot.held
 
     def _give_back(self, parts: list[tuple[Lot, Decimal]], at: datetime) -> None:
         for lot, part in parts:
@@ -202,8 +202,8 @@ class Ledger:
             lot.clawed += claim
             lot.remaining -= claim
             if lot.ended(at):
-                self._lapse(lot, part - claim)
+                self._expire(lot, part - claim)
 
-    def _lapse(self, lot: Lot, amount: Decimal) -> None:
+    def _expire(self, lot: Lot, amount: Decimal) -> None:
         lot.remaining -= amount
-        lot.lapsed += amount
+        lot.expired += amount

@@ -8,16 +8,16 @@ from sqlalchemy import text
 
 from tests.integration.credits.batches import Item, debit_batch
 from tests.integration.credits.books import decimals
-from tests.integration.credits.conftest import Purse
+from tests.integration.credits.conftest import CreditAccount
 
 
 def fresh() -> str:
     return f"batch/{uuid4()}"
 
 
-async def test_each_item_gets_its_own_verdict(new_purse: Any) -> None:
-    rich: Purse = await new_purse()
-    poor: Purse = await new_purse()
+async def test_each_item_gets_its_own_verdict(new_account: Any) -> None:
+    rich: CreditAccount = await new_account()
+    poor: CreditAccount = await new_account()
     await rich.grant("10")
     await poor.grant("3")
     once, nobody = fresh(), uuid4()
@@ -42,51 +42,53 @@ async def test_each_item_gets_its_own_verdict(new_purse: Any) -> None:
     assert ((await rich.books()).balance, (await poor.books()).balance) == decimals(0, 0)
 
 
-async def test_a_batch_sent_again_changes_nothing(new_purse: Any) -> None:
-    purses: list[Purse] = [await new_purse() for _ in range(3)]
-    for purse in purses:
-        await purse.grant("100")
-    items = [Item(purses[i % 3].id, "1.5", fresh()) for i in range(30)]
-    async with purses[0].transaction() as connection:
+async def test_a_batch_sent_again_changes_nothing(new_account: Any) -> None:
+    accounts: list[CreditAccount] = [await new_account() for _ in range(3)]
+    for account in accounts:
+        await account.grant("100")
+    items = [Item(accounts[i % 3].id, "1.5", fresh()) for i in range(30)]
+    async with accounts[0].transaction() as connection:
         first = await debit_batch(connection, items)
         again = await debit_batch(connection, items)
     assert {row["verdict"] for row in first} == {"ok"}
     assert {row["verdict"] for row in again} == {"duplicate"}
     for name in ("transaction_id", "balance"):
         assert [row[name] for row in first] == [row[name] for row in again]
-    assert [(await purse.books()).balance for purse in purses] == [85, 85, 85]
+    assert [(await account.books()).balance for account in accounts] == [85, 85, 85]
 
 
-async def test_a_refused_key_is_free_for_a_smaller_debit_of_the_same_batch(purse: Purse) -> None:
-    await purse.grant("5")
+async def test_a_refused_key_is_free_for_a_smaller_debit_of_the_same_batch(
+    account: CreditAccount,
+) -> None:
+    await account.grant("5")
     key = fresh()
-    items = [Item(purse.id, "9", key), Item(purse.id, "2", key), Item(purse.id, "2", key)]
-    async with purse.transaction() as connection:
+    items = [Item(account.id, "9", key), Item(account.id, "2", key), Item(account.id, "2", key)]
+    async with account.transaction() as connection:
         rows = await debit_batch(connection, items)
     assert [row["verdict"] for row in rows] == ["insufficient", "ok", "duplicate"]
-    assert (await purse.books()).balance == 3
+    assert (await account.books()).balance == 3
 
 
-async def test_items_run_across_lots_in_burn_order(purse: Purse) -> None:
-    await purse.grant("2", scope="images")
+async def test_items_run_across_lots_in_burn_order(account: CreditAccount) -> None:
+    await account.grant("2", scope="images")
     for _ in range(5):
-        await purse.grant("3", is_paid=False, kind="plan")
-    await purse.grant("4")
+        await account.grant("3", is_paid=False, kind="plan")
+    await account.grant("4")
     items = [
-        Item(purse.id, "4", fresh(), scope="images"),  # all of the scoped lot and 2 more
-        Item(purse.id, "4", fresh(), paid_only=True),  # the paid lot, past all free ones
-        Item(purse.id, "13", fresh()),
-        Item(purse.id, "0.000001", fresh()),
+        Item(account.id, "4", fresh(), scope="images"),  # all of the scoped lot and 2 more
+        Item(account.id, "4", fresh(), paid_only=True),  # the paid lot, past all free ones
+        Item(account.id, "13", fresh()),
+        Item(account.id, "0.000001", fresh()),
     ]
-    async with purse.transaction() as connection:
+    async with account.transaction() as connection:
         rows = await debit_batch(connection, items)
     assert [row["verdict"] for row in rows] == ["ok", "ok", "ok", "insufficient"]
-    assert (await purse.books()).balance == 0
+    assert (await account.books()).balance == 0
 
 
-async def test_the_transaction_sees_its_own_accounts_again_afterwards(new_purse: Any) -> None:
-    ours: Purse = await new_purse()
-    theirs: Purse = await new_purse()
+async def test_the_transaction_sees_its_own_accounts_again_afterwards(new_account: Any) -> None:
+    ours: CreditAccount = await new_account()
+    theirs: CreditAccount = await new_account()
     await theirs.grant("5")
     seen = text("SELECT account_id FROM credit_balances")
     async with ours.transaction() as connection:
@@ -95,12 +97,21 @@ async def test_the_transaction_sees_its_own_accounts_again_afterwards(new_purse:
     assert visible == [ours.id]
 
 
-async def test_a_long_row_of_small_lots_is_spent_to_the_last_credit(purse: Purse) -> None:
+async def test_a_long_row_of_small_lots_is_spent_to_the_last_credit(account: CreditAccount) -> None:
     for _ in range(40):
-        await purse.grant("0.25")
-    items = [Item(purse.id, "0.3", fresh()) for _ in range(34)]
-    async with purse.transaction() as connection:
+        await account.grant("0.25")
+    items = [Item(account.id, "0.3", fresh()) for _ in range(34)]
+    async with account.transaction() as connection:
         rows = await debit_batch(connection, items)
     assert [row["verdict"] for row in rows] == ["ok"] * 33 + ["insufficient"]
     assert rows[-1]["available"] == Decimal("0.1")
-    assert (await purse.books()).balance == Decimal("0.1")
+    assert (await account.books()).balance == Decimal("0.1")
+
+
+async def test_any_text_reaches_the_ledger_as_it_was_written(account: CreditAccount) -> None:
+    await account.grant("5")
+    odd = [f"{fresh()} {tail}" for tail in ('"', "\\", '\\"', "{a,b}", "(x)", "ü\n", ",", " ", "")]
+    async with account.transaction() as connection:
+        await debit_batch(connection, [Item(account.id, "0.1", key) for key in odd])
+        kept = text("SELECT key FROM credit_transactions WHERE kind = 'debit' ORDER BY seq")
+        assert list((await connection.execute(kept)).scalars()) == odd

@@ -4,9 +4,9 @@ import pytest
 from sqlalchemy import text
 
 from billing.core import ids
-from billing.credits import service
-from billing.credits.checks import RULES, violations
-from tests.integration.credits.conftest import Purse
+from billing.ledger.credits import service
+from billing.ledger.credits.invariants import RULES, violations
+from tests.integration.credits.conftest import CreditAccount
 
 ENTRY = (
     "INSERT INTO credit_transactions (id, account_id, seq, kind, amount, balance_after, used_after,"
@@ -49,18 +49,18 @@ DAMAGE: dict[str, str] = {
 }
 
 
-async def busy(purse: Purse) -> None:
-    await purse.grant("10")
-    await purse.debit("1")
-    await purse.hold("2")
-    spent = await purse.hold("3")
-    await purse.do(service.capture, hold_id=spent.hold_id)
+async def busy(account: CreditAccount) -> None:
+    await account.grant("10")
+    await account.debit("1")
+    await account.hold("2")
+    spent = await account.hold("3")
+    await account.do(service.capture, hold_id=spent.hold_id)
 
 
-async def test_honest_books_break_no_rule(purse: Purse) -> None:
-    await busy(purse)
-    async with purse.database.operator() as connection:
-        assert await violations(connection, purse.id) == []
+async def test_honest_books_break_no_rule(account: CreditAccount) -> None:
+    await busy(account)
+    async with account.database.operator() as connection:
+        assert await violations(connection, account.id) == []
 
 
 def test_every_rule_has_its_damage() -> None:
@@ -68,11 +68,11 @@ def test_every_rule_has_its_damage() -> None:
 
 
 @pytest.mark.parametrize("rule", RULES)
-async def test_damage_is_found_by_its_rule(purse: Purse, rule: str) -> None:
-    await busy(purse)
-    async with purse.database.operator_engine.connect() as connection:
-        await connection.execute(text(DAMAGE[rule]), {"account": purse.id, "id": ids.new()})
-        found = await violations(connection, purse.id)
+async def test_damage_is_found_by_its_rule(account: CreditAccount, rule: str) -> None:
+    await busy(account)
+    async with account.database.operator_engine.connect() as connection:
+        await connection.execute(text(DAMAGE[rule]), {"account": account.id, "id": ids.new()})
+        found = await violations(connection, account.id)
         await connection.rollback()
     assert rule in {violation.rule for violation in found}
-    assert {violation.account_id for violation in found} == {purse.id}
+    assert {violation.account_id for violation in found} == {account.id}

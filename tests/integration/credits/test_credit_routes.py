@@ -1,4 +1,4 @@
-"""What an account reads about its credits [F1, F2], and what it never sees."""
+"""An account reads its own credits [F1, F2] and no other's."""
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -7,10 +7,10 @@ from uuid import uuid4
 
 from sqlalchemy import text
 
-from billing.catalog import store as catalog
+from billing.catalog.plans import store as catalog
 from billing.core import ids
 from billing.core.periods import MONTH
-from tests.integration.credits.conftest import Api, Purse
+from tests.integration.credits.conftest import Api, CreditAccount
 
 BALANCE = "/api/v1/billing/credits/balance"
 TRANSACTIONS = "/api/v1/billing/credits/transactions"
@@ -19,11 +19,11 @@ LOTS = "/api/v1/billing/credits/lots"
 EVENING = datetime(2027, 4, 1, 1, tzinfo=UTC)
 
 
-async def open_purse(api: Api, **fields: Any) -> tuple[Purse, dict[str, str]]:
+async def open_account(api: Api, **fields: Any) -> tuple[CreditAccount, dict[str, str]]:
     """A fresh account and the headers of one of its members."""
     made = await api.new_account(**fields)
     account_id = ids.decode(ids.ACCOUNT, made["id"])
-    return Purse(api.database, account_id), api.token(made["external_id"], ["member"])
+    return CreditAccount(api.database, account_id), api.token(made["external_id"], ["member"])
 
 
 async def read(api: Api, path: str, headers: dict[str, str], **query: Any) -> Any:
@@ -33,7 +33,7 @@ async def read(api: Api, path: str, headers: dict[str, str], **query: Any) -> An
 
 
 async def test_a_new_account_and_one_never_heard_of_read_zeros(api: Api) -> None:
-    _, known = await open_purse(api)
+    _, known = await open_account(api)
     unknown = api.token(f"shop-{uuid4()}", ["member"])
     for headers in (known, unknown):
         balance = await read(api, BALANCE, headers)
@@ -41,16 +41,16 @@ async def test_a_new_account_and_one_never_heard_of_read_zeros(api: Api) -> None
         assert balance == {
             "credits": "0", "plan_monthly_credits": "0", "credits_used_this_month": "0",
             "held": "0", "available": "0", "paid": "0", "debt": "0", "overdraft": "0",
-            "lapsing_soon": None, "currency": None,
+            "expiring_soon": None, "currency": None,
         }  # fmt: skip
 
 
 async def test_the_balance_says_what_is_there_held_paid_and_ending(api: Api) -> None:
-    purse, headers = await open_purse(api, is_test=True, clock_at=EVENING.isoformat())
-    await purse.grant("500", kind="trial", is_paid=False, expires_at=EVENING + timedelta(days=3))
-    await purse.grant("100")
-    await purse.debit("20.5")
-    await purse.hold("30", expires_at=EVENING + timedelta(hours=1))
+    account, headers = await open_account(api, is_test=True, clock_at=EVENING.isoformat())
+    await account.grant("500", kind="trial", is_paid=False, expires_at=EVENING + timedelta(days=3))
+    await account.grant("100")
+    await account.debit("20.5")
+    await account.hold("30", expires_at=EVENING + timedelta(hours=1))
     balance = await read(api, BALANCE, headers)
     assert balance == {
         "credits": "579.50",
@@ -61,24 +61,24 @@ async def test_the_balance_says_what_is_there_held_paid_and_ending(api: Api) -> 
         "paid": "100.00",
         "debt": "0",
         "overdraft": "0",
-        "lapsing_soon": {"credits": "449.50", "first_at": "2027-04-04T01:00:00Z"},
+        "expiring_soon": {"credits": "449.50", "first_at": "2027-04-04T01:00:00Z"},
         "currency": None,
         "as_of": "2027-04-01T01:00:00Z",
     }
 
 
-async def test_what_lapsed_is_gone_from_the_balance_before_anybody_wrote_it(api: Api) -> None:
-    purse, headers = await open_purse(api, is_test=True, clock_at=EVENING.isoformat())
-    await purse.grant("500", kind="trial", is_paid=False, expires_at=EVENING + timedelta(days=3))
-    await purse.grant("100")
-    await purse.hold("100", expires_at=EVENING + timedelta(hours=1))
-    async with purse.database.operator() as connection:
+async def test_what_expired_is_gone_from_the_balance_before_anybody_wrote_it(api: Api) -> None:
+    account, headers = await open_account(api, is_test=True, clock_at=EVENING.isoformat())
+    await account.grant("500", kind="trial", is_paid=False, expires_at=EVENING + timedelta(days=3))
+    await account.grant("100")
+    await account.hold("100", expires_at=EVENING + timedelta(hours=1))
+    async with account.database.operator() as connection:
         await connection.execute(
             text("UPDATE accounts SET clock_at = :at WHERE id = :id"),
-            {"at": EVENING + timedelta(days=3), "id": purse.id},
+            {"at": EVENING + timedelta(days=3), "id": account.id},
         )
     balance = await read(api, BALANCE, headers)
-    assert (balance["credits"], balance["held"], balance["lapsing_soon"]) == ("100.00", "0", None)
+    assert (balance["credits"], balance["held"], balance["expiring_soon"]) == ("100.00", "0", None)
     assert [lot["kind"] for lot in (await read(api, LOTS, headers))["data"]] == ["purchase"]
     lots = await read(api, LOTS, headers, open_only=False)
     assert [(lot["kind"], lot["remaining"], lot["is_open"]) for lot in lots["data"]] == [
@@ -90,20 +90,20 @@ async def test_what_lapsed_is_gone_from_the_balance_before_anybody_wrote_it(api:
 async def test_the_month_begins_in_the_account_s_own_zone(api: Api) -> None:
     used = {}
     for zone in ("UTC", "America/New_York"):
-        purse, headers = await open_purse(
+        account, headers = await open_account(
             api, is_test=True, clock_at=EVENING.isoformat(), zone=zone
         )
-        await purse.grant("100", at=EVENING - timedelta(days=40))
-        await purse.debit("1", at=EVENING - timedelta(days=35))
-        await purse.debit("2", at=EVENING - timedelta(hours=2))
-        await purse.debit("4", at=EVENING)
+        await account.grant("100", at=EVENING - timedelta(days=40))
+        await account.debit("1", at=EVENING - timedelta(days=35))
+        await account.debit("2", at=EVENING - timedelta(hours=2))
+        await account.debit("4", at=EVENING)
         used[zone] = (await read(api, BALANCE, headers))["credits_used_this_month"]
     assert used == {"UTC": "4.00", "America/New_York": "6.00"}
 
 
 async def test_the_plan_s_monthly_credits_stand_beside_the_balance(api: Api) -> None:
-    purse, headers = await open_purse(api)
-    async with purse.transaction() as connection:
+    account, headers = await open_account(api)
+    async with account.transaction() as connection:
         plan = await catalog.find_plan(connection, "pro")
         price = await catalog.plan_price(connection, "pro", "USD", MONTH)
         assert plan is not None
@@ -117,7 +117,7 @@ async def test_the_plan_s_monthly_credits_stand_beside_the_balance(api: Api) -> 
                 " 'active', '2027-01-01', 'UTC', :start, :end, :start, :end, :start, :start)"
             ),
             {
-                "id": ids.new(), "account": purse.id, "plan": plan.id, "price": price.id,
+                "id": ids.new(), "account": account.id, "plan": plan.id, "price": price.id,
                 "start": EVENING, "end": EVENING + timedelta(days=30),
             },
         )  # fmt: skip
@@ -125,10 +125,10 @@ async def test_the_plan_s_monthly_credits_stand_beside_the_balance(api: Api) -> 
 
 
 async def test_the_ledger_is_listed_newest_first_and_paged(api: Api) -> None:
-    purse, headers = await open_purse(api)
-    await purse.grant("100", reason="purchase", subject="pur_1")
+    account, headers = await open_account(api)
+    await account.grant("100", reason="purchase", subject="pur_1")
     for number in range(6):
-        await purse.debit("1", reason=f"use {number}")
+        await account.debit("1", reason=f"use {number}")
     first = await read(api, TRANSACTIONS, headers, limit=4)
     assert [entry["reason"] for entry in first["data"]] == ["use 5", "use 4", "use 3", "use 2"]
     assert first["pagination"]["total"] == 7
@@ -146,9 +146,9 @@ async def test_the_ledger_is_listed_newest_first_and_paged(api: Api) -> None:
 
 
 async def test_one_entry_shows_its_split_over_lots(api: Api) -> None:
-    purse, headers = await open_purse(api)
-    lots = [await purse.grant("3"), await purse.grant("5")]
-    debit = await purse.debit("4.5")
+    account, headers = await open_account(api)
+    lots = [await account.grant("3"), await account.grant("5")]
+    debit = await account.debit("4.5")
     public = ids.encode(ids.TRANSACTION, debit.transaction_id)
     entry = await read(api, f"{TRANSACTIONS}/{public}", headers)
     assert entry["lots"] == [
@@ -158,8 +158,8 @@ async def test_one_entry_shows_its_split_over_lots(api: Api) -> None:
 
 
 async def test_a_foreign_entry_is_answered_as_a_missing_one(api: Api) -> None:
-    theirs, _ = await open_purse(api)
-    _, headers = await open_purse(api)
+    theirs, _ = await open_account(api)
+    _, headers = await open_account(api)
     grant = await theirs.grant("3")
     bodies = []
     for transaction_id in (grant.transaction_id, ids.new()):
@@ -175,10 +175,10 @@ async def test_a_foreign_entry_is_answered_as_a_missing_one(api: Api) -> None:
 
 
 async def test_spent_lots_are_listed_on_request(api: Api) -> None:
-    purse, headers = await open_purse(api)
-    await purse.grant("3")
-    await purse.grant("5", scope="images", priority=7)
-    await purse.debit("3")
+    account, headers = await open_account(api)
+    await account.grant("3")
+    await account.grant("5", scope="images", priority=7)
+    await account.debit("3")
     assert [lot["scope"] for lot in (await read(api, LOTS, headers))["data"]] == ["images"]
     every = await read(api, LOTS, headers, open_only=False)
     assert [(lot["amount"], lot["remaining"]) for lot in every["data"]] == [
@@ -189,13 +189,13 @@ async def test_spent_lots_are_listed_on_request(api: Api) -> None:
 
 
 async def test_the_currency_is_shown_once_it_is_fixed(api: Api) -> None:
-    purse, headers = await open_purse(api)
-    async with purse.transaction() as connection:
+    account, headers = await open_account(api)
+    async with account.transaction() as connection:
         await connection.execute(
             text("UPDATE credit_balances SET currency = 'EUR' WHERE account_id = :id"),
-            {"id": purse.id},
+            {"id": account.id},
         )
-    await purse.allow_debt("2.5")
-    await purse.debit("2.5", force=True)
+    await account.allow_debt("2.5")
+    await account.debit("2.5", force=True)
     balance = await read(api, BALANCE, headers)
     assert (balance["currency"], Decimal(balance["debt"])) == ("EUR", Decimal("2.5"))

@@ -4,16 +4,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from billing.core import ids
-from billing.credits import service
-from tests.integration.actors import Merchant
-from tests.integration.credits.conftest import Api, Purse
+from billing.ledger.credits import service
+from tests.integration.actors import Customer
+from tests.integration.credits.conftest import Api, CreditAccount
 
 NOON = datetime(2027, 3, 1, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
 
 
-async def explained(api: Api, purse: Purse, transaction_id: Any) -> Any:
-    headers = api.token(ids.encode(ids.ACCOUNT, purse.id), ["member"])
+async def explained(api: Api, account: CreditAccount, transaction_id: Any) -> Any:
+    headers = api.token(ids.encode(ids.ACCOUNT, account.id), ["member"])
     public = ids.encode(ids.TRANSACTION, transaction_id)
     answer = await api.client.get(
         f"/api/v1/billing/credits/transactions/{public}/explain", headers=headers
@@ -23,18 +23,18 @@ async def explained(api: Api, purse: Purse, transaction_id: Any) -> Any:
 
 
 async def test_a_debit_names_its_lots_in_burn_order_with_the_rule_for_each(
-    api: Api, new_purse: Any
+    api: Api, new_account: Any
 ) -> None:
-    purse: Purse = await new_purse(clock_at=NOON)
-    await purse.grant("4")
-    await purse.grant("3", kind="plan", is_paid=False)
-    await purse.grant("2", kind="trial", is_paid=False, expires_at=NOON + DAY)
-    await purse.grant("1", scope="images")
-    await purse.grant("9", scope="voice")
-    await purse.grant("5")
-    debit = await purse.debit("8", scope="images", detail={"unit_price": "0.002"})
-    await purse.debit("7")
-    told = await explained(api, purse, debit.transaction_id)
+    account: CreditAccount = await new_account(clock_at=NOON)
+    await account.grant("4")
+    await account.grant("3", kind="plan", is_paid=False)
+    await account.grant("2", kind="trial", is_paid=False, expires_at=NOON + DAY)
+    await account.grant("1", scope="images")
+    await account.grant("9", scope="voice")
+    await account.grant("5")
+    debit = await account.debit("8", scope="images", detail={"unit_price": "0.002"})
+    await account.debit("7")
+    told = await explained(api, account, debit.transaction_id)
     assert [(lot["amount"], lot["because"]) for lot in told["lots"]] == [
         ("-1.00", "scope"),
         ("-2.00", "expiry"),
@@ -52,11 +52,11 @@ async def test_a_debit_names_its_lots_in_burn_order_with_the_rule_for_each(
     assert sum(float(lot["amount"]) for lot in told["lots"]) == float(entry["amount"])
 
 
-async def test_a_forced_debit_says_what_is_owed(api: Api, purse: Purse) -> None:
-    await purse.grant("4", kind="plan", is_paid=False)
-    await purse.allow_debt("10")
-    debit = await purse.debit("6", paid_only=True, force=True)
-    told = await explained(api, purse, debit.transaction_id)
+async def test_a_forced_debit_says_what_is_owed(api: Api, account: CreditAccount) -> None:
+    await account.grant("4", kind="plan", is_paid=False)
+    await account.allow_debt("10")
+    debit = await account.debit("6", paid_only=True, force=True)
+    told = await explained(api, account, debit.transaction_id)
     assert told["words"] == "no credits could be spent; all 6.00 are owed now"
     assert (told["lots"], told["paid_only"]) == ([], True)
     assert [one["words"] for one in told["passed_over"]] == [
@@ -64,21 +64,23 @@ async def test_a_forced_debit_says_what_is_owed(api: Api, purse: Purse) -> None:
     ]
 
 
-async def test_a_forced_debit_says_what_is_owed_beyond_its_lots(api: Api, purse: Purse) -> None:
-    await purse.grant("4")
-    await purse.allow_debt("10")
-    debit = await purse.debit("6", force=True)
-    told = await explained(api, purse, debit.transaction_id)
+async def test_a_forced_debit_says_what_is_owed_beyond_its_lots(
+    api: Api, account: CreditAccount
+) -> None:
+    await account.grant("4")
+    await account.allow_debt("10")
+    debit = await account.debit("6", force=True)
+    told = await explained(api, account, debit.transaction_id)
     assert told["words"].endswith("2.00 more than could be spent are owed now")
     assert [(one["amount"], one["because"]) for one in told["lots"]] == [("-4.00", "only")]
 
 
-async def test_a_capture_says_that_its_hold_held_the_lots(api: Api, purse: Purse) -> None:
+async def test_a_capture_says_that_its_hold_held_the_lots(api: Api, account: CreditAccount) -> None:
     for amount in ("1", "2", "9"):
-        await purse.grant(amount)
-    hold = await purse.hold("3")
-    capture = await purse.do(service.capture, hold_id=hold.hold_id)
-    told = await explained(api, purse, capture.transaction_id)
+        await account.grant(amount)
+    hold = await account.hold("3")
+    capture = await account.do(service.capture, hold_id=hold.hold_id)
+    told = await explained(api, account, capture.transaction_id)
     assert [(one["amount"], one["because"]) for one in told["lots"]] == [
         ("-1.00", "held"), ("-2.00", "held"),
     ]  # fmt: skip
@@ -88,29 +90,29 @@ async def test_a_capture_says_that_its_hold_held_the_lots(api: Api, purse: Purse
     assert told["passed_over"] == []
 
 
-async def test_every_kind_of_entry_explains_itself(api: Api, new_purse: Any) -> None:
-    purse: Purse = await new_purse(clock_at=NOON)
-    await purse.allow_debt("1")
-    await purse.debit("1", force=True)
-    await purse.grant("10", expires_at=NOON + DAY)
-    hold = await purse.hold("3", expires_at=NOON + DAY)
-    await purse.do(service.capture, hold_id=hold.hold_id)
-    await purse.do(service.lapse, at=NOON + DAY)
-    headers = api.token(ids.encode(ids.ACCOUNT, purse.id), ["member"])
+async def test_every_kind_of_entry_explains_itself(api: Api, new_account: Any) -> None:
+    account: CreditAccount = await new_account(clock_at=NOON)
+    await account.allow_debt("1")
+    await account.debit("1", force=True)
+    await account.grant("10", expires_at=NOON + DAY)
+    hold = await account.hold("3", expires_at=NOON + DAY)
+    await account.do(service.capture, hold_id=hold.hold_id)
+    await account.do(service.expire, at=NOON + DAY)
+    headers = api.token(ids.encode(ids.ACCOUNT, account.id), ["member"])
     listed = await api.client.get("/api/v1/billing/credits/transactions", headers=headers)
     entries = listed.json()["data"]
-    assert [one["kind"] for one in entries] == ["lapse", "capture", "debt", "grant", "debit"]
+    assert [one["kind"] for one in entries] == ["expire", "capture", "debt", "grant", "debit"]
     for one in entries:
-        told = await explained(api, purse, ids.decode(ids.TRANSACTION, one["transaction_id"]))
+        told = await explained(api, account, ids.decode(ids.TRANSACTION, one["transaction_id"]))
         parts = sum(float(lot["amount"]) for lot in told["lots"])
         assert parts == float(one["amount"])
         assert told["words"]
 
 
-async def test_credits_from_a_pack_show_what_they_cost(merchant: Merchant) -> None:
-    await merchant.bought("small")
-    hold = await merchant.ask("POST", "/billing/credits/holds", {"amount": "33.5"}, status=201)
-    done = await merchant.ask("POST", f"/billing/credits/holds/{hold['hold_id']}/capture", {})
+async def test_credits_from_a_pack_show_what_they_cost(customer: Customer) -> None:
+    await customer.bought("small")
+    hold = await customer.ask("POST", "/billing/credits/holds", {"amount": "33.5"}, status=201)
+    done = await customer.ask("POST", f"/billing/credits/holds/{hold['hold_id']}/capture", {})
     path = f"/billing/credits/transactions/{done['transaction_id']}/explain"
-    (lot,) = (await merchant.ask("GET", path))["lots"]
+    (lot,) = (await customer.ask("GET", path))["lots"]
     assert (lot["amount"], lot["value_cents"], lot["currency"]) == ("-33.50", 335, "USD")

@@ -11,9 +11,9 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core.clock import real_now
-from billing.credits import service
-from billing.credits.holds import CaptureOrder, HoldOrder, capture_many, hold_many
-from tests.integration.credits.conftest import Purse
+from billing.ledger.credits import service
+from billing.ledger.credits.holds import CaptureOrder, HoldOrder, capture_many, hold_many
+from tests.integration.credits.conftest import CreditAccount
 
 ROUNDS = 60
 # What differs from try to try: names that are made anew, and the real time.
@@ -37,38 +37,42 @@ STATE = text(
     """
 )
 HOLD = text(
-    "SELECT * FROM credit_hold(:account, :amount, :key, :hash, :reason, :ends, :at, :scope, :paid,"
-    " NULL, CAST(:lifetime AS interval))"
+    "SELECT * FROM credit_hold_one(ROW(CAST(:account AS uuid), CAST(:amount AS numeric), :key,"
+    " :hash, :reason, CAST(:ends AS timestamptz), CAST(:lifetime AS interval), "
+    " CAST(:scope AS text), CAST(:paid AS boolean), NULL)::credit_hold_item, :at)"
 )
-CAPTURE = text("SELECT * FROM credit_capture(:account, :hold, :amount, :reason, :at)")
+CAPTURE = text(
+    "SELECT * FROM credit_capture_one(ROW(CAST(:account AS uuid), CAST(:hold AS uuid),"
+    " CAST(:amount AS numeric), :reason, NULL)::credit_capture_item, :at)"
+)
 FORGET = text("UPDATE matters SET next_due = NULL WHERE account_id = ANY (:accounts)")
 KEY = text("SELECT grant_key FROM credit_lots WHERE id = :lot")
 Answers = list[dict[str, Any]]
 
 
-async def _purse(new_purse: Any) -> Purse:
-    made: Purse = await new_purse()
+async def _account(new_account: Any) -> CreditAccount:
+    made: CreditAccount = await new_account()
     await made.grant("40", scope="chat")
     await made.grant("15", is_paid=False, kind="plan", expires_at=real_now() + timedelta(hours=5))
     await made.grant("2000")
     return made
 
 
-async def _take_back(purse: Purse) -> None:
+async def _take_back(account: CreditAccount) -> None:
     """Ask a lot back of which some is held: the rest is taken when the hold ends."""
-    grant = await purse.grant("3", scope="chat", key=f"claimed/{uuid4()}", priority=1)
-    held = await purse.hold("3", scope="chat")
+    grant = await account.grant("3", scope="chat", key=f"claimed/{uuid4()}", priority=1)
+    held = await account.hold("3", scope="chat")
     assert held.amount == grant.amount
-    async with purse.transaction() as connection:
+    async with account.transaction() as connection:
         found = await connection.execute(KEY, {"lot": grant.lot_id})
         await service.clawback(
-            connection, account_id=purse.id, grant_key=found.scalar_one(), amount=Decimal(1),
+            connection, account_id=account.id, grant_key=found.scalar_one(), amount=Decimal(1),
             key=str(uuid4()), reason="back",
         )  # fmt: skip
 
 
-async def _state(connection: AsyncConnection, accounts: list[UUID]) -> Any:
-    row = await connection.execute(STATE, {"names": NAMES, "accounts": accounts})
+async def _state(connection: AsyncConnection, account_ids: list[UUID]) -> Any:
+    row = await connection.execute(STATE, {"names": NAMES, "accounts": account_ids})
     return row.one()
 
 
@@ -83,12 +87,13 @@ def _told(answer: Any) -> tuple[Any, ...]:
     return tuple(fact[name] for name in names if name in fact)
 
 
-def _hold(rnd: random.Random, purse: Purse, known: list[str]) -> dict[str, Any]:
+def _hold(rnd: random.Random, account: CreditAccount, known: list[str]) -> dict[str, Any]:
     if not known or rnd.random() < 0.95:
         known.append(str(uuid4()))
     ends = rnd.choice((None, None, real_now() + timedelta(hours=rnd.choice((1, 9, -1, 9, 9)))))
     return {
-        "account_id": purse.id, "key": rnd.choice(known[-1:]) if rnd.random() < 0.95 else known[0],
+        "account_id": account.id,
+        "key": rnd.choice(known[-1:]) if rnd.random() < 0.95 else known[0],
         "amount": Decimal(rnd.choice(("1", "0.5", "2", "9", "60", "0.000001"))), "reason": "held",
         "expires_at": ends, "lifetime": None if ends else timedelta(minutes=rnd.choice((5, 500))),
         "scope": rnd.choice((None, None, "chat")), "paid_only": rnd.random() < 0.3,
@@ -121,38 +126,43 @@ async def _captures_alone(
 
 
 async def _both(
-    purse: Purse, accounts: list[UUID], orders: list[Any], at: datetime, alone: Any, together: Any
+    account: CreditAccount,
+    account_ids: list[UUID],
+    orders: list[Any],
+    at: datetime,
+    alone: Any,
+    together: Any,
 ) -> list[Any]:
     """Do it one by one, undo it, do it together: the same answers and the same rows."""
     orders = sorted(orders, key=lambda one: one.account_id.int)
-    async with purse.database.tenant(*accounts) as connection:
+    async with account.database.tenant(*account_ids) as connection:
         await connection.execute(text("SAVEPOINT alone"))
         told = [_told(one) for one in await alone(connection, orders, at)]
-        wanted = await _state(connection, accounts)
+        wanted = await _state(connection, account_ids)
         await connection.execute(text("ROLLBACK TO SAVEPOINT alone"))
         answers = await together(connection, orders, at)
         assert [_told(one) for one in answers] == told
-        assert await _state(connection, accounts) == wanted
+        assert await _state(connection, account_ids) == wanted
     return [one for one in answers if not isinstance(one, Exception)]
 
 
 @pytest.mark.parametrize("seed", range(2))
-async def test_together_or_alone(new_purse: Any, seed: int) -> None:
+async def test_together_or_alone(new_account: Any, seed: int) -> None:
     rnd = random.Random(seed)
-    purses = [await _purse(new_purse) for _ in range(4)]
-    accounts = [one.id for one in purses]
-    keys: dict[UUID, list[str]] = {one: [] for one in accounts}
+    accounts = [await _account(new_account) for _ in range(4)]
+    account_ids = [one.id for one in accounts]
+    keys: dict[UUID, list[str]] = {one: [] for one in account_ids}
     open_: list[tuple[UUID, UUID, Decimal]] = []
     for turn in range(ROUNDS):
-        async with purses[0].database.operator() as connection:  # so that it is woken again
-            await connection.execute(FORGET, {"accounts": accounts})
-        at = real_now() + timedelta(minutes=6 * turn)  # what was held for less lapses
+        async with accounts[0].database.operator() as connection:  # so that it is woken again
+            await connection.execute(FORGET, {"accounts": account_ids})
+        at = real_now() + timedelta(minutes=6 * turn)  # what was held for less expires
         if turn % 9 == 8:
-            await _take_back(purses[turn % 4])
-        some = rnd.sample(purses, rnd.randint(1, 4))
+            await _take_back(accounts[turn % 4])
+        some = rnd.sample(accounts, rnd.randint(1, 4))
         holds = [HoldOrder(**_hold(rnd, one, keys[one.id])) for one in some]
-        await _both(purses[0], accounts, holds, at, _holds_alone, hold_many)
-        async with purses[0].database.tenant(*accounts) as connection:
+        await _both(accounts[0], account_ids, holds, at, _holds_alone, hold_many)
+        async with accounts[0].database.tenant(*account_ids) as connection:
             rows = await connection.execute(
                 text("SELECT account_id, id, amount FROM credit_holds ORDER BY created_at DESC")
             )
@@ -165,6 +175,8 @@ async def test_together_or_alone(new_purse: Any, seed: int) -> None:
             )
             for account, hold, held in rnd.sample(open_, min(len(open_), 4))
         }
-        await _both(purses[0], accounts, [*captures.values()], at, _captures_alone, capture_many)
-    for one in purses:
+        await _both(
+            accounts[0], account_ids, [*captures.values()], at, _captures_alone, capture_many
+        )
+    for one in accounts:
         await one.books()

@@ -8,62 +8,62 @@ import pytest
 from sqlalchemy import select
 
 from billing.core.errors import Conflict, Invalid, NotFound, PaymentRequired
-from billing.core.matter import REST_BEYOND
-from billing.core.matters import matters
-from billing.credits import service
+from billing.ledger.credits import service
+from billing.matters.kinds import REST
+from billing.matters.tables import matters
 from tests.integration.credits.books import decimals
-from tests.integration.credits.conftest import Purse
+from tests.integration.credits.conftest import CreditAccount
 
 NOON = datetime(2027, 3, 1, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 
 
-async def test_what_is_held_is_not_spent(purse: Purse) -> None:
-    await purse.grant("10")
-    await purse.hold("8")
+async def test_what_is_held_is_not_spent(account: CreditAccount) -> None:
+    await account.grant("10")
+    await account.hold("8")
     with pytest.raises(PaymentRequired) as refused:
-        await purse.debit("3")
+        await account.debit("3")
     assert refused.value.fields["available"] == "2.00"
-    books = await purse.books()
+    books = await account.books()
     assert (books.balance, books.held) == decimals(10, 8)
 
 
-async def test_a_capture_spends_a_part_and_gives_back_the_rest(purse: Purse) -> None:
-    await purse.grant("10")
-    hold = await purse.hold("8")
-    capture = await purse.do(service.capture, hold_id=hold.hold_id, amount=Decimal(5))
+async def test_a_capture_spends_a_part_and_gives_back_the_rest(account: CreditAccount) -> None:
+    await account.grant("10")
+    hold = await account.hold("8")
+    capture = await account.do(service.capture, hold_id=hold.hold_id, amount=Decimal(5))
     assert (capture.captured, capture.released, capture.balance) == (5, 3, 5)
-    again = await purse.do(service.capture, hold_id=hold.hold_id, amount=Decimal(5))
+    again = await account.do(service.capture, hold_id=hold.hold_id, amount=Decimal(5))
     assert again.replayed
     assert again.transaction_id == capture.transaction_id
-    books = await purse.books()
+    books = await account.books()
     assert (books.balance, books.held) == decimals(5, 0)
 
 
-async def test_a_hold_ends_once(purse: Purse) -> None:
-    await purse.grant("10")
-    hold = await purse.hold("4")
-    released = await purse.do(service.release, hold_id=hold.hold_id)
+async def test_a_hold_ends_once(account: CreditAccount) -> None:
+    await account.grant("10")
+    hold = await account.hold("4")
+    released = await account.do(service.release, hold_id=hold.hold_id)
     assert (released.released, released.replayed) == (4, False)
-    assert (await purse.do(service.release, hold_id=hold.hold_id)).replayed
+    assert (await account.do(service.release, hold_id=hold.hold_id)).replayed
     with pytest.raises(Conflict, match="HOLD_RESOLVED") as refused:
-        await purse.do(service.capture, hold_id=hold.hold_id)
+        await account.do(service.capture, hold_id=hold.hold_id)
     assert refused.value.fields == {"hold_status": "released"}
-    assert (await purse.books()).balance == 10
+    assert (await account.books()).balance == 10
 
 
-async def test_a_capture_takes_no_more_than_was_held(purse: Purse) -> None:
-    await purse.grant("10")
-    hold = await purse.hold("4")
+async def test_a_capture_takes_no_more_than_was_held(account: CreditAccount) -> None:
+    await account.grant("10")
+    hold = await account.hold("4")
     with pytest.raises(Invalid, match="HOLD_EXCEEDED"):
-        await purse.do(service.capture, hold_id=hold.hold_id, amount=Decimal(5))
-    await purse.do(service.capture, hold_id=hold.hold_id)
+        await account.do(service.capture, hold_id=hold.hold_id, amount=Decimal(5))
+    await account.do(service.capture, hold_id=hold.hold_id)
     with pytest.raises(Conflict, match="HOLD_RESOLVED"):
-        await purse.do(service.capture, hold_id=hold.hold_id, amount=Decimal(3))
+        await account.do(service.capture, hold_id=hold.hold_id, amount=Decimal(3))
 
 
-async def test_another_account_s_hold_is_not_there(new_purse: Any) -> None:
-    ours, theirs = await new_purse(), await new_purse()
+async def test_another_account_s_hold_is_not_there(new_account: Any) -> None:
+    ours, theirs = await new_account(), await new_account()
     await theirs.grant("5")
     hold = await theirs.hold("5")
     for verb in (service.capture, service.release):
@@ -72,71 +72,71 @@ async def test_another_account_s_hold_is_not_there(new_purse: Any) -> None:
     assert (await theirs.books()).held == 5
 
 
-async def test_a_hold_of_the_same_key_is_made_once(purse: Purse) -> None:
-    await purse.grant("10")
+async def test_a_hold_of_the_same_key_is_made_once(account: CreditAccount) -> None:
+    await account.grant("10")
     until = datetime(2100, 1, 1, tzinfo=UTC)
-    first = await purse.hold("4", key="job-1", expires_at=until)
-    again = await purse.hold("4", key="job-1", expires_at=until)
+    first = await account.hold("4", key="job-1", expires_at=until)
+    again = await account.hold("4", key="job-1", expires_at=until)
     assert (again.replayed, again.hold_id) == (True, first.hold_id)
     with pytest.raises(Invalid, match="IDEMPOTENCY_KEY_REUSED"):
-        await purse.hold("5", key="job-1", expires_at=until)
-    assert (await purse.books()).held == 4
+        await account.hold("5", key="job-1", expires_at=until)
+    assert (await account.books()).held == 4
 
 
-async def test_a_hold_ends_after_it_begins(new_purse: Any) -> None:
-    purse: Purse = await new_purse(clock_at=NOON)
-    await purse.grant("10")
+async def test_a_hold_ends_after_it_begins(new_account: Any) -> None:
+    account: CreditAccount = await new_account(clock_at=NOON)
+    await account.grant("10")
     with pytest.raises(Invalid, match="INVALID_EXPIRY"):
-        await purse.hold("1", expires_at=NOON)
+        await account.hold("1", expires_at=NOON)
 
 
-async def test_a_hold_that_lapsed_is_gone_although_no_process_ran(new_purse: Any) -> None:
-    purse: Purse = await new_purse(clock_at=NOON)
-    await purse.grant("10")
-    hold = await purse.hold("10", expires_at=NOON + HOUR)
-    await purse.debit("10", at=NOON + HOUR)
-    with pytest.raises(Conflict, match="the hold was lapsed"):
-        await purse.do(service.capture, hold_id=hold.hold_id, at=NOON + HOUR)
-    assert (await purse.books()).balance == 0
+async def test_a_hold_that_expired_is_gone_although_no_process_ran(new_account: Any) -> None:
+    account: CreditAccount = await new_account(clock_at=NOON)
+    await account.grant("10")
+    hold = await account.hold("10", expires_at=NOON + HOUR)
+    await account.debit("10", at=NOON + HOUR)
+    with pytest.raises(Conflict, match="the hold was expired"):
+        await account.do(service.capture, hold_id=hold.hold_id, at=NOON + HOUR)
+    assert (await account.books()).balance == 0
 
 
-async def test_a_held_part_outlives_its_lot_until_it_is_captured(new_purse: Any) -> None:
-    purse: Purse = await new_purse(clock_at=NOON)
-    await purse.grant("10", expires_at=NOON + HOUR)
-    hold = await purse.hold("6", expires_at=NOON + 3 * HOUR)
-    lapsed = await purse.do(service.lapse, at=NOON + 2 * HOUR)
-    assert (lapsed.credits, lapsed.next_expiry) == (4, NOON + 3 * HOUR)
-    assert (await purse.books()).balance == 6
-    await purse.do(service.capture, hold_id=hold.hold_id, at=NOON + 2 * HOUR)
-    assert (await purse.books()).balance == 0
+async def test_a_held_part_outlives_its_lot_until_it_is_captured(new_account: Any) -> None:
+    account: CreditAccount = await new_account(clock_at=NOON)
+    await account.grant("10", expires_at=NOON + HOUR)
+    hold = await account.hold("6", expires_at=NOON + 3 * HOUR)
+    expired = await account.do(service.expire, at=NOON + 2 * HOUR)
+    assert (expired.credits, expired.next_expiry) == (4, NOON + 3 * HOUR)
+    assert (await account.books()).balance == 6
+    await account.do(service.capture, hold_id=hold.hold_id, at=NOON + 2 * HOUR)
+    assert (await account.books()).balance == 0
 
 
-async def test_what_is_released_from_an_ended_lot_lapses_with_it(new_purse: Any) -> None:
-    purse: Purse = await new_purse(clock_at=NOON)
-    await purse.grant("10", expires_at=NOON + HOUR)
-    hold = await purse.hold("6", expires_at=NOON + 3 * HOUR)
-    capture = await purse.do(
+async def test_what_is_released_from_an_ended_lot_expires_with_it(new_account: Any) -> None:
+    account: CreditAccount = await new_account(clock_at=NOON)
+    await account.grant("10", expires_at=NOON + HOUR)
+    hold = await account.hold("6", expires_at=NOON + 3 * HOUR)
+    capture = await account.do(
         service.capture, hold_id=hold.hold_id, amount=Decimal(1), at=NOON + 2 * HOUR
     )
     assert capture.released == 5
-    books = await purse.books()
+    books = await account.books()
     # The grant, the lot's own end, the capture, and the end of what the capture gave back.
     assert (books.balance, books.held) == decimals(0, 0)
     assert books.entries == 4
 
 
 async def test_a_long_hold_lets_the_account_s_workflow_rest_and_a_short_one_wakes_it(
-    new_purse: Any,
+    new_account: Any,
 ) -> None:
-    purse: Purse = await new_purse(clock_at=NOON)
-    await purse.grant("10")
+    account: CreditAccount = await new_account(clock_at=NOON)
+    await account.grant("10")
     stands = []
-    for beyond in (REST_BEYOND["account"] + HOUR, REST_BEYOND["account"]):
-        await purse.hold("1", expires_at=NOON + beyond)
-        async with purse.transaction() as connection:
+    for beyond in (REST + HOUR, REST):
+        await account.hold("1", expires_at=NOON + beyond)
+        async with account.transaction() as connection:
             rows = await connection.execute(select(matters.c.status, matters.c.next_due))
             stands.append(tuple(rows.one()))
     assert stands == [
-        ("resting", NOON + REST_BEYOND["account"] + HOUR),
-        ("open", NOON + REST_BEYOND["account"]),
+        ("resting", NOON + REST + HOUR),
+        ("open", NOON + REST),
     ]

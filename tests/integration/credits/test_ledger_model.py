@@ -25,9 +25,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from billing.core import ids
 from billing.core.errors import BillingError
-from billing.credits import service, store
-from billing.credits.tables import credit_lots
-from embedded.stack import StackInfo
+from billing.ledger.credits import service, store
+from billing.ledger.credits.tables import credit_lots
+from devstack.stack import StackInfo
 from tests.integration.credits.books import read_books
 from tests.integration.credits.ledger_model import Ledger, Lot, Refused
 
@@ -71,7 +71,7 @@ class LedgerMachine(RuleBasedStateMachine):
             ),
             {"id": self.account_id, "external_id": f"model-{uuid4()}", "at": START},
         )
-        await service.open_balance(self.connection, self.account_id)
+        await store.open_balance(self.connection, self.account_id)
 
     def key(self) -> str:
         self.count += 1
@@ -101,7 +101,7 @@ class LedgerMachine(RuleBasedStateMachine):
             return verb(*arguments)
         except Refused as refused:
             self.model = before
-            self.model.settle(self.now)
+            self.model.expire_due(self.now)
             return refused
 
     @rule(hours=st.sampled_from([0, 1, 1, 3, 24]))
@@ -228,19 +228,19 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(choice=st.randoms(use_true_random=False))
     def a_lot_is_ended(self, choice: Any) -> None:
         grant_key = choice.choice(sorted(self.model.lots))
-        expected = self.model.lapse_lot(grant_key, self.now)
+        expected = self.model.expire_lot(grant_key, self.now)
         answer = self.run(
-            service.lapse_lot(
+            service.expire_lot(
                 self.connection, account_id=self.account_id, grant_key=grant_key, at=self.now,
                 reason="model",
             )
         )  # fmt: skip
-        assert (answer.lapsed, answer.held) == expected
+        assert (answer.expired, answer.held) == expected
 
     @rule()
     def the_clock_is_looked_at(self) -> None:
-        self.model.settle(self.now)
-        answer = self.run(service.lapse(self.connection, self.account_id, self.now))
+        self.model.expire_due(self.now)
+        answer = self.run(service.expire(self.connection, self.account_id, self.now))
         dues = [h.expires_at for h in self.model.holds.values() if h.status == "open"]
         dues += [
             lot.expires_at for lot in self.model.lots.values() if lot.remaining and lot.expires_at
@@ -282,9 +282,9 @@ class LedgerMachine(RuleBasedStateMachine):
         }
 
     @invariant()
-    def a_read_counts_what_has_lapsed(self) -> None:
+    def a_read_counts_what_has_expired(self) -> None:
         settled = deepcopy(self.model)
-        settled.settle(self.now)
+        settled.expire_due(self.now)
         read = self.run(store.balance_at(self.connection, self.account_id, self.now))
         assert read is not None
         assert (read.balance, read.held, read.used) == (settled.balance, settled.held, settled.used)

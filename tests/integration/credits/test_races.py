@@ -13,12 +13,12 @@ import pytest
 
 from billing.core.clock import real_now
 from billing.core.errors import BillingError
-from billing.credits import service
+from billing.ledger.credits import service
 from tests.integration.credits.batches import Item, debit_batch
 from tests.integration.credits.books import decimals
-from tests.integration.credits.conftest import Purse
+from tests.integration.credits.conftest import CreditAccount
 
-CROWD = 50
+MANY = 50
 
 
 async def outcome(verb: Coroutine[Any, Any, Any]) -> str:
@@ -30,78 +30,78 @@ async def outcome(verb: Coroutine[Any, Any, Any]) -> str:
     return "replayed" if answer.replayed else "ok"
 
 
-async def test_fifty_debits_on_a_balance_for_ten_take_exactly_ten(purse: Purse) -> None:
+async def test_fifty_debits_on_a_balance_for_ten_take_exactly_ten(account: CreditAccount) -> None:
     for _ in range(4):
-        await purse.grant("2.5")  # debits cross from lot to lot while others wait
-    told = await asyncio.gather(*(outcome(purse.debit("1")) for _ in range(CROWD)))
+        await account.grant("2.5")  # debits cross from lot to lot while others wait
+    told = await asyncio.gather(*(outcome(account.debit("1")) for _ in range(MANY)))
     assert Counter(told) == {"ok": 10, "INSUFFICIENT_CREDITS": 40}
-    assert (await purse.books()).balance == 0
+    assert (await account.books()).balance == 0
 
 
-async def test_fifty_holds_on_a_balance_for_ten_hold_exactly_ten(purse: Purse) -> None:
-    await purse.grant("10.5")
-    told = await asyncio.gather(*(outcome(purse.hold("1")) for _ in range(CROWD)))
+async def test_fifty_holds_on_a_balance_for_ten_hold_exactly_ten(account: CreditAccount) -> None:
+    await account.grant("10.5")
+    told = await asyncio.gather(*(outcome(account.hold("1")) for _ in range(MANY)))
     assert Counter(told) == {"ok": 10, "INSUFFICIENT_CREDITS": 40}
-    books = await purse.books()
+    books = await account.books()
     assert (books.balance, books.held) == decimals("10.5", 10)
 
 
-async def test_fifty_debits_with_one_key_are_one_debit(purse: Purse) -> None:
-    await purse.grant("100")
-    told = await asyncio.gather(*(outcome(purse.debit("1", key="same")) for _ in range(CROWD)))
+async def test_fifty_debits_with_one_key_are_one_debit(account: CreditAccount) -> None:
+    await account.grant("100")
+    told = await asyncio.gather(*(outcome(account.debit("1", key="same")) for _ in range(MANY)))
     assert Counter(told) == {"ok": 1, "replayed": 49}
-    assert (await purse.books()).balance == 99
+    assert (await account.books()).balance == 99
 
 
-async def test_fifty_grants_with_one_key_are_one_grant(purse: Purse) -> None:
+async def test_fifty_grants_with_one_key_are_one_grant(account: CreditAccount) -> None:
     key = f"pur/{uuid4()}"
-    told = await asyncio.gather(*(outcome(purse.grant("5", key=key)) for _ in range(CROWD)))
+    told = await asyncio.gather(*(outcome(account.grant("5", key=key)) for _ in range(MANY)))
     assert Counter(told) == {"ok": 1, "replayed": 49}
-    assert (await purse.books()).balance == 5
+    assert (await account.books()).balance == 5
 
 
 @pytest.mark.parametrize("turn", range(8))
-async def test_a_hold_captured_released_and_lapsed_at_once_ends_one_way(
-    purse: Purse, turn: int
+async def test_a_hold_captured_released_and_expired_at_once_ends_one_way(
+    account: CreditAccount, turn: int
 ) -> None:
-    await purse.grant("10")
+    await account.grant("10")
     until = real_now() + timedelta(hours=1)
-    hold = await purse.hold("6", expires_at=until)
+    hold = await account.hold("6", expires_at=until)
     verbs = [
-        outcome(purse.do(service.capture, hold_id=hold.hold_id)),
-        outcome(purse.do(service.release, hold_id=hold.hold_id)),
-        purse.do(service.lapse, at=until),
+        outcome(account.do(service.capture, hold_id=hold.hold_id)),
+        outcome(account.do(service.release, hold_id=hold.hold_id)),
+        account.do(service.expire, at=until),
     ]
     random.Random(turn).shuffle(verbs)
     answers = await asyncio.gather(*verbs)
     told = [answer for answer in answers if isinstance(answer, str)]
-    lapsed = sum(answer.holds for answer in answers if not isinstance(answer, str))
-    assert told.count("ok") + lapsed == 1
+    expired = sum(answer.holds for answer in answers if not isinstance(answer, str))
+    assert told.count("ok") + expired == 1
     assert told.count("HOLD_RESOLVED") == 2 - told.count("ok")
-    books = await purse.books()
+    books = await account.books()
     assert books.held == 0
     assert books.balance in (4, 10)
 
 
-async def test_mixed_batches_over_ten_accounts_never_deadlock(new_purse: Any) -> None:
-    purses: list[Purse] = [await new_purse() for _ in range(10)]
-    for purse in purses:
-        await purse.grant("400")
+async def test_mixed_batches_over_ten_accounts_never_deadlock(new_account: Any) -> None:
+    accounts: list[CreditAccount] = [await new_account() for _ in range(10)]
+    for account in accounts:
+        await account.grant("400")
     dice = random.Random(7)
 
     async def one(number: int) -> None:
-        async with purses[0].transaction() as connection:
+        async with accounts[0].transaction() as connection:
             if number % 4 == 0:
-                chosen = dice.choice(purses)
+                chosen = dice.choice(accounts)
                 await service.grant(
                     connection, account_id=chosen.id, amount=Decimal(1), kind="plan",
                     key=f"race/{uuid4()}", is_paid=False, reason="race",
                 )  # fmt: skip
             else:
-                items = [Item(p.id, "1", f"race/{uuid4()}") for p in dice.sample(purses, 6)]
+                items = [Item(p.id, "1", f"race/{uuid4()}") for p in dice.sample(accounts, 6)]
                 rows = await debit_batch(connection, items)
                 assert {row["verdict"] for row in rows} == {"ok"}
 
     await asyncio.gather(*(one(number) for number in range(80)))
-    balances = [(await purse.books()).balance for purse in purses]
+    balances = [(await account.books()).balance for account in accounts]
     assert sum(balances) == 10 * 400 + 20 - 60 * 6

@@ -2,8 +2,8 @@
 
 from datetime import date
 
-from tests.integration.actors import Actors, Merchant, instant, wait_for
-from tests.integration.dunning.scenes import (
+from tests.integration.actors import Actors, Customer, instant, wait_for
+from tests.integration.dunning.dunning_setup import (
     START,
     attempts,
     case,
@@ -17,222 +17,244 @@ from tests.integration.dunning.scenes import (
 EXHAUSTED = "2027-02-09T10:00:00Z"
 
 
-async def statuses(merchant: Merchant) -> list[str]:
+async def statuses(customer: Customer) -> list[str]:
     """Of the account's invoices, oldest first."""
-    return [invoice["status"] for invoice in await merchant.invoices()]
+    return [invoice["status"] for invoice in await customer.invoices()]
 
 
 async def test_unpaid_keeps_the_invoice_open_and_writes_drafts_without_charging(
     actors: Actors,
 ) -> None:
-    merchant = await overdue(actors)
-    await merchant.advance(to=EXHAUSTED)
-    assert (await merchant.subscription())["status"] == "unpaid"
-    assert await statuses(merchant) == ["paid", "open"]
+    customer = await overdue(actors)
+    await customer.advance(to=EXHAUSTED)
+    assert (await customer.subscription())["status"] == "unpaid"
+    assert await statuses(customer) == ["paid", "open"]
 
-    await merchant.advance(to="2027-04-02T10:00:00Z")
+    await customer.advance(to="2027-04-02T10:00:00Z")
 
-    assert await statuses(merchant) == ["paid", "open", "draft", "draft"]
-    assert await tried(merchant) == 4, "no charge"
-    assert await merchant.credits() == 0, "no grant"
-    now = await merchant.subscription()
+    assert await statuses(customer) == ["paid", "open", "draft", "draft"]
+    assert await tried(customer) == 4, "no charge"
+    assert await customer.credits() == 0, "no grant"
+    now = await customer.subscription()
     assert now["status"] == "unpaid"
     assert instant(now["current_period_start"]) == instant("2027-04-01T10:00:00Z")
 
 
 async def test_paying_is_the_way_out_of_unpaid_into_a_new_period(actors: Actors) -> None:
-    merchant = await overdue(actors)
-    await merchant.advance(to="2027-03-05T12:00:00Z")
-    assert (await merchant.subscription())["status"] == "unpaid"
-    debt = await owed(merchant)
-    await merchant.script("succeed", then="last")
+    customer = await overdue(actors)
+    await customer.advance(to="2027-03-05T12:00:00Z")
+    assert (await customer.subscription())["status"] == "unpaid"
+    debt = await owed(customer)
+    await customer.script("succeed", then="last")
 
-    paid = await merchant.ask(
+    paid = await customer.ask(
         "POST", f"/billing/invoices/{debt['invoice_id']}/pay", {}, key="k", status=200
     )
 
     assert paid["status"] == "paid"
-    now = await merchant.until_subscription("active")
+    now = await customer.until_subscription("active")
     assert instant(now["current_period_start"]) == instant("2027-03-05T12:00:00Z")
     assert instant(now["current_period_end"]) == instant("2027-04-05T12:00:00Z")
 
     async def new_period_is_paid() -> list[str]:
-        return await statuses(merchant)
+        return await statuses(customer)
 
     await wait_for(
         new_period_is_paid,
         "the new period is charged",
         lambda seen: seen == ["paid", "paid", "void", "paid"],
     )
-    assert await merchant.credits() == 500
-    await merchant.advance(to="2027-04-05T12:00:00Z")
-    last = (await merchant.invoices())[-1]
+    assert await customer.credits() == 500
+    await customer.advance(to="2027-04-05T12:00:00Z")
+    last = (await customer.invoices())[-1]
     assert (last["issued_on"], last["status"]) == (date(2027, 4, 5), "paid")
-    paid_for = [effect["amount"] for effect in await merchant.effects()]
+    paid_for = [effect["amount"] for effect in await customer.effects()]
     assert paid_for == [4900] * 4, "first period, the debt, the new period, its renewal"
 
 
 async def test_out_of_unpaid_by_a_card_confirmed_in_the_browser(actors: Actors) -> None:
-    merchant = await overdue(actors)
-    await merchant.advance(to=EXHAUSTED)
-    debt = await owed(merchant)
-    offered = await merchant.ask(
+    customer = await overdue(actors)
+    await customer.advance(to=EXHAUSTED)
+    debt = await owed(customer)
+    offered = await customer.ask(
         "POST",
         f"/billing/invoices/{debt['invoice_id']}/pay",
         {"payment_method": "card"},
         key="k",
         status=200,
     )
-    await merchant.script("succeed", then="last")
-    await merchant.pay(offered, "pm_card_mastercard")
-    await merchant.until_subscription("active")
+    await customer.script("succeed", then="last")
+    await customer.pay(offered, "pm_card_mastercard")
+    await customer.until_subscription("active")
 
     async def last_invoice() -> str:
-        return (await statuses(merchant))[-1]
+        return (await statuses(customer))[-1]
 
     await wait_for(last_invoice, "the new period is paid", lambda seen: seen == "paid")
-    assert len(await statuses(merchant)) == 3
+    assert len(await statuses(customer)) == 3
 
 
 async def test_a_decline_while_unpaid_changes_nothing(actors: Actors) -> None:
-    merchant = await overdue(actors)
-    await merchant.advance(to=EXHAUSTED)
-    debt = (await owed(merchant))["invoice_id"]
+    customer = await overdue(actors)
+    await customer.advance(to=EXHAUSTED)
+    debt = (await owed(customer))["invoice_id"]
     path = f"/billing/invoices/{debt}/pay"
-    await merchant.refused("CARD_DECLINED", "POST", path, {}, key="k")
-    assert (await merchant.subscription())["status"] == "unpaid"
-    assert (await case(merchant))["status"] == "exhausted"
-    await merchant.advance(days=20)
-    assert await tried(merchant) == 5
+    await customer.refused("CARD_DECLINED", "POST", path, {}, key="k")
+    assert (await customer.subscription())["status"] == "unpaid"
+    assert (await case(customer))["status"] == "exhausted"
+    await customer.advance(days=20)
+    assert await tried(customer) == 5
 
 
 async def test_a_new_card_alone_does_not_charge_an_unpaid_subscription(actors: Actors) -> None:
-    merchant = await overdue(actors)
-    await merchant.advance(to=EXHAUSTED)
-    await merchant.save_card(make_default=True, confirm="DEFAULT")
-    await merchant.advance(days=1)
-    assert await tried(merchant) == 4
+    customer = await overdue(actors)
+    await customer.advance(to=EXHAUSTED)
+    await customer.save_card(make_default=True, confirm="DEFAULT")
+    await customer.advance(days=1)
+    assert await tried(customer) == 4
 
 
 async def test_cancel_as_the_final_action_ends_the_subscription(actors: Actors) -> None:
-    merchant = await overdue(actors, policy={"final_action": "cancel"})
-    await merchant.advance(to=EXHAUSTED)
-    ended = await merchant.subscription()
+    customer = await overdue(actors, policy={"final_action": "cancel"})
+    await customer.advance(to=EXHAUSTED)
+    ended = await customer.subscription()
     assert (ended["status"], ended["end_reason"]) == ("canceled", "dunning exhausted")
-    assert await statuses(merchant) == ["paid", "uncollectible"]
-    [payment] = await merchant.rows(
+    assert await statuses(customer) == ["paid", "uncollectible"]
+    [payment] = await customer.rows(
         "SELECT client_secret AS secret, status FROM payments WHERE account_id = %(me)s"
         " ORDER BY created_at DESC LIMIT 1"
     )
     assert payment["status"] == "canceled"
-    late = await merchant.confirm({"next_action": {"client_secret": payment["secret"]}})
+    late = await customer.confirm({"next_action": {"client_secret": payment["secret"]}})
     assert late.status == 400, "called back at Stripe first: nobody can pay it any more"
-    await merchant.subscribe("basic")
+    await customer.subscribe("basic")
 
 
 async def test_uncollectible_as_the_final_action_lets_the_subscription_go_on(
     actors: Actors,
 ) -> None:
-    merchant = await overdue(actors, policy={"final_action": "uncollectible"})
-    await merchant.advance(to=EXHAUSTED)
-    assert (await merchant.subscription())["status"] == "active"
-    assert await statuses(merchant) == ["paid", "uncollectible"]
-    await merchant.script("succeed", then="last")
-    await merchant.advance(to="2027-03-01T10:00:00Z")
-    assert await statuses(merchant) == ["paid", "uncollectible", "paid"]
+    customer = await overdue(actors, policy={"final_action": "uncollectible"})
+    await customer.advance(to=EXHAUSTED)
+    assert (await customer.subscription())["status"] == "active"
+    assert await statuses(customer) == ["paid", "uncollectible"]
+    await customer.script("succeed", then="last")
+    await customer.advance(to="2027-03-01T10:00:00Z")
+    assert await statuses(customer) == ["paid", "uncollectible", "paid"]
 
 
 async def test_money_that_comes_before_the_last_word_wins(actors: Actors) -> None:
     """The payer confirms at the very end, unheard: cancelling the intent tells that it is paid."""
-    merchant = await overdue(actors, policy={"final_action": "cancel"})
-    await merchant.advance(to="2027-02-09T09:00:00Z")
-    offered = await merchant.ask(
+    customer = await overdue(actors, policy={"final_action": "cancel"})
+    await customer.advance(to="2027-02-09T09:00:00Z")
+    offered = await customer.ask(
         "POST",
-        f"/billing/invoices/{(await owed(merchant))['invoice_id']}/pay",
+        f"/billing/invoices/{(await owed(customer))['invoice_id']}/pay",
         {"payment_method": "card"},
         key="k",
     )
-    await merchant.script("succeed")
-    async with merchant.unheard():
-        await merchant.advance(to="2027-02-09T09:59:59Z")
-        await merchant.pay(offered)
-        await merchant.advance(to=EXHAUSTED)
-        assert (await merchant.subscription())["status"] == "active"
-    assert await statuses(merchant) == ["paid", "paid"]
-    assert len(await merchant.effects()) == 2
+    await customer.script("succeed")
+    async with customer.unheard():
+        await customer.advance(to="2027-02-09T09:59:59Z")
+        await customer.pay(offered)
+        await customer.advance(to=EXHAUSTED)
+        assert (await customer.subscription())["status"] == "active"
+    assert await statuses(customer) == ["paid", "paid"]
+    assert len(await customer.effects()) == 2
 
 
 async def test_what_was_served_is_pursued_after_a_cancellation(actors: Actors) -> None:
-    merchant = await overdue(actors)
-    await merchant.advance(to="2027-02-15T10:00:00Z")  # half of February is over
-    await merchant.ask("POST", "/billing/subscription/cancel", {"at": "now"}, status=200)
-    assert (await merchant.subscription())["status"] == "canceled"
-    [invoice] = [one for one in await merchant.invoices() if one["status"] == "open"]
+    customer = await overdue(actors)
+    await customer.advance(to="2027-02-15T10:00:00Z")  # half of February is over
+    await customer.ask("POST", "/billing/subscription/cancel", {"at": "now"}, status=200)
+    assert (await customer.subscription())["status"] == "canceled"
+    [invoice] = [one for one in await customer.invoices() if one["status"] == "open"]
     assert invoice["amount_credited_minor"] == 2450
     assert invoice["workflow_id"].startswith("collection/")
-    debt = await owed(merchant)
+    debt = await owed(customer)
     assert (debt["amount_remaining"], len(debt["credit_notes"])) == (2450, 1)
 
 
 async def test_of_time_not_served_what_was_paid_already_goes_back(actors: Actors) -> None:
-    merchant = await actors.merchant_on_clock(START)
-    await merchant.subscribed("pro")
-    await merchant.rows(
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed("pro")
+    await customer.rows(
         "INSERT INTO balance_entries (id, account_id, key, kind, amount_minor, currency, at)"
         " VALUES (gen_random_uuid(), %(me)s, %(me)s::text || '/gift', 'unasked', 2000, 'USD',"
         " '2027-01-02T00:00:00Z') RETURNING key"
     )
-    await merchant.script("insufficient_funds", then="last")
-    await merchant.advance(to="2027-02-08T10:00:00Z")  # a quarter of February is over
-    assert (await owed(merchant))["amount_remaining"] == 2900, "2,000 came from the balance"
-    await merchant.ask("POST", "/billing/subscription/cancel", {"at": "now"}, status=200)
-    [_, invoice] = await merchant.invoices()
+    await customer.script("insufficient_funds", then="last")
+    await customer.advance(to="2027-02-08T10:00:00Z")  # a quarter of February is over
+    assert (await owed(customer))["amount_remaining"] == 2900, "2,000 came from the balance"
+    await customer.ask("POST", "/billing/subscription/cancel", {"at": "now"}, status=200)
+    [_, invoice] = await customer.invoices()
     assert (invoice["status"], invoice["settlement"]) == ("paid", "forgiven")
-    [left] = await merchant.rows(
+    [left] = await customer.rows(
         "SELECT sum(amount_minor)::int AS minor FROM balance_entries WHERE account_id = %(me)s"
     )
     assert left["minor"] == 3675 - 2900
 
 
 async def test_collection_goes_on_with_the_slots_and_ends_uncollectible(actors: Actors) -> None:
-    merchant = await overdue(actors)
-    await merchant.advance(days=1)
-    await merchant.ask("POST", "/billing/subscription/cancel", {"at": "now"}, status=200)
-    await merchant.advance(to="2027-02-04T10:00:00Z")
-    assert [mark for mark, _ in await attempts(merchant)] == ["attempt-0", "attempt-1"]
-    failed = [e for e in await merchant.effects(None) if e["name"] == "charge.failed"]
-    served = (await owed(merchant))["amount_remaining"]
+    customer = await overdue(actors)
+    await customer.advance(days=1)
+    await customer.ask("POST", "/billing/subscription/cancel", {"at": "now"}, status=200)
+    await customer.advance(to="2027-02-04T10:00:00Z")
+    assert [mark for mark, _ in await attempts(customer)] == ["attempt-0", "attempt-1"]
+    failed = [e for e in await customer.effects(None) if e["name"] == "charge.failed"]
+    served = (await owed(customer))["amount_remaining"]
     assert served < 4900
     assert [effect["amount"] for effect in failed] == [4900, served], "only what was served"
-    await merchant.advance(to=EXHAUSTED)
-    assert await statuses(merchant) == ["paid", "uncollectible"]
-    name = (await case(merchant))["dunning_case_id"]
-    assert (await read_case(merchant, name))["close_reason"] == "uncollectible"
-    closed = await merchant.rows(
+    await customer.advance(to=EXHAUSTED)
+    assert await statuses(customer) == ["paid", "uncollectible"]
+    name = (await case(customer))["dunning_case_id"]
+    assert (await read_case(customer, name))["close_reason"] == "uncollectible"
+    closed = await customer.rows(
         "SELECT status FROM matters WHERE account_id = %(me)s AND kind = 'collection'"
     )
     assert [row["status"] for row in closed] == ["closed"]
 
 
 async def test_collection_is_recovered_by_its_payer(actors: Actors) -> None:
-    merchant = await overdue(actors)
-    await merchant.advance(days=1)
-    await merchant.ask("POST", "/billing/subscription/cancel", {"at": "now"}, status=200)
-    await merchant.script("succeed")
-    debt = await owed(merchant)
-    paid = await merchant.ask(
+    customer = await overdue(actors)
+    await customer.advance(days=1)
+    await customer.ask("POST", "/billing/subscription/cancel", {"at": "now"}, status=200)
+    await customer.script("succeed")
+    debt = await owed(customer)
+    paid = await customer.ask(
         "POST", f"/billing/invoices/{debt['invoice_id']}/pay", {}, key="k", status=200
     )
     assert (paid["status"], paid["dunning"]["status"]) == ("paid", "recovered")
-    assert (await merchant.subscription())["status"] == "canceled"
-    assert await merchant.credits() == 0, "an ended subscription grants nothing"
+    assert (await customer.subscription())["status"] == "canceled"
+    assert await customer.credits() == 0, "an ended subscription grants nothing"
+
+
+async def test_the_card_that_pays_a_collection_is_the_default_from_then_on(
+    actors: Actors,
+) -> None:
+    customer = await overdue(actors)
+    await customer.advance(to="2027-02-15T10:00:00Z")  # half of February is over
+    await customer.ask("POST", "/billing/subscription/cancel", {"at": "now"}, status=200)
+    name = (await owed(customer))["invoice_id"]
+    await customer.ask("POST", f"/billing/invoices/{name}/pay", {"payment_method": "card"}, key="k")
+    await customer.advance(to="2027-02-15T10:00:01Z")
+    offered = await customer.ask("GET", f"/billing/invoices/{name}")
+
+    await customer.script("succeed", then="last")
+    await customer.pay(offered, "pm_card_mastercard")
+    await customer.advance(to="2027-02-15T11:00:00Z")
+
+    assert (await customer.ask("GET", f"/billing/invoices/{name}"))["status"] == "paid"
+    cards = await customer.rows(
+        "SELECT brand FROM payment_methods WHERE account_id = %(me)s AND is_default"
+    )
+    assert [card["brand"] for card in cards] == ["mastercard"]
 
 
 async def test_forgiving_in_collection_ends_it(actors: Actors) -> None:
-    merchant = await overdue(actors)
-    await merchant.advance(days=1)
-    await merchant.ask("POST", "/billing/subscription/cancel", {"at": "now"}, status=200)
-    ended = await steer(merchant, "forgive", {"reason": "goodwill"})
+    customer = await overdue(actors)
+    await customer.advance(days=1)
+    await customer.ask("POST", "/billing/subscription/cancel", {"at": "now"}, status=200)
+    ended = await steer(customer, "forgive", {"reason": "goodwill"})
     assert ended["status"] == "forgiven"
-    await merchant.advance(days=10)
-    assert await tried(merchant) == 2
+    await customer.advance(days=10)
+    assert await tried(customer) == 2

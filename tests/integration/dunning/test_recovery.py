@@ -1,7 +1,7 @@
-"""How an unpaid invoice is recovered beside its slots: a new card, a retry, the payer himself."""
+"""An unpaid invoice is recovered beside its slots: a new card, a retry, the payer himself."""
 
 from tests.integration.actors import Actors, instant, wait_for
-from tests.integration.dunning.scenes import (
+from tests.integration.dunning.dunning_setup import (
     RENEWAL,
     attempts,
     case,
@@ -14,90 +14,90 @@ from tests.integration.dunning.scenes import (
 
 
 async def test_a_new_card_is_tried_at_once_and_recovers(actors: Actors) -> None:
-    merchant = await overdue(actors, "insufficient_funds", "succeed")
-    await merchant.advance(days=1)
-    card = await merchant.save_card("pm_card_mastercard", make_default=True, confirm="DEFAULT")
-    await merchant.until_subscription("active")
-    assert await attempts(merchant) == [
+    customer = await overdue(actors, "insufficient_funds", "succeed")
+    await customer.advance(days=1)
+    card = await customer.save_card("pm_card_mastercard", make_default=True, confirm="DEFAULT")
+    await customer.until_subscription("active")
+    assert await attempts(customer) == [
         ("attempt-0", "declined"),
         (f"card-{card['id']}", "succeeded"),
     ]
-    ended = await case(merchant)
+    ended = await case(customer)
     assert (ended["status"], ended["slots_used"]) == ("recovered", 1), "no slot was used up"
-    assert await merchant.credits() == 500
-    await merchant.advance(to="2027-02-28T10:00:00Z")
-    assert await tried(merchant) == 3
+    assert await customer.credits() == 500
+    await customer.advance(to="2027-02-28T10:00:00Z")
+    assert await tried(customer) == 3
 
 
 async def test_a_new_card_counts_although_the_frozen_clock_has_not_moved(actors: Actors) -> None:
-    merchant = await overdue(actors, "insufficient_funds", "succeed")
-    await merchant.save_card(make_default=True, confirm="DEFAULT")
-    await merchant.until_subscription("active")
+    customer = await overdue(actors, "insufficient_funds", "succeed")
+    await customer.save_card(make_default=True, confirm="DEFAULT")
+    await customer.until_subscription("active")
 
 
 async def test_a_new_card_that_fails_too_moves_no_slot_and_is_not_tried_twice(
     actors: Actors,
 ) -> None:
-    merchant = await overdue(actors)
-    await merchant.advance(days=2)
-    await merchant.save_card(make_default=True, confirm="DEFAULT")
-    await until_tried(merchant, 2)
-    assert (await case(merchant))["next_at"] == "2027-02-04T10:00:00Z"
-    await merchant.advance(days=1)
-    assert [mark for mark, _ in await attempts(merchant)][-1] == "attempt-1"
-    assert await tried(merchant) == 4
+    customer = await overdue(actors)
+    await customer.advance(days=2)
+    await customer.save_card(make_default=True, confirm="DEFAULT")
+    await until_tried(customer, 2)
+    assert (await case(customer))["next_at"] == "2027-02-04T10:00:00Z"
+    await customer.advance(days=1)
+    assert [mark for mark, _ in await attempts(customer)][-1] == "attempt-1"
+    assert await tried(customer) == 4
 
 
 async def test_a_final_action_waits_a_day_after_a_late_try(actors: Actors) -> None:
-    merchant = await overdue(actors)
-    await merchant.advance(to="2027-02-09T09:00:00Z")
-    await merchant.save_card(make_default=True, confirm="DEFAULT")
-    await until_tried(merchant, 4)
-    await merchant.advance(to="2027-02-10T08:59:59Z")
-    assert (await merchant.subscription())["status"] == "past_due"
-    await merchant.advance(to="2027-02-10T09:00:00Z")
-    assert (await merchant.subscription())["status"] == "unpaid"
+    customer = await overdue(actors)
+    await customer.advance(to="2027-02-09T09:00:00Z")
+    await customer.save_card(make_default=True, confirm="DEFAULT")
+    await until_tried(customer, 4)
+    await customer.advance(to="2027-02-10T08:59:59Z")
+    assert (await customer.subscription())["status"] == "past_due"
+    await customer.advance(to="2027-02-10T09:00:00Z")
+    assert (await customer.subscription())["status"] == "unpaid"
 
 
 async def test_a_retry_now_is_a_try_of_its_own_once_per_key(actors: Actors) -> None:
-    merchant = await overdue(actors, "insufficient_funds", "insufficient_funds", "succeed")
-    seen = await steer(merchant, "retry-now")
+    customer = await overdue(actors, "insufficient_funds", "insufficient_funds", "succeed")
+    seen = await steer(customer, "retry-now")
     assert [one["status"] for one in seen["attempts"]] == ["declined", "declined"]
     assert (seen["slots_used"], seen["next_at"]) == (1, "2027-02-04T10:00:00Z")
 
     path = f"/api/v1/admin/dunning/{seen['dunning_case_id']}/retry-now"
-    headers = actors.headers("*", "admin", merchant.id)
+    headers = actors.headers("*", "admin", customer.id)
     first, second = [await actors.client.post(path, json={}, headers=headers) for _ in range(2)]
     assert (first.status_code, first.json()["status"]) == (200, "recovered"), first.text
     assert second.headers["Idempotent-Replayed"] == "true"
-    assert [mark for mark, _ in await attempts(merchant)] == ["attempt-0", "now-1", "now-2"]
-    assert (await merchant.subscription())["status"] == "active"
+    assert [mark for mark, _ in await attempts(customer)] == ["attempt-0", "now-1", "now-2"]
+    assert (await customer.subscription())["status"] == "active"
 
 
 async def test_the_payer_pays_with_the_saved_card(actors: Actors) -> None:
-    merchant = await overdue(actors, "insufficient_funds", "generic_decline", "succeed")
-    invoice = (await owed(merchant))["invoice_id"]
+    customer = await overdue(actors, "insufficient_funds", "generic_decline", "succeed")
+    invoice = (await owed(customer))["invoice_id"]
     path = f"/billing/invoices/{invoice}/pay"
-    refused = await merchant.refused("CARD_DECLINED", "POST", path, {}, key="first")
+    refused = await customer.refused("CARD_DECLINED", "POST", path, {}, key="first")
     assert (refused["decline_code"], refused["decline_class"]) == ("generic_decline", "soft")
-    assert (await owed(merchant))["status"] == "open"
+    assert (await owed(customer))["status"] == "open"
 
-    paid = await merchant.ask("POST", path, {}, key="second", status=200)
+    paid = await customer.ask("POST", path, {}, key="second", status=200)
 
     assert (paid["status"], paid["amount_remaining"]) == ("paid", 0)
     assert paid["next_action"] == {"type": "none"}
-    assert (await merchant.subscription())["status"] == "active"
-    assert await merchant.ask("POST", path, {}, key="second") == paid, "the same key, the same word"
-    await merchant.refused("INVOICE_ALREADY_PAID", "POST", path, {}, key="third")
-    assert await tried(merchant) == 4
+    assert (await customer.subscription())["status"] == "active"
+    assert await customer.ask("POST", path, {}, key="second") == paid, "the same key, the same word"
+    await customer.refused("INVOICE_ALREADY_PAID", "POST", path, {}, key="third")
+    assert await tried(customer) == 4
 
 
 async def test_the_payer_pays_with_another_saved_card_than_the_default(actors: Actors) -> None:
-    merchant = await overdue(actors, "insufficient_funds", "succeed")
-    other = await merchant.save_card("pm_card_mastercard")
+    customer = await overdue(actors, "insufficient_funds", "succeed")
+    other = await customer.save_card("pm_card_mastercard")
     assert not other["is_default"]
-    invoice = (await owed(merchant))["invoice_id"]
-    paid = await merchant.ask(
+    invoice = (await owed(customer))["invoice_id"]
+    paid = await customer.ask(
         "POST",
         f"/billing/invoices/{invoice}/pay",
         {"payment_method_id": other["id"]},
@@ -111,114 +111,114 @@ async def test_the_payer_pays_with_another_saved_card_than_the_default(actors: A
 async def test_the_payer_confirms_another_card_in_the_browser_and_it_stays(
     actors: Actors,
 ) -> None:
-    merchant = await overdue(actors)
-    await merchant.advance(days=1)
-    invoice = (await owed(merchant))["invoice_id"]
-    offered = await merchant.ask(
+    customer = await overdue(actors)
+    await customer.advance(days=1)
+    invoice = (await owed(customer))["invoice_id"]
+    offered = await customer.ask(
         "POST", f"/billing/invoices/{invoice}/pay", {"payment_method": "card"}, key="k", status=200
     )
     assert offered["next_action"]["type"] == "confirm_card"
     [intent] = {payment["stripe_payment_intent_id"] for payment in offered["payments"]}
     assert offered["next_action"]["client_secret"].startswith(str(intent)), "the same intent"
 
-    await merchant.script("succeed")
-    await merchant.pay(offered, "pm_card_mastercard")
+    await customer.script("succeed")
+    await customer.pay(offered, "pm_card_mastercard")
 
-    await merchant.until_subscription("active")
-    [default] = await merchant.rows(
+    await customer.until_subscription("active")
+    [default] = await customer.rows(
         "SELECT brand FROM payment_methods WHERE account_id = %(me)s AND is_default"
     )
     assert default["brand"] == "mastercard", "what the old card could not pay, the new one does"
 
 
 async def test_what_the_payer_confirmed_is_found_without_any_webhook(actors: Actors) -> None:
-    merchant = await overdue(actors)
-    invoice = (await owed(merchant))["invoice_id"]
-    offered = await merchant.ask(
+    customer = await overdue(actors)
+    invoice = (await owed(customer))["invoice_id"]
+    offered = await customer.ask(
         "POST", f"/billing/invoices/{invoice}/pay", {"payment_method": "card"}, key="k"
     )
-    await merchant.script("succeed")
-    async with merchant.unheard():
-        await merchant.pay(offered)
-        await merchant.advance(to="2027-02-01T10:00:59Z")
-        assert (await merchant.subscription())["status"] == "past_due"
-        await merchant.advance(to="2027-02-01T10:01:00Z")
-        assert (await merchant.subscription())["status"] == "active"
+    await customer.script("succeed")
+    async with customer.unheard():
+        await customer.pay(offered)
+        await customer.advance(to="2027-02-01T10:00:59Z")
+        assert (await customer.subscription())["status"] == "past_due"
+        await customer.advance(to="2027-02-01T10:01:00Z")
+        assert (await customer.subscription())["status"] == "active"
 
 
 async def test_a_card_that_asks_for_3d_secure_is_finished_by_its_payer(actors: Actors) -> None:
-    merchant = await overdue(actors, "authentication_required", "authentication_required")
-    declined = (await case(merchant))["attempts"][0]
+    customer = await overdue(actors, "authentication_required", "authentication_required")
+    declined = (await case(customer))["attempts"][0]
     assert declined["decline_class"] == "action"
-    invoice = (await owed(merchant))["invoice_id"]
+    invoice = (await owed(customer))["invoice_id"]
 
-    answer = await merchant.ask("POST", f"/billing/invoices/{invoice}/pay", {}, key="k", status=200)
+    answer = await customer.ask("POST", f"/billing/invoices/{invoice}/pay", {}, key="k", status=200)
 
     assert answer["next_action"]["type"] == "confirm_card"
     intent = answer["next_action"]["client_secret"].partition("_secret")[0]
     await actors.sandbox.authenticate(intent)
-    await merchant.until_subscription("active")
+    await customer.until_subscription("active")
 
 
 async def test_3d_secure_that_nobody_told_of_is_found_by_the_calendar(actors: Actors) -> None:
-    merchant = await overdue(actors, "authentication_required", "authentication_required")
-    invoice = (await owed(merchant))["invoice_id"]
-    answer = await merchant.ask("POST", f"/billing/invoices/{invoice}/pay", {}, key="k")
-    async with merchant.unheard():
+    customer = await overdue(actors, "authentication_required", "authentication_required")
+    invoice = (await owed(customer))["invoice_id"]
+    answer = await customer.ask("POST", f"/billing/invoices/{invoice}/pay", {}, key="k")
+    async with customer.unheard():
         intent = answer["next_action"]["client_secret"].partition("_secret")[0]
         await actors.sandbox.authenticate(intent)
-        await merchant.advance(to="2027-02-01T10:01:00Z")
-        assert (await merchant.subscription())["status"] == "active"
+        await customer.advance(to="2027-02-01T10:01:00Z")
+        assert (await customer.subscription())["status"] == "active"
 
 
 async def test_a_bank_that_takes_its_time_decides_before_the_next_slot(actors: Actors) -> None:
-    merchant = await overdue(actors, "processing")
-    assert await attempts(merchant) == [("attempt-0", "processing")]
-    await merchant.refused(
+    customer = await overdue(actors, "processing")
+    assert await attempts(customer) == [("attempt-0", "processing")]
+    await customer.refused(
         "PAYMENT_PENDING",
         "POST",
-        f"/billing/invoices/{(await owed(merchant))['invoice_id']}/pay",
+        f"/billing/invoices/{(await owed(customer))['invoice_id']}/pay",
         {},
         key="k",
     )
-    await merchant.advance(to="2027-02-01T10:30:00Z")
-    assert await tried(merchant) == 1, "a charge that is processing is neither paid nor declined"
-    [intent] = {p["stripe_payment_intent_id"] for p in (await owed(merchant))["payments"]}
+    await customer.advance(to="2027-02-01T10:30:00Z")
+    assert await tried(customer) == 1, "a charge that is processing is neither paid nor declined"
+    [intent] = {p["stripe_payment_intent_id"] for p in (await owed(customer))["payments"]}
     await actors.sandbox.settle(intent, "insufficient_funds")
-    await merchant.until_subscription("past_due")
-    opened = await case(merchant)
+    await customer.until_subscription("past_due")
+    opened = await case(customer)
     assert (opened["slots_used"], instant(opened["opened_at"])) == (
         1, instant("2027-02-01T10:30:00Z"),
     )  # fmt: skip
 
 
 async def test_each_decline_is_told_to_the_outside_once(actors: Actors) -> None:
-    merchant = await overdue(actors)
-    await merchant.advance(days=3)
+    customer = await overdue(actors)
+    await customer.advance(days=3)
 
     async def handled() -> object:
-        rows = await merchant.rows(
+        rows = await customer.rows(
             "SELECT status FROM stripe_webhook_events WHERE account_id = %(me)s"
             " AND type = 'payment_intent.payment_failed'"
         )
         return [row["status"] for row in rows]
 
     await wait_for(handled, "both events are handled", lambda seen: seen == ["handled"] * 2)
-    told = await merchant.published()
+    told = await customer.published()
     assert told.count("evt.billing.payment.failed") == 2
     assert told.count("evt.billing.dunning.attempt_failed") == 2
     assert told.count("evt.billing.dunning.opened") == 1
 
 
 async def test_fifteen_declines_in_thirty_days_are_the_most_a_card_gets(actors: Actors) -> None:
-    merchant = await overdue(actors)
+    customer = await overdue(actors)
     for number in range(1, 15):
-        await steer(merchant, "retry-now")
-        assert await tried(merchant) == 2 + number
-    last = await steer(merchant, "retry-now")
+        await steer(customer, "retry-now")
+        assert await tried(customer) == 2 + number
+    last = await steer(customer, "retry-now")
     assert (last["attempts"][-1]["status"], last["attempts"][-1]["decline_code"]) == (
         "skipped", "too_many_attempts",
     )  # fmt: skip
-    assert await tried(merchant) == 16
-    await merchant.advance(to=RENEWAL.replace("02-01", "02-08"))
-    assert await tried(merchant) == 16, "slots keep the rule too"
+    assert await tried(customer) == 16
+    await customer.advance(to=RENEWAL.replace("02-01", "02-08"))
+    assert await tried(customer) == 16, "slots keep the rule too"

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.integration.actors import Actors, Merchant, instant
-from tests.integration.dunning.scenes import (
+from tests.integration.actors import Actors, Customer, instant
+from tests.integration.dunning.dunning_setup import (
     RENEWAL,
     START,
     attempts,
@@ -19,9 +19,9 @@ from tests.integration.dunning.scenes import (
 async def test_a_failing_card_is_tried_on_day_0_3_and_7_and_at_no_other_moment(
     actors: Actors,
 ) -> None:
-    merchant = await actors.merchant_on_clock(START)
-    await merchant.subscribed("pro")
-    await merchant.script("insufficient_funds", then="last")
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed("pro")
+    await customer.script("insufficient_funds", then="last")
     plan = [
         ("2027-02-01T09:59:59Z", 1, "active"),
         (RENEWAL, 2, "past_due"),
@@ -34,32 +34,32 @@ async def test_a_failing_card_is_tried_on_day_0_3_and_7_and_at_no_other_moment(
         ("2027-02-28T10:00:00Z", 4, "unpaid"),
     ]
     for moment, tries, status in plan:
-        await merchant.advance(to=moment)
-        seen = (await tried(merchant), (await merchant.subscription())["status"])
+        await customer.advance(to=moment)
+        seen = (await tried(customer), (await customer.subscription())["status"])
         assert seen == (tries, status), moment
-    assert await attempts(merchant) == [
+    assert await attempts(customer) == [
         ("attempt-0", "declined"),
         ("attempt-1", "declined"),
         ("attempt-2", "declined"),
     ]
-    ended = await case(merchant)
+    ended = await case(customer)
     assert (ended["status"], ended["close_reason"]) == ("exhausted", "unpaid")
 
 
 async def test_one_walk_over_all_slots_does_the_same(actors: Actors) -> None:
-    merchant = await overdue(actors)
-    await merchant.advance(days=27)
-    rows = await merchant.rows(
+    customer = await overdue(actors)
+    await customer.advance(days=27)
+    rows = await customer.rows(
         "SELECT key, started_at FROM payment_attempts WHERE account_id = %(me)s"
         " AND slot IS NOT NULL ORDER BY real_started_at"
     )
     assert [row["started_at"] for row in rows][-3:] == [
         instant(RENEWAL), instant("2027-02-04T10:00:00Z"), instant("2027-02-08T10:00:00Z"),
     ]  # fmt: skip
-    assert await tried(merchant) == 4
+    assert await tried(customer) == 4
     intents = {
         effect["payment_intent"]
-        for effect in await merchant.effects(None)
+        for effect in await customer.effects(None)
         if effect["name"] == "charge.failed"
     }
     assert len(intents) == 1, "all tries of an invoice are confirms of one intent"
@@ -68,149 +68,149 @@ async def test_one_walk_over_all_slots_does_the_same(actors: Actors) -> None:
 async def test_a_card_that_pays_on_day_3_ends_the_case_and_grants_the_cycle(
     actors: Actors,
 ) -> None:
-    merchant = await overdue(actors, "insufficient_funds", "succeed")
-    assert await merchant.credits() == 0, "the last cycle's credits ended, this one is not paid"
-    late = await merchant.subscription()
+    customer = await overdue(actors, "insufficient_funds", "succeed")
+    assert await customer.credits() == 0, "the last cycle's credits ended, this one is not paid"
+    late = await customer.subscription()
     assert late["status"] == "past_due"
     assert instant(late["current_period_end"]) == instant("2027-03-01T10:00:00Z")
 
-    await merchant.advance(days=3)
+    await customer.advance(days=3)
 
-    assert (await merchant.subscription())["status"] == "active"
-    ended = await case(merchant)
+    assert (await customer.subscription())["status"] == "active"
+    ended = await case(customer)
     assert (ended["status"], ended["slots_used"]) == ("recovered", 1)
-    assert await merchant.credits() == 500
-    assert [invoice["status"] for invoice in await merchant.invoices()] == ["paid", "paid"]
-    await merchant.advance(to="2027-02-28T10:00:00Z")
-    assert await tried(merchant) == 3, "a recovered case tries nothing more"
+    assert await customer.credits() == 500
+    assert [invoice["status"] for invoice in await customer.invoices()] == ["paid", "paid"]
+    await customer.advance(to="2027-02-28T10:00:00Z")
+    assert await tried(customer) == 3, "a recovered case tries nothing more"
 
 
 async def test_a_hard_decline_makes_the_other_slots_notices_only(actors: Actors) -> None:
-    merchant = await overdue(actors, "expired_card")
-    await merchant.advance(days=7)
-    assert await attempts(merchant) == [
+    customer = await overdue(actors, "expired_card")
+    await customer.advance(days=7)
+    assert await attempts(customer) == [
         ("attempt-0", "declined"),
         ("attempt-1", "skipped"),
         ("attempt-2", "skipped"),
     ]
-    assert await tried(merchant) == 2
-    tries = (await case(merchant))["attempts"]
+    assert await tried(customer) == 2
+    tries = (await case(customer))["attempts"]
     assert [one["decline_code"] for one in tries] == [
         "expired_card", "hard_decline_before", "hard_decline_before",
     ]  # fmt: skip
-    await merchant.advance(to="2027-02-09T10:00:00Z")
-    assert (await merchant.subscription())["status"] == "unpaid"
+    await customer.advance(to="2027-02-09T10:00:00Z")
+    assert (await customer.subscription())["status"] == "unpaid"
 
 
 async def test_after_a_hard_decline_a_new_card_is_tried_again(actors: Actors) -> None:
-    merchant = await overdue(actors, "expired_card", "insufficient_funds", "succeed")
-    await merchant.advance(days=1)
-    await merchant.save_card(make_default=True, confirm="DEFAULT")
-    tries = await until_tried(merchant, 2)
+    customer = await overdue(actors, "expired_card", "insufficient_funds", "succeed")
+    await customer.advance(days=1)
+    await customer.save_card(make_default=True, confirm="DEFAULT")
+    tries = await until_tried(customer, 2)
     assert tries[-1][1] == "declined", "the new card's own try, at once"
-    await merchant.advance(days=2)
-    assert (await merchant.subscription())["status"] == "active"
-    assert [mark for mark, _ in await attempts(merchant)][-1] == "attempt-1"
+    await customer.advance(days=2)
+    assert (await customer.subscription())["status"] == "active"
+    assert [mark for mark, _ in await attempts(customer)][-1] == "attempt-1"
 
 
 async def test_a_bank_that_says_never_again_bars_the_card_for_every_invoice(
     actors: Actors,
 ) -> None:
-    merchant = await overdue(actors, "stolen_card")
-    [card] = await merchant.rows("SELECT barred_at FROM payment_methods WHERE account_id = %(me)s")
+    customer = await overdue(actors, "stolen_card")
+    [card] = await customer.rows("SELECT barred_at FROM payment_methods WHERE account_id = %(me)s")
     assert card["barred_at"] == instant(RENEWAL)
-    invoice = (await case(merchant))["invoice_id"]
-    await merchant.refused(
+    invoice = (await case(customer))["invoice_id"]
+    await customer.refused(
         "PAYMENT_METHOD_BARRED", "POST", f"/billing/invoices/{invoice}/pay", {}, key="again"
     )
-    await merchant.advance(to="2027-03-01T10:00:00Z")
-    assert await tried(merchant) == 2, "neither a slot nor the next renewal touches it"
+    await customer.advance(to="2027-03-01T10:00:00Z")
+    assert await tried(customer) == 2, "neither a slot nor the next renewal touches it"
 
 
 async def test_without_any_card_slots_pass_and_the_case_ends_as_planned(actors: Actors) -> None:
-    merchant = await overdue(actors)
-    await merchant.rows(
+    customer = await overdue(actors)
+    await customer.rows(
         "UPDATE payment_methods SET status = 'detached', is_default = false"
         " WHERE account_id = %(me)s"
     )
-    await merchant.advance(days=8)
-    assert [result for _, result in await attempts(merchant)] == ["declined", "skipped", "skipped"]
-    assert (await merchant.subscription())["status"] == "unpaid"
+    await customer.advance(days=8)
+    assert [result for _, result in await attempts(customer)] == ["declined", "skipped", "skipped"]
+    assert (await customer.subscription())["status"] == "unpaid"
 
 
 async def test_while_stripe_is_down_the_same_slot_is_tried_hourly(actors: Actors) -> None:
-    merchant = await actors.merchant_on_clock(START)
-    await merchant.subscribed("pro")
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed("pro")
     fault = await actors.sandbox.fault(
         "error_500_unstored",
         method="POST",
         path="/v1/payment_intents/*/confirm",
-        metadata={"account": merchant.id},
+        metadata={"account": customer.id},
         times=None,
     )
-    await merchant.advance(to=RENEWAL)
-    assert await attempts(merchant) == [("attempt-0", "unreached")]
-    assert (await merchant.subscription())["status"] == "active", "nobody declined anything"
+    await customer.advance(to=RENEWAL)
+    assert await attempts(customer) == [("attempt-0", "unreached")]
+    assert (await customer.subscription())["status"] == "active", "nobody declined anything"
 
-    await merchant.advance(to="2027-02-01T12:00:00Z")
-    assert [mark for mark, _ in await attempts(merchant)] == [
+    await customer.advance(to="2027-02-01T12:00:00Z")
+    assert [mark for mark, _ in await attempts(customer)] == [
         "attempt-0", "attempt-0/again-1", "attempt-0/again-2",
     ]  # fmt: skip
     await actors.sandbox.clear("faults", fault)
-    await merchant.advance(to="2027-02-01T13:00:00Z")
-    assert (await attempts(merchant))[-1] == ("attempt-0/again-3", "succeeded")
-    assert len(await merchant.effects()) == 2, "charged once for the renewal"
+    await customer.advance(to="2027-02-01T13:00:00Z")
+    assert (await attempts(customer))[-1] == ("attempt-0/again-3", "succeeded")
+    assert len(await customer.effects()) == 2, "charged once for the renewal"
 
 
 async def test_an_intent_that_cannot_be_made_counts_as_stripe_being_down(actors: Actors) -> None:
-    merchant = await actors.merchant_on_clock(START)
-    await merchant.subscribed("pro")
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed("pro")
     fault = await actors.sandbox.fault(
         "error_500_unstored",
         method="POST",
         path="/v1/payment_intents",
-        metadata={"account": merchant.id},
+        metadata={"account": customer.id},
         times=4,
     )
-    await merchant.advance(to=RENEWAL)
-    assert await attempts(merchant) == [("attempt-0", "unreached")]
+    await customer.advance(to=RENEWAL)
+    assert await attempts(customer) == [("attempt-0", "unreached")]
     await actors.sandbox.clear("faults", fault)
-    await merchant.advance(to="2027-02-01T11:00:00Z")
-    assert (await attempts(merchant))[-1] == ("attempt-0/again-1", "succeeded")
+    await customer.advance(to="2027-02-01T11:00:00Z")
+    assert (await attempts(customer))[-1] == ("attempt-0/again-1", "succeeded")
 
 
 async def test_slots_keep_the_hour_that_the_plan_wants_in_the_customers_zone(
     actors: Actors,
 ) -> None:
-    merchant = await actors.merchant_on_clock("2027-02-26T19:00:00Z", zone="Europe/Berlin")
-    await merchant.subscribed("pro")
-    await under(merchant, {"hour": 9})
-    await merchant.script("insufficient_funds", then="last")
+    customer = await actors.customer_on_clock("2027-02-26T19:00:00Z", zone="Europe/Berlin")
+    await customer.subscribed("pro")
+    await under(customer, {"hour": 9})
+    await customer.script("insufficient_funds", then="last")
     # Renewed at 20:00 on 26 March; on the 28th the clocks go forward.
-    await merchant.advance(to="2027-03-26T19:00:00Z")
-    assert (await case(merchant))["next_at"] == "2027-03-29T07:00:00Z", "9:00 in Berlin"
-    await merchant.advance(to="2027-03-29T07:00:00Z")
-    assert (await case(merchant))["next_at"] == "2027-04-02T07:00:00Z"
-    assert await tried(merchant) == 3
+    await customer.advance(to="2027-03-26T19:00:00Z")
+    assert (await case(customer))["next_at"] == "2027-03-29T07:00:00Z", "9:00 in Berlin"
+    await customer.advance(to="2027-03-29T07:00:00Z")
+    assert (await case(customer))["next_at"] == "2027-04-02T07:00:00Z"
+    assert await tried(customer) == 3
 
 
 @pytest.mark.parametrize("days", [[0], [0, 1, 2, 5]])
 async def test_a_plan_may_have_slots_of_its_own(actors: Actors, days: list[int]) -> None:
-    merchant = await overdue(actors, policy={"days": days, "grace_days": 2})
-    await merchant.advance(days=days[-1])
-    assert await tried(merchant) == 1 + len(days)
-    await merchant.advance(days=1)
-    assert (await merchant.subscription())["status"] == "past_due"
-    await merchant.advance(days=1)
-    assert (await merchant.subscription())["status"] == "unpaid"
+    customer = await overdue(actors, policy={"days": days, "grace_days": 2})
+    await customer.advance(days=days[-1])
+    assert await tried(customer) == 1 + len(days)
+    await customer.advance(days=1)
+    assert (await customer.subscription())["status"] == "past_due"
+    await customer.advance(days=1)
+    assert (await customer.subscription())["status"] == "unpaid"
 
 
 async def test_the_cycle_goes_on_while_an_invoice_is_recovered(actors: Actors) -> None:
-    merchant: Merchant = await overdue(actors)
-    await steer(merchant, "pause")
-    await merchant.advance(to="2027-03-01T10:00:00Z")
-    now = await merchant.subscription()
+    customer: Customer = await overdue(actors)
+    await steer(customer, "pause")
+    await customer.advance(to="2027-03-01T10:00:00Z")
+    now = await customer.subscription()
     assert now["status"] == "past_due"
     assert instant(now["current_period_end"]) == instant("2027-04-01T10:00:00Z")
-    statuses = [invoice["status"] for invoice in await merchant.invoices()]
+    statuses = [invoice["status"] for invoice in await customer.invoices()]
     assert statuses == ["paid", "open", "open"]

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from embedded.launch import launch
-from embedded.options import Options
+from devstack.launch import launch
+from devstack.options import Options
 from tests.integration.actors import Actors, open_actors
 
 

@@ -14,7 +14,7 @@ from uuid import uuid4
 import httpx2
 
 from sandbox.control import Json
-from tests.integration.actors import Actors, Merchant, Unexpected, instant, wait_for
+from tests.integration.actors import Actors, Customer, Unexpected, instant, wait_for
 
 T = TypeVar("T")
 # A dead API leaves its key's lease of 30 s behind; everything else heals sooner.
@@ -49,8 +49,8 @@ class Flow(ABC):
 
     name: ClassVar[str]
 
-    def __init__(self, merchant: Merchant) -> None:
-        self.merchant = merchant
+    def __init__(self, customer: Customer) -> None:
+        self.customer = customer
         self.key = str(uuid4())
         self.ended_at = 0.0
 
@@ -73,15 +73,15 @@ class Flow(ABC):
         self.ended_at = time.monotonic()
 
     async def proven(self, *, charges: list[int], grants: int, kind: str) -> None:
-        """What every flow must come to; the sandbox has the first word."""
-        merchant = self.merchant
-        assert [effect["amount"] for effect in await merchant.effects()] == charges
-        assert len(await merchant.grants(kind)) == grants
-        invoices = [one for one in await merchant.invoices() if one["status"] != "void"]
+        """Check the end that every flow must reach, the sandbox's journal first."""
+        customer = self.customer
+        assert [effect["amount"] for effect in await customer.effects()] == charges
+        assert len(await customer.grants(kind)) == grants
+        invoices = [one for one in await customer.invoices() if one["status"] != "void"]
         assert [one["status"] for one in invoices] == ["paid"] * len(charges)
         assert [one["total_minor"] for one in invoices] == charges
         assert len({one["number"] for one in invoices} - {None}) == len(charges)
-        undecided = await merchant.rows(
+        undecided = await customer.rows(
             "SELECT key FROM payment_attempts WHERE account_id = %(me)s AND status = 'pending'"
         )
         assert undecided == []
@@ -91,48 +91,48 @@ class CardPurchase(Flow):
     """A pack, paid in the browser."""
 
     name = "purchase by card"
-    road: ClassVar[str] = "card"
+    flow: ClassVar[str] = "card"
 
     @classmethod
     async def prepare(cls, actors: Actors) -> "CardPurchase":
-        return cls(await actors.merchant())
+        return cls(await actors.customer())
 
     async def drive(self) -> None:
         begun = await insist(self._begin, f"{self.name} {self.key} can be paid")
-        await self.merchant.pay(begun)
+        await self.customer.pay(begun)
         await insist(lambda: self._completed(begun["purchase_id"]), f"{self.name} is completed")
 
     async def _begin(self) -> Json:
-        begun = await self.merchant.buy("small", self.road, key=self.key)
+        begun = await self.customer.buy("small", self.flow, key=self.key)
         if begun["next_action"]["type"] == "wait":
             raise NotYet(str(begun))
         return begun
 
     async def _completed(self, purchase_id: str) -> Json:
-        seen = await self.merchant.purchase(purchase_id)
+        seen = await self.customer.purchase(purchase_id)
         if seen["status"] != "completed":
             raise NotYet(str(seen))
         return seen
 
     async def prove(self) -> None:
         await self.proven(charges=[999], grants=1, kind="purchase")
-        listed = await self.merchant.ask("GET", "/billing/purchases")
+        listed = await self.customer.ask("GET", "/billing/purchases")
         assert [one["status"] for one in listed["data"]] == ["completed"]
-        assert await self.merchant.credits() == 100
-        assert (await self.merchant.published()).count("evt.billing.credits.purchased") == 1
+        assert await self.customer.credits() == 100
+        assert (await self.customer.published()).count("evt.billing.credits.purchased") == 1
 
 
 class SavedCardPurchase(CardPurchase):
     """A pack, paid by a stored card at once."""
 
     name = "purchase by saved card"
-    road = "saved_card"
+    flow = "saved_card"
 
     @classmethod
     async def prepare(cls, actors: Actors) -> "SavedCardPurchase":
-        merchant = await actors.merchant()
-        await merchant.save_card()
-        return cls(merchant)
+        customer = await actors.customer()
+        await customer.save_card()
+        return cls(customer)
 
     async def drive(self) -> None:
         begun = await insist(self._begin, f"{self.name} {self.key} is decided")
@@ -146,17 +146,17 @@ class TopUp(Flow):
 
     @classmethod
     async def prepare(cls, actors: Actors) -> "TopUp":
-        merchant = await actors.merchant()
-        await merchant.save_card()
-        return cls(merchant)
+        customer = await actors.customer()
+        await customer.save_card()
+        return cls(customer)
 
     async def drive(self) -> None:
         body = {"threshold": "10", "pack": "small"}
         path = "/billing/credits/auto-top-up"
-        await insist(lambda: self.merchant.ask("PUT", path, body), f"{self.name} is wished for")
+        await insist(lambda: self.customer.ask("PUT", path, body), f"{self.name} is wished for")
 
         async def filled() -> None:
-            seen = (await self.merchant.ask("GET", "/billing/credits/top-ups"))["data"]
+            seen = (await self.customer.ask("GET", "/billing/credits/top-ups"))["data"]
             if [one["status"] for one in seen] != ["completed"]:
                 raise NotYet(str(seen))
 
@@ -164,8 +164,8 @@ class TopUp(Flow):
 
     async def prove(self) -> None:
         await self.proven(charges=[999], grants=1, kind="purchase")
-        assert await self.merchant.credits() == 100
-        assert (await self.merchant.published()).count("evt.billing.top_up.completed") == 1
+        assert await self.customer.credits() == 100
+        assert (await self.customer.published()).count("evt.billing.top_up.completed") == 1
 
 
 class SingleUse(Flow):
@@ -175,9 +175,9 @@ class SingleUse(Flow):
 
     @classmethod
     async def prepare(cls, actors: Actors) -> "SingleUse":
-        merchant = await actors.merchant()
-        await merchant.save_card()
-        return cls(merchant)
+        customer = await actors.customer()
+        await customer.save_card()
+        return cls(customer)
 
     async def drive(self) -> None:
         body = {
@@ -185,12 +185,12 @@ class SingleUse(Flow):
             "event_id": self.key,
         }  # fmt: skip
         done = await insist(
-            lambda: self.merchant.ask("POST", "/usage/record", body), f"{self.name} is recorded"
+            lambda: self.customer.ask("POST", "/usage/record", body), f"{self.name} is recorded"
         )
         path = f"/billing/records/{done['billing_id']}"
 
         async def paid() -> None:
-            seen = await self.merchant.ask("GET", path)
+            seen = await self.customer.ask("GET", path)
             if seen["billing_status"] != "completed":
                 raise NotYet(str(seen))
 
@@ -198,7 +198,7 @@ class SingleUse(Flow):
 
     async def prove(self) -> None:
         await self.proven(charges=[200], grants=0, kind="purchase")
-        records = await self.merchant.rows(
+        records = await self.customer.rows(
             "SELECT event_id, billing_status, currency, total_amount FROM billing_records"
             " WHERE account_id = %(me)s"
         )
@@ -206,7 +206,7 @@ class SingleUse(Flow):
             (self.key, "completed")
         ]
         assert (records[0]["currency"], records[0]["total_amount"]) == ("USD", 2)
-        assert (await self.merchant.published()).count("evt.billing.usage.settled") == 1
+        assert (await self.customer.published()).count("evt.billing.usage.settled") == 1
 
 
 class Renewal(Flow):
@@ -218,32 +218,32 @@ class Renewal(Flow):
 
     @classmethod
     async def prepare(cls, actors: Actors) -> "Renewal":
-        merchant = await actors.merchant_on_clock(START)
-        await merchant.subscribed("pro")
+        customer = await actors.customer_on_clock(START)
+        await customer.subscribed("pro")
         if cls.declines:
-            await merchant.script(*cls.declines)
-        return cls(merchant)
+            await customer.script(*cls.declines)
+        return cls(customer)
 
     async def drive(self) -> None:
         target = instant(START) + timedelta(days=self.days)
 
         async def walk() -> None:
-            clock = await self.merchant.clock()
+            clock = await self.customer.clock()
             if clock["status"] == "advancing":
                 raise NotYet(str(clock))
             if instant(clock["clock_at"]) < target:
                 # Nobody heard of it yet, or the walk was blocked: send it off (again).
-                await self.merchant.aim_clock(to=target.isoformat())
+                await self.customer.aim_clock(to=target.isoformat())
                 raise NotYet(str(clock))
 
         await insist(walk, f"the clock of a {self.name} arrives")
 
     async def prove(self) -> None:
         await self.proven(charges=[4900, 4900], grants=2, kind="plan")
-        now = await self.merchant.subscription()
+        now = await self.customer.subscription()
         assert now["status"] == "active"
         assert instant(now["current_period_end"]) == instant("2027-03-01T10:00:00Z")
-        failed = [effect["failure"] for effect in await self.merchant.effects("charge.failed")]
+        failed = [effect["failure"] for effect in await self.customer.effects("charge.failed")]
         assert len(failed) == len(self.declines)
 
 
@@ -256,11 +256,11 @@ class Recovery(Renewal):
 
     async def prove(self) -> None:
         await super().prove()
-        cases = await self.merchant.rows(
+        cases = await self.customer.rows(
             "SELECT status FROM dunning_cases WHERE account_id = %(me)s"
         )
         assert [case["status"] for case in cases] == ["recovered"]
-        tried = await self.merchant.rows(
+        tried = await self.customer.rows(
             "SELECT slot, status FROM payment_attempts WHERE account_id = %(me)s"
             " AND started_at > %(start)s ORDER BY started_at",
             start=instant("2027-02-01T09:00:00Z"),

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 from billing.core.database import Database, open_database
 from billing.core.settings import Settings
-from embedded.stack import StackInfo
+from devstack.stack import StackInfo
 
 
 @asynccontextmanager

@@ -17,7 +17,7 @@ import pytest
 
 from sandbox.control import Json
 from sandbox.webhooks import signature
-from tests.integration.actors import API, Actors, Merchant, intent_of, wait_for
+from tests.integration.actors import API, Actors, Customer, intent_of, wait_for
 
 T = TypeVar("T")
 FIVE = (
@@ -36,18 +36,18 @@ AT_ONCE = 8
 class Sale:
     """One purchase that is paid, of which nobody has told the service."""
 
-    merchant: Merchant
+    customer: Customer
     purchase_id: str
     intent: str
 
     @classmethod
-    async def make(cls, merchant: Merchant) -> "Sale":
+    async def make(cls, customer: Customer) -> "Sale":
         """Buy, be asked by the bank, and pass."""
-        begun = await merchant.buy("small")
-        await merchant.confirm(begun, "pm_card_authenticationRequired")
-        sandbox = merchant.actors.sandbox
+        begun = await customer.buy("small")
+        await customer.confirm(begun, "pm_card_authenticationRequired")
+        sandbox = customer.actors.sandbox
         assert (await sandbox.authenticate(intent_of(begun))).status == 200
-        return cls(merchant, begun["purchase_id"], intent_of(begun))
+        return cls(customer, begun["purchase_id"], intent_of(begun))
 
 
 async def gather(count: int, act: Callable[[int], Awaitable[T]]) -> list[T]:
@@ -101,12 +101,12 @@ def now() -> int:
 async def test_every_order_of_five_events_ends_in_one_grant(actors: Actors) -> None:
     sandbox = actors.sandbox
     # Frozen clocks: no timer asks the provider before the events come.
-    merchants = [await actors.merchant_on_clock() for _ in range(len(ORDERS) // PER_ACCOUNT)]
-    holds = [await sandbox.webhooks("hold", metadata={"account": one.id}) for one in merchants]
+    customers = [await actors.customer_on_clock() for _ in range(len(ORDERS) // PER_ACCOUNT)]
+    holds = [await sandbox.webhooks("hold", metadata={"account": one.id}) for one in customers]
     poll = await sandbox.fault("error_429", method="GET", path="/v1/events", times=None)
     try:
-        sales = await gather(len(ORDERS), lambda n: Sale.make(merchants[n // PER_ACCOUNT]))
-        assert not any([await merchant.grants() for merchant in merchants]), "nobody knows yet"
+        sales = await gather(len(ORDERS), lambda n: Sale.make(customers[n // PER_ACCOUNT]))
+        assert not any([await customer.grants() for customer in customers]), "nobody knows yet"
         await sandbox.clear("faults", poll)
         told = await events_of(actors, [sale.intent for sale in sales])
 
@@ -116,16 +116,16 @@ async def test_every_order_of_five_events_ends_in_one_grant(actors: Actors) -> N
                 await post(actors, events[FIVE[place]])
 
         await gather(len(ORDERS), tell)
-        await all_look_alike(actors, merchants)
+        await all_look_alike(actors, customers)
     finally:
         await sandbox.clear("faults", poll)
         for hold in holds:
             await sandbox.clear("webhooks", hold)
 
 
-async def all_look_alike(actors: Actors, merchants: list[Merchant]) -> None:
+async def all_look_alike(actors: Actors, customers: list[Customer]) -> None:
     """Each purchase is completed, charged, granted and invoiced once; no event waits."""
-    mine = {"mine": [merchant.uuid for merchant in merchants]}
+    mine = {"mine": [customer.uuid for customer in customers]}
     waiting = (
         "SELECT stripe_event_id FROM stripe_webhook_events"
         " WHERE account_id = ANY(%(mine)s) AND status = 'received'"
@@ -135,8 +135,8 @@ async def all_look_alike(actors: Actors, merchants: list[Merchant]) -> None:
     )
     for query, what in ((open_ones, "every purchase is completed"), (waiting, "no event waits")):
         await wait_for(partial(actors.sql, query, **mine), what, lambda seen: not seen)
-    for merchant in merchants:
-        assert len({effect["payment_intent"] for effect in await merchant.effects()}) == PER_ACCOUNT
-        assert len(await merchant.effects()) == len(await merchant.grants()) == PER_ACCOUNT
-        assert [one["status"] for one in await merchant.invoices()] == ["paid"] * PER_ACCOUNT
-        assert await merchant.credits() == PER_ACCOUNT * 100
+    for customer in customers:
+        assert len({effect["payment_intent"] for effect in await customer.effects()}) == PER_ACCOUNT
+        assert len(await customer.effects()) == len(await customer.grants()) == PER_ACCOUNT
+        assert [one["status"] for one in await customer.invoices()] == ["paid"] * PER_ACCOUNT
+        assert await customer.credits() == PER_ACCOUNT * 100

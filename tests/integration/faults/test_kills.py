@@ -18,9 +18,10 @@ from typing import Final
 import pytest
 
 from billing.core.failpoints import POINTS
-from billing.integrity import service as integrity
-from embedded.options import ROOT, ChildName
+from billing.insight.integrity import service as integrity
+from devstack.options import ROOT, ChildName
 from tests.integration.actors import Actors, wait_for
+from tests.integration.faults.failpoints import Failpoints
 from tests.integration.faults.flows import (
     CardPurchase,
     Flow,
@@ -32,7 +33,6 @@ from tests.integration.faults.flows import (
     insist,
 )
 from tests.integration.faults.rows import open_operator
-from tests.integration.faults.traps import Traps
 
 VICTIMS: Final[tuple[ChildName, ...]] = ("api", "worker", "temporal", "postgres")
 FLOWS: Final[dict[str, type[Flow]]] = {
@@ -62,14 +62,14 @@ FLOWS: Final[dict[str, type[Flow]]] = {
     "step.done": CardPurchase,
     "top_up.committed": TopUp,
 }
-"""Who passes each place; a new place needs its line here."""
+"""The flow that passes each place; a new place needs its line here."""
 USES: Final[dict[str, ChildName]] = {
     "charge.attempt_written": "worker",
     "charge.confirmed": "worker",
     "dunning.before_result": "worker",
     "dunning.result_written": "postgres",
 }
-"""Where a use that a card pays at once is held too, and who is killed in the gate."""
+"""Places where a use paid by card is stopped too, and the process that the gate kills there."""
 
 PER_ROUND: Final = 4
 # After the victim is back. What an API that died left claimed is free after its lease of 30 s.
@@ -119,7 +119,7 @@ ROUNDS: Final = [*rounds(CELLS, uses=False), *rounds(chosen_uses(CHOSEN), uses=T
 
 
 def named(cells: Round) -> str:
-    """How a round is called in a report."""
+    """Name of a round in a report."""
     victim, places, uses = cells
     return f"{victim} at {', '.join(places)}{' of a use' if uses else ''}"
 
@@ -143,24 +143,24 @@ async def test_nothing_is_lost_or_done_twice_when_it_dies_there(
 ) -> None:
     victim, places, uses = cells
     print(f"KILLS_SEED={SEED}")  # noqa: T201 (repeats the draw)
-    traps = Traps(doomed.stack)
+    failpoints = Failpoints(doomed.stack)
     flows = [await prepared(doomed, SingleUse if uses else FLOWS[place]) for place in places]
     bystander = await prepared(doomed, CardPurchase)
     running = []
     try:
         for place, flow in zip(places, flows, strict=True):
             # One after the other: else a customer on the way to a later place trips here.
-            traps.arm(place)
+            failpoints.arm(place)
             running.append(asyncio.create_task(flow.run()))
             await wait_for(
-                lambda place=place: held(traps, (place,)),  # type: ignore[misc]
+                lambda place=place: held(failpoints, (place,)),  # type: ignore[misc]
                 f"{place} holds somebody",
                 lambda seen: not seen,
             )
         running.append(asyncio.create_task(bystander.run()))
         await doomed.control.kill(victim)
     finally:
-        traps.release()
+        failpoints.release()
     await doomed.control.wait(victim)
     back_at = time.monotonic()
     await asyncio.gather(*running)
@@ -177,9 +177,9 @@ async def prepared(doomed: Actors, flow: type[Flow]) -> Flow:
     return await insist(lambda: flow.prepare(doomed), f"a {flow.name} is prepared")
 
 
-async def held(traps: Traps, places: tuple[str, ...]) -> list[str]:
+async def held(failpoints: Failpoints, places: tuple[str, ...]) -> list[str]:
     """The places where nobody is held yet."""
-    return [place for place in places if not traps.holds(place)]
+    return [place for place in places if not failpoints.holds(place)]
 
 
 async def books_are_right(doomed: Actors) -> None:

@@ -7,13 +7,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from uuid import uuid4
 
-from embedded.options import ChildName
+from devstack.options import ChildName
 from sandbox.control import Json
 from sandbox.webhooks import signature
 from tests.integration.actors import API, Actors, wait_for
-from tests.integration.faults.errands import CONFIRM
+from tests.integration.faults.failpoints import Failpoints
 from tests.integration.faults.flows import SavedCardPurchase, insist
-from tests.integration.faults.traps import Traps
+from tests.integration.faults.recovery_flows import CONFIRM
 
 
 @asynccontextmanager
@@ -61,8 +61,8 @@ async def test_an_event_that_cannot_be_kept_is_not_acknowledged(doomed: Actors) 
 async def test_without_temporal_nothing_is_begun_and_everything_can_be_read(
     doomed: Actors,
 ) -> None:
-    merchant = await insist(doomed.merchant, "an account is made")
-    await insist(merchant.credits, "the API has found its database again")
+    customer = await insist(doomed.customer, "an account is made")
+    await insist(customer.credits, "the API has found its database again")
 
     async def noticed() -> bool:
         answer = await doomed.client.get("/health/detailed")
@@ -75,51 +75,51 @@ async def test_without_temporal_nothing_is_begun_and_everything_can_be_read(
             ("/billing/trials", {}),
             ("/billing/subscription", {"plan": "free"}),
         ):
-            await merchant.refused("TEMPORAL_UNAVAILABLE", "POST", path, body)
-        assert await merchant.credits() == 0
-        assert (await merchant.ask("GET", "/billing/purchases"))["data"] == []
-    written = await merchant.rows("SELECT workflow_id FROM matters WHERE account_id = %(me)s")
+            await customer.refused("TEMPORAL_UNAVAILABLE", "POST", path, body)
+        assert await customer.credits() == 0
+        assert (await customer.ask("GET", "/billing/purchases"))["data"] == []
+    written = await customer.rows("SELECT workflow_id FROM matters WHERE account_id = %(me)s")
     assert written == []
-    await insist(lambda: merchant.ask("POST", "/billing/trials"), "the trial is taken")
+    await insist(lambda: customer.ask("POST", "/billing/trials"), "the trial is taken")
 
 
 async def test_without_a_worker_a_purchase_is_taken_down_and_waits(doomed: Actors) -> None:
-    merchant = await insist(doomed.merchant, "an account is made")
+    customer = await insist(doomed.customer, "an account is made")
     async with away(doomed, "worker"):
-        begun = await merchant.ask(
+        begun = await customer.ask(
             "POST", "/billing/purchases", {"pack": "small"}, status=202, key="patience"
         )
         assert begun["next_action"] == {"type": "wait"}
     ready = await wait_for(
-        lambda: merchant.purchase(begun["purchase_id"]),
+        lambda: customer.purchase(begun["purchase_id"]),
         "the purchase can be paid",
         lambda seen: seen["next_action"]["type"] == "confirm_card",
     )
-    await merchant.pay(ready)
-    await merchant.until_purchase(begun["purchase_id"], "completed")
-    assert len(await merchant.effects()) == 1
+    await customer.pay(ready)
+    await customer.until_purchase(begun["purchase_id"], "completed")
+    assert len(await customer.effects()) == 1
 
 
 async def test_a_worker_that_wakes_up_late_does_not_try_the_card_again(doomed: Actors) -> None:
     flow = await insist(lambda: SavedCardPurchase.prepare(doomed), "a card is saved")
-    merchant, traps = flow.merchant, Traps(doomed.stack)
-    traps.arm("charge.attempt_written")
+    customer, failpoints = flow.customer, Failpoints(doomed.stack)
+    failpoints.arm("charge.attempt_written")
     buying = asyncio.create_task(flow.run())
     try:
 
         async def asleep() -> bool:
-            return traps.holds("charge.attempt_written")
+            return failpoints.holds("charge.attempt_written")
 
         await wait_for(asleep, "somebody sleeps before the charge")
         await buying  # by another hand, after the sleeper's time was over
     finally:
-        traps.release()
+        failpoints.release()
 
     async def woken() -> list[Json]:
         # It makes the intent, under the same key, before it looks at its attempt again.
-        return await merchant.requests("POST /v1/payment_intents")
+        return await customer.requests("POST /v1/payment_intents")
 
     await wait_for(woken, "the sleeper wakes up", lambda seen: len(seen) == 2)
     await asyncio.sleep(1)  # long enough for the confirm that must not come
-    assert len(await merchant.requests(CONFIRM)) == 1
+    assert len(await customer.requests(CONFIRM)) == 1
     await flow.prove()

@@ -15,7 +15,8 @@ import pytest
 
 from sandbox.faults import FAULT_KINDS
 from tests.integration.actors import Actors
-from tests.integration.faults.errands import (
+from tests.integration.faults.flows import CardPurchase, Flow
+from tests.integration.faults.recovery_flows import (
     DoubtfulPurchase,
     DoubtfulRenewal,
     Expiry,
@@ -28,7 +29,6 @@ from tests.integration.faults.errands import (
     RenewedCard,
     UnheardPurchase,
 )
-from tests.integration.faults.flows import CardPurchase, Flow
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Site:
     path: str
     flow: type[Flow]
     by: str | None = "account"
-    """What ties a request to the account: its metadata, its customer, or nothing."""
+    """The link from a request to the account: its metadata, its customer, or nothing."""
     after: tuple[str, str, str] | None = None
     """Another fault that must come first, or the call is never made."""
 
@@ -117,7 +117,7 @@ async def visit(actors: Actors, kind: str, site: Site) -> None:
         method, path, first = site.after
         planned.append(
             await actors.sandbox.fault(
-                first, method=method, path=path, metadata={"account": flow.merchant.id}
+                first, method=method, path=path, metadata={"account": flow.customer.id}
             )
         )
     planned.append(await plan(actors, flow, kind, site))
@@ -137,7 +137,7 @@ async def plan(actors: Actors, flow: Flow, kind: str, site: Site) -> int:
         kind,
         method=site.method,
         path=site.path,
-        metadata={"account": flow.merchant.id} if site.by == "account" else None,
-        customer=await flow.merchant.customer() if site.by == "customer" else None,
+        metadata={"account": flow.customer.id} if site.by == "account" else None,
+        customer=await flow.customer.stripe_customer() if site.by == "customer" else None,
         seconds=SECONDS.get(kind),
     )

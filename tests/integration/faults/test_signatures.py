@@ -1,4 +1,4 @@
-"""What the webhook door lets in: bodies Stripe signed within five minutes, each once [W1]."""
+"""The webhook route takes bodies that Stripe signed within five minutes, each once [W1]."""
 
 import base64
 import hmac

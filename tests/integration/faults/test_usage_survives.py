@@ -12,19 +12,19 @@ from typing import Final
 import psycopg
 import pytest
 
-from billing.integrity import service as integrity
-from tests.integration.actors import Actors, Merchant, wait_for
+from billing.insight.integrity import service as integrity
+from tests.integration.actors import Actors, Customer, wait_for
 from tests.integration.faults.flows import insist
-from tests.integration.faults.pouring import ROWS, Platform, Told
 from tests.integration.faults.rows import open_operator
-from tests.integration.sums import differences
+from tests.integration.faults.usage_senders import ROWS, Platform, Told
+from tests.integration.recomputed_sums import differences
 
 ACCOUNTS: Final = 4
 PLATFORMS: Final = 6
 KILLS: Final = 3
 WAITING: Final = """
     SELECT pid FROM pg_stat_activity
-    WHERE wait_event_type = 'Lock' AND query LIKE '%%usage_record_batch%%'
+    WHERE wait_event_type = 'Lock' AND query LIKE '%%usage_record(%%'
 """
 WRITTEN: Final = """
     SELECT event_id FROM billing_records WHERE account_id = ANY(%(mine)s) AND kind = 'usage'
@@ -33,43 +33,43 @@ WRITTEN: Final = """
 
 @pytest.mark.slow
 async def test_usage_acknowledged_is_there_once_whenever_postgres_dies(doomed: Actors) -> None:
-    merchants = [await insist(lambda: customer(doomed), "a customer") for _ in range(ACCOUNTS)]
+    customers = [await insist(lambda: customer(doomed), "a customer") for _ in range(ACCOUNTS)]
     told, stop = Told(), asyncio.Event()
-    platforms = [Platform(doomed, merchants, told, seed) for seed in range(PLATFORMS)]
-    pouring = [asyncio.create_task(platform.pour(stop)) for platform in platforms]
+    platforms = [Platform(doomed, customers, told, seed) for seed in range(PLATFORMS)]
+    sending = [asyncio.create_task(platform.pour(stop)) for platform in platforms]
     try:
         for number in range(KILLS):
             await flows_on(told)
             if number == 0:
-                await killed_in_a_batch(doomed, merchants)
+                await killed_in_a_batch(doomed, customers)
             else:
                 await doomed.control.kill("postgres")
             known = told.acknowledged
             await doomed.control.wait("postgres")
-            lost = known - set(await written(doomed, merchants))
+            lost = known - set(await written(doomed, customers))
             assert not lost, f"acknowledged and lost: {sorted(lost)[:5]}"
         await flows_on(told)
     finally:
         stop.set()
-        await asyncio.gather(*pouring)
+        await asyncio.gather(*sending)
 
     for platform in platforms:
         assert await platform.repeat() == ["duplicate"] * ROWS
-    await prove(doomed, merchants, told)
+    await prove(doomed, customers, told)
 
 
-async def customer(doomed: Actors) -> Merchant:
+async def customer(doomed: Actors) -> Customer:
     """A subscriber of a plan that sells what is used beyond it, with plenty of credits."""
-    merchant = await doomed.merchant()
-    await merchant.subscribed("basic")
-    path, body = "/admin/credits/adjust", {"account_id": merchant.id, "reason": "usage to come"}
+    customer = await doomed.customer()
+    await customer.subscribed("basic")
+    path, body = "/admin/credits/adjust", {"account_id": customer.id, "reason": "usage to come"}
     answer = await doomed.client.post(
         f"/api/v1{path}",
         json=body | {"amount": "1000000"},
-        headers=doomed.headers("*", "admin", key=f"plenty-{merchant.id}"),
+        headers=doomed.headers("*", "admin", key=f"plenty-{customer.id}"),
     )
     assert answer.is_success, answer.text
-    return merchant
+    return customer
 
 
 async def flows_on(told: Told) -> None:
@@ -82,44 +82,44 @@ async def flows_on(told: Told) -> None:
     await wait_for(known, f"{wanted} uses are acknowledged", lambda seen: seen >= wanted)
 
 
-async def killed_in_a_batch(doomed: Actors, merchants: list[Merchant]) -> None:
+async def killed_in_a_batch(doomed: Actors, customers: list[Customer]) -> None:
     """Batches wait, inside their statement, for the last account in the order of locks."""
-    async with held(doomed, max(merchants, key=lambda one: one.uuid)):
+    async with held(doomed, max(customers, key=lambda one: one.uuid)):
         await wait_for(lambda: doomed.sql(WAITING), "batches wait in the middle")
         await doomed.control.kill("postgres")
 
 
 @asynccontextmanager
-async def held(doomed: Actors, merchant: Merchant) -> AsyncIterator[None]:
+async def held(doomed: Actors, customer: Customer) -> AsyncIterator[None]:
     """Meanwhile another transaction, that dies with Postgres, has the account's lock."""
     url = doomed.stack.superuser_url.replace("postgresql+psycopg://", "postgresql://")
     connection = await psycopg.AsyncConnection.connect(url)
     try:
         await connection.execute(
-            "SELECT 1 FROM credit_balances WHERE account_id = %s FOR UPDATE", [merchant.uuid]
+            "SELECT 1 FROM credit_balances WHERE account_id = %s FOR UPDATE", [customer.uuid]
         )
         yield
     finally:
         await connection.close()
 
 
-async def written(doomed: Actors, merchants: list[Merchant]) -> list[str]:
+async def written(doomed: Actors, customers: list[Customer]) -> list[str]:
     """Events of the records, each as often as it is there."""
-    mine = [merchant.uuid for merchant in merchants]
+    mine = [customer.uuid for customer in customers]
     return [row["event_id"] for row in await doomed.sql(WRITTEN, mine=mine)]
 
 
-async def prove(doomed: Actors, merchants: list[Merchant], told: Told) -> None:
+async def prove(doomed: Actors, customers: list[Customer], told: Told) -> None:
     """Every event once, each answer true, and books that agree however they are added up."""
     assert told.unanswered, "no request was under way when Postgres died"
-    there = await written(doomed, merchants)
+    there = await written(doomed, customers)
     assert len(there) == len(set(there))
     assert set(there) == told.sent == told.acknowledged
     for event, said in told.said.items():
         assert said in (["recorded"], ["duplicate"]), f"{event} was told {said}"
         assert said == ["recorded"] or event in told.doubtful, f"{event} was never recorded"
-    assert await differences(doomed.sql, [merchant.uuid for merchant in merchants]) == []
+    assert await differences(doomed.sql, [customer.uuid for customer in customers]) == []
     async with open_operator(doomed.stack) as database:
-        for merchant in merchants:
-            report = await integrity.examine(database, merchant.uuid)
+        for customer in customers:
+            report = await integrity.examine(database, customer.uuid)
             assert report.ok, [check for check in report.checks if not check.ok]

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
-from billing.credits import service as credits
+from billing.ledger.credits import service as credits
 from tests.integration.usage.conftest import NewShop
 from tests.integration.usage.test_limits import move_clock
 
@@ -44,12 +44,12 @@ async def test_credits_that_nobody_will_have_used_are_told_in_time(new_shop: New
             account_id=shop.id,
             amount=Decimal(50),
             kind="adjustment",
-            key="lapses",
+            key="expires",
             is_paid=False,
             reason="a gift",
             expires_at=NOW + timedelta(days=10),
         )
     await shop.record("1000", occurred_at=(NOW - timedelta(days=1)).isoformat())  # 2 credits
     (found,) = (await shop.get("/usage/recommendations"))["data"]
-    assert (found["left"], found["lapsing"], found["daily_use"]) == ("48.00", "28.00", "2.00")
+    assert (found["left"], found["expiring"], found["daily_use"]) == ("48.00", "28.00", "2.00")
     assert found["kind"] == "credits_expiring"

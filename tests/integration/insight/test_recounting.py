@@ -7,11 +7,11 @@ import pytest
 from sqlalchemy import text
 from temporalio.testing import ActivityEnvironment
 
-from activities.matter import World
+from activities.matter import Dependencies
 from activities.sweeper import SweeperActivities
-from billing.usage import recount as recounting
-from embedded import counters
-from embedded.errors import StackError
+from billing.metering.usage import counter_rebuild as recounting
+from cli import counter_repair
+from devstack.errors import StackError
 from tests.integration.api.conftest import stack_settings
 from tests.integration.catalog.subscribing import START
 from tests.integration.usage.conftest import NewShop, Shop
@@ -59,7 +59,7 @@ async def used_in_every_way(new_shop: NewShop) -> Shop:
 async def recount(shop: Shop, *, write: bool) -> tuple[int, list[str]]:
     told: list[str] = []
     settings = stack_settings(shop.api.stack)
-    wrong = await counters.check(settings, shop.account["id"], told.append, write=write)
+    wrong = await counter_repair.check(settings, shop.account["id"], told.append, write=write)
     return wrong, told
 
 
@@ -108,7 +108,7 @@ async def test_uses_of_a_period_that_a_faster_clock_began_are_counted_in_it(
 async def test_an_unknown_account_is_named(new_shop: NewShop) -> None:
     shop = await new_shop()
     with pytest.raises(StackError, match="no account 'nobody'"):
-        await counters.check(stack_settings(shop.api.stack), "nobody", print, write=False)
+        await counter_repair.check(stack_settings(shop.api.stack), "nobody", print, write=False)
 
 
 async def test_the_hourly_job_mends_the_counters_of_every_account_s_last_cycle(
@@ -135,8 +135,8 @@ async def test_the_hourly_job_mends_the_counters_of_every_account_s_last_cycle(
 async def sync(shop: Shop, page: int) -> SweepReport:
     """The activity as the schedule runs it, so many accounts at a time."""
     client: Any = None  # this job tells no workflow
-    world = World(
+    dependencies = Dependencies(
         database=shop.api.database, provider=client, settings=stack_settings(shop.api.stack)
     )
-    job = SweeperActivities(world, client)
+    job = SweeperActivities(dependencies, client)
     return await ActivityEnvironment().run(job.sweep, SweepRequest(name="usage-sync", limit=page))

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from billing.reports import store
+from billing.insight.reports import store
 from tests.integration.usage.conftest import V1, NewShop, Shop
 
 NOW = datetime(2027, 3, 1, 1, tzinfo=UTC)

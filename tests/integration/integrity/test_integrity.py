@@ -18,11 +18,11 @@ from billing.core import ids
 from billing.core.clock import real_now
 from billing.core.database import open_database
 from billing.core.settings import Settings
-from billing.credits import checks
-from billing.credits import service as credits
-from billing.integrity import rules, service
-from billing.integrity.rules import CHECKS, LEDGER
-from tests.integration.actors import Actors, Merchant, wait_for
+from billing.insight.integrity import rules, service
+from billing.insight.integrity.rules import CHECKS, LEDGER
+from billing.ledger.credits import invariants
+from billing.ledger.credits import service as credits
+from tests.integration.actors import Actors, Customer, wait_for
 from tests.integration.credits.test_checks import DAMAGE as LEDGER_DAMAGE
 
 MINE: Final = "account_id = :account"
@@ -32,7 +32,7 @@ LATEST: Final = f"(SELECT id {PLAIN} ORDER BY created_at DESC LIMIT 1)"
 
 A_USE: Final = """
         INSERT INTO billing_records (id, account_id, request_hash, meter, usage_amount,
-               included_amount, charged_amount, unit_price, total_amount, currency,
+               included_units, charged_units, unit_price, total_amount, currency,
                billing_method, billing_status, is_free_tier, is_late, transaction_id,
                period_start, day_at, occurred_at, created_at, updated_at)
         SELECT uuidv7(), account_id, 1, 'api_calls', 1, 0, 1, 1, 1, 'CREDIT',
@@ -48,7 +48,7 @@ WRONG_CYCLE: Final = f""";
 
 BEYOND: Final = """
         INSERT INTO billing_records (id, account_id, request_hash, meter, usage_amount,
-               included_amount, charged_amount, unit_price, total_amount, currency,
+               included_units, charged_units, unit_price, total_amount, currency,
                billing_method, billing_status, is_free_tier, is_late,
                period_start, day_at, occurred_at, created_at, updated_at)
         SELECT uuidv7(), account_id, 1, 'api_calls', 1, 0, 1, 1, 1, 'USD',
@@ -92,9 +92,9 @@ DAMAGE: Final[dict[str, str]] = {
         WHERE {MINE} AND status = 'succeeded'""",
     "one_collector": f"""
         DROP INDEX uq_payments_one_collector;
-        INSERT INTO payments (id, account_id, invoice_id, workflow_id, road, intent_key, status,
+        INSERT INTO payments (id, account_id, invoice_id, workflow_id, flow, intent_key, status,
                               amount_minor, currency, created_at)
-        SELECT uuidv7(), account_id, invoice_id, workflow_id, road, intent_key || '-again', status,
+        SELECT uuidv7(), account_id, invoice_id, workflow_id, flow, intent_key || '-again', status,
                amount_minor, currency, created_at
         FROM payments WHERE {MINE} AND status = 'pending'""",
     "attempts_decided": f"""
@@ -166,7 +166,7 @@ class Books:
 
 @pytest.fixture(scope="module")
 async def books(actors: Actors) -> Books:
-    paying = await actors.merchant_on_clock()
+    paying = await actors.customer_on_clock()
     await paying.ask("POST", "/billing/trials", status=201)
     await paying.subscribed("pro")
     await paying.advance(days=32)
@@ -174,16 +174,16 @@ async def books(actors: Actors) -> Books:
     await paying.buy("medium")
     await spend(actors, paying)
     await paying.top_up()
-    late = await actors.merchant_on_clock()
+    late = await actors.customer_on_clock()
     await late.subscribed("pro")
     await late.script("insufficient_funds", then="last")
     await late.advance(days=32)
-    for merchant in (paying, late):
-        await wait_for(partial(merchant.rows, WAITING), "each event is looked into", operator.not_)
+    for customer in (paying, late):
+        await wait_for(partial(customer.rows, WAITING), "each event is looked into", operator.not_)
     return Books(paying.uuid, late.uuid)
 
 
-async def spend(actors: Actors, merchant: Merchant) -> None:
+async def spend(actors: Actors, customer: Customer) -> None:
     """One debit, one open hold, one that was captured."""
     database = open_database(
         Settings.model_validate(
@@ -193,15 +193,15 @@ async def spend(actors: Actors, merchant: Merchant) -> None:
             }
         )
     )
-    facts: dict[str, Any] = {"account_id": merchant.uuid, "reason": "test"}
+    facts: dict[str, Any] = {"account_id": customer.uuid, "reason": "test"}
     later = real_now() + timedelta(days=900)
-    async with database.tenant(merchant.uuid) as connection:
+    async with database.tenant(customer.uuid) as connection:
         await credits.debit(connection, amount=Decimal(1), key="debit", **facts)
         await credits.hold(connection, amount=Decimal(2), key="kept", expires_at=later, **facts)
         spent = await credits.hold(
             connection, amount=Decimal(3), key="spent", expires_at=later, **facts
         )
-        await credits.capture(connection, account_id=merchant.uuid, hold_id=spent.hold_id)
+        await credits.capture(connection, account_id=customer.uuid, hold_id=spent.hold_id)
     await database.close()
 
 
@@ -226,7 +226,7 @@ async def test_honest_books_break_no_rule(books: Books, superuser: AsyncConnecti
 
 def test_every_rule_has_its_damage() -> None:
     assert set(DAMAGE) == {check.name for check in CHECKS}
-    assert {sentence for _, sentence in LEDGER.values()} == set(checks.RULES)
+    assert {sentence for _, sentence in LEDGER.values()} == set(invariants.RULES)
 
 
 @pytest.mark.parametrize("name", [check.name for check in CHECKS])

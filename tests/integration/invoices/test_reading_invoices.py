@@ -1,16 +1,16 @@
 """Invoices listed and read: fields, pages under both names, the words of the seeds."""
 
-from tests.integration.actors import Actors, Merchant
-from tests.integration.dunning.scenes import RENEWAL, overdue, owed
+from tests.integration.actors import Actors, Customer
+from tests.integration.dunning.dunning_setup import RENEWAL, overdue, owed
 
 LIST = "/billing/invoices"
 
 
 async def test_an_invoice_shows_what_was_billed_and_how_it_was_paid(actors: Actors) -> None:
-    merchant = await actors.merchant_on_clock("2027-01-01T10:00:00Z")
-    subscription = await merchant.subscribed("pro")
-    [shown] = (await merchant.ask("GET", LIST, status=200))["data"]
-    assert shown["user"] == merchant.id
+    customer = await actors.customer_on_clock("2027-01-01T10:00:00Z")
+    subscription = await customer.subscribed("pro")
+    [shown] = (await customer.ask("GET", LIST, status=200))["data"]
+    assert shown["user"] == customer.id
     assert shown["subscription"] == subscription["subscription_id"]
     assert shown["invoice_number"].startswith("TEST-")
     assert shown["invoice_number"] != shown["invoice_id"]
@@ -21,7 +21,7 @@ async def test_an_invoice_shows_what_was_billed_and_how_it_was_paid(actors: Acto
     assert shown["paid_at"] == shown["created_at"] == "2027-01-01T10:00:00Z"
     assert (shown["invoice_pdf_url"], shown["stripe_invoice_id"]) == (None, None)
 
-    detail = await merchant.ask("GET", f"{LIST}/{shown['invoice_id']}", status=200)
+    detail = await customer.ask("GET", f"{LIST}/{shown['invoice_id']}", status=200)
 
     assert {name: detail[name] for name in shown} == shown
     [line] = detail["line_items"]
@@ -35,8 +35,8 @@ async def test_an_invoice_shows_what_was_billed_and_how_it_was_paid(actors: Acto
 
 
 async def test_an_overdue_invoice_shows_where_its_recovery_stands(actors: Actors) -> None:
-    merchant = await overdue(actors)
-    shown = await owed(merchant)
+    customer = await overdue(actors)
+    shown = await owed(customer)
     assert (shown["status"], shown["legacy_status"]) == ("open", "pending")
     assert shown["due_date"] == RENEWAL
     assert [one["status"] for one in shown["attempts"]] == ["declined"]
@@ -49,55 +49,55 @@ async def test_an_overdue_invoice_shows_where_its_recovery_stands(actors: Actors
 
 
 async def test_a_list_has_both_names_and_counts_its_pages(actors: Actors) -> None:
-    merchant = await actors.merchant_on_clock("2027-01-01T10:00:00Z")
-    await merchant.subscribed("basic")
-    await merchant.advance(days=130)  # five invoices
-    first = await merchant.ask("GET", f"{LIST}?page=1&limit=2", status=200)
+    customer = await actors.customer_on_clock("2027-01-01T10:00:00Z")
+    await customer.subscribed("basic")
+    await customer.advance(days=130)  # five invoices
+    first = await customer.ask("GET", f"{LIST}?page=1&limit=2", status=200)
     assert first["invoices"] == first["data"]
     pagination = first["pagination"]
     assert (pagination["page"], pagination["limit"]) == (1, 2)
     assert (pagination["total"], pagination["pages"]) == (5, 3)
     dates = [one["created_at"] for one in first["data"]]
     assert dates == sorted(dates, reverse=True), "newest first"
-    last = await merchant.ask("GET", f"{LIST}?page=3&limit=2", status=200)
+    last = await customer.ask("GET", f"{LIST}?page=3&limit=2", status=200)
     assert len(last["invoices"]) == 1
-    by_cursor = await merchant.ask("GET", f"{LIST}?limit=2&cursor={pagination['next_cursor']}")
-    assert by_cursor["data"] == (await merchant.ask("GET", f"{LIST}?page=2&limit=2"))["data"]
-    assert (await merchant.ask("GET", LIST))["pagination"]["limit"] == 20
+    by_cursor = await customer.ask("GET", f"{LIST}?limit=2&cursor={pagination['next_cursor']}")
+    assert by_cursor["data"] == (await customer.ask("GET", f"{LIST}?page=2&limit=2"))["data"]
+    assert (await customer.ask("GET", LIST))["pagination"]["limit"] == 20
     for limit in (0, 101):
-        await merchant.refused("VALIDATION_FAILED", "GET", f"{LIST}?limit={limit}")
+        await customer.refused("VALIDATION_FAILED", "GET", f"{LIST}?limit={limit}")
 
 
 async def test_pending_is_another_word_for_open(actors: Actors) -> None:
-    merchant = await overdue(actors)
-    opened = await merchant.ask("GET", f"{LIST}?status=open")
-    assert opened == await merchant.ask("GET", f"{LIST}?status=pending")
+    customer = await overdue(actors)
+    opened = await customer.ask("GET", f"{LIST}?status=open")
+    assert opened == await customer.ask("GET", f"{LIST}?status=pending")
     assert [one["status"] for one in opened["data"]] == ["open"]
-    assert [o["status"] for o in (await merchant.ask("GET", f"{LIST}?status=paid"))["data"]] == [
+    assert [o["status"] for o in (await customer.ask("GET", f"{LIST}?status=paid"))["data"]] == [
         "paid"
     ]
-    await merchant.refused("VALIDATION_FAILED", "GET", f"{LIST}?status=lost")
+    await customer.refused("VALIDATION_FAILED", "GET", f"{LIST}?status=lost")
 
 
-async def test_older_spellings_reach_the_same_routes(merchant: Merchant) -> None:
-    await merchant.bought()
-    listed = await merchant.ask("GET", f"{LIST}/", status=200)
-    assert listed == await merchant.ask("GET", LIST, status=200)
+async def test_older_spellings_reach_the_same_routes(customer: Customer) -> None:
+    await customer.bought()
+    listed = await customer.ask("GET", f"{LIST}/", status=200)
+    assert listed == await customer.ask("GET", LIST, status=200)
     [shown] = listed["data"]
-    detail = await merchant.ask("GET", f"{LIST}/{shown['invoice_id']}/", status=200)
+    detail = await customer.ask("GET", f"{LIST}/{shown['invoice_id']}/", status=200)
     assert detail["invoice_id"] == shown["invoice_id"]
-    unversioned = await merchant.actors.client.get(
-        "/api/billing/invoices", headers=merchant.actors.headers(merchant.id, "member")
+    unversioned = await customer.actors.client.get(
+        "/api/billing/invoices", headers=customer.actors.headers(customer.id, "member")
     )
     assert unversioned.json() == listed
-    begun = await merchant.ask(
+    begun = await customer.ask(
         "POST", "/billing/subscribe", {"plan": "basic", "trial": False}, status=201
     )
-    canceled = await merchant.ask("POST", "/billing/cancel", {"at": "now"}, status=200)
+    canceled = await customer.ask("POST", "/billing/cancel", {"at": "now"}, status=200)
     assert canceled["subscription_id"] == begun["subscription_id"]
     assert canceled["status"] == "canceled"
 
 
-async def test_an_unknown_invoice_is_not_found(merchant: Merchant) -> None:
+async def test_an_unknown_invoice_is_not_found(customer: Customer) -> None:
     for name in ("inv_00000000000000000000000000", "nonsense"):
-        await merchant.refused("INVOICE_NOT_FOUND", "GET", f"{LIST}/{name}")
+        await customer.refused("INVOICE_NOT_FOUND", "GET", f"{LIST}/{name}")

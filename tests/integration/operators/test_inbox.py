@@ -2,26 +2,26 @@
 
 import pytest
 
-from tests.integration.actors import Actors, Json, Merchant, wait_for
+from tests.integration.actors import Actors, Customer, Json, wait_for
 
 
-async def events(merchant: Merchant) -> list[Json]:
+async def events(customer: Customer) -> list[Json]:
     """The account's events, newest first."""
-    listed = await merchant.actors.operate(
-        "GET", f"/admin/webhooks?account_id={merchant.id}&limit=100", status=200
+    listed = await customer.actors.operate(
+        "GET", f"/admin/webhooks?account_id={customer.id}&limit=100", status=200
     )
     found: list[Json] = listed["data"]
     return found
 
 
-async def paid(merchant: Merchant) -> Json:
+async def paid(customer: Customer) -> Json:
     """The event that a purchase was paid, once it is handled."""
-    await merchant.bought()
+    await customer.bought()
 
     async def succeeded() -> list[Json]:
         return [
             one
-            for one in await events(merchant)
+            for one in await events(customer)
             if one["type"] == "payment_intent.succeeded" and one["status"] == "handled"
         ]
 
@@ -32,57 +32,57 @@ async def replay(actors: Actors, name: str, status: int) -> Json:
     return await actors.operate("POST", f"/admin/webhooks/{name}/replay", status=status)
 
 
-async def test_an_event_shows_what_became_of_it(merchant: Merchant) -> None:
-    event = await paid(merchant)
+async def test_an_event_shows_what_became_of_it(customer: Customer) -> None:
+    event = await paid(customer)
     assert event["workflow_id"].startswith("purchase/")
     assert (event["source"], event["replays"], event["error"]) == ("webhook", 0, None)
     assert event["object_id"].startswith("pi_")
-    ignored = [one for one in await events(merchant) if one["status"] == "ignored"]
+    ignored = [one for one in await events(customer) if one["status"] == "ignored"]
     assert all(one["type"] != "payment_intent.succeeded" for one in ignored)
 
 
 async def test_a_replayed_event_is_looked_into_and_changes_nothing_twice(
-    actors: Actors, merchant: Merchant
+    actors: Actors, customer: Customer
 ) -> None:
-    event = await paid(merchant)
+    event = await paid(customer)
     for number in (1, 2, 3):
         again = await replay(actors, event["event_id"], 200)
         assert (again["status"], again["replays"]) == ("handled", number)
-    assert await merchant.credits() == 100
-    assert len(await merchant.grants()) == 1
-    audited = await merchant.rows(
+    assert await customer.credits() == 100
+    assert len(await customer.grants()) == 1
+    audited = await customer.rows(
         "SELECT actor, subject FROM billing_audit WHERE account_id = %(me)s"
         " AND action = 'webhook.replayed'"
     )
     assert [row["subject"] for row in audited] == [event["event_id"]] * 3
     assert audited[0]["actor"].startswith("admin:")
-    [matter] = await merchant.rows(
+    [matter] = await customer.rows(
         "SELECT status FROM matters WHERE account_id = %(me)s AND kind = 'purchase'"
     )
     assert matter["status"] == "closed"
 
 
 async def test_an_event_about_a_subscription_can_be_replayed_too(
-    actors: Actors, merchant: Merchant
+    actors: Actors, customer: Customer
 ) -> None:
-    await merchant.subscribed("basic")
+    await customer.subscribed("basic")
 
     async def handled() -> list[Json]:
-        return [one for one in await events(merchant) if one["status"] == "handled"]
+        return [one for one in await events(customer) if one["status"] == "handled"]
 
     [event, *_] = await wait_for(handled, "an event is handled")
     assert event["workflow_id"].startswith("subscription/")
     for number in (1, 2):
         again = await replay(actors, event["event_id"], 200)
         assert (again["status"], again["replays"]) == ("handled", number)
-    assert (await merchant.subscription())["status"] == "active"
+    assert (await customer.subscription())["status"] == "active"
 
 
 async def test_a_parked_event_finds_its_owner_when_it_is_replayed(
-    actors: Actors, merchant: Merchant
+    actors: Actors, customer: Customer
 ) -> None:
-    event = await paid(merchant)
-    await merchant.rows(
+    event = await paid(customer)
+    await customer.rows(
         "UPDATE stripe_webhook_events SET status = 'parked', workflow_id = NULL,"
         " account_id = NULL, error = 'no owner within 24 h' WHERE stripe_event_id = %(id)s",
         id=event["event_id"],
@@ -113,11 +113,11 @@ async def test_an_unknown_event_is_not_found(actors: Actors) -> None:
     assert (await replay(actors, "evt_unknown", 404))["code"] == "WEBHOOK_NOT_FOUND"
 
 
-async def test_the_list_is_cut_by_status(actors: Actors, merchant: Merchant) -> None:
-    await paid(merchant)
+async def test_the_list_is_cut_by_status(actors: Actors, customer: Customer) -> None:
+    await paid(customer)
     for status in ("handled", "ignored"):
         listed = await actors.operate(
-            "GET", f"/admin/webhooks?status={status}&account_id={merchant.id}"
+            "GET", f"/admin/webhooks?status={status}&account_id={customer.id}"
         )
         assert {one["status"] for one in listed["data"]} <= {status}
     refused = await actors.operate("GET", "/admin/webhooks?status=lost", status=422)

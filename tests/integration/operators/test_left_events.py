@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
-from billing.events import store
-from billing.events.tables import stripe_webhook_events
+from billing.platform.provider_inbox import store
+from billing.platform.provider_inbox.tables import stripe_webhook_events
 from tests.integration.actors import Actors
 
 # Before anything that the run itself has received.

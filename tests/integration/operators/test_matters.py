@@ -1,16 +1,16 @@
-"""What is stuck is visible to operators, and goes on when they say so."""
+"""Operators see a matter that is stuck, and order it to go on."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from tests.integration.actors import Actors, Json, Merchant, wait_for
-from tests.integration.dunning.scenes import RENEWAL, START, owed, steer
+from tests.integration.actors import Actors, Customer, Json, wait_for
+from tests.integration.dunning.dunning_setup import RENEWAL, START, owed, steer
 
 
 @asynccontextmanager
-async def taken(merchant: Merchant, key: str) -> AsyncIterator[None]:
+async def taken(customer: Customer, key: str) -> AsyncIterator[None]:
     """Meanwhile a step's key is taken: what no repeat can heal, so that its matter is halted."""
-    await merchant.rows(
+    await customer.rows(
         "INSERT INTO steps (key, workflow_id, account_id, name, due_at, ran_at, real_ran_at)"
         " VALUES (%(key)s, 'planted', %(me)s, 'planted', now(), now(), now())",
         key=key,
@@ -18,26 +18,26 @@ async def taken(merchant: Merchant, key: str) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        await merchant.rows("DELETE FROM steps WHERE key = %(key)s", key=key)
+        await customer.rows("DELETE FROM steps WHERE key = %(key)s", key=key)
 
 
-async def subscribed(actors: Actors) -> tuple[Merchant, str]:
+async def subscribed(actors: Actors) -> tuple[Customer, str]:
     """A subscription, and its workflow's id."""
-    merchant = await actors.merchant_on_clock(START)
-    subscription = await merchant.subscribed("pro")
-    return merchant, f"subscription/{subscription['subscription_id']}"
+    customer = await actors.customer_on_clock(START)
+    subscription = await customer.subscribed("pro")
+    return customer, f"subscription/{subscription['subscription_id']}"
 
 
 @asynccontextmanager
-async def halted_in_dunning(actors: Actors) -> AsyncIterator[tuple[Merchant, str]]:
+async def halted_in_dunning(actors: Actors) -> AsyncIterator[tuple[Customer, str]]:
     """A subscription that is halted at the slot of day 3, and its workflow's id."""
-    merchant, name = await subscribed(actors)
-    await merchant.script("insufficient_funds", then="last")
-    await merchant.advance(to=RENEWAL)
-    async with taken(merchant, f"{(await owed(merchant))['invoice_id']}/attempt-1"):
-        await merchant.aim_clock(days=3)
+    customer, name = await subscribed(actors)
+    await customer.script("insufficient_funds", then="last")
+    await customer.advance(to=RENEWAL)
+    async with taken(customer, f"{(await owed(customer))['invoice_id']}/attempt-1"):
+        await customer.aim_clock(days=3)
         await until_status(actors, name, "halted")
-        yield merchant, name
+        yield customer, name
 
 
 async def matter(actors: Actors, name: str) -> Json:
@@ -51,26 +51,26 @@ async def until_status(actors: Actors, name: str, status: str) -> Json:
 
 
 async def test_a_halted_matter_is_listed_and_goes_on_when_it_is_told_to(actors: Actors) -> None:
-    merchant, name = await subscribed(actors)
-    async with taken(merchant, f"{name.partition('/')[2]}/renew-{RENEWAL}"):
-        await merchant.aim_clock(to=RENEWAL)
+    customer, name = await subscribed(actors)
+    async with taken(customer, f"{name.partition('/')[2]}/renew-{RENEWAL}"):
+        await customer.aim_clock(to=RENEWAL)
         await until_status(actors, name, "halted")
         listed = await actors.operate(
-            "GET", f"/admin/matters?status=halted&account_id={merchant.id}"
+            "GET", f"/admin/matters?status=halted&account_id={customer.id}"
         )
         assert [one["workflow_id"] for one in listed["data"]] == [name]
         blocked = await wait_for(
-            merchant.clock, "the walk is blocked", lambda seen: seen["status"] == "blocked"
+            customer.clock, "the walk is blocked", lambda seen: seen["status"] == "blocked"
         )
         assert f"{name} is halted" in blocked["blocked"]
 
     resumed = await actors.operate("POST", f"/admin/matters/{name}/resume", status=200)
 
     assert resumed["status"] == "open"
-    assert len(await merchant.effects()) == 2, "the same step again, charged once"
+    assert len(await customer.effects()) == 2, "the same step again, charged once"
     refused = await actors.operate("POST", f"/admin/matters/{name}/resume", status=409)
     assert refused["code"] == "MATTER_NOT_HALTED"
-    audited = await merchant.rows(
+    audited = await customer.rows(
         "SELECT action, actor FROM billing_audit WHERE account_id = %(me)s AND subject = %(name)s"
         " AND action LIKE 'matter.%%' ORDER BY id",
         name=name,
@@ -82,40 +82,40 @@ async def test_a_halted_matter_is_listed_and_goes_on_when_it_is_told_to(actors: 
 
 
 async def test_an_order_reaches_a_halted_matter_and_frees_it(actors: Actors) -> None:
-    async with halted_in_dunning(actors) as (merchant, name):
+    async with halted_in_dunning(actors) as (customer, name):
         handle = actors.temporal.get_workflow_handle(name)
         await handle.execute_update("forgive", {"reason": "our fault"})
-        assert (await merchant.subscription())["status"] == "active"
+        assert (await customer.subscription())["status"] == "active"
         assert (await matter(actors, name))["status"] == "open"
-        assert len(await merchant.effects()) == 1
+        assert len(await customer.effects()) == 1
 
 
 async def test_an_order_over_the_api_counts_as_soon_as_a_halted_matter_goes_on(
     actors: Actors,
 ) -> None:
-    async with halted_in_dunning(actors) as (merchant, name):
-        assert (await steer(merchant, "pause"))["status"] == "paused"
+    async with halted_in_dunning(actors) as (customer, name):
+        assert (await steer(customer, "pause"))["status"] == "paused"
         assert (await matter(actors, name))["status"] == "halted", "only a resume frees it"
     resumed = await actors.operate("POST", f"/admin/matters/{name}/resume", status=200)
     assert resumed["status"] == "open"
-    await merchant.advance(days=10)
-    assert (await merchant.subscription())["status"] == "past_due"
+    await customer.advance(days=10)
+    assert (await customer.subscription())["status"] == "past_due"
 
 
 async def test_matters_say_what_comes_next(actors: Actors) -> None:
-    merchant, name = await subscribed(actors)
+    customer, name = await subscribed(actors)
     shown = await matter(actors, name)
     assert (shown["kind"], shown["status"], shown["next_step"]) == (
         "subscription", "open", "renew",
     )  # fmt: skip
     assert shown["next_due"] == RENEWAL
-    assert shown["account_id"] == merchant.id
+    assert shown["account_id"] == customer.id
     assert "renew" in shown["words"]
     kinds = {
         kind: [
             one["workflow_id"]
             for one in (
-                await actors.operate("GET", f"/admin/matters?kind={kind}&account_id={merchant.id}")
+                await actors.operate("GET", f"/admin/matters?kind={kind}&account_id={customer.id}")
             )["data"]
         ]
         for kind in ("subscription", "purchase")

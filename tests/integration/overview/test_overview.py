@@ -5,7 +5,7 @@ from uuid import UUID
 from sqlalchemy import event
 
 from billing.core import ids
-from tests.integration.actors import Actors, Json, Merchant
+from tests.integration.actors import Actors, Customer, Json
 from tests.integration.api.conftest import Api, api
 
 __all__ = ["Api", "api"]  # the app in this process, whose statements can be counted
@@ -21,8 +21,8 @@ NOTHING = {
 }
 
 
-async def overview(merchant: Merchant) -> Json:
-    return await merchant.ask("GET", "/billing")
+async def overview(customer: Customer) -> Json:
+    return await customer.ask("GET", "/billing")
 
 
 async def test_nothing_is_known_of_an_account_that_is_not_there(actors: Actors) -> None:
@@ -34,11 +34,11 @@ async def test_nothing_is_known_of_an_account_that_is_not_there(actors: Actors) 
     assert seen == {"account": None, **NOTHING}
 
 
-async def test_a_fresh_account_has_a_name_and_zeros(merchant: Merchant) -> None:
-    seen = await overview(merchant)
+async def test_a_fresh_account_has_a_name_and_zeros(customer: Customer) -> None:
+    seen = await overview(customer)
     assert seen["account"] == {
-        "account_id": merchant.id,
-        "external_id": merchant.account["external_id"],
+        "account_id": customer.id,
+        "external_id": customer.account["external_id"],
         "status": "active",
         "zone": "UTC",
         "is_test": False,
@@ -48,11 +48,11 @@ async def test_a_fresh_account_has_a_name_and_zeros(merchant: Merchant) -> None:
 
 
 async def test_a_paying_customer_sees_plan_credits_and_what_waits(actors: Actors) -> None:
-    merchant = await actors.merchant_on_clock()
-    await merchant.ask("POST", "/billing/trials", status=201)
-    begun = await merchant.subscribed("pro")
-    waiting = await merchant.buy("medium")
-    seen = await overview(merchant)
+    customer = await actors.customer_on_clock()
+    await customer.ask("POST", "/billing/trials", status=201)
+    begun = await customer.subscribed("pro")
+    waiting = await customer.buy("medium")
+    seen = await overview(customer)
     assert (seen["now"], seen["currency"]) == ("2027-01-01T10:00:00Z", "USD")
     assert seen["trial"]["status"] == "converted"
     assert seen["trial"]["credits_remaining"] == "500.00"
@@ -70,11 +70,11 @@ async def test_a_paying_customer_sees_plan_credits_and_what_waits(actors: Actors
 
 
 async def test_an_overdue_customer_sees_the_debt_and_the_next_try(actors: Actors) -> None:
-    merchant = await actors.merchant_on_clock()
-    await merchant.subscribed("pro")
-    await merchant.script("insufficient_funds", then="last")
-    await merchant.advance(days=35)
-    seen = await overview(merchant)
+    customer = await actors.customer_on_clock()
+    await customer.subscribed("pro")
+    await customer.script("insufficient_funds", then="last")
+    await customer.advance(days=35)
+    seen = await overview(customer)
     assert seen["subscription"]["status"] == "past_due"
     assert (seen["invoices"]["open"], seen["invoices"]["remaining_cents"]) == (1, 4900)
     (owed,) = seen["invoices"]["newest"]
@@ -83,32 +83,32 @@ async def test_an_overdue_customer_sees_the_debt_and_the_next_try(actors: Actors
     assert (dunning["attempts_made"], dunning["attempts_planned"]) == (2, 3)
     assert (dunning["status"], dunning["open_cases"]) == ("open", 1)
     assert (dunning["next_step"], dunning["next_due_at"]) == ("charge", "2027-02-08T10:00:00Z")
-    await merchant.advance(days=10)
-    assert (await overview(merchant))["dunning"] is None
+    await customer.advance(days=10)
+    assert (await overview(customer))["dunning"] is None
 
 
-async def test_what_has_lapsed_is_gone_before_anybody_settles_it(actors: Actors) -> None:
-    merchant = await actors.merchant_on_clock()
-    await merchant.ask("POST", "/billing/trials", status=201)
-    await merchant.bought("small")
+async def test_what_has_expired_is_gone_before_anybody_settles_it(actors: Actors) -> None:
+    customer = await actors.customer_on_clock()
+    await customer.ask("POST", "/billing/trials", status=201)
+    await customer.bought("small")
     late = "UPDATE accounts SET clock_at = clock_at + interval '15 days' WHERE id = %(me)s"
-    await merchant.rows(late)
-    shown = await merchant.ask("GET", "/billing/credits/balance")
-    seen = await overview(merchant)
+    await customer.rows(late)
+    shown = await customer.ask("GET", "/billing/credits/balance")
+    seen = await overview(customer)
     assert seen["credits"]["balance"] == shown["credits"] == "100.00"
 
 
-async def test_the_older_path_is_the_same_answer(merchant: Merchant) -> None:
-    headers = merchant.actors.headers(merchant.id, "member")
+async def test_the_older_path_is_the_same_answer(customer: Customer) -> None:
+    headers = customer.actors.headers(customer.id, "member")
     answers = [
-        (await merchant.actors.client.get(path, headers=headers)).json()
+        (await customer.actors.client.get(path, headers=headers)).json()
         for path in ("/api/v1/billing", "/api/billing/")
     ]
     assert answers[0] | {"now": ""} == answers[1] | {"now": ""}
 
 
-async def test_it_costs_one_statement(api: Api, merchant: Merchant) -> None:
-    path, headers = "/api/v1/billing", api.token(merchant.id, ["member"])
+async def test_it_costs_one_statement(api: Api, customer: Customer) -> None:
+    path, headers = "/api/v1/billing", api.token(customer.id, ["member"])
     await api.client.get(path, headers=headers)
     seen: list[str] = []
 

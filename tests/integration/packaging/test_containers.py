@@ -5,20 +5,23 @@ The schema is checked by `make lint`; here is what no schema can see.
 
 import os
 import re
+import shutil
 import stat
 import subprocess
+import sys
+import sysconfig
 import tomllib
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from embedded.binaries import temporal_program
-from embedded.environment import setting_names
-from embedded.options import ROOT
-from embedded.ports import FIXED
-from embedded.stack import StackInfo
-from embedded.temporal_attributes import kind
+from devstack.binaries import temporal_program
+from devstack.environment import setting_names
+from devstack.options import ROOT
+from devstack.ports import FIXED
+from devstack.stack import StackInfo
+from devstack.temporal_attributes import kind
 from workflows.attributes import ATTRIBUTES
 
 COMPOSE_TEXT = (ROOT / "docker-compose.yml").read_text()
@@ -27,6 +30,24 @@ compose: dict[str, Any] = yaml.safe_load(COMPOSE_TEXT)
 services: dict[str, dict[str, Any]] = compose["services"]
 
 EXAMPLE_NAMES = set(re.findall(r"^(?:# )?([A-Z][A-Z0-9_]*)=", EXAMPLE_TEXT, re.MULTILINE))
+
+START = """
+import sys
+folder, packages = sys.argv[1:]
+sys.path[:0] = [folder, folder + "/clients/python/src"]
+sys.path.append(packages)
+import importlib, pkgutil
+from billing.catalog.plans.loader import read
+from migrations import sql
+from pathlib import Path
+for name in ("activities", "api", "billing", "cli", "devstack", "gateways", "sandbox", "workflows"):
+    for found in pkgutil.walk_packages([f"{folder}/{name}"], f"{name}."):
+        if not found.name.endswith("__main__"):
+            print(importlib.import_module(found.name).__file__)
+print(importlib.import_module("worker").__file__)
+assert read(Path(folder, "catalog.yaml")) and sql.files()
+"""
+"""Everything that the programs of the image import, and the files they read."""
 
 ONE_SHOT = {"temporal-schema", "temporal-namespace", "migrate"}
 
@@ -116,15 +137,11 @@ def test_scripts_are_executable_and_parse() -> None:
 
 
 def test_the_image_holds_what_its_commands_run_and_nothing_else() -> None:
-    allowed = {
-        line.removeprefix("!")
-        for line in (ROOT / ".dockerignore").read_text().splitlines()
-        if line.startswith("!")
-    }
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
     packages = {name for name in project["packages"]["find"]["include"] if "." not in name}
     modules = {f"{name}.py" for name in project["py-modules"]}
     needed = {
+        "LICENSE",
         "alembic.ini",
         "catalog.yaml",
         "clients",
@@ -132,7 +149,43 @@ def test_the_image_holds_what_its_commands_run_and_nothing_else() -> None:
         "requirements.in",
         "requirements.lock",
     }
-    assert allowed == packages | modules | needed
+    assert allowed_in_image() == packages | modules | needed
+
+
+def allowed_in_image() -> set[str]:
+    """Files that `.dockerignore` takes out of "everything is left out"."""
+    lines = (ROOT / ".dockerignore").read_text().splitlines()
+    return {line.removeprefix("!") for line in lines if line.startswith("!")}
+
+
+def test_every_program_starts_from_the_files_of_the_image_alone(tmp_path: Path) -> None:
+    for source in in_image():
+        goal = tmp_path / source.relative_to(ROOT)
+        goal.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(source, goal)
+    done = subprocess.run(
+        # Without `site` the editable install does not lead back to the project's folder.
+        [sys.executable, "-S", "-c", START, str(tmp_path), sysconfig.get_path("purelib")],
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"], "DATABASE_OWNER_URL": "postgresql+psycopg://nobody@/none"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert all(line.startswith(str(tmp_path)) for line in done.stdout.splitlines()), done.stdout
+
+
+def in_image() -> list[Path]:
+    """The tracked files that `.dockerignore` lets into the image."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", *allowed_in_image()],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return [path for name in listed.stdout.splitlines() if (path := ROOT / name).is_file()]
 
 
 def test_the_namespace_job_is_harmless_when_repeated(stack: StackInfo, tmp_path: Path) -> None:

@@ -5,9 +5,9 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from embedded.options import ROOT
+from devstack.options import ROOT
 
-PROMISED = {"demo", "up", "down", "test", "bench", "lint", "mutants", "lock", "clean"}
+PROMISED = {"demo", "up", "down", "test", "coverage", "bench", "lint", "mutants", "lock", "clean"}
 
 
 def make(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:

@@ -1,4 +1,4 @@
-"""Merchants who keep cards, with the sandbox playing their browser and Stripe's dashboard."""
+"""Customers who keep cards, with the sandbox playing their browser and Stripe's dashboard."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -6,14 +6,14 @@ from typing import Any, Final
 
 import pytest
 
-from tests.integration.actors import Actors, Json, Merchant, wait_for
+from tests.integration.actors import Actors, Customer, Json, wait_for
 
 METHODS: Final = "/billing/payment-methods"
 SETUP: Final = f"{METHODS}/setup-intent"
 
 
 @dataclass(frozen=True)
-class Customer(Merchant):
+class Cardholder(Customer):
     """An account, with what only stories about its cards need."""
 
     async def begin(self, **body: Any) -> Json:
@@ -68,7 +68,7 @@ class Customer(Merchant):
         return told
 
     async def audit(self) -> list[str]:
-        """What the audit trail says of the account's cards, oldest first."""
+        """The audit log of the account's cards, oldest first."""
         path = f"/admin/accounts/{self.id}/audit?limit=100"
         entries = (await self.actors.operate("GET", path))["data"]
         named = [entry["action"] for entry in reversed(entries)]
@@ -76,16 +76,16 @@ class Customer(Merchant):
 
 
 @pytest.fixture
-def new_customer(actors: Actors) -> Callable[..., Awaitable[Customer]]:
+def new_customer(actors: Actors) -> Callable[..., Awaitable[Cardholder]]:
     """Makes a fresh account; fields such as `is_test` and `clock_at` go to its birth."""
 
-    async def make(**fields: Any) -> Customer:
-        return Customer(actors, (await actors.merchant(**fields)).account)
+    async def make(**fields: Any) -> Cardholder:
+        return Cardholder(actors, (await actors.customer(**fields)).account)
 
     return make
 
 
 @pytest.fixture
-async def customer(new_customer: Callable[..., Awaitable[Customer]]) -> Customer:
+async def customer(new_customer: Callable[..., Awaitable[Cardholder]]) -> Cardholder:
     """A fresh account in real time."""
     return await new_customer()

@@ -5,23 +5,23 @@ import asyncio
 import pytest
 
 from tests.integration.actors import Json, wait_for
-from tests.integration.payment_methods.conftest import METHODS, Customer
+from tests.integration.payment_methods.conftest import METHODS, Cardholder
 
 DEFAULT = {"confirm": "DEFAULT"}
 DELETE = {"confirm": "DELETE"}
 
 
-async def choose(customer: Customer, card: Json, path: str = "default") -> None:
+async def choose(customer: Cardholder, card: Json, path: str = "default") -> None:
     chosen = await customer.ask("POST", f"{METHODS}/{card['id']}/{path}", DEFAULT, status=200)
     assert chosen["is_default"]
 
 
-async def remove(customer: Customer, card: Json, **more: str) -> Json:
+async def remove(customer: Cardholder, card: Json, **more: str) -> Json:
     return await customer.ask("DELETE", f"{METHODS}/{card['id']}", DELETE | more, status=200)
 
 
 @pytest.mark.parametrize("path", ["default", "set_default", "set_default/"])
-async def test_the_chosen_card_is_the_one_default(customer: Customer, path: str) -> None:
+async def test_the_chosen_card_is_the_one_default(customer: Cardholder, path: str) -> None:
     first, second = await customer.save_card(), await customer.save_card("pm_card_mastercard")
     await choose(customer, second, path)
     assert {m["id"]: m["is_default"] for m in await customer.methods()} == {
@@ -32,7 +32,7 @@ async def test_the_chosen_card_is_the_one_default(customer: Customer, path: str)
 
 @pytest.mark.parametrize("body", [{}, {"confirm": "default"}, {"confirm": "YES"}, None])
 async def test_a_default_moves_only_with_the_typed_word(
-    customer: Customer, body: Json | None
+    customer: Cardholder, body: Json | None
 ) -> None:
     await customer.save_card()
     second = await customer.save_card("pm_card_mastercard")
@@ -42,14 +42,14 @@ async def test_a_default_moves_only_with_the_typed_word(
 
 
 async def test_choosing_both_cards_many_times_at_once_leaves_one_default(
-    customer: Customer,
+    customer: Cardholder,
 ) -> None:
     cards = [await customer.save_card(), await customer.save_card("pm_card_mastercard")]
     await asyncio.gather(*(choose(customer, cards[turn % 2]) for turn in range(20)))
     assert [m["is_default"] for m in await customer.methods()].count(True) == 1
 
 
-async def test_a_card_gets_a_name_and_nothing_else_may_change(customer: Customer) -> None:
+async def test_a_card_gets_a_name_and_nothing_else_may_change(customer: Cardholder) -> None:
     card = await customer.save_card()
     path = f"{METHODS}/{card['id']}"
     named = await customer.ask("PATCH", path, {"label": "Company Visa"}, status=200)
@@ -60,7 +60,7 @@ async def test_a_card_gets_a_name_and_nothing_else_may_change(customer: Customer
 
 
 async def test_a_removed_card_is_gone_here_at_once_and_at_stripe_right_after(
-    customer: Customer,
+    customer: Cardholder,
 ) -> None:
     card = await customer.save_card()
     reference = await customer.reference()
@@ -86,28 +86,28 @@ async def test_a_removed_card_is_gone_here_at_once_and_at_stripe_right_after(
     await wait_for(forgotten, "Stripe forgets the card")
 
 
-async def test_a_card_goes_only_with_the_typed_word(customer: Customer) -> None:
+async def test_a_card_goes_only_with_the_typed_word(customer: Cardholder) -> None:
     card = await customer.save_card()
     for body in (None, {}, {"confirm": "delete"}, DEFAULT):
         await customer.refused("VALIDATION_FAILED", "DELETE", f"{METHODS}/{card['id']}", body)
     assert await customer.methods() == [card]
 
 
-async def test_removing_the_default_promotes_no_other_card_by_itself(customer: Customer) -> None:
+async def test_removing_the_default_promotes_no_other_card_by_itself(customer: Cardholder) -> None:
     first = await customer.save_card()
     await customer.save_card("pm_card_mastercard")
     await remove(customer, first)
     assert [m["is_default"] for m in await customer.methods()] == [False]
 
 
-async def test_removing_the_default_promotes_the_card_that_is_named(customer: Customer) -> None:
+async def test_removing_the_default_promotes_the_card_that_is_named(customer: Cardholder) -> None:
     first, second = await customer.save_card(), await customer.save_card("pm_card_mastercard")
     await remove(customer, first, new_default=second["id"])
     assert await customer.methods() == [second | {"is_default": True}]
 
 
 async def test_a_successor_that_is_not_there_leaves_everything_as_it_was(
-    customer: Customer,
+    customer: Cardholder,
 ) -> None:
     card = await customer.save_card()
     for successor in (card["id"], "mth_00000000000000000000000000"):
@@ -121,7 +121,7 @@ async def test_a_successor_that_is_not_there_leaves_everything_as_it_was(
 
 
 async def test_a_removed_card_does_not_come_back_with_its_old_setup_intent(
-    customer: Customer,
+    customer: Cardholder,
 ) -> None:
     begun = await customer.begin()
     await customer.confirm_card(begun)
@@ -131,7 +131,7 @@ async def test_a_removed_card_does_not_come_back_with_its_old_setup_intent(
     assert await customer.methods() == []
 
 
-async def test_the_last_card_of_a_paying_subscription_stays(customer: Customer) -> None:
+async def test_the_last_card_of_a_paying_subscription_stays(customer: Cardholder) -> None:
     card = await customer.save_card()
     await customer.subscribe("basic")
     await customer.until_subscription("active")
@@ -140,19 +140,19 @@ async def test_the_last_card_of_a_paying_subscription_stays(customer: Customer) 
     await remove(customer, card, new_default=second["id"])
 
 
-async def test_the_last_card_of_a_trial_may_go(customer: Customer) -> None:
+async def test_the_last_card_of_a_trial_may_go(customer: Cardholder) -> None:
     card = await customer.save_card()
     assert (await customer.subscribe("basic", trial=True))["status"] == "trialing"
     await remove(customer, card)
 
 
-async def test_a_card_with_a_purchase_on_its_way_stays(customer: Customer) -> None:
+async def test_a_card_with_a_purchase_on_its_way_stays(customer: Cardholder) -> None:
     card = await customer.save_card()
-    sandbox, owner = customer.actors.sandbox, await customer.customer()
+    sandbox, owner = customer.actors.sandbox, await customer.stripe_customer()
     fault = await sandbox.fault(
         "error_500_unstored", method="POST", path="/v1/payment_intents", customer=owner, times=None
     )
-    bought = asyncio.create_task(customer.buy(road="saved_card"))
+    bought = asyncio.create_task(customer.buy(flow="saved_card"))
 
     async def on_its_way() -> list[Json]:
         return await customer.rows(
@@ -166,7 +166,7 @@ async def test_a_card_with_a_purchase_on_its_way_stays(customer: Customer) -> No
     await remove(customer, card)
 
 
-async def test_a_card_renewed_by_its_bank_has_its_new_expiry(customer: Customer) -> None:
+async def test_a_card_renewed_by_its_bank_has_its_new_expiry(customer: Cardholder) -> None:
     await customer.save_card()
     form = {"card[exp_year]": "2044", "card[exp_month]": "7"}
     await customer.stripe("POST", f"/v1/payment_methods/{await customer.reference()}", **form)
@@ -175,14 +175,14 @@ async def test_a_card_renewed_by_its_bank_has_its_new_expiry(customer: Customer)
     assert (await customer.audit())[-1] == "payment_method.updated"
 
 
-async def test_a_card_detached_in_stripes_dashboard_is_gone_here_too(customer: Customer) -> None:
+async def test_a_card_detached_in_stripes_dashboard_is_gone_here_too(customer: Cardholder) -> None:
     await customer.save_card()
     await customer.stripe("POST", f"/v1/payment_methods/{await customer.reference()}/detach")
     await customer.eventually(lambda methods: methods == [])
 
 
 async def test_every_change_of_a_card_is_in_the_audit_trail_and_told_outside(
-    customer: Customer,
+    customer: Cardholder,
 ) -> None:
     first, second = await customer.save_card(), await customer.save_card("pm_card_mastercard")
     await customer.ask("PATCH", f"{METHODS}/{first['id']}", {"label": "old"})

@@ -6,17 +6,17 @@ from typing import Any
 import pytest
 
 from tests.integration.actors import Json, wait_for
-from tests.integration.payment_methods.conftest import METHODS, SETUP, Customer
+from tests.integration.payment_methods.conftest import METHODS, SETUP, Cardholder
 
 
-async def sync(customer: Customer, begun: Json, **more: Any) -> Any:
+async def sync(customer: Cardholder, begun: Json, **more: Any) -> Any:
     """The customer comes back and says that the card was given."""
     body = {"setup_intent_id": begun["provider_reference"]} | more
     return await customer.call("POST", METHODS, body)
 
 
 async def test_a_confirmed_card_appears_without_another_word_from_the_customer(
-    customer: Customer,
+    customer: Cardholder,
 ) -> None:
     begun = await customer.begin()
     assert begun["status"] == "waiting"
@@ -37,7 +37,7 @@ async def test_a_confirmed_card_appears_without_another_word_from_the_customer(
     assert finished["next_action"] == {"type": "none"}
 
 
-async def test_only_metadata_of_a_card_is_kept(customer: Customer) -> None:
+async def test_only_metadata_of_a_card_is_kept(customer: Cardholder) -> None:
     await customer.save_card("pm_card_mastercard")
     [kept] = await customer.rows("SELECT * FROM payment_methods WHERE account_id = %(me)s")
     assert {kept["brand"], kept["last4"]} == {"mastercard", "4444"}
@@ -45,7 +45,9 @@ async def test_only_metadata_of_a_card_is_kept(customer: Customer) -> None:
     assert not kept.keys() & {"number", "cvc"}
 
 
-async def test_a_customer_who_comes_back_need_not_wait_for_the_webhook(customer: Customer) -> None:
+async def test_a_customer_who_comes_back_need_not_wait_for_the_webhook(
+    customer: Cardholder,
+) -> None:
     begun = await customer.begin()
     async with customer.unheard():
         await customer.confirm_card(begun)
@@ -57,7 +59,7 @@ async def test_a_customer_who_comes_back_need_not_wait_for_the_webhook(customer:
     assert again.json() == answer.json(), "our own id of the setup intent is as good"
 
 
-async def test_a_customer_who_comes_back_may_make_it_the_default(customer: Customer) -> None:
+async def test_a_customer_who_comes_back_may_make_it_the_default(customer: Cardholder) -> None:
     await customer.save_card()
     begun = await customer.begin()
     await customer.confirm_card(begun, "pm_card_mastercard")
@@ -67,7 +69,7 @@ async def test_a_customer_who_comes_back_may_make_it_the_default(customer: Custo
     assert sure.json()["is_default"]
 
 
-async def test_a_webhook_that_comes_three_times_saves_one_card(customer: Customer) -> None:
+async def test_a_webhook_that_comes_three_times_saves_one_card(customer: Cardholder) -> None:
     begun = await customer.begin()
     sandbox = customer.actors.sandbox
     plan = await sandbox.webhooks("duplicate", metadata={"account": customer.id}, copies=2)
@@ -87,7 +89,7 @@ async def test_a_webhook_that_comes_three_times_saves_one_card(customer: Custome
     assert len(await customer.methods()) == 1
 
 
-async def test_a_card_that_nobody_gave_is_not_stored(customer: Customer) -> None:
+async def test_a_card_that_nobody_gave_is_not_stored(customer: Cardholder) -> None:
     answer = await sync(customer, await customer.begin())
     assert answer.status_code == 409
     assert answer.json()["code"] == "SETUP_INTENT_INCOMPLETE"
@@ -95,7 +97,7 @@ async def test_a_card_that_nobody_gave_is_not_stored(customer: Customer) -> None
     assert await customer.methods() == []
 
 
-async def test_a_declined_card_is_told_and_the_next_one_still_fits(customer: Customer) -> None:
+async def test_a_declined_card_is_told_and_the_next_one_still_fits(customer: Cardholder) -> None:
     begun = await customer.begin()
     assert await customer.confirm_card(begun, "pm_card_chargeDeclined") == 402
     answer = await sync(customer, begun)
@@ -108,7 +110,9 @@ async def test_a_declined_card_is_told_and_the_next_one_still_fits(customer: Cus
     assert answer.status_code == 201, answer.text
 
 
-async def test_a_card_that_needs_3d_secure_is_saved_once_it_was_passed(customer: Customer) -> None:
+async def test_a_card_that_needs_3d_secure_is_saved_once_it_was_passed(
+    customer: Cardholder,
+) -> None:
     begun = await customer.begin()
     await customer.confirm_card(begun, "pm_card_authenticationRequired")
     assert (await sync(customer, begun)).json()["setup_status"] == "action"
@@ -119,7 +123,7 @@ async def test_a_card_that_needs_3d_secure_is_saved_once_it_was_passed(customer:
     assert method["is_default"]
 
 
-async def test_a_second_card_leaves_the_default_alone(customer: Customer) -> None:
+async def test_a_second_card_leaves_the_default_alone(customer: Cardholder) -> None:
     first = await customer.save_card()
     second = await customer.save_card("pm_card_mastercard")
     assert not second["is_default"]
@@ -127,7 +131,7 @@ async def test_a_second_card_leaves_the_default_alone(customer: Customer) -> Non
 
 
 async def test_a_card_may_become_the_default_as_it_is_saved_if_that_is_confirmed(
-    customer: Customer,
+    customer: Cardholder,
 ) -> None:
     await customer.save_card()
     await customer.refused("VALIDATION_FAILED", "POST", SETUP, {"make_default": True})
@@ -136,7 +140,7 @@ async def test_a_card_may_become_the_default_as_it_is_saved_if_that_is_confirmed
     assert [m["is_default"] for m in await customer.methods()] == [True, False]
 
 
-async def test_the_same_key_answers_the_same_setup_intent(customer: Customer) -> None:
+async def test_the_same_key_answers_the_same_setup_intent(customer: Cardholder) -> None:
     answers = [await customer.call("POST", SETUP, {}, key="one-card") for _ in range(2)]
     assert [answer.status_code for answer in answers] == [201, 201]
     assert answers[0].json() == answers[1].json()
@@ -145,10 +149,10 @@ async def test_the_same_key_answers_the_same_setup_intent(customer: Customer) ->
 
 @pytest.mark.parametrize("fault", ["timeout_after", "error_500_unstored", "reset"])
 async def test_an_answer_that_is_lost_makes_no_second_setup_intent(
-    customer: Customer, fault: str
+    customer: Cardholder, fault: str
 ) -> None:
     await customer.begin()
-    owner = await customer.customer()
+    owner = await customer.stripe_customer()
     await customer.actors.sandbox.fault(
         fault, method="POST", path="/v1/setup_intents", customer=owner, seconds=3
     )
@@ -160,7 +164,7 @@ async def test_an_answer_that_is_lost_makes_no_second_setup_intent(
     assert begun["provider_reference"] in {intent["id"] for intent in listed["data"]}
 
 
-async def test_a_refusal_by_stripe_is_proven_and_said(customer: Customer) -> None:
+async def test_a_refusal_by_stripe_is_proven_and_said(customer: Cardholder) -> None:
     await customer.rows(
         "UPDATE accounts SET stripe_customer_id = 'cus_nobody' || id WHERE id = %(me)s"
     )
@@ -170,28 +174,28 @@ async def test_a_refusal_by_stripe_is_proven_and_said(customer: Customer) -> Non
     assert await customer.methods() == []
 
 
-async def test_a_card_can_be_saved_without_a_word_about_how(customer: Customer) -> None:
+async def test_a_card_can_be_saved_without_a_word_about_how(customer: Cardholder) -> None:
     answer = await customer.call("POST", SETUP)
     assert answer.status_code == 201, answer.text
 
 
-async def test_an_unknown_setup_intent_is_not_found(customer: Customer) -> None:
+async def test_an_unknown_setup_intent_is_not_found(customer: Cardholder) -> None:
     for name in ("seti_unknown", "set_00000000000000000000000000", "nonsense"):
         body = {"setup_intent_id": name}
         await customer.refused("SETUP_INTENT_NOT_FOUND", "POST", METHODS, body)
 
 
 async def test_another_accounts_setup_intent_is_not_found(
-    customer: Customer, new_customer: Any
+    customer: Cardholder, new_customer: Any
 ) -> None:
     begun = await customer.begin()
-    stranger: Customer = await new_customer()
+    stranger: Cardholder = await new_customer()
     for name in (begun["setup_intent_id"], begun["provider_reference"]):
         body = {"setup_intent_id": name}
         await stranger.refused("SETUP_INTENT_NOT_FOUND", "POST", METHODS, body)
 
 
-async def test_a_reader_may_look_at_cards_but_not_save_one(customer: Customer) -> None:
+async def test_a_reader_may_look_at_cards_but_not_save_one(customer: Cardholder) -> None:
     card = await customer.save_card()
     read = await customer.call("GET", f"{METHODS}/{card['id']}", role="member")
     assert read.json() == card
@@ -200,14 +204,16 @@ async def test_a_reader_may_look_at_cards_but_not_save_one(customer: Customer) -
     await customer.refused("FORBIDDEN", "GET", f"{SETUP}/{begun['setup_intent_id']}", role="member")
 
 
-async def test_ten_cards_saved_at_once_leave_one_default(customer: Customer) -> None:
+async def test_ten_cards_saved_at_once_leave_one_default(customer: Cardholder) -> None:
     saved = await asyncio.gather(*(customer.save_card() for _ in range(10)))
     assert len({method["id"] for method in saved}) == 10
     listed = await customer.methods()
     assert [method["is_default"] for method in listed].count(True) == 1
 
 
-async def test_the_account_has_no_open_matter_once_its_cards_are_saved(customer: Customer) -> None:
+async def test_the_account_has_no_open_matter_once_its_cards_are_saved(
+    customer: Cardholder,
+) -> None:
     await customer.save_card()
 
     async def at_rest() -> bool:

@@ -8,7 +8,7 @@ import pytest
 from api.app import create_app
 from api.temporal import connect
 from billing.core.database import open_database
-from tests.integration.actors import Actors, Merchant
+from tests.integration.actors import Actors, Customer
 from tests.integration.api.conftest import Api, stack_settings
 
 
@@ -25,15 +25,15 @@ async def strict(actors: Actors) -> AsyncIterator[Api]:
 
 
 async def test_an_operator_does_not_approve_what_he_submitted(
-    strict: Api, merchant: Merchant
+    strict: Api, customer: Customer
 ) -> None:
-    begun = await merchant.buy("small", "manual")
+    begun = await customer.buy("small", "manual")
     body = {
         "invoice_id": begun["invoice_id"],
         "payment_method": "cash",
         "transaction_reference": "TRX-1",
     }
-    anna = strict.token("*", ["admin"], "anna") | {"X-Account-Id": merchant.id}
+    anna = strict.token("*", ["admin"], "anna") | {"X-Account-Id": customer.id}
     submitted = await strict.client.post("/api/v1/billing/payments/manual", json=body, headers=anna)
     assert submitted.status_code == 201, submitted.text
     path = f"/api/v1/admin/payments/{submitted.json()['payment_id']}"
@@ -45,4 +45,4 @@ async def test_an_operator_does_not_approve_what_he_submitted(
     assert approved.status_code == 200, approved.text
     assert approved.json()["submitted_by"] == "admin:anna"
     assert approved.json()["decided_by"] == "admin:ben"
-    await merchant.until_purchase(begun["purchase_id"], "completed")
+    await customer.until_purchase(begun["purchase_id"], "completed")

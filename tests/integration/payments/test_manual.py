@@ -4,45 +4,45 @@ import asyncio
 
 import pytest
 
-from tests.integration.actors import Actors, Json, Merchant, wait_for
-from tests.integration.payments.desk import SUBMIT, balance, decide, invoice_of, submit
+from tests.integration.actors import Actors, Customer, Json, wait_for
+from tests.integration.payments.manual_payments import SUBMIT, balance, decide, invoice_of, submit
 
 
-async def test_a_pack_is_bought_by_bank_transfer(merchant: Merchant) -> None:
-    begun = await merchant.buy("small", "manual")
+async def test_a_pack_is_bought_by_bank_transfer(customer: Customer) -> None:
+    begun = await customer.buy("small", "manual")
     action = begun["next_action"]
     assert (action["type"], action["amount_cents"], action["currency"]) == ("manual", 999, "USD")
-    proforma = await invoice_of(merchant, begun["invoice_id"])
+    proforma = await invoice_of(customer, begun["invoice_id"])
     assert (proforma["status"], proforma["invoice_number"]) == ("draft", None)
     assert proforma["payment_reference"] == action["payment_reference"]
 
-    payment = await submit(merchant, begun["invoice_id"], transaction_reference="TRX-4711")
+    payment = await submit(customer, begun["invoice_id"], transaction_reference="TRX-4711")
 
     assert (payment["status"], payment["amount"]) == ("pending_approval", 999)
     assert (payment["payment_method"], payment["transaction_reference"]) == (
         "bank_transfer", "TRX-4711",
     )  # fmt: skip
-    waiting = await merchant.purchase(begun["purchase_id"])
+    waiting = await customer.purchase(begun["purchase_id"])
     assert (waiting["status"], waiting["next_action"]) == ("pending", {"type": "wait"})
-    assert await merchant.credits() == 0
+    assert await customer.credits() == 0
 
-    approved = await decide(merchant, payment, "approve")
+    approved = await decide(customer, payment, "approve")
 
     assert (approved["status"], approved["amount_received"]) == ("completed", 999)
     assert (approved["invoice_status"], approved["amount_remaining"]) == ("paid", 0)
     assert approved["decided_by"].startswith("admin:")
-    done = await merchant.purchase(begun["purchase_id"])
+    done = await customer.purchase(begun["purchase_id"])
     assert done["status"] == "completed"
-    assert await merchant.credits() == 100
-    paid = await invoice_of(merchant, begun["invoice_id"])
+    assert await customer.credits() == 100
+    paid = await invoice_of(customer, begun["invoice_id"])
     assert paid["status"] == "paid"
     assert paid["invoice_number"]
-    told = await merchant.published()
+    told = await customer.published()
     assert [t for t in told if ".payment." in t] == [
         "evt.billing.payment.submitted", "evt.billing.payment.approved",
     ]  # fmt: skip
     assert told.count("evt.billing.credits.purchased") == 1
-    audited = await merchant.rows(
+    audited = await customer.rows(
         "SELECT action, actor FROM billing_audit WHERE account_id = %(me)s"
         " AND action LIKE 'payment.%%' ORDER BY id"
     )
@@ -53,58 +53,58 @@ async def test_a_pack_is_bought_by_bank_transfer(merchant: Merchant) -> None:
 @pytest.mark.parametrize("missing", ["invoice_id", "payment_method", "transaction_reference"])
 @pytest.mark.parametrize("empty", [None, "", "  "])
 async def test_every_field_of_a_submission_is_needed(
-    merchant: Merchant, missing: str, empty: str | None
+    customer: Customer, missing: str, empty: str | None
 ) -> None:
-    begun = await merchant.buy("small", "manual")
+    begun = await customer.buy("small", "manual")
     body: Json = {
         "invoice_id": begun["invoice_id"],
         "payment_method": "bank_transfer",
         "transaction_reference": "TRX-1",
     }
     body[missing] = empty
-    refused = await merchant.call("POST", SUBMIT, body)
+    refused = await customer.call("POST", SUBMIT, body)
     assert (refused.status_code, refused.json()["code"]) == (400, "MISSING_FIELD")
     assert [error["field"] for error in refused.json()["errors"]] == [missing]
     del body[missing]
-    assert (await merchant.call("POST", SUBMIT, body)).status_code == 400
-    assert (await merchant.call("POST", SUBMIT)).status_code == 400
+    assert (await customer.call("POST", SUBMIT, body)).status_code == 400
+    assert (await customer.call("POST", SUBMIT)).status_code == 400
 
 
-async def test_only_what_is_owed_can_be_paid_by_hand(merchant: Merchant) -> None:
-    bought = await merchant.bought()
+async def test_only_what_is_owed_can_be_paid_by_hand(customer: Customer) -> None:
+    bought = await customer.bought()
     body = {
         "invoice_id": bought["invoice_id"],
         "payment_method": "cash",
         "transaction_reference": "TRX-1",
     }
-    await merchant.refused("INVOICE_ALREADY_PAID", "POST", SUBMIT, body)
-    assert (await merchant.call("POST", SUBMIT, body)).status_code == 400
+    await customer.refused("INVOICE_ALREADY_PAID", "POST", SUBMIT, body)
+    assert (await customer.call("POST", SUBMIT, body)).status_code == 400
     for name in ("inv_00000000000000000000000000", "nonsense"):
-        await merchant.refused("INVOICE_NOT_FOUND", "POST", SUBMIT, body | {"invoice_id": name})
-    begun = await merchant.buy("small", "manual")
+        await customer.refused("INVOICE_NOT_FOUND", "POST", SUBMIT, body | {"invoice_id": name})
+    begun = await customer.buy("small", "manual")
     wanted = body | {"invoice_id": begun["invoice_id"]}
-    await merchant.refused("CURRENCY_MISMATCH", "POST", SUBMIT, wanted | {"currency": "EUR"})
+    await customer.refused("CURRENCY_MISMATCH", "POST", SUBMIT, wanted | {"currency": "EUR"})
     for wrong in ({"amount": 0}, {"amount": 9.99}, {"amount": "999"}, {"iban": "DE00"}):
-        await merchant.refused("VALIDATION_FAILED", "POST", SUBMIT, wanted | wrong)
+        await customer.refused("VALIDATION_FAILED", "POST", SUBMIT, wanted | wrong)
 
 
-async def test_one_submission_at_a_time_and_each_reference_once(merchant: Merchant) -> None:
-    first, second = await merchant.buy("small", "manual"), await merchant.buy("small", "manual")
-    payment = await submit(merchant, first["invoice_id"], transaction_reference="TRX-1")
+async def test_one_submission_at_a_time_and_each_reference_once(customer: Customer) -> None:
+    first, second = await customer.buy("small", "manual"), await customer.buy("small", "manual")
+    payment = await submit(customer, first["invoice_id"], transaction_reference="TRX-1")
     body = {
         "invoice_id": first["invoice_id"],
         "payment_method": "cash",
         "transaction_reference": "TRX-2",
     }
-    await merchant.refused("PAYMENT_PENDING", "POST", SUBMIT, body)
+    await customer.refused("PAYMENT_PENDING", "POST", SUBMIT, body)
     same = {**body, "invoice_id": second["invoice_id"], "transaction_reference": "TRX-1"}
-    await merchant.refused("PAYMENT_REFERENCE_USED", "POST", SUBMIT, same)
-    await decide(merchant, payment, "approve")
-    await merchant.refused("PAYMENT_REFERENCE_USED", "POST", SUBMIT, same)
+    await customer.refused("PAYMENT_REFERENCE_USED", "POST", SUBMIT, same)
+    await decide(customer, payment, "approve")
+    await customer.refused("PAYMENT_REFERENCE_USED", "POST", SUBMIT, same)
 
 
-async def test_of_ten_submissions_at_once_one_counts(merchant: Merchant) -> None:
-    begun = await merchant.buy("small", "manual")
+async def test_of_ten_submissions_at_once_one_counts(customer: Customer) -> None:
+    begun = await customer.buy("small", "manual")
     bodies = [
         {
             "invoice_id": begun["invoice_id"],
@@ -113,40 +113,40 @@ async def test_of_ten_submissions_at_once_one_counts(merchant: Merchant) -> None
         }
         for number in range(10)
     ]
-    answers = await asyncio.gather(*(merchant.call("POST", SUBMIT, body) for body in bodies))
+    answers = await asyncio.gather(*(customer.call("POST", SUBMIT, body) for body in bodies))
     assert sorted(answer.status_code for answer in answers) == [201] + [409] * 9
 
 
-async def test_the_same_key_submits_once(merchant: Merchant) -> None:
-    begun = await merchant.buy("small", "manual")
+async def test_the_same_key_submits_once(customer: Customer) -> None:
+    begun = await customer.buy("small", "manual")
     body = {
         "invoice_id": begun["invoice_id"],
         "payment_method": "cash",
         "transaction_reference": "TRX-1",
     }
     first, second = [
-        await merchant.ask("POST", SUBMIT, body, key="one", status=201) for _ in range(2)
+        await customer.ask("POST", SUBMIT, body, key="one", status=201) for _ in range(2)
     ]
     assert first == second
 
 
-async def test_a_rejected_payer_is_told_why_and_may_submit_again(merchant: Merchant) -> None:
-    begun = await merchant.buy("small", "manual")
-    payment = await submit(merchant, begun["invoice_id"], transaction_reference="TRX-1")
-    rejected = await decide(merchant, payment, "reject", reason="nothing came")
+async def test_a_rejected_payer_is_told_why_and_may_submit_again(customer: Customer) -> None:
+    begun = await customer.buy("small", "manual")
+    payment = await submit(customer, begun["invoice_id"], transaction_reference="TRX-1")
+    rejected = await decide(customer, payment, "reject", reason="nothing came")
     assert (rejected["status"], rejected["failure_code"]) == ("failed", "rejected")
     assert rejected["failure_message"] == rejected["decision_reason"] == "nothing came"
-    assert "evt.billing.payment.rejected" in await merchant.published()
-    again = await merchant.purchase(begun["purchase_id"])
+    assert "evt.billing.payment.rejected" in await customer.published()
+    again = await customer.purchase(begun["purchase_id"])
     assert again["next_action"]["type"] == "manual"
-    payment = await submit(merchant, begun["invoice_id"], transaction_reference="TRX-1")
-    await decide(merchant, payment, "approve")
-    assert await merchant.credits() == 100
+    payment = await submit(customer, begun["invoice_id"], transaction_reference="TRX-1")
+    await decide(customer, payment, "approve")
+    assert await customer.credits() == 100
 
 
-async def test_a_decision_is_made_once(actors: Actors, merchant: Merchant) -> None:
-    begun = await merchant.buy("small", "manual")
-    payment = await submit(merchant, begun["invoice_id"])
+async def test_a_decision_is_made_once(actors: Actors, customer: Customer) -> None:
+    begun = await customer.buy("small", "manual")
+    payment = await submit(customer, begun["invoice_id"])
     path = f"/admin/payments/{payment['payment_id']}"
     both = await asyncio.gather(
         *(
@@ -157,67 +157,67 @@ async def test_a_decision_is_made_once(actors: Actors, merchant: Merchant) -> No
         )
     )
     assert sorted(answer.status_code for answer in both) == [200, 409, 409]
-    assert await merchant.credits() in (0, 100)
+    assert await customer.credits() in (0, 100)
     refused = await actors.operate("POST", f"{path}/approve", {}, status=409)
     assert refused["code"] == "PAYMENT_STATE"
     unknown = "/admin/payments/pay_00000000000000000000000000/approve"
     assert (await actors.operate("POST", unknown, {}, status=404))["code"] == "PAYMENT_NOT_FOUND"
 
 
-async def test_a_part_of_the_money_leaves_the_rest_to_pay(merchant: Merchant) -> None:
-    begun = await merchant.buy("small", "manual")
-    first = await submit(merchant, begun["invoice_id"], amount=500)
-    decided = await decide(merchant, first, "approve", amount_minor=400, currency="USD")
+async def test_a_part_of_the_money_leaves_the_rest_to_pay(customer: Customer) -> None:
+    begun = await customer.buy("small", "manual")
+    first = await submit(customer, begun["invoice_id"], amount=500)
+    decided = await decide(customer, first, "approve", amount_minor=400, currency="USD")
     assert (decided["invoice_status"], decided["amount_remaining"]) == ("draft", 599)
-    assert await merchant.credits() == 0
-    asked = (await merchant.purchase(begun["purchase_id"]))["next_action"]
+    assert await customer.credits() == 0
+    asked = (await customer.purchase(begun["purchase_id"]))["next_action"]
     assert (asked["type"], asked["amount_cents"]) == ("manual", 599)
-    second = await submit(merchant, begun["invoice_id"])
+    second = await submit(customer, begun["invoice_id"])
     assert second["amount"] == 599
-    await decide(merchant, second, "approve")
-    assert await merchant.credits() == 100
-    assert (await invoice_of(merchant, begun["invoice_id"]))["amount_paid"] == 999
-    assert await balance(merchant) == 0
+    await decide(customer, second, "approve")
+    assert await customer.credits() == 100
+    assert (await invoice_of(customer, begun["invoice_id"]))["amount_paid"] == 999
+    assert await balance(customer) == 0
 
 
-async def test_more_than_is_owed_is_kept_for_the_customer(merchant: Merchant) -> None:
-    begun = await merchant.buy("small", "manual")
-    payment = await submit(merchant, begun["invoice_id"])
-    await decide(merchant, payment, "approve", amount_minor=1500)
-    assert await merchant.credits() == 100
-    assert await balance(merchant) == 501
+async def test_more_than_is_owed_is_kept_for_the_customer(customer: Customer) -> None:
+    begun = await customer.buy("small", "manual")
+    payment = await submit(customer, begun["invoice_id"])
+    await decide(customer, payment, "approve", amount_minor=1500)
+    assert await customer.credits() == 100
+    assert await balance(customer) == 501
 
 
 async def test_a_part_that_was_paid_comes_back_when_the_purchase_expires(actors: Actors) -> None:
-    merchant = await actors.merchant_on_clock()
-    begun = await merchant.buy("small", "manual")
-    payment = await submit(merchant, begun["invoice_id"])
-    await decide(merchant, payment, "approve", amount_minor=400)
-    await merchant.advance(days=14)
-    assert (await merchant.purchase(begun["purchase_id"]))["status"] == "expired"
-    assert (await invoice_of(merchant, begun["invoice_id"]))["status"] == "void"
-    assert await balance(merchant) == 400
+    customer = await actors.customer_on_clock()
+    begun = await customer.buy("small", "manual")
+    payment = await submit(customer, begun["invoice_id"])
+    await decide(customer, payment, "approve", amount_minor=400)
+    await customer.advance(days=14)
+    assert (await customer.purchase(begun["purchase_id"]))["status"] == "expired"
+    assert (await invoice_of(customer, begun["invoice_id"]))["status"] == "void"
+    assert await balance(customer) == 400
 
 
 async def test_a_purchase_does_not_expire_while_an_operator_decides(actors: Actors) -> None:
-    merchant = await actors.merchant_on_clock()
-    begun = await merchant.buy("small", "manual")
-    payment = await submit(merchant, begun["invoice_id"])
-    await merchant.advance(days=30)
-    assert (await merchant.purchase(begun["purchase_id"]))["status"] == "pending"
-    told = await merchant.published()
+    customer = await actors.customer_on_clock()
+    begun = await customer.buy("small", "manual")
+    payment = await submit(customer, begun["invoice_id"])
+    await customer.advance(days=30)
+    assert (await customer.purchase(begun["purchase_id"]))["status"] == "pending"
+    told = await customer.published()
     assert told.count("evt.billing.payment.awaits_approval") == 6, "every five days"
-    await decide(merchant, payment, "reject", reason="nothing came")
-    assert (await merchant.purchase(begun["purchase_id"]))["status"] == "expired"
+    await decide(customer, payment, "reject", reason="nothing came")
+    assert (await customer.purchase(begun["purchase_id"]))["status"] == "expired"
 
 
 async def test_the_operators_pile_holds_what_awaits_approval(
-    actors: Actors, merchant: Merchant
+    actors: Actors, customer: Customer
 ) -> None:
-    begun = await merchant.buy("small", "manual")
-    payment = await submit(merchant, begun["invoice_id"])
+    begun = await customer.buy("small", "manual")
+    payment = await submit(customer, begun["invoice_id"])
     pile = await actors.operate(
-        "GET", f"/admin/payments?status=pending_approval&account_id={merchant.id}"
+        "GET", f"/admin/payments?status=pending_approval&account_id={customer.id}"
     )
     assert [one["payment_id"] for one in pile["data"]] == [payment["payment_id"]]
 
@@ -225,39 +225,39 @@ async def test_the_operators_pile_holds_what_awaits_approval(
 # -- one collector per invoice ---------------------------------------------------------------
 
 
-async def test_a_cards_payment_is_called_back_before_a_transfer_counts(merchant: Merchant) -> None:
-    begun = await merchant.buy("small")
-    payment = await submit(merchant, begun["invoice_id"])
+async def test_a_cards_payment_is_called_back_before_a_transfer_counts(customer: Customer) -> None:
+    begun = await customer.buy("small")
+    payment = await submit(customer, begun["invoice_id"])
     assert payment["status"] == "pending_approval"
-    late = await merchant.confirm(begun)
+    late = await customer.confirm(begun)
     assert late.status == 400, "the card's intent is canceled at Stripe"
-    await decide(merchant, payment, "approve")
-    assert (await merchant.purchase(begun["purchase_id"]))["status"] == "completed"
-    assert await merchant.credits() == 100
-    assert await merchant.effects() == []
+    await decide(customer, payment, "approve")
+    assert (await customer.purchase(begun["purchase_id"]))["status"] == "completed"
+    assert await customer.credits() == 100
+    assert await customer.effects() == []
 
 
-async def test_a_hosted_page_is_closed_before_a_transfer_counts(merchant: Merchant) -> None:
-    begun = await merchant.buy("small", "checkout", return_url="https://shop.example/back")
-    payment = await submit(merchant, begun["invoice_id"])
-    [row] = await merchant.rows(
+async def test_a_hosted_page_is_closed_before_a_transfer_counts(customer: Customer) -> None:
+    begun = await customer.buy("small", "checkout", return_url="https://shop.example/back")
+    payment = await submit(customer, begun["invoice_id"])
+    [row] = await customer.rows(
         "SELECT stripe_checkout_session_id AS id FROM payments WHERE account_id = %(me)s"
-        " AND road = 'checkout'"
+        " AND flow = 'checkout'"
     )
-    assert (await merchant.actors.sandbox.pay_session(row["id"])).status == 400
-    await decide(merchant, payment, "approve")
-    assert await merchant.credits() == 100
+    assert (await customer.actors.sandbox.pay_session(row["id"])).status == 400
+    await decide(customer, payment, "approve")
+    assert await customer.credits() == 100
 
 
 async def test_until_the_card_is_called_back_a_submission_waits(
-    actors: Actors, merchant: Merchant
+    actors: Actors, customer: Customer
 ) -> None:
-    begun = await merchant.buy("small")
+    begun = await customer.buy("small")
     fault = await actors.sandbox.fault(
         "error_500_unstored",
         method="POST",
         path="/v1/payment_intents/*/cancel",
-        metadata={"account": merchant.id},
+        metadata={"account": customer.id},
         times=None,
     )
     body = {
@@ -265,7 +265,7 @@ async def test_until_the_card_is_called_back_a_submission_waits(
         "payment_method": "cash",
         "transaction_reference": "TRX-1",
     }
-    waiting = await merchant.ask("POST", SUBMIT, body, key="one", status=202)
+    waiting = await customer.ask("POST", SUBMIT, body, key="one", status=202)
     assert waiting["status"] == "pending"
     refused = await actors.operate(
         "POST", f"/admin/payments/{waiting['payment_id']}/approve", {}, status=409
@@ -274,24 +274,24 @@ async def test_until_the_card_is_called_back_a_submission_waits(
     await actors.sandbox.clear("faults", fault)
 
     async def state() -> str:
-        shown = await merchant.ask("GET", f"/billing/payments/{waiting['payment_id']}")
+        shown = await customer.ask("GET", f"/billing/payments/{waiting['payment_id']}")
         return str(shown["status"])
 
     await wait_for(state, "it awaits approval", lambda seen: seen == "pending_approval")
-    again = await merchant.ask("POST", SUBMIT, body, key="one", status=201)
+    again = await customer.ask("POST", SUBMIT, body, key="one", status=201)
     assert again["payment_id"] == waiting["payment_id"], "the same key, the same payment"
 
 
 @pytest.mark.parametrize("verb", ["approve", "reject"])
 async def test_a_card_that_paid_meanwhile_wins_and_the_transfer_is_kept(
-    merchant: Merchant, verb: str
+    customer: Customer, verb: str
 ) -> None:
-    begun = await merchant.buy("small")
-    async with merchant.unheard():
-        await merchant.pay(begun)
-        payment = await submit(merchant, begun["invoice_id"])
-    await merchant.until_purchase(begun["purchase_id"], "completed")
+    begun = await customer.buy("small")
+    async with customer.unheard():
+        await customer.pay(begun)
+        payment = await submit(customer, begun["invoice_id"])
+    await customer.until_purchase(begun["purchase_id"], "completed")
     assert payment["status"] == "pending_approval", "somebody must say whether that came as well"
-    await decide(merchant, payment, verb, **({"reason": "no"} if verb == "reject" else {}))
-    assert await merchant.credits() == 100, "granted once"
-    assert await balance(merchant) == (999 if verb == "approve" else 0)
+    await decide(customer, payment, verb, **({"reason": "no"} if verb == "reject" else {}))
+    assert await customer.credits() == 100, "granted once"
+    assert await balance(customer) == (999 if verb == "approve" else 0)

@@ -1,125 +1,125 @@
 """Money sent by hand beside dunning: it holds the cards back, settles, or leaves them the rest."""
 
 from tests.integration.actors import Actors, wait_for
-from tests.integration.dunning.scenes import attempts, case, overdue, owed, tried
-from tests.integration.payments.desk import balance, decide, invoice_of, submit
+from tests.integration.dunning.dunning_setup import attempts, case, overdue, owed, tried
+from tests.integration.payments.manual_payments import balance, decide, invoice_of, submit
 
 
 async def test_while_an_operator_decides_no_card_is_tried(actors: Actors) -> None:
-    merchant = await overdue(actors)
-    debt = (await owed(merchant))["invoice_id"]
-    await merchant.advance(days=2)
-    payment = await submit(merchant, debt)
-    await merchant.advance(days=4)
-    assert await tried(merchant) == 2, "day 3 has passed"
-    assert (await invoice_of(merchant, debt))["next_action"] == {"type": "wait"}
-    approved = await decide(merchant, payment, "approve")
+    customer = await overdue(actors)
+    debt = (await owed(customer))["invoice_id"]
+    await customer.advance(days=2)
+    payment = await submit(customer, debt)
+    await customer.advance(days=4)
+    assert await tried(customer) == 2, "day 3 has passed"
+    assert (await invoice_of(customer, debt))["next_action"] == {"type": "wait"}
+    approved = await decide(customer, payment, "approve")
     assert approved["invoice_status"] == "paid"
-    assert (await merchant.subscription())["status"] == "active"
-    assert (await case(merchant))["status"] == "recovered"
-    assert await merchant.credits() == 500
+    assert (await customer.subscription())["status"] == "active"
+    assert (await case(customer))["status"] == "recovered"
+    assert await customer.credits() == 500
 
 
 async def test_after_five_days_the_slots_go_on_and_a_late_approval_still_counts(
     actors: Actors,
 ) -> None:
-    merchant = await overdue(actors)
-    debt = (await owed(merchant))["invoice_id"]
-    payment = await submit(merchant, debt)
-    await merchant.advance(to="2027-02-06T09:59:59Z")
-    assert await tried(merchant) == 2
-    await merchant.advance(to="2027-02-06T10:00:00Z")
-    assert [mark for mark, _ in await attempts(merchant)] == ["attempt-0", "attempt-1"]
-    shown = await merchant.ask("GET", f"/billing/payments/{payment['payment_id']}")
+    customer = await overdue(actors)
+    debt = (await owed(customer))["invoice_id"]
+    payment = await submit(customer, debt)
+    await customer.advance(to="2027-02-06T09:59:59Z")
+    assert await tried(customer) == 2
+    await customer.advance(to="2027-02-06T10:00:00Z")
+    assert [mark for mark, _ in await attempts(customer)] == ["attempt-0", "attempt-1"]
+    shown = await customer.ask("GET", f"/billing/payments/{payment['payment_id']}")
     assert shown["status"] == "canceled"
-    await decide(merchant, payment, "approve")
-    assert (await merchant.subscription())["status"] == "active"
+    await decide(customer, payment, "approve")
+    assert (await customer.subscription())["status"] == "active"
 
 
 async def test_after_a_rejection_the_slots_go_on_at_once(actors: Actors) -> None:
-    merchant = await overdue(actors)
-    payment = await submit(merchant, (await owed(merchant))["invoice_id"])
-    await merchant.advance(days=4)
-    await decide(merchant, payment, "reject", reason="nothing came")
-    assert (await attempts(merchant))[-1] == ("attempt-1", "declined"), "the slot it held back"
+    customer = await overdue(actors)
+    payment = await submit(customer, (await owed(customer))["invoice_id"])
+    await customer.advance(days=4)
+    await decide(customer, payment, "reject", reason="nothing came")
+    assert (await attempts(customer))[-1] == ("attempt-1", "declined"), "the slot it held back"
 
 
 async def test_the_card_collects_what_a_transfer_left_open(actors: Actors) -> None:
-    merchant = await overdue(actors, "insufficient_funds", "succeed")
-    debt = (await owed(merchant))["invoice_id"]
-    payment = await submit(merchant, debt, amount=4000)
-    decided = await decide(merchant, payment, "approve")
+    customer = await overdue(actors, "insufficient_funds", "succeed")
+    debt = (await owed(customer))["invoice_id"]
+    payment = await submit(customer, debt, amount=4000)
+    decided = await decide(customer, payment, "approve")
     assert (decided["invoice_status"], decided["amount_remaining"]) == ("open", 900)
-    assert (await merchant.subscription())["status"] == "past_due"
-    await merchant.advance(days=3)
-    assert (await merchant.subscription())["status"] == "active"
-    assert [effect["amount"] for effect in await merchant.effects()] == [4900, 900]
-    assert (await case(merchant))["status"] == "recovered"
+    assert (await customer.subscription())["status"] == "past_due"
+    await customer.advance(days=3)
+    assert (await customer.subscription())["status"] == "active"
+    assert [effect["amount"] for effect in await customer.effects()] == [4900, 900]
+    assert (await case(customer))["status"] == "recovered"
 
 
 async def test_a_rest_that_no_card_can_be_charged_is_carried(actors: Actors) -> None:
-    merchant = await overdue(actors)
-    payment = await submit(merchant, (await owed(merchant))["invoice_id"])
-    decided = await decide(merchant, payment, "approve", amount_minor=4880)
+    customer = await overdue(actors)
+    payment = await submit(customer, (await owed(customer))["invoice_id"])
+    decided = await decide(customer, payment, "approve", amount_minor=4880)
     assert (decided["invoice_status"], decided["amount_remaining"]) == ("paid", 0)
-    assert await balance(merchant) == -20
-    assert (await merchant.subscription())["status"] == "active"
-    await merchant.script("succeed", then="last")
-    await merchant.advance(to="2027-03-01T10:00:00Z")
-    assert [effect["amount"] for effect in await merchant.effects()] == [4900, 4920]
-    assert await balance(merchant) == 0
+    assert await balance(customer) == -20
+    assert (await customer.subscription())["status"] == "active"
+    await customer.script("succeed", then="last")
+    await customer.advance(to="2027-03-01T10:00:00Z")
+    assert [effect["amount"] for effect in await customer.effects()] == [4900, 4920]
+    assert await balance(customer) == 0
 
 
 async def test_a_transfer_is_a_way_out_of_unpaid(actors: Actors) -> None:
-    merchant = await overdue(actors)
-    await merchant.advance(to="2027-02-20T10:00:00Z")
-    assert (await merchant.subscription())["status"] == "unpaid"
-    payment = await submit(merchant, (await owed(merchant))["invoice_id"])
-    await merchant.script("succeed", then="last")
-    await decide(merchant, payment, "approve")
-    now = await merchant.until_subscription("active")
+    customer = await overdue(actors)
+    await customer.advance(to="2027-02-20T10:00:00Z")
+    assert (await customer.subscription())["status"] == "unpaid"
+    payment = await submit(customer, (await owed(customer))["invoice_id"])
+    await customer.script("succeed", then="last")
+    await decide(customer, payment, "approve")
+    now = await customer.until_subscription("active")
     assert now["current_period_start"] == "2027-02-20T10:00:00Z"
 
 
 async def test_a_first_payment_by_transfer_takes_its_days(actors: Actors) -> None:
-    merchant = await actors.merchant_on_clock()
-    begun = await merchant.subscribe("pro")
-    payment = await submit(merchant, begun["latest_invoice_id"])
-    await merchant.advance(days=3)
-    assert (await merchant.subscription())["status"] == "incomplete", "not expired after 23 hours"
-    await decide(merchant, payment, "approve")
-    assert (await merchant.subscription())["status"] == "active"
-    assert await merchant.credits() == 500
+    customer = await actors.customer_on_clock()
+    begun = await customer.subscribe("pro")
+    payment = await submit(customer, begun["latest_invoice_id"])
+    await customer.advance(days=3)
+    assert (await customer.subscription())["status"] == "incomplete", "not expired after 23 hours"
+    await decide(customer, payment, "approve")
+    assert (await customer.subscription())["status"] == "active"
+    assert await customer.credits() == 500
 
 
 async def test_a_first_payment_that_was_refused_expires(actors: Actors) -> None:
-    merchant = await actors.merchant_on_clock()
-    begun = await merchant.subscribe("pro")
-    payment = await submit(merchant, begun["latest_invoice_id"])
-    await merchant.advance(days=3)
-    await decide(merchant, payment, "reject", reason="nothing came")
-    assert (await merchant.subscription())["status"] == "incomplete_expired"
+    customer = await actors.customer_on_clock()
+    begun = await customer.subscribe("pro")
+    payment = await submit(customer, begun["latest_invoice_id"])
+    await customer.advance(days=3)
+    await decide(customer, payment, "reject", reason="nothing came")
+    assert (await customer.subscription())["status"] == "incomplete_expired"
 
 
 async def test_a_decline_on_its_way_while_a_transfer_is_submitted_is_not_lost(
     actors: Actors,
 ) -> None:
-    merchant = await overdue(actors, "insufficient_funds", "lost_card")
-    debt = (await owed(merchant))["invoice_id"]
-    customer = await merchant.customer()
+    customer = await overdue(actors, "insufficient_funds", "lost_card")
+    debt = (await owed(customer))["invoice_id"]
+    owner = await customer.stripe_customer()
     await actors.sandbox.fault(
-        "slow", path="/v1/payment_intents/*/confirm", customer=customer, seconds=1
+        "slow", path="/v1/payment_intents/*/confirm", customer=owner, seconds=1
     )
-    await merchant.aim_clock(to="2027-02-04T10:00:00Z")
+    await customer.aim_clock(to="2027-02-04T10:00:00Z")
 
     async def trying() -> bool:
-        return (await attempts(merchant))[-1] == ("attempt-1", "pending")
+        return (await attempts(customer))[-1] == ("attempt-1", "pending")
 
     await wait_for(trying, "the card is being tried", bool)
-    await submit(merchant, debt)
-    await merchant.advance(to="2027-02-04T10:00:01Z")
-    assert await attempts(merchant) == [("attempt-0", "declined"), ("attempt-1", "declined")]
-    [card] = await merchant.rows(
+    await submit(customer, debt)
+    await customer.advance(to="2027-02-04T10:00:01Z")
+    assert await attempts(customer) == [("attempt-0", "declined"), ("attempt-1", "declined")]
+    [card] = await customer.rows(
         "SELECT barred_at IS NOT NULL AS barred FROM payment_methods WHERE account_id = %(me)s"
     )
     assert card["barred"], "the bank said: do not try again"

@@ -18,7 +18,7 @@ from api.app import create_app
 from api.pricing import Prices
 from api.temporal import connect
 from billing.core.database import open_database
-from embedded.stack import StackInfo
+from devstack.stack import StackInfo
 from gateways.pricing import HttpPrices
 from tests.integration.api.conftest import Api, stack_settings
 from tests.integration.usage.conftest import Shop
@@ -29,7 +29,7 @@ FRESH_SECONDS = 60.0
 
 @dataclass
 class ProductService:
-    """What it answers by product: terms, a status, or bytes; and who asked for what."""
+    """A product service: its answers by product (terms, a status, or bytes), and its callers."""
 
     url: str = ""
     answers: dict[str, Any] = field(default_factory=dict)
@@ -91,7 +91,7 @@ async def priced(stack: StackInfo, product_service: ProductService) -> AsyncIter
     transport = httpx2.ASGITransport(app=app)
     async with httpx2.AsyncClient(transport=transport, base_url="http://api") as client:
         made = Priced(Api(app, client, stack), product_service)
-        assert app.state.services.prices.are_asked_for, "the setting is heard"
+        assert app.state.services.prices.are_external, "the setting is heard"
         await app.state.services.prices.close()
         made.forget()
         yield made

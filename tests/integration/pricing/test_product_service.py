@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import text
 
-from billing.products import store
+from billing.catalog.products import store
 from tests.integration.pricing.conftest import FRESH_SECONDS, Priced
 from tests.integration.usage.conftest import Shop
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from api import checks
+from api import health_checks
 from tests.integration.pricing.conftest import Priced
 from tests.integration.pricing.test_product_service import TERMS, named
 
@@ -41,10 +41,10 @@ async def test_rows_for_a_card_wait_for_temporal(
     product, shop = named(), await priced.shop()
     priced.service.answers[product] = TERMS
 
-    async def away(services: Any, name: str) -> checks.PartHealth:
-        return checks.PartHealth(status="unhealthy", milliseconds=1)
+    async def away(services: Any, name: str) -> health_checks.PartHealth:
+        return health_checks.PartHealth(status="unhealthy", milliseconds=1)
 
-    monkeypatch.setattr(shop.api.app.state.services.checks, "part", away)
+    monkeypatch.setattr(shop.api.app.state.services.health, "part", away)
     charged = {"product_id": product, "usage_amount": "9", "billing_method": "payment_charge"}
     answer = await shop.batch(charged, {"feature_type": "chat_messages", "usage_amount": "1"})
     assert told(answer) == [("rejected", "TEMPORAL_UNAVAILABLE", True), ("recorded", None, None)]

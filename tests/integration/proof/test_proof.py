@@ -8,20 +8,20 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from billing.core import ids
-from billing.proofs import rules, store
-from billing.proofs.schemas import Verdict
-from tests.integration.actors import Actors, Json, Merchant, intent_of, wait_for
+from billing.insight.proofs import rules, store
+from billing.insight.proofs.schemas import Verdict
+from tests.integration.actors import Actors, Customer, Json, intent_of, wait_for
 
 
-async def prove(merchant: Merchant, purchase: Json) -> Json:
-    return await merchant.ask("GET", f"/billing/purchases/{purchase['purchase_id']}/proof")
+async def prove(customer: Customer, purchase: Json) -> Json:
+    return await customer.ask("GET", f"/billing/purchases/{purchase['purchase_id']}/proof")
 
 
-async def test_a_bought_pack_is_proven_from_request_to_grant(merchant: Merchant) -> None:
-    begun = await merchant.buy("small", key="the-buyer's-key")
-    await merchant.pay(begun)
-    await merchant.until_purchase(begun["purchase_id"], "completed")
-    proof = await prove(merchant, begun)
+async def test_a_bought_pack_is_proven_from_request_to_grant(customer: Customer) -> None:
+    begun = await customer.buy("small", key="the-buyer's-key")
+    await customer.pay(begun)
+    await customer.until_purchase(begun["purchase_id"], "completed")
+    proof = await prove(customer, begun)
 
     assert (proof["consistent"], proof["verdict"]) == (True, "paid once, granted once")
     assert all(check["ok"] for check in proof["checks"])
@@ -50,14 +50,14 @@ async def test_a_bought_pack_is_proven_from_request_to_grant(merchant: Merchant)
     assert (proof["kept_cents"], proof["published"]) == (0, 1)
 
 
-async def test_repeated_webhooks_are_counted_and_change_nothing(merchant: Merchant) -> None:
-    sandbox = merchant.actors.sandbox
-    plan = await sandbox.webhooks("duplicate", copies=4, metadata={"account": merchant.id})
-    begun = await merchant.buy("small")
-    await merchant.pay(begun)
+async def test_repeated_webhooks_are_counted_and_change_nothing(customer: Customer) -> None:
+    sandbox = customer.actors.sandbox
+    plan = await sandbox.webhooks("duplicate", copies=4, metadata={"account": customer.id})
+    begun = await customer.buy("small")
+    await customer.pay(begun)
 
     async def all_came() -> Json | None:
-        proof = await prove(merchant, begun)
+        proof = await prove(customer, begun)
         most = max((one["deliveries"] for one in proof["webhooks"]), default=0)
         return proof if most >= 5 and proof["status"] == "completed" else None
 
@@ -69,23 +69,23 @@ async def test_repeated_webhooks_are_counted_and_change_nothing(merchant: Mercha
 
 
 async def test_a_purchase_without_money_is_proven_to_have_granted_nothing(
-    merchant: Merchant,
+    customer: Customer,
 ) -> None:
-    waiting = await merchant.buy("small")
-    proof = await prove(merchant, waiting)
+    waiting = await customer.buy("small")
+    proof = await prove(customer, waiting)
     assert (proof["consistent"], proof["verdict"]) == (True, "not paid yet, nothing granted")
     assert proof["grants"] == []
     assert proof["workflow"]["temporal"]["runs"][0]["status"] == "running"
 
 
-async def test_a_declined_card_leaves_a_proof_of_its_try(merchant: Merchant) -> None:
-    await merchant.save_card()
-    await merchant.script("insufficient_funds")
-    refused = await merchant.refused(
+async def test_a_declined_card_leaves_a_proof_of_its_try(customer: Customer) -> None:
+    await customer.save_card()
+    await customer.script("insufficient_funds")
+    refused = await customer.refused(
         "CARD_DECLINED", "POST", "/billing/purchases",
         {"pack": "small", "payment_method": "saved_card"}, key="declined",
     )  # fmt: skip
-    proof = await prove(merchant, refused)
+    proof = await prove(customer, refused)
     assert (proof["consistent"], proof["verdict"]) == (True, "failed: nothing granted")
     (payment,) = proof["payments"]
     (attempt,) = payment["attempts"]
@@ -93,10 +93,10 @@ async def test_a_declined_card_leaves_a_proof_of_its_try(merchant: Merchant) -> 
 
 
 async def test_an_expired_purchase_is_proven_unpaid(actors: Actors) -> None:
-    merchant = await actors.merchant_on_clock()
-    begun = await merchant.buy("small")
-    await merchant.advance(days=2)
-    proof = await prove(merchant, begun)
+    customer = await actors.customer_on_clock()
+    begun = await customer.buy("small")
+    await customer.advance(days=2)
+    proof = await prove(customer, begun)
     assert (proof["consistent"], proof["verdict"]) == (True, "expired: nothing granted")
     assert [invoice["status"] for invoice in proof["invoices"]] == ["void"]
 
@@ -104,7 +104,7 @@ async def test_an_expired_purchase_is_proven_unpaid(actors: Actors) -> None:
 @pytest.fixture(scope="module")
 async def bought(actors: Actors) -> str:
     """A purchase that was paid and granted."""
-    purchase: str = (await (await actors.merchant()).bought("small"))["purchase_id"]
+    purchase: str = (await (await actors.customer()).bought("small"))["purchase_id"]
     return purchase
 
 
@@ -160,8 +160,8 @@ async def test_each_check_of_a_proof_can_fail(
     assert after.sentence.startswith("not so: ")
 
 
-async def test_a_foreign_purchase_cannot_be_proven(actors: Actors, merchant: Merchant) -> None:
-    other = await (await actors.merchant()).buy("small")
-    await merchant.refused(
+async def test_a_foreign_purchase_cannot_be_proven(actors: Actors, customer: Customer) -> None:
+    other = await (await actors.customer()).buy("small")
+    await customer.refused(
         "PURCHASE_NOT_FOUND", "GET", f"/billing/purchases/{other['purchase_id']}/proof"
     )

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from embedded.environment import setting_names
-from embedded.launch import launch, stop
-from embedded.options import ROOT, Options
-from embedded.stack import StackInfo
+from devstack.environment import setting_names
+from devstack.launch import launch, stop
+from devstack.options import ROOT, Options
+from devstack.stack import StackInfo
 from tests.integration.actors import Actors, open_actors
 
 
@@ -42,7 +42,7 @@ async def billing(actors: Actors, *words: str) -> tuple[int, str]:
     """The command line on this stack: exit code, and what it said."""
     environment = {name: value for name, value in os.environ.items() if name not in setting_names()}
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "cli.py", *words),
+        *(sys.executable, "-m", "cli", *words),
         cwd=ROOT,
         env={**environment, "STACK_DATA": str(actors.stack.data), "COLUMNS": "200"},
         stdout=asyncio.subprocess.PIPE,

@@ -47,10 +47,10 @@ async def test_the_doctor_calls_a_healthy_stack_well(actors: Actors) -> None:
 
 @pytest.mark.parametrize("what", TROUBLE)
 async def test_the_doctor_finds_what_an_operator_must_mend(actors: Actors, what: str) -> None:
-    merchant = await actors.merchant()
-    await merchant.ask("POST", "/billing/trials", status=201)
-    named = {"matter": f"trial/{merchant.id}", "me": merchant.uuid}
-    await wait_for(lambda: merchant.rows(SEEN), "the workflow has looked at its rows")
+    customer = await actors.customer()
+    await customer.ask("POST", "/billing/trials", status=201)
+    named = {"matter": f"trial/{customer.id}", "me": customer.uuid}
+    await wait_for(lambda: customer.rows(SEEN), "the workflow has looked at its rows")
     damage, repair, words = TROUBLE[what]
     if what == "overdue steps":
         await actors.control.stop("worker")  # whose sweeper would mend it
@@ -63,11 +63,11 @@ async def test_the_doctor_finds_what_an_operator_must_mend(actors: Actors, what:
 
 
 async def test_broken_books_are_named_by_verify(actors: Actors) -> None:
-    merchant = await actors.merchant()
-    await merchant.ask("POST", "/billing/trials", status=201)
-    await actors.sql(TRIAL.format("1"), me=merchant.uuid)
-    code, said = await billing(actors, "verify", "--account", merchant.id)
-    await actors.sql(TRIAL.format("500"), me=merchant.uuid)
+    customer = await actors.customer()
+    await customer.ask("POST", "/billing/trials", status=201)
+    await actors.sql(TRIAL.format("1"), me=customer.uuid)
+    code, said = await billing(actors, "verify", "--account", customer.id)
+    await actors.sql(TRIAL.format("500"), me=customer.uuid)
     assert code == 1
     assert "a trial has one grant of its credits" in said
     assert "1: trl_" in said
@@ -77,27 +77,27 @@ async def test_broken_books_are_named_by_verify(actors: Actors) -> None:
 
 
 async def test_a_clock_is_shown_and_walked_from_the_command_line(actors: Actors) -> None:
-    merchant = await actors.merchant_on_clock()
-    await merchant.ask("POST", "/billing/trials", status=201)
-    code, said = await billing(actors, "clock", "show", merchant.id)
+    customer = await actors.customer_on_clock()
+    await customer.ask("POST", "/billing/trials", status=201)
+    code, said = await billing(actors, "clock", "show", customer.id)
     assert (code, said.strip()) == (0, "2027-01-01T10:00:00Z (ready)")
-    code, said = await billing(actors, "clock", "advance", merchant.id, "--days", "15")
+    code, said = await billing(actors, "clock", "advance", customer.id, "--days", "15")
     assert (code, said.strip()) == (0, "2027-01-16T10:00:00Z (ready)")
-    assert await merchant.credits() == 0
-    real = await actors.merchant()
+    assert await customer.credits() == 0
+    real = await actors.customer()
     code, said = await billing(actors, "clock", "advance", real.id, "--days", "1")
     assert code == 1
     assert said.startswith("CLOCK_NEEDS_TEST_ACCOUNT")
 
 
 async def test_a_proof_needs_no_temporal_and_a_rebuild_says_what_it_needs(actors: Actors) -> None:
-    merchant = await actors.merchant()
-    bought = await merchant.bought("small")
+    customer = await actors.customer()
+    bought = await customer.bought("small")
     await actors.control.kill("temporal", hold=True)
     try:
-        proof: Json = await merchant.ask("GET", f"/billing/purchases/{bought['purchase_id']}/proof")
-        shown: Json = await merchant.ask("GET", "/billing/timeline")
-        standing: Json = await merchant.ask("GET", "/billing")
+        proof: Json = await customer.ask("GET", f"/billing/purchases/{bought['purchase_id']}/proof")
+        shown: Json = await customer.ask("GET", "/billing/timeline")
+        standing: Json = await customer.ask("GET", "/billing")
         code, said = await billing(actors, "rebuild")
     finally:
         await actors.control.start("temporal")

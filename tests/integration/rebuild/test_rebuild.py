@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import pytest
 
-from tests.integration.actors import Actors, Json, Merchant, wait_for
+from tests.integration.actors import Actors, Customer, Json, wait_for
 from tests.integration.rebuild.conftest import billing
 from workflows.schedules import JOBS
 
@@ -29,16 +29,16 @@ class Said(NamedTuple):
 
 
 @dataclass
-class World:
+class Customers:
     """Customers in every state, all on clocks of their own or in real time."""
 
-    active: list[Merchant]
-    trialing: list[Merchant]
-    overdue: list[Merchant]
-    incomplete: list[Merchant]
-    buying: list[tuple[Merchant, Json]]
-    trying: list[Merchant]
-    waiting_by_hand: Merchant
+    active: list[Customer]
+    trialing: list[Customer]
+    overdue: list[Customer]
+    incomplete: list[Customer]
+    buying: list[tuple[Customer, Json]]
+    trying: list[Customer]
+    waiting_by_hand: Customer
 
 
 async def rebuild(actors: Actors) -> Said:
@@ -51,52 +51,52 @@ async def rebuild(actors: Actors) -> Said:
     return Said(*map(int, numbers.groups()))
 
 
-async def trying(actors: Actors) -> Merchant:
-    merchant = await actors.merchant_on_clock()
-    await merchant.ask("POST", "/billing/trials", status=201)
-    return merchant
+async def trying(actors: Actors) -> Customer:
+    customer = await actors.customer_on_clock()
+    await customer.ask("POST", "/billing/trials", status=201)
+    return customer
 
 
-async def subscribed(actors: Actors) -> Merchant:
-    merchant = await actors.merchant_on_clock()
-    await merchant.subscribed("pro")
-    return merchant
+async def subscribed(actors: Actors) -> Customer:
+    customer = await actors.customer_on_clock()
+    await customer.subscribed("pro")
+    return customer
 
 
-async def trialing(actors: Actors) -> Merchant:
-    merchant = await actors.merchant_on_clock()
-    await merchant.save_card()
-    await merchant.subscribe("pro", trial=True)
-    return merchant
+async def trialing(actors: Actors) -> Customer:
+    customer = await actors.customer_on_clock()
+    await customer.save_card()
+    await customer.subscribe("pro", trial=True)
+    return customer
 
 
-async def overdue(actors: Actors) -> Merchant:
-    merchant = await subscribed(actors)
-    await merchant.script("insufficient_funds", then="last")
-    await merchant.advance(days=32)
-    return merchant
+async def overdue(actors: Actors) -> Customer:
+    customer = await subscribed(actors)
+    await customer.script("insufficient_funds", then="last")
+    await customer.advance(days=32)
+    return customer
 
 
-async def incomplete(actors: Actors) -> Merchant:
-    merchant = await actors.merchant_on_clock()
-    await merchant.subscribe("pro")
-    return merchant
+async def incomplete(actors: Actors) -> Customer:
+    customer = await actors.customer_on_clock()
+    await customer.subscribe("pro")
+    return customer
 
 
-async def buying(actors: Actors) -> tuple[Merchant, Json]:
-    merchant = await actors.merchant()
-    return merchant, await merchant.buy("small")
+async def buying(actors: Actors) -> tuple[Customer, Json]:
+    customer = await actors.customer()
+    return customer, await customer.buy("small")
 
 
 @pytest.fixture(scope="module")
-async def world(actors: Actors) -> World:
-    by_hand = await actors.merchant()
+async def customers(actors: Actors) -> Customers:
+    by_hand = await actors.customer()
     await by_hand.buy("small", "manual")
 
     async def some(make: Callable[[Actors], Awaitable[T]], count: int) -> list[T]:
         return list(await asyncio.gather(*(make(actors) for _ in range(count))))
 
-    return World(
+    return Customers(
         active=await some(subscribed, 6),
         trialing=await some(trialing, 4),
         overdue=await some(overdue, 3),
@@ -108,12 +108,12 @@ async def world(actors: Actors) -> World:
 
 
 @pytest.fixture(scope="module")
-async def rebuilt(actors: Actors, world: World) -> Said:
+async def rebuilt(actors: Actors, customers: Customers) -> Said:
     """Temporal's database is deleted, and rebuilt by command."""
     code, said = await billing(actors, "verify", "--temporal")
     assert code == 0, said
     await actors.control.stop("worker")
-    await world.active[0].aim_clock(days=100)
+    await customers.active[0].aim_clock(days=100)
     await actors.control.reset_temporal()
     await actors.control.start("worker")
     code, said = await billing(actors, "verify", "--temporal")
@@ -132,9 +132,9 @@ async def test_every_missing_workflow_is_started_and_schedules_are_back(
     assert {f"billing-{job}" for job in JOBS} <= schedules
 
 
-async def test_a_walk_that_was_under_way_arrives(world: World, rebuilt: Said) -> None:
+async def test_a_walk_that_was_under_way_arrives(customers: Customers, rebuilt: Said) -> None:
     assert rebuilt.walks == 1
-    walker = world.active[0]
+    walker = customers.active[0]
 
     async def arrived() -> Json | None:
         clock = await walker.clock()
@@ -146,9 +146,9 @@ async def test_a_walk_that_was_under_way_arrives(world: World, rebuilt: Said) ->
 
 
 @pytest.mark.usefixtures("rebuilt")
-async def test_a_second_rebuild_changes_nothing(actors: Actors, world: World) -> None:
-    quiet = [world.active[1], *world.trialing, *world.trying]
-    await asyncio.gather(*(merchant.advance(days=0) for merchant in quiet))
+async def test_a_second_rebuild_changes_nothing(actors: Actors, customers: Customers) -> None:
+    quiet = [customers.active[1], *customers.trialing, *customers.trying]
+    await asyncio.gather(*(customer.advance(days=0) for customer in quiet))
 
     async def look() -> tuple[Any, Any]:
         return await actors.sql(MATTERS), await actors.sql(STEPS)
@@ -160,55 +160,55 @@ async def test_a_second_rebuild_changes_nothing(actors: Actors, world: World) ->
 
 
 @pytest.mark.usefixtures("rebuilt")
-async def test_the_next_renewal_happens_once(world: World) -> None:
-    merchants = world.active[1:]
-    await asyncio.gather(*(merchant.advance(days=31) for merchant in merchants))
-    for merchant in merchants:
-        assert [effect["amount"] for effect in await merchant.effects()] == [4900, 4900]
-        assert (await merchant.subscription())["status"] == "active"
-        assert len(await merchant.grants("plan")) == 2
+async def test_the_next_renewal_happens_once(customers: Customers) -> None:
+    renewing = customers.active[1:]
+    await asyncio.gather(*(customer.advance(days=31) for customer in renewing))
+    for customer in renewing:
+        assert [effect["amount"] for effect in await customer.effects()] == [4900, 4900]
+        assert (await customer.subscription())["status"] == "active"
+        assert len(await customer.grants("plan")) == 2
 
 
 @pytest.mark.usefixtures("rebuilt")
-async def test_a_trial_is_charged_when_it_ends(world: World) -> None:
-    await asyncio.gather(*(merchant.advance(days=14) for merchant in world.trialing))
-    for merchant in world.trialing:
-        assert [effect["amount"] for effect in await merchant.effects()] == [4900]
+async def test_a_trial_is_charged_when_it_ends(customers: Customers) -> None:
+    await asyncio.gather(*(customer.advance(days=14) for customer in customers.trialing))
+    for customer in customers.trialing:
+        assert [effect["amount"] for effect in await customer.effects()] == [4900]
 
 
 @pytest.mark.usefixtures("rebuilt")
-async def test_recovery_goes_on_where_it_stood(world: World) -> None:
-    await asyncio.gather(*(merchant.advance(days=10) for merchant in world.overdue))
-    for merchant in world.overdue:
-        attempts = await merchant.rows(
+async def test_recovery_goes_on_where_it_stood(customers: Customers) -> None:
+    await asyncio.gather(*(customer.advance(days=10) for customer in customers.overdue))
+    for customer in customers.overdue:
+        attempts = await customer.rows(
             "SELECT a.slot FROM payment_attempts a JOIN invoices i ON i.id = a.invoice_id"
             " WHERE i.account_id = %(me)s AND a.status = 'declined' ORDER BY a.real_started_at"
         )
         assert [row["slot"] for row in attempts] == [0, 1, 2]
-        assert (await merchant.subscription())["status"] == "unpaid"
+        assert (await customer.subscription())["status"] == "unpaid"
 
 
 @pytest.mark.usefixtures("rebuilt")
-async def test_first_payments_and_purchases_can_still_be_paid(world: World) -> None:
-    for merchant in world.incomplete:
-        begun = await merchant.subscription()
-        await merchant.pay(begun)
-        await merchant.until_subscription("active")
-        assert len(await merchant.effects()) == 1
-    for merchant, begun in world.buying:
-        await merchant.pay(begun)
-        await merchant.until_purchase(begun["purchase_id"], "completed")
-        assert len(await merchant.grants()) == 1
-    waiting = await world.waiting_by_hand.ask("GET", "/billing/purchases")
+async def test_first_payments_and_purchases_can_still_be_paid(customers: Customers) -> None:
+    for customer in customers.incomplete:
+        begun = await customer.subscription()
+        await customer.pay(begun)
+        await customer.until_subscription("active")
+        assert len(await customer.effects()) == 1
+    for customer, begun in customers.buying:
+        await customer.pay(begun)
+        await customer.until_purchase(begun["purchase_id"], "completed")
+        assert len(await customer.grants()) == 1
+    waiting = await customers.waiting_by_hand.ask("GET", "/billing/purchases")
     assert waiting["data"][0]["status"] == "pending"
 
 
 @pytest.mark.usefixtures("rebuilt")
-async def test_trials_of_credits_still_end(world: World) -> None:
-    await asyncio.gather(*(merchant.advance(days=15) for merchant in world.trying))
-    for merchant in world.trying:
-        assert await merchant.credits() == 0
-        assert (await merchant.ask("GET", "/billing/trials"))["status"] == "expired"
+async def test_trials_of_credits_still_end(customers: Customers) -> None:
+    await asyncio.gather(*(customer.advance(days=15) for customer in customers.trying))
+    for customer in customers.trying:
+        assert await customer.credits() == 0
+        assert (await customer.ask("GET", "/billing/trials"))["status"] == "expired"
 
 
 @pytest.mark.usefixtures("rebuilt")

@@ -1,4 +1,4 @@
-"""What the tests of the sandbox share: the process, the webhook receiver, the SDK, refusals."""
+"""Parts that tests of the sandbox share: process, webhook receiver, SDK, refusals."""
 
 import asyncio
 import json
@@ -63,7 +63,7 @@ class Receiver:
 
     @property
     def url(self) -> str:
-        """Where to post."""
+        """The URL to post to."""
         return f"http://127.0.0.1:{self.port}/hooks"
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -93,7 +93,7 @@ class Receiver:
         await asyncio.sleep(0.05)
 
     def of(self, customer: str) -> list[Posting]:
-        """What arrived for one customer."""
+        """Postings that arrived for one customer."""
         return [posting for posting in self.arrived if owner(posting.event) == customer]
 
     def types(self, customer: str) -> list[str]:

@@ -23,7 +23,7 @@ def charge(customer: str, **more: Any) -> dict[str, Any]:
 
 
 async def charges(control: SandboxControl, customer: str) -> int:
-    """How often money moved for a customer."""
+    """Number of times that money moved for a customer."""
     return len(await control.effects(customer=customer, name="charge.succeeded"))
 
 
@@ -116,7 +116,7 @@ async def test_a_key_has_at_most_255_characters(v1: Any) -> None:
 async def test_fifty_requests_with_one_key_charge_once(
     v1: Any, control: SandboxControl, customer: str
 ) -> None:
-    options = {"idempotency_key": f"{customer}/crowd"}
+    options = {"idempotency_key": f"{customer}/many"}
     calls = [v1.payment_intents.create_async(charge(customer), options) for _ in range(50)]
     assert len({intent.id for intent in await asyncio.gather(*calls)}) == 1
     assert await charges(control, customer) == 1

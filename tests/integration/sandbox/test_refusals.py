@@ -1,4 +1,4 @@
-"""What the endive version refuses, and in which words."""
+"""The endive version refuses old parameters, with Stripe's sentences."""
 
 from typing import Any
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from embedded.launch import RunningStack, launch, stop
-from embedded.options import ChildName, Options
+from devstack.launch import RunningStack, launch, stop
+from devstack.options import ChildName, Options
 
 Starter = Callable[..., RunningStack]
 

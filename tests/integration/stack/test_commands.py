@@ -6,15 +6,15 @@ import sys
 
 import httpx2
 
-from embedded.environment import setting_names
-from embedded.options import ROOT
-from embedded.stack import StackInfo
+from devstack.environment import setting_names
+from devstack.options import ROOT
+from devstack.stack import StackInfo
 
 
 def billing(stack: StackInfo, *words: str) -> subprocess.CompletedProcess[str]:
     environment = {name: value for name, value in os.environ.items() if name not in setting_names()}
     return subprocess.run(
-        [sys.executable, "cli.py", *words],
+        [sys.executable, "-m", "cli", *words],
         cwd=ROOT,
         env={**environment, "STACK_DATA": str(stack.data)},
         capture_output=True,

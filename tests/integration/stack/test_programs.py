@@ -3,9 +3,9 @@
 import httpx2
 import pytest
 
-from embedded.control import StackControl
-from embedded.options import ChildName
-from embedded.stack import StackInfo
+from devstack.control import StackControl
+from devstack.options import ChildName
+from devstack.stack import StackInfo
 from tests.integration.actors import Actors
 
 
@@ -23,8 +23,8 @@ async def test_every_part_answers_on_the_address_that_the_stack_tells(stack: Sta
 
 
 async def test_the_worker_tells_how_late_each_step_was(stack: StackInfo, actors: Actors) -> None:
-    merchant = await actors.merchant()
-    await merchant.buy()
+    customer = await actors.customer()
+    await customer.buy()
     async with httpx2.AsyncClient(trust_env=False) as client:
         told = (await client.get(stack.worker_metrics_url)).text
     done = [line for line in told.splitlines() if line.startswith("billing_step_lateness")]

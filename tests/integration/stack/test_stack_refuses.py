@@ -1,4 +1,4 @@
-"""What a stack cannot do it says in one sentence, and then leaves nothing running."""
+"""A stack that cannot start says so in one sentence, and leaves nothing running."""
 
 import os
 import shutil
@@ -9,19 +9,19 @@ from pathlib import Path
 
 import pytest
 
-from embedded import identity
-from embedded.binaries import temporal_program
-from embedded.errors import StackError
-from embedded.folder import DataFolder
-from embedded.launch import launch, stop
-from embedded.options import ROOT, Options
-from embedded.ports import FREE_FROM, FREE_TO, fixed_ports, free_ports
+from devstack import os_user
+from devstack.binaries import temporal_program
+from devstack.data_folder import DataFolder
+from devstack.errors import StackError
+from devstack.launch import launch, stop
+from devstack.options import ROOT, Options
+from devstack.ports import FREE_FROM, FREE_TO, fixed_ports, free_ports
 from tests.integration.stack.conftest import Starter
 
 LOCK_AND_END = """
 import sys
 from pathlib import Path
-from embedded.folder import DataFolder
+from devstack.data_folder import DataFolder
 DataFolder(Path(sys.argv[1])).lock()
 """
 
@@ -44,7 +44,7 @@ def test_a_taken_port_is_named_with_the_setting_that_moves_it(tmp_path: Path) ->
         taken.listen()
         port = taken.getsockname()[1]
         answer = subprocess.run(
-            [sys.executable, "cli.py", "up", "--data", str(tmp_path), "--only", "postgres"],
+            [sys.executable, "-m", "cli", "up", "--data", str(tmp_path), "--only", "postgres"],
             cwd=ROOT,
             env={**os.environ, "STACK_POSTGRES_PORT": str(port)},
             capture_output=True,
@@ -138,14 +138,14 @@ def test_root_without_namespaces_needs_folders_open_to_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    monkeypatch.setattr(identity, "NAMESPACE", ("false",))
+    monkeypatch.setattr(os_user, "NAMESPACE", ("false",))
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
     with pytest.raises(StackError, match=r"cannot run as root.*ordinary user"):
-        identity.choose_identity(closed)
-    assert identity.choose_identity(Path("/usr")).uid == identity.NOBODY
+        os_user.choose_identity(closed)
+    assert os_user.choose_identity(Path("/usr")).uid == os_user.NOBODY
 
 
 def test_an_ordinary_user_runs_the_database_plainly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    assert identity.choose_identity(Path("/nowhere")) == identity.Identity()
+    assert os_user.choose_identity(Path("/nowhere")) == os_user.Identity()

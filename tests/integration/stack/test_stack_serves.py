@@ -9,10 +9,10 @@ import pytest
 from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
 from temporalio.client import Client
 
-from embedded.options import ROOT
-from embedded.stack import StackInfo
+from devstack.options import ROOT
+from devstack.stack import StackInfo
 from workflows.attributes import ATTRIBUTES
-from workflows.look import missing_attributes
+from workflows.visibility import missing_attributes
 
 
 def dsn(url: str) -> str:
@@ -121,7 +121,7 @@ def test_the_migrated_database_is_what_the_tables_describe(stack: StackInfo) -> 
 def test_migrating_again_changes_nothing_even_from_two_places(stack: StackInfo) -> None:
     runs = [
         subprocess.Popen(
-            [sys.executable, "-m", "embedded.provision"],
+            [sys.executable, "-m", "devstack.provision"],
             cwd=ROOT,
             env={**os.environ, **stack.env},
             stdout=subprocess.PIPE,

@@ -13,10 +13,10 @@ import pytest
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.service import RPCError
 
-from embedded.control import StackControl
-from embedded.errors import StackError
-from embedded.launch import RunningStack, stop
-from embedded.stack import StackInfo, read_stack
+from devstack.control import StackControl
+from devstack.errors import StackError
+from devstack.launch import RunningStack, stop
+from devstack.stack import StackInfo, read_stack
 from tests.integration.stack.conftest import Starter
 from tests.integration.stack.test_stack_serves import dsn
 

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.integration.actors import Actors, Json, Merchant, instant
+from tests.integration.actors import Actors, Customer, Json, instant
+from tests.integration.dunning.dunning_setup import under
 
 # What a person is shown as a step to come, read back from the rows once it happened.
 HAPPENED = """
@@ -27,9 +28,9 @@ SELECT s.ran_at, s.name, NULL, NULL
 FROM steps s
 WHERE s.account_id = %(me)s AND s.name IN ('cycle', 'end')
 UNION ALL
-SELECT t.at, 'lapse', NULL, -t.amount
+SELECT t.at, 'expire_credits', NULL, -t.amount
 FROM credit_transactions t
-WHERE t.account_id = %(me)s AND t.kind = 'lapse'
+WHERE t.account_id = %(me)s AND t.kind = 'expire'
 ORDER BY 1, 2
 """
 
@@ -43,8 +44,8 @@ class Event(NamedTuple):
     credits: Decimal | None
 
 
-async def future(merchant: Merchant, count: int) -> list[Json]:
-    shown = await merchant.ask("GET", f"/billing/timeline?upcoming={count}")
+async def future(customer: Customer, count: int) -> list[Json]:
+    shown = await customer.ask("GET", f"/billing/timeline?upcoming={count}")
     coming: list[Json] = shown["future"]
     return coming
 
@@ -56,65 +57,65 @@ def foreseen(coming: list[Json]) -> list[Event]:
             instant(one["at"]),
             one["name"],
             one["amount_cents"],
-            Decimal(one["credits"]) if one["name"] == "lapse" else None,
+            Decimal(one["credits"]) if one["name"] == "expire_credits" else None,
         )
         for one in coming
     )
 
 
-async def happened(merchant: Merchant, since: datetime) -> list[Event]:
+async def happened(customer: Customer, since: datetime) -> list[Event]:
     return sorted(
         (
             Event(row["at"], row["name"], row["cents"], row["credits"])
-            for row in await merchant.rows(HAPPENED)
+            for row in await customer.rows(HAPPENED)
             if row["at"] > since
         ),
         key=str,
     )
 
 
-async def comes_true(merchant: Merchant, coming: list[Json]) -> None:
+async def comes_true(customer: Customer, coming: list[Json]) -> None:
     """Walk to the last instant shown; all that was shown happened, and nothing else."""
-    since = instant((await merchant.clock())["clock_at"])
-    await merchant.advance(to=coming[-1]["at"])
+    since = instant((await customer.clock())["clock_at"])
+    await customer.advance(to=coming[-1]["at"])
     shown = [one for one in foreseen(coming) if one.at < instant(coming[-1]["at"])]
-    seen = [one for one in await happened(merchant, since) if one.at < instant(coming[-1]["at"])]
+    seen = [one for one in await happened(customer, since) if one.at < instant(coming[-1]["at"])]
     assert seen == sorted(shown, key=str)
     assert len(seen) > len(coming) // 2
 
 
 async def test_a_trial_a_first_charge_and_renewals_come_as_shown(actors: Actors) -> None:
-    merchant = await actors.merchant_on_clock("2027-01-17T09:30:00Z", zone="Europe/Berlin")
-    await merchant.save_card()
-    await merchant.ask("POST", "/billing/subscription", {"plan": "pro"}, status=201)
-    coming = await future(merchant, 24)
-    assert [one["name"] for one in coming[:4]] == ["end_trial", "charge", "lapse", "renew"]
+    customer = await actors.customer_on_clock("2027-01-17T09:30:00Z", zone="Europe/Berlin")
+    await customer.save_card()
+    await customer.ask("POST", "/billing/subscription", {"plan": "pro"}, status=201)
+    coming = await future(customer, 24)
+    assert [one["name"] for one in coming[:4]] == ["end_trial", "charge", "expire_credits", "renew"]
     assert coming[0]["at"] == "2027-01-31T09:30:00Z"
-    assert all(one["only_if"] is None for one in coming if one["name"] != "lapse")
-    await comes_true(merchant, coming)
-    paid = [effect["amount"] for effect in await merchant.effects()]
+    assert all(one["only_if"] is None for one in coming if one["name"] != "expire_credits")
+    await comes_true(customer, coming)
+    paid = [effect["amount"] for effect in await customer.effects()]
     charges = [one["amount_cents"] for one in coming if one["name"] == "charge"]
     assert paid[: len(charges)] == charges
 
 
 async def test_a_yearly_plan_shows_each_month_of_credits(actors: Actors) -> None:
-    merchant = await actors.merchant_on_clock("2027-01-31T10:00:00Z")
-    await merchant.subscribed("basic", interval="yearly")
-    coming = await future(merchant, 25)
+    customer = await actors.customer_on_clock("2027-01-31T10:00:00Z")
+    await customer.subscribed("basic", interval="yearly")
+    coming = await future(customer, 25)
     assert [one["credits"] for one in coming if one["name"] == "cycle"] == ["100.00"] * 11
     assert [(one["at"], one["amount_cents"]) for one in coming if one["name"] == "renew"] == [
         ("2028-01-31T10:00:00Z", 19000)
     ]
-    await comes_true(merchant, coming)
+    await comes_true(customer, coming)
 
 
 async def test_the_recovery_of_an_unpaid_invoice_comes_as_shown(actors: Actors) -> None:
-    merchant = await actors.merchant_on_clock("2027-01-31T10:00:00Z")
-    await merchant.subscribed("pro")
-    await merchant.script("insufficient_funds", then="last")
-    await merchant.advance(to="2027-02-28T10:00:00Z")
-    assert (await merchant.subscription())["status"] == "past_due"
-    coming = await future(merchant, 8)
+    customer = await actors.customer_on_clock("2027-01-31T10:00:00Z")
+    await customer.subscribed("pro")
+    await customer.script("insufficient_funds", then="last")
+    await customer.advance(to="2027-02-28T10:00:00Z")
+    assert (await customer.subscription())["status"] == "past_due"
+    coming = await future(customer, 8)
     assert [(one["name"], one["at"][:10]) for one in coming[:4]] == [
         ("charge", "2027-03-03"),
         ("charge", "2027-03-07"),
@@ -122,51 +123,82 @@ async def test_the_recovery_of_an_unpaid_invoice_comes_as_shown(actors: Actors) 
         ("renew", "2027-03-31"),
     ]
     assert "not paid before" in coming[0]["only_if"]
-    await comes_true(merchant, coming)
-    assert (await merchant.subscription())["status"] == "unpaid"
-    assert len(await merchant.effects()) == 1, "only the first payment ever succeeded"
+    await comes_true(customer, coming)
+    assert (await customer.subscription())["status"] == "unpaid"
+    assert len(await customer.effects()) == 1, "only the first payment ever succeeded"
 
 
 async def test_a_planned_end_is_the_last_thing_shown(actors: Actors) -> None:
-    merchant = await actors.merchant_on_clock("2027-01-31T10:00:00Z")
-    await merchant.subscribed("pro")
-    await merchant.ask("POST", "/billing/subscription/cancel", {"at": "period_end"})
-    coming = await future(merchant, 12)
-    assert [one["name"] for one in coming] == ["end", "lapse"]
-    await merchant.advance(days=60)
-    ended = await merchant.subscription()
+    customer = await actors.customer_on_clock("2027-01-31T10:00:00Z")
+    await customer.subscribed("pro")
+    await customer.ask("POST", "/billing/subscription/cancel", {"at": "period_end"})
+    coming = await future(customer, 12)
+    assert [one["name"] for one in coming] == ["end", "expire_credits"]
+    await customer.advance(days=60)
+    ended = await customer.subscription()
     assert ended["ended_at"] == coming[0]["at"]
-    assert await future(merchant, 12) == []
+    assert await future(customer, 12) == []
 
 
 async def test_a_pending_purchase_expires_when_shown_unless_it_is_paid(actors: Actors) -> None:
-    merchant = await actors.merchant_on_clock()
-    begun = await merchant.buy("small")
-    paid = await merchant.buy("medium")
-    coming = await future(merchant, 12)
+    customer = await actors.customer_on_clock()
+    begun = await customer.buy("small")
+    paid = await customer.buy("medium")
+    coming = await future(customer, 12)
     ends = [one for one in coming if one["name"] == "expire"]
     assert [(one["amount_cents"], one["only_if"]) for one in ends] == [
         (999, "it is not paid before"),
         (3999, "it is not paid before"),
     ]
-    await merchant.pay(paid)
-    await merchant.until_purchase(paid["purchase_id"], "completed")
-    await merchant.advance(to=ends[0]["at"])
-    assert (await merchant.purchase(begun["purchase_id"]))["status"] == "expired"
-    assert await future(merchant, 12) == []
+    await customer.pay(paid)
+    await customer.until_purchase(paid["purchase_id"], "completed")
+    await customer.advance(to=ends[0]["at"])
+    assert (await customer.purchase(begun["purchase_id"]))["status"] == "expired"
+    assert await future(customer, 12) == []
 
 
 @pytest.mark.parametrize("count", [0, 1, 7])
 async def test_as_many_steps_are_shown_as_were_asked_for(actors: Actors, count: int) -> None:
-    merchant = await actors.merchant_on_clock()
-    await merchant.subscribed("pro")
-    assert len(await future(merchant, count)) == count
+    customer = await actors.customer_on_clock()
+    await customer.subscribed("pro")
+    assert len(await future(customer, count)) == count
 
 
 async def test_without_a_card_the_end_of_a_trial_is_shown_as_it_will_be(actors: Actors) -> None:
-    merchant = await actors.merchant_on_clock()
-    await merchant.ask("POST", "/billing/subscription", {"plan": "pro"}, status=201)
-    coming: list[dict[str, Any]] = await future(merchant, 12)
+    customer = await actors.customer_on_clock()
+    await customer.ask("POST", "/billing/subscription", {"plan": "pro"}, status=201)
+    coming: list[dict[str, Any]] = await future(customer, 12)
     assert coming[0]["only_if"] == "no card is saved before"
-    await merchant.advance(to=coming[0]["at"])
-    assert (await merchant.subscription())["status"] == "canceled"
+    await customer.advance(to=coming[0]["at"])
+    assert (await customer.subscription())["status"] == "canceled"
+
+
+async def test_what_a_dunned_subscription_leaves_behind_comes_as_shown(actors: Actors) -> None:
+    """Usage was served whatever comes: only the plan's time not served is taken back."""
+    customer = await actors.customer_on_clock("2027-01-01T10:00:00Z")
+    await customer.subscribed("basic")
+    await under(customer, {"final_action": "cancel", "days": [0, 10, 40]})
+    await customer.script("insufficient_funds", then="last")
+    await customer.advance(to="2027-02-01T10:00:00Z")
+    await customer.ask(
+        "POST",
+        "/usage/record",
+        {"feature_type": "ai_responses", "usage_amount": "1000"},
+        status=201,
+    )
+    await customer.advance(to="2027-03-01T10:00:00Z")
+
+    coming = await future(customer, 20)
+    shown = next(
+        one["amount_cents"]
+        for one in coming
+        if one["name"] == "charge" and one["at"] == "2027-04-10T10:00:00Z"
+    )
+    await customer.advance(to="2027-03-15T10:00:00Z")
+
+    assert (await customer.subscription())["status"] == "canceled"
+    left = await customer.rows(
+        "SELECT amount_due_minor - amount_paid_minor - amount_credited_minor AS owed"
+        " FROM invoices WHERE account_id = %(me)s AND status = 'open' AND period_start IS NOT NULL"
+    )
+    assert [row["owed"] for row in left] == [shown]

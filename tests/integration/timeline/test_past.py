@@ -1,19 +1,19 @@
 """The past half: every step and change with its cause, newest first, without gaps or repetition."""
 
-from tests.integration.actors import Actors, Json, Merchant
+from tests.integration.actors import Actors, Customer, Json
 
 
-async def past(merchant: Merchant, query: str = "limit=100") -> list[Json]:
-    shown = await merchant.ask("GET", f"/billing/timeline?{query}")
+async def past(customer: Customer, query: str = "limit=100") -> list[Json]:
+    shown = await customer.ask("GET", f"/billing/timeline?{query}")
     happened: list[Json] = shown["past"]
     return happened
 
 
 async def test_each_entry_says_what_happened_and_why(actors: Actors) -> None:
-    merchant = await actors.merchant_on_clock()
-    await merchant.subscribed("pro")
-    await merchant.advance(days=31)
-    seen = {(one["source"], one["name"]): one for one in reversed(await past(merchant))}
+    customer = await actors.customer_on_clock()
+    await customer.subscribed("pro")
+    await customer.advance(days=31)
+    seen = {(one["source"], one["name"]): one for one in reversed(await past(customer))}
 
     renewed = seen["step", "renew"]
     assert renewed["cause"]["words"] == "it was due"
@@ -38,52 +38,52 @@ async def test_each_entry_says_what_happened_and_why(actors: Actors) -> None:
 
     granted = seen["credits", "arrived"]
     assert granted["credits"] == "500.00"
-    assert seen["credits", "lapsed"]["credits"] == "500.00"
+    assert seen["credits", "expired"]["credits"] == "500.00"
 
 
 async def test_declines_and_skipped_tries_are_told_with_their_reason(actors: Actors) -> None:
-    merchant = await actors.merchant_on_clock()
-    await merchant.subscribed("pro")
-    await merchant.script("insufficient_funds", then="last")
-    await merchant.advance(days=40)
-    tries = [one for one in await past(merchant) if one["source"] == "payment"]
+    customer = await actors.customer_on_clock()
+    await customer.subscribed("pro")
+    await customer.script("insufficient_funds", then="last")
+    await customer.advance(days=40)
+    tries = [one for one in await past(customer) if one["source"] == "payment"]
     assert [one["words"] for one in tries] == [
         "charge of 49.00 USD by visa 4242: declined (insufficient_funds)"
     ] * 3
-    words = {one["words"] for one in await past(merchant)}
+    words = {one["words"] for one in await past(customer)}
     assert {"pro is past due", "a try brought no money: insufficient_funds"} <= words
 
 
 async def test_pages_hold_everything_once_and_newest_first(actors: Actors) -> None:
-    merchant = await actors.merchant_on_clock()
-    await merchant.subscribed("pro")
-    await merchant.advance(days=65)
-    whole = await past(merchant)
+    customer = await actors.customer_on_clock()
+    await customer.subscribed("pro")
+    await customer.advance(days=65)
+    whole = await past(customer)
     assert [one["at"] for one in whole] == sorted((one["at"] for one in whole), reverse=True)
-    shown = await merchant.ask("GET", "/billing/timeline?limit=7&upcoming=0")
+    shown = await customer.ask("GET", "/billing/timeline?limit=7&upcoming=0")
     pages = list(shown["past"])
     assert shown["pagination"]["total"] == len(whole)
     while shown["pagination"]["has_more"]:
         cursor = shown["pagination"]["next_cursor"]
-        shown = await merchant.ask("GET", f"/billing/timeline?limit=7&cursor={cursor}&upcoming=0")
+        shown = await customer.ask("GET", f"/billing/timeline?limit=7&cursor={cursor}&upcoming=0")
         pages += shown["past"]
     assert pages == whole
-    await merchant.refused("INVALID_CURSOR", "GET", "/billing/timeline?cursor=nonsense")
+    await customer.refused("INVALID_CURSOR", "GET", "/billing/timeline?cursor=nonsense")
 
 
 async def test_an_operator_sees_the_same_timeline(actors: Actors) -> None:
-    merchant = await actors.merchant_on_clock()
-    await merchant.subscribed("pro")
-    own = await merchant.ask("GET", "/billing/timeline")
-    seen = await actors.operate("GET", f"/admin/accounts/{merchant.id}/timeline")
+    customer = await actors.customer_on_clock()
+    await customer.subscribed("pro")
+    own = await customer.ask("GET", "/billing/timeline")
+    seen = await actors.operate("GET", f"/admin/accounts/{customer.id}/timeline")
     by_name = await actors.operate(
-        "GET", f"/admin/accounts/{merchant.account['external_id']}/timeline"
+        "GET", f"/admin/accounts/{customer.account['external_id']}/timeline"
     )
     assert own == seen == by_name
     assert own["now"] == "2027-01-01T10:00:00Z"
 
 
-async def test_a_fresh_account_has_a_birth_and_no_future(merchant: Merchant) -> None:
-    shown = await merchant.ask("GET", "/billing/timeline")
+async def test_a_fresh_account_has_a_birth_and_no_future(customer: Customer) -> None:
+    shown = await customer.ask("GET", "/billing/timeline")
     assert shown["future"] == []
     assert [one["name"] for one in shown["past"]] == ["account.created"]

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import text
 
 from billing.core import ids
-from billing.credits import service as credits
+from billing.ledger.credits import service as credits
 from tests.integration.api.conftest import Api, api
 from tests.integration.catalog.subscribing import subscribe
 

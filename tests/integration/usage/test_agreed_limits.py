@@ -7,7 +7,8 @@ import httpx2
 import pytest
 from sqlalchemy import text
 
-from billing.core import ids
+from billing.core import clock, ids
+from tests.integration.catalog.subscribing import change
 from tests.integration.usage.conftest import V1, NewShop, Shop
 from tests.integration.usage.test_limits import move_clock
 
@@ -25,13 +26,8 @@ async def on_plan(new_shop: NewShop, plan: str) -> Shop:
 async def move(shop: Shop, status: str, plan_id: object) -> None:
     """Its subscription goes on in another state and under another plan."""
     async with shop.api.database.operator() as connection:
-        await connection.execute(
-            text(
-                "UPDATE subscriptions SET status = :status, plan_id = :plan_id, updated_at ="
-                " (SELECT clock_at FROM accounts WHERE id = :id) WHERE account_id = :id"
-            ),
-            {"status": status, "plan_id": plan_id, "id": shop.id},
-        )
+        at = await clock.now(connection, shop.id)
+        await change(connection, shop.id, status=status, plan_id=plan_id, updated_at=at)
 
 
 async def strict(shop: Shop, access: str) -> object:

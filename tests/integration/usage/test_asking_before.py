@@ -87,7 +87,7 @@ async def test_a_budget_that_blocks_refuses_when_asked_and_its_figures_are_told(
     asked = await ask(shop, "2501", **GPT)
     assert (asked["allowed"], asked["refused_by"], asked["budget_id"]) == (False, "budget", name)
     assert (asked["limit"], asked["used"], asked["remaining"]) == ("5.00", "0", "5.00")
-    assert asked["reason"] == "this use would go over a budget that blocks"
+    assert asked["reason"] == "this use would exceed a blocking budget"
     assert not (await claim(shop, "3000", "job", **GPT))["allowed"]
     assert await shop.rows("SELECT 1 FROM quota_claims WHERE account_id = :id") == []
     first = await claim(shop, "2000", "other", **GPT)

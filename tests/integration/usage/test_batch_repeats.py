@@ -8,8 +8,8 @@ import pytest
 from psycopg import OperationalError
 from sqlalchemy.exc import DBAPIError
 
-from api import recorder as recording
-from billing.usage.schemas import Recorded
+from api import usage_batcher as recording
+from billing.metering.usage.schemas import Recorded
 from tests.integration.usage.conftest import V1, NewShop, Shop
 
 USE = {"product_id": "gpt-4", "usage_amount": "1000"}
@@ -68,7 +68,7 @@ async def test_a_batch_that_broke_in_the_middle_is_repeated_without_a_second_use
 ) -> None:
     shops = [await new_shop("10") for _ in range(3)]
     api, broken = shops[0].api, shops[1]
-    recorder = api.app.state.services.recorder
+    recorder = api.app.state.services.usage_batcher
     write, others = recorder._once, asyncio.Semaphore(0)
 
     async def lost_for_one(

@@ -10,14 +10,14 @@ import pytest
 from psycopg import OperationalError
 from sqlalchemy.exc import DBAPIError
 
-from api.recorder import Recorder
-from billing.integrity import service
-from billing.usage.schemas import Kind, Recorded, Use
+from api.usage_batcher import UsageBatcher
+from billing.insight.integrity import service
+from billing.metering.usage.schemas import Kind, Recorded, Use
 from tests.integration.usage.conftest import V1, NewShop, Shop
 
 COLUMNS = (
-    "product_id, service_type, feature_type, meter, usage_amount, included_amount,"
-    " charged_amount, unit_price, total_amount, currency, billing_method, billing_status,"
+    "product_id, service_type, feature_type, meter, usage_amount, included_units,"
+    " charged_units, unit_price, total_amount, currency, billing_method, billing_status,"
     " is_free_tier, is_late, event_id, user_id, organization_id, operation, model"
 )
 AGREEMENT = """
@@ -239,8 +239,8 @@ async def test_uses_without_an_event_are_there_once_when_an_answer_is_lost(
     new_shop: NewShop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shop = await new_shop("10")
-    recorder = Recorder(shop.api.database)
-    write = recorder._once
+    batcher = UsageBatcher(shop.api.database)
+    write = batcher._once
     sizes: list[int] = []
 
     async def committed_unheard(
@@ -252,9 +252,9 @@ async def test_uses_without_an_event_are_there_once_when_an_answer_is_lost(
             raise DBAPIError("the record", None, OperationalError("the connection is lost"))
         return done
 
-    monkeypatch.setattr(recorder, "_once", committed_unheard)
+    monkeypatch.setattr(batcher, "_once", committed_unheard)
     uses = [Use(shop.id, Kind("gpt-4", None, None, None, None, None, False), "1000")] * 3
-    done = await asyncio.gather(*(recorder.one(use) for use in uses))
+    done = await asyncio.gather(*(batcher.one(use) for use in uses))
     assert sizes[0] == 3
     assert len({one.id for one in done}) == 3
     assert await shop.rows("SELECT count(*) FROM billing_records WHERE account_id = :id") == [(3,)]

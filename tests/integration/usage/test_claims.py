@@ -26,7 +26,7 @@ async def used(shop: Shop) -> int:
 
 
 async def plain(shop: Shop) -> bool:
-    """Whether the next claim may go the short way."""
+    """True if the next claim may take the fast path."""
     rows = await shop.rows(
         "SELECT plain_until > now() AND used < plain_below FROM billing_quotas"
         " WHERE account_id = :id"
@@ -100,7 +100,7 @@ async def test_a_threshold_that_claims_cross_is_told_once(new_shop: NewShop) -> 
     assert await used(shop) == 12
 
 
-async def test_a_quota_set_later_is_obeyed_at_once(new_shop: NewShop) -> None:
+async def test_a_quota_set_later_counts_at_once(new_shop: NewShop) -> None:
     shop = await new_shop()
     ann = CHAT | {"user_id": "ann"}
     await shop.quota("100")

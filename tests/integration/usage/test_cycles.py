@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from billing.usage import closing
+from billing.money.invoices import arrears
+from billing.money.subscriptions import reading as subscriptions
+from billing.platform.decisions.service import Read
 from tests.integration.catalog.subscribing import subscribe
 from tests.integration.insight.test_budgets import move_to, put
 from tests.integration.usage.conftest import V1, NewShop, Shop
@@ -107,7 +109,9 @@ async def test_what_a_card_paid_is_on_no_invoice_s_line(new_shop: NewShop) -> No
             ),
             {"id": shop.id},
         )
-        lines = await closing.lines(connection, shop.id, subscription)
+        read = Read(subscription, deciding=True, locked=False)
+        rows, facts = await subscriptions.read(connection, read)
+    lines = arrears.lines(rows, facts.usage)
     assert [(line.quantity, line.amount_minor) for line in lines] == [(Decimal(10), 20)]
     now = await shop.get("/usage/current")
     assert now["overages"]["by_meter"] == {"ai_responses": "0.20"}

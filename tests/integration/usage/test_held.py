@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 from uuid import uuid4
 
-from billing.integrity import service as integrity
+from billing.insight.integrity import service as integrity
 from tests.integration.usage.conftest import NewShop, Shop
 
 HOLDS = "/billing/credits/holds"
@@ -21,7 +21,7 @@ async def state(shop: Shop, hold_id: str) -> tuple[str, str]:
     return shown["status"], shown["captured"]
 
 
-async def purse(shop: Shop) -> tuple[str, str]:
+async def balance_and_held(shop: Shop) -> tuple[str, str]:
     shown = await shop.get("/billing/credits/balance")
     return shown["credits"], shown["held"]
 
@@ -34,7 +34,7 @@ async def test_a_hold_pays_what_was_used_and_the_rest_is_free_again(new_shop: Ne
     assert (done["billing_status"], done["total_cost"]) == ("completed", "2.00")
     assert done["billing_method"] == "credit_consumption"
     assert await state(shop, held) == ("captured", "2.00")
-    assert await purse(shop) == ("8.00", "0")
+    assert await balance_and_held(shop) == ("8.00", "0")
 
     record = await shop.get(f"/billing/records/{done['billing_id']}")
     entry = await shop.get(f"/billing/credits/transactions/{record['transaction_id']}")
@@ -59,7 +59,7 @@ async def test_a_use_with_a_hold_is_recorded_once_by_its_event(new_shop: NewShop
     refused = await shop.record(status=422, hold_id=other, event_id="req-1")
     assert refused["code"] == "IDEMPOTENCY_KEY_REUSED"
     assert await state(shop, other) == ("open", "0")
-    assert await purse(shop) == ("8.00", "5.00")
+    assert await balance_and_held(shop) == ("8.00", "5.00")
 
 
 async def test_a_hold_that_ended_or_is_not_ones_own_pays_nothing(new_shop: NewShop) -> None:
@@ -73,11 +73,11 @@ async def test_a_hold_that_ended_or_is_not_ones_own_pays_nothing(new_shop: NewSh
     theirs = await shop.record(status=404, hold_id=await hold(stranger))
     assert theirs["code"] == "HOLD_NOT_FOUND"
     assert (await shop.record(status=404, hold_id="hld_nonsense"))["code"] == "HOLD_NOT_FOUND"
-    assert await purse(shop) == ("28.00", "0")
+    assert await balance_and_held(shop) == ("28.00", "0")
     assert len(await shop.rows("SELECT 1 FROM billing_records WHERE account_id = :id")) == 1
 
 
-async def test_a_lapsed_hold_pays_nothing_though_nobody_has_noticed(new_shop: NewShop) -> None:
+async def test_a_expired_hold_pays_nothing_though_nobody_has_noticed(new_shop: NewShop) -> None:
     shop = await new_shop("10", is_test=True, clock_at="2027-01-01T10:00:00Z")
     held = await hold(shop, expires_in_seconds=60)
     async with shop.api.database.operator() as connection:
@@ -85,8 +85,8 @@ async def test_a_lapsed_hold_pays_nothing_though_nobody_has_noticed(new_shop: Ne
             f"UPDATE accounts SET clock_at = clock_at + interval '1 hour' WHERE id = '{shop.id}'"
         )
     refused = await shop.record(status=409, hold_id=held)
-    assert (refused["code"], refused["hold_status"]) == ("HOLD_RESOLVED", "lapsed")
-    assert await purse(shop) == ("10.00", "0")
+    assert (refused["code"], refused["hold_status"]) == ("HOLD_RESOLVED", "expired")
+    assert await balance_and_held(shop) == ("10.00", "0")
 
 
 async def test_a_use_dearer_than_its_hold_is_refused_and_leaves_it_open(new_shop: NewShop) -> None:
@@ -101,7 +101,7 @@ async def test_a_use_dearer_than_its_hold_is_refused_and_leaves_it_open(new_shop
     over = await shop.record("700", status=429, hold_id=held)
     assert over["code"] == "QUOTA_EXCEEDED"
     assert await shop.rows("SELECT 1 FROM billing_records WHERE account_id = :id") == []
-    assert await purse(shop) == ("10.00", "1.50")
+    assert await balance_and_held(shop) == ("10.00", "1.50")
 
 
 async def test_a_use_that_costs_nothing_releases_its_hold(new_shop: NewShop) -> None:
@@ -110,7 +110,7 @@ async def test_a_use_that_costs_nothing_releases_its_hold(new_shop: NewShop) -> 
     done = await shop.record("100", product_id="gpt-4-mini", hold_id=held)
     assert (done["total_cost"], done["is_free_tier"]) == ("0", True)
     assert await state(shop, held) == ("released", "0")
-    assert await purse(shop) == ("10.00", "0")
+    assert await balance_and_held(shop) == ("10.00", "0")
 
 
 async def test_bought_credits_that_were_held_count_as_the_wallet(new_shop: NewShop) -> None:
@@ -137,7 +137,7 @@ async def test_rows_of_a_batch_may_each_have_a_hold(new_shop: NewShop) -> None:
         "recorded", "recorded", "HOLD_EXCEEDED", "HOLD_NOT_FOUND", "duplicate",
         "VALIDATION_FAILED",
     ]  # fmt: skip
-    assert await purse(shop) == ("16.00", "1.00")
+    assert await balance_and_held(shop) == ("16.00", "1.00")
     again = await shop.batch(*rows[:2])
     assert (again["recorded"], again["duplicate"]) == (0, 2)
 
@@ -152,6 +152,6 @@ async def test_one_hold_pays_once_however_many_ask_at_the_same_time(new_shop: Ne
     )
     codes = sorted(one.status_code for one in answers[:20])
     assert codes == [201] + [409] * 19
-    assert await purse(shop) == ("78.00", "0")
+    assert await balance_and_held(shop) == ("78.00", "0")
     report = await integrity.examine(shop.api.database, shop.id)
     assert report.ok, [check for check in report.checks if not check.ok]

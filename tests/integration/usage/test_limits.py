@@ -5,6 +5,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
+from billing.catalog.plans import store as plans
+from tests.integration.catalog.subscribing import change
 from tests.integration.usage.conftest import NewShop, Shop
 
 NOW = datetime(2027, 1, 10, 12, tzinfo=UTC)
@@ -93,24 +95,12 @@ async def test_limits_follow_the_subscription_in_its_own_transaction(new_shop: N
     shop = await on_plan(new_shop, "free")
     await shop.record("50", feature_type="ai_responses")
     async with shop.api.database.operator() as connection:
-        from sqlalchemy import text
-
-        await connection.execute(
-            text(
-                "UPDATE subscriptions SET plan_id = (SELECT id FROM plans WHERE key = 'basic'"
-                " AND is_current), updated_at = :at WHERE account_id = :id"
-            ),
-            {"id": shop.id, "at": NOW},
-        )
+        basic = await plans.find_plan(connection, "basic")
+        assert basic is not None
+        await change(connection, shop.id, plan_id=basic.id, updated_at=NOW)
     await shop.record("1", feature_type="ai_responses")
     async with shop.api.database.operator() as connection:
-        await connection.execute(
-            text(
-                "UPDATE subscriptions SET status = 'canceled', ended_at = :at, updated_at = :at"
-                " WHERE account_id = :id"
-            ),
-            {"id": shop.id, "at": NOW},
-        )
+        await change(connection, shop.id, status="canceled", ended_at=NOW, updated_at=NOW)
     assert await shop.get("/usage/limits") == []
     assert (await shop.get("/usage/current"))["meters"] == {}
 
@@ -162,7 +152,7 @@ async def test_fifty_at_once_never_get_more_than_the_quota(new_shop: NewShop) ->
     ]
 
 
-async def test_a_use_claimed_beforehand_counts_once_and_lapses_unsettled(
+async def test_a_use_claimed_beforehand_counts_once_and_expires_unsettled(
     new_shop: NewShop,
 ) -> None:
     shop = await new_shop(is_test=True, clock_at=NOW.isoformat())

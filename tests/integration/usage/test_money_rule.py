@@ -1,4 +1,4 @@
-"""The database's money rule is the one of billing.rating.rules, to the last digit."""
+"""The database's money rule is the one of billing.catalog.rating.rules, to the last digit."""
 
 import json
 from collections.abc import Iterator
@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from billing.rating import rules
-from billing.rating.schemas import PriceTerms
-from embedded.stack import StackInfo
+from billing.catalog.rating import rules
+from billing.catalog.rating.schemas import PriceTerms
+from devstack.stack import StackInfo
 from tests.unit.rating.terms import any_terms, quantities
 
 CASES = st.lists(

@@ -8,7 +8,7 @@ from tests.integration.usage.conftest import V1, NewShop, Shop
 
 
 async def ask(shop: Shop, path: str, role: str = "member", **query: str) -> Any:
-    """What a caller of the account reads whose name is ann."""
+    """A read by a caller of the account whose name is ann."""
     headers = shop.api.token(shop.account["id"], [role], "ann")
     return await shop.api.client.get(f"{V1}{path}", params=query, headers=headers)
 

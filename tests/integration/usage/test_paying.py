@@ -5,8 +5,8 @@ from typing import Any, Final
 
 import pytest
 
-from billing.usage import calls
-from billing.usage.schemas import Kind, Use
+from billing.metering.usage import sql_batch as calls
+from billing.metering.usage.schemas import Kind, Use
 from tests.integration.usage.conftest import NewShop, Shop
 
 COSTS: Final = ("500", "1000", "700", "1", "2000", "799")

@@ -10,8 +10,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from billing.core.periods import Interval, Unit
-from billing.subscriptions.rules import cycle_bounds
-from embedded.stack import StackInfo
+from billing.money.subscriptions.rules import cycle_bounds
+from devstack.stack import StackInfo
 from tests.integration.usage.conftest import NewShop
 
 LAST: Final = datetime(9000, 1, 1, tzinfo=UTC)

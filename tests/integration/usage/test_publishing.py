@@ -1,10 +1,10 @@
-"""An event for each use, where an operator wants it (product.md §9)."""
+"""An event for each use, where an operator wants it (docs/rules.md#usage)."""
 
 from typing import Any
 
-from api.recorder import Recorder
+from api.usage_batcher import UsageBatcher
 from billing.core.database import open_database
-from billing.usage.schemas import Kind, Use
+from billing.metering.usage.schemas import Kind, Use
 from tests.integration.api.conftest import stack_settings
 from tests.integration.usage.conftest import NewShop, Shop
 
@@ -23,11 +23,11 @@ async def test_each_use_is_an_event_where_that_is_wished_for(new_shop: NewShop) 
     settings = stack_settings(shop.api.stack).model_copy(update={"publish_usage": True})
     database = open_database(settings)
     try:
-        recorder = Recorder(database)
-        done = await recorder.one(Use(shop.id, TOKENS, "1000", "first", user_id="ann"))
+        batcher = UsageBatcher(database)
+        done = await batcher.one(Use(shop.id, TOKENS, "1000", "first", user_id="ann"))
         uses = [Use(shop.id, TOKENS, "1"), Use(other.id, TOKENS, "2"), Use(shop.id, TOKENS, "3")]
-        assert await recorder.many(uses) == {}
-        assert (await recorder.one(Use(shop.id, TOKENS, "1000", "first", user_id="ann"))).id == (
+        assert await batcher.many(uses) == {}
+        assert (await batcher.one(Use(shop.id, TOKENS, "1000", "first", user_id="ann"))).id == (
             done.id
         )
     finally:

@@ -1,4 +1,4 @@
-"""What a claim covers: the quotas it was counted on, in the window it was counted in."""
+"""A claim covers the quotas it was counted on, in the window it was counted in."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -19,7 +19,7 @@ async def frozen(new_shop: NewShop, clock: datetime = NOW) -> Shop:
 
 
 async def used(shop: Shop) -> dict[str, int]:
-    """What is used by owner (`''` the account) and, but for chat messages, meter."""
+    """Counted use by owner (`''` the account) and, but for chat messages, meter."""
     rows = await shop.rows(
         "SELECT owner || CASE meter WHEN 'chat_messages' THEN '' ELSE meter END, used::integer"
         " FROM billing_quotas WHERE account_id = :id"

@@ -1,4 +1,4 @@
-"""What a use would cost, and which way of paying is suggested: the preferred one where it pays."""
+"""A quote: the cost of a use, and the suggested way of paying, the preferred one where it pays."""
 
 from typing import Any
 from uuid import uuid4
@@ -7,7 +7,7 @@ import httpx2
 import pytest
 
 from billing.core import ids
-from tests.integration.api.specimens import card
+from tests.integration.api.route_samples import card
 from tests.integration.usage.conftest import V1, NewShop, Shop
 
 GPT = {"product_id": "gpt-4", "usage_amount": "1000"}

@@ -9,7 +9,7 @@ from uuid import uuid4
 import httpx2
 import pytest
 
-from tests.integration.api.specimens import card
+from tests.integration.api.route_samples import card
 from tests.integration.usage.conftest import V1, NewShop
 
 CALCULATE = "/billing/calculate"

@@ -1,10 +1,10 @@
-"""Credits for one meter alone: its uses burn them first, and no other use can [product.md §8]."""
+"""Credits for one meter: its uses burn them first, no other use can (docs/rules.md#credits)."""
 
 from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
-from billing.credits import service as credits
+from billing.ledger.credits import service as credits
 from tests.integration.usage.conftest import NewShop, Shop
 
 TOKENS = "model_inference"

@@ -13,10 +13,10 @@ from temporalio.client import Client, WorkflowHandle
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from billing.core import ids
-from billing.dunning.rules import Case, Collecting, Policy
-from billing.subscriptions.rules import SubscriptionState
+from billing.money.dunning.rules import Case, Collecting, Policy
+from billing.money.subscriptions.rules import SubscriptionState
 from tests.integration.actors import Actors
-from workflows.contracts import CommandRequest, DunningOrder, MatterRef, Standing, StepRequest
+from workflows.contracts import CommandRequest, DunningCommand, MatterRef, Standing, StepRequest
 from workflows.subscription import SubscriptionWorkflow
 
 EVENTS_PER_RUN = 25
@@ -47,7 +47,7 @@ class Rows:
     """Stands in for the rows: counts what is carried out, and always says the same."""
 
     def __init__(self) -> None:
-        self.obeyed: list[str] = []
+        self.commands_run: list[str] = []
 
     @activity.defn(name="subscription.load")
     async def load(self, _: MatterRef) -> SubscriptionState:
@@ -59,7 +59,7 @@ class Rows:
 
     @activity.defn(name="subscription.perform")
     async def perform(self, request: CommandRequest) -> SubscriptionState:
-        self.obeyed.append(request.key)
+        self.commands_run.append(request.key)
         return STATE
 
 
@@ -77,7 +77,9 @@ async def living(client: Client, rows: Rows) -> AsyncIterator[WorkflowHandle[Any
     ):
         await client.start_workflow(
             SubscriptionWorkflow.run,
-            MatterRef(workflow_id=name, account_id=ids.new()),
+            MatterRef(
+                workflow_id=name, account_id=ids.new(), kind="subscription", subject_id=subject
+            ),
             id=name,
             task_queue=queue,
         )
@@ -107,7 +109,7 @@ async def test_orders_and_signals_around_each_new_run_are_all_carried_out(
 
         async def operator() -> None:
             for _ in range(ORDERS):
-                await handle.execute_update("pause_dunning", DunningOrder(reason="again"))
+                await handle.execute_update("pause_dunning", DunningCommand(reason="again"))
                 await handle.signal("changed")
 
         async with asyncio.timeout(PATIENCE_SECONDS):
@@ -115,8 +117,8 @@ async def test_orders_and_signals_around_each_new_run_are_all_carried_out(
             standing = await handle.execute_update("settled", result_type=Standing)
         last = (await handle.describe()).run_id
 
-    assert len(rows.obeyed) == OPERATORS * ORDERS
-    assert len(set(rows.obeyed)) == OPERATORS * ORDERS, "each has a key of its own"
+    assert len(rows.commands_run) == OPERATORS * ORDERS
+    assert len(set(rows.commands_run)) == OPERATORS * ORDERS, "each has a key of its own"
     assert first != last, "there was more than one run"
     assert standing.status == "past_due"
 

@@ -1,118 +1,118 @@
-"""Credit packs bought through the running stack: every road to the one grant."""
+"""Credit packs bought through the running stack: every flow to the one grant."""
 
 from typing import Any
 
 import pytest
 
-from tests.integration.actors import Merchant, intent_of
+from tests.integration.actors import Customer, intent_of
 
 
-async def proven_once(merchant: Merchant, purchase_id: str, amount: int = 999) -> dict[str, Any]:
+async def proven_once(customer: Customer, purchase_id: str, amount: int = 999) -> dict[str, Any]:
     """One charge at the sandbox, one grant, one numbered invoice; answers the purchase."""
-    done = await merchant.until_purchase(purchase_id, "completed")
-    assert [effect["amount"] for effect in await merchant.effects()] == [amount]
-    assert [lot["grant_key"] for lot in await merchant.grants()] == [f"{purchase_id}/grant"]
-    paid = [invoice for invoice in await merchant.invoices() if invoice["status"] == "paid"]
+    done = await customer.until_purchase(purchase_id, "completed")
+    assert [effect["amount"] for effect in await customer.effects()] == [amount]
+    assert [lot["grant_key"] for lot in await customer.grants()] == [f"{purchase_id}/grant"]
+    paid = [invoice for invoice in await customer.invoices() if invoice["status"] == "paid"]
     assert [(invoice["total_minor"], invoice["number"] is None) for invoice in paid] == [
         (amount, False)
     ]
-    assert (await merchant.published()).count("evt.billing.credits.purchased") == 1
+    assert (await customer.published()).count("evt.billing.credits.purchased") == 1
     return done
 
 
-async def test_a_card_confirmed_in_the_browser_brings_the_credits(merchant: Merchant) -> None:
-    begun = await merchant.buy("small")
+async def test_a_card_confirmed_in_the_browser_brings_the_credits(customer: Customer) -> None:
+    begun = await customer.buy("small")
     assert begun["status"] == "pending"
-    await merchant.pay(begun)
-    done = await proven_once(merchant, begun["purchase_id"])
+    await customer.pay(begun)
+    done = await proven_once(customer, begun["purchase_id"])
     assert done["next_action"] == {"type": "none"}
-    assert await merchant.credits() == 100
+    assert await customer.credits() == 100
 
 
-async def test_a_saved_card_pays_at_once(merchant: Merchant) -> None:
-    await merchant.save_card()
-    done = await merchant.buy("medium", "saved_card")
+async def test_a_saved_card_pays_at_once(customer: Customer) -> None:
+    await customer.save_card()
+    done = await customer.buy("medium", "saved_card")
     assert (done["status"], done["next_action"]) == ("completed", {"type": "none"})
-    await proven_once(merchant, done["purchase_id"], 3999)
-    assert await merchant.credits() == 500
+    await proven_once(customer, done["purchase_id"], 3999)
+    assert await customer.credits() == 500
 
 
 async def test_a_declined_saved_card_fails_the_purchase_and_charges_nothing(
-    merchant: Merchant,
+    customer: Customer,
 ) -> None:
-    await merchant.save_card()
-    await merchant.script("insufficient_funds")
+    await customer.save_card()
+    await customer.script("insufficient_funds")
     body = {"pack": "small", "payment_method": "saved_card"}
-    problem = await merchant.refused(
+    problem = await customer.refused(
         "CARD_DECLINED", "POST", "/billing/purchases", body, key="one-wish"
     )
     assert (problem["decline_code"], problem["decline_class"]) == ("insufficient_funds", "soft")
-    failed = await merchant.purchase(problem["purchase_id"])
+    failed = await customer.purchase(problem["purchase_id"])
     assert failed["status"] == "failed"
-    assert await merchant.effects() == []
+    assert await customer.effects() == []
 
-    again = await merchant.buy("small", "saved_card", key="one-wish")
+    again = await customer.buy("small", "saved_card", key="one-wish")
 
     assert again["purchase_id"] != problem["purchase_id"], "the key starts a new purchase"
-    await proven_once(merchant, again["purchase_id"])
+    await proven_once(customer, again["purchase_id"])
 
 
-async def test_a_hosted_page_is_paid(merchant: Merchant) -> None:
-    begun = await merchant.buy("small", "checkout", return_url="https://shop.example/back")
+async def test_a_hosted_page_is_paid(customer: Customer) -> None:
+    begun = await customer.buy("small", "checkout", return_url="https://shop.example/back")
     assert begun["next_action"] == {"type": "redirect", "url": begun["checkout_url"]}
     session = begun["checkout_url"].rpartition("/")[2]
-    assert (await merchant.actors.sandbox.pay_session(session)).status == 200
-    await proven_once(merchant, begun["purchase_id"])
+    assert (await customer.actors.sandbox.pay_session(session)).status == 200
+    await proven_once(customer, begun["purchase_id"])
 
 
 async def test_a_declined_browser_card_leaves_the_purchase_open_for_another(
-    merchant: Merchant,
+    customer: Customer,
 ) -> None:
-    begun = await merchant.buy("small")
-    assert (await merchant.confirm(begun, "pm_card_visa_chargeDeclined")).status == 402
-    await merchant.until_handled("payment_intent.payment_failed")
-    assert (await merchant.purchase(begun["purchase_id"]))["status"] == "pending"
-    assert await merchant.grants() == []
-    await merchant.pay(begun, "pm_card_mastercard")
-    await proven_once(merchant, begun["purchase_id"])
+    begun = await customer.buy("small")
+    assert (await customer.confirm(begun, "pm_card_visa_chargeDeclined")).status == 402
+    await customer.until_handled("payment_intent.payment_failed")
+    assert (await customer.purchase(begun["purchase_id"]))["status"] == "pending"
+    assert await customer.grants() == []
+    await customer.pay(begun, "pm_card_mastercard")
+    await proven_once(customer, begun["purchase_id"])
 
 
-async def test_a_bank_that_asks_the_buyer_is_waited_for(merchant: Merchant) -> None:
-    begun = await merchant.buy("small")
-    asked = await merchant.confirm(begun, "pm_card_authenticationRequired")
+async def test_a_bank_that_asks_the_buyer_is_waited_for(customer: Customer) -> None:
+    begun = await customer.buy("small")
+    asked = await customer.confirm(begun, "pm_card_authenticationRequired")
     assert asked.body["status"] == "requires_action"
-    assert await merchant.effects() == []
-    await merchant.actors.sandbox.authenticate(intent_of(begun))
-    await proven_once(merchant, begun["purchase_id"])
+    assert await customer.effects() == []
+    await customer.actors.sandbox.authenticate(intent_of(begun))
+    await proven_once(customer, begun["purchase_id"])
 
 
-async def test_a_list_says_of_each_purchase_what_to_do(merchant: Merchant) -> None:
-    paid = await merchant.bought()
-    begun = [await merchant.buy("small", road) for road in ("card", "checkout", "manual")]
-    listed = (await merchant.ask("GET", "/billing/purchases"))["data"]
+async def test_a_list_says_of_each_purchase_what_to_do(customer: Customer) -> None:
+    paid = await customer.bought()
+    begun = [await customer.buy("small", flow) for flow in ("card", "checkout", "manual")]
+    listed = (await customer.ask("GET", "/billing/purchases"))["data"]
     assert [one["next_action"]["type"] for one in listed] == [
         "manual", "redirect", "confirm_card", "none",
     ]  # fmt: skip
-    alone = [await merchant.purchase(one["purchase_id"]) for one in (paid, *begun)]
+    alone = [await customer.purchase(one["purchase_id"]) for one in (paid, *begun)]
     assert listed == alone[::-1]
 
 
-async def test_the_same_key_finds_its_first_purchase(merchant: Merchant) -> None:
-    first = await merchant.buy("small", key="again-and-again")
-    again = await merchant.buy("small", key="again-and-again")
+async def test_the_same_key_finds_its_first_purchase(customer: Customer) -> None:
+    first = await customer.buy("small", key="again-and-again")
+    again = await customer.buy("small", key="again-and-again")
     assert again["purchase_id"] == first["purchase_id"]
-    await merchant.pay(first)
-    await proven_once(merchant, first["purchase_id"])
+    await customer.pay(first)
+    await proven_once(customer, first["purchase_id"])
 
 
 @pytest.mark.parametrize(("currency", "amount"), [("EUR", 999), ("JPY", 1500)])
 async def test_other_currencies_are_charged_in_their_own_units(
-    merchant: Merchant, currency: str, amount: int
+    customer: Customer, currency: str, amount: int
 ) -> None:
-    begun = await merchant.buy("small", currency=currency)
-    await merchant.pay(begun)
-    await proven_once(merchant, begun["purchase_id"], amount)
-    problem = await merchant.refused(
+    begun = await customer.buy("small", currency=currency)
+    await customer.pay(begun)
+    await proven_once(customer, begun["purchase_id"], amount)
+    problem = await customer.refused(
         "CURRENCY_MISMATCH", "POST", "/billing/purchases", {"pack": "small", "currency": "USD"}
     )
     assert problem["status"] == 409

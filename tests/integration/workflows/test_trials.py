@@ -1,49 +1,49 @@
-"""The trial of credits through the running stack: taken once, lapsed on its day, or converted."""
+"""The trial of credits through the running stack: taken once, expired on its day, or converted."""
 
 from uuid import uuid4
 
-from tests.integration.actors import Actors, Merchant
+from tests.integration.actors import Actors, Customer
 
 
-async def test_a_trial_brings_its_credits_at_once_and_only_once(merchant: Merchant) -> None:
-    taken = await merchant.ask("POST", "/billing/trials", status=201)
+async def test_a_trial_brings_its_credits_at_once_and_only_once(customer: Customer) -> None:
+    taken = await customer.ask("POST", "/billing/trials", status=201)
     assert (taken["status"], taken["days_remaining"]) == ("active", 14)
-    assert await merchant.credits() == 500
-    await merchant.refused("TRIAL_ALREADY_USED", "POST", "/billing/trials")
-    assert await merchant.credits() == 500
-    assert (await merchant.published()).count("evt.billing.trial.started") == 1
+    assert await customer.credits() == 500
+    await customer.refused("TRIAL_ALREADY_USED", "POST", "/billing/trials")
+    assert await customer.credits() == 500
+    assert (await customer.published()).count("evt.billing.trial.started") == 1
 
 
-async def test_what_is_left_of_a_trial_lapses_and_what_was_bought_stays(actors: Actors) -> None:
-    merchant = await actors.merchant_on_clock()
-    await merchant.ask("POST", "/billing/trials", status=201)
-    await merchant.bought("small")
-    await merchant.advance(to="2027-01-15T09:59:59Z")
-    assert await merchant.credits() == 600
-    await merchant.advance(to="2027-01-15T10:00:00Z")
-    assert await merchant.credits() == 100
-    assert (await merchant.ask("GET", "/billing/trials"))["status"] == "expired"
-    await merchant.refused("TRIAL_ALREADY_USED", "POST", "/billing/trials")
-    ended = [name for name in await merchant.published() if name.startswith("evt.billing.trial")]
+async def test_what_is_left_of_a_trial_expires_and_what_was_bought_stays(actors: Actors) -> None:
+    customer = await actors.customer_on_clock()
+    await customer.ask("POST", "/billing/trials", status=201)
+    await customer.bought("small")
+    await customer.advance(to="2027-01-15T09:59:59Z")
+    assert await customer.credits() == 600
+    await customer.advance(to="2027-01-15T10:00:00Z")
+    assert await customer.credits() == 100
+    assert (await customer.ask("GET", "/billing/trials"))["status"] == "expired"
+    await customer.refused("TRIAL_ALREADY_USED", "POST", "/billing/trials")
+    ended = [name for name in await customer.published() if name.startswith("evt.billing.trial")]
     assert ended == ["evt.billing.trial.started", "evt.billing.trial.expired"]
 
 
 async def test_the_first_paid_subscription_converts_a_trial(actors: Actors) -> None:
-    merchant = await actors.merchant_on_clock()
-    await merchant.ask("POST", "/billing/trials", status=201)
-    await merchant.subscribed("pro")
-    assert (await merchant.ask("GET", "/billing/trials"))["status"] == "converted"
-    assert await merchant.credits() == 1000
-    await merchant.advance(to="2027-01-15T10:00:00Z")
-    assert await merchant.credits() == 500, "the trial's lot keeps its date"
-    ended = [name for name in await merchant.published() if name.startswith("evt.billing.trial")]
+    customer = await actors.customer_on_clock()
+    await customer.ask("POST", "/billing/trials", status=201)
+    await customer.subscribed("pro")
+    assert (await customer.ask("GET", "/billing/trials"))["status"] == "converted"
+    assert await customer.credits() == 1000
+    await customer.advance(to="2027-01-15T10:00:00Z")
+    assert await customer.credits() == 500, "the trial's lot keeps its date"
+    ended = [name for name in await customer.published() if name.startswith("evt.billing.trial")]
     assert ended == ["evt.billing.trial.started", "evt.billing.trial.converted"]
 
 
 async def test_one_trial_per_shop_even_under_another_account(actors: Actors) -> None:
     domain = f"{uuid4()}.example"
-    first = await actors.merchant(platform="shopify", platform_domain=domain)
-    second = await actors.merchant(platform="shopify", platform_domain=domain.upper())
+    first = await actors.customer(platform="shopify", platform_domain=domain)
+    second = await actors.customer(platform="shopify", platform_domain=domain.upper())
     await first.ask("POST", "/billing/trials", status=201)
     await second.refused("TRIAL_ALREADY_USED", "POST", "/billing/trials")
     assert await second.credits() == 0

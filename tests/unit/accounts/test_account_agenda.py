@@ -1,4 +1,4 @@
-"""What an account itself still has to do: lapsing credits, cards being saved or removed."""
+"""An account's own agenda: expiring credits, cards being saved or removed."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -6,8 +6,8 @@ from typing import Any, Final
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing.accounts.rules import (
-    SETUP_LIFETIME,
+from billing.matters.agenda import Step
+from billing.money.account_agenda.rules import (
     AccountState,
     CompletionPlan,
     RemovalPlan,
@@ -15,8 +15,8 @@ from billing.accounts.rules import (
     agenda,
     state_words,
 )
-from billing.core.agenda import Step
-from billing.events.rules import AT_ONCE
+from billing.money.payments.rules import SETUP_LIFETIME
+from billing.platform.provider_inbox.rules import AT_ONCE
 
 NOW: Final = datetime(2027, 3, 14, 9, 0, tzinfo=UTC)
 
@@ -44,10 +44,10 @@ def test_an_account_with_nothing_to_do_has_no_agenda() -> None:
     assert state_words(state()) == "nothing to do"
 
 
-def test_credits_lapse_at_their_instant_under_a_key_of_that_instant() -> None:
+def test_credits_expire_at_their_instant_under_a_key_of_that_instant() -> None:
     expiry = NOW + timedelta(days=30, microseconds=5)
     assert plan(state(next_expiry=expiry)) == [
-        ("lapse", "acc_1/lapse-2027-04-13T09:00:00.000005Z", expiry)
+        ("expire_credits", "acc_1/expire-2027-04-13T09:00:00.000005Z", expiry)
     ]
 
 
@@ -79,7 +79,7 @@ def test_a_removed_card_is_detached_at_once() -> None:
 
 
 def test_every_event_is_looked_into_before_all_else() -> None:
-    steps = plan(state(events=("evt_1", "evt_2"), next_expiry=NOW))
+    steps = plan(state(events=({"id": "evt_1"}, {"id": "evt_2"}), next_expiry=NOW))
     assert steps[:2] == [
         ("check", "acc_1/evt_1", AT_ONCE),
         ("check", "acc_1/evt_2", AT_ONCE),
@@ -101,7 +101,7 @@ def test_no_two_things_to_do_share_a_key(
             *(setup(setup=f"set_x{n}", opened=flag) for n, flag in enumerate(opened)),
         ),
         removals=(RemovalPlan(method="mth_1", removed_at=NOW),),
-        events=tuple(f"evt_{number}" for number in events),
+        events=tuple({"id": f"evt_{number}"} for number in events),
         next_expiry=NOW if expires else None,
     )
     keys = [step.key for step in agenda(account)]
@@ -115,7 +115,7 @@ def test_operators_read_what_an_account_waits_for() -> None:
         next_expiry=NOW,
     )
     assert state_words(account) == (
-        "1 card(s) being saved; 1 card(s) being removed; credits lapse on 14 Mar 2027 09:00 UTC"
+        "1 card(s) being saved; 1 card(s) being removed; credits expire on 14 Mar 2027 09:00 UTC"
     )
 
 

@@ -1,12 +1,12 @@
-"""When an account buys credits, tells of their end, and tries again."""
+"""An account buys credits, announces their end, and tries again, at the right instants."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import pytest
 
-from billing.accounts.rules import AccountState, TopUpPlan, agenda, state_words
-from billing.top_ups.rules import MAX_FAILURES, fits, retry_at
+from billing.money.account_agenda.rules import AccountState, TopUpPlan, agenda, state_words
+from billing.money.top_ups.rules import MAX_FAILURES, fits, retry_at
 
 NOW: Final = datetime(2027, 3, 14, 9, 0, tzinfo=UTC)
 
@@ -27,7 +27,7 @@ def test_after_a_pause_it_is_seen_whether_credits_are_wanted() -> None:
 
 def test_an_end_is_told_before_it_comes() -> None:
     names = plan(next_notice=NOW, next_expiry=NOW + timedelta(days=7))
-    assert [name for name, _, _ in names] == ["notice", "lapse"]
+    assert [name for name, _, _ in names] == ["notice", "expire_credits"]
     assert names[0][1] == "acc_1/notice-2027-03-14T09:00:00.000000Z"
 
 

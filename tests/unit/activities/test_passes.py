@@ -9,14 +9,14 @@ import pytest
 from sqlalchemy.exc import OperationalError
 from temporalio.testing import ActivityEnvironment
 
-from activities.passes import AT_ONCE, MOST_FAILURES, Passed, pass_over
+from activities.paged_scan import AT_ONCE, MOST_FAILURES, Passed, pass_over
 
 PAGE = 50
 THINGS = [f"{number:04}" for number in range(4 * PAGE + 7)]
 
 
 class Place:
-    """Where things are looked at, and what is told to Temporal meanwhile."""
+    """A place of a scan, and the heartbeats that Temporal gets meanwhile."""
 
     def __init__(self, *told: Any) -> None:
         self.environment = ActivityEnvironment()

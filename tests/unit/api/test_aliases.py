@@ -5,7 +5,7 @@ import pytest
 from fastapi import FastAPI
 
 from api.aliases import ALIASES, Alias, AliasMiddleware
-from api.documents import api_routes
+from api.openapi import api_routes
 from api.routes.base import PREFIX
 
 TABLE = (

@@ -1,15 +1,15 @@
-"""Answers made without their model read as the model would write them."""
+"""Answers encoded without their model are what the model would encode."""
 
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from api.routes.holds import CaptureAnswer, HoldAnswer, made, taken
+from api.routes.holds import CaptureAnswer, HoldAnswer, capture_answer, hold_answer
 from api.routes.usage import UseAnswer, answer_of
 from api.schemas import Answer
 from billing.core import ids
-from billing.credits.holds import HoldOrder
-from billing.credits.schemas import Capture, Hold
-from billing.usage.schemas import Recorded
+from billing.ledger.credits.holds import HoldOrder
+from billing.ledger.credits.schemas import Capture, Hold
+from billing.metering.usage.schemas import Recorded
 
 NOW = datetime(2026, 3, 29, 1, 59, 59, tzinfo=UTC)
 
@@ -36,7 +36,7 @@ def test_a_hold() -> None:
                 hold_id=ids.new(), amount=order.amount, expires_at=NOW, status="open",
                 captured=Decimal(0), created_at=NOW, resolved_at=end, replayed=False, top_up=False,
             )  # fmt: skip
-            assert same(HoldAnswer, made(hold, order))
+            assert same(HoldAnswer, hold_answer(hold, order))
 
 
 def test_a_capture() -> None:
@@ -44,4 +44,4 @@ def test_a_capture() -> None:
         hold_id=ids.new(), transaction_id=ids.new(), captured=Decimal("0.01"),
         released=Decimal("0.990000"), balance=Decimal("-3"), replayed=False,
     )  # fmt: skip
-    assert same(CaptureAnswer, taken(capture))
+    assert same(CaptureAnswer, capture_answer(capture))

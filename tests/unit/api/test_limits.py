@@ -8,7 +8,7 @@ import pytest
 from fastapi import FastAPI
 
 from api.app import create_app
-from api.limits import RateLimit, RateLimited, json_fault
+from api.request_limits import RateLimit, RateLimited, json_fault
 from tests.unit.api.conftest import lonely_settings
 from tests.unit.api.forging import signed
 
@@ -83,7 +83,7 @@ async def test_a_false_size_is_refused(client: httpx2.AsyncClient, length: str) 
     ],
 )
 def test_only_json_that_can_be_kept_gets_through(body: str, refused: bool) -> None:
-    """What is merely malformed is left to the parser, which says where."""
+    """A body that is merely malformed is left to the parser, which says where."""
     assert (json_fault(body.encode()) is not None) is refused
 
 
@@ -120,7 +120,7 @@ class Clock:
 
 def test_a_moving_window_lets_exactly_its_share_through(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
-    monkeypatch.setattr("api.limits.monotonic", clock)
+    monkeypatch.setattr("api.request_limits.monotonic", clock)
     rate = RateLimit("5/minute")
     for _ in range(5):
         rate.hit("a")
@@ -133,6 +133,28 @@ def test_a_moving_window_lets_exactly_its_share_through(monkeypatch: pytest.Monk
     rate.hit("a")
     with pytest.raises(RateLimited):
         rate.hit("a")
+
+
+@pytest.mark.parametrize(
+    ("notation", "amount", "seconds"),
+    [
+        ("600/minute", 600, 60),
+        ("5/second", 5, 1),
+        ("1/hour", 1, 3_600),
+        ("10000/day", 10_000, 86_400),
+    ],
+)
+def test_a_rate_is_an_amount_per_unit_of_time(notation: str, amount: int, seconds: int) -> None:
+    rate = RateLimit(notation)
+    assert (rate.amount, rate.seconds) == (amount, seconds)
+
+
+@pytest.mark.parametrize(
+    "notation", ["", "600", "0/minute", "-1/minute", "x/minute", "6/fortnight"]
+)
+def test_a_rate_nobody_can_read_stops_the_start(notation: str) -> None:
+    with pytest.raises(ValueError, match="BILLING_RATE_LIMIT"):
+        RateLimit(notation)
 
 
 async def test_a_caller_over_its_rate_waits_and_others_do_not() -> None:

@@ -13,8 +13,9 @@ from fastapi.routing import APIRoute
 
 from api.app import create_app
 from api.dependencies import AccountGate, OperatorGate, ReadGate
-from api.documents import api_routes, gates
-from api.problem_codes import CODES, passes
+from api.fastapi_internals import dependency_calls
+from api.openapi import api_routes
+from api.problem_codes import CODES, is_temporary
 from api.routes.base import PREFIX
 from tests.unit.api.conftest import lonely_settings
 
@@ -50,8 +51,8 @@ def examples(operation: dict[str, Any]) -> dict[str, int]:
 
 def test_a_refused_row_of_a_batch_says_whether_it_may_come_again() -> None:
     assert "retry" in DOCUMENT["components"]["schemas"]["RowAnswer"]["properties"]
-    assert passes("PRICING_UNAVAILABLE")
-    assert not any(map(passes, ("QUOTA_EXCEEDED", "EVENT_TOO_OLD", "INSUFFICIENT_CREDITS")))
+    assert is_temporary("PRICING_UNAVAILABLE")
+    assert not any(map(is_temporary, ("QUOTA_EXCEEDED", "EVENT_TOO_OLD", "INSUFFICIENT_CREDITS")))
 
 
 def test_every_route_is_described() -> None:
@@ -66,7 +67,7 @@ def test_every_route_is_described() -> None:
 
 @pytest.mark.parametrize("route", api_routes(APP), ids=lambda route: route.path)
 def test_every_route_has_a_gate_unless_it_is_open_for_a_reason(route: APIRoute) -> None:
-    guarded = any(isinstance(gate, GATES) for gate in gates(route))
+    guarded = any(isinstance(gate, GATES) for gate in dependency_calls(route))
     assert guarded is (route.path not in OPEN)
 
 
@@ -122,7 +123,7 @@ def test_routes_on_an_account_say_how_to_name_it(route: APIRoute) -> None:
     for method in route.methods or ():
         operation = DOCUMENT["paths"][route.path_format][method.lower()]
         headers = {p["name"] for p in operation.get("parameters", ()) if p["in"] == "header"}
-        named = any(isinstance(gate, (AccountGate, ReadGate)) for gate in gates(route))
+        named = any(isinstance(gate, (AccountGate, ReadGate)) for gate in dependency_calls(route))
         assert ("X-Account-Id" in headers) is named
 
 

@@ -1,4 +1,4 @@
-"""Which budget speaks when a use is refused."""
+"""The budget that is named when a use is refused."""
 
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -8,8 +8,8 @@ from uuid import UUID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing.budgets.rules import broken
-from billing.budgets.schemas import Budget
+from billing.metering.budgets.rules import broken
+from billing.metering.budgets.schemas import Budget
 
 AT = datetime(2027, 1, 1, tzinfo=UTC)
 ID = UUID("01890000-0000-7000-8000-000000000000")

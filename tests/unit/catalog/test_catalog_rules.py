@@ -1,4 +1,4 @@
-"""Who gets how far, how intervals read, and what recurring money is per month."""
+"""Access by status, names of intervals, and recurring money per month."""
 
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -7,8 +7,8 @@ from uuid import UUID
 
 import pytest
 
-from billing.catalog import rules
-from billing.catalog.schemas import DunningPolicy, Limit, Plan, Rollover
+from billing.catalog.plans import rules
+from billing.catalog.plans.schemas import DunningPolicy, Limit, Plan, Rollover
 from billing.core.periods import Interval
 
 LIMIT = Limit(meter="api_calls", included=Decimal(10))

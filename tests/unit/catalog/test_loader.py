@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from billing.catalog.loader import CatalogError, parse, read
+from billing.catalog.plans.loader import CatalogError, parse, read
 
 PLAN = """
 plans:

@@ -1,11 +1,12 @@
-"""What a use that a card pays still has to do, from its rows alone."""
+"""The agenda of a use that a card pays, from its rows alone."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from billing.charges.rules import LIFETIME, ChargeState, agenda
-from billing.core.agenda import Step, head
-from billing.dunning.rules import Collecting
+from billing.matters.agenda import Step, head
+from billing.money.card_usage.rules import LIFETIME, ChargeState, agenda
+from billing.money.dunning.rules import Collecting, Undecided
+from billing.platform.provider_inbox.rules import WaitingEvent
 
 AT = datetime(2027, 1, 1, tzinfo=UTC)
 
@@ -18,7 +19,7 @@ def steps(events: tuple[str, ...] = (), **invoice: Any) -> list[Step]:
     known: dict[str, Any] = {
         "pay_first": True,
         "payment": "pay_1",
-        "road": "saved_card",
+        "flow": "saved_card",
         "payment_at": AT,
     }
     state = ChargeState(
@@ -28,7 +29,7 @@ def steps(events: tuple[str, ...] = (), **invoice: Any) -> list[Step]:
             invoice="inv_1", day_zero_at=AT, **known | {"payment_status": "pending"} | invoice
         ),
         begun_at=AT if invoice.get("pay_first", True) else None,
-        events=events,
+        events=tuple(WaitingEvent(id=event) for event in events),
     )
     return agenda(state)
 
@@ -40,7 +41,7 @@ def test_the_card_is_tried_at_once_and_given_up_after_a_quarter_of_an_hour() -> 
 def test_a_charge_that_nobody_could_begin_in_time_is_not_begun_any_more() -> None:
     names = [head(steps(), AT + late) for late in (LIFETIME - timedelta(seconds=1), LIFETIME)]
     assert [step and step.name for step in names] == ["charge", "expire"]
-    begun = head(steps(undecided="inv_1/attempt-0"), AT + timedelta(days=1))
+    begun = head(steps(undecided=Undecided(key="inv_1/attempt-0", slot=0)), AT + timedelta(days=1))
     assert begun is not None
     assert begun.name == "charge"
 
@@ -51,7 +52,7 @@ def test_a_bank_that_decides_is_asked_and_never_cut_off() -> None:
 
 
 def test_a_try_whose_end_is_not_known_comes_first() -> None:
-    assert plan(undecided="inv_1/attempt-0") == [("charge", AT)]
+    assert plan(undecided=Undecided(key="inv_1/attempt-0", slot=0)) == [("charge", AT)]
 
 
 def test_a_failed_charge_calls_its_payment_back() -> None:
@@ -60,6 +61,6 @@ def test_a_failed_charge_calls_its_payment_back() -> None:
 
 
 def test_an_event_is_looked_into_and_then_nothing_is_left() -> None:
-    done = ChargeState(status="completed", charge="bill_1", events=("evt_1",))
+    done = ChargeState(status="completed", charge="bill_1", events=(WaitingEvent(id="evt_1"),))
     assert [step.name for step in agenda(done)] == ["check"]
     assert agenda(done.model_copy(update={"events": ()})) == []

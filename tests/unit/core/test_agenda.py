@@ -1,4 +1,4 @@
-"""What comes first, and what an outage does to a plan: late steps never come in a burst."""
+"""The head of an agenda; after an outage late steps never come in a burst."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -7,8 +7,8 @@ from typing import Final
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing.core.agenda import FINAL_ACTION_GAP, Step, final_action_due, head
-from billing.dunning.rules import Case, Policy, final_due, slot_due
+from billing.matters.agenda import FINAL_ACTION_GAP, Step, final_action_due, head
+from billing.money.dunning.rules import Case, Policy, final_due, slot_due
 
 START: Final = datetime(2027, 3, 14, 9, 0, tzinfo=UTC)
 
@@ -45,7 +45,7 @@ def _case(days: Sequence[int], last: int, ran_at: datetime) -> Case:
 
 
 def next_up(due: datetime, away: list[tuple[int, int]]) -> datetime:
-    """When a worker gets to what is due then: at once, or after the outage it falls into."""
+    """Instant at which a worker does a due step: at once, or after the outage it falls into."""
     for begins, lasts in sorted(away):
         down = START + timedelta(hours=begins)
         up = down + timedelta(hours=lasts)
@@ -55,7 +55,7 @@ def next_up(due: datetime, away: list[tuple[int, int]]) -> datetime:
 
 
 def walk(days: Sequence[int], away: list[tuple[int, int]]) -> list[datetime]:
-    """When each slot truly ran, day 0 included."""
+    """Instants at which the slots truly ran, day 0 included."""
     ran = [next_up(START, away)]
     for slot in range(1, len(days)):
         ran.append(next_up(due_of(days, slot, slot - 1, ran[-1]), away))

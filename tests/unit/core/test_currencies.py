@@ -4,9 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing.core import money
-from billing.payments import currencies
-from billing.payments.currencies import charging, collectable, from_provider, to_provider
+from billing.core import currencies, money
+from billing.core.currencies import charging, collectable, from_provider, to_provider
 
 LISTED = sorted(set(currencies._TABLE) | set(money.EXPONENTS) | {"USD", "EUR", "CAD", "CHF"})
 amounts = st.integers(0, 10**12)

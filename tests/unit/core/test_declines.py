@@ -1,12 +1,12 @@
-"""What each decline code means for the next try."""
+"""The meaning of each decline code for the next try."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing.payments import declines
-from billing.payments.declines import classify
-from billing.payments.rules import Decline
+from billing.money.payments import declines
+from billing.money.payments.declines import classify
+from billing.money.payments.rules import Decline
 
 TABLES = {
     "hard": declines._HARD,

@@ -28,6 +28,22 @@ def test_an_id_comes_back_as_it_went_out(prefix: str, value: UUID) -> None:
     assert text.isascii()
 
 
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("prefix_00000000000000000000000000", "00000000-0000-0000-0000-000000000000"),
+        ("prefix_0000000000000000000000000g", "00000000-0000-0000-0000-000000000010"),
+        ("prefix_7zzzzzzzzzzzzzzzzzzzzzzzzz", "ffffffff-ffff-ffff-ffff-ffffffffffff"),
+        ("prefix_0123456789abcdefghjkmnpqrs", "0110c853-1d09-52d8-d73e-1194e95b5f19"),
+        ("prefix_01h455vb4pex5vsknk084sn02q", "01890a5d-ac96-774b-bcce-b302099a8057"),
+    ],
+)
+def test_an_id_is_a_typeid(text: str, value: str) -> None:
+    """The examples of TypeID's specification."""
+    assert ids.encode("prefix", UUID(value)) == text
+    assert ids.parse("prefix", text) == UUID(value)
+
+
 @given(uuids, uuids)
 def test_ids_sort_as_text_like_their_numbers(one: UUID, other: UUID) -> None:
     assert (one < other) == (ids.encode("inv", one) < ids.encode("inv", other))

@@ -38,7 +38,7 @@ MONTHS: Final = 48
 
 
 def wall(text: str) -> datetime:
-    """What a clock on the wall shows: no zone, on purpose."""
+    """The time that a clock on the wall shows: no zone, on purpose."""
     return datetime.fromisoformat(text)
 
 

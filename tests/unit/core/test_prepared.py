@@ -9,12 +9,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import prepared
 from billing.core.prepared import Prepared, given
-from billing.payments.tables import payments
+from billing.money.payments.tables import payments
 
 BY_ID = Prepared(
     select(payments.c.id).where(
         payments.c.id == given("payment_id"),
-        payments.c.road == "card",
+        payments.c.flow == "card",
         payments.c.status.in_(["pending", "processing"]),
     )
 )
@@ -42,7 +42,7 @@ class Driver:
 
 @pytest.fixture
 def driver(monkeypatch: pytest.MonkeyPatch) -> Driver:
-    """What every connection is underneath."""
+    """The driver underneath every connection."""
     known = Driver()
     monkeypatch.setattr(prepared, "driver_of", lambda _: known)
     return known

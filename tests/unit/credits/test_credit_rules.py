@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from billing.core.errors import Invalid
-from billing.credits.rules import bookable, caller_key, grantable, request_hash
+from billing.ledger.credits.rules import bookable, caller_key, grantable, request_hash
 
 ONE = UUID(int=1)
 TWO = UUID(int=2)

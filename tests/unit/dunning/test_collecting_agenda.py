@@ -1,21 +1,21 @@
-"""What is still to be done for an unpaid invoice, in every state its rows can say."""
+"""The agenda of an unpaid invoice, in every state of its rows."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import pytest
 
-from billing.core.agenda import Step, head
-from billing.dunning.rules import (
+from billing.matters.agenda import Step, head
+from billing.money.dunning.rules import (
     Case,
     Collecting,
     CollectionState,
     Policy,
+    Undecided,
     agenda,
     collection_agenda,
-    unreached_of_slot,
 )
-from billing.events.rules import AT_ONCE, event_of, event_step
+from billing.platform.provider_inbox.rules import AT_ONCE, WaitingEvent, event_step
 
 ZERO: Final = datetime(2027, 2, 1, 10, tzinfo=UTC)
 DAY: Final = timedelta(days=1)
@@ -41,11 +41,11 @@ def invoice(**fields: Any) -> Collecting:
     return Collecting(**known | fields)
 
 
-def live(road: str = "saved_card", status: str = "pending", **fields: Any) -> dict[str, Any]:
+def live(flow: str = "saved_card", status: str = "pending", **fields: Any) -> dict[str, Any]:
     """The fields of one live payment, made at day 0."""
     return {
         "payment": "pay_1",
-        "road": road,
+        "flow": flow,
         "payment_status": status,
         "opened": True,
         "payment_at": ZERO,
@@ -79,13 +79,13 @@ def test_a_held_invoice_whose_request_failed_is_recovered_like_any_other() -> No
 
 
 @pytest.mark.parametrize(
-    ("road", "expected"),
+    ("flow", "expected"),
     [("saved_card", {"inv_1/attempt-0": ZERO}), ("card", {}), (None, {})],
 )
 def test_a_draft_is_charged_only_by_the_card_its_payment_names(
-    road: str | None, expected: dict[str, datetime]
+    flow: str | None, expected: dict[str, datetime]
 ) -> None:
-    payment = live(road, opened=False) if road else {}
+    payment = live(flow, opened=False) if flow else {}
     steps = plan(invoice(pay_first=True, **payment))
     steps.pop("inv_1/open-pay_1", None)
     assert steps == expected
@@ -113,17 +113,23 @@ EVERYTHING: Final[dict[str, Any]] = {
 
 
 def test_money_that_is_in_is_booked_before_anything_else() -> None:
-    due = invoice(unsettled="pay_9", undecided="inv_1/now-1", **live("card"), **EVERYTHING)
+    due = invoice(
+        unsettled="pay_9", undecided=Undecided(key="inv_1/now-1"), **live("card"), **EVERYTHING
+    )
     assert plan(due) == {"pay_9/settled": ZERO}
 
 
 def test_a_bank_that_is_processing_is_waited_for() -> None:
-    processing = invoice(**live(status="processing"), **EVERYTHING, undecided="inv_1/now-1")
+    processing = invoice(
+        **live(status="processing"), **EVERYTHING, undecided=Undecided(key="inv_1/now-1")
+    )
     assert plan(processing) == {"inv_1/check-pay_1-1": ZERO + timedelta(minutes=1)}
 
 
 def test_a_try_that_is_undecided_comes_before_any_other() -> None:
-    undecided = invoice(undecided="inv_1/card-mth_1", **live(), **EVERYTHING)
+    undecided = invoice(
+        undecided=Undecided(key="inv_1/card-mth_1", method="mth_1"), **live(), **EVERYTHING
+    )
     assert plan(undecided) == {"inv_1/card-mth_1": ZERO}
 
 
@@ -133,15 +139,15 @@ def test_a_try_that_is_undecided_comes_before_any_other() -> None:
         {"submission": "pay_2"},
         {"stale": True},
         {"closed": True},
-        {"closed": True, "undecided": "inv_1/attempt-1"},
-        {"stale": True, "undecided": "inv_1/attempt-1"},
+        {"closed": True, "undecided": Undecided(key="inv_1/attempt-1", slot=1)},
+        {"stale": True, "undecided": Undecided(key="inv_1/attempt-1", slot=1)},
     ],
 )
-@pytest.mark.parametrize("road", ["card", "saved_card"])
+@pytest.mark.parametrize("flow", ["card", "saved_card"])
 def test_an_open_card_is_called_back_before_anything_else_is_tried(
-    why: dict[str, Any], road: str
+    why: dict[str, Any], flow: str
 ) -> None:
-    assert plan(invoice(**live(road), **EVERYTHING, **why)) == {"inv_1/retire-pay_1": ZERO}
+    assert plan(invoice(**live(flow), **EVERYTHING, **why)) == {"inv_1/retire-pay_1": ZERO}
 
 
 def test_a_submission_takes_over_although_no_card_is_open_any_more() -> None:
@@ -157,7 +163,7 @@ def test_an_approval_suspends_every_try_for_five_days() -> None:
     assert plan(waiting) == {"inv_1/approval-pay_1": ZERO + 5 * DAY}
 
 
-# -- the payer's own road --------------------------------------------------------------------
+# -- the payer's own flow --------------------------------------------------------------------
 
 
 def test_a_payment_for_the_browser_is_opened_and_then_looked_at() -> None:
@@ -225,7 +231,7 @@ def test_a_case_that_is_over_is_tried_only_when_somebody_asks() -> None:
     over: dict[str, Any] = {
         "given_up": True,
         "tried": ("inv_1/attempt-0",),
-        "unreached": ("inv_1/attempt-0",),
+        "unreached_slots": (0,),
         "last_unreached_at": ZERO,
         "method": "mth_2",
         "method_chosen_at": ZERO + DAY,
@@ -240,6 +246,13 @@ def test_one_slot_alone_is_the_renewal_itself() -> None:
     assert plan(invoice(case=only)) == {"inv_1/give-up": ZERO + 2 * DAY}
 
 
+def test_a_slot_that_was_tried_without_a_noted_failure_is_used_up() -> None:
+    tried = ("inv_1/attempt-0", "inv_1/attempt-1")
+    assert plan(invoice(case=case(), tried=tried)) == {"inv_1/attempt-2": ZERO + 7 * DAY}
+    last = plan(invoice(case=case(), tried=(*tried, "inv_1/attempt-2")))
+    assert list(last) == ["inv_1/give-up"]
+
+
 # -- while the provider is down --------------------------------------------------------------
 
 
@@ -251,7 +264,7 @@ def test_while_the_provider_is_down_the_same_slot_comes_again_hourly(slot: int, 
     seen = invoice(
         case=case() if slot else None,
         tried=down,
-        unreached=down,
+        unreached_slots=(slot,) * times,
         last_unreached_at=ZERO + 3 * DAY,
     )
     again = {f"{stem}/again-{times}": ZERO + 3 * DAY + timedelta(hours=1)}
@@ -260,15 +273,19 @@ def test_while_the_provider_is_down_the_same_slot_comes_again_hourly(slot: int, 
 
 def test_the_next_slot_starts_counting_anew() -> None:
     down = ("inv_1/attempt-0", "inv_1/attempt-0/again-1")
-    seen = invoice(case=case(), tried=down, unreached=down, last_unreached_at=ZERO)
+    seen = invoice(case=case(), tried=down, unreached_slots=(0, 0), last_unreached_at=ZERO)
     assert plan(seen) == {"inv_1/attempt-1": ZERO + 3 * DAY}
 
 
-def test_slots_of_one_digit_and_two_are_told_apart() -> None:
-    unreached = ("inv_1/attempt-1", "inv_1/attempt-10", "inv_1/attempt-1/again-1")
-    assert unreached_of_slot("inv_1", 1, unreached) == 2
-    assert unreached_of_slot("inv_1", 10, unreached) == 1
-    assert unreached_of_slot("inv_1", 0, unreached) == 0
+def test_each_slot_counts_its_own_tries() -> None:
+    policy = Policy(days=tuple(range(11)))
+    seen = invoice(
+        case=case(policy=policy),
+        tried=("inv_1/attempt-0",),
+        unreached_slots=(1, 1, 10),
+        last_unreached_at=ZERO,
+    )
+    assert set(plan(seen)) == {"inv_1/attempt-1/again-2"}
 
 
 # -- what is asked for -----------------------------------------------------------------------
@@ -313,7 +330,8 @@ def test_a_paused_case_still_tries_a_new_card_and_what_is_asked_for() -> None:
 
 
 def collection(found: Collecting | None, *events: str) -> list[Step]:
-    state = CollectionState(status="collecting", invoice=found, events=events, subject="inv_1")
+    told = tuple(WaitingEvent(id=event) for event in events)
+    state = CollectionState(status="collecting", invoice=found, events=told, subject="inv_1")
     return collection_agenda(state)
 
 
@@ -324,18 +342,34 @@ def test_a_collection_follows_the_same_rule() -> None:
 
 def test_a_collection_looks_into_an_event_first() -> None:
     first = head(collection(invoice(), "evt_1", "evt_2"))
-    assert first == event_step("collection/inv_1", "evt_1")
+    assert first == event_step("inv_1", WaitingEvent(id="evt_1"))
     assert first.due == AT_ONCE
 
 
 @pytest.mark.parametrize(
-    ("key", "event"),
-    [
-        ("inv_1/evt_1AbC", "evt_1AbC"),
-        ("inv_1/evt_1AbC.2", "evt_1AbC"),
-        ("inv_1/check-pay_1-3", None),
-        ("pur_1/check-1", None),
-    ],
+    ("replays", "key"), [(0, "inv_1/evt_1AbC"), (1, "inv_1/evt_1AbC.1"), (2, "inv_1/evt_1AbC.2")]
 )
-def test_a_check_knows_whether_an_event_or_the_calendar_asked(key: str, event: str | None) -> None:
-    assert event_of(key) == event
+def test_each_replay_of_an_event_is_a_look_of_its_own(replays: int, key: str) -> None:
+    step = event_step("inv_1", WaitingEvent(id="evt_1AbC", replays=replays))
+    assert (step.key, step.event) == (key, "evt_1AbC")
+
+
+def test_the_calendars_check_is_about_no_event() -> None:
+    (check,) = agenda(invoice(**live(status="processing")))
+    assert (check.name, check.event, check.payment) == ("check", None, check.payment)
+    assert check.payment is not None
+
+
+def test_a_charge_carries_what_it_is_about() -> None:
+    (slot,) = agenda(invoice(case=case()))
+    assert (slot.invoice, slot.slot, slot.method, slot.asked) == ("inv_1", 1, None, False)
+    steps = {one.key: one for one in agenda(invoice(**EVERYTHING))}
+    assert steps["inv_1/now-1"].asked
+    card = steps["inv_1/card-mth_2"]
+    assert (card.method, card.slot, card.asked) == ("mth_2", None, False)
+
+
+def test_a_try_is_seen_through_as_it_was_begun() -> None:
+    begun = Undecided(key="inv_1/now-1", method="mth_7")
+    (step,) = agenda(invoice(undecided=begun, pay_requests=1, pay_requested_at=ZERO))
+    assert (step.key, step.method, step.slot, step.asked) == ("inv_1/now-1", "mth_7", None, True)

@@ -1,4 +1,4 @@
-"""When slots run: never before their day, never bunched up, at the hour the customer lives by."""
+"""Slots run never before their day, never bunched up, at the hour the customer lives by."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing.dunning.rules import Case, Policy, final_due, slot_due
+from billing.money.dunning.rules import Case, Policy, final_due, slot_due
 
 ZONES = ["UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu"]
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -33,7 +33,7 @@ def opened(zero: datetime, days: Sequence[int], zone: str, hour: int | None, **m
 
 
 def walk(case: Case, late: Sequence[timedelta]) -> list[datetime]:
-    """When each slot truly ran, each so much later than it was due."""
+    """Instants at which the slots truly ran, each so much later than it was due."""
     ran = [case.last_slot_ran_at]
     for slot in range(1, len(case.policy.days)):
         at = slot_due(case, slot) + late[slot]

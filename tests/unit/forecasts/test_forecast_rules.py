@@ -6,8 +6,8 @@ from decimal import Decimal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing.forecasts import rules
-from billing.forecasts.schemas import Ahead, Day, Forecast
+from billing.insight.forecasts import rules
+from billing.insight.forecasts.schemas import Ahead, Day, Forecast
 
 MONDAY = date(2027, 1, 4)
 amounts = st.decimals(min_value=0, max_value=10**9, places=3)

@@ -1,4 +1,4 @@
-"""What a purchase still has to do, in every state its rows can be in."""
+"""The agenda of a purchase, in every state of its rows."""
 
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise, product
@@ -8,22 +8,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing.core.agenda import head
-from billing.events.rules import AT_ONCE
-from billing.payments.schemas import PaymentStatus
-from billing.purchases.rules import (
+from billing.matters.agenda import head
+from billing.money.payments.schemas import PaymentStatus
+from billing.money.purchases.rules import (
+    Flow,
     PurchaseState,
-    Road,
     agenda,
     check_due,
     next_action,
     status_words,
 )
+from billing.platform.provider_inbox.rules import AT_ONCE
 
 MADE: Final = datetime(2027, 3, 14, 9, 0, tzinfo=UTC)
 EXPIRES: Final = MADE + timedelta(hours=24)
 STATUSES: Final = ("pending", "completed", "failed", "expired", "refunded")
-ROADS: Final = get_args(Road)
+FLOWS: Final = get_args(Flow)
+EVENTS: Final = ((), ({"id": "evt_1"}, {"id": "evt_2"}))
 PAYMENTS: Final = (None, *get_args(PaymentStatus))
 STEPS: Final = {"fulfil", "check", "open", "expire", "remind", "retire"}
 
@@ -32,7 +33,7 @@ def state(**fields: Any) -> PurchaseState:
     known = {
         "status": "pending",
         "purchase": "pur_1",
-        "road": "card",
+        "flow": "card",
         "payment_status": "pending",
         "opened": True,
         "created_at": MADE,
@@ -49,11 +50,11 @@ def plan(purchase: PurchaseState) -> dict[str, datetime]:
 
 EVERY: Final = [
     state(
-        status=status, road=road, payment_status=payment, opened=opened,
+        status=status, flow=flow, payment_status=payment, opened=opened,
         unsettled=unsettled, events=events, checks=checks,
     )
-    for status, road, payment, opened, unsettled, events, checks in product(
-        STATUSES, ROADS, PAYMENTS, (True, False), (None, "pay_9"), ((), ("evt_1", "evt_2")), (0, 5)
+    for status, flow, payment, opened, unsettled, events, checks in product(
+        STATUSES, FLOWS, PAYMENTS, (True, False), (None, "pay_9"), EVENTS, (0, 5)
     )
 ]  # fmt: skip
 
@@ -88,8 +89,8 @@ def test_a_purchase_that_has_ended_plans_nothing_of_its_own() -> None:
 
 
 def test_a_payment_is_opened_at_once_or_after_a_long_outage_not_any_more() -> None:
-    for road in ("card", "saved_card", "checkout"):
-        waiting = state(road=road, opened=False)
+    for flow in ("card", "saved_card", "checkout"):
+        waiting = state(flow=flow, opened=False)
         assert plan(waiting) == {"pur_1/open": MADE, "pur_1/expire": waiting.expires_at}
         in_time, too_late = (
             head(agenda(waiting), waiting.expires_at - timedelta(seconds=left)) for left in (1, 0)
@@ -98,7 +99,7 @@ def test_a_payment_is_opened_at_once_or_after_a_long_outage_not_any_more() -> No
 
 
 def test_a_card_that_was_tried_is_followed_until_its_result_is_known() -> None:
-    tried = state(road="saved_card", opened=True, undecided=True)
+    tried = state(flow="saved_card", opened=True, undecided=True)
     assert plan(tried) == {"pur_1/open": MADE}
 
 
@@ -116,7 +117,7 @@ def test_an_open_card_payment_is_asked_about_and_expires_in_the_end() -> None:
 
 
 def test_a_manual_purchase_waits_for_people_only() -> None:
-    manual = state(road="manual", payment_status=None, opened=False)
+    manual = state(flow="manual", payment_status=None, opened=False)
     assert plan(manual) == {"pur_1/expire": EXPIRES}
     told = {"payment_status": "pending_approval", "payment": "pay_1"}
     submitted = manual.model_copy(update={**told, "payment_at": MADE + timedelta(days=1)})
@@ -129,9 +130,9 @@ def test_a_manual_purchase_waits_for_people_only() -> None:
     assert plan(rejected) == {"pur_1/expire": EXPIRES}
 
 
-@pytest.mark.parametrize("road", ["card", "saved_card", "checkout"])
-def test_an_open_payment_is_called_back_before_one_by_hand_counts(road: str) -> None:
-    submitted = state(road=road, submission="pay_2")
+@pytest.mark.parametrize("flow", ["card", "saved_card", "checkout"])
+def test_an_open_payment_is_called_back_before_one_by_hand_counts(flow: str) -> None:
+    submitted = state(flow=flow, submission="pay_2")
     assert plan(submitted) == {"pur_1/retire-pay_2": MADE}
     undecided = submitted.model_copy(update={"undecided": True, "opened": False})
     assert plan(undecided) == {"pur_1/retire-pay_2": MADE}
@@ -140,7 +141,7 @@ def test_an_open_payment_is_called_back_before_one_by_hand_counts(road: str) -> 
 
 
 def asked_at(purchase: PurchaseState, until: datetime) -> list[timedelta]:
-    """When the provider is asked, if it never has news."""
+    """Instants at which the provider is asked, if it never has news."""
     times = []
     while (due := check_due(purchase)) <= until:
         times.append(due - MADE)
@@ -183,13 +184,13 @@ def test_asking_never_stands_still(checks: int, since: timedelta) -> None:
         ({}, {"type": "confirm_card", "client_secret": "secret"}),
         ({"client_secret": None}, {"type": "wait"}),
         ({"payment_status": "processing"}, {"type": "wait"}),
-        ({"payment_status": "pending_approval", "road": "manual"}, {"type": "wait"}),
+        ({"payment_status": "pending_approval", "flow": "manual"}, {"type": "wait"}),
         (
-            {"payment_status": None, "road": "manual", "client_secret": None},
+            {"payment_status": None, "flow": "manual", "client_secret": None},
             {"type": "manual", "reference": "R1"},
         ),
         (
-            {"road": "checkout", "redirect_url": "https://pay"},
+            {"flow": "checkout", "redirect_url": "https://pay"},
             {"type": "redirect", "url": "https://pay"},
         ),
     ],
@@ -197,7 +198,7 @@ def test_asking_never_stands_still(checks: int, since: timedelta) -> None:
 def test_the_buyer_is_told_what_to_do_now(fields: dict[str, Any], answer: dict[str, Any]) -> None:
     known: dict[str, Any] = {
         "status": "pending",
-        "road": "card",
+        "flow": "card",
         "payment_status": "pending",
         "client_secret": "secret",
         "redirect_url": None,

@@ -5,7 +5,7 @@ from typing import Final
 
 from hypothesis import strategies as st
 
-from billing.rating.schemas import PriceTerms, Tier
+from billing.catalog.rating.schemas import PriceTerms, Tier
 
 prices: Final = st.decimals(0, 1000, places=4)
 quantities: Final = st.decimals(0, 5000, places=3)

@@ -1,16 +1,14 @@
-"""What usage costs: the reference case to the string, tier edges, and properties of every model."""
+"""Cost of usage: the reference case to the string, tier edges, and properties of every model."""
 
-from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import NamedTuple
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from billing.catalog.rating import rules
+from billing.catalog.rating.schemas import Allowance, PriceTerms, Tier
 from billing.core.money import show_decimal
-from billing.rating import rules
-from billing.rating.schemas import Allowance, PriceTerms, Tier
 from tests.unit.rating.terms import any_terms, graduated_terms, quantities, volume_terms
 
 D = Decimal
@@ -152,17 +150,3 @@ def test_what_is_included_and_what_is_charged_make_up_the_quantity(
     assert rating.included + rating.charged == quantity
     assert rating.included <= max(D(0), included - used)
     assert rating.charged > 0 or rating.total == 0
-
-
-class Version(NamedTuple):
-    effective_from: datetime
-    effective_to: datetime | None
-
-
-def test_the_price_that_held_at_the_event_s_time_counts() -> None:
-    start = datetime(2026, 1, 1, tzinfo=UTC)
-    change = start + timedelta(days=30)
-    old, new = Version(start, change), Version(change, None)
-    assert rules.valid_at([old, new], change - timedelta(microseconds=1)) == old
-    assert rules.valid_at([old, new], change) == new
-    assert rules.valid_at([old, new], start - timedelta(days=1)) is None

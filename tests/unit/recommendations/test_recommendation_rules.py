@@ -6,8 +6,8 @@ from decimal import Decimal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing.recommendations import rules
-from billing.recommendations.schemas import Lot, Offer, Terms
+from billing.insight.recommendations import rules
+from billing.insight.recommendations.schemas import Lot, Offer, Terms
 
 NOW = datetime(2027, 1, 1, tzinfo=UTC)
 amounts = st.decimals(min_value=0, max_value=10_000, places=2)
@@ -72,13 +72,13 @@ def test_what_is_advised_is_cheaper_than_all_others(
 
 
 @given(known=lots, daily=amounts)
-def test_what_lapses_is_what_days_like_these_leave(known: list[Lot], daily: Decimal) -> None:
+def test_what_expires_is_what_days_like_these_leave(known: list[Lot], daily: Decimal) -> None:
     found = rules.expiring(known, daily, NOW)
-    assert all(0 < one.lapsing <= one.left for one in found)
+    assert all(0 < one.expiring <= one.left for one in found)
     soon = [lot for lot in known if lot.expires_at <= NOW + rules.LOOK_AHEAD]
     last = max((lot.expires_at for lot in soon), default=NOW)
     spent = sum((lot.free for lot in soon), Decimal(0)) - sum(
-        (one.lapsing for one in found), Decimal(0)
+        (one.expiring for one in found), Decimal(0)
     )
     assert spent <= daily * (last - NOW).days + Decimal("0.00001")
     assert [one.expires_at for one in found] == sorted(one.expires_at for one in found)

@@ -1,9 +1,10 @@
-"""The page of the state table says what the code does."""
+"""The page of the state table, and the refusals, name only what the API serves."""
 
 from api.app import create_app
 from api.routes.base import PREFIX
-from embedded.options import ROOT
-from embedded.state_table import ROUTES, render
+from billing.money.subscriptions.states import ROUTES, TABLE, takes
+from cli.state_table import render
+from devstack.options import ROOT
 from tests.unit.api.conftest import lonely_settings
 
 
@@ -17,3 +18,20 @@ def test_each_route_on_the_page_is_there() -> None:
     for route, _ in ROUTES.values():
         method, path = route.split()
         assert method.lower() in paths[f"{PREFIX}{path}"]
+
+
+def test_a_refusal_names_only_commands_with_a_route() -> None:
+    paths = create_app(lonely_settings()).openapi()["paths"]
+    for state in TABLE:
+        assert takes(state), "every state can be left, or started from anew"
+        for command in takes(state):
+            method, path = ROUTES[command][0].split()
+            assert method.lower() in paths[f"{PREFIX}{path}"], (state, command)
+
+
+def test_an_incomplete_subscription_names_what_can_be_done_with_it() -> None:
+    """Another plan, a pause, an extension and a coupon have no route yet; add-ons come later."""
+    assert takes("incomplete") == ["subscribe", "cancel", "pay"]
+    assert takes("active") == ["change_up", "change_down", "cancel", "reactivate"]
+    assert takes("unpaid") == ["cancel", "pay"]
+    assert takes("canceled") == ["subscribe"]

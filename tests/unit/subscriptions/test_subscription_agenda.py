@@ -1,4 +1,4 @@
-"""What a subscription still has to do, in every state its rows can be in."""
+"""The agenda of a subscription, in every state of its rows."""
 
 from datetime import UTC, datetime, timedelta
 from itertools import product
@@ -7,12 +7,11 @@ from typing import Any, Final, get_args
 import pytest
 
 from billing.core import periods
-from billing.core.agenda import head
 from billing.core.periods import MONTH, Interval
-from billing.dunning import rules as dunning
-from billing.dunning.rules import Case, Collecting, Policy
-from billing.events.rules import AT_ONCE
-from billing.subscriptions.rules import (
+from billing.matters.agenda import head
+from billing.money.dunning import rules as dunning
+from billing.money.dunning.rules import Case, Collecting, Policy
+from billing.money.subscriptions.rules import (
     ENDED,
     INCOMPLETE_LIFETIME,
     SubscriptionState,
@@ -20,7 +19,8 @@ from billing.subscriptions.rules import (
     cycle_bounds,
     words,
 )
-from billing.subscriptions.states import State
+from billing.money.subscriptions.states import State
+from billing.platform.provider_inbox.rules import AT_ONCE
 
 START: Final = datetime(2027, 1, 1, 10, tzinfo=UTC)
 END: Final = datetime(2027, 2, 1, 10, tzinfo=UTC)
@@ -106,7 +106,9 @@ def test_a_cycle_that_is_shorter_than_the_period_turns_before(status: State) -> 
 
 @pytest.mark.parametrize("status", STATES)
 def test_an_event_is_looked_into_before_everything_else(status: State) -> None:
-    told = subscription(status, events=("evt_1", "evt_2"), invoices=(overdue(unsettled="pay_1"),))
+    told = subscription(
+        status, events=({"id": "evt_1"}, {"id": "evt_2"}), invoices=(overdue(unsettled="pay_1"),)
+    )
     first = head(agenda(told))
     assert first is not None
     assert (first.key, first.due) == ("sub_1/evt_1", AT_ONCE)
@@ -148,7 +150,7 @@ def test_an_incomplete_one_is_not_given_up_while_its_money_may_come(
 ) -> None:
     draft = Collecting(
         invoice="inv_1", day_zero_at=START, pay_first=True, payment="pay_1",
-        road="manual" if payment == "pending_approval" else "card", payment_status=payment,
+        flow="manual" if payment == "pending_approval" else "card", payment_status=payment,
         opened=True, payment_at=START,
     )  # fmt: skip
     names = {
@@ -174,7 +176,7 @@ def test_no_two_steps_share_a_key_in_any_state() -> None:
         overdue(),
         overdue(invoice="inv_2", pay_requests=1, pay_requested_at=START),
         overdue(
-            invoice="inv_3", payment="pay_3", road="card", payment_status="pending", opened=True,
+            invoice="inv_3", payment="pay_3", flow="card", payment_status="pending", opened=True,
             payment_at=START, method="mth_1", method_chosen_at=END,
         ),
     )  # fmt: skip
@@ -186,7 +188,7 @@ def test_no_two_steps_share_a_key_in_any_state() -> None:
                 superseded=superseded,
                 invoices=invoices,
                 cycle_end=START + timedelta(days=7),
-                events=("evt_1",),
+                events=({"id": "evt_1"},),
             )
         )
         keys = [step.key for step in steps]
@@ -234,10 +236,10 @@ def test_collecting_has_no_other_step_than_these() -> None:
         overdue(),
         overdue(unsettled="pay_1"),
         overdue(submission="pay_2"),
-        overdue(payment="pay_1", road="card", payment_status="pending", payment_at=START),
-        overdue(payment="pay_1", road="card", payment_status="processing", payment_at=START),
+        overdue(payment="pay_1", flow="card", payment_status="pending", payment_at=START),
+        overdue(payment="pay_1", flow="card", payment_status="processing", payment_at=START),
         overdue(
-            payment="pay_1", road="manual", payment_status="pending_approval", payment_at=START
+            payment="pay_1", flow="manual", payment_status="pending_approval", payment_at=START
         ),
         overdue(case=CASE.model_copy(update={"last_slot": 2})),
     ]

@@ -1,35 +1,51 @@
 """The future of collections, purchases and trials, computed from their states alone."""
 
 from decimal import Decimal
+from uuid import UUID
 
-from billing.dunning.rules import CollectionState
-from billing.timeline.rules import project
-from billing.timeline.schemas import CollectionPicture, Outlook
-from tests.unit.timeline.pictures import (
+from billing.insight.timeline.rules import project
+from billing.money.trials.schemas import Trial
+from tests.unit.timeline.snapshots import (
     ACCOUNT,
-    CASE,
-    OWED,
     START,
+    collection,
+    day,
     open_invoice,
+    payment,
     purchase,
+    seen,
     subscribed,
     trial,
 )
 
 
 def test_a_collection_ends_as_uncollectible_whatever_the_plan_said() -> None:
-    overdue = open_invoice(case=CASE, tried=("inv_1/attempt-0",))
-    picture = CollectionPicture(
-        workflow_id="collection/inv_1",
-        state=CollectionState(status="collecting", invoice=overdue, subject="inv_1"),
-        zone="UTC",
-        currency="USD",
-        card=None,
-        owed=OWED,
-    )
-    coming = project(Outlook(account_id=ACCOUNT, now=START, collections=(picture,)), 12)
-    assert [one.name for one in coming] == ["charge", "charge", "give_up"]
+    coming = project(collection(final_action="cancel"), 12)
+    assert seen(coming) == [
+        ("3 Feb 2027", "charge", 4000),
+        ("7 Feb 2027", "charge", 4000),
+        ("8 Feb 2027", "give_up", 4000),
+    ]
+    assert {one.only_if for one in coming} == {"INV-1 is not paid before"}
+    assert coming[0].words == "attempt 2 of 3: 40.00 USD for INV-1, but there is no card to charge"
     assert "uncollectible" in coming[-1].words
+
+
+def test_a_card_is_shown_to_be_tried_in_each_slot_of_a_collection() -> None:
+    coming = project(collection(card=True), 12)
+    assert [one.name for one in coming] == ["charge", "charge", "give_up"]
+    assert coming[0].words == "attempt 2 of 3: 40.00 USD for INV-1 by visa 4242"
+
+
+def test_money_sent_by_hand_is_booked_as_it_came_and_the_rest_is_tried() -> None:
+    coming = project(collection(payment("completed", received_minor=1500)), 2)
+    assert seen(coming) == [("31 Jan 2027", "settle", 1500), ("3 Feb 2027", "charge", 2500)]
+    assert coming[0].words == "book 15.00 USD on INV-1"
+
+
+def test_an_event_that_waits_is_not_foreseen() -> None:
+    coming = project(collection(events=1), 12)
+    assert [one.name for one in coming] == ["charge", "charge", "give_up"]
 
 
 def test_a_purchase_waits_for_its_payer_until_it_expires() -> None:
@@ -41,7 +57,7 @@ def test_a_purchase_waits_for_its_payer_until_it_expires() -> None:
 
 
 def test_a_saved_card_buys_at_once() -> None:
-    coming = project(purchase(road="saved_card", opened=False, payment_status=None), 12)
+    coming = project(purchase(flow="saved_card", opened=False, payment_status=None), 12)
     assert [(one.name, one.amount_minor, one.credits) for one in coming] == [
         ("open", 999, Decimal(100))
     ]
@@ -57,13 +73,14 @@ def test_a_trial_ends_and_takes_its_unspent_credits() -> None:
     assert [(one.name, one.credits) for one in coming] == [("expire", Decimal(480))]
 
 
-def test_a_paid_plan_converts_the_trial_and_its_credits_lapse_on_their_date() -> None:
-    first = open_invoice()
-    outlook = trial(converted=True)
-    paying = subscribed(owed=OWED, invoices=(first,), lapsing=outlook.lapsing)
-    coming = project(paying.model_copy(update={"trials": outlook.trials}), 3)
+def test_a_paid_plan_converts_the_trial_and_its_credits_expire_on_their_date() -> None:
+    running = Trial(
+        id=UUID(int=11), account_id=ACCOUNT, kind="account_trial", status="active",
+        credits=Decimal(500), started_at=START, expires_at=day(2, 14),
+    )  # fmt: skip
+    coming = project(trial(subscribed(invoices=open_invoice(running))), 3)
     assert [(one.name, one.credits) for one in coming] == [
         ("charge", Decimal(500)),
-        ("lapse", Decimal(480)),
+        ("expire_credits", Decimal(480)),
         ("renew", None),
     ]

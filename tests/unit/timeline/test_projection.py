@@ -2,25 +2,28 @@
 
 from datetime import timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from billing.dunning.rules import Policy
-from billing.timeline.rules import project
-from tests.unit.timeline.pictures import (
-    CASE,
-    OWED,
+from billing.core import ids
+from billing.insight.timeline.rules import project
+from tests.unit.timeline.snapshots import (
+    INV,
     START,
     YEAR,
+    case,
     day,
+    declined,
     open_invoice,
+    payment,
     seen,
     subscribed,
-    terms,
 )
+
+OVERDUE: Final = open_invoice(case(), declined())
 
 
 def test_a_month_bills_its_last_day_and_never_drifts() -> None:
@@ -30,20 +33,19 @@ def test_a_month_bills_its_last_day_and_never_drifts() -> None:
         ("28 Feb 2027", "charge", 4900),
         ("31 Mar 2027", "renew", 4900),
         ("31 Mar 2027", "charge", 4900),
-        ("31 Mar 2027", "lapse", None),
+        ("31 Mar 2027", "expire_credits", None),
         ("30 Apr 2027", "renew", 4900),
         ("30 Apr 2027", "charge", 4900),
-        ("30 Apr 2027", "lapse", None),
+        ("30 Apr 2027", "expire_credits", None),
         ("31 May 2027", "renew", 4900),
     ]
     assert {one.credits for one in coming if one.name == "charge"} == {Decimal(500)}
-    assert all(one.only_if is None for one in coming if one.name != "lapse")
+    assert all(one.only_if is None for one in coming if one.name != "expire_credits")
 
 
 def test_a_year_gives_its_credits_month_by_month() -> None:
-    of = terms(interval=YEAR, amount_minor=49000)
-    outlook = subscribed(of=of, current_period_end=day(1, 31, 2028), cycle_end=day(2, 28))
-    coming = [one for one in project(outlook, 40) if one.name != "lapse"]
+    outlook = subscribed(interval=YEAR, amount_minor=49000, current_period_end=day(1, 31, 2028))
+    coming = [one for one in project(outlook, 40) if one.name != "expire_credits"]
     assert seen(coming[:12])[:2] == [("28 Feb 2027", "cycle", None), ("31 Mar 2027", "cycle", None)]
     assert [one.credits for one in coming[:11]] == [Decimal(500)] * 11
     assert seen(coming[11:13]) == [
@@ -53,14 +55,14 @@ def test_a_year_gives_its_credits_month_by_month() -> None:
 
 
 def test_a_trial_with_a_card_becomes_paid() -> None:
-    anchor = day(2, 14).replace(tzinfo=None)
-    of = terms(anchor_wall=anchor, period_number=-1)
     trial: dict[str, Any] = {
         "status": "trialing",
+        "anchor_wall": day(2, 14).replace(tzinfo=None),
+        "period_number": -1,
         "current_period_end": day(2, 14),
         "cycle_end": day(2, 14),
     }
-    assert seen(project(subscribed(of=of, **trial), 4)) == [
+    assert seen(project(subscribed(**trial), 4)) == [
         ("14 Feb 2027", "end_trial", 4900),
         ("14 Feb 2027", "charge", 4900),
         ("14 Mar 2027", "renew", 4900),
@@ -72,13 +74,14 @@ def test_a_trial_with_a_card_becomes_paid() -> None:
     ("behavior", "ends"), [("cancel", "canceled"), ("pause", "paused"), ("invoice", "charge")]
 )
 def test_a_trial_without_a_card_ends_as_the_plan_says(behavior: str, ends: str) -> None:
-    of = terms(
-        card=None,
+    trial = subscribed(
+        card=False,
+        status="trialing",
         trial_end_behavior=behavior,
         period_number=-1,
         anchor_wall=day(2, 28).replace(tzinfo=None),
     )
-    coming = project(subscribed(of=of, status="trialing"), 12)
+    coming = project(trial, 12)
     assert coming[0].name == "end_trial"
     if behavior == "invoice":
         assert [one.name for one in coming[1:4]] == ["charge", "charge", "charge"]
@@ -95,8 +98,7 @@ def test_a_planned_end_is_the_last_thing() -> None:
 
 
 def test_an_overdue_invoice_shows_all_tries_and_the_end() -> None:
-    overdue = open_invoice(case=CASE, tried=("inv_1/attempt-0",))
-    coming = project(subscribed(owed=OWED, status="past_due", invoices=(overdue,)), 5)
+    coming = project(subscribed(invoices=OVERDUE, status="past_due"), 5)
     assert seen(coming) == [
         ("3 Feb 2027", "charge", 4900),
         ("7 Feb 2027", "charge", 4900),
@@ -106,26 +108,23 @@ def test_an_overdue_invoice_shows_all_tries_and_the_end() -> None:
     ]
     assert {one.only_if for one in coming} == {"INV-1 is not paid before"}
     assert [one.key for one in coming[:3]] == [
-        "inv_1/attempt-1",
-        "inv_1/attempt-2",
-        "inv_1/give-up",
+        f"{INV}/attempt-1",
+        f"{INV}/attempt-2",
+        f"{INV}/give-up",
     ]
     assert "not charged" in coming[3].words
 
 
 @pytest.mark.parametrize("action", ["cancel", "uncollectible"])
 def test_the_final_action_decides_what_comes_after(action: str) -> None:
-    policy = Policy(final_action=action)  # type: ignore[arg-type]
-    overdue = open_invoice(
-        case=CASE.model_copy(update={"policy": policy}), tried=("inv_1/attempt-0",)
-    )
-    coming = project(subscribed(owed=OWED, status="past_due", invoices=(overdue,)), 6)
+    overdue = open_invoice(case(final_action=action), declined())
+    coming = project(subscribed(invoices=overdue, status="past_due"), 6)
     after = [one.name for one in coming if one.at > day(2, 8)]
     assert after == ([] if action == "cancel" else ["renew", "charge", "renew"])
 
 
 def test_a_charge_without_a_usable_card_goes_into_recovery() -> None:
-    coming = project(subscribed(of=terms(card=None)), 4)
+    coming = project(subscribed(card=False), 4)
     assert seen(coming) == [
         ("28 Feb 2027", "renew", 4900),
         ("28 Feb 2027", "charge", 4900),
@@ -136,10 +135,9 @@ def test_a_charge_without_a_usable_card_goes_into_recovery() -> None:
 
 
 def test_an_unpaid_start_is_given_up_or_goes_on_as_paid() -> None:
-    first = open_invoice(pay_first=True, road="card", payment_status="pending", opened=True,
-                         payment_at=START)  # fmt: skip
+    first = open_invoice(payment("pending", "card"), status="draft", number=None)
     coming = project(
-        subscribed(owed=OWED, status="incomplete", invoices=(first,),
+        subscribed(invoices=first, status="incomplete",
                    incomplete_expires_at=START + timedelta(hours=23)), 4)  # fmt: skip
     assert [one.name for one in coming] == ["check", "abandon", "renew", "charge"]
     assert coming[1].only_if == "the first payment does not come"
@@ -147,9 +145,9 @@ def test_an_unpaid_start_is_given_up_or_goes_on_as_paid() -> None:
 
 
 def test_money_with_us_is_used_first_and_too_little_is_carried() -> None:
-    coming = project(subscribed(of=terms(money_balance_minor=4880)), 4)
+    coming = project(subscribed(money_balance_minor=4880), 4)
     # 20 cents are below what a card may be charged: carried into the next invoice.
-    assert [(one.name, one.amount_minor) for one in coming if one.name != "lapse"] == [
+    assert [(one.name, one.amount_minor) for one in coming if one.name != "expire_credits"] == [
         ("renew", 4900),
         ("renew", 4900),
         ("charge", 4920),
@@ -157,50 +155,47 @@ def test_money_with_us_is_used_first_and_too_little_is_carried() -> None:
 
 
 def test_money_that_waits_to_be_booked_comes_first() -> None:
-    paid = open_invoice(unsettled="pay_1")
-    coming = project(subscribed(owed=OWED, status="past_due", invoices=(paid,)), 2)
+    paid = open_invoice(payment("completed", received_minor=4900))
+    coming = project(subscribed(invoices=paid, status="past_due"), 2)
     assert [one.name for one in coming] == ["settle", "renew"]
     assert coming[0].credits == Decimal(500)
 
 
 def test_a_bank_that_is_still_processing_is_expected_to_pay() -> None:
-    waiting = open_invoice(road="saved_card", payment_status="processing", payment_at=START)
-    coming = project(subscribed(owed=OWED, invoices=(waiting,)), 2)
+    waiting = open_invoice(payment("processing", "saved_card"))
+    coming = project(subscribed(invoices=waiting), 2)
     assert [one.name for one in coming] == ["check", "renew"]
 
 
 def test_an_undecided_approval_ends_and_the_cards_go_on() -> None:
-    waiting = open_invoice(road="manual", payment_status="pending_approval", payment_at=START,
-                           case=CASE, tried=("inv_1/attempt-0",))  # fmt: skip
-    coming = project(subscribed(owed=OWED, status="past_due", invoices=(waiting,)), 3)
+    waiting = (*OVERDUE, payment("pending_approval"))
+    coming = project(subscribed(invoices=waiting, status="past_due"), 3)
     assert [one.name for one in coming] == ["end_approval", "charge", "charge"]
 
 
 def test_a_manual_payment_takes_over_and_then_the_cards_go_on() -> None:
-    live = open_invoice(road="card", payment="pay_1", payment_status="pending", opened=True,
-                        payment_at=START, submission="pay_2", case=CASE,
-                        tried=("inv_1/attempt-0",))  # fmt: skip
-    coming = project(subscribed(owed=OWED, status="past_due", invoices=(live,)), 3)
+    taking_over = payment("pending", number=12)
+    live = (*OVERDUE, payment("pending", "card"), taking_over)
+    coming = project(subscribed(invoices=live, status="past_due"), 3)
     assert [one.name for one in coming] == ["retire", "end_approval", "charge"]
-    assert coming[1].key == "inv_1/approval-pay_2"
+    assert coming[1].key == f"{INV}/approval-{ids.encode(ids.PAYMENT, taking_over.id)}"
 
 
 def test_paying_what_was_given_up_starts_a_new_period() -> None:
-    asked = open_invoice(given_up=True, pay_requests=1, pay_requested_at=day(2, 20))
-    coming = project(
-        subscribed(now=day(2, 20), owed=OWED, status="unpaid", invoices=(asked,)), 4)  # fmt: skip
+    asked = open_invoice(case("exhausted"), declined(), pay_requests=1, pay_requested_at=day(2, 20))
+    coming = project(subscribed(now=day(2, 20), invoices=asked, status="unpaid"), 4)
     assert seen(coming) == [
         ("20 Feb 2027", "charge", 4900),
         ("20 Feb 2027", "charge", 4900),
-        ("28 Feb 2027", "lapse", None),
+        ("28 Feb 2027", "expire_credits", None),
         ("20 Mar 2027", "renew", 4900),
     ]
 
 
 def test_a_subscription_that_ends_leaves_what_is_owed_to_collection() -> None:
-    overdue = open_invoice(case=CASE, tried=("inv_1/attempt-0",))
+    overdue = open_invoice(case(), declined(), period_end=day(2, 5))
     coming = project(
-        subscribed(now=day(2, 1), owed=OWED, status="past_due", invoices=(overdue,),
+        subscribed(now=day(2, 1), invoices=overdue, status="past_due",
                    cancel_at_period_end=True, current_period_end=day(2, 5),
                    cycle_end=day(2, 5)), 5)  # fmt: skip
     assert [(one.name, one.amount_minor) for one in coming] == [
@@ -212,10 +207,10 @@ def test_a_subscription_that_ends_leaves_what_is_owed_to_collection() -> None:
     assert "uncollectible" in coming[-1].words
 
 
+@settings(max_examples=30, deadline=None)
 @given(count=st.integers(0, 30), more=st.integers(0, 30))
 def test_asking_for_more_changes_nothing_of_what_comes_first(count: int, more: int) -> None:
-    overdue = open_invoice(case=CASE, tried=("inv_1/attempt-0",))
-    outlook = subscribed(owed=OWED, status="past_due", invoices=(overdue,))
+    outlook = subscribed(invoices=OVERDUE, status="past_due")
     short, long = project(outlook, count), project(outlook, count + more)
     assert long[:count] == short
     assert len(long) == count + more

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from cli.usage_file import Format, Line, UsageFile
+from devstack.errors import StackError
 from durable_billing.events import FIELDS
-from embedded.errors import StackError
-from embedded.usage_rows import Format, Line, UsageFile
 
 
 def read(text: str | bytes, format: Format = "jsonl") -> list[Line]:

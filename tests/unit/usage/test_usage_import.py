@@ -1,4 +1,4 @@
-"""How an import counts, stops and goes on, with the API's answers scripted."""
+"""An import counts, stops and goes on, with the API's answers scripted."""
 
 import io
 import json
@@ -8,13 +8,13 @@ from typing import Any, cast
 
 import pytest
 
+from cli.usage_file import UsageFile
+from cli.usage_import import Import, Tally, Unfinished, read_tally
+from devstack.errors import StackError
 from durable_billing.answers import Verdict
 from durable_billing.client import BillingClient
 from durable_billing.errors import BillingClientError, BillingProblem, BillingUnreachable
 from durable_billing.events import FIELDS
-from embedded.errors import StackError
-from embedded.usage_import import Import, Tally, Unfinished, read_tally
-from embedded.usage_rows import UsageFile
 
 ROWS = 2_500
 

@@ -8,12 +8,12 @@ from typing import Any, cast
 
 import pytest
 
+from cli.usage_file import UsageFile
+from cli.usage_import import Import, Tally, Unfinished, read_tally
 from durable_billing import connection
 from durable_billing.answers import Verdict
 from durable_billing.client import BillingClient
 from durable_billing.events import FIELDS
-from embedded.usage_import import Import, Tally, Unfinished, read_tally
-from embedded.usage_rows import UsageFile
 
 
 class Api:

@@ -5,9 +5,9 @@ from decimal import Decimal
 from hypothesis import given
 from hypothesis import strategies as st
 
+from billing.catalog.rating.rules import rounded
 from billing.core.money import exponent
-from billing.rating.rules import rounded
-from billing.usage.rules import Accrued, UsageLine, bill
+from billing.metering.usage.rules import Accrued, UsageLine, bill
 
 AMOUNTS = st.decimals("0.000000000001", 100_000, places=12)
 PRICES = st.decimals(0, 100, places=12)

@@ -1,6 +1,6 @@
-"""What the API answers, typed: quantities and credits are decimals, instants are UTC.
+"""Answers of the API, typed: quantities and credits are decimals, instants are UTC.
 
-Fields that a newer API adds are let through unread.
+Fields that a newer API adds are ignored.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ class _Answer(BaseModel):
 
 
 class Quote(_Answer):
-    """What a use would cost now."""
+    """The cost of a use now."""
 
     product_id: str
     usage_amount: Decimal
@@ -44,7 +44,7 @@ class Bill(_Answer):
 
 
 class BillingRecord(_Answer):
-    """A billing record as it stands."""
+    """A billing record in its present state."""
 
     billing_id: str
     event_id: str | None
@@ -61,7 +61,7 @@ class BillingRecord(_Answer):
 
 
 class QuotaCheck(_Answer):
-    """Whether a use is within every limit; without any limit the figures are None."""
+    """Verdict on a use against every limit; without any limit the figures are None."""
 
     allowed: bool
     meter: str
@@ -77,7 +77,7 @@ class QuotaCheck(_Answer):
 
 
 class Balance(_Answer):
-    """Credits of the account: `available` is what is neither held nor spent."""
+    """Credits of the account: `available` is neither held nor spent."""
 
     credits: Decimal
     held: Decimal
@@ -89,17 +89,17 @@ class Balance(_Answer):
 
 
 class HoldState(_Answer):
-    """Credits set aside: open, captured, released or lapsed."""
+    """A hold in its present state."""
 
     hold_id: str
-    status: Literal["open", "captured", "released", "lapsed"]
+    status: Literal["open", "captured", "released", "expired"]
     amount: Decimal
     captured: Decimal
     expires_at: datetime
 
 
 class Capture(_Answer):
-    """A hold that was spent; the rest is free again."""
+    """A captured hold; the rest of it was released."""
 
     hold_id: str
     transaction_id: str
@@ -110,9 +110,9 @@ class Capture(_Answer):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What became of one row of a batch; `code` and `detail` where it was rejected.
+    """The outcome of one row of a batch; `code` and `detail` for a rejected one.
 
-    `retry` says of a rejected row that it may be recorded when it is sent again later.
+    `retry` is true for a rejected row that may be recorded when it is sent again later.
     """
 
     status: Literal["recorded", "duplicate", "rejected"]
@@ -123,7 +123,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """An event that the API will not record, kept in the spool until forgotten or sent anew."""
+    """An event that the API rejected, kept in the spool until it is forgotten or sent again."""
 
     number: int
     event_id: str

@@ -1,6 +1,6 @@
 """Events sent together: rows of one request, each with its verdict.
 
-A request that is refused as a whole is halved until the row at fault stands alone.
+A request that is refused as a whole is halved until the wrong row is alone.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,10 +18,10 @@ _FAULTS: Final = frozenset({400, 413, 422})
 
 
 def send(connection: Connection, rows: Sequence[bytes]) -> list[Verdict]:
-    """Record rows of JSON, at most 1,000 and 1 MB; a verdict for each, in their order.
+    """Record rows of JSON, at most 1,000 and 1 MB; the verdicts in their order.
 
-    Errors: BillingProblem and BillingUnreachable where nothing is known of the rows yet: the
-    same rows may be sent again.
+    Errors: BillingProblem and BillingUnreachable when the outcome is unknown: the same rows may be
+    sent again.
     """
     content = b'{"events":[' + b",".join(rows) + b"]}"
     try:

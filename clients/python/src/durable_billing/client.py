@@ -1,6 +1,8 @@
-"""The client: usage is kept on disk at once and sent in the background; credits are spent directly.
+"""The client: usage is stored on disk at once and sent in the background; credits are spent
+directly.
 
-Plain calls, from any thread: `record` never waits for the network, so event loops may call it too.
+All calls are synchronous and thread-safe. `record` never waits for the network, so code in an event
+loop may call it too.
 """
 
 import json
@@ -41,7 +43,7 @@ _HOLDS: Final = "/billing/credits/holds"
 
 @dataclass(frozen=True, slots=True)
 class SpoolStatus:
-    """How the sending stands; `trouble` says why nothing goes through, if so."""
+    """The state of the spool; `trouble` is the error that stops sending, if any."""
 
     waiting: int
     rejected: int
@@ -52,9 +54,9 @@ class SpoolStatus:
 class BillingClient:
     """The billing API, for one account or, with role service, for many.
 
-    `spool` is a file of this machine that outlives the process: without one nothing can be
-    recorded in the background. `token` may be a function that makes fresh ones. Every method that
-    asks the API raises BillingProblem (it refused) or BillingUnreachable (it did not answer).
+    `spool` is a file that outlives the process; background recording needs one. `token` may be a
+    function that returns a fresh token. Every method that calls the API raises BillingProblem (it
+    refused) or BillingUnreachable (it did not answer).
     """
 
     def __init__(
@@ -107,7 +109,9 @@ class BillingClient:
         self.close()
 
     def close(self, timeout_seconds: float = CLOSE_SECONDS) -> bool:
-        """Send what still waits for so long, then end; False if some is left to the next start."""
+        """Send waiting events for at most this long, then stop; False if some are left for the next
+        start.
+        """
         if self._closed:
             return True
         self._closed, sent = True, True
@@ -123,11 +127,11 @@ class BillingClient:
     # -- usage, in the background ---------------------------------------------------------------
 
     def record(self, usage_amount: Amount, **use: Unpack[Use]) -> str:
-        """Keep one use on disk and return its event id; it is sent within half a second.
+        """Store one use on disk and return its event id; it is sent within half a second.
 
-        Without an `event_id` each call is a new use, of now. With your own, the same call again is
-        the same use; give `occurred_at` too where the time matters when the API is away.
-        Errors: InvalidEvent; SpoolFull; nothing of the network.
+        Without an `event_id` each call is a new use at the present time. With your own, a repeated
+        call is the same use; give `occurred_at` too if its time must be exact during an outage.
+        Errors: InvalidEvent; SpoolFull; no network errors.
         """
         event = events.build(usage_amount, use, account=self._account)
         spool, sender = self._spooled
@@ -136,7 +140,7 @@ class BillingClient:
         return event[0]
 
     def record_many(self, uses: Iterable[tuple[Amount, Use]]) -> list[str]:
-        """Keep many uses in one step: all or none. Errors: as `record`."""
+        """Store many uses in one step, all or none. Errors: as `record`."""
         built = [events.build(amount, use, account=self._account) for amount, use in uses]
         spool, sender = self._spooled
         spool.add(built)
@@ -144,30 +148,30 @@ class BillingClient:
         return [event_id for event_id, _ in built]
 
     def flush(self, timeout_seconds: float = 30.0) -> bool:
-        """Wait until the API has answered for everything recorded so far; False if time is up."""
+        """Wait until the API has answered for everything recorded so far; False on timeout."""
         return self._spooled[1].flush(timeout_seconds)
 
     def status(self) -> SpoolStatus:
-        """How many events wait or were rejected, and why nothing goes through, if so."""
+        """The numbers of waiting and rejected events, and the error that stops sending, if any."""
         spool, sender = self._spooled
         return SpoolStatus(spool.waiting(), spool.rejections(), spool.size(), sender.trouble)
 
     def rejected(self, *, after: int = 0, limit: int = REJECTED_PAGE) -> list[Rejected]:
-        """Events the API will not record, oldest first; `after` is the number of the last seen."""
+        """Events that the API rejected, oldest first; `after` is the number of the last seen."""
         return self._spooled[0].rejected(after, limit)
 
     def send_again(self, numbers: Sequence[int]) -> int:
-        """Let rejected events wait again, for instance after credits were bought; how many."""
+        """Send rejected events again, for example after credits were bought; their number."""
         return self._spooled[0].requeue(numbers)
 
     def forget(self, numbers: Sequence[int]) -> int:
-        """Drop rejected events for good; how many."""
+        """Delete rejected events; their number."""
         return self._spooled[0].forget(numbers)
 
     # -- usage, while the caller waits ----------------------------------------------------------
 
     def record_now(self, usage_amount: Amount, **use: Unpack[Use]) -> Bill:
-        """Record one use and answer its bill, past the spool.
+        """Record one use without the spool and return its bill.
 
         Errors also: INSUFFICIENT_CREDITS, QUOTA_EXCEEDED, BUDGET_EXCEEDED,
         PRODUCT_PRICING_NOT_FOUND, NOT_INCLUDED.
@@ -176,10 +180,11 @@ class BillingClient:
         return Bill.model_validate(self._connection.ask("POST", "/usage/record", json.loads(body)))
 
     def record_rows(self, rows: Sequence[Mapping[str, Any] | bytes]) -> list[Verdict]:
-        """Record rows of the API's own fields, unchecked, past the spool; a verdict for each.
+        """Record rows with the API's own fields, unchecked and without the spool; a verdict for
+        each.
 
-        A row may be its JSON already. Give each an `event_id`: then the same rows may be sent
-        again after any error, however far it got, and later those whose verdict says `retry`.
+        A row may already be JSON. Give each an `event_id`: then the same rows may be sent again
+        after any error, and later those whose verdict has `retry`.
         """
         verdicts: list[Verdict] = []
         encoded = (row if isinstance(row, bytes) else events.encode(row) for row in rows)
@@ -188,16 +193,17 @@ class BillingClient:
         return verdicts
 
     def calculate(self, product_id: str, usage_amount: Amount) -> Quote:
-        """What a use would cost now; nothing is written."""
+        """The cost of a use now; nothing is written."""
         body = {"product_id": product_id, "usage_amount": events.amount_text(usage_amount)}
         return Quote.model_validate(self._connection.ask("POST", "/billing/calculate", body))
 
     def check_quota(
         self, requested_amount: Amount, *, consume: bool = False, **use: Unpack[Use]
     ) -> QuotaCheck:
-        """Whether a use is within every limit; a breach is an answer, not an error.
+        """Check a use against every limit; an exceeded limit is an answer, not an error.
 
-        With `consume` and an `event_id` quotas count it at once, and its later record not again.
+        With `consume` and an `event_id` the use counts at once, and its later record does not count
+        again.
         """
         asked: dict[str, Any] = {name: value for name, value in use.items() if value is not None}
         asked["requested_amount"] = events.amount_text(requested_amount)
@@ -205,7 +211,7 @@ class BillingClient:
         return QuotaCheck.model_validate(self._connection.ask("POST", "/quota/check", asked))
 
     def process(self, billing_id: str, *, billing_method: str | None = None) -> BillingRecord:
-        """Pay a record that was put off or has failed; a settled one is answered as it is."""
+        """Pay a deferred or failed record; a paid one is answered unchanged."""
         body = {"billing_id": billing_id}
         if billing_method is not None:
             body["billing_method"] = billing_method
@@ -229,7 +235,7 @@ class BillingClient:
         subject: str | None = None,
         key: str | None = None,
     ) -> Hold:
-        """Set credits aside: capture or release them, or leave the `with` block, which releases.
+        """Hold credits: capture or release the hold, or leave its `with` block, which releases it.
 
         Errors also: INSUFFICIENT_CREDITS with `required` and `available` in its `fields`.
         """
@@ -259,7 +265,7 @@ class BillingClient:
         return Capture.model_validate(self._connection.ask("POST", path, body))
 
     def release_hold(self, hold_id: str) -> HoldState:
-        """Free a hold; a second time answers the first."""
+        """Release a hold; a second call answers the first."""
         path = f"{_HOLDS}/{segment(hold_id)}/release"
         return HoldState.model_validate(self._connection.ask("POST", path))
 

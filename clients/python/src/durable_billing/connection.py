@@ -1,6 +1,6 @@
-"""HTTP to the API: who calls, which tries are worth repeating, and problems as errors.
+"""HTTP to the API: the token, retries, and problems as errors.
 
-One connection may be used by many threads.
+Many threads may use one connection.
 """
 
 import json
@@ -21,7 +21,7 @@ from durable_billing.errors import (
 )
 
 Token = str | Callable[[], str]
-"""A bearer token, or what makes a fresh one; asked again when the API calls it expired."""
+"""A bearer token, or a function that returns one; it is called again after a 401."""
 
 TRIES: Final = 4
 TIMEOUT_SECONDS: Final = 30.0
@@ -56,7 +56,7 @@ class Connection:
         )
 
     def close(self) -> None:
-        """Give the sockets back."""
+        """Close the sockets."""
         self._http.close()
 
     def ask(
@@ -67,7 +67,7 @@ class Connection:
         *,
         key: str | None = None,
     ) -> Any:
-        """The JSON of an answer, tried up to four times: only for what is safe to repeat.
+        """The JSON of an answer, tried up to four times: for requests that are safe to repeat.
 
         Errors: BillingProblem; BillingUnreachable when no try was answered.
         """
@@ -114,7 +114,7 @@ class Connection:
         return self._http.request(method, path, content=content, headers=headers)
 
     def _renew(self) -> bool:
-        """Take a fresh token; False where there is but one."""
+        """Get a fresh token; False for a fixed one."""
         if isinstance(self._token, str):
             return False
         with self._renewing:
@@ -123,19 +123,19 @@ class Connection:
 
 
 def segment(name: str) -> str:
-    """A name as one part of a path."""
+    """A name encoded as one segment of a path."""
     return quote(name, safe="")
 
 
 def passes(error: BillingClientError) -> bool:
-    """Whether another try may succeed."""
+    """True when another try may succeed."""
     return isinstance(error, BillingUnreachable) or (
         isinstance(error, BillingProblem) and error.passing
     )
 
 
 def pause_seconds(error: BillingClientError, failures: int) -> float:
-    """How long to wait before the next try: doubling with jitter, and never under Retry-After."""
+    """The pause before the next try: doubling with jitter, and at least Retry-After."""
     pause: float = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2.0 ** min(failures, 16))
     asked = error.retry_after_seconds if isinstance(error, BillingProblem) else None
     jittered = pause * random.uniform(0.5, 1.0)
@@ -160,6 +160,6 @@ def _problem(answer: httpx2.Response) -> BillingProblem:
 
 
 def _retry_after(answer: httpx2.Response) -> float | None:
-    """Seconds; dates are not what this API sends."""
+    """The header in seconds; the API sends no dates."""
     text = str(answer.headers.get("retry-after", ""))
     return float(text) if text.isdigit() else None

@@ -1,6 +1,6 @@
-"""What can go wrong, one class per cause.
+"""The errors of the client, one class per cause.
 
-A refusal of the API carries its problem document; everything else says what to do.
+BillingProblem carries the problem document of the API; the others say what to do.
 """
 
 from collections.abc import Mapping
@@ -40,26 +40,26 @@ class BillingProblem(BillingClientError):
 
     @property
     def passing(self) -> bool:
-        """Whether the same request may well succeed later."""
+        """True when the same request may succeed later."""
         if self.status == 429:
             return self.code not in ("QUOTA_EXCEEDED", "BUDGET_EXCEEDED")
         return self.status in (408, 425) or self.status >= 500 or self.code in _IN_FLIGHT
 
 
 class BillingUnreachable(BillingClientError):
-    """No answer came: the request may or may not have been carried out."""
+    """There was no answer: the request may or may not have been carried out."""
 
 
 class EventsPutOff(BillingClientError):
-    """The API refuses some events for a reason that passes: those wait, others go through."""
+    """The API refuses some events for a temporary reason: they wait, others are sent."""
 
 
 class InvalidEvent(BillingClientError, ValueError):
-    """The event can never be recorded; nothing was kept."""
+    """The event can never be recorded; nothing was stored."""
 
 
 class SpoolFull(BillingClientError):
-    """The spool has reached its size: the API is away for long, or slower than the events."""
+    """The spool has reached its maximum size: the API was unreachable for long, or is too slow."""
 
 
 class SpoolBroken(BillingClientError):

@@ -1,6 +1,6 @@
-"""One use of something, checked and turned into the JSON that stays the same at every try.
+"""One use, validated and encoded as JSON that is the same at every try.
 
-What the API would refuse for its form is refused here, before it is kept.
+What the API would refuse for its form is refused here, before it is stored.
 """
 
 import json
@@ -27,43 +27,47 @@ ServiceType = Literal[
 MAX_EVENT_BYTES: Final = 262_144
 _AMOUNT: Final = re.compile(r"(?=[0-9.]*[1-9])[0-9]{1,15}(\.[0-9]{1,12})?")
 _NAMES: Final = ("product_id", "service_type", "feature_type")
-_WORDS: Final = (*_NAMES, "event_id", "account_id", "external_id", "user_id", "organization_id",
-                 "session_id", "request_id", "operation", "model", "billing_method",
-                 "on_insufficient", "hold_id")  # fmt: skip
 
 
-class Use(TypedDict, total=False):
-    """What is known of a use besides its amount. `product_id`, `service_type` or `feature_type`
-    is needed; role service names the account by `account_id` or `external_id`."""
+class UseDetail(TypedDict, total=False):
+    """Fields of a use besides the product, the account, and how it is paid."""
 
-    product_id: str
-    service_type: ServiceType
-    feature_type: str
     event_id: str
-    account_id: str
-    external_id: str
     user_id: str
     organization_id: str
     session_id: str
     request_id: str
     operation: str
     model: str
-    billing_method: BillingMethod
-    on_insufficient: Literal["reject", "defer"]
     occurred_at: datetime
     usage_details: Mapping[str, Any]
+
+
+class Use(UseDetail, total=False):
+    """All fields of a use besides its amount. One of `product_id`, `service_type` and
+    `feature_type` is required; role service names the account by `account_id` or `external_id`.
+    """
+
+    product_id: str
+    service_type: ServiceType
+    feature_type: str
+    account_id: str
+    external_id: str
+    billing_method: BillingMethod
+    on_insufficient: Literal["reject", "defer"]
     hold_id: str
 
 
 FIELDS: Final = frozenset({"usage_amount"} | Use.__annotations__.keys())
-"""Every field of an event."""
+"""Every field of an event; a test holds them to the API's."""
+_TEXTS: Final = FIELDS - {"usage_amount", "occurred_at", "usage_details"}
 
 
 def build(usage_amount: Amount, use: Use, *, account: str | None = None) -> tuple[str, bytes]:
     """(event id, JSON) of a use. Errors: InvalidEvent with the field that is wrong.
 
-    Without an `event_id` it gets one of its own, and the time of now. With one of the caller's it
-    stays exactly as given, so that recording it again is the same event.
+    Without an `event_id` it gets a new one, and the present time. With the caller's own it stays
+    exactly as given: recorded again it is the same event.
     """
     body: dict[str, Any] = {
         name: value.strip() if isinstance(value, str) else value
@@ -97,7 +101,7 @@ def amount_text(value: Amount) -> str:
 
 
 def encode(body: Mapping[str, Any]) -> bytes:
-    """An event's JSON. Errors: InvalidEvent for what JSON cannot hold, and beyond 256 KiB."""
+    """An event as JSON. Errors: InvalidEvent for values that are not JSON, and above 256 KiB."""
     try:
         text = json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         encoded = text.encode()
@@ -114,9 +118,9 @@ def _check(body: Mapping[str, Any]) -> None:
         raise InvalidEvent(f"{min(unknown)}: no such field")
     if not any(name in body for name in _NAMES):
         raise InvalidEvent("name a product_id, a service_type or a feature_type")
-    for name in _WORDS:
-        word = body.get(name, "-")
-        if not isinstance(word, str) or not 1 <= len(word) <= 255:
+    for name in sorted(_TEXTS & body.keys()):
+        text = body[name]
+        if not isinstance(text, str) or not 1 <= len(text) <= 255:
             raise InvalidEvent(f"{name}: must be a text of 1 to 255 characters, not blank")
 
 

@@ -1,48 +1,45 @@
-"""Credits set aside around expensive work, spent by what it really used.
+"""Holds: credits set aside around expensive work, spent by what it really used.
 
 A hold that is not captured inside its `with` block is released: nothing is spent by accident.
 """
 
 import logging
 from collections.abc import Mapping
-from datetime import datetime
 from decimal import Decimal
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack, cast
+from typing import Protocol, Self, Unpack, cast
 
 from durable_billing.answers import Bill, Capture, HoldState
 from durable_billing.connection import passes
 from durable_billing.errors import BillingClientError, BillingProblem
-from durable_billing.events import Amount, Use, amount_text
-
-if TYPE_CHECKING:
-    from durable_billing.client import BillingClient
+from durable_billing.events import Amount, Use, UseDetail, amount_text
 
 _logger = logging.getLogger("durable_billing")
 
 
-class UsedHold(TypedDict, total=False):
-    """What may be told of a use beside its product and amount; the hold says how it is paid."""
+class Client(Protocol):
+    """The calls of the client that a hold uses."""
 
-    event_id: str
-    user_id: str
-    organization_id: str
-    session_id: str
-    request_id: str
-    operation: str
-    model: str
-    occurred_at: datetime
-    usage_details: Mapping[str, Any]
+    def record_now(self, usage_amount: Amount, **use: Unpack[Use]) -> Bill:
+        """Record a use and return its bill."""
+
+    def capture_hold(
+        self, hold_id: str, amount: Amount | None = None, *, detail: Mapping[str, str] | None = None
+    ) -> Capture:
+        """Spend a hold or a part of it."""
+
+    def release_hold(self, hold_id: str) -> HoldState:
+        """Release a hold."""
 
 
 class Hold:
-    """An open hold; `state` is as it was made. Use it in a `with` block."""
+    """An open hold; `state` is its state when it was created. Use it in a `with` block."""
 
-    def __init__(self, client: "BillingClient", state: HoldState) -> None:
+    def __init__(self, client: Client, state: HoldState) -> None:
         self._client = client
         self.state = state
         self.capture_answer: Capture | None = None
-        """What was spent, once it was."""
+        """The capture's answer, once there is one."""
         self._ended = False
 
     @property
@@ -51,11 +48,11 @@ class Hold:
         return self.state.hold_id
 
     def capture(self, amount: Amount | None = None, **detail: str) -> Capture | None:
-        """Spend this many credits, all of the hold when left out; the rest is free again.
+        """Spend this many credits, all of the hold when left out; the rest is released.
 
-        Zero spends nothing and releases the hold: None. `detail` is kept with the ledger's entry.
-        Errors: BillingProblem HOLD_EXCEEDED, HOLD_RESOLVED; BillingUnreachable: capture the same
-        amount again, which is safe.
+        Zero releases the hold and returns None. The ledger entry keeps `detail`. Errors:
+        BillingProblem HOLD_EXCEEDED, HOLD_RESOLVED; BillingUnreachable: capturing the same amount
+        again is safe.
         """
         if amount is not None and Decimal(amount) == 0:
             self.release()
@@ -70,13 +67,15 @@ class Hold:
         self._ended = True
         return self.capture_answer
 
-    def capture_usage(self, product_id: str, usage_amount: Amount, **use: Unpack[UsedHold]) -> Bill:
-        """Record a use of a product that this hold pays; the rest of the hold is free again.
+    def capture_usage(
+        self, product_id: str, usage_amount: Amount, **use: Unpack[UseDetail]
+    ) -> Bill:
+        """Record a use of a product, paid by this hold; the rest of the hold is released.
 
-        It is counted and rated like any use; nothing is spent where the plan or free units cover
-        it. Called again it is the same use. One dearer than the hold is paid from the account's
-        other credits, or left pending where they do not reach. Errors: BillingProblem, with the
-        hold untouched; BillingUnreachable: call it again, which is safe.
+        The use is counted and rated like any other; nothing is spent where the plan or free units
+        cover it. A repeated call is the same use. A use that costs more than the hold is paid from
+        other credits, or left pending when they are not enough. Errors: BillingProblem, with the
+        hold unchanged; BillingUnreachable: calling again is safe.
         """
         event = cast(Use, {"event_id": f"hold/{self.id}", **use, "product_id": product_id})
         paid: Use = {**event, "hold_id": self.id}
@@ -94,14 +93,14 @@ class Hold:
         return bill
 
     def _beyond(self, usage_amount: Amount, event: Use) -> Bill:
-        """The use is made already: it is recorded, whoever pays it."""
+        """The use has happened already: record it, whoever pays for it."""
         _logger.warning("%s was too small for what was used: other credits pay", self.id)
         self.release()
         deferred: Use = {**event, "on_insufficient": "defer"}
         return self._client.record_now(usage_amount, **deferred)
 
     def release(self) -> HoldState:
-        """Free all of it; a second time changes nothing."""
+        """Release all of it; a second call changes nothing."""
         self.state = self._client.release_hold(self.id)
         self._ended = True
         return self.state
@@ -120,4 +119,4 @@ class Hold:
         try:
             self.release()
         except BillingClientError as trouble:
-            _logger.warning("%s could not be released, it lapses by itself: %s", self.id, trouble)
+            _logger.warning("%s could not be released, it expires by itself: %s", self.id, trouble)

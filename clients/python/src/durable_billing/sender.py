@@ -1,6 +1,6 @@
-"""The thread that sends what the spool keeps, again and again, until the API has answered.
+"""The thread that sends the events of a spool until the API has answered for each.
 
-A thread rather than a task: platforms call from plain code and from event loops alike.
+It is a thread and not a task: plain code and event loops both use the client.
 """
 
 import json
@@ -22,7 +22,7 @@ _logger = logging.getLogger("durable_billing")
 
 
 class _Turn:
-    """How far the events of a spool are gone through: those put off are left behind.
+    """Progress of one pass through a spool: events that were put off are left behind.
 
     They are tried again from the oldest on, after a pause, and not before the newest had its turn.
     """
@@ -53,7 +53,7 @@ class _Turn:
 
 
 class Sender:
-    """Sends a spool's events: every `delay_seconds`, and at once when a batch is full."""
+    """Sends a spool's events every `delay_seconds`, and at once when a batch is full."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class Sender:
         on_rejected: OnRejected | None,
     ) -> None:
         self.trouble: BillingClientError | None = None
-        """Why nothing goes through just now; None while all is well."""
+        """The error that stops all sending just now; None while all is well."""
         self._spool = spool
         self._connection = connection
         self._delay = delay_seconds
@@ -78,13 +78,13 @@ class Sender:
         self._thread.start()
 
     def added(self, events: int) -> None:
-        """Events were kept; a full batch goes at once. A count lost to a race only waits."""
+        """Count stored events; a full batch is sent at once. A count lost in a race only delays."""
         self._added += events
         if self._added >= batches.MAX_ROWS:
             self._wake.set()
 
     def flush(self, timeout_seconds: float) -> bool:
-        """Wait until the API has answered for all that waits now; False if the time is up."""
+        """Wait until the API has answered for all waiting events; False on timeout."""
         deadline = time.monotonic() + timeout_seconds
         last = self._spool.last()
         self._wake.set()
@@ -98,7 +98,7 @@ class Sender:
         return True
 
     def stop(self, timeout_seconds: float) -> bool:
-        """End the thread after the request under way; False if it does not end in time."""
+        """Stop the thread after its present request; False on timeout."""
         self._stopping.set()
         self._wake.set()
         self._thread.join(timeout_seconds)
@@ -141,9 +141,9 @@ class Sender:
                 self._tell(EventsPutOff(f"{put_off[0].code}: {put_off[0].detail}"))
             elif not self._turn.after:
                 self.trouble = None
-            self._settle(events, verdicts)
+            self._record_answers(events, verdicts)
 
-    def _settle(self, events: list[Waiting], verdicts: list[Verdict]) -> None:
+    def _record_answers(self, events: list[Waiting], verdicts: list[Verdict]) -> None:
         """Those that may be recorded later are left as they are."""
         answered = [
             (event, verdict)
@@ -156,7 +156,7 @@ class Sender:
             if verdict.status == "rejected"
         ]
         numbers = {one.seq for one in refused}
-        self._spool.settle([e.seq for e, _ in answered if e.seq not in numbers], refused)
+        self._spool.record_answers([e.seq for e, _ in answered if e.seq not in numbers], refused)
         with self._moved:
             self._moved.notify_all()
         if self._on_rejected is not None and refused:

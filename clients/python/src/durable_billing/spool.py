@@ -1,4 +1,4 @@
-"""Events on their way, in a SQLite file: each stays until the API has said what became of it.
+"""Waiting events in a SQLite file: each stays until the API has answered for it.
 
 Any number of threads and processes may add to one spool; the one with the lease sends.
 """
@@ -31,7 +31,7 @@ CREATE INDEX IF NOT EXISTS rejected ON events (seq) WHERE code IS NOT NULL;
 
 
 class Waiting(NamedTuple):
-    """An event that no answer is known of."""
+    """An event without an answer so far."""
 
     seq: int
     event_id: str
@@ -39,7 +39,7 @@ class Waiting(NamedTuple):
 
 
 class Refusal(NamedTuple):
-    """Why the event of a number was rejected."""
+    """The reason why an event was rejected."""
 
     seq: int
     code: str
@@ -64,7 +64,7 @@ class Spool:
             self._page_bytes = int(database.execute("PRAGMA page_size").fetchone()[0])
 
     def close(self) -> None:
-        """Let go of the file and of the lease."""
+        """Close the file and give up the lease."""
         with self._lock:
             self._database.close()
             if self._lease is not None:
@@ -72,7 +72,7 @@ class Spool:
                 self._lease = None
 
     def add(self, events: Iterable[tuple[str, bytes]]) -> int:
-        """Keep events, all or none; the number of the last. Errors: SpoolFull."""
+        """Store events, all or none; the number of the last. Errors: SpoolFull."""
         with self._transaction() as database:
             if self._bytes(database) >= self._max_bytes:
                 raise SpoolFull(f"{self._path} has reached {self._max_bytes} bytes")
@@ -83,7 +83,7 @@ class Spool:
             return last
 
     def take(self, max_rows: int, max_bytes: int, after: int = 0) -> list[Waiting]:
-        """The oldest waiting events after a number, within both bounds; one at least, if any."""
+        """The oldest waiting events after a number, within both bounds; at least one, if any."""
         taken: list[Waiting] = []
         size = 0
         query = (
@@ -99,8 +99,8 @@ class Spool:
                 taken.append(event)
         return taken
 
-    def settle(self, acknowledged: Sequence[int], refused: Sequence[Refusal]) -> None:
-        """Drop what the API has; keep what it will not have, with the reason."""
+    def record_answers(self, acknowledged: Sequence[int], refused: Sequence[Refusal]) -> None:
+        """Delete recorded events; keep rejected ones with the reason."""
         with self._transaction() as database:
             gone = ((seq,) for seq in acknowledged)
             database.executemany("DELETE FROM events WHERE seq = ?", gone)
@@ -110,7 +110,7 @@ class Spool:
             )
 
     def waiting(self, up_to: int | None = None) -> int:
-        """How many events wait, of those up to a number."""
+        """Number of waiting events, of those up to the number `up_to`."""
         query = "SELECT count(*) FROM events WHERE code IS NULL AND seq <= ?"
         with self._use() as database:
             return int(database.execute(query, (up_to or 2**62,)).fetchone()[0])
@@ -135,31 +135,31 @@ class Spool:
         ]
 
     def rejections(self) -> int:
-        """How many rejected events are kept."""
+        """Number of rejected events that are kept."""
         with self._use() as database:
             query = "SELECT count(*) FROM events WHERE code IS NOT NULL"
             return int(database.execute(query).fetchone()[0])
 
     def requeue(self, numbers: Sequence[int]) -> int:
-        """Let rejected events wait again, in their old place; how many did."""
+        """Make rejected events wait again, in their old place; their number."""
         return self._each(
             "UPDATE events SET code = NULL, detail = NULL WHERE seq = ? AND code IS NOT NULL",
             numbers,
         )
 
     def forget(self, numbers: Sequence[int]) -> int:
-        """Drop rejected events; how many were there."""
+        """Delete rejected events; their number."""
         return self._each("DELETE FROM events WHERE seq = ? AND code IS NOT NULL", numbers)
 
     def size(self) -> int:
-        """Bytes of the file that are in use."""
+        """The used bytes of the file."""
         with self._use() as database:
             return self._bytes(database)
 
     def lease(self) -> bool:
-        """Become the one that sends; False while another has it. It ends with its process.
+        """Become the sender; False while another process is. The lease ends with the process.
 
-        SQLite's own lock on a file beside does it: the system frees it, however a process ends.
+        It is SQLite's own lock on a second file: the system releases it however a process ends.
         """
         if self._lease is not None:
             return True

@@ -1,0 +1,102 @@
+"""A kind of matter whose steps are decisions: decide, ask the provider, decide again."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, ClassVar, Generic, TypeVar
+
+from temporalio import activity
+
+from activities import dunning_commands
+from activities.matter import Dependencies, measure_lateness
+from activities.provider_calls import ProviderCalls
+from billing.core import keys
+from billing.core.failpoints import failpoint
+from billing.matters import commands
+from billing.matters.agenda import State, Step
+from billing.matters.kinds import MatterKind
+from billing.matters.schemas import LOOK
+from billing.platform.decisions import service as decisions
+from billing.platform.decisions.service import Engine, Read
+from workflows.contracts import CommandRequest, MatterRef, StepRequest
+
+S = TypeVar("S", bound=State)
+
+
+class DecidingActivities(Generic[S]):
+    """Every step of a kind is the same activity, under its own name."""
+
+    kind: ClassVar[MatterKind]
+    steps: ClassVar[tuple[str, ...]]
+    engine: Engine[S, Any]
+
+    def __init__(self, dependencies: Dependencies) -> None:
+        self.database = dependencies.database
+        self.calls = ProviderCalls(dependencies)
+
+    def activities(self) -> list[Callable[..., Awaitable[S]]]:
+        """The activities for the worker: reading the rows, an operator's command, and each step."""
+        named: dict[str, Callable[[Any], Awaitable[S]]]
+        named = {LOOK: self._look, "perform": self._perform}
+        named |= dict.fromkeys(self.steps, self._step)
+        return [self._named(name, verb) for name, verb in named.items()]
+
+    def _named(self, name: str, verb: Callable[[Any], Awaitable[S]]) -> Callable[..., Awaitable[S]]:
+        async def run(request: Any) -> S:
+            return await verb(request)
+
+        taken = MatterRef if name == LOOK else CommandRequest if name == "perform" else StepRequest
+        run.__annotations__ = {"request": taken}  # what the SDK decodes
+        return activity.defn(name=f"{self.kind.name}.{name}")(run)
+
+    async def _look(self, ref: MatterRef) -> S:
+        async with self.database.tenant(ref.account_id) as connection:
+            return await decisions.look(connection, self.engine, ref)
+
+    async def _step(self, request: StepRequest) -> S:
+        """Decide; where the provider is asked, what must be on record is committed before."""
+        answer = None
+        while True:
+            async with self.database.tenant(request.ref.account_id) as connection:
+                done = await decisions.decide(
+                    connection, self.engine, request.ref, request.step, answer
+                )
+            if done.call is None:
+                break
+            if answer is None:
+                await failpoint("charge.attempt_written")
+            else:
+                await failpoint("intent.stored")
+            answer = await self.calls.make(done.call)
+            await self._before_result(request.step)
+        if answer is not None:
+            await self._result_written(request.step)
+        if done.lateness is not None and done.state.clock_at is None:
+            measure_lateness(request.step.name, done.lateness)
+        await failpoint("step.done")
+        return await self.after(request, done.state)
+
+    async def after(self, _: StepRequest, state: S) -> S:
+        """The state after what a kind does within the same activity; nothing more, as a rule."""
+        return state
+
+    async def _before_result(self, step: Step) -> None:
+        """The provider has answered, and nothing of it is on record."""
+        await failpoint("dunning.before_result")
+
+    async def _result_written(self, step: Step) -> None:
+        """The provider's answer is on record."""
+        await failpoint("dunning.result_written")
+
+    async def _perform(self, request: CommandRequest) -> S:
+        """Carry out an operator's command from the Temporal UI, once by its key."""
+        ref = request.ref
+        key = keys.command(ref.subject, request.key)
+        async with self.database.tenant(ref.account_id) as connection:
+            _, facts = await self.engine.read(connection, Read(ref.subject_id, deciding=True))
+            if await commands.result_of(connection, key) is None:
+                result = await dunning_commands.carry_out(connection, request, facts.at)
+                await commands.note(
+                    connection, key=key, name=request.command.name,
+                    workflow_id=ref.workflow_id, account_id=ref.account_id,
+                    at=facts.at, result=result,
+                )  # fmt: skip
+            return await decisions.look(connection, self.engine, ref)

@@ -1,0 +1,88 @@
+"""A pass over everything there is, page by page, a few things at once.
+
+Its place is told with each sign of life, so that another try goes on from there.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from sqlalchemy.exc import SQLAlchemyError
+from temporalio import activity
+from temporalio.service import RPCError
+
+AT_ONCE: Final = 4
+"""Things looked at together: a part of what the pools and Temporal can bear."""
+MOST_FAILURES: Final = 20
+"""On one page; with more of them the database or Temporal is away, and the pass waits for it."""
+T = TypeVar("T")
+_logger = logging.getLogger("activities.paged_scan")
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """The progress of a pass: the last item of its last whole page, and its sums so far."""
+
+    after: str = ""
+    seen: int = 0
+    found: int = 0
+    failed: int = 0
+
+
+async def pass_over(
+    page: Callable[[str], Awaitable[Sequence[T]]],
+    name: Callable[[T], str],
+    look: Callable[[T], Awaitable[int]],
+) -> Passed:
+    """Look at everything, from where an earlier try of this activity stood.
+
+    `page` answers the things after a name, in order; `look` what it found at one of them. What
+    cannot be looked at is logged and counted, and left to the next pass.
+    """
+    passed = Passed(*activity.info().heartbeat_details)
+    while things := await page(passed.after):
+        found, errors = await _look_at(things, name, look, passed)
+        if len(errors) > MOST_FAILURES:
+            raise errors[0]
+        passed = Passed(
+            after=name(things[-1]),
+            seen=passed.seen + len(things),
+            found=passed.found + found,
+            failed=passed.failed + len(errors),
+        )
+        _report_place(passed)
+    return passed
+
+
+async def _look_at(
+    things: Sequence[T],
+    name: Callable[[T], str],
+    look: Callable[[T], Awaitable[int]],
+    passed: Passed,
+) -> tuple[int, list[Exception]]:
+    """(found, what went wrong) on one page."""
+    gate = asyncio.Semaphore(AT_ONCE)
+    errors: list[Exception] = []
+
+    async def one(thing: T) -> int:
+        async with gate:
+            if len(errors) > MOST_FAILURES:
+                return 0
+            try:
+                return await look(thing)
+            except (SQLAlchemyError, RPCError) as error:
+                _logger.exception("%s could not be looked at", name(thing))
+                errors.append(error)
+                return 0
+            finally:
+                _report_place(passed)
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(one(thing)) for thing in things]
+    return sum(task.result() for task in tasks), errors
+
+
+def _report_place(passed: Passed) -> None:
+    activity.heartbeat(passed.after, passed.seen, passed.found, passed.failed)

@@ -1,0 +1,240 @@
+"""Moving money for one payment through the provider, so that doubt is always one look away.
+
+An intent is created unconfirmed under one key and stored; it is confirmed under the key of an
+attempt row that was committed before. A repeat looks first, and never takes another key.
+"""
+
+from datetime import timedelta
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+from temporalio import activity
+
+from activities.matter import Dependencies
+from billing.core import clock, ids
+from billing.core.errors import Conflict, ProviderFailure, Unavailable
+from billing.core.failpoints import failpoint
+from billing.money.payments import methods, store
+from billing.money.payments import service as paying
+from billing.money.payments.rules import CardDetails, CheckoutSession, Outcome
+from billing.money.payments.schemas import Attempt, Payment
+from billing.platform.accounts import store as accounts
+from billing.platform.provider_inbox import store as inbox
+from gateways.provider import CheckoutRequest, IntentRequest
+
+# The provider may have stored a 500 under a key; after these tries the look decides alone.
+SAME_KEY_TRIES: Final = 3
+CUSTOMERS_REMEMBERED: Final = 10_000
+_CLOCKS_APART: Final = timedelta(seconds=5)
+
+
+class Charger:
+    """Opens, charges, looks at and cancels payments; a collaborator of the activities."""
+
+    def __init__(self, dependencies: Dependencies) -> None:
+        self._database = dependencies.database
+        self._provider = dependencies.provider
+        self._customers: dict[UUID, str] = {}
+
+    async def create(self, payment: Payment, description: str, *, save_card: bool) -> Outcome:
+        """Make the intent, without storing it: the caller records it with its step.
+
+        Errors: Unavailable (ask again), ProviderFailure (refused; nothing was made).
+        """
+        customer = await self.customer(payment.account_id)
+        await failpoint("intent.before_create")
+        request = IntentRequest(
+            key=_harmless_key(payment.intent_key),
+            amount_minor=payment.amount_minor,
+            currency=payment.currency,
+            customer_id=customer,
+            description=description,
+            metadata=_metadata(payment),
+            save_card=save_card,
+        )
+        outcome = await self._find_or_create(payment, request)
+        await failpoint("intent.created")
+        return outcome
+
+    async def open(self, payment: Payment, description: str, *, save_card: bool) -> Payment:
+        """Make the intent and store it, before a card is tried on it. Errors as for `create`."""
+        if payment.opened:
+            return payment
+        outcome = await self.create(payment, description, save_card=save_card)
+        async with self._database.tenant(payment.account_id) as connection:
+            at = await clock.now(connection, payment.account_id)
+            stored = await paying.record_outcome(connection, payment, outcome, at)
+        await failpoint("intent.stored")
+        return stored
+
+    async def create_page(
+        self, payment: Payment, description: str, return_url: str
+    ) -> CheckoutSession:
+        """Make the hosted page, without storing it. Errors as for `create`."""
+        request = CheckoutRequest(
+            key=_harmless_key(payment.intent_key),
+            amount_minor=payment.amount_minor,
+            currency=payment.currency,
+            customer_id=await self.customer(payment.account_id),
+            description=description,
+            metadata=_metadata(payment),
+            return_url=return_url,
+        )
+        await failpoint("intent.before_create")
+        session = await self._provider.create_checkout(request)
+        await failpoint("intent.created")
+        return session
+
+    async def charge(
+        self, payment: Payment, attempt: Attempt, *, off_session: bool, again: bool
+    ) -> Outcome:
+        """Try the attempt's card, once: what a look can tell is not tried `again`.
+
+        `unreached` means proven: nothing got as far as the card. Errors: Unavailable.
+        """
+        intent_id = payment.stripe_payment_intent_id
+        if intent_id is None:
+            raise Conflict("PAYMENT_NOT_OPEN", "open the payment before charging it")
+        if again:
+            decided = await self._decided(intent_id, attempt)
+            if decided is not None:
+                return decided
+        unreached = Outcome(kind="unreached", intent_id=intent_id)
+        card = await self._card(attempt)
+        if card is None:
+            return unreached
+        await failpoint("charge.before_confirm")
+        try:
+            outcome = await self._provider.confirm_intent(
+                intent_id, attempt.key, card, off_session=off_session
+            )
+        except ProviderFailure:
+            return unreached  # refused before any card was asked, such as one detached at Stripe
+        except Unavailable:
+            if activity.info().attempt <= SAME_KEY_TRIES:
+                raise
+            # An intent succeeds once, so even a confirm still on its way cannot charge twice.
+            return await self._decided(intent_id, attempt) or unreached
+        await failpoint("charge.confirmed")
+        return outcome
+
+    async def look(self, payment: Payment) -> tuple[Payment, Outcome | None]:
+        """The provider's word on a payment; for a hosted page first the intent behind it."""
+        await failpoint("check.before_look")
+        if payment.stripe_checkout_session_id is not None:
+            session = await self._provider.retrieve_checkout(payment.stripe_checkout_session_id)
+            async with self._database.tenant(payment.account_id) as connection:
+                payment = await paying.record_session(connection, payment, session)
+            if session.status == "expired":
+                return payment, Outcome(kind="canceled")
+        if payment.stripe_payment_intent_id is None:
+            return payment, None
+        return payment, await self._provider.retrieve_intent(payment.stripe_payment_intent_id)
+
+    async def give_up(self, payment: Payment) -> Outcome:
+        """Cancel at the provider, and answer what the payment is afterwards."""
+        if payment.stripe_checkout_session_id is not None:
+            session = await self._provider.expire_checkout(
+                payment.stripe_checkout_session_id, _harmless_key(f"{payment.intent_key}/expire")
+            )
+            if session.status == "expired" or session.intent_id is None:
+                return Outcome(kind="canceled")
+            return await self._provider.retrieve_intent(session.intent_id)
+        if payment.stripe_payment_intent_id is None:
+            return Outcome(kind="canceled")
+        return await self._provider.cancel_intent(
+            payment.stripe_payment_intent_id, _harmless_key(f"{payment.intent_key}/cancel")
+        )
+
+    async def saved_card(self, intent_id: str) -> CardDetails | None:
+        """The card an intent was paid with, if the payer let us keep it."""
+        return await self._provider.intent_card(intent_id)
+
+    async def customer(self, account_id: UUID) -> str:
+        """The account's Stripe customer, made once [A15]; it never changes afterwards."""
+        known = self._customers.get(account_id)
+        if known is None:
+            known = await self._find_customer(account_id)
+            if len(self._customers) >= CUSTOMERS_REMEMBERED:
+                self._customers.clear()
+            self._customers[account_id] = known
+        return known
+
+    async def _find_customer(self, account_id: UUID) -> str:
+        async with self._database.tenant(account_id) as connection:
+            account = await accounts.get(connection, account_id)
+        if account is None:
+            raise Conflict("NOT_FOUND", "no such account")
+        if account.stripe_customer_id is not None:
+            return account.stripe_customer_id
+        external = ids.encode(ids.ACCOUNT, account_id)
+        made = await self._provider.create_customer(
+            account_id, _harmless_key(f"{external}/customer"), {"account": external}
+        )
+        async with self._database.tenant(account_id) as connection:
+            return await accounts.lock_customer(connection, account_id, made) or made
+
+    async def _find_or_create(self, payment: Payment, request: IntentRequest) -> Outcome:
+        if activity.info().attempt > 1:
+            found = await self._provider.find_intent(
+                request.customer_id, ids.encode(ids.PAYMENT, payment.id)
+            )
+            if found is not None:
+                return found
+        return await self._provider.create_intent(request)
+
+    async def _decided(self, intent_id: str, attempt: Attempt) -> Outcome | None:
+        """What became of an attempt whose answer was lost; None: it never reached the card."""
+        now = await self._provider.retrieve_intent(intent_id)
+        if now.kind in ("succeeded", "processing", "canceled", "action"):
+            return now
+        since = attempt.real_started_at - _CLOCKS_APART
+        async with self._database.tenant(attempt.account_id) as connection:
+            earlier = await store.charges_on_record(connection, attempt.invoice_id)
+        for charge in await self._provider.charges(intent_id):
+            if charge.created_at < since or charge.charge_id in earlier:
+                continue
+            if charge.decline is not None:
+                said = {"kind": "declined", "decline": charge.decline}
+                return now.model_copy(update={**said, "charge_id": charge.charge_id})
+        return None
+
+    async def _card(self, attempt: Attempt) -> str | None:
+        """The card to try, if the attempt is still undecided: a worker may wake up late.
+
+        None when the card was removed since.
+        """
+        async with self._database.tenant(attempt.account_id) as connection:
+            current = await store.find_attempt(connection, attempt.key)
+            if current is None or attempt.payment_method_id is None:
+                raise Conflict("NO_ATTEMPT", "a card is tried only for an attempt on record")
+            if current.status != "pending":
+                # Asked again, the step finds itself done.
+                raise Unavailable("ATTEMPT_DECIDED", "another worker has decided this attempt")
+            method = await methods.find(connection, attempt.payment_method_id)
+        return method.stripe_payment_method_id if method is not None else None
+
+
+async def mark_events_handled(connection: AsyncConnection, outcome: Outcome) -> None:
+    """Mark the webhook events of a booked charge handled: they repeat its outcome.
+
+    Call it last, so that every event that arrived with the charge is covered.
+    """
+    if outcome.kind == "succeeded" and outcome.intent_id is not None:
+        await inbox.mark_object_handled(connection, outcome.intent_id)
+
+
+def _metadata(payment: Payment) -> dict[str, str]:
+    return {
+        "account": ids.encode(ids.ACCOUNT, payment.account_id),
+        "matter": payment.workflow_id,
+        "payment": ids.encode(ids.PAYMENT, payment.id),
+        "invoice": ids.encode(ids.INVOICE, payment.invoice_id),
+    }
+
+
+def _harmless_key(key: str) -> str:
+    """For calls that take no money: a stored 500 under `key` is passed by with a new one."""
+    tries = activity.info().attempt
+    return key if tries <= SAME_KEY_TRIES else f"{key}/again-{tries}"

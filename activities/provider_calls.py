@@ -1,0 +1,79 @@
+"""Make the provider calls that a decision asks for, while no lock is held."""
+
+from datetime import datetime
+
+from temporalio import activity
+
+from activities.matter import Dependencies
+from activities.payment_calls import SAME_KEY_TRIES, Charger
+from billing.core import ids
+from billing.core.clock import real_now
+from billing.core.errors import Conflict, ProviderFailure, Unavailable
+from billing.money.payments.calls import Answer, Call
+from billing.money.payments.rules import CardDetails, Outcome
+from billing.money.payments.schemas import Payment
+
+
+class ProviderCalls:
+    """Answers calls; a failure that proves nothing is the activity's, which is tried again."""
+
+    def __init__(self, dependencies: Dependencies) -> None:
+        self._charger = Charger(dependencies)
+        self._public_url = dependencies.settings.public_url
+
+    async def make(self, call: Call) -> Answer:
+        """Ask, and answer what is known now. Errors: Unavailable, ProviderFailure."""
+        asked_at = real_now()
+        try:
+            return await self._ask(call, asked_at)
+        except ProviderFailure as refused:
+            if not call.refusable:
+                raise
+            return Answer(call, None, asked_at, refusal=refused.detail)
+
+    async def _ask(self, call: Call, asked_at: datetime) -> Answer:
+        match call.what:
+            case "open":
+                return Answer(call, await self._open(call), asked_at)
+            case "open_page":
+                url = call.return_url or self._public_url
+                page = await self._charger.create_page(call.payment, _description(call), url)
+                return Answer(call, None, asked_at, session=page)
+            case "try_card":
+                return Answer(call, await self._try(call), asked_at)
+            case "call_back":
+                return Answer(call, await self._charger.give_up(call.payment), asked_at)
+            case "look":
+                payment, outcome = await self._charger.look(call.payment)
+                card = await self._card_of(payment, outcome) if call.save_card else None
+                return Answer(call, outcome, asked_at, card)
+
+    async def _open(self, call: Call) -> Outcome:
+        try:
+            return await self._charger.create(
+                call.payment, _description(call), save_card=call.save_card
+            )
+        except Unavailable:
+            if call.attempt is None or activity.info().attempt <= SAME_KEY_TRIES:
+                raise
+            # Without an intent that is stored nothing can have been confirmed.
+            return Outcome(kind="unreached")
+
+    async def _try(self, call: Call) -> Outcome:
+        if call.attempt is None:
+            raise Conflict("NO_ATTEMPT", "a card is tried only for an attempt on record")
+        return await self._charger.charge(
+            call.payment, call.attempt, off_session=not call.on_session, again=call.again
+        )
+
+    async def _card_of(self, payment: Payment, outcome: Outcome | None) -> CardDetails | None:
+        """The card a payer confirmed with, when it was saved for the renewals to come."""
+        intent_id = payment.stripe_payment_intent_id
+        paid = outcome is not None and outcome.kind == "succeeded"
+        if not paid or payment.flow != "card" or intent_id is None:
+            return None
+        return await self._charger.saved_card(intent_id)
+
+
+def _description(call: Call) -> str:
+    return call.description or f"Invoice {ids.encode(ids.INVOICE, call.payment.invoice_id)}"

@@ -1,0 +1,101 @@
+"""Uses that a card pays at once: recorded and committed, then charged by a workflow.
+
+A single use waits for the card; the uses of a batch are charged after the answer.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+from uuid import UUID
+
+from api.auth import BILLING
+from api.dependencies import ALLOWED, AccountCall, Call
+from api.idempotency import missing_key
+from api.workflow_calls import ensure_started, need_temporal, wait_until_done
+from billing.core import clock
+from billing.core.errors import BillingError, NotAllowed
+from billing.matters.schemas import Matter
+from billing.metering.usage import store
+from billing.metering.usage.schemas import BillingRecord, Recorded, Use
+from billing.money.card_usage import service as card_usage_service
+
+ACCOUNTS_AT_ONCE: Final = 8
+"""Of a batch; the uses of one account are charged one after the other."""
+
+
+async def charge_now(call: AccountCall, use: Use) -> Recorded:
+    """Record the use and charge the card; the status of the answer says how that ended.
+
+    `pending` after 10 s: the workflow continues. Errors: PAYMENT_CHARGE_NOT_OFFERED; with nothing
+    recorded FORBIDDEN, IDEMPOTENCY_KEY_REQUIRED, TEMPORAL_UNAVAILABLE.
+    """
+    _check_payer(call, use)
+    await need_temporal(call)
+    async with call.transaction() as connection:
+        at = await clock.now(connection, call.account.id)
+        done, matter = await card_usage_service.record(connection, use, at)
+    if done.method != card_usage_service.METHOD or done.verdict != "recorded":
+        return done
+    return replace(done, status=(await after_charge(call, matter, done.id)).billing_status)
+
+
+def _check_payer(call: Call, use: Use) -> None:
+    """Require the role billing, and an event id or key that makes a repeated request one charge."""
+    if call.caller.roles.isdisjoint(ALLOWED[BILLING]):
+        raise NotAllowed("FORBIDDEN", "to charge a card needs the role billing")
+    if use.event_id is None:
+        raise missing_key()
+
+
+async def charge_rows(call: Call, uses: Sequence[Use]) -> dict[int, Recorded]:
+    """Record uses of any accounts and start charging their cards, without waiting for the cards.
+
+    Answers the outcome of each use that was not recorded, by its place; the verdict of a refusal is
+    its code.
+    """
+    try:
+        await need_temporal(call)
+    except BillingError as away:
+        return {place: Recorded(away.code, use.account_id) for place, use in enumerate(uses)}
+    by_account: dict[UUID, list[int]] = {}
+    for place, use in enumerate(uses):
+        by_account.setdefault(use.account_id, []).append(place)
+    slots = asyncio.Semaphore(ACCOUNTS_AT_ONCE)
+    answers: dict[int, Recorded] = {}
+
+    async def of_account(places: Sequence[int]) -> None:
+        async with slots:
+            for place in places:
+                answers[place] = await _charge_row(call, uses[place])
+
+    await asyncio.gather(*(of_account(places) for places in by_account.values()))
+    return {place: one for place, one in answers.items() if one.verdict != "recorded"}
+
+
+async def _charge_row(call: Call, use: Use) -> Recorded:
+    try:
+        _check_payer(call, use)
+        async with call.database.tenant(use.account_id) as connection:
+            at = await clock.now(connection, use.account_id)
+            done, matter = await card_usage_service.record(connection, use, at)
+    except BillingError as refusal:
+        return Recorded(refusal.code, use.account_id)
+    if matter is not None:
+        await ensure_started(call, matter)
+    return done
+
+
+async def charge_again(call: AccountCall, record_id: UUID) -> Matter | None:
+    """Start a new charge for a use whose card failed; None where no charge failed."""
+    async with call.transaction() as connection:
+        at = await clock.now(connection, call.account.id)
+        return await card_usage_service.again(connection, call.account.id, record_id, at)
+
+
+async def after_charge(call: AccountCall, matter: Matter | None, record_id: UUID) -> BillingRecord:
+    """The record, after its charge has ended or ten seconds have passed."""
+    if matter is not None:
+        await wait_until_done(call, matter)
+    async with call.transaction() as connection:
+        return await store.get_record(connection, call.account.id, record_id)

@@ -1,0 +1,87 @@
+"""The health of each part of the stack, measured in bounded time and at most once a second."""
+
+import asyncio
+from time import monotonic
+from typing import Final, Literal, Protocol
+
+import httpx2
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+from temporalio.client import Client
+from temporalio.service import RPCError
+
+from api.schemas import Answer
+from billing.core.database import Database
+from billing.core.errors import Unavailable
+from billing.core.settings import Settings
+
+CHECK_SECONDS: Final = 2.0
+# Health is public: however many callers ask, a part is asked this often.
+REMEMBER_SECONDS: Final = 1.0
+STRIPE: Final = "https://api.stripe.com"
+
+State = Literal["healthy", "unhealthy"]
+Part = Literal["postgres", "temporal", "stripe"]
+
+
+class PartHealth(Answer):
+    """One part: its state, and how long it took to answer."""
+
+    status: State
+    milliseconds: int
+
+
+class Stack(Protocol):
+    """The services to check; `temporal` raises `Unavailable` while there is no client."""
+
+    @property
+    def database(self) -> Database: ...
+    @property
+    def settings(self) -> Settings: ...
+    @property
+    def temporal(self) -> Client: ...
+
+
+class HealthChecks:
+    """The latest answer of each part."""
+
+    def __init__(self) -> None:
+        self._known: dict[Part, tuple[float, PartHealth]] = {}
+        self._locks: dict[Part, asyncio.Lock] = {}
+
+    async def part(self, stack: Stack, name: Part) -> PartHealth:
+        """The state of one part, at most a second old."""
+        async with self._locks.setdefault(name, asyncio.Lock()):
+            known = self._known.get(name)
+            if known is None or monotonic() - known[0] > REMEMBER_SECONDS:
+                health = await _measure(stack, name)
+                known = self._known[name] = (monotonic(), health)
+            return known[1]
+
+
+async def _measure(stack: Stack, name: Part) -> PartHealth:
+    ask = {"postgres": _postgres, "temporal": _temporal, "stripe": _stripe}[name]
+    started = monotonic()
+    status: State = "healthy"
+    try:
+        async with asyncio.timeout(CHECK_SECONDS):
+            await ask(stack)
+    # The SDK's lazy client reports a failed first connection as a bare RuntimeError.
+    except (SQLAlchemyError, RPCError, RuntimeError, OSError, Unavailable, httpx2.HTTPError):
+        status = "unhealthy"
+    return PartHealth(status=status, milliseconds=round((monotonic() - started) * 1000))
+
+
+async def _postgres(stack: Stack) -> None:
+    async with stack.database.tenant() as connection:
+        await connection.execute(text("SELECT 1"))
+
+
+async def _temporal(stack: Stack) -> None:
+    await stack.temporal.service_client.check_health()
+
+
+async def _stripe(stack: Stack) -> None:
+    # Any answer shows that Stripe is there: the request carries no key.
+    async with httpx2.AsyncClient(trust_env=False) as client:
+        await client.head(stack.settings.stripe_api_base or STRIPE)

@@ -1,0 +1,113 @@
+"""The OpenAPI document and its page: Swagger UI from files of this package, no other host."""
+
+import re
+from pathlib import Path
+from typing import Any, Final
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from fastapi.responses import HTMLResponse
+from fastapi.routing import APIRoute
+from starlette.requests import Request
+from starlette.staticfiles import StaticFiles
+
+from api.dependencies import ACCOUNT_HEADER, PLATFORM_HEADER, SHOP_HEADER, AccountGate, ReadGate
+from api.fastapi_internals import dependency_calls
+
+STATIC: Final = Path(__file__).parent / "static"
+_CSP: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data:; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'"
+)
+_DESCRIPTION: Final = """\
+Plans and subscriptions, trials, prepaid credits, purchases, invoices, payments and dunning.
+
+Every call but health, features and webhooks needs `Authorization: Bearer <JWT>`. Errors are
+`application/problem+json` with a stable `code`. Writes take an `Idempotency-Key`; lists take
+`cursor`, or `page` and `limit`, or `offset` and `limit`. `X-Correlation-Id` is taken and sent back.
+"""
+_PAGE: Final = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>durable-billing API</title>
+<link rel="stylesheet" href="/docs/static/swagger-ui.css"></head>
+<body><div id="swagger-ui"></div>
+<script src="/docs/static/swagger-ui-bundle.js"></script>
+<script src="/docs/page.js"></script></body></html>
+"""
+_SCRIPT: Final = """SwaggerUIBundle({{
+  url: "{url}", dom_id: "#swagger-ui", deepLinking: true, validatorUrl: null,
+  presets: [SwaggerUIBundle.presets.apis], persistAuthorization: false
+}});
+"""
+# Ids such as [E5] in docstrings refer to docs/rules.md; callers do not need them.
+_RULES: Final = re.compile(r"\s*\[[A-Z]\d+(?:(?:,\s| to |-)[A-Z]\d+)*\]")
+_PROSE: Final = frozenset({"description", "summary"})
+_ACCOUNT_PARAMETERS: Final = (
+    (ACCOUNT_HEADER, "The account to act for: its id or external id; operators must name it."),
+    (PLATFORM_HEADER, "When sent, must be the account's platform, else 403."),
+    (SHOP_HEADER, "When sent, must be the account's shop domain, else 403."),
+)
+
+
+def install(app: FastAPI) -> None:
+    """Serve the page at /docs and add to the document the headers that gates read themselves."""
+    app.mount("/docs/static", StaticFiles(directory=STATIC / "swagger-ui"), name="docs-static")
+    app.add_route("/docs", _page, include_in_schema=False)
+    app.add_route("/docs/page.js", _script, include_in_schema=False)
+    app.openapi = lambda: _document(app)  # type: ignore[method-assign]
+
+
+async def _page(_: Request) -> HTMLResponse:
+    return HTMLResponse(_PAGE, headers={"Content-Security-Policy": _CSP})
+
+
+async def _script(request: Request) -> HTMLResponse:
+    script = _SCRIPT.format(url=request.app.openapi_url)
+    return HTMLResponse(script, media_type="text/javascript")
+
+
+def _document(app: FastAPI) -> dict[str, Any]:
+    if app.openapi_schema is None:
+        document = get_openapi(
+            title=app.title, version=app.version, description=_DESCRIPTION, routes=app.routes
+        )
+        for route in api_routes(app):
+            _name_account(route, document["paths"].get(route.path_format, {}))
+        app.openapi_schema = _without_rules(document)
+    return app.openapi_schema
+
+
+def _without_rules(part: Any) -> Any:
+    """The document without ids of rules: callers do not know them."""
+    if isinstance(part, list):
+        return [_without_rules(one) for one in part]
+    if not isinstance(part, dict):
+        return part
+    return {
+        name: _RULES.sub("", one)
+        if name in _PROSE and isinstance(one, str)
+        else _without_rules(one)
+        for name, one in part.items()
+    }
+
+
+def api_routes(app: FastAPI) -> list[APIRoute]:
+    """Every route of the API; tests are generated from this list."""
+    return [route for route in app.routes if isinstance(route, APIRoute)]
+
+
+def _name_account(route: APIRoute, operations: dict[str, Any]) -> None:
+    if not any(isinstance(gate, (AccountGate, ReadGate)) for gate in dependency_calls(route)):
+        return
+    for method in route.methods or ():
+        operation = operations.get(method.lower())
+        if operation is not None:
+            operation.setdefault("parameters", []).extend(
+                {
+                    "name": name,
+                    "in": "header",
+                    "required": False,
+                    "description": text,
+                    "schema": {"type": "string"},
+                }
+                for name, text in _ACCOUNT_PARAMETERS
+            )

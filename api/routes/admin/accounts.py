@@ -1,0 +1,168 @@
+"""Accounts, for operators: create or update by external id, list, read, and the audit trail."""
+
+from datetime import datetime
+from typing import Annotated, Any, Self
+
+from fastapi import Query, Response
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
+
+from api.dependencies import AdminCall, ServiceCall, no_such_account
+from api.idempotency import OptionalKey
+from api.pagination import Page, Paging, paginate
+from api.problems import KEYED, responses
+from api.routes.base import new_router
+from api.schemas import AccountId, Answer, Body, Instant, Shown, Text, Zone
+from billing.ledger.credits import service as credits
+from billing.platform.accounts import store
+from billing.platform.accounts.schemas import AccountFields, Preference
+from billing.platform.accounts.tables import accounts
+from billing.platform.audit import store as audit_store
+from billing.platform.audit.tables import billing_audit
+
+router = new_router("accounts")
+
+
+def _not_ours(name: str) -> str:
+    if name.startswith("acc_"):
+        raise ValueError("must not look like an id of this service")
+    return name
+
+
+# Visible ASCII, so that it fits a header; never mistaken for an id of ours or for `*`.
+ExternalId = Annotated[
+    str, StringConstraints(pattern=r"^[A-Za-z0-9][!-~]{0,254}$"), AfterValidator(_not_ours)
+]
+Email = Annotated[
+    str, StringConstraints(pattern=r"^[^@\s\x00-\x1f]+@[^@\s\x00-\x1f]+$", max_length=254)
+]
+
+
+class AccountBody(Body):
+    """An account to create, or fields to change; a field left out keeps its value.
+
+    `is_test` cannot change later; `clock_at` starts a test account on a frozen clock.
+    """
+
+    external_id: ExternalId
+    kind: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z_]{0,31}$")] = "merchant"
+    name: Text | None = None
+    email: Email | None = None
+    zone: Zone = "UTC"
+    country: Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")] | None = None
+    locale: Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$")] = "en"
+    platform: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,31}$")] | None = None
+    platform_domain: Text | None = None
+    is_test: Annotated[bool, Field(strict=True)] = False
+    clock_at: Instant | None = None
+    issuer: Text | None = None
+    preferred_billing_method: Preference | None = None
+
+    @model_validator(mode="after")
+    def _platform_is_whole(self) -> Self:
+        if (self.platform is None) != (self.platform_domain is None):
+            raise ValueError("platform and platform_domain go together")
+        return self
+
+
+class AccountAnswer(Shown):
+    """An account. `clock_at` is null where time is real."""
+
+    id: AccountId
+    external_id: str
+    kind: str
+    name: str | None
+    email: str | None
+    zone: str
+    country: str | None
+    locale: str
+    platform: str | None
+    platform_domain: str | None
+    preferred_billing_method: Preference | None
+    is_test: bool
+    clock_at: datetime | None
+    clock_status: str | None
+    status: str
+    created_at: datetime
+
+
+class AuditEntry(Answer):
+    """One change: who did it, what, to what, and when, in the account's time and in real time."""
+
+    id: int
+    actor: str
+    action: str
+    subject: str
+    detail: dict[str, Any]
+    correlation_id: str | None
+    at: datetime
+    real_at: datetime
+
+
+@router.post(
+    "/admin/accounts",
+    response_model=AccountAnswer,
+    status_code=201,
+    responses={
+        200: {"model": AccountAnswer, "description": "It was there; now it is up to date"},
+        **responses("ACCOUNT_FIXED", "CLOCK_NEEDS_TEST_ACCOUNT", "ISSUER_NOT_FOUND", *KEYED),
+    },
+)
+async def upsert_account(body: AccountBody, call: ServiceCall, once: OptionalKey) -> Response:
+    """Create the account with this external id, or update it."""
+    async with once.claim(call) as claim:
+        wanted = AccountFields.model_validate(body.model_dump(exclude_unset=True))
+        async with call.database.operator() as connection:
+            account, created = await credits.open_account(connection, wanted)
+        return claim.answer(201 if created else 200, AccountAnswer.of(account))
+
+
+@router.get("/admin/accounts", responses=responses("INVALID_CURSOR"))
+async def list_accounts(
+    call: ServiceCall,
+    paging: Paging,
+    q: Annotated[str | None, Query(max_length=100)] = None,
+    is_test: bool | None = None,
+    platform: Annotated[str | None, Query(max_length=32)] = None,
+) -> Page[AccountAnswer]:
+    """All accounts, newest first; `q` searches external id, name and e-mail."""
+    query = store.listing(text=q, is_test=is_test, platform=platform)
+    async with call.database.operator() as connection:
+        return await paginate(
+            connection,
+            query,
+            (accounts.c.created_at, accounts.c.id),
+            paging,
+            lambda row: AccountAnswer.of(store.show(row)),
+        )
+
+
+@router.get("/admin/accounts/{account_id}", responses=responses("MERCHANT_NOT_FOUND"))
+async def read_account(account_id: str, call: ServiceCall) -> AccountAnswer:
+    """One account, by id or external id."""
+    async with call.database.operator() as connection:
+        account = await store.find(connection, account_id)
+    if account is None:
+        raise no_such_account()
+    return AccountAnswer.of(account)
+
+
+@router.get(
+    "/admin/accounts/{account_id}/audit",
+    responses=responses("MERCHANT_NOT_FOUND", "INVALID_CURSOR"),
+)
+async def list_account_audit(
+    account_id: str,
+    call: AdminCall,
+    paging: Paging,
+    action: Annotated[str | None, Query(max_length=100)] = None,
+    subject: Annotated[str | None, Query(max_length=100)] = None,
+) -> Page[AuditEntry]:
+    """The audit trail of an account, newest first [P8]."""
+    async with call.database.operator() as connection:
+        account = await store.find(connection, account_id)
+        if account is None:
+            raise no_such_account()
+        query = audit_store.listing(account.id, action=action, subject=subject)
+        return await paginate(
+            connection, query, (billing_audit.c.id,), paging, lambda row: AuditEntry(**row)
+        )

@@ -1,0 +1,95 @@
+"""The catalog, for operators: read all of it, and change one plan, pack or cost at a time [B11,
+R3].
+
+Sold terms do not change: a changed plan or price is a new version.
+"""
+
+from typing import Any
+
+from api.dependencies import AdminCall
+from api.pagination import Page
+from api.problems import responses
+from api.routes.base import new_router
+from api.routes.catalog import as_page
+from api.schemas import Answer, KeyPath
+from billing.catalog.plans import service, store
+from billing.catalog.plans.changes import Change
+from billing.catalog.plans.schemas import CreditCost, Pack, Plan, Price
+from billing.catalog.plans.spec import CostSpec, PackSpec, PlanSpec
+from billing.money.subscriptions import entitlements
+
+router = new_router("catalog administration")
+
+
+class OfferedPlan(Plan):
+    """The current version of a plan with the prices for new subscribers."""
+
+    prices: list[Price]
+
+
+class OfferedPack(Pack):
+    """A credit pack with its prices."""
+
+    prices: list[Price]
+
+
+class ChangesAnswer(Answer):
+    """A sentence for each change; empty when nothing changed."""
+
+    changes: list[str]
+
+    @classmethod
+    def of(cls, changes: list[Change]) -> "ChangesAnswer":
+        """The changes as callers see them."""
+        return cls(changes=[change.words for change in changes])
+
+
+@router.get("/admin/plans", responses=responses())
+async def list_all_plans(call: AdminCall) -> Page[OfferedPlan]:
+    """Every plan, open to new subscribers or not, with its prices in all currencies."""
+    async with call.database.operator() as connection:
+        plans = await store.current_plans(connection, active_only=False)
+        prices = await store.current_prices(connection, "plan")
+    return as_page(OfferedPlan(**plan.model_dump(), prices=_of(plan.key, prices)) for plan in plans)
+
+
+@router.put("/admin/plans/{key}", responses=responses())
+async def put_plan(key: KeyPath, body: PlanSpec, call: AdminCall) -> ChangesAnswer:
+    """Add a plan or its next version; subscribers keep the version they have."""
+    async with call.database.operator() as connection:
+        sold = await entitlements.sold(connection)
+        return ChangesAnswer.of(await service.put_plan(connection, key, body, sold))
+
+
+@router.get("/admin/credit-packages", responses=responses())
+async def list_all_credit_packages(call: AdminCall) -> Page[OfferedPack]:
+    """Every credit pack, on offer or not."""
+    async with call.database.operator() as connection:
+        packs = await store.packs(connection, active_only=False)
+        prices = await store.current_prices(connection, "pack")
+    return as_page(OfferedPack(**pack.model_dump(), prices=_of(pack.key, prices)) for pack in packs)
+
+
+@router.put("/admin/credit-packages/{key}", responses=responses())
+async def put_credit_package(key: KeyPath, body: PackSpec, call: AdminCall) -> ChangesAnswer:
+    """Add or change a credit pack; purchases that have started keep their terms."""
+    async with call.database.operator() as connection:
+        return ChangesAnswer.of(await service.put_pack(connection, key, body))
+
+
+@router.get("/admin/credit-costs", responses=responses())
+async def list_credit_costs(call: AdminCall) -> Page[CreditCost]:
+    """The cost of each operation in credits; `built_in` where no active row sets it [F5]."""
+    async with call.database.operator() as connection:
+        return as_page(await store.costs(connection))
+
+
+@router.put("/admin/credit-costs/{key}", responses=responses())
+async def put_credit_cost(key: KeyPath, body: CostSpec, call: AdminCall) -> ChangesAnswer:
+    """Set the cost of an operation; an inactive row restores the built-in cost."""
+    async with call.database.operator() as connection:
+        return ChangesAnswer.of(await service.put_cost(connection, key, body))
+
+
+def _of(key: str, prices: list[Price]) -> list[Any]:
+    return [price for price in prices if price.key == key]

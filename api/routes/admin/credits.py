@@ -1,0 +1,141 @@
+"""Credits corrected by operators: give or take them with a reason, and allow an overdraft [F23]."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Self
+
+from fastapi import Response
+from pydantic import AfterValidator, Field, model_validator
+
+from api.dependencies import AdminCall, account_named
+from api.idempotency import RequiredKey
+from api.problems import KEYED, responses
+from api.routes.base import new_router
+from api.routes.holds import Scope
+from api.schemas import (
+    AccountId,
+    Answer,
+    Body,
+    Credits,
+    Instant,
+    Shown,
+    Text,
+    TransactionId,
+    encoded,
+)
+from billing.core import clock, ids
+from billing.ledger.credits import adjustments
+from billing.platform.accounts.schemas import Account
+
+router = new_router("credits")
+
+
+def _not_nothing(amount: Decimal) -> Decimal:
+    if not amount:
+        raise ValueError("must not be 0")
+    return amount
+
+
+def _not_below_zero(amount: Decimal) -> Decimal:
+    if amount < 0:
+        raise ValueError("must be 0 or more")
+    return amount
+
+
+class AdjustBody(Body):
+    """Credits to give, or to take when the amount is negative.
+
+    Given credits may have an expiry and a priority: a lower one is spent first (100 by default).
+    """
+
+    account_id: Text
+    amount: Annotated[Credits, AfterValidator(_not_nothing)]
+    reason: Text
+    scope: Scope | None = None
+    expires_at: Instant | None = None
+    priority: Annotated[int, Field(strict=True, ge=0, le=1_000)] | None = None
+    is_paid: Annotated[bool, Field(strict=True)] = False
+
+    @model_validator(mode="after")
+    def _only_a_gift_ends(self) -> Self:
+        gift = self.expires_at is not None or self.priority is not None or self.is_paid
+        if self.amount < 0 and gift:
+            raise ValueError("expires_at, priority and is_paid are for credits that are given")
+        return self
+
+
+class AdjustAnswer(Shown):
+    """The adjustment; `debt_paid` is the part that repaid the account's debt."""
+
+    adjustment_id: Annotated[str, encoded(ids.ADJUSTMENT)]
+    account_id: AccountId
+    transaction_id: TransactionId
+    amount: Credits
+    debt_paid: Credits
+    balance: Credits
+    reason: str
+
+
+class OverdraftBody(Body):
+    """The debt in credits that forced charges may leave."""
+
+    overdraft: Annotated[Credits, AfterValidator(_not_below_zero)]
+    reason: Text
+
+
+class OverdraftAnswer(Answer):
+    """The allowed overdraft and the present debt."""
+
+    account_id: str
+    overdraft: Credits
+    debt: Credits
+    as_of: datetime
+
+
+@router.post(
+    "/admin/credits/adjust",
+    response_model=AdjustAnswer,
+    status_code=201,
+    responses=responses(
+        "MERCHANT_NOT_FOUND", "INSUFFICIENT_CREDITS", "INVALID_AMOUNT", "INVALID_EXPIRY",
+        "IDEMPOTENCY_KEY_REQUIRED", *KEYED,
+    ),
+)  # fmt: skip
+async def adjust_credits(body: AdjustBody, call: AdminCall, once: RequiredKey) -> Response:
+    """Give or take credits, once per key, with a reason for the audit trail and the event.
+
+    Taken credits do not count as used; held credits cannot be taken.
+    """
+    async with once.claim(call) as claim:
+        account = await _account(call, body.account_id)
+        async with call.database.tenant(account.id) as connection:
+            done = await adjustments.adjust(
+                connection,
+                account_id=account.id,
+                adjustment_id=claim.resource_id,
+                at=await clock.now(connection, account.id),
+                **{name: value for name, value in body if name != "account_id"},
+            )
+        return claim.answer(201, AdjustAnswer.of(done))
+
+
+@router.put("/admin/accounts/{account_id}/overdraft", responses=responses("MERCHANT_NOT_FOUND"))
+async def set_overdraft(account_id: str, body: OverdraftBody, call: AdminCall) -> OverdraftAnswer:
+    """Set how far forced charges may exceed the balance; the present debt does not change."""
+    account = await _account(call, account_id)
+    async with call.database.tenant(account.id) as connection:
+        now = await clock.now(connection, account.id)
+        before = await adjustments.allow_overdraft(
+            connection, account.id, body.overdraft, reason=body.reason, at=now
+        )
+    return OverdraftAnswer(
+        account_id=ids.encode(ids.ACCOUNT, account.id),
+        overdraft=body.overdraft,
+        debt=before.debt,
+        as_of=now,
+    )
+
+
+async def _account(call: AdminCall, name: str) -> Account:
+    async with call.database.operator() as connection:
+        return await account_named(connection, name)

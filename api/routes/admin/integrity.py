@@ -1,0 +1,39 @@
+"""Integrity checks, for operators: every invariant, evaluated on one snapshot."""
+
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import Query
+
+from api.dependencies import AdminCall, account_named
+from api.problems import responses
+from api.routes.base import new_router
+from api.schemas import Answer
+from billing.insight.integrity import service
+from billing.insight.integrity.schemas import Finding
+
+router = new_router("integrity")
+
+
+class IntegrityAnswer(Answer):
+    """`ok` when no check failed."""
+
+    ok: bool
+    as_of: datetime
+    checks: list[Finding]
+
+
+@router.get("/admin/integrity", responses=responses("MERCHANT_NOT_FOUND"))
+async def check_integrity(
+    call: AdminCall,
+    account: Annotated[
+        str | None, Query(max_length=255, description="Only this account, by id or external id.")
+    ] = None,
+) -> IntegrityAnswer:
+    """Evaluate every invariant. It reads whole tables: call it rarely."""
+    account_id = None
+    if account is not None:
+        async with call.database.operator() as connection:
+            account_id = (await account_named(connection, account)).id
+    report = await service.examine(call.database, account_id)
+    return IntegrityAnswer(ok=report.ok, as_of=report.as_of, checks=list(report.checks))

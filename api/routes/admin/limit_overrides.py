@@ -1,0 +1,121 @@
+"""Limits agreed with one account in place of its plan's, for operators [B10, B16].
+
+A changed limit counts from its instant on; earlier uses keep their rating.
+"""
+
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import AliasPath, Field, ValidationInfo, field_validator
+from sqlalchemy import RowMapping
+
+from api.dependencies import AdminCall, account_named
+from api.pagination import Page, Paging, paginate
+from api.problems import responses
+from api.routes.base import new_router
+from api.schemas import AccountId, Body, Credits, Currency, Instant, KeyPath, Shown, encoded
+from api.workflow_calls import notify
+from billing.catalog.plans.schemas import Limit
+from billing.catalog.rating.schemas import Then
+from billing.metering.limit_overrides import service, store
+from billing.metering.limit_overrides.schemas import LIMIT_ID
+from billing.metering.limit_overrides.tables import limit_overrides
+
+router = new_router("catalog administration")
+
+Quantity = Annotated[Credits, Field(ge=0)]
+
+
+class LimitBody(Body):
+    """The included units of a meter per allowance cycle, and what happens beyond them.
+
+    `prices` are per unit beyond, in whole currency units such as {"USD": "0.002"}. The limit is
+    valid from now or from `effective_from`, until `effective_to` or until it is changed.
+    """
+
+    included: Quantity
+    then: Then = "block"
+    prices: dict[Currency, Quantity] = Field({}, validate_default=True)
+    effective_from: Instant | None = None
+    effective_to: Instant | None = None
+
+    @field_validator("prices")
+    @classmethod
+    def _overage_has_prices(
+        cls, prices: dict[str, Credits], info: ValidationInfo
+    ) -> dict[str, Credits]:
+        then = info.data.get("then")
+        if then is not None and (then == "overage") != bool(prices):
+            raise ValueError("belong to `then: overage`, and only to it")
+        return prices
+
+
+class LimitOverrideAnswer(Shown):
+    """A limit of one account; while it is valid it replaces the plan's limit."""
+
+    override_id: Annotated[str, encoded(LIMIT_ID)] = Field(validation_alias="id")
+    account_id: AccountId
+    meter: str = Field(validation_alias=AliasPath("limit", "meter"))
+    included: Credits = Field(validation_alias=AliasPath("limit", "included"))
+    then: Then = Field(validation_alias=AliasPath("limit", "then"))
+    prices: dict[str, Credits] = Field(validation_alias=AliasPath("limit", "prices"))
+    effective_from: datetime
+    effective_to: datetime | None
+
+
+@router.get(
+    "/admin/accounts/{account_id}/limits",
+    responses=responses("MERCHANT_NOT_FOUND", "INVALID_CURSOR"),
+)
+async def list_limit_overrides(
+    account_id: str, call: AdminCall, paging: Paging
+) -> Page[LimitOverrideAnswer]:
+    """Limits agreed with an account, newest first, including ended ones."""
+    async with call.database.operator() as connection:
+        account = await account_named(connection, account_id)
+        keys = (limit_overrides.c.effective_from, limit_overrides.c.id)
+        return await paginate(connection, store.listing(account.id), keys, paging, _show)
+
+
+@router.put(
+    "/admin/accounts/{account_id}/limits/{meter}",
+    responses=responses("MERCHANT_NOT_FOUND", "METER_NOT_FOUND"),
+)
+async def put_limit_override(
+    account_id: str, meter: KeyPath, body: LimitBody, call: AdminCall
+) -> LimitOverrideAnswer:
+    """Agree a limit with an account; it replaces the plan's limit and any agreed for that time
+    [B10].
+
+    It counts while the account has a subscription; units of add-ons are added. The same request
+    again changes nothing.
+    """
+    limit = Limit(meter=meter, included=body.included, then=body.then, prices=body.prices)
+    async with call.database.operator() as connection:
+        account = await account_named(connection, account_id)
+        found, matter = await service.put(
+            connection, account.id, limit, body.effective_from, body.effective_to
+        )
+    if matter is not None:
+        await notify(call, matter)
+    return LimitOverrideAnswer.of(found)
+
+
+@router.delete(
+    "/admin/accounts/{account_id}/limits/{meter}",
+    responses=responses("MERCHANT_NOT_FOUND", "LIMIT_NOT_FOUND"),
+)
+async def end_limit_override(
+    account_id: str, meter: KeyPath, call: AdminCall
+) -> LimitOverrideAnswer:
+    """End the agreement for a meter, present and future: the plan's limit is valid again.
+
+    Answers the agreement that was valid, or that was to begin first.
+    """
+    async with call.database.operator() as connection:
+        account = await account_named(connection, account_id)
+        return LimitOverrideAnswer.of(await service.end(connection, account.id, meter))
+
+
+def _show(row: RowMapping) -> LimitOverrideAnswer:
+    return LimitOverrideAnswer.of(store.show(row))

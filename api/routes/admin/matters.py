@@ -1,0 +1,111 @@
+"""Matters, for operators: what every workflow waits for, and how to resume a halted one."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from fastapi import Query
+
+from api.dependencies import AdminCall, Call, account_named
+from api.pagination import Page, Paging, paginate
+from api.problems import responses
+from api.routes.base import new_router
+from api.schemas import AccountId, Shown
+from api.workflow_calls import need_temporal, wait_until_done
+from billing.core import clock
+from billing.core.errors import Conflict, NotFound
+from billing.matters import listing
+from billing.matters.listing import Entry
+from billing.matters.schemas import Matter
+from billing.matters.store import find as find_matter
+from billing.matters.tables import matters
+from billing.platform.audit import service as audit
+from workflows import start
+
+router = new_router("matters")
+
+Status = Literal["open", "resting", "halted", "closed"]
+Kind = Literal["trial", "subscription", "collection", "purchase", "charge", "account"]
+
+
+class MatterAnswer(Shown):
+    """One matter: `words` describes its state, `next_due` is when its next step is due."""
+
+    workflow_id: str
+    account_id: AccountId
+    kind: str
+    status: str
+    words: str
+    revision: int
+    next_due: datetime | None
+    next_step: str | None
+    created_at: datetime
+    started_at: datetime | None
+    closed_at: datetime | None
+
+
+@router.get("/admin/matters", responses=responses("MERCHANT_NOT_FOUND", "INVALID_CURSOR"))
+async def list_matters(
+    call: AdminCall,
+    paging: Paging,
+    status: Annotated[Status | None, Query()] = None,
+    kind: Annotated[Kind | None, Query()] = None,
+    account_id: Annotated[str | None, Query(max_length=255)] = None,
+) -> Page[MatterAnswer]:
+    """All matters, newest first; `status=halted` lists those that need a person."""
+    keys = (matters.c.created_at, matters.c.workflow_id)
+    async with call.database.operator() as connection:
+        account = await account_named(connection, account_id) if account_id else None
+        query = listing.listing(
+            status=status, kind=kind, account_id=account.id if account else None
+        )
+        return await paginate(
+            connection,
+            query,
+            keys,
+            paging,
+            lambda row: MatterAnswer.of(Entry.model_validate(dict(row))),
+        )
+
+
+@router.get("/admin/matters/{workflow_id:path}", responses=responses("MATTER_NOT_FOUND"))
+async def read_matter(workflow_id: str, call: AdminCall) -> MatterAnswer:
+    """One matter, such as `subscription/sub_…`."""
+    return await _read(call, workflow_id)
+
+
+@router.post(
+    "/admin/matters/{workflow_id:path}/resume",
+    responses=responses("MATTER_NOT_FOUND", "MATTER_NOT_HALTED", "TEMPORAL_UNAVAILABLE"),
+)
+async def resume_matter(workflow_id: str, call: AdminCall) -> MatterAnswer:
+    """Have a halted matter try its step again now instead of within the hour."""
+    await need_temporal(call)
+    matter = await _find(call, workflow_id)
+    if not await start.resume(call.temporal, matter):
+        raise Conflict("MATTER_NOT_HALTED", "this matter is not halted")
+    async with call.database.tenant(matter.account_id) as connection:
+        await audit.record(
+            connection,
+            account_id=matter.account_id,
+            action="matter.resume_ordered",
+            subject=workflow_id,
+            at=await clock.now(connection, matter.account_id),
+        )
+    await wait_until_done(call, matter)
+    return await _read(call, workflow_id)
+
+
+async def _find(call: Call, workflow_id: str) -> Matter:
+    async with call.database.operator() as connection:
+        matter = await find_matter(connection, workflow_id)
+    if matter is None:
+        raise NotFound("MATTER_NOT_FOUND", "no such matter")
+    return matter
+
+
+async def _read(call: Call, workflow_id: str) -> MatterAnswer:
+    async with call.database.operator() as connection:
+        entry = await listing.find(connection, workflow_id)
+    if entry is None:
+        raise NotFound("MATTER_NOT_FOUND", "no such matter")
+    return MatterAnswer.of(entry)

@@ -1,0 +1,146 @@
+"""Payments, for operators: those that await approval, and the decision on manual ones [J6]."""
+
+from datetime import datetime
+from typing import Annotated, Self
+from uuid import UUID
+
+from fastapi import Query, Response
+from pydantic import Field
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from api.dependencies import AdminCall, Call, account_named
+from api.idempotency import OptionalKey
+from api.pagination import Page, Paging, paginate
+from api.problems import KEYED, responses
+from api.routes.base import new_router
+from api.routes.payments import PaymentAnswer, StatusFilter, decode_payment
+from api.schemas import Body, Currency, Minor, Text, optional_body
+from api.workflow_calls import need_temporal, wait_until_done
+from billing.core import clock
+from billing.money.invoice_requests import manual
+from billing.money.invoices import store as invoices
+from billing.money.payments import store
+from billing.money.payments.schemas import Payment
+from billing.money.payments.tables import payments
+
+router = new_router("payment administration")
+
+
+class ApproveBody(Body):
+    """The amount that arrived, in minor units; the amount the payer stated when left out."""
+
+    amount_minor: Annotated[Minor, Field(gt=0)] | None = None
+    currency: Currency | None = None
+
+
+class RejectBody(Body):
+    """The reason; the payer is notified of it."""
+
+    reason: Text
+
+
+class DecidedAnswer(PaymentAnswer):
+    """A payment after the decision, and what is still owed on its invoice."""
+
+    submitted_by: str | None
+    decided_by: str | None
+    invoice_status: str
+    amount_remaining: int
+
+    @classmethod
+    async def read(cls, connection: AsyncConnection, payment_id: UUID) -> Self:
+        """The payment as it stands, read in the caller's transaction."""
+        payment = await store.get(connection, payment_id)
+        invoice = await invoices.get(connection, payment.invoice_id)
+        shown = PaymentAnswer.of(payment, invoice.subscription_id)
+        return cls(
+            **shown.model_dump(),
+            submitted_by=payment.submitted_by,
+            decided_by=payment.decided_by,
+            invoice_status=invoice.status,
+            amount_remaining=invoice.outstanding_minor,
+        )
+
+
+@router.get("/admin/payments", responses=responses("MERCHANT_NOT_FOUND", "INVALID_CURSOR"))
+async def list_all_payments(
+    call: AdminCall,
+    paging: Paging,
+    status: Annotated[StatusFilter | None, Query()] = None,
+    account_id: Annotated[str | None, Query(max_length=255)] = None,
+) -> Page[PaymentAnswer]:
+    """Payments of all accounts, newest first; `status=pending_approval` lists those to decide."""
+    wanted = "canceled" if status == "cancelled" else status
+    keys = (payments.c.created_at, payments.c.id)
+    async with call.database.operator() as connection:
+        account = await account_named(connection, account_id) if account_id else None
+        query = store.listing(account.id if account else None, statuses=(wanted,) if wanted else ())
+        return await paginate(connection, query, keys, paging, PaymentAnswer.of_row)
+
+
+@router.post(
+    "/admin/payments/{payment_id}/approve",
+    response_model=DecidedAnswer,
+    responses=responses(
+        "PAYMENT_NOT_FOUND", "PAYMENT_STATE", "PAYMENT_REFERENCE_USED", "CURRENCY_MISMATCH",
+        "FOUR_EYES", "TEMPORAL_UNAVAILABLE", *KEYED,
+    ),
+)  # fmt: skip
+async def approve_payment(
+    payment_id: str,
+    body: Annotated[ApproveBody, optional_body(ApproveBody)],
+    call: AdminCall,
+    once: OptionalKey,
+) -> Response:
+    """Confirm that the money arrived: it is booked on the invoice, and the goods are delivered."""
+    payment, at = await _find(call, payment_id)
+    async with once.claim(call) as claim:
+        async with call.database.tenant(payment.account_id) as connection:
+            _, matter = await manual.approve(
+                connection,
+                payment.id,
+                received_minor=body.amount_minor,
+                currency=body.currency,
+                four_eyes=call.settings.manual_four_eyes,
+                at=at,
+            )
+        await wait_until_done(call, matter)
+        return claim.answer(200, await _decided(call, payment))
+
+
+@router.post(
+    "/admin/payments/{payment_id}/reject",
+    response_model=DecidedAnswer,
+    responses=responses(
+        "PAYMENT_NOT_FOUND", "PAYMENT_STATE", "FOUR_EYES", "TEMPORAL_UNAVAILABLE", *KEYED
+    ),
+)
+async def reject_payment(
+    payment_id: str, body: RejectBody, call: AdminCall, once: OptionalKey
+) -> Response:
+    """State that no money arrived: the payment fails, and the invoice stays owed."""
+    payment, at = await _find(call, payment_id)
+    async with once.claim(call) as claim:
+        async with call.database.tenant(payment.account_id) as connection:
+            _, matter = await manual.reject(
+                connection,
+                payment.id,
+                body.reason,
+                four_eyes=call.settings.manual_four_eyes,
+                at=at,
+            )
+        await wait_until_done(call, matter)
+        return claim.answer(200, await _decided(call, payment))
+
+
+async def _find(call: Call, name: str) -> tuple[Payment, datetime]:
+    """The payment, and the current time of its account."""
+    await need_temporal(call)
+    async with call.database.operator() as connection:
+        payment = await store.get(connection, decode_payment(name))
+        return payment, await clock.now(connection, payment.account_id)
+
+
+async def _decided(call: Call, payment: Payment) -> DecidedAnswer:
+    async with call.database.operator() as connection:
+        return await DecidedAnswer.read(connection, payment.id)

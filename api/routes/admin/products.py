@@ -1,0 +1,140 @@
+"""Meters, products and agreed prices, for operators: read, and put one at a time [B10, B13, B15].
+
+A changed price is valid from now on; earlier uses keep the price of their time.
+"""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from fastapi import Path, Query
+from fastapi.responses import Response
+from pydantic import Field
+from sqlalchemy import RowMapping
+
+from api.dependencies import AdminCall, account_named
+from api.pagination import Page, Paging, paginate
+from api.problems import responses
+from api.routes.admin.catalog import ChangesAnswer
+from api.routes.base import new_router
+from api.routes.catalog import as_page
+from api.schemas import AccountId, Body, KeyPath, Shown, Text, encoded
+from billing.catalog.plans import service
+from billing.catalog.products import store
+from billing.catalog.products.schemas import OVERRIDE, Meter, Product, ProductPrice
+from billing.catalog.products.spec import MeterSpec, ProductSpec
+from billing.catalog.products.tables import price_overrides
+from billing.catalog.rating.schemas import CREDIT, PriceCurrency, PriceTerms
+from billing.core.clock import real_now
+from billing.platform.audit import service as audit
+
+router = new_router("catalog administration")
+
+ProductKey = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$")]
+
+
+class PricedProduct(Product):
+    """A product with every version of its prices, newest first."""
+
+    prices: list[ProductPrice]
+
+
+class AgreeBody(Body):
+    """A price agreed with one account, from now on; without `terms` the agreement ends."""
+
+    account_id: Text
+    product: Text
+    currency: PriceCurrency = CREDIT
+    terms: PriceTerms | None = None
+
+
+class AgreedAnswer(Shown):
+    """A price of one account: agreed with it, or given by the product service."""
+
+    override_id: Annotated[str, encoded(OVERRIDE)] = Field(validation_alias="id")
+    account_id: AccountId
+    product: str
+    currency: str
+    terms: PriceTerms
+    source: Literal["agreed", "service"]
+    effective_from: datetime
+    effective_to: datetime | None
+
+
+@router.get("/admin/meters", responses=responses())
+async def list_meters(call: AdminCall) -> Page[Meter]:
+    """All meters, and the names that callers may use for them."""
+    async with call.database.operator() as connection:
+        return as_page(await store.all_meters(connection))
+
+
+@router.put("/admin/meters/{key}", responses=responses())
+async def put_meter(key: KeyPath, body: MeterSpec, call: AdminCall) -> ChangesAnswer:
+    """Add or change a meter."""
+    async with call.database.operator() as connection:
+        return ChangesAnswer.of(await service.put_meter(connection, key, body))
+
+
+@router.get("/admin/products", responses=responses())
+async def list_products(call: AdminCall) -> Page[PricedProduct]:
+    """Products with the history of their prices."""
+    async with call.database.operator() as connection:
+        return as_page(
+            [
+                PricedProduct(
+                    **product.model_dump(), prices=await store.versions(connection, product.key)
+                )
+                for product in await store.all_products(connection)
+            ]
+        )
+
+
+@router.put("/admin/products/{key}", responses=responses("METER_NOT_FOUND"))
+async def put_product(key: ProductKey, body: ProductSpec, call: AdminCall) -> ChangesAnswer:
+    """Add or change a product; each changed price starts a new version now."""
+    async with call.database.operator() as connection:
+        return ChangesAnswer.of(await service.put_product(connection, key, body))
+
+
+@router.get("/admin/price-overrides", responses=responses("MERCHANT_NOT_FOUND", "INVALID_CURSOR"))
+async def list_price_overrides(
+    call: AdminCall,
+    paging: Paging,
+    account_id: Annotated[str | None, Query(max_length=255)] = None,
+) -> Page[AgreedAnswer]:
+    """Prices of one account or of all, newest first, including ended ones.
+
+    `source` is whether it was agreed here or given by the product service.
+    """
+    async with call.database.operator() as connection:
+        account = await account_named(connection, account_id) if account_id else None
+        query = store.overrides(account.id if account else None)
+        keys = (price_overrides.c.effective_from, price_overrides.c.id)
+        return await paginate(connection, query, keys, paging, _show)
+
+
+@router.put(
+    "/admin/price-overrides",
+    responses=responses("MERCHANT_NOT_FOUND", "PRODUCT_NOT_FOUND"),
+    response_model=AgreedAnswer | None,
+)
+async def put_price_override(body: AgreeBody, call: AdminCall) -> AgreedAnswer | Response:
+    """Agree a price with an account, or end the agreement (204) [B10]."""
+    async with call.database.operator() as connection:
+        account = await account_named(connection, body.account_id)
+        at = account.clock_at or real_now()
+        found = await store.put_override(
+            connection, account.id, body.product, body.currency, body.terms, at
+        )
+        await audit.record(
+            connection,
+            account_id=account.id,
+            action="price.agreed" if found else "price.agreement_ended",
+            subject=f"product {body.product}",
+            at=at,
+            terms=body.terms.model_dump(mode="json") if body.terms else None,
+        )
+    return AgreedAnswer.of(found) if found else Response(status_code=204)
+
+
+def _show(row: RowMapping) -> AgreedAnswer:
+    return AgreedAnswer.of(store.show_override(row))

@@ -1,0 +1,58 @@
+"""The billing threshold of a subscription, for operators (docs/rules.md#subscriptions)."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from api.dependencies import AdminCall, account_named
+from api.problems import responses
+from api.routes.base import new_router
+from api.schemas import AccountId, Body, Shown, SubscriptionId, Text
+from api.workflow_calls import notify
+from billing.core import clock
+from billing.core.errors import NotFound
+from billing.matters import store as matters
+from billing.matters.kinds import SUBSCRIPTION
+from billing.money.subscriptions import store, thresholds
+
+router = new_router("subscriptions")
+
+
+class ThresholdBody(Body):
+    """The overage in minor units that causes an early invoice; null: none comes early."""
+
+    threshold_cents: Annotated[int, Field(strict=True, gt=0, lt=10**12)] | None
+    reason: Text
+
+
+class ThresholdAnswer(Shown):
+    """The present threshold."""
+
+    account_id: AccountId
+    subscription_id: SubscriptionId = Field(validation_alias="id")
+    threshold_cents: int | None = Field(validation_alias="billing_threshold_minor")
+    currency: str
+
+
+@router.put(
+    "/admin/accounts/{account_id}/billing-threshold",
+    responses=responses("MERCHANT_NOT_FOUND", "SUBSCRIPTION_NOT_FOUND"),
+)
+async def set_billing_threshold(
+    account_id: str, body: ThresholdBody, call: AdminCall
+) -> ThresholdAnswer:
+    """Change the billing threshold of the open subscription; overage already above it is invoiced
+    now.
+    """
+    async with call.database.operator() as connection:
+        account = await account_named(connection, account_id)
+    async with call.database.tenant(account.id) as connection:
+        found = await store.find_open(connection, account.id)
+        if found is None:
+            raise NotFound("SUBSCRIPTION_NOT_FOUND", "this account has no open subscription")
+        at = await clock.now(connection, account.id)
+        changed = await thresholds.put(connection, found.id, body.threshold_cents, body.reason, at)
+        matter = await matters.find(connection, SUBSCRIPTION.workflow_id(found.id))
+    if matter is not None:
+        await notify(call, matter)
+    return ThresholdAnswer.of(changed)

@@ -1,0 +1,149 @@
+"""One batch of uses: the account, price and use of each row, and the verdict on it."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from api.card_usage import charge_rows
+from api.dependencies import Call, check_platform, no_such_account
+from api.pricing import Wanted
+from api.problem_codes import CODES, is_temporary
+from api.tenants import Tenant
+from api.usage_batch_parser import Fault
+from api.usage_batcher import record_last
+from api.usage_body import Kinds, UseRow, use_of
+from api.usage_refusals import code_and_detail
+from billing.core.errors import BillingError
+from billing.metering.usage.schemas import Recorded, Use
+from billing.money.card_usage import service as card_usage
+
+Row = UseRow | Fault
+Refusal = tuple[str, str]
+"""A code and a sentence."""
+
+
+class UsageBatch:
+    """The rows of one request; outcomes are kept by the row's place."""
+
+    def __init__(self, rows: Sequence[Row], call: Call, headers: Mapping[bytes, str]) -> None:
+        self._rows = rows
+        self._call = call
+        self._headers = headers
+        self._owners: dict[str | None, Tenant | None] = {}
+        self._refused: dict[int, Refusal] = {}
+        self._duplicates: set[int] = set()
+
+    async def record(self) -> bytes:
+        """Record the valid rows; the `BatchAnswer` with the verdict on each row.
+
+        Errors: MERCHANT_NOT_FOUND for the caller's own account; PLATFORM_MISMATCH.
+        """
+        await self._find_owners()
+        accounts = [owner for owner in self._owners.values() if owner is not None]
+        await check_platform(self._headers, accounts, self._call.services)
+        await self._price()
+        uses = self._uses()
+        places = list(uses)
+        for number, done in (await self._write(list(uses.values()))).items():
+            if done.verdict == "duplicate":
+                self._duplicates.add(places[number])
+            else:
+                self._refused[places[number]] = code_and_detail(done)
+        return self._answer()
+
+    async def _find_owners(self) -> None:
+        """Look up the accounts that rows name; None stands for the caller's or the header's."""
+        tenants, caller = self._call.services.tenants, self._call.caller
+        whole = [row for row in self._rows if isinstance(row, UseRow)]
+        names = {row.account_id for row in whole} | {row.external_id for row in whole}
+        named = {name for name in names if name is not None}
+        header = self._headers.get(b"x-account-id")
+        if caller.operates:
+            self._owners.update(await tenants.find_all(named))
+            self._owners[None] = await tenants.find(header) if header else None
+            return
+        own = await tenants.find(caller.account)
+        if own is None or (header and not own.answers_to(header)):
+            raise no_such_account()
+        self._owners.update({name: own for name in named if own.answers_to(name)})
+        self._owners[None] = own
+
+    async def _price(self) -> None:
+        """Refuse rows whose product the product service does not price now."""
+        prices = self._call.services.prices
+        if not prices.are_external:
+            return
+        wanted = {
+            place: Wanted(owner, row.product_id, row.service_type)
+            for place, row in enumerate(self._rows)
+            if isinstance(row, UseRow)
+            and row.product_id is not None
+            and (owner := self._owners.get(row.account_id or row.external_id)) is not None
+        }
+        found = await prices.refusals(wanted.values())
+        for place, one in wanted.items():
+            refusal = found.get((one.tenant, one.product))
+            if refusal is not None:
+                self._refused[place] = refusal.code, CODES[refusal.code].detail
+
+    def _uses(self) -> dict[int, Use]:
+        """The uses to record, by place; all other rows are refused."""
+        uses: dict[int, Use] = {}
+        kinds: Kinds = {}
+        for place, row in enumerate(self._rows):
+            if place in self._refused:
+                continue
+            if isinstance(row, Fault):
+                self._refused[place] = "VALIDATION_FAILED", row.detail
+                continue
+            owner = self._owner(row)
+            if not isinstance(owner, Tenant):
+                self._refused[place] = owner
+                continue
+            try:
+                uses[place] = use_of(row, owner.id, self._call, kinds)
+            except BillingError as error:
+                self._refused[place] = error.code, error.detail
+        return uses
+
+    def _owner(self, row: UseRow) -> Tenant | Refusal:
+        name = row.account_id or row.external_id
+        owner = self._owners.get(name)
+        if owner is None and name is None and not self._headers.get(b"x-account-id"):
+            return "ACCOUNT_REQUIRED", "name the account in account_id, external_id or X-Account-Id"
+        if owner is None or (row.external_id and self._owners.get(row.external_id) is not owner):
+            return "MERCHANT_NOT_FOUND", CODES["MERCHANT_NOT_FOUND"].detail
+        return owner
+
+    async def _write(self, uses: list[Use]) -> dict[int, Recorded]:
+        """Record uses, those paid by card last; by number, the outcome of each one not recorded."""
+        batcher = self._call.services.usage_batcher
+        charged = [
+            number for number, use in enumerate(uses) if use.kind.method == card_usage.METHOD
+        ]
+        if not charged:
+            return await batcher.many(uses)
+        return await record_last(uses, charged, batcher.many, partial(charge_rows, self._call))
+
+    def _answer(self) -> bytes:
+        results: list[dict[str, Any]] = []
+        for place, row in enumerate(self._rows):
+            entry: dict[str, Any] = {"row": place, "event_id": row.event_id, "status": "recorded"}
+            if place in self._refused:
+                code, detail = self._refused[place]
+                entry["status"] = "rejected"
+                entry |= {"code": code, "detail": detail, "retry": is_temporary(code)}
+            elif place in self._duplicates:
+                entry["status"] = "duplicate"
+            results.append(entry)
+        refused, duplicates = len(self._refused), len(self._duplicates)
+        return msgspec.json.encode(
+            {
+                "recorded": len(results) - refused - duplicates,
+                "duplicate": duplicates,
+                "rejected": refused,
+                "results": results,
+            }
+        )

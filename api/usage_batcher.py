@@ -1,0 +1,102 @@
+"""Recording of uses in batches: single uses are collected, whole batches are split.
+
+One statement is one transaction and one round trip. Row-level security limits it to the accounts in
+its arguments.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
+
+from sqlalchemy.exc import DBAPIError
+
+from api.hold_usage_batcher import HoldUsageBatcher
+from billing.core import ids
+from billing.core.batcher import Batcher
+from billing.core.database import Database
+from billing.metering.usage import sql_batch
+from billing.metering.usage.schemas import Recorded, Use
+
+# Accounts with quotas are handled one by one, and each statement reads the list of them all.
+ACCOUNTS_AT_ONCE: Final = 500
+RecordMany = Callable[[Sequence[Use]], Awaitable[dict[int, Recorded]]]
+_RETRIED: Final = frozenset({"40001", "40P01", "23505"})
+"""A concurrent statement won, or an event was recorded before: the retry looks for events."""
+
+
+async def record_last(
+    uses: Sequence[Use], last: Sequence[int], rest: RecordMany, then: RecordMany
+) -> dict[int, Recorded]:
+    """Record the uses at the places `last` by `then`, after all others by `rest`."""
+    first = sorted({*range(len(uses))}.difference(last))
+    found: dict[int, Recorded] = {}
+    for places, record in ((first, rest), (last, then)):
+        outcomes = await record([uses[place] for place in places])
+        found.update((places[number], one) for number, one in outcomes.items())
+    return found
+
+
+class UsageBatcher:
+    """One per API process."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._batcher: Batcher[Use, Recorded] = Batcher(self._singles)
+        self._paid_by_holds = HoldUsageBatcher(database)
+
+    async def one(self, use: Use) -> Recorded:
+        """Record a use, together with the other uses that wait; its ledger entry is its own."""
+        if use.event_id is None:  # a repeat by the batcher must be the same use
+            use = use._replace(fresh=ids.new_hex())
+        if use.hold_id is not None:
+            return await self._paid_by_holds.one(use)
+        return await self._batcher.do(use)
+
+    async def many(self, uses: Sequence[Use]) -> dict[int, Recorded]:
+        """Record uses of any accounts; by place, the outcome of each one not recorded.
+
+        Uses paid by holds are recorded after the others.
+        """
+        held = [place for place, use in enumerate(uses) if use.hold_id is not None]
+        if held:
+            return await record_last(uses, held, self.many, self._paid_by_holds.many)
+        owned, together = sql_batch.by_account(uses), [1] * len(uses)
+        # Parts share no account and hardly an index page: they do not wait for each other.
+        parts = await asyncio.gather(
+            *(
+                self._write(uses, together, owned[start : start + ACCOUNTS_AT_ONCE], full=False)
+                for start in range(0, len(owned), ACCOUNTS_AT_ONCE)
+            )
+        )
+        return {place: one for part in parts for place, one in part.items()}
+
+    async def _singles(self, uses: Sequence[Use]) -> list[Recorded]:
+        found = await self._write(uses, range(1, len(uses) + 1), None, full=True)
+        return [found[place] for place in range(len(uses))]
+
+    async def _write(
+        self,
+        uses: Sequence[Use],
+        groups: Sequence[int],
+        owned: sql_batch.Owned | None,
+        *,
+        full: bool,
+    ) -> dict[int, Recorded]:
+        try:
+            return await self._once(uses, groups, owned, full=full, new=True)
+        except DBAPIError as error:
+            if getattr(error.orig, "sqlstate", None) not in _RETRIED:
+                raise
+        return await self._once(uses, groups, owned, full=full, new=False)
+
+    async def _once(
+        self,
+        uses: Sequence[Use],
+        groups: Sequence[int],
+        owned: sql_batch.Owned | None,
+        *,
+        full: bool,
+        new: bool,
+    ) -> dict[int, Recorded]:
+        async with self._database.tenant_statement() as connection:
+            return await sql_batch.record(connection, uses, groups, owned, full=full, new=new)

@@ -1,0 +1,153 @@
+"""One use as callers send it: the fields of single uses, of rows of a batch, and of OpenAPI.
+
+`UseBody` is their one definition. msgspec decodes rows of a batch by it; pydantic, whose model is
+made of the same fields, validates a single use with an error for each wrong field. The Python
+client and the import of files name their fields themselves, and a test holds them to these.
+"""
+
+from datetime import UTC, datetime
+from functools import reduce
+from operator import or_
+from types import UnionType
+from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
+from uuid import UUID
+
+import msgspec
+from msgspec import Meta
+from pydantic import AfterValidator, Field, GetCoreSchemaHandler, create_model
+from pydantic_core import CoreSchema, core_schema
+
+from api.dependencies import Call
+from api.problem_codes import CODES
+from api.request_limits import JSON_DEPTH
+from api.schemas import Body, Credits, Instant, Text
+from api.user_scope import user_of
+from billing.catalog.products.schemas import ServiceType
+from billing.catalog.rating.schemas import Method
+from billing.core import ids
+from billing.core.errors import NotFound
+from billing.core.periods import BEYOND_CALENDAR, within_calendar
+from billing.metering.usage.rules import AMOUNT
+from billing.metering.usage.schemas import Kind, Use
+
+Word = Annotated[str, Meta(min_length=1, max_length=255)]
+Amount = Annotated[str, Meta(pattern=AMOUNT)]
+Moment = Annotated[datetime, Meta(tz=True)]
+_PYDANTIC: Final[dict[Any, Any]] = {
+    Word: Text,
+    Amount: Annotated[Credits, Field(gt=0), AfterValidator(lambda amount: f"{amount:f}")],
+    Moment: Instant,
+}
+"""Pydantic types for fields that msgspec knows by these types."""
+
+Kinds = dict[tuple[object, ...], Kind]
+
+
+class UseBody(msgspec.Struct, forbid_unknown_fields=True):
+    """One use. `product_id` prices it; else `service_type` or `feature_type` say what is counted.
+
+    With `event_id` (else the Idempotency-Key) the same use is never counted twice. With `hold_id`
+    that hold pays: what the use costs is captured from it, and the rest of it is free again.
+    """
+
+    usage_amount: Amount
+    user_id: Word | None = None
+    organization_id: Word | None = None
+    session_id: Word | None = None
+    request_id: Word | None = None
+    event_id: Word | None = None
+    product_id: Word | None = None
+    service_type: ServiceType | None = None
+    feature_type: Word | None = None
+    operation: Word | None = None
+    model: Word | None = None
+    billing_method: Method | None = None
+    on_insufficient: Literal["reject", "defer"] = "reject"
+    occurred_at: Moment | None = None
+    usage_details: dict[str, Any] | None = None
+    hold_id: Word | None = None
+
+    def __post_init__(self) -> None:
+        if self.product_id is None and self.service_type is None and self.feature_type is None:
+            raise ValueError("name a product_id, a service_type or a feature_type")
+        if self.hold_id is not None and (self.billing_method or self.on_insufficient != "reject"):
+            raise ValueError("a hold pays by itself: leave out billing_method and on_insufficient")
+        if self.occurred_at is not None and not within_calendar(self.occurred_at):
+            raise ValueError(f"occurred_at: {BEYOND_CALENDAR}")
+        if self.usage_details is not None and _is_deeper(self.usage_details, JSON_DEPTH):
+            raise ValueError(f"usage_details: nested deeper than {JSON_DEPTH} levels")
+
+    @classmethod
+    def __get_pydantic_core_schema__(
+        cls, _source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(
+            lambda checked: cls(**checked.__dict__), handler.generate_schema(_model(cls))
+        )
+
+
+class UseRow(UseBody):
+    """One use of a batch; `account_id` or `external_id` name another account than the caller's."""
+
+    account_id: Word | None = None
+    external_id: Word | None = None
+
+
+STRING_FIELDS: Final = tuple(
+    field.name for field in msgspec.structs.fields(UseRow) if field.type == Word | None
+)
+"""The fields of a row that are a text of the caller's own."""
+
+
+def use_of(body: UseBody, account_id: UUID, call: Call, kinds: Kinds) -> Use:
+    """The use to record for an account; equal kinds of a batch are one object in `kinds`.
+
+    Errors: FORBIDDEN for another user's use sent by a member; HOLD_NOT_FOUND.
+    """
+    kind = (
+        body.product_id, body.service_type, body.feature_type, body.operation, body.model,
+        body.billing_method, body.on_insufficient == "defer",
+    )  # fmt: skip
+    details = body.usage_details
+    return Use(
+        account_id,
+        kinds.get(kind) or kinds.setdefault(kind, Kind(*kind)),
+        body.usage_amount,
+        body.event_id,
+        body.occurred_at.astimezone(UTC) if body.occurred_at else None,
+        user_of(body.user_id, call),
+        body.organization_id,
+        body.session_id,
+        body.request_id,
+        None if details is None else msgspec.json.encode(details).decode(),
+        _hold(body.hold_id) if body.hold_id else None,
+    )
+
+
+def _hold(name: str) -> UUID:
+    hold_id = ids.parse(ids.HOLD, name)
+    if hold_id is None:
+        raise NotFound("HOLD_NOT_FOUND", CODES["HOLD_NOT_FOUND"].detail)
+    return hold_id
+
+
+def _model(struct: type[UseBody]) -> type[Body]:
+    fields: dict[str, Any] = {
+        field.name: (_checked(field.type), ... if field.required else field.default)
+        for field in msgspec.structs.fields(struct)
+    }
+    return create_model(struct.__name__, __base__=Body, __doc__=struct.__doc__, **fields)
+
+
+def _checked(type_: Any) -> Any:
+    if get_origin(type_) in (Union, UnionType):
+        return reduce(or_, map(_checked, get_args(type_)))
+    return _PYDANTIC.get(type_, type_) if get_origin(type_) is Annotated else type_
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    if isinstance(value, dict):
+        value = list(value.values())
+    if not isinstance(value, list):
+        return False
+    return levels == 0 or any(_is_deeper(item, levels - 1) for item in value)

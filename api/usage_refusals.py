@@ -1,0 +1,118 @@
+"""Refused uses: the code of each, and an error with the figures behind it."""
+
+from datetime import datetime
+from decimal import Decimal
+
+from api.dependencies import AccountCall
+from api.problem_codes import CODES
+from billing.core import clock, ids
+from billing.core.errors import BillingError, Conflict, Invalid, NotFound, PaymentRequired
+from billing.core.money import show_decimal
+from billing.metering.budgets import service as budgets
+from billing.metering.budgets.rules import BUDGET_ID, broken
+from billing.metering.quotas import service as quotas
+from billing.metering.usage import service
+from billing.metering.usage.schemas import Recorded, Use
+
+CODES_OF_USES = (
+    "PRODUCT_PRICING_NOT_FOUND", "METER_NOT_FOUND", "INSUFFICIENT_CREDITS", "QUOTA_EXCEEDED",
+    "BUDGET_EXCEEDED", "NOT_INCLUDED", "PAYMENT_CHARGE_NOT_OFFERED", "EVENT_TOO_OLD",
+    "EVENT_IN_FUTURE", "HOLD_NOT_FOUND", "HOLD_RESOLVED", "HOLD_EXCEEDED",
+)  # fmt: skip
+REUSED = "this event_id (or Idempotency-Key) was recorded with a different body"
+UNKNOWN_WAIT_SECONDS = 3600
+
+
+def code_and_detail(done: Recorded) -> tuple[str, str]:
+    """The code and sentence of a use that was not recorded."""
+    if done.verdict == "conflict":
+        return "IDEMPOTENCY_KEY_REUSED", REUSED
+    return done.verdict, CODES[done.verdict].detail
+
+
+async def refusal(done: Recorded, use: Use, call: AccountCall) -> BillingError:
+    """The error for a use that was not recorded, with the figures behind it."""
+    code, detail = code_and_detail(done)
+    if code == "INSUFFICIENT_CREDITS":
+        required, available = done.required or Decimal(0), done.available or Decimal(0)
+        return PaymentRequired(
+            code,
+            service.NO_BALANCE,
+            required=show_decimal(required),
+            available=show_decimal(available),
+        )
+    if code == "QUOTA_EXCEEDED":
+        return await _over_quota(use, call)
+    if code == "BUDGET_EXCEEDED":
+        return await _over_budget(done, use, call)
+    if code == "HOLD_RESOLVED":
+        return Conflict(code, f"the hold was {done.status}", hold_status=done.status)
+    if code == "HOLD_EXCEEDED":
+        return _over_hold(done)
+    if code in ("NOT_INCLUDED", "PAYMENT_CHARGE_NOT_OFFERED"):
+        return Conflict(code, detail)
+    if code in ("PRODUCT_PRICING_NOT_FOUND", "METER_NOT_FOUND", "HOLD_NOT_FOUND"):
+        return NotFound(code, detail)
+    return Invalid(code, detail)
+
+
+def _over_hold(done: Recorded) -> BillingError:
+    return Invalid(
+        "HOLD_EXCEEDED",
+        "the use costs more than the hold has; nothing was recorded",
+        required=show_decimal(done.required or Decimal(0)),
+        held=show_decimal(done.available or Decimal(0)),
+    )
+
+
+async def _over_quota(use: Use, call: AccountCall) -> BillingError:
+    asked = quotas.Asked(
+        amount=Decimal(use.amount),
+        user_id=use.user_id,
+        organization_id=use.organization_id,
+        product_id=use.kind.product_id,
+        service_type=use.kind.service_type,
+        feature_type=use.kind.feature_type,
+    )
+    async with call.transaction() as connection:
+        decision = await quotas.check(connection, call.account.id, asked)
+        now = await clock.now(connection, call.account.id)
+    return Conflict(
+        "QUOTA_EXCEEDED",
+        CODES["QUOTA_EXCEEDED"].detail,
+        status=429,
+        retry_after=_wait(decision.resets_at, now),
+        limit=show_decimal(decision.limit) if decision.limit is not None else None,
+        used=show_decimal(decision.used),
+        requested=show_decimal(decision.requested),
+        resets_at=decision.resets_at.isoformat() if decision.resets_at else None,
+        refused_by=decision.refused_by,
+    )
+
+
+async def _over_budget(done: Recorded, use: Use, call: AccountCall) -> BillingError:
+    async with call.transaction() as connection:
+        found, now = await budgets.standing(connection, call.account.id)
+    at_once = done.method == "payment_charge"  # on no future invoice, so no budget bounds it
+    total = Decimal(0) if at_once else done.total
+    budget = broken(found, done.meter or "", Decimal(use.amount), total, done.currency)
+    code, detail = code_and_detail(done)
+    if budget is None:  # raised or removed meanwhile
+        return Conflict(code, detail, status=429, retry_after=1)
+    return Conflict(
+        code,
+        detail,
+        status=429,
+        retry_after=_wait(budget.window_end, now),
+        budget_id=ids.encode(BUDGET_ID, budget.id),
+        limit=show_decimal(budget.limit_amount),
+        used=show_decimal(budget.used),
+        resets_at=budget.window_end.isoformat(),
+    )
+
+
+def _wait(resets_at: datetime | None, now: datetime) -> int:
+    """Seconds until the limit starts anew; an hour where that is not known."""
+    if resets_at is None:
+        return UNKNOWN_WAIT_SECONDS
+    return max(1, int((resets_at - now).total_seconds()) + 1)

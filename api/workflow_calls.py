@@ -1,0 +1,53 @@
+"""Calls from a write to its workflow: Temporal must be reachable before the commit.
+
+After the commit no answer is a 5xx: the sweeper starts what a failed call left behind.
+"""
+
+import logging
+from datetime import timedelta
+from typing import Final
+
+from temporalio.service import RPCError
+
+from api.dependencies import Call
+from billing.core.errors import Unavailable
+from billing.core.failpoints import failpoint
+from billing.matters.agenda import Step
+from billing.matters.schemas import Matter
+from workflows import start
+
+WAIT: Final = timedelta(seconds=10)
+_logger = logging.getLogger("api.workflow_calls")
+
+
+async def need_temporal(call: Call) -> None:
+    """503 TEMPORAL_UNAVAILABLE, while nothing is committed yet."""
+    health = await call.services.health.part(call.services, "temporal")
+    if health.status != "healthy":
+        raise Unavailable("TEMPORAL_UNAVAILABLE", "Temporal is unavailable; nothing was changed")
+
+
+async def wait_until_done(call: Call, matter: Matter, wait: timedelta = WAIT) -> None:
+    """Wake the matter and wait, at most `wait`, until nothing of it is due; then read the rows."""
+    await failpoint("api.committed")
+    try:
+        await start.wait_until_done(call.temporal, matter, wait)
+    except (RPCError, Unavailable, RuntimeError) as error:
+        _logger.warning("%s left to the sweeper: %s", matter.workflow_id, type(error).__name__)
+    await failpoint("api.started")
+
+
+async def ensure_started(call: Call, matter: Matter) -> None:
+    """Start a new matter's workflow without waiting for what it does."""
+    try:
+        await start.ensure_running(call.temporal, matter)
+    except (RPCError, Unavailable, RuntimeError) as error:
+        _logger.warning("%s left to the sweeper: %s", matter.workflow_id, type(error).__name__)
+
+
+async def notify(call: Call, matter: Matter, next_step: Step | None = None) -> None:
+    """Notify the matter that its rows changed, without waiting for what it does."""
+    try:
+        await start.nudge(call.temporal, matter, next_step)
+    except (RPCError, Unavailable, RuntimeError) as error:
+        _logger.warning("%s left to the sweeper: %s", matter.workflow_id, type(error).__name__)

@@ -1,0 +1,174 @@
+"""The stack a benchmark runs against, its clients, and the callers it acts as."""
+
+import asyncio
+import os
+import secrets
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import httpx2
+import jwt
+import psycopg
+from temporalio.client import Client
+from temporalio.contrib.pydantic import pydantic_data_converter
+
+from billing.core import ids
+from devstack.launch import launch
+from devstack.options import ROOT, Options
+from devstack.stack import StackInfo
+from sandbox.control import SandboxControl
+
+READY_SECONDS: Final = 30
+TOKEN_SECONDS: Final = 3 * 3600
+MAX_CONNECTIONS: Final = 128
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Everything a measure needs."""
+
+    stack: StackInfo
+    http: httpx2.AsyncClient
+    temporal: Client
+    sandbox: SandboxControl
+
+    def headers(self, account: str, *roles: str) -> dict[str, str]:
+        """A caller's authorization."""
+        claims = {
+            "sub": "bench",
+            "account_id": account,
+            "roles": list(roles or ("billing",)),
+            "aud": self.stack.jwt_audience,
+            "iss": self.stack.jwt_issuer,
+            "exp": int(time.time()) + TOKEN_SECONDS,
+        }
+        return {"Authorization": f"Bearer {jwt.encode(claims, self.stack.jwt_secret, 'HS256')}"}
+
+    async def account(self, **fields: Any) -> str:
+        """A fresh account's id."""
+        body = {"external_id": f"bench-{secrets.token_hex(6)}", **fields}
+        answer = await self.http.post(
+            "/admin/accounts", json=body, headers=self.headers("*", "admin")
+        )
+        answer.raise_for_status()
+        return str(answer.json()["id"])
+
+    async def ready(self) -> None:
+        """Return when the API answers."""
+        for _ in range(READY_SECONDS * 10):
+            with suppress(httpx2.TransportError):
+                await self.http.get("/meta/features")
+                return
+            await asyncio.sleep(0.1)
+        raise TimeoutError("the API did not start")
+
+    async def subscription(self, account: str) -> dict[str, Any]:
+        """The account's subscription."""
+        answer = await self.http.get("/billing/subscription", headers=self.headers(account))
+        found: dict[str, Any] = answer.json()
+        return found
+
+    async def make_due(self, accounts: list[str], lead: timedelta) -> float:
+        """Let these subscriptions' periods end at one instant ahead; its monotonic time."""
+        async with await psycopg.AsyncConnection.connect(self._url, autocommit=True) as connection:
+            await connection.execute(
+                "UPDATE subscriptions SET current_period_end = clock_timestamp() + %s,"
+                " cycle_end = clock_timestamp() + %s,"
+                " anchor_wall = (clock_timestamp() + %s) AT TIME ZONE 'UTC',"
+                " period_number = -1, current_period_start = clock_timestamp() - interval '1 month'"
+                " WHERE account_id = ANY(%s)",
+                (lead, lead, lead, [ids.decode(ids.ACCOUNT, one) for one in accounts]),
+            )
+            due = time.monotonic() + lead.total_seconds()
+            cursor = await connection.execute(
+                "SELECT workflow_id FROM matters WHERE kind = 'subscription'"
+                " AND account_id = ANY(%s)",
+                ([ids.decode(ids.ACCOUNT, one) for one in accounts],),
+            )
+            names = [row[0] for row in await cursor.fetchall()]
+        for name in names:
+            await self.temporal.get_workflow_handle(name).signal("changed")
+        return due
+
+    async def unpaid_renewals(self, accounts: list[str]) -> int:
+        """Number of these accounts without a second paid invoice."""
+        async with await psycopg.AsyncConnection.connect(self._url, autocommit=True) as connection:
+            cursor = await connection.execute(
+                "SELECT count(*) FROM unnest(%s::uuid[]) AS a(id) WHERE"
+                " (SELECT count(*) FROM invoices i WHERE i.account_id = a.id"
+                "  AND i.status = 'paid') < 2",
+                ([ids.decode(ids.ACCOUNT, one) for one in accounts],),
+            )
+            row = await cursor.fetchone()
+        return int(row[0]) if row else 0
+
+    @property
+    def _url(self) -> str:
+        return self.stack.superuser_url.replace("postgresql+psycopg://", "postgresql://")
+
+
+@asynccontextmanager
+async def open_bench() -> AsyncIterator[Bench]:
+    """A stack on free ports, its worker with the yardstick beside; gone afterwards."""
+    os.environ["BILLING_RATE_LIMIT"] = "100000000/minute"
+    with tempfile.TemporaryDirectory(prefix="billing-bench-") as folder:
+        options = Options(
+            data=Path(folder) / "data",
+            free_ports=True,
+            ui=False,
+            children=("postgres", "temporal", "sandbox"),
+            owner=os.getpid(),
+        )
+        running = await asyncio.to_thread(launch, options)
+        ours = [_start(running.info, *words) for words in (_WORKER, _api(running.info))]
+        bench = await _connect(running.info)
+        try:
+            await bench.ready()
+            yield bench
+        finally:
+            for process in ours:
+                process.terminate()
+                process.wait(READY_SECONDS)
+            await asyncio.to_thread(running.stop)
+
+
+_WORKER: Final = ("benchmarks.bench_worker",)
+
+
+def _api(stack: StackInfo) -> tuple[str, ...]:
+    where = ("--host", "127.0.0.1", "--port", str(stack.ports.api))
+    return ("uvicorn", "benchmarks.bench_api:app", *where, "--no-access-log")
+
+
+def _start(stack: StackInfo, *words: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", *words],
+        cwd=ROOT,
+        env={**os.environ, **stack.env},
+        stdout=subprocess.DEVNULL,
+    )
+
+
+async def _connect(stack: StackInfo) -> Bench:
+    http = httpx2.AsyncClient(
+        base_url=f"{stack.api_url}/api/v1",
+        timeout=30,
+        trust_env=False,
+        limits=httpx2.Limits(
+            max_connections=MAX_CONNECTIONS, max_keepalive_connections=MAX_CONNECTIONS
+        ),
+    )
+    temporal = await Client.connect(
+        stack.temporal_address,
+        namespace=stack.temporal_namespace,
+        data_converter=pydantic_data_converter,
+    )
+    return Bench(stack, http, temporal, SandboxControl(stack.sandbox_url))

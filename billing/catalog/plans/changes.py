@@ -1,0 +1,272 @@
+"""Compare a wanted catalog with the current one; pure.
+
+Each change says itself in words and carries what has to be written.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from billing.catalog.plans import rules
+from billing.catalog.plans.schemas import CreditCost, Pack, Plan, Price
+from billing.catalog.plans.spec import CatalogSpec, CostSpec, PackSpec, PlanSpec, PriceSpec
+from billing.catalog.products import changes as product_changes
+from billing.catalog.products.changes import Metering, MeteringChange
+from billing.core.money import show_decimal, show_money
+from billing.core.periods import Interval
+
+# A change in one of these is a new version of the plan; the rest is changed in place.
+VERSIONED: Final = (
+    "family", "name", "description", "features", "limits", "add_ons", "trial_days",
+    "monthly_credits", "billing_threshold", "allowance", "past_due_access", "trial_end_behavior",
+    "dunning", "rollover", "stripe_product_id",
+)  # fmt: skip
+
+PriceKey = tuple[Literal["plan", "pack"], str, str, Interval | None]
+"""(kind, key, currency, interval)."""
+
+
+@dataclass(frozen=True)
+class Sold:
+    """Open subscriptions on one price: how many, and what they pay per month."""
+
+    subscriptions: int = 0
+    monthly_minor: int = 0
+
+
+@dataclass(frozen=True)
+class Current:
+    """The catalog as the database has it."""
+
+    plans: Mapping[str, Plan]
+    packs: Mapping[str, Pack]
+    costs: Mapping[str, CreditCost]
+    prices: Mapping[PriceKey, Price]
+    sold: Mapping[PriceKey, Sold]
+    metering: Metering
+
+
+@dataclass(frozen=True)
+class PlanChange:
+    """A plan is added, changed or (without `new`) closed to new subscribers."""
+
+    key: str
+    old: Plan | None
+    new: PlanSpec | None
+    position: int
+    subscriptions: int
+
+    @property
+    def subject(self) -> str:
+        """The name of the changed object, for the audit trail."""
+        return f"plan {self.key}"
+
+    @property
+    def fields(self) -> list[str]:
+        """The versioned fields that differ."""
+        if self.old is None or self.new is None:
+            return []
+        old, new = plan_terms(self.old), plan_terms(self.new)
+        return [name for name in VERSIONED if old[name] != new[name]]
+
+    @property
+    def words(self) -> str:
+        """For people: what happens, and whom it does not touch."""
+        if self.new is None:
+            return f"plan {self.key}: closed to new subscribers{_kept(self.subscriptions)}"
+        if self.old is None:
+            return f"plan {self.key}: added"
+        if self.fields:
+            version = self.old.version + 1
+            return (
+                f"plan {self.key}: version {version} ({', '.join(self.fields)})"
+                f"{_kept(self.subscriptions)}"
+            )
+        if self.old.is_active != self.new.is_active:
+            return f"plan {self.key}: {'opened' if self.new.is_active else 'closed'}"
+        return f"plan {self.key}: moved to place {self.position + 1}"
+
+
+@dataclass(frozen=True)
+class PriceChange:
+    """A price is added, replaced by its next version, or (without `new`) no longer offered."""
+
+    key: PriceKey
+    old: Price | None
+    new: PriceSpec | None
+    sold: Sold
+
+    @property
+    def subject(self) -> str:
+        """The name of the changed object, for the audit trail."""
+        return f"{self.key[0]} {self.key[1]}"
+
+    @property
+    def mrr_minor(self) -> int:
+        """Monthly revenue gained or lost if every subscription on it moved to the new price."""
+        interval = self.key[3]
+        if self.new is None or interval is None:
+            return 0
+        monthly = rules.monthly_minor(self.new.amount_minor, interval)
+        return self.sold.subscriptions * monthly - self.sold.monthly_minor
+
+    @property
+    def words(self) -> str:
+        """For people: `price of plan pro per month: 49.00 USD → 59.00 USD; …`."""
+        kind, key, currency, interval = self.key
+        every = f" per {rules.show_interval(interval)}" if interval else ""
+        old = show_money(self.old.amount_minor, currency) if self.old else "none"
+        new = show_money(self.new.amount_minor, currency) if self.new else "none"
+        words = f"price of {kind} {key}{every}: {old} → {new}{_kept(self.sold.subscriptions)}"
+        if self.sold.subscriptions and self.new:
+            words += f" ({show_money(self.mrr_minor, currency)} a month if they moved)"
+        return words
+
+
+@dataclass(frozen=True)
+class PackChange:
+    """A pack is added, changed, or (without `new`) no longer offered."""
+
+    key: str
+    old: Pack | None
+    new: PackSpec | None
+    position: int
+
+    @property
+    def subject(self) -> str:
+        """The name of the changed object, for the audit trail."""
+        return f"pack {self.key}"
+
+    @property
+    def words(self) -> str:
+        """For people."""
+        if self.new is None:
+            return f"pack {self.key}: no longer offered"
+        return f"pack {self.key}: {'changed' if self.old else 'added'}"
+
+
+@dataclass(frozen=True)
+class CostChange:
+    """An operation costs something else; without `new` its built-in cost counts again."""
+
+    operation: str
+    old: CreditCost | None
+    new: CostSpec | None
+
+    @property
+    def subject(self) -> str:
+        """The name of the changed object, for the audit trail."""
+        return f"cost {self.operation}"
+
+    @property
+    def words(self) -> str:
+        """For people."""
+        new = show_decimal(self.new.cost) if self.new and self.new.is_active else "built-in"
+        return f"credit cost of {self.operation}: {new}"
+
+
+Change = PlanChange | PriceChange | PackChange | CostChange | MeteringChange
+
+
+def compare(wanted: CatalogSpec, current: Current) -> list[Change]:
+    """Every change that makes the database sell exactly `wanted`."""
+    changes: list[Change] = []
+    for position, (key, plan) in enumerate(wanted.plans.items()):
+        changes += compare_plan(key, plan, position, current)
+    for position, (key, pack) in enumerate(wanted.packs.items()):
+        changes += compare_pack(key, pack, position, current)
+    for operation, cost in wanted.credit_costs.items():
+        changes += compare_cost(operation, cost, current)
+    changes += product_changes.compare(wanted.meters, wanted.products, current.metering)
+    return changes + _retired(wanted, current)
+
+
+def compare_plan(key: str, new: PlanSpec, position: int, current: Current) -> list[Change]:
+    """The changes of one plan and its prices."""
+    old = current.plans.get(key)
+    changes: list[Change] = []
+    touched = _subscriptions(key, current)
+    same = old and plan_terms(old) == plan_terms(new)
+    if not (same and old and (old.is_active, old.position) == (new.is_active, position)):
+        changes.append(PlanChange(key, old, new, position, touched))
+    prices: dict[PriceKey, PriceSpec] = {
+        ("plan", key, currency, rules.parse_interval(every)): price
+        for every, by_currency in new.prices.items()
+        for currency, price in by_currency.items()
+    }
+    return changes + _compare_prices("plan", key, prices, current)
+
+
+def compare_pack(key: str, new: PackSpec, position: int, current: Current) -> list[Change]:
+    """The changes of one pack and its prices."""
+    old = current.packs.get(key)
+    terms = ("name", "description", "credits", "is_active")
+    changes: list[Change] = []
+    same = old and all(getattr(old, name) == getattr(new, name) for name in terms)
+    if not (same and old and old.position == position):
+        changes.append(PackChange(key, old, new, position))
+    prices: dict[PriceKey, PriceSpec] = {
+        ("pack", key, currency, None): price for currency, price in new.prices.items()
+    }
+    return changes + _compare_prices("pack", key, prices, current)
+
+
+def compare_cost(operation: str, new: CostSpec, current: Current) -> list[Change]:
+    """The change of one operation's cost."""
+    old = current.costs.get(operation)
+    if old and (old.cost, old.is_active) == (new.cost, new.is_active):
+        return []
+    return [CostChange(operation, old, new)]
+
+
+def plan_terms(plan: Plan | PlanSpec) -> dict[str, Any]:
+    """The terms of a plan; a difference makes a new version."""
+    terms = {name: getattr(plan, name) for name in VERSIONED}
+    if isinstance(plan, PlanSpec):
+        terms["allowance"] = plan.allowance_interval
+    return terms
+
+
+def _compare_prices(
+    kind: str, key: str, wanted: Mapping[PriceKey, PriceSpec], current: Current
+) -> list[Change]:
+    changes: list[Change] = []
+    for price_key, new in wanted.items():
+        old = current.prices.get(price_key)
+        terms = (new.amount_minor, new.stripe_price_id)
+        if old is None or (old.amount_minor, old.stripe_price_id) != terms:
+            changes.append(PriceChange(price_key, old, new, _sold(price_key, current)))
+    mine = (pk for pk in current.prices if pk[:2] == (kind, key))
+    return changes + _retired_prices((pk for pk in mine if pk not in wanted), current)
+
+
+def _retired(wanted: CatalogSpec, current: Current) -> list[Change]:
+    changes: list[Change] = []
+    for key, plan in current.plans.items():
+        if key not in wanted.plans and plan.is_active:
+            touched = _subscriptions(key, current)
+            changes.append(PlanChange(key, plan, None, plan.position, touched))
+    for key, pack in current.packs.items():
+        if key not in wanted.packs and pack.is_active:
+            changes.append(PackChange(key, pack, None, pack.position))
+    for operation, cost in current.costs.items():
+        if operation not in wanted.credit_costs and cost.is_active:
+            changes.append(CostChange(operation, cost, None))
+    kept = {("plan", key) for key in wanted.plans} | {("pack", key) for key in wanted.packs}
+    return changes + _retired_prices((pk for pk in current.prices if pk[:2] not in kept), current)
+
+
+def _retired_prices(keys: Iterable[PriceKey], current: Current) -> list[Change]:
+    return [PriceChange(pk, current.prices[pk], None, _sold(pk, current)) for pk in keys]
+
+
+def _sold(key: PriceKey, current: Current) -> Sold:
+    return current.sold.get(key, Sold())
+
+
+def _subscriptions(key: str, current: Current) -> int:
+    return sum(sold.subscriptions for pk, sold in current.sold.items() if pk[1] == key)
+
+
+def _kept(subscriptions: int) -> str:
+    return f"; {subscriptions} open subscriptions keep theirs" if subscriptions else ""

@@ -1,0 +1,95 @@
+"""Pure rules of the catalog: intervals as words, access by state, built-in costs, labels."""
+
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Final, get_args
+
+from billing.catalog.plans.schemas import Access, Entitlements, Plan
+from billing.core.money import round_minor, show_decimal, show_money
+from billing.core.periods import Interval, Unit
+
+# What an account is shown that has not paid in any currency yet.
+DEFAULT_CURRENCY: Final = "USD"
+
+# Used where `credit_costs` has no active row for an operation [F5].
+BUILT_IN_COSTS: Final[Mapping[str, Decimal]] = {
+    "ai_response": Decimal(1),
+    "chat_message": Decimal("0.5"),
+    "document_upload": Decimal(2),
+    "assessment": Decimal(5),
+    "content_writing": Decimal(10),
+    "image_generation": Decimal(5),
+}
+
+OPEN_STATUSES: Final = ("incomplete", "trialing", "active", "past_due", "unpaid", "paused")
+"""A subscription that has not ended: each account has one at most."""
+
+NO_PLAN: Final = Entitlements(
+    plan=None,
+    plan_name=None,
+    subscription_status=None,
+    access="none",
+    features={},
+    limits=(),
+)
+
+_INTERVAL = re.compile(rf"(?:(\d{{1,3}}) )?({'|'.join(get_args(Unit))})s?")
+
+
+def parse_interval(words: str) -> Interval:
+    """`month`, `3 months`, `2 weeks` as an interval. Raises ValueError."""
+    match = _INTERVAL.fullmatch(words)
+    if match is None:
+        raise ValueError(f"{words!r} is no interval such as `month` or `2 weeks`")
+    return Interval(unit=match[2], count=int(match[1] or 1))  # type: ignore[arg-type]
+
+
+def show_interval(interval: Interval) -> str:
+    """`month`, or `3 months`."""
+    return interval.unit if interval.count == 1 else f"{interval.count} {interval.unit}s"
+
+
+def access(plan: Plan, status: str) -> Access:
+    """The access that a subscription in this state has to its plan (docs/rules.md#catalog)."""
+    if status in ("trialing", "active"):
+        return "full"
+    return plan.past_due_access if status == "past_due" else "none"
+
+
+def entitle(plan: Plan, status: str, extra: Mapping[str, Decimal] | None = None) -> Entitlements:
+    """The entitlements of a subscription in this state; empty without access.
+
+    `extra` are the units of its add-ons, by meter.
+    """
+    reach = access(plan, status)
+    more = extra or {}
+    limits = tuple(
+        limit.model_copy(update={"included": limit.included + more.get(limit.meter, 0)})
+        for limit in plan.limits
+    )
+    return Entitlements(
+        plan=plan.key,
+        plan_name=plan.name,
+        subscription_status=status,
+        access=reach,
+        features={} if reach == "none" else plan.features,
+        limits=() if reach == "none" else limits,
+    )
+
+
+def pack_label(credits: Decimal, amount_minor: int, currency: str) -> str:
+    """For people: `500 credits for 39.99 USD`."""
+    count = show_decimal(credits).removesuffix(".00")
+    return f"{count} credits for {show_money(amount_minor, currency)}"
+
+
+def monthly_minor(amount_minor: int, interval: Interval) -> int:
+    """A recurring price as revenue per month; 365 days are twelve months."""
+    months = {
+        "day": Decimal(12) / 365,
+        "week": Decimal(84) / 365,
+        "month": Decimal(1),
+        "year": Decimal(12),
+    }
+    return round_minor(amount_minor / (months[interval.unit] * interval.count))

@@ -1,0 +1,168 @@
+"""Plans, prices, packs and entitlements, as the rest of the product sees them.
+
+Money is integer minor units beside a currency; credits and unit prices are exact decimals, in
+JSON as strings.
+"""
+
+from decimal import Decimal
+from typing import Annotated, Final, Literal, Self
+from uuid import UUID
+
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
+
+from billing.catalog.products.schemas import Name
+from billing.catalog.rating.schemas import Amount, Then
+from billing.core.periods import MONTH, Interval
+
+PLAN_ID: Final = "pln"
+PACK_ID: Final = "pck"
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
+"""ISO 4217, upper case."""
+
+
+class Limit(_Frozen):
+    """The included units of a meter per allowance cycle, and the rule beyond them."""
+
+    meter: Name
+    included: Amount
+    then: Then = "block"
+    prices: dict[Currency, Amount] = {}
+    """Overage per unit, in whole currency units such as {"USD": "0.002"}."""
+
+    @model_validator(mode="after")
+    def _overage_has_prices(self) -> Self:
+        if (self.then == "overage") != bool(self.prices):
+            raise ValueError("`prices` belong to `then: overage`, and only to it")
+        return self
+
+
+class AddOn(_Frozen):
+    """Extra units of a meter that a plan's subscribers may buy on top of it, per cycle [B8]."""
+
+    key: Name
+    name: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
+    meter: Name
+    units: Annotated[Amount, Field(gt=0)]
+    prices: Annotated[
+        dict[Currency, Annotated[int, Field(strict=True, gt=0, lt=10**15)]], Field(min_length=1)
+    ]
+    """Of one per cycle, in minor units such as {"USD": 500}."""
+
+
+class DunningPolicy(_Frozen):
+    """Days on which an unpaid invoice is tried again, and the final action after the last try."""
+
+    days: tuple[Annotated[int, Field(ge=0, le=90)], ...] = Field((0, 3, 7), min_length=1)
+    """Days after the renewal; the first is the renewal itself."""
+    hour: Annotated[int, Field(ge=0, le=23)] | None = None
+    """Hour of day in the customer's zone; None is the renewal's own time of day."""
+    final_action: Literal["unpaid", "cancel", "uncollectible"] = "unpaid"
+    grace_days: Annotated[int, Field(ge=1, le=30)] = 1
+    """Between the last try and the final action."""
+
+    @model_validator(mode="after")
+    def _days_ascend_from_zero(self) -> Self:
+        if self.days[0] != 0 or list(self.days) != sorted(set(self.days)):
+            raise ValueError("`days` start at 0 and ascend")
+        return self
+
+
+class Rollover(_Frozen):
+    """The rule for a cycle's unspent credits: they end, or up to `credits` of them stay."""
+
+    policy: Literal["none", "cap"] = "none"
+    credits: Amount = Decimal(0)
+
+
+class Plan(_Frozen):
+    """One version of a plan; a subscription keeps the version it was sold with."""
+
+    id: UUID
+    key: str
+    version: int
+    family: str
+    name: str
+    description: str
+    features: dict[str, bool | int | str]
+    limits: tuple[Limit, ...]
+    add_ons: tuple[AddOn, ...] = ()
+    trial_days: int
+    monthly_credits: Amount
+    """Credits per allowance cycle [B12]."""
+    allowance: Interval = MONTH
+    billing_threshold: dict[Currency, int] = {}
+    """Use beyond the plan is invoiced as soon as it comes to so many minor units."""
+    past_due_access: Literal["full", "no_new_overage", "none"]
+    trial_end_behavior: Literal["cancel", "pause", "invoice"]
+    dunning: DunningPolicy
+    rollover: Rollover
+    stripe_product_id: str | None
+    position: int
+    is_active: bool
+    """Open to new subscribers [B3]."""
+    is_current: bool
+    created_at: AwareDatetime
+
+
+class Price(_Frozen):
+    """One version of what a plan costs per interval, or a pack once, in one currency."""
+
+    id: UUID
+    kind: Literal["plan", "pack"]
+    key: str
+    currency: str
+    interval: Interval | None
+    amount_minor: int
+    version: int
+    stripe_price_id: str | None
+    is_current: bool
+    created_at: AwareDatetime
+
+
+class Pack(_Frozen):
+    """Credits sold together."""
+
+    id: UUID
+    key: str
+    name: str
+    description: str
+    credits: Amount
+    position: int
+    is_active: bool
+    created_at: AwareDatetime
+
+
+class CreditCost(_Frozen):
+    """The cost of one operation in credits; `built_in` when no active row sets it [F5]."""
+
+    operation: str
+    cost: Amount
+    is_active: bool
+    built_in: bool
+
+
+Access = Literal["full", "no_new_overage", "none"]
+
+
+class Entitlements(_Frozen):
+    """An account's entitlements now: its plan's features and limits, by its access."""
+
+    plan: str | None
+    plan_name: str | None
+    subscription_status: str | None
+    access: Access
+    features: dict[str, bool | int | str]
+    limits: tuple[Limit, ...]

@@ -1,0 +1,94 @@
+"""Changing the catalog: by file from the command line, or one thing at a time by an operator.
+
+Both compare first and write the difference only; what was sold stays as it was sold.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.catalog.plans import changes as plan_changes
+from billing.catalog.plans import store
+from billing.catalog.plans.changes import Change, PriceKey, Sold
+from billing.catalog.plans.spec import CatalogSpec, CostSpec, PackSpec, PlanSpec
+from billing.catalog.products import changes as product_changes
+from billing.catalog.products.spec import MeterSpec, ProductSpec
+from billing.core.clock import real_now
+from billing.core.errors import NotFound
+from billing.platform.audit import service as audit
+
+
+async def diff(
+    connection: AsyncConnection, wanted: CatalogSpec, sold: Mapping[PriceKey, Sold]
+) -> list[Change]:
+    """List what `apply` changes; `sold` counts the subscriptions that keep what they bought."""
+    return plan_changes.compare(wanted, await store.current(connection, sold))
+
+
+async def apply(
+    connection: AsyncConnection, wanted: CatalogSpec, sold: Mapping[PriceKey, Sold]
+) -> list[Change]:
+    """Make the database sell exactly `wanted`; answers what was changed. Repeatable."""
+    await store.lock(connection)
+    return await _write(connection, await diff(connection, wanted, sold))
+
+
+async def put_plan(
+    connection: AsyncConnection, key: str, plan: PlanSpec, sold: Mapping[PriceKey, Sold]
+) -> list[Change]:
+    """Add a plan or write its next version; a changed price touches new subscribers only [B11]."""
+    await store.lock(connection)
+    current = await store.current(connection, sold)
+    known = current.plans.get(key)
+    position = known.position if known else len(current.plans)
+    return await _write(connection, plan_changes.compare_plan(key, plan, position, current))
+
+
+async def put_pack(connection: AsyncConnection, key: str, pack: PackSpec) -> list[Change]:
+    """Add or change a credit pack; purchases under way keep what they were started with."""
+    await store.lock(connection)
+    current = await store.current(connection)
+    known = current.packs.get(key)
+    position = known.position if known else len(current.packs)
+    return await _write(connection, plan_changes.compare_pack(key, pack, position, current))
+
+
+async def put_cost(connection: AsyncConnection, operation: str, cost: CostSpec) -> list[Change]:
+    """Set what an operation costs in credits [F5]."""
+    await store.lock(connection)
+    current = await store.current(connection)
+    return await _write(connection, plan_changes.compare_cost(operation, cost, current))
+
+
+async def put_meter(connection: AsyncConnection, key: str, meter: MeterSpec) -> list[Change]:
+    """Add or change what is counted, and the names callers use for it."""
+    await store.lock(connection)
+    current = await store.current(connection)
+    return await _write(connection, product_changes.compare_meter(key, meter, current.metering))
+
+
+async def put_product(connection: AsyncConnection, key: str, product: ProductSpec) -> list[Change]:
+    """Add or change a product; a changed price holds from now on, past use keeps its own [B15].
+
+    Errors: METER_NOT_FOUND.
+    """
+    await store.lock(connection)
+    current = await store.current(connection)
+    if product.meter not in current.metering.meters:
+        raise NotFound("METER_NOT_FOUND", "no such meter")
+    return await _write(connection, product_changes.compare_product(key, product, current.metering))
+
+
+async def _write(connection: AsyncConnection, changes: Sequence[Change]) -> list[Change]:
+    at = real_now()
+    for change in changes:
+        await store.write(connection, change, at)
+        await audit.record(
+            connection,
+            account_id=None,
+            action="catalog.change",
+            subject=change.subject,
+            at=at,
+            words=change.words,
+        )
+    return list(changes)

@@ -1,0 +1,149 @@
+"""The catalog as people write it: catalog.yaml, and the bodies of the admin routes.
+
+A section per thing for sale, each a mapping by key; unknown fields and floats are refused.
+"""
+
+from decimal import Decimal
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
+
+from billing.catalog.plans import rules
+from billing.catalog.plans.schemas import AddOn, Currency, DunningPolicy, Limit, Rollover
+from billing.catalog.products.schemas import Name
+from billing.catalog.products.spec import MeterSpec, ProductKey, ProductSpec
+from billing.catalog.rating.schemas import Amount
+from billing.core.periods import Interval
+
+Minor = Annotated[int, Field(strict=True, ge=0, lt=10**15)]
+Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
+
+
+class _Spec(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class PriceSpec(_Spec):
+    """A price in minor units; in YAML also the bare number."""
+
+    amount_minor: Minor
+    stripe_price_id: Annotated[str, StringConstraints(max_length=255)] | None = None
+
+
+def _bare_number(value: Any) -> Any:
+    return {"amount_minor": value} if isinstance(value, (int, float)) else value
+
+
+def _interval_words(words: str) -> str:
+    return rules.show_interval(rules.parse_interval(words))
+
+
+OnePrice = Annotated[PriceSpec, BeforeValidator(_bare_number)]
+Every = Annotated[str, StringConstraints(max_length=12), AfterValidator(_interval_words)]
+"""`month`, `year`, `3 months`."""
+
+
+class PlanSpec(_Spec):
+    """A plan: what it gives, how it behaves, and `prices` by interval and currency."""
+
+    family: Name
+    name: Words
+    description: Annotated[str, StringConstraints(max_length=2000)] = ""
+    features: dict[Name, bool | int | str] = {}
+    limits: tuple[Limit, ...] = ()
+    add_ons: tuple[AddOn, ...] = ()
+    trial_days: Annotated[int, Field(ge=0, le=730)] = 0
+    monthly_credits: Amount = Decimal(0)
+    allowance: Every = "month"
+    billing_threshold: dict[Currency, Annotated[Minor, Field(gt=0)]] = {}
+    past_due_access: Literal["full", "no_new_overage", "none"] = "full"
+    trial_end_behavior: Literal["cancel", "pause", "invoice"] = "cancel"
+    dunning: DunningPolicy = DunningPolicy()
+    rollover: Rollover = Rollover()
+    stripe_product_id: Annotated[str, StringConstraints(max_length=255)] | None = None
+    is_active: bool = True
+    prices: dict[Every, dict[Currency, OnePrice]] = {}
+
+    @field_validator("limits")
+    @classmethod
+    def _one_limit_per_meter(cls, limits: tuple[Limit, ...]) -> tuple[Limit, ...]:
+        if len({limit.meter for limit in limits}) != len(limits):
+            raise ValueError("a meter has one limit")
+        return limits
+
+    @model_validator(mode="after")
+    def _add_ons_add_to_a_limit(self) -> Self:
+        keys = [add_on.key for add_on in self.add_ons]
+        if len(set(keys)) != len(keys):
+            raise ValueError("an add-on's key is used once in a plan")
+        limited = {limit.meter for limit in self.limits}
+        for add_on in self.add_ons:
+            if add_on.meter not in limited:
+                raise ValueError(f"add-on {add_on.key}: the plan has no limit on {add_on.meter}")
+        return self
+
+    @model_validator(mode="after")
+    def _sold_for_something(self) -> Self:
+        if self.is_active and not any(self.prices.values()):
+            raise ValueError("an active plan needs a price: a free one costs 0")
+        return self
+
+    @property
+    def allowance_interval(self) -> Interval:
+        """The allowance cycle."""
+        return rules.parse_interval(self.allowance)
+
+
+class PackSpec(_Spec):
+    """A credit pack with `prices` by currency."""
+
+    name: Words
+    description: Annotated[str, StringConstraints(max_length=2000)] = ""
+    credits: Annotated[Amount, Field(gt=0)]
+    is_active: bool = True
+    prices: dict[Currency, OnePrice] = {}
+
+    @model_validator(mode="after")
+    def _costs_something(self) -> Self:
+        if self.is_active and not self.prices:
+            raise ValueError("an active pack needs a price")
+        if any(price.amount_minor == 0 for price in self.prices.values()):
+            raise ValueError("a pack is never free: grant credits instead")
+        return self
+
+
+class CostSpec(_Spec):
+    """The cost of one operation in credits; an inactive row falls back to the built-in cost."""
+
+    cost: Amount
+    is_active: bool = True
+
+
+def _bare_cost(value: Any) -> Any:
+    return value if isinstance(value, dict) else {"cost": value}
+
+
+class CatalogSpec(_Spec):
+    """A whole catalog. What it does not list is retired, never deleted."""
+
+    plans: dict[Name, PlanSpec] = {}
+    packs: dict[Name, PackSpec] = {}
+    credit_costs: dict[Name, Annotated[CostSpec, BeforeValidator(_bare_cost)]] = {}
+    meters: dict[Name, MeterSpec] = {}
+    products: dict[ProductKey, ProductSpec] = {}
+
+    @model_validator(mode="after")
+    def _products_are_counted(self) -> Self:
+        for key, product in self.products.items():
+            if product.meter not in self.meters:
+                raise ValueError(f"products.{key}: there is no meter {product.meter!r}")
+        return self

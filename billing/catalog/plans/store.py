@@ -1,0 +1,301 @@
+"""Every query on plans, prices, packs and costs; what is current, and what was once sold."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from types import MappingProxyType
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import and_, exists, func, select, text, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.catalog.plans import rules
+from billing.catalog.plans.changes import (
+    Change,
+    CostChange,
+    Current,
+    PackChange,
+    PlanChange,
+    PriceChange,
+    PriceKey,
+    Sold,
+)
+from billing.catalog.plans.schemas import PACK_ID, PLAN_ID, CreditCost, Pack, Plan, Price
+from billing.catalog.plans.tables import credit_costs, credit_packages, plans, prices
+from billing.catalog.products import store as product_store
+from billing.core import ids
+from billing.core.periods import Interval
+from billing.core.prepared import Fields, Prepared, given
+
+_PLAN_FIELDS: Final = tuple(column.name for column in plans.c if column.name in Plan.model_fields)
+# Any number, the same in every process that changes the catalog.
+_LOCK = text("SELECT pg_advisory_xact_lock(7214032)")
+_PLAN_OF_KEY = Prepared(select(plans).where(plans.c.key == given("plan_key"), plans.c.is_current))
+_PLAN = Prepared(select(plans).where(plans.c.id == given("plan_id")))
+_PLAN_PRICE = Prepared(
+    select(prices).where(
+        prices.c.kind == "plan",
+        prices.c.key == given("plan_key"),
+        prices.c.currency == given("in_currency"),
+        prices.c.interval_unit == given("unit"),
+        prices.c.interval_count == given("units"),
+        prices.c.is_current,
+    )
+)
+_PACK_OF_KEY = Prepared(select(credit_packages).where(credit_packages.c.key == given("pack_key")))
+_PACK = Prepared(select(credit_packages).where(credit_packages.c.id == given("pack_id")))
+_PACK_PRICE = Prepared(
+    select(prices).where(
+        prices.c.kind == "pack",
+        prices.c.key == given("pack_key"),
+        prices.c.currency == given("in_currency"),
+        prices.c.is_current,
+    )
+)
+
+
+async def find_plan(connection: AsyncConnection, key: str) -> Plan | None:
+    """The current version of a plan by its key, or any version by its `pln_…` id."""
+    plan_id = ids.parse(PLAN_ID, key)
+    if plan_id is not None:
+        return await get_plan(connection, plan_id)
+    row = await _PLAN_OF_KEY.first(connection, plan_key=key)
+    return show_plan(row) if row else None
+
+
+async def get_plan(connection: AsyncConnection, plan_id: UUID) -> Plan | None:
+    """A version of a plan, current or not."""
+    row = await _PLAN.first(connection, plan_id=plan_id)
+    return show_plan(row) if row else None
+
+
+async def current_plans(connection: AsyncConnection, *, active_only: bool) -> list[Plan]:
+    """The current version of each plan, in the order of the catalog."""
+    query = select(plans).where(plans.c.is_current)
+    if active_only:
+        query = query.where(plans.c.is_active)
+    rows = await connection.execute(query.order_by(plans.c.position, plans.c.key))
+    return [show_plan(row) for row in rows.mappings()]
+
+
+async def plan_price(
+    connection: AsyncConnection, plan_key: str, currency: str, interval: Interval
+) -> Price | None:
+    """The price of a plan for new subscribers, or None where it is not sold so."""
+    row = await _PLAN_PRICE.first(
+        connection,
+        plan_key=plan_key,
+        in_currency=currency,
+        unit=interval.unit,
+        units=interval.count,
+    )
+    return show_price(row) if row else None
+
+
+async def current_prices(
+    connection: AsyncConnection, kind: str, currency: str | None = None
+) -> list[Price]:
+    """Every current price of plans or packs, cheapest first."""
+    query = select(prices).where(prices.c.kind == kind, prices.c.is_current)
+    if currency is not None:
+        query = query.where(prices.c.currency == currency)
+    rows = await connection.execute(query.order_by(prices.c.amount_minor, prices.c.id))
+    return [show_price(row) for row in rows.mappings()]
+
+
+async def find_pack(connection: AsyncConnection, key: str) -> Pack | None:
+    """A pack by its key or `pck_…` id, on offer or not [X11]."""
+    pack_id = ids.parse(PACK_ID, key)
+    if pack_id is None:
+        row = await _PACK_OF_KEY.first(connection, pack_key=key)
+    else:
+        row = await _PACK.first(connection, pack_id=pack_id)
+    return show_pack(row) if row else None
+
+
+async def packs(connection: AsyncConnection, *, active_only: bool) -> list[Pack]:
+    """Credit packs in the order of the catalog."""
+    query = select(credit_packages)
+    if active_only:
+        query = query.where(credit_packages.c.is_active)
+    rows = await connection.execute(
+        query.order_by(credit_packages.c.position, credit_packages.c.key)
+    )
+    return [show_pack(row) for row in rows.mappings()]
+
+
+async def pack_price(connection: AsyncConnection, key: str, currency: str) -> Price | None:
+    """The price of a pack, or None where it is not sold in this currency."""
+    row = await _PACK_PRICE.first(connection, pack_key=key, in_currency=currency)
+    return show_price(row) if row else None
+
+
+async def costs(connection: AsyncConnection) -> list[CreditCost]:
+    """Every operation with a row or a built-in cost, by name; an inactive row does not count."""
+    rows = (await connection.execute(select(credit_costs))).mappings()
+    known = {row["operation"]: _show_cost(row) for row in rows}
+    for operation, cost in rules.BUILT_IN_COSTS.items():
+        if operation not in known or not known[operation].is_active:
+            known[operation] = CreditCost(
+                operation=operation, cost=cost, is_active=True, built_in=True
+            )
+    return [known[operation] for operation in sorted(known)]
+
+
+async def is_empty(connection: AsyncConnection) -> bool:
+    """True if no catalog was ever applied."""
+    return not await connection.scalar(select(exists(select(plans.c.id))))
+
+
+async def current(
+    connection: AsyncConnection, sold: Mapping[PriceKey, Sold] = MappingProxyType({})
+) -> Current:
+    """The catalog as it is sold now, with what is known of the subscriptions on each price."""
+    rows = (await connection.execute(select(credit_costs))).mappings()
+    return Current(
+        plans={plan.key: plan for plan in await current_plans(connection, active_only=False)},
+        packs={pack.key: pack for pack in await packs(connection, active_only=False)},
+        costs={row["operation"]: _show_cost(row) for row in rows},
+        prices={
+            (price.kind, price.key, price.currency, price.interval): price
+            for kind in ("plan", "pack")
+            for price in await current_prices(connection, kind)
+        },
+        sold=sold,
+        metering=await product_store.metering(connection),
+    )
+
+
+async def lock(connection: AsyncConnection) -> None:
+    """One change of the catalog at a time, until the transaction ends."""
+    await connection.execute(_LOCK)
+
+
+async def write(connection: AsyncConnection, change: Change, at: datetime) -> None:
+    """Write one change of the catalog."""
+    match change:
+        case PlanChange():
+            await _write_plan(connection, change, at)
+        case PriceChange():
+            await _write_price(connection, change, at)
+        case PackChange():
+            await _write_pack(connection, change, at)
+        case CostChange():
+            await _write_cost(connection, change, at)
+        case _:
+            await product_store.write(connection, change, at)
+
+
+async def _write_plan(connection: AsyncConnection, change: PlanChange, at: datetime) -> None:
+    """Write the plan's next version, or change in place what no subscriber bought."""
+    old, new = change.old, change.new
+    of_key = update(plans).where(plans.c.key == change.key, plans.c.is_current)
+    if new is None:
+        await connection.execute(of_key.values(is_active=False))
+        return
+    if old is not None and not change.fields:
+        await connection.execute(of_key.values(is_active=new.is_active, position=change.position))
+        return
+    await connection.execute(of_key.values(is_current=False))
+    await connection.execute(
+        insert(plans).values(
+            **new.model_dump(mode="json", exclude={"prices", "allowance", "monthly_credits"}),
+            id=ids.new(),
+            key=change.key,
+            version=old.version + 1 if old else 1,
+            monthly_credits=new.monthly_credits,
+            allowance_unit=new.allowance_interval.unit,
+            allowance_count=new.allowance_interval.count,
+            position=change.position,
+            is_current=True,
+            created_at=at,
+        )
+    )
+
+
+async def _write_price(connection: AsyncConnection, change: PriceChange, at: datetime) -> None:
+    """Move the mark of what new customers pay to the price's next version, or take it away."""
+    kind, key, currency, interval = change.key
+    every = {
+        "kind": kind,
+        "key": key,
+        "currency": currency,
+        "interval_unit": interval.unit if interval else None,
+        "interval_count": interval.count if interval else None,
+    }
+    of_key = and_(*(prices.c[name].is_not_distinct_from(value) for name, value in every.items()))
+    await connection.execute(update(prices).where(of_key).values(is_current=False))
+    if change.new is None:
+        return
+    last = await connection.scalar(select(func.max(prices.c.version)).where(of_key))
+    await connection.execute(
+        insert(prices).values(
+            **every,
+            **change.new.model_dump(),
+            id=ids.new(),
+            version=(last or 0) + 1,
+            is_current=True,
+            created_at=at,
+        )
+    )
+
+
+async def _write_pack(connection: AsyncConnection, change: PackChange, at: datetime) -> None:
+    """Write a pack under its key, or close it."""
+    if change.new is None:
+        await connection.execute(
+            update(credit_packages)
+            .where(credit_packages.c.key == change.key)
+            .values(is_active=False)
+        )
+        return
+    terms = change.new.model_dump(exclude={"prices"}) | {"position": change.position}
+    await connection.execute(
+        insert(credit_packages)
+        .values(**terms, id=ids.new(), key=change.key, created_at=at)
+        .on_conflict_do_update(index_elements=["key"], set_=terms)
+    )
+
+
+async def _write_cost(connection: AsyncConnection, change: CostChange, at: datetime) -> None:
+    """Write what an operation costs; without a new cost the built-in one counts again."""
+    terms = {
+        "cost": change.new.cost if change.new else change.old.cost if change.old else 0,
+        "is_active": change.new.is_active if change.new else False,
+        "updated_at": at,
+    }
+    await connection.execute(
+        insert(credit_costs)
+        .values(**terms, operation=change.operation)
+        .on_conflict_do_update(index_elements=["operation"], set_=terms)
+    )
+
+
+def _show_cost(row: Fields) -> CreditCost:
+    return CreditCost(
+        operation=row["operation"], cost=row["cost"], is_active=row["is_active"], built_in=False
+    )
+
+
+def show_plan(row: Fields) -> Plan:
+    """A row of `plans` as a plan."""
+    fields = {name: row[name] for name in _PLAN_FIELDS}
+    allowance = Interval(unit=row["allowance_unit"], count=row["allowance_count"])
+    return Plan.model_validate({**fields, "allowance": allowance})
+
+
+def show_price(row: Fields) -> Price:
+    """A row of `prices` as a price."""
+    fields = {name: row[name] for name in Price.model_fields if name != "interval"}
+    interval = (
+        Interval(unit=row["interval_unit"], count=row["interval_count"])
+        if row["interval_unit"]
+        else None
+    )
+    return Price.model_validate({**fields, "interval": interval})
+
+
+def show_pack(row: Fields) -> Pack:
+    """A row of `credit_packages` as a pack."""
+    return Pack.model_validate(dict(row))

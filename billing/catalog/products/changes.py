@@ -1,0 +1,147 @@
+"""Compare wanted meters and products with the current ones; pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from billing.catalog.products.schemas import Meter, Product, ProductPrice
+from billing.catalog.products.spec import MeterSpec, ProductSpec
+from billing.catalog.rating.schemas import CREDIT, PriceTerms
+from billing.core.money import show_decimal
+
+
+@dataclass(frozen=True)
+class Metering:
+    """Meters, products and current prices by (product, currency), as the database has them."""
+
+    meters: Mapping[str, Meter]
+    products: Mapping[str, Product]
+    prices: Mapping[tuple[str, str], ProductPrice]
+
+
+@dataclass(frozen=True)
+class MeterChange:
+    """A meter is added, changed, or (without `new`) not counted any more."""
+
+    key: str
+    old: Meter | None
+    new: MeterSpec | None
+
+    @property
+    def subject(self) -> str:
+        """The name of the changed object, for the audit trail."""
+        return f"meter {self.key}"
+
+    @property
+    def words(self) -> str:
+        """For people."""
+        if self.new is None:
+            return f"meter {self.key}: no longer counted"
+        return f"meter {self.key}: {'changed' if self.old else 'added'}"
+
+
+@dataclass(frozen=True)
+class ProductChange:
+    """A product is added, changed, or (without `new`) no longer usable."""
+
+    key: str
+    old: Product | None
+    new: ProductSpec | None
+
+    @property
+    def subject(self) -> str:
+        """The name of the changed object, for the audit trail."""
+        return f"product {self.key}"
+
+    @property
+    def words(self) -> str:
+        """For people."""
+        if self.new is None:
+            return f"product {self.key}: no longer sold"
+        return f"product {self.key}: {'changed' if self.old else 'added'}"
+
+
+@dataclass(frozen=True)
+class ProductPriceChange:
+    """A product's price gets its next version, or (without `new`) ends; past use keeps its own."""
+
+    key: str
+    currency: str
+    old: ProductPrice | None
+    new: PriceTerms | None
+
+    @property
+    def subject(self) -> str:
+        """The name of the changed object, for the audit trail."""
+        return f"product {self.key}"
+
+    @property
+    def words(self) -> str:
+        """For people: `price of product gpt-4: 0.002 → 0.003 CREDIT per unit`."""
+        old = _show(self.old.terms) if self.old else "none"
+        new = _show(self.new) if self.new else "none"
+        unit = "credits" if self.currency == CREDIT else self.currency
+        return f"price of product {self.key} in {unit}: {old} → {new}"
+
+
+MeteringChange = MeterChange | ProductChange | ProductPriceChange
+
+
+def compare(
+    meters: Mapping[str, MeterSpec], products: Mapping[str, ProductSpec], current: Metering
+) -> list[MeteringChange]:
+    """Every change that makes the database count and price exactly what is wanted."""
+    changes: list[MeteringChange] = []
+    for key, meter in meters.items():
+        changes += compare_meter(key, meter, current)
+    for key, product in products.items():
+        changes += compare_product(key, product, current)
+    changes += [
+        MeterChange(key, meter, None)
+        for key, meter in current.meters.items()
+        if key not in meters and meter.is_active
+    ]
+    for key, known in current.products.items():
+        if key not in products:
+            changes += [ProductChange(key, known, None)] if known.is_active else []
+            changes += _ended(key, current)
+    return changes
+
+
+def compare_meter(key: str, new: MeterSpec, current: Metering) -> list[MeteringChange]:
+    """The change of one meter."""
+    old = current.meters.get(key)
+    names = Meter.model_fields.keys() - {"key"}
+    if old and all(getattr(old, name) == getattr(new, name) for name in names):
+        return []
+    return [MeterChange(key, old, new)]
+
+
+def compare_product(key: str, new: ProductSpec, current: Metering) -> list[MeteringChange]:
+    """The changes of one product and its prices."""
+    old = current.products.get(key)
+    names = Product.model_fields.keys() - {"key"}
+    changes: list[MeteringChange] = []
+    if old is None or any(getattr(old, name) != getattr(new, name) for name in names):
+        changes.append(ProductChange(key, old, new))
+    for currency, terms in new.prices.items():
+        price = current.prices.get((key, currency))
+        if price is None or price.terms != terms:
+            changes.append(ProductPriceChange(key, currency, price, terms))
+    return changes + _ended(key, current, keep=new.prices)
+
+
+def _ended(
+    key: str, current: Metering, keep: Mapping[str, PriceTerms] | None = None
+) -> list[MeteringChange]:
+    return [
+        ProductPriceChange(key, currency, price, None)
+        for (product, currency), price in current.prices.items()
+        if product == key and currency not in (keep or {})
+    ]
+
+
+def _show(terms: PriceTerms) -> str:
+    if terms.tiers:
+        return f"{terms.model} in {len(terms.tiers)} tiers"
+    free = f", {show_decimal(terms.free_units)} free" if terms.free_units else ""
+    return f"{show_decimal(terms.unit_price)} {terms.model.replace('_', ' ')}{free}"

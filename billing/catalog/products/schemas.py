@@ -1,0 +1,77 @@
+"""Meters, products, and versions of their prices.
+
+A product is what callers use (`gpt-4`); a meter is what is counted (`model_inference`).
+"""
+
+from typing import Annotated, Final, Literal
+from uuid import UUID
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, StringConstraints
+
+from billing.catalog.rating.schemas import PriceTerms
+
+PRODUCT_PRICE: Final = "ppr"
+OVERRIDE: Final = "ovr"
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,63}$")]
+"""The key of a plan, pack, meter, feature or operation."""
+MeterKind = Literal["sum", "count", "max", "last"]
+LEVELS: Final = ("max", "last")
+"""Meters that count so know the rise of their account within its cycle, and of nobody else."""
+ServiceType = Literal[
+    "model_inference", "mcp_service", "agent_execution", "storage_minio", "api_gateway",
+    "notification",
+]  # fmt: skip
+"""The services whose use is billed [G2]."""
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Meter(_Frozen):
+    """One thing that is counted, with the names that callers may use for it [X9, X32]."""
+
+    key: str
+    name: str
+    unit: str
+    kind: MeterKind
+    """The way a window is counted: sum or number of uses, or maximum or last of a level."""
+    service_types: tuple[str, ...]
+    feature_types: tuple[str, ...]
+    hourly: bool
+    """True: counted per hour too, besides day and allowance cycle."""
+    is_active: bool
+
+
+class ProductPrice(_Frozen):
+    """One version of what a product costs in one currency, or in credits."""
+
+    id: UUID
+    product: str
+    currency: str
+    terms: PriceTerms
+    effective_from: AwareDatetime
+    effective_to: AwareDatetime | None
+
+
+class Override(ProductPrice):
+    """A price of one account, agreed or from the product service; it goes before the product's own.
+
+    [B10, B15]
+    """
+
+    account_id: UUID
+    source: Literal["agreed", "service"]
+    checked_at: AwareDatetime | None
+    """Real time at which the product service last confirmed it."""
+
+
+class Product(_Frozen):
+    """A product, the service that uses it, and the meter it counts on."""
+
+    key: str
+    name: str
+    meter: str
+    service_type: str
+    is_active: bool

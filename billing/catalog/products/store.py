@@ -1,0 +1,305 @@
+"""Every query on meters, products and their prices."""
+
+from datetime import UTC, datetime
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import RowMapping, Select, Table, and_, or_, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.catalog.products.changes import (
+    MeterChange,
+    Metering,
+    MeteringChange,
+    ProductChange,
+    ProductPriceChange,
+)
+from billing.catalog.products.schemas import Meter, Override, Product, ProductPrice
+from billing.catalog.products.tables import meters, price_overrides, product_prices, products
+from billing.catalog.rating.schemas import PriceTerms
+from billing.core import ids
+from billing.core.errors import NotFound
+
+# A product's first price also holds for what was used before it was written down.
+BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+async def metering(connection: AsyncConnection) -> Metering:
+    """All meters and products, and the prices that hold until further notice."""
+    prices = await connection.execute(
+        select(product_prices).where(product_prices.c.effective_to.is_(None))
+    )
+    sold = await connection.execute(
+        select(products).where(products.c.source == "catalog").order_by(products.c.key)
+    )
+    return Metering(
+        meters={meter.key: meter for meter in await all_meters(connection)},
+        products={row["key"]: show_product(row) for row in sold.mappings()},
+        prices={(row["product"], row["currency"]): show_price(row) for row in prices.mappings()},
+    )
+
+
+async def all_meters(connection: AsyncConnection) -> list[Meter]:
+    """Every meter by name, counted or not any more."""
+    rows = await connection.execute(select(meters).order_by(meters.c.key))
+    return [Meter.model_validate(dict(row)) for row in rows.mappings()]
+
+
+async def all_products(connection: AsyncConnection) -> list[Product]:
+    """Every product by name, usable or not."""
+    rows = await connection.execute(select(products).order_by(products.c.key))
+    return [show_product(row) for row in rows.mappings()]
+
+
+async def find_product(connection: AsyncConnection, key: str) -> Product | None:
+    """A product that can be used."""
+    query = select(products).where(products.c.key == key, products.c.is_active)
+    row = (await connection.execute(query)).mappings().one_or_none()
+    return show_product(row) if row else None
+
+
+async def versions(connection: AsyncConnection, product: str) -> list[ProductPrice]:
+    """Every version of a product's prices, newest first."""
+    query = select(product_prices).where(product_prices.c.product == product)
+    rows = await connection.execute(query.order_by(product_prices.c.effective_from.desc()))
+    return [show_price(row) for row in rows.mappings()]
+
+
+async def price_at(
+    connection: AsyncConnection, account_id: UUID, product: str, currency: str, at: datetime
+) -> ProductPrice | None:
+    """The price of a product for an account at an instant: agreed, else the product's own."""
+    for table in (price_overrides, product_prices):
+        query = _in_force(table, product, currency, at)
+        if table is price_overrides:
+            query = query.where(table.c.account_id == account_id)
+        row = (await connection.execute(query)).mappings().one_or_none()
+        if row is not None:
+            return show_price(row)
+    return None
+
+
+async def write(connection: AsyncConnection, change: MeteringChange, at: datetime) -> None:
+    """Write one change of meters, products or prices."""
+    match change:
+        case MeterChange():
+            await _write_meter(connection, change)
+        case ProductChange():
+            await _write_product(connection, change, at)
+        case ProductPriceChange():
+            await _write_price(connection, change, at)
+
+
+def overrides(account_id: UUID | None) -> Select[Any]:
+    """Prices of one account or of all; order and cut are the caller's."""
+    query = select(price_overrides)
+    return query if account_id is None else query.where(price_overrides.c.account_id == account_id)
+
+
+async def put_override(
+    connection: AsyncConnection,
+    account_id: UUID,
+    product: str,
+    currency: str,
+    terms: PriceTerms | None,
+    at: datetime,
+) -> Override | None:
+    """Agree a price with an account from `at` on; None ends the agreement.
+
+    Errors: PRODUCT_NOT_FOUND.
+    """
+    if await find_product(connection, product) is None:
+        raise NotFound("PRODUCT_NOT_FOUND", "no such product")
+    which = and_(
+        price_overrides.c.account_id == account_id,
+        price_overrides.c.product == product,
+        price_overrides.c.currency == currency,
+    )
+    await _end(connection, price_overrides, which, at)
+    if terms is None:
+        return None
+    values = _columns(terms) | {
+        "id": ids.new(), "account_id": account_id, "product": product, "currency": currency,
+        "effective_from": at,
+    }  # fmt: skip
+    made = await connection.execute(
+        insert(price_overrides).values(**values).returning(price_overrides)
+    )
+    return show_override(made.mappings().one())
+
+
+async def is_sold(connection: AsyncConnection, key: str) -> bool:
+    """True if the product is sold now."""
+    return await find_product(connection, key) is not None
+
+
+async def sell(
+    connection: AsyncConnection, key: str, name: str, meter: str, service: str, at: datetime
+) -> None:
+    """A product that the product service knows, counted like others of its service."""
+    terms = {"name": name, "meter": meter, "service_type": service, "is_active": True,
+             "source": "service"}  # fmt: skip
+    await connection.execute(
+        insert(products)
+        .values(key=key, created_at=at, **terms)
+        .on_conflict_do_update(index_elements=["key"], set_=terms)
+    )
+
+
+async def open_overrides(
+    connection: AsyncConnection, account_id: UUID, product: str
+) -> list[Override]:
+    """An account's prices of a product that hold until further notice, one per currency."""
+    query = overrides(account_id).where(
+        price_overrides.c.product == product, price_overrides.c.effective_to.is_(None)
+    )
+    return [show_override(row) for row in (await connection.execute(query)).mappings()]
+
+
+async def put_provided(
+    connection: AsyncConnection,
+    account_id: UUID,
+    product: str,
+    currency: str,
+    terms: PriceTerms,
+    at: datetime,
+    checked_at: datetime,
+) -> None:
+    """Store the product service's price for an account from `at` on; an agreed price stays.
+
+    Its first answer also prices earlier use. Expects the account's lock.
+    """
+    which = and_(
+        price_overrides.c.account_id == account_id,
+        price_overrides.c.product == product,
+        price_overrides.c.currency == currency,
+    )
+    rows = (await connection.execute(select(price_overrides).where(which))).mappings().all()
+    current = next((show_override(row) for row in rows if row["effective_to"] is None), None)
+    if current is not None and (current.source == "agreed" or current.terms == terms):
+        await connection.execute(
+            update(price_overrides)
+            .where(price_overrides.c.id == current.id, price_overrides.c.source == "service")
+            .values(checked_at=checked_at)
+        )
+        return
+    await _end(connection, price_overrides, which, at)
+    values = _columns(terms) | {
+        "id": ids.new(), "account_id": account_id, "product": product, "currency": currency,
+        "effective_from": at if rows else BEGINNING, "source": "service",
+        "checked_at": checked_at,
+    }  # fmt: skip
+    await connection.execute(insert(price_overrides).values(**values))
+
+
+async def end_provided(
+    connection: AsyncConnection,
+    account_id: UUID,
+    product: str,
+    at: datetime,
+    currency: str | None = None,
+) -> None:
+    """The product service asks no price of this account any more, in a currency or in any."""
+    which = and_(
+        price_overrides.c.account_id == account_id,
+        price_overrides.c.product == product,
+        price_overrides.c.source == "service",
+        *([price_overrides.c.currency == currency] if currency else []),
+    )
+    await _end(connection, price_overrides, which, at)
+
+
+async def _write_meter(connection: AsyncConnection, change: MeterChange) -> None:
+    if change.new is None:
+        await connection.execute(
+            update(meters).where(meters.c.key == change.key).values(is_active=False)
+        )
+        return
+    terms = change.new.model_dump(mode="json", exclude={"grains"}) | {"hourly": change.new.hourly}
+    await connection.execute(
+        insert(meters)
+        .values(key=change.key, **terms)
+        .on_conflict_do_update(index_elements=["key"], set_=terms)
+    )
+
+
+async def _write_product(connection: AsyncConnection, change: ProductChange, at: datetime) -> None:
+    if change.new is None:
+        await connection.execute(
+            update(products).where(products.c.key == change.key).values(is_active=False)
+        )
+        return
+    terms = change.new.model_dump(mode="json", exclude={"prices"}) | {"source": "catalog"}
+    await connection.execute(
+        insert(products)
+        .values(key=change.key, created_at=at, **terms)
+        .on_conflict_do_update(index_elements=["key"], set_=terms)
+    )
+
+
+async def _write_price(
+    connection: AsyncConnection, change: ProductPriceChange, at: datetime
+) -> None:
+    """End the version that holds, and begin the next one at the same instant."""
+    which = and_(
+        product_prices.c.product == change.key, product_prices.c.currency == change.currency
+    )
+    known = await connection.scalar(select(product_prices.c.id).where(which).limit(1))
+    await _end(connection, product_prices, which, at)
+    if change.new is None:
+        return
+    await connection.execute(
+        insert(product_prices).values(
+            **_columns(change.new),
+            id=ids.new(),
+            product=change.key,
+            currency=change.currency,
+            effective_from=BEGINNING if known is None else at,
+        )
+    )
+
+
+async def _end(connection: AsyncConnection, table: Table, which: Any, at: datetime) -> None:
+    # A version that was never in force leaves nothing to keep.
+    open_ = and_(which, table.c.effective_to.is_(None))
+    await connection.execute(table.delete().where(open_, table.c.effective_from >= at))
+    await connection.execute(update(table).where(open_).values(effective_to=at))
+
+
+def _in_force(table: Table, product: str, currency: str, at: datetime) -> Select[Any]:
+    price = table.c
+    return (
+        select(table)
+        .where(
+            price.product == product,
+            price.currency == currency,
+            price.effective_from <= at,
+            or_(price.effective_to.is_(None), price.effective_to > at),
+        )
+        .order_by(price.effective_from.desc())
+        .limit(1)
+    )
+
+
+def _columns(terms: PriceTerms) -> dict[str, Any]:
+    tiers = [tier.model_dump(mode="json") for tier in terms.tiers]
+    return terms.model_dump(exclude={"tiers"}) | {"tiers": tiers}
+
+
+def show_override(row: RowMapping) -> Override:
+    """A row of `price_overrides` as a price of an account."""
+    own = {name: row[name] for name in ("account_id", "source", "checked_at")}
+    return Override(**show_price(row).model_dump(), **own)
+
+
+def show_product(row: RowMapping) -> Product:
+    """A row of `products` as a product."""
+    return Product.model_validate({name: row[name] for name in Product.model_fields})
+
+
+def show_price(row: RowMapping) -> ProductPrice:
+    """A row of `product_prices` or `price_overrides` as a price."""
+    terms = PriceTerms.model_validate({name: row[name] for name in PriceTerms.model_fields})
+    fields = {name: row[name] for name in ProductPrice.model_fields if name != "terms"}
+    return ProductPrice(**fields, terms=terms)

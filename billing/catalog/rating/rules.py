@@ -1,0 +1,153 @@
+"""The money rule of usage: what a quantity costs after what was used before. Pure and exact.
+
+billing/metering/usage/sql/usage_charge.sql says the same for the hot path; a test holds it to this
+file.
+"""
+
+from collections.abc import Sequence
+from decimal import ROUND_CEILING, ROUND_HALF_UP, Context, Decimal, localcontext
+from typing import Final
+
+from billing.catalog.rating.schemas import CREDIT, Allowance, Method, PriceTerms, Rating, Tier
+from billing.core.money import CREDIT_STEP, ZERO
+from billing.platform.accounts.schemas import Preference
+
+# Products of two numbers with 27 digits each are exact.
+EXACT: Final = Context(prec=60)
+MONEY_STEP: Final = Decimal("0.000000000001")
+
+
+def cost(terms: PriceTerms, units: Decimal) -> Decimal:
+    """The cost of the first `units` of a cycle together, unrounded."""
+    with localcontext(EXACT):
+        paid = max(ZERO, units - terms.free_units)
+        if not paid:
+            return ZERO
+        match terms.model:
+            case "flat":
+                return terms.unit_price
+            case "per_unit":
+                return paid * terms.unit_price
+            case "package":
+                packages = (paid / terms.package_size).to_integral_value(ROUND_CEILING)
+                return packages * terms.unit_price
+            case "graduated":
+                return _graduated(terms.tiers, paid)
+            case "volume":
+                tier = next(t for t in terms.tiers if t.up_to is None or paid <= t.up_to)
+                return tier.flat_price + paid * tier.unit_price
+
+
+def _graduated(tiers: Sequence[Tier], paid: Decimal) -> Decimal:
+    total, start = ZERO, ZERO
+    for tier in tiers:
+        if paid <= start:
+            break
+        end = paid if tier.up_to is None else min(paid, tier.up_to)
+        total += tier.flat_price + (end - start) * tier.unit_price
+        start = end
+    return total
+
+
+def charge(
+    terms: PriceTerms,
+    before: Decimal,
+    units: Decimal,
+    currency: str = CREDIT,
+    *,
+    paid: Decimal = ZERO,
+) -> Decimal:
+    """The cost of `units` after `before`, rounded once; never negative.
+
+    The total of a volume price falls where a cheaper tier is reached. Nothing is given back then,
+    and the next units cost only what goes beyond `paid`: what the units before have cost.
+    """
+    with localcontext(EXACT):
+        total, known = cost(terms, before + units), cost(terms, before)
+        if terms.model != "volume":
+            return rounded(max(ZERO, total - known), currency)
+        # At most what this price can have cost: they may have been dearer under another one.
+        covered = min(paid, rounded(_highest(terms, before), currency))
+        return max(ZERO, rounded(total, currency) - max(rounded(known, currency), covered))
+
+
+def _highest(terms: PriceTerms, units: Decimal) -> Decimal:
+    """The greatest that any number of units up to `units` costs under a volume price."""
+    ends = (
+        units if t.up_to is None else min(units, terms.free_units + t.up_to) for t in terms.tiers
+    )
+    return max(cost(terms, end) for end in ends)
+
+
+def rounded(amount: Decimal, currency: str = CREDIT) -> Decimal:
+    """Credits to six decimals, money to twelve: its line is rounded to minor units at the close."""
+    step = CREDIT_STEP if currency == CREDIT else MONEY_STEP
+    with localcontext(EXACT):
+        return amount.quantize(step, rounding=ROUND_HALF_UP)
+
+
+def rate(
+    quantity: Decimal,
+    terms: PriceTerms,
+    *,
+    before: Decimal = ZERO,
+    paid: Decimal = ZERO,
+    allowance: Allowance | None = None,
+    currency: str = CREDIT,
+) -> Rating:
+    """Rate a quantity: the plan's allowance first, then the product's free units, then its price.
+
+    `before` counts the units of the cycle that the product's terms priced already [F12], `paid`
+    is what they cost.
+    """
+    left = max(ZERO, allowance.included - allowance.used) if allowance else ZERO
+    included = min(quantity, left)
+    charged = quantity - included
+    total = charge(terms, before, charged, currency, paid=paid)
+    return Rating(
+        quantity=quantity,
+        included=included,
+        charged=charged,
+        total=total,
+        unit_price=unit_price(terms, charged, total),
+        is_free_tier=charged > 0 and total == 0,
+        is_included=charged == 0,
+    )
+
+
+def unit_price(terms: PriceTerms, charged: Decimal, total: Decimal) -> Decimal:
+    """The price shown for one unit: the terms' own, or under tiers the average paid."""
+    if not terms.tiers:
+        return terms.unit_price
+    if not charged:
+        return terms.tiers[0].unit_price
+    with localcontext(EXACT):
+        return (total / charged).quantize(MONEY_STEP, rounding=ROUND_HALF_UP)
+
+
+def methods(
+    rating: Rating,
+    *,
+    paid_credits: Decimal,
+    free_credits: Decimal,
+    chargeable: bool,
+    preferred: Preference | None = None,
+) -> tuple[Method, tuple[Method, ...]]:
+    """(suggested, available) ways to pay for a quantity priced in credits [F10, F26].
+
+    The wallet holds bought credits; free ones are offered where there are any, and a card only
+    where it could be charged. The preferred way is suggested where it would pay, else the first
+    that would.
+    """
+    if rating.total == 0:
+        return "subscription_included", ("subscription_included",)
+    available: list[Method] = ["wallet_deduction"]
+    if free_credits > 0:
+        available.append("credit_consumption")
+    if chargeable:
+        available.append("payment_charge")
+    funds = {"wallet_deduction": paid_credits, "credit_consumption": paid_credits + free_credits}
+    paying = [way for way in available if way not in funds or funds[way] >= rating.total]
+    if preferred in paying:
+        return preferred, tuple(available)
+    return (paying or available)[0], tuple(available)

@@ -1,0 +1,113 @@
+"""Price terms with their tiers, a plan's allowance, and a rated quantity, as data.
+
+Amounts are exact decimals of credits or whole currency units; quantities are of a meter's unit.
+"""
+
+from decimal import Decimal
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    StringConstraints,
+    WithJsonSchema,
+    model_validator,
+)
+
+from billing.core.money import show_decimal
+
+CREDIT: Final = "CREDIT"
+"""The currency of prices in credits, beside ISO 4217 codes."""
+
+Model = Literal["flat", "per_unit", "graduated", "volume", "package"]
+Method = Literal[
+    "wallet_deduction", "payment_charge", "credit_consumption", "subscription_included"
+]
+Then = Literal["block", "overage", "notify"]
+"""The rule beyond the included units of a limit."""
+PriceCurrency = Annotated[str, StringConstraints(pattern=r"^([A-Z]{3}|CREDIT)$")]
+
+
+def _no_float(value: Any) -> Any:
+    if isinstance(value, (float, bool)):
+        raise ValueError('must be a whole number or a decimal in a string, such as "0.002"')
+    return value
+
+
+Amount = Annotated[
+    Decimal,
+    BeforeValidator(_no_float),
+    Field(ge=0, lt=10**15, max_digits=27, decimal_places=12, allow_inf_nan=False),
+    PlainSerializer(show_decimal, return_type=str, when_used="json"),
+    WithJsonSchema({"type": "string", "pattern": r"^\d{1,15}(\.\d{1,12})?$", "example": "2.00"}),
+]
+"""Credits, an included quantity or a unit price."""
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Tier(_Frozen):
+    """Units up to and with `up_to` (None: all the rest), and what they cost."""
+
+    up_to: Amount | None = None
+    unit_price: Amount = Decimal(0)
+    flat_price: Amount = Decimal(0)
+    """Once, with the tier's first unit."""
+
+
+class PriceTerms(_Frozen):
+    """The pricing of the units of one allowance cycle [B13].
+
+    flat: `unit_price` once, with the first unit. per_unit: each unit. graduated: each unit by the
+    tier it falls in. volume: all units by the tier the last one falls in. package: each begun
+    package of `package_size` units costs `unit_price`. The first `free_units` cost nothing.
+    """
+
+    model: Model = "per_unit"
+    unit_price: Amount = Decimal(0)
+    package_size: Annotated[Amount, Field(gt=0)] = Decimal(1)
+    free_units: Amount = Decimal(0)
+    tiers: tuple[Tier, ...] = ()
+
+    @model_validator(mode="after")
+    def _tiers_cover_everything(self) -> Self:
+        if (self.model in ("graduated", "volume")) != bool(self.tiers):
+            raise ValueError("`tiers` belong to the models graduated and volume, and only to them")
+        if not self.tiers:
+            return self
+        ends = [tier.up_to for tier in self.tiers]
+        if ends[-1] is not None or None in ends[:-1]:
+            raise ValueError("the last tier, and only it, is open: leave out its `up_to`")
+        known = [end for end in ends if end is not None]
+        if known != sorted(set(known)) or (known and known[0] <= 0):
+            raise ValueError("tiers ascend, from above 0")
+        return self
+
+
+class Allowance(_Frozen):
+    """The included units of a meter in the current cycle, and the rule beyond them [H6]."""
+
+    included: Amount
+    used: Amount = Decimal(0)
+    then: Then = "block"
+    price: Amount = Decimal(0)
+    """Of one unit of overage, in the subscription's currency."""
+
+
+class Rating(_Frozen):
+    """One rated quantity: how it divides, and what the charged part costs."""
+
+    quantity: Amount
+    included: Amount
+    """Covered by the plan's allowance."""
+    charged: Amount
+    """The rest: priced by the product's terms, its free units among them."""
+    total: Amount
+    unit_price: Amount
+    is_free_tier: bool
+    is_included: bool

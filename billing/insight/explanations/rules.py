@@ -1,0 +1,114 @@
+"""Explanation of a ledger entry: the lots in burn order, and the source of each.
+
+The rule is told from the lots as they stood, so that anybody can follow it by hand
+(docs/rules.md#proof).
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+
+from billing.core.money import show_decimal
+from billing.insight.explanations.schemas import Because, Explanation, LotFacts, Passed, Share
+from billing.ledger.credits.schemas import Transaction
+
+_WORDS: Final[dict[str, str]] = {
+    "grant": "credits arrived as one lot",
+    "debit": "credits were spent, lot after lot in burn order",
+    "capture": "what a hold had set aside was spent, in the order the hold took its lots",
+    "expire": "what was neither spent nor held of a lot ended with it",
+    "debt": "a grant paid first what was owed",
+    "clawback": "credits of a grant were taken back",
+    "adjustment": "an operator took credits away, lot after lot in burn order",
+}
+# Entries that choose among all lots by the burn order; of the others, why it was this lot.
+ORDERED: Final = ("debit", "adjustment")
+_BOUND: Final[dict[str, tuple[Because, str]]] = {
+    "grant": ("only", "the credits arrived as this lot"),
+    "capture": ("held", "a hold is paid from the lots it holds: this is one of them"),
+    "expire": ("only", "its end had come"),
+    "debt": ("only", "the credits that had just arrived pay first what is owed"),
+    "clawback": ("only", "its credits came with the grant that was taken back"),
+}
+
+
+def explain(entry: Transaction, found: Sequence[LotFacts]) -> Explanation:
+    """The lots that the entry took, in order, each with its reason."""
+    lots = sorted(found, key=LotFacts.rank)
+    used, passed = (
+        tell(lots, entry.scope, paid_only=entry.paid_only)
+        if entry.kind in ORDERED
+        else (bound(entry, lots), ())
+    )
+    return Explanation(
+        entry=entry,
+        scope=entry.scope,
+        paid_only=entry.paid_only,
+        words=_words(entry),
+        shares=used,
+        passed=passed,
+    )
+
+
+def bound(entry: Transaction, lots: Sequence[LotFacts]) -> tuple[Share, ...]:
+    """The lots of an entry that has no choice of lots, each with its one reason."""
+    because, words = _BOUND[entry.kind]
+    return tuple(Share(lot=lot, because=because, words=words) for lot in lots)
+
+
+def tell(
+    lots: Sequence[LotFacts], scope: str | None, *, paid_only: bool
+) -> tuple[tuple[Share, ...], tuple[Passed, ...]]:
+    """The lots used, each with its reason, and those passed over; `lots` are in burn order."""
+    usable = [lot for lot in lots if lot.scope in (None, scope) and (lot.is_paid or not paid_only)]
+    usable += [lot for lot in lots if lot.amount is not None and lot not in usable]
+    usable.sort(key=LotFacts.rank)
+    used = [place for place, lot in enumerate(usable) if lot.amount is not None]
+    last = max(used, default=-1)
+    shares = tuple(_share(usable[place], usable[place + 1 :]) for place in used)
+    passed = [Passed(lot=lot, words=_barred(lot, scope)) for lot in lots if lot not in usable]
+    passed += [
+        Passed(lot=lot, words="all of it was held, or spent, at the time")
+        for lot in usable[:last]
+        if lot.amount is None
+    ]
+    passed += [Passed(lot=lot, words="its turn comes later") for lot in usable[last + 1 :] if used]
+    return shares, tuple(passed)
+
+
+def _share(lot: LotFacts, later: Sequence[LotFacts]) -> Share:
+    because, words = compare(lot, later[0]) if later else ("only", "no other lot could be used")
+    return Share(lot=lot, because=because, words=words)
+
+
+def compare(lot: LotFacts, other: LotFacts) -> tuple[Because, str]:
+    """The first rule of the burn order that puts `lot` before `other`."""
+    if (lot.scope is None) != (other.scope is None):
+        return "scope", f"it may be spent on {lot.scope} only, so it goes before general credits"
+    if lot.priority != other.priority:
+        return "priority", f"its priority {lot.priority} goes before {other.priority}"
+    if lot.expires_at != other.expires_at:
+        return "expiry", f"it ends {_end(lot.expires_at)}, the next one {_end(other.expires_at)}"
+    if lot.is_paid != other.is_paid:
+        return "free_before_paid", "free credits go before paid ones"
+    return "age", f"it is older: granted by entry {lot.granted_seq}, not {other.granted_seq}"
+
+
+def _barred(lot: LotFacts, scope: str | None) -> str:
+    if lot.scope not in (None, scope):
+        return f"it may be spent on {lot.scope} only"
+    return "only credits that were paid for could be spent"
+
+
+def _end(at: datetime | None) -> str:
+    return f"on {at:%Y-%m-%d %H:%M} UTC" if at else "never"
+
+
+def _words(entry: Transaction) -> str:
+    words = _WORDS[entry.kind]
+    if entry.kind != "debit" or not entry.debt:
+        return words
+    owed = show_decimal(entry.debt)
+    if not entry.lots:
+        return f"no credits could be spent; all {owed} are owed now"
+    return f"{words}; {owed} more than could be spent are owed now"

@@ -1,0 +1,46 @@
+"""The one query on the lots that an entry of the ledger could choose from."""
+
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.insight.explanations.rules import ORDERED
+from billing.insight.explanations.schemas import LotFacts
+from billing.ledger.credits.schemas import Transaction
+
+MAX_LOTS: Final = 100
+"""Lots looked at beside those that were used."""
+# What the lots were at the time: those with something left, whatever became of them after. A lot
+# only ever loses credits, so one with any now, or with a later entry, had some then.
+_LOTS: Final = text(
+    """
+    SELECT l.id, l.kind, l.scope, l.priority, l.is_paid, l.expires_at, l.granted_seq, l.created_at,
+           own.amount, p.amount_minor AS bought_minor, p.currency, p.credits AS bought_credits
+    FROM credit_lots l
+    LEFT JOIN credit_transaction_lots own ON own.lot_id = l.id AND own.transaction_id = :id
+    LEFT JOIN purchases p
+           ON p.account_id = l.account_id AND l.grant_key = public_id('pur', p.id) || '/grant'
+    WHERE l.account_id = :account_id AND l.granted_seq <= :seq
+      AND (own.lot_id IS NOT NULL OR (
+          :ordered AND l.granted_seq < :seq AND (l.expires_at IS NULL OR l.expires_at > :at)
+          AND (l.is_open OR EXISTS (
+              SELECT FROM credit_transaction_lots o JOIN credit_transactions t
+                  ON t.id = o.transaction_id
+              WHERE o.lot_id = l.id AND t.seq > :seq))))
+    ORDER BY own.lot_id IS NULL, l.granted_seq DESC
+    LIMIT :limit
+    """
+)
+
+
+async def lots(connection: AsyncConnection, account_id: UUID, entry: Transaction) -> list[LotFacts]:
+    """The lots that the entry used, and those that were there beside them."""
+    facts = {
+        "id": entry.id, "account_id": account_id, "seq": entry.seq, "at": entry.at,
+        "ordered": entry.kind in ORDERED,
+        "limit": MAX_LOTS + len(entry.lots),
+    }  # fmt: skip
+    rows = (await connection.execute(_LOTS, facts)).mappings()
+    return [LotFacts.model_validate(dict(row)) for row in rows]

@@ -1,0 +1,135 @@
+"""Forecast a cycle's usage at its end: a trailing daily mean with weekday weights. Pure.
+
+What is used so far is certain; each day to come adds what days like it used lately.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import date, datetime, time, timedelta
+from decimal import ROUND_HALF_UP, Context, Decimal, localcontext
+from typing import Final, Literal
+
+from billing.core import periods
+from billing.core.money import ZERO
+from billing.insight.forecasts.schemas import Ahead, Day, Forecast
+
+METHOD: Final[Literal["weekday_mean"]] = "weekday_mean"
+HISTORY_DAYS: Final = 28
+"""Four of each weekday."""
+CONFIDENCE_PERCENT: Final = 80
+_Z: Final = Decimal("1.2816")
+"""Four of five outcomes of a normal distribution lie within this many deviations of its mean."""
+_FEW_DAYS: Final = 7
+STEP: Final = Decimal("0.000001")
+MOST: Final = Decimal(10) ** 15 - STEP
+_EXACT: Final = Context(prec=60)
+
+
+def forecast(used: Decimal, history: Sequence[Day], ahead: Sequence[Ahead]) -> Forecast:
+    """`used` so far, whole days that were, and what is still to come of the cycle.
+
+    A weekday is expected to use the mean of its own days and of one day like all others, so that
+    one odd Monday does not make all Mondays odd. The interval is that of a normal distribution
+    whose variance grows with each day to come. It never reaches below `used`.
+    """
+    with localcontext(_EXACT):
+        if not history:
+            return Forecast(used, used, used, used)
+        expected_of = _by_weekday(history)
+        to_come = sum((day.part * expected_of[day.on.weekday()] for day in ahead), ZERO)
+        length = sum((day.part for day in ahead), ZERO)
+        reach = _Z * _deviation(history, expected_of) * length.sqrt()
+        return Forecast(
+            used=used,
+            expected=_after(used, to_come),
+            low=_after(used, max(ZERO, to_come - reach)),
+            high=_after(used, to_come + reach),
+        )
+
+
+def level(used: Decimal) -> Forecast:
+    """A level is charged by its highest: it is expected to stay where it is."""
+    return Forecast(used, used, used, used)
+
+
+def beyond(now: Decimal, price: Decimal, included: Decimal, units: Forecast) -> Forecast:
+    """Forecast the cost of units beyond the plan; `now` is their cost so far."""
+    left = max(ZERO, included - units.used)
+
+    def cost(total: Decimal) -> Decimal:
+        with localcontext(_EXACT):
+            return _after(now, price * max(ZERO, total - units.used - left))
+
+    return Forecast(now, cost(units.expected), cost(units.low), cost(units.high))
+
+
+def together(parts: Sequence[Forecast]) -> Forecast:
+    """Several forecasts as one: as if all of them erred to the same side."""
+    used = sum((part.used for part in parts), ZERO)
+    more = [
+        sum((getattr(part, name) - part.used for part in parts), ZERO)
+        for name in ("expected", "low", "high")
+    ]
+    return Forecast(used, *(_after(used, extra) for extra in more))
+
+
+def mean(history: Sequence[Day]) -> Decimal:
+    """Of one day; 0 where there were none."""
+    return sum((day.amount for day in history), ZERO) / max(1, len(history))
+
+
+def days_ahead(at: datetime, end: datetime, zone: str) -> list[Ahead]:
+    """The rest of today and the days after it up to `end`, in the zone; a last one may be a part.
+
+    Days on which the clocks change are whole days too.
+    """
+    found = []
+    day = periods.to_wall(at, zone).date()
+    while (start := midnight(day, zone)) < end:
+        stop = midnight(day + timedelta(days=1), zone)
+        part = _share(min(stop, end) - max(start, at), stop - start)
+        if part > 0:
+            found.append(Ahead(day, part))
+        day += timedelta(days=1)
+    return found
+
+
+def whole_days(first: date, today: date, amounts: dict[date, Decimal]) -> list[Day]:
+    """The last days before today, at most four weeks and none before `first`; unused ones are 0."""
+    begin = max(first, today - timedelta(days=HISTORY_DAYS))
+    return [
+        Day(on, amounts.get(on, ZERO))
+        for on in (begin + timedelta(days=n) for n in range(max(0, (today - begin).days)))
+    ]
+
+
+def midnight(day: date, zone: str) -> datetime:
+    """The instant at which a day begins in a zone."""
+    return periods.from_wall(datetime.combine(day, time()), zone)
+
+
+def _by_weekday(history: Sequence[Day]) -> dict[int, Decimal]:
+    any_day = mean(history)
+    of: defaultdict[int, list[Decimal]] = defaultdict(list)
+    for day in history:
+        of[day.on.weekday()].append(day.amount)
+    return {n: (sum(of[n], ZERO) + any_day) / (len(of[n]) + 1) for n in range(7)}
+
+
+def _deviation(history: Sequence[Day], expected_of: dict[int, Decimal]) -> Decimal:
+    """Of one day from what is expected of it; less than a week says little: at least the mean."""
+    missed = sum(((d.amount - expected_of[d.on.weekday()]) ** 2 for d in history), ZERO)
+    deviation = (missed / max(1, len(history) - 1)).sqrt()
+    if len(history) >= _FEW_DAYS:
+        return deviation
+    return max(deviation, mean(history))
+
+
+def _share(part: timedelta, whole: timedelta) -> Decimal:
+    microsecond = timedelta(microseconds=1)
+    return Decimal(part // microsecond) / Decimal(whole // microsecond)
+
+
+def _after(now: Decimal, more: Decimal) -> Decimal:
+    """`more` rounded, so that nothing to come changes nothing; bounded as all amounts are."""
+    return min(now + more.quantize(STEP, rounding=ROUND_HALF_UP), max(now, MOST))

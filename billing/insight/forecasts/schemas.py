@@ -1,0 +1,49 @@
+"""The input and the result of a forecast: quantities or amounts as exact decimals."""
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """The usage of one whole day."""
+
+    on: date
+    amount: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """A day, or the part of one, that is still to come; `part` is between 0 and 1."""
+
+    on: date
+    part: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """The forecast usage at the end of the cycle, with interval; `low` is never below `used`."""
+
+    used: Decimal
+    expected: Decimal
+    low: Decimal
+    high: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """Forecast of an account's open cycle, by meter and in cost."""
+
+    start_at: datetime
+    end_at: datetime
+    at: datetime
+    history_days: int
+    meters: dict[str, Forecast]
+    included: dict[str, Decimal]
+    """The plan's limit of a meter, if any."""
+    credits: Forecast
+    daily_credits: Decimal
+    """The mean of the days that the forecast rests on."""
+    money: Forecast
+    currency: str | None

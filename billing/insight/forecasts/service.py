@@ -1,0 +1,115 @@
+"""Forecast of an account's open cycle, from its counters.
+
+It writes nothing, so a replica will do.
+"""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.catalog.products import store as products
+from billing.catalog.products.schemas import LEVELS
+from billing.core import periods
+from billing.core.clock import real_now
+from billing.core.money import ZERO
+from billing.insight.forecasts import rules
+from billing.insight.forecasts.schemas import Ahead, Day, Forecast, Outlook
+from billing.metering.usage import store
+from billing.metering.usage.schemas import Counter, Period
+from billing.platform.accounts import store as accounts
+
+_NOTHING: Final = Forecast(ZERO, ZERO, ZERO, ZERO)
+Series = dict[date, Decimal]
+
+
+@dataclass(frozen=True, slots=True)
+class _Lately:
+    """Use by day of each meter, and the cost of each day in credits."""
+
+    meters: dict[str, Series]
+    credits: Series
+    first: date
+    today: date
+    ahead: list[Ahead]
+
+    def expect(self, used: Decimal, series: Series) -> Forecast:
+        return rules.forecast(used, self.days(series), self.ahead)
+
+    def days(self, series: Series) -> list[Day]:
+        return rules.whole_days(self.first, self.today, series)
+
+
+async def outlook(connection: AsyncConnection, account_id: UUID) -> Outlook:
+    """The forecast to the end of the open cycle, or of the month for who has no subscription [Q6].
+
+    Money is what uses beyond the plan will cost on the next invoice.
+    """
+    account = await accounts.get(connection, account_id)
+    at = (account.clock_at if account else None) or real_now()
+    period = await store.open_period(connection, account_id, at)
+    zone = period.zone if period else account.zone if account else "UTC"
+    start, end = (period.start_at, period.end_at) if period else periods.month_of(at, zone)
+    counters = await store.cycle_counters(connection, account_id, "", start)
+    lately = await _lately(connection, account_id, at, end, zone)
+    kinds = {meter.key: meter.kind for meter in await products.all_meters(connection)}
+    limits = period.limits if period else {}
+    meters = {}
+    for key in sorted({*counters, *lately.meters, *limits}):
+        used = counters[key].quantity if key in counters else ZERO
+        series = lately.meters.get(key, {})
+        level = kinds.get(key) in LEVELS
+        meters[key] = rules.level(used) if level else lately.expect(used, series)
+    spent = sum((counter.credits for counter in counters.values()), ZERO)
+    return Outlook(
+        start_at=start,
+        end_at=end,
+        at=at,
+        history_days=len(lately.days({})),
+        meters=meters,
+        included={key: Decimal(limit["included"]) for key, limit in limits.items()},
+        credits=lately.expect(spent, lately.credits),
+        daily_credits=rules.mean(lately.days(lately.credits)),
+        money=_money(period, counters, meters),
+        currency=period.currency if period else None,
+    )
+
+
+def _money(
+    period: Period | None, counters: dict[str, Counter], meters: dict[str, Forecast]
+) -> Forecast:
+    parts = []
+    for key, limit in period.limits.items() if period else ():
+        now = counters[key].overage_total if key in counters else ZERO
+        price = Decimal(limit["price"]) if limit["then"] == "overage" else ZERO
+        included = Decimal(limit["included"])
+        parts.append(rules.beyond(now, price, included, meters.get(key, _NOTHING)))
+    return rules.together(parts)
+
+
+async def _lately(
+    connection: AsyncConnection, account_id: UUID, at: datetime, end: datetime, zone: str
+) -> _Lately:
+    today = periods.to_wall(at, zone).date()
+    begin = rules.midnight(today - timedelta(days=rules.HISTORY_DAYS), zone)
+    rows = await connection.execute(
+        store.buckets(account_id, "", "day", begin, rules.midnight(today, zone))
+    )
+    meters: defaultdict[str, Series] = defaultdict(dict)
+    spent: defaultdict[date, Decimal] = defaultdict(Decimal)
+    for row in rows:
+        on = periods.to_wall(row.bucket, zone).date()
+        meters[row.meter][on] = meters[row.meter].get(on, ZERO) + row.quantity
+        spent[on] += row.credits
+    first = await store.first_day(connection, account_id)
+    return _Lately(
+        meters=dict(meters),
+        credits=dict(spent),
+        first=periods.to_wall(first, zone).date() if first else today,
+        today=today,
+        ahead=rules.days_ahead(at, end, zone),
+    )

@@ -1,0 +1,103 @@
+"""Queries on grants and holds: each answers (account_id, subject) of what breaks its check.
+
+The sums of the ledger itself are checked by the rules of billing.ledger.credits.invariants.
+"""
+
+from typing import Final
+
+QUERIES: Final[dict[str, str]] = {
+    "credits_never_negative": """
+        SELECT account_id, public_id('acc', account_id) AS subject
+        FROM credit_balances
+        WHERE balance < 0 OR held < 0 OR held > balance OR debt < 0
+        UNION
+        SELECT account_id, public_id('acc', account_id)
+        FROM credit_lots WHERE remaining < 0 OR held < 0 OR held > remaining
+    """,
+    "holds_of_lots": """
+        SELECT l.account_id, public_id('lot', l.id) AS subject
+        FROM credit_lots l
+        LEFT JOIN (SELECT p.lot_id, sum(p.amount) AS held
+                   FROM credit_holds h JOIN credit_hold_lots p ON p.hold_id = h.id
+                   WHERE h.status = 'open' GROUP BY p.lot_id) s ON s.lot_id = l.id
+        WHERE l.held <> coalesce(s.held, 0)
+    """,
+    "purchases_granted_once": """
+        SELECT p.account_id, public_id('pur', p.id) AS subject
+        FROM purchases p
+        LEFT JOIN (SELECT t.account_id, t.subject, count(*) AS grants, sum(t.amount) AS credits
+                   FROM credit_lots l JOIN credit_transactions t ON t.key = l.grant_key
+                   WHERE l.kind = 'purchase' GROUP BY t.account_id, t.subject) g
+               ON g.account_id = p.account_id AND g.subject = public_id('pur', p.id)
+        WHERE coalesce(g.grants, 0)
+                  <> CASE WHEN p.status IN ('completed', 'refunded') THEN 1 ELSE 0 END
+           OR g.credits <> p.credits
+    """,
+    "grants_paid_once": """
+        SELECT l.account_id, public_id('lot', l.id) AS subject
+        FROM credit_lots l
+        LEFT JOIN purchases p
+               ON p.account_id = l.account_id
+              AND l.grant_key = public_id('pur', p.id) || '/grant'
+        LEFT JOIN (SELECT i.purchase_id, sum(y.received_minor) AS received_minor
+                   FROM invoices i JOIN payments y ON y.invoice_id = i.id
+                   WHERE i.purchase_id IS NOT NULL AND y.settled_at IS NOT NULL
+                   GROUP BY i.purchase_id) m ON m.purchase_id = p.id
+        WHERE l.kind = 'purchase' AND l.grant_key LIKE 'pur\\_%'
+          AND (p.id IS NULL OR coalesce(m.received_minor, 0) < p.amount_minor)
+    """,
+    "trials_granted_once": """
+        SELECT t.account_id, public_id('trl', t.id) AS subject
+        FROM trials t
+        LEFT JOIN credit_lots l
+               ON l.account_id = t.account_id AND l.kind = 'trial'
+              AND l.grant_key = public_id('acc', t.account_id) || '/trial'
+        WHERE t.kind = 'account_trial' AND l.amount IS DISTINCT FROM t.credits
+        UNION ALL
+        SELECT l.account_id, public_id('lot', l.id)
+        FROM credit_lots l
+        WHERE l.grant_key LIKE 'acc\\_%/trial'
+          AND NOT EXISTS (SELECT 1 FROM trials t
+                          WHERE t.account_id = l.account_id AND t.kind = 'account_trial')
+    """,
+    "top_ups_undecided": """
+        SELECT b.account_id, public_id('acc', b.account_id) AS subject
+        FROM credit_balances b
+        LEFT JOIN top_ups t ON t.account_id = b.account_id AND t.decided_at IS NULL
+        WHERE b.top_up_open <> (t.id IS NOT NULL)
+    """,
+    "top_ups_bought": """
+        SELECT t.account_id, public_id('top', t.id) AS subject
+        FROM top_ups t LEFT JOIN purchases p ON p.id = t.purchase_id AND p.top_up_id = t.id
+        WHERE CASE t.status
+            WHEN 'buying' THEN p.status IS DISTINCT FROM 'pending'
+            WHEN 'completed' THEN coalesce(p.status NOT IN ('completed', 'refunded'), true)
+            WHEN 'failed' THEN p.status NOT IN ('failed', 'expired')
+            ELSE p.id IS NOT NULL
+        END
+        UNION ALL
+        SELECT p.account_id, public_id('pur', p.id)
+        FROM purchases p LEFT JOIN top_ups t ON t.id = p.top_up_id AND t.purchase_id = p.id
+        WHERE p.top_up_id IS NOT NULL AND t.id IS NULL
+    """,
+    "cycles_granted_once": """
+        SELECT i.account_id, public_id('inv', i.id) AS subject
+        FROM invoices i
+        JOIN subscriptions s ON s.id = i.subscription_id
+        JOIN plans p ON p.id = s.plan_id
+        WHERE i.status = 'paid' AND i.settlement <> 'forgiven' AND p.monthly_credits > 0
+          AND i.cycle_start IS NOT NULL AND i.paid_at < i.cycle_end
+          AND i.workflow_id NOT LIKE 'collection/%'
+          AND NOT EXISTS (
+              SELECT 1 FROM credit_lots l
+              WHERE l.account_id = i.account_id
+                AND l.grant_key = public_id('sub', s.id) || '/cycle-'
+                    || to_char(i.cycle_start AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'))
+        UNION ALL
+        SELECT account_id, min(public_id('lot', id))
+        FROM credit_lots
+        WHERE kind = 'plan' AND grant_key LIKE 'sub\\_%/cycle-%'
+        GROUP BY account_id, split_part(grant_key, '/', 1), expires_at
+        HAVING count(*) > 1
+    """,
+}

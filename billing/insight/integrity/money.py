@@ -1,0 +1,156 @@
+"""Queries on payments and invoices: each answers (account_id, subject) of what breaks its check.
+
+`:now` is real time; an account with a clock of its own is asked by that clock.
+"""
+
+from typing import Final
+
+QUERIES: Final[dict[str, str]] = {
+    # A purchase that was paid after it expired is paid on its first invoice, booked on its second.
+    "payments_booked": """
+        WITH came AS (
+            SELECT coalesce(i.purchase_id, i.id) AS bill, sum(p.received_minor) AS minor
+            FROM payments p JOIN invoices i ON i.id = p.invoice_id
+            WHERE p.settled_at IS NOT NULL GROUP BY 1
+        ), kept AS (
+            SELECT coalesce(i.purchase_id, i.id) AS bill, sum(b.amount_minor) AS minor
+            FROM balance_entries b JOIN invoices i ON i.id = b.invoice_id
+            WHERE b.kind IN ('overpaid', 'unasked') GROUP BY 1
+        ), booked AS (
+            SELECT coalesce(purchase_id, id) AS bill, account_id,
+                   min(public_id('inv', id)) AS subject, sum(amount_paid_minor) AS minor
+            FROM invoices GROUP BY 1, 2
+        )
+        SELECT b.account_id, b.subject
+        FROM booked b LEFT JOIN came USING (bill) LEFT JOIN kept USING (bill)
+        WHERE coalesce(came.minor, 0) <> b.minor + coalesce(kept.minor, 0)
+    """,
+    "payments_settled": """
+        SELECT p.account_id, public_id('pay', p.id) AS subject
+        FROM payments p
+        JOIN accounts a ON a.id = p.account_id
+        JOIN invoices i ON i.id = p.invoice_id
+        LEFT JOIN matters m ON m.workflow_id = i.workflow_id
+        WHERE (p.status IN ('succeeded', 'completed') AND p.settled_at IS NULL
+               AND p.paid_at < coalesce(a.clock_at, :now) - :slack
+               AND m.status IS DISTINCT FROM 'halted')
+           OR (p.settled_at IS NOT NULL
+               AND (p.status NOT IN ('succeeded', 'completed', 'refunded')
+                    OR p.received_minor <= 0))
+    """,
+    # A manual payment that is `pending` collects nothing yet: the card is being called back.
+    "one_collector": """
+        SELECT account_id, public_id('inv', invoice_id) AS subject
+        FROM payments
+        WHERE status IN ('pending', 'pending_approval', 'processing')
+          AND NOT (flow = 'manual' AND status = 'pending')
+        GROUP BY account_id, invoice_id HAVING count(*) > 1
+    """,
+    "attempts_decided": """
+        SELECT i.account_id, public_id('inv', i.id) AS subject
+        FROM payment_attempts t
+        JOIN invoices i ON i.id = t.invoice_id
+        LEFT JOIN matters m ON m.workflow_id = i.workflow_id
+        WHERE t.status = 'pending' AND t.real_started_at < :now - :undecided
+          AND m.status IS DISTINCT FROM 'halted'
+    """,
+    "one_currency": """
+        SELECT b.account_id, public_id('acc', b.account_id) AS subject
+        FROM credit_balances b
+        JOIN (SELECT account_id, currency FROM invoices
+              UNION SELECT account_id, currency FROM payments
+              UNION SELECT account_id, currency FROM subscriptions
+              UNION SELECT account_id, currency FROM balance_entries) used USING (account_id)
+        WHERE used.currency IS DISTINCT FROM b.currency
+    """,
+    "invoice_numbers": """
+        WITH numbered AS (
+            SELECT series, number, account_id FROM invoices WHERE number IS NOT NULL
+            UNION ALL
+            SELECT series, number, account_id FROM credit_notes
+        ), counted AS (
+            SELECT series, count(DISTINCT number) AS numbers,
+                   max(substr(number, length(series) + 2)::bigint) AS last,
+                   CASE WHEN count(DISTINCT account_id) = 1
+                        THEN (array_agg(account_id))[1] END AS account_id
+            FROM numbered GROUP BY series
+        )
+        SELECT account_id, coalesce(s.series, c.series) AS subject
+        FROM counted c FULL JOIN invoice_series s USING (series)
+        WHERE (:everything OR coalesce(s.series, c.series) LIKE 'TEST-%')
+          AND (c.numbers IS DISTINCT FROM c.last OR s.last_number IS DISTINCT FROM c.last)
+    """,
+    "invoice_sums": """
+        SELECT i.account_id, public_id('inv', i.id) AS subject
+        FROM invoices i
+        LEFT JOIN (SELECT invoice_id, sum(amount_minor) AS minor
+                   FROM invoice_lines GROUP BY invoice_id) l ON l.invoice_id = i.id
+        LEFT JOIN (SELECT invoice_id, -sum(amount_minor) AS minor
+                   FROM balance_entries WHERE kind = 'carried' GROUP BY invoice_id) c
+               ON c.invoice_id = i.id
+        WHERE i.subtotal_minor <> coalesce(l.minor, 0)
+           OR i.total_minor <> greatest(0, i.subtotal_minor + i.tax_minor)
+           OR i.total_minor
+              <> i.amount_due_minor + i.balance_applied_minor + coalesce(c.minor, 0)
+    """,
+    "invoices_settled": """
+        SELECT account_id, public_id('inv', id) AS subject
+        FROM invoices
+        WHERE (status = 'paid' AND amount_paid_minor + amount_credited_minor < amount_due_minor)
+           OR (status = 'open' AND amount_paid_minor + amount_credited_minor >= amount_due_minor)
+           OR amount_paid_minor > amount_due_minor
+           OR (status = 'paid') <> (paid_at IS NOT NULL)
+    """,
+    "credit_notes": """
+        SELECT i.account_id, public_id('inv', i.id) AS subject
+        FROM invoices i
+        LEFT JOIN (SELECT invoice_id, sum(amount_minor) AS minor
+                   FROM credit_notes GROUP BY invoice_id) n ON n.invoice_id = i.id
+        LEFT JOIN (SELECT invoice_id, sum(amount_minor) AS minor
+                   FROM balance_entries WHERE kind = 'credited' GROUP BY invoice_id) b
+               ON b.invoice_id = i.id
+        WHERE coalesce(n.minor, 0) > greatest(i.total_minor, i.amount_due_minor)
+           OR i.amount_credited_minor + coalesce(b.minor, 0) <> coalesce(n.minor, 0)
+    """,
+    "money_balance": """
+        SELECT i.account_id, public_id('inv', i.id) AS subject
+        FROM invoices i
+        LEFT JOIN (SELECT invoice_id, -sum(amount_minor) AS minor
+                   FROM balance_entries WHERE kind = 'applied' GROUP BY invoice_id) b
+               ON b.invoice_id = i.id
+        WHERE i.balance_applied_minor <> coalesce(b.minor, 0)
+        UNION ALL
+        SELECT b.account_id, b.key
+        FROM balance_entries b
+        LEFT JOIN invoices i
+               ON i.id = b.invoice_id AND i.account_id = b.account_id AND i.currency = b.currency
+        WHERE b.invoice_id IS NOT NULL AND i.id IS NULL
+    """,
+    # Of subscriptions that were ever served. What is left of an invoice partly paid may come later.
+    "debts_billed": """
+        WITH ended AS (
+            SELECT account_id, max(ended_at) AS at
+            FROM subscriptions s
+            WHERE status = 'canceled' AND (trial_end IS NOT NULL OR EXISTS (
+                SELECT 1 FROM invoices i WHERE i.subscription_id = s.id AND i.number IS NOT NULL))
+            GROUP BY account_id
+        ), owed AS (
+            SELECT b.account_id, -sum(b.amount_minor) AS minor,
+                   -sum(b.amount_minor) FILTER (
+                       WHERE b.at <= e.at AND b.key NOT LIKE '%-rest') AS minor_then,
+                   max(coalesce((CAST(:minimums AS jsonb) ->> b.currency)::bigint, :minimum))
+                       AS minimum
+            FROM balance_entries b JOIN ended e USING (account_id)
+            GROUP BY b.account_id
+        )
+        SELECT o.account_id, public_id('acc', o.account_id) AS subject
+        FROM owed o
+        WHERE least(o.minor, o.minor_then) >= o.minimum
+          AND NOT EXISTS (SELECT 1 FROM subscriptions s
+                          WHERE s.account_id = o.account_id
+                            AND s.status NOT IN ('canceled', 'incomplete_expired'))
+          AND NOT EXISTS (SELECT 1 FROM invoices i
+                          WHERE i.account_id = o.account_id AND i.subscription_id IS NOT NULL
+                            AND i.status IN ('draft', 'open'))
+    """,
+}

@@ -1,0 +1,129 @@
+"""The catalog of what must be so, each with a sentence a person understands.
+
+The queries are in the files beside this one, under the same names.
+"""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Final
+
+from billing.insight.integrity.schemas import Check, Finding
+
+EXAMPLES: Final = 5
+SLACK: Final = timedelta(minutes=10)
+"""Work in progress may take this long; afterwards it is late."""
+SWEPT_WITHIN: Final = timedelta(minutes=3)
+"""A woken matter is started by then at the latest, by a sweep if not before."""
+UNDECIDED: Final = timedelta(hours=1)
+"""A try of a card is decided by then, or its matter is halted."""
+PARKED_AFTER: Final = timedelta(hours=25)
+"""An event nobody knows is looked for during a day, then parked."""
+
+LEDGER: Final[dict[str, tuple[str, str]]] = {
+    "ledger_balance": ("I1", "the balance is the sum of the ledger"),
+    "lots_balance": ("I1", "the balance is the sum of the lots"),
+    "ledger_numbers": ("I1", "the ledger is numbered without a gap"),
+    "ledger_chain": ("I1", "each entry carries the balance after it"),
+    "ledger_split": ("I1", "each entry is split over lots to the last digit"),
+    "ledger_parts": ("I1", "a part belongs to an entry and a lot of its account"),
+    "lots_remaining": ("I1", "each lot has left what its entries leave"),
+    "used_credits": ("I1", "what was used is the sum of debits and captures"),
+    "debt_owed": ("I1", "what is owed is what forced debits left and grants have not paid"),
+    "lots_held": ("I2", "what is held is held in lots"),
+    "holds_held": ("I2", "what is held is held by open holds"),
+    "holds_parts": ("I2", "each hold is made of its parts"),
+    "holds_captured": ("I2", "a captured hold has its one entry"),
+}
+"""The ledger's own rules (billing.ledger.credits.invariants), by the names they have here."""
+
+_OTHERS: Final = (
+    # Credits
+    ("credits_never_negative", "I2", "no credits are negative, and none are held twice"),
+    ("holds_of_lots", "I2", "each lot holds what the open holds took from it"),
+    # Usage
+    ("usage_counted", "I4", "each day's counters are the sum of its billing records"),
+    ("usage_cycles", "I4", "each cycle's counters are the sum of its billing records"),
+    ("budgets_known", "I4", "a use is held against budgets exactly where there are any"),
+    ("usage_paid", "I1", "what an entry of the ledger took or owes is the sum of its uses"),
+    ("usage_counted_beyond", "I4", "each cycle's overage is the sum of its billing records"),
+    ("usage_billed", "I4", "usage lines are the sum of the records they cover, to the cent"),
+    ("usage_invoiced", "I4", "use of a closed cycle is on an invoice"),
+    ("thresholds_billed", "I4", "use that reached its billing threshold is invoiced soon"),
+    # Purchases, trials and their credits
+    ("purchases_granted_once", "I3", "a completed purchase has one grant, any other has none"),
+    ("grants_paid_once", "I3", "credits of a purchase were paid for in full"),
+    ("trials_granted_once", "I3", "a trial has one grant of its credits"),
+    ("purchases_end_in_time", "I5", "no purchase waits beyond its deadline without a reason"),
+    ("top_ups_undecided", "I3", "an account waits for at most one top-up, and knows that it does"),
+    ("top_ups_bought", "I3", "a top-up stands as the purchase that it led to"),
+    # Money
+    ("payments_booked", "I3", "every cent that came in is on an invoice or in the balance"),
+    ("payments_settled", "I3", "money that came in is booked soon, and nothing else is"),
+    ("one_collector", "I3", "an invoice has at most one payment that may still bring money"),
+    ("attempts_decided", "I3", "no try of a card stays undecided"),
+    ("one_currency", "I6", "everything of an account is in its one currency"),
+    # Invoices
+    ("invoice_numbers", "I6", "numbers of a series have no gap and end at its counter"),
+    ("invoice_sums", "I6", "an invoice is the sum of its lines, less what the balance bore"),
+    ("invoices_settled", "I6", "a paid invoice is covered, an open one is not"),
+    ("invoice_content", "I6", "the content of a numbered invoice is as it was issued"),
+    ("credit_notes", "I6", "credit notes take back no more than was invoiced"),
+    ("money_balance", "I6", "what an invoice took from the money balance is written there"),
+    ("debts_billed", "I6", "what is carried is billed when a subscription ends"),
+    # Events in and out
+    ("inbox_handled", "I7", "every event from Stripe was looked into, or is parked"),
+    ("outbox_numbers", "I7", "published events of an account are numbered without a gap"),
+    # Matters and steps
+    ("matters_started", "I9", "every open matter has a workflow and a time to look again"),
+    ("matters_exist", "I9", "whatever is still open has an open matter"),
+    ("steps_move_on", "I9", "no matter waits for a step that it has done"),
+    ("steps_belong", "I9", "every step belongs to a matter of its account"),
+    # Subscriptions and dunning
+    ("one_open_subscription", "I9", "an account has at most one open subscription"),
+    ("periods_contiguous", "I6", "each billed period begins where the one before ended"),
+    ("periods_billed", "I6", "the current period of a subscription is billed"),
+    ("cycles_granted_once", "I3", "a paid cycle has its credits, once"),
+    ("debts_pursued", "I5", "a subscription that is overdue owes something, and no other does"),
+    ("cases_match_invoices", "I5", "a recovery is open exactly while its invoice may be paid"),
+)
+
+CHECKS: Final = tuple(
+    Check(name=name, invariant=invariant, sentence=sentence)
+    for name, invariant, sentence in (
+        *((name, *rule) for name, rule in LEDGER.items()),
+        *_OTHERS,
+    )
+)
+BY_NAME: Final = {check.name: check for check in CHECKS}
+
+
+def find(name: str, violations: int, examples: tuple[str, ...]) -> Finding:
+    """A check's finding."""
+    return Finding(
+        **BY_NAME[name].model_dump(), ok=not violations, violations=violations, examples=examples
+    )
+
+
+def compare(open_matters: Mapping[str, bool], running: Mapping[str, int]) -> list[Finding]:
+    """Postgres against Temporal: what is open and whether it must run, and how many runs are."""
+    alive = [
+        name
+        for name, must in sorted(open_matters.items())
+        if running.get(name, 0) not in ((1,) if must else (0, 1))
+    ]
+    stray = sorted(running.keys() - open_matters.keys())
+    return [
+        _versus("workflows_alive", "every open matter has exactly one running workflow", alive),
+        _versus("workflows_wanted", "no workflow runs without an open matter", stray),
+    ]
+
+
+def _versus(name: str, sentence: str, wrong: list[str]) -> Finding:
+    return Finding(
+        name=name,
+        invariant="I9",
+        sentence=sentence,
+        ok=not wrong,
+        violations=len(wrong),
+        examples=tuple(wrong[:EXAMPLES]),
+    )

@@ -1,0 +1,35 @@
+"""The findings of the integrity checks: one per check."""
+
+from pydantic import AwareDatetime
+
+from billing.core.frozen import Frozen
+
+
+class Check(Frozen):
+    """Something that must be so at every commit; `invariant` is its number in the test plan."""
+
+    name: str
+    invariant: str
+    sentence: str
+
+
+class Finding(Check):
+    """Result of one rule; `examples` are up to five external ids that break it."""
+
+    ok: bool
+    violations: int
+    examples: tuple[str, ...]
+
+
+class Report(Frozen):
+    """All findings of one snapshot of the rows."""
+
+    ok: bool
+    as_of: AwareDatetime
+    """Real time of the snapshot."""
+    checks: tuple[Finding, ...]
+
+    @property
+    def wrong(self) -> tuple[Finding, ...]:
+        """The findings that are not well."""
+        return tuple(finding for finding in self.checks if not finding.ok)

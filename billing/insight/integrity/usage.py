@@ -1,0 +1,125 @@
+"""Queries on usage: each answers (account_id, subject) of what breaks its check.
+
+`:now` is real time; an account with a clock of its own is asked by that clock.
+"""
+
+from typing import Final
+
+from billing.core.money import EXPONENTS
+
+_CASES: Final = " ".join(f"WHEN '{name}' THEN {digits}" for name, digits in EXPONENTS.items())
+DIGITS: Final = f"CASE i.currency {_CASES} ELSE 2 END"
+"""Digits after the point of an invoice's currency."""
+
+QUERIES: Final[dict[str, str]] = {
+    "usage_counted": """
+        SELECT account_id, meter || ' on ' || to_char(day_at, 'YYYY-MM-DD') AS subject
+        FROM (
+            SELECT account_id, meter, day_at, count(*) AS events,
+                sum(included_units + charged_units) AS quantity,
+                sum(total_amount) AS total
+            FROM billing_records WHERE kind = 'usage' GROUP BY account_id, meter, day_at) r
+        FULL JOIN (
+            SELECT account_id, meter, bucket AS day_at, sum(events) AS events,
+                sum(quantity) AS quantity, sum(credits + overage_total) AS total
+            FROM usage_counters WHERE owner = '' AND grain = 'day'
+            GROUP BY account_id, meter, bucket) c
+        USING (account_id, meter, day_at)
+        WHERE (r.events, r.quantity, r.total) IS DISTINCT FROM (c.events, c.quantity, c.total)
+    """,
+    "usage_cycles": """
+        SELECT account_id, meter || ' from ' || to_char(start_at, 'YYYY-MM-DD') AS subject
+        FROM (
+            SELECT account_id, owner, meter, period_start AS start_at, count(*) AS events,
+                sum(included_units + charged_units) AS quantity,
+                sum(CASE WHEN billing_method = 'payment_charge' AND currency <> 'CREDIT'
+                    AND owner = '' THEN 0 ELSE total_amount END) AS total
+            FROM billing_records
+            CROSS JOIN LATERAL (VALUES (''), ('u:' || user_id), ('o:' || organization_id))
+                AS o(owner)
+            WHERE kind = 'usage' AND owner IS NOT NULL
+            GROUP BY account_id, owner, meter, period_start) r
+        FULL JOIN (
+            SELECT account_id, owner, meter, period_start AS start_at, events, quantity,
+                credits + overage_total AS total
+            FROM usage_cycles
+            WHERE owner = '' OR owner LIKE 'u:%' OR owner LIKE 'o:%') c
+        USING (account_id, owner, meter, start_at)
+        WHERE (r.events, r.quantity, r.total) IS DISTINCT FROM (c.events, c.quantity, c.total)
+    """,
+    "budgets_known": """
+        SELECT b.account_id, coalesce(b.budget_mode, 'no budget') AS subject
+        FROM credit_balances b
+        LEFT JOIN (
+            SELECT account_id, CASE WHEN bool_or(is_blocking) THEN 'block' ELSE 'notify' END AS mode
+            FROM budgets GROUP BY account_id) k USING (account_id)
+        WHERE b.budget_mode IS DISTINCT FROM k.mode
+    """,
+    "usage_paid": """
+        SELECT r.account_id, public_id('ctx', r.transaction_id) AS subject
+        FROM (
+            SELECT account_id, transaction_id, sum(total_amount) AS total
+            FROM billing_records WHERE transaction_id IS NOT NULL
+            GROUP BY account_id, transaction_id) r
+        LEFT JOIN credit_transactions t
+               ON t.id = r.transaction_id AND t.account_id = r.account_id
+        WHERE t.amount - t.debt IS DISTINCT FROM -r.total
+    """,
+    # Records and lines agree to the cent; a record that no line covers yet is pending. So is one of
+    # very many that a line covers, until its part is completed.
+    "usage_billed": f"""
+        SELECT account_id, meter || ' of ' || to_char(period_start, 'YYYY-MM-DD') AS subject
+        FROM (
+            SELECT account_id, meter, period_start, sum(charged_units) AS units,
+                sum(total_amount) AS total
+            FROM billing_records
+            WHERE currency <> 'CREDIT' AND billing_method = 'subscription_included'
+              AND (billing_status = 'completed'
+                   OR id IN (SELECT unnest(records) FROM usage_settlements))
+            GROUP BY account_id, meter, period_start) r
+        FULL JOIN (
+            SELECT l.account_id, l.detail ->> 'meter' AS meter, l.period_start,
+                sum(l.quantity) AS units,
+                sum(l.amount_minor / power(10::numeric, {DIGITS})) AS total
+            FROM invoice_lines l JOIN invoices i ON i.id = l.invoice_id
+            WHERE l.kind = 'usage' GROUP BY 1, 2, 3) l
+        USING (account_id, meter, period_start)
+        WHERE (r.units, r.total) IS DISTINCT FROM (l.units, l.total)
+    """,  # noqa: S608 (constants)
+    "usage_counted_beyond": """
+        SELECT account_id, meter || ' of ' || to_char(period_start, 'YYYY-MM-DD') AS subject
+        FROM (
+            SELECT account_id, meter, period_start, sum(charged_units) AS units,
+                sum(total_amount) AS total
+            FROM billing_records
+            WHERE currency <> 'CREDIT' AND billing_method = 'subscription_included'
+              AND kind = 'usage'
+            GROUP BY account_id, meter, period_start) r
+        FULL JOIN (
+            SELECT account_id, meter, period_start, overage AS units, overage_total AS total
+            FROM usage_cycles
+            WHERE owner = '' AND overage <> 0) c
+        USING (account_id, meter, period_start)
+        WHERE (r.units, r.total) IS DISTINCT FROM (c.units, c.total)
+    """,
+    "thresholds_billed": """
+        SELECT p.account_id, public_id('sub', s.id) AS subject
+        FROM usage_periods p
+        JOIN subscriptions s ON s.id = p.subscription_id
+        JOIN accounts a ON a.id = p.account_id
+        WHERE p.threshold_at < coalesce(a.clock_at, :now) - :slack AND p.closed_at IS NULL
+          AND s.status IN ('active', 'past_due')
+    """,
+    # A late use waits for the next invoice; any other belongs onto that of its own cycle's end.
+    "usage_invoiced": """
+        SELECT r.account_id, public_id('bill', r.id) AS subject
+        FROM billing_records r
+        JOIN usage_periods p ON p.account_id = r.account_id AND p.start_at = r.period_start
+        JOIN subscriptions s ON s.id = p.subscription_id
+        WHERE r.currency <> 'CREDIT' AND r.billing_method = 'subscription_included'
+          AND r.billing_status = 'pending' AND NOT r.is_late
+          AND (s.status = 'canceled'
+               OR s.status IN ('active', 'past_due') AND p.start_at < s.cycle_start)
+          AND r.id NOT IN (SELECT unnest(records) FROM usage_settlements)
+    """,
+}

@@ -1,0 +1,123 @@
+"""State of an account in one answer; money in minor units, credits as exact decimals."""
+
+from decimal import Decimal
+from uuid import UUID
+
+from pydantic import AwareDatetime
+
+from billing.core.frozen import Frozen
+
+
+class AccountPart(Frozen):
+    """The account itself; `clock_at` is the frozen instant of a test account."""
+
+    account_id: UUID
+    external_id: str
+    status: str
+    zone: str
+    is_test: bool
+    clock_at: AwareDatetime | None
+
+
+class TrialPart(Frozen):
+    """The trial of credits."""
+
+    status: str
+    started_at: AwareDatetime
+    expires_at: AwareDatetime
+    credits_granted: Decimal
+    credits_remaining: Decimal
+
+
+class SubscriptionPart(Frozen):
+    """The open subscription, else the newest that ended; what comes next for it, and when."""
+
+    subscription_id: UUID
+    status: str
+    plan: str
+    plan_name: str
+    amount_minor: int
+    currency: str
+    current_period_start: AwareDatetime
+    current_period_end: AwareDatetime
+    trial_end: AwareDatetime | None
+    cancel_at_period_end: bool
+    next_step: str | None
+    next_due_at: AwareDatetime | None
+
+
+class CreditsPart(Frozen):
+    """The balance without what has expired by now."""
+
+    balance: Decimal = Decimal(0)
+    held: Decimal = Decimal(0)
+    debt: Decimal = Decimal(0)
+    currency: str | None = None
+
+    @property
+    def available(self) -> Decimal:
+        """Credits that can still be spent."""
+        return self.balance - self.held
+
+
+class OpenInvoice(Frozen):
+    """An invoice that waits for money."""
+
+    invoice_id: UUID
+    number: str | None
+    remaining_minor: int
+    currency: str
+    due_at: AwareDatetime | None
+
+
+class InvoicesPart(Frozen):
+    """All open invoices, and the newest five of them."""
+
+    open: int = 0
+    remaining_minor: int = 0
+    newest: tuple[OpenInvoice, ...] = ()
+
+
+class PendingPurchase(Frozen):
+    """A purchase that waits for money."""
+
+    purchase_id: UUID
+    pack: str
+    credits: Decimal
+    amount_minor: int
+    currency: str
+    expires_at: AwareDatetime
+
+
+class PurchasesPart(Frozen):
+    """All pending purchases, and the newest five of them."""
+
+    pending: int = 0
+    newest: tuple[PendingPurchase, ...] = ()
+
+
+class DunningPart(Frozen):
+    """The oldest open recovery: tries made, tries planned, and when it goes on."""
+
+    dunning_case_id: UUID
+    invoice_id: UUID
+    status: str
+    attempts_made: int
+    attempts_planned: int
+    next_step: str | None
+    next_due_at: AwareDatetime | None
+    opened_at: AwareDatetime
+    open_cases: int
+
+
+class Overview(Frozen):
+    """Everything at a glance; nulls and zeros for what is not there."""
+
+    now: AwareDatetime
+    account: AccountPart | None = None
+    trial: TrialPart | None = None
+    subscription: SubscriptionPart | None = None
+    credits: CreditsPart = CreditsPart()
+    invoices: InvoicesPart = InvoicesPart()
+    purchases: PurchasesPart = PurchasesPart()
+    dunning: DunningPart | None = None

@@ -1,0 +1,99 @@
+"""Ways to save: a plan that fits better, credits that are about to expire. Pure.
+
+Advice is arithmetic on what was: nothing is advised that the figures beside it do not show.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from decimal import ROUND_HALF_UP, Decimal
+from typing import Final
+
+from billing.catalog.rating.rules import rounded
+from billing.core.money import ZERO
+from billing.insight.recommendations.schemas import CheaperPlan, CreditsExpiring, Lot, Offer
+
+CYCLES: Final = 3
+LOOK_AHEAD: Final = timedelta(days=30)
+STEP: Final = Decimal("0.000001")
+Units = Mapping[str, Decimal]
+
+
+def cost(offer: Offer, units: Units) -> Decimal | None:
+    """Cost of one cycle under a plan; None: the plan gives less than was used."""
+    total = offer.price
+    for meter, used in units.items():
+        terms = offer.limits.get(meter)
+        if terms is None or used <= terms.included:
+            continue
+        if terms.price is None:
+            return None
+        total += (used - terms.included) * terms.price
+    return total
+
+
+def cheaper(
+    current: Offer, others: Sequence[Offer], cycles: Sequence[Units], currency: str
+) -> CheaperPlan | None:
+    """The plan that would have cost least over these cycles, if less than the current one."""
+    paid = _together(current, cycles)
+    if paid is None or not cycles:
+        return None
+    known = [(sum_, offer) for offer in others if (sum_ := _together(offer, cycles)) is not None]
+    best, offer = min(known, key=lambda one: (one[0], one[1].key), default=(paid, current))
+    if best >= paid:
+        return None
+    # Units have twelve decimals, and so have prices.
+    paid, best = rounded(paid, currency), rounded(best, currency)
+    units: defaultdict[str, Decimal] = defaultdict(Decimal)
+    for cycle in cycles:
+        for meter, used in cycle.items():
+            units[meter] += used
+    return CheaperPlan(
+        plan=offer.key,
+        current_plan=current.key,
+        cycles=len(cycles),
+        current_cost=paid,
+        cost=best,
+        saving=paid - best,
+        currency=currency,
+        gives_up=gives_up(current, offer),
+        units=dict(sorted(units.items())),
+    )
+
+
+def gives_up(current: Offer, other: Offer) -> tuple[str, ...]:
+    """Features of a plan that another has not or has less of; `credits`: it gives fewer."""
+    lost = [
+        name
+        for name, value in current.features.items()
+        if not _covers(other.features.get(name), value)
+    ]
+    return tuple(sorted([*lost, *(["credits"] if other.credits < current.credits else [])]))
+
+
+def expiring(lots: Sequence[Lot], daily: Decimal, now: datetime) -> list[CreditsExpiring]:
+    """The part of each lot that expires within thirty days at `daily` use, soonest first."""
+    found, spent = [], ZERO
+    for lot in sorted(lots, key=lambda one: (one.expires_at, one.id)):
+        if not now < lot.expires_at <= now + LOOK_AHEAD:
+            continue
+        days = Decimal((lot.expires_at - now) // timedelta(seconds=1)) / 86_400
+        burnt = min(lot.free, max(ZERO, daily * days - spent))
+        spent += burnt
+        expiring = (lot.free - burnt).quantize(STEP, rounding=ROUND_HALF_UP)
+        if expiring > 0:
+            use = daily.quantize(STEP, rounding=ROUND_HALF_UP)
+            found.append(CreditsExpiring(lot.id, lot.free, expiring, lot.expires_at, use))
+    return found
+
+
+def _together(offer: Offer, cycles: Sequence[Units]) -> Decimal | None:
+    costs = [cost(offer, units) for units in cycles]
+    return None if None in costs else sum((one for one in costs if one is not None), ZERO)
+
+
+def _covers(other: bool | int | str | None, value: bool | int | str) -> bool:
+    if isinstance(value, str):
+        return other == value
+    return not value or (isinstance(other, int) and other >= value)

@@ -1,0 +1,42 @@
+"""Every query that only advice needs."""
+
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.core import ids
+from billing.insight.recommendations import rules
+from billing.insight.recommendations.schemas import Lot
+from billing.ledger.credits.tables import credit_lots
+from billing.metering.usage.schemas import Period
+from billing.metering.usage.tables import usage_periods
+from billing.money.subscriptions.schemas import Subscription
+
+
+async def closed_cycles(connection: AsyncConnection, subscription: Subscription) -> list[Period]:
+    """The last cycles of the subscription that are over."""
+    period = usage_periods.c
+    rows = await connection.execute(
+        select(usage_periods)
+        .where(
+            period.account_id == subscription.account_id,
+            period.subscription_id == subscription.id,
+            period.closed_at.is_not(None),
+        )
+        .order_by(period.start_at.desc())
+        .limit(rules.CYCLES)
+    )
+    return [Period.model_validate(dict(row)) for row in rows.mappings()]
+
+
+async def lots(connection: AsyncConnection, account_id: UUID) -> list[Lot]:
+    """Its open lots that end some day, with what is free of each."""
+    lot = credit_lots.c
+    rows = await connection.execute(
+        select(lot.id, lot.remaining - lot.held, lot.expires_at).where(
+            lot.account_id == account_id, lot.is_open, lot.expires_at.is_not(None),
+            lot.remaining > lot.held,
+        )
+    )  # fmt: skip
+    return [Lot(ids.encode(ids.LOT, row[0]), row[1], row[2]) for row in rows]

@@ -1,0 +1,157 @@
+"""The queries behind reports, each read page by page in the order of its keys.
+
+A page is a transaction of its own, so that a slow reader of a long report holds nothing open.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Select,
+    and_,
+    case,
+    cast,
+    func,
+    literal,
+    or_,
+    select,
+    tuple_,
+)
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.insight.reports.schemas import GroupBy
+from billing.metering.usage import rules as usage_rules
+from billing.metering.usage.tables import billing_records, usage_counters
+
+PAGE: Final = 1_000
+_PREFIXES: Final = {"user": "u:", "organization": "o:", "operation": "a:", "model": "m:"}
+_RECORD: Final = (
+    "event_id", "user_id", "organization_id", "session_id", "request_id",
+    "product_id", "service_type", "feature_type", "operation", "model", "meter", "usage_amount",
+    "included_units", "charged_units", "unit_price", "total_amount", "currency",
+    "billing_method", "billing_status", "is_free_tier", "is_late",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A query with the columns that order it: its first ones, and together unique.
+
+    `prefixed` names the column whose values are owners of counters, such as `u:ann`; `rest` are
+    then the rows of what names none, which come first.
+    """
+
+    query: Select[Any]
+    keys: tuple[ColumnElement[Any], ...]
+    prefixed: str | None = None
+    rest: Select[Any] | None = None
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of its columns."""
+        return list(self.query.selected_columns.keys())
+
+
+def report(
+    account_id: UUID,
+    group_by: GroupBy,
+    start: datetime,
+    end: datetime,
+    as_of: datetime,
+    only_user: str | None = None,
+) -> Report:
+    """Usage from `start` to before `end`; of single records those written up to `as_of`.
+
+    By user and by record that of `only_user`, where one is named.
+    """
+    if group_by == "record":
+        return _records(account_id, start, end, as_of, only_user)
+    counter = usage_counters.c
+    keys: tuple[ColumnElement[Any], ...] = (counter.meter,)
+    query = select(counter.meter)
+    if group_by == "day":
+        keys = (counter.bucket, counter.meter)
+        query = select(counter.bucket.label("day"), counter.meter)
+    elif group_by in _PREFIXES:
+        keys = (counter.owner, counter.meter)
+        query = select(counter.owner.label(group_by), counter.meter)
+    prefix = _PREFIXES.get(group_by)
+    whose = (
+        (counter.owner == "",)
+        if prefix is None
+        else (counter.owner >= prefix, counter.owner < f"{prefix[0]};")
+    )
+    where = (
+        counter.account_id == account_id,
+        counter.grain == "day",
+        counter.bucket >= start,
+        counter.bucket < end,
+    )
+    query = query.add_columns(*_sums(literal(1))).where(*where, *whose).group_by(*keys)
+    if prefix is None:
+        return Report(query, keys)
+    if group_by == "user" and only_user is not None:
+        return Report(query.where(counter.owner == usage_rules.user(only_user)), keys, group_by)
+    return Report(query, keys, group_by, _rest(where, and_(*whose), group_by))
+
+
+def _sums(sign: ColumnElement[Any]) -> list[ColumnElement[Any]]:
+    """The figures of a group, each counter taken once or, with sign -1, taken off."""
+    counter = usage_counters.c
+    return [
+        func.sum(sign * counter.quantity).label("quantity"),
+        cast(func.sum(sign * counter.events), BigInteger).label("events"),
+        func.sum(sign * counter.credits).label("credits"),
+        func.sum(sign * counter.overage).label("overage"),
+        func.sum(sign * counter.overage_total).label("overage_cost"),
+    ]
+
+
+def _rest(
+    where: Sequence[ColumnElement[bool]], named: ColumnElement[bool], group_by: str
+) -> Select[Any]:
+    """Per meter what the account used beside what names one: all groups' sums then agree."""
+    counter = usage_counters.c
+    sign = case((named, -1), else_=1)
+    return (
+        select(literal("").label(group_by), counter.meter, *_sums(sign))
+        .where(*where, or_(counter.owner == "", named))
+        .group_by(counter.meter)
+        .having(func.sum(sign * counter.events) != 0)
+        .order_by(counter.meter)
+    )
+
+
+async def page(
+    connection: AsyncConnection, asked: Report, after: Sequence[Any] | None
+) -> Sequence[Any]:
+    """The next rows after these key values, or the first ones."""
+    query = asked.query.order_by(*asked.keys).limit(PAGE)
+    if after is not None:
+        mark = (literal(value, key.type) for value, key in zip(after, asked.keys, strict=True))
+        query = query.where(tuple_(*asked.keys) > tuple_(*mark))
+    rows = list((await connection.execute(query)).all())
+    if after is None and asked.rest is not None:
+        rows[:0] = (await connection.execute(asked.rest)).all()
+    return rows
+
+
+def _records(
+    account_id: UUID, start: datetime, end: datetime, as_of: datetime, only_user: str | None
+) -> Report:
+    record = billing_records.c
+    shown = (record.occurred_at, record.id.label("billing_id"), *(record[n] for n in _RECORD))
+    query = select(*shown).where(
+        record.account_id == account_id,
+        record.occurred_at >= start,
+        record.occurred_at < end,
+        record.created_at <= as_of,
+    )
+    if only_user is not None:
+        query = query.where(record.user_id == only_user)
+    return Report(query, (record.occurred_at, record.id))

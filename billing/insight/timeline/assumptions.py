@@ -1,0 +1,50 @@
+"""The answers of the provider that a future assumes, so that it can be shown at all. Pure.
+
+A card pays an invoice that nothing failed for yet; in recovery every try is shown to fail, for
+nobody knows which one succeeds.
+"""
+
+from datetime import datetime
+
+from billing.matters.effects import Rows
+from billing.money.dunning.schemas import DunningCase
+from billing.money.payments.calls import Answer, Call
+from billing.money.payments.rules import Decline, Outcome
+from billing.money.payments.schemas import Payment
+
+_DECLINE = Decline(code="card_declined", decline_code="insufficient_funds", message="")
+
+
+def assume(call: Call, rows: Rows, at: datetime) -> Answer:
+    """The answer of the future that is shown."""
+    payment = call.payment
+    intent_id = payment.stripe_payment_intent_id or f"pi_{payment.id}"
+    outcome = Outcome(kind="canceled", intent_id=intent_id)
+    match call.what:
+        case "try_card" if is_recovering(rows, payment):
+            outcome = Outcome(kind="declined", intent_id=intent_id, decline=_DECLINE)
+        case "try_card":
+            return paid(call, at)
+        case "look" if payment.status == "processing":
+            return paid(call, at)
+        case "open" | "look":
+            # A payer who must confirm may never come.
+            outcome = Outcome(kind="waiting", intent_id=intent_id)
+    return Answer(call, outcome, at)
+
+
+def is_recovering(rows: Rows, payment: Payment) -> bool:
+    """True while the payment's invoice has an open case."""
+    cases = (one for one in rows.of(DunningCase) if one.invoice_id == payment.invoice_id)
+    return any(one.is_open for one in cases)
+
+
+def paid(call: Call, at: datetime) -> Answer:
+    """The money is in."""
+    payment = call.payment
+    outcome = Outcome(
+        kind="succeeded",
+        intent_id=payment.stripe_payment_intent_id or f"pi_{payment.id}",
+        received_minor=payment.amount_minor,
+    )
+    return Answer(call, outcome, at)

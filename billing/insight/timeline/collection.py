@@ -1,0 +1,17 @@
+"""The future of an invoice that a matter of its own pursues."""
+
+from billing.insight.timeline.deciding import DecidingProjection
+from billing.insight.timeline.foreseen import Foreseen
+from billing.insight.timeline.schemas import DecidingSnapshot
+from billing.matters.kinds import COLLECTION
+from billing.money.dunning.collection import RULES, CollectionFacts
+from billing.money.dunning.rules import CollectionState
+
+
+class CollectionProjection(DecidingProjection[CollectionState, CollectionFacts]):
+    """One open invoice, through all its slots to the end."""
+
+    rank = COLLECTION.rank
+
+    def __init__(self, snapshot: DecidingSnapshot[CollectionFacts], foreseen: Foreseen) -> None:
+        super().__init__(snapshot, RULES, foreseen)

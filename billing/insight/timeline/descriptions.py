@@ -1,0 +1,204 @@
+"""Plain sentences for what has happened, and for why; pure functions of the rows' own words."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from billing.core.money import show_money
+from billing.insight.timeline.schemas import Cause
+from billing.platform.provider_inbox.rules import AT_ONCE
+
+# What an audit row says, by its action; `{money}` and other names come from its detail. An action
+# that is not here reads as its own words: `payment.approved` is "payment approved".
+_CHANGES: Final[dict[str, str]] = {
+    "account.created": "the account was made",
+    "account.changed": "the account was changed: {fields}",
+    "clock.aimed": "the clock was sent to {target}",
+    "credits.adjusted": "an operator corrected the credits by {credits}: {reason}",
+    "credits.overdraft_set": "forced charges may leave {overdraft} credits owed: {reason}",
+    "dunning.attempt_failed": "a try brought no money: {reason}",
+    "dunning.canceled": "recovery ended with the subscription",
+    "dunning.exhausted": "all tries failed: {reason}",
+    "dunning.extended": "recovery was extended by {days} days",
+    "dunning.forgiven": "the debt was forgiven: {reason}",
+    "dunning.opened": "recovery of an unpaid invoice began",
+    "dunning.recovered": "the overdue invoice was paid: {reason}",
+    "credits.low_balance_set": "the balance below which the account is told was set",
+    "invoice.credited": "{amount_minor} was taken back by a credit note: {reason}",
+    "invoice.finalized": "an invoice of {money} was issued",
+    "invoice.paid": "the invoice of {money} was paid",
+    "invoice.uncollectible": "the invoice of {money} was given up as uncollectible",
+    "invoice.voided": "an invoice of {money} was voided: {reason}",
+    "matter.halted": "the workflow halted: {reason}",
+    "matter.resumed": "the workflow goes on",
+    "payment.approved": "{money} sent by hand were found to be there",
+    "payment.awaits_approval": "{money} sent by hand still await an operator's decision",
+    "payment.canceled": "the payment of {money} was canceled",
+    "payment.failed": "a payment of {money} failed: {failure_code}",
+    "payment.processing": "the bank is processing {money}",
+    "payment.rejected": "{money} sent by hand were not there: {reason}",
+    "payment.succeeded": "{money} was paid",
+    "purchase.completed": "{credits} credits were bought for {money}",
+    "purchase.created": "{credits} credits were ordered for {money}",
+    "purchase.expired": "the purchase of {credits} credits expired unpaid",
+    "purchase.failed": "the purchase of {credits} credits failed: {code}",
+    "subscription.add_ons_chosen": "the add-ons of {plan} were chosen",
+    "subscription.activated": "{plan} is active",
+    "subscription.cancel_scheduled": "{plan} will end on {current_period_end}",
+    "subscription.canceled": "{plan} ended: {reason}",
+    "subscription.created": "{plan} was subscribed to ({status})",
+    "subscription.incomplete_expired": "{plan} was given up: its first payment never came",
+    "subscription.past_due": "{plan} is past due",
+    "subscription.paused": "{plan} was paused: {reason}",
+    "subscription.reactivated": "the planned end of {plan} was taken back",
+    "subscription.renewed": "{plan} was renewed until {current_period_end}",
+    "subscription.restarted": "{plan} began anew, until {current_period_end}",
+    "subscription.threshold_set": "the billing threshold was set: {reason}",
+    "subscription.unpaid": "{plan} is unpaid: nothing is charged until what is overdue is paid",
+    "top_up.capped": "no credits were bought: the month's limit is reached",
+    "top_up.completed": "credits were bought by themselves",
+    "top_up.failed": "credits could not be bought by themselves: {reason}",
+    "top_up.settings_written": "what is bought by itself was set",
+    "top_up.stopped": "after {failures} failures no more credits are bought by themselves",
+    "usage.failed": "a single use was not paid",
+    "usage.retried": "a single use is to be paid again",
+    "usage.settled": "a single use was paid",
+    "trial.converted": "the trial ended with a paid plan",
+    "trial.expired": "the trial ended; {expired} credits expired",
+    "trial.started": "the trial began with {credits} credits",
+}
+_STEPS: Final[dict[str, str]] = {
+    "abandon": "gave up the first payment",
+    "check": "asked Stripe",
+    "bill_early": "invoiced use that had reached the billing threshold",
+    "complete": "completed uses that an invoice bills",
+    "cycle": "started a new cycle",
+    "detach": "had Stripe forget a card",
+    "end": "ended the subscription",
+    "end_approval": "stopped waiting for an approval",
+    "end_trial": "ended the trial of the plan",
+    "expire": "let it expire",
+    "fulfil": "granted the credits",
+    "give_up": "took the final action",
+    "expire_credits": "let credits expire",
+    "bill": "invoiced late use of a subscription that had ended",
+    "limits": "began or ended an agreed limit",
+    "notice": "told that credits end soon",
+    "open": "opened the payment",
+    "retire": "called an open payment back",
+    "renew": "renewed the subscription",
+    "settle": "booked the money",
+    "setup": "followed a card being saved",
+    "top_up": "bought the credits that were wanted, or saw why not",
+}
+
+
+_TRIGGERS: Final = {
+    "asked": "somebody asked for a try at once",
+    "new_card": "a new card was chosen",
+    "provider_down": "Stripe could not be reached before",
+}
+
+
+def change_words(action: str, detail: Mapping[str, Any]) -> str:
+    """Describe an audit row."""
+    template = _CHANGES.get(action)
+    if template is None:
+        return action.replace(".", " ").replace("_", " ")
+    return template.format_map(_Facts(detail)).removesuffix(": ")
+
+
+def change_money(detail: Mapping[str, Any]) -> tuple[int | None, str | None]:
+    """The amount an audit row speaks of, in minor units, and its currency."""
+    currency = detail.get("currency")
+    for name in ("amount_cents", "total_cents"):
+        if isinstance(currency, str) and isinstance(detail.get(name), int):
+            return detail[name], currency
+    return None, None
+
+
+def step_words(name: str, result: str) -> str:
+    """Describe the result of a step."""
+    words = _STEPS.get(name, name.replace("_", " "))
+    return f"{words}: {result}" if result else words
+
+
+def attempt_words(
+    status: str, amount_minor: int, currency: str, card: str | None, reason: str | None
+) -> str:
+    """Describe the result of a charge attempt."""
+    money = show_money(amount_minor, currency)
+    by = f" by {card}" if card else ""
+    outcome = {
+        "action": "the bank wants the payer to confirm",
+        "pending": "not decided yet",
+        "processing": "the bank is processing it",
+        "skipped": "not tried",
+        "unreached": "it never reached the card",
+    }.get(status, status)
+    return f"charge of {money}{by}: {outcome}" + (f" ({reason})" if reason else "")
+
+
+def step_cause(
+    workflow_id: str | None,
+    due_at: datetime | None,
+    *,
+    event: tuple[str, str, int] | None = None,
+    trigger: str | None = None,
+) -> Cause:
+    """Why a step ran: Stripe said something, somebody asked, a card is new, or it was due.
+
+    `event` is the provider's event with its type and deliveries, `trigger` one of _TRIGGERS.
+    """
+    if event is not None:
+        event_id, event_type, deliveries = event
+        times = f", delivered {deliveries} times" if deliveries > 1 else ""
+        return Cause(
+            words=f"Stripe told of {event_type}{times}",
+            workflow_id=workflow_id,
+            stripe_event_id=event_id,
+        )
+    planned = due_at if due_at is not None and due_at > AT_ONCE else None
+    words = _TRIGGERS.get(trigger or "") or ("it was due" if planned else "it was next")
+    return Cause(words=words, workflow_id=workflow_id, due_at=planned)
+
+
+def change_cause(actor: str, correlation_id: str | None) -> Cause:
+    """Who made a change: a caller, or a step of a workflow."""
+    _, found, workflow_id = actor.partition("workflow:")
+    if found:
+        return Cause(
+            words=f"a step of {workflow_id}",
+            actor=actor,
+            workflow_id=workflow_id,
+            correlation_id=correlation_id,
+        )
+    words = "the service itself" if actor == "system" else f"asked for by {actor}"
+    return Cause(words=words, actor=actor, correlation_id=correlation_id)
+
+
+class _Facts(dict[str, str]):
+    """The detail of an audit row as words; what is missing is left out."""
+
+    def __init__(self, detail: Mapping[str, Any]) -> None:
+        super().__init__({name: _word(value) for name, value in detail.items()})
+        amount_minor, currency = change_money(detail)
+        if amount_minor is not None and currency is not None:
+            self["money"] = show_money(amount_minor, currency)
+            if isinstance(detail.get("amount_minor"), int):
+                self["amount_minor"] = show_money(detail["amount_minor"], currency)
+
+    def __missing__(self, name: str) -> str:
+        return ""
+
+
+def _word(value: Any) -> str:
+    """A value for people: instants as dates, lists with commas."""
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    if isinstance(value, str) and value[:1].isdigit() and "T" in value:
+        try:
+            return f"{datetime.fromisoformat(value):%-d %b %Y %H:%M} UTC"
+        except ValueError:
+            return value
+    return "" if value is None else str(value)

@@ -1,0 +1,101 @@
+"""The facts of an account that its matters share while they are carried on in memory. Pure."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from decimal import Decimal
+from itertools import count
+from typing import Final
+from uuid import UUID
+
+from billing.insight.timeline.schemas import Expiring
+from billing.matters.effects import Change, Effect, Rows
+from billing.money.dunning.rules import ATTEMPT_WINDOW
+from billing.money.payments.schemas import Attempt
+
+_DECLINED: Final = ("declined", "action")
+_FIRST_ID: Final = 1 << 127
+
+
+class ForeseenCredits:
+    """Credits with an end, those there and those to be granted, earliest first when asked."""
+
+    def __init__(self, expiring: Iterable[Expiring], granted: Iterable[str]) -> None:
+        self._parts = list(expiring)
+        self._granted = set(granted)
+        self.converted = False
+        """True once a plan was paid for: a trial of credits then ends with it."""
+
+    def grant(self, key: str, name: str, credits: Decimal, expires_at: datetime) -> bool:
+        """A grant to come, as if nothing of it were used; False: the key was granted before."""
+        if key in self._granted:
+            return False
+        self._granted.add(key)
+        self._parts.append(
+            Expiring(name=name, credits=credits, expires_at=expires_at, grant_key=key)
+        )
+        return True
+
+    def next_expiry(self) -> datetime | None:
+        """The end of the first of them."""
+        return min((part.expires_at for part in self._parts), default=None)
+
+    def end(self, at: datetime) -> list[Expiring]:
+        """Those that have ended by `at`; they are gone afterwards."""
+        ended = [part for part in self._parts if part.expires_at <= at]
+        self._parts = [part for part in self._parts if part.expires_at > at]
+        return sorted(ended, key=lambda part: part.expires_at)
+
+    def take(self, grant_key: str) -> Decimal:
+        """End one lot by itself; its credits, or nothing."""
+        found = [part for part in self._parts if part.grant_key == grant_key]
+        self._parts = [part for part in self._parts if part.grant_key != grant_key]
+        return sum((part.credits for part in found), Decimal(0))
+
+
+class ForeseenDeclines:
+    """The number of declines of each card in the last 30 days, at any instant to come."""
+
+    def __init__(self, now: datetime) -> None:
+        self._known: dict[UUID, list[datetime]] = {}
+        self._now = now
+
+    def begin(self, rows: Rows, declines: Mapping[UUID, int]) -> None:
+        """The declines before: those whose rows are not here count as if they were of today."""
+        for card, number in declines.items():
+            if card not in self._known:
+                known = [
+                    one.started_at
+                    for one in rows.of(Attempt)
+                    if one.payment_method_id == card
+                    and one.status in _DECLINED
+                    and one.started_at >= self._now - ATTEMPT_WINDOW
+                ]
+                self._known[card] = known + [self._now] * (number - len(known))
+
+    def follow(self, rows: Rows, effects: Iterable[Effect], at: datetime) -> None:
+        """Count the tries that have failed by these effects."""
+        for effect in effects:
+            if isinstance(effect, Change) and effect.row_type is Attempt:
+                card = rows.get(Attempt, effect.row_id).payment_method_id
+                if effect.fields.get("status") in _DECLINED and card is not None:
+                    self._known.setdefault(card, []).append(at)
+
+    def at(self, at: datetime) -> dict[UUID, int]:
+        """The numbers then."""
+        since = at - ATTEMPT_WINDOW
+        return {card: sum(one >= since for one in known) for card, known in self._known.items()}
+
+
+class Foreseen:
+    """Everything that the matters of one account share."""
+
+    def __init__(
+        self, now: datetime, expiring: Iterable[Expiring] = (), granted: Iterable[str] = ()
+    ) -> None:
+        self.credits = ForeseenCredits(expiring, granted)
+        self.declines = ForeseenDeclines(now)
+        self._ids: Iterator[int] = count(_FIRST_ID)
+
+    def new_id(self) -> UUID:
+        """The id of a row to come: the same for the same future."""
+        return UUID(int=next(self._ids))

@@ -1,0 +1,77 @@
+"""The words and amounts of the steps that time takes with a subscription. Pure."""
+
+from billing.core.money import show_money
+from billing.insight.timeline.step_words import Shown
+from billing.matters.deciding import Course
+from billing.matters.effects import Add
+from billing.money.invoices.schemas import Invoice
+from billing.money.subscriptions.facts import SubscriptionFacts
+
+
+def show_period(course: Course[SubscriptionFacts]) -> Shown | None:
+    """A period, a cycle, an early invoice or an end; None: another step."""
+    plan = course.facts.plan.name
+    match course.step.name:
+        case "renew":
+            return _next_period(course, f"renew {plan}")
+        case "end_trial":
+            return _end_trial(course)
+        case "cycle":
+            return Shown(f"a new cycle of {plan}{_billed(course)}")
+        case "bill_early":
+            return _bill_early(course)
+        case "end":
+            return Shown(f"{plan} ends, as asked for")
+        case "abandon":
+            return _abandon(course)
+    return None
+
+
+def _end_trial(course: Course[SubscriptionFacts]) -> Shown:
+    if course.result in ("paused", "canceled"):
+        words = f"the trial ends without a card: {course.result}"
+        return Shown(words, only_if="no card is saved before")
+    return _next_period(course, f"the trial ends and {course.facts.plan.name} begins")
+
+
+def _next_period(course: Course[SubscriptionFacts], words: str) -> Shown:
+    (invoice, *_) = _written(course)
+    money, currency = show_money(invoice.total_minor, invoice.currency), invoice.currency
+    span = f"{invoice.period_start:%-d %b %Y} to {invoice.period_end:%-d %b %Y}"
+    if invoice.status == "draft":
+        words += f": a draft of {money} for {span}, not charged"
+    else:
+        words += f": invoice of {money} for {span}"
+    return Shown(words, invoice.total_minor, currency)
+
+
+def _billed(course: Course[SubscriptionFacts]) -> str:
+    return "".join(
+        f": invoice of {show_money(one.total_minor, one.currency)} for use beyond the plan"
+        for one in _written(course)
+    )
+
+
+def _bill_early(course: Course[SubscriptionFacts]) -> Shown:
+    written = _written(course)
+    if not written:
+        return Shown(course.step.words)
+    used, currency = written[0].total_minor, written[0].currency
+    words = f"invoice of {show_money(used, currency)} for use beyond the plan so far"
+    return Shown(words, used, currency)
+
+
+def _abandon(course: Course[SubscriptionFacts]) -> Shown:
+    words = f"give up {course.facts.plan.name}: it was never paid"
+    came = "the first payment comes" if course.result == "succeeded" else None
+    only_if = "the first payment does not come"
+    return Shown(words, only_if=only_if, comes=came is None, from_now_on=came)
+
+
+def _written(course: Course[SubscriptionFacts]) -> list[Invoice]:
+    """The invoices that a step has written, as they are after it."""
+    return [
+        course.rows.get(Invoice, effect.row.id)
+        for effect in course.effects
+        if isinstance(effect, Add) and isinstance(effect.row, Invoice)
+    ]

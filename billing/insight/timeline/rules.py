@@ -1,0 +1,187 @@
+"""The future half of a timeline: the matters' own agendas, carried on as if all went well.
+
+Pure: the same functions that drive the workflows, from the same states, so that what is shown
+is what will happen unless somebody acts.
+"""
+
+from datetime import datetime
+from typing import Final
+
+from billing.core.money import show_decimal, show_money
+from billing.insight.timeline.collection import CollectionProjection
+from billing.insight.timeline.deciding import CHECK
+from billing.insight.timeline.foreseen import Foreseen, ForeseenCredits
+from billing.insight.timeline.projection import Projection
+from billing.insight.timeline.schemas import (
+    AccountSnapshot,
+    ComingEntry,
+    Outlook,
+    PurchaseSnapshot,
+    TrialSnapshot,
+)
+from billing.insight.timeline.subscription import SubscriptionProjection
+from billing.matters.agenda import Step, head
+from billing.matters.kinds import ACCOUNT, PURCHASE, TRIAL
+from billing.money.account_agenda.rules import agenda as account_agenda
+from billing.money.purchases.rules import agenda as purchase_agenda
+from billing.money.trials.rules import agenda as trial_agenda
+
+MAX_STEPS: Final = 1_000
+"""A bound on the steps carried on in mind, whatever the agendas say."""
+
+
+def project(outlook: Outlook, count: int) -> list[ComingEntry]:
+    """The next `count` steps, soonest first."""
+    projections = _projections(outlook)
+    now, coming = outlook.now, list[ComingEntry]()
+    for _ in range(MAX_STEPS):
+        due = [(step, future) for future in projections if (step := future.head()) is not None]
+        if not due or len(coming) >= count:
+            break
+        step, future = min(due, key=lambda one: (one[0].due, one[1].rank, one[1].workflow_id))
+        now = max(now, step.due)
+        coming += future.follow(step, now)
+        projections += future.born
+        future.born = []
+    return coming[:count]
+
+
+def _projections(outlook: Outlook) -> list[Projection]:
+    foreseen = Foreseen(outlook.now, outlook.expiring, outlook.granted)
+    ending = foreseen.credits
+    projections: list[Projection] = [
+        SubscriptionProjection(one, foreseen) for one in outlook.subscriptions
+    ]
+    projections += [CollectionProjection(one, foreseen) for one in outlook.collections]
+    projections += [PurchaseProjection(one) for one in outlook.purchases]
+    projections += [TrialProjection(one, ending) for one in outlook.trials]
+    if outlook.account is not None:
+        projections.append(AccountProjection(outlook.account, ending))
+    return projections
+
+
+class PurchaseProjection(Projection):
+    """A purchase that waits for its money; nobody knows whether it comes."""
+
+    rank = PURCHASE.rank
+
+    def __init__(self, snapshot: PurchaseSnapshot) -> None:
+        super().__init__(snapshot.workflow_id)
+        self.snapshot = snapshot
+        self.state = snapshot.state.model_copy(update={"events": ()})
+        self.shown: set[str] = set()
+
+    def head(self) -> Step | None:
+        """The first step; what repeats, asking Stripe or the operators, is shown once."""
+        return head(step for step in purchase_agenda(self.state) if step.name not in self.shown)
+
+    def follow(self, step: Step, at: datetime) -> list[ComingEntry]:
+        """One step on."""
+        snapshot = self.snapshot
+        what = f"{show_decimal(snapshot.credits)} credits ({snapshot.pack})"
+        words, gained, only_if = step.words, None, None
+        self.shown.add(step.name)
+        if step.name == CHECK and self.state.payment_status == "processing":
+            self._move(status="completed")
+        elif step.name == "retire":
+            self._move(submission=None, payment_status="pending_approval")
+        elif step.name == "open" and snapshot.state.flow != "saved_card":
+            self._move(opened=True)
+        elif step.name in ("open", "fulfil"):
+            words, gained = f"{what} for {self._money()}", snapshot.credits
+            self._move(status="completed", unsettled=None)
+        elif step.name == "expire":
+            words = f"let the purchase of {what} for {self._money()} expire"
+            only_if = "it is not paid before"
+            self._move(status="expired")
+        return [
+            ComingEntry(
+                at=at, name=step.name, workflow_id=self.workflow_id, words=words,
+                amount_minor=snapshot.amount_minor, currency=snapshot.currency, credits=gained,
+                only_if=only_if, key=step.key,
+            )
+        ]  # fmt: skip
+
+    def _money(self) -> str:
+        return show_money(self.snapshot.amount_minor, self.snapshot.currency)
+
+    def _move(self, **fields: object) -> None:
+        self.state = self.state.model_copy(update=fields)
+
+
+class TrialProjection(Projection):
+    """A trial of credits."""
+
+    rank = TRIAL.rank
+
+    def __init__(self, snapshot: TrialSnapshot, ending: ForeseenCredits) -> None:
+        super().__init__(snapshot.workflow_id)
+        self.state = snapshot.state
+        self.grant_key = snapshot.grant_key
+        self.ending = ending
+        self.seen: set[str] = set()
+
+    def head(self) -> Step | None:
+        """Its end, and what comes before it; nothing once a plan was paid for."""
+        if self.ending.converted:
+            return None
+        return head(step for step in trial_agenda(self.state) if step.key not in self.seen)
+
+    def follow(self, step: Step, at: datetime) -> list[ComingEntry]:
+        """At its end what is unspent of the trial's credits expires."""
+        self.seen.add(step.key)
+        if step.name != "expire":
+            return [
+                ComingEntry(
+                    at=at, name=step.name, workflow_id=self.workflow_id, words=step.words,
+                    key=step.key,
+                )
+            ]  # fmt: skip
+        self.state = self.state.model_copy(update={"status": "expired"})
+        left = self.ending.take(self.grant_key)
+        return [
+            ComingEntry(
+                at=at, name=step.name, workflow_id=self.workflow_id, key=step.key, credits=left,
+                words=f"the trial ends; {show_decimal(left)} unspent credits expire",
+                only_if="no plan is paid before",
+            )
+        ]  # fmt: skip
+
+
+class AccountProjection(Projection):
+    """Credits that expire, cards on their way in or out."""
+
+    rank = ACCOUNT.rank
+
+    def __init__(self, snapshot: AccountSnapshot, ending: ForeseenCredits) -> None:
+        super().__init__(snapshot.workflow_id)
+        self.state = snapshot.state
+        self.ending = ending
+        self.seen: set[str] = set()
+
+    def head(self) -> Step | None:
+        """The first step; each card's next one is shown, not all its repetitions."""
+        # Notices move nothing; they are shown when they have happened.
+        expiry = {"next_expiry": self.ending.next_expiry(), "next_notice": None, "events": ()}
+        state = self.state.model_copy(update=expiry)
+        return head(step for step in account_agenda(state) if step.key not in self.seen)
+
+    def follow(self, step: Step, at: datetime) -> list[ComingEntry]:
+        """One step on."""
+        self.seen.add(step.key)
+        if step.name != "expire_credits":
+            return [
+                ComingEntry(
+                    at=at, name=step.name, workflow_id=self.workflow_id, words=step.words,
+                    key=step.key,
+                )
+            ]  # fmt: skip
+        return [
+            ComingEntry(
+                at=at, name=step.name, workflow_id=self.workflow_id, key=step.key,
+                words=f"{show_decimal(part.credits)} {part.name} expire",
+                credits=part.credits,
+                only_if="they are not used before" if part.grant_key else "it is not resolved",
+            )
+            for part in self.ending.end(at)
+        ]  # fmt: skip

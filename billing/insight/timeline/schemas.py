@@ -1,0 +1,138 @@
+"""The two halves of a timeline: what happened with its cause, what will happen with its cents.
+
+Amounts are in ISO minor units of `currency`; instants are in the account's own time.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Generic, Literal, TypeVar
+from uuid import UUID
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict
+
+from billing.matters.effects import Facts, Rows
+from billing.money.account_agenda.rules import AccountState
+from billing.money.dunning.collection import CollectionFacts
+from billing.money.purchases.rules import PurchaseState
+from billing.money.subscriptions.facts import SubscriptionFacts
+from billing.money.trials.rules import TrialState
+
+F = TypeVar("F", bound=Facts)
+Source = Literal["step", "change", "payment", "credits"]
+"""A step that ran, a change that was made, a card that was tried, credits that came or went."""
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class Cause(_Frozen):
+    """Why something happened."""
+
+    words: str
+    actor: str | None = None
+    """Who asked, or the workflow that acted."""
+    workflow_id: str | None = None
+    due_at: AwareDatetime | None = None
+    """When it was planned for; None when it was told, not planned."""
+    stripe_event_id: str | None = None
+    correlation_id: str | None = None
+
+
+class Happened(_Frozen):
+    """One past entry of the timeline."""
+
+    at: AwareDatetime
+    """In the account's time."""
+    real_at: AwareDatetime
+    source: Source
+    name: str
+    subject: str
+    words: str
+    amount_minor: int | None = None
+    currency: str | None = None
+    credits: Decimal | None = None
+    cause: Cause
+
+
+class ComingEntry(_Frozen):
+    """One future entry of the timeline: a step to come."""
+
+    at: AwareDatetime
+    name: str
+    """The step of the matter's agenda, such as `renew` or `charge`."""
+    workflow_id: str
+    words: str
+    amount_minor: int | None = None
+    """What is billed (renew) or collected (charge)."""
+    currency: str | None = None
+    credits: Decimal | None = None
+    """Credits that arrive with it, or expire."""
+    only_if: str | None = None
+    """What must be so for it to happen; None: it happens unless somebody acts."""
+    key: str | None = None
+    """The step's business key, where it is known already."""
+
+
+@dataclass(frozen=True, slots=True)
+class DecidingSnapshot(Generic[F]):
+    """The rows and facts of a matter that collects invoices."""
+
+    workflow_id: str
+    rows: Rows
+    facts: F
+    written: frozenset[UUID] | None = None
+    """The rows that exist; None: all of them."""
+
+
+class PurchaseSnapshot(_Frozen):
+    """A purchase, and what was bought."""
+
+    workflow_id: str
+    state: PurchaseState
+    pack: str
+    credits: Decimal
+    amount_minor: int
+    currency: str
+
+
+class TrialSnapshot(_Frozen):
+    """A trial, and the lot it ends."""
+
+    workflow_id: str
+    state: TrialState
+    grant_key: str
+
+
+class AccountSnapshot(_Frozen):
+    """The account's own matter."""
+
+    workflow_id: str
+    state: AccountState
+
+
+class Expiring(_Frozen):
+    """Credits with an end: a lot's free part, or a hold."""
+
+    name: str
+    credits: Decimal
+    expires_at: AwareDatetime
+    grant_key: str | None = None
+    """None: a hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """Everything an account's future is computed from, at one instant of its own time."""
+
+    account_id: UUID
+    now: datetime
+    subscriptions: tuple[DecidingSnapshot[SubscriptionFacts], ...] = ()
+    collections: tuple[DecidingSnapshot[CollectionFacts], ...] = ()
+    purchases: tuple[PurchaseSnapshot, ...] = ()
+    trials: tuple[TrialSnapshot, ...] = ()
+    account: AccountSnapshot | None = None
+    expiring: tuple[Expiring, ...] = ()
+    granted: frozenset[str] = frozenset()
+    """The keys of the plan credits that came and have not ended."""

@@ -1,0 +1,126 @@
+"""The words and amounts of a step that was carried out in mind. Pure.
+
+Amounts come from its calls and from the rows before it: those after it no longer say what was
+owed.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Final
+from uuid import UUID
+
+from billing.core import ids
+from billing.core.money import show_money
+from billing.matters.agenda import Step
+from billing.matters.deciding import Course
+from billing.matters.effects import Rows
+from billing.money.dunning.schemas import DunningCase
+from billing.money.invoices.schemas import Invoice
+from billing.money.payments.schemas import Attempt, Method, Payment
+
+FINAL_WORDS: Final = {
+    "unpaid": "the subscription becomes unpaid",
+    "cancel": "the subscription is canceled",
+    "uncollectible": "the invoice is given up as uncollectible",
+}
+WHY_NOT: Final = {
+    "hard_decline_before": "but its bank refused the card for good",
+    "too_many_attempts": "but the card was tried too often",
+}
+NO_CARD: Final = "but there is no card to charge"
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A step's words and amounts, and what must be so for it to happen."""
+
+    words: str
+    amount_minor: int | None = None
+    currency: str | None = None
+    only_if: str | None = None
+    comes: bool = True
+    """False: what comes after it is shown as if the step had not come."""
+    from_now_on: str | None = None
+    """A condition of everything after it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """The rows before a step, and which of them are written already."""
+
+    rows: Rows
+    written: frozenset[UUID]
+
+    def invoice(self, step: Step) -> Invoice:
+        """The invoice of a step."""
+        return self.rows.get(Invoice, ids.decode(ids.INVOICE, step.invoice or ""))
+
+    def is_recovering(self, invoice: Invoice) -> bool:
+        """True while it has an open case."""
+        cases = (one for one in self.rows.of(DunningCase) if one.invoice_id == invoice.id)
+        return any(one.is_open for one in cases)
+
+    def label(self, invoice: Invoice) -> str:
+        """The name of an invoice for people: its number, or its content."""
+        if invoice.number is not None:
+            return invoice.number
+        if invoice.id in self.written:
+            return f"a draft of {show_money(invoice.total_minor, invoice.currency)}"
+        return f"the invoice of {invoice.period_start or invoice.created_at:%-d %b %Y}"
+
+
+def show(before: Before, course: Course[Any]) -> Shown:
+    """A step of collecting an invoice; of another one only its own words."""
+    step = course.step
+    match step.name:
+        case "charge":
+            return _charge(before, course)
+        case "settle":
+            return _settle(before, step)
+        case "give_up":
+            return _give_up(before, course)
+        case "end_approval":
+            return Shown(step.words, only_if="nobody decides on the payment before")
+        case "open":
+            return Shown("open the payment, so that the payer can finish it")
+    return Shown(step.words)
+
+
+def _charge(before: Before, course: Course[Any]) -> Shown:
+    step = course.step
+    invoice = before.invoice(step)
+    label = before.label(invoice)
+    attempt = next(one for one in course.rows.of(Attempt) if one.key == step.key)
+    asked = [call.payment.amount_minor for call in course.calls if call.what == "try_card"]
+    amount = asked[0] if asked else invoice.remaining_minor
+    only_if = None
+    if before.is_recovering(invoice):
+        only_if = f"{label} is not paid before"
+    elif attempt.status == "skipped":
+        only_if = "no card comes before"
+    words = f"{step.words}: {show_money(amount, invoice.currency)} for {label}"
+    return Shown(words + _by(course.rows, attempt), amount, invoice.currency, only_if)
+
+
+def _by(rows: Rows, attempt: Attempt) -> str:
+    """The card that is tried, or why none is."""
+    card = rows.find(Method, attempt.payment_method_id)
+    if card is None:
+        return f", {WHY_NOT.get(attempt.decline_code or '', NO_CARD)}"
+    return f" by {card.brand or card.kind} {card.last4 or ''}".rstrip()
+
+
+def _settle(before: Before, step: Step) -> Shown:
+    payment = before.rows.get(Payment, ids.decode(ids.PAYMENT, step.payment or ""))
+    label, received = before.label(before.invoice(step)), payment.received_minor
+    words = f"book {show_money(received, payment.currency)} on {label}"
+    return Shown(words, received, payment.currency)
+
+
+def _give_up(before: Before, course: Course[Any]) -> Shown:
+    invoice = before.invoice(course.step)
+    label = before.label(invoice)
+    words = f"final action for {label}: {FINAL_WORDS[course.result or 'unpaid']}"
+    unpaid = f"{label} is not paid before"
+    return Shown(
+        words, invoice.remaining_minor, invoice.currency, only_if=unpaid, from_now_on=unpaid
+    )

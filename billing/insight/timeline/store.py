@@ -1,0 +1,262 @@
+"""What a timeline is read from: the account's open matters, and all rows that say what happened.
+
+The past is one union of steps, audit rows, card tries and credits; the ledger's debits have a
+list of their own.
+"""
+
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    DateTime,
+    Integer,
+    Numeric,
+    RowMapping,
+    Select,
+    Text,
+    column,
+    select,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.core import clock, keys
+from billing.core.money import show_decimal
+from billing.insight.timeline import descriptions
+from billing.insight.timeline.schemas import (
+    AccountSnapshot,
+    Cause,
+    DecidingSnapshot,
+    Expiring,
+    Happened,
+    Outlook,
+    PurchaseSnapshot,
+    TrialSnapshot,
+)
+from billing.matters import sweeps
+from billing.matters.kinds import ACCOUNT
+from billing.matters.schemas import Matter
+from billing.money.account_agenda import store as account_agenda
+from billing.money.dunning import reading as collections
+from billing.money.dunning.collection import CollectionFacts
+from billing.money.purchases import reading as purchase_rows
+from billing.money.purchases.schemas import Purchase
+from billing.money.subscriptions import reading as subscription_rows
+from billing.money.subscriptions.facts import SubscriptionFacts
+from billing.money.trials import reading as trials
+from billing.platform.decisions.service import Read
+
+MAX_MATTERS: Final = 50
+"""Open matters whose future is shown; an account with more of them sees the first."""
+
+_EXPIRING: Final = text(
+    """
+    SELECT kind || ' credits' AS name, remaining - held AS credits, expires_at, grant_key
+    FROM credit_lots
+    WHERE account_id = :account_id AND is_open AND expires_at IS NOT NULL AND remaining > held
+    UNION ALL
+    SELECT 'held credits', amount, expires_at, NULL
+    FROM credit_holds WHERE account_id = :account_id AND status = 'open'
+    ORDER BY expires_at
+    """
+)
+
+_GRANTED: Final = text(
+    "SELECT grant_key FROM credit_lots"
+    " WHERE account_id = :account_id AND kind = 'plan' AND expires_at > :now"
+)
+
+# Each branch is found by the account's own index; a charge shows once, as the try of its card.
+_PAST: Final = """
+SELECT s.ran_at AS at, s.real_ran_at AS real_at, 'step/' || s.key AS mark, 'step' AS source,
+       s.name AS name, s.workflow_id AS subject, s.workflow_id AS workflow_id,
+       NULL AS actor, NULL AS trigger, s.due_at AS due_at, s.result AS result,
+       NULL::jsonb AS detail, NULL::bigint AS amount_minor, NULL AS currency, NULL AS card,
+       NULL AS reason, NULL::numeric AS credits, NULL AS correlation_id,
+       e.stripe_event_id AS event_id, e.type AS event_type, e.deliveries AS deliveries
+FROM steps s
+LEFT JOIN stripe_webhook_events e ON e.stripe_event_id = s.event_id
+WHERE s.account_id = :account_id
+  AND NOT EXISTS (SELECT 1 FROM payment_attempts t WHERE t.key = s.key)
+UNION ALL
+SELECT b.at, b.real_at, 'change/' || lpad(b.id::text, 20, '0'), 'change', b.action, b.subject,
+       NULL, b.actor, NULL, NULL, NULL, b.detail, NULL, NULL, NULL, NULL, NULL, b.correlation_id,
+       NULL, NULL, NULL
+FROM billing_audit b
+WHERE b.account_id = :account_id
+UNION ALL
+SELECT t.started_at, t.real_started_at, 'payment/' || t.key, 'payment', 'charge',
+       public_id('inv', i.id), s.workflow_id, NULL,
+       CASE WHEN t.slot IS NOT NULL
+            THEN CASE WHEN t.key <> public_id('inv', i.id) || '/attempt-' || t.slot
+                      THEN 'provider_down' END
+            WHEN t.key = public_id('inv', i.id) || '/card-' || public_id('mth', m.id)
+            THEN 'new_card' ELSE 'asked' END,
+       s.due_at, t.status, NULL,
+       coalesce(p.amount_minor, i.amount_due_minor - i.amount_paid_minor), i.currency,
+       CASE WHEN m.last4 IS NULL THEN NULL ELSE concat_ws(' ', m.brand, m.last4) END,
+       t.decline_code, NULL, NULL, NULL, NULL, NULL
+FROM invoices i
+JOIN payment_attempts t ON t.invoice_id = i.id
+LEFT JOIN payments p ON p.id = t.payment_id
+LEFT JOIN payment_methods m ON m.id = t.payment_method_id
+LEFT JOIN steps s ON s.key = t.key
+WHERE i.account_id = :account_id
+UNION ALL
+SELECT l.created_at, x.real_at, 'credits/' || l.grant_key, 'credits', 'arrived',
+       public_id('lot', l.id), NULL, NULL, NULL, NULL, x.reason, NULL, NULL, NULL, NULL,
+       NULL, l.amount, NULL, NULL, NULL, NULL
+FROM credit_lots l JOIN credit_transactions x ON x.key = l.grant_key
+WHERE l.account_id = :account_id
+UNION ALL
+SELECT v.occurred_at, v.created_at, 'credits/' || v.id, 'credits', 'expired',
+       v.data ->> 'lot_id', NULL, NULL, NULL, NULL, v.data ->> 'reason', NULL, NULL, NULL, NULL,
+       NULL, (v.data ->> 'credits')::numeric, NULL, NULL, NULL, NULL
+FROM events v
+WHERE v.account_id = :account_id AND v.type = 'evt.billing.credits.expired'
+"""
+_INSTANTS: Final = ("at", "real_at", "due_at")
+_TEXTS: Final = (
+    "mark", "source", "name", "subject", "workflow_id", "actor", "trigger", "result", "currency",
+    "card", "reason", "correlation_id", "event_id", "event_type",
+)  # fmt: skip
+
+
+def past(account_id: UUID) -> tuple[Select[Any], tuple[ColumnElement[Any], ...]]:
+    """Everything that happened to the account, and the columns to order it by.
+
+    The order is the account's own time, then real time: a frozen clock stands still meanwhile.
+    """
+    rows = (
+        text(_PAST)
+        .bindparams(account_id=account_id)
+        .columns(
+            *(column(name, DateTime(timezone=True)) for name in _INSTANTS),
+            *(column(name, Text) for name in _TEXTS),
+            column("detail", JSONB),
+            column("amount_minor", BigInteger),
+            column("credits", Numeric),
+            column("deliveries", Integer),
+        )
+        .subquery("past")
+    )
+    return select(rows).select_from(rows), (rows.c.at, rows.c.real_at, rows.c.mark)
+
+
+def show(row: RowMapping) -> Happened:
+    """A row of `past` as a person reads it."""
+    amount_minor, currency = row["amount_minor"], row["currency"]
+    match row["source"]:
+        case "step":
+            told = (row["event_id"], row["event_type"], row["deliveries"])
+            said = descriptions.step_words(row["name"], row["result"])
+            cause = descriptions.step_cause(
+                row["workflow_id"], row["due_at"], event=told if told[0] else None
+            )
+        case "payment":
+            said = descriptions.attempt_words(
+                row["result"], amount_minor, currency, row["card"], row["reason"]
+            )
+            cause = descriptions.step_cause(
+                row["workflow_id"], row["due_at"], trigger=row["trigger"]
+            )
+        case "change":
+            said = descriptions.change_words(row["name"], row["detail"])
+            amount_minor, currency = descriptions.change_money(row["detail"])
+            cause = descriptions.change_cause(row["actor"], row["correlation_id"])
+        case _:
+            said = f"{show_decimal(row['credits'])} credits {row['name']}"
+            cause = Cause(words=row["result"] or "")
+    return Happened(
+        at=row["at"],
+        real_at=row["real_at"],
+        source=row["source"],
+        name=row["name"],
+        subject=row["subject"],
+        words=said,
+        amount_minor=amount_minor,
+        currency=currency,
+        credits=row["credits"],
+        cause=cause,
+    )
+
+
+async def outlook(
+    connection: AsyncConnection, account_id: UUID, *, credits_at_start: bool
+) -> Outlook:
+    """All that the account's future is computed from, in the caller's snapshot."""
+    open_matters = await sweeps.open_page(connection, "", MAX_MATTERS, account_id)
+    kinds: dict[str, list[Matter]] = {}
+    for matter in open_matters:
+        kinds.setdefault(matter.kind, []).append(matter)
+    now = await clock.now(connection, account_id)
+    expiring = await connection.execute(_EXPIRING, {"account_id": account_id})
+    granted = await connection.scalars(_GRANTED, {"account_id": account_id, "now": now})
+    return Outlook(
+        account_id=account_id,
+        now=now,
+        subscriptions=tuple(
+            [
+                await _subscription(connection, matter, credits_at_start=credits_at_start)
+                for matter in kinds.get("subscription", ())
+            ]
+        ),
+        collections=tuple(
+            [await _collection(connection, matter) for matter in kinds.get("collection", ())]
+        ),
+        purchases=tuple(
+            [await _purchase(connection, matter) for matter in kinds.get("purchase", ())]
+        ),
+        trials=tuple([await _trial(connection, matter) for matter in kinds.get("trial", ())]),
+        account=await _account(connection, account_id),
+        expiring=tuple(Expiring.model_validate(dict(row)) for row in expiring.mappings()),
+        granted=frozenset(granted),
+    )
+
+
+async def _subscription(
+    connection: AsyncConnection, matter: Matter, *, credits_at_start: bool
+) -> DecidingSnapshot[SubscriptionFacts]:
+    wanted = Read(matter.subject_id, deciding=True, locked=False)
+    rows, facts = await subscription_rows.read(
+        connection, wanted, credits_at_start=credits_at_start
+    )
+    return DecidingSnapshot(matter.workflow_id, rows, facts)
+
+
+async def _collection(
+    connection: AsyncConnection, matter: Matter
+) -> DecidingSnapshot[CollectionFacts]:
+    rows, facts = await collections.read(connection, Read(matter.subject_id, locked=False))
+    return DecidingSnapshot(matter.workflow_id, rows, facts)
+
+
+async def _purchase(connection: AsyncConnection, matter: Matter) -> PurchaseSnapshot:
+    rows, facts = await purchase_rows.read(connection, Read(matter.subject_id, locked=False))
+    purchase = rows.get(Purchase, matter.subject_id)
+    return PurchaseSnapshot(
+        workflow_id=matter.workflow_id,
+        state=purchase_rows.ENGINE.view(rows, facts),
+        pack=purchase.pack_name,
+        credits=purchase.credits,
+        amount_minor=purchase.amount_minor,
+        currency=purchase.currency,
+    )
+
+
+async def _trial(connection: AsyncConnection, matter: Matter) -> TrialSnapshot:
+    rows, facts = await trials.read(connection, Read(matter.subject_id, locked=False))
+    return TrialSnapshot(
+        workflow_id=matter.workflow_id,
+        state=trials.ENGINE.view(rows, facts),
+        grant_key=keys.trial_grant(matter.account_id),
+    )
+
+
+async def _account(connection: AsyncConnection, account_id: UUID) -> AccountSnapshot:
+    """The account's own matter, which may be born only by what is foreseen."""
+    state = await account_agenda.state(connection, account_id)
+    return AccountSnapshot(workflow_id=ACCOUNT.workflow_id(account_id), state=state)

@@ -1,0 +1,80 @@
+"""The future of a subscription: its own transition, carried on in memory."""
+
+from datetime import datetime
+from uuid import UUID
+
+from billing.insight.timeline.assumptions import paid
+from billing.insight.timeline.collection import CollectionProjection
+from billing.insight.timeline.deciding import DecidingProjection
+from billing.insight.timeline.foreseen import Foreseen
+from billing.insight.timeline.period_words import show_period
+from billing.insight.timeline.schemas import DecidingSnapshot
+from billing.insight.timeline.step_words import Before, Shown, show
+from billing.matters.agenda import Step
+from billing.matters.deciding import Course
+from billing.matters.effects import Bear, Rows
+from billing.matters.kinds import COLLECTION, SUBSCRIPTION
+from billing.money.dunning.collection import TERMS, CollectionFacts
+from billing.money.payments.calls import Answer, Call
+from billing.money.payments.schemas import Method
+from billing.money.subscriptions.facts import SubscriptionFacts
+from billing.money.subscriptions.rules import SubscriptionState
+from billing.money.subscriptions.schemas import Subscription
+from billing.money.subscriptions.transitions import RULES
+
+
+class SubscriptionProjection(DecidingProjection[SubscriptionState, SubscriptionFacts]):
+    """One open subscription."""
+
+    rank = SUBSCRIPTION.rank
+
+    def __init__(self, snapshot: DecidingSnapshot[SubscriptionFacts], foreseen: Foreseen) -> None:
+        super().__init__(snapshot, RULES, foreseen)
+
+    def answer(self, step: Step, call: Call, at: datetime) -> Answer:
+        """The first payment is shown to be given up, and everything after it as if it came."""
+        row = self.rows.get(Subscription, self.facts.subscription_id)
+        if step.name == "abandon" and row.superseded_at is None:
+            return paid(call, at)
+        return super().answer(step, call, at)
+
+    def show(self, before: Before, course: Course[SubscriptionFacts]) -> Shown:
+        """Periods have words of their own."""
+        return show_period(course) or show(before, course)
+
+    def bear(self, course: Course[SubscriptionFacts]) -> None:
+        """Its end hands what is still owed to collections."""
+        for effect in course.effects:
+            if isinstance(effect, Bear) and effect.kind == COLLECTION:
+                snapshot = self._pursued(course, effect.subject_id)
+                self.born.append(CollectionProjection(snapshot, self.foreseen))
+
+    def _pursued(
+        self, course: Course[SubscriptionFacts], invoice_id: UUID
+    ) -> DecidingSnapshot[CollectionFacts]:
+        facts, known = course.facts, invoice_id in self.written
+        return DecidingSnapshot(
+            COLLECTION.workflow_id(invoice_id) if known else self.workflow_id,
+            of_invoice(course.rows, invoice_id),
+            CollectionFacts(
+                at=facts.at,
+                real_at=facts.real_at,
+                new_id=facts.new_id,
+                declines=facts.declines,
+                terms=TERMS,
+                zone=facts.zone,
+                is_test=facts.is_test,
+                invoice_id=invoice_id,
+                clock_at=facts.clock_at,
+            ),
+            self.written,
+        )
+
+
+def of_invoice(rows: Rows, invoice_id: UUID) -> Rows:
+    """The rows of one invoice, with the account's cards."""
+    return Rows(
+        row
+        for row in rows.all()
+        if isinstance(row, Method) or invoice_id in (row.id, getattr(row, "invoice_id", None))
+    )

@@ -1,0 +1,47 @@
+"""Telling an account, once per lot, that credits end soon."""
+
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import Row
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.core import ids
+from billing.core.money import show_decimal
+from billing.ledger.credits import store
+from billing.platform.outbox import service as outbox
+
+EXPIRING: Final = "evt.billing.credits.expiring"
+
+
+async def notify(
+    connection: AsyncConnection, account_id: UUID, *, ahead: timedelta, at: datetime
+) -> Decimal:
+    """Tell of credits that end within `ahead` of `at`; how many they are.
+
+    Lots that came with less time than that are not told of, and stale notices are left out. The
+    caller has the account's lock.
+    """
+    due = await store.mark_noticed(connection, account_id, ahead=ahead, at=at)
+    ending = sorted((row for row in due if row.free and row.expires_at > at), key=_order)
+    for row in ending:
+        await outbox.publish(
+            connection, account_id=account_id, type=EXPIRING, data=_facts(account_id, row), at=at
+        )
+    return sum((row.free for row in ending), Decimal(0))
+
+
+def _facts(account_id: UUID, row: Row[Any]) -> dict[str, Any]:
+    return {
+        "account_id": ids.encode(ids.ACCOUNT, account_id),
+        "lot_id": ids.encode(ids.LOT, row.id),
+        "kind": row.kind,
+        "credits": show_decimal(row.free),
+        "expires_at": row.expires_at.isoformat(),
+    }
+
+
+def _order(row: Row[Any]) -> tuple[datetime, UUID]:
+    return row.expires_at, row.id

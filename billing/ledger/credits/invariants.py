@@ -1,0 +1,136 @@
+"""The invariants of the credit tables at every commit, one query each.
+
+For the integrity run: a rule that finds nothing holds; what it finds is an account and two sums.
+"""
+
+from decimal import Decimal
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import TextClause, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.core.frozen import Frozen
+
+LIMIT: Final = 100
+
+
+class Violation(Frozen):
+    """One account for which a rule does not hold: what the rows say, and what they add up to."""
+
+    rule: str
+    account_id: UUID
+    stated: Decimal
+    counted: Decimal
+
+
+def _sums(stated: str, counted: str) -> str:
+    """Accounts whose balance row states something else than `counted`, a sum by account."""
+    return (
+        f"SELECT b.account_id, b.{stated} AS stated, coalesce(c.sum, 0) AS counted"  # noqa: S608
+        f" FROM credit_balances b LEFT JOIN ({counted}) c ON c.account_id = b.account_id"
+        f" WHERE b.{stated} <> coalesce(c.sum, 0)"
+    )
+
+
+_BY_ACCOUNT: Final = "SELECT account_id, sum({what}) AS sum FROM {table} GROUP BY account_id"
+_RULES: Final[dict[str, str]] = {
+    "the balance is the sum of the ledger": _sums(
+        "balance", _BY_ACCOUNT.format(what="amount", table="credit_transactions")
+    ),
+    "the balance is the sum of the lots": _sums(
+        "balance", _BY_ACCOUNT.format(what="remaining", table="credit_lots")
+    ),
+    "what is held is held in lots": _sums(
+        "held", _BY_ACCOUNT.format(what="held", table="credit_lots")
+    ),
+    "what is held is held by open holds": _sums(
+        "held",
+        _BY_ACCOUNT.format(what="amount", table="credit_holds WHERE status = 'open'"),
+    ),
+    "what was used is the sum of debits and captures": _sums(
+        "used",
+        _BY_ACCOUNT.format(
+            what="debt - amount", table="credit_transactions WHERE kind IN ('debit', 'capture')"
+        ),
+    ),
+    "what is owed is what forced debits left and grants have not paid": _sums(
+        "debt", _BY_ACCOUNT.format(what="debt", table="credit_transactions")
+    ),
+    "the ledger is numbered without a gap": _sums(
+        "seq",
+        "SELECT account_id, CASE WHEN min(seq) = 1 AND max(seq) = count(DISTINCT seq)"
+        " AND count(*) = max(seq) THEN max(seq) ELSE -1 END AS sum"
+        " FROM credit_transactions GROUP BY account_id",
+    ),
+    "each entry carries the balance after it": """
+        SELECT account_id, balance_after AS stated, counted FROM (
+            SELECT account_id, balance_after,
+                sum(amount) OVER (PARTITION BY account_id ORDER BY seq) AS counted
+            FROM credit_transactions) entries
+        WHERE balance_after <> counted""",
+    "each entry is split over lots to the last digit": """
+        SELECT t.account_id, t.amount AS stated, coalesce(l.sum, 0) AS counted
+        FROM credit_transactions t
+        LEFT JOIN (
+            SELECT transaction_id, sum(amount) AS sum FROM credit_transaction_lots
+            GROUP BY transaction_id) l ON l.transaction_id = t.id
+        WHERE t.amount <> coalesce(l.sum, 0)""",
+    "each lot has left what its entries leave": """
+        SELECT l.account_id, l.remaining AS stated, coalesce(t.sum, 0) AS counted
+        FROM credit_lots l
+        LEFT JOIN (
+            SELECT p.lot_id, p.account_id, sum(p.amount) AS sum
+            FROM credit_transaction_lots p
+            JOIN credit_transactions t ON t.id = p.transaction_id AND t.account_id = p.account_id
+            GROUP BY p.lot_id, p.account_id) t ON t.lot_id = l.id AND t.account_id = l.account_id
+        WHERE l.remaining <> coalesce(t.sum, 0)""",
+    "each hold is made of its parts": """
+        SELECT h.account_id, h.amount AS stated, coalesce(p.sum, 0) AS counted
+        FROM credit_holds h
+        LEFT JOIN (SELECT hold_id, sum(amount) AS sum FROM credit_hold_lots GROUP BY hold_id) p
+               ON p.hold_id = h.id
+        WHERE h.amount <> coalesce(p.sum, 0)""",
+    "a captured hold has its one entry": """
+        SELECT h.account_id, h.captured AS stated, coalesce(-t.amount, 0) AS counted
+        FROM credit_holds h
+        LEFT JOIN credit_transactions t
+               ON t.key = public_id('hld', h.id) || '/capture' AND t.account_id = h.account_id
+        WHERE h.captured <> coalesce(-t.amount, 0)""",
+    "a part belongs to an entry and a lot of its account": """
+        SELECT p.account_id, p.amount AS stated, 0 AS counted
+        FROM credit_transaction_lots p
+        LEFT JOIN credit_transactions t ON t.id = p.transaction_id AND t.account_id = p.account_id
+        LEFT JOIN credit_lots l ON l.id = p.lot_id AND l.account_id = p.account_id
+        WHERE t.id IS NULL OR l.id IS NULL
+        UNION ALL
+        SELECT p.account_id, p.amount AS stated, 0 AS counted
+        FROM credit_hold_lots p
+        LEFT JOIN credit_holds h ON h.id = p.hold_id AND h.account_id = p.account_id
+        LEFT JOIN credit_lots l ON l.id = p.lot_id AND l.account_id = p.account_id
+        WHERE h.id IS NULL OR l.id IS NULL""",
+}
+RULES: Final[tuple[str, ...]] = tuple(_RULES)
+
+
+def _query(rule: str) -> TextClause:
+    return text(
+        f"SELECT * FROM ({_RULES[rule]}) found"  # noqa: S608
+        " WHERE CAST(:account_id AS uuid) IS NULL OR account_id = :account_id LIMIT :limit"
+    )
+
+
+async def violations(
+    connection: AsyncConnection, account_id: UUID | None = None, limit: int = LIMIT
+) -> list[Violation]:
+    """List the violations, at most `limit` per rule; of one account, or of all.
+
+    Reads whole tables: run it on a schedule, as operator, and in one REPEATABLE READ transaction
+    where others write meanwhile.
+    """
+    found: list[Violation] = []
+    for rule in RULES:
+        values = {"account_id": account_id, "limit": limit}
+        rows = (await connection.execute(_query(rule), values)).mappings()
+        found += [Violation(rule=rule, **row) for row in rows]
+    return found

@@ -1,0 +1,48 @@
+"""Read the results of the credit SQL functions: a fact, or the refusal behind a verdict."""
+
+from typing import Final, TypeVar
+
+from billing.core.errors import BillingError, Conflict, Invalid, NotFound, PaymentRequired
+from billing.core.frozen import Frozen
+from billing.core.money import show_decimal
+from billing.core.prepared import Fields
+
+DONE: Final = ("ok", "duplicate")
+FactT = TypeVar("FactT", bound=Frozen)
+
+
+def is_refused(row: Fields) -> bool:
+    """True if nothing was done, now or before."""
+    return row["verdict"] not in DONE
+
+
+def refusal(row: Fields) -> BillingError:
+    """The error for a verdict that is neither `ok` nor `duplicate`: its code and sentence."""
+    match row["verdict"]:
+        case "insufficient":
+            return PaymentRequired(
+                "INSUFFICIENT_CREDITS",
+                "not enough credits for this",
+                required=show_decimal(row["amount"]),
+                available=show_decimal(row["available"]),
+            )
+        case "conflict":
+            return Invalid("IDEMPOTENCY_KEY_REUSED", "this key was used for another request")
+        case "ends_in_the_past":
+            return Invalid("INVALID_EXPIRY", "a hold must expire after the account's current time")
+        case "no_hold":
+            return NotFound("HOLD_NOT_FOUND", "no such hold")
+        case "exceeded":
+            return Invalid("HOLD_EXCEEDED", "a capture cannot exceed the amount of the hold")
+        case "captured" | "released" | "expired" as state:
+            return Conflict("HOLD_RESOLVED", f"the hold was {state}", hold_status=state)
+        case _:
+            return NotFound("NOT_FOUND", "no such account or grant")
+
+
+def fact(model: type[FactT], row: Fields) -> FactT:
+    """The row as what the verb answers; `replayed` where its key had been used before."""
+    fields = {name: value for name, value in row.items() if name in model.model_fields}
+    if "replayed" in model.model_fields:
+        fields["replayed"] = row["verdict"] == "duplicate"
+    return model.model_validate(fields)

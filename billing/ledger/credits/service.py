@@ -1,0 +1,344 @@
+"""The verbs of credits, each one call of a SQL function inside the caller's transaction [F3].
+
+Every function locks the account's balance row first and expires what is due, so callers need
+no lock of their own; `at` is the account's now, and left out it is read under the lock.
+"""
+
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.core import clock
+from billing.core.errors import BillingError, Conflict, NotFound
+from billing.core.prepared import Prepared, Row
+from billing.core.settings import load_settings
+from billing.ledger.credits import rules, sql_calls, store
+from billing.ledger.credits.holds import CaptureOrder, HoldOrder, capture_many, hold_many
+from billing.ledger.credits.results import fact, is_refused, refusal
+from billing.ledger.credits.schemas import (
+    Balance,
+    Capture,
+    Clawback,
+    Debit,
+    Expired,
+    Grant,
+    Hold,
+    LotExpiry,
+    Release,
+    Taken,
+)
+from billing.matters import store as matters
+from billing.platform.accounts import service as account_service
+from billing.platform.accounts.schemas import Account, AccountFields
+
+
+async def open_account(connection: AsyncConnection, wanted: AccountFields) -> tuple[Account, bool]:
+    """`account_service.upsert`; a new account begins with an empty balance."""
+    account, is_new = await account_service.upsert(connection, wanted)
+    if is_new:
+        await store.open_balance(connection, account.id)
+    return account, is_new
+
+
+async def lock(connection: AsyncConnection, account_id: UUID) -> Balance:
+    """Take the account's lock until the transaction ends, and read the row.
+
+    Nothing expires here: `balance` may still include expired credits. Errors: NOT_FOUND.
+    """
+    balance = await store.lock_balance(connection, account_id)
+    if balance is None:
+        raise NotFound("NOT_FOUND", "no such account")
+    return balance
+
+
+async def fix_currency(connection: AsyncConnection, account_id: UUID, currency: str) -> None:
+    """The first payment fixes the account's currency for good (docs/rules.md#money).
+
+    Errors: NOT_FOUND; CURRENCY_MISMATCH when it is already another.
+    """
+    fixed = (await lock(connection, account_id)).currency
+    if fixed is None:
+        await store.change_balance(connection, account_id, currency=currency)
+    elif fixed != currency:
+        raise Conflict(
+            "CURRENCY_MISMATCH", f"this account pays in {fixed}, not in {currency}", currency=fixed
+        )
+
+
+async def set_overdraft(
+    connection: AsyncConnection, account_id: UUID, overdraft: Decimal
+) -> Balance:
+    """Set the overdraft limit of forced debits; answer the balance before.
+
+    What is owed already stays so, though it be more. Errors: NOT_FOUND; INVALID_AMOUNT.
+    """
+    before = await lock(connection, account_id)
+    await store.change_balance(connection, account_id, overdraft=rules.allowable(overdraft))
+    return before
+
+
+async def grant(
+    connection: AsyncConnection,
+    *,
+    account_id: UUID,
+    amount: Decimal,
+    kind: rules.LotKind,
+    key: str,
+    is_paid: bool,
+    reason: str,
+    at: datetime | None = None,
+    expires_at: datetime | None = None,
+    scope: str | None = None,
+    priority: int | None = None,
+    subject: str | None = None,
+    detail: dict[str, Any] | None = None,
+) -> Grant:
+    """Credits that arrive as one lot, once per `key` (a business fact of billing.core.keys).
+
+    A second call with the key answers the first grant. Debt is paid from the lot at once, by an
+    entry of its own. Errors: NOT_FOUND; INVALID_AMOUNT; IDEMPOTENCY_KEY_REUSED by another verb.
+    """
+    row = await _call(
+        connection,
+        sql_calls.GRANT,
+        account_id=account_id,
+        amount=rules.grantable(amount),
+        kind=kind,
+        key=key,
+        is_paid=is_paid,
+        reason=reason,
+        at=at,
+        expires_at=expires_at,
+        scope=scope,
+        priority=rules.PRIORITY[kind] if priority is None else priority,
+        subject=subject,
+        detail=detail or {},
+    )
+    if expires_at is not None:
+        await _watch(connection, account_id, expires_at, at)
+    return fact(Grant, row)
+
+
+async def debit(
+    connection: AsyncConnection,
+    *,
+    account_id: UUID,
+    amount: Decimal,
+    key: str,
+    reason: str,
+    at: datetime | None = None,
+    scope: str | None = None,
+    paid_only: bool = False,
+    subject: str | None = None,
+    detail: dict[str, Any] | None = None,
+    force: bool = False,
+) -> Debit:
+    """Spend credits in burn order, once per (account, key); rounded once to six decimals.
+
+    Lots of another scope are not touched; `paid_only` leaves free ones out as well. With `force`
+    (callers of role service) what no lot covers is owed, up to the account's overdraft, and the
+    next grant pays it first. Where the answer says `top_up`, tell the account's matter after the
+    commit. Errors: INSUFFICIENT_CREDITS [F6] with `required` and `available`; NOT_FOUND;
+    INVALID_AMOUNT; IDEMPOTENCY_KEY_REUSED when the key was used for another request.
+    """
+    amount = rules.bookable(amount)
+    hash_ = rules.request_hash(
+        verb="debit", amount=amount, reason=reason, scope=scope, paid_only=paid_only,
+        subject=subject, detail=detail or {}, **({"force": True} if force else {}),
+    )  # fmt: skip
+    row = await _call(
+        connection,
+        sql_calls.DEBIT,
+        account_id=account_id,
+        amount=amount,
+        key=rules.caller_key(account_id, key),
+        hash=hash_,
+        reason=reason,
+        at=at,
+        scope=scope,
+        paid_only=paid_only,
+        subject=subject,
+        detail=detail or {},
+        forced=force,
+    )
+    return fact(Debit, row)
+
+
+async def hold(
+    connection: AsyncConnection,
+    *,
+    account_id: UUID,
+    amount: Decimal,
+    key: str,
+    reason: str,
+    expires_at: datetime,
+    at: datetime | None = None,
+    scope: str | None = None,
+    paid_only: bool = False,
+    subject: str | None = None,
+) -> Hold:
+    """Set credits aside from lots in burn order, once per (account, key), until `expires_at`.
+
+    Errors as for `debit`; INVALID_EXPIRY when `expires_at` is not ahead of the account's now.
+    """
+    order = HoldOrder(
+        account_id=account_id, amount=amount, key=key, reason=reason, expires_at=expires_at,
+        scope=scope, paid_only=paid_only, subject=subject,
+    )  # fmt: skip
+    (answer,) = await hold_many(connection, [order], at)
+    if isinstance(answer, BillingError):
+        answer.fields.pop("top_up", None)  # the wish is undone with the caller's transaction
+        raise answer
+    return answer
+
+
+async def capture(
+    connection: AsyncConnection,
+    *,
+    account_id: UUID,
+    hold_id: UUID,
+    amount: Decimal | None = None,
+    reason: str = "capture",
+    at: datetime | None = None,
+    detail: dict[str, Any] | None = None,
+) -> Capture:
+    """Spend `amount` of a hold (all of it when left out) and release the rest; final.
+
+    A second call for the same amount answers the first. Errors: HOLD_NOT_FOUND; HOLD_RESOLVED
+    (409) when it was released, expired or captured for another amount; HOLD_EXCEEDED.
+    """
+    order = CaptureOrder(
+        account_id=account_id, hold_id=hold_id, amount=amount, reason=reason, detail=detail or {}
+    )
+    (answer,) = await capture_many(connection, [order], at)
+    if isinstance(answer, BillingError):
+        raise answer
+    return answer
+
+
+async def release(
+    connection: AsyncConnection, *, account_id: UUID, hold_id: UUID, at: datetime | None = None
+) -> Release:
+    """Give up a hold; what belongs to an expired lot expires in the same transaction.
+
+    A second call answers the first. Errors: HOLD_NOT_FOUND; HOLD_RESOLVED when it was captured
+    or had expired.
+    """
+    row = await _call(connection, sql_calls.RELEASE, account_id=account_id, hold_id=hold_id, at=at)
+    return fact(Release, row)
+
+
+async def expire(
+    connection: AsyncConnection, account_id: UUID, at: datetime | None = None
+) -> Expired:
+    """End every lot and hold whose time has come by `at`, each with its entry.
+
+    Errors: NOT_FOUND.
+    """
+    row = await _call(connection, sql_calls.EXPIRE, account_id=account_id, at=at)
+    return fact(Expired, row)
+
+
+async def expire_lot(
+    connection: AsyncConnection,
+    *,
+    account_id: UUID,
+    grant_key: str,
+    at: datetime | None = None,
+    reason: str,
+) -> LotExpiry:
+    """End one lot now (a trial that is over): its unspent, unheld part expires with its entry.
+
+    Repeatable; the answer counts everything this lot has lost to the clock so far. Errors:
+    NOT_FOUND when no such grant exists.
+    """
+    row = await _call(
+        connection,
+        sql_calls.EXPIRE_LOT,
+        account_id=account_id,
+        grant_key=grant_key,
+        at=at,
+        reason=reason,
+    )
+    return fact(LotExpiry, row)
+
+
+async def clawback(
+    connection: AsyncConnection,
+    *,
+    account_id: UUID,
+    grant_key: str,
+    amount: Decimal,
+    key: str,
+    reason: str,
+    at: datetime | None = None,
+    subject: str | None = None,
+) -> Clawback:
+    """Take back credits of one grant, once per `key`: refund, dispute (docs/rules.md#purchases).
+
+    Takes what is unspent and unheld; a held part is taken when released; the rest is booked as
+    loss, so the balance never goes negative. Errors: NOT_FOUND; INVALID_AMOUNT.
+    """
+    row = await _call(
+        connection,
+        sql_calls.CLAWBACK,
+        account_id=account_id,
+        grant_key=grant_key,
+        amount=rules.grantable(amount),
+        key=key,
+        reason=reason,
+        at=at,
+        subject=subject,
+    )
+    return fact(Clawback, row)
+
+
+async def take(
+    connection: AsyncConnection,
+    *,
+    account_id: UUID,
+    amount: Decimal,
+    key: str,
+    reason: str,
+    at: datetime | None = None,
+    scope: str | None = None,
+    subject: str | None = None,
+) -> Taken:
+    """An operator takes credits away, in burn order, once per `key`; it counts as no use [F23].
+
+    Errors: INSUFFICIENT_CREDITS when less is neither spent nor held; NOT_FOUND; INVALID_AMOUNT;
+    IDEMPOTENCY_KEY_REUSED.
+    """
+    amount = rules.grantable(amount)
+    row = await _call(
+        connection,
+        sql_calls.DEDUCT,
+        account_id=account_id,
+        amount=amount,
+        key=key,
+        hash=rules.request_hash(verb="take", amount=amount, reason=reason, scope=scope),
+        reason=reason,
+        at=at,
+        scope=scope,
+        subject=subject,
+    )
+    return fact(Taken, row)
+
+
+async def _watch(
+    connection: AsyncConnection, account_id: UUID, until: datetime, at: datetime | None
+) -> None:
+    """The account's matter looks at the credits before they expire, so that the events go out."""
+    now = at or await clock.now(connection, account_id)
+    due = max(now, until - timedelta(days=load_settings().expiry_notice_days))
+    await matters.ensure_account(connection, account_id, due=due, at=now)
+
+
+async def _call(connection: AsyncConnection, call: Prepared, **values: Any) -> Row:
+    row = await call.one(connection, **values)
+    if is_refused(row):
+        raise refusal(row)
+    return row

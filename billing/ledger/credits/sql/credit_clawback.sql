@@ -1,0 +1,53 @@
+-- Take credits of one grant back, once per key. Taken now is what its lot has neither spent nor
+-- held; a held part is claimed and taken when released; the rest is lost. In all, no more is asked
+-- of a lot than was granted.
+-- Verdicts: ok; duplicate (the first answer); conflict (the key is something else, or asked for
+-- another amount); no_grant; no_account.
+CREATE OR REPLACE FUNCTION credit_clawback(
+    p_account_id uuid, p_grant_key text, p_amount numeric, p_key text, p_reason text,
+    p_at timestamptz DEFAULT NULL, p_subject text DEFAULT NULL,
+    OUT verdict text, OUT transaction_id uuid, OUT taken numeric, OUT pending numeric,
+    OUT loss numeric)
+LANGUAGE plpgsql
+SET enable_seqscan = off
+SET plan_cache_mode = force_generic_plan
+AS $$
+DECLARE
+    shown text := coalesce(current_setting('app.accounts', true), '');
+    as_of timestamptz := credit_open(p_account_id, p_at);
+    lot record;
+    known record;
+    hash text := p_grant_key || ' ' || trim_scale(p_amount)::text;
+    asked numeric;
+BEGIN
+    SELECT l.id, l.amount, l.remaining, l.held, l.claimed, l.clawed, l.lost INTO lot
+    FROM credit_lots AS l WHERE l.grant_key = p_grant_key AND l.account_id = p_account_id;
+    SELECT t.id, t.request_hash, t.amount, t.detail INTO known
+    FROM credit_transactions AS t WHERE t.key = p_key AND t.account_id = p_account_id;
+    verdict := credit_verdict(as_of, known.id IS NOT NULL, known.request_hash = hash);
+    IF verdict = 'ok' AND lot.id IS NULL THEN
+        verdict := 'no_grant';
+    ELSIF verdict = 'duplicate' THEN
+        transaction_id := known.id;
+        taken := -known.amount;
+        pending := (known.detail ->> 'pending')::numeric;
+        loss := (known.detail ->> 'loss')::numeric;
+    ELSIF verdict = 'ok' THEN
+        asked := least(p_amount, lot.amount - lot.clawed - lot.claimed - lot.lost);
+        taken := least(asked, lot.remaining - lot.held);
+        pending := least(asked - taken, lot.held - lot.claimed);
+        loss := asked - taken - pending;
+        transaction_id := credit_post(
+            ROW(p_account_id, 'clawback', p_key, hash, p_reason, p_subject,
+                jsonb_build_object(
+                    'asked', public_decimal(p_amount), 'pending', public_decimal(pending),
+                    'loss', public_decimal(loss)),
+                as_of),
+            CASE WHEN taken > 0 THEN ARRAY[ROW(lot.id, -taken)::credit_part] ELSE '{}' END);
+        UPDATE credit_lots AS l
+        SET clawed = l.clawed + taken, claimed = l.claimed + pending, lost = l.lost + loss
+        WHERE l.id = lot.id;
+    END IF;
+    PERFORM set_config('app.accounts', shown, true);
+END;
+$$;

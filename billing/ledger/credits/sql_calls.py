@@ -1,0 +1,98 @@
+"""The SQL functions of sql/ as typed statements; every parameter is cast by name.
+
+Each answers rows with a `verdict`; what they do and refuse is said above each function there.
+"""
+
+from typing import Final
+
+from sqlalchemy import bindparam, text
+from sqlalchemy.dialects.postgresql import JSONB
+
+from billing.core.prepared import Prepared
+
+
+def _call(function: str, **parameters: str) -> Prepared:
+    arguments = ", ".join(
+        f"p_{name} => CAST(:{name} AS {type_})" for name, type_ in parameters.items()
+    )
+    return _typed(f"SELECT * FROM {function}({arguments})", parameters)  # noqa: S608
+
+
+def _call_on_item(function: str, item: str, **fields: str) -> Prepared:
+    """A verb on one item of a composite type; `fields` are those of the type, in its order."""
+    values = ", ".join(f"CAST(:{name} AS {type_})" for name, type_ in fields.items())
+    row = f"ROW({values})::{item.removesuffix('[]')}"
+    if item.endswith("[]"):
+        row = f"ARRAY[{row}]"
+    sql = f"SELECT * FROM {function}({row}, CAST(:at AS timestamptz))"  # noqa: S608
+    return _typed(sql, fields)
+
+
+def _typed(sql: str, parameters: dict[str, str]) -> Prepared:
+    json_names = [name for name, type_ in parameters.items() if type_ == "jsonb"]
+    return Prepared(text(sql).bindparams(*(bindparam(name, type_=JSONB) for name in json_names)))
+
+
+GRANT: Final = _call_on_item(
+    "credit_grant_once",
+    "credit_grant_item",
+    account_id="uuid",
+    amount="numeric",
+    kind="text",
+    key="text",
+    is_paid="boolean",
+    reason="text",
+    expires_at="timestamptz",
+    scope="text",
+    priority="integer",
+    subject="text",
+    detail="jsonb",
+)
+# One debit is a batch of one: the rules live in one function.
+DEBIT: Final = _call_on_item(
+    "credit_debit_many",
+    "credit_debit_item[]",
+    account_id="uuid",
+    amount="numeric",
+    key="text",
+    hash="text",
+    reason="text",
+    scope="text",
+    paid_only="boolean",
+    subject="text",
+    detail="jsonb",
+    forced="boolean",
+)
+# Many items as the text of one array (billing.core.arrays.records), fields in the type's order.
+HOLD_MANY: Final = _call("credit_hold_many", items="credit_hold_item[]", at="timestamptz")
+CAPTURE_MANY: Final = _call("credit_capture_many", items="credit_capture_item[]", at="timestamptz")
+RELEASE: Final = _call("credit_release", account_id="uuid", hold_id="uuid", at="timestamptz")
+EXPIRE: Final = _call("credit_expire", account_id="uuid", at="timestamptz")
+EXPIRE_LOT: Final = _call(
+    "credit_expire_lot",
+    account_id="uuid",
+    grant_key="text",
+    at="timestamptz",
+    reason="text",
+)
+CLAWBACK: Final = _call(
+    "credit_clawback",
+    account_id="uuid",
+    grant_key="text",
+    amount="numeric",
+    key="text",
+    reason="text",
+    at="timestamptz",
+    subject="text",
+)
+DEDUCT: Final = _call(
+    "credit_deduct",
+    account_id="uuid",
+    amount="numeric",
+    key="text",
+    hash="text",
+    reason="text",
+    at="timestamptz",
+    scope="text",
+    subject="text",
+)

@@ -1,0 +1,303 @@
+"""Every query on credits that moves none: balances as of an instant, the ledger, lots, notices.
+
+A read writes nothing: its answer leaves out what has expired by the asked instant.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Row, Select, Subquery, and_, case, func, select, text, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.catalog.plans.rules import OPEN_STATUSES
+from billing.core.errors import NotFound
+from billing.core.prepared import Prepared, given
+from billing.ledger.credits.rules import SOON
+from billing.ledger.credits.schemas import Balance, Overview, SplitPart, StoredHold, Transaction
+from billing.ledger.credits.tables import (
+    credit_balances,
+    credit_hold_lots,
+    credit_holds,
+    credit_lots,
+    credit_transaction_lots,
+    credit_transactions,
+)
+
+_LOCK = Prepared(
+    select(credit_balances)
+    .where(credit_balances.c.account_id == given("account_id"))
+    .with_for_update(key_share=True)
+)
+# One statement and a handful of index probes, however long the ledger: the month's use is the
+# total now less the total that the last entry before the month carries. The month's start is a
+# finished value: behind row security an index is searched with no sum that is still to be made.
+_OVERVIEWS: Final = Prepared(
+    text(
+        """
+    WITH me AS MATERIALIZED (
+        SELECT b.*, t.as_of,
+            date_trunc('month', t.as_of AT TIME ZONE a.zone) AT TIME ZONE a.zone AS month_start
+        FROM credit_balances b
+        JOIN accounts a ON a.id = b.account_id,
+        LATERAL (SELECT coalesce(a.clock_at, CAST(:now AS timestamptz)) AS as_of) t
+        WHERE b.account_id = ANY (CAST(:account_ids AS uuid[]))
+    )
+    SELECT me.*, lots.*,
+        me.used - coalesce((
+            SELECT used_after FROM credit_transactions t
+            WHERE t.account_id = me.account_id AND t.at < me.month_start
+            ORDER BY t.at DESC, t.seq DESC LIMIT 1), 0) AS used_this_month,
+        coalesce((
+            SELECT p.monthly_credits FROM subscriptions s JOIN plans p ON p.id = s.plan_id
+            WHERE s.account_id = me.account_id AND s.status IN ({open})), 0) AS plan_monthly_credits
+    FROM me,
+    LATERAL (
+        SELECT
+            coalesce(sum(CASE WHEN expires_at <= as_of THEN held ELSE remaining END)
+                FILTER (WHERE is_paid), 0) AS paid,
+            coalesce(sum(remaining - held) FILTER (WHERE soon), 0) AS expiring,
+            min(expires_at) FILTER (WHERE soon AND remaining > held) AS expiring_at
+        FROM (
+            SELECT *, expires_at > me.as_of
+                AND expires_at <= me.as_of + CAST(:soon AS interval) AS soon
+            FROM credit_lots WHERE account_id = me.account_id AND is_open) AS open_lots
+    ) AS lots
+    """.replace("{open}", ", ".join(f"'{status}'" for status in OPEN_STATUSES))
+    )
+)
+
+
+async def open_balance(connection: AsyncConnection, account_id: UUID) -> None:
+    """The empty balance row that every account has; a second call changes nothing."""
+    await connection.execute(
+        insert(credit_balances).values(account_id=account_id).on_conflict_do_nothing()
+    )
+
+
+async def lock_balance(connection: AsyncConnection, account_id: UUID) -> Balance | None:
+    """The account's row, locked until the transaction ends."""
+    row = await _LOCK.first(connection, account_id=account_id)
+    return Balance.model_validate(row) if row else None
+
+
+async def change_balance(connection: AsyncConnection, account_id: UUID, **fields: Any) -> None:
+    """Overwrite fields of the account's row; amounts move in SQL alone."""
+    await connection.execute(
+        update(credit_balances).where(credit_balances.c.account_id == account_id).values(**fields)
+    )
+
+
+async def balance_at(connection: AsyncConnection, account_id: UUID, at: datetime) -> Balance | None:
+    """The balance at `at`, without what has expired by then and may still be in the rows."""
+    rows = await connection.execute(
+        select(credit_balances).where(credit_balances.c.account_id == account_id)
+    )
+    row = rows.mappings().one_or_none()
+    if row is None:
+        return None
+    balance = Balance.model_validate(dict(row))
+    if balance.next_expiry is None or balance.next_expiry > at:
+        return balance
+    gone, held, next_expiry = await _unsettled(connection, account_id, at)
+    return balance.model_copy(
+        update={"balance": balance.balance - gone, "held": held, "next_expiry": next_expiry}
+    )
+
+
+async def currency(connection: AsyncConnection, account_id: UUID) -> str | None:
+    """The account's currency, once its first payment has fixed it."""
+    found: str | None = await connection.scalar(
+        select(credit_balances.c.currency).where(credit_balances.c.account_id == account_id)
+    )
+    return found
+
+
+async def _unsettled(
+    connection: AsyncConnection, account_id: UUID, at: datetime
+) -> tuple[Decimal, Decimal, datetime | None]:
+    """(credits gone by `at` though still in the rows, credits still held, next expiry)."""
+    live = _live_holds(account_id, at)
+    remaining, held = _after_expiry(live, at)
+    lot = credit_lots.c
+    query = (
+        select(
+            func.coalesce(func.sum(lot.remaining - remaining), 0),
+            func.coalesce(func.sum(held), 0),
+            func.least(
+                func.min(lot.expires_at).filter(lot.expires_at > at),
+                func.min(live.c.expires_at),
+            ),
+        )
+        .select_from(credit_lots.outerjoin(live, live.c.lot_id == lot.id))
+        .where(lot.account_id == account_id, lot.is_open)
+    )
+    row = (await connection.execute(query)).one()
+    return row[0], row[1], row[2]
+
+
+def _live_holds(account_id: UUID, at: datetime) -> Subquery:
+    """Amount of each lot in holds that have not expired by `at`."""
+    return (
+        select(
+            credit_hold_lots.c.lot_id,
+            func.sum(credit_hold_lots.c.amount).label("amount"),
+            func.min(credit_holds.c.expires_at).label("expires_at"),
+        )
+        .join(credit_holds, credit_holds.c.id == credit_hold_lots.c.hold_id)
+        .where(
+            credit_holds.c.account_id == account_id,
+            credit_holds.c.status == "open",
+            credit_holds.c.expires_at > at,
+        )
+        .group_by(credit_hold_lots.c.lot_id)
+        .subquery("live")
+    )
+
+
+def _after_expiry(
+    live: Subquery, at: datetime
+) -> tuple[ColumnElement[Decimal], ColumnElement[Decimal]]:
+    """(remaining, held) of a lot once everything that expires by `at` has expired."""
+    lot = credit_lots.c
+    held = func.coalesce(live.c.amount, 0)
+    remaining = case(
+        (lot.expires_at <= at, held),
+        else_=lot.remaining - func.least(lot.claimed, lot.held - held),
+    )
+    return remaining, held
+
+
+async def overview(
+    connection: AsyncConnection, account_id: UUID, now: datetime, soon: timedelta = SOON
+) -> Overview | None:
+    """As `overviews`, of one account; None when there is none."""
+    return (await overviews(connection, [account_id], now, soon)).get(account_id)
+
+
+async def overviews(
+    connection: AsyncConnection, account_ids: Sequence[UUID], now: datetime, soon: timedelta = SOON
+) -> dict[UUID, Overview]:
+    """Balances with what belongs beside them, each at its account's time (`now` is real) [F1]."""
+    found = {}
+    for row in await _OVERVIEWS.all(connection, account_ids=account_ids, now=now, soon=soon):
+        account_id, ends = row["account_id"], row["next_expiry"]
+        if ends is not None and ends <= row["as_of"]:
+            gone, held, _ = await _unsettled(connection, account_id, row["as_of"])
+            row |= {"balance": row["balance"] - gone, "held": held}
+        found[account_id] = Overview.model_validate(row)
+    return found
+
+
+def transactions(account_id: UUID, kind: str | None = None) -> Select[Any]:
+    """The ledger of an account, to be ordered by (`at`, `seq`)."""
+    query = select(credit_transactions).where(credit_transactions.c.account_id == account_id)
+    return query if kind is None else query.where(credit_transactions.c.kind == kind)
+
+
+async def transaction(connection: AsyncConnection, transaction_id: UUID) -> Transaction:
+    """One entry with its split over lots. Errors: NOT_FOUND."""
+    row = (
+        (
+            await connection.execute(
+                select(credit_transactions).where(credit_transactions.c.id == transaction_id)
+            )
+        )
+        .mappings()
+        .one_or_none()
+    )
+    if row is None:
+        raise NotFound("NOT_FOUND", "no such credit transaction")
+    split = await connection.execute(
+        select(credit_transaction_lots.c.lot_id, credit_transaction_lots.c.amount)
+        .join(credit_lots, credit_lots.c.id == credit_transaction_lots.c.lot_id)
+        .where(credit_transaction_lots.c.transaction_id == transaction_id)
+        .order_by(credit_lots.c.granted_seq)
+    )
+    parts = tuple(SplitPart(lot_id=part.lot_id, amount=part.amount) for part in split)
+    return Transaction.model_validate({**row, "lots": parts})
+
+
+def holds(account_id: UUID, at: datetime, status: str | None = None) -> Select[Any]:
+    """The holds of an account as they stand at `at`, to be ordered by `id`."""
+    stands = _stands(at)
+    query = _holds(at).where(credit_holds.c.account_id == account_id)
+    return query if status is None else query.where(stands == status)
+
+
+async def hold(connection: AsyncConnection, hold_id: UUID, at: datetime) -> StoredHold:
+    """One hold as it stands at `at`. Errors: HOLD_NOT_FOUND."""
+    rows = await connection.execute(_holds(at).where(credit_holds.c.id == hold_id))
+    row = rows.mappings().one_or_none()
+    if row is None:
+        raise NotFound("HOLD_NOT_FOUND", "no such hold")
+    return StoredHold.model_validate(dict(row))
+
+
+def _stands(at: datetime) -> ColumnElement[str]:
+    """A hold's status at `at`, though nobody wrote yet that it expired."""
+    over = and_(credit_holds.c.status == "open", credit_holds.c.expires_at <= at)
+    return case((over, "expired"), else_=credit_holds.c.status)
+
+
+def _holds(at: datetime) -> Select[Any]:
+    as_stored = [c for c in credit_holds.c if c.name not in ("status", "resolved_at")]
+    stands = _stands(at)
+    ended = case((stands == "expired", credit_holds.c.expires_at), else_=credit_holds.c.resolved_at)
+    return select(*as_stored, stands.label("status"), ended.label("resolved_at"))
+
+
+def lots(account_id: UUID, at: datetime, *, open_only: bool) -> Select[Any]:
+    """The lots of an account as they stand at `at`, to be ordered by `granted_seq`."""
+    live = _live_holds(account_id, at)
+    remaining, held = _after_expiry(live, at)
+    as_stored = [c for c in credit_lots.c if c.name not in ("remaining", "held", "is_open")]
+    query = (
+        select(
+            *as_stored,
+            remaining.label("remaining"),
+            held.label("held"),
+            (remaining > 0).label("is_open"),
+        )
+        .select_from(credit_lots.outerjoin(live, live.c.lot_id == credit_lots.c.id))
+        .where(credit_lots.c.account_id == account_id)
+    )
+    return query.where(credit_lots.c.is_open, remaining > 0) if open_only else query
+
+
+async def set_low_balance(
+    connection: AsyncConnection, account_id: UUID, threshold: Decimal | None
+) -> Decimal | None:
+    """Keep below which balance the account wants to hear of it; as it is kept."""
+    kept: Decimal | None = (
+        await connection.execute(
+            update(credit_balances)
+            .where(credit_balances.c.account_id == account_id)
+            .values(low_below=threshold)
+            .returning(credit_balances.c.low_below)
+        )
+    ).scalar_one()
+    return kept
+
+
+async def mark_noticed(
+    connection: AsyncConnection, account_id: UUID, *, ahead: timedelta, at: datetime
+) -> Sequence[Row[Any]]:
+    """The lots that end within `ahead` and were not told of: they count as told of from now on."""
+    lot = credit_lots.c
+    due = await connection.execute(
+        update(credit_lots)
+        .where(
+            lot.account_id == account_id,
+            lot.is_open,
+            lot.noticed_at.is_(None),
+            lot.expires_at <= at + ahead,
+            lot.expires_at > lot.created_at + ahead,
+        )
+        .values(noticed_at=at)
+        .returning(lot.id, lot.kind, lot.expires_at, (lot.remaining - lot.held).label("free"))
+    )
+    return due.all()

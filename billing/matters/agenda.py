@@ -1,0 +1,109 @@
+"""The agenda of a matter: its steps with their due times, and the rules for late ones.
+
+Every matter's plan is a pure function of its rows that returns steps; workflows wait for the
+first, activities check against it, and the timeline shows them all.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from pydantic import AwareDatetime, SerializerFunctionWrapHandler
+from pydantic import model_serializer as serializer
+
+from billing.core.frozen import Frozen
+
+FINAL_ACTION_GAP: Final = timedelta(hours=24)
+
+
+class Lean(Frozen):
+    """The base of models sent through Temporal: histories omit fields at their defaults."""
+
+    @serializer(mode="wrap")
+    def _without_defaults(self, encode: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields = type(self).model_fields
+        told: dict[str, Any] = encode(self)
+        return {
+            name: value
+            for name, value in told.items()
+            if fields[name].is_required() or getattr(self, name) != fields[name].default
+        }
+
+
+class Step(Lean):
+    """One thing to do: `key` names the business fact and is done at most once.
+
+    What the step is about stands beside it, as external ids; the key is never parsed.
+    """
+
+    name: str
+    due: AwareDatetime
+    key: str
+    words: str = ""
+    until: AwareDatetime | None = None
+    """Not begun any more from then on: what follows it on the agenda is done instead."""
+    invoice: str | None = None
+    payment: str | None = None
+    method: str | None = None
+    """The card a charge is for; None: the one that its payment or its account names."""
+    slot: int | None = None
+    """The dunning slot that a charge uses up; None: it uses up none."""
+    asked: bool = False
+    """A person asked for it, and is there."""
+    setup: str | None = None
+    """The card that is being saved."""
+    top_up: str | None = None
+    event: str | None = None
+    """The provider's event to look into."""
+
+    @property
+    def is_planned(self) -> bool:
+        """True if an agenda made the step; one that the register mirrors is only a name."""
+        return bool(self.words)
+
+
+def head(steps: Iterable[Step], now: datetime | None = None) -> Step | None:
+    """The step to do first, of those not too late at `now`; of equal times the one listed first."""
+    in_time = (one for one in steps if now is None or one.until is None or now < one.until)
+    return min(in_time, key=lambda step: step.due, default=None)
+
+
+CLOCK_SKEW: Final = timedelta(seconds=2)
+"""The server's clock started the step; a worker's clock a little behind must not refuse it."""
+
+
+def due_head(plan: Iterable[Step], step: Step, now: datetime) -> Step | None:
+    """The plan's own `step`, with its facts, if it is due and heads it, events aside.
+
+    An event that comes in while a step runs (often the echo of that step's own call) waits for
+    its turn; else the step's result would be lost.
+    """
+    first = head((one for one in plan if one.key == step.key or one.event is None), now)
+    if first is None or first.key != step.key or first.due > now + CLOCK_SKEW:
+        return None
+    return first
+
+
+def spaced_due(planned: datetime, gap: timedelta, last_ran_at: datetime) -> datetime:
+    """The due date of a repeated step: its own date, or `gap` after the last run, if later.
+
+    A missed one runs at once; the ones behind it never bunch up (docs/rules.md#time).
+    """
+    return max(planned, last_ran_at + gap)
+
+
+def final_action_due(planned: datetime, last_true_attempt_at: datetime) -> datetime:
+    """A final action never comes sooner than 24 h after the last attempt that truly ran."""
+    return max(planned, last_true_attempt_at + FINAL_ACTION_GAP)
+
+
+class State(Lean):
+    """The state of one matter, read from its rows: its agenda and its words follow from it."""
+
+    clock_at: AwareDatetime | None = None
+    """The account's frozen test clock; None while the account lives in real time."""
+    status: str
+    """For the search attribute BillingStatus: one word."""
+    words: str = ""
+    """The customer's state as a sentence for the Temporal UI."""
+    plan: str | None = None

@@ -1,0 +1,75 @@
+"""The rules of one kind of matter, and a step of it carried out in memory. Pure.
+
+The executor, the timeline and the random lives share them: which step is planned stands once.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from billing.matters.agenda import State, Step, due_head
+from billing.matters.effects import Effect, Facts, Rows, Work
+
+S = TypeVar("S", bound=State)
+F = TypeVar("F", bound=Facts)
+
+
+@dataclass(frozen=True, slots=True)
+class Course(Generic[F]):
+    """The result of a step, with all its provider calls."""
+
+    rows: Rows
+    """The rows after it."""
+    facts: F
+    """The facts of its last decision."""
+    step: Step
+    """The step with its facts, as it was planned."""
+    effects: tuple[Effect, ...]
+    calls: tuple[Any, ...]
+    """The calls that were made to the provider."""
+    result: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules(Generic[S, F]):
+    """The pure functions of one kind of matter."""
+
+    view: Callable[[Rows, F], S]
+    agenda: Callable[[S], list[Step]]
+    transition: Callable[[Work[F], Step], None]
+    begun: Callable[[Rows, F, Step], bool] = lambda *_: False
+    """True if a step's work at the provider is not recorded yet."""
+
+    def plan(self, rows: Rows, facts: F) -> list[Step]:
+        """Everything still to do."""
+        return self.agenda(self.view(rows, facts))
+
+    def planned(self, rows: Rows, facts: F, step: Step) -> Step | None:
+        """The step with its facts, if it is the due head, or was begun and has its answer."""
+        found = due_head(self.plan(rows, facts), step, facts.at)
+        if found is None and facts.answer is not None and self.begun(rows, facts, step):
+            return step
+        return found
+
+    def carry_out(
+        self,
+        rows: Rows,
+        step: Step,
+        facts_of: Callable[[Rows, Any], F],
+        answer: Callable[[Any], Any],
+    ) -> Course[F]:
+        """Do a step over a copy of the rows; `answer` stands in for the provider."""
+        rows, effects, calls, said = rows.copy(), list[Effect](), list[Any](), None
+        begun: Step | None = None
+        while True:
+            facts = facts_of(rows, said)
+            planned = self.planned(rows, facts, step)
+            if planned is None:
+                raise LookupError(f"{step.key} is not due")
+            begun, work = begun or planned, Work(rows, facts)
+            self.transition(work, planned)
+            effects += work.effects
+            if work.call is None:
+                return Course(rows, facts, begun, tuple(effects), tuple(calls), work.result)
+            calls.append(work.call)
+            said = answer(work.call)

@@ -1,0 +1,56 @@
+"""Every kind of matter, one record each: the only place where a new kind registers."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+from billing.core import ids
+
+INTERACTIVE: Final = "interactive"
+"""The task queue of workflows that a person waits for."""
+BACKGROUND: Final = "background"
+"""The task queue of workflows that time or a machine asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class MatterKind:
+    """The properties of a kind of matter that hold for every row of it."""
+
+    name: str
+    prefix: str
+    """The type prefix of its subject's id."""
+    rank: int
+    """The order of two matters due at the same instant of one account's walk."""
+    workflow: str
+    queue: str
+    born_as: str | None = None
+    """The status most of them have when their workflow starts, for the search attribute."""
+    rests_beyond: timedelta | None = None
+    """Its workflow runs only while something is due this soon; the sweeper starts it in time."""
+
+    def subject(self, subject_id: UUID) -> str:
+        """The subject's external id: `sub_01…`."""
+        return ids.encode(self.prefix, subject_id)
+
+    def workflow_id(self, subject_id: UUID) -> str:
+        """`subscription/sub_01…`: one workflow per matter, named by its subject."""
+        return f"{self.name}/{self.subject(subject_id)}"
+
+    def rests(self, due: datetime, now: datetime) -> bool:
+        """True if a matter of this kind needs no workflow for now."""
+        return self.rests_beyond is not None and due - now > self.rests_beyond
+
+
+TRIAL: Final = MatterKind("trial", ids.ACCOUNT, 0, "Trial", INTERACTIVE, "active")
+SUBSCRIPTION: Final = MatterKind("subscription", ids.SUBSCRIPTION, 1, "Subscription", BACKGROUND)
+COLLECTION: Final = MatterKind("collection", ids.INVOICE, 2, "Collection", BACKGROUND, "collecting")
+PURCHASE: Final = MatterKind("purchase", ids.PURCHASE, 3, "Purchase", INTERACTIVE, "pending")
+CHARGE: Final = MatterKind("charge", ids.BILLING_RECORD, 4, "ChargeUsage", INTERACTIVE, "pending")
+REST: Final = timedelta(days=1)
+"""Credits expire, cards are saved and removed: Postgres remembers what is due after that."""
+ACCOUNT: Final = MatterKind("account", ids.ACCOUNT, 5, "Account", INTERACTIVE, rests_beyond=REST)
+
+KINDS: Final = {
+    kind.name: kind for kind in (TRIAL, SUBSCRIPTION, COLLECTION, PURCHASE, CHARGE, ACCOUNT)
+}

@@ -1,0 +1,49 @@
+"""The register of matters as operators see it: what is open, what is halted, what comes next."""
+
+from typing import Any
+from uuid import UUID
+
+from pydantic import AwareDatetime
+from sqlalchemy import Select, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.core.frozen import Frozen
+from billing.matters.tables import matters
+
+
+class Entry(Frozen):
+    """A row of `matters`: `status` is open, resting, halted or closed."""
+
+    workflow_id: str
+    account_id: UUID
+    kind: str
+    status: str
+    words: str
+    revision: int
+    next_due: AwareDatetime | None
+    next_step: str | None
+    created_at: AwareDatetime
+    started_at: AwareDatetime | None
+    closed_at: AwareDatetime | None
+
+
+def listing(
+    *, status: str | None = None, kind: str | None = None, account_id: UUID | None = None
+) -> Select[Any]:
+    """Matters that match; order and cut are the caller's."""
+    query = select(matters)
+    if status is not None:
+        query = query.where(matters.c.status == status)
+    if kind is not None:
+        query = query.where(matters.c.kind == kind)
+    return query if account_id is None else query.where(matters.c.account_id == account_id)
+
+
+async def find(connection: AsyncConnection, workflow_id: str) -> Entry | None:
+    """One matter by its workflow id."""
+    row = (
+        (await connection.execute(select(matters).where(matters.c.workflow_id == workflow_id)))
+        .mappings()
+        .one_or_none()
+    )
+    return Entry.model_validate(dict(row)) if row is not None else None

@@ -1,0 +1,55 @@
+"""A matter as everybody sees it, pure: which workflow, whose, and the head of its agenda."""
+
+from typing import Final, Protocol
+from uuid import UUID
+
+from billing.core.frozen import Frozen
+from billing.matters.agenda import Step
+from billing.matters.kinds import ACCOUNT
+
+LOOK: Final = "load"
+"""The step of a matter that must look at its rows first."""
+
+
+class Named(Protocol):
+    """Whatever names a matter."""
+
+    @property
+    def workflow_id(self) -> str:
+        """The matter's name in Temporal and in the register."""
+
+    @property
+    def kind(self) -> str:
+        """The name of its kind."""
+
+    @property
+    def account_id(self) -> UUID:
+        """Whose it is."""
+
+    @property
+    def subject_id(self) -> UUID:
+        """The row it is about."""
+
+
+class Matter(Frozen):
+    """A matter as started or found: which workflow, for whom, and the head of its agenda."""
+
+    workflow_id: str
+    account_id: UUID
+    kind: str
+    subject_id: UUID
+    status: str = "open"
+    words: str = ""
+    revision: int = 0
+    head: Step | None = None
+    correlation_id: str | None = None
+
+
+def of_account(account_id: UUID) -> Matter:
+    """The account's own matter, by name alone: to tell it that its rows changed."""
+    return Matter(
+        workflow_id=ACCOUNT.workflow_id(account_id),
+        account_id=account_id,
+        kind=ACCOUNT.name,
+        subject_id=account_id,
+    )

@@ -1,0 +1,297 @@
+"""The register of matters: one row per workflow, born in the transaction of the fact it serves.
+
+`next_due` and `next_step` mirror the head of the matter's agenda; `steps` holds what was done,
+each business key once, so a workflow run twice meets it.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    case,
+    func,
+    select,
+    text,
+    update,
+)
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.core import context, prepared
+from billing.core.clock import real_now
+from billing.core.prepared import Fields, Prepared, given
+from billing.matters.agenda import Step
+from billing.matters.effects import Bear
+from billing.matters.kinds import ACCOUNT, KINDS, MatterKind
+from billing.matters.schemas import LOOK, Matter, Named
+from billing.matters.tables import matters, steps
+
+_HEAD = """
+    UPDATE matters SET words = :words, started_at = coalesce(started_at, :real_at),
+        closed_at = CASE WHEN :is_open THEN NULL ELSE coalesce(closed_at, :at) END,
+        status = :status,
+        next_due = :next_due, next_step = :next_step, next_key = :next_key
+    WHERE workflow_id = :workflow_id
+"""
+_SAVE_HEAD = Prepared(text(_HEAD))
+_FINISH_STEP = Prepared(
+    text(
+        f"""
+    WITH done AS (
+        INSERT INTO steps (key, workflow_id, account_id, name, due_at, ran_at, real_ran_at, result,
+            event_id)
+        VALUES (:key, :workflow_id, :account_id, :name, :due_at, :at, :real_at, :result,
+            :event_id)
+        ON CONFLICT (key) DO NOTHING RETURNING key
+    ), saved AS ({_HEAD})
+    SELECT count(*) FROM done
+    """  # noqa: S608 - put together from constants
+    )
+)
+_WATCH_ACCOUNT = Prepared(
+    text(
+        """
+    SELECT * FROM account_watch(
+        CAST(:account_id AS uuid), CAST(:due AS timestamptz), CAST(:at AS timestamptz),
+        CAST(:correlation_id AS text))
+    """
+    )
+)
+_FIND = Prepared(select(matters).where(matters.c.workflow_id == given("name")))
+
+
+async def birth(
+    connection: AsyncConnection,
+    *,
+    kind: MatterKind,
+    account_id: UUID,
+    subject_id: UUID,
+    head: Step | None,
+    at: datetime,
+    correlation_id: str | None = None,
+) -> Matter:
+    """Write a new matter; its workflow is started by whoever commits, or by the sweeper."""
+    matter = Matter(
+        workflow_id=kind.workflow_id(subject_id),
+        account_id=account_id,
+        kind=kind.name,
+        subject_id=subject_id,
+        head=head,
+        correlation_id=correlation_id,
+    )
+    row = {
+        "workflow_id": matter.workflow_id,
+        "account_id": account_id,
+        "kind": kind.name,
+        "subject_id": subject_id,
+        "created_at": at,
+        "woken_at": real_now(),
+        "correlation_id": correlation_id,
+        **_head_columns(head),
+    }
+    await prepared.add(connection, matters, row)
+    return matter
+
+
+def of_birth(born: Bear) -> Matter:
+    """The matter that a decision bore, to be told after the commit."""
+    return Matter(
+        workflow_id=born.kind.workflow_id(born.subject_id),
+        account_id=born.account_id,
+        kind=born.kind.name,
+        subject_id=born.subject_id,
+        head=born.head,
+        correlation_id=context.correlation_id.get(),
+    )
+
+
+async def know_account(connection: AsyncConnection, account_id: UUID, at: datetime) -> None:
+    """The account's matter as a row that events about its cards can wake; nothing of it is due."""
+    row = {
+        "workflow_id": ACCOUNT.workflow_id(account_id),
+        "account_id": account_id,
+        "kind": "account",
+        "subject_id": account_id,
+        "status": "closed",
+        "created_at": at,
+        "woken_at": real_now(),
+        "closed_at": at,
+        "correlation_id": context.correlation_id.get(),
+    }
+    await prepared.add_unless_there(connection, matters, row)
+
+
+async def ensure_account(
+    connection: AsyncConnection, account_id: UUID, *, due: datetime, at: datetime
+) -> Matter:
+    """The account's own matter, born or opened again if need be; it looks at its rows by `due`.
+
+    Call it last: it locks the matter's row, which comes after the account's lock.
+    """
+    row = await _WATCH_ACCOUNT.one(
+        connection,
+        account_id=account_id,
+        due=due,
+        at=at,
+        correlation_id=context.correlation_id.get(),
+    )
+    return show(row)
+
+
+async def find(connection: AsyncConnection, workflow_id: str) -> Matter | None:
+    """One matter by its workflow id."""
+    row = await _FIND.first(connection, name=workflow_id)
+    return show(row) if row else None
+
+
+async def wake(connection: AsyncConnection, workflow_id: str, at: datetime) -> None:
+    """Rows of the matter changed: its workflow must look again; a closed matter is reopened."""
+    await connection.execute(
+        update(matters).where(matters.c.workflow_id == workflow_id).values(**_woken(at))
+    )
+
+
+async def wake_open(
+    connection: AsyncConnection, account_id: UUID, kinds: Sequence[MatterKind], at: datetime
+) -> list[Matter]:
+    """Wake the account's open matters of these kinds; the caller tells them after the commit."""
+    rows = await connection.execute(
+        update(matters)
+        .where(
+            matters.c.account_id == account_id,
+            matters.c.kind.in_([kind.name for kind in kinds]),
+            matters.c.closed_at.is_(None),
+        )
+        .values(**_woken(at))
+        .returning(matters)
+    )
+    return [show(row) for row in rows.mappings()]
+
+
+async def save_head(
+    connection: AsyncConnection, matter: Named, head: Step | None, words: str, at: datetime
+) -> None:
+    """Mirror the agenda's head; without one the matter is closed."""
+    await _SAVE_HEAD.run(connection, **_head_values(matter, head, words, at))
+
+
+async def claim_step(
+    connection: AsyncConnection,
+    step: Step,
+    *,
+    workflow_id: str,
+    account_id: UUID,
+    ran_at: datetime,
+    result: str,
+) -> bool:
+    """Record something done beside the agenda (an operator's order); False: done before."""
+    done = await connection.execute(
+        insert(steps)
+        .values(
+            key=step.key,
+            workflow_id=workflow_id,
+            account_id=account_id,
+            name=step.name,
+            due_at=step.due,
+            ran_at=ran_at,
+            real_ran_at=real_now(),
+            result=result,
+        )
+        .on_conflict_do_nothing()
+        .returning(steps.c.key)
+    )
+    return done.one_or_none() is not None
+
+
+async def finish_step(
+    connection: AsyncConnection,
+    matter: Named,
+    step: Step,
+    *,
+    result: str,
+    head: Step | None,
+    words: str,
+    at: datetime,
+) -> bool:
+    """Record a step as done, once by its key, and mirror the head; False: the key was taken."""
+    done = await _FINISH_STEP.scalar(
+        connection,
+        key=step.key,
+        account_id=matter.account_id,
+        name=step.name,
+        due_at=step.due,
+        result=result,
+        event_id=step.event,
+        **_head_values(matter, head, words, at),
+    )
+    return bool(done)
+
+
+async def set_status(connection: AsyncConnection, workflow_id: str, status: str) -> None:
+    """`open` or `halted`, for doctor and lists."""
+    await connection.execute(
+        update(matters).where(matters.c.workflow_id == workflow_id).values(status=status)
+    )
+
+
+def _woken(due: datetime) -> dict[str, Any]:
+    """Look again by `due`; unstarted until the workflow has, so that the sweeper tells it too."""
+    return {
+        "revision": matters.c.revision + 1,
+        "next_due": func.least(func.coalesce(matters.c.next_due, due), due),
+        "next_step": None,
+        "next_key": None,
+        "woken_at": real_now(),
+        "started_at": None,
+        "closed_at": None,
+        # What is halted stays so until its workflow goes on.
+        "status": case((matters.c.status == "halted", "halted"), else_="open"),
+    }
+
+
+def _head_values(matter: Named, head: Step | None, words: str, at: datetime) -> dict[str, object]:
+    return {
+        "workflow_id": matter.workflow_id,
+        "words": words,
+        "at": at,
+        "real_at": real_now(),
+        "is_open": head is not None,
+        "status": _status(matter.kind, head, at),
+        **_head_columns(head),
+    }
+
+
+def _status(kind: str, head: Step | None, now: datetime) -> str:
+    if head is None:
+        return "closed"
+    return "resting" if KINDS[kind].rests(head.due, now) else "open"
+
+
+def _head_columns(head: Step | None) -> dict[str, object]:
+    return {
+        "next_due": head.due if head else None,
+        "next_step": head.name if head else None,
+        "next_key": head.key if head else None,
+    }
+
+
+def show(r: Fields) -> Matter:
+    """A row as a matter."""
+    head = None
+    if r["next_due"] is not None:
+        # A woken matter has a due time but no step to name yet: looking is its next step.
+        name, key = r["next_step"] or LOOK, r["next_key"] or ""
+        head = Step(name=name, due=r["next_due"], key=key)
+    return Matter(
+        workflow_id=r["workflow_id"],
+        account_id=r["account_id"],
+        kind=r["kind"],
+        subject_id=r["subject_id"],
+        status=r["status"],
+        words=r["words"],
+        revision=r["revision"],
+        head=head,
+        correlation_id=r["correlation_id"],
+    )

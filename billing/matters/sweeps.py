@@ -1,0 +1,100 @@
+"""Queries for matters that need attention: of the sweeper, the walker and a rebuild."""
+
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import Uuid, column, select
+from sqlalchemy import table as sql_table
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.matters import store as matters
+from billing.matters.kinds import KINDS
+from billing.matters.schemas import Matter
+from billing.matters.tables import matters as matter_rows
+
+# The few columns this module needs of a table that is described elsewhere.
+_ACCOUNTS: Final = sql_table("accounts", column("id", Uuid), column("clock_at"))
+
+
+async def left_behind(
+    connection: AsyncConnection, woken_before: datetime, limit: int
+) -> list[Matter]:
+    """Open matters nobody looked at: a process died between the commit and the call.
+
+    What is halted tries again by itself, or when an operator says so.
+    """
+    found = await connection.execute(
+        select(matter_rows)
+        .where(
+            matter_rows.c.started_at.is_(None),
+            matter_rows.c.closed_at.is_(None),
+            matter_rows.c.status == "open",
+            matter_rows.c.woken_at < woken_before,
+        )
+        .order_by(matter_rows.c.woken_at)
+        .limit(limit)
+    )
+    return [matters.show(row) for row in found.mappings()]
+
+
+async def overdue(connection: AsyncConnection, due_before: datetime, limit: int) -> list[Matter]:
+    """Open matters of accounts in real time whose step should have run before `due_before`."""
+    return await _due(connection, "open", due_before, limit)
+
+
+async def resting(connection: AsyncConnection, due_before: datetime, limit: int) -> list[Matter]:
+    """Resting matters of accounts in real time that have something due before `due_before`."""
+    return await _due(connection, "resting", due_before, limit)
+
+
+async def open_page(
+    connection: AsyncConnection, after: str, limit: int, account_id: UUID | None = None
+) -> list[Matter]:
+    """Open matters in order of workflow id; those of all accounts without the resting ones."""
+    query = select(matter_rows).where(
+        matter_rows.c.closed_at.is_(None), matter_rows.c.workflow_id > after
+    )
+    if account_id is None:
+        query = query.where(matter_rows.c.status != "resting")
+    else:
+        query = query.where(matter_rows.c.account_id == account_id)
+    found = await connection.execute(query.order_by(matter_rows.c.workflow_id).limit(limit))
+    return [matters.show(row) for row in found.mappings()]
+
+
+async def due_first(
+    connection: AsyncConnection, account_id: UUID, until: datetime
+) -> Matter | None:
+    """The account's matter with the least (next_due, kind rank, id) up to `until`."""
+    found = await connection.execute(
+        select(matter_rows).where(
+            matter_rows.c.account_id == account_id,
+            matter_rows.c.closed_at.is_(None),
+            matter_rows.c.next_due.is_not(None),
+            matter_rows.c.next_due <= until,
+        )
+    )
+    return min(
+        (m for m in map(matters.show, found.mappings()) if m.head),
+        key=lambda m: (m.head.due, KINDS[m.kind].rank, m.workflow_id),  # type: ignore[union-attr]
+        default=None,
+    )
+
+
+async def _due(
+    connection: AsyncConnection, status: str, due_before: datetime, limit: int
+) -> list[Matter]:
+    found = await connection.execute(
+        select(matter_rows)
+        .join(_ACCOUNTS, _ACCOUNTS.c.id == matter_rows.c.account_id)
+        .where(
+            matter_rows.c.closed_at.is_(None),
+            matter_rows.c.status == status,
+            matter_rows.c.next_due < due_before,
+            _ACCOUNTS.c.clock_at.is_(None),
+        )
+        .order_by(matter_rows.c.next_due)
+        .limit(limit)
+    )
+    return [matters.show(row) for row in found.mappings()]

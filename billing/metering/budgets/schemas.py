@@ -1,0 +1,50 @@
+"""A budget as it stands: its limit, what its window has used, and what follows at the end of it.
+
+Amounts are exact decimals: a meter's units, credits, or whole units of the account's currency.
+"""
+
+from decimal import Decimal
+from typing import Literal
+from uuid import UUID
+
+from pydantic import AwareDatetime
+
+from billing.core.frozen import Frozen
+
+Measure = Literal["meter", "credits", "money"]
+Window = Literal["month", "cycle"]
+Then = Literal["notify", "block"]
+
+
+class NewBudget(Frozen):
+    """A budget as its owner wants it; `meter` is '' unless it counts one."""
+
+    measure: Measure
+    meter: str = ""
+    window: Window
+    limit: Decimal
+    alert_percents: tuple[int, ...]
+    then: Then
+
+
+class Budget(Frozen):
+    """A budget with what its present window has used."""
+
+    id: UUID
+    account_id: UUID
+    measure: Measure
+    meter: str
+    window_kind: Window
+    limit_amount: Decimal
+    alert_percents: tuple[int, ...]
+    is_blocking: bool
+    window_start: AwareDatetime
+    window_end: AwareDatetime
+    used: Decimal
+    created_at: AwareDatetime
+    updated_at: AwareDatetime
+
+    @property
+    def remaining(self) -> Decimal:
+        """The unused rest of the window, never negative."""
+        return max(Decimal(0), self.limit_amount - self.used)

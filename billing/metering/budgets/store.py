@@ -1,0 +1,123 @@
+"""Every query on budgets."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import delete, func, select, text
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.core import ids
+from billing.metering.budgets.schemas import Budget, NewBudget
+from billing.metering.budgets.tables import budgets
+
+_STANDING: Final = text(
+    """
+    SELECT b.*, w.begins AS window_start,
+        CASE b.window_kind WHEN 'cycle' THEN :period_end ELSE w.ends END AS window_end,
+        budget_used(b.account_id, b.measure, b.meter, b.window_kind, w.begins, w.ends) AS used
+    FROM budgets AS b
+    CROSS JOIN LATERAL budget_window(b.window_kind, :zone, :period_start, :at) AS w
+    WHERE b.account_id = :account_id AND (CAST(:id AS uuid) IS NULL OR b.id = :id)
+    ORDER BY b.created_at DESC, b.id DESC
+    """
+)
+_NOTIFY: Final = text("SELECT budget_notify(:account_id, :zone, :period_start, :at)")
+_MAY_BLOCK: Final = text(
+    "SELECT budget_mode = 'block' FROM credit_balances WHERE account_id = :account_id"
+)
+# The flag that the record function reads beside the open period.
+_MARK: Final = text(
+    """
+    UPDATE credit_balances SET budget_mode = (
+        SELECT CASE WHEN bool_or(is_blocking) THEN 'block' WHEN count(*) > 0 THEN 'notify' END
+        FROM budgets WHERE account_id = :account_id)
+    WHERE account_id = :account_id
+    """
+)
+
+
+async def standing(
+    connection: AsyncConnection,
+    account_id: UUID,
+    *,
+    zone: str,
+    period: tuple[datetime, datetime],
+    at: datetime,
+    budget_id: UUID | None = None,
+) -> list[Budget]:
+    """An account's budgets as they stand at an instant, newest first; or one of them."""
+    values = {
+        "account_id": account_id, "zone": zone, "period_start": period[0],
+        "period_end": period[1], "at": at, "id": budget_id,
+    }  # fmt: skip
+    rows: Sequence[Any] = (await connection.execute(_STANDING, values)).mappings().all()
+    return [Budget.model_validate(dict(row)) for row in rows]
+
+
+async def put(
+    connection: AsyncConnection, account_id: UUID, wanted: NewBudget, at: datetime
+) -> UUID:
+    """Write a budget, or change the one of the same measure, window and end; answers its id."""
+    terms = {
+        "limit_amount": wanted.limit, "alert_percents": list(wanted.alert_percents),
+        "updated_at": at,
+    }  # fmt: skip
+    written = await connection.execute(
+        insert(budgets)
+        .values(
+            id=ids.new(),
+            account_id=account_id,
+            measure=wanted.measure,
+            meter=wanted.meter,
+            window_kind=wanted.window,
+            is_blocking=wanted.then == "block",
+            created_at=at,
+            **terms,
+        )
+        .on_conflict_do_update(
+            index_elements=["account_id", "measure", "meter", "window_kind", "is_blocking"],
+            set_=terms,
+        )
+        .returning(budgets.c.id)
+    )
+    made: UUID = written.scalar_one()
+    return made
+
+
+async def remove(connection: AsyncConnection, account_id: UUID, budget_id: UUID) -> bool:
+    """Take a budget away; False: there was none."""
+    gone = await connection.execute(
+        delete(budgets)
+        .where(budgets.c.account_id == account_id, budgets.c.id == budget_id)
+        .returning(budgets.c.id)
+    )
+    return gone.scalar_one_or_none() is not None
+
+
+async def count(connection: AsyncConnection, account_id: UUID) -> int:
+    """Number of budgets of an account."""
+    query = select(func.count()).where(budgets.c.account_id == account_id)
+    return int(await connection.scalar(query) or 0)
+
+
+async def mark(connection: AsyncConnection, account_id: UUID) -> None:
+    """Let the record function know what there is to look at; needs the account's lock."""
+    await connection.execute(_MARK, {"account_id": account_id})
+
+
+async def may_block(connection: AsyncConnection, account_id: UUID) -> bool:
+    """True if some budget of the account blocks."""
+    return bool(await connection.scalar(_MAY_BLOCK, {"account_id": account_id}))
+
+
+async def notify(
+    connection: AsyncConnection, account_id: UUID, zone: str, period_start: datetime, at: datetime
+) -> None:
+    """Notify of thresholds that are reached already; needs the account's lock."""
+    await connection.execute(
+        _NOTIFY,
+        {"account_id": account_id, "zone": zone, "period_start": period_start, "at": at},
+    )

@@ -1,0 +1,21 @@
+"""A limit agreed with one account, in place of its plan's."""
+
+from typing import Final
+from uuid import UUID
+
+from pydantic import AwareDatetime
+
+from billing.catalog.plans.schemas import Limit
+from billing.core.frozen import Frozen
+
+LIMIT_ID: Final = "lim"
+
+
+class LimitOverride(Frozen):
+    """A limit of one meter per allowance cycle, agreed with an account over its plan [B10]."""
+
+    id: UUID
+    account_id: UUID
+    limit: Limit
+    effective_from: AwareDatetime
+    effective_to: AwareDatetime | None

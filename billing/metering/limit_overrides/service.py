@@ -1,0 +1,112 @@
+"""Agreeing a limit with an account, and ending it; both take effect in the open cycle at once.
+
+What has a later instant takes effect then, by a step of the account's matter.
+"""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.catalog.plans.schemas import Limit
+from billing.core import clock
+from billing.core.errors import Invalid, NotFound
+from billing.ledger.credits import service as credits
+from billing.matters import store as matters
+from billing.matters.schemas import Matter
+from billing.metering.limit_overrides import store
+from billing.metering.limit_overrides.schemas import LimitOverride
+from billing.platform.audit import service as audit
+
+
+async def put(
+    connection: AsyncConnection,
+    account_id: UUID,
+    limit: Limit,
+    start: datetime | None = None,
+    end: datetime | None = None,
+) -> tuple[LimitOverride, Matter | None]:
+    """Agree a limit from `start` (now) to `end` (until further notice), instead of what was.
+
+    What is agreed just so already stays as it is. The matter is to be told where something
+    begins or ends later.
+    Errors: METER_NOT_FOUND; VALIDATION_FAILED for times that are over, and for overage without a
+    price in the account's currency.
+    """
+    balance = await credits.lock(connection, account_id)
+    at = await clock.now(connection, account_id)
+    if not await store.is_counted(connection, limit.meter):
+        raise NotFound("METER_NOT_FOUND", "no such meter")
+    begins = start or at
+    known = await store.ahead(connection, account_id, limit.meter, max(begins, at))
+    if len(known) == 1 and _is_so(known[0], limit, start, begins, end):
+        return known[0], None
+    if begins < at:
+        raise _wrong("effective_from", "is over: leave it out for now")
+    if end is not None and end <= begins:
+        raise _wrong("effective_to", "must be after the beginning")
+    pays_in = balance.currency
+    if limit.then == "overage" and pays_in is not None and pays_in not in limit.prices:
+        raise _wrong("prices", f"the account pays in {pays_in}")
+    made = await store.begin(connection, account_id, limit, begins, end)
+    await _note(
+        connection, account_id, "limit.agreed", limit.meter, at,
+        limit=limit.model_dump(mode="json"), effective_from=begins.isoformat(),
+        effective_to=end.isoformat() if end else None,
+    )  # fmt: skip
+    return made, await _follow(connection, account_id, at)
+
+
+async def end(connection: AsyncConnection, account_id: UUID, meter: str) -> LimitOverride:
+    """Nothing is agreed for a meter any more, from now on; answers what was, as it ended.
+
+    Errors: LIMIT_NOT_FOUND.
+    """
+    await credits.lock(connection, account_id)
+    at = await clock.now(connection, account_id)
+    known = await store.ahead(connection, account_id, meter, at)
+    if not known:
+        raise NotFound("LIMIT_NOT_FOUND", "this account has no limit of its own for this meter")
+    await store.stop(connection, account_id, meter, at)
+    await _note(connection, account_id, "limit.agreement_ended", meter, at)
+    await store.follow(connection, account_id, at)
+    return known[0].model_copy(update={"effective_to": max(at, known[0].effective_from)})
+
+
+async def _follow(connection: AsyncConnection, account_id: UUID, at: datetime) -> Matter | None:
+    due = await store.follow(connection, account_id, at)
+    if due is None:
+        return None
+    return await matters.ensure_account(connection, account_id, due=due, at=at)
+
+
+async def _note(
+    connection: AsyncConnection,
+    account_id: UUID,
+    action: str,
+    meter: str,
+    at: datetime,
+    **detail: object,
+) -> None:
+    await audit.record(
+        connection, account_id=account_id, action=action, subject=f"meter {meter}", at=at, **detail
+    )
+
+
+def _is_so(
+    known: LimitOverride,
+    limit: Limit,
+    start: datetime | None,
+    begins: datetime,
+    end: datetime | None,
+) -> bool:
+    """True if the same is agreed already; a request for now matches one that began before."""
+    same = known.limit == limit and known.effective_to == end
+    return same and (
+        known.effective_from == begins or (start is None and known.effective_from < begins)
+    )
+
+
+def _wrong(field: str, why: str) -> Invalid:
+    errors = [{"field": field, "message": why}]
+    return Invalid("VALIDATION_FAILED", f"{field}: {why}", errors=errors)

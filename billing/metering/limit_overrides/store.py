@@ -1,0 +1,105 @@
+"""Every query on limits agreed with an account. Writers hold the account's lock."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import Select, and_, delete, exists, or_, select, text, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.catalog.plans.schemas import Limit
+from billing.catalog.products.tables import meters
+from billing.core import ids
+from billing.core.prepared import Fields
+from billing.metering.limit_overrides.schemas import LimitOverride
+from billing.metering.limit_overrides.tables import limit_overrides
+
+_FOLLOW: Final = text("SELECT usage_follow_limits(:account_id, :at)")
+
+
+def listing(account_id: UUID) -> Select[Any]:
+    """Every limit that was agreed with an account; order and cut are the caller's."""
+    return select(limit_overrides).where(limit_overrides.c.account_id == account_id)
+
+
+async def is_counted(connection: AsyncConnection, meter: str) -> bool:
+    """True if there is a meter by this name."""
+    known = exists().where(meters.c.key == meter, meters.c.is_active)
+    return bool(await connection.scalar(select(known)))
+
+
+async def ahead(
+    connection: AsyncConnection, account_id: UUID, meter: str, at: datetime
+) -> Sequence[LimitOverride]:
+    """The override of a meter in force at an instant, and those that begin later, in order."""
+    query = listing(account_id).where(limit_overrides.c.meter == meter, _lasting(at))
+    rows = await connection.execute(query.order_by(limit_overrides.c.effective_from))
+    return [show(row) for row in rows.mappings()]
+
+
+async def holding(connection: AsyncConnection, account_id: UUID, at: datetime) -> dict[str, Limit]:
+    """The limits in force at an instant, by meter."""
+    begun = limit_overrides.c.effective_from <= at
+    rows = await connection.execute(listing(account_id).where(begun, _lasting(at)))
+    return {row["meter"]: show(row).limit for row in rows.mappings()}
+
+
+async def begin(
+    connection: AsyncConnection, account_id: UUID, limit: Limit, start: datetime,
+    end: datetime | None,
+) -> LimitOverride:  # fmt: skip
+    """Let a limit hold from `start` on, instead of all that was agreed for that time."""
+    await stop(connection, account_id, limit.meter, start)
+    terms = limit.model_dump(mode="json")
+    made = await connection.execute(
+        insert(limit_overrides)
+        .values(
+            id=ids.new(),
+            account_id=account_id,
+            meter=limit.meter,
+            included=limit.included,
+            beyond=limit.then,
+            prices=terms["prices"],
+            effective_from=start,
+            effective_to=end,
+        )
+        .returning(limit_overrides)
+    )
+    return show(made.mappings().one())
+
+
+async def stop(connection: AsyncConnection, account_id: UUID, meter: str, at: datetime) -> None:
+    """Nothing is agreed for a meter from `at` on."""
+    which = and_(
+        limit_overrides.c.account_id == account_id, limit_overrides.c.meter == meter, _lasting(at)
+    )
+    # What was never in force leaves nothing to keep.
+    await connection.execute(
+        delete(limit_overrides).where(which, limit_overrides.c.effective_from >= at)
+    )
+    await connection.execute(update(limit_overrides).where(which).values(effective_to=at))
+
+
+async def follow(connection: AsyncConnection, account_id: UUID, at: datetime) -> datetime | None:
+    """Let the open cycle give what is agreed now; when that changes next.
+
+    Takes the account's lock.
+    """
+    found: datetime | None = await connection.scalar(_FOLLOW, {"account_id": account_id, "at": at})
+    return found
+
+
+def show(row: Fields) -> LimitOverride:
+    """A row of `limit_overrides` as an agreement."""
+    limit = Limit(
+        meter=row["meter"], included=row["included"], then=row["beyond"], prices=row["prices"]
+    )
+    known = {name: row[name] for name in LimitOverride.model_fields if name != "limit"}
+    return LimitOverride(**known, limit=limit)
+
+
+def _lasting(at: datetime) -> Any:
+    """That a limit is not over at an instant."""
+    return or_(limit_overrides.c.effective_to.is_(None), limit_overrides.c.effective_to > at)

@@ -1,0 +1,89 @@
+"""The limit that decides among several, and the end of a window. Pure."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Final
+
+from billing.catalog.products.schemas import LEVELS
+from billing.core.errors import Invalid
+from billing.core.periods import from_wall, to_wall
+from billing.metering.quotas.schemas import Bound, Decision, Window
+
+CLAIM_LIFETIME: Final = timedelta(minutes=10)
+"""A quota claimed beforehand and not settled by its record by then is given back."""
+ALERT_PERCENTS: Final = (80, 100)
+REFUSED: Final = "Quota exceeded for service type"
+OVER_BUDGET: Final = "this use would exceed a blocking budget"
+
+
+def decide(
+    meter: str, requested: Decimal, bounds: Sequence[Bound], used: Decimal = Decimal(0)
+) -> Decision:
+    """The word of the tightest limit: of hard ones first, then of soft ones [H3]."""
+    if not bounds:
+        return Decision.unlimited(meter, requested, used)
+    tightest = min(bounds, key=lambda bound: (not bound.is_hard, bound.remaining))
+    allowed = all(bound.remaining >= requested for bound in bounds if bound.is_hard)
+    refused = None if allowed else tightest.source
+    soft = any(
+        (bound.used + requested) * 100 >= bound.limit * bound.soft_percent for bound in bounds
+    )
+    return Decision(
+        allowed=allowed,
+        meter=meter,
+        limit=tightest.limit,
+        used=tightest.used,
+        remaining=tightest.remaining,
+        requested=requested,
+        soft_limit_reached=soft,
+        resets_at=tightest.resets_at,
+        reason=None if allowed else REFUSED,
+        refused_by=refused,
+    )
+
+
+def over_budget(decision: Decision, budget: Bound) -> Decision:
+    """The same use, refused by a budget that blocks: the figures are the budget's own."""
+    return decision.model_copy(
+        update={
+            "allowed": False,
+            "limit": budget.limit,
+            "used": budget.used,
+            "remaining": budget.remaining,
+            "resets_at": budget.resets_at,
+            "reason": OVER_BUDGET,
+            "refused_by": "budget",
+            "budget_id": budget.budget_id,
+        }
+    )
+
+
+def window_for(meter: str, counts: str, owner: str, window: Window | None) -> Window:
+    """The window of a quota, where its meter has one of that kind and owner.
+
+    Left out it is the month, and the cycle of a level. Errors: INVALID_QUOTA.
+    """
+    if counts not in LEVELS:
+        return window or "month"
+    if owner or window not in (None, "cycle"):
+        raise Invalid(
+            "INVALID_QUOTA",
+            f"{meter} is a level: its quota belongs to the account and its window is the cycle",
+        )
+    return "cycle"
+
+
+def window_end(
+    window: Window, start: datetime, span_seconds: int | None, zone: str, period_end: datetime
+) -> datetime:
+    """The instant at which use stops counting; in a rolling window, that of its newest part."""
+    if window == "cycle":
+        return period_end
+    if window == "rolling":
+        return start + 2 * timedelta(seconds=span_seconds or 0)
+    wall = to_wall(start, zone)
+    if window == "day":
+        return from_wall(wall + timedelta(days=1), zone)
+    year, month = divmod(wall.year * 12 + wall.month, 12)
+    return from_wall(wall.replace(year=year, month=month + 1), zone)

@@ -1,0 +1,89 @@
+"""Quotas as operators set them and callers meet them."""
+
+from decimal import Decimal
+from typing import Literal, Self
+from uuid import UUID
+
+from pydantic import AwareDatetime
+
+from billing.core.frozen import Frozen
+
+Source = Literal["plan", "quota", "budget"]
+Window = Literal["day", "month", "cycle", "rolling"]
+
+
+class Quota(Frozen):
+    """A limit on a meter for an owner and window, with what the window has used."""
+
+    id: UUID
+    account_id: UUID
+    owner: str
+    meter: str
+    window_kind: Window
+    span_seconds: int | None
+    limit_amount: Decimal
+    is_hard: bool
+    alert_percents: tuple[int, ...]
+    window_start: AwareDatetime
+    used: Decimal
+    created_at: AwareDatetime
+    updated_at: AwareDatetime
+
+    @property
+    def remaining(self) -> Decimal:
+        """The unused rest of the window, never negative."""
+        return max(Decimal(0), self.limit_amount - self.used)
+
+
+class Claim(Frozen):
+    """A use counted before its event is recorded; `record_id` is the id the record will have."""
+
+    record_id: UUID
+    event_id: str
+    user_id: str | None
+    organization_id: str | None
+    meter: str
+    amount: Decimal
+    at: AwareDatetime
+
+
+class Bound(Frozen):
+    """One limit that a use meets: a quota, what the plan gives, or a budget that blocks."""
+
+    source: Source
+    limit: Decimal
+    used: Decimal
+    is_hard: bool
+    resets_at: AwareDatetime | None
+    budget_id: UUID | None = None
+    soft_percent: int = 80
+
+    @property
+    def remaining(self) -> Decimal:
+        """The unused rest, never negative."""
+        return max(Decimal(0), self.limit - self.used)
+
+
+class Decision(Frozen):
+    """Verdict on a use against every limit; the figures are the tightest one's [H1]."""
+
+    allowed: bool
+    meter: str
+    limit: Decimal | None
+    used: Decimal
+    remaining: Decimal | None
+    requested: Decimal
+    soft_limit_reached: bool
+    resets_at: AwareDatetime | None
+    reason: str | None
+    refused_by: Source | None = None
+    budget_id: UUID | None = None
+    """The budget that refuses; the figures are then its own, in what it measures."""
+
+    @classmethod
+    def unlimited(cls, meter: str, requested: Decimal, used: Decimal) -> Self:
+        """Nothing limits this meter."""
+        return cls(
+            allowed=True, meter=meter, limit=None, used=used, remaining=None, requested=requested,
+            soft_limit_reached=False, resets_at=None, reason=None,
+        )  # fmt: skip

@@ -1,0 +1,210 @@
+"""Asking whether a use is within every limit, with or without counting it at once."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from uuid import UUID
+
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.catalog.rating.schemas import CREDIT
+from billing.core import periods
+from billing.core.clock import real_now
+from billing.core.database import Database
+from billing.core.errors import NotFound
+from billing.core.money import ZERO
+from billing.metering.budgets import rules as budget_rules
+from billing.metering.budgets import service as budgets
+from billing.metering.quotas import rules, store
+from billing.metering.quotas.schemas import Bound, Claim, Decision, Quota
+from billing.metering.usage import rules as usage_rules
+from billing.metering.usage import service as usage
+from billing.metering.usage import store as usage_store
+from billing.metering.usage.schemas import Counter, Period
+from billing.platform.accounts import store as accounts
+from billing.platform.accounts.schemas import Account
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A use somebody asks about, in a caller's words."""
+
+    amount: Decimal
+    user_id: str | None = None
+    organization_id: str | None = None
+    product_id: str | None = None
+    service_type: str | None = None
+    feature_type: str | None = None
+
+
+async def check(connection: AsyncConnection, account_id: UUID, asked: Asked) -> Decision:
+    """Compare a use with the limits; reserves nothing [H1]. Errors: METER_NOT_FOUND."""
+    meter, counts = await usage_store.meter_of(
+        connection, asked.product_id, asked.service_type, asked.feature_type
+    )
+    at, period, start = await _now(connection, account_id)
+    counter = (await usage_store.cycle_counters(connection, account_id, "", start)).get(meter)
+    amount = _rise(asked.amount, counts, counter)
+    owners = [""]
+    owners += [usage_rules.user(asked.user_id)] if asked.user_id else []
+    owners += [usage_rules.organization(asked.organization_id)] if asked.organization_id else []
+    account = await _account(connection, account_id)
+    zone = period.zone if period else account.zone
+    quotas = await store.standing(
+        connection, account_id, zone=zone, period_start=start, at=at, owners=owners, meter=meter
+    )
+    end = period.end_at if period else periods.month_of(at, zone)[1]
+    bounds = [bound_of(quota, zone, end) for quota in quotas]
+    used = counter.quantity if counter else ZERO
+    limit = period.limits.get(meter) if period else None
+    if period is not None and limit is not None:
+        claimed = ZERO
+        if limit["then"] == "block":
+            claimed = await store.reserved(connection, account_id, meter, at)
+        bounds.append(_plan_bound(period, meter, used + claimed))
+    decision = rules.decide(meter, amount, bounds, used)
+    broken = await _broken_budget(connection, account_id, asked, decision, limit, used, at)
+    return rules.over_budget(decision, broken) if broken and decision.allowed else decision
+
+
+async def claim(database: Database, account_id: UUID, asked: Asked, event_id: str) -> Decision:
+    """Count a use beforehand if every limit allows it; the record of the event settles it.
+
+    Of a level only the rise counts, as when it is recorded. Repeatable by its event: the answer is
+    the first one, also in a window that began since. Unsettled it is given back after ten minutes.
+    """
+    record_id = usage_rules.record_id(account_id, event_id)
+    async with database.tenant(account_id) as connection:
+        before = await check(connection, account_id, asked)
+        known = await store.is_claimed(connection, record_id)
+    if not before.requested or (before.refused_by == "budget" and not known):
+        return before  # a level that was reached already has nothing to count
+    wish = Claim(
+        record_id=record_id,
+        event_id=event_id,
+        user_id=asked.user_id,
+        organization_id=asked.organization_id,
+        meter=before.meter,
+        amount=before.requested,
+        at=real_now(),
+    )
+    if before.allowed and not known and await _consumed(database, account_id, wish):
+        return before
+    async with database.tenant(account_id) as connection:
+        allowed = await store.claim(connection, account_id, wish)
+    if allowed == before.allowed:
+        return before
+    # Somebody claimed in between, or this event was claimed before.
+    found = {"reason": None, "refused_by": None, "budget_id": None} if allowed else {
+        "reason": rules.REFUSED, "refused_by": "quota",
+    }  # fmt: skip
+    return before.model_copy(update={"allowed": allowed, **found})
+
+
+async def standing(
+    connection: AsyncConnection, account_id: UUID, owners: list[str] | None = None
+) -> tuple[Period | None, list[Quota], datetime]:
+    """(open period, quotas as they stand, the account's now), for reads of limits."""
+    at, period, start = await _now(connection, account_id)
+    account = await _account(connection, account_id)
+    zone = period.zone if period else account.zone
+    quotas = await store.standing(
+        connection, account_id, zone=zone, period_start=start, at=at, owners=owners
+    )
+    return period, quotas, at
+
+
+def bound_of(quota: Quota, zone: str, period_end: datetime) -> Bound:
+    """A quota as one of the limits that a use meets."""
+    end = rules.window_end(
+        quota.window_kind, quota.window_start, quota.span_seconds, zone, period_end
+    )
+    return Bound(
+        source="quota",
+        limit=quota.limit_amount,
+        used=quota.used,
+        is_hard=quota.is_hard,
+        resets_at=end,
+        soft_percent=min(quota.alert_percents, default=80),
+    )
+
+
+async def _consumed(database: Database, account_id: UUID, wish: Claim) -> bool:
+    """Try the fast path; True if the claim was counted and kept."""
+    try:
+        async with database.tenant(account_id) as connection:
+            return await store.consume(connection, account_id, wish)
+    except IntegrityError:  # the same event, claimed at the same time
+        return False
+
+
+def _plan_bound(period: Period, meter: str, used: Decimal) -> Bound:
+    limit = period.limits[meter]
+    return Bound(
+        source="plan",
+        limit=Decimal(limit["included"]),
+        used=used,
+        is_hard=limit["then"] == "block",
+        resets_at=period.end_at,
+    )
+
+
+async def _broken_budget(
+    connection: AsyncConnection,
+    account_id: UUID,
+    asked: Asked,
+    decision: Decision,
+    limit: dict[str, str] | None,
+    used: Decimal,
+    at: datetime,
+) -> Bound | None:
+    """The blocking budget that the use would break, paid the way it is when nobody says how."""
+    known = await budgets.blocking(connection, account_id)
+    if not known:
+        return None
+    total, currency = ZERO, CREDIT
+    if limit is not None:
+        if limit["then"] == "overage":
+            beyond = decision.requested - max(ZERO, Decimal(limit["included"]) - used)
+            total, currency = max(ZERO, beyond) * Decimal(limit["price"]), ""
+    elif asked.product_id is not None:
+        quoted = await usage.quote(connection, account_id, asked.product_id, asked.amount, at)
+        total = quoted.total
+    budget = budget_rules.broken(known, decision.meter, decision.requested, total, currency)
+    if budget is None:
+        return None
+    return Bound(
+        source="budget",
+        limit=budget.limit_amount,
+        used=budget.used,
+        is_hard=True,
+        resets_at=budget.window_end,
+        budget_id=budget.id,
+    )
+
+
+def _rise(amount: Decimal, counts: str, counter: Counter | None) -> Decimal:
+    """The amount that a use adds to its meter."""
+    if counts == "sum":
+        return amount
+    if counts == "count":
+        return Decimal(1)
+    return max(ZERO, amount - (counter.maximum if counter else ZERO))
+
+
+async def _now(
+    connection: AsyncConnection, account_id: UUID
+) -> tuple[datetime, Period | None, datetime]:
+    """(the account's now, its open period, where that or else the month starts)."""
+    account = await _account(connection, account_id)
+    at = account.clock_at or real_now()
+    period = await usage_store.open_period(connection, account_id, at)
+    return at, period, period.start_at if period else periods.month_of(at, account.zone)[0]
+
+
+async def _account(connection: AsyncConnection, account_id: UUID) -> Account:
+    account = await accounts.get(connection, account_id)
+    if account is None:
+        raise NotFound("NOT_FOUND", "no such account")
+    return account

@@ -1,0 +1,17 @@
+-- Check and count a use on its one quota without the account's lock. True if it was counted; if
+-- not, ask quota_claim_use in a transaction of its own: this one may hold the quota's lock, which
+-- comes after the account's.
+-- Precondition, which the row itself knows (quota_allow_fast): before `plain_until` no window ends,
+-- no claim expires, and neither the plan nor another quota limits this use; below `plain_below` the
+-- quota allows it and no threshold is crossed.
+CREATE OR REPLACE FUNCTION quota_claim_fast(
+    p_account_id uuid, p_claim quota_claim_input, p_real_at timestamptz)
+RETURNS boolean
+LANGUAGE sql AS $$
+    UPDATE billing_quotas SET used = used + p_claim.amount, updated_at = p_real_at
+    WHERE account_id = p_account_id AND meter = p_claim.meter
+        AND owner IN ('', 'u:' || p_claim.user_id, 'o:' || p_claim.organization_id)
+        AND plain_until > p_real_at AND window_start <= p_real_at
+        AND used + p_claim.amount < plain_below
+    RETURNING true
+$$;

@@ -1,0 +1,158 @@
+"""Every query on quotas and on claims of them."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import Select, delete, select, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.core.prepared import add
+from billing.metering.quotas.rules import CLAIM_LIFETIME
+from billing.metering.quotas.schemas import Claim, Quota, Window
+from billing.metering.quotas.tables import billing_quotas, quota_claims
+
+_SET: Final = text(
+    "SELECT quota_set(:account_id, CAST(ROW(:owner, :meter, :window_kind, :span_seconds,"
+    " :limit_amount, :is_hard, CAST(:alert_percents AS integer[])) AS quota_input), :at)"
+)
+_ROW: Final = "CAST(ROW(:id, :event_id, :user_id, :organization_id, :meter, :amount, :lifetime)"
+_CLAIM: Final = text(f"SELECT quota_claim_use(:account_id, {_ROW} AS quota_claim_input), :real_at)")
+_CLAIM_FAST: Final = text(
+    f"SELECT quota_claim_fast(:account_id, {_ROW} AS quota_claim_input), :real_at)"
+)
+_RESERVED: Final = text("SELECT quota_reserved(:account_id, :meter, :at, '{}')")
+_IS_CLAIMED: Final = text(
+    "SELECT EXISTS (SELECT 1 FROM quota_claims WHERE id = :id AND status <> 'expired')"
+    " OR EXISTS (SELECT 1 FROM billing_records WHERE id = :id)"
+)
+# The window's use as of an instant, whether or not anybody has moved the window on since.
+_STANDING: Final = text(
+    """
+    SELECT q.*, w.begins AS window_start,
+        quota_used(
+            CASE WHEN q.window_start >= w.begins THEN q.used ELSE 0 END,
+            CASE WHEN q.window_start >= w.begins THEN q.used_before
+                WHEN q.window_start + make_interval(secs => q.span_seconds) = w.begins THEN q.used
+                ELSE 0 END,
+            q.span_seconds, w.begins, :at) AS used
+    FROM billing_quotas q
+    CROSS JOIN LATERAL (
+        SELECT quota_window(q.window_kind, q.span_seconds, :zone, :period_start, :at)) AS w(begins)
+    WHERE q.account_id = :account_id
+        AND (CAST(:owners AS text[]) IS NULL OR q.owner = ANY (CAST(:owners AS text[])))
+        AND (CAST(:meter AS text) IS NULL OR q.meter = :meter)
+    ORDER BY q.meter, q.owner, q.window_kind
+    """
+)
+
+
+async def standing(
+    connection: AsyncConnection,
+    account_id: UUID,
+    *,
+    zone: str,
+    period_start: datetime,
+    at: datetime,
+    owners: Sequence[str] | None = None,
+    meter: str | None = None,
+) -> list[Quota]:
+    """An account's quotas as they stand at an instant, of some owners or all."""
+    values = {
+        "account_id": account_id, "zone": zone, "period_start": period_start, "at": at,
+        "owners": list(owners) if owners is not None else None, "meter": meter,
+    }  # fmt: skip
+    rows = await connection.execute(_STANDING, values)
+    names = Quota.model_fields
+    found = []
+    for row in rows:
+        # Of two columns with one name the later one is the window as it stands.
+        fields = dict(zip(rows.keys(), row, strict=True))
+        found.append(Quota.model_validate({name: fields[name] for name in names}))
+    return found
+
+
+async def put(
+    connection: AsyncConnection,
+    account_id: UUID,
+    *,
+    owner: str,
+    meter: str,
+    window: Window,
+    span_seconds: int | None,
+    limit: Decimal,
+    hard: bool,
+    percents: Sequence[int],
+    at: datetime,
+) -> Quota:
+    """Set a quota; it begins with what its window has counted already."""
+    values = {
+        "account_id": account_id, "owner": owner, "meter": meter, "window_kind": window,
+        "span_seconds": span_seconds, "limit_amount": limit, "is_hard": hard,
+        "alert_percents": list(percents), "at": at,
+    }  # fmt: skip
+    quota_id = await connection.scalar(_SET, values)
+    row = await connection.execute(select(billing_quotas).where(billing_quotas.c.id == quota_id))
+    return Quota.model_validate(dict(row.mappings().one()))
+
+
+async def consume(connection: AsyncConnection, account_id: UUID, claim: Claim) -> bool:
+    """Count a use where one quota alone has its word, and keep the claim.
+
+    False: somebody has to look closer, in another transaction (`claim`). Errors: IntegrityError
+    when its event was claimed before.
+    """
+    if not await connection.scalar(_CLAIM_FAST, _claim_values(account_id, claim)):
+        return False
+    row = {
+        "id": claim.record_id, "account_id": account_id, "event_id": claim.event_id,
+        "user_id": claim.user_id, "organization_id": claim.organization_id, "meter": claim.meter,
+        "amount": claim.amount, "claimed_at": claim.at, "expires_at": claim.at + CLAIM_LIFETIME,
+        "status": "open",
+    }  # fmt: skip
+    await add(connection, quota_claims, row)
+    return True
+
+
+async def claim(connection: AsyncConnection, account_id: UUID, claim: Claim) -> bool:
+    """Count a use against every quota if all allow it; False changes nothing."""
+    return bool(await connection.scalar(_CLAIM, _claim_values(account_id, claim)))
+
+
+def _claim_values(account_id: UUID, claim: Claim) -> dict[str, Any]:
+    return {
+        "account_id": account_id, "id": claim.record_id, "event_id": claim.event_id,
+        "user_id": claim.user_id, "organization_id": claim.organization_id, "meter": claim.meter,
+        "amount": claim.amount, "lifetime": CLAIM_LIFETIME, "real_at": claim.at,
+    }  # fmt: skip
+
+
+async def reserved(
+    connection: AsyncConnection, account_id: UUID, meter: str, at: datetime
+) -> Decimal:
+    """Amount of a meter that is claimed and not recorded yet."""
+    values = {"account_id": account_id, "meter": meter, "at": at}
+    found: Decimal = (await connection.execute(_RESERVED, values)).scalar_one()
+    return found
+
+
+async def is_claimed(connection: AsyncConnection, record_id: UUID) -> bool:
+    """True if this record's event was answered already: by a claim in force, or by a record."""
+    return bool(await connection.scalar(_IS_CLAIMED, {"id": record_id}))
+
+
+def listing(account_id: UUID | None) -> Select[Any]:
+    """Quotas of one account or of all; order and cut are the caller's."""
+    query = select(billing_quotas)
+    return query if account_id is None else query.where(billing_quotas.c.account_id == account_id)
+
+
+async def remove(connection: AsyncConnection, quota_id: UUID) -> Quota | None:
+    """Take a quota away; answers it as it was."""
+    gone = await connection.execute(
+        delete(billing_quotas).where(billing_quotas.c.id == quota_id).returning(billing_quotas)
+    )
+    row = gone.mappings().one_or_none()
+    return Quota.model_validate(dict(row)) if row else None

@@ -1,0 +1,141 @@
+"""Uses on their way in, what became of each, and usage as it is read.
+
+Quantities and credits are exact decimals; instants are UTC.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Literal, NamedTuple
+from uuid import UUID
+
+from pydantic import AwareDatetime
+
+from billing.core.frozen import Frozen
+
+Status = Literal["pending", "processing", "completed", "failed", "refunded"]
+
+
+class Kind(NamedTuple):
+    """The fields that many uses share: the product used, and how it is paid."""
+
+    product_id: str | None
+    service_type: str | None
+    feature_type: str | None
+    operation: str | None
+    model: str | None
+    method: str | None
+    defer: bool
+
+
+class Use(NamedTuple):
+    """One use to be recorded; `amount` and `detail` as their texts, `at` None for now.
+
+    `fresh` is the id, as hexadecimal digits, of the record of a use without an event: chosen before
+    it is sent, a try whose answer was lost may be repeated. It is no part of the body.
+    """
+
+    account_id: UUID
+    kind: Kind
+    amount: str
+    event_id: str | None = None
+    at: datetime | None = None
+    user_id: str | None = None
+    organization_id: str | None = None
+    session_id: str | None = None
+    request_id: str | None = None
+    detail: str | None = None
+    hold_id: UUID | None = None
+    """The hold that pays it, in place of whatever credits burn first."""
+    fresh: str | None = None
+
+    def body(self) -> tuple[object, ...]:
+        """Fields that must be equal when an event comes again. Kept as a hash: never reordered."""
+        facts = (
+            self.amount, self.at, self.user_id, self.organization_id, self.session_id,
+            self.request_id, self.detail,
+        )  # fmt: skip
+        return facts if self.hold_id is None else (*facts, self.hold_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """Result of one use: `recorded`, `duplicate`, `conflict`, or the code of its refusal."""
+
+    verdict: str
+    id: UUID
+    meter: str | None = None
+    unit_price: Decimal = Decimal(0)
+    total: Decimal = Decimal(0)
+    currency: str = "CREDIT"
+    method: str = "subscription_included"
+    status: str = "completed"
+    is_free: bool = False
+    is_included: bool = False
+    required: Decimal | None = None
+    available: Decimal | None = None
+
+
+class BillingRecord(Frozen):
+    """A use with its rating, as it is kept."""
+
+    id: UUID
+    account_id: UUID
+    event_id: str | None
+    user_id: str | None
+    organization_id: str | None
+    session_id: str | None
+    request_id: str | None
+    product_id: str | None
+    service_type: str | None
+    feature_type: str | None
+    operation: str | None
+    model: str | None
+    meter: str
+    usage_amount: Decimal
+    included_units: Decimal
+    charged_units: Decimal
+    unit_price: Decimal
+    total_amount: Decimal
+    currency: str
+    billing_method: str
+    billing_status: Status
+    is_free_tier: bool
+    is_late: bool
+    kind: Literal["usage", "true_up"] = "usage"
+    transaction_id: UUID | None
+    detail: dict[str, Any] | None
+    period_start: AwareDatetime
+    occurred_at: AwareDatetime
+    created_at: AwareDatetime
+    updated_at: AwareDatetime
+
+    @property
+    def is_included(self) -> bool:
+        """True if the plan's allowance covers all of it."""
+        return self.charged_units == 0
+
+
+class Counter(Frozen):
+    """An owner's use of a meter in one cycle."""
+
+    meter: str
+    quantity: Decimal
+    events: int
+    maximum: Decimal
+    last_value: Decimal
+    credits: Decimal
+    overage: Decimal
+    overage_total: Decimal
+
+
+class Period(Frozen):
+    """The allowance cycle that is open, with what the plan gives in it."""
+
+    id: UUID
+    start_at: AwareDatetime
+    end_at: AwareDatetime
+    zone: str
+    subscription_id: UUID | None
+    currency: str | None
+    limits: dict[str, dict[str, str]]

@@ -1,0 +1,216 @@
+"""Quote usage, and pay an existing record; recording itself is one SQL call.
+
+Each verb runs in the caller's transaction.
+"""
+
+import json
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.catalog.products import store as products
+from billing.catalog.products.schemas import LEVELS, Product, ProductPrice
+from billing.catalog.rating import rules as rating
+from billing.catalog.rating.schemas import CREDIT, Allowance, PriceTerms, Rating
+from billing.core import ids
+from billing.core.errors import Conflict, NotFound, PaymentRequired
+from billing.core.money import ZERO
+from billing.core.prepared import Prepared
+from billing.ledger.credits import service as credits
+from billing.metering.usage import rules, store
+from billing.metering.usage.schemas import BillingRecord, Period
+from billing.platform.outbox import service as outbox
+
+NO_PRICE: Final = "Product pricing not found"
+NO_BALANCE: Final = "Insufficient wallet balance"
+_SET_STATUS = Prepared(
+    text(
+        "SELECT usage_set_status(:account_id, :record_id, :method, :status, :transaction_id,"
+        " CAST(:detail AS jsonb), :at)"
+    )
+)
+
+
+async def quote(
+    connection: AsyncConnection, account_id: UUID, product_key: str, amount: Decimal, at: datetime
+) -> Rating:
+    """Rate a use of a product in credits at an instant; writes nothing.
+
+    Errors: PRODUCT_PRICING_NOT_FOUND [F11].
+    """
+    found = await quotes(connection, account_id, product_key, amount, (CREDIT,), at)
+    if not found:
+        raise NotFound("PRODUCT_PRICING_NOT_FOUND", NO_PRICE)
+    return found[CREDIT]
+
+
+async def quotes(
+    connection: AsyncConnection,
+    account_id: UUID,
+    product_key: str,
+    amount: Decimal,
+    currencies: Collection[str],
+    at: datetime,
+) -> dict[str, Rating]:
+    """As `quote`, in each of these currencies that has a price which a use can be charged by.
+
+    In money that is a price per unit, as usage_refusal.sql has it.
+    """
+    product = await products.find_product(connection, product_key)
+    priced = [
+        price
+        for currency in currencies
+        if (price := await products.price_at(connection, account_id, product_key, currency, at))
+        and (currency == CREDIT or _is_plain(price.terms))
+    ]
+    if product is None or not priced:
+        return {}
+    _, counts = await store.meter_of(connection, product_key, None, None)
+    period = await store.open_period(connection, account_id, at)
+    return await _rate(connection, account_id, product, counts, amount, priced, period)
+
+
+def _is_plain(terms: PriceTerms) -> bool:
+    return terms.model == "per_unit" and not terms.free_units
+
+
+async def _rate(
+    connection: AsyncConnection,
+    account_id: UUID,
+    product: Product,
+    counts: str,
+    amount: Decimal,
+    priced: Sequence[ProductPrice],
+    period: Period | None,
+) -> dict[str, Rating]:
+    """After what the open cycle has used; of a level, only what rises above its highest counts."""
+    if counts == "count":
+        amount = Decimal(1)
+    if period is None:
+        return {
+            price.currency: rating.rate(amount, price.terms, currency=price.currency)
+            for price in priced
+        }
+    counters = await store.cycle_counters(connection, account_id, "", period.start_at)
+    counter = counters.get(product.meter)
+    if counts in LEVELS:
+        amount = max(ZERO, amount - (counter.maximum if counter else ZERO))
+    limit = period.limits.get(product.meter)
+    allowance = (
+        Allowance(included=Decimal(limit["included"]), used=counter.quantity if counter else ZERO)
+        if limit
+        else None
+    )
+    before, paid = await store.priced_units(connection, account_id, product.key, period.start_at)
+    return {
+        price.currency: rating.rate(
+            amount, price.terms, before=before, paid=paid, allowance=allowance,
+            currency=price.currency,
+        )
+        for price in priced
+    }  # fmt: skip
+
+
+async def pay_record(
+    connection: AsyncConnection,
+    account_id: UUID,
+    record_id: UUID,
+    method: str | None,
+    at: datetime,
+    *,
+    force: bool = False,
+) -> tuple[BillingRecord, PaymentRequired | None]:
+    """Pay a pending or failed record [F13]; a completed one is answered as it is.
+
+    With `force` the account may owe credits, up to its overdraft. Without enough credits the
+    record is `failed`, and the refusal comes beside it, so that the caller may commit first.
+    Errors: BILLING_RECORD_NOT_FOUND; PAYMENT_CHARGE_NOT_OFFERED; BILLED_ON_INVOICE for what the
+    next invoice charges.
+    """
+    record = await store.get_record(connection, account_id, record_id)
+    if record.billing_status not in ("pending", "failed"):
+        return record, None
+    if record.currency != CREDIT:  # before any lock: its card or its cycle's close has others
+        if record.billing_method == "payment_charge" and method in (None, "payment_charge"):
+            return record, None
+        raise Conflict("BILLED_ON_INVOICE", "an invoice charges this use")
+    await credits.lock(connection, account_id)
+    record = await store.get_record(connection, account_id, record_id, lock=True)
+    if record.billing_status not in ("pending", "failed"):
+        return record, None
+    chosen = _chosen(record, method)
+    try:
+        async with connection.begin_nested():
+            debit = await credits.debit(
+                connection,
+                account_id=account_id,
+                amount=record.total_amount,
+                key=f"process/{ids.encode(rules.BILLING_ID, record_id)}",
+                reason=f"usage: {record.product_id}",
+                at=at,
+                scope=record.meter,
+                paid_only=chosen == "wallet_deduction",
+                force=force,
+                subject=ids.encode(rules.BILLING_ID, record_id),
+            )
+    except PaymentRequired as refusal:
+        short = PaymentRequired(refusal.code, NO_BALANCE, **refusal.fields)
+        return await write(connection, record, chosen, "failed", None, at), short
+    done = await write(connection, record, chosen, "completed", debit.transaction_id, at)
+    return done, None
+
+
+def _chosen(record: BillingRecord, method: str | None) -> str:
+    """The payment method of a use priced in credits."""
+    chosen = method or record.billing_method
+    if chosen == "payment_charge":
+        raise Conflict("PAYMENT_CHARGE_NOT_OFFERED", "credits were to pay this use")
+    if chosen == "subscription_included":
+        raise Conflict("NOT_INCLUDED", "the plan does not cover this use")
+    return chosen
+
+
+async def write(
+    connection: AsyncConnection,
+    record: BillingRecord,
+    method: str,
+    status: str,
+    transaction_id: UUID | None,
+    at: datetime,
+) -> BillingRecord:
+    """Note what became of a record: its status and event [F20], and its day's statistics."""
+    await set_status(
+        connection, account_id=record.account_id, record_id=record.id, method=method,
+        status=status, transaction_id=transaction_id, at=at,
+    )  # fmt: skip
+    await outbox.announce(
+        connection,
+        account_id=record.account_id,
+        action=rules.STATUS_ACTIONS[status],
+        subject=ids.encode(rules.BILLING_ID, record.id),
+        facts=rules.status_facts(record.id, method, status),
+        at=at,
+    )
+    return await store.get_record(connection, record.account_id, record.id)
+
+
+async def set_status(
+    connection: AsyncConnection,
+    *,
+    account_id: UUID,
+    record_id: UUID,
+    method: str,
+    status: str,
+    transaction_id: UUID | None = None,
+    at: datetime,
+) -> None:
+    """Set a record's status and move its day's statistics; the caller announces it."""
+    await _SET_STATUS.send(
+        connection, account_id=account_id, record_id=record_id, method=method, status=status,
+        transaction_id=transaction_id, detail=json.dumps({"method": method}), at=at,
+    )  # fmt: skip

@@ -1,0 +1,34 @@
+-- The first boundary after `p_at` of periods that are counted from an anchor on the wall of its
+-- zone: the 31st is the 31st again after February, and of a time that repeats the first counts. The
+-- same rule as billing/core/periods.py, which is the truth; a test holds this one to it.
+CREATE OR REPLACE FUNCTION usage_boundary(
+    p_anchor timestamp, p_zone text, p_unit text, p_count integer, p_at timestamptz)
+RETURNS timestamptz
+LANGUAGE sql STABLE AS $$
+    SELECT min(b.at)
+    FROM (
+        SELECT
+            CASE WHEN p_unit IN ('month', 'year') THEN 'month' ELSE 'day' END AS unit,
+            p_count * CASE p_unit WHEN 'year' THEN 12 WHEN 'week' THEN 7 ELSE 1 END AS units,
+            p_at AT TIME ZONE p_zone AS wall) AS s
+    CROSS JOIN LATERAL (
+        SELECT div(CASE s.unit
+            WHEN 'month' THEN 12 * (extract(year FROM s.wall) - extract(year FROM p_anchor))
+                + extract(month FROM s.wall) - extract(month FROM p_anchor)
+            ELSE s.wall::date - p_anchor::date END, s.units)::integer AS number) AS near
+    CROSS JOIN LATERAL (
+        SELECT p_anchor + CASE s.unit WHEN 'month' THEN make_interval(months => n * s.units)
+            ELSE make_interval(days => n * s.units) END AS wall
+        FROM generate_series(greatest(1, near.number - 1), greatest(1, near.number + 2)) AS n
+    ) AS w
+    CROSS JOIN LATERAL (
+        SELECT w.wall AT TIME ZONE p_zone AS at,
+            (w.wall AT TIME ZONE p_zone - interval '3 hours') AS before) AS t
+    CROSS JOIN LATERAL (
+        -- By the offset that held before, if that shows this time at all.
+        SELECT t.before + (w.wall - t.before AT TIME ZONE p_zone) AS at) AS early
+    CROSS JOIN LATERAL (
+        SELECT CASE WHEN early.at AT TIME ZONE p_zone = w.wall THEN early.at ELSE t.at END AS at
+    ) AS b
+    WHERE b.at > p_at
+$$;

@@ -1,0 +1,19 @@
+-- The counters of a use beside its account's own day: by user, organisation, operation and model,
+-- by the hour, and what the free units or tiers of its product have seen. Inlined where it is
+-- called.
+CREATE OR REPLACE FUNCTION usage_detail_counters(p_use usage_countable)
+RETURNS TABLE (owner text, grain text, bucket timestamptz, units numeric)
+LANGUAGE sql STABLE AS $$
+    SELECT o.owner, 'day', p_use.day_at, p_use.units
+    FROM (VALUES ('u:' || p_use.user_id), ('o:' || p_use.organization_id),
+        ('a:' || p_use.operation), ('m:' || p_use.model)) AS o(owner)
+    WHERE o.owner IS NOT NULL
+    UNION ALL
+    SELECT '', 'hour', date_trunc('hour', p_use.occurred_at), p_use.units
+    WHERE p_use.is_hourly
+    UNION ALL
+    SELECT 'p:' || p_use.product_id, 'day', p_use.day_at, p_use.charged_units
+    -- Not what the plan lets go beyond its allowance for nothing.
+    WHERE p_use.is_graded AND p_use.currency = 'CREDIT'
+        AND (p_use.total_amount > 0 OR p_use.is_free_tier)
+$$;

@@ -1,0 +1,40 @@
+-- Kinds with their prices and meters; null unless every one of them may take the fast path: its
+-- meter is a sum that no plan of these accounts limits, and it costs nothing, or credits by one
+-- price per unit without free units that held long enough for any use of an open period.
+CREATE OR REPLACE FUNCTION usage_fast_kinds(p_accounts usage_account[], p_kinds usage_kind[])
+RETURNS usage_fast_kind[]
+LANGUAGE sql
+SET enable_seqscan = off
+AS $$
+    SELECT CASE WHEN bool_and(f.is_fast) AND NOT EXISTS (
+        SELECT FROM unnest(p_accounts) AS a
+        WHERE a.limits <> '{}' AND a.limits ?| array_agg(f.meter))
+        THEN array_agg(ROW(
+            f.kind, f.product_id, f.service_type, f.feature_type, f.operation, f.model, f.method,
+            f.meter, f.unit_price, f.is_hourly, f.facet, f.counter)::usage_fast_kind
+            ORDER BY f.kind) END
+    FROM (
+        SELECT p.kind, p.product_id, p.service_type, p.feature_type, p.operation, p.model,
+            p.method, p.meter, p.unit_price, p.is_hourly, p.is_fast, c.facet,
+            min(p.kind) OVER (PARTITION BY p.meter, c.facet) AS counter
+        FROM (
+            SELECT k.kind, k.product_id, k.service_type, k.feature_type, k.operation, k.model,
+                k.meter, k.is_hourly, coalesce(t.unit_price, 0) AS unit_price,
+                CASE WHEN coalesce(t.unit_price, 0) = 0 THEN 'subscription_included'
+                    ELSE coalesce(k.method, 'credit_consumption') END AS method,
+                coalesce(
+                    k.counts = 'sum' AND coalesce(k.method, '') <> 'payment_charge'
+                    AND CASE WHEN k.product_id IS NULL
+                        THEN coalesce(k.method, 'subscription_included') = 'subscription_included'
+                        ELSE t.is_simple AND (coalesce(k.method, '') <> 'subscription_included'
+                            OR t.unit_price = 0) END, false) AS is_fast
+            FROM usage_metered_kinds(p_kinds) AS k
+            LEFT JOIN LATERAL (
+                SELECT max(unit_price) AS unit_price, count(*) = 1 AND bool_and(
+                    model = 'per_unit' AND free_units = 0 AND effective_to IS NULL
+                    AND effective_from < p_accounts[1].as_of - interval '400 days') AS is_simple
+                FROM product_prices WHERE product = k.product_id AND currency = 'CREDIT'
+                HAVING count(*) > 0) AS t ON true) AS p
+        CROSS JOIN LATERAL usage_facet(
+            p.service_type, p.method, 'completed', 'CREDIT') AS c(facet)) AS f
+$$;

@@ -1,0 +1,23 @@
+-- What each kind of use counts on: the product's own meter, else the one that goes by the name of
+-- the feature or service.
+CREATE OR REPLACE FUNCTION usage_metered_kinds(p_kinds usage_kind[]) RETURNS SETOF usage_metered
+LANGUAGE sql
+SET enable_nestloop = on
+AS $$
+    SELECT
+        k.ordinality::integer, k.product_id, coalesce(k.service_type, p.service_type),
+        k.feature_type, k.operation, k.model, k.method, k.defers, m.key, m.kind, m.hourly
+    FROM unnest(p_kinds) WITH ORDINALITY AS k
+    LEFT JOIN LATERAL (
+        SELECT meter, service_type FROM products
+        WHERE key = k.product_id AND is_active LIMIT 1) AS p ON true
+    LEFT JOIN LATERAL (
+        SELECT key, kind, hourly FROM meters
+        WHERE is_active AND CASE
+            WHEN k.product_id IS NOT NULL THEN key = p.meter
+            WHEN k.feature_type IS NOT NULL
+                THEN key = k.feature_type OR feature_types ? k.feature_type
+            ELSE service_types ? k.service_type END
+        ORDER BY key = k.feature_type DESC NULLS LAST, key
+        LIMIT 1) AS m ON true
+$$;

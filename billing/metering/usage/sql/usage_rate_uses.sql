@@ -1,0 +1,42 @@
+-- Uses rated as if all of them were taken, in their order: what they cost after what was used
+-- before, and after those listed before them. Reads only; expects the accounts' locks.
+-- `failure` says why a record is refused whatever else happens, or that its plan allows no more
+-- (QUOTA_EXCEEDED, NOT_INCLUDED); status `processing` still needs its credits.
+-- The plan's allowance goes first, then the product's free units, then its price.
+-- Small sets are joined by hashing; every look-up into a table is a probe of its own.
+CREATE OR REPLACE FUNCTION usage_rate_uses(
+    p_accounts usage_account[], p_kinds usage_kind[], p_uses usage_input[])
+RETURNS usage_rated[]
+LANGUAGE sql
+SET enable_seqscan = off
+SET enable_nestloop = off
+SET enable_hashjoin = on
+SET enable_mergejoin = off
+SET plan_cache_mode = force_generic_plan
+AS $$
+    SELECT array_agg(ROW(
+        c.use, c.kind, c.account_id, coalesce((c.kind).meter, ''), c.included, c.rest,
+        CASE
+            WHEN c.by_plan AND c.rest > 0 THEN (c.lim ->> 'price')::numeric
+            WHEN c.is_graded AND c.rest > 0 THEN round(c.total / c.rest, 12)
+            ELSE coalesce((c.price).unit_price, 0) END,
+        c.total,
+        CASE WHEN c.total = 0 THEN 'CREDIT' WHEN c.by_plan THEN c.money ELSE c.paid_in END,
+        CASE WHEN c.by_plan OR c.total = 0 THEN 'subscription_included'
+            ELSE coalesce((c.kind).method, 'credit_consumption') END,
+        CASE WHEN f.failure IS NOT NULL THEN 'failed' WHEN c.total = 0 THEN 'completed'
+            WHEN c.by_plan OR (c.kind).method = 'payment_charge' THEN 'pending'
+            ELSE 'processing' END,
+        c.rest > 0 AND c.total = 0 AND NOT c.by_plan AND (c.kind).product_id IS NOT NULL,
+        c.is_late, f.failure, NULL, c.period_start, date_trunc('day', c.used_at, c.zone), c.used_at,
+        c.as_of, c.lim IS NOT NULL, c.is_graded, NULL
+    )::usage_rated ORDER BY (c.use).place)
+    FROM usage_costed(p_accounts, p_kinds, p_uses) AS c
+    CROSS JOIN LATERAL (
+        SELECT coalesce(c.refusal, CASE
+            WHEN c.rest = 0 OR c.is_late THEN NULL
+            WHEN c.by_plan AND c.lim ->> 'then' = 'block' THEN 'QUOTA_EXCEEDED'
+            WHEN NOT c.by_plan AND (c.kind).method = 'subscription_included' AND c.total > 0
+                THEN 'NOT_INCLUDED'
+        END)) AS f(failure)
+$$;

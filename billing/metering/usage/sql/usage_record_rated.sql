@@ -1,0 +1,45 @@
+-- Record uses by the long way, each with its own verdict. What is contested is taken in halves,
+-- down to single uses, the first listed first: the outcome is that of one after the other.
+CREATE OR REPLACE FUNCTION usage_record_rated(
+    p_accounts usage_account[], p_kinds usage_kind[], p_uses usage_input[], p_all boolean)
+RETURNS SETOF usage_answer
+LANGUAGE plpgsql AS $$
+DECLARE
+    starts integer[] := '{1}';
+    highs integer[] := ARRAY[cardinality(p_uses)];
+    low integer;
+    high integer;
+    place integer;
+    accounts usage_account[] := p_accounts;
+    done record;
+    part record;
+BEGIN
+    WHILE cardinality(starts) > 0 LOOP
+        low := starts[cardinality(starts)];
+        high := highs[cardinality(highs)];
+        starts := trim_array(starts, 1);
+        highs := trim_array(highs, 1);
+        CONTINUE WHEN high < low;
+        IF accounts IS NULL THEN
+            place := p_uses[low].account;
+            PERFORM set_config('app.accounts', p_accounts[place].account_id::text, true);
+        END IF;
+        done := usage_record_part(
+            coalesce(accounts, p_accounts[place : place]), p_kinds, p_uses[low : high]);
+        accounts := NULL;
+        RETURN QUERY
+        SELECT a.* FROM unnest(done.records) AS r CROSS JOIN LATERAL usage_answer_of(r) AS a
+        WHERE (p_all OR r.failure IS NOT NULL) AND (r.use).account <> ALL (done.contested);
+        FOR part IN
+            SELECT min(u.ordinality)::integer + low - 1 AS first,
+                max(u.ordinality)::integer + low - 1 AS last
+            FROM unnest(p_uses[low : high]) WITH ORDINALITY AS u
+            WHERE u.account = ANY (done.contested)
+            GROUP BY u.account
+        LOOP
+            starts := starts || ((part.first + part.last) / 2 + 1) || part.first;
+            highs := highs || part.last || ((part.first + part.last) / 2);
+        END LOOP;
+    END LOOP;
+END;
+$$;

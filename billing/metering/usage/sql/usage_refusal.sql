@@ -1,0 +1,20 @@
+-- Why a use is refused whatever was used before, or null.
+CREATE OR REPLACE FUNCTION usage_refusal(
+    p_kind usage_metered, p_price usage_price, p_used_at timestamptz, p_as_of timestamptz)
+RETURNS text
+LANGUAGE sql STABLE AS $$
+    SELECT CASE
+        WHEN p_used_at > p_as_of + interval '5 minutes' THEN 'EVENT_IN_FUTURE'
+        WHEN p_used_at < p_as_of - usage_late_limit() THEN 'EVENT_TOO_OLD'
+        WHEN p_kind.method = 'payment_charge' AND (
+            current_setting('app.charging', true) IS DISTINCT FROM 'on'
+            OR coalesce(p_price.model, '') <> 'per_unit' OR p_price.free_units > 0)
+            THEN 'PAYMENT_CHARGE_NOT_OFFERED'
+        WHEN p_kind.product_id IS NULL
+                AND p_kind.method IN ('wallet_deduction', 'credit_consumption')
+            OR p_kind.product_id IS NOT NULL AND p_price.model IS NULL
+            OR p_kind.product_id IS NOT NULL AND p_kind.meter IS NULL
+            THEN 'PRODUCT_PRICING_NOT_FOUND'
+        WHEN p_kind.meter IS NULL THEN 'METER_NOT_FOUND'
+    END
+$$;

@@ -1,0 +1,25 @@
+-- An existing record is paid or fails: its status, its event [F20], and its day's counters.
+CREATE OR REPLACE FUNCTION usage_set_status(
+    p_account_id uuid, p_id uuid, p_method text, p_status text, p_transaction_id uuid,
+    p_detail jsonb, p_at timestamptz)
+RETURNS void
+LANGUAGE plpgsql
+SET enable_seqscan = off
+AS $$
+DECLARE
+    was record;
+BEGIN
+    SELECT r.billing_method, r.billing_status INTO was
+    FROM billing_records AS r WHERE r.id = p_id FOR UPDATE;
+    UPDATE billing_records
+    SET billing_method = p_method, billing_status = p_status,
+        transaction_id = coalesce(p_transaction_id, transaction_id), updated_at = p_at
+    WHERE id = p_id;
+    INSERT INTO billing_events (id, account_id, billing_id, status_before, status_after, detail, at)
+    VALUES (uuidv7(), p_account_id, p_id, was.billing_status, p_status, p_detail, p_at);
+    IF was.billing_method <> p_method OR was.billing_status <> p_status THEN
+        PERFORM usage_move_facet(
+            p_account_id, ARRAY[p_id], was.billing_method, was.billing_status);
+    END IF;
+END;
+$$;

@@ -1,0 +1,30 @@
+-- Write accepted records: quotas first, then records and counters, then what follows for invoices.
+CREATE OR REPLACE FUNCTION usage_write_accepted(
+    p_records usage_rated[], p_accounts usage_account[])
+RETURNS void
+LANGUAGE plpgsql
+SET enable_seqscan = off
+AS $$
+DECLARE
+    shown text := current_setting('app.accounts', true);
+    one record;
+BEGIN
+    IF cardinality(p_records) = 0 THEN
+        RETURN;
+    END IF;
+    PERFORM usage_count_quotas(p_records, p_accounts);
+    PERFORM usage_write_records(p_records);
+    IF EXISTS (SELECT FROM unnest(p_records) WHERE is_late AND currency <> 'CREDIT') THEN
+        PERFORM usage_note_late(p_records);
+    END IF;
+    FOR one IN
+        SELECT account_id, max(created_at) AS at FROM unnest(p_records)
+        WHERE currency <> 'CREDIT' AND billing_method = 'subscription_included' AND NOT is_late
+        GROUP BY account_id
+    LOOP
+        PERFORM set_config('app.accounts', one.account_id::text, true);
+        PERFORM usage_threshold(one.account_id, one.at);
+        PERFORM set_config('app.accounts', shown, true);
+    END LOOP;
+END;
+$$;

@@ -1,0 +1,18 @@
+-- What an owner used of a meter in one cycle: the sum of its days. The account's own overage is
+-- what an invoice is to charge; its days, and its users' and organisations' cycles, also count what
+-- a card paid at once. It shows what the reader's own rights and row-level security show.
+--
+-- A GROUP BY takes constants and LATERAL values into its scan, but no columns of a join: readers of
+-- several cycles ask LATERAL, with a LIMIT or OFFSET that keeps it so.
+CREATE OR REPLACE VIEW usage_cycles WITH (security_invoker = true) AS
+SELECT
+    account_id, owner, period_start, meter, sum(quantity) AS quantity,
+    sum(events)::bigint AS events, max(maximum) AS maximum,
+    (array_agg(last_value ORDER BY last_at DESC))[1] AS last_value, sum(credits) AS credits,
+    coalesce(sum(overage) FILTER (WHERE split_part(facet, '|', 2) <> 'payment_charge'), 0)
+        AS overage,
+    coalesce(sum(overage_total) FILTER (WHERE split_part(facet, '|', 2) <> 'payment_charge'), 0)
+        AS overage_total
+FROM usage_counters
+WHERE grain = 'day'
+GROUP BY account_id, owner, period_start, meter;

@@ -1,0 +1,168 @@
+"""Batches of uses as one call of a SQL function, written as texts of arrays of rows."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.core.arrays import field, plain, record_texts
+from billing.core.prepared import Prepared, Row
+from billing.metering.usage import rules
+from billing.metering.usage.schemas import Kind, Recorded, Use
+
+_ANSWER: Final = ", ".join(["place", *(one.name for one in fields(Recorded))])
+_BATCH: Final = (
+    "p_accounts => CAST(:accounts AS uuid[]), p_kinds => CAST(:kinds AS usage_kind[]),"
+    " p_uses => CAST(:uses AS usage_input[])"
+)
+_RECORD: Final = Prepared(
+    text(
+        f"SELECT {_ANSWER} FROM usage_record({_BATCH},"  # noqa: S608 (constants)
+        " p_all => CAST(:full AS boolean), p_new => CAST(:new AS boolean))"
+    )
+)
+_RECORD_ON_HOLDS: Final = Prepared(
+    text(f"SELECT {_ANSWER} FROM usage_record_on_holds({_BATCH})")  # noqa: S608 (constants)
+)
+
+Owned = Sequence[tuple[int, Sequence[int]]]
+"""Accounts, as the numbers of their ids and in that order, each with the places of its uses."""
+
+
+class Batch:
+    """Uses of some accounts side by side, as arrays of the types `usage_kind` and `usage_input`.
+
+    The uses of one account lie together, and each record id is there once: `repeats` are the
+    places of others with the same id, each with the place of the first. Uses with the same number
+    in `groups` are paid together.
+    """
+
+    def __init__(self, uses: Sequence[Use], groups: Sequence[int], owned: Owned) -> None:
+        self.hashes: list[int] = [0] * len(uses)
+        self.ids: list[str] = [""] * len(uses)
+        self.repeats: dict[int, int] = {}
+        self.places: list[int] = []
+        self._kinds: dict[Kind, int] = {}
+        self._names: list[str] = []
+        self._hashed: dict[tuple[object, ...], int] = {}  # many uses of a batch share their body
+        accounts: list[str] = []
+        found: list[str] = []
+        first: dict[str, int] = {}
+        last: Kind | None = None
+        kind = 0
+        for number, places in owned:
+            account = f"{number:032x}"
+            accounts.append(account)
+            for place in places:
+                use = uses[place]
+                if use.kind is not last:
+                    last = use.kind
+                    kind = self._kinds.get(last) or self._new_kind(last)
+                self.hashes[place] = self._hash(kind, use)
+                self.ids[place] = key = use.fresh or rules.record_key(account, use.event_id)
+                before = first.setdefault(key, place)
+                if before != place:
+                    self.repeats[place] = before
+                    continue
+                self.places.append(place)
+                found.append(
+                    f"{len(self.places)},{len(accounts)},{kind},{groups[place]},{key},"
+                    f"{self.hashes[place]},{_fields(use)}"
+                )
+        self.values = {
+            "accounts": plain(accounts),
+            "kinds": record_texts([_kind_fields(kind) for kind in self._kinds]),
+            "uses": record_texts(found),
+        }
+
+    def _new_kind(self, kind: Kind) -> int:
+        self._names.append(repr(tuple(kind)))
+        number = self._kinds[kind] = len(self._names)
+        return number
+
+    def _hash(self, kind: int, use: Use) -> int:
+        body = use.body()
+        known = self._hashed.get((kind, body))
+        if known is None:
+            known = self._hashed[kind, body] = rules.body_hash(self._names[kind - 1], body)
+        return known
+
+
+def _fields(use: Use) -> str:
+    """The use's own fields of the type `usage_input`, in its order."""
+    return (
+        f"{field(use.event_id)},{use.amount},{field(use.at.isoformat()) if use.at else ''},"
+        f"{field(use.user_id)},{field(use.organization_id)},{field(use.session_id)},"
+        f"{field(use.request_id)},{field(use.detail)},{use.hold_id or ''}"
+    )
+
+
+def _kind_fields(kind: Kind) -> str:
+    """The type `usage_kind`, in its order."""
+    names = (
+        kind.product_id, kind.service_type, kind.feature_type, kind.operation, kind.model,
+        kind.method,
+    )  # fmt: skip
+    return f"{','.join(map(field, names))},{kind.defer}"
+
+
+def by_account(uses: Sequence[Use]) -> Owned:
+    """The accounts of uses: in the order of their ids, in which neighbours of an index are met."""
+    found: dict[int, list[int]] = {}  # by number, for an id makes its hash anew each time
+    for place, use in enumerate(uses):
+        found.setdefault(use.account_id.int, []).append(place)
+    return sorted(found.items())
+
+
+async def record(
+    connection: AsyncConnection,
+    uses: Sequence[Use],
+    groups: Sequence[int],
+    owned: Owned | None = None,
+    *,
+    full: bool,
+    new: bool = False,
+) -> dict[int, Recorded]:
+    """Record uses, of all accounts or of these; what became of each, by place.
+
+    Without `full` those recorded are left out. With `new` nobody looks for the records first; a
+    unique violation when one is there.
+    """
+    batch = Batch(uses, groups, by_account(uses) if owned is None else owned)
+    found = await _RECORD.all(connection, **batch.values, full=full, new=new)
+    return _answers(batch, found)
+
+
+async def record_on_holds(connection: AsyncConnection, uses: Sequence[Use]) -> dict[int, Recorded]:
+    """Record uses that holds pay, each by its own; what became of each, by place.
+
+    Verdicts beside those of `record`: HOLD_NOT_FOUND, HOLD_RESOLVED, HOLD_EXCEEDED.
+    """
+    batch = Batch(uses, [1] * len(uses), by_account(uses))
+    return _answers(batch, await _RECORD_ON_HOLDS.all(connection, **batch.values))
+
+
+def _answers(batch: Batch, found: Iterable[Row]) -> dict[int, Recorded]:
+    answers = {batch.places[row.pop("place") - 1]: Recorded(**row) for row in found}
+    for place, first in batch.repeats.items():
+        known = answers.get(first) or Recorded("recorded", UUID(hex=batch.ids[first]))
+        same = batch.hashes[place] == batch.hashes[first]
+        answers[place] = _repeat(known, same=same)
+    return answers
+
+
+def _repeat(first: Recorded, *, same: bool) -> Recorded:
+    """The answer for an event that the same batch had before."""
+    if not same:
+        return Recorded("conflict", first.id)
+    return _with_verdict(first, "duplicate") if first.verdict == "recorded" else first
+
+
+def _with_verdict(answer: Recorded, verdict: str) -> Recorded:
+    return Recorded(
+        verdict, answer.id, answer.meter, answer.unit_price, answer.total, answer.currency,
+        answer.method, answer.status, answer.is_free, answer.is_included,
+    )  # fmt: skip

@@ -1,0 +1,260 @@
+"""Every query on usage that only reads: periods, counters, records. None of them scans records."""
+
+from collections.abc import Collection
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import BindParameter, ColumnElement, Select, bindparam, func, select, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.core.errors import NotFound
+from billing.ledger.credits.tables import credit_balances
+from billing.metering.usage.schemas import BillingRecord, Counter, Period
+from billing.metering.usage.tables import (
+    billing_records,
+    usage_counters,
+    usage_cycles,
+    usage_periods,
+)
+
+_OPEN_PERIOD: Final = text("SELECT usage_open_period(:account_id, :at)")
+_METER: Final = text(
+    "SELECT meter, counts FROM usage_metered_kinds(ARRAY[CAST("
+    "ROW(:product, :service, :feature, NULL, NULL, NULL, NULL) AS usage_kind)])"
+)
+
+
+async def open_period(connection: AsyncConnection, account_id: UUID, at: datetime) -> Period | None:
+    """The allowance cycle that holds `at`; None before the account's first use or subscription."""
+    row = (
+        (
+            await connection.execute(
+                select(usage_periods)
+                .join(credit_balances, credit_balances.c.period_id == usage_periods.c.id)
+                .where(credit_balances.c.account_id == account_id, usage_periods.c.end_at > at)
+            )
+        )
+        .mappings()
+        .one_or_none()
+    )
+    return Period.model_validate(dict(row)) if row else None
+
+
+async def current_period(connection: AsyncConnection, account_id: UUID, at: datetime) -> Period:
+    """The open period, begun now where none holds `at`; takes the account's lock then."""
+    found = await open_period(connection, account_id, at)
+    if found is None:
+        await connection.execute(_OPEN_PERIOD, {"account_id": account_id, "at": at})
+        found = await open_period(connection, account_id, at)
+    if found is None:
+        raise NotFound("NOT_FOUND", "no such account")
+    return found
+
+
+async def follow(connection: AsyncConnection, account_id: UUID, at: datetime) -> None:
+    """Let the open period give what the subscription gives now; takes the account's lock."""
+    await connection.execute(_OPEN_PERIOD, {"account_id": account_id, "at": at})
+
+
+async def meter_of(
+    connection: AsyncConnection, product: str | None, service: str | None, feature: str | None
+) -> tuple[str, str]:
+    """(meter, how it counts) behind a caller's words [X9]. Errors: METER_NOT_FOUND."""
+    row = (
+        await connection.execute(
+            _METER, {"product": product, "service": service, "feature": feature}
+        )
+    ).one()
+    if row.meter is None:
+        raise NotFound("METER_NOT_FOUND", "no such meter")
+    return row.meter, row.counts
+
+
+async def cycle_counters(
+    connection: AsyncConnection, account_id: UUID, owner: str, start_at: datetime
+) -> dict[str, Counter]:
+    """An owner's counters of one cycle, by meter."""
+    cycle = usage_cycles.c
+    rows = await connection.execute(
+        select(usage_cycles).where(
+            cycle.account_id == account_id, cycle.owner == owner, cycle.period_start == start_at
+        )
+    )
+    return {row["meter"]: Counter.model_validate(dict(row)) for row in rows.mappings()}
+
+
+async def priced_units(
+    connection: AsyncConnection, account_id: UUID, product: str, start_at: datetime
+) -> tuple[Decimal, Decimal]:
+    """(units, credits) that a product's tiers or free units have seen and cost in one cycle."""
+    cycle = usage_cycles.c
+    found = await connection.execute(
+        select(
+            func.coalesce(func.sum(cycle.quantity), 0), func.coalesce(func.sum(cycle.credits), 0)
+        ).where(
+            cycle.account_id == account_id, cycle.owner == f"p:{product}",
+            cycle.period_start == start_at,
+        )
+    )  # fmt: skip
+    units, paid = found.one()
+    return Decimal(units), Decimal(paid)
+
+
+def buckets(
+    account_id: UUID,
+    owner: str,
+    grain: str,
+    start: datetime,
+    end: datetime,
+    *,
+    meters: Collection[str] | None = None,
+    service: str | None = None,
+) -> Select[Any]:
+    """Counters of an owner between two instants, one row per bucket and meter.
+
+    Only days of the account itself know their `service`.
+    """
+    counter = usage_counters.c
+    query = (
+        select(
+            counter.bucket,
+            counter.meter,
+            func.sum(counter.quantity).label("quantity"),
+            func.sum(counter.events).label("events"),
+            func.max(counter.maximum).label("maximum"),
+            func.sum(counter.credits).label("credits"),
+        )
+        .where(
+            counter.account_id == account_id,
+            counter.owner == owner,
+            counter.grain == grain,
+            counter.bucket >= start,
+            counter.bucket < end,
+        )
+        .group_by(counter.bucket, counter.meter)
+        .order_by(counter.bucket.desc(), counter.meter)
+    )
+    if service is not None:
+        query = query.where(_service(counter.facet) == service)
+    return query if meters is None else query.where(counter.meter.in_(meters))
+
+
+async def services_of(
+    connection: AsyncConnection, account_id: UUID, start: datetime, end: datetime
+) -> dict[str, set[str]]:
+    """By meter, services whose uses it counted on the account's days; '' is none in particular."""
+    counter = usage_counters.c
+    rows = await connection.execute(
+        select(counter.meter, _service(counter.facet))
+        .distinct()
+        .where(
+            counter.account_id == account_id,
+            counter.owner == "",
+            counter.grain == "day",
+            counter.bucket >= start,
+            counter.bucket < end,
+        )
+    )
+    found: dict[str, set[str]] = {}
+    for meter, service in rows:
+        found.setdefault(meter, set()).add(service)
+    return found
+
+
+def _service(facet: ColumnElement[str]) -> ColumnElement[str]:
+    return func.split_part(facet, "|", 1)
+
+
+async def first_day(connection: AsyncConnection, account_id: UUID) -> datetime | None:
+    """The first day on which the account used anything."""
+    counter = usage_counters.c
+    found: datetime | None = await connection.scalar(
+        select(counter.bucket)
+        .where(counter.account_id == account_id, counter.owner == "", counter.grain == "day")
+        .order_by(counter.period_start, counter.bucket)
+        .limit(1)
+    )
+    return found
+
+
+def by_word(account_id: UUID, prefix: str, start: datetime, end: datetime) -> Select[Any]:
+    """Sums by operation (`a:`), model (`m:`), user (`u:`) or organisation (`o:`) over days."""
+    counter = usage_counters.c
+    after = f"{prefix[0]};"
+    return (
+        select(
+            counter.owner,
+            func.sum(counter.quantity).label("quantity"),
+            func.sum(counter.events).label("events"),
+            func.sum(counter.credits).label("credits"),
+        )
+        .where(
+            counter.account_id == account_id,
+            counter.owner >= prefix,
+            counter.owner < after,
+            counter.grain == "day",
+            counter.bucket >= start,
+            counter.bucket < end,
+        )
+        .group_by(counter.owner)
+        .order_by(counter.owner)
+    )
+
+
+def by_facet(account_id: UUID, start: datetime, end: datetime) -> Select[Any]:
+    """The account's days by service, method, status and currency."""
+    counter = usage_counters.c
+    return (
+        select(
+            counter.facet,
+            func.sum(counter.events).label("events"),
+            func.sum(counter.quantity).label("quantity"),
+            func.sum(counter.credits).label("credits"),
+            func.sum(counter.overage_total).label("overage_total"),
+        )
+        .where(
+            counter.account_id == account_id,
+            counter.owner == "",
+            counter.grain == "day",
+            counter.bucket >= start,
+            counter.bucket < end,
+        )
+        .group_by(counter.facet)
+    )
+
+
+def records(account_id: UUID, **wanted: Any) -> Select[Any]:
+    """Records of an account with these column values (None is any), by (`occurred_at`, `id`)."""
+    query = select(billing_records).where(billing_records.c.account_id == account_id)
+    for name, value in wanted.items():
+        if value is not None:
+            # In words, else a generic plan could not tell that the partial index has them all.
+            known: BindParameter[Any] = bindparam(
+                None, value, literal_execute=name == "billing_status"
+            )
+            query = query.where(billing_records.c[name] == known)
+    return query
+
+
+def between(query: Select[Any], start: datetime | None, end: datetime | None) -> Select[Any]:
+    """Of these records those that happened from `start` to before `end`."""
+    if start is not None:
+        query = query.where(billing_records.c.occurred_at >= start)
+    return query if end is None else query.where(billing_records.c.occurred_at < end)
+
+
+async def get_record(
+    connection: AsyncConnection, account_id: UUID, record_id: UUID, *, lock: bool = False
+) -> BillingRecord:
+    """One record. Errors: BILLING_RECORD_NOT_FOUND."""
+    query = records(account_id, id=record_id)
+    row = (
+        (await connection.execute(query.with_for_update() if lock else query))
+        .mappings()
+        .one_or_none()
+    )
+    if row is None:
+        raise NotFound("BILLING_RECORD_NOT_FOUND", "no such billing record")
+    return BillingRecord.model_validate(dict(row))

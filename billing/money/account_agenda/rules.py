@@ -1,0 +1,183 @@
+"""The agenda of an account: credits that expire, cards being saved or removed.
+
+A pure function of its rows; none of its steps waits for another one.
+"""
+
+from datetime import UTC, datetime
+
+from pydantic import AwareDatetime
+
+from billing.core.frozen import Frozen
+from billing.matters.agenda import State, Step
+from billing.money.payments.rules import next_check, setup_expires_at
+from billing.platform.provider_inbox.rules import WaitingEvent, event_step
+
+
+class SetupPlan(Frozen):
+    """One card being saved."""
+
+    setup: str
+    """External id, the stem of its keys."""
+    opened: bool
+    created_at: AwareDatetime
+    checks: int = 0
+    asked_at: AwareDatetime | None = None
+
+
+class RemovalPlan(Frozen):
+    """One method that its owner removed and the provider still has."""
+
+    method: str
+    removed_at: AwareDatetime
+
+
+class TopUpPlan(Frozen):
+    """Credits that are wanted and not being bought yet."""
+
+    top_up: str
+    """External id, the stem of its key."""
+    wanted_at: AwareDatetime
+
+
+class CompletionPlan(Frozen):
+    """A part of the records behind an invoice's line that are still pending, for they are many."""
+
+    invoice: str
+    """External id, the stem of its key."""
+    meter: str
+    start_at: AwareDatetime
+    """Start of the cycle that the line bills."""
+    part: int
+    began_at: AwareDatetime
+
+
+class AccountState(State):
+    """The state of one account's own matter, read from its rows."""
+
+    account: str
+    """External id, the stem of its keys."""
+    next_expiry: AwareDatetime | None = None
+    """Earliest instant at which a lot or hold may expire; early is possible, late is not."""
+    next_notice: AwareDatetime | None = None
+    """Next instant at which the account is notified that credits end soon."""
+    top_up: TopUpPlan | None = None
+    top_up_from: AwareDatetime | None = None
+    """The end of a pause after which it is seen whether credits are wanted."""
+    late_usage: AwareDatetime | None = None
+    """Instant at which late use of an ended subscription is invoiced."""
+    limits_due: AwareDatetime | None = None
+    """Instant at which a limit that was agreed with the account begins or ends."""
+    completion: CompletionPlan | None = None
+    setups: tuple[SetupPlan, ...] = ()
+    removals: tuple[RemovalPlan, ...] = ()
+    events: tuple[WaitingEvent, ...] = ()
+    """Provider events that came in and were not looked into yet."""
+
+
+def agenda(state: AccountState) -> list[Step]:
+    """Everything still to do, unordered."""
+    steps = [event_step(state.account, event) for event in state.events]
+    steps += [_setup_step(setup) for setup in state.setups]
+    steps += [
+        Step(
+            name="detach",
+            due=removal.removed_at,
+            key=f"{removal.method}/detach",
+            words="detach the card at Stripe",
+            method=removal.method,
+        )
+        for removal in state.removals
+    ]
+    steps += _top_up_steps(state)
+    if state.next_notice is not None:
+        key = f"{state.account}/notice-{_stamp(state.next_notice)}"
+        words = "tell that credits end soon"
+        steps.append(Step(name="notice", due=state.next_notice, key=key, words=words))
+    if state.late_usage is not None:
+        key = f"{state.account}/late-usage-{_stamp(state.late_usage)}"
+        words = "invoice late use"
+        steps.append(Step(name="bill", due=state.late_usage, key=key, words=words))
+    if state.limits_due is not None:
+        key = f"{state.account}/limits-{_stamp(state.limits_due)}"
+        words = "begin or end an agreed limit"
+        steps.append(Step(name="limits", due=state.limits_due, key=key, words=words))
+    if state.completion is not None:
+        of = state.completion
+        key = f"{of.invoice}/complete-{of.meter}-{_stamp(of.start_at)}-{of.part}"
+        words = f"complete the uses of {of.meter} that an invoice bills"
+        steps.append(Step(name="complete", due=of.began_at, key=key, words=words))
+    if state.next_expiry is not None:
+        key = f"{state.account}/expire-{_stamp(state.next_expiry)}"
+        steps.append(
+            Step(name="expire_credits", due=state.next_expiry, key=key, words="let credits expire")
+        )
+    return steps
+
+
+def state_words(state: AccountState) -> str:
+    """One line for the Temporal UI."""
+    parts = []
+    if state.setups:
+        parts.append(f"{len(state.setups)} card(s) being saved")
+    if state.removals:
+        parts.append(f"{len(state.removals)} card(s) being removed")
+    if state.top_up is not None:
+        parts.append("credits are about to be bought")
+    if state.top_up_from is not None:
+        parts.append(f"no credits are bought before {state.top_up_from:%-d %b %Y %H:%M} UTC")
+    if state.late_usage is not None:
+        parts.append(f"late use is invoiced on {state.late_usage:%-d %b %Y %H:%M} UTC")
+    if state.limits_due is not None:
+        parts.append(f"an agreed limit changes on {state.limits_due:%-d %b %Y %H:%M} UTC")
+    if state.completion is not None:
+        parts.append(f"uses of {state.completion.meter} are being completed")
+    if state.next_expiry is not None:
+        parts.append(f"credits expire on {state.next_expiry:%-d %b %Y %H:%M} UTC")
+    return "; ".join(parts) or "nothing to do"
+
+
+def _setup_step(setup: SetupPlan) -> Step:
+    """Open it at once; then ask when told to, else after 1 min, 10 min, 1 h, and at its end."""
+    if not setup.opened:
+        key = f"{setup.setup}/open"
+        words = "start saving a card"
+        return Step(name="setup", due=setup.created_at, key=key, words=words, setup=setup.setup)
+    if setup.asked_at is not None:
+        due, suffix = setup.asked_at, f"asked-{_stamp(setup.asked_at)}"
+    else:
+        planned = next_check(setup.created_at, setup.checks, None)
+        due = min(planned, setup_expires_at(setup.created_at))
+        suffix = f"check-{setup.checks + 1}"
+    return Step(
+        name="setup",
+        due=due,
+        key=f"{setup.setup}/{suffix}",
+        words="ask Stripe for the card",
+        setup=setup.setup,
+        asked=setup.asked_at is not None,
+    )
+
+
+def _top_up_steps(state: AccountState) -> list[Step]:
+    """Buy what is wanted at once; after a pause, look whether it is wanted."""
+    if state.top_up is not None:
+        key = f"{state.top_up.top_up}/buy"
+        wanted = state.top_up
+        return [
+            Step(
+                name="top_up",
+                due=wanted.wanted_at,
+                key=key,
+                words="buy credits",
+                top_up=wanted.top_up,
+            )
+        ]
+    if state.top_up_from is not None:
+        key = f"{state.account}/top-up-{_stamp(state.top_up_from)}"
+        words = "see whether credits are wanted"
+        return [Step(name="top_up", due=state.top_up_from, key=key, words=words)]
+    return []
+
+
+def _stamp(at: datetime) -> str:
+    return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}"

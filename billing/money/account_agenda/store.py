@@ -1,0 +1,111 @@
+"""The one query on what an account itself still has to do."""
+
+from datetime import timedelta
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.core import ids
+from billing.core.errors import NotFound
+from billing.core.prepared import Fields, Prepared
+from billing.ledger.credits.rules import SOON
+from billing.matters.kinds import ACCOUNT
+from billing.money.account_agenda.rules import (
+    AccountState,
+    CompletionPlan,
+    RemovalPlan,
+    SetupPlan,
+    TopUpPlan,
+    state_words,
+)
+from billing.platform.provider_inbox.tables import WAITING_EVENTS
+
+# One round trip for everything the account's agenda needs. Of many cards being saved at once the
+# ones somebody waits for come first.
+_STATE = Prepared(
+    text(
+        f"""
+    SELECT a.status, a.clock_at, b.next_expiry,
+           CASE WHEN b.top_up_below IS NOT NULL AND NOT b.top_up_open THEN b.top_up_from END
+               AS top_up_from,
+           t.id AS top_up_id, t.wanted_at,
+           (SELECT min(l.expires_at) FROM credit_lots l
+            WHERE l.account_id = a.id AND l.is_open AND l.noticed_at IS NULL
+              AND l.expires_at > l.created_at + :notice) - :notice AS next_notice,
+           (SELECT min(u.late_at) FROM usage_periods u
+            WHERE u.account_id = a.id AND u.late_at IS NOT NULL) + interval '1 day' AS late_usage,
+           (SELECT min(o.due_at) FROM limit_overrides o
+            WHERE o.account_id = a.id AND o.due_at IS NOT NULL) AS limits_due,
+           (SELECT jsonb_build_object(
+                'invoice', c.invoice, 'meter', c.meter, 'start_at', c.start_at, 'part', c.part,
+                'began_at', c.began_at)
+            FROM usage_settlements c WHERE c.account_id = a.id
+            ORDER BY c.invoice, c.meter, c.start_at, c.part LIMIT 1) AS completion,
+           {WAITING_EVENTS} AS events,
+           ARRAY(SELECT jsonb_build_object(
+                     'id', s.id, 'opened', s.stripe_setup_intent_id IS NOT NULL,
+                     'created_at', s.created_at, 'checks', s.checks, 'asked_at', s.asked_at)
+                 FROM setup_intents s
+                 WHERE s.account_id = a.id AND s.finished_at IS NULL
+                 ORDER BY s.stripe_setup_intent_id IS NULL DESC, s.asked_at, s.created_at
+                 LIMIT 100) AS setups,
+           ARRAY(SELECT jsonb_build_object('id', m.id, 'removed_at', m.removed_at)
+                 FROM payment_methods m
+                 WHERE m.account_id = a.id AND m.status = 'removing'
+                 ORDER BY m.removed_at LIMIT 100) AS removals
+    FROM accounts a JOIN credit_balances b ON b.account_id = a.id
+    LEFT JOIN top_ups t ON t.account_id = a.id AND t.status = 'wanted'
+    WHERE a.id = :account_id
+    """  # noqa: S608 - put together from constants
+    )
+)
+
+
+async def state(
+    connection: AsyncConnection, account_id: UUID, notice: timedelta = SOON
+) -> AccountState:
+    """The state of one account's own matter, read from its rows; NOT_FOUND.
+
+    It is told of credits that end `notice` ahead, unless they came with less time than that.
+    Under the account's lock (`credits.service.lock`) it is the last word.
+    """
+    row = await _STATE.first(
+        connection,
+        account_id=account_id,
+        workflow_id=ACCOUNT.workflow_id(account_id),
+        notice=notice,
+    )
+    if row is None:
+        raise NotFound("NOT_FOUND", "no such account")
+    known = AccountState(
+        clock_at=row["clock_at"],
+        status=row["status"],
+        account=ids.encode(ids.ACCOUNT, account_id),
+        next_expiry=row["next_expiry"],
+        next_notice=row["next_notice"],
+        top_up=_top_up(row),
+        top_up_from=row["top_up_from"],
+        late_usage=row["late_usage"],
+        limits_due=row["limits_due"],
+        completion=row["completion"] and CompletionPlan(**row["completion"]),
+        setups=tuple(
+            SetupPlan(setup=ids.encode(ids.SETUP_INTENT, UUID(setup.pop("id"))), **setup)
+            for setup in row["setups"]
+        ),
+        removals=tuple(
+            RemovalPlan(
+                method=ids.encode(ids.PAYMENT_METHOD, UUID(removal["id"])),
+                removed_at=removal["removed_at"],
+            )
+            for removal in row["removals"]
+        ),
+        events=tuple(row["events"]),
+    )
+    return known.model_copy(update={"words": state_words(known)})
+
+
+def _top_up(row: Fields) -> TopUpPlan | None:
+    if row["top_up_id"] is None:
+        return None
+    return TopUpPlan(top_up=ids.encode(ids.TOP_UP, row["top_up_id"]), wanted_at=row["wanted_at"])

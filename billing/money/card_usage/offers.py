@@ -1,0 +1,75 @@
+"""Quote a use: its cost now, and the ways to pay it that recording would accept [F8, F26]."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.catalog.plans.rules import DEFAULT_CURRENCY
+from billing.catalog.rating import rules as rating
+from billing.catalog.rating.schemas import CREDIT, Method, Rating
+from billing.core.errors import NotFound
+from billing.core.money import ZERO
+from billing.ledger.credits import store as balances
+from billing.metering.usage import service as usage
+from billing.money.card_usage import service as charges
+from billing.platform.accounts import store as accounts
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """The quoted cost of a use, and the ways to pay it."""
+
+    rating: Rating
+    currency: str
+    suggested: Method
+    available: tuple[Method, ...]
+
+
+async def offer(
+    connection: AsyncConnection, account_id: UUID, product: str, amount: Decimal, at: datetime
+) -> Offer:
+    """Price a use of a product at an instant; writes nothing.
+
+    In credits; where the product has no price in them, in the account's currency, for a card alone.
+    Errors: PRODUCT_PRICING_NOT_FOUND [F11].
+    """
+    currency = await balances.currency(connection, account_id) or DEFAULT_CURRENCY
+    found = await usage.quotes(connection, account_id, product, amount, (CREDIT, currency), at)
+    money = found.get(currency)
+    chargeable = money is not None and await _chargeable(
+        connection, account_id, money.total, currency
+    )
+    if CREDIT in found:
+        suggested, available = await _ways(connection, account_id, found[CREDIT], chargeable, at)
+        return Offer(found[CREDIT], CREDIT, suggested, available)
+    if money is None:
+        raise NotFound("PRODUCT_PRICING_NOT_FOUND", usage.NO_PRICE)
+    return Offer(money, currency, charges.METHOD, (charges.METHOD,) if chargeable else ())
+
+
+async def _chargeable(
+    connection: AsyncConnection, account_id: UUID, total: Decimal, currency: str
+) -> bool:
+    """Whether the use would be recorded as one that a card pays; a free one needs no card."""
+    if not total:
+        return True
+    return await charges.offered(connection, account_id, total, currency) is not None
+
+
+async def _ways(
+    connection: AsyncConnection, account_id: UUID, found: Rating, chargeable: bool, at: datetime
+) -> tuple[Method, tuple[Method, ...]]:
+    known = await balances.overview(connection, account_id, at)
+    bought = known.paid if known else ZERO
+    free = known.balance - known.held - bought if known else ZERO
+    account = await accounts.get(connection, account_id)
+    return rating.methods(
+        found,
+        paid_credits=bought,
+        free_credits=max(ZERO, free),
+        chargeable=chargeable,
+        preferred=account.preferred_billing_method if account else None,
+    )

@@ -1,0 +1,54 @@
+"""The agenda of a use that is charged to a card at once: pure, from its rows.
+
+It is one invoice of one line, paid first; a decline fails the record, and money that comes all the
+same is kept.
+"""
+
+from datetime import timedelta
+from typing import Final
+
+from pydantic import AwareDatetime
+
+from billing.matters.agenda import State, Step
+from billing.money.dunning import rules as collecting
+from billing.money.dunning.rules import Collecting
+from billing.platform.provider_inbox.rules import WaitingEvent, event_step
+
+LIFETIME: Final = timedelta(minutes=15)
+"""A charge that came to nothing by then is given up, uncharged."""
+
+
+class ChargeState(State):
+    """The state of one use that a card pays, read from its rows."""
+
+    charge: str
+    """External id of the billing record, the stem of its matter."""
+    invoice: Collecting | None = None
+    begun_at: AwareDatetime | None = None
+    """When the draft that is being paid was written."""
+    events: tuple[WaitingEvent, ...] = ()
+
+
+def agenda(state: ChargeState) -> list[Step]:
+    """Everything still to do: the card at once, then whatever its answer leads to."""
+    steps = []
+    if state.events:
+        steps.append(event_step(state.charge, state.events[0]))
+    if state.invoice is None:
+        return steps
+    due = state.begun_at + LIFETIME if state.begun_at is not None else None
+    steps += collecting.agenda(state.invoice, until=due)
+    if due is not None and _may_expire(state.invoice):
+        key = f"{state.invoice.invoice}/expire"
+        steps.append(Step(name="expire", due=due, key=key, words="give the charge up"))
+    return steps
+
+
+def _may_expire(invoice: Collecting) -> bool:
+    """A bank that decides, and a try whose end is not known, come first."""
+    return (
+        invoice.pay_first
+        and invoice.payment_status != "processing"
+        and invoice.undecided is None
+        and invoice.unsettled is None
+    )

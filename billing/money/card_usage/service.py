@@ -1,0 +1,157 @@
+"""A use paid by card at once: recorded, and put on an invoice of one line to be charged.
+
+Each verb runs in the caller's transaction; the order of locks is record, account, invoice.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.catalog.rating.schemas import CREDIT
+from billing.core import context, ids
+from billing.core.currencies import collectable
+from billing.core.errors import Conflict
+from billing.core.money import exponent, round_minor
+from billing.ledger.credits import service as credits
+from billing.matters import store as matters
+from billing.matters.kinds import CHARGE
+from billing.matters.schemas import Matter
+from billing.metering.usage import service as usage
+from billing.metering.usage import sql_batch as calls
+from billing.metering.usage import store as records
+from billing.metering.usage.schemas import BillingRecord, Recorded, Use
+from billing.money.card_usage import reading, store
+from billing.money.invoices import service as invoicing
+from billing.money.invoices.schemas import Invoice, Line, NewInvoice
+from billing.money.payments import methods
+from billing.money.payments import service as paying
+from billing.money.subscriptions import store as subscriptions
+from billing.platform.accounts import store as accounts
+
+METHOD: Final = "payment_charge"
+NOT_OFFERED: Final = "a card cannot be charged for this use"
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """How a card pays a use: so much by a method at once, or without one by the next invoice."""
+
+    amount_minor: int
+    method_id: UUID | None
+
+
+async def record(
+    connection: AsyncConnection, use: Use, at: datetime
+) -> tuple[Recorded, Matter | None]:
+    """Record a use that a card pays; the matter that charges it is to be started afterwards.
+
+    What the plan includes, or is free, needs no card. Errors: PAYMENT_CHARGE_NOT_OFFERED.
+    """
+    await connection.execute(text("SELECT set_config('app.charging', 'on', true)"))
+    done = (await calls.record(connection, [use], [1], full=True))[0]
+    if done.verdict != "recorded" or done.method != METHOD:
+        return done, None
+    found = await records.get_record(connection, use.account_id, done.id)
+    return done, await begin(connection, found, at)
+
+
+async def offered(
+    connection: AsyncConnection, account_id: UUID, total: Decimal, currency: str
+) -> Charge | None:
+    """How a card would pay `total`, in whole units of `currency`; None where it cannot [F26].
+
+    It takes a usable card and at least a cent, below the provider's minimum also a running
+    subscription, whose next invoice carries it.
+    """
+    amount_minor = round_minor(total.scaleb(exponent(currency)))
+    method = await methods.default(connection, account_id)
+    if method is None or method.barred_at is not None or amount_minor <= 0:
+        return None
+    if collectable(amount_minor, currency):
+        return Charge(amount_minor, method.id)
+    running = await subscriptions.find_open(connection, account_id)
+    if running is None or running.status not in ("trialing", "active", "past_due"):
+        return None
+    return Charge(amount_minor, None)
+
+
+async def begin(connection: AsyncConnection, record: BillingRecord, at: datetime) -> Matter | None:
+    """Write the invoice of a use and have its card charged, or carry it to the next invoice.
+
+    None where nothing is to be charged now: paid as `carried`, the next invoice of the subscription
+    collects it (docs/rules.md#money). Errors: PAYMENT_CHARGE_NOT_OFFERED.
+    """
+    await credits.fix_currency(connection, record.account_id, record.currency)
+    charge = await offered(connection, record.account_id, record.total_amount, record.currency)
+    if charge is None:
+        raise Conflict("PAYMENT_CHARGE_NOT_OFFERED", NOT_OFFERED)
+    draft = await _draft(connection, record, charge.amount_minor, at)
+    if charge.method_id is None:
+        await invoicing.finalize(connection, draft, at)
+        await usage.write(connection, record, METHOD, "completed", None, at)
+        return None
+    await paying.open_flow(connection, draft, flow="saved_card", method_id=charge.method_id, at=at)
+    known = await matters.find(connection, CHARGE.workflow_id(record.id))
+    if known is not None:
+        await matters.wake(connection, known.workflow_id, at)
+        return known
+    return await matters.birth(
+        connection,
+        kind=CHARGE,
+        account_id=record.account_id,
+        subject_id=record.id,
+        head=await reading.first_step(connection, record.id),
+        at=at,
+        correlation_id=context.correlation_id.get(),
+    )
+
+
+async def again(
+    connection: AsyncConnection, account_id: UUID, record_id: UUID, at: datetime
+) -> Matter | None:
+    """Have the card charged anew for a use that it failed to pay [F13]; None for any other use.
+
+    Errors: BILLING_RECORD_NOT_FOUND, PAYMENT_CHARGE_NOT_OFFERED.
+    """
+    found = await records.get_record(connection, account_id, record_id, lock=True)
+    if found.billing_method != METHOD or found.billing_status != "failed":
+        return None
+    if found.currency == CREDIT:
+        return None
+    return await begin(
+        connection, await usage.write(connection, found, METHOD, "pending", None, at), at
+    )
+
+
+async def _draft(
+    connection: AsyncConnection, record: BillingRecord, amount_minor: int, at: datetime
+) -> Invoice:
+    account = await accounts.get(connection, record.account_id)
+    name = ids.encode(ids.BILLING_RECORD, record.id)
+    number = await store.count(connection, record.id) + 1
+    return await invoicing.draft(
+        connection,
+        NewInvoice(
+            account_id=record.account_id,
+            issuer_id=account.issuer_id if account else None,
+            workflow_id=CHARGE.workflow_id(record.id),
+            fact_key=f"{name}/charge-{number}",
+            currency=record.currency,
+            lines=(
+                Line(
+                    kind="single_use",
+                    description=f"{record.product_id}, {record.occurred_at:%-d %b %Y %H:%M} UTC",
+                    quantity=record.charged_units,
+                    unit_amount=record.unit_price * Decimal(10) ** exponent(record.currency),
+                    amount_minor=amount_minor,
+                    detail={"billing_id": name, "meter": record.meter},
+                ),
+            ),
+        ),
+        at,
+    )

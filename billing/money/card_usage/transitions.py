@@ -1,0 +1,138 @@
+"""Decisions on a use that a card pays at once: completed, or failed and proven unpaid. Pure."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from billing.core import ids
+from billing.core.money import show_decimal
+from billing.matters.agenda import Step, head
+from billing.matters.effects import Change, Do, Rows, Work
+from billing.metering.usage import rules as usage
+from billing.metering.usage.schemas import Status
+from billing.money.card_usage.rules import ChargeState, agenda
+from billing.money.card_usage.schemas import ChargedUse
+from billing.money.dunning import views
+from billing.money.dunning.transitions import (
+    Collected,
+    CollectFacts,
+    Refused,
+    close_flows,
+    collect,
+    follow,
+)
+from billing.money.invoices import transitions as invoices
+from billing.money.invoices.schemas import Invoice
+from billing.money.payments.calls import Call
+from billing.money.payments.owed import Owed
+from billing.money.payments.schemas import Attempt
+
+SET_STATUS: Final = "set_usage_status"
+"""The verb that writes the status of a billing record."""
+
+
+@dataclass(slots=True)
+class ChargeFacts(CollectFacts):
+    """Facts of a charge beside its rows."""
+
+    clock_at: datetime | None = None
+    """The account's frozen test clock."""
+
+
+def view(rows: Rows, facts: ChargeFacts) -> ChargeState:
+    """The state of a charge: the draft being paid, after whatever may still bring money."""
+    use, draft = use_of(rows), draft_of(rows)
+    seen = (views.collecting(rows, one, pay_first=True) for one in rows.of(Invoice))
+    known = ChargeState(
+        clock_at=facts.clock_at,
+        status=use.billing_status,
+        charge=ids.encode(ids.BILLING_RECORD, use.id),
+        invoice=next((one for one in seen if one is not None), None),
+        begun_at=draft.created_at if draft is not None else None,
+        events=views.waiting(rows),
+    )
+    step = head(agenda(known))
+    what = f"{show_decimal(use.total_amount)} {use.currency}"
+    words = f"**{known.status}** {what}: {step.words if step else 'nothing to do'}"
+    return known.model_copy(update={"words": words})
+
+
+def begun(rows: Rows, _: ChargeFacts, step: Step) -> bool:
+    """True if the step's try of a card still waits for its result."""
+    return any(one.key == step.key and one.status == "pending" for one in rows.of(Attempt))
+
+
+def transition(w: Work[ChargeFacts], step: Step) -> None:
+    """One step; the record follows what became of its draft."""
+    match expire(w) if step.name == "expire" else collect(w, _invoice_id(w, step), step):
+        case "paid":
+            _end(w, "completed")
+        case Refused(reason) if reason != "provider_down":
+            fail(w, reason)
+
+
+def expire(w: Work[ChargeFacts]) -> Collected | None:
+    """Too late: the provider's word on an open payment comes first."""
+    draft, answer = draft_of(w.rows), w.facts.answer
+    if draft is None:
+        raise LookupError("no draft is being charged")
+    owed = Owed(w.rows, draft.id)
+    if answer is None and owed.live is not None:
+        w.call = Call("call_back", owed.live)
+        return None
+    if answer is not None and answer.outcome is not None:
+        became = follow(w, answer, answer.outcome)
+        if answer.outcome.kind != "canceled":
+            w.result = "succeeded" if answer.outcome.kind == "succeeded" else None
+            return became
+    close_flows(w, draft.id)
+    w.result = "expired"
+    return Refused("not charged in time")
+
+
+def fail(w: Work[ChargeFacts], reason: str) -> None:
+    """The card did not pay: the draft is void, and another try begins anew [F22].
+
+    Its open payment is called back next; money that comes all the same is kept on balance.
+    """
+    draft = draft_of(w.rows)
+    if draft is not None:
+        invoices.void(w, draft, reason)
+    if use_of(w.rows).billing_status == "pending":
+        _end(w, "failed")
+
+
+def use_of(rows: Rows) -> ChargedUse:
+    """The one use."""
+    (use,) = rows.of(ChargedUse)
+    return use
+
+
+def draft_of(rows: Rows) -> Invoice | None:
+    """The draft that a charge is paying now."""
+    return next((one for one in rows.of(Invoice) if one.status == "draft"), None)
+
+
+def _invoice_id(w: Work[ChargeFacts], step: Step) -> UUID:
+    """The invoice that a step is about; an event speaks of a payment, on whichever invoice."""
+    if step.invoice is not None:
+        return ids.decode(ids.INVOICE, step.invoice)
+    return w.rows.of(Invoice)[-1].id
+
+
+def _end(w: Work[ChargeFacts], status: Status) -> None:
+    """Write the record's last status, and tell."""
+    use = use_of(w.rows)
+    if use.billing_status == status:
+        return
+    named = {
+        "account_id": use.account_id,
+        "record_id": use.id,
+        "method": use.billing_method,
+        "status": status,
+    }
+    w.do(Do(SET_STATUS, named, Change(ChargedUse, use.id, {"billing_status": status})))
+    subject = ids.encode(ids.BILLING_RECORD, use.id)
+    facts = usage.status_facts(use.id, use.billing_method, status)
+    w.announce(use.account_id, usage.STATUS_ACTIONS[status], subject, facts)

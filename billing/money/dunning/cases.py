@@ -1,0 +1,128 @@
+"""The recovery of an unpaid invoice as its case: opened, steered, closed. Pure."""
+
+from typing import Any
+from uuid import UUID
+
+from billing.core import ids
+from billing.core.errors import Conflict, Invalid
+from billing.matters.effects import Work
+from billing.money.dunning.rules import MAX_EXTENSION_DAYS
+from billing.money.dunning.schemas import DunningCase
+from billing.money.invoices import transitions as invoices
+from billing.money.invoices.schemas import Invoice
+from billing.money.payments.owed import Owed
+
+
+def pause(w: Work[Any], invoice_id: UUID, *, reason: str = "") -> None:
+    """No slots and no final action until resumed."""
+    case = _open_case_of(w, invoice_id)
+    if case.status != "paused":
+        paused = w.change(case, status="paused", paused_at=w.facts.at)
+        announce(w, paused, "paused", **_why(reason))
+
+
+def resume(w: Work[Any], invoice_id: UUID, *, reason: str = "") -> None:
+    """Slots go on where they stood."""
+    case = _open_case_of(w, invoice_id)
+    if case.status != "open":
+        resumed = w.change(case, status="open", paused_at=None)
+        announce(w, resumed, "resumed", **_why(reason))
+
+
+def extend(w: Work[Any], invoice_id: UUID, *, days: int, reason: str = "") -> None:
+    """Move the slots to come and the final action by `days`. Errors: INVALID_EXTENSION."""
+    case = _open_case_of(w, invoice_id)
+    if not 0 < days <= MAX_EXTENSION_DAYS - case.extended_days:
+        raise Invalid(
+            "INVALID_EXTENSION",
+            f"a case can be extended by {MAX_EXTENSION_DAYS} days at most, in all",
+        )
+    extended = w.change(case, extended_days=case.extended_days + days)
+    announce(w, extended, "extended", days=days, **_why(reason))
+
+
+def forgive(w: Work[Any], invoice_id: UUID, reason: str) -> Invoice:
+    """What is still owed is given up by a credit note. Errors: INVOICE_STATE."""
+    invoice = w.rows.get(Invoice, invoice_id)
+    demand_open(invoice)
+    close_case(w, invoice_id, "forgiven", reason)
+    return invoices.credit_note(w, invoice, invoice.remaining_minor, reason, "forgiven")
+
+
+def demand_open(invoice: Invoice) -> None:
+    """Errors: INVOICE_STATE."""
+    if invoice.status != "open":
+        raise Conflict(
+            "INVOICE_STATE",
+            f"an invoice that is {invoice.status} has nothing to forgive",
+            invoice_status=invoice.status,
+        )
+
+
+def demand_open_case(case: DunningCase) -> None:
+    """Errors: DUNNING_CASE_CLOSED."""
+    if not case.is_open:
+        raise Conflict(
+            "DUNNING_CASE_CLOSED", f"this case is {case.status}", case_status=case.status
+        )
+
+
+def close_case(w: Work[Any], invoice_id: UUID, status: str, reason: str) -> None:
+    """End the invoice's case: recovered, exhausted, forgiven or canceled."""
+    case = case_of(w, invoice_id)
+    if case is None or not case.is_open:
+        return
+    closed = w.change(case, status=status, close_reason=reason, closed_at=w.facts.at)
+    announce(w, closed, status, reason=reason)
+
+
+def case_of(w: Work[Any], invoice_id: UUID) -> DunningCase | None:
+    """The invoice's one case, open or closed."""
+    return next((one for one in w.rows.of(DunningCase) if one.invoice_id == invoice_id), None)
+
+
+def _open_case_of(w: Work[Any], invoice_id: UUID) -> DunningCase:
+    case = case_of(w, invoice_id)
+    if case is None:
+        raise LookupError(f"invoice {invoice_id} has no case")
+    demand_open_case(case)
+    return case
+
+
+def _why(reason: str) -> dict[str, str]:
+    return {"reason": reason} if reason else {}
+
+
+def open_case(w: Work[Any], owed: Owed) -> DunningCase:
+    """The invoice's one case, under the terms of now."""
+    at, invoice = w.facts.at, owed.invoice
+    case = w.add(
+        DunningCase(
+            id=w.facts.new_id(),
+            account_id=invoice.account_id,
+            invoice_id=invoice.id,
+            subscription_id=invoice.subscription_id,
+            status="open",
+            policy=w.facts.terms.model_dump(mode="json"),
+            zone=w.facts.zone,
+            day_zero_at=invoice.finalized_at or at,
+            last_slot=0,
+            last_slot_ran_at=at,
+            last_true_attempt_at=at,
+            opened_at=at,
+        ),
+        once="invoice_id",
+    )
+    announce(w, case, "opened")
+    return case
+
+
+def announce(w: Work[Any], case: DunningCase, what: str, **detail: Any) -> None:
+    """One audit row and one `evt.billing.dunning.*`."""
+    subject = ids.encode(ids.DUNNING_CASE, case.id)
+    facts = {
+        "dunning_case_id": subject,
+        "invoice_id": ids.encode(ids.INVOICE, case.invoice_id),
+        **detail,
+    }
+    w.announce(case.account_id, f"dunning.{what}", subject, facts)

@@ -1,0 +1,48 @@
+"""The matter that pursues one invoice whose subscription has ended: its decision. Pure."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+from billing.matters.agenda import Step
+from billing.matters.deciding import Rules
+from billing.matters.effects import Rows, Work
+from billing.money.dunning import views
+from billing.money.dunning.rules import CollectionState, Policy, collection_agenda
+from billing.money.dunning.transitions import CollectFacts, collect, give_up
+from billing.money.invoices.schemas import Invoice
+from billing.money.payments.owed import Owed
+
+TERMS = Policy(final_action="uncollectible")
+"""A collection ends as uncollectible, whatever the plan says (docs/rules.md#dunning)."""
+
+
+@dataclass(slots=True)
+class CollectionFacts(CollectFacts):
+    """The facts of a collection beside its rows."""
+
+    invoice_id: UUID = field(kw_only=True)
+    clock_at: datetime | None = None
+    """The account's frozen test clock."""
+
+
+def view(rows: Rows, facts: CollectionFacts) -> CollectionState:
+    """The state of the collection, for its workflow."""
+    return views.collection(rows, rows.get(Invoice, facts.invoice_id), facts.clock_at)
+
+
+def begun(rows: Rows, facts: CollectionFacts, step: Step) -> bool:
+    """Whether what the step did at the provider still waits to be recorded."""
+    attempt = Owed(rows, facts.invoice_id).undecided
+    return attempt is not None and attempt.key == step.key
+
+
+def transition(w: Work[CollectionFacts], step: Step) -> None:
+    """One step; nothing hangs on the invoice but itself."""
+    if step.name == "give_up":
+        give_up(w, w.facts.invoice_id, "uncollectible")
+    else:
+        collect(w, w.facts.invoice_id, step)
+
+
+RULES = Rules(view=view, agenda=collection_agenda, transition=transition, begun=begun)

@@ -1,0 +1,290 @@
+"""The agenda of collecting one invoice: its first charge, the slots after a failure, and the end.
+
+Pure: the agenda of collecting is computed from what the rows say was tried. Slots are at day 0
+(the renewal itself), 3 and 7 by default (docs/rules.md#dunning).
+"""
+
+from datetime import datetime, timedelta
+from typing import Any, Final, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict
+
+from billing.core import periods
+from billing.matters.agenda import Lean, State, Step, final_action_due, spaced_due
+from billing.money.payments.rules import next_check
+from billing.platform.provider_inbox.rules import WaitingEvent, event_step
+
+FinalAction = Literal["unpaid", "cancel", "uncollectible"]
+APPROVAL_SUSPENDS: Final = timedelta(days=5)
+PROVIDER_DOWN_EVERY: Final = timedelta(hours=1)
+PROVIDER_DOWN_TRIES: Final = 24
+# Card rules: at most 15 attempts per card in 30 days, over all flows.
+MAX_ATTEMPTS_PER_CARD: Final = 15
+ATTEMPT_WINDOW: Final = timedelta(days=30)
+MAX_EXTENSION_DAYS: Final = 90
+
+
+class Policy(BaseModel):
+    """A plan's dunning: slot days from day 0, hour of day in the customer's zone, and the end."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    days: tuple[int, ...] = (0, 3, 7)
+    hour: int | None = None
+    """None: the renewal's own time of day."""
+    final_action: FinalAction = "unpaid"
+    grace_days: int = 1
+    """From the last slot to the final action."""
+
+
+class Case(BaseModel):
+    """An open dunning case: how far the slots are."""
+
+    model_config = ConfigDict(frozen=True)
+
+    status: Literal["open", "paused"]
+    policy: Policy
+    zone: str
+    day_zero_at: AwareDatetime
+    last_slot: int
+    last_slot_ran_at: AwareDatetime
+    last_true_attempt_at: AwareDatetime
+    extended_days: int = 0
+
+
+class Undecided(Lean):
+    """A try of a card whose result is not known."""
+
+    key: str
+    slot: int | None = None
+    method: str | None = None
+
+
+class Collecting(Lean):
+    """The state of one invoice that is being collected, read from its rows."""
+
+    invoice: str
+    """External id, the stem of its keys."""
+    day_zero_at: AwareDatetime
+    held: bool = False
+    """Its first charge waits for an operator's or the payer's request."""
+    pay_first: bool = False
+    """A draft that waits for its payment: no slots, no case."""
+    closed: bool = False
+    """Nothing is owed any more: what might still bring money is called back."""
+    case: Case | None = None
+    given_up: bool = False
+    """Its case is over and it is still owed: only a request tries it again."""
+    unsettled: str | None = None
+    """A payment whose money is in and not booked yet."""
+    payment: str | None = None
+    """The one live payment; the next six fields are of it."""
+    flow: str | None = None
+    payment_status: str | None = None
+    opened: bool = False
+    payment_at: AwareDatetime | None = None
+    checks: int = 0
+    last_check_at: AwareDatetime | None = None
+    stale: bool = False
+    """The live payment asks for another amount than is owed now."""
+    awaits_payer: bool = False
+    """The last try asked the payer for 3-D Secure."""
+    submission: str | None = None
+    """A manual payment that takes over when the live one has been called back."""
+    undecided: Undecided | None = None
+    """Nothing else is tried before its result is known."""
+    tried: tuple[str, ...] = ()
+    """Keys of the attempts that have a result."""
+    unreached_slots: tuple[int, ...] = ()
+    """The slot of each attempt that is proven to have never reached the card."""
+    last_unreached_at: AwareDatetime | None = None
+    pay_requests: int = 0
+    pay_requested_at: AwareDatetime | None = None
+    method: str | None = None
+    """The account's default card, when it has a usable one."""
+    method_chosen_at: AwareDatetime | None = None
+    method_tried: bool = False
+    """Whether this invoice was tried with it before."""
+
+
+_BEGINNINGS: Final = ("open", "charge")
+
+
+def agenda(c: Collecting, *, by_slots: bool = True, until: datetime | None = None) -> list[Step]:
+    """Everything still to do for this invoice, unordered; without slots only what was asked for.
+
+    No payment is begun `until` or later; one that was begun is seen through.
+    """
+    if c.unsettled:
+        key = f"{c.unsettled}/settled"
+        return [_now(c, "settle", key, "book the money", payment=c.unsettled)]
+    if c.payment_status == "processing":
+        return [_check(c)]
+    if _must_retire(c):
+        key = f"{c.invoice}/retire-{c.payment or c.submission}"
+        return [_now(c, "retire", key, "call the open payment back")]
+    if c.undecided is not None:
+        return [_see_through(c, c.undecided)]
+    if c.closed:
+        return []
+    if c.payment_status == "pending_approval" and c.payment_at is not None:
+        due = c.payment_at + APPROVAL_SUSPENDS
+        key = f"{c.invoice}/approval-{c.payment}"
+        words = "stop waiting for approval"
+        return [Step(name="end_approval", due=due, key=key, words=words, invoice=c.invoice)]
+    steps = _payers_own(c) + _asked_for(c) + (_slots(c) if by_slots else [])
+    if until is None:
+        return steps
+    return [
+        one.model_copy(update={"until": until}) if one.name in _BEGINNINGS else one for one in steps
+    ]
+
+
+def slot_due(case: Case, slot: int) -> datetime:
+    """Its own date, and its planned gap after the last slot that ran: missed ones never bunch."""
+    planned = _planned(case, slot)
+    gap = planned - _planned(case, case.last_slot)
+    return spaced_due(planned, gap, case.last_slot_ran_at)
+
+
+def final_due(case: Case) -> datetime:
+    """After the last slot and the grace days, never within 24 h of the last true attempt."""
+    last = len(case.policy.days) - 1
+    planned = _planned(case, last) + timedelta(days=case.policy.grace_days)
+    return final_action_due(planned, case.last_true_attempt_at)
+
+
+def _planned(case: Case, slot: int) -> datetime:
+    if slot == 0 and not case.extended_days:
+        return case.day_zero_at
+    wall = periods.to_wall(case.day_zero_at, case.zone)
+    wall += timedelta(days=case.policy.days[slot] + case.extended_days)
+    if case.policy.hour is not None and slot > 0:
+        wall = wall.replace(hour=case.policy.hour, minute=0, second=0, microsecond=0)
+    return periods.from_wall(wall, case.zone)
+
+
+def _must_retire(c: Collecting) -> bool:
+    """Another flow takes over, nothing is owed any more, or the amount has changed."""
+    by_card = c.payment is not None and c.flow != "manual"
+    return c.submission is not None or (by_card and (c.closed or c.stale))
+
+
+def _payers_own(c: Collecting) -> list[Step]:
+    """The steps for a payer who confirms in the browser."""
+    if c.flow == "card" and not c.opened:
+        return [_now(c, "open", f"{c.invoice}/open-{c.payment}", "open the payment")]
+    if c.opened and (c.flow == "card" or c.pay_first or c.awaits_payer):
+        # The payer may finish it without anybody telling us.
+        return [_check(c)]
+    return []
+
+
+def _asked_for(c: Collecting) -> list[Step]:
+    """Tries that use up no slot and move none: a retry-now, and one for each new card."""
+    steps = []
+    key = _asked_key(c)
+    if c.pay_requested_at is not None and key not in c.tried:
+        words = "try the card now, as asked"
+        steps.append(_charge(c, key, c.pay_requested_at, words, asked=True))
+    key = f"{c.invoice}/card-{c.method}"
+    if c.method_chosen_at is not None and key not in c.tried and _is_new_card(c):
+        steps.append(_charge(c, key, c.method_chosen_at, "try the new card", method=c.method))
+    return steps
+
+
+def _asked_key(c: Collecting) -> str:
+    return f"{c.invoice}/now-{c.pay_requests}"
+
+
+def _see_through(c: Collecting, attempt: Undecided) -> Step:
+    """Ask again with the same key, as it was tried."""
+    return _charge(
+        c,
+        attempt.key,
+        c.day_zero_at,
+        "find out what became of the charge",
+        slot=attempt.slot,
+        method=attempt.method,
+        asked=attempt.key == _asked_key(c),
+    )
+
+
+def _is_new_card(c: Collecting) -> bool:
+    """Chosen after the last try; at the same instant of a frozen clock, and not tried yet."""
+    if c.case is None or c.method is None or c.method_chosen_at is None:
+        return False
+    last = c.case.last_true_attempt_at
+    return c.method_chosen_at > last or (c.method_chosen_at == last and not c.method_tried)
+
+
+def _slots(c: Collecting) -> list[Step]:
+    if c.given_up:
+        return []
+    if c.case is None:
+        # A pay-first draft is charged by the card its payment names, or by the payer.
+        first = not c.held and (not c.pay_first or c.flow == "saved_card")
+        if not first or _slot_key(c, 0) in c.tried:
+            return []
+        return [_slot(c, 0, c.day_zero_at, "charge the invoice")]
+    if c.case.status == "paused":
+        return []
+    slot = c.case.last_slot + 1
+    while _slot_key(c, slot) in c.tried:  # used up, though no failure was noted for it
+        slot += 1
+    if slot >= len(c.case.policy.days):
+        key, words = f"{c.invoice}/give-up", f"final action: {c.case.policy.final_action}"
+        due = final_due(c.case)
+        return [Step(name="give_up", due=due, key=key, words=words, invoice=c.invoice)]
+    words = f"attempt {slot + 1} of {len(c.case.policy.days)}"
+    return [_slot(c, slot, slot_due(c.case, slot), words)]
+
+
+def _slot(c: Collecting, slot: int, due: datetime, words: str) -> Step:
+    """The slot's charge; while the provider is down the same slot again, hourly."""
+    if slot in c.unreached_slots and c.last_unreached_at is not None:
+        due, words = c.last_unreached_at + PROVIDER_DOWN_EVERY, f"{words}, once more"
+    return _charge(c, _slot_key(c, slot), due, words, slot=slot)
+
+
+def _slot_key(c: Collecting, slot: int) -> str:
+    """The key of the slot's next try; each one that never reached the card has had its own."""
+    key, down = f"{c.invoice}/attempt-{slot}", c.unreached_slots.count(slot)
+    return f"{key}/again-{down}" if down else key
+
+
+def _charge(c: Collecting, key: str, due: datetime, words: str, **facts: Any) -> Step:
+    return Step(name="charge", due=due, key=key, words=words, invoice=c.invoice, **facts)
+
+
+def _check(c: Collecting) -> Step:
+    opened_at = c.payment_at or c.day_zero_at
+    return Step(
+        name="check",
+        due=next_check(opened_at, c.checks, c.last_check_at),
+        key=f"{c.invoice}/check-{c.payment}-{c.checks + 1}",
+        words="ask Stripe",
+        invoice=c.invoice,
+        payment=c.payment,
+    )
+
+
+def _now(c: Collecting, name: str, key: str, words: str, **facts: Any) -> Step:
+    return Step(name=name, due=c.day_zero_at, key=key, words=words, invoice=c.invoice, **facts)
+
+
+class CollectionState(State):
+    """The state of an invoice that a matter of its own pursues, read from its rows."""
+
+    invoice: Collecting | None
+    """None once it is paid, forgiven or given up."""
+    events: tuple[WaitingEvent, ...] = ()
+    subject: str
+
+
+def collection_agenda(state: CollectionState) -> list[Step]:
+    """The same rule, for an invoice without an open subscription."""
+    steps = agenda(state.invoice) if state.invoice is not None else []
+    if state.events:
+        steps.insert(0, event_step(state.subject, state.events[0]))
+    return steps

@@ -1,0 +1,41 @@
+"""A dunning case as rows read."""
+
+from typing import Any, ClassVar
+from uuid import UUID
+
+from pydantic import AwareDatetime
+
+from billing.matters.effects import Row
+from billing.money.dunning.rules import Policy
+
+
+class DunningCase(Row):
+    """A row of `dunning_cases`."""
+
+    TABLE: ClassVar[str] = "dunning_cases"
+
+    account_id: UUID
+    invoice_id: UUID
+    subscription_id: UUID | None = None
+    status: str
+    policy: dict[str, Any]
+    zone: str
+    day_zero_at: AwareDatetime
+    last_slot: int
+    last_slot_ran_at: AwareDatetime
+    last_true_attempt_at: AwareDatetime
+    extended_days: int = 0
+    paused_at: AwareDatetime | None = None
+    opened_at: AwareDatetime
+    closed_at: AwareDatetime | None = None
+    close_reason: str | None = None
+
+    @property
+    def terms(self) -> Policy:
+        """The policy as it stood when the case opened."""
+        return Policy.model_validate(self.policy)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether recovery still goes on, paused or not."""
+        return self.status in ("open", "paused")

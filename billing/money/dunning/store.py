@@ -1,0 +1,59 @@
+"""Every query on dunning cases, and the picture of all invoices a matter collects."""
+
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Select, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.core import prepared
+from billing.core.errors import NotFound
+from billing.core.prepared import Fields, Prepared, given
+from billing.money.dunning.schemas import DunningCase
+from billing.money.dunning.tables import dunning_cases
+
+_OF_INVOICE = Prepared(
+    select(dunning_cases).where(dunning_cases.c.invoice_id == given("invoice_id"))
+)
+
+
+async def find_of_invoice(connection: AsyncConnection, invoice_id: UUID) -> DunningCase | None:
+    """The case of an invoice, open or closed."""
+    row = await _OF_INVOICE.first(connection, invoice_id=invoice_id)
+    return show(row) if row else None
+
+
+async def of_invoice(connection: AsyncConnection, invoice_id: UUID) -> DunningCase:
+    """The same; NOT_FOUND when there is none."""
+    case = await find_of_invoice(connection, invoice_id)
+    if case is None:
+        raise NotFound("DUNNING_CASE_NOT_FOUND", "this invoice has no dunning case")
+    return case
+
+
+async def get(connection: AsyncConnection, case_id: UUID, *, lock: bool = False) -> DunningCase:
+    """One case, optionally locked; DUNNING_CASE_NOT_FOUND."""
+    query = select(dunning_cases).where(dunning_cases.c.id == case_id)
+    rows = await connection.execute(query.with_for_update() if lock else query)
+    row = rows.mappings().one_or_none()
+    if row is None:
+        raise NotFound("DUNNING_CASE_NOT_FOUND", "no such dunning case")
+    return show(row)
+
+
+async def change(connection: AsyncConnection, case_id: UUID, **fields: Any) -> DunningCase:
+    """Overwrite fields of one case."""
+    return show(await prepared.change(connection, dunning_cases, case_id, **fields))
+
+
+def listing(*, status: str | None = None, account_id: UUID | None = None) -> Select[Any]:
+    """Cases for operators; order and cut are the caller's."""
+    query = select(dunning_cases)
+    if status is not None:
+        query = query.where(dunning_cases.c.status == status)
+    return query if account_id is None else query.where(dunning_cases.c.account_id == account_id)
+
+
+def show(row: Fields) -> DunningCase:
+    """A row as a case."""
+    return DunningCase.model_validate(dict(row))

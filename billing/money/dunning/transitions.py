@@ -1,0 +1,340 @@
+"""Collect one invoice: each step is a decision over its rows. Pure.
+
+`collect` answers what that means for whoever owes it: paid, unpaid, given up, refused, or nothing
+yet.
+A step that needs the provider is decided twice: first what must be on record and what to ask,
+then, with the answer, what it came to.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+from uuid import UUID
+
+from billing.core import ids
+from billing.matters.agenda import Step, head
+from billing.matters.effects import Bear, Do, Heard, Work
+from billing.matters.kinds import COLLECTION
+from billing.money.dunning import cases, rules, views
+from billing.money.dunning.rules import (
+    MAX_ATTEMPTS_PER_CARD,
+    PROVIDER_DOWN_TRIES,
+    FinalAction,
+    Policy,
+)
+from billing.money.invoices import transitions as invoices
+from billing.money.invoices.schemas import Invoice
+from billing.money.invoices.transitions import InvoiceFacts
+from billing.money.payments import transitions as payments
+from billing.money.payments.calls import Answer, Call
+from billing.money.payments.owed import Owed
+from billing.money.payments.rules import Outcome
+from billing.money.payments.schemas import Attempt, Method, Payment
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A try brought no money for a draft; whose it is says what becomes of it."""
+
+    reason: str
+
+
+Collected = Literal["paid", "unpaid", "given_up"] | Refused
+MOVE_EVENTS: Final = "move_events"
+"""The verb that hands the provider's waiting events to the matter that collects from now on."""
+OPEN_TO_MONEY: Final = ("draft", "open")
+# Words on a payment that the bank was deciding on, and which has brought nothing.
+_LET_GO: Final = ("declined", "canceled", "waiting", "action")
+_UNSAID: Final = {"action": "authentication_required", "canceled": "canceled"}
+"""The reason of a try in vain where the bank gave none."""
+
+
+@dataclass(slots=True)
+class CollectFacts(InvoiceFacts):
+    """The facts of collecting beside its rows."""
+
+    answer: Answer | None = None
+    declines: Mapping[UUID, int] = field(default_factory=dict)
+    """The number of declines of each card in the last 30 days, over all its invoices."""
+    terms: Policy = field(default_factory=Policy)
+    """The policy of a case that opens now."""
+    zone: str = "UTC"
+
+
+def collect(w: Work[CollectFacts], invoice_id: UUID, step: Step) -> Collected | None:
+    """One step of collecting this invoice."""
+    owed = Owed(w.rows, invoice_id)
+    match step.name:
+        case "charge":
+            return charge(w, owed, step)
+        case "check":
+            return check(w, owed, step)
+        case "open":
+            return open_payment(w, owed)
+        case "settle":
+            return settle(w, step)
+        case "retire":
+            return retire(w, owed)
+        case "end_approval":
+            return end_approval(w, owed)
+    raise ValueError(f"collecting has no step {step.name!r}")
+
+
+def charge(w: Work[CollectFacts], owed: Owed, step: Step) -> Collected | None:
+    """One try with one card: its row first, then the provider, then the result."""
+    answer = w.facts.answer
+    if answer is None:
+        return _begin(w, owed, step)
+    attempt = next(one for one in owed.attempts if one.key == step.key)
+    outcome = answer.outcome or Outcome(kind="unreached")
+    if answer.call.what == "open" and outcome.kind != "unreached":
+        payment = payments.record(w, w.rows.get(Payment, answer.call.payment.id), outcome)
+        w.call = _try(owed, payment, attempt, step, again=answer.call.again)
+        return None
+    payments.finish_attempt(w, attempt, outcome)
+    w.result = outcome.kind
+    became = follow(w, answer, outcome, attempt=attempt)
+    if outcome.kind == "succeeded" and outcome.intent_id is not None:
+        # Last: events that come until now are the echo of the charge itself.
+        w.do(Heard(object_id=outcome.intent_id))
+    return became
+
+
+def _begin(w: Work[CollectFacts], owed: Owed, step: Step) -> Collected | None:
+    card = _card(w, owed, step)
+    refusal = _why_not(w, owed, card, step)
+    if card is None or refusal is not None:
+        reason = refusal or "no_payment_method"
+        payments.skip_attempt(w, owed, step.key, step.slot, reason)
+        w.result = f"skipped: {reason}"
+        return fail(w, owed, step.slot, reason, true_attempt=False)
+    payment = owed.live or payments.open_flow(w, owed, "saved_card", card.id)
+    attempt, again = payments.begin_attempt(w, owed, payment, step.key, card.id, step.slot)
+    if payment.opened:
+        w.call = _try(owed, payment, attempt, step, again=again)
+    else:
+        w.call = Call("open", payment, attempt, again=again)
+    return None
+
+
+def _try(owed: Owed, payment: Payment, attempt: Attempt, step: Step, *, again: bool) -> Call:
+    on_session = step.asked or owed.invoice.status == "draft"
+    return Call("try_card", payment, attempt, on_session=on_session, again=again)
+
+
+def _card(w: Work[CollectFacts], owed: Owed, step: Step) -> Method | None:
+    """The card of this step: the new one, the one asked for, the payment's, the default."""
+    named = None
+    if step.method is not None:
+        named = ids.decode(ids.PAYMENT_METHOD, step.method)
+    elif step.asked:
+        named = owed.invoice.pay_method_id
+    elif owed.invoice.status == "draft" and owed.live is not None:
+        named = owed.live.payment_method_id
+    if named is None:
+        return payments.default_card(w.rows)
+    return next((one for one in payments.cards(w.rows) if one.id == named), None)
+
+
+def _why_not(w: Work[CollectFacts], owed: Owed, card: Method | None, step: Step) -> str | None:
+    """Why this card is not tried now; None: try it."""
+    if card is None:
+        return "no_payment_method"
+    if card.barred_at is not None:
+        return "card_barred"
+    tried = owed.attempts
+    if any(one.key == step.key and one.status == "pending" for one in tried):
+        return None
+    if step.slot is not None:
+        before = [one for one in tried if one.payment_method_id == card.id]
+        if before and before[-1].decline_class == "hard":
+            return "hard_decline_before"
+        down = sum(one.status == "unreached" and one.slot == step.slot for one in tried)
+        if down >= PROVIDER_DOWN_TRIES:
+            return "provider_down"
+    declines = w.facts.declines.get(card.id, 0)
+    return "too_many_attempts" if declines >= MAX_ATTEMPTS_PER_CARD else None
+
+
+def check(w: Work[CollectFacts], owed: Owed, step: Step) -> Collected | None:
+    """Ask where a payment stands, told by an event or by the calendar."""
+    answer = w.facts.answer
+    payment = _asked_about(w, owed, step)
+    if answer is None and payment is not None and payment.opened:
+        w.call = Call("look", payment)
+        return None
+    if step.event is not None:
+        until = answer.asked_at if answer is not None else w.facts.real_at
+        w.do(Heard(event_id=step.event, until=until))
+    elif payment is not None:
+        w.change(payment, checks=payment.checks + 1, last_check_at=w.facts.at)
+    if answer is None or answer.outcome is None:
+        w.result = "nothing to ask about"
+        return None
+    w.result = answer.outcome.kind
+    return follow(w, answer, answer.outcome)
+
+
+def _asked_about(w: Work[CollectFacts], owed: Owed, step: Step) -> Payment | None:
+    if w.facts.answer is not None:
+        return w.rows.get(Payment, w.facts.answer.call.payment.id)
+    if step.event is None:
+        return owed.live
+    event = next((one for one in w.rows.waiting_events if one.id == step.event), None)
+    return w.rows.find(Payment, event.about) if event is not None else None
+
+
+def open_payment(w: Work[CollectFacts], owed: Owed) -> Collected | None:
+    """Make the intent that the payer confirms."""
+    answer, live = w.facts.answer, owed.live
+    if answer is None and live is not None and not live.opened:
+        w.call = Call("open", live)
+        return None
+    w.result = "opened"
+    if answer is None or answer.outcome is None:
+        return None
+    return follow(w, answer, answer.outcome)
+
+
+def settle(w: Work[CollectFacts], step: Step) -> Collected | None:
+    """Book the money of a payment that was approved by hand."""
+    w.result = "booked"
+    return book(w, w.rows.get(Payment, ids.decode(ids.PAYMENT, step.payment or "")))
+
+
+def retire(w: Work[CollectFacts], owed: Owed) -> Collected | None:
+    """Call the open payment back; money that came all the same is booked."""
+    answer, live = w.facts.answer, owed.live
+    if answer is None and live is not None:
+        w.call = Call("call_back", live)
+        return None
+    outcome = answer.outcome if answer is not None else Outcome(kind="canceled")
+    became = None
+    if answer is not None and outcome is not None:
+        became = follow(w, answer, outcome)
+    payments.make_way(w, owed)
+    if outcome is not None and outcome.kind in ("canceled", "succeeded"):
+        w.result = outcome.kind
+    return became
+
+
+def end_approval(w: Work[CollectFacts], owed: Owed) -> Collected | None:
+    """A manual payment nobody decided on stops holding the cards back."""
+    if owed.live is not None:
+        payments.close_unpaid(w, owed.live, "canceled")
+    w.result = "approval ended"
+    return None
+
+
+def give_up(w: Work[CollectFacts], invoice_id: UUID, action: FinalAction) -> Collected | None:
+    """The final action; where it ends collecting, the provider's word comes first."""
+    owed, answer = Owed(w.rows, invoice_id), w.facts.answer
+    if answer is None and owed.live is not None and action != "unpaid":
+        w.call = Call("call_back", owed.live)
+        return None
+    became = None
+    if answer is not None and answer.outcome is not None:
+        became = follow(w, answer, answer.outcome)
+        if answer.outcome.kind != "canceled":
+            w.result = "succeeded" if answer.outcome.kind == "succeeded" else None
+            return became
+    cases.close_case(w, invoice_id, "exhausted", action)
+    if action != "unpaid":
+        invoices.mark_uncollectible(w, owed.invoice)
+    w.result = action
+    return "given_up"
+
+
+def follow(
+    w: Work[CollectFacts], answer: Answer, outcome: Outcome, *, attempt: Attempt | None = None
+) -> Collected | None:
+    """Record the provider's word, and book or dun; `attempt` when it answers a try of ours."""
+    before = w.rows.get(Payment, answer.call.payment.id)
+    payment = payments.record(w, before, outcome)
+    if outcome.kind == "succeeded" and payment.settled_at is None:
+        if answer.card is not None:
+            overdue = cases.case_of(w, payment.invoice_id) is not None
+            payments.keep_card(w, payment.account_id, answer.card, make_default=overdue)
+        return book(w, payment)
+    if before.status == "processing":
+        in_vain = outcome.kind in _LET_GO
+    elif outcome.kind == "action":
+        # Nobody is there whom the bank could ask.
+        in_vain = attempt is not None and not answer.call.on_session
+    else:
+        in_vain = attempt is not None and outcome.kind == "declined"
+    return _declined(w, payment, attempt, outcome) if in_vain else None
+
+
+def book(w: Work[CollectFacts], payment: Payment) -> Collected | None:
+    """The payment's money onto its invoice; money nobody asked for is kept on balance."""
+    payment = w.change(payment, settled_at=w.facts.at)
+    invoice = Owed(w.rows, payment.invoice_id).invoice
+    if invoice.status not in OPEN_TO_MONEY:
+        invoices.keep_money(w, invoice, payment.id, payment.received_minor)
+        return None
+    invoice = invoices.receive(w, invoice, payment.received_minor)
+    if invoice.status != "paid":
+        return None
+    cases.close_case(w, invoice.id, "recovered", payment.flow)
+    return "paid"
+
+
+def fail(
+    w: Work[CollectFacts], owed: Owed, slot: int | None, reason: str, *, true_attempt: bool
+) -> Collected | None:
+    """A try brought no money: an open invoice's case opens, or moves on.
+
+    `slot` None is an extra try (new card, retry-now): it uses up no slot. `true_attempt` False
+    means nothing reached the card. A draft has no case.
+    """
+    if owed.invoice.status == "draft":
+        return Refused(reason)
+    if owed.invoice.status != "open":
+        return None
+    case = cases.case_of(w, owed.invoice_id) or cases.open_case(w, owed)
+    fields: dict[str, Any] = {}
+    if slot is not None:
+        fields |= {"last_slot": max(slot, case.last_slot), "last_slot_ran_at": w.facts.at}
+    if true_attempt:
+        fields["last_true_attempt_at"] = w.facts.at
+    if fields:
+        case = w.change(case, **fields)
+    cases.announce(w, case, "attempt_failed", slot=slot, reason=reason)
+    return "unpaid"
+
+
+def hand_to_collection(w: Work[Any], invoice: Invoice) -> Invoice:
+    """An open invoice whose subscription has ended: a matter of its own pursues it."""
+    before, matter_id = invoice.workflow_id, COLLECTION.workflow_id(invoice.id)
+    moved = w.change(invoice, workflow_id=matter_id)
+    for payment in Owed(w.rows, invoice.id).payments:
+        w.change(payment, workflow_id=matter_id)
+    named = {"invoice_id": invoice.id, "before": before, "workflow_id": matter_id}
+    w.do(Do(MOVE_EVENTS, named))
+    seen = views.collecting(w.rows, moved, pay_first=False)
+    first = head(rules.agenda(seen)) if seen is not None else None
+    w.do(Bear(COLLECTION, invoice.account_id, invoice.id, first))
+    return moved
+
+
+def close_flows(w: Work[Any], invoice_id: UUID) -> None:
+    """No payment of this invoice may bring money any more on our books."""
+    owed = Owed(w.rows, invoice_id)
+    payments.make_way(w, owed)
+    while owed.live is not None:
+        payments.close_unpaid(w, owed.live, "canceled")
+
+
+def _declined(
+    w: Work[CollectFacts], payment: Payment, attempt: Attempt | None, outcome: Outcome
+) -> Collected | None:
+    decline, owed = outcome.decline, Owed(w.rows, payment.invoice_id)
+    attempt = attempt or owed.last_try(payment.id)
+    if decline is not None and decline.bars_card and attempt is not None:
+        card = w.rows.find(Method, attempt.payment_method_id)
+        if card is not None:
+            w.change(card, barred_at=w.facts.at)
+    slot = attempt.slot if attempt is not None else None
+    reason = decline.reason if decline is not None else _UNSAID.get(outcome.kind, "declined")
+    return fail(w, owed, slot, reason, true_attempt=True)

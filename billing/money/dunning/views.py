@@ -1,0 +1,142 @@
+"""Read the state that the agenda of collecting needs from the rows. Pure."""
+
+from datetime import datetime
+
+from billing.core import ids
+from billing.core.money import show_money
+from billing.matters.agenda import head
+from billing.matters.effects import Rows
+from billing.money.dunning.rules import (
+    Case,
+    Collecting,
+    CollectionState,
+    Undecided,
+    collection_agenda,
+)
+from billing.money.dunning.schemas import DunningCase
+from billing.money.invoices.schemas import Invoice
+from billing.money.payments import transitions as payments
+from billing.money.payments.owed import Owed
+from billing.money.payments.schemas import Attempt, Payment
+from billing.platform.provider_inbox.rules import WaitingEvent
+
+
+def collecting(rows: Rows, invoice: Invoice, *, pay_first: bool) -> Collecting | None:
+    """One invoice as its agenda sees it; None where nothing can happen to it any more.
+
+    A settled invoice stays in view while something could still bring money for it.
+    """
+    owed = Owed(rows, invoice.id)
+    live, submission, unsettled = owed.live, owed.submission, owed.unsettled
+    open_flow = live is not None and live.flow != "manual" and invoice.status != "draft"
+    is_owed = invoice.status == "open" or (invoice.status == "draft" and pay_first)
+    if not (is_owed or unsettled or submission or open_flow):
+        return None
+    seen = Collecting(
+        invoice=ids.encode(ids.INVOICE, invoice.id),
+        day_zero_at=invoice.finalized_at or invoice.created_at,
+        held=invoice.collection == "held",
+        pay_first=invoice.status == "draft",
+        closed=invoice.status not in ("draft", "open"),
+        unsettled=_payment(unsettled),
+        submission=_payment(submission),
+        pay_requests=invoice.pay_requests,
+        pay_requested_at=invoice.pay_requested_at,
+    )
+    fields = _case(rows, invoice) | _live(owed, live) | _tries(owed) | _card(rows, owed)
+    return seen.model_copy(update=fields)
+
+
+def collection(rows: Rows, invoice: Invoice, clock_at: datetime | None) -> CollectionState:
+    """An invoice that a matter of its own pursues."""
+    state = CollectionState(
+        clock_at=clock_at,
+        status="collecting" if invoice.status == "open" else invoice.status,
+        invoice=collecting(rows, invoice, pay_first=False),
+        events=waiting(rows),
+        subject=ids.encode(ids.INVOICE, invoice.id),
+    )
+    step = head(collection_agenda(state))
+    owed = invoice.amount_due_minor - invoice.amount_paid_minor - invoice.amount_credited_minor
+    money = show_money(owed, invoice.currency)
+    words = f"{invoice.number}, {money}: {step.words if step else state.status}"
+    return state.model_copy(update={"words": words})
+
+
+def waiting(rows: Rows) -> tuple[WaitingEvent, ...]:
+    """The provider's events that nobody has looked into."""
+    return tuple(WaitingEvent(id=one.id, replays=one.replays) for one in rows.waiting_events)
+
+
+def _case(rows: Rows, invoice: Invoice) -> dict[str, object]:
+    found = [one for one in rows.of(DunningCase) if one.invoice_id == invoice.id]
+    if not found:
+        return {}
+    row = found[0]
+    if not row.is_open:
+        return {"given_up": True}
+    case = Case(
+        status="paused" if row.status == "paused" else "open",
+        policy=row.terms,
+        zone=row.zone,
+        day_zero_at=row.day_zero_at,
+        last_slot=row.last_slot,
+        last_slot_ran_at=row.last_slot_ran_at,
+        last_true_attempt_at=row.last_true_attempt_at,
+        extended_days=row.extended_days,
+    )
+    return {"case": case}
+
+
+def _live(owed: Owed, live: Payment | None) -> dict[str, object]:
+    if live is None:
+        return {}
+    invoice, last = owed.invoice, owed.last_try(live.id)
+    due = invoice.amount_due_minor - invoice.amount_paid_minor - invoice.amount_credited_minor
+    return {
+        "payment": _payment(live),
+        "flow": live.flow,
+        "payment_status": live.status,
+        "opened": live.opened,
+        "payment_at": live.offered_at or live.created_at,
+        "checks": live.checks,
+        "last_check_at": live.last_check_at,
+        "stale": live.amount_minor != due,
+        "awaits_payer": live.opened and last is not None and last.status == "action",
+    }
+
+
+def _tries(owed: Owed) -> dict[str, object]:
+    tries = owed.attempts
+    unreached = [one for one in tries if one.status == "unreached"]
+    ended = [one.finished_at for one in unreached if one.finished_at is not None]
+    return {
+        "undecided": _undecided(owed.undecided),
+        "tried": tuple(sorted(one.key for one in tries if one.status != "pending")),
+        "unreached_slots": tuple(sorted(one.slot for one in unreached if one.slot is not None)),
+        "last_unreached_at": max(ended, default=None),
+    }
+
+
+def _card(rows: Rows, owed: Owed) -> dict[str, object]:
+    card = payments.default_card(rows)
+    if card is None or card.barred_at is not None:
+        return {}
+    reached = (one for one in owed.attempts if one.status not in ("unreached", "skipped"))
+    return {
+        "method": ids.encode(ids.PAYMENT_METHOD, card.id),
+        "method_chosen_at": card.chosen_at,
+        "method_tried": any(one.payment_method_id == card.id for one in reached),
+    }
+
+
+def _payment(payment: Payment | None) -> str | None:
+    return ids.encode(ids.PAYMENT, payment.id) if payment is not None else None
+
+
+def _undecided(attempt: Attempt | None) -> Undecided | None:
+    if attempt is None:
+        return None
+    card = attempt.payment_method_id
+    method = ids.encode(ids.PAYMENT_METHOD, card) if card is not None else None
+    return Undecided(key=attempt.key, slot=attempt.slot, method=method)

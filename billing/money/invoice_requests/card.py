@@ -1,0 +1,149 @@
+"""Requests on an unpaid invoice: try a card now, or let the payer confirm one.
+
+Nothing is charged here: the request is written, and the matter that collects the invoice does it.
+"""
+
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.core import ids, keys
+from billing.core.errors import Conflict
+from billing.core.frozen import Frozen
+from billing.matters import commands
+from billing.matters.schemas import Matter
+from billing.money.invoice_requests import locks
+from billing.money.invoices import store as invoices
+from billing.money.invoices.schemas import Invoice
+from billing.money.payments import methods
+from billing.money.payments import service as paying
+from billing.money.payments import store as payments
+from billing.money.payments.schemas import Method
+from billing.platform.audit import service as audit
+
+_BUSY: Final = {
+    "processing": "the bank is processing a payment of this invoice",
+    "pending_approval": "a manual payment of this invoice awaits approval",
+}
+
+
+class Asked(Frozen):
+    """A request for one try: the key of the attempt it leads to, and the matter to tell."""
+
+    attempt: str
+    matter: Matter
+
+
+async def retry_now(
+    connection: AsyncConnection,
+    invoice_id: UUID,
+    at: datetime,
+    *,
+    suffix: str,
+    method_id: UUID | None = None,
+) -> Asked:
+    """Ask for one try at once, beside the slots, once per `suffix`; the default card unless named.
+
+    Errors: INVOICE_NOT_FOUND, INVOICE_ALREADY_PAID, INVOICE_STATE, PAYMENT_PENDING,
+    PAYMENT_METHOD_NOT_FOUND, PAYMENT_METHOD_REQUIRED, PAYMENT_METHOD_BARRED.
+    """
+    invoice = await locks.hold(connection, invoice_id)
+    order = keys.pay_request(invoice_id, suffix)
+    attempt = await commands.result_of(connection, order)
+    if attempt is None:
+        await locks.demand_owed(connection, invoice, by_card=True)
+        await _refuse_while_paying(connection, invoice)
+        method = await _usable(connection, invoice.account_id, method_id)
+        attempt = await _ask(connection, invoice, method, order, at)
+    return Asked(attempt=attempt, matter=await locks.wake(connection, invoice, at))
+
+
+async def offer_card(connection: AsyncConnection, invoice_id: UUID, at: datetime) -> Matter:
+    """Let the payer confirm the invoice's payment in the browser; its matter opens it if need be.
+
+    Errors: as for `retry_now`, without those of methods.
+    """
+    invoice = await locks.hold(connection, invoice_id)
+    await locks.demand_owed(connection, invoice, by_card=True)
+    await _refuse_while_paying(connection, invoice)
+    live = await payments.live(connection, invoice_id, lock=True)
+    if live is None:
+        live = await paying.open_flow(connection, invoice, flow="card", method_id=None, at=at)
+    # One intent per invoice: a card's payment that failed is confirmed by its payer instead. One
+    # for another amount is called back first; the payer then asks again.
+    if live.amount_minor == invoice.remaining_minor:
+        await payments.change(connection, live.id, flow="card", offered_at=at)
+        await _audit(connection, invoice, "pay_offered", at)
+    return await locks.wake(connection, invoice, at)
+
+
+async def _ask(
+    connection: AsyncConnection, invoice: Invoice, method: Method, order: str, at: datetime
+) -> str:
+    number = invoice.pay_requests + 1
+    attempt = keys.manual_retry(invoice.id, number)
+    await invoices.change(
+        connection,
+        invoice.id,
+        pay_requests=number,
+        pay_requested_at=at,
+        pay_method_id=method.id,
+    )
+    await commands.note(
+        connection,
+        key=order,
+        name="pay",
+        workflow_id=invoice.workflow_id,
+        account_id=invoice.account_id,
+        at=at,
+        result=attempt,
+    )
+    method_id = ids.encode(ids.PAYMENT_METHOD, method.id)
+    await _audit(connection, invoice, "pay_asked", at, payment_method_id=method_id)
+    return attempt
+
+
+async def _refuse_while_paying(connection: AsyncConnection, invoice: Invoice) -> None:
+    """One try at a time: nothing is asked for while money may be on its way."""
+    why = None
+    live = await payments.live(connection, invoice.id)
+    if live is not None:
+        why = _BUSY.get(live.status)
+    if await payments.submission(connection, invoice.id) is not None:
+        why = _BUSY["pending_approval"]
+    tried = await payments.attempts_of(connection, invoice.id)
+    last = keys.manual_retry(invoice.id, invoice.pay_requests)
+    asked = invoice.pay_requested_at is not None and all(one.key != last for one in tried)
+    if asked or any(one.status == "pending" for one in tried):
+        why = "a try of this invoice is on its way"
+    if why is not None:
+        raise Conflict("PAYMENT_PENDING", why)
+
+
+async def _usable(connection: AsyncConnection, account_id: UUID, method_id: UUID | None) -> Method:
+    if method_id is not None:
+        method: Method | None = await methods.get(connection, method_id)
+    else:
+        method = await methods.default(connection, account_id)
+    if method is None:
+        raise Conflict("PAYMENT_METHOD_REQUIRED", "the account has no saved card")
+    if method.barred_at is not None:
+        raise Conflict(
+            "PAYMENT_METHOD_BARRED", "the bank forbids further charges to this card: use another"
+        )
+    return method
+
+
+async def _audit(
+    connection: AsyncConnection, invoice: Invoice, what: str, at: datetime, **detail: str
+) -> None:
+    await audit.record(
+        connection,
+        account_id=invoice.account_id,
+        action=f"invoice.{what}",
+        subject=ids.encode(ids.INVOICE, invoice.id),
+        at=at,
+        **detail,
+    )

@@ -1,0 +1,89 @@
+"""The matter that collects an invoice, and the locks under which others change what is owed.
+
+The order is always the same: the matter's row, the account's lock, the invoice
+(docs/rules.md#accounts).
+"""
+
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import Table, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.core.errors import Conflict, Invalid
+from billing.ledger.credits import service as credits
+from billing.matters import store as matters
+from billing.matters.schemas import Matter
+from billing.metering.usage.tables import billing_records
+from billing.money.invoices import store as invoices
+from billing.money.invoices.schemas import Invoice
+from billing.money.invoices.tables import invoices as invoice_rows
+from billing.money.purchases.tables import purchases
+from billing.money.subscriptions.tables import subscriptions
+
+_ROWS: Final[dict[str, Table]] = {
+    "purchase": purchases,
+    "subscription": subscriptions,
+    "collection": invoice_rows,
+    "charge": billing_records,
+}
+
+
+async def hold(connection: AsyncConnection, invoice_id: UUID) -> Invoice:
+    """The invoice, with its collector, its account and itself locked; INVOICE_NOT_FOUND."""
+    known = await invoices.get(connection, invoice_id)
+    matter = await collector(connection, known)
+    rows = _ROWS[matter.kind]
+    await connection.execute(
+        select(rows.c.id).where(rows.c.id == matter.subject_id).with_for_update(key_share=True)
+    )
+    await credits.lock(connection, known.account_id)
+    return await invoices.lock(connection, invoice_id)
+
+
+async def wake(connection: AsyncConnection, invoice: Invoice, at: datetime) -> Matter:
+    """The matter that collects the invoice looks again; tell it after the commit."""
+    await matters.wake(connection, invoice.workflow_id, at)
+    return await collector(connection, invoice)
+
+
+async def collector(connection: AsyncConnection, invoice: Invoice) -> Matter:
+    """The matter that collects the invoice now."""
+    matter = await matters.find(connection, invoice.workflow_id)
+    if matter is None:
+        raise RuntimeError(f"invoice {invoice.id} has no collector")
+    return matter
+
+
+async def demand_owed(connection: AsyncConnection, invoice: Invoice, *, by_card: bool) -> None:
+    """Refuse money for what is not owed: INVOICE_ALREADY_PAID (400), INVOICE_STATE (409).
+
+    A draft is owed while its first payment is awaited; a purchase is paid by card on its own flow.
+    """
+    if invoice.status == "paid":
+        raise Invalid("INVOICE_ALREADY_PAID", "this invoice is already paid", status=400)
+    if invoice.status == "open":
+        return
+    if invoice.status == "draft" and await _awaits_first_payment(connection, invoice, by_card):
+        return
+    why = "is paid by its purchase" if invoice.purchase_id and by_card else "cannot be paid now"
+    raise Conflict(
+        "INVOICE_STATE",
+        f"an invoice that is {invoice.status} {why}",
+        invoice_status=invoice.status,
+    )
+
+
+async def _awaits_first_payment(
+    connection: AsyncConnection, invoice: Invoice, by_card: bool
+) -> bool:
+    if invoice.purchase_id is not None:
+        rows, owner, waiting = purchases, invoice.purchase_id, "pending"
+        if by_card:
+            return False
+    elif invoice.subscription_id is not None:
+        rows, owner, waiting = subscriptions, invoice.subscription_id, "incomplete"
+    else:
+        return False
+    return await connection.scalar(select(rows.c.status).where(rows.c.id == owner)) == waiting

@@ -1,0 +1,175 @@
+"""Payments by hand: a payer says that money was sent, an operator says whether it came [J4 to J7].
+
+One collector per invoice: a card's open intent is called back before a submission counts, by the
+matter that collects the invoice. Only reference text is kept, no payment data.
+"""
+
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.core import context, keys
+from billing.core.errors import Conflict, NotAllowed
+from billing.matters.schemas import Matter
+from billing.money.invoice_requests import locks
+from billing.money.invoices.schemas import Invoice
+from billing.money.payments import store
+from billing.money.payments.schemas import Payment
+from billing.money.payments.service import announce, make_way
+
+# An approval may come after the wait for it has ended: the money is there all the same.
+_DECIDABLE: Final = ("pending_approval", "canceled")
+_AWAITING: Final = ("pending_approval",)
+
+
+async def submit(
+    connection: AsyncConnection,
+    invoice_id: UUID,
+    *,
+    payment_id: UUID,
+    method: str,
+    reference: str,
+    amount_minor: int | None,
+    currency: str | None,
+    at: datetime,
+) -> tuple[Payment, Matter]:
+    """Write a manual payment: `pending_approval`, or `pending` until the card is called back.
+
+    Errors: INVOICE_NOT_FOUND, INVOICE_ALREADY_PAID, INVOICE_STATE, CURRENCY_MISMATCH,
+    PAYMENT_PENDING, PAYMENT_REFERENCE_USED.
+    """
+    invoice = await locks.hold(connection, invoice_id)
+    await locks.demand_owed(connection, invoice, by_card=False)
+    _same_currency(currency, invoice.currency)
+    await _refuse_second(connection, invoice_id)
+    if await store.reference_used(connection, invoice.account_id, reference):
+        raise Conflict("PAYMENT_REFERENCE_USED", "this transaction_reference was already submitted")
+    number = await store.count(connection, invoice_id) + 1
+    payment = await store.add(
+        connection,
+        {
+            "id": payment_id,
+            "account_id": invoice.account_id,
+            "invoice_id": invoice_id,
+            "workflow_id": invoice.workflow_id,
+            "flow": "manual",
+            "intent_key": keys.submission(invoice_id, number),
+            "status": "pending",
+            "amount_minor": amount_minor or invoice.remaining_minor,
+            "currency": invoice.currency,
+            "manual_method": method,
+            "transaction_reference": reference,
+            "submitted_by": context.actor.get(),
+            "created_at": at,
+        },
+    )
+    taken = await make_way(connection, invoice_id, at)
+    return taken or payment, await locks.wake(connection, invoice, at)
+
+
+async def approve(
+    connection: AsyncConnection,
+    payment_id: UUID,
+    *,
+    received_minor: int | None,
+    currency: str | None,
+    four_eyes: bool,
+    at: datetime,
+) -> tuple[Payment, Matter]:
+    """The money is there, as much as `received_minor` says: its matter books it next [J6].
+
+    Errors: PAYMENT_NOT_FOUND, PAYMENT_STATE, CURRENCY_MISMATCH, FOUR_EYES.
+    """
+    invoice = await _held(connection, payment_id)
+    payment = await _decidable(connection, payment_id, _DECIDABLE, four_eyes=four_eyes)
+    _same_currency(currency, payment.currency)
+    if payment.status == "canceled" and await store.reference_used(
+        connection, payment.account_id, payment.transaction_reference or ""
+    ):
+        raise Conflict("PAYMENT_REFERENCE_USED", "this reference was submitted again: decide that")
+    received = received_minor or payment.amount_minor
+    approved = await store.change(
+        connection,
+        payment.id,
+        status="completed",
+        received_minor=received,
+        decided_by=context.actor.get(),
+        decided_at=at,
+        paid_at=at,
+        closed_at=at,
+    )
+    await announce(
+        connection, approved, "approved", at,
+        reference=approved.transaction_reference, claimed_cents=approved.amount_minor,
+    )  # fmt: skip
+    return approved, await locks.wake(connection, invoice, at)
+
+
+async def reject(
+    connection: AsyncConnection, payment_id: UUID, reason: str, *, four_eyes: bool, at: datetime
+) -> tuple[Payment, Matter]:
+    """The money is not there: `failed`, with the reason; the cards' slots go on [J6].
+
+    Errors: PAYMENT_NOT_FOUND, PAYMENT_STATE, FOUR_EYES.
+    """
+    invoice = await _held(connection, payment_id)
+    payment = await _decidable(connection, payment_id, _AWAITING, four_eyes=four_eyes)
+    rejected = await store.change(
+        connection,
+        payment.id,
+        status="failed",
+        failure_code="rejected",
+        failure_message=reason,
+        decided_by=context.actor.get(),
+        decided_at=at,
+        decision_reason=reason,
+        closed_at=at,
+    )
+    await announce(
+        connection, rejected, "rejected", at,
+        reference=rejected.transaction_reference, reason=reason,
+    )  # fmt: skip
+    return rejected, await locks.wake(connection, invoice, at)
+
+
+async def _held(connection: AsyncConnection, payment_id: UUID) -> Invoice:
+    """The payment's invoice, under all locks of its collector."""
+    return await locks.hold(connection, (await store.get(connection, payment_id)).invoice_id)
+
+
+async def _decidable(
+    connection: AsyncConnection, payment_id: UUID, states: tuple[str, ...], *, four_eyes: bool
+) -> Payment:
+    """The manual payment, locked, if this person may decide on it now."""
+    payment = await store.lock(connection, payment_id)
+    if payment.flow != "manual" or payment.status not in states:
+        raise Conflict(
+            "PAYMENT_STATE",
+            f"this payment is {payment.status}: only one that awaits approval can be decided",
+            payment_status=payment.status,
+        )
+    if four_eyes and _person(payment.submitted_by) == _person(context.actor.get()):
+        raise NotAllowed("FOUR_EYES", "you cannot approve or reject a payment that you submitted")
+    return payment
+
+
+async def _refuse_second(connection: AsyncConnection, invoice_id: UUID) -> None:
+    if await store.submission(connection, invoice_id) is not None:
+        raise Conflict("PAYMENT_PENDING", "a manual payment of this invoice awaits approval")
+    live = await store.live(connection, invoice_id)
+    if live is not None and live.status == "processing":
+        raise Conflict("PAYMENT_PENDING", "the bank is processing a payment of this invoice")
+
+
+def _same_currency(given: str | None, wanted: str) -> None:
+    if given is not None and given != wanted:
+        raise Conflict(
+            "CURRENCY_MISMATCH", f"this is owed in {wanted}, not in {given}", currency=wanted
+        )
+
+
+def _person(actor: str | None) -> str | None:
+    """The subject behind `admin:ops-7`: one person may have more than one role."""
+    return actor.partition(":")[2] if actor else None

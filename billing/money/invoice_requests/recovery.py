@@ -1,0 +1,98 @@
+"""An operator's commands on the recovery of an invoice: pause, resume, extend, forgive."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.core import ids
+from billing.core.errors import Conflict
+from billing.matters.agenda import Step, head
+from billing.matters.effects import Wake, Work
+from billing.matters.kinds import COLLECTION, SUBSCRIPTION
+from billing.matters.schemas import Matter
+from billing.money.dunning import cases, store
+from billing.money.dunning.reading import ENGINE as COLLECTIONS
+from billing.money.dunning.schemas import DunningCase
+from billing.money.invoice_requests import locks
+from billing.money.invoices import store as invoices
+from billing.money.invoices.schemas import Invoice
+from billing.money.subscriptions import payment_effects
+from billing.money.subscriptions.reading import ENGINE as SUBSCRIPTIONS
+from billing.platform.decisions import service as decisions
+from billing.platform.decisions.service import Engine, Read
+
+Verb = Callable[[Work[Any], UUID], None]
+"""A change of the invoice with this id."""
+_ENGINES: Final[dict[str, Engine[Any, Any]]] = {
+    SUBSCRIPTION.name: SUBSCRIPTIONS,
+    COLLECTION.name: COLLECTIONS,
+}
+
+
+async def pause(connection: AsyncConnection, case_id: UUID, *, reason: str = "") -> Matter:
+    """No slots and no final action until resumed; answers the matter to tell."""
+    return await _steer(connection, case_id, partial(cases.pause, reason=reason))
+
+
+async def resume(connection: AsyncConnection, case_id: UUID, *, reason: str = "") -> Matter:
+    """Slots go on where they stood; a missed one runs now, the next keep their gaps."""
+    return await _steer(connection, case_id, partial(cases.resume, reason=reason))
+
+
+async def extend(
+    connection: AsyncConnection, case_id: UUID, days: int, *, reason: str = ""
+) -> Matter:
+    """Move the slots to come and the final action by `days`. Errors: INVALID_EXTENSION."""
+    return await _steer(connection, case_id, partial(cases.extend, days=days, reason=reason))
+
+
+async def forgive(connection: AsyncConnection, invoice_id: UUID, reason: str) -> Matter:
+    """Give up what is still owed by a credit note: as good as paid for its subscription.
+
+    Answers the matter to tell. Errors: INVOICE_NOT_FOUND, INVOICE_STATE.
+    """
+    invoice = await invoices.get(connection, invoice_id)
+    cases.demand_open(invoice)
+    return await _ask(connection, invoice, partial(_forgive, reason=reason))
+
+
+async def next_step(connection: AsyncConnection, case: DunningCase) -> Step | None:
+    """The next step of the case's invoice by itself; None when nothing is planned."""
+    if not case.is_open:
+        return None
+    owner = await locks.collector(connection, await invoices.get(connection, case.invoice_id))
+    engine = _ENGINES[owner.kind]
+    rows, facts = await engine.read(connection, Read(owner.subject_id, locked=False))
+    name = ids.encode(ids.INVOICE, case.invoice_id)
+    return head(step for step in engine.plan(rows, facts) if step.invoice == name)
+
+
+def _forgive(w: Work[Any], invoice_id: UUID, *, reason: str) -> None:
+    forgiven = cases.forgive(w, invoice_id, reason)
+    if forgiven.workflow_id.startswith(f"{SUBSCRIPTION.name}/"):
+        payment_effects.on_paid(w, forgiven)
+
+
+async def _steer(connection: AsyncConnection, case_id: UUID, verb: Verb) -> Matter:
+    """Errors: DUNNING_CASE_NOT_FOUND, DUNNING_CASE_CLOSED."""
+    case = await store.get(connection, case_id)
+    cases.demand_open_case(case)
+    return await _ask(connection, await invoices.get(connection, case.invoice_id), verb)
+
+
+async def _ask(connection: AsyncConnection, invoice: Invoice, verb: Verb) -> Matter:
+    """Decide it under all locks of the invoice's collector, and wake that."""
+    owner = await locks.collector(connection, invoice)
+    engine = _ENGINES.get(owner.kind)
+    if engine is None:
+        raise Conflict("INVOICE_STATE", f"no recovery for an invoice of a {owner.kind}")
+
+    def decide(w: Work[Any]) -> None:
+        verb(w, invoice.id)
+        w.do(Wake(owner.workflow_id))
+
+    await decisions.command(connection, engine, owner.subject_id, decide)
+    return await locks.collector(connection, await invoices.get(connection, invoice.id))

@@ -1,0 +1,141 @@
+"""Usage onto invoices: the lines for use beyond the plan that no invoice bills yet. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+from decimal import Decimal
+from typing import Final
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict
+
+from billing.matters.effects import Rows
+from billing.metering.usage import rules
+from billing.metering.usage.rules import Accrued
+from billing.money.invoices.schemas import InvoiceLine, Line
+
+USAGE: Final = "usage"
+"""The kind of an invoice's usage lines."""
+
+
+class Arrear(BaseModel):
+    """Use of one meter beyond the plan in one cycle.
+
+    What was billed of it is that of invoices which are not among the rows of a decision.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    start_at: AwareDatetime
+    end_at: AwareDatetime
+    zone: str
+    currency: str
+    meter: str
+    name: str
+    unit: str
+    included: Decimal = Decimal(0)
+    price: Decimal | None = None
+    """Of a unit beyond the plan, in whole units of the currency."""
+    quantity: Decimal
+    """Everything used in the cycle, what the plan includes with it."""
+    overage: Decimal
+    overage_total: Decimal
+    events: int
+    billed_units: Decimal = Decimal(0)
+    billed_total: Decimal = Decimal(0)
+    billed_minor: int = 0
+    billed_early: bool = True
+    """Whether all that was billed of it was billed while its cycle went on."""
+
+
+def lines(
+    rows: Rows,
+    usage: Sequence[Arrear],
+    *,
+    before: datetime | None = None,
+    early: bool = False,
+    cut: datetime | None = None,
+) -> tuple[Line, ...]:
+    """Use beyond the plan in the cycles that began `before`, unless billed already.
+
+    One line per cycle and meter, rated from its counter; late use of an older cycle is a line of
+    its own [G15, G16]. `early` lines bill a cycle so far; what follows them there is not late.
+    A cycle that began before `cut` ends there at the latest.
+    """
+    owed = [one for one in usage if before is None or one.start_at < before]
+    found = (_line(rows, one, before, early=early, cut=cut) for one in owed)
+    return tuple(line for line in found if line is not None)
+
+
+def _line(
+    rows: Rows, arrear: Arrear, before: datetime | None, *, early: bool, cut: datetime | None
+) -> Line | None:
+    accrued, billed_early = _accrued(rows, arrear)
+    if arrear.overage <= accrued.billed_units:
+        return None
+    line = rules.bill(accrued)
+    start, end = arrear.start_at, arrear.end_at
+    if cut is not None and start < cut:
+        end = min(end, cut)
+    span = f"{start:%-d %b %Y} to {end:%-d %b %Y}"
+    closed = accrued.billed_units > 0 and not billed_early
+    late = closed or (before is not None and end < before)
+    return Line(
+        kind=USAGE,
+        description=f"{arrear.name} beyond {_plain(arrear.included)} included"
+        f"{', late' if late else ', so far' if early else ''}, {span}",
+        quantity=line.units,
+        unit_amount=line.unit_minor,
+        amount_minor=line.amount_minor,
+        period_start=start,
+        period_end=end,
+        detail={
+            "meter": arrear.meter,
+            "unit": arrear.unit,
+            "used": _plain(arrear.quantity),
+            "included": _plain(arrear.included),
+            "accrued": _plain(line.covers),
+            "true_up": _plain(line.true_up),
+            "late": late,
+            "early": early,
+            "zone": arrear.zone,
+        },
+    )
+
+
+def _accrued(rows: Rows, arrear: Arrear) -> tuple[Accrued, bool]:
+    """The use with all that was billed of it, and whether all that was billed early."""
+    accrued = Accrued(
+        units=arrear.overage,
+        total=arrear.overage_total,
+        records=arrear.events,
+        price=arrear.price,
+        currency=arrear.currency,
+        billed_units=arrear.billed_units,
+        billed_total=arrear.billed_total,
+        billed_minor=arrear.billed_minor,
+    )
+    early = arrear.billed_early
+    for line in billed(rows, arrear):
+        accrued = replace(
+            accrued,
+            billed_units=accrued.billed_units + line.quantity,
+            billed_total=accrued.billed_total + Decimal(line.detail["accrued"]),
+            billed_minor=accrued.billed_minor + line.amount_minor,
+        )
+        early = early and bool(line.detail.get("early"))
+    return accrued, early
+
+
+def billed(rows: Rows, arrear: Arrear) -> list[InvoiceLine]:
+    """The lines among the rows that bill this use."""
+    return [
+        line
+        for line in rows.of(InvoiceLine)
+        if line.kind == USAGE
+        and line.period_start == arrear.start_at
+        and line.detail.get("meter") == arrear.meter
+    ]
+
+
+def _plain(value: Decimal) -> str:
+    return f"{value.normalize():f}"

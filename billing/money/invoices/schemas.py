@@ -1,0 +1,151 @@
+"""Invoices as the rest of the product reads them; amounts in minor units of `currency`."""
+
+from datetime import date
+from decimal import Decimal
+from typing import Any, ClassVar, Literal
+from uuid import UUID
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from billing.matters.effects import Row
+
+InvoiceStatus = Literal["draft", "open", "paid", "void", "uncollectible"]
+
+
+class Line(BaseModel):
+    """One line: quantity times unit amount, rounded once."""
+
+    model_config = ConfigDict(frozen=True)
+
+    kind: str
+    description: str
+    quantity: Decimal = Decimal(1)
+    unit_amount: Decimal
+    """In minor units; may have a fraction for usage."""
+    amount_minor: int
+    period_start: AwareDatetime | None = None
+    period_end: AwareDatetime | None = None
+    detail: dict[str, Any] = {}
+
+
+class NewInvoice(BaseModel):
+    """A draft to write: what is billed, for whom, and the business fact that makes it once."""
+
+    model_config = ConfigDict(frozen=True)
+
+    account_id: UUID
+    issuer_id: UUID | None
+    workflow_id: str
+    fact_key: str
+    currency: str
+    lines: tuple[Line, ...]
+    subscription_id: UUID | None = None
+    purchase_id: UUID | None = None
+    period_start: AwareDatetime | None = None
+    period_end: AwareDatetime | None = None
+    cycle_start: AwareDatetime | None = None
+    cycle_end: AwareDatetime | None = None
+    collection: Literal["automatic", "held"] = "automatic"
+    payment_reference: str | None = None
+
+
+class Invoice(Row):
+    """A row of `invoices`; status, settlement and amounts paid are not content."""
+
+    TABLE: ClassVar[str] = "invoices"
+
+    account_id: UUID
+    issuer_id: UUID | None = None
+    workflow_id: str
+    subscription_id: UUID | None = None
+    purchase_id: UUID | None = None
+    fact_key: str
+    status: InvoiceStatus
+    series: str | None = None
+    number: str | None = None
+    content_hash: str | None = None
+    currency: str
+    subtotal_minor: int
+    tax_minor: int = 0
+    total_minor: int
+    balance_applied_minor: int = 0
+    amount_due_minor: int
+    amount_paid_minor: int = 0
+    amount_credited_minor: int = 0
+    settlement: str | None = None
+    collection: str = "automatic"
+    period_start: AwareDatetime | None = None
+    period_end: AwareDatetime | None = None
+    cycle_start: AwareDatetime | None = None
+    cycle_end: AwareDatetime | None = None
+    pay_requests: int = 0
+    pay_requested_at: AwareDatetime | None = None
+    pay_method_id: UUID | None = None
+    payment_reference: str | None = None
+    stripe_invoice_id: str | None = None
+    issued_on: date | None = None
+    due_at: AwareDatetime | None = None
+    finalized_at: AwareDatetime | None = None
+    paid_at: AwareDatetime | None = None
+    voided_at: AwareDatetime | None = None
+    created_at: AwareDatetime
+
+    @property
+    def remaining_minor(self) -> int:
+        """What is still to be collected."""
+        return max(0, self.amount_due_minor - self.amount_paid_minor - self.amount_credited_minor)
+
+    @property
+    def outstanding_minor(self) -> int:
+        """What its payer still owes: nothing once it is settled or void."""
+        return 0 if self.status in ("paid", "void") else self.remaining_minor
+
+
+class InvoiceLine(Row):
+    """A row of `invoice_lines`; `quantity` has all its decimals, as the content's hash needs."""
+
+    TABLE: ClassVar[str] = "invoice_lines"
+
+    account_id: UUID
+    invoice_id: UUID
+    position: int
+    kind: str
+    description: str
+    quantity: Decimal
+    unit_amount: Decimal
+    amount_minor: int
+    period_start: AwareDatetime | None = None
+    period_end: AwareDatetime | None = None
+    detail: dict[str, Any] = Field(default_factory=dict)
+
+
+class CreditNote(Row):
+    """A row of `credit_notes`: part of a numbered invoice taken back."""
+
+    TABLE: ClassVar[str] = "credit_notes"
+
+    account_id: UUID
+    invoice_id: UUID
+    fact_key: str
+    series: str
+    number: str | None = None
+    reason: str
+    amount_minor: int
+    currency: str
+    issued_on: date | None = None
+    created_at: AwareDatetime
+
+
+class BalanceEntry(Row):
+    """A row of `balance_entries`: positive is the customer's money with us, negative is carried."""
+
+    TABLE: ClassVar[str] = "balance_entries"
+
+    account_id: UUID
+    key: str
+    kind: str
+    amount_minor: int
+    currency: str
+    invoice_id: UUID | None = None
+    payment_id: UUID | None = None
+    at: AwareDatetime

@@ -1,0 +1,187 @@
+"""Every query on invoices, their lines, series, credit notes and the money balance."""
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Select, func, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.core import ids, prepared
+from billing.core.errors import NotFound
+from billing.core.failpoints import failpoint
+from billing.core.prepared import Fields, Prepared, given
+from billing.money.invoices.schemas import Invoice, InvoiceStatus, Line
+from billing.money.invoices.tables import (
+    balance_entries,
+    credit_notes,
+    invoice_lines,
+    invoice_series,
+    invoices,
+)
+
+_OF_ID = select(invoices).where(invoices.c.id == given("invoice_id"))
+_GET = Prepared(_OF_ID)
+_LOCK = Prepared(_OF_ID.with_for_update(key_share=True))
+_OF_FACT = Prepared(select(invoices).where(invoices.c.fact_key == given("fact_key")))
+_LINES = Prepared(
+    select(invoice_lines)
+    .where(invoice_lines.c.invoice_id == given("invoice_id"))
+    .order_by(invoice_lines.c.position)
+)
+_LATEST_OF_SUBSCRIPTION = Prepared(
+    select(invoices)
+    .where(invoices.c.subscription_id == given("subscription_id"), invoices.c.status != "void")
+    .order_by(invoices.c.created_at.desc(), invoices.c.id.desc())
+    .limit(1)
+)
+_NEXT_NUMBER = Prepared(
+    insert(invoice_series)
+    .values(series=given("series"), last_number=1, last_issued_on=given("on_day"))
+    .on_conflict_do_update(
+        index_elements=[invoice_series.c.series],
+        set_={
+            "last_number": invoice_series.c.last_number + 1,
+            "last_issued_on": func.greatest(invoice_series.c.last_issued_on, given("on_day")),
+        },
+    )
+    .returning(invoice_series.c.last_number, invoice_series.c.last_issued_on)
+)
+_MONEY_BALANCE = Prepared(
+    select(func.coalesce(func.sum(balance_entries.c.amount_minor), 0)).where(
+        balance_entries.c.account_id == given("account_id"),
+        balance_entries.c.currency == given("currency"),
+    )
+)
+
+
+async def add(
+    connection: AsyncConnection, row: dict[str, Any], lines: Sequence[Line]
+) -> Invoice | None:
+    """Write a draft with its lines; None when its business fact was billed before."""
+    created = await prepared.add_unless_there(connection, invoices, row, invoices.c.fact_key)
+    if created is None:
+        return None
+    for position, line in enumerate(lines, start=1):
+        written = {
+            "id": ids.new(),
+            "account_id": row["account_id"],
+            "invoice_id": row["id"],
+            "position": position,
+            **line.model_dump(),
+        }
+        await prepared.add(connection, invoice_lines, written)
+    return show(created)
+
+
+async def get(connection: AsyncConnection, invoice_id: UUID) -> Invoice:
+    """One invoice; INVOICE_NOT_FOUND."""
+    return _there(await _GET.first(connection, invoice_id=invoice_id))
+
+
+async def lock(connection: AsyncConnection, invoice_id: UUID) -> Invoice:
+    """The same, locked until the transaction ends."""
+    return _there(await _LOCK.first(connection, invoice_id=invoice_id))
+
+
+async def find_fact(connection: AsyncConnection, fact_key: str) -> Invoice | None:
+    """The invoice of a business fact."""
+    row = await _OF_FACT.first(connection, fact_key=fact_key)
+    return show(row) if row else None
+
+
+async def change(connection: AsyncConnection, invoice_id: UUID, **fields: Any) -> Invoice:
+    """Overwrite fields that are not content, or the content of a draft."""
+    return show(await prepared.change(connection, invoices, invoice_id, **fields))
+
+
+async def lines(connection: AsyncConnection, invoice_id: UUID) -> list[dict[str, Any]]:
+    """The lines of one invoice in order."""
+    return await _LINES.all(connection, invoice_id=invoice_id)
+
+
+def listing(
+    account_id: UUID, *, status: InvoiceStatus | None = None, workflow_id: str | None = None
+) -> Select[Any]:
+    """The account's invoices; order and cut are the caller's."""
+    query = select(invoices).where(invoices.c.account_id == account_id)
+    if status is not None:
+        query = query.where(invoices.c.status == status)
+    if workflow_id is not None:
+        query = query.where(invoices.c.workflow_id == workflow_id)
+    return query
+
+
+async def of_matter(
+    connection: AsyncConnection, workflow_id: str, statuses: Sequence[str]
+) -> list[Invoice]:
+    """The invoices a matter collects, oldest first."""
+    rows = await connection.execute(
+        select(invoices)
+        .where(invoices.c.workflow_id == workflow_id, invoices.c.status.in_(statuses))
+        .order_by(invoices.c.created_at, invoices.c.id)
+    )
+    return [show(row) for row in rows.mappings()]
+
+
+async def latest_of_subscription(
+    connection: AsyncConnection, subscription_id: UUID
+) -> Invoice | None:
+    """The newest invoice of a subscription that was not voided."""
+    row = await _LATEST_OF_SUBSCRIPTION.first(connection, subscription_id=subscription_id)
+    return show(row) if row else None
+
+
+async def next_number(connection: AsyncConnection, series: str, on: date) -> tuple[int, date]:
+    """The next number of a series and its issue date, never before the last one's.
+
+    Locks the series: take it last in the transaction.
+    """
+    row = await _NEXT_NUMBER.one(connection, series=series, on_day=on)
+    return row["last_number"], row["last_issued_on"]
+
+
+async def issue_number(connection: AsyncConnection, *, series: str, on: date) -> dict[str, Any]:
+    """The fields that the next number of a series gives to its document."""
+    number, issued_on = await next_number(connection, series, on)
+    await failpoint("invoice.numbered")
+    return {"series": series, "number": f"{series}-{number:06d}", "issued_on": issued_on}
+
+
+async def credit_notes_of(connection: AsyncConnection, invoice_id: UUID) -> list[dict[str, Any]]:
+    """The corrections of one invoice, oldest first."""
+    rows = await connection.execute(
+        select(credit_notes)
+        .where(credit_notes.c.invoice_id == invoice_id)
+        .order_by(credit_notes.c.created_at)
+    )
+    return [dict(row) for row in rows.mappings()]
+
+
+async def add_balance_entry(connection: AsyncConnection, row: dict[str, Any]) -> bool:
+    """Write to the money balance, once per key."""
+    done = await connection.execute(
+        insert(balance_entries)
+        .values(**row)
+        .on_conflict_do_nothing()
+        .returning(balance_entries.c.id)
+    )
+    return done.one_or_none() is not None
+
+
+async def money_balance(connection: AsyncConnection, account_id: UUID, currency: str) -> int:
+    """The customer's money with us (positive) or carried debt (negative), in minor units."""
+    return int(await _MONEY_BALANCE.scalar(connection, account_id=account_id, currency=currency))
+
+
+def show(row: Fields) -> Invoice:
+    """A row as an invoice."""
+    return Invoice.model_validate(dict(row))
+
+
+def _there(row: Mapping[str, Any] | None) -> Invoice:
+    if row is None:
+        raise NotFound("INVOICE_NOT_FOUND", "no such invoice")
+    return show(row)

@@ -1,0 +1,258 @@
+"""The life of an invoice: drafted, numbered and frozen, settled, or corrected by a note. Pure."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Final
+from uuid import UUID
+
+from billing.core import ids
+from billing.core.currencies import collectable
+from billing.core.errors import Conflict
+from billing.matters.effects import Add, Facts, Issue, Rows, Work
+from billing.money.invoices.rules import content_hash
+from billing.money.invoices.schemas import (
+    BalanceEntry,
+    CreditNote,
+    Invoice,
+    InvoiceLine,
+    NewInvoice,
+)
+
+INVOICE_SERIES: Final = "INV"
+CREDIT_NOTE_SERIES: Final = "CN"
+STORED: Final = Decimal("1e-12")
+"""The decimals of a quantity as it is stored."""
+
+
+@dataclass(slots=True)
+class InvoiceFacts(Facts):
+    """The facts of writing invoices beside their rows."""
+
+    is_test: bool = False
+    """A test account has series of its own, for its clock is its own too."""
+    balance_minor: int = 0
+    """The account's money balance, but for the entries among the rows."""
+
+
+def draft(w: Work[Any], new: NewInvoice) -> Invoice:
+    """A draft with its lines, once per `fact_key`; a repeat answers the first."""
+    known = next((one for one in w.rows.of(Invoice) if one.fact_key == new.fact_key), None)
+    if known is not None:
+        return known
+    subtotal = sum(line.amount_minor for line in new.lines)
+    invoice = w.add(
+        Invoice(
+            id=w.facts.new_id(),
+            status="draft",
+            subtotal_minor=subtotal,
+            total_minor=max(0, subtotal),
+            amount_due_minor=max(0, subtotal),
+            created_at=w.facts.at,
+            **new.model_dump(exclude={"lines"}),
+        )
+    )
+    for position, line in enumerate(new.lines, start=1):
+        fields = line.model_dump() | {"quantity": line.quantity.quantize(STORED)}
+        w.add(
+            InvoiceLine(
+                id=w.facts.new_id(),
+                account_id=new.account_id,
+                invoice_id=invoice.id,
+                position=position,
+                **fields,
+            )
+        )
+    return invoice
+
+
+def finalize(w: Work[InvoiceFacts], invoice: Invoice) -> Invoice:
+    """Number and freeze a draft that is owed: `open`, or `paid` when nothing is left to collect.
+
+    Below what the provider charges at all, the amount is carried in the money balance and the
+    invoice is paid with settlement `carried` (docs/rules.md#money).
+    """
+    applied = _apply_balance(w, invoice)
+    due = invoice.total_minor - applied
+    charge = collectable(due, invoice.currency)
+    if due != charge:
+        add_balance(w, invoice, "carried", charge - due)
+    fields: dict[str, Any] = {
+        "balance_applied_minor": applied,
+        "amount_due_minor": charge,
+        "status": "open" if charge else "paid",
+        "due_at": w.facts.at,
+    }
+    if not charge:
+        fields |= {"paid_at": w.facts.at, "settlement": "carried" if due else "zero"}
+    return _number(w, invoice, **fields)
+
+
+def receive(w: Work[Any], invoice: Invoice, paid_minor: int) -> Invoice:
+    """Money arrived: a pay-first draft is numbered now; enough of it makes the invoice paid.
+
+    A partial payment leaves it open (or a draft) with `amount_paid_minor`; more than is owed goes
+    to the money balance. Of an open invoice a rest that no card can be charged is carried.
+    """
+    paid = invoice.amount_paid_minor + paid_minor
+    owed = invoice.amount_due_minor - invoice.amount_credited_minor
+    fields: dict[str, Any] = {"amount_paid_minor": min(paid, owed)}
+    if paid > owed:
+        add_balance(w, invoice, "overpaid", paid - owed)
+    elif paid < owed and (invoice.status != "open" or collectable(owed - paid, invoice.currency)):
+        partly = w.change(invoice, **fields)
+        announce(w, partly, "partly_paid", received_cents=paid_minor)
+        return partly
+    elif paid < owed:
+        add_balance(w, invoice, "carried", paid - owed, part="-rest")
+        fields["amount_due_minor"] = invoice.amount_due_minor - (owed - paid)
+    fields |= {"status": "paid", "paid_at": w.facts.at, "settlement": "payment"}
+    if invoice.finalized_at is None:
+        return _number(w, invoice, **fields)
+    settled = w.change(invoice, **fields)
+    announce(w, settled, "paid")
+    return settled
+
+
+def void(w: Work[Any], invoice: Invoice, reason: str) -> Invoice:
+    """A draft never to be paid becomes void, unnumbered; a numbered one is corrected by notes.
+
+    What was paid on it already is the customer's: it goes to the money balance.
+    """
+    if invoice.status != "draft":
+        raise Conflict("INVOICE_STATE", f"an invoice that is {invoice.status} cannot be voided")
+    if invoice.amount_paid_minor:
+        add_balance(w, invoice, "returned", invoice.amount_paid_minor)
+    voided = w.change(invoice, status="void", voided_at=w.facts.at)
+    announce(w, voided, "voided", reason=reason)
+    return voided
+
+
+def credit_note(
+    w: Work[InvoiceFacts], invoice: Invoice, amount_minor: int, reason: str, suffix: str
+) -> Invoice:
+    """Take back part or all of a numbered invoice, once per `suffix`.
+
+    What is still owed falls by it, and the rest of the note, paid already, goes to the money
+    balance. An invoice with nothing left to collect is settled `forgiven`.
+    """
+    fact_key = f"{ids.encode(ids.INVOICE, invoice.id)}/{suffix}"
+    known = any(one.fact_key == fact_key for one in w.rows.of(CreditNote))
+    if amount_minor <= 0 or known:
+        return invoice
+    credited = min(invoice.remaining_minor, amount_minor)
+    fields: dict[str, Any] = {"amount_credited_minor": invoice.amount_credited_minor + credited}
+    if invoice.status == "open" and credited == invoice.remaining_minor:
+        fields |= {"status": "paid", "paid_at": w.facts.at, "settlement": "forgiven"}
+    changed = w.change(invoice, **fields)
+    if credited < amount_minor:
+        add_balance(w, invoice, "credited", amount_minor - credited, part=f"-{suffix}")
+    announce(w, changed, "credited", amount_minor=amount_minor, reason=reason)
+    note = CreditNote(
+        id=w.facts.new_id(),
+        account_id=invoice.account_id,
+        invoice_id=invoice.id,
+        fact_key=fact_key,
+        series=series_of(w.facts, invoice, CREDIT_NOTE_SERIES),
+        reason=reason,
+        amount_minor=amount_minor,
+        currency=invoice.currency,
+        created_at=w.facts.at,
+    )
+    w.do(Issue(Add(note), note.series))
+    return changed
+
+
+def lines_of(rows: Rows, invoice_id: UUID) -> list[InvoiceLine]:
+    """The lines of one invoice in order."""
+    found = [one for one in rows.of(InvoiceLine) if one.invoice_id == invoice_id]
+    return sorted(found, key=lambda one: one.position)
+
+
+def money_balance(w: Work[InvoiceFacts], currency: str) -> int:
+    """The customer's money with us (positive) or carried debt (negative), in minor units."""
+    entries = (one for one in w.rows.of(BalanceEntry) if one.currency == currency)
+    return w.facts.balance_minor + sum(one.amount_minor for one in entries)
+
+
+def series_of(facts: InvoiceFacts, invoice: Invoice, kind: str) -> str:
+    """One series per issuer; a test account has its own, for its clock is its own too."""
+    if facts.is_test:
+        return f"TEST-{ids.encode(ids.ACCOUNT, invoice.account_id)[-10:].upper()}-{kind}"
+    if invoice.issuer_id is None:
+        return kind
+    return f"{kind}-{ids.encode(ids.ISSUER, invoice.issuer_id)[-6:].upper()}"
+
+
+def keep_money(w: Work[Any], invoice: Invoice, payment_id: UUID, amount_minor: int) -> None:
+    """Money that arrived although nothing was owed: into the money balance, never lost."""
+    add_balance(w, invoice, "unasked", amount_minor, payment_id=payment_id)
+
+
+def mark_uncollectible(w: Work[Any], invoice: Invoice) -> Invoice:
+    """Nobody will collect it any more; it stays owed on paper."""
+    marked = w.change(invoice, status="uncollectible")
+    announce(w, marked, "uncollectible")
+    return marked
+
+
+def add_balance(
+    w: Work[Any],
+    invoice: Invoice,
+    kind: str,
+    amount_minor: int,
+    *,
+    payment_id: UUID | None = None,
+    part: str = "",
+) -> None:
+    """An entry of the money balance that this invoice is the cause of."""
+    suffix = f"/{ids.encode(ids.PAYMENT, payment_id)}" if payment_id else part
+    w.add(
+        BalanceEntry(
+            id=w.facts.new_id(),
+            account_id=invoice.account_id,
+            key=f"{ids.encode(ids.INVOICE, invoice.id)}/balance-{kind}{suffix}",
+            kind=kind,
+            amount_minor=amount_minor,
+            currency=invoice.currency,
+            invoice_id=invoice.id,
+            payment_id=payment_id,
+            at=w.facts.at,
+        ),
+        once="key",
+    )
+
+
+def _apply_balance(w: Work[InvoiceFacts], invoice: Invoice) -> int:
+    """A credit is used up to the total; a carried debt, below zero, is added to it."""
+    if invoice.subscription_id is None:
+        return 0
+    applied = min(money_balance(w, invoice.currency), invoice.total_minor)
+    if applied:
+        add_balance(w, invoice, "applied", -applied)
+    return applied
+
+
+def _number(w: Work[InvoiceFacts], invoice: Invoice, **fields: Any) -> Invoice:
+    """Freeze the content under the next number of the series."""
+    announce(w, invoice, "paid" if fields["status"] == "paid" else "finalized")
+    content = content_hash(
+        invoice.account_id,
+        invoice.currency,
+        invoice.total_minor,
+        invoice.tax_minor,
+        [one.model_dump() for one in lines_of(w.rows, invoice.id)],
+    )
+    series = series_of(w.facts, invoice, INVOICE_SERIES)
+    return w.issue(invoice, series, finalized_at=w.facts.at, content_hash=content, **fields)
+
+
+def announce(w: Work[Any], invoice: Invoice, what: str, **detail: Any) -> None:
+    """One audit row and one `evt.billing.invoice.*`."""
+    subject = ids.encode(ids.INVOICE, invoice.id)
+    facts = {
+        "invoice_id": subject,
+        "total_cents": invoice.total_minor,
+        "currency": invoice.currency,
+        **detail,
+    }
+    w.announce(invoice.account_id, f"invoice.{what}", subject, facts)

@@ -1,0 +1,123 @@
+"""Usage that invoices bill: read for them, and its records completed by their lines."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.core.prepared import Prepared, Row
+from billing.matters.effects import Rows
+from billing.money.invoices.arrears import Arrear, billed
+from billing.money.invoices.schemas import Line
+
+OWED: Final = Prepared(
+    text(
+        """
+    SELECT p.start_at, p.end_at, p.zone, p.currency, p.limits -> c.meter AS terms,
+           c.meter, m.name, m.unit, c.quantity, c.overage, c.overage_total, c.events,
+           coalesce(b.units, 0) AS billed_units, coalesce(b.total, 0) AS billed_total,
+           coalesce(b.minor, 0) AS billed_minor, coalesce(b.early, true) AS billed_early
+    FROM subscriptions s JOIN usage_periods p
+         ON p.account_id = s.account_id AND p.subscription_id = s.id
+    CROSS JOIN LATERAL (
+        SELECT * FROM usage_cycles
+        WHERE account_id = p.account_id AND owner = '' AND period_start = p.start_at
+          AND overage > 0
+        OFFSET 0) c
+    JOIN meters m ON m.key = c.meter
+    LEFT JOIN LATERAL (
+        SELECT sum(l.quantity) AS units, sum(l.amount_minor) AS minor,
+               sum((l.detail ->> 'accrued')::numeric) AS total,
+               bool_and(coalesce((l.detail ->> 'early')::boolean, false)) AS early
+        FROM invoice_lines l
+        WHERE l.account_id = p.account_id AND l.kind = 'usage' AND l.period_start = p.start_at
+          AND l.detail ->> 'meter' = c.meter) b ON true
+    WHERE s.id = :subscription_id AND (:asked OR s.status = 'unpaid')
+      AND c.overage > coalesce(b.units, 0)
+    ORDER BY p.start_at, c.meter
+    """
+    )
+)
+_BILL_LINE: Final = Prepared(
+    text(
+        "SELECT usage_bill_line(:account_id, CAST(ROW(:meter, :start_at, :end_at, :zone,"
+        " :currency, :true_up, :invoice) AS usage_line), :at)"
+    )
+)
+_COMPLETE_PART: Final = Prepared(text("SELECT usage_complete_part(:account_id, :at)"))
+_TAKE_LATE: Final = Prepared(
+    text(
+        "UPDATE usage_periods SET late_at = NULL"
+        " WHERE account_id = :account_id AND late_at IS NOT NULL RETURNING subscription_id"
+    )
+)
+
+
+def owed(found: Sequence[Row], rows: Rows) -> tuple[Arrear, ...]:
+    """The answer of OWED; what lines among `rows` billed is taken out again."""
+    return tuple(_without(_arrear(one), rows) for one in found)
+
+
+def _arrear(row: Row) -> Arrear:
+    terms: dict[str, Any] = row["terms"] or {}
+    price = Decimal(terms["price"]) if terms.get("then") == "overage" else None
+    included = Decimal(terms.get("included", "0"))
+    return Arrear.model_validate(row | {"price": price, "included": included})
+
+
+def _without(arrear: Arrear, rows: Rows) -> Arrear:
+    lines = billed(rows, arrear)
+    fields = {
+        "billed_units": arrear.billed_units - sum(line.quantity for line in lines),
+        "billed_total": arrear.billed_total
+        - sum(Decimal(line.detail["accrued"]) for line in lines),
+        "billed_minor": arrear.billed_minor - sum(line.amount_minor for line in lines),
+    }
+    return arrear.model_copy(update=fields) if lines else arrear
+
+
+async def complete_records(
+    connection: AsyncConnection,
+    *,
+    account_id: UUID,
+    invoice: str,
+    currency: str,
+    lines: Sequence[Line],
+    at: datetime,
+) -> None:
+    """Complete the records behind usage lines; a true-up carries the difference.
+
+    Where they are many, the account's matter completes the rest, a part at a time. Callers hold
+    the account's lock once the cycle is closed; what is recorded afterwards is late.
+    """
+    for line in lines:
+        await _BILL_LINE.run(
+            connection,
+            account_id=account_id,
+            meter=line.detail["meter"],
+            start_at=line.period_start,
+            end_at=line.period_end,
+            zone=line.detail["zone"],
+            currency=currency,
+            true_up=Decimal(line.detail["true_up"]),
+            invoice=invoice,
+            at=at,
+        )
+
+
+async def complete_part(connection: AsyncConnection, account_id: UUID, at: datetime) -> int:
+    """Complete the next part of the records that an invoice bills; how many.
+
+    Takes the account's lock.
+    """
+    return int(await _COMPLETE_PART.scalar(connection, account_id=account_id, at=at) or 0)
+
+
+async def take_late(connection: AsyncConnection, account_id: UUID) -> list[UUID]:
+    """The ended subscriptions whose late use waits for an invoice, from now on no more."""
+    rows = await _TAKE_LATE.all(connection, account_id=account_id)
+    return sorted({row["subscription_id"] for row in rows})

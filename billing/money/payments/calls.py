@@ -1,0 +1,55 @@
+"""The calls a decision makes at the card provider, and their answers. Pure."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from billing.money.payments.rules import CardDetails, CheckoutSession, Outcome
+from billing.money.payments.schemas import Attempt, Payment
+
+What = Literal[
+    "open",  # make the intent, before anything is tried on it
+    "open_page",  # make the hosted page
+    "try_card",
+    "look",  # where the payment stands
+    "call_back",  # cancel what may still bring money
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One question about one payment; what must be on record for it is committed before."""
+
+    what: What
+    payment: Payment
+    attempt: Attempt | None = None
+    on_session: bool = False
+    """The payer is there, and may be asked for 3-D Secure."""
+    again: bool = False
+    """The attempt was on record before: the card may have been tried with it."""
+    description: str | None = None
+    """The words for the payer; None: the invoice's id."""
+    save_card: bool = True
+    """The card that pays it is kept for later charges."""
+    return_url: str | None = None
+    """The address that a hosted page leads back to; None: the product's own."""
+    tried: Outcome | None = None
+    """The result of the try whose intent is called back."""
+    refusable: bool = False
+    """The decision goes on when the provider refuses; else the step fails."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The provider's word on a call, with the call: it is booked on that payment, no other."""
+
+    call: Call
+    outcome: Outcome | None
+    """None: there was nothing to ask about."""
+    asked_at: datetime
+    card: CardDetails | None = None
+    """The card that the payer confirmed with, if it may be kept."""
+    session: CheckoutSession | None = None
+    """The hosted page that was made."""
+    refusal: str | None = None
+    """The provider's reason to refuse a call that may be refused."""

@@ -1,0 +1,171 @@
+"""Saving a card without a charge [K5]: asked for in a row, opened and followed by the account's
+matter, finished by a stored method. The customer's browser confirms with the client secret.
+"""
+
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID
+
+from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.core import ids
+from billing.core.errors import NotFound
+from billing.ledger.credits import service as credits
+from billing.matters import store as matters
+from billing.matters.schemas import Matter
+from billing.money.payments import methods
+from billing.money.payments.rules import SetupOutcome, setup_expires_at
+from billing.money.payments.schemas import Setup
+from billing.money.payments.tables import setup_intents
+from billing.platform.audit import service as audit
+
+Cause = Literal["opened", "scheduled", "asked", "told"]
+"""Why the provider was asked: to open it, by plan, by its owner, by an event."""
+
+
+async def start(
+    connection: AsyncConnection,
+    account_id: UUID,
+    *,
+    setup_id: UUID,
+    make_default: bool,
+    at: datetime,
+) -> Matter:
+    """Write the wish to save a card; tell the answered matter after the commit."""
+    await credits.lock(connection, account_id)
+    await connection.execute(
+        setup_intents.insert().values(
+            id=setup_id,
+            account_id=account_id,
+            status="pending",
+            make_default=make_default,
+            created_at=at,
+        )
+    )
+    await audit.record(
+        connection,
+        account_id=account_id,
+        action="payment_method.setup_started",
+        subject=ids.encode(ids.SETUP_INTENT, setup_id),
+        at=at,
+        make_default=make_default,
+    )
+    return await matters.ensure_account(connection, account_id, due=at, at=at)
+
+
+async def get(connection: AsyncConnection, setup_id: UUID) -> Setup:
+    """One card being saved; SETUP_INTENT_NOT_FOUND."""
+    return _required(await _find(connection, setup_intents.c.id == setup_id))
+
+
+async def exists(connection: AsyncConnection, setup_id: UUID) -> bool:
+    """Whether the wish was written."""
+    return await _find(connection, setup_intents.c.id == setup_id) is not None
+
+
+async def find(connection: AsyncConnection, name: str) -> Setup:
+    """By our id or the provider's; SETUP_INTENT_NOT_FOUND."""
+    setup_id = ids.parse(ids.SETUP_INTENT, name)
+    if setup_id is not None:
+        return await get(connection, setup_id)
+    return _required(await find_by_reference(connection, name))
+
+
+async def find_by_reference(connection: AsyncConnection, reference: str) -> Setup | None:
+    """By the provider's id."""
+    return await _find(connection, setup_intents.c.stripe_setup_intent_id == reference)
+
+
+async def ask(
+    connection: AsyncConnection, setup: Setup, *, make_default: bool, at: datetime
+) -> list[Matter]:
+    """Its owner says that the card was given: the provider is asked at once [X30].
+
+    Returns the matters to tell after the commit.
+    """
+    await credits.lock(connection, setup.account_id)
+    setup = await get(connection, setup.id)
+    if setup.payment_method_id is not None:
+        method = await methods.get(connection, setup.payment_method_id)
+        wanted = make_default and not method.is_default
+        return await methods.choose(connection, method.id, at) if wanted else []
+    if setup.status in ("refused", "canceled"):
+        return []
+    # One that was given up may have been finished by its owner all the same.
+    await _change(
+        connection,
+        setup.id,
+        asked_at=at,
+        finished_at=None,
+        make_default=setup.make_default or make_default,
+    )
+    return [await matters.ensure_account(connection, setup.account_id, due=at, at=at)]
+
+
+async def record(
+    connection: AsyncConnection,
+    setup_id: UUID,
+    outcome: SetupOutcome | None,
+    *,
+    cause: Cause,
+    at: datetime,
+) -> list[Matter]:
+    """Bring the row up to the provider's word, and keep the card once there is one.
+
+    No outcome means that the provider refused. Returns the matters to tell after the commit.
+    """
+    setup = await get(connection, setup_id)
+    if setup.payment_method_id is not None:
+        return []
+    fields: dict[str, Any] = {"checks": setup.checks + (cause == "scheduled")}
+    if cause != "opened":
+        fields["asked_at"] = None
+    woken: list[Matter] = []
+    if outcome is None:
+        fields |= {"status": "refused", "finished_at": at}
+    elif outcome.status == "succeeded" and outcome.card is not None:
+        method, woken = await methods.save(
+            connection, setup.account_id, outcome.card, at, make_default=setup.make_default
+        )
+        fields |= {
+            "status": "succeeded",
+            "payment_method_id": method.id,
+            "client_secret": None,
+            "finished_at": at,
+        }
+    else:
+        fields |= _standing(setup, outcome, at)
+    await _change(connection, setup_id, **fields)
+    return woken
+
+
+def _standing(setup: Setup, outcome: SetupOutcome, at: datetime) -> dict[str, Any]:
+    """Not saved yet: as the provider says, or given up when its time is over."""
+    fields: dict[str, Any] = {
+        "stripe_setup_intent_id": outcome.setup_intent_id,
+        "client_secret": outcome.client_secret or setup.client_secret,
+        "status": outcome.status,
+    }
+    if outcome.status == "canceled":
+        fields |= {"finished_at": at, "client_secret": None}
+    elif at >= setup_expires_at(setup.created_at):
+        fields |= {"status": "expired", "finished_at": at, "client_secret": None}
+    return fields
+
+
+async def _find(connection: AsyncConnection, condition: Any) -> Setup | None:
+    row = (await connection.execute(select(setup_intents).where(condition))).one_or_none()
+    return Setup.model_validate(dict(row._mapping)) if row else None  # noqa: SLF001 (public name)
+
+
+def _required(setup: Setup | None) -> Setup:
+    if setup is None:
+        raise NotFound("SETUP_INTENT_NOT_FOUND", "no such setup intent")
+    return setup
+
+
+async def _change(connection: AsyncConnection, setup_id: UUID, **fields: Any) -> None:
+    await connection.execute(
+        update(setup_intents).where(setup_intents.c.id == setup_id).values(**fields)
+    )

@@ -1,0 +1,45 @@
+"""The table of decline classes: the provider's code decides about the next attempt.
+
+Codes are Stripe's `decline_code`, or its error `code` when the bank gave none
+(docs/rules.md#dunning).
+"""
+
+from typing import Final, Literal
+
+DeclineClass = Literal["hard", "soft", "action", "config"]
+
+_HARD: Final = frozenset(
+    {
+        "card_not_supported", "currency_not_supported", "expired_card", "fraudulent",
+        "incorrect_number", "invalid_account", "invalid_expiry_month", "invalid_expiry_year",
+        "invalid_number", "lost_card", "merchant_blacklist", "new_account_information_available",
+        "no_action_taken", "not_permitted", "payment_method_customer_decline", "pickup_card",
+        "restricted_card", "revocation_of_all_authorizations", "revocation_of_authorization",
+        "security_violation", "service_not_allowed", "stolen_card", "stop_payment_order",
+        "transaction_not_allowed",
+    }
+)  # fmt: skip
+_ACTION: Final = frozenset(
+    {
+        "authentication_not_handled", "authentication_required",
+        "mobile_device_authentication_required",
+        "offline_pin_required", "online_or_offline_pin_required",
+    }
+)  # fmt: skip
+_CONFIG: Final = frozenset({"testmode_decline", "test_mode_live_card", "live_mode_test_card"})
+# Everything else (insufficient_funds, generic_decline, do_not_honor, processing_error,
+# card_velocity_exceeded, incorrect_cvc, try_again_later, unknown new codes) may work another day.
+
+BARRING_ADVICE: Final = "do_not_try_again"
+
+
+def classify(decline_code: str | None, code: str | None) -> DeclineClass:
+    """The class of a decline; an unknown code counts as soft."""
+    for value in (decline_code, code):
+        if value in _HARD:
+            return "hard"
+        if value in _ACTION:
+            return "action"
+        if value in _CONFIG:
+            return "config"
+    return "soft"

@@ -1,0 +1,214 @@
+"""Whose an event of the provider is: found by its payment, else by the metadata we set.
+
+The inbox stores what comes in; only here it is known what an event's object means to us.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import bindparam, select, text, update
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.core import clock
+from billing.core.errors import Conflict, NotFound
+from billing.core.prepared import Prepared
+from billing.matters import store as matters
+from billing.matters.schemas import Matter
+from billing.money.payments import store
+from billing.money.payments.schemas import Payment
+from billing.platform.audit import service as audit
+from billing.platform.provider_inbox.schemas import ProviderEvent, Waiting
+from billing.platform.provider_inbox.tables import stripe_webhook_events as inbox
+from billing.platform.provider_inbox.webhooks import PAYMENT_EVENTS, read
+
+# Many events in one statement. The owner is the matter that collects the payment's invoice now,
+# else the one we wrote into the object's metadata, else the account of a stored card (cards carry
+# no metadata of ours). An event about money that is booked already
+# has nothing more to say; while a try of ours is on its way nobody is woken: the try will tell, and
+# should it die, the sweeper. Rows are taken in order of their ids, so batches cannot deadlock.
+_RECEIVE = Prepared(
+    text(
+        """
+    WITH input AS (
+        SELECT DISTINCT ON (event_id) *, count(*) OVER (PARTITION BY event_id) AS copies
+        FROM jsonb_to_recordset(:rows) AS r(event_id text, type text, object text, intent text,
+             matter text, payload jsonb, relevant boolean, created_at timestamptz)
+        ORDER BY event_id
+    ), known AS (
+        SELECT n.*, pay.settled, pay.deciding, m.workflow_id, m.account_id
+        FROM input n
+        LEFT JOIN LATERAL (
+            SELECT i.workflow_id, p.settled_at IS NOT NULL AS settled,
+                   EXISTS (SELECT FROM payment_attempts a
+                           WHERE a.payment_id = p.id AND a.status = 'pending') AS deciding
+            FROM payments p JOIN invoices i ON i.id = p.invoice_id
+            WHERE p.stripe_payment_intent_id = n.intent
+               OR p.stripe_checkout_session_id = n.object
+            LIMIT 1) pay ON true
+        LEFT JOIN matters m ON m.workflow_id = coalesce(pay.workflow_id, n.matter,
+            (SELECT 'account/' || public_id('acc', account_id) FROM payment_methods
+             WHERE stripe_payment_method_id = n.object))
+        ORDER BY n.event_id
+    ), stored AS (
+        INSERT INTO stripe_webhook_events (stripe_event_id, account_id, workflow_id, type,
+            object_id, payload, status, source, deliveries, created_at, received_at)
+        SELECT event_id, account_id, workflow_id, type, object, payload,
+               CASE WHEN NOT relevant THEN 'ignored' WHEN workflow_id IS NULL THEN 'unmatched'
+                    WHEN settled THEN 'handled' ELSE 'received' END,
+               :source, copies, created_at, :received_at
+        FROM known
+        ON CONFLICT (stripe_event_id) DO UPDATE
+            SET deliveries = stripe_webhook_events.deliveries + excluded.deliveries
+            -- Asking again for what is known is no delivery.
+            WHERE excluded.source = 'webhook'
+        RETURNING stripe_event_id, workflow_id, status = 'received' AND xmax = 0 AS fresh
+    ), awake AS (
+        SELECT workflow_id FROM matters
+        WHERE workflow_id IN (
+            SELECT s.workflow_id FROM stored s JOIN known k ON k.event_id = s.stripe_event_id
+            WHERE s.fresh AND k.deciding IS NOT TRUE)
+        ORDER BY workflow_id FOR NO KEY UPDATE
+    ), woken AS (
+        UPDATE matters m SET revision = m.revision + 1, closed_at = NULL,
+            status = CASE m.status WHEN 'halted' THEN 'halted' ELSE 'open' END,
+            next_due = least(coalesce(m.next_due, :received_at), :received_at),
+            next_step = NULL, next_key = NULL, woken_at = :received_at, started_at = NULL
+        FROM awake a WHERE m.workflow_id = a.workflow_id
+        RETURNING m.*
+    )
+    SELECT s.stripe_event_id, w.* FROM stored s JOIN woken w ON w.workflow_id = s.workflow_id
+    WHERE s.fresh
+    """
+    ).bindparams(bindparam("rows", type_=JSONB))
+)
+_PAYMENT_OF = Prepared(
+    text(
+        """
+    SELECT * FROM payments
+    WHERE stripe_payment_intent_id =
+              (SELECT object_id FROM stripe_webhook_events WHERE stripe_event_id = :event_id)
+       OR stripe_checkout_session_id =
+              (SELECT object_id FROM stripe_webhook_events WHERE stripe_event_id = :event_id)
+    """
+    )
+)
+_MOVE = text(
+    """
+    UPDATE stripe_webhook_events e SET workflow_id = :workflow_id
+    FROM payments p
+    WHERE p.invoice_id = :invoice_id AND e.workflow_id = :before AND e.status = 'received'
+      AND e.object_id IN (p.stripe_payment_intent_id, p.stripe_checkout_session_id)
+    """
+)
+
+
+async def receive(
+    connection: AsyncConnection, found: Sequence[ProviderEvent], source: str, at: datetime
+) -> list[Matter | None]:
+    """Store events once each by id; per event the matter that must look at it, when new [N3].
+
+    A known event only counts one more delivery. A closed matter is opened again.
+    """
+    rows = [
+        {
+            "event_id": event.event_id,
+            "type": event.type,
+            "object": event.object_id,
+            "intent": event.intent_id,
+            "matter": event.workflow_id,
+            "payload": event.payload,
+            "relevant": event.type in PAYMENT_EVENTS,
+            "created_at": event.created_at.isoformat(),
+        }
+        for event in found
+    ]
+    told = await _RECEIVE.all(connection, rows=rows, source=source, received_at=at)
+    owners = {row["stripe_event_id"]: matters.show(row) for row in told}
+    # Of copies in one batch only the first has somebody to tell.
+    return [owners.pop(event.event_id, None) for event in found]
+
+
+async def payment_of(connection: AsyncConnection, event_id: str) -> Payment | None:
+    """The payment a stored event speaks of."""
+    row = await _PAYMENT_OF.first(connection, event_id=event_id)
+    return store.show(row) if row else None
+
+
+async def find_owner(connection: AsyncConnection, event: Waiting) -> Matter | None:
+    """The matter that must look at a left event; one without an owner is matched again."""
+    if event.workflow_id is None:
+        known = read(event.payload)
+        payment = await store.find_intent(connection, known.intent_id or known.object_id or "")
+        workflow_id = payment.workflow_id if payment else known.workflow_id
+        owner = await matters.find(connection, workflow_id) if workflow_id else None
+        if owner is not None:
+            await connection.execute(
+                update(inbox)
+                .where(inbox.c.stripe_event_id == event.event_id)
+                .values(
+                    account_id=owner.account_id,
+                    workflow_id=owner.workflow_id,
+                    status="received",
+                    dispatched_at=None,
+                )
+            )
+    else:
+        owner = await matters.find(connection, event.workflow_id)
+    if owner is not None:
+        await matters.wake(connection, owner.workflow_id, event.received_at)
+    return owner
+
+
+async def move(
+    connection: AsyncConnection,
+    *,
+    invoice_id: UUID,
+    before: str,
+    workflow_id: str,
+    at: datetime,  # noqa: ARG001 - what every verb of a decision is told
+) -> None:
+    """Another matter collects the invoice now: it looks into what came for it, too."""
+    await connection.execute(
+        _MOVE, {"invoice_id": invoice_id, "before": before, "workflow_id": workflow_id}
+    )
+
+
+async def replay(connection: AsyncConnection, event_id: str) -> Matter:
+    """Have its matter look into an event again, found anew if it was nobody's; tell it after.
+
+    Nothing is done twice: the matter asks the provider where the object stands now. Errors:
+    WEBHOOK_NOT_FOUND, WEBHOOK_UNMATCHED.
+    """
+    row = (
+        (
+            await connection.execute(
+                select(inbox).where(inbox.c.stripe_event_id == event_id).with_for_update()
+            )
+        )
+        .mappings()
+        .one_or_none()
+    )
+    if row is None:
+        raise NotFound("WEBHOOK_NOT_FOUND", "no such event")
+    if row["type"] not in PAYMENT_EVENTS:
+        raise Conflict("WEBHOOK_UNMATCHED", f"no matter acts on {row['type']}")
+    await connection.execute(
+        update(inbox)
+        .where(inbox.c.stripe_event_id == event_id)
+        .values(status="received", error=None, replays=inbox.c.replays + 1)
+    )
+    owner = await find_owner(connection, Waiting.model_validate({**row, "event_id": event_id}))
+    if owner is None:
+        raise Conflict("WEBHOOK_UNMATCHED", "this event belongs to no matter of this service")
+    await audit.record(
+        connection,
+        account_id=owner.account_id,
+        action="webhook.replayed",
+        subject=event_id,
+        at=await clock.now(connection, owner.account_id),
+        type=row["type"],
+        before=row["status"],
+    )
+    return owner

@@ -1,0 +1,313 @@
+"""Stored payment methods: metadata only, one default per account [K2 to K5, K7].
+
+Every change is made under the account's lock, so that a default is one and a last card stays.
+"""
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import Select, and_, exists, func, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.core import ids, prepared
+from billing.core.errors import Conflict, NotFound
+from billing.core.prepared import Fields, Prepared, given
+from billing.ledger.credits import service as credits
+from billing.matters import store as matters
+from billing.matters.kinds import COLLECTION, SUBSCRIPTION
+from billing.matters.schemas import Matter
+from billing.money.payments.rules import CardDetails
+from billing.money.payments.schemas import LIVE, Method
+from billing.money.payments.tables import payment_attempts, payment_methods, payments
+from billing.platform.audit import service as audit
+from billing.platform.outbox import service as events
+
+# What tries a newly chosen card at once, if it has an open dunning case.
+COLLECTORS: Final = (SUBSCRIPTION, COLLECTION)
+_DETACH = Prepared(
+    update(payment_methods)
+    .where(payment_methods.c.id == given("method_id"))
+    .values(
+        status="detached",
+        is_default=False,
+        removed_at=func.coalesce(payment_methods.c.removed_at, given("at")),
+    )
+    .returning(payment_methods)
+)
+_ACTIVE = select(payment_methods).where(payment_methods.c.status == "active")
+_OF_ID = Prepared(_ACTIVE.where(payment_methods.c.id == given("method_id")))
+_DEFAULT = Prepared(
+    _ACTIVE.where(payment_methods.c.account_id == given("account_id"), payment_methods.c.is_default)
+)
+_OF_REFERENCE = Prepared(
+    select(payment_methods).where(payment_methods.c.stripe_payment_method_id == given("reference"))
+)
+
+
+async def get(connection: AsyncConnection, method_id: UUID) -> Method:
+    """One active method; PAYMENT_METHOD_NOT_FOUND."""
+    method = await find(connection, method_id)
+    if method is None:
+        raise NotFound("PAYMENT_METHOD_NOT_FOUND", "no such payment method")
+    return method
+
+
+async def find(connection: AsyncConnection, method_id: UUID) -> Method | None:
+    """One active method."""
+    row = await _OF_ID.first(connection, method_id=method_id)
+    return show(row) if row else None
+
+
+async def default(connection: AsyncConnection, account_id: UUID) -> Method | None:
+    """The method charges use."""
+    row = await _DEFAULT.first(connection, account_id=account_id)
+    return show(row) if row else None
+
+
+async def find_by_reference(connection: AsyncConnection, reference: str) -> Method | None:
+    """The active method with this id at the provider."""
+    method = await _known(connection, reference)
+    return method if method is not None and method.status == "active" else None
+
+
+def listing(account_id: UUID) -> Select[Any]:
+    """The account's methods; order and cut are the caller's."""
+    return select(payment_methods).where(
+        payment_methods.c.account_id == account_id, payment_methods.c.status == "active"
+    )
+
+
+async def change(connection: AsyncConnection, method_id: UUID, **fields: Any) -> Method:
+    """Overwrite fields of one method."""
+    return show(await prepared.change(connection, payment_methods, method_id, **fields))
+
+
+async def remember(
+    connection: AsyncConnection,
+    account_id: UUID,
+    card: CardDetails,
+    at: datetime,
+    *,
+    make_default: bool,
+) -> Method:
+    """Keep a card's metadata, once per provider id; the first one becomes the default.
+
+    Wakes nobody: for a caller that has just been paid with this card.
+    """
+    await credits.lock(connection, account_id)
+    known = await _known(connection, card.stripe_payment_method_id)
+    if known is not None and known.status != "active":
+        return known  # a card that was detached can never be used again
+    if known is None:
+        known = await _add(connection, account_id, card, at)
+        await _record(connection, known, "added", at)
+        await matters.know_account(connection, account_id, at)
+        make_default = make_default or await default(connection, account_id) is None
+    else:
+        known = await refresh(connection, known, card, at)
+    return known if known.is_default or not make_default else await _crown(connection, known, at)
+
+
+async def save(
+    connection: AsyncConnection,
+    account_id: UUID,
+    card: CardDetails,
+    at: datetime,
+    *,
+    make_default: bool,
+) -> tuple[Method, list[Matter]]:
+    """`remember` a card that its owner gave: as a default it is tried at once on what is overdue.
+
+    Returns the woken matters too: tell them after the commit.
+    """
+    await credits.lock(connection, account_id)
+    before = await default(connection, account_id)
+    method = await remember(connection, account_id, card, at, make_default=make_default)
+    is_new_default = method.is_default and (before is None or before.id != method.id)
+    if not is_new_default:
+        return method, []
+    return method, await matters.wake_open(connection, account_id, COLLECTORS, at)
+
+
+async def choose(connection: AsyncConnection, method_id: UUID, at: datetime) -> list[Matter]:
+    """Make a method the account's one default; what is overdue tries it at once [K3].
+
+    Returns the woken matters: tell them after the commit. Errors: PAYMENT_METHOD_NOT_FOUND.
+    """
+    account_id = (await get(connection, method_id)).account_id
+    await credits.lock(connection, account_id)
+    await _crown(connection, await get(connection, method_id), at)
+    return await matters.wake_open(connection, account_id, COLLECTORS, at)
+
+
+async def rename(
+    connection: AsyncConnection, method_id: UUID, label: str | None, at: datetime
+) -> Method:
+    """Give a method the name its owner knows it by. Errors: PAYMENT_METHOD_NOT_FOUND."""
+    before = await get(connection, method_id)
+    if before.label == label:
+        return before
+    renamed = await change(connection, method_id, label=label)
+    await _audit(connection, renamed, "renamed", at, label=label)
+    return renamed
+
+
+async def remove(
+    connection: AsyncConnection,
+    method_id: UUID,
+    successor_id: UUID | None,
+    at: datetime,
+    *,
+    needs_card: Callable[[AsyncConnection, UUID], Awaitable[bool]],
+) -> list[Matter]:
+    """Take a method away from its owner at once; the account's matter detaches it after.
+
+    Without a successor no other method becomes the default. `needs_card` says, under the account's
+    lock, whether its last one must stay. Returns the matters to tell after the commit.
+    Errors: PAYMENT_METHOD_NOT_FOUND, PAYMENT_METHOD_IN_USE.
+    """
+    account_id = (await get(connection, method_id)).account_id
+    await credits.lock(connection, account_id)
+    method = await get(connection, method_id)
+    await _refuse_in_use(connection, method)
+    if await needs_card(connection, account_id):
+        await _refuse_last(connection, method)
+    await change(connection, method_id, status="removing", is_default=False, removed_at=at)
+    await _record(connection, method, "removed", at)
+    woken = await choose(connection, successor_id, at) if successor_id else []
+    owner = await matters.ensure_account(connection, account_id, due=at, at=at)
+    return [owner, *woken]
+
+
+async def removing(connection: AsyncConnection, method_id: UUID) -> str | None:
+    """The provider's id of a method that is still to be detached there."""
+    reference: str | None = await connection.scalar(
+        select(payment_methods.c.stripe_payment_method_id).where(
+            payment_methods.c.id == method_id, payment_methods.c.status == "removing"
+        )
+    )
+    return reference
+
+
+async def detached(connection: AsyncConnection, method_id: UUID, at: datetime) -> None:
+    """The provider has forgotten it: on our order, or by itself."""
+    row = await _DETACH.one(connection, method_id=method_id, at=at)
+    await _audit(connection, show(row), "detached", at)
+
+
+async def refresh(
+    connection: AsyncConnection, method: Method, card: CardDetails, at: datetime
+) -> Method:
+    """Bring metadata up to the provider's word, such as the new expiry of a renewed card."""
+    fields = _metadata(card)
+    if all(getattr(method, name) == value for name, value in fields.items()):
+        return method
+    renewed = await change(connection, method.id, **fields)
+    await _record(connection, renewed, "updated", at)
+    return renewed
+
+
+async def _crown(connection: AsyncConnection, method: Method, at: datetime) -> Method:
+    """The one default, from `at` on; under the account's lock."""
+    await connection.execute(
+        update(payment_methods)
+        .where(
+            payment_methods.c.account_id == method.account_id,
+            payment_methods.c.is_default,
+            payment_methods.c.id != method.id,
+        )
+        .values(is_default=False)
+    )
+    chosen = await change(connection, method.id, is_default=True, chosen_at=at)
+    await _record(connection, chosen, "chosen", at)
+    return chosen
+
+
+async def _known(connection: AsyncConnection, reference: str) -> Method | None:
+    """The method with this id at the provider, removed or not."""
+    row = await _OF_REFERENCE.first(connection, reference=reference)
+    return show(row) if row else None
+
+
+async def _add(
+    connection: AsyncConnection, account_id: UUID, card: CardDetails, at: datetime
+) -> Method:
+    row = {
+        "id": ids.new(),
+        "account_id": account_id,
+        "stripe_payment_method_id": card.stripe_payment_method_id,
+        "chosen_at": at,
+        "created_at": at,
+        **_metadata(card),
+    }
+    return show(await prepared.add(connection, payment_methods, row))
+
+
+def _metadata(card: CardDetails) -> dict[str, Any]:
+    return card.model_dump(exclude={"stripe_payment_method_id"})
+
+
+async def _refuse_in_use(connection: AsyncConnection, method: Method) -> None:
+    """A try that is on its way keeps its card."""
+    attempt = payment_attempts.c
+    tries = select(attempt.id).where(attempt.payment_id == payments.c.id)
+    undecided = tries.where(attempt.payment_method_id == method.id, attempt.status == "pending")
+    on_its_way = select(payments.c.id).where(
+        payments.c.account_id == method.account_id,
+        payments.c.status.in_(LIVE),
+        or_(
+            exists(undecided),
+            and_(payments.c.payment_method_id == method.id, ~exists(tries)),
+        ),
+    )
+    if await connection.scalar(select(exists(on_its_way))):
+        raise Conflict("PAYMENT_METHOD_IN_USE", "a payment with this method is on its way")
+
+
+async def _refuse_last(connection: AsyncConnection, method: Method) -> None:
+    others = listing(method.account_id).where(payment_methods.c.id != method.id)
+    if not await connection.scalar(select(exists(others))):
+        raise Conflict(
+            "PAYMENT_METHOD_IN_USE", "an open subscription pays with this method: add another first"
+        )
+
+
+async def _record(connection: AsyncConnection, method: Method, what: str, at: datetime) -> None:
+    """The audit row [K11] and the event."""
+    await _audit(connection, method, what, at)
+    await events.publish(
+        connection,
+        account_id=method.account_id,
+        type=f"evt.billing.payment_method.{what}",
+        data=_facts(method),
+        at=at,
+    )
+
+
+async def _audit(
+    connection: AsyncConnection, method: Method, what: str, at: datetime, **detail: Any
+) -> None:
+    await audit.record(
+        connection,
+        account_id=method.account_id,
+        action=f"payment_method.{what}",
+        subject=ids.encode(ids.PAYMENT_METHOD, method.id),
+        at=at,
+        **{**_facts(method), **detail},
+    )
+
+
+def _facts(method: Method) -> dict[str, Any]:
+    return {
+        "payment_method_id": ids.encode(ids.PAYMENT_METHOD, method.id),
+        "kind": method.kind,
+        "brand": method.brand,
+        "last4": method.last4,
+    }
+
+
+def show(row: Fields) -> Method:
+    """A row as a method."""
+    return Method.model_validate(dict(row))

@@ -1,0 +1,58 @@
+"""One invoice that is being collected, and every flow and try it has seen: in memory. Pure."""
+
+from uuid import UUID
+
+from billing.matters.effects import Rows
+from billing.money.invoices.schemas import Invoice
+from billing.money.payments.schemas import LIVE, Attempt, Payment
+
+
+class Owed:
+    """The rows of one invoice as they are now; asked again, it shows what changed meanwhile."""
+
+    __slots__ = ("_rows", "invoice_id")
+
+    def __init__(self, rows: Rows, invoice_id: UUID) -> None:
+        self._rows = rows
+        self.invoice_id = invoice_id
+
+    @property
+    def invoice(self) -> Invoice:
+        """The invoice itself."""
+        return self._rows.get(Invoice, self.invoice_id)
+
+    @property
+    def payments(self) -> list[Payment]:
+        """Every flow, oldest first."""
+        return [one for one in self._rows.of(Payment) if one.invoice_id == self.invoice_id]
+
+    @property
+    def attempts(self) -> list[Attempt]:
+        """Every try, oldest first."""
+        return [one for one in self._rows.of(Attempt) if one.invoice_id == self.invoice_id]
+
+    @property
+    def live(self) -> Payment | None:
+        """The one collector that may still bring money."""
+        found = (one for one in self.payments if one.status in LIVE)
+        return next((one for one in found if not one.waits_for_its_turn), None)
+
+    @property
+    def submission(self) -> Payment | None:
+        """A manual payment that takes over when the live one has been called back."""
+        return next((one for one in self.payments if one.waits_for_its_turn), None)
+
+    @property
+    def unsettled(self) -> Payment | None:
+        """A payment whose money is in and not booked yet."""
+        return next((one for one in self.payments if one.is_unbooked), None)
+
+    @property
+    def undecided(self) -> Attempt | None:
+        """The try whose result is not known."""
+        return next((one for one in self.attempts if one.status == "pending"), None)
+
+    def last_try(self, payment_id: UUID) -> Attempt | None:
+        """The newest try of one payment."""
+        tries = [one for one in self.attempts if one.payment_id == payment_id]
+        return tries[-1] if tries else None

@@ -1,0 +1,140 @@
+"""The payment's own rules: how the provider's answers read, and what a payer must do next.
+
+Pure: the gateway fills these models, activities store them, workflows and routes read them.
+"""
+
+from datetime import datetime, timedelta
+from typing import Final, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict
+
+from billing.money.payments.declines import BARRING_ADVICE, DeclineClass, classify
+
+# When no webhook came: ask after 1 min, 10 min, 1 h, then daily (docs/rules.md#payments).
+CHECK_AFTER: Final = (timedelta(minutes=1), timedelta(minutes=10), timedelta(hours=1))
+LATER_CHECKS_EVERY: Final = timedelta(days=1)
+SETUP_LIFETIME: Final = timedelta(hours=24)
+"""A card that was not given by then is not waited for any more."""
+OutcomeKind = Literal[
+    "succeeded",
+    "declined",
+    "action",  # the customer must finish 3-D Secure
+    "processing",
+    "waiting",  # nothing was tried yet: the intent waits for a card
+    "canceled",
+    "unreached",  # proven: the try never reached the card
+]
+FINAL_PAYMENT = frozenset({"succeeded", "completed", "failed", "refunded", "canceled"})
+MONEY_IN = frozenset({"succeeded", "completed"})
+
+
+def next_check(opened_at: datetime, checks: int, last_check_at: datetime | None) -> datetime:
+    """When the provider is asked next, if nobody tells before."""
+    if checks < len(CHECK_AFTER):
+        return opened_at + CHECK_AFTER[checks]
+    return (last_check_at or opened_at) + LATER_CHECKS_EVERY
+
+
+def setup_expires_at(created_at: datetime) -> datetime:
+    """When nobody waits for the card any more."""
+    return created_at + SETUP_LIFETIME
+
+
+def next_action(
+    *,
+    owed: bool,
+    payment_status: str | None,
+    client_secret: str | None,
+    redirect_url: str | None,
+) -> dict[str, str]:
+    """The payer's next action: none | confirm_card | redirect | wait [E4]."""
+    if not owed or payment_status is None:
+        return {"type": "none"}
+    if payment_status in ("processing", "pending_approval") or payment_status in MONEY_IN:
+        return {"type": "wait"}
+    if redirect_url:
+        return {"type": "redirect", "url": redirect_url}
+    if client_secret and payment_status == "pending":
+        return {"type": "confirm_card", "client_secret": client_secret}
+    return {"type": "wait"} if payment_status == "pending" else {"type": "none"}
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class Decline(_Frozen):
+    """Why the bank or the provider said no; `code` is the machine's word, `message` for people."""
+
+    code: str
+    decline_code: str | None = None
+    message: str
+    advice: str | None = None
+
+    @property
+    def decline_class(self) -> DeclineClass:
+        """hard, soft, action or config."""
+        return classify(self.decline_code, self.code)
+
+    @property
+    def reason(self) -> str:
+        """The most telling code there is."""
+        return self.decline_code or self.code
+
+    @property
+    def bars_card(self) -> bool:
+        """The bank asked never to try this card again."""
+        return self.advice == BARRING_ADVICE
+
+
+class CardDetails(_Frozen):
+    """Metadata of a stored card; never its number."""
+
+    stripe_payment_method_id: str
+    kind: str = "card"
+    brand: str | None = None
+    last4: str | None = None
+    exp_month: int | None = None
+    exp_year: int | None = None
+    fingerprint: str | None = None
+    country: str | None = None
+
+
+class Outcome(_Frozen):
+    """Where one PaymentIntent stands, as the provider says now. Amounts in ISO minor units."""
+
+    kind: OutcomeKind
+    intent_id: str | None = None
+    client_secret: str | None = None
+    received_minor: int = 0
+    charge_id: str | None = None
+    decline: Decline | None = None
+    redirect_url: str | None = None
+
+
+class CheckoutSession(_Frozen):
+    """A hosted page: its address, and the intent behind it once there is one."""
+
+    session_id: str
+    url: str | None
+    status: Literal["open", "complete", "expired"]
+    intent_id: str | None = None
+
+
+class SetupOutcome(_Frozen):
+    """Where a SetupIntent stands; `card` is there once it succeeded."""
+
+    setup_intent_id: str
+    status: Literal["waiting", "action", "processing", "succeeded", "failed", "canceled"]
+    client_secret: str | None = None
+    card: CardDetails | None = None
+
+
+class Charge(_Frozen):
+    """One charge behind an intent: the proof of whether a try reached the card."""
+
+    charge_id: str
+    created_at: AwareDatetime
+    paid: bool
+    payment_method_id: str | None = None
+    decline: Decline | None = None

@@ -1,0 +1,140 @@
+"""Payments, attempts and methods as the rest of the product reads them; ISO minor units."""
+
+from typing import Any, ClassVar, Final, Literal
+from uuid import UUID
+
+from pydantic import AwareDatetime, Field
+
+from billing.matters.effects import Row
+
+PaymentStatus = Literal[
+    "pending",
+    "pending_approval",
+    "processing",
+    "succeeded",
+    "completed",
+    "failed",
+    "refunded",
+    "canceled",
+]
+AttemptStatus = Literal[
+    "pending", "succeeded", "declined", "action", "processing", "unreached", "skipped"
+]
+
+
+LIVE: Final = ("pending", "pending_approval", "processing")
+"""Payments that may still bring money."""
+
+
+class Payment(Row):
+    """One flow for one invoice: a PaymentIntent, a hosted page or a manual submission."""
+
+    TABLE: ClassVar[str] = "payments"
+
+    account_id: UUID
+    invoice_id: UUID
+    workflow_id: str
+    flow: str
+    intent_key: str
+    status: PaymentStatus
+    amount_minor: int
+    received_minor: int = 0
+    currency: str
+    payment_method_id: UUID | None = None
+    stripe_payment_intent_id: str | None = None
+    stripe_checkout_session_id: str | None = None
+    stripe_charge_id: str | None = None
+    client_secret: str | None = None
+    redirect_url: str | None = None
+    failure_code: str | None = None
+    failure_message: str | None = None
+    failure_class: str | None = None
+    offered_at: AwareDatetime | None = None
+    manual_method: str | None = None
+    transaction_reference: str | None = None
+    submitted_by: str | None = None
+    decided_by: str | None = None
+    decided_at: AwareDatetime | None = None
+    decision_reason: str | None = None
+    checks: int = 0
+    last_check_at: AwareDatetime | None = None
+    created_at: AwareDatetime
+    paid_at: AwareDatetime | None = None
+    settled_at: AwareDatetime | None = None
+    closed_at: AwareDatetime | None = None
+
+    @property
+    def opened(self) -> bool:
+        """Whether the provider knows it."""
+        return bool(self.stripe_payment_intent_id or self.stripe_checkout_session_id)
+
+    @property
+    def is_unbooked(self) -> bool:
+        """Whether its money is in and on no invoice yet."""
+        return self.status in ("succeeded", "completed") and self.settled_at is None
+
+    @property
+    def waits_for_its_turn(self) -> bool:
+        """A manual payment that collects nothing until the card's flow has ended."""
+        return self.flow == "manual" and self.status == "pending"
+
+
+class Attempt(Row):
+    """One confirm of a payment's intent with one card."""
+
+    TABLE: ClassVar[str] = "payment_attempts"
+
+    account_id: UUID
+    payment_id: UUID | None = None
+    invoice_id: UUID
+    key: str
+    slot: int | None = None
+    payment_method_id: UUID | None = None
+    status: AttemptStatus
+    decline_code: str | None = None
+    decline_class: str | None = None
+    message: str | None = None
+    detail: dict[str, Any] = Field(default_factory=dict)
+    started_at: AwareDatetime
+    real_started_at: AwareDatetime
+    finished_at: AwareDatetime | None = None
+
+
+class Method(Row):
+    """A stored card's metadata [K4]."""
+
+    TABLE: ClassVar[str] = "payment_methods"
+
+    account_id: UUID
+    kind: str = "card"
+    provider: str = "stripe"
+    stripe_payment_method_id: str
+    brand: str | None = None
+    last4: str | None = None
+    exp_month: int | None = None
+    exp_year: int | None = None
+    fingerprint: str | None = None
+    country: str | None = None
+    label: str | None = None
+    is_default: bool = False
+    status: str = "active"
+    barred_at: AwareDatetime | None = None
+    chosen_at: AwareDatetime
+    created_at: AwareDatetime
+
+
+class Setup(Row):
+    """One card being saved [K5]; the secret is for the customer's browser."""
+
+    TABLE: ClassVar[str] = "setup_intents"
+
+    account_id: UUID
+    stripe_setup_intent_id: str | None = None
+    client_secret: str | None = None
+    status: str
+    make_default: bool
+    payment_method_id: UUID | None = None
+    checks: int = 0
+    asked_at: AwareDatetime | None = None
+    created_at: AwareDatetime
+    finished_at: AwareDatetime | None = None

@@ -1,0 +1,262 @@
+"""Every query on payments and attempts."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Select, func, select, update
+from sqlalchemy.dialects.postgresql import distinct_on
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.core import prepared
+from billing.core.errors import NotFound
+from billing.core.prepared import Fields, Prepared, given
+from billing.money.invoices.tables import invoices
+from billing.money.payments.schemas import LIVE, Attempt, Payment
+from billing.money.payments.tables import payment_attempts, payments
+
+_BY_HAND = payments.c.flow == "manual"
+# A manual payment that is `pending` waits for the card to be called back: it collects nothing yet.
+_COLLECTS = payments.c.status.in_(LIVE) & ~(_BY_HAND & (payments.c.status == "pending"))
+
+_OF_ID = select(payments).where(payments.c.id == given("payment_id"))
+_GET = Prepared(_OF_ID)
+_LOCK = Prepared(_OF_ID.with_for_update(key_share=True))
+_LIVE_OF = select(payments).where(payments.c.invoice_id == given("invoice_id"), _COLLECTS)
+_LIVE = Prepared(_LIVE_OF)
+_LOCK_LIVE = Prepared(_LIVE_OF.with_for_update())
+_UNDECIDED = Prepared(
+    select(payments).where(
+        payments.c.invoice_id == given("invoice_id"), payments.c.status.in_(LIVE)
+    )
+)
+_NEWEST = (payments.c.created_at.desc(), payments.c.id.desc())
+_OF_INVOICE = (
+    select(payments).where(payments.c.invoice_id == given("invoice_id")).order_by(*_NEWEST)
+)
+_LATEST = Prepared(_OF_INVOICE.limit(1))
+_ALL_OF_INVOICE = Prepared(_OF_INVOICE)
+_COUNT = Prepared(
+    select(func.count()).select_from(payments).where(payments.c.invoice_id == given("invoice_id"))
+)
+_COUNT_CHECK = Prepared(
+    update(payments)
+    .where(payments.c.id == given("payment_id"))
+    .values(checks=payments.c.checks + 1, last_check_at=given("at"))
+)
+_FIND_ATTEMPT = Prepared(select(payment_attempts).where(payment_attempts.c.key == given("key")))
+_ATTEMPTS_OF = Prepared(
+    select(payment_attempts)
+    .where(payment_attempts.c.invoice_id == given("invoice_id"))
+    .order_by(payment_attempts.c.real_started_at, payment_attempts.c.id)
+)
+_DECIDE_ATTEMPTS = Prepared(
+    update(payment_attempts)
+    .where(
+        payment_attempts.c.payment_id == given("payment_id"),
+        payment_attempts.c.status == "pending",
+    )
+    .values(status=given("status"), finished_at=given("at"))
+)
+
+
+async def add(connection: AsyncConnection, row: dict[str, Any]) -> Payment:
+    """Write a payment; the partial unique index refuses a second collector of an invoice."""
+    return show(await prepared.add(connection, payments, row))
+
+
+async def get(connection: AsyncConnection, payment_id: UUID) -> Payment:
+    """One payment; PAYMENT_NOT_FOUND."""
+    return _there(await _GET.first(connection, payment_id=payment_id))
+
+
+async def find(connection: AsyncConnection, payment_id: UUID) -> Payment | None:
+    """One payment, if it is there."""
+    row = await _GET.first(connection, payment_id=payment_id)
+    return show(row) if row else None
+
+
+async def lock(connection: AsyncConnection, payment_id: UUID) -> Payment:
+    """The same, locked until the transaction ends."""
+    return _there(await _LOCK.first(connection, payment_id=payment_id))
+
+
+async def live(
+    connection: AsyncConnection, invoice_id: UUID, *, lock: bool = False
+) -> Payment | None:
+    """The invoice's one collector that may still bring money."""
+    row = await (_LOCK_LIVE if lock else _LIVE).first(connection, invoice_id=invoice_id)
+    return show(row) if row else None
+
+
+async def undecided(connection: AsyncConnection, invoice_id: UUID) -> list[Payment]:
+    """Its collector, and the manual payment that nobody has decided on."""
+    return [show(row) for row in await _UNDECIDED.all(connection, invoice_id=invoice_id)]
+
+
+async def submission(connection: AsyncConnection, invoice_id: UUID) -> Payment | None:
+    """The invoice's manual payment that nobody has decided on."""
+    row = (
+        (
+            await connection.execute(
+                select(payments).where(
+                    payments.c.invoice_id == invoice_id, _BY_HAND, payments.c.status.in_(LIVE)
+                )
+            )
+        )
+        .mappings()
+        .one_or_none()
+    )
+    return show(row) if row else None
+
+
+async def reference_used(connection: AsyncConnection, account_id: UUID, reference: str) -> bool:
+    """Whether the account has a manual payment with this reference that was not refused."""
+    found = await connection.scalar(
+        select(payments.c.id).where(
+            payments.c.account_id == account_id,
+            payments.c.transaction_reference == reference,
+            payments.c.status.not_in(["failed", "canceled"]),
+        )
+    )
+    return found is not None
+
+
+async def latest(connection: AsyncConnection, invoice_id: UUID) -> Payment | None:
+    """The newest payment of the invoice, whatever became of it."""
+    row = await _LATEST.first(connection, invoice_id=invoice_id)
+    return show(row) if row else None
+
+
+async def latest_of(
+    connection: AsyncConnection, invoice_ids: Sequence[UUID]
+) -> dict[UUID, Payment]:
+    """The newest payment of each of these invoices, by the invoice's id."""
+    found = await connection.execute(
+        select(payments)
+        .where(payments.c.invoice_id.in_(invoice_ids))
+        .ext(distinct_on(payments.c.invoice_id))
+        .order_by(payments.c.invoice_id, *_NEWEST)
+    )
+    return {row["invoice_id"]: show(row) for row in found.mappings()}
+
+
+async def of_invoice(connection: AsyncConnection, invoice_id: UUID) -> list[Payment]:
+    """Every flow the invoice has seen, newest first."""
+    return [show(row) for row in await _ALL_OF_INVOICE.all(connection, invoice_id=invoice_id)]
+
+
+async def count(connection: AsyncConnection, invoice_id: UUID) -> int:
+    """Count the flows of this invoice; the count numbers the next intent."""
+    return int(await _COUNT.scalar(connection, invoice_id=invoice_id))
+
+
+async def find_intent(connection: AsyncConnection, intent_id: str) -> Payment | None:
+    """The payment behind a provider's intent or session id."""
+    row = (
+        (
+            await connection.execute(
+                select(payments).where(
+                    (payments.c.stripe_payment_intent_id == intent_id)
+                    | (payments.c.stripe_checkout_session_id == intent_id)
+                )
+            )
+        )
+        .mappings()
+        .one_or_none()
+    )
+    return show(row) if row else None
+
+
+async def change(connection: AsyncConnection, payment_id: UUID, **fields: Any) -> Payment:
+    """Overwrite fields of one payment."""
+    return show(await prepared.change(connection, payments, payment_id, **fields))
+
+
+async def count_check(connection: AsyncConnection, payment_id: UUID, at: datetime) -> None:
+    """The provider was asked without being told to look."""
+    await _COUNT_CHECK.run(connection, payment_id=payment_id, at=at)
+
+
+async def move(connection: AsyncConnection, invoice_id: UUID, workflow_id: str) -> None:
+    """Another matter collects the invoice from now on."""
+    await connection.execute(
+        update(payments).where(payments.c.invoice_id == invoice_id).values(workflow_id=workflow_id)
+    )
+
+
+def listing(
+    account_id: UUID | None, *, statuses: Sequence[str] = (), only: UUID | None = None
+) -> Select[Any]:
+    """Payments with their invoice's subscription; order and cut are the caller's.
+
+    Without an account those of all accounts, for operators.
+    """
+    query = select(payments, invoices.c.subscription_id).join(
+        invoices, invoices.c.id == payments.c.invoice_id
+    )
+    if account_id is not None:
+        query = query.where(payments.c.account_id == account_id)
+    if statuses:
+        query = query.where(payments.c.status.in_(statuses))
+    return query if only is None else query.where(payments.c.id == only)
+
+
+async def add_attempt(connection: AsyncConnection, row: dict[str, Any]) -> tuple[Attempt, bool]:
+    """Write an attempt before the provider is called; (the first, whether it was there before)."""
+    written = await prepared.add_unless_there(
+        connection, payment_attempts, row, payment_attempts.c.key
+    )
+    attempt = show_attempt(written) if written else await find_attempt(connection, row["key"])
+    if attempt is None:
+        raise NotFound("NOT_FOUND", "no such attempt in this account")
+    return attempt, written is None
+
+
+async def find_attempt(connection: AsyncConnection, key: str) -> Attempt | None:
+    """One attempt by its business key."""
+    row = await _FIND_ATTEMPT.first(connection, key=key)
+    return show_attempt(row) if row else None
+
+
+async def attempts_of(connection: AsyncConnection, invoice_id: UUID) -> list[Attempt]:
+    """All attempts on one invoice, oldest first."""
+    return [show_attempt(row) for row in await _ATTEMPTS_OF.all(connection, invoice_id=invoice_id)]
+
+
+async def charges_on_record(connection: AsyncConnection, invoice_id: UUID) -> set[str]:
+    """The provider's charges that are the result of a try of this invoice already."""
+    charge = payment_attempts.c.detail["charge_id"].astext
+    rows = await connection.execute(
+        select(charge).where(payment_attempts.c.invoice_id == invoice_id, charge.is_not(None))
+    )
+    return set(rows.scalars())
+
+
+async def decide_attempts(
+    connection: AsyncConnection, payment_id: UUID, status: str, at: datetime
+) -> None:
+    """Record the payment's outcome on its undecided attempt."""
+    await _DECIDE_ATTEMPTS.run(connection, payment_id=payment_id, status=status, at=at)
+
+
+async def change_attempt(connection: AsyncConnection, attempt_id: UUID, **fields: Any) -> None:
+    """Overwrite fields of one attempt."""
+    await prepared.change(connection, payment_attempts, attempt_id, **fields)
+
+
+def _there(row: Mapping[str, Any] | None) -> Payment:
+    if row is None:
+        raise NotFound("PAYMENT_NOT_FOUND", "no such payment")
+    return show(row)
+
+
+def show(row: Fields) -> Payment:
+    """A row as a payment."""
+    return Payment.model_validate(dict(row))
+
+
+def show_attempt(row: Fields) -> Attempt:
+    """A row as an attempt."""
+    return Attempt.model_validate(dict(row))

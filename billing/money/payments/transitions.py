@@ -1,0 +1,271 @@
+"""What becomes of payments and tries: the provider's word on them, and new ones. Pure."""
+
+from typing import Any, Final
+from uuid import UUID
+
+from billing.core import ids, keys
+from billing.matters.effects import Rows, Watch, Work
+from billing.money.payments.owed import Owed
+from billing.money.payments.rules import FINAL_PAYMENT, CardDetails, CheckoutSession, Outcome
+from billing.money.payments.schemas import Attempt, AttemptStatus, Method, Payment, PaymentStatus
+
+ATTEMPT_RESULT: Final[dict[str, AttemptStatus]] = {
+    "succeeded": "succeeded",
+    "declined": "declined",
+    "action": "action",
+    "processing": "processing",
+    "waiting": "unreached",
+    "canceled": "unreached",
+    "unreached": "unreached",
+}
+# A decline may be an older try's, and an intent that waits says nothing of the newest one.
+_DECIDES_ATTEMPTS: Final = frozenset({"succeeded", "processing", "action", "canceled"})
+
+
+def open_flow(w: Work[Any], owed: Owed, flow: str, method_id: UUID | None) -> Payment:
+    """The invoice's next payment; one live payment per invoice is kept by the database."""
+    invoice = owed.invoice
+    return w.add(
+        Payment(
+            id=w.facts.new_id(),
+            account_id=invoice.account_id,
+            invoice_id=invoice.id,
+            workflow_id=invoice.workflow_id,
+            flow=flow,
+            intent_key=keys.intent(invoice.id, len(owed.payments) + 1),
+            status="pending",
+            amount_minor=invoice.remaining_minor,
+            currency=invoice.currency,
+            payment_method_id=method_id,
+            created_at=w.facts.at,
+        )
+    )
+
+
+def begin_attempt(
+    w: Work[Any], owed: Owed, payment: Payment, key: str, method_id: UUID, slot: int | None
+) -> tuple[Attempt, bool]:
+    """The row that must exist before a card is tried, and whether it was there before."""
+    before = next((one for one in owed.attempts if one.key == key), None)
+    if before is not None:
+        return before, True
+    attempt = Attempt(
+        id=w.facts.new_id(),
+        account_id=payment.account_id,
+        payment_id=payment.id,
+        invoice_id=payment.invoice_id,
+        key=key,
+        slot=slot,
+        payment_method_id=method_id,
+        status="pending",
+        started_at=w.facts.at,
+        real_started_at=w.facts.real_at,
+    )
+    return w.add(attempt, once="key"), False
+
+
+def skip_attempt(w: Work[Any], owed: Owed, key: str, slot: int | None, reason: str) -> None:
+    """A try that was due, and why no card was tried."""
+    w.add(
+        Attempt(
+            id=w.facts.new_id(),
+            account_id=owed.invoice.account_id,
+            invoice_id=owed.invoice_id,
+            key=key,
+            slot=slot,
+            status="skipped",
+            decline_code=reason,
+            started_at=w.facts.at,
+            real_started_at=w.facts.real_at,
+            finished_at=w.facts.at,
+        ),
+        once="key",
+    )
+
+
+def finish_attempt(w: Work[Any], attempt: Attempt, outcome: Outcome) -> Attempt:
+    """The attempt's result; an undecided one stays `pending` and is never given a new key."""
+    decline = outcome.decline
+    return w.change(
+        attempt,
+        status=ATTEMPT_RESULT[outcome.kind],
+        decline_code=decline.reason if decline else None,
+        decline_class=decline.decline_class if decline else None,
+        message=decline.message if decline else None,
+        detail={"charge_id": outcome.charge_id} if outcome.charge_id else {},
+        finished_at=w.facts.at,
+    )
+
+
+def record(w: Work[Any], payment: Payment, outcome: Outcome) -> Payment:
+    """Bring the payment up to the provider's word; a final one never goes back.
+
+    What decides the payment decides its open attempt too; a manual payment that waited for it to
+    be over is now the operators' to decide.
+    """
+    if payment.status in ("succeeded", "refunded"):
+        return payment
+    if payment.status in FINAL_PAYMENT and outcome.kind != "succeeded":
+        return payment
+    owed = Owed(w.rows, payment.invoice_id)
+    changed = w.change(payment, **_fields(w, payment, outcome))
+    if outcome.kind in _DECIDES_ATTEMPTS:
+        for attempt in owed.attempts:
+            if attempt.payment_id == payment.id and attempt.status == "pending":
+                w.change(attempt, status=ATTEMPT_RESULT[outcome.kind], finished_at=w.facts.at)
+    if changed.status != payment.status or _is_new_decline(payment, changed, outcome):
+        _announce_outcome(w, changed, outcome)
+    if changed.status in FINAL_PAYMENT:
+        make_way(w, owed)
+    return changed
+
+
+def record_session(w: Work[Any], payment: Payment, session: CheckoutSession) -> Payment:
+    """Remember the hosted page, and the intent behind it once there is one."""
+    return w.change(
+        payment,
+        stripe_checkout_session_id=session.session_id,
+        redirect_url=session.url or payment.redirect_url,
+        stripe_payment_intent_id=session.intent_id or payment.stripe_payment_intent_id,
+    )
+
+
+def close_unpaid(w: Work[Any], payment: Payment, status: PaymentStatus) -> Payment:
+    """The flow ended without money: `failed` or `canceled`."""
+    if payment.status in FINAL_PAYMENT and payment.status != "canceled":
+        return payment
+    closed = w.change(payment, status=status, closed_at=w.facts.at)
+    make_way(w, Owed(w.rows, payment.invoice_id))
+    return closed
+
+
+def make_way(w: Work[Any], owed: Owed) -> Payment | None:
+    """A manual payment that waited for the card's flow to end now awaits its approval."""
+    waiting = owed.submission
+    if waiting is None or owed.live is not None:
+        return None
+    taken = w.change(waiting, status="pending_approval")
+    announce(w, taken, "submitted", reference=taken.transaction_reference)
+    return taken
+
+
+def announce(w: Work[Any], payment: Payment, what: str, **detail: Any) -> None:
+    """One audit row and one `evt.billing.payment.*`."""
+    subject = ids.encode(ids.PAYMENT, payment.id)
+    facts = {
+        "payment_id": subject,
+        "invoice_id": ids.encode(ids.INVOICE, payment.invoice_id),
+        "amount_cents": payment.received_minor or payment.amount_minor,
+        "currency": payment.currency,
+        **detail,
+    }
+    w.announce(payment.account_id, f"payment.{what}", subject, facts)
+
+
+def default_card(rows: Rows) -> Method | None:
+    """The active method that charges use."""
+    return next((one for one in cards(rows) if one.is_default), None)
+
+
+def cards(rows: Rows) -> list[Method]:
+    """The account's active methods."""
+    return [one for one in rows.of(Method) if one.status == "active"]
+
+
+def keep_card(w: Work[Any], account_id: UUID, card: CardDetails, *, make_default: bool) -> None:
+    """Keep the metadata of the card that has just paid; the first one becomes the default."""
+    known = next(
+        (
+            one
+            for one in w.rows.of(Method)
+            if one.stripe_payment_method_id == card.stripe_payment_method_id
+        ),
+        None,
+    )
+    if known is not None and known.status != "active":
+        return  # a card that was detached can never be used again
+    fields = card.model_dump(exclude={"stripe_payment_method_id"})
+    if known is None:
+        known = w.add(
+            Method(
+                id=w.facts.new_id(),
+                account_id=account_id,
+                stripe_payment_method_id=card.stripe_payment_method_id,
+                chosen_at=w.facts.at,
+                created_at=w.facts.at,
+                **fields,
+            )
+        )
+        _announce_card(w, known, "added")
+        w.do(Watch(account_id))
+        make_default = make_default or default_card(w.rows) is None
+    elif any(getattr(known, name) != value for name, value in fields.items()):
+        known = w.change(known, **fields)
+        _announce_card(w, known, "updated")
+    if make_default and not known.is_default:
+        _crown(w, known)
+
+
+def _crown(w: Work[Any], method: Method) -> None:
+    """The one default from now on."""
+    for other in w.rows.of(Method):
+        if other.is_default and other.id != method.id:
+            w.change(other, is_default=False)
+    _announce_card(w, w.change(method, is_default=True, chosen_at=w.facts.at), "chosen")
+
+
+def _announce_card(w: Work[Any], method: Method, what: str) -> None:
+    subject = ids.encode(ids.PAYMENT_METHOD, method.id)
+    facts = {
+        "payment_method_id": subject,
+        "kind": method.kind,
+        "brand": method.brand,
+        "last4": method.last4,
+    }
+    w.announce(method.account_id, f"payment_method.{what}", subject, facts)
+
+
+def _fields(w: Work[Any], payment: Payment, outcome: Outcome) -> dict[str, Any]:
+    """What an outcome changes in the payment's row."""
+    fields: dict[str, Any] = {
+        "stripe_payment_intent_id": outcome.intent_id or payment.stripe_payment_intent_id,
+        "client_secret": outcome.client_secret or payment.client_secret,
+        "stripe_charge_id": outcome.charge_id or payment.stripe_charge_id,
+    }
+    at = w.facts.at
+    match outcome.kind:
+        case "succeeded":
+            fields |= {"status": "succeeded", "received_minor": outcome.received_minor}
+            fields |= {"paid_at": at, "closed_at": at, **_failure(None)}
+        case "processing":
+            fields |= {"status": "processing"}
+        case "canceled":
+            fields |= {"status": "canceled", "closed_at": at}
+        case "declined":
+            fields |= {"status": "pending", **_failure(outcome)}
+        case "action":
+            fields |= {"status": "pending", "redirect_url": outcome.redirect_url}
+        case _:
+            fields |= {"status": "pending"}
+    return fields
+
+
+def _failure(outcome: Outcome | None) -> dict[str, Any]:
+    decline = outcome.decline if outcome else None
+    return {
+        "failure_code": decline.reason if decline else None,
+        "failure_message": decline.message if decline else None,
+        "failure_class": decline.decline_class if decline else None,
+    }
+
+
+def _is_new_decline(before: Payment, after: Payment, outcome: Outcome) -> bool:
+    """Each decline is told once, however often the provider is asked about it."""
+    known = (before.stripe_charge_id, before.failure_code)
+    return outcome.kind == "declined" and (after.stripe_charge_id, after.failure_code) != known
+
+
+def _announce_outcome(w: Work[Any], payment: Payment, outcome: Outcome) -> None:
+    what = "failed" if outcome.kind == "declined" else outcome.kind
+    if what in ("succeeded", "failed", "canceled", "processing"):
+        announce(w, payment, what, failure_code=payment.failure_code)

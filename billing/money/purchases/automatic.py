@@ -1,0 +1,94 @@
+"""A purchase that a top-up asks for: with the saved card, born in the transaction that decides it.
+
+Whatever stands in its way is a failure of this top-up, told to the account, and no error.
+"""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.catalog.plans import store as catalog
+from billing.core import ids, periods
+from billing.core.errors import Conflict, Invalid, NotFound
+from billing.core.settings import Settings
+from billing.ledger.credits import service as credits
+from billing.matters.schemas import Matter
+from billing.money.purchases import service, store
+from billing.money.purchases.schemas import NewPurchase
+from billing.money.top_ups import rules
+from billing.money.top_ups import service as top_ups
+from billing.money.top_ups import store as wanted_rows
+from billing.money.top_ups.schemas import TopUp, TopUpSettings
+from billing.platform.accounts import store as accounts
+from billing.platform.accounts.schemas import Account
+
+
+async def buy(
+    connection: AsyncConnection, account_id: UUID, settings: Settings, at: datetime
+) -> tuple[Matter | None, str]:
+    """Start the purchase that the account wants, or record why not.
+
+    Answers its matter, to be told after the commit, and what was done in a word.
+    """
+    balance = await credits.lock(connection, account_id)
+    top_up = await wanted_rows.undecided(connection, account_id)
+    if top_up is None or top_up.status != "wanted":
+        return None, "nothing is wanted"
+    kept = await wanted_rows.settings(connection, account_id)
+    if kept is None or not kept.active:
+        await top_ups.drop(connection, top_up, "top-ups were switched off", at)
+        return None, "dropped"
+    if balance.available >= kept.threshold:
+        await top_ups.drop(connection, top_up, "enough credits came in meanwhile", at)
+        return None, "dropped"
+    currency = balance.currency or service.DEFAULT_CURRENCY
+    price = await catalog.pack_price(connection, kept.pack, currency)
+    account = await accounts.get(connection, account_id)
+    if account is None:
+        raise NotFound("NOT_FOUND", "no such account")
+    start, following = periods.month_of(at, account.zone)
+    spent = await wanted_rows.spent(connection, account_id, start)
+    if price is not None and not rules.fits(spent, price.amount_minor, kept.monthly_cap_minor):
+        await top_ups.capped(
+            connection, top_up, following, at,
+            spent_cents=spent, cap_cents=kept.monthly_cap_minor,
+        )  # fmt: skip
+        return None, "capped"
+    try:
+        return await _start(connection, account, top_up, kept, settings, at), "buying"
+    except (Conflict, Invalid, NotFound) as refusal:
+        await top_ups.failed(connection, top_up.id, refusal.code, at)
+        return None, "failed"
+
+
+async def _start(
+    connection: AsyncConnection,
+    account: Account,
+    top_up: TopUp,
+    kept: TopUpSettings,
+    settings: Settings,
+    at: datetime,
+) -> Matter:
+    """The purchase, its matter, and the top-up that waits for it."""
+    wanted = NewPurchase(
+        pack=kept.pack,
+        flow="saved_card",
+        method_id=kept.payment_method_id,
+        top_up_id=top_up.id,
+    )
+    purchase_id = ids.new()
+    matter = await service.start(
+        connection, account, wanted, purchase_id=purchase_id, settings=settings, at=at
+    )
+    bought = await store.get(connection, purchase_id)
+    await wanted_rows.change(
+        connection,
+        top_up.id,
+        status="buying",
+        purchase_id=purchase_id,
+        pack=bought.pack,
+        amount_minor=bought.amount_minor,
+        currency=bought.currency,
+    )
+    return matter

@@ -1,0 +1,54 @@
+"""Purchases as rows read and as requests made; amounts in ISO minor units."""
+
+from decimal import Decimal
+from typing import ClassVar
+from uuid import UUID
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict
+
+from billing.matters.effects import Row
+from billing.money.purchases.rules import Flow
+
+
+class NewPurchase(BaseModel):
+    """What the buyer wants."""
+
+    model_config = ConfigDict(frozen=True)
+
+    pack: str
+    flow: Flow
+    currency: str | None = None
+    method_id: UUID | None = None
+    platform: str = "stripe"
+    return_url: str | None = None
+    top_up_id: UUID | None = None
+    """The wish for credits it fulfils, when no person is there to confirm."""
+
+
+class Purchase(Row):
+    """A row of `purchases`."""
+
+    TABLE: ClassVar[str] = "purchases"
+
+    account_id: UUID
+    pack: str
+    pack_name: str
+    credits: Decimal
+    amount_minor: int
+    currency: str
+    platform: str
+    flow: Flow
+    payment_method_id: UUID | None = None
+    status: str
+    invoice_id: UUID
+    return_url: str | None = None
+    top_up_id: UUID | None = None
+    failure_code: str | None = None
+    failure_message: str | None = None
+    correlation_id: str | None = None
+    created_by: str | None = None
+    created_at: AwareDatetime
+    expires_at: AwareDatetime
+    completed_at: AwareDatetime | None = None
+    closed_at: AwareDatetime | None = None
+    archived_at: AwareDatetime | None = None

@@ -1,0 +1,79 @@
+"""Every query on purchases."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Select, select, text, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.core.errors import NotFound
+from billing.core.prepared import Fields, Prepared, given
+from billing.money.payments.schemas import Payment
+from billing.money.payments.store import show as show_payment
+from billing.money.purchases.schemas import Purchase
+from billing.money.purchases.tables import purchases
+
+_GET = Prepared(select(purchases).where(purchases.c.id == given("purchase_id")))
+_WITH_PAYMENT = Prepared(
+    text(
+        """
+    SELECT p.*, (SELECT to_jsonb(pay) FROM payments pay WHERE pay.invoice_id = p.invoice_id
+                 ORDER BY pay.created_at DESC, pay.id DESC LIMIT 1) AS payment
+    FROM purchases p WHERE p.id = :purchase_id
+    """
+    )
+)
+
+
+async def find(connection: AsyncConnection, purchase_id: UUID) -> Purchase | None:
+    """One purchase, archived or not."""
+    row = await _GET.first(connection, purchase_id=purchase_id)
+    return show(row) if row else None
+
+
+async def get(connection: AsyncConnection, purchase_id: UUID) -> Purchase:
+    """One purchase; PURCHASE_NOT_FOUND [E10]."""
+    purchase = await find(connection, purchase_id)
+    if purchase is None:
+        raise NotFound("PURCHASE_NOT_FOUND", "no such purchase")
+    return purchase
+
+
+async def with_payment(
+    connection: AsyncConnection, purchase_id: UUID
+) -> tuple[Purchase, Payment | None]:
+    """One purchase and its invoice's newest payment; PURCHASE_NOT_FOUND."""
+    row = await _WITH_PAYMENT.first(connection, purchase_id=purchase_id)
+    if row is None:
+        raise NotFound("PURCHASE_NOT_FOUND", "no such purchase")
+    payment = row.pop("payment")
+    return show(row), show_payment(payment) if payment else None
+
+
+def listing(account_id: UUID, *, status: str | None = None, archived: bool = False) -> Select[Any]:
+    """The account's purchases; archived ones only when asked for."""
+    query = select(purchases).where(purchases.c.account_id == account_id)
+    if status is not None:
+        query = query.where(purchases.c.status == status)
+    return query if archived else query.where(purchases.c.archived_at.is_(None))
+
+
+async def archive(connection: AsyncConnection, before: datetime, at: datetime) -> int:
+    """Flag final purchases older than `before` [E14]; they stay readable by id."""
+    done = await connection.execute(
+        update(purchases)
+        .where(
+            purchases.c.created_at < before,
+            purchases.c.archived_at.is_(None),
+            purchases.c.status != "pending",
+        )
+        .values(archived_at=at)
+        .returning(purchases.c.id)
+    )
+    return len(done.all())
+
+
+def show(row: Fields) -> Purchase:
+    """A row as a purchase."""
+    return Purchase.model_validate(dict(row))

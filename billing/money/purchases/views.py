@@ -1,0 +1,48 @@
+"""Read the state that the agenda of a purchase needs from its rows. Pure."""
+
+from billing.core import ids
+from billing.core.money import show_decimal, show_money
+from billing.matters.effects import Rows
+from billing.money.payments.owed import Owed
+from billing.money.payments.schemas import Payment
+from billing.money.purchases.rules import PurchaseState, status_words
+from billing.money.purchases.schemas import Purchase
+from billing.money.purchases.transitions import PurchaseFacts, newest_flow
+from billing.platform.provider_inbox.rules import WaitingEvent
+
+
+def view(rows: Rows, facts: PurchaseFacts) -> PurchaseState:
+    """The state of the purchase, for its workflow."""
+    purchase = rows.get(Purchase, facts.purchase_id)
+    owed = Owed(rows, purchase.invoice_id)
+    newest = newest_flow(owed)
+    # Money may be on an invoice that was voided before it came.
+    unsettled = next((one for one in rows.of(Payment) if one.is_unbooked), None)
+    state = PurchaseState(
+        clock_at=facts.clock_at,
+        status=purchase.status,
+        purchase=ids.encode(ids.PURCHASE, purchase.id),
+        flow="manual" if newest is not None and newest.flow == "manual" else purchase.flow,
+        payment_status=newest.status if newest is not None else None,
+        payment=_external(newest),
+        payment_at=newest.created_at if newest is not None else None,
+        unsettled=_external(unsettled),
+        submission=_external(owed.submission),
+        opened=newest is not None and newest.opened,
+        undecided=purchase.payment_method_id is not None and owed.undecided is not None,
+        created_at=purchase.created_at,
+        expires_at=purchase.expires_at,
+        checks=newest.checks if newest is not None else 0,
+        last_check_at=newest.last_check_at if newest is not None else None,
+        events=tuple(WaitingEvent(id=one.id, replays=one.replays) for one in rows.waiting_events),
+    )
+    return state.model_copy(update={"words": status_words(state, _what(purchase))})
+
+
+def _what(purchase: Purchase) -> str:
+    price = show_money(purchase.amount_minor, purchase.currency)
+    return f"{show_decimal(purchase.credits)} credits ({purchase.pack_name}) for {price}"
+
+
+def _external(payment: Payment | None) -> str | None:
+    return ids.encode(ids.PAYMENT, payment.id) if payment is not None else None

@@ -1,0 +1,85 @@
+"""What a customer or operator asks of a running subscription, as decisions over its rows. Pure."""
+
+from typing import Any
+from uuid import UUID
+
+from billing.core.currencies import collectable
+from billing.core.errors import Conflict
+from billing.matters.agenda import head
+from billing.matters.effects import Bear, Wake, Work
+from billing.matters.kinds import SUBSCRIPTION
+from billing.money.invoices import transitions as invoices
+from billing.money.payments import transitions as payments
+from billing.money.payments.owed import Owed
+from billing.money.subscriptions import cycles, payment_effects
+from billing.money.subscriptions.announcements import announce
+from billing.money.subscriptions.facts import SubscriptionFacts
+from billing.money.subscriptions.rules import agenda
+from billing.money.subscriptions.schemas import Subscription
+from billing.money.subscriptions.states import demand
+from billing.money.subscriptions.views import view
+
+
+def begin(w: Work[SubscriptionFacts], *, method_id: UUID | None) -> Bear:
+    """A subscription just written: its trial's credits, or the draft that is to be paid first."""
+    subscription = cycles.of(w)
+    announce(w, subscription, "created")
+    if subscription.status == "trialing":
+        cycles.grant_cycle(w)
+    else:
+        _bill_first(w, method_id)
+    first = head(agenda(view(w.rows, w.facts)))
+    born = Bear(SUBSCRIPTION, subscription.account_id, subscription.id, first)
+    w.do(born)
+    return born
+
+
+def supersede(w: Work[SubscriptionFacts]) -> bool:
+    """Ask an incomplete subscription to be given up; its own workflow asks the provider first."""
+    if cycles.of(w).status != "incomplete":
+        return False
+    cycles.change(w, superseded_at=w.facts.at)
+    wake(w)
+    return True
+
+
+def cancel(w: Work[SubscriptionFacts], *, now: bool) -> Subscription:
+    """Cancel at period end, or now: what was served and not paid goes to Collection [C5]."""
+    subscription, at = cycles.of(w), w.facts.at
+    demand(subscription.status, "cancel")
+    if subscription.status == "incomplete":
+        cycles.change(w, superseded_at=at, canceled_at=at)
+    elif now or subscription.status in ("paused", "unpaid"):
+        payment_effects.end(w, "canceled by request")
+    else:
+        changed = cycles.change(w, cancel_at_period_end=True, canceled_at=at)
+        announce(w, changed, "cancel_scheduled")
+    return wake(w)
+
+
+def reactivate(w: Work[SubscriptionFacts]) -> Subscription:
+    """Take a scheduled end back, before it comes [C7]."""
+    subscription = cycles.of(w)
+    demand(subscription.status, "reactivate")
+    if not subscription.cancel_at_period_end:
+        raise Conflict("SUBSCRIPTION_STATE", "no end is scheduled", state=subscription.status)
+    changed = cycles.change(w, cancel_at_period_end=False, canceled_at=None)
+    announce(w, changed, "reactivated")
+    return wake(w)
+
+
+def _bill_first(w: Work[SubscriptionFacts], method_id: UUID | None) -> None:
+    """The first invoice stays a draft until paid; one that is free or too small activates now."""
+    invoice = cycles.draft_period(w)
+    if collectable(invoice.amount_due_minor, invoice.currency):
+        flow = "saved_card" if method_id else "card"
+        payments.open_flow(w, Owed(w.rows, invoice.id), flow, method_id)
+    else:
+        payment_effects.on_paid(w, invoices.finalize(w, invoice))
+
+
+def wake(w: Work[Any]) -> Subscription:
+    """Its workflow looks again; the subscription as it is now."""
+    subscription = cycles.of(w)
+    w.do(Wake(SUBSCRIPTION.workflow_id(subscription.id)))
+    return subscription

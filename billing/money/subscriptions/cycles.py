@@ -1,0 +1,302 @@
+"""What time does to a subscription: periods move, invoices are written, cycles grant credits. Pure.
+
+Each function answers the rows as they are afterwards.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Final
+
+from billing.core import ids, keys, periods
+from billing.core.currencies import collectable
+from billing.matters.effects import Do, Rows, Work
+from billing.matters.kinds import SUBSCRIPTION
+from billing.money.invoices import arrears
+from billing.money.invoices import transitions as invoices
+from billing.money.invoices.schemas import Invoice, Line, NewInvoice
+from billing.money.subscriptions.announcements import announce
+from billing.money.subscriptions.facts import SubscriptionFacts
+from billing.money.subscriptions.rules import ENDED, cycle_bounds
+from billing.money.subscriptions.schemas import CrossedPeriod, Item, Subscription
+
+FOLLOWED: Final = frozenset({"status", "cycle_start", "cycle_end"})
+"""What the account's usage period is made of."""
+
+
+def renew(w: Work[SubscriptionFacts]) -> tuple[Subscription, Invoice]:
+    """The next period: invoice, period and cycle move at once [C11].
+
+    While `unpaid` the invoice stays a draft. After an outage of more than one period the charge
+    is held for an operator (docs/rules.md#time).
+    """
+    subscription = of(w)
+    number = subscription.period_number + 1
+    start = subscription.current_period_end
+    end = periods.boundary(
+        subscription.anchor_wall, subscription.zone, subscription.interval, number + 1
+    )
+    held = end <= w.facts.at or _in_burst(w, subscription)
+    _turn_items(w)
+    moved = change(
+        w,
+        status="active" if subscription.status == "trialing" else subscription.status,
+        period_number=number,
+        current_period_start=start,
+        current_period_end=end,
+        cycle_start=start,
+        cycle_end=_cycle_end(w, subscription, start, end),
+    )
+    announce(w, moved, "renewed", period_start=start.isoformat())
+    invoice = draft_period(w, held=held)
+    if moved.status != "unpaid":
+        invoice = invoices.finalize(w, invoice)
+    return moved, invoice
+
+
+def restart(w: Work[SubscriptionFacts]) -> Invoice:
+    """A new period and anchor from now: after `unpaid` was paid, or a pause is over."""
+    subscription, at = of(w), w.facts.at
+    for draft in collected(w.rows, subscription, ("draft",)):
+        invoices.void(w, draft, "no service in this period")
+    _turn_items(w)
+    anchor = periods.to_wall(at, subscription.zone)
+    end = periods.boundary(anchor, subscription.zone, subscription.interval, 1)
+    cycle_end = cycle_bounds(anchor, subscription.zone, w.facts.plan.allowance, at, end)
+    moved = change(
+        w,
+        status="active",
+        anchor_wall=anchor,
+        period_number=0,
+        current_period_start=at,
+        current_period_end=end,
+        cycle_start=at,
+        cycle_end=cycle_end,
+    )
+    announce(w, moved, "restarted")
+    return invoices.finalize(w, draft_period(w))
+
+
+def draft_period(w: Work[SubscriptionFacts], *, held: bool = False) -> Invoice:
+    """The draft of the current period, once per period start: each item in advance, usage of the
+    cycles before it in arrears.
+
+    What a draft bills must be finalized with it: before the first payment, and while `unpaid`, it
+    has no usage, which goes onto the next one.
+    """
+    subscription = of(w)
+    start, end = subscription.current_period_start, subscription.current_period_end
+    used: tuple[Line, ...] = ()
+    if subscription.status not in ("incomplete", "unpaid"):
+        used = _usage(w, before=subscription.cycle_start)
+    invoice = invoices.draft(
+        w,
+        _new_invoice(
+            w,
+            _period_key(subscription),
+            (*(_line(item, start, end) for item in w.rows.of(Item)), *used),
+            period_start=start,
+            period_end=end,
+            cycle_start=subscription.cycle_start,
+            cycle_end=subscription.cycle_end,
+            collection="held" if held else "automatic",
+        ),
+    )
+    _complete_records(w, invoice, used)
+    return invoice
+
+
+def bill_usage(
+    w: Work[SubscriptionFacts],
+    key: str,
+    *,
+    before: datetime | None = None,
+    debts: bool = False,
+    early: bool = False,
+) -> Invoice | None:
+    """An invoice of its own for use beyond the plan that no period's invoice bills, once per key.
+
+    Usage of cycles that began `before`, or of all; with `debts` also without any, where a card
+    can be charged for what the money balance carries. None where nothing is owed. `early`: the
+    open cycle goes on, and its close bills the rest.
+    """
+    used = _usage(w, before=before, early=early)
+    if not used and not (debts and _carries_debt(w)):
+        return None
+    invoice = invoices.draft(w, _new_invoice(w, key, used))
+    _complete_records(w, invoice, used)
+    return invoices.finalize(w, invoice)
+
+
+def bill_now(w: Work[SubscriptionFacts], lines: Sequence[Line], suffix: str) -> Invoice:
+    """An invoice of its own for something bought within a period, once per period and suffix."""
+    key = f"{_period_key(of(w))}/{suffix}"
+    return invoices.finalize(w, invoices.draft(w, _new_invoice(w, key, lines)))
+
+
+def next_cycle(w: Work[SubscriptionFacts]) -> Subscription:
+    """A cycle within a period: grants at its start if nothing is overdue.
+
+    Use beyond the plan in the cycle before is invoiced; that of a trial waits for its end.
+    """
+    subscription = of(w)
+    start = subscription.cycle_end
+    end = _cycle_end(w, subscription, start, subscription.current_period_end)
+    moved = change(w, cycle_start=start, cycle_end=end)
+    if subscription.status in ("active", "trialing"):
+        grant_cycle(w)
+    if subscription.status in ("active", "past_due"):
+        key = f"{stem(subscription)}/usage-{start:%Y-%m-%dT%H:%M:%S.%fZ}"
+        bill_usage(w, key, before=start)
+    return moved
+
+
+def grant_cycle(w: Work[SubscriptionFacts]) -> None:
+    """The plan's credits of the current cycle, once per cycle start; they end with the cycle."""
+    subscription = of(w)
+    grant(w, subscription.cycle_start, subscription.cycle_end)
+
+
+def grant(w: Work[SubscriptionFacts], start: datetime, end: datetime) -> None:
+    """The plan's credits of one cycle; nothing when the plan has none or the cycle is over."""
+    subscription, plan = of(w), w.facts.plan
+    if not plan.monthly_credits or end <= w.facts.at:
+        return
+    lot = {
+        "account_id": subscription.account_id,
+        "amount": plan.monthly_credits,
+        "kind": "plan",
+        "key": keys.cycle_grant(subscription.id, start),
+        "is_paid": False,
+        "reason": f"{plan.name}, cycle of {start:%-d %b %Y}",
+        "expires_at": end,
+        "subject": stem(subscription),
+    }
+    w.do(Do("grant", lot))
+
+
+def of(w: Work[SubscriptionFacts]) -> Subscription:
+    """The subscription as it is now."""
+    return w.rows.get(Subscription, w.facts.subscription_id)
+
+
+def change(w: Work[SubscriptionFacts], **fields: Any) -> Subscription:
+    """Overwrite fields of it; the account's usage period follows what it is made of."""
+    changed = w.change(of(w), **fields, updated_at=w.facts.at)
+    if fields.keys() & FOLLOWED and changed.status != "incomplete":
+        follow(w)
+    return changed
+
+
+def follow(w: Work[SubscriptionFacts]) -> None:
+    """The usage period in which the subscription's cycle goes on, or which its end begins."""
+    subscription = of(w)
+    since = max(w.facts.at, subscription.cycle_start)
+    cut = _cut(w)
+    for period in w.rows.of(CrossedPeriod):
+        if period.closed_at is None and period.start_at < cut:
+            w.change(period, end_at=min(period.end_at, cut), closed_at=since)
+    w.do(Do("open_usage_period", {"account_id": subscription.account_id, "at": since}))
+
+
+def collected(rows: Rows, subscription: Subscription, statuses: Sequence[str]) -> list[Invoice]:
+    """The invoices that the subscription itself collects, oldest first."""
+    matter = SUBSCRIPTION.workflow_id(subscription.id)
+    mine = (one for one in rows.of(Invoice) if one.workflow_id == matter)
+    return sorted(
+        (one for one in mine if one.status in statuses), key=lambda one: (one.created_at, one.id)
+    )
+
+
+def stem(subscription: Subscription) -> str:
+    """What the keys of its facts begin with."""
+    return ids.encode(ids.SUBSCRIPTION, subscription.id)
+
+
+def _usage(
+    w: Work[SubscriptionFacts], *, before: datetime | None = None, early: bool = False
+) -> tuple[Line, ...]:
+    return arrears.lines(w.rows, w.facts.usage, before=before, early=early, cut=_cut(w))
+
+
+def _cut(w: Work[SubscriptionFacts]) -> datetime:
+    """The instant at which every usage period that began before it has ended."""
+    subscription = of(w)
+    return w.facts.at if subscription.status in ENDED else subscription.cycle_start
+
+
+def _complete_records(w: Work[SubscriptionFacts], invoice: Invoice, used: Sequence[Line]) -> None:
+    if used:
+        billed = {
+            "account_id": invoice.account_id,
+            "invoice": ids.encode(ids.INVOICE, invoice.id),
+            "currency": invoice.currency,
+            "lines": used,
+        }
+        w.do(Do("complete_records", billed))
+
+
+def _new_invoice(
+    w: Work[SubscriptionFacts], fact_key: str, lines: Sequence[Line], **fields: Any
+) -> NewInvoice:
+    subscription = of(w)
+    return NewInvoice(
+        account_id=subscription.account_id,
+        issuer_id=w.facts.issuer_id,
+        workflow_id=SUBSCRIPTION.workflow_id(subscription.id),
+        fact_key=fact_key,
+        currency=subscription.currency,
+        subscription_id=subscription.id,
+        lines=tuple(lines),
+        **fields,
+    )
+
+
+def _cycle_end(
+    w: Work[SubscriptionFacts], subscription: Subscription, start: datetime, end: datetime
+) -> datetime:
+    allowance = w.facts.plan.allowance
+    return cycle_bounds(subscription.anchor_wall, subscription.zone, allowance, start, end)
+
+
+def _turn_items(w: Work[SubscriptionFacts]) -> None:
+    """A period begins: what was to end with the one before has ended."""
+    for item in w.rows.of(Item):
+        if item.next_quantity == 0:
+            w.remove(item)
+        elif item.next_quantity is not None:
+            w.change(item, quantity=item.next_quantity, next_quantity=None)
+
+
+def _in_burst(w: Work[SubscriptionFacts], subscription: Subscription) -> bool:
+    """Whether the period before was written late too, after this one should have begun."""
+    key = _period_key(subscription)
+    before = next((one for one in w.rows.of(Invoice) if one.fact_key == key), None)
+    if before is None:
+        return w.facts.period_was_late
+    return before.collection == "held" and before.created_at >= subscription.current_period_end
+
+
+def _carries_debt(w: Work[SubscriptionFacts]) -> bool:
+    """Whether what was too small for a card, use by use, is by now enough for one."""
+    currency = of(w).currency
+    balance = invoices.money_balance(w, currency)
+    return balance < 0 and collectable(-balance, currency) > 0
+
+
+def _line(item: Item, start: datetime, end: datetime) -> Line:
+    return Line(
+        kind=item.kind,
+        description=f"{item.description}, {start:%-d %b %Y} to {end:%-d %b %Y}",
+        quantity=Decimal(item.quantity),
+        unit_amount=Decimal(item.amount_minor),
+        amount_minor=item.amount_minor * item.quantity,
+        period_start=start,
+        period_end=end,
+        detail={"add_on": item.add_on} if item.add_on else {"price": str(item.price_id)},
+    )
+
+
+def _period_key(subscription: Subscription) -> str:
+    """The period as a business fact: a restart has another start, so another key."""
+    return f"{stem(subscription)}/period-{subscription.current_period_start:%Y-%m-%dT%H:%M:%S.%fZ}"

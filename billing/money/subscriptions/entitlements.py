@@ -1,0 +1,75 @@
+"""Entitlements from open subscriptions, and the count of sold plans for the catalog.
+
+Apart from the store, because both read the catalog beside the subscriptions.
+"""
+
+from decimal import Decimal
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Text, cast, func, literal_column, select
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.catalog.plans import rules
+from billing.catalog.plans.changes import PriceKey, Sold
+from billing.catalog.plans.rules import OPEN_STATUSES
+from billing.catalog.plans.schemas import Entitlements
+from billing.catalog.plans.store import show_plan
+from billing.catalog.plans.tables import plans
+from billing.core.periods import Interval
+from billing.money.subscriptions.tables import subscription_items, subscriptions
+
+# Written out, so that the planner sees the predicate of the partial index.
+_OPEN: Final[list[ColumnElement[str]]] = [literal_column(f"'{status}'") for status in OPEN_STATUSES]
+
+
+async def of_account(connection: AsyncConnection, account_id: UUID) -> Entitlements:
+    """The entitlements of the account's open subscription; none without one.
+
+    A limit that was agreed with the account goes before the plan's.
+    """
+    item = subscription_items.c
+    units = (
+        select(item.meter, func.sum(item.units * item.quantity).label("units"))
+        .where(item.subscription_id == subscriptions.c.id, item.add_on.is_not(None))
+        .group_by(item.meter)
+        .correlate(subscriptions)
+        .subquery()
+    )
+    pairs = func.jsonb_object_agg(units.c.meter, cast(units.c.units, Text))
+    extra = select(pairs).scalar_subquery()
+    agreed = func.usage_agreed_limits(subscriptions.c.account_id, plans.c.limits, type_=JSONB)
+    query = (
+        select(plans, subscriptions.c.status, extra.label("extra"), agreed.label("agreed"))
+        .join(subscriptions, subscriptions.c.plan_id == plans.c.id)
+        .where(subscriptions.c.account_id == account_id, subscriptions.c.status.in_(OPEN_STATUSES))
+    )
+    row = (await connection.execute(query)).mappings().one_or_none()
+    if row is None:
+        return rules.NO_PLAN
+    more = {meter: Decimal(units) for meter, units in (row["extra"] or {}).items()}
+    return rules.entitle(show_plan({**row, "limits": row["agreed"]}), row["status"], more)
+
+
+async def sold(connection: AsyncConnection) -> dict[PriceKey, Sold]:
+    """The open subscriptions on each price. Needs a connection that may see every account's."""
+    sub = subscriptions.c
+    rows = await connection.execute(
+        select(
+            sub.plan_key, sub.currency, sub.interval_unit, sub.interval_count, sub.amount_minor,
+            func.count().label("open"),
+        )
+        .where(sub.status.in_(_OPEN))
+        .group_by(
+            sub.plan_key, sub.currency, sub.interval_unit, sub.interval_count, sub.amount_minor
+        )
+    )  # fmt: skip
+    found: dict[PriceKey, Sold] = {}
+    for row in rows:
+        interval = Interval(unit=row.interval_unit, count=row.interval_count)
+        key: PriceKey = ("plan", row.plan_key, row.currency, interval)
+        before = found.get(key, Sold())
+        monthly = rules.monthly_minor(row.amount_minor, interval) * row.open
+        found[key] = Sold(before.subscriptions + row.open, before.monthly_minor + monthly)
+    return found

@@ -1,0 +1,135 @@
+"""Effects of payment on a subscription: paid, unpaid, given up, ended. Pure."""
+
+from billing.matters.effects import Work
+from billing.money.dunning import cases
+from billing.money.dunning import transitions as dunning
+from billing.money.dunning.rules import FinalAction
+from billing.money.dunning.schemas import DunningCase
+from billing.money.invoices import arrears
+from billing.money.invoices import transitions as invoices
+from billing.money.invoices.rules import unserved_minor
+from billing.money.invoices.schemas import Invoice
+from billing.money.subscriptions import cycles
+from billing.money.subscriptions.announcements import announce
+from billing.money.subscriptions.facts import SubscriptionFacts
+from billing.money.trials import transitions as trials
+
+UNRECOVERED = ("open", "paused", "exhausted")
+"""States of a case whose open invoice is overdue."""
+
+
+def on_paid(w: Work[SubscriptionFacts], invoice: Invoice) -> None:
+    """An invoice is settled by any flow: active when nothing overdue is left; credits granted."""
+    if cycles.of(w).status == "incomplete":
+        _activate(w)
+    if invoice.settlement == "payment":
+        trials.convert(w)
+    if invoice.cycle_start is not None and invoice.cycle_end is not None:
+        cycles.grant(w, invoice.cycle_start, invoice.cycle_end)
+    recover(w)
+
+
+def recover(w: Work[SubscriptionFacts]) -> None:
+    """Back to active when nothing overdue is left; from `unpaid` with a new period."""
+    status = cycles.of(w).status
+    if status not in ("past_due", "unpaid") or _overdue(w):
+        return
+    if status == "past_due":
+        _activate(w)
+        return
+    invoice = cycles.restart(w)
+    if invoice.status == "paid":
+        on_paid(w, invoice)
+
+
+def on_unpaid(w: Work[SubscriptionFacts]) -> None:
+    """A charge failed: `past_due`, while its case tries to recover it."""
+    if cycles.of(w).status == "active":
+        announce(w, cycles.change(w, status="past_due"), "past_due")
+
+
+def on_given_up(w: Work[SubscriptionFacts], action: FinalAction) -> None:
+    """The final action of a case: unpaid | cancel | uncollectible (docs/rules.md#dunning)."""
+    match action:
+        case "uncollectible":
+            recover(w)
+        case "cancel":
+            end(w, "dunning exhausted")
+        case "unpaid":
+            announce(w, cycles.change(w, status="unpaid"), "unpaid")
+
+
+def end(w: Work[SubscriptionFacts], reason: str) -> None:
+    """Cancel for good: drafts void, time not served taken back, the rest goes to Collection.
+
+    The end closes the last cycle; use beyond the plan, and what was carried until now, has a final
+    invoice [C5].
+    """
+    subscription, at = cycles.of(w), w.facts.at
+    ended = cycles.change(
+        w,
+        status="canceled",
+        canceled_at=subscription.canceled_at or at,
+        ended_at=at,
+        end_reason=reason,
+    )
+    announce(w, ended, "canceled", reason=reason)
+    for invoice in cycles.collected(w.rows, subscription, ("draft", "open")):
+        if invoice.status == "draft":
+            invoices.void(w, invoice, reason)
+            continue
+        owed = _take_back_unserved(w, invoice)
+        if owed.status == "open":
+            dunning.hand_to_collection(w, owed)
+        else:
+            cases.close_case(w, owed.id, "canceled", reason)
+    final = cycles.bill_usage(w, f"{cycles.stem(ended)}/final", debts=True)
+    if final is not None and final.status == "open":
+        dunning.hand_to_collection(w, final)
+
+
+def bill_late(w: Work[SubscriptionFacts]) -> None:
+    """Use that came in after it had ended: a supplementary invoice, for Collection."""
+    key = f"{cycles.stem(cycles.of(w))}/late-usage-{w.facts.at:%Y-%m-%dT%H:%M:%S.%fZ}"
+    invoice = cycles.bill_usage(w, key)
+    if invoice is not None and invoice.status == "open":
+        dunning.hand_to_collection(w, invoice)
+
+
+def expire_incomplete(w: Work[SubscriptionFacts]) -> str:
+    """The first payment never came, and is proven not to come any more; the new status."""
+    subscription = cycles.of(w)
+    asked = subscription.canceled_at is not None
+    status = "canceled" if asked else "incomplete_expired"
+    reason = "canceled by request" if asked else "first payment never came"
+    ended = cycles.change(w, status=status, ended_at=w.facts.at, end_reason=reason)
+    announce(w, ended, status)
+    for invoice in cycles.collected(w.rows, subscription, ("draft",)):
+        dunning.close_flows(w, invoice.id)
+        invoices.void(w, invoice, status)
+    return status
+
+
+def _activate(w: Work[SubscriptionFacts]) -> None:
+    before = cycles.of(w).status
+    active = cycles.change(w, status="active", incomplete_expires_at=None)
+    announce(w, active, "activated", before=before)
+
+
+def _overdue(w: Work[SubscriptionFacts]) -> bool:
+    """Whether an open invoice has failed to be collected."""
+    failed = {one.invoice_id for one in w.rows.of(DunningCase) if one.status in UNRECOVERED}
+    owed = cycles.collected(w.rows, cycles.of(w), ("open",))
+    return any(one.id in failed for one in owed)
+
+
+def _take_back_unserved(w: Work[SubscriptionFacts], invoice: Invoice) -> Invoice:
+    """On an unpaid invoice, time not yet served is a credit note against it, by the second.
+
+    Its usage was served.
+    """
+    lines = invoices.lines_of(w.rows, invoice.id)
+    used_minor = sum(line.amount_minor for line in lines if line.kind == arrears.USAGE)
+    start, end = invoice.period_start, invoice.period_end
+    unserved = unserved_minor(invoice.total_minor, used_minor, start, end, w.facts.at)
+    return invoices.credit_note(w, invoice, unserved, "time not served", "unserved")

@@ -1,0 +1,242 @@
+"""The rows of a subscription and what its decision meets beside them, in one round trip.
+
+Locks come first, each a statement of its own, in the order of all matters: the matter's row, the
+account's trial, the account, the payments by id (docs/rules.md#accounts). A look reads what the
+agenda needs; only a decision reads the lines of invoices, and only one that may bill reads usage.
+"""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime
+from functools import partial
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.catalog.plans.store import show_plan
+from billing.core import ids
+from billing.core.errors import NotFound
+from billing.core.failpoints import failpoint
+from billing.core.prepared import Prepared, Row, answers
+from billing.ledger.credits import service as credits
+from billing.matters.effects import Row as Record
+from billing.matters.effects import Rows
+from billing.matters.kinds import SUBSCRIPTION
+from billing.metering.usage import store as usage
+from billing.money.dunning.reading import WAITING_EVENTS, declines, waiting_events
+from billing.money.dunning.rules import ATTEMPT_WINDOW, Policy
+from billing.money.dunning.schemas import DunningCase
+from billing.money.dunning.transitions import MOVE_EVENTS
+from billing.money.invoices import store as invoices
+from billing.money.invoices import usage_lines
+from billing.money.invoices.schemas import BalanceEntry, CreditNote, Invoice, InvoiceLine
+from billing.money.payments import event_owners
+from billing.money.payments.schemas import Attempt, Method, Payment
+from billing.money.subscriptions.facts import SubscriptionFacts
+from billing.money.subscriptions.rules import SubscriptionState
+from billing.money.subscriptions.schemas import CrossedPeriod, Item, Subscription
+from billing.money.subscriptions.transitions import RULES
+from billing.money.trials.schemas import Trial
+from billing.platform.decisions.service import Engine, Read, now_facts
+from billing.platform.decisions.writer import ISSUE, Verb
+
+BILLING_STEPS: Final = frozenset({"renew", "end_trial", "cycle", "bill_early", "end", "give_up"})
+"""Steps that may put usage onto an invoice; while `unpaid` each step may, for money ends that."""
+_LOCK = Prepared(text("SELECT id FROM subscriptions WHERE id = :subscription_id FOR NO KEY UPDATE"))
+_MINE = "(SELECT account_id FROM subscriptions WHERE id = :subscription_id)"
+_LOCK_TRIAL = Prepared(
+    text(
+        f"SELECT id FROM trials WHERE account_id = {_MINE} AND kind = 'account_trial'"  # noqa: S608
+        " AND status = 'active' FOR NO KEY UPDATE"
+    )
+)
+_LOCK_ACCOUNT = Prepared(
+    text(
+        f"SELECT account_id FROM credit_balances WHERE account_id = {_MINE}"  # noqa: S608
+        " FOR NO KEY UPDATE"
+    )
+)
+_LOCK_PAYMENTS = Prepared(
+    text(
+        "SELECT p.id FROM payments p JOIN invoices i ON i.id = p.invoice_id"
+        " WHERE i.workflow_id = :workflow_id AND i.status IN ('draft', 'open')"
+        " ORDER BY p.id FOR NO KEY UPDATE OF p"
+    )
+)
+# Invoices to which something may still happen, and those that an event which waits is about.
+_INVOICES = """
+    SELECT i.* FROM invoices i
+    WHERE i.id = ANY (CAST(:known AS uuid[]))
+       OR (i.workflow_id = :workflow_id
+           AND (i.status IN ('draft', 'open')
+                OR EXISTS (SELECT FROM payments p
+                           WHERE p.invoice_id = i.id
+                             AND (p.status IN ('pending', 'pending_approval', 'processing')
+                                  OR (p.status IN ('succeeded', 'completed')
+                                      AND p.settled_at IS NULL)))
+                OR i.id IN (SELECT p.invoice_id
+                            FROM stripe_webhook_events e
+                            JOIN payments p ON e.object_id IN (p.stripe_payment_intent_id,
+                                                               p.stripe_checkout_session_id)
+                            WHERE e.workflow_id = :workflow_id AND e.status = 'received')))
+"""
+
+
+def _all(of: str, row: str, order: str, *, when: str = "true") -> str:
+    """An array of rows that hang on the subscription's invoices."""
+    return (
+        f"ARRAY(SELECT {row} FROM {of} JOIN mine m ON m.id = x.invoice_id"  # noqa: S608
+        f" WHERE {when} ORDER BY {order})"
+    )
+
+
+_READ = Prepared(
+    text(
+        f"""
+    WITH mine AS MATERIALIZED ({_INVOICES})
+    SELECT to_jsonb(s) AS subscription, a.clock_at, a.is_test, a.issuer_id,
+           to_jsonb(pl) || jsonb_build_object('monthly_credits', pl.monthly_credits::text) AS plan,
+           ARRAY(SELECT to_jsonb(m) FROM mine m ORDER BY m.created_at, m.id) AS invoices,
+           {_all("payments x", "to_jsonb(x)", "x.created_at, x.id")} AS payments,
+           {_all("payment_attempts x", "to_jsonb(x)", "x.real_started_at, x.id")} AS attempts,
+           {_all("dunning_cases x", "to_jsonb(x)", "x.id")} AS cases,
+           ARRAY(SELECT to_jsonb(x) FROM payment_methods x
+                 WHERE x.account_id = s.account_id ORDER BY x.created_at, x.id) AS methods,
+           ARRAY(SELECT to_jsonb(x) FROM usage_periods x
+                 WHERE x.account_id = s.account_id
+                   AND (x.threshold_at IS NOT NULL
+                        OR x.id = ANY (CAST(:known AS uuid[])))) AS crossed,
+           {_all("balance_entries x", "to_jsonb(x)", "x.at, x.id", when=":deciding")}
+               AS balance_entries,
+           {_all("credit_notes x", "to_jsonb(x)", "x.id", when=":deciding")} AS credit_notes,
+           {
+            _all(
+                "invoice_lines x",
+                "to_jsonb(x) || jsonb_build_object('quantity', x.quantity::text,"
+                " 'unit_amount', x.unit_amount::text)",
+                "x.invoice_id, x.position",
+                when=":deciding",
+            )
+        } AS lines,
+           ARRAY(SELECT to_jsonb(x) || jsonb_build_object('units', x.units::text)
+                 FROM subscription_items x
+                 WHERE :deciding AND x.subscription_id = s.id ORDER BY x.id) AS items,
+           ARRAY(SELECT to_jsonb(x) || jsonb_build_object('credits', x.credits::text)
+                 FROM trials x
+                 WHERE :deciding AND x.account_id = s.account_id AND x.kind = 'account_trial'
+                   AND (x.status = 'active' OR x.id = ANY (CAST(:known AS uuid[])))) AS trials,
+           ARRAY(SELECT jsonb_build_object('card', t.payment_method_id, 'count', count(*))
+                 FROM payment_attempts t
+                 WHERE :deciding AND t.account_id = s.account_id
+                   AND t.payment_method_id IS NOT NULL
+                   AND t.started_at >= coalesce(a.clock_at, :real_at) - :window
+                   AND t.status IN ('declined', 'action')
+                 GROUP BY t.payment_method_id) AS declines,
+           coalesce((SELECT sum(x.amount_minor) FROM balance_entries x
+                     WHERE :deciding AND x.account_id = s.account_id
+                       AND x.currency = s.currency), 0)::bigint AS balance_minor,
+           :deciding AND EXISTS (
+               SELECT FROM invoices x
+               WHERE x.subscription_id = s.id AND x.period_start = s.current_period_start
+                 AND x.collection = 'held' AND x.created_at >= s.current_period_end)
+               AS period_was_late,
+           {WAITING_EVENTS} AS waiting_events
+    FROM subscriptions s
+    JOIN accounts a ON a.id = s.account_id
+    JOIN plans pl ON pl.id = s.plan_id
+    WHERE s.id = :subscription_id
+    """  # noqa: S608 - put together from constants
+    )
+)
+
+
+async def read(
+    connection: AsyncConnection, wanted: Read, *, credits_at_start: bool = False
+) -> tuple[Rows, SubscriptionFacts]:
+    """One subscription with the invoices it collects; a look locks its own row alone."""
+    matter = SUBSCRIPTION.workflow_id(wanted.subject_id)
+    named = {"subscription_id": wanted.subject_id}
+    instants = now_facts(None)
+    locks: list[tuple[Prepared, dict[str, Any]]] = [(_LOCK, named)] if wanted.locked else []
+    if wanted.locked and wanted.deciding:
+        locks += [(_LOCK_TRIAL, named), (_LOCK_ACCOUNT, named)]
+        locks.append((_LOCK_PAYMENTS, {"workflow_id": matter}))
+    values = {
+        **named,
+        "workflow_id": matter,
+        "known": list(wanted.known),
+        "deciding": wanted.deciding,
+        "real_at": instants["real_at"],
+        "window": ATTEMPT_WINDOW,
+    }
+    reads: list[tuple[Prepared, dict[str, Any]]] = [(_READ, values)]
+    if wanted.deciding:
+        bills = wanted.step is None or wanted.step.name in BILLING_STEPS
+        reads.append((usage_lines.OWED, {**named, "asked": bills}))
+    found, *owed = (await answers(connection, *locks, *reads))[len(locks) :]
+    if not found:
+        raise NotFound("SUBSCRIPTION_NOT_FOUND", "no such subscription")
+    rows = Rows(_rows(found[0]), waiting_events(found[0]["waiting_events"]))
+    facts = _facts(found[0], instants["real_at"], wanted, rows)
+    used = usage_lines.owed(owed[0], rows) if owed else ()
+    return rows, replace(facts, usage=used, credits_at_start=credits_at_start)
+
+
+def _facts(row: Row, real_at: Any, wanted: Read, rows: Rows) -> SubscriptionFacts:
+    plan = show_plan(row["plan"])
+    (subscription,) = rows.of(Subscription)
+    entries = (one for one in rows.of(BalanceEntry) if one.currency == subscription.currency)
+    return SubscriptionFacts(
+        at=row["clock_at"] or real_at,
+        real_at=real_at,
+        new_id=ids.new,
+        answer=wanted.answer,
+        is_test=row["is_test"],
+        balance_minor=row["balance_minor"] - sum(one.amount_minor for one in entries),
+        declines=declines(row["declines"]),
+        terms=Policy.model_validate(plan.dunning.model_dump()),
+        zone=subscription.zone,
+        subscription_id=wanted.subject_id,
+        plan=plan,
+        clock_at=row["clock_at"],
+        issuer_id=row["issuer_id"],
+        period_was_late=row["period_was_late"],
+    )
+
+
+def _rows(row: Row) -> Iterable[Record]:
+    yield Subscription.model_validate(row["subscription"])
+    yield from map(Item.model_validate, row["items"])
+    yield from map(Invoice.model_validate, row["invoices"])
+    yield from map(InvoiceLine.model_validate, row["lines"])
+    yield from map(CreditNote.model_validate, row["credit_notes"])
+    yield from map(BalanceEntry.model_validate, row["balance_entries"])
+    yield from map(Payment.model_validate, row["payments"])
+    yield from map(Attempt.model_validate, row["attempts"])
+    yield from map(DunningCase.model_validate, row["cases"])
+    yield from map(Method.model_validate, row["methods"])
+    yield from map(CrossedPeriod.model_validate, row["crossed"])
+    yield from map(Trial.model_validate, row["trials"])
+
+
+async def open_usage_period(connection: AsyncConnection, *, account_id: UUID, at: datetime) -> None:
+    """The account's usage period from then on."""
+    await usage.follow(connection, account_id, at)
+    await failpoint("renewal.in_transaction")
+
+
+def engine(*, credits_at_start: bool = False) -> Engine[SubscriptionState, SubscriptionFacts]:
+    """The engine of subscriptions; credits of a period come with its start or its payment."""
+    verbs: dict[str, Verb] = {
+        ISSUE: invoices.issue_number,
+        MOVE_EVENTS: event_owners.move,
+        "grant": credits.grant,
+        "open_usage_period": open_usage_period,
+        "complete_records": usage_lines.complete_records,
+    }
+    return Engine.of(RULES, partial(read, credits_at_start=credits_at_start), **verbs)
+
+
+ENGINE: Final = engine()

@@ -1,0 +1,123 @@
+"""The agenda of a subscription: a pure function of its rows, with words for operators."""
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from pydantic import AwareDatetime
+
+from billing.core import periods
+from billing.core.periods import Interval
+from billing.matters.agenda import State, Step, head
+from billing.money.dunning import rules as dunning
+from billing.money.dunning.rules import Collecting
+from billing.money.subscriptions.states import State as Status
+from billing.platform.provider_inbox.rules import AT_ONCE, WaitingEvent, event_step
+
+INCOMPLETE_LIFETIME: Final = timedelta(hours=23)
+RUNNING: Final = frozenset({"active", "past_due", "unpaid"})
+ENDED: Final = frozenset({"incomplete_expired", "canceled"})
+
+
+class SubscriptionState(State):
+    """The state of one subscription and the invoices it collects, read from their rows."""
+
+    status: Status
+    subscription: str
+    """External id, the stem of its keys."""
+    current_period_end: AwareDatetime
+    cycle_end: AwareDatetime
+    trial_end: AwareDatetime | None = None
+    incomplete_expires_at: AwareDatetime | None = None
+    superseded: bool = False
+    cancel_at_period_end: bool = False
+    threshold_at: AwareDatetime | None = None
+    """When use that no invoice bills yet reached the billing threshold."""
+    threshold: str | None = None
+    """Which crossing that was: the cycle, and its number in it."""
+    invoices: tuple[Collecting, ...] = ()
+    events: tuple[WaitingEvent, ...] = ()
+
+
+def agenda(state: SubscriptionState) -> list[Step]:
+    """Everything still to do, in the order of steps that are due at one instant."""
+    steps = []
+    if state.events:
+        steps.append(event_step(state.subscription, state.events[0]))
+    for invoice in state.invoices:
+        # Unpaid: no charge unless somebody asks for it (docs/rules.md#subscriptions).
+        until = state.incomplete_expires_at if state.status == "incomplete" else None
+        steps += dunning.agenda(invoice, by_slots=state.status != "unpaid", until=until)
+    if state.status == "incomplete":
+        if not _first_payment_undecided(state):
+            steps.append(_abandon(state))
+    elif state.status == "trialing" or state.status in RUNNING:
+        steps += _lifecycle(state)
+    return steps
+
+
+def _first_payment_undecided(s: SubscriptionState) -> bool:
+    """A bank that is processing decides first; an operator too, unless a new subscribe waits."""
+    waits_for = ("processing",) if s.superseded else ("processing", "pending_approval")
+    return any(invoice.payment_status in waits_for for invoice in s.invoices)
+
+
+def _abandon(s: SubscriptionState) -> Step:
+    if s.superseded or s.incomplete_expires_at is None:
+        return Step(
+            name="abandon", due=AT_ONCE, key=f"{s.subscription}/abandon", words="give it up"
+        )
+    return Step(
+        name="abandon",
+        due=s.incomplete_expires_at,
+        key=f"{s.subscription}/incomplete-expired",
+        words="give up the first payment",
+    )
+
+
+def _lifecycle(s: SubscriptionState) -> list[Step]:
+    end = s.current_period_end
+    suffix = f"{end:%Y-%m-%dT%H:%M:%SZ}"
+    if s.cancel_at_period_end:
+        last = Step(name="end", due=end, key=f"{s.subscription}/end-{suffix}", words="end it")
+    elif s.status == "trialing":
+        key = f"{s.subscription}/trial-end-{suffix}"
+        last = Step(name="end_trial", due=end, key=key, words="end the trial")
+    else:
+        last = Step(name="renew", due=end, key=f"{s.subscription}/renew-{suffix}", words="renew")
+    steps = _early(s)
+    if s.cycle_end < end:
+        cycle = f"{s.subscription}/cycle-{s.cycle_end:%Y-%m-%dT%H:%M:%SZ}"
+        steps.append(Step(name="cycle", due=s.cycle_end, key=cycle, words="start a cycle"))
+    return [*steps, last]
+
+
+def _early(s: SubscriptionState) -> list[Step]:
+    """Use beyond the plan has reached the billing threshold: an invoice before the cycle ends."""
+    if s.threshold_at is None or s.status not in ("active", "past_due"):
+        return []
+    key = f"{s.subscription}/threshold-{s.threshold}"
+    words = "invoice use that reached its threshold"
+    return [Step(name="bill_early", due=s.threshold_at, key=key, words=words)]
+
+
+def cycle_bounds(
+    anchor_wall: datetime,
+    zone: str,
+    allowance: Interval,
+    start: datetime,
+    period_end: datetime,
+) -> datetime:
+    """End of the allowance cycle that starts at `start`: next boundary, or the period's end."""
+    number = periods.index_at(anchor_wall, zone, allowance, start)
+    return min(periods.boundary(anchor_wall, zone, allowance, number + 1), period_end)
+
+
+def words(s: SubscriptionState, price: str, plan: str, zone: str) -> str:
+    """One line for the Temporal UI: where the customer stands, and what comes next."""
+    what = f"{plan}, {price}"
+    step = head(agenda(s))
+    if s.status in ENDED or step is None:
+        return f"**{s.status}** {what}"
+    local = periods.to_wall(step.due, zone) if step.due > AT_ONCE else None
+    when = f"on {local:%-d %b %Y %H:%M} {zone}" if local else "now"
+    return f"**{s.status.replace('_', ' ')}** {what}: {step.words} {when}"

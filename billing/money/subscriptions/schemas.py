@@ -1,0 +1,106 @@
+"""Subscriptions as rows read and as requests made."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import ClassVar
+from uuid import UUID
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict
+
+from billing.core.periods import Interval, Unit
+from billing.matters.effects import Row
+from billing.money.subscriptions.states import State
+
+
+class NewSubscription(BaseModel):
+    """What the customer wants."""
+
+    model_config = ConfigDict(frozen=True)
+
+    plan: str
+    interval: Interval
+    currency: str | None = None
+    quantity: int = 1
+    method_id: UUID | None = None
+    pay_by_card: bool = False
+    """The client confirms the first payment, even where a saved card exists."""
+    trial: bool = True
+
+
+class Subscription(Row):
+    """A row of `subscriptions`; amounts in ISO minor units per interval."""
+
+    TABLE: ClassVar[str] = "subscriptions"
+
+    account_id: UUID
+    plan_id: UUID
+    plan_key: str
+    price_id: UUID
+    currency: str
+    amount_minor: int
+    interval_unit: Unit
+    interval_count: int
+    status: State
+    anchor_wall: datetime
+    zone: str
+    period_number: int
+    current_period_start: AwareDatetime
+    current_period_end: AwareDatetime
+    cycle_start: AwareDatetime
+    cycle_end: AwareDatetime
+    trial_end: AwareDatetime | None = None
+    trial_end_behavior: str = "cancel"
+    cancel_at_period_end: bool = False
+    canceled_at: AwareDatetime | None = None
+    ended_at: AwareDatetime | None = None
+    end_reason: str | None = None
+    incomplete_expires_at: AwareDatetime | None = None
+    superseded_at: AwareDatetime | None = None
+    billing_threshold_minor: int | None = None
+    stripe_subscription_id: str | None = None
+    created_at: AwareDatetime
+    updated_at: AwareDatetime
+
+    @property
+    def interval(self) -> Interval:
+        """The price's interval."""
+        return Interval(unit=self.interval_unit, count=self.interval_count)
+
+
+class Item(Row):
+    """A row of `subscription_items`; `amount_minor` per unit and interval.
+
+    An add-on has no price row; each gives `units` of `meter` per cycle.
+    """
+
+    TABLE: ClassVar[str] = "subscription_items"
+
+    account_id: UUID
+    subscription_id: UUID
+    kind: str
+    price_id: UUID | None = None
+    description: str
+    quantity: int
+    next_quantity: int | None = None
+    amount_minor: int
+    add_on: str | None = None
+    meter: str | None = None
+    units: Decimal | None = None
+
+    @property
+    def lasting(self) -> int:
+        """How many there are from the next period on."""
+        return self.quantity if self.next_quantity is None else self.next_quantity
+
+
+class CrossedPeriod(Row):
+    """A row of `usage_periods` whose use reached the billing threshold and is not billed yet."""
+
+    TABLE: ClassVar[str] = "usage_periods"
+
+    subscription_id: UUID | None = None
+    start_at: AwareDatetime
+    end_at: AwareDatetime
+    closed_at: AwareDatetime | None = None
+    threshold_at: AwareDatetime | None = None
+    threshold_number: int = 0

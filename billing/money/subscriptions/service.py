@@ -1,0 +1,192 @@
+"""Subscribe, and have a running subscription do what is asked of it.
+
+The decisions stand beside this file: `commands.py`, `add_ons.py`, `cycles.py`,
+`payment_effects.py`.
+"""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from decimal import Decimal
+from functools import partial
+from typing import Any, TypeVar
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.catalog.plans import store as catalog
+from billing.catalog.plans.schemas import Plan, Price
+from billing.core import ids, periods
+from billing.core.errors import Conflict, NotFound
+from billing.ledger.credits import service as credits
+from billing.matters import store as matters
+from billing.matters.effects import Bear, Work
+from billing.matters.schemas import Matter
+from billing.money.invoices import usage_lines
+from billing.money.payments import methods
+from billing.money.payments.schemas import Method
+from billing.money.subscriptions import commands, payment_effects, store
+from billing.money.subscriptions.facts import SubscriptionFacts
+from billing.money.subscriptions.reading import ENGINE
+from billing.money.subscriptions.rules import INCOMPLETE_LIFETIME, cycle_bounds
+from billing.money.subscriptions.schemas import NewSubscription
+from billing.money.trials import service as trials
+from billing.money.trials import store as trial_store
+from billing.platform.accounts.schemas import Account
+from billing.platform.decisions import service as decisions
+
+T = TypeVar("T")
+DEFAULT_CURRENCY = "USD"
+
+
+class Offer(BaseModel):
+    """What a wish comes down to: the plan version, its price, and the card to charge."""
+
+    model_config = ConfigDict(frozen=True)
+
+    wanted: NewSubscription
+    plan: Plan
+    price: Price
+    method: Method | None
+
+
+async def offer(connection: AsyncConnection, account_id: UUID, wanted: NewSubscription) -> Offer:
+    """Check a wish without changing anything.
+
+    Errors: PLAN_NOT_FOUND, CURRENCY_MISMATCH, PAYMENT_METHOD_NOT_FOUND.
+    """
+    plan = await catalog.find_plan(connection, wanted.plan)
+    if plan is None or not plan.is_active:
+        raise NotFound("PLAN_NOT_FOUND", f"no plan {wanted.plan!r}")
+    balance = await credits.lock(connection, account_id)
+    currency = wanted.currency or balance.currency or DEFAULT_CURRENCY
+    price = await catalog.plan_price(connection, plan.key, currency, wanted.interval)
+    if price is None or balance.currency not in (None, currency):
+        raise Conflict("CURRENCY_MISMATCH", f"plan {plan.key} has no such price in {currency}")
+    if wanted.method_id is not None:
+        method: Method | None = await methods.get(connection, wanted.method_id)
+    else:
+        method = None if wanted.pay_by_card else await methods.default(connection, account_id)
+    return Offer(wanted=wanted, plan=plan, price=price, method=method)
+
+
+async def start(
+    connection: AsyncConnection,
+    account: Account,
+    wanted: NewSubscription,
+    *,
+    subscription_id: UUID,
+    at: datetime,
+) -> Matter:
+    """Subscribe: into a trial, or `incomplete` with a draft invoice to be paid first [C4].
+
+    An incomplete predecessor must have been given up before. Errors: SUBSCRIPTION_EXISTS, and
+    those of `offer`.
+    """
+    terms = await offer(connection, account.id, wanted)
+    await _refuse_second(connection, account.id)
+    await credits.fix_currency(connection, account.id, terms.price.currency)
+    ends = await _take_trial(connection, account, terms, at)
+    row = _row(account, terms, subscription_id, ends, at)
+    await store.add(connection, row, [_plan_item(terms)])
+    method_id = terms.method.id if terms.method else None
+    born, _ = await decisions.command(
+        connection, ENGINE, subscription_id, partial(commands.begin, method_id=method_id)
+    )
+    return matters.of_birth(born)
+
+
+async def ask(
+    connection: AsyncConnection,
+    subscription_id: UUID,
+    verb: Callable[[Work[SubscriptionFacts]], T],
+) -> T:
+    """One of the verbs of `commands.py` and `add_ons.py`; it wakes the matter, told afterwards."""
+    answer, _ = await decisions.command(connection, ENGINE, subscription_id, verb)
+    return answer
+
+
+async def bill_late(connection: AsyncConnection, account_id: UUID) -> list[Matter]:
+    """Use that came in after its subscription ended: supplementary invoices, for Collection.
+
+    Callers hold the account's lock. Answers the matters that pursue them, to be told.
+    """
+    born = []
+    for subscription_id in await usage_lines.take_late(connection, account_id):
+        _, work = await decisions.command(
+            connection, ENGINE, subscription_id, payment_effects.bill_late, locked=False
+        )
+        born += [one for one in work.effects if isinstance(one, Bear)]
+    return [matters.of_birth(one) for one in born]
+
+
+async def _refuse_second(connection: AsyncConnection, account_id: UUID) -> None:
+    existing = await store.find_open(connection, account_id)
+    if existing is not None:
+        raise Conflict(
+            "SUBSCRIPTION_EXISTS", "this account has an open subscription", state=existing.status
+        )
+
+
+async def _take_trial(
+    connection: AsyncConnection, account: Account, terms: Offer, at: datetime
+) -> datetime | None:
+    """When the plan's own trial ends; None without one, or when it was used before [D10]."""
+    if not (terms.wanted.trial and terms.plan.trial_days):
+        return None
+    wall = periods.to_wall(at, account.zone) + timedelta(days=terms.plan.trial_days)
+    ends = periods.from_wall(wall, account.zone)
+    taken = await trials.take(
+        connection, account, ids.new(), trial_store.SUBSCRIPTION_TRIAL, Decimal(0),
+        started_at=at, ends_at=ends,
+    )  # fmt: skip
+    return ends if taken is not None else None
+
+
+def _row(
+    account: Account,
+    terms: Offer,
+    subscription_id: UUID,
+    trial_end: datetime | None,
+    at: datetime,
+) -> dict[str, Any]:
+    """A trial is period -1: paid periods count from its end."""
+    interval, zone = terms.wanted.interval, account.zone
+    anchor = periods.to_wall(trial_end or at, zone)
+    end = trial_end or periods.boundary(anchor, zone, interval, 1)
+    cycle_anchor = periods.to_wall(at, zone)
+    return {
+        "id": subscription_id,
+        "account_id": account.id,
+        "plan_id": terms.plan.id,
+        "plan_key": terms.plan.key,
+        "price_id": terms.price.id,
+        "currency": terms.price.currency,
+        "amount_minor": terms.price.amount_minor * terms.wanted.quantity,
+        "interval_unit": interval.unit,
+        "interval_count": interval.count,
+        "status": "trialing" if trial_end else "incomplete",
+        "anchor_wall": anchor,
+        "zone": zone,
+        "period_number": -1 if trial_end else 0,
+        "current_period_start": at,
+        "current_period_end": end,
+        "cycle_start": at,
+        "cycle_end": cycle_bounds(cycle_anchor, zone, terms.plan.allowance, at, end),
+        "trial_end": trial_end,
+        "trial_end_behavior": terms.plan.trial_end_behavior,
+        "billing_threshold_minor": terms.plan.billing_threshold.get(terms.price.currency),
+        "incomplete_expires_at": None if trial_end else at + INCOMPLETE_LIFETIME,
+        "created_at": at,
+        "updated_at": at,
+    }
+
+
+def _plan_item(terms: Offer) -> dict[str, Any]:
+    return {
+        "kind": "plan",
+        "price_id": terms.price.id,
+        "description": terms.plan.name,
+        "quantity": terms.wanted.quantity,
+        "amount_minor": terms.price.amount_minor,
+    }

@@ -1,0 +1,81 @@
+"""The table of subscription states and commands, for code and docs.
+
+`yes` is done at once; `end` at period end; `later` waits for the resumption; `overdue` is refused
+until what is owed is paid; `replace` starts anew; `no` is refused (docs/rules.md#subscriptions).
+The table is the whole design; `ROUTES` says which commands can be given today.
+"""
+
+from typing import Final, Literal
+
+from billing.core.errors import Conflict
+
+State = Literal[
+    "incomplete", "incomplete_expired", "trialing", "active", "past_due", "unpaid", "paused",
+    "canceled",
+]  # fmt: skip
+Command = Literal[
+    "subscribe", "change_up", "change_down", "cancel", "reactivate", "pause", "resume", "pay",
+    "extend", "coupon",
+]  # fmt: skip
+Reply = Literal["yes", "end", "later", "overdue", "replace", "no"]
+
+COMMANDS: Final[tuple[Command, ...]] = (
+    "subscribe", "change_up", "change_down", "cancel", "reactivate", "pause", "resume", "pay",
+    "extend", "coupon",
+)  # fmt: skip
+_ENDED: Final[tuple[Reply, ...]] = ("yes", *("no",) * 9)
+_ROWS: Final[dict[State, tuple[Reply, ...]]] = {
+    #              subscribe  up         down    cancel reactiv pause  resume pay    extend coupon
+    "incomplete": ("replace", "replace", "no", "yes", "no", "no", "no", "yes", "no", "no"),
+    "trialing": ("no", "yes", "yes", "yes", "yes", "no", "no", "no", "yes", "yes"),
+    "active": ("no", "yes", "yes", "yes", "yes", "yes", "no", "no", "yes", "yes"),
+    "past_due": ("no", "overdue", "yes", "yes", "yes", "yes", "no", "yes", "yes", "yes"),
+    "unpaid": ("no", "no", "no", "yes", "no", "no", "no", "yes", "no", "no"),
+    "paused": ("no", "later", "later", "yes", "no", "no", "yes", "yes", "no", "no"),
+    "incomplete_expired": _ENDED,
+    "canceled": _ENDED,
+}
+TABLE: Final[dict[State, dict[Command, Reply]]] = {
+    state: dict(zip(COMMANDS, row, strict=True)) for state, row in _ROWS.items()
+}
+
+
+ROUTES: Final[dict[Command, tuple[str, str]]] = {
+    "subscribe": ("POST /billing/subscription", ""),
+    "change_up": ("PUT /billing/subscription", "more of an add-on; not yet another plan"),
+    "change_down": ("PUT /billing/subscription", "less of an add-on; not yet another plan"),
+    "cancel": ("POST /billing/subscription/cancel", ""),
+    "reactivate": ("POST /billing/subscription/reactivate", ""),
+    "pay": ("POST /billing/invoices/{invoice_id}/pay", "the invoice that is owed"),
+}
+"""The route below /api/v1 that gives a command, and a note on it; the others have none yet."""
+
+
+def takes(state: State) -> list[Command]:
+    """The commands a state does not refuse, of those a route serves today."""
+    return [
+        command
+        for command, reply in TABLE[state].items()
+        if reply not in ("no", "overdue") and command in ROUTES
+        # The one change up that is served is more of an add-on, and those are sold while active.
+        if command != "change_up" or state == "active"
+    ]
+
+
+def demand(state: State, command: Command) -> Reply:
+    """The reply, or the refusal as an error: SUBSCRIPTION_STATE, PAYMENT_OVERDUE (both 409)."""
+    reply = TABLE[state][command]
+    if reply == "overdue":
+        raise Conflict("PAYMENT_OVERDUE", "pay the overdue invoice first", state=state)
+    if reply == "no":
+        if command == "subscribe":
+            raise Conflict(
+                "SUBSCRIPTION_EXISTS", "this account has an open subscription", state=state
+            )
+        raise Conflict(
+            "SUBSCRIPTION_STATE",
+            f"a subscription that is {state} accepts only: {', '.join(takes(state))}",
+            state=state,
+            takes=takes(state),
+        )
+    return reply

@@ -1,0 +1,104 @@
+"""Every query on subscriptions and their items."""
+
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import Select, exists, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.catalog.plans.rules import OPEN_STATUSES
+from billing.core import ids, prepared
+from billing.core.errors import NotFound
+from billing.core.prepared import Fields, Prepared, given
+from billing.metering.usage import store as usage
+from billing.money.subscriptions.schemas import Item, Subscription
+from billing.money.subscriptions.tables import subscription_items, subscriptions
+
+PAYING: Final = ("active", "past_due", "unpaid")
+_OF_ID = select(subscriptions).where(subscriptions.c.id == given("subscription_id"))
+_GET = Prepared(_OF_ID)
+_LOCK = Prepared(_OF_ID.with_for_update(key_share=True))
+_OPEN = select(subscriptions).where(
+    subscriptions.c.account_id == given("account_id"), subscriptions.c.status.in_(OPEN_STATUSES)
+)
+_FIND_OPEN = Prepared(_OPEN)
+_LOCK_OPEN = Prepared(_OPEN.with_for_update(key_share=True))
+_CURRENT = Prepared(
+    select(subscriptions)
+    .where(subscriptions.c.account_id == given("account_id"))
+    .order_by(subscriptions.c.status.in_(OPEN_STATUSES).desc(), subscriptions.c.created_at.desc())
+    .limit(1)
+)
+_ITEMS = Prepared(
+    select(subscription_items)
+    .where(subscription_items.c.subscription_id == given("subscription_id"))
+    .order_by(subscription_items.c.id)
+)
+
+
+async def add(
+    connection: AsyncConnection, row: dict[str, Any], items: list[dict[str, Any]]
+) -> Subscription:
+    """Write a subscription with its items; one open per account is kept by the database."""
+    subscription = show(await prepared.add(connection, subscriptions, row))
+    whose = {"account_id": row["account_id"], "subscription_id": row["id"]}
+    for item in items:
+        await prepared.add(connection, subscription_items, item | whose | {"id": ids.new()})
+    if subscription.status != "incomplete":
+        await usage.follow(connection, subscription.account_id, subscription.cycle_start)
+    return subscription
+
+
+async def get(
+    connection: AsyncConnection, subscription_id: UUID, *, lock: bool = False
+) -> Subscription:
+    """One subscription, optionally locked; SUBSCRIPTION_NOT_FOUND."""
+    row = await (_LOCK if lock else _GET).first(connection, subscription_id=subscription_id)
+    if row is None:
+        raise NotFound("SUBSCRIPTION_NOT_FOUND", "no such subscription")
+    return show(row)
+
+
+async def find_open(
+    connection: AsyncConnection, account_id: UUID, *, lock: bool = False
+) -> Subscription | None:
+    """The account's one open subscription."""
+    row = await (_LOCK_OPEN if lock else _FIND_OPEN).first(connection, account_id=account_id)
+    return show(row) if row else None
+
+
+async def find_current(connection: AsyncConnection, account_id: UUID) -> Subscription | None:
+    """The open one, else the newest that ended."""
+    row = await _CURRENT.first(connection, account_id=account_id)
+    return show(row) if row else None
+
+
+async def change(connection: AsyncConnection, subscription_id: UUID, **fields: Any) -> Subscription:
+    """Overwrite fields of one subscription; `updated_at` is among them."""
+    return show(await prepared.change(connection, subscriptions, subscription_id, **fields))
+
+
+async def items(connection: AsyncConnection, subscription_id: UUID) -> list[Item]:
+    """What is paid for: the plan, seats, add-ons."""
+    rows = await _ITEMS.all(connection, subscription_id=subscription_id)
+    return [Item.model_validate(dict(row)) for row in rows]
+
+
+async def needs_card(connection: AsyncConnection, account_id: UUID) -> bool:
+    """Whether a subscription of the account is charged again; a trial or a pause is not."""
+    paying = select(subscriptions.c.id).where(
+        subscriptions.c.account_id == account_id,
+        subscriptions.c.status.in_(PAYING),
+        subscriptions.c.amount_minor > 0,
+    )
+    return bool(await connection.scalar(select(exists(paying))))
+
+
+def listing(account_id: UUID) -> Select[Any]:
+    """All subscriptions the account ever had; order and cut are the caller's."""
+    return select(subscriptions).where(subscriptions.c.account_id == account_id)
+
+
+def show(row: Fields) -> Subscription:
+    """A row as a subscription."""
+    return Subscription.model_validate(dict(row))

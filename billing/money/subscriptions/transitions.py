@@ -1,0 +1,144 @@
+"""The steps of a subscription as decisions over its rows: periods, trial, and what it collects.
+
+Pure; what time and payment do to it stands in `cycles.py` and `payment_effects.py`.
+"""
+
+from uuid import UUID
+
+from billing.core import ids
+from billing.matters.agenda import Step
+from billing.matters.deciding import Rules
+from billing.matters.effects import Rows, Work
+from billing.money.dunning import cases
+from billing.money.dunning import transitions as dunning
+from billing.money.dunning.transitions import Collected, collect
+from billing.money.invoices.schemas import Invoice
+from billing.money.payments import transitions as payments
+from billing.money.payments.calls import Call
+from billing.money.payments.owed import Owed
+from billing.money.payments.schemas import Payment
+from billing.money.subscriptions import cycles, payment_effects
+from billing.money.subscriptions.announcements import announce
+from billing.money.subscriptions.facts import SubscriptionFacts
+from billing.money.subscriptions.rules import agenda
+from billing.money.subscriptions.schemas import CrossedPeriod
+from billing.money.subscriptions.views import view
+
+
+def transition(w: Work[SubscriptionFacts], step: Step) -> None:
+    """One step."""
+    match step.name:
+        case "renew":
+            w.result = _next_period(w)
+        case "end_trial":
+            end_trial(w)
+        case "cycle":
+            w.result = f"cycle until {cycles.next_cycle(w).cycle_end.isoformat()}"
+        case "bill_early":
+            bill_early(w, step)
+        case "end":
+            payment_effects.end(w, "canceled at period end")
+            w.result = "canceled"
+        case "abandon":
+            abandon(w)
+        case "give_up":
+            give_up(w, step)
+        case _:
+            _collect(w, step)
+
+
+def begun(rows: Rows, _: SubscriptionFacts, step: Step) -> bool:
+    """Whether what the step did at the provider still waits to be recorded."""
+    undecided = (Owed(rows, one.id).undecided for one in rows.of(Invoice))
+    return any(attempt is not None and attempt.key == step.key for attempt in undecided)
+
+
+def end_trial(w: Work[SubscriptionFacts]) -> None:
+    """The first paid period; without a card what the plan says for that."""
+    subscription = cycles.of(w)
+    payable = not subscription.amount_minor or payments.default_card(w.rows)
+    if payable or subscription.trial_end_behavior == "invoice":
+        w.result = _next_period(w)
+    elif subscription.trial_end_behavior == "pause":
+        announce(w, cycles.change(w, status="paused"), "paused", reason="trial ended")
+        w.result = "paused"
+    else:
+        payment_effects.end(w, "trial ended without a card")
+        w.result = "canceled"
+
+
+def bill_early(w: Work[SubscriptionFacts], step: Step) -> None:
+    """The early invoice, once per crossing; none where another invoice was faster."""
+    invoice = cycles.bill_usage(w, step.key, early=True)
+    for period in w.rows.of(CrossedPeriod):
+        w.change(period, threshold_at=None)
+    w.result = f"invoice {_name(invoice)}" if invoice is not None else "nothing to bill"
+
+
+def abandon(w: Work[SubscriptionFacts]) -> None:
+    """Give up the first payment, once the provider says that it cannot come any more."""
+    drafts = cycles.collected(w.rows, cycles.of(w), ("draft",))
+    live, answer = (Owed(w.rows, drafts[0].id).live if drafts else None), w.facts.answer
+    if answer is None and live is not None:
+        w.call = Call("call_back", live)
+        return
+    if answer is not None and answer.outcome is not None:
+        _react(w, answer.call.payment.invoice_id, dunning.follow(w, answer, answer.outcome))
+        if answer.outcome.kind != "canceled":
+            w.result = "succeeded" if answer.outcome.kind == "succeeded" else None
+            return
+    w.result = payment_effects.expire_incomplete(w)
+
+
+def give_up(w: Work[SubscriptionFacts], step: Step) -> None:
+    """The final action of an invoice's case."""
+    invoice_id = _invoice_of(w, step)
+    case = cases.case_of(w, invoice_id)
+    if case is None:
+        raise LookupError(f"{step.key} has no case")
+    action = case.terms.final_action
+    became = dunning.give_up(w, invoice_id, action)
+    if became == "given_up":
+        payment_effects.on_given_up(w, action)
+    else:
+        _react(w, invoice_id, became)
+
+
+def _collect(w: Work[SubscriptionFacts], step: Step) -> None:
+    invoice_id = _invoice_of(w, step)
+    _react(w, invoice_id, collect(w, invoice_id, step))
+
+
+def _react(w: Work[SubscriptionFacts], invoice_id: UUID, became: Collected | None) -> None:
+    if became == "paid":
+        payment_effects.on_paid(w, w.rows.get(Invoice, invoice_id))
+    elif became == "unpaid":
+        payment_effects.on_unpaid(w)
+
+
+def _invoice_of(w: Work[SubscriptionFacts], step: Step) -> UUID:
+    """The invoice of a step; that of an event is the one whose payment it speaks of."""
+    if step.invoice is not None:
+        return ids.decode(ids.INVOICE, step.invoice)
+    if w.facts.answer is not None:
+        return w.facts.answer.call.payment.invoice_id
+    event = next((one for one in w.rows.waiting_events if one.id == step.event), None)
+    payment = w.rows.find(Payment, event.about) if event is not None else None
+    # An event that speaks of no payment here is heard all the same, and no invoice is looked at.
+    return payment.invoice_id if payment is not None else w.facts.subscription_id
+
+
+def _next_period(w: Work[SubscriptionFacts]) -> str:
+    moved, invoice = cycles.renew(w)
+    if w.facts.credits_at_start and moved.status == "active":
+        cycles.grant_cycle(w)
+    if invoice.status == "paid":
+        payment_effects.on_paid(w, invoice)
+    return f"invoice {_name(invoice)}"
+
+
+def _name(invoice: Invoice) -> str:
+    return ids.encode(ids.INVOICE, invoice.id)
+
+
+RULES = Rules(view=view, agenda=agenda, transition=transition, begun=begun)

@@ -1,0 +1,56 @@
+"""The state of a subscription as its agenda needs it, from the rows. Pure."""
+
+from billing.core import ids
+from billing.core.money import show_money
+from billing.matters.effects import Rows
+from billing.money.dunning import views
+from billing.money.subscriptions import cycles
+from billing.money.subscriptions.facts import SubscriptionFacts
+from billing.money.subscriptions.rules import SubscriptionState, words
+from billing.money.subscriptions.schemas import CrossedPeriod, Subscription
+
+
+def view(rows: Rows, facts: SubscriptionFacts) -> SubscriptionState:
+    """The state of the subscription, for its workflow."""
+    row = rows.get(Subscription, facts.subscription_id)
+    crossed = _crossed(rows, row)
+    statuses = ("draft", "open", "paid", "void", "uncollectible")
+    pay_first = row.status == "incomplete"
+    owed = (
+        views.collecting(rows, invoice, pay_first=pay_first)
+        for invoice in cycles.collected(rows, row, statuses)
+    )
+    state = SubscriptionState(
+        clock_at=facts.clock_at,
+        status=row.status,
+        plan=row.plan_key,
+        subscription=ids.encode(ids.SUBSCRIPTION, row.id),
+        current_period_end=row.current_period_end,
+        cycle_end=row.cycle_end,
+        trial_end=row.trial_end,
+        incomplete_expires_at=row.incomplete_expires_at,
+        superseded=row.superseded_at is not None,
+        cancel_at_period_end=row.cancel_at_period_end,
+        threshold_at=crossed.threshold_at if crossed is not None else None,
+        threshold=_crossing(crossed),
+        invoices=tuple(one for one in owed if one is not None),
+        events=views.waiting(rows),
+    )
+    price = show_money(row.amount_minor, row.currency)
+    line = words(state, price, facts.plan.name, row.zone)
+    return state.model_copy(update={"words": line})
+
+
+def _crossed(rows: Rows, row: Subscription) -> CrossedPeriod | None:
+    """The open usage period whose use reached the billing threshold."""
+    for period in rows.of(CrossedPeriod):
+        mine = period.subscription_id == row.id and period.closed_at is None
+        if mine and period.threshold_at is not None:
+            return period
+    return None
+
+
+def _crossing(period: CrossedPeriod | None) -> str | None:
+    if period is None:
+        return None
+    return f"{period.start_at:%Y-%m-%dT%H:%M:%SZ}-{period.threshold_number}"

@@ -1,0 +1,20 @@
+"""Pure rules of top-ups: when the next one may be tried, and what may be bought."""
+
+from datetime import datetime, timedelta
+from typing import Final, Literal
+
+TopUpStatus = Literal["wanted", "buying", "completed", "failed", "capped", "dropped"]
+
+# After a failure: wait, then look again; at the third nothing more is bought.
+RETRY_AFTER: Final = (timedelta(hours=1), timedelta(hours=24))
+MAX_FAILURES: Final = len(RETRY_AFTER) + 1
+
+
+def retry_at(failures: int, at: datetime) -> datetime | None:
+    """Instant of the next try after so many failures in a row; None: no more tries."""
+    return at + RETRY_AFTER[failures - 1] if failures < MAX_FAILURES else None
+
+
+def fits(spent_minor: int, price_minor: int, cap_minor: int | None) -> bool:
+    """True if one more pack is within the month's cap."""
+    return cap_minor is None or spent_minor + price_minor <= cap_minor

@@ -1,0 +1,159 @@
+"""The verbs of top-ups: say what is wanted, look whether it is, and book what became of one.
+
+The account's lock guards all of it; purchases buy what is wanted.
+"""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.catalog.plans import store as plans
+from billing.core import ids
+from billing.core.errors import Conflict, Invalid
+from billing.core.money import show_decimal
+from billing.ledger.credits import service as credits
+from billing.matters import store as matters
+from billing.money.payments import methods
+from billing.money.top_ups import rules, store
+from billing.money.top_ups.rules import TopUpStatus
+from billing.money.top_ups.schemas import TopUp, TopUpSettings, WantedSettings
+from billing.platform.outbox import service as outbox
+
+
+async def write(
+    connection: AsyncConnection, account_id: UUID, wanted: WantedSettings, at: datetime
+) -> tuple[TopUpSettings, bool]:
+    """Keep what the account wants; True: credits are wanted at once, tell its matter.
+
+    Written anew after three failures, they begin again. Errors: INVALID_PACK; CURRENCY_MISMATCH;
+    PAYMENT_METHOD_NOT_FOUND; PAYMENT_METHOD_REQUIRED when there is no card to charge.
+    """
+    balance = await credits.lock(connection, account_id)
+    pack = await plans.find_pack(connection, wanted.pack)
+    if pack is None or not pack.is_active:
+        raise Invalid("INVALID_PACK", f"no credit pack {wanted.pack!r}", status=400)
+    if wanted.payment_method_id is not None:
+        await methods.get(connection, wanted.payment_method_id)
+    elif wanted.is_enabled and await methods.default(connection, account_id) is None:
+        raise Conflict("PAYMENT_METHOD_REQUIRED", "the account has no saved card")
+    currency = balance.currency
+    if currency and await plans.pack_price(connection, pack.key, currency) is None:
+        raise Conflict("CURRENCY_MISMATCH", f"pack {pack.key} has no price in {currency}")
+    kept = await store.put_settings(
+        connection,
+        wanted.model_dump()
+        | {"pack": pack.key, "account_id": account_id, "failures": 0, "stopped_at": None}
+        | {"updated_at": at},
+    )
+    below = wanted.threshold if wanted.is_enabled else None
+    await store.change_balance(connection, account_id, below=below, **{"from": None})
+    await outbox.announce(
+        connection,
+        account_id=account_id,
+        action="top_up.settings_written",
+        subject=ids.encode(ids.ACCOUNT, account_id),
+        facts={
+            "is_enabled": wanted.is_enabled,
+            "threshold": show_decimal(wanted.threshold),
+            "pack": pack.key,
+            "monthly_cap_cents": wanted.monthly_cap_minor,
+        },
+        at=at,
+    )
+    return kept, await look(connection, account_id, at)
+
+
+async def look(connection: AsyncConnection, account_id: UUID, at: datetime) -> bool:
+    """Look again whether the account wants credits, after its settings or a pause changed."""
+    return await store.ask_if_low(connection, account_id, at)
+
+
+async def completed(connection: AsyncConnection, top_up_id: UUID, at: datetime) -> None:
+    """Its purchase was paid, perhaps after it had been given up."""
+    top_up = await _decide(connection, await store.get(connection, top_up_id), "completed", at)
+    await store.change_settings(connection, top_up.account_id, failures=0)
+    await _announce(connection, top_up, at)
+
+
+async def failed(connection: AsyncConnection, top_up_id: UUID, reason: str, at: datetime) -> None:
+    """Nothing was bought: it is tried again after a pause, or, at the third, not any more."""
+    top_up = await store.get(connection, top_up_id)
+    top_up = await _decide(connection, top_up, "failed", at, reason=reason)
+    kept = await store.settings(connection, top_up.account_id)
+    if kept is None or not kept.active:
+        await _announce(connection, top_up, at)
+        return
+    failures = kept.failures + 1
+    again = rules.retry_at(failures, at)
+    stopped_at = at if again is None else None
+    await store.change_settings(
+        connection, top_up.account_id, failures=failures, stopped_at=stopped_at
+    )
+    await _announce(connection, top_up, at, failures=failures, again_at=_text(again))
+    if again is not None:
+        await pause(connection, top_up.account_id, again, at)
+        return
+    await store.change_balance(connection, top_up.account_id, below=None)
+    await _announce(connection, top_up, at, what="stopped", failures=failures)
+
+
+async def capped(
+    connection: AsyncConnection, top_up: TopUp, until: datetime, at: datetime, **facts: Any
+) -> None:
+    """One more would cost more than the account allows in a month: the next month it may."""
+    await _decide(connection, top_up, "capped", at, reason="the month's limit is reached")
+    await _announce(connection, top_up, at, what="capped", until=_text(until), **facts)
+    await pause(connection, top_up.account_id, until, at)
+
+
+async def drop(connection: AsyncConnection, top_up: TopUp, reason: str, at: datetime) -> None:
+    """It is wanted no more."""
+    await _decide(connection, top_up, "dropped", at, reason=reason)
+
+
+async def pause(
+    connection: AsyncConnection, account_id: UUID, until: datetime, at: datetime
+) -> None:
+    """Want nothing before `until`; the account's matter looks again then."""
+    await store.change_balance(connection, account_id, **{"from": until})
+    await matters.ensure_account(connection, account_id, due=until, at=at)
+
+
+async def _decide(
+    connection: AsyncConnection, top_up: TopUp, status: TopUpStatus, at: datetime, **more: Any
+) -> TopUp:
+    """The end of a top-up; what comes late to an ended one changes that one only."""
+    await credits.lock(connection, top_up.account_id)
+    if top_up.decided_at is None:
+        await store.change_balance(connection, top_up.account_id, open=False)
+    return await store.change(connection, top_up.id, status=status, decided_at=at, **more)
+
+
+async def _announce(
+    connection: AsyncConnection, top_up: TopUp, at: datetime, *, what: str = "", **more: Any
+) -> None:
+    subject = ids.encode(ids.TOP_UP, top_up.id)
+    purchase = top_up.purchase_id
+    facts = {
+        "top_up_id": subject,
+        "pack": top_up.pack,
+        "purchase_id": ids.encode(ids.PURCHASE, purchase) if purchase else None,
+        "amount_cents": top_up.amount_minor,
+        "currency": top_up.currency,
+        "reason": top_up.reason,
+        **more,
+    }
+    await outbox.announce(
+        connection,
+        account_id=top_up.account_id,
+        action=f"top_up.{what or top_up.status}",
+        subject=subject,
+        facts=facts,
+        at=at,
+    )
+
+
+def _text(at: datetime | None) -> str | None:
+    return at.isoformat() if at else None

@@ -1,0 +1,106 @@
+"""Every query on top-ups and their settings."""
+
+from datetime import datetime
+from functools import cache
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Select, Table, func, select, text, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.core import prepared
+from billing.core.prepared import Fields, Prepared, given
+from billing.ledger.credits.tables import credit_balances
+from billing.money.top_ups.schemas import TopUp, TopUpSettings
+from billing.money.top_ups.tables import top_up_settings, top_ups
+
+_ASK_IF_LOW = Prepared(
+    text("SELECT coalesce(wanted, false) FROM credit_check_top_up(:account_id, :at)")
+)
+_SETTINGS = Prepared(
+    select(top_up_settings).where(top_up_settings.c.account_id == given("of_account"))
+)
+_GET = Prepared(select(top_ups).where(top_ups.c.id == given("top_up_id")))
+
+
+async def settings(connection: AsyncConnection, account_id: UUID) -> TopUpSettings | None:
+    """The account's top-up setting, if it has one."""
+    row = await _SETTINGS.first(connection, of_account=account_id)
+    return TopUpSettings.model_validate(row) if row else None
+
+
+async def put_settings(connection: AsyncConnection, row: dict[str, Any]) -> TopUpSettings:
+    """Write an account's settings anew."""
+    new = insert(top_up_settings).values(**row)
+    written = await connection.execute(
+        new.on_conflict_do_update(index_elements=["account_id"], set_=row).returning(
+            top_up_settings
+        )
+    )
+    return TopUpSettings.model_validate(dict(written.mappings().one()))
+
+
+async def change_settings(connection: AsyncConnection, account_id: UUID, **fields: Any) -> None:
+    """Overwrite fields of an account's settings."""
+    change = _change(top_up_settings, tuple(fields))
+    await change.send(connection, of_account=account_id, **fields)
+
+
+async def change_balance(connection: AsyncConnection, account_id: UUID, **fields: Any) -> None:
+    """Overwrite what the debit function looks at; under the account's lock."""
+    named = {f"top_up_{name}": value for name, value in fields.items()}
+    change = _change(credit_balances, tuple(named))
+    await change.send(connection, of_account=account_id, **named)
+
+
+async def get(connection: AsyncConnection, top_up_id: UUID) -> TopUp:
+    """One top-up, which must exist."""
+    return show(await _GET.one(connection, top_up_id=top_up_id))
+
+
+async def undecided(connection: AsyncConnection, account_id: UUID) -> TopUp | None:
+    """The one that is wanted or being bought."""
+    rows = await connection.execute(
+        select(top_ups).where(top_ups.c.account_id == account_id, top_ups.c.decided_at.is_(None))
+    )
+    row = rows.mappings().one_or_none()
+    return show(row) if row else None
+
+
+async def change(connection: AsyncConnection, top_up_id: UUID, **fields: Any) -> TopUp:
+    """Overwrite fields of one top-up."""
+    return show(await prepared.change(connection, top_ups, top_up_id, **fields))
+
+
+async def ask_if_low(connection: AsyncConnection, account_id: UUID, at: datetime) -> bool:
+    """Ask for credits if the balance is low: written once, and the matter is woken. True if so."""
+    return bool(await _ASK_IF_LOW.scalar(connection, account_id=account_id, at=at))
+
+
+async def spent(connection: AsyncConnection, account_id: UUID, since: datetime) -> int:
+    """Money of top-ups wanted since then that was, or may still be, paid; in minor units."""
+    total = await connection.scalar(
+        select(func.coalesce(func.sum(top_ups.c.amount_minor), 0)).where(
+            top_ups.c.account_id == account_id,
+            top_ups.c.wanted_at >= since,
+            top_ups.c.status.in_(("buying", "completed")),
+        )
+    )
+    return int(total or 0)
+
+
+def listing(account_id: UUID) -> Select[Any]:
+    """The account's top-ups, to be ordered by (`wanted_at`, `id`)."""
+    return select(top_ups).where(top_ups.c.account_id == account_id)
+
+
+def show(row: Fields) -> TopUp:
+    """A row as a top-up."""
+    return TopUp.model_validate(dict(row))
+
+
+@cache
+def _change(table: Table, columns: tuple[str, ...]) -> Prepared:
+    fields = {name: given(name) for name in columns}
+    return Prepared(update(table).where(table.c.account_id == given("of_account")).values(fields))

@@ -1,0 +1,130 @@
+"""The verbs of a trial: taken once, expired on time, or converted by the first paid plan."""
+
+import hashlib
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.core import context, ids, keys
+from billing.core.errors import Conflict
+from billing.core.money import show_decimal
+from billing.core.settings import Settings
+from billing.ledger.credits import service as credits
+from billing.matters import store as matters
+from billing.matters.agenda import head
+from billing.matters.effects import Rows
+from billing.matters.kinds import TRIAL
+from billing.matters.schemas import Matter
+from billing.money.trials import store
+from billing.money.trials.rules import agenda
+from billing.money.trials.schemas import Trial
+from billing.money.trials.transitions import view
+from billing.platform.accounts.schemas import Account
+from billing.platform.outbox import service as outbox
+
+
+async def start(
+    connection: AsyncConnection,
+    account: Account,
+    *,
+    trial_id: UUID,
+    settings: Settings,
+    at: datetime,
+) -> Matter:
+    """Take the account's one trial of credits [D1, D3, D4, D9].
+
+    Errors: TRIAL_ALREADY_USED, also when another account of the same platform identity had it.
+    """
+    trial = await take(
+        connection,
+        account,
+        trial_id,
+        store.ACCOUNT_TRIAL,
+        Decimal(settings.trial_credits),
+        started_at=at,
+        ends_at=at + timedelta(days=settings.trial_days),
+    )
+    if trial is None:
+        raise Conflict("TRIAL_ALREADY_USED", "this account has used its trial")
+    await _grant(connection, trial, at)
+    await _announce(connection, trial, "started", at)
+    return await matters.birth(
+        connection,
+        kind=TRIAL,
+        account_id=account.id,
+        subject_id=account.id,
+        head=head(agenda(view(Rows([trial]), account.clock_at))),
+        at=at,
+        correlation_id=context.correlation_id.get(),
+    )
+
+
+async def take(
+    connection: AsyncConnection,
+    account: Account,
+    trial_id: UUID,
+    kind: str,
+    amount: Decimal,
+    *,
+    started_at: datetime,
+    ends_at: datetime,
+) -> Trial | None:
+    """Use up one kind of trial, once per account and platform identity; None when it was used."""
+    return await store.add(
+        connection,
+        {
+            "id": trial_id,
+            "account_id": account.id,
+            "kind": kind,
+            "identity_hash": _identity(account),
+            "status": "active",
+            "credits": amount,
+            "started_at": started_at,
+            "expires_at": ends_at,
+        },
+    )
+
+
+async def _grant(connection: AsyncConnection, trial: Trial, at: datetime) -> None:
+    await credits.grant(
+        connection,
+        account_id=trial.account_id,
+        amount=trial.credits,
+        kind="trial",
+        key=keys.trial_grant(trial.account_id),
+        is_paid=False,
+        reason="trial",
+        at=at,
+        expires_at=trial.expires_at,
+        subject=ids.encode(ids.TRIAL, trial.id),
+    )
+
+
+def _identity(account: Account) -> str | None:
+    if account.platform is None or account.platform_domain is None:
+        return None
+    name = f"{account.platform}:{account.platform_domain.lower()}"
+    return hashlib.sha256(name.encode()).hexdigest()
+
+
+async def _announce(
+    connection: AsyncConnection, trial: Trial, what: str, at: datetime, **detail: Any
+) -> None:
+    subject = ids.encode(ids.TRIAL, trial.id)
+    facts = {
+        "trial_id": subject,
+        "credits": show_decimal(trial.credits),
+        "expires_at": trial.expires_at.isoformat(),
+        **detail,
+    }
+    await outbox.announce(
+        connection,
+        account_id=trial.account_id,
+        action=f"trial.{what}",
+        subject=subject,
+        facts=facts,
+        at=at,
+    )

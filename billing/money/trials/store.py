@@ -1,0 +1,57 @@
+"""Every query on trials."""
+
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.core import keys, prepared
+from billing.core.prepared import Prepared, Row, given
+from billing.ledger.credits.tables import credit_lots
+from billing.money.trials.schemas import Trial
+from billing.money.trials.tables import trials
+
+ACCOUNT_TRIAL = "account_trial"
+SUBSCRIPTION_TRIAL = "subscription_trial"
+
+_FIND = Prepared(
+    select(trials).where(
+        trials.c.account_id == given("account_id"), trials.c.kind == given("of_kind")
+    )
+)
+
+
+async def add(connection: AsyncConnection, row: dict[str, Any]) -> Trial | None:
+    """Take the trial; None when this account or this platform identity had it before."""
+    created = await prepared.add_unless_there(connection, trials, row)
+    return show(created) if created else None
+
+
+async def find(
+    connection: AsyncConnection, account_id: UUID, kind: str = ACCOUNT_TRIAL
+) -> Trial | None:
+    """The account's trial of this kind."""
+    row = await _FIND.first(connection, account_id=account_id, of_kind=kind)
+    return show(row) if row else None
+
+
+async def change(connection: AsyncConnection, trial_id: UUID, **fields: Any) -> Trial:
+    """Overwrite fields of one trial."""
+    return show(await prepared.change(connection, trials, trial_id, **fields))
+
+
+async def credits_left(connection: AsyncConnection, account_id: UUID) -> Decimal:
+    """The unspent credits of the trial's own lot."""
+    left: Decimal | None = await connection.scalar(
+        select(credit_lots.c.remaining).where(
+            credit_lots.c.grant_key == keys.trial_grant(account_id)
+        )
+    )
+    return left or Decimal(0)
+
+
+def show(row: Row) -> Trial:
+    """A row as a trial."""
+    return Trial.model_validate(row)

@@ -1,0 +1,76 @@
+"""Transitions of a trial of credits: it expires, or a paid plan converts it. Pure."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from billing.core import ids, keys
+from billing.core.money import show_decimal
+from billing.matters.agenda import Step
+from billing.matters.effects import Do, Facts, Rows, Wake, Work
+from billing.matters.kinds import TRIAL
+from billing.money.trials.rules import TrialState
+from billing.money.trials.schemas import Trial
+
+
+@dataclass(slots=True)
+class TrialFacts(Facts):
+    """Facts of a trial beside its row."""
+
+    clock_at: datetime | None = None
+    left: Decimal = field(default=Decimal(0))
+    """Its credits that are neither spent nor held, those that expired already included."""
+
+
+def view(rows: Rows, clock_at: datetime | None) -> TrialState:
+    """The state that the workflow sees."""
+    trial = trial_of(rows)
+    ends = f"{trial.expires_at:%-d %b %Y %H:%M} UTC"
+    runs = trial.status == "active"
+    return TrialState(
+        clock_at=clock_at,
+        status=trial.status,
+        words=f"trial runs until {ends}" if runs else f"trial {trial.status}",
+        account=ids.encode(ids.ACCOUNT, trial.account_id),
+        expires_at=trial.expires_at,
+    )
+
+
+def transition(w: Work[TrialFacts], step: Step) -> None:
+    """Its end: the unspent part of its lot expires; bought credits stay [D7]."""
+    if step.name != "expire":
+        raise ValueError(f"a trial has no step {step.name!r}")
+    trial = trial_of(w.rows)
+    grant_key = keys.trial_grant(trial.account_id)
+    lot = {"account_id": trial.account_id, "grant_key": grant_key, "reason": "trial expired"}
+    w.do(Do("expire_lot", lot))
+    ended = w.change(trial, status="expired", ended_at=w.facts.at)
+    announce(w, ended, "expired", expired=show_decimal(w.facts.left))
+    w.result = ended.status
+
+
+def convert(w: Work[Any]) -> None:
+    """The first paid subscription ends the trial as converted; its lot keeps its date."""
+    for trial in w.rows.of(Trial):
+        if trial.status == "active":
+            announce(w, w.change(trial, status="converted", ended_at=w.facts.at), "converted")
+            w.do(Wake(TRIAL.workflow_id(trial.account_id)))
+
+
+def trial_of(rows: Rows) -> Trial:
+    """The account's one trial of credits."""
+    (trial,) = rows.of(Trial)
+    return trial
+
+
+def announce(w: Work[Any], trial: Trial, what: str, **detail: Any) -> None:
+    """One audit row and one `evt.billing.trial.*`."""
+    subject = ids.encode(ids.TRIAL, trial.id)
+    facts = {
+        "trial_id": subject,
+        "credits": show_decimal(trial.credits),
+        "expires_at": trial.expires_at.isoformat(),
+        **detail,
+    }
+    w.announce(trial.account_id, f"trial.{what}", subject, facts)

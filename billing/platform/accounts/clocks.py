@@ -1,0 +1,60 @@
+"""The frozen clock of a test account: its target, and where its walk stands.
+
+Only forward, only for test accounts; the walk itself goes from due instant to due instant.
+"""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.core import ids
+from billing.core.clock import real_now
+from billing.core.errors import Conflict, Invalid
+from billing.platform.accounts import store
+from billing.platform.accounts.schemas import Account
+from billing.platform.audit import service as audit
+
+
+async def aim(connection: AsyncConnection, account_id: UUID, target: datetime) -> Account:
+    """Set where the clock shall walk to; a test account in real time is frozen first.
+
+    Errors: CLOCK_NEEDS_TEST_ACCOUNT, CLOCK_BACKWARDS.
+    """
+    account = await store.lock(connection, account_id)
+    if not account.is_test:
+        raise Conflict(
+            "CLOCK_NEEDS_TEST_ACCOUNT", "only a test account may have a clock of its own"
+        )
+    clock_at = account.clock_at or real_now()
+    if target < max(clock_at, account.clock_target or clock_at):
+        raise Invalid("CLOCK_BACKWARDS", "a clock only moves forward")
+    await audit.record(
+        connection,
+        account_id=account_id,
+        action="clock.aimed",
+        subject=ids.encode(ids.ACCOUNT, account_id),
+        at=clock_at,
+        target=target.isoformat(),
+    )
+    walk = {"clock_at": clock_at, "clock_target": target, "clock_status": "advancing"}
+    return await store.change(connection, account_id, walk | {"clock_blocked": None})
+
+
+async def move(connection: AsyncConnection, account_id: UUID, clock_at: datetime) -> Account:
+    """Set the clock to an instant on its way; never back."""
+    return await store.change(connection, account_id, {"clock_at": clock_at})
+
+
+async def arrive(connection: AsyncConnection, account: Account) -> Account:
+    """Nothing is due before the target: the clock stands there, and the walk is over."""
+    there = {"clock_at": account.clock_target or account.clock_at, "clock_target": None}
+    return await store.change(
+        connection, account.id, there | {"clock_status": "ready", "clock_blocked": None}
+    )
+
+
+async def block(connection: AsyncConnection, account_id: UUID, why: str) -> Account:
+    """A matter does not get on: the walk stops where it is, and says why."""
+    stopped = {"clock_status": "blocked", "clock_blocked": why}
+    return await store.change(connection, account_id, stopped)

@@ -1,0 +1,55 @@
+"""An account as the rest of the product sees it, and what an operator may say about one."""
+
+from typing import Literal
+from uuid import UUID
+
+from pydantic import AwareDatetime
+
+from billing.core.frozen import Frozen
+
+ClockStatus = Literal["ready", "advancing", "blocked"]
+Preference = Literal["wallet_deduction", "credit_consumption", "payment_charge"]
+"""The preferred way of an account to pay beyond its plan."""
+
+
+class Account(Frozen):
+    """A billed customer. `clock_at` is the frozen instant of a test account, else None."""
+
+    id: UUID
+    external_id: str
+    kind: str
+    name: str | None
+    email: str | None
+    zone: str
+    country: str | None
+    locale: str
+    platform: str | None
+    platform_domain: str | None
+    is_test: bool
+    clock_at: AwareDatetime | None
+    clock_target: AwareDatetime | None
+    clock_status: ClockStatus | None
+    clock_blocked: str | None
+    stripe_customer_id: str | None
+    issuer_id: UUID | None
+    preferred_billing_method: Preference | None
+    status: str
+    created_at: AwareDatetime
+
+
+class AccountFields(Frozen):
+    """Fields of an upsert; a field that was not set keeps the account's value."""
+
+    external_id: str
+    kind: str = "merchant"
+    name: str | None = None
+    email: str | None = None
+    zone: str = "UTC"
+    country: str | None = None
+    locale: str = "en"
+    platform: str | None = None
+    platform_domain: str | None = None
+    is_test: bool = False
+    clock_at: AwareDatetime | None = None
+    issuer: str | None = None
+    preferred_billing_method: Preference | None = None

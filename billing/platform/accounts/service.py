@@ -1,0 +1,82 @@
+"""Making and changing accounts, by the operators' route and by the merchant event alike [A11]."""
+
+from typing import Any, Final
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.core import ids
+from billing.core.clock import real_now
+from billing.core.errors import Conflict, NotFound
+from billing.platform.accounts import store
+from billing.platform.accounts.schemas import Account, AccountFields
+from billing.platform.audit import service as audit
+
+# What stays as it was at the account's birth, and where the birth's value is kept; afterwards a
+# clock moves by its own route only.
+_FIXED: Final = {"is_test": "is_test", "clock_at": "created_at"}
+
+
+async def upsert(connection: AsyncConnection, wanted: AccountFields) -> tuple[Account, bool]:
+    """The account with this external id, made or brought up to date; True when it is new.
+
+    Needs a transaction that may see any account. Raises `Conflict` ACCOUNT_FIXED for a changed
+    `is_test` or clock, CLOCK_NEEDS_TEST_ACCOUNT, and `NotFound` ISSUER_NOT_FOUND.
+    """
+    if wanted.clock_at is not None and not wanted.is_test:
+        raise Conflict(
+            "CLOCK_NEEDS_TEST_ACCOUNT", "only a test account may have a clock of its own"
+        )
+    account = await _add(connection, wanted)
+    if account is not None:
+        return account, True
+    known = await store.lock_by_external(connection, wanted.external_id)
+    return await _change(connection, known, wanted), False
+
+
+async def _add(connection: AsyncConnection, wanted: AccountFields) -> Account | None:
+    at = real_now()
+    row = wanted.model_dump(exclude={"issuer"}) | {
+        "id": ids.new(),
+        "issuer_id": await _issuer(connection, wanted.issuer),
+        "created_at": wanted.clock_at or at,
+        "clock_status": "ready" if wanted.clock_at else None,
+    }
+    account = await store.add(connection, row)
+    if account is not None:
+        await _record(connection, account, "account.created", {})
+    return account
+
+
+async def _change(connection: AsyncConnection, known: Account, wanted: AccountFields) -> Account:
+    sent: dict[str, Any] = wanted.model_dump(include=wanted.model_fields_set - {"external_id"})
+    for name, kept_in in _FIXED.items():
+        if name in sent and sent.pop(name) != getattr(known, kept_in):
+            raise Conflict("ACCOUNT_FIXED", f"{name} cannot change after the account is created")
+    if "issuer" in sent:
+        sent["issuer_id"] = await _issuer(connection, sent.pop("issuer"))
+    changes = {name: value for name, value in sent.items() if value != getattr(known, name)}
+    if not changes:
+        return known
+    account = await store.change(connection, known.id, changes)
+    await _record(connection, account, "account.changed", {"fields": sorted(changes)})
+    return account
+
+
+async def _issuer(connection: AsyncConnection, key: str | None) -> Any:
+    found = await store.find_issuer(connection, key)
+    if found is None and key is not None:
+        raise NotFound("ISSUER_NOT_FOUND", f"no issuer {key!r}")
+    return found
+
+
+async def _record(
+    connection: AsyncConnection, account: Account, action: str, detail: dict[str, Any]
+) -> None:
+    await audit.record(
+        connection,
+        account_id=account.id,
+        action=action,
+        subject=ids.encode(ids.ACCOUNT, account.id),
+        at=account.clock_at or real_now(),
+        **detail,
+    )

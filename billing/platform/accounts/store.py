@@ -1,0 +1,173 @@
+"""Every query on accounts and issuers."""
+
+from collections.abc import Collection
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import Select, or_, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.core import ids
+from billing.core.errors import NotFound
+from billing.core.prepared import Fields, Prepared, given
+from billing.platform.accounts.schemas import Account
+from billing.platform.accounts.tables import accounts, issuers
+
+ACCOUNTS_REMEMBERED: Final = 10_000
+_IS_TEST: dict[UUID, bool] = {}
+_GET = Prepared(select(accounts).where(accounts.c.id == given("account_id")))
+
+
+async def get(connection: AsyncConnection, account_id: UUID) -> Account | None:
+    """One account by its row id."""
+    row = await _GET.first(connection, account_id=account_id)
+    return show(row) if row is not None else None
+
+
+async def is_test(connection: AsyncConnection, account_id: UUID) -> bool:
+    """True if the account has a clock of its own; fixed at its birth, so asked once."""
+    known = _IS_TEST.get(account_id)
+    if known is None:
+        account = await get(connection, account_id)
+        if account is None:
+            raise NotFound("NOT_FOUND", "no such account")
+        if len(_IS_TEST) >= ACCOUNTS_REMEMBERED:
+            _IS_TEST.clear()
+        known = _IS_TEST[account_id] = account.is_test
+    return known
+
+
+async def find(connection: AsyncConnection, name: str) -> Account | None:
+    """One account by `acc_…` id or external id; an id wins over an equal external id."""
+    account_id = ids.parse(ids.ACCOUNT, name)
+    if account_id is not None:
+        found = await get(connection, account_id)
+        if found is not None:
+            return found
+    return await find_by_external(connection, name)
+
+
+async def find_all(connection: AsyncConnection, names: Collection[str]) -> dict[str, Account]:
+    """Accounts by `acc_…` id or external id; an id wins over an equal external id."""
+    by_id = {ids.parse(ids.ACCOUNT, name): name for name in names}
+    known = [account_id for account_id in by_id if account_id is not None]
+    rows = await connection.execute(
+        select(accounts).where(
+            or_(accounts.c.id.in_(known), accounts.c.external_id.in_(list(names)))
+        )
+    )
+    found: dict[str, Account] = {}
+    for account in map(show, rows.mappings()):
+        found.setdefault(account.external_id, account)
+        if account.id in by_id:
+            found[by_id[account.id]] = account
+    return {name: found[name] for name in names if name in found}
+
+
+async def find_by_external(connection: AsyncConnection, external_id: str) -> Account | None:
+    """One account by the caller's own id for it."""
+    return await _one(connection, select(accounts).where(accounts.c.external_id == external_id))
+
+
+async def lock_by_external(connection: AsyncConnection, external_id: str) -> Account:
+    """The account with this external id, which must exist, locked against other writers."""
+    query = select(accounts).where(accounts.c.external_id == external_id)
+    return show((await connection.execute(query.with_for_update(key_share=True))).mappings().one())
+
+
+async def lock(connection: AsyncConnection, account_id: UUID) -> Account:
+    """The account's row, locked against another walker."""
+    rows = await connection.execute(
+        select(accounts).where(accounts.c.id == account_id).with_for_update(key_share=True)
+    )
+    row = rows.mappings().one_or_none()
+    if row is None:
+        raise NotFound("MERCHANT_NOT_FOUND", "no such account")
+    return show(row)
+
+
+async def advancing(connection: AsyncConnection) -> list[UUID]:
+    """The accounts whose clock is on its way, for whoever restarts their walks."""
+    rows = await connection.execute(
+        select(accounts.c.id).where(accounts.c.clock_status == "advancing").order_by(accounts.c.id)
+    )
+    return list(rows.scalars())
+
+
+async def add(connection: AsyncConnection, row: dict[str, Any]) -> Account | None:
+    """Write a new account; None when its external id is taken."""
+    new = (
+        insert(accounts)
+        .values(**row)
+        .on_conflict_do_nothing(index_elements=[accounts.c.external_id])
+    )
+    return await _one(connection, new.returning(accounts))
+
+
+async def change(connection: AsyncConnection, account_id: UUID, fields: dict[str, Any]) -> Account:
+    """Overwrite fields of one account, which must exist."""
+    done = await connection.execute(
+        update(accounts).where(accounts.c.id == account_id).values(**fields).returning(accounts)
+    )
+    return show(done.mappings().one())
+
+
+async def lock_customer(
+    connection: AsyncConnection, account_id: UUID, customer_id: str
+) -> str | None:
+    """Keep the Stripe customer, once and for all; returns the one that is kept.
+
+    Of two callers the first one's customer stays, and both learn it [A15].
+    """
+    await connection.execute(
+        update(accounts)
+        .where(accounts.c.id == account_id, accounts.c.stripe_customer_id.is_(None))
+        .values(stripe_customer_id=customer_id)
+    )
+    kept: str | None = await connection.scalar(
+        select(accounts.c.stripe_customer_id).where(accounts.c.id == account_id)
+    )
+    return kept
+
+
+def listing(
+    *, text: str | None = None, is_test: bool | None = None, platform: str | None = None
+) -> Select[Any]:
+    """All accounts that match, for the operators' list; order and cut are the caller's."""
+    query = select(accounts)
+    if text:
+        like = f"%{_escaped(text)}%"
+        query = query.where(
+            or_(
+                accounts.c.external_id.ilike(like, escape="\\"),
+                accounts.c.name.ilike(like, escape="\\"),
+                accounts.c.email.ilike(like, escape="\\"),
+            )
+        )
+    if is_test is not None:
+        query = query.where(accounts.c.is_test.is_(is_test))
+    if platform is not None:
+        query = query.where(accounts.c.platform == platform)
+    return query
+
+
+async def find_issuer(connection: AsyncConnection, key: str | None) -> UUID | None:
+    """The issuer with this key; without a key the default one."""
+    which = issuers.c.key == key if key is not None else issuers.c.is_default
+    found: UUID | None = await connection.scalar(select(issuers.c.id).where(which))
+    return found
+
+
+def show(row: Fields) -> Account:
+    """A row of `listing` as an account."""
+    return Account(**row)
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+
+
+async def _one(connection: AsyncConnection, statement: Any) -> Account | None:
+    row = (await connection.execute(statement)).mappings().one_or_none()
+    return show(row) if row is not None else None

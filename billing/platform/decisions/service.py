@@ -1,0 +1,220 @@
+"""The one executor: lock, read, decide, write, in the caller's transaction.
+
+A kind of matter says how its rows are read and seen, what it plans and what its steps change;
+everything else about doing a step at most once stands here.
+"""
+
+import os
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any, Final, Generic, TypeVar
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.core.clock import real_now
+from billing.core.errors import Conflict
+from billing.matters import store as matters
+from billing.matters.agenda import State, Step, head
+from billing.matters.deciding import Rules
+from billing.matters.effects import Facts, Rows, Work
+from billing.matters.schemas import Named
+from billing.platform.decisions import writer
+from billing.platform.outbox import service as outbox
+
+S = TypeVar("S", bound=State)
+F = TypeVar("F", bound=Facts)
+T = TypeVar("T")
+# The rows in memory are held against those in the database after every decision.
+_ORACLE: Final = os.environ.get("BILLING_PROFILE") == "test"
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """The subject to read, and whether to lock it for a decision."""
+
+    subject_id: UUID
+    deciding: bool = False
+    answer: Any = None
+    step: Step | None = None
+    """The step to decide; None: a command, or a look."""
+    locked: bool = True
+    """A look of the matter's own takes its row; one of a timeline takes nothing."""
+    known: frozenset[UUID] = frozenset()
+    """Rows to read although nothing can happen to them any more: the oracle compares them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engine(Rules[S, F]):
+    """The rules of one kind of matter, with the functions that read and write its rows."""
+
+    read: Callable[[AsyncConnection, Read], Awaitable[tuple[Rows, F]]]
+    asking: frozenset[str] = frozenset()
+    """The steps that mostly begin with a question to the provider."""
+    verbs: Mapping[str, writer.Verb] = field(default_factory=dict)
+    """What its decisions have done in SQL."""
+
+    @classmethod
+    def of(
+        cls,
+        rules: Rules[S, F],
+        read: Callable[[AsyncConnection, Read], Awaitable[tuple[Rows, F]]],
+        **verbs: writer.Verb,
+    ) -> "Engine[S, F]":
+        """The engine of these rules."""
+        return cls(
+            view=rules.view,
+            agenda=rules.agenda,
+            transition=rules.transition,
+            begun=rules.begun,
+            read=read,
+            verbs=verbs,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Done(Generic[S]):
+    """Where the matter stands after a decision."""
+
+    state: S
+    step: Step | None = None
+    """The step that was decided, with its facts; None: it was not due any more."""
+    call: Any = None
+    """The provider call to make now, after the commit; then decide again."""
+    lateness: timedelta | None = None
+    """How long after its time, in real time, the step was done; None: it is not done."""
+
+
+async def look(connection: AsyncConnection, engine: Engine[S, F], matter: Named) -> S:
+    """Read, and mirror the head in the register."""
+    rows, facts = await engine.read(connection, Read(matter.subject_id))
+    state = engine.view(rows, facts)
+    await _save_head(connection, engine, matter, state, facts.at)
+    return state
+
+
+async def decide(
+    connection: AsyncConnection,
+    engine: Engine[S, F],
+    matter: Named,
+    step: Step,
+    answer: Any = None,
+) -> Done[S]:
+    """Do a step once, if it is the due head; with `answer` go on with one that was begun."""
+    if answer is None and step.name in engine.asking:
+        asked = await _ask(connection, engine, matter, step)
+        if asked is not None:
+            return asked
+    read = Read(matter.subject_id, deciding=True, answer=answer, step=step)
+    rows, facts = await engine.read(connection, read)
+    planned = engine.planned(rows, facts, step)
+    if planned is None:
+        state = engine.view(rows, facts)
+        await _save_head(connection, engine, matter, state, facts.at)
+        return Done(state)
+    work = Work(rows, facts)
+    engine.transition(work, planned)
+    await _write(connection, engine, read, work)
+    state = engine.view(work.rows, facts)
+    if work.result is not None and work.call is None:
+        await _finish(connection, engine, matter, planned, work.result, state, facts.at)
+    elif work.call is None:  # else the step stays the head, until it is decided again
+        await _save_head(connection, engine, matter, state, facts.at)
+    late = max(timedelta(), facts.real_at - planned.due) if work.result is not None else None
+    return Done(state, planned, work.call, late)
+
+
+async def _ask(
+    connection: AsyncConnection, engine: Engine[S, F], matter: Named, step: Step
+) -> Done[S] | None:
+    """The step's question where it changes no row, so nothing is locked; None: decide it."""
+    rows, facts = await engine.read(connection, Read(matter.subject_id, locked=False))
+    planned = engine.planned(rows, facts, step)
+    if planned is None:
+        return None
+    work = Work(rows, facts)
+    engine.transition(work, planned)
+    if work.call is None or work.effects:
+        return None
+    return Done(engine.view(rows, facts), planned, work.call)
+
+
+async def command(
+    connection: AsyncConnection,
+    engine: Engine[S, F],
+    subject_id: UUID,
+    verb: Callable[[Work[F]], T],
+    *,
+    locked: bool = True,
+    dry_run: bool = False,
+) -> tuple[T, Work[F]]:
+    """What somebody asks of a matter beside its steps; with `dry_run` it is only thought out.
+
+    Answers what the verb answers, and the work with its rows and effects. Not `locked` where the
+    caller holds the account's lock of a matter that nothing else changes any more.
+    """
+    read = Read(subject_id, deciding=True, locked=locked and not dry_run)
+    rows, facts = await engine.read(connection, read)
+    work = Work(rows, facts)
+    answer = verb(work)
+    if not dry_run:
+        await _write(connection, engine, read, work)
+    return answer, work
+
+
+async def _write(
+    connection: AsyncConnection, engine: Engine[S, F], read: Read, work: Work[F]
+) -> None:
+    """Write a decision; the rows in memory are what is written, numbers included."""
+    for numbered in await writer.write(connection, work.effects, work.facts.at, engine.verbs):
+        work.rows.take(numbered)
+    if _ORACLE:
+        await _compare(connection, engine, read, work.rows)
+
+
+async def _finish(
+    connection: AsyncConnection,
+    engine: Engine[S, F],
+    matter: Named,
+    step: Step,
+    result: str,
+    state: S,
+    at: datetime,
+) -> None:
+    """The step's key and the new head, in one statement; a taken key undoes everything."""
+    await outbox.flush(connection)  # it takes the account's lock, before that of the register
+    fresh = await matters.finish_step(
+        connection,
+        matter,
+        step,
+        result=result,
+        head=head(engine.agenda(state), at),
+        words=state.words,
+        at=at,
+    )
+    if not fresh:
+        raise Conflict("STEP_DONE", f"{step.key} was done before, yet is planned")
+
+
+async def _save_head(
+    connection: AsyncConnection, engine: Engine[S, F], matter: Named, state: S, at: datetime
+) -> None:
+    await outbox.flush(connection)
+    first = head(engine.agenda(state), at)
+    await matters.save_head(connection, matter, first, state.words, at)
+
+
+async def _compare(
+    connection: AsyncConnection, engine: Engine[S, F], read: Read, rows: Rows
+) -> None:
+    """The fold of the effects must be what the writer made of them."""
+    written, _ = await engine.read(connection, replace(read, known=rows.ids()))
+    if written != rows:
+        raise AssertionError(f"rows differ: {written.by_type()} is written, not {rows.by_type()}")
+
+
+def now_facts(clock_at: datetime | None) -> dict[str, Any]:
+    """The instants of a decision."""
+    real_at = real_now()
+    return {"at": clock_at or real_at, "real_at": real_at}

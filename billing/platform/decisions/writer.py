@@ -1,0 +1,169 @@
+"""Effects as statements, in the transaction of the decision that made them.
+
+Rows come first, then verbs and what is heard, then what is announced, all in one pipeline. Numbers
+come last, for everybody waits for their series.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.core import context, prepared
+from billing.core.database import metadata
+from billing.core.prepared import Sent, pipeline
+from billing.matters import store as matters
+from billing.matters.effects import (
+    Add,
+    Announce,
+    Bear,
+    Change,
+    Do,
+    Effect,
+    Heard,
+    Issue,
+    Remove,
+    Row,
+    Wake,
+    Watch,
+)
+from billing.platform.outbox import service as outbox
+from billing.platform.provider_inbox import store as inbox
+
+Verb = Callable[..., Awaitable[object]]
+ISSUE: Final = "issue"
+"""The verb that answers the fields of the next number: `(series, on) -> fields`."""
+
+
+async def write(
+    connection: AsyncConnection,
+    effects: Sequence[Effect],
+    at: datetime,
+    verbs: Mapping[str, Verb],
+) -> list[Change]:
+    """Write the effects of one decision; answers the numbers that were given, as changes."""
+    rows, issues, rest = parted(effects)
+    async with pipeline(connection):
+        changed = [sent for one in rows if (sent := await _send(connection, one)) is not None]
+        for effect in rest:
+            await _write(connection, effect, at, verbs)
+        await outbox.flush(connection)
+    numbered = [
+        await _issue(connection, one, at, verbs)
+        for one in sorted(issues, key=lambda issue: issue.series)
+    ]
+    if any(sent.rowcount != 1 for sent in changed):
+        raise LookupError("a row that a decision changes is gone")
+    return numbered
+
+
+def parted(
+    effects: Sequence[Effect],
+) -> tuple[list[Add | Change | Remove], list[Issue], list[Effect]]:
+    """Rows to write, rows to number, and what else there is, each in order.
+
+    Changes that follow each other on one row are one; no other order is touched, for unique
+    indexes hold after each statement. A change of a row that waits for its number waits too.
+    """
+    rows: list[Add | Change | Remove] = []
+    issues: dict[UUID, Issue] = {}
+    rest: list[Effect] = []
+    for effect in effects:
+        match effect:
+            case Issue():
+                issues[_row_id(effect.row)] = effect
+            case Change(_, row_id, _) if row_id in issues:
+                before = issues[row_id]
+                issues[row_id] = Issue(_joined(before.row, effect) or before.row, before.series)
+            case Add() | Change() | Remove():
+                if rows and (joined := _joined(rows[-1], effect)) is not None:
+                    rows[-1] = joined
+                else:
+                    rows.append(effect)
+            case _:
+                rest.append(effect)
+    return rows, list(issues.values()), rest
+
+
+def _row_id(effect: Add | Change) -> UUID:
+    return effect.row.id if isinstance(effect, Add) else effect.row_id
+
+
+def _row_type(effect: Add | Change) -> type[Row]:
+    return type(effect.row) if isinstance(effect, Add) else effect.row_type
+
+
+def _joined(before: Effect, after: Effect) -> Add | Change | None:
+    match before, after:
+        case Add(row, once), Change(_, row_id, fields) if row.id == row_id:
+            return Add(row.model_copy(update=dict(fields)), once)
+        case Change(row_type, row_id, fields), Change(_, same_id, more) if row_id == same_id:
+            return Change(row_type, row_id, {**fields, **more})
+    return None
+
+
+async def _issue(
+    connection: AsyncConnection, issue: Issue, at: datetime, verbs: Mapping[str, Verb]
+) -> Change:
+    """Take the next number of the series, and write its row."""
+    number: Any = await verbs[ISSUE](connection, series=issue.series, on=at.date())
+    numbered = Change(_row_type(issue.row), _row_id(issue.row), number)
+    await _send(connection, _joined(issue.row, numbered) or numbered)
+    return numbered
+
+
+async def _send(connection: AsyncConnection, effect: Add | Change | Remove) -> Sent | None:
+    """One row; the answer to a change, which must have met its row."""
+    match effect:
+        case Add(row, once):
+            table, values = metadata.tables[row.TABLE], row.model_dump(exclude_unset=True)
+            unique = table.c[once] if once is not None else None
+            await prepared.send_add(connection, table, values, unique)
+            return None
+        case Change(row_type, row_id, fields):
+            table = metadata.tables[row_type.TABLE]
+            return await prepared.send_change(connection, table, row_id, **fields)
+        case Remove(row_type, row_id):
+            return await prepared.send_removal(connection, metadata.tables[row_type.TABLE], row_id)
+
+
+async def _write(
+    connection: AsyncConnection, effect: Effect, at: datetime, verbs: Mapping[str, Verb]
+) -> None:
+    match effect:
+        case Announce(account_id, action, subject, facts, type):
+            await outbox.announce(
+                connection,
+                account_id=account_id,
+                action=action,
+                subject=subject,
+                facts=dict(facts),
+                at=at,
+                type=type,
+            )
+        case Bear(kind, account_id, subject_id, head):
+            await matters.birth(
+                connection,
+                kind=kind,
+                account_id=account_id,
+                subject_id=subject_id,
+                head=head,
+                at=at,
+                correlation_id=context.correlation_id.get(),
+            )
+        case Wake(workflow_id):
+            await matters.wake(connection, workflow_id, at)
+        case Heard(event_id, object_id, until, workflow_id):
+            if workflow_id is not None and until is not None:
+                await inbox.mark_handled(connection, workflow_id, until, event_id)
+            elif event_id is not None and until is not None:
+                await inbox.mark_looked(connection, event_id, until)
+            elif object_id is not None:
+                await inbox.mark_object_handled(connection, object_id)
+        case Watch(account_id):
+            await matters.know_account(connection, account_id, at)
+        case Do(verb, arguments):
+            await outbox.flush(connection)  # what is told follows the order of the decision
+            await verbs[verb](connection, **{"at": at, **arguments})

@@ -1,0 +1,140 @@
+"""Every query on idempotency keys: claim with lease and takeover, finish, forget, purge."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, and_, case, delete, or_, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.core import ids
+from billing.platform.idempotency.schemas import (
+    LEASE,
+    LIFETIME,
+    Granted,
+    KeyedRequest,
+    Refused,
+    StoredAnswer,
+)
+from billing.platform.idempotency.tables import billing_idempotency as keys
+
+PURGE_BATCH = 5_000
+
+
+async def claim(
+    connection: AsyncConnection, request: KeyedRequest, at: datetime
+) -> Granted | StoredAnswer | Refused:
+    """Take the key, or say why not; `at` is real time.
+
+    A key whose 24 h are over counts as new. A lease that ran out is taken over with the
+    resource id of the first try, so that its rows are found again.
+    """
+    row = (await connection.execute(_take(request, at))).one_or_none()
+    if row is not None:
+        return Granted(resource_id=row.resource_id, lease=row.lease, resumed=row.resumed)
+    kept = (await connection.execute(_find(request))).one_or_none()
+    if kept is None:
+        # Forgotten between the two statements: its holder is just leaving.
+        return Refused(reason="in_flight")
+    return _verdict(kept, request)
+
+
+async def finish(
+    connection: AsyncConnection, request: KeyedRequest, granted: Granted, answer: StoredAnswer
+) -> None:
+    """Keep the answer; a lease that was taken over meanwhile leaves the row alone."""
+    await connection.execute(
+        update(keys)
+        .where(_is(request), keys.c.lease == granted.lease)
+        .values(status=answer.status, media_type=answer.media_type, body=answer.body)
+    )
+
+
+async def release(
+    connection: AsyncConnection, request: KeyedRequest, granted: Granted, at: datetime
+) -> None:
+    """End the lease without an answer: the same key may go on with the same resource at once."""
+    await connection.execute(
+        update(keys).where(_is(request), keys.c.lease == granted.lease).values(lease_until=at)
+    )
+
+
+async def forget(connection: AsyncConnection, request: KeyedRequest, granted: Granted) -> None:
+    """Nothing of the request stands: the same key starts anew, with a resource of its own."""
+    await connection.execute(delete(keys).where(_is(request), keys.c.lease == granted.lease))
+
+
+async def purge(connection: AsyncConnection, before: datetime) -> int:
+    """Remove keys that expired before `before`, a bounded batch at a time [P10]; how many."""
+    old = select(keys.c.scope, keys.c.route, keys.c.key).where(keys.c.expires_at < before)
+    batch = old.limit(PURGE_BATCH).with_for_update(skip_locked=True).subquery()
+    gone = await connection.execute(
+        delete(keys).where(
+            keys.c.scope == batch.c.scope,
+            keys.c.route == batch.c.route,
+            keys.c.key == batch.c.key,
+        )
+    )
+    return gone.rowcount
+
+
+def _take(request: KeyedRequest, at: datetime) -> Any:
+    fresh = insert(keys).values(
+        scope=request.scope,
+        route=request.route,
+        key=request.key,
+        account_id=request.account_id,
+        request_hash=request.request_hash,
+        resource_id=ids.new(),
+        lease=ids.new(),
+        lease_until=at + LEASE,
+        created_at=at,
+        expires_at=at + LIFETIME,
+    )
+    new = fresh.excluded
+    over = keys.c.expires_at <= at
+    abandoned = and_(
+        keys.c.request_hash == new.request_hash,
+        keys.c.status.is_(None),
+        keys.c.lease_until <= at,
+    )
+    return fresh.on_conflict_do_update(
+        index_elements=[keys.c.scope, keys.c.route, keys.c.key],
+        set_={
+            "request_hash": new.request_hash,
+            "resource_id": case((over, new.resource_id), else_=keys.c.resource_id),
+            "lease": new.lease,
+            "lease_until": new.lease_until,
+            "created_at": case((over, new.created_at), else_=keys.c.created_at),
+            "expires_at": case((over, new.expires_at), else_=keys.c.expires_at),
+            "status": None,
+            "media_type": None,
+            "body": None,
+        },
+        where=or_(over, abandoned),
+    ).returning(
+        keys.c.resource_id,
+        keys.c.lease,
+        # A row born in this statement was created now; a takeover keeps its first birth.
+        (keys.c.created_at < at).label("resumed"),
+    )
+
+
+def _find(request: KeyedRequest) -> Any:
+    return select(keys).where(_is(request))
+
+
+def _is(request: KeyedRequest) -> Any:
+    return and_(
+        keys.c.scope == request.scope,
+        keys.c.route == request.route,
+        keys.c.key == request.key,
+    )
+
+
+def _verdict(row: Row[Any], request: KeyedRequest) -> StoredAnswer | Refused:
+    if row.request_hash != request.request_hash:
+        return Refused(reason="reused")
+    if row.status is None:
+        return Refused(reason="in_flight")
+    return StoredAnswer(status=row.status, media_type=row.media_type, body=row.body)

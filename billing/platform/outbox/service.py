@@ -1,0 +1,111 @@
+"""Publishing facts to the outside: rows in the same transaction, numbered per account.
+
+What a transaction announces is written by one statement, before it commits or numbers an invoice.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import bindparam, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.core import context, ids
+from billing.core.clock import real_now
+from billing.core.database import before_commit
+from billing.core.prepared import Prepared
+
+PREFIX: Final = "evt.billing."
+
+# Taking the numbers locks the account's balance row: their order is the order of commits.
+_WRITE = Prepared(
+    text(
+        """
+    WITH told AS (
+        SELECT * FROM jsonb_to_recordset(:facts) AS f(position int, id uuid, account_id uuid,
+            type text, actor text, action text, subject text, data jsonb, correlation_id text,
+            at timestamptz, real_at timestamptz)
+    ), numbered AS (
+        UPDATE credit_balances b SET event_seq = b.event_seq + n.many
+        FROM (SELECT account_id, count(*) AS many FROM told GROUP BY account_id) n
+        WHERE b.account_id = n.account_id
+        RETURNING b.account_id, b.event_seq - n.many AS before
+    ), published AS (
+        INSERT INTO events (id, account_id, seq, type, data, correlation_id, occurred_at,
+            created_at)
+        SELECT t.id, t.account_id,
+               n.before + row_number() OVER (PARTITION BY t.account_id ORDER BY t.position),
+               t.type, t.data, t.correlation_id, t.at, t.real_at
+        FROM told t JOIN numbered n USING (account_id)
+    )
+    INSERT INTO billing_audit (account_id, actor, action, subject, detail, correlation_id, at,
+        real_at)
+    SELECT account_id, actor, action, subject, data, correlation_id, at, real_at
+    FROM told WHERE action IS NOT NULL ORDER BY position
+    """
+    ).bindparams(bindparam("facts", type_=JSONB))
+)
+
+
+async def publish(
+    connection: AsyncConnection,
+    *,
+    account_id: UUID,
+    type: str,
+    data: dict[str, Any],
+    at: datetime,
+) -> None:
+    """Write `evt.billing.*` to the outbox; `data` is JSON with external ids and strings."""
+    await _say(connection, _fact(account_id, type, data, at))
+
+
+async def announce(
+    connection: AsyncConnection,
+    *,
+    account_id: UUID,
+    action: str,
+    subject: str,
+    facts: dict[str, Any],
+    at: datetime,
+    type: str | None = None,
+) -> None:
+    """One fact for both: an audit row `purchase.completed` and its event.
+
+    The event is `evt.billing.<action>` unless `type` names another.
+    """
+    whose = {"actor": context.actor.get(), "action": action, "subject": subject}
+    await _say(connection, _fact(account_id, type or PREFIX + action, facts, at) | whose)
+
+
+async def flush(connection: AsyncConnection) -> None:
+    """Write what was announced so far: the account's lock is taken before that of a series."""
+    waiting = before_commit(connection)
+    if waiting is not None and (facts := waiting.pop(_write, None)):
+        await _write(connection, facts)
+
+
+async def _say(connection: AsyncConnection, fact: dict[str, Any]) -> None:
+    waiting = before_commit(connection)
+    if waiting is None:
+        await _write(connection, [fact])
+    else:
+        waiting.setdefault(_write, []).append(fact)
+
+
+async def _write(connection: AsyncConnection, facts: Sequence[dict[str, Any]]) -> None:
+    numbered = [fact | {"position": place} for place, fact in enumerate(facts)]
+    await _WRITE.run(connection, facts=numbered)
+
+
+def _fact(account_id: UUID, type: str, data: dict[str, Any], at: datetime) -> dict[str, Any]:
+    return {
+        "id": str(ids.new()),
+        "account_id": str(account_id),
+        "type": type,
+        "data": data,
+        "correlation_id": context.correlation_id.get(),
+        "at": at.isoformat(),
+        "real_at": real_now().isoformat(),
+    }

@@ -1,0 +1,172 @@
+"""Every query on the inbox of provider events."""
+
+from datetime import datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import Select, func, or_, select, text, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.core import ids
+from billing.core.prepared import Prepared, given
+from billing.platform.provider_inbox.schemas import Waiting
+from billing.platform.provider_inbox.tables import stripe_webhook_events
+
+LONGEST_PAUSE: Final = timedelta(minutes=30)
+"""Between two looks for the owner of an event."""
+_WAITING: Final = (
+    stripe_webhook_events.c.stripe_event_id.label("event_id"),
+    stripe_webhook_events.c.status,
+    stripe_webhook_events.c.workflow_id,
+    stripe_webhook_events.c.object_id,
+    stripe_webhook_events.c.payload,
+    stripe_webhook_events.c.received_at,
+)
+
+
+_MARK_LOOKED = Prepared(
+    text(
+        """
+    UPDATE stripe_webhook_events e SET status = 'handled', dispatched_at = clock_timestamp()
+    FROM stripe_webhook_events cause
+    WHERE cause.stripe_event_id = :event_id AND e.workflow_id = cause.workflow_id
+      AND e.status = 'received'
+      AND (e.stripe_event_id = cause.stripe_event_id
+           OR (e.object_id = cause.object_id AND e.received_at <= :until))
+    """
+    )
+)
+_MARK_OBJECT_HANDLED = Prepared(
+    update(stripe_webhook_events)
+    .where(
+        stripe_webhook_events.c.object_id == given("object_id"),
+        stripe_webhook_events.c.status == "received",
+    )
+    .values(status="handled", dispatched_at=func.now())
+)
+_MARK_HANDLED = Prepared(
+    update(stripe_webhook_events)
+    .where(
+        stripe_webhook_events.c.workflow_id == given("of_matter"),
+        stripe_webhook_events.c.status == "received",
+        or_(
+            stripe_webhook_events.c.received_at <= given("until"),
+            stripe_webhook_events.c.stripe_event_id == given("event_id"),
+        ),
+    )
+    .values(status="handled", dispatched_at=func.now())
+)
+
+
+async def mark_handled(
+    connection: AsyncConnection, workflow_id: str, until: datetime, event_id: str | None = None
+) -> None:
+    """Mark a matter's events up to `until`, and this one, handled: it asked the provider later."""
+    await _MARK_HANDLED.run(connection, of_matter=workflow_id, until=until, event_id=event_id)
+
+
+async def mark_object_handled(connection: AsyncConnection, object_id: str) -> None:
+    """Mark the waiting events of an object handled: its final outcome is recorded."""
+    await _MARK_OBJECT_HANDLED.run(connection, object_id=object_id)
+
+
+async def mark_looked(connection: AsyncConnection, event_id: str, until: datetime) -> None:
+    """Mark the events of one event's object handled, up to `until`: it was asked about later."""
+    await _MARK_LOOKED.run(connection, event_id=event_id, until=until)
+
+
+async def subject_of(connection: AsyncConnection, event_id: str) -> str | None:
+    """The provider's object a stored event is about."""
+    subject: str | None = await connection.scalar(
+        select(stripe_webhook_events.c.object_id).where(
+            stripe_webhook_events.c.stripe_event_id == event_id
+        )
+    )
+    return subject
+
+
+async def waiting(
+    connection: AsyncConnection, received_before: datetime, limit: int
+) -> list[Waiting]:
+    """Events of ours that were left: stored, but never looked into."""
+    rows = await connection.execute(
+        select(*_WAITING)
+        .where(
+            stripe_webhook_events.c.status == "received",
+            stripe_webhook_events.c.received_at < received_before,
+        )
+        .order_by(stripe_webhook_events.c.received_at)
+        .limit(limit)
+    )
+    return [Waiting.model_validate(dict(row)) for row in rows.mappings()]
+
+
+async def unmatched(
+    connection: AsyncConnection, received_before: datetime, at: datetime, limit: int
+) -> list[Waiting]:
+    """Events without an owner so far that are to be matched again; the next look is put off.
+
+    Most are of others who use the same Stripe account: looked for with pauses that double up to
+    half an hour, and apart from ours, which they would crowd out.
+    """
+    event = stripe_webhook_events.c
+    pause = func.least(event.dispatched_at - event.received_at, LONGEST_PAUSE)
+    due = (
+        select(event.stripe_event_id)
+        .where(
+            event.status == "unmatched",
+            event.received_at < received_before,
+            or_(event.dispatched_at.is_(None), event.dispatched_at + pause <= at),
+        )
+        .order_by(func.coalesce(event.dispatched_at, event.received_at))
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+        .cte("due")
+    )
+    rows = await connection.execute(
+        update(stripe_webhook_events)
+        .where(event.stripe_event_id == due.c.stripe_event_id)
+        .values(dispatched_at=at)
+        .returning(*_WAITING)
+    )
+    return [Waiting.model_validate(dict(row)) for row in rows.mappings()]
+
+
+def listing(
+    *, status: str | None = None, account_id: UUID | None = None, event_id: str | None = None
+) -> Select[Any]:
+    """The inbox for operators; order and cut are the caller's."""
+    query = select(stripe_webhook_events)
+    if status is not None:
+        query = query.where(stripe_webhook_events.c.status == status)
+    if event_id is not None:
+        query = query.where(stripe_webhook_events.c.stripe_event_id == event_id)
+    return (
+        query
+        if account_id is None
+        else query.where(stripe_webhook_events.c.account_id == account_id)
+    )
+
+
+async def park(connection: AsyncConnection, event_id: str, error: str) -> None:
+    """Nobody's after 24 h: kept for inspection, with the reason [N6]."""
+    await connection.execute(
+        update(stripe_webhook_events)
+        .where(stripe_webhook_events.c.stripe_event_id == event_id)
+        .values(status="parked", error=error)
+    )
+
+
+def external(event_row: dict[str, Any]) -> dict[str, Any]:
+    """An inbox row for operators."""
+    account_id = event_row["account_id"]
+    return {
+        "event_id": event_row["stripe_event_id"],
+        "type": event_row["type"],
+        "status": event_row["status"],
+        "deliveries": event_row["deliveries"],
+        "account_id": ids.encode(ids.ACCOUNT, account_id) if account_id else None,
+        "workflow_id": event_row["workflow_id"],
+        "received_at": event_row["received_at"],
+        "error": event_row["error"],
+    }

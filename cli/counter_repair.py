@@ -1,0 +1,55 @@
+"""Holding usage counters against their records, for all accounts or one."""
+
+from collections.abc import Callable
+from typing import Final
+from uuid import UUID
+
+from billing.core import ids
+from billing.core.database import Database, open_database
+from billing.core.settings import Settings
+from billing.metering.usage import counter_rebuild
+from billing.platform.accounts import store as accounts
+from devstack.errors import StackError
+
+PAGE: Final = 500
+Tell = Callable[[str], None]
+
+
+async def check(settings: Settings, account: str | None, tell: Tell, *, write: bool) -> int:
+    """Count the counters that differ; with `write` set them right. `tell` hears of each account.
+
+    Errors: StackError for an unknown account.
+    """
+    database = open_database(settings)
+    work = counter_rebuild.rebuild if write else counter_rebuild.compare
+    wrong = 0
+    try:
+        after, page = None, await _page(database, account, None)
+        while page:
+            for after in page:
+                found = await work(database, after)
+                wrong += len(found)
+                if found:
+                    tell(_words(ids.encode(ids.ACCOUNT, after), found))
+            page = [] if account or len(page) < PAGE else await _page(database, None, after)
+    finally:
+        await database.close()
+    return wrong
+
+
+async def _page(database: Database, account: str | None, after: UUID | None) -> list[UUID]:
+    async with database.operator() as connection:
+        if account is None:
+            return [found[0] for found in await counter_rebuild.accounts(connection, after, PAGE)]
+        known = await accounts.find(connection, account)
+    if known is None:
+        raise StackError(f"no account {account!r}: give its id or external id")
+    return [known.id]
+
+
+def _words(account: str, found: list[counter_rebuild.Difference]) -> str:
+    first = found[0]
+    return (
+        f"{account}: {len(found)} counters differ, such as {first.meter} by {first.grain} of"
+        f" {first.bucket:%Y-%m-%d %H:%M}: {first.kept} kept, {first.true} recorded"
+    )

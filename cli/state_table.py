@@ -1,0 +1,49 @@
+"""The state table of subscriptions as Markdown, from the one table in code."""
+
+from typing import Final
+
+from rich.console import Console
+
+from billing.money.subscriptions.states import COMMANDS, ROUTES, TABLE
+
+REPLIES: Final = {
+    "yes": "yes",
+    "end": "at period end",
+    "later": "for the resumption",
+    "overdue": "409 `PAYMENT_OVERDUE`",
+    "replace": "replaces it",
+    "no": "-",
+}
+
+NOT_YET: Final = "*not yet*"
+
+
+def render() -> str:
+    """The page docs/subscription-states.md."""
+    head = ["state", *(name if name in ROUTES else f"{name} ({NOT_YET})" for name in COMMANDS)]
+    lines = [
+        "# What each state answers to each command",
+        "",
+        "Made by `billing states` from `billing/money/subscriptions/states.py`;",
+        "a test keeps them equal.",
+        "A pair marked - answers 409 `SUBSCRIPTION_STATE` with the state and what it takes;",
+        "a second `subscribe` answers 409 `SUBSCRIPTION_EXISTS`.",
+        f"Columns marked {NOT_YET} have no route so far: they say what is meant.",
+        "",
+        f"| {' | '.join(head)} |",
+        f"|{'---|' * len(head)}",
+    ]
+    for state, row in TABLE.items():
+        cells = [REPLIES[row[command]] for command in COMMANDS]
+        lines.append(f"| {' | '.join([state, *cells])} |")
+    lines += ["", "| command | route under `/api/v1` | |", "|---|---|---|"]
+    for command in COMMANDS:
+        route, words = ROUTES.get(command, (NOT_YET, ""))
+        shown = route if route == NOT_YET else f"`{route}`"
+        lines.append(f"| {command} | {shown} | {words} |")
+    return "\n".join([*lines, ""])
+
+
+def states() -> None:
+    """Print what each state of a subscription answers to each command."""
+    Console(soft_wrap=True).print(render(), end="", markup=False, highlight=False)

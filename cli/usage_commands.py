@@ -1,0 +1,202 @@
+"""The verbs `billing usage`: a file of usage through the public API, and counters made anew.
+
+The import speaks to the running stack, or to the API that `--url` and `--token` name.
+"""
+
+import asyncio
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, BinaryIO, Final
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+from billing.core.settings import Settings
+from cli import tokens
+from cli.stack_commands import DEFAULT_DATA, Data, reporting_errors
+from devstack.errors import StackError
+from devstack.stack import read_stack, use_stack
+
+if TYPE_CHECKING:
+    from cli.usage_import import Tally
+    from durable_billing.client import BillingClient
+
+STDIN: Final = "-"
+UNFINISHED: Final = 2
+"""The exit code when the same command has more to do."""
+
+app = typer.Typer(help="Usage in bulk.", no_args_is_help=True)
+
+
+@app.callback()
+def usage() -> None:
+    """Usage in bulk."""
+
+
+class Kind(StrEnum):
+    """File format of rows."""
+
+    csv = "csv"
+    jsonl = "jsonl"
+
+
+@app.command("import")
+def import_(
+    file: Annotated[str, typer.Argument(help="A CSV or JSON lines file; - reads standard input.")],
+    kind: Annotated[
+        Kind | None, typer.Option("--format", help="By the file's ending when left out.")
+    ] = None,
+    account: Annotated[str, typer.Option(help="Whose rows they are that name nobody.")] = "",
+    name: Annotated[str, typer.Option(help="Names standard input: same name, same rows.")] = "",
+    url: Annotated[str, typer.Option(envvar="BILLING_URL", help="The API.")] = "",
+    token: Annotated[str, typer.Option(envvar="BILLING_TOKEN", help="Who asks.")] = "",
+    state: Annotated[Path | None, typer.Option(help="How far it is: FILE.import.json.")] = None,
+    rejected: Annotated[Path | None, typer.Option(help="FILE.rejected.jsonl.")] = None,
+    restart: Annotated[bool, typer.Option(help="Send all of it again.")] = False,
+    patience: Annotated[float, typer.Option(help="Seconds to wait for an absent API.")] = 120.0,
+    data: Data = DEFAULT_DATA,
+) -> None:
+    """Record the rows of a file; run it again to go on where it stopped.
+
+    Exit code 1: rows were rejected, or nothing could be done. 2: not finished, run it again.
+    """
+    with reporting_errors():
+        client = _client(data, url, token, account)
+        path = None if file == STDIN else Path(file)
+        source = _source(path, name)
+        base = Path("stdin") if path is None else path
+        away = rejected or base.with_name(base.name + ".rejected.jsonl")
+        kept = state or (path and path.with_name(path.name + ".import.json"))
+        if restart and kept is not None:
+            kept.unlink(missing_ok=True)
+        form = kind or (Kind.csv if base.suffix.lower() == ".csv" else Kind.jsonl)
+        known = _finished(kept, source)
+        tally = known or _run(client, path, source, form, kept, away, patience)
+    words = f"{tally.recorded} recorded, {tally.duplicate} known before, {tally.rejected} rejected"
+    words += f" ({away})" if tally.rejected else ""
+    typer.echo(
+        f"{file}: already finished ({words}); --restart sends all rows again"
+        if known
+        else f"{file}: {words}"
+    )
+    if tally.rejected:
+        raise typer.Exit(1)
+
+
+@app.command("rebuild-counters")
+def rebuild_counters(
+    account: Annotated[str | None, typer.Option(help="Only this account.")] = None,
+    compare: Annotated[bool, typer.Option(help="Only look; exit code 1 if any differ.")] = False,
+    data: Data = DEFAULT_DATA,
+) -> None:
+    """Set counters right that their records do not bear out; an account's uses wait meanwhile."""
+    from cli import counter_repair
+
+    with reporting_errors():
+        use_stack(data.resolve())
+        wrong = asyncio.run(
+            counter_repair.check(Settings(), account, typer.echo, write=not compare)
+        )
+    typer.echo(f"{wrong} counters {'differ' if compare else 'set right'}")
+    if compare and wrong:
+        raise typer.Exit(1)
+
+
+def _finished(state: Path | None, source: str) -> "Tally | None":
+    """Tally of an import that is complete, else None. Errors: StackError."""
+    from cli.usage_import import read_tally
+
+    tally = read_tally(state, source)
+    return tally if tally.finished else None
+
+
+def _run(
+    client: "BillingClient",
+    path: Path | None,
+    source: str,
+    kind: Kind,
+    state: Path | None,
+    rejected: Path,
+    patience: float,
+) -> "Tally":
+    from cli.usage_file import UsageFile
+    from cli.usage_import import Import, Unfinished, read_tally
+    from durable_billing.events import FIELDS
+
+    one = Import(
+        client, read_tally(state, source), state=state, rejected=rejected,
+        patience_seconds=patience,
+    )  # fmt: skip
+    with _opened(path) as stream, _bar(path) as show:
+        rows = UsageFile(stream, kind.value, FIELDS)
+        try:
+            one.run(rows, lambda: show(rows.bytes_read))
+        except Unfinished as error:
+            Console(stderr=True).print(str(error), style="yellow", highlight=False, soft_wrap=True)
+            raise typer.Exit(UNFINISHED) from error
+    return one.tally
+
+
+def _client(data: Path, url: str, token: str, account: str) -> "BillingClient":
+    """With a token of the running stack's own, unless one is given."""
+    try:
+        from durable_billing.client import BillingClient
+    except ImportError as error:
+        raise StackError("the Python client is missing: pip install clients/python") from error
+    if url:
+        if not token:
+            raise StackError("give a --token for that --url")
+        return BillingClient(url, token, account=account or None)
+    stack = read_stack(data.resolve())
+
+    def mint() -> str:
+        return tokens.mint_token(
+            secret=stack.jwt_secret,
+            account=tokens.EVERY_ACCOUNT,
+            roles=["service"],
+            subject="usage-import",
+            audience=stack.jwt_audience,
+            issuer=stack.jwt_issuer,
+        )
+
+    # A proxy of this machine's environment has no part between it and its own stack.
+    return BillingClient(stack.api_url, token or mint, account=account or None, trust_env=False)
+
+
+def _source(path: Path | None, name: str) -> str:
+    """Prefix of the ids of rows that have none. Errors: StackError."""
+    if path is None:
+        return name
+    from cli.usage_import import fingerprint
+
+    try:
+        return fingerprint(path)
+    except OSError as error:
+        raise StackError(f"{path} cannot be read: {error.strerror}") from error
+
+
+@contextmanager
+def _opened(path: Path | None) -> Iterator[BinaryIO]:
+    if path is None:
+        yield sys.stdin.buffer
+        return
+    with path.open("rb") as stream:
+        yield stream
+
+
+@contextmanager
+def _bar(path: Path | None) -> Iterator[Callable[[int], None]]:
+    """A progress bar on stderr; nothing where nobody watches."""
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn(),
+    )  # fmt: skip
+    unseen = not console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=unseen) as bar:
+        total = path.stat().st_size if path else None
+        task = bar.add_task(path.name if path else "standard input", total=total)
+        yield lambda done: bar.update(task, completed=done)

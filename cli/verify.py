@@ -1,0 +1,60 @@
+"""Checking the books by command: the invariants in Postgres, and Postgres against Temporal."""
+
+import asyncio
+from typing import Final
+from uuid import UUID
+
+from api.temporal import connect
+from billing.core.database import Database, open_database
+from billing.core.settings import Settings
+from billing.insight.integrity import rules, service, store
+from billing.insight.integrity.schemas import Finding, Report
+from billing.platform.accounts import store as accounts
+from devstack.errors import StackError
+from workflows import visibility
+
+SECOND_LOOK_SECONDS: Final = 2.0
+"""A workflow that is just starting or ending looks wrong for a moment."""
+
+
+async def verify(
+    settings: Settings, *, account: str | None = None, temporal: bool = False
+) -> Report:
+    """Every check on one snapshot; with `temporal` also which workflows run.
+
+    Errors: StackError for an unknown account, RPCError when Temporal is away.
+    """
+    database = open_database(settings)
+    try:
+        report = await service.examine(database, await _account(database, account))
+        if not temporal:
+            return report
+        checks = (*report.checks, *await _workflows(database, settings))
+        return report.model_copy(update={"ok": all(c.ok for c in checks), "checks": checks})
+    finally:
+        await database.close()
+
+
+async def _account(database: Database, name: str | None) -> UUID | None:
+    if name is None:
+        return None
+    async with database.operator() as connection:
+        found = await accounts.find(connection, name)
+    if found is None:
+        raise StackError(f"no account {name!r}: give its id or external id")
+    return found.id
+
+
+async def _workflows(database: Database, settings: Settings) -> list[Finding]:
+    """Open matters against running workflows; what looks wrong is looked at twice."""
+    client = await connect(settings)
+    findings: list[Finding] = []
+    for pause in (SECOND_LOOK_SECONDS, 0.0):
+        running = await visibility.running_matters(client)
+        async with database.operator() as connection:
+            wanted = await store.open_matters(connection)
+        findings = rules.compare(wanted, running)
+        if all(finding.ok for finding in findings):
+            break
+        await asyncio.sleep(pause)
+    return findings

@@ -1,0 +1,210 @@
+"""One data folder, one stack: its lock, the list of living children and its secrets.
+
+The lock's descriptor is handed to every child, so it lives as long as anything of the stack lives.
+"""
+
+import fcntl
+import json
+import os
+import secrets
+import shutil
+import signal
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, Self
+
+import psutil
+from pydantic import ValidationError
+
+from billing.core.frozen import Frozen
+from devstack.errors import StackError
+
+SUPERVISOR: Final = "supervisor"
+LOCK: Final = "lock"
+END_SECONDS: Final = 5.0
+LOCK_SECONDS: Final = 10.0
+
+
+class Process(Frozen):
+    """A process by pid and birth, so that a pid used again is never taken for it."""
+
+    pid: int
+    created: float
+
+    @classmethod
+    def of(cls, pid: int) -> Self:
+        """The process that has this pid now. Errors: psutil.NoSuchProcess."""
+        return cls(pid=pid, created=psutil.Process(pid).create_time())
+
+    def find(self) -> psutil.Process | None:
+        """The living process, or None; a zombie counts as gone."""
+        try:
+            found = psutil.Process(self.pid)
+            if found.create_time() != self.created or found.status() == psutil.STATUS_ZOMBIE:
+                return None
+        except psutil.NoSuchProcess:
+            return None
+        return found
+
+
+class Secrets(Frozen):
+    """Made once per data folder, readable by its owner only."""
+
+    superuser_password: str
+    owner_password: str
+    app_password: str
+    operator_password: str
+    jwt_secret: str
+    stripe_webhook_secret: str
+
+
+class DataFolder:
+    """The folder on disk; `lock()` makes this process its only supervisor."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.logs = path / "logs"
+        self.stack_file = path / "stack.json"
+        self.lock_fd: int | None = None
+        self._children_file = path / "children.json"
+        self._children: dict[str, Process] = {}
+        self._run_folder: Path | None = None
+
+    @property
+    def inherited(self) -> tuple[int, ...]:
+        """The descriptors that every process of the stack must be given."""
+        return () if self.lock_fd is None else (self.lock_fd,)
+
+    def make(self) -> None:
+        """Create the folder: others may pass through (PostgreSQL's user may be one), not look."""
+        self.path.mkdir(mode=0o711, parents=True, exist_ok=True)
+        self.logs.mkdir(mode=0o700, exist_ok=True)
+
+    def lock(self) -> list[str]:
+        """Take the folder; returns the names of what a dead supervisor had left, now ended.
+
+        Errors: StackError when another stack runs on it, or when it cannot be written.
+        """
+        try:
+            self.make()
+            self.lock_fd = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise StackError(
+                f"{self.path} cannot be written ({error.strerror}): choose another folder"
+            ) from error
+        left = [] if self._try_lock() else self._take_over()
+        if stale := self._read()[1]:
+            shutil.rmtree(stale, ignore_errors=True)
+        self.note(SUPERVISOR, os.getpid())
+        self.stack_file.unlink(missing_ok=True)
+        return left
+
+    def unlock(self) -> None:
+        """Let the folder go; children that inherited the lock still hold it."""
+        self.forget(SUPERVISOR)
+        if self.lock_fd is not None:
+            os.close(self.lock_fd)
+            self.lock_fd = None
+
+    def running(self) -> Process | None:
+        """The living supervisor of this folder, or None."""
+        entry = self._read()[0].get(SUPERVISOR)
+        return entry if entry and entry.find() else None
+
+    def note(self, name: str, pid: int) -> None:
+        """Remember a process of this stack, for whoever must clean up after a kill -9."""
+        with suppress(psutil.NoSuchProcess):
+            self._children[name] = Process.of(pid)
+        self._write()
+
+    def note_run_folder(self, path: Path) -> None:
+        """Remember the folder of sockets, which lies outside of this one."""
+        self._run_folder = path
+        self._write()
+
+    def forget(self, name: str) -> None:
+        """A process of this stack has ended."""
+        self._children.pop(name, None)
+        self._write()
+
+    def secrets(self) -> Secrets:
+        """Read, or made on the first start. Errors: StackError when the file is damaged."""
+        file = self.path / "secrets.json"
+        if not file.exists():
+            made = Secrets(
+                **{name: secrets.token_hex(24) for name in Secrets.model_fields}
+            ).model_copy(update={"stripe_webhook_secret": "whsec_" + secrets.token_hex(24)})
+            write_private(file, made.model_dump_json(indent=1))
+        try:
+            return Secrets.model_validate_json(file.read_text())
+        except ValidationError as error:
+            raise StackError(
+                f"{file} is damaged: restore it, or start anew in another folder"
+            ) from error
+
+    def _try_lock(self) -> bool:
+        if self.lock_fd is None:
+            return False
+        try:
+            fcntl.flock(self.lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def _take_over(self) -> list[str]:
+        if self.running():
+            raise StackError(
+                f"another stack runs on {self.path}: stop it with make down, "
+                "or choose another folder with STACK_DATA"
+            )
+        entries, _ = self._read()
+        left = {name: found for name, entry in entries.items() if (found := entry.find())}
+        end(left)
+        deadline = time.monotonic() + LOCK_SECONDS
+        while not self._try_lock():
+            if time.monotonic() > deadline:
+                raise StackError(
+                    f"a process of an earlier stack still holds {self.path / 'lock'}: "
+                    "end it (fuser shows which), or choose another folder with STACK_DATA"
+                )
+            time.sleep(0.05)
+        return sorted(left)
+
+    def _read(self) -> tuple[dict[str, Process], Path | None]:
+        try:
+            content = json.loads(self._children_file.read_text())
+            entries = {name: Process(**entry) for name, entry in content["children"].items()}
+        except (OSError, ValueError, KeyError, TypeError):
+            return {}, None
+        folder = content.get("run_folder")
+        return entries, Path(folder) if folder else None
+
+    def _write(self) -> None:
+        content = {
+            "children": {name: entry.model_dump() for name, entry in self._children.items()},
+            "run_folder": str(self._run_folder) if self._run_folder else None,
+        }
+        with suppress(FileNotFoundError):  # somebody deleted the whole folder
+            write_private(self._children_file, json.dumps(content, indent=1))
+
+
+def end(processes: dict[str, psutil.Process]) -> None:
+    """End exactly these, politely first: PostgreSQL's fast stop is an interrupt."""
+    for name, process in processes.items():
+        with suppress(psutil.NoSuchProcess):
+            process.send_signal(signal.SIGINT if name == "postgres" else signal.SIGTERM)
+    _, alive = psutil.wait_procs(list(processes.values()), timeout=END_SECONDS)
+    for process in alive:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(alive, timeout=END_SECONDS)
+
+
+def write_private(file: Path, content: str) -> None:
+    """Write by rename, mode 0600: a reader sees the old content or the new, never a half."""
+    draft = file.with_name(file.name + ".new")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as stream:
+        stream.write(content)
+    draft.replace(file)

@@ -1,0 +1,199 @@
+"""The stage of the tales: a running stack, people who act on it, and checks that count.
+
+Checks read the sandbox's journal and SQL, not only the API's word.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+from uuid import UUID, uuid4
+
+import httpx2
+import psycopg
+from psycopg.rows import dict_row
+from rich.console import Console
+
+from billing.core import ids
+from cli.tokens import mint_token
+from devstack.control import StackControl
+from devstack.stack import StackInfo
+from sandbox.control import SandboxControl
+
+API: Final = "/api/v1"
+PATIENCE_SECONDS: Final = 45.0
+Json = dict[str, Any]
+
+
+class DemoError(Exception):
+    """Something the tale needs did not happen."""
+
+
+@dataclass
+class Stage:
+    """The stack with its clients, and the score of checks."""
+
+    stack: StackInfo
+    console: Console
+    http: httpx2.AsyncClient
+    sandbox: SandboxControl
+    control: StackControl
+    passed: int = 0
+    failed: list[str] = field(default_factory=list)
+
+    def title(self, words: str) -> None:
+        """Begin a tale."""
+        self.console.print(f"\n[bold]{words}[/]")
+
+    def say(self, words: str) -> None:
+        """One line of the story."""
+        self.console.print(f"  [dim]·[/] {words}", highlight=False)
+
+    def check(self, what: str, holds: bool, seen: object = "") -> None:
+        """Count a claim; a false one shows what was seen instead."""
+        if holds:
+            self.passed += 1
+            self.console.print(f"  [green]✓[/] {what}", highlight=False)
+        else:
+            self.failed.append(what)
+            self.console.print(f"  [red]✗ {what}[/] — seen: {seen}", highlight=False)
+
+    async def operate(
+        self, method: str, path: str, body: Json | None = None, **headers: str
+    ) -> Json:
+        """An administrator's request."""
+        return await self._ask(method, path, body, self.token("*", "admin"), **headers)
+
+    async def customer(self, name: str, clock_at: str | None = None) -> "Customer":
+        """A fresh account; with `clock_at` a test account on a frozen clock of its own."""
+        fields: Json = {"external_id": f"demo-{name}-{uuid4().hex[:8]}", "name": name.title()}
+        if clock_at is not None:
+            fields |= {"is_test": True, "clock_at": clock_at}
+        made = await self.operate("POST", "/admin/accounts", fields)
+        return Customer(self, str(made["id"]))
+
+    async def sql(self, query: str, **values: Any) -> list[Json]:
+        """Rows, past the API and its walls."""
+        url = self.stack.superuser_url.replace("postgresql+psycopg://", "postgresql://")
+        async with (
+            await psycopg.AsyncConnection.connect(url, autocommit=True) as connection,
+            connection.cursor(row_factory=dict_row) as cursor,
+        ):
+            await cursor.execute(query.encode(), values)
+            return await cursor.fetchall()
+
+    async def until(self, look: Callable[[], Awaitable[Any]], what: str) -> Any:
+        """Wait until `look` answers something truthy, and return that."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            try:
+                seen = await look()
+            except (httpx2.HTTPError, psycopg.OperationalError):
+                seen = None  # a part of the stack is down on purpose
+            if seen:
+                return seen
+            if time.monotonic() > deadline:
+                raise DemoError(f"{what}: not within {PATIENCE_SECONDS:.0f} s")
+            await asyncio.sleep(0.05)
+
+    def token(self, account: str, role: str) -> str:
+        """A bearer token."""
+        return mint_token(
+            secret=self.stack.jwt_secret,
+            account=account,
+            roles=[role],
+            subject="demo",
+            audience=self.stack.jwt_audience,
+            issuer=self.stack.jwt_issuer,
+        )
+
+    async def _ask(
+        self, method: str, path: str, body: Json | None, token: str, **headers: str
+    ) -> Json:
+        answer = await self.http.request(
+            method,
+            f"{API}{path}",
+            json=body,
+            headers={"Authorization": f"Bearer {token}", **headers},
+        )
+        found: Json = answer.json()
+        return found | {"http_status": answer.status_code}
+
+
+@dataclass(frozen=True)
+class Customer:
+    """One account, its browser, and what is written about it."""
+
+    stage: Stage
+    id: str
+
+    @property
+    def uuid(self) -> UUID:
+        """The id inside the database."""
+        return ids.decode(ids.ACCOUNT, self.id)
+
+    async def ask(self, method: str, path: str, body: Json | None = None, **headers: str) -> Json:
+        """A request of the account's staff; `http_status` is among the answer."""
+        token = self.stage.token(self.id, "billing")
+        return await self.stage._ask(method, path, body, token, **headers)  # noqa: SLF001
+
+    async def confirm(self, begun: Json, card: str = "pm_card_visa") -> None:
+        """Confirm the card as a browser does."""
+        secret = begun["next_action"]["client_secret"]
+        await self.stage.sandbox.confirm_as_client(secret.partition("_secret_")[0], card)
+
+    async def save_card(self, card: str, *, make_default: bool = False) -> Json:
+        """Save a card by a setup intent, browser included."""
+        fields: Json = {"make_default": True, "confirm": "DEFAULT"} if make_default else {}
+        begun = await self.ask("POST", "/billing/payment-methods/setup-intent", fields)
+        reference = begun["provider_reference"]
+        await self.stage.sandbox.confirm_as_client(reference, card)
+        body = fields | {"setup_intent_id": reference}
+        return await self.ask("POST", "/billing/payment-methods", body)
+
+    async def subscription(self) -> Json:
+        """The account's subscription."""
+        return await self.ask("GET", "/billing/subscription")
+
+    async def until_status(self, path: str, status: str) -> Json:
+        """The resource once it has this status."""
+
+        async def look() -> Json | None:
+            seen = await self.ask("GET", path)
+            return seen if seen.get("status") == status else None
+
+        found: Json = await self.stage.until(look, f"{path} to be {status}")
+        return found
+
+    async def advance(self, *, days: int) -> Json:
+        """Let the account's own time pass; answers where the clock stands."""
+        path = f"/admin/accounts/{self.id}/clock"
+        await self.stage.operate("POST", path, {"advance_days": days})
+
+        async def look() -> Json | None:
+            seen = await self.stage.operate("GET", path)
+            return seen if seen["status"] != "advancing" else None
+
+        clock: Json = await self.stage.until(look, "the clock to arrive")
+        if clock["status"] != "ready":
+            raise DemoError(f"the clock is {clock['status']}: {clock['blocked']}")
+        return clock
+
+    async def charges(self) -> list[Json]:
+        """Charges in the sandbox's journal, failed ones included."""
+        customer = await self.rows(
+            "SELECT stripe_customer_id AS id FROM accounts WHERE id = %(me)s"
+        )
+        if not customer[0]["id"]:
+            return []
+        found = await self.stage.sandbox.effects(customer=customer[0]["id"])
+        return [effect for effect in found if effect["name"].startswith("charge.")]
+
+    async def rows(self, query: str, **values: Any) -> list[Json]:
+        """Rows of this account; `%(me)s` is its id."""
+        return await self.stage.sql(query, me=self.uuid, **values)
+
+    async def count(self, query: str, **values: Any) -> int:
+        """The first column of the first row."""
+        return int(next(iter((await self.rows(query, **values))[0].values())))

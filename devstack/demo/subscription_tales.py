@@ -1,0 +1,103 @@
+"""Tales of subscribing: fourteen renewals by the clock, and dunning with two endings."""
+
+from datetime import datetime
+from itertools import pairwise
+from typing import Final
+
+from devstack.demo.stage import Customer, Stage
+
+FAILING_CARD: Final = "pm_card_chargeCustomerFail"
+GOOD_CARD: Final = "pm_card_visa"
+START: Final = "2027-01-31T10:00:00Z"
+TRIAL_DAYS: Final = 14
+FOURTEEN_MONTHS_DAYS: Final = 426
+
+
+async def fourteen_renewals(stage: Stage) -> Customer:
+    """Trial, then active, then fourteen monthly renewals, every one on its own day."""
+    stage.title("A subscription: trial, active, and fourteen monthly renewals by the clock")
+    reader = await stage.customer("dora", clock_at=START)
+    begun = await reader.ask("POST", "/billing/subscription", {"plan": "pro"})
+    stage.check("it starts in its trial", begun.get("status") == "trialing", begun)
+    await reader.save_card(GOOD_CARD)
+    await reader.advance(days=TRIAL_DAYS)
+    active = await reader.subscription()
+    stage.check("after 14 days it is active", active["status"] == "active", active["status"])
+    await reader.advance(days=FOURTEEN_MONTHS_DAYS)
+    bills = await reader.rows(
+        "SELECT number, issued_on, total_minor, status FROM invoices WHERE account_id = %(me)s"
+        " ORDER BY issued_on, number"
+    )
+    for bill in (*bills[:3], bills[-1]):
+        stage.say(f"{bill['number']}  {bill['issued_on']}  {bill['total_minor'] / 100:.2f} USD")
+    stage.check("15 invoices: the first period and 14 renewals", len(bills) == 15, len(bills))
+    stage.check("all paid", {bill["status"] for bill in bills} == {"paid"}, bills)
+    days = sorted({bill["issued_on"].day for bill in bills})
+    stage.check("each on the 14th, the anchor's day", days == [14], days)
+    charged = [c for c in await reader.charges() if c["name"] == "charge.succeeded"]
+    stage.check("15 charges in Stripe's journal", len(charged) == len(bills), len(charged))
+    grants = await reader.count(
+        "SELECT count(*) FROM credit_lots WHERE account_id = %(me)s AND kind = 'plan'"
+    )
+    stage.check("16 grants: the trial's cycle and each paid one", grants == 16, grants)
+    return reader
+
+
+async def recovered_by_new_card(stage: Stage) -> None:
+    """Day 0 and 3 fail; a new card is tried at once and heals everything."""
+    stage.title("A failing card: day 0 and day 3 fail, a new card recovers it at once")
+    payer = await _subscribed_with(stage, "emil", FAILING_CARD)
+    late = await payer.subscription()
+    stage.check("day 0 failed: past due", late["status"] == "past_due", late["status"])
+    await payer.advance(days=3)
+    tries = await _tries(payer)
+    stage.say(f"attempts at {', '.join(tries)}")
+    await payer.save_card(GOOD_CARD, make_default=True)
+    await payer.until_status("/billing/subscription", "active")
+    stage.check("the new card was tried at once: active again", True)
+    names = [charge["name"] for charge in await payer.charges()]
+    expected = ["charge.failed", "charge.failed", "charge.succeeded"]
+    stage.check("Stripe saw two failures and one success", names == expected, names)
+    await payer.advance(days=10)
+    after = len(await payer.charges())
+    stage.check("day 7 stayed silent", after == len(expected), after)
+
+
+async def exhausted(stage: Stage) -> None:
+    """Day 0, 3 and 7 fail, and the final action follows."""
+    stage.title("Another failing card: day 0, 3 and 7, then the final action")
+    payer = await _subscribed_with(stage, "fay", FAILING_CARD)
+    await payer.advance(days=9)
+    ended = await payer.subscription()
+    stage.check(
+        "after the last slot and a day of grace: unpaid",
+        ended["status"] == "unpaid",
+        ended["status"],
+    )
+    tries = await _tries(payer)
+    stage.check("three attempts, on day 0, 3 and 7", _gaps(tries) == [3, 4], tries)
+    failed = [charge for charge in await payer.charges() if charge["name"] == "charge.failed"]
+    stage.check("exactly three charges were tried", len(failed) == 3, len(failed))
+    await payer.advance(days=60)
+    later = len(await payer.charges())
+    stage.check("and none in the sixty days after", later == 3, later)
+
+
+async def _subscribed_with(stage: Stage, name: str, card: str) -> Customer:
+    payer = await stage.customer(name, clock_at=START)
+    await payer.save_card(card)
+    await payer.ask("POST", "/billing/subscription", {"plan": "pro"})
+    await payer.advance(days=TRIAL_DAYS)
+    return payer
+
+
+async def _tries(payer: Customer) -> list[str]:
+    rows = await payer.rows(
+        "SELECT started_at FROM payment_attempts WHERE account_id = %(me)s ORDER BY started_at"
+    )
+    return [f"{row['started_at']:%Y-%m-%d %H:%M}" for row in rows]
+
+
+def _gaps(tries: list[str]) -> list[int]:
+    days = [datetime.fromisoformat(one) for one in tries]
+    return [(after - before).days for before, after in pairwise(days)]

@@ -1,0 +1,46 @@
+"""The environment of the stack's processes: what the person set, and what a server needs.
+
+In the test profile nothing from outside configures the product, so that runs are alike anywhere.
+"""
+
+import os
+from typing import Final
+
+from dotenv import dotenv_values
+from pydantic import AliasChoices
+
+from billing.core.settings import Settings
+from devstack.options import ROOT, Profile
+
+SANDBOX_PREFIX: Final = "SANDBOX_"
+
+
+def person_environment(profile: Profile) -> dict[str, str]:
+    """The shell's environment over `.env`; in the test profile without the product's settings."""
+    if profile == "test":
+        ours = setting_names()
+        return {
+            name: value
+            for name, value in os.environ.items()
+            if name not in ours and not name.startswith(SANDBOX_PREFIX)
+        }
+    written = {name: value for name, value in dotenv_values(ROOT / ".env").items() if value}
+    return written | dict(os.environ)
+
+
+def system_environment() -> dict[str, str]:
+    """The little that PostgreSQL and Temporal need from outside."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    return kept | {"LC_ALL": "C", "TZ": "UTC"}
+
+
+def setting_names() -> frozenset[str]:
+    """The environment variables that the product reads."""
+    names: set[str] = set()
+    for field, info in Settings.model_fields.items():
+        alias = info.validation_alias
+        if isinstance(alias, AliasChoices):
+            names.update(str(choice) for choice in alias.choices)
+        else:
+            names.add(str(alias or field).upper())
+    return frozenset(names)

@@ -1,0 +1,27 @@
+"""Is a server of this stack there: one small HTTP question on 127.0.0.1.
+
+Written on plain streams, so that the supervisor carries no HTTP client. In a container
+`python -m devstack.health PORT PATH` is the health check.
+"""
+
+import asyncio
+import sys
+
+from devstack.ports import HOST
+
+
+async def answers(port: int, path: str) -> bool:
+    """True if GET `path` is answered with 200. Errors: OSError when nobody listens."""
+    reader, writer = await asyncio.open_connection(HOST, port)
+    try:
+        request = f"GET {path} HTTP/1.1\r\nHost: {HOST}:{port}\r\nConnection: close\r\n\r\n"
+        writer.write(request.encode())
+        await writer.drain()
+        status = await reader.readline()
+    finally:
+        writer.close()
+    return b" 200 " in status
+
+
+if __name__ == "__main__":
+    sys.exit(not asyncio.run(answers(int(sys.argv[1]), sys.argv[2])))

@@ -1,0 +1,32 @@
+"""The options of a stack: where its data lives, which parts run, on which ports.
+
+One frozen record travels from the command line to the supervisor's process.
+"""
+
+from pathlib import Path
+from typing import Final, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+"""The folder of the project: where worker.py, api/ and migrations/ are."""
+
+ChildName = Literal["postgres", "temporal", "sandbox", "worker", "api"]
+Profile = Literal["default", "test"]
+
+CHILDREN: Final[tuple[ChildName, ...]] = get_args(ChildName)
+"""Every part, in the order of starting; stopping goes the other way round."""
+
+
+class Options(BaseModel):
+    """One stack. `data` is absolute; `owner` is a pid: the stack stops when that process ends."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    data: Path
+    profile: Profile = "default"
+    free_ports: bool = False
+    children: tuple[ChildName, ...] = CHILDREN
+    ui: bool = True
+    provision: bool = True
+    owner: int | None = None

@@ -1,0 +1,66 @@
+"""As whom PostgreSQL runs: it refuses to run as root, and this stack must run for root too.
+
+A user namespace is tried first: files stay root's and no other account is needed.
+"""
+
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from devstack.errors import StackError
+
+NAMESPACE: Final = ("unshare", "--user", "--map-user=1000", "--map-group=1000", "--")
+NOBODY: Final = 65534
+
+
+@dataclass(frozen=True)
+class Identity:
+    """`prefix` goes before the command line; `uid`, when set, owns the files and runs it."""
+
+    prefix: tuple[str, ...] = ()
+    uid: int | None = None
+
+    def own(self, path: Path) -> None:
+        """Give a file, or a folder with all in it, to the user that PostgreSQL runs as.
+
+        Root may find a cluster made under its other identity; others have only one.
+        """
+        wanted = os.geteuid() if self.uid is None else self.uid
+        if path.stat().st_uid == wanted:
+            return
+        for file in (path, *path.rglob("*")):
+            os.chown(file, wanted, wanted)
+
+
+def choose_identity(*paths: Path) -> Identity:
+    """Plain for an ordinary user; for root a namespace, else nobody if it reaches `paths`.
+
+    Errors: StackError when root has neither.
+    """
+    if os.geteuid() != 0:
+        return Identity()
+    if _namespaces_work():
+        return Identity(prefix=NAMESPACE)
+    for path in paths:
+        if not _reachable(path):
+            raise StackError(
+                f"PostgreSQL cannot run as root, user namespaces are forbidden here, and {path} "
+                "is closed to other users: run as an ordinary user, or open that folder (chmod a+x)"
+            )
+    return Identity(uid=NOBODY)
+
+
+def _namespaces_work() -> bool:
+    try:
+        tried = subprocess.run([*NAMESPACE, "true"], capture_output=True, timeout=5, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return tried.returncode == 0
+
+
+def _reachable(path: Path) -> bool:
+    """True if every existing folder down to `path` may be entered by anybody."""
+    folders = [path, *path.parents]
+    return all(folder.stat().st_mode & 0o001 for folder in folders if folder.exists())

@@ -1,0 +1,145 @@
+"""The product's own processes in a stack, sandbox, worker and API, and the settings they get.
+
+All of them are configured by environment only, exactly as in a container.
+"""
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from billing.platform.provider_inbox.webhooks import PAYMENT_EVENTS
+from devstack.environment import person_environment
+from devstack.health import answers
+from devstack.options import ROOT, Options
+from devstack.ports import HOST, Ports
+from devstack.postgres import Postgres
+from devstack.process import Spec
+from devstack.temporal import NAMESPACE
+
+WEBHOOK_PATH: Final = "/api/v1/webhooks/stripe"
+SANDBOX_KEY: Final = "sk_test_sandbox"
+SANDBOX_PUBLISHABLE_KEY: Final = "pk_test_sandbox"
+NAME: Final = "durable-billing"
+SPEC_FILE: Final = ROOT.parent / "shared" / "stripe" / "openapi.json"
+GRACE_SECONDS: Final = 5
+KEEP_ALIVE_SECONDS: Final = 75
+# Tests poll without mercy; the limits have tests of their own.
+TEST_RATE_LIMIT: Final = "1000000/minute"
+
+# Longer than the worker waits for its running activities.
+WORKER_STOP_SECONDS: Final = 40.0
+
+
+def product_settings(
+    options: Options, ports: Ports, postgres: Postgres, control: Path
+) -> dict[str, str]:
+    """Every setting that the stack decides. The person's own wins for Stripe and for tokens."""
+    person = person_environment(options.profile)
+    secrets = postgres.secrets
+    ours = {
+        "JWT_SECRET": secrets.jwt_secret,
+        "JWT_AUDIENCE": NAME,
+        "JWT_ISSUER": NAME,
+        "STRIPE_SECRET_KEY": SANDBOX_KEY,
+        "STRIPE_PUBLISHABLE_KEY": SANDBOX_PUBLISHABLE_KEY,
+        "STRIPE_WEBHOOK_SECRET": secrets.stripe_webhook_secret,
+        "ENV": "test" if options.profile == "test" else "development",
+    }
+    ours |= {name: person[name] for name in ours if person.get(name)}
+    if ours["STRIPE_SECRET_KEY"] == SANDBOX_KEY:
+        ours["STRIPE_API_BASE"] = f"http://{HOST}:{ports.sandbox}"
+    if options.profile == "test":
+        ours["STACK_CONTROL"] = str(control)
+        failpoints = options.data / "failpoints"
+        failpoints.mkdir(exist_ok=True)
+        ours["BILLING_FAILPOINTS"] = str(failpoints)
+        ours["BILLING_RATE_LIMIT"] = TEST_RATE_LIMIT
+    return ours | {
+        "BILLING_PROFILE": options.profile,
+        "DATABASE_URL": postgres.url("billing_app", secrets.app_password),
+        "DATABASE_OPERATOR_URL": postgres.url("billing_operator", secrets.operator_password),
+        "DATABASE_OWNER_URL": postgres.url("billing_owner", secrets.owner_password),
+        "TEMPORAL_ADDRESS": f"{HOST}:{ports.temporal}",
+        "TEMPORAL_NAMESPACE": NAMESPACE,
+        "BILLING_SERVICE_HOST": HOST,
+        "BILLING_SERVICE_PORT": str(ports.api),
+        "BILLING_PUBLIC_URL": f"http://{HOST}:{ports.api}",
+        "BILLING_API_METRICS_PORT": str(ports.api_metrics),
+        "BILLING_WORKER_METRICS_PORT": str(ports.worker_metrics),
+    }
+
+
+def program_environment(options: Options, settings: Mapping[str, str]) -> dict[str, str]:
+    """A Python child's environment: the person's own, the settings, and the project's path."""
+    path = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {
+        **person_environment(options.profile),
+        **settings,
+        "PYTHONPATH": os.pathsep.join(path),
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def working_folder(options: Options) -> Path:
+    """Working folder of Python children: in tests away from a person's `.env`."""
+    return options.data if options.profile == "test" else ROOT
+
+
+def api_spec(options: Options, ports: Ports, env: Mapping[str, str]) -> Spec:
+    """The HTTP service; ready when /health answers."""
+    return Spec(
+        name="api",
+        argv=(*_uvicorn("api.app:app", ports.api), "--no-access-log"),
+        env=env,
+        cwd=working_folder(options),
+        probe=lambda: answers(ports.api, "/health"),
+        stop_seconds=GRACE_SECONDS + 10.0,
+    )
+
+
+def worker_spec(options: Options, ports: Ports, env: Mapping[str, str]) -> Spec:
+    """The worker; ready when its metrics answer."""
+    return Spec(
+        name="worker",
+        argv=(sys.executable, str(ROOT / "worker.py")),
+        env=env,
+        cwd=working_folder(options),
+        probe=lambda: answers(ports.worker_metrics, "/metrics"),
+        stop_seconds=WORKER_STOP_SECONDS,
+    )
+
+
+def sandbox_spec(options: Options, ports: Ports, env: Mapping[str, str]) -> Spec:
+    """The Stripe stand-in; it gets no database and no token secret of ours."""
+    own = {
+        "SANDBOX_DATABASE": str(options.data / "sandbox.db"),
+        "SANDBOX_WEBHOOK_URL": f"http://{HOST}:{ports.api}{WEBHOOK_PATH}",
+        "SANDBOX_WEBHOOK_SECRET": env["STRIPE_WEBHOOK_SECRET"],
+        "SANDBOX_PUBLIC_URL": f"http://{HOST}:{ports.sandbox}",
+    }
+    if options.profile == "default":
+        # As docs/operate.md tells to choose them at Stripe; tests let everything come.
+        own["SANDBOX_WEBHOOK_EVENTS"] = ",".join(sorted(PAYMENT_EVENTS))
+    else:
+        own["SANDBOX_CONFORMANCE"] = "1"
+        if SPEC_FILE.exists():
+            own["SANDBOX_SPEC"] = str(SPEC_FILE)
+    return Spec(
+        name="sandbox",
+        argv=(*_uvicorn("sandbox.app:app", ports.sandbox), "--no-access-log"),
+        env=program_environment(options, own),
+        cwd=working_folder(options),
+        probe=lambda: answers(ports.sandbox, "/_sandbox/health"),
+        stop_seconds=GRACE_SECONDS + 5.0,
+    )
+
+
+def _uvicorn(app: str, port: int) -> tuple[str, ...]:
+    return (
+        *(sys.executable, "-m", "uvicorn", app, "--host", HOST, "--port", str(port)),
+        *("--timeout-graceful-shutdown", str(GRACE_SECONDS)),
+        # Longer than clients keep idle connections: else they meet one that just closed.
+        *("--timeout-keep-alive", str(KEEP_ALIVE_SECONDS)),
+    )

@@ -1,0 +1,38 @@
+"""Makes a fresh database usable: migrations, then the catalog. Repeatable, run on each start.
+
+Runs as a process of its own (`python -m devstack.provision`) with the stack's settings.
+With `--wait` it loads everything first and begins when a line comes in.
+"""
+
+import sys
+
+from alembic import command
+from alembic.config import Config
+
+from cli import catalog
+from devstack.errors import StackError
+from devstack.options import ROOT
+from migrations.draft import load_tables
+
+
+def migrate(revision: str = "head") -> None:
+    """Run the migrations up to `revision` as DATABASE_OWNER_URL."""
+    config = Config()
+    config.set_main_option("script_location", str(ROOT / "migrations").replace("%", "%%"))
+    command.upgrade(config, revision)
+
+
+def provision() -> None:
+    """Everything between an empty database and a first request."""
+    migrate()
+    catalog.fill_when_empty()
+
+
+if __name__ == "__main__":
+    load_tables()
+    if "--wait" in sys.argv and not sys.stdin.readline():
+        sys.exit("nobody is left to provision for")
+    try:
+        provision()
+    except StackError as error:
+        sys.exit(str(error))

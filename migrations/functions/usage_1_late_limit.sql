@@ -1,3 +1,0 @@
--- How long after it happened a use may still be recorded (product.md §9).
-CREATE OR REPLACE FUNCTION usage_late_limit() RETURNS interval
-LANGUAGE sql IMMUTABLE AS 'SELECT interval ''35 days''';

@@ -1,0 +1,81 @@
+"""A debit reads a handful of rows however long the ledger is, on statistics nobody gathered.
+
+Counted by Postgres itself: a plan that scans shows as rows read, on any machine.
+"""
+
+from collections import Counter
+from datetime import timedelta
+from typing import Final
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.core.clock import real_now
+from billing.ledger.credits import store
+from tests.integration.credits.batches import Item, debit_batch
+from tests.integration.credits.conftest import CreditAccount
+
+LEDGER: Final = 4_000
+BATCH: Final = 200
+LOTS: Final = 100
+
+_READ: Final = text(
+    "SELECT relname, seq_tup_read + idx_tup_fetch AS rows FROM pg_stat_xact_user_tables"
+    " WHERE relname LIKE 'credit%'"
+)
+
+
+async def read_rows(connection: AsyncConnection) -> Counter[str]:
+    """Rows read by this session and not yet reported, by table; only differences mean something."""
+    return Counter({row.relname: row.rows or 0 for row in await connection.execute(_READ)})
+
+
+def debits(account: CreditAccount, count: int) -> list[Item]:
+    return [Item(account.id, "0.01", f"reach/{uuid4()}") for _ in range(count)]
+
+
+@pytest.fixture(scope="module")
+async def busy(new_account: object) -> CreditAccount:
+    """An account with a long ledger and many open lots."""
+    account: CreditAccount = await new_account()  # type: ignore[operator]
+    for _ in range(LOTS):
+        await account.grant("1", kind="plan", expires_at=real_now() + timedelta(days=365))
+    for _ in range(LEDGER // BATCH):
+        async with account.transaction() as connection:
+            await debit_batch(connection, debits(account, BATCH))
+    return account
+
+
+async def test_a_batch_reads_a_few_rows_per_item(busy: CreditAccount) -> None:
+    async with busy.transaction() as connection:
+        before = await read_rows(connection)
+        rows = await debit_batch(connection, debits(busy, BATCH))
+        read = await read_rows(connection) - before
+    assert {row["verdict"] for row in rows} == {"ok"}
+    assert read["credit_transactions"] == 0, "new keys are found missing in the index"
+    # With statistics gathered meanwhile the account's open lots are read as a whole, a few times.
+    assert read["credit_lots"] < 5 * LOTS, "only open lots of the account are fetched, then written"
+    assert read["credit_balances"] < 10
+
+
+async def test_a_repeated_batch_reads_one_entry_per_item(busy: CreditAccount) -> None:
+    items = debits(busy, BATCH)
+    async with busy.transaction() as connection:
+        await debit_batch(connection, items)
+    async with busy.transaction() as connection:
+        before = await read_rows(connection)
+        await debit_batch(connection, items)
+        read = await read_rows(connection) - before
+    assert read["credit_transactions"] == BATCH
+
+
+async def test_the_balance_reads_no_ledger_but_one_entry(busy: CreditAccount) -> None:
+    async with busy.transaction() as connection:
+        before = await read_rows(connection)
+        found = await store.overview(connection, busy.id, real_now() + timedelta(days=40))
+        read = await read_rows(connection) - before
+    assert found is not None
+    assert found.used_this_month == 0
+    assert read["credit_transactions"] <= 1

@@ -1,0 +1,96 @@
+"""Debits of many accounts in one statement do what item by item would."""
+
+import random
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any, Final
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.core.arrays import records
+from billing.core.clock import real_now
+from tests.integration.credits.conftest import CreditAccount
+
+ROUNDS: Final = 40
+MANY: Final = text("SELECT * FROM credit_debit_many(CAST(:items AS credit_debit_item[]), :at)")
+LOCK: Final = text("SELECT credit_lock_all(:accounts)")
+FAST: Final = text(
+    "SELECT * FROM credit_debit_fast(:accounts, :times, :amounts, :keys, :reasons, :paid_only)"
+)
+STATE: Final = text(
+    """
+    SELECT (SELECT array_agg(to_jsonb(l) ORDER BY l.id) FROM credit_lots AS l) AS lots,
+        (SELECT array_agg(to_jsonb(b) ORDER BY b.account_id) FROM credit_balances AS b) AS balances,
+        (SELECT array_agg((to_jsonb(t) - '{id,real_at}'::text[]) || jsonb_build_object(
+            'lot', p.lot_id, 'part', p.amount) ORDER BY t.account_id, t.seq, p.lot_id)
+        FROM credit_transactions AS t
+        LEFT JOIN credit_transaction_lots AS p ON p.transaction_id = t.id) AS entries
+    """
+)
+
+
+async def _account(new_account: Any, dice: random.Random) -> CreditAccount:
+    made: CreditAccount = await new_account()
+    await made.grant("50", scope="chat")
+    for _ in range(dice.randint(1, 4)):
+        ends = dice.choice((None, real_now() + timedelta(days=dice.randint(1, 9))))
+        await made.grant(
+            dice.choice(("2", "5", "0.7")), is_paid=False, kind="plan", expires_at=ends
+        )
+    await made.grant("500")
+    await made.hold("1.3")
+    return made
+
+
+async def _many(connection: AsyncConnection, items: list[dict[str, Any]], at: datetime) -> None:
+    rows = records(
+        (one["account"], one["amount"], one["key"], one["key"], "use", None, one["paid_only"])
+        + (None,) * 3
+        for one in items
+    )
+    answers = (await connection.execute(MANY, {"items": rows, "at": at})).mappings().all()
+    assert {row["verdict"] for row in answers} == {"ok"}
+
+
+async def _fast(connection: AsyncConnection, items: list[dict[str, Any]], at: datetime) -> None:
+    await connection.execute(LOCK, {"accounts": [one["account"] for one in items]})
+    values = {
+        "accounts": [one["account"] for one in items], "times": [at for _ in items],
+        "amounts": [one["amount"] for one in items], "keys": [one["key"] for one in items],
+        "reasons": ["use" for _ in items], "paid_only": items[0]["paid_only"],
+    }  # fmt: skip
+    done = (await connection.execute(FAST, values)).one()
+    assert done.whole
+    assert len(set(done.entries)) == len(items)
+
+
+@pytest.mark.parametrize("seed", range(2))
+async def test_in_one_statement_or_item_by_item(new_account: Any, seed: int) -> None:
+    """The same entries, parts, lots and balances; what has run out was settled before."""
+    dice = random.Random(seed)
+    accounts = [await _account(new_account, dice) for _ in range(4)]
+    account_ids: list[UUID] = [one.id for one in accounts]
+    for _ in range(ROUNDS):
+        paid_only = dice.random() < 0.3
+        items = [
+            {
+                "account": dice.choice(account_ids),
+                "key": f"use/{uuid4()}",
+                "paid_only": paid_only,
+                "amount": Decimal(dice.choice(("0.5", "1", "3.25", "0.000001"))),
+            }
+            for _ in range(dice.randint(1, 12))
+        ]
+        at = real_now()
+        async with accounts[0].database.tenant(*account_ids) as connection:
+            await connection.execute(text("SAVEPOINT single"))
+            await _many(connection, items, at)
+            wanted = (await connection.execute(STATE)).one()
+            await connection.execute(text("ROLLBACK TO SAVEPOINT single"))
+            await _fast(connection, items, at)
+            assert (await connection.execute(STATE)).one() == wanted
+    for one in accounts:
+        await one.books()

@@ -1,0 +1,222 @@
+"""Operators steer a case: the same five orders over the API and as updates from the Temporal UI."""
+
+from typing import Any
+
+import pytest
+from temporalio.client import WorkflowUpdateFailedError
+
+from tests.integration.actors import Actors, Customer, Json
+from tests.integration.dunning.dunning_setup import (
+    RENEWAL,
+    attempts,
+    case,
+    overdue,
+    owed,
+    steer,
+    tried,
+)
+
+
+async def order(customer: Customer, name: str, /, **fields: Any) -> Json:
+    """An update as the Temporal UI sends it: a name and some JSON."""
+    subscription = (await customer.subscription())["subscription_id"]
+    handle = customer.actors.temporal.get_workflow_handle(f"subscription/{subscription}")
+    answer: Json = await handle.execute_update(name, fields)
+    return answer
+
+
+async def pause(customer: Customer, way: str) -> None:
+    if way == "api":
+        assert (await steer(customer, "pause", {"reason": "on the phone"}))["status"] == "paused"
+    else:
+        await order(customer, "pause_dunning", reason="on the phone")
+
+
+async def resume(customer: Customer, way: str) -> None:
+    if way == "api":
+        assert (await steer(customer, "resume"))["status"] == "open"
+    else:
+        await order(customer, "resume_dunning")
+
+
+WAYS = pytest.mark.parametrize("way", ["api", "temporal"])
+
+
+@WAYS
+async def test_a_paused_case_tries_nothing_and_one_that_goes_on_keeps_its_gaps(
+    actors: Actors, way: str
+) -> None:
+    customer = await overdue(actors)
+    await customer.advance(days=1)
+    await pause(customer, way)
+    paused = await case(customer)
+    assert (paused["status"], paused["next_step"]) == ("paused", None)
+    await customer.advance(to="2027-02-20T10:00:00Z")
+    assert await tried(customer) == 2
+    assert (await customer.subscription())["status"] == "past_due"
+
+    await resume(customer, way)
+
+    assert (await attempts(customer))[-1] == ("attempt-1", "declined"), "the missed slot, now"
+    assert (await case(customer))["next_at"] == "2027-02-24T10:00:00Z", "its gap of four days"
+    await customer.advance(to="2027-02-25T10:00:00Z")
+    assert (await customer.subscription())["status"] == "unpaid"
+    assert await tried(customer) == 4
+
+
+@WAYS
+async def test_an_extended_case_moves_its_slots_and_its_end(actors: Actors, way: str) -> None:
+    customer = await overdue(actors)
+    if way == "api":
+        assert (await steer(customer, "extend", {"days": 5}))["extended_days"] == 5
+    else:
+        await order(customer, "extend_dunning", days=5)
+    plan = [
+        ("2027-02-09T09:59:59Z", 2, "past_due"),
+        ("2027-02-09T10:00:00Z", 3, "past_due"),
+        ("2027-02-13T10:00:00Z", 4, "past_due"),
+        ("2027-02-14T10:00:00Z", 4, "unpaid"),
+    ]
+    for moment, tries, status in plan:
+        await customer.advance(to=moment)
+        seen = (await tried(customer), (await customer.subscription())["status"])
+        assert seen == (tries, status), moment
+
+
+@WAYS
+async def test_a_forgiven_debt_is_as_good_as_paid(actors: Actors, way: str) -> None:
+    customer = await overdue(actors)
+    await customer.advance(days=1)
+    debt = (await owed(customer))["invoice_id"]
+    if way == "api":
+        forgiven = await steer(customer, "forgive", {"reason": "our fault"})
+        assert (forgiven["status"], forgiven["close_reason"]) == ("forgiven", "our fault")
+    else:
+        await order(customer, "forgive", reason="our fault")
+    invoice = await customer.ask("GET", f"/billing/invoices/{debt}", status=200)
+    assert (invoice["status"], invoice["settlement"]) == ("paid", "forgiven")
+    assert (invoice["amount_paid"], invoice["amount_credited"]) == (0, 4900)
+    [note] = invoice["credit_notes"]
+    assert (note["amount"], note["reason"]) == (4900, "our fault")
+    assert (await customer.subscription())["status"] == "active"
+    assert await customer.credits() == 500
+
+    await customer.advance(to="2027-02-28T10:00:00Z")
+    assert await tried(customer) == 2
+    [payment] = await customer.rows(
+        "SELECT status, client_secret AS secret FROM payments WHERE account_id = %(me)s"
+        " ORDER BY created_at DESC LIMIT 1"
+    )
+    assert payment["status"] == "canceled", "nobody can pay a forgiven invoice by accident"
+    late = await customer.confirm({"next_action": {"client_secret": payment["secret"]}})
+    assert late.status == 400
+
+
+async def test_forgiving_out_of_unpaid_starts_a_new_period(actors: Actors) -> None:
+    customer = await overdue(actors)
+    name = (await case(customer))["dunning_case_id"]
+    await customer.advance(to="2027-03-10T10:00:00Z")
+    assert (await customer.subscription())["status"] == "unpaid"
+    await customer.script("succeed", then="last")
+    await actors.operate("POST", f"/admin/dunning/{name}/forgive", {"reason": "settled in court"})
+    now = await customer.until_subscription("active")
+    assert now["current_period_start"] == "2027-03-10T10:00:00Z"
+    statuses = [invoice["status"] for invoice in await customer.invoices()]
+    assert statuses == ["paid", "paid", "void", "paid"]
+
+
+async def test_a_retry_from_the_temporal_ui_answers_when_it_is_decided(actors: Actors) -> None:
+    customer = await overdue(actors, "insufficient_funds", "insufficient_funds", "succeed")
+    assert (await order(customer, "retry_now"))["status"] == "past_due"
+    assert (await order(customer, "retry_now"))["status"] == "active"
+    assert [mark for mark, _ in await attempts(customer)] == ["attempt-0", "now-1", "now-2"]
+
+
+async def test_a_refused_order_from_the_temporal_ui_halts_nothing(actors: Actors) -> None:
+    customer = await overdue(actors)
+    await steer(customer, "extend", {"days": 90})
+    for name, fields in (
+        ("extend_dunning", {"days": 1}),
+        ("extend_dunning", {"days": 0}),
+        ("forgive", {}),
+        ("forgive", {"reason": "x", "invoice": "inv_somebody"}),
+        ("pause_dunning", {"invoice": "inv_somebody"}),
+    ):
+        with pytest.raises(WorkflowUpdateFailedError):
+            await order(customer, name, **fields)
+    [matter] = await customer.rows(
+        "SELECT status FROM matters WHERE account_id = %(me)s AND kind = 'subscription'"
+    )
+    assert matter["status"] == "open"
+    assert (await case(customer))["status"] == "open"
+    assert await tried(customer) == 2
+
+
+async def test_what_an_operator_did_is_on_record_with_name_and_reason(actors: Actors) -> None:
+    customer = await overdue(actors)
+    await steer(customer, "pause", {"reason": "promised to pay on Friday"})
+    await order(customer, "resume_dunning", reason="did not pay")
+    rows = await customer.rows(
+        "SELECT actor, action, detail FROM billing_audit WHERE account_id = %(me)s"
+        " AND action IN ('dunning.paused', 'dunning.resumed') ORDER BY id"
+    )
+    assert [(row["action"], row["detail"]["reason"]) for row in rows] == [
+        ("dunning.paused", "promised to pay on Friday"),
+        ("dunning.resumed", "did not pay"),
+    ]
+    assert rows[0]["actor"].startswith("admin:")
+    assert rows[1]["actor"].startswith("workflow:subscription/")
+
+
+async def test_a_closed_case_takes_no_orders(actors: Actors) -> None:
+    customer = await overdue(actors, "insufficient_funds", "succeed")
+    await customer.advance(days=3)
+    for verb, body in (("pause", {}), ("resume", {}), ("extend", {"days": 1})):
+        refused = await steer(customer, verb, body, status=409)
+        assert refused["code"] == "DUNNING_CASE_CLOSED"
+    assert (await steer(customer, "retry-now", status=400))["code"] == "INVOICE_ALREADY_PAID"
+    assert (await steer(customer, "forgive", {"reason": "x"}, status=409))["code"] == (
+        "INVOICE_STATE"
+    )
+
+
+@pytest.mark.parametrize(
+    ("verb", "body", "status", "code"),
+    [
+        ("extend", {"days": 0}, 422, "VALIDATION_FAILED"),
+        ("extend", {"days": 91}, 422, "VALIDATION_FAILED"),
+        ("extend", {"days": 1.5}, 422, "VALIDATION_FAILED"),
+        ("forgive", {}, 422, "VALIDATION_FAILED"),
+        ("forgive", {"reason": " "}, 422, "VALIDATION_FAILED"),
+        ("pause", {"until": "never"}, 422, "VALIDATION_FAILED"),
+        ("retry-now", {"payment_method_id": "mth_unknown"}, 404, "NOT_FOUND"),
+    ],
+)
+async def test_a_bad_order_changes_nothing(
+    overdue_customer: Customer, verb: str, body: Json, status: int, code: str
+) -> None:
+    before = await case(overdue_customer)
+    refused = await steer(overdue_customer, verb, body, status=status)
+    assert refused["code"] == code
+    assert await case(overdue_customer) == before
+
+
+async def test_cases_are_listed_by_status_and_account(actors: Actors) -> None:
+    customer, other = await overdue(actors), await overdue(actors)
+    await steer(other, "pause")
+    listed = await actors.operate("GET", "/admin/dunning?status=paused&limit=100")
+    accounts = {one["account_id"] for one in listed["data"]}
+    assert other.id in accounts
+    assert customer.id not in accounts
+    mine = await actors.operate("GET", f"/admin/dunning?account_id={customer.id}")
+    [shown] = mine["data"]
+    assert shown["slot_days"] == [0, 3, 7]
+    assert (shown["next_step"], shown["next_at"]) == ("attempt 2 of 3", "2027-02-04T10:00:00Z")
+    assert shown["opened_at"] == RENEWAL
+    assert shown["final_action"] == "unpaid"
+
+
+@pytest.fixture(scope="module")
+async def overdue_customer(actors: Actors) -> Customer:
+    """One account for all the orders that must change nothing."""
+    return await overdue(actors)

@@ -1,0 +1,32 @@
+"""The future shown in random lives comes true: same steps, same instants, same cents."""
+
+import asyncio
+from typing import Final
+
+from tests.integration.actors import Actors
+from tests.integration.timeline.future_lives import FutureLife, born
+
+LIVES: Final = 40
+AT_ONCE: Final = 6
+TOLD: Final = (
+    " used", "add-ons", "threshold", "trial", "yearly", "forgiven", "manual", "sent",
+    "'cancel'", "'unpaid'", "'uncollectible'", "extended", "another card", "cancel at",
+)  # fmt: skip
+"""The stories that must be among them."""
+
+
+async def test_what_is_shown_in_random_lives_happens_to_the_cent(actors: Actors) -> None:
+    turn = asyncio.Semaphore(AT_ONCE)
+
+    async def lived(number: int) -> tuple[FutureLife, list[str]]:
+        async with turn:
+            life = await born(actors, number)
+            await life.live()
+            await life.foresee()
+            return life, await life.comes_true()
+
+    done = await asyncio.gather(*(lived(number) for number in range(LIVES)))
+    wrong = [f"{life.story}: {lines}" for life, lines in done if lines]
+    assert not wrong
+    past = " ".join(life.story for life, _ in done)
+    assert [story for story in TOLD if story not in past] == []

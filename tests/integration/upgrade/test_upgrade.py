@@ -1,0 +1,109 @@
+"""A filled database of the release before is upgraded, and both releases serve it side by side."""
+
+import asyncio
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from billing.core.database import open_database
+from billing.core.settings import Settings
+from billing.insight.integrity import service as integrity
+from devstack.options import ROOT
+from devstack.ports import free_ports
+from devstack.stack import StackInfo
+from migrations.draft import releases
+from tests.integration.actors import Customer, open_actors
+from tests.integration.upgrade.programs import Site, unpack
+from tests.integration.upgrade.spending import capture, hold, spend, use_held
+
+pytestmark = pytest.mark.slow
+ADDED: Final = """
+    DO $$ DECLARE name text; BEGIN
+        FOR name IN SELECT tablename FROM pg_tables WHERE schemaname = 'public' LOOP
+            EXECUTE format('ALTER TABLE %%I ADD COLUMN later_text text,'
+                ' ADD COLUMN later_flag boolean NOT NULL DEFAULT false', name);
+        END LOOP;
+    END $$
+"""
+
+
+async def test_both_releases_serve_the_upgraded_database(bare: StackInfo, tmp_path: Path) -> None:
+    """Filled by the old one; upgraded under its running API; then each does what it always did."""
+    [*_, release] = releases()
+    old = Site(bare, unpack(release["commit"], tmp_path / "release"))
+    new = Site(bare, ROOT)
+    old.provision()
+    second = free_ports()
+    async with AsyncExitStack() as programs:
+        before = await programs.enter_async_context(old.api(bare.ports.api, bare.ports.api_metrics))
+        async with old.worker():
+            by_old = await programs.enter_async_context(open_actors(before))
+            customer = await by_old.customer()
+            await customer.bought()
+            await spend(customer)
+            kept = [await hold(customer) for _ in range(4)]
+            unpaid = await customer.buy()
+        await asyncio.gather(asyncio.to_thread(new.provision), *(spend(customer) for _ in range(3)))
+        await spend(customer)  # on connections from before the upgrade
+
+        after = await programs.enter_async_context(new.api(second.api, second.api_metrics))
+        by_new = await programs.enter_async_context(open_actors(after))
+        same = Customer(by_new, customer.account)
+        await asyncio.gather(*(spend(who) for who in (customer, same) * 3))
+        # What one release began, the other ends.
+        await capture(same, kept[0])
+        await use_held(same, kept[1])
+        begun = await hold(same)
+        await capture(customer, begun)
+        await use_held(customer, kept[2])
+        async with new.worker():
+            for who in (customer, same):  # begun by either API, ended by this release's worker
+                await who.bought()
+            await customer.pay(unpaid)
+            await same.until_purchase(unpaid["purchase_id"], "completed")
+    await _books_agree(new)
+
+
+async def test_a_column_that_a_later_release_adds_is_in_nobody_s_way(bare: StackInfo) -> None:
+    """A nullable and a NOT NULL DEFAULT column in every table, then what customers do."""
+    new = Site(bare, ROOT)
+    new.provision()
+    async with AsyncExitStack() as programs:
+        async with (
+            new.api(bare.ports.api, bare.ports.api_metrics) as first,
+            open_actors(first) as actors,
+        ):
+            clocked = await actors.customer_on_clock()
+            shop = await actors.customer()
+            async with new.worker():
+                await clocked.subscribed()
+                await shop.bought()
+            await spend(shop)
+            await actors.sql(ADDED)
+            await spend(shop)  # on connections that knew the tables without them
+        again = await programs.enter_async_context(new.api(bare.ports.api, bare.ports.api_metrics))
+        await programs.enter_async_context(new.worker())
+        actors = await programs.enter_async_context(open_actors(again))
+        shop, clocked = Customer(actors, shop.account), Customer(actors, clocked.account)
+        await spend(shop)
+        await shop.bought()
+        fresh = await actors.customer()
+        await fresh.bought()
+        await spend(fresh)
+        await clocked.advance(days=32)
+        assert [one["status"] for one in await clocked.invoices()] == ["paid", "paid"]
+        await spend(clocked)
+    await _books_agree(new)
+
+
+async def _books_agree(site: Site) -> None:
+    urls = {
+        "database_url": site.stack.app_url,
+        "database_operator_url": site.stack.operator_url,
+    }
+    database = open_database(Settings.model_validate(urls))
+    report = await integrity.examine(database)
+    await database.close()
+    assert report.ok, report.wrong

@@ -1,0 +1,255 @@
+"""Documents and code agree: rule ids and links lead somewhere, retired words are gone."""
+
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import pytest
+from pydantic import SecretStr
+
+from api.app import create_app
+from api.routes.base import PREFIX
+from billing.core.settings import Settings
+from devstack.options import ROOT
+from migrations import draft
+from tests.test_architecture import name, tracked
+
+RULES: Final = ROOT / "docs" / "rules.md"
+PROSE: Final = {".md"}
+CODE: Final = {".py", ".sql", ".yaml", ".yml", ".toml", ".html", ".sh", ".mako"}
+THIS: Final = "tests/test_documents.py"
+# Migrations that were released: nobody may change them, so their words stay.
+FROZEN: Final = {f"migrations/versions/{file}" for one in draft.releases() for file in one["files"]}
+CHAPTER: Final = "ABCDEFGHIJKLMNOPQRSTUVWX"
+
+_ID: Final = re.compile(rf"[{CHAPTER}]\d{{1,2}}")
+# What stands in brackets: ids, their ranges, and words between them.
+_REFERENCE: Final = re.compile(
+    rf"\[((?:[{CHAPTER}]\d{{1,2}}(?:(?:, | to | and |-)(?=[{CHAPTER}]\d))?)+)\](?!\()"
+)
+_RANGE: Final = re.compile(r"([A-Z])(\d+)(?: to |-)([A-Z])(\d+)")
+_ROUTE: Final = re.compile(r"`((?:GET|POST|PUT|PATCH|DELETE) /[^` \n]*)")
+_ANCHOR: Final = re.compile(r'<a id="([\w-]+)"></a>')
+_LINK: Final = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+_DOCUMENT: Final = re.compile(r"(?<![\w/.-])((?:[\w.-]+/)*[\w.-]+\.md)(?:#([\w-]+))?")
+
+
+class Retired(NamedTuple):
+    """A word that nobody writes any more, and what is said instead."""
+
+    pattern: str
+    instead: str
+    still: int = 0
+    """Times it may still be written while it is being renamed: never more, in the end 0."""
+
+
+def word(text: str, instead: str, still: int = 0) -> Retired:
+    """The word by itself or as a part of a name: `road`, `off_road`, `road_of`."""
+    return Retired(rf"(?<![A-Za-z])(?:{text})(?![A-Za-z])", instead, still)
+
+
+# One line per word; add a line with the commit that takes the word away.
+RETIRED: Final = (
+    word("roads?", "flow"),
+    word("laps(?:e|es|ed|ing)", "expire"),
+    word("included_amount", "included_units"),
+    word("charged_amount", "charged_units"),
+    Retired(r"\bembedded/|\b(?:from|import) embedded\b|\bembedded\.\w", "devstack or cli"),
+    word("rows' word", "state read from the rows"),
+    word("hush", "mark_events_handled"),
+    word("obey(?:ed|s)?", "run_command"),
+    word("settle_once|SETTLE_RETRY", "wait_until_done"),
+    word("DunningOrder", "DunningCommand"),
+    word("last_words|LastWords", "before_commit, log_tail"),
+    word("mark_told", "mark_object_handled"),
+    word("steering", "dunning_commands, control"),
+    Retired(r"\w+Picture\b|[a-z]{4}Future\b", "Snapshot, Projection"),
+    word("lookout", "sweeps"),
+    word("lows", "low_balance"),
+    word("errands|pouring|traps|specimens", "the noun of what the tests use"),
+    Retired(r"(?<!\.)\bmerchants?(?:\.\w|: |_on_clock)", "Customer, customer"),
+    word("purses?", "account, CreditAccount"),
+    Retired(r"\bopen_world|\bworld\.\w|: World\b", "the noun of what it holds"),
+    Retired(
+        r'"""(?:What|Whether|How|Who|Where|When|Which|Why) ',
+        "a noun phrase or a sentence",
+        still=80,
+    ),
+    word("StraightRoute", "@fast, serve"),
+    word("Signpost", "RouteIndex"),
+    word("[Tt]ellers?", "Notifier"),
+    word(r"usage_plain\w*|\w+_sure", "a name that ends in _fast", still=18),
+    word("usage_turn", "usage_open_period", still=9),
+    word("usage_recall", "usage_ensure_past_period", still=3),
+    word("usage_short", "usage_insufficient", still=2),
+    word(r"usage_take\w*", "usage_write_accepted", still=3),
+    word("usage_known", "usage_existing_ids", still=3),
+    word("usage_words", "the names of what it returns"),
+    word("credit_(?:enter|book|take|unhold|end_lot)", "credit_open, _post, _deduct", still=1),
+)
+
+
+def texts(kinds: set[str]) -> Iterator[tuple[str, str]]:
+    """(name, text) of the tracked files of these kinds."""
+    for path in tracked():
+        if path.suffix in kinds and "static" not in path.parts and name(path) not in FROZEN:
+            yield name(path), path.read_text()
+
+
+@cache
+def anchors(path: Path) -> frozenset[str]:
+    """Every place of a document that a link may name."""
+    text = path.read_text()
+    titles = re.findall(r"^#+ (.+)$", re.sub(r"```.*?```", "", text, flags=re.DOTALL), re.MULTILINE)
+    return frozenset({*_ANCHOR.findall(text), *map(slug, titles)})
+
+
+def slug(title: str) -> str:
+    """The anchor that a heading gets when it is shown."""
+    return re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
+
+
+def named_ids(text: str) -> Iterator[str]:
+    """Every rule id that is named in brackets, ranges counted out."""
+    for match in _REFERENCE.finditer(text):
+        inside = match[1]
+        for chapter, first, same, last in _RANGE.findall(inside):
+            assert chapter == same, f"a range stays in its chapter: [{inside}]"
+            yield from (f"{chapter}{n}" for n in range(int(first), int(last) + 1))
+        yield from _ID.findall(inside)
+
+
+def test_every_rule_id_leads_to_a_rule() -> None:
+    rules = anchors(RULES)
+    lost = {
+        f"{file}: [{rule}]"
+        for file, text in texts(PROSE | CODE)
+        if file != THIS
+        for rule in named_ids(text)
+        if rule.lower() not in rules
+    }
+    assert lost == set()
+
+
+def test_the_rules_are_whole_and_in_order() -> None:
+    written = re.findall(r'^- <a id="(\w+)"></a>\*\*\[(\w+)\]\*\*', RULES.read_text(), re.MULTILINE)
+    assert [rule.lower() for _, rule in written] == [anchor for anchor, _ in written]
+    ids = [rule for _, rule in written]
+    assert ids == sorted(ids, key=lambda rule: (rule[0], int(rule[1:])))
+    for chapter in CHAPTER:
+        numbers = [int(rule[1:]) for rule in ids if rule[0] == chapter]
+        assert numbers == list(range(1, len(numbers) + 1)), chapter
+
+
+@pytest.mark.parametrize(
+    ("text", "ids"),
+    [
+        ("[E5]", ["E5"]),
+        ("[G1-G3]", ["G1", "G2", "G3"]),
+        ("[N1 to N3, N11]", ["N1", "N11", "N2", "N3"]),
+        ("[A6 and A8]", ["A6", "A8"]),
+        ("row[A1] is code too", ["A1"]),
+        ("[T], [i7], [E5](#e5)", []),
+    ],
+)
+def test_ranges_and_lists_of_ids_are_read(text: str, ids: list[str]) -> None:
+    assert sorted(set(named_ids(text))) == ids
+
+
+def test_every_link_between_documents_leads_somewhere() -> None:
+    lost = [
+        f"{file}: {target}"
+        for file, text in texts(PROSE)
+        for target in _LINK.findall(text)
+        if "://" not in target and not leads(ROOT / file, target)
+    ]
+    assert lost == []
+
+
+def leads(document: Path, target: str) -> bool:
+    """True if a link of `document` names a file or folder that is here, and a place in it."""
+    path, _, place = target.partition("#")
+    found = (document.parent / path).resolve() if path else document
+    if not found.exists() or not found.is_relative_to(ROOT):
+        return False
+    return not place or place in anchors(found)
+
+
+def test_a_document_names_only_files_that_are_here() -> None:
+    folders = "|".join(sorted({name(path).partition("/")[0] for path in tracked()} - {".ci"}))
+    path = re.compile(rf"`((?:{folders})/[\w./-]*)`")
+    lost = [
+        f"{file}: {named}"
+        for file, text in texts(PROSE)
+        if file != "CHANGELOG.md"  # it tells of what was
+        for named in path.findall(text)
+        if not (ROOT / named).exists()
+    ]
+    assert lost == []
+
+
+def test_code_refers_to_no_document_that_is_not_here() -> None:
+    lost = [
+        f"{file}: {match[0]}"
+        for file, text in texts(CODE)
+        if file != THIS
+        for match in _DOCUMENT.finditer(text)
+        if not known(match[1], match[2])
+    ]
+    assert lost == []
+
+
+def known(document: str, place: str | None) -> bool:
+    """True if a document named in code is here, by its path from the root or below `docs/`."""
+    found = next((path for path in (ROOT, ROOT / "docs") if (path / document).is_file()), None)
+    return found is not None and (place is None or place in anchors(found / document))
+
+
+@cache
+def served() -> frozenset[str]:
+    """`GET /billing/records/{}`: every method and path of the API, as documents write them."""
+    paths = create_app(Settings(jwt_secret=SecretStr("s" * 32))).openapi()["paths"]
+    return frozenset(
+        plain_route(f"{method.upper()} {path.removeprefix(PREFIX)}")
+        for path, methods in paths.items()
+        for method in methods
+    )
+
+
+def plain_route(text: str) -> str:
+    """A route without its prefix, the names of its parameters, a query and optional parts."""
+    path = re.sub(r"\?.*|\[.*", "", text).replace(f" {PREFIX}/", " /")
+    return re.sub(r"\{[\w:]+\}", "{}", path)
+
+
+def test_a_rule_names_routes_that_are_served_and_says_which_are_not() -> None:
+    wrong = []
+    for text in re.split(r"^(?=- )", RULES.read_text(), flags=re.MULTILINE):
+        rule = " ".join(text.split())
+        later = "*Not served yet.*" in rule
+        wrong += [
+            f"{rule[:60]}: {route}"
+            for route in _ROUTE.findall(rule)
+            if (plain_route(route) in served()) == later
+        ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("document", ["README.md", "docs/integrate.md", "docs/operate.md"])
+def test_a_document_names_only_routes_that_are_served(document: str) -> None:
+    routes = _ROUTE.findall((ROOT / document).read_text())
+    assert [route for route in routes if plain_route(route) not in served()] == []
+
+
+@pytest.mark.parametrize("retired", RETIRED, ids=lambda retired: retired.instead)
+def test_retired_words_are_not_used(retired: Retired) -> None:
+    pattern = re.compile(retired.pattern, re.IGNORECASE)
+    used = [
+        f"{file}: {found}"
+        for file, text in texts(PROSE | CODE)
+        if file != THIS
+        for found in pattern.findall(f"{file}\n{text}")
+    ]
+    assert len(used) <= retired.still, f"say {retired.instead}: {used}"

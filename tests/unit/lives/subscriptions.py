@@ -1,0 +1,291 @@
+"""Lives of subscriptions without a database: the product's decisions, and promises kept apart."""
+
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from decimal import ROUND_HALF_UP, Decimal
+from functools import partial
+from itertools import count
+from random import Random
+from typing import Any, Final
+from uuid import UUID
+
+from billing.catalog.plans.schemas import AddOn, DunningPolicy, Limit, Plan, Rollover
+from billing.core import periods
+from billing.core.errors import Conflict
+from billing.core.periods import MONTH, Interval
+from billing.matters.agenda import Step
+from billing.matters.deciding import Course
+from billing.matters.effects import Do, Effect, Rows, Work
+from billing.matters.kinds import SUBSCRIPTION
+from billing.money.dunning import cases
+from billing.money.dunning.rules import Policy
+from billing.money.dunning.schemas import DunningCase
+from billing.money.invoices.arrears import USAGE, Arrear
+from billing.money.invoices.schemas import BalanceEntry, Invoice, InvoiceLine
+from billing.money.payments import transitions as payments
+from billing.money.payments.calls import Answer
+from billing.money.payments.schemas import Attempt, Payment
+from billing.money.subscriptions import add_ons, commands, payment_effects
+from billing.money.subscriptions.facts import SubscriptionFacts
+from billing.money.subscriptions.schemas import Item, Subscription
+from billing.money.subscriptions.transitions import RULES
+from tests.unit.lives.collections import BIRTH, Bank, Life, declines
+
+PRICE: Final = 4900
+UNIT: Final = Decimal("0.0137")
+"""Of use beyond the plan, in whole units of the currency."""
+ENDED: Final = ("canceled", "incomplete_expired")
+YEAR: Final = Interval(unit="year")
+MORE: Final = AddOn(key="more", name="More", meter="calls", units=Decimal(9), prices={"EUR": 500})
+
+
+def plan_of(dice: Random, plan_id: UUID) -> Plan:
+    """Use beyond it, add-ons, credits; how its dunning and its trial end is a matter of luck."""
+    return Plan(
+        id=plan_id, key="pro", version=1, family="pro", name="Pro", description="", features={},
+        limits=(Limit(meter="calls", included=Decimal(10), then="overage", prices={"EUR": UNIT}),),
+        add_ons=(MORE,), trial_days=14, monthly_credits=Decimal(dice.choice((0, 100))),
+        allowance=MONTH, past_due_access="full", rollover=Rollover(), position=0, is_active=True,
+        trial_end_behavior=dice.choice(("cancel", "pause", "invoice")),
+        dunning=DunningPolicy(final_action=dice.choice(("unpaid", "cancel", "uncollectible"))),
+        is_current=True, created_at=BIRTH, stripe_product_id=None,
+    )  # fmt: skip
+
+
+class SubscriptionLife(Life):
+    """One subscription: its rows, its clock, its bank, its use, and people who meddle."""
+
+    rules = RULES
+
+    def __init__(self, dice: Random, first: int = 0) -> None:
+        self.dice = dice
+        self.bank = Bank(dice, numbers=count(first))
+        self.now = BIRTH
+        self.ids = self.counted(first)
+        self.finished: set[str] = set()
+        self.heard = first
+        self.granted: list[str] = []
+        self.usage: dict[datetime, Arrear] = {}
+        self.plan = plan_of(dice, self.new_id())
+        self.at_start = dice.random() < 0.5
+        self.born = born = self.newborn()
+        self.subscription_id = born.id
+        self.plan_item = Item(
+            id=self.new_id(), account_id=born.account_id, subscription_id=born.id, kind="plan",
+            price_id=born.price_id, description="Pro", quantity=1, amount_minor=PRICE,
+        )  # fmt: skip
+        self.rows = Rows([born, self.plan_item])
+        if dice.random() < 0.8:
+            self.new_card()
+        card = payments.default_card(self.rows)
+        self.ask_of_it(partial(commands.begin, method_id=card.id if card else None))
+
+    def counted(self, first: int) -> Iterator[int]:
+        return count(first + 1)
+
+    def newborn(self) -> Subscription:
+        interval, trial = self.dice.choice((MONTH, MONTH, YEAR)), self.dice.random() < 0.4
+        first, ends = BIRTH.replace(tzinfo=None), BIRTH + timedelta(days=14)
+        anchor = ends.replace(tzinfo=None) if trial else first
+        end = ends if trial else periods.boundary(anchor, "UTC", interval, 1)
+        return Subscription(
+            id=self.new_id(), account_id=self.new_id(), plan_id=self.plan.id, plan_key="pro",
+            price_id=self.new_id(), currency="EUR", amount_minor=PRICE,
+            interval_unit=interval.unit, interval_count=interval.count,
+            status="trialing" if trial else "incomplete", anchor_wall=anchor, zone="UTC",
+            period_number=-1 if trial else 0, current_period_start=BIRTH, current_period_end=end,
+            cycle_start=BIRTH, cycle_end=min(end, periods.boundary(first, "UTC", MONTH, 1)),
+            trial_end=ends if trial else None, trial_end_behavior=self.plan.trial_end_behavior,
+            incomplete_expires_at=None if trial else BIRTH + timedelta(hours=23),
+            created_at=BIRTH, updated_at=BIRTH,
+        )  # fmt: skip
+
+    @property
+    def subscription(self) -> Subscription:
+        return self.rows.get(Subscription, self.subscription_id)
+
+    @property
+    def account_id(self) -> UUID:
+        return self.subscription.account_id
+
+    def facts(self, rows: Rows, answer: Answer | None = None) -> SubscriptionFacts:
+        return SubscriptionFacts(
+            at=self.now, real_at=self.now, new_id=self.new_id, answer=answer,
+            declines=declines(rows), clock_at=self.now, subscription_id=self.subscription_id,
+            terms=Policy.model_validate(self.plan.dunning.model_dump()), plan=self.plan,
+            credits_at_start=self.at_start, usage=tuple(self.usage.values()),
+        )  # fmt: skip
+
+    # -- what time does ------------------------------------------------------------------------
+
+    def do(self, step: Step) -> Course[Any]:
+        course = super().do(step)
+        self.look_at(course.effects)
+        return course
+
+    def ask_of_it(self, verb: Callable[[Work[SubscriptionFacts]], Any]) -> None:
+        """As the executor does a command; what is refused changes nothing."""
+        work = Work(self.rows.copy(), self.facts(self.rows))
+        try:
+            verb(work)
+        except Conflict:
+            return
+        self.rows = work.rows
+        self.look_at(work.effects)
+
+    def look_at(self, effects: list[Effect] | tuple[Effect, ...]) -> None:
+        self.granted += [
+            one.arguments["key"] for one in effects if isinstance(one, Do) and one.verb == "grant"
+        ]
+
+    # -- what people do ------------------------------------------------------------------------
+
+    def meddle(self) -> None:
+        mine = SUBSCRIPTION.workflow_id(self.subscription_id)
+        owed = [one for one in self.rows.of(Invoice)
+                if one.workflow_id == mine and one.status == "open"]  # fmt: skip
+        verbs = [self.new_card, self.use, self.use, self.command, self.outage, self.confirm,
+                 self.tell]  # fmt: skip
+        if owed:
+            self.invoice_id = self.dice.choice(owed).id
+            verbs += [self.ask, self.offer, self.submit, self.approve, self.reject, self.steer]
+        self.dice.choice(verbs)()
+
+    def use(self) -> None:
+        """Use beyond the plan in the open cycle; of an ended subscription nothing is counted."""
+        row = self.subscription
+        if row.status in (*ENDED, "incomplete") or not row.cycle_start <= self.now < row.cycle_end:
+            return
+        units = Decimal(self.dice.choice((1, 20, 300)))
+        known = self.usage.get(row.cycle_start) or Arrear(
+            start_at=row.cycle_start, end_at=row.cycle_end, zone="UTC", currency="EUR",
+            meter="calls", name="Calls", unit="call", included=Decimal(10), price=UNIT,
+            quantity=Decimal(10), overage=Decimal(0), overage_total=Decimal(0), events=0,
+        )  # fmt: skip
+        self.usage[row.cycle_start] = known.model_copy(
+            update={
+                "quantity": known.quantity + units,
+                "overage": known.overage + units,
+                "overage_total": known.overage_total + units * UNIT,
+                "events": known.events + 1,
+            }
+        )
+
+    def command(self) -> None:
+        """A customer changes their mind."""
+        verbs: tuple[Callable[[Work[SubscriptionFacts]], Any], ...] = (
+            partial(commands.cancel, now=False),
+            commands.reactivate,
+            commands.reactivate,
+            partial(add_ons.choose, wanted={"more": self.dice.choice((0, 1, 3))}),
+        )
+        if self.dice.random() < 0.05:
+            verbs = (partial(commands.cancel, now=True), commands.supersede)
+        self.ask_of_it(self.dice.choice(verbs))
+
+    def steer(self) -> None:
+        """An operator has a hand in the recovery."""
+        if self.dice.random() < 0.2:
+            self.ask_of_it(partial(self.forgive, invoice_id=self.invoice_id))
+            return
+        steps: tuple[Callable[..., None], ...] = (
+            cases.pause, cases.resume, cases.resume, partial(cases.extend, days=2),
+        )  # fmt: skip
+        if any(one.invoice_id == self.invoice_id for one in self.rows.of(DunningCase)):
+            verb = self.dice.choice(steps)
+            self.ask_of_it(partial(verb, invoice_id=self.invoice_id))
+
+    def forgive(self, w: Work[SubscriptionFacts], *, invoice_id: UUID) -> None:
+        payment_effects.on_paid(w, cases.forgive(w, invoice_id, "goodwill"))
+
+    def outage(self) -> None:
+        """Nothing runs for a while."""
+        if self.dice.random() < 0.2:
+            self.now += timedelta(days=self.dice.choice((1, 5, 70)))
+
+    # -- what must be true ---------------------------------------------------------------------
+
+    def hold_true(self) -> None:
+        for invoice in self.rows.of(Invoice):
+            self._adds_up(invoice)
+        assert self.plan.monthly_credits or not self.granted
+        keys = [one.key for one in self.rows.of(Attempt)]
+        assert len(set(keys)) == len(keys), "a card is tried twice under one key"
+        self._usage_is_billed_once()
+        self._status_says_what_is_owed()
+
+    def hold_true_at_the_end(self) -> None:
+        assert not any(one.is_unbooked for one in self.rows.of(Payment))
+        row = self.subscription
+        assert row.status in (*ENDED, "paused"), f"nothing is left to do for {row.status}"
+        if row.status == "canceled":
+            for arrear in self.usage.values():
+                assert self._billed(arrear) == arrear.overage, "use is on no invoice"
+
+    def _adds_up(self, invoice: Invoice) -> None:
+        live = [one for one in self.rows.of(Payment)
+                if one.invoice_id == invoice.id and not one.waits_for_its_turn
+                and one.status in ("pending", "pending_approval", "processing")]  # fmt: skip
+        assert len(live) <= 1, "one collector per invoice"
+        entries = [one for one in self.rows.of(BalanceEntry) if one.invoice_id == invoice.id]
+        sums = {kind: sum(one.amount_minor for one in entries if one.kind == kind)
+                for kind in ("carried", "applied", "overpaid", "unasked", "returned")}  # fmt: skip
+        lines = [one for one in self.rows.of(InvoiceLine) if one.invoice_id == invoice.id]
+        assert invoice.total_minor == sum(one.amount_minor for one in lines)
+        assert invoice.balance_applied_minor == -sums["applied"]
+        due = invoice.total_minor - invoice.balance_applied_minor + sums["carried"]
+        assert invoice.amount_due_minor == due, "a cent is owed that is on no line"
+        settled = invoice.amount_paid_minor + invoice.amount_credited_minor
+        assert settled <= invoice.amount_due_minor
+        if invoice.status == "paid":
+            assert settled == invoice.amount_due_minor, "paid with something left"
+        booked = sum(one.received_minor for one in self.rows.of(Payment)
+                     if one.invoice_id == invoice.id and one.settled_at)  # fmt: skip
+        assert booked == invoice.amount_paid_minor + sums["overpaid"] + sums["unasked"]
+
+    def _lines(self, arrear: Arrear) -> list[InvoiceLine]:
+        return [one for one in self.rows.of(InvoiceLine)
+                if one.kind == USAGE and one.period_start == arrear.start_at]  # fmt: skip
+
+    def _billed(self, arrear: Arrear) -> Decimal:
+        return sum((one.quantity for one in self._lines(arrear)), Decimal(0))
+
+    def _usage_is_billed_once(self) -> None:
+        """In however many parts a cycle was billed, they come to its use, rounded once."""
+        for arrear in self.usage.values():
+            lines, billed = self._lines(arrear), self._billed(arrear)
+            assert billed <= arrear.overage, "use is billed twice"
+            assert all(one.quantity > 0 for one in lines), "a line bills nothing"
+            if billed == arrear.overage:
+                cents = (billed * UNIT * 100).quantize(Decimal(1), ROUND_HALF_UP)
+                assert sum(one.amount_minor for one in lines) == cents
+
+    def _status_says_what_is_owed(self) -> None:
+        row, mine = self.subscription, SUBSCRIPTION.workflow_id(self.subscription_id)
+        failed = {one.invoice_id for one in self.rows.of(DunningCase)
+                  if one.status in ("open", "paused", "exhausted")}  # fmt: skip
+        open_ = [one for one in self.rows.of(Invoice)
+                 if one.workflow_id == mine and one.status == "open"]  # fmt: skip
+        overdue = any(one.id in failed for one in open_)
+        if row.status == "active":
+            assert not overdue, "active although something is overdue"
+        if row.status in ("past_due", "unpaid"):
+            assert overdue, f"{row.status} although nothing is overdue"
+        if row.status in ENDED:
+            assert not open_, "an ended subscription collects itself"
+
+
+def live(dice: Random, steps: int) -> SubscriptionLife:
+    """One life of so many steps, commands and meddlings, held to its promises after each."""
+    life = SubscriptionLife(dice)
+    for _ in range(steps):
+        step = life.next_step()
+        if step is None:
+            life.hold_true_at_the_end()
+            break
+        if dice.random() < 0.3:
+            life.meddle()
+        else:
+            life.do(step)
+        life.hold_true()
+    return life

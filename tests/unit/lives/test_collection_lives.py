@@ -1,0 +1,24 @@
+"""Random lives of collections keep their promises; thousands a minute, without a database."""
+
+from random import Random
+from time import process_time
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.unit.lives.collections import live
+
+STEPS = 60
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.randoms(use_true_random=False))
+def test_whatever_payer_bank_and_operator_do_the_money_is_booked_once(dice: Random) -> None:
+    live(dice, STEPS)
+
+
+def test_lives_are_cheap_enough_to_live_thousands() -> None:
+    began = process_time()
+    for seed in range(300):
+        live(Random(seed), STEPS)
+    assert 300 / (process_time() - began) * 60 >= 2_000

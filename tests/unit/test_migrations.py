@@ -1,0 +1,42 @@
+"""Released migrations stay as they were; the one in the making is as the tree says."""
+
+from typing import Any
+
+import pytest
+
+from migrations import draft, sql
+from migrations.draft import NEXT, RELEASES, VERSIONS
+
+
+@pytest.mark.parametrize("release", draft.releases(), ids=lambda release: str(release["version"]))
+def test_a_released_migration_is_never_changed(release: dict[str, Any]) -> None:
+    changed = {
+        name: draft.digest(VERSIONS / name)
+        for name, kept in release["files"].items()
+        if draft.digest(VERSIONS / name) != kept
+    }
+    assert changed == {}, f"write a migration instead (docs/migrations.md, {RELEASES.name})"
+
+
+def test_every_file_of_a_migration_is_released_or_in_the_making() -> None:
+    released = {name for release in draft.releases() for name in release["files"]}
+    found = {
+        path.relative_to(VERSIONS).as_posix()
+        for path in VERSIONS.rglob("*")
+        if path.suffix in {".sql", ".py"}
+    }
+    assert {name for name in found - released if not name.startswith(NEXT)} == set()
+
+
+def test_the_migration_in_the_making_is_what_the_tree_says() -> None:
+    draft.load_tables()
+    written = {path.name: path.read_text() for path in (VERSIONS / NEXT).glob("*.sql")}
+    assert written == draft.texts(), "run python -m migrations.draft"
+
+
+def test_a_file_of_the_tree_holds_whole_statements() -> None:
+    """Nothing stands before the first CREATE but comments, or the draft would lose it."""
+    for path in sql.files():
+        before = path.read_text().partition("CREATE ")[0].splitlines()
+        assert [line for line in before if line and not line.startswith("--")] == [], path
+        assert sql.statements(path.read_text()), path

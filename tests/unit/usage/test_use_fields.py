@@ -1,0 +1,95 @@
+"""A use has one list of fields: single uses, batches, OpenAPI, the client and files go by it."""
+
+import io
+import json
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
+
+from api import usage_batch_parser
+from api.app import create_app
+from api.routes.base import PREFIX
+from api.usage_body import UseBody, UseRow, Word
+from cli.usage_file import UsageFile
+from durable_billing import events
+from tests.unit.api.conftest import lonely_settings
+
+SINGLE = TypeAdapter(UseBody)
+OF_ONE = UseBody.__struct_fields__
+OF_ROW = UseRow.__struct_fields__
+
+
+def test_the_document_has_every_field_of_a_use() -> None:
+    document = create_app(lonely_settings()).openapi()
+    assert tuple(document["components"]["schemas"]["UseBody"]["properties"]) == OF_ONE
+    batch = document["paths"][f"{PREFIX}/usage/batch"]["post"]["requestBody"]["content"]
+    rows = batch["application/json"]["schema"]["properties"]["events"]["items"]
+    assert tuple(rows["properties"]) == OF_ROW
+
+
+def test_the_client_and_files_know_every_field_of_a_row() -> None:
+    assert frozenset(OF_ROW) == events.FIELDS
+    file = io.BytesIO(",".join(OF_ROW).encode() + b"\n" + b",".join([b"1"] * len(OF_ROW)) + b"\n")
+    (line,) = UsageFile(file, "csv", events.FIELDS)
+    assert set(line.row) == set(OF_ROW)
+
+
+def test_a_new_field_is_one_line() -> None:
+    class Wider(UseBody):
+        region: Word | None = None
+
+    sent = b'{"usage_amount": "1", "product_id": "p", "region": "eu"}'
+    assert TypeAdapter(Wider).validate_json(sent).region == "eu"
+    assert msgspec.json.decode(sent, type=Wider).region == "eu"
+    assert "region" in TypeAdapter(Wider).json_schema()["properties"]
+    assert "region" in msgspec.json.schema(Wider)["$defs"]["Wider"]["properties"]
+    blank = sent.replace(b"eu", b"")
+    with pytest.raises(ValidationError, match="region"):
+        TypeAdapter(Wider).validate_json(blank)
+    with pytest.raises(msgspec.ValidationError, match="region"):
+        msgspec.json.decode(blank, type=Wider)
+
+
+words = st.sampled_from(["a", " a ", "", " ", "x" * 255, "x" * 256, 7, None, ["a"]])
+VALUES: dict[str, st.SearchStrategy[Any]] = {
+    "usage_amount": st.one_of(
+        st.sampled_from(["1", "0", "-1", "+1", "1.", ".5", "0.000000000001", "1e3", "1_0", "", 1]),
+        st.from_regex(r"\A[0-9]{1,17}(\.[0-9]{1,14})?\Z").filter(lambda text: text.isascii()),
+    ),
+    "service_type": st.sampled_from(["api_gateway", "nothing", None]),
+    "billing_method": st.sampled_from(["wallet_deduction", "barter", None]),
+    "on_insufficient": st.sampled_from(["reject", "defer", "shrug"]),
+    "occurred_at": st.sampled_from(
+        ["2026-12-01T09:00:00Z", "2026-12-01T09:00:00", "2026-12-01", "9999-12-31T23:59:59-05:00"]
+    ),
+    "usage_details": st.sampled_from([{"a": [1, {"b": None}]}, {}, [], "a", None]),
+    "unknown": st.just("1"),
+}
+BODIES = st.fixed_dictionaries(
+    {"usage_amount": VALUES["usage_amount"]},
+    optional={name: VALUES.get(name, words) for name in (*OF_ONE[1:], "unknown")},
+)
+
+
+def _single(body: dict[str, Any]) -> UseBody | None:
+    try:
+        return SINGLE.validate_json(json.dumps(body))
+    except ValidationError:
+        return None
+
+
+@given(BODIES)
+def test_a_single_use_and_a_row_are_read_alike(body: dict[str, Any]) -> None:
+    single = _single(body)
+    (row,) = usage_batch_parser.parse(json.dumps({"events": [body]}).encode())
+    if single is None:
+        assert isinstance(row, usage_batch_parser.Fault)
+        return
+    assert isinstance(row, UseRow), row
+    for name in OF_ONE:
+        one, other = getattr(single, name), getattr(row, name)
+        assert one == other or (name == "usage_amount" and float(one) == float(other)), name

@@ -1,0 +1,23 @@
+"""A use that a card pays at once."""
+
+from temporalio import workflow
+
+with workflow.unsafe.imports_passed_through():
+    from billing.money.card_usage.rules import ChargeState, agenda
+    from workflows.contracts import MatterRef
+    from workflows.matter import MatterWorkflow
+    from workflows.policies import LIVES_A_DAY
+
+
+@workflow.defn(name="ChargeUsage", versioning_behavior=LIVES_A_DAY)
+class ChargeUsageWorkflow(MatterWorkflow[ChargeState]):
+    """One per billing record, `charge/{billing_id}`; closes when it is paid or has failed."""
+
+    kind = "charge"
+    state_type = ChargeState
+    plan = staticmethod(agenda)
+
+    @workflow.run
+    async def run(self, _: MatterRef) -> None:
+        """Live until the agenda is empty."""
+        await self.run_until_done()

@@ -1,0 +1,96 @@
+"""Updates by which operators command a matter that collects invoices, from the Temporal UI.
+
+The same verbs as the admin API (docs/rules.md#dunning); each is carried out once, between steps.
+"""
+
+from abc import abstractmethod
+from typing import TypeVar
+
+from temporalio import workflow
+
+with workflow.unsafe.imports_passed_through():
+    from billing.matters.agenda import State
+    from billing.money.dunning.rules import MAX_EXTENSION_DAYS, Collecting
+    from workflows.contracts import Command, DunningCommand, DunningExtension, Standing
+    from workflows.matter import MatterWorkflow
+
+S = TypeVar("S", bound=State)
+
+
+class CollectingWorkflow(MatterWorkflow[S]):
+    """A matter with unpaid invoices: a subscription, or a collection."""
+
+    @abstractmethod
+    def collected(self) -> tuple[Collecting, ...]:
+        """The invoices it collects, as the newest state knows them."""
+
+    @workflow.update(description="No slots and no final action until resumed")
+    async def pause_dunning(self, command: DunningCommand) -> Standing:
+        """Refused without an open case."""
+        return await self._carry_out("pause_dunning", command)
+
+    @pause_dunning.validator
+    def _may_pause(self, command: DunningCommand) -> None:
+        self._need_case(command)
+
+    @workflow.update(description="Slots go on where they stood")
+    async def resume_dunning(self, command: DunningCommand) -> Standing:
+        """Refused without an open case."""
+        return await self._carry_out("resume_dunning", command)
+
+    @resume_dunning.validator
+    def _may_resume(self, command: DunningCommand) -> None:
+        self._need_case(command)
+
+    @workflow.update(description="Move the slots to come and the final action by some days")
+    async def extend_dunning(self, command: DunningExtension) -> Standing:
+        """Refused without an open case, and beyond 90 days in all."""
+        return await self._carry_out("extend_dunning", command, command.days)
+
+    @extend_dunning.validator
+    def _may_extend(self, command: DunningExtension) -> None:
+        self._need_case(command)
+        if not 0 < command.days <= MAX_EXTENSION_DAYS:
+            raise ValueError(f"a case extends by 1 to {MAX_EXTENSION_DAYS} days")
+
+    @workflow.update(description="Try the default card at once, beside the slots")
+    async def retry_now(self, command: DunningCommand) -> Standing:
+        """Refused while another try is on its way, and without a card."""
+        return await self._carry_out("retry_now", command)
+
+    @retry_now.validator
+    def _may_retry(self, command: DunningCommand) -> None:
+        self._need_unpaid(command)
+
+    @workflow.update(description="Give up what is owed, by a credit note; needs a reason")
+    async def forgive(self, command: DunningCommand) -> Standing:
+        """Counts as paid: a subscription is active again when nothing overdue is left."""
+        return await self._carry_out("forgive", command)
+
+    @forgive.validator
+    def _may_forgive(self, command: DunningCommand) -> None:
+        self._need_unpaid(command)
+        if not command.reason.strip():
+            raise ValueError("say why it is forgiven, in `reason`")
+
+    async def _carry_out(self, name: str, command: DunningCommand, days: int = 0) -> Standing:
+        return await self.run_in_turn(
+            Command(name=name, reason=command.reason, days=days, invoice=command.invoice)
+        )
+
+    def _need_case(self, command: DunningCommand) -> None:
+        found = self._need_unpaid(command)
+        if found is not None and found.case is None:
+            raise ValueError(f"{found.invoice} has no open dunning case")
+
+    def _need_unpaid(self, command: DunningCommand) -> Collecting | None:
+        """The invoice that the command names; None while the rows were not read yet."""
+        if self.state is None:
+            return None
+        owed = [one for one in self.collected() if not one.closed and not one.pay_first]
+        if command.invoice is not None:
+            owed = [one for one in owed if one.invoice == command.invoice]
+        if len(owed) != 1:
+            names = ", ".join(one.invoice for one in self.collected()) or "none"
+            raise ValueError(f"name one unpaid invoice in `invoice`: {names}")
+        return owed[0]

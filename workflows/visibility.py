@@ -1,0 +1,110 @@
+"""Looking at workflows without touching them: the runs of one, and which ones are running at all.
+
+For proofs and repair; nothing in the product decides by what these answer.
+"""
+
+import asyncio
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from pydantic import AwareDatetime
+from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
+from temporalio.client import Client, WorkflowExecution, WorkflowExecutionStatus
+from temporalio.service import RPCError, RPCStatusCode
+
+from billing.matters.kinds import KINDS
+from workflows.attributes import ATTRIBUTES
+from workflows.contracts import Contract
+
+MAX_RUNS: Final = 20
+_RPC_TIMEOUT: Final = timedelta(seconds=2)
+_PATIENCE_SECONDS: Final = 3.0
+_WORKFLOWS: Final = frozenset(kind.workflow for kind in KINDS.values())
+_LONG_AGO: Final = datetime(2000, 1, 1, tzinfo=UTC)
+
+
+class Run(Contract):
+    """One run of a workflow, in real time."""
+
+    run_id: str
+    status: str
+    started_at: AwareDatetime | None
+    closed_at: AwareDatetime | None
+
+
+async def runs(client: Client, workflow_id: str) -> list[Run] | None:
+    """The newest runs of a workflow, newest first; None while Temporal cannot say."""
+    try:
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            found = {run.run_id: run for run in await _listed(client, workflow_id)}
+            newest = await _described(client, workflow_id)
+    except (RPCError, TimeoutError, RuntimeError):
+        return None  # the lazy client reports a failed first connection as a RuntimeError
+    if newest is not None:
+        found[newest.run_id] = _run(newest)  # the list may lag behind
+    return sorted(found.values(), key=lambda run: run.started_at or _LONG_AGO, reverse=True)
+
+
+async def is_running(client: Client, workflow_id: str) -> bool:
+    """True if the workflow's newest run is open. Errors: RPCError while Temporal is away."""
+    newest = await _described(client, workflow_id)
+    return newest is not None and newest.status == WorkflowExecutionStatus.RUNNING
+
+
+async def running_matters(client: Client) -> Counter[str]:
+    """Count the open runs of each matter's workflow, by workflow id. Errors: RPCError.
+
+    Walks of clocks and jobs of schedules are no matters.
+    """
+    return Counter(
+        [
+            one.id
+            async for one in client.list_workflows("ExecutionStatus = 'Running'")
+            if one.workflow_type in _WORKFLOWS
+        ]
+    )
+
+
+async def _listed(client: Client, workflow_id: str) -> list[Run]:
+    query = f"WorkflowId = '{workflow_id}'"
+    listed = client.list_workflows(query, limit=MAX_RUNS, rpc_timeout=_RPC_TIMEOUT)
+    return [_run(one) async for one in listed]
+
+
+async def _described(client: Client, workflow_id: str) -> WorkflowExecution | None:
+    try:
+        return await client.get_workflow_handle(workflow_id).describe(rpc_timeout=_RPC_TIMEOUT)
+    except RPCError as error:
+        if error.status == RPCStatusCode.NOT_FOUND:
+            return None
+        raise
+
+
+def _run(execution: WorkflowExecution) -> Run:
+    return Run(
+        run_id=execution.run_id,
+        status=execution.status.name.lower() if execution.status else "unknown",
+        started_at=execution.start_time,
+        closed_at=execution.close_time,
+    )
+
+
+async def missing_attributes(client: Client) -> list[str]:
+    """`Name (Type)` of each search attribute the namespace lacks or has with another type.
+
+    Empty too where the server keeps its list to itself, as Temporal Cloud does.
+    """
+    request = ListSearchAttributesRequest(namespace=client.namespace)
+    try:
+        listed = await client.operator_service.list_search_attributes(request)
+    except RPCError as error:
+        if error.status in (RPCStatusCode.UNIMPLEMENTED, RPCStatusCode.PERMISSION_DENIED):
+            return []
+        raise
+    there = listed.custom_attributes
+    return [
+        f"{key.name} ({key.indexed_value_type.name.title().replace('_', '')})"
+        for key in ATTRIBUTES
+        if there.get(key.name) != int(key.indexed_value_type)
+    ]

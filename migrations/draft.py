@@ -22,7 +22,7 @@ from migrations import sql
 HERE: Final = Path(__file__).parent
 VERSIONS: Final = HERE / "versions"
 RELEASES: Final = HERE / "releases.toml"
-NEXT: Final = "0001"
+NEXT: Final = "0002"
 """The migration in the making."""
 # Statements on these touch a thousand accounts at once; to look through a list of them for every
 # row would cost more than the rows.

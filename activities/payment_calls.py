@@ -8,11 +8,10 @@ from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncConnection
 from temporalio import activity
 
 from activities.matter import Dependencies
-from billing.core import clock, ids
+from billing.core import ids
 from billing.core.errors import Conflict, ProviderFailure, Unavailable
 from billing.core.failpoints import failpoint
 from billing.money.payments import methods, store
@@ -20,7 +19,6 @@ from billing.money.payments import service as paying
 from billing.money.payments.rules import CardDetails, CheckoutSession, Outcome
 from billing.money.payments.schemas import Attempt, Payment
 from billing.platform.accounts import store as accounts
-from billing.platform.provider_inbox import store as inbox
 from gateways.provider import CheckoutRequest, IntentRequest
 
 # The provider may have stored a 500 under a key; after these tries the look decides alone.
@@ -56,17 +54,6 @@ class Charger:
         outcome = await self._find_or_create(payment, request)
         await failpoint("intent.created")
         return outcome
-
-    async def open(self, payment: Payment, description: str, *, save_card: bool) -> Payment:
-        """Make the intent and store it, before a card is tried on it. Errors as for `create`."""
-        if payment.opened:
-            return payment
-        outcome = await self.create(payment, description, save_card=save_card)
-        async with self._database.tenant(payment.account_id) as connection:
-            at = await clock.now(connection, payment.account_id)
-            stored = await paying.record_outcome(connection, payment, outcome, at)
-        await failpoint("intent.stored")
-        return stored
 
     async def create_page(
         self, payment: Payment, description: str, return_url: str
@@ -214,15 +201,6 @@ class Charger:
                 raise Unavailable("ATTEMPT_DECIDED", "another worker has decided this attempt")
             method = await methods.find(connection, attempt.payment_method_id)
         return method.stripe_payment_method_id if method is not None else None
-
-
-async def mark_events_handled(connection: AsyncConnection, outcome: Outcome) -> None:
-    """Mark the webhook events of a booked charge handled: they repeat its outcome.
-
-    Call it last, so that every event that arrived with the charge is covered.
-    """
-    if outcome.kind == "succeeded" and outcome.intent_id is not None:
-        await inbox.mark_object_handled(connection, outcome.intent_id)
 
 
 def _metadata(payment: Payment) -> dict[str, str]:

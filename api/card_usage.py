@@ -33,8 +33,7 @@ async def charge_now(call: AccountCall, use: Use) -> Recorded:
     _check_payer(call, use)
     await need_temporal(call)
     async with call.transaction() as connection:
-        at = await clock.now(connection, call.account.id)
-        done, matter = await card_usage_service.record(connection, use, at)
+        done, matter = await card_usage_service.record(connection, use)
     if done.method != card_usage_service.METHOD or done.verdict != "recorded":
         return done
     return replace(done, status=(await after_charge(call, matter, done.id)).billing_status)
@@ -77,8 +76,7 @@ async def _charge_row(call: Call, use: Use) -> Recorded:
     try:
         _check_payer(call, use)
         async with call.database.tenant(use.account_id) as connection:
-            at = await clock.now(connection, use.account_id)
-            done, matter = await card_usage_service.record(connection, use, at)
+            done, matter = await card_usage_service.record(connection, use)
     except BillingError as refusal:
         return Recorded(refusal.code, use.account_id)
     if matter is not None:

@@ -58,7 +58,7 @@ RETIRED: Final = (
     word("charged_amount", "charged_units"),
     Retired(r"\bembedded/|\b(?:from|import) embedded\b|\bembedded\.\w", "devstack or cli"),
     word("rows' word", "state read from the rows"),
-    word("hush", "mark_events_handled"),
+    word("hush", "mark_object_handled"),
     word("obey(?:ed|s)?", "run_command"),
     word("settle_once|SETTLE_RETRY", "wait_until_done"),
     word("DunningOrder", "DunningCommand"),

@@ -10,7 +10,6 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, StringConstraints
 
 from billing.catalog.rating.schemas import PriceTerms
 
-PRODUCT_PRICE: Final = "ppr"
 OVERRIDE: Final = "ovr"
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,63}$")]

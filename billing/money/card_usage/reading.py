@@ -5,7 +5,6 @@ The locks before are those of any collector (dunning/reading.py); the matter's r
 
 from collections.abc import Iterable, Mapping
 from typing import Any
-from uuid import UUID
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -13,7 +12,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing.core import ids
 from billing.core.errors import NotFound
 from billing.core.prepared import Prepared, Row, last_of
-from billing.matters.agenda import Step, head
 from billing.matters.effects import Row as Record
 from billing.matters.effects import Rows
 from billing.matters.kinds import CHARGE
@@ -104,12 +102,6 @@ async def read(connection: AsyncConnection, wanted: Read) -> tuple[Rows, ChargeF
         clock_at=row["clock_at"],
     )
     return Rows(_rows(row), waiting_events(row["waiting_events"])), facts
-
-
-async def first_step(connection: AsyncConnection, record_id: UUID) -> Step | None:
-    """The head of a charge's agenda, for its matter to be born with."""
-    rows, facts = await read(connection, Read(record_id, locked=False))
-    return head(ENGINE.plan(rows, facts))
 
 
 def _rows(row: Row) -> Iterable[Record]:

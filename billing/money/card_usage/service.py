@@ -6,6 +6,7 @@ Each verb runs in the caller's transaction; the order of locks is record, accoun
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from functools import partial
 from typing import Final
 from uuid import UUID
 
@@ -13,7 +14,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.catalog.rating.schemas import CREDIT
-from billing.core import context, ids
+from billing.core import ids
 from billing.core.currencies import collectable
 from billing.core.errors import Conflict
 from billing.core.money import exponent, round_minor
@@ -25,13 +26,12 @@ from billing.metering.usage import service as usage
 from billing.metering.usage import sql_batch as calls
 from billing.metering.usage import store as records
 from billing.metering.usage.schemas import BillingRecord, Recorded, Use
-from billing.money.card_usage import reading, store
-from billing.money.invoices import service as invoicing
-from billing.money.invoices.schemas import Invoice, Line, NewInvoice
+from billing.money.card_usage import reading, transitions
+from billing.money.invoices.schemas import Line
 from billing.money.payments import methods
-from billing.money.payments import service as paying
 from billing.money.subscriptions import store as subscriptions
 from billing.platform.accounts import store as accounts
+from billing.platform.decisions import service as decisions
 
 METHOD: Final = "payment_charge"
 NOT_OFFERED: Final = "a card cannot be charged for this use"
@@ -45,9 +45,7 @@ class Charge:
     method_id: UUID | None
 
 
-async def record(
-    connection: AsyncConnection, use: Use, at: datetime
-) -> tuple[Recorded, Matter | None]:
+async def record(connection: AsyncConnection, use: Use) -> tuple[Recorded, Matter | None]:
     """Record a use that a card pays; the matter that charges it is to be started afterwards.
 
     What the plan includes, or is free, needs no card. Errors: PAYMENT_CHARGE_NOT_OFFERED.
@@ -57,7 +55,7 @@ async def record(
     if done.verdict != "recorded" or done.method != METHOD:
         return done, None
     found = await records.get_record(connection, use.account_id, done.id)
-    return done, await begin(connection, found, at)
+    return done, await begin(connection, found)
 
 
 async def offered(
@@ -80,7 +78,7 @@ async def offered(
     return Charge(amount_minor, None)
 
 
-async def begin(connection: AsyncConnection, record: BillingRecord, at: datetime) -> Matter | None:
+async def begin(connection: AsyncConnection, record: BillingRecord) -> Matter | None:
     """Write the invoice of a use and have its card charged, or carry it to the next invoice.
 
     None where nothing is to be charged now: paid as `carried`, the next invoice of the subscription
@@ -90,25 +88,25 @@ async def begin(connection: AsyncConnection, record: BillingRecord, at: datetime
     charge = await offered(connection, record.account_id, record.total_amount, record.currency)
     if charge is None:
         raise Conflict("PAYMENT_CHARGE_NOT_OFFERED", NOT_OFFERED)
-    draft = await _draft(connection, record, charge.amount_minor, at)
-    if charge.method_id is None:
-        await invoicing.finalize(connection, draft, at)
-        await usage.write(connection, record, METHOD, "completed", None, at)
-        return None
-    await paying.open_flow(connection, draft, flow="saved_card", method_id=charge.method_id, at=at)
-    known = await matters.find(connection, CHARGE.workflow_id(record.id))
-    if known is not None:
-        await matters.wake(connection, known.workflow_id, at)
-        return known
-    return await matters.birth(
-        connection,
-        kind=CHARGE,
-        account_id=record.account_id,
-        subject_id=record.id,
-        head=await reading.first_step(connection, record.id),
-        at=at,
-        correlation_id=context.correlation_id.get(),
+    account = await accounts.get(connection, record.account_id)
+    line = Line(
+        kind="single_use",
+        description=f"{record.product_id}, {record.occurred_at:%-d %b %Y %H:%M} UTC",
+        quantity=record.charged_units,
+        unit_amount=record.unit_price * Decimal(10) ** exponent(record.currency),
+        amount_minor=charge.amount_minor,
+        detail={"billing_id": ids.encode(ids.BILLING_RECORD, record.id), "meter": record.meter},
     )
+    begin = partial(
+        transitions.begin,
+        line=line,
+        issuer_id=account.issuer_id if account else None,
+        method_id=charge.method_id,
+    )
+    await decisions.command(connection, reading.ENGINE, record.id, begin)
+    if charge.method_id is None:
+        return None
+    return await matters.find(connection, CHARGE.workflow_id(record.id))
 
 
 async def again(
@@ -124,34 +122,5 @@ async def again(
     if found.currency == CREDIT:
         return None
     return await begin(
-        connection, await usage.write(connection, found, METHOD, "pending", None, at), at
-    )
-
-
-async def _draft(
-    connection: AsyncConnection, record: BillingRecord, amount_minor: int, at: datetime
-) -> Invoice:
-    account = await accounts.get(connection, record.account_id)
-    name = ids.encode(ids.BILLING_RECORD, record.id)
-    number = await store.count(connection, record.id) + 1
-    return await invoicing.draft(
-        connection,
-        NewInvoice(
-            account_id=record.account_id,
-            issuer_id=account.issuer_id if account else None,
-            workflow_id=CHARGE.workflow_id(record.id),
-            fact_key=f"{name}/charge-{number}",
-            currency=record.currency,
-            lines=(
-                Line(
-                    kind="single_use",
-                    description=f"{record.product_id}, {record.occurred_at:%-d %b %Y %H:%M} UTC",
-                    quantity=record.charged_units,
-                    unit_amount=record.unit_price * Decimal(10) ** exponent(record.currency),
-                    amount_minor=amount_minor,
-                    detail={"billing_id": name, "meter": record.meter},
-                ),
-            ),
-        ),
-        at,
+        connection, await usage.write(connection, found, METHOD, "pending", None, at)
     )

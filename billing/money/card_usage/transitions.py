@@ -1,4 +1,4 @@
-"""Decisions on a use that a card pays at once: completed, or failed and proven unpaid. Pure."""
+"""Decisions on a use that a card pays: begun, completed, or failed and proven unpaid. Pure."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,7 +8,8 @@ from uuid import UUID
 from billing.core import ids
 from billing.core.money import show_decimal
 from billing.matters.agenda import Step, head
-from billing.matters.effects import Change, Do, Rows, Work
+from billing.matters.effects import Bear, Change, Do, Rows, Wake, Work
+from billing.matters.kinds import CHARGE
 from billing.metering.usage import rules as usage
 from billing.metering.usage.schemas import Status
 from billing.money.card_usage.rules import ChargeState, agenda
@@ -23,7 +24,8 @@ from billing.money.dunning.transitions import (
     follow,
 )
 from billing.money.invoices import transitions as invoices
-from billing.money.invoices.schemas import Invoice
+from billing.money.invoices.schemas import Invoice, Line, NewInvoice
+from billing.money.payments import transitions as payments
 from billing.money.payments.calls import Call
 from billing.money.payments.owed import Owed
 from billing.money.payments.schemas import Attempt
@@ -61,6 +63,36 @@ def view(rows: Rows, facts: ChargeFacts) -> ChargeState:
 def begun(rows: Rows, _: ChargeFacts, step: Step) -> bool:
     """True if the step's try of a card still waits for its result."""
     return any(one.key == step.key and one.status == "pending" for one in rows.of(Attempt))
+
+
+def begin(
+    w: Work[ChargeFacts], line: Line, *, issuer_id: UUID | None, method_id: UUID | None
+) -> None:
+    """The invoice of a use, to be charged to a card; without one the next invoice carries it.
+
+    Carried, it is paid at once (docs/rules.md#money). A use whose card failed is begun again.
+    """
+    use, earlier = use_of(w.rows), len(w.rows.of(Invoice))
+    draft = invoices.draft(
+        w,
+        NewInvoice(
+            account_id=use.account_id,
+            issuer_id=issuer_id,
+            workflow_id=CHARGE.workflow_id(use.id),
+            fact_key=f"{ids.encode(ids.BILLING_RECORD, use.id)}/charge-{earlier + 1}",
+            currency=use.currency,
+            lines=(line,),
+        ),
+    )
+    if method_id is None:
+        invoices.finalize(w, draft)
+        _end(w, "completed")
+        return
+    payments.open_flow(w, Owed(w.rows, draft.id), "saved_card", method_id)
+    if earlier:
+        w.do(Wake(CHARGE.workflow_id(use.id)))
+    else:
+        w.do(Bear(CHARGE, use.account_id, use.id, head(agenda(view(w.rows, w.facts)))))
 
 
 def transition(w: Work[ChargeFacts], step: Step) -> None:

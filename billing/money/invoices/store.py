@@ -86,12 +86,6 @@ async def lock(connection: AsyncConnection, invoice_id: UUID) -> Invoice:
     return _there(await _LOCK.first(connection, invoice_id=invoice_id))
 
 
-async def find_fact(connection: AsyncConnection, fact_key: str) -> Invoice | None:
-    """The invoice of a business fact."""
-    row = await _OF_FACT.first(connection, fact_key=fact_key)
-    return show(row) if row else None
-
-
 async def change(connection: AsyncConnection, invoice_id: UUID, **fields: Any) -> Invoice:
     """Overwrite fields that are not content, or the content of a draft."""
     return show(await prepared.change(connection, invoices, invoice_id, **fields))
@@ -158,17 +152,6 @@ async def credit_notes_of(connection: AsyncConnection, invoice_id: UUID) -> list
         .order_by(credit_notes.c.created_at)
     )
     return [dict(row) for row in rows.mappings()]
-
-
-async def add_balance_entry(connection: AsyncConnection, row: dict[str, Any]) -> bool:
-    """Write to the money balance, once per key."""
-    done = await connection.execute(
-        insert(balance_entries)
-        .values(**row)
-        .on_conflict_do_nothing()
-        .returning(balance_entries.c.id)
-    )
-    return done.one_or_none() is not None
 
 
 async def money_balance(connection: AsyncConnection, account_id: UUID, currency: str) -> int:

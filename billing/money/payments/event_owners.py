@@ -17,7 +17,6 @@ from billing.core.prepared import Prepared
 from billing.matters import store as matters
 from billing.matters.schemas import Matter
 from billing.money.payments import store
-from billing.money.payments.schemas import Payment
 from billing.platform.audit import service as audit
 from billing.platform.provider_inbox.schemas import ProviderEvent, Waiting
 from billing.platform.provider_inbox.tables import stripe_webhook_events as inbox
@@ -83,17 +82,6 @@ _RECEIVE = Prepared(
     """
     ).bindparams(bindparam("rows", type_=JSONB))
 )
-_PAYMENT_OF = Prepared(
-    text(
-        """
-    SELECT * FROM payments
-    WHERE stripe_payment_intent_id =
-              (SELECT object_id FROM stripe_webhook_events WHERE stripe_event_id = :event_id)
-       OR stripe_checkout_session_id =
-              (SELECT object_id FROM stripe_webhook_events WHERE stripe_event_id = :event_id)
-    """
-    )
-)
 _MOVE = text(
     """
     UPDATE stripe_webhook_events e SET workflow_id = :workflow_id
@@ -128,12 +116,6 @@ async def receive(
     owners = {row["stripe_event_id"]: matters.show(row) for row in told}
     # Of copies in one batch only the first has somebody to tell.
     return [owners.pop(event.event_id, None) for event in found]
-
-
-async def payment_of(connection: AsyncConnection, event_id: str) -> Payment | None:
-    """The payment a stored event speaks of."""
-    row = await _PAYMENT_OF.first(connection, event_id=event_id)
-    return store.show(row) if row else None
 
 
 async def find_owner(connection: AsyncConnection, event: Waiting) -> Matter | None:

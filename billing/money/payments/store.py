@@ -1,7 +1,6 @@
 """Every query on payments and attempts."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -40,24 +39,11 @@ _ALL_OF_INVOICE = Prepared(_OF_INVOICE)
 _COUNT = Prepared(
     select(func.count()).select_from(payments).where(payments.c.invoice_id == given("invoice_id"))
 )
-_COUNT_CHECK = Prepared(
-    update(payments)
-    .where(payments.c.id == given("payment_id"))
-    .values(checks=payments.c.checks + 1, last_check_at=given("at"))
-)
 _FIND_ATTEMPT = Prepared(select(payment_attempts).where(payment_attempts.c.key == given("key")))
 _ATTEMPTS_OF = Prepared(
     select(payment_attempts)
     .where(payment_attempts.c.invoice_id == given("invoice_id"))
     .order_by(payment_attempts.c.real_started_at, payment_attempts.c.id)
-)
-_DECIDE_ATTEMPTS = Prepared(
-    update(payment_attempts)
-    .where(
-        payment_attempts.c.payment_id == given("payment_id"),
-        payment_attempts.c.status == "pending",
-    )
-    .values(status=given("status"), finished_at=given("at"))
 )
 
 
@@ -174,11 +160,6 @@ async def change(connection: AsyncConnection, payment_id: UUID, **fields: Any) -
     return show(await prepared.change(connection, payments, payment_id, **fields))
 
 
-async def count_check(connection: AsyncConnection, payment_id: UUID, at: datetime) -> None:
-    """The provider was asked without being told to look."""
-    await _COUNT_CHECK.run(connection, payment_id=payment_id, at=at)
-
-
 async def move(connection: AsyncConnection, invoice_id: UUID, workflow_id: str) -> None:
     """Another matter collects the invoice from now on."""
     await connection.execute(
@@ -203,17 +184,6 @@ def listing(
     return query if only is None else query.where(payments.c.id == only)
 
 
-async def add_attempt(connection: AsyncConnection, row: dict[str, Any]) -> tuple[Attempt, bool]:
-    """Write an attempt before the provider is called; (the first, whether it was there before)."""
-    written = await prepared.add_unless_there(
-        connection, payment_attempts, row, payment_attempts.c.key
-    )
-    attempt = show_attempt(written) if written else await find_attempt(connection, row["key"])
-    if attempt is None:
-        raise NotFound("NOT_FOUND", "no such attempt in this account")
-    return attempt, written is None
-
-
 async def find_attempt(connection: AsyncConnection, key: str) -> Attempt | None:
     """One attempt by its business key."""
     row = await _FIND_ATTEMPT.first(connection, key=key)
@@ -232,18 +202,6 @@ async def charges_on_record(connection: AsyncConnection, invoice_id: UUID) -> se
         select(charge).where(payment_attempts.c.invoice_id == invoice_id, charge.is_not(None))
     )
     return set(rows.scalars())
-
-
-async def decide_attempts(
-    connection: AsyncConnection, payment_id: UUID, status: str, at: datetime
-) -> None:
-    """Record the payment's outcome on its undecided attempt."""
-    await _DECIDE_ATTEMPTS.run(connection, payment_id=payment_id, status=status, at=at)
-
-
-async def change_attempt(connection: AsyncConnection, attempt_id: UUID, **fields: Any) -> None:
-    """Overwrite fields of one attempt."""
-    await prepared.change(connection, payment_attempts, attempt_id, **fields)
 
 
 def _there(row: Mapping[str, Any] | None) -> Payment:

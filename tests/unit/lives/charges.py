@@ -10,13 +10,11 @@ from uuid import UUID
 from billing.matters.agenda import Step, head
 from billing.matters.deciding import Rules
 from billing.matters.effects import Change, InboxEvent, Rows, Work
-from billing.matters.kinds import CHARGE
 from billing.money.card_usage import transitions
 from billing.money.card_usage.rules import agenda
 from billing.money.card_usage.schemas import ChargedUse
 from billing.money.card_usage.transitions import ChargeFacts
-from billing.money.invoices import transitions as invoices
-from billing.money.invoices.schemas import BalanceEntry, Invoice, Line, NewInvoice
+from billing.money.invoices.schemas import BalanceEntry, Invoice, Line
 from billing.money.payments import transitions as payments
 from billing.money.payments.calls import Answer, Call
 from billing.money.payments.owed import Owed
@@ -85,17 +83,12 @@ class Charge:
 
     def begin(self) -> None:
         """A draft of one line, which the default card is to pay."""
-        w, use, card = self.work(), self.use, payments.default_card(self.rows)
-        number = len(self.rows.of(Invoice)) + 1
+        card = payments.default_card(self.rows)
         line = Line(
             kind="single_use", description="use", unit_amount=Decimal(PRICE), amount_minor=PRICE
         )
-        new = NewInvoice(
-            account_id=use.account_id, issuer_id=None, workflow_id=CHARGE.workflow_id(use.id),
-            fact_key=f"bill_1/charge-{number}", currency=use.currency, lines=(line,),
-        )  # fmt: skip
-        draft = invoices.draft(w, new)
-        payments.open_flow(w, Owed(self.rows, draft.id), "saved_card", card.id if card else None)
+        w = self.work()
+        transitions.begin(w, line, issuer_id=None, method_id=card.id if card else None)
 
     # -- what people do ------------------------------------------------------------------------
 

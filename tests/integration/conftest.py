@@ -1,9 +1,14 @@
 """The people of every story, on the run's one stack."""
 
 from collections.abc import AsyncIterator
+from functools import partial
 
+import httpx2
 import pytest
 
+from api.app import create_app
+from api.temporal import connect
+from billing.core.database import Database, open_database
 from devstack.stack import StackInfo
 
 # Their assertions tell what they saw, as those of test modules do.
@@ -14,6 +19,14 @@ pytest.register_assert_rewrite(
     "tests.integration.faults.recovery_flows",
 )
 from tests.integration.actors import Actors, Customer, open_actors  # noqa: E402 (after that)
+from tests.integration.api_app import Api, stack_settings  # noqa: E402
+from tests.integration.credits.accounts import (  # noqa: E402
+    NewAccount,
+    open_account,
+    open_pools,
+)
+
+POOL = 12
 
 
 @pytest.fixture(scope="session")
@@ -27,3 +40,29 @@ async def actors(stack: StackInfo) -> AsyncIterator[Actors]:
 async def customer(actors: Actors) -> Customer:
     """A fresh account in real time."""
     return await actors.customer()
+
+
+@pytest.fixture(scope="session")
+async def api(stack: StackInfo) -> AsyncIterator[Api]:
+    """The app in this process."""
+    settings = stack_settings(stack)
+    database = open_database(settings)
+    app = create_app(settings, database, await connect(settings))
+    transport = httpx2.ASGITransport(app=app)
+    async with httpx2.AsyncClient(transport=transport, base_url="http://api") as client:
+        yield Api(app, client, stack)
+    await database.close()
+
+
+@pytest.fixture(scope="session")
+async def database(stack: StackInfo) -> AsyncIterator[Database]:
+    """Both roles of the run's database, for what is asked of the product without its API."""
+    opened = open_pools(stack, POOL)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture(scope="session")
+def new_account(database: Database) -> NewAccount:
+    """Opens an account; with `clock_at` a test account whose clock stands there."""
+    return partial(open_account, database)

@@ -8,7 +8,7 @@ from billing.core import ids
 from billing.core.database import open_database
 from billing.insight.integrity import service as integrity
 from tests.integration.actors import Actors
-from tests.integration.api.conftest import stack_settings
+from tests.integration.api_app import stack_settings
 
 
 @pytest.fixture(autouse=True)

@@ -27,8 +27,8 @@ from billing.money.subscriptions import service as subscriptions
 from billing.money.subscriptions.schemas import NewSubscription
 from billing.platform.accounts import store as accounts
 from billing.platform.provider_inbox.tables import stripe_webhook_events
-from tests.integration.api.conftest import Api
 from tests.integration.api.usage_samples import budget, quota, used
+from tests.integration.api_app import Api
 
 Account = dict[str, Any]
 Maker = Callable[[Api, Account], Awaitable[str]]

@@ -11,7 +11,7 @@ from billing.core import ids
 from billing.core.database import open_database
 from billing.ledger.credits.tables import credit_balances
 from billing.platform.accounts import store
-from tests.integration.api.conftest import ACCOUNTS, Api, stack_settings
+from tests.integration.api_app import ACCOUNTS, Api, stack_settings
 
 
 async def test_an_account_is_made_once_and_found_by_both_its_names(api: Api) -> None:

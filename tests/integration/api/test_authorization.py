@@ -12,7 +12,7 @@ from api.dependencies import AdminCall, BillingCall, MemberCall, MemberRead, Ser
 from api.routes.base import new_router
 from api.schemas import Answer
 from api.temporal import connect
-from tests.integration.api.conftest import Api, stack_settings
+from tests.integration.api_app import Api, stack_settings
 
 
 class Seen(Answer):

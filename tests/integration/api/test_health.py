@@ -16,7 +16,7 @@ from api.app import create_app
 from api.temporal import connect
 from billing.core.database import open_database
 from billing.core.settings import VERSION
-from tests.integration.api.conftest import ACCOUNTS, Api, stack_settings
+from tests.integration.api_app import ACCOUNTS, Api, stack_settings
 
 NOBODY = "postgresql+psycopg://billing_app:secret-word@127.0.0.1:1/billing"
 

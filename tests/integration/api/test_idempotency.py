@@ -25,7 +25,7 @@ from billing.platform.audit import service as audit
 from billing.platform.audit.tables import billing_audit
 from billing.platform.idempotency import store
 from billing.platform.idempotency.tables import billing_idempotency
-from tests.integration.api.conftest import Api, stack_settings
+from tests.integration.api_app import Api, stack_settings
 
 Mood = Literal["made", "waits", "declined", "refused", "away", "breaks", "slow"]
 THINGS: Final = "/api/v1/billing/things"

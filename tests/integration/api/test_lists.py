@@ -5,7 +5,7 @@ from uuid import uuid4
 
 import pytest
 
-from tests.integration.api.conftest import ACCOUNTS, Api
+from tests.integration.api_app import ACCOUNTS, Api
 
 COUNT = 23
 

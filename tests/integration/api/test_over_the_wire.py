@@ -9,7 +9,7 @@ import httpx2
 import pytest
 
 from devstack.stack import StackInfo
-from tests.integration.api.conftest import Api
+from tests.integration.api_app import Api
 
 MEGABYTE = 1_048_576
 

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from billing.core import ids
 from billing.core.database import metadata
 from migrations.draft import load_tables
-from tests.integration.api.conftest import Api
+from tests.integration.api_app import Api
 
 load_tables()
 

@@ -21,8 +21,8 @@ from api.fastapi_internals import dependency_calls
 from api.openapi import api_routes
 from billing.core import ids
 from billing.core.database import metadata
-from tests.integration.api.conftest import Api
 from tests.integration.api.route_samples import BODIES, FREE, MAKERS, SHARED, Account
+from tests.integration.api_app import Api
 from tests.unit.api.conftest import lonely_settings
 
 APP: Final = create_app(lonely_settings())

@@ -11,7 +11,7 @@ from billing.metering.budgets.schemas import NewBudget
 from billing.metering.quotas import store as quotas
 from billing.metering.usage.rules import BILLING_ID
 from billing.metering.usage.tables import billing_records
-from tests.integration.api.conftest import Api
+from tests.integration.api_app import Api
 
 Account = dict[str, Any]
 

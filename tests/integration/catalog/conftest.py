@@ -9,10 +9,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core.database import Database
 from billing.core.prepared import driver_of
-from tests.integration.api.conftest import Api, api
-from tests.integration.credits.conftest import database, new_account
-
-__all__ = ["Api", "api", "database", "new_account"]
 
 
 @pytest.fixture

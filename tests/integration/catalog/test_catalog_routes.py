@@ -8,8 +8,8 @@ from sqlalchemy import text
 
 from billing.catalog.plans import store
 from billing.core import ids
+from tests.integration.api_app import Api
 from tests.integration.catalog.subscribing import subscribe
-from tests.integration.credits.conftest import Api
 
 PLANS = "/api/v1/billing/plans"
 PACKS = "/api/v1/billing/credit-packages"

@@ -6,9 +6,9 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import text
 
+from tests.integration.credits.accounts import CreditAccount
 from tests.integration.credits.batches import Item, debit_batch
 from tests.integration.credits.books import decimals
-from tests.integration.credits.conftest import CreditAccount
 
 
 def fresh() -> str:

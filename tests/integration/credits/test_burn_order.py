@@ -12,7 +12,7 @@ from sqlalchemy import text
 from billing.core.clock import real_now
 from billing.insight.explanations.rules import compare
 from billing.insight.explanations.schemas import LotFacts
-from tests.integration.credits.conftest import CreditAccount
+from tests.integration.credits.accounts import CreditAccount
 
 ORDER: Final = text(
     """

@@ -6,7 +6,7 @@ from sqlalchemy import text
 from billing.core import ids
 from billing.ledger.credits import service
 from billing.ledger.credits.invariants import RULES, violations
-from tests.integration.credits.conftest import CreditAccount
+from tests.integration.credits.accounts import CreditAccount
 
 ENTRY = (
     "INSERT INTO credit_transactions (id, account_id, seq, kind, amount, balance_after, used_after,"

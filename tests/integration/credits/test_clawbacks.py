@@ -10,8 +10,8 @@ from billing.core.errors import Invalid, NotFound
 from billing.ledger.credits import service
 from billing.ledger.credits.schemas import Clawback
 from billing.ledger.credits.tables import credit_lots
+from tests.integration.credits.accounts import CreditAccount
 from tests.integration.credits.books import decimals
-from tests.integration.credits.conftest import CreditAccount
 
 
 async def claw(account: CreditAccount, grant_key: str, amount: str, key: str = "") -> Clawback:

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from billing.core import ids
 from billing.core.money import show_decimal
 from devstack.stack import StackInfo
-from tests.integration.credits.conftest import CreditAccount
+from tests.integration.credits.accounts import CreditAccount
 
 APPEND_ONLY: Final = ("credit_transactions", "credit_transaction_lots", "credit_hold_lots")
 CHANGES: Final = (

@@ -10,7 +10,8 @@ from sqlalchemy import text
 from billing.catalog.plans import store as catalog
 from billing.core import ids
 from billing.core.periods import MONTH
-from tests.integration.credits.conftest import Api, CreditAccount
+from tests.integration.api_app import Api
+from tests.integration.credits.accounts import CreditAccount
 
 BALANCE = "/api/v1/billing/credits/balance"
 TRANSACTIONS = "/api/v1/billing/credits/transactions"

@@ -14,8 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core.clock import real_now
 from billing.ledger.credits import store
+from tests.integration.credits.accounts import CreditAccount
 from tests.integration.credits.batches import Item, debit_batch
-from tests.integration.credits.conftest import CreditAccount
 
 LEDGER: Final = 4_000
 BATCH: Final = 200

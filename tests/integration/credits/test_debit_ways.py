@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core.arrays import records
 from billing.core.clock import real_now
-from tests.integration.credits.conftest import CreditAccount
+from tests.integration.credits.accounts import CreditAccount
 
 ROUNDS: Final = 40
 MANY: Final = text("SELECT * FROM credit_debit_many(CAST(:items AS credit_debit_item[]), :at)")

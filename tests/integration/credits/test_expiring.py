@@ -12,8 +12,8 @@ from billing.core.money import show_decimal
 from billing.ledger.credits import service, store
 from billing.ledger.credits.tables import credit_transactions
 from billing.platform.outbox.tables import events
+from tests.integration.credits.accounts import CreditAccount
 from tests.integration.credits.books import decimals
-from tests.integration.credits.conftest import CreditAccount
 
 NOON = datetime(2027, 3, 1, 12, tzinfo=UTC)
 DAY = timedelta(days=1)

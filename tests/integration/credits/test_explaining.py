@@ -6,7 +6,8 @@ from typing import Any
 from billing.core import ids
 from billing.ledger.credits import service
 from tests.integration.actors import Customer
-from tests.integration.credits.conftest import Api, CreditAccount
+from tests.integration.api_app import Api
+from tests.integration.credits.accounts import CreditAccount
 
 NOON = datetime(2027, 3, 1, 12, tzinfo=UTC)
 DAY = timedelta(days=1)

@@ -14,8 +14,9 @@ from billing.core.clock import real_now
 from billing.core.errors import Conflict
 from billing.ledger.credits import service
 from tests.integration.actors import Actors, Customer
+from tests.integration.api_app import Api
+from tests.integration.credits.accounts import CreditAccount
 from tests.integration.credits.books import decimals
-from tests.integration.credits.conftest import Api, CreditAccount
 
 HOLDS = "/billing/credits/holds"
 LATER = "2027-01-01T11:00:00Z"

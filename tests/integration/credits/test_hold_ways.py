@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing.core.clock import real_now
 from billing.ledger.credits import service
 from billing.ledger.credits.holds import CaptureOrder, HoldOrder, capture_many, hold_many
-from tests.integration.credits.conftest import CreditAccount
+from tests.integration.credits.accounts import CreditAccount
 
 ROUNDS = 60
 # What differs from try to try: names that are made anew, and the real time.

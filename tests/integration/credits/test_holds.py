@@ -11,8 +11,8 @@ from billing.core.errors import Conflict, Invalid, NotFound, PaymentRequired
 from billing.ledger.credits import service
 from billing.matters.kinds import REST
 from billing.matters.tables import matters
+from tests.integration.credits.accounts import CreditAccount
 from tests.integration.credits.books import decimals
-from tests.integration.credits.conftest import CreditAccount
 
 NOON = datetime(2027, 3, 1, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)

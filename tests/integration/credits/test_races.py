@@ -3,7 +3,8 @@
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -12,13 +13,29 @@ from uuid import uuid4
 import pytest
 
 from billing.core.clock import real_now
+from billing.core.database import Database
 from billing.core.errors import BillingError
 from billing.ledger.credits import service
+from devstack.stack import StackInfo
+from tests.integration.credits.accounts import CreditAccount, NewAccount, open_pools
 from tests.integration.credits.batches import Item, debit_batch
 from tests.integration.credits.books import decimals
-from tests.integration.credits.conftest import CreditAccount
 
 MANY = 50
+
+
+@pytest.fixture(scope="module")
+async def wide(stack: StackInfo) -> AsyncIterator[Database]:
+    """A connection for each of the many, none of them kept for the tests after these."""
+    opened = open_pools(stack, MANY)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def account(new_account: NewAccount, wide: Database) -> CreditAccount:
+    """A fresh account that many use at once."""
+    return replace(await new_account(), database=wide)
 
 
 async def outcome(verb: Coroutine[Any, Any, Any]) -> str:

@@ -14,7 +14,7 @@ import pytest
 from billing.ledger.credits.invariants import violations
 from devstack.options import ROOT
 from devstack.stack import StackInfo
-from tests.integration.credits.conftest import CreditAccount
+from tests.integration.credits.accounts import CreditAccount
 
 PROCESSES: Final = int(os.environ.get("SOAK_PROCESSES") or 4)
 ROUNDS: Final = int(os.environ.get("SOAK_ROUNDS") or 40)

@@ -11,8 +11,8 @@ from sqlalchemy import select
 from billing.core.errors import Conflict, Invalid, NotFound, PaymentRequired
 from billing.ledger.credits import service
 from billing.ledger.credits.tables import credit_lots, credit_transactions
+from tests.integration.credits.accounts import CreditAccount
 from tests.integration.credits.books import decimals
-from tests.integration.credits.conftest import CreditAccount
 
 SPRING = datetime(2027, 3, 1, tzinfo=UTC)
 SUMMER = datetime(2027, 6, 1, tzinfo=UTC)

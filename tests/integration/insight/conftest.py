@@ -1,5 +1,5 @@
 """Shops that look into their own usage, on the run's one stack."""
 
-from tests.integration.usage.conftest import Api, NewShop, Shop, api, new_shop
+from tests.integration.usage.conftest import new_shop
 
-__all__ = ["Api", "NewShop", "Shop", "api", "new_shop"]
+__all__ = ["new_shop"]

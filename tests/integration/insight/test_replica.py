@@ -11,7 +11,7 @@ from sqlalchemy import text
 from api.app import create_app
 from billing.core.clock import real_now
 from billing.core.database import Database, open_database
-from tests.integration.api.conftest import Api, stack_settings
+from tests.integration.api_app import Api, stack_settings
 from tests.integration.usage.conftest import V1, NewShop
 
 READS = (

@@ -6,9 +6,7 @@ from sqlalchemy import event
 
 from billing.core import ids
 from tests.integration.actors import Actors, Customer, Json
-from tests.integration.api.conftest import Api, api
-
-__all__ = ["Api", "api"]  # the app in this process, whose statements can be counted
+from tests.integration.api_app import Api
 
 NOTHING = {
     "currency": None,

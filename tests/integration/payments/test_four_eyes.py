@@ -9,7 +9,7 @@ from api.app import create_app
 from api.temporal import connect
 from billing.core.database import open_database
 from tests.integration.actors import Actors, Customer
-from tests.integration.api.conftest import Api, stack_settings
+from tests.integration.api_app import Api, stack_settings
 
 
 @pytest.fixture(scope="module")

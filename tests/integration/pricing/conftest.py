@@ -20,7 +20,7 @@ from api.temporal import connect
 from billing.core.database import open_database
 from devstack.stack import StackInfo
 from gateways.pricing import HttpPrices
-from tests.integration.api.conftest import Api, stack_settings
+from tests.integration.api_app import Api, stack_settings
 from tests.integration.usage.conftest import Shop
 
 TIMEOUT_SECONDS = 0.5

@@ -13,10 +13,8 @@ from sqlalchemy import text
 
 from billing.core import ids
 from billing.ledger.credits import service as credits
-from tests.integration.api.conftest import Api, api
+from tests.integration.api_app import Api
 from tests.integration.catalog.subscribing import subscribe
-
-__all__ = ["Api", "api"]  # the fixture of the routes' tests serves here too
 
 V1 = "/api/v1"
 

@@ -5,7 +5,7 @@ from typing import Any
 from api.usage_batcher import UsageBatcher
 from billing.core.database import open_database
 from billing.metering.usage.schemas import Kind, Use
-from tests.integration.api.conftest import stack_settings
+from tests.integration.api_app import stack_settings
 from tests.integration.usage.conftest import NewShop, Shop
 
 TOKENS = Kind("gpt-4", None, None, None, None, None, False)

@@ -1,17 +1,14 @@
 """The app in this process on the run's stack, tokens for whoever is asked for, fresh accounts."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 from uuid import uuid4
 
 import httpx2
-import pytest
 from fastapi import FastAPI
 
-from api.app import create_app
-from api.temporal import connect
-from billing.core.database import Database, open_database
+from billing.core.database import Database
 from billing.core.settings import Settings
 from cli.tokens import mint_token
 from devstack.stack import StackInfo
@@ -69,14 +66,3 @@ class Api:
         assert answer.status_code == 201, answer.text
         made: dict[str, Any] = answer.json()
         return made
-
-
-@pytest.fixture(scope="session")
-async def api(stack: StackInfo) -> AsyncIterator[Api]:
-    settings = stack_settings(stack)
-    database = open_database(settings)
-    app = create_app(settings, database, await connect(settings))
-    transport = httpx2.ASGITransport(app=app)
-    async with httpx2.AsyncClient(transport=transport, base_url="http://api") as client:
-        yield Api(app, client, stack)
-    await database.close()

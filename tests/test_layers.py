@@ -29,7 +29,7 @@ CALLS_UP: Final = {
 }
 """(package, SQL function of a layer above it): why."""
 
-_TABLE: Final = re.compile(r'= Table\(\s*"(\w+)"')
+_TABLE: Final = re.compile(r'= c\.table\(\s*"(\w+)"')
 _NAMED: Final = re.compile(r"\b(?:FROM|JOIN|UPDATE|INTO)\s+(\w+)")
 _CALLED: Final = re.compile(r"\b(\w+)\(")
 

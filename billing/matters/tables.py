@@ -1,61 +1,44 @@
 """The register of matters, and the steps that were done."""
 
-from sqlalchemy import Column, DateTime, ForeignKey, Index, Integer, Table, Text, Uuid, and_
+from billing.core import columns as c
 
-from billing.core.database import metadata
-
-matters = Table(
+matters = c.table(
     "matters",
-    metadata,
-    Column("workflow_id", Text, primary_key=True),
-    Column("account_id", Uuid, ForeignKey("accounts.id"), nullable=False),
-    Column("kind", Text, nullable=False),
-    Column("subject_id", Uuid, nullable=False),
+    c.text("workflow_id", primary_key=True),
+    c.account(),
+    c.text("kind"),
+    c.uuid("subject_id"),
     # open, resting (nothing is due for long: no workflow runs), halted, closed.
-    Column("status", Text, nullable=False, server_default="open"),
-    Column("words", Text, nullable=False, server_default=""),
-    Column("revision", Integer, nullable=False, server_default="0"),
-    Column("next_due", DateTime(timezone=True)),
-    Column("next_step", Text),
-    Column("next_key", Text),
-    Column("correlation_id", Text),
-    Column("created_at", DateTime(timezone=True), nullable=False),
+    c.text("status", server_default="open"),
+    c.text("words", server_default=""),
+    c.integer("revision", server_default="0"),
+    c.instant("next_due", nullable=True),
+    c.text("next_step", nullable=True),
+    c.text("next_key", nullable=True),
+    c.text("correlation_id", nullable=True),
+    c.instant("created_at"),
     # In real time: when somebody last said "look again", and when a worker did (null until then).
-    Column("woken_at", DateTime(timezone=True), nullable=False),
-    Column("started_at", DateTime(timezone=True)),
-    Column("closed_at", DateTime(timezone=True)),
-    Index("ix_matters_account_due", "account_id", "next_due"),
+    c.instant("woken_at"),
+    c.instant("started_at", nullable=True),
+    c.instant("closed_at", nullable=True),
+    c.index("ix_matters_account_due", "account_id", "next_due"),
+    c.index("ix_matters_left_behind", "woken_at", where="started_at IS NULL AND closed_at IS NULL"),
+    c.index("ix_matters_overdue", "next_due", where="closed_at IS NULL AND status = 'open'"),
+    c.index("ix_matters_resting", "next_due", where="closed_at IS NULL AND status = 'resting'"),
+    c.index("ix_matters_open", "workflow_id", where="closed_at IS NULL"),
 )
-Index(
-    "ix_matters_left_behind",
-    matters.c.woken_at,
-    postgresql_where=and_(matters.c.started_at.is_(None), matters.c.closed_at.is_(None)),
-)
-Index(
-    "ix_matters_overdue",
-    matters.c.next_due,
-    postgresql_where=and_(matters.c.closed_at.is_(None), matters.c.status == "open"),
-)
-Index(
-    "ix_matters_resting",
-    matters.c.next_due,
-    postgresql_where=and_(matters.c.closed_at.is_(None), matters.c.status == "resting"),
-)
-Index("ix_matters_open", matters.c.workflow_id, postgresql_where=matters.c.closed_at.is_(None))
-
-steps = Table(
+steps = c.table(
     "steps",
-    metadata,
-    Column("key", Text, primary_key=True),
-    Column("workflow_id", Text, nullable=False),
-    Column("account_id", Uuid, ForeignKey("accounts.id"), nullable=False),
-    Column("name", Text, nullable=False),
-    Column("due_at", DateTime(timezone=True), nullable=False),
-    Column("ran_at", DateTime(timezone=True), nullable=False),
-    Column("real_ran_at", DateTime(timezone=True), nullable=False),
-    Column("result", Text, nullable=False, server_default=""),
+    c.text("key", primary_key=True),
+    c.text("workflow_id"),
+    c.account(),
+    c.text("name"),
+    c.instant("due_at"),
+    c.instant("ran_at"),
+    c.instant("real_ran_at"),
+    c.text("result", server_default=""),
     # The provider's event that it looked into.
-    Column("event_id", Text),
-    Index("ix_steps_account", "account_id", "ran_at"),
-    Index("ix_steps_workflow", "workflow_id", "ran_at"),
+    c.text("event_id", nullable=True),
+    c.index("ix_steps_account", "account_id", "ran_at"),
+    c.index("ix_steps_workflow", "workflow_id", "ran_at"),
 )

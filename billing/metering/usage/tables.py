@@ -3,170 +3,144 @@
 Only the SQL functions usage_* write here; the account's lock (its credit_balances row) orders them.
 """
 
-from sqlalchemy import (
-    BigInteger,
-    Boolean,
-    CheckConstraint,
-    Column,
-    DateTime,
-    ForeignKey,
-    Index,
-    Integer,
-    Numeric,
-    Table,
-    Text,
-    Uuid,
-    column,
-    table,
-    text,
-)
+from sqlalchemy import BigInteger, DateTime, Numeric, Text, Uuid, column, table
 from sqlalchemy import UniqueConstraint as Unique
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.dialects.postgresql import ARRAY
 
-from billing.core.database import metadata
+from billing.core import columns as c
 
-AMOUNT = Numeric(27, 12)
-
-usage_periods = Table(
+usage_periods = c.table(
     "usage_periods",
-    metadata,
-    Column("id", Uuid, primary_key=True),
-    Column("account_id", Uuid, ForeignKey("accounts.id"), nullable=False),
+    c.row_id(),
+    c.account(),
     # An allowance cycle of the subscription, else a calendar month; half-open.
-    Column("start_at", DateTime(timezone=True), nullable=False),
-    Column("end_at", DateTime(timezone=True), nullable=False),
-    Column("zone", Text, nullable=False),
-    Column("subscription_id", Uuid),
-    Column("currency", Text),
+    c.instant("start_at"),
+    c.instant("end_at"),
+    c.text("zone"),
+    c.uuid("subscription_id", nullable=True),
+    c.text("currency", nullable=True),
     # What the plan gives now: {meter: {"included": "50", "then": "overage", "price": "0.02"}}.
-    Column("limits", JSONB, nullable=False),
+    c.json("limits"),
     # Set when a later one began: what comes for it now is late.
-    Column("closed_at", DateTime(timezone=True)),
+    c.instant("closed_at", nullable=True),
     # When late use began to wait for an invoice of its own: the subscription has ended.
-    Column("late_at", DateTime(timezone=True)),
+    c.instant("late_at", nullable=True),
     # When what no invoice bills yet reached the subscription's billing threshold, until it is
     # billed; and how often that was in this cycle.
-    Column("threshold_at", DateTime(timezone=True)),
-    Column("threshold_number", Integer, nullable=False, server_default="0"),
+    c.instant("threshold_at", nullable=True),
+    c.integer("threshold_number", server_default="0"),
     Unique("account_id", "start_at"),
-    CheckConstraint("start_at < end_at", name="forward"),
-    Index(
-        "ix_usage_periods_threshold",
-        "account_id",
-        postgresql_where=text("threshold_at IS NOT NULL"),
-    ),
-    Index("ix_usage_periods_late", "account_id", postgresql_where=text("late_at IS NOT NULL")),
+    c.check("start_at < end_at", name="forward"),
+    c.index("ix_usage_periods_threshold", "account_id", where="threshold_at IS NOT NULL"),
+    c.index("ix_usage_periods_late", "account_id", where="late_at IS NOT NULL"),
     postgresql_with={"fillfactor": 80},
 )
 
 # Records that a line bills and that are still pending, for they are many: listed when the line is
 # written, completed part by part by the account's matter.
-usage_settlements = Table(
+usage_settlements = c.table(
     "usage_settlements",
-    metadata,
-    Column("account_id", Uuid, ForeignKey("accounts.id"), primary_key=True),
+    c.account(primary_key=True),
     # External id of the invoice with the line.
-    Column("invoice", Text, primary_key=True),
-    Column("meter", Text, primary_key=True),
-    Column("start_at", DateTime(timezone=True), primary_key=True),
-    Column("part", Integer, primary_key=True),
-    Column("records", ARRAY(Uuid), nullable=False),
-    Column("began_at", DateTime(timezone=True), nullable=False),
+    c.text("invoice", primary_key=True),
+    c.text("meter", primary_key=True),
+    c.instant("start_at", primary_key=True),
+    c.integer("part", primary_key=True),
+    c.column("records", ARRAY(Uuid)),
+    c.instant("began_at"),
 )
 
 # No foreign keys: each would cost every record a look-up, and only the functions that have just
 # locked the account write here.
-billing_records = Table(
+billing_records = c.table(
     "billing_records",
-    metadata,
     # Of a record with an event id: made from account and event id, so that this key is the wall
     # against counting twice. Else a UUIDv7.
-    Column("id", Uuid, primary_key=True),
-    Column("account_id", Uuid, nullable=False),
-    Column("event_id", Text),
-    Column("request_hash", BigInteger, nullable=False),
-    Column("user_id", Text),
-    Column("organization_id", Text),
-    Column("session_id", Text),
-    Column("request_id", Text),
-    Column("product_id", Text),
-    Column("service_type", Text),
-    Column("feature_type", Text),
-    Column("operation", Text),
-    Column("model", Text),
-    Column("meter", Text, nullable=False),
-    Column("usage_amount", AMOUNT, nullable=False),
+    c.row_id(),
+    c.uuid("account_id"),
+    c.text("event_id", nullable=True),
+    c.bigint("request_hash"),
+    c.text("user_id", nullable=True),
+    c.text("organization_id", nullable=True),
+    c.text("session_id", nullable=True),
+    c.text("request_id", nullable=True),
+    c.text("product_id", nullable=True),
+    c.text("service_type", nullable=True),
+    c.text("feature_type", nullable=True),
+    c.text("operation", nullable=True),
+    c.text("model", nullable=True),
+    c.text("meter"),
+    c.amount("usage_amount"),
     # How much of it the plan's allowance covers, and the rest.
-    Column("included_units", AMOUNT, nullable=False),
-    Column("charged_units", AMOUNT, nullable=False),
-    Column("unit_price", AMOUNT, nullable=False),
-    Column("total_amount", AMOUNT, nullable=False),
-    Column("currency", Text, nullable=False),
-    Column("billing_method", Text, nullable=False),
-    Column("billing_status", Text, nullable=False),
-    Column("is_free_tier", Boolean, nullable=False),
-    Column("is_late", Boolean, nullable=False),
-    Column("failure", Text),
+    c.amount("included_units"),
+    c.amount("charged_units"),
+    c.amount("unit_price"),
+    c.amount("total_amount"),
+    c.text("currency"),
+    c.text("billing_method"),
+    c.text("billing_status"),
+    c.flag("is_free_tier"),
+    c.flag("is_late"),
+    c.text("failure", nullable=True),
     # The ledger's entry that paid it; the records of one batch may share one.
-    Column("transaction_id", Uuid),
-    Column("detail", JSONB),
+    c.uuid("transaction_id", nullable=True),
+    c.json("detail", nullable=True),
     # The counters it went into: start of its cycle and of its day.
-    Column("period_start", DateTime(timezone=True), nullable=False),
-    Column("day_at", DateTime(timezone=True), nullable=False),
-    Column("occurred_at", DateTime(timezone=True), nullable=False),
-    Column("created_at", DateTime(timezone=True), nullable=False),
-    Column("updated_at", DateTime(timezone=True), nullable=False),
-    Column("kind", Text, nullable=False, server_default="usage"),
-    CheckConstraint("usage_amount > 0 OR kind <> 'usage'", name="amount_positive"),
-    CheckConstraint(
+    c.instant("period_start"),
+    c.instant("day_at"),
+    c.instant("occurred_at"),
+    c.instant("created_at"),
+    c.instant("updated_at"),
+    c.text("kind", server_default="usage"),
+    c.check("usage_amount > 0 OR kind <> 'usage'", name="amount_positive"),
+    c.check(
         "billing_status IN ('pending', 'processing', 'completed', 'failed', 'refunded')",
         name="status_known",
     ),
-    CheckConstraint("kind IN ('usage', 'true_up')", name="kind_known"),
+    c.check("kind IN ('usage', 'true_up')", name="kind_known"),
     # Without the id: its random order would cost more than sorting the few uses of one instant.
-    Index("ix_billing_records_account", "account_id", "occurred_at"),
-    Index(
+    c.index("ix_billing_records_account", "account_id", "occurred_at"),
+    c.index(
         "ix_billing_records_user",
         "account_id",
         "user_id",
         "occurred_at",
-        postgresql_where=text("user_id IS NOT NULL"),
+        where="user_id IS NOT NULL",
     ),
-    Index(
+    c.index(
         "ix_billing_records_open",
         "account_id",
         "occurred_at",
         "id",
-        postgresql_where=text("billing_status <> 'completed'"),
+        where="billing_status <> 'completed'",
     ),
 )
 
-usage_counters = Table(
+usage_counters = c.table(
     "usage_counters",
-    metadata,
-    Column("account_id", Uuid, primary_key=True),
+    c.uuid("account_id", primary_key=True),
     # '' the account, 'u:…' one of its users, 'o:…' an organisation, 'p:…' the priced units of a
     # product whose price depends on what was used before.
-    Column("owner", Text, primary_key=True),
+    c.text("owner", primary_key=True),
     # A day, or an hour where the meter asks for it, within one cycle: a day in which a cycle begins
     # has two rows. What a cycle has used is the sum of its days (usage_cycles.sql).
-    Column("grain", Text, primary_key=True),
-    Column("period_start", DateTime(timezone=True), primary_key=True),
-    Column("bucket", DateTime(timezone=True), primary_key=True),
-    Column("meter", Text, primary_key=True),
+    c.text("grain", primary_key=True),
+    c.instant("period_start", primary_key=True),
+    c.instant("bucket", primary_key=True),
+    c.text("meter", primary_key=True),
     # Of the account's days 'service|method|status|currency', so that statistics need no scan.
-    Column("facet", Text, primary_key=True),
-    Column("quantity", AMOUNT, nullable=False),
-    Column("events", BigInteger, nullable=False),
-    Column("maximum", AMOUNT, nullable=False),
-    Column("last_value", AMOUNT, nullable=False),
-    Column("last_at", DateTime(timezone=True), nullable=False),
+    c.text("facet", primary_key=True),
+    c.amount("quantity"),
+    c.bigint("events"),
+    c.amount("maximum"),
+    c.amount("last_value"),
+    c.instant("last_at"),
     # What the records in here cost in credits; units beyond the plan's allowance that the next
     # invoice charges, and what they come to in its currency.
-    Column("credits", AMOUNT, nullable=False),
-    Column("overage", AMOUNT, nullable=False),
-    Column("overage_total", AMOUNT, nullable=False),
-    CheckConstraint("grain IN ('hour', 'day')", name="grain_known"),
+    c.amount("credits"),
+    c.amount("overage"),
+    c.amount("overage_total"),
+    c.check("grain IN ('hour', 'day')", name="grain_known"),
     postgresql_with={"fillfactor": 70},
 )
 
@@ -186,34 +160,32 @@ usage_cycles = table(
     column("overage_total", Numeric),
 )
 
-usage_alerts = Table(
+usage_alerts = c.table(
     "usage_alerts",
-    metadata,
-    Column("id", Uuid, primary_key=True),
-    Column("account_id", Uuid, ForeignKey("accounts.id"), nullable=False),
+    c.row_id(),
+    c.account(),
     # 'plan', or the quota's id; with window and threshold it is told once.
-    Column("subject", Text, nullable=False),
-    Column("meter", Text, nullable=False),
-    Column("owner", Text, nullable=False),
-    Column("threshold", Integer, nullable=False),
-    Column("window_start", DateTime(timezone=True), nullable=False),
-    Column("limit_amount", AMOUNT, nullable=False),
-    Column("used_amount", AMOUNT, nullable=False),
-    Column("created_at", DateTime(timezone=True), nullable=False),
+    c.text("subject"),
+    c.text("meter"),
+    c.text("owner"),
+    c.integer("threshold"),
+    c.instant("window_start"),
+    c.amount("limit_amount"),
+    c.amount("used_amount"),
+    c.instant("created_at"),
     Unique("account_id", "subject", "meter", "window_start", "threshold"),
-    Index("ix_usage_alerts_account", "account_id", "created_at", "id"),
+    c.index("ix_usage_alerts_account", "account_id", "created_at", "id"),
 )
 
-billing_events = Table(
+billing_events = c.table(
     "billing_events",
-    metadata,
-    Column("id", Uuid, primary_key=True),
-    Column("account_id", Uuid, ForeignKey("accounts.id"), nullable=False),
-    Column("billing_id", Uuid, nullable=False),
-    Column("status_before", Text, nullable=False),
-    Column("status_after", Text, nullable=False),
-    Column("detail", JSONB, nullable=False),
-    Column("at", DateTime(timezone=True), nullable=False),
-    Index("ix_billing_events_record", "account_id", "billing_id", "at"),
+    c.row_id(),
+    c.account(),
+    c.uuid("billing_id"),
+    c.text("status_before"),
+    c.text("status_after"),
+    c.json("detail"),
+    c.instant("at"),
+    c.index("ix_billing_events_record", "account_id", "billing_id", "at"),
     info={"append_only": True},
 )

@@ -1,50 +1,36 @@
 """One row per credit pack bought: what, for how much, by which flow, and how it ended."""
 
-from sqlalchemy import (
-    BigInteger,
-    CheckConstraint,
-    Column,
-    DateTime,
-    ForeignKey,
-    Index,
-    Numeric,
-    Table,
-    Text,
-    Uuid,
-)
+from billing.core import columns as c
 
-from billing.core.database import metadata
-
-purchases = Table(
+purchases = c.table(
     "purchases",
-    metadata,
-    Column("id", Uuid, primary_key=True),
-    Column("account_id", Uuid, ForeignKey("accounts.id"), nullable=False),
-    Column("pack", Text, nullable=False),
-    Column("pack_name", Text, nullable=False),
-    Column("credits", Numeric(27, 12), nullable=False),
-    Column("amount_minor", BigInteger, nullable=False),
-    Column("currency", Text, nullable=False),
-    Column("platform", Text, nullable=False),
-    Column("flow", Text, nullable=False),
-    Column("payment_method_id", Uuid, ForeignKey("payment_methods.id")),
-    Column("status", Text, nullable=False),
-    Column("invoice_id", Uuid, ForeignKey("invoices.id"), nullable=False),
-    Column("return_url", Text),
+    c.row_id(),
+    c.account(),
+    c.text("pack"),
+    c.text("pack_name"),
+    c.amount("credits"),
+    c.bigint("amount_minor"),
+    c.text("currency"),
+    c.text("platform"),
+    c.text("flow"),
+    c.reference("payment_method_id", "payment_methods.id", nullable=True),
+    c.text("status"),
+    c.reference("invoice_id", "invoices.id"),
+    c.text("return_url", nullable=True),
     # The wish behind a purchase that nobody asked for by hand.
-    Column("top_up_id", Uuid, ForeignKey("top_ups.id")),
-    Column("failure_code", Text),
-    Column("failure_message", Text),
-    Column("correlation_id", Text),
-    Column("created_by", Text),
-    Column("created_at", DateTime(timezone=True), nullable=False),
-    Column("expires_at", DateTime(timezone=True), nullable=False),
-    Column("completed_at", DateTime(timezone=True)),
-    Column("closed_at", DateTime(timezone=True)),
-    Column("archived_at", DateTime(timezone=True)),
-    CheckConstraint(
+    c.reference("top_up_id", "top_ups.id", nullable=True),
+    c.text("failure_code", nullable=True),
+    c.text("failure_message", nullable=True),
+    c.text("correlation_id", nullable=True),
+    c.text("created_by", nullable=True),
+    c.instant("created_at"),
+    c.instant("expires_at"),
+    c.instant("completed_at", nullable=True),
+    c.instant("closed_at", nullable=True),
+    c.instant("archived_at", nullable=True),
+    c.check(
         "status IN ('pending', 'completed', 'failed', 'expired', 'refunded')", name="status_known"
     ),
-    Index("ix_purchases_account_created", "account_id", "created_at", "id"),
-    Index("ix_purchases_invoice", "invoice_id"),
+    c.index("ix_purchases_account_created", "account_id", "created_at", "id"),
+    c.index("ix_purchases_invoice", "invoice_id"),
 )

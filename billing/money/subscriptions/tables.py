@@ -1,103 +1,85 @@
 """An account's plan over time: its period, its allowance cycle, and what is planned for it."""
 
-from sqlalchemy import (
-    BigInteger,
-    Boolean,
-    CheckConstraint,
-    Column,
-    DateTime,
-    ForeignKey,
-    Index,
-    Integer,
-    Numeric,
-    Table,
-    Text,
-    Uuid,
-    text,
-)
+from sqlalchemy import DateTime
 from sqlalchemy import UniqueConstraint as Unique
 
-from billing.core.database import metadata
+from billing.core import columns as c
 
-subscriptions = Table(
+subscriptions = c.table(
     "subscriptions",
-    metadata,
-    Column("id", Uuid, primary_key=True),
-    Column("account_id", Uuid, ForeignKey("accounts.id"), nullable=False),
+    c.row_id(),
+    c.account(),
     # The plan and price version it was sold with (docs/rules.md#catalog).
-    Column("plan_id", Uuid, ForeignKey("plans.id"), nullable=False),
-    Column("plan_key", Text, nullable=False),
-    Column("price_id", Uuid, ForeignKey("prices.id"), nullable=False),
-    Column("currency", Text, nullable=False),
-    Column("amount_minor", BigInteger, nullable=False),
-    Column("interval_unit", Text, nullable=False),
-    Column("interval_count", Integer, nullable=False),
-    Column("status", Text, nullable=False),
+    c.reference("plan_id", "plans.id"),
+    c.text("plan_key"),
+    c.reference("price_id", "prices.id"),
+    c.text("currency"),
+    c.bigint("amount_minor"),
+    c.text("interval_unit"),
+    c.integer("interval_count"),
+    c.text("status"),
     # Naive wall time in `zone`: period n is computed from it (billing.core.periods).
-    Column("anchor_wall", DateTime(timezone=False), nullable=False),
-    Column("zone", Text, nullable=False),
-    Column("period_number", Integer, nullable=False, server_default="0"),
-    Column("current_period_start", DateTime(timezone=True), nullable=False),
-    Column("current_period_end", DateTime(timezone=True), nullable=False),
-    Column("cycle_start", DateTime(timezone=True), nullable=False),
-    Column("cycle_end", DateTime(timezone=True), nullable=False),
-    Column("trial_end", DateTime(timezone=True)),
-    Column("trial_end_behavior", Text, nullable=False, server_default="cancel"),
-    Column("cancel_at_period_end", Boolean, nullable=False, server_default="false"),
-    Column("canceled_at", DateTime(timezone=True)),
-    Column("ended_at", DateTime(timezone=True)),
-    Column("end_reason", Text),
-    Column("incomplete_expires_at", DateTime(timezone=True)),
+    c.column("anchor_wall", DateTime(timezone=False)),
+    c.text("zone"),
+    c.integer("period_number", server_default="0"),
+    c.instant("current_period_start"),
+    c.instant("current_period_end"),
+    c.instant("cycle_start"),
+    c.instant("cycle_end"),
+    c.instant("trial_end", nullable=True),
+    c.text("trial_end_behavior", server_default="cancel"),
+    c.flag("cancel_at_period_end", server_default="false"),
+    c.instant("canceled_at", nullable=True),
+    c.instant("ended_at", nullable=True),
+    c.text("end_reason", nullable=True),
+    c.instant("incomplete_expires_at", nullable=True),
     # A newer subscribe waits for this incomplete one to be given up.
-    Column("superseded_at", DateTime(timezone=True)),
+    c.instant("superseded_at", nullable=True),
     # Use beyond the plan is invoiced as soon as it comes to so much; NULL: with the cycle.
-    Column("billing_threshold_minor", BigInteger),
-    Column("stripe_subscription_id", Text, unique=True),
-    Column("created_at", DateTime(timezone=True), nullable=False),
-    Column("updated_at", DateTime(timezone=True), nullable=False),
-    CheckConstraint(
+    c.bigint("billing_threshold_minor", nullable=True),
+    c.text("stripe_subscription_id", nullable=True, unique=True),
+    c.instant("created_at"),
+    c.instant("updated_at"),
+    c.check(
         "status IN ('incomplete', 'incomplete_expired', 'trialing', 'active', 'past_due',"
         " 'unpaid', 'paused', 'canceled')",
         name="status_known",
     ),
-    CheckConstraint("billing_threshold_minor > 0", name="billing_threshold_positive"),
-    CheckConstraint("current_period_start < current_period_end", name="period_forward"),
-    Index(
+    c.check("billing_threshold_minor > 0", name="billing_threshold_positive"),
+    c.check("current_period_start < current_period_end", name="period_forward"),
+    c.index(
         "uq_subscriptions_one_open",
         "account_id",
         unique=True,
-        postgresql_where=text(
-            "status IN ('incomplete', 'trialing', 'active', 'past_due', 'unpaid', 'paused')"
-        ),
+        where="status IN ('incomplete', 'trialing', 'active', 'past_due', 'unpaid', 'paused')",
     ),
-    Index("ix_subscriptions_account_created", "account_id", "created_at", "id"),
+    c.index("ix_subscriptions_account_created", "account_id", "created_at", "id"),
 )
 
-subscription_items = Table(
+subscription_items = c.table(
     "subscription_items",
-    metadata,
-    Column("id", Uuid, primary_key=True),
-    Column("account_id", Uuid, ForeignKey("accounts.id"), nullable=False),
-    Column("subscription_id", Uuid, ForeignKey("subscriptions.id"), nullable=False),
-    Column("kind", Text, nullable=False),
+    c.row_id(),
+    c.account(),
+    c.reference("subscription_id", "subscriptions.id"),
+    c.text("kind"),
     # None of an add-on, whose price is the plan version's own.
-    Column("price_id", Uuid, ForeignKey("prices.id")),
-    Column("description", Text, nullable=False),
-    Column("quantity", Integer, nullable=False),
+    c.reference("price_id", "prices.id", nullable=True),
+    c.text("description"),
+    c.integer("quantity"),
     # From the next period on; None: as many as now.
-    Column("next_quantity", Integer),
-    Column("amount_minor", BigInteger, nullable=False),
+    c.integer("next_quantity", nullable=True),
+    c.bigint("amount_minor"),
     # Of an add-on: its key in the plan, and the units of a meter that each gives per cycle.
-    Column("add_on", Text),
-    Column("meter", Text),
-    Column("units", Numeric(27, 12)),
-    CheckConstraint("quantity > 0", name="quantity_positive"),
-    CheckConstraint("next_quantity BETWEEN 0 AND quantity - 1", name="next_quantity_less"),
-    CheckConstraint(
+    c.text("add_on", nullable=True),
+    c.text("meter", nullable=True),
+    c.amount("units", nullable=True),
+    c.check("quantity > 0", name="quantity_positive"),
+    c.check("next_quantity BETWEEN 0 AND quantity - 1", name="next_quantity_less"),
+    c.check(
         "(kind = 'add_on') = (num_nonnulls(add_on, meter, units) = 3)"
         " AND (kind = 'add_on') = (price_id IS NULL)",
         name="add_on_whole",
     ),
     Unique("subscription_id", "add_on"),
-    Index("ix_subscription_items_subscription", "subscription_id"),
+    c.index("ix_subscription_items_subscription", "subscription_id"),
 )

@@ -3,74 +3,57 @@
 An account row is the tenant of everything else; a frozen test clock lives on it.
 """
 
-from sqlalchemy import (
-    Boolean,
-    CheckConstraint,
-    Column,
-    DateTime,
-    ForeignKey,
-    Index,
-    Table,
-    Text,
-    Uuid,
-    false,
-    text,
-)
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import false, text
 
-from billing.core.database import metadata
+from billing.core import columns as c
 
-issuers = Table(
+issuers = c.table(
     "issuers",
-    metadata,
-    Column("id", Uuid, primary_key=True),
-    Column("key", Text, nullable=False, unique=True),
-    Column("name", Text, nullable=False),
-    Column("address", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
-    Column("tax_ids", JSONB, nullable=False, server_default=text("'[]'::jsonb")),
-    Column("number_prefix", Text, nullable=False),
-    Column("is_default", Boolean, nullable=False, server_default=false()),
-)
-Index(
-    "uq_issuers_default", issuers.c.is_default, unique=True, postgresql_where=issuers.c.is_default
+    c.row_id(),
+    c.text("key", unique=True),
+    c.text("name"),
+    c.json("address", server_default=text("'{}'::jsonb")),
+    c.json("tax_ids", server_default=text("'[]'::jsonb")),
+    c.text("number_prefix"),
+    c.flag("is_default", server_default=false()),
+    c.index("uq_issuers_default", "is_default", unique=True, where="is_default"),
 )
 
-accounts = Table(
+accounts = c.table(
     "accounts",
-    metadata,
-    Column("id", Uuid, primary_key=True),
-    Column("external_id", Text, nullable=False, unique=True),
-    Column("kind", Text, nullable=False, server_default="merchant"),
-    Column("name", Text),
-    Column("email", Text),
-    Column("zone", Text, nullable=False, server_default="UTC"),
-    Column("country", Text),
-    Column("locale", Text, nullable=False, server_default="en"),
+    c.row_id(),
+    c.text("external_id", unique=True),
+    c.text("kind", server_default="merchant"),
+    c.text("name", nullable=True),
+    c.text("email", nullable=True),
+    c.text("zone", server_default="UTC"),
+    c.text("country", nullable=True),
+    c.text("locale", server_default="en"),
     # Who the customer is on the platform it was installed from, such as shopify / shop domain.
-    Column("platform", Text),
-    Column("platform_domain", Text),
-    Column("is_test", Boolean, nullable=False, server_default=false()),
+    c.text("platform", nullable=True),
+    c.text("platform_domain", nullable=True),
+    c.flag("is_test", server_default=false()),
     # The frozen clock of a test account; null means real time.
-    Column("clock_at", DateTime(timezone=True)),
-    Column("clock_target", DateTime(timezone=True)),
-    Column("clock_status", Text),
-    Column("clock_blocked", Text),
-    Column("stripe_customer_id", Text, unique=True),
-    Column("issuer_id", Uuid, ForeignKey("issuers.id")),
+    c.instant("clock_at", nullable=True),
+    c.instant("clock_target", nullable=True),
+    c.text("clock_status", nullable=True),
+    c.text("clock_blocked", nullable=True),
+    c.text("stripe_customer_id", nullable=True, unique=True),
+    c.reference("issuer_id", "issuers.id", nullable=True),
     # How it would rather pay single uses; suggested where it can [F26].
-    Column("preferred_billing_method", Text),
-    Column("status", Text, nullable=False, server_default="active"),
-    Column("created_at", DateTime(timezone=True), nullable=False),
-    CheckConstraint("is_test OR (clock_at IS NULL AND clock_target IS NULL)", name="real_time"),
-    CheckConstraint("clock_status IN ('ready', 'advancing', 'blocked')", name="clock_status"),
-    CheckConstraint("(platform IS NULL) = (platform_domain IS NULL)", name="platform"),
-    CheckConstraint(
+    c.text("preferred_billing_method", nullable=True),
+    c.text("status", server_default="active"),
+    c.instant("created_at"),
+    c.check("is_test OR (clock_at IS NULL AND clock_target IS NULL)", name="real_time"),
+    c.check("clock_status IN ('ready', 'advancing', 'blocked')", name="clock_status"),
+    c.check("(platform IS NULL) = (platform_domain IS NULL)", name="platform"),
+    c.check(
         "preferred_billing_method IN ('wallet_deduction', 'credit_consumption', 'payment_charge')",
         name="preferred_method_known",
     ),
-    Index("ix_accounts_created", "created_at", "id"),
+    c.index("ix_accounts_created", "created_at", "id"),
     # Most have no clock, and whoever records their uses asks for it each time.
-    Index("ix_accounts_clock", "id", postgresql_where=text("clock_at IS NOT NULL")),
+    c.index("ix_accounts_clock", "id", where="clock_at IS NOT NULL"),
     # Row-level security compares this column where other tables have `account_id`.
     info={"tenant_key": "id"},
 )

@@ -1,22 +1,20 @@
 """The audit log: actor, action and object, written in the transaction of the change itself."""
 
-from sqlalchemy import BigInteger, Column, DateTime, ForeignKey, Identity, Index, Table, Text, Uuid
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import BigInteger, Identity
 
-from billing.core.database import metadata
+from billing.core import columns as c
 
-billing_audit = Table(
+billing_audit = c.table(
     "billing_audit",
-    metadata,
-    Column("id", BigInteger, Identity(always=True), primary_key=True),
-    Column("account_id", Uuid, ForeignKey("accounts.id")),
-    Column("actor", Text, nullable=False),
-    Column("action", Text, nullable=False),
-    Column("subject", Text, nullable=False),
-    Column("detail", JSONB, nullable=False),
-    Column("correlation_id", Text),
-    Column("at", DateTime(timezone=True), nullable=False),
-    Column("real_at", DateTime(timezone=True), nullable=False),
-    Index("ix_billing_audit_account", "account_id", "id"),
-    Index("ix_billing_audit_subject", "subject", "id"),
+    c.column("id", BigInteger, Identity(always=True), primary_key=True),
+    c.account(nullable=True),
+    c.text("actor"),
+    c.text("action"),
+    c.text("subject"),
+    c.json("detail"),
+    c.text("correlation_id", nullable=True),
+    c.instant("at"),
+    c.instant("real_at"),
+    c.index("ix_billing_audit_account", "account_id", "id"),
+    c.index("ix_billing_audit_subject", "subject", "id"),
 )

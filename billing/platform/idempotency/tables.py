@@ -1,39 +1,27 @@
 """The first answer of each keyed request, kept for 24 hours of real time [P9, P10]."""
 
-from sqlalchemy import (
-    CheckConstraint,
-    Column,
-    DateTime,
-    ForeignKey,
-    Index,
-    LargeBinary,
-    SmallInteger,
-    Table,
-    Text,
-    Uuid,
-)
+from sqlalchemy import LargeBinary, SmallInteger
 
-from billing.core.database import metadata
+from billing.core import columns as c
 
-billing_idempotency = Table(
+billing_idempotency = c.table(
     "billing_idempotency",
-    metadata,
     # The account's id, or `*` for calls that belong to no account.
-    Column("scope", Text, primary_key=True),
-    Column("route", Text, primary_key=True),
-    Column("key", Text, primary_key=True),
-    Column("account_id", Uuid, ForeignKey("accounts.id")),
-    Column("request_hash", Text, nullable=False),
+    c.text("scope", primary_key=True),
+    c.text("route", primary_key=True),
+    c.text("key", primary_key=True),
+    c.account(nullable=True),
+    c.text("request_hash"),
     # What the request creates; a takeover after a crash continues from this row.
-    Column("resource_id", Uuid, nullable=False),
-    Column("lease", Uuid, nullable=False),
-    Column("lease_until", DateTime(timezone=True), nullable=False),
-    Column("created_at", DateTime(timezone=True), nullable=False),
-    Column("expires_at", DateTime(timezone=True), nullable=False),
-    Column("status", SmallInteger),
-    Column("media_type", Text),
-    Column("body", LargeBinary),
-    CheckConstraint("(status IS NULL) = (body IS NULL)", name="answer_whole"),
-    CheckConstraint("scope = coalesce(account_id::text, '*')", name="scope"),
-    Index("ix_billing_idempotency_expires", "expires_at"),
+    c.uuid("resource_id"),
+    c.uuid("lease"),
+    c.instant("lease_until"),
+    c.instant("created_at"),
+    c.instant("expires_at"),
+    c.column("status", SmallInteger, nullable=True),
+    c.text("media_type", nullable=True),
+    c.column("body", LargeBinary, nullable=True),
+    c.check("(status IS NULL) = (body IS NULL)", name="answer_whole"),
+    c.check("scope = coalesce(account_id::text, '*')", name="scope"),
+    c.index("ix_billing_idempotency_expires", "expires_at"),
 )

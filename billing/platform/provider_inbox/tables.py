@@ -2,10 +2,7 @@
 
 from typing import Final
 
-from sqlalchemy import Column, DateTime, ForeignKey, Index, Integer, Table, Text, Uuid
-from sqlalchemy.dialects.postgresql import JSONB
-
-from billing.core.database import metadata
+from billing.core import columns as c
 
 # For the question where a matter stands: the events for it that nobody has looked into, oldest
 # first. One that is replayed counts its replays, so it is looked into again.
@@ -16,35 +13,30 @@ WAITING_EVENTS: Final = """
           ORDER BY e.received_at LIMIT 10)
 """
 
-stripe_webhook_events = Table(
+stripe_webhook_events = c.table(
     "stripe_webhook_events",
-    metadata,
-    Column("stripe_event_id", Text, primary_key=True),
-    Column("account_id", Uuid, ForeignKey("accounts.id")),
-    Column("workflow_id", Text),
-    Column("type", Text, nullable=False),
-    Column("object_id", Text),
-    Column("payload", JSONB, nullable=False),
-    Column("status", Text, nullable=False, server_default="received"),
-    Column("error", Text),
-    Column("deliveries", Integer, nullable=False, server_default="1"),
+    c.text("stripe_event_id", primary_key=True),
+    c.account(nullable=True),
+    c.text("workflow_id", nullable=True),
+    c.text("type"),
+    c.text("object_id", nullable=True),
+    c.json("payload"),
+    c.text("status", server_default="received"),
+    c.text("error", nullable=True),
+    c.integer("deliveries", server_default="1"),
     # How often an operator had it looked into again.
-    Column("replays", Integer, nullable=False, server_default="0"),
-    Column("source", Text, nullable=False, server_default="webhook"),
-    Column("created_at", DateTime(timezone=True)),
-    Column("received_at", DateTime(timezone=True), nullable=False),
+    c.integer("replays", server_default="0"),
+    c.text("source", server_default="webhook"),
+    c.instant("created_at", nullable=True),
+    c.instant("received_at"),
     # When it was handled; of one without an owner, when that was last looked for.
-    Column("dispatched_at", DateTime(timezone=True)),
-    Index("ix_stripe_webhook_events_account", "account_id", "received_at"),
-    Index("ix_stripe_webhook_events_object", "object_id"),
-)
-Index(
-    "ix_stripe_webhook_events_waiting",
-    stripe_webhook_events.c.received_at,
-    postgresql_where=stripe_webhook_events.c.status.in_(["received", "unmatched"]),
-)
-Index(
-    "ix_stripe_webhook_events_for_matter",
-    stripe_webhook_events.c.workflow_id,
-    postgresql_where=stripe_webhook_events.c.status == "received",
+    c.instant("dispatched_at", nullable=True),
+    c.index("ix_stripe_webhook_events_account", "account_id", "received_at"),
+    c.index("ix_stripe_webhook_events_object", "object_id"),
+    c.index(
+        "ix_stripe_webhook_events_waiting",
+        "received_at",
+        where="status IN ('received', 'unmatched')",
+    ),
+    c.index("ix_stripe_webhook_events_for_matter", "workflow_id", where="status = 'received'"),
 )

@@ -1,0 +1,101 @@
+"""The parts of a table: a column must have a value unless it says `nullable=True`.
+
+Instants have a time zone, and credits, units and prices one precision, wherever they stand.
+"""
+
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    ForeignKey,
+    Index,
+    Integer,
+    Numeric,
+    Table,
+    Text,
+    Uuid,
+)
+from sqlalchemy import text as sql
+from sqlalchemy.dialects.postgresql import JSONB
+
+from billing.core.database import metadata
+
+
+def table(name: str, *parts: Any, **options: Any) -> Table:
+    """A table of the product."""
+    return Table(name, metadata, *parts, **options)
+
+
+def column(name: str, *type_and_more: Any, nullable: bool = False, **options: Any) -> Column[Any]:
+    """A column of a type that has no shorter word below."""
+    return Column(name, *type_and_more, nullable=nullable, **options)
+
+
+def row_id() -> Column[Any]:
+    """The primary key of most tables."""
+    return column("id", Uuid, primary_key=True)
+
+
+def account(**options: Any) -> Column[Any]:
+    """The account whose row it is: row-level security goes by it."""
+    return reference("account_id", "accounts.id", **options)
+
+
+def reference(name: str, to: str, **options: Any) -> Column[Any]:
+    """The id of a row of another table, which must be there."""
+    return column(name, Uuid, ForeignKey(to), **options)
+
+
+def uuid(name: str, **options: Any) -> Column[Any]:
+    """An id that no foreign key holds."""
+    return column(name, Uuid, **options)
+
+
+def text(name: str, **options: Any) -> Column[Any]:
+    """Words, keys, states and currencies."""
+    return column(name, Text, **options)
+
+
+def flag(name: str, **options: Any) -> Column[Any]:
+    """A claim that is true or false."""
+    return column(name, Boolean, **options)
+
+
+def integer(name: str, **options: Any) -> Column[Any]:
+    """A small number: days, versions, counts."""
+    return column(name, Integer, **options)
+
+
+def bigint(name: str, **options: Any) -> Column[Any]:
+    """Money in minor units, and numbers without end."""
+    return column(name, BigInteger, **options)
+
+
+def amount(name: str, **options: Any) -> Column[Any]:
+    """Credits, units or a price: 15 digits before the point, 12 after it."""
+    return column(name, Numeric(27, 12), **options)
+
+
+def instant(name: str, **options: Any) -> Column[Any]:
+    """A moment in time."""
+    return column(name, DateTime(timezone=True), **options)
+
+
+def json(name: str, **options: Any) -> Column[Any]:
+    """A JSON document."""
+    return column(name, JSONB, **options)
+
+
+def check(rule: str, *, name: str) -> CheckConstraint:
+    """What must hold for each row."""
+    return CheckConstraint(rule, name=name)
+
+
+def index(name: str, *columns: Any, where: str | None = None, **options: Any) -> Index:
+    """An index, of the rows for which `where` holds."""
+    rows = None if where is None else sql(where)
+    return Index(name, *columns, postgresql_where=rows, **options)

@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from api.routes.base import PREFIX
 
 UNVERSIONED: Final = "/api/billing"
+_WITH_ID: Final = re.compile(r"(/[^/]+/[^/]+/)([^/]+)(/.+)")
 
 
 class Alias(NamedTuple):
@@ -22,7 +23,7 @@ class Alias(NamedTuple):
     canonical: str
 
 
-# One line per spelling; `{id}` stands for one path segment.
+# One line per spelling; `{id}` stands for the third segment of a path.
 ALIASES: Final[tuple[Alias, ...]] = (
     Alias("GET", "/billing/transactions", "/billing/credits/transactions"),
     Alias("GET", "/billing/usage", "/usage/current"),
@@ -47,16 +48,7 @@ class AliasMiddleware:
 
     def __init__(self, app: ASGIApp, aliases: tuple[Alias, ...] = ALIASES) -> None:
         self._app = app
-        self._exact = {
-            (alias.method, alias.path): alias.canonical
-            for alias in aliases
-            if "{id}" not in alias.path
-        }
-        self._shaped = [
-            (alias.method, _shape(alias.path), alias.canonical)
-            for alias in aliases
-            if "{id}" in alias.path
-        ]
+        self._canonical = {(alias.method, alias.path): alias.canonical for alias in aliases}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -74,16 +66,9 @@ class AliasMiddleware:
         if not path.startswith(PREFIX):
             return path
         below = path[len(PREFIX) :]
-        exact = self._exact.get((method, below))
-        if exact is not None:
-            return PREFIX + exact
-        for wanted, shape, canonical in self._shaped:
-            match = shape.fullmatch(below) if wanted == method else None
-            if match is not None:
-                return PREFIX + canonical.replace("{id}", match[1])
-        return path
-
-
-def _shape(path: str) -> re.Pattern[str]:
-    head, _, tail = path.partition("{id}")
-    return re.compile(f"{re.escape(head)}([^/]+){re.escape(tail)}")
+        name = "{id}"
+        canonical = self._canonical.get((method, below))
+        if canonical is None and (match := _WITH_ID.fullmatch(below)):
+            head, name, tail = match.groups()
+            canonical = self._canonical.get((method, f"{head}{{id}}{tail}"))
+        return path if canonical is None else PREFIX + canonical.replace("{id}", name)

@@ -10,8 +10,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any, Final
 
-from fastapi import FastAPI, Request
-from fastapi.responses import Response
+from fastapi import FastAPI
 from temporalio.client import Client
 
 from api import idempotency, metrics, openapi, problems
@@ -63,7 +62,7 @@ def create_app(
     app.router.routes += [RouteIndex(routes), *routes]
     openapi.install(app)
     problems.install(app)
-    app.exception_handler(idempotency.Replayed)(_replay)
+    app.exception_handler(idempotency.Replayed)(idempotency.replay)
     # The last one added is the outermost.
     app.add_middleware(problems.LastResort)
     app.add_middleware(RequestLimitMiddleware)
@@ -125,10 +124,6 @@ def _freeze_startup_objects() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(GARBAGE_AFTER)
-
-
-async def _replay(_: Request, error: idempotency.Replayed) -> Response:
-    return idempotency.replay(error.answer)
 
 
 def __getattr__(name: str) -> Any:

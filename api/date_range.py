@@ -12,7 +12,6 @@ from api.dependencies import AccountCall
 from billing.core import periods
 from billing.core.clock import real_now
 from billing.core.errors import Invalid
-from billing.platform.accounts import store as accounts
 
 DEFAULT_DAYS: Final = 30
 MAX_DAYS: Final = 400
@@ -50,9 +49,8 @@ async def span(
     names: tuple[str, str] = ("start_date", "end_date"),
 ) -> Days:
     """The requested days, named by these fields in errors; the last thirty by default."""
-    account = await accounts.get(connection, call.account.id)
-    zone = account.zone if account else "UTC"
-    now = account.clock_at if account and account.clock_at else real_now()
+    account = await call.read_account(connection)
+    zone, now = account.zone, account.clock_at or real_now()
     last = last or periods.to_wall(now, zone).date()
     first = first or last - timedelta(days=DEFAULT_DAYS - 1)
     if not 0 <= (last - first).days < MAX_DAYS:

@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Annotated, Final
+from uuid import UUID
 
 from fastapi import Depends, Query, Request
 from fastapi.openapi.models import HTTPBearer as BearerModel
@@ -22,12 +23,13 @@ from api.hold_batcher import HoldBatcher
 from api.inbox import Inbox, Notifier
 from api.jwks import Jwks
 from api.pricing import Prices
+from api.problem_codes import not_found
 from api.request_limits import RateLimit
 from api.tenants import Tenant, Tenants
 from api.usage_batcher import UsageBatcher
 from billing.core import context
 from billing.core.database import Database
-from billing.core.errors import Invalid, NotAllowed, NotFound, Unavailable
+from billing.core.errors import Invalid, NotAllowed, Unavailable
 from billing.core.settings import Settings
 from billing.platform.accounts import store as accounts
 from billing.platform.accounts.schemas import Account
@@ -82,10 +84,14 @@ class Services:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One authenticated request. Without a subclass: an operator's, for no particular account."""
+    """One authenticated request. Without a subclass: an operator's, for no particular account.
+
+    `account` is the one that the request acts for.
+    """
 
     caller: Caller
     services: Services
+    account: Tenant | None = None
 
     @property
     def settings(self) -> Settings:
@@ -102,44 +108,15 @@ class Call:
         """For `workflows.start`. Raises 503 when this process has no client."""
         return self.services.temporal
 
-    @property
-    def account_or_none(self) -> Tenant | None:
-        """The account this request acts for."""
-        return None
-
-
-@dataclass(frozen=True, slots=True)
-class AccountCall(Call):
-    """One authenticated request for an account that exists."""
-
-    account: Tenant
-
-    @property
-    def account_or_none(self) -> Tenant | None:
-        """The account this request acts for."""
-        return self.account
-
-    def transaction(self) -> AbstractAsyncContextManager[AsyncConnection]:
-        """A transaction that sees only this account's rows; it commits at its end."""
-        return self.services.database.tenant(self.account.id)
-
-    def reading(self, *, fresh: bool) -> AbstractAsyncContextManager[AsyncConnection]:
-        """Like `transaction`, for reads that a replica may serve; `fresh` reads have their own
-        rate.
-        """
-        return _reading(self.services, self.account, fresh=fresh)
+    async def find_account(self, name: str) -> Account:
+        """The account that an operator names by id or external id. Errors: MERCHANT_NOT_FOUND."""
+        async with self.database.operator() as connection:
+            return await account_named(connection, name)
 
 
 @dataclass(frozen=True, slots=True)
 class ReadCall(Call):
     """A read that answers zeros when the account is not known yet [A13]."""
-
-    account: Tenant | None
-
-    @property
-    def account_or_none(self) -> Tenant | None:
-        """The account this request acts for."""
-        return self.account
 
     def transaction(self) -> AbstractAsyncContextManager[AsyncConnection]:
         """A transaction that sees only this account's rows, and no rows without an account."""
@@ -148,19 +125,26 @@ class ReadCall(Call):
 
     def reading(self, *, fresh: bool) -> AbstractAsyncContextManager[AsyncConnection]:
         """Like `transaction`, for reads that a replica may serve; `fresh` reads have their own
-        rate.
+        rate: the replica is there to relieve the primary [X13].
         """
-        return _reading(self.services, self.account, fresh=fresh)
+        known = (self.account.id,) if self.account else ()
+        if fresh and self.services.database.replica_engine is not None:
+            self.services.rate.hit(f"fresh {self.account.id if self.account else ''}")
+        return self.services.database.reading(*known, fresh=fresh)
 
 
-def _reading(
-    services: Services, account: Tenant | None, *, fresh: bool
-) -> AbstractAsyncContextManager[AsyncConnection]:
-    """Limit `fresh` reads: the replica is there to relieve the primary [X13]."""
-    known = (account.id,) if account else ()
-    if fresh and services.database.replica_engine is not None:
-        services.rate.hit(f"fresh {account.id if account else ''}")
-    return services.database.reading(*known, fresh=fresh)
+@dataclass(frozen=True, slots=True)
+class AccountCall(ReadCall):
+    """One authenticated request for an account that exists."""
+
+    account: Tenant
+
+    async def read_account(self, connection: AsyncConnection) -> Account:
+        """The account with all its fields."""
+        account = await accounts.get(connection, self.account.id)
+        if account is None:
+            raise RuntimeError("an authenticated account is never deleted")
+        return account
 
 
 class _Gate(SecurityBase):
@@ -202,7 +186,7 @@ class _Gate(SecurityBase):
         else:
             account = await services.tenants.find(caller.account)
             if named and named != caller.account and not (account and account.answers_to(named)):
-                raise no_such_account()
+                raise not_found("MERCHANT_NOT_FOUND")
         if account is not None:
             await check_platform(sent, [account], services)
         return account
@@ -223,7 +207,7 @@ class AccountGate(_Gate):
         caller, services = await self.prove(request, sent)
         account = await self.tenant(sent, caller, services)
         if account is None:
-            raise no_such_account()
+            raise not_found("MERCHANT_NOT_FOUND")
         return AccountCall(caller, services, account)
 
 
@@ -236,17 +220,20 @@ class ReadGate(_Gate):
         return ReadCall(caller, services, await self.tenant(sent, caller, services))
 
 
-def no_such_account() -> NotFound:
-    """The same answer for an account that does not exist and for another caller's."""
-    return NotFound("MERCHANT_NOT_FOUND", "no such account")
-
-
 async def account_named(connection: AsyncConnection, name: str) -> Account:
     """The account that an operator names by id or external id. Errors: MERCHANT_NOT_FOUND."""
     account = await accounts.find(connection, name)
     if account is None:
-        raise no_such_account()
+        raise not_found("MERCHANT_NOT_FOUND")
     return account
+
+
+async def account_filter(connection: AsyncConnection, name: str | None) -> UUID | None:
+    """The account whose rows an operator lists; None for those of all accounts.
+
+    Errors: MERCHANT_NOT_FOUND.
+    """
+    return (await account_named(connection, name)).id if name else None
 
 
 def gate_headers(request: Request) -> dict[bytes, str]:

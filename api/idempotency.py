@@ -11,7 +11,6 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Annotated, Any, Final
-from uuid import UUID
 
 from fastapi import Depends, Header, Request
 from fastapi.responses import Response
@@ -24,6 +23,8 @@ from api.dependencies import Call
 from billing.core import ids
 from billing.core.clock import real_now
 from billing.core.errors import BillingError, Conflict, Invalid
+from billing.matters import store as matters
+from billing.matters.schemas import Matter
 from billing.platform.idempotency import store
 from billing.platform.idempotency.schemas import (
     Granted,
@@ -48,25 +49,22 @@ class Replayed(Exception):
 
 
 class Claim:
-    """Permission to act once. `resource_id` is the id of what the request creates.
+    """Permission to act once. `resource_id` is the id of what the request creates: a new UUIDv7,
+    or the id that the first request chose.
 
-    `resumed` means that an earlier request with this key may have written rows under `resource_id`:
-    look for them before writing.
+    `resumed` means that an earlier request with this key ended without a final answer, and may have
+    written rows under `resource_id`: look for them before writing.
     """
 
     def __init__(self, granted: Granted) -> None:
         self.granted = granted
+        self.resource_id = granted.resource_id
+        self.resumed = granted.resumed
         self.answered: Response | None = None
 
-    @property
-    def resource_id(self) -> UUID:
-        """A new UUIDv7, or the id that the first request chose."""
-        return self.granted.resource_id
-
-    @property
-    def resumed(self) -> bool:
-        """True when an earlier request with this key ended without a final answer."""
-        return self.granted.resumed
+    async def begun(self, connection: AsyncConnection, workflow_id: str) -> Matter | None:
+        """The matter that an earlier request with this key has begun."""
+        return await matters.find(connection, workflow_id) if self.resumed else None
 
     def answer(self, status: int, body: BaseModel, **headers: str) -> Response:
         """The handler's answer. It is stored for the key when its status is final."""
@@ -98,7 +96,7 @@ class Once:
     @asynccontextmanager
     async def _keyed(self, call: Call, key: str) -> AsyncIterator[Claim]:
         asked = KeyedRequest(
-            account_id=call.account_or_none.id if call.account_or_none else None,
+            account_id=call.account.id if call.account else None,
             route=route_name(self._request),
             key=key,
             request_hash=await request_hash(self._request),
@@ -113,6 +111,12 @@ class Once:
             await _close(call, asked, claim, None)
             raise
         await _close(call, asked, claim, claim.answered)
+
+
+def encoded_answer(body: bytes, status: int, *, replayed: bool) -> Response:
+    """The answer of a hot route: JSON that is encoded already, marked when it is a replay."""
+    headers = {REPLAYED_HEADER: "true"} if replayed else None
+    return Response(body, status, headers=headers, media_type=JSON)
 
 
 def route_name(request: Request) -> str:
@@ -133,8 +137,9 @@ async def request_hash(request: Request) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def replay(answer: StoredAnswer) -> Response:
+async def replay(_: Request, error: Replayed) -> Response:
     """The first answer, byte for byte, with the header that marks it as replayed."""
+    answer = error.answer
     return Response(
         answer.body, answer.status, {REPLAYED_HEADER: "true"}, media_type=answer.media_type
     )
@@ -146,8 +151,7 @@ async def _free() -> AsyncIterator[Claim]:
 
 
 def _rows(call: Call) -> AbstractAsyncContextManager[AsyncConnection]:
-    account = call.account_or_none
-    return call.database.tenant(account.id) if account else call.database.operator()
+    return call.database.tenant(call.account.id) if call.account else call.database.operator()
 
 
 async def _take(call: Call, asked: KeyedRequest) -> Granted:

@@ -6,6 +6,8 @@ a test finds codes that are raised but not in this table.
 
 from typing import Final, NamedTuple
 
+from billing.core.errors import NotFound
+
 
 class Problem(NamedTuple):
     """The HTTP status of a code, and an example of its `detail`."""
@@ -86,7 +88,6 @@ CODES: Final[dict[str, Problem]] = {
     "ADD_ON_NOT_OFFERED": Problem(409, "ai-500 has no price in JPY"),
     "PAYMENT_OVERDUE": Problem(409, "pay the overdue invoice first"),
     "INVOICE_NOT_FOUND": Problem(404, "no such invoice"),
-    "INVOICE_EXISTS": Problem(409, "this was invoiced to another account"),
     "INVOICE_STATE": Problem(409, "an invoice that is paid cannot be voided"),
     "INVOICE_ALREADY_PAID": Problem(400, "this invoice is already paid"),
     "STEP_DONE": Problem(409, "this was done already: read it again"),
@@ -122,6 +123,11 @@ CODES: Final[dict[str, Problem]] = {
     "TEMPORAL_UNAVAILABLE": Problem(503, "Temporal is unavailable; nothing was changed"),
     "UNAVAILABLE": Problem(503, "a part of the service is unavailable; nothing was changed"),
 }
+
+
+def not_found(code: str) -> NotFound:
+    """The error for an object that does not exist, and the same for another account's."""
+    return NotFound(code, CODES[code].detail)
 
 
 def is_temporary(code: str) -> bool:

@@ -53,12 +53,6 @@ class ProblemBody(BaseModel):
     errors: list[FieldProblem] | None = None
 
 
-class ProblemResponse(JSONResponse):
-    """JSON with the media type of problems."""
-
-    media_type = MEDIA_TYPE
-
-
 def problem(
     status: int,
     code: str,
@@ -68,9 +62,8 @@ def problem(
     fields: Mapping[str, Any] | None = None,
 ) -> Response:
     """The answer to a refused request."""
-    return ProblemResponse(
-        body(status, code, detail, fields or {}), status_code=status, headers=headers
-    )
+    content = body(status, code, detail, fields or {})
+    return JSONResponse(content, status, headers, MEDIA_TYPE)
 
 
 def body(status: int, code: str, detail: str, fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,12 +3,11 @@
 import re
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Annotated, Any, Final, Self
-from uuid import UUID
+from typing import Annotated, Any, Final, Literal, Self
 from zoneinfo import available_timezones
 
 import fastapi
-from fastapi import Path
+from fastapi import Path, Query
 from pydantic import (
     AfterValidator,
     AwareDatetime,
@@ -21,7 +20,6 @@ from pydantic import (
     WithJsonSchema,
 )
 
-from billing.core import ids
 from billing.core.money import show_decimal
 from billing.core.periods import BEYOND_CALENDAR, within_calendar
 
@@ -57,16 +55,9 @@ class Shown(Answer):
     """
 
     @classmethod
-    def of(cls, found: object) -> Self:
-        """The object as callers see it."""
-        return cls.model_validate(found)
-
-
-def encoded(prefix: str) -> BeforeValidator:
-    """Shows a UUID as the external id with this prefix."""
-    return BeforeValidator(
-        lambda value: ids.encode(prefix, value) if isinstance(value, UUID) else value
-    )
+    def of(cls, found: Any, **more: object) -> Self:
+        """The object as callers see it; `more` are fields that it lacks or that differ."""
+        return cls.model_validate({**dict(found), **more} if more else found)
 
 
 def _decimal(value: Any) -> Any:
@@ -111,15 +102,17 @@ def _utc(value: datetime) -> datetime:
     return value.astimezone(UTC)
 
 
-AccountId = Annotated[str, encoded(ids.ACCOUNT)]
-DunningCaseId = Annotated[str, encoded(ids.DUNNING_CASE)]
-InvoiceId = Annotated[str, encoded(ids.INVOICE)]
-LotId = Annotated[str, encoded(ids.LOT)]
-PaymentId = Annotated[str, encoded(ids.PAYMENT)]
-PaymentMethodId = Annotated[str, encoded(ids.PAYMENT_METHOD)]
-PurchaseId = Annotated[str, encoded(ids.PURCHASE)]
-SubscriptionId = Annotated[str, encoded(ids.SUBSCRIPTION)]
-TransactionId = Annotated[str, encoded(ids.TRANSACTION)]
+def _owner(owner: str) -> str:
+    return {"u": "user", "o": "organization"}.get(owner.partition(":")[0], "account")
+
+
+def _owner_id(owner: str) -> str | None:
+    return owner.partition(":")[2] or None
+
+
+Owner = Annotated[Literal["account", "user", "organization"], BeforeValidator(_owner)]
+OwnerId = Annotated[str | None, BeforeValidator(_owner_id)]
+"""The two parts of the owner of counted uses: `u:` and a user, `o:` and an organization, or ''."""
 
 Credits = Annotated[
     Decimal,
@@ -129,6 +122,12 @@ Credits = Annotated[
     WithJsonSchema({"type": "string", "pattern": r"^-?\d{1,15}(\.\d{1,12})?$", "example": "2.00"}),
 ]
 """Credits or a unit price: a decimal in a JSON string, both ways."""
+
+CatalogName = Annotated[str, StringConstraints(min_length=1, max_length=64)]
+"""The key of a plan, pack or add-on in a body."""
+
+OneWord = Annotated[str | None, Query(max_length=255)]
+"""A filter of a list: a name or an id."""
 
 Minor = Annotated[int, Field(strict=True, ge=0, lt=MAX_MINOR)]
 """Money in minor units: a whole number, never a float, never a string."""

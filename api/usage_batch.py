@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 
 from api.card_usage import charge_rows
-from api.dependencies import Call, check_platform, no_such_account
+from api.dependencies import Call, check_platform
 from api.pricing import Wanted
-from api.problem_codes import CODES, is_temporary
+from api.problem_codes import CODES, is_temporary, not_found
 from api.tenants import Tenant
 from api.usage_batch_parser import Fault
 from api.usage_batcher import record_last
@@ -66,7 +66,7 @@ class UsageBatch:
             return
         own = await tenants.find(caller.account)
         if own is None or (header and not own.answers_to(header)):
-            raise no_such_account()
+            raise not_found("MERCHANT_NOT_FOUND")
         self._owners.update({name: own for name in named if own.answers_to(name)})
         self._owners[None] = own
 

@@ -10,7 +10,6 @@ from typing import Final
 
 from sqlalchemy.exc import DBAPIError
 
-from api.hold_usage_batcher import HoldUsageBatcher
 from billing.core import ids
 from billing.core.batcher import Batcher
 from billing.core.database import Database
@@ -19,6 +18,8 @@ from billing.metering.usage.schemas import Recorded, Use
 
 # Accounts with quotas are handled one by one, and each statement reads the list of them all.
 ACCOUNTS_AT_ONCE: Final = 500
+HOLDS_AT_ONCE: Final = 100
+"""Each use is rated and captured by itself: more would come near the statement timeout."""
 RecordMany = Callable[[Sequence[Use]], Awaitable[dict[int, Recorded]]]
 _RETRIED: Final = frozenset({"40001", "40P01", "23505"})
 """A concurrent statement won, or an event was recorded before: the retry looks for events."""
@@ -34,6 +35,31 @@ async def record_last(
         outcomes = await record([uses[place] for place in places])
         found.update((places[number], one) for number, one in outcomes.items())
     return found
+
+
+class HoldUsageBatcher:
+    """Uses paid by a hold, each captured from its own hold, many in one statement."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._batcher: Batcher[Use, Recorded] = Batcher(self._write, HOLDS_AT_ONCE)
+
+    async def one(self, use: Use) -> Recorded:
+        """Record a use, together with the other uses that wait."""
+        return await self._batcher.do(use)
+
+    async def many(self, uses: Sequence[Use]) -> dict[int, Recorded]:
+        """Record uses of any accounts; by place, the outcome of each one not recorded."""
+        answers: dict[int, Recorded] = {}
+        for start in range(0, len(uses), HOLDS_AT_ONCE):
+            found = await self._write(uses[start : start + HOLDS_AT_ONCE])
+            answers |= {start + place: one for place, one in enumerate(found)}
+        return {place: one for place, one in answers.items() if one.verdict != "recorded"}
+
+    async def _write(self, uses: Sequence[Use]) -> list[Recorded]:
+        async with self._database.tenant(*{use.account_id for use in uses}) as connection:
+            found = await sql_batch.record_on_holds(connection, uses)
+        return [found[place] for place in range(len(uses))]
 
 
 class UsageBatcher:
@@ -82,21 +108,13 @@ class UsageBatcher:
         *,
         full: bool,
     ) -> dict[int, Recorded]:
+        async def once(*, new: bool) -> dict[int, Recorded]:
+            async with self._database.tenant_statement() as connection:
+                return await sql_batch.record(connection, uses, groups, owned, full=full, new=new)
+
         try:
-            return await self._once(uses, groups, owned, full=full, new=True)
+            return await once(new=True)
         except DBAPIError as error:
             if getattr(error.orig, "sqlstate", None) not in _RETRIED:
                 raise
-        return await self._once(uses, groups, owned, full=full, new=False)
-
-    async def _once(
-        self,
-        uses: Sequence[Use],
-        groups: Sequence[int],
-        owned: sql_batch.Owned | None,
-        *,
-        full: bool,
-        new: bool,
-    ) -> dict[int, Recorded]:
-        async with self._database.tenant_statement() as connection:
-            return await sql_batch.record(connection, uses, groups, owned, full=full, new=new)
+        return await once(new=False)

@@ -18,14 +18,13 @@ from pydantic import AfterValidator, Field, GetCoreSchemaHandler, create_model
 from pydantic_core import CoreSchema, core_schema
 
 from api.dependencies import Call
-from api.problem_codes import CODES
+from api.public_ids import row_id
 from api.request_limits import JSON_DEPTH
 from api.schemas import Body, Credits, Instant, Text
 from api.user_scope import user_of
 from billing.catalog.products.schemas import ServiceType
 from billing.catalog.rating.schemas import Method
 from billing.core import ids
-from billing.core.errors import NotFound
 from billing.core.periods import BEYOND_CALENDAR, within_calendar
 from billing.metering.usage.rules import AMOUNT
 from billing.metering.usage.schemas import Kind, Use
@@ -120,15 +119,8 @@ def use_of(body: UseBody, account_id: UUID, call: Call, kinds: Kinds) -> Use:
         body.session_id,
         body.request_id,
         None if details is None else msgspec.json.encode(details).decode(),
-        _hold(body.hold_id) if body.hold_id else None,
+        row_id("HOLD_NOT_FOUND", ids.HOLD, body.hold_id) if body.hold_id else None,
     )
-
-
-def _hold(name: str) -> UUID:
-    hold_id = ids.parse(ids.HOLD, name)
-    if hold_id is None:
-        raise NotFound("HOLD_NOT_FOUND", CODES["HOLD_NOT_FOUND"].detail)
-    return hold_id
 
 
 def _model(struct: type[UseBody]) -> type[Body]:

@@ -2,8 +2,8 @@
 
 from api.auth import MEMBER
 from api.dependencies import Call
-from api.problem_codes import CODES
-from billing.core.errors import NotAllowed, NotFound
+from api.problem_codes import not_found
+from billing.core.errors import NotAllowed
 
 
 def only_user(call: Call) -> str | None:
@@ -27,4 +27,4 @@ def visible(named: str | None, call: Call) -> str | None:
     try:
         return user_of(named, call)
     except NotAllowed as error:
-        raise NotFound("NOT_FOUND", CODES["NOT_FOUND"].detail) from error
+        raise not_found("NOT_FOUND") from error

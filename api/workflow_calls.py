@@ -12,7 +12,6 @@ from temporalio.service import RPCError
 from api.dependencies import Call
 from billing.core.errors import Unavailable
 from billing.core.failpoints import failpoint
-from billing.matters.agenda import Step
 from billing.matters.schemas import Matter
 from workflows import start
 
@@ -27,11 +26,11 @@ async def need_temporal(call: Call) -> None:
         raise Unavailable("TEMPORAL_UNAVAILABLE", "Temporal is unavailable; nothing was changed")
 
 
-async def wait_until_done(call: Call, matter: Matter, wait: timedelta = WAIT) -> None:
-    """Wake the matter and wait, at most `wait`, until nothing of it is due; then read the rows."""
+async def wait_until_done(call: Call, matter: Matter) -> None:
+    """Wake the matter and wait ten seconds at most until nothing of it is due."""
     await failpoint("api.committed")
     try:
-        await start.wait_until_done(call.temporal, matter, wait)
+        await start.wait_until_done(call.temporal, matter, WAIT)
     except (RPCError, Unavailable, RuntimeError) as error:
         _logger.warning("%s left to the sweeper: %s", matter.workflow_id, type(error).__name__)
     await failpoint("api.started")
@@ -45,9 +44,9 @@ async def ensure_started(call: Call, matter: Matter) -> None:
         _logger.warning("%s left to the sweeper: %s", matter.workflow_id, type(error).__name__)
 
 
-async def notify(call: Call, matter: Matter, next_step: Step | None = None) -> None:
+async def notify(call: Call, matter: Matter) -> None:
     """Notify the matter that its rows changed, without waiting for what it does."""
     try:
-        await start.nudge(call.temporal, matter, next_step)
+        await start.nudge(call.temporal, matter)
     except (RPCError, Unavailable, RuntimeError) as error:
         _logger.warning("%s left to the sweeper: %s", matter.workflow_id, type(error).__name__)

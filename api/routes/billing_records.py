@@ -4,7 +4,6 @@ from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
-from fastapi import Query
 from pydantic import Field
 from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -13,9 +12,11 @@ from api import card_usage
 from api.auth import SERVICE
 from api.dependencies import AccountCall, BillingCall, Fresh, MemberCall
 from api.pagination import Page, Paging, paginate
+from api.problem_codes import not_found
 from api.problems import responses
+from api.public_ids import TransactionId, encoded, row_id
 from api.routes.base import new_router
-from api.schemas import Answer, Body, Credits, Instant, Shown, Text, TransactionId, encoded
+from api.schemas import Body, Credits, Instant, OneWord, Shown, Text
 from api.user_scope import only_user, visible
 from billing.catalog.products.schemas import ServiceType
 from billing.catalog.rating.schemas import Method
@@ -51,33 +52,30 @@ class CalculateBody(Body):
     pricing_context: PricingContext | None = None
 
 
-class CalculateAnswer(Answer):
+class CalculateAnswer(Shown):
     """The cost of the use now [F9]."""
 
     success: Literal[True] = True
     product_id: str
     usage_amount: str
     unit_price: Credits
-    total_cost: Credits
+    total_cost: Credits = Field(validation_alias="total")
     currency: str
     is_free_tier: bool
-    is_included_in_subscription: bool
+    is_included_in_subscription: bool = Field(validation_alias="is_included")
     suggested_billing_method: Method
     available_billing_methods: list[Method]
 
     @classmethod
-    def of(cls, body: CalculateBody, found: Offer) -> Self:
+    def of_offer(cls, body: CalculateBody, found: Offer) -> Self:
         """The price of the use that was asked for."""
-        return cls(
+        return cls.of(
+            found.rating,
             product_id=body.product_id,
             usage_amount=f"{body.usage_amount:f}",
-            unit_price=found.rating.unit_price,
-            total_cost=found.rating.total,
             currency=found.currency,
-            is_free_tier=found.rating.is_free_tier,
-            is_included_in_subscription=found.rating.is_included,
             suggested_billing_method=found.suggested,
-            available_billing_methods=list(found.available),
+            available_billing_methods=found.available,
         )
 
 
@@ -143,7 +141,7 @@ async def calculate_cost(body: CalculateBody, call: MemberCall) -> CalculateAnsw
         found = await offers.offer(
             connection, call.account.id, body.product_id, body.usage_amount, at
         )
-    return CalculateAnswer.of(body, found)
+    return CalculateAnswer.of_offer(body, found)
 
 
 @router.post(
@@ -169,10 +167,10 @@ async def process_billing(body: ProcessBody, call: BillingCall) -> RecordAnswer:
 async def list_billing_records(
     call: MemberCall,
     paging: Paging,
-    status: Annotated[Status | None, Query()] = None,
-    product: Annotated[str | None, Query(max_length=255)] = None,
-    start: Annotated[Instant | None, Query()] = None,
-    end: Annotated[Instant | None, Query()] = None,
+    status: Status | None = None,
+    product: OneWord = None,
+    start: Instant | None = None,
+    end: Instant | None = None,
     fresh: Fresh = False,
 ) -> Page[RecordAnswer]:
     """The account's billing records, newest use first; a member sees only its own [A14]."""
@@ -191,7 +189,7 @@ async def list_user_records(
     user_id: str,
     call: MemberCall,
     paging: Paging,
-    status: Annotated[Status | None, Query()] = None,
+    status: Status | None = None,
     fresh: Fresh = False,
 ) -> Page[RecordAnswer]:
     """The billing records of one user, newest use first [F18]; 404 for a member that is not this
@@ -211,7 +209,7 @@ async def read_billing_record(billing_id: str, call: MemberCall) -> RecordAnswer
     async with call.transaction() as connection:
         found = await store.get_record(connection, call.account.id, _record_id(billing_id))
     if only_user(call) not in (None, found.user_id):
-        raise _no_such_record()
+        raise not_found("BILLING_RECORD_NOT_FOUND")
     return RecordAnswer.of(found)
 
 
@@ -248,11 +246,4 @@ async def _check_context(
 
 
 def _record_id(name: str) -> UUID:
-    record_id = ids.parse(rules.BILLING_ID, name)
-    if record_id is None:
-        raise _no_such_record()
-    return record_id
-
-
-def _no_such_record() -> NotFound:
-    return NotFound("BILLING_RECORD_NOT_FOUND", "no such billing record")
+    return row_id("BILLING_RECORD_NOT_FOUND", rules.BILLING_ID, name)

@@ -4,16 +4,15 @@ from datetime import datetime
 from typing import Annotated, Self
 from uuid import UUID
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from api.dependencies import BillingCall, MemberCall
 from api.problems import responses
+from api.public_ids import encoded, row_id
 from api.routes.base import new_router
-from api.schemas import Answer, Body, Credits, Text
-from billing.core import ids
-from billing.core.errors import NotFound
+from api.schemas import Answer, Body, Credits, Shown, Text
 from billing.metering.budgets import rules, service
-from billing.metering.budgets.schemas import Budget, Measure, NewBudget, Then, Window
+from billing.metering.budgets.schemas import Measure, NewBudget, Then, Window
 from billing.metering.usage import store as usage_store
 
 router = new_router("budgets")
@@ -43,36 +42,26 @@ class BudgetBody(Body):
         return self
 
 
-class BudgetAnswer(Answer):
+def _then(is_blocking: bool) -> Then:
+    return "block" if is_blocking else "notify"
+
+
+class BudgetAnswer(Shown):
     """A budget with the use of its present window."""
 
-    budget_id: str
+    budget_id: Annotated[str, encoded(rules.BUDGET_ID)] = Field(validation_alias="id")
     measure: Measure
-    meter: str | None
-    window: Window
-    limit: Credits
+    meter: Annotated[str | None, BeforeValidator(lambda meter: meter or None)]
+    window: Window = Field(validation_alias="window_kind")
+    limit: Credits = Field(validation_alias="limit_amount")
     used: Credits
     remaining: Credits
     alert_percents: tuple[int, ...]
-    then: Then
+    then: Annotated[Then, BeforeValidator(_then)] = Field(validation_alias="is_blocking")
     window_start: datetime
     window_end: datetime
     created_at: datetime
     updated_at: datetime
-
-    @classmethod
-    def of(cls, budget: Budget) -> Self:
-        """The budget as callers see it."""
-        shared = cls.model_fields.keys() & Budget.model_fields.keys() - {"meter"}
-        return cls(
-            budget_id=ids.encode(rules.BUDGET_ID, budget.id),
-            meter=budget.meter or None,
-            window=budget.window_kind,
-            limit=budget.limit_amount,
-            remaining=budget.remaining,
-            then="block" if budget.is_blocking else "notify",
-            **budget.model_dump(include=set(shared)),
-        )
 
 
 class BudgetsAnswer(Answer):
@@ -130,7 +119,4 @@ async def delete_budget(budget_id: str, call: BillingCall) -> BudgetAnswer:
 
 
 def _known(budget_id: str) -> UUID:
-    found = ids.parse(rules.BUDGET_ID, budget_id)
-    if found is None:
-        raise NotFound("BUDGET_NOT_FOUND", "no such budget")
-    return found
+    return row_id("BUDGET_NOT_FOUND", rules.BUDGET_ID, budget_id)

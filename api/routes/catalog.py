@@ -3,16 +3,18 @@
 from collections import defaultdict
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Self, TypeVar
 
 from fastapi import Query
+from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.dependencies import MemberRead, ReadCall
 from api.pagination import Page, Pagination
 from api.problems import responses
+from api.public_ids import encoded
 from api.routes.base import new_router
-from api.schemas import Answer, Credits, Currency
+from api.schemas import Answer, Credits, Currency, Shown
 from billing.catalog.plans import rules, store
 from billing.catalog.plans.rules import DEFAULT_CURRENCY
 from billing.catalog.plans.schemas import (
@@ -26,7 +28,6 @@ from billing.catalog.plans.schemas import (
     Plan,
     Price,
 )
-from billing.core import ids
 from billing.core.money import show_money
 from billing.ledger.credits import store as balances
 from billing.money.subscriptions import entitlements
@@ -42,32 +43,27 @@ OneCurrency = Annotated[
 OneFamily = Annotated[str | None, Query(max_length=64)]
 
 
-class PriceAnswer(Answer):
+class PriceAnswer(Shown):
     """A price in minor units per interval."""
 
     interval: str
-    amount_cents: int
+    amount_cents: int = Field(validation_alias="amount_minor")
     currency: str
     label: str
     stripe_price_id: str | None
 
     @classmethod
-    def of(cls, price: Price) -> Self:
+    def of_price(cls, price: Price) -> Self:
         """A plan's price as callers see it."""
         every = rules.show_interval(price.interval) if price.interval else "once"
-        return cls(
-            interval=every,
-            amount_cents=price.amount_minor,
-            currency=price.currency,
-            label=f"{show_money(price.amount_minor, price.currency)} per {every}",
-            stripe_price_id=price.stripe_price_id,
-        )
+        label = f"{show_money(price.amount_minor, price.currency)} per {every}"
+        return cls.of(price, interval=every, label=label)
 
 
-class PlanAnswer(Answer):
+class PlanAnswer(Shown):
     """A plan on offer [B2]. `price_monthly` and `price_yearly` are minor units of `currency`."""
 
-    plan_id: str
+    plan_id: Annotated[str, encoded(PLAN_ID)] = Field(validation_alias="id")
     key: str
     version: int
     family: str
@@ -89,27 +85,26 @@ class PlanAnswer(Answer):
     created_at: datetime
 
     @classmethod
-    def of(cls, plan: Plan, prices: list[Price], currency: str) -> Self:
+    def of_plan(cls, plan: Plan, prices: list[Price], currency: str) -> Self:
         """The plan with its prices in one currency."""
         known = {rules.show_interval(p.interval): p for p in prices if p.interval}
         month, year = known.get("month"), known.get("year")
-        return cls(
-            plan_id=ids.encode(PLAN_ID, plan.id),
+        return cls.of(
+            plan,
             price_monthly=month.amount_minor if month else None,
             price_yearly=year.amount_minor if year else None,
             stripe_price_id_monthly=month.stripe_price_id if month else None,
             stripe_price_id_yearly=year.stripe_price_id if year else None,
             currency=currency,
             billing_threshold_cents=plan.billing_threshold.get(currency),
-            prices=[PriceAnswer.of(price) for price in prices],
-            **_shared(cls, plan),
+            prices=[PriceAnswer.of_price(price) for price in prices],
         )
 
 
-class PackAnswer(Answer):
+class PackAnswer(Shown):
     """A credit pack on offer; a purchase names it by its key."""
 
-    package_id: str
+    package_id: Annotated[str, encoded(PACK_ID)] = Field(validation_alias="id")
     key: str
     name: str
     description: str
@@ -119,15 +114,11 @@ class PackAnswer(Answer):
     label: str
 
     @classmethod
-    def of(cls, pack: Pack, price: Price) -> Self:
+    def of_pack(cls, pack: Pack, price: Price) -> Self:
         """The pack with its price in one currency."""
-        return cls(
-            package_id=ids.encode(PACK_ID, pack.id),
-            amount_cents=price.amount_minor,
-            currency=price.currency,
-            label=rules.pack_label(pack.credits, price.amount_minor, price.currency),
-            **_shared(cls, pack),
-        )
+        amount, currency = price.amount_minor, price.currency
+        label = rules.pack_label(pack.credits, amount, currency)
+        return cls.of(pack, amount_cents=amount, currency=currency, label=label)
 
 
 class EntitlementAnswer(Answer):
@@ -168,7 +159,7 @@ async def list_plans(
         for price in await store.current_prices(connection, "plan", chosen):
             by_plan[price.key].append(price)
     return as_page(
-        PlanAnswer.of(plan, by_plan[plan.key], chosen)
+        PlanAnswer.of_plan(plan, by_plan[plan.key], chosen)
         for plan in plans
         if plan.key in by_plan and family in (None, plan.family)
     )
@@ -183,7 +174,9 @@ async def list_credit_packages(call: MemberRead, currency: OneCurrency = None) -
         prices = {
             price.key: price for price in await store.current_prices(connection, "pack", chosen)
         }
-    return as_page(PackAnswer.of(pack, prices[pack.key]) for pack in packs if pack.key in prices)
+    return as_page(
+        PackAnswer.of_pack(pack, prices[pack.key]) for pack in packs if pack.key in prices
+    )
 
 
 @router.get("/billing/entitlements", responses=responses())
@@ -218,17 +211,7 @@ async def _currency(connection: AsyncConnection, call: ReadCall, asked: str | No
 def as_page(items: Iterable[ItemT]) -> Page[ItemT]:
     """A short list as one page."""
     data = list(items)
-    shape = Pagination(
-        limit=max(len(data), 1),
-        offset=0,
-        page=1,
-        has_more=False,
-        next_cursor=None,
-        total=len(data),
+    whole = Pagination(
+        limit=max(len(data), 1), offset=0, page=1, has_more=False, next_cursor=None, total=len(data)
     )
-    return Page(data=data, pagination=shape)
-
-
-def _shared(answer: type[Answer], thing: Plan | Pack) -> dict[str, Any]:
-    names = answer.model_fields.keys() & type(thing).model_fields.keys()
-    return {name: getattr(thing, name) for name in names}
+    return Page(data=data, pagination=whole)

@@ -2,23 +2,22 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
-from fastapi import Query
 from pydantic import Field
-from sqlalchemy import RowMapping
 
 from api.dependencies import MemberCall, MemberRead
 from api.pagination import Page, Paging, paginate
 from api.problems import responses
+from api.public_ids import LotId, TransactionId
 from api.routes.base import new_router
-from api.schemas import Answer, Credits, LotId, Shown, TransactionId
+from api.schemas import Credits, Shown
 from billing.core import clock, ids
 from billing.insight.explanations import rules
 from billing.insight.explanations import store as explanations
-from billing.insight.explanations.schemas import Because, Explanation, LotFacts, Passed, Share
+from billing.insight.explanations.schemas import Because, Share
 from billing.ledger.credits import store
-from billing.ledger.credits.schemas import Overview, Transaction
+from billing.ledger.credits.schemas import Overview
 from billing.ledger.credits.tables import credit_lots, credit_transactions
 
 router = new_router("credits")
@@ -29,19 +28,19 @@ Kind = Literal["grant", "debit", "capture", "expire", "debt", "clawback", "adjus
 RULE = "scoped before general, then priority, earliest end, free before paid, oldest"
 
 
-class ExpiringAnswer(Answer):
+class ExpiringAnswer(Shown):
     """Free credits that expire soon (within seven days unless configured otherwise)."""
 
-    credits: Credits
-    first_at: datetime
+    credits: Credits = Field(validation_alias="expiring")
+    first_at: datetime = Field(validation_alias="expiring_at")
 
 
-class BalanceAnswer(Answer):
+class BalanceAnswer(Shown):
     """The account's credits. `credits` includes held ones; `available` does not."""
 
-    credits: Credits = Decimal(0)
+    credits: Credits = Field(Decimal(0), validation_alias="balance")
     plan_monthly_credits: Credits = Decimal(0)
-    credits_used_this_month: Credits = Decimal(0)
+    credits_used_this_month: Credits = Field(Decimal(0), validation_alias="used_this_month")
     held: Credits = Decimal(0)
     available: Credits = Decimal(0)
     paid: Credits = Decimal(0)
@@ -52,25 +51,10 @@ class BalanceAnswer(Answer):
     as_of: datetime
 
     @classmethod
-    def of(cls, found: Overview) -> Self:
+    def of_overview(cls, found: Overview) -> Self:
         """The balance as callers see it; the month is the calendar's in the account's zone."""
-        return cls(
-            credits=found.balance,
-            plan_monthly_credits=found.plan_monthly_credits,
-            credits_used_this_month=found.used_this_month,
-            held=found.held,
-            available=found.balance - found.held,
-            paid=found.paid,
-            debt=found.debt,
-            overdraft=found.overdraft,
-            expiring_soon=(
-                ExpiringAnswer(credits=found.expiring, first_at=found.expiring_at)
-                if found.expiring_at
-                else None
-            ),
-            currency=found.currency,
-            as_of=found.as_of,
-        )
+        soon = ExpiringAnswer.of(found) if found.expiring_at else None
+        return cls.of(found, available=found.balance - found.held, expiring_soon=soon)
 
 
 class SplitAnswer(Shown):
@@ -102,19 +86,24 @@ class TransactionDetail(TransactionAnswer):
     lots: list[SplitAnswer]
 
 
-class LotShare(Answer):
-    """The part of one lot in an entry, in burn order, and why the lot has this place in it.
+class _LotPart(Shown):
+    """A lot as far as its place in the burn order goes."""
 
-    `value_cents` is the share of the price of the pack that granted the lot.
-    """
-
-    lot_id: str
+    lot_id: LotId = Field(validation_alias="id")
     kind: str
     scope: str | None
     priority: int
     expires_at: datetime | None
     is_paid: bool
-    granted_at: datetime
+    granted_at: datetime = Field(validation_alias="created_at")
+
+
+class LotShare(_LotPart):
+    """The part of one lot in an entry, in burn order, and why the lot has this place in it.
+
+    `value_cents` is the share of the price of the pack that granted the lot.
+    """
+
     amount: Credits
     value_cents: int | None
     currency: str | None
@@ -122,63 +111,38 @@ class LotShare(Answer):
     words: str
 
     @classmethod
-    def of(cls, share: Share) -> Self:
-        """The share as callers see it."""
-        lot = share.lot
-        return cls(
-            **_lot_fields(lot),
-            amount=lot.amount or Decimal(0),
-            value_cents=lot.value_minor,
-            currency=lot.currency,
+    def of_share(cls, share: Share) -> Self:
+        """The share with the facts of its lot."""
+        return cls.of(
+            share.lot,
+            amount=share.lot.amount or Decimal(0),
+            value_cents=share.lot.value_minor,
             because=share.because,
             words=share.words,
         )
 
 
-class PassedLot(Answer):
+class PassedLot(_LotPart):
     """A lot that had credits and was not used, and the reason."""
 
-    lot_id: str
-    kind: str
-    scope: str | None
-    priority: int
-    expires_at: datetime | None
-    is_paid: bool
-    granted_at: datetime
     words: str
 
-    @classmethod
-    def of(cls, passed: Passed) -> Self:
-        """The lot as callers see it."""
-        return cls(**_lot_fields(passed.lot), words=passed.words)
 
-
-class ExplanationAnswer(Answer):
+class ExplanationAnswer(Shown):
     """The explanation of an entry: its inputs, the rule, and the arithmetic lot by lot."""
 
-    transaction: TransactionAnswer
+    transaction: TransactionAnswer = Field(validation_alias="entry")
     paid_only: bool
     words: str
     rule: str = RULE
     lots: list[LotShare]
     passed_over: list[PassedLot]
 
-    @classmethod
-    def of(cls, found: Explanation) -> Self:
-        """The explanation as callers see it."""
-        return cls(
-            transaction=TransactionAnswer.of(found.entry),
-            paid_only=found.paid_only,
-            words=found.words,
-            lots=[LotShare.of(share) for share in found.shares],
-            passed_over=[PassedLot.of(one) for one in found.passed],
-        )
 
-
-class LotAnswer(Answer):
+class LotAnswer(Shown):
     """Credits granted together; `remaining` includes held ones."""
 
-    lot_id: str
+    lot_id: LotId = Field(validation_alias="id")
     kind: str
     scope: str | None
     priority: int
@@ -190,12 +154,6 @@ class LotAnswer(Answer):
     expires_at: datetime | None
     created_at: datetime
 
-    @classmethod
-    def of(cls, row: RowMapping) -> Self:
-        """The lot as callers see it."""
-        fields = {name: row[name] for name in cls.model_fields if name in row}
-        return cls(lot_id=ids.encode(ids.LOT, row["id"]), **fields)
-
 
 @router.get("/billing/credits/balance", responses=responses())
 async def read_balance(call: MemberRead) -> BalanceAnswer:
@@ -204,18 +162,18 @@ async def read_balance(call: MemberRead) -> BalanceAnswer:
     An unknown account or a missing plan counts as zero [A13].
     """
     found = await call.services.balances.of(call.account.id) if call.account else None
-    return BalanceAnswer.of(found) if found else BalanceAnswer(as_of=clock.real_now())
+    return BalanceAnswer.of_overview(found) if found else BalanceAnswer(as_of=clock.real_now())
 
 
 @router.get("/billing/credits/transactions", responses=responses("INVALID_CURSOR"))
 async def list_transactions(
-    call: MemberCall, paging: Paging, kind: Annotated[Kind | None, Query()] = None
+    call: MemberCall, paging: Paging, kind: Kind | None = None
 ) -> Page[TransactionAnswer]:
     """The ledger, newest first [F2]."""
     keys = (credit_transactions.c.at, credit_transactions.c.seq)
     query = store.transactions(call.account.id, kind)
     async with call.transaction() as connection:
-        return await paginate(connection, query, keys, paging, _entry)
+        return await paginate(connection, query, keys, paging, TransactionAnswer.of)
 
 
 @router.get("/billing/credits/transactions/{transaction_id}", responses=responses(404))
@@ -233,7 +191,12 @@ async def explain_transaction(transaction_id: str, call: MemberCall) -> Explanat
     async with call.transaction() as connection:
         entry = await store.transaction(connection, wanted)
         lots = await explanations.lots(connection, call.account.id, entry)
-    return ExplanationAnswer.of(rules.explain(entry, lots))
+    found = rules.explain(entry, lots)
+    return ExplanationAnswer.of(
+        found,
+        lots=[LotShare.of_share(one) for one in found.shares],
+        passed_over=[PassedLot.of(one.lot, words=one.words) for one in found.passed],
+    )
 
 
 @router.get("/billing/credits/lots", responses=responses("INVALID_CURSOR"))
@@ -244,19 +207,3 @@ async def list_lots(call: MemberCall, paging: Paging, open_only: bool = True) ->
         now = await clock.now(connection, call.account.id)
         query = store.lots(call.account.id, now, open_only=open_only)
         return await paginate(connection, query, keys, paging, LotAnswer.of)
-
-
-def _lot_fields(lot: LotFacts) -> dict[str, Any]:
-    return {
-        "lot_id": ids.encode(ids.LOT, lot.id),
-        "kind": lot.kind,
-        "scope": lot.scope,
-        "priority": lot.priority,
-        "expires_at": lot.expires_at,
-        "is_paid": lot.is_paid,
-        "granted_at": lot.created_at,
-    }
-
-
-def _entry(row: RowMapping) -> TransactionAnswer:
-    return TransactionAnswer.of(Transaction.model_validate(dict(row)))

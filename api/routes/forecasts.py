@@ -1,5 +1,6 @@
 """Forecasts of usage and its cost [Q6]."""
 
+from dataclasses import asdict
 from datetime import datetime
 from decimal import Decimal
 from typing import Literal, Self
@@ -63,7 +64,7 @@ class OutlookAnswer(Answer):
     @classmethod
     def of(cls, found: Outlook, as_of: datetime) -> Self:
         """The outlook as callers see it."""
-        money = MoneyForecast(currency=found.currency, **_figures(found.money))
+        money = MoneyForecast(currency=found.currency, **asdict(found.money))
         return cls(
             period_start=found.start_at,
             period_end=found.end_at,
@@ -74,7 +75,7 @@ class OutlookAnswer(Answer):
                 key: _meter(forecast, found.included.get(key))
                 for key, forecast in found.meters.items()
             },
-            cost=CostForecast(credits=ForecastAnswer(**_figures(found.credits)), overage=money),
+            cost=CostForecast(credits=ForecastAnswer(**asdict(found.credits)), overage=money),
             as_of=as_of,
         )
 
@@ -90,8 +91,4 @@ async def read_usage_forecast(call: MemberCall, fresh: Fresh = False) -> Outlook
 
 def _meter(forecast: Forecast, included: Decimal | None) -> MeterForecast:
     over = None if included is None else max(Decimal(0), forecast.expected - included)
-    return MeterForecast(included=included, expected_overage=over, **_figures(forecast))
-
-
-def _figures(forecast: Forecast) -> dict[str, Decimal]:
-    return {name: getattr(forecast, name) for name in ("used", "expected", "low", "high")}
+    return MeterForecast(included=included, expected_overage=over, **asdict(forecast))

@@ -5,24 +5,24 @@ from typing import Annotated, Final, Literal, Self
 from uuid import UUID
 
 import msgspec
-from fastapi import Query, Response
+from fastapi import Response
 from pydantic import Field, StringConstraints, model_validator
-from sqlalchemy import RowMapping
 
 from api.dependencies import AccountCall, BillingCall, MemberCall
 from api.fast_route import fast
-from api.idempotency import JSON, REPLAYED_HEADER, LedgerKey
+from api.idempotency import LedgerKey, encoded_answer
 from api.pagination import Page, Paging, paginate
 from api.problems import responses
+from api.public_ids import encoded
 from api.routes.base import new_router
-from api.schemas import Answer, Body, Credits, Instant, Shown, Text, encoded, optional_body
+from api.schemas import Answer, Body, Credits, Instant, Shown, Text, optional_body
 from api.workflow_calls import notify
 from billing.core import clock, ids
 from billing.core.errors import PaymentRequired
 from billing.core.money import show_decimal
 from billing.ledger.credits import service, store
 from billing.ledger.credits.holds import LIFETIME, CaptureOrder, HoldOrder
-from billing.ledger.credits.schemas import Capture, Hold, StoredHold
+from billing.ledger.credits.schemas import Capture, Hold
 from billing.ledger.credits.tables import credit_holds
 from billing.matters.schemas import of_account
 
@@ -163,18 +163,18 @@ async def create_hold(body: HoldBody, call: BillingCall, key: LedgerKey) -> Resp
         raise
     if hold.top_up:
         await notify(call, of_account(call.account.id))
-    return _answer(hold_answer(hold, order), 201, replayed=hold.replayed)
+    return encoded_answer(hold_answer(hold, order), 201, replayed=hold.replayed)
 
 
 @router.get("/billing/credits/holds", responses=responses("INVALID_CURSOR"))
 async def list_holds(
-    call: MemberCall, paging: Paging, status: Annotated[Status | None, Query()] = None
+    call: MemberCall, paging: Paging, status: Status | None = None
 ) -> Page[HoldAnswer]:
     """The account's holds, newest first; a hold past `expires_at` has the status expired."""
     async with call.transaction() as connection:
         now = await clock.now(connection, call.account.id)
         query = store.holds(call.account.id, now, status)
-        return await paginate(connection, query, (credit_holds.c.id,), paging, _hold)
+        return await paginate(connection, query, (credit_holds.c.id,), paging, HoldAnswer.of)
 
 
 @router.get("/billing/credits/holds/{hold_id}", responses=responses("HOLD_NOT_FOUND"))
@@ -204,7 +204,7 @@ async def capture_hold(
         detail=dict(body.detail),
     )
     capture = await call.services.hold_batcher.capture(order)
-    return _answer(capture_answer(capture), 200, replayed=capture.replayed)
+    return encoded_answer(capture_answer(capture), 200, replayed=capture.replayed)
 
 
 @router.post("/billing/credits/holds/{hold_id}/release", responses=responses(*_ENDS))
@@ -222,12 +222,3 @@ async def _read(call: AccountCall, hold_id: str) -> HoldAnswer:
         now = await clock.now(connection, call.account.id)
         found = await store.hold(connection, ids.decode(ids.HOLD, hold_id), now)
     return HoldAnswer.of(found)
-
-
-def _hold(row: RowMapping) -> HoldAnswer:
-    return HoldAnswer.of(StoredHold.model_validate(dict(row)))
-
-
-def _answer(body: bytes, status: int, *, replayed: bool) -> Response:
-    headers = {REPLAYED_HEADER: "true"} if replayed else None
-    return Response(body, status, headers=headers, media_type=JSON)

@@ -5,33 +5,32 @@ from datetime import date, datetime
 from typing import Annotated, Any, Final, Literal, Self
 from uuid import UUID
 
-from fastapi import Query, Response
-from pydantic import BeforeValidator, Field, StringConstraints, model_validator
+from fastapi import Response
+from pydantic import BeforeValidator, Field, model_validator
+from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.dependencies import AccountCall, BillingCall, MemberCall
 from api.idempotency import Claim, RequiredKey
 from api.pagination import Page, Pagination, Paging, paginate
 from api.problems import KEYED, responses
+from api.public_ids import (
+    AccountId,
+    InvoiceId,
+    PaymentMethodName,
+    PurchaseId,
+    SubscriptionId,
+    payment_method_row,
+)
 from api.routes.admin.dunning import AttemptAnswer, CaseAnswer
 from api.routes.base import new_router
 from api.routes.payments import PaymentAnswer, decode_invoice
-from api.schemas import (
-    AccountId,
-    Answer,
-    Body,
-    Credits,
-    InvoiceId,
-    PurchaseId,
-    Shown,
-    SubscriptionId,
-    optional_body,
-)
+from api.schemas import Answer, Body, Credits, Shown, optional_body
 from api.workflow_calls import need_temporal, wait_until_done
 from billing.core import clock, ids
 from billing.core.errors import BillingError, Conflict, PaymentRequired, ProviderFailure
 from billing.money.dunning import store as cases
-from billing.money.invoice_requests import card, recovery
+from billing.money.invoice_requests import card
 from billing.money.invoices import store
 from billing.money.invoices.schemas import Invoice, InvoiceStatus
 from billing.money.invoices.tables import invoices
@@ -51,7 +50,7 @@ class PayBody(Body):
     """Pay with a stored card (the default or a named one), or confirm a new one in the browser."""
 
     payment_method: Literal["saved_card", "card"] = "saved_card"
-    payment_method_id: Annotated[str, StringConstraints(max_length=40)] | None = None
+    payment_method_id: PaymentMethodName | None = None
 
     @model_validator(mode="after")
     def _names_a_stored_card(self) -> Self:
@@ -120,34 +119,24 @@ class InvoicePage(Answer):
         return cls(data=page.data, invoices=page.data, pagination=numbered)
 
 
-class LineAnswer(Answer):
+class LineAnswer(Shown):
     """One line [I8]: quantity times unit amount, rounded once; minor units."""
 
     kind: str
     description: str
     quantity: Credits
     unit_amount: Credits
-    amount: int
+    amount: int = Field(validation_alias="amount_minor")
     period_start: datetime | None
     period_end: datetime | None
 
-    @classmethod
-    def of(cls, row: dict[str, Any]) -> Self:
-        """A row of `invoice_lines`."""
-        return cls(amount=row["amount_minor"], **{name: row[name] for name in _LINE_FIELDS})
 
-
-_LINE_FIELDS: Final = (
-    "kind", "description", "quantity", "unit_amount", "period_start", "period_end",
-)  # fmt: skip
-
-
-class CreditNoteAnswer(Answer):
+class CreditNoteAnswer(Shown):
     """A correction of a numbered invoice."""
 
     number: str
     reason: str
-    amount: int
+    amount: int = Field(validation_alias="amount_minor")
     currency: str
     issued_on: date
     created_at: datetime
@@ -173,42 +162,27 @@ class InvoiceDetail(InvoiceAnswer):
         made = await payments.of_invoice(connection, invoice.id)
         tries = await payments.attempts_of(connection, invoice.id)
         notes = await store.credit_notes_of(connection, invoice.id)
-        plan = await recovery.next_step(connection, case) if case else None
         return cls(
             **InvoiceAnswer.of(invoice).model_dump(),
             line_items=[LineAnswer.of(line) for line in lines],
-            payments=[PaymentAnswer.of(one, invoice.subscription_id) for one in made],
+            payments=[PaymentAnswer.of_payment(one, invoice.subscription_id) for one in made],
             attempts=[AttemptAnswer.of(one) for one in tries],
-            credit_notes=[
-                CreditNoteAnswer(amount=note["amount_minor"], **{n: note[n] for n in _NOTE_FIELDS})
-                for note in notes
-            ],
-            dunning=CaseAnswer.of(case, plan) if case else None,
+            credit_notes=[CreditNoteAnswer.of(note) for note in notes],
+            dunning=await CaseAnswer.read(connection, case) if case else None,
             next_action=await _next_action(connection, invoice, tries),
         )
 
 
-_NOTE_FIELDS: Final = ("number", "reason", "currency", "issued_on", "created_at")
-
-
 @router.get("/billing/invoices", responses=responses("INVALID_CURSOR", "MERCHANT_NOT_FOUND"))
 async def list_invoices(
-    call: MemberCall,
-    paging: Paging,
-    status: Annotated[StatusFilter | None, Query()] = None,
+    call: MemberCall, paging: Paging, status: StatusFilter | None = None
 ) -> InvoicePage:
     """The account's invoices, newest first; `pending` means open [I1, I2]."""
     wanted: InvoiceStatus | None = "open" if status == "pending" else status
     query = store.listing(call.account.id, status=wanted)
     keys = (invoices.c.created_at, invoices.c.id)
     async with call.transaction() as connection:
-        page = await paginate(
-            connection,
-            query,
-            keys,
-            paging,
-            lambda row: InvoiceAnswer.of(Invoice.model_validate(dict(row))),
-        )
+        page = await paginate(connection, query, keys, paging, _shown)
     return InvoicePage.of(page)
 
 
@@ -252,6 +226,10 @@ async def pay_invoice(
         if not decided:
             answer = answer.model_copy(update={"next_action": {"type": "wait"}})
         return claim.answer(202 if answer.next_action["type"] == "wait" else 200, answer)
+
+
+def _shown(row: RowMapping) -> InvoiceAnswer:
+    return InvoiceAnswer.of(Invoice.model_validate(row))
 
 
 async def _next_action(
@@ -301,7 +279,7 @@ async def _try(call: AccountCall, claim: Claim, invoice_id: UUID, method: str | 
             invoice_id,
             await clock.now(connection, call.account.id),
             suffix=ids.encode("key", claim.resource_id),
-            method_id=ids.decode(ids.PAYMENT_METHOD, method) if method else None,
+            method_id=payment_method_row(method),
         )
     await wait_until_done(call, asked.matter)
     async with call.transaction() as connection:

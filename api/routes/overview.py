@@ -6,16 +6,9 @@ from pydantic import AliasPath, Field
 
 from api.dependencies import MemberRead
 from api.problems import responses
+from api.public_ids import AccountId, DunningCaseId, InvoiceId, PurchaseId, SubscriptionId
 from api.routes.base import new_router
-from api.schemas import (
-    AccountId,
-    Credits,
-    DunningCaseId,
-    InvoiceId,
-    PurchaseId,
-    Shown,
-    SubscriptionId,
-)
+from api.schemas import Credits, Shown
 from billing.core.clock import real_now
 from billing.insight.overview import store
 from billing.insight.overview.schemas import Overview

@@ -16,21 +16,21 @@ from api.dependencies import AccountCall, BillingCall, MemberCall
 from api.idempotency import Claim, OptionalKey
 from api.pagination import Page, Paging, paginate
 from api.problems import KEYED, responses
+from api.public_ids import PaymentMethodId, PaymentMethodName, encoded, payment_method_row
 from api.routes.base import new_router
-from api.schemas import Answer, Body, PaymentMethodId, Shown, Text
+from api.schemas import Answer, Body, Shown, Text
 from api.workflow_calls import need_temporal, notify, wait_until_done
 from billing.core import clock, ids
 from billing.core.errors import Conflict, PaymentRequired, ProviderFailure
 from billing.matters import store as matters
 from billing.matters.schemas import Matter
 from billing.money.payments import card_setup, methods
-from billing.money.payments.schemas import Method, Setup
+from billing.money.payments.schemas import Setup
 from billing.money.payments.tables import payment_methods
 from billing.money.subscriptions import store as subscriptions
 
 router = new_router("payment methods")
 
-MethodId = Annotated[str, StringConstraints(max_length=40)]
 Flag = Annotated[bool, Field(strict=True)]
 
 
@@ -78,7 +78,7 @@ class RemoveBody(Body):
     """The typed word that removes a method, and the method that becomes the default."""
 
     confirm: Literal["DELETE"] = Field(description="DELETE, typed by the person")
-    new_default: MethodId | None = Field(
+    new_default: PaymentMethodName | None = Field(
         None, description="Becomes the default; without it no other method does"
     )
 
@@ -106,35 +106,26 @@ class RemovedAnswer(Answer):
     deleted: bool = True
 
 
-class SetupAnswer(Answer):
+class SetupAnswer(Shown):
     """A card being saved; `next_action.type` is none | confirm_card | wait.
 
     The browser confirms with the client secret; then POST /billing/payment-methods, or wait.
     """
 
-    setup_intent_id: str
-    provider_reference: str | None
+    setup_intent_id: Annotated[str, encoded(ids.SETUP_INTENT)] = Field(validation_alias="id")
+    provider_reference: str | None = Field(validation_alias="stripe_setup_intent_id")
     status: str
     client_secret: str | None
-    payment_method_id: str | None
+    payment_method_id: PaymentMethodId | None
     next_action: dict[str, Any] = Field(
         examples=[{"type": "confirm_card", "client_secret": "seti_1_secret_2"}]
     )
     created_at: datetime
 
     @classmethod
-    def of(cls, setup: Setup) -> Self:
-        """The card being saved as callers see it."""
-        method_id = setup.payment_method_id
-        return cls(
-            setup_intent_id=ids.encode(ids.SETUP_INTENT, setup.id),
-            provider_reference=setup.stripe_setup_intent_id,
-            status=setup.status,
-            client_secret=setup.client_secret,
-            payment_method_id=ids.encode(ids.PAYMENT_METHOD, method_id) if method_id else None,
-            next_action=_next_action(setup),
-            created_at=setup.created_at,
-        )
+    def of_setup(cls, setup: Setup) -> Self:
+        """The card being saved, with the browser's next action."""
+        return cls.of(setup, next_action=_next_action(setup))
 
 
 @router.post(
@@ -161,7 +152,7 @@ async def create_setup_intent(
             raise ProviderFailure(
                 "PLATFORM_ERROR", "the payment provider refused; no card was saved"
             )
-        return claim.answer(202 if setup.status == "pending" else 201, SetupAnswer.of(setup))
+        return claim.answer(202 if setup.status == "pending" else 201, SetupAnswer.of_setup(setup))
 
 
 @router.get(
@@ -170,7 +161,7 @@ async def create_setup_intent(
 )
 async def read_setup_intent(setup_intent_id: str, call: BillingCall) -> SetupAnswer:
     """The state of a card that is being saved; it needs the role billing, as it has the secret."""
-    return SetupAnswer.of(await _read_setup(call, setup_intent_id))
+    return SetupAnswer.of_setup(await _read_setup(call, setup_intent_id))
 
 
 @router.post(
@@ -206,13 +197,8 @@ async def list_payment_methods(call: MemberCall, paging: Paging) -> Page[MethodA
     """The account's methods, newest first; `is_default` marks the one that is charged [K7]."""
     keys = (payment_methods.c.created_at, payment_methods.c.id)
     async with call.transaction() as connection:
-        return await paginate(
-            connection,
-            methods.listing(call.account.id),
-            keys,
-            paging,
-            lambda row: MethodAnswer.of(Method.model_validate(dict(row))),
-        )
+        query = methods.listing(call.account.id)
+        return await paginate(connection, query, keys, paging, MethodAnswer.of)
 
 
 @router.get(
@@ -257,7 +243,7 @@ async def delete_payment_method(
     """
     async with once.claim(call) as claim:
         method_id = _decode(payment_method_id)
-        successor = _decode(body.new_default) if body.new_default else None
+        successor = payment_method_row(body.new_default)
         async with call.transaction() as connection:
             at = await clock.now(connection, call.account.id)
             changed = await methods.remove(
@@ -314,7 +300,7 @@ async def _answer_sync(call: AccountCall, claim: Claim, name: str) -> Response:
             method = await methods.get(connection, setup.payment_method_id)
         return claim.answer(201, MethodAnswer.of(method))
     if setup.asked_at is not None:
-        return claim.answer(202, SetupAnswer.of(setup))
+        return claim.answer(202, SetupAnswer.of_setup(setup))
     if setup.status == "failed":
         raise PaymentRequired("CARD_DECLINED", "the card could not be saved: try another")
     raise Conflict(
@@ -334,7 +320,6 @@ async def _notify(call: AccountCall, changed: Sequence[Matter], *, wait: bool = 
 
 
 def _next_action(setup: Setup) -> dict[str, Any]:
-    """The browser's next action."""
     if setup.finished_at is not None:
         return {"type": "none"}
     if setup.client_secret is None or setup.status == "processing":

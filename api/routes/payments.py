@@ -4,18 +4,20 @@ from datetime import datetime
 from typing import Annotated, Any, Final, Literal, Self
 from uuid import UUID
 
-from fastapi import Query, Response
+from fastapi import Response
 from pydantic import ConfigDict, Field, StringConstraints
 
 from api.dependencies import AccountCall, BillingCall, MemberCall
 from api.idempotency import Claim, OptionalKey
 from api.pagination import Page, Paging, paginate
+from api.problem_codes import not_found
 from api.problems import KEYED, responses
+from api.public_ids import AccountId, InvoiceId, PaymentId, PaymentMethodId, SubscriptionId, row_id
 from api.routes.base import new_router
-from api.schemas import Answer, Body, Currency, Minor
+from api.schemas import Body, Currency, Minor, Shown
 from api.workflow_calls import need_temporal, notify, wait_until_done
 from billing.core import clock, ids
-from billing.core.errors import Invalid, NotFound
+from billing.core.errors import Invalid
 from billing.matters import store as matters
 from billing.money.invoice_requests import manual
 from billing.money.payments import store
@@ -45,22 +47,22 @@ class ManualBody(Body):
     currency: Currency | None = None
 
 
-class PaymentAnswer(Answer):
+class PaymentAnswer(Shown):
     """One payment [J2, J3, J10]; `amount` and `amount_received` in minor units of `currency`.
 
     `payment_method` is card, saved_card, checkout, or the payer's own word for a manual one.
     """
 
-    payment_id: str
-    invoice_id: str
-    user: str
-    subscription: str | None
+    payment_id: PaymentId = Field(validation_alias="id")
+    invoice_id: InvoiceId
+    user: AccountId = Field(validation_alias="account_id")
+    subscription: SubscriptionId | None
     status: str
-    amount: int
-    amount_received: int
+    amount: int = Field(validation_alias="amount_minor")
+    amount_received: int = Field(validation_alias="received_minor")
     currency: str
     payment_method: str
-    payment_method_id: str | None
+    payment_method_id: PaymentMethodId | None
     stripe_payment_intent_id: str | None
     transaction_reference: str | None
     failure_code: str | None
@@ -71,32 +73,15 @@ class PaymentAnswer(Answer):
     created_at: datetime
 
     @classmethod
-    def of(cls, payment: Payment, subscription_id: UUID | None) -> Self:
-        """The payment as callers see it."""
-        method = payment.payment_method_id
-        known = payment.model_dump(include=cls.model_fields.keys() - _SHOWN_ANEW)
-        return cls(
-            **known,
-            payment_id=ids.encode(ids.PAYMENT, payment.id),
-            invoice_id=ids.encode(ids.INVOICE, payment.invoice_id),
-            user=ids.encode(ids.ACCOUNT, payment.account_id),
-            subscription=ids.encode(ids.SUBSCRIPTION, subscription_id) if subscription_id else None,
-            amount=payment.amount_minor,
-            amount_received=payment.received_minor,
-            payment_method=payment.manual_method or payment.flow,
-            payment_method_id=ids.encode(ids.PAYMENT_METHOD, method) if method else None,
-        )
+    def of_payment(cls, payment: Payment, subscription_id: UUID | None) -> Self:
+        """A payment for the invoice of this subscription, or of none."""
+        method = payment.manual_method or payment.flow
+        return cls.of(payment, subscription=subscription_id, payment_method=method)
 
     @classmethod
     def of_row(cls, row: Any) -> Self:
         """A row of `store.listing`."""
-        return cls.of(Payment.model_validate(dict(row)), row["subscription_id"])
-
-
-_SHOWN_ANEW: Final = {
-    "payment_id", "invoice_id", "user", "subscription", "amount", "amount_received",
-    "payment_method", "payment_method_id",
-}  # fmt: skip
+        return cls.of_payment(Payment.model_validate(row), row["subscription_id"])
 
 
 @router.post(
@@ -120,23 +105,16 @@ async def submit_manual_payment(
     await need_temporal(call)
     async with once.claim(call) as claim:
         await _submit(call, claim, wanted)
-        async with call.transaction() as connection:
-            [row] = (
-                await connection.execute(store.listing(call.account.id, only=claim.resource_id))
-            ).mappings()
-        answer = PaymentAnswer.of_row(row)
+        answer = await _read(call, claim.resource_id)
         return claim.answer(202 if answer.status == "pending" else 201, answer)
 
 
 @router.get("/billing/payments", responses=responses("INVALID_CURSOR", "MERCHANT_NOT_FOUND"))
 async def list_payments(
-    call: MemberCall,
-    paging: Paging,
-    status: Annotated[StatusFilter | None, Query()] = None,
+    call: MemberCall, paging: Paging, status: StatusFilter | None = None
 ) -> Page[PaymentAnswer]:
     """The account's payments, newest first [J1]."""
-    wanted = "canceled" if status == "cancelled" else status
-    query = store.listing(call.account.id, statuses=(wanted,) if wanted else ())
+    query = store.listing(call.account.id, statuses=statuses_of(status))
     keys = (payments.c.created_at, payments.c.id)
     async with call.transaction() as connection:
         return await paginate(connection, query, keys, paging, PaymentAnswer.of_row)
@@ -147,33 +125,31 @@ async def list_payments(
 )
 async def read_payment(payment_id: str, call: MemberCall) -> PaymentAnswer:
     """One payment."""
-    query = store.listing(call.account.id, only=decode_payment(payment_id))
+    return await _read(call, decode_payment(payment_id))
+
+
+async def _read(call: AccountCall, payment_id: UUID) -> PaymentAnswer:
+    query = store.listing(call.account.id, only=payment_id)
     async with call.transaction() as connection:
         row = (await connection.execute(query)).mappings().one_or_none()
     if row is None:
-        raise no_such_payment()
+        raise not_found("PAYMENT_NOT_FOUND")
     return PaymentAnswer.of_row(row)
 
 
 def decode_payment(name: str) -> UUID:
     """The row id of `pay_…`; PAYMENT_NOT_FOUND for anything else."""
-    found = ids.parse(ids.PAYMENT, name)
-    if found is None:
-        raise no_such_payment()
-    return found
-
-
-def no_such_payment() -> NotFound:
-    """The same error for a payment that does not exist and for another account's."""
-    return NotFound("PAYMENT_NOT_FOUND", "no such payment")
+    return row_id("PAYMENT_NOT_FOUND", ids.PAYMENT, name)
 
 
 def decode_invoice(name: str) -> UUID:
     """The row id of `inv_…`; INVOICE_NOT_FOUND for anything else."""
-    found = ids.parse(ids.INVOICE, name)
-    if found is None:
-        raise NotFound("INVOICE_NOT_FOUND", "no such invoice")
-    return found
+    return row_id("INVOICE_NOT_FOUND", ids.INVOICE, name)
+
+
+def statuses_of(wanted: StatusFilter | None) -> tuple[str, ...]:
+    """The statuses to list, as they are kept; none for all."""
+    return () if wanted is None else ("canceled" if wanted == "cancelled" else wanted,)
 
 
 def _check_required(body: ManualBody) -> ManualBody:

@@ -7,16 +7,9 @@ from pydantic import Field
 
 from api.dependencies import MemberCall
 from api.problems import responses
+from api.public_ids import InvoiceId, LotId, PaymentId, PurchaseId, TransactionId
 from api.routes.base import new_router
-from api.schemas import (
-    Answer,
-    Credits,
-    InvoiceId,
-    LotId,
-    PaymentId,
-    Shown,
-    TransactionId,
-)
+from api.schemas import Answer, Credits, Shown
 from billing.core import ids
 from billing.insight.proofs import rules, store
 from billing.insight.proofs.schemas import (
@@ -91,14 +84,14 @@ class GrantPart(Shown):
     real_granted_at: datetime | None
 
 
-class ProofAnswer(Answer):
+class ProofAnswer(Shown):
     """Everything that shows how this purchase was fulfilled, and the results of the checks."""
 
-    purchase_id: str
+    purchase_id: PurchaseId
     status: str
     pack: str
     credits: Credits
-    amount_cents: int
+    amount_cents: int = Field(validation_alias="amount_minor")
     currency: str
     completed_at: datetime | None
     consistent: bool
@@ -110,29 +103,19 @@ class ProofAnswer(Answer):
     webhooks: list[WebhookFact]
     invoices: list[InvoicePart]
     grants: list[GrantPart]
-    kept_cents: int
+    kept_cents: int = Field(validation_alias="kept_minor")
     published: int
 
     @classmethod
-    def of(cls, facts: Facts, verdict: Verdict, runs: list[Run] | None) -> Self:
+    def of_facts(cls, facts: Facts, verdict: Verdict, runs: list[Run] | None) -> Self:
         """The facts as callers see them."""
         temporal = RunsPart(available=runs is not None, runs=runs or [])
-        return cls(
-            **facts.model_dump(
-                include={"status", "pack", "credits", "currency", "completed_at", "published"}
-            ),
-            purchase_id=ids.encode(ids.PURCHASE, facts.purchase_id),
-            amount_cents=facts.amount_minor,
+        return cls.of(
+            facts,
             consistent=verdict.consistent,
             verdict=verdict.sentence,
-            checks=list(verdict.checks),
-            request=facts.request,
+            checks=verdict.checks,
             workflow=WorkflowPart(matter=facts.matter, steps=list(facts.steps), temporal=temporal),
-            payments=[PaymentPart.of(one) for one in facts.payments],
-            webhooks=list(facts.webhooks),
-            invoices=[InvoicePart.of(one) for one in facts.invoices],
-            grants=[GrantPart.of(one) for one in facts.grants],
-            kept_cents=facts.kept_minor,
         )
 
 
@@ -149,4 +132,4 @@ async def prove_purchase(purchase_id: str, call: MemberCall) -> ProofAnswer:
     if client is not None and facts.matter is not None:
         runs = await visibility.runs(client, facts.matter.workflow_id)
     running = any(run.status == "running" for run in runs) if runs is not None else None
-    return ProofAnswer.of(facts, rules.judge(facts, running=running), runs)
+    return ProofAnswer.of_facts(facts, rules.judge(facts, running=running), runs)

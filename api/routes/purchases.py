@@ -2,23 +2,22 @@
 
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
-from uuid import UUID
 
 from fastapi import Query, Response
-from pydantic import Field, StringConstraints
+from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.dependencies import AccountCall, BillingCall, MemberCall
 from api.idempotency import Claim, OptionalKey
 from api.pagination import Page, Paging, paginate
 from api.problems import KEYED, responses
+from api.public_ids import InvoiceId, PaymentMethodName, PurchaseId, payment_method_row
 from api.routes.base import new_router
-from api.schemas import Answer, Body, Credits, Currency, Url, optional_body
+from api.schemas import Body, CatalogName, Credits, Currency, Shown, Url, optional_body
 from api.workflow_calls import need_temporal, wait_until_done
 from billing.core import clock, ids
 from billing.core.errors import PaymentRequired, ProviderFailure
 from billing.core.failpoints import failpoint
-from billing.matters import store as matters
 from billing.matters.kinds import PURCHASE
 from billing.matters.schemas import Matter
 from billing.money.invoices import store as invoices
@@ -28,7 +27,6 @@ from billing.money.payments.schemas import Payment
 from billing.money.purchases import rules, service, store
 from billing.money.purchases.schemas import NewPurchase, Purchase
 from billing.money.purchases.tables import purchases
-from billing.platform.accounts import store as accounts
 
 router = new_router("purchases")
 
@@ -36,9 +34,9 @@ router = new_router("purchases")
 class PurchaseBody(Body):
     """The pack to buy, and how to pay."""
 
-    pack: Annotated[str, StringConstraints(min_length=1, max_length=64)]
+    pack: CatalogName
     payment_method: Literal["card", "saved_card", "checkout", "manual"] = "card"
-    payment_method_id: Annotated[str, StringConstraints(max_length=40)] | None = None
+    payment_method_id: PaymentMethodName | None = None
     currency: Currency | None = None
     platform: Literal["stripe"] = "stripe"
     return_url: Url | None = None
@@ -48,24 +46,24 @@ class PackBody(Body):
     """The way to pay for the pack in the path."""
 
     payment_method: Literal["card", "saved_card", "checkout", "manual"] = "card"
-    payment_method_id: Annotated[str, StringConstraints(max_length=40)] | None = None
+    payment_method_id: PaymentMethodName | None = None
     currency: Currency | None = None
     return_url: Url | None = None
 
 
-class PurchaseAnswer(Answer):
+class PurchaseAnswer(Shown):
     """A purchase [E20]; `next_action.type` is none | confirm_card | redirect | manual | wait."""
 
-    purchase_id: str
+    purchase_id: PurchaseId = Field(validation_alias="id")
     status: str
     pack: str
     credits: Credits
-    amount_cents: int
+    amount_cents: int = Field(validation_alias="amount_minor")
     currency: str
     platform: str
-    payment_method: str
+    payment_method: str = Field(validation_alias="flow")
     checkout_url: str | None
-    invoice_id: str
+    invoice_id: InvoiceId
     failure_code: str | None
     failure_message: str | None
     next_action: dict[str, Any] = Field(examples=[{"type": "none"}])
@@ -74,25 +72,14 @@ class PurchaseAnswer(Answer):
     completed_at: datetime | None
 
     @classmethod
-    def of(cls, purchase: Purchase, payment: Payment | None, owed: int | None = None) -> Self:
-        """The purchase as callers see it; `owed` where a part of it is paid already."""
-        return cls(
-            purchase_id=ids.encode(ids.PURCHASE, purchase.id),
-            status=purchase.status,
-            pack=purchase.pack,
-            credits=purchase.credits,
-            amount_cents=purchase.amount_minor,
-            currency=purchase.currency,
-            platform=purchase.platform,
-            payment_method=purchase.flow,
+    def of_purchase(
+        cls, purchase: Purchase, payment: Payment | None, owed: int | None = None
+    ) -> Self:
+        """The purchase with its payment; `owed` where a part of it is paid already."""
+        return cls.of(
+            purchase,
             checkout_url=payment.redirect_url if payment and purchase.flow == "checkout" else None,
-            invoice_id=ids.encode(ids.INVOICE, purchase.invoice_id),
-            failure_code=purchase.failure_code,
-            failure_message=purchase.failure_message,
             next_action=_next_action(purchase, payment, owed),
-            created_at=purchase.created_at,
-            expires_at=purchase.expires_at,
-            completed_at=purchase.completed_at,
         )
 
 
@@ -178,25 +165,21 @@ async def _with_owed(
     owed = None
     if payment is not None and payment.status == "completed" and purchase.status == "pending":
         owed = (await invoices.get(connection, purchase.invoice_id)).remaining_minor
-    return PurchaseAnswer.of(purchase, payment, owed)
+    return PurchaseAnswer.of_purchase(purchase, payment, owed)
 
 
 async def _begin(call: AccountCall, claim: Claim, body: PurchaseBody) -> Matter:
     """The purchase's matter: new, or from an earlier try with the same key."""
-    matter_id = PURCHASE.workflow_id(claim.resource_id)
     async with call.transaction() as connection:
-        if claim.resumed:
-            begun = await matters.find(connection, matter_id)
-            if begun is not None:
-                return begun
-        account = await accounts.get(connection, call.account.id)
-        if account is None:
-            raise RuntimeError("an authenticated account is never deleted")
+        begun = await claim.begun(connection, PURCHASE.workflow_id(claim.resource_id))
+        if begun is not None:
+            return begun
+        account = await call.read_account(connection)
         wanted = NewPurchase(
             pack=body.pack,
             flow=body.payment_method,
             currency=body.currency,
-            method_id=_method(body.payment_method_id),
+            method_id=payment_method_row(body.payment_method_id),
             platform=body.platform,
             return_url=body.return_url,
         )
@@ -216,7 +199,7 @@ async def _answer(call: AccountCall, claim: Claim) -> Response:
         purchase, payment = await store.with_payment(connection, claim.resource_id)
     if purchase.status == "failed":
         raise _refusal(purchase)
-    answer = PurchaseAnswer.of(purchase, payment)
+    answer = PurchaseAnswer.of_purchase(purchase, payment)
     return claim.answer(202 if answer.next_action["type"] == "wait" else 201, answer)
 
 
@@ -254,7 +237,3 @@ def _next_action(purchase: Purchase, payment: Payment | None, owed: int | None) 
             "currency": purchase.currency,
         },
     )
-
-
-def _method(text: str | None) -> UUID | None:
-    return ids.decode(ids.PAYMENT_METHOD, text) if text else None

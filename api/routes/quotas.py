@@ -3,20 +3,20 @@
 from datetime import datetime
 from typing import Annotated, Literal, Self
 
-from fastapi import Query
 from pydantic import Field, model_validator
-from sqlalchemy import RowMapping
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from api.dependencies import AdminCall, MemberCall, account_named
+from api.dependencies import AdminCall, MemberCall, account_filter, account_named
 from api.pagination import Page, Paging, paginate
+from api.problem_codes import not_found
 from api.problems import responses
+from api.public_ids import AccountId, encoded, row_id
 from api.routes.base import new_router
-from api.schemas import Answer, Body, Credits, Shown, Text, encoded
+from api.schemas import Body, Credits, OneWord, Owner, OwnerId, Shown, Text
 from api.user_scope import user_of
 from billing.catalog.products.schemas import ServiceType
 from billing.core import ids
 from billing.core.clock import real_now
-from billing.core.errors import NotFound
 from billing.metering.budgets.rules import BUDGET_ID
 from billing.metering.quotas import rules, service, store
 from billing.metering.quotas.rules import ALERT_PERCENTS
@@ -26,8 +26,6 @@ from billing.metering.usage import rules as usage_rules
 from billing.metering.usage import store as usage_store
 from billing.platform.accounts.schemas import Account
 from billing.platform.audit import service as audit
-
-from sqlalchemy.ext.asyncio import AsyncConnection  # isort: skip
 
 router = new_router("quotas")
 
@@ -119,44 +117,23 @@ class QuotaBody(Body):
         return usage_rules.organization(self.organization_id) if self.organization_id else ""
 
 
-class QuotaAnswer(Answer):
+class QuotaAnswer(Shown):
     """A quota with the use of the window that was last counted."""
 
-    quota_id: str
-    account_id: str
-    owner: Literal["account", "user", "organization"]
-    owner_id: str | None
+    quota_id: Annotated[str, encoded(QUOTA)] = Field(validation_alias="id")
+    account_id: AccountId
+    owner: Owner
+    owner_id: OwnerId = Field(validation_alias="owner")
     meter: str
-    window: Window
+    window: Window = Field(validation_alias="window_kind")
     span_seconds: int | None
-    limit: Credits
-    hard: bool
+    limit: Credits = Field(validation_alias="limit_amount")
+    hard: bool = Field(validation_alias="is_hard")
     alert_percents: tuple[int, ...]
     window_start: datetime
     used: Credits
     created_at: datetime
     updated_at: datetime
-
-    @classmethod
-    def of(cls, quota: Quota) -> Self:
-        """The quota as callers see it."""
-        kind, _, name = quota.owner.partition(":")
-        return cls(
-            quota_id=ids.encode(QUOTA, quota.id),
-            account_id=ids.encode(ids.ACCOUNT, quota.account_id),
-            owner="user" if kind == "u" else "organization" if kind == "o" else "account",
-            owner_id=name or None,
-            meter=quota.meter,
-            window=quota.window_kind,
-            span_seconds=quota.span_seconds,
-            limit=quota.limit_amount,
-            hard=quota.is_hard,
-            alert_percents=quota.alert_percents,
-            window_start=quota.window_start,
-            used=quota.used,
-            created_at=quota.created_at,
-            updated_at=quota.updated_at,
-        )
 
 
 @router.post(
@@ -184,16 +161,13 @@ async def check_quota(body: CheckBody, call: MemberCall) -> CheckAnswer:
 
 @router.get("/admin/quotas", responses=responses("MERCHANT_NOT_FOUND", "INVALID_CURSOR"))
 async def list_quotas(
-    call: AdminCall,
-    paging: Paging,
-    account_id: Annotated[str | None, Query(max_length=255)] = None,
+    call: AdminCall, paging: Paging, account_id: OneWord = None
 ) -> Page[QuotaAnswer]:
     """Quotas of one account or of all, newest first."""
     async with call.database.operator() as connection:
-        account = await account_named(connection, account_id) if account_id else None
-        query = store.listing(account.id if account else None)
+        query = store.listing(await account_filter(connection, account_id))
         keys = (billing_quotas.c.created_at, billing_quotas.c.id)
-        return await paginate(connection, query, keys, paging, _show)
+        return await paginate(connection, query, keys, paging, QuotaAnswer.of)
 
 
 @router.put(
@@ -207,18 +181,16 @@ async def put_quota(body: QuotaBody, call: AdminCall) -> QuotaAnswer:
     """
     async with call.database.operator() as connection:
         account = await account_named(connection, body.account_id)
-        quota = await _put(connection, account, body)
-    return QuotaAnswer.of(quota)
+        return QuotaAnswer.of(await _put(connection, account, body))
 
 
 @router.delete("/admin/quotas/{quota_id}", responses=responses("QUOTA_NOT_FOUND"))
 async def delete_quota(quota_id: str, call: AdminCall) -> QuotaAnswer:
     """Delete a quota; answers its last state."""
-    known = ids.parse(QUOTA, quota_id)
     async with call.database.operator() as connection:
-        gone = await store.remove(connection, known) if known else None
+        gone = await store.remove(connection, row_id("QUOTA_NOT_FOUND", QUOTA, quota_id))
         if gone is None:
-            raise NotFound("QUOTA_NOT_FOUND", "no such quota")
+            raise not_found("QUOTA_NOT_FOUND")
         await _note(connection, gone, "quota.removed", real_now())
     return QuotaAnswer.of(gone)
 
@@ -255,7 +227,3 @@ async def _note(connection: AsyncConnection, quota: Quota, action: str, at: date
         owner=quota.owner,
         limit=str(quota.limit_amount),
     )
-
-
-def _show(row: RowMapping) -> QuotaAnswer:
-    return QuotaAnswer.of(Quota.model_validate(dict(row)))

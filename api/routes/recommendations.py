@@ -1,6 +1,5 @@
 """Ways to save money, each with its figures [Q2]."""
 
-from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Literal
 
@@ -11,7 +10,6 @@ from api.problems import responses
 from api.routes.base import new_router
 from api.schemas import Answer, Credits
 from billing.insight.recommendations import service
-from billing.insight.recommendations.schemas import CheaperPlan
 
 router = new_router("usage")
 
@@ -65,10 +63,4 @@ async def read_usage_recommendations(
     async with call.reading(fresh=fresh) as connection:
         found, at = await service.advice(connection, call.account.id)
         behind = await call.database.lag(connection)
-    data: list[CheaperPlanAnswer | CreditsExpiringAnswer] = [
-        CheaperPlanAnswer(**asdict(one))
-        if isinstance(one, CheaperPlan)
-        else CreditsExpiringAnswer(**asdict(one))
-        for one in found
-    ]
-    return RecommendationsAnswer(data=data, as_of=at - behind)
+    return RecommendationsAnswer.model_validate({"data": found, "as_of": at - behind})

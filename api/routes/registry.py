@@ -1,4 +1,4 @@
-"""Every router of the API, one line each; register a new capability here."""
+"""Every router of the API; register a new capability here."""
 
 from typing import Final
 
@@ -32,38 +32,35 @@ from api.routes import (
     usage_sums,
     webhooks,
 )
-from api.routes.admin import registry as admin_registry
+from api.routes.admin import (
+    accounts,
+    clock,
+    dunning,
+    inbox,
+    integrity,
+    limit_overrides,
+    matters,
+    products,
+    thresholds,
+)
+from api.routes.admin import catalog as admin_catalog
+from api.routes.admin import credits as admin_credits
+from api.routes.admin import payments as admin_payments
 
 # Served even when BILLING_ENABLED is false.
 OPEN: Final[tuple[APIRouter, ...]] = (health.router, meta.router)
 
-# 404 when BILLING_ENABLED is false.
-ROUTERS: Final[tuple[APIRouter, ...]] = (
-    usage.router,
-    quotas.router,
-    purchases.router,
-    trials.router,
-    subscriptions.router,
-    payment_methods.router,
-    invoices.router,
-    payments.router,
-    webhooks.router,
-    catalog.router,
-    holds.router,
-    credits.router,
-    top_ups.router,
-    timeline.router,
-    usage_reads.router,
-    usage_sums.router,
-    budgets.router,
-    forecasts.router,
-    reports.router,
-    recommendations.router,
-    billing_records.router,
-    overview.router,
-    proofs.router,
-    *admin_registry.ROUTERS,
-)
+# 404 when BILLING_ENABLED is false. The OpenAPI document has this order.
+_BILLING: Final = (
+    usage, quotas, purchases, trials, subscriptions, payment_methods, invoices, payments, webhooks,
+    catalog, holds, credits, top_ups, timeline, usage_reads, usage_sums, budgets, forecasts,
+    reports, recommendations, billing_records, overview, proofs,
+)  # fmt: skip
+_OPERATORS: Final = (
+    integrity, clock, admin_payments, dunning, matters, inbox, admin_credits, thresholds, accounts,
+    admin_catalog, products, limit_overrides,
+)  # fmt: skip
+ROUTERS: Final[tuple[APIRouter, ...]] = tuple(part.router for part in (*_BILLING, *_OPERATORS))
 
 
 def routes(*, billing: bool) -> list[APIRoute]:

@@ -1,47 +1,50 @@
 """The account's subscription: subscribe, read, cancel, reactivate."""
 
+from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 from typing import Annotated, Any, Literal, Self
-from uuid import UUID
 
 from fastapi import Response
-from pydantic import Field, StringConstraints, field_validator
+from pydantic import Field, field_validator
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.dependencies import AccountCall, BillingCall, MemberCall
-from api.idempotency import Claim, OptionalKey
+from api.idempotency import Claim, Once, OptionalKey
 from api.problems import KEYED, responses
+from api.public_ids import InvoiceId, PaymentMethodName, SubscriptionId, payment_method_row
 from api.routes.base import new_router
-from api.schemas import Answer, Body, Credits, Currency, Shown, optional_body
+from api.schemas import Answer, Body, CatalogName, Credits, Currency, Shown, optional_body
 from api.workflow_calls import need_temporal, wait_until_done
 from billing.catalog.plans import store as plans
-from billing.core import clock, ids
+from billing.core import clock
 from billing.core.errors import NotFound, Unavailable
 from billing.core.failpoints import failpoint
 from billing.core.periods import Interval
 from billing.matters import store as matters
+from billing.matters.effects import Work
 from billing.matters.kinds import SUBSCRIPTION
 from billing.matters.schemas import Matter
 from billing.money.invoices import store as invoices
 from billing.money.payments import store as payments
 from billing.money.payments.rules import next_action
 from billing.money.subscriptions import add_ons, commands, service, store
+from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.schemas import NewSubscription, Subscription
-from billing.platform.accounts import store as accounts
 
 router = new_router("subscriptions")
+Verb = Callable[[Work[SubscriptionFacts]], object]
 _INTERVALS = {"monthly": Interval(unit="month"), "yearly": Interval(unit="year")}
 
 
 class SubscribeBody(Body):
     """The plan, how often it is billed, and how the first payment is made."""
 
-    plan: Annotated[str, StringConstraints(min_length=1, max_length=64)]
+    plan: CatalogName
     interval: Literal["monthly", "yearly"] = "monthly"
     currency: Currency | None = None
     quantity: Annotated[int, Field(strict=True, ge=1, le=10_000)] = 1
-    payment_method_id: Annotated[str, StringConstraints(max_length=40)] | None = None
+    payment_method_id: PaymentMethodName | None = None
     payment_method: Literal["default", "card"] = "default"
     trial: Annotated[bool, Field(strict=True)] = True
 
@@ -55,7 +58,7 @@ class CancelBody(Body):
 class AddOnBody(Body):
     """The quantity of one of the plan's add-ons."""
 
-    add_on: Annotated[str, StringConstraints(min_length=1, max_length=64)]
+    add_on: CatalogName
     quantity: Annotated[int, Field(strict=True, ge=0, le=10_000)] = 1
 
 
@@ -93,18 +96,18 @@ class PlanPart(Answer):
     family: str
 
 
-class SubscriptionAnswer(Answer):
+class SubscriptionAnswer(Shown):
     """A subscription with its plan [C1, C2]; `next_action` belongs to its newest open payment."""
 
-    subscription_id: str
+    subscription_id: SubscriptionId = Field(validation_alias="id")
     status: str
     plan: PlanPart
     interval: str
     quantity: int
-    amount_cents: int
+    amount_cents: int = Field(validation_alias="amount_minor")
     currency: str
     add_ons: list[AddOnPart]
-    billing_threshold_cents: int | None
+    billing_threshold_cents: int | None = Field(validation_alias="billing_threshold_minor")
     current_period_start: datetime
     current_period_end: datetime
     cycle_start: datetime
@@ -115,13 +118,13 @@ class SubscriptionAnswer(Answer):
     ended_at: datetime | None
     end_reason: str | None
     stripe_subscription_id: str | None
-    latest_invoice_id: str | None
+    latest_invoice_id: InvoiceId | None
     next_action: dict[str, Any] = Field(examples=[{"type": "none"}])
     created_at: datetime
     updated_at: datetime
 
     @classmethod
-    async def of(cls, connection: AsyncConnection, subscription: Subscription) -> Self:
+    async def read(cls, connection: AsyncConnection, subscription: Subscription) -> Self:
         """The subscription as callers see it, read in the caller's transaction."""
         plan = await plans.get_plan(connection, subscription.plan_id)
         if plan is None:
@@ -129,17 +132,13 @@ class SubscriptionAnswer(Answer):
         items = await store.items(connection, subscription.id)
         invoice = await invoices.latest_of_subscription(connection, subscription.id)
         payment = await payments.latest(connection, invoice.id) if invoice else None
-        known = subscription.model_dump(include=set(cls.model_fields))
-        return cls(
-            **known,
-            subscription_id=ids.encode(ids.SUBSCRIPTION, subscription.id),
-            plan=PlanPart(key=plan.key, name=plan.name, version=plan.version, family=plan.family),
+        return cls.of(
+            subscription,
+            plan=plan,
             interval=_interval_name(subscription.interval),
             quantity=items[0].quantity,
-            amount_cents=subscription.amount_minor,
-            billing_threshold_cents=subscription.billing_threshold_minor,
-            add_ons=[AddOnPart.of(item) for item in items if item.add_on],
-            latest_invoice_id=ids.encode(ids.INVOICE, invoice.id) if invoice else None,
+            add_ons=[item for item in items if item.add_on],
+            latest_invoice_id=invoice.id if invoice else None,
             next_action=next_action(
                 owed=invoice is not None and invoice.status in ("draft", "open"),
                 payment_status=payment.status if payment else None,
@@ -171,7 +170,7 @@ async def subscribe(body: SubscribeBody, call: BillingCall, once: OptionalKey) -
         await wait_until_done(call, matter)
         async with call.transaction() as connection:
             subscription = await store.get(connection, claim.resource_id)
-            answer = await SubscriptionAnswer.of(connection, subscription)
+            answer = await SubscriptionAnswer.read(connection, subscription)
         return claim.answer(202 if answer.next_action["type"] == "wait" else 201, answer)
 
 
@@ -184,7 +183,7 @@ async def read_subscription(call: MemberCall) -> SubscriptionAnswer:
         subscription = await store.find_current(connection, call.account.id)
         if subscription is None:
             raise NotFound("SUBSCRIPTION_NOT_FOUND", "this account has no subscription")
-        return await SubscriptionAnswer.of(connection, subscription)
+        return await SubscriptionAnswer.read(connection, subscription)
 
 
 @router.put(
@@ -201,12 +200,7 @@ async def change_subscription(body: ChangeBody, call: BillingCall, once: Optiona
     An increase counts and is charged at once, a decrease counts from the next period.
     """
     wanted = {one.add_on: one.quantity for one in body.add_ons if one.quantity}
-    async with once.claim(call) as claim:
-        async with call.transaction() as connection:
-            subscription = await _open(connection, call)
-            choose = partial(add_ons.choose, wanted=wanted)
-            await service.ask(connection, subscription.id, choose)
-        return await _changed(call, claim, subscription.id)
+    return await _change(call, once, partial(add_ons.choose, wanted=wanted))
 
 
 @router.post(
@@ -218,12 +212,7 @@ async def cancel_subscription(
     body: Annotated[CancelBody, optional_body(CancelBody)], call: BillingCall, once: OptionalKey
 ) -> Response:
     """Cancel at period end, or now [C5]; dunning never blocks it."""
-    async with once.claim(call) as claim:
-        async with call.transaction() as connection:
-            subscription = await _open(connection, call)
-            cancel = partial(commands.cancel, now=body.at == "now")
-            await service.ask(connection, subscription.id, cancel)
-        return await _changed(call, claim, subscription.id)
+    return await _change(call, once, partial(commands.cancel, now=body.at == "now"))
 
 
 @router.post(
@@ -233,29 +222,23 @@ async def cancel_subscription(
 )
 async def reactivate_subscription(call: BillingCall, once: OptionalKey) -> Response:
     """Withdraw a scheduled cancellation [C7]."""
+    return await _change(call, once, commands.reactivate)
+
+
+async def _change(call: AccountCall, once: Once, verb: Verb) -> Response:
+    """Change the open subscription, and answer it after its workflow has handled the change."""
     async with once.claim(call) as claim:
         async with call.transaction() as connection:
-            subscription = await _open(connection, call)
-            await service.ask(connection, subscription.id, commands.reactivate)
-        return await _changed(call, claim, subscription.id)
-
-
-async def _open(connection: AsyncConnection, call: AccountCall) -> Subscription:
-    subscription = await store.find_open(connection, call.account.id)
-    if subscription is None:
-        raise NotFound("SUBSCRIPTION_NOT_FOUND", "this account has no open subscription")
-    return subscription
-
-
-async def _changed(call: AccountCall, claim: Claim, subscription_id: UUID) -> Response:
-    """The subscription after its workflow has handled the change."""
-    async with call.transaction() as connection:
-        matter = await matters.find(connection, SUBSCRIPTION.workflow_id(subscription_id))
-    if matter is not None:
-        await wait_until_done(call, matter)
-    async with call.transaction() as connection:
-        subscription = await store.get(connection, subscription_id)
-        return claim.answer(200, await SubscriptionAnswer.of(connection, subscription))
+            found = await store.find_open(connection, call.account.id)
+            if found is None:
+                raise NotFound("SUBSCRIPTION_NOT_FOUND", "this account has no open subscription")
+            await service.ask(connection, found.id, verb)
+            matter = await matters.find(connection, SUBSCRIPTION.workflow_id(found.id))
+        if matter is not None:
+            await wait_until_done(call, matter)
+        async with call.transaction() as connection:
+            changed = await store.get(connection, found.id)
+            return claim.answer(200, await SubscriptionAnswer.read(connection, changed))
 
 
 async def _supersede_incomplete(call: AccountCall, claim: Claim, wanted: NewSubscription) -> None:
@@ -285,14 +268,10 @@ async def _supersede_incomplete(call: AccountCall, claim: Claim, wanted: NewSubs
 async def _begin(call: AccountCall, claim: Claim, wanted: NewSubscription) -> Matter:
     await failpoint("api.claimed")
     async with call.transaction() as connection:
-        if claim.resumed:
-            matter_id = SUBSCRIPTION.workflow_id(claim.resource_id)
-            begun = await matters.find(connection, matter_id)
-            if begun is not None:
-                return begun
-        account = await accounts.get(connection, call.account.id)
-        if account is None:
-            raise RuntimeError("an authenticated account is never deleted")
+        begun = await claim.begun(connection, SUBSCRIPTION.workflow_id(claim.resource_id))
+        if begun is not None:
+            return begun
+        account = await call.read_account(connection)
         return await service.start(
             connection,
             account,
@@ -303,20 +282,17 @@ async def _begin(call: AccountCall, claim: Claim, wanted: NewSubscription) -> Ma
 
 
 def _wanted(body: SubscribeBody) -> NewSubscription:
-    method = body.payment_method_id
     return NewSubscription(
         plan=body.plan,
         interval=_INTERVALS[body.interval],
         currency=body.currency,
         quantity=body.quantity,
-        method_id=ids.decode(ids.PAYMENT_METHOD, method) if method else None,
+        method_id=payment_method_row(body.payment_method_id),
         pay_by_card=body.payment_method == "card",
         trial=body.trial,
     )
 
 
 def _interval_name(interval: Interval) -> str:
-    for name, known in _INTERVALS.items():
-        if known == interval:
-            return name
-    return f"{interval.count} {interval.unit}"
+    names = {known: name for name, known in _INTERVALS.items()}
+    return names.get(interval, f"{interval.count} {interval.unit}")

@@ -2,24 +2,29 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, Self
+from typing import Annotated
 
-from fastapi import Query
-from pydantic import Field, StringConstraints, field_validator
-from sqlalchemy import RowMapping
+from pydantic import Field, field_validator
 
 from api.dependencies import AccountCall, BillingCall, MemberCall
 from api.pagination import Page, Paging, paginate
 from api.problems import responses
+from api.public_ids import (
+    PaymentMethodId,
+    PaymentMethodName,
+    PurchaseId,
+    encoded,
+    payment_method_row,
+)
 from api.routes.base import new_router
-from api.schemas import MAX_MINOR, Answer, Body, Credits, PurchaseId, Shown, encoded
+from api.schemas import MAX_MINOR, Answer, Body, CatalogName, Credits, Shown
 from api.workflow_calls import notify
 from billing.core import clock, ids
 from billing.ledger.credits import low_balance
 from billing.matters.schemas import of_account
 from billing.money.top_ups import service, store
 from billing.money.top_ups.rules import TopUpStatus
-from billing.money.top_ups.schemas import TopUp, TopUpSettings, WantedSettings
+from billing.money.top_ups.schemas import WantedSettings
 from billing.money.top_ups.tables import top_ups
 
 router = new_router("credits")
@@ -34,8 +39,8 @@ class AutoTopUpBody(Body):
 
     is_enabled: Annotated[bool, Field(strict=True)] = True
     threshold: Credits
-    pack: Annotated[str, StringConstraints(min_length=1, max_length=64)]
-    payment_method_id: Annotated[str, StringConstraints(max_length=40)] | None = None
+    pack: CatalogName
+    payment_method_id: PaymentMethodName | None = None
     monthly_cap_cents: Annotated[int, Field(strict=True, gt=0, lt=MAX_MINOR)] | None = None
 
     @field_validator("threshold")
@@ -47,12 +52,11 @@ class AutoTopUpBody(Body):
 
     def wanted(self) -> WantedSettings:
         """The settings as the domain has them."""
-        method = self.payment_method_id
         return WantedSettings(
             is_enabled=self.is_enabled,
             threshold=self.threshold,
             pack=self.pack,
-            payment_method_id=ids.decode(ids.PAYMENT_METHOD, method) if method else None,
+            payment_method_id=payment_method_row(self.payment_method_id),
             monthly_cap_minor=self.monthly_cap_cents,
         )
 
@@ -85,32 +89,17 @@ class TopUpAnswer(Shown):
     decided_at: datetime | None
 
 
-class AutoTopUpAnswer(Answer):
+class AutoTopUpAnswer(Shown):
     """The settings; `stopped_at` is set after three failures, until they are written again."""
 
     is_enabled: bool = False
     threshold: Credits | None = None
     pack: str | None = None
-    payment_method_id: str | None = None
-    monthly_cap_cents: int | None = None
+    payment_method_id: PaymentMethodId | None = None
+    monthly_cap_cents: int | None = Field(None, validation_alias="monthly_cap_minor")
     failures: int = 0
     stopped_at: datetime | None = None
     undecided: TopUpAnswer | None = None
-
-    @classmethod
-    def of(cls, kept: TopUpSettings, undecided: TopUp | None) -> Self:
-        """The settings as callers see them."""
-        method = kept.payment_method_id
-        return cls(
-            is_enabled=kept.is_enabled,
-            threshold=kept.threshold,
-            pack=kept.pack,
-            payment_method_id=ids.encode(ids.PAYMENT_METHOD, method) if method else None,
-            monthly_cap_cents=kept.monthly_cap_minor,
-            failures=kept.failures,
-            stopped_at=kept.stopped_at,
-            undecided=TopUpAnswer.of(undecided) if undecided else None,
-        )
 
 
 @router.put(
@@ -140,25 +129,22 @@ async def read_auto_top_up(call: MemberCall) -> AutoTopUpAnswer:
 
 @router.get("/billing/credits/top-ups", responses=responses("INVALID_CURSOR"))
 async def list_top_ups(
-    call: MemberCall, paging: Paging, status: Annotated[TopUpStatus | None, Query()] = None
+    call: MemberCall, paging: Paging, status: TopUpStatus | None = None
 ) -> Page[TopUpAnswer]:
     """Every automatic top-up, newest first."""
     query = store.listing(call.account.id)
     if status is not None:
         query = query.where(top_ups.c.status == status)
+    keys = (top_ups.c.wanted_at, top_ups.c.id)
     async with call.transaction() as connection:
-        return await paginate(connection, query, (top_ups.c.wanted_at, top_ups.c.id), paging, _show)
+        return await paginate(connection, query, keys, paging, TopUpAnswer.of)
 
 
 async def _read(call: AccountCall) -> AutoTopUpAnswer:
     async with call.transaction() as connection:
         kept = await store.settings(connection, call.account.id)
         undecided = await store.undecided(connection, call.account.id)
-    return AutoTopUpAnswer.of(kept, undecided) if kept else AutoTopUpAnswer()
-
-
-def _show(row: RowMapping) -> TopUpAnswer:
-    return TopUpAnswer.of(store.show(row))
+    return AutoTopUpAnswer.of(kept, undecided=undecided) if kept else AutoTopUpAnswer()
 
 
 @router.put("/billing/credits/low-balance", responses=responses("MERCHANT_NOT_FOUND"))

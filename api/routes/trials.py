@@ -2,54 +2,46 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Final, Self
+from typing import Annotated, Final, Self
 
 from fastapi import Response
+from pydantic import Field
 
 from api.dependencies import AccountCall, BillingCall, MemberCall
 from api.idempotency import Claim, OptionalKey
 from api.problems import KEYED, responses
+from api.public_ids import encoded
 from api.routes.base import new_router
-from api.schemas import Answer, Credits
+from api.schemas import Credits, Shown
 from api.workflow_calls import need_temporal, notify
 from billing.core import clock, ids
-from billing.matters import store as matters
 from billing.matters.kinds import TRIAL
 from billing.matters.schemas import Matter
 from billing.money.trials import service, store
 from billing.money.trials.schemas import Trial
-from billing.platform.accounts import store as accounts
 
 router = new_router("trials")
 _DAY_SECONDS: Final = 86_400
 
 
-class TrialAnswer(Answer):
+class TrialAnswer(Shown):
     """The state of the trial [D2]: available, active, expired or converted."""
 
-    trial_id: str | None = None
+    trial_id: Annotated[str, encoded(ids.TRIAL)] | None = Field(None, validation_alias="id")
     status: str
     started_at: datetime | None = None
     expires_at: datetime | None = None
     days_remaining: int = 0
     credits: Credits = Decimal(0)
-    credits_granted: Credits = Decimal(0)
+    credits_granted: Credits = Field(Decimal(0), validation_alias="credits")
     credits_remaining: Credits = Decimal(0)
 
     @classmethod
-    def of(cls, trial: Trial, remaining: Decimal, now: datetime) -> Self:
-        """The trial as callers see it; a part of a day counts as a day left."""
+    def of_trial(cls, trial: Trial, remaining: Decimal, now: datetime) -> Self:
+        """The trial with the rest of its credits; a part of a day counts as a day left."""
         left = (trial.expires_at - now).total_seconds() if trial.status == "active" else 0
-        return cls(
-            trial_id=ids.encode(ids.TRIAL, trial.id),
-            status=trial.status,
-            started_at=trial.started_at,
-            expires_at=trial.expires_at,
-            days_remaining=max(0, -int(-left // _DAY_SECONDS)),
-            credits=trial.credits,
-            credits_granted=trial.credits,
-            credits_remaining=remaining,
-        )
+        days = max(0, -int(-left // _DAY_SECONDS))
+        return cls.of(trial, days_remaining=days, credits_remaining=remaining)
 
 
 @router.post(
@@ -78,13 +70,10 @@ async def read_trial(call: MemberCall) -> TrialAnswer:
 
 async def _begin(call: AccountCall, claim: Claim) -> Matter:
     async with call.transaction() as connection:
-        if claim.resumed:
-            begun = await matters.find(connection, TRIAL.workflow_id(call.account.id))
-            if begun is not None:
-                return begun
-        account = await accounts.get(connection, call.account.id)
-        if account is None:
-            raise RuntimeError("an authenticated account is never deleted")
+        begun = await claim.begun(connection, TRIAL.workflow_id(call.account.id))
+        if begun is not None:
+            return begun
+        account = await call.read_account(connection)
         return await service.start(
             connection,
             account,
@@ -100,4 +89,4 @@ async def _read(call: AccountCall) -> TrialAnswer:
         if trial is None:
             return TrialAnswer(status="available")
         remaining = await store.credits_left(connection, call.account.id)
-        return TrialAnswer.of(trial, remaining, await clock.now(connection, call.account.id))
+        return TrialAnswer.of_trial(trial, remaining, await clock.now(connection, call.account.id))

@@ -11,7 +11,7 @@ from api.auth import MEMBER
 from api.card_usage import charge_now
 from api.dependencies import Call, MemberCall, OperatorGate, gate_headers
 from api.fast_route import fast
-from api.idempotency import JSON, REPLAYED_HEADER, valid_key
+from api.idempotency import JSON, encoded_answer, valid_key
 from api.problems import responses
 from api.routes.base import new_router
 from api.schemas import Answer, Credits
@@ -113,15 +113,10 @@ def answer_of(done: Recorded) -> bytes:
     status_code=201,
     response_model=UseAnswer,
     responses=responses(
-        "MERCHANT_NOT_FOUND",
-        "IDEMPOTENCY_KEY_INVALID",
-        "IDEMPOTENCY_KEY_REQUIRED",
-        "IDEMPOTENCY_KEY_REUSED",
-        "TEMPORAL_UNAVAILABLE",
-        "PRICING_UNAVAILABLE",
-        *CODES_OF_USES,
+        "MERCHANT_NOT_FOUND", "IDEMPOTENCY_KEY_INVALID", "IDEMPOTENCY_KEY_REQUIRED",
+        "IDEMPOTENCY_KEY_REUSED", "TEMPORAL_UNAVAILABLE", "PRICING_UNAVAILABLE", *CODES_OF_USES,
     ),
-)
+)  # fmt: skip
 @fast
 async def record_usage(
     body: Annotated[UseBody, Body()], call: MemberCall, idempotency_key: Key = None
@@ -142,8 +137,7 @@ async def record_usage(
         done = await call.services.usage_batcher.one(use)
     if done.verdict not in ("recorded", "duplicate"):
         raise await refusal(done, use, call)
-    headers = {REPLAYED_HEADER: "true"} if done.verdict == "duplicate" else None
-    return Response(answer_of(done), 201, headers=headers, media_type=JSON)
+    return encoded_answer(answer_of(done), 201, replayed=done.verdict == "duplicate")
 
 
 @router.post(

@@ -3,16 +3,16 @@
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Annotated, Final, Literal
+from typing import Final, Literal
 
-from fastapi import Query
+from pydantic import Field
 
 from api.dependencies import Call, Fresh, MemberCall, MemberRead
 from api.pagination import Page, Paging, paginate
 from api.problems import responses
 from api.routes.base import new_router
 from api.routes.billing_records import KEYS, RecordAnswer, show
-from api.schemas import Answer, Credits, Instant
+from api.schemas import Answer, Credits, Instant, OneWord, Owner, OwnerId, Shown
 from api.user_scope import only_user, visible
 from billing.core import clock
 from billing.core.money import ZERO
@@ -26,10 +26,14 @@ router = new_router("usage")
 
 # The console expects these meters even before any use [G9].
 ALWAYS: Final = ("impressions", "api_calls", "data_transfer_gb")
-OneWord = Annotated[str | None, Query(max_length=255)]
+
+_UNUSED: Final = Counter(
+    meter="", quantity=ZERO, events=0, maximum=ZERO, last_value=ZERO, credits=ZERO, overage=ZERO,
+    overage_total=ZERO,
+)  # fmt: skip
 
 
-class MeterAnswer(Answer):
+class MeterAnswer(Shown):
     """The use of one meter in the open cycle, against the plan."""
 
     quantity: Credits
@@ -40,7 +44,7 @@ class MeterAnswer(Answer):
     remaining: Credits | None
     then: str | None
     overage: Credits
-    overage_cost: Credits
+    overage_cost: Credits = Field(validation_alias="overage_total")
     credits: Credits
 
 
@@ -64,18 +68,18 @@ class UsageAnswer(Answer):
     as_of: datetime
 
 
-class LimitAnswer(Answer):
+class LimitAnswer(Shown):
     """One limit and the use that counts against it [H5]."""
 
     source: Literal["plan", "quota"]
     meter: str
-    owner: Literal["account", "user", "organization"]
-    owner_id: str | None
+    owner: Owner
+    owner_id: OwnerId = Field(validation_alias="owner")
     window: str
     limit: Credits
     used: Credits
     remaining: Credits
-    hard: bool
+    hard: bool = Field(validation_alias="is_hard")
     resets_at: datetime | None
 
 
@@ -123,8 +127,8 @@ async def list_usage_logs(
     model: OneWord = None,
     service_type: OneWord = None,
     user_id: OneWord = None,
-    start: Annotated[Instant | None, Query()] = None,
-    end: Annotated[Instant | None, Query()] = None,
+    start: Instant | None = None,
+    end: Instant | None = None,
     fresh: Fresh = False,
 ) -> Page[RecordAnswer]:
     """Single uses, newest first [G10]; a member sees only its own [A14]."""
@@ -190,33 +194,15 @@ def _usage(
 
 
 def _meter(counter: Counter | None, limit: dict[str, str] | None) -> MeterAnswer:
-    used = counter.quantity if counter else ZERO
+    counter = counter or _UNUSED
     included = Decimal(limit["included"]) if limit else None
-    return MeterAnswer(
-        quantity=used,
-        events=counter.events if counter else 0,
-        maximum=counter.maximum if counter else ZERO,
-        last_value=counter.last_value if counter else ZERO,
+    return MeterAnswer.of(
+        counter,
         included=included,
-        remaining=max(ZERO, included - used) if included is not None else None,
+        remaining=max(ZERO, included - counter.quantity) if included is not None else None,
         then=limit["then"] if limit else None,
-        overage=counter.overage if counter else ZERO,
-        overage_cost=counter.overage_total if counter else ZERO,
-        credits=counter.credits if counter else ZERO,
     )
 
 
 def _limit(bound: Bound, meter: str, owner: str, window: str) -> LimitAnswer:
-    kind, _, name = owner.partition(":")
-    return LimitAnswer(
-        source="plan" if bound.source == "plan" else "quota",
-        meter=meter,
-        owner="user" if kind == "u" else "organization" if kind == "o" else "account",
-        owner_id=name or None,
-        window=window,
-        limit=bound.limit,
-        used=bound.used,
-        remaining=bound.remaining,
-        hard=bound.is_hard,
-        resets_at=bound.resets_at,
-    )
+    return LimitAnswer.of(bound, meter=meter, owner=owner, window=window, remaining=bound.remaining)

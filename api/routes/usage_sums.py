@@ -4,18 +4,17 @@ from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal
 from uuid import UUID
 
-from fastapi import Query
-from sqlalchemy import Row
+from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.date_range import Days, MaybeDay, span
 from api.dependencies import AccountCall, Fresh, MemberCall
 from api.problems import responses
 from api.routes.base import new_router
-from api.schemas import Answer, Credits
+from api.schemas import Answer, Credits, OneWord, Shown
 from api.user_scope import visible
 from billing.catalog.rating.schemas import CREDIT
 from billing.core import periods
@@ -24,8 +23,6 @@ from billing.core.money import ZERO
 from billing.metering.usage import rules, store
 
 router = new_router("usage")
-
-OneWord = Annotated[str | None, Query(max_length=255)]
 
 
 class SumAnswer(Answer):
@@ -50,23 +47,15 @@ class SummaryAnswer(Answer):
     as_of: datetime
 
 
-class BucketAnswer(Answer):
+class BucketAnswer(Shown):
     """The use of one meter in one hour, day or month [G12]."""
 
-    start: datetime
+    start: datetime = Field(validation_alias="bucket")
     meter: str
     quantity: Credits
     events: int
     maximum: Credits
     credits: Credits
-
-    @classmethod
-    def of(cls, row: Row[Any]) -> Self:
-        """A row of the counters."""
-        return cls(
-            start=row.bucket, meter=row.meter, quantity=row.quantity, events=row.events,
-            maximum=row.maximum, credits=row.credits,
-        )  # fmt: skip
 
 
 class AggregationsAnswer(Answer):
@@ -112,19 +101,17 @@ async def read_usage_summary(
     """Sums by operation, model and meter over a range of days, by default the last thirty [G11]."""
     async with call.reading(fresh=fresh) as connection:
         days = await span(call, connection, start_date, end_date)
-        operations = await _sums_by_name(connection, call.account.id, "a:", days)
-        models = await _sums_by_name(connection, call.account.id, "m:", days)
         meters = await _sums_by_meter(connection, call.account.id, days)
-    return SummaryAnswer(
-        by_operation=operations,
-        by_model=models,
-        by_meter=meters,
-        total_events=sum(one.events for one in meters),
-        total_credits=sum((one.credits for one in meters), ZERO),
-        start=days.start,
-        end=days.end,
-        as_of=days.as_of,
-    )
+        return SummaryAnswer(
+            by_operation=await _sums_by_name(connection, call.account.id, "a:", days),
+            by_model=await _sums_by_name(connection, call.account.id, "m:", days),
+            by_meter=meters,
+            total_events=sum(one.events for one in meters),
+            total_credits=sum((one.credits for one in meters), ZERO),
+            start=days.start,
+            end=days.end,
+            as_of=days.as_of,
+        )
 
 
 @router.get("/usage/aggregations", responses=responses("MERCHANT_NOT_FOUND", "NOT_FOUND"))
@@ -198,15 +185,15 @@ async def _sums_by_meter(
     query = store.buckets(account_id, "", "day", days.start, days.end)
     for row in await connection.execute(query):
         meters[row.meter].append(row)
-    return [
-        SumAnswer(
-            name=meter,
-            quantity=sum((row.quantity for row in rows), ZERO),
-            events=sum(row.events for row in rows),
-            credits=sum((row.credits for row in rows), ZERO),
-        )
-        for meter, rows in sorted(meters.items())
-    ]
+    return [SumAnswer(name=meter, **_totals(rows)) for meter, rows in sorted(meters.items())]
+
+
+def _totals(rows: Sequence[Any]) -> dict[str, Any]:
+    return {
+        "quantity": sum((row.quantity for row in rows), ZERO),
+        "events": sum(row.events for row in rows),
+        "credits": sum((row.credits for row in rows), ZERO),
+    }
 
 
 def _owner(call: AccountCall, user_id: str | None, organization_id: str | None) -> str:
@@ -277,17 +264,16 @@ def _revenue(amounts: Sequence[tuple[str, str, Decimal]]) -> RevenueAnswer:
 
 def _by_month(days: list[BucketAnswer], zone: str) -> list[BucketAnswer]:
     """Days of one calendar month as one bucket per meter, newest first."""
-    months: dict[tuple[datetime, str], BucketAnswer] = {}
+    months: defaultdict[tuple[datetime, str], list[BucketAnswer]] = defaultdict(list)
     for day in days:
         wall = periods.to_wall(day.start, zone).replace(day=1)
-        start = periods.from_wall(wall, zone)
-        known = months.get((start, day.meter))
-        months[start, day.meter] = BucketAnswer(
+        months[periods.from_wall(wall, zone), day.meter].append(day)
+    return [
+        BucketAnswer(
             start=start,
-            meter=day.meter,
-            quantity=day.quantity + (known.quantity if known else ZERO),
-            events=day.events + (known.events if known else 0),
-            maximum=max(day.maximum, known.maximum if known else ZERO),
-            credits=day.credits + (known.credits if known else ZERO),
+            meter=meter,
+            maximum=max(ZERO, *(row.maximum for row in rows)),
+            **_totals(rows),
         )
-    return list(months.values())
+        for (start, meter), rows in months.items()
+    ]

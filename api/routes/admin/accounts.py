@@ -6,12 +6,13 @@ from typing import Annotated, Any, Self
 from fastapi import Query, Response
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
-from api.dependencies import AdminCall, ServiceCall, no_such_account
+from api.dependencies import AdminCall, ServiceCall, account_named
 from api.idempotency import OptionalKey
 from api.pagination import Page, Paging, paginate
 from api.problems import KEYED, responses
+from api.public_ids import AccountId
 from api.routes.base import new_router
-from api.schemas import AccountId, Answer, Body, Instant, Shown, Text, Zone
+from api.schemas import Body, Instant, Shown, Text, Zone
 from billing.ledger.credits import service as credits
 from billing.platform.accounts import store
 from billing.platform.accounts.schemas import AccountFields, Preference
@@ -85,7 +86,7 @@ class AccountAnswer(Shown):
     created_at: datetime
 
 
-class AuditEntry(Answer):
+class AuditEntry(Shown):
     """One change: who did it, what, to what, and when, in the account's time and in real time."""
 
     id: int
@@ -126,24 +127,15 @@ async def list_accounts(
 ) -> Page[AccountAnswer]:
     """All accounts, newest first; `q` searches external id, name and e-mail."""
     query = store.listing(text=q, is_test=is_test, platform=platform)
+    keys = (accounts.c.created_at, accounts.c.id)
     async with call.database.operator() as connection:
-        return await paginate(
-            connection,
-            query,
-            (accounts.c.created_at, accounts.c.id),
-            paging,
-            lambda row: AccountAnswer.of(store.show(row)),
-        )
+        return await paginate(connection, query, keys, paging, AccountAnswer.of)
 
 
 @router.get("/admin/accounts/{account_id}", responses=responses("MERCHANT_NOT_FOUND"))
 async def read_account(account_id: str, call: ServiceCall) -> AccountAnswer:
     """One account, by id or external id."""
-    async with call.database.operator() as connection:
-        account = await store.find(connection, account_id)
-    if account is None:
-        raise no_such_account()
-    return AccountAnswer.of(account)
+    return AccountAnswer.of(await call.find_account(account_id))
 
 
 @router.get(
@@ -159,10 +151,6 @@ async def list_account_audit(
 ) -> Page[AuditEntry]:
     """The audit trail of an account, newest first [P8]."""
     async with call.database.operator() as connection:
-        account = await store.find(connection, account_id)
-        if account is None:
-            raise no_such_account()
+        account = await account_named(connection, account_id)
         query = audit_store.listing(account.id, action=action, subject=subject)
-        return await paginate(
-            connection, query, (billing_audit.c.id,), paging, lambda row: AuditEntry(**row)
-        )
+        return await paginate(connection, query, (billing_audit.c.id,), paging, AuditEntry.of)

@@ -5,13 +5,13 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from api.dependencies import AdminCall, Call, no_such_account
+from api.dependencies import AdminCall
 from api.problems import responses
 from api.routes.base import new_router
-from api.schemas import Answer, Body, Instant
+from api.schemas import Body, Instant, Shown
 from api.workflow_calls import need_temporal
 from billing.core.clock import real_now
-from billing.platform.accounts import clocks, store
+from billing.platform.accounts import clocks
 from billing.platform.accounts.schemas import Account
 from workflows import start
 
@@ -31,23 +31,19 @@ class ClockBody(Body):
         return self
 
 
-class ClockAnswer(Answer):
+class ClockAnswer(Shown):
     """`status` is real (no clock of its own), ready, advancing or blocked."""
 
     clock_at: datetime
-    target: datetime | None
+    target: datetime | None = Field(validation_alias="clock_target")
     status: str
-    blocked: str | None
+    blocked: str | None = Field(validation_alias="clock_blocked")
 
     @classmethod
-    def of(cls, account: Account) -> Self:
+    def of_account(cls, account: Account) -> Self:
         """The clock as operators see it."""
-        return cls(
-            clock_at=account.clock_at or real_now(),
-            target=account.clock_target,
-            status=account.clock_status or "real",
-            blocked=account.clock_blocked,
-        )
+        at, status = account.clock_at or real_now(), account.clock_status or "real"
+        return cls.of(account, clock_at=at, status=status)
 
 
 @router.post(
@@ -60,7 +56,7 @@ class ClockAnswer(Answer):
 async def advance_clock(account_id: str, body: ClockBody, call: AdminCall) -> ClockAnswer:
     """Advance a test account's clock; everything due on the way happens, in order."""
     await need_temporal(call)
-    account = await _find(call, account_id)
+    account = await call.find_account(account_id)
     target = body.advance_to or (
         (account.clock_target or account.clock_at or real_now())
         + timedelta(days=body.advance_days or 0)
@@ -68,18 +64,10 @@ async def advance_clock(account_id: str, body: ClockBody, call: AdminCall) -> Cl
     async with call.database.tenant(account.id) as connection:
         account = await clocks.aim(connection, account.id, target)
     await start.walk(call.temporal, account.id)
-    return ClockAnswer.of(account)
+    return ClockAnswer.of_account(account)
 
 
 @router.get("/admin/accounts/{account_id}/clock", responses=responses("MERCHANT_NOT_FOUND"))
 async def read_clock(account_id: str, call: AdminCall) -> ClockAnswer:
     """The present time and status of the account's clock."""
-    return ClockAnswer.of(await _find(call, account_id))
-
-
-async def _find(call: Call, name: str) -> Account:
-    async with call.database.operator() as connection:
-        account = await store.find(connection, name)
-    if account is None:
-        raise no_such_account()
-    return account
+    return ClockAnswer.of_account(await call.find_account(account_id))

@@ -7,25 +7,15 @@ from typing import Annotated, Self
 from fastapi import Response
 from pydantic import AfterValidator, Field, model_validator
 
-from api.dependencies import AdminCall, account_named
+from api.dependencies import AdminCall
 from api.idempotency import RequiredKey
 from api.problems import KEYED, responses
+from api.public_ids import AccountId, TransactionId, encoded
 from api.routes.base import new_router
 from api.routes.holds import Scope
-from api.schemas import (
-    AccountId,
-    Answer,
-    Body,
-    Credits,
-    Instant,
-    Shown,
-    Text,
-    TransactionId,
-    encoded,
-)
+from api.schemas import Answer, Body, Credits, Instant, Shown, Text
 from billing.core import clock, ids
 from billing.ledger.credits import adjustments
-from billing.platform.accounts.schemas import Account
 
 router = new_router("credits")
 
@@ -107,7 +97,7 @@ async def adjust_credits(body: AdjustBody, call: AdminCall, once: RequiredKey) -
     Taken credits do not count as used; held credits cannot be taken.
     """
     async with once.claim(call) as claim:
-        account = await _account(call, body.account_id)
+        account = await call.find_account(body.account_id)
         async with call.database.tenant(account.id) as connection:
             done = await adjustments.adjust(
                 connection,
@@ -122,7 +112,7 @@ async def adjust_credits(body: AdjustBody, call: AdminCall, once: RequiredKey) -
 @router.put("/admin/accounts/{account_id}/overdraft", responses=responses("MERCHANT_NOT_FOUND"))
 async def set_overdraft(account_id: str, body: OverdraftBody, call: AdminCall) -> OverdraftAnswer:
     """Set how far forced charges may exceed the balance; the present debt does not change."""
-    account = await _account(call, account_id)
+    account = await call.find_account(account_id)
     async with call.database.tenant(account.id) as connection:
         now = await clock.now(connection, account.id)
         before = await adjustments.allow_overdraft(
@@ -134,8 +124,3 @@ async def set_overdraft(account_id: str, body: OverdraftBody, call: AdminCall) -
         debt=before.debt,
         as_of=now,
     )
-
-
-async def _account(call: AdminCall, name: str) -> Account:
-    async with call.database.operator() as connection:
-        return await account_named(connection, name)

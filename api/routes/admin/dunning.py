@@ -3,23 +3,32 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Final, Literal, Self
 from uuid import UUID
 
-from fastapi import Query, Response
-from pydantic import Field, StringConstraints
+from fastapi import Response
+from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from api.dependencies import AdminCall, Call, account_named
+from api.dependencies import AdminCall, Call, account_filter
 from api.idempotency import Once, OptionalKey
 from api.pagination import Page, Paging, paginate
 from api.problems import KEYED, responses
+from api.public_ids import (
+    AccountId,
+    DunningCaseId,
+    InvoiceId,
+    PaymentMethodId,
+    PaymentMethodName,
+    SubscriptionId,
+    payment_method_row,
+    row_id,
+)
 from api.routes.base import new_router
-from api.schemas import Answer, Body, PaymentMethodId, Shown, Text, optional_body
+from api.schemas import Body, OneWord, Shown, Text, optional_body
 from api.workflow_calls import need_temporal, wait_until_done
 from billing.core import clock, ids
-from billing.core.errors import NotFound
-from billing.matters.agenda import Step
 from billing.matters.schemas import Matter
 from billing.money.dunning import store
 from billing.money.dunning.rules import MAX_EXTENSION_DAYS
@@ -34,7 +43,7 @@ CaseStatus = Literal["open", "paused", "recovered", "exhausted", "forgiven", "ca
 _CODES: Final = (
     "DUNNING_CASE_NOT_FOUND", "DUNNING_CASE_CLOSED", "TEMPORAL_UNAVAILABLE", *KEYED,
 )  # fmt: skip
-_STEERED: Final = responses(*_CODES)
+_COMMANDED: Final = responses(*_CODES)
 
 
 @dataclass(frozen=True)
@@ -54,10 +63,13 @@ class ReasonBody(Body):
     reason: Text | None = None
 
 
+OptionalReason = Annotated[ReasonBody, optional_body(ReasonBody)]
+
+
 class RetryBody(Body):
     """The card to try; the default card when left out."""
 
-    payment_method_id: Annotated[str, StringConstraints(max_length=40)] | None = None
+    payment_method_id: PaymentMethodName | None = None
 
 
 class ExtendBody(Body):
@@ -86,13 +98,13 @@ class AttemptAnswer(Shown):
     finished_at: datetime | None
 
 
-class CaseAnswer(Answer):
+class CaseAnswer(Shown):
     """The recovery of one invoice; `next_step` and `next_at` say what happens next by itself."""
 
-    dunning_case_id: str
-    account_id: str
-    invoice_id: str
-    subscription_id: str | None
+    dunning_case_id: DunningCaseId = Field(validation_alias="id")
+    account_id: AccountId
+    invoice_id: InvoiceId
+    subscription_id: SubscriptionId | None
     status: CaseStatus
     slot_days: list[int]
     slots_used: int
@@ -106,28 +118,17 @@ class CaseAnswer(Answer):
     close_reason: str | None
 
     @classmethod
-    def of(cls, case: DunningCase, plan: Step | None) -> Self:
-        """The case with the next step of its invoice."""
-        known = case.model_dump(include=cls.model_fields.keys() - _SHOWN_ANEW)
-        subscription = case.subscription_id
-        return cls(
-            **known,
-            dunning_case_id=ids.encode(ids.DUNNING_CASE, case.id),
-            account_id=ids.encode(ids.ACCOUNT, case.account_id),
-            invoice_id=ids.encode(ids.INVOICE, case.invoice_id),
-            subscription_id=ids.encode(ids.SUBSCRIPTION, subscription) if subscription else None,
-            slot_days=list(case.terms.days),
+    async def read(cls, connection: AsyncConnection, case: DunningCase) -> Self:
+        """The case with the next step of its invoice, read in the caller's transaction."""
+        plan = await recovery.next_step(connection, case)
+        return cls.of(
+            case,
+            slot_days=case.terms.days,
             slots_used=case.last_slot + 1,
             final_action=case.terms.final_action,
             next_step=plan.words if plan else None,
             next_at=plan.due if plan else None,
         )
-
-
-_SHOWN_ANEW: Final = {
-    "dunning_case_id", "account_id", "invoice_id", "subscription_id", "slot_days", "slots_used",
-    "final_action", "next_step", "next_at",
-}  # fmt: skip
 
 
 class CaseDetail(CaseAnswer):
@@ -138,22 +139,15 @@ class CaseDetail(CaseAnswer):
 
 @router.get("/admin/dunning", responses=responses("MERCHANT_NOT_FOUND", "INVALID_CURSOR"))
 async def list_dunning_cases(
-    call: AdminCall,
-    paging: Paging,
-    status: Annotated[CaseStatus | None, Query()] = None,
-    account_id: Annotated[str | None, Query(max_length=255)] = None,
+    call: AdminCall, paging: Paging, status: CaseStatus | None = None, account_id: OneWord = None
 ) -> Page[CaseAnswer]:
     """All cases, newest first."""
     keys = (dunning_cases.c.opened_at, dunning_cases.c.id)
     async with call.database.operator() as connection:
-        account = await account_named(connection, account_id) if account_id else None
-        query = store.listing(status=status, account_id=account.id if account else None)
-        page = await paginate(
-            connection, query, keys, paging, lambda row: DunningCase.model_validate(dict(row))
-        )
-        shown = [
-            CaseAnswer.of(case, await recovery.next_step(connection, case)) for case in page.data
-        ]
+        wanted = await account_filter(connection, account_id)
+        query = store.listing(status=status, account_id=wanted)
+        page = await paginate(connection, query, keys, paging, DunningCase.model_validate)
+        shown = [await CaseAnswer.read(connection, case) for case in page.data]
     return Page(data=shown, pagination=page.pagination)
 
 
@@ -164,37 +158,25 @@ async def read_dunning_case(dunning_case_id: str, call: AdminCall) -> CaseDetail
 
 
 @router.post(
-    "/admin/dunning/{dunning_case_id}/pause", response_model=CaseDetail, responses=_STEERED
+    "/admin/dunning/{dunning_case_id}/pause", response_model=CaseDetail, responses=_COMMANDED
 )
 async def pause_dunning(
-    dunning_case_id: str,
-    body: Annotated[ReasonBody, optional_body(ReasonBody)],
-    call: AdminCall,
-    once: OptionalKey,
+    dunning_case_id: str, body: OptionalReason, call: AdminCall, once: OptionalKey
 ) -> Response:
     """Stop the slots and the final action until the case is resumed; a new card is still tried."""
-
-    async def pause(order: Order) -> Matter:
-        return await recovery.pause(order.connection, order.case.id, reason=body.reason or "")
-
-    return await _steer(call, once, dunning_case_id, pause)
+    pause = partial(recovery.pause, reason=body.reason or "")
+    return await _command_case(call, once, dunning_case_id, pause)
 
 
 @router.post(
-    "/admin/dunning/{dunning_case_id}/resume", response_model=CaseDetail, responses=_STEERED
+    "/admin/dunning/{dunning_case_id}/resume", response_model=CaseDetail, responses=_COMMANDED
 )
 async def resume_dunning(
-    dunning_case_id: str,
-    body: Annotated[ReasonBody, optional_body(ReasonBody)],
-    call: AdminCall,
-    once: OptionalKey,
+    dunning_case_id: str, body: OptionalReason, call: AdminCall, once: OptionalKey
 ) -> Response:
     """Resume the slots: a missed one runs now, the next ones keep their distance."""
-
-    async def resume(order: Order) -> Matter:
-        return await recovery.resume(order.connection, order.case.id, reason=body.reason or "")
-
-    return await _steer(call, once, dunning_case_id, resume)
+    resume = partial(recovery.resume, reason=body.reason or "")
+    return await _command_case(call, once, dunning_case_id, resume)
 
 
 @router.post(
@@ -206,13 +188,8 @@ async def extend_dunning(
     dunning_case_id: str, body: ExtendBody, call: AdminCall, once: OptionalKey
 ) -> Response:
     """Move the coming slots and the final action later, by 90 days at most in all."""
-
-    async def extend(order: Order) -> Matter:
-        return await recovery.extend(
-            order.connection, order.case.id, body.days, reason=body.reason or ""
-        )
-
-    return await _steer(call, once, dunning_case_id, extend)
+    extend = partial(recovery.extend, days=body.days, reason=body.reason or "")
+    return await _command_case(call, once, dunning_case_id, extend)
 
 
 @router.post(
@@ -230,7 +207,6 @@ async def retry_dunning_now(
     once: OptionalKey,
 ) -> Response:
     """Try a card now; no slot is used or moved. The last entry of `attempts` has the result."""
-    method = body.payment_method_id
 
     async def retry(order: Order) -> Matter:
         asked = await card.retry_now(
@@ -238,11 +214,11 @@ async def retry_dunning_now(
             order.case.invoice_id,
             order.at,
             suffix=order.suffix,
-            method_id=ids.decode(ids.PAYMENT_METHOD, method) if method else None,
+            method_id=payment_method_row(body.payment_method_id),
         )
         return asked.matter
 
-    return await _steer(call, once, dunning_case_id, retry)
+    return await _command(call, once, dunning_case_id, retry)
 
 
 @router.post(
@@ -258,10 +234,20 @@ async def forgive_dunning(
     async def forgive(order: Order) -> Matter:
         return await recovery.forgive(order.connection, order.case.invoice_id, body.reason)
 
-    return await _steer(call, once, dunning_case_id, forgive)
+    return await _command(call, once, dunning_case_id, forgive)
 
 
-async def _steer(
+async def _command_case(
+    call: Call,
+    once: Once,
+    name: str,
+    verb: Callable[[AsyncConnection, UUID], Awaitable[Matter]],
+) -> Response:
+    """Apply a command that needs only the case."""
+    return await _command(call, once, name, lambda order: verb(order.connection, order.case.id))
+
+
+async def _command(
     call: Call, once: Once, name: str, verb: Callable[[Order], Awaitable[Matter]]
 ) -> Response:
     """Apply the command to the rows, and answer the case after its workflow has run."""
@@ -281,13 +267,10 @@ async def _steer(
 async def _detail(call: Call, case_id: UUID) -> CaseDetail:
     async with call.database.operator() as connection:
         case = await store.get(connection, case_id)
-        shown = CaseAnswer.of(case, await recovery.next_step(connection, case))
+        shown = await CaseAnswer.read(connection, case)
         tries = await payments.attempts_of(connection, case.invoice_id)
     return CaseDetail(**shown.model_dump(), attempts=[AttemptAnswer.of(one) for one in tries])
 
 
 def _decode(name: str) -> UUID:
-    found = ids.parse(ids.DUNNING_CASE, name)
-    if found is None:
-        raise NotFound("DUNNING_CASE_NOT_FOUND", "no such dunning case")
-    return found
+    return row_id("DUNNING_CASE_NOT_FOUND", ids.DUNNING_CASE, name)

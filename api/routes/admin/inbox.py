@@ -1,17 +1,17 @@
 """The inbox of provider events, for operators: list events, and handle one again [N6]."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal, Self
+from typing import Literal
 
-from fastapi import Query
+from pydantic import Field
 
-from api.dependencies import AdminCall, account_named
+from api.dependencies import AdminCall, account_filter
 from api.pagination import Page, Paging, paginate
 from api.problems import responses
+from api.public_ids import AccountId
 from api.routes.base import new_router
-from api.schemas import Answer
+from api.schemas import OneWord, Shown
 from api.workflow_calls import need_temporal, wait_until_done
-from billing.core import ids
 from billing.money.payments import event_owners
 from billing.platform.provider_inbox import store
 from billing.platform.provider_inbox.tables import stripe_webhook_events as inbox
@@ -21,18 +21,18 @@ router = new_router("webhook administration")
 Status = Literal["received", "handled", "ignored", "unmatched", "parked"]
 
 
-class EventAnswer(Answer):
+class EventAnswer(Shown):
     """One event: `deliveries` counts how often it came, `replays` how often it was handled again.
 
     `status` is received (not handled yet), handled, ignored (no rule for its type), unmatched (no
     matter found so far) or parked (no matter found within a day; `error` says why).
     """
 
-    event_id: str
+    event_id: str = Field(validation_alias="stripe_event_id")
     type: str
     status: str
     object_id: str | None
-    account_id: str | None
+    account_id: AccountId | None
     workflow_id: str | None
     deliveries: int
     replays: int
@@ -42,32 +42,16 @@ class EventAnswer(Answer):
     received_at: datetime
     dispatched_at: datetime | None
 
-    @classmethod
-    def of(cls, row: Any) -> Self:
-        """A row of the inbox."""
-        account = row["account_id"]
-        known = {name: row[name] for name in cls.model_fields if name in row}
-        return cls(
-            **known
-            | {
-                "event_id": row["stripe_event_id"],
-                "account_id": ids.encode(ids.ACCOUNT, account) if account else None,
-            }
-        )
-
 
 @router.get("/admin/webhooks", responses=responses("MERCHANT_NOT_FOUND", "INVALID_CURSOR"))
 async def list_webhook_events(
-    call: AdminCall,
-    paging: Paging,
-    status: Annotated[Status | None, Query()] = None,
-    account_id: Annotated[str | None, Query(max_length=255)] = None,
+    call: AdminCall, paging: Paging, status: Status | None = None, account_id: OneWord = None
 ) -> Page[EventAnswer]:
     """Every received event, newest first."""
     keys = (inbox.c.received_at, inbox.c.stripe_event_id)
     async with call.database.operator() as connection:
-        account = await account_named(connection, account_id) if account_id else None
-        query = store.listing(status=status, account_id=account.id if account else None)
+        account = await account_filter(connection, account_id)
+        query = store.listing(status=status, account_id=account)
         return await paginate(connection, query, keys, paging, EventAnswer.of)
 
 

@@ -5,17 +5,17 @@ from typing import Annotated
 
 from fastapi import Query
 
-from api.dependencies import AdminCall, account_named
+from api.dependencies import AdminCall
 from api.problems import responses
 from api.routes.base import new_router
-from api.schemas import Answer
+from api.schemas import Shown
 from billing.insight.integrity import service
 from billing.insight.integrity.schemas import Finding
 
 router = new_router("integrity")
 
 
-class IntegrityAnswer(Answer):
+class IntegrityAnswer(Shown):
     """`ok` when no check failed."""
 
     ok: bool
@@ -31,9 +31,5 @@ async def check_integrity(
     ] = None,
 ) -> IntegrityAnswer:
     """Evaluate every invariant. It reads whole tables: call it rarely."""
-    account_id = None
-    if account is not None:
-        async with call.database.operator() as connection:
-            account_id = (await account_named(connection, account)).id
-    report = await service.examine(call.database, account_id)
-    return IntegrityAnswer(ok=report.ok, as_of=report.as_of, checks=list(report.checks))
+    account_id = (await call.find_account(account)).id if account is not None else None
+    return IntegrityAnswer.of(await service.examine(call.database, account_id))

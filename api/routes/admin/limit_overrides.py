@@ -12,8 +12,9 @@ from sqlalchemy import RowMapping
 from api.dependencies import AdminCall, account_named
 from api.pagination import Page, Paging, paginate
 from api.problems import responses
+from api.public_ids import AccountId, encoded
 from api.routes.base import new_router
-from api.schemas import AccountId, Body, Credits, Currency, Instant, KeyPath, Shown, encoded
+from api.schemas import Body, Credits, Currency, Instant, KeyPath, Shown
 from api.workflow_calls import notify
 from billing.catalog.plans.schemas import Limit
 from billing.catalog.rating.schemas import Then

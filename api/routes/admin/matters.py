@@ -1,20 +1,19 @@
 """Matters, for operators: what every workflow waits for, and how to resume a halted one."""
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Literal
 
-from fastapi import Query
-
-from api.dependencies import AdminCall, Call, account_named
+from api.dependencies import AdminCall, Call, account_filter
 from api.pagination import Page, Paging, paginate
+from api.problem_codes import not_found
 from api.problems import responses
+from api.public_ids import AccountId
 from api.routes.base import new_router
-from api.schemas import AccountId, Shown
+from api.schemas import OneWord, Shown
 from api.workflow_calls import need_temporal, wait_until_done
 from billing.core import clock
-from billing.core.errors import Conflict, NotFound
+from billing.core.errors import Conflict
 from billing.matters import listing
-from billing.matters.listing import Entry
 from billing.matters.schemas import Matter
 from billing.matters.store import find as find_matter
 from billing.matters.tables import matters
@@ -47,24 +46,16 @@ class MatterAnswer(Shown):
 async def list_matters(
     call: AdminCall,
     paging: Paging,
-    status: Annotated[Status | None, Query()] = None,
-    kind: Annotated[Kind | None, Query()] = None,
-    account_id: Annotated[str | None, Query(max_length=255)] = None,
+    status: Status | None = None,
+    kind: Kind | None = None,
+    account_id: OneWord = None,
 ) -> Page[MatterAnswer]:
     """All matters, newest first; `status=halted` lists those that need a person."""
     keys = (matters.c.created_at, matters.c.workflow_id)
     async with call.database.operator() as connection:
-        account = await account_named(connection, account_id) if account_id else None
-        query = listing.listing(
-            status=status, kind=kind, account_id=account.id if account else None
-        )
-        return await paginate(
-            connection,
-            query,
-            keys,
-            paging,
-            lambda row: MatterAnswer.of(Entry.model_validate(dict(row))),
-        )
+        account = await account_filter(connection, account_id)
+        query = listing.listing(status=status, kind=kind, account_id=account)
+        return await paginate(connection, query, keys, paging, MatterAnswer.of)
 
 
 @router.get("/admin/matters/{workflow_id:path}", responses=responses("MATTER_NOT_FOUND"))
@@ -99,7 +90,7 @@ async def _find(call: Call, workflow_id: str) -> Matter:
     async with call.database.operator() as connection:
         matter = await find_matter(connection, workflow_id)
     if matter is None:
-        raise NotFound("MATTER_NOT_FOUND", "no such matter")
+        raise not_found("MATTER_NOT_FOUND")
     return matter
 
 
@@ -107,5 +98,5 @@ async def _read(call: Call, workflow_id: str) -> MatterAnswer:
     async with call.database.operator() as connection:
         entry = await listing.find(connection, workflow_id)
     if entry is None:
-        raise NotFound("MATTER_NOT_FOUND", "no such matter")
+        raise not_found("MATTER_NOT_FOUND")
     return MatterAnswer.of(entry)

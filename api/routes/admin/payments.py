@@ -4,19 +4,20 @@ from datetime import datetime
 from typing import Annotated, Self
 from uuid import UUID
 
-from fastapi import Query, Response
+from fastapi import Response
 from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from api.dependencies import AdminCall, Call, account_named
-from api.idempotency import OptionalKey
+from api.dependencies import AdminCall, Call, account_filter
+from api.idempotency import Claim, OptionalKey
 from api.pagination import Page, Paging, paginate
 from api.problems import KEYED, responses
 from api.routes.base import new_router
-from api.routes.payments import PaymentAnswer, StatusFilter, decode_payment
-from api.schemas import Body, Currency, Minor, Text, optional_body
+from api.routes.payments import PaymentAnswer, StatusFilter, decode_payment, statuses_of
+from api.schemas import Body, Currency, Minor, OneWord, Text, optional_body
 from api.workflow_calls import need_temporal, wait_until_done
 from billing.core import clock
+from billing.matters.schemas import Matter
 from billing.money.invoice_requests import manual
 from billing.money.invoices import store as invoices
 from billing.money.payments import store
@@ -52,11 +53,10 @@ class DecidedAnswer(PaymentAnswer):
         """The payment as it stands, read in the caller's transaction."""
         payment = await store.get(connection, payment_id)
         invoice = await invoices.get(connection, payment.invoice_id)
-        shown = PaymentAnswer.of(payment, invoice.subscription_id)
-        return cls(
-            **shown.model_dump(),
-            submitted_by=payment.submitted_by,
-            decided_by=payment.decided_by,
+        return cls.of(
+            payment,
+            subscription=invoice.subscription_id,
+            payment_method=payment.manual_method or payment.flow,
             invoice_status=invoice.status,
             amount_remaining=invoice.outstanding_minor,
         )
@@ -64,17 +64,13 @@ class DecidedAnswer(PaymentAnswer):
 
 @router.get("/admin/payments", responses=responses("MERCHANT_NOT_FOUND", "INVALID_CURSOR"))
 async def list_all_payments(
-    call: AdminCall,
-    paging: Paging,
-    status: Annotated[StatusFilter | None, Query()] = None,
-    account_id: Annotated[str | None, Query(max_length=255)] = None,
+    call: AdminCall, paging: Paging, status: StatusFilter | None = None, account_id: OneWord = None
 ) -> Page[PaymentAnswer]:
     """Payments of all accounts, newest first; `status=pending_approval` lists those to decide."""
-    wanted = "canceled" if status == "cancelled" else status
     keys = (payments.c.created_at, payments.c.id)
     async with call.database.operator() as connection:
-        account = await account_named(connection, account_id) if account_id else None
-        query = store.listing(account.id if account else None, statuses=(wanted,) if wanted else ())
+        account = await account_filter(connection, account_id)
+        query = store.listing(account, statuses=statuses_of(status))
         return await paginate(connection, query, keys, paging, PaymentAnswer.of_row)
 
 
@@ -104,8 +100,7 @@ async def approve_payment(
                 four_eyes=call.settings.manual_four_eyes,
                 at=at,
             )
-        await wait_until_done(call, matter)
-        return claim.answer(200, await _decided(call, payment))
+        return await _decided(call, claim, payment.id, matter)
 
 
 @router.post(
@@ -129,8 +124,7 @@ async def reject_payment(
                 four_eyes=call.settings.manual_four_eyes,
                 at=at,
             )
-        await wait_until_done(call, matter)
-        return claim.answer(200, await _decided(call, payment))
+        return await _decided(call, claim, payment.id, matter)
 
 
 async def _find(call: Call, name: str) -> tuple[Payment, datetime]:
@@ -141,6 +135,8 @@ async def _find(call: Call, name: str) -> tuple[Payment, datetime]:
         return payment, await clock.now(connection, payment.account_id)
 
 
-async def _decided(call: Call, payment: Payment) -> DecidedAnswer:
+async def _decided(call: Call, claim: Claim, payment_id: UUID, matter: Matter) -> Response:
+    """The payment after its workflow has handled the decision."""
+    await wait_until_done(call, matter)
     async with call.database.operator() as connection:
-        return await DecidedAnswer.read(connection, payment.id)
+        return claim.answer(200, await DecidedAnswer.read(connection, payment_id))

@@ -6,18 +6,19 @@ A changed price is valid from now on; earlier uses keep the price of their time.
 from datetime import datetime
 from typing import Annotated, Literal
 
-from fastapi import Path, Query
+from fastapi import Path
 from fastapi.responses import Response
 from pydantic import Field
 from sqlalchemy import RowMapping
 
-from api.dependencies import AdminCall, account_named
+from api.dependencies import AdminCall, account_filter, account_named
 from api.pagination import Page, Paging, paginate
 from api.problems import responses
+from api.public_ids import AccountId, encoded
 from api.routes.admin.catalog import ChangesAnswer
 from api.routes.base import new_router
 from api.routes.catalog import as_page
-from api.schemas import AccountId, Body, KeyPath, Shown, Text, encoded
+from api.schemas import Body, KeyPath, OneWord, Shown, Text
 from billing.catalog.plans import service
 from billing.catalog.products import store
 from billing.catalog.products.schemas import OVERRIDE, Meter, Product, ProductPrice
@@ -78,14 +79,12 @@ async def put_meter(key: KeyPath, body: MeterSpec, call: AdminCall) -> ChangesAn
 async def list_products(call: AdminCall) -> Page[PricedProduct]:
     """Products with the history of their prices."""
     async with call.database.operator() as connection:
-        return as_page(
-            [
-                PricedProduct(
-                    **product.model_dump(), prices=await store.versions(connection, product.key)
-                )
-                for product in await store.all_products(connection)
-            ]
-        )
+        products = await store.all_products(connection)
+        priced = [
+            PricedProduct(**one.model_dump(), prices=await store.versions(connection, one.key))
+            for one in products
+        ]
+    return as_page(priced)
 
 
 @router.put("/admin/products/{key}", responses=responses("METER_NOT_FOUND"))
@@ -97,17 +96,14 @@ async def put_product(key: ProductKey, body: ProductSpec, call: AdminCall) -> Ch
 
 @router.get("/admin/price-overrides", responses=responses("MERCHANT_NOT_FOUND", "INVALID_CURSOR"))
 async def list_price_overrides(
-    call: AdminCall,
-    paging: Paging,
-    account_id: Annotated[str | None, Query(max_length=255)] = None,
+    call: AdminCall, paging: Paging, account_id: OneWord = None
 ) -> Page[AgreedAnswer]:
     """Prices of one account or of all, newest first, including ended ones.
 
     `source` is whether it was agreed here or given by the product service.
     """
     async with call.database.operator() as connection:
-        account = await account_named(connection, account_id) if account_id else None
-        query = store.overrides(account.id if account else None)
+        query = store.overrides(await account_filter(connection, account_id))
         keys = (price_overrides.c.effective_from, price_overrides.c.id)
         return await paginate(connection, query, keys, paging, _show)
 

@@ -4,10 +4,11 @@ from typing import Annotated
 
 from pydantic import Field
 
-from api.dependencies import AdminCall, account_named
+from api.dependencies import AdminCall
 from api.problems import responses
+from api.public_ids import AccountId, SubscriptionId
 from api.routes.base import new_router
-from api.schemas import AccountId, Body, Shown, SubscriptionId, Text
+from api.schemas import Body, Shown, Text
 from api.workflow_calls import notify
 from billing.core import clock
 from billing.core.errors import NotFound
@@ -44,8 +45,7 @@ async def set_billing_threshold(
     """Change the billing threshold of the open subscription; overage already above it is invoiced
     now.
     """
-    async with call.database.operator() as connection:
-        account = await account_named(connection, account_id)
+    account = await call.find_account(account_id)
     async with call.database.tenant(account.id) as connection:
         found = await store.find_open(connection, account.id)
         if found is None:

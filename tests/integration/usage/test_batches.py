@@ -240,19 +240,19 @@ async def test_uses_without_an_event_are_there_once_when_an_answer_is_lost(
 ) -> None:
     shop = await new_shop("10")
     batcher = UsageBatcher(shop.api.database)
-    write = batcher._once
+    write = batcher._write
     sizes: list[int] = []
 
     async def committed_unheard(
-        uses: Any, groups: Any, owned: Any, *, full: bool, new: bool
+        uses: Any, groups: Any, owned: Any, *, full: bool
     ) -> dict[int, Recorded]:
-        done = await write(uses, groups, owned, full=full, new=new)
+        done = await write(uses, groups, owned, full=full)
         sizes.append(len(uses))
         if len(uses) > 1:
             raise DBAPIError("the record", None, OperationalError("the connection is lost"))
         return done
 
-    monkeypatch.setattr(batcher, "_once", committed_unheard)
+    monkeypatch.setattr(batcher, "_write", committed_unheard)
     uses = [Use(shop.id, Kind("gpt-4", None, None, None, None, None, False), "1000")] * 3
     done = await asyncio.gather(*(batcher.one(use) for use in uses))
     assert sizes[0] == 3

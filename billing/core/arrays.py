@@ -1,4 +1,4 @@
-"""Many rows as array texts: one per column, or one of composite values.
+"""Many rows as the text of one array: of plain values, or of composite ones.
 
 A driver that turns each of ten thousand values into SQL by itself takes longer than the database.
 """
@@ -9,11 +9,6 @@ from collections.abc import Iterable, Sequence
 def plain(values: Iterable[object]) -> str:
     """An array of values whose texts need no quotes: numbers, uuids, booleans."""
     return "{" + ",".join(map(str, values)) + "}"
-
-
-def texts(values: Sequence[str | None]) -> str:
-    """An array of any texts."""
-    return "{" + ",".join(["NULL" if v is None else _quoted(v) for v in values]) + "}"
 
 
 def records(rows: Iterable[Sequence[object | None]]) -> str:
@@ -37,9 +32,3 @@ def field(value: str | None) -> str:
 
 def _field(value: object | None) -> str:
     return field(value) if value is None or isinstance(value, str) else str(value)
-
-
-def _quoted(value: str) -> str:
-    if "\\" in value or '"' in value:
-        value = value.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{value}"'

@@ -62,8 +62,3 @@ def adjustment(adjustment_id: UUID) -> str:
 def trial_grant(account_id: UUID) -> str:
     """The credits of the account's one trial."""
     return f"{ids.encode(ids.ACCOUNT, account_id)}/trial"
-
-
-def step(workflow_subject: str, name: str, suffix: str | int) -> str:
-    """A step of a matter, told apart by `suffix` (a period's start, a number, a revision)."""
-    return f"{workflow_subject}/{name}-{suffix}"

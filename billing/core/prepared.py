@@ -106,6 +106,11 @@ class Prepared:
             raise wrapped(error, self._sql.decode()) from error
 
 
+async def find(connection: AsyncConnection, query: Executable) -> RowMapping | None:
+    """The row of a query that is built anew each time, if there is one."""
+    return (await connection.execute(query)).mappings().one_or_none()
+
+
 @asynccontextmanager
 async def pipeline(connection: AsyncConnection) -> AsyncIterator[None]:
     """Statements sent in here share round trips; an error comes out at the first answer read."""

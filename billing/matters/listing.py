@@ -7,6 +7,7 @@ from pydantic import AwareDatetime
 from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from billing.core import prepared
 from billing.core.frozen import Frozen
 from billing.matters.tables import matters
 
@@ -41,9 +42,6 @@ def listing(
 
 async def find(connection: AsyncConnection, workflow_id: str) -> Entry | None:
     """One matter by its workflow id."""
-    row = (
-        (await connection.execute(select(matters).where(matters.c.workflow_id == workflow_id)))
-        .mappings()
-        .one_or_none()
-    )
+    query = select(matters).where(matters.c.workflow_id == workflow_id)
+    row = await prepared.find(connection, query)
     return Entry.model_validate(dict(row)) if row is not None else None

@@ -18,7 +18,7 @@ from billing.catalog.products.changes import (
 from billing.catalog.products.schemas import Meter, Override, Product, ProductPrice
 from billing.catalog.products.tables import meters, price_overrides, product_prices, products
 from billing.catalog.rating.schemas import PriceTerms
-from billing.core import ids
+from billing.core import ids, prepared
 from billing.core.errors import NotFound
 
 # A product's first price also holds for what was used before it was written down.
@@ -55,7 +55,7 @@ async def all_products(connection: AsyncConnection) -> list[Product]:
 async def find_product(connection: AsyncConnection, key: str) -> Product | None:
     """A product that can be used."""
     query = select(products).where(products.c.key == key, products.c.is_active)
-    row = (await connection.execute(query)).mappings().one_or_none()
+    row = await prepared.find(connection, query)
     return show_product(row) if row else None
 
 
@@ -74,7 +74,7 @@ async def price_at(
         query = _in_force(table, product, currency, at)
         if table is price_overrides:
             query = query.where(table.c.account_id == account_id)
-        row = (await connection.execute(query)).mappings().one_or_none()
+        row = await prepared.find(connection, query)
         if row is not None:
             return show_price(row)
     return None

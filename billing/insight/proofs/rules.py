@@ -8,7 +8,6 @@ from typing import Final
 from billing.insight.proofs.schemas import Check, Facts, Verdict
 
 FULFILLED: Final = ("completed", "refunded")
-MONEY_IN: Final = ("succeeded", "completed", "refunded")
 
 
 def judge(facts: Facts, *, running: bool | None) -> Verdict:

@@ -11,21 +11,27 @@ from sqlalchemy.dialects.postgresql import JSONB
 from billing.core.prepared import Prepared
 
 
-def _call(function: str, **parameters: str) -> Prepared:
-    arguments = ", ".join(
-        f"p_{name} => CAST(:{name} AS {type_})" for name, type_ in parameters.items()
-    )
-    return _typed(f"SELECT * FROM {function}({arguments})", parameters)  # noqa: S608
+def _call(function: str, parameters: str) -> Prepared:
+    """A function of named parameters, written as SQL declares them: `account_id uuid, …`."""
+    names = _declared(parameters)
+    arguments = ", ".join(f"p_{name} => CAST(:{name} AS {type_})" for name, type_ in names.items())
+    return _typed(f"SELECT * FROM {function}({arguments})", names)  # noqa: S608
 
 
-def _call_on_item(function: str, item: str, **fields: str) -> Prepared:
+def _call_on_item(function: str, item: str, fields: str) -> Prepared:
     """A verb on one item of a composite type; `fields` are those of the type, in its order."""
-    values = ", ".join(f"CAST(:{name} AS {type_})" for name, type_ in fields.items())
+    names = _declared(fields)
+    values = ", ".join(f"CAST(:{name} AS {type_})" for name, type_ in names.items())
     row = f"ROW({values})::{item.removesuffix('[]')}"
     if item.endswith("[]"):
         row = f"ARRAY[{row}]"
     sql = f"SELECT * FROM {function}({row}, CAST(:at AS timestamptz))"  # noqa: S608
-    return _typed(sql, fields)
+    return _typed(sql, names)
+
+
+def _declared(parameters: str) -> dict[str, str]:
+    """The type of each name."""
+    return dict(one.split() for one in parameters.split(","))
 
 
 def _typed(sql: str, parameters: dict[str, str]) -> Prepared:
@@ -36,63 +42,31 @@ def _typed(sql: str, parameters: dict[str, str]) -> Prepared:
 GRANT: Final = _call_on_item(
     "credit_grant_once",
     "credit_grant_item",
-    account_id="uuid",
-    amount="numeric",
-    kind="text",
-    key="text",
-    is_paid="boolean",
-    reason="text",
-    expires_at="timestamptz",
-    scope="text",
-    priority="integer",
-    subject="text",
-    detail="jsonb",
+    "account_id uuid, amount numeric, kind text, key text, is_paid boolean, reason text,"
+    " expires_at timestamptz, scope text, priority integer, subject text, detail jsonb",
 )
 # One debit is a batch of one: the rules live in one function.
 DEBIT: Final = _call_on_item(
     "credit_debit_many",
     "credit_debit_item[]",
-    account_id="uuid",
-    amount="numeric",
-    key="text",
-    hash="text",
-    reason="text",
-    scope="text",
-    paid_only="boolean",
-    subject="text",
-    detail="jsonb",
-    forced="boolean",
+    "account_id uuid, amount numeric, key text, hash text, reason text, scope text,"
+    " paid_only boolean, subject text, detail jsonb, forced boolean",
 )
 # Many items as the text of one array (billing.core.arrays.records), fields in the type's order.
-HOLD_MANY: Final = _call("credit_hold_many", items="credit_hold_item[]", at="timestamptz")
-CAPTURE_MANY: Final = _call("credit_capture_many", items="credit_capture_item[]", at="timestamptz")
-RELEASE: Final = _call("credit_release", account_id="uuid", hold_id="uuid", at="timestamptz")
-EXPIRE: Final = _call("credit_expire", account_id="uuid", at="timestamptz")
+HOLD_MANY: Final = _call("credit_hold_many", "items credit_hold_item[], at timestamptz")
+CAPTURE_MANY: Final = _call("credit_capture_many", "items credit_capture_item[], at timestamptz")
+RELEASE: Final = _call("credit_release", "account_id uuid, hold_id uuid, at timestamptz")
+EXPIRE: Final = _call("credit_expire", "account_id uuid, at timestamptz")
 EXPIRE_LOT: Final = _call(
-    "credit_expire_lot",
-    account_id="uuid",
-    grant_key="text",
-    at="timestamptz",
-    reason="text",
+    "credit_expire_lot", "account_id uuid, grant_key text, at timestamptz, reason text"
 )
 CLAWBACK: Final = _call(
     "credit_clawback",
-    account_id="uuid",
-    grant_key="text",
-    amount="numeric",
-    key="text",
-    reason="text",
-    at="timestamptz",
-    subject="text",
+    "account_id uuid, grant_key text, amount numeric, key text, reason text, at timestamptz,"
+    " subject text",
 )
 DEDUCT: Final = _call(
     "credit_deduct",
-    account_id="uuid",
-    amount="numeric",
-    key="text",
-    hash="text",
-    reason="text",
-    at="timestamptz",
-    scope="text",
-    subject="text",
+    "account_id uuid, amount numeric, key text, hash text, reason text, at timestamptz,"
+    " scope text, subject text",
 )

@@ -14,6 +14,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.catalog.plans.rules import OPEN_STATUSES
+from billing.core import prepared
 from billing.core.errors import NotFound
 from billing.core.prepared import Prepared, given
 from billing.ledger.credits.rules import SOON
@@ -93,10 +94,8 @@ async def change_balance(connection: AsyncConnection, account_id: UUID, **fields
 
 async def balance_at(connection: AsyncConnection, account_id: UUID, at: datetime) -> Balance | None:
     """The balance at `at`, without what has expired by then and may still be in the rows."""
-    rows = await connection.execute(
-        select(credit_balances).where(credit_balances.c.account_id == account_id)
-    )
-    row = rows.mappings().one_or_none()
+    query = select(credit_balances).where(credit_balances.c.account_id == account_id)
+    row = await prepared.find(connection, query)
     if row is None:
         return None
     balance = Balance.model_validate(dict(row))
@@ -200,15 +199,8 @@ def transactions(account_id: UUID, kind: str | None = None) -> Select[Any]:
 
 async def transaction(connection: AsyncConnection, transaction_id: UUID) -> Transaction:
     """One entry with its split over lots. Errors: NOT_FOUND."""
-    row = (
-        (
-            await connection.execute(
-                select(credit_transactions).where(credit_transactions.c.id == transaction_id)
-            )
-        )
-        .mappings()
-        .one_or_none()
-    )
+    query = select(credit_transactions).where(credit_transactions.c.id == transaction_id)
+    row = await prepared.find(connection, query)
     if row is None:
         raise NotFound("NOT_FOUND", "no such credit transaction")
     split = await connection.execute(
@@ -230,8 +222,7 @@ def holds(account_id: UUID, at: datetime, status: str | None = None) -> Select[A
 
 async def hold(connection: AsyncConnection, hold_id: UUID, at: datetime) -> StoredHold:
     """One hold as it stands at `at`. Errors: HOLD_NOT_FOUND."""
-    rows = await connection.execute(_holds(at).where(credit_holds.c.id == hold_id))
-    row = rows.mappings().one_or_none()
+    row = await prepared.find(connection, _holds(at).where(credit_holds.c.id == hold_id))
     if row is None:
         raise NotFound("HOLD_NOT_FOUND", "no such hold")
     return StoredHold.model_validate(dict(row))

@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import Select, delete, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.core.prepared import add
+from billing.core import prepared
 from billing.metering.quotas.rules import CLAIM_LIFETIME
 from billing.metering.quotas.schemas import Claim, Quota, Window
 from billing.metering.quotas.tables import billing_quotas, quota_claims
@@ -112,7 +112,7 @@ async def consume(connection: AsyncConnection, account_id: UUID, claim: Claim) -
         "amount": claim.amount, "claimed_at": claim.at, "expires_at": claim.at + CLAIM_LIFETIME,
         "status": "open",
     }  # fmt: skip
-    await add(connection, quota_claims, row)
+    await prepared.add(connection, quota_claims, row)
     return True
 
 
@@ -151,8 +151,6 @@ def listing(account_id: UUID | None) -> Select[Any]:
 
 async def remove(connection: AsyncConnection, quota_id: UUID) -> Quota | None:
     """Take a quota away; answers it as it was."""
-    gone = await connection.execute(
-        delete(billing_quotas).where(billing_quotas.c.id == quota_id).returning(billing_quotas)
-    )
-    row = gone.mappings().one_or_none()
+    gone = delete(billing_quotas).where(billing_quotas.c.id == quota_id)
+    row = await prepared.find(connection, gone.returning(billing_quotas))
     return Quota.model_validate(dict(row)) if row else None

@@ -9,6 +9,7 @@ from uuid import UUID
 from sqlalchemy import BindParameter, ColumnElement, Select, bindparam, func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from billing.core import prepared
 from billing.core.errors import NotFound
 from billing.ledger.credits.tables import credit_balances
 from billing.metering.usage.schemas import BillingRecord, Counter, Period
@@ -28,17 +29,12 @@ _METER: Final = text(
 
 async def open_period(connection: AsyncConnection, account_id: UUID, at: datetime) -> Period | None:
     """The allowance cycle that holds `at`; None before the account's first use or subscription."""
-    row = (
-        (
-            await connection.execute(
-                select(usage_periods)
-                .join(credit_balances, credit_balances.c.period_id == usage_periods.c.id)
-                .where(credit_balances.c.account_id == account_id, usage_periods.c.end_at > at)
-            )
-        )
-        .mappings()
-        .one_or_none()
+    query = (
+        select(usage_periods)
+        .join(credit_balances, credit_balances.c.period_id == usage_periods.c.id)
+        .where(credit_balances.c.account_id == account_id, usage_periods.c.end_at > at)
     )
+    row = await prepared.find(connection, query)
     return Period.model_validate(dict(row)) if row else None
 
 
@@ -121,18 +117,10 @@ def buckets(
         select(
             counter.bucket,
             counter.meter,
-            func.sum(counter.quantity).label("quantity"),
-            func.sum(counter.events).label("events"),
+            *_sums("quantity", "events", "credits"),
             func.max(counter.maximum).label("maximum"),
-            func.sum(counter.credits).label("credits"),
         )
-        .where(
-            counter.account_id == account_id,
-            counter.owner == owner,
-            counter.grain == grain,
-            counter.bucket >= start,
-            counter.bucket < end,
-        )
+        .where(counter.owner == owner, *_counted(account_id, grain, start, end))
         .group_by(counter.bucket, counter.meter)
         .order_by(counter.bucket.desc(), counter.meter)
     )
@@ -149,18 +137,29 @@ async def services_of(
     rows = await connection.execute(
         select(counter.meter, _service(counter.facet))
         .distinct()
-        .where(
-            counter.account_id == account_id,
-            counter.owner == "",
-            counter.grain == "day",
-            counter.bucket >= start,
-            counter.bucket < end,
-        )
+        .where(counter.owner == "", *_counted(account_id, "day", start, end))
     )
     found: dict[str, set[str]] = {}
     for meter, service in rows:
         found.setdefault(meter, set()).add(service)
     return found
+
+
+def _counted(
+    account_id: UUID, grain: str, start: datetime, end: datetime
+) -> tuple[ColumnElement[bool], ...]:
+    """The account's counters of one grain between two instants, whoever's they are."""
+    counter = usage_counters.c
+    return (
+        counter.account_id == account_id,
+        counter.grain == grain,
+        counter.bucket >= start,
+        counter.bucket < end,
+    )
+
+
+def _sums(*names: str) -> list[ColumnElement[Any]]:
+    return [func.sum(usage_counters.c[name]).label(name) for name in names]
 
 
 def _service(facet: ColumnElement[str]) -> ColumnElement[str]:
@@ -184,19 +183,9 @@ def by_word(account_id: UUID, prefix: str, start: datetime, end: datetime) -> Se
     counter = usage_counters.c
     after = f"{prefix[0]};"
     return (
-        select(
-            counter.owner,
-            func.sum(counter.quantity).label("quantity"),
-            func.sum(counter.events).label("events"),
-            func.sum(counter.credits).label("credits"),
-        )
+        select(counter.owner, *_sums("quantity", "events", "credits"))
         .where(
-            counter.account_id == account_id,
-            counter.owner >= prefix,
-            counter.owner < after,
-            counter.grain == "day",
-            counter.bucket >= start,
-            counter.bucket < end,
+            counter.owner >= prefix, counter.owner < after, *_counted(account_id, "day", start, end)
         )
         .group_by(counter.owner)
         .order_by(counter.owner)
@@ -207,20 +196,8 @@ def by_facet(account_id: UUID, start: datetime, end: datetime) -> Select[Any]:
     """The account's days by service, method, status and currency."""
     counter = usage_counters.c
     return (
-        select(
-            counter.facet,
-            func.sum(counter.events).label("events"),
-            func.sum(counter.quantity).label("quantity"),
-            func.sum(counter.credits).label("credits"),
-            func.sum(counter.overage_total).label("overage_total"),
-        )
-        .where(
-            counter.account_id == account_id,
-            counter.owner == "",
-            counter.grain == "day",
-            counter.bucket >= start,
-            counter.bucket < end,
-        )
+        select(counter.facet, *_sums("events", "quantity", "credits", "overage_total"))
+        .where(counter.owner == "", *_counted(account_id, "day", start, end))
         .group_by(counter.facet)
     )
 
@@ -250,11 +227,7 @@ async def get_record(
 ) -> BillingRecord:
     """One record. Errors: BILLING_RECORD_NOT_FOUND."""
     query = records(account_id, id=record_id)
-    row = (
-        (await connection.execute(query.with_for_update() if lock else query))
-        .mappings()
-        .one_or_none()
-    )
+    row = await prepared.find(connection, query.with_for_update() if lock else query)
     if row is None:
         raise NotFound("BILLING_RECORD_NOT_FOUND", "no such billing record")
     return BillingRecord.model_validate(dict(row))

@@ -34,16 +34,10 @@ async def of_invoice(connection: AsyncConnection, invoice_id: UUID) -> DunningCa
 async def get(connection: AsyncConnection, case_id: UUID, *, lock: bool = False) -> DunningCase:
     """One case, optionally locked; DUNNING_CASE_NOT_FOUND."""
     query = select(dunning_cases).where(dunning_cases.c.id == case_id)
-    rows = await connection.execute(query.with_for_update() if lock else query)
-    row = rows.mappings().one_or_none()
+    row = await prepared.find(connection, query.with_for_update() if lock else query)
     if row is None:
         raise NotFound("DUNNING_CASE_NOT_FOUND", "no such dunning case")
     return show(row)
-
-
-async def change(connection: AsyncConnection, case_id: UUID, **fields: Any) -> DunningCase:
-    """Overwrite fields of one case."""
-    return show(await prepared.change(connection, dunning_cases, case_id, **fields))
 
 
 def listing(*, status: str | None = None, account_id: UUID | None = None) -> Select[Any]:

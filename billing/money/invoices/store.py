@@ -9,13 +9,12 @@ from sqlalchemy import Select, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.core import ids, prepared
+from billing.core import prepared
 from billing.core.errors import NotFound
 from billing.core.failpoints import failpoint
 from billing.core.prepared import Fields, Prepared, given
-from billing.money.invoices.schemas import Invoice, InvoiceStatus, Line
+from billing.money.invoices.schemas import Invoice, InvoiceStatus
 from billing.money.invoices.tables import (
-    balance_entries,
     credit_notes,
     invoice_lines,
     invoice_series,
@@ -25,7 +24,6 @@ from billing.money.invoices.tables import (
 _OF_ID = select(invoices).where(invoices.c.id == given("invoice_id"))
 _GET = Prepared(_OF_ID)
 _LOCK = Prepared(_OF_ID.with_for_update(key_share=True))
-_OF_FACT = Prepared(select(invoices).where(invoices.c.fact_key == given("fact_key")))
 _LINES = Prepared(
     select(invoice_lines)
     .where(invoice_lines.c.invoice_id == given("invoice_id"))
@@ -49,31 +47,6 @@ _NEXT_NUMBER = Prepared(
     )
     .returning(invoice_series.c.last_number, invoice_series.c.last_issued_on)
 )
-_MONEY_BALANCE = Prepared(
-    select(func.coalesce(func.sum(balance_entries.c.amount_minor), 0)).where(
-        balance_entries.c.account_id == given("account_id"),
-        balance_entries.c.currency == given("currency"),
-    )
-)
-
-
-async def add(
-    connection: AsyncConnection, row: dict[str, Any], lines: Sequence[Line]
-) -> Invoice | None:
-    """Write a draft with its lines; None when its business fact was billed before."""
-    created = await prepared.add_unless_there(connection, invoices, row, invoices.c.fact_key)
-    if created is None:
-        return None
-    for position, line in enumerate(lines, start=1):
-        written = {
-            "id": ids.new(),
-            "account_id": row["account_id"],
-            "invoice_id": row["id"],
-            "position": position,
-            **line.model_dump(),
-        }
-        await prepared.add(connection, invoice_lines, written)
-    return show(created)
 
 
 async def get(connection: AsyncConnection, invoice_id: UUID) -> Invoice:
@@ -152,11 +125,6 @@ async def credit_notes_of(connection: AsyncConnection, invoice_id: UUID) -> list
         .order_by(credit_notes.c.created_at)
     )
     return [dict(row) for row in rows.mappings()]
-
-
-async def money_balance(connection: AsyncConnection, account_id: UUID, currency: str) -> int:
-    """The customer's money with us (positive) or carried debt (negative), in minor units."""
-    return int(await _MONEY_BALANCE.scalar(connection, account_id=account_id, currency=currency))
 
 
 def show(row: Fields) -> Invoice:

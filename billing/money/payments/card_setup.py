@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.core import ids
+from billing.core import ids, prepared
 from billing.core.errors import NotFound
 from billing.ledger.credits import service as credits
 from billing.matters import store as matters
@@ -155,8 +155,8 @@ def _standing(setup: Setup, outcome: SetupOutcome, at: datetime) -> dict[str, An
 
 
 async def _find(connection: AsyncConnection, condition: Any) -> Setup | None:
-    row = (await connection.execute(select(setup_intents).where(condition))).one_or_none()
-    return Setup.model_validate(dict(row._mapping)) if row else None  # noqa: SLF001 (public name)
+    row = await prepared.find(connection, select(setup_intents).where(condition))
+    return Setup.model_validate(dict(row)) if row else None
 
 
 def _required(setup: Setup | None) -> Setup:

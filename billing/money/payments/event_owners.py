@@ -11,7 +11,7 @@ from sqlalchemy import bindparam, select, text, update
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.core import clock
+from billing.core import clock, prepared
 from billing.core.errors import Conflict, NotFound
 from billing.core.prepared import Prepared
 from billing.matters import store as matters
@@ -163,15 +163,8 @@ async def replay(connection: AsyncConnection, event_id: str) -> Matter:
     Nothing is done twice: the matter asks the provider where the object stands now. Errors:
     WEBHOOK_NOT_FOUND, WEBHOOK_UNMATCHED.
     """
-    row = (
-        (
-            await connection.execute(
-                select(inbox).where(inbox.c.stripe_event_id == event_id).with_for_update()
-            )
-        )
-        .mappings()
-        .one_or_none()
-    )
+    query = select(inbox).where(inbox.c.stripe_event_id == event_id)
+    row = await prepared.find(connection, query.with_for_update())
     if row is None:
         raise NotFound("WEBHOOK_NOT_FOUND", "no such event")
     if row["type"] not in PAYMENT_EVENTS:

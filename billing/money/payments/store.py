@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, func, select, update
+from sqlalchemy import Select, func, select
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -83,17 +83,8 @@ async def undecided(connection: AsyncConnection, invoice_id: UUID) -> list[Payme
 
 async def submission(connection: AsyncConnection, invoice_id: UUID) -> Payment | None:
     """The invoice's manual payment that nobody has decided on."""
-    row = (
-        (
-            await connection.execute(
-                select(payments).where(
-                    payments.c.invoice_id == invoice_id, _BY_HAND, payments.c.status.in_(LIVE)
-                )
-            )
-        )
-        .mappings()
-        .one_or_none()
-    )
+    query = select(payments).where(payments.c.invoice_id == invoice_id)
+    row = await prepared.find(connection, query.where(_BY_HAND, payments.c.status.in_(LIVE)))
     return show(row) if row else None
 
 
@@ -140,31 +131,17 @@ async def count(connection: AsyncConnection, invoice_id: UUID) -> int:
 
 async def find_intent(connection: AsyncConnection, intent_id: str) -> Payment | None:
     """The payment behind a provider's intent or session id."""
-    row = (
-        (
-            await connection.execute(
-                select(payments).where(
-                    (payments.c.stripe_payment_intent_id == intent_id)
-                    | (payments.c.stripe_checkout_session_id == intent_id)
-                )
-            )
-        )
-        .mappings()
-        .one_or_none()
+    query = select(payments).where(
+        (payments.c.stripe_payment_intent_id == intent_id)
+        | (payments.c.stripe_checkout_session_id == intent_id)
     )
+    row = await prepared.find(connection, query)
     return show(row) if row else None
 
 
 async def change(connection: AsyncConnection, payment_id: UUID, **fields: Any) -> Payment:
     """Overwrite fields of one payment."""
     return show(await prepared.change(connection, payments, payment_id, **fields))
-
-
-async def move(connection: AsyncConnection, invoice_id: UUID, workflow_id: str) -> None:
-    """Another matter collects the invoice from now on."""
-    await connection.execute(
-        update(payments).where(payments.c.invoice_id == invoice_id).values(workflow_id=workflow_id)
-    )
 
 
 def listing(

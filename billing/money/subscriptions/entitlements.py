@@ -17,6 +17,7 @@ from billing.catalog.plans.rules import OPEN_STATUSES
 from billing.catalog.plans.schemas import Entitlements
 from billing.catalog.plans.store import show_plan
 from billing.catalog.plans.tables import plans
+from billing.core import prepared
 from billing.core.periods import Interval
 from billing.money.subscriptions.tables import subscription_items, subscriptions
 
@@ -45,7 +46,7 @@ async def of_account(connection: AsyncConnection, account_id: UUID) -> Entitleme
         .join(subscriptions, subscriptions.c.plan_id == plans.c.id)
         .where(subscriptions.c.account_id == account_id, subscriptions.c.status.in_(OPEN_STATUSES))
     )
-    row = (await connection.execute(query)).mappings().one_or_none()
+    row = await prepared.find(connection, query)
     if row is None:
         return rules.NO_PLAN
     more = {meter: Decimal(units) for meter, units in (row["extra"] or {}).items()}

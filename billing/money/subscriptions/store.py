@@ -3,7 +3,7 @@
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Select, exists, select
+from sqlalchemy import exists, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.catalog.plans.rules import OPEN_STATUSES
@@ -92,11 +92,6 @@ async def needs_card(connection: AsyncConnection, account_id: UUID) -> bool:
         subscriptions.c.amount_minor > 0,
     )
     return bool(await connection.scalar(select(exists(paying))))
-
-
-def listing(account_id: UUID) -> Select[Any]:
-    """All subscriptions the account ever had; order and cut are the caller's."""
-    return select(subscriptions).where(subscriptions.c.account_id == account_id)
 
 
 def show(row: Fields) -> Subscription:

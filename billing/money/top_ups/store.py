@@ -61,10 +61,10 @@ async def get(connection: AsyncConnection, top_up_id: UUID) -> TopUp:
 
 async def undecided(connection: AsyncConnection, account_id: UUID) -> TopUp | None:
     """The one that is wanted or being bought."""
-    rows = await connection.execute(
-        select(top_ups).where(top_ups.c.account_id == account_id, top_ups.c.decided_at.is_(None))
+    mine = top_ups.c.account_id == account_id
+    row = await prepared.find(
+        connection, select(top_ups).where(mine, top_ups.c.decided_at.is_(None))
     )
-    row = rows.mappings().one_or_none()
     return show(row) if row else None
 
 

@@ -37,11 +37,6 @@ async def find(
     return show(row) if row else None
 
 
-async def change(connection: AsyncConnection, trial_id: UUID, **fields: Any) -> Trial:
-    """Overwrite fields of one trial."""
-    return show(await prepared.change(connection, trials, trial_id, **fields))
-
-
 async def credits_left(connection: AsyncConnection, account_id: UUID) -> Decimal:
     """The unspent credits of the trial's own lot."""
     left: Decimal | None = await connection.scalar(

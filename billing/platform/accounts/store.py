@@ -8,7 +8,7 @@ from sqlalchemy import Select, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.core import ids
+from billing.core import ids, prepared
 from billing.core.errors import NotFound
 from billing.core.prepared import Fields, Prepared, given
 from billing.platform.accounts.schemas import Account
@@ -78,13 +78,11 @@ async def lock_by_external(connection: AsyncConnection, external_id: str) -> Acc
 
 async def lock(connection: AsyncConnection, account_id: UUID) -> Account:
     """The account's row, locked against another walker."""
-    rows = await connection.execute(
-        select(accounts).where(accounts.c.id == account_id).with_for_update(key_share=True)
-    )
-    row = rows.mappings().one_or_none()
-    if row is None:
+    query = select(accounts).where(accounts.c.id == account_id)
+    account = await _one(connection, query.with_for_update(key_share=True))
+    if account is None:
         raise NotFound("MERCHANT_NOT_FOUND", "no such account")
-    return show(row)
+    return account
 
 
 async def advancing(connection: AsyncConnection) -> list[UUID]:
@@ -169,5 +167,5 @@ def _escaped(text: str) -> str:
 
 
 async def _one(connection: AsyncConnection, statement: Any) -> Account | None:
-    row = (await connection.execute(statement)).mappings().one_or_none()
+    row = await prepared.find(connection, statement)
     return show(row) if row is not None else None

@@ -7,7 +7,6 @@ from uuid import UUID
 from sqlalchemy import Select, func, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.core import ids
 from billing.core.prepared import Prepared, given
 from billing.platform.provider_inbox.schemas import Waiting
 from billing.platform.provider_inbox.tables import stripe_webhook_events
@@ -155,18 +154,3 @@ async def park(connection: AsyncConnection, event_id: str, error: str) -> None:
         .where(stripe_webhook_events.c.stripe_event_id == event_id)
         .values(status="parked", error=error)
     )
-
-
-def external(event_row: dict[str, Any]) -> dict[str, Any]:
-    """An inbox row for operators."""
-    account_id = event_row["account_id"]
-    return {
-        "event_id": event_row["stripe_event_id"],
-        "type": event_row["type"],
-        "status": event_row["status"],
-        "deliveries": event_row["deliveries"],
-        "account_id": ids.encode(ids.ACCOUNT, account_id) if account_id else None,
-        "workflow_id": event_row["workflow_id"],
-        "received_at": event_row["received_at"],
-        "error": event_row["error"],
-    }

@@ -30,7 +30,6 @@ GOLDEN = {
     "purchase_grant": (keys.purchase_grant(OTHER), "pur_01h455vb4pex5vskg00000000f/grant"),
     "adjustment": (keys.adjustment(OTHER), "adj_01h455vb4pex5vskg00000000f/credits"),
     "trial_grant": (keys.trial_grant(OTHER), "acc_01h455vb4pex5vskg00000000f/trial"),
-    "step": (keys.step("sub_1", "notice", 7), "sub_1/notice-7"),
 }  # fmt: skip
 # What reads a key instead of making one.
 

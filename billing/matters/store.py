@@ -62,41 +62,25 @@ _WATCH_ACCOUNT = Prepared(
 _FIND = Prepared(select(matters).where(matters.c.workflow_id == given("name")))
 
 
-async def birth(
-    connection: AsyncConnection,
-    *,
-    kind: MatterKind,
-    account_id: UUID,
-    subject_id: UUID,
-    head: Step | None,
-    at: datetime,
-    correlation_id: str | None = None,
-) -> Matter:
+async def birth(connection: AsyncConnection, born: Bear, at: datetime) -> Matter:
     """Write a new matter; its workflow is started by whoever commits, or by the sweeper."""
-    matter = Matter(
-        workflow_id=kind.workflow_id(subject_id),
-        account_id=account_id,
-        kind=kind.name,
-        subject_id=subject_id,
-        head=head,
-        correlation_id=correlation_id,
-    )
+    matter = of_birth(born)
     row = {
         "workflow_id": matter.workflow_id,
-        "account_id": account_id,
-        "kind": kind.name,
-        "subject_id": subject_id,
+        "account_id": matter.account_id,
+        "kind": matter.kind,
+        "subject_id": matter.subject_id,
         "created_at": at,
         "woken_at": real_now(),
-        "correlation_id": correlation_id,
-        **_head_columns(head),
+        "correlation_id": matter.correlation_id,
+        **_head_columns(matter.head),
     }
     await prepared.add(connection, matters, row)
     return matter
 
 
 def of_birth(born: Bear) -> Matter:
-    """The matter that a decision bore, to be told after the commit."""
+    """The matter that is born, to be told after the commit."""
     return Matter(
         workflow_id=born.kind.workflow_id(born.subject_id),
         account_id=born.account_id,

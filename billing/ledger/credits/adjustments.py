@@ -15,6 +15,7 @@ from billing.core.errors import Invalid
 from billing.core.money import show_decimal
 from billing.ledger.credits import service
 from billing.ledger.credits.schemas import Adjustment, Balance, Grant, Taken
+from billing.matters.effects import Announce
 from billing.platform.audit import service as audit
 from billing.platform.outbox import service as outbox
 
@@ -99,11 +100,5 @@ async def _announce(
         "reason": done.reason,
         "scope": scope,
     }
-    await outbox.announce(
-        connection,
-        account_id=done.account_id,
-        action="credits.adjusted",
-        subject=subject,
-        facts=facts,
-        at=at,
-    )
+    told = Announce(done.account_id, "credits.adjusted", subject, facts)
+    await outbox.announce(connection, told, at)

@@ -22,6 +22,7 @@ from billing.core.errors import Conflict, NotFound, PaymentRequired
 from billing.core.money import ZERO
 from billing.core.prepared import Prepared
 from billing.ledger.credits import service as credits
+from billing.matters.effects import Announce
 from billing.metering.usage import rules, store
 from billing.metering.usage.schemas import BillingRecord, Period
 from billing.platform.outbox import service as outbox
@@ -188,14 +189,9 @@ async def write(
         connection, account_id=record.account_id, record_id=record.id, method=method,
         status=status, transaction_id=transaction_id, at=at,
     )  # fmt: skip
-    await outbox.announce(
-        connection,
-        account_id=record.account_id,
-        action=rules.STATUS_ACTIONS[status],
-        subject=ids.encode(rules.BILLING_ID, record.id),
-        facts=rules.status_facts(record.id, method, status),
-        at=at,
-    )
+    action, subject = rules.STATUS_ACTIONS[status], ids.encode(rules.BILLING_ID, record.id)
+    facts = rules.status_facts(record.id, method, status)
+    await outbox.announce(connection, Announce(record.account_id, action, subject, facts), at)
     return await store.get_record(connection, record.account_id, record.id)
 
 

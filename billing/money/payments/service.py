@@ -11,7 +11,8 @@ from billing.money.invoices.schemas import Invoice
 from billing.money.payments import store
 from billing.money.payments.rules import CheckoutSession
 from billing.money.payments.schemas import Payment
-from billing.platform.outbox import service as events
+from billing.money.payments.transitions import announcement
+from billing.platform.outbox import service as outbox
 
 
 async def open_flow(
@@ -70,19 +71,4 @@ async def announce(
     connection: AsyncConnection, payment: Payment, what: str, at: datetime, **detail: Any
 ) -> None:
     """One audit row and one `evt.billing.payment.*`."""
-    subject = ids.encode(ids.PAYMENT, payment.id)
-    facts = {
-        "payment_id": subject,
-        "invoice_id": ids.encode(ids.INVOICE, payment.invoice_id),
-        "amount_cents": payment.received_minor or payment.amount_minor,
-        "currency": payment.currency,
-        **detail,
-    }
-    await events.announce(
-        connection,
-        account_id=payment.account_id,
-        action=f"payment.{what}",
-        subject=subject,
-        facts=facts,
-        at=at,
-    )
+    await outbox.announce(connection, announcement(payment, what, **detail), at)

@@ -4,7 +4,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from billing.core import ids, keys
-from billing.matters.effects import Rows, Watch, Work
+from billing.matters.effects import Announce, Rows, Watch, Work
 from billing.money.payments.owed import Owed
 from billing.money.payments.rules import FINAL_PAYMENT, CardDetails, CheckoutSession, Outcome
 from billing.money.payments.schemas import Attempt, AttemptStatus, Method, Payment, PaymentStatus
@@ -151,6 +151,11 @@ def make_way(w: Work[Any], owed: Owed) -> Payment | None:
 
 def announce(w: Work[Any], payment: Payment, what: str, **detail: Any) -> None:
     """One audit row and one `evt.billing.payment.*`."""
+    w.do(announcement(payment, what, **detail))
+
+
+def announcement(payment: Payment, what: str, **detail: Any) -> Announce:
+    """What is told of a payment."""
     subject = ids.encode(ids.PAYMENT, payment.id)
     facts = {
         "payment_id": subject,
@@ -159,7 +164,7 @@ def announce(w: Work[Any], payment: Payment, what: str, **detail: Any) -> None:
         "currency": payment.currency,
         **detail,
     }
-    w.announce(payment.account_id, f"payment.{what}", subject, facts)
+    return Announce(payment.account_id, f"payment.{what}", subject, facts)
 
 
 def default_card(rows: Rows) -> Method | None:

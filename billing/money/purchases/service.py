@@ -14,7 +14,7 @@ from billing.core.settings import Settings
 from billing.ledger.credits import service as credits
 from billing.matters import store as matters
 from billing.matters.agenda import head
-from billing.matters.effects import Rows, Work
+from billing.matters.effects import Bear, Rows, Work
 from billing.matters.kinds import PURCHASE
 from billing.matters.schemas import Matter
 from billing.money.payments import methods
@@ -85,15 +85,8 @@ async def _write(
     work = Work(Rows(), facts)
     transitions.start(work, row, account.issuer_id)
     await writer.write(connection, work.effects, at, verbs={})
-    return await matters.birth(
-        connection,
-        kind=PURCHASE,
-        account_id=account.id,
-        subject_id=row["id"],
-        head=head(agenda(view(work.rows, facts))),
-        at=at,
-        correlation_id=context.correlation_id.get(),
-    )
+    first = head(agenda(view(work.rows, facts)))
+    return await matters.birth(connection, Bear(PURCHASE, account.id, row["id"], first), at)
 
 
 def _row(

@@ -5,7 +5,6 @@ account's trial, the account, the payments by id (docs/rules.md#accounts). A loo
 agenda needs; only a decision reads the lines of invoices, and only one that may bill reads usage.
 """
 
-from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -17,45 +16,40 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.catalog.plans.store import show_plan
 from billing.core import ids
+from billing.core.clock import real_now
 from billing.core.errors import NotFound
 from billing.core.failpoints import failpoint
 from billing.core.prepared import Prepared, Row, answers
 from billing.ledger.credits import service as credits
-from billing.matters.effects import Row as Record
 from billing.matters.effects import Rows
 from billing.matters.kinds import SUBSCRIPTION
 from billing.metering.usage import store as usage
-from billing.money.dunning.reading import WAITING_EVENTS, declines, waiting_events
 from billing.money.dunning.rules import ATTEMPT_WINDOW, Policy
 from billing.money.dunning.schemas import DunningCase
 from billing.money.dunning.transitions import MOVE_EVENTS
 from billing.money.invoices import store as invoices
 from billing.money.invoices import usage_lines
-from billing.money.invoices.schemas import BalanceEntry, CreditNote, Invoice, InvoiceLine
-from billing.money.payments import event_owners
-from billing.money.payments.schemas import Attempt, Method, Payment
+from billing.money.invoices.schemas import BalanceEntry, CreditNote
+from billing.money.payments import event_owners, reading
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.rules import SubscriptionState
 from billing.money.subscriptions.schemas import CrossedPeriod, Item, Subscription
 from billing.money.subscriptions.transitions import RULES
 from billing.money.trials.schemas import Trial
-from billing.platform.decisions.service import Engine, Read, now_facts
+from billing.platform.decisions.service import Engine, Read
 from billing.platform.decisions.writer import ISSUE, Verb
 
 BILLING_STEPS: Final = frozenset({"renew", "end_trial", "cycle", "bill_early", "end", "give_up"})
 """Steps that may put usage onto an invoice; while `unpaid` each step may, for money ends that."""
-_LOCK = Prepared(text("SELECT id FROM subscriptions WHERE id = :subscription_id FOR NO KEY UPDATE"))
-_MINE = "(SELECT account_id FROM subscriptions WHERE id = :subscription_id)"
+_LOCK = reading.lock("subscriptions")
+_LOCK_ACCOUNT = reading.lock_account("subscriptions")
 _LOCK_TRIAL = Prepared(
     text(
-        f"SELECT id FROM trials WHERE account_id = {_MINE} AND kind = 'account_trial'"  # noqa: S608
-        " AND status = 'active' FOR NO KEY UPDATE"
-    )
-)
-_LOCK_ACCOUNT = Prepared(
-    text(
-        f"SELECT account_id FROM credit_balances WHERE account_id = {_MINE}"  # noqa: S608
-        " FOR NO KEY UPDATE"
+        """
+    SELECT id FROM trials
+    WHERE account_id = (SELECT account_id FROM subscriptions WHERE id = :subject_id)
+      AND kind = 'account_trial' AND status = 'active' FOR NO KEY UPDATE
+    """
     )
 )
 _LOCK_PAYMENTS = Prepared(
@@ -84,42 +78,22 @@ _INVOICES = """
 """
 
 
-def _all(of: str, row: str, order: str, *, when: str = "true") -> str:
-    """An array of rows that hang on the subscription's invoices."""
-    return (
-        f"ARRAY(SELECT {row} FROM {of} JOIN mine m ON m.id = x.invoice_id"  # noqa: S608
-        f" WHERE {when} ORDER BY {order})"
-    )
-
-
 _READ = Prepared(
     text(
         f"""
     WITH mine AS MATERIALIZED ({_INVOICES})
     SELECT to_jsonb(s) AS subscription, a.clock_at, a.is_test, a.issuer_id,
            to_jsonb(pl) || jsonb_build_object('monthly_credits', pl.monthly_credits::text) AS plan,
-           ARRAY(SELECT to_jsonb(m) FROM mine m ORDER BY m.created_at, m.id) AS invoices,
-           {_all("payments x", "to_jsonb(x)", "x.created_at, x.id")} AS payments,
-           {_all("payment_attempts x", "to_jsonb(x)", "x.real_started_at, x.id")} AS attempts,
-           {_all("dunning_cases x", "to_jsonb(x)", "x.id")} AS cases,
-           ARRAY(SELECT to_jsonb(x) FROM payment_methods x
-                 WHERE x.account_id = s.account_id ORDER BY x.created_at, x.id) AS methods,
+           {reading.COLLECTED},
+           {reading.hanging("dunning_cases", "x.id")} AS cases,
+           {reading.METHODS} AS methods,
            ARRAY(SELECT to_jsonb(x) FROM usage_periods x
                  WHERE x.account_id = s.account_id
                    AND (x.threshold_at IS NOT NULL
                         OR x.id = ANY (CAST(:known AS uuid[])))) AS crossed,
-           {_all("balance_entries x", "to_jsonb(x)", "x.at, x.id", when=":deciding")}
-               AS balance_entries,
-           {_all("credit_notes x", "to_jsonb(x)", "x.id", when=":deciding")} AS credit_notes,
-           {
-            _all(
-                "invoice_lines x",
-                "to_jsonb(x) || jsonb_build_object('quantity', x.quantity::text,"
-                " 'unit_amount', x.unit_amount::text)",
-                "x.invoice_id, x.position",
-                when=":deciding",
-            )
-        } AS lines,
+           {reading.balance_entries(":deciding")} AS balance_entries,
+           {reading.hanging("credit_notes", "x.id", when=":deciding")} AS credit_notes,
+           {reading.lines(":deciding")} AS lines,
            ARRAY(SELECT to_jsonb(x) || jsonb_build_object('units', x.units::text)
                  FROM subscription_items x
                  WHERE :deciding AND x.subscription_id = s.id ORDER BY x.id) AS items,
@@ -127,13 +101,7 @@ _READ = Prepared(
                  FROM trials x
                  WHERE :deciding AND x.account_id = s.account_id AND x.kind = 'account_trial'
                    AND (x.status = 'active' OR x.id = ANY (CAST(:known AS uuid[])))) AS trials,
-           ARRAY(SELECT jsonb_build_object('card', t.payment_method_id, 'count', count(*))
-                 FROM payment_attempts t
-                 WHERE :deciding AND t.account_id = s.account_id
-                   AND t.payment_method_id IS NOT NULL
-                   AND t.started_at >= coalesce(a.clock_at, :real_at) - :window
-                   AND t.status IN ('declined', 'action')
-                 GROUP BY t.payment_method_id) AS declines,
+           {reading.declines(":deciding")} AS declines,
            coalesce((SELECT sum(x.amount_minor) FROM balance_entries x
                      WHERE :deciding AND x.account_id = s.account_id
                        AND x.currency = s.currency), 0)::bigint AS balance_minor,
@@ -142,11 +110,11 @@ _READ = Prepared(
                WHERE x.subscription_id = s.id AND x.period_start = s.current_period_start
                  AND x.collection = 'held' AND x.created_at >= s.current_period_end)
                AS period_was_late,
-           {WAITING_EVENTS} AS waiting_events
+           {reading.WAITING_EVENTS} AS waiting_events
     FROM subscriptions s
     JOIN accounts a ON a.id = s.account_id
     JOIN plans pl ON pl.id = s.plan_id
-    WHERE s.id = :subscription_id
+    WHERE s.id = :subject_id
     """  # noqa: S608 - put together from constants
     )
 )
@@ -157,8 +125,8 @@ async def read(
 ) -> tuple[Rows, SubscriptionFacts]:
     """One subscription with the invoices it collects; a look locks its own row alone."""
     matter = SUBSCRIPTION.workflow_id(wanted.subject_id)
-    named = {"subscription_id": wanted.subject_id}
-    instants = now_facts(None)
+    named = {"subject_id": wanted.subject_id}
+    real_at = real_now()
     locks: list[tuple[Prepared, dict[str, Any]]] = [(_LOCK, named)] if wanted.locked else []
     if wanted.locked and wanted.deciding:
         locks += [(_LOCK_TRIAL, named), (_LOCK_ACCOUNT, named)]
@@ -168,18 +136,18 @@ async def read(
         "workflow_id": matter,
         "known": list(wanted.known),
         "deciding": wanted.deciding,
-        "real_at": instants["real_at"],
+        "real_at": real_at,
         "window": ATTEMPT_WINDOW,
     }
     reads: list[tuple[Prepared, dict[str, Any]]] = [(_READ, values)]
     if wanted.deciding:
         bills = wanted.step is None or wanted.step.name in BILLING_STEPS
-        reads.append((usage_lines.OWED, {**named, "asked": bills}))
+        reads.append((usage_lines.OWED, {"subscription_id": wanted.subject_id, "asked": bills}))
     found, *owed = (await answers(connection, *locks, *reads))[len(locks) :]
     if not found:
         raise NotFound("SUBSCRIPTION_NOT_FOUND", "no such subscription")
-    rows = Rows(_rows(found[0]), waiting_events(found[0]["waiting_events"]))
-    facts = _facts(found[0], instants["real_at"], wanted, rows)
+    rows = _rows(found[0])
+    facts = _facts(found[0], real_at, wanted, rows)
     used = usage_lines.owed(owed[0], rows) if owed else ()
     return rows, replace(facts, usage=used, credits_at_start=credits_at_start)
 
@@ -195,7 +163,7 @@ def _facts(row: Row, real_at: Any, wanted: Read, rows: Rows) -> SubscriptionFact
         answer=wanted.answer,
         is_test=row["is_test"],
         balance_minor=row["balance_minor"] - sum(one.amount_minor for one in entries),
-        declines=declines(row["declines"]),
+        declines=reading.declines_by_card(row),
         terms=Policy.model_validate(plan.dunning.model_dump()),
         zone=subscription.zone,
         subscription_id=wanted.subject_id,
@@ -206,19 +174,16 @@ def _facts(row: Row, real_at: Any, wanted: Read, rows: Rows) -> SubscriptionFact
     )
 
 
-def _rows(row: Row) -> Iterable[Record]:
-    yield Subscription.model_validate(row["subscription"])
-    yield from map(Item.model_validate, row["items"])
-    yield from map(Invoice.model_validate, row["invoices"])
-    yield from map(InvoiceLine.model_validate, row["lines"])
-    yield from map(CreditNote.model_validate, row["credit_notes"])
-    yield from map(BalanceEntry.model_validate, row["balance_entries"])
-    yield from map(Payment.model_validate, row["payments"])
-    yield from map(Attempt.model_validate, row["attempts"])
-    yield from map(DunningCase.model_validate, row["cases"])
-    yield from map(Method.model_validate, row["methods"])
-    yield from map(CrossedPeriod.model_validate, row["crossed"])
-    yield from map(Trial.model_validate, row["trials"])
+def _rows(row: Row) -> Rows:
+    return reading.rows_of(
+        row,
+        Subscription.model_validate(row["subscription"]),
+        items=Item,
+        credit_notes=CreditNote,
+        cases=DunningCase,
+        crossed=CrossedPeriod,
+        trials=Trial,
+    )
 
 
 async def open_usage_period(connection: AsyncConnection, *, account_id: UUID, at: datetime) -> None:

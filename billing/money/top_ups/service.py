@@ -15,6 +15,7 @@ from billing.core.errors import Conflict, Invalid
 from billing.core.money import show_decimal
 from billing.ledger.credits import service as credits
 from billing.matters import store as matters
+from billing.matters.effects import Announce
 from billing.money.payments import methods
 from billing.money.top_ups import rules, store
 from billing.money.top_ups.rules import TopUpStatus
@@ -49,19 +50,15 @@ async def write(
     )
     below = wanted.threshold if wanted.is_enabled else None
     await store.change_balance(connection, account_id, below=below, **{"from": None})
-    await outbox.announce(
-        connection,
-        account_id=account_id,
-        action="top_up.settings_written",
-        subject=ids.encode(ids.ACCOUNT, account_id),
-        facts={
-            "is_enabled": wanted.is_enabled,
-            "threshold": show_decimal(wanted.threshold),
-            "pack": pack.key,
-            "monthly_cap_cents": wanted.monthly_cap_minor,
-        },
-        at=at,
-    )
+    facts = {
+        "is_enabled": wanted.is_enabled,
+        "threshold": show_decimal(wanted.threshold),
+        "pack": pack.key,
+        "monthly_cap_cents": wanted.monthly_cap_minor,
+    }
+    subject = ids.encode(ids.ACCOUNT, account_id)
+    told = Announce(account_id, "top_up.settings_written", subject, facts)
+    await outbox.announce(connection, told, at)
     return kept, await look(connection, account_id, at)
 
 
@@ -145,14 +142,8 @@ async def _announce(
         "reason": top_up.reason,
         **more,
     }
-    await outbox.announce(
-        connection,
-        account_id=top_up.account_id,
-        action=f"top_up.{what or top_up.status}",
-        subject=subject,
-        facts=facts,
-        at=at,
-    )
+    action = f"top_up.{what or top_up.status}"
+    await outbox.announce(connection, Announce(top_up.account_id, action, subject, facts), at)
 
 
 def _text(at: datetime | None) -> str | None:

@@ -3,25 +3,23 @@
 import hashlib
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.core import context, ids, keys
+from billing.core import ids, keys
 from billing.core.errors import Conflict
-from billing.core.money import show_decimal
 from billing.core.settings import Settings
 from billing.ledger.credits import service as credits
 from billing.matters import store as matters
 from billing.matters.agenda import head
-from billing.matters.effects import Rows
+from billing.matters.effects import Bear, Rows
 from billing.matters.kinds import TRIAL
 from billing.matters.schemas import Matter
 from billing.money.trials import store
 from billing.money.trials.rules import agenda
 from billing.money.trials.schemas import Trial
-from billing.money.trials.transitions import view
+from billing.money.trials.transitions import announcement, view
 from billing.platform.accounts.schemas import Account
 from billing.platform.outbox import service as outbox
 
@@ -50,16 +48,9 @@ async def start(
     if trial is None:
         raise Conflict("TRIAL_ALREADY_USED", "this account has used its trial")
     await _grant(connection, trial, at)
-    await _announce(connection, trial, "started", at)
-    return await matters.birth(
-        connection,
-        kind=TRIAL,
-        account_id=account.id,
-        subject_id=account.id,
-        head=head(agenda(view(Rows([trial]), account.clock_at))),
-        at=at,
-        correlation_id=context.correlation_id.get(),
-    )
+    await outbox.announce(connection, announcement(trial, "started"), at)
+    first = head(agenda(view(Rows([trial]), account.clock_at)))
+    return await matters.birth(connection, Bear(TRIAL, account.id, account.id, first), at)
 
 
 async def take(
@@ -108,23 +99,3 @@ def _identity(account: Account) -> str | None:
         return None
     name = f"{account.platform}:{account.platform_domain.lower()}"
     return hashlib.sha256(name.encode()).hexdigest()
-
-
-async def _announce(
-    connection: AsyncConnection, trial: Trial, what: str, at: datetime, **detail: Any
-) -> None:
-    subject = ids.encode(ids.TRIAL, trial.id)
-    facts = {
-        "trial_id": subject,
-        "credits": show_decimal(trial.credits),
-        "expires_at": trial.expires_at.isoformat(),
-        **detail,
-    }
-    await outbox.announce(
-        connection,
-        account_id=trial.account_id,
-        action=f"trial.{what}",
-        subject=subject,
-        facts=facts,
-        at=at,
-    )

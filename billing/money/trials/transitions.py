@@ -8,7 +8,7 @@ from typing import Any
 from billing.core import ids, keys
 from billing.core.money import show_decimal
 from billing.matters.agenda import Step
-from billing.matters.effects import Do, Facts, Rows, Wake, Work
+from billing.matters.effects import Announce, Do, Facts, Rows, Wake, Work
 from billing.matters.kinds import TRIAL
 from billing.money.trials.rules import TrialState
 from billing.money.trials.schemas import Trial
@@ -46,7 +46,7 @@ def transition(w: Work[TrialFacts], step: Step) -> None:
     lot = {"account_id": trial.account_id, "grant_key": grant_key, "reason": "trial expired"}
     w.do(Do("expire_lot", lot))
     ended = w.change(trial, status="expired", ended_at=w.facts.at)
-    announce(w, ended, "expired", expired=show_decimal(w.facts.left))
+    w.do(announcement(ended, "expired", expired=show_decimal(w.facts.left)))
     w.result = ended.status
 
 
@@ -54,7 +54,8 @@ def convert(w: Work[Any]) -> None:
     """The first paid subscription ends the trial as converted; its lot keeps its date."""
     for trial in w.rows.of(Trial):
         if trial.status == "active":
-            announce(w, w.change(trial, status="converted", ended_at=w.facts.at), "converted")
+            converted = w.change(trial, status="converted", ended_at=w.facts.at)
+            w.do(announcement(converted, "converted"))
             w.do(Wake(TRIAL.workflow_id(trial.account_id)))
 
 
@@ -64,7 +65,7 @@ def trial_of(rows: Rows) -> Trial:
     return trial
 
 
-def announce(w: Work[Any], trial: Trial, what: str, **detail: Any) -> None:
+def announcement(trial: Trial, what: str, **detail: Any) -> Announce:
     """One audit row and one `evt.billing.trial.*`."""
     subject = ids.encode(ids.TRIAL, trial.id)
     facts = {
@@ -73,4 +74,4 @@ def announce(w: Work[Any], trial: Trial, what: str, **detail: Any) -> None:
         "expires_at": trial.expires_at.isoformat(),
         **detail,
     }
-    w.announce(trial.account_id, f"trial.{what}", subject, facts)
+    return Announce(trial.account_id, f"trial.{what}", subject, facts)

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.core import context, prepared
+from billing.core import prepared
 from billing.core.database import metadata
 from billing.core.prepared import Sent, pipeline
 from billing.matters import store as matters
@@ -133,26 +133,10 @@ async def _write(
     connection: AsyncConnection, effect: Effect, at: datetime, verbs: Mapping[str, Verb]
 ) -> None:
     match effect:
-        case Announce(account_id, action, subject, facts, type):
-            await outbox.announce(
-                connection,
-                account_id=account_id,
-                action=action,
-                subject=subject,
-                facts=dict(facts),
-                at=at,
-                type=type,
-            )
-        case Bear(kind, account_id, subject_id, head):
-            await matters.birth(
-                connection,
-                kind=kind,
-                account_id=account_id,
-                subject_id=subject_id,
-                head=head,
-                at=at,
-                correlation_id=context.correlation_id.get(),
-            )
+        case Announce():
+            await outbox.announce(connection, effect, at)
+        case Bear():
+            await matters.birth(connection, effect, at)
         case Wake(workflow_id):
             await matters.wake(connection, workflow_id, at)
         case Heard(event_id, object_id, until, workflow_id):

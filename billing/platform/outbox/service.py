@@ -3,7 +3,7 @@
 What a transaction announces is written by one statement, before it commits or numbers an invoice.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -16,6 +16,7 @@ from billing.core import context, ids
 from billing.core.clock import real_now
 from billing.core.database import before_commit
 from billing.core.prepared import Prepared
+from billing.matters.effects import Announce
 
 PREFIX: Final = "evt.billing."
 
@@ -61,22 +62,11 @@ async def publish(
     await _say(connection, _fact(account_id, type, data, at))
 
 
-async def announce(
-    connection: AsyncConnection,
-    *,
-    account_id: UUID,
-    action: str,
-    subject: str,
-    facts: dict[str, Any],
-    at: datetime,
-    type: str | None = None,
-) -> None:
-    """One fact for both: an audit row `purchase.completed` and its event.
-
-    The event is `evt.billing.<action>` unless `type` names another.
-    """
-    whose = {"actor": context.actor.get(), "action": action, "subject": subject}
-    await _say(connection, _fact(account_id, type or PREFIX + action, facts, at) | whose)
+async def announce(connection: AsyncConnection, told: Announce, at: datetime) -> None:
+    """One fact for both: an audit row `purchase.completed` and its event."""
+    whose = {"actor": context.actor.get(), "action": told.action, "subject": told.subject}
+    type_ = told.type or PREFIX + told.action
+    await _say(connection, _fact(told.account_id, type_, told.facts, at) | whose)
 
 
 async def flush(connection: AsyncConnection) -> None:
@@ -99,12 +89,12 @@ async def _write(connection: AsyncConnection, facts: Sequence[dict[str, Any]]) -
     await _WRITE.run(connection, facts=numbered)
 
 
-def _fact(account_id: UUID, type: str, data: dict[str, Any], at: datetime) -> dict[str, Any]:
+def _fact(account_id: UUID, type: str, data: Mapping[str, Any], at: datetime) -> dict[str, Any]:
     return {
         "id": str(ids.new()),
         "account_id": str(account_id),
         "type": type,
-        "data": data,
+        "data": dict(data),
         "correlation_id": context.correlation_id.get(),
         "at": at.isoformat(),
         "real_at": real_now().isoformat(),

@@ -1,0 +1,141 @@
+"""The pieces of every collector's reading: locks, what hangs on its invoices, and those rows.
+
+Locks are statements of their own before the one that reads: a statement that waits for a lock
+reads every other table as it was before it waited. The order is always the same: the matter's
+row, the account, its payments by id (docs/rules.md#accounts). In the texts `mine` are the
+invoices that are read, and `a` is their account.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
+from uuid import UUID
+
+from pydantic import AwareDatetime, TypeAdapter
+from sqlalchemy import text
+
+from billing.core.prepared import Prepared, Row
+from billing.matters.effects import InboxEvent, Rows
+from billing.matters.effects import Row as Record
+from billing.money.invoices.schemas import BalanceEntry, Invoice, InvoiceLine
+from billing.money.payments.schemas import Attempt, Method, Payment
+
+_INSTANT: Final = TypeAdapter(AwareDatetime)
+_TYPES: Final[Mapping[str, type[Record]]] = {
+    "invoices": Invoice,
+    "lines": InvoiceLine,
+    "payments": Payment,
+    "attempts": Attempt,
+    "methods": Method,
+    "balance_entries": BalanceEntry,
+}
+LOCK_PAYMENTS: Final = Prepared(
+    text(
+        """
+    SELECT p.id FROM payments p JOIN invoices i ON i.id = p.invoice_id
+    WHERE i.workflow_id = :workflow_id ORDER BY p.id FOR NO KEY UPDATE OF p
+    """
+    )
+)
+
+
+def lock(table: str) -> Prepared:
+    """Lock the matter's own row, whose id is `subject_id`."""
+    return Prepared(text(f"SELECT id FROM {table} WHERE id = :subject_id FOR NO KEY UPDATE"))  # noqa: S608
+
+
+def lock_account(table: str) -> Prepared:
+    """Lock the account of that row."""
+    return Prepared(
+        text(
+            f"""
+        SELECT account_id FROM credit_balances
+        WHERE account_id = (SELECT account_id FROM {table} WHERE id = :subject_id)
+        FOR NO KEY UPDATE
+        """  # noqa: S608 - put together from constants
+        )
+    )
+
+
+def hanging(table: str, order: str, *, row: str = "to_jsonb(x)", when: str = "true") -> str:
+    """An array of the rows of a table that hang on the invoices."""
+    return (
+        f"ARRAY(SELECT {row} FROM {table} x JOIN mine m ON m.id = x.invoice_id"  # noqa: S608
+        f" WHERE {when} ORDER BY {order})"
+    )
+
+
+def lines(when: str = "true") -> str:
+    """The lines of the invoices; numerics travel as texts."""
+    row = (
+        "to_jsonb(x) || jsonb_build_object('quantity', x.quantity::text,"
+        " 'unit_amount', x.unit_amount::text)"
+    )
+    return hanging("invoice_lines", "x.invoice_id, x.position", row=row, when=when)
+
+
+def balance_entries(when: str = "true") -> str:
+    """The account's money that came from or went to the invoices."""
+    return hanging("balance_entries", "x.at, x.id", when=f"{when} AND x.account_id = a.id")
+
+
+def declines(when: str = "true") -> str:
+    """The declines of each card of the account in the window, over all its invoices."""
+    return f"""
+    ARRAY(SELECT jsonb_build_object('card', t.payment_method_id, 'count', count(*))
+          FROM payment_attempts t
+          WHERE {when} AND t.account_id = a.id AND t.payment_method_id IS NOT NULL
+            AND t.started_at >= coalesce(a.clock_at, :real_at) - :window
+            AND t.status IN ('declined', 'action')
+          GROUP BY t.payment_method_id)
+"""  # noqa: S608 - put together from constants
+
+
+COLLECTED: Final = f"""
+    ARRAY(SELECT to_jsonb(m) FROM mine m ORDER BY m.created_at, m.id) AS invoices,
+    {hanging("payments", "x.created_at, x.id")} AS payments,
+    {hanging("payment_attempts", "x.real_started_at, x.id")} AS attempts
+"""  # noqa: S608 - put together from constants
+METHODS: Final = """
+    ARRAY(SELECT to_jsonb(x) FROM payment_methods x
+          WHERE x.account_id = a.id ORDER BY x.created_at, x.id)
+"""
+# The provider's events that wait for a matter, with the payment that each speaks of.
+WAITING_EVENTS: Final = """
+    ARRAY(SELECT jsonb_build_object(
+              'id', e.stripe_event_id, 'replays', e.replays, 'object_id', e.object_id,
+              'received_at', e.received_at,
+              'about', (SELECT p.id FROM payments p
+                        WHERE e.object_id IN (p.stripe_payment_intent_id,
+                                              p.stripe_checkout_session_id) LIMIT 1))
+          FROM stripe_webhook_events e
+          WHERE e.workflow_id = :workflow_id AND e.status = 'received'
+          ORDER BY e.received_at LIMIT 10)
+"""
+
+
+def rows_of(row: Row, *own: Record, **more: type[Record]) -> Rows:
+    """The matter's own row, the arrays that were read beside it, and the events that wait.
+
+    `more` names the types of the arrays that only this matter reads.
+    """
+    read = {name: type_ for name, type_ in {**_TYPES, **more}.items() if name in row}
+    records: Iterator[Record] = (
+        type_.model_validate(one) for name, type_ in read.items() for one in row[name]
+    )
+    return Rows([*own, *records], _events(row["waiting_events"]))
+
+
+def declines_by_card(row: Row) -> dict[UUID, int]:
+    """How often each card was declined."""
+    return {UUID(one["card"]): one["count"] for one in row["declines"]}
+
+
+def _events(rows: Iterable[dict[str, Any]]) -> Iterator[InboxEvent]:
+    for one in rows:
+        yield InboxEvent(
+            id=one["id"],
+            replays=one["replays"],
+            object_id=one["object_id"],
+            received_at=_INSTANT.validate_python(one["received_at"]),
+            about=UUID(one["about"]) if one["about"] else None,
+        )

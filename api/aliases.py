@@ -5,7 +5,8 @@ OpenAPI document shows each route once.
 """
 
 import re
-from typing import Final, NamedTuple
+from collections.abc import Mapping
+from typing import Final
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -14,41 +15,30 @@ from api.routes.base import PREFIX
 UNVERSIONED: Final = "/api/billing"
 _WITH_ID: Final = re.compile(r"(/[^/]+/[^/]+/)([^/]+)(/.+)")
 
-
-class Alias(NamedTuple):
-    """A method and path below `/api/v1`, and the canonical ones they stand for."""
-
-    method: str
-    path: str
-    canonical: str
-
-
-# One line per spelling; `{id}` stands for the third segment of a path.
-ALIASES: Final[tuple[Alias, ...]] = (
-    Alias("GET", "/billing/transactions", "/billing/credits/transactions"),
-    Alias("GET", "/billing/usage", "/usage/current"),
-    Alias("GET", "/usage", "/usage/current"),
-    Alias("GET", "/billing/usage/current", "/usage/current"),
-    Alias("GET", "/billing/usage/limits", "/usage/limits"),
-    Alias("GET", "/billing/usage/summary", "/usage/summary"),
-    Alias("GET", "/billing/usage/logs", "/usage/logs"),
-    Alias("GET", "/billing/credits/usage", "/usage/logs"),
-    Alias("GET", "/billing/credits/usage/summary", "/usage/summary"),
-    Alias("GET", "/billing/credits/usage/limits", "/usage/limits"),
-    Alias("POST", "/billing/subscribe", "/billing/subscription"),
-    Alias("POST", "/billing/cancel", "/billing/subscription/cancel"),
-    Alias(
-        "POST", "/billing/payment-methods/{id}/set_default", "/billing/payment-methods/{id}/default"
-    ),
-)
+# The canonical path of a method and path, all below `/api/v1`; `{id}` stands for the third segment.
+ALIASES: Final[Mapping[tuple[str, str], str]] = {
+    ("GET", "/billing/transactions"): "/billing/credits/transactions",
+    ("GET", "/billing/usage"): "/usage/current",
+    ("GET", "/usage"): "/usage/current",
+    ("GET", "/billing/usage/current"): "/usage/current",
+    ("GET", "/billing/usage/limits"): "/usage/limits",
+    ("GET", "/billing/usage/summary"): "/usage/summary",
+    ("GET", "/billing/usage/logs"): "/usage/logs",
+    ("GET", "/billing/credits/usage"): "/usage/logs",
+    ("GET", "/billing/credits/usage/summary"): "/usage/summary",
+    ("GET", "/billing/credits/usage/limits"): "/usage/limits",
+    ("POST", "/billing/subscribe"): "/billing/subscription",
+    ("POST", "/billing/cancel"): "/billing/subscription/cancel",
+    ("POST", "/billing/payment-methods/{id}/set_default"): "/billing/payment-methods/{id}/default",
+}
 
 
 class AliasMiddleware:
     """Rewrites the path of a request to the canonical one."""
 
-    def __init__(self, app: ASGIApp, aliases: tuple[Alias, ...] = ALIASES) -> None:
+    def __init__(self, app: ASGIApp, aliases: Mapping[tuple[str, str], str] = ALIASES) -> None:
         self._app = app
-        self._canonical = {(alias.method, alias.path): alias.canonical for alias in aliases}
+        self._canonical = aliases
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":

@@ -23,13 +23,13 @@ from api.hold_batcher import HoldBatcher
 from api.inbox import Inbox, Notifier
 from api.jwks import Jwks
 from api.pricing import Prices
-from api.problem_codes import not_found
+from api.problem_codes import not_found, unavailable
 from api.request_limits import RateLimit
 from api.tenants import Tenant, Tenants
 from api.usage_batcher import UsageBatcher
 from billing.core import context
 from billing.core.database import Database
-from billing.core.errors import Invalid, NotAllowed, Unavailable
+from billing.core.errors import Invalid, NotAllowed
 from billing.core.settings import Settings
 from billing.platform.accounts import store as accounts
 from billing.platform.accounts.schemas import Account
@@ -38,10 +38,7 @@ ACCOUNT_HEADER: Final = "X-Account-Id"
 PLATFORM_HEADER: Final = "X-Platform"
 SHOP_HEADER: Final = "X-Shop-Domain"
 _GATE_HEADERS: Final = frozenset(
-    {
-        b"authorization",
-        *(h.lower().encode() for h in (ACCOUNT_HEADER, PLATFORM_HEADER, SHOP_HEADER)),
-    }
+    {b"authorization", b"x-account-id", b"x-platform", b"x-shop-domain"}
 )
 
 # The roles that pass a gate: each includes the role that the gate requires.
@@ -76,9 +73,7 @@ class Services:
     def temporal(self) -> Client:
         """The client; it connects on its first call."""
         if self.temporal_client is None:
-            raise Unavailable(
-                "TEMPORAL_UNAVAILABLE", "Temporal is unavailable; nothing was changed"
-            )
+            raise unavailable("TEMPORAL_UNAVAILABLE")
         return self.temporal_client
 
 

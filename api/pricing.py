@@ -14,12 +14,12 @@ from datetime import timedelta
 from time import monotonic
 from typing import Final, NamedTuple
 
-from api.problem_codes import CODES
+from api.problem_codes import CODES, unavailable
 from api.tenants import Tenant
 from billing.catalog.products.provider import PricesAway, PriceSource
 from billing.catalog.products.spec import PRODUCT_KEY
 from billing.core.database import Database
-from billing.core.errors import BillingError, NotFound, Unavailable
+from billing.core.errors import BillingError, NotFound
 from billing.metering.provided_prices import service
 from billing.metering.usage.service import NO_PRICE
 
@@ -148,9 +148,7 @@ class Prices:
             if not await service.is_known(
                 connection, wanted.tenant.id, wanted.product, self._stale
             ):
-                return Unavailable(
-                    "PRICING_UNAVAILABLE", "the product service does not give a price now"
-                )
+                return unavailable("PRICING_UNAVAILABLE")
         self._remember(wanted, min(RETRY_SECONDS, self._fresh_seconds), None)
         return None
 

@@ -6,7 +6,7 @@ a test finds codes that are raised but not in this table.
 
 from typing import Final, NamedTuple
 
-from billing.core.errors import NotFound
+from billing.core.errors import NotFound, Unavailable
 
 
 class Problem(NamedTuple):
@@ -128,6 +128,11 @@ CODES: Final[dict[str, Problem]] = {
 def not_found(code: str) -> NotFound:
     """The error for an object that does not exist, and the same for another account's."""
     return NotFound(code, CODES[code].detail)
+
+
+def unavailable(code: str) -> Unavailable:
+    """The error for a part of the service that does not answer."""
+    return Unavailable(code, CODES[code].detail)
 
 
 def is_temporary(code: str) -> bool:

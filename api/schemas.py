@@ -42,17 +42,13 @@ def optional_body(model: type[Body]) -> Any:
 
 
 class Answer(BaseModel):
-    """An answer body."""
+    """An answer body.
+
+    `of` shows one object, field by field. A field with another name there says so where it is
+    declared (`validation_alias`); an id, by its type, is shown as callers know it.
+    """
 
     model_config = ConfigDict(frozen=True, from_attributes=True, populate_by_name=True)
-
-
-class Shown(Answer):
-    """The answer that shows one object, field by field.
-
-    A field with another name there says so where it is declared (`validation_alias`); an id, by its
-    type, is shown as callers know it.
-    """
 
     @classmethod
     def of(cls, found: Any, **more: object) -> Self:

@@ -7,7 +7,7 @@ from api.dependencies import AccountCall
 from api.problem_codes import CODES
 from billing.core import clock, ids
 from billing.core.errors import BillingError, Conflict, Invalid, NotFound, PaymentRequired
-from billing.core.money import show_decimal
+from billing.core.money import ZERO, show_decimal
 from billing.metering.budgets import service as budgets
 from billing.metering.budgets.rules import BUDGET_ID, broken
 from billing.metering.quotas import service as quotas
@@ -33,14 +33,9 @@ def code_and_detail(done: Recorded) -> tuple[str, str]:
 async def refusal(done: Recorded, use: Use, call: AccountCall) -> BillingError:
     """The error for a use that was not recorded, with the figures behind it."""
     code, detail = code_and_detail(done)
+    required, available = (show_decimal(one or ZERO) for one in (done.required, done.available))
     if code == "INSUFFICIENT_CREDITS":
-        required, available = done.required or Decimal(0), done.available or Decimal(0)
-        return PaymentRequired(
-            code,
-            service.NO_BALANCE,
-            required=show_decimal(required),
-            available=show_decimal(available),
-        )
+        return PaymentRequired(code, service.NO_BALANCE, required=required, available=available)
     if code == "QUOTA_EXCEEDED":
         return await _over_quota(use, call)
     if code == "BUDGET_EXCEEDED":
@@ -48,21 +43,13 @@ async def refusal(done: Recorded, use: Use, call: AccountCall) -> BillingError:
     if code == "HOLD_RESOLVED":
         return Conflict(code, f"the hold was {done.status}", hold_status=done.status)
     if code == "HOLD_EXCEEDED":
-        return _over_hold(done)
+        detail = "the use costs more than the hold has; nothing was recorded"
+        return Invalid(code, detail, required=required, held=available)
     if code in ("NOT_INCLUDED", "PAYMENT_CHARGE_NOT_OFFERED"):
         return Conflict(code, detail)
     if code in ("PRODUCT_PRICING_NOT_FOUND", "METER_NOT_FOUND", "HOLD_NOT_FOUND"):
         return NotFound(code, detail)
     return Invalid(code, detail)
-
-
-def _over_hold(done: Recorded) -> BillingError:
-    return Invalid(
-        "HOLD_EXCEEDED",
-        "the use costs more than the hold has; nothing was recorded",
-        required=show_decimal(done.required or Decimal(0)),
-        held=show_decimal(done.available or Decimal(0)),
-    )
 
 
 async def _over_quota(use: Use, call: AccountCall) -> BillingError:
@@ -94,7 +81,7 @@ async def _over_budget(done: Recorded, use: Use, call: AccountCall) -> BillingEr
     async with call.transaction() as connection:
         found, now = await budgets.standing(connection, call.account.id)
     at_once = done.method == "payment_charge"  # on no future invoice, so no budget bounds it
-    total = Decimal(0) if at_once else done.total
+    total = ZERO if at_once else done.total
     budget = broken(found, done.meter or "", Decimal(use.amount), total, done.currency)
     code, detail = code_and_detail(done)
     if budget is None:  # raised or removed meanwhile

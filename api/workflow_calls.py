@@ -10,6 +10,7 @@ from typing import Final
 from temporalio.service import RPCError
 
 from api.dependencies import Call
+from api.problem_codes import unavailable
 from billing.core.errors import Unavailable
 from billing.core.failpoints import failpoint
 from billing.matters.schemas import Matter
@@ -23,7 +24,7 @@ async def need_temporal(call: Call) -> None:
     """503 TEMPORAL_UNAVAILABLE, while nothing is committed yet."""
     health = await call.services.health.part(call.services, "temporal")
     if health.status != "healthy":
-        raise Unavailable("TEMPORAL_UNAVAILABLE", "Temporal is unavailable; nothing was changed")
+        raise unavailable("TEMPORAL_UNAVAILABLE")
 
 
 async def wait_until_done(call: Call, matter: Matter) -> None:

@@ -16,7 +16,7 @@ from api.problem_codes import not_found
 from api.problems import responses
 from api.public_ids import TransactionId, encoded, row_id
 from api.routes.base import new_router
-from api.schemas import Body, Credits, Instant, OneWord, Shown, Text
+from api.schemas import Answer, Body, Credits, Instant, OneWord, Text
 from api.user_scope import only_user, visible
 from billing.catalog.products.schemas import ServiceType
 from billing.catalog.rating.schemas import Method
@@ -52,7 +52,7 @@ class CalculateBody(Body):
     pricing_context: PricingContext | None = None
 
 
-class CalculateAnswer(Shown):
+class CalculateAnswer(Answer):
     """The cost of the use now [F9]."""
 
     success: Literal[True] = True
@@ -87,7 +87,7 @@ class ProcessBody(Body):
     force_charge: bool = False
 
 
-class RecordAnswer(Shown):
+class RecordAnswer(Answer):
     """A billing record [F19]; kind `true_up` is what rounding adds on an invoice line."""
 
     billing_id: Annotated[str, encoded(rules.BILLING_ID)] = Field(validation_alias="id")

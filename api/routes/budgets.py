@@ -10,7 +10,7 @@ from api.dependencies import BillingCall, MemberCall
 from api.problems import responses
 from api.public_ids import encoded, row_id
 from api.routes.base import new_router
-from api.schemas import Answer, Body, Credits, Shown, Text
+from api.schemas import Answer, Body, Credits, Text
 from billing.metering.budgets import rules, service
 from billing.metering.budgets.schemas import Measure, NewBudget, Then, Window
 from billing.metering.usage import store as usage_store
@@ -46,7 +46,7 @@ def _then(is_blocking: bool) -> Then:
     return "block" if is_blocking else "notify"
 
 
-class BudgetAnswer(Shown):
+class BudgetAnswer(Answer):
     """A budget with the use of its present window."""
 
     budget_id: Annotated[str, encoded(rules.BUDGET_ID)] = Field(validation_alias="id")

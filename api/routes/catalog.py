@@ -14,7 +14,7 @@ from api.pagination import Page, Pagination
 from api.problems import responses
 from api.public_ids import encoded
 from api.routes.base import new_router
-from api.schemas import Answer, Credits, Currency, Shown
+from api.schemas import Answer, Credits, Currency
 from billing.catalog.plans import rules, store
 from billing.catalog.plans.rules import DEFAULT_CURRENCY
 from billing.catalog.plans.schemas import (
@@ -43,7 +43,7 @@ OneCurrency = Annotated[
 OneFamily = Annotated[str | None, Query(max_length=64)]
 
 
-class PriceAnswer(Shown):
+class PriceAnswer(Answer):
     """A price in minor units per interval."""
 
     interval: str
@@ -60,7 +60,7 @@ class PriceAnswer(Shown):
         return cls.of(price, interval=every, label=label)
 
 
-class PlanAnswer(Shown):
+class PlanAnswer(Answer):
     """A plan on offer [B2]. `price_monthly` and `price_yearly` are minor units of `currency`."""
 
     plan_id: Annotated[str, encoded(PLAN_ID)] = Field(validation_alias="id")
@@ -101,7 +101,7 @@ class PlanAnswer(Shown):
         )
 
 
-class PackAnswer(Shown):
+class PackAnswer(Answer):
     """A credit pack on offer; a purchase names it by its key."""
 
     package_id: Annotated[str, encoded(PACK_ID)] = Field(validation_alias="id")
@@ -131,7 +131,7 @@ class EntitlementAnswer(Answer):
     access: Access
 
     @classmethod
-    def of(cls, feature: str, found: Entitlements) -> Self:
+    def of_feature(cls, feature: str, found: Entitlements) -> Self:
         """The answer for one name; a name that no plan has is not granted."""
         value = found.features.get(feature)
         limit = next((limit for limit in found.limits if limit.meter == feature), None)
@@ -192,7 +192,7 @@ async def read_entitlements(call: MemberRead) -> Entitlements:
 @router.get("/billing/entitlements/{feature}", responses=responses())
 async def read_entitlement(feature: str, call: MemberRead) -> EntitlementAnswer:
     """Access to one feature or meter now."""
-    return EntitlementAnswer.of(feature, await _entitlements(call))
+    return EntitlementAnswer.of_feature(feature, await _entitlements(call))
 
 
 async def _entitlements(call: ReadCall) -> Entitlements:

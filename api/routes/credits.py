@@ -11,7 +11,7 @@ from api.pagination import Page, Paging, paginate
 from api.problems import responses
 from api.public_ids import LotId, TransactionId
 from api.routes.base import new_router
-from api.schemas import Credits, Shown
+from api.schemas import Answer, Credits
 from billing.core import clock, ids
 from billing.insight.explanations import rules
 from billing.insight.explanations import store as explanations
@@ -28,14 +28,14 @@ Kind = Literal["grant", "debit", "capture", "expire", "debt", "clawback", "adjus
 RULE = "scoped before general, then priority, earliest end, free before paid, oldest"
 
 
-class ExpiringAnswer(Shown):
+class ExpiringAnswer(Answer):
     """Free credits that expire soon (within seven days unless configured otherwise)."""
 
     credits: Credits = Field(validation_alias="expiring")
     first_at: datetime = Field(validation_alias="expiring_at")
 
 
-class BalanceAnswer(Shown):
+class BalanceAnswer(Answer):
     """The account's credits. `credits` includes held ones; `available` does not."""
 
     credits: Credits = Field(Decimal(0), validation_alias="balance")
@@ -57,14 +57,14 @@ class BalanceAnswer(Shown):
         return cls.of(found, available=found.balance - found.held, expiring_soon=soon)
 
 
-class SplitAnswer(Shown):
+class SplitAnswer(Answer):
     """The part of one lot; negative when the lot gave credits."""
 
     lot_id: LotId
     amount: Credits
 
 
-class TransactionAnswer(Shown):
+class TransactionAnswer(Answer):
     """One entry of the ledger; `amount` is negative where credits left."""
 
     transaction_id: TransactionId = Field(validation_alias="id")
@@ -86,7 +86,7 @@ class TransactionDetail(TransactionAnswer):
     lots: list[SplitAnswer]
 
 
-class _LotPart(Shown):
+class _LotPart(Answer):
     """A lot as far as its place in the burn order goes."""
 
     lot_id: LotId = Field(validation_alias="id")
@@ -128,7 +128,7 @@ class PassedLot(_LotPart):
     words: str
 
 
-class ExplanationAnswer(Shown):
+class ExplanationAnswer(Answer):
     """The explanation of an entry: its inputs, the rule, and the arithmetic lot by lot."""
 
     transaction: TransactionAnswer = Field(validation_alias="entry")
@@ -139,7 +139,7 @@ class ExplanationAnswer(Shown):
     passed_over: list[PassedLot]
 
 
-class LotAnswer(Shown):
+class LotAnswer(Answer):
     """Credits granted together; `remaining` includes held ones."""
 
     lot_id: LotId = Field(validation_alias="id")

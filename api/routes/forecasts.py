@@ -62,7 +62,7 @@ class OutlookAnswer(Answer):
     as_of: datetime
 
     @classmethod
-    def of(cls, found: Outlook, as_of: datetime) -> Self:
+    def of_outlook(cls, found: Outlook, as_of: datetime) -> Self:
         """The outlook as callers see it."""
         money = MoneyForecast(currency=found.currency, **asdict(found.money))
         return cls(
@@ -86,7 +86,7 @@ async def read_usage_forecast(call: MemberCall, fresh: Fresh = False) -> Outlook
     async with call.reading(fresh=fresh) as connection:
         found = await service.outlook(connection, call.account.id)
         behind = await call.database.lag(connection)
-    return OutlookAnswer.of(found, found.at - behind)
+    return OutlookAnswer.of_outlook(found, found.at - behind)
 
 
 def _meter(forecast: Forecast, included: Decimal | None) -> MeterForecast:

@@ -15,7 +15,7 @@ from api.pagination import Page, Paging, paginate
 from api.problems import responses
 from api.public_ids import encoded
 from api.routes.base import new_router
-from api.schemas import Answer, Body, Credits, Instant, Shown, Text, optional_body
+from api.schemas import Answer, Body, Credits, Instant, Text, optional_body
 from api.workflow_calls import notify
 from billing.core import clock, ids
 from billing.core.errors import PaymentRequired
@@ -77,7 +77,7 @@ class CaptureBody(Body):
     )
 
 
-class HoldAnswer(Shown):
+class HoldAnswer(Answer):
     """A hold; it ends once: captured, released, or expired at `expires_at`."""
 
     hold_id: Annotated[str, encoded(ids.HOLD)] = Field(validation_alias="id")

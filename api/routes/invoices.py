@@ -25,7 +25,7 @@ from api.public_ids import (
 from api.routes.admin.dunning import AttemptAnswer, CaseAnswer
 from api.routes.base import new_router
 from api.routes.payments import PaymentAnswer, decode_invoice
-from api.schemas import Answer, Body, Credits, Shown, optional_body
+from api.schemas import Answer, Body, Credits, optional_body
 from api.workflow_calls import need_temporal, wait_until_done
 from billing.core import clock, ids
 from billing.core.errors import BillingError, Conflict, PaymentRequired, ProviderFailure
@@ -63,7 +63,7 @@ def _legacy(status: str) -> str:
     return "pending" if status == "open" else status
 
 
-class InvoiceAnswer(Shown):
+class InvoiceAnswer(Answer):
     """An invoice [I6, I16]; amounts in minor units of `currency`.
 
     The status `open` is `pending` in `legacy_status` [X6]. A draft has no number yet and is a
@@ -112,14 +112,14 @@ class InvoicePage(Answer):
     pagination: NumberedPagination
 
     @classmethod
-    def of(cls, page: Page[InvoiceAnswer]) -> Self:
+    def of_page(cls, page: Page[InvoiceAnswer]) -> Self:
         """The page with the seeds' names beside ours."""
         at = page.pagination
         numbered = NumberedPagination(**at.model_dump(), pages=-(-at.total // at.limit))
         return cls(data=page.data, invoices=page.data, pagination=numbered)
 
 
-class LineAnswer(Shown):
+class LineAnswer(Answer):
     """One line [I8]: quantity times unit amount, rounded once; minor units."""
 
     kind: str
@@ -131,7 +131,7 @@ class LineAnswer(Shown):
     period_end: datetime | None
 
 
-class CreditNoteAnswer(Shown):
+class CreditNoteAnswer(Answer):
     """A correction of a numbered invoice."""
 
     number: str
@@ -183,7 +183,7 @@ async def list_invoices(
     keys = (invoices.c.created_at, invoices.c.id)
     async with call.transaction() as connection:
         page = await paginate(connection, query, keys, paging, _shown)
-    return InvoicePage.of(page)
+    return InvoicePage.of_page(page)
 
 
 @router.get(

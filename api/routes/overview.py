@@ -8,7 +8,7 @@ from api.dependencies import MemberRead
 from api.problems import responses
 from api.public_ids import AccountId, DunningCaseId, InvoiceId, PurchaseId, SubscriptionId
 from api.routes.base import new_router
-from api.schemas import Credits, Shown
+from api.schemas import Answer, Credits
 from billing.core.clock import real_now
 from billing.insight.overview import store
 from billing.insight.overview.schemas import Overview
@@ -16,7 +16,7 @@ from billing.insight.overview.schemas import Overview
 router = new_router("overview")
 
 
-class AccountStatus(Shown):
+class AccountStatus(Answer):
     """The account; `clock_at` is the frozen instant of a test account."""
 
     account_id: AccountId
@@ -27,7 +27,7 @@ class AccountStatus(Shown):
     clock_at: datetime | None
 
 
-class TrialStatus(Shown):
+class TrialStatus(Answer):
     """The trial of credits."""
 
     status: str
@@ -37,7 +37,7 @@ class TrialStatus(Shown):
     credits_remaining: Credits
 
 
-class SubscriptionStatus(Shown):
+class SubscriptionStatus(Answer):
     """The open subscription, else the newest that ended."""
 
     subscription_id: SubscriptionId
@@ -54,7 +54,7 @@ class SubscriptionStatus(Shown):
     next_due_at: datetime | None
 
 
-class CreditStatus(Shown):
+class CreditStatus(Answer):
     """The balance of credits; `available` can still be spent."""
 
     balance: Credits
@@ -63,7 +63,7 @@ class CreditStatus(Shown):
     debt: Credits
 
 
-class InvoiceStatus(Shown):
+class InvoiceStatus(Answer):
     """An open invoice."""
 
     invoice_id: InvoiceId
@@ -73,7 +73,7 @@ class InvoiceStatus(Shown):
     due_at: datetime | None
 
 
-class InvoiceStatuses(Shown):
+class InvoiceStatuses(Answer):
     """All open invoices, and the newest five of them."""
 
     open: int
@@ -81,7 +81,7 @@ class InvoiceStatuses(Shown):
     newest: list[InvoiceStatus]
 
 
-class PurchaseStatus(Shown):
+class PurchaseStatus(Answer):
     """A purchase that is not paid yet."""
 
     purchase_id: PurchaseId
@@ -92,14 +92,14 @@ class PurchaseStatus(Shown):
     expires_at: datetime
 
 
-class PurchaseStatuses(Shown):
+class PurchaseStatuses(Answer):
     """All pending purchases, and the newest five of them."""
 
     pending: int
     newest: list[PurchaseStatus]
 
 
-class DunningStatus(Shown):
+class DunningStatus(Answer):
     """The oldest open recovery: attempts made and planned, and its next time."""
 
     dunning_case_id: DunningCaseId
@@ -113,7 +113,7 @@ class DunningStatus(Shown):
     open_cases: int
 
 
-class OverviewAnswer(Shown):
+class OverviewAnswer(Answer):
     """Account, trial, subscription, credits, open invoices, pending purchases, dunning.
 
     What does not exist is null or zero; `currency` is fixed by the first payment.

@@ -18,7 +18,7 @@ from api.pagination import Page, Paging, paginate
 from api.problems import KEYED, responses
 from api.public_ids import PaymentMethodId, PaymentMethodName, encoded, payment_method_row
 from api.routes.base import new_router
-from api.schemas import Answer, Body, Shown, Text
+from api.schemas import Answer, Body, Text
 from api.workflow_calls import need_temporal, notify, wait_until_done
 from billing.core import clock, ids
 from billing.core.errors import Conflict, PaymentRequired, ProviderFailure
@@ -83,7 +83,7 @@ class RemoveBody(Body):
     )
 
 
-class MethodAnswer(Shown):
+class MethodAnswer(Answer):
     """A stored method [K4]: metadata only. `type` is card, bank_transfer or other [K14]."""
 
     id: PaymentMethodId
@@ -106,7 +106,7 @@ class RemovedAnswer(Answer):
     deleted: bool = True
 
 
-class SetupAnswer(Shown):
+class SetupAnswer(Answer):
     """A card being saved; `next_action.type` is none | confirm_card | wait.
 
     The browser confirms with the client secret; then POST /billing/payment-methods, or wait.

@@ -14,7 +14,7 @@ from api.problem_codes import not_found
 from api.problems import KEYED, responses
 from api.public_ids import AccountId, InvoiceId, PaymentId, PaymentMethodId, SubscriptionId, row_id
 from api.routes.base import new_router
-from api.schemas import Body, Currency, Minor, Shown
+from api.schemas import Answer, Body, Currency, Minor
 from api.workflow_calls import need_temporal, notify, wait_until_done
 from billing.core import clock, ids
 from billing.core.errors import Invalid
@@ -47,7 +47,7 @@ class ManualBody(Body):
     currency: Currency | None = None
 
 
-class PaymentAnswer(Shown):
+class PaymentAnswer(Answer):
     """One payment [J2, J3, J10]; `amount` and `amount_received` in minor units of `currency`.
 
     `payment_method` is card, saved_card, checkout, or the payer's own word for a manual one.

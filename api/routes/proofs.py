@@ -9,7 +9,7 @@ from api.dependencies import MemberCall
 from api.problems import responses
 from api.public_ids import InvoiceId, LotId, PaymentId, PurchaseId, TransactionId
 from api.routes.base import new_router
-from api.schemas import Answer, Credits, Shown
+from api.schemas import Answer, Credits
 from billing.core import ids
 from billing.insight.proofs import rules, store
 from billing.insight.proofs.schemas import (
@@ -43,7 +43,7 @@ class WorkflowPart(Answer):
     temporal: RunsPart
 
 
-class PaymentPart(Shown):
+class PaymentPart(Answer):
     """One payment with every attempt."""
 
     payment_id: PaymentId
@@ -61,7 +61,7 @@ class PaymentPart(Shown):
     attempts: list[AttemptFact]
 
 
-class InvoicePart(Shown):
+class InvoicePart(Answer):
     """An invoice of the purchase."""
 
     invoice_id: InvoiceId
@@ -73,7 +73,7 @@ class InvoicePart(Shown):
     paid_at: datetime | None
 
 
-class GrantPart(Shown):
+class GrantPart(Answer):
     """The granted credits, and their entry in the ledger."""
 
     lot_id: LotId
@@ -84,7 +84,7 @@ class GrantPart(Shown):
     real_granted_at: datetime | None
 
 
-class ProofAnswer(Shown):
+class ProofAnswer(Answer):
     """Everything that shows how this purchase was fulfilled, and the results of the checks."""
 
     purchase_id: PurchaseId

@@ -13,7 +13,7 @@ from api.pagination import Page, Paging, paginate
 from api.problems import KEYED, responses
 from api.public_ids import InvoiceId, PaymentMethodName, PurchaseId, payment_method_row
 from api.routes.base import new_router
-from api.schemas import Body, CatalogName, Credits, Currency, Shown, Url, optional_body
+from api.schemas import Answer, Body, CatalogName, Credits, Currency, Url, optional_body
 from api.workflow_calls import need_temporal, wait_until_done
 from billing.core import clock, ids
 from billing.core.errors import PaymentRequired, ProviderFailure
@@ -51,7 +51,7 @@ class PackBody(Body):
     return_url: Url | None = None
 
 
-class PurchaseAnswer(Shown):
+class PurchaseAnswer(Answer):
     """A purchase [E20]; `next_action.type` is none | confirm_card | redirect | manual | wait."""
 
     purchase_id: PurchaseId = Field(validation_alias="id")

@@ -12,7 +12,7 @@ from api.problem_codes import not_found
 from api.problems import responses
 from api.public_ids import AccountId, encoded, row_id
 from api.routes.base import new_router
-from api.schemas import Body, Credits, OneWord, Owner, OwnerId, Shown, Text
+from api.schemas import Answer, Body, Credits, OneWord, Owner, OwnerId, Text
 from api.user_scope import user_of
 from billing.catalog.products.schemas import ServiceType
 from billing.core import ids
@@ -65,7 +65,7 @@ class CheckBody(Body):
         return self
 
 
-class CheckAnswer(Shown):
+class CheckAnswer(Answer):
     """The answer whether a use is within every limit; the figures are those of the tightest one.
 
     Without any limit `limit`, `remaining` and `resets_at` are null. `refused_by` says what refuses
@@ -117,7 +117,7 @@ class QuotaBody(Body):
         return usage_rules.organization(self.organization_id) if self.organization_id else ""
 
 
-class QuotaAnswer(Shown):
+class QuotaAnswer(Answer):
     """A quota with the use of the window that was last counted."""
 
     quota_id: Annotated[str, encoded(QUOTA)] = Field(validation_alias="id")

@@ -11,14 +11,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.dependencies import AccountCall, BillingCall, MemberCall
 from api.idempotency import Claim, Once, OptionalKey
+from api.problem_codes import unavailable
 from api.problems import KEYED, responses
 from api.public_ids import InvoiceId, PaymentMethodName, SubscriptionId, payment_method_row
 from api.routes.base import new_router
-from api.schemas import Answer, Body, CatalogName, Credits, Currency, Shown, optional_body
+from api.schemas import Answer, Body, CatalogName, Credits, Currency, optional_body
 from api.workflow_calls import need_temporal, wait_until_done
 from billing.catalog.plans import store as plans
 from billing.core import clock
-from billing.core.errors import NotFound, Unavailable
+from billing.core.errors import NotFound
 from billing.core.failpoints import failpoint
 from billing.core.periods import Interval
 from billing.matters import store as matters
@@ -75,7 +76,7 @@ class ChangeBody(Body):
         return add_ons
 
 
-class AddOnPart(Shown):
+class AddOnPart(Answer):
     """An add-on; each unit of `quantity` gives `units` of `meter` per cycle for `amount_cents`."""
 
     add_on: str
@@ -96,7 +97,7 @@ class PlanPart(Answer):
     family: str
 
 
-class SubscriptionAnswer(Shown):
+class SubscriptionAnswer(Answer):
     """A subscription with its plan [C1, C2]; `next_action` belongs to its newest open payment."""
 
     subscription_id: SubscriptionId = Field(validation_alias="id")
@@ -259,10 +260,7 @@ async def _supersede_incomplete(call: AccountCall, claim: Claim, wanted: NewSubs
     async with call.transaction() as connection:
         before = await store.get(connection, existing.id)
     if before.status == "incomplete":
-        raise Unavailable(
-            "SUBSCRIPTION_ENDING",
-            "the previous subscription's first payment is being canceled; retry",
-        )
+        raise unavailable("SUBSCRIPTION_ENDING")
 
 
 async def _begin(call: AccountCall, claim: Claim, wanted: NewSubscription) -> Matter:

@@ -12,7 +12,7 @@ from api.dependencies import AdminCall, Call, MemberCall, account_named
 from api.pagination import PageRequest, Pagination, Paging, paginate
 from api.problems import responses
 from api.routes.base import new_router
-from api.schemas import Answer, Credits, Shown
+from api.schemas import Answer, Credits
 from billing.core import ids
 from billing.insight.timeline import rules, store
 
@@ -32,7 +32,7 @@ class CauseAnswer(Answer):
     correlation_id: str | None
 
 
-class HappenedAnswer(Shown):
+class HappenedAnswer(Answer):
     """A past entry; `source` is step, change, payment or credits."""
 
     at: datetime
@@ -47,7 +47,7 @@ class HappenedAnswer(Shown):
     cause: CauseAnswer
 
 
-class ComingAnswer(Shown):
+class ComingAnswer(Answer):
     """A future entry, if all payments succeed; `only_if` says what else it depends on."""
 
     at: datetime

@@ -17,7 +17,7 @@ from api.public_ids import (
     payment_method_row,
 )
 from api.routes.base import new_router
-from api.schemas import MAX_MINOR, Answer, Body, CatalogName, Credits, Shown
+from api.schemas import MAX_MINOR, Answer, Body, CatalogName, Credits
 from api.workflow_calls import notify
 from billing.core import clock, ids
 from billing.ledger.credits import low_balance
@@ -73,7 +73,7 @@ class LowBalanceAnswer(Answer):
     threshold: Credits | None
 
 
-class TopUpAnswer(Shown):
+class TopUpAnswer(Answer):
     """One automatic top-up: bought, failed, over the monthly cap, or dropped."""
 
     top_up_id: Annotated[str, encoded(ids.TOP_UP)] = Field(validation_alias="id")
@@ -89,7 +89,7 @@ class TopUpAnswer(Shown):
     decided_at: datetime | None
 
 
-class AutoTopUpAnswer(Shown):
+class AutoTopUpAnswer(Answer):
     """The settings; `stopped_at` is set after three failures, until they are written again."""
 
     is_enabled: bool = False

@@ -12,7 +12,7 @@ from api.idempotency import Claim, OptionalKey
 from api.problems import KEYED, responses
 from api.public_ids import encoded
 from api.routes.base import new_router
-from api.schemas import Credits, Shown
+from api.schemas import Answer, Credits
 from api.workflow_calls import need_temporal, notify
 from billing.core import clock, ids
 from billing.matters.kinds import TRIAL
@@ -24,7 +24,7 @@ router = new_router("trials")
 _DAY_SECONDS: Final = 86_400
 
 
-class TrialAnswer(Shown):
+class TrialAnswer(Answer):
     """The state of the trial [D2]: available, active, expired or converted."""
 
     trial_id: Annotated[str, encoded(ids.TRIAL)] | None = Field(None, validation_alias="id")

@@ -12,7 +12,7 @@ from api.pagination import Page, Paging, paginate
 from api.problems import responses
 from api.routes.base import new_router
 from api.routes.billing_records import KEYS, RecordAnswer, show
-from api.schemas import Answer, Credits, Instant, OneWord, Owner, OwnerId, Shown
+from api.schemas import Answer, Credits, Instant, OneWord, Owner, OwnerId
 from api.user_scope import only_user, visible
 from billing.core import clock
 from billing.core.money import ZERO
@@ -33,7 +33,7 @@ _UNUSED: Final = Counter(
 )  # fmt: skip
 
 
-class MeterAnswer(Shown):
+class MeterAnswer(Answer):
     """The use of one meter in the open cycle, against the plan."""
 
     quantity: Credits
@@ -68,7 +68,7 @@ class UsageAnswer(Answer):
     as_of: datetime
 
 
-class LimitAnswer(Shown):
+class LimitAnswer(Answer):
     """One limit and the use that counts against it [H5]."""
 
     source: Literal["plan", "quota"]
@@ -156,7 +156,9 @@ def _plan_limits(period: Period | None, counters: dict[str, Counter]) -> Iterato
             is_hard=limit["then"] == "block",
             resets_at=period.end_at,
         )
-        yield _limit(bound, meter, "", "cycle")
+        yield LimitAnswer.of(
+            bound, meter=meter, owner="", window="cycle", remaining=bound.remaining
+        )
 
 
 def _quota_limits(
@@ -165,7 +167,13 @@ def _quota_limits(
     zone, end = (period.zone, period.end_at) if period else ("UTC", at)
     for quota in known:
         bound = quotas.bound_of(quota, zone, end)
-        yield _limit(bound, quota.meter, quota.owner, quota.window_kind)
+        yield LimitAnswer.of(
+            bound,
+            meter=quota.meter,
+            owner=quota.owner,
+            window=quota.window_kind,
+            remaining=bound.remaining,
+        )
 
 
 def _usage(
@@ -202,7 +210,3 @@ def _meter(counter: Counter | None, limit: dict[str, str] | None) -> MeterAnswer
         remaining=max(ZERO, included - counter.quantity) if included is not None else None,
         then=limit["then"] if limit else None,
     )
-
-
-def _limit(bound: Bound, meter: str, owner: str, window: str) -> LimitAnswer:
-    return LimitAnswer.of(bound, meter=meter, owner=owner, window=window, remaining=bound.remaining)

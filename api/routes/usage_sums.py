@@ -14,7 +14,7 @@ from api.date_range import Days, MaybeDay, span
 from api.dependencies import AccountCall, Fresh, MemberCall
 from api.problems import responses
 from api.routes.base import new_router
-from api.schemas import Answer, Credits, OneWord, Shown
+from api.schemas import Answer, Credits, OneWord
 from api.user_scope import visible
 from billing.catalog.rating.schemas import CREDIT
 from billing.core import periods
@@ -47,7 +47,7 @@ class SummaryAnswer(Answer):
     as_of: datetime
 
 
-class BucketAnswer(Shown):
+class BucketAnswer(Answer):
     """The use of one meter in one hour, day or month [G12]."""
 
     start: datetime = Field(validation_alias="bucket")

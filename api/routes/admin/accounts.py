@@ -12,7 +12,7 @@ from api.pagination import Page, Paging, paginate
 from api.problems import KEYED, responses
 from api.public_ids import AccountId
 from api.routes.base import new_router
-from api.schemas import Body, Instant, Shown, Text, Zone
+from api.schemas import Answer, Body, Instant, Text, Zone
 from billing.ledger.credits import service as credits
 from billing.platform.accounts import store
 from billing.platform.accounts.schemas import AccountFields, Preference
@@ -65,7 +65,7 @@ class AccountBody(Body):
         return self
 
 
-class AccountAnswer(Shown):
+class AccountAnswer(Answer):
     """An account. `clock_at` is null where time is real."""
 
     id: AccountId
@@ -86,7 +86,7 @@ class AccountAnswer(Shown):
     created_at: datetime
 
 
-class AuditEntry(Shown):
+class AuditEntry(Answer):
     """One change: who did it, what, to what, and when, in the account's time and in real time."""
 
     id: int

@@ -39,7 +39,7 @@ class ChangesAnswer(Answer):
     changes: list[str]
 
     @classmethod
-    def of(cls, changes: list[Change]) -> "ChangesAnswer":
+    def of_changes(cls, changes: list[Change]) -> "ChangesAnswer":
         """The changes as callers see them."""
         return cls(changes=[change.words for change in changes])
 
@@ -58,7 +58,7 @@ async def put_plan(key: KeyPath, body: PlanSpec, call: AdminCall) -> ChangesAnsw
     """Add a plan or its next version; subscribers keep the version they have."""
     async with call.database.operator() as connection:
         sold = await entitlements.sold(connection)
-        return ChangesAnswer.of(await service.put_plan(connection, key, body, sold))
+        return ChangesAnswer.of_changes(await service.put_plan(connection, key, body, sold))
 
 
 @router.get("/admin/credit-packages", responses=responses())
@@ -74,7 +74,7 @@ async def list_all_credit_packages(call: AdminCall) -> Page[OfferedPack]:
 async def put_credit_package(key: KeyPath, body: PackSpec, call: AdminCall) -> ChangesAnswer:
     """Add or change a credit pack; purchases that have started keep their terms."""
     async with call.database.operator() as connection:
-        return ChangesAnswer.of(await service.put_pack(connection, key, body))
+        return ChangesAnswer.of_changes(await service.put_pack(connection, key, body))
 
 
 @router.get("/admin/credit-costs", responses=responses())
@@ -88,7 +88,7 @@ async def list_credit_costs(call: AdminCall) -> Page[CreditCost]:
 async def put_credit_cost(key: KeyPath, body: CostSpec, call: AdminCall) -> ChangesAnswer:
     """Set the cost of an operation; an inactive row restores the built-in cost."""
     async with call.database.operator() as connection:
-        return ChangesAnswer.of(await service.put_cost(connection, key, body))
+        return ChangesAnswer.of_changes(await service.put_cost(connection, key, body))
 
 
 def _of(key: str, prices: list[Price]) -> list[Any]:

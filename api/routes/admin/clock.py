@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from api.dependencies import AdminCall
 from api.problems import responses
 from api.routes.base import new_router
-from api.schemas import Body, Instant, Shown
+from api.schemas import Answer, Body, Instant
 from api.workflow_calls import need_temporal
 from billing.core.clock import real_now
 from billing.platform.accounts import clocks
@@ -31,7 +31,7 @@ class ClockBody(Body):
         return self
 
 
-class ClockAnswer(Shown):
+class ClockAnswer(Answer):
     """`status` is real (no clock of its own), ready, advancing or blocked."""
 
     clock_at: datetime

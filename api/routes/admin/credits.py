@@ -13,7 +13,7 @@ from api.problems import KEYED, responses
 from api.public_ids import AccountId, TransactionId, encoded
 from api.routes.base import new_router
 from api.routes.holds import Scope
-from api.schemas import Answer, Body, Credits, Instant, Shown, Text
+from api.schemas import Answer, Body, Credits, Instant, Text
 from billing.core import clock, ids
 from billing.ledger.credits import adjustments
 
@@ -54,7 +54,7 @@ class AdjustBody(Body):
         return self
 
 
-class AdjustAnswer(Shown):
+class AdjustAnswer(Answer):
     """The adjustment; `debt_paid` is the part that repaid the account's debt."""
 
     adjustment_id: Annotated[str, encoded(ids.ADJUSTMENT)]

@@ -26,7 +26,7 @@ from api.public_ids import (
     row_id,
 )
 from api.routes.base import new_router
-from api.schemas import Body, OneWord, Shown, Text, optional_body
+from api.schemas import Answer, Body, OneWord, Text, optional_body
 from api.workflow_calls import need_temporal, wait_until_done
 from billing.core import clock, ids
 from billing.matters.schemas import Matter
@@ -85,7 +85,7 @@ class ForgiveBody(Body):
     reason: Text
 
 
-class AttemptAnswer(Shown):
+class AttemptAnswer(Answer):
     """One attempt; `slot` is null for the extra attempt of a new card or of retry-now."""
 
     status: str
@@ -98,7 +98,7 @@ class AttemptAnswer(Shown):
     finished_at: datetime | None
 
 
-class CaseAnswer(Shown):
+class CaseAnswer(Answer):
     """The recovery of one invoice; `next_step` and `next_at` say what happens next by itself."""
 
     dunning_case_id: DunningCaseId = Field(validation_alias="id")

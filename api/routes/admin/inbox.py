@@ -10,7 +10,7 @@ from api.pagination import Page, Paging, paginate
 from api.problems import responses
 from api.public_ids import AccountId
 from api.routes.base import new_router
-from api.schemas import OneWord, Shown
+from api.schemas import Answer, OneWord
 from api.workflow_calls import need_temporal, wait_until_done
 from billing.money.payments import event_owners
 from billing.platform.provider_inbox import store
@@ -21,7 +21,7 @@ router = new_router("webhook administration")
 Status = Literal["received", "handled", "ignored", "unmatched", "parked"]
 
 
-class EventAnswer(Shown):
+class EventAnswer(Answer):
     """One event: `deliveries` counts how often it came, `replays` how often it was handled again.
 
     `status` is received (not handled yet), handled, ignored (no rule for its type), unmatched (no

@@ -8,14 +8,14 @@ from fastapi import Query
 from api.dependencies import AdminCall
 from api.problems import responses
 from api.routes.base import new_router
-from api.schemas import Shown
+from api.schemas import Answer
 from billing.insight.integrity import service
 from billing.insight.integrity.schemas import Finding
 
 router = new_router("integrity")
 
 
-class IntegrityAnswer(Shown):
+class IntegrityAnswer(Answer):
     """`ok` when no check failed."""
 
     ok: bool

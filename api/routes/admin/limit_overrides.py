@@ -14,7 +14,7 @@ from api.pagination import Page, Paging, paginate
 from api.problems import responses
 from api.public_ids import AccountId, encoded
 from api.routes.base import new_router
-from api.schemas import Body, Credits, Currency, Instant, KeyPath, Shown
+from api.schemas import Answer, Body, Credits, Currency, Instant, KeyPath
 from api.workflow_calls import notify
 from billing.catalog.plans.schemas import Limit
 from billing.catalog.rating.schemas import Then
@@ -51,7 +51,7 @@ class LimitBody(Body):
         return prices
 
 
-class LimitOverrideAnswer(Shown):
+class LimitOverrideAnswer(Answer):
     """A limit of one account; while it is valid it replaces the plan's limit."""
 
     override_id: Annotated[str, encoded(LIMIT_ID)] = Field(validation_alias="id")

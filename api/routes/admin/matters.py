@@ -9,7 +9,7 @@ from api.problem_codes import not_found
 from api.problems import responses
 from api.public_ids import AccountId
 from api.routes.base import new_router
-from api.schemas import OneWord, Shown
+from api.schemas import Answer, OneWord
 from api.workflow_calls import need_temporal, wait_until_done
 from billing.core import clock
 from billing.core.errors import Conflict
@@ -26,7 +26,7 @@ Status = Literal["open", "resting", "halted", "closed"]
 Kind = Literal["trial", "subscription", "collection", "purchase", "charge", "account"]
 
 
-class MatterAnswer(Shown):
+class MatterAnswer(Answer):
     """One matter: `words` describes its state, `next_due` is when its next step is due."""
 
     workflow_id: str

@@ -1,6 +1,7 @@
 """Payments, for operators: those that await approval, and the decision on manual ones [J6]."""
 
-from datetime import datetime
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Annotated, Self
 from uuid import UUID
 
@@ -9,7 +10,7 @@ from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.dependencies import AdminCall, Call, account_filter
-from api.idempotency import Claim, OptionalKey
+from api.idempotency import Once, OptionalKey
 from api.pagination import Page, Paging, paginate
 from api.problems import KEYED, responses
 from api.routes.base import new_router
@@ -89,18 +90,8 @@ async def approve_payment(
     once: OptionalKey,
 ) -> Response:
     """Confirm that the money arrived: it is booked on the invoice, and the goods are delivered."""
-    payment, at = await _find(call, payment_id)
-    async with once.claim(call) as claim:
-        async with call.database.tenant(payment.account_id) as connection:
-            _, matter = await manual.approve(
-                connection,
-                payment.id,
-                received_minor=body.amount_minor,
-                currency=body.currency,
-                four_eyes=call.settings.manual_four_eyes,
-                at=at,
-            )
-        return await _decided(call, claim, payment.id, matter)
+    approve = partial(manual.approve, received_minor=body.amount_minor, currency=body.currency)
+    return await _decide(call, once, payment_id, approve)
 
 
 @router.post(
@@ -114,29 +105,21 @@ async def reject_payment(
     payment_id: str, body: RejectBody, call: AdminCall, once: OptionalKey
 ) -> Response:
     """State that no money arrived: the payment fails, and the invoice stays owed."""
-    payment, at = await _find(call, payment_id)
-    async with once.claim(call) as claim:
-        async with call.database.tenant(payment.account_id) as connection:
-            _, matter = await manual.reject(
-                connection,
-                payment.id,
-                body.reason,
-                four_eyes=call.settings.manual_four_eyes,
-                at=at,
-            )
-        return await _decided(call, claim, payment.id, matter)
+    return await _decide(call, once, payment_id, partial(manual.reject, reason=body.reason))
 
 
-async def _find(call: Call, name: str) -> tuple[Payment, datetime]:
-    """The payment, and the current time of its account."""
+async def _decide(
+    call: Call, once: Once, name: str, decision: Callable[..., Awaitable[tuple[Payment, Matter]]]
+) -> Response:
+    """Decide on the payment, and answer it after its workflow has handled the decision."""
     await need_temporal(call)
     async with call.database.operator() as connection:
         payment = await store.get(connection, decode_payment(name))
-        return payment, await clock.now(connection, payment.account_id)
-
-
-async def _decided(call: Call, claim: Claim, payment_id: UUID, matter: Matter) -> Response:
-    """The payment after its workflow has handled the decision."""
-    await wait_until_done(call, matter)
-    async with call.database.operator() as connection:
-        return claim.answer(200, await DecidedAnswer.read(connection, payment_id))
+        at = await clock.now(connection, payment.account_id)
+    four_eyes = call.settings.manual_four_eyes
+    async with once.claim(call) as claim:
+        async with call.database.tenant(payment.account_id) as connection:
+            _, matter = await decision(connection, payment.id, four_eyes=four_eyes, at=at)
+        await wait_until_done(call, matter)
+        async with call.database.operator() as connection:
+            return claim.answer(200, await DecidedAnswer.read(connection, payment.id))

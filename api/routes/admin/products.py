@@ -18,7 +18,7 @@ from api.public_ids import AccountId, encoded
 from api.routes.admin.catalog import ChangesAnswer
 from api.routes.base import new_router
 from api.routes.catalog import as_page
-from api.schemas import Body, KeyPath, OneWord, Shown, Text
+from api.schemas import Answer, Body, KeyPath, OneWord, Text
 from billing.catalog.plans import service
 from billing.catalog.products import store
 from billing.catalog.products.schemas import OVERRIDE, Meter, Product, ProductPrice
@@ -48,7 +48,7 @@ class AgreeBody(Body):
     terms: PriceTerms | None = None
 
 
-class AgreedAnswer(Shown):
+class AgreedAnswer(Answer):
     """A price of one account: agreed with it, or given by the product service."""
 
     override_id: Annotated[str, encoded(OVERRIDE)] = Field(validation_alias="id")
@@ -72,7 +72,7 @@ async def list_meters(call: AdminCall) -> Page[Meter]:
 async def put_meter(key: KeyPath, body: MeterSpec, call: AdminCall) -> ChangesAnswer:
     """Add or change a meter."""
     async with call.database.operator() as connection:
-        return ChangesAnswer.of(await service.put_meter(connection, key, body))
+        return ChangesAnswer.of_changes(await service.put_meter(connection, key, body))
 
 
 @router.get("/admin/products", responses=responses())
@@ -91,7 +91,7 @@ async def list_products(call: AdminCall) -> Page[PricedProduct]:
 async def put_product(key: ProductKey, body: ProductSpec, call: AdminCall) -> ChangesAnswer:
     """Add or change a product; each changed price starts a new version now."""
     async with call.database.operator() as connection:
-        return ChangesAnswer.of(await service.put_product(connection, key, body))
+        return ChangesAnswer.of_changes(await service.put_product(connection, key, body))
 
 
 @router.get("/admin/price-overrides", responses=responses("MERCHANT_NOT_FOUND", "INVALID_CURSOR"))

@@ -8,7 +8,7 @@ from api.dependencies import AdminCall
 from api.problems import responses
 from api.public_ids import AccountId, SubscriptionId
 from api.routes.base import new_router
-from api.schemas import Body, Shown, Text
+from api.schemas import Answer, Body, Text
 from api.workflow_calls import notify
 from billing.core import clock
 from billing.core.errors import NotFound
@@ -26,7 +26,7 @@ class ThresholdBody(Body):
     reason: Text
 
 
-class ThresholdAnswer(Shown):
+class ThresholdAnswer(Answer):
     """The present threshold."""
 
     account_id: AccountId

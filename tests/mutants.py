@@ -24,6 +24,7 @@ SECONDS: Final = 600
 FAULTS: Final = "tests/integration/faults/test_provider_faults.py"
 AWAY: Final = "tests/integration/faults/test_parts_away.py"
 STORIES: Final = "tests/integration/workflows"
+LIVES: Final = "tests/unit/lives"
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,34 @@ MUTANTS: Final = (
         "if live is not None and live.opened:",
         "if live is not None and not live.opened:",
         (f"{STORIES}/test_purchase_events.py", "-k", "last_minute or cancels_at_the_provider"),
+    ),
+    Mutant(
+        "half of the money balance is used",
+        "billing/money/invoices/transitions.py",
+        "applied = min(money_balance(w, invoice.currency), invoice.total_minor)",
+        "applied = min(money_balance(w, invoice.currency) // 2, invoice.total_minor)",
+        (f"{LIVES}/test_subscription_lives.py",),
+    ),
+    Mutant(
+        "what is paid too much is lost",
+        "billing/money/invoices/transitions.py",
+        'add_balance(w, invoice, "overpaid", paid - owed)',
+        "pass",
+        (f"{LIVES}/test_collection_lives.py",),
+    ),
+    Mutant(
+        "an ended subscription keeps its use to itself",
+        "billing/money/subscriptions/payment_effects.py",
+        'final = cycles.bill_usage(w, f"{cycles.stem(ended)}/final", debts=True)',
+        "final = None",
+        (f"{LIVES}/test_subscription_lives.py",),
+    ),
+    Mutant(
+        "a use whose card failed leaves its draft to be paid",
+        "billing/money/card_usage/transitions.py",
+        "    if draft is not None:\n        invoices.void(w, draft, reason)\n",
+        "",
+        (f"{LIVES}/test_charge_lives.py",),
     ),
     Mutant(
         "missed dunning slots run in a burst",

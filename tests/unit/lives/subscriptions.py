@@ -15,7 +15,7 @@ from billing.core.errors import Conflict
 from billing.core.periods import MONTH, Interval
 from billing.matters.agenda import Step
 from billing.matters.deciding import Course
-from billing.matters.effects import Do, Effect, Rows, Work
+from billing.matters.effects import Add, Change, Do, Effect, Issue, Rows, Work
 from billing.matters.kinds import SUBSCRIPTION
 from billing.money.dunning import cases
 from billing.money.dunning.rules import Policy
@@ -134,6 +134,7 @@ class SubscriptionLife(Life):
         self.look_at(work.effects)
 
     def look_at(self, effects: list[Effect] | tuple[Effect, ...]) -> None:
+        self._uses_up_the_balance(effects)
         self.granted += [
             one.arguments["key"] for one in effects if isinstance(one, Do) and one.verb == "grant"
         ]
@@ -242,6 +243,18 @@ class SubscriptionLife(Life):
         booked = sum(one.received_minor for one in self.rows.of(Payment)
                      if one.invoice_id == invoice.id and one.settled_at)  # fmt: skip
         assert booked == invoice.amount_paid_minor + sums["overpaid"] + sums["unasked"]
+
+    def _uses_up_the_balance(self, effects: list[Effect] | tuple[Effect, ...]) -> None:
+        """What an invoice leaves to collect, no money and no debt on balance could have changed."""
+        new = [one.row for one in effects if isinstance(one, Add)]
+        moved = sum(one.amount_minor for one in new if isinstance(one, BalanceEntry))
+        balance = sum(one.amount_minor for one in self.rows.of(BalanceEntry)) - moved
+        for effect in effects:
+            if isinstance(effect, Add) and isinstance(effect.row, BalanceEntry):
+                balance += effect.row.amount_minor
+            elif isinstance(effect, Issue) and isinstance(effect.row, Change):
+                owed = effect.row.fields.get("status") == "open"
+                assert not owed or balance == 0, "the money balance is not used up"
 
     def _lines(self, arrear: Arrear) -> list[InvoiceLine]:
         return [one for one in self.rows.of(InvoiceLine)

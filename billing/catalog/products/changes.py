@@ -2,11 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar, Generic, TypeVar
 
 from billing.catalog.products.schemas import Meter, Product, ProductPrice
 from billing.catalog.products.spec import MeterSpec, ProductSpec
 from billing.catalog.rating.schemas import CREDIT, PriceTerms
 from billing.core.money import show_decimal
+
+Old = TypeVar("Old")
+New = TypeVar("New")
 
 
 @dataclass(frozen=True)
@@ -19,60 +23,47 @@ class Metering:
 
 
 @dataclass(frozen=True)
-class MeterChange:
-    """A meter is added, changed, or (without `new`) not counted any more."""
+class _Change(Generic[Old, New]):
+    """One thing is added, changed, or (without `new`) ended."""
 
+    noun: ClassVar[str]
+    ended: ClassVar[str]
     key: str
-    old: Meter | None
-    new: MeterSpec | None
+    old: Old | None
+    new: New | None
 
     @property
     def subject(self) -> str:
         """The name of the changed object, for the audit trail."""
-        return f"meter {self.key}"
+        return f"{self.noun} {self.key}"
 
     @property
     def words(self) -> str:
         """For people."""
-        if self.new is None:
-            return f"meter {self.key}: no longer counted"
-        return f"meter {self.key}: {'changed' if self.old else 'added'}"
+        what = self.ended if self.new is None else "changed" if self.old else "added"
+        return f"{self.subject}: {what}"
+
+
+class MeterChange(_Change[Meter, MeterSpec]):
+    """A meter."""
+
+    noun = "meter"
+    ended = "no longer counted"
+
+
+class ProductChange(_Change[Product, ProductSpec]):
+    """A product."""
+
+    noun = "product"
+    ended = "no longer sold"
 
 
 @dataclass(frozen=True)
-class ProductChange:
-    """A product is added, changed, or (without `new`) no longer usable."""
+class ProductPriceChange(_Change[ProductPrice, PriceTerms]):
+    """A product's price gets its next version, or ends; past use keeps its own."""
 
-    key: str
-    old: Product | None
-    new: ProductSpec | None
-
-    @property
-    def subject(self) -> str:
-        """The name of the changed object, for the audit trail."""
-        return f"product {self.key}"
-
-    @property
-    def words(self) -> str:
-        """For people."""
-        if self.new is None:
-            return f"product {self.key}: no longer sold"
-        return f"product {self.key}: {'changed' if self.old else 'added'}"
-
-
-@dataclass(frozen=True)
-class ProductPriceChange:
-    """A product's price gets its next version, or (without `new`) ends; past use keeps its own."""
-
-    key: str
+    noun = "product"
     currency: str
-    old: ProductPrice | None
-    new: PriceTerms | None
-
-    @property
-    def subject(self) -> str:
-        """The name of the changed object, for the audit trail."""
-        return f"product {self.key}"
 
     @property
     def words(self) -> str:
@@ -126,7 +117,7 @@ def compare_product(key: str, new: ProductSpec, current: Metering) -> list[Meter
     for currency, terms in new.prices.items():
         price = current.prices.get((key, currency))
         if price is None or price.terms != terms:
-            changes.append(ProductPriceChange(key, currency, price, terms))
+            changes.append(ProductPriceChange(key, price, terms, currency))
     return changes + _ended(key, current, keep=new.prices)
 
 
@@ -134,7 +125,7 @@ def _ended(
     key: str, current: Metering, keep: Mapping[str, PriceTerms] | None = None
 ) -> list[MeteringChange]:
     return [
-        ProductPriceChange(key, currency, price, None)
+        ProductPriceChange(key, price, None, currency)
         for (product, currency), price in current.prices.items()
         if product == key and currency not in (keep or {})
     ]

@@ -8,23 +8,28 @@ from typing import Final
 from billing.insight.proofs.schemas import Check, Facts, Verdict
 
 FULFILLED: Final = ("completed", "refunded")
+_SENTENCES: Final = {
+    "one_grant": "a completed purchase has exactly one grant, any other has none",
+    "credits_as_sold": "the grant is of the credits that were sold",
+    "one_ledger_entry": "the grant stands in the ledger, once and in full",
+    "paid_before_granted": "credits are granted only for money that came in and covers the price",
+    "money_booked_once": "every cent that came in is on an invoice or in the money balance, once",
+    "one_numbered_invoice": (
+        "a completed purchase has one numbered, paid invoice, any other has none"
+    ),
+    "webhooks_handled": "everything Stripe told was looked into, however often it was delivered",
+    "published_once": "the purchase was announced to the outside exactly once",
+    "workflow_alive": "a purchase with something left to do has a running workflow",
+}
 
 
 def judge(facts: Facts, *, running: bool | None) -> Verdict:
     """All checks; `running` is Temporal's word on the workflow, None when it is not reachable."""
-    checks = [
-        _grants(facts),
-        _amount(facts),
-        _ledger(facts),
-        _paid(facts),
-        _money(facts),
-        _invoice(facts),
-        _told(facts),
-        _published(facts),
-    ]
+    found = _of_credits(facts) | _of_money(facts) | _of_events(facts)
     if running is not None and facts.matter is not None:
-        checks.append(_running(facts, running=running))
-    consistent = all(check.ok for check in checks)
+        found["workflow_alive"] = running or not (_waits(facts) and facts.matter.started)
+    checks = [Check(name=name, sentence=_SENTENCES[name], ok=ok) for name, ok in found.items()]
+    consistent = all(found.values())
     return Verdict(
         consistent=consistent,
         sentence=_sentence(facts) if consistent else _what_is_wrong(checks),
@@ -32,90 +37,45 @@ def judge(facts: Facts, *, running: bool | None) -> Verdict:
     )
 
 
-def _grants(facts: Facts) -> Check:
-    wanted = 1 if facts.status in FULFILLED else 0
-    return Check(
-        name="one_grant",
-        sentence="a completed purchase has exactly one grant, any other has none",
-        ok=[grant.key for grant in facts.grants] == [facts.grant_key] * wanted,
-    )
+def _of_credits(facts: Facts) -> dict[str, bool]:
+    return {
+        "one_grant": [one.key for one in facts.grants] == [facts.grant_key] * _wanted(facts),
+        "credits_as_sold": all(one.credits == facts.credits for one in facts.grants),
+        "one_ledger_entry": all(one.booked == one.credits for one in facts.grants),
+    }
 
 
-def _amount(facts: Facts) -> Check:
-    return Check(
-        name="credits_as_sold",
-        sentence="the grant is of the credits that were sold",
-        ok=all(grant.credits == facts.credits for grant in facts.grants),
-    )
-
-
-def _ledger(facts: Facts) -> Check:
-    return Check(
-        name="one_ledger_entry",
-        sentence="the grant stands in the ledger, once and in full",
-        ok=all(grant.booked == grant.credits for grant in facts.grants),
-    )
-
-
-def _paid(facts: Facts) -> Check:
+def _of_money(facts: Facts) -> dict[str, bool]:
     """Money is booked with the grant in one transaction, so there is nothing in between."""
     booked = sum(one.received_minor for one in facts.payments if one.booked_at is not None)
-    return Check(
-        name="paid_before_granted",
-        sentence="credits are granted only for money that came in and covers the price",
-        ok=facts.status not in FULFILLED or booked >= facts.amount_minor,
-    )
-
-
-def _money(facts: Facts) -> Check:
-    booked = sum(one.received_minor for one in facts.payments if one.booked_at is not None)
-    on_invoices = sum(invoice.amount_paid_minor for invoice in facts.invoices)
-    return Check(
-        name="money_booked_once",
-        sentence="every cent that came in is on an invoice or in the money balance, once",
-        ok=booked == on_invoices + facts.kept_minor,
-    )
-
-
-def _invoice(facts: Facts) -> Check:
+    on_invoices = sum(one.amount_paid_minor for one in facts.invoices)
     numbered = [one for one in facts.invoices if one.number is not None]
     paid = [one for one in numbered if one.status == "paid"]
-    wanted = 1 if facts.status in FULFILLED else 0
-    return Check(
-        name="one_numbered_invoice",
-        sentence="a completed purchase has one numbered, paid invoice, any other has none",
-        ok=len(numbered) == len(paid) == wanted
+    return {
+        "paid_before_granted": not _wanted(facts) or booked >= facts.amount_minor,
+        "money_booked_once": booked == on_invoices + facts.kept_minor,
+        "one_numbered_invoice": len(numbered) == len(paid) == _wanted(facts)
         and all(one.invoice_id == facts.invoice_id for one in paid),
-    )
+    }
 
 
-def _told(facts: Facts) -> Check:
+def _of_events(facts: Facts) -> dict[str, bool]:
     """Money that has just come in counts as in progress while the matter is open."""
-    waits = facts.matter is not None and facts.matter.closed_at is None
-    done = ("handled", "ignored", "received") if waits else ("handled", "ignored")
-    return Check(
-        name="webhooks_handled",
-        sentence="everything Stripe told was looked into, however often it was delivered",
-        ok=all(one.status in done for one in facts.webhooks),
-    )
+    done = ("handled", "ignored", "received") if _waits(facts) else ("handled", "ignored")
+    return {
+        "webhooks_handled": all(one.status in done for one in facts.webhooks),
+        "published_once": facts.published == _wanted(facts),
+    }
 
 
-def _published(facts: Facts) -> Check:
-    return Check(
-        name="published_once",
-        sentence="the purchase was announced to the outside exactly once",
-        ok=facts.published == (1 if facts.status in FULFILLED else 0),
-    )
+def _wanted(facts: Facts) -> int:
+    """How many grants, paid invoices and announcements there must be."""
+    return 1 if facts.status in FULFILLED else 0
 
 
-def _running(facts: Facts, *, running: bool) -> Check:
-    matter = facts.matter
-    waits = matter is not None and matter.closed_at is None and matter.started
-    return Check(
-        name="workflow_alive",
-        sentence="a purchase with something left to do has a running workflow",
-        ok=running or not waits,
-    )
+def _waits(facts: Facts) -> bool:
+    """True while something is left to do."""
+    return facts.matter is not None and facts.matter.closed_at is None
 
 
 def _sentence(facts: Facts) -> str:

@@ -13,11 +13,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import clock
 from billing.core.errors import BillingError, Conflict, NotFound
-from billing.core.prepared import Prepared, Row
+from billing.core.prepared import Prepared
 from billing.core.settings import load_settings
 from billing.ledger.credits import rules, sql_calls, store
 from billing.ledger.credits.holds import CaptureOrder, HoldOrder, capture_many, hold_many
-from billing.ledger.credits.results import fact, is_refused, refusal
+from billing.ledger.credits.results import FactT, fact, is_refused, refusal
 from billing.ledger.credits.schemas import (
     Balance,
     Capture,
@@ -101,25 +101,15 @@ async def grant(
     A second call with the key answers the first grant. Debt is paid from the lot at once, by an
     entry of its own. Errors: NOT_FOUND; INVALID_AMOUNT; IDEMPOTENCY_KEY_REUSED by another verb.
     """
-    row = await _call(
-        connection,
-        sql_calls.GRANT,
-        account_id=account_id,
-        amount=rules.grantable(amount),
-        kind=kind,
-        key=key,
-        is_paid=is_paid,
-        reason=reason,
-        at=at,
-        expires_at=expires_at,
-        scope=scope,
-        priority=rules.PRIORITY[kind] if priority is None else priority,
-        subject=subject,
-        detail=detail or {},
-    )
+    granted = await _call(
+        connection, sql_calls.GRANT, Grant, account_id=account_id, amount=rules.grantable(amount),
+        kind=kind, key=key, is_paid=is_paid, reason=reason, at=at, expires_at=expires_at,
+        scope=scope, priority=rules.PRIORITY[kind] if priority is None else priority,
+        subject=subject, detail=detail or {},
+    )  # fmt: skip
     if expires_at is not None:
         await _watch(connection, account_id, expires_at, at)
-    return fact(Grant, row)
+    return granted
 
 
 async def debit(
@@ -149,22 +139,11 @@ async def debit(
         verb="debit", amount=amount, reason=reason, scope=scope, paid_only=paid_only,
         subject=subject, detail=detail or {}, **({"force": True} if force else {}),
     )  # fmt: skip
-    row = await _call(
-        connection,
-        sql_calls.DEBIT,
-        account_id=account_id,
-        amount=amount,
-        key=rules.caller_key(account_id, key),
-        hash=hash_,
-        reason=reason,
-        at=at,
-        scope=scope,
-        paid_only=paid_only,
-        subject=subject,
-        detail=detail or {},
-        forced=force,
-    )
-    return fact(Debit, row)
+    return await _call(
+        connection, sql_calls.DEBIT, Debit, account_id=account_id, amount=amount,
+        key=rules.caller_key(account_id, key), hash=hash_, reason=reason, at=at, scope=scope,
+        paid_only=paid_only, subject=subject, detail=detail or {}, forced=force,
+    )  # fmt: skip
 
 
 async def hold(
@@ -227,8 +206,8 @@ async def release(
     A second call answers the first. Errors: HOLD_NOT_FOUND; HOLD_RESOLVED when it was captured
     or had expired.
     """
-    row = await _call(connection, sql_calls.RELEASE, account_id=account_id, hold_id=hold_id, at=at)
-    return fact(Release, row)
+    wanted = {"account_id": account_id, "hold_id": hold_id, "at": at}
+    return await _call(connection, sql_calls.RELEASE, Release, **wanted)
 
 
 async def expire(
@@ -238,8 +217,7 @@ async def expire(
 
     Errors: NOT_FOUND.
     """
-    row = await _call(connection, sql_calls.EXPIRE, account_id=account_id, at=at)
-    return fact(Expired, row)
+    return await _call(connection, sql_calls.EXPIRE, Expired, account_id=account_id, at=at)
 
 
 async def expire_lot(
@@ -255,15 +233,8 @@ async def expire_lot(
     Repeatable; the answer counts everything this lot has lost to the clock so far. Errors:
     NOT_FOUND when no such grant exists.
     """
-    row = await _call(
-        connection,
-        sql_calls.EXPIRE_LOT,
-        account_id=account_id,
-        grant_key=grant_key,
-        at=at,
-        reason=reason,
-    )
-    return fact(LotExpiry, row)
+    wanted = {"account_id": account_id, "grant_key": grant_key, "at": at, "reason": reason}
+    return await _call(connection, sql_calls.EXPIRE_LOT, LotExpiry, **wanted)
 
 
 async def clawback(
@@ -282,18 +253,10 @@ async def clawback(
     Takes what is unspent and unheld; a held part is taken when released; the rest is booked as
     loss, so the balance never goes negative. Errors: NOT_FOUND; INVALID_AMOUNT.
     """
-    row = await _call(
-        connection,
-        sql_calls.CLAWBACK,
-        account_id=account_id,
-        grant_key=grant_key,
-        amount=rules.grantable(amount),
-        key=key,
-        reason=reason,
-        at=at,
-        subject=subject,
-    )
-    return fact(Clawback, row)
+    return await _call(
+        connection, sql_calls.CLAWBACK, Clawback, account_id=account_id, grant_key=grant_key,
+        amount=rules.grantable(amount), key=key, reason=reason, at=at, subject=subject,
+    )  # fmt: skip
 
 
 async def take(
@@ -313,19 +276,11 @@ async def take(
     IDEMPOTENCY_KEY_REUSED.
     """
     amount = rules.grantable(amount)
-    row = await _call(
-        connection,
-        sql_calls.DEDUCT,
-        account_id=account_id,
-        amount=amount,
-        key=key,
-        hash=rules.request_hash(verb="take", amount=amount, reason=reason, scope=scope),
-        reason=reason,
-        at=at,
-        scope=scope,
-        subject=subject,
-    )
-    return fact(Taken, row)
+    hash_ = rules.request_hash(verb="take", amount=amount, reason=reason, scope=scope)
+    return await _call(
+        connection, sql_calls.DEDUCT, Taken, account_id=account_id, amount=amount, key=key,
+        hash=hash_, reason=reason, at=at, scope=scope, subject=subject,
+    )  # fmt: skip
 
 
 async def _watch(
@@ -337,8 +292,10 @@ async def _watch(
     await matters.ensure_account(connection, account_id, due=due, at=now)
 
 
-async def _call(connection: AsyncConnection, call: Prepared, **values: Any) -> Row:
+async def _call(
+    connection: AsyncConnection, call: Prepared, model: type[FactT], **values: Any
+) -> FactT:
     row = await call.one(connection, **values)
     if is_refused(row):
         raise refusal(row)
-    return row
+    return fact(model, row)

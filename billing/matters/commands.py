@@ -10,8 +10,8 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.matters.agenda import Step
-from billing.matters.store import claim_step
+from billing.core import prepared
+from billing.core.clock import real_now
 from billing.matters.tables import steps
 
 
@@ -32,11 +32,14 @@ async def note(
     result: str,
 ) -> None:
     """Record the command and its result, in the transaction that carries it out."""
-    await claim_step(
-        connection,
-        Step(name=name, due=at, key=key),
-        workflow_id=workflow_id,
-        account_id=account_id,
-        ran_at=at,
-        result=result,
-    )
+    row = {
+        "key": key,
+        "workflow_id": workflow_id,
+        "account_id": account_id,
+        "name": name,
+        "due_at": at,
+        "ran_at": at,
+        "real_ran_at": real_now(),
+        "result": result,
+    }
+    await prepared.add_unless_there(connection, steps, row)

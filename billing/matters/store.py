@@ -16,7 +16,6 @@ from sqlalchemy import (
     text,
     update,
 )
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import context, prepared
@@ -26,7 +25,7 @@ from billing.matters.agenda import Step
 from billing.matters.effects import Bear
 from billing.matters.kinds import ACCOUNT, KINDS, MatterKind
 from billing.matters.schemas import LOOK, Matter, Named
-from billing.matters.tables import matters, steps
+from billing.matters.tables import matters
 
 _HEAD = """
     UPDATE matters SET words = :words, started_at = coalesce(started_at, :real_at),
@@ -159,34 +158,6 @@ async def save_head(
 ) -> None:
     """Mirror the agenda's head; without one the matter is closed."""
     await _SAVE_HEAD.run(connection, **_head_values(matter, head, words, at))
-
-
-async def claim_step(
-    connection: AsyncConnection,
-    step: Step,
-    *,
-    workflow_id: str,
-    account_id: UUID,
-    ran_at: datetime,
-    result: str,
-) -> bool:
-    """Record something done beside the agenda (an operator's order); False: done before."""
-    done = await connection.execute(
-        insert(steps)
-        .values(
-            key=step.key,
-            workflow_id=workflow_id,
-            account_id=account_id,
-            name=step.name,
-            due_at=step.due,
-            ran_at=ran_at,
-            real_ran_at=real_now(),
-            result=result,
-        )
-        .on_conflict_do_nothing()
-        .returning(steps.c.key)
-    )
-    return done.one_or_none() is not None
 
 
 async def finish_step(

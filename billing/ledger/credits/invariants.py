@@ -33,29 +33,24 @@ def _sums(stated: str, counted: str) -> str:
     )
 
 
-_BY_ACCOUNT: Final = "SELECT account_id, sum({what}) AS sum FROM {table} GROUP BY account_id"
+def _by_account(stated: str, what: str, rows: str) -> str:
+    """The same, where what is counted is one sum over rows of a table."""
+    counted = f"SELECT account_id, sum({what}) AS sum FROM {rows} GROUP BY account_id"  # noqa: S608
+    return _sums(stated, counted)
+
+
 _RULES: Final[dict[str, str]] = {
-    "the balance is the sum of the ledger": _sums(
-        "balance", _BY_ACCOUNT.format(what="amount", table="credit_transactions")
+    "the balance is the sum of the ledger": _by_account("balance", "amount", "credit_transactions"),
+    "the balance is the sum of the lots": _by_account("balance", "remaining", "credit_lots"),
+    "what is held is held in lots": _by_account("held", "held", "credit_lots"),
+    "what is held is held by open holds": _by_account(
+        "held", "amount", "credit_holds WHERE status = 'open'"
     ),
-    "the balance is the sum of the lots": _sums(
-        "balance", _BY_ACCOUNT.format(what="remaining", table="credit_lots")
+    "what was used is the sum of debits and captures": _by_account(
+        "used", "debt - amount", "credit_transactions WHERE kind IN ('debit', 'capture')"
     ),
-    "what is held is held in lots": _sums(
-        "held", _BY_ACCOUNT.format(what="held", table="credit_lots")
-    ),
-    "what is held is held by open holds": _sums(
-        "held",
-        _BY_ACCOUNT.format(what="amount", table="credit_holds WHERE status = 'open'"),
-    ),
-    "what was used is the sum of debits and captures": _sums(
-        "used",
-        _BY_ACCOUNT.format(
-            what="debt - amount", table="credit_transactions WHERE kind IN ('debit', 'capture')"
-        ),
-    ),
-    "what is owed is what forced debits left and grants have not paid": _sums(
-        "debt", _BY_ACCOUNT.format(what="debt", table="credit_transactions")
+    "what is owed is what forced debits left and grants have not paid": _by_account(
+        "debt", "debt", "credit_transactions"
     ),
     "the ledger is numbered without a gap": _sums(
         "seq",

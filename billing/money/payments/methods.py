@@ -21,6 +21,7 @@ from billing.matters.schemas import Matter
 from billing.money.payments.rules import CardDetails
 from billing.money.payments.schemas import LIVE, Method
 from billing.money.payments.tables import payment_attempts, payment_methods, payments
+from billing.money.payments.transitions import card_facts
 from billing.platform.audit import service as audit
 from billing.platform.outbox import service as events
 
@@ -281,7 +282,7 @@ async def _record(connection: AsyncConnection, method: Method, what: str, at: da
         connection,
         account_id=method.account_id,
         type=f"evt.billing.payment_method.{what}",
-        data=_facts(method),
+        data=card_facts(method),
         at=at,
     )
 
@@ -295,17 +296,8 @@ async def _audit(
         action=f"payment_method.{what}",
         subject=ids.encode(ids.PAYMENT_METHOD, method.id),
         at=at,
-        **{**_facts(method), **detail},
+        **{**card_facts(method), **detail},
     )
-
-
-def _facts(method: Method) -> dict[str, Any]:
-    return {
-        "payment_method_id": ids.encode(ids.PAYMENT_METHOD, method.id),
-        "kind": method.kind,
-        "brand": method.brand,
-        "last4": method.last4,
-    }
 
 
 def show(row: Fields) -> Method:

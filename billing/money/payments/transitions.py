@@ -220,14 +220,18 @@ def _crown(w: Work[Any], method: Method) -> None:
 
 
 def _announce_card(w: Work[Any], method: Method, what: str) -> None:
-    subject = ids.encode(ids.PAYMENT_METHOD, method.id)
-    facts = {
-        "payment_method_id": subject,
+    facts = card_facts(method)
+    w.announce(method.account_id, f"payment_method.{what}", facts["payment_method_id"], facts)
+
+
+def card_facts(method: Method) -> dict[str, Any]:
+    """What is told of a stored card."""
+    return {
+        "payment_method_id": ids.encode(ids.PAYMENT_METHOD, method.id),
         "kind": method.kind,
         "brand": method.brand,
         "last4": method.last4,
     }
-    w.announce(method.account_id, f"payment_method.{what}", subject, facts)
 
 
 def _fields(w: Work[Any], payment: Payment, outcome: Outcome) -> dict[str, Any]:

@@ -59,12 +59,7 @@ async def write(
     subject = ids.encode(ids.ACCOUNT, account_id)
     told = Announce(account_id, "top_up.settings_written", subject, facts)
     await outbox.announce(connection, told, at)
-    return kept, await look(connection, account_id, at)
-
-
-async def look(connection: AsyncConnection, account_id: UUID, at: datetime) -> bool:
-    """Look again whether the account wants credits, after its settings or a pause changed."""
-    return await store.ask_if_low(connection, account_id, at)
+    return kept, await store.ask_if_low(connection, account_id, at)
 
 
 async def completed(connection: AsyncConnection, top_up_id: UUID, at: datetime) -> None:

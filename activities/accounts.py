@@ -31,7 +31,7 @@ from billing.money.payments.rules import CardDetails, SetupOutcome
 from billing.money.payments.schemas import Method, Setup
 from billing.money.purchases import automatic
 from billing.money.subscriptions.service import bill_late
-from billing.money.top_ups import store as top_ups
+from billing.money.top_ups.store import ask_if_low
 from billing.platform.provider_inbox import store as inbox
 from workflows import start
 from workflows.contracts import CommandRequest, MatterRef, StepRequest
@@ -102,7 +102,7 @@ class AccountActivities(MatterActivities[AccountState]):
         async def buy(connection: AsyncConnection, step: Step, at: datetime) -> str:
             account_id, at = request.ref.subject_id, max(at, step.due)
             if step.top_up is None:
-                wanted = await top_ups.ask_if_low(connection, account_id, at)
+                wanted = await ask_if_low(connection, account_id, at)
                 return "credits are wanted" if wanted else "no credits are wanted"
             purchase, done = await automatic.buy(connection, account_id, self.settings, at)
             born[:] = [purchase] if purchase else []

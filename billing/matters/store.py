@@ -239,14 +239,4 @@ def show(r: Fields) -> Matter:
         # A woken matter has a due time but no step to name yet: looking is its next step.
         name, key = r["next_step"] or LOOK, r["next_key"] or ""
         head = Step(name=name, due=r["next_due"], key=key)
-    return Matter(
-        workflow_id=r["workflow_id"],
-        account_id=r["account_id"],
-        kind=r["kind"],
-        subject_id=r["subject_id"],
-        status=r["status"],
-        words=r["words"],
-        revision=r["revision"],
-        head=head,
-        correlation_id=r["correlation_id"],
-    )
+    return Matter.model_validate({**r, "head": head})

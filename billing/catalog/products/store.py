@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import RowMapping, Select, Table, and_, or_, select, update
+from sqlalchemy import ColumnElement, Select, Table, and_, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -20,6 +20,7 @@ from billing.catalog.products.tables import meters, price_overrides, product_pri
 from billing.catalog.rating.schemas import PriceTerms
 from billing.core import ids, prepared
 from billing.core.errors import NotFound
+from billing.core.prepared import Fields
 
 # A product's first price also holds for what was used before it was written down.
 BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -111,11 +112,7 @@ async def put_override(
     """
     if await find_product(connection, product) is None:
         raise NotFound("PRODUCT_NOT_FOUND", "no such product")
-    which = and_(
-        price_overrides.c.account_id == account_id,
-        price_overrides.c.product == product,
-        price_overrides.c.currency == currency,
-    )
+    which = _agreed(account_id, product, currency)
     await _end(connection, price_overrides, which, at)
     if terms is None:
         return None
@@ -123,15 +120,7 @@ async def put_override(
         "id": ids.new(), "account_id": account_id, "product": product, "currency": currency,
         "effective_from": at,
     }  # fmt: skip
-    made = await connection.execute(
-        insert(price_overrides).values(**values).returning(price_overrides)
-    )
-    return show_override(made.mappings().one())
-
-
-async def is_sold(connection: AsyncConnection, key: str) -> bool:
-    """True if the product is sold now."""
-    return await find_product(connection, key) is not None
+    return show_override(await prepared.add(connection, price_overrides, values))
 
 
 async def sell(
@@ -170,11 +159,7 @@ async def put_provided(
 
     Its first answer also prices earlier use. Expects the account's lock.
     """
-    which = and_(
-        price_overrides.c.account_id == account_id,
-        price_overrides.c.product == product,
-        price_overrides.c.currency == currency,
-    )
+    which = _agreed(account_id, product, currency)
     rows = (await connection.execute(select(price_overrides).where(which))).mappings().all()
     current = next((show_override(row) for row in rows if row["effective_to"] is None), None)
     if current is not None and (current.source == "agreed" or current.terms == terms):
@@ -190,7 +175,7 @@ async def put_provided(
         "effective_from": at if rows else BEGINNING, "source": "service",
         "checked_at": checked_at,
     }  # fmt: skip
-    await connection.execute(insert(price_overrides).values(**values))
+    await prepared.add(connection, price_overrides, values)
 
 
 async def end_provided(
@@ -201,13 +186,8 @@ async def end_provided(
     currency: str | None = None,
 ) -> None:
     """The product service asks no price of this account any more, in a currency or in any."""
-    which = and_(
-        price_overrides.c.account_id == account_id,
-        price_overrides.c.product == product,
-        price_overrides.c.source == "service",
-        *([price_overrides.c.currency == currency] if currency else []),
-    )
-    await _end(connection, price_overrides, which, at)
+    which = _agreed(account_id, product, currency)
+    await _end(connection, price_overrides, which & (price_overrides.c.source == "service"), at)
 
 
 async def _write_meter(connection: AsyncConnection, change: MeterChange) -> None:
@@ -267,6 +247,13 @@ async def _end(connection: AsyncConnection, table: Table, which: Any, at: dateti
     await connection.execute(update(table).where(open_).values(effective_to=at))
 
 
+def _agreed(account_id: UUID, product: str, currency: str | None) -> ColumnElement[bool]:
+    """An account's own prices of a product, in one currency or in any."""
+    price = price_overrides.c
+    whose = and_(price.account_id == account_id, price.product == product)
+    return whose if currency is None else and_(whose, price.currency == currency)
+
+
 def _in_force(table: Table, product: str, currency: str, at: datetime) -> Select[Any]:
     price = table.c
     return (
@@ -287,18 +274,18 @@ def _columns(terms: PriceTerms) -> dict[str, Any]:
     return terms.model_dump(exclude={"tiers"}) | {"tiers": tiers}
 
 
-def show_override(row: RowMapping) -> Override:
+def show_override(row: Fields) -> Override:
     """A row of `price_overrides` as a price of an account."""
     own = {name: row[name] for name in ("account_id", "source", "checked_at")}
     return Override(**show_price(row).model_dump(), **own)
 
 
-def show_product(row: RowMapping) -> Product:
+def show_product(row: Fields) -> Product:
     """A row of `products` as a product."""
     return Product.model_validate({name: row[name] for name in Product.model_fields})
 
 
-def show_price(row: RowMapping) -> ProductPrice:
+def show_price(row: Fields) -> ProductPrice:
     """A row of `product_prices` or `price_overrides` as a price."""
     terms = PriceTerms.model_validate({name: row[name] for name in PriceTerms.model_fields})
     fields = {name: row[name] for name in ProductPrice.model_fields if name != "terms"}

@@ -1,13 +1,14 @@
 """The facts behind a proof, read in one snapshot of the rows."""
 
 from hashlib import sha256
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 from sqlalchemy import RowMapping, TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import ids, keys
+from billing.core.frozen import Frozen
 from billing.insight.proofs.schemas import (
     AttemptFact,
     Facts,
@@ -24,6 +25,7 @@ from billing.money.purchases import store as purchases
 from billing.money.purchases.schemas import Purchase
 from billing.platform.provider_inbox.rules import AT_ONCE
 
+F = TypeVar("F", bound=Frozen)
 _REQUEST: Final = text(
     """
     SELECT
@@ -119,8 +121,7 @@ async def facts(connection: AsyncConnection, purchase_id: UUID) -> Facts:
         for name in (payment.provider_intent, payment.provider_session, payment.provider_charge)
         if name is not None
     ]
-    webhooks = await _rows(connection, _WEBHOOKS, named | {"objects": objects})
-    matter = await _rows(connection, _MATTER, named)
+    matter = await _read(connection, _MATTER, named, MatterFact)
     return Facts(
         **purchase.model_dump(
             include={"status", "pack", "credits", "amount_minor", "currency", "completed_at"}
@@ -129,17 +130,12 @@ async def facts(connection: AsyncConnection, purchase_id: UUID) -> Facts:
         grant_key=named["grant_key"],
         invoice_id=purchase.invoice_id,
         request=await _request(connection, purchase, named),
-        matter=MatterFact.model_validate(dict(matter[0])) if matter else None,
+        matter=matter[0] if matter else None,
         steps=tuple(_step(row) for row in await _rows(connection, _STEPS, named)),
         payments=payments,
-        webhooks=tuple(WebhookFact.model_validate(dict(row)) for row in webhooks),
-        invoices=tuple(
-            InvoiceFact.model_validate(dict(row))
-            for row in await _rows(connection, _INVOICES, named)
-        ),
-        grants=tuple(
-            GrantFact.model_validate(dict(row)) for row in await _rows(connection, _GRANTS, named)
-        ),
+        webhooks=await _read(connection, _WEBHOOKS, named | {"objects": objects}, WebhookFact),
+        invoices=await _read(connection, _INVOICES, named, InvoiceFact),
+        grants=await _read(connection, _GRANTS, named, GrantFact),
         kept_minor=int(await connection.scalar(_KEPT, named) or 0),
         published=int(await connection.scalar(_PUBLISHED, named) or 0),
     )
@@ -160,6 +156,13 @@ async def _rows(
 ) -> list[RowMapping]:
     wanted = {name: named[name] for name in query._bindparams if name in named}  # noqa: SLF001
     return list((await connection.execute(query, wanted)).mappings())
+
+
+async def _read(
+    connection: AsyncConnection, query: TextClause, named: dict[str, Any], fact: type[F]
+) -> tuple[F, ...]:
+    rows = await _rows(connection, query, named)
+    return tuple(fact.model_validate(dict(row)) for row in rows)
 
 
 async def _request(

@@ -28,3 +28,9 @@ class Projection(ABC):
     @abstractmethod
     def follow(self, step: Step, at: datetime) -> list[ComingEntry]:
         """Do the step in mind: what a person will see of it; the state moves on."""
+
+    def plain(self, step: Step, at: datetime) -> ComingEntry:
+        """A step that has nothing to show but its own words."""
+        return ComingEntry(
+            at=at, name=step.name, workflow_id=self.workflow_id, words=step.words, key=step.key
+        )

@@ -131,12 +131,7 @@ class TrialProjection(Projection):
         """At its end what is unspent of the trial's credits expires."""
         self.seen.add(step.key)
         if step.name != "expire":
-            return [
-                ComingEntry(
-                    at=at, name=step.name, workflow_id=self.workflow_id, words=step.words,
-                    key=step.key,
-                )
-            ]  # fmt: skip
+            return [self.plain(step, at)]
         self.state = self.state.model_copy(update={"status": "expired"})
         left = self.ending.take(self.grant_key)
         return [
@@ -170,12 +165,7 @@ class AccountProjection(Projection):
         """One step on."""
         self.seen.add(step.key)
         if step.name != "expire_credits":
-            return [
-                ComingEntry(
-                    at=at, name=step.name, workflow_id=self.workflow_id, words=step.words,
-                    key=step.key,
-                )
-            ]  # fmt: skip
+            return [self.plain(step, at)]
         return [
             ComingEntry(
                 at=at, name=step.name, workflow_id=self.workflow_id, key=step.key,

@@ -29,7 +29,7 @@ async def keep(
     Errors: METER_NOT_FOUND where neither says it, or nothing counts that service.
     """
     await credits.lock(connection, account_id)
-    if not await store.is_sold(connection, product):
+    if await store.find_product(connection, product) is None:
         used_by = priced.service_type or service
         if used_by is None:
             raise NotFound("METER_NOT_FOUND", "name the service_type that this product is used by")

@@ -45,7 +45,7 @@ async def find(connection: AsyncConnection, name: str) -> Account | None:
         found = await get(connection, account_id)
         if found is not None:
             return found
-    return await find_by_external(connection, name)
+    return await _one(connection, select(accounts).where(accounts.c.external_id == name))
 
 
 async def find_all(connection: AsyncConnection, names: Collection[str]) -> dict[str, Account]:
@@ -63,11 +63,6 @@ async def find_all(connection: AsyncConnection, names: Collection[str]) -> dict[
         if account.id in by_id:
             found[by_id[account.id]] = account
     return {name: found[name] for name in names if name in found}
-
-
-async def find_by_external(connection: AsyncConnection, external_id: str) -> Account | None:
-    """One account by the caller's own id for it."""
-    return await _one(connection, select(accounts).where(accounts.c.external_id == external_id))
 
 
 async def lock_by_external(connection: AsyncConnection, external_id: str) -> Account:

@@ -32,7 +32,7 @@ async def claim(
     row = (await connection.execute(_take(request, at))).one_or_none()
     if row is not None:
         return Granted(resource_id=row.resource_id, lease=row.lease, resumed=row.resumed)
-    kept = (await connection.execute(_find(request))).one_or_none()
+    kept = (await connection.execute(select(keys).where(_is(request)))).one_or_none()
     if kept is None:
         # Forgotten between the two statements: its holder is just leaving.
         return Refused(reason="in_flight")
@@ -118,10 +118,6 @@ def _take(request: KeyedRequest, at: datetime) -> Any:
         # A row born in this statement was created now; a takeover keeps its first birth.
         (keys.c.created_at < at).label("resumed"),
     )
-
-
-def _find(request: KeyedRequest) -> Any:
-    return select(keys).where(_is(request))
 
 
 def _is(request: KeyedRequest) -> Any:

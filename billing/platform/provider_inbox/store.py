@@ -9,20 +9,18 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core.prepared import Prepared, given
 from billing.platform.provider_inbox.schemas import Waiting
-from billing.platform.provider_inbox.tables import stripe_webhook_events
+from billing.platform.provider_inbox.tables import stripe_webhook_events as inbox
 
 LONGEST_PAUSE: Final = timedelta(minutes=30)
 """Between two looks for the owner of an event."""
 _WAITING: Final = (
-    stripe_webhook_events.c.stripe_event_id.label("event_id"),
-    stripe_webhook_events.c.status,
-    stripe_webhook_events.c.workflow_id,
-    stripe_webhook_events.c.object_id,
-    stripe_webhook_events.c.payload,
-    stripe_webhook_events.c.received_at,
+    inbox.c.stripe_event_id.label("event_id"),
+    inbox.c.status,
+    inbox.c.workflow_id,
+    inbox.c.object_id,
+    inbox.c.payload,
+    inbox.c.received_at,
 )
-
-
 _MARK_LOOKED = Prepared(
     text(
         """
@@ -36,21 +34,21 @@ _MARK_LOOKED = Prepared(
     )
 )
 _MARK_OBJECT_HANDLED = Prepared(
-    update(stripe_webhook_events)
+    update(inbox)
     .where(
-        stripe_webhook_events.c.object_id == given("object_id"),
-        stripe_webhook_events.c.status == "received",
+        inbox.c.object_id == given("object_id"),
+        inbox.c.status == "received",
     )
     .values(status="handled", dispatched_at=func.now())
 )
 _MARK_HANDLED = Prepared(
-    update(stripe_webhook_events)
+    update(inbox)
     .where(
-        stripe_webhook_events.c.workflow_id == given("of_matter"),
-        stripe_webhook_events.c.status == "received",
+        inbox.c.workflow_id == given("of_matter"),
+        inbox.c.status == "received",
         or_(
-            stripe_webhook_events.c.received_at <= given("until"),
-            stripe_webhook_events.c.stripe_event_id == given("event_id"),
+            inbox.c.received_at <= given("until"),
+            inbox.c.stripe_event_id == given("event_id"),
         ),
     )
     .values(status="handled", dispatched_at=func.now())
@@ -77,9 +75,7 @@ async def mark_looked(connection: AsyncConnection, event_id: str, until: datetim
 async def subject_of(connection: AsyncConnection, event_id: str) -> str | None:
     """The provider's object a stored event is about."""
     subject: str | None = await connection.scalar(
-        select(stripe_webhook_events.c.object_id).where(
-            stripe_webhook_events.c.stripe_event_id == event_id
-        )
+        select(inbox.c.object_id).where(inbox.c.stripe_event_id == event_id)
     )
     return subject
 
@@ -91,10 +87,10 @@ async def waiting(
     rows = await connection.execute(
         select(*_WAITING)
         .where(
-            stripe_webhook_events.c.status == "received",
-            stripe_webhook_events.c.received_at < received_before,
+            inbox.c.status == "received",
+            inbox.c.received_at < received_before,
         )
-        .order_by(stripe_webhook_events.c.received_at)
+        .order_by(inbox.c.received_at)
         .limit(limit)
     )
     return [Waiting.model_validate(dict(row)) for row in rows.mappings()]
@@ -108,7 +104,7 @@ async def unmatched(
     Most are of others who use the same Stripe account: looked for with pauses that double up to
     half an hour, and apart from ours, which they would crowd out.
     """
-    event = stripe_webhook_events.c
+    event = inbox.c
     pause = func.least(event.dispatched_at - event.received_at, LONGEST_PAUSE)
     due = (
         select(event.stripe_event_id)
@@ -123,7 +119,7 @@ async def unmatched(
         .cte("due")
     )
     rows = await connection.execute(
-        update(stripe_webhook_events)
+        update(inbox)
         .where(event.stripe_event_id == due.c.stripe_event_id)
         .values(dispatched_at=at)
         .returning(*_WAITING)
@@ -135,22 +131,18 @@ def listing(
     *, status: str | None = None, account_id: UUID | None = None, event_id: str | None = None
 ) -> Select[Any]:
     """The inbox for operators; order and cut are the caller's."""
-    query = select(stripe_webhook_events)
+    query = select(inbox)
     if status is not None:
-        query = query.where(stripe_webhook_events.c.status == status)
+        query = query.where(inbox.c.status == status)
     if event_id is not None:
-        query = query.where(stripe_webhook_events.c.stripe_event_id == event_id)
-    return (
-        query
-        if account_id is None
-        else query.where(stripe_webhook_events.c.account_id == account_id)
-    )
+        query = query.where(inbox.c.stripe_event_id == event_id)
+    return query if account_id is None else query.where(inbox.c.account_id == account_id)
 
 
 async def park(connection: AsyncConnection, event_id: str, error: str) -> None:
     """Nobody's after 24 h: kept for inspection, with the reason [N6]."""
     await connection.execute(
-        update(stripe_webhook_events)
-        .where(stripe_webhook_events.c.stripe_event_id == event_id)
+        update(inbox)
+        .where(inbox.c.stripe_event_id == event_id)
         .values(status="parked", error=error)
     )

@@ -5,7 +5,7 @@ Payloads carry ids, amounts and dates; personal data stays in Postgres.
 
 from uuid import UUID
 
-from pydantic import AwareDatetime, ConfigDict, Field
+from pydantic import AwareDatetime, Field
 
 from billing.matters.agenda import Lean, Step
 from billing.matters.kinds import KINDS
@@ -13,8 +13,6 @@ from billing.matters.kinds import KINDS
 
 class Contract(Lean):
     """Base of all messages: immutable, and readable one version both ways."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
 
 class MatterRef(Contract):

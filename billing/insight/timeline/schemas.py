@@ -9,8 +9,9 @@ from decimal import Decimal
 from typing import Generic, Literal, TypeVar
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict
+from pydantic import AwareDatetime
 
+from billing.core.frozen import Frozen
 from billing.matters.effects import Facts, Rows
 from billing.money.account_agenda.rules import AccountState
 from billing.money.dunning.collection import CollectionFacts
@@ -23,11 +24,7 @@ Source = Literal["step", "change", "payment", "credits"]
 """A step that ran, a change that was made, a card that was tried, credits that came or went."""
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
-
-class Cause(_Frozen):
+class Cause(Frozen):
     """Why something happened."""
 
     words: str
@@ -40,7 +37,7 @@ class Cause(_Frozen):
     correlation_id: str | None = None
 
 
-class Happened(_Frozen):
+class Happened(Frozen):
     """One past entry of the timeline."""
 
     at: AwareDatetime
@@ -56,7 +53,7 @@ class Happened(_Frozen):
     cause: Cause
 
 
-class ComingEntry(_Frozen):
+class ComingEntry(Frozen):
     """One future entry of the timeline: a step to come."""
 
     at: AwareDatetime
@@ -86,7 +83,7 @@ class DecidingSnapshot(Generic[F]):
     """The rows that exist; None: all of them."""
 
 
-class PurchaseSnapshot(_Frozen):
+class PurchaseSnapshot(Frozen):
     """A purchase, and what was bought."""
 
     workflow_id: str
@@ -97,7 +94,7 @@ class PurchaseSnapshot(_Frozen):
     currency: str
 
 
-class TrialSnapshot(_Frozen):
+class TrialSnapshot(Frozen):
     """A trial, and the lot it ends."""
 
     workflow_id: str
@@ -105,14 +102,14 @@ class TrialSnapshot(_Frozen):
     grant_key: str
 
 
-class AccountSnapshot(_Frozen):
+class AccountSnapshot(Frozen):
     """The account's own matter."""
 
     workflow_id: str
     state: AccountState
 
 
-class Expiring(_Frozen):
+class Expiring(Frozen):
     """Credits with an end: a lot's free part, or a hold."""
 
     name: str

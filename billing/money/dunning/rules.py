@@ -7,9 +7,10 @@ Pure: the agenda of collecting is computed from what the rows say was tried. Slo
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict
+from pydantic import AwareDatetime
 
 from billing.core import periods
+from billing.core.frozen import Frozen
 from billing.matters.agenda import Lean, State, Step, final_action_due, spaced_due
 from billing.money.payments.rules import next_check
 from billing.platform.provider_inbox.rules import WaitingEvent, event_step
@@ -24,10 +25,8 @@ ATTEMPT_WINDOW: Final = timedelta(days=30)
 MAX_EXTENSION_DAYS: Final = 90
 
 
-class Policy(BaseModel):
+class Policy(Frozen):
     """A plan's dunning: slot days from day 0, hour of day in the customer's zone, and the end."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     days: tuple[int, ...] = (0, 3, 7)
     hour: int | None = None
@@ -37,10 +36,8 @@ class Policy(BaseModel):
     """From the last slot to the final action."""
 
 
-class Case(BaseModel):
+class Case(Frozen):
     """An open dunning case: how far the slots are."""
-
-    model_config = ConfigDict(frozen=True)
 
     status: Literal["open", "paused"]
     policy: Policy

@@ -6,8 +6,9 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Final
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict
+from pydantic import AwareDatetime
 
+from billing.core.frozen import Frozen
 from billing.matters.effects import Rows
 from billing.metering.usage import rules
 from billing.metering.usage.rules import Accrued
@@ -17,13 +18,11 @@ USAGE: Final = "usage"
 """The kind of an invoice's usage lines."""
 
 
-class Arrear(BaseModel):
+class Arrear(Frozen):
     """Use of one meter beyond the plan in one cycle.
 
     What was billed of it is that of invoices which are not among the rows of a decision.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     start_at: AwareDatetime
     end_at: AwareDatetime

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
-from sqlalchemy import select, update
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import ids, prepared
@@ -93,8 +93,9 @@ async def ask(
     if setup.status in ("refused", "canceled"):
         return []
     # One that was given up may have been finished by its owner all the same.
-    await _change(
+    await prepared.change(
         connection,
+        setup_intents,
         setup.id,
         asked_at=at,
         finished_at=None,
@@ -136,7 +137,7 @@ async def record(
         }
     else:
         fields |= _standing(setup, outcome, at)
-    await _change(connection, setup_id, **fields)
+    await prepared.change(connection, setup_intents, setup_id, **fields)
     return woken
 
 
@@ -163,9 +164,3 @@ def _required(setup: Setup | None) -> Setup:
     if setup is None:
         raise NotFound("SETUP_INTENT_NOT_FOUND", "no such setup intent")
     return setup
-
-
-async def _change(connection: AsyncConnection, setup_id: UUID, **fields: Any) -> None:
-    await connection.execute(
-        update(setup_intents).where(setup_intents.c.id == setup_id).values(**fields)
-    )

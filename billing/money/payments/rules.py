@@ -6,8 +6,9 @@ Pure: the gateway fills these models, activities store them, workflows and route
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict
+from pydantic import AwareDatetime
 
+from billing.core.frozen import Frozen
 from billing.money.payments.declines import BARRING_ADVICE, DeclineClass, classify
 
 # When no webhook came: ask after 1 min, 10 min, 1 h, then daily (docs/rules.md#payments).
@@ -59,11 +60,7 @@ def next_action(
     return {"type": "wait"} if payment_status == "pending" else {"type": "none"}
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
-
-class Decline(_Frozen):
+class Decline(Frozen):
     """Why the bank or the provider said no; `code` is the machine's word, `message` for people."""
 
     code: str
@@ -87,7 +84,7 @@ class Decline(_Frozen):
         return self.advice == BARRING_ADVICE
 
 
-class CardDetails(_Frozen):
+class CardDetails(Frozen):
     """Metadata of a stored card; never its number."""
 
     stripe_payment_method_id: str
@@ -100,7 +97,7 @@ class CardDetails(_Frozen):
     country: str | None = None
 
 
-class Outcome(_Frozen):
+class Outcome(Frozen):
     """Where one PaymentIntent stands, as the provider says now. Amounts in ISO minor units."""
 
     kind: OutcomeKind
@@ -112,7 +109,7 @@ class Outcome(_Frozen):
     redirect_url: str | None = None
 
 
-class CheckoutSession(_Frozen):
+class CheckoutSession(Frozen):
     """A hosted page: its address, and the intent behind it once there is one."""
 
     session_id: str
@@ -121,7 +118,7 @@ class CheckoutSession(_Frozen):
     intent_id: str | None = None
 
 
-class SetupOutcome(_Frozen):
+class SetupOutcome(Frozen):
     """Where a SetupIntent stands; `card` is there once it succeeded."""
 
     setup_intent_id: str
@@ -130,7 +127,7 @@ class SetupOutcome(_Frozen):
     card: CardDetails | None = None
 
 
-class Charge(_Frozen):
+class Charge(Frozen):
     """One charge behind an intent: the proof of whether a try reached the card."""
 
     charge_id: str

@@ -4,16 +4,15 @@ from decimal import Decimal
 from typing import ClassVar
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict
+from pydantic import AwareDatetime
 
+from billing.core.frozen import Frozen
 from billing.matters.effects import Row
 from billing.money.purchases.rules import Flow
 
 
-class NewPurchase(BaseModel):
+class NewPurchase(Frozen):
     """What the buyer wants."""
-
-    model_config = ConfigDict(frozen=True)
 
     pack: str
     flow: Flow

@@ -5,17 +5,16 @@ from decimal import Decimal
 from typing import ClassVar
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict
+from pydantic import AwareDatetime
 
+from billing.core.frozen import Frozen
 from billing.core.periods import Interval, Unit
 from billing.matters.effects import Row
 from billing.money.subscriptions.states import State
 
 
-class NewSubscription(BaseModel):
+class NewSubscription(Frozen):
     """What the customer wants."""
-
-    model_config = ConfigDict(frozen=True)
 
     plan: str
     interval: Interval

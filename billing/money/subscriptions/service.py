@@ -11,13 +11,13 @@ from functools import partial
 from typing import Any, TypeVar
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.catalog.plans import store as catalog
 from billing.catalog.plans.schemas import Plan, Price
 from billing.core import ids, periods
 from billing.core.errors import Conflict, NotFound
+from billing.core.frozen import Frozen
 from billing.ledger.credits import service as credits
 from billing.matters import store as matters
 from billing.matters.effects import Bear, Work
@@ -39,10 +39,8 @@ T = TypeVar("T")
 DEFAULT_CURRENCY = "USD"
 
 
-class Offer(BaseModel):
+class Offer(Frozen):
     """What a wish comes down to: the plan version, its price, and the card to charge."""
-
-    model_config = ConfigDict(frozen=True)
 
     wanted: NewSubscription
     plan: Plan

@@ -27,7 +27,7 @@ _MICROSECOND: Final = timedelta(microseconds=1)
 
 @dataclass(frozen=True, kw_only=True)
 class HoldOrder:
-    """Set `amount` credits aside, once per (account, key); see `service.hold`.
+    """Set `amount` credits aside from lots in burn order, once per (account, key).
 
     It ends at `expires_at`, or `lifetime` after the account's now. Errors: INVALID_AMOUNT.
     """
@@ -58,7 +58,7 @@ class HoldOrder:
 
 @dataclass(frozen=True, kw_only=True)
 class CaptureOrder:
-    """Spend `amount` of a hold (None: all of it); see `service.capture`."""
+    """Spend `amount` of a hold (None: all of it) and release the rest; final."""
 
     account_id: UUID
     hold_id: UUID

@@ -29,6 +29,7 @@ from billing.platform.accounts import store as accounts
 from billing.platform.provider_inbox.tables import stripe_webhook_events
 from tests.integration.api.usage_samples import budget, quota, used
 from tests.integration.api_app import Api
+from tests.integration.credits import holding
 
 Account = dict[str, Any]
 Maker = Callable[[Api, Account], Awaitable[str]]
@@ -209,7 +210,7 @@ async def held(api: Api, account: Account) -> str:
     account_id = ids.decode(ids.ACCOUNT, account["id"])
     await granted(api, account)
     async with api.database.tenant(account_id) as connection:
-        hold = await credits.hold(
+        hold = await holding.hold(
             connection,
             account_id=account_id,
             amount=Decimal(1),

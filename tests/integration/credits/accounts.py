@@ -17,6 +17,7 @@ from billing.ledger.credits import service
 from billing.ledger.credits.schemas import Debit, Grant, Hold
 from billing.platform.accounts.schemas import AccountFields
 from devstack.stack import StackInfo
+from tests.integration.credits import holding
 from tests.integration.credits.books import Books, read_books
 
 NewAccount = Callable[..., Awaitable["CreditAccount"]]
@@ -71,7 +72,7 @@ class CreditAccount:
             "expires_at": real_now().replace(year=real_now().year + 1),
         }
         async with self.transaction() as connection:
-            return await service.hold(
+            return await holding.hold(
                 connection, account_id=self.id, amount=Decimal(amount), **(facts | more)
             )
 

@@ -24,6 +24,7 @@ from billing.core.settings import Settings
 from billing.ledger.credits import service
 from billing.ledger.credits.holds import CaptureOrder, HoldOrder, capture_many, hold_many
 from billing.ledger.credits.schemas import Capture
+from tests.integration.credits import holding
 from tests.integration.credits.batches import Item, debit_batch
 
 LANES: Final = 4
@@ -125,7 +126,7 @@ class Member:
             "account_id": account_id, "amount": self.amount(), "key": self.key(),
             "reason": "soak", "expires_at": real_now() + self.soon(),
         }  # fmt: skip
-        await self.twice(lambda c: service.hold(c, **facts), account_id)
+        await self.twice(lambda c: holding.hold(c, **facts), account_id)
 
     async def holds(self, _: UUID) -> None:
         orders = [

@@ -4,8 +4,8 @@ import pytest
 from sqlalchemy import text
 
 from billing.core import ids
-from billing.ledger.credits import service
 from billing.ledger.credits.invariants import RULES, violations
+from tests.integration.credits import holding
 from tests.integration.credits.accounts import CreditAccount
 
 ENTRY = (
@@ -54,7 +54,7 @@ async def busy(account: CreditAccount) -> None:
     await account.debit("1")
     await account.hold("2")
     spent = await account.hold("3")
-    await account.do(service.capture, hold_id=spent.hold_id)
+    await account.do(holding.capture, hold_id=spent.hold_id)
 
 
 async def test_honest_books_break_no_rule(account: CreditAccount) -> None:

@@ -10,6 +10,7 @@ from billing.core.errors import Invalid, NotFound
 from billing.ledger.credits import service
 from billing.ledger.credits.schemas import Clawback
 from billing.ledger.credits.tables import credit_lots
+from tests.integration.credits import holding
 from tests.integration.credits.accounts import CreditAccount
 from tests.integration.credits.books import decimals
 
@@ -70,7 +71,7 @@ async def test_a_held_part_that_is_captured_is_lost(account: CreditAccount) -> N
     await account.grant("100", key=key)
     hold = await account.hold("60")
     await claw(account, key, "100")
-    await account.do(service.capture, hold_id=hold.hold_id, amount=Decimal(45))
+    await account.do(holding.capture, hold_id=hold.hold_id, amount=Decimal(45))
     assert await lot(account, key) == decimals(0, 55, 0, 45)
     assert (await account.books()).balance == 0
 

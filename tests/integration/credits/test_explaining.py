@@ -7,6 +7,7 @@ from billing.core import ids
 from billing.ledger.credits import service
 from tests.integration.actors import Customer
 from tests.integration.api_app import Api
+from tests.integration.credits import holding
 from tests.integration.credits.accounts import CreditAccount
 
 NOON = datetime(2027, 3, 1, 12, tzinfo=UTC)
@@ -80,7 +81,7 @@ async def test_a_capture_says_that_its_hold_held_the_lots(api: Api, account: Cre
     for amount in ("1", "2", "9"):
         await account.grant(amount)
     hold = await account.hold("3")
-    capture = await account.do(service.capture, hold_id=hold.hold_id)
+    capture = await account.do(holding.capture, hold_id=hold.hold_id)
     told = await explained(api, account, capture.transaction_id)
     assert [(one["amount"], one["because"]) for one in told["lots"]] == [
         ("-1.00", "held"), ("-2.00", "held"),
@@ -97,7 +98,7 @@ async def test_every_kind_of_entry_explains_itself(api: Api, new_account: Any) -
     await account.debit("1", force=True)
     await account.grant("10", expires_at=NOON + DAY)
     hold = await account.hold("3", expires_at=NOON + DAY)
-    await account.do(service.capture, hold_id=hold.hold_id)
+    await account.do(holding.capture, hold_id=hold.hold_id)
     await account.do(service.expire, at=NOON + DAY)
     headers = api.token(ids.encode(ids.ACCOUNT, account.id), ["member"])
     listed = await api.client.get("/api/v1/billing/credits/transactions", headers=headers)

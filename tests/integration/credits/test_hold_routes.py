@@ -15,6 +15,7 @@ from billing.core.errors import Conflict
 from billing.ledger.credits import service
 from tests.integration.actors import Actors, Customer
 from tests.integration.api_app import Api
+from tests.integration.credits import holding
 from tests.integration.credits.accounts import CreditAccount
 from tests.integration.credits.books import decimals
 
@@ -280,7 +281,7 @@ async def capture_until_told(account: CreditAccount, hold_id: Any) -> bool:
     """Capture at a moment of its own around the end."""
     await asyncio.sleep(int(hold_id.int % 25) / 100)
     try:
-        await account.do(service.capture, hold_id=hold_id)
+        await account.do(holding.capture, hold_id=hold_id)
     except Conflict:
         return False
     return True

@@ -11,6 +11,7 @@ from billing.core.errors import Conflict, Invalid, NotFound, PaymentRequired
 from billing.ledger.credits import service
 from billing.matters.kinds import REST
 from billing.matters.tables import matters
+from tests.integration.credits import holding
 from tests.integration.credits.accounts import CreditAccount
 from tests.integration.credits.books import decimals
 
@@ -31,9 +32,9 @@ async def test_what_is_held_is_not_spent(account: CreditAccount) -> None:
 async def test_a_capture_spends_a_part_and_gives_back_the_rest(account: CreditAccount) -> None:
     await account.grant("10")
     hold = await account.hold("8")
-    capture = await account.do(service.capture, hold_id=hold.hold_id, amount=Decimal(5))
+    capture = await account.do(holding.capture, hold_id=hold.hold_id, amount=Decimal(5))
     assert (capture.captured, capture.released, capture.balance) == (5, 3, 5)
-    again = await account.do(service.capture, hold_id=hold.hold_id, amount=Decimal(5))
+    again = await account.do(holding.capture, hold_id=hold.hold_id, amount=Decimal(5))
     assert again.replayed
     assert again.transaction_id == capture.transaction_id
     books = await account.books()
@@ -47,7 +48,7 @@ async def test_a_hold_ends_once(account: CreditAccount) -> None:
     assert (released.released, released.replayed) == (4, False)
     assert (await account.do(service.release, hold_id=hold.hold_id)).replayed
     with pytest.raises(Conflict, match="HOLD_RESOLVED") as refused:
-        await account.do(service.capture, hold_id=hold.hold_id)
+        await account.do(holding.capture, hold_id=hold.hold_id)
     assert refused.value.fields == {"hold_status": "released"}
     assert (await account.books()).balance == 10
 
@@ -56,17 +57,17 @@ async def test_a_capture_takes_no_more_than_was_held(account: CreditAccount) -> 
     await account.grant("10")
     hold = await account.hold("4")
     with pytest.raises(Invalid, match="HOLD_EXCEEDED"):
-        await account.do(service.capture, hold_id=hold.hold_id, amount=Decimal(5))
-    await account.do(service.capture, hold_id=hold.hold_id)
+        await account.do(holding.capture, hold_id=hold.hold_id, amount=Decimal(5))
+    await account.do(holding.capture, hold_id=hold.hold_id)
     with pytest.raises(Conflict, match="HOLD_RESOLVED"):
-        await account.do(service.capture, hold_id=hold.hold_id, amount=Decimal(3))
+        await account.do(holding.capture, hold_id=hold.hold_id, amount=Decimal(3))
 
 
 async def test_another_account_s_hold_is_not_there(new_account: Any) -> None:
     ours, theirs = await new_account(), await new_account()
     await theirs.grant("5")
     hold = await theirs.hold("5")
-    for verb in (service.capture, service.release):
+    for verb in (holding.capture, service.release):
         with pytest.raises(NotFound, match="HOLD_NOT_FOUND"):
             await ours.do(verb, hold_id=hold.hold_id)
     assert (await theirs.books()).held == 5
@@ -96,7 +97,7 @@ async def test_a_hold_that_expired_is_gone_although_no_process_ran(new_account: 
     hold = await account.hold("10", expires_at=NOON + HOUR)
     await account.debit("10", at=NOON + HOUR)
     with pytest.raises(Conflict, match="the hold was expired"):
-        await account.do(service.capture, hold_id=hold.hold_id, at=NOON + HOUR)
+        await account.do(holding.capture, hold_id=hold.hold_id, at=NOON + HOUR)
     assert (await account.books()).balance == 0
 
 
@@ -107,7 +108,7 @@ async def test_a_held_part_outlives_its_lot_until_it_is_captured(new_account: An
     expired = await account.do(service.expire, at=NOON + 2 * HOUR)
     assert (expired.credits, expired.next_expiry) == (4, NOON + 3 * HOUR)
     assert (await account.books()).balance == 6
-    await account.do(service.capture, hold_id=hold.hold_id, at=NOON + 2 * HOUR)
+    await account.do(holding.capture, hold_id=hold.hold_id, at=NOON + 2 * HOUR)
     assert (await account.books()).balance == 0
 
 
@@ -116,7 +117,7 @@ async def test_what_is_released_from_an_ended_lot_expires_with_it(new_account: A
     await account.grant("10", expires_at=NOON + HOUR)
     hold = await account.hold("6", expires_at=NOON + 3 * HOUR)
     capture = await account.do(
-        service.capture, hold_id=hold.hold_id, amount=Decimal(1), at=NOON + 2 * HOUR
+        holding.capture, hold_id=hold.hold_id, amount=Decimal(1), at=NOON + 2 * HOUR
     )
     assert capture.released == 5
     books = await account.books()

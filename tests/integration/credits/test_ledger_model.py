@@ -28,6 +28,7 @@ from billing.core.errors import BillingError
 from billing.ledger.credits import service, store
 from billing.ledger.credits.tables import credit_lots
 from devstack.stack import StackInfo
+from tests.integration.credits import holding
 from tests.integration.credits.books import read_books
 from tests.integration.credits.ledger_model import Ledger, Lot, Refused
 
@@ -172,7 +173,7 @@ class LedgerMachine(RuleBasedStateMachine):
         )
         answer = self.same(
             expected,
-            service.hold(
+            holding.hold(
                 self.connection, account_id=self.account_id, amount=amount, key=key,
                 reason="model", expires_at=expires_at, at=self.now, scope=scope,
                 paid_only=paid_only,
@@ -191,7 +192,7 @@ class LedgerMachine(RuleBasedStateMachine):
         expected = self.try_model(self.model.capture, key, amount, self.now)
         self.same(
             expected,
-            service.capture(
+            holding.capture(
                 self.connection, account_id=self.account_id, hold_id=self.hold_ids[key],
                 amount=amount, at=self.now,
             ),

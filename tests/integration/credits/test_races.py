@@ -17,6 +17,7 @@ from billing.core.database import Database
 from billing.core.errors import BillingError
 from billing.ledger.credits import service
 from devstack.stack import StackInfo
+from tests.integration.credits import holding
 from tests.integration.credits.accounts import CreditAccount, NewAccount, open_pools
 from tests.integration.credits.batches import Item, debit_batch
 from tests.integration.credits.books import decimals
@@ -85,7 +86,7 @@ async def test_a_hold_captured_released_and_expired_at_once_ends_one_way(
     until = real_now() + timedelta(hours=1)
     hold = await account.hold("6", expires_at=until)
     verbs = [
-        outcome(account.do(service.capture, hold_id=hold.hold_id)),
+        outcome(account.do(holding.capture, hold_id=hold.hold_id)),
         outcome(account.do(service.release, hold_id=hold.hold_id)),
         account.do(service.expire, at=until),
     ]

@@ -23,6 +23,7 @@ from billing.insight.integrity.rules import CHECKS, LEDGER
 from billing.ledger.credits import invariants
 from billing.ledger.credits import service as credits
 from tests.integration.actors import Actors, Customer, wait_for
+from tests.integration.credits import holding
 from tests.integration.credits.test_checks import DAMAGE as LEDGER_DAMAGE
 
 MINE: Final = "account_id = :account"
@@ -197,11 +198,11 @@ async def spend(actors: Actors, customer: Customer) -> None:
     later = real_now() + timedelta(days=900)
     async with database.tenant(customer.uuid) as connection:
         await credits.debit(connection, amount=Decimal(1), key="debit", **facts)
-        await credits.hold(connection, amount=Decimal(2), key="kept", expires_at=later, **facts)
-        spent = await credits.hold(
+        await holding.hold(connection, amount=Decimal(2), key="kept", expires_at=later, **facts)
+        spent = await holding.hold(
             connection, amount=Decimal(3), key="spent", expires_at=later, **facts
         )
-        await credits.capture(connection, account_id=customer.uuid, hold_id=spent.hold_id)
+        await holding.capture(connection, account_id=customer.uuid, hold_id=spent.hold_id)
     await database.close()
 
 

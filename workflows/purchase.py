@@ -11,7 +11,11 @@ with workflow.unsafe.imports_passed_through():
 
 @workflow.defn(name="Purchase", versioning_behavior=LIVES_A_DAY)
 class PurchaseWorkflow(MatterWorkflow[PurchaseState]):
-    """One per purchase, `purchase/{id}`; closes when nothing can change it any more."""
+    """One per purchase, `purchase/{id}`; closes when nothing can change it any more.
+
+    It `open`s the payment, `check`s it when the provider or nobody tells, `fulfil`s it once with
+    credits, `remind`s of one that waits for its approval, and lets it `expire`, asking first.
+    """
 
     kind = "purchase"
     state_type = PurchaseState

@@ -12,7 +12,20 @@ with workflow.unsafe.imports_passed_through():
 
 @workflow.defn(name="Subscription", versioning_behavior=LIVES_FOR_YEARS)
 class SubscriptionWorkflow(CollectingWorkflow[SubscriptionState]):
-    """One per subscription, `subscription/{id}`; closes when it ended and nothing is owed here."""
+    """One per subscription, `subscription/{id}`; closes when it ended and nothing is owed here.
+
+    | it waits for | and then it |
+    |---|---|
+    | the end of its period | `renew`s, or `end`s if that was asked |
+    | the end of its trial | `end_trial`: the first period, a pause, or the end |
+    | the end of an allowance cycle within the period | begins the next `cycle` |
+    | use beyond the plan that reached its threshold | `bill_early` |
+    | a first payment that never comes | `abandon`s it |
+    | an unpaid invoice: day 0, 3, 7 of its case | `charge`s a card, `open`s one for its payer |
+    | a payment whose end nobody tells | `check`s with the provider, `settle`s, `retire`s |
+    | a manual payment that nobody decides | `end_approval` |
+    | the last slot without money | `give_up`: unpaid, canceled or uncollectible |
+    """
 
     kind = "subscription"
     state_type = SubscriptionState

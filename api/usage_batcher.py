@@ -108,13 +108,21 @@ class UsageBatcher:
         *,
         full: bool,
     ) -> dict[int, Recorded]:
-        async def once(*, new: bool) -> dict[int, Recorded]:
-            async with self._database.tenant_statement() as connection:
-                return await sql_batch.record(connection, uses, groups, owned, full=full, new=new)
-
         try:
-            return await once(new=True)
+            return await self._once(uses, groups, owned, full=full, new=True)
         except DBAPIError as error:
             if getattr(error.orig, "sqlstate", None) not in _RETRIED:
                 raise
-        return await once(new=False)
+        return await self._once(uses, groups, owned, full=full, new=False)
+
+    async def _once(
+        self,
+        uses: Sequence[Use],
+        groups: Sequence[int],
+        owned: sql_batch.Owned | None,
+        *,
+        full: bool,
+        new: bool,
+    ) -> dict[int, Recorded]:
+        async with self._database.tenant_statement() as connection:
+            return await sql_batch.record(connection, uses, groups, owned, full=full, new=new)

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from typing import Self
+from uuid import UUID
 
 from pydantic import Field
 
@@ -125,11 +126,18 @@ class ProofAnswer(Answer):
 )
 async def prove_purchase(purchase_id: str, call: MemberCall) -> ProofAnswer:
     """The proof that this purchase was paid once and granted once; it works without Temporal."""
-    async with call.transaction() as connection:
-        facts = await store.facts(connection, ids.decode(ids.PURCHASE, purchase_id))
+    purchase = ids.decode(ids.PURCHASE, purchase_id)
+    facts = await _facts(call, purchase)
     client = call.services.temporal_client
     runs = None
     if client is not None and facts.matter is not None:
         runs = await visibility.runs(client, facts.matter.workflow_id)
     running = any(run.status == "running" for run in runs) if runs is not None else None
+    if running is False:
+        facts = await _facts(call, purchase)  # it may have ended since its rows were read
     return ProofAnswer.of_facts(facts, rules.judge(facts, running=running), runs)
+
+
+async def _facts(call: MemberCall, purchase: UUID) -> Facts:
+    async with call.transaction() as connection:
+        return await store.facts(connection, purchase)

@@ -5,10 +5,11 @@ from random import Random
 import pytest
 
 from billing.matters.effects import Announce
+from billing.money.card_usage.reading import ENGINE
 from billing.money.card_usage.rules import LIFETIME
 from billing.money.invoices.schemas import BalanceEntry, Invoice
 from billing.money.payments.schemas import Attempt, Method
-from tests.unit.lives.charges import PRICE, RULES, Charge
+from tests.unit.lives.charges import PRICE, Charge
 from tests.unit.lives.collections import BIRTH
 from tests.unit.lives.told import Told
 
@@ -90,7 +91,7 @@ def test_without_a_card_nothing_is_asked() -> None:
         life.work().change(card, status="removed")
     step = life.next_step()
     assert step is not None
-    done = RULES.carry_out(life.rows, step, life.facts, life.answer)
+    done = ENGINE.carry_out(life.rows, step, life.facts, life.answer)
     (attempt,) = done.rows.of(Attempt)
     assert (attempt.status, done.result) == ("skipped", "skipped: no_payment_method")
     told = [one.action for one in done.effects if isinstance(one, Announce)]

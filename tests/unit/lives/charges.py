@@ -8,10 +8,9 @@ from typing import Final
 from uuid import UUID
 
 from billing.matters.agenda import Step, head
-from billing.matters.deciding import Rules
 from billing.matters.effects import Change, InboxEvent, Rows, Work
 from billing.money.card_usage import transitions
-from billing.money.card_usage.rules import agenda
+from billing.money.card_usage.reading import ENGINE
 from billing.money.card_usage.schemas import ChargedUse
 from billing.money.card_usage.transitions import ChargeFacts
 from billing.money.invoices.schemas import BalanceEntry, Invoice, Line
@@ -22,12 +21,6 @@ from billing.money.payments.rules import CardDetails
 from billing.money.payments.schemas import LIVE, Payment
 from tests.unit.lives.collections import BIRTH, LONG, Bank, declines
 
-RULES: Final = Rules(
-    view=transitions.view,
-    agenda=agenda,
-    transition=transitions.transition,
-    begun=transitions.begun,
-)
 PRICE: Final = 200
 OVER: Final = ("succeeded", "canceled")
 
@@ -67,12 +60,12 @@ class Charge:
         return Work(self.rows, self.facts(self.rows))
 
     def next_step(self) -> Step | None:
-        return head(RULES.plan(self.rows, self.facts(self.rows)), self.now)
+        return head(ENGINE.plan(self.rows, self.facts(self.rows)), self.now)
 
     def do(self, step: Step) -> None:
         """As the executor does it."""
         self.now = max(self.now, step.due)
-        done = RULES.carry_out(self.rows, step, self.facts, self.answer)
+        done = ENGINE.carry_out(self.rows, step, self.facts, self.answer)
         self.rows = done.rows
         if done.result is not None:
             assert step.key not in self.finished, f"{step.key} was done before"

@@ -9,7 +9,6 @@ from typing import Final
 from uuid import UUID
 
 from billing.matters.agenda import Step, head
-from billing.matters.deciding import Rules
 from billing.matters.effects import Do, InboxEvent, Rows, Work
 from billing.money.invoices.schemas import BalanceEntry, Invoice
 from billing.money.payments import transitions as payments
@@ -18,18 +17,11 @@ from billing.money.payments.owed import Owed
 from billing.money.payments.rules import CheckoutSession, Outcome
 from billing.money.payments.schemas import LIVE, Payment
 from billing.money.purchases import transitions
-from billing.money.purchases.rules import agenda
+from billing.money.purchases.reading import ENGINE
 from billing.money.purchases.schemas import Purchase
 from billing.money.purchases.transitions import PurchaseFacts
-from billing.money.purchases.views import view
 from tests.unit.lives.collections import BIRTH, LONG, Bank
 
-RULES: Final = Rules(
-    view=view,
-    agenda=agenda,
-    transition=transitions.transition,
-    begun=transitions.begun,
-)
 PRICE: Final = 999
 FLOWS: Final = ("card", "saved_card", "checkout", "manual")
 
@@ -110,7 +102,7 @@ class Buying:
         return Work(self.rows, self.facts())
 
     def next_step(self) -> Step | None:
-        return head(RULES.plan(self.rows, self.facts()), self.now)
+        return head(ENGINE.plan(self.rows, self.facts()), self.now)
 
     # -- what time does ------------------------------------------------------------------------
 
@@ -120,12 +112,12 @@ class Buying:
         answer = None
         while True:
             facts = self.facts(answer)
-            planned = RULES.planned(self.rows, facts, step)
+            planned = ENGINE.planned(self.rows, facts, step)
             if planned is None:
                 assert answer is not None, f"{step.key} heads the agenda and is not due"
                 return
             work = Work(self.rows.copy(), facts)
-            RULES.transition(work, planned)
+            ENGINE.transition(work, planned)
             self.rows = work.rows
             self.grants += sum(isinstance(one, Do) and one.verb == "grant" for one in work.effects)
             if work.call is None:

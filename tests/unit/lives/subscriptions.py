@@ -1,6 +1,6 @@
 """Lives of subscriptions without a database: the product's decisions, and promises kept apart."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from functools import partial
@@ -133,7 +133,7 @@ class SubscriptionLife(Life):
         self.rows = work.rows
         self.look_at(work.effects)
 
-    def look_at(self, effects: list[Effect] | tuple[Effect, ...]) -> None:
+    def look_at(self, effects: Sequence[Effect]) -> None:
         self._uses_up_the_balance(effects)
         self.granted += [
             one.arguments["key"] for one in effects if isinstance(one, Do) and one.verb == "grant"
@@ -244,7 +244,7 @@ class SubscriptionLife(Life):
                      if one.invoice_id == invoice.id and one.settled_at)  # fmt: skip
         assert booked == invoice.amount_paid_minor + sums["overpaid"] + sums["unasked"]
 
-    def _uses_up_the_balance(self, effects: list[Effect] | tuple[Effect, ...]) -> None:
+    def _uses_up_the_balance(self, effects: Sequence[Effect]) -> None:
         """What an invoice leaves to collect, no money and no debt on balance could have changed."""
         new = [one.row for one in effects if isinstance(one, Add)]
         moved = sum(one.amount_minor for one in new if isinstance(one, BalanceEntry))

@@ -30,7 +30,6 @@ from api.routes import registry
 from api.routes.base import PREFIX
 from api.temporal import connect
 from api.tenants import Tenants
-from api.usage_batcher import UsageBatcher
 from billing.core import logs
 from billing.core.database import Database, open_database
 from billing.core.settings import Settings, load_settings
@@ -82,7 +81,6 @@ def _services(settings: Settings, database: Database | None, temporal: Client | 
         tenants=Tenants(database),
         rate=RateLimit(settings.rate_limit),
         inbox=Inbox(database),
-        usage_batcher=UsageBatcher(database),
         hold_batcher=HoldBatcher(database),
         prices=_prices(settings, database),
         balances=Balances(database, timedelta(days=settings.expiry_notice_days)),

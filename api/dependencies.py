@@ -4,7 +4,7 @@ Handlers use the aliases at the end of this file. All dependencies are async: a 
 in the thread pool for each request.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Annotated, Final
@@ -31,6 +31,7 @@ from billing.core import context
 from billing.core.database import Database
 from billing.core.errors import Invalid, NotAllowed
 from billing.core.settings import Settings
+from billing.matters.schemas import of_account
 from billing.platform.accounts import store as accounts
 from billing.platform.accounts.schemas import Account
 
@@ -60,7 +61,6 @@ class Services:
     tenants: Tenants
     rate: RateLimit
     inbox: Inbox
-    usage_batcher: UsageBatcher
     hold_batcher: HoldBatcher
     prices: Prices
     balances: Balances
@@ -68,6 +68,15 @@ class Services:
     health: HealthChecks = field(default_factory=HealthChecks)
     notifier: Notifier = field(default_factory=Notifier)
     temporal_client: Client | None = None
+    usage_batcher: UsageBatcher = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.usage_batcher = UsageBatcher(self.database, self.wake)
+
+    def wake(self, accounts: Iterable[UUID]) -> None:
+        """Have the matters of accounts notified that their rows changed; it does not wait."""
+        for account_id in accounts:
+            self.notifier.queue(self.temporal, of_account(account_id))
 
     @property
     def temporal(self) -> Client:

@@ -1,4 +1,4 @@
-"""Provider events: stored in batches; their matters are notified after the answer."""
+"""Provider events, stored in batches; and matters, notified after the answer."""
 
 import asyncio
 import logging
@@ -38,17 +38,21 @@ class Inbox:
 
 
 class Notifier:
-    """Notifies matters of their events, a limited number at a time; once for several waiting
-    events.
+    """Notifies matters after the answer, of an event or of rows that changed, a limited number at
+    a time; once for several reasons that wait.
 
-    The sweeper repeats what fails here: the event is in the inbox.
+    The sweeper repeats what fails here: the event is in the inbox, the matter is due.
     """
 
     def __init__(self) -> None:
-        self._waiting: dict[str, tuple[Matter, str]] = {}
+        self._waiting: dict[str, tuple[Matter, str | None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def notify(self, client: Client, matter: Matter, event_id: str) -> None:
+        """Queue the notification of an event."""
+        self.queue(client, matter, event_id)
+
+    def queue(self, client: Client, matter: Matter, event_id: str | None = None) -> None:
         """Queue a notification and start a task for the queue if there are too few."""
         self._waiting.setdefault(matter.workflow_id, (matter, event_id))
         if len(self._tasks) < min(NOTIFIED_AT_ONCE, len(self._waiting)):
@@ -60,9 +64,16 @@ class Notifier:
         while self._waiting:
             name = next(iter(self._waiting))
             matter, event_id = self._waiting.pop(name)
-            await failpoint("inbox.answered")
             try:
-                await start.notify_event(client, matter, event_id)
-                await failpoint("inbox.told")
+                await _tell(client, matter, event_id)
             except (RPCError, RuntimeError) as error:
                 _logger.warning("%s left to the sweeper: %s", name, type(error).__name__)
+
+
+async def _tell(client: Client, matter: Matter, event_id: str | None) -> None:
+    if event_id is None:
+        await start.nudge(client, matter)
+        return
+    await failpoint("inbox.answered")
+    await start.notify_event(client, matter, event_id)
+    await failpoint("inbox.told")

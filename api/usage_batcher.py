@@ -5,8 +5,9 @@ its arguments.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Final
+from uuid import UUID
 
 from sqlalchemy.exc import DBAPIError
 
@@ -21,6 +22,8 @@ ACCOUNTS_AT_ONCE: Final = 500
 HOLDS_AT_ONCE: Final = 100
 """Each use is rated and captured by itself: more would come near the statement timeout."""
 RecordMany = Callable[[Sequence[Use]], Awaitable[dict[int, Recorded]]]
+Wake = Callable[[Iterable[UUID]], None]
+"""Has the matters of these accounts woken, which asked for credits; it does not wait."""
 _RETRIED: Final = frozenset({"40001", "40P01", "23505"})
 """A concurrent statement won, or an event was recorded before: the retry looks for events."""
 
@@ -63,10 +66,11 @@ class HoldUsageBatcher:
 
 
 class UsageBatcher:
-    """One per API process."""
+    """One per API process. Accounts that ask for credits wait for the sweeper without `wake`."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, wake: Wake | None = None) -> None:
         self._database = database
+        self._wake = wake
         self._batcher: Batcher[Use, Recorded] = Batcher(self._singles)
         self._paid_by_holds = HoldUsageBatcher(database)
 
@@ -125,4 +129,7 @@ class UsageBatcher:
         new: bool,
     ) -> dict[int, Recorded]:
         async with self._database.tenant_statement() as connection:
-            return await sql_batch.record(connection, uses, groups, owned, full=full, new=new)
+            done = await sql_batch.record(connection, uses, groups, owned, full=full, new=new)
+        if done.asking and self._wake is not None:
+            self._wake(done.asking)
+        return done.answers

@@ -145,20 +145,19 @@ async def pay_record(
     if record.billing_status not in ("pending", "failed"):
         return record, None
     chosen = _chosen(record, method)
-    try:
-        async with connection.begin_nested():
-            debit = await credits.debit(
-                connection,
-                account_id=account_id,
-                amount=record.total_amount,
-                key=f"process/{ids.encode(rules.BILLING_ID, record_id)}",
-                reason=f"usage: {record.product_id}",
-                at=at,
-                scope=record.meter,
-                paid_only=chosen == "wallet_deduction",
-                force=force,
-                subject=ids.encode(rules.BILLING_ID, record_id),
-            )
+    try:  # a refusal has no savepoint: its wish for credits is to stay
+        debit = await credits.debit(
+            connection,
+            account_id=account_id,
+            amount=record.total_amount,
+            key=f"process/{ids.encode(rules.BILLING_ID, record_id)}",
+            reason=f"usage: {record.product_id}",
+            at=at,
+            scope=record.meter,
+            paid_only=chosen == "wallet_deduction",
+            force=force,
+            subject=ids.encode(rules.BILLING_ID, record_id),
+        )
     except PaymentRequired as refusal:
         short = PaymentRequired(refusal.code, NO_BALANCE, **refusal.fields)
         return await write(connection, record, chosen, "failed", None, at), short

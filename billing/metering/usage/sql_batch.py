@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import text
@@ -20,7 +20,7 @@ _BATCH: Final = (
 )
 _RECORD: Final = Prepared(
     text(
-        f"SELECT {_ANSWER} FROM usage_record({_BATCH},"  # noqa: S608 (constants)
+        f"SELECT {_ANSWER} FROM usage_record_with_top_ups({_BATCH},"  # noqa: S608 (constants)
         " p_all => CAST(:full AS boolean), p_new => CAST(:new AS boolean))"
     )
 )
@@ -30,6 +30,16 @@ _RECORD_ON_HOLDS: Final = Prepared(
 
 Owned = Sequence[tuple[int, Sequence[int]]]
 """Accounts, as the numbers of their ids and in that order, each with the places of its uses."""
+_TOP_UP: Final = "top_up"
+"""The verdict of a row that stands for no use: the account with this id asked for credits."""
+
+
+class Outcomes(NamedTuple):
+    """Outcomes of uses, by place; after the commit the matters of `asking` are to be woken."""
+
+    answers: dict[int, Recorded]
+    asking: Sequence[UUID] = ()
+    """Accounts that these uses left with less credits than they want to have."""
 
 
 class Batch:
@@ -125,15 +135,17 @@ async def record(
     *,
     full: bool,
     new: bool = False,
-) -> dict[int, Recorded]:
-    """Record uses, of all accounts or of these; what became of each, by place.
+) -> Outcomes:
+    """Record uses, of all accounts or of these; what became of each.
 
     Without `full` those recorded are left out. With `new` nobody looks for the records first; a
     unique violation when one is there.
     """
     batch = Batch(uses, groups, by_account(uses) if owned is None else owned)
     found = await _RECORD.all(connection, **batch.values, full=full, new=new)
-    return _answers(batch, found)
+    asking = [row["id"] for row in found if row["verdict"] == _TOP_UP]
+    answers = _answers(batch, found[: len(found) - len(asking)])
+    return Outcomes(answers, asking)
 
 
 async def record_on_holds(connection: AsyncConnection, uses: Sequence[Use]) -> dict[int, Recorded]:

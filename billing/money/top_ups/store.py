@@ -18,6 +18,7 @@ from billing.money.top_ups.tables import top_up_settings, top_ups
 _ASK_IF_LOW = Prepared(
     text("SELECT coalesce(wanted, false) FROM credit_check_top_up(:account_id, :at)")
 )
+_HAS_ASKED = Prepared(text("SELECT coalesce(current_setting('app.top_ups', true), '') <> ''"))
 _SETTINGS = Prepared(
     select(top_up_settings).where(top_up_settings.c.account_id == given("of_account"))
 )
@@ -76,6 +77,11 @@ async def change(connection: AsyncConnection, top_up_id: UUID, **fields: Any) ->
 async def ask_if_low(connection: AsyncConnection, account_id: UUID, at: datetime) -> bool:
     """Ask for credits if the balance is low: written once, and the matter is woken. True if so."""
     return bool(await _ASK_IF_LOW.scalar(connection, account_id=account_id, at=at))
+
+
+async def has_asked(connection: AsyncConnection) -> bool:
+    """True if this transaction asked for credits: wake the account's matter after it."""
+    return bool(await _HAS_ASKED.scalar(connection))
 
 
 async def spent(connection: AsyncConnection, account_id: UUID, since: datetime) -> int:

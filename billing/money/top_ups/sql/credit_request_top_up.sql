@@ -1,5 +1,6 @@
--- Write the wish down, once while it is undecided, and wake the account's matter, which buys.
--- The account's lock is held.
+-- Write the wish down, once while it is undecided, and have the account's matter, which buys, due.
+-- Who wakes it after the commit reads in the transaction's setting `app.top_ups` which accounts
+-- asked. The account's lock is held.
 CREATE OR REPLACE FUNCTION credit_request_top_up(p_account_id uuid, p_at timestamptz)
 RETURNS void
 LANGUAGE plpgsql AS $$
@@ -14,5 +15,7 @@ BEGIN
     FROM asked, top_up_settings AS s
     WHERE s.account_id = p_account_id;
     PERFORM account_watch(p_account_id, p_at, p_at);
+    PERFORM set_config('app.top_ups',
+        concat_ws(',', nullif(current_setting('app.top_ups', true), ''), p_account_id), true);
 END;
 $$;

@@ -1,0 +1,19 @@
+-- Record uses as usage_record does. Behind its answers comes one for each account that asked for
+-- credits by it, verdict `top_up` with the account as `id`: its matter is to be woken.
+CREATE OR REPLACE FUNCTION usage_record_with_top_ups(
+    p_accounts uuid[], p_kinds usage_kind[], p_uses usage_input[], p_all boolean, p_new boolean)
+RETURNS SETOF usage_answer
+LANGUAGE plpgsql AS $$
+DECLARE
+    answer usage_answer;
+BEGIN
+    RETURN QUERY SELECT a.* FROM usage_record(p_accounts, p_kinds, p_uses, p_all, p_new) AS a;
+    IF coalesce(current_setting('app.top_ups', true), '') <> '' THEN
+        answer.verdict := 'top_up';
+        FOREACH answer.id IN ARRAY string_to_array(current_setting('app.top_ups'), ',')::uuid[]
+        LOOP
+            RETURN NEXT answer;
+        END LOOP;
+    END IF;
+END;
+$$;

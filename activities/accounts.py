@@ -234,7 +234,7 @@ class AccountActivities(MatterActivities[AccountState]):
             return None
 
     async def _ask(self, setup: Setup) -> SetupOutcome | None:
-        """Where the setup intent stands; None when the provider does not know it."""
+        """State of the setup intent; None when the provider does not know it."""
         if setup.stripe_setup_intent_id is None:
             return None
         try:

@@ -172,7 +172,7 @@ class Charger:
         return await self._provider.create_intent(request)
 
     async def _decided(self, intent_id: str, attempt: Attempt) -> Outcome | None:
-        """What became of an attempt whose answer was lost; None: it never reached the card."""
+        """Outcome of an attempt whose answer was lost; None: it never reached the card."""
         now = await self._provider.retrieve_intent(intent_id)
         if now.kind in ("succeeded", "processing", "canceled", "action"):
             return now

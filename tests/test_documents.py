@@ -75,7 +75,7 @@ RETIRED: Final = (
     Retired(
         r'"""(?:What|Whether|How|Who|Where|When|Which|Why) ',
         "a noun phrase or a sentence",
-        still=80,
+        still=20,
     ),
     word("StraightRoute", "@fast, serve"),
     word("Signpost", "RouteIndex"),

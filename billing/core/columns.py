@@ -91,7 +91,7 @@ def json(name: str, **options: Any) -> Column[Any]:
 
 
 def check(rule: str, *, name: str) -> CheckConstraint:
-    """What must hold for each row."""
+    """A condition that must hold for each row."""
     return CheckConstraint(rule, name=name)
 
 

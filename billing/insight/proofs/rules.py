@@ -69,7 +69,7 @@ def _of_events(facts: Facts) -> dict[str, bool]:
 
 
 def _wanted(facts: Facts) -> int:
-    """How many grants, paid invoices and announcements there must be."""
+    """Numbers of grants, paid invoices and announcements there must be."""
     return 1 if facts.status in FULFILLED else 0
 
 

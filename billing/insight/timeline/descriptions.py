@@ -146,7 +146,7 @@ def step_cause(
     event: tuple[str, str, int] | None = None,
     trigger: str | None = None,
 ) -> Cause:
-    """Why a step ran: Stripe said something, somebody asked, a card is new, or it was due.
+    """Cause of a step: Stripe said something, somebody asked, a card is new, or it was due.
 
     `event` is the provider's event with its type and deliveries, `trigger` one of _TRIGGERS.
     """
@@ -164,7 +164,7 @@ def step_cause(
 
 
 def change_cause(actor: str, correlation_id: str | None) -> Cause:
-    """Who made a change: a caller, or a step of a workflow."""
+    """Author of a change: a caller, or a step of a workflow."""
     _, found, workflow_id = actor.partition("workflow:")
     if found:
         return Cause(

@@ -25,14 +25,14 @@ Source = Literal["step", "change", "payment", "credits"]
 
 
 class Cause(Frozen):
-    """Why something happened."""
+    """Cause of something that happened."""
 
     words: str
     actor: str | None = None
-    """Who asked, or the workflow that acted."""
+    """The caller who asked, or the workflow that acted."""
     workflow_id: str | None = None
     due_at: AwareDatetime | None = None
-    """When it was planned for; None when it was told, not planned."""
+    """Instant it was planned for; None when it was told, not planned."""
     stripe_event_id: str | None = None
     correlation_id: str | None = None
 
@@ -62,12 +62,12 @@ class ComingEntry(Frozen):
     workflow_id: str
     words: str
     amount_minor: int | None = None
-    """What is billed (renew) or collected (charge)."""
+    """The amount billed (renew) or collected (charge)."""
     currency: str | None = None
     credits: Decimal | None = None
     """Credits that arrive with it, or expire."""
     only_if: str | None = None
-    """What must be so for it to happen; None: it happens unless somebody acts."""
+    """The condition for it to happen; None: it happens unless somebody acts."""
     key: str | None = None
     """The step's business key, where it is known already."""
 

@@ -1,4 +1,4 @@
-"""What a timeline is read from: the account's open matters, and all rows that say what happened.
+"""Reads what a timeline shows: the account's open matters, and all rows that say what happened.
 
 The past is one union of steps, audit rows, card tries and credits; the ledger's debits have a
 list of their own.

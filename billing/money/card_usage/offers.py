@@ -53,7 +53,7 @@ async def offer(
 async def _chargeable(
     connection: AsyncConnection, account_id: UUID, total: Decimal, currency: str
 ) -> bool:
-    """Whether the use would be recorded as one that a card pays; a free one needs no card."""
+    """True if the use would be recorded as one that a card pays; a free one needs no card."""
     if not total:
         return True
     return await charges.offered(connection, account_id, total, currency) is not None

@@ -25,7 +25,7 @@ class ChargeState(State):
     """External id of the billing record, the stem of its matter."""
     invoice: Collecting | None = None
     begun_at: AwareDatetime | None = None
-    """When the draft that is being paid was written."""
+    """Instant at which the draft that is being paid was written."""
     events: tuple[WaitingEvent, ...] = ()
 
 

@@ -39,7 +39,7 @@ NOT_OFFERED: Final = "a card cannot be charged for this use"
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """How a card pays a use: so much by a method at once, or without one by the next invoice."""
+    """A use's payment by card: so much by a method at once, or without one by the next invoice."""
 
     amount_minor: int
     method_id: UUID | None
@@ -61,7 +61,7 @@ async def record(connection: AsyncConnection, use: Use) -> tuple[Recorded, Matte
 async def offered(
     connection: AsyncConnection, account_id: UUID, total: Decimal, currency: str
 ) -> Charge | None:
-    """How a card would pay `total`, in whole units of `currency`; None where it cannot [F26].
+    """The charge for `total`, in whole units of `currency`; None where no card can pay it [F26].
 
     It takes a usable card and at least a cent, below the provider's minimum also a running
     subscription, whose next invoice carries it.

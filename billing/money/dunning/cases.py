@@ -42,7 +42,7 @@ def extend(w: Work[Any], invoice_id: UUID, *, days: int, reason: str = "") -> No
 
 
 def forgive(w: Work[Any], invoice_id: UUID, reason: str) -> Invoice:
-    """What is still owed is given up by a credit note. Errors: INVOICE_STATE."""
+    """Give up the rest that is owed by a credit note. Errors: INVOICE_STATE."""
     invoice = w.rows.get(Invoice, invoice_id)
     demand_open(invoice)
     close_case(w, invoice_id, "forgiven", reason)

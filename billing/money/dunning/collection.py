@@ -32,7 +32,7 @@ def view(rows: Rows, facts: CollectionFacts) -> CollectionState:
 
 
 def begun(rows: Rows, facts: CollectionFacts, step: Step) -> bool:
-    """Whether what the step did at the provider still waits to be recorded."""
+    """True if what the step did at the provider still waits to be recorded."""
     attempt = Owed(rows, facts.invoice_id).undecided
     return attempt is not None and attempt.key == step.key
 

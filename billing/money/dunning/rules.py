@@ -101,7 +101,7 @@ class Collecting(Lean):
     """The account's default card, when it has a usable one."""
     method_chosen_at: AwareDatetime | None = None
     method_tried: bool = False
-    """Whether this invoice was tried with it before."""
+    """True if this invoice was tried with it before."""
 
 
 _BEGINNINGS: Final = ("open", "charge")

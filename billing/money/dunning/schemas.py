@@ -37,5 +37,5 @@ class DunningCase(Row):
 
     @property
     def is_open(self) -> bool:
-        """Whether recovery still goes on, paused or not."""
+        """True while recovery goes on, paused or not."""
         return self.status in ("open", "paused")

@@ -137,7 +137,7 @@ def _card(w: Work[CollectFacts], owed: Owed, step: Step) -> Method | None:
 
 
 def _why_not(w: Work[CollectFacts], owed: Owed, card: Method | None, step: Step) -> str | None:
-    """Why this card is not tried now; None: try it."""
+    """The reason not to try this card now; None: try it."""
     if card is None:
         return "no_payment_method"
     if card.barred_at is not None:

@@ -43,7 +43,7 @@ class Arrear(Frozen):
     billed_total: Decimal = Decimal(0)
     billed_minor: int = 0
     billed_early: bool = True
-    """Whether all that was billed of it was billed while its cycle went on."""
+    """True if all that was billed of it was billed while its cycle went on."""
 
 
 def lines(

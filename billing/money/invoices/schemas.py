@@ -92,12 +92,12 @@ class Invoice(Row):
 
     @property
     def remaining_minor(self) -> int:
-        """What is still to be collected."""
+        """The amount still to be collected."""
         return max(0, self.amount_due_minor - self.amount_paid_minor - self.amount_credited_minor)
 
     @property
     def outstanding_minor(self) -> int:
-        """What its payer still owes: nothing once it is settled or void."""
+        """The amount its payer still owes: nothing once it is settled or void."""
         return 0 if self.status in ("paid", "void") else self.remaining_minor
 
 

@@ -21,7 +21,7 @@ from billing.money.payments.tables import setup_intents
 from billing.platform.audit import service as audit
 
 Cause = Literal["opened", "scheduled", "asked", "told"]
-"""Why the provider was asked: to open it, by plan, by its owner, by an event."""
+"""Cause of a question to the provider: to open it, by plan, by its owner, by an event."""
 
 
 async def start(
@@ -60,7 +60,7 @@ async def get(connection: AsyncConnection, setup_id: UUID) -> Setup:
 
 
 async def exists(connection: AsyncConnection, setup_id: UUID) -> bool:
-    """Whether the wish was written."""
+    """True if the wish was written."""
     return await _find(connection, setup_intents.c.id == setup_id) is not None
 
 

@@ -126,7 +126,7 @@ def rows_of(row: Row, *own: Record, **more: type[Record]) -> Rows:
 
 
 def declines_by_card(row: Row) -> dict[UUID, int]:
-    """How often each card was declined."""
+    """Number of declines of each card."""
     return {UUID(one["card"]): one["count"] for one in row["declines"]}
 
 

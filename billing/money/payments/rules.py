@@ -30,14 +30,14 @@ MONEY_IN = frozenset({"succeeded", "completed"})
 
 
 def next_check(opened_at: datetime, checks: int, last_check_at: datetime | None) -> datetime:
-    """When the provider is asked next, if nobody tells before."""
+    """Instant at which the provider is asked next, if nobody tells before."""
     if checks < len(CHECK_AFTER):
         return opened_at + CHECK_AFTER[checks]
     return (last_check_at or opened_at) + LATER_CHECKS_EVERY
 
 
 def setup_expires_at(created_at: datetime) -> datetime:
-    """When nobody waits for the card any more."""
+    """Instant after which nobody waits for the card."""
     return created_at + SETUP_LIFETIME
 
 
@@ -61,7 +61,7 @@ def next_action(
 
 
 class Decline(Frozen):
-    """Why the bank or the provider said no; `code` is the machine's word, `message` for people."""
+    """A refusal of the bank or the provider; `code` is the machine's word, `message` for people."""
 
     code: str
     decline_code: str | None = None
@@ -98,7 +98,7 @@ class CardDetails(Frozen):
 
 
 class Outcome(Frozen):
-    """Where one PaymentIntent stands, as the provider says now. Amounts in ISO minor units."""
+    """State of one PaymentIntent, as the provider says now. Amounts in ISO minor units."""
 
     kind: OutcomeKind
     intent_id: str | None = None
@@ -119,7 +119,7 @@ class CheckoutSession(Frozen):
 
 
 class SetupOutcome(Frozen):
-    """Where a SetupIntent stands; `card` is there once it succeeded."""
+    """State of a SetupIntent; `card` is there once it succeeded."""
 
     setup_intent_id: str
     status: Literal["waiting", "action", "processing", "succeeded", "failed", "canceled"]

@@ -65,12 +65,12 @@ class Payment(Row):
 
     @property
     def opened(self) -> bool:
-        """Whether the provider knows it."""
+        """True if the provider knows it."""
         return bool(self.stripe_payment_intent_id or self.stripe_checkout_session_id)
 
     @property
     def is_unbooked(self) -> bool:
-        """Whether its money is in and on no invoice yet."""
+        """True if its money is in and on no invoice yet."""
         return self.status in ("succeeded", "completed") and self.settled_at is None
 
     @property

@@ -89,7 +89,7 @@ async def submission(connection: AsyncConnection, invoice_id: UUID) -> Payment |
 
 
 async def reference_used(connection: AsyncConnection, account_id: UUID, reference: str) -> bool:
-    """Whether the account has a manual payment with this reference that was not refused."""
+    """True if the account has a manual payment with this reference that was not refused."""
     found = await connection.scalar(
         select(payments.c.id).where(
             payments.c.account_id == account_id,

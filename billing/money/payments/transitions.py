@@ -1,4 +1,4 @@
-"""What becomes of payments and tries: the provider's word on them, and new ones. Pure."""
+"""Decisions on payments and tries: the provider's word on them, and new ones. Pure."""
 
 from typing import Any, Final
 from uuid import UUID
@@ -155,7 +155,7 @@ def announce(w: Work[Any], payment: Payment, what: str, **detail: Any) -> None:
 
 
 def announcement(payment: Payment, what: str, **detail: Any) -> Announce:
-    """What is told of a payment."""
+    """Facts that an event tells of a payment."""
     subject = ids.encode(ids.PAYMENT, payment.id)
     facts = {
         "payment_id": subject,
@@ -225,7 +225,7 @@ def _announce_card(w: Work[Any], method: Method, what: str) -> None:
 
 
 def card_facts(method: Method) -> dict[str, Any]:
-    """What is told of a stored card."""
+    """Facts that an event tells of a stored card."""
     return {
         "payment_method_id": ids.encode(ids.PAYMENT_METHOD, method.id),
         "kind": method.kind,
@@ -235,7 +235,7 @@ def card_facts(method: Method) -> dict[str, Any]:
 
 
 def _fields(w: Work[Any], payment: Payment, outcome: Outcome) -> dict[str, Any]:
-    """What an outcome changes in the payment's row."""
+    """Fields of the payment's row that an outcome changes."""
     fields: dict[str, Any] = {
         "stripe_payment_intent_id": outcome.intent_id or payment.stripe_payment_intent_id,
         "client_secret": outcome.client_secret or payment.client_secret,

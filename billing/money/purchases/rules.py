@@ -1,4 +1,4 @@
-"""What a purchase still has to do, and what its payer must do next; pure functions of its rows."""
+"""The agenda of a purchase and the next action of its payer; pure functions of its rows."""
 
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal
@@ -100,7 +100,7 @@ def next_action(
     redirect_url: str | None,
     manual: dict[str, Any],
 ) -> dict[str, Any]:
-    """What the buyer does now: none | confirm_card | redirect | manual | wait [E4]."""
+    """The buyer's next action: none | confirm_card | redirect | manual | wait [E4]."""
     if status == "pending" and flow == "manual" and payment_status in _MAY_SUBMIT:
         return {"type": "manual", **manual}
     return payer_action(

@@ -12,7 +12,7 @@ from billing.money.purchases.rules import Flow
 
 
 class NewPurchase(Frozen):
-    """What the buyer wants."""
+    """The buyer's order."""
 
     pack: str
     flow: Flow

@@ -1,4 +1,4 @@
-"""What a customer or operator asks of a running subscription, as decisions over its rows. Pure."""
+"""Commands of customers and operators on a running subscription: decisions over its rows. Pure."""
 
 from typing import Any
 from uuid import UUID

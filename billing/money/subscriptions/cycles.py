@@ -1,4 +1,4 @@
-"""What time does to a subscription: periods move, invoices are written, cycles grant credits. Pure.
+"""Time passes for a subscription: periods move, invoices are written, cycles grant credits. Pure.
 
 Each function answers the rows as they are afterwards.
 """
@@ -21,7 +21,7 @@ from billing.money.subscriptions.rules import ENDED, cycle_bounds
 from billing.money.subscriptions.schemas import CrossedPeriod, Item, Subscription
 
 FOLLOWED: Final = frozenset({"status", "cycle_start", "cycle_end"})
-"""What the account's usage period is made of."""
+"""Fields of the account's usage period."""
 
 
 def renew(w: Work[SubscriptionFacts]) -> tuple[Subscription, Invoice]:
@@ -209,7 +209,7 @@ def collected(rows: Rows, subscription: Subscription, statuses: Sequence[str]) -
 
 
 def stem(subscription: Subscription) -> str:
-    """What the keys of its facts begin with."""
+    """Beginning of the keys of its facts."""
     return ids.encode(ids.SUBSCRIPTION, subscription.id)
 
 
@@ -269,7 +269,7 @@ def _turn_items(w: Work[SubscriptionFacts]) -> None:
 
 
 def _in_burst(w: Work[SubscriptionFacts], subscription: Subscription) -> bool:
-    """Whether the period before was written late too, after this one should have begun."""
+    """True if the period before was written late too, after this one should have begun."""
     key = _period_key(subscription)
     before = next((one for one in w.rows.of(Invoice) if one.fact_key == key), None)
     if before is None:
@@ -278,7 +278,7 @@ def _in_burst(w: Work[SubscriptionFacts], subscription: Subscription) -> bool:
 
 
 def _carries_debt(w: Work[SubscriptionFacts]) -> bool:
-    """Whether what was too small for a card, use by use, is by now enough for one."""
+    """True if what was too small for a card, use by use, is by now enough for one."""
     currency = of(w).currency
     balance = invoices.money_balance(w, currency)
     return balance < 0 and collectable(-balance, currency) > 0

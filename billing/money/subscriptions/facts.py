@@ -11,7 +11,7 @@ from billing.money.invoices.arrears import Arrear
 
 @dataclass(slots=True)
 class SubscriptionFacts(CollectFacts):
-    """What a subscription meets beside its rows."""
+    """Facts that a subscription meets beside its rows."""
 
     subscription_id: UUID = field(kw_only=True)
     plan: Plan = field(kw_only=True)
@@ -20,8 +20,8 @@ class SubscriptionFacts(CollectFacts):
     """The account's frozen test clock."""
     issuer_id: UUID | None = None
     credits_at_start: bool = False
-    """Whether a period's credits come with its start, not with its payment."""
+    """True if a period's credits come with its start, not with its payment."""
     usage: tuple[Arrear, ...] = ()
     """Use beyond the plan that no invoice bills yet."""
     period_was_late: bool = False
-    """Whether the current period's invoice was held, and written after the period had ended."""
+    """True if the current period's invoice was held, and written after the period had ended."""

@@ -117,7 +117,7 @@ def _activate(w: Work[SubscriptionFacts]) -> None:
 
 
 def _overdue(w: Work[SubscriptionFacts]) -> bool:
-    """Whether an open invoice has failed to be collected."""
+    """True if an open invoice has failed to be collected."""
     failed = {one.invoice_id for one in w.rows.of(DunningCase) if one.status in UNRECOVERED}
     owed = cycles.collected(w.rows, cycles.of(w), ("open",))
     return any(one.id in failed for one in owed)

@@ -31,9 +31,9 @@ class SubscriptionState(State):
     superseded: bool = False
     cancel_at_period_end: bool = False
     threshold_at: AwareDatetime | None = None
-    """When use that no invoice bills yet reached the billing threshold."""
+    """Instant at which use that no invoice bills yet reached the billing threshold."""
     threshold: str | None = None
-    """Which crossing that was: the cycle, and its number in it."""
+    """The crossing: its cycle, and its number in it."""
     invoices: tuple[Collecting, ...] = ()
     events: tuple[WaitingEvent, ...] = ()
 

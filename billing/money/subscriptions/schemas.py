@@ -14,7 +14,7 @@ from billing.money.subscriptions.states import State
 
 
 class NewSubscription(Frozen):
-    """What the customer wants."""
+    """The customer's order."""
 
     plan: str
     interval: Interval
@@ -88,7 +88,7 @@ class Item(Row):
 
     @property
     def lasting(self) -> int:
-        """How many there are from the next period on."""
+        """The quantity from the next period on."""
         return self.quantity if self.next_quantity is None else self.next_quantity
 
 

@@ -40,7 +40,7 @@ DEFAULT_CURRENCY = "USD"
 
 
 class Offer(Frozen):
-    """What a wish comes down to: the plan version, its price, and the card to charge."""
+    """An order as it is carried out: the plan version, its price, and the card to charge."""
 
     wanted: NewSubscription
     plan: Plan
@@ -129,7 +129,7 @@ async def _refuse_second(connection: AsyncConnection, account_id: UUID) -> None:
 async def _take_trial(
     connection: AsyncConnection, account: Account, terms: Offer, at: datetime
 ) -> datetime | None:
-    """When the plan's own trial ends; None without one, or when it was used before [D10]."""
+    """The end of the plan's own trial; None without one, or when it was used before [D10]."""
     if not (terms.wanted.trial and terms.plan.trial_days):
         return None
     wall = periods.to_wall(at, account.zone) + timedelta(days=terms.plan.trial_days)

@@ -79,13 +79,13 @@ async def change(connection: AsyncConnection, subscription_id: UUID, **fields: A
 
 
 async def items(connection: AsyncConnection, subscription_id: UUID) -> list[Item]:
-    """What is paid for: the plan, seats, add-ons."""
+    """Items that are paid for: the plan, seats, add-ons."""
     rows = await _ITEMS.all(connection, subscription_id=subscription_id)
     return [Item.model_validate(dict(row)) for row in rows]
 
 
 async def needs_card(connection: AsyncConnection, account_id: UUID) -> bool:
-    """Whether a subscription of the account is charged again; a trial or a pause is not."""
+    """True if a subscription of the account is charged again; a trial or a pause is not."""
     paying = select(subscriptions.c.id).where(
         subscriptions.c.account_id == account_id,
         subscriptions.c.status.in_(PAYING),

@@ -48,7 +48,7 @@ def transition(w: Work[SubscriptionFacts], step: Step) -> None:
 
 
 def begun(rows: Rows, _: SubscriptionFacts, step: Step) -> bool:
-    """Whether what the step did at the provider still waits to be recorded."""
+    """True if what the step did at the provider still waits to be recorded."""
     undecided = (Owed(rows, one.id).undecided for one in rows.of(Invoice))
     return any(attempt is not None and attempt.key == step.key for attempt in undecided)
 

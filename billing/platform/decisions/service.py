@@ -53,7 +53,7 @@ class Engine(Rules[S, F]):
     asking: frozenset[str] = frozenset()
     """The steps that mostly begin with a question to the provider."""
     verbs: Mapping[str, writer.Verb] = field(default_factory=dict)
-    """What its decisions have done in SQL."""
+    """Effects of its decisions in SQL."""
 
     @classmethod
     def of(
@@ -75,7 +75,7 @@ class Engine(Rules[S, F]):
 
 @dataclass(frozen=True, slots=True)
 class Done(Generic[S]):
-    """Where the matter stands after a decision."""
+    """State of the matter after a decision."""
 
     state: S
     step: Step | None = None
@@ -83,7 +83,7 @@ class Done(Generic[S]):
     call: Any = None
     """The provider call to make now, after the commit; then decide again."""
     lateness: timedelta | None = None
-    """How long after its time, in real time, the step was done; None: it is not done."""
+    """Delay of the step behind its time, in real time; None: it is not done."""
 
 
 async def look(connection: AsyncConnection, engine: Engine[S, F], matter: Named) -> S:
@@ -149,7 +149,7 @@ async def command(
     locked: bool = True,
     dry_run: bool = False,
 ) -> tuple[T, Work[F]]:
-    """What somebody asks of a matter beside its steps; with `dry_run` it is only thought out.
+    """Decide a command, asked of a matter beside its steps; with `dry_run` it is only thought out.
 
     Answers what the verb answers, and the work with its rows and effects. Not `locked` where the
     caller holds the account's lock of a matter that nothing else changes any more.

@@ -138,7 +138,7 @@ class Charge:
         assert booked == PRICE * len(paid) + kept, "money is lost or made"
 
     def hold_true_at_the_end(self) -> None:
-        """What the bank took is on the books, and it can take no more for this use."""
+        """The books hold what the bank took, and it can take no more for this use."""
         intents = {
             one.stripe_payment_intent_id: one.received_minor
             for one in self.rows.of(Payment)

@@ -30,11 +30,11 @@ REASONS: Final = ("insufficient_funds", "do_not_honor", "stolen_card", "authenti
 
 @dataclass
 class Bank:
-    """What happens at the provider: money moves here once per intent, and nowhere else."""
+    """The provider: money moves here once per intent, and nowhere else."""
 
     dice: Random
     took: dict[str, int] = field(default_factory=dict)
-    """What each intent brought."""
+    """Money that each intent brought."""
     stands: dict[str, str] = field(default_factory=dict)
     numbers: Iterator[int] = field(default_factory=count)
 
@@ -55,7 +55,7 @@ class Bank:
         return self.word(payment, intent)
 
     def tried(self, payment: Payment, intent: str, *, on_session: bool) -> Outcome:
-        """What is paid is not confirmed again; a bank may ask even a payer who is not there."""
+        """Nothing paid is confirmed again; a bank may ask even a payer who is not there."""
         if self.stands.get(intent) not in ("waiting", "action"):
             return Outcome(kind="unreached", intent_id=intent)
         kinds = ["succeeded", "declined", "declined", "processing", "unreached"]
@@ -277,7 +277,7 @@ class Life:
 
 
 def declines(rows: Rows) -> dict[UUID, int]:
-    """How often each card was declined."""
+    """Number of declines of each card."""
     cards = (
         one.payment_method_id
         for one in rows.of(Attempt)

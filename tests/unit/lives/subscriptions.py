@@ -245,7 +245,7 @@ class SubscriptionLife(Life):
         assert booked == invoice.amount_paid_minor + sums["overpaid"] + sums["unasked"]
 
     def _uses_up_the_balance(self, effects: Sequence[Effect]) -> None:
-        """What an invoice leaves to collect, no money and no debt on balance could have changed."""
+        """No money and no debt on balance could have changed what an invoice leaves to collect."""
         new = [one.row for one in effects if isinstance(one, Add)]
         moved = sum(one.amount_minor for one in new if isinstance(one, BalanceEntry))
         balance = sum(one.amount_minor for one in self.rows.of(BalanceEntry)) - moved

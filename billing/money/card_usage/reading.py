@@ -40,7 +40,7 @@ _READ = Prepared(
            {reading.METHODS} AS methods,
            {reading.balance_entries()} AS balance_entries,
            {reading.declines()} AS declines,
-           {reading.WAITING_EVENTS} AS waiting_events
+           {reading.EVENTS_ABOUT_PAYMENTS} AS waiting_events
     FROM billing_records r JOIN accounts a ON a.id = r.account_id
     WHERE r.id = :subject_id
     """  # noqa: S608 - put together from constants

@@ -34,7 +34,7 @@ _READ = Prepared(
            {reading.METHODS} AS methods,
            {reading.balance_entries()} AS balance_entries,
            {reading.declines()} AS declines,
-           {reading.WAITING_EVENTS} AS waiting_events
+           {reading.EVENTS_ABOUT_PAYMENTS} AS waiting_events
     FROM mine i JOIN accounts a ON a.id = i.account_id
     """  # noqa: S608 - put together from constants
     )

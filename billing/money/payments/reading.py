@@ -100,7 +100,7 @@ METHODS: Final = """
           WHERE x.account_id = a.id ORDER BY x.created_at, x.id)
 """
 # The provider's events that wait for a matter, with the payment that each speaks of.
-WAITING_EVENTS: Final = """
+EVENTS_ABOUT_PAYMENTS: Final = """
     ARRAY(SELECT jsonb_build_object(
               'id', e.stripe_event_id, 'replays', e.replays, 'object_id', e.object_id,
               'received_at', e.received_at,

@@ -40,7 +40,7 @@ _READ = Prepared(
            {reading.COLLECTED},
            {reading.lines()} AS lines,
            {reading.balance_entries()} AS balance_entries,
-           {reading.WAITING_EVENTS} AS waiting_events
+           {reading.EVENTS_ABOUT_PAYMENTS} AS waiting_events
     FROM purchases p JOIN accounts a ON a.id = p.account_id
     WHERE p.id = :subject_id
     """  # noqa: S608 - put together from constants

@@ -110,7 +110,7 @@ _READ = Prepared(
                WHERE x.subscription_id = s.id AND x.period_start = s.current_period_start
                  AND x.collection = 'held' AND x.created_at >= s.current_period_end)
                AS period_was_late,
-           {reading.WAITING_EVENTS} AS waiting_events
+           {reading.EVENTS_ABOUT_PAYMENTS} AS waiting_events
     FROM subscriptions s
     JOIN accounts a ON a.id = s.account_id
     JOIN plans pl ON pl.id = s.plan_id

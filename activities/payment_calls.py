@@ -15,7 +15,7 @@ from billing.core import ids
 from billing.core.errors import Conflict, ProviderFailure, Unavailable
 from billing.core.failpoints import failpoint
 from billing.money.payments import methods, store
-from billing.money.payments import service as paying
+from billing.money.payments import service as payment_service
 from billing.money.payments.rules import CardDetails, CheckoutSession, Outcome
 from billing.money.payments.schemas import Attempt, Payment
 from billing.platform.accounts import store as accounts
@@ -112,7 +112,7 @@ class Charger:
         if payment.stripe_checkout_session_id is not None:
             session = await self._provider.retrieve_checkout(payment.stripe_checkout_session_id)
             async with self._database.tenant(payment.account_id) as connection:
-                payment = await paying.record_session(connection, payment, session)
+                payment = await payment_service.record_session(connection, payment, session)
             if session.status == "expired":
                 return payment, Outcome(kind="canceled")
         if payment.stripe_payment_intent_id is None:

@@ -16,7 +16,7 @@ from temporalio.service import RPCError
 from activities.matter import Dependencies
 from activities.paged_scan import pass_over
 from billing.core.clock import real_now
-from billing.insight.integrity import service as books
+from billing.insight.integrity import service as integrity
 from billing.matters import sweeps
 from billing.matters.kinds import REST
 from billing.matters.schemas import Matter
@@ -121,7 +121,7 @@ class SweeperActivities:
 
     async def _integrity(self, limit: int) -> Counts:
         """Every invariant of the books; a broken one is an error in the log, and in the result."""
-        report = await books.examine(self.database)
+        report = await integrity.examine(self.database)
         for finding in report.wrong:
             _logger.error(
                 "the books are wrong: %s (%s): %d, such as %s",

@@ -40,7 +40,7 @@ from billing.matters import sweeps
 from billing.matters.kinds import ACCOUNT
 from billing.matters.schemas import Matter
 from billing.money.account_agenda import store as account_agenda
-from billing.money.dunning import reading as collections
+from billing.money.dunning import reading as collection_rows
 from billing.money.dunning.collection import CollectionFacts
 from billing.money.purchases import reading as purchase_rows
 from billing.money.purchases.schemas import Purchase
@@ -230,7 +230,7 @@ async def _subscription(
 async def _collection(
     connection: AsyncConnection, matter: Matter
 ) -> DecidingSnapshot[CollectionFacts]:
-    rows, facts = await collections.read(connection, Read(matter.subject_id, locked=False))
+    rows, facts = await collection_rows.read(connection, Read(matter.subject_id, locked=False))
     return DecidingSnapshot(matter.workflow_id, rows, facts)
 
 

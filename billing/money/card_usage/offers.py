@@ -14,7 +14,7 @@ from billing.core.errors import NotFound
 from billing.core.money import ZERO
 from billing.ledger.credits import store as balances
 from billing.metering.usage import service as usage
-from billing.money.card_usage import service as charges
+from billing.money.card_usage import service as card_usage
 from billing.platform.accounts import store as accounts
 
 
@@ -47,7 +47,7 @@ async def offer(
         return Offer(found[CREDIT], CREDIT, suggested, available)
     if money is None:
         raise NotFound("PRODUCT_PRICING_NOT_FOUND", usage.NO_PRICE)
-    return Offer(money, currency, charges.METHOD, (charges.METHOD,) if chargeable else ())
+    return Offer(money, currency, card_usage.METHOD, (card_usage.METHOD,) if chargeable else ())
 
 
 async def _chargeable(
@@ -56,7 +56,7 @@ async def _chargeable(
     """True if the use would be recorded as one that a card pays; a free one needs no card."""
     if not total:
         return True
-    return await charges.offered(connection, account_id, total, currency) is not None
+    return await card_usage.offered(connection, account_id, total, currency) is not None
 
 
 async def _ways(

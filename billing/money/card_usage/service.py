@@ -23,7 +23,7 @@ from billing.matters import store as matters
 from billing.matters.kinds import CHARGE
 from billing.matters.schemas import Matter
 from billing.metering.usage import service as usage
-from billing.metering.usage import sql_batch as calls
+from billing.metering.usage import sql_batch
 from billing.metering.usage import store as records
 from billing.metering.usage.schemas import BillingRecord, Recorded, Use
 from billing.money.card_usage import reading, transitions
@@ -51,7 +51,7 @@ async def record(connection: AsyncConnection, use: Use) -> tuple[Recorded, Matte
     What the plan includes, or is free, needs no card. Errors: PAYMENT_CHARGE_NOT_OFFERED.
     """
     await connection.execute(text("SELECT set_config('app.charging', 'on', true)"))
-    done = (await calls.record(connection, [use], [1], full=True)).answers[0]
+    done = (await sql_batch.record(connection, [use], [1], full=True)).answers[0]
     if done.verdict != "recorded" or done.method != METHOD:
         return done, None
     found = await records.get_record(connection, use.account_id, done.id)

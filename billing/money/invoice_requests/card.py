@@ -18,7 +18,7 @@ from billing.money.invoice_requests import locks
 from billing.money.invoices import store as invoices
 from billing.money.invoices.schemas import Invoice
 from billing.money.payments import methods
-from billing.money.payments import service as paying
+from billing.money.payments import service as payment_service
 from billing.money.payments import store as payments
 from billing.money.payments.schemas import Method
 from billing.platform.audit import service as audit
@@ -70,7 +70,9 @@ async def offer_card(connection: AsyncConnection, invoice_id: UUID, at: datetime
     await _refuse_while_paying(connection, invoice)
     live = await payments.live(connection, invoice_id, lock=True)
     if live is None:
-        live = await paying.open_flow(connection, invoice, flow="card", method_id=None, at=at)
+        live = await payment_service.open_flow(
+            connection, invoice, flow="card", method_id=None, at=at
+        )
     # One intent per invoice: a card's payment that failed is confirmed by its payer instead. One
     # for another amount is called back first; the payer then asks again.
     if live.amount_minor == invoice.remaining_minor:

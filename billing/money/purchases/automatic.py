@@ -18,7 +18,7 @@ from billing.money.purchases import service, store
 from billing.money.purchases.schemas import NewPurchase
 from billing.money.top_ups import rules
 from billing.money.top_ups import service as top_ups
-from billing.money.top_ups import store as wanted_rows
+from billing.money.top_ups import store as top_up_store
 from billing.money.top_ups.schemas import TopUp, TopUpSettings
 from billing.platform.accounts import store as accounts
 from billing.platform.accounts.schemas import Account
@@ -32,10 +32,10 @@ async def buy(
     Answers its matter, to be told after the commit, and what was done in a word.
     """
     balance = await credits.lock(connection, account_id)
-    top_up = await wanted_rows.undecided(connection, account_id)
+    top_up = await top_up_store.undecided(connection, account_id)
     if top_up is None or top_up.status != "wanted":
         return None, "nothing is wanted"
-    kept = await wanted_rows.settings(connection, account_id)
+    kept = await top_up_store.settings(connection, account_id)
     if kept is None or not kept.active:
         await top_ups.drop(connection, top_up, "top-ups were switched off", at)
         return None, "dropped"
@@ -48,7 +48,7 @@ async def buy(
     if account is None:
         raise NotFound("NOT_FOUND", "no such account")
     start, following = periods.month_of(at, account.zone)
-    spent = await wanted_rows.spent(connection, account_id, start)
+    spent = await top_up_store.spent(connection, account_id, start)
     if price is not None and not rules.fits(spent, price.amount_minor, kept.monthly_cap_minor):
         await top_ups.capped(
             connection, top_up, following, at,
@@ -82,7 +82,7 @@ async def _start(
         connection, account, wanted, purchase_id=purchase_id, settings=settings, at=at
     )
     bought = await store.get(connection, purchase_id)
-    await wanted_rows.change(
+    await top_up_store.change(
         connection,
         top_up.id,
         status="buying",

@@ -15,7 +15,7 @@ from billing.core.prepared import Prepared
 from billing.ledger.credits import service as credits
 from billing.matters import store as matters
 from billing.matters.schemas import Matter
-from billing.matters.tables import matters as rows_of
+from billing.matters.tables import matters as matter_rows
 from billing.metering.usage.tables import usage_periods
 from billing.money.subscriptions import store
 from billing.money.subscriptions.schemas import Subscription
@@ -58,8 +58,8 @@ async def waiting(connection: AsyncConnection, limit: int) -> list[Matter]:
     instant may have missed it; who asks here tells it again.
     """
     found = await connection.execute(
-        select(rows_of)
-        .join(subscriptions, subscriptions.c.id == rows_of.c.subject_id)
+        select(matter_rows)
+        .join(subscriptions, subscriptions.c.id == matter_rows.c.subject_id)
         .join(
             usage_periods,
             (usage_periods.c.account_id == subscriptions.c.account_id)
@@ -69,8 +69,8 @@ async def waiting(connection: AsyncConnection, limit: int) -> list[Matter]:
             usage_periods.c.threshold_at.is_not(None),
             usage_periods.c.closed_at.is_(None),
             subscriptions.c.status.in_(["active", "past_due"]),
-            rows_of.c.kind == "subscription",
-            rows_of.c.status != "halted",
+            matter_rows.c.kind == "subscription",
+            matter_rows.c.status != "halted",
         )
         .limit(limit)
     )

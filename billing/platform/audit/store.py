@@ -5,7 +5,7 @@ from uuid import UUID
 
 from sqlalchemy import Select, select
 
-from billing.platform.audit.tables import billing_audit as rows
+from billing.platform.audit.tables import billing_audit
 
 
 def listing(
@@ -13,17 +13,17 @@ def listing(
 ) -> Select[Any]:
     """The account's audit rows that match; order and cut are the caller's."""
     query = select(
-        rows.c.id,
-        rows.c.actor,
-        rows.c.action,
-        rows.c.subject,
-        rows.c.detail,
-        rows.c.correlation_id,
-        rows.c.at,
-        rows.c.real_at,
-    ).where(rows.c.account_id == account_id)
+        billing_audit.c.id,
+        billing_audit.c.actor,
+        billing_audit.c.action,
+        billing_audit.c.subject,
+        billing_audit.c.detail,
+        billing_audit.c.correlation_id,
+        billing_audit.c.at,
+        billing_audit.c.real_at,
+    ).where(billing_audit.c.account_id == account_id)
     if action is not None:
-        query = query.where(rows.c.action == action)
+        query = query.where(billing_audit.c.action == action)
     if subject is not None:
-        query = query.where(rows.c.subject == subject)
+        query = query.where(billing_audit.c.subject == subject)
     return query

@@ -25,10 +25,11 @@ from billing.metering.limit_overrides import store as limits
 from billing.money.account_agenda import rules, store
 from billing.money.account_agenda.rules import AccountState
 from billing.money.invoices import usage_lines
-from billing.money.payments import card_setup, methods
-from billing.money.payments.card_setup import Cause
-from billing.money.payments.rules import CardDetails, SetupOutcome
-from billing.money.payments.schemas import Method, Setup
+from billing.money.payment_methods import card_setup
+from billing.money.payment_methods import service as methods
+from billing.money.payment_methods.card_setup import Cause
+from billing.money.payment_methods.rules import CardDetails, SetupOutcome
+from billing.money.payment_methods.schemas import Method, Setup
 from billing.money.purchases import automatic
 from billing.money.subscriptions.service import bill_late
 from billing.money.top_ups.store import ask_if_low

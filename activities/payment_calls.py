@@ -14,9 +14,11 @@ from activities.matter import Dependencies
 from billing.core import ids
 from billing.core.errors import Conflict, ProviderFailure, Unavailable
 from billing.core.failpoints import failpoint
-from billing.money.payments import methods, store
+from billing.money.payment_methods import service as methods
+from billing.money.payment_methods.rules import CardDetails
 from billing.money.payments import service as payment_service
-from billing.money.payments.rules import CardDetails, CheckoutSession, Outcome
+from billing.money.payments import store
+from billing.money.payments.rules import CheckoutSession, Outcome
 from billing.money.payments.schemas import Attempt, Payment
 from billing.platform.accounts import store as accounts
 from gateways.provider import CheckoutRequest, IntentRequest

@@ -9,8 +9,9 @@ from activities.payment_calls import SAME_KEY_TRIES, Charger
 from billing.core import ids
 from billing.core.clock import real_now
 from billing.core.errors import Conflict, ProviderFailure, Unavailable
+from billing.money.payment_methods.rules import CardDetails
 from billing.money.payments.calls import Answer, Call
-from billing.money.payments.rules import CardDetails, Outcome
+from billing.money.payments.rules import Outcome
 from billing.money.payments.schemas import Payment
 
 

@@ -9,7 +9,8 @@ from typing import Protocol
 from uuid import UUID
 
 from billing.core.frozen import Frozen
-from billing.money.payments.rules import CardDetails, Charge, CheckoutSession, Outcome, SetupOutcome
+from billing.money.payment_methods.rules import CardDetails, SetupOutcome
+from billing.money.payments.rules import Charge, CheckoutSession, Outcome
 from billing.platform.provider_inbox.schemas import ProviderEvent
 
 

@@ -15,15 +15,8 @@ from stripe import StripeClient
 from billing.core import ids
 from billing.core.currencies import from_provider, to_provider
 from billing.core.errors import ProviderFailure, Unavailable
-from billing.money.payments.rules import (
-    CardDetails,
-    Charge,
-    CheckoutSession,
-    Decline,
-    Outcome,
-    OutcomeKind,
-    SetupOutcome,
-)
+from billing.money.payment_methods.rules import CardDetails, SetupOutcome
+from billing.money.payments.rules import Charge, CheckoutSession, Decline, Outcome, OutcomeKind
 from billing.platform.provider_inbox.schemas import ProviderEvent
 from billing.platform.provider_inbox.webhooks import read
 from gateways.provider import CheckoutRequest, IntentRequest

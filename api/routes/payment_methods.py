@@ -24,9 +24,11 @@ from billing.core import clock, ids
 from billing.core.errors import Conflict, PaymentRequired, ProviderFailure
 from billing.matters import store as matters
 from billing.matters.schemas import Matter
-from billing.money.payments import card_setup, methods
-from billing.money.payments.schemas import Setup
-from billing.money.payments.tables import payment_methods
+from billing.money.payment_methods import card_setup
+from billing.money.payment_methods import service as methods
+from billing.money.payment_methods.schemas import Setup
+from billing.money.payment_methods.tables import payment_methods
+from billing.money.payments import store as payments
 from billing.money.subscriptions import store as subscriptions
 
 router = new_router("payment methods")
@@ -247,7 +249,12 @@ async def delete_payment_method(
         async with call.transaction() as connection:
             at = await clock.now(connection, call.account.id)
             changed = await methods.remove(
-                connection, method_id, successor, at, needs_card=subscriptions.needs_card
+                connection,
+                method_id,
+                successor,
+                at,
+                is_in_use=payments.uses_method,
+                needs_card=subscriptions.needs_card,
             )
         await _notify(call, changed)
         return claim.answer(200, RemovedAnswer(id=payment_method_id))

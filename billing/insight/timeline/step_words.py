@@ -15,7 +15,8 @@ from billing.matters.deciding import Course
 from billing.matters.effects import Rows
 from billing.money.dunning.schemas import DunningCase
 from billing.money.invoices.schemas import Invoice
-from billing.money.payments.schemas import Attempt, Method, Payment
+from billing.money.payment_methods.schemas import Method
+from billing.money.payments.schemas import Attempt, Payment
 
 FINAL_WORDS: Final = {
     "unpaid": "the subscription becomes unpaid",

@@ -15,8 +15,8 @@ from billing.matters.deciding import Course
 from billing.matters.effects import Bear, Rows
 from billing.matters.kinds import COLLECTION, SUBSCRIPTION
 from billing.money.dunning.collection import TERMS, CollectionFacts
+from billing.money.payment_methods.schemas import Method
 from billing.money.payments.calls import Answer, Call
-from billing.money.payments.schemas import Method
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.rules import SubscriptionState
 from billing.money.subscriptions.schemas import Subscription

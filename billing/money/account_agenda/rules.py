@@ -9,7 +9,8 @@ from pydantic import AwareDatetime
 
 from billing.core.frozen import Frozen
 from billing.matters.agenda import State, Step
-from billing.money.payments.rules import next_check, setup_expires_at
+from billing.money.payment_methods.rules import setup_expires_at
+from billing.money.payments.rules import next_check
 from billing.platform.provider_inbox.rules import WaitingEvent, event_step
 
 

@@ -28,7 +28,7 @@ from billing.metering.usage import store as records
 from billing.metering.usage.schemas import BillingRecord, Recorded, Use
 from billing.money.card_usage import reading, transitions
 from billing.money.invoices.schemas import Line
-from billing.money.payments import methods
+from billing.money.payment_methods import service as methods
 from billing.money.subscriptions import store as subscriptions
 from billing.platform.accounts import store as accounts
 from billing.platform.decisions import service as decisions

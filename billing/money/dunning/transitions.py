@@ -25,11 +25,12 @@ from billing.money.dunning.rules import (
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.schemas import Invoice
 from billing.money.invoices.transitions import InvoiceFacts
+from billing.money.payment_methods.schemas import Method
 from billing.money.payments import transitions as payments
 from billing.money.payments.calls import Answer, Call
 from billing.money.payments.owed import Owed
 from billing.money.payments.rules import Outcome
-from billing.money.payments.schemas import Attempt, Method, Payment
+from billing.money.payments.schemas import Attempt, Payment
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,10 +17,10 @@ from billing.matters.schemas import Matter
 from billing.money.invoice_requests import locks
 from billing.money.invoices import store as invoices
 from billing.money.invoices.schemas import Invoice
-from billing.money.payments import methods
+from billing.money.payment_methods import service as methods
+from billing.money.payment_methods.schemas import Method
 from billing.money.payments import service as payment_service
 from billing.money.payments import store as payments
-from billing.money.payments.schemas import Method
 from billing.platform.audit import service as audit
 
 _BUSY: Final = {

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from billing.money.payments.rules import CardDetails, CheckoutSession, Outcome
+from billing.money.payment_methods.rules import CardDetails
+from billing.money.payments.rules import CheckoutSession, Outcome
 from billing.money.payments.schemas import Attempt, Payment
 
 What = Literal[

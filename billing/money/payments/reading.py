@@ -17,7 +17,8 @@ from billing.core.prepared import Prepared, Row
 from billing.matters.effects import InboxEvent, Rows
 from billing.matters.effects import Row as Record
 from billing.money.invoices.schemas import BalanceEntry, Invoice, InvoiceLine
-from billing.money.payments.schemas import Attempt, Method, Payment
+from billing.money.payment_methods.schemas import Method
+from billing.money.payments.schemas import Attempt, Payment
 
 _INSTANT: Final = TypeAdapter(AwareDatetime)
 _TYPES: Final[Mapping[str, type[Record]]] = {

@@ -14,8 +14,6 @@ from billing.money.payments.declines import BARRING_ADVICE, DeclineClass, classi
 # When no webhook came: ask after 1 min, 10 min, 1 h, then daily (docs/rules.md#payments).
 CHECK_AFTER: Final = (timedelta(minutes=1), timedelta(minutes=10), timedelta(hours=1))
 LATER_CHECKS_EVERY: Final = timedelta(days=1)
-SETUP_LIFETIME: Final = timedelta(hours=24)
-"""A card that was not given by then is not waited for any more."""
 OutcomeKind = Literal[
     "succeeded",
     "declined",
@@ -34,11 +32,6 @@ def next_check(opened_at: datetime, checks: int, last_check_at: datetime | None)
     if checks < len(CHECK_AFTER):
         return opened_at + CHECK_AFTER[checks]
     return (last_check_at or opened_at) + LATER_CHECKS_EVERY
-
-
-def setup_expires_at(created_at: datetime) -> datetime:
-    """Instant after which nobody waits for the card."""
-    return created_at + SETUP_LIFETIME
 
 
 def next_action(
@@ -84,19 +77,6 @@ class Decline(Frozen):
         return self.advice == BARRING_ADVICE
 
 
-class CardDetails(Frozen):
-    """Metadata of a stored card; never its number."""
-
-    stripe_payment_method_id: str
-    kind: str = "card"
-    brand: str | None = None
-    last4: str | None = None
-    exp_month: int | None = None
-    exp_year: int | None = None
-    fingerprint: str | None = None
-    country: str | None = None
-
-
 class Outcome(Frozen):
     """State of one PaymentIntent, as the provider says now. Amounts in ISO minor units."""
 
@@ -116,15 +96,6 @@ class CheckoutSession(Frozen):
     url: str | None
     status: Literal["open", "complete", "expired"]
     intent_id: str | None = None
-
-
-class SetupOutcome(Frozen):
-    """State of a SetupIntent; `card` is there once it succeeded."""
-
-    setup_intent_id: str
-    status: Literal["waiting", "action", "processing", "succeeded", "failed", "canceled"]
-    client_secret: str | None = None
-    card: CardDetails | None = None
 
 
 class Charge(Frozen):

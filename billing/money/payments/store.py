@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, and_, exists, func, or_, select
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -12,6 +12,7 @@ from billing.core import prepared
 from billing.core.errors import NotFound
 from billing.core.prepared import Fields, Prepared, given
 from billing.money.invoices.tables import invoices
+from billing.money.payment_methods.tables import payment_methods
 from billing.money.payments.schemas import LIVE, Attempt, Payment
 from billing.money.payments.tables import payment_attempts, payments
 
@@ -98,6 +99,23 @@ async def reference_used(connection: AsyncConnection, account_id: UUID, referenc
         )
     )
     return found is not None
+
+
+async def uses_method(connection: AsyncConnection, method_id: UUID) -> bool:
+    """True if a payment with this method is on its way: an undecided try keeps its card."""
+    attempt = payment_attempts.c
+    tries = select(attempt.id).where(attempt.payment_id == payments.c.id)
+    undecided = tries.where(attempt.payment_method_id == method_id, attempt.status == "pending")
+    account_id = select(payment_methods.c.account_id).where(payment_methods.c.id == method_id)
+    on_its_way = select(payments.c.id).where(
+        payments.c.account_id == account_id.scalar_subquery(),
+        payments.c.status.in_(LIVE),
+        or_(
+            exists(undecided),
+            and_(payments.c.payment_method_id == method_id, ~exists(tries)),
+        ),
+    )
+    return bool(await connection.scalar(select(exists(on_its_way))))
 
 
 async def latest(connection: AsyncConnection, invoice_id: UUID) -> Payment | None:

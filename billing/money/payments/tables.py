@@ -1,71 +1,9 @@
-"""Tries to move money for an invoice, and the stored methods they use (metadata only).
+"""Tries to move money for an invoice.
 
 A payment is one flow (one PaymentIntent, or one manual submission); an attempt is one confirm.
 """
 
 from billing.core import columns as c
-
-payment_methods = c.table(
-    "payment_methods",
-    c.row_id(),
-    c.account(),
-    c.text("kind", server_default="card"),
-    c.text("provider", server_default="stripe"),
-    c.text("stripe_payment_method_id", unique=True),
-    c.text("brand", nullable=True),
-    c.text("last4", nullable=True),
-    c.integer("exp_month", nullable=True),
-    c.integer("exp_year", nullable=True),
-    c.text("fingerprint", nullable=True),
-    c.text("country", nullable=True),
-    # What its owner calls it.
-    c.text("label", nullable=True),
-    c.flag("is_default", server_default="false"),
-    # removing: gone for its owner, still to be detached at the provider.
-    c.text("status", server_default="active"),
-    # Set by do_not_try_again: no attempt until the card is replaced.
-    c.instant("barred_at", nullable=True),
-    # When it became the one to use; a date after the last attempt earns an extra try.
-    c.instant("chosen_at"),
-    c.instant("created_at"),
-    c.instant("removed_at", nullable=True),
-    c.check("kind IN ('card', 'bank_transfer', 'other')", name="kind_known"),
-    c.check("status IN ('active', 'removing', 'detached')", name="status_known"),
-    c.check("status = 'active' OR NOT is_default", name="default_is_active"),
-    c.index("ix_payment_methods_account", "account_id", "created_at", "id"),
-    c.index(
-        "uq_payment_methods_default",
-        "account_id",
-        unique=True,
-        where="is_default AND status = 'active'",
-    ),
-)
-
-setup_intents = c.table(
-    "setup_intents",
-    c.row_id(),
-    c.account(),
-    c.text("stripe_setup_intent_id", nullable=True, unique=True),
-    c.text("client_secret", nullable=True),
-    # pending until the provider has it, then as the provider says; refused and expired end it.
-    c.text("status"),
-    c.flag("make_default"),
-    # What it came to.
-    c.reference("payment_method_id", "payment_methods.id", nullable=True),
-    # How often the provider was asked because no webhook came.
-    c.integer("checks", server_default="0"),
-    # When its owner said that it is done, so that the provider is asked at once.
-    c.instant("asked_at", nullable=True),
-    c.instant("created_at"),
-    c.instant("finished_at", nullable=True),
-    c.check(
-        "status IN ('pending', 'waiting', 'action', 'processing', 'failed', 'succeeded',"
-        " 'canceled', 'refused', 'expired')",
-        name="status_known",
-    ),
-    c.index("ix_setup_intents_account", "account_id", "created_at"),
-    c.index("ix_setup_intents_unfinished", "account_id", "created_at", where="finished_at IS NULL"),
-)
 
 payments = c.table(
     "payments",

@@ -5,9 +5,11 @@ from uuid import UUID
 
 from billing.core import ids, keys
 from billing.matters.effects import Announce, Rows, Watch, Work
+from billing.money.payment_methods.rules import CardDetails, card_facts
+from billing.money.payment_methods.schemas import Method
 from billing.money.payments.owed import Owed
-from billing.money.payments.rules import FINAL_PAYMENT, CardDetails, CheckoutSession, Outcome
-from billing.money.payments.schemas import Attempt, AttemptStatus, Method, Payment, PaymentStatus
+from billing.money.payments.rules import FINAL_PAYMENT, CheckoutSession, Outcome
+from billing.money.payments.schemas import Attempt, AttemptStatus, Payment, PaymentStatus
 
 ATTEMPT_RESULT: Final[dict[str, AttemptStatus]] = {
     "succeeded": "succeeded",
@@ -222,16 +224,6 @@ def _crown(w: Work[Any], method: Method) -> None:
 def _announce_card(w: Work[Any], method: Method, what: str) -> None:
     facts = card_facts(method)
     w.announce(method.account_id, f"payment_method.{what}", facts["payment_method_id"], facts)
-
-
-def card_facts(method: Method) -> dict[str, Any]:
-    """Facts that an event tells of a stored card."""
-    return {
-        "payment_method_id": ids.encode(ids.PAYMENT_METHOD, method.id),
-        "kind": method.kind,
-        "brand": method.brand,
-        "last4": method.last4,
-    }
 
 
 def _fields(w: Work[Any], payment: Payment, outcome: Outcome) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from billing.matters.agenda import head
 from billing.matters.effects import Bear, Rows, Work
 from billing.matters.kinds import PURCHASE
 from billing.matters.schemas import Matter
-from billing.money.payments import methods
+from billing.money.payment_methods import service as methods
 from billing.money.purchases import transitions
 from billing.money.purchases.rules import Flow, agenda
 from billing.money.purchases.schemas import NewPurchase

@@ -23,8 +23,8 @@ from billing.matters import store as matters
 from billing.matters.effects import Bear, Work
 from billing.matters.schemas import Matter
 from billing.money.invoices import usage_lines
-from billing.money.payments import methods
-from billing.money.payments.schemas import Method
+from billing.money.payment_methods import service as methods
+from billing.money.payment_methods.schemas import Method
 from billing.money.subscriptions import commands, payment_effects, store
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.reading import ENGINE

@@ -16,7 +16,7 @@ from billing.core.money import show_decimal
 from billing.ledger.credits import service as credits
 from billing.matters import store as matters
 from billing.matters.effects import Announce
-from billing.money.payments import methods
+from billing.money.payment_methods import service as methods
 from billing.money.top_ups import rules, store
 from billing.money.top_ups.rules import TopUpStatus
 from billing.money.top_ups.schemas import TopUp, TopUpSettings, WantedSettings

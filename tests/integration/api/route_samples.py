@@ -20,7 +20,8 @@ from billing.matters.tables import matters
 from billing.money.dunning.rules import Policy
 from billing.money.dunning.tables import dunning_cases
 from billing.money.invoices.tables import invoices
-from billing.money.payments.tables import payment_methods, payments, setup_intents
+from billing.money.payment_methods.tables import payment_methods, setup_intents
+from billing.money.payments.tables import payments
 from billing.money.purchases import service as purchases
 from billing.money.purchases.schemas import NewPurchase
 from billing.money.subscriptions import service as subscriptions

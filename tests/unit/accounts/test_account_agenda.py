@@ -15,7 +15,7 @@ from billing.money.account_agenda.rules import (
     agenda,
     state_words,
 )
-from billing.money.payments.rules import SETUP_LIFETIME
+from billing.money.payment_methods.rules import SETUP_LIFETIME
 from billing.platform.provider_inbox.rules import AT_ONCE
 
 NOW: Final = datetime(2027, 3, 14, 9, 0, tzinfo=UTC)

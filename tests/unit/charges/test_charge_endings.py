@@ -8,7 +8,8 @@ from billing.matters.effects import Announce
 from billing.money.card_usage.reading import ENGINE
 from billing.money.card_usage.rules import LIFETIME
 from billing.money.invoices.schemas import BalanceEntry, Invoice
-from billing.money.payments.schemas import Attempt, Method
+from billing.money.payment_methods.schemas import Method
+from billing.money.payments.schemas import Attempt
 from tests.unit.lives.charges import PRICE, Charge
 from tests.unit.lives.collections import BIRTH
 from tests.unit.lives.told import Told

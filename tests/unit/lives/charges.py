@@ -14,10 +14,10 @@ from billing.money.card_usage.reading import ENGINE
 from billing.money.card_usage.schemas import ChargedUse
 from billing.money.card_usage.transitions import ChargeFacts
 from billing.money.invoices.schemas import BalanceEntry, Invoice, Line
+from billing.money.payment_methods.rules import CardDetails
 from billing.money.payments import transitions as payments
 from billing.money.payments.calls import Answer, Call
 from billing.money.payments.owed import Owed
-from billing.money.payments.rules import CardDetails
 from billing.money.payments.schemas import LIVE, Payment
 from tests.unit.lives.collections import BIRTH, LONG, Bank, declines
 

@@ -16,11 +16,13 @@ from billing.money.dunning.collection import RULES, TERMS, CollectionFacts
 from billing.money.dunning.schemas import DunningCase
 from billing.money.dunning.transitions import CollectFacts
 from billing.money.invoices.schemas import BalanceEntry, Invoice
+from billing.money.payment_methods.rules import CardDetails
+from billing.money.payment_methods.schemas import Method
 from billing.money.payments import transitions as payments
 from billing.money.payments.calls import Answer, Call
 from billing.money.payments.owed import Owed
-from billing.money.payments.rules import CardDetails, Decline, Outcome
-from billing.money.payments.schemas import Attempt, Method, Payment
+from billing.money.payments.rules import Decline, Outcome
+from billing.money.payments.schemas import Attempt, Payment
 
 BIRTH: Final = datetime(2027, 3, 1, 9, 0, tzinfo=UTC)
 LONG: Final = 300

@@ -25,7 +25,8 @@ from billing.money.dunning.collection import TERMS, CollectionFacts
 from billing.money.dunning.rules import Policy
 from billing.money.dunning.schemas import DunningCase
 from billing.money.invoices.schemas import Invoice
-from billing.money.payments.schemas import Attempt, Method, Payment
+from billing.money.payment_methods.schemas import Method
+from billing.money.payments.schemas import Attempt, Payment
 from billing.money.purchases.rules import PurchaseState
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.schemas import Item, Subscription

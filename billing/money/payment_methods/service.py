@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Select, and_, exists, func, or_, select, update
+from sqlalchemy import Select, exists, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import ids, prepared
@@ -18,13 +18,14 @@ from billing.ledger.credits import service as credits
 from billing.matters import store as matters
 from billing.matters.kinds import COLLECTION, SUBSCRIPTION
 from billing.matters.schemas import Matter
-from billing.money.payments.rules import CardDetails
-from billing.money.payments.schemas import LIVE, Method
-from billing.money.payments.tables import payment_attempts, payment_methods, payments
-from billing.money.payments.transitions import card_facts
+from billing.money.payment_methods.rules import CardDetails, card_facts
+from billing.money.payment_methods.schemas import Method
+from billing.money.payment_methods.tables import payment_methods
 from billing.platform.audit import service as audit
 from billing.platform.outbox import service as events
 
+Ask = Callable[[AsyncConnection, UUID], Awaitable[bool]]
+"""A question to a noun above this one, of a method or an account."""
 # What tries a newly chosen card at once, if it has an open dunning case.
 COLLECTORS: Final = (SUBSCRIPTION, COLLECTION)
 _DETACH = Prepared(
@@ -161,18 +162,21 @@ async def remove(
     successor_id: UUID | None,
     at: datetime,
     *,
-    needs_card: Callable[[AsyncConnection, UUID], Awaitable[bool]],
+    is_in_use: Ask,
+    needs_card: Ask,
 ) -> list[Matter]:
     """Take a method away from its owner at once; the account's matter detaches it after.
 
-    Without a successor no other method becomes the default. `needs_card` says, under the account's
-    lock, whether its last one must stay. Returns the matters to tell after the commit.
+    Without a successor no other method becomes the default. Asked under the account's lock,
+    `is_in_use` says of the method whether a payment with it is on its way, `needs_card` of the
+    account whether its last one must stay. Returns the matters to tell after the commit.
     Errors: PAYMENT_METHOD_NOT_FOUND, PAYMENT_METHOD_IN_USE.
     """
     account_id = (await get(connection, method_id)).account_id
     await credits.lock(connection, account_id)
     method = await get(connection, method_id)
-    await _refuse_in_use(connection, method)
+    if await is_in_use(connection, method.id):
+        raise Conflict("PAYMENT_METHOD_IN_USE", "a payment with this method is on its way")
     if await needs_card(connection, account_id):
         await _refuse_last(connection, method)
     await change(connection, method_id, status="removing", is_default=False, removed_at=at)
@@ -248,23 +252,6 @@ async def _add(
 
 def _metadata(card: CardDetails) -> dict[str, Any]:
     return card.model_dump(exclude={"stripe_payment_method_id"})
-
-
-async def _refuse_in_use(connection: AsyncConnection, method: Method) -> None:
-    """A try that is on its way keeps its card."""
-    attempt = payment_attempts.c
-    tries = select(attempt.id).where(attempt.payment_id == payments.c.id)
-    undecided = tries.where(attempt.payment_method_id == method.id, attempt.status == "pending")
-    on_its_way = select(payments.c.id).where(
-        payments.c.account_id == method.account_id,
-        payments.c.status.in_(LIVE),
-        or_(
-            exists(undecided),
-            and_(payments.c.payment_method_id == method.id, ~exists(tries)),
-        ),
-    )
-    if await connection.scalar(select(exists(on_its_way))):
-        raise Conflict("PAYMENT_METHOD_IN_USE", "a payment with this method is on its way")
 
 
 async def _refuse_last(connection: AsyncConnection, method: Method) -> None:

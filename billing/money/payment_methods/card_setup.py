@@ -14,10 +14,10 @@ from billing.core.errors import NotFound
 from billing.ledger.credits import service as credits
 from billing.matters import store as matters
 from billing.matters.schemas import Matter
-from billing.money.payments import methods
-from billing.money.payments.rules import SetupOutcome, setup_expires_at
-from billing.money.payments.schemas import Setup
-from billing.money.payments.tables import setup_intents
+from billing.money.payment_methods import service as methods
+from billing.money.payment_methods.rules import SetupOutcome, setup_expires_at
+from billing.money.payment_methods.schemas import Setup
+from billing.money.payment_methods.tables import setup_intents
 from billing.platform.audit import service as audit
 
 Cause = Literal["opened", "scheduled", "asked", "told"]

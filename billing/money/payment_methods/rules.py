@@ -1,0 +1,48 @@
+"""Pure rules of payment methods: a card's metadata, and how long one being saved is waited for."""
+
+from datetime import datetime, timedelta
+from typing import Any, Final, Literal
+
+from billing.core import ids
+from billing.core.frozen import Frozen
+from billing.money.payment_methods.schemas import Method
+
+SETUP_LIFETIME: Final = timedelta(hours=24)
+"""A card that was not given by then is not waited for any more."""
+
+
+class CardDetails(Frozen):
+    """Metadata of a stored card; never its number."""
+
+    stripe_payment_method_id: str
+    kind: str = "card"
+    brand: str | None = None
+    last4: str | None = None
+    exp_month: int | None = None
+    exp_year: int | None = None
+    fingerprint: str | None = None
+    country: str | None = None
+
+
+class SetupOutcome(Frozen):
+    """State of a SetupIntent; `card` is there once it succeeded."""
+
+    setup_intent_id: str
+    status: Literal["waiting", "action", "processing", "succeeded", "failed", "canceled"]
+    client_secret: str | None = None
+    card: CardDetails | None = None
+
+
+def setup_expires_at(created_at: datetime) -> datetime:
+    """Instant after which nobody waits for the card."""
+    return created_at + SETUP_LIFETIME
+
+
+def card_facts(method: Method) -> dict[str, Any]:
+    """Facts that an event tells of a stored card."""
+    return {
+        "payment_method_id": ids.encode(ids.PAYMENT_METHOD, method.id),
+        "kind": method.kind,
+        "brand": method.brand,
+        "last4": method.last4,
+    }

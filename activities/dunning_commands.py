@@ -8,7 +8,7 @@ from billing.core import ids
 from billing.core.errors import Conflict, Invalid, NotFound
 from billing.money.dunning import store
 from billing.money.invoice_requests import card, recovery
-from billing.money.invoices import store as invoices
+from billing.money.invoices import store as invoice_store
 from billing.money.invoices.schemas import Invoice
 from workflows.contracts import CommandRequest
 
@@ -41,7 +41,7 @@ async def carry_out(connection: AsyncConnection, request: CommandRequest, at: da
 
 async def _invoice(connection: AsyncConnection, workflow_id: str, name: str | None) -> Invoice:
     """The unpaid invoice of this matter that is named, or the only one."""
-    owed = await invoices.of_matter(connection, workflow_id, ["open"])
+    owed = await invoice_store.of_matter(connection, workflow_id, ["open"])
     if name is not None:
         owed = [one for one in owed if ids.encode(ids.INVOICE, one.id) == name]
     if not owed:

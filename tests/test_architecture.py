@@ -30,9 +30,6 @@ PURE_FILES: Final = {
 }  # fmt: skip
 PURE_CORE: Final = {"currencies", "frozen", "money", "periods", "ids", "keys", "errors"}
 
-UNCLEAR_ALIASES: Final = {"dunning", "invoices", "payments", "trials", "usage"}
-"""Names under which several modules are imported still: never more, in the end none."""
-
 CLOCK_READERS: Final = {
     "billing/core/clock.py": "the one source of time",
     "cli/tokens.py": "a development token expires in real time",
@@ -247,7 +244,7 @@ def test_an_import_under_another_name_means_one_module_everywhere() -> None:
                     if one.asname and (ROOT / target.replace(".", "/")).with_suffix(".py").exists():
                         meant.setdefault(one.asname, set()).add(target)
     unclear = {alias: sorted(targets) for alias, targets in meant.items() if len(targets) > 1}
-    assert unclear.keys() <= UNCLEAR_ALIASES, unclear
+    assert unclear == {}
 
 
 def test_only_the_clock_asks_what_time_it_is() -> None:

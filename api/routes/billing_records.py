@@ -29,7 +29,7 @@ from billing.money.card_usage import offers
 from billing.money.card_usage import service as card_usage_service
 from billing.money.card_usage.offers import Offer
 from billing.money.subscriptions import store as subscriptions
-from billing.money.top_ups import store as top_ups
+from billing.money.top_ups import store as top_up_store
 
 router = new_router("billing records")
 
@@ -222,7 +222,7 @@ async def _pay(call: AccountCall, record_id: UUID, body: ProcessBody) -> Billing
             connection, call.account.id, record_id, body.billing_method, at,
             force=body.force_charge,
         )  # fmt: skip
-        asking = await top_ups.has_asked(connection)
+        asking = await top_up_store.has_asked(connection)
     if asking:
         call.services.wake([call.account.id])
     if short is not None:

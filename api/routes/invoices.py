@@ -34,7 +34,7 @@ from billing.money.invoice_requests import card
 from billing.money.invoices import store
 from billing.money.invoices.schemas import Invoice, InvoiceStatus
 from billing.money.invoices.tables import invoices
-from billing.money.payments import store as payments
+from billing.money.payments import store as payment_store
 from billing.money.payments.rules import next_action
 from billing.money.payments.schemas import Attempt
 
@@ -159,8 +159,8 @@ class InvoiceDetail(InvoiceAnswer):
         """The invoice with its parts, read in the caller's transaction."""
         case = await cases.find_of_invoice(connection, invoice.id)
         lines = await store.lines(connection, invoice.id)
-        made = await payments.of_invoice(connection, invoice.id)
-        tries = await payments.attempts_of(connection, invoice.id)
+        made = await payment_store.of_invoice(connection, invoice.id)
+        tries = await payment_store.attempts_of(connection, invoice.id)
         notes = await store.credit_notes_of(connection, invoice.id)
         return cls(
             **InvoiceAnswer.of(invoice).model_dump(),
@@ -236,9 +236,9 @@ async def _next_action(
     connection: AsyncConnection, invoice: Invoice, tries: Sequence[Attempt]
 ) -> dict[str, str]:
     """The payer's next action; it has a secret only when the payer must confirm a card."""
-    if await payments.submission(connection, invoice.id) is not None:
+    if await payment_store.submission(connection, invoice.id) is not None:
         return {"type": "wait"}
-    live = await payments.live(connection, invoice.id)
+    live = await payment_store.live(connection, invoice.id)
     if live is None:
         return {"type": "none"}
     mine = [one for one in tries if one.payment_id == live.id]
@@ -266,7 +266,7 @@ async def _offer(call: AccountCall, invoice_id: UUID) -> None:
             matter = await card.offer_card(connection, invoice_id, at)
         await wait_until_done(call, matter)
         async with call.transaction() as connection:
-            live = await payments.live(connection, invoice_id)
+            live = await payment_store.live(connection, invoice_id)
         if live is not None and live.flow == "card":
             return
 
@@ -283,7 +283,7 @@ async def _try(call: AccountCall, claim: Claim, invoice_id: UUID, method: str | 
         )
     await wait_until_done(call, asked.matter)
     async with call.transaction() as connection:
-        attempt = await payments.find_attempt(connection, asked.attempt)
+        attempt = await payment_store.find_attempt(connection, asked.attempt)
     if attempt is None or attempt.status == "pending":
         return False
     refusal = _refusal(attempt)

@@ -28,7 +28,7 @@ from billing.money.payment_methods import card_setup
 from billing.money.payment_methods import service as methods
 from billing.money.payment_methods.schemas import Setup
 from billing.money.payment_methods.tables import payment_methods
-from billing.money.payments import store as payments
+from billing.money.payments import store as payment_store
 from billing.money.subscriptions import store as subscriptions
 
 router = new_router("payment methods")
@@ -253,7 +253,7 @@ async def delete_payment_method(
                 method_id,
                 successor,
                 at,
-                is_in_use=payments.uses_method,
+                is_in_use=payment_store.uses_method,
                 needs_card=subscriptions.needs_card,
             )
         await _notify(call, changed)

@@ -20,8 +20,8 @@ from billing.core.errors import PaymentRequired, ProviderFailure
 from billing.core.failpoints import failpoint
 from billing.matters.kinds import PURCHASE
 from billing.matters.schemas import Matter
-from billing.money.invoices import store as invoices
-from billing.money.payments import store as payments
+from billing.money.invoices import store as invoice_store
+from billing.money.payments import store as payment_store
 from billing.money.payments.declines import classify
 from billing.money.payments.schemas import Payment
 from billing.money.purchases import rules, service, store
@@ -138,7 +138,7 @@ async def list_purchases(
     keys = (purchases.c.created_at, purchases.c.id)
     async with call.transaction() as connection:
         page = await paginate(connection, query, keys, paging, store.show)
-        paid_by = await payments.latest_of(connection, [one.invoice_id for one in page.data])
+        paid_by = await payment_store.latest_of(connection, [one.invoice_id for one in page.data])
         shown = [
             await _with_owed(connection, one, paid_by.get(one.invoice_id)) for one in page.data
         ]
@@ -164,7 +164,7 @@ async def _with_owed(
     """The purchase, with what is still owed when an operator approved a part."""
     owed = None
     if payment is not None and payment.status == "completed" and purchase.status == "pending":
-        owed = (await invoices.get(connection, purchase.invoice_id)).remaining_minor
+        owed = (await invoice_store.get(connection, purchase.invoice_id)).remaining_minor
     return PurchaseAnswer.of_purchase(purchase, payment, owed)
 
 

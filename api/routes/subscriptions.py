@@ -26,8 +26,8 @@ from billing.matters import store as matters
 from billing.matters.effects import Work
 from billing.matters.kinds import SUBSCRIPTION
 from billing.matters.schemas import Matter
-from billing.money.invoices import store as invoices
-from billing.money.payments import store as payments
+from billing.money.invoices import store as invoice_store
+from billing.money.payments import store as payment_store
 from billing.money.payments.rules import next_action
 from billing.money.subscriptions import add_ons, commands, service, store
 from billing.money.subscriptions.facts import SubscriptionFacts
@@ -131,8 +131,8 @@ class SubscriptionAnswer(Answer):
         if plan is None:
             raise RuntimeError("a plan version that was sold is never deleted")
         items = await store.items(connection, subscription.id)
-        invoice = await invoices.latest_of_subscription(connection, subscription.id)
-        payment = await payments.latest(connection, invoice.id) if invoice else None
+        invoice = await invoice_store.latest_of_subscription(connection, subscription.id)
+        payment = await payment_store.latest(connection, invoice.id) if invoice else None
         return cls.of(
             subscription,
             plan=plan,

@@ -35,7 +35,7 @@ from billing.money.dunning.rules import MAX_EXTENSION_DAYS
 from billing.money.dunning.schemas import DunningCase
 from billing.money.dunning.tables import dunning_cases
 from billing.money.invoice_requests import card, recovery
-from billing.money.payments import store as payments
+from billing.money.payments import store as payment_store
 
 router = new_router("dunning")
 
@@ -268,7 +268,7 @@ async def _detail(call: Call, case_id: UUID) -> CaseDetail:
     async with call.database.operator() as connection:
         case = await store.get(connection, case_id)
         shown = await CaseAnswer.read(connection, case)
-        tries = await payments.attempts_of(connection, case.invoice_id)
+        tries = await payment_store.attempts_of(connection, case.invoice_id)
     return CaseDetail(**shown.model_dump(), attempts=[AttemptAnswer.of(one) for one in tries])
 
 

@@ -20,7 +20,7 @@ from api.workflow_calls import need_temporal, wait_until_done
 from billing.core import clock
 from billing.matters.schemas import Matter
 from billing.money.invoice_requests import manual
-from billing.money.invoices import store as invoices
+from billing.money.invoices import store as invoice_store
 from billing.money.payments import store
 from billing.money.payments.schemas import Payment
 from billing.money.payments.tables import payments
@@ -53,7 +53,7 @@ class DecidedAnswer(PaymentAnswer):
     async def read(cls, connection: AsyncConnection, payment_id: UUID) -> Self:
         """The payment as it stands, read in the caller's transaction."""
         payment = await store.get(connection, payment_id)
-        invoice = await invoices.get(connection, payment.invoice_id)
+        invoice = await invoice_store.get(connection, payment.invoice_id)
         return cls.of(
             payment,
             subscription=invoice.subscription_id,

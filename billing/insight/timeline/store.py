@@ -46,7 +46,7 @@ from billing.money.purchases import reading as purchase_rows
 from billing.money.purchases.schemas import Purchase
 from billing.money.subscriptions import reading as subscription_rows
 from billing.money.subscriptions.facts import SubscriptionFacts
-from billing.money.trials import reading as trials
+from billing.money.trials import reading as trial_rows
 from billing.platform.decisions.service import Read
 
 MAX_MATTERS: Final = 50
@@ -248,10 +248,10 @@ async def _purchase(connection: AsyncConnection, matter: Matter) -> PurchaseSnap
 
 
 async def _trial(connection: AsyncConnection, matter: Matter) -> TrialSnapshot:
-    rows, facts = await trials.read(connection, Read(matter.subject_id, locked=False))
+    rows, facts = await trial_rows.read(connection, Read(matter.subject_id, locked=False))
     return TrialSnapshot(
         workflow_id=matter.workflow_id,
-        state=trials.ENGINE.view(rows, facts),
+        state=trial_rows.ENGINE.view(rows, facts),
         grant_key=keys.trial_grant(matter.account_id),
     )
 

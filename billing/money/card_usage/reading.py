@@ -21,7 +21,7 @@ from billing.money.card_usage.rules import agenda
 from billing.money.card_usage.schemas import ChargedUse
 from billing.money.card_usage.transitions import SET_STATUS, ChargeFacts
 from billing.money.dunning.rules import ATTEMPT_WINDOW
-from billing.money.invoices import store as invoices
+from billing.money.invoices import store as invoice_store
 from billing.money.payments import reading
 from billing.platform.decisions.service import Engine, Read
 from billing.platform.decisions.writer import ISSUE
@@ -81,5 +81,5 @@ ENGINE = Engine(
     agenda=agenda,
     transition=transitions.transition,
     begun=transitions.begun,
-    verbs={ISSUE: invoices.issue_number, SET_STATUS: usage.set_status},
+    verbs={ISSUE: invoice_store.issue_number, SET_STATUS: usage.set_status},
 )

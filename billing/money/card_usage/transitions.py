@@ -10,7 +10,7 @@ from billing.core.money import show_decimal
 from billing.matters.agenda import Step, head
 from billing.matters.effects import Bear, Change, Do, Rows, Wake, Work
 from billing.matters.kinds import CHARGE
-from billing.metering.usage import rules as usage
+from billing.metering.usage import rules as usage_rules
 from billing.metering.usage.schemas import Status
 from billing.money.card_usage.rules import ChargeState, agenda
 from billing.money.card_usage.schemas import ChargedUse
@@ -166,5 +166,5 @@ def _end(w: Work[ChargeFacts], status: Status) -> None:
     }
     w.do(Do(SET_STATUS, named, Change(ChargedUse, use.id, {"billing_status": status})))
     subject = ids.encode(ids.BILLING_RECORD, use.id)
-    facts = usage.status_facts(use.id, use.billing_method, status)
-    w.announce(use.account_id, usage.STATUS_ACTIONS[status], subject, facts)
+    facts = usage_rules.status_facts(use.id, use.billing_method, status)
+    w.announce(use.account_id, usage_rules.STATUS_ACTIONS[status], subject, facts)

@@ -12,7 +12,7 @@ from billing.matters.kinds import COLLECTION
 from billing.money.dunning.collection import RULES, TERMS, CollectionFacts
 from billing.money.dunning.rules import ATTEMPT_WINDOW
 from billing.money.dunning.schemas import DunningCase
-from billing.money.invoices import store as invoices
+from billing.money.invoices import store as invoice_store
 from billing.money.invoices.schemas import CreditNote
 from billing.money.payments import reading
 from billing.platform.decisions.service import Engine, Read
@@ -73,4 +73,4 @@ async def read(connection: AsyncConnection, wanted: Read) -> tuple[Rows, Collect
     return reading.rows_of(row, cases=DunningCase, credit_notes=CreditNote), facts
 
 
-ENGINE = Engine.of(RULES, read, **{ISSUE: invoices.issue_number})
+ENGINE = Engine.of(RULES, read, **{ISSUE: invoice_store.issue_number})

@@ -15,12 +15,12 @@ from billing.core.frozen import Frozen
 from billing.matters import commands
 from billing.matters.schemas import Matter
 from billing.money.invoice_requests import locks
-from billing.money.invoices import store as invoices
+from billing.money.invoices import store as invoice_store
 from billing.money.invoices.schemas import Invoice
 from billing.money.payment_methods import service as methods
 from billing.money.payment_methods.schemas import Method
 from billing.money.payments import service as payment_service
-from billing.money.payments import store as payments
+from billing.money.payments import store as payment_store
 from billing.platform.audit import service as audit
 
 _BUSY: Final = {
@@ -68,7 +68,7 @@ async def offer_card(connection: AsyncConnection, invoice_id: UUID, at: datetime
     invoice = await locks.hold(connection, invoice_id)
     await locks.demand_owed(connection, invoice, by_card=True)
     await _refuse_while_paying(connection, invoice)
-    live = await payments.live(connection, invoice_id, lock=True)
+    live = await payment_store.live(connection, invoice_id, lock=True)
     if live is None:
         live = await payment_service.open_flow(
             connection, invoice, flow="card", method_id=None, at=at
@@ -76,7 +76,7 @@ async def offer_card(connection: AsyncConnection, invoice_id: UUID, at: datetime
     # One intent per invoice: a card's payment that failed is confirmed by its payer instead. One
     # for another amount is called back first; the payer then asks again.
     if live.amount_minor == invoice.remaining_minor:
-        await payments.change(connection, live.id, flow="card", offered_at=at)
+        await payment_store.change(connection, live.id, flow="card", offered_at=at)
         await _audit(connection, invoice, "pay_offered", at)
     return await locks.wake(connection, invoice, at)
 
@@ -86,7 +86,7 @@ async def _ask(
 ) -> str:
     number = invoice.pay_requests + 1
     attempt = keys.manual_retry(invoice.id, number)
-    await invoices.change(
+    await invoice_store.change(
         connection,
         invoice.id,
         pay_requests=number,
@@ -110,12 +110,12 @@ async def _ask(
 async def _refuse_while_paying(connection: AsyncConnection, invoice: Invoice) -> None:
     """One try at a time: nothing is asked for while money may be on its way."""
     why = None
-    live = await payments.live(connection, invoice.id)
+    live = await payment_store.live(connection, invoice.id)
     if live is not None:
         why = _BUSY.get(live.status)
-    if await payments.submission(connection, invoice.id) is not None:
+    if await payment_store.submission(connection, invoice.id) is not None:
         why = _BUSY["pending_approval"]
-    tried = await payments.attempts_of(connection, invoice.id)
+    tried = await payment_store.attempts_of(connection, invoice.id)
     last = keys.manual_retry(invoice.id, invoice.pay_requests)
     asked = invoice.pay_requested_at is not None and all(one.key != last for one in tried)
     if asked or any(one.status == "pending" for one in tried):

@@ -16,7 +16,7 @@ from billing.ledger.credits import service as credits
 from billing.matters import store as matters
 from billing.matters.schemas import Matter
 from billing.metering.usage.tables import billing_records
-from billing.money.invoices import store as invoices
+from billing.money.invoices import store as invoice_store
 from billing.money.invoices.schemas import Invoice
 from billing.money.invoices.tables import invoices as invoice_rows
 from billing.money.purchases.tables import purchases
@@ -32,14 +32,14 @@ _ROWS: Final[dict[str, Table]] = {
 
 async def hold(connection: AsyncConnection, invoice_id: UUID) -> Invoice:
     """The invoice, with its collector, its account and itself locked; INVOICE_NOT_FOUND."""
-    known = await invoices.get(connection, invoice_id)
+    known = await invoice_store.get(connection, invoice_id)
     matter = await collector(connection, known)
     rows = _ROWS[matter.kind]
     await connection.execute(
         select(rows.c.id).where(rows.c.id == matter.subject_id).with_for_update(key_share=True)
     )
     await credits.lock(connection, known.account_id)
-    return await invoices.lock(connection, invoice_id)
+    return await invoice_store.lock(connection, invoice_id)
 
 
 async def wake(connection: AsyncConnection, invoice: Invoice, at: datetime) -> Matter:

@@ -17,7 +17,7 @@ from billing.money.dunning import cases, store
 from billing.money.dunning.reading import ENGINE as COLLECTIONS
 from billing.money.dunning.schemas import DunningCase
 from billing.money.invoice_requests import locks
-from billing.money.invoices import store as invoices
+from billing.money.invoices import store as invoice_store
 from billing.money.invoices.schemas import Invoice
 from billing.money.subscriptions import payment_effects
 from billing.money.subscriptions.reading import ENGINE as SUBSCRIPTIONS
@@ -54,7 +54,7 @@ async def forgive(connection: AsyncConnection, invoice_id: UUID, reason: str) ->
 
     Answers the matter to tell. Errors: INVOICE_NOT_FOUND, INVOICE_STATE.
     """
-    invoice = await invoices.get(connection, invoice_id)
+    invoice = await invoice_store.get(connection, invoice_id)
     cases.demand_open(invoice)
     return await _ask(connection, invoice, partial(_forgive, reason=reason))
 
@@ -63,7 +63,7 @@ async def next_step(connection: AsyncConnection, case: DunningCase) -> Step | No
     """The next step of the case's invoice by itself; None when nothing is planned."""
     if not case.is_open:
         return None
-    owner = await locks.collector(connection, await invoices.get(connection, case.invoice_id))
+    owner = await locks.collector(connection, await invoice_store.get(connection, case.invoice_id))
     engine = _ENGINES[owner.kind]
     rows, facts = await engine.read(connection, Read(owner.subject_id, locked=False))
     name = ids.encode(ids.INVOICE, case.invoice_id)
@@ -80,7 +80,7 @@ async def _steer(connection: AsyncConnection, case_id: UUID, verb: Verb) -> Matt
     """Errors: DUNNING_CASE_NOT_FOUND, DUNNING_CASE_CLOSED."""
     case = await store.get(connection, case_id)
     cases.demand_open_case(case)
-    return await _ask(connection, await invoices.get(connection, case.invoice_id), verb)
+    return await _ask(connection, await invoice_store.get(connection, case.invoice_id), verb)
 
 
 async def _ask(connection: AsyncConnection, invoice: Invoice, verb: Verb) -> Matter:
@@ -95,4 +95,4 @@ async def _ask(connection: AsyncConnection, invoice: Invoice, verb: Verb) -> Mat
         w.do(Wake(owner.workflow_id))
 
     await decisions.command(connection, engine, owner.subject_id, decide)
-    return await locks.collector(connection, await invoices.get(connection, invoice.id))
+    return await locks.collector(connection, await invoice_store.get(connection, invoice.id))

@@ -12,7 +12,7 @@ from billing.core.prepared import Prepared, last_of
 from billing.ledger.credits import service as credits
 from billing.matters.effects import Rows
 from billing.matters.kinds import PURCHASE
-from billing.money.invoices import store as invoices
+from billing.money.invoices import store as invoice_store
 from billing.money.payments import reading
 from billing.money.purchases import transitions
 from billing.money.purchases.rules import agenda
@@ -83,7 +83,7 @@ ENGINE = Engine(
     begun=transitions.begun,
     asking=frozenset({"open", "check", "retire", "expire"}),
     verbs={
-        "issue": invoices.issue_number,
+        "issue": invoice_store.issue_number,
         transitions.GRANT: _grant,
         transitions.TOP_UP_COMPLETED: top_ups.completed,
         transitions.TOP_UP_FAILED: top_ups.failed,

@@ -23,11 +23,11 @@ from billing.core.prepared import Prepared, Row, answers
 from billing.ledger.credits import service as credits
 from billing.matters.effects import Rows
 from billing.matters.kinds import SUBSCRIPTION
-from billing.metering.usage import store as usage
+from billing.metering.usage import store as usage_store
 from billing.money.dunning.rules import ATTEMPT_WINDOW, Policy
 from billing.money.dunning.schemas import DunningCase
 from billing.money.dunning.transitions import MOVE_EVENTS
-from billing.money.invoices import store as invoices
+from billing.money.invoices import store as invoice_store
 from billing.money.invoices import usage_lines
 from billing.money.invoices.schemas import BalanceEntry, CreditNote
 from billing.money.payments import event_owners, reading
@@ -188,14 +188,14 @@ def _rows(row: Row) -> Rows:
 
 async def open_usage_period(connection: AsyncConnection, *, account_id: UUID, at: datetime) -> None:
     """The account's usage period from then on."""
-    await usage.follow(connection, account_id, at)
+    await usage_store.follow(connection, account_id, at)
     await failpoint("renewal.in_transaction")
 
 
 def engine(*, credits_at_start: bool = False) -> Engine[SubscriptionState, SubscriptionFacts]:
     """The engine of subscriptions; credits of a period come with its start or its payment."""
     verbs: dict[str, Verb] = {
-        ISSUE: invoices.issue_number,
+        ISSUE: invoice_store.issue_number,
         MOVE_EVENTS: event_owners.move,
         "grant": credits.grant,
         "open_usage_period": open_usage_period,

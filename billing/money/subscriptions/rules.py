@@ -8,7 +8,7 @@ from pydantic import AwareDatetime
 from billing.core import periods
 from billing.core.periods import Interval
 from billing.matters.agenda import State, Step, head
-from billing.money.dunning import rules as dunning
+from billing.money.dunning import rules as dunning_rules
 from billing.money.dunning.rules import Collecting
 from billing.money.subscriptions.states import State as Status
 from billing.platform.provider_inbox.rules import AT_ONCE, WaitingEvent, event_step
@@ -46,7 +46,7 @@ def agenda(state: SubscriptionState) -> list[Step]:
     for invoice in state.invoices:
         # Unpaid: no charge unless somebody asks for it (docs/rules.md#subscriptions).
         until = state.incomplete_expires_at if state.status == "incomplete" else None
-        steps += dunning.agenda(invoice, by_slots=state.status != "unpaid", until=until)
+        steps += dunning_rules.agenda(invoice, by_slots=state.status != "unpaid", until=until)
     if state.status == "incomplete":
         if not _first_payment_undecided(state):
             steps.append(_abandon(state))

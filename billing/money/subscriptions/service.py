@@ -30,7 +30,7 @@ from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.reading import ENGINE
 from billing.money.subscriptions.rules import INCOMPLETE_LIFETIME, cycle_bounds
 from billing.money.subscriptions.schemas import NewSubscription
-from billing.money.trials import service as trials
+from billing.money.trials import service as trial_service
 from billing.money.trials import store as trial_store
 from billing.platform.accounts.schemas import Account
 from billing.platform.decisions import service as decisions
@@ -134,7 +134,7 @@ async def _take_trial(
         return None
     wall = periods.to_wall(at, account.zone) + timedelta(days=terms.plan.trial_days)
     ends = periods.from_wall(wall, account.zone)
-    taken = await trials.take(
+    taken = await trial_service.take(
         connection, account, ids.new(), trial_store.SUBSCRIPTION_TRIAL, Decimal(0),
         started_at=at, ends_at=ends,
     )  # fmt: skip

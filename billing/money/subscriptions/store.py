@@ -10,7 +10,7 @@ from billing.catalog.plans.rules import OPEN_STATUSES
 from billing.core import ids, prepared
 from billing.core.errors import NotFound
 from billing.core.prepared import Fields, Prepared, given
-from billing.metering.usage import store as usage
+from billing.metering.usage import store as usage_store
 from billing.money.subscriptions.schemas import Item, Subscription
 from billing.money.subscriptions.tables import subscription_items, subscriptions
 
@@ -45,7 +45,7 @@ async def add(
     for item in items:
         await prepared.add(connection, subscription_items, item | whose | {"id": ids.new()})
     if subscription.status != "incomplete":
-        await usage.follow(connection, subscription.account_id, subscription.cycle_start)
+        await usage_store.follow(connection, subscription.account_id, subscription.cycle_start)
     return subscription
 
 

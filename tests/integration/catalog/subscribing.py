@@ -10,7 +10,7 @@ from billing.catalog.plans import store
 from billing.core import ids
 from billing.core.periods import MONTH
 from billing.ledger.credits import service as credits
-from billing.metering.usage import store as usage
+from billing.metering.usage import store as usage_store
 from billing.money.subscriptions import store as subscriptions
 
 START = datetime(2027, 1, 1, tzinfo=UTC)
@@ -61,4 +61,4 @@ async def change(connection: AsyncConnection, account_id: UUID, **fields: Any) -
     found = await subscriptions.find_open(connection, account_id)
     assert found is not None
     changed = await subscriptions.change(connection, found.id, **fields)
-    await usage.follow(connection, account_id, max(changed.updated_at, changed.cycle_start))
+    await usage_store.follow(connection, account_id, max(changed.updated_at, changed.cycle_start))

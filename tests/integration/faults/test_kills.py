@@ -146,10 +146,9 @@ async def test_nothing_is_lost_or_done_twice_when_it_dies_there(
     victim, places, uses = cells
     print(f"KILLS_SEED={SEED}")  # noqa: T201 (repeats the draw)
     failpoints = Failpoints(doomed.stack)
-    kinds = [SingleUse if uses else FLOWS[place] for place in places]
-    *flows, bystander = await asyncio.gather(
-        *(prepared(doomed, kind) for kind in [*kinds, CardPurchase])
-    )
+    kinds: list[type[Flow]] = [SingleUse if uses else FLOWS[place] for place in places]
+    kinds.append(CardPurchase)
+    *flows, bystander = await asyncio.gather(*(prepared(doomed, kind) for kind in kinds))
     running = []
     try:
         for place, flow in zip(places, flows, strict=True):

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Final, TypeVar
 from uuid import UUID
 
+from sqlalchemy.exc import DataError
 from temporalio import activity
 from temporalio.client import Client
 from temporalio.service import RPCError
@@ -27,7 +28,7 @@ from billing.money.subscriptions import thresholds
 from billing.platform.idempotency import store as idempotency
 from billing.platform.provider_inbox import store as inbox
 from billing.platform.provider_inbox import webhooks as provider_events
-from billing.platform.provider_inbox.schemas import Waiting
+from billing.platform.provider_inbox.schemas import ProviderEvent, Waiting
 from workflows import start
 from workflows.contracts import SweepReport, SweepRequest
 from workflows.policies import POLICIES
@@ -86,13 +87,24 @@ class SweeperActivities:
         ]
         missed = 0
         for page in (events[first:][:limit] for first in range(0, len(events), limit)):
-            async with self.database.operator() as connection:
-                owners = await event_owners.receive(connection, page, "poll", real_now())
+            owners = await self._received(page)
             for event, owner in zip(page, owners, strict=True):
                 if owner is not None:
                     missed += 1
                     await _tried(start.notify_event(self.client, owner, event.event_id))
         return {"never_came": missed}
+
+    async def _received(self, page: Sequence[ProviderEvent]) -> Sequence[Matter | None]:
+        """Store a page; an event that no column can hold is left alone, with its id in the log."""
+        try:
+            async with self.database.operator() as connection:
+                return await event_owners.receive(connection, page, "poll", real_now())
+        except DataError as error:
+            if len(page) == 1:
+                _logger.error("event %s cannot be stored: %s", page[0].event_id, error.orig)
+                return [None]
+        half = len(page) // 2
+        return [*await self._received(page[:half]), *await self._received(page[half:])]
 
     async def _ensure_running(self, limit: int) -> Counts:
         """Every open matter has its workflow; a missing one is started where its row stands."""
@@ -162,7 +174,11 @@ class SweeperActivities:
     async def _dispatch(self, event: Waiting) -> int:
         """Tell the owner, find one after all, or park what is nobody's after a day."""
         async with self.database.operator() as connection:
-            owner = await event_owners.find_owner(connection, event)
+            try:
+                owner = await event_owners.find_owner(connection, event)
+            except (KeyError, TypeError, AttributeError, ValueError) as error:
+                await inbox.park(connection, event.event_id, f"unreadable: {error!r}"[:200])
+                return 0
             if owner is None:
                 if event.received_at < real_now() - PARK_AFTER:
                     await inbox.park(connection, event.event_id, "no owner within 24 h")

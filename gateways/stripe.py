@@ -6,6 +6,7 @@ One try per call (Temporal retries, with the same key); amounts turn into Stripe
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Any, Final
 from uuid import UUID
 
@@ -18,7 +19,7 @@ from billing.core.errors import ProviderFailure, Unavailable
 from billing.money.payment_methods.rules import CardDetails, SetupOutcome
 from billing.money.payments.rules import Charge, CheckoutSession, Decline, Outcome, OutcomeKind
 from billing.platform.provider_inbox.schemas import ProviderEvent
-from billing.platform.provider_inbox.webhooks import read
+from gateways import events
 from gateways.provider import CheckoutRequest, IntentRequest
 
 TIMEOUT_SECONDS: Final = 8
@@ -229,16 +230,23 @@ class StripeGateway:
                 raise  # a card that is not attached any more is what was asked for
 
     async def events_since(self, since: datetime) -> list[ProviderEvent]:
-        found: list[ProviderEvent] = []
         async with _told():
-            page = await self._client.v1.events.list_async(
-                {"created": {"gte": int(since.timestamp())}, "limit": PAGE}
-            )
+            found = await events.around_the_unreadable(self._events, int(since.timestamp()))
+        return found[:MAX_EVENTS][::-1]
+
+    async def _events(self, created: Any) -> list[ProviderEvent]:
+        found: list[ProviderEvent] = []
+        try:
+            page = await self._client.v1.events.list_async({"created": created, "limit": PAGE})
             async for event in page.auto_paging_iter():
-                found.append(read(event.to_dict()))
+                found += events.readable(event.id, event.to_dict())
                 if len(found) >= MAX_EVENTS:
                     break
-        return found[::-1]
+        except stripe.APIError as error:
+            if error.http_status == HTTPStatus.OK:
+                raise events.Unreadable from error
+            raise
+        return found
 
     async def close(self) -> None:
         await self._http.close_async()  # type: ignore[no-untyped-call]

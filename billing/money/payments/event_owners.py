@@ -33,7 +33,7 @@ _RECEIVE = Prepared(
     WITH input AS (
         SELECT DISTINCT ON (event_id) *, count(*) OVER (PARTITION BY event_id) AS copies
         FROM jsonb_to_recordset(:rows) AS r(event_id text, type text, object text, intent text,
-             matter text, payload jsonb, relevant boolean, created_at timestamptz)
+             matter text, payload jsonb, relevant boolean, created_at timestamptz, fault text)
         ORDER BY event_id
     ), known AS (
         SELECT n.*, pay.settled, pay.deciding, m.workflow_id, m.account_id
@@ -52,11 +52,12 @@ _RECEIVE = Prepared(
         ORDER BY n.event_id
     ), stored AS (
         INSERT INTO stripe_webhook_events (stripe_event_id, account_id, workflow_id, type,
-            object_id, payload, status, source, deliveries, created_at, received_at)
+            object_id, payload, status, error, source, deliveries, created_at, received_at)
         SELECT event_id, account_id, workflow_id, type, object, payload,
-               CASE WHEN NOT relevant THEN 'ignored' WHEN workflow_id IS NULL THEN 'unmatched'
+               CASE WHEN fault IS NOT NULL THEN 'parked'
+                    WHEN NOT relevant THEN 'ignored' WHEN workflow_id IS NULL THEN 'unmatched'
                     WHEN settled THEN 'handled' ELSE 'received' END,
-               :source, copies, created_at, :received_at
+               fault, :source, copies, created_at, :received_at
         FROM known
         ON CONFLICT (stripe_event_id) DO UPDATE
             SET deliveries = stripe_webhook_events.deliveries + excluded.deliveries
@@ -108,7 +109,8 @@ async def receive(
             "matter": event.workflow_id,
             "payload": event.payload,
             "relevant": event.type in PAYMENT_EVENTS,
-            "created_at": event.created_at.isoformat(),
+            "created_at": event.created_at.isoformat() if event.created_at else None,
+            "fault": event.fault,
         }
         for event in found
     ]

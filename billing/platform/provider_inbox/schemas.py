@@ -16,9 +16,11 @@ class ProviderEvent(Frozen):
     account: str | None
     workflow_id: str | None
     intent_id: str | None
-    created_at: AwareDatetime
+    created_at: AwareDatetime | None
     payload: dict[str, object]
     livemode: bool = False
+    # The reason why nobody can look into it: it is parked.
+    fault: str | None = None
 
 
 class Waiting(Frozen):

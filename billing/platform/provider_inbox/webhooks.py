@@ -5,15 +5,20 @@ Own signature check instead of the SDK's: that one lets timestamps of the future
 
 import hmac
 import json
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
+from math import isfinite
 from typing import Any, Final
 
 from billing.core.errors import Invalid
 from billing.platform.provider_inbox.schemas import ProviderEvent
 
 TOLERANCE_SECONDS: Final = 300
+_UNSTORABLE: Final = re.compile("[\0\ud800-\udfff]")
+# The first of each in an event's text are its own.
+_NAMES: Final = re.compile(r'"(id|type)"\s*:\s*"([\w.]{1,255})"')
 # What can change where one of our matters stands; everything else is stored and left alone.
 PAYMENT_EVENTS: Final = frozenset(
     {
@@ -55,15 +60,23 @@ def sign(body: bytes, secret: str, stamp: int) -> str:
 
 
 def parse(body: bytes) -> ProviderEvent:
-    """The event in a verified body; Invalid INVALID_PAYLOAD when it is not one."""
+    """The event in a verified body, put aside when it is nested too deep to be read.
+
+    Errors: INVALID_PAYLOAD when it is no event.
+    """
     try:
-        return read(json.loads(body))
+        text = body.decode()
+        try:
+            return read(json.loads(text, parse_float=_number))
+        except RecursionError:
+            return _put_aside(text, "nested too deep to be read")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise Invalid("INVALID_PAYLOAD", "the body is not a Stripe event", status=400) from error
 
 
 def read(payload: dict[str, Any]) -> ProviderEvent:
-    """An event as the provider's JSON shows it."""
+    """An event as the provider's JSON shows it; what no column can hold is replaced in it."""
+    payload = _storable(payload)
     subject = payload["data"]["object"]
     metadata = subject.get("metadata") or {}
     intent = subject.get("payment_intent")
@@ -76,10 +89,40 @@ def read(payload: dict[str, Any]) -> ProviderEvent:
         account=metadata.get("account"),
         workflow_id=metadata.get("matter"),
         intent_id=intent if isinstance(intent, str) else None,
-        created_at=datetime.fromtimestamp(payload["created"], UTC),
+        created_at=_instant(payload["created"]),
         payload=payload,
         livemode=bool(payload.get("livemode")),
     )
+
+
+def _put_aside(text: str, reason: str) -> ProviderEvent:
+    """An event of which only the id and type could be read; an operator finds it parked."""
+    found = dict(reversed(_NAMES.findall(text)))
+    payload = {"id": found["id"], "type": found["type"], "created": None, "data": {"object": {}}}
+    return read(payload).model_copy(update={"fault": reason})
+
+
+def _storable(value: Any) -> Any:
+    """The value as Postgres can hold it: no NUL, no half characters, no NaN."""
+    if isinstance(value, str):
+        return _UNSTORABLE.sub("\ufffd", value)
+    if isinstance(value, dict):
+        return {_storable(name): _storable(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_storable(item) for item in value]
+    return None if isinstance(value, float) and not isfinite(value) else value
+
+
+def _number(text: str) -> float | str:
+    number = float(text)
+    return number if isfinite(number) else text
+
+
+def _instant(created: Any) -> datetime | None:
+    try:
+        return datetime.fromtimestamp(created, UTC)
+    except (TypeError, ValueError, OverflowError, OSError):
+        return None  # beyond the calendar: nothing is decided by it
 
 
 def _parts(header: str) -> tuple[int | None, list[str]]:

@@ -3,6 +3,7 @@
 import base64
 import hmac
 import json
+import re
 import time
 from collections.abc import Callable
 from uuid import uuid4
@@ -155,6 +156,32 @@ async def test_a_signed_body_that_is_no_event_is_refused_as_such(
     envelope.body = body
     answer = await knock(actors, envelope.header(), body)
     assert (answer.status_code, answer.json()["code"]) == (400, "INVALID_PAYLOAD"), answer.text
+
+
+ODD: dict[str, Callable[[bytes], bytes]] = {
+    "a NUL": lambda body: body.replace(b"pi_nobody", b"pi_\\u0000"),
+    "half a character": lambda body: body.replace(b"pi_nobody", b"pi_\\ud800"),
+    "a time beyond every calendar": lambda body: _created(body, b"1000000000000000000"),
+    "a time without end": lambda body: _created(body, b"1e400"),
+    "a time that is no number": lambda body: _created(body, b"NaN"),
+    "five thousand levels": lambda body: body.replace(
+        b'"metadata": {}', b'"metadata": ' + b'{"a":' * 5_000 + b"1" + b"}" * 5_000),
+}  # fmt: skip
+
+
+def _created(body: bytes, value: bytes) -> bytes:
+    return re.sub(rb'"created": \d+', b'"created": ' + value, body)
+
+
+@pytest.mark.parametrize("name", ODD)
+async def test_an_odd_event_is_kept_and_keeps_nobody_from_theirs(actors: Actors, name: str) -> None:
+    envelope = Envelope(actors.stack.stripe_webhook_secret)
+    envelope.body = ODD[name](envelope.body)
+    for _ in range(2):
+        assert (await knock(actors, envelope.header(), envelope.body)).status_code == 200
+    (kept,) = await rows(actors, envelope.id)
+    parked = name == "five thousand levels"
+    assert (kept["status"], kept["deliveries"]) == ("parked" if parked else "unmatched", 2)
 
 
 async def test_an_event_of_a_kind_nobody_knows_is_kept_and_left_alone(actors: Actors) -> None:

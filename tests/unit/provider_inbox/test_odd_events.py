@@ -1,0 +1,100 @@
+"""One odd event at the provider keeps no other one from being heard."""
+
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+import stripe
+
+from billing.core.clock import real_now
+from billing.core.errors import Invalid, Unavailable
+from billing.platform.provider_inbox.webhooks import parse, read
+from gateways.stripe import StripeGateway
+
+NOW = int(real_now().timestamp())
+
+
+def event(name: str, created: Any, **subject: Any) -> dict[str, Any]:
+    return {
+        "id": name, "type": "payment_intent.succeeded", "created": created, "object": "event",
+        "data": {"object": {"id": f"pi_{name}", "object": "payment_intent"} | subject},
+    }  # fmt: skip
+
+
+class _Page:
+    def __init__(self, found: Sequence[dict[str, Any]]) -> None:
+        self._found = found
+
+    async def auto_paging_iter(self) -> AsyncIterator[stripe.Event]:
+        for one in self._found:
+            yield stripe.Event.construct_from(one, "sk")
+
+
+class Events:
+    """The provider's list of events; a page with an unreadable one is an answer nobody can read."""
+
+    def __init__(self, known: Sequence[dict[str, Any]], unreadable: int | None = None) -> None:
+        self.known, self.unreadable = known, unreadable
+        self.status = 200
+
+    async def list_async(self, asked: dict[str, Any]) -> _Page:
+        first, last = asked["created"]["gte"], asked["created"].get("lte", NOW + 10**6)
+        if self.unreadable is not None and first <= self.unreadable <= last:
+            raise stripe.APIError("Invalid response body from API", http_status=self.status)
+        within = [one for one in self.known if first <= one["created"] <= last]
+        return _Page(sorted(within, key=lambda one: -one["created"]))
+
+
+def gateway(events: Events, monkeypatch: pytest.MonkeyPatch) -> StripeGateway:
+    made = StripeGateway("sk_test_x", "http://127.0.0.1:1")
+    monkeypatch.setattr(made._client.v1, "events", events)
+    return made
+
+
+async def test_an_event_that_cannot_be_read_hides_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = [event(f"evt_{ago}", NOW - ago) for ago in (7000, 4000, 3001, 2999, 10)]
+    asked = gateway(Events(known, unreadable=NOW - 3000), monkeypatch)
+    found = await asked.events_since(datetime.fromtimestamp(NOW - 7200, UTC))
+    assert [one.event_id for one in found] == [
+        "evt_7000", "evt_4000", "evt_3001", "evt_2999", "evt_10",
+    ]  # fmt: skip
+
+
+async def test_a_provider_that_is_away_is_not_asked_in_halves(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    events = Events([], unreadable=NOW)
+    events.status = 502
+    with pytest.raises(Unavailable):
+        await gateway(events, monkeypatch).events_since(datetime.fromtimestamp(NOW - 60, UTC))
+
+
+async def test_odd_fields_are_left_out_and_the_rest_is_heard(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    odd = event("evt_1", NOW - 5, metadata={"note": "a\0b\ud800", "nan": float("nan")})
+    broken = event("evt_2", NOW - 4) | {"data": None}
+    asked = gateway(Events([odd, broken, event("evt_3", NOW)]), monkeypatch)
+    found = await asked.events_since(datetime.fromtimestamp(NOW - 60, UTC))
+    assert [one.event_id for one in found] == ["evt_1", "evt_3"]
+    subject: Any = found[0].payload["data"]
+    assert subject["object"]["metadata"] == {"note": "a\ufffdb\ufffd", "nan": None}
+
+
+@pytest.mark.parametrize("created", [10**18, float("inf"), float("nan"), "yesterday", None])
+def test_an_impossible_time_is_no_time(created: Any) -> None:
+    assert read(event("evt_1", created)).created_at is None
+
+
+def test_an_event_nested_too_deep_is_put_aside_with_its_reason() -> None:
+    deep = b'{"id": "evt_9", "type": "a.b", "data": ' + b"[" * 5_000 + b"]" * 5_000 + b"}"
+    aside = parse(deep)
+    assert (aside.event_id, aside.type) == ("evt_9", "a.b")
+    assert aside.fault == "nested too deep to be read"
+
+
+@pytest.mark.parametrize("body", ["{}".encode("utf-16"), b"\xff", b"[" * 9_000, b'{"id": 1}'])
+def test_what_is_no_event_is_refused(body: bytes) -> None:
+    with pytest.raises(Invalid, match="not a Stripe event"):
+        parse(body)

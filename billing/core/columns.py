@@ -12,11 +12,13 @@ from sqlalchemy import (
     Column,
     DateTime,
     ForeignKey,
+    ForeignKeyConstraint,
     Index,
     Integer,
     Numeric,
     Table,
     Text,
+    UniqueConstraint,
     Uuid,
 )
 from sqlalchemy import text as sql
@@ -48,6 +50,17 @@ def account(**options: Any) -> Column[Any]:
 def reference(name: str, to: str, **options: Any) -> Column[Any]:
     """The id of a row of another table, which must be there."""
     return column(name, Uuid, ForeignKey(to), **options)
+
+
+def whole_key() -> UniqueConstraint:
+    """What `same_account` of other tables refers to; it begins with `id`, as look-ups do."""
+    return UniqueConstraint("id", "account_id")
+
+
+def same_account(name: str, table: str) -> ForeignKeyConstraint:
+    """A second wall: the row that `name` refers to is of the account whose row this is."""
+    referred = (f"{table}.id", f"{table}.account_id")
+    return ForeignKeyConstraint((name, "account_id"), referred)
 
 
 def uuid(name: str, **options: Any) -> Column[Any]:

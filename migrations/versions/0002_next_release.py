@@ -1,4 +1,4 @@
-"""The release in the making: what it adds to the schema, so far nothing.
+"""The release in the making: what it adds to the schema.
 
 `python -m migrations.draft` writes the text beside it anew until it is released.
 """
@@ -12,14 +12,46 @@ down_revision = "0001"
 branch_labels = None
 depends_on = None
 
+# A row refers to rows of its own account only: the second wall behind the check of ids.
+_REFERRED = ("invoices", "payment_methods", "payments", "subscriptions", "top_ups")
+_OF_ACCOUNT = (
+    ("credit_notes", "invoice_id", "invoices"),
+    ("dunning_cases", "invoice_id", "invoices"),
+    ("invoice_lines", "invoice_id", "invoices"),
+    ("invoices", "pay_method_id", "payment_methods"),
+    ("payment_attempts", "invoice_id", "invoices"),
+    ("payment_attempts", "payment_id", "payments"),
+    ("payment_attempts", "payment_method_id", "payment_methods"),
+    ("payments", "invoice_id", "invoices"),
+    ("payments", "payment_method_id", "payment_methods"),
+    ("purchases", "invoice_id", "invoices"),
+    ("purchases", "payment_method_id", "payment_methods"),
+    ("purchases", "top_up_id", "top_ups"),
+    ("setup_intents", "payment_method_id", "payment_methods"),
+    ("subscription_items", "subscription_id", "subscriptions"),
+    ("top_up_settings", "payment_method_id", "payment_methods"),
+)
+
 
 def upgrade() -> None:
     """Create what the release before does not have."""
+    _hold_references_to_one_account()
     for name in ("tables.sql", "functions.sql", "rules.sql"):
         path = Path(__file__).with_name(revision) / name
         # Past SQLAlchemy's text(): function bodies hold colons and percent signs of their own.
         if path.exists():
             op.get_bind().connection.cursor().execute(path.read_text())
+
+
+def _hold_references_to_one_account() -> None:
+    for table in _REFERRED:
+        op.create_unique_constraint(f"uq_{table}_id_account_id", table, ["id", "account_id"])
+    for table, column, to in _OF_ACCOUNT:
+        # Rows that are there already are looked through by the migration after, without a lock.
+        op.create_foreign_key(
+            f"fk_{table}_{column}_account_id", table, to,
+            [column, "account_id"], ["id", "account_id"], postgresql_not_valid=True,
+        )  # fmt: skip
 
 
 def downgrade() -> None:

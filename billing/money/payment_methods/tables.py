@@ -26,6 +26,7 @@ payment_methods = c.table(
     c.instant("chosen_at"),
     c.instant("created_at"),
     c.instant("removed_at", nullable=True),
+    c.whole_key(),
     c.check("kind IN ('card', 'bank_transfer', 'other')", name="kind_known"),
     c.check("status IN ('active', 'removing', 'detached')", name="status_known"),
     c.check("status = 'active' OR NOT is_default", name="default_is_active"),
@@ -55,6 +56,7 @@ setup_intents = c.table(
     c.instant("asked_at", nullable=True),
     c.instant("created_at"),
     c.instant("finished_at", nullable=True),
+    c.same_account("payment_method_id", "payment_methods"),
     c.check(
         "status IN ('pending', 'waiting', 'action', 'processing', 'failed', 'succeeded',"
         " 'canceled', 'refused', 'expired')",

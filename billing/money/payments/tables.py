@@ -43,6 +43,9 @@ payments = c.table(
     # When its money was booked on the invoice; null while the owner of the matter has it to do.
     c.instant("settled_at", nullable=True),
     c.instant("closed_at", nullable=True),
+    c.whole_key(),
+    c.same_account("invoice_id", "invoices"),
+    c.same_account("payment_method_id", "payment_methods"),
     c.check("amount_minor > 0", name="amount_positive"),
     c.check(
         "status IN ('pending', 'pending_approval', 'processing', 'succeeded', 'completed',"
@@ -94,6 +97,9 @@ payment_attempts = c.table(
     c.instant("started_at"),
     c.instant("real_started_at"),
     c.instant("finished_at", nullable=True),
+    c.same_account("invoice_id", "invoices"),
+    c.same_account("payment_id", "payments"),
+    c.same_account("payment_method_id", "payment_methods"),
     c.index("ix_payment_attempts_invoice", "invoice_id", "started_at"),
     c.index("uq_payment_attempts_undecided", "invoice_id", unique=True, where="status = 'pending'"),
 )

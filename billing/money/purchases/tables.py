@@ -28,6 +28,9 @@ purchases = c.table(
     c.instant("completed_at", nullable=True),
     c.instant("closed_at", nullable=True),
     c.instant("archived_at", nullable=True),
+    c.same_account("invoice_id", "invoices"),
+    c.same_account("payment_method_id", "payment_methods"),
+    c.same_account("top_up_id", "top_ups"),
     c.check(
         "status IN ('pending', 'completed', 'failed', 'expired', 'refunded')", name="status_known"
     ),

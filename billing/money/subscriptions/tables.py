@@ -40,6 +40,7 @@ subscriptions = c.table(
     c.text("stripe_subscription_id", nullable=True, unique=True),
     c.instant("created_at"),
     c.instant("updated_at"),
+    c.whole_key(),
     c.check(
         "status IN ('incomplete', 'incomplete_expired', 'trialing', 'active', 'past_due',"
         " 'unpaid', 'paused', 'canceled')",
@@ -73,6 +74,7 @@ subscription_items = c.table(
     c.text("add_on", nullable=True),
     c.text("meter", nullable=True),
     c.amount("units", nullable=True),
+    c.same_account("subscription_id", "subscriptions"),
     c.check("quantity > 0", name="quantity_positive"),
     c.check("next_quantity BETWEEN 0 AND quantity - 1", name="next_quantity_less"),
     c.check(

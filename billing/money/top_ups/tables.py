@@ -19,6 +19,7 @@ top_up_settings = c.table(
     c.integer("failures", server_default="0"),
     c.instant("stopped_at", nullable=True),
     c.instant("updated_at"),
+    c.same_account("payment_method_id", "payment_methods"),
     c.check("threshold > 0", name="threshold_positive"),
     c.check("monthly_cap_minor > 0", name="cap_positive"),
     c.check("failures >= 0", name="failures_counted"),
@@ -40,6 +41,7 @@ top_ups = c.table(
     c.text("reason", nullable=True),
     c.instant("wanted_at"),
     c.instant("decided_at", nullable=True),
+    c.whole_key(),
     c.check(
         "status IN ('wanted', 'buying', 'completed', 'failed', 'capped', 'dropped')",
         name="status_known",

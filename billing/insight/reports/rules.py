@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from billing.core.money import show_decimal
 
-RISKY: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
-"""A cell that begins so may be a formula to a spreadsheet."""
+RISKY: Final = ("=", "+", "-", "@", "\t", "\r", "\n", *"\uff1d\uff0b\uff0d\uff20")
+"""A cell that begins so may be a formula to a spreadsheet; the last four are the wide forms."""
 
 
 def shown(value: Any) -> str | int | bool | None:

@@ -14,7 +14,7 @@ from billing.insight.reports import rules
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
 
 
-@pytest.mark.parametrize("start", list("=+-@\t\r\n"))
+@pytest.mark.parametrize("start", list("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20"))
 def test_a_text_that_looks_like_a_formula_gets_a_quote(start: str) -> None:
     assert rules.harmless(f"{start}1+1") == f"'{start}1+1"
     assert rules.harmless(f"a{start}1") == f"a{start}1"

@@ -9,11 +9,13 @@ from activities import dunning_commands
 from activities.matter import Dependencies, measure_lateness
 from activities.provider_calls import ProviderCalls
 from billing.core import keys
+from billing.core.errors import Unavailable
 from billing.core.failpoints import failpoint
 from billing.matters import commands
 from billing.matters.agenda import State, Step
 from billing.matters.kinds import MatterKind
 from billing.matters.schemas import LOOK
+from billing.money.payments.calls import Call
 from billing.platform.decisions import service as decisions
 from billing.platform.decisions.service import Engine, Read
 from workflows.contracts import CommandRequest, MatterRef, StepRequest
@@ -30,6 +32,7 @@ class DecidingActivities(Generic[S]):
 
     def __init__(self, dependencies: Dependencies) -> None:
         self.database = dependencies.database
+        self.billing_enabled = dependencies.settings.billing_enabled
         self.calls = ProviderCalls(dependencies)
 
     def activities(self) -> list[Callable[..., Awaitable[S]]]:
@@ -59,6 +62,7 @@ class DecidingActivities(Generic[S]):
                 done = await decisions.decide(
                     connection, self.engine, request.ref, request.step, answer
                 )
+                self._refuse_new_charge(done.call)
             if done.call is None:
                 break
             if answer is None:
@@ -73,6 +77,14 @@ class DecidingActivities(Generic[S]):
             measure_lateness(request.step.name, done.lateness)
         await failpoint("step.done")
         return await self.after(request, done.state)
+
+    def _refuse_new_charge(self, call: Call | None) -> None:
+        """While billing is switched off nothing new is charged: the step fails and waits, undone.
+
+        What is on its way at the provider is followed. Errors: BILLING_DISABLED.
+        """
+        if not self.billing_enabled and call is not None and call.charges and not call.again:
+            raise Unavailable("BILLING_DISABLED", "BILLING_ENABLED is false: no new charge")
 
     async def after(self, _: StepRequest, state: S) -> S:
         """The state after what a kind does within the same activity; nothing more, as a rule."""

@@ -34,7 +34,7 @@ ALIASES: Final[Mapping[tuple[str, str], str]] = {
 
 
 class AliasMiddleware:
-    """Rewrites the path of a request to the canonical one."""
+    """Rewrites the path of a request to the canonical one; a parameter without a value is none."""
 
     def __init__(self, app: ASGIApp, aliases: Mapping[tuple[str, str], str] = ALIASES) -> None:
         self._app = app
@@ -43,6 +43,9 @@ class AliasMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             path = self.canonical(scope["method"], scope["path"])
+            query = scope["query_string"]
+            if query.endswith(b"=") or b"=&" in query:
+                scope = {**scope, "query_string": _filled(query)}
             if path != scope["path"]:
                 scope = {**scope, "path": path, "raw_path": path.encode()}
         await self._app(scope, receive, send)
@@ -62,3 +65,8 @@ class AliasMiddleware:
             head, name, tail = match.groups()
             canonical = self._canonical.get((method, f"{head}{{id}}{tail}"))
         return path if canonical is None else PREFIX + canonical.replace("{id}", name)
+
+
+def _filled(query: bytes) -> bytes:
+    """The query without parameters that have no value, such as `status=`."""
+    return b"&".join(part for part in query.split(b"&") if part.find(b"=") != len(part) - 1)

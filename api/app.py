@@ -24,7 +24,8 @@ from api.hold_batcher import HoldBatcher
 from api.inbox import Inbox
 from api.jwks import Jwks, refreshed
 from api.pricing import Prices
-from api.request_limits import RateLimit, RequestLimitMiddleware
+from api.rate_limits import RateLimits
+from api.request_limits import RequestLimitMiddleware
 from api.route_index import RouteIndex
 from api.routes import registry
 from api.routes.base import PREFIX
@@ -79,7 +80,7 @@ def _services(settings: Settings, database: Database | None, temporal: Client | 
         database=database,
         verifier=open_verifier(settings, keys),
         tenants=Tenants(database),
-        rate=RateLimit(settings.rate_limit),
+        rates=RateLimits(settings),
         inbox=Inbox(database),
         hold_batcher=HoldBatcher(database),
         prices=_prices(settings, database),

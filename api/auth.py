@@ -160,8 +160,10 @@ def open_verifier(settings: Settings, keys: Keys | None = None) -> Verifier:
 def _caller(claims: dict[str, Any]) -> Caller:
     subject, account, roles = claims["sub"], claims["account_id"], claims["roles"]
     for text in (subject, account):
-        if not isinstance(text, str) or not 0 < len(text) <= MAX_CLAIM_CHARS or "\0" in text:
+        if not isinstance(text, str) or not _is_name(text):
             raise ValueError("claims")
+    if not isinstance(claims["exp"], (int, float)) or isinstance(claims["exp"], bool):
+        raise ValueError("exp")
     if not isinstance(roles, list) or not all(isinstance(role, str) for role in roles):
         raise ValueError("roles")
     known = ROLES.intersection(roles)
@@ -169,6 +171,11 @@ def _caller(claims: dict[str, Any]) -> Caller:
     if not known or bool(known & OPERATORS) != (account == ANY_ACCOUNT):
         raise ValueError("roles")
     return Caller(subject, account, known, float(claims["exp"]))
+
+
+def _is_name(text: str) -> bool:
+    """True for a name without control characters, half characters or space around it."""
+    return 0 < len(text) <= MAX_CLAIM_CHARS and text.isprintable() and text == text.strip()
 
 
 def _type(header: dict[str, Any]) -> str:

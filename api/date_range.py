@@ -1,17 +1,22 @@
-"""Date ranges of reads of usage: whole days in the account's zone; both ends are inclusive."""
+"""Date ranges of reads: whole days in the account's zone, both ends inclusive; lists take instants
+too.
+"""
 
+import re
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from fastapi import Query
-from pydantic import AfterValidator
+from pydantic import AfterValidator, BeforeValidator, TypeAdapter
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from api.dependencies import AccountCall
+from api.dependencies import ReadCall
+from api.schemas import Instant
 from billing.core import periods
 from billing.core.clock import real_now
 from billing.core.errors import Invalid
+from billing.platform.accounts import store as accounts
 
 DEFAULT_DAYS: Final = 30
 MAX_DAYS: Final = 400
@@ -29,6 +34,23 @@ MaybeDay = Annotated[
 ]
 
 
+def _moment(value: Any) -> Any:
+    if isinstance(value, str) and _DAY.fullmatch(value):
+        return _known(date.fromisoformat(value))
+    return _instant.validate_python(value)
+
+
+_DAY: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_instant: Final[TypeAdapter[datetime]] = TypeAdapter(Instant)
+MaybeMoment = Annotated[
+    Annotated[datetime | date, BeforeValidator(_moment)] | None,
+    Query(
+        description="A day such as 2026-12-01, in the account's zone and inclusive, or an instant:"
+        " from it on, or before it."
+    ),
+]
+
+
 @dataclass(frozen=True, slots=True)
 class Days:
     """A range of days as a half-open range of instants; `as_of` is how fresh the answer is."""
@@ -41,20 +63,39 @@ class Days:
     as_of: datetime
 
 
+async def moments(
+    call: ReadCall,
+    connection: AsyncConnection,
+    first: datetime | date | None,
+    last: datetime | date | None,
+) -> tuple[datetime | None, datetime | None]:
+    """The instants between which a list is asked for; None where it has no bound."""
+    account = await accounts.get(connection, call.account_id) if first or last else None
+    zone = account.zone if account else "UTC"
+    end = last + timedelta(days=1) if last and not isinstance(last, datetime) else last
+    return _begin(first, zone), _begin(end, zone)
+
+
+def _begin(moment: datetime | date | None, zone: str) -> datetime | None:
+    if moment is None or isinstance(moment, datetime):
+        return moment
+    return periods.from_wall(datetime.combine(moment, time()), zone)
+
+
 async def span(
-    call: AccountCall,
+    call: ReadCall,
     connection: AsyncConnection,
     first: date | None,
     last: date | None,
-    names: tuple[str, str] = ("start_date", "end_date"),
 ) -> Days:
-    """The requested days, named by these fields in errors; the last thirty by default."""
-    account = await call.read_account(connection)
-    zone, now = account.zone, account.clock_at or real_now()
+    """The requested days; the last thirty by default."""
+    account = await accounts.get(connection, call.account_id)
+    zone = account.zone if account else "UTC"
+    now = (account.clock_at if account else None) or real_now()
     last = last or periods.to_wall(now, zone).date()
     first = first or last - timedelta(days=DEFAULT_DAYS - 1)
     if not 0 <= (last - first).days < MAX_DAYS:
-        raise Invalid("VALIDATION_FAILED", f"{names[1]}: from {names[0]} up to {MAX_DAYS} days on")
+        raise Invalid("VALIDATION_FAILED", f"end_date: from start_date up to {MAX_DAYS} days on")
     start, end = (
         periods.from_wall(datetime.combine(day, time()), zone)
         for day in (first, last + timedelta(days=1))

@@ -24,8 +24,9 @@ from api.inbox import Inbox, Notifier
 from api.jwks import Jwks
 from api.pricing import Prices
 from api.problem_codes import not_found, unavailable
-from api.request_limits import RateLimit
+from api.rate_limits import RateLimits
 from api.tenants import Tenant, Tenants
+from api.unknown_parameters import refuse_unknown
 from api.usage_batcher import UsageBatcher
 from billing.core import context
 from billing.core.database import Database
@@ -35,11 +36,12 @@ from billing.matters.schemas import of_account
 from billing.platform.accounts import store as accounts
 from billing.platform.accounts.schemas import Account
 
+NOBODY: Final = UUID(int=0)
 ACCOUNT_HEADER: Final = "X-Account-Id"
 PLATFORM_HEADER: Final = "X-Platform"
 SHOP_HEADER: Final = "X-Shop-Domain"
 _GATE_HEADERS: Final = frozenset(
-    {b"authorization", b"x-account-id", b"x-platform", b"x-shop-domain"}
+    {b"authorization", b"idempotency-key", b"x-account-id", b"x-platform", b"x-shop-domain"}
 )
 
 # The roles that pass a gate: each includes the role that the gate requires.
@@ -59,7 +61,7 @@ class Services:
     database: Database
     verifier: Verifier
     tenants: Tenants
-    rate: RateLimit
+    rates: RateLimits
     inbox: Inbox
     hold_batcher: HoldBatcher
     prices: Prices
@@ -122,6 +124,11 @@ class Call:
 class ReadCall(Call):
     """A read that answers zeros when the account is not known yet [A13]."""
 
+    @property
+    def account_id(self) -> UUID:
+        """The account's id; of an unknown account one that no row has."""
+        return self.account.id if self.account else NOBODY
+
     def transaction(self) -> AbstractAsyncContextManager[AsyncConnection]:
         """A transaction that sees only this account's rows, and no rows without an account."""
         known = (self.account.id,) if self.account else ()
@@ -133,7 +140,7 @@ class ReadCall(Call):
         """
         known = (self.account.id,) if self.account else ()
         if fresh and self.services.database.replica_engine is not None:
-            self.services.rate.hit(f"fresh {self.account.id if self.account else ''}")
+            self.services.rates["reads"].hit(f"fresh {self.account_id}")
         return self.services.database.reading(*known, fresh=fresh)
 
 
@@ -151,6 +158,41 @@ class AccountCall(ReadCall):
         return account
 
 
+@dataclass(frozen=True, slots=True)
+class EveryCall(ReadCall):
+    """An operator's read of all accounts together, without test accounts."""
+
+    def reading(self, *, fresh: bool) -> AbstractAsyncContextManager[AsyncConnection]:  # noqa: ARG002
+        """A transaction that sees the rows of all accounts."""
+        return self.services.database.operator()
+
+
+@dataclass(frozen=True, slots=True)
+class UseCall(Call):
+    """One use: its account is known already, or the body of a service names it."""
+
+    sent: Mapping[bytes, str] = field(default_factory=dict)
+
+    async def of_user(self, user_id: str | None) -> AccountCall:
+        """The call for the account, which may be the one whose external id is the user's [A14].
+
+        Errors: ACCOUNT_REQUIRED, MERCHANT_NOT_FOUND, PLATFORM_MISMATCH.
+        """
+        if self.account is not None:
+            return AccountCall(self.caller, self.services, self.account)
+        if user_id is None:
+            raise account_required("in user_id, or in the header X-Account-Id")
+        return await self.of_account(user_id)
+
+    async def of_account(self, name: str) -> AccountCall:
+        """The call for the account with this id or external id."""
+        account = await self.services.tenants.find(name)
+        if account is None:
+            raise not_found("MERCHANT_NOT_FOUND")
+        await check_platform(self.sent, [account], self.services)
+        return AccountCall(self.caller, self.services, account)
+
+
 class _Gate(SecurityBase):
     """Authenticates the caller and checks its role; documented as the bearer scheme."""
 
@@ -166,13 +208,22 @@ class _Gate(SecurityBase):
         try:
             caller = await services.verifier.verify(sent.get(b"authorization"))
         except Unauthenticated:
-            services.rate.hit(f"address {request.client.host if request.client else ''}")
+            services.rates["reads"].hit(f"address {request.client.host if request.client else ''}")
             raise
-        services.rate.hit(f"caller {caller.account} {caller.subject}")
+        named = sent.get(b"x-account-id", "") if caller.operates else ""
+        services.rates.count(
+            request, f"caller {caller.account} {caller.subject} {named}", caller.roles
+        )
         if caller.roles.isdisjoint(self.roles):
             raise NotAllowed("FORBIDDEN", f"this needs the role {self.needs}")
+        if request.scope["query_string"]:
+            refuse_unknown(request)
         context.actor.set(caller.actor)
         return caller, services
+
+
+class TenantGate(_Gate):
+    """Base of the gates of one account's routes."""
 
     async def tenant(
         self, sent: dict[bytes, str], caller: Caller, services: Services
@@ -181,11 +232,7 @@ class _Gate(SecurityBase):
         named = sent.get(b"x-account-id")
         if caller.operates:
             if not named:
-                raise Invalid(
-                    "ACCOUNT_REQUIRED",
-                    f"name the account in the header {ACCOUNT_HEADER}",
-                    status=400,
-                )
+                raise account_required(f"in the header {ACCOUNT_HEADER}")
             account = await services.tenants.find(named)
         else:
             account = await services.tenants.find(caller.account)
@@ -203,7 +250,7 @@ class OperatorGate(_Gate):
         return Call(*await self.prove(request, gate_headers(request)))
 
 
-class AccountGate(_Gate):
+class AccountGate(TenantGate):
     """For routes of one account; 404 MERCHANT_NOT_FOUND when it does not exist."""
 
     async def __call__(self, request: Request) -> AccountCall:
@@ -215,13 +262,55 @@ class AccountGate(_Gate):
         return AccountCall(caller, services, account)
 
 
-class ReadGate(_Gate):
-    """For reads that answer zeros or an empty list when the account does not exist [A13]."""
+class ReadGate(TenantGate):
+    """For reads that answer zeros or an empty list when the account does not exist [A13].
+
+    A service that names no account, but a user in path or query, means the user's own account.
+    """
 
     async def __call__(self, request: Request) -> ReadCall:
         sent = gate_headers(request)
         caller, services = await self.prove(request, sent)
+        if _names_none(sent, caller) and SERVICE in caller.roles:
+            user = request.path_params.get("user_id") or request.query_params.get("user_id")
+            if user:
+                sent[b"x-account-id"] = user
         return ReadCall(caller, services, await self.tenant(sent, caller, services))
+
+
+class EveryGate(ReadGate):
+    """For sums that an operator may ask of all accounts together, by naming none."""
+
+    async def __call__(self, request: Request) -> ReadCall:
+        sent = gate_headers(request)
+        caller, services = await self.prove(request, sent)
+        if _names_none(sent, caller):
+            return EveryCall(caller, services)
+        return ReadCall(caller, services, await self.tenant(sent, caller, services))
+
+
+class UseGate(TenantGate):
+    """For uses: the body of a service may name the account by its user [A14]."""
+
+    async def __call__(self, request: Request) -> UseCall:
+        sent = gate_headers(request)
+        caller, services = await self.prove(request, sent)
+        if _names_none(sent, caller) and SERVICE in caller.roles:
+            return UseCall(caller, services, None, sent)
+        account = await self.tenant(sent, caller, services)
+        if account is None:
+            raise not_found("MERCHANT_NOT_FOUND")
+        return UseCall(caller, services, account, sent)
+
+
+def _names_none(sent: Mapping[bytes, str], caller: Caller) -> bool:
+    """True for an operator that names no account in the header."""
+    return caller.operates and not sent.get(b"x-account-id")
+
+
+def account_required(where: str) -> Invalid:
+    """The error for an operator's request that names no account."""
+    return Invalid("ACCOUNT_REQUIRED", f"name the account {where}", status=400)
 
 
 async def account_named(connection: AsyncConnection, name: str) -> Account:
@@ -241,12 +330,17 @@ async def account_filter(connection: AsyncConnection, name: str | None) -> UUID 
 
 
 def gate_headers(request: Request) -> dict[bytes, str]:
-    """The headers that gates read, in one pass; of a repeated header the last counts."""
-    return {
-        name: value.decode("latin-1")
-        for name, value in request.scope["headers"]
-        if name in _GATE_HEADERS
-    }
+    """The headers that gates read, in one pass.
+
+    Errors: BAD_REQUEST for one sent twice: a proxy in front may have believed the other.
+    """
+    sent: dict[bytes, str] = {}
+    for name, value in request.scope["headers"]:
+        if name in _GATE_HEADERS:
+            if name in sent:
+                raise Invalid("BAD_REQUEST", f"{name.decode()} was sent twice", status=400)
+            sent[name] = value.decode("latin-1")
+    return sent
 
 
 async def check_platform(
@@ -274,6 +368,15 @@ MemberCall = Annotated[AccountCall, Depends(AccountGate(MEMBER))]
 
 MemberRead = Annotated[ReadCall, Depends(ReadGate(MEMBER))]
 """Any role, for reads that answer zeros for an unknown account."""
+
+EveryRead = Annotated[ReadCall, Depends(EveryGate(MEMBER))]
+"""Like `MemberRead`; an operator that names no account reads all of them together."""
+
+MemberUse = Annotated[UseCall, Depends(UseGate(MEMBER))]
+"""Any role, for uses: a service may name the account by its user."""
+
+BillingUse = Annotated[UseCall, Depends(UseGate(BILLING))]
+"""Role billing or an operator, for records: a service may name the account by its record."""
 
 BillingCall = Annotated[AccountCall, Depends(AccountGate(BILLING))]
 """Every other write of one account: role billing, or an operator who names the account."""

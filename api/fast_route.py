@@ -19,6 +19,7 @@ from fastapi.routing import APIRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api import fastapi_internals
+from api.exact_json import decode
 from api.fastapi_internals import Dependency, Unsupported
 
 BODY: Final = "billing.body"
@@ -121,7 +122,7 @@ def _fast(app: FastAPI, route: APIRoute) -> ASGIApp:
 
 def _plain(raw: bytes) -> Any:
     try:
-        return msgspec.json.decode(raw)
+        return decode(raw)
     except _NOT_PLAIN:
         return _NOT_PLAIN
 

@@ -5,14 +5,17 @@ of these names or adds a source of arguments that is not read here.
 """
 
 import inspect
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from copy import copy
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request, Response
 from fastapi._compat import ModelField
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute, request_response
+from pydantic import TypeAdapter
+
+from api.exact_json import ExactRequest
 
 
 class Dependency(NamedTuple):
@@ -35,13 +38,59 @@ def bind(app: FastAPI, route: APIRoute) -> APIRoute:
     """A copy of the route that honours `app.dependency_overrides`, without an include's nesting."""
     bound = copy(route)
     bound.dependency_overrides_provider = app
-    bound.app = request_response(bound.get_route_handler())
+    answer = bound.get_route_handler()
+
+    async def exactly(request: Request) -> Response:
+        return await answer(ExactRequest(request.scope, request.receive))
+
+    bound.app = request_response(exactly)
     return bound
 
 
 def dependency_calls(route: APIRoute) -> list[Any]:
     """The handler and every dependency below it, such as the route's gate."""
     return [dependant.call for dependant in _walk(route.dependant)]
+
+
+_queries: Final[dict[Any, frozenset[str]]] = {}
+
+
+def query_names(route: APIRoute) -> frozenset[str]:
+    """The parameters that a route takes in its query."""
+    known = _queries.get(route.endpoint)
+    if known is None:
+        found = (field.alias for part in _walk(route.dependant) for field in part.query_params)
+        known = _queries[route.endpoint] = frozenset(found)
+    return known
+
+
+_amounts: Final[dict[Any, frozenset[str]]] = {}
+
+
+def amount_names(route: APIRoute) -> frozenset[str]:
+    """The fields of a route's body that take a number or a decimal in a string."""
+    known = _amounts.get(route.endpoint)
+    if known is None:
+        body = route.body_field
+        kind: Any = body.field_info.annotation if body else None
+        schema = TypeAdapter(kind).json_schema() if body else {}
+        known = _amounts[route.endpoint] = frozenset(_amounts_in(schema))
+    return known
+
+
+def _amounts_in(schema: Any) -> Iterator[str]:
+    parts = schema.values() if isinstance(schema, dict) else schema
+    for part in parts if isinstance(parts, Iterable) and not isinstance(parts, str) else ():
+        yield from _amounts_in(part)
+    if isinstance(schema, dict) and isinstance(schema.get("properties"), dict):
+        for name, field in schema["properties"].items():
+            if _takes_numbers(field):
+                yield name
+
+
+def _takes_numbers(field: Any) -> bool:
+    parts = field.get("anyOf", ())
+    return {"type": "number"} in parts or any(map(_takes_numbers, parts))
 
 
 def endpoint_of(route: APIRoute) -> Dependency:

@@ -20,6 +20,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api import problems
 from api.dependencies import Call
+from api.exact_json import by_value, exact
+from api.fastapi_internals import amount_names
 from billing.core import ids
 from billing.core.clock import real_now
 from billing.core.errors import BillingError, Conflict, Invalid
@@ -126,10 +128,13 @@ def route_name(request: Request) -> str:
 
 
 async def request_hash(request: Request) -> str:
-    """A hash of path, query and body; different spellings of the same JSON have the same hash."""
+    """A hash of path, query and body; different spellings of the same JSON, and of the same amount,
+    have the same hash.
+    """
     raw = await request.body()
     try:
-        body: Any = json.loads(raw) if raw else None
+        body: Any = json.loads(raw, parse_float=exact) if raw else None
+        body = by_value(body, amount_names(request.scope["route"]))
     except ValueError:
         body = raw.hex()
     parts = [request.path_params, sorted(request.query_params.multi_items()), body]

@@ -11,7 +11,7 @@ from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.staticfiles import StaticFiles
 
-from api.dependencies import ACCOUNT_HEADER, PLATFORM_HEADER, SHOP_HEADER, AccountGate, ReadGate
+from api.dependencies import ACCOUNT_HEADER, PLATFORM_HEADER, SHOP_HEADER, TenantGate
 from api.fastapi_internals import dependency_calls
 
 STATIC: Final = Path(__file__).parent / "static"
@@ -96,7 +96,7 @@ def api_routes(app: FastAPI) -> list[APIRoute]:
 
 
 def _name_account(route: APIRoute, operations: dict[str, Any]) -> None:
-    if not any(isinstance(gate, (AccountGate, ReadGate)) for gate in dependency_calls(route)):
+    if not any(isinstance(gate, TenantGate) for gate in dependency_calls(route)):
         return
     for method in route.methods or ():
         operation = operations.get(method.lower())

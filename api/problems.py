@@ -5,6 +5,7 @@
 
 import logging
 from collections.abc import Mapping
+from decimal import Decimal
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -229,10 +230,8 @@ def _field(loc: tuple[int | str, ...]) -> str:
 
 
 def _message(item: Mapping[str, Any]) -> str:
-    if isinstance(item.get("input"), float) and str(item["type"]).startswith("int"):
+    if isinstance(item.get("input"), (Decimal, float)) and str(item["type"]).startswith("int"):
         return "must be a whole number: money is in minor units, never a fraction"
-    if isinstance(item.get("input"), float) and str(item["type"]).startswith("string"):
-        return 'must be a decimal in a string, such as "1.50": floats lose digits'
     message = str(item["msg"])
     return message.removeprefix("Value error, ")
 

@@ -1,12 +1,14 @@
 """Ids as callers know them: shown in answers, and read from paths and bodies."""
 
-from typing import Annotated
+from typing import Annotated, Final
 from uuid import UUID
 
 from pydantic import BeforeValidator, StringConstraints
 
 from api.problem_codes import not_found
 from billing.core import ids
+from billing.metering.budgets.rules import BUDGET_ID
+from billing.metering.quotas.rules import QUOTA_ID
 
 
 def encoded(prefix: str) -> BeforeValidator:
@@ -16,17 +18,32 @@ def encoded(prefix: str) -> BeforeValidator:
     )
 
 
-def row_id(code: str, prefix: str, name: str) -> UUID:
-    """The row id behind a public id; raises `code` for anything that is no such id."""
+# The code for a thing that is not there: never was, is of another account, or is no such id.
+_CODES: Final = {
+    ids.BILLING_RECORD: "BILLING_RECORD_NOT_FOUND",
+    BUDGET_ID: "BUDGET_NOT_FOUND",
+    ids.DUNNING_CASE: "DUNNING_CASE_NOT_FOUND",
+    ids.HOLD: "HOLD_NOT_FOUND",
+    ids.INVOICE: "INVOICE_NOT_FOUND",
+    ids.PAYMENT: "PAYMENT_NOT_FOUND",
+    ids.PAYMENT_METHOD: "PAYMENT_METHOD_NOT_FOUND",
+    ids.PURCHASE: "PURCHASE_NOT_FOUND",
+    QUOTA_ID: "QUOTA_NOT_FOUND",
+    ids.TRANSACTION: "NOT_FOUND",
+}
+
+
+def row_id(prefix: str, name: str) -> UUID:
+    """The row id behind a public id; anything that is no such id answers as one that never was."""
     found = ids.parse(prefix, name)
     if found is None:
-        raise not_found(code)
+        raise not_found(_CODES[prefix])
     return found
 
 
 def payment_method_row(name: str | None) -> UUID | None:
-    """The row id of the payment method that a body names. Errors: NOT_FOUND for no such id."""
-    return ids.decode(ids.PAYMENT_METHOD, name) if name else None
+    """The row id of the payment method that a body names, if it names one."""
+    return row_id(ids.PAYMENT_METHOD, name) if name else None
 
 
 AccountId = Annotated[str, encoded(ids.ACCOUNT)]

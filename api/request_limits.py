@@ -1,30 +1,26 @@
-"""Limits of requests: requests per minute, bytes per body, depth of its JSON.
+"""Limits of bodies: bytes, depth of JSON, what can be stored; checked before anything parses them.
 
-The rate is a moving window per caller in this process. Plain ASGI middleware checks a body before
-anything parses it.
+It also sends the headers of the rate that a gate has counted the request against.
 """
 
 import json
 import re
-from collections import OrderedDict, deque
-from math import ceil
-from time import monotonic
 from typing import Any, Final
 
+from msgspec import DecodeError
+from msgspec.json import decode, encode
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import problems
 from api.fast_route import BODY
-from billing.core.errors import BillingError
+from api.rate_limits import HEADERS
 
 BODY_BYTES: Final = 1_048_576
 WEBHOOK_BODY_BYTES: Final = 262_144
 WEBHOOK_PREFIX: Final = "/api/v1/webhooks/"
 JSON_DEPTH: Final = 32
-WATCHED_CALLERS: Final = 50_000
-_SECONDS: Final = {"second": 1, "minute": 60, "hour": 3_600, "day": 86_400}
-_UNITS: Final = ", ".join(_SECONDS)
 NOT_TEXT: Final = "characters that are not text"
+REPEATED: Final = "a member of the body appears twice"
 # Batches, whose rows fail alone: their own parser makes these checks for each row.
 ROWS: Final = frozenset({"/api/v1/usage/batch"})
 
@@ -33,41 +29,6 @@ _BRACKETS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"?|[\[\]{}]', re.DOTALL)
 _SUSPECT: Final = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])|NaN|Infinity")
 _ESCAPE: Final = b"\\"
 _CONSTANTS: Final = (b"NaN", b"Infinity")
-
-
-class RateLimited(BillingError):
-    """The caller sent more requests than the rate allows."""
-
-    status = 429
-
-
-class RateLimit:
-    """At most so many requests in any window of so long, per caller: "600/minute"."""
-
-    def __init__(self, notation: str) -> None:
-        amount, _, unit = notation.partition("/")
-        if not amount.isdecimal() or not int(amount) or unit not in _SECONDS:
-            raise ValueError(f"BILLING_RATE_LIMIT={notation}: write 600/minute ({_UNITS})")
-        self.amount, self.seconds = int(amount), _SECONDS[unit]
-        self._seen: OrderedDict[str, deque[float]] = OrderedDict()
-
-    def hit(self, caller: str) -> None:
-        """Count one request; raises `RateLimited` with the seconds to wait."""
-        now = monotonic()
-        times = self._seen.get(caller)
-        if times is None:
-            times = self._seen[caller] = deque(maxlen=self.amount)
-            if len(self._seen) > WATCHED_CALLERS:
-                self._seen.popitem(last=False)
-        if len(times) == self.amount:
-            wait = times[0] + self.seconds - now
-            if wait > 0:
-                raise RateLimited(
-                    "RATE_LIMITED",
-                    f"more than {self.amount} requests in {self.seconds} seconds",
-                    retry_after=max(1, ceil(wait)),
-                )
-        times.append(now)
 
 
 class RequestLimitMiddleware:
@@ -83,6 +44,7 @@ class RequestLimitMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        send = _telling_rate(scope, send)
         if "\0" in scope["path"] or b"%00" in scope["query_string"]:
             await problems.from_code("BAD_REQUEST")(scope, receive, send)
             return
@@ -111,10 +73,27 @@ class RequestLimitMiddleware:
         await self._app(scope, _replay(body, receive), send)
 
 
+def _telling_rate(scope: Scope, send: Send) -> Send:
+    """Add the `RateLimit-*` headers to the answer of a request that a gate has counted."""
+
+    async def told(message: Message) -> None:
+        if message["type"] == "http.response.start" and HEADERS in scope:
+            message["headers"] = [*message.get("headers", ()), *scope[HEADERS]]
+        await send(message)
+
+    return told
+
+
 def json_fault(body: bytes) -> str | None:
-    """The reason to refuse a body unparsed: too deep, or values that cannot be stored."""
+    """The reason to refuse a body unparsed: not UTF-8, too deep, a member that appears twice, or
+    values that cannot be stored.
+    """
+    if not _is_utf8(body):
+        return "the body is not UTF-8"
     if body.count(b"{") + body.count(b"[") > JSON_DEPTH and _too_deep(body):
         return f"the body is nested deeper than {JSON_DEPTH} levels"
+    if repeats(body):
+        return REPEATED
     odd = _ESCAPE in body or any(word in body for word in _CONSTANTS)
     if not odd or _SUSPECT.search(body) is None:
         return None
@@ -125,6 +104,44 @@ def json_fault(body: bytes) -> str | None:
     except ValueError:
         return None  # the route's parser reports the place
     return None if storable(value) else f"the body has {NOT_TEXT}"
+
+
+def _is_utf8(body: bytes) -> bool:
+    """False for UTF-16 and UTF-32 too: Python's parser would read them, past the guards here."""
+    if b"\0" in body:
+        return False
+    try:
+        return body.isascii() or bool(body.decode())
+    except UnicodeDecodeError:
+        return False
+
+
+def repeats(body: bytes) -> bool:
+    """True for JSON in which a member appears twice: readers disagree on which one counts."""
+    if _ESCAPE not in body:
+        try:
+            if encode(decode(body)).count(b":") == body.count(b":"):
+                return False  # each member once, and texts as they were
+        except (DecodeError, RecursionError):
+            pass
+    try:
+        json.loads(body, object_pairs_hook=_each_once)
+    except Repeated:
+        return True
+    except (ValueError, RecursionError):
+        pass  # the route's parser reports the place
+    return False
+
+
+class Repeated(ValueError):
+    """A member appears twice."""
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        raise Repeated
+    return value
 
 
 class NotANumber(ValueError):

@@ -4,6 +4,7 @@ import re
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any, Final, Literal, Self
+from urllib.parse import urlsplit
 from zoneinfo import available_timezones
 
 import fastapi
@@ -26,8 +27,10 @@ from billing.core.periods import BEYOND_CALENDAR, within_calendar
 MAX_MINOR: Final = 10**15
 MAX_CREDITS: Final = Decimal(10) ** 15
 CREDIT_DECIMALS: Final = 12
+WHOLE_DIGITS: Final = 15
+NOT_DECIMAL: Final = 'must be a number, or a decimal in a string such as "1.50"'
 _ZONES: Final = frozenset(available_timezones())
-_ISO: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d")
+_ISO: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d")
 
 
 class Body(BaseModel):
@@ -57,16 +60,19 @@ class Answer(BaseModel):
 
 
 def _decimal(value: Any) -> Any:
+    """A number or a string of a request, whose body is decoded without floats."""
     if isinstance(value, str):
-        return Decimal(value) if _is_plain(value) else _refuse('must be a decimal such as "1.50"')
+        return Decimal(value) if _is_plain(value) else _refuse(NOT_DECIMAL)
     if isinstance(value, Decimal):
-        return value
-    return _refuse('must be a decimal in a string, such as "1.50": floats lose digits')
+        return value if value.is_finite() else _refuse(NOT_DECIMAL)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return Decimal(value)
+    return _refuse(NOT_DECIMAL)
 
 
 def _is_plain(text: str) -> bool:
     whole, point, fraction = text.removeprefix("-").partition(".")
-    digits = whole.isascii() and whole.isdigit() and len(whole) <= 15
+    digits = whole.isascii() and whole.isdigit() and len(whole) <= WHOLE_DIGITS
     return digits and (not point or (fraction.isascii() and fraction.isdigit()))
 
 
@@ -78,6 +84,14 @@ def _fits(value: Decimal) -> Decimal:
     exponent = value.as_tuple().exponent
     if abs(value) >= MAX_CREDITS or (isinstance(exponent, int) and -exponent > CREDIT_DECIMALS):
         _refuse("must be below 10^15 with at most 12 decimals")
+    return value
+
+
+def _page(value: str) -> str:
+    # Browsers take a backslash for a slash, and what stands before an @ for no part of the host.
+    parts = urlsplit(value)
+    if "\\" in value or "@" in parts.netloc or not parts.hostname:
+        _refuse("must be the address of a page, without a user and without backslashes")
     return value
 
 
@@ -110,14 +124,16 @@ Owner = Annotated[Literal["account", "user", "organization"], BeforeValidator(_o
 OwnerId = Annotated[str | None, BeforeValidator(_owner_id)]
 """The two parts of the owner of counted uses: `u:` and a user, `o:` and an organization, or ''."""
 
+_TEXT: Final = {"type": "string", "pattern": r"^-?\d{1,15}(\.\d{1,12})?$", "example": "2.00"}
 Credits = Annotated[
     Decimal,
     BeforeValidator(_decimal),
     AfterValidator(_fits),
     PlainSerializer(show_decimal, return_type=str),
-    WithJsonSchema({"type": "string", "pattern": r"^-?\d{1,15}(\.\d{1,12})?$", "example": "2.00"}),
+    WithJsonSchema({"anyOf": [_TEXT, {"type": "number"}], "example": "2.00"}, mode="validation"),
+    WithJsonSchema(_TEXT, mode="serialization"),
 ]
-"""Credits or a unit price: a decimal in a JSON string, both ways."""
+"""Credits or a unit price: a number or a decimal in a string in requests, a string in answers."""
 
 CatalogName = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 """The key of a plan, pack or add-on in a body."""
@@ -142,5 +158,7 @@ Instant = Annotated[AwareDatetime, BeforeValidator(_iso), AfterValidator(_utc)]
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=255)]
 """A short text that is not empty."""
 
-Url = Annotated[str, StringConstraints(pattern=r"^https?://[!-~]+$", max_length=2048)]
+Url = Annotated[
+    str, StringConstraints(pattern=r"^https?://[!-~]+$", max_length=2048), AfterValidator(_page)
+]
 """The page that the payer returns to."""

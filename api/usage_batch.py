@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from api.auth import SERVICE
 from api.card_usage import charge_rows
 from api.dependencies import Call, check_platform
 from api.pricing import Wanted
@@ -31,6 +32,7 @@ class UsageBatch:
         self._rows = rows
         self._call = call
         self._headers = headers
+        self._by_user = SERVICE in call.caller.roles and not headers.get(b"x-account-id")
         self._owners: dict[str | None, Tenant | None] = {}
         self._refused: dict[int, Refusal] = {}
         self._duplicates: set[int] = set()
@@ -57,7 +59,7 @@ class UsageBatch:
         """Look up the accounts that rows name; None stands for the caller's or the header's."""
         tenants, caller = self._call.services.tenants, self._call.caller
         whole = [row for row in self._rows if isinstance(row, UseRow)]
-        names = {row.account_id for row in whole} | {row.external_id for row in whole}
+        names = {self._named(row) for row in whole} | {row.external_id for row in whole}
         named = {name for name in names if name is not None}
         header = self._headers.get(b"x-account-id")
         if caller.operates:
@@ -70,6 +72,10 @@ class UsageBatch:
         self._owners.update({name: own for name in named if own.answers_to(name)})
         self._owners[None] = own
 
+    def _named(self, row: UseRow) -> str | None:
+        """The account that a row names; for a service that names none anywhere, its user [A14]."""
+        return row.account_id or row.external_id or (row.user_id if self._by_user else None)
+
     async def _price(self) -> None:
         """Refuse rows whose product the product service does not price now."""
         prices = self._call.services.prices
@@ -80,7 +86,7 @@ class UsageBatch:
             for place, row in enumerate(self._rows)
             if isinstance(row, UseRow)
             and row.product_id is not None
-            and (owner := self._owners.get(row.account_id or row.external_id)) is not None
+            and (owner := self._owners.get(self._named(row))) is not None
         }
         found = await prices.refusals(wanted.values())
         for place, one in wanted.items():
@@ -109,7 +115,7 @@ class UsageBatch:
         return uses
 
     def _owner(self, row: UseRow) -> Tenant | Refusal:
-        name = row.account_id or row.external_id
+        name = self._named(row)
         owner = self._owners.get(name)
         if owner is None and name is None and not self._headers.get(b"x-account-id"):
             return "ACCOUNT_REQUIRED", "name the account in account_id, external_id or X-Account-Id"

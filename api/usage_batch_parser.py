@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from decimal import Decimal
 from itertools import chain
 from operator import attrgetter
 from typing import Annotated, Final
@@ -10,8 +11,9 @@ import msgspec
 from msgspec import Meta
 from pydantic import TypeAdapter
 
-from api.request_limits import JSON_DEPTH, NOT_TEXT, storable
-from api.schemas import Text
+from api.exact_json import decode, encode
+from api.request_limits import JSON_DEPTH, NOT_TEXT, REPEATED, repeats, storable
+from api.schemas import CREDIT_DECIMALS, NOT_DECIMAL, WHOLE_DIGITS, Text
 from api.usage_body import STRING_FIELDS, UseRow, Word
 from billing.core.errors import Invalid
 from billing.metering.usage.rules import MAX_ROWS
@@ -62,7 +64,7 @@ def parse(body: bytes) -> list[UseRow | Fault]:
     Errors: INVALID_JSON; VALIDATION_FAILED when the body is not a batch.
     """
     try:
-        if b"\\" not in body or _NUL not in body:
+        if (b"\\" not in body or _NUL not in body) and not repeats(body):
             rows = _whole.decode(body).events
             return [*rows] if _are_trimmed(rows) else [_trimmed(row) for row in rows]
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -71,11 +73,12 @@ def parse(body: bytes) -> list[UseRow | Fault]:
 
 
 def named(rows: list[UseRow | Fault], key: str | None) -> list[UseRow | Fault]:
-    """With a key, rows without an event id get one of the key and their place, as a repeat does."""
-    if key is not None:
-        for place, row in enumerate(rows):
-            if isinstance(row, UseRow) and row.event_id is None:
-                row.event_id = f"{key}/{place}"
+    """Rows without an event id get one of the key and their place, as a repeat does; without a key
+    their request id.
+    """
+    for place, row in enumerate(rows):
+        if isinstance(row, UseRow) and row.event_id is None:
+            row.event_id = row.request_id if key is None else f"{key}/{place}"
     return rows
 
 
@@ -106,7 +109,7 @@ def _decodable(body: bytes) -> bytes:
 
 def _one_by_one(body: bytes) -> list[UseRow | Fault]:
     try:
-        return [_parse(row) for row in _raw.decode(body).events]
+        rows = [_parse(row) for row in _raw.decode(body).events]
     except msgspec.ValidationError as error:
         raise Invalid("VALIDATION_FAILED", _place(error)) from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -114,11 +117,16 @@ def _one_by_one(body: bytes) -> list[UseRow | Fault]:
     except RecursionError as error:
         deep = f"the body is nested deeper than {JSON_DEPTH} levels"
         raise Invalid("INVALID_JSON", deep, status=400) from error
+    if repeats(body) and not any(isinstance(row, Fault) for row in rows):
+        raise Invalid("INVALID_JSON", REPEATED, status=400)
+    return rows
 
 
 def _parse(row: msgspec.Raw) -> UseRow | Fault:
+    if repeats(bytes(row)):
+        return Fault(REPEATED, _event_id(row))
     try:
-        read = _row.decode(row)
+        read = _row.decode(_with_text(row))
     except msgspec.ValidationError as error:
         return Fault(_place(error), _event_id(row))
     except RecursionError:
@@ -127,6 +135,19 @@ def _parse(row: msgspec.Raw) -> UseRow | Fault:
         if not storable(getattr(read, name)):
             return Fault(f"{name}: has {NOT_TEXT}", _event_id(row))
     return _trimmed(read)
+
+
+def _with_text(row: msgspec.Raw) -> bytes:
+    """The row with an amount that is a number with a point as text: not a digit is lost."""
+    try:
+        value = decode(row)
+    except msgspec.DecodeError:
+        return bytes(row)
+    amount = value.get("usage_amount") if isinstance(value, dict) else None
+    if not isinstance(amount, Decimal):
+        return bytes(row)
+    short = -CREDIT_DECIMALS <= amount.adjusted() <= WHOLE_DIGITS
+    return encode(value | {"usage_amount": f"{amount:f}" if short else str(amount)})
 
 
 def _event_id(row: msgspec.Raw) -> str | None:
@@ -141,6 +162,6 @@ def _place(error: msgspec.ValidationError) -> str:
     """`usage_amount: Expected …`, out of msgspec's `Expected … - at `$.usage_amount``."""
     reason, _, place = str(error).partition(" - at `$")
     field = place.rstrip("`").lstrip(".")
-    if "matching regex" in reason:
-        reason = 'must be a decimal in a string, such as "1.50": above 0, at most 12 decimals'
+    if field == "usage_amount":
+        reason = f"{NOT_DECIMAL}: above 0, below 10^15, at most {CREDIT_DECIMALS} decimals"
     return f"{field}: {reason}" if field else reason

@@ -18,9 +18,10 @@ from pydantic import AfterValidator, Field, GetCoreSchemaHandler, create_model
 from pydantic_core import CoreSchema, core_schema
 
 from api.dependencies import Call
+from api.exact_json import plain, shortest
 from api.public_ids import row_id
 from api.request_limits import JSON_DEPTH
-from api.schemas import Body, Credits, Instant, Text
+from api.schemas import MAX_MINOR, Body, Credits, Instant, Text
 from api.user_scope import user_of
 from billing.catalog.products.schemas import ServiceType
 from billing.catalog.rating.schemas import Method
@@ -29,13 +30,17 @@ from billing.core.periods import BEYOND_CALENDAR, within_calendar
 from billing.metering.usage.rules import AMOUNT
 from billing.metering.usage.schemas import Kind, Use
 
-Word = Annotated[str, Meta(min_length=1, max_length=255)]
-Amount = Annotated[str, Meta(pattern=AMOUNT)]
+MAX_WORD: Final = 255
+Word = Annotated[str, Meta(min_length=1, max_length=MAX_WORD)]
+Amount = Annotated[str, Meta(pattern=AMOUNT)] | Annotated[int, Meta(gt=0, lt=MAX_MINOR)]
+"""As rows of a batch are decoded at speed; a number with a point takes their slow way."""
+Details = dict[str, Any]
 Moment = Annotated[datetime, Meta(tz=True)]
 _PYDANTIC: Final[dict[Any, Any]] = {
     Word: Text,
     Amount: Annotated[Credits, Field(gt=0), AfterValidator(lambda amount: f"{amount:f}")],
     Moment: Instant,
+    Details: Annotated[Details, AfterValidator(plain)],
 }
 """Pydantic types for fields that msgspec knows by these types."""
 
@@ -45,8 +50,9 @@ Kinds = dict[tuple[object, ...], Kind]
 class UseBody(msgspec.Struct, forbid_unknown_fields=True):
     """One use. `product_id` prices it; else `service_type` or `feature_type` say what is counted.
 
-    With `event_id` (else the Idempotency-Key) the same use is never counted twice. With `hold_id`
-    that hold pays: what the use costs is captured from it, and the rest of it is free again.
+    With `event_id` (else the Idempotency-Key, else `request_id`) a use is never counted twice. With
+    `hold_id` that hold pays: what the use costs is captured from it, and the rest of it is free
+    again.
     """
 
     usage_amount: Amount
@@ -63,7 +69,7 @@ class UseBody(msgspec.Struct, forbid_unknown_fields=True):
     billing_method: Method | None = None
     on_insufficient: Literal["reject", "defer"] = "reject"
     occurred_at: Moment | None = None
-    usage_details: dict[str, Any] | None = None
+    usage_details: Details | None = None
     hold_id: Word | None = None
 
     def __post_init__(self) -> None:
@@ -103,15 +109,16 @@ def use_of(body: UseBody, account_id: UUID, call: Call, kinds: Kinds) -> Use:
 
     Errors: FORBIDDEN for another user's use sent by a member; HOLD_NOT_FOUND.
     """
+    details = body.usage_details
+    model = body.model or (_model_in(details) if details else None)
     kind = (
-        body.product_id, body.service_type, body.feature_type, body.operation, body.model,
+        body.product_id, body.service_type, body.feature_type, body.operation, model,
         body.billing_method, body.on_insufficient == "defer",
     )  # fmt: skip
-    details = body.usage_details
     return Use(
         account_id,
         kinds.get(kind) or kinds.setdefault(kind, Kind(*kind)),
-        body.usage_amount,
+        shortest(body.usage_amount),
         body.event_id,
         body.occurred_at.astimezone(UTC) if body.occurred_at else None,
         user_of(body.user_id, call),
@@ -119,8 +126,15 @@ def use_of(body: UseBody, account_id: UUID, call: Call, kinds: Kinds) -> Use:
         body.session_id,
         body.request_id,
         None if details is None else msgspec.json.encode(details).decode(),
-        row_id("HOLD_NOT_FOUND", ids.HOLD, body.hold_id) if body.hold_id else None,
+        row_id(ids.HOLD, body.hold_id) if body.hold_id else None,
     )
+
+
+def _model_in(details: dict[str, Any]) -> str | None:
+    """The model that `usage_details` names, where the use does not [G11]."""
+    named = details.get("model")
+    named = named.strip() if isinstance(named, str) else ""
+    return named if 0 < len(named) <= MAX_WORD else None
 
 
 def _model(struct: type[UseBody]) -> type[Body]:
@@ -132,9 +146,11 @@ def _model(struct: type[UseBody]) -> type[Body]:
 
 
 def _checked(type_: Any) -> Any:
+    if type_ in _PYDANTIC:
+        return _PYDANTIC[type_]
     if get_origin(type_) in (Union, UnionType):
         return reduce(or_, map(_checked, get_args(type_)))
-    return _PYDANTIC.get(type_, type_) if get_origin(type_) is Annotated else type_
+    return type_
 
 
 def _is_deeper(value: Any, levels: int) -> bool:

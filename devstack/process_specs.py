@@ -139,7 +139,7 @@ def sandbox_spec(options: Options, ports: Ports, env: Mapping[str, str]) -> Spec
 def _uvicorn(app: str, port: int) -> tuple[str, ...]:
     return (
         *(sys.executable, "-m", "uvicorn", app, "--host", HOST, "--port", str(port)),
-        *("--timeout-graceful-shutdown", str(GRACE_SECONDS)),
+        *("--timeout-graceful-shutdown", str(GRACE_SECONDS), "--no-server-header"),
         # Longer than clients keep idle connections: else they meet one that just closed.
         *("--timeout-keep-alive", str(KEEP_ALIVE_SECONDS)),
     )

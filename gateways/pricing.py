@@ -70,6 +70,8 @@ class HttpPrices:
 
     async def pricing(self, product: str, customer: str) -> Priced | None:
         """The customer's price of a product; None for 404. Errors: PricesAway."""
+        if not product.strip("."):
+            return None  # `.` and `..` are steps in a path, whatever their spelling
         path = f"/api/v1/products/{quote(product, safe='')}/pricing"
         try:
             # Of the whole answer: the client's own limit is one per read.

@@ -10,13 +10,22 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api import card_usage
 from api.auth import SERVICE
-from api.dependencies import AccountCall, BillingCall, Fresh, MemberCall
+from api.date_range import MaybeMoment, moments
+from api.dependencies import (
+    AccountCall,
+    BillingUse,
+    Fresh,
+    MemberCall,
+    MemberRead,
+    MemberUse,
+    UseCall,
+)
 from api.pagination import Page, Paging, paginate
 from api.problem_codes import not_found
 from api.problems import responses
 from api.public_ids import TransactionId, encoded, row_id
 from api.routes.base import new_router
-from api.schemas import Answer, Body, Credits, Instant, OneWord, Text
+from api.schemas import Answer, Body, Credits, OneWord, Text
 from api.user_scope import only_user, visible
 from billing.catalog.products.schemas import ServiceType
 from billing.catalog.rating.schemas import Method
@@ -124,16 +133,18 @@ class RecordAnswer(Answer):
 @router.post(
     "/billing/calculate",
     responses=responses(
-        "MERCHANT_NOT_FOUND", "PRODUCT_PRICING_NOT_FOUND", "PRICING_UNAVAILABLE",
-        "SUBSCRIPTION_NOT_FOUND",
+        "ACCOUNT_REQUIRED", "MERCHANT_NOT_FOUND", "PRODUCT_PRICING_NOT_FOUND",
+        "PRICING_UNAVAILABLE", "SUBSCRIPTION_NOT_FOUND",
     ),
 )  # fmt: skip
-async def calculate_cost(body: CalculateBody, call: MemberCall) -> CalculateAnswer:
+async def calculate_cost(body: CalculateBody, sent: MemberUse) -> CalculateAnswer:
     """The cost of a use now; writes nothing [F8-F12].
 
     A product without a price in credits is priced in the account's currency; then no method is
-    available when no card can be charged.
+    available when no card can be charged. For a service `user_id` may name the account, as for
+    a use.
     """
+    call = await sent.of_user(body.user_id)
     await call.services.prices.need(call.account, body.product_id, body.service_type)
     async with call.transaction() as connection:
         at = await clock.now(connection, call.account.id)
@@ -152,11 +163,15 @@ async def calculate_cost(body: CalculateBody, call: MemberCall) -> CalculateAnsw
         "PAYMENT_CHARGE_NOT_OFFERED", "NOT_INCLUDED", "BILLED_ON_INVOICE",
     ),
 )  # fmt: skip
-async def process_billing(body: ProcessBody, call: BillingCall) -> RecordAnswer:
-    """Pay a deferred or failed record; a paid one is answered unchanged [F13]."""
-    if body.force_charge and SERVICE not in call.caller.roles:
+async def process_billing(body: ProcessBody, sent: BillingUse) -> RecordAnswer:
+    """Pay a deferred or failed record; a paid one is answered unchanged [F13].
+
+    A service that names no account means the record's.
+    """
+    if body.force_charge and SERVICE not in sent.caller.roles:
         raise NotAllowed("FORBIDDEN", "only a service may force a charge")
     record_id = _record_id(body.billing_id)
+    call = await _owner(sent, record_id)
     if body.billing_method in (None, card_usage_service.METHOD):
         matter = await card_usage.charge_again(call, record_id)
         if matter is not None:
@@ -169,26 +184,27 @@ async def list_billing_records(
     call: MemberCall,
     paging: Paging,
     status: Status | None = None,
-    product: OneWord = None,
-    start: Instant | None = None,
-    end: Instant | None = None,
+    product_id: OneWord = None,
+    start_date: MaybeMoment = None,
+    end_date: MaybeMoment = None,
     fresh: Fresh = False,
 ) -> Page[RecordAnswer]:
     """The account's billing records, newest use first; a member sees only its own [A14]."""
     query = store.records(
-        call.account.id, billing_status=status, product_id=product, user_id=only_user(call)
+        call.account.id, billing_status=status, product_id=product_id, user_id=only_user(call)
     )
     async with call.reading(fresh=fresh) as connection:
+        start, end = await moments(call, connection, start_date, end_date)
         return await paginate(connection, store.between(query, start, end), KEYS, paging, show)
 
 
 @router.get(
-    "/billing/records/user/{user_id}",
+    "/billing/records/user/{user_id:path}",
     responses=responses("MERCHANT_NOT_FOUND", "INVALID_CURSOR", "NOT_FOUND"),
 )
 async def list_user_records(
     user_id: str,
-    call: MemberCall,
+    call: MemberRead,
     paging: Paging,
     status: Status | None = None,
     fresh: Fresh = False,
@@ -196,7 +212,7 @@ async def list_user_records(
     """The billing records of one user, newest use first [F18]; 404 for a member that is not this
     user.
     """
-    query = store.records(call.account.id, user_id=visible(user_id, call), billing_status=status)
+    query = store.records(call.account_id, user_id=visible(user_id, call), billing_status=status)
     async with call.reading(fresh=fresh) as connection:
         return await paginate(connection, query, KEYS, paging, show)
 
@@ -212,6 +228,15 @@ async def read_billing_record(billing_id: str, call: MemberCall) -> RecordAnswer
     if only_user(call) not in (None, found.user_id):
         raise not_found("BILLING_RECORD_NOT_FOUND")
     return RecordAnswer.of(found)
+
+
+async def _owner(sent: UseCall, record_id: UUID) -> AccountCall:
+    """The call for the account of a record. Errors: BILLING_RECORD_NOT_FOUND."""
+    if sent.account is not None:
+        return await sent.of_user(None)
+    async with sent.database.operator() as connection:
+        account_id = await store.account_of(connection, record_id)
+    return await sent.of_account(ids.encode(ids.ACCOUNT, account_id))
 
 
 async def _pay(call: AccountCall, record_id: UUID, body: ProcessBody) -> BillingRecord:
@@ -250,4 +275,4 @@ async def _check_context(
 
 
 def _record_id(name: str) -> UUID:
-    return row_id("BILLING_RECORD_NOT_FOUND", rules.BILLING_ID, name)
+    return row_id(rules.BILLING_ID, name)

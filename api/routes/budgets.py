@@ -119,4 +119,4 @@ async def delete_budget(budget_id: str, call: BillingCall) -> BudgetAnswer:
 
 
 def _known(budget_id: str) -> UUID:
-    return row_id("BUDGET_NOT_FOUND", rules.BUDGET_ID, budget_id)
+    return row_id(rules.BUDGET_ID, budget_id)

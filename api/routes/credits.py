@@ -9,7 +9,7 @@ from pydantic import Field
 from api.dependencies import MemberCall, MemberRead
 from api.pagination import Page, Paging, paginate
 from api.problems import responses
-from api.public_ids import LotId, TransactionId
+from api.public_ids import LotId, TransactionId, row_id
 from api.routes.base import new_router
 from api.schemas import Answer, Credits
 from billing.core import clock, ids
@@ -180,14 +180,14 @@ async def list_transactions(
 async def read_transaction(transaction_id: str, call: MemberCall) -> TransactionDetail:
     """One entry with its split over lots."""
     async with call.transaction() as connection:
-        found = await store.transaction(connection, ids.decode(ids.TRANSACTION, transaction_id))
+        found = await store.transaction(connection, row_id(ids.TRANSACTION, transaction_id))
     return TransactionDetail.of(found)
 
 
 @router.get("/billing/credits/transactions/{transaction_id}/explain", responses=responses(404))
 async def explain_transaction(transaction_id: str, call: MemberCall) -> ExplanationAnswer:
     """The lots that an entry used, in their order, and the reason for each place."""
-    wanted = ids.decode(ids.TRANSACTION, transaction_id)
+    wanted = row_id(ids.TRANSACTION, transaction_id)
     async with call.transaction() as connection:
         entry = await store.transaction(connection, wanted)
         lots = await explanations.lots(connection, call.account.id, entry)

@@ -13,7 +13,7 @@ from api.fast_route import fast
 from api.idempotency import LedgerKey, encoded_answer
 from api.pagination import Page, Paging, paginate
 from api.problems import responses
-from api.public_ids import encoded
+from api.public_ids import encoded, row_id
 from api.routes.base import new_router
 from api.schemas import Answer, Body, Credits, Instant, Text, optional_body
 from api.workflow_calls import notify
@@ -198,7 +198,7 @@ async def capture_hold(
     """
     order = CaptureOrder(
         account_id=call.account.id,
-        hold_id=ids.decode(ids.HOLD, hold_id),
+        hold_id=row_id(ids.HOLD, hold_id),
         amount=body.amount,
         reason=body.reason,
         detail=dict(body.detail),
@@ -212,7 +212,7 @@ async def release_hold(hold_id: str, call: BillingCall) -> HoldAnswer:
     """Release a hold; a second call answers the first."""
     async with call.transaction() as connection:
         await service.release(
-            connection, account_id=call.account.id, hold_id=ids.decode(ids.HOLD, hold_id)
+            connection, account_id=call.account.id, hold_id=row_id(ids.HOLD, hold_id)
         )
     return await _read(call, hold_id)
 
@@ -220,5 +220,5 @@ async def release_hold(hold_id: str, call: BillingCall) -> HoldAnswer:
 async def _read(call: AccountCall, hold_id: str) -> HoldAnswer:
     async with call.transaction() as connection:
         now = await clock.now(connection, call.account.id)
-        found = await store.hold(connection, ids.decode(ids.HOLD, hold_id), now)
+        found = await store.hold(connection, row_id(ids.HOLD, hold_id), now)
     return HoldAnswer.of(found)

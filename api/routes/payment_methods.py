@@ -1,7 +1,7 @@
 """Stored payment methods: save a card, list, label, choose the default, remove.
 
-Only metadata is stored [K4]. A change of the card for future charges needs a typed word in
-`confirm` [K8]: DEFAULT to choose a default, DELETE to remove a method.
+Only metadata is stored [K4]. A page that asks its person to type a word passes it on in `confirm`
+[K8]: DEFAULT to choose a default, DELETE to remove a method. A bearer client need not.
 """
 
 from collections.abc import Sequence
@@ -9,16 +9,16 @@ from datetime import datetime
 from typing import Annotated, Any, Final, Literal, Self
 from uuid import UUID
 
-from fastapi import Response
-from pydantic import Field, StringConstraints, model_validator
+from fastapi import Query, Response
+from pydantic import Field, StringConstraints
 
 from api.dependencies import AccountCall, BillingCall, MemberCall
 from api.idempotency import Claim, OptionalKey
 from api.pagination import Page, Paging, paginate
 from api.problems import KEYED, responses
-from api.public_ids import PaymentMethodId, PaymentMethodName, encoded, payment_method_row
+from api.public_ids import PaymentMethodId, PaymentMethodName, encoded, payment_method_row, row_id
 from api.routes.base import new_router
-from api.schemas import Answer, Body, Text
+from api.schemas import Answer, Body, Text, optional_body
 from api.workflow_calls import need_temporal, notify, wait_until_done
 from billing.core import clock, ids
 from billing.core.errors import Conflict, PaymentRequired, ProviderFailure
@@ -40,15 +40,7 @@ class _Defaulting(Body):
     """A card that may become the default at once."""
 
     make_default: Flag = False
-    confirm: Literal["DEFAULT"] | None = Field(
-        None, description="DEFAULT, typed by the person, where `make_default` is true"
-    )
-
-    @model_validator(mode="after")
-    def _is_confirmed(self) -> Self:
-        if self.make_default and self.confirm is None:
-            raise ValueError("make_default needs confirm: DEFAULT")
-        return self
+    confirm: Literal["DEFAULT"] | None = Field(None, description="DEFAULT, typed by the person")
 
 
 class SetupBody(_Defaulting):
@@ -71,15 +63,15 @@ class LabelBody(Body):
 
 
 class DefaultBody(Body):
-    """The typed word that makes this method the default."""
+    """The word that a person typed."""
 
-    confirm: Literal["DEFAULT"] = Field(description="DEFAULT, typed by the person")
+    confirm: Literal["DEFAULT"] | None = Field(None, description="DEFAULT, typed by the person")
 
 
 class RemoveBody(Body):
-    """The typed word that removes a method, and the method that becomes the default."""
+    """The word that a person typed, and the method that becomes the default."""
 
-    confirm: Literal["DELETE"] = Field(description="DELETE, typed by the person")
+    confirm: Literal["DELETE"] | None = Field(None, description="DELETE, typed by the person")
     new_default: PaymentMethodName | None = Field(
         None, description="Becomes the default; without it no other method does"
     )
@@ -237,9 +229,13 @@ async def change_payment_method(
     ),
 )
 async def delete_payment_method(
-    payment_method_id: str, body: RemoveBody, call: BillingCall, once: OptionalKey
+    payment_method_id: str,
+    body: Annotated[RemoveBody, optional_body(RemoveBody)],
+    call: BillingCall,
+    once: OptionalKey,
+    confirm: Annotated[Literal["DELETE"] | None, Query(description="As in the body")] = None,
 ) -> Response:
-    """Remove a method, here at once and at Stripe right after.
+    """Remove a method, here at once and at Stripe right after. The body may be left out.
 
     409 for the last method of an open subscription, and while the method is being charged.
     """
@@ -266,7 +262,10 @@ async def delete_payment_method(
     responses=responses("PAYMENT_METHOD_NOT_FOUND", "MERCHANT_NOT_FOUND", *KEYED),
 )
 async def choose_default_method(
-    payment_method_id: str, body: DefaultBody, call: BillingCall, once: OptionalKey
+    payment_method_id: str,
+    body: Annotated[DefaultBody, optional_body(DefaultBody)],
+    call: BillingCall,
+    once: OptionalKey,
 ) -> Response:
     """Charge this method from now on [K3]; overdue invoices are tried with it at once."""
     async with once.claim(call) as claim:
@@ -335,4 +334,4 @@ def _next_action(setup: Setup) -> dict[str, Any]:
 
 
 def _decode(name: str) -> UUID:
-    return ids.decode(ids.PAYMENT_METHOD, name)
+    return row_id(ids.PAYMENT_METHOD, name)

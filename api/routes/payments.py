@@ -139,12 +139,12 @@ async def _read(call: AccountCall, payment_id: UUID) -> PaymentAnswer:
 
 def decode_payment(name: str) -> UUID:
     """The row id of `pay_…`; PAYMENT_NOT_FOUND for anything else."""
-    return row_id("PAYMENT_NOT_FOUND", ids.PAYMENT, name)
+    return row_id(ids.PAYMENT, name)
 
 
 def decode_invoice(name: str) -> UUID:
     """The row id of `inv_…`; INVOICE_NOT_FOUND for anything else."""
-    return row_id("INVOICE_NOT_FOUND", ids.INVOICE, name)
+    return row_id(ids.INVOICE, name)
 
 
 def statuses_of(wanted: StatusFilter | None) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from api.dependencies import MemberCall
 from api.problems import responses
-from api.public_ids import InvoiceId, LotId, PaymentId, PurchaseId, TransactionId
+from api.public_ids import InvoiceId, LotId, PaymentId, PurchaseId, TransactionId, row_id
 from api.routes.base import new_router
 from api.schemas import Answer, Credits
 from billing.core import ids
@@ -126,7 +126,7 @@ class ProofAnswer(Answer):
 )
 async def prove_purchase(purchase_id: str, call: MemberCall) -> ProofAnswer:
     """The proof that this purchase was paid once and granted once; it works without Temporal."""
-    purchase = ids.decode(ids.PURCHASE, purchase_id)
+    purchase = row_id(ids.PURCHASE, purchase_id)
     facts = await _facts(call, purchase)
     client = call.services.temporal_client
     runs = None

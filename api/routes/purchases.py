@@ -2,8 +2,9 @@
 
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
-from fastapi import Query, Response
+from fastapi import Response
 from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -11,12 +12,12 @@ from api.dependencies import AccountCall, BillingCall, MemberCall
 from api.idempotency import Claim, OptionalKey
 from api.pagination import Page, Paging, paginate
 from api.problems import KEYED, responses
-from api.public_ids import InvoiceId, PaymentMethodName, PurchaseId, payment_method_row
+from api.public_ids import InvoiceId, PaymentMethodName, PurchaseId, payment_method_row, row_id
 from api.routes.base import new_router
 from api.schemas import Answer, Body, CatalogName, Credits, Currency, Url, optional_body
 from api.workflow_calls import need_temporal, wait_until_done
 from billing.core import clock, ids
-from billing.core.errors import PaymentRequired, ProviderFailure
+from billing.core.errors import Invalid, PaymentRequired, ProviderFailure
 from billing.core.failpoints import failpoint
 from billing.matters.kinds import PURCHASE
 from billing.matters.schemas import Matter
@@ -25,7 +26,7 @@ from billing.money.payments import store as payment_store
 from billing.money.payments.declines import classify
 from billing.money.payments.schemas import Payment
 from billing.money.purchases import rules, service, store
-from billing.money.purchases.schemas import NewPurchase, Purchase
+from billing.money.purchases.schemas import NewPurchase, Purchase, PurchaseStatus
 from billing.money.purchases.tables import purchases
 
 router = new_router("purchases")
@@ -101,6 +102,7 @@ async def create_purchase(body: PurchaseBody, call: BillingCall, once: OptionalK
     await failpoint("api.request_parsed")
     if body.payment_method == "saved_card":
         once.require()
+    _check_return(call, body.return_url)
     async with once.claim(call) as claim:
         await need_temporal(call)
         await failpoint("api.claimed")
@@ -130,7 +132,7 @@ async def purchase_package(
 async def list_purchases(
     call: MemberCall,
     paging: Paging,
-    status: Annotated[str | None, Query(max_length=32)] = None,
+    status: PurchaseStatus | None = None,
     archived: bool = False,
 ) -> Page[PurchaseAnswer]:
     """The account's purchases, newest first [E9]; those older than 90 days only with `archived`."""
@@ -152,9 +154,7 @@ async def list_purchases(
 async def read_purchase(purchase_id: str, call: MemberCall) -> PurchaseAnswer:
     """One purchase, archived or not [E10]."""
     async with call.transaction() as connection:
-        purchase, payment = await store.with_payment(
-            connection, ids.decode(ids.PURCHASE, purchase_id)
-        )
+        purchase, payment = await store.with_payment(connection, row_id(ids.PURCHASE, purchase_id))
         return await _with_owed(connection, purchase, payment)
 
 
@@ -166,6 +166,13 @@ async def _with_owed(
     if payment is not None and payment.status == "completed" and purchase.status == "pending":
         owed = (await invoice_store.get(connection, purchase.invoice_id)).remaining_minor
     return PurchaseAnswer.of_purchase(purchase, payment, owed)
+
+
+def _check_return(call: AccountCall, return_url: str | None) -> None:
+    """The payer is sent back to hosts of the setting alone. Errors: VALIDATION_FAILED."""
+    hosts = call.settings.return_url_hosts
+    if return_url and hosts and urlsplit(return_url).hostname not in hosts:
+        raise Invalid("VALIDATION_FAILED", "return_url: its host is not one of this service's")
 
 
 async def _begin(call: AccountCall, claim: Claim, body: PurchaseBody) -> Matter:

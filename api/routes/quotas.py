@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from api.dependencies import AdminCall, MemberCall, account_filter, account_named
+from api.dependencies import AdminCall, MemberUse, account_filter, account_named
 from api.pagination import Page, Paging, paginate
 from api.problem_codes import not_found
 from api.problems import responses
@@ -29,7 +29,6 @@ from billing.platform.audit import service as audit
 
 router = new_router("quotas")
 
-QUOTA = "qta"
 Quantity = Annotated[Credits, Field(gt=0)]
 
 
@@ -120,7 +119,7 @@ class QuotaBody(Body):
 class QuotaAnswer(Answer):
     """A quota with the use of the window that was last counted."""
 
-    quota_id: Annotated[str, encoded(QUOTA)] = Field(validation_alias="id")
+    quota_id: Annotated[str, encoded(rules.QUOTA_ID)] = Field(validation_alias="id")
     account_id: AccountId
     owner: Owner
     owner_id: OwnerId = Field(validation_alias="owner")
@@ -139,16 +138,19 @@ class QuotaAnswer(Answer):
 @router.post(
     "/quota/check",
     responses=responses(
-        "MERCHANT_NOT_FOUND", "METER_NOT_FOUND", "PRODUCT_PRICING_NOT_FOUND", "PRICING_UNAVAILABLE"
+        "ACCOUNT_REQUIRED", "MERCHANT_NOT_FOUND", "METER_NOT_FOUND", "PRODUCT_PRICING_NOT_FOUND",
+        "PRICING_UNAVAILABLE",
     ),
-)
-async def check_quota(body: CheckBody, call: MemberCall) -> CheckAnswer:
+)  # fmt: skip
+async def check_quota(body: CheckBody, sent: MemberUse) -> CheckAnswer:
     """Check a use against every limit; an exceeded limit is an answer, not an error [H2].
 
     It reserves nothing, unless `consume` and an `event_id` are sent: then the use counts at once,
     and its later record does not count again; without a record it is given back after 10 minutes. A
-    claim covers the limits it was counted on, in the window it was made in.
+    claim covers the limits it was counted on, in the window it was made in. For a service
+    `user_id` may name the account, as for a use.
     """
+    call = await sent.of_user(body.user_id)
     asked = body.asked(user_of(body.user_id, call))
     await call.services.prices.need(call.account, body.product_id, body.service_type)
     if body.consume and body.event_id:
@@ -188,7 +190,7 @@ async def put_quota(body: QuotaBody, call: AdminCall) -> QuotaAnswer:
 async def delete_quota(quota_id: str, call: AdminCall) -> QuotaAnswer:
     """Delete a quota; answers its last state."""
     async with call.database.operator() as connection:
-        gone = await store.remove(connection, row_id("QUOTA_NOT_FOUND", QUOTA, quota_id))
+        gone = await store.remove(connection, row_id(rules.QUOTA_ID, quota_id))
         if gone is None:
             raise not_found("QUOTA_NOT_FOUND")
         await _note(connection, gone, "quota.removed", real_now())
@@ -221,7 +223,7 @@ async def _note(connection: AsyncConnection, quota: Quota, action: str, at: date
         connection,
         account_id=quota.account_id,
         action=action,
-        subject=ids.encode(QUOTA, quota.id),
+        subject=ids.encode(rules.QUOTA_ID, quota.id),
         at=at,
         meter=quota.meter,
         owner=quota.owner,

@@ -46,11 +46,13 @@ from api.routes.admin import (
 from api.routes.admin import catalog as admin_catalog
 from api.routes.admin import credits as admin_credits
 from api.routes.admin import payments as admin_payments
+from api.routes.base import PREFIX
 
-# Served even when BILLING_ENABLED is false.
 OPEN: Final[tuple[APIRouter, ...]] = (health.router, meta.router)
+# Served besides when BILLING_ENABLED is false: customers' routes alone are closed.
+_STAY: Final = (f"{PREFIX}/admin/", f"{PREFIX}/webhooks/")
 
-# 404 when BILLING_ENABLED is false. The OpenAPI document has this order.
+# The OpenAPI document has this order.
 _BILLING: Final = (
     usage, quotas, purchases, trials, subscriptions, payment_methods, invoices, payments, webhooks,
     catalog, holds, credits, top_ups, timeline, usage_reads, usage_sums, budgets, forecasts,
@@ -64,7 +66,11 @@ ROUTERS: Final[tuple[APIRouter, ...]] = tuple(part.router for part in (*_BILLING
 
 
 def routes(*, billing: bool) -> list[APIRoute]:
-    """The routes to serve, with or without those of billing."""
-    routers = OPEN + (ROUTERS if billing else ())
-    found = [route for router in routers for route in router.routes]
-    return [route for route in found if isinstance(route, APIRoute)]
+    """The routes to serve, with or without those of customers."""
+    found = [route for router in (*OPEN, *ROUTERS) for route in router.routes]
+    served = [route for route in found if isinstance(route, APIRoute)]
+    opened = {id(route) for router in OPEN for route in router.routes}
+    return [
+        route for route in served
+        if billing or id(route) in opened or route.path.startswith(_STAY)
+    ]  # fmt: skip

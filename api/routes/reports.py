@@ -59,8 +59,8 @@ async def read_usage_report(
     call: MemberCall,
     format: Literal["csv", "json"] = "csv",
     group_by: GroupBy = "day",
-    start: MaybeDay = None,
-    end: MaybeDay = None,
+    start_date: MaybeDay = None,
+    end_date: MaybeDay = None,
     fresh: Fresh = False,
 ) -> StreamingResponse:
     """Usage of a range of days, by default the last thirty, as CSV or JSON; `record` lists single
@@ -71,7 +71,7 @@ async def read_usage_report(
     `+`, `-`, `@`, tab, return) gets a leading quote.
     """
     async with call.reading(fresh=fresh) as connection:
-        days = await span(call, connection, start, end, ("start", "end"))
+        days = await span(call, connection, start_date, end_date)
         report = store.report(
             call.account.id, group_by, days.start, days.end, days.as_of, only_user(call)
         )

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Annotated, Any, Literal, Self
 
 from fastapi import Response
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.dependencies import AccountCall, BillingCall, MemberCall
@@ -35,14 +35,18 @@ from billing.money.subscriptions.schemas import NewSubscription, Subscription
 
 router = new_router("subscriptions")
 Verb = Callable[[Work[SubscriptionFacts]], object]
-_INTERVALS = {"monthly": Interval(unit="month"), "yearly": Interval(unit="year")}
+# As the price list names them, and as they are answered.
+_INTERVALS = {
+    "month": Interval(unit="month"), "monthly": Interval(unit="month"),
+    "year": Interval(unit="year"), "yearly": Interval(unit="year"),
+}  # fmt: skip
 
 
 class SubscribeBody(Body):
     """The plan, how often it is billed, and how the first payment is made."""
 
     plan: CatalogName
-    interval: Literal["monthly", "yearly"] = "monthly"
+    interval: Literal["monthly", "yearly", "month", "year"] = "monthly"
     currency: Currency | None = None
     quantity: Annotated[int, Field(strict=True, ge=1, le=10_000)] = 1
     payment_method_id: PaymentMethodName | None = None
@@ -54,6 +58,15 @@ class CancelBody(Body):
     """The end of the subscription: at the end of the paid period, or now without a refund."""
 
     at: Literal["period_end", "now"] = "period_end"
+    cancel_at_period_end: Literal[True] | None = Field(
+        None, description="As Stripe has it: the same as `at: period_end`"
+    )
+
+    @model_validator(mode="after")
+    def _one_end(self) -> Self:
+        if self.cancel_at_period_end and self.at != "period_end":
+            raise ValueError("at: now contradicts cancel_at_period_end")
+        return self
 
 
 class AddOnBody(Body):

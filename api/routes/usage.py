@@ -5,11 +5,12 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from fastapi import Body, Depends, Header, Request
 from fastapi.responses import Response
+from pydantic import TypeAdapter
 
 from api import usage_batch_parser
 from api.auth import MEMBER
 from api.card_usage import charge_now
-from api.dependencies import Call, MemberCall, OperatorGate, gate_headers
+from api.dependencies import Call, MemberUse, OperatorGate, gate_headers
 from api.fast_route import fast
 from api.idempotency import JSON, encoded_answer, valid_key
 from api.problems import responses
@@ -30,6 +31,8 @@ router = new_router("usage")
 RECORD: Final = "usg"
 Key = Annotated[str | None, Header()]
 BatchCall = Annotated[Call, Depends(OperatorGate(MEMBER))]
+_ROW_SCHEMA: Final[dict[str, Any]] = msgspec.json.schema(UseRow)["$defs"]["UseRow"]
+_ROW_SCHEMA["properties"]["usage_amount"] = TypeAdapter(Credits).json_schema()
 _BATCH_SCHEMA: Final[dict[str, Any]] = {
     "type": "object",
     "required": ["events"],
@@ -39,7 +42,7 @@ _BATCH_SCHEMA: Final[dict[str, Any]] = {
             "type": "array",
             "minItems": 1,
             "maxItems": rules.MAX_ROWS,
-            "items": msgspec.json.schema(UseRow)["$defs"]["UseRow"],
+            "items": _ROW_SCHEMA,
         }
     },
 }
@@ -113,22 +116,27 @@ def answer_of(done: Recorded) -> bytes:
     status_code=201,
     response_model=UseAnswer,
     responses=responses(
-        "MERCHANT_NOT_FOUND", "IDEMPOTENCY_KEY_INVALID", "IDEMPOTENCY_KEY_REQUIRED",
+        "ACCOUNT_REQUIRED", "MERCHANT_NOT_FOUND", "IDEMPOTENCY_KEY_INVALID",
+        "IDEMPOTENCY_KEY_REQUIRED",
         "IDEMPOTENCY_KEY_REUSED", "TEMPORAL_UNAVAILABLE", "PRICING_UNAVAILABLE", *CODES_OF_USES,
     ),
 )  # fmt: skip
 @fast
 async def record_usage(
-    body: Annotated[UseBody, Body()], call: MemberCall, idempotency_key: Key = None
+    body: Annotated[UseBody, Body()], sent: MemberUse, idempotency_key: Key = None
 ) -> Response:
     """Record one use: rated, counted against plan and quotas, and paid, in one transaction.
 
     With `payment_charge` a saved card pays at once: `billing_status` says whether it did. It needs
     the role billing, and an `event_id` or Idempotency-Key. A repeated event answers its first
-    result with `Idempotent-Replayed: true`.
+    result with `Idempotent-Replayed: true`. Without both the `request_id` names the event.
+
+    For the role service that names no account, `user_id` names it: the account whose external id
+    it is.
     """
     key = valid_key(idempotency_key)
-    body.event_id = body.event_id or key
+    body.event_id = body.event_id or key or body.request_id
+    call = await sent.of_user(body.user_id)
     use = use_of(body, call.account.id, call, {})
     await call.services.prices.need(call.account, body.product_id, body.service_type)
     if body.billing_method == card_usage.METHOD:
@@ -157,9 +165,10 @@ async def record_usage_batch(
     recorded. Rows of one request that cost credits are paid together; each with `payment_charge` is
     charged to its account's card after the answer, and its billing record shows the outcome.
 
-    A row without `event_id` gets `{Idempotency-Key}/{row}` as its event id. A large batch is
-    recorded in parts: after a 5xx or no answer send the same request again, with the same key or
-    event ids; rows that were recorded answer `duplicate`.
+    A row without `event_id` gets `{Idempotency-Key}/{row}` as its event id, without a key its
+    `request_id`. A row of the role service that names no account is of its `user_id`. A large
+    batch is recorded in parts: after a 5xx or no answer send the same request again, with the same
+    key or event ids; rows that were recorded answer `duplicate`.
     """
     rows = usage_batch_parser.parse(await request.body())
     named = usage_batch_parser.named(rows, valid_key(idempotency_key))

@@ -7,19 +7,20 @@ from typing import Final, Literal
 
 from pydantic import Field
 
-from api.dependencies import Call, Fresh, MemberCall, MemberRead
+from api.date_range import MaybeMoment, moments
+from api.dependencies import Call, Fresh, MemberRead
 from api.pagination import Page, Paging, paginate
 from api.problems import responses
 from api.routes.base import new_router
 from api.routes.billing_records import KEYS, RecordAnswer, show
-from api.schemas import Answer, Credits, Instant, OneWord, Owner, OwnerId
+from api.schemas import Answer, Credits, OneWord, Owner, OwnerId
 from api.user_scope import only_user, visible
 from billing.core import clock
 from billing.core.money import ZERO
 from billing.metering.quotas import service as quotas
 from billing.metering.quotas.schemas import Bound, Quota
 from billing.metering.usage import rules, store
-from billing.metering.usage.schemas import Counter, Period
+from billing.metering.usage.schemas import Counter, Period, Status
 from billing.money.subscriptions import entitlements
 
 router = new_router("usage")
@@ -104,12 +105,14 @@ async def read_current_usage(call: MemberRead, fresh: Fresh = False) -> UsageAns
 
 
 @router.get("/usage/limits", responses=responses("MERCHANT_NOT_FOUND"))
-async def list_usage_limits(call: MemberCall, fresh: Fresh = False) -> list[LimitAnswer]:
+async def list_usage_limits(call: MemberRead, fresh: Fresh = False) -> list[LimitAnswer]:
     """The plan's limits and the account's quotas, each with the use that counts against it [H5,
     B16].
 
-    A member does not see the quotas of other users.
+    A member does not see the quotas of other users. An unknown account has none [A13].
     """
+    if call.account is None:
+        return []
     async with call.reading(fresh=fresh) as connection:
         period, known, at = await quotas.standing(connection, call.account.id)
         found: dict[str, Counter] = {}
@@ -121,22 +124,24 @@ async def list_usage_limits(call: MemberCall, fresh: Fresh = False) -> list[Limi
 
 @router.get("/usage/logs", responses=responses("MERCHANT_NOT_FOUND", "INVALID_CURSOR", "NOT_FOUND"))
 async def list_usage_logs(
-    call: MemberCall,
+    call: MemberRead,
     paging: Paging,
     operation: OneWord = None,
     model: OneWord = None,
     service_type: OneWord = None,
     user_id: OneWord = None,
-    start: Instant | None = None,
-    end: Instant | None = None,
+    status: Status | None = None,
+    start_date: MaybeMoment = None,
+    end_date: MaybeMoment = None,
     fresh: Fresh = False,
 ) -> Page[RecordAnswer]:
     """Single uses, newest first [G10]; a member sees only its own [A14]."""
     query = store.records(
-        call.account.id, operation=operation, model=model, service_type=service_type,
-        user_id=visible(user_id, call), kind="usage",
+        call.account_id, operation=operation, model=model, service_type=service_type,
+        user_id=visible(user_id, call), billing_status=status, kind="usage",
     )  # fmt: skip
     async with call.reading(fresh=fresh) as connection:
+        start, end = await moments(call, connection, start_date, end_date)
         return await paginate(connection, store.between(query, start, end), KEYS, paging, show)
 
 

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
+from functools import partial
 from typing import Any, Literal
 from uuid import UUID
 
@@ -11,7 +12,7 @@ from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.date_range import Days, MaybeDay, span
-from api.dependencies import AccountCall, Fresh, MemberCall
+from api.dependencies import EveryCall, EveryRead, Fresh, MemberRead, ReadCall
 from api.problems import responses
 from api.routes.base import new_router
 from api.schemas import Answer, Credits, OneWord
@@ -96,15 +97,15 @@ class StatsAnswer(Answer):
 
 @router.get("/usage/summary", responses=responses("MERCHANT_NOT_FOUND"))
 async def read_usage_summary(
-    call: MemberCall, start_date: MaybeDay = None, end_date: MaybeDay = None, fresh: Fresh = False
+    call: MemberRead, start_date: MaybeDay = None, end_date: MaybeDay = None, fresh: Fresh = False
 ) -> SummaryAnswer:
     """Sums by operation, model and meter over a range of days, by default the last thirty [G11]."""
     async with call.reading(fresh=fresh) as connection:
         days = await span(call, connection, start_date, end_date)
-        meters = await _sums_by_meter(connection, call.account.id, days)
+        meters = await _sums_by_meter(connection, call.account_id, days)
         return SummaryAnswer(
-            by_operation=await _sums_by_name(connection, call.account.id, "a:", days),
-            by_model=await _sums_by_name(connection, call.account.id, "m:", days),
+            by_operation=await _sums_by_name(connection, call.account_id, "a:", days),
+            by_model=await _sums_by_name(connection, call.account_id, "m:", days),
             by_meter=meters,
             total_events=sum(one.events for one in meters),
             total_credits=sum((one.credits for one in meters), ZERO),
@@ -116,7 +117,7 @@ async def read_usage_summary(
 
 @router.get("/usage/aggregations", responses=responses("MERCHANT_NOT_FOUND", "NOT_FOUND"))
 async def read_usage_aggregations(
-    call: MemberCall,
+    call: MemberRead,
     grain: Literal["hour", "day", "month"] = "day",
     user_id: OneWord = None,
     organization_id: OneWord = None,
@@ -127,20 +128,16 @@ async def read_usage_aggregations(
 ) -> AggregationsAnswer:
     """Counters by day or month, or by hour for meters that are counted by hour [G12].
 
-    Users, organisations and hours are counted by meter only: then `service_type` answers 422 for a
-    meter that also counted another service in this range. A member gets 404 for other users.
+    Users, organisations and hours are counted by meter only: with `service_type` a meter that also
+    counted another service in this range is summed from its records. A member gets 404 for other
+    users.
     """
     owner = _owner(call, user_id, organization_id)
     async with call.reading(fresh=fresh) as connection:
         days = await span(call, connection, start_date, end_date)
-        kept = "hour" if grain == "hour" else "day"
-        wanted: dict[str, Any] = {}
-        if service_type and (owner or kept == "hour"):
-            wanted["meters"] = await _meters(call, connection, service_type, days)
-        elif service_type:
-            wanted["service"] = service_type
-        query = store.buckets(call.account.id, owner, kept, days.start, days.end, **wanted)
-        buckets = [BucketAnswer.of(row) for row in await connection.execute(query)]
+        kept: Literal["hour", "day"] = "hour" if grain == "hour" else "day"
+        rows = await _buckets(call, connection, owner, kept, service_type, days)
+        buckets = [BucketAnswer.of(row) for row in rows]
     data = _by_month(buckets, days.zone) if grain == "month" else buckets
     return AggregationsAnswer(
         grain=grain, data=data, start=days.start, end=days.end, as_of=days.as_of
@@ -149,20 +146,21 @@ async def read_usage_aggregations(
 
 @router.get("/stats", responses=responses("MERCHANT_NOT_FOUND"))
 async def read_usage_stats(
-    call: MemberCall, start_date: MaybeDay = None, end_date: MaybeDay = None, fresh: Fresh = False
+    call: EveryRead, start_date: MaybeDay = None, end_date: MaybeDay = None, fresh: Fresh = False
 ) -> StatsAnswer:
     """Numbers and revenue of billing records, by default of the last thirty days [G13, X33].
 
     Revenue is in credits; `revenue_by_currency` is in money: charges of cards at once, and overage
-    after an invoice has billed it.
+    after an invoice has billed it. An operator who names no account gets those of all accounts
+    together, without test accounts, on days in UTC.
     """
+    whose = None if isinstance(call, EveryCall) else call.account_id
     async with call.reading(fresh=fresh) as connection:
         days = await span(call, connection, start_date, end_date)
-        facets = (
-            await connection.execute(store.by_facet(call.account.id, days.start, days.end))
-        ).all()
+        facets = (await connection.execute(store.by_facet(whose, days.start, days.end))).all()
         active = [
-            len(await _sums_by_name(connection, call.account.id, who, days)) for who in ("u:", "o:")
+            await connection.scalar(store.names(whose, who, days.start, days.end)) or 0
+            for who in ("u:", "o:")
         ]
     return _stats([tuple(row) for row in facets], active, days)
 
@@ -196,7 +194,7 @@ def _totals(rows: Sequence[Any]) -> dict[str, Any]:
     }
 
 
-def _owner(call: AccountCall, user_id: str | None, organization_id: str | None) -> str:
+def _owner(call: ReadCall, user_id: str | None, organization_id: str | None) -> str:
     """The owner of the requested counters; '' is the account."""
     if user_id and organization_id:
         raise Invalid("VALIDATION_FAILED", "organization_id: not together with user_id")
@@ -205,20 +203,31 @@ def _owner(call: AccountCall, user_id: str | None, organization_id: str | None) 
     return rules.organization(organization_id) if organization_id else ""
 
 
-async def _meters(
-    call: AccountCall, connection: AsyncConnection, service: str, days: Days
-) -> list[str]:
-    """The meters that counted this service, and no other, for the account."""
-    known = await store.services_of(connection, call.account.id, days.start, days.end)
+async def _buckets(
+    call: ReadCall,
+    connection: AsyncConnection,
+    owner: str,
+    grain: Literal["hour", "day"],
+    service: str | None,
+    days: Days,
+) -> list[Any]:
+    """Counters of an owner; of one service where counters do not tell, sums of its records."""
+    read = partial(store.buckets, call.account_id, owner, grain, days.start, days.end)
+    if service is None:
+        return list(await connection.execute(read()))
+    if not owner and grain == "day":
+        return list(await connection.execute(read(service=service)))
+    known = await store.services_of(connection, call.account_id, days.start, days.end)
     meters = [meter for meter, services in known.items() if service in services]
-    mixed = [meter for meter in meters if len(known[meter]) > 1]
+    counted = list(await connection.execute(read(meters=meters)))
+    mixed = {row.meter for row in counted if len(known[row.meter]) > 1}
+    rows = [row for row in counted if row.meter not in mixed]
     if mixed:
-        raise Invalid(
-            "VALIDATION_FAILED",
-            f"service_type: {', '.join(sorted(mixed))} also counts other services here;"
-            " ask for the account's days, or leave it out",
+        summed = store.buckets_of_records(
+            call.account_id, owner, grain, days.start, days.end, meters=mixed, service=service
         )
-    return meters
+        rows += await connection.execute(summed)
+    return sorted(rows, key=lambda row: (-row.bucket.timestamp(), row.meter))
 
 
 def _stats(facets: Sequence[tuple[Any, ...]], active: list[int], days: Days) -> StatsAnswer:

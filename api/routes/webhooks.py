@@ -28,8 +28,7 @@ async def receive_stripe_event(
     """Receive one signed event [N1 to N3, N11]; a known one changes nothing."""
     services: Services = request.app.state.services
     body = await request.body()
-    secrets = services.settings.stripe_webhook_secret.get_secret_value().split(",")
-    webhooks.verify(body, stripe_signature, secrets, real_now())
+    webhooks.verify(body, stripe_signature, services.settings.webhook_secrets, real_now())
     event = webhooks.parse(body)
     await failpoint("inbox.before_insert")
     owner = await services.inbox.receive(event)

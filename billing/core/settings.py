@@ -3,16 +3,37 @@
 Names are the ones operators know from `.env.example`; secrets never appear in a repr.
 """
 
+import json
 from functools import lru_cache
 from importlib.metadata import version
-from typing import Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import AliasChoices, Field, SecretStr, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 Profile = Literal["default", "test"]
 VERSION: Final = version("durable-billing")
 """The one of pyproject.toml, as it was installed."""
+
+
+PRODUCTION: Final = "production"
+SANDBOX_KEY: Final = "sk_test_sandbox"
+SANDBOX_WEBHOOK_SECRET: Final = "whsec_sandbox"  # noqa: S105 - the stand-in's, known to all
+
+
+def _listed(value: Any) -> Any:
+    """A list as operators write it: `0,3,7`, or JSON."""
+    if not isinstance(value, str):
+        return value
+    if value.lstrip().startswith("["):
+        return json.loads(value)
+    return [part.strip() for part in value.split(",") if part.strip()]
+
+
+Day = Annotated[int, Field(ge=0, le=365)]
+Days = Annotated[tuple[Day, ...], NoDecode, BeforeValidator(_listed)]
+Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
 
 
 class Settings(BaseSettings):
@@ -42,14 +63,14 @@ class Settings(BaseSettings):
     temporal_api_key: SecretStr | None = None
     build_id: str | None = Field(None, validation_alias="BILLING_BUILD_ID")
 
-    stripe_secret_key: SecretStr = SecretStr("sk_test_sandbox")
+    stripe_secret_key: SecretStr = SecretStr(SANDBOX_KEY)
     stripe_publishable_key: str = "pk_test_sandbox"
-    stripe_webhook_secret: SecretStr = SecretStr("whsec_sandbox")
+    stripe_webhook_secret: SecretStr = SecretStr(SANDBOX_WEBHOOK_SECRET)
     stripe_api_base: str | None = None
     stripe_api_version: str | None = None
 
     jwt_secret: SecretStr | None = None
-    jwt_algorithms: tuple[str, ...] = ("HS256",)
+    jwt_algorithms: Words = ("HS256",)
     jwt_jwks_url: str | None = None
     jwt_audience: str = "durable-billing"
     jwt_issuer: str = "durable-billing"
@@ -62,13 +83,20 @@ class Settings(BaseSettings):
     public_url: str = Field("http://127.0.0.1:8080", validation_alias="BILLING_PUBLIC_URL")
     api_metrics_port: int = Field(9464, validation_alias="BILLING_API_METRICS_PORT")
     worker_metrics_port: int = Field(9465, validation_alias="BILLING_WORKER_METRICS_PORT")
-    rate_limit: str = Field("600/minute", validation_alias="BILLING_RATE_LIMIT")
+    # Per caller and class of routes; the first one, where it is set, holds for every class.
+    rate_limit: str | None = Field(None, validation_alias="BILLING_RATE_LIMIT")
+    rate_limit_money: str = Field("60/minute", validation_alias="BILLING_RATE_LIMIT_MONEY")
+    rate_limit_reads: str = Field("1200/minute", validation_alias="BILLING_RATE_LIMIT_READS")
+    rate_limit_metering: str = Field("6000/minute", validation_alias="BILLING_RATE_LIMIT_METERING")
 
     # Prices from a product service instead of the catalog, when its address is given [B15].
     product_service_url: str | None = None
     product_service_timeout_seconds: float = Field(2.0, gt=0, le=30)
     product_service_cache_seconds: float = Field(60.0, ge=0)
     product_service_stale_seconds: float = Field(86_400.0, ge=0)
+
+    # Hosts that a payer may be sent back to; empty is any.
+    return_url_hosts: Words = Field((), validation_alias="BILLING_RETURN_URL_HOSTS")
 
     trial_days: int = 14
     trial_credits: int = 500
@@ -77,7 +105,7 @@ class Settings(BaseSettings):
     cycle_credits_at: Literal["payment", "start"] = Field(
         "payment", validation_alias="BILLING_CYCLE_CREDITS_AT"
     )
-    dunning_schedule_days: tuple[int, ...] = (0, 3, 7)
+    dunning_schedule_days: Days = (0, 3, 7)
     expiry_notice_days: int = Field(7, ge=1, le=90, validation_alias="BILLING_EXPIRY_NOTICE_DAYS")
     # An event out for each use that is recorded, not only where one crosses a line.
     publish_usage: bool = Field(False, validation_alias="BILLING_PUBLISH_USAGE")
@@ -91,6 +119,50 @@ class Settings(BaseSettings):
                 "a live Stripe key goes to Stripe only: unset STRIPE_API_BASE or use sk_test_…"
             )
         return self
+
+    @model_validator(mode="after")
+    def _secrets_are_secret(self) -> Self:
+        if not all(self.webhook_secrets):
+            raise ValueError(
+                "STRIPE_WEBHOOK_SECRET is empty, or has a comma too many: anybody could sign events"
+            )
+        if self.env == PRODUCTION:
+            for wrong, sentence in self._unfit_for_production():
+                if wrong:
+                    raise ValueError(f"ENV=production: {sentence}")
+        return self
+
+    def _unfit_for_production(self) -> tuple[tuple[bool, str], ...]:
+        """What is well on one machine, and known to everybody or a hole in production."""
+        key = self.stripe_secret_key.get_secret_value()
+        return (
+            (key in ("", SANDBOX_KEY), "set STRIPE_SECRET_KEY to the key of your Stripe account"),
+            (
+                SANDBOX_WEBHOOK_SECRET in self.webhook_secrets,
+                "set STRIPE_WEBHOOK_SECRET to the secret of your endpoint at Stripe",
+            ),
+            (self.stripe_api_base is not None, "unset STRIPE_API_BASE: it names a stand-in"),
+            (self.profile == "test", "unset BILLING_PROFILE=test"),
+            (
+                (self.jwt_jwks_url or "https:").startswith("http:"),
+                "JWT_JWKS_URL must begin with https://",
+            ),
+            (
+                self.database_operator_url is not None and self._one_role,
+                "DATABASE_URL and DATABASE_OPERATOR_URL are one role: it would see all accounts",
+            ),
+        )
+
+    @property
+    def _one_role(self) -> bool:
+        urls = (self.database_url, self.operator_url)
+        users = {urlsplit(url.get_secret_value()).username for url in urls}
+        return len(users) == 1
+
+    @property
+    def webhook_secrets(self) -> list[str]:
+        """Secrets that may have signed an event; two while one replaces the other."""
+        return self.stripe_webhook_secret.get_secret_value().split(",")
 
     @property
     def service_version(self) -> str:

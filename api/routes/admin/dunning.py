@@ -273,4 +273,4 @@ async def _detail(call: Call, case_id: UUID) -> CaseDetail:
 
 
 def _decode(name: str) -> UUID:
-    return row_id("DUNNING_CASE_NOT_FOUND", ids.DUNNING_CASE, name)
+    return row_id(ids.DUNNING_CASE, name)

@@ -87,7 +87,7 @@ async def list_products(call: AdminCall) -> Page[PricedProduct]:
     return as_page(priced)
 
 
-@router.put("/admin/products/{key}", responses=responses("METER_NOT_FOUND"))
+@router.put("/admin/products/{key:path}", responses=responses("METER_NOT_FOUND"))
 async def put_product(key: ProductKey, body: ProductSpec, call: AdminCall) -> ChangesAnswer:
     """Add or change a product; each changed price starts a new version now."""
     async with call.database.operator() as connection:

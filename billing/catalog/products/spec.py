@@ -15,7 +15,7 @@ from pydantic import (
 from billing.catalog.products.schemas import MeterKind, Name, ServiceType
 from billing.catalog.rating.schemas import PriceCurrency, PriceTerms
 
-PRODUCT_KEY: Final = r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$"
+PRODUCT_KEY: Final = r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}$"
 ProductKey = Annotated[str, StringConstraints(pattern=PRODUCT_KEY)]
 """A product's id as its callers know it, such as `gpt-4`."""
 Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]

@@ -37,12 +37,14 @@ def _no_float(value: Any) -> Any:
     return value
 
 
+_TEXT: Final = {"type": "string", "pattern": r"^\d{1,15}(\.\d{1,12})?$", "example": "2.00"}
 Amount = Annotated[
     Decimal,
     BeforeValidator(_no_float),
     Field(ge=0, lt=10**15, max_digits=27, decimal_places=12, allow_inf_nan=False),
     PlainSerializer(show_decimal, return_type=str, when_used="json"),
-    WithJsonSchema({"type": "string", "pattern": r"^\d{1,15}(\.\d{1,12})?$", "example": "2.00"}),
+    WithJsonSchema({"anyOf": [_TEXT, {"type": "number"}], "example": "2.00"}, mode="validation"),
+    WithJsonSchema(_TEXT, mode="serialization"),
 ]
 """Credits, an included quantity or a unit price."""
 

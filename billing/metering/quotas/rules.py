@@ -12,6 +12,7 @@ from billing.metering.quotas.schemas import Bound, Decision, Window
 
 CLAIM_LIFETIME: Final = timedelta(minutes=10)
 """A quota claimed beforehand and not settled by its record by then is given back."""
+QUOTA_ID: Final = "qta"
 ALERT_PERCENTS: Final = (80, 100)
 REFUSED: Final = "Quota exceeded for service type"
 OVER_BUDGET: Final = "this use would exceed a blocking budget"

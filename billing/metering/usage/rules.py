@@ -15,7 +15,7 @@ from billing.core.money import ZERO, exponent, round_minor
 
 BILLING_ID: Final = ids.BILLING_RECORD
 MAX_ROWS: Final = 1_000
-AMOUNT: Final = r"^(?=[0-9.]*[1-9])[0-9]{1,15}(\.[0-9]{1,12})?$"
+AMOUNT: Final = r"^(?=[0-9.]*[1-9])[0-9]{1,15}(\.[0-9]{1,12})?(?![\s\S])"
 """A quantity: a decimal in a string, above 0, below 10^15, at most twelve decimals."""
 STATUS_ACTIONS: Final = {
     "completed": "usage.settled", "pending": "usage.retried", "failed": "usage.failed",

@@ -3,12 +3,13 @@
 from collections.abc import Collection
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, Literal
 from uuid import UUID
 
 from sqlalchemy import BindParameter, ColumnElement, Select, bindparam, func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from billing.catalog.rating.schemas import CREDIT
 from billing.core import prepared
 from billing.core.errors import NotFound
 from billing.ledger.credits.tables import credit_balances
@@ -19,6 +20,7 @@ from billing.metering.usage.tables import (
     usage_cycles,
     usage_periods,
 )
+from billing.platform.accounts.tables import accounts
 
 _OPEN_PERIOD: Final = text("SELECT usage_open_period(:account_id, :at)")
 _METER: Final = text(
@@ -129,6 +131,40 @@ def buckets(
     return query if meters is None else query.where(counter.meter.in_(meters))
 
 
+def buckets_of_records(
+    account_id: UUID,
+    owner: str,
+    grain: Literal["hour", "day"],
+    start: datetime,
+    end: datetime,
+    *,
+    meters: Collection[str],
+    service: str,
+) -> Select[Any]:
+    """As `buckets`, of one service on meters that count several: the records tell them apart."""
+    record = billing_records.c
+    bucket = record.day_at if grain == "day" else func.date_trunc("hour", record.occurred_at)
+    whose = {"u": record.user_id, "o": record.organization_id}.get(owner[:1])
+    query = (
+        select(
+            bucket.label("bucket"),
+            record.meter,
+            func.sum(record.usage_amount).label("quantity"),
+            func.count().label("events"),
+            func.coalesce(
+                func.sum(record.total_amount).filter(record.currency == CREDIT), 0
+            ).label("credits"),
+            func.max(record.usage_amount).label("maximum"),
+        )
+        .where(
+            record.account_id == account_id, record.kind == "usage", record.meter.in_(meters),
+            record.service_type == service, record.occurred_at >= start, record.occurred_at < end,
+        )
+        .group_by(text("1"), record.meter)
+    )  # fmt: skip
+    return query if whose is None else query.where(whose == owner[2:])
+
+
 async def services_of(
     connection: AsyncConnection, account_id: UUID, start: datetime, end: datetime
 ) -> dict[str, set[str]]:
@@ -146,12 +182,15 @@ async def services_of(
 
 
 def _counted(
-    account_id: UUID, grain: str, start: datetime, end: datetime
+    account_id: UUID | None, grain: str, start: datetime, end: datetime
 ) -> tuple[ColumnElement[bool], ...]:
-    """The account's counters of one grain between two instants, whoever's they are."""
+    """The account's counters of one grain between two instants, whoever's they are; those of every
+    account that is not a test without one.
+    """
     counter = usage_counters.c
+    real = select(accounts.c.id).where(~accounts.c.is_test)
     return (
-        counter.account_id == account_id,
+        counter.account_id.in_(real) if account_id is None else counter.account_id == account_id,
         counter.grain == grain,
         counter.bucket >= start,
         counter.bucket < end,
@@ -192,7 +231,21 @@ def by_word(account_id: UUID, prefix: str, start: datetime, end: datetime) -> Se
     )
 
 
-def by_facet(account_id: UUID, start: datetime, end: datetime) -> Select[Any]:
+def names(account_id: UUID | None, prefix: str, start: datetime, end: datetime) -> Select[Any]:
+    """The number of users (`u:`) or organisations (`o:`) that used anything."""
+    counter = usage_counters.c
+    found = (
+        select(counter.account_id, counter.owner)
+        .distinct()
+        .where(
+            counter.owner >= prefix, counter.owner < f"{prefix[0]};",
+            *_counted(account_id, "day", start, end),
+        )
+    )  # fmt: skip
+    return select(func.count()).select_from(found.subquery())
+
+
+def by_facet(account_id: UUID | None, start: datetime, end: datetime) -> Select[Any]:
     """The account's days by service, method, status and currency."""
     counter = usage_counters.c
     return (
@@ -220,6 +273,15 @@ def between(query: Select[Any], start: datetime | None, end: datetime | None) ->
     if start is not None:
         query = query.where(billing_records.c.occurred_at >= start)
     return query if end is None else query.where(billing_records.c.occurred_at < end)
+
+
+async def account_of(connection: AsyncConnection, record_id: UUID) -> UUID:
+    """The account of a record. Errors: BILLING_RECORD_NOT_FOUND."""
+    query = select(billing_records.c.account_id).where(billing_records.c.id == record_id)
+    found: UUID | None = await connection.scalar(query)
+    if found is None:
+        raise NotFound("BILLING_RECORD_NOT_FOUND", "no such billing record")
+    return found
 
 
 async def get_record(

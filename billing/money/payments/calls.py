@@ -39,6 +39,11 @@ class Call:
     refusable: bool = False
     """The decision goes on when the provider refuses; else the step fails."""
 
+    @property
+    def charges(self) -> bool:
+        """True for a call that leads to a new charge."""
+        return self.what in ("open", "open_page", "try_card")
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:

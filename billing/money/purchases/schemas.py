@@ -1,7 +1,7 @@
 """Purchases as rows read and as requests made; amounts in ISO minor units."""
 
 from decimal import Decimal
-from typing import ClassVar
+from typing import ClassVar, Literal
 from uuid import UUID
 
 from pydantic import AwareDatetime
@@ -9,6 +9,8 @@ from pydantic import AwareDatetime
 from billing.core.frozen import Frozen
 from billing.matters.effects import Row
 from billing.money.purchases.rules import Flow
+
+PurchaseStatus = Literal["pending", "completed", "failed", "expired", "refunded"]
 
 
 class NewPurchase(Frozen):

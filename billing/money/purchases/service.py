@@ -47,7 +47,7 @@ async def start(
     if pack is None or not pack.is_active:
         raise Invalid("INVALID_PACK", f"no credit pack {wanted.pack!r}", status=400)
     balance = await credits.lock(connection, account.id)
-    if wanted.flow == "saved_card":
+    if wanted.flow == "saved_card" or wanted.method_id is not None:
         # Under the lock: a method that is removed meanwhile is not found any more.
         wanted = await _with_method(connection, account, wanted)
     currency = wanted.currency or balance.currency or DEFAULT_CURRENCY

@@ -16,7 +16,7 @@ from fastapi.routing import APIRoute
 from sqlalchemy import select
 
 from api.app import create_app
-from api.dependencies import AccountGate, OperatorGate, ReadGate
+from api.dependencies import EveryGate, OperatorGate, ReadGate, TenantGate
 from api.fastapi_internals import dependency_calls
 from api.openapi import api_routes
 from billing.core import ids
@@ -27,9 +27,22 @@ from tests.unit.api.conftest import lonely_settings
 
 APP: Final = create_app(lonely_settings())
 DOCUMENT: Final[dict[str, Any]] = APP.openapi()
-GATES: Final = (AccountGate, ReadGate, OperatorGate)
+GATES: Final = (TenantGate, OperatorGate)
 ROLES: Final = ("member", "billing", "admin")
 SAME: Final = {"X-Correlation-Id": "the-same"}
+
+
+def _resolved(schema: Any) -> Any:
+    name = schema.get("$ref", "").rpartition("/")[2]
+    return DOCUMENT["components"]["schemas"][name] if name else schema
+
+
+def _values(field: Any) -> list[Any]:
+    """The values that a field takes when they are few; none when they are many."""
+    parts = [_resolved(part) for part in field.get("anyOf", [field])]
+    found = [value for part in parts for value in part.get("enum", [part.get("const")])]
+    truths = [value for part in parts if part.get("type") == "boolean" for value in (False, True)]
+    return [*filter(None, found), *truths]
 
 
 @dataclass(frozen=True)
@@ -65,13 +78,31 @@ class Operation:
         known = self.described.get("parameters", ())
         return [one["name"] for one in known if one["in"] == where]
 
-    def slots(self) -> list[str]:
-        """Names in path, query and body that stand for a thing of one account."""
+    @property
+    def schema(self) -> dict[str, Any]:
+        """The schema of its body."""
+        if not self.has_body:
+            return {}
+        schema = self.described["requestBody"]["content"]["application/json"]["schema"]
+        found: dict[str, Any] = _resolved(schema)
+        return found
+
+    def body_slots(self) -> list[str]:
+        """Names in the body that stand for a thing of one account."""
         asked = Asked()
         if self.has_body and self.described["operationId"] in BODIES:
             BODIES[self.described["operationId"]](asked)
+        return [name for name in dict.fromkeys(asked.names) if name not in SHARED]
+
+    def choices(self) -> list[tuple[str, Any]]:
+        """Every value of every field of the body that takes a few known values."""
+        fields = self.schema.get("properties", {})
+        return [(name, value) for name, field in fields.items() for value in _values(field)]
+
+    def slots(self) -> list[str]:
+        """Names in path, query and body that stand for a thing of one account."""
         query = [name for name in self.parameters("query") if name.endswith("_id")]
-        named = [*self.parameters("path"), *query, *asked.names]
+        named = [*self.parameters("path"), *query, *self.body_slots()]
         return [name for name in dict.fromkeys(named) if name not in SHARED]
 
 
@@ -107,16 +138,20 @@ class TwoAccounts:
         return self.things["own"] | {slot: self.things[whose][slot]}
 
     async def send(
-        self, operation: Operation, named: Mapping[str, str], headers: Mapping[str, str]
+        self,
+        operation: Operation,
+        named: Mapping[str, str],
+        headers: Mapping[str, str],
+        **fields: Any,
     ) -> httpx2.Response:
-        """One request with these names filled in."""
+        """One request with these names filled in, and these fields of the body changed."""
         path = operation.route.path_format
         for name in operation.parameters("path"):
             path = path.replace(f"{{{name}}}", named.get(name) or SHARED[name])
         query = {name: named[name] for name in operation.parameters("query") if name in named}
         body = None
         if operation.has_body:
-            body = BODIES[operation.described["operationId"]](named)
+            body = BODIES[operation.described["operationId"]](named) | fields
         return await self.api.client.request(
             operation.method,
             path,
@@ -133,11 +168,19 @@ OPERATIONS: Final = [
     if not route.path.endswith("/webhooks/stripe")
 ]
 GUARDED: Final = [operation for operation in OPERATIONS if operation.gate is not None]
-OF_ACCOUNTS: Final = [op for op in GUARDED if isinstance(op.gate, (AccountGate, ReadGate))]
+OF_ACCOUNTS: Final = [op for op in GUARDED if isinstance(op.gate, TenantGate)]
 SLOTS: Final = [
     pytest.param(operation, slot, id=f"{operation} {slot}")
     for operation in GUARDED
     for slot in operation.slots()
+]
+
+
+CHOICES: Final = [
+    pytest.param(operation, slot, name, value, id=f"{operation} {slot} {name}={value}")
+    for operation in OF_ACCOUNTS
+    for slot in operation.body_slots()
+    for name, value in operation.choices()
 ]
 
 
@@ -226,6 +269,37 @@ async def test_a_foreign_thing_is_as_missing_as_a_missing_one(
         assert foreign.status_code == (404 if allowed else 403)
 
 
+@pytest.mark.parametrize(("operation", "slot", "name", "value"), CHOICES)
+async def test_a_foreign_thing_in_a_body_is_missing_whatever_else_the_body_says(
+    accounts: TwoAccounts, operation: Operation, slot: str, name: str, value: Any
+) -> None:
+    caller = accounts.caller("billing")
+    answers = [
+        await accounts.send(operation, accounts.named(slot, whose), caller, **{name: value})
+        for whose in ("foreign", "missing")
+    ]
+    assert {answer.status_code for answer in answers} <= {403, 404, 422}, answers[0].text
+    assert len({told(answer) for answer in answers}) == 1
+
+
+@pytest.mark.parametrize("odd", ["x", "mth_0", "' OR 1=1", "0" * 40])
+@pytest.mark.parametrize(
+    ("operation", "slot"),
+    [(operation, slot) for operation in OF_ACCOUNTS for slot in operation.slots()],
+    ids=str,
+)
+async def test_what_is_no_id_is_as_missing_as_a_missing_one(
+    accounts: TwoAccounts, operation: Operation, slot: str, odd: str
+) -> None:
+    caller = accounts.caller("billing")
+    missing = await accounts.send(operation, accounts.named(slot, "missing"), caller)
+    named = accounts.things["own"] | {slot: odd}
+    answer = await accounts.send(operation, named, caller)
+    assert (answer.status_code, answer.json().get("code")) == (
+        missing.status_code, missing.json().get("code"),
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize("role", ROLES)
 @pytest.mark.parametrize("operation", [op for op in GUARDED if op.method == "GET"], ids=str)
 async def test_what_is_ones_own_is_there_and_nothing_else(
@@ -265,11 +339,14 @@ async def test_an_operator_must_name_one_that_exists(
     accounts: TwoAccounts, operation: Operation
 ) -> None:
     unnamed = await accounts.send(operation, accounts.things["own"], accounts.api.admin())
+    if isinstance(operation.gate, EveryGate):
+        assert unnamed.status_code == 200  # sums over all accounts
+        return
     assert (unnamed.status_code, unnamed.json()["code"]) == (400, "ACCOUNT_REQUIRED")
     for name in ("nobody", like(accounts.own["id"])):
         headers = accounts.api.admin() | {"X-Account-Id": name}
         answer = await accounts.send(operation, accounts.things["own"], headers)
-        if isinstance(operation.gate, AccountGate):
+        if not isinstance(operation.gate, ReadGate):
             assert (answer.status_code, answer.json()["code"]) == (404, "MERCHANT_NOT_FOUND")
         else:
             assert answer.status_code in {200, 404}

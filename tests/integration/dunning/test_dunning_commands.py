@@ -189,7 +189,7 @@ async def test_a_closed_case_takes_no_orders(actors: Actors) -> None:
         ("forgive", {}, 422, "VALIDATION_FAILED"),
         ("forgive", {"reason": " "}, 422, "VALIDATION_FAILED"),
         ("pause", {"until": "never"}, 422, "VALIDATION_FAILED"),
-        ("retry-now", {"payment_method_id": "mth_unknown"}, 404, "NOT_FOUND"),
+        ("retry-now", {"payment_method_id": "mth_unknown"}, 404, "PAYMENT_METHOD_NOT_FOUND"),
     ],
 )
 async def test_a_bad_order_changes_nothing(

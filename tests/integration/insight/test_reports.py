@@ -45,7 +45,7 @@ async def test_each_grouping_tells_the_same_story(new_shop: NewShop) -> None:
     assert [(row["model"], row["meter"], row["events"]) for row in models] == [
         ("", "mcp_service", "1"), ("", "model_inference", "1"), ("4", "model_inference", "1"),
     ]  # fmt: skip
-    meters = await sheet(shop, group_by="meter", start="2027-02-28", end="2027-02-28")
+    meters = await sheet(shop, group_by="meter", start_date="2027-02-28", end_date="2027-02-28")
     assert [(row["meter"], row["quantity"]) for row in meters] == [("model_inference", "1500.00")]
 
     records = await sheet(shop, group_by="record")
@@ -94,10 +94,11 @@ async def test_nothing_used_is_a_report_too(new_shop: NewShop) -> None:
     assert await sheet(shop) == []
     assert (await shop.get("/usage/reports", format="json"))["data"] == []
     headers = shop.headers()
-    for query in ("start=2027-02-02&end=2027-02-01", "format=xlsx", "group_by=colour"):
+    backwards = "start_date=2027-02-02&end_date=2027-02-01"
+    for query in (backwards, "start=2027-02-02", "format=xlsx", "group_by=colour"):
         answer = await shop.api.client.get(f"{V1}/usage/reports?{query}", headers=headers)
         assert answer.status_code == 422
     answer = await shop.api.client.get(
-        f"{V1}/usage/reports?start=2027-02-02&end=2027-02-01", headers=headers
+        f"{V1}/usage/reports?start_date=2027-02-02&end_date=2027-02-01", headers=headers
     )
-    assert answer.json()["detail"] == "end: from start up to 400 days on"
+    assert answer.json()["detail"] == "end_date: from start_date up to 400 days on"

@@ -30,15 +30,20 @@ async def test_the_chosen_card_is_the_one_default(customer: Cardholder, path: st
     }
 
 
-@pytest.mark.parametrize("body", [{}, {"confirm": "default"}, {"confirm": "YES"}, None])
-async def test_a_default_moves_only_with_the_typed_word(
-    customer: Cardholder, body: Json | None
+async def test_a_bearer_client_needs_no_typed_word_and_a_wrong_one_is_refused(
+    customer: Cardholder,
 ) -> None:
-    await customer.save_card()
-    second = await customer.save_card("pm_card_mastercard")
+    first, second = await customer.save_card(), await customer.save_card("pm_card_mastercard")
     path = f"{METHODS}/{second['id']}"
-    await customer.refused("VALIDATION_FAILED", "POST", f"{path}/default", body)
+    for body in ({"confirm": "default"}, {"confirm": "YES"}):
+        await customer.refused("VALIDATION_FAILED", "POST", f"{path}/default", body)
     assert not (await customer.ask("GET", path))["is_default"]
+    assert (await customer.ask("POST", f"{path}/set_default/"))["is_default"]
+    for body in ({"confirm": "delete"}, DEFAULT):
+        await customer.refused("VALIDATION_FAILED", "DELETE", f"{METHODS}/{first['id']}", body)
+    await customer.refused("VALIDATION_FAILED", "DELETE", f"{METHODS}/{first['id']}?confirm=YES")
+    await customer.ask("DELETE", f"{METHODS}/{first['id']}/?confirm=DELETE", status=200)
+    assert await customer.methods() == [second | {"is_default": True}]
 
 
 async def test_choosing_both_cards_many_times_at_once_leaves_one_default(
@@ -84,13 +89,6 @@ async def test_a_removed_card_is_gone_here_at_once_and_at_stripe_right_after(
         return at_stripe["customer"] is None and rows == [{"status": "detached"}]
 
     await wait_for(forgotten, "Stripe forgets the card")
-
-
-async def test_a_card_goes_only_with_the_typed_word(customer: Cardholder) -> None:
-    card = await customer.save_card()
-    for body in (None, {}, {"confirm": "delete"}, DEFAULT):
-        await customer.refused("VALIDATION_FAILED", "DELETE", f"{METHODS}/{card['id']}", body)
-    assert await customer.methods() == [card]
 
 
 async def test_removing_the_default_promotes_no_other_card_by_itself(customer: Cardholder) -> None:

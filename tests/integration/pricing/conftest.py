@@ -48,7 +48,7 @@ class ProductService:
 @pytest.fixture
 async def product_service() -> AsyncIterator[ProductService]:
     served, app = ProductService(), FastAPI()
-    app.add_api_route("/api/v1/products/{product}/pricing", served.answer)
+    app.add_api_route("/api/v1/products/{product:path}/pricing", served.answer)
     server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
     with socket.create_server(("127.0.0.1", 0)) as listening:
         served.url = f"http://127.0.0.1:{listening.getsockname()[1]}"

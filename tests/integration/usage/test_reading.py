@@ -83,7 +83,7 @@ async def test_days_at_the_edge_of_the_calendar_are_refused_by_name(
     shop = await new_shop()
     for path, field in (
         ("/stats", "start_date"), ("/stats", "end_date"), ("/usage/summary", "end_date"),
-        ("/usage/reports", "start"), ("/usage/reports", "end"),
+        ("/usage/reports", "start_date"), ("/usage/reports", "end_date"),
     ):  # fmt: skip
         answer = await shop.api.client.get(f"{V1}{path}?{field}={day}", headers=shop.headers())
         assert answer.status_code == 422, answer.text

@@ -40,8 +40,13 @@ async def test_a_product_of_another_service_on_a_meter_is_told_apart(new_shop: N
         }  # fmt: skip
         assert await sums(shop, service_type="mcp_service", grain=grain) == {"mcp_service": "7.00"}
     assert await sums(shop, service_type="notification") == {}
-    for owner in ({"user_id": "ann"}, {"organization_id": "o-1"}, {"grain": "hour"}):
-        assert "mcp_service" in await refused(shop, service_type="agent_execution", **owner)
+    both = {"agent_execution": "3.00", "mcp_service": "2.00"}
+    for grain in ("day", "month"):
+        mine = {"service_type": "agent_execution", "user_id": "ann", "grain": grain}
+        assert await sums(shop, **mine) == both
+    assert await sums(shop, service_type="mcp_service", organization_id="o-1") == {
+        "mcp_service": "7.00"
+    }
     await shop.record("5", service_type="notification", user_id="ann")
     assert await sums(shop, service_type="notification", user_id="ann") == {"notifications": "5.00"}
     assert (await sums(shop, user_id="ann"))["mcp_service"] == "9.00"

@@ -12,7 +12,7 @@ from starlette.types import Scope
 
 from api import fast_route
 from api.app import create_app
-from api.dependencies import AccountCall, BillingCall, MemberCall
+from api.dependencies import AccountCall, BillingCall, MemberCall, MemberUse
 from api.fast_route import fast, serve
 from api.fastapi_internals import Unsupported, bind
 from api.openapi import api_routes
@@ -206,7 +206,7 @@ async def test_an_override_counts_on_every_route() -> None:
         ("POST", "/billing/credits/holds", {"amount": "1"}),
         ("GET", "/billing/credits/transactions", None),
     )
-    gates = [get_args(alias)[1].dependency for alias in (MemberCall, BillingCall)]
+    gates = [get_args(alias)[1].dependency for alias in (MemberCall, MemberUse, BillingCall)]
     for overrides, status in ((dict.fromkeys(gates, refused), 403), ({}, 401)):
         app.dependency_overrides = overrides
         for method, path, body in asked:

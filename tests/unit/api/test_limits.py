@@ -8,7 +8,8 @@ import pytest
 from fastapi import FastAPI
 
 from api.app import create_app
-from api.request_limits import RateLimit, RateLimited, json_fault
+from api.rate_limits import RateLimit, RateLimited, class_of
+from api.request_limits import json_fault
 from tests.unit.api.conftest import lonely_settings
 from tests.unit.api.forging import signed
 
@@ -80,6 +81,12 @@ async def test_a_false_size_is_refused(client: httpx2.AsyncClient, length: str) 
         (r'{"a": ["\ud800"]}', True),
         (r'{"a": "\ud83d\ude00"}', False),
         ('{"a": "\\ud83d', False),
+        ('{"a": 1, "a": 2}', True),
+        ('{"a": {"b": 1, "b": 1}}', True),
+        ('{"a": 1, "\\u0061": 2}', True),
+        ('{"a" :1,"b":"a:1"}', False),
+        ('[{"a": 1}, {"a": 1}]', False),
+        ('{"a": ":", "b": "12:30:00"}', False),
     ],
 )
 def test_only_json_that_can_be_kept_gets_through(body: str, refused: bool) -> None:
@@ -120,7 +127,7 @@ class Clock:
 
 def test_a_moving_window_lets_exactly_its_share_through(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
-    monkeypatch.setattr("api.request_limits.monotonic", clock)
+    monkeypatch.setattr("api.rate_limits.monotonic", clock)
     rate = RateLimit("5/minute")
     for _ in range(5):
         rate.hit("a")
@@ -184,3 +191,73 @@ async def test_guessing_tokens_is_limited_by_address() -> None:
 
 def _client(app: FastAPI) -> httpx2.AsyncClient:
     return httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url="http://api")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+@pytest.mark.parametrize("text", ['{"external_id": "\\u0000"}', '{"a": NaN}', '{"a": 1}'])
+async def test_a_body_in_another_encoding_does_not_pass_under_the_guards(
+    client: httpx2.AsyncClient, encoding: str, text: str
+) -> None:
+    answer = await client.post(ACCOUNTS, content=text.encode(encoding), headers=authorized())
+    assert (answer.status_code, answer.json()["code"]) == (400, "INVALID_JSON")
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["Authorization", "X-Account-Id", "Idempotency-Key", "X-Platform"],
+)
+async def test_a_header_that_decides_and_comes_twice_is_refused(
+    client: httpx2.AsyncClient, header: str
+) -> None:
+    sent = [("Authorization", authorized()["Authorization"]), (header, "shop-2")]
+    sent += [(header, "shop-1")] if header != "Authorization" else []
+    answer = await client.get("/api/v1/billing/invoices", headers=sent)
+    assert (answer.status_code, answer.json()["code"]) == (400, "BAD_REQUEST")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "kind"),
+    [
+        ("GET", "/api/v1/usage/current", "reads"),
+        ("POST", "/api/v1/usage/batch", "metering"),
+        ("POST", "/api/v1/billing/credits/holds/hld_1/capture", "metering"),
+        ("POST", "/api/v1/billing/purchases", "money"),
+        ("DELETE", "/api/v1/billing/payment-methods/mth_1", "money"),
+        ("PUT", "/api/v1/admin/quotas", "reads"),
+    ],
+)
+def test_every_route_is_of_one_class(method: str, path: str, kind: str) -> None:
+    assert class_of(method, path) == kind
+
+
+async def test_a_caller_is_told_where_it_stands_and_each_class_counts_for_itself() -> None:
+    app = create_app(lonely_settings(BILLING_RATE_LIMIT=None, BILLING_RATE_LIMIT_MONEY="1/minute"))
+    transport = httpx2.ASGITransport(app=app)
+    # The role is missing: counted and refused, before anything asks the database.
+    headers = authorized() | {
+        "Authorization": f"Bearer {signed(roles=['member'], account_id='shop-1')}"
+    }
+    async with httpx2.AsyncClient(transport=transport, base_url="http://api") as client:
+        first = await client.post("/api/v1/billing/trials", headers=headers)
+        assert (first.status_code, first.headers["RateLimit-Limit"]) == (403, "1")
+        assert first.headers["RateLimit-Remaining"] == "0"
+        second = await client.post("/api/v1/billing/trials", headers=headers)
+        assert (second.status_code, second.json()["code"]) == (429, "RATE_LIMITED")
+        assert second.headers["Retry-After"] == second.headers["RateLimit-Reset"]
+        other = await client.get("/api/v1/admin/accounts", headers=headers)
+        assert (other.status_code, other.headers["RateLimit-Remaining"]) == (403, "1199")
+
+
+async def test_nobody_on_the_way_keeps_or_guesses_at_an_answer(client: httpx2.AsyncClient) -> None:
+    for path in ("/health", "/api/v1/billing/invoices", "/nowhere"):
+        headers = (await client.get(path)).headers
+        assert headers["Cache-Control"] == "no-store"
+        assert headers["X-Content-Type-Options"] == "nosniff"
+
+
+async def test_a_parameter_that_a_route_does_not_take_is_refused(
+    client: httpx2.AsyncClient,
+) -> None:
+    answer = await client.get("/api/v1/admin/accounts?colour=red", headers=authorized())
+    assert (answer.status_code, answer.json()["code"]) == (422, "VALIDATION_FAILED")
+    assert answer.json()["errors"][0]["field"] == "colour"

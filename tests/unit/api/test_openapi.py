@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
 from api.app import create_app
-from api.dependencies import AccountGate, OperatorGate, ReadGate
+from api.dependencies import OperatorGate, TenantGate
 from api.fastapi_internals import dependency_calls
 from api.openapi import api_routes
 from api.problem_codes import CODES, is_temporary
@@ -22,7 +22,7 @@ from tests.unit.api.conftest import lonely_settings
 ROOT = Path(__file__).parents[3]
 APP = create_app(lonely_settings())
 DOCUMENT: dict[str, Any] = APP.openapi()
-GATES = (AccountGate, OperatorGate, ReadGate)
+GATES = (OperatorGate, TenantGate)
 # Routes that need no token, each for its reason [A2].
 OPEN = {
     "/health": "for supervisors",
@@ -123,7 +123,7 @@ def test_routes_on_an_account_say_how_to_name_it(route: APIRoute) -> None:
     for method in route.methods or ():
         operation = DOCUMENT["paths"][route.path_format][method.lower()]
         headers = {p["name"] for p in operation.get("parameters", ()) if p["in"] == "header"}
-        named = any(isinstance(gate, (AccountGate, ReadGate)) for gate in dependency_calls(route))
+        named = any(isinstance(gate, TenantGate) for gate in dependency_calls(route))
         assert ("X-Account-Id" in headers) is named
 
 
@@ -162,11 +162,14 @@ async def test_metrics_are_not_on_this_port(client: httpx2.AsyncClient) -> None:
     assert (await client.get("/metrics")).status_code == 404
 
 
-async def test_billing_switched_off_is_gone_and_says_so() -> None:
+async def test_billing_switched_off_closes_what_customers_use_and_says_so() -> None:
     app: FastAPI = create_app(lonely_settings(billing_enabled=False))
     transport = httpx2.ASGITransport(app=app)
     async with httpx2.AsyncClient(transport=transport, base_url="http://api") as client:
         assert (await client.get(f"{PREFIX}/meta/features")).json()["billingEnabled"] is False
         assert (await client.get(f"{PREFIX}/info")).json()["capabilities"] == []
-        assert (await client.get(f"{PREFIX}/admin/accounts")).status_code == 404
+        assert (await client.get(f"{PREFIX}/admin/accounts")).status_code == 401
+        assert (await client.get(f"{PREFIX}/admin/quotas")).status_code == 401
+        assert (await client.post(f"{PREFIX}/webhooks/stripe")).status_code == 400
         assert (await client.post("/api/billing/purchases")).status_code == 404
+        assert (await client.post(f"{PREFIX}/usage/record")).status_code == 404

@@ -105,7 +105,7 @@ async def test_a_refusal_carries_its_own_fields(
         ({"amount_minor": 1.5, "price": "1"}, "amount_minor", "minor units"),
         ({"amount_minor": 1.0, "price": "1"}, "amount_minor", "minor units"),
         ({"amount_minor": "1", "price": "1"}, "amount_minor", "integer"),
-        ({"amount_minor": 1, "price": 0.1}, "price", "floats lose digits"),
+        ({"amount_minor": 1, "price": True}, "price", "must be a number"),
         ({"amount_minor": 1}, "price", "required"),
         ({"amount_minor": 1, "price": "1", "extra": "secret-value"}, "extra", "not permitted"),
         ([], "body", "valid"),

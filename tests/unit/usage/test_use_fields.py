@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from api import usage_batch_parser
+from api import exact_json, usage_batch_parser
 from api.app import create_app
 from api.routes.base import PREFIX
 from api.usage_body import UseBody, UseRow, Word
@@ -57,7 +57,29 @@ def test_a_new_field_is_one_line() -> None:
 words = st.sampled_from(["a", " a ", "", " ", "x" * 255, "x" * 256, 7, None, ["a"]])
 VALUES: dict[str, st.SearchStrategy[Any]] = {
     "usage_amount": st.one_of(
-        st.sampled_from(["1", "0", "-1", "+1", "1.", ".5", "0.000000000001", "1e3", "1_0", "", 1]),
+        st.sampled_from(
+            [
+                "1",
+                "0",
+                "-1",
+                "+1",
+                "1.",
+                ".5",
+                "0.000000000001",
+                "1e3",
+                "1_0",
+                "",
+                1,
+                0,
+                -1,
+                1.5,
+                0.1,
+                1e20,
+                1e-13,
+                True,
+                10**15,
+            ]
+        ),
         st.from_regex(r"\A[0-9]{1,17}(\.[0-9]{1,14})?\Z").filter(lambda text: text.isascii()),
     ),
     "service_type": st.sampled_from(["api_gateway", "nothing", None]),
@@ -77,7 +99,7 @@ BODIES = st.fixed_dictionaries(
 
 def _single(body: dict[str, Any]) -> UseBody | None:
     try:
-        return SINGLE.validate_json(json.dumps(body))
+        return SINGLE.validate_python(exact_json.decode(json.dumps(body).encode()))
     except ValidationError:
         return None
 

@@ -48,7 +48,7 @@ def _write(file: Path) -> int:
 
 
 async def _send(ground: Ground, file: Path) -> float:
-    token = ground.headers(ground.hot)["Authorization"].removeprefix("Bearer ")
+    token = ground.headers(ground.hot, "billing")["Authorization"].removeprefix("Bearer ")
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", COMMAND, "usage", "import", str(file)),
         *("--url", f"http://127.0.0.1:{ground.stack.ports.api}", "--token", token),

@@ -17,6 +17,7 @@ from sandbox.control import Json
 from tests.integration.actors import Actors, Customer, Unexpected, instant, wait_for
 
 T = TypeVar("T")
+# A dead API leaves its key's lease of 30 s behind; everything else heals sooner.
 PATIENCE_SECONDS: Final = 100.0
 START: Final = "2027-01-01T10:00:00Z"
 

@@ -1,0 +1,338 @@
+"""Commands as they are given: by the customer's staff, a browser, an operator, a bank, or time.
+
+Commands name nothing: an act takes the oldest debt, the newest hold, the card saved first. Where
+there is none, nothing happens.
+"""
+
+import asyncio
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Final
+from uuid import uuid4
+
+import httpx2
+
+from sandbox.control import ControlError, Outcome
+from tests.integration.actors import Customer, instant, wait_for
+from tests.integration.walk.diary import Json
+
+OPEN: Final = frozenset({"incomplete", "trialing", "active", "past_due", "unpaid", "paused"})
+PATIENCE_SECONDS: Final = 180.0
+AGAIN: Final = 5
+"""A busy machine may be slow to answer that Temporal is there; nothing was changed, ask again."""
+NOTHING: Final[tuple[int, Json, Json]] = (0, {}, {})
+Done = tuple[int, Json, Json]
+"""The status of the answer, its body, and what was asked."""
+
+
+@dataclass
+class Acts:
+    """The people and machines around one account."""
+
+    customer: Customer
+    secrets: list[str] = field(default_factory=list)
+    """Intents that a browser may confirm, oldest first."""
+    holds: list[Json] = field(default_factory=list)
+    target: datetime | None = None
+
+    # -- cards and browsers --------------------------------------------------------------------
+
+    async def save_card(self, card: str) -> Done:
+        begun = await self._post("/billing/payment-methods/setup-intent", {})
+        if begun[0] != 201:
+            return begun
+        reference = begun[1]["provider_reference"]
+        await self.customer.actors.sandbox.confirm_as_client(reference, card)
+        body = {"setup_intent_id": reference, "make_default": True, "confirm": "DEFAULT"}
+        return await self._post("/billing/payment-methods", body)
+
+    async def script(self, words: list[str], then: str) -> Done:
+        customer = await self._provider_customer()
+        if customer is None:
+            return NOTHING
+        await self.customer.actors.sandbox.script(customer, *words, then=then)
+        return 200, {}, {"words": words, "then": then}
+
+    async def confirm(self, card: str) -> Done:
+        if not self.secrets:
+            return NOTHING
+        try:
+            outcome = await self.customer.actors.sandbox.confirm_as_client(self.secrets[-1], card)
+        except ControlError:
+            return NOTHING
+        if outcome.status == 200 and outcome.body.get("status") != "requires_action":
+            self.secrets.pop()
+        return _of_outcome(outcome, {"card": card})
+
+    async def authenticate(self, passed: bool) -> Done:
+        for intent in await self._intents():
+            try:
+                outcome = await self.customer.actors.sandbox.authenticate(intent, passed=passed)
+            except ControlError:
+                continue
+            if outcome.status == 200:
+                return _of_outcome(outcome, {"intent": intent, "passed": passed})
+        return NOTHING
+
+    async def settle(self, outcome: str) -> Done:
+        """The bank ends what it was processing."""
+        effects = await self.customer.effects(None)
+        over = {one["object"] for one in effects if one["name"] != "charge.pending"}
+        waiting = [one for one in effects if one["object"] not in over]
+        if not waiting:
+            return NOTHING
+        intent = waiting[0]["payment_intent"]
+        told = await self.customer.actors.sandbox.settle(intent, outcome)
+        return _of_outcome(told, {"intent": intent, "outcome": outcome})
+
+    # -- the subscription ----------------------------------------------------------------------
+
+    async def subscribe(self, plan: str, interval: str, trial: bool, way: str) -> Done:
+        body: Json = {"plan": plan, "interval": interval, "trial": trial}
+        if way == "card":
+            body["payment_method"] = "card"
+        if way == "named":
+            cards = await self._cards()
+            body |= {"payment_method_id": cards[-1]["id"]} if cards else {}
+        return await self._post("/billing/subscription", body, key=True)
+
+    async def cancel(self, at: str) -> Done:
+        return await self._post("/billing/subscription/cancel", {"at": at})
+
+    async def reactivate(self) -> Done:
+        return await self._post("/billing/subscription/reactivate")
+
+    async def resume(self) -> Done:
+        return await self._post("/billing/subscription/resume", {}, key=True)
+
+    async def pay_overdue(self, resume: bool) -> Done:
+        return await self._post("/billing/pay-overdue", {"resume": resume}, key=True)
+
+    async def add_ons(self, quantity: int) -> Done:
+        wanted = [{"add_on": "ai-500", "quantity": quantity}] if quantity else []
+        return await self._ask("PUT", "/billing/subscription", {"add_ons": wanted}, key=True)
+
+    async def cancel_while_paying(self, card: str, at: str) -> Done:
+        """The browser pays in the same moment; what the cancel was answered counts."""
+        answer, _ = await asyncio.gather(self.cancel(at), self.confirm(card))
+        return answer
+
+    # -- debts ---------------------------------------------------------------------------------
+
+    async def pay(self, way: str) -> Done:
+        invoice = await self._owed()
+        if invoice is None:
+            return NOTHING
+        path = f"/billing/invoices/{invoice['invoice_id']}/pay"
+        done = await self._post(path, {"payment_method": "card"} if way == "card" else {}, key=True)
+        if way == "card" and done[0] in (200, 202):
+            await self.confirm("pm_card_visa")
+        return done[0], done[1], done[2] | {"invoice_id": invoice["invoice_id"]}
+
+    async def submit(self) -> Done:
+        invoice = await self._owed() or await self._manual_purchase()
+        if invoice is None:
+            return NOTHING
+        body = {
+            "invoice_id": invoice["invoice_id"],
+            "payment_method": "bank_transfer",
+            "transaction_reference": f"TRX-{uuid4()}",
+        }
+        return await self._post("/billing/payments/manual", body)
+
+    async def approve(self, percent: int) -> Done:
+        return await self._decide("approve", lambda sent: {"amount_minor": _part(sent, percent)})
+
+    async def reject(self) -> Done:
+        return await self._decide("reject", lambda sent: {"reason": "it never came"})
+
+    async def forgive(self) -> Done:
+        return await self._steer("forgive", {"reason": "our fault"})
+
+    async def retry_now(self) -> Done:
+        return await self._steer("retry-now", {})
+
+    async def extend(self, days: int) -> Done:
+        return await self._steer("extend", {"days": days})
+
+    async def pause(self) -> Done:
+        return await self._steer("pause", {})
+
+    async def resume_case(self) -> Done:
+        return await self._steer("resume", {})
+
+    # -- use and credits -----------------------------------------------------------------------
+
+    async def record(self, feature: str, amount: str) -> Done:
+        return await self._use({"feature_type": feature, "usage_amount": amount})
+
+    async def spend(self, amount: str) -> Done:
+        return await self._use({"product_id": "gpt-4", "usage_amount": amount})
+
+    async def defer(self, amount: str) -> Done:
+        body = {"product_id": "gpt-4", "usage_amount": amount, "on_insufficient": "defer"}
+        return await self._use(body)
+
+    async def charge(self, amount: str) -> Done:
+        body = {"product_id": "gpt-4", "usage_amount": amount, "billing_method": "payment_charge"}
+        return await self._use(body)
+
+    async def hold(self, amount: str) -> Done:
+        body = {"amount": amount, "reason": "a job"}
+        done = await self._post("/billing/credits/holds", body, key=True)
+        if done[0] == 201:
+            self.holds.append(done[1])
+        return done
+
+    async def capture(self, percent: int) -> Done:
+        if not self.holds:
+            return NOTHING
+        held = self.holds.pop()
+        body = {"amount": str(int(float(held["amount"]) * percent) / 100)}
+        return await self._post(f"/billing/credits/holds/{held['hold_id']}/capture", body)
+
+    async def release(self) -> Done:
+        if not self.holds:
+            return NOTHING
+        held = self.holds.pop()
+        return await self._post(f"/billing/credits/holds/{held['hold_id']}/release")
+
+    async def buy(self, pack: str, flow: str) -> Done:
+        body = {"pack": pack, "payment_method": flow}
+        return await self._post("/billing/purchases", body, key=True)
+
+    async def top_up(self, is_enabled: bool, threshold: str) -> Done:
+        body = {
+            "is_enabled": is_enabled, "threshold": threshold, "pack": "small",
+            "monthly_cap_cents": 5000,
+        }  # fmt: skip
+        return await self._ask("PUT", "/billing/credits/auto-top-up", body)
+
+    # -- time ----------------------------------------------------------------------------------
+
+    async def advance(self, days: int, hours: int) -> Done:
+        return await self._walk(await self.now() + timedelta(days=days, hours=hours))
+
+    async def to_renewal(self, days: int, seconds: int) -> Done:
+        """To the end of the open period and so much further."""
+        shown = await self.subscription()
+        if shown.get("status") not in OPEN:
+            return await self.advance(3, 0)
+        end = instant(shown["current_period_end"])
+        return await self._walk(end + timedelta(days=days, seconds=seconds))
+
+    async def now(self) -> datetime:
+        return instant((await self.customer.clock())["clock_at"])
+
+    async def subscription(self) -> Json:
+        """The subscription as it is shown; empty when there never was one."""
+        answer = await self.customer.call("GET", "/billing/subscription")
+        shown: Json = answer.json()
+        return shown if answer.status_code == 200 else {}
+
+    async def _walk(self, to: datetime) -> Done:
+        if to <= await self.now():
+            return NOTHING
+
+        async def arrived() -> bool:
+            seen = await self.customer.clock()
+            if seen["status"] == "blocked":
+                await self.customer.aim_clock(to=to.isoformat())
+            return bool(seen["status"] == "ready")
+
+        await self.customer.aim_clock(to=to.isoformat())
+        await wait_for(
+            arrived, f"the clock of {self.customer.id} arrives", patience=PATIENCE_SECONDS
+        )
+        return 200, {}, {"to": to.isoformat()}
+
+    # -- what they look at first ---------------------------------------------------------------
+
+    async def _owed(self) -> Json | None:
+        for status in ("pending", "uncollectible"):
+            listed = await self.customer.ask("GET", f"/billing/invoices?status={status}")
+            if listed["invoices"]:
+                return dict(listed["invoices"][-1])
+        return None
+
+    async def _manual_purchase(self) -> Json | None:
+        listed = await self.customer.ask("GET", "/billing/purchases?status=pending")
+        manual = [one for one in listed["data"] if one["payment_method"] == "manual"]
+        return dict(manual[-1]) if manual else None
+
+    async def _cards(self) -> list[Json]:
+        return list((await self.customer.ask("GET", "/billing/payment-methods"))["data"])
+
+    async def _intents(self) -> list[str]:
+        rows = await self.customer.rows(
+            "SELECT stripe_payment_intent_id AS id FROM payments WHERE account_id = %(me)s"
+            " AND stripe_payment_intent_id IS NOT NULL ORDER BY created_at DESC LIMIT 3"
+        )
+        return [row["id"] for row in rows]
+
+    async def _provider_customer(self) -> str | None:
+        rows = await self.customer.rows(
+            "SELECT stripe_customer_id AS id FROM accounts WHERE id = %(me)s"
+        )
+        found: str | None = rows[0]["id"]
+        return found
+
+    # -- asking --------------------------------------------------------------------------------
+
+    async def _use(self, body: Json) -> Done:
+        return await self._post("/usage/record", body | {"event_id": f"evt-{uuid4()}"})
+
+    async def _steer(self, verb: str, body: Json) -> Done:
+        operate = self.customer.actors.operate
+        cases = (await operate("GET", f"/admin/dunning?account_id={self.customer.id}"))["data"]
+        live = [one for one in cases if one["status"] in ("open", "paused", "exhausted")]
+        if not live:
+            return NOTHING
+        name = live[0]["dunning_case_id"]
+        done = await self._operate(f"/admin/dunning/{name}/{verb}", body)
+        return done[0], done[1], done[2] | {"invoice_id": live[0]["invoice_id"]}
+
+    async def _decide(self, verb: str, terms: Any) -> Done:
+        listed = await self.customer.ask("GET", "/billing/payments?status=pending_approval")
+        if not listed["data"]:
+            return NOTHING
+        sent = listed["data"][0]
+        return await self._operate(f"/admin/payments/{sent['payment_id']}/{verb}", terms(sent))
+
+    async def _operate(self, path: str, body: Json) -> Done:
+        actors = self.customer.actors
+        headers = actors.headers("*", "admin")
+        answer = await actors.client.request("POST", f"/api/v1{path}", json=body, headers=headers)
+        return answer.status_code, _json(answer), body
+
+    async def _post(self, path: str, body: Json | None = None, *, key: bool = False) -> Done:
+        return await self._ask("POST", path, body, key=key)
+
+    async def _ask(
+        self, method: str, path: str, body: Json | None = None, *, key: bool = False
+    ) -> Done:
+        named = str(uuid4()) if key else None
+        answer = await self.customer.call(method, path, body, key=named)
+        for _ in range(AGAIN):
+            if _json(answer).get("code") != "TEMPORAL_UNAVAILABLE":
+                break
+            answer = await self.customer.call(method, path, body, key=named)
+        told = _json(answer)
+        secret = (told.get("next_action") or {}).get("client_secret")
+        if secret:
+            self.secrets.append(secret.partition("_secret")[0])
+        return answer.status_code, told, body or {}
+
+
+def _json(answer: httpx2.Response) -> Json:
+    told = answer.json() if answer.content else {}
+    return told if isinstance(told, dict) else {"data": told}
+
+
+def _part(sent: Json, percent: int) -> int:
+    return max(1, int(sent["amount"]) * percent // 100)
+
+
+def _of_outcome(outcome: Outcome, sent: Json) -> Done:
+    code = outcome.code
+    return outcome.status, ({"code": code} if code else {}), sent

@@ -1,0 +1,100 @@
+"""Courses of life that dice alone would seldom make: each where a promise was once broken."""
+
+from random import Random
+from typing import Final
+
+from tests.integration.walk.diary import Command
+
+VISA: Final = Command("save_card", {"card": "pm_card_visa"})
+AMEX: Final = Command("save_card", {"card": "pm_card_amex"})
+CANCEL_NOW: Final = Command("cancel", {"at": "now"})
+CANCEL_LATER: Final = Command("cancel", {"at": "period_end"})
+BASIC: Final = Command(
+    "subscribe", {"plan": "basic", "interval": "monthly", "trial": False, "way": "default"}
+)
+NAMED: Final = Command("subscribe", {**BASIC.terms, "way": "named"})
+PAY: Final = Command("pay", {"way": "default"})
+CARDS_PAY: Final = Command("script", {"words": [], "then": "normal"})
+SETTLED: Final = Command("settle", {"outcome": "succeed"})
+AT_RENEWAL: Final = Command("to_renewal", {"days": 0, "seconds": 0})
+
+
+def slow_bank(dice: Random) -> list[Command]:
+    """The first payment takes the bank days, and its payer does not wait for it."""
+    cancel = dice.choice(([CANCEL_NOW], [CANCEL_LATER], [BASIC], []))
+    wait = Command("advance", {"days": dice.choice((1, 3, 40)), "hours": 0})
+    return [VISA, _cards_say("processing"), BASIC, *cancel, wait, SETTLED, AT_RENEWAL]
+
+
+def debtor(dice: Random) -> list[Command]:
+    """All slots fail; then the debt is settled, within its period or after it."""
+    late = Command("to_renewal", {"days": dice.choice((4, 9, 9, 35)), "seconds": 0})
+    settled = dice.choice(([PAY], [Command("forgive")], [_transfer(), _approved()]))
+    before = dice.choice(([], [CANCEL_LATER], [_used("6000")]))
+    return [
+        VISA, BASIC, *before, _cards_say("insufficient_funds", then="last"), late, CARDS_PAY,
+        *settled, AT_RENEWAL,
+    ]  # fmt: skip
+
+
+def cancelled_debtor(dice: Random) -> list[Command]:
+    """A cancel comes while something is unpaid; Collection goes on."""
+    days = dice.choice((0, 4, 9))
+    late = Command("to_renewal", {"days": days, "seconds": 0})
+    cancel = dice.choice((CANCEL_NOW, CANCEL_LATER))
+    return [
+        VISA, BASIC, _used("777"), _cards_say("do_not_honor", then="last"), late, cancel,
+        Command("advance", {"days": 8, "hours": 0}), CARDS_PAY, PAY,
+    ]  # fmt: skip
+
+
+def declined_change(dice: Random) -> list[Command]:
+    """More of an add-on, with a card that declines."""
+    more = Command("add_ons", {"quantity": dice.choice((1, 3))})
+    word = dice.choice(("insufficient_funds", "stolen_card", "succeed"))
+    return [VISA, BASIC, _cards_say(word), more, _used("6000"), AT_RENEWAL]
+
+
+def without_right(dice: Random) -> list[Command]:
+    """Use goes on when the plan does not."""
+    lost = dice.choice((
+        [CANCEL_NOW],
+        [_cards_say("insufficient_funds", then="last"),
+         Command("to_renewal", {"days": dice.choice((1, 9)), "seconds": 0})],
+    ))  # fmt: skip
+    return [VISA, BASIC, *lost, _used("300"), _used("777"), CARDS_PAY]
+
+
+def stolen(dice: Random) -> list[Command]:
+    """A stolen card is asked again, in another flow."""
+    buy = Command("buy", {"pack": "small", "flow": "saved_card"})
+    again = dice.choice((buy, Command("charge", {"amount": "9000"}), BASIC))
+    return [VISA, _cards_say("stolen_card"), buy, again, buy]
+
+
+def two_cards(dice: Random) -> list[Command]:
+    """Subscribed with one card while another is the default."""
+    trial = Command("subscribe", {**NAMED.terms, "trial": dice.random() < 0.5})
+    return [VISA, AMEX, trial, AT_RENEWAL, AT_RENEWAL]
+
+
+ARCS: Final = (
+    slow_bank, slow_bank, debtor, debtor, cancelled_debtor, declined_change, without_right, stolen,
+    two_cards,
+)  # fmt: skip
+
+
+def _cards_say(word: str, then: str = "normal") -> Command:
+    return Command("script", {"words": [word], "then": then})
+
+
+def _used(amount: str) -> Command:
+    return Command("record", {"feature": "ai_responses", "amount": amount})
+
+
+def _transfer() -> Command:
+    return Command("submit")
+
+
+def _approved() -> Command:
+    return Command("approve", {"percent": 100})

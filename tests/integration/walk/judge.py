@@ -1,0 +1,56 @@
+"""The judge: each promise as a question about a life that was lived, in words when it is broken.
+
+It shares no code with the product (a test holds that). It believes the stand-in's journal about
+money and cards, the diary about what was asked and answered, and rows about the rest.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from tests.integration.walk.evidence import Case
+from tests.integration.walk.known import KNOWN
+from tests.integration.walk.promises import books, money, rights, time, words
+
+Question = Callable[[Case], Iterable[str]]
+
+PROMISES: Final[dict[str, Question]] = {
+    "a cancel that was answered stands": words.cancel_stands,
+    "no charge follows a cancel but for what was served": money.no_charge_after_a_cancel,
+    "no day is paid twice": money.no_day_twice,
+    "nothing is charged that nobody asked for or planned": money.asked_or_planned,
+    "money in is what is paid, kept or given back": money.adds_up,
+    "a card that must not be tried again is not": money.cards_stay_barred,
+    "the named card is the one charged": money.named_card,
+    "cards are tried on their slots": time.tries_on_slots,
+    "the future that was shown came true": time.came_true,
+    "no use without right, credits or money": rights.no_use_without_right,
+    "what was answered as done stays": words.stays_done,
+    "a change up that was not paid is not given": words.unpaid_change_is_not_given,
+    "no answer is a fault of ours": words.no_fault,
+    "credits, lots and ledger agree": books.credits_agree,
+    "credits come once, and with their payment": books.grants_once,
+    "numbers have no gaps": books.numbers_without_gaps,
+    "the product's own checks are green": books.verified,
+    "nothing is halted or left": books.nothing_left,
+}
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A promise that a life has found broken."""
+
+    promise: str
+    words: str
+
+
+def judge(case: Case, known: Iterable[str] = KNOWN) -> list[Broken]:
+    """Every broken promise of a life, but for those that are known not to be kept yet."""
+    return list(_found(case, set(known)))
+
+
+def _found(case: Case, known: set[str]) -> Iterator[Broken]:
+    for promise, question in PROMISES.items():
+        if promise not in known:
+            for said in question(case):
+                yield Broken(promise, said)

@@ -1,0 +1,217 @@
+"""Money: charges with their reasons, and where it is."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from decimal import ROUND_CEILING, Decimal
+from itertools import pairwise
+from typing import Final
+
+from tests.integration.walk.diary import Entry, Json
+from tests.integration.walk.evidence import Case, Charge, uuid_of
+from tests.integration.walk.promises.words import ends, withdrawn
+
+# How many cards a command may have tried at once for the same account.
+ASKED: Final = {
+    "subscribe": 1, "pay": 1, "buy": 1, "charge": 1, "add_ons": 1, "retry_now": 1, "resume": 1,
+    "confirm": 0, "authenticate": 0, "forgive": 0, "approve": 0, "script": 0,
+    "reactivate": 0, "pause": 0, "extend": 0, "release": 0, "submit": 0,
+}  # fmt: skip
+"""Where a command is not here, more is asked or planned: debts behind a new card, top-ups."""
+MOST_TRIES: Final = 15
+WINDOW: Final = timedelta(days=30)
+
+
+def no_charge_after_a_cancel(case: Case) -> Iterator[str]:
+    """Each invoice takes, after the cancel, no more than was served before the end."""
+    for cancel, name, end in ends(case):
+        until = withdrawn(case, cancel, name)
+        last = case.entries[until].began if until < len(case.entries) else None
+        row = case.subscription(name)
+        for invoice in case.rows("invoices", subscription_id=row["id"]):
+            after = [
+                one for one in case.charges
+                if one.took_money and one.invoice == invoice["id"] and one.seq > cancel.answered
+                and (last is None or one.seq <= last)
+            ]  # fmt: skip
+            taken = sum(one.amount for one in after) - case.refunds.get(invoice["id"], 0)
+            if all(_was_under_way(case, one, cancel) for one in after):
+                taken -= _kept(case, invoice)
+            served = _served(case, cancel, invoice, end)
+            if taken > served:
+                yield (
+                    f"{cancel} ended {name} at {end:%Y-%m-%d %H:%M}, and {taken} was charged after"
+                    f" it for {_words(invoice)}, of which {served} was served"
+                )
+
+
+def _was_under_way(case: Case, charge: Charge, cancel: Entry) -> bool:
+    """True if the bank had this charge of a period that had begun, and was not decided yet."""
+    begun = any(
+        one.id == charge.id and one.name == "charge.pending" and one.seq <= cancel.answered
+        for one in case.charges
+    )
+    return begun and cancel.before.get("status") != "incomplete"
+
+
+def _kept(case: Case, invoice: Json) -> int:
+    """Money that was too much for an invoice, and is the customer's with us."""
+    entries = case.rows("balance_entries", invoice_id=invoice["id"])
+    return sum(max(0, int(row["amount_minor"])) for row in entries)
+
+
+def _served(case: Case, cancel: Entry, invoice: Json, end: datetime) -> int:
+    """The most an invoice may ask for when its subscription ends at `end`."""
+    if cancel.before.get("status") == "incomplete" and cancel.name == "cancel":
+        return 0
+    carried = max(0, -int(invoice["balance_applied_minor"]))
+    return carried + sum(_part_served(line, end) for line in case.lines(invoice))
+
+
+def _part_served(line: Json, end: datetime) -> int:
+    start, stop, amount = line["period_start"], line["period_end"], int(line["amount_minor"])
+    if line["kind"] == "usage" or start is None or stop is None:
+        return amount
+    part = Decimal((min(end, stop) - start).total_seconds()) / Decimal(
+        (stop - start).total_seconds()
+    )
+    share = amount * max(Decimal(0), min(Decimal(1), part))
+    return int(share.to_integral_value(ROUND_CEILING))
+
+
+def no_day_twice(case: Case) -> Iterator[str]:
+    """The paid periods of a subscription do not overlap."""
+    for row in case.tables["subscriptions"]:
+        paid = []
+        for invoice in case.rows("invoices", subscription_id=row["id"]):
+            start, stop = invoice["period_start"], invoice["period_end"]
+            if start is None or case.received(invoice) <= 0:
+                continue
+            stop = min(stop, row["ended_at"]) if row["ended_at"] else stop
+            paid.append((start, stop, _words(invoice)))
+        paid.sort()
+        for (_, before, first), (after, _, second) in pairwise(paid):
+            if after < before:
+                yield f"{first} and {second} were both paid"
+
+
+def asked_or_planned(case: Case) -> Iterator[str]:
+    """A command that settles or changes something makes the product try no other card."""
+    for entry in case.entries:
+        most = ASKED.get(entry.name)
+        if most is None or entry.command.terms.get("percent", 100) < 100:
+            continue  # a part was approved: the slots collect the rest
+        tries = [
+            one for one in case.charges_in(entry)
+            if one.by_product and not one.matter.startswith("purchase/")
+        ]  # fmt: skip
+        own = [one for one in case.charges_in(entry) if one.by_product]
+        found = own if entry.name in ("buy", "charge") else tries
+        if len(found) > most:
+            yield f"{entry}: {[_charge_words(case, one) for one in found]}"
+    yield from _settled_alone(case)
+
+
+def _settled_alone(case: Case) -> Iterator[str]:
+    """When a bank says yes, the product takes no further money by itself."""
+    for entry in case.entries:
+        if entry.name == "settle" and entry.command.terms["outcome"] == "succeed":
+            tries = [one for one in case.charges_in(entry) if one.by_product and one.took_money]
+            if tries:
+                yield f"{entry}: {[_charge_words(case, one) for one in tries]}"
+
+
+def adds_up(case: Case) -> Iterator[str]:
+    """Money in = what numbered invoices took + the money balance + what drafts hold."""
+    taken = sum(one.amount for one in case.charges if one.took_money)
+    hands = sum(
+        int(row["received_minor"])
+        for row in case.rows("payments", flow="manual") if row["status"] == "completed"
+    )  # fmt: skip
+    money = taken + hands - sum(case.refunds.values())
+    billed = left = 0
+    for invoice in case.tables["invoices"]:
+        if invoice["number"] is None:
+            left -= int(invoice["amount_paid_minor"]) if invoice["status"] == "draft" else 0
+            continue
+        notes = sum(
+            int(note["amount_minor"])
+            for note in case.rows("credit_notes", invoice_id=invoice["id"])
+        )
+        billed += int(invoice["total_minor"]) - notes
+        left += (
+            int(invoice["amount_due_minor"]) - int(invoice["amount_paid_minor"])
+            - int(invoice["amount_credited_minor"])
+        )  # fmt: skip
+    gifts = ("adjusted", "adjustment")
+    entries = case.tables["balance_entries"]
+    balance = sum(int(row["amount_minor"]) for row in entries)
+    money += sum(int(row["amount_minor"]) for row in entries if row["kind"] in gifts)
+    if money - billed != balance - left:
+        yield (
+            f"{money} came in and {billed} was billed, but the balance is {balance} and {left} is"
+            f" still owed: {money - billed - balance + left} differ"
+        )
+    for invoice in case.tables["invoices"]:
+        came = case.received(invoice) + case.refunds.get(invoice["id"], 0)
+        if int(invoice["amount_paid_minor"]) > came:
+            yield f"{_words(invoice)} counts as paid with more than the {came} that came"
+
+
+def cards_stay_barred(case: Case) -> Iterator[str]:
+    """After `stolen_card` a saved card is not tried again; none over 15 times in 30 days."""
+    attempts = {row["key"]: row for row in case.tables["payment_attempts"]}
+    barred: set[str] = set()
+    tries: dict[str, list[datetime]] = {}
+    for one in case.charges:
+        row = attempts.get(one.key or "")
+        if not one.by_product or one.method is None or row is None:
+            continue
+        if one.method in barred:
+            yield f"{_charge_words(case, one)} with a card that is stolen"
+            return
+        at = row["started_at"]
+        recent = [past for past in tries.get(one.method, []) if past > at - WINDOW]
+        tries[one.method] = [*recent, at]
+        if len(recent) >= MOST_TRIES:
+            yield f"{_charge_words(case, one)} is try {len(recent) + 1} of {one.method}"
+        if one.was_declined and row["decline_code"] == "stolen_card":
+            barred.add(one.method)
+
+
+def named_card(case: Case) -> Iterator[str]:
+    """Renewals take the card that was named at subscribe, until another is chosen."""
+    for entry in case.entries:
+        chosen = entry.sent.get("payment_method_id")
+        if entry.name != "subscribe" or not entry.done or chosen is None:
+            continue
+        (method,) = case.rows("payment_methods", id=uuid_of(chosen))
+        row = case.subscription(entry.body["subscription_id"])
+        until = _next_choice(case, entry)
+        for one in case.charges:
+            mine = (case.invoice(one.invoice) or {}).get("subscription_id") == row["id"]
+            if not mine or not one.by_product or not entry.began < one.seq <= until:
+                continue
+            if one.method and one.method != method["stripe_payment_method_id"]:
+                yield f"{entry}: {_charge_words(case, one)} went to another card"
+                return
+
+
+def _next_choice(case: Case, entry: Entry) -> int:
+    """Up to here no other card was saved, named or asked for."""
+    choices = ("save_card", "pay", "retry_now", "confirm", "subscribe", "cancel_while_paying")
+    later = [
+        one.began for one in case.entries[entry.number + 1 :] if one.name in choices and one.done
+    ]
+    return min(later, default=case.entries[-1].ended)
+
+
+def _charge_words(case: Case, one: Charge) -> str:
+    return f"{one.name} of {one.amount} for {_words(case.invoice(one.invoice))} ({one.key})"
+
+
+def _words(invoice: Json | None) -> str:
+    if invoice is None:
+        return "no invoice"
+    start, stop = invoice["period_start"], invoice["period_end"]
+    period = f" of {start:%Y-%m-%d %H:%M} to {stop:%Y-%m-%d %H:%M}" if start else ""
+    return f"{invoice['number'] or invoice['status']}{period}"

@@ -1,0 +1,47 @@
+"""Rights: whoever uses something has a plan that gives it, credits or money."""
+
+from collections import Counter
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from tests.integration.walk.diary import Entry
+from tests.integration.walk.evidence import Case
+
+FULL: Final = frozenset({"active", "trialing"})
+NONE: Final = frozenset({"incomplete", "unpaid", "paused"})
+USES: Final = frozenset({"record", "spend", "defer", "charge"})
+FREE_PLAN: Final = {"ai_responses": Decimal(50)}
+"""Units the default plan includes in a calendar month, of the meters used here."""
+
+
+def no_use_without_right(case: Case) -> Iterator[str]:
+    """Each use that was taken is in a plan that is paid for, or has a price that was paid."""
+    without_plan = Counter[tuple[str, str]]()
+    for entry in case.entries:
+        if entry.name not in USES or not entry.done:
+            continue
+        if entry.body["billing_method"] != "subscription_included":
+            yield from _has_its_price(entry)
+            continue
+        status = entry.before.get("status", "none")
+        if status in NONE:
+            yield f"{entry}: taken while {status}"
+        elif status == "past_due" and Decimal(entry.body["total_cost"]) > 0:
+            yield f"{entry}: {entry.body['total_cost']} of overage while past due"
+        elif status not in FULL and status != "past_due":
+            month = f"{entry.clock_to.astimezone(ZoneInfo(case.life.zone)):%Y-%m}"
+            meter = entry.body["meter"]
+            without_plan[meter, month] += int(entry.sent["usage_amount"])
+            if without_plan[meter, month] > FREE_PLAN.get(meter, 0):
+                yield f"{entry}: without a plan {without_plan[meter, month]} {meter} in {month}"
+        elif entry.before["plan"]["key"] == "free" and Decimal(entry.body["total_cost"]) > 0:
+            yield f"{entry}: the free plan has no overage"
+
+
+def _has_its_price(entry: Entry) -> Iterator[str]:
+    if entry.body["billing_status"] == "failed":
+        yield f"{entry}: taken, and the card declined"
+    if Decimal(entry.body["total_cost"]) <= 0 and not entry.body["is_free_tier"]:
+        yield f"{entry}: for nothing, by {entry.body['billing_method']}"

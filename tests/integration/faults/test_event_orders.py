@@ -1,16 +1,19 @@
-"""A purchase's events in every order there is: the end is always the same [S2].
+"""A purchase's events in whatever order they come: the end is always the same.
 
 The events are the sandbox's own; they are signed and posted here, so that order is exact and
-nothing else tells the service.
+nothing else tells the service. The gate posts thirty of the 120 orders, each event at each place
+and each pair both ways; `ORDERS=all` posts every one.
 """
 
 import asyncio
 import json
+import os
+import random
 import time
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from functools import partial
-from itertools import permutations
+from itertools import combinations, permutations
 from typing import Any, TypeVar
 
 import pytest
@@ -27,7 +30,8 @@ FIVE = (
     "payment_intent.succeeded",
     "charge.updated",
 )
-ORDERS = list(permutations(range(len(FIVE))))
+EVERY = list(permutations(range(len(FIVE))))
+ORDERS = EVERY if os.environ.get("ORDERS") == "all" else random.Random(3).sample(EVERY, 30)
 PER_ACCOUNT = 10
 AT_ONCE = 8
 
@@ -97,8 +101,18 @@ def now() -> int:
     return int(time.time())
 
 
+def test_each_event_comes_at_each_place_and_each_pair_both_ways() -> None:
+    places = range(len(FIVE))
+    assert {(n, order[n]) for order in ORDERS for n in places} == {
+        (n, m) for n in places for m in places
+    }
+    assert {pair for order in ORDERS for pair in combinations(order, 2)} == set(
+        permutations(places, 2)
+    )
+
+
 @pytest.mark.slow
-async def test_every_order_of_five_events_ends_in_one_grant(actors: Actors) -> None:
+async def test_five_events_in_any_order_end_in_one_grant(actors: Actors) -> None:
     sandbox = actors.sandbox
     # Frozen clocks: no timer asks the provider before the events come.
     customers = [await actors.customer_on_clock() for _ in range(len(ORDERS) // PER_ACCOUNT)]

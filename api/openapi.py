@@ -11,8 +11,15 @@ from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.staticfiles import StaticFiles
 
-from api.dependencies import ACCOUNT_HEADER, PLATFORM_HEADER, SHOP_HEADER, TenantGate
+from api.dependencies import (
+    ACCOUNT_HEADER,
+    PLATFORM_HEADER,
+    SHOP_HEADER,
+    OperatorGate,
+    TenantGate,
+)
 from api.fastapi_internals import dependency_calls
+from api.problems import MEDIA_TYPE, responses
 
 STATIC: Final = Path(__file__).parent / "static"
 _CSP: Final = (
@@ -41,6 +48,16 @@ _SCRIPT: Final = """SwaggerUIBundle({{
 # Ids such as [E5] in docstrings refer to docs/rules.md; callers do not need them.
 _RULES: Final = re.compile(r"\s*\[[A-Z]\d+(?:(?:,\s| to |-)[A-Z]\d+)*\]")
 _PROSE: Final = frozenset({"description", "summary"})
+_BODY_CODES: Final = ("INVALID_JSON", "BODY_TOO_LARGE")
+_PROBLEM: Final = {"$ref": "#/components/schemas/ProblemBody"}
+_RATE_HEADERS: Final = {
+    name: {"description": text, "schema": {"type": "integer"}}
+    for name, text in (
+        ("RateLimit-Limit", "Requests of this class that the caller may send in a minute"),
+        ("RateLimit-Remaining", "Those that are left"),
+        ("RateLimit-Reset", "Seconds until the oldest of them is forgotten"),
+    )
+}
 _ACCOUNT_PARAMETERS: Final = (
     (ACCOUNT_HEADER, "The account to act for: its id or external id; operators must name it."),
     (PLATFORM_HEADER, "When sent, must be the account's platform, else 403."),
@@ -71,7 +88,13 @@ def _document(app: FastAPI) -> dict[str, Any]:
             title=app.title, version=app.version, description=_DESCRIPTION, routes=app.routes
         )
         for route in api_routes(app):
-            _name_account(route, document["paths"].get(route.path_format, {}))
+            operations = document["paths"].get(route.path_format, {})
+            _name_account(route, operations)
+            if any(
+                isinstance(gate, (TenantGate, OperatorGate)) for gate in dependency_calls(route)
+            ):
+                for method in route.methods or ():
+                    _say_what_every_route_answers(operations[method.lower()])
         app.openapi_schema = _without_rules(document)
     return app.openapi_schema
 
@@ -93,6 +116,19 @@ def _without_rules(part: Any) -> Any:
 def api_routes(app: FastAPI) -> list[APIRoute]:
     """Every route of the API; tests are generated from this list."""
     return [route for route in app.routes if isinstance(route, APIRoute)]
+
+
+def _say_what_every_route_answers(operation: dict[str, Any]) -> None:
+    """Add what is refused before a handler runs, and the headers of the caller's rate."""
+    codes = ["BAD_REQUEST", *(_BODY_CODES if "requestBody" in operation else ())]
+    answers = operation["responses"]
+    for status, entry in responses(*codes).items():
+        known = answers.setdefault(str(status), {"description": entry["description"]})
+        shown = known.setdefault("content", {}).setdefault(MEDIA_TYPE, {"schema": _PROBLEM})
+        shown.setdefault("examples", {}).update(entry["content"][MEDIA_TYPE]["examples"])
+    for status, answer in answers.items():
+        if status < "3" or status == "429":
+            answer.setdefault("headers", {}).update(_RATE_HEADERS)
 
 
 def _name_account(route: APIRoute, operations: dict[str, Any]) -> None:

@@ -192,3 +192,29 @@ async def _age(shop: Shop, product: str, by: timedelta) -> None:
             ),
             {"by": by, "id": shop.id, "product": product},
         )
+
+
+async def test_a_product_may_have_a_slash_in_its_name(priced: Priced) -> None:
+    product, shop = f"vendor/{named()}", await priced.shop()
+    priced.service.answers[product] = TERMS
+    assert await cost(shop, product) == "1.00"
+    assert priced.service.asked == {(product, shop.account["external_id"]): 1}
+
+
+async def test_steps_of_a_path_are_no_product(priced: Priced) -> None:
+    shop = await priced.shop()
+    for product in (".", "..", "../admin", "vendor/.."):
+        answer = await shop.post("/billing/calculate", {"product_id": product, "usage_amount": 1})
+        assert answer.json()["code"] == "PRODUCT_PRICING_NOT_FOUND"
+    assert {product for product, _ in priced.service.asked} <= {"vendor/.."}
+
+
+async def test_the_service_is_asked_about_the_user_whom_a_service_names(priced: Priced) -> None:
+    product, shop = named(), await priced.shop()
+    priced.service.answers[product] = TERMS
+    name = shop.account["external_id"]
+    body = {"user_id": name, "product_id": product, "usage_amount": 100}
+    caller = priced.api.token("*", ["service"])
+    answer = await priced.api.client.post("/api/v1/usage/record", json=body, headers=caller)
+    assert answer.json()["total_cost"] == "1.00"
+    assert priced.service.asked == {(product, name): 1}

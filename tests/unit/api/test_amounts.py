@@ -1,14 +1,18 @@
 """Amounts on the wire: numbers or strings in, strings out, money whole, nothing as a float."""
 
 from decimal import Decimal
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as some
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from api import exact_json
-from api.schemas import Body, Credits, Currency, Instant, Minor, Zone
+from api.routes import purchases
+from api.schemas import Body, Credits, Currency, Instant, Minor, Url, Zone
+from billing.core.errors import Invalid
 
 
 class Sample(Body):
@@ -81,3 +85,35 @@ def test_bodies_that_say_the_same_are_the_same() -> None:
 def test_what_is_not_exactly_an_amount_is_refused(body: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         Sample.model_validate(body)
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "https://user:pw@evil.example", "https://shop.example@evil.example/back",
+        "https://evil.example\\@shop.example", "https://", "javascript:alert(1)", "//evil.example",
+    ],
+)  # fmt: skip
+def test_a_payer_is_sent_back_to_a_plain_page(page: str) -> None:
+    with pytest.raises(ValidationError):
+        TypeAdapter(Url).validate_python(page)
+
+
+@pytest.mark.parametrize(
+    ("hosts", "page", "kept"),
+    [
+        ((), "https://anywhere.example/x", True),
+        (("shop.example",), "https://shop.example/thanks", True),
+        (("shop.example",), "https://shop.example.evil.example", False),
+        (("shop.example",), None, True),
+    ],
+)
+def test_the_hosts_to_return_to_are_a_setting(
+    hosts: tuple[str, ...], page: str | None, kept: bool
+) -> None:
+    call: Any = SimpleNamespace(settings=SimpleNamespace(return_url_hosts=hosts))
+    if kept:
+        purchases._check_return(call, page)
+        return
+    with pytest.raises(Invalid, match="return_url"):
+        purchases._check_return(call, page)

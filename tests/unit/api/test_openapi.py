@@ -82,8 +82,11 @@ def test_an_operation_says_what_it_does_and_how_it_fails(
     assert operation["security"] == [{"bearer": []}]
     assert examples(operation).keys() >= {
         "UNAUTHENTICATED", "FORBIDDEN", "VALIDATION_FAILED", "RATE_LIMITED", "INTERNAL",
-        "DATABASE_UNAVAILABLE",
+        "DATABASE_UNAVAILABLE", "BAD_REQUEST",
     }  # fmt: skip
+    if "requestBody" in operation:
+        assert examples(operation).keys() >= {"INVALID_JSON", "BODY_TOO_LARGE"}
+    assert "RateLimit-Remaining" in operation["responses"]["429"]["headers"]
     for code, status in examples(operation).items():
         assert CODES[code].status == status
     success = [answer for status, answer in operation["responses"].items() if status < "3"]

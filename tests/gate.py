@@ -28,11 +28,11 @@ SECOND: Final = (
     "tests/integration/sandbox",
     "tests/unit",
     "clients/python/tests",
-    "tests/integration/credits/test_ledger_model.py",
+    "tests/integration/credits",
     "tests/integration/timeline",
     "tests/integration/walk",
 )
-"""Tests with programs of their own, those that need none, and a few long ones last."""
+"""Tests with programs of their own, those that need none, and others to end with the first lane."""
 _COUNT: Final = re.compile(r"(\d+) (passed|failed|errors?|skipped|xfailed|deselected|warnings?)\b")
 _SUMMARY: Final = re.compile(r"^=*\s*(\d+ \w+.*) in [\d.]+s")
 

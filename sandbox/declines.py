@@ -18,6 +18,8 @@ class Decline:
     """confirm_card_data, do_not_try_again or try_again_later."""
     network_code: str | None = None
     """The two digits of the card network."""
+    blocked: str | None = None
+    """The reason why Stripe blocked the charge itself, which only the charge's outcome says."""
 
 
 _DECLINED = "Your card was declined."
@@ -35,6 +37,16 @@ AGAIN, NEVER, CHECK = "try_again_later", "do_not_try_again", "confirm_card_data"
 
 DECLINES: dict[str, Decline] = {
     "generic_decline": _card("generic_decline", advice=AGAIN),
+    "highest_risk_level": Decline(
+        "card_declined", "fraudulent", _DECLINED, NEVER, blocked="highest_risk_level"
+    ),
+    "previously_declined": Decline(
+        "card_declined",
+        "generic_decline",
+        _DECLINED,
+        AGAIN,
+        blocked="previously_declined_do_not_retry",
+    ),
     "insufficient_funds": _card(
         "insufficient_funds", "Your card has insufficient funds.", AGAIN, "51"
     ),

@@ -1,12 +1,14 @@
 """The card provider's rules for each currency: units, steps and the minimum charge.
 
 Stripe's units are not ISO's everywhere; amounts elsewhere in the product are ISO minor units.
-Source: Stripe's documentation on currencies (zero-decimal, special cases, minimum amounts).
+Source: Stripe's documentation on currencies (supported, zero-decimal, special cases, minimum
+amounts). A currency that is not here is never charged: a card cannot pay in it.
 """
 
 from typing import Final
 
 from billing.core import money
+from billing.core.errors import ProviderFailure
 from billing.core.frozen import Frozen
 
 
@@ -15,57 +17,105 @@ class Charging(Frozen):
 
     exponent: int
     step: int = 1
-    minimum: int = 50
+    minimum: int
 
 
-_THREE = Charging(exponent=3, step=10, minimum=200)
+# The least that Stripe charges, in ISO minor units. It names these amounts itself.
+_NAMED_MINIMUMS: Final = {
+    "AED": 200, "AUD": 50, "BGN": 100, "BRL": 50, "CAD": 50, "CHF": 50, "CZK": 1500, "DKK": 250,
+    "EUR": 50, "GBP": 30, "HKD": 400, "HUF": 17500, "INR": 50, "JPY": 50, "MXN": 1000, "MYR": 200,
+    "NOK": 300, "NZD": 50, "PLN": 200, "RON": 200, "SEK": 300, "SGD": 50, "THB": 1000, "USD": 50,
+}  # fmt: skip
+# Elsewhere it asks for what settles to about half a dollar. These are that amount, rounded up, so
+# that a moving rate does not make a charge too small.
+_ABOUT_HALF_A_DOLLAR: Final = {
+    "AFN": 4000, "ALL": 5000, "AMD": 20000, "ANG": 100, "AOA": 50000, "ARS": 80000, "AWG": 100,
+    "AZN": 100, "BAM": 100, "BBD": 100, "BDT": 7000, "BHD": 200, "BIF": 1600, "BMD": 50,
+    "BND": 70, "BOB": 400, "BSD": 50, "BWP": 700, "BYN": 200, "BZD": 100, "CDF": 150000,
+    "CLP": 500, "CNY": 400, "COP": 230000, "CRC": 26000, "CVE": 5500, "DJF": 90, "DOP": 3500,
+    "DZD": 7000, "EGP": 2600, "ETB": 8000, "FJD": 120, "FKP": 40, "GEL": 150, "GIP": 40,
+    "GMD": 4000, "GNF": 4500, "GTQ": 400, "GYD": 11000, "HNL": 1400, "HTG": 7000, "IDR": 900000,
+    "ILS": 200, "ISK": 70, "JMD": 8500, "JOD": 400, "KES": 7000, "KGS": 4500, "KHR": 210000,
+    "KMF": 230, "KRW": 700, "KWD": 200, "KYD": 50, "KZT": 28000, "LAK": 1100000, "LBP": 4500000,
+    "LKR": 16000, "LRD": 10000, "LSL": 1000, "MAD": 500, "MDL": 900, "MGA": 250000, "MKD": 2900,
+    "MMK": 110000, "MNT": 180000, "MOP": 450, "MUR": 2400, "MVR": 800, "MWK": 90000, "MZN": 3300,
+    "NAD": 1000, "NGN": 80000, "NIO": 1900, "NPR": 7000, "OMR": 200, "PAB": 50, "PEN": 200,
+    "PGK": 220, "PHP": 3000, "PKR": 15000, "PYG": 4000, "QAR": 200, "RSD": 5500, "RUB": 5000,
+    "RWF": 750, "SAR": 200, "SBD": 450, "SCR": 800, "SHP": 40, "SLE": 1200, "SOS": 29000,
+    "SRD": 2000, "STD": 1200000, "SZL": 1000, "TJS": 550, "TND": 1600, "TOP": 120, "TRY": 2200,
+    "TTD": 350, "TWD": 1700, "TZS": 140000, "UAH": 2200, "UGX": 2000, "UYU": 2100,
+    "UZS": 650000, "VND": 13500, "VUV": 65, "WST": 150, "XAF": 320, "XCD": 140, "XCG": 100,
+    "XOF": 320, "XPF": 60, "YER": 13000, "ZAR": 1000, "ZMW": 1400,
+}  # fmt: skip
+# Money that a plan may be priced in, and that is paid by hand: no card is charged in it.
+_BY_HAND: Final = frozenset(
+    {
+        "BTN", "CLF", "CUP", "ERN", "GHS", "IQD", "IRR", "KPW", "LYD", "MRU", "SDG", "SSP", "STN",
+        "SVC", "SYP", "TMT", "UYI", "UYW", "VED", "VES", "ZWG",
+    }
+)  # fmt: skip
+_UNITS: Final = {"ISK": 2, "MGA": 0, "UGX": 2}
+"""The provider's exponent, where it is not ISO's."""
+_STEPS: Final = {"BHD": 10, "JOD": 10, "KWD": 10, "MGA": 100, "OMR": 10, "TND": 10}
+"""The amounts between which nothing can be charged, where that is more than a minor unit."""
+MINIMUMS: Final = {**_NAMED_MINIMUMS, **_ABOUT_HALF_A_DOLLAR}
+"""The least the provider charges, in ISO minor units, for each currency that a card can pay in."""
+MINIMUM: Final = 1
+"""In any other currency each amount is owed, and paid by hand."""
 _TABLE: Final = {
-    "AED": Charging(exponent=2, minimum=200),
-    "BHD": _THREE,
-    "CZK": Charging(exponent=2, minimum=1500),
-    "DKK": Charging(exponent=2, minimum=250),
-    "GBP": Charging(exponent=2, minimum=30),
-    "HKD": Charging(exponent=2, minimum=400),
-    "HUF": Charging(exponent=2, minimum=17500),
-    "INR": Charging(exponent=2, minimum=50),
-    "ISK": Charging(exponent=2, minimum=70),
-    "JOD": _THREE,
-    "JPY": Charging(exponent=0, minimum=50),
-    "KRW": Charging(exponent=0, minimum=700),
-    "KWD": _THREE,
-    "MXN": Charging(exponent=2, minimum=1000),
-    "MYR": Charging(exponent=2, minimum=200),
-    "NOK": Charging(exponent=2, minimum=300),
-    "OMR": _THREE,
-    "PLN": Charging(exponent=2, minimum=200),
-    "RON": Charging(exponent=2, minimum=200),
-    "SEK": Charging(exponent=2, minimum=300),
-    "THB": Charging(exponent=2, minimum=1000),
-    "TND": _THREE,
-    "UGX": Charging(exponent=2, minimum=2000),
+    currency: Charging(
+        exponent=_UNITS.get(currency, money.exponent(currency)),
+        step=_STEPS.get(currency, 1),
+        minimum=minimum,
+    )
+    for currency, minimum in MINIMUMS.items()
 }
-MINIMUMS: Final = {currency: terms.minimum for currency, terms in _TABLE.items()}
-"""The least the provider charges, in ISO minor units; of a currency not listed `MINIMUM`."""
-MINIMUM: Final = Charging(exponent=2).minimum
 
 
 def charging(currency: str) -> Charging:
-    """The provider's terms for `currency`; unlisted ones follow ISO with a minimum of 50."""
-    return _TABLE.get(currency) or Charging(exponent=money.exponent(currency))
+    """The provider's terms for `currency`. Errors: ProviderFailure, it takes no such currency."""
+    if (terms := _TABLE.get(currency)) is None:
+        raise ProviderFailure("PLATFORM_ERROR", f"no card can be charged in {currency}")
+    return terms
+
+
+def chargeable(currency: str) -> bool:
+    """True if a card can pay in this currency."""
+    return currency in _TABLE
+
+
+def is_known(currency: str) -> bool:
+    """True if there is such money, whether or not a card can pay in it."""
+    return currency in _TABLE or currency in _BY_HAND
 
 
 def to_provider(minor: int, currency: str) -> int:
-    """ISO minor units in the provider's unit (100 ISK-minor → 10000)."""
-    return minor * int(10 ** (charging(currency).exponent - money.exponent(currency)))
+    """ISO minor units in the provider's unit: 100 for 1 ISK goes as 10000.
+
+    Errors: ProviderFailure for an amount that the unit cannot express; nothing is rounded here.
+    """
+    finer = charging(currency).exponent - money.exponent(currency)
+    if finer >= 0:
+        return minor * int(10**finer)
+    sent, rest = divmod(minor, int(10**-finer))
+    if rest:
+        raise ProviderFailure("PLATFORM_ERROR", f"{minor} of {currency} is no whole unit")
+    return sent
 
 
 def from_provider(amount: int, currency: str) -> int:
     """The provider's unit in ISO minor units."""
-    return amount // int(10 ** (charging(currency).exponent - money.exponent(currency)))
+    finer = charging(currency).exponent - money.exponent(currency)
+    return amount // int(10**finer) if finer >= 0 else amount * int(10**-finer)
 
 
 def collectable(due_minor: int, currency: str) -> int:
-    """The part of an amount due that can be charged: whole steps, or nothing below the minimum."""
+    """The part of an amount due that can be charged: whole steps, or nothing below the minimum.
+
+    In a currency that no card pays in, all of it is owed, and paid by hand.
+    """
+    if not chargeable(currency):
+        return due_minor
     terms = charging(currency)
     rounded = due_minor - due_minor % terms.step
     return rounded if rounded >= terms.minimum else 0

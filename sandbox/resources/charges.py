@@ -151,12 +151,12 @@ def _outcome(status: str, decline: Decline | None) -> Json | None:
         "advice_code": decline.advice,
         "network_advice_code": None,
         "network_decline_code": decline.network_code,
-        "network_status": "declined_by_network",
-        "reason": decline.decline_code or decline.code,
+        "network_status": "not_sent_to_network" if decline.blocked else "declined_by_network",
+        "reason": decline.blocked or decline.decline_code or decline.code,
         "risk_level": "normal",
         "risk_score": 20,
         "seller_message": "The bank did not return any further details with this decline.",
-        "type": "issuer_declined",
+        "type": "blocked" if decline.blocked else "issuer_declined",
     }
 
 

@@ -22,6 +22,7 @@ from billing.catalog.plans.schemas import AddOn, Currency, DunningPolicy, Limit,
 from billing.catalog.products.schemas import Name
 from billing.catalog.products.spec import MeterSpec, ProductKey, ProductSpec
 from billing.catalog.rating.schemas import Amount
+from billing.core.currencies import is_known
 from billing.core.periods import Interval
 
 Minor = Annotated[int, Field(strict=True, ge=0, lt=10**15)]
@@ -47,6 +48,14 @@ def _interval_words(words: str) -> str:
     return rules.show_interval(rules.parse_interval(words))
 
 
+def _known(currency: str) -> str:
+    if not is_known(currency):
+        raise ValueError(f"{currency} is no currency")
+    return currency
+
+
+PricedIn = Annotated[Currency, AfterValidator(_known)]
+"""The currency of a price."""
 OnePrice = Annotated[PriceSpec, BeforeValidator(_bare_number)]
 Every = Annotated[str, StringConstraints(max_length=12), AfterValidator(_interval_words)]
 """`month`, `year`, `3 months`."""
@@ -71,7 +80,7 @@ class PlanSpec(_Spec):
     rollover: Rollover = Rollover()
     stripe_product_id: Annotated[str, StringConstraints(max_length=255)] | None = None
     is_active: bool = True
-    prices: dict[Every, dict[Currency, OnePrice]] = {}
+    prices: dict[Every, dict[PricedIn, OnePrice]] = {}
 
     @field_validator("limits")
     @classmethod
@@ -110,7 +119,7 @@ class PackSpec(_Spec):
     description: Annotated[str, StringConstraints(max_length=2000)] = ""
     credits: Annotated[Amount, Field(gt=0)]
     is_active: bool = True
-    prices: dict[Currency, OnePrice] = {}
+    prices: dict[PricedIn, OnePrice] = {}
 
     @model_validator(mode="after")
     def _costs_something(self) -> Self:

@@ -1,7 +1,7 @@
 """The table of decline classes: the provider's code decides about the next attempt.
 
-Codes are Stripe's `decline_code`, or its error `code` when the bank gave none
-(docs/rules.md#dunning).
+Codes are Stripe's `decline_code`, its error `code` when the bank gave none, and the reason in a
+charge's outcome, where Stripe says why it blocked a charge itself (docs/rules.md#dunning).
 """
 
 from typing import Final, Literal
@@ -10,13 +10,14 @@ DeclineClass = Literal["hard", "soft", "action", "config"]
 
 _HARD: Final = frozenset(
     {
-        "card_not_supported", "currency_not_supported", "expired_card", "fraudulent",
-        "incorrect_number", "invalid_account", "invalid_expiry_month", "invalid_expiry_year",
-        "invalid_number", "lost_card", "merchant_blacklist", "new_account_information_available",
-        "no_action_taken", "not_permitted", "payment_method_customer_decline", "pickup_card",
-        "restricted_card", "revocation_of_all_authorizations", "revocation_of_authorization",
-        "security_violation", "service_not_allowed", "stolen_card", "stop_payment_order",
-        "transaction_not_allowed",
+        "card_not_supported", "currency_not_supported", "do_not_try_again", "expired_card",
+        "fraudulent", "highest_risk_level", "incorrect_number", "invalid_account",
+        "invalid_expiry_month", "invalid_expiry_year", "invalid_number", "lost_card",
+        "merchant_blacklist", "new_account_information_available", "no_action_taken",
+        "not_permitted", "payment_method_customer_decline", "pickup_card", "pin_try_exceeded",
+        "previously_declined_do_not_retry", "restricted_card", "revocation_of_all_authorizations",
+        "revocation_of_authorization", "security_violation", "service_not_allowed", "stolen_card",
+        "stop_payment_order", "transaction_not_allowed",
     }
 )  # fmt: skip
 _ACTION: Final = frozenset(
@@ -30,7 +31,8 @@ _CONFIG: Final = frozenset({"testmode_decline", "test_mode_live_card", "live_mod
 # Everything else (insufficient_funds, generic_decline, do_not_honor, processing_error,
 # card_velocity_exceeded, incorrect_cvc, try_again_later, unknown new codes) may work another day.
 
-BARRING_ADVICE: Final = "do_not_try_again"
+BARRING: Final = frozenset({"do_not_try_again", "previously_declined_do_not_retry"})
+"""Words after which the card is never tried again: as advice, or as the reason itself."""
 
 
 def classify(decline_code: str | None, code: str | None) -> DeclineClass:

@@ -1,5 +1,17 @@
 SET LOCAL check_function_bodies = off;
 
+CREATE OR REPLACE FUNCTION money_exponent(p_currency text) RETURNS integer
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
+    SELECT CASE
+        WHEN p_currency IN ('CLF', 'UYW') THEN 4
+        WHEN p_currency IN ('BHD', 'IQD', 'JOD', 'KWD', 'LYD', 'OMR', 'TND') THEN 3
+        WHEN p_currency IN (
+            'BIF', 'CLP', 'DJF', 'GNF', 'ISK', 'JPY', 'KMF', 'KRW', 'PYG', 'RWF', 'UGX', 'UYI',
+            'VND', 'VUV', 'XAF', 'XOF', 'XPF') THEN 0
+        ELSE 2
+    END
+$$;
+
 CREATE OR REPLACE FUNCTION usage_record_with_top_ups(
     p_accounts uuid[], p_kinds usage_kind[], p_uses usage_input[], p_all boolean, p_new boolean)
 RETURNS SETOF usage_answer

@@ -5,9 +5,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from billing.core import currencies, money
-from billing.core.currencies import charging, collectable, from_provider, to_provider
+from billing.core.currencies import (
+    chargeable,
+    charging,
+    collectable,
+    from_provider,
+    to_provider,
+)
+from billing.core.errors import ProviderFailure
 
-LISTED = sorted(set(currencies._TABLE) | set(money.EXPONENTS) | {"USD", "EUR", "CAD", "CHF"})
+LISTED = sorted(currencies._TABLE)
+# Stripe's own list of what it counts without decimals.
+ZERO_DECIMAL = [
+    "BIF", "CLP", "DJF", "GNF", "JPY", "KMF", "KRW", "MGA", "PYG", "RWF", "VND", "VUV", "XAF",
+    "XOF", "XPF",
+]  # fmt: skip
 amounts = st.integers(0, 10**12)
 
 
@@ -21,6 +33,8 @@ amounts = st.integers(0, 10**12)
         # ISO counts them without decimals, the provider with two.
         (100, "ISK", 10_000),
         (2000, "UGX", 200_000),
+        # And this one the other way round.
+        (50_000, "MGA", 500),
     ],
 )
 def test_an_amount_is_sent_in_the_providers_unit(minor: int, currency: str, sent: int) -> None:
@@ -30,6 +44,7 @@ def test_an_amount_is_sent_in_the_providers_unit(minor: int, currency: str, sent
 
 @given(amounts, st.sampled_from(LISTED))
 def test_an_amount_comes_back_as_it_was_sent(minor: int, currency: str) -> None:
+    minor -= minor % charging(currency).step
     assert from_provider(to_provider(minor, currency), currency) == minor
 
 
@@ -57,13 +72,29 @@ def test_what_is_below_the_minimum_is_not_charged(due: int, currency: str, part:
     assert collectable(due, currency) == part
 
 
+@pytest.mark.parametrize("currency", ZERO_DECIMAL)
+def test_what_the_provider_counts_without_decimals_is_sent_so(currency: str) -> None:
+    assert charging(currency).exponent == 0
+
+
 @pytest.mark.parametrize("currency", LISTED)
-def test_the_provider_never_counts_coarser_than_iso(currency: str) -> None:
+def test_a_whole_step_is_a_whole_unit_of_the_provider(currency: str) -> None:
     # Else a cent would be lost on the way.
-    assert charging(currency).exponent >= money.exponent(currency)
+    assert to_provider(charging(currency).step, currency) >= 1
 
 
-def test_a_currency_nobody_listed_follows_iso() -> None:
-    assert charging("SGD").exponent == 2
-    assert charging("CLP").exponent == 0
-    assert charging("SGD").step == 1
+def test_an_amount_that_the_provider_cannot_express_is_not_rounded() -> None:
+    with pytest.raises(ProviderFailure):
+        to_provider(50_050, "MGA")
+
+
+@pytest.mark.parametrize("currency", ["ZZZ", "CLF", "usd", ""])
+def test_money_that_is_not_in_the_table_is_never_charged(currency: str) -> None:
+    assert not chargeable(currency)
+    assert collectable(7, currency) == 7  # owed, and paid by hand
+    with pytest.raises(ProviderFailure):
+        to_provider(100, currency)
+
+
+def test_every_currency_with_digits_of_its_own_is_known() -> None:
+    assert all(currencies.is_known(currency) for currency in money.EXPONENTS)

@@ -34,6 +34,10 @@ TABLES = {
         ("authentication_required", "action"),
         ("authentication_not_handled", "action"),
         ("testmode_decline", "config"),
+        ("highest_risk_level", "hard"),
+        ("pin_try_exceeded", "hard"),
+        ("do_not_try_again", "hard"),
+        ("previously_declined_do_not_retry", "hard"),
     ],
 )
 def test_a_bank_s_word_has_one_meaning(code: str, meaning: str) -> None:
@@ -68,6 +72,7 @@ def test_a_card_is_barred_only_when_the_bank_asked_for_it() -> None:
     assert not decline.bars_card
     assert decline.model_copy(update={"advice": "do_not_try_again"}).bars_card
     assert not decline.model_copy(update={"advice": "try_again_later"}).bars_card
+    assert decline.model_copy(update={"decline_code": "do_not_try_again"}).bars_card
 
 
 def test_the_most_telling_code_is_the_reason() -> None:

@@ -1,0 +1,71 @@
+"""The product against figures of other billing systems' public tests (tests/golden/README.md)."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from billing.catalog.rating.rules import cost
+from billing.catalog.rating.schemas import PriceTerms
+from billing.core import periods
+from billing.core.currencies import charging, collectable, to_provider
+from billing.core.money import exponent, round_minor
+from billing.core.periods import Interval
+from billing.money.payments.declines import classify
+from tests.unit.golden.cases import cases
+
+Json = dict[str, Any]
+
+
+def minor(amount: str, currency: str) -> int:
+    """An amount in whole units as minor units; none of these has a smaller part."""
+    return int(Decimal(amount).scaleb(exponent(currency)))
+
+
+@pytest.mark.parametrize(("given", "expected"), cases("declines", "decline"))
+def test_a_decline_means_what_others_take_it_for(given: Json, expected: Json) -> None:
+    assert classify(given["decline_code"], "card_declined") == expected["class"]
+
+
+@pytest.mark.parametrize(("given", "expected"), cases("currencies", "exponent"))
+def test_a_currency_has_the_decimals_of_iso(given: Json, expected: Json) -> None:
+    assert exponent(given["currency"]) == expected["exponent"]
+
+
+@pytest.mark.parametrize(("given", "expected"), cases("currencies", "provider_units"))
+def test_an_amount_is_sent_in_the_units_of_the_provider(given: Json, expected: Json) -> None:
+    due = minor(given["amount"], given["currency"])
+    assert to_provider(due, given["currency"]) == expected["provider_amount"]
+
+
+@pytest.mark.parametrize(("given", "expected"), cases("currencies", "provider_step"))
+def test_an_amount_between_two_steps_goes_down_to_the_lower(given: Json, expected: Json) -> None:
+    currency = given["currency"]
+    due = minor(given["amount"], currency)
+    whole = due - due % charging(currency).step
+    assert to_provider(whole, currency) == expected["provider_amount"]
+    assert collectable(due, currency) == whole
+
+
+@pytest.mark.parametrize(("given", "expected"), cases("tiers", "rate"))
+def test_units_cost_what_others_charge_for_them(given: Json, expected: Json) -> None:
+    names = ("model", "unit_price", "package_size", "free_units", "tiers")
+    terms = PriceTerms.model_validate({name: given[name] for name in names if name in given})
+    before, units = Decimal(given["before"]), Decimal(given["units"])
+    assert cost(terms, before + units) - cost(terms, before) == Decimal(expected["amount"])
+
+
+@pytest.mark.parametrize(("given", "expected"), cases("tiers", "line"))
+def test_a_line_is_rounded_once(given: Json, expected: Json) -> None:
+    amount = Decimal(given["units"]) * Decimal(given["unit_price"])
+    assert round_minor(amount.scaleb(exponent(given["currency"]))) == expected["amount_minor"]
+
+
+@pytest.mark.parametrize(("given", "expected"), cases("periods", "period"))
+def test_an_instant_lies_in_the_period_that_others_find(given: Json, expected: Json) -> None:
+    zone, interval = given["zone"], Interval.model_validate(given["interval"])
+    anchor = periods.to_wall(datetime.fromisoformat(given["anchor"]), zone)
+    number = periods.index_at(anchor, zone, interval, datetime.fromisoformat(given["at"]))
+    found = [periods.boundary(anchor, zone, interval, number + step) for step in (0, 1)]
+    assert found == [datetime.fromisoformat(expected[name]) for name in ("start", "end")]

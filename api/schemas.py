@@ -144,6 +144,17 @@ OneWord = Annotated[str | None, Query(max_length=255)]
 Minor = Annotated[int, Field(strict=True, ge=0, lt=MAX_MINOR)]
 """Money in minor units: a whole number, never a float, never a string."""
 
+ExpectedAmount = Annotated[
+    Minor | None,
+    Field(description="The price you saw, in minor units: any other is refused with PRICE_CHANGED"),
+]
+"""What a buyer expects to be charged."""
+
+UseBalance = Annotated[
+    bool, Field(strict=True, description="Pay from the money balance first, as far as it goes")
+]
+"""Whether the customer's money with us pays first."""
+
 KeyPath = Annotated[str, Path(pattern=r"^[a-z][a-z0-9_-]{0,63}$")]
 """A key of the catalog, in a path."""
 Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]

@@ -15,7 +15,16 @@ from api.problem_codes import unavailable
 from api.problems import KEYED, responses
 from api.public_ids import InvoiceId, PaymentMethodName, SubscriptionId, payment_method_row
 from api.routes.base import new_router
-from api.schemas import Answer, Body, CatalogName, Credits, Currency, optional_body
+from api.schemas import (
+    Answer,
+    Body,
+    CatalogName,
+    Credits,
+    Currency,
+    ExpectedAmount,
+    UseBalance,
+    optional_body,
+)
 from api.workflow_calls import need_temporal, wait_until_done
 from billing.catalog.plans import store as plans
 from billing.core import clock
@@ -52,6 +61,8 @@ class SubscribeBody(Body):
     payment_method_id: PaymentMethodName | None = None
     payment_method: Literal["default", "card"] = "default"
     trial: Annotated[bool, Field(strict=True)] = True
+    expected_amount_cents: ExpectedAmount = None
+    use_balance: UseBalance = True
 
 
 class CancelBody(Body):
@@ -170,6 +181,7 @@ class SubscriptionAnswer(Answer):
         202: {"model": SubscriptionAnswer, "description": "The first payment is undecided yet"},
         **responses(
             "SUBSCRIPTION_EXISTS", "SUBSCRIPTION_ENDING", "PLAN_NOT_FOUND", "CURRENCY_MISMATCH",
+            "CURRENCY_NOT_CHARGED", "PRICE_CHANGED",
             "PAYMENT_METHOD_NOT_FOUND", "TEMPORAL_UNAVAILABLE", "MERCHANT_NOT_FOUND", *KEYED,
         ),
     },
@@ -301,6 +313,8 @@ def _wanted(body: SubscribeBody) -> NewSubscription:
         method_id=payment_method_row(body.payment_method_id),
         pay_by_card=body.payment_method == "card",
         trial=body.trial,
+        expected_minor=body.expected_amount_cents,
+        use_balance=body.use_balance,
     )
 
 

@@ -5,7 +5,7 @@ JSON as strings.
 """
 
 from decimal import Decimal
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Final, Literal, NamedTuple, Self
 from uuid import UUID
 
 from pydantic import (
@@ -143,6 +143,20 @@ class Pack(_Frozen):
     position: int
     is_active: bool
     created_at: AwareDatetime
+
+
+class OfferedPlan(NamedTuple):
+    """A plan on sale and its price, as they were together; None: not sold in that currency."""
+
+    plan: Plan
+    price: Price | None
+
+
+class OfferedPack(NamedTuple):
+    """A pack on sale and its price, as they were together; None: not sold in that currency."""
+
+    pack: Pack
+    price: Price | None
 
 
 class CreditCost(_Frozen):

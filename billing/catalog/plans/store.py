@@ -21,7 +21,16 @@ from billing.catalog.plans.changes import (
     PriceKey,
     Sold,
 )
-from billing.catalog.plans.schemas import PACK_ID, PLAN_ID, CreditCost, Pack, Plan, Price
+from billing.catalog.plans.schemas import (
+    PACK_ID,
+    PLAN_ID,
+    CreditCost,
+    OfferedPack,
+    OfferedPlan,
+    Pack,
+    Plan,
+    Price,
+)
 from billing.catalog.plans.tables import credit_costs, credit_packages, plans, prices
 from billing.catalog.products import store as product_store
 from billing.core import ids
@@ -41,6 +50,32 @@ _PLAN_PRICE = Prepared(
         prices.c.interval_unit == given("unit"),
         prices.c.interval_count == given("units"),
         prices.c.is_current,
+    )
+)
+# What is sold and its price are two rows: read apart, an edit between would mix two offers.
+_OFFERED_PLAN = Prepared(
+    text(
+        """
+    SELECT to_jsonb(p) || jsonb_build_object('monthly_credits', p.monthly_credits::text) AS sold,
+           to_jsonb(r) AS price
+    FROM plans p
+    LEFT JOIN prices r ON r.kind = 'plan' AND r.key = p.key AND r.is_current
+         AND r.currency = :in_currency AND r.interval_unit = :unit AND r.interval_count = :units
+    WHERE p.is_current AND p.is_active
+      AND (p.id = CAST(:row_id AS uuid) OR p.key = CAST(:name AS text))
+    """
+    )
+)
+_OFFERED_PACK = Prepared(
+    text(
+        """
+    SELECT to_jsonb(p) || jsonb_build_object('credits', p.credits::text) AS sold,
+           to_jsonb(r) AS price
+    FROM credit_packages p
+    LEFT JOIN prices r ON r.kind = 'pack' AND r.key = p.key AND r.is_current
+         AND r.currency = :in_currency
+    WHERE p.is_active AND (p.id = CAST(:row_id AS uuid) OR p.key = CAST(:name AS text))
+    """
     )
 )
 _PACK_OF_KEY = Prepared(select(credit_packages).where(credit_packages.c.key == given("pack_key")))
@@ -91,6 +126,33 @@ async def plan_price(
         units=interval.count,
     )
     return show_price(row) if row else None
+
+
+async def offered_plan(
+    connection: AsyncConnection, name: str, currency: str, interval: Interval
+) -> OfferedPlan | None:
+    """A plan on sale, by key or `pln_…` id, with its price as they are at one instant."""
+    row = await _OFFERED_PLAN.first(
+        connection,
+        row_id=ids.parse(PLAN_ID, name),
+        name=name,
+        in_currency=currency,
+        unit=interval.unit,
+        units=interval.count,
+    )
+    return OfferedPlan(show_plan(row["sold"]), _priced(row)) if row else None
+
+
+async def offered_pack(connection: AsyncConnection, name: str, currency: str) -> OfferedPack | None:
+    """A pack on sale, by key or `pck_…` id, with its price as they are at one instant."""
+    row = await _OFFERED_PACK.first(
+        connection, row_id=ids.parse(PACK_ID, name), name=name, in_currency=currency
+    )
+    return OfferedPack(show_pack(row["sold"]), _priced(row)) if row else None
+
+
+def _priced(row: Fields) -> Price | None:
+    return show_price(row["price"]) if row["price"] is not None else None
 
 
 async def current_prices(
@@ -298,4 +360,4 @@ def show_price(row: Fields) -> Price:
 
 def show_pack(row: Fields) -> Pack:
     """A row of `credit_packages` as a pack."""
-    return Pack.model_validate(dict(row))
+    return Pack.model_validate({name: row[name] for name in Pack.model_fields})

@@ -9,8 +9,9 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.catalog.plans import store as catalog
+from billing.catalog.plans.schemas import OfferedPack
 from billing.core import ids, periods
-from billing.core.errors import Conflict, Invalid, NotFound
+from billing.core.errors import Conflict, Invalid, NotFound, PaymentRequired
 from billing.core.settings import Settings
 from billing.ledger.credits import service as credits
 from billing.matters.schemas import Matter
@@ -43,7 +44,8 @@ async def buy(
         await top_ups.drop(connection, top_up, "enough credits came in meanwhile", at)
         return None, "dropped"
     currency = balance.currency or service.DEFAULT_CURRENCY
-    price = await catalog.pack_price(connection, kept.pack, currency)
+    offered = await catalog.offered_pack(connection, kept.pack, currency)
+    price = offered.price if offered is not None else None
     account = await accounts.get(connection, account_id)
     if account is None:
         raise NotFound("NOT_FOUND", "no such account")
@@ -56,27 +58,33 @@ async def buy(
         )  # fmt: skip
         return None, "capped"
     try:
-        return await _start(connection, account, top_up, kept, settings, at), "buying"
-    except (Conflict, Invalid, NotFound) as refusal:
-        await top_ups.failed(connection, top_up.id, refusal.code, at)
+        wanted = _wanted(top_up, kept, offered)
+        return await _start(connection, account, top_up, wanted, settings, at), "buying"
+    except (Conflict, Invalid, NotFound, PaymentRequired) as refusal:
+        why = refusal.fields.get("decline_code", refusal.code)
+        await top_ups.failed(connection, top_up.id, why, at)
         return None, "failed"
+
+
+def _wanted(top_up: TopUp, kept: TopUpSettings, offered: OfferedPack | None) -> NewPurchase:
+    return NewPurchase(
+        pack=kept.pack,
+        flow="saved_card",
+        method_id=kept.payment_method_id,
+        top_up_id=top_up.id,
+        offered=offered,
+    )
 
 
 async def _start(
     connection: AsyncConnection,
     account: Account,
     top_up: TopUp,
-    kept: TopUpSettings,
+    wanted: NewPurchase,
     settings: Settings,
     at: datetime,
 ) -> Matter:
     """The purchase, its matter, and the top-up that waits for it."""
-    wanted = NewPurchase(
-        pack=kept.pack,
-        flow="saved_card",
-        method_id=kept.payment_method_id,
-        top_up_id=top_up.id,
-    )
     purchase_id = ids.new()
     matter = await service.start(
         connection, account, wanted, purchase_id=purchase_id, settings=settings, at=at
@@ -85,7 +93,7 @@ async def _start(
     await top_up_store.change(
         connection,
         top_up.id,
-        status="buying",
+        status="completed" if bought.status == "completed" else "buying",
         purchase_id=purchase_id,
         pack=bought.pack,
         amount_minor=bought.amount_minor,

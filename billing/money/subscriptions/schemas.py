@@ -24,6 +24,10 @@ class NewSubscription(Frozen):
     pay_by_card: bool = False
     """The client confirms the first payment, even where a saved card exists."""
     trial: bool = True
+    use_balance: bool = True
+    """The customer's money with us pays first."""
+    expected_minor: int | None = None
+    """The price per interval that the buyer saw; any other is refused."""
 
 
 class Subscription(Row):

@@ -25,6 +25,7 @@ from billing.matters.schemas import Matter
 from billing.money.invoices import usage_lines
 from billing.money.payment_methods import service as methods
 from billing.money.payment_methods.schemas import Method
+from billing.money.payments.demands import demand_chargeable, demand_price
 from billing.money.subscriptions import commands, payment_effects, store
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.reading import ENGINE
@@ -51,16 +52,21 @@ class Offer(Frozen):
 async def offer(connection: AsyncConnection, account_id: UUID, wanted: NewSubscription) -> Offer:
     """Check a wish without changing anything.
 
-    Errors: PLAN_NOT_FOUND, CURRENCY_MISMATCH, PAYMENT_METHOD_NOT_FOUND.
+    Errors: PLAN_NOT_FOUND, CURRENCY_MISMATCH, PRICE_CHANGED, CURRENCY_NOT_CHARGED,
+    PAYMENT_METHOD_NOT_FOUND.
     """
-    plan = await catalog.find_plan(connection, wanted.plan)
-    if plan is None or not plan.is_active:
-        raise NotFound("PLAN_NOT_FOUND", f"no plan {wanted.plan!r}")
     balance = await credits.lock(connection, account_id)
     currency = wanted.currency or balance.currency or DEFAULT_CURRENCY
-    price = await catalog.plan_price(connection, plan.key, currency, wanted.interval)
+    # After the lock, and in one statement: what is sold and its price are of one version.
+    offered = await catalog.offered_plan(connection, wanted.plan, currency, wanted.interval)
+    if offered is None:
+        raise NotFound("PLAN_NOT_FOUND", f"no plan {wanted.plan!r}")
+    plan, price = offered
     if price is None or balance.currency not in (None, currency):
         raise Conflict("CURRENCY_MISMATCH", f"plan {plan.key} has no such price in {currency}")
+    demand_price(wanted.expected_minor, price.amount_minor * wanted.quantity, currency)
+    if price.amount_minor:
+        demand_chargeable(currency)
     if wanted.method_id is not None:
         method: Method | None = await methods.get(connection, wanted.method_id)
     else:
@@ -89,7 +95,10 @@ async def start(
     await store.add(connection, row, [_plan_item(terms)])
     method_id = terms.method.id if terms.method else None
     born, _ = await decisions.command(
-        connection, ENGINE, subscription_id, partial(commands.begin, method_id=method_id)
+        connection,
+        ENGINE,
+        subscription_id,
+        partial(commands.begin, method_id=method_id, use_balance=wanted.use_balance),
     )
     return matters.of_birth(born)
 

@@ -1,0 +1,43 @@
+"""Demands before money is asked for: the price the buyer saw, and a card that may pay."""
+
+from datetime import datetime
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.core.currencies import chargeable
+from billing.core.errors import Conflict
+from billing.money.payment_methods.schemas import Method
+from billing.money.payments import card_rules
+from billing.money.payments import store as payment_store
+
+
+def demand_price(expected_minor: int | None, amount_minor: int, currency: str) -> None:
+    """Refuse a price other than the one the buyer expects, if he says one: PRICE_CHANGED."""
+    if expected_minor is not None and expected_minor != amount_minor:
+        raise Conflict(
+            "PRICE_CHANGED",
+            "the price is another now: look at it and ask again",
+            amount_cents=amount_minor,
+            currency=currency,
+        )
+
+
+def demand_chargeable(currency: str) -> None:
+    """Refuse money that no card pays in: CURRENCY_NOT_CHARGED."""
+    if not chargeable(currency):
+        raise Conflict("CURRENCY_NOT_CHARGED", f"no card can be charged in {currency}")
+
+
+async def forbidden(
+    connection: AsyncConnection, card: Method, at: datetime
+) -> card_rules.Untried | None:
+    """The reason not to try a stored card now; None: it may be tried."""
+    since = at - card_rules.ATTEMPT_WINDOW
+    return card_rules.why_not(card, await payment_store.declines_of(connection, card, since))
+
+
+async def demand_usable(connection: AsyncConnection, card: Method, at: datetime) -> None:
+    """Refuse a card that may not be tried, without asking the provider: CARD_DECLINED."""
+    reason = await forbidden(connection, card, at)
+    if reason is not None:
+        raise card_rules.refusal(reason)

@@ -47,6 +47,7 @@ def payment_method_row(name: str | None) -> UUID | None:
 
 
 AccountId = Annotated[str, encoded(ids.ACCOUNT)]
+AttemptId = Annotated[str, encoded(ids.ATTEMPT)]
 DunningCaseId = Annotated[str, encoded(ids.DUNNING_CASE)]
 InvoiceId = Annotated[str, encoded(ids.INVOICE)]
 LotId = Annotated[str, encoded(ids.LOT)]

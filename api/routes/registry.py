@@ -6,6 +6,7 @@ from fastapi import APIRouter
 from fastapi.routing import APIRoute
 
 from api.routes import (
+    balance,
     billing_records,
     budgets,
     catalog,
@@ -34,6 +35,7 @@ from api.routes import (
 )
 from api.routes.admin import (
     accounts,
+    balances,
     clock,
     dunning,
     inbox,
@@ -54,13 +56,13 @@ _STAY: Final = (f"{PREFIX}/admin/", f"{PREFIX}/webhooks/")
 
 # The OpenAPI document has this order.
 _BILLING: Final = (
-    usage, quotas, purchases, trials, subscriptions, payment_methods, invoices, payments, webhooks,
-    catalog, holds, credits, top_ups, timeline, usage_reads, usage_sums, budgets, forecasts,
-    reports, recommendations, billing_records, overview, proofs,
+    usage, quotas, purchases, trials, subscriptions, payment_methods, invoices, payments, balance,
+    webhooks, catalog, holds, credits, top_ups, timeline, usage_reads, usage_sums, budgets,
+    forecasts, reports, recommendations, billing_records, overview, proofs,
 )  # fmt: skip
 _OPERATORS: Final = (
-    integrity, clock, admin_payments, dunning, matters, inbox, admin_credits, thresholds, accounts,
-    admin_catalog, products, limit_overrides,
+    integrity, clock, admin_payments, dunning, matters, inbox, admin_credits, balances, thresholds,
+    accounts, admin_catalog, products, limit_overrides,
 )  # fmt: skip
 ROUTERS: Final[tuple[APIRouter, ...]] = tuple(part.router for part in (*_BILLING, *_OPERATORS))
 

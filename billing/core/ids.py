@@ -13,6 +13,7 @@ from billing.core.errors import NotFound
 
 ACCOUNT: Final = "acc"
 ADJUSTMENT: Final = "adj"
+ATTEMPT: Final = "att"
 BILLING_RECORD: Final = "bill"
 DUNNING_CASE: Final = "dun"
 EVENT: Final = "evt"

@@ -24,6 +24,11 @@ def intent(invoice_id: UUID, number: int) -> str:
     return f"{ids.encode(ids.INVOICE, invoice_id)}/intent-{number}"
 
 
+def payers_try(intent_key: str, charge_id: str) -> str:
+    """A try that the payer made in the browser, known by the provider's charge."""
+    return f"{intent_key}/{charge_id}"
+
+
 def submission(invoice_id: UUID, number: int) -> str:
     """A manual payment, as the n-th flow of its invoice."""
     return f"{ids.encode(ids.INVOICE, invoice_id)}/manual-{number}"
@@ -57,6 +62,11 @@ def purchase_grant(purchase_id: UUID) -> str:
 def adjustment(adjustment_id: UUID) -> str:
     """An operator's correction of credits, booked once."""
     return f"{ids.encode(ids.ADJUSTMENT, adjustment_id)}/credits"
+
+
+def balance_adjustment(adjustment_id: UUID) -> str:
+    """An operator's correction of the money balance, booked once."""
+    return f"{ids.encode(ids.ADJUSTMENT, adjustment_id)}/balance"
 
 
 def trial_grant(account_id: UUID) -> str:

@@ -5,6 +5,7 @@
 
 from pathlib import Path
 
+import sqlalchemy as sa
 from alembic import op
 
 revision = "0002"
@@ -41,6 +42,10 @@ def upgrade() -> None:
         # Past SQLAlchemy's text(): function bodies hold colons and percent signs of their own.
         if path.exists():
             op.get_bind().connection.cursor().execute(path.read_text())
+    op.add_column("balance_entries", sa.Column("reason", sa.Text(), nullable=True))
+    op.create_index(
+        "ix_payment_attempts_account", "payment_attempts", ["account_id", "started_at", "id"]
+    )
 
 
 def _hold_references_to_one_account() -> None:

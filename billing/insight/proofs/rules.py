@@ -52,7 +52,8 @@ def _of_money(facts: Facts) -> dict[str, bool]:
     numbered = [one for one in facts.invoices if one.number is not None]
     paid = [one for one in numbered if one.status == "paid"]
     return {
-        "paid_before_granted": not _wanted(facts) or booked >= facts.amount_minor,
+        "paid_before_granted": not _wanted(facts)
+        or booked >= sum(one.amount_due_minor for one in paid),
         "money_booked_once": booked == on_invoices + facts.kept_minor,
         "one_numbered_invoice": len(numbered) == len(paid) == _wanted(facts)
         and all(one.invoice_id == facts.invoice_id for one in paid),

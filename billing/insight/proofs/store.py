@@ -98,7 +98,7 @@ _KEPT: Final = text(
     """
     SELECT coalesce(sum(b.amount_minor), 0) FROM invoices i
     JOIN balance_entries b ON b.account_id = i.account_id AND b.invoice_id = i.id
-    WHERE i.workflow_id = :workflow_id
+    WHERE i.workflow_id = :workflow_id AND b.kind IN ('overpaid', 'unasked')
     """
 )
 _PUBLISHED: Final = text(

@@ -148,4 +148,6 @@ class BalanceEntry(Row):
     currency: str
     invoice_id: UUID | None = None
     payment_id: UUID | None = None
+    reason: str | None = None
+    """The words of the operator who adjusted it."""
     at: AwareDatetime

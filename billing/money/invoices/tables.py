@@ -125,6 +125,8 @@ balance_entries = c.table(
     c.text("currency"),
     c.uuid("invoice_id", nullable=True),
     c.uuid("payment_id", nullable=True),
+    # Of an operator's adjustment, which no invoice is the cause of.
+    c.text("reason", nullable=True),
     c.instant("at"),
     c.index("ix_balance_entries_account", "account_id", "at"),
     info={"append_only": True},

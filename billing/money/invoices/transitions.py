@@ -87,6 +87,22 @@ def finalize(w: Work[InvoiceFacts], invoice: Invoice) -> Invoice:
     return _number(w, invoice, **fields)
 
 
+def use_balance(w: Work[InvoiceFacts], draft: Invoice) -> Invoice:
+    """Pay what can be paid of a draft with the customer's money with us, before more is asked for.
+
+    A carried debt waits for the next invoice of a subscription.
+    """
+    applied = min(max(0, money_balance(w, draft.currency)), draft.total_minor)
+    if not applied or draft.balance_applied_minor:
+        return draft
+    add_balance(w, draft, "applied", -applied)
+    return w.change(
+        draft,
+        balance_applied_minor=applied,
+        amount_due_minor=draft.amount_due_minor - applied,
+    )
+
+
 def receive(w: Work[Any], invoice: Invoice, paid_minor: int) -> Invoice:
     """Money arrived: a pay-first draft is numbered now; enough of it makes the invoice paid.
 
@@ -116,12 +132,15 @@ def receive(w: Work[Any], invoice: Invoice, paid_minor: int) -> Invoice:
 def void(w: Work[Any], invoice: Invoice, reason: str) -> Invoice:
     """A draft never to be paid becomes void, unnumbered; a numbered one is corrected by notes.
 
-    What was paid on it already is the customer's: it goes to the money balance.
+    What was paid on it already is the customer's: it goes to the money balance, as does what came
+    from there.
     """
     if invoice.status != "draft":
         raise Conflict("INVOICE_STATE", f"an invoice that is {invoice.status} cannot be voided")
     if invoice.amount_paid_minor:
         add_balance(w, invoice, "returned", invoice.amount_paid_minor)
+    if invoice.balance_applied_minor:
+        add_balance(w, invoice, "returned", invoice.balance_applied_minor, part="-applied")
     voided = w.change(invoice, status="void", voided_at=w.facts.at)
     announce(w, voided, "voided", reason=reason)
     return voided
@@ -224,8 +243,8 @@ def add_balance(
 
 def _apply_balance(w: Work[InvoiceFacts], invoice: Invoice) -> int:
     """A credit is used up to the total; a carried debt, below zero, is added to it."""
-    if invoice.subscription_id is None:
-        return 0
+    if invoice.subscription_id is None or invoice.balance_applied_minor:
+        return invoice.balance_applied_minor
     applied = min(money_balance(w, invoice.currency), invoice.total_minor)
     if applied:
         add_balance(w, invoice, "applied", -applied)

@@ -20,14 +20,14 @@ from billing.money.subscriptions.states import demand
 from billing.money.subscriptions.views import view
 
 
-def begin(w: Work[SubscriptionFacts], *, method_id: UUID | None) -> Bear:
+def begin(w: Work[SubscriptionFacts], *, method_id: UUID | None, use_balance: bool = True) -> Bear:
     """A subscription just written: its trial's credits, or the draft that is to be paid first."""
     subscription = cycles.of(w)
     announce(w, subscription, "created")
     if subscription.status == "trialing":
         cycles.grant_cycle(w)
     else:
-        _bill_first(w, method_id)
+        _bill_first(w, method_id, use_balance=use_balance)
     first = head(agenda(view(w.rows, w.facts)))
     born = Bear(SUBSCRIPTION, subscription.account_id, subscription.id, first)
     w.do(born)
@@ -68,9 +68,14 @@ def reactivate(w: Work[SubscriptionFacts]) -> Subscription:
     return wake(w)
 
 
-def _bill_first(w: Work[SubscriptionFacts], method_id: UUID | None) -> None:
-    """The first invoice stays a draft until paid; one that is free or too small activates now."""
+def _bill_first(w: Work[SubscriptionFacts], method_id: UUID | None, *, use_balance: bool) -> None:
+    """The first invoice stays a draft until paid; one that is free or too small activates now.
+
+    The customer's money with us pays first.
+    """
     invoice = cycles.draft_period(w)
+    if use_balance:
+        invoice = invoices.use_balance(w, invoice)
     if collectable(invoice.amount_due_minor, invoice.currency):
         flow = "saved_card" if method_id else "card"
         payments.open_flow(w, Owed(w.rows, invoice.id), flow, method_id)

@@ -24,13 +24,14 @@ from billing.ledger.credits import service as credits
 from billing.matters.effects import Rows
 from billing.matters.kinds import SUBSCRIPTION
 from billing.metering.usage import store as usage_store
-from billing.money.dunning.rules import ATTEMPT_WINDOW, Policy
+from billing.money.dunning.rules import Policy
 from billing.money.dunning.schemas import DunningCase
 from billing.money.dunning.transitions import MOVE_EVENTS
 from billing.money.invoices import store as invoice_store
 from billing.money.invoices import usage_lines
 from billing.money.invoices.schemas import BalanceEntry, CreditNote
 from billing.money.payments import event_owners, reading
+from billing.money.payments.card_rules import ATTEMPT_WINDOW
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.rules import SubscriptionState
 from billing.money.subscriptions.schemas import CrossedPeriod, Item, Subscription

@@ -319,6 +319,7 @@ BODIES: Final[dict[str, Callable[[Named], Any]]] = {
         "amount": "1",
         "reason": "goodwill",
     },
+    "adjust_money_balance": lambda _: {"amount_cents": 5, "reason": "a good customer"},
     "set_overdraft": lambda _: {"overdraft": "5", "reason": "a good customer"},
     "put_credit_cost": lambda _: {"cost": "1"},
     "put_meter": lambda _: {"name": "Basic", "unit": "piece", "is_active": False},

@@ -28,7 +28,12 @@ GOLDEN = {
         keys.cycle_grant(OTHER, START), "sub_01h455vb4pex5vskg00000000f/cycle-2027-03-14T09:26:53Z"
     ),
     "purchase_grant": (keys.purchase_grant(OTHER), "pur_01h455vb4pex5vskg00000000f/grant"),
+    "payers_try": (keys.payers_try("inv_x/intent-1", "ch_1"), "inv_x/intent-1/ch_1"),
     "adjustment": (keys.adjustment(OTHER), "adj_01h455vb4pex5vskg00000000f/credits"),
+    "balance_adjustment": (
+        keys.balance_adjustment(OTHER),
+        "adj_01h455vb4pex5vskg00000000f/balance",
+    ),
     "trial_grant": (keys.trial_grant(OTHER), "acc_01h455vb4pex5vskg00000000f/trial"),
 }  # fmt: skip
 # What reads a key instead of making one.

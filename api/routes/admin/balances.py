@@ -1,0 +1,71 @@
+"""The money balance corrected by operators, with a reason."""
+
+from typing import Annotated
+
+from fastapi import Response
+from pydantic import AfterValidator, Field
+
+from api.dependencies import AdminCall
+from api.idempotency import RequiredKey
+from api.problems import KEYED, responses
+from api.public_ids import AccountId, encoded
+from api.routes.base import new_router
+from api.schemas import MAX_MINOR, Answer, Body, Currency, Text
+from billing.core import clock, ids
+from billing.money.invoices import balances
+
+router = new_router("balance")
+
+
+def _not_nothing(amount: int) -> int:
+    if not amount:
+        raise ValueError("must not be 0")
+    return amount
+
+
+class AdjustBalanceBody(Body):
+    """Money to give the customer, or to take where it is negative, in minor units."""
+
+    amount_cents: Annotated[
+        int, Field(strict=True, gt=-MAX_MINOR, lt=MAX_MINOR), AfterValidator(_not_nothing)
+    ]
+    currency: Currency | None = None
+    reason: Text
+
+
+class AdjustBalanceAnswer(Answer):
+    """The adjustment, and the balance after it."""
+
+    adjustment_id: Annotated[str, encoded(ids.ADJUSTMENT)] = Field(validation_alias="id")
+    account_id: AccountId
+    amount_cents: int = Field(validation_alias="amount_minor")
+    currency: str
+    reason: str
+    balance_cents: int
+
+
+@router.post(
+    "/admin/accounts/{account_id}/balance/adjust",
+    response_model=AdjustBalanceAnswer,
+    status_code=201,
+    responses=responses(
+        "MERCHANT_NOT_FOUND", "CURRENCY_MISMATCH", "IDEMPOTENCY_KEY_REQUIRED", *KEYED
+    ),
+)
+async def adjust_money_balance(
+    account_id: str, body: AdjustBalanceBody, call: AdminCall, once: RequiredKey
+) -> Response:
+    """Give or take money, once per key, with a reason for the customer, the audit and the event."""
+    async with once.claim(call) as claim:
+        account = await call.find_account(account_id)
+        async with call.database.tenant(account.id) as connection:
+            entry, minor = await balances.adjust(
+                connection,
+                account.id,
+                adjustment_id=claim.resource_id,
+                amount_minor=body.amount_cents,
+                currency=body.currency,
+                reason=body.reason,
+                at=await clock.now(connection, account.id),
+            )
+        return claim.answer(201, AdjustBalanceAnswer.of(entry, balance_cents=minor))

@@ -1,0 +1,72 @@
+"""The customer's money balance: what is there, and each entry with its cause."""
+
+from datetime import datetime
+from typing import Annotated, Final, Self
+
+from pydantic import Field
+
+from api.dependencies import MemberCall
+from api.pagination import Page, Paging, paginate
+from api.problems import responses
+from api.public_ids import InvoiceId, PaymentId
+from api.routes.base import new_router
+from api.schemas import Answer
+from billing.money.invoices import balances
+from billing.money.invoices.schemas import BalanceEntry
+from billing.money.invoices.tables import balance_entries
+
+router = new_router("balance")
+
+CAUSES: Final = {
+    "adjusted": "an operator adjusted it",
+    "applied": "it paid for an invoice",
+    "carried": "too little for a card: the next invoice collects it",
+    "credited": "a credit note on an invoice that was paid",
+    "overpaid": "more was paid than the invoice asked for",
+    "returned": "the invoice it was paid for became void",
+    "unasked": "money that came although nothing was owed",
+}
+"""Each kind of entry, in a sentence for people."""
+
+
+class BalanceEntryAnswer(Answer):
+    """A change of the balance: above zero is the customer's money, below zero is owed."""
+
+    kind: str
+    cause: str
+    amount_cents: int = Field(validation_alias="amount_minor")
+    currency: str
+    invoice_id: InvoiceId | None
+    payment_id: PaymentId | None
+    reason: str | None
+    booked_at: datetime = Field(validation_alias="at")
+
+    @classmethod
+    def of_entry(cls, entry: BalanceEntry) -> Self:
+        """An entry with its cause in words."""
+        return cls.of(entry, cause=CAUSES.get(entry.kind, entry.kind))
+
+
+class BalanceAnswer(Page[BalanceEntryAnswer]):
+    """The money balance and its entries, newest first."""
+
+    balance_cents: Annotated[int, Field(description="Below zero: owed with the next invoice")]
+    currency: str
+
+
+@router.get("/billing/balance", responses=responses("INVALID_CURSOR", "MERCHANT_NOT_FOUND"))
+async def read_money_balance(call: MemberCall, paging: Paging) -> BalanceAnswer:
+    """The account's money with us, and each entry with its cause; it pays what comes next."""
+    keys = (balance_entries.c.at, balance_entries.c.id)
+    async with call.transaction() as connection:
+        minor, currency = await balances.read(connection, call.account.id)
+        page = await paginate(
+            connection,
+            balances.listing(call.account.id),
+            keys,
+            paging,
+            lambda row: BalanceEntryAnswer.of_entry(BalanceEntry.model_validate(dict(row))),
+        )
+    return BalanceAnswer(
+        balance_cents=minor, currency=currency, data=page.data, pagination=page.pagination
+    )

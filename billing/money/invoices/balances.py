@@ -1,0 +1,101 @@
+"""The money balance: what customers have with us or owe, its entries, and operators' adjustments.
+
+Positive is the customer's money with us, negative is carried to the next invoice.
+"""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Select, func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.catalog.plans.rules import DEFAULT_CURRENCY
+from billing.core import ids, keys, prepared
+from billing.core.errors import Conflict
+from billing.core.prepared import Fields, Prepared, given
+from billing.ledger.credits import service as credits
+from billing.ledger.credits.tables import credit_balances
+from billing.matters.effects import Announce
+from billing.money.invoices.schemas import BalanceEntry
+from billing.money.invoices.tables import balance_entries
+from billing.platform.outbox import service as outbox
+
+_MONEY = Prepared(
+    select(func.coalesce(func.sum(balance_entries.c.amount_minor), 0)).where(
+        balance_entries.c.account_id == given("account_id"),
+        balance_entries.c.currency == given("in_currency"),
+    )
+)
+
+
+async def money(connection: AsyncConnection, account_id: UUID, currency: str) -> int:
+    """The balance in minor units of a currency."""
+    return int(await _MONEY.scalar(connection, account_id=account_id, in_currency=currency))
+
+
+async def read(connection: AsyncConnection, account_id: UUID) -> tuple[int, str]:
+    """The balance in the account's currency."""
+    kept = await connection.scalar(
+        select(credit_balances.c.currency).where(credit_balances.c.account_id == account_id)
+    )
+    currency = kept or DEFAULT_CURRENCY
+    return await money(connection, account_id, currency), currency
+
+
+def listing(account_id: UUID) -> Select[Any]:
+    """The entries of one account; order and cut are the caller's."""
+    return select(balance_entries).where(balance_entries.c.account_id == account_id)
+
+
+async def adjust(
+    connection: AsyncConnection,
+    account_id: UUID,
+    *,
+    adjustment_id: UUID,
+    amount_minor: int,
+    currency: str | None,
+    reason: str,
+    at: datetime,
+) -> tuple[BalanceEntry, int]:
+    """Give the customer money with us, or take it where it is negative; once per `adjustment_id`.
+
+    Answers the entry and the balance after it. Errors: CURRENCY_MISMATCH.
+    """
+    fixed = (await credits.lock(connection, account_id)).currency
+    currency = currency or fixed or DEFAULT_CURRENCY
+    if fixed not in (None, currency):
+        raise Conflict("CURRENCY_MISMATCH", f"the account pays in {fixed}")
+    key = keys.balance_adjustment(adjustment_id)
+    known: Fields | None = await prepared.find(
+        connection, select(balance_entries).where(balance_entries.c.key == key)
+    )
+    if known is None:
+        await credits.fix_currency(connection, account_id, currency)
+        row = {
+            "id": adjustment_id, "account_id": account_id, "key": key, "kind": "adjusted",
+            "amount_minor": amount_minor, "currency": currency, "reason": reason, "at": at,
+        }  # fmt: skip
+        known = await prepared.add(connection, balance_entries, row)
+        await _tell(connection, account_id, adjustment_id, amount_minor, currency, reason, at)
+    entry = BalanceEntry.model_validate(dict(known))
+    return entry, await money(connection, account_id, entry.currency)
+
+
+async def _tell(
+    connection: AsyncConnection,
+    account_id: UUID,
+    adjustment_id: UUID,
+    amount_minor: int,
+    currency: str,
+    reason: str,
+    at: datetime,
+) -> None:
+    """One audit row and one `evt.billing.balance.adjusted`."""
+    subject = ids.encode(ids.ADJUSTMENT, adjustment_id)
+    facts = {
+        "adjustment_id": subject, "amount_cents": amount_minor, "currency": currency,
+        "reason": reason,
+    }  # fmt: skip
+    told = Announce(account_id, "balance.adjusted", subject, facts)
+    await outbox.announce(connection, told, at)

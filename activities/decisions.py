@@ -1,7 +1,7 @@
 """A kind of matter whose steps are decisions: decide, ask the provider, decide again."""
 
 from collections.abc import Awaitable, Callable
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Final, Generic, TypeVar
 
 from temporalio import activity
 
@@ -21,6 +21,8 @@ from billing.platform.decisions.service import Engine, Read
 from workflows.contracts import CommandRequest, MatterRef, StepRequest
 
 S = TypeVar("S", bound=State)
+GIVE_UP: Final = "give_up"
+END: Final = "end"
 
 
 class DecidingActivities(Generic[S]):
@@ -73,6 +75,7 @@ class DecidingActivities(Generic[S]):
             await self._before_result(request.step)
         if answer is not None:
             await self._result_written(request.step)
+        await self._ended(request.step)
         if done.lateness is not None and done.state.clock_at is None:
             measure_lateness(request.step.name, done.lateness)
         await failpoint("step.done")
@@ -92,11 +95,21 @@ class DecidingActivities(Generic[S]):
 
     async def _before_result(self, step: Step) -> None:
         """The provider has answered, and nothing of it is on record."""
-        await failpoint("dunning.before_result")
+        if step.name == GIVE_UP:
+            await failpoint("final_action.before_result")
+        else:
+            await failpoint("dunning.before_result")
 
     async def _result_written(self, step: Step) -> None:
         """The provider's answer is on record."""
         await failpoint("dunning.result_written")
+
+    async def _ended(self, step: Step) -> None:
+        """Whatever the step ended is committed, and nobody was told."""
+        if step.name == GIVE_UP:
+            await failpoint("final_action.written")
+        elif step.name == END:
+            await failpoint("end.handed_over")
 
     async def _perform(self, request: CommandRequest) -> S:
         """Carry out an operator's command from the Temporal UI, once by its key."""

@@ -21,7 +21,7 @@ from billing.money.payments import store
 from billing.money.payments.rules import CheckoutSession, Outcome
 from billing.money.payments.schemas import Attempt, Payment
 from billing.platform.accounts import store as accounts
-from gateways.provider import CheckoutRequest, IntentRequest
+from gateways.provider import KEY_IN_USE, UNFINISHED, CheckoutRequest, IntentRequest
 
 # The provider may have stored a 500 under a key; after these tries the look decides alone.
 SAME_KEY_TRIES: Final = 3
@@ -100,13 +100,15 @@ class Charger:
             )
         except ProviderFailure:
             return unreached  # refused before any card was asked, such as one detached at Stripe
-        except Unavailable:
-            if activity.info().attempt <= SAME_KEY_TRIES:
+        except Unavailable as doubt:
+            if doubt.code == KEY_IN_USE:
+                await failpoint("confirm.in_use")
+            # A call that may still run proves nothing: only after an answer the look decides.
+            if doubt.code in UNFINISHED or activity.info().attempt <= SAME_KEY_TRIES:
                 raise
-            # An intent succeeds once, so even a confirm still on its way cannot charge twice.
             return await self._decided(intent_id, attempt) or unreached
         await failpoint("charge.confirmed")
-        return outcome
+        return await self._with_reason(outcome)
 
     async def look(self, payment: Payment) -> tuple[Payment, Outcome | None]:
         """The provider's word on a payment; for a hosted page first the intent behind it."""
@@ -119,10 +121,14 @@ class Charger:
                 return payment, Outcome(kind="canceled")
         if payment.stripe_payment_intent_id is None:
             return payment, None
-        return payment, await self._provider.retrieve_intent(payment.stripe_payment_intent_id)
+        outcome = await self._provider.retrieve_intent(payment.stripe_payment_intent_id)
+        return payment, await self._with_lost_decline(payment, outcome)
 
     async def give_up(self, payment: Payment) -> Outcome:
-        """Cancel at the provider, and answer what the payment is afterwards."""
+        """Cancel at the provider, and answer what the payment is afterwards.
+
+        Errors: Unavailable also where the provider leaves open what may still bring money.
+        """
         if payment.stripe_checkout_session_id is not None:
             session = await self._provider.expire_checkout(
                 payment.stripe_checkout_session_id, _harmless_key(f"{payment.intent_key}/expire")
@@ -132,9 +138,12 @@ class Charger:
             return await self._provider.retrieve_intent(session.intent_id)
         if payment.stripe_payment_intent_id is None:
             return Outcome(kind="canceled")
-        return await self._provider.cancel_intent(
-            payment.stripe_payment_intent_id, _harmless_key(f"{payment.intent_key}/cancel")
-        )
+        # A key of its own each time: the answer stored under another says what was then.
+        key = f"{payment.intent_key}/cancel-{ids.new().hex}"
+        outcome = await self._provider.cancel_intent(payment.stripe_payment_intent_id, key)
+        if outcome.kind not in ("canceled", "succeeded", "processing"):
+            raise Unavailable("PROVIDER_NOT_CANCELED", "the provider did not cancel the payment")
+        return await self._with_lost_decline(payment, outcome)
 
     async def saved_card(self, intent_id: str) -> CardDetails | None:
         """The card an intent was paid with, if the payer let us keep it."""
@@ -176,8 +185,38 @@ class Charger:
     async def _decided(self, intent_id: str, attempt: Attempt) -> Outcome | None:
         """Outcome of an attempt whose answer was lost; None: it never reached the card."""
         now = await self._provider.retrieve_intent(intent_id)
-        if now.kind in ("succeeded", "processing", "canceled", "action"):
+        if now.kind in ("succeeded", "processing", "action"):
             return now
+        return await self._declined(now, intent_id, attempt) or (now if now.is_over else None)
+
+    async def _with_reason(self, outcome: Outcome) -> Outcome:
+        """The decline by its charge, where that forbids more than the error has said."""
+        said = outcome.decline
+        if said is None or outcome.intent_id is None or said.decline_class != "soft":
+            return outcome
+        try:
+            charges = await self._provider.charges(outcome.intent_id)
+        except (ProviderFailure, Unavailable):
+            return outcome  # declined it is all the same
+        for charge in charges:
+            blocked = charge.decline if charge.charge_id == outcome.charge_id else None
+            if blocked is not None and blocked.decline_class == "hard":
+                return outcome.model_copy(update={"decline": blocked})
+        return outcome
+
+    async def _with_lost_decline(self, payment: Payment, outcome: Outcome) -> Outcome:
+        """Of a canceled intent its try's own decline, where nobody has recorded that yet."""
+        if not outcome.is_over or outcome.intent_id is None:
+            return outcome
+        async with self._database.tenant(payment.account_id) as connection:
+            tries = await store.attempts_of(connection, payment.invoice_id)
+        for attempt in tries:
+            if attempt.payment_id == payment.id and attempt.status == "pending":
+                return await self._declined(outcome, outcome.intent_id, attempt) or outcome
+        return outcome
+
+    async def _declined(self, now: Outcome, intent_id: str, attempt: Attempt) -> Outcome | None:
+        """The attempt's decline by its charge; None: it has no charge that failed."""
         since = attempt.real_started_at - _CLOCKS_APART
         async with self._database.tenant(attempt.account_id) as connection:
             earlier = await store.charges_on_record(connection, attempt.invoice_id)

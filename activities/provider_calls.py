@@ -9,6 +9,7 @@ from activities.payment_calls import SAME_KEY_TRIES, Charger
 from billing.core import ids
 from billing.core.clock import real_now
 from billing.core.errors import Conflict, ProviderFailure, Unavailable
+from billing.core.failpoints import failpoint
 from billing.money.payment_methods.rules import CardDetails
 from billing.money.payments.calls import Answer, Call
 from billing.money.payments.rules import Outcome
@@ -43,7 +44,7 @@ class ProviderCalls:
             case "try_card":
                 return Answer(call, await self._try(call), asked_at)
             case "call_back":
-                return Answer(call, await self._charger.give_up(call.payment), asked_at)
+                return Answer(call, await self._call_back(call), asked_at)
             case "look":
                 payment, outcome = await self._charger.look(call.payment)
                 card = await self._card_of(payment, outcome) if call.save_card else None
@@ -66,6 +67,14 @@ class ProviderCalls:
         return await self._charger.charge(
             call.payment, call.attempt, off_session=not call.on_session, again=call.again
         )
+
+    async def _call_back(self, call: Call) -> Outcome:
+        if call.tried is None:
+            return await self._charger.give_up(call.payment)
+        await failpoint("decline.before_cancel")
+        outcome = await self._charger.give_up(call.payment)
+        await failpoint("decline.canceled")
+        return outcome
 
     async def _card_of(self, payment: Payment, outcome: Outcome | None) -> CardDetails | None:
         """The card a payer confirmed with, when it was saved for the renewals to come."""

@@ -9,16 +9,21 @@ from dataclasses import replace
 from typing import Final
 from uuid import UUID
 
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from api.auth import BILLING
 from api.dependencies import ALLOWED, AccountCall, Call
 from api.idempotency import missing_key
 from api.workflow_calls import ensure_started, need_temporal, wait_until_done
-from billing.core import clock
-from billing.core.errors import BillingError, NotAllowed
+from billing.core import clock, ids
+from billing.core.errors import BillingError, NotAllowed, PaymentRequired
+from billing.matters.kinds import CHARGE
 from billing.matters.schemas import Matter
 from billing.metering.usage import store
 from billing.metering.usage.schemas import BillingRecord, Recorded, Use
 from billing.money.card_usage import service as card_usage_service
+from billing.money.card_usage.service import METHOD
+from billing.money.payments import store as payment_store
 
 ACCOUNTS_AT_ONCE: Final = 8
 """Of a batch; the uses of one account are charged one after the other."""
@@ -27,14 +32,15 @@ ACCOUNTS_AT_ONCE: Final = 8
 async def charge_now(call: AccountCall, use: Use) -> Recorded:
     """Record the use and charge the card; the status of the answer says how that ended.
 
-    `pending` after 10 s: the workflow continues. Errors: PAYMENT_CHARGE_NOT_OFFERED; with nothing
-    recorded FORBIDDEN, IDEMPOTENCY_KEY_REQUIRED, TEMPORAL_UNAVAILABLE.
+    `pending` after 10 s: the workflow continues. Errors: CARD_DECLINED, with the record `failed`;
+    PAYMENT_CHARGE_NOT_OFFERED; with nothing recorded FORBIDDEN, IDEMPOTENCY_KEY_REQUIRED,
+    TEMPORAL_UNAVAILABLE.
     """
     _check_payer(call, use)
     await need_temporal(call)
     async with call.transaction() as connection:
         done, matter = await card_usage_service.record(connection, use)
-    if done.method != card_usage_service.METHOD or done.verdict != "recorded":
+    if done.method != METHOD or done.verdict not in ("recorded", "duplicate"):
         return done
     return replace(done, status=(await after_charge(call, matter, done.id)).billing_status)
 
@@ -96,4 +102,21 @@ async def after_charge(call: AccountCall, matter: Matter | None, record_id: UUID
     if matter is not None:
         await wait_until_done(call, matter)
     async with call.transaction() as connection:
-        return await store.get_record(connection, call.account.id, record_id)
+        record = await store.get_record(connection, call.account.id, record_id)
+        if record.billing_status == "failed" and record.billing_method == METHOD:
+            await _refuse_declined(connection, record_id)
+    return record
+
+
+async def _refuse_declined(connection: AsyncConnection, record_id: UUID) -> None:
+    """CARD_DECLINED where the card was asked and said no; the record stays `failed`."""
+    tried = await payment_store.last_try_of(connection, CHARGE.workflow_id(record_id))
+    if tried is None or tried.status not in ("declined", "action", "skipped"):
+        return
+    raise PaymentRequired(
+        "CARD_DECLINED",
+        tried.message or "the card did not pay",
+        billing_id=ids.encode(ids.BILLING_RECORD, record_id),
+        decline_code=tried.decline_code,
+        decline_class=tried.decline_class or "hard",
+    )

@@ -17,7 +17,7 @@ from billing.metering.usage.schemas import Recorded, Use
 CODES_OF_USES = (
     "PRODUCT_PRICING_NOT_FOUND", "METER_NOT_FOUND", "INSUFFICIENT_CREDITS", "QUOTA_EXCEEDED",
     "BUDGET_EXCEEDED", "NOT_INCLUDED", "PAYMENT_CHARGE_NOT_OFFERED", "EVENT_TOO_OLD",
-    "EVENT_IN_FUTURE", "HOLD_NOT_FOUND", "HOLD_RESOLVED", "HOLD_EXCEEDED",
+    "EVENT_IN_FUTURE", "CARD_DECLINED", "HOLD_NOT_FOUND", "HOLD_RESOLVED", "HOLD_EXCEEDED",
 )  # fmt: skip
 REUSED = "this event_id (or Idempotency-Key) was recorded with a different body"
 UNKNOWN_WAIT_SECONDS = 3600

@@ -2,16 +2,23 @@
 
 Every money verb takes the idempotency key of its business fact. `Unavailable` means the outcome
 is unknown: ask again, never with another key. `ProviderFailure` means refused, nothing happened.
+The code of an `Unavailable` says what is known of the call: KEY_IN_USE, it still runs there;
+SILENT, no answer came and it may still run; any other, it is over.
 """
 
 from datetime import datetime
-from typing import Protocol
+from typing import Final, Protocol
 from uuid import UUID
 
 from billing.core.frozen import Frozen
 from billing.money.payment_methods.rules import CardDetails, SetupOutcome
 from billing.money.payments.rules import Charge, CheckoutSession, Outcome
 from billing.platform.provider_inbox.schemas import ProviderEvent
+
+KEY_IN_USE: Final = "PROVIDER_KEY_IN_USE"
+SILENT: Final = "PROVIDER_SILENT"
+UNFINISHED: Final = frozenset({KEY_IN_USE, SILENT})
+"""Codes of a call that may still have its effect."""
 
 
 class IntentRequest(Frozen):

@@ -20,7 +20,7 @@ from billing.money.payment_methods.rules import CardDetails, SetupOutcome
 from billing.money.payments.rules import Charge, CheckoutSession, Decline, Outcome, OutcomeKind
 from billing.platform.provider_inbox.schemas import ProviderEvent
 from gateways import events
-from gateways.provider import CheckoutRequest, IntentRequest
+from gateways.provider import KEY_IN_USE, SILENT, CheckoutRequest, IntentRequest
 
 TIMEOUT_SECONDS: Final = 8
 PAGE: Final = 100
@@ -290,9 +290,14 @@ async def _told() -> AsyncIterator[None]:
             "PROVIDER_KEY_REUSED", "Stripe saw this key with other parameters"
         ) from error
     except stripe.StripeError as error:
-        raise Unavailable(
-            "PROVIDER_UNAVAILABLE", f"Stripe did not decide: {type(error).__name__}"
-        ) from error
+        doubt = f"Stripe did not decide: {type(error).__name__}"
+        raise Unavailable(_doubt(error), doubt) from error
+
+
+def _doubt(error: stripe.StripeError) -> str:
+    if error.http_status == HTTPStatus.CONFLICT:
+        return KEY_IN_USE
+    return SILENT if error.http_status is None else "PROVIDER_UNAVAILABLE"
 
 
 def _declined(error: stripe.CardError) -> Outcome:
@@ -324,6 +329,7 @@ def _outcome(intent: stripe.PaymentIntent) -> Outcome:
         charge_id=charge if isinstance(charge, str) or charge is None else charge.id,
         redirect_url=redirect["url"] if redirect is not None else None,
         decline=_decline(failure) if kind == "declined" and failure is not None else None,
+        is_over=kind == "canceled",
     )
 
 

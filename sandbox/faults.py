@@ -22,6 +22,7 @@ FaultKind = Literal[
     "error_500_stored",
     "error_500_after",
     "slow",
+    "hang",
     "malformed",
 ]
 FAULT_KINDS: tuple[str, ...] = get_args(FaultKind)
@@ -34,7 +35,7 @@ class Fault:
 
     kind: str
     seconds: float
-    """Seconds for which `slow` waits and the timeouts hold the connection."""
+    """Seconds for which `slow` waits, `hang` works, and the timeouts hold the connection."""
 
 
 def match(store: Store, method: str, path: str, subjects: Callable[[], list[Json]]) -> Fault | None:

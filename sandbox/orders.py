@@ -58,7 +58,8 @@ class FaultOrder(Order):
     times: Annotated[int, Field(ge=1)] | None = 1
     """Number of hits; null: no end."""
     seconds: Annotated[float, Field(ge=0, le=600)] | None = None
-    """Seconds for which `slow` waits (1) and a timeout holds the connection (15)."""
+    """Seconds for which `slow` waits (1), `hang` works on the object of its path, which nothing
+    else may change meanwhile, and a timeout holds the connection (15)."""
 
 
 class WebhookOrder(Order):

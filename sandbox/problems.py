@@ -133,6 +133,16 @@ def rate_limited() -> ApiError:
     )
 
 
+def lock_timeout() -> ApiError:
+    """Another request is still working on the object; nothing ran and nothing is kept."""
+    return ApiError(
+        429,
+        "This object cannot be accessed right now because another API request or Stripe process "
+        "is currently accessing it. If you see this error intermittently, retry the request.",
+        code="lock_timeout",
+    )
+
+
 def server_error(message: str = "An error occurred while processing your request.") -> ApiError:
     """A failure on the sandbox's side."""
     return ApiError(500, message, type="api_error")

@@ -26,6 +26,8 @@ class Wire:
         self._envelope = envelope
         self._running: set[str] = set()
         """Idempotency keys whose first request has not been answered."""
+        self._held: set[str] = set()
+        """Objects that a request is working on: they can be read, not changed."""
 
     async def serve(self, request: Request, operation: Operation) -> Response:
         """Answer one request of an operation."""
@@ -62,6 +64,8 @@ class Wire:
     def _guarded(self, incoming: Incoming) -> Answer:
         if incoming.key in self._running:
             return self._envelope.refuse(incoming, problems.key_in_use(incoming.key or ""))
+        if incoming.operation.method != "GET" and self._held.intersection(incoming.names.values()):
+            return self._envelope.refuse(incoming, problems.lock_timeout())
         return self._envelope.execute(incoming)
 
     async def _spoil(self, request: Request, incoming: Incoming, fault: Fault) -> Response:
@@ -89,6 +93,8 @@ class Wire:
             case "malformed":
                 answer = self._after(incoming, kind)
                 return respond(incoming, answer, cut=True)
+            case "hang":
+                return respond(incoming, await self._hang(incoming, fault.seconds))
             case _:
                 return respond(incoming, await self._slowly(incoming, fault.seconds))
 
@@ -113,6 +119,17 @@ class Wire:
         finally:
             self._running.discard(key or "")
         return self._envelope.execute(incoming)
+
+    async def _hang(self, incoming: Incoming, seconds: float) -> Answer:
+        """Work on an object for so long, whether or not somebody still waits for the answer."""
+        named = set(incoming.names.values())
+        if self._held & named:
+            return self._guarded(incoming)
+        self._held |= named
+        try:
+            return await self._slowly(incoming, seconds)
+        finally:
+            self._held -= named
 
 
 def respond(

@@ -59,8 +59,8 @@ MUTANTS: Final = (
     Mutant(
         "an answer that proves nothing counts as a refusal",
         "gateways/stripe.py",
-        'raise Unavailable(\n            "PROVIDER_UNAVAILABLE"',
-        'raise ProviderFailure(\n            "PROVIDER_UNAVAILABLE"',
+        "raise Unavailable(_doubt(error)",
+        "raise ProviderFailure(_doubt(error)",
         (FAULTS,),
         {"FAULTS": "error_500_unstored at make the intent"},
     ),

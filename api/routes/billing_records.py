@@ -160,7 +160,7 @@ async def calculate_cost(body: CalculateBody, sent: MemberUse) -> CalculateAnswe
     "/billing/process",
     responses=responses(
         "MERCHANT_NOT_FOUND", "BILLING_RECORD_NOT_FOUND", "INSUFFICIENT_CREDITS",
-        "PAYMENT_CHARGE_NOT_OFFERED", "NOT_INCLUDED", "BILLED_ON_INVOICE",
+        "PAYMENT_CHARGE_NOT_OFFERED", "CARD_DECLINED", "NOT_INCLUDED", "BILLED_ON_INVOICE",
     ),
 )  # fmt: skip
 async def process_billing(body: ProcessBody, sent: BillingUse) -> RecordAnswer:

@@ -12,7 +12,15 @@ from api.idempotency import Claim, OptionalKey
 from api.pagination import Page, Paging, paginate
 from api.problem_codes import not_found
 from api.problems import KEYED, responses
-from api.public_ids import AccountId, InvoiceId, PaymentId, PaymentMethodId, SubscriptionId, row_id
+from api.public_ids import (
+    AccountId,
+    AttemptId,
+    InvoiceId,
+    PaymentId,
+    PaymentMethodId,
+    SubscriptionId,
+    row_id,
+)
 from api.routes.base import new_router
 from api.schemas import Answer, Body, Currency, Minor
 from api.workflow_calls import need_temporal, notify, wait_until_done
@@ -20,9 +28,8 @@ from billing.core import clock, ids
 from billing.core.errors import Invalid
 from billing.matters import store as matters
 from billing.money.invoice_requests import manual
-from billing.money.payments import store
+from billing.money.payments import history, store
 from billing.money.payments.schemas import Payment, PaymentStatus
-from billing.money.payments.tables import payments
 
 router = new_router("payments")
 
@@ -50,10 +57,13 @@ class ManualBody(Body):
 class PaymentAnswer(Answer):
     """One payment [J2, J3, J10]; `amount` and `amount_received` in minor units of `currency`.
 
-    `payment_method` is card, saved_card, checkout, or the payer's own word for a manual one.
+    `payment_method` is card, saved_card, checkout, or the payer's own word for a manual one. In the
+    list a try that was declined is an entry of its own, `failed` for ever: it has the id of its
+    payment, and an `attempt_id`.
     """
 
     payment_id: PaymentId = Field(validation_alias="id")
+    attempt_id: AttemptId | None = None
     invoice_id: InvoiceId
     user: AccountId = Field(validation_alias="account_id")
     subscription: SubscriptionId | None
@@ -81,7 +91,8 @@ class PaymentAnswer(Answer):
     @classmethod
     def of_row(cls, row: Any) -> Self:
         """A row of `store.listing`."""
-        return cls.of_payment(Payment.model_validate(row), row["subscription_id"])
+        payment = cls.of_payment(Payment.model_validate(row), row["subscription_id"])
+        return payment.model_copy(update={"attempt_id": _attempt(row)})
 
 
 @router.post(
@@ -113,9 +124,8 @@ async def submit_manual_payment(
 async def list_payments(
     call: MemberCall, paging: Paging, status: StatusFilter | None = None
 ) -> Page[PaymentAnswer]:
-    """The account's payments, newest first [J1]."""
-    query = store.listing(call.account.id, statuses=statuses_of(status))
-    keys = (payments.c.created_at, payments.c.id)
+    """The account's payments, newest first, each try that was declined apart [J1, J3]."""
+    query, keys = history.listing(call.account.id, statuses=statuses_of(status))
     async with call.transaction() as connection:
         return await paginate(connection, query, keys, paging, PaymentAnswer.of_row)
 
@@ -126,6 +136,12 @@ async def list_payments(
 async def read_payment(payment_id: str, call: MemberCall) -> PaymentAnswer:
     """One payment."""
     return await _read(call, decode_payment(payment_id))
+
+
+def _attempt(row: Any) -> str | None:
+    """The id of the try that an entry of the list is made from."""
+    attempt_id = row.get("attempt_id")
+    return ids.encode(ids.ATTEMPT, attempt_id) if attempt_id is not None else None
 
 
 async def _read(call: AccountCall, payment_id: UUID) -> PaymentAnswer:

@@ -14,7 +14,17 @@ from api.pagination import Page, Paging, paginate
 from api.problems import KEYED, responses
 from api.public_ids import InvoiceId, PaymentMethodName, PurchaseId, payment_method_row, row_id
 from api.routes.base import new_router
-from api.schemas import Answer, Body, CatalogName, Credits, Currency, Url, optional_body
+from api.schemas import (
+    Answer,
+    Body,
+    CatalogName,
+    Credits,
+    Currency,
+    ExpectedAmount,
+    Url,
+    UseBalance,
+    optional_body,
+)
 from api.workflow_calls import need_temporal, wait_until_done
 from billing.core import clock, ids
 from billing.core.errors import Invalid, PaymentRequired, ProviderFailure
@@ -41,6 +51,8 @@ class PurchaseBody(Body):
     currency: Currency | None = None
     platform: Literal["stripe"] = "stripe"
     return_url: Url | None = None
+    expected_amount_cents: ExpectedAmount = None
+    use_balance: UseBalance = True
 
 
 class PackBody(Body):
@@ -50,6 +62,8 @@ class PackBody(Body):
     payment_method_id: PaymentMethodName | None = None
     currency: Currency | None = None
     return_url: Url | None = None
+    expected_amount_cents: ExpectedAmount = None
+    use_balance: UseBalance = True
 
 
 class PurchaseAnswer(Answer):
@@ -74,22 +88,29 @@ class PurchaseAnswer(Answer):
 
     @classmethod
     def of_purchase(
-        cls, purchase: Purchase, payment: Payment | None, owed: int | None = None
+        cls,
+        purchase: Purchase,
+        payment: Payment | None,
+        owed: int | None = None,
+        *,
+        undecided: bool = False,
     ) -> Self:
-        """The purchase with its payment; `owed` where a part of it is paid already."""
+        """The purchase with its payment; `owed` by a payer by hand, `undecided` its card's try."""
+        waits: dict[str, Any] = {"type": "wait"}
         return cls.of(
             purchase,
             checkout_url=payment.redirect_url if payment and purchase.flow == "checkout" else None,
-            next_action=_next_action(purchase, payment, owed),
+            next_action=waits if undecided else _next_action(purchase, payment, owed),
         )
 
 
 _STARTS = {
     202: {"model": PurchaseAnswer, "description": "Undecided yet: the same key asks again"},
     **responses(
-        "INVALID_PACK", "MERCHANT_NOT_FOUND", "CURRENCY_MISMATCH", "PAYMENT_METHOD_NOT_FOUND",
-        "PAYMENT_METHOD_REQUIRED", "CARD_DECLINED", "PLATFORM_ERROR", "TEMPORAL_UNAVAILABLE",
-        "IDEMPOTENCY_KEY_REQUIRED", *KEYED,
+        "INVALID_PACK", "MERCHANT_NOT_FOUND", "CURRENCY_MISMATCH", "CURRENCY_NOT_CHARGED",
+        "PRICE_CHANGED", "PAYMENT_METHOD_NOT_FOUND", "PAYMENT_METHOD_REQUIRED",
+        "CARD_DECLINED", "PLATFORM_ERROR", "TEMPORAL_UNAVAILABLE", "IDEMPOTENCY_KEY_REQUIRED",
+        *KEYED,
     ),
 }  # fmt: skip
 
@@ -161,11 +182,21 @@ async def read_purchase(purchase_id: str, call: MemberCall) -> PurchaseAnswer:
 async def _with_owed(
     connection: AsyncConnection, purchase: Purchase, payment: Payment | None
 ) -> PurchaseAnswer:
-    """The purchase, with what is still owed when an operator approved a part."""
+    """The purchase, with what a payer by hand still owes."""
     owed = None
-    if payment is not None and payment.status == "completed" and purchase.status == "pending":
+    by_hand = purchase.flow == "manual" or (payment is not None and payment.flow == "manual")
+    if by_hand and purchase.status == "pending":
         owed = (await invoice_store.get(connection, purchase.invoice_id)).remaining_minor
-    return PurchaseAnswer.of_purchase(purchase, payment, owed)
+    undecided = await _is_undecided(connection, purchase)
+    return PurchaseAnswer.of_purchase(purchase, payment, owed, undecided=undecided)
+
+
+async def _is_undecided(connection: AsyncConnection, purchase: Purchase) -> bool:
+    """True while the end of a saved card's try is not known: its payer has nothing to confirm."""
+    if purchase.flow != "saved_card" or purchase.status != "pending":
+        return False
+    tries = await payment_store.attempts_of(connection, purchase.invoice_id)
+    return not tries or any(one.status == "pending" for one in tries)
 
 
 def _check_return(call: AccountCall, return_url: str | None) -> None:
@@ -189,6 +220,8 @@ async def _begin(call: AccountCall, claim: Claim, body: PurchaseBody) -> Matter:
             method_id=payment_method_row(body.payment_method_id),
             platform=body.platform,
             return_url=body.return_url,
+            expected_minor=body.expected_amount_cents,
+            use_balance=body.use_balance,
         )
         return await service.start(
             connection,
@@ -204,15 +237,15 @@ async def _answer(call: AccountCall, claim: Claim) -> Response:
     """The answer by the row: 201, 202 while the payment is undecided, or the refusal."""
     async with call.transaction() as connection:
         purchase, payment = await store.with_payment(connection, claim.resource_id)
+        answer = await _with_owed(connection, purchase, payment)
     if purchase.status == "failed":
-        raise _refusal(purchase)
-    answer = PurchaseAnswer.of_purchase(purchase, payment)
+        raise _refusal(purchase, payment)
     return claim.answer(202 if answer.next_action["type"] == "wait" else 201, answer)
 
 
-def _refusal(purchase: Purchase) -> Exception:
+def _refusal(purchase: Purchase, payment: Payment | None) -> Exception:
     subject = ids.encode(ids.PURCHASE, purchase.id)
-    if purchase.failure_code in (None, "PLATFORM_ERROR"):
+    if purchase.failure_code in (None, "PLATFORM_ERROR", "PAYMENT_CANCELED"):
         return ProviderFailure(
             "PLATFORM_ERROR",
             "the payment provider refused the request; nothing was charged",
@@ -223,7 +256,8 @@ def _refusal(purchase: Purchase) -> Exception:
         purchase.failure_message or "the card was declined",
         purchase_id=subject,
         decline_code=purchase.failure_code,
-        decline_class=classify(purchase.failure_code, purchase.failure_code),
+        decline_class=(payment.failure_class if payment else None)
+        or classify(purchase.failure_code, None),
     )
 
 

@@ -20,6 +20,11 @@ def test_where_nothing_stands_the_same_key_starts_anew(status: int) -> None:
     assert outcome(status) == "forget"
 
 
+def test_a_declined_card_is_an_answer_for_good_and_missing_credits_are_not() -> None:
+    assert outcome(402, "CARD_DECLINED") == "store"
+    assert outcome(402, "INSUFFICIENT_CREDITS") == "forget"
+
+
 def test_what_is_refused_for_the_moment_is_not_refused_for_a_day() -> None:
     assert outcome(409, "PAYMENT_PENDING") == "forget"
     assert outcome(409, "INVOICE_STATE") == "store"

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from billing.insight.timeline.schemas import Expiring
 from billing.matters.effects import Change, Effect, Rows
-from billing.money.dunning.rules import ATTEMPT_WINDOW
+from billing.money.payments.card_rules import ATTEMPT_WINDOW
 from billing.money.payments.schemas import Attempt
 
 _DECLINED: Final = ("declined", "action")

@@ -20,9 +20,9 @@ from billing.money.card_usage import transitions
 from billing.money.card_usage.rules import agenda
 from billing.money.card_usage.schemas import ChargedUse
 from billing.money.card_usage.transitions import SET_STATUS, ChargeFacts
-from billing.money.dunning.rules import ATTEMPT_WINDOW
 from billing.money.invoices import store as invoice_store
 from billing.money.payments import reading
+from billing.money.payments.card_rules import ATTEMPT_WINDOW
 from billing.platform.decisions.service import Engine, Read
 from billing.platform.decisions.writer import ISSUE
 
@@ -40,6 +40,7 @@ _READ = Prepared(
            {reading.METHODS} AS methods,
            {reading.balance_entries()} AS balance_entries,
            {reading.declines()} AS declines,
+           {reading.balance("r.currency")} AS balance_minor,
            {reading.EVENTS_ABOUT_PAYMENTS} AS waiting_events
     FROM billing_records r JOIN accounts a ON a.id = r.account_id
     WHERE r.id = :subject_id
@@ -72,7 +73,9 @@ async def read(connection: AsyncConnection, wanted: Read) -> tuple[Rows, ChargeF
         is_test=row["is_test"],
         clock_at=row["clock_at"],
     )
-    return reading.rows_of(row, ChargedUse.model_validate(row)), facts
+    rows = reading.rows_of(row, ChargedUse.model_validate(row))
+    facts.balance_minor = row["balance_minor"] - reading.booked_here(rows)
+    return rows, facts
 
 
 ENGINE = Engine(

@@ -14,8 +14,8 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.catalog.rating.schemas import CREDIT
-from billing.core import ids
-from billing.core.currencies import collectable
+from billing.core import clock, ids
+from billing.core.currencies import chargeable, collectable
 from billing.core.errors import Conflict
 from billing.core.money import exponent, round_minor
 from billing.ledger.credits import service as credits
@@ -29,6 +29,7 @@ from billing.metering.usage.schemas import BillingRecord, Recorded, Use
 from billing.money.card_usage import reading, transitions
 from billing.money.invoices.schemas import Line
 from billing.money.payment_methods import service as methods
+from billing.money.payments.demands import demand_usable, forbidden
 from billing.money.subscriptions import store as subscriptions
 from billing.platform.accounts import store as accounts
 from billing.platform.decisions import service as decisions
@@ -68,7 +69,10 @@ async def offered(
     """
     amount_minor = round_minor(total.scaleb(exponent(currency)))
     method = await methods.default(connection, account_id)
-    if method is None or method.barred_at is not None or amount_minor <= 0:
+    if method is None or amount_minor <= 0 or not chargeable(currency):
+        return None
+    at = await clock.now(connection, account_id)
+    if await forbidden(connection, method, at) is not None:
         return None
     if collectable(amount_minor, currency):
         return Charge(amount_minor, method.id)
@@ -87,6 +91,7 @@ async def begin(connection: AsyncConnection, record: BillingRecord) -> Matter | 
     await credits.fix_currency(connection, record.account_id, record.currency)
     charge = await offered(connection, record.account_id, record.total_amount, record.currency)
     if charge is None:
+        await _refuse_card(connection, record.account_id)
         raise Conflict("PAYMENT_CHARGE_NOT_OFFERED", NOT_OFFERED)
     account = await accounts.get(connection, record.account_id)
     line = Line(
@@ -107,6 +112,13 @@ async def begin(connection: AsyncConnection, record: BillingRecord) -> Matter | 
     if charge.method_id is None:
         return None
     return await matters.find(connection, CHARGE.workflow_id(record.id))
+
+
+async def _refuse_card(connection: AsyncConnection, account_id: UUID) -> None:
+    """CARD_DECLINED, where the one thing in the way is a card that may not be tried."""
+    card = await methods.default(connection, account_id)
+    if card is not None:
+        await demand_usable(connection, card, await clock.now(connection, account_id))
 
 
 async def again(

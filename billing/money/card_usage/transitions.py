@@ -6,6 +6,7 @@ from typing import Final
 from uuid import UUID
 
 from billing.core import ids
+from billing.core.currencies import collectable
 from billing.core.money import show_decimal
 from billing.matters.agenda import Step, head
 from billing.matters.effects import Bear, Change, Do, Rows, Wake, Work
@@ -70,7 +71,8 @@ def begin(
 ) -> None:
     """The invoice of a use, to be charged to a card; without one the next invoice carries it.
 
-    Carried, it is paid at once (docs/rules.md#money). A use whose card failed is begun again.
+    Carried, or covered by the customer's money with us, it is paid at once (docs/rules.md#money). A
+    use whose card failed is begun again.
     """
     use, earlier = use_of(w.rows), len(w.rows.of(Invoice))
     draft = invoices.draft(
@@ -84,7 +86,8 @@ def begin(
             lines=(line,),
         ),
     )
-    if method_id is None:
+    draft = invoices.use_balance(w, draft)
+    if method_id is None or not collectable(draft.amount_due_minor, draft.currency):
         invoices.finalize(w, draft)
         _end(w, "completed")
         return

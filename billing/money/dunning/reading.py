@@ -10,11 +10,11 @@ from billing.core.prepared import Prepared, last_of
 from billing.matters.effects import Rows
 from billing.matters.kinds import COLLECTION
 from billing.money.dunning.collection import RULES, TERMS, CollectionFacts
-from billing.money.dunning.rules import ATTEMPT_WINDOW
 from billing.money.dunning.schemas import DunningCase
 from billing.money.invoices import store as invoice_store
 from billing.money.invoices.schemas import CreditNote
 from billing.money.payments import reading
+from billing.money.payments.card_rules import ATTEMPT_WINDOW
 from billing.platform.decisions.service import Engine, Read
 from billing.platform.decisions.writer import ISSUE
 

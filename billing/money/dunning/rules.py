@@ -19,9 +19,6 @@ FinalAction = Literal["unpaid", "cancel", "uncollectible"]
 APPROVAL_SUSPENDS: Final = timedelta(days=5)
 PROVIDER_DOWN_EVERY: Final = timedelta(hours=1)
 PROVIDER_DOWN_TRIES: Final = 24
-# Card rules: at most 15 attempts per card in 30 days, over all flows.
-MAX_ATTEMPTS_PER_CARD: Final = 15
-ATTEMPT_WINDOW: Final = timedelta(days=30)
 MAX_EXTENSION_DAYS: Final = 90
 
 

@@ -12,20 +12,17 @@ from typing import Any, Final, Literal
 from uuid import UUID
 
 from billing.core import ids
+from billing.core.currencies import chargeable
 from billing.matters.agenda import Step, head
 from billing.matters.effects import Bear, Do, Heard, Work
 from billing.matters.kinds import COLLECTION
 from billing.money.dunning import cases, rules, views
-from billing.money.dunning.rules import (
-    MAX_ATTEMPTS_PER_CARD,
-    PROVIDER_DOWN_TRIES,
-    FinalAction,
-    Policy,
-)
+from billing.money.dunning.rules import PROVIDER_DOWN_TRIES, FinalAction, Policy
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.schemas import Invoice
 from billing.money.invoices.transitions import InvoiceFacts
 from billing.money.payment_methods.schemas import Method
+from billing.money.payments import card_rules
 from billing.money.payments import transitions as payments
 from billing.money.payments.calls import Answer, Call
 from billing.money.payments.owed import Owed
@@ -141,8 +138,11 @@ def _why_not(w: Work[CollectFacts], owed: Owed, card: Method | None, step: Step)
     """The reason not to try this card now; None: try it."""
     if card is None:
         return "no_payment_method"
-    if card.barred_at is not None:
-        return "card_barred"
+    if not chargeable(owed.invoice.currency):
+        return "currency_not_charged"
+    forbidden = card_rules.why_not(card, w.facts.declines.get(card.id, 0))
+    if forbidden == "card_barred":
+        return forbidden
     tried = owed.attempts
     if any(one.key == step.key and one.status == "pending" for one in tried):
         return None
@@ -153,8 +153,7 @@ def _why_not(w: Work[CollectFacts], owed: Owed, card: Method | None, step: Step)
         down = sum(one.status == "unreached" and one.slot == step.slot for one in tried)
         if down >= PROVIDER_DOWN_TRIES:
             return "provider_down"
-    declines = w.facts.declines.get(card.id, 0)
-    return "too_many_attempts" if declines >= MAX_ATTEMPTS_PER_CARD else None
+    return forbidden
 
 
 def check(w: Work[CollectFacts], owed: Owed, step: Step) -> Collected | None:
@@ -251,6 +250,7 @@ def follow(
 ) -> Collected | None:
     """Record the provider's word, and book or dun; `attempt` when it answers a try of ours."""
     before = w.rows.get(Payment, answer.call.payment.id)
+    attempt = attempt or _found_out(w, before, outcome)
     payment = payments.record(w, before, outcome)
     if outcome.kind == "succeeded" and payment.settled_at is None:
         if answer.card is not None:
@@ -264,7 +264,26 @@ def follow(
         in_vain = attempt is not None and not answer.call.on_session
     else:
         in_vain = attempt is not None and outcome.kind == "declined"
+        if outcome.kind == "declined" and attempt is None:
+            attempt = _refused_by_payer(w, payment, outcome)
+            in_vain = attempt is not None
     return _declined(w, payment, attempt, outcome) if in_vain else None
+
+
+def _found_out(w: Work[CollectFacts], payment: Payment, outcome: Outcome) -> Attempt | None:
+    """The try whose lost answer a look has found, on an intent that is canceled by now."""
+    undecided = Owed(w.rows, payment.invoice_id).undecided
+    found = undecided is not None and undecided.payment_id == payment.id
+    return undecided if found and outcome.is_over and outcome.kind == "declined" else None
+
+
+def _refused_by_payer(w: Work[CollectFacts], payment: Payment, outcome: Outcome) -> Attempt | None:
+    """The try of a draft that asked for 3-D Secure, which the payer has failed."""
+    owed = Owed(w.rows, payment.invoice_id)
+    last = owed.last_try(payment.id)
+    if owed.invoice.status != "draft" or last is None or last.status != "action":
+        return None
+    return payments.finish_attempt(w, last, outcome)
 
 
 def book(w: Work[CollectFacts], payment: Payment) -> Collected | None:
@@ -332,10 +351,6 @@ def _declined(
 ) -> Collected | None:
     decline, owed = outcome.decline, Owed(w.rows, payment.invoice_id)
     attempt = attempt or owed.last_try(payment.id)
-    if decline is not None and decline.bars_card and attempt is not None:
-        card = w.rows.find(Method, attempt.payment_method_id)
-        if card is not None:
-            w.change(card, barred_at=w.facts.at)
     slot = attempt.slot if attempt is not None else None
     reason = decline.reason if decline is not None else _UNSAID.get(outcome.kind, "declined")
     return fail(w, owed, slot, reason, true_attempt=True)

@@ -21,6 +21,7 @@ from billing.money.payment_methods import service as methods
 from billing.money.payment_methods.schemas import Method
 from billing.money.payments import service as payment_service
 from billing.money.payments import store as payment_store
+from billing.money.payments.demands import demand_chargeable, demand_usable
 from billing.platform.audit import service as audit
 
 _BUSY: Final = {
@@ -47,15 +48,16 @@ async def retry_now(
     """Ask for one try at once, beside the slots, once per `suffix`; the default card unless named.
 
     Errors: INVOICE_NOT_FOUND, INVOICE_ALREADY_PAID, INVOICE_STATE, PAYMENT_PENDING,
-    PAYMENT_METHOD_NOT_FOUND, PAYMENT_METHOD_REQUIRED, PAYMENT_METHOD_BARRED.
+    PAYMENT_METHOD_NOT_FOUND, PAYMENT_METHOD_REQUIRED, CARD_DECLINED, CURRENCY_NOT_CHARGED.
     """
     invoice = await locks.hold(connection, invoice_id)
+    demand_chargeable(invoice.currency)
     order = keys.pay_request(invoice_id, suffix)
     attempt = await commands.result_of(connection, order)
     if attempt is None:
         await locks.demand_owed(connection, invoice, by_card=True)
         await _refuse_while_paying(connection, invoice)
-        method = await _usable(connection, invoice.account_id, method_id)
+        method = await _usable(connection, invoice.account_id, method_id, at)
         attempt = await _ask(connection, invoice, method, order, at)
     return Asked(attempt=attempt, matter=await locks.wake(connection, invoice, at))
 
@@ -67,6 +69,7 @@ async def offer_card(connection: AsyncConnection, invoice_id: UUID, at: datetime
     """
     invoice = await locks.hold(connection, invoice_id)
     await locks.demand_owed(connection, invoice, by_card=True)
+    demand_chargeable(invoice.currency)
     await _refuse_while_paying(connection, invoice)
     live = await payment_store.live(connection, invoice_id, lock=True)
     if live is None:
@@ -124,17 +127,16 @@ async def _refuse_while_paying(connection: AsyncConnection, invoice: Invoice) ->
         raise Conflict("PAYMENT_PENDING", why)
 
 
-async def _usable(connection: AsyncConnection, account_id: UUID, method_id: UUID | None) -> Method:
+async def _usable(
+    connection: AsyncConnection, account_id: UUID, method_id: UUID | None, at: datetime
+) -> Method:
     if method_id is not None:
         method: Method | None = await methods.get(connection, method_id)
     else:
         method = await methods.default(connection, account_id)
     if method is None:
         raise Conflict("PAYMENT_METHOD_REQUIRED", "the account has no saved card")
-    if method.barred_at is not None:
-        raise Conflict(
-            "PAYMENT_METHOD_BARRED", "the bank forbids further charges to this card: use another"
-        )
+    await demand_usable(connection, method, at)
     return method
 
 

@@ -79,6 +79,14 @@ def balance_entries(when: str = "true") -> str:
     return hanging("balance_entries", "x.at, x.id", when=f"{when} AND x.account_id = a.id")
 
 
+def balance(currency: str, when: str = "true") -> str:
+    """The account's money balance in a currency, the entries of these invoices among it."""
+    return f"""
+    coalesce((SELECT sum(x.amount_minor) FROM balance_entries x
+              WHERE {when} AND x.account_id = a.id AND x.currency = {currency}), 0)::bigint
+"""  # noqa: S608 - put together from constants
+
+
 def declines(when: str = "true") -> str:
     """The declines of each card of the account in the window, over all its invoices."""
     return f"""
@@ -124,6 +132,11 @@ def rows_of(row: Row, *own: Record, **more: type[Record]) -> Rows:
         type_.model_validate(one) for name, type_ in read.items() for one in row[name]
     )
     return Rows([*own, *records], _events(row["waiting_events"]))
+
+
+def booked_here(rows: Rows) -> int:
+    """The part of the account's money balance that is among the rows."""
+    return sum(one.amount_minor for one in rows.of(BalanceEntry))
 
 
 def declines_by_card(row: Row) -> dict[UUID, int]:

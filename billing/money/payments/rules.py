@@ -9,7 +9,7 @@ from typing import Final, Literal
 from pydantic import AwareDatetime
 
 from billing.core.frozen import Frozen
-from billing.money.payments.declines import BARRING_ADVICE, DeclineClass, classify
+from billing.money.payments.declines import BARRING, DeclineClass, classify
 
 # When no webhook came: ask after 1 min, 10 min, 1 h, then daily (docs/rules.md#payments).
 CHECK_AFTER: Final = (timedelta(minutes=1), timedelta(minutes=10), timedelta(hours=1))
@@ -74,7 +74,7 @@ class Decline(Frozen):
     @property
     def bars_card(self) -> bool:
         """The bank asked never to try this card again."""
-        return self.advice == BARRING_ADVICE
+        return self.advice in BARRING or self.reason in BARRING
 
 
 class Outcome(Frozen):
@@ -87,6 +87,8 @@ class Outcome(Frozen):
     charge_id: str | None = None
     decline: Decline | None = None
     redirect_url: str | None = None
+    is_over: bool = False
+    """The intent is canceled: whatever its tries came to, it brings no money any more."""
 
 
 class CheckoutSession(Frozen):

@@ -1,6 +1,7 @@
 """Every query on payments and attempts."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -12,6 +13,7 @@ from billing.core import prepared
 from billing.core.errors import NotFound
 from billing.core.prepared import Fields, Prepared, given
 from billing.money.invoices.tables import invoices
+from billing.money.payment_methods.schemas import Method
 from billing.money.payment_methods.tables import payment_methods
 from billing.money.payments.schemas import LIVE, Attempt, Payment
 from billing.money.payments.tables import payment_attempts, payments
@@ -45,6 +47,24 @@ _ATTEMPTS_OF = Prepared(
     select(payment_attempts)
     .where(payment_attempts.c.invoice_id == given("invoice_id"))
     .order_by(payment_attempts.c.real_started_at, payment_attempts.c.id)
+)
+
+_DECLINES_OF = Prepared(
+    select(func.count())
+    .select_from(payment_attempts)
+    .where(
+        payment_attempts.c.account_id == given("account_id"),
+        payment_attempts.c.payment_method_id == given("method_id"),
+        payment_attempts.c.started_at >= given("since"),
+        payment_attempts.c.status.in_(("declined", "action")),
+    )
+)
+_LAST_TRY_OF = Prepared(
+    select(payment_attempts)
+    .join(invoices, invoices.c.id == payment_attempts.c.invoice_id)
+    .where(invoices.c.workflow_id == given("workflow_id"))
+    .order_by(payment_attempts.c.real_started_at.desc(), payment_attempts.c.id.desc())
+    .limit(1)
 )
 
 
@@ -188,6 +208,21 @@ async def find_attempt(connection: AsyncConnection, key: str) -> Attempt | None:
 async def attempts_of(connection: AsyncConnection, invoice_id: UUID) -> list[Attempt]:
     """All attempts on one invoice, oldest first."""
     return [show_attempt(row) for row in await _ATTEMPTS_OF.all(connection, invoice_id=invoice_id)]
+
+
+async def declines_of(connection: AsyncConnection, card: Method, since: datetime) -> int:
+    """How often a card was declined since then, over all its account's invoices."""
+    return int(
+        await _DECLINES_OF.scalar(
+            connection, account_id=card.account_id, method_id=card.id, since=since
+        )
+    )
+
+
+async def last_try_of(connection: AsyncConnection, workflow_id: str) -> Attempt | None:
+    """The newest attempt on an invoice that this matter collects."""
+    row = await _LAST_TRY_OF.first(connection, workflow_id=workflow_id)
+    return show_attempt(row) if row else None
 
 
 async def charges_on_record(connection: AsyncConnection, invoice_id: UUID) -> set[str]:

@@ -101,5 +101,7 @@ payment_attempts = c.table(
     c.same_account("payment_id", "payments"),
     c.same_account("payment_method_id", "payment_methods"),
     c.index("ix_payment_attempts_invoice", "invoice_id", "started_at"),
+    # How often a card was declined lately, and the account's payments as it lists them.
+    c.index("ix_payment_attempts_account", "account_id", "started_at", "id"),
     c.index("uq_payment_attempts_undecided", "invoice_id", unique=True, where="status = 'pending'"),
 )

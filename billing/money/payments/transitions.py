@@ -20,8 +20,9 @@ ATTEMPT_RESULT: Final[dict[str, AttemptStatus]] = {
     "canceled": "unreached",
     "unreached": "unreached",
 }
-# A decline may be an older try's, and an intent that waits says nothing of the newest one.
-_DECIDES_ATTEMPTS: Final = frozenset({"succeeded", "processing", "action", "canceled"})
+# A decline may be an older try's, and an intent that waits, or asks for 3-D Secure, may do so for
+# an older one while the newest is still on its way: that one's own step finds out.
+_DECIDES_ATTEMPTS: Final = frozenset({"succeeded", "processing", "canceled"})
 
 
 def open_flow(w: Work[Any], owed: Owed, flow: str, method_id: UUID | None) -> Payment:
@@ -111,15 +112,57 @@ def record(w: Work[Any], payment: Payment, outcome: Outcome) -> Payment:
         return payment
     owed = Owed(w.rows, payment.invoice_id)
     changed = w.change(payment, **_fields(w, payment, outcome))
-    if outcome.kind in _DECIDES_ATTEMPTS:
-        for attempt in owed.attempts:
-            if attempt.payment_id == payment.id and attempt.status == "pending":
-                w.change(attempt, status=ATTEMPT_RESULT[outcome.kind], finished_at=w.facts.at)
+    for attempt in owed.attempts:
+        if attempt.payment_id == payment.id and _is_decided(attempt, outcome):
+            finish_attempt(w, attempt, outcome)
+    _bar(w, owed, changed, outcome)
+    _keep_payers_try(w, payment, outcome)
     if changed.status != payment.status or _is_new_decline(payment, changed, outcome):
         _announce_outcome(w, changed, outcome)
     if changed.status in FINAL_PAYMENT:
         make_way(w, owed)
     return changed
+
+
+def _is_decided(attempt: Attempt, outcome: Outcome) -> bool:
+    """True if the provider's word on the payment is the end of this try."""
+    if attempt.status == "pending":
+        return outcome.kind in _DECIDES_ATTEMPTS or outcome.is_over
+    return attempt.status == "processing" and outcome.kind in ("succeeded", "declined")
+
+
+def _keep_payers_try(w: Work[Any], payment: Payment, outcome: Outcome) -> None:
+    """A decline that the payer met in the browser: kept like that of a try of ours."""
+    if outcome.kind != "declined" or outcome.charge_id is None:
+        return
+    if payment.flow not in ("card", "checkout"):
+        return
+    key = keys.payers_try(payment.intent_key, outcome.charge_id)
+    if any(one.detail.get("charge_id") == outcome.charge_id for one in w.rows.of(Attempt)):
+        return
+    attempt = Attempt(
+        id=w.facts.new_id(),
+        account_id=payment.account_id,
+        payment_id=payment.id,
+        invoice_id=payment.invoice_id,
+        key=key,
+        status="declined",
+        started_at=w.facts.at,
+        real_started_at=w.facts.real_at,
+    )
+    finish_attempt(w, w.add(attempt, once="key"), outcome)
+
+
+def _bar(w: Work[Any], owed: Owed, payment: Payment, outcome: Outcome) -> None:
+    """The bank asked never to try this card again, on whichever flow it was tried."""
+    decline = outcome.decline
+    if decline is None or not decline.bars_card or payment.flow != "saved_card":
+        return
+    tried = owed.last_try(payment.id)
+    method_id = tried.payment_method_id if tried is not None else payment.payment_method_id
+    card = w.rows.find(Method, method_id)
+    if card is not None and card.barred_at is None:
+        w.change(card, barred_at=w.facts.at)
 
 
 def record_session(w: Work[Any], payment: Payment, session: CheckoutSession) -> Payment:
@@ -242,6 +285,8 @@ def _fields(w: Work[Any], payment: Payment, outcome: Outcome) -> dict[str, Any]:
             fields |= {"status": "processing"}
         case "canceled":
             fields |= {"status": "canceled", "closed_at": at}
+        case "declined" if outcome.is_over:
+            fields |= {"status": "failed", "closed_at": at, **_failure(outcome)}
         case "declined":
             fields |= {"status": "pending", **_failure(outcome)}
         case "action":

@@ -6,6 +6,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import ids
+from billing.core.clock import real_now
 from billing.core.errors import NotFound
 from billing.core.failpoints import failpoint
 from billing.core.prepared import Prepared, last_of
@@ -14,10 +15,11 @@ from billing.matters.effects import Rows
 from billing.matters.kinds import PURCHASE
 from billing.money.invoices import store as invoice_store
 from billing.money.payments import reading
-from billing.money.purchases import transitions
+from billing.money.payments.card_rules import ATTEMPT_WINDOW
+from billing.money.purchases import outcomes, transitions
+from billing.money.purchases.outcomes import PurchaseFacts
 from billing.money.purchases.rules import agenda
 from billing.money.purchases.schemas import Purchase
-from billing.money.purchases.transitions import PurchaseFacts
 from billing.money.purchases.views import view
 from billing.money.top_ups import service as top_ups
 from billing.platform.decisions.service import Engine, Read, now_facts
@@ -39,7 +41,10 @@ _READ = Prepared(
            a.clock_at, a.is_test,
            {reading.COLLECTED},
            {reading.lines()} AS lines,
+           {reading.METHODS} AS methods,
            {reading.balance_entries()} AS balance_entries,
+           {reading.declines()} AS declines,
+           {reading.balance("p.currency")} AS balance_minor,
            {reading.EVENTS_ABOUT_PAYMENTS} AS waiting_events
     FROM purchases p JOIN accounts a ON a.id = p.account_id
     WHERE p.id = :subject_id
@@ -52,10 +57,11 @@ async def read(connection: AsyncConnection, wanted: Read) -> tuple[Rows, Purchas
     """One purchase; a look locks its row alone. Errors: PURCHASE_NOT_FOUND."""
     purchase_id = wanted.subject_id
     named, of_matter = {"subject_id": purchase_id}, PURCHASE.workflow_id(purchase_id)
+    window = {"real_at": real_now(), "window": ATTEMPT_WINDOW}
     locks: list[tuple[Prepared, dict[str, Any]]] = [(_LOCK, named)] if wanted.locked else []
     if wanted.deciding:
         locks = [(_LOCK_BOTH, named), (reading.LOCK_PAYMENTS, {"workflow_id": of_matter})]
-    found = await last_of(connection, *locks, (_READ, named | {"workflow_id": of_matter}))
+    found = await last_of(connection, *locks, (_READ, named | window | {"workflow_id": of_matter}))
     if not found:
         raise NotFound("PURCHASE_NOT_FOUND", "no such purchase")
     (row,) = found
@@ -63,11 +69,14 @@ async def read(connection: AsyncConnection, wanted: Read) -> tuple[Rows, Purchas
         **now_facts(row["clock_at"]),
         new_id=ids.new,
         answer=wanted.answer,
+        declines=reading.declines_by_card(row),
         is_test=row["is_test"],
         purchase_id=purchase_id,
         clock_at=row["clock_at"],
     )
-    return reading.rows_of(row, Purchase.model_validate(row["purchase"])), facts
+    rows = reading.rows_of(row, Purchase.model_validate(row["purchase"]))
+    facts.balance_minor = row["balance_minor"] - reading.booked_here(rows)
+    return rows, facts
 
 
 async def _grant(connection: AsyncConnection, **values: Any) -> None:
@@ -84,8 +93,8 @@ ENGINE = Engine(
     asking=frozenset({"open", "check", "retire", "expire"}),
     verbs={
         "issue": invoice_store.issue_number,
-        transitions.GRANT: _grant,
-        transitions.TOP_UP_COMPLETED: top_ups.completed,
-        transitions.TOP_UP_FAILED: top_ups.failed,
+        outcomes.GRANT: _grant,
+        outcomes.TOP_UP_COMPLETED: top_ups.completed,
+        outcomes.TOP_UP_FAILED: top_ups.failed,
     },
 )

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from pydantic import AwareDatetime
 
+from billing.catalog.plans.schemas import OfferedPack
 from billing.core.frozen import Frozen
 from billing.matters.effects import Row
 from billing.money.purchases.rules import Flow
@@ -24,6 +25,12 @@ class NewPurchase(Frozen):
     return_url: str | None = None
     top_up_id: UUID | None = None
     """The wish for credits it fulfils, when no person is there to confirm."""
+    use_balance: bool = True
+    """The customer's money with us pays first."""
+    expected_minor: int | None = None
+    """The price that the buyer saw; any other is refused."""
+    offered: OfferedPack | None = None
+    """The pack and its price, where they were read under the account's lock already."""
 
 
 class Purchase(Row):

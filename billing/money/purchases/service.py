@@ -17,11 +17,15 @@ from billing.matters.agenda import head
 from billing.matters.effects import Bear, Rows, Work
 from billing.matters.kinds import PURCHASE
 from billing.matters.schemas import Matter
+from billing.money.invoices import balances
 from billing.money.payment_methods import service as methods
-from billing.money.purchases import transitions
+from billing.money.payment_methods.schemas import Method
+from billing.money.payments.demands import demand_chargeable, demand_price, demand_usable
+from billing.money.purchases import outcomes
+from billing.money.purchases.outcomes import PurchaseFacts
+from billing.money.purchases.reading import ENGINE
 from billing.money.purchases.rules import Flow, agenda
 from billing.money.purchases.schemas import NewPurchase
-from billing.money.purchases.transitions import PurchaseFacts
 from billing.money.purchases.views import view
 from billing.platform.accounts.schemas import Account
 from billing.platform.decisions import writer
@@ -41,50 +45,74 @@ async def start(
 ) -> Matter:
     """Write a pending purchase with all it needs; its workflow is started after the commit.
 
-    Errors: INVALID_PACK [E6]; CURRENCY_MISMATCH; PAYMENT_METHOD_NOT_FOUND; RETURN_URL_REQUIRED.
+    Errors: INVALID_PACK [E6]; CURRENCY_MISMATCH; PRICE_CHANGED; CURRENCY_NOT_CHARGED;
+    PAYMENT_METHOD_NOT_FOUND; CARD_DECLINED; RETURN_URL_REQUIRED.
     """
-    pack = await catalog.find_pack(connection, wanted.pack)
-    if pack is None or not pack.is_active:
-        raise Invalid("INVALID_PACK", f"no credit pack {wanted.pack!r}", status=400)
     balance = await credits.lock(connection, account.id)
+    currency = wanted.currency or balance.currency or DEFAULT_CURRENCY
+    pack, price = await _offered(connection, wanted, currency)
     if wanted.flow == "saved_card" or wanted.method_id is not None:
         # Under the lock: a method that is removed meanwhile is not found any more.
-        wanted = await _with_method(connection, account, wanted)
-    currency = wanted.currency or balance.currency or DEFAULT_CURRENCY
-    price = await catalog.pack_price(connection, pack.key, currency)
-    if price is None:
-        raise Conflict("CURRENCY_MISMATCH", f"pack {pack.key} has no price in {currency}")
+        wanted = await _with_method(connection, account, wanted, at)
     if balance.currency is None:
         await credits.fix_currency(connection, account.id, currency)
     elif balance.currency != currency:
         raise Conflict("CURRENCY_MISMATCH", f"the account pays in {balance.currency}")
     row = _row(account, wanted, purchase_id, pack, price, settings, at)
-    return await _write(connection, account, row, at)
+    return await _write(connection, account, row, at, use_balance=wanted.use_balance)
+
+
+async def _offered(
+    connection: AsyncConnection, wanted: NewPurchase, currency: str
+) -> tuple[Pack, Price]:
+    """The pack and its price; after the lock, in one statement, so both are of one version."""
+    offered = wanted.offered or await catalog.offered_pack(connection, wanted.pack, currency)
+    if offered is None:
+        raise Invalid("INVALID_PACK", f"no credit pack {wanted.pack!r}", status=400)
+    pack, price = offered
+    if price is None:
+        raise Conflict("CURRENCY_MISMATCH", f"pack {pack.key} has no price in {currency}")
+    demand_price(wanted.expected_minor, price.amount_minor, currency)
+    if wanted.flow != "manual":
+        demand_chargeable(currency)
+    return pack, price
 
 
 async def _with_method(
-    connection: AsyncConnection, account: Account, wanted: NewPurchase
+    connection: AsyncConnection, account: Account, wanted: NewPurchase, at: datetime
 ) -> NewPurchase:
-    """The named card, or the default one."""
+    """The named card, or the default one; not one that may not be tried."""
     if wanted.method_id is not None:
-        await methods.get(connection, wanted.method_id)
-        return wanted
-    default = await methods.default(connection, account.id)
-    if default is None:
+        card: Method | None = await methods.get(connection, wanted.method_id)
+    else:
+        card = await methods.default(connection, account.id)
+    if card is None:
         raise Conflict("PAYMENT_METHOD_REQUIRED", "the account has no saved card")
-    return wanted.model_copy(update={"method_id": default.id})
+    if wanted.flow == "saved_card":
+        await demand_usable(connection, card, at)
+    return wanted.model_copy(update={"method_id": card.id})
 
 
 async def _write(
-    connection: AsyncConnection, account: Account, row: dict[str, Any], at: datetime
+    connection: AsyncConnection,
+    account: Account,
+    row: dict[str, Any],
+    at: datetime,
+    *,
+    use_balance: bool,
 ) -> Matter:
     """The purchase's rows, and its matter with the first step."""
     facts = PurchaseFacts(
-        **now_facts(at), new_id=ids.new, purchase_id=row["id"], clock_at=account.clock_at
+        **now_facts(at),
+        new_id=ids.new,
+        is_test=account.is_test,
+        balance_minor=await balances.money(connection, account.id, row["currency"]),
+        purchase_id=row["id"],
+        clock_at=account.clock_at,
     )
     work = Work(Rows(), facts)
-    transitions.start(work, row, account.issuer_id)
-    await writer.write(connection, work.effects, at, verbs={})
+    outcomes.start(work, row, account.issuer_id, use_balance=use_balance)
+    await writer.write(connection, work.effects, at, ENGINE.verbs)
     first = head(agenda(view(work.rows, facts)))
     return await matters.birth(connection, Bear(PURCHASE, account.id, row["id"], first), at)
 

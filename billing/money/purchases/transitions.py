@@ -1,58 +1,29 @@
-"""A purchase is paid and granted once, or it ends, proven not charged. Pure.
+"""The steps of a purchase as decisions over its rows; what becomes of it is in `outcomes.py`. Pure.
 
 A step that needs the provider is decided twice: first what must be on record and what to ask,
 then, with the answer, what it came to.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
-from decimal import Decimal
-from typing import Any, Final
-from uuid import UUID
+from typing import Final
 
 from billing.core import ids, keys
 from billing.core.errors import Conflict
 from billing.core.money import show_decimal
 from billing.matters.agenda import Step
-from billing.matters.effects import Do, Heard, Rows, Work
+from billing.matters.effects import Heard, Rows, Work
 from billing.matters.kinds import PURCHASE
-from billing.money.invoices import transitions as invoices
-from billing.money.invoices.schemas import Invoice, Line, NewInvoice
-from billing.money.invoices.transitions import InvoiceFacts
+from billing.money.payment_methods.schemas import Method
+from billing.money.payments import card_rules
 from billing.money.payments import transitions as payments
 from billing.money.payments.calls import Answer, Call
 from billing.money.payments.owed import Owed
 from billing.money.payments.rules import Outcome
 from billing.money.payments.schemas import LIVE, Attempt, Payment
+from billing.money.purchases.outcomes import PurchaseFacts, end_unpaid, fulfil, purchase_of
 from billing.money.purchases.schemas import Purchase
 
-GRANT: Final = "grant"
-TOP_UP_COMPLETED: Final = "top_up_completed"
-TOP_UP_FAILED: Final = "top_up_failed"
 _FAILED: Final = "PLATFORM_ERROR"
 _UNREACHED: Final = Outcome(kind="unreached")
-
-
-@dataclass(slots=True)
-class PurchaseFacts(InvoiceFacts):
-    """The facts of a purchase beside its rows."""
-
-    answer: Answer | None = None
-    purchase_id: UUID = field(kw_only=True)
-    clock_at: datetime | None = None
-    """The account's frozen test clock."""
-
-
-def start(w: Work[Any], row: Mapping[str, Any], issuer_id: UUID | None) -> Purchase:
-    """A pending purchase with its draft and, unless it is paid by hand, its payment."""
-    invoice = invoices.draft(w, invoice_of(row, issuer_id))
-    purchase = w.add(Purchase.model_validate({**row, "invoice_id": invoice.id}))
-    if purchase.flow != "manual":
-        owed = Owed(w.rows, invoice.id)
-        payments.open_flow(w, owed, purchase.flow, purchase.payment_method_id)
-    _announce(w, purchase, "created")
-    return purchase
 
 
 def transition(w: Work[PurchaseFacts], step: Step) -> None:
@@ -88,6 +59,8 @@ def open_payment(w: Work[PurchaseFacts]) -> None:
     """Make the intent or page; a saved card is tried on it, after its try is on record."""
     answer = w.facts.answer
     if answer is None:
+        if _refuses_card(w):
+            return
         w.call = _begin(w)
         if w.call is None:
             w.result = "opened"
@@ -113,6 +86,8 @@ def check(w: Work[PurchaseFacts], step: Step) -> None:
     if answer is None and payment is not None and payment.opened and payment.settled_at is None:
         w.call = Call("look", payment, save_card=False)
         return
+    if _ends_in_vain(w, answer):
+        return
     until = answer.asked_at if answer is not None else w.facts.real_at
     matter_id = PURCHASE.workflow_id(w.facts.purchase_id)
     w.do(Heard(event_id=step.event, until=until, workflow_id=matter_id))
@@ -120,8 +95,21 @@ def check(w: Work[PurchaseFacts], step: Step) -> None:
         payment = _count_check(w, payment)
     w.result = "nothing to ask about"
     if payment is not None and answer is not None and answer.outcome is not None:
-        w.result = answer.outcome.kind
-        _follow(w, payment, answer.outcome, saved_card=False)
+        outcome = _of_try(answer, answer.outcome)
+        w.result = outcome.kind
+        _follow(w, payment, outcome, saved_card=False)
+
+
+def _ends_in_vain(w: Work[PurchaseFacts], answer: Answer | None) -> bool:
+    """A bank that was deciding said no: the intent is called back before that ends the purchase."""
+    if answer is None or answer.outcome is None or answer.call.what != "look":
+        return False
+    payment = w.rows.get(Payment, answer.call.payment.id)
+    said_no = answer.outcome.kind == "declined" and not answer.outcome.is_over
+    if not said_no or payment.flow != "saved_card" or payment.status != "processing":
+        return False
+    w.call = Call("call_back", payment, tried=answer.outcome)
+    return True
 
 
 def retire(w: Work[PurchaseFacts]) -> None:
@@ -132,7 +120,7 @@ def retire(w: Work[PurchaseFacts]) -> None:
     payment, outcome = called
     if payment is not None:
         _follow(w, payment, outcome, saved_card=False)
-    payments.make_way(w, Owed(w.rows, _purchase(w).invoice_id))
+    payments.make_way(w, Owed(w.rows, purchase_of(w).invoice_id))
     if outcome.kind in ("canceled", "succeeded"):
         w.result = outcome.kind
 
@@ -159,88 +147,32 @@ def expire(w: Work[PurchaseFacts]) -> None:
     w.result = "expired"
 
 
-def fulfil(w: Work[PurchaseFacts], payment: Payment) -> Purchase:
-    """Book the money of `payment`; when the invoice is covered, grant the credits, once [E17].
-
-    Money that came after the purchase had ended is granted all the same, on an invoice anew.
-    """
-    purchase = _purchase(w)
-    payment = w.change(payment, settled_at=w.facts.at)
-    if purchase.status in ("completed", "refunded"):
-        invoice = w.rows.get(Invoice, purchase.invoice_id)
-        invoices.keep_money(w, invoice, payment.id, payment.received_minor)
-        return purchase
-    invoice = _payable_invoice(w, purchase)
-    if payment.received_minor < invoice.remaining_minor:
-        invoices.receive(w, invoice, payment.received_minor)
-        return purchase
-    w.do(_grant_of(purchase))
-    done = w.change(
-        purchase, status="completed", completed_at=w.facts.at, closed_at=w.facts.at,
-        invoice_id=invoice.id, failure_code=None, failure_message=None,
-    )  # fmt: skip
-    _announce(w, done, "completed", type="evt.billing.credits.purchased")
-    if done.top_up_id is not None:
-        w.do(Do(TOP_UP_COMPLETED, {"top_up_id": done.top_up_id}))
-    invoices.receive(w, invoice, payment.received_minor)
-    return done
-
-
-def end_unpaid(
-    w: Work[PurchaseFacts], status: str, *, code: str | None = None, message: str | None = None
-) -> Purchase:
-    """`failed` or `expired`, proven not charged: the draft becomes void, the payment closed."""
-    purchase = _purchase(w)
-    if purchase.status != "pending":
-        return purchase
-    live = Owed(w.rows, purchase.invoice_id).live
-    if live is not None:
-        payments.close_unpaid(w, live, "failed" if status == "failed" else "canceled")
-    ended = w.change(
-        purchase, status=status, closed_at=w.facts.at, failure_code=code, failure_message=message
-    )
-    _announce(w, ended, status, code=code)
-    if ended.top_up_id is not None:
-        w.do(Do(TOP_UP_FAILED, {"top_up_id": ended.top_up_id, "reason": code or status}))
-    invoice = w.rows.get(Invoice, purchase.invoice_id)
-    if invoice.status == "draft":
-        invoices.void(w, invoice, f"purchase {status}")
-    return ended
-
-
 def newest_flow(owed: Owed) -> Payment | None:
     """The newest payment that does not wait for another to end."""
     flows = [one for one in owed.payments if not one.waits_for_its_turn]
     return flows[-1] if flows else None
 
 
-def invoice_of(row: Mapping[str, Any], issuer_id: UUID | None, *, late: bool = False) -> NewInvoice:
-    """The invoice of a purchase's row, with one line for the pack; `late`: the one made anew."""
-    stem = ids.encode(ids.PURCHASE, row["id"])
-    return NewInvoice(
-        account_id=row["account_id"],
-        issuer_id=issuer_id,
-        workflow_id=PURCHASE.workflow_id(row["id"]),
-        fact_key=f"{stem}/invoice-late" if late else f"{stem}/invoice",
-        currency=row["currency"],
-        purchase_id=row["id"],
-        # What a payer writes on a bank transfer; short enough to be copied by hand.
-        payment_reference=None if late else row["id"].hex[-12:].upper(),
-        lines=(
-            Line(
-                kind="pack",
-                description=f"{row['pack_name']}: {show_decimal(row['credits'])} credits",
-                unit_amount=Decimal(row["amount_minor"]),
-                amount_minor=row["amount_minor"],
-                detail={"pack": row["pack"]},
-            ),
-        ),
-    )
+def _refuses_card(w: Work[PurchaseFacts]) -> bool:
+    """End a purchase whose card was forbidden since it began; True: nothing is to be tried."""
+    purchase = purchase_of(w)
+    card = w.rows.find(Method, purchase.payment_method_id)
+    if purchase.flow != "saved_card" or card is None or _first_try(w) is not None:
+        return False
+    forbidden = card_rules.why_not(card, w.facts.declines.get(card.id, 0))
+    if forbidden is None:
+        return False
+    owed = Owed(w.rows, purchase.invoice_id)
+    key = keys.slot_attempt(purchase.invoice_id, 0)
+    payments.skip_attempt(w, owed, key, 0, forbidden)
+    end_unpaid(w, "failed", code=forbidden, message=card_rules.WORDS[forbidden])
+    w.result = forbidden
+    return True
 
 
 def _begin(w: Work[PurchaseFacts]) -> Call | None:
     """The first call; None: the payer has the page already."""
-    purchase = _purchase(w)
+    purchase = purchase_of(w)
     owed = Owed(w.rows, purchase.invoice_id)
     payment = owed.live
     if payment is None or payment.status not in LIVE:
@@ -262,13 +194,13 @@ def _begin(w: Work[PurchaseFacts]) -> Call | None:
 
 
 def _try(w: Work[PurchaseFacts], payment: Payment, attempt: Attempt, *, again: bool) -> Call:
-    asked_for = _purchase(w).top_up_id is None
+    asked_for = purchase_of(w).top_up_id is None
     return Call("try_card", payment, attempt, on_session=asked_for, again=again, refusable=True)
 
 
 def _first_try(w: Work[PurchaseFacts]) -> Attempt | None:
     """The try of the saved card, if the purchase is paid by one."""
-    purchase = _purchase(w)
+    purchase = purchase_of(w)
     if purchase.flow != "saved_card":
         return None
     key = keys.slot_attempt(purchase.invoice_id, 0)
@@ -278,16 +210,23 @@ def _first_try(w: Work[PurchaseFacts]) -> Attempt | None:
 
 def _tried(w: Work[PurchaseFacts], answer: Answer, attempt: Attempt) -> None:
     """The try's result; without money the intent is called back before that is believed."""
-    outcome = answer.outcome or _UNREACHED
-    tried = answer.call.tried
-    if tried is not None and outcome.kind not in ("succeeded", "processing"):
-        outcome = tried
-    elif tried is None and outcome.kind in ("declined", "unreached"):
+    outcome = _of_try(answer, answer.outcome or _UNREACHED)
+    if outcome.kind in ("declined", "unreached") and not outcome.is_over:
         # Failed must mean proven not charged: nobody can confirm a canceled intent later.
-        w.call = Call("call_back", answer.call.payment, tried=outcome, refusable=True)
+        w.call = Call("call_back", answer.call.payment, tried=outcome)
         return
+    if outcome.kind == "canceled":
+        outcome = outcome.model_copy(update={"kind": "unreached"})
     payments.finish_attempt(w, attempt, outcome)
     _opened(w, answer, outcome)
+
+
+def _of_try(answer: Answer, outcome: Outcome) -> Outcome:
+    """The result of the try, once its intent is called back: that it was canceled says nothing."""
+    tried = answer.call.tried
+    if tried is None or outcome.kind != "canceled":
+        return outcome
+    return tried.model_copy(update={"is_over": True})
 
 
 def _opened(w: Work[PurchaseFacts], answer: Answer, outcome: Outcome) -> None:
@@ -305,7 +244,7 @@ def _call_back(w: Work[PurchaseFacts]) -> tuple[Payment | None, Outcome] | None:
     if answer is not None:
         payment = w.rows.get(Payment, answer.call.payment.id)
         return payment, answer.outcome or Outcome(kind="canceled")
-    live = Owed(w.rows, _purchase(w).invoice_id).live
+    live = Owed(w.rows, purchase_of(w).invoice_id).live
     if live is not None and live.opened:
         w.call = Call("call_back", live)
         return None
@@ -318,7 +257,7 @@ def _asked_about(w: Work[PurchaseFacts], step: Step) -> Payment | None:
         return w.rows.get(Payment, w.facts.answer.call.payment.id)
     event = next((one for one in w.rows.waiting_events if one.id == step.event), None)
     about = w.rows.find(Payment, event.about) if event is not None else None
-    return about or newest_flow(Owed(w.rows, _purchase(w).invoice_id))
+    return about or newest_flow(Owed(w.rows, purchase_of(w).invoice_id))
 
 
 def _count_check(w: Work[PurchaseFacts], payment: Payment) -> Payment:
@@ -333,52 +272,9 @@ def _follow(
     decline = outcome.decline
     if outcome.kind == "succeeded" and payment.settled_at is None:
         fulfil(w, payment)
-    elif outcome.kind == "declined" and saved_card and decline is not None:
+    elif outcome.kind == "declined" and (saved_card or outcome.is_over) and decline is not None:
         end_unpaid(w, "failed", code=decline.reason, message=decline.message)
     elif outcome.kind == "unreached":
         end_unpaid(w, "failed", code=_FAILED, message="the provider could not be reached")
     elif outcome.kind == "canceled" and Owed(w.rows, payment.invoice_id).live is None:
         end_unpaid(w, "failed", code="PAYMENT_CANCELED", message="the payment was canceled")
-
-
-def _payable_invoice(w: Work[PurchaseFacts], purchase: Purchase) -> Invoice:
-    """The purchase's draft; after expiry voided it, a new one for the money that came late."""
-    invoice = w.rows.get(Invoice, purchase.invoice_id)
-    if invoice.status != "void":
-        return invoice
-    return invoices.draft(w, invoice_of(purchase.model_dump(), invoice.issuer_id, late=True))
-
-
-def _announce(
-    w: Work[Any], purchase: Purchase, what: str, *, type: str | None = None, **detail: Any
-) -> None:
-    """One audit row and one `evt.billing.purchase.*`, or the event that `type` names."""
-    subject = ids.encode(ids.PURCHASE, purchase.id)
-    facts = {
-        "purchase_id": subject,
-        "pack": purchase.pack,
-        "credits": show_decimal(purchase.credits),
-        "amount_cents": purchase.amount_minor,
-        "currency": purchase.currency,
-        **detail,
-    }
-    w.announce(purchase.account_id, f"purchase.{what}", subject, facts, type=type)
-
-
-def _grant_of(purchase: Purchase) -> Do:
-    return Do(
-        GRANT,
-        {
-            "account_id": purchase.account_id,
-            "amount": purchase.credits,
-            "kind": "purchase",
-            "key": keys.purchase_grant(purchase.id),
-            "is_paid": True,
-            "reason": f"purchase of {purchase.pack_name}",
-            "subject": ids.encode(ids.PURCHASE, purchase.id),
-        },
-    )
-
-
-def _purchase(w: Work[PurchaseFacts]) -> Purchase:
-    return w.rows.get(Purchase, w.facts.purchase_id)

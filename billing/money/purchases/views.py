@@ -5,9 +5,10 @@ from billing.core.money import show_decimal, show_money
 from billing.matters.effects import Rows
 from billing.money.payments.owed import Owed
 from billing.money.payments.schemas import Payment
+from billing.money.purchases.outcomes import PurchaseFacts
 from billing.money.purchases.rules import PurchaseState, status_words
 from billing.money.purchases.schemas import Purchase
-from billing.money.purchases.transitions import PurchaseFacts, newest_flow
+from billing.money.purchases.transitions import newest_flow
 from billing.platform.provider_inbox.rules import WaitingEvent
 
 

@@ -47,6 +47,8 @@ class Refused(Frozen):
     reason: Literal["reused", "in_flight"]
 
 
+DECLINED: Final = "CARD_DECLINED"
+"""The one 402 that is final: the card was asked, and a new try is a new request."""
 MOMENTARY: Final = frozenset({"PAYMENT_PENDING"})
 """Refusals that end by themselves, when a bank or an operator has decided."""
 
@@ -56,11 +58,11 @@ Outcome = Literal["store", "keep", "forget"]
 def outcome(status: int, code: str | None = None) -> Outcome:
     """The fate of the key once the request was answered with `status` (docs/rules.md#api).
 
-    `store`: the answer is final for that body. `keep`: the same key rejoins the same resource
-    (202, 5xx). `forget`: nothing stands, the same key starts anew (401 to 403, 429, and 502: proven
-    not charged, or the refusal's `code` says: not at this moment).
+    `store`: the answer is final for that body, a card's decline too. `keep`: the same key rejoins
+    the same resource (202, 5xx). `forget`: nothing stands, the same key starts anew (401, missing
+    credits, 403, 429, and 502: proven not charged, or the refusal's `code` says: not now).
     """
-    if status in SUCCESS:
+    if status in SUCCESS or code == DECLINED:
         return "store"
     if code in MOMENTARY:
         return "forget"

@@ -49,9 +49,11 @@ async def test_a_decline_fails_the_record_until_it_is_processed_anew(actors: Act
     await customer.save_card()
     await use(customer)
     await customer.script("insufficient_funds", then="normal")
-    failed = await use(customer)
-    assert failed["billing_status"] == "failed"
+    declined = CHARGED | {"event_id": "declined"}
+    failed = await customer.refused("CARD_DECLINED", "POST", "/usage/record", declined)
     body = {"billing_id": failed["billing_id"]}
+    record = await customer.ask("GET", f"/billing/records/{failed['billing_id']}")
+    assert record["billing_status"] == "failed"
     settled = await customer.ask("POST", "/billing/process", body)
     assert (settled["billing_status"], settled["billing_method"]) == ("completed", "payment_charge")
     assert (await customer.ask("POST", "/billing/process", body))["billing_status"] == "completed"
@@ -198,6 +200,7 @@ async def waiting_use(customer: Customer, word: str) -> tuple[str, str]:
     ("word", "answer", "status"),
     [
         ("authentication_required", "succeed", "completed"),
+        ("authentication_required", "refuse", "failed"),
         ("processing", "succeed", "completed"),
         ("processing", "insufficient_funds", "failed"),
     ],
@@ -211,7 +214,7 @@ async def test_a_charge_that_waits_ends_as_payer_and_bank_say(
     if word == "processing":
         await actors.sandbox.settle(intent, answer)
     else:
-        await actors.sandbox.authenticate(intent)
+        await actors.sandbox.authenticate(intent, passed=answer == "succeed")
     await wait_for(
         lambda: customer.ask("GET", path), f"the use is {status}",
         lambda seen: seen["billing_status"] == status,

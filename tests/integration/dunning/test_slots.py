@@ -120,9 +120,10 @@ async def test_a_bank_that_says_never_again_bars_the_card_for_every_invoice(
     [card] = await customer.rows("SELECT barred_at FROM payment_methods WHERE account_id = %(me)s")
     assert card["barred_at"] == instant(RENEWAL)
     invoice = (await case(customer))["invoice_id"]
-    await customer.refused(
-        "PAYMENT_METHOD_BARRED", "POST", f"/billing/invoices/{invoice}/pay", {}, key="again"
+    refused = await customer.refused(
+        "CARD_DECLINED", "POST", f"/billing/invoices/{invoice}/pay", {}, key="again"
     )
+    assert (refused["decline_code"], refused["decline_class"]) == ("card_barred", "hard")
     await customer.advance(to="2027-03-01T10:00:00Z")
     assert await tried(customer) == 2, "neither a slot nor the next renewal touches it"
 

@@ -21,6 +21,12 @@ from billing.core.failpoints import POINTS
 from billing.insight.integrity import service as integrity
 from devstack.options import ROOT, ChildName
 from tests.integration.actors import Actors, wait_for
+from tests.integration.faults.decline_flows import (
+    DeclinedPurchase,
+    EndedInDebt,
+    GivenUp,
+    HangingPurchase,
+)
 from tests.integration.faults.failpoints import Failpoints
 from tests.integration.faults.flows import (
     CardPurchase,
@@ -50,6 +56,9 @@ FLOWS: Final[dict[str, type[Flow]]] = {
     "charge.attempt_written": SavedCardPurchase,
     "charge.before_confirm": SavedCardPurchase,
     "charge.confirmed": SavedCardPurchase,
+    "confirm.in_use": HangingPurchase,
+    "decline.before_cancel": DeclinedPurchase,
+    "decline.canceled": DeclinedPurchase,
     "check.before_look": CardPurchase,
     "purchase.before_fulfil": CardPurchase,
     "purchase.in_fulfil": CardPurchase,
@@ -59,6 +68,9 @@ FLOWS: Final[dict[str, type[Flow]]] = {
     "renewal.committed": Renewal,
     "dunning.before_result": Recovery,
     "dunning.result_written": Recovery,
+    "end.handed_over": EndedInDebt,
+    "final_action.before_result": GivenUp,
+    "final_action.written": GivenUp,
     "step.done": CardPurchase,
     "top_up.committed": TopUp,
 }

@@ -66,7 +66,7 @@ SITES: Final[dict[str, Site]] = {
     "ask for events": Site("GET", "/v1/events", UnheardPurchase, None),
 }
 # Longer than our own patience, so that each of these is a lost answer.
-SECONDS: Final = {"slow": 2.5, "timeout_before": 5.0, "timeout_after": 5.0}
+SECONDS: Final = {"slow": 2.5, "hang": 2.5, "timeout_before": 5.0, "timeout_after": 5.0}
 # The gate repeats one pairing, so that a red gate is the code's doing; others are asked for.
 SEED: Final = int(os.environ.get("FAULTS_SEED") or 2_225)
 CHOSEN: Final = os.environ.get("FAULTS")

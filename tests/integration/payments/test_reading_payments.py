@@ -1,6 +1,7 @@
 """Payments listed and read: their fields, their states, both spellings of canceled."""
 
-from tests.integration.actors import Customer, wait_for
+from tests.integration.actors import Actors, Customer, wait_for
+from tests.integration.dunning.dunning_setup import overdue
 
 LIST = "/billing/payments"
 
@@ -39,9 +40,52 @@ async def test_a_failure_has_a_code_for_machines_and_words_for_people(customer: 
         return code
 
     assert await wait_for(failure, "the decline is known") == "generic_decline"
-    [payment] = (await customer.ask("GET", LIST))["data"]
-    assert payment["status"] == "pending"
-    assert payment["failure_message"] == "Your card was declined."
+    failed, waiting = (await customer.ask("GET", LIST))["data"]
+    assert (failed["status"], waiting["status"]) == ("failed", "pending")
+    assert failed["failure_message"] == "Your card was declined."
+    await customer.pay(begun)
+    await customer.until_purchase(begun["purchase_id"], "completed")
+    kept, paid = (await customer.ask("GET", LIST))["data"]
+    assert (kept, paid["status"]) == (failed, "succeeded"), "what failed stays failed"
+
+
+async def test_each_try_of_a_debt_is_a_payment_that_failed_for_ever(actors: Actors) -> None:
+    customer = await overdue(actors, "insufficient_funds", "generic_decline", "succeed")
+    await customer.advance(days=4)
+
+    async def failed() -> list[tuple[str, str, int]]:
+        listed = await customer.ask("GET", f"{LIST}?status=failed")
+        return [
+            (one["failure_code"], one["failure_message"], one["amount"]) for one in listed["data"]
+        ]
+
+    seen = [
+        ("generic_decline", "Your card was declined.", 4900),
+        ("insufficient_funds", "Your card has insufficient funds.", 4900),
+    ]
+    assert await failed() == seen
+    assert [one["status"] for one in (await customer.ask("GET", LIST))["data"]] == [
+        "failed", "failed", "succeeded",
+    ]  # fmt: skip
+
+    await customer.advance(days=4)
+
+    assert (await customer.subscription())["status"] == "active"
+    assert await failed() == seen
+    first = await customer.ask("GET", f"{LIST}?limit=2")
+    more = await customer.ask("GET", f"{LIST}?limit=2&cursor={first['pagination']['next_cursor']}")
+    listed = [*first["data"], *more["data"]]
+    assert sorted(one["status"] for one in listed) == ["failed", "failed", "succeeded", "succeeded"]
+    assert len({(one["payment_id"], one["attempt_id"]) for one in listed}) == 4
+
+
+async def test_a_declined_purchase_is_one_payment_that_failed(customer: Customer) -> None:
+    await customer.save_card()
+    await customer.script("stolen_card")
+    body = {"pack": "small", "payment_method": "saved_card"}
+    await customer.refused("CARD_DECLINED", "POST", "/billing/purchases", body, key="k")
+    [failed] = (await customer.ask("GET", LIST))["data"]
+    assert (failed["status"], failed["failure_code"]) == ("failed", "stolen_card")
 
 
 async def test_the_list_is_cut_by_status_in_either_spelling(customer: Customer) -> None:

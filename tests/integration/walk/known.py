@@ -9,7 +9,6 @@ KNOWN: Final[dict[str, str]] = {
     "no day is paid twice": "paying a debt while unpaid begins a new period at once",
     "nothing is charged that nobody asked for or planned": "and charges it in the same second",
     "a change up that was not paid is not given": "add-ons are recovered like any other debt",
-    "a card that must not be tried again is not": "purchases and single charges try it again",
     "the product's own checks are green": "a debt given up before a cancel has no collector",
     "no use without right, credits or money": "without an open plan use has no limits",
 }

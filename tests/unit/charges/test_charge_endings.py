@@ -67,6 +67,13 @@ def test_a_bank_that_says_no_in_the_end_fails_the_use() -> None:
     assert (life.use.billing_status, invoices(life)) == ("failed", ["void"])
 
 
+def test_a_payer_who_fails_the_banks_question_fails_the_use_at_once() -> None:
+    life, _, steps = live("waiting", "action", "declined", "canceled")
+    assert steps == ["charge", "check", "retire"]
+    assert (life.use.billing_status, invoices(life)) == ("failed", ["void"])
+    assert [one.status for one in life.rows.of(Attempt)] == ["declined"]
+
+
 def test_a_payer_who_does_not_come_back_pays_nothing() -> None:
     life, bank, steps = live("waiting", *["action"] * 5, "canceled")
     assert (steps[-1], bank.calls[-1]) == ("expire", "call_back")

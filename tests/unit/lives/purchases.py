@@ -16,10 +16,10 @@ from billing.money.payments.calls import Answer, Call
 from billing.money.payments.owed import Owed
 from billing.money.payments.rules import CheckoutSession, Outcome
 from billing.money.payments.schemas import LIVE, Payment
-from billing.money.purchases import transitions
+from billing.money.purchases import outcomes
+from billing.money.purchases.outcomes import PurchaseFacts
 from billing.money.purchases.reading import ENGINE
 from billing.money.purchases.schemas import Purchase
-from billing.money.purchases.transitions import PurchaseFacts
 from tests.unit.lives.collections import BIRTH, LONG, Bank
 
 PRICE: Final = 999
@@ -83,7 +83,7 @@ class Buying:
             "payment_method_id": self.new_id() if flow == "saved_card" else None,
             "created_at": BIRTH, "expires_at": BIRTH + timedelta(hours=24),
         }  # fmt: skip
-        transitions.start(self.work(), row, None)
+        outcomes.start(self.work(), row, None)
 
     @property
     def purchase(self) -> Purchase:

@@ -1,0 +1,87 @@
+"""The account's payments as its customer sees them: each try of a card apart, as it ended.
+
+A payment is one flow, and its row says how the flow stands now. A try that was declined has failed,
+whatever comes later; so it has an entry of its own, made from its attempt. The flow itself is left
+out while its last try is the whole of what there is to say.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Select, func, literal, null, select, union_all
+from sqlalchemy import Text as TextType
+from sqlalchemy import Uuid as UuidType
+
+from billing.money.invoices.tables import invoices
+from billing.money.payments.tables import payment_attempts, payments
+
+# Of a flow that a card of ours was tried in, and that has not brought money.
+_UNPAID: Final = ("pending", "failed", "canceled")
+_OWN: Final = frozenset(
+    {
+        "status", "received_minor", "payment_method_id", "failure_code", "failure_message",
+        "failure_class", "paid_at", "settled_at", "closed_at", "created_at",
+    }
+)  # fmt: skip
+"""Columns in which an entry made from an attempt differs from its payment."""
+
+
+def listing(account_id: UUID, *, statuses: Sequence[str] = ()) -> tuple[Select[Any], Sequence[Any]]:
+    """The entries of one account, and the columns to order them by."""
+    entries = union_all(_flows(account_id), _failed_tries(account_id)).subquery("entries")
+    query = select(entries)
+    if statuses:
+        query = query.where(entries.c.status.in_(statuses))
+    return query, (entries.c.created_at, entries.c.entry_id)
+
+
+def _flows(account_id: UUID) -> Select[Any]:
+    tried = payment_attempts.alias("tried")
+    last = (
+        select(tried.c.status)
+        .where(tried.c.invoice_id == payments.c.invoice_id, tried.c.payment_id == payments.c.id)
+        .where(tried.c.status.not_in(("unreached", "skipped")))
+        .order_by(tried.c.real_started_at.desc(), tried.c.id.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    told_by_its_tries = (
+        (payments.c.flow == "saved_card")
+        & payments.c.status.in_(_UNPAID)
+        & (func.coalesce(last, "") == "declined")
+    )
+    return _entry(
+        *payments.c, payments.c.id.label("entry_id"), null().cast(UuidType).label("attempt_id")
+    ).where(payments.c.account_id == account_id, ~told_by_its_tries)
+
+
+def _failed_tries(account_id: UUID) -> Select[Any]:
+    own: dict[str, ColumnElement[Any]] = {
+        "status": literal("failed", TextType),
+        "received_minor": literal(0),
+        "payment_method_id": payment_attempts.c.payment_method_id,
+        "failure_code": payment_attempts.c.decline_code,
+        "failure_message": payment_attempts.c.message,
+        "failure_class": payment_attempts.c.decline_class,
+        "closed_at": payment_attempts.c.finished_at,
+        "created_at": payment_attempts.c.started_at,
+    }
+    columns = [
+        own.get(column.name, null().cast(column.type)).label(column.name)
+        if column.name in _OWN
+        else column
+        for column in payments.c
+    ]
+    attempt = payment_attempts.c.id
+    return (
+        _entry(*columns, attempt.label("entry_id"), attempt.label("attempt_id"))
+        .join(payment_attempts, payment_attempts.c.payment_id == payments.c.id)
+        .where(payment_attempts.c.account_id == account_id, payment_attempts.c.status == "declined")
+    )
+
+
+def _entry(*columns: Any) -> Select[Any]:
+    return select(*columns, invoices.c.subscription_id).join_from(
+        payments, invoices, invoices.c.id == payments.c.invoice_id
+    )

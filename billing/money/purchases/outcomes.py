@@ -1,0 +1,188 @@
+"""A purchase is begun, paid and granted once, or ended proven not charged. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Final
+from uuid import UUID
+
+from billing.core import ids, keys
+from billing.core.currencies import collectable
+from billing.core.money import show_decimal
+from billing.matters.effects import Do, Work
+from billing.matters.kinds import PURCHASE
+from billing.money.invoices import transitions as invoices
+from billing.money.invoices.schemas import Invoice, Line, NewInvoice
+from billing.money.invoices.transitions import InvoiceFacts
+from billing.money.payments import transitions as payments
+from billing.money.payments.calls import Answer
+from billing.money.payments.owed import Owed
+from billing.money.payments.schemas import Payment
+from billing.money.purchases.schemas import Purchase
+
+GRANT: Final = "grant"
+TOP_UP_COMPLETED: Final = "top_up_completed"
+TOP_UP_FAILED: Final = "top_up_failed"
+
+
+@dataclass(slots=True)
+class PurchaseFacts(InvoiceFacts):
+    """The facts of a purchase beside its rows."""
+
+    answer: Answer | None = None
+    declines: Mapping[UUID, int] = field(default_factory=dict)
+    """The number of declines of each card in the last 30 days, over all its invoices."""
+    purchase_id: UUID = field(kw_only=True)
+    clock_at: datetime | None = None
+    """The account's frozen test clock."""
+
+
+def start(
+    w: Work[Any], row: Mapping[str, Any], issuer_id: UUID | None, *, use_balance: bool = True
+) -> Purchase:
+    """A pending purchase with its draft and, unless it is paid by hand, its payment.
+
+    The customer's money with us pays first; where that is enough, the purchase is completed.
+    """
+    invoice = invoices.draft(w, invoice_of(row, issuer_id))
+    if use_balance:
+        invoice = invoices.use_balance(w, invoice)
+    purchase = w.add(Purchase.model_validate({**row, "invoice_id": invoice.id}))
+    if invoice.balance_applied_minor and not collectable(
+        invoice.amount_due_minor, invoice.currency
+    ):
+        _announce(w, purchase, "created")
+        done = _complete(w, purchase, invoice)
+        invoices.finalize(w, invoice)
+        return done
+    if purchase.flow != "manual":
+        owed = Owed(w.rows, invoice.id)
+        payments.open_flow(w, owed, purchase.flow, purchase.payment_method_id)
+    _announce(w, purchase, "created")
+    return purchase
+
+
+def fulfil(w: Work[PurchaseFacts], payment: Payment) -> Purchase:
+    """Book the money of `payment`; when the invoice is covered, grant the credits, once [E17].
+
+    Money that came after the purchase had ended is granted all the same, on an invoice anew.
+    """
+    purchase = purchase_of(w)
+    payment = w.change(payment, settled_at=w.facts.at)
+    if purchase.status in ("completed", "refunded"):
+        invoice = w.rows.get(Invoice, purchase.invoice_id)
+        invoices.keep_money(w, invoice, payment.id, payment.received_minor)
+        return purchase
+    invoice = _payable_invoice(w, purchase)
+    if payment.received_minor < invoice.remaining_minor:
+        invoices.receive(w, invoice, payment.received_minor)
+        return purchase
+    done = _complete(w, purchase, invoice)
+    invoices.receive(w, invoice, payment.received_minor)
+    return done
+
+
+def _complete(w: Work[PurchaseFacts], purchase: Purchase, invoice: Invoice) -> Purchase:
+    """Grant what is paid for; the invoice, whose number comes last, is the caller's."""
+    w.do(_grant_of(purchase))
+    done = w.change(
+        purchase, status="completed", completed_at=w.facts.at, closed_at=w.facts.at,
+        invoice_id=invoice.id, failure_code=None, failure_message=None,
+    )  # fmt: skip
+    _announce(w, done, "completed", type="evt.billing.credits.purchased")
+    if done.top_up_id is not None:
+        w.do(Do(TOP_UP_COMPLETED, {"top_up_id": done.top_up_id}))
+    return done
+
+
+def end_unpaid(
+    w: Work[PurchaseFacts], status: str, *, code: str | None = None, message: str | None = None
+) -> Purchase:
+    """`failed` or `expired`, proven not charged: the draft becomes void, the payment closed."""
+    purchase = purchase_of(w)
+    if purchase.status != "pending":
+        return purchase
+    live = Owed(w.rows, purchase.invoice_id).live
+    if live is not None:
+        payments.close_unpaid(w, live, "failed" if status == "failed" else "canceled")
+    ended = w.change(
+        purchase, status=status, closed_at=w.facts.at, failure_code=code, failure_message=message
+    )
+    _announce(w, ended, status, code=code)
+    if ended.top_up_id is not None:
+        w.do(Do(TOP_UP_FAILED, {"top_up_id": ended.top_up_id, "reason": code or status}))
+    invoice = w.rows.get(Invoice, purchase.invoice_id)
+    if invoice.status == "draft":
+        invoices.void(w, invoice, f"purchase {status}")
+    return ended
+
+
+def invoice_of(row: Mapping[str, Any], issuer_id: UUID | None, *, late: bool = False) -> NewInvoice:
+    """The invoice of a purchase's row, with one line for the pack; `late`: the one made anew."""
+    stem = ids.encode(ids.PURCHASE, row["id"])
+    return NewInvoice(
+        account_id=row["account_id"],
+        issuer_id=issuer_id,
+        workflow_id=PURCHASE.workflow_id(row["id"]),
+        fact_key=f"{stem}/invoice-late" if late else f"{stem}/invoice",
+        currency=row["currency"],
+        purchase_id=row["id"],
+        # What a payer writes on a bank transfer; short enough to be copied by hand.
+        payment_reference=None if late else row["id"].hex[-12:].upper(),
+        lines=(
+            Line(
+                kind="pack",
+                description=f"{row['pack_name']}: {show_decimal(row['credits'])} credits",
+                unit_amount=Decimal(row["amount_minor"]),
+                amount_minor=row["amount_minor"],
+                detail={"pack": row["pack"]},
+            ),
+        ),
+    )
+
+
+def _payable_invoice(w: Work[PurchaseFacts], purchase: Purchase) -> Invoice:
+    """The purchase's draft; after expiry voided it, a new one for the money that came late."""
+    invoice = w.rows.get(Invoice, purchase.invoice_id)
+    if invoice.status != "void":
+        return invoice
+    late = invoices.draft(w, invoice_of(purchase.model_dump(), invoice.issuer_id, late=True))
+    # What the first one had used of the balance came back when it was voided.
+    return invoices.use_balance(w, late) if invoice.balance_applied_minor else late
+
+
+def _announce(
+    w: Work[Any], purchase: Purchase, what: str, *, type: str | None = None, **detail: Any
+) -> None:
+    """One audit row and one `evt.billing.purchase.*`, or the event that `type` names."""
+    subject = ids.encode(ids.PURCHASE, purchase.id)
+    facts = {
+        "purchase_id": subject,
+        "pack": purchase.pack,
+        "credits": show_decimal(purchase.credits),
+        "amount_cents": purchase.amount_minor,
+        "currency": purchase.currency,
+        **detail,
+    }
+    w.announce(purchase.account_id, f"purchase.{what}", subject, facts, type=type)
+
+
+def _grant_of(purchase: Purchase) -> Do:
+    return Do(
+        GRANT,
+        {
+            "account_id": purchase.account_id,
+            "amount": purchase.credits,
+            "kind": "purchase",
+            "key": keys.purchase_grant(purchase.id),
+            "is_paid": True,
+            "reason": f"purchase of {purchase.pack_name}",
+            "subject": ids.encode(ids.PURCHASE, purchase.id),
+        },
+    )
+
+
+def purchase_of(w: Work[PurchaseFacts]) -> Purchase:
+    """The purchase as it is now."""
+    return w.rows.get(Purchase, w.facts.purchase_id)

@@ -1,0 +1,133 @@
+"""The card rules over all flows: what the bank forbade is not tried, wherever it is asked for."""
+
+from uuid import uuid4
+
+from tests.integration.actors import Actors, Customer, Json
+
+PURCHASES = "/billing/purchases"
+PACK = {"pack": "small", "payment_method": "saved_card"}
+USE = {"product_id": "gpt-4", "usage_amount": "1000", "billing_method": "payment_charge"}
+
+
+async def tries(customer: Customer) -> int:
+    """The number of times that a card of this account was asked."""
+    effects = await customer.effects(None)
+    return sum(one["name"] in ("charge.succeeded", "charge.failed") for one in effects)
+
+
+async def declined(customer: Customer, path: str, body: Json, key: str | None = None) -> Json:
+    """The refusal of a request that a card does not pay."""
+    problem = await customer.refused("CARD_DECLINED", "POST", path, body, key=key or str(uuid4()))
+    assert problem["status"] == 402
+    return problem
+
+
+async def declined_often(customer: Customer, times: int) -> None:
+    """Copies of the account's one declined try, as if the card had been declined so often."""
+    await customer.rows(
+        "INSERT INTO payment_attempts SELECT (jsonb_populate_record(t, jsonb_build_object("
+        " 'id', gen_random_uuid(), 'key', gen_random_uuid()::text))).*"
+        " FROM payment_attempts t, generate_series(2, %(times)s) WHERE t.account_id = %(me)s",
+        times=times,
+    )
+
+
+async def test_a_card_that_the_bank_barred_is_not_asked_again_on_any_flow(actors: Actors) -> None:
+    customer = await actors.customer()
+    await customer.save_card()
+    await customer.script("stolen_card", "succeed")
+    first = await declined(customer, PURCHASES, PACK)
+    assert (first["decline_code"], first["decline_class"]) == ("stolen_card", "hard")
+
+    again = await declined(customer, PURCHASES, PACK)
+
+    assert (again["decline_code"], again["decline_class"]) == ("card_barred", "hard")
+    used = await declined(customer, "/usage/record", USE | {"event_id": "one"})
+    assert used["decline_code"] == "card_barred"
+    quoted = await customer.ask(
+        "POST", "/billing/calculate", {"product_id": "gpt-4", "usage_amount": "1000"}
+    )
+    assert "payment_charge" not in quoted["available_billing_methods"]
+    assert await tries(customer) == 1
+
+    await customer.save_card("pm_card_mastercard", make_default=True, confirm="DEFAULT")
+    assert (await customer.buy("small", "saved_card"))["status"] == "completed"
+
+
+async def test_a_top_up_asks_a_stolen_card_once(actors: Actors) -> None:
+    customer = await actors.customer_on_clock()
+    await customer.save_card()
+    await customer.script("stolen_card", then="last")
+    path = "/billing/credits/auto-top-up"
+    await customer.ask("PUT", path, {"threshold": "10", "pack": "small"}, status=200)
+    await customer.advance(days=3)
+    wished = (await customer.ask("GET", "/billing/credits/top-ups"))["data"]
+    assert [(one["status"], one["reason"]) for one in wished[::-1]] == [
+        ("failed", "stolen_card"),
+        ("failed", "card_barred"),
+        ("failed", "card_barred"),
+    ]
+    assert await tries(customer) == 1
+
+
+async def test_a_card_declined_fifteen_times_rests_for_thirty_days(actors: Actors) -> None:
+    customer = await actors.customer_on_clock()
+    await customer.save_card()
+    await customer.script("generic_decline")
+    await declined(customer, PURCHASES, PACK)
+    await declined_often(customer, 15)
+
+    rests = await declined(customer, PURCHASES, PACK)
+
+    assert (rests["decline_code"], rests["decline_class"]) == ("too_many_attempts", "hard")
+    assert (await declined(customer, "/usage/record", USE | {"event_id": "1"}))["decline_code"] == (
+        "too_many_attempts"
+    )
+    assert await tries(customer) == 1
+    await customer.advance(days=31)
+    assert (await customer.buy("small", "saved_card"))["status"] == "completed"
+
+
+async def test_a_decline_that_stripe_hides_in_the_outcome_bars_the_card(actors: Actors) -> None:
+    customer = await actors.customer()
+    await customer.save_card()
+    await customer.script("previously_declined", then="last")
+    first = await declined(customer, PURCHASES, PACK)
+    assert first["decline_class"] == "hard", "the error says generic_decline, the charge more"
+    assert (await declined(customer, PURCHASES, PACK))["decline_code"] == "card_barred"
+    assert await tries(customer) == 1
+
+
+async def test_a_use_whose_card_is_declined_is_answered_402_and_stays_failed(
+    actors: Actors,
+) -> None:
+    customer = await actors.customer()
+    await customer.save_card()
+    await customer.script("insufficient_funds", "succeed")
+    body = USE | {"event_id": "use-1"}
+    first = await declined(customer, "/usage/record", body)
+    assert (first["decline_code"], first["decline_class"]) == ("insufficient_funds", "soft")
+    record = await customer.ask("GET", f"/billing/records/{first['billing_id']}")
+    assert record["billing_status"] == "failed"
+
+    again = await declined(customer, "/usage/record", body)
+
+    assert again["billing_id"] == first["billing_id"], "the same use, the same answer"
+    assert await tries(customer) == 1
+    paid = await customer.ask("POST", "/billing/process", {"billing_id": first["billing_id"]})
+    assert paid["billing_status"] == "completed"
+
+
+async def test_the_same_key_answers_the_same_decline_and_a_new_key_tries_again(
+    actors: Actors,
+) -> None:
+    customer = await actors.customer()
+    await customer.save_card()
+    await customer.script("insufficient_funds", "succeed")
+    first = await customer.call("POST", PURCHASES, PACK, key="wish")
+    again = await customer.call("POST", PURCHASES, PACK, key="wish")
+    assert (first.status_code, again.status_code) == (402, 402)
+    assert again.content == first.content
+    assert again.headers["Idempotent-Replayed"] == "true"
+    assert await tries(customer) == 1
+    assert (await customer.buy("small", "saved_card", key="new wish"))["status"] == "completed"

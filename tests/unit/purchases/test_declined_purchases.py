@@ -1,0 +1,122 @@
+"""A purchase by a saved card that says no: what is found out late is what is written down."""
+
+from collections.abc import Iterable
+from datetime import timedelta
+from decimal import Decimal
+from uuid import UUID
+
+from billing.matters.effects import Rows, Work
+from billing.money.payment_methods.schemas import Method
+from billing.money.payments import transitions as payments
+from billing.money.payments.calls import Answer, Call
+from billing.money.payments.rules import Decline, Outcome
+from billing.money.payments.schemas import Attempt, Payment
+from billing.money.purchases import outcomes
+from billing.money.purchases.outcomes import PurchaseFacts
+from billing.money.purchases.reading import ENGINE
+from billing.money.purchases.schemas import Purchase
+from tests.unit.lives.collections import BIRTH
+
+ACCOUNT, PURCHASE, CARD = (UUID(int=number) for number in (1, 2, 3))
+STOLEN = Decline(
+    code="card_declined", decline_code="stolen_card", message="no", advice="do_not_try_again"
+)
+DECLINED = Outcome(kind="declined", intent_id="pi_1", charge_id="ch_1", decline=STOLEN)
+
+
+class Buying:
+    """One purchase whose provider answers as a test says."""
+
+    def __init__(self) -> None:
+        self.number = 100
+        card = Method(
+            id=CARD, account_id=ACCOUNT, stripe_payment_method_id="pm_1", chosen_at=BIRTH,
+            created_at=BIRTH, is_default=True,
+        )  # fmt: skip
+        self.rows = Rows([card])
+        row = {
+            "id": PURCHASE, "account_id": ACCOUNT, "pack": "small", "pack_name": "Small",
+            "credits": Decimal(100), "amount_minor": 999, "currency": "USD", "platform": "stripe",
+            "flow": "saved_card", "payment_method_id": CARD, "status": "pending",
+            "created_at": BIRTH, "expires_at": BIRTH + timedelta(hours=24),
+        }  # fmt: skip
+        outcomes.start(Work(self.rows, self.facts()), row, None)
+
+    def facts(self, answer: Answer | None = None) -> PurchaseFacts:
+        return PurchaseFacts(
+            at=BIRTH, real_at=BIRTH, new_id=self.new_id, answer=answer, purchase_id=PURCHASE
+        )
+
+    def new_id(self) -> UUID:
+        self.number += 1
+        return UUID(int=self.number)
+
+    def do(self, name: str, said: Iterable[Outcome]) -> list[str]:
+        """The planned step of this name with these answers; the calls it made."""
+        step = next(one for one in ENGINE.plan(self.rows, self.facts()) if one.name == name)
+        answers, answer, calls = iter(said), None, list[str]()
+        while True:
+            work = Work(self.rows, self.facts(answer))
+            ENGINE.transition(work, step)
+            if work.call is None:
+                return calls
+            call: Call = work.call
+            calls.append(call.what)
+            answer = Answer(call, next(answers), BIRTH)
+
+    @property
+    def ended(self) -> tuple[str, str | None, str, str | None]:
+        (purchase,), (tried,) = self.rows.of(Purchase), self.rows.of(Attempt)
+        return purchase.status, purchase.failure_code, tried.status, tried.decline_class
+
+
+WAITING = Outcome(kind="waiting", intent_id="pi_1", client_secret="s")
+CANCELED = Outcome(kind="canceled", intent_id="pi_1", is_over=True)
+
+
+def test_a_decline_whose_cancel_was_lost_keeps_its_code_and_class() -> None:
+    buying = Buying()
+    found = DECLINED.model_copy(update={"is_over": True})
+    assert buying.do("open", [WAITING, found]) == ["open", "try_card"], "nothing left to cancel"
+    assert buying.ended == ("failed", "stolen_card", "declined", "hard")
+    (payment,) = buying.rows.of(Payment)
+    assert (payment.status, payment.failure_class) == ("failed", "hard")
+
+
+def test_a_canceled_intent_without_a_charge_is_no_decline() -> None:
+    buying = Buying()
+    buying.do("open", [WAITING, CANCELED])
+    assert buying.ended == ("failed", "PLATFORM_ERROR", "unreached", None)
+
+
+def test_a_bank_that_says_no_late_has_its_intent_called_back_first() -> None:
+    buying = Buying()
+    buying.do("open", [WAITING, Outcome(kind="processing", intent_id="pi_1")])
+    (purchase,) = buying.rows.of(Purchase)
+    assert purchase.status == "pending"
+    assert buying.do("check", [DECLINED, CANCELED]) == ["look", "call_back"]
+    assert buying.ended == ("failed", "stolen_card", "declined", "hard")
+
+
+def test_a_card_is_barred_by_a_purchase_too() -> None:
+    buying = Buying()
+    buying.do("open", [WAITING, DECLINED, CANCELED])
+    (card,) = buying.rows.of(Method)
+    assert card.barred_at == BIRTH
+
+
+def test_a_webhook_that_says_action_leaves_the_try_to_find_its_own_end() -> None:
+    buying = Buying()
+    work = Work(buying.rows, buying.facts())
+    step = next(one for one in ENGINE.plan(buying.rows, buying.facts()) if one.name == "open")
+    ENGINE.transition(work, step)
+    answer = Answer(work.call, WAITING, BIRTH)
+    again = Work(buying.rows, buying.facts(answer))
+    ENGINE.transition(again, step)
+    (payment,) = buying.rows.of(Payment)
+    payments.record(
+        Work(buying.rows, buying.facts()), payment, Outcome(kind="action", intent_id="pi_1")
+    )
+    (tried,) = buying.rows.of(Attempt)
+    assert tried.status == "pending"
+    assert ENGINE.begun(buying.rows, buying.facts(), step), "its answer is still recorded"

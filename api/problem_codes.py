@@ -64,6 +64,8 @@ CODES: Final[dict[str, Problem]] = {
     "PRICING_UNAVAILABLE": Problem(503, "the product service does not give a price now"),
     "PRODUCT_NOT_FOUND": Problem(404, "no such product"),
     "METER_NOT_FOUND": Problem(404, "no such meter"),
+    "NO_ENTITLEMENT": Problem(403, "no plan gives this account the right to this use"),
+    "UNPAID_LIMIT": Problem(402, "100.00 USD may be used and not paid; 99.50 are unpaid"),
     "QUOTA_EXCEEDED": Problem(429, "Quota exceeded for service type"),
     "INVALID_QUOTA": Problem(
         422, "storage_gb is a level: its quota belongs to the account and its window is the cycle"

@@ -17,7 +17,8 @@ from msgspec import Meta
 from pydantic import AfterValidator, Field, GetCoreSchemaHandler, create_model
 from pydantic_core import CoreSchema, core_schema
 
-from api.dependencies import Call
+from api.auth import BILLING
+from api.dependencies import ALLOWED, Call
 from api.exact_json import plain, shortest
 from api.public_ids import row_id
 from api.request_limits import JSON_DEPTH
@@ -26,6 +27,7 @@ from api.user_scope import user_of
 from billing.catalog.products.schemas import ServiceType
 from billing.catalog.rating.schemas import Method
 from billing.core import ids
+from billing.core.errors import NotAllowed
 from billing.core.periods import BEYOND_CALENDAR, within_calendar
 from billing.metering.usage.rules import AMOUNT
 from billing.metering.usage.schemas import Kind, Use
@@ -107,8 +109,11 @@ STRING_FIELDS: Final = tuple(
 def use_of(body: UseBody, account_id: UUID, call: Call, kinds: Kinds) -> Use:
     """The use to record for an account; equal kinds of a batch are one object in `kinds`.
 
-    Errors: FORBIDDEN for another user's use sent by a member; HOLD_NOT_FOUND.
+    Errors: FORBIDDEN for another user's use, or one to be paid later, sent by a member;
+    HOLD_NOT_FOUND.
     """
+    if body.on_insufficient == "defer" and call.caller.roles.isdisjoint(ALLOWED[BILLING]):
+        raise NotAllowed("FORBIDDEN", "to put a payment off needs the role billing")
     details = body.usage_details
     model = body.model or (_model_in(details) if details else None)
     kind = (

@@ -6,18 +6,27 @@ from decimal import Decimal
 from api.dependencies import AccountCall
 from api.problem_codes import CODES
 from billing.core import clock, ids
-from billing.core.errors import BillingError, Conflict, Invalid, NotFound, PaymentRequired
+from billing.core.errors import (
+    BillingError,
+    Conflict,
+    Invalid,
+    NotAllowed,
+    NotFound,
+    PaymentRequired,
+)
 from billing.core.money import ZERO, show_decimal
 from billing.metering.budgets import service as budgets
 from billing.metering.budgets.rules import BUDGET_ID, broken
 from billing.metering.quotas import service as quotas
-from billing.metering.usage import service
+from billing.metering.usage import service, store
 from billing.metering.usage.schemas import Recorded, Use
+from billing.money.subscriptions import exposure
 
 CODES_OF_USES = (
     "PRODUCT_PRICING_NOT_FOUND", "METER_NOT_FOUND", "INSUFFICIENT_CREDITS", "QUOTA_EXCEEDED",
-    "BUDGET_EXCEEDED", "NOT_INCLUDED", "PAYMENT_CHARGE_NOT_OFFERED", "EVENT_TOO_OLD",
-    "EVENT_IN_FUTURE", "CARD_DECLINED", "HOLD_NOT_FOUND", "HOLD_RESOLVED", "HOLD_EXCEEDED",
+    "BUDGET_EXCEEDED", "NO_ENTITLEMENT", "UNPAID_LIMIT", "NOT_INCLUDED",
+    "PAYMENT_CHARGE_NOT_OFFERED", "EVENT_TOO_OLD", "EVENT_IN_FUTURE", "CARD_DECLINED",
+    "HOLD_NOT_FOUND", "HOLD_RESOLVED", "HOLD_EXCEEDED",
 )  # fmt: skip
 REUSED = "this event_id (or Idempotency-Key) was recorded with a different body"
 UNKNOWN_WAIT_SECONDS = 3600
@@ -40,6 +49,10 @@ async def refusal(done: Recorded, use: Use, call: AccountCall) -> BillingError:
         return await _over_quota(use, call)
     if code == "BUDGET_EXCEEDED":
         return await _over_budget(done, use, call)
+    if code == "NO_ENTITLEMENT":
+        return await _not_entitled(done, call)
+    if code == "UNPAID_LIMIT":
+        return await _unpaid(call)
     if code == "HOLD_RESOLVED":
         return Conflict(code, f"the hold was {done.status}", hold_status=done.status)
     if code == "HOLD_EXCEEDED":
@@ -50,6 +63,28 @@ async def refusal(done: Recorded, use: Use, call: AccountCall) -> BillingError:
     if code in ("PRODUCT_PRICING_NOT_FOUND", "METER_NOT_FOUND", "HOLD_NOT_FOUND"):
         return NotFound(code, detail)
     return Invalid(code, detail)
+
+
+async def _not_entitled(done: Recorded, call: AccountCall) -> BillingError:
+    code, detail = code_and_detail(done)
+    async with call.transaction() as connection:
+        now = await clock.now(connection, call.account.id)
+        period = await store.open_period(connection, call.account.id, now)
+    reason = period.no_entitlement if period else None
+    return NotAllowed(code, detail, access="none", reason=reason, meter=done.meter)
+
+
+async def _unpaid(call: AccountCall) -> BillingError:
+    async with call.transaction() as connection:
+        known = await exposure.of_account(connection, call.account.id)
+    limit, unpaid = f"{known.unpaid_limit:.2f}", show_decimal(known.unpaid)
+    return PaymentRequired(
+        "UNPAID_LIMIT",
+        f"{limit} {known.currency} may be used and not paid; {unpaid} are unpaid",
+        unpaid=unpaid,
+        limit=limit,
+        currency=known.currency,
+    )
 
 
 async def _over_quota(use: Use, call: AccountCall) -> BillingError:

@@ -180,9 +180,9 @@ MUTANTS: Final = (
     ),
     Mutant(
         "an agreed limit is forgotten when the cycle turns",
-        "billing/money/subscriptions/sql/usage_subscribed_period.sql",
-        "usage_agreed_limits(s.account_id, p.limits, p_at), s.status",
-        "p.limits, s.status",
+        "billing/money/subscriptions/sql/usage_plan_period.sql",
+        "usage_agreed_limits(s.account_id, p.limits, p_at) AS agreed",
+        "p.limits AS agreed",
         ("tests/integration/usage/test_agreed_limits.py",),
     ),
     Mutant(

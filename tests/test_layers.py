@@ -23,7 +23,8 @@ LOOKS_UP: Final = {
 """(package, table of a layer above it): why."""
 CALLS_UP: Final = {
     ("ledger/credits", "credit_request_top_up"): "a debit or hold below the threshold asks for one",
-    ("metering/usage", "usage_subscribed_period"): "a period of usage follows the subscription's",
+    ("metering/usage", "usage_plan_period"): "a period of usage follows the subscription's",
+    ("metering/usage", "usage_unpaid"): "what may stay unpaid is the subscription's plan's to say",
     ("metering/usage", "usage_note_late"): "late use of an ended subscription gets an invoice",
     ("metering/usage", "usage_threshold"): "use beyond the plan can be due for an early invoice",
 }

@@ -25,6 +25,7 @@ from billing.ledger.credits.holds import LIFETIME, CaptureOrder, HoldOrder
 from billing.ledger.credits.schemas import Capture, Hold
 from billing.ledger.credits.tables import credit_holds
 from billing.matters.schemas import of_account
+from billing.metering.usage import service as usage
 
 router = new_router("credits")
 
@@ -143,7 +144,8 @@ _ENDS = ("HOLD_NOT_FOUND", "HOLD_RESOLVED", "MERCHANT_NOT_FOUND")
     response_model=HoldAnswer,
     status_code=201,
     responses=responses(
-        "INSUFFICIENT_CREDITS", "INVALID_AMOUNT", "INVALID_EXPIRY", "MERCHANT_NOT_FOUND",
+        "INSUFFICIENT_CREDITS", "NO_ENTITLEMENT", "INVALID_AMOUNT", "INVALID_EXPIRY",
+        "MERCHANT_NOT_FOUND",
         "IDEMPOTENCY_KEY_INVALID", "IDEMPOTENCY_KEY_REUSED",
     ),
 )  # fmt: skip
@@ -152,9 +154,13 @@ async def create_hold(body: HoldBody, call: BillingCall, key: LedgerKey) -> Resp
     """Hold credits, taken in burn order: nothing else can spend them until the hold ends.
 
     The same `Idempotency-Key` and body answer the first hold in its present state. A 402 with the
-    field `top_up` means that an automatic purchase of credits is under way: retry soon.
+    field `top_up` means that an automatic purchase of credits is under way: retry soon. A `scope`
+    that only a plan pays is refused where no plan gives the account anything.
     """
     order = body.order(call.account.id, key)
+    if order.scope is not None:
+        async with call.transaction() as connection:
+            await usage.demand_for(connection, call.account.id, order.scope)
     try:
         hold = await call.services.hold_batcher.hold(order)
     except PaymentRequired as refusal:

@@ -139,11 +139,12 @@ class QuotaAnswer(Answer):
     "/quota/check",
     responses=responses(
         "ACCOUNT_REQUIRED", "MERCHANT_NOT_FOUND", "METER_NOT_FOUND", "PRODUCT_PRICING_NOT_FOUND",
-        "PRICING_UNAVAILABLE",
+        "PRICING_UNAVAILABLE", "NO_ENTITLEMENT",
     ),
 )  # fmt: skip
 async def check_quota(body: CheckBody, sent: MemberUse) -> CheckAnswer:
-    """Check a use against every limit; an exceeded limit is an answer, not an error [H2].
+    """Check a use against every limit; an exceeded limit is an answer, not an error [H2]. What only
+    a plan would pay is 403 `NO_ENTITLEMENT` while no plan gives the account anything.
 
     It reserves nothing, unless `consume` and an `event_id` are sent: then the use counts at once,
     and its later record does not count again; without a record it is given back after 10 minutes. A

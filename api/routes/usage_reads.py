@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Final, Literal
 
 from pydantic import Field
@@ -35,7 +34,9 @@ _UNUSED: Final = Counter(
 
 
 class MeterAnswer(Answer):
-    """The use of one meter in the open cycle, against the plan."""
+    """The use of one meter in the open cycle, against the plan. Less than `included` minus
+    `quantity` remains where use of the month from before the cycle counts too.
+    """
 
     quantity: Credits
     events: int
@@ -154,10 +155,11 @@ def _plan_limits(period: Period | None, counters: dict[str, Counter]) -> Iterato
     if period is None:
         return
     for meter, limit in sorted(period.limits.items()):
+        included, carried = rules.allowance(limit)
         bound = Bound(
             source="plan",
-            limit=Decimal(limit["included"]),
-            used=counters[meter].quantity if meter in counters else ZERO,
+            limit=included,
+            used=carried + (counters[meter].quantity if meter in counters else ZERO),
             is_hard=limit["then"] == "block",
             resets_at=period.end_at,
         )
@@ -208,10 +210,11 @@ def _usage(
 
 def _meter(counter: Counter | None, limit: dict[str, str] | None) -> MeterAnswer:
     counter = counter or _UNUSED
-    included = Decimal(limit["included"]) if limit else None
+    included, carried = rules.allowance(limit) if limit else (None, ZERO)
+    left = None if included is None else max(ZERO, included - carried - counter.quantity)
     return MeterAnswer.of(
         counter,
         included=included,
-        remaining=max(ZERO, included - counter.quantity) if included is not None else None,
+        remaining=left,
         then=limit["then"] if limit else None,
     )

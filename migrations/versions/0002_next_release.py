@@ -7,6 +7,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 from alembic import op
+from sqlalchemy.dialects.postgresql import JSONB
 
 revision = "0002"
 down_revision = "0001"
@@ -37,6 +38,7 @@ _OF_ACCOUNT = (
 def upgrade() -> None:
     """Create what the release before does not have."""
     _hold_references_to_one_account()
+    _add_rights()
     for name in ("tables.sql", "functions.sql", "rules.sql"):
         path = Path(__file__).with_name(revision) / name
         # Past SQLAlchemy's text(): function bodies hold colons and percent signs of their own.
@@ -46,6 +48,18 @@ def upgrade() -> None:
     op.create_index(
         "ix_payment_attempts_account", "payment_attempts", ["account_id", "started_at", "id"]
     )
+    # The plan of accounts without a subscription, where it is sold.
+    op.execute(
+        "INSERT INTO default_plan (is_only, plan_key)"
+        " SELECT true, key FROM plans WHERE key = 'free' AND is_current"
+    )
+
+
+def _add_rights() -> None:
+    """What a plan gives, to whom, and how much may stay unpaid."""
+    op.add_column("plans", sa.Column("unpaid_limit", JSONB, nullable=False, server_default="{}"))
+    op.add_column("usage_periods", sa.Column("plan_id", sa.Uuid, nullable=True))
+    op.add_column("usage_periods", sa.Column("no_entitlement", sa.Text, nullable=True))
 
 
 def _hold_references_to_one_account() -> None:

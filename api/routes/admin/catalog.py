@@ -11,11 +11,12 @@ from api.pagination import Page
 from api.problems import responses
 from api.routes.base import new_router
 from api.routes.catalog import as_page
-from api.schemas import Answer, KeyPath
+from api.schemas import Answer, Body, KeyPath
 from billing.catalog.plans import service, store
 from billing.catalog.plans.changes import Change
 from billing.catalog.plans.schemas import CreditCost, Pack, Plan, Price
 from billing.catalog.plans.spec import CostSpec, PackSpec, PlanSpec
+from billing.catalog.products.schemas import Name
 from billing.money.subscriptions import entitlements
 
 router = new_router("catalog administration")
@@ -42,6 +43,21 @@ class ChangesAnswer(Answer):
     def of_changes(cls, changes: list[Change]) -> "ChangesAnswer":
         """The changes as callers see them."""
         return cls(changes=[change.words for change in changes])
+
+
+class DefaultPlanBody(Body):
+    """The key of the plan that accounts without an open subscription have; null: none."""
+
+    plan: Name | None
+
+
+@router.put("/admin/default-plan", responses=responses("PLAN_NOT_FOUND"))
+async def put_default_plan(body: DefaultPlanBody, call: AdminCall) -> ChangesAnswer:
+    """Set what accounts without an open subscription have: from their next use on, also in months
+    that have begun.
+    """
+    async with call.database.operator() as connection:
+        return ChangesAnswer.of_changes(await service.put_default(connection, body.plan))
 
 
 @router.get("/admin/plans", responses=responses())

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from fastapi import Path
 from fastapi.responses import Response
-from pydantic import Field
+from pydantic import Field, field_validator
 from sqlalchemy import RowMapping
 
 from api.dependencies import AdminCall, account_filter, account_named
@@ -46,6 +46,13 @@ class AgreeBody(Body):
     product: Text
     currency: PriceCurrency = CREDIT
     terms: PriceTerms | None = None
+
+    @field_validator("terms")
+    @classmethod
+    def _says_a_price(cls, terms: PriceTerms | None) -> PriceTerms | None:
+        if terms is not None and not terms.says_a_price:
+            raise ValueError('say the unit_price; a product that is free has the price "0"')
+        return terms
 
 
 class AgreedAnswer(Answer):

@@ -18,8 +18,8 @@ from billing.core.periods import Interval
 # A change in one of these is a new version of the plan; the rest is changed in place.
 VERSIONED: Final = (
     "family", "name", "description", "features", "limits", "add_ons", "trial_days",
-    "monthly_credits", "billing_threshold", "allowance", "past_due_access", "trial_end_behavior",
-    "dunning", "rollover", "stripe_product_id",
+    "monthly_credits", "billing_threshold", "allowance", "past_due_access", "unpaid_limit",
+    "trial_end_behavior", "dunning", "rollover", "stripe_product_id",
 )  # fmt: skip
 
 PriceKey = tuple[Literal["plan", "pack"], str, str, Interval | None]
@@ -44,6 +44,7 @@ class Current:
     prices: Mapping[PriceKey, Price]
     sold: Mapping[PriceKey, Sold]
     metering: Metering
+    default_plan: str | None = None
 
 
 @dataclass(frozen=True)
@@ -165,7 +166,24 @@ class CostChange:
         return f"credit cost of {self.operation}: {new}"
 
 
-Change = PlanChange | PriceChange | PackChange | CostChange | MeteringChange
+@dataclass(frozen=True)
+class DefaultPlanChange:
+    """Accounts without a subscription have another plan, or none."""
+
+    new: str | None
+
+    @property
+    def subject(self) -> str:
+        """The name of the changed object, for the audit trail."""
+        return "default plan"
+
+    @property
+    def words(self) -> str:
+        """For people."""
+        return f"default plan, of accounts without a subscription: {self.new or 'none'}"
+
+
+Change = PlanChange | PriceChange | PackChange | CostChange | DefaultPlanChange | MeteringChange
 
 
 def compare(wanted: CatalogSpec, current: Current) -> list[Change]:
@@ -178,7 +196,13 @@ def compare(wanted: CatalogSpec, current: Current) -> list[Change]:
     for operation, cost in wanted.credit_costs.items():
         changes += compare_cost(operation, cost, current)
     changes += product_changes.compare(wanted.meters, wanted.products, current.metering)
+    changes += compare_default(wanted.default_key, current)
     return changes + _retired(wanted, current)
+
+
+def compare_default(new: str | None, current: Current) -> list[Change]:
+    """The change of the plan of accounts without a subscription."""
+    return [] if new == current.default_plan else [DefaultPlanChange(new)]
 
 
 def compare_plan(key: str, new: PlanSpec, position: int, current: Current) -> list[Change]:

@@ -3,9 +3,9 @@
 import re
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Final, get_args
+from typing import Final, cast, get_args
 
-from billing.catalog.plans.schemas import Access, Entitlements, Plan
+from billing.catalog.plans.schemas import Access, Entitlements, Plan, Withheld
 from billing.core.money import round_minor, show_decimal, show_money
 from billing.core.periods import Interval, Unit
 
@@ -30,6 +30,7 @@ NO_PLAN: Final = Entitlements(
     plan_name=None,
     subscription_status=None,
     access="none",
+    reason="no_subscription",
     features={},
     limits=(),
 )
@@ -50,22 +51,28 @@ def show_interval(interval: Interval) -> str:
     return interval.unit if interval.count == 1 else f"{interval.count} {interval.unit}s"
 
 
-def access(plan: Plan, status: str) -> Access:
-    """The access that a subscription in this state has to its plan (docs/rules.md#catalog)."""
-    if status in ("trialing", "active"):
+def access(plan: Plan, status: str | None) -> Access:
+    """The access that a subscription in this state, or none, gives (docs/rules.md#catalog)."""
+    if status in (None, "trialing", "active"):
         return "full"
     return plan.past_due_access if status == "past_due" else "none"
 
 
-def entitle(plan: Plan, status: str, extra: Mapping[str, Decimal] | None = None) -> Entitlements:
-    """The entitlements of a subscription in this state; empty without access.
+def entitle(
+    plan: Plan, status: str | None, extra: Mapping[str, Decimal] | None = None
+) -> Entitlements:
+    """The entitlements of a subscription in this state; empty without access. Of an account without
+    a subscription those of its default plan, whose overage no invoice would bill: it is refused.
 
     `extra` are the units of its add-ons, by meter.
     """
     reach = access(plan, status)
     more = extra or {}
     limits = tuple(
-        limit.model_copy(update={"included": limit.included + more.get(limit.meter, 0)})
+        limit.model_copy(
+            update={"included": limit.included + more.get(limit.meter, 0)}
+            | ({"then": "block", "prices": {}} if status is None and limit.prices else {})
+        )
         for limit in plan.limits
     )
     return Entitlements(
@@ -73,9 +80,15 @@ def entitle(plan: Plan, status: str, extra: Mapping[str, Decimal] | None = None)
         plan_name=plan.name,
         subscription_status=status,
         access=reach,
+        reason=_withheld(status) if reach == "none" else None,
         features={} if reach == "none" else plan.features,
         limits=() if reach == "none" else limits,
     )
+
+
+def _withheld(status: str | None) -> Withheld:
+    """Why a state gives nothing; a subscription that ended is none."""
+    return cast("Withheld", status) if status in get_args(Withheld) else "no_subscription"
 
 
 def pack_label(credits: Decimal, amount_minor: int, currency: str) -> str:

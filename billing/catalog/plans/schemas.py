@@ -106,6 +106,8 @@ class Plan(_Frozen):
     billing_threshold: dict[Currency, int] = {}
     """Use beyond the plan is invoiced as soon as it comes to so many minor units."""
     past_due_access: Literal["full", "no_new_overage", "none"]
+    unpaid_limit: dict[Currency, int] = {}
+    """The most, in minor units, that may be used and not paid; where not set 100 whole units."""
     trial_end_behavior: Literal["cancel", "pause", "invoice"]
     dunning: DunningPolicy
     rollover: Rollover
@@ -169,14 +171,21 @@ class CreditCost(_Frozen):
 
 
 Access = Literal["full", "no_new_overage", "none"]
+Withheld = Literal["unpaid", "paused", "past_due", "incomplete", "no_subscription"]
+"""Why an account has access none."""
 
 
 class Entitlements(_Frozen):
-    """An account's entitlements now: its plan's features and limits, by its access."""
+    """An account's entitlements now: its plan's features and limits, by its access.
+
+    Without an open subscription they are those of the default plan. `reason` says why access is
+    none.
+    """
 
     plan: str | None
     plan_name: str | None
     subscription_status: str | None
     access: Access
+    reason: Withheld | None = None
     features: dict[str, bool | int | str]
     limits: tuple[Limit, ...]

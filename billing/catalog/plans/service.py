@@ -44,6 +44,18 @@ async def put_plan(
     return await _write(connection, plan_changes.compare_plan(key, plan, position, current))
 
 
+async def put_default(connection: AsyncConnection, key: str | None) -> list[Change]:
+    """Set the plan of accounts without a subscription; None: they have none.
+
+    Errors: PLAN_NOT_FOUND.
+    """
+    await store.lock(connection)
+    current = await store.current(connection)
+    if key is not None and key not in current.plans:
+        raise NotFound("PLAN_NOT_FOUND", "no such plan")
+    return await _write(connection, plan_changes.compare_default(key, current))
+
+
 async def put_pack(connection: AsyncConnection, key: str, pack: PackSpec) -> list[Change]:
     """Add or change a credit pack; purchases under way keep what they were started with."""
     await store.lock(connection)

@@ -74,7 +74,8 @@ class PlanSpec(_Spec):
     monthly_credits: Amount = Decimal(0)
     allowance: Every = "month"
     billing_threshold: dict[Currency, Annotated[Minor, Field(gt=0)]] = {}
-    past_due_access: Literal["full", "no_new_overage", "none"] = "full"
+    past_due_access: Literal["full", "no_new_overage", "none"] = "no_new_overage"
+    unpaid_limit: dict[Currency, Annotated[Minor, Field(gt=0)]] = {}
     trial_end_behavior: Literal["cancel", "pause", "invoice"] = "cancel"
     dunning: DunningPolicy = DunningPolicy()
     rollover: Rollover = Rollover()
@@ -142,13 +143,30 @@ def _bare_cost(value: Any) -> Any:
 
 
 class CatalogSpec(_Spec):
-    """A whole catalog. What it does not list is retired, never deleted."""
+    """A whole catalog. What it does not list is retired, never deleted.
 
+    `default_plan` is what an account without a subscription has; left out it is the plan `free`,
+    where there is one.
+    """
+
+    default_plan: Name | None = "free"
     plans: dict[Name, PlanSpec] = {}
     packs: dict[Name, PackSpec] = {}
     credit_costs: dict[Name, Annotated[CostSpec, BeforeValidator(_bare_cost)]] = {}
     meters: dict[Name, MeterSpec] = {}
     products: dict[ProductKey, ProductSpec] = {}
+
+    @model_validator(mode="after")
+    def _default_plan_is_listed(self) -> Self:
+        named = "default_plan" in self.model_fields_set
+        if named and self.default_plan not in (None, *self.plans):
+            raise ValueError(f"default_plan: there is no plan {self.default_plan!r}")
+        return self
+
+    @property
+    def default_key(self) -> str | None:
+        """The key of the plan of accounts without a subscription."""
+        return self.default_plan if self.default_plan in self.plans else None
 
     @model_validator(mode="after")
     def _products_are_counted(self) -> Self:

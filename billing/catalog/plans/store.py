@@ -15,6 +15,7 @@ from billing.catalog.plans.changes import (
     Change,
     CostChange,
     Current,
+    DefaultPlanChange,
     PackChange,
     PlanChange,
     PriceChange,
@@ -31,7 +32,13 @@ from billing.catalog.plans.schemas import (
     Plan,
     Price,
 )
-from billing.catalog.plans.tables import credit_costs, credit_packages, plans, prices
+from billing.catalog.plans.tables import (
+    credit_costs,
+    credit_packages,
+    default_plan,
+    plans,
+    prices,
+)
 from billing.catalog.products import store as product_store
 from billing.core import ids
 from billing.core.periods import Interval
@@ -103,6 +110,12 @@ async def get_plan(connection: AsyncConnection, plan_id: UUID) -> Plan | None:
     """A version of a plan, current or not."""
     row = await _PLAN.first(connection, plan_id=plan_id)
     return show_plan(row) if row else None
+
+
+async def default_key(connection: AsyncConnection) -> str | None:
+    """The key of the plan that accounts without a subscription have."""
+    key: str | None = await connection.scalar(select(default_plan.c.plan_key))
+    return key
 
 
 async def current_plans(connection: AsyncConnection, *, active_only: bool) -> list[Plan]:
@@ -226,6 +239,7 @@ async def current(
         },
         sold=sold,
         metering=await product_store.metering(connection),
+        default_plan=await default_key(connection),
     )
 
 
@@ -245,6 +259,8 @@ async def write(connection: AsyncConnection, change: Change, at: datetime) -> No
             await _write_pack(connection, change, at)
         case CostChange():
             await _write_cost(connection, change, at)
+        case DefaultPlanChange():
+            await _write_default(connection, change.new)
         case _:
             await product_store.write(connection, change, at)
 
@@ -331,6 +347,15 @@ async def _write_cost(connection: AsyncConnection, change: CostChange, at: datet
         insert(credit_costs)
         .values(**terms, operation=change.operation)
         .on_conflict_do_update(index_elements=["operation"], set_=terms)
+    )
+
+
+async def _write_default(connection: AsyncConnection, key: str | None) -> None:
+    """Write which plan accounts without a subscription have."""
+    await connection.execute(
+        insert(default_plan)
+        .values(is_only=True, plan_key=key)
+        .on_conflict_do_update(index_elements=["is_only"], set_={"plan_key": key})
     )
 
 

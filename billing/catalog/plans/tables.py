@@ -30,6 +30,8 @@ plans = c.table(
     # Minor units by currency: a subscription's billing threshold when it is sold.
     c.json("billing_threshold", server_default="{}"),
     c.text("past_due_access", server_default="full"),
+    # Minor units by currency: the most that may be used and not paid; else 100 whole units.
+    c.json("unpaid_limit", server_default="{}"),
     c.text("trial_end_behavior", server_default="cancel"),
     # billing.catalog.plans.schemas.DunningPolicy and Rollover, as JSON.
     c.json("dunning"),
@@ -50,6 +52,14 @@ plans = c.table(
         "trial_end_behavior IN ('cancel', 'pause', 'invoice')", name="trial_end_behavior_known"
     ),
     c.index("uq_plans_current", "key", unique=True, where="is_current"),
+)
+
+default_plan = c.table(
+    "default_plan",
+    # One row: the plan that an account without an open subscription has; null: none.
+    c.flag("is_only", primary_key=True),
+    c.text("plan_key", nullable=True),
+    c.check("is_only", name="is_only"),
 )
 
 prices = c.table(

@@ -4,6 +4,7 @@ from decimal import Decimal
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -53,7 +54,13 @@ def _bare_price(value: Any) -> Any:
     return {"unit_price": value} if isinstance(value, (str, int, Decimal)) else value
 
 
-OneTerms = Annotated[PriceTerms, BeforeValidator(_bare_price)]
+def _say_a_price(terms: PriceTerms) -> PriceTerms:
+    if not terms.says_a_price:
+        raise ValueError('say the unit_price; a product that is free has the price "0"')
+    return terms
+
+
+OneTerms = Annotated[PriceTerms, BeforeValidator(_bare_price), AfterValidator(_say_a_price)]
 
 
 class ProductSpec(_Spec):

@@ -90,6 +90,11 @@ class PriceTerms(_Frozen):
             raise ValueError("tiers ascend, from above 0")
         return self
 
+    @property
+    def says_a_price(self) -> bool:
+        """False where what a unit costs was left out; nothing is free by an omission."""
+        return bool(self.tiers) or "unit_price" in self.model_fields_set
+
 
 class Allowance(_Frozen):
     """The included units of a meter in the current cycle, and the rule beyond them [H6]."""

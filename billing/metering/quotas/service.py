@@ -39,11 +39,16 @@ class Asked:
 
 
 async def check(connection: AsyncConnection, account_id: UUID, asked: Asked) -> Decision:
-    """Compare a use with the limits; reserves nothing [H1]. Errors: METER_NOT_FOUND."""
+    """Compare a use with the limits; reserves nothing [H1].
+
+    Errors: METER_NOT_FOUND; NO_ENTITLEMENT where only a plan would pay, and none gives anything.
+    """
     meter, counts = await usage_store.meter_of(
         connection, asked.product_id, asked.service_type, asked.feature_type
     )
     at, period, start = await _now(connection, account_id)
+    if period is not None and asked.product_id is None:
+        usage.demand(period, meter)
     counter = (await usage_store.cycle_counters(connection, account_id, "", start)).get(meter)
     amount = _rise(asked.amount, counts, counter)
     owners = [""]
@@ -141,10 +146,11 @@ async def _consumed(database: Database, account_id: UUID, wish: Claim) -> bool:
 
 def _plan_bound(period: Period, meter: str, used: Decimal) -> Bound:
     limit = period.limits[meter]
+    included, carried = usage_rules.allowance(limit)
     return Bound(
         source="plan",
-        limit=Decimal(limit["included"]),
-        used=used,
+        limit=included,
+        used=used + carried,
         is_hard=limit["then"] == "block",
         resets_at=period.end_at,
     )

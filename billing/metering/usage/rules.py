@@ -4,6 +4,7 @@ Nothing here reads rows.
 """
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal, localcontext
 from typing import Final
@@ -54,6 +55,12 @@ def body_hash(kind: str, facts: tuple[object, ...]) -> int:
     """
     digest = hashlib.sha256(f"{kind}{facts!r}".encode()).digest()
     return int.from_bytes(digest[:8], "big", signed=True)
+
+
+def allowance(limit: Mapping[str, str]) -> tuple[Decimal, Decimal]:
+    """(What the plan includes of a meter, how much of it was used up before the period began)."""
+    carried = Decimal(limit.get("carried", 0))
+    return Decimal(limit["included"]) + carried, carried
 
 
 def user(user_id: str) -> str:

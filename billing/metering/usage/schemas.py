@@ -130,12 +130,15 @@ class Counter(Frozen):
 
 
 class Period(Frozen):
-    """The allowance cycle that is open, with what the plan gives in it."""
+    """The allowance cycle that is open, with what the plan gives in it.
 
-    id: UUID
+    `no_entitlement` says why no plan gives anything.
+    """
+
     start_at: AwareDatetime
     end_at: AwareDatetime
     zone: str
     subscription_id: UUID | None
     currency: str | None
     limits: dict[str, dict[str, str]]
+    no_entitlement: str | None = None

@@ -17,8 +17,8 @@ from billing.catalog.products import store as products
 from billing.catalog.products.schemas import LEVELS, Product, ProductPrice
 from billing.catalog.rating import rules as rating
 from billing.catalog.rating.schemas import CREDIT, Allowance, PriceTerms, Rating
-from billing.core import ids
-from billing.core.errors import Conflict, NotFound, PaymentRequired
+from billing.core import clock, ids
+from billing.core.errors import Conflict, NotAllowed, NotFound, PaymentRequired
 from billing.core.money import ZERO
 from billing.core.prepared import Prepared
 from billing.ledger.credits import service as credits
@@ -29,6 +29,7 @@ from billing.platform.outbox import service as outbox
 
 NO_PRICE: Final = "Product pricing not found"
 NO_BALANCE: Final = "Insufficient wallet balance"
+NO_PLAN_PAYS: Final = "no plan gives this account the right to this use"
 _SET_STATUS = Prepared(
     text(
         "SELECT usage_set_status(:account_id, :record_id, :method, :status, :transaction_id,"
@@ -115,6 +116,24 @@ async def _rate(
         )
         for price in priced
     }  # fmt: skip
+
+
+def demand(period: Period, meter: str) -> None:
+    """Refuse use that only a plan would pay, where none gives anything. Errors: NO_ENTITLEMENT."""
+    if period.no_entitlement is not None:
+        raise NotAllowed(
+            "NO_ENTITLEMENT", NO_PLAN_PAYS, access="none", reason=period.no_entitlement, meter=meter
+        )
+
+
+async def demand_for(connection: AsyncConnection, account_id: UUID, meter: str) -> None:
+    """As `demand`, now, for credits set aside for a meter that no credits pay."""
+    at = await clock.now(connection, account_id)
+    period = await store.open_period(connection, account_id, at)
+    if period is None or period.no_entitlement is None:
+        return
+    if await store.only_plans_pay(connection, meter):
+        demand(period, meter)
 
 
 async def pay_record(

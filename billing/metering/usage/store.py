@@ -6,12 +6,22 @@ from decimal import Decimal
 from typing import Any, Final, Literal
 from uuid import UUID
 
-from sqlalchemy import BindParameter, ColumnElement, Select, bindparam, func, select, text
+from sqlalchemy import (
+    BindParameter,
+    Boolean,
+    ColumnElement,
+    Select,
+    bindparam,
+    func,
+    select,
+    text,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.catalog.rating.schemas import CREDIT
 from billing.core import prepared
 from billing.core.errors import NotFound
+from billing.core.prepared import Prepared
 from billing.ledger.credits.tables import credit_balances
 from billing.metering.usage.schemas import BillingRecord, Counter, Period
 from billing.metering.usage.tables import (
@@ -23,6 +33,17 @@ from billing.metering.usage.tables import (
 from billing.platform.accounts.tables import accounts
 
 _OPEN_PERIOD: Final = text("SELECT usage_open_period(:account_id, :at)")
+_DUE_PERIOD: Final = Prepared(
+    text(
+        "SELECT start_at, end_at, zone, subscription_id, currency, limits, no_entitlement"
+        " FROM usage_due_period(:account_id, :at) WHERE start_at IS NOT NULL"
+    )
+)
+_ONLY_PLANS_PAY: Final = text(
+    "SELECT EXISTS (SELECT FROM meters WHERE key = :meter AND is_active) AND NOT EXISTS ("
+    " SELECT FROM products AS p JOIN product_prices AS r ON r.product = p.key"
+    " WHERE p.meter = :meter AND p.is_active AND r.effective_to IS NULL)"
+)
 _METER: Final = text(
     "SELECT meter, counts FROM usage_metered_kinds(ARRAY[CAST("
     "ROW(:product, :service, :feature, NULL, NULL, NULL, NULL) AS usage_kind)])"
@@ -30,30 +51,51 @@ _METER: Final = text(
 
 
 async def open_period(connection: AsyncConnection, account_id: UUID, at: datetime) -> Period | None:
-    """The allowance cycle that holds `at`; None before the account's first use or subscription."""
-    query = (
-        select(usage_periods)
-        .join(credit_balances, credit_balances.c.period_id == usage_periods.c.id)
-        .where(credit_balances.c.account_id == account_id, usage_periods.c.end_at > at)
-    )
-    row = await prepared.find(connection, query)
-    return Period.model_validate(dict(row)) if row else None
+    """The allowance cycle that holds `at`, as the next use will meet it; None for no account."""
+    found = await _begun_period(connection, account_id, at)
+    if found is None:
+        row = await _DUE_PERIOD.first(connection, account_id=account_id, at=at)
+        found = Period.model_validate(dict(row)) if row else None
+    return found
 
 
 async def current_period(connection: AsyncConnection, account_id: UUID, at: datetime) -> Period:
     """The open period, begun now where none holds `at`; takes the account's lock then."""
-    found = await open_period(connection, account_id, at)
+    found = await _begun_period(connection, account_id, at)
     if found is None:
         await connection.execute(_OPEN_PERIOD, {"account_id": account_id, "at": at})
-        found = await open_period(connection, account_id, at)
+        found = await _begun_period(connection, account_id, at)
     if found is None:
         raise NotFound("NOT_FOUND", "no such account")
     return found
 
 
+async def _begun_period(
+    connection: AsyncConnection, account_id: UUID, at: datetime
+) -> Period | None:
+    """The open period, if it holds `at` and still gives what the account has."""
+    period = usage_periods.c
+    outdated = func.usage_is_outdated(
+        period.subscription_id, period.plan_id, period.no_entitlement,
+        select(func.plan_by_default()).scalar_subquery(), type_=Boolean,
+    )  # fmt: skip
+    query = (
+        select(usage_periods)
+        .join(credit_balances, credit_balances.c.period_id == period.id)
+        .where(credit_balances.c.account_id == account_id, period.end_at > at, ~outdated)
+    )
+    row = await prepared.find(connection, query)
+    return Period.model_validate(dict(row)) if row else None
+
+
 async def follow(connection: AsyncConnection, account_id: UUID, at: datetime) -> None:
     """Let the open period give what the subscription gives now; takes the account's lock."""
     await connection.execute(_OPEN_PERIOD, {"account_id": account_id, "at": at})
+
+
+async def only_plans_pay(connection: AsyncConnection, meter: str) -> bool:
+    """Whether there is this meter, and no product that is counted on it has a price."""
+    return bool(await connection.scalar(_ONLY_PLANS_PAY, {"meter": meter}))
 
 
 async def meter_of(

@@ -19,8 +19,13 @@ usage_periods = c.table(
     c.text("zone"),
     c.uuid("subscription_id", nullable=True),
     c.text("currency", nullable=True),
-    # What the plan gives now: {meter: {"included": "50", "then": "overage", "price": "0.02"}}.
+    # The plan that gives `limits`: the subscription's version, else the default plan's.
+    c.uuid("plan_id", nullable=True),
+    # What it gives now: {meter: {"included": "50", "then": "overage", "price": "0.02"}}. Where use
+    # from before the period counts, `carried` is how much less is included.
     c.json("limits"),
+    # Why no plan gives anything: unpaid, paused, past_due, incomplete, no_subscription.
+    c.text("no_entitlement", nullable=True),
     # Set when a later one began: what comes for it now is late.
     c.instant("closed_at", nullable=True),
     # When late use began to wait for an invoice of its own: the subscription has ended.

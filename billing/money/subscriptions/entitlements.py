@@ -1,4 +1,4 @@
-"""Entitlements from open subscriptions, and the count of sold plans for the catalog.
+"""Entitlements from subscriptions or the default plan, and the count of sold plans.
 
 Apart from the store, because both read the catalog beside the subscriptions.
 """
@@ -26,7 +26,7 @@ _OPEN: Final[list[ColumnElement[str]]] = [literal_column(f"'{status}'") for stat
 
 
 async def of_account(connection: AsyncConnection, account_id: UUID) -> Entitlements:
-    """The entitlements of the account's open subscription; none without one.
+    """The entitlements of the account's open subscription; without one those of the default plan.
 
     A limit that was agreed with the account goes before the plan's.
     """
@@ -48,9 +48,18 @@ async def of_account(connection: AsyncConnection, account_id: UUID) -> Entitleme
     )
     row = await prepared.find(connection, query)
     if row is None:
-        return rules.NO_PLAN
+        return await _by_default(connection, account_id)
     more = {meter: Decimal(units) for meter, units in (row["extra"] or {}).items()}
     return rules.entitle(show_plan({**row, "limits": row["agreed"]}), row["status"], more)
+
+
+async def _by_default(connection: AsyncConnection, account_id: UUID) -> Entitlements:
+    agreed = func.usage_agreed_limits(account_id, plans.c.limits, type_=JSONB)
+    query = select(plans, agreed.label("agreed")).where(plans.c.id == func.plan_by_default())
+    row = await prepared.find(connection, query)
+    if row is None:
+        return rules.NO_PLAN
+    return rules.entitle(show_plan({**row, "limits": row["agreed"]}), None)
 
 
 async def sold(connection: AsyncConnection) -> dict[PriceKey, Sold]:

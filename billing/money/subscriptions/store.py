@@ -44,8 +44,7 @@ async def add(
     whose = {"account_id": row["account_id"], "subscription_id": row["id"]}
     for item in items:
         await prepared.add(connection, subscription_items, item | whose | {"id": ids.new()})
-    if subscription.status != "incomplete":
-        await usage_store.follow(connection, subscription.account_id, subscription.cycle_start)
+    await usage_store.follow(connection, subscription.account_id, subscription.cycle_start)
     return subscription
 
 

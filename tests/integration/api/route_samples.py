@@ -321,6 +321,7 @@ BODIES: Final[dict[str, Callable[[Named], Any]]] = {
     },
     "adjust_money_balance": lambda _: {"amount_cents": 5, "reason": "a good customer"},
     "set_overdraft": lambda _: {"overdraft": "5", "reason": "a good customer"},
+    "put_default_plan": lambda _: {"plan": "free"},
     "put_credit_cost": lambda _: {"cost": "1"},
     "put_meter": lambda _: {"name": "Basic", "unit": "piece", "is_active": False},
     "put_product": lambda _: {

@@ -92,7 +92,7 @@ async def test_an_account_never_heard_of_sees_prices_too(api: Api) -> None:
 
 @pytest.mark.parametrize(
     ("status", "access", "granted"),
-    [("active", "full", True), ("past_due", "full", True), ("unpaid", "none", False)],
+    [("active", "full", True), ("past_due", "no_new_overage", True), ("unpaid", "none", False)],
 )
 async def test_entitlements_follow_the_subscription(
     api: Api, status: str, access: str, granted: bool
@@ -110,17 +110,22 @@ async def test_entitlements_follow_the_subscription(
     assert (meter["limit"] is not None) is granted
 
 
-async def test_no_subscription_entitles_to_nothing(api: Api) -> None:
+async def test_without_a_subscription_the_default_plan_entitles(api: Api) -> None:
     account_id, headers = await member(api)
-    assert await read(api, ENTITLEMENTS, headers) == {
-        "plan": None, "plan_name": None, "subscription_status": None, "access": "none",
-        "features": {}, "limits": [],
-    }  # fmt: skip
-    async with api.database.operator() as connection:
-        await subscribe(connection, account_id, "pro", "canceled")
+    for _ in range(2):
+        found = await read(api, ENTITLEMENTS, headers)
+        assert {limit["meter"]: limit["included"] for limit in found.pop("limits")} == {
+            "ai_responses": "50.00", "document_uploads": "5.00", "storage_gb": "1.00",
+        }  # fmt: skip
+        assert found == {
+            "plan": "free", "plan_name": "Free", "subscription_status": None, "access": "full",
+            "reason": None, "features": {"community_support": True},
+        }  # fmt: skip
+        async with api.database.operator() as connection:
+            await subscribe(connection, account_id, "pro", "canceled")
     assert await read(api, f"{ENTITLEMENTS}/no-such-thing", headers) == {
         "feature": "no-such-thing", "granted": False, "value": None, "limit": None,
-        "access": "none",
+        "access": "full",
     }  # fmt: skip
 
 

@@ -19,7 +19,7 @@ ROWS: Final = 60
 KINDS: Final[tuple[Json, ...]] = (
     {"product_id": "gpt-4", "usage_amount": "1000"},
     {"product_id": "mcp-call", "usage_amount": "3", "user_id": "ann"},
-    {"feature_type": "ai_responses", "usage_amount": "2", "organization_id": "o-1"},
+    {"feature_type": "chat_messages", "usage_amount": "2", "organization_id": "o-1"},
     {"product_id": "agent-run", "usage_amount": "1", "user_id": "bob", "operation": "chat"},
 )
 

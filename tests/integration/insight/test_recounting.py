@@ -43,12 +43,12 @@ async def used_in_every_way(new_shop: NewShop) -> Shop:
     await shop.record("3", feature_type="impressions")
     last_month = (NOW - timedelta(days=25)).isoformat()
     await shop.record("5", product_id="mcp-call", occurred_at=last_month, **who)
-    await shop.record("5", product_id="storage")
-    await shop.record("3", product_id="storage")
+    for level in ("5", "3"):
+        await shop.record(level, product_id="storage", billing_method="credit_consumption")
     await shop.subscribe("basic")
     await shop.record("510", feature_type="ai_responses", **who)
     await shop.record("30000", product_id="gpt-4-mini")
-    late = await shop.record("90000000", on_insufficient="defer")
+    late = await shop.record("49000", on_insufficient="defer")
     assert late["billing_status"] == "pending"
     await shop.grant("1000000")
     done = await shop.post("/billing/process", {"billing_id": late["billing_id"]})

@@ -147,27 +147,27 @@ async def test_overage_beyond_it_costs_the_agreed_price(new_shop: NewShop) -> No
 
 @pytest.mark.parametrize(
     ("access", "allowed", "seen"),
-    [("full", 201, "10.00"), ("no_new_overage", 429, "10.00"), ("none", None, None)],
+    [("full", 201, "10.00"), ("no_new_overage", 429, "10.00"), ("none", 403, None)],
 )
 async def test_past_due_rules_hold_for_agreed_limits_too(
-    new_shop: NewShop, access: str, allowed: int | None, seen: str | None
+    new_shop: NewShop, access: str, allowed: int, seen: str | None
 ) -> None:
     shop = await on_plan(new_shop, "basic")
     await agree(shop, included="10", then="overage", prices={"USD": "0.005"})
     await move(shop, "past_due", await strict(shop, access))
     assert await shown(shop) == [seen] * 3
-    if allowed is not None:
-        await shop.record("11", status=allowed, **AI)
+    await shop.record("11", status=allowed, **AI)
     await move(shop, "unpaid", await strict(shop, access))
     assert (await shown(shop))[:2] == [None, None]
+    await shop.record("1", status=403, **AI)
 
 
-async def test_without_a_subscription_it_waits_for_one(new_shop: NewShop) -> None:
+async def test_it_goes_before_the_default_plan_and_the_next_one(new_shop: NewShop) -> None:
     shop = await new_shop(is_test=True, clock_at=NOW.isoformat())
     await agree(shop, included="7")
-    assert await shown(shop) == [None] * 3
-    await shop.record("60", **AI)
-    await shop.subscribe("free")
+    assert await shown(shop) == ["7.00"] * 3
+    await shop.record("8", status=429, **AI)
+    await shop.subscribe("basic")
     assert await shown(shop) == ["7.00"] * 3
 
 

@@ -21,7 +21,7 @@ KINDS: Final = (
     Kind("gpt-4", None, None, None, "large", "wallet_deduction", defer=True),
     Kind("mcp-call", None, None, None, None, "credit_consumption", defer=False),
     Kind(None, None, "chat_messages", None, None, None, defer=False),
-    Kind(None, None, "ai_responses", "draft", "small", None, defer=False),
+    Kind(None, None, "impressions", "draft", "small", None, defer=False),
     Kind("gpt-4-mini", None, None, None, None, None, defer=False),  # free units: never fast
 )
 # What differs from try to try: names that are made anew, and the real time.

@@ -101,8 +101,9 @@ async def test_limits_follow_the_subscription_in_its_own_transaction(new_shop: N
     await shop.record("1", feature_type="ai_responses")
     async with shop.api.database.operator() as connection:
         await change(connection, shop.id, status="canceled", ended_at=NOW, updated_at=NOW)
-    assert await shop.get("/usage/limits") == []
-    assert (await shop.get("/usage/current"))["meters"] == {}
+    limits = {one["meter"]: one for one in await shop.get("/usage/limits")}
+    assert (limits["ai_responses"]["limit"], limits["ai_responses"]["used"]) == ("50.00", "50.00")
+    assert (await shop.get("/usage/current"))["plan"] == "free", "the default plan"
 
 
 async def test_the_tighter_of_two_quotas_decides(new_shop: NewShop) -> None:
@@ -167,15 +168,15 @@ async def test_a_use_claimed_beforehand_counts_once_and_expires_unsettled(
     assert await claim(events[0])
     await shop.record("1", status=429, **CHAT)
     await shop.record("5", event_id=events[0], **CHAT)
-    limit = (await shop.get("/usage/limits"))[0]
-    assert limit["used"] == "10.00"
+    limits = await shop.get("/usage/limits")
+    assert [one["used"] for one in limits if one["source"] == "quota"] == ["10.00"]
     await move_clock(shop, minutes=10)
     await shop.record("5", **CHAT)
     await shop.record("1", status=429, **CHAT)
 
 
 async def test_a_level_is_claimed_by_its_rise(new_shop: NewShop) -> None:
-    shop = await new_shop("100", is_test=True, clock_at=NOW.isoformat())
+    shop = await on_plan(new_shop, "basic", "100")
     await shop.quota("10", service_type="storage_minio")
     await shop.record("8", service_type="storage_minio")
 
@@ -227,7 +228,8 @@ async def test_a_level_is_charged_by_its_highest_and_shown_by_its_last(
     new_shop: NewShop,
 ) -> None:
     shop = await new_shop("100")
-    totals = [(await shop.record(level, product_id="storage"))["total_cost"] for level in "3524"]
-    assert totals == ["6.00", "4.00", "0", "0"]
+    paid: dict[str, Any] = {"product_id": "storage", "billing_method": "credit_consumption"}
+    totals = [(await shop.record(level, **paid))["total_cost"] for level in "3524"]
+    assert totals == ["4.00", "4.00", "0", "0"], "the default plan includes 1 GB"
     meter = (await shop.get("/usage/current"))["meters"]["storage_gb"]
     assert (meter["maximum"], meter["last_value"]) == ("5.00", "4.00")

@@ -10,7 +10,7 @@ from tests.integration.usage.conftest import NewShop, Shop
 from tests.integration.usage.test_claims import CHAT, claim
 from tests.integration.usage.test_limits import NOW, move_clock
 
-UPLOADS: dict[str, Any] = {"feature_type": "document_uploads"}
+ASSESSED: dict[str, Any] = {"feature_type": "assessments"}
 ANN, BOB = CHAT | {"user_id": "ann"}, CHAT | {"user_id": "bob"}
 
 
@@ -43,7 +43,7 @@ async def test_a_claim_on_one_meter_covers_nothing_on_another(new_shop: NewShop)
     shop = await new_shop()
     await shop.quota("10")
     await shop.record("9", **CHAT)
-    assert await claim(shop, "1000000", "jobs", **UPLOADS)
+    assert await claim(shop, "1000000", "jobs", **ASSESSED)
     await shop.record("2", status=429, event_id="jobs", **CHAT)
     await shop.record("1", event_id="jobs", **CHAT)
     assert await used(shop) == {"": 10}
@@ -53,15 +53,15 @@ async def test_a_claim_on_one_meter_covers_nothing_on_another(new_shop: NewShop)
 async def test_what_a_claim_counted_is_given_back_where_it_was_counted(new_shop: NewShop) -> None:
     shop = await new_shop()
     await shop.quota("100")
-    await shop.quota("100", feature_type="document_uploads")
+    await shop.quota("100", feature_type="assessments")
     for name in ("ann", "bob"):
         await shop.quota("10", user_id=name)
     assert await claim(shop, "6", "a", **ANN)
-    assert await claim(shop, "7", "b", **UPLOADS)
+    assert await claim(shop, "7", "b", **ASSESSED)
     await shop.batch(
         BOB | {"usage_amount": "8", "event_id": "a"}, CHAT | {"usage_amount": "1", "event_id": "b"}
     )
-    assert await used(shop) == {"": 9, "document_uploads": 0, "u:ann": 0, "u:bob": 8}
+    assert await used(shop) == {"": 9, "assessments": 0, "u:ann": 0, "u:bob": 8}
 
 
 async def test_a_use_that_a_hold_pays_settles_its_claim_as_any_other(new_shop: NewShop) -> None:
@@ -80,11 +80,11 @@ async def test_a_use_that_a_hold_pays_settles_its_claim_as_any_other(new_shop: N
 async def test_a_late_use_counts_on_no_quota_and_gives_its_claim_back(new_shop: NewShop) -> None:
     shop = await frozen(new_shop)
     await shop.subscribe("free")
-    await shop.quota("100", **UPLOADS)
-    assert await claim(shop, "4", "late", **UPLOADS)
+    await shop.quota("100", **ASSESSED)
+    assert await claim(shop, "4", "late", **ASSESSED)
     before = (NOW - timedelta(days=20)).isoformat()
-    await shop.record("4", event_id="late", occurred_at=before, **UPLOADS)
-    assert await used(shop) == {"document_uploads": 0}
+    await shop.record("4", event_id="late", occurred_at=before, **ASSESSED)
+    assert await used(shop) == {"assessments": 0}
 
 
 async def test_a_claim_covers_nothing_of_the_next_day(new_shop: NewShop) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from tests.integration.usage.conftest import V1, NewShop, Shop
+from tests.integration.usage.test_limits import NOW
 
 STORAGE: dict[str, Any] = {"service_type": "storage_minio"}
 LEVEL: dict[str, Any] = {"feature_type": "storage_gb"}
@@ -39,7 +40,8 @@ async def test_a_quota_on_a_level_is_the_account_s_per_cycle(
 
 
 async def test_a_level_that_does_not_rise_is_refused_by_no_quota(new_shop: NewShop) -> None:
-    shop = await new_shop("100")
+    shop = await new_shop("100", is_test=True, clock_at=NOW.isoformat())
+    await shop.subscribe("basic")
     await shop.quota("10", **STORAGE)
     await shop.record("7", **STORAGE)
     claim = {"requested_amount": "8", "consume": True, "event_id": "claimed"} | STORAGE

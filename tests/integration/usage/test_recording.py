@@ -251,6 +251,12 @@ async def test_an_agreed_price_goes_first_and_the_old_one_stays_for_what_was_use
     )  # fmt: skip
     assert agreed.status_code == 200, agreed.text
     assert (await shop.record())["total_cost"] == "1.00"
+    omitted = await api.client.put(
+        "/api/v1/admin/price-overrides",
+        headers=api.admin(),
+        json={"account_id": shop.account["id"], "product": "gpt-4", "terms": {}},
+    )
+    assert (omitted.status_code, omitted.json()["errors"][0]["field"]) == (422, "terms")
     before = (start - timedelta(hours=1)).isoformat()
     assert (await shop.record(occurred_at=before))["total_cost"] == "2.00"
     quoted = await shop.post(CALCULATE, {"product_id": "gpt-4", "usage_amount": "1000"})

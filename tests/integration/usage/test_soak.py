@@ -35,7 +35,9 @@ HAPPENED: Final = {
     "settled", "held", "captured", "released",
 }  # fmt: skip
 """Results that every draw must contain, or it proves nothing."""
-MAY_HAPPEN: Final = {"HOLD_RESOLVED", "INVALID_EXPIRY", "EVENT_IN_FUTURE", "expired"}
+MAY_HAPPEN: Final = {
+    "HOLD_RESOLVED", "INVALID_EXPIRY", "EVENT_IN_FUTURE", "UNPAID_LIMIT", "expired",
+}  # fmt: skip
 
 
 class Process:

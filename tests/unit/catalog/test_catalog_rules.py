@@ -45,8 +45,17 @@ def test_access_follows_the_state_and_the_plan_s_policy(
 ) -> None:
     given = rules.entitle(a_plan(past_due_access=policy), status)
     assert given.access == reach
+    ended = {"canceled": "no_subscription"}
+    assert given.reason == (ended.get(status, status) if reach == "none" else None)
     assert bool(given.features) is bool(given.limits) is (reach != "none")
     assert (given.plan, given.subscription_status) == ("pro", status)
+
+
+def test_overage_of_the_default_plan_is_refused_for_no_invoice_bills_it() -> None:
+    over = Limit(meter="calls", included=Decimal(5), then="overage", prices={"USD": Decimal(1)})
+    given = rules.entitle(a_plan(limits=(over,)), None)
+    assert (given.access, given.subscription_status, given.reason) == ("full", None, None)
+    assert given.limits == (Limit(meter="calls", included=Decimal(5)),)
 
 
 @pytest.mark.parametrize(

@@ -112,3 +112,36 @@ def test_a_file_that_is_not_there_is_a_sentence(tmp_path: Path) -> None:
 
 def test_an_empty_file_sells_nothing() -> None:
     assert parse("").plans == {}
+
+
+@pytest.mark.parametrize(
+    ("line", "key"),
+    [
+        ("", None), ("default_plan: solo\n", "solo"), ("default_plan: null\n", None),
+        ("default_plan: free\n", None),
+    ],
+)  # fmt: skip
+def test_the_default_plan_is_one_of_the_file_or_none(line: str, key: str | None) -> None:
+    if "free" in line:
+        with pytest.raises(CatalogError, match="default_plan: there is no plan 'free'"):
+            parse(line + PLAN)
+        return
+    assert parse(line + PLAN).default_key == key
+
+
+def test_the_file_in_the_repository_has_a_default_plan() -> None:
+    assert read().default_key == "free"
+    assert {plan.past_due_access for plan in read().plans.values()} == {"no_new_overage"}
+
+
+def test_no_product_is_free_by_an_omission() -> None:
+    product = """
+meters:
+  calls: {name: Calls, unit: call}
+products:
+  call: {name: Call, meter: calls, service_type: api_gateway, prices: {CREDIT: %s}}
+"""
+    for terms in ("{}", "{free_units: 5}"):
+        with pytest.raises(CatalogError, match="say the unit_price"):
+            parse(product % terms)
+    assert parse(product % "0").products["call"].prices["CREDIT"].unit_price == 0

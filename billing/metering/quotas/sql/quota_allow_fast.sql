@@ -14,6 +14,7 @@ AS $$
          WHERE q.used * 100 < q.limit_amount * percent))
     FROM billing_quotas AS known CROSS JOIN LATERAL (
         SELECT CASE WHEN known.span_seconds IS NULL AND NOT a.is_test
+            AND p.no_entitlement IS NULL
             AND p.limits -> p_claim.meter ->> 'then' IS DISTINCT FROM 'block'
             AND NOT EXISTS (
                 SELECT 1 FROM billing_quotas AS other

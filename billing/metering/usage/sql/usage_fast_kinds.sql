@@ -1,6 +1,7 @@
 -- Kinds with their prices and meters; null unless every one of them may take the fast path: its
--- meter is a sum that no plan of these accounts limits, and it costs nothing, or credits by one
--- price per unit without free units that held long enough for any use of an open period.
+-- meter is a sum that no plan of these accounts limits (`*`: nor refuses), and it costs nothing,
+-- or credits by one price per unit without free units that held long enough for any use of an open
+-- period.
 CREATE OR REPLACE FUNCTION usage_fast_kinds(p_accounts usage_account[], p_kinds usage_kind[])
 RETURNS usage_fast_kind[]
 LANGUAGE sql
@@ -8,20 +9,23 @@ SET enable_seqscan = off
 AS $$
     SELECT CASE WHEN bool_and(f.is_fast) AND NOT EXISTS (
         SELECT FROM unnest(p_accounts) AS a
-        WHERE a.limits <> '{}' AND a.limits ?| array_agg(f.meter))
+        WHERE a.limits <> '{}' AND a.limits ?| (
+            array_agg(f.meter) || array_agg('*'::text) FILTER (WHERE f.by_plan_alone)))
         THEN array_agg(ROW(
             f.kind, f.product_id, f.service_type, f.feature_type, f.operation, f.model, f.method,
             f.meter, f.unit_price, f.is_hourly, f.facet, f.counter)::usage_fast_kind
             ORDER BY f.kind) END
     FROM (
         SELECT p.kind, p.product_id, p.service_type, p.feature_type, p.operation, p.model,
-            p.method, p.meter, p.unit_price, p.is_hourly, p.is_fast, c.facet,
+            p.method, p.meter, p.unit_price, p.is_hourly, p.is_fast, p.by_plan_alone, c.facet,
             min(p.kind) OVER (PARTITION BY p.meter, c.facet) AS counter
         FROM (
             SELECT k.kind, k.product_id, k.service_type, k.feature_type, k.operation, k.model,
                 k.meter, k.is_hourly, coalesce(t.unit_price, 0) AS unit_price,
                 CASE WHEN coalesce(t.unit_price, 0) = 0 THEN 'subscription_included'
                     ELSE coalesce(k.method, 'credit_consumption') END AS method,
+                k.product_id IS NULL OR k.method IS NOT DISTINCT FROM 'subscription_included'
+                    AS by_plan_alone,
                 coalesce(
                     k.counts = 'sum' AND coalesce(k.method, '') <> 'payment_charge'
                     AND CASE WHEN k.product_id IS NULL

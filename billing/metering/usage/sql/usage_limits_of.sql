@@ -1,17 +1,18 @@
 -- What limits, a plan's or agreed ones, give of each meter under a subscription's status, keyed by
--- meter.
+-- meter. `capped`: an invoice is overdue, and overage goes on up to the unpaid limit alone.
 CREATE OR REPLACE FUNCTION usage_limits_of(
     p_limits jsonb, p_status text, p_past_due_access text, p_currency text)
 RETURNS jsonb
 LANGUAGE sql IMMUTABLE AS $$
-    SELECT coalesce(jsonb_object_agg(one ->> 'meter', jsonb_build_object(
+    SELECT coalesce(jsonb_object_agg(one ->> 'meter', jsonb_strip_nulls(jsonb_build_object(
         'included', one ->> 'included',
         'then', CASE
             WHEN one ->> 'then' <> 'overage' THEN one ->> 'then'
             WHEN p_status = 'past_due' AND p_past_due_access <> 'full' THEN 'block'
             WHEN one -> 'prices' -> p_currency IS NULL THEN 'block'
             ELSE 'overage' END,
-        'price', coalesce(one -> 'prices' ->> p_currency, '0'))), '{}')
+        'price', coalesce(one -> 'prices' ->> p_currency, '0'),
+        'capped', CASE WHEN p_status = 'past_due' THEN 'true' END))), '{}')
     FROM jsonb_array_elements(p_limits) AS limits(one)
     WHERE p_status IN ('trialing', 'active')
         OR (p_status = 'past_due' AND p_past_due_access <> 'none')

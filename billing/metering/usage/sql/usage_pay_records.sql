@@ -1,4 +1,5 @@
--- Pay records with credits: completed, or put off where their kind allows it, or refused.
+-- Pay records with credits: completed, or put off where their kind and the unpaid limit allow it,
+-- or refused.
 CREATE OR REPLACE FUNCTION usage_pay_records(
     INOUT p_records usage_rated[], p_contested integer[])
 LANGUAGE plpgsql AS $$
@@ -13,8 +14,12 @@ BEGIN
             p_records[i].transaction_id := paid.transaction_id;
             IF paid.transaction_id IS NOT NULL THEN
                 p_records[i].billing_status := 'completed';
-            ELSIF ((p_records[i]).kind).defers THEN
+            ELSIF ((p_records[i]).kind).defers AND usage_may_defer(
+                (p_records[i]).account_id, (p_records[i]).total_amount)
+            THEN
                 p_records[i].billing_status := 'pending';
+            ELSIF ((p_records[i]).kind).defers THEN
+                p_records[i].failure := 'UNPAID_LIMIT';
             ELSE
                 p_records[i].failure := 'INSUFFICIENT_CREDITS';
                 p_records[i].available := paid.available;

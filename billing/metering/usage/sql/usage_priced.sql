@@ -1,5 +1,6 @@
 -- Uses with the price of their time, an agreed one before the product's own, and the period they
--- fall into. `refusal` says why a use is refused whatever else happens: no price, too old …
+-- fall into; `lim` is what limits them, or `*`. `refusal` says why a use is refused whatever else
+-- happens: no price, too old …
 -- Inlined into usage_rate_uses.
 CREATE OR REPLACE FUNCTION usage_priced(
     p_accounts usage_account[], p_kinds usage_kind[], p_uses usage_input[])
@@ -35,13 +36,15 @@ LANGUAGE sql STABLE AS $$
             s.use, s.kind, (s.account).account_id, (s.account).as_of, s.used_at, s.is_late,
             coalesce(l.start_at, (s.account).start_at) AS period_start,
             coalesce(l.zone, (s.account).zone) AS zone,
-            CASE WHEN s.is_late THEN l.limits ELSE (s.account).limits END
-                -> (s.kind).meter AS lim,
+            usage_limit_of(
+                CASE WHEN s.is_late THEN usage_limits_in_force(l.limits, l.no_entitlement)
+                    ELSE (s.account).limits END,
+                s.kind) AS lim,
             CASE WHEN s.is_late THEN l.currency ELSE (s.account).currency END AS money,
             s.paid_in, coalesce(o.price, t.price) AS price
         FROM sent AS s
         LEFT JOIN LATERAL (
-            SELECT start_at, zone, limits, currency FROM usage_periods
+            SELECT start_at, zone, limits, currency, no_entitlement FROM usage_periods
             WHERE s.is_late AND account_id = (s.account).account_id AND start_at <= s.used_at
             ORDER BY start_at DESC LIMIT 1) AS l ON true
         LEFT JOIN terms AS t ON t.kind = (s.use).kind AND t.currency = s.paid_in

@@ -1,7 +1,8 @@
 -- Uses rated as if all of them were taken, in their order: what they cost after what was used
 -- before, and after those listed before them. Reads only; expects the accounts' locks.
--- `failure` says why a record is refused whatever else happens, or that its plan allows no more
--- (QUOTA_EXCEEDED, NOT_INCLUDED); status `processing` still needs its credits.
+-- `failure` says why a record is refused whatever else happens, or that its plan allows nothing or
+-- no more (NO_ENTITLEMENT, QUOTA_EXCEEDED, NOT_INCLUDED); status `processing` still needs its
+-- credits.
 -- The plan's allowance goes first, then the product's free units, then its price.
 -- Small sets are joined by hashing; every look-up into a table is a probe of its own.
 CREATE OR REPLACE FUNCTION usage_rate_uses(
@@ -33,10 +34,12 @@ AS $$
     )::usage_rated ORDER BY (c.use).place)
     FROM usage_costed(p_accounts, p_kinds, p_uses) AS c
     CROSS JOIN LATERAL (
-        SELECT coalesce(c.refusal, CASE
+        SELECT CASE WHEN c.lim ->> 'then' = 'none' AND (c.kind).meter IS NOT NULL
+                AND coalesce(c.refusal, '') IN ('', 'PRODUCT_PRICING_NOT_FOUND')
+            THEN 'NO_ENTITLEMENT' ELSE coalesce(c.refusal, CASE
             WHEN c.rest = 0 OR c.is_late THEN NULL
             WHEN c.by_plan AND c.lim ->> 'then' = 'block' THEN 'QUOTA_EXCEEDED'
             WHEN NOT c.by_plan AND (c.kind).method = 'subscription_included' AND c.total > 0
                 THEN 'NOT_INCLUDED'
-        END)) AS f(failure)
+        END) END) AS f(failure)
 $$;

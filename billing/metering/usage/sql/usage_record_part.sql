@@ -1,6 +1,6 @@
 -- Rate uses as if all of them were taken, and take them. Where an account's uses ask for more than
--- its plan, quotas, budgets or credits allow, and there is more than one, nothing of that account
--- is written: it is `contested`, and its uses are to come again in smaller parts.
+-- its plan, quotas, budgets, credits or unpaid uses allow, and there is more than one, nothing of
+-- that account is written: it is `contested`, and its uses are to come again in smaller parts.
 CREATE OR REPLACE FUNCTION usage_record_part(
     p_accounts usage_account[], p_kinds usage_kind[], p_uses usage_input[],
     OUT records usage_rated[], OUT contested integer[])
@@ -12,6 +12,9 @@ BEGIN
     IF EXISTS (SELECT FROM unnest(p_accounts) WHERE has_quotas OR budget_mode = 'block') THEN
         records := usage_refuse_beyond_limits(p_accounts, records);
     END IF;
+    IF EXISTS (SELECT FROM unnest(records) WHERE currency <> 'CREDIT') THEN
+        records := usage_refuse_unpaid(p_accounts, records);
+    END IF;
     IF EXISTS (SELECT FROM unnest(records) WHERE billing_status = 'processing') THEN
         short := usage_insufficient(records);
     END IF;
@@ -19,7 +22,8 @@ BEGIN
         SELECT (r.use).account FROM unnest(records) AS r
         GROUP BY 1
         HAVING count(*) > 1 AND (
-            bool_or(r.failure IN ('QUOTA_EXCEEDED', 'BUDGET_EXCEEDED', 'NOT_INCLUDED'))
+            bool_or(r.failure IN (
+                'QUOTA_EXCEEDED', 'BUDGET_EXCEEDED', 'NOT_INCLUDED', 'UNPAID_LIMIT'))
             OR (r.use).account = ANY (short)));
     IF EXISTS (SELECT FROM unnest(records) WHERE billing_status = 'processing') THEN
         records := usage_pay_records(records, contested);

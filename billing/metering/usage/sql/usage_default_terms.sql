@@ -1,0 +1,15 @@
+-- What an account without a subscription has: the default plan with what was agreed with the
+-- account in its stead; without that plan, why it has nothing. No invoice would bill its overage,
+-- so what would be overage is refused.
+CREATE OR REPLACE FUNCTION usage_default_terms(
+    p_account_id uuid, p_at timestamptz,
+    OUT plan_id uuid, OUT limits jsonb, OUT no_entitlement text)
+LANGUAGE sql STABLE
+SET enable_seqscan = off
+AS $$
+    SELECT p.id,
+        CASE WHEN p.id IS NULL THEN '{}' ELSE usage_limits_of(
+            usage_agreed_limits(p_account_id, p.limits, p_at), 'active', 'full', NULL) END,
+        CASE WHEN p.id IS NULL THEN 'no_subscription' END
+    FROM (SELECT plan_by_default() AS id) AS d LEFT JOIN plans AS p ON p.id = d.id
+$$;

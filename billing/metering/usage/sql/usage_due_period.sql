@@ -1,0 +1,41 @@
+-- The period that is to be the account's open one at `p_at`. It goes on where the same
+-- subscription, or none, has the same month; else it begins where the open one is to end. Reads
+-- only.
+CREATE OR REPLACE FUNCTION usage_due_period(
+    p_account_id uuid, p_at timestamptz,
+    OUT subscription_id uuid, OUT plan_id uuid, OUT start_at timestamptz, OUT end_at timestamptz,
+    OUT zone text, OUT currency text, OUT limits jsonb, OUT no_entitlement text)
+LANGUAGE plpgsql
+SET enable_seqscan = off
+AS $$
+DECLARE
+    known record;
+    given record := usage_plan_period(p_account_id, p_at);
+BEGIN
+    SELECT p.start_at, p.end_at, p.subscription_id INTO known
+    FROM credit_balances AS b JOIN usage_periods AS p ON p.id = b.period_id
+    WHERE b.account_id = p_account_id;
+    subscription_id := given.subscription_id;
+    plan_id := given.plan_id;
+    start_at := given.start_at;
+    end_at := given.end_at;
+    zone := given.zone;
+    currency := given.currency;
+    no_entitlement := given.no_entitlement;
+    IF known.end_at > p_at AND known.subscription_id IS NOT DISTINCT FROM subscription_id THEN
+        IF given.is_month THEN
+            start_at := known.start_at;
+            end_at := known.end_at;
+        ELSIF known.start_at > start_at AND known.start_at < end_at THEN
+            start_at := known.start_at;
+        END IF;
+    ELSIF known.end_at > p_at AND given.is_month THEN
+        -- What ends keeps its row, even at the instant it began.
+        start_at := greatest(p_at, known.start_at + interval '1 microsecond');
+    ELSIF given.is_month THEN
+        start_at := greatest(start_at, known.end_at);
+    END IF;
+    limits := CASE WHEN given.carried_since IS NULL THEN given.limits
+        ELSE usage_carry_over(p_account_id, given.limits, given.carried_since, start_at) END;
+END;
+$$;

@@ -1,0 +1,68 @@
+-- The plan that an account has at `p_at`, and the cycle that holds this instant: the
+-- subscription's allowance cycle, begun here where the subscription's own step has not begun it
+-- yet, so that no use falls between periods or into a past one; else the calendar month.
+-- `no_entitlement` says why the plan gives nothing. All null for an unknown account.
+-- A plan that costs nothing and bills no use counts by the calendar month (`is_month`), as the
+-- default plan does; what was used since `carried_since` uses up what it includes. So nobody gets
+-- it anew by ending one subscription and beginning another.
+CREATE OR REPLACE FUNCTION usage_plan_period(
+    p_account_id uuid, p_at timestamptz,
+    OUT subscription_id uuid, OUT plan_id uuid, OUT start_at timestamptz, OUT end_at timestamptz,
+    OUT zone text, OUT currency text, OUT limits jsonb, OUT no_entitlement text,
+    OUT is_month boolean, OUT carried_since timestamptz)
+LANGUAGE plpgsql
+SET enable_seqscan = off
+AS $$
+DECLARE
+    sub record;
+BEGIN
+    SELECT s.id, s.status, s.cycle_start, s.cycle_end, s.current_period_end, s.zone, s.currency,
+        s.anchor_wall, s.interval_unit, s.interval_count, s.amount_minor, s.created_at, s.plan_id,
+        p.allowance_unit, p.allowance_count, p.past_due_access,
+        usage_agreed_limits(s.account_id, p.limits, p_at) AS agreed,
+        p.add_ons <> '[]' AS sells_more
+    INTO sub
+    FROM subscriptions AS s JOIN plans AS p ON p.id = s.plan_id
+    WHERE s.account_id = p_account_id
+        AND s.status IN ('incomplete', 'trialing', 'active', 'past_due', 'unpaid', 'paused');
+    IF coalesce(sub.status, 'incomplete') = 'incomplete' THEN
+        is_month := true;
+        SELECT a.zone INTO zone FROM accounts AS a WHERE a.id = p_account_id;
+        limits := '{}';
+        no_entitlement := sub.status;
+        IF sub.status IS NULL THEN
+            SELECT d.plan_id, d.limits, d.no_entitlement INTO plan_id, limits, no_entitlement
+            FROM usage_default_terms(p_account_id, p_at) AS d;
+        END IF;
+    ELSE
+        subscription_id := sub.id;
+        plan_id := sub.plan_id;
+        zone := sub.zone;
+        currency := sub.currency;
+        no_entitlement := CASE WHEN sub.status IN ('unpaid', 'paused')
+            OR (sub.status = 'past_due' AND sub.past_due_access = 'none') THEN sub.status END;
+        is_month := sub.amount_minor = 0 AND NOT sub.sells_more
+            AND (sub.allowance_unit, sub.allowance_count) = ('month', 1)
+            AND NOT sub.agreed @? '$[*] ? (@.then == "overage")';
+        start_at := sub.cycle_start;
+        end_at := sub.cycle_end;
+        WHILE end_at <= p_at AND NOT is_month LOOP
+            start_at := end_at;
+            end_at := least(
+                usage_boundary(sub.anchor_wall, zone, sub.allowance_unit, sub.allowance_count,
+                    start_at),
+                usage_boundary(sub.anchor_wall, zone, sub.interval_unit, sub.interval_count,
+                    start_at));
+        END LOOP;
+        limits := usage_with_add_ons(sub.id, sub.current_period_end, usage_limits_of(
+            sub.agreed, sub.status, sub.past_due_access, currency), start_at);
+        IF sub.amount_minor = 0 AND start_at = sub.created_at THEN
+            carried_since := date_trunc(sub.allowance_unit, start_at, zone);
+        END IF;
+    END IF;
+    IF is_month THEN
+        SELECT m.start_at, m.end_at, m.start_at INTO start_at, end_at, carried_since
+        FROM usage_month(zone, p_at) AS m;
+    END IF;
+END;
+$$;

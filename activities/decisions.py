@@ -1,9 +1,11 @@
 """A kind of matter whose steps are decisions: decide, ask the provider, decide again."""
 
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar, Final, Generic, TypeVar
 
 from temporalio import activity
+from temporalio.service import RPCError
 
 from activities import dunning_commands
 from activities.matter import Dependencies, measure_lateness
@@ -14,12 +16,15 @@ from billing.core.failpoints import failpoint
 from billing.matters import commands
 from billing.matters.agenda import State, Step
 from billing.matters.kinds import MatterKind
-from billing.matters.schemas import LOOK
+from billing.matters.schemas import LOOK, Matter
 from billing.money.payments.calls import Call
+from billing.money.refunds.calls import RefundCall
 from billing.platform.decisions import service as decisions
 from billing.platform.decisions.service import Engine, Read
+from workflows import start
 from workflows.contracts import CommandRequest, MatterRef, StepRequest
 
+_logger = logging.getLogger("activities.decisions")
 S = TypeVar("S", bound=State)
 GIVE_UP: Final = "give_up"
 END: Final = "end"
@@ -65,6 +70,7 @@ class DecidingActivities(Generic[S]):
                     connection, self.engine, request.ref, request.step, answer
                 )
                 self._refuse_new_charge(done.call)
+            await self._start(done.born)
             if done.call is None:
                 break
             if answer is None:
@@ -81,13 +87,22 @@ class DecidingActivities(Generic[S]):
         await failpoint("step.done")
         return await self.after(request, done.state)
 
-    def _refuse_new_charge(self, call: Call | None) -> None:
+    def _refuse_new_charge(self, call: Call | RefundCall | None) -> None:
         """While billing is switched off nothing new is charged: the step fails and waits, undone.
 
         What is on its way at the provider is followed. Errors: BILLING_DISABLED.
         """
-        if not self.billing_enabled and call is not None and call.charges and not call.again:
+        charges = isinstance(call, Call) and call.charges and not call.again
+        if charges and not self.billing_enabled:
             raise Unavailable("BILLING_DISABLED", "BILLING_ENABLED is false: no new charge")
+
+    async def _start(self, born: tuple[Matter, ...]) -> None:
+        """Start what the decision has brought into being; the sweeper does what is missed."""
+        for matter in born:
+            try:
+                await start.ensure_running(activity.client(), matter)
+            except RPCError as error:
+                _logger.warning("%s left to the sweeper: %s", matter.workflow_id, error.message)
 
     async def after(self, _: StepRequest, state: S) -> S:
         """The state after what a kind does within the same activity; nothing more, as a rule."""

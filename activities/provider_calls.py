@@ -6,6 +6,7 @@ from temporalio import activity
 
 from activities.matter import Dependencies
 from activities.payment_calls import SAME_KEY_TRIES, Charger
+from activities.refund_calls import Refunder
 from billing.core import ids
 from billing.core.clock import real_now
 from billing.core.errors import Conflict, ProviderFailure, Unavailable
@@ -14,6 +15,7 @@ from billing.money.payment_methods.rules import CardDetails
 from billing.money.payments.calls import Answer, Call
 from billing.money.payments.rules import Outcome
 from billing.money.payments.schemas import Payment
+from billing.money.refunds.calls import RefundAnswer, RefundCall
 
 
 class ProviderCalls:
@@ -21,10 +23,13 @@ class ProviderCalls:
 
     def __init__(self, dependencies: Dependencies) -> None:
         self._charger = Charger(dependencies)
+        self._refunder = Refunder(dependencies)
         self._public_url = dependencies.settings.public_url
 
-    async def make(self, call: Call) -> Answer:
+    async def make(self, call: Call | RefundCall) -> Answer | RefundAnswer:
         """Ask, and answer what is known now. Errors: Unavailable, ProviderFailure."""
+        if isinstance(call, RefundCall):
+            return await self._refunder.make(call)
         asked_at = real_now()
         try:
             return await self._ask(call, asked_at)

@@ -13,6 +13,7 @@ from uuid import UUID
 from billing.core.frozen import Frozen
 from billing.money.payment_methods.rules import CardDetails, SetupOutcome
 from billing.money.payments.rules import Charge, CheckoutSession, Outcome
+from billing.money.refunds.rules import RefundOutcome
 from billing.platform.provider_inbox.schemas import ProviderEvent
 
 KEY_IN_USE: Final = "PROVIDER_KEY_IN_USE"
@@ -38,6 +39,16 @@ class CheckoutRequest(IntentRequest):
 
     return_url: str
     expires_at: datetime | None = None
+
+
+class RefundRequest(Frozen):
+    """Money of one intent to give back; `amount_minor` in ISO minor units."""
+
+    key: str
+    intent_id: str
+    amount_minor: int
+    currency: str
+    metadata: dict[str, str]
 
 
 class PaymentProvider(Protocol):
@@ -71,6 +82,18 @@ class PaymentProvider(Protocol):
 
     async def charges(self, intent_id: str) -> list[Charge]:
         """Every charge of the intent, newest first."""
+        ...
+
+    async def refund(self, request: RefundRequest) -> RefundOutcome:
+        """Give money back."""
+        ...
+
+    async def retrieve_refund(self, refund_id: str) -> RefundOutcome:
+        """Where a refund stands now."""
+        ...
+
+    async def find_refund(self, intent_id: str, refund: str) -> RefundOutcome | None:
+        """The refund made for `metadata.refund`, when the answer was lost."""
         ...
 
     async def intent_card(self, intent_id: str) -> CardDetails | None:

@@ -18,9 +18,16 @@ from billing.core.currencies import from_provider, to_provider
 from billing.core.errors import ProviderFailure, Unavailable
 from billing.money.payment_methods.rules import CardDetails, SetupOutcome
 from billing.money.payments.rules import Charge, CheckoutSession, Decline, Outcome, OutcomeKind
+from billing.money.refunds.rules import RefundOutcome
 from billing.platform.provider_inbox.schemas import ProviderEvent
 from gateways import events
-from gateways.provider import KEY_IN_USE, SILENT, CheckoutRequest, IntentRequest
+from gateways.provider import KEY_IN_USE, SILENT, CheckoutRequest, IntentRequest, RefundRequest
+from gateways.stripe_objects import (
+    card_details,
+    checkout_session,
+    refund_outcome,
+    setup_outcome,
+)
 
 TIMEOUT_SECONDS: Final = 8
 PAGE: Final = 100
@@ -30,13 +37,6 @@ _INTENT_KINDS: Final[dict[str, OutcomeKind]] = {
     "requires_action": "action",
     "processing": "processing",
     "requires_capture": "processing",
-    "succeeded": "succeeded",
-    "canceled": "canceled",
-}
-_SETUP_STATES: Final = {
-    "requires_confirmation": "waiting",
-    "requires_action": "action",
-    "processing": "processing",
     "succeeded": "succeeded",
     "canceled": "canceled",
 }
@@ -139,6 +139,32 @@ class StripeGateway:
             )
         return [_charge(charge) for charge in page.data]
 
+    async def refund(self, request: RefundRequest) -> RefundOutcome:
+        params: Any = {
+            "payment_intent": request.intent_id,
+            "amount": to_provider(request.amount_minor, request.currency),
+            "metadata": request.metadata,
+        }
+        async with _told():
+            made = await self._client.v1.refunds.create_async(
+                params, {"idempotency_key": request.key}
+            )
+        return refund_outcome(made)
+
+    async def retrieve_refund(self, refund_id: str) -> RefundOutcome:
+        async with _told():
+            return refund_outcome(await self._client.v1.refunds.retrieve_async(refund_id))
+
+    async def find_refund(self, intent_id: str, refund: str) -> RefundOutcome | None:
+        async with _told():
+            page = await self._client.v1.refunds.list_async(
+                {"payment_intent": intent_id, "limit": PAGE}
+            )
+            async for made in page.auto_paging_iter():
+                if made.metadata is not None and made.metadata.to_dict().get("refund") == refund:
+                    return refund_outcome(made)
+        return None
+
     async def intent_card(self, intent_id: str) -> CardDetails | None:
         async with _told():
             intent = await self._client.v1.payment_intents.retrieve_async(
@@ -147,7 +173,7 @@ class StripeGateway:
         method = intent.payment_method
         if method is None or isinstance(method, str) or method.customer is None:
             return None
-        return _card(method)
+        return card_details(method)
 
     async def create_checkout(self, request: CheckoutRequest) -> CheckoutSession:
         params: Any = {
@@ -175,16 +201,18 @@ class StripeGateway:
             session = await self._client.v1.checkout.sessions.create_async(
                 params, {"idempotency_key": request.key}
             )
-        return _session(session)
+        return checkout_session(session)
 
     async def retrieve_checkout(self, session_id: str) -> CheckoutSession:
         async with _told():
-            return _session(await self._client.v1.checkout.sessions.retrieve_async(session_id))
+            return checkout_session(
+                await self._client.v1.checkout.sessions.retrieve_async(session_id)
+            )
 
     async def expire_checkout(self, session_id: str, key: str) -> CheckoutSession:
         try:
             async with _told():
-                return _session(
+                return checkout_session(
                     await self._client.v1.checkout.sessions.expire_async(
                         session_id, {}, {"idempotency_key": key}
                     )
@@ -206,11 +234,11 @@ class StripeGateway:
                 },
                 {"idempotency_key": key},
             )
-        return _setup(intent)
+        return setup_outcome(intent)
 
     async def retrieve_setup_intent(self, setup_intent_id: str) -> SetupOutcome:
         async with _told():
-            return _setup(
+            return setup_outcome(
                 await self._client.v1.setup_intents.retrieve_async(
                     setup_intent_id, {"expand": ["payment_method"]}
                 )
@@ -219,7 +247,7 @@ class StripeGateway:
     async def retrieve_method(self, payment_method: str) -> CardDetails | None:
         async with _told():
             method = await self._client.v1.payment_methods.retrieve_async(payment_method)
-        return _card(method) if method.customer is not None else None
+        return card_details(method) if method.customer is not None else None
 
     async def detach_method(self, payment_method: str) -> None:
         try:
@@ -359,42 +387,4 @@ def _charge(charge: stripe.Charge) -> Charge:
             message=charge.failure_message or "The card was declined.",
             advice=outcome.to_dict().get("advice_code") if outcome is not None else None,
         ),
-    )
-
-
-def _card(method: stripe.PaymentMethod) -> CardDetails:
-    card = method.card
-    return CardDetails(
-        stripe_payment_method_id=method.id,
-        kind=method.type if method.type == "card" else "other",
-        brand=card.brand if card else None,
-        last4=card.last4 if card else None,
-        exp_month=card.exp_month if card else None,
-        exp_year=card.exp_year if card else None,
-        fingerprint=card.fingerprint if card else None,
-        country=card.country if card else None,
-    )
-
-
-def _session(session: stripe.checkout.Session) -> CheckoutSession:
-    intent = session.payment_intent
-    return CheckoutSession(
-        session_id=session.id,
-        url=session.url,
-        status=session.status or "open",  # type: ignore[arg-type]
-        intent_id=intent if isinstance(intent, str) or intent is None else intent.id,
-    )
-
-
-def _setup(intent: stripe.SetupIntent) -> SetupOutcome:
-    status = _SETUP_STATES.get(intent.status, "waiting")
-    if intent.status == "requires_payment_method" and intent.last_setup_error is not None:
-        status = "failed"
-    method = intent.payment_method
-    ready = status == "succeeded" and method is not None and not isinstance(method, str)
-    return SetupOutcome(
-        setup_intent_id=intent.id,
-        status=status,  # type: ignore[arg-type]
-        client_secret=intent.client_secret,
-        card=_card(method) if ready else None,  # type: ignore[arg-type]
     )

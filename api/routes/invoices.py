@@ -246,7 +246,7 @@ async def _next_action(
     if live.status == "pending" and not asked and not (mine and mine[-1].status == "action"):
         return {"type": "wait" if mine and mine[-1].status == "pending" else "none"}
     return next_action(
-        owed=invoice.status in ("draft", "open"),
+        owed=invoice.status in ("draft", "open", "uncollectible"),
         payment_status=live.status,
         client_secret=live.client_secret,
         redirect_url=live.redirect_url,

@@ -73,7 +73,7 @@ class RemoveBody(Body):
 
     confirm: Literal["DELETE"] | None = Field(None, description="DELETE, typed by the person")
     new_default: PaymentMethodName | None = Field(
-        None, description="Becomes the default; without it no other method does"
+        None, description="Becomes the default; without it the newest other one, where this was it"
     )
 
 

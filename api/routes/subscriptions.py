@@ -3,17 +3,23 @@
 from collections.abc import Callable
 from datetime import datetime
 from functools import partial
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from fastapi import Response
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, StringConstraints, field_validator, model_validator
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.dependencies import AccountCall, BillingCall, MemberCall
 from api.idempotency import Claim, Once, OptionalKey
 from api.problem_codes import unavailable
 from api.problems import KEYED, responses
-from api.public_ids import InvoiceId, PaymentMethodName, SubscriptionId, payment_method_row
+from api.public_ids import (
+    InvoiceId,
+    PaymentMethodId,
+    PaymentMethodName,
+    SubscriptionId,
+    payment_method_row,
+)
 from api.routes.base import new_router
 from api.schemas import (
     Answer,
@@ -25,9 +31,9 @@ from api.schemas import (
     UseBalance,
     optional_body,
 )
-from api.workflow_calls import need_temporal, wait_until_done
+from api.workflow_calls import ensure_started, need_temporal, wait_until_done
 from billing.catalog.plans import store as plans
-from billing.core import clock
+from billing.core import clock, ids
 from billing.core.errors import NotFound
 from billing.core.failpoints import failpoint
 from billing.core.periods import Interval
@@ -36,14 +42,22 @@ from billing.matters.effects import Work
 from billing.matters.kinds import SUBSCRIPTION
 from billing.matters.schemas import Matter
 from billing.money.invoices import store as invoice_store
+from billing.money.invoices.schemas import Invoice
 from billing.money.payments import store as payment_store
 from billing.money.payments.rules import next_action
+from billing.money.payments.schemas import LIVE, Payment
 from billing.money.subscriptions import add_ons, commands, service, store
 from billing.money.subscriptions.facts import SubscriptionFacts
-from billing.money.subscriptions.schemas import NewSubscription, Subscription
+from billing.money.subscriptions.schemas import (
+    CancelReason,
+    Collection,
+    NewSubscription,
+    Subscription,
+)
 
 router = new_router("subscriptions")
 Verb = Callable[[Work[SubscriptionFacts]], object]
+DAYS_UNTIL_DUE: Final = 30
 # As the price list names them, and as they are answered.
 _INTERVALS = {
     "month": Interval(unit="month"), "monthly": Interval(unit="month"),
@@ -63,6 +77,16 @@ class SubscribeBody(Body):
     trial: Annotated[bool, Field(strict=True)] = True
     expected_amount_cents: ExpectedAmount = None
     use_balance: UseBalance = True
+    collection: Collection = "charge"
+    days_until_due: Annotated[int, Field(strict=True, ge=1, le=365)] | None = Field(
+        None, description="Of each invoice that is sent; 30 unless said"
+    )
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.collection == "charge" and self.days_until_due is not None:
+            raise ValueError("days_until_due goes with collection send_invoice")
+        return self
 
 
 class CancelBody(Body):
@@ -72,12 +96,20 @@ class CancelBody(Body):
     cancel_at_period_end: Literal[True] | None = Field(
         None, description="As Stripe has it: the same as `at: period_end`"
     )
+    reason: CancelReason | None = None
+    comment: Annotated[str, StringConstraints(min_length=1, max_length=1_000)] | None = None
 
     @model_validator(mode="after")
     def _one_end(self) -> Self:
         if self.cancel_at_period_end and self.at != "period_end":
             raise ValueError("at: now contradicts cancel_at_period_end")
         return self
+
+
+class CardBody(Body):
+    """The card that the subscription is charged to; null: the account's default."""
+
+    payment_method_id: PaymentMethodName | None
 
 
 class AddOnBody(Body):
@@ -142,6 +174,11 @@ class SubscriptionAnswer(Answer):
     canceled_at: datetime | None
     ended_at: datetime | None
     end_reason: str | None
+    cancel_reason: str | None
+    cancel_comment: str | None
+    payment_method_id: PaymentMethodId | None
+    collection: Collection
+    days_until_due: int | None
     stripe_subscription_id: str | None
     latest_invoice_id: InvoiceId | None
     next_action: dict[str, Any] = Field(examples=[{"type": "none"}])
@@ -164,8 +201,9 @@ class SubscriptionAnswer(Answer):
             quantity=items[0].quantity,
             add_ons=[item for item in items if item.add_on],
             latest_invoice_id=invoice.id if invoice else None,
-            next_action=next_action(
-                owed=invoice is not None and invoice.status in ("draft", "open"),
+            next_action=_transfer_of(invoice, payment)
+            or next_action(
+                owed=invoice is not None and invoice.status in ("draft", "open", "uncollectible"),
                 payment_status=payment.status if payment else None,
                 client_secret=payment.client_secret if payment else None,
                 redirect_url=None,
@@ -180,8 +218,8 @@ class SubscriptionAnswer(Answer):
     responses={
         202: {"model": SubscriptionAnswer, "description": "The first payment is undecided yet"},
         **responses(
-            "SUBSCRIPTION_EXISTS", "SUBSCRIPTION_ENDING", "PLAN_NOT_FOUND", "CURRENCY_MISMATCH",
-            "CURRENCY_NOT_CHARGED", "PRICE_CHANGED",
+            "SUBSCRIPTION_EXISTS", "SUBSCRIPTION_ENDING", "PAYMENT_PENDING", "PLAN_NOT_FOUND",
+            "CURRENCY_MISMATCH", "CURRENCY_NOT_CHARGED", "PRICE_CHANGED",
             "PAYMENT_METHOD_NOT_FOUND", "TEMPORAL_UNAVAILABLE", "MERCHANT_NOT_FOUND", *KEYED,
         ),
     },
@@ -238,7 +276,23 @@ async def cancel_subscription(
     body: Annotated[CancelBody, optional_body(CancelBody)], call: BillingCall, once: OptionalKey
 ) -> Response:
     """Cancel at period end, or now [C5]; dunning never blocks it."""
-    return await _change(call, once, partial(commands.cancel, now=body.at == "now"))
+    now = body.at == "now"
+    verb = partial(commands.cancel, now=now, reason=body.reason, comment=body.comment)
+    return await _change(call, once, verb)
+
+
+@router.put(
+    "/billing/subscription/payment-method",
+    response_model=SubscriptionAnswer,
+    responses=responses(
+        "SUBSCRIPTION_NOT_FOUND", "PAYMENT_METHOD_NOT_FOUND", "PAYMENT_METHOD_BARRED",
+        "MERCHANT_NOT_FOUND", *KEYED,
+    ),
+)  # fmt: skip
+async def choose_card(body: CardBody, call: BillingCall, once: OptionalKey) -> Response:
+    """Charge this card for it from now on; what is overdue is tried with it at once."""
+    method_id = payment_method_row(body.payment_method_id)
+    return await _change(call, once, partial(commands.choose_card, method_id=method_id))
 
 
 @router.post(
@@ -258,10 +312,12 @@ async def _change(call: AccountCall, once: Once, verb: Verb) -> Response:
             found = await store.find_open(connection, call.account.id)
             if found is None:
                 raise NotFound("SUBSCRIPTION_NOT_FOUND", "this account has no open subscription")
-            await service.ask(connection, found.id, verb)
+            born = await service.carry_out(connection, found.id, verb)
             matter = await matters.find(connection, SUBSCRIPTION.workflow_id(found.id))
         if matter is not None:
             await wait_until_done(call, matter)
+        for collection in born:
+            await ensure_started(call, collection)
         async with call.transaction() as connection:
             changed = await store.get(connection, found.id)
             return claim.answer(200, await SubscriptionAnswer.read(connection, changed))
@@ -270,7 +326,8 @@ async def _change(call: AccountCall, once: Once, verb: Verb) -> Response:
 async def _supersede_incomplete(call: AccountCall, claim: Claim, wanted: NewSubscription) -> None:
     """Give up an incomplete predecessor first; Stripe may answer that it was paid after all.
 
-    Errors: SUBSCRIPTION_ENDING while Stripe has not answered; a retry with the same key continues.
+    Errors: PAYMENT_PENDING while the bank decides on its payment; SUBSCRIPTION_ENDING while Stripe
+    has not answered; a retry with the same key continues.
     """
     async with call.transaction() as connection:
         existing = await store.find_open(connection, call.account.id)
@@ -284,6 +341,8 @@ async def _supersede_incomplete(call: AccountCall, claim: Claim, wanted: NewSubs
     await wait_until_done(call, matter)
     async with call.transaction() as connection:
         before = await store.get(connection, existing.id)
+        if before.status == "incomplete":
+            await service.ask(connection, before.id, commands.supersede)  # the bank decides
     if before.status == "incomplete":
         raise unavailable("SUBSCRIPTION_ENDING")
 
@@ -304,6 +363,21 @@ async def _begin(call: AccountCall, claim: Claim, wanted: NewSubscription) -> Ma
         )
 
 
+def _transfer_of(invoice: Invoice | None, payment: Payment | None) -> dict[str, Any] | None:
+    """What a customer who pays by transfer does now; None: nothing is to be sent."""
+    if invoice is None or invoice.collection != "send_invoice" or not invoice.outstanding_minor:
+        return None
+    if payment is not None and payment.status in LIVE:
+        return None
+    return {
+        "type": "manual",
+        "invoice_id": ids.encode(ids.INVOICE, invoice.id),
+        "payment_reference": invoice.payment_reference,
+        "amount_cents": invoice.outstanding_minor,
+        "currency": invoice.currency,
+    }
+
+
 def _wanted(body: SubscribeBody) -> NewSubscription:
     return NewSubscription(
         plan=body.plan,
@@ -315,7 +389,13 @@ def _wanted(body: SubscribeBody) -> NewSubscription:
         trial=body.trial,
         expected_minor=body.expected_amount_cents,
         use_balance=body.use_balance,
+        collection=body.collection,
+        days_until_due=_days_until_due(body),
     )
+
+
+def _days_until_due(body: SubscribeBody) -> int | None:
+    return (body.days_until_due or DAYS_UNTIL_DUE) if body.collection == "send_invoice" else None
 
 
 def _interval_name(interval: Interval) -> str:

@@ -34,6 +34,8 @@ POINTS: Final = frozenset(
         "purchase.in_fulfil",
         "purchase.fulfilled",
         "invoice.numbered",
+        "refund.before_call",
+        "refund.made",
         "renewal.in_transaction",
         "renewal.committed",
         "dunning.before_result",

@@ -24,6 +24,7 @@ LOT: Final = "lot"
 PAYMENT: Final = "pay"
 PAYMENT_METHOD: Final = "mth"
 PURCHASE: Final = "pur"
+REFUND: Final = "ref"
 SETUP_INTENT: Final = "set"
 SUBSCRIPTION: Final = "sub"
 TOP_UP: Final = "top"
@@ -33,7 +34,7 @@ TRIAL: Final = "trl"
 _NOUNS: Final = {
     ACCOUNT: "account", DUNNING_CASE: "dunning case", HOLD: "hold", INVOICE: "invoice",
     PAYMENT: "payment", PAYMENT_METHOD: "payment method", PURCHASE: "purchase",
-    SETUP_INTENT: "setup intent", SUBSCRIPTION: "subscription", TOP_UP: "top-up",
+    REFUND: "refund", SETUP_INTENT: "setup intent", SUBSCRIPTION: "subscription", TOP_UP: "top-up",
     TRANSACTION: "credit transaction",
 }  # fmt: skip
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"

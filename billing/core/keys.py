@@ -34,6 +34,11 @@ def submission(invoice_id: UUID, number: int) -> str:
     return f"{ids.encode(ids.INVOICE, invoice_id)}/manual-{number}"
 
 
+def refund(payment_id: UUID) -> str:
+    """The giving back of a payment, once."""
+    return f"{ids.encode(ids.PAYMENT, payment_id)}/refund"
+
+
 def pay_request(invoice_id: UUID, suffix: str) -> str:
     """A request to pay an invoice now, told apart by its suffix."""
     return f"{ids.encode(ids.INVOICE, invoice_id)}/pay-{suffix}"

@@ -39,6 +39,7 @@ def upgrade() -> None:
     """Create what the release before does not have."""
     _hold_references_to_one_account()
     _add_rights()
+    _subscriptions()
     for name in ("tables.sql", "functions.sql", "rules.sql"):
         path = Path(__file__).with_name(revision) / name
         # Past SQLAlchemy's text(): function bodies hold colons and percent signs of their own.
@@ -60,6 +61,33 @@ def _add_rights() -> None:
     op.add_column("plans", sa.Column("unpaid_limit", JSONB, nullable=False, server_default="{}"))
     op.add_column("usage_periods", sa.Column("plan_id", sa.Uuid, nullable=True))
     op.add_column("usage_periods", sa.Column("no_entitlement", sa.Text, nullable=True))
+
+
+def _subscriptions() -> None:
+    """A card and a way of collecting of their own, and why they were canceled."""
+    op.add_column("subscriptions", sa.Column("payment_method_id", sa.Uuid))
+    op.add_column(
+        "subscriptions", sa.Column("collection", sa.Text, nullable=False, server_default="charge")
+    )
+    op.add_column("subscriptions", sa.Column("days_until_due", sa.Integer))
+    op.add_column("subscriptions", sa.Column("cancel_reason", sa.Text))
+    op.add_column("subscriptions", sa.Column("cancel_comment", sa.Text))
+    rules = {
+        "fk_subscriptions_payment_method_id": (
+            "FOREIGN KEY (payment_method_id) REFERENCES payment_methods (id)"
+        ),
+        "fk_subscriptions_payment_method_id_account_id": (
+            "FOREIGN KEY (payment_method_id, account_id)"
+            " REFERENCES payment_methods (id, account_id)"
+        ),
+        "ck_subscriptions_collection_known": (
+            "CHECK (collection IN ('charge', 'send_invoice')"
+            " AND (collection = 'send_invoice') = (days_until_due IS NOT NULL))"
+        ),
+    }
+    for name, rule in rules.items():
+        op.execute(f"ALTER TABLE subscriptions ADD CONSTRAINT {name} {rule} NOT VALID")
+        op.execute(f"ALTER TABLE subscriptions VALIDATE CONSTRAINT {name}")
 
 
 def _hold_references_to_one_account() -> None:

@@ -92,6 +92,7 @@ QUERIES: Final[dict[str, str]] = {
         WHERE i.status = 'paid' AND i.settlement <> 'forgiven' AND p.monthly_credits > 0
           AND i.cycle_start IS NOT NULL AND i.paid_at < i.cycle_end
           AND i.workflow_id NOT LIKE 'collection/%'
+          AND (s.ended_at IS NULL OR i.paid_at < s.ended_at)
           AND NOT EXISTS (
               SELECT 1 FROM credit_lots l
               WHERE l.account_id = i.account_id

@@ -58,7 +58,11 @@ QUERIES: Final[dict[str, str]] = {
             SELECT i.account_id, i.workflow_id
             FROM invoices i LEFT JOIN dunning_cases d ON d.invoice_id = i.id
             WHERE i.status = 'open' AND i.workflow_id LIKE 'collection/%'
-              AND i.collection = 'automatic' AND d.status IS DISTINCT FROM 'paused'
+              AND i.collection <> 'held' AND d.status IS DISTINCT FROM 'paused'
+            UNION ALL
+            SELECT r.account_id, i.workflow_id
+            FROM refunds r JOIN invoices i ON i.id = r.invoice_id
+            WHERE r.finished_at IS NULL
             UNION ALL
             SELECT account_id, 'account/' || public_id('acc', account_id)
             FROM credit_balances WHERE next_expiry IS NOT NULL
@@ -110,6 +114,13 @@ QUERIES: Final[dict[str, str]] = {
         FROM subscriptions
         WHERE status IN ('incomplete', 'trialing', 'active', 'past_due', 'unpaid', 'paused')
         GROUP BY account_id HAVING count(*) > 1
+    """,
+    # A cancel of a first payment may be noted by the release before, and is carried out next.
+    "cancels_stand": """
+        SELECT account_id, public_id('sub', id) AS subject
+        FROM subscriptions
+        WHERE canceled_at IS NOT NULL AND ended_at IS NULL AND NOT cancel_at_period_end
+          AND NOT (status = 'incomplete' AND superseded_at IS NOT NULL)
     """,
     "periods_contiguous": """
         WITH billed AS (

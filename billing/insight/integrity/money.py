@@ -16,6 +16,10 @@ QUERIES: Final[dict[str, str]] = {
             SELECT coalesce(i.purchase_id, i.id) AS bill, sum(b.amount_minor) AS minor
             FROM balance_entries b JOIN invoices i ON i.id = b.invoice_id
             WHERE b.kind IN ('overpaid', 'unasked') GROUP BY 1
+        ), given_back AS (
+            SELECT coalesce(i.purchase_id, i.id) AS bill, sum(r.amount_minor) AS minor
+            FROM refunds r JOIN invoices i ON i.id = r.invoice_id
+            WHERE r.status <> 'failed' GROUP BY 1
         ), booked AS (
             SELECT coalesce(purchase_id, id) AS bill, account_id,
                    min(public_id('inv', id)) AS subject, sum(amount_paid_minor) AS minor
@@ -23,7 +27,15 @@ QUERIES: Final[dict[str, str]] = {
         )
         SELECT b.account_id, b.subject
         FROM booked b LEFT JOIN came USING (bill) LEFT JOIN kept USING (bill)
-        WHERE coalesce(came.minor, 0) <> b.minor + coalesce(kept.minor, 0)
+             LEFT JOIN given_back USING (bill)
+        WHERE coalesce(came.minor, 0)
+              <> b.minor + coalesce(kept.minor, 0) + coalesce(given_back.minor, 0)
+    """,
+    "refunds_match_payments": """
+        SELECT p.account_id, public_id('pay', p.id) AS subject
+        FROM payments p LEFT JOIN refunds r ON r.payment_id = p.id
+        WHERE (p.status = 'refunded') <> (r.status IS NOT DISTINCT FROM 'succeeded')
+           OR r.amount_minor > p.received_minor OR r.currency <> p.currency
     """,
     "payments_settled": """
         SELECT p.account_id, public_id('pay', p.id) AS subject

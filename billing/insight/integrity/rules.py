@@ -59,6 +59,7 @@ _OTHERS: Final = (
     # Money
     ("payments_booked", "I3", "every cent that came in is on an invoice or in the balance"),
     ("payments_settled", "I3", "money that came in is booked soon, and nothing else is"),
+    ("refunds_match_payments", "I3", "a payment was given back exactly where its refund says so"),
     ("one_collector", "I3", "an invoice has at most one payment that may still bring money"),
     ("attempts_decided", "I3", "no try of a card stays undecided"),
     ("one_currency", "I6", "everything of an account is in its one currency"),
@@ -80,6 +81,7 @@ _OTHERS: Final = (
     ("steps_belong", "I9", "every step belongs to a matter of its account"),
     # Subscriptions and dunning
     ("one_open_subscription", "I9", "an account has at most one open subscription"),
+    ("cancels_stand", "I5", "a subscription that was canceled has ended, or its end is planned"),
     ("periods_contiguous", "I6", "each billed period begins where the one before ended"),
     ("periods_billed", "I6", "the current period of a subscription is billed"),
     ("cycles_granted_once", "I3", "a paid cycle has its credits, once"),

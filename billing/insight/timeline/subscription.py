@@ -62,6 +62,7 @@ class SubscriptionProjection(DecidingProjection[SubscriptionState, SubscriptionF
                 new_id=facts.new_id,
                 declines=facts.declines,
                 terms=TERMS,
+                own_card=facts.own_card,
                 zone=facts.zone,
                 is_test=facts.is_test,
                 invoice_id=invoice_id,

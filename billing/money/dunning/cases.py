@@ -67,6 +67,28 @@ def demand_open_case(case: DunningCase) -> None:
         )
 
 
+def pursue(w: Work[Any], invoice_id: UUID) -> None:
+    """A case that has used up its tries goes on in a collection, which ends as uncollectible.
+
+    Its last term is as long as all its slots; only what its payer asks for is tried in it.
+    """
+    case = case_of(w, invoice_id)
+    if case is None or case.status != "exhausted":
+        return
+    policy = case.terms.model_copy(update={"final_action": "uncollectible"})
+    pursued = w.change(
+        case,
+        status="open",
+        policy=policy.model_dump(mode="json"),
+        day_zero_at=w.facts.at,
+        last_slot=max(case.last_slot, len(policy.days) - 1),
+        extended_days=0,
+        close_reason=None,
+        closed_at=None,
+    )
+    announce(w, pursued, "pursued")
+
+
 def close_case(w: Work[Any], invoice_id: UUID, status: str, reason: str) -> None:
     """End the invoice's case: recovered, exhausted, forgiven or canceled."""
     case = case_of(w, invoice_id)
@@ -105,7 +127,7 @@ def open_case(w: Work[Any], owed: Owed) -> DunningCase:
             status="open",
             policy=w.facts.terms.model_dump(mode="json"),
             zone=w.facts.zone,
-            day_zero_at=invoice.finalized_at or at,
+            day_zero_at=invoice.due_at or invoice.finalized_at or at,
             last_slot=0,
             last_slot_ran_at=at,
             last_true_attempt_at=at,

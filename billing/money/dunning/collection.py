@@ -12,6 +12,7 @@ from billing.money.dunning.rules import CollectionState, Policy, collection_agen
 from billing.money.dunning.transitions import CollectFacts, collect, give_up
 from billing.money.invoices.schemas import Invoice
 from billing.money.payments.owed import Owed
+from billing.money.refunds import transitions as refunds
 
 TERMS = Policy(final_action="uncollectible")
 """A collection ends as uncollectible, whatever the plan says (docs/rules.md#dunning)."""
@@ -28,13 +29,15 @@ class CollectionFacts(CollectFacts):
 
 def view(rows: Rows, facts: CollectionFacts) -> CollectionState:
     """The state of the collection, for its workflow."""
-    return views.collection(rows, rows.get(Invoice, facts.invoice_id), facts.clock_at)
+    invoice = rows.get(Invoice, facts.invoice_id)
+    return views.collection(rows, invoice, facts.clock_at, facts.own_card)
 
 
 def begun(rows: Rows, facts: CollectionFacts, step: Step) -> bool:
     """True if what the step did at the provider still waits to be recorded."""
     attempt = Owed(rows, facts.invoice_id).undecided
-    return attempt is not None and attempt.key == step.key
+    tried = attempt is not None and attempt.key == step.key
+    return tried or refunds.is_begun(rows, step)
 
 
 def transition(w: Work[CollectionFacts], step: Step) -> None:

@@ -15,6 +15,8 @@ from billing.money.invoices import store as invoice_store
 from billing.money.invoices.schemas import CreditNote
 from billing.money.payments import reading
 from billing.money.payments.card_rules import ATTEMPT_WINDOW
+from billing.money.refunds.schemas import Refund
+from billing.money.refunds.tables import refunds
 from billing.platform.decisions.service import Engine, Read
 from billing.platform.decisions.writer import ISSUE
 
@@ -28,9 +30,12 @@ _READ = Prepared(
         f"""
     WITH mine AS (SELECT * FROM invoices WHERE id = :subject_id)
     SELECT a.clock_at, a.zone, a.is_test,
+           (SELECT s.payment_method_id FROM subscriptions s WHERE s.id = i.subscription_id)
+               AS own_card,
            {reading.COLLECTED},
            {reading.hanging("credit_notes", "x.id")} AS credit_notes,
            {reading.hanging("dunning_cases", "x.id")} AS cases,
+           {reading.hanging(refunds.name, "x.id")} AS refunds,
            {reading.METHODS} AS methods,
            {reading.balance_entries()} AS balance_entries,
            {reading.declines()} AS declines,
@@ -65,12 +70,13 @@ async def read(connection: AsyncConnection, wanted: Read) -> tuple[Rows, Collect
         answer=wanted.answer,
         declines=reading.declines_by_card(row),
         terms=TERMS,
+        own_card=row["own_card"],
         zone=row["zone"],
         is_test=row["is_test"],
         invoice_id=wanted.subject_id,
         clock_at=row["clock_at"],
     )
-    return reading.rows_of(row, cases=DunningCase, credit_notes=CreditNote), facts
+    return reading.rows_of(row, cases=DunningCase, credit_notes=CreditNote, refunds=Refund), facts
 
 
 ENGINE = Engine.of(RULES, read, **{ISSUE: invoice_store.issue_number})

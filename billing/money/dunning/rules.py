@@ -13,10 +13,13 @@ from billing.core import periods
 from billing.core.frozen import Frozen
 from billing.matters.agenda import Lean, State, Step, final_action_due, spaced_due
 from billing.money.payments.rules import next_check
+from billing.money.refunds.rules import GivingBack, refund_step
 from billing.platform.provider_inbox.rules import WaitingEvent, event_step
 
 FinalAction = Literal["unpaid", "cancel", "uncollectible"]
 APPROVAL_SUSPENDS: Final = timedelta(days=5)
+FIRST_APPROVAL_WITHIN: Final = timedelta(days=14)
+"""A first payment by hand waits for its approval as long as that of a purchase."""
 PROVIDER_DOWN_EVERY: Final = timedelta(hours=1)
 PROVIDER_DOWN_TRIES: Final = 24
 MAX_EXTENSION_DAYS: Final = 90
@@ -44,6 +47,8 @@ class Case(Frozen):
     last_slot_ran_at: AwareDatetime
     last_true_attempt_at: AwareDatetime
     extended_days: int = 0
+    pursued: bool = False
+    """It was given up before, and has a last term."""
 
 
 class Undecided(Lean):
@@ -60,6 +65,8 @@ class Collecting(Lean):
     invoice: str
     """External id, the stem of its keys."""
     day_zero_at: AwareDatetime
+    first_slot_at: AwareDatetime | None = None
+    """Its customer pays by transfer until then; None: at day zero."""
     held: bool = False
     """Its first charge waits for an operator's or the payer's request."""
     pay_first: bool = False
@@ -95,10 +102,12 @@ class Collecting(Lean):
     pay_requests: int = 0
     pay_requested_at: AwareDatetime | None = None
     method: str | None = None
-    """The account's default card, when it has a usable one."""
+    """The card that is charged for it, when there is a usable one."""
     method_chosen_at: AwareDatetime | None = None
     method_tried: bool = False
     """True if this invoice was tried with it before."""
+    refund: GivingBack | None = None
+    """Money of it that goes back to its payer."""
 
 
 _BEGINNINGS: Final = ("open", "charge")
@@ -109,6 +118,11 @@ def agenda(c: Collecting, *, by_slots: bool = True, until: datetime | None = Non
 
     No payment is begun `until` or later; one that was begun is seen through.
     """
+    going_back = [refund_step(c.refund, c.invoice)] if c.refund is not None else []
+    return going_back + _bring_in(c, by_slots=by_slots, until=until)
+
+
+def _bring_in(c: Collecting, *, by_slots: bool, until: datetime | None) -> list[Step]:
     if c.unsettled:
         key = f"{c.unsettled}/settled"
         return [_now(c, "settle", key, "book the money", payment=c.unsettled)]
@@ -122,7 +136,7 @@ def agenda(c: Collecting, *, by_slots: bool = True, until: datetime | None = Non
     if c.closed:
         return []
     if c.payment_status == "pending_approval" and c.payment_at is not None:
-        due = c.payment_at + APPROVAL_SUSPENDS
+        due = c.payment_at + (FIRST_APPROVAL_WITHIN if c.pay_first else APPROVAL_SUSPENDS)
         key = f"{c.invoice}/approval-{c.payment}"
         words = "stop waiting for approval"
         return [Step(name="end_approval", due=due, key=key, words=words, invoice=c.invoice)]
@@ -220,6 +234,8 @@ def _slots(c: Collecting) -> list[Step]:
         first = not c.held and (not c.pay_first or c.flow == "saved_card")
         if not first or _slot_key(c, 0) in c.tried:
             return []
+        if c.first_slot_at is not None:
+            return [_slot(c, 0, c.first_slot_at, "the invoice is due")]
         return [_slot(c, 0, c.day_zero_at, "charge the invoice")]
     if c.case.status == "paused":
         return []
@@ -228,6 +244,8 @@ def _slots(c: Collecting) -> list[Step]:
         slot += 1
     if slot >= len(c.case.policy.days):
         key, words = f"{c.invoice}/give-up", f"final action: {c.case.policy.final_action}"
+        if c.case.pursued:
+            key = f"{key}-pursued"
         due = final_due(c.case)
         return [Step(name="give_up", due=due, key=key, words=words, invoice=c.invoice)]
     words = f"attempt {slot + 1} of {len(c.case.policy.days)}"

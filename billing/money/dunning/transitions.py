@@ -27,7 +27,8 @@ from billing.money.payments import transitions as payments
 from billing.money.payments.calls import Answer, Call
 from billing.money.payments.owed import Owed
 from billing.money.payments.rules import Outcome
-from billing.money.payments.schemas import Attempt, Payment
+from billing.money.payments.schemas import LIVE, Attempt, Payment
+from billing.money.refunds import transitions as refunds
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,8 @@ class Refused:
 Collected = Literal["paid", "unpaid", "given_up"] | Refused
 MOVE_EVENTS: Final = "move_events"
 """The verb that hands the provider's waiting events to the matter that collects from now on."""
-OPEN_TO_MONEY: Final = ("draft", "open")
+OPEN_TO_MONEY: Final = ("draft", "open", "uncollectible")
+"""Invoices that money is booked on. What is uncollectible is asked of nobody, and may be paid."""
 # Words on a payment that the bank was deciding on, and which has brought nothing.
 _LET_GO: Final = ("declined", "canceled", "waiting", "action")
 _UNSAID: Final = {"action": "authentication_required", "canceled": "canceled"}
@@ -56,6 +58,8 @@ class CollectFacts(InvoiceFacts):
     """The number of declines of each card in the last 30 days, over all its invoices."""
     terms: Policy = field(default_factory=Policy)
     """The policy of a case that opens now."""
+    own_card: UUID | None = None
+    """The card named for what is collected; None: the account's default."""
     zone: str = "UTC"
 
 
@@ -75,6 +79,9 @@ def collect(w: Work[CollectFacts], invoice_id: UUID, step: Step) -> Collected | 
             return retire(w, owed)
         case "end_approval":
             return end_approval(w, owed)
+        case "refund":
+            refunds.refund(w, step)
+            return None
     raise ValueError(f"collecting has no step {step.name!r}")
 
 
@@ -87,6 +94,10 @@ def charge(w: Work[CollectFacts], owed: Owed, step: Step) -> Collected | None:
     outcome = answer.outcome or Outcome(kind="unreached")
     if answer.call.what == "open" and outcome.kind != "unreached":
         payment = payments.record(w, w.rows.get(Payment, answer.call.payment.id), outcome)
+        if owed.invoice.status not in OPEN_TO_MONEY:  # a cancel came first: no card is tried
+            payments.finish_attempt(w, attempt, Outcome(kind="unreached"))
+            w.result = "not tried"
+            return None
         w.call = _try(owed, payment, attempt, step, again=answer.call.again)
         return None
     payments.finish_attempt(w, attempt, outcome)
@@ -130,12 +141,14 @@ def _card(w: Work[CollectFacts], owed: Owed, step: Step) -> Method | None:
     elif owed.invoice.status == "draft" and owed.live is not None:
         named = owed.live.payment_method_id
     if named is None:
-        return payments.default_card(w.rows)
+        return payments.charged_card(w.rows, w.facts.own_card)
     return next((one for one in payments.cards(w.rows) if one.id == named), None)
 
 
 def _why_not(w: Work[CollectFacts], owed: Owed, card: Method | None, step: Step) -> str | None:
     """The reason not to try this card now; None: try it."""
+    if owed.invoice.collection == "send_invoice" and not step.asked:
+        return "paid_by_transfer"
     if card is None:
         return "no_payment_method"
     if not chargeable(owed.invoice.currency):
@@ -291,7 +304,7 @@ def book(w: Work[CollectFacts], payment: Payment) -> Collected | None:
     payment = w.change(payment, settled_at=w.facts.at)
     invoice = Owed(w.rows, payment.invoice_id).invoice
     if invoice.status not in OPEN_TO_MONEY:
-        invoices.keep_money(w, invoice, payment.id, payment.received_minor)
+        _take_unasked(w, invoice, payment)
         return None
     invoice = invoices.receive(w, invoice, payment.received_minor)
     if invoice.status != "paid":
@@ -326,16 +339,36 @@ def fail(
 
 def hand_to_collection(w: Work[Any], invoice: Invoice) -> Invoice:
     """An open invoice whose subscription has ended: a matter of its own pursues it."""
+    cases.pursue(w, invoice.id)
     before, matter_id = invoice.workflow_id, COLLECTION.workflow_id(invoice.id)
     moved = w.change(invoice, workflow_id=matter_id)
     for payment in Owed(w.rows, invoice.id).payments:
         w.change(payment, workflow_id=matter_id)
     named = {"invoice_id": invoice.id, "before": before, "workflow_id": matter_id}
     w.do(Do(MOVE_EVENTS, named))
-    seen = views.collecting(w.rows, moved, pay_first=False)
+    seen = views.collecting(w.rows, moved, pay_first=False, own_card=w.facts.own_card)
     first = head(rules.agenda(seen)) if seen is not None else None
     w.do(Bear(COLLECTION, invoice.account_id, invoice.id, first))
     return moved
+
+
+def close_submissions(w: Work[Any], invoice_id: UUID) -> None:
+    """Nobody waits for money by hand any more; a card's payment is called back by its matter."""
+    for one in Owed(w.rows, invoice_id).payments:
+        if one.flow == "manual" and one.status in LIVE:
+            payments.close_unpaid(w, one, "canceled")
+
+
+def _take_unasked(w: Work[CollectFacts], invoice: Invoice, payment: Payment) -> None:
+    """Money for which nothing is given: what came for a subscription that never was goes back.
+
+    What was sent by hand has no card to go back to: it is kept on the money balance.
+    """
+    if invoice.status == "void" and invoice.subscription_id and payment.flow != "manual":
+        refunds.give_back(w, payment, "nothing is given for it: its subscription has ended")
+        return
+    invoices.keep_money(w, invoice, payment.id, payment.received_minor)
+    payments.announce(w, payment, "kept", invoice_status=invoice.status)
 
 
 def close_flows(w: Work[Any], invoice_id: UUID) -> None:

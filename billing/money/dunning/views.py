@@ -1,6 +1,7 @@
 """Read the state that the agenda of collecting needs from the rows. Pure."""
 
 from datetime import datetime
+from uuid import UUID
 
 from billing.core import ids
 from billing.core.money import show_money
@@ -18,10 +19,13 @@ from billing.money.invoices.schemas import Invoice
 from billing.money.payments import transitions as payments
 from billing.money.payments.owed import Owed
 from billing.money.payments.schemas import Attempt, Payment
+from billing.money.refunds import transitions as refunds
 from billing.platform.provider_inbox.rules import WaitingEvent
 
 
-def collecting(rows: Rows, invoice: Invoice, *, pay_first: bool) -> Collecting | None:
+def collecting(
+    rows: Rows, invoice: Invoice, *, pay_first: bool, own_card: UUID | None = None
+) -> Collecting | None:
     """One invoice as its agenda sees it; None where nothing can happen to it any more.
 
     A settled invoice stays in view while something could still bring money for it.
@@ -29,30 +33,39 @@ def collecting(rows: Rows, invoice: Invoice, *, pay_first: bool) -> Collecting |
     owed = Owed(rows, invoice.id)
     live, submission, unsettled = owed.live, owed.submission, owed.unsettled
     open_flow = live is not None and live.flow != "manual" and invoice.status != "draft"
-    is_owed = invoice.status == "open" or (invoice.status == "draft" and pay_first)
-    if not (is_owed or unsettled or submission or open_flow):
+    is_owed = invoice.status in ("open", "uncollectible") or (
+        invoice.status == "draft" and pay_first
+    )
+    refund = refunds.unfinished(rows, invoice.id)
+    if not (is_owed or unsettled or submission or open_flow or refund):
         return None
     seen = Collecting(
         invoice=ids.encode(ids.INVOICE, invoice.id),
         day_zero_at=invoice.finalized_at or invoice.created_at,
+        first_slot_at=invoice.due_at if invoice.collection == "send_invoice" else None,
         held=invoice.collection == "held",
         pay_first=invoice.status == "draft",
-        closed=invoice.status not in ("draft", "open"),
+        closed=invoice.status not in ("draft", "open", "uncollectible"),
+        given_up=invoice.status == "uncollectible",
         unsettled=_payment(unsettled),
         submission=_payment(submission),
         pay_requests=invoice.pay_requests,
         pay_requested_at=invoice.pay_requested_at,
+        refund=refund,
     )
-    fields = _case(rows, invoice) | _live(owed, live) | _tries(owed) | _card(rows, owed)
+    fields = _case(rows, invoice) | _live(owed, live) | _tries(owed)
+    fields |= _card(rows, owed, own_card)
     return seen.model_copy(update=fields)
 
 
-def collection(rows: Rows, invoice: Invoice, clock_at: datetime | None) -> CollectionState:
+def collection(
+    rows: Rows, invoice: Invoice, clock_at: datetime | None, own_card: UUID | None
+) -> CollectionState:
     """An invoice that a matter of its own pursues."""
     state = CollectionState(
         clock_at=clock_at,
         status="collecting" if invoice.status == "open" else invoice.status,
-        invoice=collecting(rows, invoice, pay_first=False),
+        invoice=collecting(rows, invoice, pay_first=False, own_card=own_card),
         events=waiting(rows),
         subject=ids.encode(ids.INVOICE, invoice.id),
     )
@@ -84,6 +97,7 @@ def _case(rows: Rows, invoice: Invoice) -> dict[str, object]:
         last_slot_ran_at=row.last_slot_ran_at,
         last_true_attempt_at=row.last_true_attempt_at,
         extended_days=row.extended_days,
+        pursued=row.day_zero_at > (invoice.due_at or row.opened_at),
     )
     return {"case": case}
 
@@ -118,8 +132,8 @@ def _tries(owed: Owed) -> dict[str, object]:
     }
 
 
-def _card(rows: Rows, owed: Owed) -> dict[str, object]:
-    card = payments.default_card(rows)
+def _card(rows: Rows, owed: Owed, own_card: UUID | None) -> dict[str, object]:
+    card = payments.charged_card(rows, own_card)
     if card is None or card.barred_at is not None:
         return {}
     reached = (one for one in owed.attempts if one.status not in ("unreached", "skipped"))

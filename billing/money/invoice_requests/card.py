@@ -57,7 +57,8 @@ async def retry_now(
     if attempt is None:
         await locks.demand_owed(connection, invoice, by_card=True)
         await _refuse_while_paying(connection, invoice)
-        method = await _usable(connection, invoice.account_id, method_id, at)
+        named = method_id or await locks.own_card(connection, invoice)
+        method = await _usable(connection, invoice.account_id, named, at)
         attempt = await _ask(connection, invoice, method, order, at)
     return Asked(attempt=attempt, matter=await locks.wake(connection, invoice, at))
 

@@ -19,6 +19,7 @@ from billing.metering.usage.tables import billing_records
 from billing.money.invoices import store as invoice_store
 from billing.money.invoices.schemas import Invoice
 from billing.money.invoices.tables import invoices as invoice_rows
+from billing.money.payment_methods.tables import payment_methods
 from billing.money.purchases.tables import purchases
 from billing.money.subscriptions.tables import subscriptions
 
@@ -56,14 +57,29 @@ async def collector(connection: AsyncConnection, invoice: Invoice) -> Matter:
     return matter
 
 
+async def own_card(connection: AsyncConnection, invoice: Invoice) -> UUID | None:
+    """The card its subscription names, while it can be used; None: the account's default."""
+    own = subscriptions.c.payment_method_id
+    usable = select(payment_methods.c.id).where(
+        payment_methods.c.id == own,
+        payment_methods.c.status == "active",
+        payment_methods.c.barred_at.is_(None),
+    )
+    found: UUID | None = await connection.scalar(
+        select(own).where(subscriptions.c.id == invoice.subscription_id, usable.exists())
+    )
+    return found
+
+
 async def demand_owed(connection: AsyncConnection, invoice: Invoice, *, by_card: bool) -> None:
     """Refuse money for what is not owed: INVOICE_ALREADY_PAID (400), INVOICE_STATE (409).
 
     A draft is owed while its first payment is awaited; a purchase is paid by card on its own flow.
+    What was given up as uncollectible may be paid all the same.
     """
     if invoice.status == "paid":
         raise Invalid("INVOICE_ALREADY_PAID", "this invoice is already paid", status=400)
-    if invoice.status == "open":
+    if invoice.status in ("open", "uncollectible"):
         return
     if invoice.status == "draft" and await _awaits_first_payment(connection, invoice, by_card):
         return

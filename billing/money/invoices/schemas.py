@@ -45,7 +45,7 @@ class NewInvoice(BaseModel):
     period_end: AwareDatetime | None = None
     cycle_start: AwareDatetime | None = None
     cycle_end: AwareDatetime | None = None
-    collection: Literal["automatic", "held"] = "automatic"
+    collection: Literal["automatic", "held", "send_invoice"] = "automatic"
     payment_reference: str | None = None
 
 

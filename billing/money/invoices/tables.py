@@ -32,7 +32,8 @@ invoices = c.table(
     c.bigint("amount_credited_minor", server_default="0"),
     # How it was settled: payment, zero, carried, forgiven.
     c.text("settlement", nullable=True),
-    # automatic, or held: more than one renewal was missed, an operator decides.
+    # automatic; held: more than one renewal was missed, an operator decides; or send_invoice: by
+    # transfer, no card is tried.
     c.text("collection", server_default="automatic"),
     c.instant("period_start", nullable=True),
     c.instant("period_end", nullable=True),

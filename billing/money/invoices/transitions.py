@@ -1,6 +1,7 @@
 """The life of an invoice: drafted, numbered and frozen, settled, or corrected by a note. Pure."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
@@ -20,6 +21,8 @@ from billing.money.invoices.schemas import (
 
 INVOICE_SERIES: Final = "INV"
 CREDIT_NOTE_SERIES: Final = "CN"
+OWED: Final = ("open", "uncollectible")
+"""Numbered invoices of which something is still to be paid."""
 STORED: Final = Decimal("1e-12")
 """The decimals of a quantity as it is stored."""
 
@@ -65,7 +68,7 @@ def draft(w: Work[Any], new: NewInvoice) -> Invoice:
     return invoice
 
 
-def finalize(w: Work[InvoiceFacts], invoice: Invoice) -> Invoice:
+def finalize(w: Work[InvoiceFacts], invoice: Invoice, *, days_until_due: int = 0) -> Invoice:
     """Number and freeze a draft that is owed: `open`, or `paid` when nothing is left to collect.
 
     Below what the provider charges at all, the amount is carried in the money balance and the
@@ -80,7 +83,7 @@ def finalize(w: Work[InvoiceFacts], invoice: Invoice) -> Invoice:
         "balance_applied_minor": applied,
         "amount_due_minor": charge,
         "status": "open" if charge else "paid",
-        "due_at": w.facts.at,
+        "due_at": w.facts.at + timedelta(days=days_until_due),
     }
     if not charge:
         fields |= {"paid_at": w.facts.at, "settlement": "carried" if due else "zero"}
@@ -160,7 +163,7 @@ def credit_note(
         return invoice
     credited = min(invoice.remaining_minor, amount_minor)
     fields: dict[str, Any] = {"amount_credited_minor": invoice.amount_credited_minor + credited}
-    if invoice.status == "open" and credited == invoice.remaining_minor:
+    if invoice.status in OWED and credited == invoice.remaining_minor:
         fields |= {"status": "paid", "paid_at": w.facts.at, "settlement": "forgiven"}
     changed = w.change(invoice, **fields)
     if credited < amount_minor:

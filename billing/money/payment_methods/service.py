@@ -167,9 +167,10 @@ async def remove(
 ) -> list[Matter]:
     """Take a method away from its owner at once; the account's matter detaches it after.
 
-    Without a successor no other method becomes the default. Asked under the account's lock,
-    `is_in_use` says of the method whether a payment with it is on its way, `needs_card` of the
-    account whether its last one must stay. Returns the matters to tell after the commit.
+    Its successor as the default is the one named, else the newest other one. Asked under the
+    account's lock, `is_in_use` says of the method whether a payment with it is on its way,
+    `needs_card` of the account whether its last one must stay. Returns the matters to tell after
+    the commit.
     Errors: PAYMENT_METHOD_NOT_FOUND, PAYMENT_METHOD_IN_USE.
     """
     account_id = (await get(connection, method_id)).account_id
@@ -181,6 +182,13 @@ async def remove(
         await _refuse_last(connection, method)
     await change(connection, method_id, status="removing", is_default=False, removed_at=at)
     await _record(connection, method, "removed", at)
+    if successor_id is None and method.is_default:
+        successor_id = await connection.scalar(
+            listing(account_id)
+            .with_only_columns(payment_methods.c.id)
+            .order_by(payment_methods.c.created_at.desc(), payment_methods.c.id.desc())
+            .limit(1)
+        )
     woken = await choose(connection, successor_id, at) if successor_id else []
     owner = await matters.ensure_account(connection, account_id, due=at, at=at)
     return [owner, *woken]

@@ -217,6 +217,12 @@ def default_card(rows: Rows) -> Method | None:
     return next((one for one in cards(rows) if one.is_default), None)
 
 
+def charged_card(rows: Rows, own_card: UUID | None) -> Method | None:
+    """The card named for what is charged, while it can be used; else the account's default."""
+    own = (one for one in cards(rows) if one.id == own_card and one.barred_at is None)
+    return next(own, None) or default_card(rows)
+
+
 def cards(rows: Rows) -> list[Method]:
     """The account's active methods."""
     return [one for one in rows.of(Method) if one.status == "active"]

@@ -17,4 +17,6 @@ def announce(w: Work[Any], subscription: Subscription, what: str, **detail: Any)
         "current_period_end": subscription.current_period_end.isoformat(),
         **detail,
     }
+    if subscription.cancel_reason is not None:
+        facts["cancel_reason"] = subscription.cancel_reason
     w.announce(subscription.account_id, f"subscription.{what}", subject, facts)

@@ -4,18 +4,19 @@ from typing import Any
 from uuid import UUID
 
 from billing.core.currencies import collectable
-from billing.core.errors import Conflict
+from billing.core.errors import Conflict, NotFound
 from billing.matters.agenda import head
 from billing.matters.effects import Bear, Wake, Work
 from billing.matters.kinds import SUBSCRIPTION
 from billing.money.invoices import transitions as invoices
 from billing.money.payments import transitions as payments
 from billing.money.payments.owed import Owed
+from billing.money.payments.schemas import Payment
 from billing.money.subscriptions import cycles, payment_effects
 from billing.money.subscriptions.announcements import announce
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.rules import agenda
-from billing.money.subscriptions.schemas import Subscription
+from billing.money.subscriptions.schemas import CancelReason, Subscription
 from billing.money.subscriptions.states import demand
 from billing.money.subscriptions.views import view
 
@@ -35,20 +36,40 @@ def begin(w: Work[SubscriptionFacts], *, method_id: UUID | None, use_balance: bo
 
 
 def supersede(w: Work[SubscriptionFacts]) -> bool:
-    """Ask an incomplete subscription to be given up; its own workflow asks the provider first."""
+    """Ask an incomplete subscription to be given up; its own workflow asks the provider first.
+
+    Errors: PAYMENT_PENDING while the bank decides on its first payment.
+    """
     if cycles.of(w).status != "incomplete":
         return False
+    if any(one.status == "processing" for one in w.rows.of(Payment)):
+        raise Conflict(
+            "PAYMENT_PENDING",
+            "the bank is processing the first payment of the subscription before:"
+            " wait for its word, or cancel that subscription",
+        )
     cycles.change(w, superseded_at=w.facts.at)
     wake(w)
     return True
 
 
-def cancel(w: Work[SubscriptionFacts], *, now: bool) -> Subscription:
-    """Cancel at period end, or now: what was served and not paid goes to Collection [C5]."""
-    subscription, at = cycles.of(w), w.facts.at
-    demand(subscription.status, "cancel")
+def cancel(
+    w: Work[SubscriptionFacts],
+    *,
+    now: bool,
+    reason: CancelReason | None = None,
+    comment: str | None = None,
+) -> Subscription:
+    """Cancel at period end, or now: what was served and not paid goes to Collection [C5].
+
+    Its customer may say why.
+    """
+    at = w.facts.at
+    demand(cycles.of(w).status, "cancel")
+    subscription = cycles.change(w, cancel_reason=reason, cancel_comment=comment)
     if subscription.status == "incomplete":
-        cycles.change(w, superseded_at=at, canceled_at=at)
+        cycles.change(w, canceled_at=at)
+        payment_effects.end_incomplete(w)
     elif now or subscription.status in ("paused", "unpaid"):
         payment_effects.end(w, "canceled by request")
     else:
@@ -63,8 +84,31 @@ def reactivate(w: Work[SubscriptionFacts]) -> Subscription:
     demand(subscription.status, "reactivate")
     if not subscription.cancel_at_period_end:
         raise Conflict("SUBSCRIPTION_STATE", "no end is scheduled", state=subscription.status)
-    changed = cycles.change(w, cancel_at_period_end=False, canceled_at=None)
+    changed = cycles.change(
+        w,
+        cancel_at_period_end=False,
+        canceled_at=None,
+        cancel_reason=None,
+        cancel_comment=None,
+    )
     announce(w, changed, "reactivated")
+    return wake(w)
+
+
+def choose_card(w: Work[SubscriptionFacts], *, method_id: UUID | None) -> Subscription:
+    """The card it is charged to from now on, the overdue at once; None: the account's default.
+
+    Errors: SUBSCRIPTION_STATE, PAYMENT_METHOD_NOT_FOUND, PAYMENT_METHOD_BARRED.
+    """
+    if method_id is not None:
+        card = next((one for one in payments.cards(w.rows) if one.id == method_id), None)
+        if card is None:
+            raise NotFound("PAYMENT_METHOD_NOT_FOUND", "no such payment method")
+        if card.barred_at is not None:
+            raise Conflict("PAYMENT_METHOD_BARRED", "the bank forbids further charges to this card")
+        if cycles.of(w).payment_method_id != method_id:
+            w.change(card, chosen_at=w.facts.at)
+    announce(w, cycles.change(w, payment_method_id=method_id), "card_chosen")
     return wake(w)
 
 
@@ -77,6 +121,8 @@ def _bill_first(w: Work[SubscriptionFacts], method_id: UUID | None, *, use_balan
     if use_balance:
         invoice = invoices.use_balance(w, invoice)
     if collectable(invoice.amount_due_minor, invoice.currency):
+        if cycles.of(w).collection == "send_invoice":
+            return  # its payer tells of the transfer; until then nothing is collected
         flow = "saved_card" if method_id else "card"
         payments.open_flow(w, Owed(w.rows, invoice.id), flow, method_id)
     else:

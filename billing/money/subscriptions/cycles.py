@@ -50,7 +50,7 @@ def renew(w: Work[SubscriptionFacts]) -> tuple[Subscription, Invoice]:
     announce(w, moved, "renewed", period_start=start.isoformat())
     invoice = draft_period(w, held=held)
     if moved.status != "unpaid":
-        invoice = invoices.finalize(w, invoice)
+        invoice = issue(w, invoice)
     return moved, invoice
 
 
@@ -74,7 +74,12 @@ def restart(w: Work[SubscriptionFacts]) -> Invoice:
         cycle_end=cycle_end,
     )
     announce(w, moved, "restarted")
-    return invoices.finalize(w, draft_period(w))
+    return issue(w, draft_period(w))
+
+
+def issue(w: Work[SubscriptionFacts], draft: Invoice) -> Invoice:
+    """Number a draft; a customer who pays by transfer has some days for it."""
+    return invoices.finalize(w, draft, days_until_due=of(w).days_until_due or 0)
 
 
 def draft_period(w: Work[SubscriptionFacts], *, held: bool = False) -> Invoice:
@@ -99,7 +104,7 @@ def draft_period(w: Work[SubscriptionFacts], *, held: bool = False) -> Invoice:
             period_end=end,
             cycle_start=subscription.cycle_start,
             cycle_end=subscription.cycle_end,
-            collection="held" if held else "automatic",
+            **({"collection": "held"} if held else {}),
         ),
     )
     _complete_records(w, invoice, used)
@@ -125,13 +130,13 @@ def bill_usage(
         return None
     invoice = invoices.draft(w, _new_invoice(w, key, used))
     _complete_records(w, invoice, used)
-    return invoices.finalize(w, invoice)
+    return issue(w, invoice)
 
 
 def bill_now(w: Work[SubscriptionFacts], lines: Sequence[Line], suffix: str) -> Invoice:
     """An invoice of its own for something bought within a period, once per period and suffix."""
     key = f"{_period_key(of(w))}/{suffix}"
-    return invoices.finalize(w, invoices.draft(w, _new_invoice(w, key, lines)))
+    return issue(w, invoices.draft(w, _new_invoice(w, key, lines)))
 
 
 def next_cycle(w: Work[SubscriptionFacts]) -> Subscription:
@@ -240,6 +245,13 @@ def _new_invoice(
     w: Work[SubscriptionFacts], fact_key: str, lines: Sequence[Line], **fields: Any
 ) -> NewInvoice:
     subscription = of(w)
+    if subscription.collection == "send_invoice":
+        fields = {
+            "collection": "send_invoice",
+            # What the payer writes on the transfer; short enough to be copied by hand.
+            "payment_reference": w.facts.new_id().hex[-12:].upper(),
+            **fields,
+        }
     return NewInvoice(
         account_id=subscription.account_id,
         issuer_id=w.facts.issuer_id,

@@ -12,6 +12,7 @@ from billing.money.invoices.schemas import Invoice
 from billing.money.subscriptions import cycles
 from billing.money.subscriptions.announcements import announce
 from billing.money.subscriptions.facts import SubscriptionFacts
+from billing.money.subscriptions.rules import ENDED
 from billing.money.trials import transitions as trials
 
 UNRECOVERED = ("open", "paused", "exhausted")
@@ -19,7 +20,12 @@ UNRECOVERED = ("open", "paused", "exhausted")
 
 
 def on_paid(w: Work[SubscriptionFacts], invoice: Invoice) -> None:
-    """An invoice is settled by any flow: active when nothing overdue is left; credits granted."""
+    """An invoice is settled by any flow: active when nothing overdue is left; credits granted.
+
+    Nothing of a subscription that has ended begins again.
+    """
+    if cycles.of(w).status in ENDED:
+        return
     if cycles.of(w).status == "incomplete":
         _activate(w)
     if invoice.settlement == "payment":
@@ -62,8 +68,8 @@ def on_given_up(w: Work[SubscriptionFacts], action: FinalAction) -> None:
 def end(w: Work[SubscriptionFacts], reason: str) -> None:
     """Cancel for good: drafts void, time not served taken back, the rest goes to Collection.
 
-    The end closes the last cycle; use beyond the plan, and what was carried until now, has a final
-    invoice [C5].
+    What was given up as uncollectible stays so. The end closes the last cycle; use beyond the plan,
+    and what was carried until now, has a final invoice [C5].
     """
     subscription, at = cycles.of(w), w.facts.at
     ended = cycles.change(
@@ -74,14 +80,14 @@ def end(w: Work[SubscriptionFacts], reason: str) -> None:
         end_reason=reason,
     )
     announce(w, ended, "canceled", reason=reason)
-    for invoice in cycles.collected(w.rows, subscription, ("draft", "open")):
+    for invoice in cycles.collected(w.rows, subscription, ("draft", "open", "uncollectible")):
         if invoice.status == "draft":
             invoices.void(w, invoice, reason)
             continue
         owed = _take_back_unserved(w, invoice)
         if owed.status == "open":
             dunning.hand_to_collection(w, owed)
-        else:
+        elif owed.status == "paid":
             cases.close_case(w, owed.id, "canceled", reason)
     final = cycles.bill_usage(w, f"{cycles.stem(ended)}/final", debts=True)
     if final is not None and final.status == "open":
@@ -96,16 +102,19 @@ def bill_late(w: Work[SubscriptionFacts]) -> None:
         dunning.hand_to_collection(w, invoice)
 
 
-def expire_incomplete(w: Work[SubscriptionFacts]) -> str:
-    """The first payment never came, and is proven not to come any more; the new status."""
-    subscription = cycles.of(w)
+def end_incomplete(w: Work[SubscriptionFacts]) -> str:
+    """Nobody waits for the first payment any more; the new status.
+
+    Its draft is void at once. What a card or page may still bring is called back next, and money
+    that comes all the same goes back to the payer.
+    """
+    subscription, at = cycles.of(w), w.facts.at
     asked = subscription.canceled_at is not None
     status = "canceled" if asked else "incomplete_expired"
     reason = "canceled by request" if asked else "first payment never came"
-    ended = cycles.change(w, status=status, ended_at=w.facts.at, end_reason=reason)
-    announce(w, ended, status)
+    announce(w, cycles.change(w, status=status, ended_at=at, end_reason=reason), status)
     for invoice in cycles.collected(w.rows, subscription, ("draft",)):
-        dunning.close_flows(w, invoice.id)
+        dunning.close_submissions(w, invoice.id)
         invoices.void(w, invoice, status)
     return status
 

@@ -32,6 +32,8 @@ from billing.money.invoices import usage_lines
 from billing.money.invoices.schemas import BalanceEntry, CreditNote
 from billing.money.payments import event_owners, reading
 from billing.money.payments.card_rules import ATTEMPT_WINDOW
+from billing.money.refunds.schemas import Refund
+from billing.money.refunds.tables import refunds
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.rules import SubscriptionState
 from billing.money.subscriptions.schemas import CrossedPeriod, Item, Subscription
@@ -66,11 +68,18 @@ _INVOICES = """
     WHERE i.id = ANY (CAST(:known AS uuid[]))
        OR (i.workflow_id = :workflow_id
            AND (i.status IN ('draft', 'open')
+                -- Nobody pursues these, but a payer may ask to pay; an end may cut a period short.
+                OR (i.status = 'uncollectible'
+                    AND (i.pay_requested_at IS NOT NULL
+                         OR i.period_end >= (SELECT s.current_period_end FROM subscriptions s
+                                             WHERE s.id = i.subscription_id)))
                 OR EXISTS (SELECT FROM payments p
                            WHERE p.invoice_id = i.id
                              AND (p.status IN ('pending', 'pending_approval', 'processing')
                                   OR (p.status IN ('succeeded', 'completed')
                                       AND p.settled_at IS NULL)))
+                OR EXISTS (SELECT FROM refunds r
+                           WHERE r.invoice_id = i.id AND r.status IN ('pending', 'processing'))
                 OR i.id IN (SELECT p.invoice_id
                             FROM stripe_webhook_events e
                             JOIN payments p ON e.object_id IN (p.stripe_payment_intent_id,
@@ -87,6 +96,7 @@ _READ = Prepared(
            to_jsonb(pl) || jsonb_build_object('monthly_credits', pl.monthly_credits::text) AS plan,
            {reading.COLLECTED},
            {reading.hanging("dunning_cases", "x.id")} AS cases,
+           {reading.hanging(refunds.name, "x.id")} AS refunds,
            {reading.METHODS} AS methods,
            ARRAY(SELECT to_jsonb(x) FROM usage_periods x
                  WHERE x.account_id = s.account_id
@@ -167,6 +177,7 @@ def _facts(row: Row, real_at: Any, wanted: Read, rows: Rows) -> SubscriptionFact
         declines=reading.declines_by_card(row),
         terms=Policy.model_validate(plan.dunning.model_dump()),
         zone=subscription.zone,
+        own_card=subscription.payment_method_id,
         subscription_id=wanted.subject_id,
         plan=plan,
         clock_at=row["clock_at"],
@@ -183,6 +194,7 @@ def _rows(row: Row) -> Rows:
         credit_notes=CreditNote,
         cases=DunningCase,
         crossed=CrossedPeriod,
+        refunds=Refund,
         trials=Trial,
     )
 

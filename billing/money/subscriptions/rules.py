@@ -48,8 +48,7 @@ def agenda(state: SubscriptionState) -> list[Step]:
         until = state.incomplete_expires_at if state.status == "incomplete" else None
         steps += dunning_rules.agenda(invoice, by_slots=state.status != "unpaid", until=until)
     if state.status == "incomplete":
-        if not _first_payment_undecided(state):
-            steps.append(_abandon(state))
+        steps.append(_abandon(state))
     elif state.status == "trialing" or state.status in RUNNING:
         steps += _lifecycle(state)
     return steps
@@ -62,16 +61,17 @@ def _first_payment_undecided(s: SubscriptionState) -> bool:
 
 
 def _abandon(s: SubscriptionState) -> Step:
-    if s.superseded or s.incomplete_expires_at is None:
+    """Give it up in time; while somebody decides on its payment, when the period is over."""
+    undecided = _first_payment_undecided(s)
+    if not undecided and (s.superseded or s.incomplete_expires_at is None):
         return Step(
             name="abandon", due=AT_ONCE, key=f"{s.subscription}/abandon", words="give it up"
         )
-    return Step(
-        name="abandon",
-        due=s.incomplete_expires_at,
-        key=f"{s.subscription}/incomplete-expired",
-        words="give up the first payment",
-    )
+    ends = s.current_period_end
+    if not undecided and s.incomplete_expires_at is not None:
+        ends = min(ends, s.incomplete_expires_at)
+    key, words = f"{s.subscription}/incomplete-expired", "give up the first payment"
+    return Step(name="abandon", due=ends, key=key, words=words)
 
 
 def _lifecycle(s: SubscriptionState) -> list[Step]:

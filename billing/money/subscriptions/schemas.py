@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import ClassVar
+from typing import ClassVar, Literal
 from uuid import UUID
 
 from pydantic import AwareDatetime
@@ -11,6 +11,13 @@ from billing.core.frozen import Frozen
 from billing.core.periods import Interval, Unit
 from billing.matters.effects import Row
 from billing.money.subscriptions.states import State
+
+Collection = Literal["charge", "send_invoice"]
+"""Charge a card, or send the invoice to a customer who pays by transfer."""
+CancelReason = Literal[
+    "customer_service", "low_quality", "missing_features", "other", "switched_service",
+    "too_complex", "too_expensive", "unused",
+]  # fmt: skip
 
 
 class NewSubscription(Frozen):
@@ -21,6 +28,8 @@ class NewSubscription(Frozen):
     currency: str | None = None
     quantity: int = 1
     method_id: UUID | None = None
+    collection: Collection = "charge"
+    days_until_due: int | None = None
     pay_by_card: bool = False
     """The client confirms the first payment, even where a saved card exists."""
     trial: bool = True
@@ -61,6 +70,11 @@ class Subscription(Row):
     superseded_at: AwareDatetime | None = None
     billing_threshold_minor: int | None = None
     stripe_subscription_id: str | None = None
+    payment_method_id: UUID | None = None
+    collection: Collection = "charge"
+    days_until_due: int | None = None
+    cancel_reason: str | None = None
+    cancel_comment: str | None = None
     created_at: AwareDatetime
     updated_at: AwareDatetime
 

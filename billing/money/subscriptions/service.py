@@ -20,8 +20,9 @@ from billing.core.errors import Conflict, NotFound
 from billing.core.frozen import Frozen
 from billing.ledger.credits import service as credits
 from billing.matters import store as matters
-from billing.matters.effects import Bear, Work
+from billing.matters.effects import Work
 from billing.matters.schemas import Matter
+from billing.money.dunning.rules import FIRST_APPROVAL_WITHIN
 from billing.money.invoices import usage_lines
 from billing.money.payment_methods import service as methods
 from billing.money.payment_methods.schemas import Method
@@ -113,18 +114,28 @@ async def ask(
     return answer
 
 
+async def carry_out(
+    connection: AsyncConnection,
+    subscription_id: UUID,
+    verb: Callable[[Work[SubscriptionFacts]], object],
+) -> tuple[Matter, ...]:
+    """The same, for a verb that may end it: answers the collections to start after the commit."""
+    _, work = await decisions.command(connection, ENGINE, subscription_id, verb)
+    return decisions.born_by(work)
+
+
 async def bill_late(connection: AsyncConnection, account_id: UUID) -> list[Matter]:
     """Use that came in after its subscription ended: supplementary invoices, for Collection.
 
     Callers hold the account's lock. Answers the matters that pursue them, to be told.
     """
-    born = []
+    born: list[Matter] = []
     for subscription_id in await usage_lines.take_late(connection, account_id):
         _, work = await decisions.command(
             connection, ENGINE, subscription_id, payment_effects.bill_late, locked=False
         )
-        born += [one for one in work.effects if isinstance(one, Bear)]
-    return [matters.of_birth(one) for one in born]
+        born += decisions.born_by(work)
+    return born
 
 
 async def _refuse_second(connection: AsyncConnection, account_id: UUID) -> None:
@@ -182,11 +193,18 @@ def _row(
         "cycle_end": cycle_bounds(cycle_anchor, zone, terms.plan.allowance, at, end),
         "trial_end": trial_end,
         "trial_end_behavior": terms.plan.trial_end_behavior,
+        "payment_method_id": terms.wanted.method_id,
+        "collection": terms.wanted.collection,
+        "days_until_due": terms.wanted.days_until_due,
         "billing_threshold_minor": terms.plan.billing_threshold.get(terms.price.currency),
-        "incomplete_expires_at": None if trial_end else at + INCOMPLETE_LIFETIME,
+        "incomplete_expires_at": None if trial_end else at + _first_payment_within(terms.wanted),
         "created_at": at,
         "updated_at": at,
     }
+
+
+def _first_payment_within(wanted: NewSubscription) -> timedelta:
+    return FIRST_APPROVAL_WITHIN if wanted.collection == "send_invoice" else INCOMPLETE_LIFETIME
 
 
 def _plan_item(terms: Offer) -> dict[str, Any]:

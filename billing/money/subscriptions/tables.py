@@ -38,6 +38,14 @@ subscriptions = c.table(
     # Use beyond the plan is invoiced as soon as it comes to so much; NULL: with the cycle.
     c.bigint("billing_threshold_minor", nullable=True),
     c.text("stripe_subscription_id", nullable=True, unique=True),
+    # The card it is charged to; NULL: the account's default.
+    c.reference("payment_method_id", "payment_methods.id", nullable=True),
+    # charge, or send_invoice: paid by transfer within so many days.
+    c.text("collection", server_default="charge"),
+    c.integer("days_until_due", nullable=True),
+    # Why its customer canceled it, as they said.
+    c.text("cancel_reason", nullable=True),
+    c.text("cancel_comment", nullable=True),
     c.instant("created_at"),
     c.instant("updated_at"),
     c.whole_key(),
@@ -46,7 +54,13 @@ subscriptions = c.table(
         " 'unpaid', 'paused', 'canceled')",
         name="status_known",
     ),
+    c.same_account("payment_method_id", "payment_methods"),
     c.check("billing_threshold_minor > 0", name="billing_threshold_positive"),
+    c.check(
+        "collection IN ('charge', 'send_invoice')"
+        " AND (collection = 'send_invoice') = (days_until_due IS NOT NULL)",
+        name="collection_known",
+    ),
     c.check("current_period_start < current_period_end", name="period_forward"),
     c.index(
         "uq_subscriptions_one_open",

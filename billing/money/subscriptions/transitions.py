@@ -17,6 +17,7 @@ from billing.money.payments import transitions as payments
 from billing.money.payments.calls import Call
 from billing.money.payments.owed import Owed
 from billing.money.payments.schemas import Payment
+from billing.money.refunds import transitions as refunds
 from billing.money.subscriptions import cycles, payment_effects
 from billing.money.subscriptions.announcements import announce
 from billing.money.subscriptions.facts import SubscriptionFacts
@@ -27,6 +28,10 @@ from billing.money.subscriptions.views import view
 
 def transition(w: Work[SubscriptionFacts], step: Step) -> None:
     """One step."""
+    if _first_payment_is_too_late(w):
+        payment_effects.end_incomplete(w)
+        if w.facts.answer is None and step.name != "abandon":
+            return  # the agenda is another one now
     match step.name:
         case "renew":
             w.result = _next_period(w)
@@ -50,13 +55,15 @@ def transition(w: Work[SubscriptionFacts], step: Step) -> None:
 def begun(rows: Rows, _: SubscriptionFacts, step: Step) -> bool:
     """True if what the step did at the provider still waits to be recorded."""
     undecided = (Owed(rows, one.id).undecided for one in rows.of(Invoice))
-    return any(attempt is not None and attempt.key == step.key for attempt in undecided)
+    tried = any(attempt is not None and attempt.key == step.key for attempt in undecided)
+    return tried or refunds.is_begun(rows, step)
 
 
 def end_trial(w: Work[SubscriptionFacts]) -> None:
     """The first paid period; without a card what the plan says for that."""
     subscription = cycles.of(w)
-    payable = not subscription.amount_minor or payments.default_card(w.rows)
+    card = payments.charged_card(w.rows, subscription.payment_method_id)
+    payable = not subscription.amount_minor or card or subscription.collection == "send_invoice"
     if payable or subscription.trial_end_behavior == "invoice":
         w.result = _next_period(w)
     elif subscription.trial_end_behavior == "pause":
@@ -75,8 +82,21 @@ def bill_early(w: Work[SubscriptionFacts], step: Step) -> None:
     w.result = f"invoice {_name(invoice)}" if invoice is not None else "nothing to bill"
 
 
+def _first_payment_is_too_late(w: Work[SubscriptionFacts]) -> bool:
+    """The period it was to pay is over, or its owner has canceled.
+
+    An API of the release before only notes a cancel; it ends here.
+    """
+    row = cycles.of(w)
+    over = row.canceled_at is not None or w.facts.at >= row.current_period_end
+    return row.status == "incomplete" and over
+
+
 def abandon(w: Work[SubscriptionFacts]) -> None:
     """Give up the first payment, once the provider says that it cannot come any more."""
+    if cycles.of(w).status != "incomplete":
+        w.result = cycles.of(w).status
+        return
     drafts = cycles.collected(w.rows, cycles.of(w), ("draft",))
     live, answer = (Owed(w.rows, drafts[0].id).live if drafts else None), w.facts.answer
     if answer is None and live is not None:
@@ -87,7 +107,7 @@ def abandon(w: Work[SubscriptionFacts]) -> None:
         if answer.outcome.kind != "canceled":
             w.result = "succeeded" if answer.outcome.kind == "succeeded" else None
             return
-    w.result = payment_effects.expire_incomplete(w)
+    w.result = payment_effects.end_incomplete(w)
 
 
 def give_up(w: Work[SubscriptionFacts], step: Step) -> None:

@@ -17,7 +17,7 @@ def view(rows: Rows, facts: SubscriptionFacts) -> SubscriptionState:
     statuses = ("draft", "open", "paid", "void", "uncollectible")
     pay_first = row.status == "incomplete"
     owed = (
-        views.collecting(rows, invoice, pay_first=pay_first)
+        views.collecting(rows, invoice, pay_first=pay_first, own_card=row.payment_method_id)
         for invoice in cycles.collected(rows, row, statuses)
     )
     state = SubscriptionState(

@@ -18,8 +18,8 @@ from billing.core.errors import Conflict
 from billing.matters import store as matters
 from billing.matters.agenda import State, Step, head
 from billing.matters.deciding import Rules
-from billing.matters.effects import Facts, Rows, Work
-from billing.matters.schemas import Named
+from billing.matters.effects import Bear, Facts, Rows, Work
+from billing.matters.schemas import Matter, Named
 from billing.platform.decisions import writer
 from billing.platform.outbox import service as outbox
 
@@ -84,6 +84,8 @@ class Done(Generic[S]):
     """The provider call to make now, after the commit; then decide again."""
     lateness: timedelta | None = None
     """Delay of the step behind its time, in real time; None: it is not done."""
+    born: tuple[Matter, ...] = ()
+    """Matters that begin with it: to be started after the commit."""
 
 
 async def look(connection: AsyncConnection, engine: Engine[S, F], matter: Named) -> S:
@@ -122,7 +124,12 @@ async def decide(
     elif work.call is None:  # else the step stays the head, until it is decided again
         await _save_head(connection, engine, matter, state, facts.at)
     late = max(timedelta(), facts.real_at - planned.due) if work.result is not None else None
-    return Done(state, planned, work.call, late)
+    return Done(state, planned, work.call, late, born_by(work))
+
+
+def born_by(work: Work[Any]) -> tuple[Matter, ...]:
+    """The matters that a decision has brought into being."""
+    return tuple(matters.of_birth(one) for one in work.effects if isinstance(one, Bear))
 
 
 async def _ask(

@@ -5,3 +5,38 @@ CREATE TABLE default_plan (
     CONSTRAINT ck_default_plan_is_only CHECK (is_only)
 );
 
+CREATE TABLE refunds (
+    id UUID NOT NULL,
+    account_id UUID NOT NULL,
+    payment_id UUID NOT NULL,
+    invoice_id UUID NOT NULL,
+    key TEXT NOT NULL,
+    status TEXT NOT NULL,
+    amount_minor BIGINT NOT NULL,
+    currency TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    stripe_refund_id TEXT,
+    failure TEXT,
+    asked_at TIMESTAMP WITH TIME ZONE,
+    checks INTEGER DEFAULT '0' NOT NULL,
+    last_check_at TIMESTAMP WITH TIME ZONE,
+    created_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    finished_at TIMESTAMP WITH TIME ZONE,
+    CONSTRAINT pk_refunds PRIMARY KEY (id),
+    CONSTRAINT ck_refunds_amount_positive CHECK (amount_minor > 0),
+    CONSTRAINT ck_refunds_status_known CHECK (status IN ('pending', 'processing', 'succeeded', 'failed')),
+    CONSTRAINT ck_refunds_finished_in_time CHECK ((status IN ('succeeded', 'failed')) = (finished_at IS NOT NULL)),
+    CONSTRAINT fk_refunds_payment_id_account_id FOREIGN KEY(payment_id, account_id) REFERENCES payments (id, account_id),
+    CONSTRAINT fk_refunds_invoice_id_account_id FOREIGN KEY(invoice_id, account_id) REFERENCES invoices (id, account_id),
+    CONSTRAINT fk_refunds_account_id FOREIGN KEY(account_id) REFERENCES accounts (id),
+    CONSTRAINT uq_refunds_payment_id UNIQUE (payment_id),
+    CONSTRAINT fk_refunds_payment_id FOREIGN KEY(payment_id) REFERENCES payments (id),
+    CONSTRAINT fk_refunds_invoice_id FOREIGN KEY(invoice_id) REFERENCES invoices (id),
+    CONSTRAINT uq_refunds_key UNIQUE (key),
+    CONSTRAINT uq_refunds_stripe_refund_id UNIQUE (stripe_refund_id)
+);
+
+CREATE INDEX ix_refunds_account ON refunds (account_id, created_at, id);
+
+CREATE INDEX ix_refunds_invoice ON refunds (invoice_id);
+

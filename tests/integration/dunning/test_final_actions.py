@@ -1,7 +1,9 @@
 """The end of trying: unpaid, cancel or uncollectible, and the way back from unpaid."""
 
 from datetime import date
+from functools import partial
 
+from billing.core import ids
 from tests.integration.actors import Actors, Customer, instant, wait_for
 from tests.integration.dunning.dunning_setup import (
     START,
@@ -172,6 +174,53 @@ async def test_what_was_served_is_pursued_after_a_cancellation(actors: Actors) -
     assert invoice["workflow_id"].startswith("collection/")
     debt = await owed(customer)
     assert (debt["amount_remaining"], len(debt["credit_notes"])) == (2450, 1)
+
+
+async def test_a_debt_of_an_unpaid_subscription_that_is_canceled_has_a_last_term_and_an_end(
+    actors: Actors,
+) -> None:
+    customer = await overdue(actors)
+    await customer.advance(to="2027-02-15T10:00:00Z")  # half of February is over
+    await customer.ask("POST", "/billing/subscription/cancel", {"at": "now"}, status=200)
+    assert (await case(customer))["status"] == "open"
+    await customer.advance(to="2027-02-23T09:59:59Z")
+    assert await statuses(customer) == ["paid", "open"]
+    assert await tried(customer) == 4, "its tries were used up"
+    await customer.advance(to="2027-02-23T10:00:00Z")
+    assert await statuses(customer) == ["paid", "uncollectible"]
+    assert (await case(customer))["close_reason"] == "uncollectible"
+
+
+async def test_what_was_given_up_as_uncollectible_can_still_be_paid_by_every_flow(
+    actors: Actors,
+) -> None:
+    for flow in ("saved_card", "card", "manual"):
+        customer = await overdue(actors, policy={"final_action": "cancel"})
+        await customer.advance(to=EXHAUSTED)
+        [_, debt] = await customer.invoices()
+        assert (debt["status"], debt["amount_credited_minor"]) == ("uncollectible", 3500)
+        path = f"/billing/invoices/{ids.encode(ids.INVOICE, debt['id'])}"
+        await customer.script("succeed", then="last")
+        if flow == "manual":
+            sent = {
+                "invoice_id": path.rpartition("/")[2], "payment_method": "bank_transfer",
+                "transaction_reference": "T-1",
+            }  # fmt: skip
+            sent = await customer.ask("POST", "/billing/payments/manual", sent)
+            name = sent["payment_id"]
+            await actors.operate("POST", f"/admin/payments/{name}/approve", {})
+        elif flow == "card":
+            body = {"payment_method": "card"}
+            await customer.pay(await customer.ask("POST", f"{path}/pay", body, key="k"))
+        else:
+            await customer.ask("POST", f"{path}/pay", {}, key="k", status=200)
+        await wait_for(
+            partial(customer.ask, "GET", path),
+            f"the invoice is paid by {flow}",
+            lambda seen: seen["status"] == "paid",
+        )
+        assert (await customer.subscription())["status"] == "canceled"
+        assert await customer.credits() == 0, "an ended subscription grants nothing"
 
 
 async def test_of_time_not_served_what_was_paid_already_goes_back(actors: Actors) -> None:

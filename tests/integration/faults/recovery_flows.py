@@ -163,6 +163,43 @@ class FirstMonth(Flow):
         assert len(methods["data"]) == 1, "the card is kept"
 
 
+class LateMoney(Flow):
+    """A first payment that a slow bank lets through after its subscription was canceled."""
+
+    name = "late money"
+
+    @classmethod
+    async def prepare(cls, actors: Actors) -> "LateMoney":
+        customer = await actors.customer()
+        await customer.save_card()
+        await customer.script("processing")
+        await customer.subscribe("basic")
+        await customer.ask("POST", "/billing/subscription/cancel", {"at": "now"})
+        return cls(customer)
+
+    async def drive(self) -> None:
+        (payment,) = await self.customer.rows(
+            "SELECT stripe_payment_intent_id AS id FROM payments WHERE account_id = %(me)s"
+        )
+        assert (await self.customer.actors.sandbox.settle(payment["id"])).status == 200
+
+        async def given_back() -> None:
+            (seen,) = (await self.customer.ask("GET", "/billing/payments"))["data"]
+            if seen["status"] != "refunded":
+                raise NotYet(str(seen))
+
+        await insist(given_back, f"{self.name} is given back")
+
+    async def prove(self) -> None:
+        customer = self.customer
+        assert [one["amount"] for one in await customer.effects()] == [1900]
+        assert [one["amount"] for one in await customer.effects("refund.succeeded")] == [1900]
+        assert [one["status"] for one in await customer.invoices()] == ["void"]
+        kept = await customer.rows("SELECT id FROM balance_entries WHERE account_id = %(me)s")
+        assert kept == []
+        assert (await customer.published()).count("evt.billing.payment.refunded") == 1
+
+
 class KeptCard(Flow):
     """A card saved without a charge."""
 

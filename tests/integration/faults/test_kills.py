@@ -38,6 +38,7 @@ from tests.integration.faults.flows import (
     TopUp,
     insist,
 )
+from tests.integration.faults.recovery_flows import LateMoney
 from tests.integration.faults.rows import open_operator
 
 VICTIMS: Final[tuple[ChildName, ...]] = ("api", "worker", "temporal", "postgres")
@@ -64,6 +65,8 @@ FLOWS: Final[dict[str, type[Flow]]] = {
     "purchase.in_fulfil": CardPurchase,
     "purchase.fulfilled": CardPurchase,
     "invoice.numbered": CardPurchase,
+    "refund.before_call": LateMoney,
+    "refund.made": LateMoney,
     "renewal.in_transaction": Renewal,
     "renewal.committed": Renewal,
     "dunning.before_result": Recovery,

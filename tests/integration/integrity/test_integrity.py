@@ -91,6 +91,8 @@ DAMAGE: Final[dict[str, str]] = {
     "payments_settled": f"""
         UPDATE payments SET settled_at = NULL, paid_at = paid_at - interval '1 day'
         WHERE {MINE} AND status = 'succeeded'""",
+    "refunds_match_payments": f"""
+        UPDATE payments SET status = 'refunded' WHERE {MINE} AND status = 'succeeded'""",
     "one_collector": f"""
         DROP INDEX uq_payments_one_collector;
         INSERT INTO payments (id, account_id, invoice_id, workflow_id, flow, intent_key, status,
@@ -136,6 +138,7 @@ DAMAGE: Final[dict[str, str]] = {
         CREATE TEMPORARY TABLE twin ON COMMIT DROP AS SELECT * FROM subscriptions WHERE {MINE};
         UPDATE twin SET id = uuidv7();
         INSERT INTO subscriptions SELECT * FROM twin""",
+    "cancels_stand": f"UPDATE subscriptions SET canceled_at = created_at WHERE {MINE}",
     "periods_contiguous": f"""
         UPDATE invoices SET period_start = period_start + interval '1 day' WHERE id = {LATEST}""",
     "periods_billed": f"""

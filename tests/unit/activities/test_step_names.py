@@ -16,6 +16,7 @@ from billing.money.account_agenda import rules as account_rules
 from billing.money.card_usage import rules as card_usage_rules
 from billing.money.dunning import rules as dunning_rules
 from billing.money.purchases import rules as purchase_rules
+from billing.money.refunds import rules as refund_rules
 from billing.money.subscriptions import rules as subscription_rules
 from billing.money.trials import rules as trial_rules
 from billing.platform.provider_inbox.rules import CHECK
@@ -24,9 +25,9 @@ PLANS: Final[dict[str, tuple[type, tuple[ModuleType, ...]]]] = {
     "trial": (trials.TrialActivities, (trial_rules,)),
     "subscription": (
         subscriptions.SubscriptionActivities,
-        (subscription_rules, dunning_rules),
+        (subscription_rules, dunning_rules, refund_rules),
     ),
-    "collection": (collections.CollectionActivities, (dunning_rules,)),
+    "collection": (collections.CollectionActivities, (dunning_rules, refund_rules)),
     "purchase": (purchases.PurchaseActivities, (purchase_rules,)),
     "charge": (card_usage.ChargeActivities, (card_usage_rules, dunning_rules)),
     "account": (accounts.AccountActivities, (account_rules,)),

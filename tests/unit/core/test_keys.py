@@ -23,6 +23,7 @@ GOLDEN = {
     "pay_request": (keys.pay_request(INVOICE, "key-1"), f"{STEM}/pay-key-1"),
     "command": (keys.command("sub_1", "update-1"), "sub_1/order-update-1"),
     "intent": (keys.intent(INVOICE, 3), f"{STEM}/intent-3"),
+    "refund": (keys.refund(OTHER), "pay_01h455vb4pex5vskg00000000f/refund"),
     "setup_intent": (keys.setup_intent(OTHER), "set_01h455vb4pex5vskg00000000f/intent"),
     "cycle_grant": (
         keys.cycle_grant(OTHER, START), "sub_01h455vb4pex5vskg00000000f/cycle-2027-03-14T09:26:53Z"

@@ -25,6 +25,7 @@ from billing.money.invoices.schemas import BalanceEntry, Invoice, InvoiceLine
 from billing.money.payments import transitions as payments
 from billing.money.payments.calls import Answer
 from billing.money.payments.schemas import Attempt, Payment
+from billing.money.refunds.schemas import Refund
 from billing.money.subscriptions import add_ons, commands, payment_effects
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.schemas import Item, Subscription
@@ -214,9 +215,13 @@ class SubscriptionLife(Life):
         assert len(set(keys)) == len(keys), "a card is tried twice under one key"
         self._usage_is_billed_once()
         self._status_says_what_is_owed()
+        row = self.subscription
+        if row.canceled_at is not None:
+            assert row.ended_at is not None or row.cancel_at_period_end, "a cancel is forgotten"
 
     def hold_true_at_the_end(self) -> None:
         assert not any(one.is_unbooked for one in self.rows.of(Payment))
+        assert all(one.is_finished for one in self.rows.of(Refund)), "a refund is forgotten"
         row = self.subscription
         assert row.status in (*ENDED, "paused"), f"nothing is left to do for {row.status}"
         if row.status == "canceled":
@@ -242,7 +247,9 @@ class SubscriptionLife(Life):
             assert settled == invoice.amount_due_minor, "paid with something left"
         booked = sum(one.received_minor for one in self.rows.of(Payment)
                      if one.invoice_id == invoice.id and one.settled_at)  # fmt: skip
-        assert booked == invoice.amount_paid_minor + sums["overpaid"] + sums["unasked"]
+        back = sum(one.amount_minor for one in self.rows.of(Refund)
+                   if one.invoice_id == invoice.id and one.status != "failed")  # fmt: skip
+        assert booked == invoice.amount_paid_minor + sums["overpaid"] + sums["unasked"] + back
 
     def _uses_up_the_balance(self, effects: Sequence[Effect]) -> None:
         """No money and no debt on balance could have changed what an invoice leaves to collect."""

@@ -153,11 +153,9 @@ def test_an_incomplete_one_is_not_given_up_while_its_money_may_come(
         flow="manual" if payment == "pending_approval" else "card", payment_status=payment,
         opened=True, payment_at=START,
     )  # fmt: skip
-    names = {
-        step.name
-        for step in agenda(subscription("incomplete", superseded=superseded, invoices=(draft,)))
-    }
-    assert ("abandon" not in names) is waits
+    waiting = subscription("incomplete", superseded=superseded, invoices=(draft,))
+    (abandon,) = (step for step in agenda(waiting) if step.name == "abandon")
+    assert (abandon.due == END) is waits, "the period that it pays is over"
 
 
 def test_a_new_subscribe_gives_up_an_incomplete_one_at_once() -> None:

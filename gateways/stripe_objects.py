@@ -1,0 +1,72 @@
+"""Stripe's objects in the product's words."""
+
+from typing import Final
+
+import stripe
+
+from billing.money.payment_methods.rules import CardDetails, SetupOutcome
+from billing.money.payments.rules import CheckoutSession
+from billing.money.refunds.rules import RefundOutcome
+
+_SETUP_STATES: Final = {
+    "requires_confirmation": "waiting",
+    "requires_action": "action",
+    "processing": "processing",
+    "succeeded": "succeeded",
+    "canceled": "canceled",
+}
+
+
+def refund_outcome(refund: stripe.Refund) -> RefundOutcome:
+    """Where a refund stands; `requires_action` and `pending` are both on their way."""
+    status = "processing"
+    if refund.status == "succeeded":
+        status = "succeeded"
+    elif refund.status in ("failed", "canceled"):
+        status = "failed"
+    return RefundOutcome(
+        refund_id=refund.id,
+        status=status,  # type: ignore[arg-type]
+        failure=refund.failure_reason if status == "failed" else None,
+    )
+
+
+def card_details(method: stripe.PaymentMethod) -> CardDetails:
+    """What is kept of a card."""
+    card = method.card
+    return CardDetails(
+        stripe_payment_method_id=method.id,
+        kind=method.type if method.type == "card" else "other",
+        brand=card.brand if card else None,
+        last4=card.last4 if card else None,
+        exp_month=card.exp_month if card else None,
+        exp_year=card.exp_year if card else None,
+        fingerprint=card.fingerprint if card else None,
+        country=card.country if card else None,
+    )
+
+
+def checkout_session(session: stripe.checkout.Session) -> CheckoutSession:
+    """Where a hosted page stands."""
+    intent = session.payment_intent
+    return CheckoutSession(
+        session_id=session.id,
+        url=session.url,
+        status=session.status or "open",  # type: ignore[arg-type]
+        intent_id=intent if isinstance(intent, str) or intent is None else intent.id,
+    )
+
+
+def setup_outcome(intent: stripe.SetupIntent) -> SetupOutcome:
+    """Where the saving of a card stands."""
+    status = _SETUP_STATES.get(intent.status, "waiting")
+    if intent.status == "requires_payment_method" and intent.last_setup_error is not None:
+        status = "failed"
+    method = intent.payment_method
+    ready = status == "succeeded" and method is not None and not isinstance(method, str)
+    return SetupOutcome(
+        setup_intent_id=intent.id,
+        status=status,  # type: ignore[arg-type]
+        client_secret=intent.client_secret,
+        card=card_details(method) if ready else None,  # type: ignore[arg-type]
+    )

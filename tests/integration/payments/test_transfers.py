@@ -1,0 +1,83 @@
+"""Customers who pay their subscription by transfer: invoices are sent, no card is tried."""
+
+from tests.integration.actors import Actors, Customer, Json, instant
+
+START = "2027-01-01T10:00:00Z"
+
+
+async def by_transfer(actors: Actors, **more: object) -> tuple[Customer, Json]:
+    """A customer who has subscribed and is to send the first payment; with a card, all the same."""
+    customer = await actors.customer_on_clock(START)
+    await customer.save_card()
+    begun = await customer.subscribe("basic", collection="send_invoice", days_until_due=10, **more)
+    return customer, begun
+
+
+async def sent(customer: Customer, asked: Json, reference: str) -> str:
+    """The payer tells of a transfer; the payment that an operator decides on."""
+    body = {
+        "invoice_id": asked["invoice_id"], "payment_method": "bank_transfer",
+        "transaction_reference": reference,
+    }  # fmt: skip
+    return str((await customer.ask("POST", "/billing/payments/manual", body))["payment_id"])
+
+
+async def approved(customer: Customer, payment: str) -> None:
+    """The money is there."""
+    await customer.actors.operate("POST", f"/admin/payments/{payment}/approve", {})
+
+
+async def test_a_first_transfer_waits_fourteen_days_for_its_approval(actors: Actors) -> None:
+    customer, begun = await by_transfer(actors)
+    assert (begun["status"], begun["next_action"]["type"]) == ("incomplete", "manual")
+    assert begun["next_action"]["amount_cents"] == 1900
+    await customer.advance(days=5)
+    payment = await sent(customer, begun["next_action"], "T-1")
+    await customer.advance(days=13)
+    assert (await customer.subscription())["status"] == "incomplete"
+    await approved(customer, payment)
+    await customer.until_subscription("active")
+    assert await customer.effects(None) == [], "no card is tried"
+
+
+async def test_a_first_transfer_that_never_comes_expires_after_fourteen_days(
+    actors: Actors,
+) -> None:
+    customer, _ = await by_transfer(actors)
+    await customer.advance(days=13)
+    assert (await customer.subscription())["status"] == "incomplete"
+    await customer.advance(days=1)
+    assert (await customer.subscription())["status"] == "incomplete_expired"
+    assert [one["status"] for one in await customer.invoices()] == ["void"]
+
+
+async def test_a_renewal_is_sent_due_in_its_days_and_then_overdue(actors: Actors) -> None:
+    customer, begun = await by_transfer(actors)
+    await approved(customer, await sent(customer, begun["next_action"], "T-1"))
+    await customer.until_subscription("active")
+    await customer.advance(to="2027-02-01T10:00:00Z")
+    [_, renewal] = await customer.invoices()
+    assert (renewal["status"], renewal["due_at"]) == ("open", instant("2027-02-11T10:00:00Z"))
+    asked = (await customer.subscription())["next_action"]
+    assert asked["payment_reference"] == renewal["payment_reference"]
+    await customer.advance(to="2027-02-11T09:59:59Z")
+    assert (await customer.subscription())["status"] == "active"
+    await customer.advance(to="2027-02-11T10:00:00Z")
+    assert (await customer.subscription())["status"] == "past_due"
+    await approved(customer, await sent(customer, asked, "T-2"))
+    await customer.until_subscription("active")
+    assert await customer.effects(None) == [], "no card is tried"
+
+
+async def test_a_transfer_nobody_sends_ends_as_a_declined_card_would(actors: Actors) -> None:
+    customer, begun = await by_transfer(actors)
+    await approved(customer, await sent(customer, begun["next_action"], "T-1"))
+    await customer.until_subscription("active")
+    await customer.advance(to="2027-02-19T10:00:00Z")
+    assert (await customer.subscription())["status"] == "unpaid"
+    assert await customer.effects(None) == []
+
+
+async def test_days_until_due_goes_with_sent_invoices_alone(customer: Customer) -> None:
+    body = {"plan": "basic", "trial": False, "days_until_due": 10}
+    await customer.refused("VALIDATION_FAILED", "POST", "/billing/subscription", body)

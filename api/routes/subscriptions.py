@@ -285,7 +285,7 @@ async def cancel_subscription(
     "/billing/subscription/payment-method",
     response_model=SubscriptionAnswer,
     responses=responses(
-        "SUBSCRIPTION_NOT_FOUND", "PAYMENT_METHOD_NOT_FOUND", "PAYMENT_METHOD_BARRED",
+        "SUBSCRIPTION_NOT_FOUND", "PAYMENT_METHOD_NOT_FOUND", "CARD_DECLINED",
         "MERCHANT_NOT_FOUND", *KEYED,
     ),
 )  # fmt: skip

@@ -9,6 +9,7 @@ from billing.matters.agenda import head
 from billing.matters.effects import Bear, Wake, Work
 from billing.matters.kinds import SUBSCRIPTION
 from billing.money.invoices import transitions as invoices
+from billing.money.payments import card_rules
 from billing.money.payments import transitions as payments
 from billing.money.payments.owed import Owed
 from billing.money.payments.schemas import Payment
@@ -98,14 +99,14 @@ def reactivate(w: Work[SubscriptionFacts]) -> Subscription:
 def choose_card(w: Work[SubscriptionFacts], *, method_id: UUID | None) -> Subscription:
     """The card it is charged to from now on, the overdue at once; None: the account's default.
 
-    Errors: SUBSCRIPTION_STATE, PAYMENT_METHOD_NOT_FOUND, PAYMENT_METHOD_BARRED.
+    Errors: SUBSCRIPTION_STATE, PAYMENT_METHOD_NOT_FOUND; CARD_DECLINED for a barred card.
     """
     if method_id is not None:
         card = next((one for one in payments.cards(w.rows) if one.id == method_id), None)
         if card is None:
             raise NotFound("PAYMENT_METHOD_NOT_FOUND", "no such payment method")
         if card.barred_at is not None:
-            raise Conflict("PAYMENT_METHOD_BARRED", "the bank forbids further charges to this card")
+            raise card_rules.refusal("card_barred")
         if cycles.of(w).payment_method_id != method_id:
             w.change(card, chosen_at=w.facts.at)
     announce(w, cycles.change(w, payment_method_id=method_id), "card_chosen")

@@ -33,7 +33,7 @@ from api.schemas import (
 )
 from api.workflow_calls import ensure_started, need_temporal, wait_until_done
 from billing.catalog.plans import store as plans
-from billing.core import clock, ids
+from billing.core import clock
 from billing.core.errors import NotFound
 from billing.core.failpoints import failpoint
 from billing.core.periods import Interval
@@ -41,11 +41,10 @@ from billing.matters import store as matters
 from billing.matters.effects import Work
 from billing.matters.kinds import SUBSCRIPTION
 from billing.matters.schemas import Matter
+from billing.money.invoice_requests import manual
 from billing.money.invoices import store as invoice_store
-from billing.money.invoices.schemas import Invoice
 from billing.money.payments import store as payment_store
 from billing.money.payments.rules import next_action
-from billing.money.payments.schemas import LIVE, Payment
 from billing.money.subscriptions import add_ons, commands, service, store
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.schemas import (
@@ -201,7 +200,7 @@ class SubscriptionAnswer(Answer):
             quantity=items[0].quantity,
             add_ons=[item for item in items if item.add_on],
             latest_invoice_id=invoice.id if invoice else None,
-            next_action=_transfer_of(invoice, payment)
+            next_action=manual.asked_for(invoice, payment)
             or next_action(
                 owed=invoice is not None and invoice.status in ("draft", "open", "uncollectible"),
                 payment_status=payment.status if payment else None,
@@ -361,21 +360,6 @@ async def _begin(call: AccountCall, claim: Claim, wanted: NewSubscription) -> Ma
             subscription_id=claim.resource_id,
             at=account.clock_at or clock.real_now(),
         )
-
-
-def _transfer_of(invoice: Invoice | None, payment: Payment | None) -> dict[str, Any] | None:
-    """What a customer who pays by transfer does now; None: nothing is to be sent."""
-    if invoice is None or invoice.collection != "send_invoice" or not invoice.outstanding_minor:
-        return None
-    if payment is not None and payment.status in LIVE:
-        return None
-    return {
-        "type": "manual",
-        "invoice_id": ids.encode(ids.INVOICE, invoice.id),
-        "payment_reference": invoice.payment_reference,
-        "amount_cents": invoice.outstanding_minor,
-        "currency": invoice.currency,
-    }
 
 
 def _wanted(body: SubscribeBody) -> NewSubscription:

@@ -5,23 +5,38 @@ matter that collects the invoice. Only reference text is kept, no payment data.
 """
 
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.core import context, keys
+from billing.core import context, ids, keys
 from billing.core.errors import Conflict, NotAllowed
 from billing.matters.schemas import Matter
 from billing.money.invoice_requests import locks
 from billing.money.invoices.schemas import Invoice
 from billing.money.payments import store
-from billing.money.payments.schemas import Payment
+from billing.money.payments.schemas import LIVE, Payment
 from billing.money.payments.service import announce, make_way
 
 # An approval may come after the wait for it has ended: the money is there all the same.
 _DECIDABLE: Final = ("pending_approval", "canceled")
 _AWAITING: Final = ("pending_approval",)
+
+
+def asked_for(invoice: Invoice | None, payment: Payment | None) -> dict[str, Any] | None:
+    """The next action of a customer who pays by transfer; None: nothing is to be sent."""
+    if invoice is None or invoice.collection != "send_invoice" or not invoice.outstanding_minor:
+        return None
+    if payment is not None and payment.status in LIVE:
+        return None
+    return {
+        "type": "manual",
+        "invoice_id": ids.encode(ids.INVOICE, invoice.id),
+        "payment_reference": invoice.payment_reference,
+        "amount_cents": invoice.outstanding_minor,
+        "currency": invoice.currency,
+    }
 
 
 async def submit(

@@ -99,7 +99,7 @@ def reactivate(w: Work[SubscriptionFacts]) -> Subscription:
 def choose_card(w: Work[SubscriptionFacts], *, method_id: UUID | None) -> Subscription:
     """The card it is charged to from now on, the overdue at once; None: the account's default.
 
-    Errors: SUBSCRIPTION_STATE, PAYMENT_METHOD_NOT_FOUND; CARD_DECLINED for a barred card.
+    Errors: PAYMENT_METHOD_NOT_FOUND; CARD_DECLINED for a barred card.
     """
     if method_id is not None:
         card = next((one for one in payments.cards(w.rows) if one.id == method_id), None)

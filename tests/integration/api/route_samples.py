@@ -282,6 +282,7 @@ BODIES: Final[dict[str, Callable[[Named], Any]]] = {
         "payment_method_id": named["payment_method_id"],
     },
     "cancel_subscription": lambda _: {"at": "now"},
+    "choose_card": lambda named: {"payment_method_id": named["payment_method_id"]},
     "create_setup_intent": lambda _: {},
     "create_payment_method": lambda named: {"setup_intent_id": named["setup_intent_id"]},
     "change_payment_method": lambda _: {"label": "the blue one"},

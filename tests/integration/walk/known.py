@@ -9,6 +9,6 @@ KNOWN: Final[dict[str, str]] = {
     "no day is paid twice": "paying a debt while unpaid begins a new period at once",
     "nothing is charged that nobody asked for or planned": "and charges it in the same second",
     "a change up that was not paid is not given": "add-ons are recovered like any other debt",
+    "money in is what is paid, kept or given back": "nor is money for it looked for",
     "the product's own checks are green": "a debt given up before a cancel has no collector",
-    "no use without right, credits or money": "without an open plan use has no limits",
 }

@@ -13,7 +13,7 @@ FULL: Final = frozenset({"active", "trialing"})
 NONE: Final = frozenset({"incomplete", "unpaid", "paused"})
 USES: Final = frozenset({"record", "spend", "defer", "charge"})
 FREE_PLAN: Final = {"ai_responses": Decimal(50)}
-"""Units the default plan includes in a calendar month, of the meters used here."""
+"""Units the default plan includes in a calendar month, of the meters it limits."""
 
 
 def no_use_without_right(case: Case) -> Iterator[str]:
@@ -34,7 +34,7 @@ def no_use_without_right(case: Case) -> Iterator[str]:
             month = f"{entry.clock_to.astimezone(ZoneInfo(case.life.zone)):%Y-%m}"
             meter = entry.body["meter"]
             without_plan[meter, month] += int(entry.sent["usage_amount"])
-            if without_plan[meter, month] > FREE_PLAN.get(meter, 0):
+            if without_plan[meter, month] > FREE_PLAN.get(meter, without_plan[meter, month]):
                 yield f"{entry}: without a plan {without_plan[meter, month]} {meter} in {month}"
         elif entry.before["plan"]["key"] == "free" and Decimal(entry.body["total_cost"]) > 0:
             yield f"{entry}: the free plan has no overage"

@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 from cli.usage_file import Line, UsageFile
 from devstack.errors import StackError
 from durable_billing.answers import Verdict
-from durable_billing.batches import MAX_BYTES, MAX_ROWS
+from durable_billing.batches import FAILURES, MAX_BYTES, MAX_ROWS, fails
 from durable_billing.client import BillingClient
 from durable_billing.connection import passes, pause_seconds
 from durable_billing.errors import BillingClientError, EventsPutOff, InvalidEvent
@@ -132,15 +132,16 @@ class Import:
             return Ready(line, b"", str(error))
 
     def _send(self, rows: list[bytes]) -> Iterator[Verdict]:
-        deadline, failures = time.monotonic() + self._patience, 0
+        deadline, failures, broken = time.monotonic() + self._patience, 0, 0
         while rows:
             try:
-                return iter(self._client.record_rows(rows))
+                return iter(self._client.record_rows(rows, apart=broken >= FAILURES))
             except BillingClientError as error:
                 if not passes(error):
                     raise StackError(f"the API refuses the import: {error}") from error
                 self._pause(error, failures, deadline)
                 failures += 1
+                broken += fails(error)
         return iter(())
 
     def _send_waiting(self, *, all_of_it: bool) -> None:

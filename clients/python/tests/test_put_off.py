@@ -3,10 +3,11 @@
 import time
 from collections.abc import Callable
 
+import httpx2
 import pytest
 
 from clients.python.tests.conftest import NewClient
-from clients.python.tests.stand_in import StandIn
+from clients.python.tests.stand_in import StandIn, problem
 from durable_billing import connection
 from durable_billing.answers import Rejected, Verdict
 from durable_billing.client import BillingClient
@@ -100,3 +101,36 @@ def test_a_row_past_the_spool_says_that_it_may_come_again(
         Verdict("rejected", "PRODUCT_PRICING_NOT_FOUND", "so it is"),
         Verdict("recorded"),
     ]
+
+
+def test_a_row_that_the_api_fails_on_holds_up_no_other(new_client: NewClient) -> None:
+    api = StandIn()
+
+    def fail_on_poison(request: httpx2.Request) -> httpx2.Response | None:
+        api.scripted.append(fail_on_poison)
+        return problem(500, "INTERNAL") if b'"poison"' in request.content else None
+
+    api.scripted = [fail_on_poison]
+    client = new_client(api)
+    before, (bad,), after = (
+        keep(client, "sold", 30),
+        keep(client, "poison", 1),
+        keep(client, "x", 9),
+    )
+    assert not client.flush(1)
+    assert dict(api.rows) == dict.fromkeys(before | after, 1)
+    assert (client.status().waiting, client.rejected()) == (1, [])
+    api.scripted = []
+    assert client.flush(10)
+    assert api.rows[bad] == 1
+
+
+def test_an_api_that_fails_on_everything_is_not_asked_about_every_row(
+    new_client: NewClient,
+) -> None:
+    api = StandIn(*[problem(500, "INTERNAL")] * 60)
+    client = new_client(api)
+    ids = keep(client, "sold", 900)
+    assert client.flush(10)
+    assert dict(api.rows) == dict.fromkeys(ids, 1)
+    assert len(api.requests) < 100

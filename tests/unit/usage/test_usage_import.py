@@ -26,7 +26,7 @@ class Api:
         self.errors = list(errors)
         self.ids: list[str] = []
 
-    def record_rows(self, rows: Sequence[bytes]) -> list[Verdict]:
+    def record_rows(self, rows: Sequence[bytes], *, apart: bool = False) -> list[Verdict]:
         if self.errors and len(self.ids) >= 1_000:
             raise self.errors.pop(0)
         read = [json.loads(row) for row in rows]

@@ -25,7 +25,7 @@ class Api:
         self.bodies: dict[str, set[bytes]] = {}
         self._seen: dict[str, int] = {}
 
-    def record_rows(self, rows: Sequence[bytes]) -> list[Verdict]:
+    def record_rows(self, rows: Sequence[bytes], *, apart: bool = False) -> list[Verdict]:
         read = [json.loads(row) for row in rows]
         self.sent.append([row["event_id"] for row in read])
         for row, body in zip(read, rows, strict=True):

@@ -179,17 +179,21 @@ class BillingClient:
         _, body = events.build(usage_amount, use)
         return Bill.model_validate(self._connection.ask("POST", "/usage/record", json.loads(body)))
 
-    def record_rows(self, rows: Sequence[Mapping[str, Any] | bytes]) -> list[Verdict]:
+    def record_rows(
+        self, rows: Sequence[Mapping[str, Any] | bytes], *, apart: bool = False
+    ) -> list[Verdict]:
         """Record rows with the API's own fields, unchecked and without the spool; a verdict for
         each.
 
         A row may already be JSON. Give each an `event_id`: then the same rows may be sent again
-        after any error, and later those whose verdict has `retry`.
+        after any error, and later those whose verdict has `retry`. With `apart`, after repeated
+        failures of the API on these rows, one that it fails on alone holds up no other.
         """
         verdicts: list[Verdict] = []
+        send = batches.send_apart if apart else batches.send
         encoded = (row if isinstance(row, bytes) else events.encode(row) for row in rows)
         for batch in batches.split(encoded):
-            verdicts += batches.send(self._connection, batch)
+            verdicts += send(self._connection, batch)
         return verdicts
 
     def calculate(self, product_id: str, usage_amount: Amount) -> Quote:

@@ -71,6 +71,8 @@ class Sender:
         self._on_rejected = on_rejected
         self._added = 0
         self._turn = _Turn()
+        self._failed = (0, 0)
+        """The first event of the batch that the API failed on last, and how often in a row."""
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._moved = threading.Condition()
@@ -134,7 +136,7 @@ class Sender:
             if not events:
                 self._turn.end()
                 return
-            verdicts = batches.send(self._connection, [event.body for event in events])
+            verdicts = self._send(events)
             put_off = [verdict for verdict in verdicts if verdict.retry]
             if put_off:
                 self._turn.put_off(events[-1].seq)
@@ -142,6 +144,20 @@ class Sender:
             elif not self._turn.after:
                 self.trouble = None
             self._record_answers(events, verdicts)
+
+    def _send(self, events: list[Waiting]) -> list[Verdict]:
+        """A batch that the API fails on again and again is sent apart."""
+        first, failures = self._failed
+        if first != events[0].seq:
+            failures = 0
+        send = batches.send_apart if failures >= batches.FAILURES else batches.send
+        try:
+            verdicts = send(self._connection, [event.body for event in events])
+        except BillingClientError as error:
+            self._failed = (events[0].seq, failures + batches.fails(error))
+            raise
+        self._failed = (0, 0)
+        return verdicts
 
     def _record_answers(self, events: list[Waiting], verdicts: list[Verdict]) -> None:
         """Those that may be recorded later are left as they are."""

@@ -51,6 +51,8 @@ CODES: Final[dict[str, Problem]] = {
     "HOLD_NOT_FOUND": Problem(404, "no such hold"),
     "HOLD_RESOLVED": Problem(409, "the hold was captured"),
     "HOLD_EXCEEDED": Problem(422, "a capture cannot exceed the amount of the hold"),
+    "HOLD_SCOPE": Problem(409, "the hold has credits for another meter"),
+    "BALANCE_TOO_LARGE": Problem(422, "an account has at most 900,000,000,000,000 credits ever"),
     "INVALID_AMOUNT": Problem(422, "credits have at most 12 decimals"),
     "INVALID_EXPIRY": Problem(422, "a hold must expire after the account's current time"),
     "INVALID_KEY": Problem(422, "a key has 1 to 200 characters"),
@@ -80,6 +82,7 @@ CODES: Final[dict[str, Problem]] = {
     "BILLED_ON_INVOICE": Problem(409, "this use will be charged by the next invoice"),
     "EVENT_TOO_OLD": Problem(422, "occurred_at: more than 35 days ago"),
     "EVENT_IN_FUTURE": Problem(422, "occurred_at: more than 5 minutes ahead"),
+    "USAGE_TOO_LARGE": Problem(422, "one use is larger than its meter or its price allows"),
     "BILLING_RECORD_NOT_FOUND": Problem(404, "no such billing record"),
     # Subscriptions, invoices, payments
     "SUBSCRIPTION_NOT_FOUND": Problem(404, "this account has no subscription"),

@@ -134,6 +134,12 @@ Credits = Annotated[
     WithJsonSchema(_TEXT, mode="serialization"),
 ]
 """Credits or a unit price: a number or a decimal in a string in requests, a string in answers."""
+Total = Annotated[
+    Decimal,
+    PlainSerializer(show_decimal, return_type=str),
+    WithJsonSchema({"type": "string", "pattern": r"^-?\d{1,26}(\.\d{1,12})?$", "example": "2.00"}),
+]
+"""A sum in an answer: as `Credits`, and as large as sums become."""
 
 CatalogName = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 """The key of a plan, pack or add-on in a body."""

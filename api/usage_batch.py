@@ -16,6 +16,7 @@ from api.usage_batch_parser import Fault
 from api.usage_batcher import record_last
 from api.usage_body import Kinds, UseRow, use_of
 from api.usage_refusals import code_and_detail
+from api.user_scope import others_holds
 from billing.core.errors import BillingError
 from billing.metering.usage.schemas import Recorded, Use
 from billing.money.card_usage import service as card_usage
@@ -46,7 +47,7 @@ class UsageBatch:
         accounts = [owner for owner in self._owners.values() if owner is not None]
         await check_platform(self._headers, accounts, self._call.services)
         await self._price()
-        uses = self._uses()
+        uses = await self._allowed(self._uses())
         places = list(uses)
         for number, done in (await self._write(list(uses.values()))).items():
             if done.verdict == "duplicate":
@@ -113,6 +114,14 @@ class UsageBatch:
             except BillingError as error:
                 self._refused[place] = error.code, error.detail
         return uses
+
+    async def _allowed(self, uses: dict[int, Use]) -> dict[int, Use]:
+        """Those of the uses whose holds the caller may spend; the others are refused."""
+        others = await others_holds(uses.values(), self._call)
+        strange = [place for place, use in uses.items() if use.hold_id in others]
+        refusal = "HOLD_NOT_FOUND", CODES["HOLD_NOT_FOUND"].detail
+        self._refused.update(dict.fromkeys(strange, refusal))
+        return {place: use for place, use in uses.items() if place not in self._refused}
 
     def _owner(self, row: UseRow) -> Tenant | Refusal:
         name = self._named(row)

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from decimal import Decimal
+from math import ceil
 
 from api.dependencies import AccountCall
 from api.problem_codes import CODES
@@ -18,6 +19,7 @@ from billing.core.money import ZERO, show_decimal
 from billing.metering.budgets import service as budgets
 from billing.metering.budgets.rules import BUDGET_ID, broken
 from billing.metering.quotas import service as quotas
+from billing.metering.quotas.schemas import Decision
 from billing.metering.usage import service, store
 from billing.metering.usage.schemas import Recorded, Use
 from billing.money.subscriptions import exposure
@@ -25,8 +27,8 @@ from billing.money.subscriptions import exposure
 CODES_OF_USES = (
     "PRODUCT_PRICING_NOT_FOUND", "METER_NOT_FOUND", "INSUFFICIENT_CREDITS", "QUOTA_EXCEEDED",
     "BUDGET_EXCEEDED", "NO_ENTITLEMENT", "UNPAID_LIMIT", "NOT_INCLUDED",
-    "PAYMENT_CHARGE_NOT_OFFERED", "EVENT_TOO_OLD", "EVENT_IN_FUTURE", "CARD_DECLINED",
-    "HOLD_NOT_FOUND", "HOLD_RESOLVED", "HOLD_EXCEEDED",
+    "PAYMENT_CHARGE_NOT_OFFERED", "EVENT_TOO_OLD", "EVENT_IN_FUTURE", "USAGE_TOO_LARGE",
+    "CARD_DECLINED", "HOLD_NOT_FOUND", "HOLD_RESOLVED", "HOLD_EXCEEDED", "HOLD_SCOPE",
 )  # fmt: skip
 REUSED = "this event_id (or Idempotency-Key) was recorded with a different body"
 UNKNOWN_WAIT_SECONDS = 3600
@@ -58,7 +60,7 @@ async def refusal(done: Recorded, use: Use, call: AccountCall) -> BillingError:
     if code == "HOLD_EXCEEDED":
         detail = "the use costs more than the hold has; nothing was recorded"
         return Invalid(code, detail, required=required, held=available)
-    if code in ("NOT_INCLUDED", "PAYMENT_CHARGE_NOT_OFFERED"):
+    if code in ("HOLD_SCOPE", "NOT_INCLUDED", "PAYMENT_CHARGE_NOT_OFFERED"):
         return Conflict(code, detail)
     if code in ("PRODUCT_PRICING_NOT_FOUND", "METER_NOT_FOUND", "HOLD_NOT_FOUND"):
         return NotFound(code, detail)
@@ -97,13 +99,13 @@ async def _over_quota(use: Use, call: AccountCall) -> BillingError:
         feature_type=use.kind.feature_type,
     )
     async with call.transaction() as connection:
-        decision = await quotas.check(connection, call.account.id, asked)
+        decision = await quotas.check(connection, call.account.id, asked, use.at)
         now = await clock.now(connection, call.account.id)
     return Conflict(
         "QUOTA_EXCEEDED",
         CODES["QUOTA_EXCEEDED"].detail,
         status=429,
-        retry_after=_wait(decision.resets_at, now),
+        **_retry_after(decision, now),
         limit=show_decimal(decision.limit) if decision.limit is not None else None,
         used=show_decimal(decision.used),
         requested=show_decimal(decision.requested),
@@ -133,8 +135,17 @@ async def _over_budget(done: Recorded, use: Use, call: AccountCall) -> BillingEr
     )
 
 
+def _retry_after(decision: Decision, now: datetime) -> dict[str, int]:
+    """Seconds until the same request would pass; nothing where it never will."""
+    if decision.allowed:  # something was given back meanwhile
+        return {"retry_after": 1}
+    if decision.passes_at is None:
+        return {}
+    return {"retry_after": max(1, ceil((decision.passes_at - now).total_seconds()))}
+
+
 def _wait(resets_at: datetime | None, now: datetime) -> int:
     """Seconds until the limit starts anew; an hour where that is not known."""
     if resets_at is None:
         return UNKNOWN_WAIT_SECONDS
-    return max(1, int((resets_at - now).total_seconds()) + 1)
+    return max(1, ceil((resets_at - now).total_seconds()))

@@ -1,9 +1,14 @@
 """The users that a caller may record and read: a member itself, others everybody [A14, X29]."""
 
+from collections.abc import Iterable
+from uuid import UUID
+
 from api.auth import MEMBER
 from api.dependencies import Call
 from api.problem_codes import not_found
 from billing.core.errors import NotAllowed
+from billing.ledger.credits import store as holds
+from billing.metering.usage.schemas import Use
 
 
 def only_user(call: Call) -> str | None:
@@ -17,6 +22,19 @@ def user_of(named: str | None, call: Call) -> str | None:
     if only is not None and named not in (None, only):
         raise NotAllowed("FORBIDDEN", "a member acts for its own user only")
     return named if only is None else only
+
+
+async def others_holds(uses: Iterable[Use], call: Call) -> set[UUID]:
+    """Holds that should pay uses, and that a member may not spend: its own `sub` did not make them.
+
+    Every other caller spends any hold of the account.
+    """
+    only = only_user(call)
+    wanted = {use.hold_id: use.account_id for use in uses if use.hold_id is not None}
+    if only is None or not wanted:
+        return set()
+    async with call.database.tenant(*set(wanted.values())) as connection:
+        return wanted.keys() - await holds.made_by(connection, only, wanted.keys())
 
 
 def visible(named: str | None, call: Call) -> str | None:

@@ -34,7 +34,7 @@ _BATCHED: Final = frozenset(
 )  # fmt: skip
 # Statements on these look at a row or two: a search of the list as a text costs less than to make
 # anything of it. No id is part of another, and a list has nothing but ids and commas.
-_SINGLE: Final = frozenset({"billing_quotas", "quota_claims"})
+_SINGLE: Final = frozenset({"billing_quotas", "quota_claims", "quota_slices"})
 _DIALECT: Final = postgresql.dialect()  # type: ignore[no-untyped-call]
 
 

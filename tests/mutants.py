@@ -194,9 +194,9 @@ MUTANTS: Final = (
     ),
     Mutant(
         "a claim covers what it was not counted on",
-        "billing/metering/quotas/sql/quota_added.sql",
-        "SELECT p_claim.meter = p_quota.meter AND p_quota.owner IN (",
-        "SELECT p_claim.meter = p_quota.meter OR p_quota.owner IN (",
+        "billing/metering/quotas/sql/quota_share.sql",
+        "WHEN p_meter = p_quota.meter\n        AND p_quota.owner IN (",
+        "WHEN p_meter = p_quota.meter\n        OR p_quota.owner IN (",
         ("tests/integration/usage/test_quota_claims.py",),
     ),
     Mutant(

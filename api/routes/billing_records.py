@@ -134,7 +134,7 @@ class RecordAnswer(Answer):
     "/billing/calculate",
     responses=responses(
         "ACCOUNT_REQUIRED", "MERCHANT_NOT_FOUND", "PRODUCT_PRICING_NOT_FOUND",
-        "PRICING_UNAVAILABLE", "SUBSCRIPTION_NOT_FOUND",
+        "PRICING_UNAVAILABLE", "SUBSCRIPTION_NOT_FOUND", "USAGE_TOO_LARGE",
     ),
 )  # fmt: skip
 async def calculate_cost(body: CalculateBody, sent: MemberUse) -> CalculateAnswer:

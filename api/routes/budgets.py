@@ -10,7 +10,7 @@ from api.dependencies import BillingCall, MemberCall
 from api.problems import responses
 from api.public_ids import encoded, row_id
 from api.routes.base import new_router
-from api.schemas import Answer, Body, Credits, Text
+from api.schemas import Answer, Body, Credits, Text, Total
 from billing.metering.budgets import rules, service
 from billing.metering.budgets.schemas import Measure, NewBudget, Then, Window
 from billing.metering.usage import store as usage_store
@@ -54,7 +54,7 @@ class BudgetAnswer(Answer):
     meter: Annotated[str | None, BeforeValidator(lambda meter: meter or None)]
     window: Window = Field(validation_alias="window_kind")
     limit: Credits = Field(validation_alias="limit_amount")
-    used: Credits
+    used: Total
     remaining: Credits
     alert_percents: tuple[int, ...]
     then: Annotated[Then, BeforeValidator(_then)] = Field(validation_alias="is_blocking")

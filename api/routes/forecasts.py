@@ -8,7 +8,7 @@ from typing import Literal, Self
 from api.dependencies import Fresh, MemberCall
 from api.problems import responses
 from api.routes.base import new_router
-from api.schemas import Answer, Credits
+from api.schemas import Answer, Total
 from billing.insight.forecasts import rules, service
 from billing.insight.forecasts.schemas import Forecast, Outlook
 
@@ -18,17 +18,17 @@ router = new_router("usage")
 class ForecastAnswer(Answer):
     """The use so far, and the use expected at the end, with a range from low to high."""
 
-    used: Credits
-    expected: Credits
-    low: Credits
-    high: Credits
+    used: Total
+    expected: Total
+    low: Total
+    high: Total
 
 
 class MeterForecast(ForecastAnswer):
     """The forecast of one meter; `expected_overage` is the part beyond the plan's `included`."""
 
-    included: Credits | None
-    expected_overage: Credits | None
+    included: Total | None
+    expected_overage: Total | None
 
 
 class MoneyForecast(ForecastAnswer):

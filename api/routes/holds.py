@@ -52,7 +52,7 @@ class HoldBody(Body):
             raise ValueError("give expires_at or expires_in_seconds, not both")
         return self
 
-    def order(self, account_id: UUID, key: str) -> HoldOrder:
+    def order(self, account_id: UUID, key: str, made_by: str) -> HoldOrder:
         """The hold this body asks for."""
         seconds = self.expires_in_seconds
         return HoldOrder(
@@ -65,6 +65,7 @@ class HoldBody(Body):
             scope=self.scope,
             paid_only=self.paid_only,
             subject=self.subject,
+            made_by=made_by,
         )
 
 
@@ -157,7 +158,7 @@ async def create_hold(body: HoldBody, call: BillingCall, key: LedgerKey) -> Resp
     field `top_up` means that an automatic purchase of credits is under way: retry soon. A `scope`
     that only a plan pays is refused where no plan gives the account anything.
     """
-    order = body.order(call.account.id, key)
+    order = body.order(call.account.id, key, call.caller.subject)
     if order.scope is not None:
         async with call.transaction() as connection:
             await usage.demand_for(connection, call.account.id, order.scope)

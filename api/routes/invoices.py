@@ -25,7 +25,7 @@ from api.public_ids import (
 from api.routes.admin.dunning import AttemptAnswer, CaseAnswer
 from api.routes.base import new_router
 from api.routes.payments import PaymentAnswer, decode_invoice
-from api.schemas import Answer, Body, Credits, optional_body
+from api.schemas import Answer, Body, Credits, Total, optional_body
 from api.workflow_calls import need_temporal, wait_until_done
 from billing.core import clock, ids
 from billing.core.errors import BillingError, Conflict, PaymentRequired, ProviderFailure
@@ -124,7 +124,7 @@ class LineAnswer(Answer):
 
     kind: str
     description: str
-    quantity: Credits
+    quantity: Total
     unit_amount: Credits
     amount: int = Field(validation_alias="amount_minor")
     period_start: datetime | None

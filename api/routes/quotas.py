@@ -12,7 +12,7 @@ from api.problem_codes import not_found
 from api.problems import responses
 from api.public_ids import AccountId, encoded, row_id
 from api.routes.base import new_router
-from api.schemas import Answer, Body, Credits, OneWord, Owner, OwnerId, Text
+from api.schemas import Answer, Body, Credits, OneWord, Owner, OwnerId, Text, Total
 from api.user_scope import user_of
 from billing.catalog.products.schemas import ServiceType
 from billing.core import ids
@@ -67,18 +67,20 @@ class CheckBody(Body):
 class CheckAnswer(Answer):
     """The answer whether a use is within every limit; the figures are those of the tightest one.
 
-    Without any limit `limit`, `remaining` and `resets_at` are null. `refused_by` says what refuses
-    it; the figures of a budget are in its own unit.
+    Without any limit `limit`, `remaining` and `resets_at` are null. `passes_at` of a refused use is
+    when the same request would pass, if nothing more is used; null: never. `refused_by` says what
+    refuses it; the figures of a budget are in its own unit.
     """
 
     allowed: bool
     meter: str
     limit: Credits | None
-    used: Credits
+    used: Total
     remaining: Credits | None
     requested: Credits
     soft_limit_reached: bool
     resets_at: datetime | None
+    passes_at: datetime | None = None
     reason: str | None
     refused_by: Literal["plan", "quota", "budget"] | None
     budget_id: Annotated[str, encoded(BUDGET_ID)] | None
@@ -130,7 +132,7 @@ class QuotaAnswer(Answer):
     hard: bool = Field(validation_alias="is_hard")
     alert_percents: tuple[int, ...]
     window_start: datetime
-    used: Credits
+    used: Total
     created_at: datetime
     updated_at: datetime
 
@@ -139,7 +141,7 @@ class QuotaAnswer(Answer):
     "/quota/check",
     responses=responses(
         "ACCOUNT_REQUIRED", "MERCHANT_NOT_FOUND", "METER_NOT_FOUND", "PRODUCT_PRICING_NOT_FOUND",
-        "PRICING_UNAVAILABLE", "NO_ENTITLEMENT",
+        "PRICING_UNAVAILABLE", "NO_ENTITLEMENT", "USAGE_TOO_LARGE",
     ),
 )  # fmt: skip
 async def check_quota(body: CheckBody, sent: MemberUse) -> CheckAnswer:

@@ -8,7 +8,7 @@ from pydantic import Field
 from api.dependencies import Fresh, MemberCall
 from api.problems import responses
 from api.routes.base import new_router
-from api.schemas import Answer, Credits
+from api.schemas import Answer, Total
 from billing.insight.recommendations import service
 
 router = new_router("usage")
@@ -26,12 +26,12 @@ class CheaperPlanAnswer(Answer):
     plan: str
     current_plan: str
     cycles: int
-    current_cost: Credits
-    cost: Credits
-    saving: Credits
+    current_cost: Total
+    cost: Total
+    saving: Total
     currency: str
     gives_up: tuple[str, ...]
-    units: dict[str, Credits]
+    units: dict[str, Total]
 
 
 class CreditsExpiringAnswer(Answer):
@@ -39,10 +39,10 @@ class CreditsExpiringAnswer(Answer):
 
     kind: Literal["credits_expiring"]
     lot_id: str
-    left: Credits
-    expiring: Credits
+    left: Total
+    expiring: Total
     expires_at: datetime
-    daily_use: Credits
+    daily_use: Total
 
 
 Advice = Annotated[CheaperPlanAnswer | CreditsExpiringAnswer, Field(discriminator="kind")]

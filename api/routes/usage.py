@@ -13,12 +13,14 @@ from api.card_usage import charge_now
 from api.dependencies import Call, MemberUse, OperatorGate, gate_headers
 from api.fast_route import fast
 from api.idempotency import JSON, encoded_answer, valid_key
+from api.problem_codes import not_found
 from api.problems import responses
 from api.routes.base import new_router
 from api.schemas import Answer, Credits
 from api.usage_batch import UsageBatch
 from api.usage_body import UseBody, UseRow, use_of
 from api.usage_refusals import CODES_OF_USES, refusal
+from api.user_scope import others_holds
 from billing.catalog.rating.schemas import Method
 from billing.core import ids
 from billing.core.money import show_decimal
@@ -138,6 +140,8 @@ async def record_usage(
     body.event_id = body.event_id or key or body.request_id
     call = await sent.of_user(body.user_id)
     use = use_of(body, call.account.id, call, {})
+    if await others_holds([use], call):
+        raise not_found("HOLD_NOT_FOUND")
     await call.services.prices.need(call.account, body.product_id, body.service_type)
     if body.billing_method == card_usage.METHOD:
         done = await charge_now(call, use)

@@ -12,7 +12,7 @@ from api.pagination import Page, Paging, paginate
 from api.problems import responses
 from api.routes.base import new_router
 from api.routes.billing_records import KEYS, RecordAnswer, show
-from api.schemas import Answer, Credits, OneWord, Owner, OwnerId
+from api.schemas import Answer, OneWord, Owner, OwnerId, Total
 from api.user_scope import only_user, visible
 from billing.core import clock
 from billing.core.money import ZERO
@@ -38,30 +38,30 @@ class MeterAnswer(Answer):
     `quantity` remains where use of the month from before the cycle counts too.
     """
 
-    quantity: Credits
+    quantity: Total
     events: int
-    maximum: Credits
-    last_value: Credits
-    included: Credits | None
-    remaining: Credits | None
+    maximum: Total
+    last_value: Total
+    included: Total | None
+    remaining: Total | None
     then: str | None
-    overage: Credits
-    overage_cost: Credits = Field(validation_alias="overage_total")
-    credits: Credits
+    overage: Total
+    overage_cost: Total = Field(validation_alias="overage_total")
+    credits: Total
 
 
 class OveragesAnswer(Answer):
     """The overage so far, charged with the next invoice."""
 
-    total_overage_cost: Credits
+    total_overage_cost: Total
     currency: str | None
-    by_meter: dict[str, Credits]
+    by_meter: dict[str, Total]
 
 
 class UsageAnswer(Answer):
     """The open allowance cycle: the sum of each meter, and each meter against the plan [G8, G9]."""
 
-    current_period: dict[str, Credits]
+    current_period: dict[str, Total]
     meters: dict[str, MeterAnswer]
     overages: OveragesAnswer
     plan: str | None
@@ -78,9 +78,9 @@ class LimitAnswer(Answer):
     owner: Owner
     owner_id: OwnerId = Field(validation_alias="owner")
     window: str
-    limit: Credits
-    used: Credits
-    remaining: Credits
+    limit: Total
+    used: Total
+    remaining: Total
     hard: bool = Field(validation_alias="is_hard")
     resets_at: datetime | None
 
@@ -173,7 +173,7 @@ def _quota_limits(
 ) -> Iterator[LimitAnswer]:
     zone, end = (period.zone, period.end_at) if period else ("UTC", at)
     for quota in known:
-        bound = quotas.bound_of(quota, zone, end)
+        bound = quotas.bound_of(quota, zone, end, at)
         yield LimitAnswer.of(
             bound,
             meter=quota.meter,

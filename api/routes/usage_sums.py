@@ -15,7 +15,7 @@ from api.date_range import Days, MaybeDay, span
 from api.dependencies import EveryCall, EveryRead, Fresh, MemberRead, ReadCall
 from api.problems import responses
 from api.routes.base import new_router
-from api.schemas import Answer, Credits, OneWord
+from api.schemas import Answer, OneWord, Total
 from api.user_scope import visible
 from billing.catalog.rating.schemas import CREDIT
 from billing.core import periods
@@ -30,9 +30,9 @@ class SumAnswer(Answer):
     """The sum of the uses under one name."""
 
     name: str
-    quantity: Credits
+    quantity: Total
     events: int
-    credits: Credits
+    credits: Total
 
 
 class SummaryAnswer(Answer):
@@ -42,7 +42,7 @@ class SummaryAnswer(Answer):
     by_model: list[SumAnswer]
     by_meter: list[SumAnswer]
     total_events: int
-    total_credits: Credits
+    total_credits: Total
     start: datetime
     end: datetime
     as_of: datetime
@@ -53,10 +53,10 @@ class BucketAnswer(Answer):
 
     start: datetime = Field(validation_alias="bucket")
     meter: str
-    quantity: Credits
+    quantity: Total
     events: int
-    maximum: Credits
-    credits: Credits
+    maximum: Total
+    credits: Total
 
 
 class AggregationsAnswer(Answer):
@@ -72,9 +72,9 @@ class AggregationsAnswer(Answer):
 class RevenueAnswer(Answer):
     """Total of completed records per currency, before tax and rounding."""
 
-    total: Credits
-    by_service: dict[str, Credits]
-    by_method: dict[str, Credits]
+    total: Total
+    by_service: dict[str, Total]
+    by_method: dict[str, Total]
 
 
 class StatsAnswer(Answer):
@@ -84,9 +84,9 @@ class StatsAnswer(Answer):
     pending_billing_records: int
     completed_billing_records: int
     failed_billing_records: int
-    total_revenue: Credits
-    revenue_by_service: dict[str, Credits]
-    revenue_by_method: dict[str, Credits]
+    total_revenue: Total
+    revenue_by_service: dict[str, Total]
+    revenue_by_method: dict[str, Total]
     revenue_by_currency: dict[str, RevenueAnswer]
     active_users: int
     active_organizations: int

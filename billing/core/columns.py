@@ -93,6 +93,11 @@ def amount(name: str, **options: Any) -> Column[Any]:
     return column(name, Numeric(27, 12), **options)
 
 
+def total(name: str, **options: Any) -> Column[Any]:
+    """A sum of amounts, wider than any number of them fills: 26 digits before the point."""
+    return column(name, Numeric(38, 12), **options)
+
+
 def instant(name: str, **options: Any) -> Column[Any]:
     """A moment in time."""
     return column(name, DateTime(timezone=True), **options)

@@ -35,16 +35,53 @@ _OF_ACCOUNT = (
 )
 
 
+# Sums get wider than any number of accepted uses fills. Nothing is rewritten: only the precision
+# grows. A view stands in the way of its columns' types.
+_WIDER = """
+    DO $$ DECLARE cycles text := pg_get_viewdef('usage_cycles'::regclass); BEGIN
+        DROP VIEW usage_cycles;
+        ALTER TABLE usage_counters
+            ALTER quantity TYPE numeric(38, 12), ALTER credits TYPE numeric(38, 12),
+            ALTER overage TYPE numeric(38, 12), ALTER overage_total TYPE numeric(38, 12);
+        EXECUTE 'CREATE VIEW usage_cycles WITH (security_invoker = true) AS ' || cycles;
+    END $$;
+    ALTER TABLE usage_alerts ALTER used_amount TYPE numeric(38, 12);
+    ALTER TABLE invoice_lines ALTER quantity TYPE numeric(38, 12);
+"""
+
+
+# What rolling windows had in sight, by the latest time it can have been used at. For once their
+# owner looks at the rows of all accounts.
+_SLICES = """
+    ALTER TABLE billing_quotas NO FORCE ROW LEVEL SECURITY;
+    INSERT INTO quota_slices (account_id, quota_id, ends_at, used)
+    SELECT q.account_id, q.id, s.ends_at, s.used
+    FROM billing_quotas AS q CROSS JOIN LATERAL (VALUES
+        (q.window_start, q.used_before),
+        (q.window_start + make_interval(secs => q.span_seconds), q.used)) AS s(ends_at, used)
+    WHERE q.span_seconds IS NOT NULL AND s.used > 0;
+    ALTER TABLE billing_quotas FORCE ROW LEVEL SECURITY;
+"""
+
+
 def upgrade() -> None:
     """Create what the release before does not have."""
     _hold_references_to_one_account()
     _add_rights()
     _subscriptions()
+    op.execute(_WIDER)
+    op.add_column(
+        "meters",
+        sa.Column("max_per_use", sa.Numeric(27, 12), nullable=False, server_default="1000000000"),
+    )
+    op.add_column("credit_holds", sa.Column("made_by", sa.Text))
     for name in ("tables.sql", "functions.sql", "rules.sql"):
         path = Path(__file__).with_name(revision) / name
         # Past SQLAlchemy's text(): function bodies hold colons and percent signs of their own.
         if path.exists():
             op.get_bind().connection.cursor().execute(path.read_text())
+        if name == "tables.sql":
+            op.execute(_SLICES)
     op.add_column("balance_entries", sa.Column("reason", sa.Text(), nullable=True))
     op.create_index(
         "ix_payment_attempts_account", "payment_attempts", ["account_id", "started_at", "id"]

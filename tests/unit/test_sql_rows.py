@@ -103,6 +103,7 @@ async def test_holds_and_captures_have_the_fields_of_their_types(
     order = holds.HoldOrder(
         account_id=ACCOUNT, amount=Decimal("12.5"), key="key", reason="reason",
         lifetime=timedelta(microseconds=9), scope="scope", paid_only=True, subject="subject",
+        made_by="made_by",
     )  # fmt: skip
     await holds.hold_many(connection, [order])
     captured = holds.CaptureOrder(
@@ -114,7 +115,7 @@ async def test_holds_and_captures_have_the_fields_of_their_types(
         "key": order.key, "hash": order.hash, "expires_at": "", "lifetime": "9 microseconds",
         "paid_only": "True", "detail": "",
     }  # fmt: skip
-    assert row_of(hold.items) == [written.get(n, n) for n in names_of("credit_hold_item")]
+    assert row_of(hold.items) == [written.get(n, n) for n in names_of("credit_hold_item_v2")]
     written["amount"] = str(captured.amount)
     assert row_of(capture.items) == [written.get(n, n) for n in names_of("credit_capture_item")]
 

@@ -87,8 +87,8 @@ class OverdraftAnswer(Answer):
     response_model=AdjustAnswer,
     status_code=201,
     responses=responses(
-        "MERCHANT_NOT_FOUND", "INSUFFICIENT_CREDITS", "INVALID_AMOUNT", "INVALID_EXPIRY",
-        "IDEMPOTENCY_KEY_REQUIRED", *KEYED,
+        "MERCHANT_NOT_FOUND", "INSUFFICIENT_CREDITS", "BALANCE_TOO_LARGE", "INVALID_AMOUNT",
+        "INVALID_EXPIRY", "IDEMPOTENCY_KEY_REQUIRED", *KEYED,
     ),
 )  # fmt: skip
 async def adjust_credits(body: AdjustBody, call: AdminCall, once: RequiredKey) -> Response:
@@ -109,7 +109,10 @@ async def adjust_credits(body: AdjustBody, call: AdminCall, once: RequiredKey) -
         return claim.answer(201, AdjustAnswer.of(done))
 
 
-@router.put("/admin/accounts/{account_id}/overdraft", responses=responses("MERCHANT_NOT_FOUND"))
+@router.put(
+    "/admin/accounts/{account_id}/overdraft",
+    responses=responses("MERCHANT_NOT_FOUND", "INVALID_AMOUNT"),
+)
 async def set_overdraft(account_id: str, body: OverdraftBody, call: AdminCall) -> OverdraftAnswer:
     """Set how far forced charges may exceed the balance; the present debt does not change."""
     account = await call.find_account(account_id)

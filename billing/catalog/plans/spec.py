@@ -29,6 +29,10 @@ Minor = Annotated[int, Field(strict=True, ge=0, lt=10**15)]
 Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
 
 
+Granted = Annotated[Amount, Field(le=10**12)]
+"""Credits that arrive at once: no number of times fills a ledger."""
+
+
 class _Spec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -71,7 +75,7 @@ class PlanSpec(_Spec):
     limits: tuple[Limit, ...] = ()
     add_ons: tuple[AddOn, ...] = ()
     trial_days: Annotated[int, Field(ge=0, le=730)] = 0
-    monthly_credits: Amount = Decimal(0)
+    monthly_credits: Granted = Decimal(0)
     allowance: Every = "month"
     billing_threshold: dict[Currency, Annotated[Minor, Field(gt=0)]] = {}
     past_due_access: Literal["full", "no_new_overage", "none"] = "no_new_overage"
@@ -118,7 +122,7 @@ class PackSpec(_Spec):
 
     name: Words
     description: Annotated[str, StringConstraints(max_length=2000)] = ""
-    credits: Annotated[Amount, Field(gt=0)]
+    credits: Annotated[Granted, Field(gt=0)]
     is_active: bool = True
     prices: dict[PricedIn, OnePrice] = {}
 

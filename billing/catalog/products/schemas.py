@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, StringConstraints
 
-from billing.catalog.rating.schemas import PriceTerms
+from billing.catalog.rating.schemas import Amount, PriceTerms
 
 OVERRIDE: Final = "ovr"
 
@@ -40,6 +40,8 @@ class Meter(_Frozen):
     feature_types: tuple[str, ...]
     hourly: bool
     """True: counted per hour too, besides day and allowance cycle."""
+    max_per_use: Amount
+    """The most that one use may report."""
     is_active: bool
 
 

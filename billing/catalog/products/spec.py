@@ -8,18 +8,22 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Field,
     StringConstraints,
     field_validator,
     model_validator,
 )
 
 from billing.catalog.products.schemas import MeterKind, Name, ServiceType
-from billing.catalog.rating.schemas import PriceCurrency, PriceTerms
+from billing.catalog.rating.schemas import Amount, PriceCurrency, PriceTerms
 
 PRODUCT_KEY: Final = r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}$"
 ProductKey = Annotated[str, StringConstraints(pattern=PRODUCT_KEY)]
 """A product's id as its callers know it, such as `gpt-4`."""
 Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
+
+MAX_PER_USE: Final = 10**12
+"""The highest ceiling that a meter may have."""
 
 
 class _Spec(BaseModel):
@@ -35,6 +39,8 @@ class MeterSpec(_Spec):
     service_types: tuple[ServiceType, ...] = ()
     feature_types: tuple[Name, ...] = ()
     grains: tuple[Literal["hour", "day", "cycle"], ...] = ("day", "cycle")
+    max_per_use: Annotated[Amount, Field(gt=0, le=MAX_PER_USE)] = Decimal(10) ** 9
+    """The most that one use may report."""
     is_active: bool = True
 
     @field_validator("grains")

@@ -196,7 +196,9 @@ async def _write_meter(connection: AsyncConnection, change: MeterChange) -> None
             update(meters).where(meters.c.key == change.key).values(is_active=False)
         )
         return
-    terms = change.new.model_dump(mode="json", exclude={"grains"}) | {"hourly": change.new.hourly}
+    new = change.new
+    terms = new.model_dump(mode="json", exclude={"grains"})
+    terms |= {"hourly": new.hourly, "max_per_use": new.max_per_use}
     await connection.execute(
         insert(meters)
         .values(key=change.key, **terms)

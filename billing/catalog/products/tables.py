@@ -20,6 +20,8 @@ meters = c.table(
     c.json("service_types"),
     c.json("feature_types"),
     c.flag("hourly"),
+    # The most that one use may report: more is a mistake in its unit, or an attack.
+    c.amount("max_per_use", server_default="1000000000"),
     c.flag("is_active"),
     c.check("kind IN ('sum', 'count', 'max', 'last')", name="kind_known"),
 )

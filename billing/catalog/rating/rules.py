@@ -9,12 +9,17 @@ from decimal import ROUND_CEILING, ROUND_HALF_UP, Context, Decimal, localcontext
 from typing import Final
 
 from billing.catalog.rating.schemas import CREDIT, Allowance, Method, PriceTerms, Rating, Tier
+from billing.core.errors import Invalid
 from billing.core.money import CREDIT_STEP, ZERO
 from billing.platform.accounts.schemas import Preference
 
 # Products of two numbers with 27 digits each are exact.
 EXACT: Final = Context(prec=60)
 MONEY_STEP: Final = Decimal("0.000000000001")
+MOST_CREDITS: Final = Decimal(10) ** 12
+MOST_MONEY: Final = Decimal(10) ** 9
+"""What one use may cost at most, in credits and in whole units of any currency."""
+TOO_DEAR: Final = "one use costs at most 10^12 credits or 10^9 of a currency"
 
 
 def cost(terms: PriceTerms, units: Decimal) -> Decimal:
@@ -98,12 +103,14 @@ def rate(
     """Rate a quantity: the plan's allowance first, then the product's free units, then its price.
 
     `before` counts the units of the cycle that the product's terms priced already [F12], `paid`
-    is what they cost.
+    is what they cost. Errors: USAGE_TOO_LARGE, as usage_rate_uses.sql has it.
     """
     left = max(ZERO, allowance.included - allowance.used) if allowance else ZERO
     included = min(quantity, left)
     charged = quantity - included
     total = charge(terms, before, charged, currency, paid=paid)
+    if total > (MOST_CREDITS if currency == CREDIT else MOST_MONEY):
+        raise Invalid("USAGE_TOO_LARGE", TOO_DEAR)
     return Rating(
         quantity=quantity,
         included=included,

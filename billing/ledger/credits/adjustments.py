@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing.core import ids, keys
 from billing.core.errors import Invalid
 from billing.core.money import show_decimal
-from billing.ledger.credits import service
+from billing.ledger.credits import rules, service
 from billing.ledger.credits.schemas import Adjustment, Balance, Grant, Taken
 from billing.matters.effects import Announce
 from billing.platform.audit import service as audit
@@ -35,7 +35,8 @@ async def adjust(
 ) -> Adjustment:
     """Give `amount` credits, or take them where it is negative; once per `adjustment_id`.
 
-    Errors: INSUFFICIENT_CREDITS when less can be taken; INVALID_EXPIRY; INVALID_AMOUNT; NOT_FOUND.
+    Errors: INSUFFICIENT_CREDITS when less can be taken; BALANCE_TOO_LARGE when more is given than
+    an account can have; INVALID_EXPIRY; INVALID_AMOUNT; NOT_FOUND.
     """
     if expires_at is not None and expires_at <= at:
         raise Invalid("INVALID_EXPIRY", "credits must expire after the account's current time")
@@ -45,6 +46,7 @@ async def adjust(
     }  # fmt: skip
     done: Grant | Taken
     if amount > 0:
+        await _refuse_too_much(connection, account_id, amount)
         done = await service.grant(
             connection, amount=amount, kind="adjustment", is_paid=is_paid, expires_at=expires_at,
             priority=priority, **facts,
@@ -63,6 +65,14 @@ async def adjust(
     if not done.replayed:
         await _announce(connection, adjustment, scope, at)
     return adjustment
+
+
+async def _refuse_too_much(connection: AsyncConnection, account_id: UUID, amount: Decimal) -> None:
+    before = await service.lock(connection, account_id)
+    if before.balance + before.used + amount > rules.MOST_EVER:
+        raise Invalid(
+            "BALANCE_TOO_LARGE", "an account has at most 900,000,000,000,000 credits ever"
+        )
 
 
 async def allow_overdraft(

@@ -41,6 +41,8 @@ class HoldOrder:
     scope: str | None = None
     paid_only: bool = False
     subject: str | None = None
+    made_by: str | None = None
+    """The caller's own name."""
     hash: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -83,7 +85,7 @@ async def hold_many(
         (
             one.account_id, one.amount, one.key, one.hash, one.reason,
             one.expires_at and one.expires_at.isoformat(), _span(one), one.scope, one.paid_only,
-            one.subject,
+            one.subject, one.made_by,
         )
         for one in orders
     ])  # fmt: skip

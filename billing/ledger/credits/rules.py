@@ -17,6 +17,10 @@ LotKind = Literal["trial", "plan", "purchase", "adjustment", "refund", "dispute"
 SOON: Final = timedelta(days=7)
 LIMIT: Final = Decimal(10) ** 15
 DECIMALS: Final = 12
+MOST_EVER: Final = Decimal(9) * Decimal(10) ** 14
+"""Operators give an account no credits beyond this, all it has and ever used together: the rest up
+to 10^15 is room for what is bought, granted by plans, and owed."""
+MOST_OVERDRAFT: Final = Decimal(10) ** 13
 KEY_LIMIT: Final = 255
 # Lots that should go first have the lower number; scope, expiry and price decide within it.
 PRIORITY: Final[dict[LotKind, int]] = {
@@ -45,7 +49,9 @@ def grantable(amount: Decimal) -> Decimal:
 
 
 def allowable(amount: Decimal) -> Decimal:
-    """An overdraft: exact, 0 or more, below 10^15, at most twelve decimals."""
+    """An overdraft: exact, from 0 to 10^13, at most twelve decimals."""
+    if amount > MOST_OVERDRAFT:
+        raise Invalid("INVALID_AMOUNT", "an overdraft is at most 10^13 credits")
     return grantable(amount) if amount else amount
 
 

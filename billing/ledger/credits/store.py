@@ -3,7 +3,7 @@
 A read writes nothing: its answer leaves out what has expired by the asked instant.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
@@ -232,6 +232,13 @@ def _stands(at: datetime) -> ColumnElement[str]:
     """A hold's status at `at`, though nobody wrote yet that it expired."""
     over = and_(credit_holds.c.status == "open", credit_holds.c.expires_at <= at)
     return case((over, "expired"), else_=credit_holds.c.status)
+
+
+async def made_by(connection: AsyncConnection, maker: str, hold_ids: Collection[UUID]) -> set[UUID]:
+    """Those of the holds that this caller made."""
+    hold = credit_holds.c
+    query = select(hold.id).where(hold.id.in_(hold_ids), hold.made_by == maker)
+    return set(await connection.scalars(query))
 
 
 def _holds(at: datetime) -> Select[Any]:

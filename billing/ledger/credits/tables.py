@@ -160,6 +160,8 @@ credit_holds = c.table(
     c.instant("created_at"),
     c.instant("expires_at"),
     c.instant("resolved_at", nullable=True),
+    # The `sub` of the caller who made it: a member spends no other's.
+    c.text("made_by", nullable=True),
     c.check(
         "amount > 0 AND least(captured, amount - captured) >= 0"
         " AND (captured > 0) = (status = 'captured')",

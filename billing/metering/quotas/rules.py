@@ -8,7 +8,7 @@ from typing import Final
 from billing.catalog.products.schemas import LEVELS
 from billing.core.errors import Invalid
 from billing.core.periods import from_wall, to_wall
-from billing.metering.quotas.schemas import Bound, Decision, Window
+from billing.metering.quotas.schemas import Bound, Decision, Release, Window
 
 CLAIM_LIFETIME: Final = timedelta(minutes=10)
 """A quota claimed beforehand and not settled by its record by then is given back."""
@@ -44,6 +44,18 @@ def decide(
     )
 
 
+def passes_at(bound: Bound, requested: Decimal, releases: Sequence[Release]) -> datetime | None:
+    """When a limit would let a use of this size pass, if nothing more is used; None: never."""
+    if requested > bound.limit:
+        return None
+    room = bound.limit - bound.used
+    for at, amount in releases:
+        room += amount
+        if room >= requested:
+            return at
+    return bound.resets_at
+
+
 def over_budget(decision: Decision, budget: Bound) -> Decision:
     """The same use, refused by a budget that blocks: the figures are the budget's own."""
     return decision.model_copy(
@@ -53,6 +65,7 @@ def over_budget(decision: Decision, budget: Bound) -> Decision:
             "used": budget.used,
             "remaining": budget.remaining,
             "resets_at": budget.resets_at,
+            "passes_at": budget.resets_at,
             "reason": OVER_BUDGET,
             "refused_by": "budget",
             "budget_id": budget.budget_id,
@@ -76,13 +89,18 @@ def window_for(meter: str, counts: str, owner: str, window: Window | None) -> Wi
 
 
 def window_end(
-    window: Window, start: datetime, span_seconds: int | None, zone: str, period_end: datetime
+    window: Window,
+    start: datetime,
+    span_seconds: int | None,
+    zone: str,
+    period_end: datetime,
+    at: datetime,
 ) -> datetime:
-    """The instant at which use stops counting; in a rolling window, that of its newest part."""
+    """The instant at which what was used until `at` counts no more, all of it."""
     if window == "cycle":
         return period_end
     if window == "rolling":
-        return start + 2 * timedelta(seconds=span_seconds or 0)
+        return at + timedelta(seconds=span_seconds or 0) * 61 / 60
     wall = to_wall(start, zone)
     if window == "day":
         return from_wall(wall + timedelta(days=1), zone)

@@ -1,7 +1,8 @@
 """Quotas as operators set them and callers meet them."""
 
+from datetime import datetime
 from decimal import Decimal
-from typing import Literal, Self
+from typing import Literal, NamedTuple, Self
 from uuid import UUID
 
 from pydantic import AwareDatetime
@@ -35,6 +36,13 @@ class Quota(Frozen):
         return max(Decimal(0), self.limit_amount - self.used)
 
 
+class Release(NamedTuple):
+    """An amount that a window gives back at an instant."""
+
+    at: datetime
+    amount: Decimal
+
+
 class Claim(Frozen):
     """A use counted before its event is recorded; `record_id` is the id the record will have."""
 
@@ -56,6 +64,7 @@ class Bound(Frozen):
     is_hard: bool
     resets_at: AwareDatetime | None
     budget_id: UUID | None = None
+    quota_id: UUID | None = None
     soft_percent: int = 80
 
     @property
@@ -76,6 +85,8 @@ class Decision(Frozen):
     soft_limit_reached: bool
     resets_at: AwareDatetime | None
     reason: str | None
+    passes_at: AwareDatetime | None = None
+    """When the same use would pass, if nothing more is used until then; None: never."""
     refused_by: Source | None = None
     budget_id: UUID | None = None
     """The budget that refuses; the figures are then its own, in what it measures."""

@@ -38,39 +38,78 @@ class Asked:
     feature_type: str | None = None
 
 
-async def check(connection: AsyncConnection, account_id: UUID, asked: Asked) -> Decision:
-    """Compare a use with the limits; reserves nothing [H1].
+async def check(
+    connection: AsyncConnection, account_id: UUID, asked: Asked, used_at: datetime | None = None
+) -> Decision:
+    """Compare a use with the limits of its own time, which is now unless said; reserves nothing.
 
-    Errors: METER_NOT_FOUND; NO_ENTITLEMENT where only a plan would pay, and none gives anything.
+    [H1]. Errors: METER_NOT_FOUND; USAGE_TOO_LARGE; NO_ENTITLEMENT where only a plan would pay, and
+    none gives anything.
     """
     meter, counts = await usage_store.meter_of(
-        connection, asked.product_id, asked.service_type, asked.feature_type
+        connection, asked.product_id, asked.service_type, asked.feature_type, asked.amount
     )
-    at, period, start = await _now(connection, account_id)
-    if period is not None and asked.product_id is None:
+    now, period, start = await _now(connection, account_id)
+    is_late = used_at is not None and used_at < start
+    if used_at is not None and is_late:
+        period = await usage_store.past_period(connection, account_id, used_at)
+        start = period.start_at if period else used_at
+    at = used_at or now
+    if period is not None and asked.product_id is None and not is_late:
         usage.demand(period, meter)
     counter = (await usage_store.cycle_counters(connection, account_id, "", start)).get(meter)
     amount = _rise(asked.amount, counts, counter)
-    owners = [""]
-    owners += [usage_rules.user(asked.user_id)] if asked.user_id else []
-    owners += [usage_rules.organization(asked.organization_id)] if asked.organization_id else []
     account = await _account(connection, account_id)
     zone = period.zone if period else account.zone
     quotas = await store.standing(
-        connection, account_id, zone=zone, period_start=start, at=at, owners=owners, meter=meter
-    )
+        connection, account_id, zone=zone, period_start=start, at=at, now=now,
+        owners=_owners(asked), meter=meter,
+    )  # fmt: skip
     end = period.end_at if period else periods.month_of(at, zone)[1]
-    bounds = [bound_of(quota, zone, end) for quota in quotas]
+    bounds = [bound_of(quota, zone, end, at) for quota in quotas]
     used = counter.quantity if counter else ZERO
     limit = period.limits.get(meter) if period else None
     if period is not None and limit is not None:
         claimed = ZERO
-        if limit["then"] == "block":
+        if limit["then"] == "block" and not is_late:
             claimed = await store.reserved(connection, account_id, meter, at)
         bounds.append(_plan_bound(period, meter, used + claimed))
     decision = rules.decide(meter, amount, bounds, used)
+    if not decision.allowed:
+        # A time of its own stays where it is, whatever time does to the window.
+        hard = [] if used_at else [bound for bound in bounds if bound.is_hard]
+        return await _when(connection, account_id, decision, hard, now)
     broken = await _broken_budget(connection, account_id, asked, decision, limit, used, at)
-    return rules.over_budget(decision, broken) if broken and decision.allowed else decision
+    return rules.over_budget(decision, broken) if broken else decision
+
+
+async def _when(
+    connection: AsyncConnection,
+    account_id: UUID,
+    refused: Decision,
+    bounds: list[Bound],
+    now: datetime,
+) -> Decision:
+    """The refusal with the instant at which the same use would pass every one of these limits."""
+    passes: list[datetime] = []
+    for bound in bounds:
+        if bound.remaining >= refused.requested:
+            continue
+        freed = await store.releases(connection, account_id, bound.quota_id, refused.meter, now)
+        at = rules.passes_at(bound, refused.requested, freed)
+        if at is None:
+            return refused
+        passes.append(at)
+    return refused.model_copy(update={"passes_at": max(passes, default=None)})
+
+
+def _owners(asked: Asked) -> list[str]:
+    """Whose quotas a use falls under."""
+    owners = [""]
+    owners += [usage_rules.user(asked.user_id)] if asked.user_id else []
+    return owners + (
+        [usage_rules.organization(asked.organization_id)] if asked.organization_id else []
+    )
 
 
 async def claim(database: Database, account_id: UUID, asked: Asked, event_id: str) -> Decision:
@@ -120,10 +159,10 @@ async def standing(
     return period, quotas, at
 
 
-def bound_of(quota: Quota, zone: str, period_end: datetime) -> Bound:
-    """A quota as one of the limits that a use meets."""
+def bound_of(quota: Quota, zone: str, period_end: datetime, at: datetime) -> Bound:
+    """A quota as one of the limits that a use at an instant meets."""
     end = rules.window_end(
-        quota.window_kind, quota.window_start, quota.span_seconds, zone, period_end
+        quota.window_kind, quota.window_start, quota.span_seconds, zone, period_end, at
     )
     return Bound(
         source="quota",
@@ -131,6 +170,7 @@ def bound_of(quota: Quota, zone: str, period_end: datetime) -> Bound:
         used=quota.used,
         is_hard=quota.is_hard,
         resets_at=end,
+        quota_id=quota.id,
         soft_percent=min(quota.alert_percents, default=80),
     )
 

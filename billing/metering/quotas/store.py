@@ -11,8 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import prepared
 from billing.metering.quotas.rules import CLAIM_LIFETIME
-from billing.metering.quotas.schemas import Claim, Quota, Window
-from billing.metering.quotas.tables import billing_quotas, quota_claims
+from billing.metering.quotas.schemas import Claim, Quota, Release, Window
+from billing.metering.quotas.tables import billing_quotas, quota_claims, quota_slices
 
 _SET: Final = text(
     "SELECT quota_set(:account_id, CAST(ROW(:owner, :meter, :window_kind, :span_seconds,"
@@ -28,24 +28,22 @@ _IS_CLAIMED: Final = text(
     "SELECT EXISTS (SELECT 1 FROM quota_claims WHERE id = :id AND status <> 'expired')"
     " OR EXISTS (SELECT 1 FROM billing_records WHERE id = :id)"
 )
-# The window's use as of an instant, whether or not anybody has moved the window on since.
+# What the windows of an instant have used, whether or not anybody has moved them on since.
 _STANDING: Final = text(
     """
-    SELECT q.*, w.begins AS window_start,
-        quota_used(
-            CASE WHEN q.window_start >= w.begins THEN q.used ELSE 0 END,
-            CASE WHEN q.window_start >= w.begins THEN q.used_before
-                WHEN q.window_start + make_interval(secs => q.span_seconds) = w.begins THEN q.used
-                ELSE 0 END,
-            q.span_seconds, w.begins, :at) AS used
-    FROM billing_quotas q
-    CROSS JOIN LATERAL (
-        SELECT quota_window(q.window_kind, q.span_seconds, :zone, :period_start, :at)) AS w(begins)
-    WHERE q.account_id = :account_id
-        AND (CAST(:owners AS text[]) IS NULL OR q.owner = ANY (CAST(:owners AS text[])))
+    SELECT q.id, q.account_id, q.owner, q.meter, q.window_kind, q.span_seconds, q.limit_amount,
+        q.is_hard, q.alert_percents, q.created_at, q.updated_at, s.begins AS window_start, s.used
+    FROM quota_standing(:account_id, :zone, :period_start, :at, :now) AS s
+    JOIN billing_quotas AS q ON q.id = s.id
+    WHERE (CAST(:owners AS text[]) IS NULL OR q.owner = ANY (CAST(:owners AS text[])))
         AND (CAST(:meter AS text) IS NULL OR q.meter = :meter)
     ORDER BY q.meter, q.owner, q.window_kind
     """
+)
+_RELEASES: Final = text("SELECT at, amount FROM quota_releases(:quota_id, :at)")
+_EXPIRIES: Final = text(
+    "SELECT expires_at, sum(amount) FROM quota_claims WHERE account_id = :account_id"
+    " AND status = 'open' AND meter = :meter AND expires_at > :at GROUP BY 1 ORDER BY 1"
 )
 
 
@@ -56,22 +54,29 @@ async def standing(
     zone: str,
     period_start: datetime,
     at: datetime,
+    now: datetime | None = None,
     owners: Sequence[str] | None = None,
     meter: str | None = None,
 ) -> list[Quota]:
-    """An account's quotas as they stand at an instant, of some owners or all."""
+    """An account's quotas, of some owners or all, in their windows of an instant, as of now."""
     values = {
         "account_id": account_id, "zone": zone, "period_start": period_start, "at": at,
-        "owners": list(owners) if owners is not None else None, "meter": meter,
+        "now": now or at, "owners": list(owners) if owners is not None else None, "meter": meter,
     }  # fmt: skip
     rows = await connection.execute(_STANDING, values)
-    names = Quota.model_fields
-    found = []
-    for row in rows:
-        # Of two columns with one name the later one is the window as it stands.
-        fields = dict(zip(rows.keys(), row, strict=True))
-        found.append(Quota.model_validate({name: fields[name] for name in names}))
-    return found
+    return [Quota.model_validate(dict(row)) for row in rows.mappings()]
+
+
+async def releases(
+    connection: AsyncConnection, account_id: UUID, quota_id: UUID | None, meter: str, at: datetime
+) -> list[Release]:
+    """What a quota, or what the plan gives of a meter, gets back before its window ends."""
+    if quota_id is not None:
+        rows = await connection.execute(_RELEASES, {"quota_id": quota_id, "at": at})
+    else:
+        values = {"account_id": account_id, "meter": meter, "at": at}
+        rows = await connection.execute(_EXPIRIES, values)
+    return [Release(when, amount) for when, amount in rows]
 
 
 async def put(
@@ -151,6 +156,7 @@ def listing(account_id: UUID | None) -> Select[Any]:
 
 async def remove(connection: AsyncConnection, quota_id: UUID) -> Quota | None:
     """Take a quota away; answers it as it was."""
+    await connection.execute(delete(quota_slices).where(quota_slices.c.quota_id == quota_id))
     gone = delete(billing_quotas).where(billing_quotas.c.id == quota_id)
     row = await prepared.find(connection, gone.returning(billing_quotas))
     return Quota.model_validate(dict(row)) if row else None

@@ -22,7 +22,8 @@ billing_quotas = c.table(
     c.amount("limit_amount"),
     c.flag("is_hard"),
     c.column("alert_percents", ARRAY(Integer)),
-    # The window that was last counted, what it used, and what the one before it used.
+    # The window that was last counted, and what it used; of a rolling one what was in sight then,
+    # as its slices say. `used_before` is of the release before.
     c.instant("window_start"),
     c.amount("used", server_default="0"),
     c.amount("used_before", server_default="0"),
@@ -38,6 +39,16 @@ billing_quotas = c.table(
     # is compiled anew for every statement that changes the row.
     c.check("used >= 0", name="used_not_negative"),
     postgresql_with={"fillfactor": 50},
+)
+
+# Of rolling quotas: what was used and claimed in each sixtieth of their span, by the time of use.
+# No foreign key, as below.
+quota_slices = c.table(
+    "quota_slices",
+    c.uuid("account_id"),
+    c.uuid("quota_id", primary_key=True),
+    c.instant("ends_at", primary_key=True),
+    c.total("used"),
 )
 
 # No foreign key: it would cost each claim a look-up, and only a function that has just locked the

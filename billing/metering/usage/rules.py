@@ -24,6 +24,11 @@ STATUS_ACTIONS: Final = {
 """The event [F20] to publish when an existing record gets this status."""
 
 
+def too_large(meter: str, most: Decimal) -> str:
+    """What a caller whose use is too large is told."""
+    return f"one use of {meter} is at most {most.normalize():f} units"
+
+
 def record_id(account_id: UUID, event_id: str | None) -> UUID:
     """The id of the record of an event: the same for the same account and event, else a new one.
 

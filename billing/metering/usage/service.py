@@ -72,7 +72,7 @@ async def quotes(
     ]
     if product is None or not priced:
         return {}
-    _, counts = await store.meter_of(connection, product_key, None, None)
+    _, counts = await store.meter_of(connection, product_key, None, None, amount)
     period = await store.open_period(connection, account_id, at)
     return await _rate(connection, account_id, product, counts, amount, priced, period)
 

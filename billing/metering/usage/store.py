@@ -20,9 +20,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.catalog.rating.schemas import CREDIT
 from billing.core import prepared
-from billing.core.errors import NotFound
+from billing.core.errors import Invalid, NotFound
+from billing.core.money import ZERO
 from billing.core.prepared import Prepared
 from billing.ledger.credits.tables import credit_balances
+from billing.metering.usage import rules
 from billing.metering.usage.schemas import BillingRecord, Counter, Period
 from billing.metering.usage.tables import (
     billing_records,
@@ -45,8 +47,9 @@ _ONLY_PLANS_PAY: Final = text(
     " WHERE p.meter = :meter AND p.is_active AND r.effective_to IS NULL)"
 )
 _METER: Final = text(
-    "SELECT meter, counts FROM usage_metered_kinds(ARRAY[CAST("
-    "ROW(:product, :service, :feature, NULL, NULL, NULL, NULL) AS usage_kind)])"
+    "SELECT k.meter, k.counts, m.max_per_use FROM usage_metered_kinds(ARRAY[CAST("
+    "ROW(:product, :service, :feature, NULL, NULL, NULL, NULL) AS usage_kind)]) AS k"
+    " LEFT JOIN meters AS m ON m.key = k.meter"
 )
 
 
@@ -57,6 +60,18 @@ async def open_period(connection: AsyncConnection, account_id: UUID, at: datetim
         row = await _DUE_PERIOD.first(connection, account_id=account_id, at=at)
         found = Period.model_validate(dict(row)) if row else None
     return found
+
+
+async def past_period(connection: AsyncConnection, account_id: UUID, at: datetime) -> Period | None:
+    """The period that a late use of this time falls into; None before the first."""
+    query = (
+        select(usage_periods)
+        .where(usage_periods.c.account_id == account_id, usage_periods.c.start_at <= at)
+        .order_by(usage_periods.c.start_at.desc())
+        .limit(1)
+    )
+    row = await prepared.find(connection, query)
+    return Period.model_validate(dict(row)) if row else None
 
 
 async def current_period(connection: AsyncConnection, account_id: UUID, at: datetime) -> Period:
@@ -99,9 +114,16 @@ async def only_plans_pay(connection: AsyncConnection, meter: str) -> bool:
 
 
 async def meter_of(
-    connection: AsyncConnection, product: str | None, service: str | None, feature: str | None
+    connection: AsyncConnection,
+    product: str | None,
+    service: str | None,
+    feature: str | None,
+    amount: Decimal = ZERO,
 ) -> tuple[str, str]:
-    """(meter, how it counts) behind a caller's words [X9]. Errors: METER_NOT_FOUND."""
+    """(meter, how it counts) behind a caller's words [X9], for a use of `amount`.
+
+    Errors: METER_NOT_FOUND, USAGE_TOO_LARGE.
+    """
     row = (
         await connection.execute(
             _METER, {"product": product, "service": service, "feature": feature}
@@ -109,6 +131,8 @@ async def meter_of(
     ).one()
     if row.meter is None:
         raise NotFound("METER_NOT_FOUND", "no such meter")
+    if amount > row.max_per_use:
+        raise Invalid("USAGE_TOO_LARGE", rules.too_large(row.meter, row.max_per_use))
     return row.meter, row.counts
 
 

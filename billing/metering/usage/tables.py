@@ -135,16 +135,16 @@ usage_counters = c.table(
     c.text("meter", primary_key=True),
     # Of the account's days 'service|method|status|currency', so that statistics need no scan.
     c.text("facet", primary_key=True),
-    c.amount("quantity"),
+    c.total("quantity"),
     c.bigint("events"),
     c.amount("maximum"),
     c.amount("last_value"),
     c.instant("last_at"),
     # What the records in here cost in credits; units beyond the plan's allowance that the next
     # invoice charges, and what they come to in its currency.
-    c.amount("credits"),
-    c.amount("overage"),
-    c.amount("overage_total"),
+    c.total("credits"),
+    c.total("overage"),
+    c.total("overage_total"),
     c.check("grain IN ('hour', 'day')", name="grain_known"),
     postgresql_with={"fillfactor": 70},
 )
@@ -176,7 +176,7 @@ usage_alerts = c.table(
     c.integer("threshold"),
     c.instant("window_start"),
     c.amount("limit_amount"),
-    c.amount("used_amount"),
+    c.total("used_amount"),
     c.instant("created_at"),
     Unique("account_id", "subject", "meter", "window_start", "threshold"),
     c.index("ix_usage_alerts_account", "account_id", "created_at", "id"),

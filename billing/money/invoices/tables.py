@@ -76,7 +76,7 @@ invoice_lines = c.table(
     c.integer("position"),
     c.text("kind"),
     c.text("description"),
-    c.amount("quantity"),
+    c.total("quantity"),
     c.amount("unit_amount"),
     c.bigint("amount_minor"),
     c.instant("period_start", nullable=True),

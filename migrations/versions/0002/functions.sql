@@ -1,5 +1,13 @@
 SET LOCAL check_function_bodies = off;
 
+CREATE TYPE credit_hold_item_v2 AS (
+    account_id uuid, amount numeric, key text, hash text, reason text, expires_at timestamptz,
+    lifetime interval, scope text, paid_only boolean, subject text, made_by text);
+
+CREATE TYPE quota_timed_use AS (
+    id uuid, user_id text, organization_id text, meter text, amount numeric, at timestamptz,
+    period_start timestamptz);
+
 CREATE OR REPLACE FUNCTION plan_by_default() RETURNS uuid
 LANGUAGE sql STABLE
 SET enable_seqscan = off
@@ -18,6 +26,202 @@ LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
             'VND', 'VUV', 'XAF', 'XOF', 'XPF') THEN 0
         ELSE 2
     END
+$$;
+
+CREATE OR REPLACE FUNCTION credit_hold_fast_v2(
+    p_items credit_hold_item_v2[], p_accounts uuid[], p_at timestamptz)
+RETURNS SETOF credit_hold_answer
+LANGUAGE plpgsql
+SET enable_seqscan = off
+SET enable_hashjoin = on
+SET enable_mergejoin = off
+SET plan_cache_mode = force_generic_plan
+AS $$
+DECLARE
+    shown text := coalesce(current_setting('app.accounts', true), '');
+    fit record;
+BEGIN
+    IF cardinality(p_accounts) > (SELECT count(DISTINCT u) FROM unnest(p_accounts) AS u) THEN
+        RETURN;
+    END IF;
+    PERFORM set_config('app.accounts', array_to_string(p_accounts, ','), true);
+    fit := credit_hold_fit_v2(p_items, p_at, clock_timestamp());
+    IF NOT fit.all_fit THEN
+        PERFORM set_config('app.accounts', shown, true);
+        RETURN;
+    END IF;
+    RETURN QUERY
+    WITH items AS MATERIALIZED (
+        SELECT
+            i.account_id, i.amount, i.key, i.hash, i.reason, i.scope, i.paid_only, i.subject,
+            i.made_by, i.id, i.lot_id, i.as_of, i.ends, i.place
+        FROM ROWS FROM (
+            unnest(p_items), unnest(fit.ids), unnest(fit.lots), unnest(fit.as_of), unnest(fit.ends)
+        ) WITH ORDINALITY AS i(
+            account_id, amount, key, hash, reason, expires_at, lifetime, scope, paid_only, subject,
+            made_by, id, lot_id, as_of, ends, place)
+    ), held AS (
+        INSERT INTO credit_holds (
+            id, account_id, status, amount, key, request_hash, scope, paid_only, reason,
+            subject, created_at, expires_at, made_by)
+        SELECT id, account_id, 'open', amount, key, hash, scope, paid_only, reason, subject,
+            as_of, ends, made_by
+        FROM items
+    ), split AS (
+        INSERT INTO credit_hold_lots (hold_id, position, lot_id, account_id, amount)
+        SELECT id, 1, lot_id, account_id, amount FROM items
+    ), lots AS (
+        UPDATE credit_lots AS l SET held = l.held + i.amount
+        FROM items AS i WHERE l.id = i.lot_id
+    ), moved AS (
+        UPDATE credit_balances AS b
+        SET held = b.held + i.amount, next_expiry = least(b.next_expiry, i.ends)
+        FROM items AS i WHERE b.account_id = i.account_id
+    )
+    SELECT place::integer, 'ok', id, amount, ends, NULL::numeric, 'open', 0::numeric, as_of,
+        NULL::timestamptz, false
+    FROM items;
+    -- Whatever ends later is seen to when the matter looks at what ends first.
+    PERFORM account_watch(u.account_id, u.ends, u.as_of)
+    FROM (
+        SELECT i.account_id, i.ends, i.as_of
+        FROM unnest(p_accounts, fit.ends, fit.as_of, fit.before)
+            AS i(account_id, ends, as_of, before)
+        WHERE coalesce(i.before > i.ends, true)
+        ORDER BY i.account_id) AS u;
+    PERFORM set_config('app.accounts', shown, true);
+END;
+$$;
+
+CREATE OR REPLACE FUNCTION credit_hold_fit_v2(
+    p_items credit_hold_item_v2[], p_at timestamptz, p_real_at timestamptz,
+    OUT all_fit boolean, OUT ids uuid[], OUT lots uuid[], OUT as_of timestamptz[],
+    OUT ends timestamptz[], OUT before timestamptz[])
+LANGUAGE plpgsql AS $$
+BEGIN
+    SELECT count(*) = cardinality(p_items), array_agg(uuidv7()),
+        array_agg(s.lot_id ORDER BY s.place), array_agg(s.as_of ORDER BY s.place),
+        array_agg(s.ends ORDER BY s.place), array_agg(s.next_expiry ORDER BY s.place)
+    INTO all_fit, ids, lots, as_of, ends, before
+    FROM (
+        SELECT i.ordinality AS place, l.id AS lot_id, t.as_of, e.ends, b.next_expiry
+        FROM unnest(p_items) WITH ORDINALITY AS i
+        JOIN accounts AS a ON a.id = i.account_id
+        JOIN credit_balances AS b ON b.account_id = i.account_id
+        CROSS JOIN LATERAL (SELECT coalesce(p_at, a.clock_at, p_real_at) AS as_of) AS t
+        CROSS JOIN LATERAL (SELECT coalesce(i.expires_at, t.as_of + i.lifetime) AS ends) AS e
+        CROSS JOIN LATERAL (
+            SELECT o.id, o.free FROM credit_burn_order(i.account_id) AS o
+            WHERE credit_may_burn(o.scope, o.is_paid, i.scope, i.paid_only)
+            LIMIT 1) AS l
+        WHERE l.free >= i.amount AND e.ends > t.as_of AND coalesce(b.next_expiry > t.as_of, true)
+            AND NOT coalesce(b.top_up_below > b.balance - b.held - i.amount, false)
+            AND NOT EXISTS (SELECT FROM credit_holds AS h WHERE h.key = i.key)) AS s;
+END;
+$$;
+
+CREATE OR REPLACE FUNCTION credit_hold_many_v2(
+    p_items credit_hold_item_v2[], p_at timestamptz DEFAULT NULL)
+RETURNS SETOF credit_hold_answer
+LANGUAGE plpgsql AS $$
+DECLARE
+    place integer;
+    answer credit_hold_answer;
+    accounts uuid[] := ARRAY(SELECT i.account_id FROM unnest(p_items) AS i);
+BEGIN
+    PERFORM credit_lock_all(accounts);
+    RETURN QUERY SELECT f.* FROM credit_hold_fast_v2(p_items, accounts, p_at) AS f;
+    IF FOUND THEN
+        RETURN;
+    END IF;
+    FOR place IN
+        SELECT u.ordinality FROM unnest(accounts) WITH ORDINALITY AS u(account_id)
+        ORDER BY u.account_id, u.ordinality
+    LOOP
+        answer := credit_hold_one_v2(p_items[place], p_at);
+        answer.place := place;
+        RETURN NEXT answer;
+    END LOOP;
+END;
+$$;
+
+CREATE OR REPLACE FUNCTION credit_hold_one_v2(
+    p_item credit_hold_item_v2, p_at timestamptz DEFAULT NULL)
+RETURNS credit_hold_answer
+LANGUAGE plpgsql
+SET enable_seqscan = off
+SET plan_cache_mode = force_generic_plan
+AS $$
+DECLARE
+    shown text := coalesce(current_setting('app.accounts', true), '');
+    as_of timestamptz := credit_open(p_item.account_id, p_at);
+    known record;
+    answer credit_hold_answer;
+    parts credit_part[];
+BEGIN
+    SELECT h.id, h.request_hash, h.expires_at, h.status, h.captured, h.created_at, h.resolved_at
+    INTO known
+    FROM credit_holds AS h WHERE h.key = p_item.key AND h.account_id = p_item.account_id;
+    answer.hold_id := coalesce(known.id, uuidv7());
+    answer.amount := p_item.amount;
+    answer.expires_at := coalesce(known.expires_at, p_item.expires_at, as_of + p_item.lifetime);
+    answer.status := coalesce(known.status, 'open');
+    answer.captured := coalesce(known.captured, 0);
+    answer.created_at := coalesce(known.created_at, as_of);
+    answer.resolved_at := known.resolved_at;
+    answer.top_up := false;
+    answer.verdict := credit_verdict(
+        as_of, known.id IS NOT NULL, known.request_hash = p_item.hash);
+    IF answer.verdict = 'ok' AND answer.expires_at <= as_of THEN
+        answer.verdict := 'ends_in_the_past';
+    ELSIF answer.verdict = 'ok' THEN
+        parts := credit_pick_lots(
+            p_item.account_id, p_item.amount, p_item.scope, p_item.paid_only);
+        IF credit_sum(parts) < p_item.amount THEN
+            answer.verdict := 'insufficient';
+            answer.available := credit_sum(parts);
+        ELSE
+            PERFORM credit_hold_write_v2(p_item, answer, parts);
+        END IF;
+        answer.top_up := (
+            SELECT credit_wants_top_up(b, as_of) FROM credit_balances AS b
+            WHERE b.account_id = p_item.account_id);
+        IF answer.top_up THEN
+            PERFORM credit_request_top_up(p_item.account_id, as_of);
+        END IF;
+    END IF;
+    PERFORM set_config('app.accounts', shown, true);
+    RETURN answer;
+END;
+$$;
+
+CREATE OR REPLACE FUNCTION credit_hold_write_v2(
+    p_item credit_hold_item_v2, p_hold credit_hold_answer, p_parts credit_part[])
+RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+    before timestamptz;
+BEGIN
+    INSERT INTO credit_holds (
+        id, account_id, status, amount, key, request_hash, scope, paid_only, reason, subject,
+        created_at, expires_at, made_by)
+    VALUES (
+        p_hold.hold_id, p_item.account_id, 'open', p_item.amount, p_item.key, p_item.hash,
+        p_item.scope, p_item.paid_only, p_item.reason, p_item.subject, p_hold.created_at,
+        p_hold.expires_at, p_item.made_by);
+    INSERT INTO credit_hold_lots (hold_id, position, lot_id, account_id, amount)
+    SELECT p_hold.hold_id, p.ordinality, p.lot_id, p_item.account_id, p.amount
+    FROM unnest(p_parts) WITH ORDINALITY AS p;
+    UPDATE credit_lots AS l SET held = l.held + p.amount
+    FROM unnest(p_parts) AS p WHERE l.id = p.lot_id;
+    UPDATE credit_balances AS b
+    SET held = b.held + p_item.amount, next_expiry = least(b.next_expiry, p_hold.expires_at)
+    WHERE b.account_id = p_item.account_id
+    RETURNING old.next_expiry INTO before;
+    IF coalesce(before > p_hold.expires_at, true) THEN
+        PERFORM account_watch(p_item.account_id, p_hold.expires_at, p_hold.created_at);
+    END IF;
+END;
 $$;
 
 CREATE OR REPLACE FUNCTION quota_allow_fast(
@@ -53,6 +257,472 @@ AS $$
         AND known.owner IN ('', 'u:' || p_claim.user_id, 'o:' || p_claim.organization_id)
 $$;
 
+CREATE OR REPLACE FUNCTION quota_apply(
+    p_account_id uuid, p_uses quota_timed_use[], p_at timestamptz)
+RETURNS void
+LANGUAGE plpgsql
+SET enable_seqscan = off
+AS $$
+DECLARE
+    zone text := quota_zone(p_account_id);
+    quota record;
+    percent integer;
+BEGIN
+    IF EXISTS (
+        SELECT FROM billing_quotas WHERE account_id = p_account_id AND span_seconds IS NOT NULL)
+    THEN
+        PERFORM quota_count_slices(p_account_id, p_uses, p_at);
+    END IF;
+    FOR quota IN
+        WITH sums AS (
+            SELECT q.id, CASE WHEN q.span_seconds IS NULL THEN q.used + sum(CASE
+                    WHEN quota_window_of(q, zone, u.period_start, u.at) = q.window_start
+                    THEN quota_share(q, u.meter, u.user_id, u.organization_id, u.amount)
+                    ELSE 0 END - coalesce(c.amount, 0))
+                ELSE quota_in_sight(q.id, q.span_seconds, p_at) END AS used
+            FROM billing_quotas AS q CROSS JOIN unnest(p_uses) AS u
+            LEFT JOIN LATERAL (
+                SELECT quota_share(q, meter, user_id, organization_id, amount) AS amount
+                FROM quota_claims
+                WHERE id = u.id AND status = 'open' AND claimed_at >= q.window_start LIMIT 1
+            ) AS c ON true
+            WHERE q.account_id = p_account_id
+            GROUP BY q.id
+        )
+        UPDATE billing_quotas AS q
+        -- Beyond any limit there is nothing more to know.
+        SET used = least(999999999999999, greatest(0, s.used)), updated_at = p_at
+        FROM sums AS s
+        WHERE q.account_id = p_account_id AND q.id = s.id AND s.used <> q.used
+        RETURNING q.id, q.meter, q.owner, q.limit_amount, q.alert_percents, q.window_start,
+            old.used AS was, new.used
+    LOOP
+        FOREACH percent IN ARRAY quota.alert_percents LOOP
+            IF quota.was * 100 < quota.limit_amount * percent
+                AND quota.used * 100 >= quota.limit_amount * percent
+            THEN
+                PERFORM usage_notify_threshold(
+                    p_account_id,
+                    ROW('quota ' || quota.id, quota.meter, quota.owner, percent,
+                        quota.window_start, quota.limit_amount, quota.used)::usage_threshold_alert,
+                    p_at);
+            END IF;
+        END LOOP;
+    END LOOP;
+END;
+$$;
+
+CREATE OR REPLACE FUNCTION quota_asked(
+    p_quota billing_quotas, p_zone text, p_use quota_timed_use, p_claim quota_claims,
+    p_now timestamptz)
+RETURNS TABLE (begins timestamptz, added numeric)
+LANGUAGE sql STABLE AS $$
+    SELECT w.begins, greatest(0, quota_share(p_quota, p_use.meter, p_use.user_id,
+        p_use.organization_id, p_use.amount) - CASE
+            WHEN p_quota.span_seconds IS NULL AND w.begins <> p_quota.window_start
+                OR p_quota.span_seconds IS NULL AND p_claim.claimed_at < p_quota.window_start
+                OR quota_slice_end(p_quota.span_seconds, p_claim.claimed_at)
+                    <= coalesce(p_use.at, p_now) - make_interval(secs => p_quota.span_seconds)
+                OR p_claim.claimed_at > p_use.at + make_interval(secs => p_quota.span_seconds)
+                THEN 0
+            ELSE coalesce(quota_share(p_quota, p_claim.meter, p_claim.user_id,
+                p_claim.organization_id, p_claim.amount), 0) END)
+    FROM (SELECT quota_window_of(p_quota, p_zone, p_use.period_start, p_use.at)) AS w(begins)
+$$;
+
+CREATE OR REPLACE FUNCTION quota_claim_use(
+    p_account_id uuid, p_claim quota_claim_input, p_real_at timestamptz)
+RETURNS boolean
+LANGUAGE plpgsql
+SET enable_seqscan = off
+AS $$
+DECLARE
+    as_of timestamptz := coalesce(
+        (SELECT clock_at FROM accounts WHERE id = p_account_id), p_real_at);
+    period record;
+    allowed boolean;
+BEGIN
+    IF p_claim.amount <= 0 THEN
+        RAISE EXCEPTION USING ERRCODE = 'check_violation', MESSAGE = 'nothing is claimed';
+    END IF;
+    PERFORM usage_open_period(p_account_id, as_of);
+    SELECT p.id, p.zone, p.start_at, p.limits -> p_claim.meter AS lim INTO period
+    FROM credit_balances AS b JOIN usage_periods AS p ON p.id = b.period_id
+    WHERE b.account_id = p_account_id;
+    PERFORM quota_roll_windows(p_account_id, period.zone, period.start_at, as_of);
+    -- It is counted in the windows that are open, also where another clock began them.
+    as_of := greatest(as_of, (
+        SELECT max(window_start) FROM billing_quotas WHERE account_id = p_account_id));
+    allowed := EXISTS (SELECT 1 FROM quota_claims WHERE id = p_claim.id AND status <> 'expired')
+        OR EXISTS (SELECT 1 FROM billing_records WHERE id = p_claim.id);
+    IF NOT allowed THEN
+        allowed := quota_allows(p_account_id, p_claim, period.lim, period.start_at, as_of);
+        IF allowed THEN
+            PERFORM quota_apply(
+                p_account_id,
+                ARRAY[ROW(p_claim.id, p_claim.user_id, p_claim.organization_id, p_claim.meter,
+                    p_claim.amount, NULL, NULL)::quota_timed_use],
+                as_of);
+            INSERT INTO quota_claims (
+                id, account_id, event_id, user_id, organization_id, meter, amount, claimed_at,
+                expires_at, status)
+            VALUES (p_claim.id, p_account_id, p_claim.event_id, p_claim.user_id,
+                p_claim.organization_id, p_claim.meter, p_claim.amount, as_of,
+                as_of + p_claim.lifetime, 'open')
+            ON CONFLICT (id) DO UPDATE SET
+                amount = excluded.amount, claimed_at = excluded.claimed_at,
+                user_id = excluded.user_id, organization_id = excluded.organization_id,
+                meter = excluded.meter, expires_at = excluded.expires_at, status = 'open';
+        END IF;
+    END IF;
+    PERFORM quota_allow_fast(p_account_id, p_claim, period.id);
+    RETURN allowed;
+END;
+$$;
+
+CREATE OR REPLACE FUNCTION quota_count_slices(
+    p_account_id uuid, p_uses quota_timed_use[], p_at timestamptz)
+RETURNS void
+LANGUAGE sql
+SET enable_seqscan = off
+AS $$
+    INSERT INTO quota_slices AS s (account_id, quota_id, ends_at, used)
+    SELECT p_account_id, g.id, g.ends_at, g.added
+    FROM (
+        SELECT s.id, p.ends_at, sum(p.added) AS added
+        FROM (
+            SELECT q.id, quota_slice_end(q.span_seconds, coalesce(u.at, p_at)) AS used_until,
+                quota_share(q, u.meter, u.user_id, u.organization_id, u.amount) AS used,
+                quota_slice_end(q.span_seconds, c.claimed_at) AS claimed_until,
+                quota_share(q, c.meter, c.user_id, c.organization_id, c.amount) AS claimed
+            FROM billing_quotas AS q CROSS JOIN unnest(p_uses) AS u
+            LEFT JOIN quota_claims AS c ON c.id = u.id AND c.status = 'open'
+            WHERE q.account_id = p_account_id AND q.span_seconds IS NOT NULL
+            OFFSET 0) AS s
+        CROSS JOIN LATERAL (VALUES (s.used_until, s.used), (s.claimed_until, -s.claimed))
+            AS p(ends_at, added)
+        WHERE p.added <> 0
+        GROUP BY s.id, p.ends_at
+        HAVING sum(p.added) <> 0) AS g
+    ON CONFLICT (quota_id, ends_at) DO UPDATE SET used = s.used + excluded.used
+$$;
+
+CREATE OR REPLACE FUNCTION quota_in_sight(p_quota_id uuid, p_span integer, p_at timestamptz)
+RETURNS numeric
+LANGUAGE sql STABLE
+SET enable_seqscan = off
+AS $$
+    SELECT coalesce(sum(used), 0) FROM quota_slices
+    WHERE quota_id = p_quota_id AND ends_at > p_at - make_interval(secs => p_span)
+$$;
+
+CREATE OR REPLACE FUNCTION quota_is_exceeded(
+    p_records usage_rated[], p_account_id uuid, p_at timestamptz)
+RETURNS boolean
+LANGUAGE sql
+SET enable_seqscan = off
+AS $$
+    WITH uses AS MATERIALIZED (
+        SELECT c.claim, z.name AS zone,
+            ROW((r.use).id, (r.use).user_id, (r.use).organization_id, r.meter,
+                r.included_units + r.charged_units, (r.use).used_at, r.period_start
+                )::quota_timed_use AS use
+        FROM quota_zone(p_account_id) AS z(name) CROSS JOIN unnest(p_records) AS r
+        LEFT JOIN LATERAL (
+            SELECT k AS claim FROM quota_claims AS k
+            WHERE k.id = (r.use).id AND k.status = 'open' LIMIT 1) AS c ON true
+        WHERE r.failure IS NULL
+    )
+    SELECT coalesce(bool_or(a.amount > 0 AND a.amount + CASE
+        WHEN q.span_seconds IS NOT NULL THEN a.rolled
+        WHEN a.begins = q.window_start THEN q.used
+        ELSE quota_recorded(q, a.zone, a.begins) END > q.limit_amount), false)
+    FROM billing_quotas AS q CROSS JOIN LATERAL (
+        -- What one row gives back is not there yet for the rows before it.
+        SELECT r.begins, min(u.zone) AS zone, sum(r.added) AS amount, max(
+            CASE WHEN q.span_seconds IS NOT NULL AND r.added > 0
+            THEN quota_rolled(q.id, q.span_seconds, coalesce((u.use).at, p_at)) END) AS rolled
+        FROM uses AS u
+        CROSS JOIN LATERAL quota_asked(q, u.zone, u.use, u.claim, p_at) AS r
+        GROUP BY r.begins) AS a
+    WHERE q.account_id = p_account_id AND q.is_hard
+$$;
+
+CREATE OR REPLACE FUNCTION quota_recorded(
+    p_quota billing_quotas, p_zone text, p_begins timestamptz)
+RETURNS numeric
+LANGUAGE sql STABLE
+SET enable_seqscan = off
+AS $$
+    SELECT coalesce(sum(quantity), 0) FROM usage_counters
+    WHERE account_id = p_quota.account_id AND owner = p_quota.owner AND grain = 'day'
+        AND meter = p_quota.meter
+        AND CASE WHEN p_quota.window_kind = 'cycle' THEN period_start = p_begins
+            ELSE bucket >= p_begins AND bucket < (p_begins AT TIME ZONE p_zone
+                + ('1 ' || p_quota.window_kind)::interval) AT TIME ZONE p_zone END
+$$;
+
+CREATE OR REPLACE FUNCTION quota_releases(p_quota_id uuid, p_at timestamptz)
+RETURNS TABLE (at timestamptz, amount numeric)
+LANGUAGE sql STABLE
+SET enable_seqscan = off
+AS $$
+    WITH claims AS (
+        SELECT c.expires_at,
+            quota_share(q, c.meter, c.user_id, c.organization_id, c.amount) AS amount,
+            quota_slice_end(q.span_seconds, c.claimed_at)
+                + make_interval(secs => q.span_seconds) AS out_of_sight
+        FROM billing_quotas AS q JOIN quota_claims AS c ON c.account_id = q.account_id
+        WHERE q.id = p_quota_id AND c.status = 'open' AND c.expires_at > p_at
+            AND (q.span_seconds IS NOT NULL OR c.claimed_at >= q.window_start)
+    ), parts AS (
+        SELECT least(expires_at, out_of_sight) AS at, amount FROM claims
+        UNION ALL
+        SELECT out_of_sight, -amount FROM claims WHERE out_of_sight IS NOT NULL
+        UNION ALL
+        SELECT s.ends_at + make_interval(secs => q.span_seconds), s.used
+        FROM billing_quotas AS q JOIN quota_slices AS s ON s.quota_id = q.id
+        WHERE q.id = p_quota_id
+    )
+    SELECT p.at, sum(p.amount) FROM parts AS p
+    WHERE p.at > p_at GROUP BY p.at HAVING sum(p.amount) <> 0 ORDER BY p.at
+$$;
+
+CREATE OR REPLACE FUNCTION quota_roll_windows(
+    p_account_id uuid, p_zone text, p_period_start timestamptz, p_at timestamptz)
+RETURNS void
+LANGUAGE plpgsql
+SET enable_seqscan = off
+AS $$
+DECLARE
+    expired quota_timed_use[];
+BEGIN
+    PERFORM 1 FROM billing_quotas WHERE account_id = p_account_id FOR NO KEY UPDATE;
+    expired := ARRAY(
+        SELECT ROW(id, NULL, NULL, NULL, NULL, NULL, NULL)::quota_timed_use FROM quota_claims
+        WHERE account_id = p_account_id AND status = 'open' AND expires_at <= p_at);
+    IF cardinality(expired) > 0 THEN
+        PERFORM quota_apply(p_account_id, expired, p_at);
+        UPDATE quota_claims SET status = 'expired'
+        WHERE id = ANY (ARRAY(SELECT id FROM unnest(expired)));
+    END IF;
+    UPDATE billing_quotas AS q
+    SET window_start = w.begins, plain_until = NULL, used = w.used, used_before = 0
+    FROM (
+        SELECT b.quota AS id, b.begins, least(999999999999999, CASE
+            WHEN (b.row).span_seconds IS NULL THEN quota_recorded(b.row, p_zone, b.begins)
+            ELSE quota_in_sight(b.quota, (b.row).span_seconds, p_at) END) AS used
+        FROM (
+            SELECT known.id AS quota, known AS row, greatest(known.window_start, quota_window(
+                known.window_kind, known.span_seconds, p_zone, p_period_start, p_at)) AS begins
+            FROM billing_quotas AS known WHERE known.account_id = p_account_id) AS b
+        WHERE (b.row).span_seconds IS NOT NULL OR b.begins > (b.row).window_start) AS w
+    WHERE q.id = w.id
+        AND (w.begins > q.window_start OR w.used <> q.used OR q.used_before <> 0);
+    -- No use of such an age is taken any more.
+    DELETE FROM quota_slices AS s USING billing_quotas AS q
+    WHERE q.account_id = p_account_id AND q.span_seconds IS NOT NULL AND s.quota_id = q.id
+        AND s.ends_at < p_at - usage_late_limit() - make_interval(secs => q.span_seconds);
+END;
+$$;
+
+CREATE OR REPLACE FUNCTION quota_rolled(p_quota_id uuid, p_span integer, p_at timestamptz)
+RETURNS numeric
+LANGUAGE sql STABLE
+SET enable_seqscan = off
+AS $$
+    SELECT max(s.used)
+    FROM (
+        SELECT p_at - make_interval(secs => p_span) AS after, quota_slice_end(p_span, p_at) AS until
+        UNION ALL
+        -- With the slice that is just leaving: some use of the later one may have seen it. The
+        -- ends of slices are rounded, so half a slice keeps clear of them.
+        SELECT q.ends_at - make_interval(secs => p_span + p_span / 120.0), q.ends_at
+        FROM quota_slices AS q
+        WHERE q.quota_id = p_quota_id AND q.ends_at > quota_slice_end(p_span, p_at)
+            AND q.ends_at <= quota_slice_end(p_span, p_at) + make_interval(secs => p_span)
+    ) AS w
+    CROSS JOIN LATERAL (
+        SELECT coalesce(sum(used), 0) AS used FROM quota_slices
+        WHERE quota_id = p_quota_id AND ends_at > w.after AND ends_at <= w.until) AS s
+$$;
+
+CREATE OR REPLACE FUNCTION quota_set(p_account_id uuid, p_quota quota_input, p_at timestamptz)
+RETURNS uuid
+LANGUAGE plpgsql
+SET enable_seqscan = off
+AS $$
+DECLARE
+    period record;
+    begins timestamptz;
+    counted record;
+    written uuid;
+BEGIN
+    IF p_quota.limit_amount < 0 OR p_quota.span_seconds <= 0
+        OR p_quota.window_kind NOT IN ('day', 'month', 'cycle', 'rolling')
+        OR (p_quota.window_kind = 'rolling') <> (p_quota.span_seconds IS NOT NULL)
+    THEN
+        RAISE EXCEPTION USING ERRCODE = 'check_violation', MESSAGE = 'there is no such quota';
+    END IF;
+    PERFORM usage_open_period(p_account_id, p_at);
+    SELECT p.zone, p.start_at INTO period
+    FROM credit_balances AS b JOIN usage_periods AS p ON p.id = b.period_id
+    WHERE b.account_id = p_account_id;
+    PERFORM quota_roll_windows(p_account_id, period.zone, period.start_at, p_at);
+    begins := quota_window(
+        p_quota.window_kind, p_quota.span_seconds, period.zone, period.start_at, p_at);
+    -- Claims whose use is recorded: without a quota nobody closed them.
+    UPDATE quota_claims AS c SET status = 'settled'
+    WHERE account_id = p_account_id AND status = 'open'
+        AND EXISTS (SELECT 1 FROM billing_records WHERE id = c.id);
+    counted := quota_counted(p_account_id, p_quota, begins);
+    UPDATE billing_quotas SET plain_until = NULL
+    WHERE account_id = p_account_id AND meter = p_quota.meter AND plain_until IS NOT NULL;
+    INSERT INTO billing_quotas AS q (
+        id, account_id, owner, meter, window_kind, span_seconds, limit_amount, is_hard,
+        alert_percents, window_start, used, used_before, created_at, updated_at)
+    VALUES (uuidv7(), p_account_id, p_quota.owner, p_quota.meter, p_quota.window_kind,
+        p_quota.span_seconds, p_quota.limit_amount, p_quota.is_hard, p_quota.alert_percents,
+        begins, counted.used, counted.used_before, p_at, p_at)
+    ON CONFLICT (account_id, meter, owner, window_kind) DO UPDATE SET
+        span_seconds = excluded.span_seconds, limit_amount = excluded.limit_amount,
+        is_hard = excluded.is_hard, alert_percents = excluded.alert_percents,
+        updated_at = excluded.updated_at, plain_until = NULL,
+        -- Another span is another window.
+        window_start = CASE WHEN q.span_seconds IS DISTINCT FROM excluded.span_seconds
+            THEN excluded.window_start ELSE q.window_start END
+    RETURNING q.id INTO written;
+    IF p_quota.span_seconds IS NOT NULL THEN
+        INSERT INTO quota_slices (account_id, quota_id, ends_at, used)
+        SELECT p_account_id, written, quota_slice_end(p_quota.span_seconds, claimed_at), sum(amount)
+        FROM quota_claims
+        WHERE account_id = p_account_id AND status = 'open' AND meter = p_quota.meter
+            AND p_quota.owner IN ('', 'u:' || user_id, 'o:' || organization_id)
+            AND NOT EXISTS (SELECT FROM quota_slices WHERE quota_id = written)
+        GROUP BY 3;
+        PERFORM quota_roll_windows(p_account_id, period.zone, period.start_at, p_at);
+    END IF;
+    RETURN written;
+END;
+$$;
+
+CREATE OR REPLACE FUNCTION quota_share(
+    p_quota billing_quotas, p_meter text, p_user_id text, p_organization_id text, p_amount numeric)
+RETURNS numeric
+LANGUAGE sql STABLE AS $$
+    SELECT CASE WHEN p_meter = p_quota.meter
+        AND p_quota.owner IN ('', 'u:' || p_user_id, 'o:' || p_organization_id)
+        THEN p_amount ELSE 0 END
+$$;
+
+CREATE OR REPLACE FUNCTION quota_slice_end(p_span integer, p_at timestamptz) RETURNS timestamptz
+LANGUAGE sql STABLE AS $$
+    SELECT to_timestamp((div(extract(epoch FROM p_at) * 60, p_span) + 1) * p_span / 60)
+$$;
+
+CREATE OR REPLACE FUNCTION quota_standing(
+    p_account_id uuid, p_zone text, p_period_start timestamptz, p_at timestamptz,
+    p_now timestamptz)
+RETURNS TABLE (id uuid, begins timestamptz, used numeric)
+LANGUAGE sql STABLE
+SET enable_seqscan = off
+AS $$
+    SELECT q.id, w.begins, greatest(0, CASE
+        WHEN q.span_seconds IS NOT NULL
+            THEN quota_rolled(q.id, q.span_seconds, p_at) - expired.amount
+        WHEN w.begins = q.window_start THEN q.used - expired.amount
+        ELSE quota_recorded(q, p_zone, w.begins) END)
+    FROM billing_quotas AS q
+    CROSS JOIN LATERAL (
+        SELECT quota_window(q.window_kind, q.span_seconds, p_zone, p_period_start, p_at)
+    ) AS w(begins)
+    CROSS JOIN LATERAL (
+        SELECT coalesce(sum(quota_share(q, meter, user_id, organization_id, amount)), 0) AS amount
+        FROM quota_claims
+        WHERE account_id = p_account_id AND status = 'open' AND expires_at <= p_now
+            AND CASE WHEN q.span_seconds IS NULL THEN claimed_at >= q.window_start
+                ELSE quota_slice_end(q.span_seconds, claimed_at)
+                    > p_at - make_interval(secs => q.span_seconds) END) AS expired
+    WHERE q.account_id = p_account_id
+$$;
+
+CREATE OR REPLACE FUNCTION quota_window_of(
+    p_quota billing_quotas, p_zone text, p_period_start timestamptz, p_at timestamptz)
+RETURNS timestamptz
+LANGUAGE sql STABLE AS $$
+    SELECT CASE WHEN p_at IS NULL OR p_quota.window_kind = 'rolling' THEN p_quota.window_start
+        ELSE quota_window(p_quota.window_kind, NULL, p_zone, p_period_start, p_at) END
+$$;
+
+CREATE OR REPLACE FUNCTION quota_zone(p_account_id uuid) RETURNS text
+LANGUAGE sql STABLE
+SET enable_seqscan = off
+AS $$
+    SELECT p.zone FROM credit_balances AS b JOIN usage_periods AS p ON p.id = b.period_id
+    WHERE b.account_id = p_account_id
+$$;
+
+CREATE OR REPLACE FUNCTION usage_allotted(
+    p_accounts usage_account[], p_kinds usage_kind[], p_uses usage_input[])
+RETURNS TABLE (
+    use usage_input, kind usage_metered, account_id uuid, as_of timestamptz, used_at timestamptz,
+    is_late boolean, period_start timestamptz, zone text, lim jsonb, money text, paid_in text,
+    price usage_price, refusal text, included numeric, rest numeric, by_plan boolean,
+    is_graded boolean)
+LANGUAGE sql STABLE AS $$
+    WITH priced AS MATERIALIZED (
+        SELECT p AS row, (p.use).place, (p.use).account, (p.use).amount, (p.kind).meter,
+            (p.kind).counts, p.account_id, p.period_start, p.lim, p.refusal
+        FROM usage_priced(p_accounts, p_kinds, p_uses) AS p
+    ), used AS MATERIALIZED (
+        -- Where what a use costs depends on what its cycle has used before.
+        SELECT n.account, n.period_start, n.meter, c.quantity, c.maximum
+        FROM (
+            SELECT DISTINCT account, account_id, period_start, meter FROM priced
+            WHERE lim IS NOT NULL OR counts IN ('max', 'last')) AS n
+        CROSS JOIN LATERAL (
+            SELECT quantity, maximum FROM usage_cycles
+            WHERE account_id = n.account_id AND owner = '' AND period_start = n.period_start
+                AND meter = n.meter
+            LIMIT 1) AS c
+    ), counted AS (
+        SELECT
+            p.row, p.place, p.account, p.meter, p.period_start, p.lim,
+            coalesce(c.quantity, 0) + CASE
+                -- What a plan that blocks has left is not for others where it was claimed
+                -- beforehand; claims of these uses themselves are counted as the uses are.
+                WHEN p.lim ->> 'then' = 'block' AND NOT (p.row).is_late THEN quota_reserved(
+                    p.account_id, p.meter, (p.row).as_of,
+                    ARRAY(SELECT id FROM unnest(p_uses) WHERE place <= p.place))
+                ELSE 0 END AS quantity_before,
+            CASE
+                WHEN p.refusal IS NOT NULL THEN 0
+                WHEN p.counts = 'sum' THEN p.amount
+                WHEN p.counts = 'count' THEN 1
+                -- Of a level only what rises above its highest.
+                ELSE greatest(0, p.amount - greatest(coalesce(c.maximum, 0), coalesce(
+                    max(p.amount) FILTER (WHERE p.refusal IS NULL) OVER (
+                        PARTITION BY p.account, p.meter, p.period_start ORDER BY p.place
+                        ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0)))
+            END AS delta
+        FROM priced AS p
+        LEFT JOIN used AS c
+            ON c.account = p.account AND c.period_start = p.period_start AND c.meter = p.meter
+    )
+    SELECT (c.row).*, x.included, c.delta - x.included,
+        c.lim IS NOT NULL AND coalesce(((c.row).kind).method, 'subscription_included')
+            = 'subscription_included',
+        ((c.row).price).model <> 'per_unit' OR ((c.row).price).free_units > 0
+    FROM (
+        SELECT counted.*, quantity_before + sum(delta) OVER (
+            PARTITION BY account, meter, period_start ORDER BY place) - delta AS used_before
+        FROM counted) AS c
+    CROSS JOIN LATERAL (
+        SELECT CASE WHEN c.lim IS NULL THEN 0 ELSE least(c.delta,
+            greatest(0, (c.lim ->> 'included')::numeric - c.used_before)) END
+        OFFSET 0) AS x(included)
+$$;
+
 CREATE OR REPLACE FUNCTION usage_carry_over(
     p_account_id uuid, p_limits jsonb, p_since timestamptz, p_start timestamptz)
 RETURNS jsonb
@@ -78,6 +748,42 @@ AS $$
     FROM jsonb_each(p_limits) AS l(meter, lim)
     CROSS JOIN LATERAL (SELECT (l.lim ->> 'included')::numeric) AS n(included)
     LEFT JOIN used AS u ON u.meter = l.meter
+$$;
+
+CREATE OR REPLACE FUNCTION usage_count_quotas(
+    p_records usage_rated[], p_accounts usage_account[])
+RETURNS void
+LANGUAGE plpgsql
+SET enable_seqscan = off
+AS $$
+DECLARE
+    shown text := current_setting('app.accounts', true);
+    quoted uuid[] := ARRAY(SELECT account_id FROM unnest(p_accounts) WHERE has_quotas);
+    one record;
+BEGIN
+    IF cardinality(quoted) > 0 THEN
+        FOR one IN
+            SELECT account_id, max(created_at) AS at, array_agg((use).id) AS ids,
+                array_agg(ROW((use).id, (use).user_id, (use).organization_id, meter,
+                    included_units + charged_units, (use).used_at, period_start)::quota_timed_use)
+                    AS uses
+            FROM unnest(p_records)
+            WHERE account_id = ANY (quoted)
+            GROUP BY account_id
+        LOOP
+            PERFORM set_config('app.accounts', one.account_id::text, true);
+            PERFORM quota_apply(one.account_id, one.uses, one.at);
+            UPDATE quota_claims SET status = 'settled'
+            WHERE id = ANY (one.ids) AND status = 'open';
+        END LOOP;
+        PERFORM set_config('app.accounts', shown, true);
+    END IF;
+    IF EXISTS (SELECT FROM unnest(p_records) WHERE is_limited) THEN
+        -- Of accounts without a quota too: a plan that blocks has set their part aside.
+        UPDATE quota_claims SET status = 'settled'
+        WHERE id = ANY (ARRAY(SELECT (use).id FROM unnest(p_records))) AND status = 'open';
+    END IF;
+END;
 $$;
 
 CREATE OR REPLACE FUNCTION usage_default_terms(
@@ -130,6 +836,33 @@ BEGIN
     limits := CASE WHEN given.carried_since IS NULL THEN given.limits
         ELSE usage_carry_over(p_account_id, given.limits, given.carried_since, start_at) END;
 END;
+$$;
+
+CREATE OR REPLACE FUNCTION usage_dues_fast(
+    p_accounts usage_account[], p_kinds usage_fast_kind[], p_uses usage_input[])
+RETURNS usage_due[]
+LANGUAGE sql
+SET enable_nestloop = off
+SET enable_hashjoin = on
+SET enable_mergejoin = off
+AS $$
+    SELECT CASE WHEN bool_and(d.least > 0 AND d.most <= 1000000000000) THEN array_agg(ROW(
+        d.account, d.share, d.method, a.account_id, a.as_of, d.amount, d.key, d.reason,
+        d.method = 'wallet_deduction')::usage_due ORDER BY d.first) END
+    FROM (
+        SELECT
+            u.account, u.share, k.method, min(u.place) AS first,
+            sum(c.charge) AS amount, min(c.charge) AS least,
+            max(c.charge) AS most,
+            'usage/' || (array_agg(u.id ORDER BY u.place))[1] AS key,
+            CASE WHEN count(*) = 1 THEN 'usage: ' || min(k.product_id)
+                ELSE 'usage: ' || count(*) || ' records' END AS reason
+        FROM unnest(p_uses) AS u JOIN unnest(p_kinds) AS k ON k.kind = u.kind
+        CROSS JOIN LATERAL (
+            SELECT usage_charge_units(u.amount, k.unit_price, 'CREDIT')) AS c(charge)
+        WHERE k.unit_price > 0
+        GROUP BY u.account, u.share, k.method) AS d
+    JOIN unnest(p_accounts) AS a ON a.place = d.account
 $$;
 
 CREATE OR REPLACE FUNCTION usage_ensure_past_period(p_account_id uuid, p_at timestamptz)
@@ -187,6 +920,15 @@ AS $$
                 HAVING count(*) > 0) AS t ON true) AS p
         CROSS JOIN LATERAL usage_facet(
             p.service_type, p.method, 'completed', 'CREDIT') AS c(facet)) AS f
+$$;
+
+CREATE OR REPLACE FUNCTION usage_fits_fast(p_kinds usage_fast_kind[], p_uses usage_input[])
+RETURNS boolean
+LANGUAGE sql STABLE AS $$
+    SELECT NOT EXISTS (
+        SELECT FROM unnest(p_kinds) AS k
+        WHERE (SELECT max_per_use FROM meters WHERE key = k.meter)
+            < (SELECT max(amount) FROM unnest(p_uses)))
 $$;
 
 CREATE OR REPLACE FUNCTION usage_is_outdated(
@@ -324,7 +1066,8 @@ RETURNS TABLE (
     price usage_price, refusal text)
 LANGUAGE sql STABLE AS $$
     WITH kinds AS MATERIALIZED (
-        SELECT k AS kind FROM usage_metered_kinds(p_kinds) AS k
+        SELECT k AS kind, (SELECT max_per_use FROM meters WHERE key = k.meter) AS max_per_use
+        FROM usage_metered_kinds(p_kinds) AS k
     ), terms AS MATERIALIZED (
         SELECT (k.kind).kind, t.currency, t.price, t.effective_from, t.effective_to
         FROM kinds AS k CROSS JOIN LATERAL (
@@ -336,7 +1079,8 @@ LANGUAGE sql STABLE AS $$
             LIMIT 10000) AS t
     ), sent AS (
         SELECT
-            u AS use, k.kind, a AS account, coalesce(u.used_at, a.as_of) AS used_at,
+            u AS use, k.kind, k.max_per_use, a AS account,
+            coalesce(u.used_at, a.as_of) AS used_at,
             coalesce(u.used_at < a.start_at, false) AS is_late,
             -- A card pays in the account's currency, by a price of the product in it.
             CASE WHEN (k.kind).method = 'payment_charge' THEN (
@@ -347,7 +1091,8 @@ LANGUAGE sql STABLE AS $$
         JOIN kinds AS k ON (k.kind).kind = u.kind
     ), found AS (
         SELECT
-            s.use, s.kind, (s.account).account_id, (s.account).as_of, s.used_at, s.is_late,
+            s.use, s.kind, s.max_per_use, (s.account).account_id, (s.account).as_of, s.used_at,
+            s.is_late,
             coalesce(l.start_at, (s.account).start_at) AS period_start,
             coalesce(l.zone, (s.account).zone) AS zone,
             usage_limit_of(
@@ -373,7 +1118,8 @@ LANGUAGE sql STABLE AS $$
     )
     SELECT f.use, f.kind, f.account_id, f.as_of, f.used_at, f.is_late, f.period_start, f.zone,
         f.lim, f.money, f.paid_in, f.price,
-        usage_refusal(f.kind, f.price, f.used_at, f.as_of)
+        CASE WHEN (f.use).amount > f.max_per_use THEN 'USAGE_TOO_LARGE'
+            ELSE usage_refusal(f.kind, f.price, f.used_at, f.as_of) END
     FROM found AS f
 $$;
 
@@ -391,25 +1137,30 @@ AS $$
         c.use, c.kind, c.account_id, coalesce((c.kind).meter, ''), c.included, c.rest,
         CASE
             WHEN c.by_plan AND c.rest > 0 THEN (c.lim ->> 'price')::numeric
-            WHEN c.is_graded AND c.rest > 0 THEN round(c.total / c.rest, 12)
+            WHEN c.is_graded AND c.rest > 0 THEN round(t.total / c.rest, 12)
             ELSE coalesce((c.price).unit_price, 0) END,
-        c.total,
-        CASE WHEN c.total = 0 THEN 'CREDIT' WHEN c.by_plan THEN c.money ELSE c.paid_in END,
-        CASE WHEN c.by_plan OR c.total = 0 THEN 'subscription_included'
+        t.total,
+        CASE WHEN t.total = 0 THEN 'CREDIT' WHEN c.by_plan THEN c.money ELSE c.paid_in END,
+        CASE WHEN c.by_plan OR t.total = 0 THEN 'subscription_included'
             ELSE coalesce((c.kind).method, 'credit_consumption') END,
-        CASE WHEN f.failure IS NOT NULL THEN 'failed' WHEN c.total = 0 THEN 'completed'
+        CASE WHEN f.failure IS NOT NULL THEN 'failed' WHEN t.total = 0 THEN 'completed'
             WHEN c.by_plan OR (c.kind).method = 'payment_charge' THEN 'pending'
             ELSE 'processing' END,
-        c.rest > 0 AND c.total = 0 AND NOT c.by_plan AND (c.kind).product_id IS NOT NULL,
+        c.rest > 0 AND t.total = 0 AND NOT c.by_plan AND (c.kind).product_id IS NOT NULL,
         c.is_late, f.failure, NULL, c.period_start, date_trunc('day', c.used_at, c.zone), c.used_at,
         c.as_of, c.lim IS NOT NULL, c.is_graded, NULL
     )::usage_rated ORDER BY (c.use).place)
     FROM usage_costed(p_accounts, p_kinds, p_uses) AS c
     CROSS JOIN LATERAL (
+        SELECT c.total > CASE WHEN coalesce(CASE WHEN c.by_plan THEN c.money ELSE c.paid_in END,
+            'CREDIT') = 'CREDIT' THEN 1000000000000 ELSE 1000000000 END) AS s(is_too_dear)
+    CROSS JOIN LATERAL (SELECT CASE WHEN s.is_too_dear THEN 0 ELSE c.total END) AS t(total)
+    CROSS JOIN LATERAL (
         SELECT CASE WHEN c.lim ->> 'then' = 'none' AND (c.kind).meter IS NOT NULL
                 AND coalesce(c.refusal, '') IN ('', 'PRODUCT_PRICING_NOT_FOUND')
             THEN 'NO_ENTITLEMENT' ELSE coalesce(c.refusal, CASE
-            WHEN c.rest = 0 OR c.is_late THEN NULL
+            WHEN s.is_too_dear THEN 'USAGE_TOO_LARGE'
+            WHEN c.rest = 0 THEN NULL
             WHEN c.by_plan AND c.lim ->> 'then' = 'block' THEN 'QUOTA_EXCEEDED'
             WHEN NOT c.by_plan AND (c.kind).method = 'subscription_included' AND c.total > 0
                 THEN 'NOT_INCLUDED'
@@ -443,6 +1194,84 @@ AS $$
         SELECT greatest(coalesce(a.clock_at, p_real_at), p.start_at)) AS t(as_of)
 $$;
 
+CREATE OR REPLACE FUNCTION usage_record_fast(
+    p_accounts usage_account[], p_kinds usage_fast_kind[], p_uses usage_input[])
+RETURNS boolean
+LANGUAGE plpgsql AS $$
+DECLARE
+    dues usage_due[] := '{}';
+    entries uuid[];
+BEGIN
+    IF NOT usage_fits_fast(p_kinds, p_uses) THEN
+        RETURN false;
+    END IF;
+    IF EXISTS (SELECT FROM unnest(p_kinds) WHERE unit_price > 0) THEN
+        dues := usage_dues_fast(p_accounts, p_kinds, p_uses);
+        IF dues IS NOT NULL THEN
+            entries := usage_pay_fast(dues);
+        END IF;
+        IF entries IS NULL THEN
+            RETURN false;
+        END IF;
+    END IF;
+    PERFORM usage_insert_fast(p_accounts, p_kinds, p_uses, dues, entries);
+    PERFORM usage_count_fast(p_accounts, p_kinds, p_uses);
+    PERFORM usage_notify_budgets(p_accounts, '{}');
+    RETURN true;
+END;
+$$;
+
+CREATE OR REPLACE FUNCTION usage_record_on_hold(
+    p_account_id uuid, p_kind usage_kind, p_use usage_input)
+RETURNS usage_answer
+LANGUAGE plpgsql
+SET enable_seqscan = off
+AS $$
+DECLARE
+    answer usage_answer;
+    account usage_account;
+    hold record;
+    records usage_rated[];
+BEGIN
+    PERFORM set_config('app.accounts', p_account_id::text, true);
+    p_use.account := 1;
+    p_use.kind := 1;
+    SELECT a.* INTO answer FROM usage_recorded_answers(ARRAY[p_use], ARRAY[p_use.id]) AS a;
+    IF FOUND THEN
+        RETURN answer;
+    END IF;
+    account := (usage_open_accounts(ARRAY[p_account_id], ARRAY[p_use])).accounts[1];
+    PERFORM credit_open(p_account_id, account.as_of);
+    SELECT h.id, h.status, h.amount, h.paid_only INTO hold FROM credit_holds AS h
+    WHERE h.id = p_use.hold_id AND h.account_id = p_account_id;
+    IF hold.status IS DISTINCT FROM 'open' THEN
+        answer.place := p_use.place;
+        answer.id := p_use.id;
+        answer.verdict := CASE WHEN hold.id IS NULL THEN 'HOLD_NOT_FOUND' ELSE 'HOLD_RESOLVED' END;
+        answer.status := hold.status;
+        RETURN answer;
+    END IF;
+    p_kind.method := CASE WHEN hold.paid_only THEN 'wallet_deduction' ELSE 'credit_consumption' END;
+    records := usage_rate_uses(ARRAY[account], ARRAY[p_kind], ARRAY[p_use]);
+    records := usage_refuse_beyond_limits(ARRAY[account], records);
+    IF records[1].failure IS NULL AND records[1].total_amount > hold.amount THEN
+        records[1].failure := 'HOLD_EXCEEDED';
+        records[1].available := hold.amount;
+    ELSIF records[1].failure IS NULL AND records[1].total_amount > 0 AND EXISTS (
+        SELECT FROM credit_hold_lots AS p JOIN credit_lots AS l ON l.id = p.lot_id
+        WHERE p.hold_id = p_use.hold_id AND l.scope <> records[1].meter)
+    THEN
+        records[1].failure := 'HOLD_SCOPE';
+    ELSIF records[1].failure IS NULL THEN
+        records := usage_capture(records, p_use.hold_id);
+        PERFORM usage_write_accepted(records, ARRAY[account]);
+        PERFORM usage_notify_budgets(ARRAY[account], '{}');
+    END IF;
+    SELECT a.* INTO answer FROM usage_answer_of(records[1]) AS a;
+    RETURN answer;
+END;
+$$;
+
 CREATE OR REPLACE FUNCTION usage_record_part(
     p_accounts usage_account[], p_kinds usage_kind[], p_uses usage_input[],
     OUT records usage_rated[], OUT contested integer[])
@@ -466,6 +1295,8 @@ BEGIN
         HAVING count(*) > 1 AND (
             bool_or(r.failure IN (
                 'QUOTA_EXCEEDED', 'BUDGET_EXCEEDED', 'NOT_INCLUDED', 'UNPAID_LIMIT'))
+            -- Too dear after those before it; one that is too large by itself counts for nothing.
+            OR bool_or(r.failure = 'USAGE_TOO_LARGE' AND r.included_units + r.charged_units > 0)
             OR (r.use).account = ANY (short)));
     IF EXISTS (SELECT FROM unnest(records) WHERE billing_status = 'processing') THEN
         records := usage_pay_records(records, contested);
@@ -493,6 +1324,57 @@ BEGIN
             RETURN NEXT answer;
         END LOOP;
     END IF;
+END;
+$$;
+
+CREATE OR REPLACE FUNCTION usage_refuse_beyond_limits(
+    p_accounts usage_account[], INOUT p_records usage_rated[])
+LANGUAGE plpgsql
+SET enable_hashjoin = on
+AS $$
+DECLARE
+    shown text := current_setting('app.accounts', true);
+    one record;
+    code text;
+BEGIN
+    FOR one IN
+        SELECT a AS account, r.first, r.last
+        FROM unnest(p_accounts) AS a JOIN (
+            SELECT (u.use).account, min(u.ordinality)::integer AS first,
+                max(u.ordinality)::integer AS last
+            FROM unnest(p_records) WITH ORDINALITY AS u
+            GROUP BY 1) AS r ON r.account = a.place
+        WHERE a.has_quotas OR a.budget_mode = 'block'
+        ORDER BY a.place
+    LOOP
+        PERFORM set_config('app.accounts', (one.account).account_id::text, true);
+        code := NULL;
+        IF (one.account).has_quotas THEN
+            PERFORM quota_roll_windows(
+                (one.account).account_id, (one.account).zone, (one.account).start_at,
+                (one.account).as_of);
+            IF quota_is_exceeded(
+                p_records[one.first : one.last], (one.account).account_id, (one.account).as_of)
+            THEN
+                code := 'QUOTA_EXCEEDED';
+            END IF;
+        END IF;
+        IF code IS NULL AND (one.account).budget_mode = 'block'
+            AND budget_is_exceeded(p_records[one.first : one.last], one.account)
+        THEN
+            code := 'BUDGET_EXCEEDED';
+        END IF;
+        IF code IS NOT NULL THEN
+            FOR i IN one.first .. one.last LOOP
+                IF p_records[i].failure IS NULL
+                    AND NOT (p_records[i].is_late AND code = 'BUDGET_EXCEEDED')
+                THEN
+                    p_records[i].failure := code;
+                END IF;
+            END LOOP;
+        END IF;
+    END LOOP;
+    PERFORM set_config('app.accounts', shown, true);
 END;
 $$;
 

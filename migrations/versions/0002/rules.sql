@@ -1,3 +1,8 @@
+ALTER TABLE quota_slices ENABLE ROW LEVEL SECURITY;
+ALTER TABLE quota_slices FORCE ROW LEVEL SECURITY;
+CREATE POLICY tenant ON quota_slices
+    USING (strpos(NULLIF(current_setting('app.accounts', true), ''), account_id::text) > 0);
+
 ALTER TABLE refunds ENABLE ROW LEVEL SECURITY;
 ALTER TABLE refunds FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON refunds

@@ -5,6 +5,14 @@ CREATE TABLE default_plan (
     CONSTRAINT ck_default_plan_is_only CHECK (is_only)
 );
 
+CREATE TABLE quota_slices (
+    account_id UUID NOT NULL,
+    quota_id UUID NOT NULL,
+    ends_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    used NUMERIC(38, 12) NOT NULL,
+    CONSTRAINT pk_quota_slices PRIMARY KEY (quota_id, ends_at)
+);
+
 CREATE TABLE refunds (
     id UUID NOT NULL,
     account_id UUID NOT NULL,

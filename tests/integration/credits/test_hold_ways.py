@@ -37,9 +37,9 @@ STATE = text(
     """
 )
 HOLD = text(
-    "SELECT * FROM credit_hold_one(ROW(CAST(:account AS uuid), CAST(:amount AS numeric), :key,"
+    "SELECT * FROM credit_hold_one_v2(ROW(CAST(:account AS uuid), CAST(:amount AS numeric), :key,"
     " :hash, :reason, CAST(:ends AS timestamptz), CAST(:lifetime AS interval), "
-    " CAST(:scope AS text), CAST(:paid AS boolean), NULL)::credit_hold_item, :at)"
+    " CAST(:scope AS text), CAST(:paid AS boolean), NULL, NULL)::credit_hold_item_v2, :at)"
 )
 CAPTURE = text(
     "SELECT * FROM credit_capture_one(ROW(CAST(:account AS uuid), CAST(:hold AS uuid),"

@@ -155,3 +155,27 @@ async def test_one_hold_pays_once_however_many_ask_at_the_same_time(new_shop: Ne
     assert await balance_and_held(shop) == ("78.00", "0")
     report = await integrity.examine(shop.api.database, shop.id)
     assert report.ok, [check for check in report.checks if not check.ok]
+
+
+async def test_a_member_spends_only_holds_that_its_own_sub_made(new_shop: NewShop) -> None:
+    shop = await new_shop("20")
+
+    async def as_(subject: str, roles: list[str], path: str, body: Any) -> Any:
+        headers = shop.api.token(shop.account["id"], roles, subject)
+        return await shop.api.client.post(f"/api/v1{path}", json=body, headers=headers)
+
+    by_ann = await as_("ann", ["member", "billing"], HOLDS, {"amount": "5"})
+    ann, boss = by_ann.json()["hold_id"], await hold(shop)
+    use = {"usage_amount": "1", "product_id": "gpt-4"}
+    refused = await as_("ann", ["member"], "/usage/record", use | {"hold_id": boss})
+    assert (refused.status_code, refused.json()["code"]) == (404, "HOLD_NOT_FOUND")
+    rows = [use | {"hold_id": boss}, use | {"hold_id": ann}]
+    refused = await as_("eve", ["member"], "/usage/batch", {"events": rows})
+    assert [row["code"] for row in refused.json()["results"]] == ["HOLD_NOT_FOUND"] * 2
+    assert await balance_and_held(shop) == ("20.00", "10.00")
+    done = await as_("ann", ["member"], "/usage/batch", {"events": rows})
+    assert [row["status"] for row in done.json()["results"]] == ["rejected", "recorded"]
+    await shop.record("1", hold_id=boss)
+    assert (await state(shop, ann), await state(shop, boss)) == (
+        ("captured", "0.002"), ("captured", "0.002"),
+    )  # fmt: skip

@@ -197,14 +197,16 @@ async def test_a_level_is_claimed_by_its_rise(new_shop: NewShop) -> None:
     assert used == (9,)
 
 
-async def test_a_rolling_quota_forgets_slowly(new_shop: NewShop) -> None:
+async def test_a_rolling_quota_forgets_each_use_in_its_time(new_shop: NewShop) -> None:
     shop = await new_shop(is_test=True, clock_at=NOW.isoformat())
     await shop.quota("10", window="rolling", span_seconds=3600)
-    await shop.record("10", **CHAT)
+    await shop.record("4", **CHAT)
+    await move_clock(shop, minutes=30)
+    await shop.record("6", **CHAT)
     await shop.record("1", status=429, **CHAT)
-    await move_clock(shop, minutes=90)
-    await shop.record("6", status=429, **CHAT)
-    await shop.record("5", **CHAT)
+    await move_clock(shop, minutes=31)
+    await shop.record("5", status=429, **CHAT)
+    await shop.record("4", **CHAT)
     await move_clock(shop, hours=5)
     await shop.record("10", **CHAT)
 

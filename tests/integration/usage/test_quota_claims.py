@@ -122,31 +122,33 @@ async def test_a_claim_that_meets_a_newer_window_is_counted_in_it_as_its_own(
     assert await used(shop) == {"": 4}
 
 
-async def rolling(shop: Shop) -> list[tuple[int, int]]:
-    """(used, used before) in the windows of the account's quotas."""
-    return await shop.rows(
-        "SELECT used::integer, used_before::integer FROM billing_quotas WHERE account_id = :id"
+async def rolling(shop: Shop) -> list[int]:
+    """Used in each slice of the account's rolling quota."""
+    rows = await shop.rows(
+        "SELECT used::integer FROM quota_slices WHERE account_id = :id AND used <> 0"
+        " ORDER BY ends_at"
     )
+    return [used for (used,) in rows]
 
 
-async def test_a_rolling_quota_keeps_a_claim_where_it_was_counted(new_shop: NewShop) -> None:
+async def test_a_rolling_quota_counts_a_use_at_its_time_and_its_claim_no_more(
+    new_shop: NewShop,
+) -> None:
     shop = await frozen(new_shop, NOW.replace(minute=59))
     await shop.quota("10", window="rolling", span_seconds=3600)
     for event, amount in (("less", "2"), ("same", "2"), ("more", "1"), ("none", "5")):
         assert await claim(shop, amount, event)
     await move_clock(shop, minutes=2)
-    # What has run out of sight is another's; the claims hold all the same.
-    await shop.record("0.1", **CHAT)
-    assert await rolling(shop) == [(0, 10)]
+    await shop.record("0.1", status=429, **CHAT)
     await shop.record("2", event_id="same", **CHAT)
-    assert await rolling(shop) == [(0, 10)]
+    assert await rolling(shop) == [8, 2]
     await shop.record("1", event_id="less", **CHAT)
-    assert await rolling(shop) == [(0, 9)]
+    assert await rolling(shop) == [6, 3]
     await shop.record("2", event_id="more", **CHAT)
-    assert await rolling(shop) == [(1, 9)]
+    assert await rolling(shop) == [5, 5]
     await move_clock(shop, minutes=9)
     await shop.record("1", **CHAT)
-    assert await rolling(shop) == [(2, 4)], "nobody recorded the last claim"
+    assert await rolling(shop) == [5, 1], "nobody recorded the last claim"
 
 
 async def test_a_claim_that_a_rolling_quota_has_forgotten_covers_nothing(
@@ -157,8 +159,9 @@ async def test_a_claim_that_a_rolling_quota_has_forgotten_covers_nothing(
     assert await claim(shop, "8", "old")
     await move_clock(shop, minutes=3)
     await shop.record("5", **CHAT)
-    await shop.record("4", event_id="old", **CHAT)
-    assert await rolling(shop) == [(9, 0)]
+    await shop.record("6", status=429, event_id="old", **CHAT)
+    await shop.record("5", event_id="old", **CHAT)
+    assert await rolling(shop) == [10]
 
 
 async def test_a_new_rolling_quota_knows_the_claims_in_sight(new_shop: NewShop) -> None:
@@ -167,9 +170,9 @@ async def test_a_new_rolling_quota_knows_the_claims_in_sight(new_shop: NewShop) 
     await move_clock(shop, minutes=2)
     assert await claim(shop, "1", "b")
     await shop.quota("10", window="rolling", span_seconds=3600)
-    assert await rolling(shop) == [(1, 8)]
+    assert await rolling(shop) == [8, 1]
     await shop.record("8", event_id="a", **CHAT)
-    assert await rolling(shop) == [(1, 8)]
+    assert await rolling(shop) == [9]
 
 
 async def test_a_claim_that_was_recorded_before_its_quota_counts_once(new_shop: NewShop) -> None:

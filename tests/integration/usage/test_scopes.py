@@ -64,3 +64,16 @@ async def test_a_use_put_off_is_paid_by_credits_of_its_meter(new_shop: NewShop) 
     done = await shop.post("/billing/process", {"billing_id": late["billing_id"]})
     assert done.json()["billing_status"] == "completed"
     assert await left(shop) == {TOKENS: 3}
+
+
+async def test_credits_of_a_meter_pay_no_other_by_way_of_a_hold(new_shop: NewShop) -> None:
+    shop = await new_shop("10")
+    await grant(shop, "5", "images")
+    held = await shop.post("/billing/credits/holds", {"amount": "6", "scope": "images"})
+    hold_id = held.json()["hold_id"]
+    refused = await shop.record("1000", status=409, hold_id=hold_id)
+    assert refused["code"] == "HOLD_SCOPE"
+    assert await left(shop) == {None: 10, "images": 5}
+    plain = await shop.post("/billing/credits/holds", {"amount": "6", "scope": TOKENS})
+    await shop.record("1000", hold_id=plain.json()["hold_id"])
+    assert await left(shop) == {None: 8, "images": 5}

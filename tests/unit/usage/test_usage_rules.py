@@ -1,7 +1,7 @@
 """Ids and hashes of uses, rows of batches, and which of several limits decides."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -11,7 +11,7 @@ import pytest
 from api import usage_batch_parser
 from billing.core.errors import Invalid
 from billing.metering.quotas import rules as quotas
-from billing.metering.quotas.schemas import Bound, Window
+from billing.metering.quotas.schemas import Bound, Release, Window
 from billing.metering.usage import rules
 from billing.metering.usage.schemas import Kind, Use
 from billing.metering.usage.sql_batch import Batch, by_account
@@ -100,11 +100,23 @@ def test_the_tightest_hard_limit_decides_and_soft_ones_only_warn() -> None:
         ("month", datetime(2027, 12, 1, tzinfo=UTC), datetime(2028, 1, 1, tzinfo=UTC)),
         ("month", datetime(2027, 2, 1, tzinfo=UTC), datetime(2027, 3, 1, tzinfo=UTC)),
         ("cycle", datetime(2027, 2, 5, tzinfo=UTC), datetime(2030, 1, 1, tzinfo=UTC)),
-        ("rolling", datetime(2027, 2, 5, tzinfo=UTC), datetime(2027, 2, 5, 2, tzinfo=UTC)),
+        ("rolling", datetime(2027, 2, 5, tzinfo=UTC), datetime(2027, 2, 5, 1, 31, tzinfo=UTC)),
     ],
 )
 def test_windows_end_where_the_next_one_begins(
     window: Window, start: datetime, end: datetime
 ) -> None:
     span = 3600 if window == "rolling" else None
-    assert quotas.window_end(window, start, span, "UTC", datetime(2030, 1, 1, tzinfo=UTC)) == end
+    at = start + timedelta(minutes=30)
+    period_end = datetime(2030, 1, 1, tzinfo=UTC)
+    assert quotas.window_end(window, start, span, "UTC", period_end, at) == end
+
+
+def test_a_refused_use_passes_when_enough_was_given_back() -> None:
+    noon = datetime(2027, 2, 5, 12, tzinfo=UTC)
+    full = bound(10, 9).model_copy(update={"resets_at": noon + timedelta(days=1)})
+    gives = [Release(noon + timedelta(minutes=n), Decimal(3)) for n in (1, 2, 3)]
+    passes = {n: quotas.passes_at(full, Decimal(n), gives) for n in (2, 4, 5, 10, 11)}
+    minutes = {n: at and (at - noon) / timedelta(minutes=1) for n, at in passes.items()}
+    assert minutes == {2: 1, 4: 1, 5: 2, 10: 3, 11: None}
+    assert quotas.passes_at(full, Decimal(10), gives[:1]) == full.resets_at

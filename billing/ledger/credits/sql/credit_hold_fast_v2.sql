@@ -1,10 +1,10 @@
--- Holds of a batch in a few statements for all: the same as credit_hold_one for each, at a third of
--- the cost; a property test holds both together.
+-- Holds of a batch in a few statements for all: the same as credit_hold_one_v2 for each, at a third
+-- of the cost; a property test holds both together.
 -- PRECONDITION: the caller holds the accounts' locks. Checked here, else nothing is done and no row
 -- answered: each account has one item with a new key; its first lot in burn order covers it;
 -- nothing of the account is due to expire, nor does it want credits bought.
-CREATE OR REPLACE FUNCTION credit_hold_fast(
-    p_items credit_hold_item[], p_accounts uuid[], p_at timestamptz)
+CREATE OR REPLACE FUNCTION credit_hold_fast_v2(
+    p_items credit_hold_item_v2[], p_accounts uuid[], p_at timestamptz)
 RETURNS SETOF credit_hold_answer
 LANGUAGE plpgsql
 SET enable_seqscan = off
@@ -20,7 +20,7 @@ BEGIN
         RETURN;
     END IF;
     PERFORM set_config('app.accounts', array_to_string(p_accounts, ','), true);
-    fit := credit_hold_fit(p_items, p_at, clock_timestamp());
+    fit := credit_hold_fit_v2(p_items, p_at, clock_timestamp());
     IF NOT fit.all_fit THEN
         PERFORM set_config('app.accounts', shown, true);
         RETURN;
@@ -29,18 +29,18 @@ BEGIN
     WITH items AS MATERIALIZED (
         SELECT
             i.account_id, i.amount, i.key, i.hash, i.reason, i.scope, i.paid_only, i.subject,
-            i.id, i.lot_id, i.as_of, i.ends, i.place
+            i.made_by, i.id, i.lot_id, i.as_of, i.ends, i.place
         FROM ROWS FROM (
             unnest(p_items), unnest(fit.ids), unnest(fit.lots), unnest(fit.as_of), unnest(fit.ends)
         ) WITH ORDINALITY AS i(
             account_id, amount, key, hash, reason, expires_at, lifetime, scope, paid_only, subject,
-            id, lot_id, as_of, ends, place)
+            made_by, id, lot_id, as_of, ends, place)
     ), held AS (
         INSERT INTO credit_holds (
             id, account_id, status, amount, key, request_hash, scope, paid_only, reason,
-            subject, created_at, expires_at)
+            subject, created_at, expires_at, made_by)
         SELECT id, account_id, 'open', amount, key, hash, scope, paid_only, reason, subject,
-            as_of, ends
+            as_of, ends, made_by
         FROM items
     ), split AS (
         INSERT INTO credit_hold_lots (hold_id, position, lot_id, account_id, amount)

@@ -1,7 +1,7 @@
--- For credit_hold_fast: whether every item fits into the first lot that burns and nothing needs a
--- closer look; with each item's new id, lot, time, end, and what the account had to expire next.
-CREATE OR REPLACE FUNCTION credit_hold_fit(
-    p_items credit_hold_item[], p_at timestamptz, p_real_at timestamptz,
+-- For credit_hold_fast_v2: whether every item fits into the first lot that burns and nothing needs
+-- a closer look; with each item's new id, lot, time, end, and what the account had to expire next.
+CREATE OR REPLACE FUNCTION credit_hold_fit_v2(
+    p_items credit_hold_item_v2[], p_at timestamptz, p_real_at timestamptz,
     OUT all_fit boolean, OUT ids uuid[], OUT lots uuid[], OUT as_of timestamptz[],
     OUT ends timestamptz[], OUT before timestamptz[])
 LANGUAGE plpgsql AS $$

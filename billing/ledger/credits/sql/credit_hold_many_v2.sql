@@ -1,7 +1,7 @@
 -- Many holds of any accounts in one transaction, each with its own verdict. Accounts are locked in
 -- the order of their ids; of one account's items the first listed goes first.
-CREATE OR REPLACE FUNCTION credit_hold_many(
-    p_items credit_hold_item[], p_at timestamptz DEFAULT NULL)
+CREATE OR REPLACE FUNCTION credit_hold_many_v2(
+    p_items credit_hold_item_v2[], p_at timestamptz DEFAULT NULL)
 RETURNS SETOF credit_hold_answer
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -10,7 +10,7 @@ DECLARE
     accounts uuid[] := ARRAY(SELECT i.account_id FROM unnest(p_items) AS i);
 BEGIN
     PERFORM credit_lock_all(accounts);
-    RETURN QUERY SELECT f.* FROM credit_hold_fast(p_items, accounts, p_at) AS f;
+    RETURN QUERY SELECT f.* FROM credit_hold_fast_v2(p_items, accounts, p_at) AS f;
     IF FOUND THEN
         RETURN;
     END IF;
@@ -18,7 +18,7 @@ BEGIN
         SELECT u.ordinality FROM unnest(accounts) WITH ORDINALITY AS u(account_id)
         ORDER BY u.account_id, u.ordinality
     LOOP
-        answer := credit_hold_one(p_items[place], p_at);
+        answer := credit_hold_one_v2(p_items[place], p_at);
         answer.place := place;
         RETURN NEXT answer;
     END LOOP;

@@ -3,7 +3,8 @@
 -- Verdicts: ok; duplicate (same key and hash: the first hold, as it stands now); conflict (same
 -- key, other hash); ends_in_the_past (it would end before it begins); insufficient (with what is
 -- available); no_account. `top_up` says that the account now wants more credits.
-CREATE OR REPLACE FUNCTION credit_hold_one(p_item credit_hold_item, p_at timestamptz DEFAULT NULL)
+CREATE OR REPLACE FUNCTION credit_hold_one_v2(
+    p_item credit_hold_item_v2, p_at timestamptz DEFAULT NULL)
 RETURNS credit_hold_answer
 LANGUAGE plpgsql
 SET enable_seqscan = off
@@ -38,7 +39,7 @@ BEGIN
             answer.verdict := 'insufficient';
             answer.available := credit_sum(parts);
         ELSE
-            PERFORM credit_hold_write(p_item, answer, parts);
+            PERFORM credit_hold_write_v2(p_item, answer, parts);
         END IF;
         answer.top_up := (
             SELECT credit_wants_top_up(b, as_of) FROM credit_balances AS b

@@ -1,7 +1,7 @@
 -- A hold that was decided: its row, its parts, and what lots and balance have set aside. Whatever
 -- ends later than something else is seen to when the matter looks at what ends first.
-CREATE OR REPLACE FUNCTION credit_hold_write(
-    p_item credit_hold_item, p_hold credit_hold_answer, p_parts credit_part[])
+CREATE OR REPLACE FUNCTION credit_hold_write_v2(
+    p_item credit_hold_item_v2, p_hold credit_hold_answer, p_parts credit_part[])
 RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -9,11 +9,11 @@ DECLARE
 BEGIN
     INSERT INTO credit_holds (
         id, account_id, status, amount, key, request_hash, scope, paid_only, reason, subject,
-        created_at, expires_at)
+        created_at, expires_at, made_by)
     VALUES (
         p_hold.hold_id, p_item.account_id, 'open', p_item.amount, p_item.key, p_item.hash,
         p_item.scope, p_item.paid_only, p_item.reason, p_item.subject, p_hold.created_at,
-        p_hold.expires_at);
+        p_hold.expires_at, p_item.made_by);
     INSERT INTO credit_hold_lots (hold_id, position, lot_id, account_id, amount)
     SELECT p_hold.hold_id, p.ordinality, p.lot_id, p_item.account_id, p.amount
     FROM unnest(p_parts) WITH ORDINALITY AS p;

@@ -14,10 +14,10 @@ CREATE TYPE credit_debit_answer AS (
     place integer, verdict text, transaction_id uuid, amount numeric, balance numeric,
     available numeric, debt numeric, top_up boolean);
 
--- One hold of a batch, until expires_at or for a lifetime.
-CREATE TYPE credit_hold_item AS (
+-- One hold of a batch, until expires_at or for a lifetime; `made_by` is the caller's own name.
+CREATE TYPE credit_hold_item_v2 AS (
     account_id uuid, amount numeric, key text, hash text, reason text, expires_at timestamptz,
-    lifetime interval, scope text, paid_only boolean, subject text);
+    lifetime interval, scope text, paid_only boolean, subject text, made_by text);
 
 CREATE TYPE credit_hold_answer AS (
     place integer, verdict text, hold_id uuid, amount numeric, expires_at timestamptz,

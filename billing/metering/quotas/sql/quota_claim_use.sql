@@ -30,10 +30,10 @@ BEGIN
     IF NOT allowed THEN
         allowed := quota_allows(p_account_id, p_claim, period.lim, period.start_at, as_of);
         IF allowed THEN
-            PERFORM quota_count(
+            PERFORM quota_apply(
                 p_account_id,
                 ARRAY[ROW(p_claim.id, p_claim.user_id, p_claim.organization_id, p_claim.meter,
-                    p_claim.amount)::quota_use],
+                    p_claim.amount, NULL, NULL)::quota_timed_use],
                 as_of);
             INSERT INTO quota_claims (
                 id, account_id, event_id, user_id, organization_id, meter, amount, claimed_at,

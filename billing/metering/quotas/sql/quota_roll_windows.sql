@@ -1,5 +1,6 @@
--- Bring an account's quotas to an instant and lock them: claims past their end are given back, and
--- windows that are over begin anew. From here on nobody counts on them but the caller, not even
+-- Bring an account's quotas to an instant and lock them: claims past their end are given back,
+-- windows that are over begin anew, with what was recorded ahead of their time, and rolling ones
+-- lose sight of what was used long ago. From here on nobody counts on them but the caller, not even
 -- quota_claim_fast. Expects the account's lock.
 CREATE OR REPLACE FUNCTION quota_roll_windows(
     p_account_id uuid, p_zone text, p_period_start timestamptz, p_at timestamptz)
@@ -8,30 +9,33 @@ LANGUAGE plpgsql
 SET enable_seqscan = off
 AS $$
 DECLARE
-    expired quota_use[];
-    quota record;
+    expired quota_timed_use[];
 BEGIN
     PERFORM 1 FROM billing_quotas WHERE account_id = p_account_id FOR NO KEY UPDATE;
     expired := ARRAY(
-        SELECT ROW(id, NULL, NULL, NULL, NULL)::quota_use FROM quota_claims
+        SELECT ROW(id, NULL, NULL, NULL, NULL, NULL, NULL)::quota_timed_use FROM quota_claims
         WHERE account_id = p_account_id AND status = 'open' AND expires_at <= p_at);
     IF cardinality(expired) > 0 THEN
-        PERFORM quota_count(p_account_id, expired, p_at);
+        PERFORM quota_apply(p_account_id, expired, p_at);
         UPDATE quota_claims SET status = 'expired'
         WHERE id = ANY (ARRAY(SELECT id FROM unnest(expired)));
     END IF;
-    FOR quota IN
-        SELECT id, used, window_start, span_seconds,
-            quota_window(window_kind, span_seconds, p_zone, p_period_start, p_at) AS begins
-        FROM billing_quotas WHERE account_id = p_account_id
-    LOOP
-        IF quota.begins > quota.window_start THEN
-            UPDATE billing_quotas
-            SET window_start = quota.begins, plain_until = NULL, used = 0, used_before = CASE
-                WHEN quota.begins = quota.window_start + make_interval(secs => quota.span_seconds)
-                    THEN quota.used ELSE 0 END
-            WHERE id = quota.id;
-        END IF;
-    END LOOP;
+    UPDATE billing_quotas AS q
+    SET window_start = w.begins, plain_until = NULL, used = w.used, used_before = 0
+    FROM (
+        SELECT b.quota AS id, b.begins, least(999999999999999, CASE
+            WHEN (b.row).span_seconds IS NULL THEN quota_recorded(b.row, p_zone, b.begins)
+            ELSE quota_in_sight(b.quota, (b.row).span_seconds, p_at) END) AS used
+        FROM (
+            SELECT known.id AS quota, known AS row, greatest(known.window_start, quota_window(
+                known.window_kind, known.span_seconds, p_zone, p_period_start, p_at)) AS begins
+            FROM billing_quotas AS known WHERE known.account_id = p_account_id) AS b
+        WHERE (b.row).span_seconds IS NOT NULL OR b.begins > (b.row).window_start) AS w
+    WHERE q.id = w.id
+        AND (w.begins > q.window_start OR w.used <> q.used OR q.used_before <> 0);
+    -- No use of such an age is taken any more.
+    DELETE FROM quota_slices AS s USING billing_quotas AS q
+    WHERE q.account_id = p_account_id AND q.span_seconds IS NOT NULL AND s.quota_id = q.id
+        AND s.ends_at < p_at - usage_late_limit() - make_interval(secs => q.span_seconds);
 END;
 $$;

@@ -45,6 +45,16 @@ BEGIN
         window_start = CASE WHEN q.span_seconds IS DISTINCT FROM excluded.span_seconds
             THEN excluded.window_start ELSE q.window_start END
     RETURNING q.id INTO written;
+    IF p_quota.span_seconds IS NOT NULL THEN
+        INSERT INTO quota_slices (account_id, quota_id, ends_at, used)
+        SELECT p_account_id, written, quota_slice_end(p_quota.span_seconds, claimed_at), sum(amount)
+        FROM quota_claims
+        WHERE account_id = p_account_id AND status = 'open' AND meter = p_quota.meter
+            AND p_quota.owner IN ('', 'u:' || user_id, 'o:' || organization_id)
+            AND NOT EXISTS (SELECT FROM quota_slices WHERE quota_id = written)
+        GROUP BY 3;
+        PERFORM quota_roll_windows(p_account_id, period.zone, period.start_at, p_at);
+    END IF;
     RETURN written;
 END;
 $$;

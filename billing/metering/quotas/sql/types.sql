@@ -8,6 +8,8 @@ CREATE TYPE quota_claim_input AS (
     id uuid, event_id text, user_id text, organization_id text, meter text, amount numeric,
     lifetime interval);
 
--- What a use counts on quotas.
-CREATE TYPE quota_use AS (
-    id uuid, user_id text, organization_id text, meter text, amount numeric);
+-- What a use counts on quotas, in the windows that its time lies in; no time is now. An id alone
+-- gives back what was claimed for it.
+CREATE TYPE quota_timed_use AS (
+    id uuid, user_id text, organization_id text, meter text, amount numeric, at timestamptz,
+    period_start timestamptz);

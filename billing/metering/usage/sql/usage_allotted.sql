@@ -30,7 +30,7 @@ LANGUAGE sql STABLE AS $$
             coalesce(c.quantity, 0) + CASE
                 -- What a plan that blocks has left is not for others where it was claimed
                 -- beforehand; claims of these uses themselves are counted as the uses are.
-                WHEN p.lim ->> 'then' = 'block' THEN quota_reserved(
+                WHEN p.lim ->> 'then' = 'block' AND NOT (p.row).is_late THEN quota_reserved(
                     p.account_id, p.meter, (p.row).as_of,
                     ARRAY(SELECT id FROM unnest(p_uses) WHERE place <= p.place))
                 ELSE 0 END AS quantity_before,

@@ -14,15 +14,15 @@ BEGIN
     IF cardinality(quoted) > 0 THEN
         FOR one IN
             SELECT account_id, max(created_at) AS at, array_agg((use).id) AS ids,
-                array_agg(ROW((use).id, (use).user_id, (use).organization_id, meter, CASE
-                    WHEN is_late THEN 0 ELSE included_units + charged_units END)::quota_use)
+                array_agg(ROW((use).id, (use).user_id, (use).organization_id, meter,
+                    included_units + charged_units, (use).used_at, period_start)::quota_timed_use)
                     AS uses
             FROM unnest(p_records)
             WHERE account_id = ANY (quoted)
             GROUP BY account_id
         LOOP
             PERFORM set_config('app.accounts', one.account_id::text, true);
-            PERFORM quota_count(one.account_id, one.uses, one.at);
+            PERFORM quota_apply(one.account_id, one.uses, one.at);
             UPDATE quota_claims SET status = 'settled'
             WHERE id = ANY (one.ids) AND status = 'open';
         END LOOP;

@@ -1,5 +1,6 @@
 -- What uses of the fast path cost together, per account, share and method, in the order of the
--- uses; null where one has a price and is too small to cost anything: the long way calls it free.
+-- uses; null where one has a price and is too small to cost anything, which the long way calls
+-- free, or costs more than one use may.
 CREATE OR REPLACE FUNCTION usage_dues_fast(
     p_accounts usage_account[], p_kinds usage_fast_kind[], p_uses usage_input[])
 RETURNS usage_due[]
@@ -8,13 +9,14 @@ SET enable_nestloop = off
 SET enable_hashjoin = on
 SET enable_mergejoin = off
 AS $$
-    SELECT CASE WHEN bool_and(d.least > 0) THEN array_agg(ROW(
+    SELECT CASE WHEN bool_and(d.least > 0 AND d.most <= 1000000000000) THEN array_agg(ROW(
         d.account, d.share, d.method, a.account_id, a.as_of, d.amount, d.key, d.reason,
         d.method = 'wallet_deduction')::usage_due ORDER BY d.first) END
     FROM (
         SELECT
             u.account, u.share, k.method, min(u.place) AS first,
             sum(c.charge) AS amount, min(c.charge) AS least,
+            max(c.charge) AS most,
             'usage/' || (array_agg(u.id ORDER BY u.place))[1] AS key,
             CASE WHEN count(*) = 1 THEN 'usage: ' || min(k.product_id)
                 ELSE 'usage: ' || count(*) || ' records' END AS reason

@@ -10,7 +10,8 @@ RETURNS TABLE (
     price usage_price, refusal text)
 LANGUAGE sql STABLE AS $$
     WITH kinds AS MATERIALIZED (
-        SELECT k AS kind FROM usage_metered_kinds(p_kinds) AS k
+        SELECT k AS kind, (SELECT max_per_use FROM meters WHERE key = k.meter) AS max_per_use
+        FROM usage_metered_kinds(p_kinds) AS k
     ), terms AS MATERIALIZED (
         SELECT (k.kind).kind, t.currency, t.price, t.effective_from, t.effective_to
         FROM kinds AS k CROSS JOIN LATERAL (
@@ -22,7 +23,8 @@ LANGUAGE sql STABLE AS $$
             LIMIT 10000) AS t
     ), sent AS (
         SELECT
-            u AS use, k.kind, a AS account, coalesce(u.used_at, a.as_of) AS used_at,
+            u AS use, k.kind, k.max_per_use, a AS account,
+            coalesce(u.used_at, a.as_of) AS used_at,
             coalesce(u.used_at < a.start_at, false) AS is_late,
             -- A card pays in the account's currency, by a price of the product in it.
             CASE WHEN (k.kind).method = 'payment_charge' THEN (
@@ -33,7 +35,8 @@ LANGUAGE sql STABLE AS $$
         JOIN kinds AS k ON (k.kind).kind = u.kind
     ), found AS (
         SELECT
-            s.use, s.kind, (s.account).account_id, (s.account).as_of, s.used_at, s.is_late,
+            s.use, s.kind, s.max_per_use, (s.account).account_id, (s.account).as_of, s.used_at,
+            s.is_late,
             coalesce(l.start_at, (s.account).start_at) AS period_start,
             coalesce(l.zone, (s.account).zone) AS zone,
             usage_limit_of(
@@ -59,6 +62,7 @@ LANGUAGE sql STABLE AS $$
     )
     SELECT f.use, f.kind, f.account_id, f.as_of, f.used_at, f.is_late, f.period_start, f.zone,
         f.lim, f.money, f.paid_in, f.price,
-        usage_refusal(f.kind, f.price, f.used_at, f.as_of)
+        CASE WHEN (f.use).amount > f.max_per_use THEN 'USAGE_TOO_LARGE'
+            ELSE usage_refusal(f.kind, f.price, f.used_at, f.as_of) END
     FROM found AS f
 $$;

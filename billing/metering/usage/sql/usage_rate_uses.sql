@@ -2,7 +2,8 @@
 -- before, and after those listed before them. Reads only; expects the accounts' locks.
 -- `failure` says why a record is refused whatever else happens, or that its plan allows nothing or
 -- no more (NO_ENTITLEMENT, QUOTA_EXCEEDED, NOT_INCLUDED); status `processing` still needs its
--- credits.
+-- credits. A use that would cost more than 10^12 credits or 10^9 of a currency is too large for any
+-- ledger or invoice.
 -- The plan's allowance goes first, then the product's free units, then its price.
 -- Small sets are joined by hashing; every look-up into a table is a probe of its own.
 CREATE OR REPLACE FUNCTION usage_rate_uses(
@@ -19,25 +20,30 @@ AS $$
         c.use, c.kind, c.account_id, coalesce((c.kind).meter, ''), c.included, c.rest,
         CASE
             WHEN c.by_plan AND c.rest > 0 THEN (c.lim ->> 'price')::numeric
-            WHEN c.is_graded AND c.rest > 0 THEN round(c.total / c.rest, 12)
+            WHEN c.is_graded AND c.rest > 0 THEN round(t.total / c.rest, 12)
             ELSE coalesce((c.price).unit_price, 0) END,
-        c.total,
-        CASE WHEN c.total = 0 THEN 'CREDIT' WHEN c.by_plan THEN c.money ELSE c.paid_in END,
-        CASE WHEN c.by_plan OR c.total = 0 THEN 'subscription_included'
+        t.total,
+        CASE WHEN t.total = 0 THEN 'CREDIT' WHEN c.by_plan THEN c.money ELSE c.paid_in END,
+        CASE WHEN c.by_plan OR t.total = 0 THEN 'subscription_included'
             ELSE coalesce((c.kind).method, 'credit_consumption') END,
-        CASE WHEN f.failure IS NOT NULL THEN 'failed' WHEN c.total = 0 THEN 'completed'
+        CASE WHEN f.failure IS NOT NULL THEN 'failed' WHEN t.total = 0 THEN 'completed'
             WHEN c.by_plan OR (c.kind).method = 'payment_charge' THEN 'pending'
             ELSE 'processing' END,
-        c.rest > 0 AND c.total = 0 AND NOT c.by_plan AND (c.kind).product_id IS NOT NULL,
+        c.rest > 0 AND t.total = 0 AND NOT c.by_plan AND (c.kind).product_id IS NOT NULL,
         c.is_late, f.failure, NULL, c.period_start, date_trunc('day', c.used_at, c.zone), c.used_at,
         c.as_of, c.lim IS NOT NULL, c.is_graded, NULL
     )::usage_rated ORDER BY (c.use).place)
     FROM usage_costed(p_accounts, p_kinds, p_uses) AS c
     CROSS JOIN LATERAL (
+        SELECT c.total > CASE WHEN coalesce(CASE WHEN c.by_plan THEN c.money ELSE c.paid_in END,
+            'CREDIT') = 'CREDIT' THEN 1000000000000 ELSE 1000000000 END) AS s(is_too_dear)
+    CROSS JOIN LATERAL (SELECT CASE WHEN s.is_too_dear THEN 0 ELSE c.total END) AS t(total)
+    CROSS JOIN LATERAL (
         SELECT CASE WHEN c.lim ->> 'then' = 'none' AND (c.kind).meter IS NOT NULL
                 AND coalesce(c.refusal, '') IN ('', 'PRODUCT_PRICING_NOT_FOUND')
             THEN 'NO_ENTITLEMENT' ELSE coalesce(c.refusal, CASE
-            WHEN c.rest = 0 OR c.is_late THEN NULL
+            WHEN s.is_too_dear THEN 'USAGE_TOO_LARGE'
+            WHEN c.rest = 0 THEN NULL
             WHEN c.by_plan AND c.lim ->> 'then' = 'block' THEN 'QUOTA_EXCEEDED'
             WHEN NOT c.by_plan AND (c.kind).method = 'subscription_included' AND c.total > 0
                 THEN 'NOT_INCLUDED'

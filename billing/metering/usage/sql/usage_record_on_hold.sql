@@ -2,7 +2,8 @@
 -- the hold and the rest of the hold released, in one transaction. A use that costs nothing releases
 -- the hold; one that is refused leaves it open.
 -- Verdicts: those of usage_record; HOLD_NOT_FOUND; HOLD_RESOLVED, with the hold's end as `status`;
--- HOLD_EXCEEDED, with what was held as `available`. Expects the account's lock.
+-- HOLD_EXCEEDED, with what was held as `available`; HOLD_SCOPE: it has credits for another meter.
+-- Expects the account's lock.
 CREATE OR REPLACE FUNCTION usage_record_on_hold(
     p_account_id uuid, p_kind usage_kind, p_use usage_input)
 RETURNS usage_answer
@@ -39,6 +40,11 @@ BEGIN
     IF records[1].failure IS NULL AND records[1].total_amount > hold.amount THEN
         records[1].failure := 'HOLD_EXCEEDED';
         records[1].available := hold.amount;
+    ELSIF records[1].failure IS NULL AND records[1].total_amount > 0 AND EXISTS (
+        SELECT FROM credit_hold_lots AS p JOIN credit_lots AS l ON l.id = p.lot_id
+        WHERE p.hold_id = p_use.hold_id AND l.scope <> records[1].meter)
+    THEN
+        records[1].failure := 'HOLD_SCOPE';
     ELSIF records[1].failure IS NULL THEN
         records := usage_capture(records, p_use.hold_id);
         PERFORM usage_write_accepted(records, ARRAY[account]);

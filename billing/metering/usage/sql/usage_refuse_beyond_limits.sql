@@ -1,5 +1,5 @@
--- Refuse the records of accounts that ask for more than their hard quotas or blocking budgets have
--- left, but for late ones.
+-- Refuse the records of accounts that ask for more than their hard quotas have left in the windows
+-- of their own times, or, but for late ones, than their blocking budgets have left.
 CREATE OR REPLACE FUNCTION usage_refuse_beyond_limits(
     p_accounts usage_account[], INOUT p_records usage_rated[])
 LANGUAGE plpgsql
@@ -39,7 +39,9 @@ BEGIN
         END IF;
         IF code IS NOT NULL THEN
             FOR i IN one.first .. one.last LOOP
-                IF p_records[i].failure IS NULL AND NOT p_records[i].is_late THEN
+                IF p_records[i].failure IS NULL
+                    AND NOT (p_records[i].is_late AND code = 'BUDGET_EXCEEDED')
+                THEN
                     p_records[i].failure := code;
                 END IF;
             END LOOP;

@@ -1,0 +1,58 @@
+-- Count uses of one account on every quota they fall under, in the windows of their own times, take
+-- back what was claimed for them, and notify of the thresholds this crosses. A use of a window that
+-- is over counts by its record alone (quota_recorded): a row knows its open window.
+-- Expects the account's lock and its windows to be open (quota_roll_windows).
+CREATE OR REPLACE FUNCTION quota_apply(
+    p_account_id uuid, p_uses quota_timed_use[], p_at timestamptz)
+RETURNS void
+LANGUAGE plpgsql
+SET enable_seqscan = off
+AS $$
+DECLARE
+    zone text := quota_zone(p_account_id);
+    quota record;
+    percent integer;
+BEGIN
+    IF EXISTS (
+        SELECT FROM billing_quotas WHERE account_id = p_account_id AND span_seconds IS NOT NULL)
+    THEN
+        PERFORM quota_count_slices(p_account_id, p_uses, p_at);
+    END IF;
+    FOR quota IN
+        WITH sums AS (
+            SELECT q.id, CASE WHEN q.span_seconds IS NULL THEN q.used + sum(CASE
+                    WHEN quota_window_of(q, zone, u.period_start, u.at) = q.window_start
+                    THEN quota_share(q, u.meter, u.user_id, u.organization_id, u.amount)
+                    ELSE 0 END - coalesce(c.amount, 0))
+                ELSE quota_in_sight(q.id, q.span_seconds, p_at) END AS used
+            FROM billing_quotas AS q CROSS JOIN unnest(p_uses) AS u
+            LEFT JOIN LATERAL (
+                SELECT quota_share(q, meter, user_id, organization_id, amount) AS amount
+                FROM quota_claims
+                WHERE id = u.id AND status = 'open' AND claimed_at >= q.window_start LIMIT 1
+            ) AS c ON true
+            WHERE q.account_id = p_account_id
+            GROUP BY q.id
+        )
+        UPDATE billing_quotas AS q
+        -- Beyond any limit there is nothing more to know.
+        SET used = least(999999999999999, greatest(0, s.used)), updated_at = p_at
+        FROM sums AS s
+        WHERE q.account_id = p_account_id AND q.id = s.id AND s.used <> q.used
+        RETURNING q.id, q.meter, q.owner, q.limit_amount, q.alert_percents, q.window_start,
+            old.used AS was, new.used
+    LOOP
+        FOREACH percent IN ARRAY quota.alert_percents LOOP
+            IF quota.was * 100 < quota.limit_amount * percent
+                AND quota.used * 100 >= quota.limit_amount * percent
+            THEN
+                PERFORM usage_notify_threshold(
+                    p_account_id,
+                    ROW('quota ' || quota.id, quota.meter, quota.owner, percent,
+                        quota.window_start, quota.limit_amount, quota.used)::usage_threshold_alert,
+                    p_at);
+            END IF;
+        END LOOP;
+    END LOOP;
+END;
+$$;

@@ -1,0 +1,11 @@
+-- What a rolling window that ends at an instant has in sight: the slices that ended less than its
+-- span before. A use is free again when its slice is out of sight: at the latest a sixtieth of the
+-- span after the span itself.
+CREATE OR REPLACE FUNCTION quota_in_sight(p_quota_id uuid, p_span integer, p_at timestamptz)
+RETURNS numeric
+LANGUAGE sql STABLE
+SET enable_seqscan = off
+AS $$
+    SELECT coalesce(sum(used), 0) FROM quota_slices
+    WHERE quota_id = p_quota_id AND ends_at > p_at - make_interval(secs => p_span)
+$$;

@@ -1,0 +1,27 @@
+-- When a quota's open window gives back what, if nothing more is used: claims expire, and slices of
+-- a rolling window go out of sight.
+CREATE OR REPLACE FUNCTION quota_releases(p_quota_id uuid, p_at timestamptz)
+RETURNS TABLE (at timestamptz, amount numeric)
+LANGUAGE sql STABLE
+SET enable_seqscan = off
+AS $$
+    WITH claims AS (
+        SELECT c.expires_at,
+            quota_share(q, c.meter, c.user_id, c.organization_id, c.amount) AS amount,
+            quota_slice_end(q.span_seconds, c.claimed_at)
+                + make_interval(secs => q.span_seconds) AS out_of_sight
+        FROM billing_quotas AS q JOIN quota_claims AS c ON c.account_id = q.account_id
+        WHERE q.id = p_quota_id AND c.status = 'open' AND c.expires_at > p_at
+            AND (q.span_seconds IS NOT NULL OR c.claimed_at >= q.window_start)
+    ), parts AS (
+        SELECT least(expires_at, out_of_sight) AS at, amount FROM claims
+        UNION ALL
+        SELECT out_of_sight, -amount FROM claims WHERE out_of_sight IS NOT NULL
+        UNION ALL
+        SELECT s.ends_at + make_interval(secs => q.span_seconds), s.used
+        FROM billing_quotas AS q JOIN quota_slices AS s ON s.quota_id = q.id
+        WHERE q.id = p_quota_id
+    )
+    SELECT p.at, sum(p.amount) FROM parts AS p
+    WHERE p.at > p_at GROUP BY p.at HAVING sum(p.amount) <> 0 ORDER BY p.at
+$$;

@@ -1,0 +1,8 @@
+-- The zone whose days and months the windows of an account's quotas are.
+CREATE OR REPLACE FUNCTION quota_zone(p_account_id uuid) RETURNS text
+LANGUAGE sql STABLE
+SET enable_seqscan = off
+AS $$
+    SELECT p.zone FROM credit_balances AS b JOIN usage_periods AS p ON p.id = b.period_id
+    WHERE b.account_id = p_account_id
+$$;

@@ -1,0 +1,153 @@
+"""A use counts in the windows of its own time, and what a rolling window forgets is free again."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import httpx2
+
+from tests.integration.usage.conftest import NewShop, Shop
+from tests.integration.usage.test_claims import claim
+from tests.integration.usage.test_limits import CHAT, NOW, move_clock
+
+UPLOADS: dict[str, Any] = {"feature_type": "document_uploads"}
+
+
+async def frozen(new_shop: NewShop, clock: datetime = NOW) -> Shop:
+    return await new_shop(is_test=True, clock_at=clock.isoformat())
+
+
+async def use(shop: Shop, amount: str, at: datetime | None = None, **more: Any) -> httpx2.Response:
+    body = {"usage_amount": amount} | CHAT | more
+    return await shop.post("/usage/record", body | ({"occurred_at": at.isoformat()} if at else {}))
+
+
+async def test_a_late_use_counts_on_its_own_day(new_shop: NewShop) -> None:
+    """Within the open month and before it: each day gives what it has, and today's is untouched."""
+    shop = await frozen(new_shop)
+    await shop.quota("10", window="day")
+    for days in (20, 9, 1, 0):
+        at = NOW - timedelta(days=days)
+        assert (await use(shop, "9", at)).status_code == 201, days
+        full = await use(shop, "2", at)
+        assert full.json()["code"] == "QUOTA_EXCEEDED", days
+        assert "Retry-After" not in full.headers, "no time makes room on a day that is over"
+        assert (await use(shop, "1", at)).status_code == 201, days
+    assert (await use(shop, "1")).status_code == 429
+    assert (await shop.get("/usage/limits"))[0]["used"] == "10.00"
+
+
+async def test_late_uses_of_one_batch_fill_their_days_one_by_one(new_shop: NewShop) -> None:
+    shop = await frozen(new_shop)
+    await shop.quota("10", window="day")
+    await shop.quota("4", window="day", user_id="ann")
+    uses = [("6", 3, "bob"), ("5", 3, "bob"), ("6", 2, "bob"), ("3", 2, "ann"), ("4", 3, "ann")]
+    rows = [
+        CHAT
+        | {"usage_amount": amount, "user_id": who}
+        | {"occurred_at": (NOW - timedelta(days=days)).isoformat()}
+        for amount, days, who in uses
+    ]
+    done = await shop.batch(*rows)
+    assert [row["status"] for row in done["results"]] == [
+        "recorded", "rejected", "recorded", "recorded", "recorded",
+    ]  # fmt: skip
+    assert (await use(shop, "1", NOW - timedelta(days=2), user_id="ann")).status_code == 201
+    assert (await use(shop, "1", NOW - timedelta(days=3), user_id="ann")).status_code == 429
+
+
+async def test_a_late_use_counts_in_its_own_month_and_cycle(new_shop: NewShop) -> None:
+    shop = await frozen(new_shop)
+    await shop.record("1", **CHAT)
+    await shop.quota("10", window="month")
+    await shop.quota("10", window="cycle", **UPLOADS)
+    before = NOW - timedelta(days=20)
+    for fields in (CHAT, UPLOADS):
+        assert (await use(shop, "10", before, **fields)).status_code == 201
+        assert (await use(shop, "1", before, **fields)).status_code == 429
+        assert (await use(shop, "9", **fields)).status_code == 201
+
+
+async def test_a_late_use_meets_its_own_cycles_plan(new_shop: NewShop) -> None:
+    shop = await new_shop(is_test=True, clock_at=NOW.isoformat())
+    month = {"start": datetime(2026, 12, 1, tzinfo=NOW.tzinfo)}
+    await shop.subscribe("free", **month, end=NOW.replace(day=1, hour=0))
+    await shop.record("5", **UPLOADS)
+    late = NOW - timedelta(days=9, hours=13)
+    assert (await use(shop, "5", late, **UPLOADS)).status_code == 201
+    assert (await use(shop, "1", late, **UPLOADS)).json()["code"] == "QUOTA_EXCEEDED"
+
+
+async def test_a_use_reported_ahead_of_midnight_counts_on_its_own_day(new_shop: NewShop) -> None:
+    shop = await frozen(new_shop, NOW.replace(hour=23, minute=58))
+    await shop.quota("10", window="day")
+    assert (await use(shop, "10", NOW.replace(hour=23, minute=59))).status_code == 201
+    tomorrow = NOW.replace(day=NOW.day + 1, hour=0, minute=1)
+    assert (await use(shop, "8", tomorrow)).status_code == 201
+    await move_clock(shop, minutes=5)
+    assert (await use(shop, "3")).status_code == 429
+    assert (await use(shop, "2")).status_code == 201
+
+
+async def test_a_rolling_window_frees_each_use_in_time(new_shop: NewShop) -> None:
+    """Free no later than span + span/60 after it was made; Retry-After says so to the second."""
+    shop = await frozen(new_shop)
+    await shop.quota("100", window="rolling", span_seconds=3600)
+    for minutes, amount in ((0, "60"), (10, "40")):
+        await move_clock(shop, minutes=minutes)
+        await shop.record(amount, **CHAT)
+    refused = await use(shop, "1")
+    wait = int(refused.headers["Retry-After"])
+    assert 50 * 60 <= wait <= 51 * 60
+    await move_clock(shop, seconds=wait - 1)
+    assert (await use(shop, "1")).status_code == 429
+    await move_clock(shop, seconds=1)
+    later = await use(shop, "61")
+    assert 10 * 60 - 61 <= int(later.headers["Retry-After"]) <= 10 * 60
+    assert (await use(shop, "60")).status_code == 201
+    assert (await use(shop, "101")).headers.get("Retry-After") is None, "never"
+
+
+async def test_retry_after_of_a_day_is_its_end_or_the_expiry_of_a_claim(new_shop: NewShop) -> None:
+    shop = await frozen(new_shop)
+    await shop.quota("10", window="day")
+    await shop.record("6", **CHAT)
+    assert await claim(shop, "4", "job")
+    await move_clock(shop, minutes=1)
+    waits = [int((await use(shop, n)).headers["Retry-After"]) for n in ("4", "5")]
+    assert waits == [9 * 60, 12 * 3600 - 60]
+    await move_clock(shop, minutes=8)
+    assert (await use(shop, "4")).status_code == 429
+    await move_clock(shop, minutes=1)
+    assert (await use(shop, "4")).status_code == 201
+
+
+async def test_late_uses_pass_no_rolling_limit_in_whatever_order_they_come(
+    new_shop: NewShop,
+) -> None:
+    shop = await frozen(new_shop)
+    await shop.quota("10", window="rolling", span_seconds=3600)
+    noon = NOW - timedelta(days=3)
+    for minutes, status in ((0, 201), (-5, 429), (5, 429), (-59, 429), (59, 429), (130, 201)):
+        at = noon + timedelta(minutes=minutes)
+        assert (await use(shop, "6", at)).status_code == status, minutes
+    assert (await use(shop, "10")).status_code == 201
+    rows = [
+        CHAT | {"usage_amount": "4", "occurred_at": (noon - timedelta(hours=n)).isoformat()}
+        for n in (5.2, 5.1, 5, 8)
+    ]
+    done = await shop.batch(*rows)
+    assert [row["status"] for row in done["results"]] == [
+        "recorded", "recorded", "rejected", "recorded",
+    ]  # fmt: skip
+
+
+async def test_a_claim_that_expired_is_gone_from_every_answer(new_shop: NewShop) -> None:
+    shop = await frozen(new_shop)
+    await shop.quota("10", window="day")
+    await shop.quota("10", window="rolling", span_seconds=3600)
+    assert await claim(shop, "8", "gone")
+    await move_clock(shop, minutes=10)
+    asked = (await shop.post("/quota/check", CHAT | {"requested_amount": "10"})).json()
+    assert (asked["allowed"], asked["used"]) == (True, "0")
+    assert [one["used"] for one in await shop.get("/usage/limits")] == ["0", "0"]
+    assert await claim(shop, "10", "next")

@@ -107,6 +107,7 @@ CODES: Final[dict[str, Problem]] = {
     "MISSING_FIELD": Problem(400, "transaction_reference is missing"),
     "PAYMENT_PENDING": Problem(409, "a payment of this invoice awaits approval"),
     "PAYMENT_METHOD_NOT_FOUND": Problem(404, "no such payment method"),
+    "AMOUNT_TOO_LARGE": Problem(409, "no card can be charged so much at once: pay by hand"),
     "PAYMENT_METHOD_REQUIRED": Problem(409, "the account has no saved card"),
     "SETUP_INTENT_NOT_FOUND": Problem(404, "no such setup intent"),
     "SETUP_INTENT_INCOMPLETE": Problem(409, "no card was saved: the setup intent is waiting"),

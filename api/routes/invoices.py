@@ -201,7 +201,7 @@ async def read_invoice(invoice_id: str, call: MemberCall) -> InvoiceDetail:
         202: {"model": InvoiceDetail, "description": "Undecided yet: the same key asks again"},
         **responses(
             "INVOICE_NOT_FOUND", "INVOICE_ALREADY_PAID", "INVOICE_STATE", "PAYMENT_PENDING",
-            "PAYMENT_METHOD_NOT_FOUND", "PAYMENT_METHOD_REQUIRED",
+            "PAYMENT_METHOD_NOT_FOUND", "PAYMENT_METHOD_REQUIRED", "AMOUNT_TOO_LARGE",
             "CARD_DECLINED", "CURRENCY_NOT_CHARGED", "PLATFORM_ERROR", "MERCHANT_NOT_FOUND",
             "TEMPORAL_UNAVAILABLE", "IDEMPOTENCY_KEY_REQUIRED", *KEYED,
         ),

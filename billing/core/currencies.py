@@ -8,7 +8,7 @@ amounts). A currency that is not here is never charged: a card cannot pay in it.
 from typing import Final
 
 from billing.core import money
-from billing.core.errors import ProviderFailure
+from billing.core.errors import Conflict, ProviderFailure
 from billing.core.frozen import Frozen
 
 
@@ -72,6 +72,10 @@ _TABLE: Final = {
 }
 
 
+MOST: Final = 99_999_999
+"""The most that one charge may be, in the provider's unit: eight digits."""
+
+
 def charging(currency: str) -> Charging:
     """The provider's terms for `currency`. Errors: ProviderFailure, it takes no such currency."""
     if (terms := _TABLE.get(currency)) is None:
@@ -107,6 +111,17 @@ def from_provider(amount: int, currency: str) -> int:
     """The provider's unit in ISO minor units."""
     finer = charging(currency).exponent - money.exponent(currency)
     return amount // int(10**finer) if finer >= 0 else amount * int(10**-finer)
+
+
+def is_too_large(minor: int, currency: str) -> bool:
+    """True for an amount that no single charge can be: it is paid by hand, such as by transfer."""
+    return chargeable(currency) and minor > from_provider(MOST, currency)
+
+
+def demand_payable(minor: int, currency: str) -> None:
+    """Refuse to ask a card for more than one charge may be. Errors: AMOUNT_TOO_LARGE."""
+    if is_too_large(minor, currency):
+        raise Conflict("AMOUNT_TOO_LARGE", "no card can be charged so much at once: pay by hand")
 
 
 def collectable(due_minor: int, currency: str) -> int:

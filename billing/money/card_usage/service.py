@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.catalog.rating.schemas import CREDIT
 from billing.core import clock, ids
-from billing.core.currencies import chargeable, collectable
+from billing.core.currencies import chargeable, collectable, is_too_large
 from billing.core.errors import Conflict
 from billing.core.money import exponent, round_minor
 from billing.ledger.credits import service as credits
@@ -73,6 +73,8 @@ async def offered(
         return None
     at = await clock.now(connection, account_id)
     if await forbidden(connection, method, at) is not None:
+        return None
+    if is_too_large(amount_minor, currency):
         return None
     if collectable(amount_minor, currency):
         return Charge(amount_minor, method.id)

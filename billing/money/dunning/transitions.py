@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 from uuid import UUID
 
 from billing.core import ids
-from billing.core.currencies import chargeable
+from billing.core.currencies import chargeable, is_too_large
 from billing.matters.agenda import Step, head
 from billing.matters.effects import Bear, Do, Heard, Work
 from billing.matters.kinds import COLLECTION
@@ -159,6 +159,8 @@ def _why_not(w: Work[CollectFacts], owed: Owed, card: Method | None, step: Step)
     tried = owed.attempts
     if any(one.key == step.key and one.status == "pending" for one in tried):
         return None
+    if is_too_large(owed.invoice.remaining_minor, owed.invoice.currency):
+        return "amount_too_large"
     if step.slot is not None:
         before = [one for one in tried if one.payment_method_id == card.id]
         if before and before[-1].decline_class == "hard":
@@ -201,6 +203,10 @@ def open_payment(w: Work[CollectFacts], owed: Owed) -> Collected | None:
     """Make the intent that the payer confirms."""
     answer, live = w.facts.answer, owed.live
     if answer is None and live is not None and not live.opened:
+        if is_too_large(live.amount_minor, live.currency):
+            payments.close_unpaid(w, live, "failed")
+            w.result = "amount_too_large"
+            return fail(w, owed, None, "amount_too_large", true_attempt=False)
         w.call = Call("open", live)
         return None
     w.result = "opened"

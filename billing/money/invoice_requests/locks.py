@@ -11,6 +11,7 @@ from uuid import UUID
 from sqlalchemy import Table, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from billing.core.currencies import demand_payable
 from billing.core.errors import Conflict, Invalid
 from billing.ledger.credits import service as credits
 from billing.matters import store as matters
@@ -75,8 +76,11 @@ async def demand_owed(connection: AsyncConnection, invoice: Invoice, *, by_card:
     """Refuse money for what is not owed: INVOICE_ALREADY_PAID (400), INVOICE_STATE (409).
 
     A draft is owed while its first payment is awaited; a purchase is paid by card on its own flow.
-    What was given up as uncollectible may be paid all the same.
+    What was given up as uncollectible may be paid all the same. No card pays more than one charge may
+    be: AMOUNT_TOO_LARGE.
     """
+    if by_card:
+        demand_payable(invoice.remaining_minor, invoice.currency)
     if invoice.status == "paid":
         raise Invalid("INVOICE_ALREADY_PAID", "this invoice is already paid", status=400)
     if invoice.status in ("open", "uncollectible"):

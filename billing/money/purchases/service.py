@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing.catalog.plans import store as catalog
 from billing.catalog.plans.schemas import Pack, Price
 from billing.core import context, ids
+from billing.core.currencies import demand_payable
 from billing.core.errors import Conflict, Invalid
 from billing.core.settings import Settings
 from billing.ledger.credits import service as credits
@@ -46,7 +47,8 @@ async def start(
     """Write a pending purchase with all it needs; its workflow is started after the commit.
 
     Errors: INVALID_PACK [E6]; CURRENCY_MISMATCH; PRICE_CHANGED; CURRENCY_NOT_CHARGED;
-    PAYMENT_METHOD_NOT_FOUND; CARD_DECLINED; RETURN_URL_REQUIRED.
+    PAYMENT_METHOD_NOT_FOUND; CARD_DECLINED; RETURN_URL_REQUIRED; AMOUNT_TOO_LARGE for any flow but
+    the manual one.
     """
     balance = await credits.lock(connection, account.id)
     currency = wanted.currency or balance.currency or DEFAULT_CURRENCY
@@ -75,6 +77,7 @@ async def _offered(
     demand_price(wanted.expected_minor, price.amount_minor, currency)
     if wanted.flow != "manual":
         demand_chargeable(currency)
+        demand_payable(price.amount_minor, currency)
     return pack, price
 
 

@@ -1,0 +1,56 @@
+"""An amount that no single charge can be waits for a transfer, and nothing stands still for it."""
+
+from tests.integration.actors import Actors
+from tests.integration.payments.manual_payments import decide, invoice_of, submit
+
+CENTS = 120_000_900
+
+
+async def test_a_renewal_too_large_for_a_card_is_paid_by_transfer(actors: Actors) -> None:
+    """Two honest uses of 30 million responses at 0.02, less 500 included, and the fee."""
+    customer = await actors.customer_on_clock("2027-01-01T10:00:00Z")
+    await customer.subscribed("basic")
+    for _ in range(2):
+        use = {"feature_type": "ai_responses", "usage_amount": "30000000"}
+        await customer.ask("POST", "/usage/record", use, status=201)
+    await customer.advance(days=35)
+    assert (await customer.subscription())["status"] == "past_due"
+    debt = (await customer.invoices())[-1]["invoice_id"]
+    tries = await customer.rows(
+        "SELECT status, decline_code FROM payment_attempts WHERE account_id = %(me)s"
+        " AND status <> 'succeeded' ORDER BY started_at"
+    )
+    assert {(one["status"], one["decline_code"]) for one in tries} == {
+        ("skipped", "amount_too_large")
+    }
+    await customer.refused("AMOUNT_TOO_LARGE", "POST", f"/billing/invoices/{debt}/pay", {}, key="k")
+    payment = await submit(customer, debt)
+    approved = await decide(customer, payment, "approve")
+    assert approved["invoice_status"] == "paid"
+    assert (await invoice_of(customer, debt))["total_cents"] == CENTS
+    assert (await customer.subscription())["status"] == "active"
+    assert len(await customer.effects()) == 1, "the card paid the first month alone"
+    await customer.advance(days=28)
+    assert len(await customer.effects()) == 2
+
+
+async def test_what_is_paid_first_is_not_asked_of_a_card(actors: Actors) -> None:
+    customer = await actors.customer_on_clock("2027-01-01T10:00:00Z")
+    pack = {"name": "All", "credits": "1000", "prices": {"USD": 100_000_000}}
+    plan = {"family": "app", "name": "All", "prices": {"month": {"USD": 100_000_000}}}
+    await actors.operate("PUT", "/admin/credit-packages/everything", pack)
+    await actors.operate("PUT", "/admin/plans/everything", plan)
+    try:
+        body = {"pack": "everything", "payment_method": "card"}
+        await customer.refused("AMOUNT_TOO_LARGE", "POST", "/billing/purchases", body)
+        assert (await customer.buy("everything", "manual"))["status"] == "pending"
+        begun = await customer.subscribe("everything")
+        assert begun["status"] == "incomplete"
+        await customer.advance(days=1)
+        assert (await customer.subscription())["status"] == "incomplete_expired"
+        await customer.subscribed("basic")
+    finally:
+        await actors.operate(
+            "PUT", "/admin/credit-packages/everything", pack | {"is_active": False}
+        )
+        await actors.operate("PUT", "/admin/plans/everything", plan | {"is_active": False})

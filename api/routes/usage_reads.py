@@ -2,9 +2,11 @@
 
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
-from typing import Final, Literal
+from typing import Final, Literal, Self
+from uuid import UUID
 
 from pydantic import Field
+from sqlalchemy import RowMapping
 
 from api.date_range import MaybeMoment, moments
 from api.dependencies import Call, Fresh, MemberRead
@@ -14,12 +16,14 @@ from api.routes.base import new_router
 from api.routes.billing_records import KEYS, RecordAnswer, show
 from api.schemas import Answer, OneWord, Owner, OwnerId, Total
 from api.user_scope import only_user, visible
-from billing.core import clock
+from billing.core import clock, ids
 from billing.core.money import ZERO
 from billing.metering.quotas import service as quotas
+from billing.metering.quotas.rules import QUOTA_ID
 from billing.metering.quotas.schemas import Bound, Quota
 from billing.metering.usage import rules, store
 from billing.metering.usage.schemas import Counter, Period, Status
+from billing.metering.usage.tables import usage_alerts
 from billing.money.subscriptions import entitlements
 
 router = new_router("usage")
@@ -85,6 +89,35 @@ class LimitAnswer(Answer):
     resets_at: datetime | None
 
 
+class AlertAnswer(Answer):
+    """A threshold of a plan's limit, a quota or a budget that was crossed, once per window [H9].
+
+    `subject_id` is the quota or budget; a budget's figures are in its own unit.
+    """
+
+    source: Literal["plan", "quota", "budget"]
+    subject_id: str | None
+    meter: str
+    owner: Owner
+    owner_id: OwnerId = Field(validation_alias="owner")
+    threshold_percent: int = Field(validation_alias="threshold")
+    window_start: datetime
+    limit: Total = Field(validation_alias="limit_amount")
+    used: Total = Field(validation_alias="used_amount")
+    created_at: datetime
+
+    @classmethod
+    def of_row(cls, row: RowMapping) -> Self:
+        """The alert; its subject is written as a word and an id."""
+        source, _, name = row["subject"].partition(" ")
+        quota = source == "quota"
+        return cls.of(
+            row,
+            source=source,
+            subject_id=ids.encode(QUOTA_ID, UUID(name)) if quota else name or None,
+        )
+
+
 @router.get("/usage/current", responses=responses())
 async def read_current_usage(call: MemberRead, fresh: Fresh = False) -> UsageAnswer:
     """Usage of the open cycle against the plan's limits; zeros for an unknown account [A13].
@@ -121,6 +154,19 @@ async def list_usage_limits(call: MemberRead, fresh: Fresh = False) -> list[Limi
             found = await store.cycle_counters(connection, call.account.id, "", period.start_at)
     own = [quota for quota in known if _may_see(call, quota)]
     return [*_plan_limits(period, found), *_quota_limits(own, period, at)]
+
+
+@router.get("/usage/alerts", responses=responses("MERCHANT_NOT_FOUND", "INVALID_CURSOR"))
+async def list_usage_alerts(
+    call: MemberRead, paging: Paging, fresh: Fresh = False
+) -> Page[AlertAnswer]:
+    """Thresholds that were crossed, newest first; a member does not see those of other users."""
+    query = store.alerts(call.account_id, only_user(call))
+    async with call.reading(fresh=fresh) as connection:
+        return await paginate(
+            connection, query, (usage_alerts.c.created_at, usage_alerts.c.id), paging,
+            AlertAnswer.of_row,
+        )  # fmt: skip
 
 
 @router.get("/usage/logs", responses=responses("MERCHANT_NOT_FOUND", "INVALID_CURSOR", "NOT_FOUND"))

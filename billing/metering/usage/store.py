@@ -13,6 +13,8 @@ from sqlalchemy import (
     Select,
     bindparam,
     func,
+    not_,
+    or_,
     select,
     text,
 )
@@ -28,6 +30,7 @@ from billing.metering.usage import rules
 from billing.metering.usage.schemas import BillingRecord, Counter, Period
 from billing.metering.usage.tables import (
     billing_records,
+    usage_alerts,
     usage_counters,
     usage_cycles,
     usage_periods,
@@ -332,6 +335,15 @@ def records(account_id: UUID, **wanted: Any) -> Select[Any]:
             )
             query = query.where(billing_records.c[name] == known)
     return query
+
+
+def alerts(account_id: UUID, only_user: str | None) -> Select[Any]:
+    """Thresholds that were crossed, those of other users left out for a member."""
+    alert = usage_alerts.c
+    query = select(usage_alerts).where(alert.account_id == account_id)
+    if only_user is None:
+        return query
+    return query.where(or_(not_(alert.owner.like("u:%")), alert.owner == rules.user(only_user)))
 
 
 def between(query: Select[Any], start: datetime | None, end: datetime | None) -> Select[Any]:

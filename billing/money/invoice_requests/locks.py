@@ -76,8 +76,8 @@ async def demand_owed(connection: AsyncConnection, invoice: Invoice, *, by_card:
     """Refuse money for what is not owed: INVOICE_ALREADY_PAID (400), INVOICE_STATE (409).
 
     A draft is owed while its first payment is awaited; a purchase is paid by card on its own flow.
-    What was given up as uncollectible may be paid all the same. No card pays more than one charge may
-    be: AMOUNT_TOO_LARGE.
+    What was given up as uncollectible may be paid all the same. No card pays more than one charge
+    may be: AMOUNT_TOO_LARGE.
     """
     if by_card:
         demand_payable(invoice.remaining_minor, invoice.currency)

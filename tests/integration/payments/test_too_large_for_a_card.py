@@ -1,6 +1,7 @@
 """An amount that no single charge can be waits for a transfer, and nothing stands still for it."""
 
 from tests.integration.actors import Actors
+from tests.integration.dunning.dunning_setup import owed
 from tests.integration.payments.manual_payments import decide, invoice_of, submit
 
 CENTS = 120_000_900
@@ -15,7 +16,7 @@ async def test_a_renewal_too_large_for_a_card_is_paid_by_transfer(actors: Actors
         await customer.ask("POST", "/usage/record", use, status=201)
     await customer.advance(days=35)
     assert (await customer.subscription())["status"] == "past_due"
-    debt = (await customer.invoices())[-1]["invoice_id"]
+    debt = (await owed(customer))["invoice_id"]
     tries = await customer.rows(
         "SELECT status, decline_code FROM payment_attempts WHERE account_id = %(me)s"
         " AND status <> 'succeeded' ORDER BY started_at"
@@ -27,7 +28,7 @@ async def test_a_renewal_too_large_for_a_card_is_paid_by_transfer(actors: Actors
     payment = await submit(customer, debt)
     approved = await decide(customer, payment, "approve")
     assert approved["invoice_status"] == "paid"
-    assert (await invoice_of(customer, debt))["total_cents"] == CENTS
+    assert (await invoice_of(customer, debt))["total"] == CENTS
     assert (await customer.subscription())["status"] == "active"
     assert len(await customer.effects()) == 1, "the card paid the first month alone"
     await customer.advance(days=28)

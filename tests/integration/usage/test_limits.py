@@ -139,6 +139,16 @@ async def test_a_soft_quota_warns_and_each_threshold_is_told_once(new_shop: NewS
     assert told == [("80",), ("100",)]
     check = (await shop.post("/quota/check", {"requested_amount": "1"} | CHAT)).json()
     assert (check["allowed"], check["soft_limit_reached"]) == (True, True)
+    await shop.quota("1", hard=False, window="day", user_id="ann")
+    await shop.record("1", user_id="ann", **CHAT)
+    shown = (await shop.get("/usage/alerts"))["data"]
+    assert [(one["owner_id"], one["threshold_percent"], one["used"]) for one in shown] == [
+        ("ann", 100, "1.00"), ("ann", 80, "1.00"), (None, 100, "12.00"), (None, 80, "9.00"),
+    ]  # fmt: skip
+    assert shown[2]["source"] == "quota"
+    assert shown[2]["subject_id"].startswith("qta_")
+    others = await shop.api.client.get("/api/v1/usage/alerts", headers=shop.headers("member"))
+    assert [one["owner"] for one in others.json()["data"]] == ["account", "account"]
 
 
 async def test_fifty_at_once_never_get_more_than_the_quota(new_shop: NewShop) -> None:

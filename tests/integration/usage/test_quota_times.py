@@ -10,10 +10,16 @@ from tests.integration.usage.test_claims import claim
 from tests.integration.usage.test_limits import CHAT, NOW, move_clock
 
 UPLOADS: dict[str, Any] = {"feature_type": "document_uploads"}
+TESTS: dict[str, Any] = {"feature_type": "assessments"}
 
 
 async def frozen(new_shop: NewShop, clock: datetime = NOW) -> Shop:
     return await new_shop(is_test=True, clock_at=clock.isoformat())
+
+
+async def standing(shop: Shop) -> list[str]:
+    """What the account's quotas have used."""
+    return [one["used"] for one in await shop.get("/usage/limits") if one["source"] == "quota"]
 
 
 async def use(shop: Shop, amount: str, at: datetime | None = None, **more: Any) -> httpx2.Response:
@@ -33,7 +39,7 @@ async def test_a_late_use_counts_on_its_own_day(new_shop: NewShop) -> None:
         assert "Retry-After" not in full.headers, "no time makes room on a day that is over"
         assert (await use(shop, "1", at)).status_code == 201, days
     assert (await use(shop, "1")).status_code == 429
-    assert (await shop.get("/usage/limits"))[0]["used"] == "10.00"
+    assert await standing(shop) == ["10.00"]
 
 
 async def test_late_uses_of_one_batch_fill_their_days_one_by_one(new_shop: NewShop) -> None:
@@ -59,9 +65,9 @@ async def test_a_late_use_counts_in_its_own_month_and_cycle(new_shop: NewShop) -
     shop = await frozen(new_shop)
     await shop.record("1", **CHAT)
     await shop.quota("10", window="month")
-    await shop.quota("10", window="cycle", **UPLOADS)
+    await shop.quota("10", window="cycle", **TESTS)
     before = NOW - timedelta(days=20)
-    for fields in (CHAT, UPLOADS):
+    for fields in (CHAT, TESTS):
         assert (await use(shop, "10", before, **fields)).status_code == 201
         assert (await use(shop, "1", before, **fields)).status_code == 429
         assert (await use(shop, "9", **fields)).status_code == 201
@@ -149,5 +155,5 @@ async def test_a_claim_that_expired_is_gone_from_every_answer(new_shop: NewShop)
     await move_clock(shop, minutes=10)
     asked = (await shop.post("/quota/check", CHAT | {"requested_amount": "10"})).json()
     assert (asked["allowed"], asked["used"]) == (True, "0")
-    assert [one["used"] for one in await shop.get("/usage/limits")] == ["0", "0"]
+    assert await standing(shop) == ["0", "0"]
     assert await claim(shop, "10", "next")

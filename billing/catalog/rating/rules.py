@@ -18,7 +18,7 @@ EXACT: Final = Context(prec=60)
 MONEY_STEP: Final = Decimal("0.000000000001")
 MOST_CREDITS: Final = Decimal(10) ** 12
 MOST_MONEY: Final = Decimal(10) ** 9
-"""What one use may cost at most, in credits and in whole units of any currency."""
+"""The most that one use may cost, in credits and in whole units of any currency."""
 TOO_DEAR: Final = "one use costs at most 10^12 credits or 10^9 of a currency"
 
 

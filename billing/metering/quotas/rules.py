@@ -45,7 +45,7 @@ def decide(
 
 
 def passes_at(bound: Bound, requested: Decimal, releases: Sequence[Release]) -> datetime | None:
-    """When a limit would let a use of this size pass, if nothing more is used; None: never."""
+    """The instant at which a use of this size passes, if nothing more is used; None: never."""
     if requested > bound.limit:
         return None
     room = bound.limit - bound.used

@@ -86,7 +86,7 @@ class Decision(Frozen):
     resets_at: AwareDatetime | None
     reason: str | None
     passes_at: AwareDatetime | None = None
-    """When the same use would pass, if nothing more is used until then; None: never."""
+    """The instant at which the same use would pass, if nothing more is used; None: never."""
     refused_by: Source | None = None
     budget_id: UUID | None = None
     """The budget that refuses; the figures are then its own, in what it measures."""

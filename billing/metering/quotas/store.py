@@ -70,7 +70,7 @@ async def standing(
 async def releases(
     connection: AsyncConnection, account_id: UUID, quota_id: UUID | None, meter: str, at: datetime
 ) -> list[Release]:
-    """What a quota, or what the plan gives of a meter, gets back before its window ends."""
+    """The amounts that a quota, or a plan's limit, gets back before its window ends."""
     if quota_id is not None:
         rows = await connection.execute(_RELEASES, {"quota_id": quota_id, "at": at})
     else:

@@ -25,7 +25,7 @@ STATUS_ACTIONS: Final = {
 
 
 def too_large(meter: str, most: Decimal) -> str:
-    """What a caller whose use is too large is told."""
+    """The sentence for a caller whose use is too large."""
     return f"one use of {meter} is at most {most.normalize():f} units"
 
 

@@ -18,7 +18,7 @@ async def frozen(new_shop: NewShop, clock: datetime = NOW) -> Shop:
 
 
 async def standing(shop: Shop) -> list[str]:
-    """What the account's quotas have used."""
+    """The use counted on the account's quotas."""
     return [one["used"] for one in await shop.get("/usage/limits") if one["source"] == "quota"]
 
 

@@ -16,7 +16,7 @@ class SubscriptionActivities(DecidingActivities[SubscriptionState]):
     kind = SUBSCRIPTION
     steps = (
         "charge", "open", "check", "settle", "retire", "end_approval", "give_up", "renew",
-        "end_trial", "cycle", "bill_early", "end", "abandon", "refund",
+        "end_trial", "cycle", "bill_early", "end", "end_unpaid", "end_change", "abandon", "refund",
     )  # fmt: skip
 
     def __init__(self, dependencies: Dependencies) -> None:

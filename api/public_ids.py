@@ -48,6 +48,7 @@ def payment_method_row(name: str | None) -> UUID | None:
 
 AccountId = Annotated[str, encoded(ids.ACCOUNT)]
 AttemptId = Annotated[str, encoded(ids.ATTEMPT)]
+ChangeId = Annotated[str, encoded(ids.CHANGE)]
 DunningCaseId = Annotated[str, encoded(ids.DUNNING_CASE)]
 InvoiceId = Annotated[str, encoded(ids.INVOICE)]
 LotId = Annotated[str, encoded(ids.LOT)]

@@ -116,6 +116,21 @@ MUTANTS: Final = (
         (f"{LIVES}/test_collection_lives.py",),
     ),
     Mutant(
+        "a settled debt buys a period that nobody asked for",
+        "billing/money/subscriptions/payment_effects.py",
+        'if subscription.status == "past_due" or cycles.is_billed(w):',
+        "if subscription:",
+        (f"{LIVES}/test_subscription_lives.py",),
+    ),
+    Mutant(
+        "an add-on is given before it is paid",
+        "billing/money/subscriptions/add_ons.py",
+        '    changes.begin(w, "add_ons", dict(wanted), invoice, paying)\n',
+        '    changes.begin(w, "add_ons", dict(wanted), invoice, paying)\n'
+        "    items.choose(w, wanted)\n",
+        (f"{LIVES}/test_subscription_lives.py",),
+    ),
+    Mutant(
         "an ended subscription keeps its use to itself",
         "billing/money/subscriptions/payment_effects.py",
         'final = cycles.bill_usage(w, f"{cycles.stem(ended)}/final", debts=True)',

@@ -20,7 +20,9 @@ class SubscriptionWorkflow(CollectingWorkflow[SubscriptionState]):
     | the end of its trial | `end_trial`: the first period, a pause, or the end |
     | the end of an allowance cycle within the period | begins the next `cycle` |
     | use beyond the plan that reached its threshold | `bill_early` |
+    | the end of the days that it may stay unpaid | `end_unpaid` |
     | a first payment that never comes | `abandon`s it |
+    | the payment of a change that never comes | `end_change` |
     | an unpaid invoice: day 0, 3, 7 of its case | `charge`s a card, `open`s one for its payer |
     | a payment whose end nobody tells | `check`s with the provider, `settle`s, `retire`s |
     | a manual payment that nobody decides | `end_approval` |

@@ -169,7 +169,7 @@ class InvoiceDetail(InvoiceAnswer):
             attempts=[AttemptAnswer.of(one) for one in tries],
             credit_notes=[CreditNoteAnswer.of(note) for note in notes],
             dunning=await CaseAnswer.read(connection, case) if case else None,
-            next_action=await _next_action(connection, invoice, tries),
+            next_action=await next_action_of(connection, invoice, tries),
         )
 
 
@@ -232,7 +232,7 @@ def _shown(row: RowMapping) -> InvoiceAnswer:
     return InvoiceAnswer.of(Invoice.model_validate(row))
 
 
-async def _next_action(
+async def next_action_of(
     connection: AsyncConnection, invoice: Invoice, tries: Sequence[Attempt]
 ) -> dict[str, str]:
     """The payer's next action; it has a secret only when the payer must confirm a card."""
@@ -242,9 +242,11 @@ async def _next_action(
     if live is None:
         return {"type": "none"}
     mine = [one for one in tries if one.payment_id == live.id]
+    if live.status == "pending" and mine and mine[-1].status == "pending":
+        return {"type": "wait"}
     asked = live.flow == "card" or invoice.status == "draft"
     if live.status == "pending" and not asked and not (mine and mine[-1].status == "action"):
-        return {"type": "wait" if mine and mine[-1].status == "pending" else "none"}
+        return {"type": "none"}
     return next_action(
         owed=invoice.status in ("draft", "open", "uncollectible"),
         payment_status=live.status,
@@ -286,13 +288,13 @@ async def _try(call: AccountCall, claim: Claim, invoice_id: UUID, method: str | 
         attempt = await payment_store.find_attempt(connection, asked.attempt)
     if attempt is None or attempt.status == "pending":
         return False
-    refusal = _refusal(attempt)
-    if refusal is not None:
-        raise refusal
+    refused = refusal(attempt)
+    if refused is not None:
+        raise refused
     return True
 
 
-def _refusal(attempt: Attempt) -> BillingError | None:
+def refusal(attempt: Attempt) -> BillingError | None:
     """The error for an attempt that failed."""
     if attempt.status == "unreached":
         return ProviderFailure(

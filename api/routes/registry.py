@@ -16,6 +16,7 @@ from api.routes import (
     holds,
     invoices,
     meta,
+    overdue,
     overview,
     payment_methods,
     payments,
@@ -24,6 +25,7 @@ from api.routes import (
     quotas,
     recommendations,
     reports,
+    subscription_changes,
     subscriptions,
     timeline,
     top_ups,
@@ -56,9 +58,10 @@ _STAY: Final = (f"{PREFIX}/admin/", f"{PREFIX}/webhooks/")
 
 # The OpenAPI document has this order.
 _BILLING: Final = (
-    usage, quotas, purchases, trials, subscriptions, payment_methods, invoices, payments, balance,
-    webhooks, catalog, holds, credits, top_ups, timeline, usage_reads, usage_sums, budgets,
-    forecasts, reports, recommendations, billing_records, overview, proofs,
+    usage, quotas, purchases, trials, subscriptions, subscription_changes, payment_methods,
+    invoices, overdue, payments, balance, webhooks, catalog, holds, credits, top_ups, timeline,
+    usage_reads, usage_sums, budgets, forecasts, reports, recommendations, billing_records,
+    overview, proofs,
 )  # fmt: skip
 _OPERATORS: Final = (
     integrity, clock, admin_payments, dunning, matters, inbox, admin_credits, balances, thresholds,

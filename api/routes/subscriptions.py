@@ -6,14 +6,16 @@ from functools import partial
 from typing import Annotated, Any, Final, Literal, Self
 
 from fastapi import Response
-from pydantic import Field, StringConstraints, field_validator, model_validator
+from pydantic import Field, StringConstraints, model_validator
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from api.dependencies import AccountCall, BillingCall, MemberCall
+from api.auth import BILLING
+from api.dependencies import ALLOWED, AccountCall, BillingCall, MemberCall
 from api.idempotency import Claim, Once, OptionalKey
 from api.problem_codes import unavailable
 from api.problems import KEYED, responses
 from api.public_ids import (
+    ChangeId,
     InvoiceId,
     PaymentMethodId,
     PaymentMethodName,
@@ -21,6 +23,7 @@ from api.public_ids import (
     payment_method_row,
 )
 from api.routes.base import new_router
+from api.routes.invoices import next_action_of
 from api.schemas import (
     Answer,
     Body,
@@ -42,10 +45,10 @@ from billing.matters.effects import Work
 from billing.matters.kinds import SUBSCRIPTION
 from billing.matters.schemas import Matter
 from billing.money.invoice_requests import manual
-from billing.money.invoices import store as invoice_store
+from billing.money.invoices.schemas import Invoice
 from billing.money.payments import store as payment_store
-from billing.money.payments.rules import next_action
-from billing.money.subscriptions import add_ons, commands, service, store
+from billing.money.payments.schemas import LIVE, Payment
+from billing.money.subscriptions import commands, service, store
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.schemas import (
     CancelReason,
@@ -53,6 +56,7 @@ from billing.money.subscriptions.schemas import (
     NewSubscription,
     Subscription,
 )
+from billing.money.subscriptions.states import Command
 
 router = new_router("subscriptions")
 Verb = Callable[[Work[SubscriptionFacts]], object]
@@ -111,26 +115,6 @@ class CardBody(Body):
     payment_method_id: PaymentMethodName | None
 
 
-class AddOnBody(Body):
-    """The quantity of one of the plan's add-ons."""
-
-    add_on: CatalogName
-    quantity: Annotated[int, Field(strict=True, ge=0, le=10_000)] = 1
-
-
-class ChangeBody(Body):
-    """All add-ons of the subscription; those not named end with the period."""
-
-    add_ons: Annotated[list[AddOnBody], Field(max_length=50)]
-
-    @field_validator("add_ons")
-    @classmethod
-    def _each_once(cls, add_ons: list[AddOnBody]) -> list[AddOnBody]:
-        if len({one.add_on for one in add_ons}) != len(add_ons):
-            raise ValueError("name each add-on once")
-        return add_ons
-
-
 class AddOnPart(Answer):
     """An add-on; each unit of `quantity` gives `units` of `meter` per cycle for `amount_cents`."""
 
@@ -143,6 +127,16 @@ class AddOnPart(Answer):
     quantity_next_period: int = Field(validation_alias="lasting")
 
 
+class ChangePart(Answer):
+    """A change that waits for its payment: `add_ons`, or `resume`."""
+
+    change_id: ChangeId = Field(validation_alias="id")
+    kind: str
+    wanted: dict[str, Any]
+    invoice_id: InvoiceId
+    expires_at: datetime
+
+
 class PlanPart(Answer):
     """The plan version the subscription was sold with."""
 
@@ -153,7 +147,10 @@ class PlanPart(Answer):
 
 
 class SubscriptionAnswer(Answer):
-    """A subscription with its plan [C1, C2]; `next_action` belongs to its newest open payment."""
+    """A subscription with its plan [C1, C2].
+
+    `next_action` is that of `latest_invoice_id`: of what a change waits for, else of what is owed.
+    """
 
     subscription_id: SubscriptionId = Field(validation_alias="id")
     status: str
@@ -178,7 +175,9 @@ class SubscriptionAnswer(Answer):
     payment_method_id: PaymentMethodId | None
     collection: Collection
     days_until_due: int | None
+    pause_reason: str | None
     stripe_subscription_id: str | None
+    pending_change: ChangePart | None
     latest_invoice_id: InvoiceId | None
     next_action: dict[str, Any] = Field(examples=[{"type": "none"}])
     created_at: datetime
@@ -191,8 +190,8 @@ class SubscriptionAnswer(Answer):
         if plan is None:
             raise RuntimeError("a plan version that was sold is never deleted")
         items = await store.items(connection, subscription.id)
-        invoice = await invoice_store.latest_of_subscription(connection, subscription.id)
-        payment = await payment_store.latest(connection, invoice.id) if invoice else None
+        change = await store.pending_change(connection, subscription.id)
+        invoice = await store.invoice_to_pay(connection, subscription)
         return cls.of(
             subscription,
             plan=plan,
@@ -200,13 +199,9 @@ class SubscriptionAnswer(Answer):
             quantity=items[0].quantity,
             add_ons=[item for item in items if item.add_on],
             latest_invoice_id=invoice.id if invoice else None,
+            pending_change=ChangePart.of(change) if change else None,
             next_action=manual.asked_for(invoice, payment)
-            or next_action(
-                owed=invoice is not None and invoice.status in ("draft", "open", "uncollectible"),
-                payment_status=payment.status if payment else None,
-                client_secret=payment.client_secret if payment else None,
-                redirect_url=None,
-            ),
+            or await _next_action(connection, invoice),
         )
 
 
@@ -218,7 +213,7 @@ class SubscriptionAnswer(Answer):
         202: {"model": SubscriptionAnswer, "description": "The first payment is undecided yet"},
         **responses(
             "SUBSCRIPTION_EXISTS", "SUBSCRIPTION_ENDING", "PAYMENT_PENDING", "PLAN_NOT_FOUND",
-            "CURRENCY_MISMATCH", "CURRENCY_NOT_CHARGED", "PRICE_CHANGED",
+            "CURRENCY_MISMATCH", "CURRENCY_NOT_CHARGED", "PRICE_CHANGED", "QUANTITY_NOT_OFFERED",
             "PAYMENT_METHOD_NOT_FOUND", "TEMPORAL_UNAVAILABLE", "MERCHANT_NOT_FOUND", *KEYED,
         ),
     },
@@ -241,29 +236,16 @@ async def subscribe(body: SubscribeBody, call: BillingCall, once: OptionalKey) -
     "/billing/subscription", responses=responses("SUBSCRIPTION_NOT_FOUND", "MERCHANT_NOT_FOUND")
 )
 async def read_subscription(call: MemberCall) -> SubscriptionAnswer:
-    """The open subscription, else the newest ended one [C1]."""
+    """The open subscription, else the newest ended one [C1]; only a payer sees a secret."""
     async with call.transaction() as connection:
         subscription = await store.find_current(connection, call.account.id)
         if subscription is None:
             raise NotFound("SUBSCRIPTION_NOT_FOUND", "this account has no subscription")
-        return await SubscriptionAnswer.read(connection, subscription)
-
-
-@router.put(
-    "/billing/subscription",
-    response_model=SubscriptionAnswer,
-    responses=responses(
-        "SUBSCRIPTION_NOT_FOUND", "SUBSCRIPTION_STATE", "PAYMENT_OVERDUE", "ADD_ON_NOT_FOUND",
-        "ADD_ON_NOT_OFFERED", "MERCHANT_NOT_FOUND", *KEYED,
-    ),
-)  # fmt: skip
-async def change_subscription(body: ChangeBody, call: BillingCall, once: OptionalKey) -> Response:
-    """Set its add-ons [B8]; the same request again changes nothing.
-
-    An increase counts and is charged at once, a decrease counts from the next period.
-    """
-    wanted = {one.add_on: one.quantity for one in body.add_ons if one.quantity}
-    return await _change(call, once, partial(add_ons.choose, wanted=wanted))
+        answer = await SubscriptionAnswer.read(connection, subscription)
+    if call.caller.roles & ALLOWED[BILLING]:
+        return answer
+    shown = {"type": answer.next_action["type"]}
+    return answer.model_copy(update={"next_action": shown})
 
 
 @router.post(
@@ -277,7 +259,7 @@ async def cancel_subscription(
     """Cancel at period end, or now [C5]; dunning never blocks it."""
     now = body.at == "now"
     verb = partial(commands.cancel, now=now, reason=body.reason, comment=body.comment)
-    return await _change(call, once, verb)
+    return await _change(call, once, "cancel", verb)
 
 
 @router.put(
@@ -291,7 +273,7 @@ async def cancel_subscription(
 async def choose_card(body: CardBody, call: BillingCall, once: OptionalKey) -> Response:
     """Charge this card for it from now on; what is overdue is tried with it at once."""
     method_id = payment_method_row(body.payment_method_id)
-    return await _change(call, once, partial(commands.choose_card, method_id=method_id))
+    return await _change(call, once, "cancel", partial(commands.choose_card, method_id=method_id))
 
 
 @router.post(
@@ -301,16 +283,14 @@ async def choose_card(body: CardBody, call: BillingCall, once: OptionalKey) -> R
 )
 async def reactivate_subscription(call: BillingCall, once: OptionalKey) -> Response:
     """Withdraw a scheduled cancellation [C7]."""
-    return await _change(call, once, commands.reactivate)
+    return await _change(call, once, "reactivate", commands.reactivate)
 
 
-async def _change(call: AccountCall, once: Once, verb: Verb) -> Response:
+async def _change(call: AccountCall, once: Once, command: Command, verb: Verb) -> Response:
     """Change the open subscription, and answer it after its workflow has handled the change."""
     async with once.claim(call) as claim:
         async with call.transaction() as connection:
-            found = await store.find_open(connection, call.account.id)
-            if found is None:
-                raise NotFound("SUBSCRIPTION_NOT_FOUND", "this account has no open subscription")
+            found = await service.commanded(connection, call.account.id, command)
             born = await service.carry_out(connection, found.id, verb)
             matter = await matters.find(connection, SUBSCRIPTION.workflow_id(found.id))
         if matter is not None:
@@ -320,6 +300,13 @@ async def _change(call: AccountCall, once: Once, verb: Verb) -> Response:
         async with call.transaction() as connection:
             changed = await store.get(connection, found.id)
             return claim.answer(200, await SubscriptionAnswer.read(connection, changed))
+
+
+async def _next_action(connection: AsyncConnection, invoice: Invoice | None) -> dict[str, str]:
+    if invoice is None:
+        return {"type": "none"}
+    tries = await payment_store.attempts_of(connection, invoice.id)
+    return await next_action_of(connection, invoice, tries)
 
 
 async def _supersede_incomplete(call: AccountCall, claim: Claim, wanted: NewSubscription) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 from alembic import op
+from sqlalchemy import Column, DateTime, Integer, Text
 from sqlalchemy.dialects.postgresql import JSONB
 
 revision = "0002"
@@ -66,6 +67,7 @@ _SLICES = """
 
 def upgrade() -> None:
     """Create what the release before does not have."""
+    _add_columns()
     _hold_references_to_one_account()
     _add_rights()
     _subscriptions()
@@ -136,6 +138,14 @@ def _hold_references_to_one_account() -> None:
             f"fk_{table}_{column}_account_id", table, to,
             [column, "account_id"], ["id", "account_id"], postgresql_not_valid=True,
         )  # fmt: skip
+
+
+def _add_columns() -> None:
+    """New columns of tables that the release before has."""
+    op.add_column("plans", Column("unpaid_days", Integer, nullable=False, server_default="60"))
+    op.create_check_constraint("unpaid_days_positive", "plans", "unpaid_days > 0")
+    op.add_column("subscriptions", Column("unpaid_at", DateTime(timezone=True)))
+    op.add_column("subscriptions", Column("pause_reason", Text))
 
 
 def downgrade() -> None:

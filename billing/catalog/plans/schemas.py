@@ -109,6 +109,8 @@ class Plan(_Frozen):
     unpaid_limit: dict[Currency, int] = {}
     """The most, in minor units, that may be used and not paid; where not set 100 whole units."""
     trial_end_behavior: Literal["cancel", "pause", "invoice"]
+    unpaid_days: int = 60
+    """A subscription that stays `unpaid` for so long ends by itself."""
     dunning: DunningPolicy
     rollover: Rollover
     stripe_product_id: str | None

@@ -81,6 +81,7 @@ class PlanSpec(_Spec):
     past_due_access: Literal["full", "no_new_overage", "none"] = "no_new_overage"
     unpaid_limit: dict[Currency, Annotated[Minor, Field(gt=0)]] = {}
     trial_end_behavior: Literal["cancel", "pause", "invoice"] = "cancel"
+    unpaid_days: Annotated[int, Field(ge=1, le=730)] = 60
     dunning: DunningPolicy = DunningPolicy()
     rollover: Rollover = Rollover()
     stripe_product_id: Annotated[str, StringConstraints(max_length=255)] | None = None

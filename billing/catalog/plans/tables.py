@@ -33,6 +33,8 @@ plans = c.table(
     # Minor units by currency: the most that may be used and not paid; else 100 whole units.
     c.json("unpaid_limit", server_default="{}"),
     c.text("trial_end_behavior", server_default="cancel"),
+    # A subscription that stays `unpaid` for so long ends by itself.
+    c.integer("unpaid_days", server_default="60"),
     # billing.catalog.plans.schemas.DunningPolicy and Rollover, as JSON.
     c.json("dunning"),
     c.json("rollover"),
@@ -44,6 +46,7 @@ plans = c.table(
     c.instant("created_at"),
     Unique("key", "version"),
     c.check("trial_days >= 0", name="trial_days_not_negative"),
+    c.check("unpaid_days > 0", name="unpaid_days_positive"),
     c.check("monthly_credits >= 0", name="monthly_credits_not_negative"),
     c.check("allowance_unit IN ('day', 'week', 'month', 'year')", name="allowance_unit"),
     c.check("allowance_count > 0", name="allowance_count_positive"),

@@ -1,11 +1,15 @@
 """The words and amounts of the steps that time takes with a subscription. Pure."""
 
+from typing import Final
+
 from billing.core.money import show_money
 from billing.insight.timeline.step_words import Shown
 from billing.matters.deciding import Course
 from billing.matters.effects import Add
 from billing.money.invoices.schemas import Invoice
 from billing.money.subscriptions.facts import SubscriptionFacts
+
+_UNPAID: Final = "what is overdue is not paid before"
 
 
 def show_period(course: Course[SubscriptionFacts]) -> Shown | None:
@@ -22,6 +26,10 @@ def show_period(course: Course[SubscriptionFacts]) -> Shown | None:
             return _bill_early(course)
         case "end":
             return Shown(f"{plan} ends, as asked for")
+        case "end_unpaid":
+            return Shown(f"{plan} ends: what is overdue was never paid", only_if=_UNPAID)
+        case "end_change":
+            return Shown(course.step.words, only_if="its payment does not come")
         case "abandon":
             return _abandon(course)
     return None

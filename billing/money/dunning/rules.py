@@ -75,7 +75,9 @@ class Collecting(Lean):
     """Nothing is owed any more: what might still bring money is called back."""
     case: Case | None = None
     given_up: bool = False
-    """Its case is over and it is still owed: only a request tries it again."""
+    """Its case is over and it is still owed: only a request or a new card tries it again."""
+    last_tried_at: AwareDatetime | None = None
+    """Instant of the last try in the case that is over."""
     unsettled: str | None = None
     """A payment whose money is in and not booked yet."""
     payment: str | None = None
@@ -220,9 +222,9 @@ def _see_through(c: Collecting, attempt: Undecided) -> Step:
 
 def _is_new_card(c: Collecting) -> bool:
     """Chosen after the last try; at the same instant of a frozen clock, and not tried yet."""
-    if c.case is None or c.method is None or c.method_chosen_at is None:
+    last = c.case.last_true_attempt_at if c.case is not None else c.last_tried_at
+    if last is None or c.method is None or c.method_chosen_at is None:
         return False
-    last = c.case.last_true_attempt_at
     return c.method_chosen_at > last or (c.method_chosen_at == last and not c.method_tried)
 
 

@@ -87,7 +87,7 @@ def _case(rows: Rows, invoice: Invoice) -> dict[str, object]:
         return {}
     row = found[0]
     if not row.is_open:
-        return {"given_up": True}
+        return {"given_up": True, "last_tried_at": row.last_true_attempt_at}
     case = Case(
         status="paused" if row.status == "paused" else "open",
         policy=row.terms,

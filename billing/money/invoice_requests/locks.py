@@ -4,6 +4,7 @@ The order is always the same: the matter's row, the account's lock, the invoice
 (docs/rules.md#accounts).
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -42,6 +43,22 @@ async def hold(connection: AsyncConnection, invoice_id: UUID) -> Invoice:
     )
     await credits.lock(connection, known.account_id)
     return await invoice_store.lock(connection, invoice_id)
+
+
+async def hold_collectors(
+    connection: AsyncConnection, account_id: UUID, invoice_ids: Sequence[UUID]
+) -> None:
+    """The same for many invoices: all their collectors come before the account."""
+    subjects: set[tuple[str, UUID]] = set()
+    for invoice_id in invoice_ids:
+        matter = await collector(connection, await invoice_store.get(connection, invoice_id))
+        subjects.add((matter.kind, matter.subject_id))
+    for kind, subject_id in sorted(subjects):
+        rows = _ROWS[kind]
+        await connection.execute(
+            select(rows.c.id).where(rows.c.id == subject_id).with_for_update(key_share=True)
+        )
+    await credits.lock(connection, account_id)
 
 
 async def wake(connection: AsyncConnection, invoice: Invoice, at: datetime) -> Matter:

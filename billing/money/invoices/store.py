@@ -5,7 +5,7 @@ from datetime import date
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, func, or_, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -29,10 +29,21 @@ _LINES = Prepared(
     .where(invoice_lines.c.invoice_id == given("invoice_id"))
     .order_by(invoice_lines.c.position)
 )
-_LATEST_OF_SUBSCRIPTION = Prepared(
+_TO_PAY = Prepared(
     select(invoices)
-    .where(invoices.c.subscription_id == given("subscription_id"), invoices.c.status != "void")
-    .order_by(invoices.c.created_at.desc(), invoices.c.id.desc())
+    .where(
+        invoices.c.subscription_id == given("subscription_id"),
+        invoices.c.status != "void",
+        or_(
+            invoices.c.status != "draft", invoices.c.id == given("first"), given("drafts").is_(True)
+        ),
+    )
+    .order_by(
+        (invoices.c.id == given("first")).desc().nulls_last(),
+        (invoices.c.status == "open").desc(),
+        invoices.c.created_at.desc(),
+        invoices.c.id.desc(),
+    )
     .limit(1)
 )
 _NEXT_NUMBER = Prepared(
@@ -93,11 +104,15 @@ async def of_matter(
     return [show(row) for row in rows.mappings()]
 
 
-async def latest_of_subscription(
-    connection: AsyncConnection, subscription_id: UUID
+async def to_pay(
+    connection: AsyncConnection, subscription_id: UUID, *, first: UUID | None, drafts: bool
 ) -> Invoice | None:
-    """The newest invoice of a subscription that was not voided."""
-    row = await _LATEST_OF_SUBSCRIPTION.first(connection, subscription_id=subscription_id)
+    """The invoice `first`, else the newest one that is open, else the newest; `drafts` count too
+    where it is asked for.
+    """
+    row = await _TO_PAY.first(
+        connection, subscription_id=subscription_id, first=first, drafts=drafts
+    )
     return show(row) if row else None
 
 

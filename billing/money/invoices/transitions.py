@@ -72,8 +72,10 @@ def finalize(w: Work[InvoiceFacts], invoice: Invoice, *, days_until_due: int = 0
     """Number and freeze a draft that is owed: `open`, or `paid` when nothing is left to collect.
 
     Below what the provider charges at all, the amount is carried in the money balance and the
-    invoice is paid with settlement `carried` (docs/rules.md#money).
+    invoice is paid with settlement `carried` (docs/rules.md#money). Errors: INVOICE_STATE.
     """
+    if invoice.status != "draft":
+        raise Conflict("INVOICE_STATE", f"an invoice that is {invoice.status} is final")
     applied = _apply_balance(w, invoice)
     due = invoice.total_minor - applied
     charge = collectable(due, invoice.currency)
@@ -104,6 +106,11 @@ def use_balance(w: Work[InvoiceFacts], draft: Invoice) -> Invoice:
         balance_applied_minor=applied,
         amount_due_minor=draft.amount_due_minor - applied,
     )
+
+
+def is_collectable(invoice: Invoice) -> bool:
+    """True if a card can be charged what is due."""
+    return collectable(invoice.amount_due_minor, invoice.currency) > 0
 
 
 def receive(w: Work[Any], invoice: Invoice, paid_minor: int) -> Invoice:

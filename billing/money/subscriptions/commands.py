@@ -13,11 +13,11 @@ from billing.money.payments import card_rules
 from billing.money.payments import transitions as payments
 from billing.money.payments.owed import Owed
 from billing.money.payments.schemas import Payment
-from billing.money.subscriptions import cycles, payment_effects
+from billing.money.subscriptions import changes, cycles, payment_effects
 from billing.money.subscriptions.announcements import announce
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.rules import agenda
-from billing.money.subscriptions.schemas import CancelReason, Subscription
+from billing.money.subscriptions.schemas import CancelReason, Paying, Subscription
 from billing.money.subscriptions.states import demand
 from billing.money.subscriptions.views import view
 
@@ -93,6 +93,19 @@ def reactivate(w: Work[SubscriptionFacts]) -> Subscription:
         cancel_comment=None,
     )
     announce(w, changed, "reactivated")
+    return wake(w)
+
+
+def resume(w: Work[SubscriptionFacts], paying: Paying) -> Subscription:
+    """Start again after a pause, with a new period from now that is charged first.
+
+    Errors: SUBSCRIPTION_STATE, CHANGE_PENDING; those of `changes.begin`.
+    """
+    demand(cycles.of(w).status, "resume")
+    changes.demand_none(w.rows)
+    invoice = cycles.draft_resumption(w, paying.change_id)
+    invoice = changes.begin(w, "resume", {}, invoice, paying)
+    payment_effects.settle_small(w, invoice)
     return wake(w)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
+from uuid import UUID
 
 from billing.core import ids, keys, periods
 from billing.core.currencies import collectable
@@ -15,6 +16,7 @@ from billing.matters.kinds import SUBSCRIPTION
 from billing.money.invoices import arrears
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.schemas import Invoice, Line, NewInvoice
+from billing.money.subscriptions import items
 from billing.money.subscriptions.announcements import announce
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.rules import ENDED, cycle_bounds
@@ -37,7 +39,10 @@ def renew(w: Work[SubscriptionFacts]) -> tuple[Subscription, Invoice]:
         subscription.anchor_wall, subscription.zone, subscription.interval, number + 1
     )
     held = end <= w.facts.at or _in_burst(w, subscription)
-    _turn_items(w)
+    since = subscription.unpaid_at
+    if subscription.status == "unpaid" and since is None:
+        since = w.facts.at  # the release before did not write it down
+    items.turn(w)
     moved = change(
         w,
         status="active" if subscription.status == "trialing" else subscription.status,
@@ -46,6 +51,7 @@ def renew(w: Work[SubscriptionFacts]) -> tuple[Subscription, Invoice]:
         current_period_end=end,
         cycle_start=start,
         cycle_end=_cycle_end(w, subscription, start, end),
+        unpaid_at=since,
     )
     announce(w, moved, "renewed", period_start=start.isoformat())
     invoice = draft_period(w, held=held)
@@ -54,27 +60,21 @@ def renew(w: Work[SubscriptionFacts]) -> tuple[Subscription, Invoice]:
     return moved, invoice
 
 
-def restart(w: Work[SubscriptionFacts]) -> Invoice:
-    """A new period and anchor from now: after `unpaid` was paid, or a pause is over."""
-    subscription, at = of(w), w.facts.at
+def is_billed(w: Work[SubscriptionFacts]) -> bool:
+    """True while its period runs, if more than a draft bills it."""
+    subscription = of(w)
+    start = subscription.current_period_start
+    drafted = any(one.period_start == start for one in collected(w.rows, subscription, ("draft",)))
+    return not drafted and w.facts.at < subscription.current_period_end
+
+
+def pause(w: Work[SubscriptionFacts], reason: str) -> None:
+    """No period runs until somebody resumes it; drafts of the time between are not owed."""
+    subscription = of(w)
     for draft in collected(w.rows, subscription, ("draft",)):
         invoices.void(w, draft, "no service in this period")
-    _turn_items(w)
-    anchor = periods.to_wall(at, subscription.zone)
-    end = periods.boundary(anchor, subscription.zone, subscription.interval, 1)
-    cycle_end = cycle_bounds(anchor, subscription.zone, w.facts.plan.allowance, at, end)
-    moved = change(
-        w,
-        status="active",
-        anchor_wall=anchor,
-        period_number=0,
-        current_period_start=at,
-        current_period_end=end,
-        cycle_start=at,
-        cycle_end=cycle_end,
-    )
-    announce(w, moved, "restarted")
-    return issue(w, draft_period(w))
+    paused = change(w, status="paused", pause_reason=reason, unpaid_at=None)
+    announce(w, paused, "paused", reason=reason.replace("_", " "))
 
 
 def issue(w: Work[SubscriptionFacts], draft: Invoice) -> Invoice:
@@ -133,10 +133,52 @@ def bill_usage(
     return issue(w, invoice)
 
 
-def bill_now(w: Work[SubscriptionFacts], lines: Sequence[Line], suffix: str) -> Invoice:
-    """An invoice of its own for something bought within a period, once per period and suffix."""
-    key = f"{_period_key(of(w))}/{suffix}"
-    return issue(w, invoices.draft(w, _new_invoice(w, key, lines)))
+def draft_change(
+    w: Work[SubscriptionFacts], change_id: UUID, lines: Sequence[Line], **fields: Any
+) -> Invoice:
+    """The draft that is paid before a change is applied; the change names it, and nothing else."""
+    key = f"{stem(of(w))}/{ids.encode(ids.CHANGE, change_id)}"
+    return invoices.draft(w, _new_invoice(w, key, lines, **fields))
+
+
+def draft_resumption(w: Work[SubscriptionFacts], change_id: UUID) -> Invoice:
+    """The draft of a new period from now, with a key of its own and no usage.
+
+    Another period may have begun at this instant, whose draft is void.
+    """
+    subscription, start = of(w), w.facts.at
+    anchor = periods.to_wall(start, subscription.zone)
+    end = periods.boundary(anchor, subscription.zone, subscription.interval, 1)
+    lines = [_line(item, start, end) for item in w.rows.of(Item) if item.lasting]
+    return draft_change(
+        w,
+        change_id,
+        lines,
+        period_start=start,
+        period_end=end,
+        cycle_start=start,
+        cycle_end=cycle_bounds(anchor, subscription.zone, w.facts.plan.allowance, start, end),
+    )
+
+
+def resume(w: Work[SubscriptionFacts], invoice: Invoice) -> None:
+    """The new period and anchor that this invoice has paid for."""
+    subscription, start = of(w), invoice.period_start
+    if start is None:
+        raise ValueError("a resumption is billed for its period")
+    items.turn(w)
+    moved = change(
+        w,
+        status="active",
+        pause_reason=None,
+        anchor_wall=periods.to_wall(start, subscription.zone),
+        period_number=0,
+        current_period_start=start,
+        current_period_end=invoice.period_end,
+        cycle_start=invoice.cycle_start,
+        cycle_end=invoice.cycle_end,
+    )
+    announce(w, moved, "restarted")
 
 
 def next_cycle(w: Work[SubscriptionFacts]) -> Subscription:
@@ -160,6 +202,13 @@ def grant_cycle(w: Work[SubscriptionFacts]) -> None:
     """The plan's credits of the current cycle, once per cycle start; they end with the cycle."""
     subscription = of(w)
     grant(w, subscription.cycle_start, subscription.cycle_end)
+
+
+def grant_unbilled_cycle(w: Work[SubscriptionFacts]) -> None:
+    """A cycle within its period has no invoice of its own: what waited for debts is granted."""
+    subscription = of(w)
+    if subscription.cycle_start > subscription.current_period_start:
+        grant_cycle(w)
 
 
 def grant(w: Work[SubscriptionFacts], start: datetime, end: datetime) -> None:
@@ -271,15 +320,6 @@ def _cycle_end(
     return cycle_bounds(subscription.anchor_wall, subscription.zone, allowance, start, end)
 
 
-def _turn_items(w: Work[SubscriptionFacts]) -> None:
-    """A period begins: what was to end with the one before has ended."""
-    for item in w.rows.of(Item):
-        if item.next_quantity == 0:
-            w.remove(item)
-        elif item.next_quantity is not None:
-            w.change(item, quantity=item.next_quantity, next_quantity=None)
-
-
 def _in_burst(w: Work[SubscriptionFacts], subscription: Subscription) -> bool:
     """True if the period before was written late too, after this one should have begun."""
     key = _period_key(subscription)
@@ -300,9 +340,9 @@ def _line(item: Item, start: datetime, end: datetime) -> Line:
     return Line(
         kind=item.kind,
         description=f"{item.description}, {start:%-d %b %Y} to {end:%-d %b %Y}",
-        quantity=Decimal(item.quantity),
+        quantity=Decimal(item.lasting),
         unit_amount=Decimal(item.amount_minor),
-        amount_minor=item.amount_minor * item.quantity,
+        amount_minor=item.amount_minor * item.lasting,
         period_start=start,
         period_end=end,
         detail={"add_on": item.add_on} if item.add_on else {"price": str(item.price_id)},
@@ -310,5 +350,5 @@ def _line(item: Item, start: datetime, end: datetime) -> Line:
 
 
 def _period_key(subscription: Subscription) -> str:
-    """The period as a business fact: a restart has another start, so another key."""
+    """The period as a business fact."""
     return f"{stem(subscription)}/period-{subscription.current_period_start:%Y-%m-%dT%H:%M:%S.%fZ}"

@@ -9,7 +9,7 @@ from billing.money.invoices import arrears
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.rules import unserved_minor
 from billing.money.invoices.schemas import Invoice
-from billing.money.subscriptions import cycles
+from billing.money.subscriptions import changes, cycles
 from billing.money.subscriptions.announcements import announce
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.rules import ENDED
@@ -28,6 +28,7 @@ def on_paid(w: Work[SubscriptionFacts], invoice: Invoice) -> None:
         return
     if cycles.of(w).status == "incomplete":
         _activate(w)
+    changes.apply(w, invoice)
     if invoice.settlement == "payment":
         trials.convert(w)
     if invoice.cycle_start is not None and invoice.cycle_end is not None:
@@ -35,17 +36,29 @@ def on_paid(w: Work[SubscriptionFacts], invoice: Invoice) -> None:
     recover(w)
 
 
+def settle_small(w: Work[SubscriptionFacts], invoice: Invoice) -> None:
+    """A draft that no card can be charged is settled as it is written."""
+    if not invoices.is_collectable(invoice):
+        on_paid(w, invoices.finalize(w, invoice))
+
+
 def recover(w: Work[SubscriptionFacts]) -> None:
-    """Back to active when nothing overdue is left; from `unpaid` with a new period."""
-    status = cycles.of(w).status
-    if status not in ("past_due", "unpaid") or _overdue(w):
+    """Nothing overdue is left: active in the period that was billed; paused after it.
+
+    It charges nothing. A scheduled end stands, and comes at once where its period is over.
+    """
+    subscription = cycles.of(w)
+    if subscription.status not in ("past_due", "unpaid") or _overdue(w):
         return
-    if status == "past_due":
+    if subscription.status == "past_due" or cycles.is_billed(w):
+        cycles.change(w, unpaid_at=None)
         _activate(w)
-        return
-    invoice = cycles.restart(w)
-    if invoice.status == "paid":
-        on_paid(w, invoice)
+        cycles.grant_unbilled_cycle(w)
+    elif subscription.cancel_at_period_end:
+        end(w, "canceled at period end")
+    else:
+        changes.drop_pending(w, "the period is over")
+        cycles.pause(w, "debt_settled")
 
 
 def on_unpaid(w: Work[SubscriptionFacts]) -> None:
@@ -62,7 +75,8 @@ def on_given_up(w: Work[SubscriptionFacts], action: FinalAction) -> None:
         case "cancel":
             end(w, "dunning exhausted")
         case "unpaid":
-            announce(w, cycles.change(w, status="unpaid"), "unpaid")
+            unpaid_at = cycles.of(w).unpaid_at or w.facts.at
+            announce(w, cycles.change(w, status="unpaid", unpaid_at=unpaid_at), "unpaid")
 
 
 def end(w: Work[SubscriptionFacts], reason: str) -> None:
@@ -71,6 +85,7 @@ def end(w: Work[SubscriptionFacts], reason: str) -> None:
     What was given up as uncollectible stays so. The end closes the last cycle; use beyond the plan,
     and what was carried until now, has a final invoice [C5].
     """
+    changes.drop_pending(w, reason)
     subscription, at = cycles.of(w), w.facts.at
     ended = cycles.change(
         w,

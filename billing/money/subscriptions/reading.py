@@ -36,13 +36,20 @@ from billing.money.refunds.schemas import Refund
 from billing.money.refunds.tables import refunds
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.rules import SubscriptionState
-from billing.money.subscriptions.schemas import CrossedPeriod, Item, Subscription
+from billing.money.subscriptions.schemas import (
+    CrossedPeriod,
+    Item,
+    Subscription,
+    SubscriptionChange,
+)
 from billing.money.subscriptions.transitions import RULES
 from billing.money.trials.schemas import Trial
 from billing.platform.decisions.service import Engine, Read
 from billing.platform.decisions.writer import ISSUE, Verb
 
-BILLING_STEPS: Final = frozenset({"renew", "end_trial", "cycle", "bill_early", "end", "give_up"})
+BILLING_STEPS: Final = frozenset(
+    {"renew", "end_trial", "cycle", "bill_early", "end", "end_unpaid", "give_up"}
+)
 """Steps that may put usage onto an invoice; while `unpaid` each step may, for money ends that."""
 _LOCK = reading.lock("subscriptions")
 _LOCK_ACCOUNT = reading.lock_account("subscriptions")
@@ -98,6 +105,9 @@ _READ = Prepared(
            {reading.hanging("dunning_cases", "x.id")} AS cases,
            {reading.hanging(refunds.name, "x.id")} AS refunds,
            {reading.METHODS} AS methods,
+           ARRAY(SELECT to_jsonb(x) FROM subscription_changes x
+                 WHERE x.subscription_id = s.id
+                   AND (x.status = 'pending' OR x.id = ANY (CAST(:known AS uuid[])))) AS changes,
            ARRAY(SELECT to_jsonb(x) FROM usage_periods x
                  WHERE x.account_id = s.account_id
                    AND (x.threshold_at IS NOT NULL
@@ -193,6 +203,7 @@ def _rows(row: Row) -> Rows:
         items=Item,
         credit_notes=CreditNote,
         cases=DunningCase,
+        changes=SubscriptionChange,
         crossed=CrossedPeriod,
         refunds=Refund,
         trials=Trial,

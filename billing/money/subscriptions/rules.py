@@ -7,7 +7,7 @@ from pydantic import AwareDatetime
 
 from billing.core import periods
 from billing.core.periods import Interval
-from billing.matters.agenda import State, Step, head
+from billing.matters.agenda import Lean, State, Step, head
 from billing.money.dunning import rules as dunning_rules
 from billing.money.dunning.rules import Collecting
 from billing.money.subscriptions.states import State as Status
@@ -16,6 +16,15 @@ from billing.platform.provider_inbox.rules import AT_ONCE, WaitingEvent, event_s
 INCOMPLETE_LIFETIME: Final = timedelta(hours=23)
 RUNNING: Final = frozenset({"active", "past_due", "unpaid"})
 ENDED: Final = frozenset({"incomplete_expired", "canceled"})
+
+
+class PendingChange(Lean):
+    """A change that waits for its payment."""
+
+    change: str
+    """External id, the stem of its key."""
+    invoice: str
+    expires_at: AwareDatetime
 
 
 class SubscriptionState(State):
@@ -34,6 +43,9 @@ class SubscriptionState(State):
     """Instant at which use that no invoice bills yet reached the billing threshold."""
     threshold: str | None = None
     """The crossing: its cycle, and its number in it."""
+    unpaid_until: AwareDatetime | None = None
+    """Instant at which it ends by itself, because nobody has paid what is overdue."""
+    change: PendingChange | None = None
     invoices: tuple[Collecting, ...] = ()
     events: tuple[WaitingEvent, ...] = ()
 
@@ -45,13 +57,34 @@ def agenda(state: SubscriptionState) -> list[Step]:
         steps.append(event_step(state.subscription, state.events[0]))
     for invoice in state.invoices:
         # Unpaid: no charge unless somebody asks for it (docs/rules.md#subscriptions).
-        until = state.incomplete_expires_at if state.status == "incomplete" else None
-        steps += dunning_rules.agenda(invoice, by_slots=state.status != "unpaid", until=until)
+        by_slots = state.status != "unpaid" or _is_of_change(state, invoice)
+        steps += dunning_rules.agenda(invoice, by_slots=by_slots, until=_until(state, invoice))
     if state.status == "incomplete":
         steps.append(_abandon(state))
     elif state.status == "trialing" or state.status in RUNNING:
         steps += _lifecycle(state)
-    return steps
+    return steps + _end_change(state)
+
+
+def _is_of_change(s: SubscriptionState, invoice: Collecting) -> bool:
+    return s.change is not None and invoice.invoice == s.change.invoice
+
+
+def _until(s: SubscriptionState, invoice: Collecting) -> datetime | None:
+    """No first payment of this invoice is begun then or later."""
+    if s.change is not None and invoice.invoice == s.change.invoice:
+        return s.change.expires_at
+    return s.incomplete_expires_at if s.status == "incomplete" else None
+
+
+def _end_change(s: SubscriptionState) -> list[Step]:
+    """A change that nobody pays is given up; a bank that is processing decides first."""
+    if s.change is None or any(
+        one.payment_status == "processing" for one in s.invoices if _is_of_change(s, one)
+    ):
+        return []
+    key, words = f"{s.change.change}/expired", "give up the change: it was not paid"
+    return [Step(name="end_change", due=s.change.expires_at, key=key, words=words)]
 
 
 def _first_payment_undecided(s: SubscriptionState) -> bool:
@@ -84,7 +117,7 @@ def _lifecycle(s: SubscriptionState) -> list[Step]:
         last = Step(name="end_trial", due=end, key=key, words="end the trial")
     else:
         last = Step(name="renew", due=end, key=f"{s.subscription}/renew-{suffix}", words="renew")
-    steps = _early(s)
+    steps = _early(s) + _unpaid_too_long(s)
     if s.cycle_end < end:
         cycle = f"{s.subscription}/cycle-{s.cycle_end:%Y-%m-%dT%H:%M:%SZ}"
         steps.append(Step(name="cycle", due=s.cycle_end, key=cycle, words="start a cycle"))
@@ -98,6 +131,14 @@ def _early(s: SubscriptionState) -> list[Step]:
     key = f"{s.subscription}/threshold-{s.threshold}"
     words = "invoice use that reached its threshold"
     return [Step(name="bill_early", due=s.threshold_at, key=key, words=words)]
+
+
+def _unpaid_too_long(s: SubscriptionState) -> list[Step]:
+    if s.status != "unpaid" or s.unpaid_until is None:
+        return []
+    key = f"{s.subscription}/end-unpaid-{s.unpaid_until:%Y-%m-%dT%H:%M:%SZ}"
+    words = "end it: what is overdue was never paid"
+    return [Step(name="end_unpaid", due=s.unpaid_until, key=key, words=words)]
 
 
 def cycle_bounds(

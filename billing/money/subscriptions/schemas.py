@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 from uuid import UUID
 
 from pydantic import AwareDatetime
@@ -18,6 +18,8 @@ CancelReason = Literal[
     "customer_service", "low_quality", "missing_features", "other", "switched_service",
     "too_complex", "too_expensive", "unused",
 ]  # fmt: skip
+ChangeKind = Literal["add_ons", "resume"]
+ChangeStatus = Literal["pending", "applied", "failed", "expired", "canceled"]
 
 
 class NewSubscription(Frozen):
@@ -68,6 +70,8 @@ class Subscription(Row):
     end_reason: str | None = None
     incomplete_expires_at: AwareDatetime | None = None
     superseded_at: AwareDatetime | None = None
+    unpaid_at: AwareDatetime | None = None
+    pause_reason: str | None = None
     billing_threshold_minor: int | None = None
     stripe_subscription_id: str | None = None
     payment_method_id: UUID | None = None
@@ -108,6 +112,34 @@ class Item(Row):
     def lasting(self) -> int:
         """The quantity from the next period on."""
         return self.quantity if self.next_quantity is None else self.next_quantity
+
+
+class SubscriptionChange(Row):
+    """A row of `subscription_changes`: what is wanted, and the draft that is paid for it first."""
+
+    TABLE: ClassVar[str] = "subscription_changes"
+
+    account_id: UUID
+    subscription_id: UUID
+    kind: ChangeKind
+    wanted: dict[str, Any]
+    invoice_id: UUID
+    status: ChangeStatus
+    reason: str | None = None
+    expires_at: AwareDatetime
+    created_at: AwareDatetime
+    decided_at: AwareDatetime | None = None
+
+
+class Paying(Frozen):
+    """The way to pay a change: by the saved card, one that is named, or one the client confirms.
+
+    `change_id` is the change's own, so that a repeated request finds it.
+    """
+
+    change_id: UUID
+    method_id: UUID | None = None
+    by_card: bool = False
 
 
 class CrossedPeriod(Row):

@@ -30,8 +30,9 @@ from billing.money.payments.demands import demand_chargeable, demand_price
 from billing.money.subscriptions import commands, payment_effects, store
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.reading import ENGINE
-from billing.money.subscriptions.rules import INCOMPLETE_LIFETIME, cycle_bounds
-from billing.money.subscriptions.schemas import NewSubscription
+from billing.money.subscriptions.rules import ENDED, INCOMPLETE_LIFETIME, cycle_bounds
+from billing.money.subscriptions.schemas import NewSubscription, Subscription
+from billing.money.subscriptions.states import Command, demand
 from billing.money.trials import service as trial_service
 from billing.money.trials import store as trial_store
 from billing.platform.accounts.schemas import Account
@@ -53,8 +54,8 @@ class Offer(Frozen):
 async def offer(connection: AsyncConnection, account_id: UUID, wanted: NewSubscription) -> Offer:
     """Check a wish without changing anything.
 
-    Errors: PLAN_NOT_FOUND, CURRENCY_MISMATCH, PRICE_CHANGED, CURRENCY_NOT_CHARGED,
-    PAYMENT_METHOD_NOT_FOUND.
+    Errors: PLAN_NOT_FOUND, QUANTITY_NOT_OFFERED, CURRENCY_MISMATCH, PRICE_CHANGED,
+    CURRENCY_NOT_CHARGED, PAYMENT_METHOD_NOT_FOUND.
     """
     balance = await credits.lock(connection, account_id)
     currency = wanted.currency or balance.currency or DEFAULT_CURRENCY
@@ -122,6 +123,21 @@ async def carry_out(
     """The same, for a verb that may end it: answers the collections to start after the commit."""
     _, work = await decisions.command(connection, ENGINE, subscription_id, verb)
     return decisions.born_by(work)
+
+
+async def commanded(
+    connection: AsyncConnection, account_id: UUID, command: Command
+) -> Subscription:
+    """The subscription that a command is for.
+
+    Errors: SUBSCRIPTION_NOT_FOUND, and SUBSCRIPTION_STATE for one that has ended.
+    """
+    found = await store.find_current(connection, account_id)
+    if found is None:
+        raise NotFound("SUBSCRIPTION_NOT_FOUND", "this account has no subscription")
+    if found.status in ENDED:
+        demand(found.status, command)
+    return found
 
 
 async def bill_late(connection: AsyncConnection, account_id: UUID) -> list[Matter]:

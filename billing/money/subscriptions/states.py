@@ -26,7 +26,8 @@ COMMANDS: Final[tuple[Command, ...]] = (
 _ENDED: Final[tuple[Reply, ...]] = ("yes", *("no",) * 9)
 _ROWS: Final[dict[State, tuple[Reply, ...]]] = {
     #              subscribe  up         down    cancel reactiv pause  resume pay    extend coupon
-    "incomplete": ("replace", "replace", "no", "yes", "no", "no", "no", "yes", "no", "no"),
+    # Another plan is a new subscribe, which replaces it.
+    "incomplete": ("replace", "no", "no", "yes", "no", "no", "no", "yes", "no", "no"),
     "trialing": ("no", "yes", "yes", "yes", "yes", "no", "no", "no", "yes", "yes"),
     "active": ("no", "yes", "yes", "yes", "yes", "yes", "no", "no", "yes", "yes"),
     "past_due": ("no", "overdue", "yes", "yes", "yes", "yes", "no", "yes", "yes", "yes"),
@@ -45,7 +46,8 @@ ROUTES: Final[dict[Command, tuple[str, str]]] = {
     "change_up": ("PUT /billing/subscription", "more of an add-on; not yet another plan"),
     "change_down": ("PUT /billing/subscription", "less of an add-on; not yet another plan"),
     "cancel": ("POST /billing/subscription/cancel", ""),
-    "reactivate": ("POST /billing/subscription/reactivate", ""),
+    "reactivate": ("POST /billing/subscription/reactivate", "where an end is scheduled"),
+    "resume": ("POST /billing/subscription/resume", "a new period from now, charged first"),
     "pay": ("POST /billing/invoices/{invoice_id}/pay", "the invoice that is owed"),
 }
 """The route below /api/v1 that gives a command, and a note on it; the others have none yet."""
@@ -57,8 +59,6 @@ def takes(state: State) -> list[Command]:
         command
         for command, reply in TABLE[state].items()
         if reply not in ("no", "overdue") and command in ROUTES
-        # The one change up that is served is more of an add-on, and those are sold while active.
-        if command != "change_up" or state == "active"
     ]
 
 

@@ -11,8 +11,14 @@ from billing.core import ids, prepared
 from billing.core.errors import NotFound
 from billing.core.prepared import Fields, Prepared, given
 from billing.metering.usage import store as usage_store
-from billing.money.subscriptions.schemas import Item, Subscription
-from billing.money.subscriptions.tables import subscription_items, subscriptions
+from billing.money.invoices import store as invoice_store
+from billing.money.invoices.schemas import Invoice
+from billing.money.subscriptions.schemas import Item, Subscription, SubscriptionChange
+from billing.money.subscriptions.tables import (
+    subscription_changes,
+    subscription_items,
+    subscriptions,
+)
 
 PAYING: Final = ("active", "past_due", "unpaid")
 _OF_ID = select(subscriptions).where(subscriptions.c.id == given("subscription_id"))
@@ -33,6 +39,16 @@ _ITEMS = Prepared(
     select(subscription_items)
     .where(subscription_items.c.subscription_id == given("subscription_id"))
     .order_by(subscription_items.c.id)
+)
+
+_CHANGE = Prepared(
+    select(subscription_changes).where(subscription_changes.c.id == given("change_id"))
+)
+_PENDING_CHANGE = Prepared(
+    select(subscription_changes).where(
+        subscription_changes.c.subscription_id == given("subscription_id"),
+        subscription_changes.c.status == "pending",
+    )
 )
 
 
@@ -83,6 +99,32 @@ async def items(connection: AsyncConnection, subscription_id: UUID) -> list[Item
     return [Item.model_validate(dict(row)) for row in rows]
 
 
+async def find_change(connection: AsyncConnection, change_id: UUID) -> SubscriptionChange | None:
+    """A change by its id, whatever became of it."""
+    return _change(await _CHANGE.first(connection, change_id=change_id))
+
+
+async def pending_change(
+    connection: AsyncConnection, subscription_id: UUID
+) -> SubscriptionChange | None:
+    """The change of a subscription that waits for its payment."""
+    return _change(await _PENDING_CHANGE.first(connection, subscription_id=subscription_id))
+
+
+async def invoice_to_pay(connection: AsyncConnection, subscription: Subscription) -> Invoice | None:
+    """The invoice that its payer looks at: a change's draft, what is owed, else the newest one.
+
+    A draft counts only where it is to be paid first: drafts of an unpaid time are not owed.
+    """
+    change = await pending_change(connection, subscription.id)
+    return await invoice_store.to_pay(
+        connection,
+        subscription.id,
+        first=change.invoice_id if change is not None else None,
+        drafts=subscription.status == "incomplete",
+    )
+
+
 async def needs_card(connection: AsyncConnection, account_id: UUID) -> bool:
     """True if a subscription of the account is charged again; a trial or a pause is not."""
     paying = select(subscriptions.c.id).where(
@@ -91,6 +133,10 @@ async def needs_card(connection: AsyncConnection, account_id: UUID) -> bool:
         subscriptions.c.amount_minor > 0,
     )
     return bool(await connection.scalar(select(exists(paying))))
+
+
+def _change(row: Fields | None) -> SubscriptionChange | None:
+    return SubscriptionChange.model_validate(dict(row)) if row is not None else None
 
 
 def show(row: Fields) -> Subscription:

@@ -35,6 +35,10 @@ subscriptions = c.table(
     c.instant("incomplete_expires_at", nullable=True),
     # A newer subscribe waits for this incomplete one to be given up.
     c.instant("superseded_at", nullable=True),
+    # Since when it is `unpaid`: the plan's `unpaid_days` count from here.
+    c.instant("unpaid_at", nullable=True),
+    # Why it is `paused`: debt_settled or trial_ended.
+    c.text("pause_reason", nullable=True),
     # Use beyond the plan is invoiced as soon as it comes to so much; NULL: with the cycle.
     c.bigint("billing_threshold_minor", nullable=True),
     c.text("stripe_subscription_id", nullable=True, unique=True),
@@ -69,6 +73,38 @@ subscriptions = c.table(
         where="status IN ('incomplete', 'trialing', 'active', 'past_due', 'unpaid', 'paused')",
     ),
     c.index("ix_subscriptions_account_created", "account_id", "created_at", "id"),
+)
+
+# A change that is charged first: its draft is paid, then it is applied; else all stays as it was.
+subscription_changes = c.table(
+    "subscription_changes",
+    c.row_id(),
+    c.account(),
+    c.reference("subscription_id", "subscriptions.id"),
+    c.text("kind"),
+    # What is wanted, as its kind reads it: add-ons by key with their quantities.
+    c.json("wanted"),
+    c.reference("invoice_id", "invoices.id", unique=True),
+    c.text("status"),
+    # Why it was not applied.
+    c.text("reason", nullable=True),
+    c.instant("expires_at"),
+    c.instant("created_at"),
+    c.instant("decided_at", nullable=True),
+    c.same_account("subscription_id", "subscriptions"),
+    c.same_account("invoice_id", "invoices"),
+    c.check("kind IN ('add_ons', 'resume')", name="kind_known"),
+    c.check(
+        "status IN ('pending', 'applied', 'failed', 'expired', 'canceled')", name="status_known"
+    ),
+    c.check("(status = 'pending') = (decided_at IS NULL)", name="decided"),
+    c.index(
+        "uq_subscription_changes_pending",
+        "subscription_id",
+        unique=True,
+        where="status = 'pending'",
+    ),
+    c.index("ix_subscription_changes_account_created", "account_id", "created_at", "id"),
 )
 
 subscription_items = c.table(

@@ -11,15 +11,14 @@ from billing.matters.deciding import Rules
 from billing.matters.effects import Rows, Work
 from billing.money.dunning import cases
 from billing.money.dunning import transitions as dunning
-from billing.money.dunning.transitions import Collected, collect
+from billing.money.dunning.transitions import Collected, Refused, collect
 from billing.money.invoices.schemas import Invoice
 from billing.money.payments import transitions as payments
 from billing.money.payments.calls import Call
 from billing.money.payments.owed import Owed
 from billing.money.payments.schemas import Payment
 from billing.money.refunds import transitions as refunds
-from billing.money.subscriptions import cycles, payment_effects
-from billing.money.subscriptions.announcements import announce
+from billing.money.subscriptions import changes, cycles, payment_effects
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.rules import agenda
 from billing.money.subscriptions.schemas import CrossedPeriod
@@ -44,8 +43,13 @@ def transition(w: Work[SubscriptionFacts], step: Step) -> None:
         case "end":
             payment_effects.end(w, "canceled at period end")
             w.result = "canceled"
+        case "end_unpaid":
+            payment_effects.end(w, "unpaid for too long")
+            w.result = "canceled"
         case "abandon":
             abandon(w)
+        case "end_change":
+            end_change(w)
         case "give_up":
             give_up(w, step)
         case _:
@@ -67,7 +71,7 @@ def end_trial(w: Work[SubscriptionFacts]) -> None:
     if payable or subscription.trial_end_behavior == "invoice":
         w.result = _next_period(w)
     elif subscription.trial_end_behavior == "pause":
-        announce(w, cycles.change(w, status="paused"), "paused", reason="trial ended")
+        cycles.pause(w, "trial_ended")
         w.result = "paused"
     else:
         payment_effects.end(w, "trial ended without a card")
@@ -98,16 +102,34 @@ def abandon(w: Work[SubscriptionFacts]) -> None:
         w.result = cycles.of(w).status
         return
     drafts = cycles.collected(w.rows, cycles.of(w), ("draft",))
-    live, answer = (Owed(w.rows, drafts[0].id).live if drafts else None), w.facts.answer
+    if _called_back(w, Owed(w.rows, drafts[0].id).live if drafts else None):
+        w.result = payment_effects.end_incomplete(w)
+
+
+def end_change(w: Work[SubscriptionFacts]) -> None:
+    """Give up a change that was not paid in time; money that came all the same applies it."""
+    change = changes.pending(w.rows)
+    if change is None:
+        raise LookupError("no change waits for its payment")
+    if _called_back(w, Owed(w.rows, change.invoice_id).live):
+        if changes.pending(w.rows) is not None:
+            changes.drop(w, change, "expired", "not paid in time")
+        w.result = "expired"
+
+
+def _called_back(w: Work[SubscriptionFacts], live: Payment | None) -> bool:
+    """True if a payment can bring no money any more, after the provider's word on it."""
+    answer = w.facts.answer
     if answer is None and live is not None:
         w.call = Call("call_back", live)
-        return
-    if answer is not None and answer.outcome is not None:
-        _react(w, answer.call.payment.invoice_id, dunning.follow(w, answer, answer.outcome))
-        if answer.outcome.kind != "canceled":
-            w.result = "succeeded" if answer.outcome.kind == "succeeded" else None
-            return
-    w.result = payment_effects.end_incomplete(w)
+        return False
+    if answer is None or answer.outcome is None:
+        return True
+    _react(w, answer.call.payment.invoice_id, dunning.follow(w, answer, answer.outcome))
+    if answer.outcome.kind == "canceled":
+        return True
+    w.result = "succeeded" if answer.outcome.kind == "succeeded" else None
+    return False
 
 
 def give_up(w: Work[SubscriptionFacts], step: Step) -> None:
@@ -127,6 +149,8 @@ def give_up(w: Work[SubscriptionFacts], step: Step) -> None:
 def _collect(w: Work[SubscriptionFacts], step: Step) -> None:
     invoice_id = _invoice_of(w, step)
     _react(w, invoice_id, collect(w, invoice_id, step))
+    if w.result == "unreached":
+        changes.refuse(w, invoice_id, "unreached")
 
 
 def _react(w: Work[SubscriptionFacts], invoice_id: UUID, became: Collected | None) -> None:
@@ -134,6 +158,8 @@ def _react(w: Work[SubscriptionFacts], invoice_id: UUID, became: Collected | Non
         payment_effects.on_paid(w, w.rows.get(Invoice, invoice_id))
     elif became == "unpaid":
         payment_effects.on_unpaid(w)
+    elif isinstance(became, Refused):
+        changes.refuse(w, invoice_id, became.reason)
 
 
 def _invoice_of(w: Work[SubscriptionFacts], step: Step) -> UUID:
@@ -149,6 +175,7 @@ def _invoice_of(w: Work[SubscriptionFacts], step: Step) -> UUID:
 
 
 def _next_period(w: Work[SubscriptionFacts]) -> str:
+    changes.drop_pending(w, "the period is over")
     moved, invoice = cycles.renew(w)
     if w.facts.credits_at_start and moved.status == "active":
         cycles.grant_cycle(w)

@@ -1,13 +1,15 @@
 """The state of a subscription as its agenda needs it, from the rows. Pure."""
 
-from billing.core import ids
+from datetime import datetime, timedelta
+
+from billing.core import ids, periods
 from billing.core.money import show_money
 from billing.matters.effects import Rows
 from billing.money.dunning import views
-from billing.money.subscriptions import cycles
+from billing.money.subscriptions import changes, cycles
 from billing.money.subscriptions.facts import SubscriptionFacts
-from billing.money.subscriptions.rules import SubscriptionState, words
-from billing.money.subscriptions.schemas import CrossedPeriod, Subscription
+from billing.money.subscriptions.rules import PendingChange, SubscriptionState, words
+from billing.money.subscriptions.schemas import CrossedPeriod, Subscription, SubscriptionChange
 
 
 def view(rows: Rows, facts: SubscriptionFacts) -> SubscriptionState:
@@ -15,9 +17,15 @@ def view(rows: Rows, facts: SubscriptionFacts) -> SubscriptionState:
     row = rows.get(Subscription, facts.subscription_id)
     crossed = _crossed(rows, row)
     statuses = ("draft", "open", "paid", "void", "uncollectible")
-    pay_first = row.status == "incomplete"
+    change, incomplete = changes.pending(rows), row.status == "incomplete"
+    first = change.invoice_id if change is not None else None
     owed = (
-        views.collecting(rows, invoice, pay_first=pay_first, own_card=row.payment_method_id)
+        views.collecting(
+            rows,
+            invoice,
+            pay_first=incomplete or invoice.id == first,
+            own_card=row.payment_method_id,
+        )
         for invoice in cycles.collected(rows, row, statuses)
     )
     state = SubscriptionState(
@@ -31,14 +39,33 @@ def view(rows: Rows, facts: SubscriptionFacts) -> SubscriptionState:
         incomplete_expires_at=row.incomplete_expires_at,
         superseded=row.superseded_at is not None,
         cancel_at_period_end=row.cancel_at_period_end,
+        unpaid_until=_unpaid_until(row, facts),
         threshold_at=crossed.threshold_at if crossed is not None else None,
         threshold=_crossing(crossed),
+        change=_change(change),
         invoices=tuple(one for one in owed if one is not None),
         events=views.waiting(rows),
     )
     price = show_money(row.amount_minor, row.currency)
     line = words(state, price, facts.plan.name, row.zone)
     return state.model_copy(update={"words": line})
+
+
+def _change(change: SubscriptionChange | None) -> PendingChange | None:
+    if change is None:
+        return None
+    return PendingChange(
+        change=ids.encode(ids.CHANGE, change.id),
+        invoice=ids.encode(ids.INVOICE, change.invoice_id),
+        expires_at=change.expires_at,
+    )
+
+
+def _unpaid_until(row: Subscription, facts: SubscriptionFacts) -> datetime | None:
+    if row.status != "unpaid" or row.unpaid_at is None:
+        return None
+    wall = periods.to_wall(row.unpaid_at, row.zone) + timedelta(days=facts.plan.unpaid_days)
+    return periods.from_wall(wall, row.zone)
 
 
 def _crossed(rows: Rows, row: Subscription) -> CrossedPeriod | None:

@@ -49,7 +49,7 @@ class Refused(Frozen):
 
 DECLINED: Final = "CARD_DECLINED"
 """The one 402 that is final: the card was asked, and a new try is a new request."""
-MOMENTARY: Final = frozenset({"PAYMENT_PENDING"})
+MOMENTARY: Final = frozenset({"CHANGE_PENDING", "PAYMENT_PENDING"})
 """Refusals that end by themselves, when a bank or an operator has decided."""
 
 Outcome = Literal["store", "keep", "forget"]

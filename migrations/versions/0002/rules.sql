@@ -3,6 +3,11 @@ ALTER TABLE quota_slices FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON quota_slices
     USING (strpos(NULLIF(current_setting('app.accounts', true), ''), account_id::text) > 0);
 
+ALTER TABLE subscription_changes ENABLE ROW LEVEL SECURITY;
+ALTER TABLE subscription_changes FORCE ROW LEVEL SECURITY;
+CREATE POLICY tenant ON subscription_changes
+    USING (account_id = ANY ((SELECT string_to_array(NULLIF(current_setting('app.accounts', true), ''), ',')::uuid[])::uuid[]));
+
 ALTER TABLE refunds ENABLE ROW LEVEL SECURITY;
 ALTER TABLE refunds FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON refunds

@@ -13,6 +13,34 @@ CREATE TABLE quota_slices (
     CONSTRAINT pk_quota_slices PRIMARY KEY (quota_id, ends_at)
 );
 
+CREATE TABLE subscription_changes (
+    id UUID NOT NULL,
+    account_id UUID NOT NULL,
+    subscription_id UUID NOT NULL,
+    kind TEXT NOT NULL,
+    wanted JSONB NOT NULL,
+    invoice_id UUID NOT NULL,
+    status TEXT NOT NULL,
+    reason TEXT,
+    expires_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    created_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    decided_at TIMESTAMP WITH TIME ZONE,
+    CONSTRAINT pk_subscription_changes PRIMARY KEY (id),
+    CONSTRAINT fk_subscription_changes_subscription_id_account_id FOREIGN KEY(subscription_id, account_id) REFERENCES subscriptions (id, account_id),
+    CONSTRAINT fk_subscription_changes_invoice_id_account_id FOREIGN KEY(invoice_id, account_id) REFERENCES invoices (id, account_id),
+    CONSTRAINT ck_subscription_changes_kind_known CHECK (kind IN ('add_ons', 'resume')),
+    CONSTRAINT ck_subscription_changes_status_known CHECK (status IN ('pending', 'applied', 'failed', 'expired', 'canceled')),
+    CONSTRAINT ck_subscription_changes_decided CHECK ((status = 'pending') = (decided_at IS NULL)),
+    CONSTRAINT fk_subscription_changes_account_id FOREIGN KEY(account_id) REFERENCES accounts (id),
+    CONSTRAINT fk_subscription_changes_subscription_id FOREIGN KEY(subscription_id) REFERENCES subscriptions (id),
+    CONSTRAINT uq_subscription_changes_invoice_id UNIQUE (invoice_id),
+    CONSTRAINT fk_subscription_changes_invoice_id FOREIGN KEY(invoice_id) REFERENCES invoices (id)
+);
+
+CREATE INDEX ix_subscription_changes_account_created ON subscription_changes (account_id, created_at, id);
+
+CREATE UNIQUE INDEX uq_subscription_changes_pending ON subscription_changes (subscription_id) WHERE status = 'pending';
+
 CREATE TABLE refunds (
     id UUID NOT NULL,
     account_id UUID NOT NULL,

@@ -345,7 +345,15 @@ BODIES: Final[dict[str, Callable[[Named], Any]]] = {
     "put_budget": lambda _: {"limit": "5"},
     "set_low_balance": lambda _: {"threshold": "10"},
     "set_billing_threshold": lambda _: {"threshold_cents": 5000, "reason": "a new customer"},
-    "change_subscription": lambda _: {"add_ons": [{"add_on": "ai-500"}]},
+    "change_subscription": lambda named: {
+        "add_ons": [{"add_on": "ai-500"}],
+        "payment_method_id": named["payment_method_id"],
+    },
+    "resume_subscription": lambda named: {"payment_method_id": named["payment_method_id"]},
+    "pay_overdue": lambda named: {
+        "dry_run": True,
+        "payment_method_id": named["payment_method_id"],
+    },
     "record_usage": lambda named: {
         "product_id": "gpt-4",
         "usage_amount": "1",

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.actors import Actors, Customer
+from tests.integration.actors import Actors, Customer, wait_for
 from tests.integration.arrears.test_overage import RENEWAL, START, charged, lines, use
 
 SUBSCRIPTION = "/billing/subscription"
@@ -82,16 +82,75 @@ async def test_less_of_an_add_on_counts_from_the_next_period(actors: Actors) -> 
     assert (await customer.subscription())["add_ons"] == []
 
 
-async def test_an_add_on_whose_charge_fails_is_recovered_like_any_invoice(actors: Actors) -> None:
+async def test_an_add_on_whose_charge_fails_is_not_given(actors: Actors) -> None:
+    customer = await actors.customer_on_clock(START)
+    before = await customer.subscribed("basic")
+    await customer.script("insufficient_funds", then="normal")
+    more = {"add_ons": [{"add_on": "ai-500", "quantity": 1}]}
+
+    refused = await customer.refused("CARD_DECLINED", "PUT", SUBSCRIPTION, more, key="a")
+
+    assert refused["decline_code"] == "insufficient_funds"
+    after = await customer.subscription()
+    assert after == before | {"updated_at": after["updated_at"]}, "all is as before"
+    assert (await included(customer))[1] == "500.00"
+    assert [one["status"] for one in await customer.invoices()] == ["paid", "void"]
+    assert await charged(customer) == [1900]
+    await customer.advance(days=8)
+    assert (await customer.subscription())["status"] == "active", "nothing is overdue"
+    assert (await choose(customer, ai_500=1))["add_ons"][0]["quantity"] == 1
+    assert await charged(customer) == [1900, 700]
+
+
+async def test_an_add_on_waits_for_its_payer_and_is_given_up_in_time(actors: Actors) -> None:
     customer = await actors.customer_on_clock(START)
     await customer.subscribed("basic")
-    await customer.script("insufficient_funds", then="normal")
-    assert (await choose(customer, ai_500=1))["status"] == "past_due"
-    more = {"add_ons": [{"add_on": "ai-500", "quantity": 2}]}
-    await customer.refused("PAYMENT_OVERDUE", "PUT", SUBSCRIPTION, more)
-    await customer.advance(days=3)
-    assert await charged(customer) == [1900, 700]
-    assert (await customer.subscription())["status"] == "active"
+    await customer.script("authentication_required", then="normal")
+    waits = await choose(customer, ai_500=1)
+    assert waits["next_action"]["type"] == "confirm_card"
+    change = waits["pending_change"]
+    assert (change["kind"], change["wanted"]) == ("add_ons", {"ai-500": 1})
+    assert waits["add_ons"] == []
+    assert (await included(customer))[1] == "500.00", "nothing can be used before it is paid"
+    seen = await customer.call("GET", SUBSCRIPTION, role="member")
+    assert seen.json()["next_action"] == {"type": "confirm_card"}, "only a payer sees the secret"
+    other = {"add_ons": [{"add_on": "ai-500", "quantity": 3}]}
+    await customer.refused("CHANGE_PENDING", "PUT", SUBSCRIPTION, other)
+
+    await customer.advance(days=1)
+
+    expired = await customer.subscription()
+    assert (expired["pending_change"], expired["next_action"]) == (None, {"type": "none"})
+    assert (await customer.confirm(waits)).status == 400, "called back at the provider"
+    await customer.script("authentication_required", then="normal")
+    waits = await choose(customer, ai_500=3)
+    await customer.pay(waits)
+    given = await wait_for(customer.subscription, "it is given", lambda seen: seen["add_ons"])
+    assert given["add_ons"][0]["quantity"] == 3
+    assert await included(customer) == ("2000", "2000.00")
+    assert await charged(customer) == [1900, 2100]
+
+
+async def test_an_end_now_gives_up_a_change_that_waits(actors: Actors) -> None:
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed("basic")
+    await customer.script("authentication_required", then="normal")
+    waits = await choose(customer, ai_500=1)
+    await customer.ask("POST", f"{SUBSCRIPTION}/cancel", {"at": "now"}, status=200)
+    assert (await customer.confirm(waits)).status == 400
+    assert await charged(customer) == [1900]
+
+
+async def test_more_of_an_add_on_in_a_trial_is_billed_with_the_first_period(
+    actors: Actors,
+) -> None:
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribe("basic", trial=True)
+    assert (await choose(customer, ai_500=1))["status"] == "trialing"
+    assert await included(customer) == ("1000", "1000.00")
+    await customer.save_card()
+    await customer.advance(days=14)
+    assert await charged(customer) == [2600]
 
 
 @pytest.mark.parametrize(
@@ -99,17 +158,13 @@ async def test_an_add_on_whose_charge_fails_is_recovered_like_any_invoice(actors
     [
         ({}, "no-such-thing", "ADD_ON_NOT_FOUND"),
         ({"interval": "yearly"}, "ai-500", "ADD_ON_NOT_OFFERED"),
-        ({"trial": True}, "ai-500", "SUBSCRIPTION_STATE"),
     ],
 )
 async def test_what_is_not_offered_is_refused(
     actors: Actors, terms: dict[str, Any], add_on: str, code: str
 ) -> None:
     customer = await actors.customer_on_clock(START)
-    if "trial" in terms:
-        await customer.subscribe("basic", **terms)
-    else:
-        await customer.subscribed("basic", **terms)
+    await customer.subscribed("basic", **terms)
     await customer.refused(code, "PUT", SUBSCRIPTION, {"add_ons": [{"add_on": add_on}]})
     twice = {"add_ons": [{"add_on": "ai-500"}, {"add_on": "ai-500"}]}
     await customer.refused("VALIDATION_FAILED", "PUT", SUBSCRIPTION, twice)

@@ -112,17 +112,17 @@ async def test_a_forgiven_debt_is_as_good_as_paid(actors: Actors, way: str) -> N
     assert late.status == 400
 
 
-async def test_forgiving_out_of_unpaid_starts_a_new_period(actors: Actors) -> None:
+async def test_forgiving_after_the_period_pauses_and_charges_nothing(actors: Actors) -> None:
     customer = await overdue(actors)
     name = (await case(customer))["dunning_case_id"]
     await customer.advance(to="2027-03-10T10:00:00Z")
     assert (await customer.subscription())["status"] == "unpaid"
     await customer.script("succeed", then="last")
     await actors.operate("POST", f"/admin/dunning/{name}/forgive", {"reason": "settled in court"})
-    now = await customer.until_subscription("active")
-    assert now["current_period_start"] == "2027-03-10T10:00:00Z"
+    assert (await customer.until_subscription("paused"))["pause_reason"] == "debt_settled"
     statuses = [invoice["status"] for invoice in await customer.invoices()]
-    assert statuses == ["paid", "paid", "void", "paid"]
+    assert statuses == ["paid", "paid", "void"]
+    assert len(await customer.effects()) == 1, "nothing but the first period was paid"
 
 
 async def test_a_retry_from_the_temporal_ui_answers_when_it_is_decided(actors: Actors) -> None:

@@ -1,6 +1,5 @@
 """The end of trying: unpaid, cancel or uncollectible, and the way back from unpaid."""
 
-from datetime import date
 from functools import partial
 
 from billing.core import ids
@@ -17,6 +16,8 @@ from tests.integration.dunning.dunning_setup import (
 )
 
 EXHAUSTED = "2027-02-09T10:00:00Z"
+RESUME = "/billing/subscription/resume"
+PAY_OVERDUE = "/billing/pay-overdue"
 
 
 async def statuses(customer: Customer) -> list[str]:
@@ -42,36 +43,109 @@ async def test_unpaid_keeps_the_invoice_open_and_writes_drafts_without_charging(
     assert instant(now["current_period_start"]) == instant("2027-04-01T10:00:00Z")
 
 
-async def test_paying_is_the_way_out_of_unpaid_into_a_new_period(actors: Actors) -> None:
+async def test_a_debt_paid_within_its_period_buys_that_period_and_charges_nothing_else(
+    actors: Actors,
+) -> None:
     customer = await overdue(actors)
-    await customer.advance(to="2027-03-05T12:00:00Z")
-    assert (await customer.subscription())["status"] == "unpaid"
+    await customer.advance(to="2027-02-10T12:00:00Z")
+    standing = await customer.subscription()
+    assert standing["status"] == "unpaid"
     debt = await owed(customer)
+    assert standing["latest_invoice_id"] == debt["invoice_id"]
+    assert standing["next_action"] == {"type": "none"}, "a declined card has nothing to confirm"
     await customer.script("succeed", then="last")
 
-    paid = await customer.ask(
-        "POST", f"/billing/invoices/{debt['invoice_id']}/pay", {}, key="k", status=200
-    )
+    await customer.ask("POST", f"/billing/invoices/{debt['invoice_id']}/pay", {}, key="k")
 
-    assert paid["status"] == "paid"
     now = await customer.until_subscription("active")
-    assert instant(now["current_period_start"]) == instant("2027-03-05T12:00:00Z")
-    assert instant(now["current_period_end"]) == instant("2027-04-05T12:00:00Z")
-
-    async def new_period_is_paid() -> list[str]:
-        return await statuses(customer)
-
-    await wait_for(
-        new_period_is_paid,
-        "the new period is charged",
-        lambda seen: seen == ["paid", "paid", "void", "paid"],
-    )
+    assert instant(now["current_period_start"]) == instant("2027-02-01T10:00:00Z")
+    assert instant(now["current_period_end"]) == instant("2027-03-01T10:00:00Z")
     assert await customer.credits() == 500
-    await customer.advance(to="2027-04-05T12:00:00Z")
-    last = (await customer.invoices())[-1]
-    assert (last["issued_on"], last["status"]) == (date(2027, 4, 5), "paid")
-    paid_for = [effect["amount"] for effect in await customer.effects()]
-    assert paid_for == [4900] * 4, "first period, the debt, the new period, its renewal"
+    await customer.advance(to="2027-03-01T10:00:00Z")
+    assert await statuses(customer) == ["paid", "paid", "paid"]
+    assert [one["amount"] for one in await customer.effects()] == [4900] * 3
+
+
+async def test_a_debt_paid_after_its_period_pauses_until_somebody_resumes(actors: Actors) -> None:
+    """On the instant at which an unpaid period began: its draft stays void, and is never paid."""
+    customer = await overdue(actors)
+    await customer.advance(to="2027-03-01T10:00:00Z")
+    debt = (await owed(customer))["invoice_id"]
+    assert (await customer.subscription())["latest_invoice_id"] == debt, "not the draft"
+    await customer.script("succeed", "insufficient_funds", "succeed", then="last")
+
+    await customer.ask("POST", f"/billing/invoices/{debt}/pay", {}, key="k", status=200)
+
+    paused = await customer.until_subscription("paused")
+    assert paused["pause_reason"] == "debt_settled"
+    assert await statuses(customer) == ["paid", "paid", "void"]
+    assert len(await customer.effects()) == 2, "nothing else is charged"
+    assert (await customer.ask("GET", "/billing/entitlements"))["access"] == "none"
+    refused = await customer.refused("CARD_DECLINED", "POST", RESUME, {}, key="r")
+    assert refused["decline_code"] == "insufficient_funds"
+    assert (await customer.subscription())["status"] == "paused", "all as before"
+
+    again = await customer.ask("POST", RESUME, {}, key="s", status=200)
+
+    assert (again["status"], again["pause_reason"]) == ("active", None)
+    assert instant(again["current_period_start"]) == instant("2027-03-01T10:00:00Z")
+    assert await statuses(customer) == ["paid", "paid", "void", "void", "paid"]
+    assert await customer.credits() == 500
+    await customer.refused("SUBSCRIPTION_STATE", "POST", RESUME, {}, key="t")
+    await customer.advance(to="2027-04-01T10:00:00Z")
+    assert [one["amount"] for one in await customer.effects()] == [4900] * 4
+
+
+async def test_a_scheduled_end_stands_when_the_debt_is_paid(actors: Actors) -> None:
+    customer = await overdue(actors)
+    await customer.ask("POST", "/billing/subscription/cancel", {}, status=200)
+    await customer.advance(to=EXHAUSTED)
+    debt = (await owed(customer))["invoice_id"]
+    await customer.script("succeed", then="last")
+    await customer.ask("POST", f"/billing/invoices/{debt}/pay", {}, key="k", status=200)
+    now = await customer.until_subscription("active")
+    assert now["cancel_at_period_end"]
+    await customer.advance(to="2027-03-01T10:00:00Z")
+    assert (await customer.subscription())["status"] == "canceled"
+    assert len(await customer.effects()) == 2
+
+
+async def test_to_forgive_an_unpaid_debt_charges_nothing(actors: Actors) -> None:
+    customer = await overdue(actors)
+    await customer.advance(to=EXHAUSTED)
+    await customer.script("succeed", then="last")
+    await steer(customer, "forgive", {"reason": "goodwill"})
+    assert (await customer.until_subscription("active"))["current_period_end"].startswith("2027-03")
+    assert len(await customer.effects()) == 1
+    assert await customer.credits() == 500
+
+
+async def test_everything_overdue_is_paid_in_one_step_that_can_be_tried_out(
+    actors: Actors,
+) -> None:
+    customer = await overdue(actors)
+    await customer.advance(to="2027-03-05T12:00:00Z")
+    asked = {"dry_run": True, "resume": True}
+    foreseen = await customer.ask("POST", PAY_OVERDUE, asked, status=200)
+    assert foreseen["charged_cents"] == 4900
+    assert foreseen["subscription"]["pause_reason"] == "debt_settled"
+    resumption = foreseen["resumption"]
+    assert (resumption["amount_cents"], resumption["period_end"]) == (4900, "2027-04-05T12:00:00Z")
+    assert await tried(customer) == 4, "a dry run tries nothing"
+    await customer.refused("IDEMPOTENCY_KEY_REQUIRED", "POST", PAY_OVERDUE, {})
+    await customer.refused("CARD_DECLINED", "POST", PAY_OVERDUE, {"resume": True}, key="a")
+    await customer.script("succeed", then="last")
+
+    paid = await customer.ask("POST", PAY_OVERDUE, {"resume": True}, key="b", status=200)
+
+    assert (paid["charged_cents"], paid["invoices"][0]["status"]) == (4900, "paid")
+    assert (paid["subscription"]["status"], paid["resumption"]) == ("active", None)
+    assert paid["subscription"]["current_period_end"] == "2027-04-05T12:00:00Z"
+    again = await customer.ask("POST", PAY_OVERDUE, {"resume": True}, key="b", status=200)
+    assert again == paid
+    assert [one["amount"] for one in await customer.effects()] == [4900] * 3
+    nothing = await customer.ask("POST", PAY_OVERDUE, {}, key="c", status=200)
+    assert (nothing["charged_cents"], nothing["invoices"]) == (0, [])
 
 
 async def test_out_of_unpaid_by_a_card_confirmed_in_the_browser(actors: Actors) -> None:
@@ -88,12 +162,7 @@ async def test_out_of_unpaid_by_a_card_confirmed_in_the_browser(actors: Actors) 
     await customer.script("succeed", then="last")
     await customer.pay(offered, "pm_card_mastercard")
     await customer.until_subscription("active")
-
-    async def last_invoice() -> str:
-        return (await statuses(customer))[-1]
-
-    await wait_for(last_invoice, "the new period is paid", lambda seen: seen == "paid")
-    assert len(await statuses(customer)) == 3
+    assert await statuses(customer) == ["paid", "paid"]
 
 
 async def test_a_decline_while_unpaid_changes_nothing(actors: Actors) -> None:
@@ -108,12 +177,14 @@ async def test_a_decline_while_unpaid_changes_nothing(actors: Actors) -> None:
     assert await tried(customer) == 5
 
 
-async def test_a_new_card_alone_does_not_charge_an_unpaid_subscription(actors: Actors) -> None:
+async def test_a_new_default_card_pays_what_an_unpaid_subscription_owes(actors: Actors) -> None:
     customer = await overdue(actors)
-    await customer.advance(to=EXHAUSTED)
-    await customer.save_card(make_default=True, confirm="DEFAULT")
-    await customer.advance(days=1)
-    assert await tried(customer) == 4
+    await customer.advance(to="2027-03-05T12:00:00Z")
+    await customer.script("succeed", then="last")
+    await customer.save_card("pm_card_mastercard", make_default=True, confirm="DEFAULT")
+    await customer.until_subscription("paused")
+    assert await statuses(customer) == ["paid", "paid", "void"]
+    assert len(await customer.effects()) == 2, "what is owed, and nothing else"
 
 
 async def test_cancel_as_the_final_action_ends_the_subscription(actors: Actors) -> None:

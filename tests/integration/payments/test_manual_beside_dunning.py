@@ -78,7 +78,8 @@ async def test_a_transfer_is_a_way_out_of_unpaid(actors: Actors) -> None:
     await customer.script("succeed", then="last")
     await decide(customer, payment, "approve")
     now = await customer.until_subscription("active")
-    assert now["current_period_start"] == "2027-02-20T10:00:00Z"
+    assert now["current_period_start"] == "2027-02-01T10:00:00Z", "the period that it paid for"
+    assert len(await customer.effects()) == 1, "no card is charged beside it"
 
 
 async def test_a_first_payment_by_transfer_takes_its_days(actors: Actors) -> None:

@@ -331,7 +331,7 @@ def ends_as(status: str, coming: list[Json]) -> str:
         said = one["words"]
         if "becomes unpaid" in said:
             status = "unpaid"
-        elif one["name"] == "end" or said.endswith("canceled"):
+        elif one["name"] in ("end", "end_unpaid") or said.endswith("canceled"):
             status = "canceled"
         elif one["name"] == "end_trial":
             status = "paused" if said.endswith("paused") else "running"

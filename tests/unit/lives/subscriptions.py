@@ -28,7 +28,7 @@ from billing.money.payments.schemas import Attempt, Payment
 from billing.money.refunds.schemas import Refund
 from billing.money.subscriptions import add_ons, commands, payment_effects
 from billing.money.subscriptions.facts import SubscriptionFacts
-from billing.money.subscriptions.schemas import Item, Subscription
+from billing.money.subscriptions.schemas import Item, Paying, Subscription, SubscriptionChange
 from billing.money.subscriptions.transitions import RULES
 from tests.unit.lives.collections import BIRTH, Bank, Life, declines
 
@@ -179,11 +179,17 @@ class SubscriptionLife(Life):
             partial(commands.cancel, now=False),
             commands.reactivate,
             commands.reactivate,
-            partial(add_ons.choose, wanted={"more": self.dice.choice((0, 1, 3))}),
+            partial(
+                add_ons.choose, wanted={"more": self.dice.choice((0, 1, 3))}, paying=self.paying()
+            ),
+            partial(commands.resume, paying=self.paying()),
         )
         if self.dice.random() < 0.05:
             verbs = (partial(commands.cancel, now=True), commands.supersede)
         self.ask_of_it(self.dice.choice(verbs))
+
+    def paying(self) -> Paying:
+        return Paying(change_id=self.new_id(), by_card=self.dice.random() < 0.3)
 
     def steer(self) -> None:
         """An operator has a hand in the recovery."""
@@ -215,6 +221,8 @@ class SubscriptionLife(Life):
         assert len(set(keys)) == len(keys), "a card is tried twice under one key"
         self._usage_is_billed_once()
         self._status_says_what_is_owed()
+        self._changes_are_charged_first()
+        self._what_runs_is_billed()
         row = self.subscription
         if row.canceled_at is not None:
             assert row.ended_at is not None or row.cancel_at_period_end, "a cancel is forgotten"
@@ -279,6 +287,26 @@ class SubscriptionLife(Life):
             if billed == arrear.overage:
                 cents = (billed * UNIT * 100).quantize(Decimal(1), ROUND_HALF_UP)
                 assert sum(one.amount_minor for one in lines) == cents
+
+    def _changes_are_charged_first(self) -> None:
+        changes = self.rows.of(SubscriptionChange)
+        assert sum(one.status == "pending" for one in changes) <= 1, "one money step at a time"
+        for one in changes:
+            status = self.rows.get(Invoice, one.invoice_id).status
+            wanted = {"pending": "draft", "applied": "paid"}.get(one.status, "void")
+            assert status == wanted, f"a change that is {one.status} has a {status} invoice"
+            have = {item.add_on: item.quantity for item in self.rows.of(Item)}
+            if one.status == "pending" and one.kind == "add_ons":
+                more = [key for key, count in one.wanted.items() if count > have.get(key, 0)]
+                assert more, "an add-on is given before it is paid"
+
+    def _what_runs_is_billed(self) -> None:
+        row = self.subscription
+        start = row.current_period_start
+        drafts = [one for one in self.rows.of(Invoice)
+                  if one.status == "draft" and one.period_start == start]  # fmt: skip
+        if row.status in ("active", "past_due"):
+            assert not drafts, "a period runs that only a draft bills"
 
     def _status_says_what_is_owed(self) -> None:
         row, mine = self.subscription, SUBSCRIPTION.workflow_id(self.subscription_id)

@@ -53,6 +53,16 @@ def subscription(status: State, **fields: Any) -> SubscriptionState:
     return SubscriptionState(**known | fields)
 
 
+def test_what_stays_unpaid_ends_by_itself() -> None:
+    until = START + timedelta(days=20)
+    ends = head(agenda(subscription("unpaid", unpaid_until=until)))
+    assert ends is not None
+    assert (ends.name, ends.due) == ("end_unpaid", until)
+    others = [one for one in STATES if one != "unpaid"]
+    plans = [agenda(subscription(status, unpaid_until=until)) for status in others]
+    assert all(step.name != "end_unpaid" for plan in plans for step in plan)
+
+
 @pytest.mark.parametrize("status", STATES)
 def test_use_that_reached_its_threshold_is_invoiced_before_anything_that_comes_later(
     status: State,

@@ -1,0 +1,218 @@
+"""Everything that is overdue, paid in one step."""
+
+from datetime import datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import Response
+from pydantic import Field
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from api.dependencies import AccountCall, BillingCall
+from api.idempotency import Claim, OptionalKey
+from api.problems import KEYED, responses
+from api.public_ids import InvoiceId, PaymentMethodName, SubscriptionId, payment_method_row
+from api.routes.base import new_router
+from api.routes.invoices import next_action_of, refusal
+from api.routes.subscription_changes import PayingBody, charge
+from api.routes.subscriptions import SubscriptionAnswer
+from api.schemas import Answer, Body, optional_body
+from api.workflow_calls import need_temporal, wait_until_done
+from billing.core import clock, ids
+from billing.money.invoice_requests import overdue
+from billing.money.invoices import store as invoice_store
+from billing.money.payment_methods import service as methods
+from billing.money.payments import store as payment_store
+from billing.money.payments.schemas import Attempt
+from billing.money.subscriptions import commands
+from billing.money.subscriptions import store as subscriptions
+
+router = new_router("invoices")
+_Try = tuple[UUID, Attempt | None]
+"""An invoice, and the try of it that was asked for."""
+
+
+class PayOverdueBody(Body):
+    """By the saved card or one that is named; `dry_run` says what it would do and does nothing."""
+
+    payment_method_id: PaymentMethodName | None = None
+    resume: Annotated[bool, Field(strict=True)] = False
+    dry_run: Annotated[bool, Field(strict=True)] = False
+
+
+class OwedPart(Answer):
+    """An invoice that was open; `amount_cents` is what was charged for it, else what is owed."""
+
+    invoice_id: InvoiceId = Field(validation_alias="id")
+    invoice_number: str | None = Field(validation_alias="number")
+    status: str
+    amount_cents: int = Field(validation_alias="remaining_minor")
+    currency: str
+
+
+class StandingPart(Answer):
+    """The subscription as it stands afterwards."""
+
+    subscription_id: SubscriptionId = Field(validation_alias="id")
+    status: str
+    pause_reason: str | None
+    current_period_start: datetime
+    current_period_end: datetime
+    cancel_at_period_end: bool
+
+
+class ResumptionPart(Answer):
+    """The charge that starts a paused subscription again, and its new period."""
+
+    amount_cents: int = Field(validation_alias="total_minor")
+    currency: str
+    period_start: datetime
+    period_end: datetime
+
+
+class OverdueAnswer(Answer):
+    """The invoices that are paid, the subscription afterwards, and the cost of starting it again.
+
+    `resumption` is there where the subscription is paused and was not started again.
+    """
+
+    dry_run: bool
+    charged_cents: int
+    invoices: list[OwedPart]
+    subscription: StandingPart | None
+    resumption: ResumptionPart | None
+    next_action: dict[str, Any] = Field(examples=[{"type": "none"}])
+
+
+@router.post(
+    "/billing/pay-overdue",
+    response_model=OverdueAnswer,
+    responses={
+        202: {"model": OverdueAnswer, "description": "Undecided yet: the same key asks again"},
+        **responses(
+            "PAYMENT_PENDING", "PAYMENT_METHOD_NOT_FOUND", "PAYMENT_METHOD_REQUIRED",
+            "CARD_DECLINED", "PLATFORM_ERROR", "CHANGE_PENDING",
+            "CHANGE_EXPIRED", "MERCHANT_NOT_FOUND", "TEMPORAL_UNAVAILABLE",
+            "IDEMPOTENCY_KEY_REQUIRED", *KEYED,
+        ),
+    },
+)  # fmt: skip
+async def pay_overdue(
+    body: Annotated[PayOverdueBody, optional_body(PayOverdueBody)],
+    call: BillingCall,
+    once: OptionalKey,
+) -> Response:
+    """Pay every open invoice; with `resume` start a paused subscription again as well."""
+    if not body.dry_run:
+        once.require()
+    async with once.claim(call) as claim:
+        if method_id := payment_method_row(body.payment_method_id):
+            async with call.transaction() as connection:
+                await methods.get(connection, method_id)
+        if body.dry_run:
+            return claim.answer(200, await _foreseen(call))
+        await need_temporal(call)
+        tried = await _settle(call, claim, body)
+        resumed = await _resume(call, claim, body) if body.resume and _is_decided(tried) else None
+        answer = await _done(call, tried, resumed)
+        return claim.answer(202 if answer.next_action["type"] == "wait" else 200, answer)
+
+
+async def _settle(call: AccountCall, claim: Claim, body: PayOverdueBody) -> list[_Try]:
+    """Try each open invoice once. Raises the card's refusal, with the invoices it is about."""
+    async with call.transaction() as connection:
+        asked = await overdue.ask(
+            connection,
+            call.account.id,
+            await clock.now(connection, call.account.id),
+            suffix=ids.encode("key", claim.resource_id),
+            method_id=payment_method_row(body.payment_method_id),
+        )
+    for matter in {one.matter.workflow_id: one.matter for _, one in asked}.values():
+        await wait_until_done(call, matter)
+    async with call.transaction() as connection:
+        tried = [
+            (invoice_id, await payment_store.find_attempt(connection, one.attempt))
+            for invoice_id, one in asked
+        ]
+    _raise_refusal(tried)
+    return tried
+
+
+def _is_decided(tried: list[_Try]) -> bool:
+    return all(attempt is not None and attempt.status != "pending" for _, attempt in tried)
+
+
+def _raise_refusal(tried: list[_Try]) -> None:
+    """The first refusal, with every invoice that was declined: the others are paid."""
+    refused = [
+        (invoice_id, error)
+        for invoice_id, attempt in tried
+        if attempt is not None and (error := refusal(attempt)) is not None
+    ]
+    if refused:
+        _, error = refused[0]
+        error.fields["unpaid_invoices"] = [ids.encode(ids.INVOICE, one) for one, _ in refused]
+        raise error
+
+
+async def _resume(
+    call: AccountCall, claim: Claim, body: PayOverdueBody
+) -> SubscriptionAnswer | None:
+    """Start again where the subscription is paused now, or was when this was asked before."""
+    async with call.transaction() as connection:
+        found = await subscriptions.find_open(connection, call.account.id)
+        known = await subscriptions.find_change(connection, claim.resource_id)
+    if known is None and (found is None or found.status != "paused"):
+        return None
+    paying = PayingBody(payment_method_id=body.payment_method_id)
+    return await charge(call, claim, paying, "resume", commands.resume)
+
+
+async def _done(
+    call: AccountCall, tried: list[_Try], resumed: SubscriptionAnswer | None
+) -> OverdueAnswer:
+    """The answer when all was tried; the action is the first that the payer has to take."""
+    action = {"type": "none"} if _is_decided(tried) else {"type": "wait"}
+    if resumed is not None:
+        action = resumed.next_action
+    parts, charged = [], 0
+    async with call.transaction() as connection:
+        for invoice_id, attempt in tried:
+            invoice = await invoice_store.get(connection, invoice_id)
+            tries = await payment_store.attempts_of(connection, invoice_id)
+            mine = await next_action_of(connection, invoice, tries)
+            action = mine if mine["type"] != "none" else action
+            paid = await _received(connection, attempt)
+            charged += paid
+            parts.append(OwedPart.of(invoice, remaining_minor=paid or invoice.remaining_minor))
+        subscription = await subscriptions.find_current(connection, call.account.id)
+        foreseen = await overdue.foresee(connection, call.account.id)
+    return OverdueAnswer(
+        dry_run=False,
+        charged_cents=charged,
+        invoices=parts,
+        subscription=StandingPart.of(subscription) if subscription else None,
+        resumption=ResumptionPart.of(foreseen.resumption) if foreseen.resumption else None,
+        next_action=action,
+    )
+
+
+async def _received(connection: AsyncConnection, attempt: Attempt | None) -> int:
+    if attempt is None or attempt.payment_id is None or attempt.status != "succeeded":
+        return 0
+    return (await payment_store.get(connection, attempt.payment_id)).received_minor or 0
+
+
+async def _foreseen(call: AccountCall) -> OverdueAnswer:
+    async with call.transaction() as connection:
+        owed = await overdue.owed(connection, call.account.id)
+        foreseen = await overdue.foresee(connection, call.account.id)
+    return OverdueAnswer(
+        dry_run=True,
+        charged_cents=sum(one.remaining_minor for one in owed),
+        invoices=[OwedPart.of(one, remaining_minor=one.remaining_minor) for one in owed],
+        subscription=StandingPart.of(foreseen.subscription) if foreseen.subscription else None,
+        resumption=ResumptionPart.of(foreseen.resumption) if foreseen.resumption else None,
+        next_action={"type": "none"},
+    )

@@ -1,0 +1,101 @@
+"""Everything an account owes, paid in one step; or foreseen, with what it does to the period."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.core import ids
+from billing.core.frozen import Frozen
+from billing.matters.effects import Work
+from billing.matters.tables import steps
+from billing.money.dunning import cases
+from billing.money.invoice_requests import card, locks
+from billing.money.invoice_requests.card import Asked
+from billing.money.invoices import store as invoice_store
+from billing.money.invoices import transitions as invoices
+from billing.money.invoices.schemas import Invoice
+from billing.money.subscriptions import cycles, payment_effects
+from billing.money.subscriptions import store as subscriptions
+from billing.money.subscriptions.facts import SubscriptionFacts
+from billing.money.subscriptions.reading import ENGINE
+from billing.money.subscriptions.schemas import Subscription
+from billing.platform.decisions import service as decisions
+
+
+class Foreseen(Frozen):
+    """The subscription when all is paid, and the invoice that starts it again, where it is paused.
+
+    `resumption` is a draft that nobody has written.
+    """
+
+    subscription: Subscription | None = None
+    resumption: Invoice | None = None
+
+
+async def owed(connection: AsyncConnection, account_id: UUID) -> list[Invoice]:
+    """The open invoices of the account, oldest first."""
+    query = invoice_store.listing(account_id, status="open")
+    rows = await connection.execute(query.order_by("created_at", "id"))
+    return [invoice_store.show(row) for row in rows.mappings()]
+
+
+async def ask(
+    connection: AsyncConnection,
+    account_id: UUID,
+    at: datetime,
+    *,
+    suffix: str,
+    method_id: UUID | None = None,
+) -> list[tuple[UUID, Asked]]:
+    """Ask for one try of each open invoice, all or none, once per `suffix`.
+
+    Asked again, it answers the same. Errors: those of `card.retry_now`.
+    """
+    known = await _asked(connection, account_id, suffix)
+    if not known:
+        known = [one.id for one in await owed(connection, account_id)]
+        await locks.hold_collectors(connection, account_id, known)
+    return [
+        (
+            invoice_id,
+            await card.retry_now(connection, invoice_id, at, suffix=suffix, method_id=method_id),
+        )
+        for invoice_id in known
+    ]
+
+
+async def foresee(connection: AsyncConnection, account_id: UUID) -> Foreseen:
+    """The open subscription as it is when everything is paid; nothing is written."""
+    found = await subscriptions.find_open(connection, account_id)
+    if found is None:
+        return Foreseen()
+    foreseen, _ = await decisions.command(connection, ENGINE, found.id, _pay_all, dry_run=True)
+    return foreseen
+
+
+def _pay_all(w: Work[SubscriptionFacts]) -> Foreseen:
+    for invoice in cycles.collected(w.rows, cycles.of(w), ("open",)):
+        paid = invoices.receive(w, invoice, invoice.remaining_minor)
+        cases.close_case(w, invoice.id, "recovered", "foreseen")
+        payment_effects.on_paid(w, paid)
+    subscription = cycles.of(w)
+    paused = subscription.status == "paused"
+    draft = cycles.draft_resumption(w, w.facts.new_id()) if paused else None
+    return Foreseen(subscription=subscription, resumption=draft)
+
+
+async def _asked(connection: AsyncConnection, account_id: UUID, suffix: str) -> Sequence[UUID]:
+    """The invoices that were asked for under this suffix before."""
+    found = await connection.scalars(
+        select(steps.c.key)
+        .where(
+            steps.c.account_id == account_id,
+            steps.c.name == "pay",
+            steps.c.key.endswith(f"/pay-{suffix}", autoescape=True),
+        )
+        .order_by(steps.c.key)
+    )
+    return [ids.decode(ids.INVOICE, key.partition("/")[0]) for key in found]

@@ -1,0 +1,136 @@
+"""A change that is charged first: its draft is paid, then it is applied; else all stays as it was.
+
+More of an add-on and a resumption go this way; a subscription has one such change at a time. Pure.
+"""
+
+from datetime import timedelta
+from typing import Any, Final
+from uuid import UUID
+
+from billing.core.errors import Conflict, NotFound
+from billing.matters.effects import Rows, Work
+from billing.money.invoices import transitions as invoices
+from billing.money.invoices.schemas import Invoice
+from billing.money.payments import card_rules
+from billing.money.payments import transitions as payments
+from billing.money.payments.owed import Owed
+from billing.money.subscriptions import cycles, items
+from billing.money.subscriptions.announcements import announce
+from billing.money.subscriptions.facts import SubscriptionFacts
+from billing.money.subscriptions.schemas import (
+    ChangeKind,
+    ChangeStatus,
+    Paying,
+    SubscriptionChange,
+)
+
+WAITS: Final = timedelta(hours=23)
+BEFORE_PERIOD_END: Final = timedelta(hours=1)
+
+
+def pending(rows: Rows) -> SubscriptionChange | None:
+    """The change that waits for its payment."""
+    found = (one for one in rows.of(SubscriptionChange) if one.status == "pending")
+    return next(found, None)
+
+
+def demand_none(rows: Rows) -> None:
+    """One money step at a time. Errors: CHANGE_PENDING."""
+    if pending(rows) is not None:
+        raise Conflict("CHANGE_PENDING", "a change of this subscription waits for its payment")
+
+
+def begin(
+    w: Work[SubscriptionFacts],
+    kind: ChangeKind,
+    wanted: dict[str, Any],
+    invoice: Invoice,
+    paying: Paying,
+) -> Invoice:
+    """Write the change, with the payment of its draft opened; the draft as it is then.
+
+    The customer's money with us pays first. Errors: PAYMENT_METHOD_REQUIRED,
+    PAYMENT_METHOD_NOT_FOUND, CARD_DECLINED for a barred card.
+    """
+    subscription, at = cycles.of(w), w.facts.at
+    invoice = invoices.use_balance(w, invoice)
+    end = invoice.period_end or subscription.current_period_end
+    # In the last two hours half of what is left.
+    last = max(end - BEFORE_PERIOD_END, at + (end - at) // 2)
+    w.add(
+        SubscriptionChange(
+            id=paying.change_id,
+            account_id=subscription.account_id,
+            subscription_id=subscription.id,
+            kind=kind,
+            wanted=wanted,
+            invoice_id=invoice.id,
+            status="pending",
+            expires_at=min(at + WAITS, last),
+            created_at=at,
+        )
+    )
+    announce(w, subscription, "change_begun", kind=kind, amount_cents=invoice.amount_due_minor)
+    if invoices.is_collectable(invoice):
+        flow, method_id = ("card", None) if paying.by_card else ("saved_card", _card(w, paying))
+        payments.open_flow(w, Owed(w.rows, invoice.id), flow, method_id)
+    return invoice
+
+
+def apply(w: Work[SubscriptionFacts], invoice: Invoice) -> None:
+    """The invoice is paid: the change that it was written for comes about."""
+    change = _of_invoice(w.rows, invoice.id)
+    if change is None:
+        return
+    w.change(change, status="applied", decided_at=w.facts.at)
+    if change.kind == "resume":
+        cycles.resume(w, invoice)
+    else:
+        items.choose(w, change.wanted)
+        cycles.follow(w)
+        announce(w, cycles.of(w), "add_ons_chosen", add_ons=change.wanted)
+
+
+def refuse(w: Work[SubscriptionFacts], invoice_id: UUID, reason: str) -> None:
+    """The try that was to pay for a change brought no money."""
+    change = _of_invoice(w.rows, invoice_id)
+    if change is not None:
+        drop(w, change, "failed", reason)
+
+
+def drop(
+    w: Work[SubscriptionFacts], change: SubscriptionChange, status: ChangeStatus, reason: str
+) -> None:
+    """It is not applied. A payment that may still bring money is called back by the next step."""
+    w.change(change, status=status, reason=reason, decided_at=w.facts.at)
+    invoice = w.rows.get(Invoice, change.invoice_id)
+    if invoice.status == "draft":
+        invoices.void(w, invoice, reason)
+    announce(w, cycles.of(w), "change_dropped", kind=change.kind, reason=reason)
+
+
+def drop_pending(w: Work[SubscriptionFacts], reason: str) -> None:
+    """Give up the change that waits: the period it was wanted in is over."""
+    change = pending(w.rows)
+    if change is not None:
+        drop(w, change, "canceled", reason)
+
+
+def _of_invoice(rows: Rows, invoice_id: UUID) -> SubscriptionChange | None:
+    change = pending(rows)
+    return change if change is not None and change.invoice_id == invoice_id else None
+
+
+def _card(w: Work[SubscriptionFacts], paying: Paying) -> UUID:
+    """The card that is named, else the one that pays the subscription."""
+    if paying.method_id is None:
+        card = payments.charged_card(w.rows, cycles.of(w).payment_method_id)
+    else:
+        card = next((one for one in payments.cards(w.rows) if one.id == paying.method_id), None)
+        if card is None:
+            raise NotFound("PAYMENT_METHOD_NOT_FOUND", "no such payment method")
+    if card is None:
+        raise Conflict("PAYMENT_METHOD_REQUIRED", "the account has no saved card")
+    if card.barred_at is not None:
+        raise card_rules.refusal("card_barred")
+    return card.id

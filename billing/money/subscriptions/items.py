@@ -1,0 +1,77 @@
+"""The items of a subscription as they become: more at once, less with the next period. Pure."""
+
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+from billing.catalog.plans.schemas import AddOn
+from billing.matters.effects import Work
+from billing.money.subscriptions.facts import SubscriptionFacts
+from billing.money.subscriptions.schemas import Item, Subscription
+
+ADD_ON: Final = "add_on"
+"""The kind of an item, and of the lines that bill it."""
+
+
+class More(NamedTuple):
+    """An add-on of which more is wanted than there is."""
+
+    add_on: AddOn
+    have: int
+    want: int
+
+
+def held(w: Work[SubscriptionFacts]) -> dict[str, Item]:
+    """The add-ons there are, by key."""
+    return {item.add_on: item for item in w.rows.of(Item) if item.add_on is not None}
+
+
+def more(w: Work[SubscriptionFacts], wanted: Mapping[str, int]) -> list[More]:
+    """The add-ons of which more is wanted than there is."""
+    have = {key: item.quantity for key, item in held(w).items()}
+    return [
+        More(one, have.get(one.key, 0), wanted[one.key])
+        for one in w.facts.plan.add_ons
+        if wanted.get(one.key, 0) > have.get(one.key, 0)
+    ]
+
+
+def choose(w: Work[SubscriptionFacts], wanted: Mapping[str, int]) -> None:
+    """Have exactly these add-ons: more from now on, less from the next period."""
+    found = more(w, wanted)
+    for key, item in held(w).items():
+        want = wanted.get(key, 0)
+        if want <= item.quantity:
+            w.change(item, next_quantity=want if want < item.quantity else None)
+    for add_on, _, want in found:
+        _put(w, add_on, want)
+
+
+def turn(w: Work[SubscriptionFacts]) -> None:
+    """A period begins: what was to end with the one before has ended."""
+    for item in w.rows.of(Item):
+        if item.next_quantity == 0:
+            w.remove(item)
+        elif item.next_quantity is not None:
+            w.change(item, quantity=item.next_quantity, next_quantity=None)
+
+
+def _put(w: Work[SubscriptionFacts], add_on: AddOn, quantity: int) -> None:
+    """Have so many of an add-on from now on."""
+    item = held(w).get(add_on.key)
+    if item is not None:
+        w.change(item, quantity=quantity, next_quantity=None)
+        return
+    subscription = w.rows.get(Subscription, w.facts.subscription_id)
+    item = Item(
+        id=w.facts.new_id(),
+        account_id=subscription.account_id,
+        subscription_id=subscription.id,
+        kind=ADD_ON,
+        quantity=quantity,
+        description=add_on.name,
+        amount_minor=add_on.prices[subscription.currency],
+        add_on=add_on.key,
+        meter=add_on.meter,
+        units=add_on.units,
+    )
+    w.add(item)

@@ -1,0 +1,55 @@
+"""A plan's trial that ends without a card, where the plan does not cancel for that."""
+
+from tests.integration.actors import Actors, Customer, instant
+from tests.integration.dunning.dunning_setup import START, owed
+
+TRIAL_END = "2027-01-15T10:00:00Z"
+
+
+async def on_trial(actors: Actors, behavior: str) -> Customer:
+    """A customer whose trial ends so, on 15 January at 10:00 UTC."""
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribe("basic", trial=True)
+    await customer.rows(
+        "UPDATE subscriptions SET trial_end_behavior = %(so)s WHERE account_id = %(me)s",
+        so=behavior,
+    )
+    return customer
+
+
+async def test_the_invoice_of_a_trials_end_is_paid_once_for_the_period_that_began_there(
+    actors: Actors,
+) -> None:
+    customer = await on_trial(actors, "invoice")
+    await customer.advance(to="2027-01-24T12:00:00Z")
+    assert (await customer.subscription())["status"] == "unpaid"
+    path = f"/billing/invoices/{(await owed(customer))['invoice_id']}/pay"
+    offered = await customer.ask("POST", path, {"payment_method": "card"}, key="k", status=200)
+
+    await customer.pay(offered)
+
+    now = await customer.until_subscription("active")
+    assert instant(now["current_period_start"]) == instant(TRIAL_END)
+    assert instant(now["current_period_end"]) == instant("2027-02-15T10:00:00Z")
+    await customer.advance(to="2027-02-15T10:00:00Z")
+    assert [one["amount"] for one in await customer.effects()] == [1900, 1900]
+
+
+async def test_a_trial_that_ends_in_a_pause_goes_on_when_somebody_resumes_it(
+    actors: Actors,
+) -> None:
+    customer = await on_trial(actors, "pause")
+    await customer.advance(to="2027-01-20T10:00:00Z")
+    paused = await customer.subscription()
+    assert (paused["status"], paused["pause_reason"]) == ("paused", "trial_ended")
+    resume = "/billing/subscription/resume"
+    await customer.refused("PAYMENT_METHOD_REQUIRED", "POST", resume, {})
+
+    offered = await customer.ask("POST", resume, {"payment_method": "card"}, status=200)
+    assert offered["pending_change"]["kind"] == "resume"
+    await customer.pay(offered)
+
+    now = await customer.until_subscription("active")
+    assert instant(now["current_period_start"]) == instant("2027-01-20T10:00:00Z")
+    await customer.advance(to="2027-02-20T10:00:00Z")
+    assert [one["amount"] for one in await customer.effects()] == [1900, 1900]

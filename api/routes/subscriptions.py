@@ -192,6 +192,7 @@ class SubscriptionAnswer(Answer):
         items = await store.items(connection, subscription.id)
         change = await store.pending_change(connection, subscription.id)
         invoice = await store.invoice_to_pay(connection, subscription)
+        payment = await payment_store.latest(connection, invoice.id) if invoice else None
         return cls.of(
             subscription,
             plan=plan,

@@ -64,6 +64,9 @@ async def offer(connection: AsyncConnection, account_id: UUID, wanted: NewSubscr
     if offered is None:
         raise NotFound("PLAN_NOT_FOUND", f"no plan {wanted.plan!r}")
     plan, price = offered
+    if wanted.quantity != 1:
+        # Its limits and credits are those of one: more would cost more and give nothing.
+        raise Conflict("QUANTITY_NOT_OFFERED", f"plan {plan.key} is sold once per subscription")
     if price is None or balance.currency not in (None, currency):
         raise Conflict("CURRENCY_MISMATCH", f"plan {plan.key} has no such price in {currency}")
     demand_price(wanted.expected_minor, price.amount_minor * wanted.quantity, currency)

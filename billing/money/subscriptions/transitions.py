@@ -3,6 +3,7 @@
 Pure; what time and payment do to it stands in `cycles.py` and `payment_effects.py`.
 """
 
+from typing import Final
 from uuid import UUID
 
 from billing.core import ids
@@ -24,6 +25,8 @@ from billing.money.subscriptions.rules import agenda
 from billing.money.subscriptions.schemas import CrossedPeriod
 from billing.money.subscriptions.views import view
 
+_WHY: Final = {"end": "canceled at period end", "end_unpaid": "unpaid for too long"}
+
 
 def transition(w: Work[SubscriptionFacts], step: Step) -> None:
     """One step."""
@@ -40,18 +43,13 @@ def transition(w: Work[SubscriptionFacts], step: Step) -> None:
             w.result = f"cycle until {cycles.next_cycle(w).cycle_end.isoformat()}"
         case "bill_early":
             bill_early(w, step)
-        case "end":
-            payment_effects.end(w, "canceled at period end")
+        case "end" | "end_unpaid":
+            payment_effects.end(w, _WHY[step.name])
             w.result = "canceled"
-        case "end_unpaid":
-            payment_effects.end(w, "unpaid for too long")
-            w.result = "canceled"
-        case "abandon":
-            abandon(w)
-        case "end_change":
-            end_change(w)
         case "give_up":
             give_up(w, step)
+        case "abandon" | "end_change":
+            (abandon if step.name == "abandon" else end_change)(w)
         case _:
             _collect(w, step)
 

@@ -47,7 +47,6 @@ from billing.matters.schemas import Matter
 from billing.money.invoice_requests import manual
 from billing.money.invoices.schemas import Invoice
 from billing.money.payments import store as payment_store
-from billing.money.payments.schemas import LIVE, Payment
 from billing.money.subscriptions import commands, service, store
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.schemas import (

@@ -87,7 +87,9 @@ def _case(rows: Rows, invoice: Invoice) -> dict[str, object]:
         return {}
     row = found[0]
     if not row.is_open:
-        return {"given_up": True, "last_tried_at": row.last_true_attempt_at}
+        # What was written off is paid by who asks for it, not by a card saved for something else.
+        last = row.last_true_attempt_at if invoice.status == "open" else None
+        return {"given_up": True, "last_tried_at": last}
     case = Case(
         status="paused" if row.status == "paused" else "open",
         policy=row.terms,

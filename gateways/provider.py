@@ -89,7 +89,7 @@ class PaymentProvider(Protocol):
         ...
 
     async def retrieve_refund(self, refund_id: str) -> RefundOutcome:
-        """Where a refund stands now."""
+        """The standing of a refund now."""
         ...
 
     async def find_refund(self, intent_id: str, refund: str) -> RefundOutcome | None:

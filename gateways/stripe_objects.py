@@ -18,7 +18,7 @@ _SETUP_STATES: Final = {
 
 
 def refund_outcome(refund: stripe.Refund) -> RefundOutcome:
-    """Where a refund stands; `requires_action` and `pending` are both on their way."""
+    """The standing of a refund; `requires_action` and `pending` are both on their way."""
     status = "processing"
     if refund.status == "succeeded":
         status = "succeeded"
@@ -32,7 +32,7 @@ def refund_outcome(refund: stripe.Refund) -> RefundOutcome:
 
 
 def card_details(method: stripe.PaymentMethod) -> CardDetails:
-    """What is kept of a card."""
+    """The details kept of a card."""
     card = method.card
     return CardDetails(
         stripe_payment_method_id=method.id,
@@ -47,7 +47,7 @@ def card_details(method: stripe.PaymentMethod) -> CardDetails:
 
 
 def checkout_session(session: stripe.checkout.Session) -> CheckoutSession:
-    """Where a hosted page stands."""
+    """The standing of a hosted page."""
     intent = session.payment_intent
     return CheckoutSession(
         session_id=session.id,
@@ -58,7 +58,7 @@ def checkout_session(session: stripe.checkout.Session) -> CheckoutSession:
 
 
 def setup_outcome(intent: stripe.SetupIntent) -> SetupOutcome:
-    """Where the saving of a card stands."""
+    """The standing of a card that is being saved."""
     status = _SETUP_STATES.get(intent.status, "waiting")
     if intent.status == "requires_payment_method" and intent.last_setup_error is not None:
         status = "failed"

@@ -125,8 +125,8 @@ MUTANTS: Final = (
     Mutant(
         "an add-on is given before it is paid",
         "billing/money/subscriptions/add_ons.py",
-        '    changes.begin(w, "add_ons", dict(wanted), invoice, paying)\n',
-        '    changes.begin(w, "add_ons", dict(wanted), invoice, paying)\n'
+        '    invoice = changes.begin(w, "add_ons", dict(wanted), invoice, paying)\n',
+        '    invoice = changes.begin(w, "add_ons", dict(wanted), invoice, paying)\n'
         "    items.choose(w, wanted)\n",
         (f"{LIVES}/test_subscription_lives.py",),
     ),

@@ -96,7 +96,7 @@ def upgrade() -> None:
 
 
 def _add_rights() -> None:
-    """What a plan gives, to whom, and how much may stay unpaid."""
+    """Columns of what a plan gives, to whom, and how much may stay unpaid."""
     op.add_column("plans", sa.Column("unpaid_limit", JSONB, nullable=False, server_default="{}"))
     op.add_column("usage_periods", sa.Column("plan_id", sa.Uuid, nullable=True))
     op.add_column("usage_periods", sa.Column("no_entitlement", sa.Text, nullable=True))

@@ -87,7 +87,7 @@ def entitle(
 
 
 def _withheld(status: str | None) -> Withheld:
-    """Why a state gives nothing; a subscription that ended is none."""
+    """The reason why a state gives nothing; a subscription that ended is none."""
     return cast("Withheld", status) if status in get_args(Withheld) else "no_subscription"
 
 

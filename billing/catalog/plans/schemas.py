@@ -174,7 +174,7 @@ class CreditCost(_Frozen):
 
 Access = Literal["full", "no_new_overage", "none"]
 Withheld = Literal["unpaid", "paused", "past_due", "incomplete", "no_subscription"]
-"""Why an account has access none."""
+"""The reason why an account has access none."""
 
 
 class Entitlements(_Frozen):

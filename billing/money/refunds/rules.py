@@ -1,4 +1,4 @@
-"""When a refund is asked for and looked at, and how the provider's answer reads. Pure."""
+"""Times at which a refund is asked for and looked at, and what its provider answers. Pure."""
 
 from typing import Literal
 
@@ -10,7 +10,7 @@ from billing.money.payments.rules import next_check
 
 
 class RefundOutcome(Frozen):
-    """Where one refund stands, as the provider says now."""
+    """The standing of one refund, as the provider says now."""
 
     refund_id: str
     status: Literal["processing", "succeeded", "failed"]

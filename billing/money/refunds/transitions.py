@@ -1,4 +1,4 @@
-"""What becomes of a refund: written, asked for, arrived, or in vain. Pure.
+"""The course of a refund: written, asked for, arrived, or in vain. Pure.
 
 The matter that owns the payment does it: the row with its key first, then the provider, then the
 result. Before it is asked for again it is looked for; one row per payment is kept by the database.

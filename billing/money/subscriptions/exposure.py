@@ -1,4 +1,4 @@
-"""What an account has used and not paid, and the most that this may come to."""
+"""Use that an account has not paid, and the most that it may come to."""
 
 from dataclasses import dataclass
 from decimal import Decimal

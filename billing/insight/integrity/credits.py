@@ -43,12 +43,12 @@ QUERIES: Final[dict[str, str]] = {
                    FROM invoices i JOIN payments y ON y.invoice_id = i.id
                    WHERE i.purchase_id IS NOT NULL AND y.settled_at IS NOT NULL
                    GROUP BY i.purchase_id) m ON m.purchase_id = p.id
-        LEFT JOIN (SELECT purchase_id, sum(amount_due_minor) AS due_minor FROM invoices
+        LEFT JOIN (SELECT purchase_id, sum(balance_applied_minor) AS applied_minor FROM invoices
                    WHERE purchase_id IS NOT NULL AND status = 'paid'
-                   GROUP BY purchase_id) d ON d.purchase_id = p.id
+                   GROUP BY purchase_id) b ON b.purchase_id = p.id
         WHERE l.kind = 'purchase' AND l.grant_key LIKE 'pur\\_%'
-          AND (p.id IS NULL
-               OR coalesce(m.received_minor, 0) < coalesce(d.due_minor, p.amount_minor))
+          AND (p.id IS NULL OR p.amount_minor
+               > coalesce(m.received_minor, 0) + coalesce(b.applied_minor, 0))
     """,
     "trials_granted_once": """
         SELECT t.account_id, public_id('trl', t.id) AS subject

@@ -24,7 +24,7 @@ async def pack_on_sale(actors: Actors, key: str, credits: str, cents: int, **mor
 async def plan_on_sale(actors: Actors, key: str, credits: str, cents: int) -> None:
     """A plan at this price from now on."""
     body = {
-        "name": "Plan", "family": "app", "monthly_credits": credits,
+        "name": "Plan", "family": "sold", "monthly_credits": credits,
         "prices": {"month": {"USD": {"amount_minor": cents}}},
     }  # fmt: skip
     await actors.operate("PUT", f"/admin/plans/{key}", body)

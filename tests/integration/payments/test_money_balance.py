@@ -1,8 +1,9 @@
 """The money balance: seen with its causes, adjusted by operators, used before a card is."""
 
+from functools import partial
 from uuid import uuid4
 
-from tests.integration.actors import API, Actors, Customer, Json
+from tests.integration.actors import API, Actors, Customer, Json, wait_for
 
 BALANCE = "/billing/balance"
 
@@ -69,8 +70,12 @@ async def test_a_pack_is_paid_from_it_first_and_a_card_pays_the_rest(actors: Act
     )  # fmt: skip
     assert await customer.credits() == 300
     for bought in (covered, shared):
-        proof = await customer.ask("GET", f"/billing/purchases/{bought['purchase_id']}/proof")
-        assert proof["consistent"], proof["verdict"]
+        path = f"/billing/purchases/{bought['purchase_id']}/proof"
+        await wait_for(
+            partial(customer.ask, "GET", path),
+            "the proof is whole",
+            lambda seen: seen["consistent"],
+        )
 
 
 async def test_what_was_taken_for_a_pack_that_is_not_paid_comes_back(actors: Actors) -> None:

@@ -44,7 +44,7 @@ async def test_a_day_in_which_a_cycle_begins_is_one_day_and_two_cycles(split: Sh
     now = (await split.get("/usage/current"))["meters"]["ai_responses"]
     assert (now["quantity"], now["events"], now["remaining"]) == ("4.00", 1, "496.00")
     for whose in ({}, {"user_id": "ann"}):
-        days = await split.get("/usage/aggregations", feature_type="ai_responses", **whose)
+        days = await split.get("/usage/aggregations", **whose)
         assert [(one["start"], one["quantity"], one["events"]) for one in days["data"]] == [
             ("2027-01-20T00:00:00Z", "7.00", 2)
         ]

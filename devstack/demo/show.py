@@ -13,7 +13,13 @@ from rich.console import Console
 
 from devstack import launch
 from devstack.control import StackControl
-from devstack.demo import disaster_tales, purchase_tales, subscription_tales, usage_tales
+from devstack.demo import (
+    debtor_tales,
+    disaster_tales,
+    purchase_tales,
+    subscription_tales,
+    usage_tales,
+)
 from devstack.demo.stage import DemoError, Stage
 from devstack.errors import StackError
 from devstack.options import Options
@@ -68,6 +74,8 @@ async def _tales(stage: Stage) -> None:
     reader = await subscription_tales.fourteen_renewals(stage)
     await subscription_tales.recovered_by_new_card(stage)
     await subscription_tales.exhausted(stage)
+    await debtor_tales.comes_back(stage)
+    await debtor_tales.cancel_meets_a_slow_bank(stage)
     await usage_tales.metered(stage)
     await purchase_tales.worker_killed(stage)
     await disaster_tales.temporal_deleted(stage, reader)

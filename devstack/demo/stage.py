@@ -182,13 +182,33 @@ class Customer:
 
     async def charges(self) -> list[Json]:
         """Charges in the sandbox's journal, failed ones included."""
-        customer = await self.rows(
-            "SELECT stripe_customer_id AS id FROM accounts WHERE id = %(me)s"
+        return [one for one in await self._effects() if one["name"].startswith("charge.")]
+
+    async def moved(self, name: str) -> list[int]:
+        """Amounts in the sandbox's journal that moved by effects of this name."""
+        return [one["amount"] for one in await self._effects() if one["name"] == name]
+
+    async def bank_is_slow(self) -> None:
+        """The bank says of the next charge that it is still processing."""
+        customer = await self._stripe_customer()
+        await self.stage.sandbox.script(str(customer), "processing")
+
+    async def bank_says_yes(self) -> None:
+        """The charge that the bank was processing succeeds."""
+        found = await self.rows(
+            "SELECT stripe_payment_intent_id AS id FROM payments WHERE account_id = %(me)s"
+            " ORDER BY created_at DESC LIMIT 1"
         )
-        if not customer[0]["id"]:
-            return []
-        found = await self.stage.sandbox.effects(customer=customer[0]["id"])
-        return [effect for effect in found if effect["name"].startswith("charge.")]
+        await self.stage.sandbox.settle(found[0]["id"])
+
+    async def _effects(self) -> list[Json]:
+        customer = await self._stripe_customer()
+        return await self.stage.sandbox.effects(customer=customer) if customer else []
+
+    async def _stripe_customer(self) -> str | None:
+        found = await self.rows("SELECT stripe_customer_id AS id FROM accounts WHERE id = %(me)s")
+        name: str | None = found[0]["id"]
+        return name
 
     async def rows(self, query: str, **values: Any) -> list[Json]:
         """Rows of this account; `%(me)s` is its id."""

@@ -26,20 +26,24 @@ async def overdue(
     return customer
 
 
-async def under(customer: Customer, policy: dict[str, Any]) -> None:
+async def under(
+    customer: Customer, policy: dict[str, Any], *, past_due_access: str | None = None
+) -> None:
     """Give the subscription terms of its own: a plan version that nobody else can buy."""
     await customer.rows(
         """
         WITH terms AS (
             INSERT INTO plans SELECT (jsonb_populate_record(p, jsonb_build_object(
                 'id', gen_random_uuid(), 'key', 'own-' || gen_random_uuid(), 'is_active', false,
-                'dunning', p.dunning || %(policy)s::jsonb))).*
+                'dunning', p.dunning || %(policy)s::jsonb,
+                'past_due_access', coalesce(%(access)s::text, p.past_due_access)))).*
             FROM plans p JOIN subscriptions s ON s.plan_id = p.id WHERE s.account_id = %(me)s
             RETURNING id
         )
         UPDATE subscriptions SET plan_id = terms.id FROM terms WHERE account_id = %(me)s
         """,
         policy=json.dumps(policy),
+        access=past_due_access,
     )
 
 

@@ -128,6 +128,11 @@ async def test_a_refund_that_takes_a_while_is_looked_at_until_it_has_arrived(
         "the refund is on its way",
         lambda seen: [one["status"] for one in seen] == ["processing"],
     )
+    await wait_for(
+        lambda: moved(customer, "refund.succeeded"),
+        "the bank has given it back",
+        lambda seen: seen == [1900],
+    )
     await customer.advance(days=1)
     await given_back(customer)
     assert await moved(customer, "refund.pending") == [1900]

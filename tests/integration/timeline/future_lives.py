@@ -46,14 +46,16 @@ FROM payment_attempts t JOIN invoices i ON i.id = t.invoice_id
 LEFT JOIN payments p ON p.id = t.payment_id
 WHERE i.account_id = %(me)s
 UNION ALL
-SELECT s.ran_at, s.name, i.amount_due_minor - i.amount_paid_minor - i.amount_credited_minor, NULL
+SELECT s.ran_at, s.name, i.amount_due_minor - i.amount_paid_minor - coalesce(
+           (SELECT sum(n.amount_minor) FROM credit_notes n
+            WHERE n.invoice_id = i.id AND n.created_at <= s.ran_at), 0), NULL
 FROM steps s JOIN invoices i ON public_id('inv', i.id) = split_part(s.key, '/', 1)
 WHERE s.account_id = %(me)s AND s.name = 'give_up'
 UNION ALL
 SELECT s.ran_at, s.name, NULL, NULL
 FROM steps s
 WHERE s.account_id = %(me)s
-  AND (s.name IN ('cycle', 'end', 'end_approval', 'retire')
+  AND (s.name IN ('cycle', 'end', 'end_unpaid', 'end_approval', 'retire')
        OR s.name = 'end_trial' AND s.result IN ('paused', 'canceled'))
 UNION ALL
 SELECT t.at, 'expire_credits', NULL, -t.amount

@@ -26,7 +26,7 @@ WHERE s.account_id = %(me)s AND s.name = 'give_up'
 UNION ALL
 SELECT s.ran_at, s.name, NULL, NULL
 FROM steps s
-WHERE s.account_id = %(me)s AND s.name IN ('cycle', 'end')
+WHERE s.account_id = %(me)s AND s.name IN ('cycle', 'end', 'end_unpaid')
 UNION ALL
 SELECT t.at, 'expire_credits', NULL, -t.amount
 FROM credit_transactions t
@@ -123,8 +123,12 @@ async def test_the_recovery_of_an_unpaid_invoice_comes_as_shown(actors: Actors) 
         ("renew", "2027-03-31"),
     ]
     assert "not paid before" in coming[0]["only_if"]
+    assert "becomes unpaid" in coming[2]["words"]
+    ends = next(one["at"] for one in coming if one["name"] == "end_unpaid")
+    assert ends[:10] == "2027-05-07", "sixty days after it became unpaid"
     await comes_true(customer, coming)
-    assert (await customer.subscription())["status"] == "unpaid"
+    ended = await customer.subscription()
+    assert (ended["status"], ended["ended_at"]) == ("canceled", ends)
     assert len(await customer.effects()) == 1, "only the first payment ever succeeded"
 
 
@@ -177,7 +181,8 @@ async def test_what_a_dunned_subscription_leaves_behind_comes_as_shown(actors: A
     """Usage was served whatever comes: only the plan's time not served is taken back."""
     customer = await actors.customer_on_clock("2027-01-01T10:00:00Z")
     await customer.subscribed("basic")
-    await under(customer, {"final_action": "cancel", "days": [0, 10, 40]})
+    policy = {"final_action": "cancel", "days": [0, 10, 40]}
+    await under(customer, policy, past_due_access="full")
     await customer.script("insufficient_funds", then="last")
     await customer.advance(to="2027-02-01T10:00:00Z")
     await customer.ask(

@@ -21,7 +21,7 @@ from tests.integration.walk.shortening import shortest
 from tests.integration.walk.walker import live
 
 LIVES: Final = 40
-IN_THE_GATE: Final = 16
+IN_THE_GATE: Final = 12
 """Forty take six CPU seconds each; `WALKS=40` lives them all."""
 AT_ONCE: Final = 8
 SHORTENED: Final = 3

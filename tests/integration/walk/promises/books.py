@@ -92,4 +92,5 @@ def nothing_left(case: Case) -> Iterator[str]:
             yield f"{row['workflow_id']} is halted: {row['words']}"
         late = row["next_due"] is not None and row["next_due"] <= now
         if row["closed_at"] is None and row["status"] == "open" and late:
-            yield f"{row['workflow_id']} does not do {row['next_step']}"
+            step = f"{row['next_step']}, due {row['next_due']}, at {now}"
+            yield f"{row['workflow_id']} does not do {step}: {row['words']}"

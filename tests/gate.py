@@ -31,6 +31,8 @@ SECOND: Final = (
     "tests/integration/credits",
     "tests/integration/timeline",
     "tests/integration/walk",
+    "tests/integration/arrears",
+    "tests/integration/payments",
 )
 """Tests with programs of their own, those that need none, and others to end with the first lane."""
 _COUNT: Final = re.compile(r"(\d+) (passed|failed|errors?|skipped|xfailed|deselected|warnings?)\b")

@@ -63,9 +63,15 @@ class Step(Lean):
 
 
 def head(steps: Iterable[Step], now: datetime | None = None) -> Step | None:
-    """The step to do first, of those not too late at `now`; of equal times the one listed first."""
-    in_time = (one for one in steps if now is None or one.until is None or now < one.until)
-    return min(in_time, key=lambda step: step.due, default=None)
+    """The step to do first, of those not too late at `now` or when they are due.
+
+    Of equal times it is the one listed first.
+    """
+    return min(
+        (one for one in steps if one.until is None or max(one.due, now or one.due) < one.until),
+        key=lambda step: step.due,
+        default=None,
+    )
 
 
 CLOCK_SKEW: Final = timedelta(seconds=2)

@@ -34,3 +34,10 @@ def refusal(reason: Untried) -> PaymentRequired:
         decline_code=reason,
         decline_class="hard",
     )
+
+
+def demand_not_barred(card: Method) -> Method:
+    """The card, unless its bank forbids to charge it. Errors: CARD_DECLINED."""
+    if card.barred_at is not None:
+        raise refusal("card_barred")
+    return card

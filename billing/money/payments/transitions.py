@@ -4,6 +4,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from billing.core import ids, keys
+from billing.core.errors import NotFound
 from billing.matters.effects import Announce, Rows, Watch, Work
 from billing.money.payment_methods.rules import CardDetails, card_facts
 from billing.money.payment_methods.schemas import Method
@@ -221,6 +222,14 @@ def charged_card(rows: Rows, own_card: UUID | None) -> Method | None:
     """The card named for what is charged, while it can be used; else the account's default."""
     own = (one for one in cards(rows) if one.id == own_card and one.barred_at is None)
     return next(own, None) or default_card(rows)
+
+
+def named_card(rows: Rows, method_id: UUID) -> Method:
+    """The active method with this id. Errors: PAYMENT_METHOD_NOT_FOUND."""
+    card = next((one for one in cards(rows) if one.id == method_id), None)
+    if card is None:
+        raise NotFound("PAYMENT_METHOD_NOT_FOUND", "no such payment method")
+    return card
 
 
 def cards(rows: Rows) -> list[Method]:

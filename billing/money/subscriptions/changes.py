@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from billing.core.errors import Conflict, NotFound
+from billing.core.errors import Conflict
 from billing.matters.effects import Rows, Work
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.schemas import Invoice
@@ -126,11 +126,7 @@ def _card(w: Work[SubscriptionFacts], paying: Paying) -> UUID:
     if paying.method_id is None:
         card = payments.charged_card(w.rows, cycles.of(w).payment_method_id)
     else:
-        card = next((one for one in payments.cards(w.rows) if one.id == paying.method_id), None)
-        if card is None:
-            raise NotFound("PAYMENT_METHOD_NOT_FOUND", "no such payment method")
+        card = payments.named_card(w.rows, paying.method_id)
     if card is None:
         raise Conflict("PAYMENT_METHOD_REQUIRED", "the account has no saved card")
-    if card.barred_at is not None:
-        raise card_rules.refusal("card_barred")
-    return card.id
+    return card_rules.demand_not_barred(card).id

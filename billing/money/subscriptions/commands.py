@@ -4,7 +4,7 @@ from typing import Any
 from uuid import UUID
 
 from billing.core.currencies import collectable
-from billing.core.errors import Conflict, NotFound
+from billing.core.errors import Conflict
 from billing.matters.agenda import head
 from billing.matters.effects import Bear, Wake, Work
 from billing.matters.kinds import SUBSCRIPTION
@@ -115,11 +115,7 @@ def choose_card(w: Work[SubscriptionFacts], *, method_id: UUID | None) -> Subscr
     Errors: PAYMENT_METHOD_NOT_FOUND; CARD_DECLINED for a barred card.
     """
     if method_id is not None:
-        card = next((one for one in payments.cards(w.rows) if one.id == method_id), None)
-        if card is None:
-            raise NotFound("PAYMENT_METHOD_NOT_FOUND", "no such payment method")
-        if card.barred_at is not None:
-            raise card_rules.refusal("card_barred")
+        card = card_rules.demand_not_barred(payments.named_card(w.rows, method_id))
         if cycles.of(w).payment_method_id != method_id:
             w.change(card, chosen_at=w.facts.at)
     announce(w, cycles.change(w, payment_method_id=method_id), "card_chosen")

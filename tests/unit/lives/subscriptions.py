@@ -11,12 +11,12 @@ from uuid import UUID
 
 from billing.catalog.plans.schemas import AddOn, DunningPolicy, Limit, Plan, Rollover
 from billing.core import periods
-from billing.core.errors import Conflict
+from billing.core.errors import Conflict, PaymentRequired
 from billing.core.periods import MONTH, Interval
 from billing.matters.agenda import Step
 from billing.matters.deciding import Course
-from billing.matters.effects import Add, Change, Do, Effect, Issue, Rows, Work
-from billing.matters.kinds import SUBSCRIPTION
+from billing.matters.effects import Add, Bear, Change, Do, Effect, Issue, Rows, Work
+from billing.matters.kinds import COLLECTION, SUBSCRIPTION
 from billing.money.dunning import cases
 from billing.money.dunning.rules import Policy
 from billing.money.dunning.schemas import DunningCase
@@ -30,7 +30,7 @@ from billing.money.subscriptions import add_ons, commands, payment_effects
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.schemas import Item, Paying, Subscription, SubscriptionChange
 from billing.money.subscriptions.transitions import RULES
-from tests.unit.lives.collections import BIRTH, Bank, Life, declines
+from tests.unit.lives.collections import BIRTH, LONG, Bank, Life, declines
 
 PRICE: Final = 4900
 UNIT: Final = Decimal("0.0137")
@@ -66,6 +66,7 @@ class SubscriptionLife(Life):
         self.finished: set[str] = set()
         self.heard = first
         self.granted: list[str] = []
+        self.pursued: set[UUID] = set()
         self.usage: dict[datetime, Arrear] = {}
         self.plan = plan_of(dice, self.new_id())
         self.at_start = dice.random() < 0.5
@@ -129,7 +130,7 @@ class SubscriptionLife(Life):
         work = Work(self.rows.copy(), self.facts(self.rows))
         try:
             verb(work)
-        except Conflict:
+        except (Conflict, PaymentRequired):
             return
         self.rows = work.rows
         self.look_at(work.effects)
@@ -139,6 +140,9 @@ class SubscriptionLife(Life):
         self.granted += [
             one.arguments["key"] for one in effects if isinstance(one, Do) and one.verb == "grant"
         ]
+        self.pursued |= {
+            one.subject_id for one in effects if isinstance(one, Bear) and one.kind == COLLECTION
+        }
 
     # -- what people do ------------------------------------------------------------------------
 
@@ -228,6 +232,7 @@ class SubscriptionLife(Life):
             assert row.ended_at is not None or row.cancel_at_period_end, "a cancel is forgotten"
 
     def hold_true_at_the_end(self) -> None:
+        self._debts_are_pursued()
         assert not any(one.is_unbooked for one in self.rows.of(Payment))
         assert all(one.is_finished for one in self.rows.of(Refund)), "a refund is forgotten"
         row = self.subscription
@@ -235,6 +240,13 @@ class SubscriptionLife(Life):
         if row.status == "canceled":
             for arrear in self.usage.values():
                 assert self._billed(arrear) == arrear.overage, "use is on no invoice"
+
+    def _debts_are_pursued(self) -> None:
+        """What outlives the subscription has a matter of its own, which comes to its end."""
+        for invoice in self.rows.of(Invoice):
+            if invoice.workflow_id == COLLECTION.workflow_id(invoice.id):
+                assert invoice.id in self.pursued, "nobody pursues the debt"
+                self.rows = Debt(self, invoice.id).pursue()
 
     def _adds_up(self, invoice: Invoice) -> None:
         live = [one for one in self.rows.of(Payment)
@@ -321,6 +333,34 @@ class SubscriptionLife(Life):
             assert overdue, f"{row.status} although nothing is overdue"
         if row.status in ENDED:
             assert not open_, "an ended subscription collects itself"
+
+
+class Debt(Life):
+    """An invoice that has outlived its subscription, collected as its own rules say."""
+
+    def __init__(self, of: SubscriptionLife, invoice_id: UUID) -> None:
+        self.dice, self.bank, self.now, self.ids = of.dice, of.bank, of.now, of.ids
+        self.finished, self.heard, self.rows, self.invoice_id = set(), of.heard, of.rows, invoice_id
+
+    def pursue(self) -> Rows:
+        """To its end; an operator lets go on what was paused or held."""
+        paused = (one for one in self.rows.of(DunningCase) if one.status == "paused")
+        if any(one.invoice_id == self.invoice_id for one in paused):
+            cases.resume(self.work(), invoice_id=self.invoice_id)
+        for _ in range(LONG):
+            if self.invoice.collection == "held":
+                self.ask()
+            step = self.next_step()
+            if step is None:
+                held = (
+                    self.invoice.collection == "held" and payments.default_card(self.rows) is None
+                )
+                assert held or self.invoice.status in ("paid", "uncollectible"), (
+                    "a debt is forgotten"
+                )
+                break
+            self.do(step)
+        return self.rows
 
 
 def live(dice: Random, steps: int) -> SubscriptionLife:

@@ -16,8 +16,8 @@ from billing.ledger.credits.holds import CaptureOrder, HoldOrder, capture_many, 
 from tests.integration.credits.accounts import CreditAccount
 
 ROUNDS = 60
-# What differs from try to try: names that are made anew, and the real time.
-NAMES = "{id,hold_id,transaction_id,real_at,woken_at,key,lot_id}"
+# What differs from try to try: names that are made anew, the real time, and what the worker does.
+NAMES = "{id,hold_id,transaction_id,real_at,woken_at,key,lot_id,started_at,words}"
 STATE = text(
     """
     SELECT (SELECT array_agg((to_jsonb(t) - CAST(:names AS text[])) || jsonb_build_object(

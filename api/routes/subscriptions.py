@@ -6,7 +6,7 @@ from functools import partial
 from typing import Annotated, Any, Final, Literal, Self
 
 from fastapi import Response
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.auth import BILLING
@@ -35,7 +35,9 @@ from api.schemas import (
     optional_body,
 )
 from api.workflow_calls import ensure_started, need_temporal, wait_until_done
+from billing.catalog.plans import rules
 from billing.catalog.plans import store as plans
+from billing.catalog.plans.spec import Every
 from billing.core import clock
 from billing.core.errors import NotFound
 from billing.core.failpoints import failpoint
@@ -60,18 +62,26 @@ from billing.money.subscriptions.states import Command
 router = new_router("subscriptions")
 Verb = Callable[[Work[SubscriptionFacts]], object]
 DAYS_UNTIL_DUE: Final = 30
-# As the price list names them, and as they are answered.
-_INTERVALS = {
-    "month": Interval(unit="month"), "monthly": Interval(unit="month"),
-    "year": Interval(unit="year"), "yearly": Interval(unit="year"),
-}  # fmt: skip
+_ADVERBS: Final = {"month": "monthly", "year": "yearly"}
+_WORDS: Final = {adverb: words for words, adverb in _ADVERBS.items()}
+
+
+def _without_adverb(value: Any) -> Any:
+    return _WORDS.get(value, value) if isinstance(value, str) else value
+
+
+PriceInterval = Annotated[
+    Every,
+    BeforeValidator(_without_adverb),
+    Field(description="As the price list has it: `month`, `2 weeks`; also `monthly` and `yearly`"),
+]
 
 
 class SubscribeBody(Body):
     """The plan, how often it is billed, and how the first payment is made."""
 
     plan: CatalogName
-    interval: Literal["monthly", "yearly", "month", "year"] = "monthly"
+    interval: PriceInterval = "month"
     currency: Currency | None = None
     quantity: Annotated[int, Field(strict=True, ge=1, le=10_000)] = 1
     payment_method_id: PaymentMethodName | None = None
@@ -213,7 +223,8 @@ class SubscriptionAnswer(Answer):
         202: {"model": SubscriptionAnswer, "description": "The first payment is undecided yet"},
         **responses(
             "SUBSCRIPTION_EXISTS", "SUBSCRIPTION_ENDING", "PAYMENT_PENDING", "PLAN_NOT_FOUND",
-            "CURRENCY_MISMATCH", "CURRENCY_NOT_CHARGED", "PRICE_CHANGED", "QUANTITY_NOT_OFFERED",
+            "INTERVAL_NOT_OFFERED", "CURRENCY_MISMATCH", "CURRENCY_NOT_CHARGED", "PRICE_CHANGED",
+            "QUANTITY_NOT_OFFERED",
             "PAYMENT_METHOD_NOT_FOUND", "TEMPORAL_UNAVAILABLE", "MERCHANT_NOT_FOUND", *KEYED,
         ),
     },
@@ -352,7 +363,7 @@ async def _begin(call: AccountCall, claim: Claim, wanted: NewSubscription) -> Ma
 def _wanted(body: SubscribeBody) -> NewSubscription:
     return NewSubscription(
         plan=body.plan,
-        interval=_INTERVALS[body.interval],
+        interval=rules.parse_interval(body.interval),
         currency=body.currency,
         quantity=body.quantity,
         method_id=payment_method_row(body.payment_method_id),
@@ -370,5 +381,5 @@ def _days_until_due(body: SubscribeBody) -> int | None:
 
 
 def _interval_name(interval: Interval) -> str:
-    names = {known: name for name, known in _INTERVALS.items()}
-    return names.get(interval, f"{interval.count} {interval.unit}")
+    words = rules.show_interval(interval)
+    return _ADVERBS.get(words, words)

@@ -14,6 +14,9 @@ from pydantic import Field
 from billing.core.frozen import Frozen
 
 Unit = Literal["day", "week", "month", "year"]
+_MONTHS: Final = {"month": 1, "year": 12}
+_DAYS: Final = {"day": 1, "week": 7, "month": 28, "year": 365}
+"""At least so many."""
 
 
 class Interval(Frozen):
@@ -21,6 +24,19 @@ class Interval(Frozen):
 
     unit: Unit
     count: int = Field(default=1, ge=1, le=366)
+
+    def fits_into(self, period: "Interval") -> bool:
+        """True if a `period` is a whole number of such cycles.
+
+        No month is a number of weeks: cycles of days fit if none is longer than a month ever is.
+        """
+        mine, whole = _MONTHS.get(self.unit), _MONTHS.get(period.unit)
+        if mine and whole:
+            return whole * period.count % (mine * self.count) == 0
+        days, least = _DAYS[self.unit] * self.count, _DAYS[period.unit] * period.count
+        if whole:
+            return days <= least
+        return not mine and least % days == 0
 
 
 MONTH = Interval(unit="month")
@@ -65,7 +81,7 @@ def month_of(at: datetime, zone: str) -> tuple[datetime, datetime]:
 
 def index_at(anchor_wall: datetime, zone: str, interval: Interval, instant: datetime) -> int:
     """The number of the period that holds `instant`; 0 for any time before the first boundary."""
-    days = {"day": 1, "week": 7, "month": 28, "year": 365}[interval.unit] * interval.count
+    days = _DAYS[interval.unit] * interval.count
     anchor = from_wall(anchor_wall, zone)
     low, high = 0, max(1, (instant - anchor).days // days + 2)
     while low < high:

@@ -112,6 +112,18 @@ class PlanSpec(_Spec):
             raise ValueError("an active plan needs a price: a free one costs 0")
         return self
 
+    @model_validator(mode="after")
+    def _cycles_fit_into_periods(self) -> Self:
+        """A cycle ends with its period, and the next one grants anew: one that is cut would be
+        given twice."""
+        for every in self.prices:
+            if not self.allowance_interval.fits_into(rules.parse_interval(every)):
+                raise ValueError(
+                    f"the price per {every} is not for a whole number of allowance cycles"
+                    f" ({self.allowance}): say `allowance: {every}`"
+                )
+        return self
+
     @property
     def allowance_interval(self) -> Interval:
         """The allowance cycle."""

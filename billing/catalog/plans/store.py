@@ -127,6 +127,17 @@ async def current_plans(connection: AsyncConnection, *, active_only: bool) -> li
     return [show_plan(row) for row in rows.mappings()]
 
 
+async def intervals(connection: AsyncConnection, plan_key: str) -> list[Interval]:
+    """The intervals that a plan is sold by, in any currency."""
+    rows = await connection.execute(
+        select(prices.c.interval_unit, prices.c.interval_count)
+        .where(prices.c.kind == "plan", prices.c.key == plan_key, prices.c.is_current)
+        .distinct()
+        .order_by(prices.c.interval_unit, prices.c.interval_count)
+    )
+    return [Interval(unit=row[0], count=row[1]) for row in rows]
+
+
 async def plan_price(
     connection: AsyncConnection, plan_key: str, currency: str, interval: Interval
 ) -> Price | None:

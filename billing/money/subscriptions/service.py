@@ -14,10 +14,12 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.catalog.plans import store as catalog
+from billing.catalog.plans.rules import show_interval
 from billing.catalog.plans.schemas import Plan, Price
 from billing.core import ids, periods
 from billing.core.errors import Conflict, NotFound
 from billing.core.frozen import Frozen
+from billing.core.periods import Interval
 from billing.ledger.credits import service as credits
 from billing.matters import store as matters
 from billing.matters.effects import Work
@@ -54,8 +56,8 @@ class Offer(Frozen):
 async def offer(connection: AsyncConnection, account_id: UUID, wanted: NewSubscription) -> Offer:
     """Check a wish without changing anything.
 
-    Errors: PLAN_NOT_FOUND, QUANTITY_NOT_OFFERED, CURRENCY_MISMATCH, PRICE_CHANGED,
-    CURRENCY_NOT_CHARGED, PAYMENT_METHOD_NOT_FOUND.
+    Errors: PLAN_NOT_FOUND, QUANTITY_NOT_OFFERED, INTERVAL_NOT_OFFERED, CURRENCY_MISMATCH,
+    PRICE_CHANGED, CURRENCY_NOT_CHARGED, PAYMENT_METHOD_NOT_FOUND.
     """
     balance = await credits.lock(connection, account_id)
     currency = wanted.currency or balance.currency or DEFAULT_CURRENCY
@@ -67,6 +69,8 @@ async def offer(connection: AsyncConnection, account_id: UUID, wanted: NewSubscr
     if wanted.quantity != 1:
         # Its limits and credits are those of one: more would cost more and give nothing.
         raise Conflict("QUANTITY_NOT_OFFERED", f"plan {plan.key} is sold once per subscription")
+    if price is None:
+        await _demand_sold_by(connection, plan, wanted.interval)
     if price is None or balance.currency not in (None, currency):
         raise Conflict("CURRENCY_MISMATCH", f"plan {plan.key} has no such price in {currency}")
     demand_price(wanted.expected_minor, price.amount_minor * wanted.quantity, currency)
@@ -77,6 +81,14 @@ async def offer(connection: AsyncConnection, account_id: UUID, wanted: NewSubscr
     else:
         method = None if wanted.pay_by_card else await methods.default(connection, account_id)
     return Offer(wanted=wanted, plan=plan, price=price, method=method)
+
+
+async def _demand_sold_by(connection: AsyncConnection, plan: Plan, wanted: Interval) -> None:
+    """Error: INTERVAL_NOT_OFFERED."""
+    known = await catalog.intervals(connection, plan.key)
+    if wanted not in known:
+        sold = ", ".join(show_interval(one) for one in known)
+        raise Conflict("INTERVAL_NOT_OFFERED", f"plan {plan.key} is sold per {sold}")
 
 
 async def start(

@@ -206,3 +206,27 @@ def test_an_instant_that_no_clock_can_show_is_beyond_the_calendar(text: str) -> 
     assert not within_calendar(at)
     with pytest.raises(OverflowError):
         at.astimezone(UTC)
+
+
+@pytest.mark.parametrize(
+    ("cycle", "period", "fits"),
+    [
+        (("month", 1), ("month", 1), True),
+        (("month", 1), ("year", 1), True),
+        (("month", 12), ("year", 1), True),
+        (("month", 13), ("year", 1), False),
+        (("week", 4), ("month", 1), True),
+        (("month", 2), ("month", 3), False),
+        (("day", 29), ("month", 1), False),
+        (("month", 1), ("day", 62), False),
+        (("year", 1), ("day", 365), False),
+        (("week", 1), ("day", 7), True),
+        (("week", 1), ("day", 10), False),
+        (("month", 1), ("week", 1), False),
+    ],
+)
+def test_a_period_is_a_whole_number_of_its_cycles(
+    cycle: tuple[Unit, int], period: tuple[Unit, int], fits: bool
+) -> None:
+    inner, outer = (Interval(unit=unit, count=count) for unit, count in (cycle, period))
+    assert inner.fits_into(outer) is fits

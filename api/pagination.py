@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final, Generic, TypeVar
 
 from fastapi import Depends, Query
 from pydantic import TypeAdapter
-from sqlalchemy import ColumnElement, RowMapping, Select, func, literal, select, tuple_
+from sqlalchemy import ColumnElement, RowMapping, Select, func, literal, select, tuple_, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core.errors import Invalid
@@ -94,17 +94,60 @@ async def paginate(
     `keys` must be selected columns that together are unique and never null, such as
     `(invoices.c.created_at, invoices.c.id)`. Raises `Invalid` INVALID_CURSOR.
     """
-    counted = query.order_by(None).with_only_columns(literal(1), maintain_column_froms=True)
-    total = await connection.scalar(
-        select(func.count()).select_from(counted.limit(TOTAL_CAP).subquery())
-    )
+    total = await _total(connection, query)
     cut = query.order_by(*(key.desc() for key in keys)).limit(asked.limit + 1)
     if asked.cursor is not None:
-        mark = decode_cursor(asked.cursor, keys)
-        cut = cut.where(tuple_(*keys) < tuple_(*map(_literal, mark, keys)))
+        cut = cut.where(_after(asked.cursor, keys))
     elif asked.skip:
         cut = cut.offset(asked.skip)
     rows = (await connection.execute(cut)).mappings().all()
+    return _page(rows, keys, asked, total, show)
+
+
+async def paginate_merged(
+    connection: AsyncConnection,
+    queries: Sequence[tuple[Select[Any], Sequence[ColumnElement[Any]]]],
+    asked: PageRequest,
+    show: Callable[[RowMapping], T],
+) -> Page[T]:
+    """As `paginate`, of several queries with the same columns, each with its own keys; those of the
+    first name the order. Each is cut by itself, so that its index serves it.
+    """
+    total, keys = 0, queries[0][1]
+    cut = []
+    for query, own in queries:
+        total += await _total(connection, query)
+        part = query.order_by(*(key.desc() for key in own)).limit(asked.skip + asked.limit + 1)
+        if asked.cursor is not None:
+            part = part.where(_after(asked.cursor, own))
+        cut.append(select(part.subquery()))
+    merged = union_all(*cut).subquery()
+    names = [merged.c[str(key.key)] for key in keys]
+    wanted = select(merged).order_by(*(name.desc() for name in names))
+    rows = await connection.execute(wanted.limit(asked.limit + 1).offset(asked.skip))
+    return _page(rows.mappings().all(), names, asked, min(total, TOTAL_CAP), show)
+
+
+async def _total(connection: AsyncConnection, query: Select[Any]) -> int:
+    """The number of rows, counted up to the cap."""
+    counted = query.order_by(None).with_only_columns(literal(1), maintain_column_froms=True)
+    found = await connection.scalar(
+        select(func.count()).select_from(counted.limit(TOTAL_CAP).subquery())
+    )
+    return found or 0
+
+
+def _after(cursor: str, keys: Sequence[ColumnElement[Any]]) -> ColumnElement[bool]:
+    return tuple_(*keys) < tuple_(*map(_literal, decode_cursor(cursor, keys), keys))
+
+
+def _page(
+    rows: Sequence[RowMapping],
+    keys: Sequence[ColumnElement[Any]],
+    asked: PageRequest,
+    total: int,
+    show: Callable[[RowMapping], T],
+) -> Page[T]:
     shown, has_more = rows[: asked.limit], len(rows) > asked.limit
     by_number = asked.cursor is None
     return Page(
@@ -115,7 +158,7 @@ async def paginate(
             page=asked.skip // asked.limit + 1 if by_number else None,
             has_more=has_more,
             next_cursor=encode_cursor(shown[-1], keys) if has_more else None,
-            total=total or 0,
+            total=total,
         ),
     )
 

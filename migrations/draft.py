@@ -28,8 +28,9 @@ NEXT: Final = "0002"
 # row would cost more than the rows.
 _BATCHED: Final = frozenset(
     {
-        "accounts", "billing_records", "credit_balances", "credit_lots", "credit_transaction_lots",
-        "credit_transactions", "price_overrides", "usage_counters", "usage_periods",
+        "accounts", "billing_records", "capture_logs", "credit_balances", "credit_lots",
+        "credit_transaction_lots", "credit_transactions", "price_overrides",
+        "usage_counters", "usage_periods",
     }
 )  # fmt: skip
 # Statements on these look at a row or two: a search of the list as a text costs less than to make

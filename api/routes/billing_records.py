@@ -97,11 +97,9 @@ class ProcessBody(Body):
     force_charge: bool = False
 
 
-class RecordAnswer(Answer):
-    """A billing record [F19]; kind `true_up` is what rounding adds on an invoice line."""
+class RatedAnswer(Answer):
+    """The facts of a use, its price, and what paid it."""
 
-    billing_id: Annotated[str, encoded(rules.BILLING_ID)] = Field(validation_alias="id")
-    kind: Literal["usage", "true_up"]
     event_id: str | None
     user_id: str | None
     organization_id: str | None
@@ -128,6 +126,13 @@ class RecordAnswer(Answer):
     occurred_at: datetime
     created_at: datetime
     updated_at: datetime
+
+
+class RecordAnswer(RatedAnswer):
+    """A billing record [F19]; kind `true_up` is what rounding adds on an invoice line."""
+
+    billing_id: Annotated[str, encoded(rules.BILLING_ID)] = Field(validation_alias="id")
+    kind: Literal["usage", "true_up"]
 
 
 @router.post(

@@ -10,23 +10,26 @@ from sqlalchemy import RowMapping
 
 from api.date_range import MaybeMoment, moments
 from api.dependencies import Call, Fresh, MemberRead
-from api.pagination import Page, Paging, paginate
+from api.pagination import Page, Paging, paginate, paginate_merged
 from api.problems import responses
 from api.routes.base import new_router
-from api.routes.billing_records import KEYS, RecordAnswer, show
+from api.routes.billing_records import KEYS, RatedAnswer
 from api.schemas import Answer, OneWord, Owner, OwnerId, Total
 from api.user_scope import only_user, visible
 from billing.core import clock, ids
 from billing.core.money import ZERO
+from billing.ledger.credits.tables import capture_logs
 from billing.metering.quotas import service as quotas
 from billing.metering.quotas.rules import QUOTA_ID
 from billing.metering.quotas.schemas import Bound, Quota
-from billing.metering.usage import rules, store
+from billing.metering.usage import logs, rules, store
 from billing.metering.usage.schemas import Counter, Period, Status
 from billing.metering.usage.tables import usage_alerts
 from billing.money.subscriptions import entitlements
 
 router = new_router("usage")
+
+CAPTURE_KEYS: Final = (capture_logs.c.created_at, capture_logs.c.transaction_id)
 
 # The console expects these meters even before any use [G9].
 ALWAYS: Final = ("impressions", "api_calls", "data_transfer_gb")
@@ -118,6 +121,25 @@ class AlertAnswer(Answer):
         )
 
 
+class LogAnswer(RatedAnswer):
+    """A use, or the capture of a hold: then without a billing record of its own, the credits are
+    what was used, and `operation` is the reason that the caller gave.
+    """
+
+    billing_id: str | None
+    kind: Literal["usage", "capture"]
+
+    @classmethod
+    def of_row(cls, row: RowMapping) -> Self:
+        """The log of a row of `logs.uses` or `logs.captures`."""
+        record = row["kind"] == "usage"
+        return cls.of(
+            row,
+            billing_id=ids.encode(rules.BILLING_ID, row["id"]) if record else None,
+            is_included=row["charged_units"] == 0,
+        )
+
+
 @router.get("/usage/current", responses=responses())
 async def read_current_usage(call: MemberRead, fresh: Fresh = False) -> UsageAnswer:
     """Usage of the open cycle against the plan's limits; zeros for an unknown account [A13].
@@ -181,15 +203,21 @@ async def list_usage_logs(
     start_date: MaybeMoment = None,
     end_date: MaybeMoment = None,
     fresh: Fresh = False,
-) -> Page[RecordAnswer]:
-    """Single uses, newest first [G10]; a member sees only its own [A14]."""
-    query = store.records(
-        call.account_id, operation=operation, model=model, service_type=service_type,
-        user_id=visible(user_id, call), billing_status=status, kind="usage",
-    )  # fmt: skip
+) -> Page[LogAnswer]:
+    """Single uses, newest first, and captures of holds that no use is behind: together all that
+    spent credits [F4, G10]. A member sees only its own [A14]: captures of the holds it made.
+    """
+    wanted: dict[str, str | None] = {
+        "operation": operation, "model": model, "service_type": service_type,
+        "user_id": visible(user_id, call), "billing_status": status,
+    }  # fmt: skip
     async with call.reading(fresh=fresh) as connection:
-        start, end = await moments(call, connection, start_date, end_date)
-        return await paginate(connection, store.between(query, start, end), KEYS, paging, show)
+        days = await moments(call, connection, start_date, end_date)
+        both = (
+            (logs.uses(call.account_id, days, **wanted), KEYS),
+            (logs.captures(call.account_id, days, **wanted), CAPTURE_KEYS),
+        )
+        return await paginate_merged(connection, both, paging, LogAnswer.of_row)
 
 
 def _may_see(call: Call, quota: Quota) -> bool:

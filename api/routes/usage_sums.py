@@ -1,4 +1,4 @@
-"""Sums of usage by name, by time bucket, and as statistics [G11-G14]; read from counters only."""
+"""Sums of usage by name, by time bucket, and as statistics [G11-G14]; uses are read as counters."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from billing.catalog.rating.schemas import CREDIT
 from billing.core import periods
 from billing.core.errors import Invalid
 from billing.core.money import ZERO
-from billing.metering.usage import rules, store
+from billing.metering.usage import logs, rules, store
 
 router = new_router("usage")
 
@@ -99,20 +99,13 @@ class StatsAnswer(Answer):
 async def read_usage_summary(
     call: MemberRead, start_date: MaybeDay = None, end_date: MaybeDay = None, fresh: Fresh = False
 ) -> SummaryAnswer:
-    """Sums by operation, model and meter over a range of days, by default the last thirty [G11]."""
+    """Sums by operation, model and meter over a range of days, by default the last thirty [G11].
+
+    Captures of holds that no use is behind are there as the meter `credits`.
+    """
     async with call.reading(fresh=fresh) as connection:
         days = await span(call, connection, start_date, end_date)
-        meters = await _sums_by_meter(connection, call.account_id, days)
-        return SummaryAnswer(
-            by_operation=await _sums_by_name(connection, call.account_id, "a:", days),
-            by_model=await _sums_by_name(connection, call.account_id, "m:", days),
-            by_meter=meters,
-            total_events=sum(one.events for one in meters),
-            total_credits=sum((one.credits for one in meters), ZERO),
-            start=days.start,
-            end=days.end,
-            as_of=days.as_of,
-        )
+        return await _summary(connection, call.account_id, days)
 
 
 @router.get("/usage/aggregations", responses=responses("MERCHANT_NOT_FOUND", "NOT_FOUND"))
@@ -165,6 +158,24 @@ async def read_usage_stats(
     return _stats([tuple(row) for row in facets], active, days)
 
 
+async def _summary(connection: AsyncConnection, account_id: UUID, days: Days) -> SummaryAnswer:
+    captured = await logs.captured(connection, account_id, days.start, days.end)
+    operations = await _sums_by_name(connection, account_id, "a:", days)
+    models = await _sums_by_name(connection, account_id, "m:", days)
+    meters = await _sums_by_meter(connection, account_id, days)
+    by_meter = _with(meters, [(logs.METER, one) for one in captured])
+    return SummaryAnswer(
+        by_operation=_with(operations, [(one.operation, one) for one in captured]),
+        by_model=_with(models, [(one.model, one) for one in captured if one.model]),
+        by_meter=by_meter,
+        total_events=sum(one.events for one in by_meter),
+        total_credits=sum((one.credits for one in by_meter), ZERO),
+        start=days.start,
+        end=days.end,
+        as_of=days.as_of,
+    )
+
+
 async def _sums_by_name(
     connection: AsyncConnection, account_id: UUID, prefix: str, days: Days
 ) -> list[SumAnswer]:
@@ -184,6 +195,18 @@ async def _sums_by_meter(
     for row in await connection.execute(query):
         meters[row.meter].append(row)
     return [SumAnswer(name=meter, **_totals(rows)) for meter, rows in sorted(meters.items())]
+
+
+def _with(
+    counted: Sequence[SumAnswer], captured: Sequence[tuple[str, logs.Captured]]
+) -> list[SumAnswer]:
+    """The sums of uses, and those of captures under their names, by name."""
+    rows: defaultdict[str, list[Any]] = defaultdict(list, {one.name: [one] for one in counted})
+    for name, one in captured:
+        rows[name].append(
+            SumAnswer(name=name, quantity=one.credits, events=one.events, credits=one.credits)
+        )
+    return [SumAnswer(name=name, **_totals(found)) for name, found in sorted(rows.items())]
 
 
 def _totals(rows: Sequence[Any]) -> dict[str, Any]:

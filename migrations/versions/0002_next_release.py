@@ -65,6 +65,18 @@ _SLICES = """
 """
 
 
+# Captures of before have their usage logs too. Those that a use is behind name its record. Nothing
+# is captured meanwhile: the release before writes no logs.
+_CAPTURES = """
+    ALTER TABLE credit_transactions NO FORCE ROW LEVEL SECURITY;
+    INSERT INTO capture_logs (
+        transaction_id, account_id, operation, model, credits, paid_only, detail, created_at)
+    SELECT id, account_id, reason, detail ->> 'model', -amount, false, detail, at
+    FROM credit_transactions WHERE kind = 'capture' AND detail ->> 'billing_id' IS NULL;
+    ALTER TABLE credit_transactions FORCE ROW LEVEL SECURITY;
+"""
+
+
 def upgrade() -> None:
     """Create what the release before does not have."""
     _add_columns()
@@ -84,6 +96,7 @@ def upgrade() -> None:
             op.get_bind().connection.cursor().execute(path.read_text())
         if name == "tables.sql":
             op.execute(_SLICES)
+            op.execute(_CAPTURES)
     op.add_column("balance_entries", sa.Column("reason", sa.Text(), nullable=True))
     op.create_index(
         "ix_payment_attempts_account", "payment_attempts", ["account_id", "started_at", "id"]

@@ -44,7 +44,7 @@ _OTHERS: Final = (
     ("usage_counted", "I4", "each day's counters are the sum of its billing records"),
     ("usage_cycles", "I4", "each cycle's counters are the sum of its billing records"),
     ("budgets_known", "I4", "a use is held against budgets exactly where there are any"),
-    ("usage_paid", "I1", "what an entry of the ledger took or owes is the sum of its uses"),
+    ("usage_paid", "I1", "what was spent has its usage logs, and is their sum"),
     ("usage_counted_beyond", "I4", "each cycle's overage is the sum of its billing records"),
     ("usage_billed", "I4", "usage lines are the sum of the records they cover, to the cent"),
     ("usage_invoiced", "I4", "use of a closed cycle is on an invoice"),

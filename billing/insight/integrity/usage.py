@@ -56,14 +56,21 @@ QUERIES: Final[dict[str, str]] = {
         WHERE b.budget_mode IS DISTINCT FROM k.mode
     """,
     "usage_paid": """
-        SELECT r.account_id, public_id('ctx', r.transaction_id) AS subject
+        SELECT account_id, public_id('ctx', transaction_id) AS subject
         FROM (
-            SELECT account_id, transaction_id, sum(total_amount) AS total
-            FROM billing_records WHERE transaction_id IS NOT NULL
+            SELECT account_id, id AS transaction_id, debt - amount AS spent
+            FROM credit_transactions WHERE kind IN ('debit', 'capture')) t
+        FULL JOIN (
+            SELECT account_id, transaction_id, sum(credits) AS logged, count(*) AS logs,
+                bool_or(is_capture) AS is_capture
+            FROM (
+                SELECT account_id, transaction_id, total_amount AS credits, false AS is_capture
+                FROM billing_records WHERE transaction_id IS NOT NULL
+                UNION ALL
+                SELECT account_id, transaction_id, credits, true FROM capture_logs) l
             GROUP BY account_id, transaction_id) r
-        LEFT JOIN credit_transactions t
-               ON t.id = r.transaction_id AND t.account_id = r.account_id
-        WHERE t.amount - t.debt IS DISTINCT FROM -r.total
+        USING (account_id, transaction_id)
+        WHERE t.spent IS DISTINCT FROM r.logged OR (r.is_capture AND r.logs > 1)
     """,
     # Records and lines agree to the cent; a record that no line covers yet is pending. So is one of
     # very many that a line covers, until its part is completed.

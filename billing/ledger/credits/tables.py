@@ -189,3 +189,23 @@ credit_hold_lots = c.table(
     c.index("ix_credit_hold_lots_lot", "lot_id"),
     info={"append_only": True},
 )
+
+# The usage log of a capture that no use of a meter is behind: written with its entry [F4]. The log
+# of every other spend is its billing record. No foreign keys, as above.
+capture_logs = c.table(
+    "capture_logs",
+    c.uuid("transaction_id", primary_key=True),
+    c.uuid("account_id"),
+    # Who made the hold.
+    c.text("user_id", nullable=True),
+    # The reason and the model that the caller gave.
+    c.text("operation"),
+    c.text("model", nullable=True),
+    c.amount("credits"),
+    c.flag("paid_only"),
+    c.json("detail", server_default="{}"),
+    c.instant("created_at"),
+    c.check("credits > 0", name="credits_positive"),
+    c.index("ix_capture_logs_account", "account_id", "created_at", "transaction_id"),
+    info={"append_only": True},
+)

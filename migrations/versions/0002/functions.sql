@@ -28,6 +28,166 @@ LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
     END
 $$;
 
+CREATE OR REPLACE FUNCTION credit_capture_fast(
+    p_items credit_capture_item[], p_accounts uuid[], p_at timestamptz)
+RETURNS SETOF credit_capture_answer
+LANGUAGE plpgsql
+SET enable_seqscan = off
+SET enable_hashjoin = on
+SET enable_mergejoin = off
+SET plan_cache_mode = force_generic_plan
+AS $$
+DECLARE
+    shown text := coalesce(current_setting('app.accounts', true), '');
+    fit record;
+BEGIN
+    PERFORM set_config('app.accounts', array_to_string(p_accounts, ','), true);
+    fit := credit_capture_fit(p_items, p_at, clock_timestamp());
+    RETURN QUERY
+    WITH items AS MATERIALIZED (
+        SELECT
+            i.account_id, i.hold_id, i.reason, i.detail, i.id, i.lot_id, i.as_of, i.held,
+            coalesce(i.amount, i.held) AS captured, i.subject, i.place
+        FROM ROWS FROM (
+            unnest(p_items), unnest(fit.ids), unnest(fit.lots), unnest(fit.as_of),
+            unnest(fit.held), unnest(fit.subjects)
+        ) WITH ORDINALITY AS i(
+            account_id, hold_id, amount, reason, detail, id, lot_id, as_of, held, subject, place)
+        WHERE fit.all_fit
+    ), lots AS (
+        UPDATE credit_lots AS l
+        SET held = l.held - i.held, remaining = l.remaining - i.captured,
+            is_open = l.remaining - i.captured > 0
+        FROM items AS i WHERE l.id = i.lot_id
+    ), moved AS MATERIALIZED (
+        UPDATE credit_balances AS b
+        SET held = b.held - i.held, balance = b.balance - i.captured,
+            used = b.used + i.captured, seq = b.seq + 1, last_at = greatest(b.last_at, i.as_of)
+        FROM items AS i WHERE b.account_id = i.account_id
+        RETURNING i.place, b.balance, b.used, b.seq, b.last_at
+    ), entries AS (
+        INSERT INTO credit_transactions (
+            id, account_id, seq, kind, amount, balance_after, used_after, key, reason, subject,
+            detail, at, real_at)
+        SELECT i.id, i.account_id, m.seq, 'capture', -i.captured, m.balance, m.used,
+            public_id('hld', i.hold_id) || '/capture', i.reason, i.subject,
+            coalesce(i.detail, '{}'), m.last_at, clock_timestamp()
+        FROM items AS i JOIN moved AS m ON m.place = i.place
+    ), lines AS (
+        INSERT INTO credit_transaction_lots (transaction_id, lot_id, account_id, amount)
+        SELECT id, lot_id, account_id, -captured FROM items
+    ), ended AS (
+        UPDATE credit_holds AS h
+        SET status = 'captured', captured = i.captured, resolved_at = i.as_of
+        FROM items AS i WHERE h.id = i.hold_id RETURNING i.place, h.made_by, h.paid_only
+    ), logged AS (
+        INSERT INTO capture_logs (
+            transaction_id, account_id, user_id, operation, model, credits, paid_only, detail,
+            created_at)
+        SELECT i.id, i.account_id, e.made_by, i.reason, i.detail ->> 'model', i.captured,
+            e.paid_only, coalesce(i.detail, '{}'), m.last_at
+        FROM items AS i JOIN moved AS m ON m.place = i.place JOIN ended AS e ON e.place = i.place
+    )
+    SELECT i.place::integer, 'ok', i.hold_id, i.id, i.captured, i.held - i.captured, m.balance
+    FROM items AS i JOIN moved AS m ON m.place = i.place;
+    PERFORM set_config('app.accounts', shown, true);
+END;
+$$;
+
+CREATE OR REPLACE FUNCTION credit_capture_fit(
+    p_items credit_capture_item[], p_at timestamptz, p_real_at timestamptz,
+    OUT all_fit boolean, OUT ids uuid[], OUT lots uuid[], OUT as_of timestamptz[],
+    OUT held numeric[], OUT subjects text[])
+LANGUAGE plpgsql AS $$
+BEGIN
+    SELECT count(*) = cardinality(p_items) AND count(DISTINCT s.account_id) = count(*),
+        array_agg(uuidv7()),
+        array_agg(s.lot_id ORDER BY s.place), array_agg(s.as_of ORDER BY s.place),
+        array_agg(s.held ORDER BY s.place), array_agg(s.subject ORDER BY s.place)
+    INTO all_fit, ids, lots, as_of, held, subjects
+    FROM (
+        SELECT i.ordinality AS place, i.account_id, l.id AS lot_id, t.as_of, h.amount AS held,
+            h.subject
+        FROM unnest(p_items) WITH ORDINALITY AS i
+        JOIN accounts AS a ON a.id = i.account_id
+        JOIN credit_balances AS b ON b.account_id = i.account_id
+        JOIN credit_holds AS h ON h.id = i.hold_id AND h.account_id = i.account_id
+        JOIN credit_hold_lots AS p ON p.hold_id = i.hold_id AND p.position = 1
+        JOIN credit_lots AS l ON l.id = p.lot_id
+        CROSS JOIN LATERAL (SELECT coalesce(p_at, a.clock_at, p_real_at) AS as_of) AS t
+        WHERE h.status = 'open' AND p.amount = h.amount AND coalesce(i.amount, h.amount) > 0
+            AND coalesce(i.amount, h.amount) <= h.amount AND l.claimed = 0
+            AND coalesce(l.expires_at > t.as_of, true)
+            AND coalesce(b.next_expiry > t.as_of, true)) AS s;
+END;
+$$;
+
+CREATE OR REPLACE FUNCTION credit_capture_held(
+    p_item credit_capture_item, p_at timestamptz DEFAULT NULL)
+RETURNS credit_capture_answer
+LANGUAGE plpgsql
+SET enable_seqscan = off
+SET plan_cache_mode = force_generic_plan
+AS $$
+DECLARE
+    shown text := coalesce(current_setting('app.accounts', true), '');
+    as_of timestamptz := credit_open(p_item.account_id, p_at);
+    known record;
+    answer credit_capture_answer;
+    posting credit_posting;
+BEGIN
+    SELECT h.amount, h.captured, h.status, h.subject INTO known
+    FROM credit_holds AS h WHERE h.id = p_item.hold_id AND h.account_id = p_item.account_id;
+    answer.hold_id := p_item.hold_id;
+    answer.captured := coalesce(p_item.amount, known.amount);
+    answer.released := known.amount - answer.captured;
+    answer.verdict := credit_hold_verdict(
+        as_of, known.status, known.captured = answer.captured);
+    IF answer.verdict = 'ok' AND answer.captured > known.amount THEN
+        answer.verdict := 'exceeded';
+    END IF;
+    posting := ROW(p_item.account_id, 'capture', public_id('hld', p_item.hold_id) || '/capture',
+        NULL, p_item.reason, known.subject, p_item.detail, as_of);
+    IF answer.verdict = 'ok' THEN
+        PERFORM credit_spend_held(p_item.hold_id, answer.captured, posting);
+        PERFORM credit_release_lots(p_item.account_id, p_item.hold_id, answer.captured, as_of);
+        UPDATE credit_holds AS h
+        SET status = 'captured', captured = answer.captured, resolved_at = as_of
+        WHERE h.id = p_item.hold_id;
+    END IF;
+    SELECT t.id, t.balance_after INTO answer.transaction_id, answer.balance
+    FROM credit_transactions AS t WHERE t.key = posting.key;
+    PERFORM set_config('app.accounts', shown, true);
+    RETURN answer;
+END;
+$$;
+
+CREATE OR REPLACE FUNCTION credit_capture_one(
+    p_item credit_capture_item, p_at timestamptz DEFAULT NULL)
+RETURNS credit_capture_answer
+LANGUAGE plpgsql
+SET enable_seqscan = off
+SET plan_cache_mode = force_generic_plan
+AS $$
+DECLARE
+    shown text := coalesce(current_setting('app.accounts', true), '');
+    answer credit_capture_answer := credit_capture_held(p_item, p_at);
+BEGIN
+    IF answer.verdict = 'ok' THEN
+        PERFORM set_config('app.accounts', p_item.account_id::text, true);
+        INSERT INTO capture_logs (
+            transaction_id, account_id, user_id, operation, model, credits, paid_only, detail,
+            created_at)
+        SELECT t.id, t.account_id, h.made_by, t.reason, t.detail ->> 'model', -t.amount,
+            h.paid_only, t.detail, t.at
+        FROM credit_transactions AS t JOIN credit_holds AS h ON h.id = p_item.hold_id
+        WHERE t.id = answer.transaction_id;
+        PERFORM set_config('app.accounts', shown, true);
+    END IF;
+    RETURN answer;
+END;
+$$;
+
 CREATE OR REPLACE FUNCTION credit_hold_fast_v2(
     p_items credit_hold_item_v2[], p_accounts uuid[], p_at timestamptz)
 RETURNS SETOF credit_hold_answer
@@ -721,6 +881,29 @@ LANGUAGE sql STABLE AS $$
         SELECT CASE WHEN c.lim IS NULL THEN 0 ELSE least(c.delta,
             greatest(0, (c.lim ->> 'included')::numeric - c.used_before)) END
         OFFSET 0) AS x(included)
+$$;
+
+CREATE OR REPLACE FUNCTION usage_capture(INOUT p_records usage_rated[], p_hold_id uuid)
+LANGUAGE plpgsql AS $$
+DECLARE
+    shown text := current_setting('app.accounts', true);
+    due usage_rated := p_records[1];
+BEGIN
+    IF due.total_amount > 0 THEN
+        p_records[1].transaction_id := (credit_capture_held(
+            ROW(due.account_id, p_hold_id, due.total_amount,
+                coalesce('usage: ' || (due.kind).product_id, 'usage'),
+                jsonb_build_object(
+                    'billing_id', public_id('bill', (due.use).id),
+                    'product_id', (due.kind).product_id,
+                    'usage_amount', public_decimal((due.use).amount)))::credit_capture_item,
+            due.created_at)).transaction_id;
+        p_records[1].billing_status := 'completed';
+    ELSE
+        PERFORM credit_release(due.account_id, p_hold_id, due.created_at);
+    END IF;
+    PERFORM set_config('app.accounts', shown, true);
+END;
 $$;
 
 CREATE OR REPLACE FUNCTION usage_carry_over(
@@ -1533,3 +1716,15 @@ BEGIN
         concat_ws(',', nullif(current_setting('app.top_ups', true), ''), p_account_id), true);
 END;
 $$;
+
+CREATE OR REPLACE VIEW credit_usage_logs WITH (security_invoker = true) AS
+SELECT
+    id, account_id, user_id, operation, model, service_type, product_id, usage_amount,
+    total_amount AS credits, transaction_id, occurred_at AS created_at
+FROM billing_records
+WHERE currency = 'CREDIT' AND total_amount > 0 AND billing_status = 'completed'
+UNION ALL
+SELECT
+    transaction_id, account_id, user_id, operation, model, NULL, NULL, credits, credits,
+    transaction_id, created_at
+FROM capture_logs;

@@ -1,3 +1,12 @@
+ALTER TABLE capture_logs ENABLE ROW LEVEL SECURITY;
+ALTER TABLE capture_logs FORCE ROW LEVEL SECURITY;
+CREATE POLICY tenant ON capture_logs
+    USING (account_id IN (SELECT unnest(string_to_array(NULLIF(current_setting('app.accounts', true), ''), ',')::uuid[])));
+
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON capture_logs
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+REVOKE UPDATE, DELETE, TRUNCATE ON capture_logs FROM billing_app, billing_operator;
+
 ALTER TABLE quota_slices ENABLE ROW LEVEL SECURITY;
 ALTER TABLE quota_slices FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON quota_slices

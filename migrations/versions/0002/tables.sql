@@ -1,3 +1,19 @@
+CREATE TABLE capture_logs (
+    transaction_id UUID NOT NULL,
+    account_id UUID NOT NULL,
+    user_id TEXT,
+    operation TEXT NOT NULL,
+    model TEXT,
+    credits NUMERIC(27, 12) NOT NULL,
+    paid_only BOOLEAN NOT NULL,
+    detail JSONB DEFAULT '{}' NOT NULL,
+    created_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    CONSTRAINT pk_capture_logs PRIMARY KEY (transaction_id),
+    CONSTRAINT ck_capture_logs_credits_positive CHECK (credits > 0)
+);
+
+CREATE INDEX ix_capture_logs_account ON capture_logs (account_id, created_at, transaction_id);
+
 CREATE TABLE default_plan (
     is_only BOOLEAN NOT NULL,
     plan_key TEXT,

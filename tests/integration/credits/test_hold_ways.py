@@ -30,6 +30,9 @@ STATE = text(
             'lot', p.lot_id, 'part', p.amount) ORDER BY t.account_id, t.seq, p.lot_id)
         FROM credit_transactions AS t
         LEFT JOIN credit_transaction_lots AS p ON p.transaction_id = t.id) AS entries,
+        (SELECT array_agg((to_jsonb(t) - CAST(:names AS text[])) || jsonb_build_object(
+            'seq', e.seq) ORDER BY t.account_id, e.seq)
+        FROM capture_logs AS t JOIN credit_transactions AS e ON e.id = t.transaction_id) AS logs,
         (SELECT array_agg(to_jsonb(t) - CAST(:names AS text[]) ORDER BY t.workflow_id)
         FROM matters AS t WHERE account_id = ANY (:accounts)) AS matters,
         (SELECT array_agg(t.data ORDER BY t.account_id, t.seq)

@@ -21,7 +21,6 @@ from billing.core.settings import Settings
 from billing.insight.integrity import rules, service
 from billing.insight.integrity.rules import CHECKS, LEDGER
 from billing.ledger.credits import invariants
-from billing.ledger.credits import service as credits
 from tests.integration.actors import Actors, Customer, wait_for
 from tests.integration.credits import holding
 from tests.integration.credits.test_checks import DAMAGE as LEDGER_DAMAGE
@@ -69,7 +68,7 @@ DAMAGE: Final[dict[str, str]] = {
     "usage_counted": A_USE.format(paid="NULL", MINE=MINE),
     "usage_cycles": A_USE.format(paid="NULL", MINE=MINE) + WRONG_CYCLE,
     "budgets_known": f"UPDATE credit_balances SET budget_mode = 'block' WHERE {MINE}",
-    "usage_paid": A_USE.format(paid="id", MINE=MINE),
+    "usage_paid": f"DELETE FROM capture_logs WHERE {MINE}",
     "usage_counted_beyond": BEYOND.format(status="pending", MINE=MINE),
     "usage_billed": BEYOND.format(status="completed", MINE=MINE),
     "usage_invoiced": BEYOND.format(status="pending", MINE=MINE),
@@ -188,7 +187,9 @@ async def books(actors: Actors) -> Books:
 
 
 async def spend(actors: Actors, customer: Customer) -> None:
-    """One debit, one open hold, one that was captured."""
+    """One use, one open hold, one that was captured."""
+    use = {"product_id": "gpt-4", "usage_amount": "500"}
+    await customer.ask("POST", "/usage/record", use)
     database = open_database(
         Settings.model_validate(
             {
@@ -200,7 +201,6 @@ async def spend(actors: Actors, customer: Customer) -> None:
     facts: dict[str, Any] = {"account_id": customer.uuid, "reason": "test"}
     later = real_now() + timedelta(days=900)
     async with database.tenant(customer.uuid) as connection:
-        await credits.debit(connection, amount=Decimal(1), key="debit", **facts)
         await holding.hold(connection, amount=Decimal(2), key="kept", expires_at=later, **facts)
         spent = await holding.hold(
             connection, amount=Decimal(3), key="spent", expires_at=later, **facts

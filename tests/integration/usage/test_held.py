@@ -5,7 +5,7 @@ from typing import Any
 from uuid import uuid4
 
 from billing.insight.integrity import service as integrity
-from tests.integration.usage.conftest import NewShop, Shop
+from tests.integration.usage.conftest import V1, NewShop, Shop
 
 HOLDS = "/billing/credits/holds"
 
@@ -179,3 +179,56 @@ async def test_a_member_spends_only_holds_that_its_own_sub_made(new_shop: NewSho
     assert (await state(shop, ann), await state(shop, boss)) == (
         ("captured", "0.002"), ("captured", "0.002"),
     )  # fmt: skip
+
+
+async def test_what_was_spent_and_its_usage_logs_agree(new_shop: NewShop) -> None:
+    shop = await new_shop("100")
+    plain = await hold(shop, "10")
+    captured = {"amount": "4", "reason": "render", "detail": {"model": "sdxl"}}
+    done = [await shop.post(f"{HOLDS}/{plain}/capture", captured) for _ in range(2)]
+    (entry,) = {one.json()["transaction_id"] for one in done}
+    await shop.record(hold_id=await hold(shop), operation="chat", model="gpt-4")
+    await shop.record(operation="chat", model="gpt-4")
+    logs = await shop.get("/billing/credits/usage/")
+    assert [(one["kind"], one["operation"], one["total_amount"]) for one in logs["data"]] == [
+        ("usage", "chat", "2.00"), ("usage", "chat", "2.00"), ("capture", "render", "4.00"),
+    ]  # fmt: skip
+    assert (logs["data"][-1]["transaction_id"], logs["data"][-1]["billing_id"]) == (entry, None)
+    pages = [await shop.get("/usage/logs", limit=2)]
+    pages.append(
+        await shop.get("/usage/logs", limit=2, cursor=pages[0]["pagination"]["next_cursor"])
+    )
+    assert [one for page in pages for one in page["data"]] == logs["data"]
+    assert (await shop.get("/usage/logs", limit=2, page=2))["data"] == logs["data"][2:]
+    assert [page["pagination"]["total"] for page in pages] == [3, 3]
+    for query, seen in (
+        ({"model": "sdxl"}, 1), ({"operation": "chat"}, 2), ({"status": "completed"}, 3),
+        ({"status": "pending"}, 0), ({"service_type": "model_inference"}, 2), ({"user_id": "u"}, 0),
+    ):  # fmt: skip
+        assert len((await shop.get("/usage/logs", **query))["data"]) == seen, query
+    summary = await shop.get("/billing/credits/usage/summary/")
+    balance = await shop.get("/billing/credits/balance/")
+    assert summary["total_credits"] == balance["credits_used_this_month"] == "8.00"
+    assert [(one["name"], one["credits"]) for one in summary["by_model"]] == [
+        ("gpt-4", "4.00"), ("sdxl", "4.00"),
+    ]  # fmt: skip
+    assert [(one["name"], one["events"]) for one in summary["by_operation"]] == [
+        ("chat", 2), ("render", 1),
+    ]  # fmt: skip
+    assert await shop.rows("SELECT sum(credits)::integer FROM credit_usage_logs") == [(8,)]
+    assert (await integrity.examine(shop.api.database, shop.id)).ok
+
+
+async def test_a_member_reads_the_logs_of_the_holds_it_made(new_shop: NewShop) -> None:
+    shop = await new_shop("100")
+    for subject in ("ann", "bob"):
+        caller = shop.api.token(shop.account["id"], ["billing"], subject) | {
+            "Idempotency-Key": str(uuid4())
+        }
+        made = await shop.api.client.post(f"{V1}{HOLDS}", json={"amount": "3"}, headers=caller)
+        path = f"{V1}{HOLDS}/{made.json()['hold_id']}/capture"
+        assert (await shop.api.client.post(path, json={}, headers=caller)).status_code == 200
+    bob = shop.api.token(shop.account["id"], ["member"], "bob")
+    seen = await shop.api.client.get(f"{V1}/usage/logs", headers=bob)
+    assert [one["user_id"] for one in seen.json()["data"]] == ["bob"]
+    assert len((await shop.get("/usage/logs"))["data"]) == 2

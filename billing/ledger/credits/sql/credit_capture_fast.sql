@@ -16,15 +16,8 @@ DECLARE
     shown text := coalesce(current_setting('app.accounts', true), '');
     fit record;
 BEGIN
-    IF cardinality(p_accounts) > (SELECT count(DISTINCT u) FROM unnest(p_accounts) AS u) THEN
-        RETURN;
-    END IF;
     PERFORM set_config('app.accounts', array_to_string(p_accounts, ','), true);
     fit := credit_capture_fit(p_items, p_at, clock_timestamp());
-    IF NOT fit.all_fit THEN
-        PERFORM set_config('app.accounts', shown, true);
-        RETURN;
-    END IF;
     RETURN QUERY
     WITH items AS MATERIALIZED (
         SELECT
@@ -35,6 +28,7 @@ BEGIN
             unnest(fit.held), unnest(fit.subjects)
         ) WITH ORDINALITY AS i(
             account_id, hold_id, amount, reason, detail, id, lot_id, as_of, held, subject, place)
+        WHERE fit.all_fit
     ), lots AS (
         UPDATE credit_lots AS l
         SET held = l.held - i.held, remaining = l.remaining - i.captured,
@@ -60,7 +54,14 @@ BEGIN
     ), ended AS (
         UPDATE credit_holds AS h
         SET status = 'captured', captured = i.captured, resolved_at = i.as_of
-        FROM items AS i WHERE h.id = i.hold_id
+        FROM items AS i WHERE h.id = i.hold_id RETURNING i.place, h.made_by, h.paid_only
+    ), logged AS (
+        INSERT INTO capture_logs (
+            transaction_id, account_id, user_id, operation, model, credits, paid_only, detail,
+            created_at)
+        SELECT i.id, i.account_id, e.made_by, i.reason, i.detail ->> 'model', i.captured,
+            e.paid_only, coalesce(i.detail, '{}'), m.last_at
+        FROM items AS i JOIN moved AS m ON m.place = i.place JOIN ended AS e ON e.place = i.place
     )
     SELECT i.place::integer, 'ok', i.hold_id, i.id, i.captured, i.held - i.captured, m.balance
     FROM items AS i JOIN moved AS m ON m.place = i.place;

@@ -1,6 +1,5 @@
--- Spend an amount of a hold (null: all of it), from its first lot on, and release the rest; final.
--- Verdicts: ok; duplicate (captured before, same amount); captured (another amount), released,
--- expired; exceeded; no_hold; no_account.
+-- Capture a hold that no use of a meter is behind, with its usage log [F4]. Verdicts as those of
+-- credit_capture_held.
 CREATE OR REPLACE FUNCTION credit_capture_one(
     p_item credit_capture_item, p_at timestamptz DEFAULT NULL)
 RETURNS credit_capture_answer
@@ -10,33 +9,19 @@ SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
     shown text := coalesce(current_setting('app.accounts', true), '');
-    as_of timestamptz := credit_open(p_item.account_id, p_at);
-    known record;
-    answer credit_capture_answer;
-    posting credit_posting;
+    answer credit_capture_answer := credit_capture_held(p_item, p_at);
 BEGIN
-    SELECT h.amount, h.captured, h.status, h.subject INTO known
-    FROM credit_holds AS h WHERE h.id = p_item.hold_id AND h.account_id = p_item.account_id;
-    answer.hold_id := p_item.hold_id;
-    answer.captured := coalesce(p_item.amount, known.amount);
-    answer.released := known.amount - answer.captured;
-    answer.verdict := credit_hold_verdict(
-        as_of, known.status, known.captured = answer.captured);
-    IF answer.verdict = 'ok' AND answer.captured > known.amount THEN
-        answer.verdict := 'exceeded';
-    END IF;
-    posting := ROW(p_item.account_id, 'capture', public_id('hld', p_item.hold_id) || '/capture',
-        NULL, p_item.reason, known.subject, p_item.detail, as_of);
     IF answer.verdict = 'ok' THEN
-        PERFORM credit_spend_held(p_item.hold_id, answer.captured, posting);
-        PERFORM credit_release_lots(p_item.account_id, p_item.hold_id, answer.captured, as_of);
-        UPDATE credit_holds AS h
-        SET status = 'captured', captured = answer.captured, resolved_at = as_of
-        WHERE h.id = p_item.hold_id;
+        PERFORM set_config('app.accounts', p_item.account_id::text, true);
+        INSERT INTO capture_logs (
+            transaction_id, account_id, user_id, operation, model, credits, paid_only, detail,
+            created_at)
+        SELECT t.id, t.account_id, h.made_by, t.reason, t.detail ->> 'model', -t.amount,
+            h.paid_only, t.detail, t.at
+        FROM credit_transactions AS t JOIN credit_holds AS h ON h.id = p_item.hold_id
+        WHERE t.id = answer.transaction_id;
+        PERFORM set_config('app.accounts', shown, true);
     END IF;
-    SELECT t.id, t.balance_after INTO answer.transaction_id, answer.balance
-    FROM credit_transactions AS t WHERE t.key = posting.key;
-    PERFORM set_config('app.accounts', shown, true);
     RETURN answer;
 END;
 $$;

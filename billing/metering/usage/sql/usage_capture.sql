@@ -6,7 +6,7 @@ DECLARE
     due usage_rated := p_records[1];
 BEGIN
     IF due.total_amount > 0 THEN
-        p_records[1].transaction_id := (credit_capture_one(
+        p_records[1].transaction_id := (credit_capture_held(
             ROW(due.account_id, p_hold_id, due.total_amount,
                 coalesce('usage: ' || (due.kind).product_id, 'usage'),
                 jsonb_build_object(

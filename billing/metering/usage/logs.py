@@ -1,0 +1,93 @@
+"""The usage logs of an account: its uses, and captures of holds that no use is behind [F4, G10]."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Final, NamedTuple
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Select, case, cast, func, literal, null, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.catalog.rating.schemas import CREDIT
+from billing.ledger.credits.tables import capture_logs
+from billing.metering.usage import store
+from billing.metering.usage.tables import billing_records
+
+METER: Final = "credits"
+"""Names the captures among the meters: the credits are what was used."""
+
+
+class Captured(NamedTuple):
+    """The captures under one operation and model."""
+
+    operation: str
+    model: str | None
+    events: int
+    credits: Decimal
+
+
+Span = tuple[datetime | None, datetime | None]
+"""From the first instant to before the second; None is no bound."""
+
+
+def uses(account_id: UUID, span: Span, **wanted: str | None) -> Select[Any]:
+    """The uses with these column values (None is any), by (`occurred_at`, `id`)."""
+    return store.between(store.records(account_id, **wanted, kind="usage"), *span)
+
+
+def captures(account_id: UUID, span: Span, **wanted: str | None) -> Select[Any]:
+    """The captures in the columns of `uses`, each with its ledger entry's id as `id`.
+
+    None has a service or another status than completed.
+    """
+    log = capture_logs.c
+    query = select(*_as_record()).where(log.account_id == account_id)
+    for name, value in wanted.items():
+        if value is not None and name in log:
+            query = query.where(log[name] == value)
+        elif value is not None and not (name == "billing_status" and value == "completed"):
+            query = query.where(literal(False))
+    start, end = span
+    if start is not None:
+        query = query.where(log.created_at >= start)
+    return query if end is None else query.where(log.created_at < end)
+
+
+def _as_record() -> list[ColumnElement[Any]]:
+    """A capture as the columns of a record."""
+    log = capture_logs.c
+    zero, given = (
+        literal(Decimal(0)),
+        {name: log[name] for name in ("user_id", "operation", "model")},
+    )
+    known: dict[str, ColumnElement[Any]] = given | {
+        "id": log.transaction_id, "account_id": log.account_id, "meter": literal(METER),
+        "transaction_id": log.transaction_id, "usage_amount": log.credits,
+        "included_units": zero, "charged_units": log.credits, "unit_price": literal(Decimal(1)),
+        "total_amount": log.credits, "currency": literal(CREDIT),
+        "billing_method": case(
+            (log.paid_only, "wallet_deduction"), else_="credit_consumption"
+        ),
+        "billing_status": literal("completed"), "is_free_tier": literal(False),
+        "is_late": literal(False), "detail": log.detail, "kind": literal("capture"),
+        **dict.fromkeys(
+            ("period_start", "day_at", "occurred_at", "created_at", "updated_at"), log.created_at
+        ),
+    }  # fmt: skip
+    return [
+        known.get(column.name, cast(null(), column.type)).label(column.name)
+        for column in billing_records.c
+    ]
+
+
+async def captured(
+    connection: AsyncConnection, account_id: UUID, start: datetime, end: datetime
+) -> list[Captured]:
+    """Sums of captures between two instants, by operation and model."""
+    log = capture_logs.c
+    rows = await connection.execute(
+        select(log.operation, log.model, func.count(), func.sum(log.credits))
+        .where(log.account_id == account_id, log.created_at >= start, log.created_at < end)
+        .group_by(log.operation, log.model)
+    )
+    return [Captured(*row) for row in rows]

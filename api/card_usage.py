@@ -36,7 +36,7 @@ async def charge_now(call: AccountCall, use: Use) -> Recorded:
     PAYMENT_CHARGE_NOT_OFFERED; with nothing recorded FORBIDDEN, IDEMPOTENCY_KEY_REQUIRED,
     TEMPORAL_UNAVAILABLE.
     """
-    _check_payer(call, use)
+    check_payer(call, use)
     await need_temporal(call)
     async with call.transaction() as connection:
         done, matter = await card_usage_service.record(connection, use)
@@ -45,7 +45,7 @@ async def charge_now(call: AccountCall, use: Use) -> Recorded:
     return replace(done, status=(await after_charge(call, matter, done.id)).billing_status)
 
 
-def _check_payer(call: Call, use: Use) -> None:
+def check_payer(call: Call, use: Use) -> None:
     """Require the role billing, and an event id or key that makes a repeated request one charge."""
     if call.caller.roles.isdisjoint(ALLOWED[BILLING]):
         raise NotAllowed("FORBIDDEN", "to charge a card needs the role billing")
@@ -80,7 +80,7 @@ async def charge_rows(call: Call, uses: Sequence[Use]) -> dict[int, Recorded]:
 
 async def _charge_row(call: Call, use: Use) -> Recorded:
     try:
-        _check_payer(call, use)
+        check_payer(call, use)
         async with call.database.tenant(use.account_id) as connection:
             done, matter = await card_usage_service.record(connection, use)
     except BillingError as refusal:

@@ -354,6 +354,13 @@ async def check_platform(
         raise NotAllowed("PLATFORM_MISMATCH", "the platform headers name a shop of another account")
 
 
+DryRun = Annotated[
+    bool,
+    Query(
+        description="Answer what would be recorded, or refused, and why; nothing is written, no"
+        " event id or key is used up, and no card is charged."
+    ),
+]
 Fresh = Annotated[
     bool,
     Query(

@@ -113,7 +113,10 @@ def _read(dependant: Dependant) -> Dependency:
     if call is None or not _is_async(call):
         raise Unsupported(f"{name}: not an async function")
     if _needs_fastapi(dependant):
-        raise Unsupported(f"{name}: takes more than headers, path strings, bodies and the request")
+        raise Unsupported(
+            f"{name}: takes more than headers, path strings, bodies, the request and an"
+            " optional query"
+        )
     return Dependency(
         name=name,
         call=call,
@@ -133,7 +136,7 @@ def _needs_fastapi(dependant: Dependant) -> bool:
     texts = (*dependant.path_params, *dependant.header_params)
     return not (dependant.use_cache and all(map(_is_text, texts))) or any(
         (
-            dependant.query_params,
+            any(field.field_info.is_required() for field in dependant.query_params),
             dependant.cookie_params,
             dependant.response_param_name,
             dependant.background_tasks_param_name,

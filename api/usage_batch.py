@@ -15,6 +15,7 @@ from api.tenants import Tenant
 from api.usage_batch_parser import Fault
 from api.usage_batcher import record_last
 from api.usage_body import Kinds, UseRow, use_of
+from api.usage_dry_run import attempt
 from api.usage_refusals import code_and_detail
 from api.user_scope import others_holds
 from billing.core.errors import BillingError
@@ -29,7 +30,10 @@ Refusal = tuple[str, str]
 class UsageBatch:
     """The rows of one request; outcomes are kept by the row's place."""
 
-    def __init__(self, rows: Sequence[Row], call: Call, headers: Mapping[bytes, str]) -> None:
+    def __init__(
+        self, rows: Sequence[Row], call: Call, headers: Mapping[bytes, str], *, dry_run: bool
+    ) -> None:
+        self._dry_run = dry_run
         self._rows = rows
         self._call = call
         self._headers = headers
@@ -39,7 +43,7 @@ class UsageBatch:
         self._duplicates: set[int] = set()
 
     async def record(self) -> bytes:
-        """Record the valid rows; the `BatchAnswer` with the verdict on each row.
+        """Record the valid rows, or try them; the `BatchAnswer` with the verdict on each row.
 
         Errors: MERCHANT_NOT_FOUND for the caller's own account; PLATFORM_MISMATCH.
         """
@@ -134,6 +138,9 @@ class UsageBatch:
 
     async def _write(self, uses: list[Use]) -> dict[int, Recorded]:
         """Record uses, those paid by card last; by number, the outcome of each one not recorded."""
+        if self._dry_run:
+            tried = enumerate(await attempt(self._call, uses))
+            return {number: one for number, one in tried if one.verdict != "recorded"}
         batcher = self._call.services.usage_batcher
         charged = [
             number for number, use in enumerate(uses) if use.kind.method == card_usage.METHOD

@@ -24,7 +24,7 @@ HOLDS_AT_ONCE: Final = 100
 RecordMany = Callable[[Sequence[Use]], Awaitable[dict[int, Recorded]]]
 Wake = Callable[[Iterable[UUID]], None]
 """Has the matters of these accounts woken, which asked for credits; it does not wait."""
-_RETRIED: Final = frozenset({"40001", "40P01", "23505"})
+RETRIED: Final = frozenset({"40001", "40P01", "23505"})
 """A concurrent statement won, or an event was recorded before: the retry looks for events."""
 
 
@@ -115,7 +115,7 @@ class UsageBatcher:
         try:
             return await self._once(uses, groups, owned, full=full, new=True)
         except DBAPIError as error:
-            if getattr(error.orig, "sqlstate", None) not in _RETRIED:
+            if getattr(error.orig, "sqlstate", None) not in RETRIED:
                 raise
         return await self._once(uses, groups, owned, full=full, new=False)
 

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 from api import usage_batch_parser
 from api.auth import MEMBER
 from api.card_usage import charge_now
-from api.dependencies import Call, MemberUse, OperatorGate, gate_headers
+from api.dependencies import AccountCall, Call, DryRun, MemberUse, OperatorGate, gate_headers
 from api.fast_route import fast
 from api.idempotency import JSON, encoded_answer, valid_key
 from api.problem_codes import not_found
@@ -19,13 +19,14 @@ from api.routes.base import new_router
 from api.schemas import Answer, Credits
 from api.usage_batch import UsageBatch
 from api.usage_body import UseBody, UseRow, use_of
+from api.usage_dry_run import attempt_one
 from api.usage_refusals import CODES_OF_USES, refusal
 from api.user_scope import others_holds
 from billing.catalog.rating.schemas import Method
 from billing.core import ids
 from billing.core.money import show_decimal
 from billing.metering.usage import rules
-from billing.metering.usage.schemas import Recorded, Status
+from billing.metering.usage.schemas import Recorded, Status, Use
 from billing.money.card_usage import service as card_usage
 
 router = new_router("usage")
@@ -117,15 +118,21 @@ def answer_of(done: Recorded) -> bytes:
     "/usage/record",
     status_code=201,
     response_model=UseAnswer,
-    responses=responses(
-        "ACCOUNT_REQUIRED", "MERCHANT_NOT_FOUND", "IDEMPOTENCY_KEY_INVALID",
-        "IDEMPOTENCY_KEY_REQUIRED",
-        "IDEMPOTENCY_KEY_REUSED", "TEMPORAL_UNAVAILABLE", "PRICING_UNAVAILABLE", *CODES_OF_USES,
-    ),
+    responses={
+        200: {"model": UseAnswer, "description": "Dry run: it would be recorded so"},
+        **responses(
+            "ACCOUNT_REQUIRED", "MERCHANT_NOT_FOUND", "IDEMPOTENCY_KEY_INVALID",
+            "IDEMPOTENCY_KEY_REQUIRED",
+            "IDEMPOTENCY_KEY_REUSED", "TEMPORAL_UNAVAILABLE", "PRICING_UNAVAILABLE", *CODES_OF_USES,
+        ),
+    },
 )  # fmt: skip
 @fast
 async def record_usage(
-    body: Annotated[UseBody, Body()], sent: MemberUse, idempotency_key: Key = None
+    body: Annotated[UseBody, Body()],
+    sent: MemberUse,
+    idempotency_key: Key = None,
+    dry_run: DryRun = False,
 ) -> Response:
     """Record one use: rated, counted against plan and quotas, and paid, in one transaction.
 
@@ -134,7 +141,7 @@ async def record_usage(
     result with `Idempotent-Replayed: true`. Without both the `request_id` names the event.
 
     For the role service that names no account, `user_id` names it: the account whose external id
-    it is.
+    it is. A dry run answers 200 with the same fields; its ids name nothing.
     """
     key = valid_key(idempotency_key)
     body.event_id = body.event_id or key or body.request_id
@@ -143,13 +150,19 @@ async def record_usage(
     if await others_holds([use], call):
         raise not_found("HOLD_NOT_FOUND")
     await call.services.prices.need(call.account, body.product_id, body.service_type)
-    if body.billing_method == card_usage.METHOD:
-        done = await charge_now(call, use)
-    else:
-        done = await call.services.usage_batcher.one(use)
+    done = await _recorded(call, use, dry_run=dry_run)
     if done.verdict not in ("recorded", "duplicate"):
         raise await refusal(done, use, call)
-    return encoded_answer(answer_of(done), 201, replayed=done.verdict == "duplicate")
+    status = 200 if dry_run else 201
+    return encoded_answer(answer_of(done), status, replayed=done.verdict == "duplicate")
+
+
+async def _recorded(call: AccountCall, use: Use, *, dry_run: bool) -> Recorded:
+    if dry_run:
+        return await attempt_one(call, use)
+    if use.kind.method == card_usage.METHOD:
+        return await charge_now(call, use)
+    return await call.services.usage_batcher.one(use)
 
 
 @router.post(
@@ -160,7 +173,7 @@ async def record_usage(
 )
 @fast
 async def record_usage_batch(
-    request: Request, call: BatchCall, idempotency_key: Key = None
+    request: Request, call: BatchCall, idempotency_key: Key = None, dry_run: DryRun = False
 ) -> Response:
     """Record up to 1,000 uses, each with its own verdict; a bad row fails alone.
 
@@ -172,9 +185,10 @@ async def record_usage_batch(
     A row without `event_id` gets `{Idempotency-Key}/{row}` as its event id, without a key its
     `request_id`. A row of the role service that names no account is of its `user_id`. A large
     batch is recorded in parts: after a 5xx or no answer send the same request again, with the same
-    key or event ids; rows that were recorded answer `duplicate`.
+    key or event ids; rows that were recorded answer `duplicate`. In a dry run `recorded` says what
+    would be.
     """
     rows = usage_batch_parser.parse(await request.body())
     named = usage_batch_parser.named(rows, valid_key(idempotency_key))
-    batch = UsageBatch(named, call, gate_headers(request))
+    batch = UsageBatch(named, call, gate_headers(request), dry_run=dry_run)
     return Response(await batch.record(), media_type=JSON)

@@ -155,8 +155,28 @@ async def test_a_handler_that_is_not_marked_is_left_to_fastapi() -> None:
     assert not any(map(_is_fast, api_routes(_app(*HANDLERS))))
 
 
-async def _with_query(caller: Caller, limit: int = 3) -> Response:
+async def _with_query(caller: Caller, limit: int) -> Response:
     return Response(f"{caller} {limit}")
+
+
+async def asked(caller: Caller, limit: int = 3) -> Response:
+    return Response(f"{caller} {limit}")
+
+
+async def test_a_query_is_fastapis_and_without_one_its_default_holds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(fast_route, "_marked", {asked})
+    app = _app(("/asked", asked))
+    assert [_is_fast(route) for route in api_routes(app)] == [True]
+    headers = {"X-Caller": "me"}
+    for query, status in (("", 200), ("?limit=5", 200), ("?limit=x", 422)):
+        answers = [
+            await _client(one).post(f"/asked{query}", headers=headers)
+            for one in (app, _app(("/asked", asked), how=bind))
+        ]
+        assert {answer.status_code for answer in answers} == {status}
+        assert answers[0].content == answers[1].content
 
 
 async def _with_model(caller: Caller) -> dict[str, Any]:

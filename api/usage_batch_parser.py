@@ -2,21 +2,31 @@
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from decimal import Decimal
 from itertools import chain
 from operator import attrgetter
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta
 from pydantic import TypeAdapter
+from starlette.requests import Request
 
 from api.exact_json import decode, encode
 from api.request_limits import JSON_DEPTH, NOT_TEXT, REPEATED, repeats, storable
-from api.schemas import CREDIT_DECIMALS, NOT_DECIMAL, WHOLE_DIGITS, Text
+from api.schemas import CREDIT_DECIMALS, NOT_DECIMAL, WHOLE_DIGITS, Instant, Text
 from api.usage_body import STRING_FIELDS, UseRow, Word
 from billing.core.errors import Invalid
 from billing.metering.usage.rules import MAX_ROWS
+
+NOT_JSON: Final = "content-type: must be application/json"
+
+
+def is_json(request: Request) -> bool:
+    """True for a body that is said to be JSON, as all other routes ask for it."""
+    said = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return said == "application/json" or (said.startswith("application/") and "+json" in said)
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -28,6 +38,8 @@ class Fault(msgspec.Struct, frozen=True):
 
 _strings_of: Final = attrgetter(*STRING_FIELDS)
 _text: Final = TypeAdapter(Text)
+_instant: Final = TypeAdapter(Instant)
+_FULL_INSTANT: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
 
 
 class Rows(msgspec.Struct, forbid_unknown_fields=True):
@@ -138,16 +150,24 @@ def _parse(row: msgspec.Raw) -> UseRow | Fault:
 
 
 def _with_text(row: msgspec.Raw) -> bytes:
-    """The row with an amount that is a number with a point as text: not a digit is lost."""
+    """The row as msgspec takes it: an amount with a point as text, so that not a digit is lost, and
+    an instant in full that single uses take as it is, such as one without seconds.
+    """
     try:
         value = decode(row)
     except msgspec.DecodeError:
         return bytes(row)
-    amount = value.get("usage_amount") if isinstance(value, dict) else None
-    if not isinstance(amount, Decimal):
+    if not isinstance(value, dict):
         return bytes(row)
-    short = -CREDIT_DECIMALS <= amount.adjusted() <= WHOLE_DIGITS
-    return encode(value | {"usage_amount": f"{amount:f}" if short else str(amount)})
+    changed: dict[str, Any] = {}
+    amount, at = value.get("usage_amount"), value.get("occurred_at")
+    if isinstance(amount, Decimal):
+        short = -CREDIT_DECIMALS <= amount.adjusted() <= WHOLE_DIGITS
+        changed["usage_amount"] = f"{amount:f}" if short else str(amount)
+    if isinstance(at, str) and not _FULL_INSTANT.fullmatch(at):
+        with suppress(ValueError):
+            changed["occurred_at"] = _instant.validate_python(at)
+    return encode(value | changed) if changed else bytes(row)
 
 
 def _event_id(row: msgspec.Raw) -> str | None:

@@ -63,7 +63,7 @@ class CalculateBody(Body):
 
 
 class CalculateAnswer(Answer):
-    """The cost of the use now [F9]."""
+    """The cost of the use now [F9]; nothing is suggested where nothing could pay it now."""
 
     success: Literal[True] = True
     product_id: str
@@ -73,7 +73,7 @@ class CalculateAnswer(Answer):
     currency: str
     is_free_tier: bool
     is_included_in_subscription: bool = Field(validation_alias="is_included")
-    suggested_billing_method: Method
+    suggested_billing_method: Method | None
     available_billing_methods: list[Method]
 
     @classmethod

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from api.dependencies import AccountCall, BillingCall, MemberCall
 from api.idempotency import Claim, RequiredKey
 from api.pagination import Page, Pagination, Paging, paginate
+from api.payer_secrets import for_caller
 from api.problems import KEYED, responses
 from api.public_ids import (
     AccountId,
@@ -30,7 +31,7 @@ from api.workflow_calls import need_temporal, wait_until_done
 from billing.core import clock, ids
 from billing.core.errors import BillingError, Conflict, PaymentRequired, ProviderFailure
 from billing.money.dunning import store as cases
-from billing.money.invoice_requests import card
+from billing.money.invoice_requests import card, manual
 from billing.money.invoices import store
 from billing.money.invoices.schemas import Invoice, InvoiceStatus
 from billing.money.invoices.tables import invoices
@@ -144,7 +145,7 @@ class CreditNoteAnswer(Answer):
 
 class InvoiceDetail(InvoiceAnswer):
     """An invoice with all its parts [I3, I8, I9]; `next_action` is none | confirm_card | redirect |
-    wait.
+    manual | wait.
     """
 
     line_items: list[LineAnswer]
@@ -190,8 +191,10 @@ async def list_invoices(
     "/billing/invoices/{invoice_id}", responses=responses("INVOICE_NOT_FOUND", "MERCHANT_NOT_FOUND")
 )
 async def read_invoice(invoice_id: str, call: MemberCall) -> InvoiceDetail:
-    """One invoice with its lines, payments, attempts, credit notes and dunning [I3, I8, I9]."""
-    return await _read(call, decode_invoice(invoice_id))
+    """One invoice with its lines, payments, attempts, credit notes and dunning [I3, I8, I9]; only a
+    payer sees a secret.
+    """
+    return for_caller(call, await _read(call, decode_invoice(invoice_id)))
 
 
 @router.post(
@@ -234,8 +237,11 @@ def _shown(row: RowMapping) -> InvoiceAnswer:
 
 async def next_action_of(
     connection: AsyncConnection, invoice: Invoice, tries: Sequence[Attempt]
-) -> dict[str, str]:
+) -> dict[str, Any]:
     """The payer's next action; it has a secret only when the payer must confirm a card."""
+    by_hand = await manual.asked_for(connection, invoice)
+    if by_hand is not None:
+        return by_hand
     if await payment_store.submission(connection, invoice.id) is not None:
         return {"type": "wait"}
     live = await payment_store.live(connection, invoice.id)

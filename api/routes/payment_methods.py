@@ -12,6 +12,7 @@ from uuid import UUID
 from fastapi import Query, Response
 from pydantic import Field, StringConstraints
 
+from api.card_numbers import NoCardNumber
 from api.dependencies import AccountCall, BillingCall, MemberCall
 from api.idempotency import Claim, OptionalKey
 from api.pagination import Page, Paging, paginate
@@ -59,7 +60,7 @@ class SyncBody(_Defaulting):
 class LabelBody(Body):
     """The changeable fields of a stored method; to change a card, save another one."""
 
-    label: Text | None
+    label: Annotated[Text, NoCardNumber] | None
 
 
 class DefaultBody(Body):

@@ -7,6 +7,7 @@ from uuid import UUID
 from fastapi import Response
 from pydantic import ConfigDict, Field, StringConstraints
 
+from api.card_numbers import NoCardNumber
 from api.dependencies import AccountCall, BillingCall, MemberCall
 from api.idempotency import Claim, OptionalKey
 from api.pagination import Page, Paging, paginate
@@ -35,7 +36,7 @@ router = new_router("payments")
 
 # `cancelled` is another spelling of the one we keep [X7].
 StatusFilter = Literal[PaymentStatus, "cancelled"]
-Spelled = Annotated[str, StringConstraints(strip_whitespace=True, max_length=255)]
+Spelled = Annotated[str, StringConstraints(strip_whitespace=True, max_length=255), NoCardNumber]
 Positive = Annotated[Minor, Field(gt=0)]
 _REQUIRED: Final = ("invoice_id", "payment_method", "transaction_reference")
 

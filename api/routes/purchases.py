@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from api.dependencies import AccountCall, BillingCall, MemberCall
 from api.idempotency import Claim, OptionalKey
 from api.pagination import Page, Paging, paginate
+from api.payer_secrets import for_caller
 from api.problems import KEYED, responses
 from api.public_ids import InvoiceId, PaymentMethodName, PurchaseId, payment_method_row, row_id
 from api.routes.base import new_router
@@ -156,14 +157,18 @@ async def list_purchases(
     status: PurchaseStatus | None = None,
     archived: bool = False,
 ) -> Page[PurchaseAnswer]:
-    """The account's purchases, newest first [E9]; those older than 90 days only with `archived`."""
+    """The account's purchases, newest first [E9]; those older than 90 days only with `archived`.
+
+    Only a payer sees a secret.
+    """
     query = store.listing(call.account.id, status=status, archived=archived)
     keys = (purchases.c.created_at, purchases.c.id)
     async with call.transaction() as connection:
         page = await paginate(connection, query, keys, paging, store.show)
         paid_by = await payment_store.latest_of(connection, [one.invoice_id for one in page.data])
         shown = [
-            await _with_owed(connection, one, paid_by.get(one.invoice_id)) for one in page.data
+            for_caller(call, await _with_owed(connection, one, paid_by.get(one.invoice_id)))
+            for one in page.data
         ]
     return Page(data=shown, pagination=page.pagination)
 
@@ -173,10 +178,10 @@ async def list_purchases(
     responses=responses("PURCHASE_NOT_FOUND", "MERCHANT_NOT_FOUND"),
 )
 async def read_purchase(purchase_id: str, call: MemberCall) -> PurchaseAnswer:
-    """One purchase, archived or not [E10]."""
+    """One purchase, archived or not [E10]; only a payer sees a secret."""
     async with call.transaction() as connection:
         purchase, payment = await store.with_payment(connection, row_id(ids.PURCHASE, purchase_id))
-        return await _with_owed(connection, purchase, payment)
+        return for_caller(call, await _with_owed(connection, purchase, payment))
 
 
 async def _with_owed(

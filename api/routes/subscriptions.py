@@ -1,6 +1,6 @@
 """The account's subscription: subscribe, read, cancel, reactivate."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Annotated, Any, Final, Literal, Self
@@ -9,9 +9,10 @@ from fastapi import Response
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from api.auth import BILLING
-from api.dependencies import ALLOWED, AccountCall, BillingCall, MemberCall
+from api.card_numbers import NoCardNumber
+from api.dependencies import AccountCall, BillingCall, MemberCall
 from api.idempotency import Claim, Once, OptionalKey
+from api.payer_secrets import for_caller
 from api.problem_codes import unavailable
 from api.problems import KEYED, responses
 from api.public_ids import (
@@ -46,9 +47,8 @@ from billing.matters import store as matters
 from billing.matters.effects import Work
 from billing.matters.kinds import SUBSCRIPTION
 from billing.matters.schemas import Matter
-from billing.money.invoice_requests import manual
-from billing.money.invoices.schemas import Invoice
 from billing.money.payments import store as payment_store
+from billing.money.payments.schemas import Attempt
 from billing.money.subscriptions import commands, service, store
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.schemas import (
@@ -109,7 +109,9 @@ class CancelBody(Body):
         None, description="As Stripe has it: the same as `at: period_end`"
     )
     reason: CancelReason | None = None
-    comment: Annotated[str, StringConstraints(min_length=1, max_length=1_000)] | None = None
+    comment: (
+        Annotated[str, StringConstraints(min_length=1, max_length=1_000), NoCardNumber] | None
+    ) = None
 
     @model_validator(mode="after")
     def _one_end(self) -> Self:
@@ -155,10 +157,20 @@ class PlanPart(Answer):
     family: str
 
 
+class DeclinePart(Answer):
+    """The last try of a card for `latest_invoice_id`, where it was declined."""
+
+    decline_code: str | None
+    decline_class: str | None
+    message: str | None
+    declined_at: datetime | None = Field(validation_alias="finished_at")
+
+
 class SubscriptionAnswer(Answer):
     """A subscription with its plan [C1, C2].
 
-    `next_action` is that of `latest_invoice_id`: of what a change waits for, else of what is owed.
+    `next_action` is that of `latest_invoice_id`: of what a change waits for, else of what is owed;
+    `latest_decline` says why its card did not pay.
     """
 
     subscription_id: SubscriptionId = Field(validation_alias="id")
@@ -188,6 +200,7 @@ class SubscriptionAnswer(Answer):
     stripe_subscription_id: str | None
     pending_change: ChangePart | None
     latest_invoice_id: InvoiceId | None
+    latest_decline: DeclinePart | None
     next_action: dict[str, Any] = Field(examples=[{"type": "none"}])
     created_at: datetime
     updated_at: datetime
@@ -201,7 +214,8 @@ class SubscriptionAnswer(Answer):
         items = await store.items(connection, subscription.id)
         change = await store.pending_change(connection, subscription.id)
         invoice = await store.invoice_to_pay(connection, subscription)
-        payment = await payment_store.latest(connection, invoice.id) if invoice else None
+        tries = await payment_store.attempts_of(connection, invoice.id) if invoice else []
+        owed = invoice is not None and bool(invoice.outstanding_minor)
         return cls.of(
             subscription,
             plan=plan,
@@ -210,8 +224,10 @@ class SubscriptionAnswer(Answer):
             add_ons=[item for item in items if item.add_on],
             latest_invoice_id=invoice.id if invoice else None,
             pending_change=ChangePart.of(change) if change else None,
-            next_action=manual.asked_for(invoice, payment)
-            or await _next_action(connection, invoice),
+            latest_decline=_latest_decline(tries) if owed else None,
+            next_action=await next_action_of(connection, invoice, tries)
+            if invoice
+            else {"type": "none"},
         )
 
 
@@ -253,10 +269,7 @@ async def read_subscription(call: MemberCall) -> SubscriptionAnswer:
         if subscription is None:
             raise NotFound("SUBSCRIPTION_NOT_FOUND", "this account has no subscription")
         answer = await SubscriptionAnswer.read(connection, subscription)
-    if call.caller.roles & ALLOWED[BILLING]:
-        return answer
-    shown = {"type": answer.next_action["type"]}
-    return answer.model_copy(update={"next_action": shown})
+    return for_caller(call, answer)
 
 
 @router.post(
@@ -313,11 +326,9 @@ async def _change(call: AccountCall, once: Once, command: Command, verb: Verb) -
             return claim.answer(200, await SubscriptionAnswer.read(connection, changed))
 
 
-async def _next_action(connection: AsyncConnection, invoice: Invoice | None) -> dict[str, str]:
-    if invoice is None:
-        return {"type": "none"}
-    tries = await payment_store.attempts_of(connection, invoice.id)
-    return await next_action_of(connection, invoice, tries)
+def _latest_decline(tries: Sequence[Attempt]) -> DeclinePart | None:
+    declined = bool(tries) and tries[-1].status == "declined"
+    return DeclinePart.of(tries[-1]) if declined else None
 
 
 async def _supersede_incomplete(call: AccountCall, claim: Claim, wanted: NewSubscription) -> None:

@@ -147,6 +147,13 @@ async def _read(call: AccountCall) -> AutoTopUpAnswer:
     return AutoTopUpAnswer.of(kept, undecided=undecided) if kept else AutoTopUpAnswer()
 
 
+@router.get("/billing/credits/low-balance", responses=responses("MERCHANT_NOT_FOUND"))
+async def read_low_balance(call: MemberCall) -> LowBalanceAnswer:
+    """The balance below which to notify; null: only when nothing is left."""
+    async with call.transaction() as connection:
+        return LowBalanceAnswer(threshold=await low_balance.get(connection, call.account.id))
+
+
 @router.put("/billing/credits/low-balance", responses=responses("MERCHANT_NOT_FOUND"))
 async def set_low_balance(body: LowBalanceBody, call: BillingCall) -> LowBalanceAnswer:
     """Set the balance below which to notify; a notification follows each crossing."""

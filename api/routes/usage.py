@@ -24,6 +24,7 @@ from api.usage_refusals import CODES_OF_USES, refusal
 from api.user_scope import others_holds
 from billing.catalog.rating.schemas import Method
 from billing.core import ids
+from billing.core.errors import Invalid
 from billing.core.money import show_decimal
 from billing.metering.usage import rules
 from billing.metering.usage.schemas import Recorded, Status, Use
@@ -188,6 +189,8 @@ async def record_usage_batch(
     key or event ids; rows that were recorded answer `duplicate`. In a dry run `recorded` says what
     would be.
     """
+    if not usage_batch_parser.is_json(request):
+        raise Invalid("VALIDATION_FAILED", usage_batch_parser.NOT_JSON)
     rows = usage_batch_parser.parse(await request.body())
     named = usage_batch_parser.named(rows, valid_key(idempotency_key))
     batch = UsageBatch(named, call, gate_headers(request), dry_run=dry_run)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Final, Literal
 from uuid import UUID
 
 from pydantic import Field
@@ -67,6 +67,10 @@ class AggregationsAnswer(Answer):
     start: datetime
     end: datetime
     as_of: datetime
+
+
+FEATURES: Final = "features"
+"""In sums by service: the uses of features, which no service made."""
 
 
 class RevenueAnswer(Answer):
@@ -258,6 +262,7 @@ def _stats(facets: Sequence[tuple[Any, ...]], active: list[int], days: Days) -> 
     completed: defaultdict[str, list[tuple[str, str, Decimal]]] = defaultdict(list)
     for facet, events, _, spent, owed in facets:
         service, method, status, currency = facet.split("|")
+        service = service or FEATURES
         counts[status] += events
         amount = spent if currency == CREDIT else owed
         if status == "completed" and amount:

@@ -4,8 +4,10 @@ from datetime import datetime, timedelta
 from typing import Annotated, Self
 
 from pydantic import Field, model_validator
+from temporalio.service import RPCError
 
 from api.dependencies import AdminCall
+from api.problem_codes import unavailable
 from api.problems import responses
 from api.routes.base import new_router
 from api.schemas import Answer, Body, Instant
@@ -54,7 +56,10 @@ class ClockAnswer(Answer):
     ),
 )
 async def advance_clock(account_id: str, body: ClockBody, call: AdminCall) -> ClockAnswer:
-    """Advance a test account's clock; everything due on the way happens, in order."""
+    """Advance a test account's clock; everything due on the way happens, in order.
+
+    After a 503 or no answer send the same `advance_to` again; `advance_days` would add up.
+    """
     await need_temporal(call)
     account = await call.find_account(account_id)
     target = body.advance_to or (
@@ -63,7 +68,10 @@ async def advance_clock(account_id: str, body: ClockBody, call: AdminCall) -> Cl
     )
     async with call.database.tenant(account.id) as connection:
         account = await clocks.aim(connection, account.id, target)
-    await start.walk(call.temporal, account.id)
+    try:
+        await start.walk(call.temporal, account.id)
+    except (RPCError, RuntimeError) as error:
+        raise unavailable("TEMPORAL_UNAVAILABLE") from error
     return ClockAnswer.of_account(account)
 
 

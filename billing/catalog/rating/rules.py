@@ -123,11 +123,11 @@ def rate(
 
 
 def unit_price(terms: PriceTerms, charged: Decimal, total: Decimal) -> Decimal:
-    """The price shown for one unit: the terms' own, or under tiers the average paid."""
-    if not terms.tiers:
+    """The price shown for one unit: the terms' own; where units differ in it, the average paid."""
+    if terms.model == "per_unit" and not terms.free_units:
         return terms.unit_price
     if not charged:
-        return terms.tiers[0].unit_price
+        return terms.tiers[0].unit_price if terms.tiers else terms.unit_price
     with localcontext(EXACT):
         return (total / charged).quantize(MONEY_STEP, rounding=ROUND_HALF_UP)
 

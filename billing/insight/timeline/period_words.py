@@ -9,6 +9,7 @@ from billing.matters.effects import Add
 from billing.money.invoices.schemas import Invoice
 from billing.money.subscriptions.facts import SubscriptionFacts
 
+FIRST_PAYMENT: Final = "the first payment comes"
 _UNPAID: Final = "what is overdue is not paid before"
 
 
@@ -71,7 +72,7 @@ def _bill_early(course: Course[SubscriptionFacts]) -> Shown:
 
 def _abandon(course: Course[SubscriptionFacts]) -> Shown:
     words = f"give up {course.facts.plan.name}: it was never paid"
-    came = "the first payment comes" if course.result == "succeeded" else None
+    came = FIRST_PAYMENT if course.result == "succeeded" else None
     only_if = "the first payment does not come"
     return Shown(words, only_if=only_if, comes=came is None, from_now_on=came)
 

@@ -1,13 +1,14 @@
 """The future of a subscription: its own transition, carried on in memory."""
 
+from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
 from billing.insight.timeline.assumptions import paid
 from billing.insight.timeline.collection import CollectionProjection
-from billing.insight.timeline.deciding import DecidingProjection
+from billing.insight.timeline.deciding import CHECK, DecidingProjection
 from billing.insight.timeline.foreseen import Foreseen
-from billing.insight.timeline.period_words import show_period
+from billing.insight.timeline.period_words import FIRST_PAYMENT, show_period
 from billing.insight.timeline.schemas import DecidingSnapshot
 from billing.insight.timeline.step_words import Before, Shown, show
 from billing.matters.agenda import Step
@@ -39,8 +40,11 @@ class SubscriptionProjection(DecidingProjection[SubscriptionState, SubscriptionF
         return super().answer(step, call, at)
 
     def show(self, before: Before, course: Course[SubscriptionFacts]) -> Shown:
-        """Periods have words of their own."""
-        return show_period(course) or show(before, course)
+        """Periods have words of their own; a bank that decides on a first payment may say no."""
+        shown = show_period(course) or show(before, course)
+        if course.step.name == CHECK and _begins(before.rows, course):
+            return replace(shown, from_now_on=FIRST_PAYMENT)
+        return shown
 
     def bear(self, course: Course[SubscriptionFacts]) -> None:
         """Its end hands what is still owed to collections."""
@@ -70,6 +74,13 @@ class SubscriptionProjection(DecidingProjection[SubscriptionState, SubscriptionF
             ),
             self.written,
         )
+
+
+def _begins(before: Rows, course: Course[SubscriptionFacts]) -> bool:
+    """True where the step brings a first payment."""
+    subscription_id = course.facts.subscription_id
+    then, now = (one.get(Subscription, subscription_id) for one in (before, course.rows))
+    return then.status == "incomplete" and now.status != "incomplete"
 
 
 def of_invoice(rows: Rows, invoice_id: UUID) -> Rows:

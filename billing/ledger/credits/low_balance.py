@@ -12,6 +12,11 @@ from billing.ledger.credits import service, store
 from billing.platform.audit import service as audit
 
 
+async def get(connection: AsyncConnection, account_id: UUID) -> Decimal | None:
+    """The balance below which its owner wants to hear; None: only when nothing is left."""
+    return await store.low_balance(connection, account_id)
+
+
 async def put(
     connection: AsyncConnection, account_id: UUID, threshold: Decimal | None, at: datetime
 ) -> Decimal | None:

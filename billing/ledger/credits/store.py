@@ -266,6 +266,14 @@ def lots(account_id: UUID, at: datetime, *, open_only: bool) -> Select[Any]:
     return query.where(credit_lots.c.is_open, remaining > 0) if open_only else query
 
 
+async def low_balance(connection: AsyncConnection, account_id: UUID) -> Decimal | None:
+    """Below which balance the account wants to hear of it."""
+    kept: Decimal | None = await connection.scalar(
+        select(credit_balances.c.low_below).where(credit_balances.c.account_id == account_id)
+    )
+    return kept
+
+
 async def set_low_balance(
     connection: AsyncConnection, account_id: UUID, threshold: Decimal | None
 ) -> Decimal | None:

@@ -24,7 +24,8 @@ class Offer:
 
     rating: Rating
     currency: str
-    suggested: Method
+    suggested: Method | None
+    """None where nothing could pay it now."""
     available: tuple[Method, ...]
 
 
@@ -47,7 +48,9 @@ async def offer(
         return Offer(found[CREDIT], CREDIT, suggested, available)
     if money is None:
         raise NotFound("PRODUCT_PRICING_NOT_FOUND", usage.NO_PRICE)
-    return Offer(money, currency, card_usage.METHOD, (card_usage.METHOD,) if chargeable else ())
+    if not chargeable:
+        return Offer(money, currency, None, ())
+    return Offer(money, currency, card_usage.METHOD, (card_usage.METHOD,))
 
 
 async def _chargeable(

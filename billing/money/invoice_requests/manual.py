@@ -18,16 +18,18 @@ from billing.money.invoices.schemas import Invoice
 from billing.money.payments import store
 from billing.money.payments.schemas import LIVE, Payment
 from billing.money.payments.service import announce, make_way
+from billing.money.purchases import store as purchases
 
 # An approval may come after the wait for it has ended: the money is there all the same.
 _DECIDABLE: Final = ("pending_approval", "canceled")
 _AWAITING: Final = ("pending_approval",)
 
 
-def asked_for(invoice: Invoice | None, payment: Payment | None) -> dict[str, Any] | None:
-    """The next action of a customer who pays by transfer; None: nothing is to be sent."""
-    if invoice is None or invoice.collection != "send_invoice" or not invoice.outstanding_minor:
+async def asked_for(connection: AsyncConnection, invoice: Invoice) -> dict[str, Any] | None:
+    """The next action of a payer who pays by transfer; None: nothing is to be sent."""
+    if not invoice.outstanding_minor or not await _is_by_hand(connection, invoice):
         return None
+    payment = await store.latest(connection, invoice.id)
     if payment is not None and payment.status in LIVE:
         return None
     return {
@@ -37,6 +39,12 @@ def asked_for(invoice: Invoice | None, payment: Payment | None) -> dict[str, Any
         "amount_cents": invoice.outstanding_minor,
         "currency": invoice.currency,
     }
+
+
+async def _is_by_hand(connection: AsyncConnection, invoice: Invoice) -> bool:
+    if invoice.purchase_id is None:
+        return invoice.collection == "send_invoice"
+    return (await purchases.get(connection, invoice.purchase_id)).flow == "manual"
 
 
 async def submit(

@@ -27,8 +27,13 @@ async def aim(connection: AsyncConnection, account_id: UUID, target: datetime) -
             "CLOCK_NEEDS_TEST_ACCOUNT", "only a test account may have a clock of its own"
         )
     clock_at = account.clock_at or real_now()
-    if target < max(clock_at, account.clock_target or clock_at):
-        raise Invalid("CLOCK_BACKWARDS", "a clock only moves forward")
+    farthest = max(clock_at, account.clock_target or clock_at)
+    if target < farthest:
+        where = "is on its way to" if account.clock_target else "stands at"
+        raise Invalid(
+            "CLOCK_BACKWARDS",
+            f"a clock only moves forward, and this one {where} {farthest:%Y-%m-%dT%H:%M:%SZ}",
+        )
     await audit.record(
         connection,
         account_id=account_id,

@@ -28,5 +28,7 @@ async def test_money_of_cards_and_of_invoiced_overage_is_revenue_by_currency(
     assert told["revenue_by_currency"]["USD"]["by_method"] == {
         "payment_charge": "2.00", "subscription_included": "1.00",
     }  # fmt: skip
+    by_service = told["revenue_by_currency"]["USD"]["by_service"]
+    assert by_service == {"model_inference": "2.00", "features": "1.00"}
     assert told["pending_billing_records"] == 0
     assert (told["total_revenue"], told["revenue_by_service"]) == ("0", {})

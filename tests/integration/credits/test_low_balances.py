@@ -22,7 +22,9 @@ async def use(customer: Customer, amount: str, **more: Any) -> None:
 
 async def test_a_crossing_is_told_once_and_again_only_after_the_next_one(actors: Actors) -> None:
     customer = await funded(actors, "10")
+    assert await customer.ask("GET", PATH) == {"threshold": None}
     assert await customer.ask("PUT", PATH, {"threshold": "5"}) == {"threshold": "5.00"}
+    assert await customer.ask("GET", PATH) == {"threshold": "5.00"}
     await use(customer, "2000")
     assert await told(customer) == []
     await use(customer, "1000")

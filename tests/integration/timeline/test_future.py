@@ -207,3 +207,19 @@ async def test_what_a_dunned_subscription_leaves_behind_comes_as_shown(actors: A
         " FROM invoices WHERE account_id = %(me)s AND status = 'open' AND period_start IS NOT NULL"
     )
     assert [row["owed"] for row in left] == [shown]
+
+
+async def test_what_follows_a_first_payment_at_the_bank_depends_on_its_word(
+    actors: Actors,
+) -> None:
+    customer = await actors.customer_on_clock()
+    begun = await customer.subscribe("basic")
+    await customer.script("processing")
+    await customer.confirm(begun)
+    await customer.until_handled("payment_intent.processing")
+    coming = (await customer.ask("GET", "/billing/timeline"))["future"]
+    assert coming[0]["words"] == "ask Stripe"
+    assert {one["only_if"] for one in coming[:1]} == {None}
+    renewal = next(one for one in coming if one["words"].startswith("renew Basic"))
+    assert renewal["only_if"] == "the first payment comes"
+    assert all(one["only_if"] for one in coming[1:])

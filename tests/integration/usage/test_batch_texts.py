@@ -1,6 +1,7 @@
 """Texts of a batch: taken as single uses take them; what is none spoils only its own row."""
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx2
@@ -100,3 +101,44 @@ async def test_characters_that_are_none_spoil_one_row_of_a_batch_and_any_other_b
 async def test_a_batch_that_is_no_json_is_refused_whole(new_shop: NewShop, body: bytes) -> None:
     answer = await post_raw(await new_shop(), "/usage/batch", body)
     assert (answer.status_code, answer.json()["code"]) == (400, "INVALID_JSON")
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", None])
+async def test_a_body_that_is_not_said_to_be_json_is_refused_either_way(
+    new_shop: NewShop, kind: str | None
+) -> None:
+    shop = await new_shop("10")
+    headers = shop.headers() | ({"Content-Type": kind} if kind else {})
+    for path, body in (("/usage/record", USE), ("/usage/batch", {"events": [USE]})):
+        answer = await shop.api.client.post(
+            f"{V1}{path}", content=json.dumps(body), headers=headers
+        )
+        assert (answer.status_code, answer.json()["code"]) == (422, "VALIDATION_FAILED")
+    assert await shop.balance() == 10
+
+
+@pytest.mark.parametrize(
+    "ending", ["T00:00Z", " 00:00:00Z", "T01:00+01:00", "t00:00:00.5z", "T01:00:00+0100"]
+)
+async def test_an_instant_is_written_alike_in_a_single_use_and_in_a_row(
+    new_shop: NewShop, ending: str
+) -> None:
+    shop = await new_shop("10")
+    today = datetime.now(UTC).date()
+    use: dict[str, Any] = USE | {"occurred_at": f"{today}{ending}"}
+    await shop.record(**use)
+    assert (await shop.batch(use, use | {"usage_amount": 0.5}))["recorded"] == 2
+    rows = await shop.rows(
+        "SELECT DISTINCT occurred_at FROM billing_records WHERE account_id = :id"
+    )
+    assert len(rows) == 1
+
+
+async def test_what_is_no_instant_spoils_its_row_alone(new_shop: NewShop) -> None:
+    shop = await new_shop("10")
+    for words in ("today", "2026-12-01", "1750000000", "2026-12-01T09:00"):
+        use = USE | {"occurred_at": words}
+        assert (await shop.post("/usage/record", use)).status_code == 422
+        done = await shop.batch(use, USE)
+        assert (done["recorded"], done["results"][0]["code"]) == (1, "VALIDATION_FAILED")
+        assert done["results"][0]["detail"].startswith("occurred_at: ")

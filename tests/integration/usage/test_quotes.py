@@ -82,3 +82,34 @@ async def test_a_quote_is_made_under_the_accounts_own_subscription_alone(
         assert [error["field"] for error in refused["errors"]] == [
             "pricing_context.subscription_id"
         ]
+
+
+async def test_a_quote_shows_the_unit_price_that_the_record_shows(new_shop: NewShop) -> None:
+    shop = await new_shop("100")
+    key = f"p{uuid4().hex[:8]}"
+    body = {
+        "name": "Five free", "meter": "api_calls", "service_type": "api_gateway",
+        "prices": {"CREDIT": {"unit_price": "0.5", "free_units": "5"}},
+    }  # fmt: skip
+    path = f"{V1}/admin/products/{key}"
+    assert (await shop.api.client.put(path, json=body, headers=shop.api.admin())).is_success
+    for amount, unit_price in (("2", "0"), ("10", "0.35"), ("1", "0.50")):
+        told = await quote(shop, product_id=key, usage_amount=amount)
+        done = await shop.post("/usage/record", {"product_id": key, "usage_amount": amount})
+        assert told["unit_price"] == done.json()["unit_price"] == unit_price
+
+
+async def test_nothing_is_suggested_where_nothing_could_pay(new_shop: NewShop) -> None:
+    shop = await new_shop("100")
+    key = f"p{uuid4().hex[:8]}"
+    body = {
+        "name": "By card", "meter": "api_calls", "service_type": "api_gateway",
+        "prices": {"USD": {"unit_price": "0.5"}},
+    }  # fmt: skip
+    path = f"{V1}/admin/products/{key}"
+    assert (await shop.api.client.put(path, json=body, headers=shop.api.admin())).is_success
+    told = await quote(shop, product_id=key)
+    assert (told["suggested_billing_method"], told["available_billing_methods"]) == (None, [])
+    await card(shop.api, shop.account, is_default=True)
+    told = await quote(shop, product_id=key)
+    assert told["suggested_billing_method"] == "payment_charge"

@@ -150,3 +150,11 @@ def test_what_is_included_and_what_is_charged_make_up_the_quantity(
     assert rating.included + rating.charged == quantity
     assert rating.included <= max(D(0), included - used)
     assert rating.charged > 0 or rating.total == 0
+
+
+def test_the_price_of_one_unit_is_what_records_show() -> None:
+    """As usage_rate_uses.sql has it: the average where units differ in price."""
+    terms = PriceTerms(unit_price=D("0.5"), free_units=D(5))
+    assert rules.rate(D(2), terms).unit_price == 0
+    assert rules.rate(D(10), terms, before=D(2)).unit_price == D("0.35")
+    assert rules.rate(D(10), PriceTerms(unit_price=D("0.5"))).unit_price == D("0.5")

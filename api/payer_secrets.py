@@ -1,0 +1,28 @@
+"""Secrets of payments: with one a payment is confirmed, so only those who may pay read it."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol, Self, TypeVar
+
+from api.auth import BILLING
+from api.dependencies import ALLOWED, Call
+
+
+class Actionable(Protocol):
+    """An answer that says what its payer does next."""
+
+    @property
+    def next_action(self) -> dict[str, Any]:
+        """`type`, and beside it what the payer needs for it."""
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None) -> Self:
+        """A copy with other values."""
+
+
+ActionableT = TypeVar("ActionableT", bound=Actionable)
+
+
+def for_caller(call: Call, answer: ActionableT) -> ActionableT:
+    """The answer; of what to do next a caller who may not pay sees the type alone."""
+    if call.caller.roles & ALLOWED[BILLING]:
+        return answer
+    return answer.model_copy(update={"next_action": {"type": answer.next_action["type"]}})

@@ -11,7 +11,7 @@ import typer
 
 from cli.stack_commands import DEFAULT_DATA, Data, reporting_errors
 from devstack.options import ROOT
-from devstack.stack import use_stack
+from devstack.stack import use_database
 
 DEFAULT_FILE: Final = ROOT / "catalog.yaml"
 File = Annotated[Path, typer.Option(help="The catalog to read.", show_default="catalog.yaml")]
@@ -25,7 +25,7 @@ def diff(file: File = DEFAULT_FILE, data: Data = DEFAULT_DATA) -> None:
     from cli import catalog
 
     with reporting_errors():
-        use_stack(data.resolve())
+        use_database(data.resolve())
         changes = catalog.compare(file)
     _say(change.words for change in changes)
 
@@ -36,7 +36,7 @@ def apply(file: File = DEFAULT_FILE, data: Data = DEFAULT_DATA) -> None:
     from cli import catalog
 
     with reporting_errors():
-        use_stack(data.resolve())
+        use_database(data.resolve())
         changes = catalog.apply(file)
     _say(change.words for change in changes)
 

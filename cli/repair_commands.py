@@ -17,7 +17,7 @@ from billing.core.settings import Settings
 from billing.insight.integrity.schemas import Report
 from cli.stack_commands import DEFAULT_DATA, Data, reporting_errors
 from devstack.errors import StackError
-from devstack.stack import use_stack
+from devstack.stack import use_database
 
 T = TypeVar("T")
 
@@ -31,7 +31,7 @@ def verify(
     from cli import verify
 
     with reporting_errors():
-        use_stack(data.resolve())
+        use_database(data.resolve())
         report = _asked(verify.verify(Settings(), account=account, temporal=temporal))
     Console(soft_wrap=True).print(_table(report))
     wrong = sum(not check.ok for check in report.checks)
@@ -47,7 +47,7 @@ def rebuild(data: Data = DEFAULT_DATA) -> None:
     console = Console(soft_wrap=True)
     columns = (TextColumn("matters"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with reporting_errors():
-        use_stack(data.resolve())
+        use_database(data.resolve())
         with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
             task = bar.add_task("matters", total=None)
             done = _asked(

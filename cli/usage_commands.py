@@ -19,7 +19,7 @@ from billing.core.settings import Settings
 from cli import tokens
 from cli.stack_commands import DEFAULT_DATA, Data, reporting_errors
 from devstack.errors import StackError
-from devstack.stack import read_stack, use_stack
+from devstack.stack import read_stack, use_database
 
 if TYPE_CHECKING:
     from cli.usage_import import Tally
@@ -97,7 +97,7 @@ def rebuild_counters(
     from cli import counter_repair
 
     with reporting_errors():
-        use_stack(data.resolve())
+        use_database(data.resolve())
         wrong = asyncio.run(
             counter_repair.check(Settings(), account, typer.echo, write=not compare)
         )

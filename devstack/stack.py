@@ -73,9 +73,21 @@ def use_stack(data: Path) -> bool:
     if "DATABASE_URL" in os.environ:
         return False
     try:
-        info = read_stack(data)
+        _adopt(read_stack(data))
     except StackError:
         return False
-    for name, value in info.env.items():
-        os.environ.setdefault(name, value)
     return True
+
+
+def use_database(data: Path) -> None:
+    """Point this process at the database of a folder's stack, unless its environment names one.
+
+    Errors: StackError where there is neither: no other database is ever taken for it.
+    """
+    if "DATABASE_URL" not in os.environ:
+        _adopt(read_stack(data))
+
+
+def _adopt(stack: StackInfo) -> None:
+    for name, value in stack.env.items():
+        os.environ.setdefault(name, value)

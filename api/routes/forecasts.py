@@ -16,12 +16,21 @@ router = new_router("usage")
 
 
 class ForecastAnswer(Answer):
-    """The use so far, and the use expected at the end, with a range from low to high."""
+    """The use so far, and the use expected at the end, with a range from low to high.
+
+    `expected` and `high` are null where there is no whole day of history to tell them from.
+    """
 
     used: Total
-    expected: Total
+    expected: Total | None
     low: Total
-    high: Total
+    high: Total | None
+
+    @classmethod
+    def of_forecast(cls, found: Forecast, **more: object) -> Self:
+        """The forecast as callers see it."""
+        known = {} if found.is_known else {"expected": None, "high": None}
+        return cls.of(asdict(found), **more, **known)
 
 
 class MeterForecast(ForecastAnswer):
@@ -64,7 +73,7 @@ class OutlookAnswer(Answer):
     @classmethod
     def of_outlook(cls, found: Outlook, as_of: datetime) -> Self:
         """The outlook as callers see it."""
-        money = MoneyForecast(currency=found.currency, **asdict(found.money))
+        money = MoneyForecast.of_forecast(found.money, currency=found.currency)
         return cls(
             period_start=found.start_at,
             period_end=found.end_at,
@@ -75,7 +84,7 @@ class OutlookAnswer(Answer):
                 key: _meter(forecast, found.included.get(key))
                 for key, forecast in found.meters.items()
             },
-            cost=CostForecast(credits=ForecastAnswer(**asdict(found.credits)), overage=money),
+            cost=CostForecast(credits=ForecastAnswer.of_forecast(found.credits), overage=money),
             as_of=as_of,
         )
 
@@ -90,5 +99,7 @@ async def read_usage_forecast(call: MemberCall, fresh: Fresh = False) -> Outlook
 
 
 def _meter(forecast: Forecast, included: Decimal | None) -> MeterForecast:
-    over = None if included is None else max(Decimal(0), forecast.expected - included)
-    return MeterForecast(included=included, expected_overage=over, **asdict(forecast))
+    over = None
+    if included is not None and forecast.is_known:
+        over = max(Decimal(0), forecast.expected - included)
+    return MeterForecast.of_forecast(forecast, included=included, expected_overage=over)

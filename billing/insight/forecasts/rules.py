@@ -30,11 +30,12 @@ def forecast(used: Decimal, history: Sequence[Day], ahead: Sequence[Ahead]) -> F
 
     A weekday is expected to use the mean of its own days and of one day like all others, so that
     one odd Monday does not make all Mondays odd. The interval is that of a normal distribution
-    whose variance grows with each day to come. It never reaches below `used`.
+    whose variance grows with each day to come. It never reaches below `used`. Without a whole day
+    of history nothing can be said of days to come.
     """
     with localcontext(_EXACT):
         if not history:
-            return Forecast(used, used, used, used)
+            return Forecast(used, used, used, used, is_known=not ahead)
         expected_of = _by_weekday(history)
         to_come = sum((day.part * expected_of[day.on.weekday()] for day in ahead), ZERO)
         length = sum((day.part for day in ahead), ZERO)
@@ -60,7 +61,8 @@ def beyond(now: Decimal, price: Decimal, included: Decimal, units: Forecast) -> 
         with localcontext(_EXACT):
             return _after(now, price * max(ZERO, total - units.used - left))
 
-    return Forecast(now, cost(units.expected), cost(units.low), cost(units.high))
+    known = units.is_known or not price
+    return Forecast(now, cost(units.expected), cost(units.low), cost(units.high), known)
 
 
 def together(parts: Sequence[Forecast]) -> Forecast:
@@ -70,7 +72,8 @@ def together(parts: Sequence[Forecast]) -> Forecast:
         sum((getattr(part, name) - part.used for part in parts), ZERO)
         for name in ("expected", "low", "high")
     ]
-    return Forecast(used, *(_after(used, extra) for extra in more))
+    expected, low, high = (_after(used, extra) for extra in more)
+    return Forecast(used, expected, low, high, all(part.is_known for part in parts))
 
 
 def mean(history: Sequence[Day]) -> Decimal:

@@ -29,6 +29,8 @@ class Forecast:
     expected: Decimal
     low: Decimal
     high: Decimal
+    is_known: bool = True
+    """False: there is no history to tell it from; what is used is all that is certain."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,9 +47,23 @@ async def test_what_goes_beyond_the_plan_is_forecast_in_money(new_shop: NewShop)
 async def test_nobody_who_used_nothing_is_promised_anything(new_shop: NewShop) -> None:
     shop = await new_shop()
     found = await shop.get("/usage/forecast")
-    assert {meter["expected"] for meter in found["meters"].values()} == {"0"}
+    of_units = [meter for key, meter in found["meters"].items() if key != "storage_gb"]
+    assert {(one["used"], one["low"]) for one in of_units} == {("0", "0")}
+    assert {(one["expected"], one["high"]) for one in of_units} == {(None, None)}
+    assert found["meters"]["storage_gb"]["expected"] == "0", "a level stays where it is"
     assert found["history_days"] == 0
-    assert found["cost"]["credits"]["high"] == "0"
+    assert found["cost"]["credits"]["high"] is None
+
+
+async def test_a_first_day_is_no_history(new_shop: NewShop) -> None:
+    shop = await new_shop(is_test=True, clock_at="2027-03-01T09:00:00Z")
+    await shop.subscribe("basic")
+    await shop.record("100", feature_type="ai_responses")
+    found = await shop.get("/usage/forecast")
+    meter, money = found["meters"]["ai_responses"], found["cost"]["overage"]
+    assert (meter["used"], meter["low"]) == ("100.00", "100.00")
+    assert (meter["expected"], meter["high"], meter["expected_overage"]) == (None, None, None)
+    assert (money["used"], money["expected"], money["currency"]) == ("0", None, "USD")
 
 
 async def test_a_level_is_expected_to_stay(new_shop: NewShop) -> None:

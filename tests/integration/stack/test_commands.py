@@ -3,8 +3,10 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import httpx2
+import pytest
 
 from devstack.environment import setting_names
 from devstack.options import ROOT
@@ -62,3 +64,12 @@ def test_status_shows_where_things_are(stack: StackInfo) -> None:
     shown = billing(stack, "status")
     assert shown.returncode == 0
     assert f"{stack.api_url}/docs" in shown.stdout
+
+
+@pytest.mark.parametrize("words", [("verify",), ("rebuild",), ("catalog", "diff")])
+def test_a_folder_without_a_stack_is_no_other_database(
+    stack: StackInfo, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    refused = billing(stack, *words, "--data", str(tmp_path))
+    assert refused.returncode == 1
+    assert refused.stderr.startswith(f"no stack runs on {tmp_path}")

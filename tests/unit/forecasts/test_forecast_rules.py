@@ -34,6 +34,7 @@ def test_a_forecast_is_never_below_what_was_used_and_lies_in_its_interval(
 def test_at_the_end_it_is_what_was_used(used: Decimal, history: list[Day]) -> None:
     found = rules.forecast(used, history, to_come(timedelta()))
     assert found == Forecast(used, used, used, used)
+    assert found.is_known
 
 
 @given(used=amounts, more=amounts, history=days, length=ends, place=st.integers(0, 27))
@@ -75,7 +76,16 @@ def test_weekends_are_expected_to_be_weekends() -> None:
 def test_a_first_day_alone_says_little() -> None:
     found = rules.forecast(Decimal(5), [Day(MONDAY, Decimal(10))], to_come(timedelta(days=4)))
     assert (found.expected, found.low) == (Decimal(45), Decimal("19.368"))
-    assert rules.forecast(Decimal(5), [], to_come(timedelta(days=4))).high == 5
+
+
+def test_without_a_whole_day_nothing_is_known_but_what_was_used() -> None:
+    found = rules.forecast(Decimal(5), [], to_come(timedelta(days=4)))
+    assert (found.used, found.low, found.is_known) == (Decimal(5), Decimal(5), False)
+    priced, free = (rules.beyond(Decimal(0), Decimal(p), Decimal(3), found) for p in (2, 0))
+    assert (priced.is_known, free.is_known) == (False, True)
+    assert not rules.together([priced, free]).is_known
+    assert rules.together([free]).is_known
+    assert rules.forecast(Decimal(5), [], []).is_known
 
 
 @given(length=ends, zone=st.sampled_from(["UTC", "Europe/Berlin", "America/New_York"]))

@@ -77,6 +77,7 @@ class PlanAnswer(Answer):
     stripe_price_id_yearly: str | None
     features: dict[str, bool | int | str]
     limits: tuple[Limit, ...]
+    limits_by_name: dict[str, Credits]
     add_ons: tuple[AddOn, ...]
     billing_threshold_cents: int | None
     monthly_credits: Credits
@@ -97,6 +98,7 @@ class PlanAnswer(Answer):
             stripe_price_id_yearly=year.stripe_price_id if year else None,
             currency=currency,
             billing_threshold_cents=plan.billing_threshold.get(currency),
+            limits_by_name={rules.limit_name(one.meter): one.included for one in plan.limits},
             prices=[PriceAnswer.of_price(price) for price in prices],
         )
 

@@ -65,13 +65,21 @@ class DecidedAnswer(PaymentAnswer):
 
 @router.get("/admin/payments", responses=responses("MERCHANT_NOT_FOUND", "INVALID_CURSOR"))
 async def list_all_payments(
-    call: AdminCall, paging: Paging, status: StatusFilter | None = None, account_id: OneWord = None
+    call: AdminCall,
+    paging: Paging,
+    status: StatusFilter | None = None,
+    account_id: OneWord = None,
+    undecided: bool = False,
 ) -> Page[PaymentAnswer]:
-    """Payments of all accounts, newest first; `status=pending_approval` lists those to decide."""
+    """Payments of all accounts, newest first.
+
+    `undecided=true` lists the payments by hand that nobody has decided on: those that await it
+    (`pending_approval`), and those whose wait has ended (`canceled`), for the money may still come.
+    """
     keys = (payments.c.created_at, payments.c.id)
     async with call.database.operator() as connection:
         account = await account_filter(connection, account_id)
-        query = store.listing(account, statuses=statuses_of(status))
+        query = store.listing(account, statuses=statuses_of(status), undecided=undecided)
         return await paginate(connection, query, keys, paging, PaymentAnswer.of_row)
 
 

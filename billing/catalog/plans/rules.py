@@ -35,6 +35,7 @@ NO_PLAN: Final = Entitlements(
     limits=(),
 )
 
+_UNITS: Final = ("kb", "mb", "gb", "tb")
 _INTERVAL = re.compile(rf"(?:(\d{{1,3}}) )?({'|'.join(get_args(Unit))})s?")
 
 
@@ -49,6 +50,13 @@ def parse_interval(words: str) -> Interval:
 def show_interval(interval: Interval) -> str:
     """`month`, or `3 months`."""
     return interval.unit if interval.count == 1 else f"{interval.count} {interval.unit}s"
+
+
+def limit_name(meter: str) -> str:
+    """The name of a plan's limit in `limits_by_name` [B6]: `ai_responses_limit`, and with the unit
+    last `storage_limit_gb`."""
+    stem, _, unit = meter.rpartition("_")
+    return f"{stem}_limit_{unit}" if unit in _UNITS else f"{meter}_limit"
 
 
 def access(plan: Plan, status: str | None) -> Access:

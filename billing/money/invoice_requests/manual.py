@@ -5,7 +5,7 @@ matter that collects the invoice. Only reference text is kept, no payment data.
 """
 
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -16,13 +16,9 @@ from billing.matters.schemas import Matter
 from billing.money.invoice_requests import locks
 from billing.money.invoices.schemas import Invoice
 from billing.money.payments import store
-from billing.money.payments.schemas import LIVE, Payment
+from billing.money.payments.schemas import DECIDABLE, LIVE, Payment
 from billing.money.payments.service import announce, make_way
 from billing.money.purchases import store as purchases
-
-# An approval may come after the wait for it has ended: the money is there all the same.
-_DECIDABLE: Final = ("pending_approval", "canceled")
-_AWAITING: Final = ("pending_approval",)
 
 
 async def asked_for(connection: AsyncConnection, invoice: Invoice) -> dict[str, Any] | None:
@@ -106,7 +102,7 @@ async def approve(
     Errors: PAYMENT_NOT_FOUND, PAYMENT_STATE, CURRENCY_MISMATCH, FOUR_EYES.
     """
     invoice = await _held(connection, payment_id)
-    payment = await _decidable(connection, payment_id, _DECIDABLE, four_eyes=four_eyes)
+    payment = await _decidable(connection, payment_id, four_eyes=four_eyes)
     _same_currency(currency, payment.currency)
     if payment.status == "canceled" and await store.reference_used(
         connection, payment.account_id, payment.transaction_reference or ""
@@ -138,7 +134,7 @@ async def reject(
     Errors: PAYMENT_NOT_FOUND, PAYMENT_STATE, FOUR_EYES.
     """
     invoice = await _held(connection, payment_id)
-    payment = await _decidable(connection, payment_id, _AWAITING, four_eyes=four_eyes)
+    payment = await _decidable(connection, payment_id, four_eyes=four_eyes)
     rejected = await store.change(
         connection,
         payment.id,
@@ -162,12 +158,10 @@ async def _held(connection: AsyncConnection, payment_id: UUID) -> Invoice:
     return await locks.hold(connection, (await store.get(connection, payment_id)).invoice_id)
 
 
-async def _decidable(
-    connection: AsyncConnection, payment_id: UUID, states: tuple[str, ...], *, four_eyes: bool
-) -> Payment:
-    """The manual payment, locked, if this person may decide on it now."""
+async def _decidable(connection: AsyncConnection, payment_id: UUID, *, four_eyes: bool) -> Payment:
+    """The manual payment, locked, if this person may decide on it now, or later than was waited."""
     payment = await store.lock(connection, payment_id)
-    if payment.flow != "manual" or payment.status not in states:
+    if payment.flow != "manual" or payment.status not in DECIDABLE:
         raise Conflict(
             "PAYMENT_STATE",
             f"this payment is {payment.status}: only one that awaits approval can be decided",

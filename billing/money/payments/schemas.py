@@ -24,6 +24,8 @@ AttemptStatus = Literal[
 
 LIVE: Final = ("pending", "pending_approval", "processing")
 """Payments that may still bring money."""
+DECIDABLE: Final = ("pending_approval", "canceled")
+"""Payments by hand that may be approved: after the wait for it has ended, too, money may come."""
 
 
 class Payment(Row):

@@ -15,7 +15,7 @@ from billing.core.prepared import Fields, Prepared, given
 from billing.money.invoices.tables import invoices
 from billing.money.payment_methods.schemas import Method
 from billing.money.payment_methods.tables import payment_methods
-from billing.money.payments.schemas import LIVE, Attempt, Payment
+from billing.money.payments.schemas import DECIDABLE, LIVE, Attempt, Payment
 from billing.money.payments.tables import payment_attempts, payments
 
 _BY_HAND = payments.c.flow == "manual"
@@ -183,11 +183,16 @@ async def change(connection: AsyncConnection, payment_id: UUID, **fields: Any) -
 
 
 def listing(
-    account_id: UUID | None, *, statuses: Sequence[str] = (), only: UUID | None = None
+    account_id: UUID | None,
+    *,
+    statuses: Sequence[str] = (),
+    only: UUID | None = None,
+    undecided: bool = False,
 ) -> Select[Any]:
     """Payments with their invoice's subscription; order and cut are the caller's.
 
-    Without an account those of all accounts, for operators.
+    Without an account those of all accounts, for operators; `undecided` are payments by hand that
+    may still be approved.
     """
     query = select(payments, invoices.c.subscription_id).join(
         invoices, invoices.c.id == payments.c.invoice_id
@@ -196,6 +201,8 @@ def listing(
         query = query.where(payments.c.account_id == account_id)
     if statuses:
         query = query.where(payments.c.status.in_(statuses))
+    if undecided:
+        query = query.where(payments.c.flow == "manual", payments.c.status.in_(DECIDABLE))
     return query if only is None else query.where(payments.c.id == only)
 
 

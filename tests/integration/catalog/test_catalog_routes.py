@@ -49,6 +49,10 @@ async def test_plans_are_listed_with_their_prices_and_what_they_give(api: Api) -
     )  # fmt: skip
     assert basic["stripe_price_id_monthly"] is None
     assert basic["features"]["export"] is True
+    assert basic["limits_by_name"] == {
+        "ai_responses_limit": "500.00", "document_uploads_limit": "50.00",
+        "storage_limit_gb": "10.00",
+    }  # fmt: skip
     assert basic["limits"][0] == {
         "meter": "ai_responses", "included": "500.00", "then": "overage",
         "prices": {"EUR": "0.02", "USD": "0.02"},

@@ -124,3 +124,25 @@ async def test_a_decline_on_its_way_while_a_transfer_is_submitted_is_not_lost(
         "SELECT barred_at IS NOT NULL AS barred FROM payment_methods WHERE account_id = %(me)s"
     )
     assert card["barred"], "the bank said: do not try again"
+
+
+async def test_a_transfer_whose_wait_has_ended_stays_on_the_list_of_operators(
+    actors: Actors,
+) -> None:
+    customer = await overdue(actors)
+    payment = await submit(customer, (await owed(customer))["invoice_id"])
+
+    async def listed() -> list[tuple[str, str]]:
+        path = f"/admin/payments?undecided=true&account_id={customer.id}"
+        found = (await actors.operate("GET", path))["data"]
+        return [(one["payment_id"], one["status"]) for one in found]
+
+    assert await listed() == [(payment["payment_id"], "pending_approval")]
+    await customer.advance(days=6)
+    assert await listed() == [(payment["payment_id"], "canceled")]
+    await decide(customer, payment, "reject", reason="nothing came")
+    assert await listed() == []
+    second = await submit(customer, (await owed(customer))["invoice_id"])
+    assert await listed() == [(second["payment_id"], "pending_approval")]
+    await decide(customer, second, "approve")
+    assert await listed() == []

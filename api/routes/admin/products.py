@@ -117,7 +117,10 @@ async def list_price_overrides(
 
 @router.put(
     "/admin/price-overrides",
-    responses=responses("MERCHANT_NOT_FOUND", "PRODUCT_NOT_FOUND"),
+    responses={
+        204: {"description": "The agreement is ended"},
+        **responses("MERCHANT_NOT_FOUND", "PRODUCT_NOT_FOUND"),
+    },
     response_model=AgreedAnswer | None,
 )
 async def put_price_override(body: AgreeBody, call: AdminCall) -> AgreedAnswer | Response:

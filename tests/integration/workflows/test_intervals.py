@@ -102,6 +102,26 @@ async def test_a_period_of_three_days_not_paid_is_pursued_beside_the_next(actors
     assert [one["status"] for one in invoices] == ["paid"] * 5
 
 
+async def test_ten_days_of_which_eight_were_served_are_owed_for_eight(actors: Actors) -> None:
+    customer = await actors.customer_on_clock("2027-01-31T10:00:00Z")
+    await customer.save_card()
+    key = await on_sale(actors, "10 days", dunning={"final_action": "cancel"})
+    await customer.subscribe(key, interval="10 days")
+    await customer.script("insufficient_funds", then="last")
+    await customer.advance(to="2027-02-18T10:00:00Z")
+    assert (await customer.subscription())["status"] == "canceled"
+    owed = (await customer.invoices())[-1]
+    assert f"{owed['period_start']:%m-%d} {owed['period_end']:%m-%d}" == "02-10 02-20"
+    assert (owed["total_minor"], owed["amount_credited_minor"]) == (PRICE, PRICE * 2 // 10)
+
+
+async def test_what_is_to_come_of_a_daily_price_is_shown_day_by_day(actors: Actors) -> None:
+    customer = await subscribed(actors, "2027-01-31T10:00:00Z", "day")
+    coming = (await customer.ask("GET", "/billing/timeline"))["future"]
+    renewals = [one["at"] for one in coming if one["words"].startswith("renew Plan")]
+    assert renewals[:3] == [f"2027-02-0{day}T10:00:00Z" for day in (1, 2, 3)]
+
+
 async def test_a_plan_is_sold_by_the_intervals_of_its_prices_only(actors: Actors) -> None:
     customer = await actors.customer()
     key = await on_sale(actors, "week", "2 weeks", "3 months")

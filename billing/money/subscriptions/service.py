@@ -59,6 +59,7 @@ async def offer(connection: AsyncConnection, account_id: UUID, wanted: NewSubscr
     Errors: PLAN_NOT_FOUND, QUANTITY_NOT_OFFERED, INTERVAL_NOT_OFFERED, CURRENCY_MISMATCH,
     PRICE_CHANGED, CURRENCY_NOT_CHARGED, PAYMENT_METHOD_NOT_FOUND.
     """
+    await trial_store.lock(connection, account_id)
     balance = await credits.lock(connection, account_id)
     currency = wanted.currency or balance.currency or DEFAULT_CURRENCY
     # After the lock, and in one statement: what is sold and its price are of one version.

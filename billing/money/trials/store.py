@@ -22,6 +22,21 @@ _FIND = Prepared(
     )
 )
 
+_LOCK = Prepared(
+    select(trials.c.id)
+    .where(
+        trials.c.account_id == given("account_id"),
+        trials.c.kind == ACCOUNT_TRIAL,
+        trials.c.status == "active",
+    )
+    .with_for_update(key_share=True)
+)
+
+
+async def lock(connection: AsyncConnection, account_id: UUID) -> None:
+    """A subscription may end the running trial: its row is locked before the account's."""
+    await _LOCK.first(connection, account_id=account_id)
+
 
 async def add(connection: AsyncConnection, row: dict[str, Any]) -> Trial | None:
     """Take the trial; None when this account or this platform identity had it before."""

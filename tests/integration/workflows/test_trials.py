@@ -1,8 +1,13 @@
 """The trial of credits through the running stack: taken once, expired on its day, or converted."""
 
+import asyncio
 from uuid import uuid4
 
-from tests.integration.actors import Actors, Customer
+import psycopg
+
+from tests.integration.actors import Actors, Customer, wait_for
+
+BEHIND = "SELECT count(*) AS n FROM pg_stat_activity WHERE %(pid)s = ANY (pg_blocking_pids(pid))"
 
 
 async def test_a_trial_brings_its_credits_at_once_and_only_once(customer: Customer) -> None:
@@ -38,6 +43,27 @@ async def test_the_first_paid_subscription_converts_a_trial(actors: Actors) -> N
     assert await customer.credits() == 500, "the trial's lot keeps its date"
     ended = [name for name in await customer.published() if name.startswith("evt.billing.trial")]
     assert ended == ["evt.billing.trial.started", "evt.billing.trial.converted"]
+
+
+async def test_who_subscribes_while_a_trial_ends_waits_without_the_account(
+    customer: Customer,
+) -> None:
+    """The end of a trial locks its row, then the account; so does what converts it."""
+    await customer.ask("POST", "/billing/trials", status=201)
+    url = customer.actors.stack.superuser_url.replace("postgresql+psycopg://", "postgresql://")
+    async with await psycopg.AsyncConnection.connect(url) as ending:
+        mine = (customer.uuid,)
+        await ending.execute("SELECT 1 FROM trials WHERE account_id = %s FOR UPDATE", mine)
+        wish = customer.ask("POST", "/billing/subscription", {"plan": "free"}, key=str(uuid4()))
+        subscribing = asyncio.create_task(wish)
+        behind = {"pid": ending.info.backend_pid}
+        await wait_for(
+            lambda: customer.actors.sql(BEHIND, **behind), "it waits", lambda rows: rows[0]["n"] > 0
+        )
+        await ending.execute(
+            "SELECT 1 FROM credit_balances WHERE account_id = %s FOR UPDATE NOWAIT", mine
+        )
+    assert (await subscribing)["status"] == "active"
 
 
 async def test_one_trial_per_shop_even_under_another_account(actors: Actors) -> None:

@@ -22,8 +22,10 @@ from billing.ledger.credits import service as credits
 from billing.matters.agenda import CLOCK_SKEW, Step
 from billing.matters.schemas import Matter
 from billing.metering.limit_overrides import store as limits
+from billing.metering.usage import unpaid
 from billing.money.account_agenda import rules, store
 from billing.money.account_agenda.rules import AccountState
+from billing.money.card_usage import overdue
 from billing.money.invoices import usage_lines
 from billing.money.payment_methods import card_setup
 from billing.money.payment_methods import service as methods
@@ -144,6 +146,41 @@ class AccountActivities(MatterActivities[AccountState]):
             return f"{done} uses"
 
         return await self.once(request, go_on)
+
+    @activity.defn(name="account.settle_uses")
+    async def settle_uses(self, request: StepRequest) -> AccountState:
+        async def settle(connection: AsyncConnection, _: Step, at: datetime) -> str:
+            paid = await unpaid.settle(
+                connection, request.ref.subject_id, max(at, request.step.due)
+            )
+            await failpoint("unpaid.settled")
+            return f"{paid} uses"
+
+        return await self.once(request, settle)
+
+    @activity.defn(name="account.tell_unpaid")
+    async def tell_unpaid(self, request: StepRequest) -> AccountState:
+        async def tell(connection: AsyncConnection, _: Step, at: datetime) -> str:
+            told = await unpaid.tell(connection, request.ref.subject_id, max(at, request.step.due))
+            return f"{told} uses"
+
+        return await self.once(request, tell)
+
+    @activity.defn(name="account.charge_use")
+    async def charge_use(self, request: StepRequest) -> AccountState:
+        born: list[Matter] = []
+
+        async def collect(connection: AsyncConnection, step: Step, at: datetime) -> str:
+            use = ids.decode(ids.BILLING_RECORD, step.use or "")
+            matter, done = await overdue.collect(
+                connection, request.ref.subject_id, use, max(at, step.due)
+            )
+            born[:] = [matter] if matter else []
+            return done
+
+        state = await self.once(request, collect)
+        await self._notify(born)
+        return state
 
     @activity.defn(name="account.setup")
     async def setup(self, request: StepRequest) -> AccountState:

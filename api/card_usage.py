@@ -21,6 +21,7 @@ from billing.matters.kinds import CHARGE
 from billing.matters.schemas import Matter
 from billing.metering.usage import store
 from billing.metering.usage.schemas import BillingRecord, Recorded, Use
+from billing.money.card_usage import overdue
 from billing.money.card_usage import service as card_usage_service
 from billing.money.card_usage.service import METHOD
 from billing.money.payments import store as payment_store
@@ -90,11 +91,11 @@ async def _charge_row(call: Call, use: Use) -> Recorded:
     return done
 
 
-async def charge_again(call: AccountCall, record_id: UUID) -> Matter | None:
-    """Start a new charge for a use whose card failed; None where no charge failed."""
+async def charge_again(call: AccountCall, record_id: UUID, method: str | None) -> Matter | None:
+    """Start a charge for a use whose card failed, or that was put off; None for any other."""
     async with call.transaction() as connection:
         at = await clock.now(connection, call.account.id)
-        return await card_usage_service.again(connection, call.account.id, record_id, at)
+        return await overdue.again(connection, call.account.id, record_id, method, at)
 
 
 async def after_charge(call: AccountCall, matter: Matter | None, record_id: UUID) -> BillingRecord:

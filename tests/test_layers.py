@@ -23,6 +23,8 @@ LOOKS_UP: Final = {
 """(package, table of a layer above it): why."""
 CALLS_UP: Final = {
     ("ledger/credits", "credit_request_top_up"): "a debit or hold below the threshold asks for one",
+    ("ledger/credits", "usage_settle_soon"): "credits that come pay uses that were put off",
+    ("ledger/credits", "usage_settle_freed"): "so do those that a capture leaves of its hold",
     ("metering/usage", "usage_plan_period"): "a period of usage follows the subscription's",
     ("metering/usage", "usage_unpaid"): "what may stay unpaid is the subscription's plan's to say",
     ("metering/usage", "usage_note_late"): "late use of an ended subscription gets an invoice",

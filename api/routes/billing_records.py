@@ -178,7 +178,7 @@ async def process_billing(body: ProcessBody, sent: BillingUse) -> RecordAnswer:
     record_id = _record_id(body.billing_id)
     call = await _owner(sent, record_id)
     if body.billing_method in (None, card_usage_service.METHOD):
-        matter = await card_usage.charge_again(call, record_id)
+        matter = await card_usage.charge_again(call, record_id, body.billing_method)
         if matter is not None:
             return RecordAnswer.of(await card_usage.after_charge(call, matter, record_id))
     return RecordAnswer.of(await _pay(call, record_id, body))

@@ -45,6 +45,7 @@ POINTS: Final = frozenset(
         "final_action.written",
         "step.done",
         "top_up.committed",
+        "unpaid.settled",
     }
 )
 _FOLDER: Final = (

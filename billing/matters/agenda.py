@@ -53,6 +53,8 @@ class Step(Lean):
     setup: str | None = None
     """The card that is being saved."""
     top_up: str | None = None
+    use: str | None = None
+    """The use that a card is to pay."""
     event: str | None = None
     """The provider's event to look into."""
 

@@ -77,8 +77,34 @@ _CAPTURES = """
 """
 
 
+# Uses that the release before put off or failed to have paid: their week begins now, and credits
+# that are there already pay them. For once their owner looks at the records of all accounts.
+_UNPAID = """
+    ALTER TABLE billing_records NO FORCE ROW LEVEL SECURITY;
+    INSERT INTO unpaid_uses (record_id, account_id, used_at, overdue_at, charge_at)
+    SELECT id, account_id, occurred_at, now() + interval '7 days', now() + interval '7 days'
+    FROM billing_records
+    WHERE billing_status <> 'completed' AND (billing_status = 'failed'
+        OR billing_status = 'pending' AND currency = 'CREDIT');
+    ALTER TABLE billing_records FORCE ROW LEVEL SECURITY;
+    SELECT set_config('app.accounts', string_agg(DISTINCT account_id::text, ','), true)
+    FROM unpaid_uses;
+    UPDATE unpaid_uses AS u
+    SET overdue_at = a.clock_at + interval '7 days', charge_at = a.clock_at + interval '7 days'
+    FROM accounts AS a WHERE a.id = u.account_id AND a.clock_at IS NOT NULL;
+    INSERT INTO unpaid_retries (account_id, id, asked_at)
+    SELECT account_id, gen_random_uuid(), min(overdue_at) - interval '7 days'
+    FROM unpaid_uses GROUP BY account_id;
+    SELECT account_watch(account_id, asked_at, asked_at) FROM unpaid_retries;
+    SELECT set_config('app.accounts', '', true);
+"""
+
+
 def upgrade() -> None:
     """Create what the release before does not have."""
+    # Transactions read their account first: those that begin now wait here and hold nothing else,
+    # and so nobody waits for the other in turn.
+    op.execute("LOCK TABLE accounts IN ACCESS EXCLUSIVE MODE")
     _add_columns()
     _hold_references_to_one_account()
     _add_rights()
@@ -97,6 +123,8 @@ def upgrade() -> None:
         if name == "tables.sql":
             op.execute(_SLICES)
             op.execute(_CAPTURES)
+        if name == "functions.sql":
+            op.execute(_UNPAID)
     op.add_column("balance_entries", sa.Column("reason", sa.Text(), nullable=True))
     op.create_index(
         "ix_payment_attempts_account", "payment_attempts", ["account_id", "started_at", "id"]

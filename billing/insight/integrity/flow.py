@@ -85,6 +85,12 @@ QUERIES: Final[dict[str, str]] = {
             FROM usage_settlements
             UNION ALL
             SELECT account_id, 'account/' || public_id('acc', account_id)
+            FROM unpaid_retries
+            UNION ALL
+            SELECT account_id, 'account/' || public_id('acc', account_id)
+            FROM unpaid_uses WHERE told_at IS NULL OR charge_at IS NOT NULL
+            UNION ALL
+            SELECT account_id, 'account/' || public_id('acc', account_id)
             FROM limit_overrides WHERE due_at IS NOT NULL
             UNION ALL
             SELECT account_id, 'account/' || public_id('acc', account_id)

@@ -27,6 +27,24 @@ QUERIES: Final[dict[str, str]] = {
         USING (account_id, meter, day_at)
         WHERE (r.events, r.quantity, r.total) IS DISTINCT FROM (c.events, c.quantity, c.total)
     """,
+    # A use that a card is paying again stays among them until it is paid.
+    "unpaid_uses_known": """
+        SELECT coalesce(r.account_id, u.account_id) AS account_id,
+            public_id('bill', coalesce(r.id, u.record_id)) AS subject
+        FROM (
+            SELECT id, account_id FROM billing_records
+            WHERE billing_status = 'failed' OR billing_status = 'pending' AND currency = 'CREDIT'
+        ) r
+        FULL JOIN (
+            SELECT u.record_id, u.account_id
+            FROM unpaid_uses u LEFT JOIN billing_records c
+                ON c.id = u.record_id AND c.account_id = u.account_id
+                AND c.billing_status = 'pending' AND c.billing_method = 'payment_charge'
+                AND c.currency <> 'CREDIT'
+            WHERE c.id IS NULL) u
+        ON u.record_id = r.id AND u.account_id = r.account_id
+        WHERE r.id IS NULL OR u.record_id IS NULL
+    """,
     "usage_cycles": """
         SELECT account_id, meter || ' from ' || to_char(start_at, 'YYYY-MM-DD') AS subject
         FROM (

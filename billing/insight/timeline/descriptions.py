@@ -72,12 +72,14 @@ _CHANGES: Final[dict[str, str]] = {
     "usage.failed": "a single use was not paid",
     "usage.retried": "a single use is to be paid again",
     "usage.settled": "a single use was paid",
+    "usage.unpaid": "{uses} uses for {total} {currency} have been unpaid for a week",
     "trial.converted": "the trial ended with a paid plan",
     "trial.expired": "the trial ended; {expired} credits expired",
     "trial.started": "the trial began with {credits} credits",
 }
 _STEPS: Final[dict[str, str]] = {
     "abandon": "gave up the first payment",
+    "charge_use": "had a card pay an unpaid use",
     "check": "asked Stripe",
     "bill_early": "invoiced use that had reached the billing threshold",
     "complete": "completed uses that an invoice bills",
@@ -99,7 +101,9 @@ _STEPS: Final[dict[str, str]] = {
     "retire": "called an open payment back",
     "renew": "renewed the subscription",
     "settle": "booked the money",
+    "settle_uses": "paid unpaid uses with credits",
     "setup": "followed a card being saved",
+    "tell_unpaid": "told of unpaid uses",
     "top_up": "bought the credits that were wanted, or saw why not",
 }
 

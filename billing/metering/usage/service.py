@@ -77,6 +77,18 @@ async def quotes(
     return await _rate(connection, account_id, product, counts, amount, priced, period)
 
 
+async def price_in_money(
+    connection: AsyncConnection, record: BillingRecord, currency: str
+) -> Rating | None:
+    """What the units that a use is charged for cost in a currency, at its time; None: no price."""
+    price = await products.price_at(
+        connection, record.account_id, record.product_id or "", currency, record.occurred_at
+    )
+    if price is None or not _is_plain(price.terms):
+        return None
+    return rating.rate(record.charged_units, price.terms, currency=currency)
+
+
 def _is_plain(terms: PriceTerms) -> bool:
     return terms.model == "per_unit" and not terms.free_units
 
@@ -161,7 +173,7 @@ async def pay_record(
         raise Conflict("BILLED_ON_INVOICE", "an invoice charges this use")
     await credits.lock(connection, account_id)
     record = await store.get_record(connection, account_id, record_id, lock=True)
-    if record.billing_status not in ("pending", "failed"):
+    if record.billing_status not in ("pending", "failed") or _is_charged(record):
         return record, None
     chosen = _chosen(record, method)
     try:  # a refusal has no savepoint: its wish for credits is to stay
@@ -182,6 +194,11 @@ async def pay_record(
         return await write(connection, record, chosen, "failed", None, at), short
     done = await write(connection, record, chosen, "completed", debit.transaction_id, at)
     return done, None
+
+
+def _is_charged(record: BillingRecord) -> bool:
+    """True while a card is being charged for it."""
+    return record.billing_method == "payment_charge" and record.billing_status == "pending"
 
 
 def _chosen(record: BillingRecord, method: str | None) -> str:

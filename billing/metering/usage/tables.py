@@ -55,6 +55,39 @@ usage_settlements = c.table(
     c.instant("began_at"),
 )
 
+# Uses that were put off, or whose payment failed, until they are paid. The functions usage_* write
+# them in the transaction of the record's status.
+unpaid_uses = c.table(
+    "unpaid_uses",
+    c.uuid("record_id", primary_key=True),
+    c.account(),
+    c.instant("used_at"),
+    # A week after it was put off or failed its customer is told, once.
+    c.instant("overdue_at"),
+    c.instant("told_at", nullable=True),
+    # From when on a card may pay it; null: none is to be tried until there is another one.
+    c.instant("charge_at", nullable=True),
+    # When the last card was tried on it, and how often that was, or was not possible.
+    c.instant("tried_at", nullable=True),
+    c.integer("tries", server_default="0"),
+    c.index("ix_unpaid_uses_account", "account_id", "used_at", "record_id"),
+    c.index("ix_unpaid_uses_untold", "account_id", "overdue_at", where="told_at IS NULL"),
+    c.index(
+        "ix_unpaid_uses_charge", "account_id", "charge_at", "used_at", "record_id",
+        where="charge_at IS NOT NULL",
+    ),
+    c.index("ix_unpaid_uses_tried", "account_id", "tried_at", where="tried_at IS NOT NULL"),
+)  # fmt: skip
+
+# Credits came to be had while uses are unpaid: the account's matter pays what they cover, once for
+# each of these.
+unpaid_retries = c.table(
+    "unpaid_retries",
+    c.account(primary_key=True),
+    c.uuid("id"),
+    c.instant("asked_at"),
+)
+
 # No foreign keys: each would cost every record a look-up, and only the functions that have just
 # locked the account write here.
 billing_records = c.table(

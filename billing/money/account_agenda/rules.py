@@ -1,9 +1,11 @@
-"""The agenda of an account: credits that expire, cards being saved or removed.
+"""The agenda of an account: credits that expire, cards being saved or removed, unpaid uses.
 
 A pure function of its rows; none of its steps waits for another one.
 """
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import Final
+from uuid import UUID
 
 from pydantic import AwareDatetime
 
@@ -12,6 +14,9 @@ from billing.matters.agenda import State, Step
 from billing.money.payment_methods.rules import setup_expires_at
 from billing.money.payments.rules import next_check
 from billing.platform.provider_inbox.rules import WaitingEvent, event_step
+
+BETWEEN_CARDS: Final = timedelta(days=1)
+"""After a card was tried on an unpaid use and did not pay, the next use waits for so long."""
 
 
 class SetupPlan(Frozen):
@@ -52,6 +57,22 @@ class CompletionPlan(Frozen):
     began_at: AwareDatetime
 
 
+class RetryPlan(Frozen):
+    """Credits came while uses are unpaid: what they cover is to be paid."""
+
+    id: UUID
+    asked_at: AwareDatetime
+
+
+class ChargePlan(Frozen):
+    """The unpaid use that a card is to pay next."""
+
+    use: str
+    """External id of the billing record, the stem of its key."""
+    tries: int
+    due: AwareDatetime
+
+
 class AccountState(State):
     """The state of one account's own matter, read from its rows."""
 
@@ -69,6 +90,10 @@ class AccountState(State):
     limits_due: AwareDatetime | None = None
     """Instant at which a limit that was agreed with the account begins or ends."""
     completion: CompletionPlan | None = None
+    unpaid_retry: RetryPlan | None = None
+    unpaid_notice: AwareDatetime | None = None
+    """Instant at which the account is told of uses that stay unpaid."""
+    unpaid_charge: ChargePlan | None = None
     setups: tuple[SetupPlan, ...] = ()
     removals: tuple[RemovalPlan, ...] = ()
     events: tuple[WaitingEvent, ...] = ()
@@ -89,7 +114,7 @@ def agenda(state: AccountState) -> list[Step]:
         )
         for removal in state.removals
     ]
-    steps += _top_up_steps(state)
+    steps += _top_up_steps(state) + _unpaid_steps(state)
     if state.next_notice is not None:
         key = f"{state.account}/notice-{_stamp(state.next_notice)}"
         words = "tell that credits end soon"
@@ -132,9 +157,22 @@ def state_words(state: AccountState) -> str:
         parts.append(f"an agreed limit changes on {state.limits_due:%-d %b %Y %H:%M} UTC")
     if state.completion is not None:
         parts.append(f"uses of {state.completion.meter} are being completed")
+    parts += _unpaid_words(state)
     if state.next_expiry is not None:
         parts.append(f"credits expire on {state.next_expiry:%-d %b %Y %H:%M} UTC")
     return "; ".join(parts) or "nothing to do"
+
+
+def _unpaid_words(state: AccountState) -> list[str]:
+    words = []
+    if state.unpaid_retry is not None:
+        words.append("unpaid uses are about to be paid")
+    if state.unpaid_notice is not None:
+        words.append(f"unpaid uses are told of on {state.unpaid_notice:%-d %b %Y %H:%M} UTC")
+    if state.unpaid_charge is not None:
+        due = state.unpaid_charge.due
+        words.append(f"a card may pay an unpaid use on {due:%-d %b %Y %H:%M} UTC")
+    return words
 
 
 def _setup_step(setup: SetupPlan) -> Step:
@@ -178,6 +216,26 @@ def _top_up_steps(state: AccountState) -> list[Step]:
         words = "see whether credits are wanted"
         return [Step(name="top_up", due=state.top_up_from, key=key, words=words)]
     return []
+
+
+def _unpaid_steps(state: AccountState) -> list[Step]:
+    """Credits that came pay first; a week later the customer is told, and then a card is tried."""
+    steps = []
+    if state.unpaid_retry is not None:
+        wish = state.unpaid_retry
+        key = f"{state.account}/settle-uses-{wish.id}"
+        words = "pay unpaid uses with credits"
+        steps.append(Step(name="settle_uses", due=wish.asked_at, key=key, words=words))
+    if state.unpaid_notice is not None:
+        due = state.unpaid_notice
+        key = f"{state.account}/unpaid-{_stamp(due)}"
+        steps.append(Step(name="tell_unpaid", due=due, key=key, words="tell of unpaid uses"))
+    if state.unpaid_charge is not None:
+        charge = state.unpaid_charge
+        key = f"{charge.use}/charge-{charge.tries + 1}"
+        words = "have a card pay an unpaid use"
+        steps.append(Step(name="charge_use", due=charge.due, key=key, words=words, use=charge.use))
+    return steps
 
 
 def _stamp(at: datetime) -> str:

@@ -1,6 +1,7 @@
 """The one query on what an account itself still has to do."""
 
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import text
@@ -12,9 +13,12 @@ from billing.core.prepared import Fields, Prepared
 from billing.ledger.credits.rules import SOON
 from billing.matters.kinds import ACCOUNT
 from billing.money.account_agenda.rules import (
+    BETWEEN_CARDS,
     AccountState,
+    ChargePlan,
     CompletionPlan,
     RemovalPlan,
+    RetryPlan,
     SetupPlan,
     TopUpPlan,
     state_words,
@@ -42,6 +46,16 @@ _STATE = Prepared(
                 'began_at', c.began_at)
             FROM usage_settlements c WHERE c.account_id = a.id
             ORDER BY c.invoice, c.meter, c.start_at, c.part LIMIT 1) AS completion,
+           (SELECT jsonb_build_object('id', w.id, 'asked_at', w.asked_at)
+            FROM unpaid_retries w WHERE w.account_id = a.id) AS unpaid_retry,
+           (SELECT min(u.overdue_at) FROM unpaid_uses u
+            WHERE u.account_id = a.id AND u.told_at IS NULL) AS unpaid_notice,
+           (SELECT jsonb_build_object(
+                'id', u.record_id, 'tries', u.tries, 'due', greatest(u.charge_at, (
+                    SELECT max(tried_at) FROM unpaid_uses WHERE account_id = a.id)
+                    + :between_cards))
+            FROM unpaid_uses u WHERE u.account_id = a.id AND u.charge_at IS NOT NULL
+            ORDER BY u.charge_at, u.used_at, u.record_id LIMIT 1) AS unpaid_charge,
            {WAITING_EVENTS} AS events,
            ARRAY(SELECT jsonb_build_object(
                      'id', s.id, 'opened', s.stripe_setup_intent_id IS NOT NULL,
@@ -75,6 +89,7 @@ async def state(
         account_id=account_id,
         workflow_id=ACCOUNT.workflow_id(account_id),
         notice=notice,
+        between_cards=BETWEEN_CARDS,
     )
     if row is None:
         raise NotFound("NOT_FOUND", "no such account")
@@ -89,6 +104,9 @@ async def state(
         late_usage=row["late_usage"],
         limits_due=row["limits_due"],
         completion=row["completion"] and CompletionPlan(**row["completion"]),
+        unpaid_retry=row["unpaid_retry"] and RetryPlan(**row["unpaid_retry"]),
+        unpaid_notice=row["unpaid_notice"],
+        unpaid_charge=_charge(row["unpaid_charge"]),
         setups=tuple(
             SetupPlan(setup=ids.encode(ids.SETUP_INTENT, UUID(setup.pop("id"))), **setup)
             for setup in row["setups"]
@@ -103,6 +121,13 @@ async def state(
         events=tuple(row["events"]),
     )
     return known.model_copy(update={"words": state_words(known)})
+
+
+def _charge(found: dict[str, Any] | None) -> ChargePlan | None:
+    if found is None:
+        return None
+    use = ids.encode(ids.BILLING_RECORD, UUID(found["id"]))
+    return ChargePlan(use=use, tries=found["tries"], due=found["due"])
 
 
 def _top_up(row: Fields) -> TopUpPlan | None:

@@ -40,9 +40,10 @@ _READ = Prepared(
            {reading.METHODS} AS methods,
            {reading.balance_entries()} AS balance_entries,
            {reading.declines()} AS declines,
-           {reading.balance("r.currency")} AS balance_minor,
+           {reading.balance("b.currency")} AS balance_minor,
            {reading.EVENTS_ABOUT_PAYMENTS} AS waiting_events
     FROM billing_records r JOIN accounts a ON a.id = r.account_id
+    JOIN credit_balances b ON b.account_id = r.account_id
     WHERE r.id = :subject_id
     """  # noqa: S608 - put together from constants
     )

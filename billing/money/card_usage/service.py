@@ -4,7 +4,6 @@ Each verb runs in the caller's transaction; the order of locks is record, accoun
 """
 
 from dataclasses import dataclass
-from datetime import datetime
 from decimal import Decimal
 from functools import partial
 from typing import Final
@@ -13,7 +12,6 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.catalog.rating.schemas import CREDIT
 from billing.core import clock, ids
 from billing.core.currencies import chargeable, collectable, is_too_large
 from billing.core.errors import Conflict
@@ -22,7 +20,6 @@ from billing.ledger.credits import service as credits
 from billing.matters import store as matters
 from billing.matters.kinds import CHARGE
 from billing.matters.schemas import Matter
-from billing.metering.usage import service as usage
 from billing.metering.usage import sql_batch
 from billing.metering.usage import store as records
 from billing.metering.usage.schemas import BillingRecord, Recorded, Use
@@ -46,6 +43,15 @@ class Charge:
     method_id: UUID | None
 
 
+@dataclass(frozen=True, slots=True)
+class Price:
+    """The price of a use in money, in whole units of `currency`."""
+
+    total: Decimal
+    unit: Decimal
+    currency: str
+
+
 async def record(connection: AsyncConnection, use: Use) -> tuple[Recorded, Matter | None]:
     """Record a use that a card pays; the matter that charges it is to be started afterwards.
 
@@ -56,7 +62,8 @@ async def record(connection: AsyncConnection, use: Use) -> tuple[Recorded, Matte
     if done.verdict != "recorded" or done.method != METHOD:
         return done, None
     found = await records.get_record(connection, use.account_id, done.id)
-    return done, await begin(connection, found)
+    price = Price(found.total_amount, found.unit_price, found.currency)
+    return done, await begin(connection, found, price)
 
 
 async def offered(
@@ -84,14 +91,14 @@ async def offered(
     return Charge(amount_minor, None)
 
 
-async def begin(connection: AsyncConnection, record: BillingRecord) -> Matter | None:
+async def begin(connection: AsyncConnection, record: BillingRecord, price: Price) -> Matter | None:
     """Write the invoice of a use and have its card charged, or carry it to the next invoice.
 
     None where nothing is to be charged now: paid as `carried`, the next invoice of the subscription
     collects it (docs/rules.md#money). Errors: PAYMENT_CHARGE_NOT_OFFERED.
     """
-    await credits.fix_currency(connection, record.account_id, record.currency)
-    charge = await offered(connection, record.account_id, record.total_amount, record.currency)
+    await credits.fix_currency(connection, record.account_id, price.currency)
+    charge = await offered(connection, record.account_id, price.total, price.currency)
     if charge is None:
         await _refuse_card(connection, record.account_id)
         raise Conflict("PAYMENT_CHARGE_NOT_OFFERED", NOT_OFFERED)
@@ -100,13 +107,14 @@ async def begin(connection: AsyncConnection, record: BillingRecord) -> Matter | 
         kind="single_use",
         description=f"{record.product_id}, {record.occurred_at:%-d %b %Y %H:%M} UTC",
         quantity=record.charged_units,
-        unit_amount=record.unit_price * Decimal(10) ** exponent(record.currency),
+        unit_amount=price.unit * Decimal(10) ** exponent(price.currency),
         amount_minor=charge.amount_minor,
         detail={"billing_id": ids.encode(ids.BILLING_RECORD, record.id), "meter": record.meter},
     )
     begin = partial(
         transitions.begin,
         line=line,
+        currency=price.currency,
         issuer_id=account.issuer_id if account else None,
         method_id=charge.method_id,
     )
@@ -121,20 +129,3 @@ async def _refuse_card(connection: AsyncConnection, account_id: UUID) -> None:
     card = await methods.default(connection, account_id)
     if card is not None:
         await demand_usable(connection, card, await clock.now(connection, account_id))
-
-
-async def again(
-    connection: AsyncConnection, account_id: UUID, record_id: UUID, at: datetime
-) -> Matter | None:
-    """Have the card charged anew for a use that it failed to pay [F13]; None for any other use.
-
-    Errors: BILLING_RECORD_NOT_FOUND, PAYMENT_CHARGE_NOT_OFFERED.
-    """
-    found = await records.get_record(connection, account_id, record_id, lock=True)
-    if found.billing_method != METHOD or found.billing_status != "failed":
-        return None
-    if found.currency == CREDIT:
-        return None
-    return await begin(
-        connection, await usage.write(connection, found, METHOD, "pending", None, at)
-    )

@@ -67,7 +67,12 @@ def begun(rows: Rows, _: ChargeFacts, step: Step) -> bool:
 
 
 def begin(
-    w: Work[ChargeFacts], line: Line, *, issuer_id: UUID | None, method_id: UUID | None
+    w: Work[ChargeFacts],
+    line: Line,
+    *,
+    currency: str,
+    issuer_id: UUID | None,
+    method_id: UUID | None,
 ) -> None:
     """The invoice of a use, to be charged to a card; without one the next invoice carries it.
 
@@ -82,7 +87,7 @@ def begin(
             issuer_id=issuer_id,
             workflow_id=CHARGE.workflow_id(use.id),
             fact_key=f"{ids.encode(ids.BILLING_RECORD, use.id)}/charge-{earlier + 1}",
-            currency=use.currency,
+            currency=currency,
             lines=(line,),
         ),
     )

@@ -18,6 +18,7 @@ from billing.ledger.credits import service as credits
 from billing.matters import store as matters
 from billing.matters.kinds import COLLECTION, SUBSCRIPTION
 from billing.matters.schemas import Matter
+from billing.metering.usage import unpaid
 from billing.money.payment_methods.rules import CardDetails, card_facts
 from billing.money.payment_methods.schemas import Method
 from billing.money.payment_methods.tables import payment_methods
@@ -130,7 +131,7 @@ async def save(
     is_new_default = method.is_default and (before is None or before.id != method.id)
     if not is_new_default:
         return method, []
-    return method, await matters.wake_open(connection, account_id, COLLECTORS, at)
+    return method, await _try(connection, account_id, at)
 
 
 async def choose(connection: AsyncConnection, method_id: UUID, at: datetime) -> list[Matter]:
@@ -141,7 +142,7 @@ async def choose(connection: AsyncConnection, method_id: UUID, at: datetime) -> 
     account_id = (await get(connection, method_id)).account_id
     await credits.lock(connection, account_id)
     await _crown(connection, await get(connection, method_id), at)
-    return await matters.wake_open(connection, account_id, COLLECTORS, at)
+    return await _try(connection, account_id, at)
 
 
 async def rename(
@@ -220,6 +221,12 @@ async def refresh(
     renewed = await change(connection, method.id, **fields)
     await _record(connection, renewed, "updated", at)
     return renewed
+
+
+async def _try(connection: AsyncConnection, account_id: UUID, at: datetime) -> list[Matter]:
+    """A new default is tried on what is overdue: wake whose part that is."""
+    woken = await matters.wake_open(connection, account_id, COLLECTORS, at)
+    return [*woken, *await unpaid.another_card(connection, account_id, at)]
 
 
 async def _crown(connection: AsyncConnection, method: Method, at: datetime) -> Method:

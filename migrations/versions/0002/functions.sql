@@ -28,6 +28,42 @@ LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
     END
 $$;
 
+CREATE OR REPLACE FUNCTION credit_add_lot(p_item credit_grant_item, p_at timestamptz) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+    new_lot uuid := uuidv7();
+    owed numeric;
+BEGIN
+    -- Born empty: credit_post alone moves `remaining`.
+    INSERT INTO credit_lots (
+        id, account_id, kind, scope, priority, is_paid, amount, remaining, expires_at, is_open,
+        grant_key, granted_seq, created_at)
+    SELECT
+        new_lot, p_item.account_id, p_item.kind, p_item.scope, p_item.priority, p_item.is_paid,
+        p_item.amount, 0, p_item.expires_at, false, p_item.key, b.seq + 1,
+        greatest(b.last_at, p_at)
+    FROM credit_balances AS b WHERE b.account_id = p_item.account_id;
+    PERFORM credit_post(
+        ROW(p_item.account_id, 'grant', p_item.key, NULL, p_item.reason, p_item.subject,
+            p_item.detail, p_at),
+        ARRAY[ROW(new_lot, p_item.amount)::credit_part]);
+
+    UPDATE credit_balances SET next_expiry = least(next_expiry, p_item.expires_at)
+    WHERE account_id = p_item.account_id
+    RETURNING least(debt, p_item.amount) INTO owed;
+    IF owed > 0 THEN
+        PERFORM credit_post(
+            ROW(p_item.account_id, 'debt', p_item.key || '/debt', NULL, 'debt paid',
+                p_item.subject, NULL, p_at),
+            ARRAY[ROW(new_lot, -owed)::credit_part]);
+    END IF;
+    IF p_item.expires_at <= p_at THEN
+        PERFORM credit_settle(p_item.account_id, p_at);
+    END IF;
+    PERFORM usage_settle_soon(p_item.account_id, p_at);
+END;
+$$;
+
 CREATE OR REPLACE FUNCTION credit_capture_fast(
     p_items credit_capture_item[], p_accounts uuid[], p_at timestamptz)
 RETURNS SETOF credit_capture_answer
@@ -159,6 +195,32 @@ BEGIN
     FROM credit_transactions AS t WHERE t.key = posting.key;
     PERFORM set_config('app.accounts', shown, true);
     RETURN answer;
+END;
+$$;
+
+CREATE OR REPLACE FUNCTION credit_capture_many(
+    p_items credit_capture_item[], p_at timestamptz DEFAULT NULL)
+RETURNS SETOF credit_capture_answer
+LANGUAGE plpgsql AS $$
+DECLARE
+    place integer;
+    answer credit_capture_answer;
+    accounts uuid[] := ARRAY(SELECT i.account_id FROM unnest(p_items) AS i);
+BEGIN
+    PERFORM credit_lock_all(accounts);
+    RETURN QUERY SELECT f.* FROM credit_capture_fast(p_items, accounts, p_at) AS f;
+    IF FOUND THEN
+        PERFORM usage_settle_freed(accounts);
+        RETURN;
+    END IF;
+    FOR place IN
+        SELECT u.ordinality FROM unnest(accounts) WITH ORDINALITY AS u(account_id)
+        ORDER BY u.account_id, u.ordinality
+    LOOP
+        answer := credit_capture_one(p_items[place], p_at);
+        answer.place := place;
+        RETURN NEXT answer;
+    END LOOP;
 END;
 $$;
 
@@ -381,6 +443,50 @@ BEGIN
     IF coalesce(before > p_hold.expires_at, true) THEN
         PERFORM account_watch(p_item.account_id, p_hold.expires_at, p_hold.created_at);
     END IF;
+END;
+$$;
+
+CREATE OR REPLACE FUNCTION credit_release_lots(
+    p_account_id uuid, p_hold_id uuid, p_keep numeric, p_at timestamptz)
+RETURNS numeric
+LANGUAGE plpgsql AS $$
+DECLARE
+    part record;
+    lot record;
+    key text;
+    claim numeric;
+    expired numeric := 0;
+BEGIN
+    FOR part IN
+        SELECT h.lot_id, least(h.amount, h.reach - p_keep) AS amount
+        FROM (
+            SELECT lot_id, position, amount, sum(amount) OVER (ORDER BY position) AS reach
+            FROM credit_hold_lots
+            WHERE hold_id = p_hold_id) AS h
+        WHERE h.reach > p_keep
+        ORDER BY h.position
+    LOOP
+        key := public_id('hld', p_hold_id) || '/' || public_id('lot', part.lot_id);
+        SELECT l.claimed, l.expires_at INTO lot FROM credit_lots AS l WHERE l.id = part.lot_id;
+        claim := least(lot.claimed, part.amount);
+        UPDATE credit_lots
+        SET held = held - part.amount, claimed = claimed - claim, clawed = clawed + claim
+        WHERE id = part.lot_id;
+        UPDATE credit_balances SET held = held - part.amount WHERE account_id = p_account_id;
+        IF claim > 0 THEN
+            PERFORM credit_post(
+                ROW(p_account_id, 'clawback', key || '/clawback', NULL, 'released',
+                    public_id('hld', p_hold_id), NULL, p_at),
+                ARRAY[ROW(part.lot_id, -claim)::credit_part]);
+        END IF;
+        IF lot.expires_at <= p_at AND part.amount > claim THEN
+            PERFORM credit_expire_part(
+                p_account_id, part.lot_id, part.amount - claim, key || '/expire', p_at, 'released');
+            expired := expired + part.amount - claim;
+        END IF;
+    END LOOP;
+    PERFORM usage_settle_soon(p_account_id, p_at);
+    RETURN expired;
 END;
 $$;
 
@@ -1160,6 +1266,20 @@ LANGUAGE sql STABLE AS $$
     SELECT u.unpaid + p_amount <= u.unpaid_limit FROM usage_unpaid(p_account_id) AS u
 $$;
 
+CREATE OR REPLACE FUNCTION usage_note_unpaid(
+    p_account_id uuid, p_records uuid[], p_at timestamptz)
+RETURNS void
+LANGUAGE sql
+SET enable_seqscan = off
+AS $$
+    INSERT INTO unpaid_uses (record_id, account_id, used_at, overdue_at, charge_at)
+    SELECT id, account_id, occurred_at, p_at + interval '7 days', p_at + interval '7 days'
+    FROM billing_records
+    WHERE id = ANY (p_records) AND account_id = p_account_id
+    ON CONFLICT (record_id) DO NOTHING;
+    SELECT account_watch(p_account_id, p_at + interval '7 days', p_at);
+$$;
+
 CREATE OR REPLACE FUNCTION usage_open_period(p_account_id uuid, p_at timestamptz) RETURNS void
 LANGUAGE plpgsql
 SET enable_seqscan = off
@@ -1210,6 +1330,18 @@ BEGIN
         WHERE account_id = p_account_id AND plain_until IS NOT NULL;
     END IF;
 END;
+$$;
+
+CREATE OR REPLACE FUNCTION usage_owed_debit(
+    p_account_id uuid, p_id uuid, p_amount numeric, p_meter text, p_product_id text, p_method text)
+RETURNS credit_debit_item
+LANGUAGE sql STABLE AS $$
+    SELECT ROW(
+        p_account_id, p_amount, k.key, k.key, concat_ws(': ', 'usage', p_product_id), p_meter,
+        p_method = 'wallet_deduction', n.name, NULL, false)::credit_debit_item
+    FROM (SELECT public_id('bill', p_id) AS name) AS n
+    CROSS JOIN LATERAL (
+        SELECT public_id('acc', p_account_id) || '/request/process/' || n.name AS key) AS k
 $$;
 
 CREATE OR REPLACE FUNCTION usage_pay_records(
@@ -1590,6 +1722,152 @@ BEGIN
                 p_records[i].failure := 'UNPAID_LIMIT';
             END LOOP;
         END IF;
+        PERFORM set_config('app.accounts', shown, true);
+    END LOOP;
+END;
+$$;
+
+CREATE OR REPLACE FUNCTION usage_set_status(
+    p_account_id uuid, p_id uuid, p_method text, p_status text, p_transaction_id uuid,
+    p_detail jsonb, p_at timestamptz)
+RETURNS void
+LANGUAGE plpgsql
+SET enable_seqscan = off
+AS $$
+DECLARE
+    was record;
+BEGIN
+    SELECT r.billing_method, r.billing_status INTO was
+    FROM billing_records AS r WHERE r.id = p_id FOR UPDATE;
+    UPDATE billing_records
+    SET billing_method = p_method, billing_status = p_status,
+        transaction_id = coalesce(p_transaction_id, transaction_id), updated_at = p_at
+    WHERE id = p_id;
+    INSERT INTO billing_events (id, account_id, billing_id, status_before, status_after, detail, at)
+    VALUES (uuidv7(), p_account_id, p_id, was.billing_status, p_status, p_detail, p_at);
+    IF was.billing_method <> p_method OR was.billing_status <> p_status THEN
+        PERFORM usage_move_facet(
+            p_account_id, ARRAY[p_id], was.billing_method, was.billing_status);
+    END IF;
+    IF p_status = 'failed' THEN
+        PERFORM usage_note_unpaid(p_account_id, ARRAY[p_id], p_at);
+    ELSIF p_status = 'completed' THEN
+        DELETE FROM unpaid_uses WHERE record_id = p_id;
+        IF FOUND AND was.billing_method = 'payment_charge' AND was.billing_status = 'pending' THEN
+            PERFORM account_watch(p_account_id, p_at, p_at);
+        END IF;
+    END IF;
+END;
+$$;
+
+CREATE OR REPLACE FUNCTION usage_settle(p_account_id uuid, p_at timestamptz, p_most integer)
+RETURNS TABLE (record_id uuid, method text)
+LANGUAGE plpgsql
+SET enable_seqscan = off
+AS $$
+DECLARE
+    due record;
+    debit record;
+    paid integer := 0;
+    -- At least what is there for any one of them: scopes and kinds of credits may leave less.
+    free numeric;
+BEGIN
+    DELETE FROM unpaid_retries AS w WHERE w.account_id = p_account_id;
+    FOR due IN
+        SELECT r.id, r.total_amount, r.meter, r.product_id, r.billing_method
+        FROM unpaid_uses AS u JOIN billing_records AS r ON r.id = u.record_id
+        WHERE u.account_id = p_account_id AND r.currency = 'CREDIT' AND (r.billing_status = 'failed'
+            OR r.billing_status = 'pending' AND r.billing_method <> 'payment_charge')
+        ORDER BY u.used_at, u.record_id
+    LOOP
+        free := coalesce(free, (
+            SELECT coalesce(sum(l.remaining - l.held), 0) FROM credit_lots AS l
+            WHERE l.account_id = p_account_id AND l.is_open));
+        EXIT WHEN free = 0;
+        CONTINUE WHEN due.total_amount > free;
+        IF paid = p_most THEN
+            PERFORM usage_settle_soon(p_account_id, p_at);
+            EXIT;
+        END IF;
+        -- Who decides on a charge locks the record before the account: it is not waited for.
+        PERFORM FROM billing_records AS r WHERE r.id = due.id FOR UPDATE SKIP LOCKED;
+        CONTINUE WHEN NOT FOUND;
+        record_id := due.id;
+        method := CASE WHEN due.billing_method = 'payment_charge' THEN 'credit_consumption'
+            ELSE due.billing_method END;
+        SELECT d.verdict, d.transaction_id INTO debit
+        FROM credit_debit_many(ARRAY[usage_owed_debit(
+            p_account_id, due.id, due.total_amount, due.meter, due.product_id, method)], p_at) AS d;
+        CONTINUE WHEN debit.verdict <> 'ok';
+        PERFORM usage_set_status(
+            p_account_id, due.id, method, 'completed', debit.transaction_id,
+            jsonb_build_object('method', method), p_at);
+        free := NULL;
+        paid := paid + 1;
+        RETURN NEXT;
+    END LOOP;
+END;
+$$;
+
+CREATE OR REPLACE FUNCTION usage_settle_freed(p_accounts uuid[]) RETURNS void
+LANGUAGE plpgsql
+SET enable_seqscan = off
+AS $$
+DECLARE
+    shown text := coalesce(current_setting('app.accounts', true), '');
+BEGIN
+    PERFORM set_config('app.accounts', array_to_string(p_accounts, ','), true);
+    PERFORM usage_settle_soon(b.account_id, b.last_at)
+    FROM credit_balances AS b
+    WHERE b.account_id IN (SELECT u.account_id FROM unpaid_uses AS u
+        WHERE u.account_id = ANY (p_accounts));
+    PERFORM set_config('app.accounts', shown, true);
+END;
+$$;
+
+CREATE OR REPLACE FUNCTION usage_settle_soon(p_account_id uuid, p_at timestamptz) RETURNS void
+LANGUAGE plpgsql
+SET enable_seqscan = off
+AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM unpaid_uses WHERE account_id = p_account_id) THEN
+        RETURN;
+    END IF;
+    INSERT INTO unpaid_retries (account_id, id, asked_at) VALUES (p_account_id, uuidv7(), p_at)
+    ON CONFLICT (account_id) DO NOTHING;
+    PERFORM account_watch(p_account_id, p_at, p_at);
+END;
+$$;
+
+CREATE OR REPLACE FUNCTION usage_write_accepted(
+    p_records usage_rated[], p_accounts usage_account[])
+RETURNS void
+LANGUAGE plpgsql
+SET enable_seqscan = off
+AS $$
+DECLARE
+    shown text := current_setting('app.accounts', true);
+    one record;
+BEGIN
+    IF cardinality(p_records) = 0 THEN
+        RETURN;
+    END IF;
+    PERFORM usage_count_quotas(p_records, p_accounts);
+    PERFORM usage_write_records(p_records);
+    PERFORM usage_note_unpaid(r.account_id, array_agg((r.use).id), max(r.created_at))
+    FROM unnest(p_records) AS r
+    WHERE r.billing_status = 'pending' AND r.currency = 'CREDIT'
+    GROUP BY r.account_id;
+    IF EXISTS (SELECT FROM unnest(p_records) WHERE is_late AND currency <> 'CREDIT') THEN
+        PERFORM usage_note_late(p_records);
+    END IF;
+    FOR one IN
+        SELECT account_id, max(created_at) AS at FROM unnest(p_records)
+        WHERE currency <> 'CREDIT' AND billing_method = 'subscription_included' AND NOT is_late
+        GROUP BY account_id
+    LOOP
+        PERFORM set_config('app.accounts', one.account_id::text, true);
+        PERFORM usage_threshold(one.account_id, one.at);
         PERFORM set_config('app.accounts', shown, true);
     END LOOP;
 END;

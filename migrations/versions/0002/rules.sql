@@ -12,6 +12,16 @@ ALTER TABLE quota_slices FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON quota_slices
     USING (strpos(NULLIF(current_setting('app.accounts', true), ''), account_id::text) > 0);
 
+ALTER TABLE unpaid_retries ENABLE ROW LEVEL SECURITY;
+ALTER TABLE unpaid_retries FORCE ROW LEVEL SECURITY;
+CREATE POLICY tenant ON unpaid_retries
+    USING (account_id = ANY ((SELECT string_to_array(NULLIF(current_setting('app.accounts', true), ''), ',')::uuid[])::uuid[]));
+
+ALTER TABLE unpaid_uses ENABLE ROW LEVEL SECURITY;
+ALTER TABLE unpaid_uses FORCE ROW LEVEL SECURITY;
+CREATE POLICY tenant ON unpaid_uses
+    USING (account_id = ANY ((SELECT string_to_array(NULLIF(current_setting('app.accounts', true), ''), ',')::uuid[])::uuid[]));
+
 ALTER TABLE subscription_changes ENABLE ROW LEVEL SECURITY;
 ALTER TABLE subscription_changes FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON subscription_changes

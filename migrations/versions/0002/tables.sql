@@ -29,6 +29,35 @@ CREATE TABLE quota_slices (
     CONSTRAINT pk_quota_slices PRIMARY KEY (quota_id, ends_at)
 );
 
+CREATE TABLE unpaid_retries (
+    account_id UUID NOT NULL,
+    id UUID NOT NULL,
+    asked_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    CONSTRAINT pk_unpaid_retries PRIMARY KEY (account_id),
+    CONSTRAINT fk_unpaid_retries_account_id FOREIGN KEY(account_id) REFERENCES accounts (id)
+);
+
+CREATE TABLE unpaid_uses (
+    record_id UUID NOT NULL,
+    account_id UUID NOT NULL,
+    used_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    overdue_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    told_at TIMESTAMP WITH TIME ZONE,
+    charge_at TIMESTAMP WITH TIME ZONE,
+    tried_at TIMESTAMP WITH TIME ZONE,
+    tries INTEGER DEFAULT '0' NOT NULL,
+    CONSTRAINT pk_unpaid_uses PRIMARY KEY (record_id),
+    CONSTRAINT fk_unpaid_uses_account_id FOREIGN KEY(account_id) REFERENCES accounts (id)
+);
+
+CREATE INDEX ix_unpaid_uses_account ON unpaid_uses (account_id, used_at, record_id);
+
+CREATE INDEX ix_unpaid_uses_charge ON unpaid_uses (account_id, charge_at, used_at, record_id) WHERE charge_at IS NOT NULL;
+
+CREATE INDEX ix_unpaid_uses_tried ON unpaid_uses (account_id, tried_at) WHERE tried_at IS NOT NULL;
+
+CREATE INDEX ix_unpaid_uses_untold ON unpaid_uses (account_id, overdue_at) WHERE told_at IS NULL;
+
 CREATE TABLE subscription_changes (
     id UUID NOT NULL,
     account_id UUID NOT NULL,

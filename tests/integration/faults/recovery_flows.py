@@ -46,6 +46,34 @@ class KnownBuyer(CardPurchase):
         return cls(customer)
 
 
+class PutOff(CardPurchase):
+    """A use that was put off, and the pack that pays it."""
+
+    name = "use put off"
+
+    @classmethod
+    async def prepare(cls, actors: Actors) -> "PutOff":
+        customer = await actors.customer()
+        body = {"product_id": "gpt-4", "usage_amount": "1000", "on_insufficient": "defer"}
+        await customer.ask("POST", "/usage/record", body, status=201)
+        return cls(customer)
+
+    async def drive(self) -> None:
+        await super().drive()
+
+        async def paid() -> None:
+            (use,) = (await self.customer.ask("GET", "/billing/records"))["data"]
+            if use["billing_status"] != "completed":
+                raise NotYet(str(use))
+
+        await insist(paid, f"{self.name} is paid")
+
+    async def prove(self) -> None:
+        await self.proven(charges=[999], grants=1, kind="purchase")
+        assert await self.customer.credits() == 98
+        assert (await self.customer.published()).count("evt.billing.usage.settled") == 1
+
+
 class PagePurchase(CardPurchase):
     """A pack, paid on the hosted page."""
 

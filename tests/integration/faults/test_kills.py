@@ -38,7 +38,7 @@ from tests.integration.faults.flows import (
     TopUp,
     insist,
 )
-from tests.integration.faults.recovery_flows import LateMoney
+from tests.integration.faults.recovery_flows import LateMoney, PutOff
 from tests.integration.faults.rows import open_operator
 
 VICTIMS: Final[tuple[ChildName, ...]] = ("api", "worker", "temporal", "postgres")
@@ -76,6 +76,7 @@ FLOWS: Final[dict[str, type[Flow]]] = {
     "final_action.written": GivenUp,
     "step.done": CardPurchase,
     "top_up.committed": TopUp,
+    "unpaid.settled": PutOff,
 }
 """The flow that passes each place; a new place needs its line here."""
 USES: Final[dict[str, ChildName]] = {

@@ -67,6 +67,10 @@ DAMAGE: Final[dict[str, str]] = {
     "holds_of_lots": f"UPDATE credit_lots SET held = held + 1 WHERE {MINE} AND remaining > held",
     "usage_counted": A_USE.format(paid="NULL", MINE=MINE),
     "usage_cycles": A_USE.format(paid="NULL", MINE=MINE) + WRONG_CYCLE,
+    "unpaid_uses_known": f"""
+        INSERT INTO unpaid_uses (record_id, account_id, used_at, overdue_at)
+        SELECT uuidv7(), account_id, created_at, created_at
+        FROM credit_balances b JOIN accounts a ON a.id = b.account_id WHERE b.{MINE}""",
     "budgets_known": f"UPDATE credit_balances SET budget_mode = 'block' WHERE {MINE}",
     "usage_paid": f"DELETE FROM capture_logs WHERE {MINE}",
     "usage_counted_beyond": BEYOND.format(status="pending", MINE=MINE),

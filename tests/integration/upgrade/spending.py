@@ -16,6 +16,14 @@ async def use(customer: Customer) -> str:
     return str(done["billing_id"])
 
 
+async def defer(customer: Customer) -> str:
+    """One use whose payment is put off; its id."""
+    body = USE | {"on_insufficient": "defer"}
+    done = await customer.ask("POST", "/usage/record", body, status=201)
+    assert done["billing_status"] == "pending", done
+    return str(done["billing_id"])
+
+
 async def use_many(customer: Customer) -> None:
     """Uses of one batch."""
     done = await customer.ask("POST", "/usage/batch", {"events": [USE] * 3})

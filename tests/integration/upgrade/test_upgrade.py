@@ -14,9 +14,9 @@ from devstack.options import ROOT
 from devstack.ports import free_ports
 from devstack.stack import StackInfo
 from migrations.draft import releases
-from tests.integration.actors import Customer, open_actors
+from tests.integration.actors import Customer, open_actors, wait_for
 from tests.integration.upgrade.programs import Site, unpack
-from tests.integration.upgrade.spending import capture, hold, spend, use_held
+from tests.integration.upgrade.spending import capture, defer, hold, spend, use_held
 
 pytestmark = pytest.mark.slow
 ADDED: Final = """
@@ -45,6 +45,8 @@ async def test_both_releases_serve_the_upgraded_database(bare: StackInfo, tmp_pa
             await spend(customer)
             kept = [await hold(customer) for _ in range(4)]
             unpaid = await customer.buy()
+            shopper = await by_old.customer()
+            put_off = await defer(shopper)
         await asyncio.gather(asyncio.to_thread(new.provision), *(spend(customer) for _ in range(3)))
         await spend(customer)  # on connections from before the upgrade
 
@@ -63,6 +65,12 @@ async def test_both_releases_serve_the_upgraded_database(bare: StackInfo, tmp_pa
                 await who.bought()
             await customer.pay(unpaid)
             await same.until_purchase(unpaid["purchase_id"], "completed")
+            # What the release before put off has credits at last.
+            await shopper.bought()
+            await wait_for(
+                lambda: shopper.ask("GET", f"/billing/records/{put_off}"), "it is paid",
+                lambda seen: seen["billing_status"] == "completed",
+            )  # fmt: skip
     await _books_agree(new)
 
 

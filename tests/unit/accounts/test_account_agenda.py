@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
+from uuid import UUID
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,8 +10,10 @@ from hypothesis import strategies as st
 from billing.matters.agenda import Step
 from billing.money.account_agenda.rules import (
     AccountState,
+    ChargePlan,
     CompletionPlan,
     RemovalPlan,
+    RetryPlan,
     SetupPlan,
     agenda,
     state_words,
@@ -123,6 +126,25 @@ def test_late_use_of_an_ended_subscription_is_invoiced_when_its_day_is_over() ->
     [(name, key, due)] = plan(state(late_usage=NOW))
     assert (name, due) == ("bill", NOW)
     assert key.startswith("acc_1/late-usage-2")
+
+
+def test_unpaid_uses_are_paid_by_credits_then_told_of_then_charged() -> None:
+    charge = ChargePlan(use="bill_1", tries=1, due=NOW)
+    account = state(
+        unpaid_retry=RetryPlan(id=UUID(int=7), asked_at=NOW),
+        unpaid_notice=NOW,
+        unpaid_charge=charge,
+    )
+    assert plan(account) == [
+        ("settle_uses", f"acc_1/settle-uses-{UUID(int=7)}", NOW),
+        ("tell_unpaid", "acc_1/unpaid-2027-03-14T09:00:00.000000Z", NOW),
+        ("charge_use", "bill_1/charge-2", NOW),
+    ]
+    assert [step.use for step in agenda(account)] == [None, None, "bill_1"]
+    assert state_words(account) == (
+        "unpaid uses are about to be paid; unpaid uses are told of on 14 Mar 2027 09:00 UTC;"
+        " a card may pay an unpaid use on 14 Mar 2027 09:00 UTC"
+    )
 
 
 def test_an_agreed_limit_begins_or_ends_at_its_instant() -> None:

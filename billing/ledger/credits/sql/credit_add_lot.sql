@@ -1,4 +1,5 @@
--- The lot of a grant, its entry, and the debt that it pays. Expects the account's lock.
+-- The lot of a grant, its entry, and the debt that it pays; what is left may pay unpaid uses.
+-- Expects the account's lock.
 CREATE OR REPLACE FUNCTION credit_add_lot(p_item credit_grant_item, p_at timestamptz) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -31,5 +32,6 @@ BEGIN
     IF p_item.expires_at <= p_at THEN
         PERFORM credit_settle(p_item.account_id, p_at);
     END IF;
+    PERFORM usage_settle_soon(p_item.account_id, p_at);
 END;
 $$;

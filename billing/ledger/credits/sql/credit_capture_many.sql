@@ -12,6 +12,7 @@ BEGIN
     PERFORM credit_lock_all(accounts);
     RETURN QUERY SELECT f.* FROM credit_capture_fast(p_items, accounts, p_at) AS f;
     IF FOUND THEN
+        PERFORM usage_settle_freed(accounts);
         RETURN;
     END IF;
     FOR place IN

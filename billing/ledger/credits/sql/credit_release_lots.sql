@@ -1,6 +1,6 @@
 -- Give back what a hold keeps beyond `p_keep` credits, counted from its first lot. Of each part,
 -- first what a clawback waits for is taken, then what belongs to an expired lot expires.
--- Returns how much expired.
+-- What is free again may pay unpaid uses. Returns how much expired.
 CREATE OR REPLACE FUNCTION credit_release_lots(
     p_account_id uuid, p_hold_id uuid, p_keep numeric, p_at timestamptz)
 RETURNS numeric
@@ -40,6 +40,7 @@ BEGIN
             expired := expired + part.amount - claim;
         END IF;
     END LOOP;
+    PERFORM usage_settle_soon(p_account_id, p_at);
     RETURN expired;
 END;
 $$;

@@ -1,4 +1,5 @@
--- An existing record is paid or fails: its status, its event [F20], and its day's counters.
+-- An existing record is paid or fails: its status, its event [F20], its day's counters, and whether
+-- it is among the unpaid uses. A charge that has ended makes room for that of the next one.
 CREATE OR REPLACE FUNCTION usage_set_status(
     p_account_id uuid, p_id uuid, p_method text, p_status text, p_transaction_id uuid,
     p_detail jsonb, p_at timestamptz)
@@ -20,6 +21,14 @@ BEGIN
     IF was.billing_method <> p_method OR was.billing_status <> p_status THEN
         PERFORM usage_move_facet(
             p_account_id, ARRAY[p_id], was.billing_method, was.billing_status);
+    END IF;
+    IF p_status = 'failed' THEN
+        PERFORM usage_note_unpaid(p_account_id, ARRAY[p_id], p_at);
+    ELSIF p_status = 'completed' THEN
+        DELETE FROM unpaid_uses WHERE record_id = p_id;
+        IF FOUND AND was.billing_method = 'payment_charge' AND was.billing_status = 'pending' THEN
+            PERFORM account_watch(p_account_id, p_at, p_at);
+        END IF;
     END IF;
 END;
 $$;

@@ -1,4 +1,5 @@
--- Write accepted records: quotas first, then records and counters, then what follows for invoices.
+-- Write accepted records: quotas first, then records and counters, then what follows for invoices
+-- and for what was put off.
 CREATE OR REPLACE FUNCTION usage_write_accepted(
     p_records usage_rated[], p_accounts usage_account[])
 RETURNS void
@@ -14,6 +15,10 @@ BEGIN
     END IF;
     PERFORM usage_count_quotas(p_records, p_accounts);
     PERFORM usage_write_records(p_records);
+    PERFORM usage_note_unpaid(r.account_id, array_agg((r.use).id), max(r.created_at))
+    FROM unnest(p_records) AS r
+    WHERE r.billing_status = 'pending' AND r.currency = 'CREDIT'
+    GROUP BY r.account_id;
     IF EXISTS (SELECT FROM unnest(p_records) WHERE is_late AND currency <> 'CREDIT') THEN
         PERFORM usage_note_late(p_records);
     END IF;

@@ -1,0 +1,15 @@
+-- Uses of one account that were put off, or whose payment failed, become its unpaid uses. Its
+-- matter looks at them in a week at the latest: their customer is told, and a card is tried.
+CREATE OR REPLACE FUNCTION usage_note_unpaid(
+    p_account_id uuid, p_records uuid[], p_at timestamptz)
+RETURNS void
+LANGUAGE sql
+SET enable_seqscan = off
+AS $$
+    INSERT INTO unpaid_uses (record_id, account_id, used_at, overdue_at, charge_at)
+    SELECT id, account_id, occurred_at, p_at + interval '7 days', p_at + interval '7 days'
+    FROM billing_records
+    WHERE id = ANY (p_records) AND account_id = p_account_id
+    ON CONFLICT (record_id) DO NOTHING;
+    SELECT account_watch(p_account_id, p_at + interval '7 days', p_at);
+$$;

@@ -1,0 +1,52 @@
+-- Pay an account's unpaid uses with credits, the oldest first; one that the credits left do not
+-- cover is passed over and waits, and so does one that a card is being charged for. A use that a
+-- card failed to pay is paid by any credits. At most `p_most`; where that are too few, the rest
+-- comes next. Answers those that were paid. Expects the account's lock.
+CREATE OR REPLACE FUNCTION usage_settle(p_account_id uuid, p_at timestamptz, p_most integer)
+RETURNS TABLE (record_id uuid, method text)
+LANGUAGE plpgsql
+SET enable_seqscan = off
+AS $$
+DECLARE
+    due record;
+    debit record;
+    paid integer := 0;
+    -- At least what is there for any one of them: scopes and kinds of credits may leave less.
+    free numeric;
+BEGIN
+    DELETE FROM unpaid_retries AS w WHERE w.account_id = p_account_id;
+    FOR due IN
+        SELECT r.id, r.total_amount, r.meter, r.product_id, r.billing_method
+        FROM unpaid_uses AS u JOIN billing_records AS r ON r.id = u.record_id
+        WHERE u.account_id = p_account_id AND r.currency = 'CREDIT' AND (r.billing_status = 'failed'
+            OR r.billing_status = 'pending' AND r.billing_method <> 'payment_charge')
+        ORDER BY u.used_at, u.record_id
+    LOOP
+        free := coalesce(free, (
+            SELECT coalesce(sum(l.remaining - l.held), 0) FROM credit_lots AS l
+            WHERE l.account_id = p_account_id AND l.is_open));
+        EXIT WHEN free = 0;
+        CONTINUE WHEN due.total_amount > free;
+        IF paid = p_most THEN
+            PERFORM usage_settle_soon(p_account_id, p_at);
+            EXIT;
+        END IF;
+        -- Who decides on a charge locks the record before the account: it is not waited for.
+        PERFORM FROM billing_records AS r WHERE r.id = due.id FOR UPDATE SKIP LOCKED;
+        CONTINUE WHEN NOT FOUND;
+        record_id := due.id;
+        method := CASE WHEN due.billing_method = 'payment_charge' THEN 'credit_consumption'
+            ELSE due.billing_method END;
+        SELECT d.verdict, d.transaction_id INTO debit
+        FROM credit_debit_many(ARRAY[usage_owed_debit(
+            p_account_id, due.id, due.total_amount, due.meter, due.product_id, method)], p_at) AS d;
+        CONTINUE WHEN debit.verdict <> 'ok';
+        PERFORM usage_set_status(
+            p_account_id, due.id, method, 'completed', debit.transaction_id,
+            jsonb_build_object('method', method), p_at);
+        free := NULL;
+        paid := paid + 1;
+        RETURN NEXT;
+    END LOOP;
+END;
+$$;

@@ -1,0 +1,17 @@
+-- Captures may have left credits of their holds free again: accounts with unpaid uses settle them.
+-- Expects the locks of all these accounts.
+CREATE OR REPLACE FUNCTION usage_settle_freed(p_accounts uuid[]) RETURNS void
+LANGUAGE plpgsql
+SET enable_seqscan = off
+AS $$
+DECLARE
+    shown text := coalesce(current_setting('app.accounts', true), '');
+BEGIN
+    PERFORM set_config('app.accounts', array_to_string(p_accounts, ','), true);
+    PERFORM usage_settle_soon(b.account_id, b.last_at)
+    FROM credit_balances AS b
+    WHERE b.account_id IN (SELECT u.account_id FROM unpaid_uses AS u
+        WHERE u.account_id = ANY (p_accounts));
+    PERFORM set_config('app.accounts', shown, true);
+END;
+$$;

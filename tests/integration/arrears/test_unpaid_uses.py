@@ -1,0 +1,186 @@
+"""Uses that were put off, or whose card failed, are settled by the account's own matter."""
+
+from typing import Any, Final
+from uuid import uuid4
+
+from tests.integration.actors import API, Actors, Customer, Json
+from tests.integration.waiting import wait_for
+
+START: Final = "2027-01-01T10:00:00Z"
+LATER: Final = {"product_id": "gpt-4", "on_insufficient": "defer"}
+
+
+async def put_off(customer: Customer, amount: str) -> str:
+    """A use of gpt-4, 0.002 credits or USD a unit, to be paid later: its record's path."""
+    done = await customer.ask("POST", "/usage/record", LATER | {"usage_amount": amount}, status=201)
+    assert done["billing_status"] == "pending"
+    return f"/billing/records/{done['billing_id']}"
+
+
+async def status(customer: Customer, path: str) -> str:
+    return str((await customer.ask("GET", path))["billing_status"])
+
+
+async def until(customer: Customer, path: str, wanted: str) -> Json:
+    return await wait_for(
+        lambda: customer.ask("GET", path), f"{path} is {wanted}",
+        lambda seen: seen["billing_status"] == wanted,
+    )  # fmt: skip
+
+
+async def grant(customer: Customer, credits: str, **more: Any) -> None:
+    body = {"account_id": customer.id, "amount": credits, "reason": "test"} | more
+    headers = customer.actors.headers("*", "admin", str(uuid4()))
+    answer = await customer.actors.client.post(
+        f"{API}/admin/credits/adjust", json=body, headers=headers
+    )
+    assert answer.is_success, answer.text
+
+
+async def unpaid(customer: Customer) -> Json:
+    """The most that may be left unpaid, asked for by a use that is too much."""
+    body = LATER | {"usage_amount": "1000000"}
+    return await customer.refused("UNPAID_LIMIT", "POST", "/usage/record", body)
+
+
+async def in_order(customer: Customer) -> None:
+    account = await customer.actors.operate("GET", f"/admin/integrity?account={customer.id}")
+    assert account["ok"], account
+
+
+async def test_credits_that_are_bought_pay_what_was_put_off(actors: Actors) -> None:
+    customer = await actors.customer()
+    path = await put_off(customer, "1000")
+    assert (await unpaid(customer))["unpaid"] == "2.00"
+    await customer.bought("small")
+    await until(customer, path, "completed")
+    assert await customer.credits() == 98
+    assert (await unpaid(customer))["unpaid"] == "0"
+    assert (await customer.published()).count("evt.billing.usage.settled") == 1
+    await in_order(customer)
+
+
+async def test_the_oldest_are_paid_first_as_far_as_credits_go(actors: Actors) -> None:
+    customer = await actors.customer_on_clock(START)
+    uses = []
+    for hour, amount in enumerate(("10000", "15000", "5000", "2000"), 11):  # 20, 30, 10, 4 credits
+        uses.append(await put_off(customer, amount))
+        await customer.advance(to=f"2027-01-01T{hour}:00:00Z")
+    await grant(customer, "25")
+    await until(customer, uses[-1], "completed")
+    assert [await status(customer, path) for path in uses] == [
+        "completed", "pending", "pending", "completed",
+    ]  # fmt: skip
+    assert await customer.credits() == 1
+    await grant(customer, "45")
+    await until(customer, uses[2], "completed")
+    assert [await status(customer, path) for path in uses] == ["completed"] * 4
+    assert await customer.credits() == 6
+    spent = await customer.rows(
+        "SELECT key FROM credit_transactions WHERE account_id = %(me)s AND kind = 'debit'"
+    )
+    assert len(spent) == 4
+    await in_order(customer)
+
+
+async def test_credits_of_a_hold_that_is_given_up_pay_too(actors: Actors) -> None:
+    customer = await actors.customer()
+    await grant(customer, "5")
+    body = {"amount": "4", "reason": "chat"}
+    hold = await customer.ask("POST", "/billing/credits/holds", body, status=201)
+    path = await put_off(customer, "1000")
+    await customer.ask("POST", f"/billing/credits/holds/{hold['hold_id']}/release", {})
+    await until(customer, path, "completed")
+    assert await customer.credits() == 3
+    await in_order(customer)
+
+
+async def test_what_stays_unpaid_is_told_once_and_paid_by_the_card(actors: Actors) -> None:
+    customer = await actors.customer_on_clock(START)
+    await customer.save_card()
+    first, second = [await put_off(customer, amount) for amount in ("1000", "2000")]
+    future = await customer.ask("GET", "/billing/timeline")
+    assert {"tell_unpaid", "charge_use"} <= {one["name"] for one in future["future"]}
+    await customer.advance(days=6)
+    assert "evt.billing.usage.unpaid" not in await customer.published()
+    assert await customer.effects() == []
+    await customer.advance(days=1)
+    for path in (first, second):
+        paid = await until(customer, path, "completed")
+        assert paid["billing_method"] == "payment_charge"
+    assert sorted(one["amount"] for one in await customer.effects()) == [200, 400]
+    told = await customer.rows(
+        "SELECT data FROM events WHERE account_id = %(me)s AND type = 'evt.billing.usage.unpaid'"
+    )
+    assert [one["data"] | {"since": None} for one in told] == [
+        {"uses": 2, "total": "6.00", "currency": "CREDIT", "since": None}
+    ]
+    assert [one["status"] for one in await customer.invoices()] == ["paid", "paid"]
+    assert (await unpaid(customer))["unpaid"] == "0"
+    await customer.advance(days=30)
+    assert len(await customer.effects()) == 2
+    assert (await customer.published()).count("evt.billing.usage.unpaid") == 1
+    await in_order(customer)
+
+
+async def test_a_card_that_declines_is_tried_once_and_credits_still_pay(actors: Actors) -> None:
+    customer = await actors.customer_on_clock(START)
+    await customer.save_card()
+    await customer.script("insufficient_funds", then="last")
+    first, second = [await put_off(customer, amount) for amount in ("1000", "2000")]
+    await customer.advance(days=7)
+    await until(customer, first, "failed")
+    assert await status(customer, second) == "pending", "a day passes before the next try"
+    await customer.advance(days=30)
+    assert await status(customer, second) == "failed"
+    assert len(await customer.effects("charge.failed")) == 2
+    await in_order(customer)
+    await grant(customer, "2")
+    await until(customer, first, "completed")
+    assert (await customer.ask("GET", first))["billing_method"] == "credit_consumption"
+    assert await status(customer, second) == "failed"
+    await in_order(customer)
+
+
+async def test_another_card_pays_what_the_first_one_did_not(actors: Actors) -> None:
+    customer = await actors.customer_on_clock(START)
+    path = await put_off(customer, "1000")
+    await customer.advance(days=8)
+    assert await status(customer, path) == "pending"
+    await customer.save_card()
+    await until(customer, path, "completed")
+    assert [one["amount"] for one in await customer.effects()] == [200]
+    await in_order(customer)
+
+
+async def test_a_use_whose_card_was_declined_at_once_is_tried_again_in_a_week(
+    actors: Actors,
+) -> None:
+    customer = await actors.customer_on_clock(START)
+    await customer.bought()
+    await customer.save_card()
+    await customer.script("insufficient_funds", then="normal")
+    body = {"product_id": "gpt-4", "usage_amount": "1000", "billing_method": "payment_charge"}
+    failed = await customer.refused(
+        "CARD_DECLINED", "POST", "/usage/record", body | {"event_id": str(uuid4())}
+    )
+    path = f"/billing/records/{failed['billing_id']}"
+    assert await status(customer, path) == "failed"
+    await customer.advance(days=7)
+    await until(customer, path, "completed")
+    assert [one["amount"] for one in await customer.effects()] == [999, 200]
+    await in_order(customer)
+
+
+async def test_a_card_pays_what_was_put_off_when_it_is_asked_to(actors: Actors) -> None:
+    customer = await actors.customer()
+    path = await put_off(customer, "1000")
+    by_card = {"billing_id": path.rpartition("/")[2], "billing_method": "payment_charge"}
+    await customer.refused("PAYMENT_CHARGE_NOT_OFFERED", "POST", "/billing/process", by_card)
+    await customer.save_card()
+    settled = await customer.ask("POST", "/billing/process", by_card)
+    assert (settled["billing_status"], settled["billing_method"]) == ("completed", "payment_charge")
+    assert [one["amount"] for one in await customer.effects()] == [200]
+    await grant(customer, "5")
+    assert await customer.credits() == 5
+    await in_order(customer)

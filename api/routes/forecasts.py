@@ -5,7 +5,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Literal, Self
 
-from api.dependencies import Fresh, MemberCall
+from api.dependencies import Fresh, MemberRead
 from api.problems import responses
 from api.routes.base import new_router
 from api.schemas import Answer, Total
@@ -90,10 +90,10 @@ class OutlookAnswer(Answer):
 
 
 @router.get("/usage/forecast", responses=responses("MERCHANT_NOT_FOUND"))
-async def read_usage_forecast(call: MemberCall, fresh: Fresh = False) -> OutlookAnswer:
+async def read_usage_forecast(call: MemberRead, fresh: Fresh = False) -> OutlookAnswer:
     """Each meter and the cost, forecast for the end of the open cycle [Q6]."""
     async with call.reading(fresh=fresh) as connection:
-        found = await service.outlook(connection, call.account.id)
+        found = await service.outlook(connection, call.account_id)
         behind = await call.database.lag(connection)
     return OutlookAnswer.of_outlook(found, found.at - behind)
 

@@ -23,6 +23,16 @@ async def test_a_stranger_reads_zeros(new_shop: NewShop) -> None:
         assert body["overages"]["total_overage_cost"] == "0"
 
 
+async def test_a_stranger_is_forecast_nothing(new_shop: NewShop) -> None:
+    shop = await new_shop()
+    headers = shop.api.token("never-heard-of", ["member"])
+    answer = await shop.api.client.get(f"{V1}/usage/forecast", headers=headers)
+    assert answer.status_code == 200
+    found = answer.json()
+    assert (found["history_days"], found["cost"]["credits"]["used"]) == (0, "0")
+    assert {one["used"] for one in found["meters"].values()} <= {"0"}
+
+
 async def test_logs_sums_and_statistics_tell_the_same_story(new_shop: NewShop) -> None:
     # In New York it is still 28 February, 20:00.
     shop = await new_shop("100", is_test=True, clock_at=NOW.isoformat(), zone="America/New_York")

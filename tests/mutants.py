@@ -231,9 +231,23 @@ MUTANTS: Final = (
     Mutant(
         "cents of use beyond the plan are cut off",
         "billing/metering/usage/rules.py",
-        "round_minor(_rated(accrued).scaleb(digits))",
-        "int(_rated(accrued).scaleb(digits))",
+        "round_minor(total.scaleb(digits))",
+        "int(total.scaleb(digits))",
         ("tests/integration/arrears/test_overage.py", "-k", "used_beyond_the_plan"),
+    ),
+    Mutant(
+        "an early line bills what a volume price may give back",
+        "billing/metering/usage/rules.py",
+        "total = (lowest if early else cost)(terms, accrued.units)",
+        "total = cost(terms, accrued.units)",
+        ("tests/unit/rating/test_against_the_oracle.py", "-k", "add_up"),
+    ),
+    Mutant(
+        "units that cost nothing more are no overage",
+        "billing/metering/usage/sql/usage_rate_uses.sql",
+        "CASE WHEN t.total = 0 AND NOT g.goes_on THEN 'CREDIT'",
+        "CASE WHEN t.total = 0 THEN 'CREDIT'",
+        ("tests/integration/arrears/test_tiered_overage.py", "-k", "begun_package"),
     ),
     Mutant(
         "the tenant's wall is forgotten",

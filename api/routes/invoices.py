@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from uuid import UUID
 
 from fastapi import Response
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AliasPath, BeforeValidator, Field, model_validator
 from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -120,8 +120,21 @@ class InvoicePage(Answer):
         return cls(data=page.data, invoices=page.data, pagination=numbered)
 
 
+class TierAnswer(Answer):
+    """Units of a cycle that cost the same: `flat_price` and each `unit_price`, in whole units."""
+
+    units: Total
+    unit_price: Credits
+    flat_price: Credits
+    amount: Total
+
+
 class LineAnswer(Answer):
-    """One line [I8]: quantity times unit amount, rounded once; minor units."""
+    """One line [I8]: quantity times unit amount, rounded once; minor units.
+
+    Where units do not all cost the same, `unit_amount` is their average, and `tiers` are all those
+    of the cycle so far: what earlier lines billed of them, `billed_before`, goes off their sum.
+    """
 
     kind: str
     description: str
@@ -130,6 +143,8 @@ class LineAnswer(Answer):
     amount: int = Field(validation_alias="amount_minor")
     period_start: datetime | None
     period_end: datetime | None
+    tiers: list[TierAnswer] | None = Field(None, validation_alias=AliasPath("detail", "tiers"))
+    billed_before: int | None = Field(None, validation_alias=AliasPath("detail", "billed_minor"))
 
 
 class CreditNoteAnswer(Answer):

@@ -130,7 +130,6 @@ QUERIES: Final = {
             FROM billing_records
             WHERE account_id = ANY(%(mine)s) AND currency = 'USD'
                 AND billing_method = 'subscription_included' AND billing_status = 'completed'
-                AND total_amount <> 0
             GROUP BY 1, 2, 3) r
         FULL JOIN (
             SELECT account_id, detail ->> 'meter' AS meter, period_start, sum(quantity) AS units,
@@ -145,7 +144,7 @@ QUERIES: Final = {
                 sum(total_amount) AS total
             FROM billing_records
             WHERE account_id = ANY(%(mine)s) AND currency = 'USD' AND kind = 'usage'
-                AND billing_method = 'subscription_included' AND total_amount <> 0
+                AND billing_method = 'subscription_included'
             GROUP BY 1, 2, 3) r
         FULL JOIN (
             SELECT account_id, meter, period_start AS bucket, sum(overage) AS units,

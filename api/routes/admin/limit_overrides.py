@@ -17,7 +17,7 @@ from api.routes.base import new_router
 from api.schemas import Answer, Body, Credits, Currency, Instant, KeyPath
 from api.workflow_calls import notify
 from billing.catalog.plans.schemas import Limit
-from billing.catalog.rating.schemas import Then
+from billing.catalog.rating.schemas import OverageTerms, PriceTerms, Then
 from billing.metering.limit_overrides import service, store
 from billing.metering.limit_overrides.schemas import LIMIT_ID
 from billing.metering.limit_overrides.tables import limit_overrides
@@ -30,21 +30,22 @@ Quantity = Annotated[Credits, Field(ge=0)]
 class LimitBody(Body):
     """The included units of a meter per allowance cycle, and what happens beyond them.
 
-    `prices` are per unit beyond, in whole currency units such as {"USD": "0.002"}. The limit is
-    valid from now or from `effective_from`, until `effective_to` or until it is changed.
+    `prices` are of the units beyond, in whole currency units: {"USD": "0.002"} for each, or tiers.
+    The limit is valid from now or from `effective_from`, until `effective_to` or until it is
+    changed.
     """
 
     included: Quantity
     then: Then = "block"
-    prices: dict[Currency, Quantity] = Field({}, validate_default=True)
+    prices: dict[Currency, OverageTerms] = Field({}, validate_default=True)
     effective_from: Instant | None = None
     effective_to: Instant | None = None
 
     @field_validator("prices")
     @classmethod
     def _overage_has_prices(
-        cls, prices: dict[str, Credits], info: ValidationInfo
-    ) -> dict[str, Credits]:
+        cls, prices: dict[str, PriceTerms], info: ValidationInfo
+    ) -> dict[str, PriceTerms]:
         then = info.data.get("then")
         if then is not None and (then == "overage") != bool(prices):
             raise ValueError("belong to `then: overage`, and only to it")
@@ -59,7 +60,7 @@ class LimitOverrideAnswer(Answer):
     meter: str = Field(validation_alias=AliasPath("limit", "meter"))
     included: Credits = Field(validation_alias=AliasPath("limit", "included"))
     then: Then = Field(validation_alias=AliasPath("limit", "then"))
-    prices: dict[str, Credits] = Field(validation_alias=AliasPath("limit", "prices"))
+    prices: dict[str, OverageTerms] = Field(validation_alias=AliasPath("limit", "prices"))
     effective_from: datetime
     effective_to: datetime | None
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from fastapi import Path
 from fastapi.responses import Response
-from pydantic import Field, field_validator
+from pydantic import Field
 from sqlalchemy import RowMapping
 
 from api.dependencies import AdminCall, account_filter, account_named
@@ -24,7 +24,7 @@ from billing.catalog.products import store
 from billing.catalog.products.schemas import OVERRIDE, Meter, Product, ProductPrice
 from billing.catalog.products.spec import MeterSpec, ProductSpec
 from billing.catalog.products.tables import price_overrides
-from billing.catalog.rating.schemas import CREDIT, PriceCurrency, PriceTerms
+from billing.catalog.rating.schemas import CREDIT, PriceCurrency, PriceTerms, StatedTerms
 from billing.core.clock import real_now
 from billing.platform.audit import service as audit
 
@@ -45,14 +45,7 @@ class AgreeBody(Body):
     account_id: Text
     product: Text
     currency: PriceCurrency = CREDIT
-    terms: PriceTerms | None = None
-
-    @field_validator("terms")
-    @classmethod
-    def _says_a_price(cls, terms: PriceTerms | None) -> PriceTerms | None:
-        if terms is not None and not terms.says_a_price:
-            raise ValueError('say the unit_price; a product that is free has the price "0"')
-        return terms
+    terms: StatedTerms | None = None
 
 
 class AgreedAnswer(Answer):

@@ -18,7 +18,7 @@ from pydantic import (
 )
 
 from billing.catalog.products.schemas import Name
-from billing.catalog.rating.schemas import Amount, Then
+from billing.catalog.rating.schemas import Amount, OverageTerms, Then
 from billing.core.periods import MONTH, Interval
 
 PLAN_ID: Final = "pln"
@@ -39,8 +39,8 @@ class Limit(_Frozen):
     meter: Name
     included: Amount
     then: Then = "block"
-    prices: dict[Currency, Amount] = {}
-    """Overage per unit, in whole currency units such as {"USD": "0.002"}."""
+    prices: dict[Currency, OverageTerms] = {}
+    """Of the overage of one cycle, in whole currency units: {"USD": "0.002"} per unit, or tiers."""
 
     @model_validator(mode="after")
     def _overage_has_prices(self) -> Self:

@@ -1,12 +1,10 @@
 """Meters and products as people write them: two sections of catalog.yaml, and admin bodies."""
 
 from decimal import Decimal
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     StringConstraints,
@@ -15,7 +13,7 @@ from pydantic import (
 )
 
 from billing.catalog.products.schemas import MeterKind, Name, ServiceType
-from billing.catalog.rating.schemas import Amount, PriceCurrency, PriceTerms
+from billing.catalog.rating.schemas import Amount, PriceCurrency, StatedTerms
 
 PRODUCT_KEY: Final = r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}$"
 ProductKey = Annotated[str, StringConstraints(pattern=PRODUCT_KEY)]
@@ -56,19 +54,6 @@ class MeterSpec(_Spec):
         return "hour" in self.grains
 
 
-def _bare_price(value: Any) -> Any:
-    return {"unit_price": value} if isinstance(value, (str, int, Decimal)) else value
-
-
-def _say_a_price(terms: PriceTerms) -> PriceTerms:
-    if not terms.says_a_price:
-        raise ValueError('say the unit_price; a product that is free has the price "0"')
-    return terms
-
-
-OneTerms = Annotated[PriceTerms, BeforeValidator(_bare_price), AfterValidator(_say_a_price)]
-
-
 class ProductSpec(_Spec):
     """A product with its `prices` by currency; a bare price is per unit."""
 
@@ -76,7 +61,7 @@ class ProductSpec(_Spec):
     meter: Name
     service_type: ServiceType
     is_active: bool = True
-    prices: dict[PriceCurrency, OneTerms] = {}
+    prices: dict[PriceCurrency, StatedTerms] = {}
 
     @model_validator(mode="after")
     def _costs_something(self) -> Self:

@@ -1,14 +1,24 @@
 """The money rule of usage: what a quantity costs after what was used before. Pure and exact.
 
-billing/metering/usage/sql/usage_charge.sql says the same for the hot path; a test holds it to this
-file.
+billing/metering/usage/sql/usage_charge_after.sql says the same for the hot path; a test holds it to
+this file.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from decimal import ROUND_CEILING, ROUND_HALF_UP, Context, Decimal, localcontext
+from itertools import pairwise
 from typing import Final
 
-from billing.catalog.rating.schemas import CREDIT, Allowance, Method, PriceTerms, Rating, Tier
+from billing.catalog.rating.schemas import (
+    CREDIT,
+    MOST_AMOUNT,
+    Allowance,
+    Method,
+    Part,
+    PriceTerms,
+    Rating,
+    Tier,
+)
 from billing.core.errors import Invalid
 from billing.core.money import CREDIT_STEP, ZERO
 from billing.platform.accounts.schemas import Preference
@@ -25,33 +35,48 @@ TOO_DEAR: Final = "one use costs at most 10^12 credits or 10^9 of a currency"
 def cost(terms: PriceTerms, units: Decimal) -> Decimal:
     """The cost of the first `units` of a cycle together, unrounded."""
     with localcontext(EXACT):
+        return sum((part.amount for part in parts(terms, units)), ZERO)
+
+
+def parts(terms: PriceTerms, units: Decimal) -> tuple[Part, ...]:
+    """The first `units` of a cycle by what each of them costs; free units come first.
+
+    Of packages `units` counts packages.
+    """
+    with localcontext(EXACT):
         paid = max(ZERO, units - terms.free_units)
-        if not paid:
-            return ZERO
-        match terms.model:
-            case "flat":
-                return terms.unit_price
-            case "per_unit":
-                return paid * terms.unit_price
-            case "package":
-                packages = (paid / terms.package_size).to_integral_value(ROUND_CEILING)
-                return packages * terms.unit_price
-            case "graduated":
-                return _graduated(terms.tiers, paid)
-            case "volume":
-                tier = next(t for t in terms.tiers if t.up_to is None or paid <= t.up_to)
-                return tier.flat_price + paid * tier.unit_price
+        free = [_part(units - paid, ZERO)] if units > paid else []
+        return (*free, *(_paid_parts(terms, paid) if paid else []))
 
 
-def _graduated(tiers: Sequence[Tier], paid: Decimal) -> Decimal:
-    total, start = ZERO, ZERO
+def _paid_parts(terms: PriceTerms, paid: Decimal) -> list[Part]:
+    match terms.model:
+        case "flat":
+            return [_part(paid, ZERO, terms.unit_price)]
+        case "per_unit":
+            return [_part(paid, terms.unit_price)]
+        case "package":
+            packages = (paid / terms.package_size).to_integral_value(ROUND_CEILING)
+            return [_part(packages, terms.unit_price)]
+        case "graduated":
+            return list(_graduated(terms.tiers, paid))
+        case "volume":
+            tier = next(t for t in terms.tiers if t.up_to is None or paid <= t.up_to)
+            return [_part(paid, tier.unit_price, tier.flat_price)]
+
+
+def _graduated(tiers: Sequence[Tier], paid: Decimal) -> Iterator[Part]:
+    start = ZERO
     for tier in tiers:
         if paid <= start:
             break
         end = paid if tier.up_to is None else min(paid, tier.up_to)
-        total += tier.flat_price + (end - start) * tier.unit_price
+        yield _part(end - start, tier.unit_price, tier.flat_price)
         start = end
-    return total
+
+
+def _part(units: Decimal, unit_price: Decimal, flat_price: Decimal = ZERO) -> Part:
+    return Part(units, unit_price, flat_price, flat_price + units * unit_price)
 
 
 def charge(
@@ -72,16 +97,32 @@ def charge(
         if terms.model != "volume":
             return rounded(max(ZERO, total - known), currency)
         # At most what this price can have cost: they may have been dearer under another one.
-        covered = min(paid, rounded(_highest(terms, before), currency))
+        covered = min(paid, rounded(highest(terms, before), currency))
         return max(ZERO, rounded(total, currency) - max(rounded(known, currency), covered))
 
 
-def _highest(terms: PriceTerms, units: Decimal) -> Decimal:
-    """The greatest that any number of units up to `units` costs under a volume price."""
+def highest(terms: PriceTerms, units: Decimal) -> Decimal:
+    """The greatest that any number of units up to `units` costs: less only under a volume price."""
+    if terms.model != "volume":
+        return cost(terms, units)
     ends = (
         units if t.up_to is None else min(units, terms.free_units + t.up_to) for t in terms.tiers
     )
     return max(cost(terms, end) for end in ends)
+
+
+def lowest(terms: PriceTerms, units: Decimal) -> Decimal:
+    """What `units` or any more of them cost at least: a volume price may yet fall."""
+    with localcontext(EXACT):
+        known, paid = cost(terms, units), units - terms.free_units
+        if terms.model != "volume" or paid <= 0:
+            return known
+        later = (
+            then.flat_price + tier.up_to * then.unit_price
+            for tier, then in pairwise(terms.tiers)
+            if tier.up_to is not None and tier.up_to >= paid
+        )
+        return min([known, *later])
 
 
 def rounded(amount: Decimal, currency: str = CREDIT) -> Decimal:
@@ -124,12 +165,13 @@ def rate(
 
 def unit_price(terms: PriceTerms, charged: Decimal, total: Decimal) -> Decimal:
     """The price shown for one unit: the terms' own; where units differ in it, the average paid."""
-    if terms.model == "per_unit" and not terms.free_units:
+    if terms.is_plain:
         return terms.unit_price
     if not charged:
         return terms.tiers[0].unit_price if terms.tiers else terms.unit_price
     with localcontext(EXACT):
-        return (total / charged).quantize(MONEY_STEP, rounding=ROUND_HALF_UP)
+        average = (total / charged).quantize(MONEY_STEP, rounding=ROUND_HALF_UP)
+        return min(average, MOST_AMOUNT)
 
 
 def methods(

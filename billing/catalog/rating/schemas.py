@@ -4,9 +4,10 @@ Amounts are exact decimals of credits or whole currency units; quantities are of
 """
 
 from decimal import Decimal
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, NamedTuple, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -21,6 +22,8 @@ from billing.core.money import show_decimal
 
 CREDIT: Final = "CREDIT"
 """The currency of prices in credits, beside ISO 4217 codes."""
+MOST_AMOUNT: Final = Decimal(10) ** 15 - 1
+"""A unit price is shown as no more than this, however few units a flat price falls on."""
 
 Model = Literal["flat", "per_unit", "graduated", "volume", "package"]
 Method = Literal[
@@ -95,6 +98,37 @@ class PriceTerms(_Frozen):
         """False where what a unit costs was left out; nothing is free by an omission."""
         return bool(self.tiers) or "unit_price" in self.model_fields_set
 
+    @property
+    def is_plain(self) -> bool:
+        """True if each unit costs the same, whatever was used before."""
+        return self.model == "per_unit" and not self.free_units
+
+
+def _bare_price(value: Any) -> Any:
+    return {"unit_price": value} if isinstance(value, (str, int, Decimal)) else value
+
+
+def _say_a_price(terms: PriceTerms) -> PriceTerms:
+    if not terms.says_a_price:
+        raise ValueError('say the unit_price; what is free has the price "0"')
+    return terms
+
+
+def _show_terms(terms: PriceTerms) -> str | PriceTerms:
+    return show_decimal(terms.unit_price) if terms.is_plain else terms
+
+
+StatedTerms = Annotated[
+    PriceTerms,
+    BeforeValidator(_bare_price, json_schema_input_type=Amount | PriceTerms),
+    AfterValidator(_say_a_price),
+]
+"""Terms that say a price; a bare price is per unit."""
+OverageTerms = Annotated[
+    StatedTerms, PlainSerializer(_show_terms, return_type=str | PriceTerms, when_used="json")
+]
+"""As StatedTerms; in JSON a price per unit is bare."""
+
 
 class Allowance(_Frozen):
     """The included units of a meter in the current cycle, and the rule beyond them [H6]."""
@@ -104,6 +138,18 @@ class Allowance(_Frozen):
     then: Then = "block"
     price: Amount = Decimal(0)
     """Of one unit of overage, in the subscription's currency."""
+
+
+class Part(NamedTuple):
+    """Units that cost the same, of those of one cycle, in credits or whole currency units.
+
+    `amount` is `flat_price` and `units` times `unit_price`, unrounded.
+    """
+
+    units: Decimal
+    unit_price: Decimal
+    flat_price: Decimal
+    amount: Decimal
 
 
 class Rating(_Frozen):

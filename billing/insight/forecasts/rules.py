@@ -4,7 +4,7 @@ What is used so far is certain; each day to come adds what days like it used lat
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import ROUND_HALF_UP, Context, Decimal, localcontext
 from typing import Final, Literal
@@ -53,16 +53,17 @@ def level(used: Decimal) -> Forecast:
     return Forecast(used, used, used, used)
 
 
-def beyond(now: Decimal, price: Decimal, included: Decimal, units: Forecast) -> Forecast:
-    """Forecast the cost of units beyond the plan; `now` is their cost so far."""
-    left = max(ZERO, included - units.used)
+def beyond(now: Decimal, units: Forecast, price: Callable[[Decimal], Decimal] | None) -> Forecast:
+    """Forecast the cost of units beyond the plan: `now` so far, and the `price` of more units.
 
-    def cost(total: Decimal) -> Decimal:
-        with localcontext(_EXACT):
-            return _after(now, price * max(ZERO, total - units.used - left))
-
-    known = units.is_known or not price
-    return Forecast(now, cost(units.expected), cost(units.low), cost(units.high), known)
+    None: more units cost nothing, so nothing needs to be known of them.
+    """
+    if price is None:
+        return Forecast(now, now, now, now)
+    totals = (units.expected, units.low, units.high)
+    with localcontext(_EXACT):
+        expected, low, high = (_after(now, price(total - units.used)) for total in totals)
+    return Forecast(now, expected, low, high, units.is_known)
 
 
 def together(parts: Sequence[Forecast]) -> Forecast:

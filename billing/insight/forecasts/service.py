@@ -7,6 +7,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Final
 from uuid import UUID
 
@@ -14,15 +15,18 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.catalog.products import store as products
 from billing.catalog.products.schemas import LEVELS
+from billing.catalog.rating.schemas import PriceTerms
 from billing.core import periods
 from billing.core.clock import real_now
 from billing.core.money import ZERO
 from billing.insight.forecasts import rules
 from billing.insight.forecasts.schemas import Ahead, Day, Forecast, Outlook
+from billing.metering.usage import rules as usage_rules
 from billing.metering.usage import store
 from billing.metering.usage.schemas import Counter, Period
 from billing.platform.accounts import store as accounts
 
+_FREE: Final = PriceTerms()
 _NOTHING: Final = Forecast(ZERO, ZERO, ZERO, ZERO)
 Series = dict[date, Decimal]
 
@@ -83,11 +87,14 @@ def _money(
     period: Period | None, counters: dict[str, Counter], meters: dict[str, Forecast]
 ) -> Forecast:
     parts = []
-    for key, limit in period.limits.items() if period else ():
-        now = counters[key].overage_total if key in counters else ZERO
-        price = Decimal(limit["price"]) if limit["then"] == "overage" else ZERO
-        included = Decimal(limit["included"])
-        parts.append(rules.beyond(now, price, included, meters.get(key, _NOTHING)))
+    limits, currency = (period.limits, period.currency or "") if period else ({}, "")
+    for key, limit in limits.items():
+        counter, price = counters.get(key), None
+        terms = usage_rules.overage_terms(limit)
+        if terms is not None and terms != _FREE:
+            price = partial(usage_rules.beyond, limit, counter, currency=currency)
+        now = counter.overage_total if counter else ZERO
+        parts.append(rules.beyond(now, meters.get(key, _NOTHING), price))
     return rules.together(parts)
 
 

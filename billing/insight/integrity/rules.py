@@ -48,6 +48,7 @@ _OTHERS: Final = (
     ("usage_paid", "I1", "what was spent has its usage logs, and is their sum"),
     ("usage_counted_beyond", "I4", "each cycle's overage is the sum of its billing records"),
     ("usage_billed", "I4", "usage lines are the sum of the records they cover, to the cent"),
+    ("usage_priced", "I4", "a usage line with tiers comes to what its price says, to the cent"),
     ("usage_invoiced", "I4", "use of a closed cycle is on an invoice"),
     ("thresholds_billed", "I4", "use that reached its billing threshold is invoiced soon"),
     # Purchases, trials and their credits

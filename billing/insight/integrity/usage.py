@@ -111,6 +111,27 @@ QUERIES: Final[dict[str, str]] = {
         USING (account_id, meter, period_start)
         WHERE (r.units, r.total) IS DISTINCT FROM (l.units, l.total)
     """,  # noqa: S608 (constants)
+    # Anew from the price that a line shows. Early lines bill no more than a volume price comes to
+    # in the end; what a late one makes cheaper is not given back.
+    "usage_priced": f"""
+        SELECT account_id, meter || ' of ' || to_char(period_start, 'YYYY-MM-DD') AS subject
+        FROM (
+            SELECT l.account_id, l.period_start, l.detail ->> 'meter' AS meter, p.model,
+                (l.detail ->> 'early')::boolean AS early, (l.detail ->> 'late')::boolean AS late,
+                (l.detail ->> 'billed_minor')::numeric + l.amount_minor AS billed, c.cost,
+                round(c.cost * power(10::numeric, {DIGITS})) AS due,
+                (SELECT sum((tier ->> 'amount')::numeric)
+                 FROM jsonb_array_elements(l.detail -> 'tiers') AS t(tier)) AS shown
+            FROM invoice_lines l JOIN invoices i ON i.id = l.invoice_id
+            CROSS JOIN LATERAL usage_price_of(l.detail -> 'price') AS p
+            CROSS JOIN LATERAL (SELECT usage_cost(
+                p.model, p.unit_price, p.package_size, p.free_units, p.tiers,
+                (l.detail ->> 'billed_units')::numeric + l.quantity) AS cost) AS c
+            WHERE l.kind = 'usage' AND l.detail ? 'price') x
+        WHERE coalesce(abs(shown - cost), 1) > 0.000000001
+           OR billed < due AND NOT (early AND model = 'volume')
+           OR billed > due AND NOT (late AND model = 'volume')
+    """,  # noqa: S608 (constants)
     "usage_counted_beyond": """
         SELECT account_id, meter || ' of ' || to_char(period_start, 'YYYY-MM-DD') AS subject
         FROM (

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Final
 
-from billing.catalog.rating.rules import rounded
+from billing.catalog.rating import rules as rating
 from billing.core.money import ZERO
 from billing.insight.recommendations.schemas import CheaperPlan, CreditsExpiring, Lot, Offer
 
@@ -28,7 +28,7 @@ def cost(offer: Offer, units: Units) -> Decimal | None:
             continue
         if terms.price is None:
             return None
-        total += (used - terms.included) * terms.price
+        total += rating.cost(terms.price, used - terms.included)
     return total
 
 
@@ -44,7 +44,7 @@ def cheaper(
     if best >= paid:
         return None
     # Units have twelve decimals, and so have prices.
-    paid, best = rounded(paid, currency), rounded(best, currency)
+    paid, best = rating.rounded(paid, currency), rating.rounded(best, currency)
     units: defaultdict[str, Decimal] = defaultdict(Decimal)
     for cycle in cycles:
         for meter, used in cycle.items():

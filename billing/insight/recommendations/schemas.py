@@ -9,13 +9,15 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Literal
 
+from billing.catalog.rating.schemas import PriceTerms
+
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """Units of a meter that a plan includes, and the price of one more; None: no more is sold."""
+    """Units of a meter that a plan includes, and the price of more; None: no more is sold."""
 
     included: Decimal
-    price: Decimal | None
+    price: PriceTerms | None
 
 
 @dataclass(frozen=True, slots=True)

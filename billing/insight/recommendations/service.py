@@ -2,13 +2,15 @@
 
 from datetime import datetime
 from decimal import Decimal
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.catalog.plans import store as plans
 from billing.catalog.plans.schemas import Limit, Plan
-from billing.core.money import ZERO, exponent
+from billing.catalog.rating.schemas import PriceTerms
+from billing.core.money import exponent
 from billing.insight.forecasts import service as forecasts
 from billing.insight.recommendations import rules, store
 from billing.insight.recommendations.schemas import CheaperPlan, CreditsExpiring, Offer, Terms
@@ -17,6 +19,8 @@ from billing.metering.usage import store as usage_store
 from billing.metering.usage.schemas import Counter, Period
 from billing.money.subscriptions import store as subscriptions
 from billing.money.subscriptions.schemas import Subscription
+
+_FREE: Final = PriceTerms()
 
 
 async def advice(
@@ -89,7 +93,7 @@ def _offer(plan: Plan, agreed: dict[str, Limit], amount_minor: int, currency: st
     terms = {}
     for limit in ({one.meter: one for one in plan.limits} | agreed).values():
         price = limit.prices.get(currency) if limit.then == "overage" else None
-        terms[limit.meter] = Terms(limit.included, ZERO if limit.then == "notify" else price)
+        terms[limit.meter] = Terms(limit.included, _FREE if limit.then == "notify" else price)
     return Offer(
         key=plan.key,
         price=Decimal(amount_minor).scaleb(-exponent(currency)),

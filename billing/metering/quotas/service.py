@@ -79,7 +79,7 @@ async def check(
         # A time of its own stays where it is, whatever time does to the window.
         hard = [] if used_at else [bound for bound in bounds if bound.is_hard]
         return await _when(connection, account_id, decision, hard, now)
-    broken = await _broken_budget(connection, account_id, asked, decision, limit, used, at)
+    broken = await _broken_budget(connection, account_id, asked, decision, period, counter, at)
     return rules.over_budget(decision, broken) if broken else decision
 
 
@@ -201,8 +201,8 @@ async def _broken_budget(
     account_id: UUID,
     asked: Asked,
     decision: Decision,
-    limit: dict[str, str] | None,
-    used: Decimal,
+    period: Period | None,
+    counter: Counter | None,
     at: datetime,
 ) -> Bound | None:
     """The blocking budget that the use would break, paid the way it is when nobody says how."""
@@ -210,10 +210,10 @@ async def _broken_budget(
     if not known:
         return None
     total, currency = ZERO, CREDIT
-    if limit is not None:
-        if limit["then"] == "overage":
-            beyond = decision.requested - max(ZERO, Decimal(limit["included"]) - used)
-            total, currency = max(ZERO, beyond) * Decimal(limit["price"]), ""
+    limit = period.limits.get(decision.meter) if period else None
+    if period is not None and limit is not None:
+        currency = period.currency or ""
+        total = usage_rules.beyond(limit, counter, decision.requested, currency)
     elif asked.product_id is not None:
         quoted = await usage.quote(connection, account_id, asked.product_id, asked.amount, at)
         total = quoted.total

@@ -7,12 +7,16 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal, localcontext
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
-from billing.catalog.rating.rules import EXACT, MONEY_STEP, rounded
+from pydantic import TypeAdapter
+
+from billing.catalog.rating.rules import EXACT, MONEY_STEP, charge, cost, highest, lowest, rounded
+from billing.catalog.rating.schemas import MOST_AMOUNT, PriceTerms, StatedTerms
 from billing.core import ids
 from billing.core.money import ZERO, exponent, round_minor
+from billing.metering.usage.schemas import Counter
 
 BILLING_ID: Final = ids.BILLING_RECORD
 MAX_ROWS: Final = 1_000
@@ -62,6 +66,27 @@ def body_hash(kind: str, facts: tuple[object, ...]) -> int:
     return int.from_bytes(digest[:8], "big", signed=True)
 
 
+_TERMS: Final[TypeAdapter[PriceTerms]] = TypeAdapter(StatedTerms)
+
+
+def overage_terms(limit: Mapping[str, Any]) -> PriceTerms | None:
+    """The price of units beyond what a period's limit includes; None where none are sold."""
+    return _TERMS.validate_python(limit["price"]) if limit.get("then") == "overage" else None
+
+
+def beyond(
+    limit: Mapping[str, Any], counter: Counter | None, units: Decimal, currency: str
+) -> Decimal:
+    """What `units` more of a meter cost on the next invoice, after the cycle's use so far."""
+    terms = overage_terms(limit)
+    used = counter.quantity if counter else ZERO
+    rest = max(ZERO, units - max(ZERO, Decimal(limit["included"]) - used))
+    if terms is None or not rest:
+        return ZERO
+    before, paid = (counter.overage, counter.overage_total) if counter else (ZERO, ZERO)
+    return charge(terms, before, rest, currency, paid=paid)
+
+
 def allowance(limit: Mapping[str, str]) -> tuple[Decimal, Decimal]:
     """(What the plan includes of a meter, how much of it was used up before the period began)."""
     carried = Decimal(limit.get("carried", 0))
@@ -80,7 +105,7 @@ def organization(organization_id: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Accrued:
-    """Units of one meter beyond the plan's allowance in one closed cycle, in `currency`.
+    """Units of one meter beyond the plan's allowance in one cycle, in `currency`.
 
     `total` is what their records came to, each rounded to twelve decimals; what earlier lines
     billed of all this comes beside it.
@@ -89,7 +114,7 @@ class Accrued:
     units: Decimal
     total: Decimal
     records: int
-    price: Decimal | None
+    terms: PriceTerms | None
     currency: str
     billed_units: Decimal = ZERO
     billed_total: Decimal = ZERO
@@ -101,6 +126,7 @@ class UsageLine:
     """The next line of an invoice: units, unit price in minor units, amount in cents.
 
     `covers` is what the records behind it came to; `true_up` brings them to the line's amount.
+    `terms` are the price of all units of the cycle together, None where it had several.
     """
 
     units: Decimal
@@ -108,31 +134,55 @@ class UsageLine:
     amount_minor: int
     covers: Decimal
     true_up: Decimal
+    terms: PriceTerms | None
 
 
-def bill(accrued: Accrued) -> UsageLine:
-    """The line for what was accrued and not billed yet: the lines of a cycle round together."""
+def bill(accrued: Accrued, *, early: bool = False) -> UsageLine:
+    """The line for what was accrued and not billed yet: the lines of a cycle round together.
+
+    What is `early` bills no more than the cycle costs in the end: a volume price may yet fall.
+    Where it fell after the close, nothing is given back.
+    """
     digits = exponent(accrued.currency)
     with localcontext(EXACT):
+        terms = _terms_of_all(accrued)
         units = accrued.units - accrued.billed_units
-        amount_minor = round_minor(_rated(accrued).scaleb(digits)) - accrued.billed_minor
         covers = accrued.total - accrued.billed_total
-        unit = accrued.price
-        if unit is None:
-            unit = covers / units if units else ZERO
+        total = accrued.total
+        if terms is not None:
+            total = (lowest if early else cost)(terms, accrued.units)
+        amount_minor = max(0, round_minor(total.scaleb(digits)) - accrued.billed_minor)
         return UsageLine(
             units=units,
-            unit_minor=rounded(unit.scaleb(digits), accrued.currency),
+            unit_minor=_unit_minor(accrued.terms, units, covers, amount_minor, accrued.currency),
             amount_minor=amount_minor,
             covers=covers,
             true_up=Decimal(amount_minor).scaleb(-digits) - covers,
+            terms=terms,
         )
 
 
-def _rated(accrued: Accrued) -> Decimal:
-    """Units by their price; where several were in force in the cycle, the sum of the records."""
-    if accrued.price is None:
-        return accrued.total
-    exact = accrued.units * accrued.price
-    within = abs(exact - accrued.total) <= accrued.records * MONEY_STEP
-    return exact if within else accrued.total
+def _unit_minor(
+    terms: PriceTerms | None, units: Decimal, covers: Decimal, amount_minor: int, currency: str
+) -> Decimal:
+    """The price of one unit, or the average of a line's."""
+    digits = exponent(currency)
+    if terms is not None and terms.is_plain:
+        return rounded(terms.unit_price.scaleb(digits), currency)
+    if not units:
+        return ZERO
+    total = covers.scaleb(digits) if terms is None else Decimal(amount_minor)
+    return min(rounded(total / units, currency), MOST_AMOUNT)
+
+
+def _terms_of_all(accrued: Accrued) -> PriceTerms | None:
+    """The terms where they priced all units; else the sum of the records says what is owed.
+
+    Then the records came to what the units cost: under a volume price to the greatest total on the
+    way.
+    """
+    terms, slack = accrued.terms, accrued.records * MONEY_STEP
+    if terms is None:
+        return None
+    least, most = cost(terms, accrued.units), highest(terms, accrued.units)
+    return terms if least - slack <= accrued.total <= most + slack else None

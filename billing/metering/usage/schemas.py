@@ -129,6 +129,14 @@ class Counter(Frozen):
     overage_total: Decimal
 
 
+class PricedUnits(NamedTuple):
+    """Units that a product's price has seen in one cycle, and their cost by what paid them."""
+
+    units: Decimal
+    credits: Decimal
+    money: Decimal
+
+
 class Period(Frozen):
     """The allowance cycle that is open, with what the plan gives in it.
 
@@ -140,5 +148,5 @@ class Period(Frozen):
     zone: str
     subscription_id: UUID | None
     currency: str | None
-    limits: dict[str, dict[str, str]]
+    limits: dict[str, dict[str, Any]]
     no_entitlement: str | None = None

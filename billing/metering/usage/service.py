@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing.catalog.products import store as products
 from billing.catalog.products.schemas import LEVELS, Product, ProductPrice
 from billing.catalog.rating import rules as rating
-from billing.catalog.rating.schemas import CREDIT, Allowance, PriceTerms, Rating
+from billing.catalog.rating.schemas import CREDIT, Allowance, Rating
 from billing.core import clock, ids
 from billing.core.errors import Conflict, NotAllowed, NotFound, PaymentRequired
 from billing.core.money import ZERO
@@ -59,16 +59,12 @@ async def quotes(
     currencies: Collection[str],
     at: datetime,
 ) -> dict[str, Rating]:
-    """As `quote`, in each of these currencies that has a price which a use can be charged by.
-
-    In money that is a price per unit, as usage_refusal.sql has it.
-    """
+    """As `quote`, in each of these currencies that has a price."""
     product = await products.find_product(connection, product_key)
     priced = [
         price
         for currency in currencies
         if (price := await products.price_at(connection, account_id, product_key, currency, at))
-        and (currency == CREDIT or _is_plain(price.terms))
     ]
     if product is None or not priced:
         return {}
@@ -80,17 +76,16 @@ async def quotes(
 async def price_in_money(
     connection: AsyncConnection, record: BillingRecord, currency: str
 ) -> Rating | None:
-    """What the units that a use is charged for cost in a currency, at its time; None: no price."""
+    """The cost in a currency of the units that a use is charged for, at the price of its time.
+
+    None where there is no price per unit: tiers go on from uses that were paid otherwise.
+    """
     price = await products.price_at(
         connection, record.account_id, record.product_id or "", currency, record.occurred_at
     )
-    if price is None or not _is_plain(price.terms):
+    if price is None or not price.terms.is_plain:
         return None
     return rating.rate(record.charged_units, price.terms, currency=currency)
-
-
-def _is_plain(terms: PriceTerms) -> bool:
-    return terms.model == "per_unit" and not terms.free_units
 
 
 async def _rate(
@@ -120,11 +115,11 @@ async def _rate(
         if limit
         else None
     )
-    before, paid = await store.priced_units(connection, account_id, product.key, period.start_at)
+    seen = await store.priced_units(connection, account_id, product.key, period.start_at)
     return {
         price.currency: rating.rate(
-            amount, price.terms, before=before, paid=paid, allowance=allowance,
-            currency=price.currency,
+            amount, price.terms, before=seen.units, allowance=allowance, currency=price.currency,
+            paid=seen.credits if price.currency == CREDIT else seen.money,
         )
         for price in priced
     }  # fmt: skip

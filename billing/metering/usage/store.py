@@ -27,7 +27,7 @@ from billing.core.money import ZERO
 from billing.core.prepared import Prepared
 from billing.ledger.credits.tables import credit_balances
 from billing.metering.usage import rules
-from billing.metering.usage.schemas import BillingRecord, Counter, Period
+from billing.metering.usage.schemas import BillingRecord, Counter, Period, PricedUnits
 from billing.metering.usage.tables import (
     billing_records,
     usage_alerts,
@@ -154,19 +154,19 @@ async def cycle_counters(
 
 async def priced_units(
     connection: AsyncConnection, account_id: UUID, product: str, start_at: datetime
-) -> tuple[Decimal, Decimal]:
-    """(units, credits) that a product's tiers or free units have seen and cost in one cycle."""
+) -> PricedUnits:
+    """The units that a product's tiers or free units have seen in one cycle, and their cost."""
     cycle = usage_cycles.c
     found = await connection.execute(
         select(
-            func.coalesce(func.sum(cycle.quantity), 0), func.coalesce(func.sum(cycle.credits), 0)
+            func.coalesce(func.sum(cycle.quantity), 0), func.coalesce(func.sum(cycle.credits), 0),
+            func.coalesce(func.sum(cycle.overage_total), 0),
         ).where(
             cycle.account_id == account_id, cycle.owner == f"p:{product}",
             cycle.period_start == start_at,
         )
     )  # fmt: skip
-    units, paid = found.one()
-    return Decimal(units), Decimal(paid)
+    return PricedUnits(*map(Decimal, found.one()))
 
 
 def buckets(

@@ -4,14 +4,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final
 
 from pydantic import AwareDatetime
 
+from billing.catalog.rating.rules import parts, rounded
+from billing.catalog.rating.schemas import Part, PriceTerms
 from billing.core.frozen import Frozen
 from billing.matters.effects import Rows
 from billing.metering.usage import rules
-from billing.metering.usage.rules import Accrued
+from billing.metering.usage.rules import Accrued, UsageLine
 from billing.money.invoices.schemas import InvoiceLine, Line
 
 USAGE: Final = "usage"
@@ -32,8 +34,8 @@ class Arrear(Frozen):
     name: str
     unit: str
     included: Decimal = Decimal(0)
-    price: Decimal | None = None
-    """Of a unit beyond the plan, in whole units of the currency."""
+    terms: PriceTerms | None = None
+    """The price of the units beyond the plan, in whole units of the currency."""
     quantity: Decimal
     """Everything used in the cycle, what the plan includes with it."""
     overage: Decimal
@@ -69,12 +71,12 @@ def _line(
     rows: Rows, arrear: Arrear, before: datetime | None, *, early: bool, cut: datetime | None
 ) -> Line | None:
     accrued, billed_early = _accrued(rows, arrear)
-    if arrear.overage <= accrued.billed_units:
-        return None
-    line = rules.bill(accrued)
     start, end = arrear.start_at, arrear.end_at
     if cut is not None and start < cut:
-        end = min(end, cut)
+        end, early = min(end, cut), False
+    line = rules.bill(accrued, early=early)
+    if line.units <= 0 and not (billed_early and _is_more(line, early)):
+        return None
     span = f"{start:%-d %b %Y} to {end:%-d %b %Y}"
     closed = accrued.billed_units > 0 and not billed_early
     late = closed or (before is not None and end < before)
@@ -97,8 +99,36 @@ def _line(
             "late": late,
             "early": early,
             "zone": arrear.zone,
-        },
+        }
+        | _priced(accrued, line),
     )
+
+
+def _is_more(line: UsageLine, early: bool) -> bool:
+    """True if the close bills what early lines left open, for a volume price could yet fall."""
+    by_volume = line.terms is not None and line.terms.model == "volume"
+    return by_volume and not early and line.amount_minor > 0
+
+
+def _priced(accrued: Accrued, line: UsageLine) -> dict[str, Any]:
+    """The arithmetic of a line whose units do not all cost the same; else nothing.
+
+    `tiers` are all the cycle's units so far by what they cost; what was billed of them before goes
+    off their sum.
+    """
+    if line.terms is None or line.terms.is_plain:
+        return {}
+    return {
+        "price": line.terms.model_dump(mode="json"),
+        "tiers": [_tier(part, accrued.currency) for part in parts(line.terms, accrued.units)],
+        "billed_units": _plain(accrued.billed_units),
+        "billed_minor": accrued.billed_minor,
+    }
+
+
+def _tier(part: Part, currency: str) -> dict[str, str]:
+    known = part._replace(amount=rounded(part.amount, currency))
+    return {name: _plain(value) for name, value in known._asdict().items()}
 
 
 def _accrued(rows: Rows, arrear: Arrear) -> tuple[Accrued, bool]:
@@ -107,7 +137,7 @@ def _accrued(rows: Rows, arrear: Arrear) -> tuple[Accrued, bool]:
         units=arrear.overage,
         total=arrear.overage_total,
         records=arrear.events,
-        price=arrear.price,
+        terms=arrear.terms,
         currency=arrear.currency,
         billed_units=arrear.billed_units,
         billed_total=arrear.billed_total,

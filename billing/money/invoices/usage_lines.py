@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core.prepared import Prepared, Row
 from billing.matters.effects import Rows
+from billing.metering.usage.rules import overage_terms
 from billing.money.invoices.arrears import Arrear, billed
 from billing.money.invoices.schemas import Line
 
@@ -37,7 +38,9 @@ OWED: Final = Prepared(
         WHERE l.account_id = p.account_id AND l.kind = 'usage' AND l.period_start = p.start_at
           AND l.detail ->> 'meter' = c.meter) b ON true
     WHERE s.id = :subscription_id AND (:asked OR s.status = 'unpaid')
-      AND c.overage > coalesce(b.units, 0)
+      -- What early lines bill of a volume price may be less than it came to.
+      AND (c.overage > coalesce(b.units, 0)
+           OR b.early AND p.limits -> c.meter -> 'price' ->> 'model' = 'volume')
     ORDER BY p.start_at, c.meter
     """
     )
@@ -63,10 +66,9 @@ def owed(found: Sequence[Row], rows: Rows) -> tuple[Arrear, ...]:
 
 
 def _arrear(row: Row) -> Arrear:
-    terms: dict[str, Any] = row["terms"] or {}
-    price = Decimal(terms["price"]) if terms.get("then") == "overage" else None
-    included = Decimal(terms.get("included", "0"))
-    return Arrear.model_validate(row | {"price": price, "included": included})
+    limit: dict[str, Any] = row["terms"] or {}
+    included = Decimal(limit.get("included", "0"))
+    return Arrear.model_validate(row | {"terms": overage_terms(limit), "included": included})
 
 
 def _without(arrear: Arrear, rows: Rows) -> Arrear:

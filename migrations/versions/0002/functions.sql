@@ -1039,6 +1039,84 @@ AS $$
     LEFT JOIN used AS u ON u.meter = l.meter
 $$;
 
+CREATE OR REPLACE FUNCTION usage_charge_after(
+    p_price usage_price, p_currency text, p_before numeric, p_units numeric, p_paid numeric)
+RETURNS numeric
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE
+        WHEN p_price.model = 'volume'
+            THEN greatest(0, usage_round(c.after, p_currency) - greatest(
+                usage_round(c.before, p_currency),
+                -- At most what this price can have cost: they may have been dearer under another.
+                least(p_paid, usage_round(
+                    usage_highest(p_price.free_units, p_price.tiers, p_before), p_currency))))
+        ELSE usage_round(greatest(0, c.after - c.before), p_currency) END
+    FROM (SELECT
+        usage_cost(p_price.model, p_price.unit_price, p_price.package_size, p_price.free_units,
+            p_price.tiers, p_before + p_units) AS after,
+        usage_cost(p_price.model, p_price.unit_price, p_price.package_size, p_price.free_units,
+            p_price.tiers, p_before) AS before) AS c
+$$;
+
+CREATE OR REPLACE FUNCTION usage_costed(
+    p_accounts usage_account[], p_kinds usage_kind[], p_uses usage_input[])
+RETURNS TABLE (
+    use usage_input, kind usage_metered, account_id uuid, as_of timestamptz, used_at timestamptz,
+    is_late boolean, period_start timestamptz, zone text, lim jsonb, money text, paid_in text,
+    price usage_price, refusal text, included numeric, rest numeric, by_plan boolean,
+    is_graded boolean, total numeric)
+LANGUAGE sql STABLE AS $$
+    WITH allotted AS MATERIALIZED (
+        SELECT a AS row, (a.use).place, (a.kind).meter, a.account_id, a.period_start, a.rest,
+            CASE WHEN a.by_plan THEN '' ELSE 'p:' || (a.kind).product_id END AS owner,
+            CASE WHEN a.by_plan THEN a.money ELSE a.paid_in END AS currency, x.price,
+            a.rest > 0 AND CASE WHEN a.by_plan THEN a.lim ->> 'then' = 'overage'
+                ELSE (a.kind).product_id IS NOT NULL AND a.refusal IS NULL END AS costs,
+            (x.price).model <> 'per_unit' OR (x.price).free_units > 0 AS goes_on
+        FROM usage_allotted(p_accounts, p_kinds, p_uses) AS a
+        CROSS JOIN LATERAL (SELECT CASE WHEN a.by_plan THEN usage_price_of(a.lim -> 'price')
+            ELSE a.price END OFFSET 0) AS x(price)
+    ), seen AS MATERIALIZED (
+        SELECT n.account_id, n.period_start, n.owner, n.meter,
+            CASE n.owner WHEN '' THEN b.overage ELSE b.quantity END AS units,
+            CASE n.currency WHEN 'CREDIT' THEN b.credits ELSE b.overage_total END AS cost,
+            n.currency
+        FROM (
+            SELECT DISTINCT account_id, period_start, owner, meter, currency FROM allotted
+            WHERE costs AND goes_on) AS n
+        CROSS JOIN LATERAL (
+            SELECT quantity, credits, overage, overage_total FROM usage_cycles
+            WHERE account_id = n.account_id AND owner = n.owner
+                AND period_start = n.period_start AND meter = n.meter
+            LIMIT 1) AS b
+    ), reached AS (
+        SELECT p.*, CASE WHEN (p.price).model = 'volume' AND p.costs
+            THEN usage_round(usage_cost((p.price).model, (p.price).unit_price,
+                (p.price).package_size, (p.price).free_units, (p.price).tiers,
+                p.units_before + p.rest), p.currency) END AS cost_then
+        FROM (
+            SELECT a.*, b.cost AS cost_before,
+                coalesce(b.units, 0) - a.rest
+                    + sum(CASE WHEN a.costs AND a.goes_on THEN a.rest ELSE 0 END) OVER (
+                        PARTITION BY a.account_id, a.owner, a.meter, a.period_start
+                        ORDER BY a.place) AS units_before
+            FROM allotted AS a
+            LEFT JOIN seen AS b
+                ON a.goes_on AND b.account_id = a.account_id AND b.owner = a.owner
+                AND b.period_start = a.period_start AND b.meter = a.meter
+                AND b.currency = a.currency) AS p
+    )
+    SELECT (r.row).*, CASE
+        WHEN NOT r.costs THEN 0
+        WHEN NOT r.goes_on THEN usage_charge_units(r.rest, (r.price).unit_price, r.currency)
+        ELSE usage_charge_after(r.price, r.currency, r.units_before, r.rest,
+            coalesce(greatest(r.cost_before, max(r.cost_then) OVER (
+                PARTITION BY r.account_id, r.owner, r.meter, r.period_start, r.currency
+                ORDER BY r.place ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)), 0))
+        END
+    FROM reached AS r
+$$;
+
 CREATE OR REPLACE FUNCTION usage_count_quotas(
     p_records usage_rated[], p_accounts usage_account[])
 RETURNS void
@@ -1086,6 +1164,23 @@ AS $$
             usage_agreed_limits(p_account_id, p.limits, p_at), 'active', 'full', NULL) END,
         CASE WHEN p.id IS NULL THEN 'no_subscription' END
     FROM (SELECT plan_by_default() AS id) AS d LEFT JOIN plans AS p ON p.id = d.id
+$$;
+
+CREATE OR REPLACE FUNCTION usage_detail_counters(p_use usage_countable)
+RETURNS TABLE (owner text, grain text, bucket timestamptz, units numeric)
+LANGUAGE sql STABLE AS $$
+    SELECT o.owner, 'day', p_use.day_at, p_use.units
+    FROM (VALUES ('u:' || p_use.user_id), ('o:' || p_use.organization_id),
+        ('a:' || p_use.operation), ('m:' || p_use.model)) AS o(owner)
+    WHERE o.owner IS NOT NULL
+    UNION ALL
+    SELECT '', 'hour', date_trunc('hour', p_use.occurred_at), p_use.units
+    WHERE p_use.is_hourly
+    UNION ALL
+    SELECT 'p:' || p_use.product_id, 'day', p_use.day_at, p_use.charged_units
+    -- Not what goes beyond the plan's allowance, at the plan's price or for nothing.
+    WHERE p_use.is_graded AND (p_use.total_amount > 0 OR p_use.is_free_tier)
+        AND (p_use.currency = 'CREDIT' OR split_part(p_use.facet, '|', 2) = 'payment_charge')
 $$;
 
 CREATE OR REPLACE FUNCTION usage_due_period(
@@ -1254,7 +1349,7 @@ LANGUAGE sql IMMUTABLE AS $$
             WHEN p_status = 'past_due' AND p_past_due_access <> 'full' THEN 'block'
             WHEN one -> 'prices' -> p_currency IS NULL THEN 'block'
             ELSE 'overage' END,
-        'price', coalesce(one -> 'prices' ->> p_currency, '0'),
+        'price', coalesce(one -> 'prices' -> p_currency, '"0"'),
         'capped', CASE WHEN p_status = 'past_due' THEN 'true' END))), '{}')
     FROM jsonb_array_elements(p_limits) AS limits(one)
     WHERE p_status IN ('trialing', 'active')
@@ -1373,6 +1468,17 @@ BEGIN
 END;
 $$;
 
+CREATE OR REPLACE FUNCTION usage_price_of(p_price jsonb) RETURNS usage_price
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT ROW(
+        coalesce(p_price ->> 'model', 'per_unit'),
+        coalesce((CASE jsonb_typeof(p_price) WHEN 'object' THEN p_price ->> 'unit_price'
+            ELSE p_price #>> '{}' END)::numeric, 0),
+        coalesce((p_price ->> 'package_size')::numeric, 1),
+        coalesce((p_price ->> 'free_units')::numeric, 0),
+        coalesce(p_price -> 'tiers', '[]'))::usage_price
+$$;
+
 CREATE OR REPLACE FUNCTION usage_priced(
     p_accounts usage_account[], p_kinds usage_kind[], p_uses usage_input[])
 RETURNS TABLE (
@@ -1451,14 +1557,17 @@ AS $$
     SELECT array_agg(ROW(
         c.use, c.kind, c.account_id, coalesce((c.kind).meter, ''), c.included, c.rest,
         CASE
+            WHEN c.rest > 0 AND (g.goes_on OR NOT c.by_plan AND c.is_graded)
+                THEN least(round(t.total / c.rest, 12), 999999999999999)
             WHEN c.by_plan AND c.rest > 0 THEN (c.lim ->> 'price')::numeric
-            WHEN c.is_graded AND c.rest > 0 THEN round(t.total / c.rest, 12)
             ELSE coalesce((c.price).unit_price, 0) END,
         t.total,
-        CASE WHEN t.total = 0 THEN 'CREDIT' WHEN c.by_plan THEN c.money ELSE c.paid_in END,
+        CASE WHEN t.total = 0 AND NOT g.goes_on THEN 'CREDIT'
+            WHEN c.by_plan THEN c.money ELSE c.paid_in END,
         CASE WHEN c.by_plan OR t.total = 0 THEN 'subscription_included'
             ELSE coalesce((c.kind).method, 'credit_consumption') END,
-        CASE WHEN f.failure IS NOT NULL THEN 'failed' WHEN t.total = 0 THEN 'completed'
+        CASE WHEN f.failure IS NOT NULL THEN 'failed'
+            WHEN t.total = 0 AND NOT g.goes_on THEN 'completed'
             WHEN c.by_plan OR (c.kind).method = 'payment_charge' THEN 'pending'
             ELSE 'processing' END,
         c.rest > 0 AND t.total = 0 AND NOT c.by_plan AND (c.kind).product_id IS NOT NULL,
@@ -1466,6 +1575,9 @@ AS $$
         c.as_of, c.lim IS NOT NULL, c.is_graded, NULL
     )::usage_rated ORDER BY (c.use).place)
     FROM usage_costed(p_accounts, p_kinds, p_uses) AS c
+    -- Units that cost nothing more are overage too where the price goes on from one to the next.
+    CROSS JOIN LATERAL (SELECT c.by_plan AND c.rest > 0 AND c.lim ->> 'then' = 'overage'
+        AND jsonb_typeof(c.lim -> 'price') = 'object') AS g(goes_on)
     CROSS JOIN LATERAL (
         SELECT c.total > CASE WHEN coalesce(CASE WHEN c.by_plan THEN c.money ELSE c.paid_in END,
             'CREDIT') = 'CREDIT' THEN 1000000000000 ELSE 1000000000 END) AS s(is_too_dear)
@@ -1640,6 +1752,26 @@ BEGIN
         END LOOP;
     END IF;
 END;
+$$;
+
+CREATE OR REPLACE FUNCTION usage_refusal(
+    p_kind usage_metered, p_price usage_price, p_used_at timestamptz, p_as_of timestamptz)
+RETURNS text
+LANGUAGE sql STABLE AS $$
+    SELECT CASE
+        WHEN p_used_at > p_as_of + interval '5 minutes' THEN 'EVENT_IN_FUTURE'
+        WHEN p_used_at < p_as_of - usage_late_limit() THEN 'EVENT_TOO_OLD'
+        WHEN p_kind.method = 'payment_charge' AND (
+            current_setting('app.charging', true) IS DISTINCT FROM 'on'
+            OR p_price.model IS NULL)
+            THEN 'PAYMENT_CHARGE_NOT_OFFERED'
+        WHEN p_kind.product_id IS NULL
+                AND p_kind.method IN ('wallet_deduction', 'credit_consumption')
+            OR p_kind.product_id IS NOT NULL AND p_price.model IS NULL
+            OR p_kind.product_id IS NOT NULL AND p_kind.meter IS NULL
+            THEN 'PRODUCT_PRICING_NOT_FOUND'
+        WHEN p_kind.meter IS NULL THEN 'METER_NOT_FOUND'
+    END
 $$;
 
 CREATE OR REPLACE FUNCTION usage_refuse_beyond_limits(
@@ -1837,6 +1969,16 @@ BEGIN
     ON CONFLICT (account_id) DO NOTHING;
     PERFORM account_watch(p_account_id, p_at, p_at);
 END;
+$$;
+
+CREATE OR REPLACE FUNCTION usage_tiered_products(p_account_id uuid) RETURNS text[]
+LANGUAGE sql STABLE AS $$
+    SELECT ARRAY(
+        SELECT product FROM product_prices
+        UNION SELECT product FROM price_overrides WHERE account_id = p_account_id
+        EXCEPT SELECT product FROM product_prices WHERE model = 'per_unit' AND free_units = 0
+        EXCEPT SELECT product FROM price_overrides
+        WHERE account_id = p_account_id AND model = 'per_unit' AND free_units = 0)
 $$;
 
 CREATE OR REPLACE FUNCTION usage_write_accepted(

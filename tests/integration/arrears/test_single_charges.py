@@ -44,6 +44,26 @@ async def test_a_saved_card_pays_a_use_at_once(actors: Actors) -> None:
     assert (stats["completed_billing_records"], stats["pending_billing_records"]) == (1, 0)
 
 
+async def test_a_card_pays_a_price_by_tier_from_use_to_use(actors: Actors) -> None:
+    customer = await actors.customer()
+    await customer.save_card()
+    product = f"tiered-{uuid4().hex[:12]}"
+    tiers = [{"up_to": "100", "unit_price": "0.05", "flat_price": "1"}, {"unit_price": "0.02"}]
+    body = {
+        "name": "Tiered", "meter": "mcp_service", "service_type": "mcp_service",
+        "prices": {"USD": {"model": "graduated", "tiers": tiers}},
+    }  # fmt: skip
+    await customer.actors.operate("PUT", f"/admin/products/{product}", body)
+    for amount, cost in (("60", "4.00"), ("90", "3.00"), ("100", "2.00")):
+        quote = {"product_id": product, "usage_amount": amount}
+        offered = await customer.ask("POST", "/billing/calculate", quote)
+        assert (offered["total_cost"], offered["currency"]) == (cost, "USD")
+        assert offered["available_billing_methods"] == ["payment_charge"]
+        done = await use(customer, amount, product_id=product)
+        assert (done["total_cost"], done["currency"]) == (cost, "USD")
+    assert await charged(customer) == [400, 300, 200]
+
+
 async def test_a_decline_fails_the_record_until_it_is_processed_anew(actors: Actors) -> None:
     customer = await actors.customer()
     await customer.save_card()

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tests.integration.usage.conftest import NewShop
+from tests.integration.usage.test_agreed_limits import agree
 
 # A Saturday, ten days before the month ends.
 NOW = datetime(2027, 5, 22, tzinfo=UTC)
@@ -42,6 +43,22 @@ async def test_what_goes_beyond_the_plan_is_forecast_in_money(new_shop: NewShop)
     # 100 a day, on four days that were and for 21 days to come, and 200 today.
     assert (meter["expected"], meter["expected_overage"]) == ("2700.00", "2200.00")
     assert (money["expected"], float(money["low"]) >= 2) == ("44.00", True)
+
+
+async def test_a_price_by_tier_goes_on_in_the_forecast(new_shop: NewShop) -> None:
+    now = datetime(2027, 1, 11, tzinfo=UTC)
+    shop = await new_shop(is_test=True, clock_at=now.isoformat())
+    await shop.subscribe("basic")
+    tiers = [{"up_to": "100", "unit_price": "0.02"}, {"unit_price": "0.01", "flat_price": "5"}]
+    terms = {"model": "graduated", "tiers": tiers}
+    await agree(shop, included="500", then="overage", prices={"USD": terms})
+    earlier = (now - timedelta(days=4)).isoformat()
+    await shop.record("400", feature_type="ai_responses", occurred_at=earlier)
+    await shop.record("200", feature_type="ai_responses")
+    found = await shop.get("/usage/forecast")
+    assert found["meters"]["ai_responses"]["expected_overage"] == "2200.00"
+    money = found["cost"]["overage"]
+    assert (money["used"], money["expected"]) == ("2.00", "28.00")
 
 
 async def test_nobody_who_used_nothing_is_promised_anything(new_shop: NewShop) -> None:

@@ -75,6 +75,12 @@ DAMAGE: Final[dict[str, str]] = {
     "usage_paid": f"DELETE FROM capture_logs WHERE {MINE}",
     "usage_counted_beyond": BEYOND.format(status="pending", MINE=MINE),
     "usage_billed": BEYOND.format(status="completed", MINE=MINE),
+    "usage_priced": f"""
+        UPDATE invoice_lines SET kind = 'usage', amount_minor = 301, quantity = 12, detail =
+            '{{"meter": "api_calls", "early": false, "late": false, "billed_minor": 300,
+               "billed_units": "3", "tiers": [{{"amount": "6"}}],
+               "price": {{"model": "package", "unit_price": "3", "package_size": "10"}}}}'
+        WHERE invoice_id = {LATEST}""",
     "usage_invoiced": BEYOND.format(status="pending", MINE=MINE),
     "thresholds_billed": f"""
         UPDATE usage_periods SET threshold_at = start_at - interval '1 day'

@@ -11,12 +11,16 @@ import pytest
 
 from billing.catalog.plans.rules import access
 from billing.catalog.plans.schemas import Limit, Plan
+from billing.catalog.rating.schemas import PriceTerms
 from billing.money.subscriptions.states import State
 from devstack.stack import StackInfo
 
 LIMITS: Final = (
     Limit(
-        meter="ai_responses", included=Decimal(50), then="overage", prices={"USD": Decimal("0.02")}
+        meter="ai_responses",
+        included=Decimal(50),
+        then="overage",
+        prices={"USD": PriceTerms(unit_price=Decimal("0.02"))},
     ),
     Limit(meter="storage_gb", included=Decimal(1), then="notify"),
     Limit(meter="document_uploads", included=Decimal(5)),

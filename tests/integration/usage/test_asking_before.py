@@ -5,6 +5,7 @@ from typing import Any
 from uuid import uuid4
 
 from tests.integration.usage.conftest import V1, NewShop, Shop
+from tests.integration.usage.test_agreed_limits import agree
 from tests.integration.usage.test_limits import move_clock, on_plan
 
 AI: dict[str, Any] = {"feature_type": "ai_responses"}
@@ -108,3 +109,17 @@ async def test_money_and_units_are_looked_at_as_the_use_would_cost(new_shop: New
     assert (await ask(shop, "101", **AI))["budget_id"] == units
     await shop.quota("50", feature_type="ai_responses")
     assert (await ask(shop, "101", **AI))["refused_by"] == "quota", "the tighter word comes first"
+
+
+async def test_money_by_tier_is_looked_at_as_the_use_would_cost(new_shop: NewShop) -> None:
+    shop = await on_plan(new_shop, "basic")
+    tiers = [{"up_to": "100", "unit_price": "0.02"}, {"unit_price": "0.01"}]
+    terms = {"model": "graduated", "tiers": tiers}
+    await agree(shop, included="500", then="overage", prices={"USD": terms})
+    await shop.record("550", **AI)
+    await budget(shop, "3", measure="money", window="cycle")
+    # 1.00 is spent; 50 more cost 1.00, and each after them 0.01.
+    assert (await ask(shop, "150", **AI))["allowed"]
+    assert (await ask(shop, "151", **AI))["refused_by"] == "budget"
+    assert (await shop.record("151", status=429, **AI))["code"] == "BUDGET_EXCEEDED"
+    await shop.record("150", **AI)

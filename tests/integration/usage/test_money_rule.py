@@ -9,14 +9,19 @@ import psycopg
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import TypeAdapter
 
 from billing.catalog.rating import rules
-from billing.catalog.rating.schemas import PriceTerms
+from billing.catalog.rating.schemas import OverageTerms, PriceTerms
 from devstack.stack import StackInfo
 from tests.unit.rating.terms import any_terms, quantities
 
+_PRICES: TypeAdapter[PriceTerms] = TypeAdapter(OverageTerms)
+CURRENCIES = st.sampled_from(["CREDIT", "USD"])
 CASES = st.lists(
-    st.tuples(any_terms(), quantities, quantities, quantities), min_size=20, max_size=60
+    st.tuples(any_terms(), CURRENCIES, quantities, quantities, quantities),
+    min_size=20,
+    max_size=60,
 )
 
 
@@ -30,26 +35,23 @@ def database(stack: StackInfo) -> Iterator[psycopg.Connection[Any]]:
 @settings(max_examples=40, deadline=None)
 @given(cases=CASES)
 def test_the_database_charges_what_the_rules_say(
-    database: psycopg.Connection[Any], cases: list[tuple[PriceTerms, Decimal, Decimal, Decimal]]
+    database: psycopg.Connection[Any],
+    cases: list[tuple[PriceTerms, str, Decimal, Decimal, Decimal]],
 ) -> None:
-    asked = [[*_columns(terms), *map(str, amounts)] for terms, *amounts in cases]
+    """By the terms of a product and by those that a plan's limit keeps as JSON, nulls left out."""
+    asked = [[_kept(terms), currency, *map(str, known)] for terms, currency, *known in cases]
     rows = database.execute(
-        "SELECT usage_charge(c ->> 0, (c ->> 1)::numeric, (c ->> 2)::numeric,"
-        " (c ->> 3)::numeric, c -> 4, (c ->> 5)::numeric, (c ->> 6)::numeric,"
-        " (c ->> 7)::numeric)"
+        "SELECT usage_charge_after(usage_price_of(jsonb_strip_nulls(c -> 0)), c ->> 1,"
+        " (c ->> 2)::numeric, (c ->> 3)::numeric, (c ->> 4)::numeric)"
         " FROM jsonb_array_elements(%s::jsonb) WITH ORDINALITY AS a(c, place) ORDER BY place",
         [json.dumps(asked)],
     ).fetchall()
-    for (charged,), (terms, before, units, paid) in zip(rows, cases, strict=True):
-        expected = rules.charge(terms, before, units, paid=paid)
-        assert charged == expected, (terms, before, units, paid)
+    for (charged,), (terms, currency, before, units, paid) in zip(rows, cases, strict=True):
+        expected = rules.charge(terms, before, units, currency, paid=paid)
+        assert charged == expected, (terms, currency, before, units, paid)
 
 
-def _columns(terms: PriceTerms) -> list[Any]:
-    return [
-        terms.model,
-        str(terms.unit_price),
-        str(terms.package_size),
-        str(terms.free_units),
-        [tier.model_dump(mode="json") for tier in terms.tiers],
-    ]
+def _kept(terms: PriceTerms) -> Any:
+    shown = _PRICES.dump_python(terms, mode="json")
+    assert isinstance(shown, str) == terms.is_plain
+    return shown

@@ -6,7 +6,7 @@ from typing import Any, Final
 from sqlalchemy import text
 
 from tests.integration.usage.conftest import NewShop, Shop
-from tests.integration.usage.test_agreed_limits import move, strict
+from tests.integration.usage.test_agreed_limits import agree, move, strict
 
 NOW: Final = datetime(2027, 1, 10, 12, tzinfo=UTC)
 AI: Final[dict[str, Any]] = {"feature_type": "ai_responses"}
@@ -39,6 +39,21 @@ async def test_overage_while_past_due_ends_at_the_unpaid_limit(new_shop: NewShop
     done = await shop.batch(*rows)
     assert [row.get("code") for row in done["results"]] == [None, "UNPAID_LIMIT", None]
     await shop.record("1", status=402, **AI)
+
+
+async def test_overage_by_tier_meets_the_unpaid_limit_at_what_each_use_adds(
+    new_shop: NewShop,
+) -> None:
+    shop = await past_due(new_shop)
+    tiers = [{"up_to": "100", "unit_price": "0.90"}, {"unit_price": "0.01"}]
+    terms = {"model": "graduated", "tiers": tiers}
+    await agree(shop, included="500", then="overage", prices={"USD": terms})
+    assert (await shop.record("100", **AI))["total_cost"] == "90.00"
+    refused = await shop.record("1001", status=402, **AI)
+    assert (refused["code"], refused["unpaid"]) == ("UNPAID_LIMIT", "90.00")
+    rows = [{"usage_amount": n} | AI for n in ("600", "600", "400")]
+    done = await shop.batch(*rows)
+    assert [row.get("code") for row in done["results"]] == [None, "UNPAID_LIMIT", None]
 
 
 async def test_a_plan_may_set_its_own_unpaid_limit(new_shop: NewShop) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from billing.catalog.plans import rules
 from billing.catalog.plans.schemas import DunningPolicy, Limit, Plan, Rollover
+from billing.catalog.rating.schemas import PriceTerms
 from billing.core.periods import Interval
 
 LIMIT = Limit(meter="api_calls", included=Decimal(10))
@@ -52,7 +53,12 @@ def test_access_follows_the_state_and_the_plan_s_policy(
 
 
 def test_overage_of_the_default_plan_is_refused_for_no_invoice_bills_it() -> None:
-    over = Limit(meter="calls", included=Decimal(5), then="overage", prices={"USD": Decimal(1)})
+    over = Limit(
+        meter="calls",
+        included=Decimal(5),
+        then="overage",
+        prices={"USD": PriceTerms(unit_price=Decimal(1))},
+    )
     given = rules.entitle(a_plan(limits=(over,)), None)
     assert (given.access, given.subscription_status, given.reason) == ("full", None, None)
     assert given.limits == (Limit(meter="calls", included=Decimal(5)),)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from billing.catalog.plans.loader import CatalogError, parse, read
+from billing.catalog.plans.schemas import Limit
 
 PLAN = """
 plans:
@@ -14,6 +15,8 @@ plans:
     prices: {month: {USD: 900}}
 """
 LIMIT = "    limits: [{meter: a, included: 1}]\n"
+OVERAGE = "    limits: [{meter: a, included: 1, then: overage, prices: {USD: %s}}]\n"
+VOLUME = '{model: volume, tiers: [{up_to: 5, unit_price: 1}, {unit_price: "0.5"}]}'
 ADD_ON = """    add_ons:
       - {key: more, name: More, meter: a, units: 5, prices: {USD: 5}}
 """
@@ -76,6 +79,14 @@ def test_every_plan_is_cheaper_by_the_year_and_sold_in_two_currencies() -> None:
         (PLAN + "    dunning: {days: [0, 7, 3]}\n", "start at 0 and ascend"),
         (PLAN + "    limits: [{meter: a, included: 1, then: overage}]\n", "prices"),
         (PLAN + "    limits: [{meter: a, included: 1}, {meter: a, included: 2}]\n", "one limit"),
+        (PLAN + OVERAGE % "{model: graduated}", "limits.0.prices.USD"),
+        (PLAN + OVERAGE % "{model: package}", "say the unit_price"),
+        (
+            PLAN + OVERAGE % "{tiers: [{unit_price: 1}]}",
+            "belong to the models graduated and volume",
+        ),
+        (PLAN + OVERAGE % VOLUME.replace("up_to: 5, ", ""), "is open: leave out its `up_to`"),
+        (PLAN + OVERAGE % VOLUME.replace('"0.5"', "0.5"), "a decimal in a string"),
         (PLAN + "    billing_threshold: {USD: 0}\n", "plans.solo.billing_threshold.USD"),
         (PLAN + ADD_ON, "the plan has no limit on a"),
         (PLAN + LIMIT + ADD_ON.replace("{USD: 5}", "{}"), "plans.solo.add_ons.0.prices"),
@@ -132,6 +143,16 @@ def test_the_default_plan_is_one_of_the_file_or_none(line: str, key: str | None)
 def test_the_file_in_the_repository_has_a_default_plan() -> None:
     assert read().default_key == "free"
     assert {plan.past_due_access for plan in read().plans.values()} == {"no_new_overage"}
+
+
+def test_overage_may_cost_by_the_unit_or_by_tier() -> None:
+    (plain,) = parse(PLAN + OVERAGE % '{unit_price: "0.02"}').plans["solo"].limits
+    assert plain == parse(PLAN + OVERAGE % '"0.02"').plans["solo"].limits[0]
+    assert plain.model_dump(mode="json")["prices"] == {"USD": "0.02"}
+    (tiered,) = parse(PLAN + OVERAGE % VOLUME).plans["solo"].limits
+    shown = tiered.model_dump(mode="json")
+    assert shown["prices"]["USD"]["tiers"][0]["up_to"] == "5.00"
+    assert Limit.model_validate(shown) == tiered, "what is kept is what was written"
 
 
 def test_no_product_is_free_by_an_omission() -> None:

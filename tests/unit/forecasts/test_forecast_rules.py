@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from billing.insight.forecasts import rules
 from billing.insight.forecasts.schemas import Ahead, Day, Forecast
+from billing.metering.usage import rules as usage_rules
+from billing.metering.usage.schemas import Counter
 
 MONDAY = date(2027, 1, 4)
 amounts = st.decimals(min_value=0, max_value=10**9, places=3)
@@ -81,7 +83,7 @@ def test_a_first_day_alone_says_little() -> None:
 def test_without_a_whole_day_nothing_is_known_but_what_was_used() -> None:
     found = rules.forecast(Decimal(5), [], to_come(timedelta(days=4)))
     assert (found.used, found.low, found.is_known) == (Decimal(5), Decimal(5), False)
-    priced, free = (rules.beyond(Decimal(0), Decimal(p), Decimal(3), found) for p in (2, 0))
+    priced, free = (rules.beyond(Decimal(0), found, price) for price in (lambda more: more, None))
     assert (priced.is_known, free.is_known) == (False, True)
     assert not rules.together([priced, free]).is_known
     assert rules.together([free]).is_known
@@ -104,7 +106,12 @@ def test_only_what_goes_beyond_the_plan_costs(
     used: Decimal, more: Decimal, included: Decimal, now: Decimal
 ) -> None:
     units = Forecast(used, used + more, used, used + more + 1)
-    found = rules.beyond(now, Decimal(2), included, units)
+    limit = {"included": str(included), "then": "overage", "price": "2"}
+    known = Counter(
+        meter="m", quantity=used, events=1, maximum=used, last_value=used, credits=Decimal(0),
+        overage=max(Decimal(0), used - included), overage_total=now,
+    )  # fmt: skip
+    found = rules.beyond(now, units, lambda more: usage_rules.beyond(limit, known, more, "USD"))
     new = max(Decimal(0), used + more - max(used, included))
     assert (found.used, found.low, found.expected) == (now, now, now + 2 * new)
     assert found.high >= found.expected

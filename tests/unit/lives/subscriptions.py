@@ -10,6 +10,8 @@ from typing import Any, Final
 from uuid import UUID
 
 from billing.catalog.plans.schemas import AddOn, DunningPolicy, Limit, Plan, Rollover
+from billing.catalog.rating.rules import charge, cost, lowest
+from billing.catalog.rating.schemas import PriceTerms, Tier
 from billing.core import periods
 from billing.core.errors import Conflict, PaymentRequired
 from billing.core.periods import MONTH, Interval
@@ -34,6 +36,15 @@ from tests.unit.lives.collections import BIRTH, LONG, Bank, Life, declines
 
 PRICE: Final = 4900
 UNIT: Final = Decimal("0.0137")
+TERMS: Final = (
+    PriceTerms(unit_price=UNIT),
+    PriceTerms(model="package", unit_price=Decimal("0.99"), package_size=Decimal(50)),
+    *(
+        PriceTerms(model=model, tiers=(Tier(up_to=Decimal(250), unit_price=UNIT),
+                                       Tier(unit_price=UNIT / 2, flat_price=Decimal("0.1"))))
+        for model in ("graduated", "volume")
+    ),
+)  # fmt: skip
 """Of use beyond the plan, in whole units of the currency."""
 ENDED: Final = ("canceled", "incomplete_expired")
 YEAR: Final = Interval(unit="year")
@@ -44,7 +55,8 @@ def plan_of(dice: Random, plan_id: UUID) -> Plan:
     """Use beyond it, add-ons, credits; how its dunning and its trial end is a matter of luck."""
     return Plan(
         id=plan_id, key="pro", version=1, family="pro", name="Pro", description="", features={},
-        limits=(Limit(meter="calls", included=Decimal(10), then="overage", prices={"EUR": UNIT}),),
+        limits=(Limit(meter="calls", included=Decimal(10), then="overage",
+                      prices={"EUR": dice.choice(TERMS)}),),
         add_ons=(MORE,), trial_days=14, monthly_credits=Decimal(dice.choice((0, 100))),
         allowance=MONTH, past_due_access="full", rollover=Rollover(), position=0, is_active=True,
         trial_end_behavior=dice.choice(("cancel", "pause", "invoice")),
@@ -162,17 +174,18 @@ class SubscriptionLife(Life):
         row = self.subscription
         if row.status in (*ENDED, "incomplete") or not row.cycle_start <= self.now < row.cycle_end:
             return
-        units = Decimal(self.dice.choice((1, 20, 300)))
+        units, terms = Decimal(self.dice.choice((1, 20, 300))), self.plan.limits[0].prices["EUR"]
         known = self.usage.get(row.cycle_start) or Arrear(
             start_at=row.cycle_start, end_at=row.cycle_end, zone="UTC", currency="EUR",
-            meter="calls", name="Calls", unit="call", included=Decimal(10), price=UNIT,
+            meter="calls", name="Calls", unit="call", included=Decimal(10), terms=terms,
             quantity=Decimal(10), overage=Decimal(0), overage_total=Decimal(0), events=0,
         )  # fmt: skip
+        cost = charge(terms, known.overage, units, "EUR", paid=known.overage_total)
         self.usage[row.cycle_start] = known.model_copy(
             update={
                 "quantity": known.quantity + units,
                 "overage": known.overage + units,
-                "overage_total": known.overage_total + units * UNIT,
+                "overage_total": known.overage_total + cost,
                 "events": known.events + 1,
             }
         )
@@ -295,9 +308,13 @@ class SubscriptionLife(Life):
         for arrear in self.usage.values():
             lines, billed = self._lines(arrear), self._billed(arrear)
             assert billed <= arrear.overage, "use is billed twice"
-            assert all(one.quantity > 0 for one in lines), "a line bills nothing"
+            assert all(one.quantity or one.amount_minor for one in lines), "a line bills nothing"
             if billed == arrear.overage:
-                cents = (billed * UNIT * 100).quantize(Decimal(1), ROUND_HALF_UP)
+                early = all(one.detail["early"] for one in lines)
+                terms = self.plan.limits[0].prices["EUR"]
+                cents = ((lowest if early else cost)(terms, billed) * 100).quantize(
+                    Decimal(1), ROUND_HALF_UP
+                )
                 assert sum(one.amount_minor for one in lines) == cents
 
     def _changes_are_charged_first(self) -> None:

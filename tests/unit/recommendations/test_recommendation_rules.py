@@ -6,12 +6,14 @@ from decimal import Decimal
 from hypothesis import given
 from hypothesis import strategies as st
 
+from billing.catalog.rating.schemas import PriceTerms, Tier
 from billing.insight.recommendations import rules
 from billing.insight.recommendations.schemas import Lot, Offer, Terms
 
 NOW = datetime(2027, 1, 1, tzinfo=UTC)
 amounts = st.decimals(min_value=0, max_value=10_000, places=2)
-terms = st.builds(Terms, included=amounts, price=st.none() | amounts)
+prices = st.builds(PriceTerms, unit_price=amounts)
+terms = st.builds(Terms, included=amounts, price=st.none() | prices)
 offers = st.builds(
     Offer, key=st.sampled_from("abcd"), price=amounts, credits=amounts,
     features=st.just({}), limits=st.dictionaries(st.sampled_from(["m", "n"]), terms),
@@ -27,7 +29,7 @@ lots = st.lists(
 
 
 def offer(key: str, price: int, included: int, each: str | None, **features: bool | int) -> Offer:
-    limits = {"m": Terms(Decimal(included), Decimal(each) if each else None)}
+    limits = {"m": Terms(Decimal(included), PriceTerms(unit_price=Decimal(each)) if each else None)}
     return Offer(key, Decimal(price), Decimal(0), features, limits)
 
 
@@ -42,6 +44,18 @@ def test_who_pays_much_overage_is_shown_the_larger_plan() -> None:
     assert (found.plan, found.cycles, found.gives_up) == ("large", 2, ())
     assert [found.current_cost, found.cost, found.saving] == [Decimal(n) for n in (120, 60, 60)]
     assert found.units == {"m": Decimal(1200)}
+
+
+def test_a_plan_that_gets_cheaper_by_tier_is_compared_by_its_tiers() -> None:
+    tiers = (
+        Tier(up_to=Decimal(100), unit_price=Decimal("0.10")), Tier(unit_price=Decimal("0.01")),
+    )  # fmt: skip
+    limits = {"m": Terms(Decimal(100), PriceTerms(model="graduated", tiers=tiers))}
+    falling = Offer("falling", Decimal(10), Decimal(0), {}, limits)
+    assert rules.cost(falling, {"m": Decimal(600)}) == 10 + 10 + 4
+    found = rules.cheaper(SMALL, [LARGE, falling], [{"m": Decimal(600)}], "USD")
+    assert found is not None
+    assert (found.plan, found.saving) == ("falling", Decimal(60 - 24))
 
 
 def test_who_uses_little_is_shown_the_smaller_plan_and_what_it_lacks() -> None:

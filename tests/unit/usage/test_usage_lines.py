@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from billing.catalog.rating.rules import rounded
+from billing.catalog.rating.schemas import PriceTerms
 from billing.core.money import exponent
 from billing.metering.usage.rules import Accrued, UsageLine, bill
 
@@ -30,7 +31,7 @@ def bill_all(
                     units=units,
                     total=total,
                     records=count,
-                    price=price,
+                    terms=None if price is None else PriceTerms(unit_price=price),
                     currency=currency,
                     billed_units=sum((line.units for line in lines), Decimal(0)),
                     billed_total=sum((line.covers for line in lines), Decimal(0)),
@@ -69,7 +70,8 @@ def test_under_several_prices_the_records_say_what_is_owed(
 
 
 def test_half_a_cent_is_rounded_away_from_zero() -> None:
-    accrued = Accrued(Decimal("0.25"), Decimal("0.005"), 1, Decimal("0.02"), "USD")
+    terms = PriceTerms(unit_price=Decimal("0.02"))
+    accrued = Accrued(Decimal("0.25"), Decimal("0.005"), 1, terms, "USD")
     assert bill(accrued) == UsageLine(
-        Decimal("0.25"), Decimal(2), 1, Decimal("0.005"), Decimal("0.005")
+        Decimal("0.25"), Decimal(2), 1, Decimal("0.005"), Decimal("0.005"), terms
     )

@@ -1,4 +1,6 @@
 -- Allotted uses with what each costs. Inlined into usage_rate_uses.
+-- A price that is not the same for each unit goes on from what its cycle has priced before: the
+-- overage of the meter, or the product's own units.
 CREATE OR REPLACE FUNCTION usage_costed(
     p_accounts usage_account[], p_kinds usage_kind[], p_uses usage_input[])
 RETURNS TABLE (
@@ -8,49 +10,52 @@ RETURNS TABLE (
     is_graded boolean, total numeric)
 LANGUAGE sql STABLE AS $$
     WITH allotted AS MATERIALIZED (
-        SELECT a AS row, (a.use).place, (a.kind).product_id, (a.kind).meter, a.account_id,
-            a.period_start, a.price, a.rest, a.by_plan, a.is_graded, a.refusal
+        SELECT a AS row, (a.use).place, (a.kind).meter, a.account_id, a.period_start, a.rest,
+            CASE WHEN a.by_plan THEN '' ELSE 'p:' || (a.kind).product_id END AS owner,
+            CASE WHEN a.by_plan THEN a.money ELSE a.paid_in END AS currency, x.price,
+            a.rest > 0 AND CASE WHEN a.by_plan THEN a.lim ->> 'then' = 'overage'
+                ELSE (a.kind).product_id IS NOT NULL AND a.refusal IS NULL END AS costs,
+            (x.price).model <> 'per_unit' OR (x.price).free_units > 0 AS goes_on
         FROM usage_allotted(p_accounts, p_kinds, p_uses) AS a
+        CROSS JOIN LATERAL (SELECT CASE WHEN a.by_plan THEN usage_price_of(a.lim -> 'price')
+            ELSE a.price END OFFSET 0) AS x(price)
     ), seen AS MATERIALIZED (
-        -- What its product's tiers and free units have seen, and what that cost.
-        SELECT n.account_id, n.period_start, n.product_id, n.meter, b.quantity, b.credits
+        SELECT n.account_id, n.period_start, n.owner, n.meter,
+            CASE n.owner WHEN '' THEN b.overage ELSE b.quantity END AS units,
+            CASE n.currency WHEN 'CREDIT' THEN b.credits ELSE b.overage_total END AS cost,
+            n.currency
         FROM (
-            SELECT DISTINCT account_id, period_start, product_id, meter FROM allotted
-            WHERE is_graded) AS n
+            SELECT DISTINCT account_id, period_start, owner, meter, currency FROM allotted
+            WHERE costs AND goes_on) AS n
         CROSS JOIN LATERAL (
-            SELECT quantity, credits FROM usage_cycles
-            WHERE account_id = n.account_id AND owner = 'p:' || n.product_id
+            SELECT quantity, credits, overage, overage_total FROM usage_cycles
+            WHERE account_id = n.account_id AND owner = n.owner
                 AND period_start = n.period_start AND meter = n.meter
             LIMIT 1) AS b
     ), reached AS (
-        SELECT p.*, CASE WHEN (p.price).model = 'volume' AND NOT p.by_plan AND p.refusal IS NULL
+        SELECT p.*, CASE WHEN (p.price).model = 'volume' AND p.costs
             THEN usage_round(usage_cost((p.price).model, (p.price).unit_price,
                 (p.price).package_size, (p.price).free_units, (p.price).tiers,
-                p.units_before + p.rest), 'CREDIT') END AS cost_then
+                p.units_before + p.rest), p.currency) END AS cost_then
         FROM (
-            SELECT a.*, b.credits AS cost_before,
-                coalesce(b.quantity, 0) + sum(CASE WHEN a.by_plan THEN 0 ELSE a.rest END) OVER (
-                    PARTITION BY a.account_id, a.product_id, a.period_start ORDER BY a.place)
-                    - a.rest AS units_before
+            SELECT a.*, b.cost AS cost_before,
+                coalesce(b.units, 0) - a.rest
+                    + sum(CASE WHEN a.costs AND a.goes_on THEN a.rest ELSE 0 END) OVER (
+                        PARTITION BY a.account_id, a.owner, a.meter, a.period_start
+                        ORDER BY a.place) AS units_before
             FROM allotted AS a
             LEFT JOIN seen AS b
-                ON a.is_graded AND b.account_id = a.account_id
-                AND b.period_start = a.period_start AND b.product_id = a.product_id
-                AND b.meter = a.meter) AS p
+                ON a.goes_on AND b.account_id = a.account_id AND b.owner = a.owner
+                AND b.period_start = a.period_start AND b.meter = a.meter
+                AND b.currency = a.currency) AS p
     )
     SELECT (r.row).*, CASE
-        WHEN r.rest = 0 THEN 0
-        WHEN r.by_plan THEN CASE (r.row).lim ->> 'then' WHEN 'overage'
-            THEN usage_charge_units(r.rest, ((r.row).lim ->> 'price')::numeric, (r.row).money)
-            ELSE 0 END
-        WHEN r.product_id IS NULL OR r.refusal IS NOT NULL THEN 0
-        WHEN NOT r.is_graded
-            THEN usage_charge_units(r.rest, (r.price).unit_price, (r.row).paid_in)
-        ELSE usage_charge((r.price).model, (r.price).unit_price, (r.price).package_size,
-            (r.price).free_units, (r.price).tiers, r.units_before, r.rest,
+        WHEN NOT r.costs THEN 0
+        WHEN NOT r.goes_on THEN usage_charge_units(r.rest, (r.price).unit_price, r.currency)
+        ELSE usage_charge_after(r.price, r.currency, r.units_before, r.rest,
             coalesce(greatest(r.cost_before, max(r.cost_then) OVER (
-                PARTITION BY r.account_id, r.product_id, r.period_start ORDER BY r.place
-                ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)), 0))
+                PARTITION BY r.account_id, r.owner, r.meter, r.period_start, r.currency
+                ORDER BY r.place ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)), 0))
         END
     FROM reached AS r
 $$;

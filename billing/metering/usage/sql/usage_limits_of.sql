@@ -1,5 +1,6 @@
 -- What limits, a plan's or agreed ones, give of each meter under a subscription's status, keyed by
--- meter. `capped`: an invoice is overdue, and overage goes on up to the unpaid limit alone.
+-- meter. `capped`: an invoice is overdue, and overage goes on up to the unpaid limit alone. `price`
+-- is that of one unit as a text, or terms as an object (usage_price_of).
 CREATE OR REPLACE FUNCTION usage_limits_of(
     p_limits jsonb, p_status text, p_past_due_access text, p_currency text)
 RETURNS jsonb
@@ -11,7 +12,7 @@ LANGUAGE sql IMMUTABLE AS $$
             WHEN p_status = 'past_due' AND p_past_due_access <> 'full' THEN 'block'
             WHEN one -> 'prices' -> p_currency IS NULL THEN 'block'
             ELSE 'overage' END,
-        'price', coalesce(one -> 'prices' ->> p_currency, '0'),
+        'price', coalesce(one -> 'prices' -> p_currency, '"0"'),
         'capped', CASE WHEN p_status = 'past_due' THEN 'true' END))), '{}')
     FROM jsonb_array_elements(p_limits) AS limits(one)
     WHERE p_status IN ('trialing', 'active')

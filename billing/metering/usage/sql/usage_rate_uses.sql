@@ -19,14 +19,17 @@ AS $$
     SELECT array_agg(ROW(
         c.use, c.kind, c.account_id, coalesce((c.kind).meter, ''), c.included, c.rest,
         CASE
+            WHEN c.rest > 0 AND (g.goes_on OR NOT c.by_plan AND c.is_graded)
+                THEN least(round(t.total / c.rest, 12), 999999999999999)
             WHEN c.by_plan AND c.rest > 0 THEN (c.lim ->> 'price')::numeric
-            WHEN c.is_graded AND c.rest > 0 THEN round(t.total / c.rest, 12)
             ELSE coalesce((c.price).unit_price, 0) END,
         t.total,
-        CASE WHEN t.total = 0 THEN 'CREDIT' WHEN c.by_plan THEN c.money ELSE c.paid_in END,
+        CASE WHEN t.total = 0 AND NOT g.goes_on THEN 'CREDIT'
+            WHEN c.by_plan THEN c.money ELSE c.paid_in END,
         CASE WHEN c.by_plan OR t.total = 0 THEN 'subscription_included'
             ELSE coalesce((c.kind).method, 'credit_consumption') END,
-        CASE WHEN f.failure IS NOT NULL THEN 'failed' WHEN t.total = 0 THEN 'completed'
+        CASE WHEN f.failure IS NOT NULL THEN 'failed'
+            WHEN t.total = 0 AND NOT g.goes_on THEN 'completed'
             WHEN c.by_plan OR (c.kind).method = 'payment_charge' THEN 'pending'
             ELSE 'processing' END,
         c.rest > 0 AND t.total = 0 AND NOT c.by_plan AND (c.kind).product_id IS NOT NULL,
@@ -34,6 +37,9 @@ AS $$
         c.as_of, c.lim IS NOT NULL, c.is_graded, NULL
     )::usage_rated ORDER BY (c.use).place)
     FROM usage_costed(p_accounts, p_kinds, p_uses) AS c
+    -- Units that cost nothing more are overage too where the price goes on from one to the next.
+    CROSS JOIN LATERAL (SELECT c.by_plan AND c.rest > 0 AND c.lim ->> 'then' = 'overage'
+        AND jsonb_typeof(c.lim -> 'price') = 'object') AS g(goes_on)
     CROSS JOIN LATERAL (
         SELECT c.total > CASE WHEN coalesce(CASE WHEN c.by_plan THEN c.money ELSE c.paid_in END,
             'CREDIT') = 'CREDIT' THEN 1000000000000 ELSE 1000000000 END) AS s(is_too_dear)

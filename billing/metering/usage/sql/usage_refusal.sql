@@ -8,7 +8,7 @@ LANGUAGE sql STABLE AS $$
         WHEN p_used_at < p_as_of - usage_late_limit() THEN 'EVENT_TOO_OLD'
         WHEN p_kind.method = 'payment_charge' AND (
             current_setting('app.charging', true) IS DISTINCT FROM 'on'
-            OR coalesce(p_price.model, '') <> 'per_unit' OR p_price.free_units > 0)
+            OR p_price.model IS NULL)
             THEN 'PAYMENT_CHARGE_NOT_OFFERED'
         WHEN p_kind.product_id IS NULL
                 AND p_kind.method IN ('wallet_deduction', 'credit_consumption')

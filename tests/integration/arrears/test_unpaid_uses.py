@@ -3,6 +3,8 @@
 from typing import Any, Final
 from uuid import uuid4
 
+import pytest
+
 from tests.integration.actors import API, Actors, Customer, Json
 from tests.integration.waiting import wait_for
 
@@ -83,15 +85,38 @@ async def test_the_oldest_are_paid_first_as_far_as_credits_go(actors: Actors) ->
     await in_order(customer)
 
 
-async def test_credits_of_a_hold_that_is_given_up_pay_too(actors: Actors) -> None:
+@pytest.mark.parametrize(
+    ("how", "body", "left"), [("release", {}, 3), ("capture", {"amount": "1"}, 2)]
+)
+async def test_credits_that_a_hold_gives_back_pay_too(
+    actors: Actors, how: str, body: Json, left: int
+) -> None:
     customer = await actors.customer()
     await grant(customer, "5")
-    body = {"amount": "4", "reason": "chat"}
-    hold = await customer.ask("POST", "/billing/credits/holds", body, status=201)
+    wanted = {"amount": "4", "reason": "chat"}
+    hold = await customer.ask("POST", "/billing/credits/holds", wanted, status=201)
     path = await put_off(customer, "1000")
-    await customer.ask("POST", f"/billing/credits/holds/{hold['hold_id']}/release", {})
+    await customer.ask("POST", f"/billing/credits/holds/{hold['hold_id']}/{how}", body)
     await until(customer, path, "completed")
-    assert await customer.credits() == 3
+    assert await customer.credits() == left
+    await in_order(customer)
+
+
+async def test_a_use_of_bought_credits_alone_waits_for_such_and_keeps_nobody_waiting(
+    actors: Actors,
+) -> None:
+    customer = await actors.customer_on_clock(START)
+    body = LATER | {"usage_amount": "500", "billing_method": "wallet_deduction"}
+    done = await customer.ask("POST", "/usage/record", body, status=201)
+    await customer.advance(to="2027-01-01T11:00:00Z")
+    other = await put_off(customer, "1000")
+    await grant(customer, "5")
+    await until(customer, other, "completed")
+    path = f"/billing/records/{done['billing_id']}"
+    assert await status(customer, path) == "pending"
+    await customer.bought("small")
+    await until(customer, path, "completed")
+    assert await customer.credits() == 102
     await in_order(customer)
 
 

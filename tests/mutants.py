@@ -25,6 +25,7 @@ FAULTS: Final = "tests/integration/faults/test_provider_faults.py"
 AWAY: Final = "tests/integration/faults/test_parts_away.py"
 STORIES: Final = "tests/integration/workflows"
 LIVES: Final = "tests/unit/lives"
+WALK: Final = ("tests/integration/walk/test_walk.py", "-k", "keep_what_was_promised")
 
 
 @dataclass(frozen=True)
@@ -143,6 +144,57 @@ MUTANTS: Final = (
         "    if draft is not None:\n        invoices.void(w, draft, reason)\n",
         "",
         (f"{LIVES}/test_charge_lives.py",),
+    ),
+    Mutant(
+        "a plan that is not paid goes on giving",
+        "billing/money/subscriptions/sql/usage_plan_period.sql",
+        "CASE WHEN sub.status IN ('unpaid', 'paused')",
+        "CASE WHEN sub.status = 'paused'",
+        WALK,
+        {"WALK_SEED": "0"},
+    ),
+    Mutant(
+        "a cancel is put off until the bank has answered",
+        "billing/money/subscriptions/commands.py",
+        "        cycles.change(w, canceled_at=at)\n        payment_effects.end_incomplete(w)\n",
+        "        cycles.change(w, superseded_at=at)\n",
+        WALK,
+        {"WALK_SEED": "2"},
+    ),
+    Mutant(
+        "a settled debt buys a period beside what was asked",
+        "billing/money/subscriptions/payment_effects.py",
+        '        cycles.pause(w, "debt_settled")\n',
+        '        for draft in cycles.collected(w.rows, subscription, ("draft",)):\n'
+        "            invoices.finalize(w, draft)\n"
+        "        _activate(w)\n",
+        WALK,
+        {"WALK_SEED": "4"},
+    ),
+    Mutant(
+        "an add-on works before it is paid",
+        "billing/money/subscriptions/add_ons.py",
+        '    invoice = changes.begin(w, "add_ons", dict(wanted), invoice, paying)\n',
+        '    invoice = changes.begin(w, "add_ons", dict(wanted), invoice, paying)\n'
+        "    items.choose(w, wanted)\n",
+        WALK,
+        {"WALK_SEED": "6"},
+    ),
+    Mutant(
+        "the account's card pays what another was named for",
+        "billing/money/subscriptions/reading.py",
+        "own_card=subscription.payment_method_id,",
+        "own_card=None,",
+        WALK,
+        {"WALK_SEED": "8"},
+    ),
+    Mutant(
+        "a barred card is tried again",
+        "billing/money/payments/card_rules.py",
+        '    if card.barred_at is not None:\n        return "card_barred"\n',
+        "",
+        WALK,
+        {"WALK_SEED": "10"},
     ),
     Mutant(
         "missed dunning slots run in a burst",

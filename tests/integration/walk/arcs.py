@@ -20,21 +20,26 @@ AT_RENEWAL: Final = Command("to_renewal", {"days": 0, "seconds": 0})
 
 
 def slow_bank(dice: Random) -> list[Command]:
-    """The first payment takes the bank days, and its payer does not wait for it."""
-    cancel = dice.choice(([CANCEL_NOW], [CANCEL_LATER], [BASIC], []))
-    wait = Command("advance", {"days": dice.choice((1, 3, 40)), "hours": 0})
-    return [VISA, _cards_say("processing"), BASIC, *cancel, wait, SETTLED, AT_RENEWAL]
+    """The first payment takes the bank days; its payer waits, or subscribes once more."""
+    again = dice.choice(([BASIC], []))
+    return [VISA, _cards_say("processing"), BASIC, *again, _days(dice), SETTLED, AT_RENEWAL]
 
 
-def debtor(dice: Random) -> list[Command]:
-    """All slots fail; then the debt is settled, within its period or after it."""
-    late = Command("to_renewal", {"days": dice.choice((4, 9, 9, 35)), "seconds": 0})
-    settled = dice.choice(([PAY], [Command("forgive")], [_transfer(), _approved()]))
+def cancel_meets_slow_bank(dice: Random) -> list[Command]:
+    """The bank says yes after the customer has cancelled."""
+    cancel = dice.choice((CANCEL_NOW, CANCEL_LATER))
+    return [VISA, _cards_say("processing"), BASIC, cancel, _days(dice), SETTLED, AT_RENEWAL]
+
+
+def debtor_in_time(dice: Random) -> list[Command]:
+    """All slots fail; then the debt is settled while its period runs."""
     before = dice.choice(([], [CANCEL_LATER], [_used("6000")]))
-    return [
-        VISA, BASIC, *before, _cards_say("insufficient_funds", then="last"), late, CARDS_PAY,
-        *settled, AT_RENEWAL,
-    ]  # fmt: skip
+    return [*_debt(dice.choice((4, 9, 9)), before), *_settling(dice), AT_RENEWAL]
+
+
+def debtor_too_late(dice: Random) -> list[Command]:
+    """The debt is settled when the next period has begun."""
+    return [*_debt(35, dice.choice(([], [_used("6000")]))), *_settling(dice), AT_RENEWAL]
 
 
 def cancelled_debtor(dice: Random) -> list[Command]:
@@ -51,18 +56,20 @@ def cancelled_debtor(dice: Random) -> list[Command]:
 def declined_change(dice: Random) -> list[Command]:
     """More of an add-on, with a card that declines."""
     more = Command("add_ons", {"quantity": dice.choice((1, 3))})
-    word = dice.choice(("insufficient_funds", "stolen_card", "succeed"))
+    word = dice.choice(("insufficient_funds", "stolen_card"))
     return [VISA, BASIC, _cards_say(word), more, _used("6000"), AT_RENEWAL]
 
 
-def without_right(dice: Random) -> list[Command]:
-    """Use goes on when the plan does not."""
-    lost = dice.choice((
-        [CANCEL_NOW],
-        [_cards_say("insufficient_funds", then="last"),
-         Command("to_renewal", {"days": dice.choice((1, 9)), "seconds": 0})],
-    ))  # fmt: skip
-    return [VISA, BASIC, *lost, _used("300"), _used("777"), CARDS_PAY]
+def use_of_an_ended_plan(_: Random) -> list[Command]:
+    """Use goes on when the plan has ended."""
+    return [VISA, BASIC, CANCEL_NOW, _used("300"), _used("777")]
+
+
+def use_of_an_unpaid_plan(dice: Random) -> list[Command]:
+    """Use goes on when the plan is overdue, and when it was given up."""
+    first = dice.choice((_used("300"), _used("20")))
+    days = Command("advance", {"days": 8, "hours": 0})
+    return [*_debt(1, []), first, days, _used("777"), _used("20"), CARDS_PAY]
 
 
 def stolen(dice: Random) -> list[Command]:
@@ -79,9 +86,25 @@ def two_cards(dice: Random) -> list[Command]:
 
 
 ARCS: Final = (
-    slow_bank, slow_bank, debtor, debtor, cancelled_debtor, declined_change, without_right, stolen,
-    two_cards,
+    use_of_an_unpaid_plan, cancel_meets_slow_bank, debtor_too_late, declined_change, two_cards,
+    stolen, debtor_in_time, cancelled_debtor, slow_bank, use_of_an_ended_plan,
 )  # fmt: skip
+
+
+def _debt(days: int, before: list[Command]) -> list[Command]:
+    """Subscribed, and so many days after a renewal that no card pays."""
+    late = Command("to_renewal", {"days": days, "seconds": 0})
+    return [VISA, BASIC, *before, _cards_say("insufficient_funds", then="last"), late]
+
+
+def _settling(dice: Random) -> list[Command]:
+    """Cards pay again, and the debt is settled."""
+    ways = ([PAY], [Command("forgive")], [_transfer(), _approved()])
+    return [CARDS_PAY, *dice.choice(ways)]
+
+
+def _days(dice: Random) -> Command:
+    return Command("advance", {"days": dice.choice((1, 3, 40)), "hours": 0})
 
 
 def _cards_say(word: str, then: str = "normal") -> Command:

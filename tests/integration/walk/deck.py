@@ -37,9 +37,9 @@ NAMES: Final = frozenset({
 
 
 def commands_of(seed: int) -> list[Command]:
-    """The life of this number; every other begins with an arc."""
+    """The life of this number; every other begins with an arc, each in its turn."""
     dice = Random(seed)
-    life = _beginning(dice) if seed % 2 else dice.choice(ARCS)(dice)
+    life = _beginning(dice) if seed % 2 else ARCS[seed // 2 % len(ARCS)](dice)
     while len(life) < STEPS:
         life += _act(dice)
     return life

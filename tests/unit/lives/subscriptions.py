@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from functools import partial
-from itertools import count
+from itertools import count, pairwise
 from random import Random
 from typing import Any, Final
 from uuid import UUID
@@ -240,6 +240,7 @@ class SubscriptionLife(Life):
         self._status_says_what_is_owed()
         self._changes_are_charged_first()
         self._what_runs_is_billed()
+        self._no_day_is_paid_twice()
         row = self.subscription
         if row.canceled_at is not None:
             assert row.ended_at is not None or row.cancel_at_period_end, "a cancel is forgotten"
@@ -336,6 +337,19 @@ class SubscriptionLife(Life):
                   if one.status == "draft" and one.period_start == start]  # fmt: skip
         if row.status in ("active", "past_due"):
             assert not drafts, "a period runs that only a draft bills"
+
+    def _no_day_is_paid_twice(self) -> None:
+        """What the plan cost is paid for spans that do not overlap; an end cuts the last."""
+        ended = self.subscription.ended_at
+        paid = {one.id for one in self.rows.of(Invoice) if one.amount_paid_minor > 0}
+        spans = sorted(
+            (line.period_start, min(line.period_end, ended or line.period_end))
+            for line in self.rows.of(InvoiceLine)
+            if line.kind == "plan" and line.invoice_id in paid
+            and line.period_start is not None and line.period_end is not None
+        )  # fmt: skip
+        for (_, before), (after, _) in pairwise(spans):
+            assert before <= after, "a day is paid twice"
 
     def _status_says_what_is_owed(self) -> None:
         row, mine = self.subscription, SUBSCRIPTION.workflow_id(self.subscription_id)

@@ -17,6 +17,7 @@ from api.routes.subscriptions import SubscriptionAnswer
 from api.schemas import Body, CatalogName, optional_body
 from api.workflow_calls import need_temporal, wait_until_done
 from billing.core.errors import BillingError, Conflict, PaymentRequired
+from billing.core.failpoints import failpoint
 from billing.matters import store as matters
 from billing.matters.effects import Work
 from billing.matters.kinds import SUBSCRIPTION
@@ -145,6 +146,7 @@ async def _ask(
         method_id=payment_method_row(body.payment_method_id),
         by_card=body.payment_method == "card",
     )
+    await failpoint("api.claimed")
     async with call.transaction() as connection:
         if paying.method_id is not None:
             await methods.get(connection, paying.method_id)

@@ -1,4 +1,4 @@
-"""SIGKILL at every marked place of a purchase, a renewal and a dunning: exactly once all the same.
+"""SIGKILL at every marked place of what customers do: exactly once all the same.
 
 Each cell is a place and a victim. A round holds several customers at their places (nothing of the
 process runs on), kills the victim, lets go, and waits until everybody is through. The gate visits
@@ -21,6 +21,7 @@ from billing.core.failpoints import POINTS
 from billing.insight.integrity import service as integrity
 from devstack.options import ROOT, ChildName
 from tests.integration.actors import Actors, wait_for
+from tests.integration.faults.change_flows import MoreOfAnAddOn, NewStart
 from tests.integration.faults.decline_flows import (
     DeclinedPurchase,
     EndedInDebt,
@@ -79,13 +80,40 @@ FLOWS: Final[dict[str, type[Flow]]] = {
     "unpaid.settled": PutOff,
 }
 """The flow that passes each place; a new place needs its line here."""
-USES: Final[dict[str, ChildName]] = {
-    "charge.attempt_written": "worker",
-    "charge.confirmed": "worker",
-    "dunning.before_result": "worker",
-    "dunning.result_written": "postgres",
+ALSO: Final[dict[str, tuple[type[Flow], dict[str, ChildName]]]] = {
+    "a use": (
+        SingleUse,
+        {
+            "charge.attempt_written": "worker",
+            "charge.confirmed": "worker",
+            "dunning.before_result": "worker",
+            "dunning.result_written": "postgres",
+        },
+    ),
+    "an add-on": (
+        MoreOfAnAddOn,
+        {
+            "api.claimed": "api",
+            "api.committed": "api",
+            "intent.created": "worker",
+            "intent.stored": "postgres",
+            "charge.before_confirm": "temporal",
+            "charge.confirmed": "worker",
+            "invoice.numbered": "worker",
+            "dunning.result_written": "postgres",
+        },
+    ),
+    "a resumption": (
+        NewStart,
+        {
+            "api.committed": "api",
+            "charge.confirmed": "worker",
+            "invoice.numbered": "postgres",
+            "dunning.result_written": "worker",
+        },
+    ),
 }
-"""Places where a use paid by card is stopped too, and the process that the gate kills there."""
+"""Who else is stopped at some of the places, and the process that the gate kills there."""
 
 PER_ROUND: Final = 4
 # After the victim is back. What an API that died left claimed is free after its lease of 30 s.
@@ -96,8 +124,8 @@ SEED: Final = int(os.environ.get("KILLS_SEED") or 2_225)
 CHOSEN: Final = os.environ.get("KILLS")
 
 Cell = tuple[str, ChildName]
-Round = tuple[ChildName, tuple[str, ...], bool]
-"""The victim, the places, and whether single uses are held there, not those of FLOWS."""
+Round = tuple[ChildName, tuple[str, ...], str | None]
+"""The victim, the places, and who of ALSO is held there; None: those of FLOWS."""
 
 
 def draw(seed: int) -> list[Cell]:
@@ -113,31 +141,35 @@ def chosen(words: str) -> list[Cell]:
     return [(p, v) for p, v in every if words == "all" or f"{v} at {p}" in words.split("; ")]
 
 
-def chosen_uses(words: str | None) -> list[Cell]:
-    """The same of single uses: those of the gate, every cell, or the ones that are named."""
+def chosen_also(words: str | None, who: str) -> list[Cell]:
+    """The same of others: those of the gate, every cell, or the ones that are named."""
+    _, gate = ALSO[who]
     if not words:
-        return list(USES.items())
-    every = [(place, victim) for place in USES for victim in VICTIMS]
+        return list(gate.items())
+    every = [(place, victim) for place in gate for victim in VICTIMS]
     named = words.split("; ")
-    return [(p, v) for p, v in every if words == "all" or f"{v} at {p} of a use" in named]
+    return [(p, v) for p, v in every if words == "all" or f"{v} at {p} of {who}" in named]
 
 
-def rounds(cells: list[Cell], *, uses: bool) -> Iterator[Round]:
+def rounds(cells: list[Cell], who: str | None = None) -> Iterator[Round]:
     """Cells of one victim share a kill, a few at a time; those that wait for a lease together."""
     for victim in VICTIMS:
         places = sorted(place for place, killed in cells if killed == victim)
         for start in range(0, len(places), PER_ROUND):
-            yield victim, tuple(places[start : start + PER_ROUND]), uses
+            yield victim, tuple(places[start : start + PER_ROUND]), who
 
 
 CELLS: Final = chosen(CHOSEN) if CHOSEN else draw(SEED)
-ROUNDS: Final = [*rounds(CELLS, uses=False), *rounds(chosen_uses(CHOSEN), uses=True)]
+ROUNDS: Final = [
+    *rounds(CELLS),
+    *(one for who in ALSO for one in rounds(chosen_also(CHOSEN, who), who)),
+]
 
 
 def named(cells: Round) -> str:
     """Name of a round in a report."""
-    victim, places, uses = cells
-    return f"{victim} at {', '.join(places)}{' of a use' if uses else ''}"
+    victim, places, who = cells
+    return f"{victim} at {', '.join(places)}{f' of {who}' if who else ''}"
 
 
 def test_every_place_has_its_customer_and_stands_in_the_code() -> None:
@@ -157,10 +189,11 @@ def test_every_place_has_its_customer_and_stands_in_the_code() -> None:
 async def test_nothing_is_lost_or_done_twice_when_it_dies_there(
     doomed: Actors, cells: Round
 ) -> None:
-    victim, places, uses = cells
+    victim, places, who = cells
     print(f"KILLS_SEED={SEED}")  # noqa: T201 (repeats the draw)
     failpoints = Failpoints(doomed.stack)
-    flows = [await prepared(doomed, SingleUse if uses else FLOWS[place]) for place in places]
+    held_there = [ALSO[who][0] if who else FLOWS[place] for place in places]
+    flows = [await prepared(doomed, flow) for flow in held_there]
     bystander = await prepared(doomed, CardPurchase)
     running = []
     try:

@@ -5,7 +5,7 @@ import ast
 import pytest
 
 from devstack.options import ROOT
-from tests.mutants import MUTANTS, Mutant
+from tests.mutants.planted import MUTANTS, Mutant
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)

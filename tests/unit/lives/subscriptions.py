@@ -32,7 +32,8 @@ from billing.money.subscriptions import add_ons, commands, payment_effects
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.schemas import Item, Paying, Subscription, SubscriptionChange
 from billing.money.subscriptions.transitions import RULES
-from tests.unit.lives.collections import BIRTH, LONG, Bank, Life, declines
+from tests.unit.lives.collections import BIRTH, Bank, Life, declines
+from tests.unit.lives.debts import Debt
 
 PRICE: Final = 4900
 UNIT: Final = Decimal("0.0137")
@@ -364,34 +365,6 @@ class SubscriptionLife(Life):
             assert overdue, f"{row.status} although nothing is overdue"
         if row.status in ENDED:
             assert not open_, "an ended subscription collects itself"
-
-
-class Debt(Life):
-    """An invoice that has outlived its subscription, collected as its own rules say."""
-
-    def __init__(self, of: SubscriptionLife, invoice_id: UUID) -> None:
-        self.dice, self.bank, self.now, self.ids = of.dice, of.bank, of.now, of.ids
-        self.finished, self.heard, self.rows, self.invoice_id = set(), of.heard, of.rows, invoice_id
-
-    def pursue(self) -> Rows:
-        """To its end; an operator lets go on what was paused or held."""
-        paused = (one for one in self.rows.of(DunningCase) if one.status == "paused")
-        if any(one.invoice_id == self.invoice_id for one in paused):
-            cases.resume(self.work(), invoice_id=self.invoice_id)
-        for _ in range(LONG):
-            if self.invoice.collection == "held":
-                self.ask()
-            step = self.next_step()
-            if step is None:
-                held = (
-                    self.invoice.collection == "held" and payments.default_card(self.rows) is None
-                )
-                assert held or self.invoice.status in ("paid", "uncollectible"), (
-                    "a debt is forgotten"
-                )
-                break
-            self.do(step)
-        return self.rows
 
 
 def live(dice: Random, steps: int) -> SubscriptionLife:

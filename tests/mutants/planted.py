@@ -1,26 +1,12 @@
-"""Breaks the code on purpose: every planted fault must turn a test red (`make mutants`).
+"""The planted faults: each one small text change, and the few tests that must notice it.
 
-Each mutant is one small text change in a temporary copy of the project, and the few tests that
-must notice. Tests that stay green over a broken product prove nothing.
+Tests that stay green over a broken product prove nothing.
 """
 
-import os
-import re
-import shutil
-import subprocess
-import sys
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Final
 
-from rich.console import Console
-from rich.table import Table
-
-from devstack.options import ROOT
-
-SECONDS: Final = 600
 FAULTS: Final = "tests/integration/faults/test_provider_faults.py"
 AWAY: Final = "tests/integration/faults/test_parts_away.py"
 STORIES: Final = "tests/integration/workflows"
@@ -330,80 +316,3 @@ MUTANTS: Final = (
         ("tests/unit/api/test_forged_tokens.py",),
     ),
 )
-
-
-def copy_project(folder: Path) -> None:
-    """Every file of the project, as it stands."""
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT, capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    for name in listed.stdout.splitlines():
-        if (ROOT / name).is_file():
-            target = folder / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, target)
-
-
-def run_tests(folder: Path, tests: tuple[str, ...], env: Mapping[str, str]) -> tuple[int, int, str]:
-    """(passed, failed, the last words) of a selection, run in the copy."""
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests],
-        cwd=folder,
-        env={**os.environ, **env, "PYTHONPATH": str(folder)},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=SECONDS,
-    )
-    words = (done.stdout.strip().splitlines() or ["it said nothing"])[-1]
-    counts = {word: int(n) for n, word in re.findall(r"(\d+) (passed|failed|error)", words)}
-    return counts.get("passed", 0), counts.get("failed", 0), words
-
-
-def draft_migration(folder: Path) -> None:
-    """A fault in a SQL function reaches a database through the migration in the making."""
-    subprocess.run([sys.executable, "-m", "migrations.draft"], cwd=folder, check=True)
-
-
-def visit(folder: Path, mutant: Mutant) -> tuple[bool, str]:
-    """True if the mutant is noticed, after the same tests were green without it."""
-    passed, failed, words = run_tests(folder, mutant.tests, mutant.env)
-    if failed or not passed:
-        return False, f"not green without the fault: {words}"
-    file = folder / mutant.file
-    whole = file.read_text()
-    file.write_text(whole.replace(mutant.old, mutant.new))
-    draft_migration(folder)
-    try:
-        _, failed, words = run_tests(folder, mutant.tests, mutant.env)
-    finally:
-        file.write_text(whole)
-        draft_migration(folder)
-    return failed > 0, words
-
-
-def main(names: list[str]) -> int:
-    """Visit all mutants, or those whose name holds one of the words; 1 when one survives."""
-    console = Console()
-    table = Table("planted fault", "where", "noticed", "pytest")
-    survivors = 0
-    with tempfile.TemporaryDirectory(prefix="billing-mutants-") as place:
-        folder = Path(place)
-        folder.chmod(0o755)  # the database may run as another user
-        copy_project(folder)
-        for mutant in MUTANTS:
-            if names and not any(name in mutant.name for name in names):
-                continue
-            noticed, words = visit(folder, mutant)
-            console.print(f"{'noticed' if noticed else '[red]SURVIVED[/]'}: {mutant.name}")
-            survivors += not noticed
-            table.add_row(
-                mutant.name, mutant.file, "yes" if noticed else "[red]NO", words.strip("= ")
-            )
-    console.print(table)
-    return 1 if survivors else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -292,15 +292,23 @@ class EveryGate(ReadGate):
 class UseGate(TenantGate):
     """For uses: the body of a service may name the account by its user [A14]."""
 
+    every_operator = False
+
     async def __call__(self, request: Request) -> UseCall:
         sent = gate_headers(request)
         caller, services = await self.prove(request, sent)
-        if _names_none(sent, caller) and SERVICE in caller.roles:
+        if _names_none(sent, caller) and (self.every_operator or SERVICE in caller.roles):
             return UseCall(caller, services, None, sent)
         account = await self.tenant(sent, caller, services)
         if account is None:
             raise not_found("MERCHANT_NOT_FOUND")
         return UseCall(caller, services, account, sent)
+
+
+class RecordGate(UseGate):
+    """For operators' routes of one record, which names the account where the header does not."""
+
+    every_operator = True
 
 
 def _names_none(sent: Mapping[bytes, str], caller: Caller) -> bool:
@@ -354,13 +362,6 @@ async def check_platform(
         raise NotAllowed("PLATFORM_MISMATCH", "the platform headers name a shop of another account")
 
 
-DryRun = Annotated[
-    bool,
-    Query(
-        description="Answer what would be recorded, or refused, and why; nothing is written, no"
-        " event id or key is used up, and no card is charged."
-    ),
-]
 Fresh = Annotated[
     bool,
     Query(
@@ -387,6 +388,9 @@ BillingUse = Annotated[UseCall, Depends(UseGate(BILLING))]
 
 BillingCall = Annotated[AccountCall, Depends(AccountGate(BILLING))]
 """Every other write of one account: role billing, or an operator who names the account."""
+
+RecordCall = Annotated[UseCall, Depends(RecordGate(SERVICE))]
+"""Role service or admin, for a record: it names the account where the header does not."""
 
 AdminCall = Annotated[Call, Depends(OperatorGate(ADMIN))]
 """Role admin, across accounts."""

@@ -50,7 +50,8 @@ Kinds = dict[tuple[object, ...], Kind]
 
 
 class UseBody(msgspec.Struct, forbid_unknown_fields=True):
-    """One use. `product_id` prices it; else `service_type` or `feature_type` say what is counted.
+    """One use. `product_id` prices it; else `service_type` or `feature_type` say what is counted,
+    and an `operation` that has a price of its own (`/admin/credit-costs`) costs that for each unit.
 
     With `event_id` (else the Idempotency-Key, else `request_id`) a use is never counted twice. With
     `hold_id` that hold pays: what the use costs is captured from it, and the rest of it is free
@@ -75,8 +76,8 @@ class UseBody(msgspec.Struct, forbid_unknown_fields=True):
     hold_id: Word | None = None
 
     def __post_init__(self) -> None:
-        if self.product_id is None and self.service_type is None and self.feature_type is None:
-            raise ValueError("name a product_id, a service_type or a feature_type")
+        if not (self.product_id or self.service_type or self.feature_type or self.operation):
+            raise ValueError("name a product_id, a service_type, a feature_type or an operation")
         if self.hold_id is not None and (self.billing_method or self.on_insufficient != "reject"):
             raise ValueError("a hold pays by itself: leave out billing_method and on_insufficient")
         if self.occurred_at is not None and not within_calendar(self.occurred_at):

@@ -7,9 +7,10 @@ id, no wish for credits; nobody is woken.
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Annotated, Final
 from uuid import UUID
 
+from fastapi import Query
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -22,6 +23,13 @@ from billing.metering.usage import sql_batch
 from billing.metering.usage.schemas import Recorded, Use
 from billing.money.card_usage import service as card_usage
 
+DryRun = Annotated[
+    bool,
+    Query(
+        description="Answer what would be recorded, or refused, and why; nothing is written, no"
+        " event id or key is used up, and no card is charged."
+    ),
+]
 AT_ONCE: Final = 8
 _BEGIN: Final = text("SAVEPOINT one_use")
 _UNDO: Final = text("ROLLBACK TO SAVEPOINT one_use")

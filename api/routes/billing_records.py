@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
 from pydantic import Field
-from sqlalchemy import RowMapping
+from sqlalchemy import RowMapping, Select, false
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api import card_usage
@@ -18,6 +18,7 @@ from api.dependencies import (
     MemberCall,
     MemberRead,
     MemberUse,
+    RecordCall,
     UseCall,
 )
 from api.pagination import Page, Paging, paginate
@@ -39,6 +40,8 @@ from billing.money.card_usage import service as card_usage_service
 from billing.money.card_usage.offers import Offer
 from billing.money.subscriptions import store as subscriptions
 from billing.money.top_ups import store as top_up_store
+from billing.money.usage_voids import service as usage_voids
+from billing.money.usage_voids.service import Voided
 
 router = new_router("billing records")
 
@@ -98,7 +101,11 @@ class ProcessBody(Body):
 
 
 class RatedAnswer(Answer):
-    """The facts of a use, its price, and what paid it."""
+    """The facts of a use, its price, and what paid it. A record that takes a use back (`voids`) has
+    its figures below zero; both are `refunded`.
+    """
+
+    voids: Annotated[str, encoded(rules.BILLING_ID)] | None = None
 
     event_id: str | None
     user_id: str | None
@@ -133,6 +140,43 @@ class RecordAnswer(RatedAnswer):
 
     billing_id: Annotated[str, encoded(rules.BILLING_ID)] = Field(validation_alias="id")
     kind: Literal["usage", "true_up"]
+
+
+class VoidBody(Body):
+    """The reason why a use is taken back."""
+
+    reason: Text
+
+
+class VoidAnswer(Answer):
+    """A use that was taken back, and what came back: credits to their lots, money that an invoice
+    or a card charged to the money balance.
+    """
+
+    billing_id: str
+    correction_id: str
+    billing_status: Status
+    reason: str
+    credits_returned: Credits
+    transaction_id: TransactionId | None
+    balance_cents: int
+    currency: str
+    voided_at: datetime
+
+    @classmethod
+    def of_voided(cls, done: Voided) -> Self:
+        """The void as callers see it."""
+        record, correction = done.record, done.correction
+        return cls.of(
+            record,
+            billing_id=ids.encode(rules.BILLING_ID, record.id),
+            correction_id=ids.encode(rules.BILLING_ID, correction.id),
+            reason=done.reason,
+            credits_returned=done.credits,
+            transaction_id=correction.transaction_id,
+            balance_cents=done.balance_minor,
+            voided_at=correction.created_at,
+        )
 
 
 @router.post(
@@ -190,14 +234,19 @@ async def list_billing_records(
     paging: Paging,
     status: Status | None = None,
     product_id: OneWord = None,
+    transaction_id: OneWord = None,
     start_date: MaybeMoment = None,
     end_date: MaybeMoment = None,
     fresh: Fresh = False,
 ) -> Page[RecordAnswer]:
-    """The account's billing records, newest use first; a member sees only its own [A14]."""
+    """The account's billing records, newest use first; a member sees only its own [A14].
+
+    `transaction_id` is the ledger's entry that paid them.
+    """
     query = store.records(
         call.account.id, billing_status=status, product_id=product_id, user_id=only_user(call)
     )
+    query = _paid_by(query, transaction_id)
     async with call.reading(fresh=fresh) as connection:
         start, end = await moments(call, connection, start_date, end_date)
         return await paginate(connection, store.between(query, start, end), KEYS, paging, show)
@@ -233,6 +282,24 @@ async def read_billing_record(billing_id: str, call: MemberCall) -> RecordAnswer
     if only_user(call) not in (None, found.user_id):
         raise not_found("BILLING_RECORD_NOT_FOUND")
     return RecordAnswer.of(found)
+
+
+@router.post(
+    "/billing/records/{billing_id}/void",
+    responses=responses("MERCHANT_NOT_FOUND", "BILLING_RECORD_NOT_FOUND", "BILLING_RECORD_STATE"),
+)
+async def void_billing_record(billing_id: str, body: VoidBody, sent: RecordCall) -> VoidAnswer:
+    """Take a wrong use back, once; a second call answers the first.
+
+    A record with its figures below zero goes into every counter, quota and sum that the use went
+    into, at the use's own time. What the open cycle would have charged is not charged. A level,
+    such as storage, is corrected by its next reading: 409.
+    """
+    record_id = _record_id(billing_id)
+    call = await _owner(sent, record_id)
+    async with call.transaction() as connection:
+        done = await usage_voids.void(connection, call.account.id, record_id, body.reason)
+    return VoidAnswer.of_voided(done)
 
 
 async def _owner(sent: UseCall, record_id: UUID) -> AccountCall:
@@ -277,6 +344,16 @@ async def _check_context(
             "SUBSCRIPTION_NOT_FOUND", f"{field}: {message}",
             errors=[{"field": field, "message": message}],
         )  # fmt: skip
+
+
+def _paid_by(query: Select[Any], transaction_id: str | None) -> Select[Any]:
+    """Of these records those that the entry paid; none for what is no entry's id."""
+    if transaction_id is None:
+        return query
+    try:
+        return store.paid_by(query, row_id(ids.TRANSACTION, transaction_id))
+    except NotFound:
+        return query.where(false())
 
 
 def _record_id(name: str) -> UUID:

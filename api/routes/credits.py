@@ -2,27 +2,28 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field
 
 from api.dependencies import MemberCall, MemberRead
 from api.pagination import Page, Paging, paginate
 from api.problems import responses
-from api.public_ids import LotId, TransactionId, row_id
+from api.public_ids import LotId, TransactionId, encoded, row_id
 from api.routes.base import new_router
 from api.schemas import Answer, Credits
+from api.user_scope import only_user
 from billing.core import clock, ids
 from billing.insight.explanations import rules
 from billing.insight.explanations import store as explanations
-from billing.insight.explanations.schemas import Because, Share
+from billing.insight.explanations.schemas import Because, PaidUse, Share
 from billing.ledger.credits import store
 from billing.ledger.credits.schemas import Overview
 from billing.ledger.credits.tables import credit_lots, credit_transactions
 
 router = new_router("credits")
 
-Kind = Literal["grant", "debit", "capture", "expire", "debt", "clawback", "adjustment"]
+Kind = Literal["grant", "debit", "capture", "expire", "debt", "clawback", "adjustment", "void"]
 
 
 RULE = "scoped before general, then priority, earliest end, free before paid, oldest"
@@ -128,8 +129,34 @@ class PassedLot(_LotPart):
     words: str
 
 
+class PaidUseAnswer(Answer):
+    """A use that an entry paid, or gave back, and the arithmetic of its price."""
+
+    billing_id: Annotated[str, encoded(ids.BILLING_RECORD)] = Field(validation_alias="id")
+    event_id: str | None
+    user_id: str | None
+    product_id: str | None
+    operation: str | None
+    model: str | None
+    meter: str
+    usage_amount: Credits
+    included_units: Credits
+    charged_units: Credits
+    unit_price: Credits
+    total_amount: Credits
+    occurred_at: datetime
+    words: str
+
+    @classmethod
+    def of_use(cls, use: PaidUse) -> Self:
+        """The use with the arithmetic of its price."""
+        return cls.of(use.record, words=use.words)
+
+
 class ExplanationAnswer(Answer):
-    """The explanation of an entry: its inputs, the rule, and the arithmetic lot by lot."""
+    """The explanation of an entry: its inputs, the rule, the arithmetic lot by lot, and the uses
+    behind it. `GET /billing/records?transaction_id=` lists more uses than the first hundred.
+    """
 
     transaction: TransactionAnswer = Field(validation_alias="entry")
     paid_only: bool
@@ -137,6 +164,8 @@ class ExplanationAnswer(Answer):
     rule: str = RULE
     lots: list[LotShare]
     passed_over: list[PassedLot]
+    uses: list[PaidUseAnswer]
+    uses_total: int
 
 
 class LotAnswer(Answer):
@@ -186,16 +215,21 @@ async def read_transaction(transaction_id: str, call: MemberCall) -> Transaction
 
 @router.get("/billing/credits/transactions/{transaction_id}/explain", responses=responses(404))
 async def explain_transaction(transaction_id: str, call: MemberCall) -> ExplanationAnswer:
-    """The lots that an entry used, in their order, and the reason for each place."""
+    """The lots that an entry used, in their order, the reason for each place, and the uses it paid.
+
+    A capture that no use is behind has none: its `detail` is what the caller gave.
+    """
     wanted = row_id(ids.TRANSACTION, transaction_id)
     async with call.transaction() as connection:
         entry = await store.transaction(connection, wanted)
         lots = await explanations.lots(connection, call.account.id, entry)
-    found = rules.explain(entry, lots)
+        uses, total = await explanations.uses(connection, call.account.id, entry, only_user(call))
+    found = rules.explain(entry, lots, uses, total)
     return ExplanationAnswer.of(
         found,
         lots=[LotShare.of_share(one) for one in found.shares],
         passed_over=[PassedLot.of(one.lot, words=one.words) for one in found.passed],
+        uses=[PaidUseAnswer.of_use(one) for one in found.uses],
     )
 
 

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 from api import usage_batch_parser
 from api.auth import MEMBER
 from api.card_usage import charge_now
-from api.dependencies import AccountCall, Call, DryRun, MemberUse, OperatorGate, gate_headers
+from api.dependencies import AccountCall, Call, MemberUse, OperatorGate, gate_headers
 from api.fast_route import fast
 from api.idempotency import JSON, encoded_answer, valid_key
 from api.problem_codes import not_found
@@ -19,7 +19,7 @@ from api.routes.base import new_router
 from api.schemas import Answer, Credits
 from api.usage_batch import UsageBatch
 from api.usage_body import UseBody, UseRow, use_of
-from api.usage_dry_run import attempt_one
+from api.usage_dry_run import DryRun, attempt_one
 from api.usage_refusals import CODES_OF_USES, refusal
 from api.user_scope import others_holds
 from billing.catalog.rating.schemas import Method

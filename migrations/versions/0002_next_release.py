@@ -100,6 +100,28 @@ _UNPAID = """
 """
 
 
+# Records below zero take uses back, and entries of the ledger give credits back.
+_SIGNS = (
+    (
+        "billing_records",
+        "amount_positive",
+        "amount_signed",
+        "kind <> 'usage' OR (usage_amount > 0) = (voids IS NULL) AND usage_amount <> 0",
+    ),
+    (
+        "credit_transactions",
+        "kind_and_sign",
+        "kind_and_sign",
+        """(kind = 'grant' AND amount > 0 AND debt = 0)
+        OR (kind = 'void' AND amount > 0 AND debt = 0)
+        OR (kind = 'debit' AND amount <= 0 AND debt >= 0 AND amount < debt)
+        OR (kind IN ('capture', 'expire', 'adjustment') AND amount < 0 AND debt = 0)
+        OR (kind = 'debt' AND amount < 0 AND debt = amount)
+        OR (kind = 'clawback' AND amount <= 0 AND debt = 0)""",
+    ),
+)
+
+
 def upgrade() -> None:
     """Create what the release before does not have."""
     # Transactions read their account first: those that begin now wait here and hold nothing else,
@@ -125,6 +147,7 @@ def upgrade() -> None:
             op.execute(_CAPTURES)
         if name == "functions.sql":
             op.execute(_UNPAID)
+    _let_uses_be_taken_back()
     op.add_column("balance_entries", sa.Column("reason", sa.Text(), nullable=True))
     op.create_index(
         "ix_payment_attempts_account", "payment_attempts", ["account_id", "started_at", "id"]
@@ -181,8 +204,26 @@ def _hold_references_to_one_account() -> None:
         )  # fmt: skip
 
 
+def _let_uses_be_taken_back() -> None:
+    """Records below zero, and entries of the ledger that give back; rows of before fit both."""
+    for table, old, new, rule in _SIGNS:
+        op.execute(
+            f"ALTER TABLE {table} DROP CONSTRAINT ck_{table}_{old},"
+            f" ADD CONSTRAINT ck_{table}_{new} CHECK ({rule}) NOT VALID"
+        )
+    op.execute(
+        "CREATE UNIQUE INDEX uq_billing_records_voids ON billing_records (voids)"
+        " WHERE voids IS NOT NULL"
+    )
+    op.execute(
+        "CREATE INDEX ix_billing_records_entry ON billing_records USING brin (transaction_id)"
+        " WITH (autosummarize = on, pages_per_range = 16)"
+    )
+
+
 def _add_columns() -> None:
     """New columns of tables that the release before has."""
+    op.add_column("billing_records", Column("voids", sa.Uuid))
     op.add_column("plans", Column("unpaid_days", Integer, nullable=False, server_default="60"))
     op.create_check_constraint("unpaid_days_positive", "plans", "unpaid_days > 0")
     op.add_column("subscriptions", Column("unpaid_at", DateTime(timezone=True)))

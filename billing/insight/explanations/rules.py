@@ -9,8 +9,16 @@ from datetime import datetime
 from typing import Final
 
 from billing.core.money import show_decimal
-from billing.insight.explanations.schemas import Because, Explanation, LotFacts, Passed, Share
+from billing.insight.explanations.schemas import (
+    Because,
+    Explanation,
+    LotFacts,
+    PaidUse,
+    Passed,
+    Share,
+)
 from billing.ledger.credits.schemas import Transaction
+from billing.metering.usage.schemas import BillingRecord
 
 _WORDS: Final[dict[str, str]] = {
     "grant": "credits arrived as one lot",
@@ -19,6 +27,7 @@ _WORDS: Final[dict[str, str]] = {
     "expire": "what was neither spent nor held of a lot ended with it",
     "debt": "a grant paid first what was owed",
     "clawback": "credits of a grant were taken back",
+    "void": "a use was taken back: its credits went back to the lots they came from",
     "adjustment": "an operator took credits away, lot after lot in burn order",
 }
 # Entries that choose among all lots by the burn order; of the others, why it was this lot.
@@ -28,12 +37,21 @@ _BOUND: Final[dict[str, tuple[Because, str]]] = {
     "capture": ("held", "a hold is paid from the lots it holds: this is one of them"),
     "expire": ("only", "its end had come"),
     "debt": ("only", "the credits that had just arrived pay first what is owed"),
+    "void": ("only", "it had paid the use that was taken back"),
     "clawback": ("only", "its credits came with the grant that was taken back"),
 }
 
+AVERAGE_DECIMALS: Final = 12
+"""Of the unit price of a use that tiers priced, which is their average."""
 
-def explain(entry: Transaction, found: Sequence[LotFacts]) -> Explanation:
-    """The lots that the entry took, in order, each with its reason."""
+
+def explain(
+    entry: Transaction,
+    found: Sequence[LotFacts],
+    uses: Sequence[BillingRecord] = (),
+    total: int = 0,
+) -> Explanation:
+    """The lots that the entry took, in order, each with its reason, and the uses it paid."""
     lots = sorted(found, key=LotFacts.rank)
     used, passed = (
         tell(lots, entry.scope, paid_only=entry.paid_only)
@@ -47,7 +65,24 @@ def explain(entry: Transaction, found: Sequence[LotFacts]) -> Explanation:
         words=_words(entry),
         shares=used,
         passed=passed,
+        uses=tuple(PaidUse(record=use, words=price(use)) for use in uses),
+        uses_total=total,
     )
+
+
+def price(use: BillingRecord) -> str:
+    """The arithmetic of a use's price: units, what is free of them, and the price of the rest."""
+    sign = -1 if use.voids else 1
+    units, included = use.charged_units * sign, use.included_units * sign
+    total, unit = use.total_amount * sign, use.unit_price
+    words = f"{show_decimal(units)} x {show_decimal(unit)} = {show_decimal(total)}"
+    if units and units * unit != total and unit == round(total / units, AVERAGE_DECIMALS):
+        words = (
+            f"{show_decimal(units)} units cost {show_decimal(total)} by the tiers of their price"
+        )
+    if included:
+        words = f"{show_decimal(included)} included in the plan; {words}"
+    return f"taken back: {words}" if use.voids else words
 
 
 def bound(entry: Transaction, lots: Sequence[LotFacts]) -> tuple[Share, ...]:

@@ -10,6 +10,7 @@ from pydantic import AwareDatetime
 from billing.core.frozen import Frozen
 from billing.core.money import round_minor
 from billing.ledger.credits.schemas import Transaction
+from billing.metering.usage.schemas import BillingRecord
 
 Because = Literal["scope", "priority", "expiry", "free_before_paid", "age", "held", "only"]
 
@@ -60,8 +61,17 @@ class Passed(Frozen):
     words: str
 
 
+class PaidUse(Frozen):
+    """One use behind an entry, with the arithmetic of its price."""
+
+    record: BillingRecord
+    words: str
+
+
 class Explanation(Frozen):
-    """One entry, its lots in the order they were taken, and those that were passed over."""
+    """One entry, its lots in the order they were taken, those that were passed over, and the uses
+    that it paid: at most `MAX_USES`, of all in `uses_total`.
+    """
 
     entry: Transaction
     scope: str | None
@@ -69,3 +79,5 @@ class Explanation(Frozen):
     words: str
     shares: tuple[Share, ...]
     passed: tuple[Passed, ...]
+    uses: tuple[PaidUse, ...] = ()
+    uses_total: int = 0

@@ -1,15 +1,20 @@
-"""The one query on the lots that an entry of the ledger could choose from."""
+"""The lots that an entry of the ledger could choose from, and the uses that it paid."""
 
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import text
+from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.insight.explanations.rules import ORDERED
 from billing.insight.explanations.schemas import LotFacts
 from billing.ledger.credits.schemas import Transaction
+from billing.metering.usage import store as records
+from billing.metering.usage.schemas import BillingRecord
+from billing.metering.usage.tables import billing_records
 
+MAX_USES: Final = 100
+"""Uses shown of those that one entry paid; all are in the list of records."""
 MAX_LOTS: Final = 100
 """Lots looked at beside those that were used."""
 # What the lots were at the time: those with something left, whatever became of them after. A lot
@@ -44,3 +49,16 @@ async def lots(connection: AsyncConnection, account_id: UUID, entry: Transaction
     }  # fmt: skip
     rows = (await connection.execute(_LOTS, facts)).mappings()
     return [LotFacts.model_validate(dict(row)) for row in rows]
+
+
+async def uses(
+    connection: AsyncConnection, account_id: UUID, entry: Transaction, user: str | None
+) -> tuple[list[BillingRecord], int]:
+    """The first uses that the entry paid, or gave back, and the number of all; only of this user,
+    where one is named.
+    """
+    paid = records.paid_by(records.records(account_id, user_id=user), entry.id)
+    total = await connection.scalar(select(func.count()).select_from(paid.subquery())) or 0
+    record = billing_records.c
+    rows = await connection.execute(paid.order_by(record.occurred_at, record.id).limit(MAX_USES))
+    return [BillingRecord.model_validate(dict(row)) for row in rows.mappings()], total

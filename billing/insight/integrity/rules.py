@@ -27,7 +27,10 @@ LEDGER: Final[dict[str, tuple[str, str]]] = {
     "ledger_split": ("I1", "each entry is split over lots to the last digit"),
     "ledger_parts": ("I1", "a part belongs to an entry and a lot of its account"),
     "lots_remaining": ("I1", "each lot has left what its entries leave"),
-    "used_credits": ("I1", "what was used is the sum of debits and captures"),
+    "used_credits": (
+        "I1",
+        "what was used is the sum of debits and captures, less what was given back",
+    ),
     "debt_owed": ("I1", "what is owed is what forced debits left and grants have not paid"),
     "lots_held": ("I2", "what is held is held in lots"),
     "holds_held": ("I2", "what is held is held by open holds"),

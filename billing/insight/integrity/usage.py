@@ -77,7 +77,7 @@ QUERIES: Final[dict[str, str]] = {
         SELECT account_id, public_id('ctx', transaction_id) AS subject
         FROM (
             SELECT account_id, id AS transaction_id, debt - amount AS spent
-            FROM credit_transactions WHERE kind IN ('debit', 'capture')) t
+            FROM credit_transactions WHERE kind IN ('debit', 'capture', 'void')) t
         FULL JOIN (
             SELECT account_id, transaction_id, sum(credits) AS logged, count(*) AS logs,
                 bool_or(is_capture) AS is_capture
@@ -99,7 +99,7 @@ QUERIES: Final[dict[str, str]] = {
                 sum(total_amount) AS total
             FROM billing_records
             WHERE currency <> 'CREDIT' AND billing_method = 'subscription_included'
-              AND (billing_status = 'completed'
+              AND (billing_status IN ('completed', 'refunded')
                    OR id IN (SELECT unnest(records) FROM usage_settlements))
             GROUP BY account_id, meter, period_start) r
         FULL JOIN (

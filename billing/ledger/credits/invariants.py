@@ -46,8 +46,8 @@ _RULES: Final[dict[str, str]] = {
     "what is held is held by open holds": _by_account(
         "held", "amount", "credit_holds WHERE status = 'open'"
     ),
-    "what was used is the sum of debits and captures": _by_account(
-        "used", "debt - amount", "credit_transactions WHERE kind IN ('debit', 'capture')"
+    "what was used is the sum of debits and captures, less what was given back": _by_account(
+        "used", "debt - amount", "credit_transactions WHERE kind IN ('debit', 'capture', 'void')"
     ),
     "what is owed is what forced debits left and grants have not paid": _by_account(
         "debt", "debt", "credit_transactions"

@@ -121,6 +121,7 @@ credit_transactions = c.table(
     c.instant("real_at"),
     c.check(
         "(kind = 'grant' AND amount > 0 AND debt = 0)"
+        " OR (kind = 'void' AND amount > 0 AND debt = 0)"
         " OR (kind = 'debit' AND amount <= 0 AND debt >= 0 AND amount < debt)"
         " OR (kind IN ('capture', 'expire', 'adjustment') AND amount < 0 AND debt = 0)"
         " OR (kind = 'debt' AND amount < 0 AND debt = amount)"

@@ -103,6 +103,8 @@ class BillingRecord(Frozen):
     is_free_tier: bool
     is_late: bool
     kind: Literal["usage", "true_up"] = "usage"
+    voids: UUID | None = None
+    """The use that this record takes back; its own figures are below zero."""
     transaction_id: UUID | None
     detail: dict[str, Any] | None
     period_start: AwareDatetime

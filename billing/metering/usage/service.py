@@ -177,7 +177,7 @@ async def pay_record(
             account_id=account_id,
             amount=record.total_amount,
             key=f"process/{ids.encode(rules.BILLING_ID, record_id)}",
-            reason=f"usage: {record.product_id}",
+            reason=f"usage: {record.product_id or record.operation}",
             at=at,
             scope=record.meter,
             paid_only=chosen == "wallet_deduction",

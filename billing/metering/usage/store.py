@@ -353,6 +353,14 @@ def between(query: Select[Any], start: datetime | None, end: datetime | None) ->
     return query if end is None else query.where(billing_records.c.occurred_at < end)
 
 
+def paid_by(query: Select[Any], transaction_id: UUID) -> Select[Any]:
+    """Of these records those that an entry of the ledger paid, or gave back."""
+    record = billing_records.c
+    # Looked up first: the order of a page is no way to find them.
+    paid = select(record.id).where(record.transaction_id == transaction_id).offset(0)
+    return query.where(record.id.in_(paid))
+
+
 async def account_of(connection: AsyncConnection, record_id: UUID) -> UUID:
     """The account of a record. Errors: BILLING_RECORD_NOT_FOUND."""
     query = select(billing_records.c.account_id).where(billing_records.c.id == record_id)

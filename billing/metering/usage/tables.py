@@ -130,7 +130,12 @@ billing_records = c.table(
     c.instant("created_at"),
     c.instant("updated_at"),
     c.text("kind", server_default="usage"),
-    c.check("usage_amount > 0 OR kind <> 'usage'", name="amount_positive"),
+    # The use that this record takes back: it has that one's figures below zero.
+    c.uuid("voids", nullable=True),
+    c.check(
+        "kind <> 'usage' OR (usage_amount > 0) = (voids IS NULL) AND usage_amount <> 0",
+        name="amount_signed",
+    ),
     c.check(
         "billing_status IN ('pending', 'processing', 'completed', 'failed', 'refunded')",
         name="status_known",
@@ -151,6 +156,16 @@ billing_records = c.table(
         "occurred_at",
         "id",
         where="billing_status <> 'completed'",
+    ),
+    # A use is taken back once.
+    c.index("uq_billing_records_voids", "voids", unique=True, where="voids IS NOT NULL"),
+    # By the ledger's entry: entries and records grow together, so a summary of pages is enough, and
+    # costs a record nothing.
+    c.index(
+        "ix_billing_records_entry",
+        "transaction_id",
+        postgresql_using="brin",
+        postgresql_with={"autosummarize": "on", "pages_per_range": 16},
     ),
 )
 

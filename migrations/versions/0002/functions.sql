@@ -8,6 +8,22 @@ CREATE TYPE quota_timed_use AS (
     id uuid, user_id text, organization_id text, meter text, amount numeric, at timestamptz,
     period_start timestamptz);
 
+CREATE OR REPLACE FUNCTION credit_cost(p_operation text) RETURNS numeric
+LANGUAGE sql STABLE
+SET enable_seqscan = off
+AS $$
+    SELECT coalesce(
+        (SELECT cost FROM credit_costs WHERE operation = p_operation AND is_active),
+        CASE p_operation
+            WHEN 'ai_response' THEN 1
+            WHEN 'chat_message' THEN 0.5
+            WHEN 'document_upload' THEN 2
+            WHEN 'assessment' THEN 5
+            WHEN 'content_writing' THEN 10
+            WHEN 'image_generation' THEN 5
+        END)
+$$;
+
 CREATE OR REPLACE FUNCTION plan_by_default() RETURNS uuid
 LANGUAGE sql STABLE
 SET enable_seqscan = off
@@ -250,6 +266,62 @@ BEGIN
 END;
 $$;
 
+CREATE OR REPLACE FUNCTION credit_give_back(
+    p_account_id uuid, p_entry uuid, p_before uuid[], p_amount numeric, p_key text, p_reason text,
+    p_subject text, p_at timestamptz)
+RETURNS uuid
+LANGUAGE plpgsql
+SET enable_seqscan = off
+AS $$
+DECLARE
+    entry uuid;
+    new_lot uuid := uuidv7();
+    owed numeric;
+    part credit_part;
+    parts credit_part[] := ARRAY(
+        SELECT ROW(lot_id, least(room, p_amount - reach + room))::credit_part
+        FROM (
+            SELECT lot_id, room, sum(room) OVER (
+                ORDER BY is_over, is_paid DESC, expires_at DESC NULLS FIRST, granted_seq DESC
+                ) AS reach
+            FROM (
+                SELECT p.lot_id, coalesce(l.expires_at <= p_at, false) AS is_over, l.is_paid,
+                    l.expires_at, l.granted_seq, -p.amount - coalesce((
+                        SELECT sum(b.amount) FROM credit_transaction_lots AS b
+                        WHERE b.transaction_id = ANY (p_before) AND b.lot_id = p.lot_id), 0)
+                        AS room
+                FROM credit_transaction_lots AS p JOIN credit_lots AS l ON l.id = p.lot_id
+                WHERE p.transaction_id = p_entry) AS given) AS lots
+        WHERE room > 0 AND reach - room < p_amount);
+    owing numeric := p_amount - credit_sum(parts);
+BEGIN
+    IF owing > 0 THEN
+        INSERT INTO credit_lots (
+            id, account_id, kind, priority, is_paid, amount, remaining, is_open, grant_key,
+            granted_seq, created_at)
+        SELECT new_lot, p_account_id, 'refund', 100, false, owing, 0, false, p_key, b.seq + 1,
+            greatest(b.last_at, p_at)
+        FROM credit_balances AS b WHERE b.account_id = p_account_id;
+        parts := parts || ROW(new_lot, owing)::credit_part;
+    END IF;
+    entry := credit_post(
+        ROW(p_account_id, 'void', p_key, NULL, p_reason, p_subject,
+            jsonb_build_object('transaction_id', public_id('ctx', p_entry)), p_at),
+        parts);
+    FOREACH part IN ARRAY parts LOOP
+        PERFORM credit_settle_returned(p_account_id, part, p_key, p_at);
+    END LOOP;
+    SELECT least(b.debt, owing) INTO owed
+    FROM credit_balances AS b WHERE b.account_id = p_account_id;
+    IF owed > 0 THEN
+        PERFORM credit_post(
+            ROW(p_account_id, 'debt', p_key || '/debt', NULL, 'debt paid', p_subject, NULL, p_at),
+            ARRAY[ROW(new_lot, -owed)::credit_part]);
+    END IF;
+    RETURN entry;
+END;
+$$;
+
 CREATE OR REPLACE FUNCTION credit_hold_fast_v2(
     p_items credit_hold_item_v2[], p_accounts uuid[], p_at timestamptz)
 RETURNS SETOF credit_hold_answer
@@ -446,6 +518,45 @@ BEGIN
 END;
 $$;
 
+CREATE OR REPLACE FUNCTION credit_post(p_posting credit_posting, p_parts credit_part[])
+RETURNS uuid
+LANGUAGE plpgsql AS $$
+DECLARE
+    total numeric := credit_sum(p_parts);
+    -- What is given back of a use counts as never used.
+    spent numeric := CASE WHEN p_posting.kind IN ('debit', 'capture', 'void') THEN -total
+        ELSE 0 END;
+    -- A grant that pays what was owed: the balance and the debt go down together.
+    owed numeric := CASE WHEN p_posting.kind = 'debt' THEN total ELSE 0 END;
+    row_id uuid := uuidv7();
+BEGIN
+    UPDATE credit_lots AS l
+    SET remaining = l.remaining + p.amount, is_open = l.remaining + p.amount > 0
+    FROM unnest(p_parts) AS p
+    WHERE l.id = p.lot_id;
+
+    WITH moved AS (
+        UPDATE credit_balances
+        SET balance = balance + total, debt = debt + owed, used = used + spent, seq = seq + 1,
+            last_at = greatest(last_at, p_posting.at)
+        WHERE account_id = p_posting.account_id
+        RETURNING balance, used, seq, last_at
+    )
+    INSERT INTO credit_transactions (
+        id, account_id, seq, kind, amount, debt, balance_after, used_after, key, request_hash,
+        reason, subject, detail, at, real_at)
+    SELECT
+        row_id, p_posting.account_id, m.seq, p_posting.kind, total, owed, m.balance, m.used,
+        p_posting.key, p_posting.hash, p_posting.reason, p_posting.subject,
+        coalesce(p_posting.detail, '{}'), m.last_at, clock_timestamp()
+    FROM moved AS m;
+
+    INSERT INTO credit_transaction_lots (transaction_id, lot_id, account_id, amount)
+    SELECT row_id, p.lot_id, p_posting.account_id, p.amount FROM unnest(p_parts) AS p;
+    RETURN row_id;
+END;
+$$;
+
 CREATE OR REPLACE FUNCTION credit_release_lots(
     p_account_id uuid, p_hold_id uuid, p_keep numeric, p_at timestamptz)
 RETURNS numeric
@@ -487,6 +598,38 @@ BEGIN
     END LOOP;
     PERFORM usage_settle_soon(p_account_id, p_at);
     RETURN expired;
+END;
+$$;
+
+CREATE OR REPLACE FUNCTION credit_settle_returned(
+    p_account_id uuid, p_part credit_part, p_key text, p_at timestamptz)
+RETURNS void
+LANGUAGE plpgsql
+SET enable_seqscan = off
+AS $$
+DECLARE
+    key text := p_key || '/' || public_id('lot', p_part.lot_id);
+    lot record;
+    claim numeric;
+BEGIN
+    SELECT l.lost, l.expires_at INTO lot FROM credit_lots AS l WHERE l.id = p_part.lot_id;
+    claim := least(lot.lost, p_part.amount);
+    IF claim > 0 THEN
+        PERFORM credit_post(
+            ROW(p_account_id, 'clawback', key || '/clawback', NULL, 'returned',
+                public_id('lot', p_part.lot_id), NULL, p_at),
+            ARRAY[ROW(p_part.lot_id, -claim)::credit_part]);
+        UPDATE credit_lots AS l SET lost = l.lost - claim, clawed = l.clawed + claim
+        WHERE l.id = p_part.lot_id;
+    END IF;
+    IF lot.expires_at <= p_at AND p_part.amount > claim THEN
+        PERFORM credit_expire_part(
+            p_account_id, p_part.lot_id, p_part.amount - claim, key || '/expire', p_at,
+            'returned');
+    ELSE
+        UPDATE credit_balances SET next_expiry = least(next_expiry, lot.expires_at)
+        WHERE account_id = p_account_id;
+    END IF;
 END;
 $$;
 
@@ -928,6 +1071,55 @@ AS $$
     WHERE b.account_id = p_account_id
 $$;
 
+CREATE OR REPLACE FUNCTION usage_allot_again(
+    p_account_id uuid, p_period_start timestamptz, p_meter text, p_units numeric, p_at timestamptz)
+RETURNS void
+LANGUAGE plpgsql
+SET enable_seqscan = off
+AS $$
+DECLARE
+    found record;
+BEGIN
+    SELECT array_agg(s.id) AS ids, array_agg(least(s.charged_units,
+        p_units - s.reach + s.charged_units)) AS units
+    INTO found
+    FROM (
+        SELECT r.id, r.charged_units, sum(r.charged_units) OVER (
+            ORDER BY r.occurred_at DESC, r.id DESC) AS reach
+        FROM billing_records AS r
+        WHERE r.account_id = p_account_id AND r.billing_status = 'pending'
+            AND r.occurred_at >= p_period_start - interval '5 minutes'
+            AND r.period_start = p_period_start AND r.meter = p_meter AND r.kind = 'usage'
+            AND r.currency <> 'CREDIT' AND r.billing_method = 'subscription_included'
+            AND r.charged_units > 0 AND r.voids IS NULL
+            AND r.id NOT IN (
+                SELECT unnest(records) FROM usage_settlements
+                WHERE account_id = p_account_id)) AS s
+    WHERE s.reach - s.charged_units < p_units;
+    IF found.ids IS NULL THEN
+        RETURN;
+    END IF;
+    PERFORM usage_count_again(p_account_id, found.ids, -1);
+    UPDATE billing_records AS r
+    SET included_units = r.included_units + s.units, charged_units = r.charged_units - s.units,
+        total_amount = s.total, updated_at = p_at,
+        currency = CASE WHEN s.is_all THEN 'CREDIT' ELSE r.currency END,
+        billing_status = CASE WHEN s.is_all THEN 'completed' ELSE r.billing_status END
+    FROM (
+        SELECT u.id, u.units, u.units = b.charged_units AS is_all, usage_charge_units(
+            b.charged_units - u.units, b.unit_price, b.currency) AS total
+        FROM unnest(found.ids, found.units) AS u(id, units)
+        JOIN billing_records AS b ON b.id = u.id) AS s
+    WHERE r.id = s.id;
+    PERFORM usage_count_again(p_account_id, found.ids, 1);
+    INSERT INTO billing_events (id, account_id, billing_id, status_before, status_after, detail, at)
+    SELECT uuidv7(), p_account_id, r.id, 'pending', 'completed',
+        '{"reason": "included after all"}', p_at
+    FROM billing_records AS r
+    WHERE r.id = ANY (found.ids) AND r.billing_status = 'completed';
+END;
+$$;
+
 CREATE OR REPLACE FUNCTION usage_allotted(
     p_accounts usage_account[], p_kinds usage_kind[], p_uses usage_input[])
 RETURNS TABLE (
@@ -998,7 +1190,8 @@ BEGIN
     IF due.total_amount > 0 THEN
         p_records[1].transaction_id := (credit_capture_held(
             ROW(due.account_id, p_hold_id, due.total_amount,
-                coalesce('usage: ' || (due.kind).product_id, 'usage'),
+                coalesce(
+                    'usage: ' || coalesce((due.kind).product_id, (due.kind).operation), 'usage'),
                 jsonb_build_object(
                     'billing_id', public_id('bill', (due.use).id),
                     'product_id', (due.kind).product_id,
@@ -1071,7 +1264,7 @@ LANGUAGE sql STABLE AS $$
             CASE WHEN a.by_plan THEN '' ELSE 'p:' || (a.kind).product_id END AS owner,
             CASE WHEN a.by_plan THEN a.money ELSE a.paid_in END AS currency, x.price,
             a.rest > 0 AND CASE WHEN a.by_plan THEN a.lim ->> 'then' = 'overage'
-                ELSE (a.kind).product_id IS NOT NULL AND a.refusal IS NULL END AS costs,
+                ELSE (x.price).model IS NOT NULL AND a.refusal IS NULL END AS costs,
             (x.price).model <> 'per_unit' OR (x.price).free_units > 0 AS goes_on
         FROM usage_allotted(p_accounts, p_kinds, p_uses) AS a
         CROSS JOIN LATERAL (SELECT CASE WHEN a.by_plan THEN usage_price_of(a.lim -> 'price')
@@ -1117,6 +1310,40 @@ LANGUAGE sql STABLE AS $$
     FROM reached AS r
 $$;
 
+CREATE OR REPLACE FUNCTION usage_count_again(
+    p_account_id uuid, p_records uuid[], p_sign integer)
+RETURNS void
+LANGUAGE sql
+SET enable_seqscan = off
+AS $$
+    SELECT usage_add_counters(array_agg(ROW(
+        p_account_id, s.owner, s.grain, s.period_start, s.bucket, s.meter, s.facet,
+        p_sign * s.units, p_sign * s.events, greatest(0, s.maximum), greatest(0, s.maximum),
+        'epoch', p_sign * s.credits, p_sign * s.overage,
+        p_sign * s.overage_total)::usage_counter_sum))
+    FROM (
+        SELECT c.owner, c.grain, r.period_start, c.bucket, r.meter, c.facet, sum(c.units) AS units,
+            count(*) AS events, max(r.usage_amount) AS maximum,
+            coalesce(sum(r.total_amount) FILTER (WHERE r.currency = 'CREDIT'), 0) AS credits,
+            coalesce(sum(r.charged_units) FILTER (WHERE r.currency <> 'CREDIT'), 0) AS overage,
+            coalesce(sum(r.total_amount) FILTER (WHERE r.currency <> 'CREDIT'), 0)
+                AS overage_total
+        FROM billing_records AS r CROSS JOIN LATERAL usage_counters_of(ROW(
+            usage_facet(r.service_type, r.billing_method, r.billing_status, r.currency),
+            r.user_id, r.organization_id, r.operation, r.model, r.product_id,
+            r.meter IN (SELECT key FROM meters WHERE hourly),
+            -- As it was when it was counted first: by its day's counter of the product.
+            EXISTS (
+                SELECT FROM usage_counters AS p
+                WHERE p.account_id = p_account_id AND p.owner = 'p:' || r.product_id
+                    AND p.grain = 'day' AND p.period_start = r.period_start
+                    AND p.bucket = r.day_at),
+            r.included_units + r.charged_units, r.charged_units, r.total_amount, r.currency,
+            r.is_free_tier, r.day_at, r.occurred_at)::usage_countable) AS c
+        WHERE r.id = ANY (p_records) AND r.account_id = p_account_id
+        GROUP BY c.owner, c.grain, r.period_start, c.bucket, r.meter, c.facet) AS s
+$$;
+
 CREATE OR REPLACE FUNCTION usage_count_quotas(
     p_records usage_rated[], p_accounts usage_account[])
 RETURNS void
@@ -1153,6 +1380,46 @@ BEGIN
 END;
 $$;
 
+CREATE OR REPLACE FUNCTION usage_debit(p_records usage_rated[], p_contested integer[])
+RETURNS TABLE (members integer[], transaction_id uuid, available numeric)
+LANGUAGE sql AS $$
+    WITH scoped AS MATERIALIZED (
+        SELECT DISTINCT l.account_id, l.scope
+        FROM (SELECT DISTINCT account_id FROM unnest(p_records)) AS r
+        CROSS JOIN LATERAL (
+            SELECT account_id, scope FROM credit_lots
+            WHERE account_id = r.account_id AND is_open AND scope IS NOT NULL
+            OFFSET 0) AS l
+    ), due AS (
+        SELECT
+            r.account_id, s.scope, sum(r.total_amount) AS amount,
+            'usage/' || (array_agg((r.use).id ORDER BY r.ordinality))[1] AS key,
+            CASE WHEN count(*) = 1 THEN coalesce(
+                'usage: ' || min(coalesce((r.kind).product_id, (r.kind).operation)), 'usage')
+                ELSE 'usage: ' || count(*) || ' records' END AS reason,
+            r.billing_method = 'wallet_deduction' AS bought_only,
+            array_agg(r.ordinality::integer) AS members
+        FROM unnest(p_records) WITH ORDINALITY AS r
+        LEFT JOIN scoped AS s ON s.account_id = r.account_id AND s.scope = r.meter
+        WHERE r.billing_status = 'processing' AND r.failure IS NULL
+            AND (r.use).account <> ALL (p_contested)
+        GROUP BY r.account_id, (r.use).share, r.billing_method, s.scope
+        ORDER BY min(r.ordinality)
+    ), listed AS (
+        SELECT array_agg(ROW(
+            account_id, amount, key, key, reason, scope, bought_only, NULL, NULL, false
+            )::credit_debit_item) AS items
+        FROM due
+    ), paid AS (
+        SELECT d.place, d.transaction_id, d.available
+        FROM listed AS l CROSS JOIN LATERAL credit_debit_many(l.items) AS d
+        WHERE l.items IS NOT NULL
+    )
+    SELECT m.members, p.transaction_id, p.available
+    FROM paid AS p
+    JOIN (SELECT members, row_number() OVER () AS place FROM due) AS m ON m.place = p.place
+$$;
+
 CREATE OR REPLACE FUNCTION usage_default_terms(
     p_account_id uuid, p_at timestamptz,
     OUT plan_id uuid, OUT limits jsonb, OUT no_entitlement text)
@@ -1179,7 +1446,7 @@ LANGUAGE sql STABLE AS $$
     UNION ALL
     SELECT 'p:' || p_use.product_id, 'day', p_use.day_at, p_use.charged_units
     -- Not what goes beyond the plan's allowance, at the plan's price or for nothing.
-    WHERE p_use.is_graded AND (p_use.total_amount > 0 OR p_use.is_free_tier)
+    WHERE p_use.is_graded AND (p_use.total_amount <> 0 OR p_use.is_free_tier)
         AND (p_use.currency = 'CREDIT' OR split_part(p_use.facet, '|', 2) = 'payment_charge')
 $$;
 
@@ -1293,6 +1560,8 @@ AS $$
                     k.counts = 'sum' AND coalesce(k.method, '') <> 'payment_charge'
                     AND CASE WHEN k.product_id IS NULL
                         THEN coalesce(k.method, 'subscription_included') = 'subscription_included'
+                            AND (k.operation IS NULL OR k.method IS NOT NULL
+                                OR credit_cost(k.operation) IS NULL)
                         ELSE t.is_simple AND (coalesce(k.method, '') <> 'subscription_included'
                             OR t.unit_price = 0) END, false) AS is_fast
             FROM usage_metered_kinds(p_kinds) AS k
@@ -1313,6 +1582,28 @@ LANGUAGE sql STABLE AS $$
         SELECT FROM unnest(p_kinds) AS k
         WHERE (SELECT max_per_use FROM meters WHERE key = k.meter)
             < (SELECT max(amount) FROM unnest(p_uses)))
+$$;
+
+CREATE OR REPLACE FUNCTION usage_give_back(
+    p_account_id uuid, p_id uuid, p_entry uuid, p_amount numeric, p_at timestamptz)
+RETURNS uuid
+LANGUAGE plpgsql
+SET enable_seqscan = off
+AS $$
+DECLARE
+    name text := public_id('bill', p_id);
+    entry uuid;
+BEGIN
+    PERFORM credit_open(p_account_id, p_at);
+    entry := credit_give_back(
+        p_account_id, p_entry,
+        ARRAY(
+            SELECT v.transaction_id
+            FROM billing_records AS r JOIN billing_records AS v ON v.voids = r.id
+            WHERE r.transaction_id = p_entry AND r.account_id = p_account_id),
+        p_amount, name || '/void', 'usage taken back', name, p_at);
+    RETURN entry;
+END;
 $$;
 
 CREATE OR REPLACE FUNCTION usage_is_outdated(
@@ -1359,6 +1650,33 @@ $$;
 CREATE OR REPLACE FUNCTION usage_may_defer(p_account_id uuid, p_amount numeric) RETURNS boolean
 LANGUAGE sql STABLE AS $$
     SELECT u.unpaid + p_amount <= u.unpaid_limit FROM usage_unpaid(p_account_id) AS u
+$$;
+
+CREATE OR REPLACE FUNCTION usage_metered_kinds(p_kinds usage_kind[]) RETURNS SETOF usage_metered
+LANGUAGE sql
+SET enable_nestloop = on
+AS $$
+    SELECT
+        k.ordinality::integer, k.product_id, coalesce(k.service_type, p.service_type),
+        k.feature_type, k.operation, k.model, k.method, k.defers, coalesce(m.key, o.meter),
+        coalesce(m.kind, CASE WHEN o.meter IS NOT NULL THEN 'sum' END), coalesce(m.hourly, false)
+    FROM unnest(p_kinds) WITH ORDINALITY AS k
+    LEFT JOIN LATERAL (
+        SELECT meter, service_type FROM products
+        WHERE key = k.product_id AND is_active LIMIT 1) AS p ON true
+    CROSS JOIN LATERAL (
+        SELECT CASE WHEN k.product_id IS NULL AND k.feature_type IS NULL AND k.service_type IS NULL
+            AND credit_cost(k.operation) IS NOT NULL THEN 'operations' END) AS o(meter)
+    LEFT JOIN LATERAL (
+        SELECT key, kind, hourly FROM meters
+        WHERE is_active AND CASE
+            WHEN k.product_id IS NOT NULL THEN key = p.meter
+            WHEN k.feature_type IS NOT NULL
+                THEN key = k.feature_type OR feature_types ? k.feature_type
+            WHEN k.service_type IS NOT NULL THEN service_types ? k.service_type
+            ELSE key = o.meter END
+        ORDER BY key = k.feature_type DESC NULLS LAST, key
+        LIMIT 1) AS m ON true
 $$;
 
 CREATE OR REPLACE FUNCTION usage_note_unpaid(
@@ -1427,6 +1745,16 @@ BEGIN
 END;
 $$;
 
+CREATE OR REPLACE FUNCTION usage_operation_price(p_kind usage_metered) RETURNS usage_price
+LANGUAGE sql STABLE AS $$
+    SELECT ROW('per_unit', c.cost, 1, 0, NULL)::usage_price
+    FROM credit_cost(CASE
+        WHEN p_kind.product_id IS NULL AND (p_kind.method IS NULL
+            OR p_kind.method IN ('wallet_deduction', 'credit_consumption'))
+        THEN p_kind.operation END) AS c(cost)
+    WHERE c.cost IS NOT NULL
+$$;
+
 CREATE OR REPLACE FUNCTION usage_owed_debit(
     p_account_id uuid, p_id uuid, p_amount numeric, p_meter text, p_product_id text, p_method text)
 RETURNS credit_debit_item
@@ -1487,7 +1815,8 @@ RETURNS TABLE (
     price usage_price, refusal text)
 LANGUAGE sql STABLE AS $$
     WITH kinds AS MATERIALIZED (
-        SELECT k AS kind, (SELECT max_per_use FROM meters WHERE key = k.meter) AS max_per_use
+        SELECT k AS kind, (SELECT max_per_use FROM meters WHERE key = k.meter) AS max_per_use,
+            usage_operation_price(k) AS price
         FROM usage_metered_kinds(p_kinds) AS k
     ), terms AS MATERIALIZED (
         SELECT (k.kind).kind, t.currency, t.price, t.effective_from, t.effective_to
@@ -1500,7 +1829,7 @@ LANGUAGE sql STABLE AS $$
             LIMIT 10000) AS t
     ), sent AS (
         SELECT
-            u AS use, k.kind, k.max_per_use, a AS account,
+            u AS use, k.kind, k.max_per_use, k.price AS cost, a AS account,
             coalesce(u.used_at, a.as_of) AS used_at,
             coalesce(u.used_at < a.start_at, false) AS is_late,
             -- A card pays in the account's currency, by a price of the product in it.
@@ -1518,10 +1847,10 @@ LANGUAGE sql STABLE AS $$
             coalesce(l.zone, (s.account).zone) AS zone,
             usage_limit_of(
                 CASE WHEN s.is_late THEN usage_limits_in_force(l.limits, l.no_entitlement)
-                    ELSE (s.account).limits END,
+                    ELSE (s.account).limits END - CASE WHEN s.cost IS NULL THEN '' ELSE '*' END,
                 s.kind) AS lim,
             CASE WHEN s.is_late THEN l.currency ELSE (s.account).currency END AS money,
-            s.paid_in, coalesce(o.price, t.price) AS price
+            s.paid_in, coalesce(o.price, t.price, s.cost) AS price
         FROM sent AS s
         LEFT JOIN LATERAL (
             SELECT start_at, zone, limits, currency, no_entitlement FROM usage_periods
@@ -1539,7 +1868,7 @@ LANGUAGE sql STABLE AS $$
     )
     SELECT f.use, f.kind, f.account_id, f.as_of, f.used_at, f.is_late, f.period_start, f.zone,
         f.lim, f.money, f.paid_in, f.price,
-        CASE WHEN (f.use).amount > f.max_per_use THEN 'USAGE_TOO_LARGE'
+        CASE WHEN (f.use).amount > coalesce(f.max_per_use, 1000000000) THEN 'USAGE_TOO_LARGE'
             ELSE usage_refusal(f.kind, f.price, f.used_at, f.as_of) END
     FROM found AS f
 $$;
@@ -1765,9 +2094,8 @@ LANGUAGE sql STABLE AS $$
             current_setting('app.charging', true) IS DISTINCT FROM 'on'
             OR p_price.model IS NULL)
             THEN 'PAYMENT_CHARGE_NOT_OFFERED'
-        WHEN p_kind.product_id IS NULL
-                AND p_kind.method IN ('wallet_deduction', 'credit_consumption')
-            OR p_kind.product_id IS NOT NULL AND p_price.model IS NULL
+        WHEN p_price.model IS NULL AND (p_kind.product_id IS NOT NULL
+                OR p_kind.method IN ('wallet_deduction', 'credit_consumption'))
             OR p_kind.product_id IS NOT NULL AND p_kind.meter IS NULL
             THEN 'PRODUCT_PRICING_NOT_FOUND'
         WHEN p_kind.meter IS NULL THEN 'METER_NOT_FOUND'
@@ -1883,7 +2211,7 @@ BEGIN
     END IF;
     IF p_status = 'failed' THEN
         PERFORM usage_note_unpaid(p_account_id, ARRAY[p_id], p_at);
-    ELSIF p_status = 'completed' THEN
+    ELSIF p_status IN ('completed', 'refunded') THEN
         DELETE FROM unpaid_uses WHERE record_id = p_id;
         IF FOUND AND was.billing_method = 'payment_charge' AND was.billing_status = 'pending' THEN
             PERFORM account_watch(p_account_id, p_at, p_at);
@@ -1981,6 +2309,62 @@ LANGUAGE sql STABLE AS $$
         WHERE account_id = p_account_id AND model = 'per_unit' AND free_units = 0)
 $$;
 
+CREATE OR REPLACE FUNCTION usage_void(
+    p_account_id uuid, p_id uuid, p_detail jsonb, OUT verdict text, OUT void_id uuid)
+LANGUAGE plpgsql
+SET enable_seqscan = off
+AS $$
+DECLARE
+    shown text := coalesce(current_setting('app.accounts', true), '');
+    use usage_input;
+    known record;
+    account usage_account;
+    money numeric := 0;
+    entry uuid;
+BEGIN
+    PERFORM set_config('app.accounts', p_account_id::text, true);
+    -- The matter of a card's charge locks the record first.
+    PERFORM 1 FROM billing_records
+    WHERE id = p_id AND account_id = p_account_id AND billing_method = 'payment_charge'
+    FOR UPDATE;
+    SELECT 1, 1, r.occurred_at INTO use.place, use.account, use.used_at
+    FROM billing_records AS r WHERE r.id = p_id AND r.account_id = p_account_id;
+    account := (usage_open_accounts(ARRAY[p_account_id], ARRAY[use])).accounts[1];
+    SELECT r.id, r.kind, r.voids, r.billing_method AS method, r.billing_status AS status,
+        r.currency, r.total_amount AS total, r.transaction_id,
+        m.kind AS counts,
+        EXISTS (
+            SELECT FROM usage_settlements WHERE account_id = p_account_id AND p_id = ANY (records)
+        ) AS is_listed
+    INTO known
+    FROM billing_records AS r LEFT JOIN meters AS m ON m.key = r.meter
+    WHERE r.id = p_id AND r.account_id = p_account_id;
+    SELECT v.id INTO void_id FROM billing_records AS v WHERE v.voids = p_id;
+    verdict := CASE
+        WHEN known.id IS NULL THEN 'no_record'
+        WHEN known.kind <> 'usage' OR known.voids IS NOT NULL THEN 'correction'
+        WHEN void_id IS NOT NULL THEN 'duplicate'
+        WHEN known.counts IN ('max', 'last') THEN 'level'
+        WHEN known.currency <> 'CREDIT' AND known.method = 'payment_charge'
+            AND known.status IN ('pending', 'processing') THEN 'charging'
+        ELSE 'ok' END;
+    IF verdict = 'ok' THEN
+        void_id := uuidv7();
+        IF known.currency <> 'CREDIT' AND (known.status = 'completed' OR known.is_listed) THEN
+            money := known.total;
+        ELSIF known.currency = 'CREDIT' AND known.transaction_id IS NOT NULL THEN
+            entry := usage_give_back(
+                p_account_id, p_id, known.transaction_id, known.total, account.as_of);
+        END IF;
+        PERFORM usage_write_void(
+            account, p_id, void_id, money > 0, entry, p_detail || jsonb_build_object(
+                'billing_id', public_id('bill', p_id), 'money', public_decimal(money),
+                'credits', CASE WHEN entry IS NULL THEN '0' ELSE public_decimal(known.total) END));
+    END IF;
+    PERFORM set_config('app.accounts', shown, true);
+END;
+$$;
+
 CREATE OR REPLACE FUNCTION usage_write_accepted(
     p_records usage_rated[], p_accounts usage_account[])
 RETURNS void
@@ -2012,6 +2396,45 @@ BEGIN
         PERFORM usage_threshold(one.account_id, one.at);
         PERFORM set_config('app.accounts', shown, true);
     END LOOP;
+END;
+$$;
+
+CREATE OR REPLACE FUNCTION usage_write_void(
+    p_account usage_account, p_id uuid, p_void_id uuid, p_is_charged boolean, p_entry uuid,
+    p_detail jsonb)
+RETURNS void
+LANGUAGE plpgsql
+SET enable_seqscan = off
+AS $$
+DECLARE
+    me CONSTANT uuid := p_account.account_id;
+    method text := (SELECT r.billing_method FROM billing_records AS r WHERE r.id = p_id);
+BEGIN
+    INSERT INTO billing_records (
+        id, account_id, request_hash, user_id, organization_id, session_id, request_id, product_id,
+        service_type, feature_type, operation, model, meter, usage_amount, included_units,
+        charged_units, unit_price, total_amount, currency, billing_method, billing_status,
+        is_free_tier, is_late, transaction_id, detail, period_start, day_at, occurred_at,
+        created_at, updated_at, voids)
+    SELECT
+        p_void_id, r.account_id, 0, r.user_id, r.organization_id, r.session_id, r.request_id,
+        r.product_id, r.service_type, r.feature_type, r.operation, r.model, r.meter,
+        -r.usage_amount, -r.included_units, -r.charged_units, r.unit_price, -r.total_amount,
+        r.currency, CASE WHEN p_is_charged THEN 'payment_charge' ELSE r.billing_method END,
+        'refunded', r.is_free_tier, r.is_late, p_entry, p_detail, r.period_start, r.day_at,
+        r.occurred_at, p_account.as_of, p_account.as_of, r.id
+    FROM billing_records AS r WHERE r.id = p_id;
+    PERFORM usage_count_again(me, ARRAY[p_void_id], 1);
+    PERFORM usage_set_status(me, p_id, method, 'refunded', NULL, p_detail, p_account.as_of);
+    PERFORM usage_allot_again(me, r.period_start, r.meter, r.included_units, p_account.as_of)
+    FROM billing_records AS r WHERE r.id = p_id AND r.included_units > 0;
+    IF p_account.has_quotas THEN
+        PERFORM quota_roll_windows(me, p_account.zone, p_account.start_at, p_account.as_of);
+        PERFORM quota_apply(me, array_agg(ROW(
+            r.id, r.user_id, r.organization_id, r.meter, r.included_units + r.charged_units,
+            r.occurred_at, r.period_start)::quota_timed_use), p_account.as_of)
+        FROM billing_records AS r WHERE r.id = p_void_id;
+    END IF;
 END;
 $$;
 
@@ -2142,7 +2565,7 @@ SELECT
     id, account_id, user_id, operation, model, service_type, product_id, usage_amount,
     total_amount AS credits, transaction_id, occurred_at AS created_at
 FROM billing_records
-WHERE currency = 'CREDIT' AND total_amount > 0 AND billing_status = 'completed'
+WHERE currency = 'CREDIT' AND transaction_id IS NOT NULL
 UNION ALL
 SELECT
     transaction_id, account_id, user_id, operation, model, NULL, NULL, credits, credits,

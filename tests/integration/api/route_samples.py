@@ -367,6 +367,7 @@ BODIES: Final[dict[str, Callable[[Named], Any]]] = {
         "usage_amount": "1000",
         "pricing_context": {"subscription_id": named["subscription_id"]},
     },
+    "void_billing_record": lambda _: {"reason": "sent twice"},
     "process_billing": lambda named: {"billing_id": named["billing_id"]},
     "check_quota": lambda _: {"feature_type": "impressions", "requested_amount": "1"},
 }

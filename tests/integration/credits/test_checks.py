@@ -35,7 +35,9 @@ DAMAGE: dict[str, str] = {
     "the balance is the sum of the lots": LOTS,
     "what is held is held in lots": BALANCE.format("held = held + 1"),
     "what is held is held by open holds": OPEN_HOLDS,
-    "what was used is the sum of debits and captures": BALANCE.format("used = used + 1"),
+    "what was used is the sum of debits and captures, less what was given back": BALANCE.format(
+        "used = used + 1"
+    ),
     "what is owed is what forced debits left and grants have not paid": BALANCE.format(
         "debt = debt + 1"
     ),

@@ -5,7 +5,9 @@ RETURNS uuid
 LANGUAGE plpgsql AS $$
 DECLARE
     total numeric := credit_sum(p_parts);
-    spent numeric := CASE WHEN p_posting.kind IN ('debit', 'capture') THEN -total ELSE 0 END;
+    -- What is given back of a use counts as never used.
+    spent numeric := CASE WHEN p_posting.kind IN ('debit', 'capture', 'void') THEN -total
+        ELSE 0 END;
     -- A grant that pays what was owed: the balance and the debt go down together.
     owed numeric := CASE WHEN p_posting.kind = 'debt' THEN total ELSE 0 END;
     row_id uuid := uuidv7();

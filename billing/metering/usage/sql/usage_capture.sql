@@ -8,7 +8,8 @@ BEGIN
     IF due.total_amount > 0 THEN
         p_records[1].transaction_id := (credit_capture_held(
             ROW(due.account_id, p_hold_id, due.total_amount,
-                coalesce('usage: ' || (due.kind).product_id, 'usage'),
+                coalesce(
+                    'usage: ' || coalesce((due.kind).product_id, (due.kind).operation), 'usage'),
                 jsonb_build_object(
                     'billing_id', public_id('bill', (due.use).id),
                     'product_id', (due.kind).product_id,

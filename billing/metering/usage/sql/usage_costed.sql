@@ -14,7 +14,7 @@ LANGUAGE sql STABLE AS $$
             CASE WHEN a.by_plan THEN '' ELSE 'p:' || (a.kind).product_id END AS owner,
             CASE WHEN a.by_plan THEN a.money ELSE a.paid_in END AS currency, x.price,
             a.rest > 0 AND CASE WHEN a.by_plan THEN a.lim ->> 'then' = 'overage'
-                ELSE (a.kind).product_id IS NOT NULL AND a.refusal IS NULL END AS costs,
+                ELSE (x.price).model IS NOT NULL AND a.refusal IS NULL END AS costs,
             (x.price).model <> 'per_unit' OR (x.price).free_units > 0 AS goes_on
         FROM usage_allotted(p_accounts, p_kinds, p_uses) AS a
         CROSS JOIN LATERAL (SELECT CASE WHEN a.by_plan THEN usage_price_of(a.lim -> 'price')

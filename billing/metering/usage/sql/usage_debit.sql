@@ -16,7 +16,8 @@ LANGUAGE sql AS $$
         SELECT
             r.account_id, s.scope, sum(r.total_amount) AS amount,
             'usage/' || (array_agg((r.use).id ORDER BY r.ordinality))[1] AS key,
-            CASE WHEN count(*) = 1 THEN coalesce('usage: ' || min((r.kind).product_id), 'usage')
+            CASE WHEN count(*) = 1 THEN coalesce(
+                'usage: ' || min(coalesce((r.kind).product_id, (r.kind).operation)), 'usage')
                 ELSE 'usage: ' || count(*) || ' records' END AS reason,
             r.billing_method = 'wallet_deduction' AS bought_only,
             array_agg(r.ordinality::integer) AS members

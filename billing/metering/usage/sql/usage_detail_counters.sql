@@ -14,6 +14,6 @@ LANGUAGE sql STABLE AS $$
     UNION ALL
     SELECT 'p:' || p_use.product_id, 'day', p_use.day_at, p_use.charged_units
     -- Not what goes beyond the plan's allowance, at the plan's price or for nothing.
-    WHERE p_use.is_graded AND (p_use.total_amount > 0 OR p_use.is_free_tier)
+    WHERE p_use.is_graded AND (p_use.total_amount <> 0 OR p_use.is_free_tier)
         AND (p_use.currency = 'CREDIT' OR split_part(p_use.facet, '|', 2) = 'payment_charge')
 $$;

@@ -30,6 +30,8 @@ AS $$
                     k.counts = 'sum' AND coalesce(k.method, '') <> 'payment_charge'
                     AND CASE WHEN k.product_id IS NULL
                         THEN coalesce(k.method, 'subscription_included') = 'subscription_included'
+                            AND (k.operation IS NULL OR k.method IS NOT NULL
+                                OR credit_cost(k.operation) IS NULL)
                         ELSE t.is_simple AND (coalesce(k.method, '') <> 'subscription_included'
                             OR t.unit_price = 0) END, false) AS is_fast
             FROM usage_metered_kinds(p_kinds) AS k

@@ -1,6 +1,6 @@
--- Uses with the price of their time, an agreed one before the product's own, and the period they
--- fall into; `lim` is what limits them, or `*`. `refusal` says why a use is refused whatever else
--- happens: no price, too old …
+-- Uses with the price of their time, an agreed one before the product's own, else that of their
+-- operation, and the period they fall into; `lim` is what limits them, or `*`. `refusal` says why a
+-- use is refused whatever else happens: no price, too old …
 -- Inlined into usage_rate_uses.
 CREATE OR REPLACE FUNCTION usage_priced(
     p_accounts usage_account[], p_kinds usage_kind[], p_uses usage_input[])
@@ -10,7 +10,8 @@ RETURNS TABLE (
     price usage_price, refusal text)
 LANGUAGE sql STABLE AS $$
     WITH kinds AS MATERIALIZED (
-        SELECT k AS kind, (SELECT max_per_use FROM meters WHERE key = k.meter) AS max_per_use
+        SELECT k AS kind, (SELECT max_per_use FROM meters WHERE key = k.meter) AS max_per_use,
+            usage_operation_price(k) AS price
         FROM usage_metered_kinds(p_kinds) AS k
     ), terms AS MATERIALIZED (
         SELECT (k.kind).kind, t.currency, t.price, t.effective_from, t.effective_to
@@ -23,7 +24,7 @@ LANGUAGE sql STABLE AS $$
             LIMIT 10000) AS t
     ), sent AS (
         SELECT
-            u AS use, k.kind, k.max_per_use, a AS account,
+            u AS use, k.kind, k.max_per_use, k.price AS cost, a AS account,
             coalesce(u.used_at, a.as_of) AS used_at,
             coalesce(u.used_at < a.start_at, false) AS is_late,
             -- A card pays in the account's currency, by a price of the product in it.
@@ -41,10 +42,10 @@ LANGUAGE sql STABLE AS $$
             coalesce(l.zone, (s.account).zone) AS zone,
             usage_limit_of(
                 CASE WHEN s.is_late THEN usage_limits_in_force(l.limits, l.no_entitlement)
-                    ELSE (s.account).limits END,
+                    ELSE (s.account).limits END - CASE WHEN s.cost IS NULL THEN '' ELSE '*' END,
                 s.kind) AS lim,
             CASE WHEN s.is_late THEN l.currency ELSE (s.account).currency END AS money,
-            s.paid_in, coalesce(o.price, t.price) AS price
+            s.paid_in, coalesce(o.price, t.price, s.cost) AS price
         FROM sent AS s
         LEFT JOIN LATERAL (
             SELECT start_at, zone, limits, currency, no_entitlement FROM usage_periods
@@ -62,7 +63,7 @@ LANGUAGE sql STABLE AS $$
     )
     SELECT f.use, f.kind, f.account_id, f.as_of, f.used_at, f.is_late, f.period_start, f.zone,
         f.lim, f.money, f.paid_in, f.price,
-        CASE WHEN (f.use).amount > f.max_per_use THEN 'USAGE_TOO_LARGE'
+        CASE WHEN (f.use).amount > coalesce(f.max_per_use, 1000000000) THEN 'USAGE_TOO_LARGE'
             ELSE usage_refusal(f.kind, f.price, f.used_at, f.as_of) END
     FROM found AS f
 $$;

@@ -24,7 +24,7 @@ BEGIN
     END IF;
     IF p_status = 'failed' THEN
         PERFORM usage_note_unpaid(p_account_id, ARRAY[p_id], p_at);
-    ELSIF p_status = 'completed' THEN
+    ELSIF p_status IN ('completed', 'refunded') THEN
         DELETE FROM unpaid_uses WHERE record_id = p_id;
         IF FOUND AND was.billing_method = 'payment_charge' AND was.billing_status = 'pending' THEN
             PERFORM account_watch(p_account_id, p_at, p_at);

@@ -26,7 +26,7 @@ ServiceType = Literal[
 
 MAX_EVENT_BYTES: Final = 262_144
 _AMOUNT: Final = re.compile(r"(?=[0-9.]*[1-9])[0-9]{1,15}(\.[0-9]{1,12})?")
-_NAMES: Final = ("product_id", "service_type", "feature_type")
+_NAMES: Final = ("product_id", "service_type", "feature_type", "operation")
 
 
 class UseDetail(TypedDict, total=False):
@@ -117,7 +117,7 @@ def _check(body: Mapping[str, Any]) -> None:
     if unknown:
         raise InvalidEvent(f"{min(unknown)}: no such field")
     if not any(name in body for name in _NAMES):
-        raise InvalidEvent("name a product_id, a service_type or a feature_type")
+        raise InvalidEvent("name a product_id, a service_type, a feature_type or an operation")
     for name in sorted(_TEXTS & body.keys()):
         text = body[name]
         if not isinstance(text, str) or not 1 <= len(text) <= 255:

@@ -1,0 +1,50 @@
+-- Units of the plan's allowance are free again in a cycle: they cover what goes beyond it and is on
+-- no invoice yet, the latest use first. Expects the account's lock.
+CREATE OR REPLACE FUNCTION usage_allot_again(
+    p_account_id uuid, p_period_start timestamptz, p_meter text, p_units numeric, p_at timestamptz)
+RETURNS void
+LANGUAGE plpgsql
+SET enable_seqscan = off
+AS $$
+DECLARE
+    found record;
+BEGIN
+    SELECT array_agg(s.id) AS ids, array_agg(least(s.charged_units,
+        p_units - s.reach + s.charged_units)) AS units
+    INTO found
+    FROM (
+        SELECT r.id, r.charged_units, sum(r.charged_units) OVER (
+            ORDER BY r.occurred_at DESC, r.id DESC) AS reach
+        FROM billing_records AS r
+        WHERE r.account_id = p_account_id AND r.billing_status = 'pending'
+            AND r.occurred_at >= p_period_start - interval '5 minutes'
+            AND r.period_start = p_period_start AND r.meter = p_meter AND r.kind = 'usage'
+            AND r.currency <> 'CREDIT' AND r.billing_method = 'subscription_included'
+            AND r.charged_units > 0 AND r.voids IS NULL
+            AND r.id NOT IN (
+                SELECT unnest(records) FROM usage_settlements
+                WHERE account_id = p_account_id)) AS s
+    WHERE s.reach - s.charged_units < p_units;
+    IF found.ids IS NULL THEN
+        RETURN;
+    END IF;
+    PERFORM usage_count_again(p_account_id, found.ids, -1);
+    UPDATE billing_records AS r
+    SET included_units = r.included_units + s.units, charged_units = r.charged_units - s.units,
+        total_amount = s.total, updated_at = p_at,
+        currency = CASE WHEN s.is_all THEN 'CREDIT' ELSE r.currency END,
+        billing_status = CASE WHEN s.is_all THEN 'completed' ELSE r.billing_status END
+    FROM (
+        SELECT u.id, u.units, u.units = b.charged_units AS is_all, usage_charge_units(
+            b.charged_units - u.units, b.unit_price, b.currency) AS total
+        FROM unnest(found.ids, found.units) AS u(id, units)
+        JOIN billing_records AS b ON b.id = u.id) AS s
+    WHERE r.id = s.id;
+    PERFORM usage_count_again(p_account_id, found.ids, 1);
+    INSERT INTO billing_events (id, account_id, billing_id, status_before, status_after, detail, at)
+    SELECT uuidv7(), p_account_id, r.id, 'pending', 'completed',
+        '{"reason": "included after all"}', p_at
+    FROM billing_records AS r
+    WHERE r.id = ANY (found.ids) AND r.billing_status = 'completed';
+END;
+$$;

@@ -1,0 +1,35 @@
+-- Add records that are there to the counters they go into, or (sign -1) take them out. Expects the
+-- account's lock.
+CREATE OR REPLACE FUNCTION usage_count_again(
+    p_account_id uuid, p_records uuid[], p_sign integer)
+RETURNS void
+LANGUAGE sql
+SET enable_seqscan = off
+AS $$
+    SELECT usage_add_counters(array_agg(ROW(
+        p_account_id, s.owner, s.grain, s.period_start, s.bucket, s.meter, s.facet,
+        p_sign * s.units, p_sign * s.events, greatest(0, s.maximum), greatest(0, s.maximum),
+        'epoch', p_sign * s.credits, p_sign * s.overage,
+        p_sign * s.overage_total)::usage_counter_sum))
+    FROM (
+        SELECT c.owner, c.grain, r.period_start, c.bucket, r.meter, c.facet, sum(c.units) AS units,
+            count(*) AS events, max(r.usage_amount) AS maximum,
+            coalesce(sum(r.total_amount) FILTER (WHERE r.currency = 'CREDIT'), 0) AS credits,
+            coalesce(sum(r.charged_units) FILTER (WHERE r.currency <> 'CREDIT'), 0) AS overage,
+            coalesce(sum(r.total_amount) FILTER (WHERE r.currency <> 'CREDIT'), 0)
+                AS overage_total
+        FROM billing_records AS r CROSS JOIN LATERAL usage_counters_of(ROW(
+            usage_facet(r.service_type, r.billing_method, r.billing_status, r.currency),
+            r.user_id, r.organization_id, r.operation, r.model, r.product_id,
+            r.meter IN (SELECT key FROM meters WHERE hourly),
+            -- As it was when it was counted first: by its day's counter of the product.
+            EXISTS (
+                SELECT FROM usage_counters AS p
+                WHERE p.account_id = p_account_id AND p.owner = 'p:' || r.product_id
+                    AND p.grain = 'day' AND p.period_start = r.period_start
+                    AND p.bucket = r.day_at),
+            r.included_units + r.charged_units, r.charged_units, r.total_amount, r.currency,
+            r.is_free_tier, r.day_at, r.occurred_at)::usage_countable) AS c
+        WHERE r.id = ANY (p_records) AND r.account_id = p_account_id
+        GROUP BY c.owner, c.grain, r.period_start, c.bucket, r.meter, c.facet) AS s
+$$;

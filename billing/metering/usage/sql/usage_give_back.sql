@@ -1,0 +1,23 @@
+-- The credits that a use cost go back to the lots of the entry that paid it, which may have paid
+-- others that were taken back before. Answers the new entry. Expects the account's lock.
+CREATE OR REPLACE FUNCTION usage_give_back(
+    p_account_id uuid, p_id uuid, p_entry uuid, p_amount numeric, p_at timestamptz)
+RETURNS uuid
+LANGUAGE plpgsql
+SET enable_seqscan = off
+AS $$
+DECLARE
+    name text := public_id('bill', p_id);
+    entry uuid;
+BEGIN
+    PERFORM credit_open(p_account_id, p_at);
+    entry := credit_give_back(
+        p_account_id, p_entry,
+        ARRAY(
+            SELECT v.transaction_id
+            FROM billing_records AS r JOIN billing_records AS v ON v.voids = r.id
+            WHERE r.transaction_id = p_entry AND r.account_id = p_account_id),
+        p_amount, name || '/void', 'usage taken back', name, p_at);
+    RETURN entry;
+END;
+$$;

@@ -1,0 +1,115 @@
+"""A wrong use taken back: its counters, quotas and credits, and the money that was charged for it.
+
+What an invoice or a card charged goes to the money balance, which the next invoice takes: an
+invoice stands as it was issued.
+"""
+
+import json
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.core import clock, ids
+from billing.core.errors import Conflict, NotFound
+from billing.core.frozen import Frozen
+from billing.core.money import exponent, round_minor
+from billing.core.prepared import Prepared
+from billing.matters.effects import Announce
+from billing.metering.usage import store
+from billing.metering.usage.schemas import BillingRecord
+from billing.money.invoices import balances
+from billing.platform.outbox import service as outbox
+
+_VOID: Final = Prepared(
+    text("SELECT verdict, void_id FROM usage_void(:account_id, :record_id, CAST(:detail AS jsonb))")
+)
+_REFUSED: Final = {
+    "correction": "this record corrects others, and is no use",
+    "level": "a level is corrected by its next reading",
+    "charging": "its card is being charged: take it back when that is decided",
+}
+
+
+class Voided(Frozen):
+    """A use that was taken back, and what came back with it."""
+
+    record: BillingRecord
+    correction: BillingRecord
+    """The record with its figures below zero."""
+
+    @property
+    def credits(self) -> Decimal:
+        """Credits that went back to their lots."""
+        return Decimal(self._detail["credits"])
+
+    @property
+    def balance_minor(self) -> int:
+        """Money that went to the money balance, in minor units."""
+        return _minor(Decimal(self._detail["money"]), self.record.currency)
+
+    @property
+    def reason(self) -> str:
+        """The reason of the one who took it back first."""
+        return str(self._detail["reason"])
+
+    @property
+    def _detail(self) -> dict[str, Any]:
+        return self.correction.detail or {}
+
+
+async def void(
+    connection: AsyncConnection, account_id: UUID, record_id: UUID, reason: str
+) -> Voided:
+    """Take a use back, once; a second call answers the first.
+
+    Errors: BILLING_RECORD_NOT_FOUND; BILLING_RECORD_STATE for what is no use, a level's reading,
+    or a use whose card is being charged.
+    """
+    detail = json.dumps({"reason": reason})
+    row = await _VOID.one(connection, account_id=account_id, record_id=record_id, detail=detail)
+    if row["verdict"] == "no_record":
+        raise NotFound("BILLING_RECORD_NOT_FOUND", "no such billing record")
+    if row["verdict"] in _REFUSED:
+        raise Conflict("BILLING_RECORD_STATE", _REFUSED[row["verdict"]])
+    done = Voided(
+        record=await store.get_record(connection, account_id, record_id),
+        correction=await store.get_record(connection, account_id, row["void_id"]),
+    )
+    if row["verdict"] == "ok":
+        at = await clock.now(connection, account_id)
+        await _give_money(connection, done, at)
+        await _tell(connection, done, at)
+    return done
+
+
+async def _give_money(connection: AsyncConnection, done: Voided, at: datetime) -> None:
+    if not done.balance_minor:
+        return
+    await balances.adjust(
+        connection,
+        done.record.account_id,
+        adjustment_id=done.correction.id,
+        amount_minor=done.balance_minor,
+        currency=done.record.currency,
+        reason=f"{ids.encode(ids.BILLING_RECORD, done.record.id)} was taken back: {done.reason}",
+        at=at,
+    )
+
+
+async def _tell(connection: AsyncConnection, done: Voided, at: datetime) -> None:
+    subject = ids.encode(ids.BILLING_RECORD, done.record.id)
+    facts = {
+        "billing_id": subject, "correction_id": ids.encode(ids.BILLING_RECORD, done.correction.id),
+        "credits": f"{done.credits:f}", "balance_cents": done.balance_minor,
+        "currency": done.record.currency, "reason": done.reason,
+    }  # fmt: skip
+    told = Announce(done.record.account_id, "usage.voided", subject, facts)
+    await outbox.announce(connection, told, at)
+
+
+def _minor(amount: Decimal, currency: str) -> int:
+    return round_minor(amount.scaleb(exponent(currency))) if amount else 0

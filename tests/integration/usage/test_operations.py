@@ -1,0 +1,75 @@
+"""An operation without a product costs what its row says, else the built-in price [F5]."""
+
+from decimal import Decimal
+from typing import Any, Final
+from uuid import uuid4
+
+from billing.catalog.plans.rules import BUILT_IN_COSTS
+from billing.insight.integrity import service as integrity
+from tests.integration.usage.conftest import V1, NewShop, Shop
+from tests.integration.usage.test_held import hold
+
+NO_PLAN_LIMITS: Final[dict[str, Any]] = {"service_type": "agent_execution"}
+
+
+async def put_cost(shop: Shop, operation: str, body: dict[str, Any]) -> None:
+    answer = await shop.api.client.put(
+        f"{V1}/admin/credit-costs/{operation}", json=body, headers=shop.api.admin()
+    )
+    assert answer.status_code == 200, answer.text
+
+
+async def test_the_price_is_the_row_else_the_built_in_one(new_shop: NewShop) -> None:
+    shop = await new_shop("100")
+    operation = f"op-{uuid4().hex[:12]}"
+    assert (await shop.post("/usage/record", {"operation": operation, "usage_amount": "1"})).json()[
+        "code"
+    ] == "METER_NOT_FOUND"
+    await put_cost(shop, operation, {"cost": "12"})
+    use = {"operation": operation, "usage_amount": "2", "event_id": "e-1"}
+    done = await shop.post("/usage/record", use)
+    assert done.status_code == 201, done.text
+    assert [done.json()[name] for name in ("total_cost", "unit_price", "meter")] == [
+        "24.00", "12.00", "operations",
+    ]  # fmt: skip
+    named: dict[str, Any] = {"product_id": None, "operation": "content_writing"}
+    assert (await shop.record("1", **named))["total_cost"] == "10.00"
+    held = await hold(shop, "30")
+    spent = await shop.record("1", **named, **NO_PLAN_LIMITS, hold_id=held)
+    assert (spent["total_cost"], spent["meter"]) == ("10.00", "agent_execution")
+    rows = [{"operation": "content_writing", "usage_amount": "1"}] * 2
+    assert (await shop.batch(*rows))["recorded"] == 2
+    assert await shop.balance() == Decimal(100 - 24 - 10 - 10 - 20)
+    short = await shop.record("4", status=402, **named)
+    assert (short["required"], short["available"]) == ("40.00", "36.00")
+    await put_cost(shop, operation, {"cost": "12", "is_active": False})
+    gone = await shop.post("/usage/record", use | {"event_id": "e-2"})
+    assert gone.status_code == 404
+    summary = await shop.get("/usage/summary")
+    assert {one["name"]: one["credits"] for one in summary["by_operation"]} == {
+        "content_writing": "40.00", operation: "24.00",
+    }  # fmt: skip
+    assert (await integrity.examine(shop.api.database, shop.id)).ok
+
+
+async def test_a_plan_that_limits_the_meter_pays_first(new_shop: NewShop) -> None:
+    shop = await new_shop("100")
+    named: dict[str, Any] = {"feature_type": "ai_responses", "operation": "content_writing"}
+    covered = await shop.record("1", **named)
+    assert (covered["total_cost"], covered["is_included_in_subscription"]) == ("0", True)
+    plain = await shop.record("1", service_type="agent_execution", operation="unheard_of")
+    assert plain["total_cost"] == "0"
+    by_plan = await shop.record(
+        "1", service_type="agent_execution", operation="assessment",
+        billing_method="subscription_included",
+    )  # fmt: skip
+    assert by_plan["total_cost"] == "0"
+    assert await shop.balance() == 100
+
+
+async def test_both_lists_of_built_in_prices_are_one(new_shop: NewShop) -> None:
+    shop = await new_shop()
+    for operation, cost in BUILT_IN_COSTS.items():
+        (found,) = await shop.rows(f"SELECT credit_cost('{operation}')")
+        assert found == (cost,), operation
+    assert await shop.rows("SELECT credit_cost('unheard_of'), credit_cost(NULL)") == [(None, None)]

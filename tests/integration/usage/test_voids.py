@@ -1,0 +1,221 @@
+"""A wrong use taken back: counters, quotas, credits and money follow, once."""
+
+import asyncio
+from decimal import Decimal
+from typing import Any, Final
+from uuid import uuid4
+
+from billing.insight.integrity import service as integrity
+from billing.ledger.credits import service as credits
+from billing.metering.usage import counter_rebuild
+from tests.integration.actors import Actors
+from tests.integration.arrears.test_offered_charges import CARD, sell
+from tests.integration.usage.conftest import V1, NewShop, Shop
+from tests.integration.usage.test_held import balance_and_held, hold
+
+WHY: Final = {"reason": "sent twice by mistake"}
+
+
+async def void(shop: Shop, record: dict[str, Any], status: int = 200) -> dict[str, Any]:
+    headers = shop.api.token("*", ["service"], "meter")
+    path = f"{V1}/billing/records/{record['billing_id']}/void"
+    answer = await shop.api.client.post(path, json=WHY, headers=headers)
+    assert answer.status_code == status, answer.text
+    return dict(answer.json())
+
+
+async def books_agree(shop: Shop) -> None:
+    report = await integrity.examine(shop.api.database, shop.id)
+    assert report.ok, report.wrong
+
+
+async def test_a_use_taken_back_leaves_nothing_used_and_its_credits_in_their_lot(
+    new_shop: NewShop,
+) -> None:
+    shop = await new_shop("10")
+    await shop.grant("3", paid=False)
+    await shop.quota("2000", service_type="model_inference")
+    kept = await shop.record("500", user_id="ann", operation="chat", model="gpt-4")
+    wrong = await shop.record("1500", user_id="ann", operation="chat", model="gpt-4")
+    assert (await shop.record("1", status=429))["code"] == "QUOTA_EXCEEDED"
+    done = await void(shop, wrong)
+    assert (done["credits_returned"], done["billing_status"]) == ("3.00", "refunded")
+    assert await void(shop, wrong) == done
+    assert await balance_and_held(shop) == ("12.00", "0")
+    lots = await shop.get("/billing/credits/lots")
+    assert sorted(lot["remaining"] for lot in lots["data"]) == ["10.00", "2.00"]
+    overview = await shop.get("/billing/credits/balance")
+    assert overview["credits_used_this_month"] == "1.00"
+    used = await shop.get("/usage/current")
+    assert used["current_period"]["model_inference"] == "500.00"
+    summary = await shop.get("/usage/summary")
+    assert (summary["total_credits"], summary["by_operation"][0]["quantity"]) == ("1.00", "500.00")
+    limits = await shop.get("/usage/limits")
+    assert [one["used"] for one in limits if one["source"] == "quota"] == ["500.00"]
+    logs = await shop.get("/usage/logs")
+    assert [(one["total_amount"], one["billing_status"]) for one in logs["data"]] == [
+        ("-3.00", "refunded"), ("3.00", "refunded"), ("1.00", "completed"),
+    ]  # fmt: skip
+    correction = await shop.get(f"/billing/records/{done['correction_id']}")
+    assert (correction["voids"], correction["usage_amount"]) == (wrong["billing_id"], "-1500.00")
+    entry = await shop.get(f"/billing/credits/transactions/{done['transaction_id']}")
+    assert (entry["kind"], entry["amount"], entry["subject"]) == (
+        "void",
+        "3.00",
+        wrong["billing_id"],
+    )
+    await shop.record("1500")
+    assert (await void(shop, correction, 409))["code"] == "BILLING_RECORD_STATE"
+    assert (await void(shop, {"billing_id": "bill_none"}, 404))[
+        "code"
+    ] == "BILLING_RECORD_NOT_FOUND"
+    assert (await shop.get(f"/billing/records/{kept['billing_id']}"))[
+        "billing_status"
+    ] == "completed"
+    await books_agree(shop)
+
+
+async def test_only_operators_and_services_take_a_use_back(new_shop: NewShop) -> None:
+    shop = await new_shop("10")
+    wrong = await shop.record()
+    for role in ("member", "billing"):
+        answer = await shop.post(f"/billing/records/{wrong['billing_id']}/void", WHY, role)
+        assert answer.status_code == 403
+    path = f"{V1}/billing/records/{wrong['billing_id']}/void"
+    for body in ({}, {"reason": ""}):
+        answer = await shop.api.client.post(path, json=body, headers=shop.api.admin())
+        assert answer.status_code == 422
+    done = await shop.api.client.post(path, json=WHY, headers=shop.api.admin())
+    assert done.json()["credits_returned"] == "2.00"
+    await books_agree(shop)
+
+
+async def test_uses_paid_by_one_entry_come_back_one_by_one(new_shop: NewShop) -> None:
+    shop = await new_shop()
+    for amount in ("1.5", "2.25", "20"):
+        await shop.grant(amount)
+    rows = [
+        {"product_id": "gpt-4", "usage_amount": amount, "event_id": str(uuid4())}
+        for amount in ("500", "700", "300", "900")
+    ]
+    await shop.batch(*rows)
+    records = (await shop.get("/billing/records"))["data"]
+    assert len({one["transaction_id"] for one in records}) == 1
+    for record in records[:3]:
+        await void(shop, record)
+        await books_agree(shop)
+    left = records[3]["total_amount"]
+    assert (await shop.get("/billing/credits/balance"))["credits_used_this_month"] == left
+    await void(shop, records[3])
+    lots = (await shop.get("/billing/credits/lots"))["data"]
+    assert all(lot["remaining"] == lot["amount"] for lot in lots)
+    await books_agree(shop)
+
+
+async def test_a_use_that_a_hold_paid_and_one_put_off_are_taken_back(new_shop: NewShop) -> None:
+    shop = await new_shop("10")
+    held = await shop.record(hold_id=await hold(shop))
+    assert (await void(shop, held))["credits_returned"] == "2.00"
+    assert await balance_and_held(shop) == ("10.00", "0")
+    late = await shop.record("30000", on_insufficient="defer")
+    assert late["billing_status"] == "pending"
+    assert (await void(shop, late))["credits_returned"] == "0"
+    paid = await shop.post("/billing/process", {"billing_id": late["billing_id"]})
+    assert paid.json()["billing_status"] == "refunded"
+    assert await balance_and_held(shop) == ("10.00", "0")
+    free = await shop.record("3", feature_type="impressions")
+    await void(shop, free)
+    assert (await shop.get("/usage/current"))["current_period"]["impressions"] == "0"
+    await books_agree(shop)
+
+
+async def test_credits_of_a_lot_that_is_over_do_not_stay(new_shop: NewShop) -> None:
+    shop = await new_shop(is_test=True, clock_at="2027-01-01T10:00:00Z")
+    answer = await shop.api.client.post(
+        f"{V1}/admin/credits/adjust",
+        json={"account_id": shop.account["id"], "amount": "5", "reason": "gift",
+              "expires_at": "2027-01-02T00:00:00Z"},
+        headers=shop.api.admin() | {"Idempotency-Key": str(uuid4())},
+    )  # fmt: skip
+    assert answer.status_code == 201, answer.text
+    wrong = await shop.record()
+    async with shop.api.database.operator() as connection:
+        await connection.exec_driver_sql(
+            f"UPDATE accounts SET clock_at = clock_at + interval '2 days' WHERE id = '{shop.id}'"
+        )
+    assert (await void(shop, wrong))["credits_returned"] == "2.00"
+    assert await balance_and_held(shop) == ("0", "0")
+    await books_agree(shop)
+
+
+async def test_what_a_card_paid_at_once_goes_to_the_money_balance(actors: Actors) -> None:
+    customer, product = await actors.customer(), await sell(actors, USD="2")
+    await customer.save_card()
+    use = {"product_id": product, "usage_amount": "3", "billing_method": CARD, "event_id": "e-1"}
+    paid = await customer.ask("POST", "/usage/record", use)
+    path = f"/billing/records/{paid['billing_id']}/void"
+    for _ in range(2):
+        done = await actors.operate("POST", path, WHY)
+        assert (done["balance_cents"], done["credits_returned"]) == (600, "0")
+    assert (await customer.ask("GET", "/billing/balance"))["balance_cents"] == 600
+    again = await customer.ask("POST", "/billing/process", {"billing_id": paid["billing_id"]})
+    assert again["billing_status"] == "refunded"
+
+
+async def test_credits_of_a_grant_that_was_taken_back_do_not_stay(new_shop: NewShop) -> None:
+    shop = await new_shop()
+    async with shop.api.database.tenant(shop.id) as connection:
+        facts: dict[str, Any] = {"account_id": shop.id, "key": "pack", "reason": "test"}
+        await credits.grant(connection, amount=Decimal(5), kind="purchase", is_paid=True, **facts)
+    wrong = await shop.record()
+    async with shop.api.database.tenant(shop.id) as connection:
+        back = await credits.clawback(
+            connection, account_id=shop.id, grant_key="pack", amount=Decimal(5), key="back",
+            reason="refund",
+        )  # fmt: skip
+    assert (back.taken, back.loss) == (Decimal(3), Decimal(2))
+    await void(shop, wrong)
+    assert await balance_and_held(shop) == ("0", "0")
+    await books_agree(shop)
+
+
+async def test_a_use_that_was_owed_pays_the_debt_back(new_shop: NewShop) -> None:
+    shop = await new_shop("1")
+    answer = await shop.api.client.put(
+        f"{V1}/admin/accounts/{shop.account['id']}/overdraft",
+        json={"overdraft": "5", "reason": "trusted"}, headers=shop.api.admin(),
+    )  # fmt: skip
+    assert answer.status_code == 200, answer.text
+    late = await shop.record("1500", on_insufficient="defer")
+    forced = {"billing_id": late["billing_id"], "force_charge": True}
+    headers = shop.api.token("*", ["service"]) | {"X-Account-Id": shop.account["id"]}
+    paid = await shop.api.client.post(f"{V1}/billing/process", json=forced, headers=headers)
+    assert paid.json()["billing_status"] == "completed", paid.text
+    assert (await shop.get("/billing/credits/balance"))["debt"] == "2.00"
+    await void(shop, late)
+    after = await shop.get("/billing/credits/balance")
+    assert (after["debt"], after["credits"]) == ("0", "1.00")
+    await books_agree(shop)
+
+
+async def test_free_units_rolling_quotas_and_levels(new_shop: NewShop) -> None:
+    shop = await new_shop("10")
+    await shop.quota("1500", service_type="model_inference", window="rolling", span_seconds=3600)
+    wrong = await shop.record("900", product_id="gpt-4-mini")
+    await shop.record("700", product_id="gpt-4-mini", status=429)
+    await void(shop, wrong)
+    again = await shop.record("900", product_id="gpt-4-mini")
+    assert (again["total_cost"], again["is_free_tier"]) == (wrong["total_cost"], True)
+    await books_agree(shop)
+    assert await counter_rebuild.compare(shop.api.database, shop.id) == []
+    level = await shop.record("1", feature_type="storage_gb")
+    assert (await void(shop, level, 409))["code"] == "BILLING_RECORD_STATE"
+
+
+async def test_many_at_once_take_a_use_back_once(new_shop: NewShop) -> None:
+    shop = await new_shop("10")
+    wrong = await shop.record()
+    answers = await asyncio.gather(*(void(shop, wrong) for _ in range(8)))
+    assert all(answer == answers[0] for answer in answers)
+    assert await balance_and_held(shop) == ("10.00", "0")
+    await books_agree(shop)

@@ -8,8 +8,8 @@ from typing import ClassVar
 from sandbox.control import Json
 from tests.integration.actors import Actors, Customer
 from tests.integration.faults.flows import START, Flow, NotYet, insist
+from tests.integration.faults.recovery_flows import CONFIRM, walked
 
-CONFIRM = "POST /v1/payment_intents/{intent}/confirm"
 SUBSCRIPTION = "/billing/subscription"
 
 
@@ -95,6 +95,43 @@ class NewStart(MoreOfAnAddOn):
         assert (now["status"], now["pause_reason"]) == ("active", None)
         assert now["current_period_end"] == "2027-02-20T10:00:00Z"
         assert await self.customer.credits() == 100
+
+
+class NeverPaid(MoreOfAnAddOn):
+    """An add-on whose payer never confirms: it is given up after 23 hours, and cannot be paid."""
+
+    name = "add-on that nobody pays"
+    charges = (1900,)
+    offered: Json
+
+    @classmethod
+    async def prepare(cls, actors: Actors) -> "NeverPaid":
+        customer = await actors.customer_on_clock(START)
+        await customer.subscribed("basic")
+        await customer.until_handled("payment_intent.succeeded")
+        await customer.script("authentication_required", then="normal")
+        method, path, body = cls.verb
+        flow = cls(customer)
+        flow.offered = await customer.ask(method, path, body, key=flow.key)
+        return flow
+
+    async def drive(self) -> None:
+        await walked(self.customer, "2027-01-02T10:00:00Z")
+
+    async def prove(self) -> None:
+        customer = self.customer
+        assert (await customer.confirm(self.offered)).status == 400, "called back at the provider"
+        await self.proven(charges=list(self.charges), grants=1, kind="plan")
+        changes = await customer.rows(
+            "SELECT c.status, i.status AS invoice, p.status AS payment FROM subscription_changes c"
+            " JOIN invoices i ON i.id = c.invoice_id JOIN payments p ON p.invoice_id = i.id"
+            " WHERE c.account_id = %(me)s"
+        )
+        assert [tuple(one.values()) for one in changes] == [("expired", "void", "canceled")]
+        now = await customer.subscription()
+        assert (now["status"], now["add_ons"], now["pending_change"]) == ("active", [], None)
+        told = await customer.published()
+        assert told.count("evt.billing.subscription.change_dropped") == 1
 
 
 async def paused(actors: Actors) -> Customer:

@@ -21,7 +21,7 @@ from billing.core.failpoints import POINTS
 from billing.insight.integrity import service as integrity
 from devstack.options import ROOT, ChildName
 from tests.integration.actors import Actors, wait_for
-from tests.integration.faults.change_flows import MoreOfAnAddOn, NewStart
+from tests.integration.faults.change_flows import MoreOfAnAddOn, NeverPaid, NewStart
 from tests.integration.faults.decline_flows import (
     DeclinedPurchase,
     EndedInDebt,
@@ -97,7 +97,7 @@ ALSO: Final[dict[str, tuple[type[Flow], dict[str, ChildName]]]] = {
             "api.committed": "api",
             "intent.created": "worker",
             "intent.stored": "postgres",
-            "charge.before_confirm": "temporal",
+            "charge.before_confirm": "worker",
             "charge.confirmed": "worker",
             "invoice.numbered": "worker",
             "dunning.result_written": "postgres",
@@ -106,14 +106,25 @@ ALSO: Final[dict[str, tuple[type[Flow], dict[str, ChildName]]]] = {
     "a resumption": (
         NewStart,
         {
-            "api.committed": "api",
+            "api.committed": "worker",
             "charge.confirmed": "worker",
-            "invoice.numbered": "postgres",
+            "invoice.numbered": "worker",
+            "dunning.result_written": "worker",
+        },
+    ),
+    "a change never paid": (
+        NeverPaid,
+        {
+            "charge.attempt_written": "worker",
+            "dunning.before_result": "worker",
             "dunning.result_written": "worker",
         },
     ),
 }
-"""Who else is stopped at some of the places, and the process that the gate kills there."""
+"""Who else is stopped at some of the places, and the process that the gate kills there.
+
+Few victims, for each costs the gate a round; `KILLS=all` kills every one at each place.
+"""
 
 PER_ROUND: Final = 4
 # After the victim is back. What an API that died left claimed is free after its lease of 30 s.

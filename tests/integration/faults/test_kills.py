@@ -106,7 +106,7 @@ ALSO: Final[dict[str, tuple[type[Flow], dict[str, ChildName]]]] = {
     "a resumption": (
         NewStart,
         {
-            "api.committed": "worker",
+            "api.committed": "api",
             "charge.confirmed": "worker",
             "invoice.numbered": "worker",
             "dunning.result_written": "worker",

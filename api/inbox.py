@@ -53,9 +53,9 @@ class Notifier:
         self.queue(client, matter, event_id)
 
     def queue(self, client: Client, matter: Matter, event_id: str | None = None) -> None:
-        """Queue a notification and start a task for the queue if there are too few."""
+        """Queue a notification; while there are few tasks none waits for another's answer."""
         self._waiting.setdefault(matter.workflow_id, (matter, event_id))
-        if len(self._tasks) < min(NOTIFIED_AT_ONCE, len(self._waiting)):
+        if len(self._tasks) < NOTIFIED_AT_ONCE:
             task = asyncio.create_task(self._work(client))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)

@@ -31,7 +31,6 @@ SECOND: Final = (
     "tests/integration/credits",
     "tests/integration/timeline",
     "tests/integration/walk",
-    "tests/integration/arrears",
     "tests/integration/payments",
 )
 """Tests with programs of their own, those that need none, and others to end with the first lane."""

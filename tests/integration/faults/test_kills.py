@@ -121,7 +121,7 @@ ALSO: Final[dict[str, tuple[type[Flow], dict[str, ChildName]]]] = {
         },
     ),
 }
-"""Who else is stopped at some of the places, and the process that the gate kills there.
+"""Others who are stopped at some of the places, and the process that the gate kills there.
 
 Few victims, for each costs the gate a round; `KILLS=all` kills every one at each place.
 """

@@ -141,6 +141,11 @@ class Life:
     def invoice(self) -> Invoice:
         return self.rows.get(Invoice, self.invoice_id)
 
+    @property
+    def workflow_id(self) -> str:
+        """The matter that hears of its payments."""
+        return self.invoice.workflow_id
+
     def new_id(self) -> UUID:
         return UUID(int=next(self.ids))
 
@@ -248,6 +253,7 @@ class Life:
     def tell(self) -> None:
         """A webhook comes in for one of the payments."""
         known = [one for one in self.rows.of(Payment) if one.stripe_payment_intent_id]
+        known = [one for one in known if one.workflow_id == self.workflow_id]
         if known:
             one, self.heard = self.dice.choice(known), self.heard + 1
             waiting_events = InboxEvent(

@@ -22,6 +22,7 @@ from billing.matters.kinds import COLLECTION, SUBSCRIPTION
 from billing.money.dunning import cases
 from billing.money.dunning.rules import Policy
 from billing.money.dunning.schemas import DunningCase
+from billing.money.dunning.transitions import MOVE_EVENTS
 from billing.money.invoices.arrears import USAGE, Arrear
 from billing.money.invoices.schemas import BalanceEntry, Invoice, InvoiceLine
 from billing.money.payments import transitions as payments
@@ -123,6 +124,10 @@ class SubscriptionLife(Life):
     def account_id(self) -> UUID:
         return self.subscription.account_id
 
+    @property
+    def workflow_id(self) -> str:
+        return SUBSCRIPTION.workflow_id(self.subscription_id)
+
     def facts(self, rows: Rows, answer: Answer | None = None) -> SubscriptionFacts:
         return SubscriptionFacts(
             at=self.now, real_at=self.now, new_id=self.new_id, answer=answer,
@@ -150,6 +155,7 @@ class SubscriptionLife(Life):
 
     def look_at(self, effects: Sequence[Effect]) -> None:
         self._uses_up_the_balance(effects)
+        self._hand_over_events(effects)
         self.granted += [
             one.arguments["key"] for one in effects if isinstance(one, Do) and one.verb == "grant"
         ]
@@ -157,10 +163,19 @@ class SubscriptionLife(Life):
             one.subject_id for one in effects if isinstance(one, Bear) and one.kind == COLLECTION
         }
 
+    def _hand_over_events(self, effects: Sequence[Effect]) -> None:
+        """Whoever pursues a debt from now on hears of its payments."""
+        moved = {one.arguments["invoice_id"] for one in effects
+                 if isinstance(one, Do) and one.verb == MOVE_EVENTS}  # fmt: skip
+        about = {one.id for one in self.rows.of(Payment) if one.invoice_id in moved}
+        self.rows.waiting_events = tuple(
+            one for one in self.rows.waiting_events if one.about not in about
+        )
+
     # -- what people do ------------------------------------------------------------------------
 
     def meddle(self) -> None:
-        mine = SUBSCRIPTION.workflow_id(self.subscription_id)
+        mine = self.workflow_id
         owed = [one for one in self.rows.of(Invoice)
                 if one.workflow_id == mine and one.status == "open"]  # fmt: skip
         verbs = [self.new_card, self.use, self.use, self.command, self.outage, self.confirm,
@@ -353,7 +368,7 @@ class SubscriptionLife(Life):
             assert before <= after, "a day is paid twice"
 
     def _status_says_what_is_owed(self) -> None:
-        row, mine = self.subscription, SUBSCRIPTION.workflow_id(self.subscription_id)
+        row, mine = self.subscription, self.workflow_id
         failed = {one.invoice_id for one in self.rows.of(DunningCase)
                   if one.status in ("open", "paused", "exhausted")}  # fmt: skip
         open_ = [one for one in self.rows.of(Invoice)

@@ -1,8 +1,8 @@
-"""The whole gate in two processes at once, for tests wait more than they work (`make test`).
+"""The whole gate in three processes at once, for tests wait more than they work (`make test`).
 
-One runs what uses a stack that is shared; the other what starts programs of its own, and enough
-besides to end with the first. Both are plain pytest. What the second says comes after the first,
-and the last line sums both up.
+One runs what uses a stack that is shared; one what kills programs and waits for what they had
+leased; one what starts programs of its own, and enough besides to end with the first. All are plain
+pytest. What the others say comes after the first, and the last line sums all up.
 """
 
 import re
@@ -11,19 +11,22 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import ExitStack
 from typing import IO, Final
 
 from devstack.options import ROOT
 
 FAULTS: Final = "tests/integration/faults"
-SECOND: Final = (
+KILLING: Final = (
     f"{FAULTS}/test_kills.py",
     f"{FAULTS}/test_parts_away.py",
     f"{FAULTS}/test_usage_survives.py",
-    "tests/integration/rebuild",
+    "tests/integration/upgrade",
     "tests/integration/stack/test_stack_refuses.py",
     "tests/integration/stack/test_stack_survives.py",
-    "tests/integration/upgrade",
+)
+STARTING: Final = (
+    "tests/integration/rebuild",
     "tests/integration/packaging/test_client_wheel.py",
     "tests/integration/sandbox",
     "tests/unit",
@@ -32,8 +35,10 @@ SECOND: Final = (
     "tests/integration/timeline",
     "tests/integration/walk",
     "tests/integration/payments",
+    "tests/integration/arrears",
 )
-"""Tests with programs of their own, those that need none, and others to end with the first lane."""
+BESIDE: Final = (KILLING, STARTING)
+"""The lanes beside the first, which runs all other tests."""
 _COUNT: Final = re.compile(r"(\d+) (passed|failed|errors?|skipped|xfailed|deselected|warnings?)\b")
 _SUMMARY: Final = re.compile(r"^=*\s*(\d+ \w+.*) in [\d.]+s")
 
@@ -61,19 +66,22 @@ def counts(said: str) -> Counter[str]:
 
 
 def main() -> int:
-    """Run both; 0 when both are green."""
+    """Run all lanes; 0 when all are green."""
     begun = time.monotonic()
-    with tempfile.TemporaryFile("w+") as words:
-        second = lane(list(SECOND), words)
-        try:
-            first = lane([f"--ignore={path}" for path in SECOND], subprocess.PIPE)
-            said = [shown_live(first)]
-            codes = [first.wait(), second.wait()]
-        finally:
-            second.terminate()  # nothing to end, unless this was interrupted
-        words.seek(0)
-        said.append(words.read())
-    sys.stdout.write(said[1])
+    with ExitStack() as stack:
+        words = [stack.enter_context(tempfile.TemporaryFile("w+")) for _ in BESIDE]
+        beside = []
+        for paths, output in zip(BESIDE, words, strict=True):
+            beside.append(lane(list(paths), output))
+            stack.callback(beside[-1].terminate)  # nothing to end, unless this was interrupted
+        taken = [path for paths in BESIDE for path in paths]
+        first = lane([f"--ignore={path}" for path in taken], subprocess.PIPE)
+        said = [shown_live(first)]
+        codes = [first.wait(), *(one.wait() for one in beside)]
+        for output in words:
+            output.seek(0)
+            said.append(output.read())
+    sys.stdout.write("".join(said[1:]))
     total = sum((counts(one) for one in said), Counter[str]())
     summed = ", ".join(f"{number} {word}" for word, number in sorted(total.items()))
     sys.stdout.write(f"=== {summed} in {time.monotonic() - begun:.2f}s ===\n")

@@ -16,11 +16,8 @@ from typing import IO, Final
 
 from devstack.options import ROOT
 
-FAULTS: Final = "tests/integration/faults"
 KILLING: Final = (
-    f"{FAULTS}/test_kills.py",
-    f"{FAULTS}/test_parts_away.py",
-    f"{FAULTS}/test_usage_survives.py",
+    "tests/integration/faults",
     "tests/integration/upgrade",
     "tests/integration/stack/test_stack_refuses.py",
     "tests/integration/stack/test_stack_survives.py",

@@ -38,7 +38,7 @@ async def billed(customer: Customer) -> list[tuple[float, int, str]]:
     rows = await customer.rows(
         "SELECT l.quantity, l.amount_minor, l.description FROM invoice_lines l"
         " JOIN invoices i ON i.id = l.invoice_id"
-        " WHERE l.account_id = %(me)s AND l.kind = 'usage' ORDER BY i.created_at, l.position"
+        " WHERE l.account_id = %(me)s AND l.kind = 'usage' ORDER BY i.created_at, i.id, l.position"
     )
     return [
         (float(r["quantity"]), r["amount_minor"], r["description"].split(", ")[1]) for r in rows

@@ -105,7 +105,7 @@ async def test_a_forgiven_debt_is_as_good_as_paid(actors: Actors, way: str) -> N
     assert await tried(customer) == 2
     [payment] = await customer.rows(
         "SELECT status, client_secret AS secret FROM payments WHERE account_id = %(me)s"
-        " ORDER BY created_at DESC LIMIT 1"
+        " ORDER BY created_at DESC, id DESC LIMIT 1"
     )
     assert payment["status"] == "canceled", "nobody can pay a forgiven invoice by accident"
     late = await customer.confirm({"next_action": {"client_secret": payment["secret"]}})

@@ -195,7 +195,7 @@ async def test_cancel_as_the_final_action_ends_the_subscription(actors: Actors) 
     assert await statuses(customer) == ["paid", "uncollectible"]
     [payment] = await customer.rows(
         "SELECT client_secret AS secret, status FROM payments WHERE account_id = %(me)s"
-        " ORDER BY created_at DESC LIMIT 1"
+        " ORDER BY created_at DESC, id DESC LIMIT 1"
     )
     assert payment["status"] == "canceled"
     late = await customer.confirm({"next_action": {"client_secret": payment["secret"]}})

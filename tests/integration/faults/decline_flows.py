@@ -107,7 +107,7 @@ class GivenUp(Flow):
             "uncollectible",
         ]
         payments = await self.customer.rows(
-            "SELECT status FROM payments WHERE account_id = %(me)s ORDER BY created_at"
+            "SELECT status FROM payments WHERE account_id = %(me)s ORDER BY created_at, id"
         )
         assert [one["status"] for one in payments] == ["succeeded", "canceled"]
         told = await self.customer.published()

@@ -28,7 +28,7 @@ from tests.integration.credits.test_checks import DAMAGE as LEDGER_DAMAGE
 MINE: Final = "account_id = :account"
 PLAIN: Final = f"FROM invoices WHERE {MINE} AND purchase_id IS NULL AND status = 'paid'"
 SHORT: Final = f"UPDATE credit_lots SET remaining = remaining - 1 WHERE {MINE} AND remaining > 9"
-LATEST: Final = f"(SELECT id {PLAIN} ORDER BY created_at DESC LIMIT 1)"
+LATEST: Final = f"(SELECT id {PLAIN} ORDER BY created_at DESC, id DESC LIMIT 1)"
 
 A_USE: Final = """
         INSERT INTO billing_records (id, account_id, request_hash, meter, usage_amount,

@@ -24,7 +24,7 @@ async def intent(customer: Customer) -> str:
     """The newest intent of the account."""
     rows = await customer.rows(
         "SELECT stripe_payment_intent_id AS id FROM payments WHERE account_id = %(me)s"
-        " ORDER BY created_at DESC LIMIT 1"
+        " ORDER BY created_at DESC, id DESC LIMIT 1"
     )
     return str(rows[0]["id"])
 

@@ -266,7 +266,7 @@ class Acts:
     async def _intents(self) -> list[str]:
         rows = await self.customer.rows(
             "SELECT stripe_payment_intent_id AS id FROM payments WHERE account_id = %(me)s"
-            " AND stripe_payment_intent_id IS NOT NULL ORDER BY created_at DESC LIMIT 3"
+            " AND stripe_payment_intent_id IS NOT NULL ORDER BY created_at DESC, id DESC LIMIT 3"
         )
         return [row["id"] for row in rows]
 

@@ -83,7 +83,8 @@ async def test_a_new_wish_replaces_one_that_was_not_paid(customer: Customer) -> 
     assert (await customer.until_subscription("active"))["plan"]["key"] == "basic"
     assert await charged(customer) == [1900]
     rows = await customer.rows(
-        "SELECT plan_key, status FROM subscriptions WHERE account_id = %(me)s ORDER BY created_at"
+        "SELECT plan_key, status FROM subscriptions WHERE account_id = %(me)s"
+        " ORDER BY created_at, id"
     )
     assert [(row["plan_key"], row["status"]) for row in rows] == [
         ("pro", "incomplete_expired"),

@@ -178,7 +178,8 @@ async def test_together_or_alone(new_account: Any, seed: int) -> None:
         async with accounts[0].database.tenant(*account_ids) as connection:
             rows = await connection.execute(
                 text(
-                    "SELECT account_id, id, amount FROM credit_holds ORDER BY created_at DESC, id DESC"
+                    "SELECT account_id, id, amount FROM credit_holds"
+                    " ORDER BY created_at DESC, id DESC"
                 )
             )
             open_ = [(row[0], row[1], row[2]) for row in rows][:12]

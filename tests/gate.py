@@ -3,8 +3,12 @@
 One runs what uses a stack that is shared; one what kills programs and waits for what they had
 leased; one what starts programs of its own, and enough besides to end with the first. All are plain
 pytest. What the others say comes after the first, and the last line sums all up.
+
+A few tests that failed are asked once more, alone: what a busy machine alone turned red is named
+`flaky` in the last lines, and does not hide what is broken.
 """
 
+import json
 import re
 import subprocess
 import sys
@@ -12,6 +16,7 @@ import tempfile
 import time
 from collections import Counter
 from contextlib import ExitStack
+from pathlib import Path
 from typing import IO, Final
 
 from devstack.options import ROOT
@@ -36,13 +41,15 @@ STARTING: Final = (
 )
 BESIDE: Final = (KILLING, STARTING)
 """The lanes beside the first, which runs all other tests."""
+AGAIN: Final = 3
+"""As many failed tests are asked once more; when there are more, something is broken."""
 _COUNT: Final = re.compile(r"(\d+) (passed|failed|errors?|skipped|xfailed|deselected|warnings?)\b")
 _SUMMARY: Final = re.compile(r"^=*\s*(\d+ \w+.*) in [\d.]+s")
 
 
-def lane(arguments: list[str], output: IO[str] | int) -> subprocess.Popen[str]:
-    """One pytest on a part of the tests."""
-    command = [sys.executable, "-m", "pytest", *arguments]
+def lane(arguments: list[str], cache: Path, output: IO[str] | int | None) -> subprocess.Popen[str]:
+    """One pytest on a part of the tests, which notes in `cache` what failed."""
+    command = [sys.executable, "-m", "pytest", "-o", f"cache_dir={cache}", *arguments]
     return subprocess.Popen(command, cwd=ROOT, stdout=output, text=True)
 
 
@@ -62,27 +69,49 @@ def counts(said: str) -> Counter[str]:
     return Counter({word.rstrip("s"): int(number) for number, word in _COUNT.findall(last)})
 
 
+def failed(caches: list[Path]) -> list[str]:
+    """The names of the tests that failed in these lanes."""
+    noted = (cache / "v/cache/lastfailed" for cache in caches)
+    return sorted(name for file in noted if file.exists() for name in json.loads(file.read_text()))
+
+
+def only_flaky(codes: list[int], names: list[str], folder: Path) -> bool:
+    """True if the lanes ended, a few tests in them failed, and those pass now."""
+    if not 0 < len(names) <= AGAIN or not set(codes) <= {0, 1}:
+        return False
+    sys.stdout.write(f"=== once more, alone: {' '.join(names)} ===\n")
+    sys.stdout.flush()
+    return lane(names, folder / "again", None).wait() == 0
+
+
 def main() -> int:
     """Run all lanes; 0 when all are green."""
     begun = time.monotonic()
     with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         words = [stack.enter_context(tempfile.TemporaryFile("w+")) for _ in BESIDE]
-        beside = []
+        beside: list[subprocess.Popen[str]] = []
         for paths, output in zip(BESIDE, words, strict=True):
-            beside.append(lane(list(paths), output))
+            beside.append(lane(list(paths), folder / str(len(beside)), output))
             stack.callback(beside[-1].terminate)  # nothing to end, unless this was interrupted
         taken = [path for paths in BESIDE for path in paths]
-        first = lane([f"--ignore={path}" for path in taken], subprocess.PIPE)
+        first = lane([f"--ignore={path}" for path in taken], folder / "first", subprocess.PIPE)
         said = [shown_live(first)]
         codes = [first.wait(), *(one.wait() for one in beside)]
         for output in words:
             output.seek(0)
             said.append(output.read())
-    sys.stdout.write("".join(said[1:]))
+        sys.stdout.write("".join(said[1:]))
+        names = failed(list(folder.iterdir()))
+        flaky = names if only_flaky(codes, names, folder) else []
+    for name in flaky:
+        sys.stdout.write(f"FLAKY {name}\n")
     total = sum((counts(one) for one in said), Counter[str]())
+    if flaky:
+        total["flaky"] = total.pop("failed", 0) + total.pop("error", 0)
     summed = ", ".join(f"{number} {word}" for word, number in sorted(total.items()))
     sys.stdout.write(f"=== {summed} in {time.monotonic() - begun:.2f}s ===\n")
-    return max(codes)
+    return 0 if flaky else max(codes)
 
 
 if __name__ == "__main__":

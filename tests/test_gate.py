@@ -1,13 +1,43 @@
 """The lanes of the gate: together they are every test, and the last line tells the truth."""
 
 import re
+import subprocess
+import tempfile
 from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
 
 from devstack.options import ROOT
-from tests.gate import BESIDE, counts
+from tests.gate import AGAIN, BESIDE, counts, failed, lane, only_flaky
 
 # What the gate's own script looks for in the output (.ci/run).
 SUMMARY = re.compile(r"^=*.* (passed|failed|error).* in [0-9.]+")
+
+MADE_UP = """
+import pathlib
+
+def test_fails_once():
+    seen = pathlib.Path(__file__).with_suffix(".seen")
+    known = seen.exists()
+    seen.touch()
+    assert known
+
+def test_is_broken():
+    assert False
+
+def test_passes():
+    assert True
+"""
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder of this repository, so that pytest finds its settings there."""
+    (ROOT / "build").mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=ROOT / "build") as name:
+        yield Path(name)
 
 
 def test_what_is_taken_out_of_the_first_lane_is_there_once() -> None:
@@ -25,3 +55,20 @@ def test_what_the_lanes_say_is_summed_up() -> None:
     assert counts(first) + counts(second) == Counter(failed=2, passed=125, skipped=3, error=1)
     assert counts("nothing was said") == Counter()
     assert SUMMARY.match("=== 1 error, 2 failed, 125 passed in 71.62s ===")
+
+
+def test_a_test_that_passes_alone_is_flaky_and_a_broken_one_stays_red(folder: Path) -> None:
+    file = folder / "test_made_up.py"
+    file.write_text(MADE_UP)
+    cache = folder / "first"
+    once = [f"{file}::{name}" for name in ("test_fails_once", "test_passes")]
+    code = lane(once, cache, subprocess.DEVNULL).wait()
+    names = failed([cache])
+    assert (code, len(names)) == (1, 1)
+    assert names[0].endswith("::test_fails_once")
+    assert only_flaky([0, code], names, folder)
+    broken = [names[0].replace("fails_once", "is_broken")]
+    assert not only_flaky([0, 1], broken, folder)
+    assert not only_flaky([0, 2], names, folder), "a lane broke off"
+    assert not only_flaky([1], names * (AGAIN + 1), folder), "too many to be chance"
+    assert not only_flaky([0], [], folder)

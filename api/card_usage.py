@@ -20,10 +20,9 @@ from billing.core.errors import BillingError, NotAllowed, PaymentRequired
 from billing.matters.kinds import CHARGE
 from billing.matters.schemas import Matter
 from billing.metering.usage import store
-from billing.metering.usage.schemas import BillingRecord, Recorded, Use
+from billing.metering.usage.schemas import BY_CARD, BillingRecord, Recorded, Use
 from billing.money.card_usage import overdue
 from billing.money.card_usage import service as card_usage_service
-from billing.money.card_usage.service import METHOD
 from billing.money.payments import store as payment_store
 
 ACCOUNTS_AT_ONCE: Final = 8
@@ -41,7 +40,7 @@ async def charge_now(call: AccountCall, use: Use) -> Recorded:
     await need_temporal(call)
     async with call.transaction() as connection:
         done, matter = await card_usage_service.record(connection, use)
-    if done.method != METHOD or done.verdict not in ("recorded", "duplicate"):
+    if done.method != BY_CARD or done.verdict not in ("recorded", "duplicate"):
         return done
     return replace(done, status=(await after_charge(call, matter, done.id)).billing_status)
 
@@ -104,7 +103,7 @@ async def after_charge(call: AccountCall, matter: Matter | None, record_id: UUID
         await wait_until_done(call, matter)
     async with call.transaction() as connection:
         record = await store.get_record(connection, call.account.id, record_id)
-        if record.billing_status == "failed" and record.billing_method == METHOD:
+        if record.billing_status == "failed" and record.billing_method == BY_CARD:
             await _refuse_declined(connection, record_id)
     return record
 

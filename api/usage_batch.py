@@ -19,8 +19,7 @@ from api.usage_dry_run import attempt
 from api.usage_refusals import code_and_detail
 from api.user_scope import others_holds
 from billing.core.errors import BillingError
-from billing.metering.usage.schemas import Recorded, Use
-from billing.money.card_usage import service as card_usage
+from billing.metering.usage.schemas import BY_CARD, Recorded, Use
 
 Row = UseRow | Fault
 Refusal = tuple[str, str]
@@ -142,9 +141,7 @@ class UsageBatch:
             tried = enumerate(await attempt(self._call, uses))
             return {number: one for number, one in tried if one.verdict != "recorded"}
         batcher = self._call.services.usage_batcher
-        charged = [
-            number for number, use in enumerate(uses) if use.kind.method == card_usage.METHOD
-        ]
+        charged = [number for number, use in enumerate(uses) if use.kind.method == BY_CARD]
         if not charged:
             return await batcher.many(uses)
         return await record_last(uses, charged, batcher.many, partial(charge_rows, self._call))

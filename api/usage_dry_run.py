@@ -20,7 +20,7 @@ from api.dependencies import Call
 from api.usage_batcher import HOLDS_AT_ONCE, RETRIED
 from billing.core.errors import BillingError
 from billing.metering.usage import sql_batch
-from billing.metering.usage.schemas import Recorded, Use
+from billing.metering.usage.schemas import BY_CARD, Recorded, Use
 from billing.money.card_usage import service as card_usage
 
 DryRun = Annotated[
@@ -71,7 +71,7 @@ class _Trial:
         plain = [
             (place, use)
             for place, use in self.uses
-            if use.hold_id is None and use.kind.method != card_usage.METHOD
+            if use.hold_id is None and use.kind.method != BY_CARD
         ]
         held = [(place, use) for place, use in self.uses if use.hold_id is not None]
         if plain:
@@ -83,7 +83,7 @@ class _Trial:
             answers = await sql_batch.record_on_holds(connection, [use for _, use in some])
             found.update((some[place][0], one) for place, one in answers.items())
         for place, use in self.uses:
-            if use.hold_id is None and use.kind.method == card_usage.METHOD:
+            if use.hold_id is None and use.kind.method == BY_CARD:
                 found[place] = await self._try_card(connection, use)
 
     async def _try_card(self, connection: AsyncConnection, use: Use) -> Recorded:

@@ -33,10 +33,9 @@ from billing.catalog.rating.schemas import Method
 from billing.core import clock, ids
 from billing.core.errors import NotAllowed, NotFound
 from billing.metering.usage import rules, service, store
-from billing.metering.usage.schemas import BillingRecord, Status
+from billing.metering.usage.schemas import BY_CARD, BillingRecord, Status
 from billing.metering.usage.tables import billing_records
 from billing.money.card_usage import offers
-from billing.money.card_usage import service as card_usage_service
 from billing.money.card_usage.offers import Offer
 from billing.money.subscriptions import store as subscriptions
 from billing.money.top_ups import store as top_up_store
@@ -175,6 +174,7 @@ class VoidAnswer(Answer):
             credits_returned=done.credits,
             transaction_id=correction.transaction_id,
             balance_cents=done.balance_minor,
+            currency=done.currency,
             voided_at=correction.created_at,
         )
 
@@ -221,7 +221,7 @@ async def process_billing(body: ProcessBody, sent: BillingUse) -> RecordAnswer:
         raise NotAllowed("FORBIDDEN", "only a service may force a charge")
     record_id = _record_id(body.billing_id)
     call = await _owner(sent, record_id)
-    if body.billing_method in (None, card_usage_service.METHOD):
+    if body.billing_method in (None, BY_CARD):
         matter = await card_usage.charge_again(call, record_id, body.billing_method)
         if matter is not None:
             return RecordAnswer.of(await card_usage.after_charge(call, matter, record_id))

@@ -27,8 +27,7 @@ from billing.core import ids
 from billing.core.errors import Invalid
 from billing.core.money import show_decimal
 from billing.metering.usage import rules
-from billing.metering.usage.schemas import Recorded, Status, Use
-from billing.money.card_usage import service as card_usage
+from billing.metering.usage.schemas import BY_CARD, Recorded, Status, Use
 
 router = new_router("usage")
 
@@ -161,7 +160,7 @@ async def record_usage(
 async def _recorded(call: AccountCall, use: Use, *, dry_run: bool) -> Recorded:
     if dry_run:
         return await attempt_one(call, use)
-    if use.kind.method == card_usage.METHOD:
+    if use.kind.method == BY_CARD:
         return await charge_now(call, use)
     return await call.services.usage_batcher.one(use)
 

@@ -82,7 +82,8 @@ _CAPTURES = """
 _UNPAID = """
     ALTER TABLE billing_records NO FORCE ROW LEVEL SECURITY;
     INSERT INTO unpaid_uses (record_id, account_id, used_at, overdue_at, charge_at)
-    SELECT id, account_id, occurred_at, now() + interval '7 days', now() + interval '7 days'
+    SELECT id, account_id, occurred_at, now() + usage_overdue_after(),
+        now() + usage_overdue_after()
     FROM billing_records
     WHERE billing_status <> 'completed' AND (billing_status = 'failed'
         OR billing_status = 'pending' AND currency = 'CREDIT');
@@ -90,10 +91,11 @@ _UNPAID = """
     SELECT set_config('app.accounts', string_agg(DISTINCT account_id::text, ','), true)
     FROM unpaid_uses;
     UPDATE unpaid_uses AS u
-    SET overdue_at = a.clock_at + interval '7 days', charge_at = a.clock_at + interval '7 days'
+    SET overdue_at = a.clock_at + usage_overdue_after(),
+        charge_at = a.clock_at + usage_overdue_after()
     FROM accounts AS a WHERE a.id = u.account_id AND a.clock_at IS NOT NULL;
     INSERT INTO unpaid_retries (account_id, id, asked_at)
-    SELECT account_id, gen_random_uuid(), min(overdue_at) - interval '7 days'
+    SELECT account_id, gen_random_uuid(), min(overdue_at) - usage_overdue_after()
     FROM unpaid_uses GROUP BY account_id;
     SELECT account_watch(account_id, asked_at, asked_at) FROM unpaid_retries;
     SELECT set_config('app.accounts', '', true);

@@ -6,13 +6,16 @@ Quantities and credits are exact decimals; instants are UTC.
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 from uuid import UUID
 
 from pydantic import AwareDatetime
 
+from billing.catalog.rating.schemas import CREDIT
 from billing.core.frozen import Frozen
 
+BY_CARD: Final = "payment_charge"
+"""The payment method of a use that a card is charged for."""
 Status = Literal["pending", "processing", "completed", "failed", "refunded"]
 
 
@@ -116,6 +119,17 @@ class BillingRecord(Frozen):
     def is_included(self) -> bool:
         """True if the plan's allowance covers all of it."""
         return self.charged_units == 0
+
+    @property
+    def is_owed(self) -> bool:
+        """True if nothing is paying it: it was put off, or its payment failed (usage_is_owed)."""
+        put_off = self.currency == CREDIT and self.billing_method != BY_CARD
+        return self.billing_status == "failed" or (self.billing_status == "pending" and put_off)
+
+    @property
+    def is_charging(self) -> bool:
+        """True while a card is being charged for it (usage_is_charging)."""
+        return self.billing_method == BY_CARD and self.billing_status in ("pending", "processing")
 
 
 class Counter(Frozen):

@@ -168,7 +168,7 @@ async def pay_record(
         raise Conflict("BILLED_ON_INVOICE", "an invoice charges this use")
     await credits.lock(connection, account_id)
     record = await store.get_record(connection, account_id, record_id, lock=True)
-    if record.billing_status not in ("pending", "failed") or _is_charged(record):
+    if record.billing_status not in ("pending", "failed") or record.is_charging:
         return record, None
     chosen = _chosen(record, method)
     try:  # a refusal has no savepoint: its wish for credits is to stay
@@ -189,11 +189,6 @@ async def pay_record(
         return await write(connection, record, chosen, "failed", None, at), short
     done = await write(connection, record, chosen, "completed", debit.transaction_id, at)
     return done, None
-
-
-def _is_charged(record: BillingRecord) -> bool:
-    """True while a card is being charged for it."""
-    return record.billing_method == "payment_charge" and record.billing_status == "pending"
 
 
 def _chosen(record: BillingRecord, method: str | None) -> str:

@@ -14,6 +14,7 @@ from billing.core.errors import NotFound
 from billing.core.money import ZERO
 from billing.ledger.credits import store as balances
 from billing.metering.usage import service as usage
+from billing.metering.usage.schemas import BY_CARD
 from billing.money.card_usage import service as card_usage
 from billing.platform.accounts import store as accounts
 
@@ -50,7 +51,7 @@ async def offer(
         raise NotFound("PRODUCT_PRICING_NOT_FOUND", usage.NO_PRICE)
     if not chargeable:
         return Offer(money, currency, None, ())
-    return Offer(money, currency, card_usage.METHOD, (card_usage.METHOD,))
+    return Offer(money, currency, BY_CARD, (BY_CARD,))
 
 
 async def _chargeable(

@@ -13,8 +13,8 @@ from billing.matters.schemas import Matter
 from billing.metering.usage import service as usage
 from billing.metering.usage import store as records
 from billing.metering.usage import unpaid
-from billing.metering.usage.schemas import BillingRecord
-from billing.money.card_usage.service import METHOD, NOT_OFFERED, Price, begin, offered
+from billing.metering.usage.schemas import BY_CARD, BillingRecord
+from billing.money.card_usage.service import NOT_OFFERED, Price, begin, offered
 from billing.money.payment_methods import service as methods
 
 
@@ -27,7 +27,7 @@ async def again(
     Errors: BILLING_RECORD_NOT_FOUND, PAYMENT_CHARGE_NOT_OFFERED.
     """
     found = await records.get_record(connection, account_id, record_id, lock=True)
-    if (method or found.billing_method) != METHOD or not is_owed(found):
+    if (method or found.billing_method) != BY_CARD or not found.is_owed:
         return None
     price = await price_of(connection, found)
     if price is None:
@@ -46,18 +46,12 @@ async def collect(
         await unpaid.no_card(connection, account_id, at)
         return None, "there is no card"
     found = await records.get_record(connection, account_id, record_id, lock=True)
-    price = await price_of(connection, found) if is_owed(found) else None
+    price = await price_of(connection, found) if found.is_owed else None
     charge = price and await offered(connection, account_id, price.total, price.currency)
     await unpaid.tried(connection, record_id, at, asked=charge is not None)
     if price is None or charge is None:
         return None, "no card can be charged for it"
     return await _charge(connection, found, price, at), "its charge has begun"
-
-
-def is_owed(record: BillingRecord) -> bool:
-    """True if nothing is paying the use: it was put off, or its payment failed."""
-    put_off = record.currency == CREDIT and record.billing_method != METHOD
-    return record.billing_status == "failed" or (record.billing_status == "pending" and put_off)
 
 
 async def price_of(connection: AsyncConnection, record: BillingRecord) -> Price | None:
@@ -77,5 +71,5 @@ async def price_of(connection: AsyncConnection, record: BillingRecord) -> Price 
 async def _charge(
     connection: AsyncConnection, record: BillingRecord, price: Price, at: datetime
 ) -> Matter | None:
-    waiting = await usage.write(connection, record, METHOD, "pending", None, at)
+    waiting = await usage.write(connection, record, BY_CARD, "pending", None, at)
     return await begin(connection, waiting, price)

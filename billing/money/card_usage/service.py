@@ -22,7 +22,7 @@ from billing.matters.kinds import CHARGE
 from billing.matters.schemas import Matter
 from billing.metering.usage import sql_batch
 from billing.metering.usage import store as records
-from billing.metering.usage.schemas import BillingRecord, Recorded, Use
+from billing.metering.usage.schemas import BY_CARD, BillingRecord, Recorded, Use
 from billing.money.card_usage import reading, transitions
 from billing.money.invoices.schemas import Line
 from billing.money.payment_methods import service as methods
@@ -31,7 +31,6 @@ from billing.money.subscriptions import store as subscriptions
 from billing.platform.accounts import store as accounts
 from billing.platform.decisions import service as decisions
 
-METHOD: Final = "payment_charge"
 NOT_OFFERED: Final = "a card cannot be charged for this use"
 
 
@@ -59,7 +58,7 @@ async def record(connection: AsyncConnection, use: Use) -> tuple[Recorded, Matte
     """
     await connection.execute(text("SELECT set_config('app.charging', 'on', true)"))
     done = (await sql_batch.record(connection, [use], [1], full=True)).answers[0]
-    if done.verdict != "recorded" or done.method != METHOD:
+    if done.verdict != "recorded" or done.method != BY_CARD:
         return done, None
     found = await records.get_record(connection, use.account_id, done.id)
     price = Price(found.total_amount, found.unit_price, found.currency)

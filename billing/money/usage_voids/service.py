@@ -5,6 +5,7 @@ invoice stands as it was issued.
 """
 
 import json
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
@@ -19,13 +20,32 @@ from billing.core.frozen import Frozen
 from billing.core.money import exponent, round_minor
 from billing.core.prepared import Prepared
 from billing.matters.effects import Announce
+from billing.matters.kinds import CHARGE
 from billing.metering.usage import store
-from billing.metering.usage.schemas import BillingRecord
+from billing.metering.usage.schemas import BY_CARD, BillingRecord
 from billing.money.invoices import balances
 from billing.platform.outbox import service as outbox
 
 _VOID: Final = Prepared(
-    text("SELECT verdict, void_id FROM usage_void(:account_id, :record_id, CAST(:detail AS jsonb))")
+    text(
+        "SELECT verdict, void_id FROM usage_void("
+        ":account_id, :record_id, CAST(:by_card AS numeric), CAST(:detail AS jsonb))"
+    )
+)
+# The matter of a card's charge locks the record before the account, and so does this.
+_CHARGED: Final = Prepared(
+    text(
+        """
+    SELECT i.currency, sum(l.amount_minor)::bigint AS amount_minor
+    FROM (SELECT id FROM billing_records
+        WHERE id = :record_id AND account_id = :account_id AND billing_method = :by_card
+        FOR UPDATE) AS r
+    JOIN invoices AS i ON i.account_id = :account_id AND i.workflow_id = :workflow_id
+    JOIN invoice_lines AS l ON l.invoice_id = i.id
+    WHERE i.status NOT IN ('draft', 'void') AND l.kind = 'single_use'
+    GROUP BY i.currency
+    """
+    )
 )
 _REFUSED: Final = {
     "correction": "this record corrects others, and is no use",
@@ -49,7 +69,12 @@ class Voided(Frozen):
     @property
     def balance_minor(self) -> int:
         """Money that went to the money balance, in minor units."""
-        return _minor(Decimal(self._detail["money"]), self.record.currency)
+        return _minor(Decimal(self._detail["money"]), self.currency)
+
+    @property
+    def currency(self) -> str:
+        """The currency of that money: credits that a card paid instead were charged in one."""
+        return str(self._detail.get("currency", self.record.currency))
 
     @property
     def reason(self) -> str:
@@ -69,8 +94,14 @@ async def void(
     Errors: BILLING_RECORD_NOT_FOUND; BILLING_RECORD_STATE for what is no use, a level's reading,
     or a use whose card is being charged.
     """
-    detail = json.dumps({"reason": reason})
-    row = await _VOID.one(connection, account_id=account_id, record_id=record_id, detail=detail)
+    by_card, detail = None, {"reason": reason}
+    for charged in await _charged(connection, account_id, record_id):
+        by_card = Decimal(charged["amount_minor"]).scaleb(-exponent(charged["currency"]))
+        detail["currency"] = charged["currency"]
+    row = await _VOID.one(
+        connection, account_id=account_id, record_id=record_id, by_card=by_card,
+        detail=json.dumps(detail),
+    )  # fmt: skip
     if row["verdict"] == "no_record":
         raise NotFound("BILLING_RECORD_NOT_FOUND", "no such billing record")
     if row["verdict"] in _REFUSED:
@@ -86,6 +117,16 @@ async def void(
     return done
 
 
+async def _charged(
+    connection: AsyncConnection, account_id: UUID, record_id: UUID
+) -> Sequence[Mapping[str, Any]]:
+    """The charge of a card for a use, in its currency: one row, or none."""
+    return await _CHARGED.all(
+        connection, account_id=account_id, record_id=record_id, by_card=BY_CARD,
+        workflow_id=CHARGE.workflow_id(record_id),
+    )  # fmt: skip
+
+
 async def _give_money(connection: AsyncConnection, done: Voided, at: datetime) -> None:
     if not done.balance_minor:
         return
@@ -94,7 +135,7 @@ async def _give_money(connection: AsyncConnection, done: Voided, at: datetime) -
         done.record.account_id,
         adjustment_id=done.correction.id,
         amount_minor=done.balance_minor,
-        currency=done.record.currency,
+        currency=done.currency,
         reason=f"{ids.encode(ids.BILLING_RECORD, done.record.id)} was taken back: {done.reason}",
         at=at,
     )
@@ -105,7 +146,7 @@ async def _tell(connection: AsyncConnection, done: Voided, at: datetime) -> None
     facts = {
         "billing_id": subject, "correction_id": ids.encode(ids.BILLING_RECORD, done.correction.id),
         "credits": f"{done.credits:f}", "balance_cents": done.balance_minor,
-        "currency": done.record.currency, "reason": done.reason,
+        "currency": done.currency, "reason": done.reason,
     }  # fmt: skip
     told = Announce(done.record.account_id, "usage.voided", subject, facts)
     await outbox.announce(connection, told, at)

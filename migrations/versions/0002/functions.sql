@@ -1086,15 +1086,7 @@ BEGIN
     FROM (
         SELECT r.id, r.charged_units, sum(r.charged_units) OVER (
             ORDER BY r.occurred_at DESC, r.id DESC) AS reach
-        FROM billing_records AS r
-        WHERE r.account_id = p_account_id AND r.billing_status = 'pending'
-            AND r.occurred_at >= p_period_start - interval '5 minutes'
-            AND r.period_start = p_period_start AND r.meter = p_meter AND r.kind = 'usage'
-            AND r.currency <> 'CREDIT' AND r.billing_method = 'subscription_included'
-            AND r.charged_units > 0 AND r.voids IS NULL
-            AND r.id NOT IN (
-                SELECT unnest(records) FROM usage_settlements
-                WHERE account_id = p_account_id)) AS s
+        FROM usage_waiting(p_account_id, p_period_start, p_meter) AS r) AS s
     WHERE s.reach - s.charged_units < p_units;
     IF found.ids IS NULL THEN
         RETURN;
@@ -1606,6 +1598,36 @@ BEGIN
 END;
 $$;
 
+CREATE OR REPLACE FUNCTION usage_is_charging(p_status text, p_method text) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT p_status IN ('pending', 'processing') AND p_method = 'payment_charge'
+$$;
+
+CREATE OR REPLACE FUNCTION usage_is_graded(
+    p_account_id uuid, p_period_start timestamptz, p_meter text)
+RETURNS boolean
+LANGUAGE sql STABLE
+SET enable_seqscan = off
+AS $$
+    SELECT coalesce((
+        -- Uses under a volume price come to the greatest total on their way.
+        SELECT c.overage_total BETWEEN k.cost - 0.000001 AND 0.000001 + CASE (x.price).model
+            WHEN 'volume' THEN usage_highest((x.price).free_units, (x.price).tiers, c.overage)
+            ELSE k.cost END
+        FROM usage_periods AS p
+        CROSS JOIN LATERAL (SELECT usage_price_of(p.limits -> p_meter -> 'price')) AS x(price)
+        CROSS JOIN LATERAL (
+            SELECT overage, overage_total FROM usage_cycles
+            WHERE account_id = p_account_id AND owner = '' AND period_start = p_period_start
+                AND meter = p_meter
+            LIMIT 1) AS c
+        CROSS JOIN LATERAL (SELECT usage_cost((x.price).model, (x.price).unit_price,
+            (x.price).package_size, (x.price).free_units, (x.price).tiers, c.overage)) AS k(cost)
+        WHERE p.account_id = p_account_id AND p.start_at = p_period_start
+            AND p.limits -> p_meter ->> 'then' = 'overage'
+            AND jsonb_typeof(p.limits -> p_meter -> 'price') = 'object'), false)
+$$;
+
 CREATE OR REPLACE FUNCTION usage_is_outdated(
     p_subscription_id uuid, p_plan_id uuid, p_no_entitlement text, p_default_plan uuid)
 RETURNS boolean
@@ -1613,6 +1635,13 @@ LANGUAGE sql IMMUTABLE AS $$
     SELECT num_nonnulls(p_plan_id, p_no_entitlement) = 0
         OR (p_subscription_id IS NULL AND p_no_entitlement IS DISTINCT FROM 'incomplete'
             AND p_plan_id IS DISTINCT FROM p_default_plan)
+$$;
+
+CREATE OR REPLACE FUNCTION usage_is_owed(p_status text, p_currency text, p_method text)
+RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT p_status = 'failed'
+        OR p_status = 'pending' AND p_currency = 'CREDIT' AND p_method <> 'payment_charge'
 $$;
 
 CREATE OR REPLACE FUNCTION usage_limit_of(p_limits jsonb, p_kind usage_metered) RETURNS jsonb
@@ -1686,11 +1715,11 @@ LANGUAGE sql
 SET enable_seqscan = off
 AS $$
     INSERT INTO unpaid_uses (record_id, account_id, used_at, overdue_at, charge_at)
-    SELECT id, account_id, occurred_at, p_at + interval '7 days', p_at + interval '7 days'
+    SELECT id, account_id, occurred_at, p_at + usage_overdue_after(), p_at + usage_overdue_after()
     FROM billing_records
     WHERE id = ANY (p_records) AND account_id = p_account_id
     ON CONFLICT (record_id) DO NOTHING;
-    SELECT account_watch(p_account_id, p_at + interval '7 days', p_at);
+    SELECT account_watch(p_account_id, p_at + usage_overdue_after(), p_at);
 $$;
 
 CREATE OR REPLACE FUNCTION usage_open_period(p_account_id uuid, p_at timestamptz) RETURNS void
@@ -1755,6 +1784,11 @@ LANGUAGE sql STABLE AS $$
     WHERE c.cost IS NOT NULL
 $$;
 
+CREATE OR REPLACE FUNCTION usage_overdue_after() RETURNS interval
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT interval '7 days'
+$$;
+
 CREATE OR REPLACE FUNCTION usage_owed_debit(
     p_account_id uuid, p_id uuid, p_amount numeric, p_meter text, p_product_id text, p_method text)
 RETURNS credit_debit_item
@@ -1793,6 +1827,50 @@ BEGIN
             END IF;
         END LOOP;
     END LOOP;
+END;
+$$;
+
+CREATE OR REPLACE FUNCTION usage_price_again(
+    p_account_id uuid, p_period_start timestamptz, p_meter text, p_at timestamptz)
+RETURNS void
+LANGUAGE plpgsql
+SET enable_seqscan = off
+AS $$
+DECLARE
+    terms record;
+    waiting record;
+    before numeric;
+    paid numeric;
+    totals numeric[] := '{}';
+BEGIN
+    SELECT array_agg(r.id ORDER BY r.occurred_at, r.id) AS ids,
+        array_agg(r.charged_units ORDER BY r.occurred_at, r.id) AS units,
+        sum(r.charged_units) AS quantity, sum(r.total_amount) AS total
+    INTO waiting
+    FROM usage_waiting(p_account_id, p_period_start, p_meter) AS r;
+    IF waiting.ids IS NULL THEN
+        RETURN;
+    END IF;
+    SELECT usage_price_of(p.limits -> p_meter -> 'price') AS price, p.currency INTO terms
+    FROM usage_periods AS p
+    WHERE p.account_id = p_account_id AND p.start_at = p_period_start;
+    SELECT c.overage - waiting.quantity, c.overage_total - waiting.total INTO before, paid
+    FROM usage_cycles AS c
+    WHERE c.account_id = p_account_id AND c.owner = '' AND c.period_start = p_period_start
+        AND c.meter = p_meter;
+    FOR n IN 1 .. cardinality(waiting.ids) LOOP
+        totals[n] := usage_charge_after(
+            terms.price, terms.currency, before, waiting.units[n], paid);
+        before := before + waiting.units[n];
+        paid := paid + totals[n];
+    END LOOP;
+    PERFORM usage_count_again(p_account_id, waiting.ids, -1);
+    UPDATE billing_records AS r
+    SET total_amount = s.total, updated_at = p_at,
+        unit_price = least(round(s.total / r.charged_units, 12), 999999999999999)
+    FROM unnest(waiting.ids, totals) AS s(id, total)
+    WHERE r.id = s.id;
+    PERFORM usage_count_again(p_account_id, waiting.ids, 1);
 END;
 $$;
 
@@ -2236,8 +2314,8 @@ BEGIN
     FOR due IN
         SELECT r.id, r.total_amount, r.meter, r.product_id, r.billing_method
         FROM unpaid_uses AS u JOIN billing_records AS r ON r.id = u.record_id
-        WHERE u.account_id = p_account_id AND r.currency = 'CREDIT' AND (r.billing_status = 'failed'
-            OR r.billing_status = 'pending' AND r.billing_method <> 'payment_charge')
+        WHERE u.account_id = p_account_id AND r.currency = 'CREDIT'
+            AND usage_is_owed(r.billing_status, r.currency, r.billing_method)
         ORDER BY u.used_at, u.record_id
     LOOP
         free := coalesce(free, (
@@ -2310,7 +2388,8 @@ LANGUAGE sql STABLE AS $$
 $$;
 
 CREATE OR REPLACE FUNCTION usage_void(
-    p_account_id uuid, p_id uuid, p_detail jsonb, OUT verdict text, OUT void_id uuid)
+    p_account_id uuid, p_id uuid, p_by_card numeric, p_detail jsonb,
+    OUT verdict text, OUT void_id uuid)
 LANGUAGE plpgsql
 SET enable_seqscan = off
 AS $$
@@ -2323,34 +2402,21 @@ DECLARE
     entry uuid;
 BEGIN
     PERFORM set_config('app.accounts', p_account_id::text, true);
-    -- The matter of a card's charge locks the record first.
-    PERFORM 1 FROM billing_records
-    WHERE id = p_id AND account_id = p_account_id AND billing_method = 'payment_charge'
-    FOR UPDATE;
     SELECT 1, 1, r.occurred_at INTO use.place, use.account, use.used_at
     FROM billing_records AS r WHERE r.id = p_id AND r.account_id = p_account_id;
     account := (usage_open_accounts(ARRAY[p_account_id], ARRAY[use])).accounts[1];
-    SELECT r.id, r.kind, r.voids, r.billing_method AS method, r.billing_status AS status,
-        r.currency, r.total_amount AS total, r.transaction_id,
-        m.kind AS counts,
-        EXISTS (
-            SELECT FROM usage_settlements WHERE account_id = p_account_id AND p_id = ANY (records)
-        ) AS is_listed
-    INTO known
-    FROM billing_records AS r LEFT JOIN meters AS m ON m.key = r.meter
-    WHERE r.id = p_id AND r.account_id = p_account_id;
-    SELECT v.id INTO void_id FROM billing_records AS v WHERE v.voids = p_id;
-    verdict := CASE
-        WHEN known.id IS NULL THEN 'no_record'
-        WHEN known.kind <> 'usage' OR known.voids IS NOT NULL THEN 'correction'
-        WHEN void_id IS NOT NULL THEN 'duplicate'
-        WHEN known.counts IN ('max', 'last') THEN 'level'
-        WHEN known.currency <> 'CREDIT' AND known.method = 'payment_charge'
-            AND known.status IN ('pending', 'processing') THEN 'charging'
-        ELSE 'ok' END;
+    verdict := usage_void_verdict(p_account_id, p_id, p_by_card IS NOT NULL);
     IF verdict = 'ok' THEN
         void_id := uuidv7();
-        IF known.currency <> 'CREDIT' AND (known.status = 'completed' OR known.is_listed) THEN
+        SELECT r.billing_method AS method, r.billing_status AS status, r.currency,
+            r.total_amount AS total, r.transaction_id,
+            EXISTS (SELECT FROM usage_settlements
+                WHERE account_id = p_account_id AND p_id = ANY (records)) AS is_listed
+        INTO known
+        FROM billing_records AS r WHERE r.id = p_id AND r.account_id = p_account_id;
+        IF known.method = 'payment_charge' AND known.status = 'completed' THEN
+            money := p_by_card;
+        ELSIF known.currency <> 'CREDIT' AND (known.status = 'completed' OR known.is_listed) THEN
             money := known.total;
         ELSIF known.currency = 'CREDIT' AND known.transaction_id IS NOT NULL THEN
             entry := usage_give_back(
@@ -2360,9 +2426,46 @@ BEGIN
             account, p_id, void_id, money > 0, entry, p_detail || jsonb_build_object(
                 'billing_id', public_id('bill', p_id), 'money', public_decimal(money),
                 'credits', CASE WHEN entry IS NULL THEN '0' ELSE public_decimal(known.total) END));
+    ELSE
+        SELECT v.id INTO void_id FROM billing_records AS v WHERE v.voids = p_id;
     END IF;
     PERFORM set_config('app.accounts', shown, true);
 END;
+$$;
+
+CREATE OR REPLACE FUNCTION usage_void_verdict(
+    p_account_id uuid, p_id uuid, p_is_charged boolean)
+RETURNS text
+LANGUAGE sql STABLE
+SET enable_seqscan = off
+AS $$
+    SELECT coalesce((
+        SELECT CASE
+            WHEN r.kind <> 'usage' OR r.voids IS NOT NULL THEN 'correction'
+            WHEN EXISTS (SELECT FROM billing_records AS v WHERE v.voids = r.id) THEN 'duplicate'
+            WHEN m.kind IN ('max', 'last') THEN 'level'
+            WHEN usage_is_charging(r.billing_status, r.billing_method)
+                OR r.billing_method = 'payment_charge' AND r.billing_status = 'completed'
+                AND NOT p_is_charged THEN 'charging'
+            ELSE 'ok' END
+        FROM billing_records AS r LEFT JOIN meters AS m ON m.key = r.meter
+        WHERE r.id = p_id AND r.account_id = p_account_id), 'no_record')
+$$;
+
+CREATE OR REPLACE FUNCTION usage_waiting(
+    p_account_id uuid, p_period_start timestamptz, p_meter text)
+RETURNS SETOF billing_records
+LANGUAGE sql STABLE AS $$
+    SELECT r.*
+    FROM billing_records AS r
+    WHERE r.account_id = p_account_id AND r.billing_status = 'pending'
+        -- A use may be reported a little ahead of its time; clocks differ a little.
+        AND r.occurred_at >= p_period_start - interval '5 minutes'
+        AND r.period_start = p_period_start AND r.meter = p_meter AND r.kind = 'usage'
+        AND r.currency <> 'CREDIT' AND r.billing_method = 'subscription_included'
+        AND r.charged_units > 0 AND r.voids IS NULL
+        AND r.id NOT IN (
+            SELECT unnest(records) FROM usage_settlements WHERE account_id = p_account_id)
 $$;
 
 CREATE OR REPLACE FUNCTION usage_write_accepted(
@@ -2408,8 +2511,12 @@ SET enable_seqscan = off
 AS $$
 DECLARE
     me CONSTANT uuid := p_account.account_id;
-    method text := (SELECT r.billing_method FROM billing_records AS r WHERE r.id = p_id);
+    wrong record;
+    is_graded boolean;
 BEGIN
+    SELECT r.billing_method AS method, r.meter, r.period_start, r.included_units INTO wrong
+    FROM billing_records AS r WHERE r.id = p_id;
+    is_graded := usage_is_graded(me, wrong.period_start, wrong.meter);
     INSERT INTO billing_records (
         id, account_id, request_hash, user_id, organization_id, session_id, request_id, product_id,
         service_type, feature_type, operation, model, meter, usage_amount, included_units,
@@ -2425,9 +2532,14 @@ BEGIN
         r.occurred_at, p_account.as_of, p_account.as_of, r.id
     FROM billing_records AS r WHERE r.id = p_id;
     PERFORM usage_count_again(me, ARRAY[p_void_id], 1);
-    PERFORM usage_set_status(me, p_id, method, 'refunded', NULL, p_detail, p_account.as_of);
-    PERFORM usage_allot_again(me, r.period_start, r.meter, r.included_units, p_account.as_of)
-    FROM billing_records AS r WHERE r.id = p_id AND r.included_units > 0;
+    PERFORM usage_set_status(me, p_id, wrong.method, 'refunded', NULL, p_detail, p_account.as_of);
+    IF wrong.included_units > 0 THEN
+        PERFORM usage_allot_again(
+            me, wrong.period_start, wrong.meter, wrong.included_units, p_account.as_of);
+    END IF;
+    IF is_graded THEN
+        PERFORM usage_price_again(me, wrong.period_start, wrong.meter, p_account.as_of);
+    END IF;
     IF p_account.has_quotas THEN
         PERFORM quota_roll_windows(me, p_account.zone, p_account.start_at, p_account.as_of);
         PERFORM quota_apply(me, array_agg(ROW(

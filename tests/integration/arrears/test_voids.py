@@ -2,8 +2,13 @@
 
 from datetime import date
 
+import pytest
+
 from tests.integration.actors import Actors, Customer, Json
 from tests.integration.arrears.test_overage import RENEWAL, START, charged, lines, records, use
+from tests.integration.arrears.test_tiered_overage import FALLING, GRADUATED, PACKAGES, subscribed
+from tests.integration.arrears.test_unpaid_uses import in_order, put_off, until
+from tests.integration.recomputed_sums import differences
 
 WHY = {"reason": "counted twice"}
 
@@ -75,3 +80,68 @@ async def test_what_an_invoice_charged_lowers_the_next_one(actors: Actors) -> No
         "GET", "/usage/aggregations?start_date=2027-01-01&end_date=2027-01-31&grain=month"
     )
     assert [one["quantity"] for one in used["data"]] == ["505.00"]
+
+
+@pytest.mark.parametrize(
+    ("terms", "before", "after"),
+    [
+        # 160 units cost 14.00, 110 of them 11.50.
+        (GRADUATED, 1400, 1150),
+        # 100 units came to 100.00, the most on the way; 50 and 60 more come to 55.00.
+        (FALLING, 10000, 5500),
+        # 16 packages, 11 packages.
+        (PACKAGES, 4800, 3300),
+    ],
+)
+async def test_after_a_void_the_rest_costs_what_so_many_units_cost(
+    actors: Actors, terms: Json, before: int, after: int
+) -> None:
+    customer = await subscribed(actors, terms)
+    first = await use(customer, "60")
+    for units in ("50", "60"):
+        await use(customer, units)
+    again = await subscribed(actors, terms)
+    uses = [await use(again, units) for units in ("10", "50", "50", "60")]
+    assert await owed(customer) == await owed(again) == before
+    await void(actors, uses[1])
+    # The allowance that the first use had covers the end of the last one.
+    await use(customer, "10")
+    await void(actors, first)
+    for one in (customer, again):
+        assert await owed(one) == after
+        await one.advance(to=RENEWAL)
+        assert await charged(one) == [1900, 1900 + after]
+        assert await differences(actors.sql, [one.uuid]) == []
+        await in_order(one)
+
+
+async def owed(customer: Customer) -> int:
+    """The cost of the cycle's use so far, in cents."""
+    current = await customer.ask("GET", "/usage/current")
+    return int(float(current["overages"]["total_overage_cost"]) * 100)
+
+
+async def test_a_use_whose_card_is_being_charged_is_not_taken_back_meanwhile(
+    actors: Actors,
+) -> None:
+    customer = await actors.customer()
+    path = await put_off(customer, "1000")
+    await customer.save_card()
+    await customer.script("processing", then="normal")
+    by_card = {"billing_id": path.rpartition("/")[2], "billing_method": "payment_charge"}
+    waiting = await customer.ask("POST", "/billing/process", by_card)
+    assert waiting["billing_status"] == "pending"
+    headers = actors.headers("*", "service")
+    answer = await actors.client.post(f"/api/v1{path}/void", json=WHY, headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (409, "BILLING_RECORD_STATE")
+    (payment,) = await customer.rows(
+        "SELECT stripe_payment_intent_id AS intent FROM payments WHERE account_id = %(me)s"
+    )
+    await actors.sandbox.settle(payment["intent"], "succeed")
+    await until(customer, path, "completed")
+    # A use priced in credits, which the card paid in money.
+    done = await void(actors, by_card)
+    assert (done["balance_cents"], done["currency"], done["credits_returned"]) == (200, "USD", "0")
+    assert (await customer.ask("GET", "/billing/balance"))["balance_cents"] == 200
+    assert (await customer.ask("GET", path))["billing_status"] == "refunded"
+    await in_order(customer)

@@ -2,12 +2,15 @@
 
 import asyncio
 from decimal import Decimal
-from typing import Any, Final
+from itertools import product as each_with_each
+from typing import Any, Final, get_args
 from uuid import uuid4
 
+from billing.catalog.rating.schemas import Method
 from billing.insight.integrity import service as integrity
 from billing.ledger.credits import service as credits
 from billing.metering.usage import counter_rebuild
+from billing.metering.usage.schemas import BillingRecord, Status
 from tests.integration.actors import Actors
 from tests.integration.arrears.test_offered_charges import CARD, sell
 from tests.integration.usage.conftest import V1, NewShop, Shop
@@ -219,3 +222,18 @@ async def test_many_at_once_take_a_use_back_once(new_shop: NewShop) -> None:
     assert all(answer == answers[0] for answer in answers)
     assert await balance_and_held(shop) == ("10.00", "0")
     await books_agree(shop)
+
+
+async def test_what_is_owed_or_being_charged_is_so_in_sql_as_in_python(actors: Actors) -> None:
+    every = each_with_each(get_args(Status), ("CREDIT", "USD"), get_args(Method))
+    for status, currency, method in every:
+        facts: dict[str, Any] = {
+            "billing_status": status, "currency": currency, "billing_method": method
+        }  # fmt: skip
+        record = BillingRecord.model_construct(**facts)
+        (row,) = await actors.sql(
+            "SELECT usage_is_owed(%(status)s, %(currency)s, %(method)s) AS owed,"
+            " usage_is_charging(%(status)s, %(method)s) AS charging",
+            status=status, currency=currency, method=method,
+        )  # fmt: skip
+        assert row == {"owed": record.is_owed, "charging": record.is_charging}, (status, method)

@@ -15,15 +15,7 @@ BEGIN
     FROM (
         SELECT r.id, r.charged_units, sum(r.charged_units) OVER (
             ORDER BY r.occurred_at DESC, r.id DESC) AS reach
-        FROM billing_records AS r
-        WHERE r.account_id = p_account_id AND r.billing_status = 'pending'
-            AND r.occurred_at >= p_period_start - interval '5 minutes'
-            AND r.period_start = p_period_start AND r.meter = p_meter AND r.kind = 'usage'
-            AND r.currency <> 'CREDIT' AND r.billing_method = 'subscription_included'
-            AND r.charged_units > 0 AND r.voids IS NULL
-            AND r.id NOT IN (
-                SELECT unnest(records) FROM usage_settlements
-                WHERE account_id = p_account_id)) AS s
+        FROM usage_waiting(p_account_id, p_period_start, p_meter) AS r) AS s
     WHERE s.reach - s.charged_units < p_units;
     IF found.ids IS NULL THEN
         RETURN;

@@ -1,5 +1,5 @@
 -- Uses of one account that were put off, or whose payment failed, become its unpaid uses. Its
--- matter looks at them in a week at the latest: their customer is told, and a card is tried.
+-- matter looks at them when they are overdue at the latest: their customer is told, and a card is tried.
 CREATE OR REPLACE FUNCTION usage_note_unpaid(
     p_account_id uuid, p_records uuid[], p_at timestamptz)
 RETURNS void
@@ -7,9 +7,9 @@ LANGUAGE sql
 SET enable_seqscan = off
 AS $$
     INSERT INTO unpaid_uses (record_id, account_id, used_at, overdue_at, charge_at)
-    SELECT id, account_id, occurred_at, p_at + interval '7 days', p_at + interval '7 days'
+    SELECT id, account_id, occurred_at, p_at + usage_overdue_after(), p_at + usage_overdue_after()
     FROM billing_records
     WHERE id = ANY (p_records) AND account_id = p_account_id
     ON CONFLICT (record_id) DO NOTHING;
-    SELECT account_watch(p_account_id, p_at + interval '7 days', p_at);
+    SELECT account_watch(p_account_id, p_at + usage_overdue_after(), p_at);
 $$;

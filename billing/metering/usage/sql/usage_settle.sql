@@ -18,8 +18,8 @@ BEGIN
     FOR due IN
         SELECT r.id, r.total_amount, r.meter, r.product_id, r.billing_method
         FROM unpaid_uses AS u JOIN billing_records AS r ON r.id = u.record_id
-        WHERE u.account_id = p_account_id AND r.currency = 'CREDIT' AND (r.billing_status = 'failed'
-            OR r.billing_status = 'pending' AND r.billing_method <> 'payment_charge')
+        WHERE u.account_id = p_account_id AND r.currency = 'CREDIT'
+            AND usage_is_owed(r.billing_status, r.currency, r.billing_method)
         ORDER BY u.used_at, u.record_id
     LOOP
         free := coalesce(free, (

@@ -1,5 +1,5 @@
 -- The record that takes a use back, its counters and quotas, what the plan's allowance now covers
--- in its place, and the use's new status with its event. `p_is_charged`: an invoice or a card
+-- in its place, what the uses after it cost now, and the use's new status with its event. `p_is_charged`: an invoice or a card
 -- charged it, and that stands. Expects the account's lock.
 CREATE OR REPLACE FUNCTION usage_write_void(
     p_account usage_account, p_id uuid, p_void_id uuid, p_is_charged boolean, p_entry uuid,
@@ -10,8 +10,12 @@ SET enable_seqscan = off
 AS $$
 DECLARE
     me CONSTANT uuid := p_account.account_id;
-    method text := (SELECT r.billing_method FROM billing_records AS r WHERE r.id = p_id);
+    wrong record;
+    is_graded boolean;
 BEGIN
+    SELECT r.billing_method AS method, r.meter, r.period_start, r.included_units INTO wrong
+    FROM billing_records AS r WHERE r.id = p_id;
+    is_graded := usage_is_graded(me, wrong.period_start, wrong.meter);
     INSERT INTO billing_records (
         id, account_id, request_hash, user_id, organization_id, session_id, request_id, product_id,
         service_type, feature_type, operation, model, meter, usage_amount, included_units,
@@ -27,9 +31,14 @@ BEGIN
         r.occurred_at, p_account.as_of, p_account.as_of, r.id
     FROM billing_records AS r WHERE r.id = p_id;
     PERFORM usage_count_again(me, ARRAY[p_void_id], 1);
-    PERFORM usage_set_status(me, p_id, method, 'refunded', NULL, p_detail, p_account.as_of);
-    PERFORM usage_allot_again(me, r.period_start, r.meter, r.included_units, p_account.as_of)
-    FROM billing_records AS r WHERE r.id = p_id AND r.included_units > 0;
+    PERFORM usage_set_status(me, p_id, wrong.method, 'refunded', NULL, p_detail, p_account.as_of);
+    IF wrong.included_units > 0 THEN
+        PERFORM usage_allot_again(
+            me, wrong.period_start, wrong.meter, wrong.included_units, p_account.as_of);
+    END IF;
+    IF is_graded THEN
+        PERFORM usage_price_again(me, wrong.period_start, wrong.meter, p_account.as_of);
+    END IF;
     IF p_account.has_quotas THEN
         PERFORM quota_roll_windows(me, p_account.zone, p_account.start_at, p_account.as_of);
         PERFORM quota_apply(me, array_agg(ROW(

@@ -1,0 +1,46 @@
+-- Price anew, in their order, the uses of a cycle that go beyond the plan by a price with tiers,
+-- packages or free units and are on no invoice yet: others were taken back. Expects the account's
+-- lock.
+CREATE OR REPLACE FUNCTION usage_price_again(
+    p_account_id uuid, p_period_start timestamptz, p_meter text, p_at timestamptz)
+RETURNS void
+LANGUAGE plpgsql
+SET enable_seqscan = off
+AS $$
+DECLARE
+    terms record;
+    waiting record;
+    before numeric;
+    paid numeric;
+    totals numeric[] := '{}';
+BEGIN
+    SELECT array_agg(r.id ORDER BY r.occurred_at, r.id) AS ids,
+        array_agg(r.charged_units ORDER BY r.occurred_at, r.id) AS units,
+        sum(r.charged_units) AS quantity, sum(r.total_amount) AS total
+    INTO waiting
+    FROM usage_waiting(p_account_id, p_period_start, p_meter) AS r;
+    IF waiting.ids IS NULL THEN
+        RETURN;
+    END IF;
+    SELECT usage_price_of(p.limits -> p_meter -> 'price') AS price, p.currency INTO terms
+    FROM usage_periods AS p
+    WHERE p.account_id = p_account_id AND p.start_at = p_period_start;
+    SELECT c.overage - waiting.quantity, c.overage_total - waiting.total INTO before, paid
+    FROM usage_cycles AS c
+    WHERE c.account_id = p_account_id AND c.owner = '' AND c.period_start = p_period_start
+        AND c.meter = p_meter;
+    FOR n IN 1 .. cardinality(waiting.ids) LOOP
+        totals[n] := usage_charge_after(
+            terms.price, terms.currency, before, waiting.units[n], paid);
+        before := before + waiting.units[n];
+        paid := paid + totals[n];
+    END LOOP;
+    PERFORM usage_count_again(p_account_id, waiting.ids, -1);
+    UPDATE billing_records AS r
+    SET total_amount = s.total, updated_at = p_at,
+        unit_price = least(round(s.total / r.charged_units, 12), 999999999999999)
+    FROM unnest(waiting.ids, totals) AS s(id, total)
+    WHERE r.id = s.id;
+    PERFORM usage_count_again(p_account_id, waiting.ids, 1);
+END;
+$$;

@@ -1594,6 +1594,7 @@ BEGIN
             FROM billing_records AS r JOIN billing_records AS v ON v.voids = r.id
             WHERE r.transaction_id = p_entry AND r.account_id = p_account_id),
         p_amount, name || '/void', 'usage taken back', name, p_at);
+    PERFORM usage_settle_soon(p_account_id, p_at);
     RETURN entry;
 END;
 $$;

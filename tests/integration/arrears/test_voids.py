@@ -7,7 +7,7 @@ import pytest
 from tests.integration.actors import Actors, Customer, Json
 from tests.integration.arrears.test_overage import RENEWAL, START, charged, lines, records, use
 from tests.integration.arrears.test_tiered_overage import FALLING, GRADUATED, PACKAGES, subscribed
-from tests.integration.arrears.test_unpaid_uses import in_order, put_off, until
+from tests.integration.arrears.test_unpaid_uses import grant, in_order, put_off, until
 from tests.integration.recomputed_sums import differences
 
 WHY = {"reason": "counted twice"}
@@ -113,6 +113,19 @@ async def test_after_a_void_the_rest_costs_what_so_many_units_cost(
         assert await charged(one) == [1900, 1900 + after]
         assert await differences(actors.sql, [one.uuid]) == []
         await in_order(one)
+
+
+async def test_credits_of_a_void_pay_what_was_put_off(actors: Actors) -> None:
+    customer = await actors.customer()
+    await grant(customer, "3")
+    wrong = await customer.ask(
+        "POST", "/usage/record", {"product_id": "gpt-4", "usage_amount": "1500"}, status=201
+    )
+    path = await put_off(customer, "1000")
+    assert (await void(actors, wrong))["credits_returned"] == "3.00"
+    await until(customer, path, "completed")
+    assert await customer.credits() == 1
+    await in_order(customer)
 
 
 async def owed(customer: Customer) -> int:

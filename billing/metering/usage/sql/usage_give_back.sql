@@ -1,5 +1,6 @@
 -- The credits that a use cost go back to the lots of the entry that paid it, which may have paid
--- others that were taken back before. Answers the new entry. Expects the account's lock.
+-- others that were taken back before, and pay what is still unpaid. Answers the new entry. Expects
+-- the account's lock.
 CREATE OR REPLACE FUNCTION usage_give_back(
     p_account_id uuid, p_id uuid, p_entry uuid, p_amount numeric, p_at timestamptz)
 RETURNS uuid
@@ -18,6 +19,7 @@ BEGIN
             FROM billing_records AS r JOIN billing_records AS v ON v.voids = r.id
             WHERE r.transaction_id = p_entry AND r.account_id = p_account_id),
         p_amount, name || '/void', 'usage taken back', name, p_at);
+    PERFORM usage_settle_soon(p_account_id, p_at);
     RETURN entry;
 END;
 $$;

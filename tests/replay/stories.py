@@ -10,6 +10,7 @@ from uuid import uuid4
 from temporalio.client import Client
 
 from tests.integration.actors import Actors, Customer, intent_of, wait_for
+from tests.integration.arrears.test_unpaid_uses import grant, put_off, until
 from workflows.contracts import DunningCommand, DunningExtension
 
 DUNNING_COMMANDS: Final = [
@@ -286,6 +287,41 @@ async def account_completes_uses(actors: Actors) -> str:
     return f"account/{customer.id}"
 
 
+async def account_settles_uses(actors: Actors) -> str:
+    """Credits that are granted pay a use that was put off."""
+    customer = await _on_clock(actors)
+    path = await put_off(customer, "1000")
+    await grant(customer, "3")
+    await until(customer, path, "completed")
+    return f"account/{customer.id}"
+
+
+async def account_charges_uses(actors: Actors) -> str:
+    """A use stays unpaid for a week: its customer is told, and its card is asked."""
+    customer = await _on_clock(actors)
+    await customer.save_card()
+    await put_off(customer, "1000")
+    await customer.script("processing", then="last")
+    await customer.advance(days=8)
+    return f"account/{customer.id}"
+
+
+async def subscription_changed(actors: Actors) -> str:
+    """An add-on that its card declines, then one that it pays; a debt is paid for good."""
+    customer, name = await _subscribed(actors, "basic")
+    more = {"add_ons": [{"add_on": "ai-500", "quantity": 1}]}
+    await customer.script("insufficient_funds", then="normal")
+    await customer.refused("CARD_DECLINED", "PUT", "/billing/subscription", more)
+    await customer.ask("PUT", "/billing/subscription", more)
+    await customer.script("insufficient_funds", then="last")
+    await customer.advance(days=33)
+    await customer.script("succeed", then="last")
+    await customer.ask("POST", "/billing/pay-overdue", {}, key=str(uuid4()))
+    await customer.until_subscription("active")
+    await customer.ask("POST", "/billing/subscription/cancel", {"at": "now"})
+    return name
+
+
 async def clock_walked(actors: Actors) -> str:
     """A walk over two renewals."""
     customer, _ = await _subscribed(actors)
@@ -303,7 +339,8 @@ STORIES: Final[dict[str, Story]] = {
         subscription_yearly, subscription_never_paid, subscription_asked_by_its_bank,
         dunning_recovered, dunning_exhausted, dunning_steered,
         collection_paid, collection_given_up, account_expires, account_bills_late_use,
-        account_completes_uses, clock_walked,
+        account_completes_uses, account_settles_uses, account_charges_uses,
+        subscription_changed, clock_walked,
     )
 }  # fmt: skip
 

@@ -1967,7 +1967,9 @@ AS $$
         CASE
             WHEN c.rest > 0 AND (g.goes_on OR NOT c.by_plan AND c.is_graded)
                 THEN least(round(t.total / c.rest, 12), 999999999999999)
-            WHEN c.by_plan AND c.rest > 0 THEN (c.lim ->> 'price')::numeric
+            -- Tiers have no price of one unit: such a use is refused.
+            WHEN c.by_plan AND c.rest > 0 THEN CASE jsonb_typeof(c.lim -> 'price')
+                WHEN 'object' THEN 0 ELSE (c.lim ->> 'price')::numeric END
             ELSE coalesce((c.price).unit_price, 0) END,
         t.total,
         CASE WHEN t.total = 0 AND NOT g.goes_on THEN 'CREDIT'

@@ -198,3 +198,19 @@ async def test_golden_cases_come_onto_an_invoice(actors: Actors) -> None:
     }
     assert {meter: cents for _, meter, _, cents in await lines(customer)} == expected
     assert await differences(actors.sql, [customer.uuid]) == []
+
+
+@pytest.mark.parametrize("terms", [GRADUATED, FALLING, PACKAGES])
+async def test_whoever_owes_uses_nothing_beyond_the_plan_by_tiers_either(
+    actors: Actors, terms: Json
+) -> None:
+    customer = await subscribed(actors, terms)
+    await customer.script("insufficient_funds", then="last")
+    await customer.advance(to=RENEWAL)
+    assert (await customer.subscription())["status"] == "past_due"
+    await use(customer, "10")
+    beyond = {"feature_type": "ai_responses", "usage_amount": "1"}
+    for path in ("/usage/record", "/usage/record?dry_run=true"):
+        await customer.refused("QUOTA_EXCEEDED", "POST", path, beyond)
+    rows = await customer.ask("POST", "/usage/batch", {"events": [beyond]})
+    assert rows["results"][0]["code"] == "QUOTA_EXCEEDED"

@@ -154,7 +154,7 @@ def bill(accrued: Accrued, *, early: bool = False) -> UsageLine:
         amount_minor = max(0, round_minor(total.scaleb(digits)) - accrued.billed_minor)
         return UsageLine(
             units=units,
-            unit_minor=_unit_minor(accrued.terms, units, covers, amount_minor, accrued.currency),
+            unit_minor=_unit_minor(accrued, units, covers, amount_minor),
             amount_minor=amount_minor,
             covers=covers,
             true_up=Decimal(amount_minor).scaleb(-digits) - covers,
@@ -162,16 +162,18 @@ def bill(accrued: Accrued, *, early: bool = False) -> UsageLine:
         )
 
 
-def _unit_minor(
-    terms: PriceTerms | None, units: Decimal, covers: Decimal, amount_minor: int, currency: str
-) -> Decimal:
-    """The price of one unit, or the average of a line's."""
+def _unit_minor(accrued: Accrued, units: Decimal, covers: Decimal, amount_minor: int) -> Decimal:
+    """The price of one unit where all units of a line had it, else their average."""
+    terms, currency = accrued.terms, accrued.currency
     digits = exponent(currency)
     if terms is not None and terms.is_plain:
-        return rounded(terms.unit_price.scaleb(digits), currency)
+        differs = abs(cost(terms, units) - covers) > accrued.records * MONEY_STEP
+        if not units or not differs:
+            return rounded(terms.unit_price.scaleb(digits), currency)
     if not units:
         return ZERO
-    total = covers.scaleb(digits) if terms is None else Decimal(amount_minor)
+    is_plain = terms is None or terms.is_plain
+    total = covers.scaleb(digits) if is_plain else Decimal(amount_minor)
     return min(rounded(total / units, currency), MOST_AMOUNT)
 
 

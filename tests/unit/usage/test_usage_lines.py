@@ -69,6 +69,13 @@ def test_under_several_prices_the_records_say_what_is_owed(
     assert abs(Decimal(line.amount_minor).scaleb(-2) - total) <= Decimal("0.005")
 
 
+def test_units_of_several_prices_are_shown_at_their_average() -> None:
+    terms = PriceTerms(unit_price=Decimal("0.50"))
+    accrued = Accrued(Decimal(30), Decimal("5"), 2, terms, "USD")  # 20 at 0.10, then 10 at 0.30
+    line = bill(accrued)
+    assert (line.amount_minor, round(line.unit_minor, 6)) == (500, Decimal("16.666667"))
+
+
 def test_half_a_cent_is_rounded_away_from_zero() -> None:
     terms = PriceTerms(unit_price=Decimal("0.02"))
     accrued = Accrued(Decimal("0.25"), Decimal("0.005"), 1, terms, "USD")

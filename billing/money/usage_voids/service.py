@@ -5,10 +5,9 @@ invoice stands as it was issued.
 """
 
 import json
-from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import text
@@ -17,23 +16,24 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing.core import clock, ids
 from billing.core.errors import Conflict, NotFound
 from billing.core.frozen import Frozen
-from billing.core.money import exponent, round_minor
+from billing.core.money import ZERO, exponent, round_minor
 from billing.core.prepared import Prepared
 from billing.matters.effects import Announce
 from billing.matters.kinds import CHARGE
 from billing.metering.usage import store
 from billing.metering.usage.schemas import BY_CARD, BillingRecord
 from billing.money.invoices import balances
+from billing.money.invoices import store as invoices
 from billing.platform.outbox import service as outbox
 
 _VOID: Final = Prepared(
     text(
         "SELECT verdict, void_id FROM usage_void("
-        ":account_id, :record_id, CAST(:by_card AS numeric), CAST(:detail AS jsonb))"
+        ":account_id, :record_id, CAST(:charged AS numeric), CAST(:detail AS jsonb))"
     )
 )
 # The matter of a card's charge locks the record before the account, and so does this.
-_CHARGED: Final = Prepared(
+_BY_CARD: Final = Prepared(
     text(
         """
     SELECT i.currency, sum(l.amount_minor)::bigint AS amount_minor
@@ -47,11 +47,33 @@ _CHARGED: Final = Prepared(
     """
     )
 )
+_BILLED: Final = Prepared(
+    text(
+        """
+    SELECT r.total_amount, b.invoice
+    FROM billing_records AS r CROSS JOIN LATERAL (
+        SELECT detail ->> 'invoice_id' AS invoice FROM billing_events
+        WHERE account_id = r.account_id AND billing_id = r.id AND detail ? 'invoice_id'
+        UNION ALL
+        SELECT invoice FROM usage_settlements
+        WHERE account_id = r.account_id AND r.id = ANY (records)
+        LIMIT 1) AS b
+    WHERE r.account_id = :account_id AND r.id = :record_id
+    """
+    )
+)
 _REFUSED: Final = {
     "correction": "this record corrects others, and is no use",
     "level": "a level is corrected by its next reading",
-    "charging": "its card is being charged: take it back when that is decided",
+    "charging": "it is being charged: take it back when that is decided",
 }
+
+
+class Charged(NamedTuple):
+    """Money in whole units."""
+
+    amount: Decimal
+    currency: str
 
 
 class Voided(Frozen):
@@ -94,13 +116,11 @@ async def void(
     Errors: BILLING_RECORD_NOT_FOUND; BILLING_RECORD_STATE for what is no use, a level's reading,
     or a use whose card is being charged.
     """
-    by_card, detail = None, {"reason": reason}
-    for charged in await _charged(connection, account_id, record_id):
-        by_card = Decimal(charged["amount_minor"]).scaleb(-exponent(charged["currency"]))
-        detail["currency"] = charged["currency"]
+    charged = await _charged(connection, account_id, record_id)
+    detail = {"reason": reason} | ({"currency": charged.currency} if charged else {})
     row = await _VOID.one(
-        connection, account_id=account_id, record_id=record_id, by_card=by_card,
-        detail=json.dumps(detail),
+        connection, account_id=account_id, record_id=record_id, detail=json.dumps(detail),
+        charged=charged and charged.amount,
     )  # fmt: skip
     if row["verdict"] == "no_record":
         raise NotFound("BILLING_RECORD_NOT_FOUND", "no such billing record")
@@ -119,12 +139,24 @@ async def void(
 
 async def _charged(
     connection: AsyncConnection, account_id: UUID, record_id: UUID
-) -> Sequence[Mapping[str, Any]]:
-    """The charge of a card for a use, in its currency: one row, or none."""
-    return await _CHARGED.all(
-        connection, account_id=account_id, record_id=record_id, by_card=BY_CARD,
-        workflow_id=CHARGE.workflow_id(record_id),
-    )  # fmt: skip
+) -> Charged | None:
+    """The money that a card or an invoice charged for a use; None where neither did.
+
+    Of an invoice that was forgiven, given up or voided nothing was paid, and nothing comes back.
+    """
+    named = {"account_id": account_id, "record_id": record_id}
+    paid = await _BY_CARD.first(
+        connection, **named, by_card=BY_CARD, workflow_id=CHARGE.workflow_id(record_id)
+    )
+    if paid is not None:
+        amount = Decimal(paid["amount_minor"]).scaleb(-exponent(paid["currency"]))
+        return Charged(amount, paid["currency"])
+    billed = await _BILLED.first(connection, **named)
+    if billed is None:
+        return None
+    invoice = await invoices.get(connection, ids.decode(ids.INVOICE, billed["invoice"]))
+    stands = invoice.status in ("open", "paid") and invoice.settlement != "forgiven"
+    return Charged(billed["total_amount"] if stands else ZERO, invoice.currency)
 
 
 async def _give_money(connection: AsyncConnection, done: Voided, at: datetime) -> None:

@@ -1599,6 +1599,14 @@ BEGIN
 END;
 $$;
 
+CREATE OR REPLACE FUNCTION usage_is_charged(p_record billing_records) RETURNS boolean
+LANGUAGE sql STABLE AS $$
+    SELECT p_record.billing_method = 'payment_charge' AND p_record.billing_status = 'completed'
+        OR p_record.currency <> 'CREDIT' AND (p_record.billing_status = 'completed' OR EXISTS (
+            SELECT FROM usage_settlements
+            WHERE account_id = p_record.account_id AND p_record.id = ANY (records)))
+$$;
+
 CREATE OR REPLACE FUNCTION usage_is_charging(p_status text, p_method text) RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT p_status IN ('pending', 'processing') AND p_method = 'payment_charge'
@@ -2391,7 +2399,7 @@ LANGUAGE sql STABLE AS $$
 $$;
 
 CREATE OR REPLACE FUNCTION usage_void(
-    p_account_id uuid, p_id uuid, p_by_card numeric, p_detail jsonb,
+    p_account_id uuid, p_id uuid, p_charged numeric, p_detail jsonb,
     OUT verdict text, OUT void_id uuid)
 LANGUAGE plpgsql
 SET enable_seqscan = off
@@ -2401,33 +2409,25 @@ DECLARE
     use usage_input;
     known record;
     account usage_account;
-    money numeric := 0;
     entry uuid;
 BEGIN
     PERFORM set_config('app.accounts', p_account_id::text, true);
     SELECT 1, 1, r.occurred_at INTO use.place, use.account, use.used_at
     FROM billing_records AS r WHERE r.id = p_id AND r.account_id = p_account_id;
     account := (usage_open_accounts(ARRAY[p_account_id], ARRAY[use])).accounts[1];
-    verdict := usage_void_verdict(p_account_id, p_id, p_by_card IS NOT NULL);
+    verdict := usage_void_verdict(p_account_id, p_id, p_charged IS NOT NULL);
     IF verdict = 'ok' THEN
         void_id := uuidv7();
-        SELECT r.billing_method AS method, r.billing_status AS status, r.currency,
-            r.total_amount AS total, r.transaction_id,
-            EXISTS (SELECT FROM usage_settlements
-                WHERE account_id = p_account_id AND p_id = ANY (records)) AS is_listed
-        INTO known
+        SELECT r.total_amount AS total, r.transaction_id INTO known
         FROM billing_records AS r WHERE r.id = p_id AND r.account_id = p_account_id;
-        IF known.method = 'payment_charge' AND known.status = 'completed' THEN
-            money := p_by_card;
-        ELSIF known.currency <> 'CREDIT' AND (known.status = 'completed' OR known.is_listed) THEN
-            money := known.total;
-        ELSIF known.currency = 'CREDIT' AND known.transaction_id IS NOT NULL THEN
+        IF p_charged IS NULL AND known.transaction_id IS NOT NULL THEN
             entry := usage_give_back(
                 p_account_id, p_id, known.transaction_id, known.total, account.as_of);
         END IF;
         PERFORM usage_write_void(
-            account, p_id, void_id, money > 0, entry, p_detail || jsonb_build_object(
-                'billing_id', public_id('bill', p_id), 'money', public_decimal(money),
+            account, p_id, void_id, p_charged IS NOT NULL, entry, p_detail || jsonb_build_object(
+                'billing_id', public_id('bill', p_id),
+                'money', public_decimal(coalesce(p_charged, 0)),
                 'credits', CASE WHEN entry IS NULL THEN '0' ELSE public_decimal(known.total) END));
     ELSE
         SELECT v.id INTO void_id FROM billing_records AS v WHERE v.voids = p_id;
@@ -2448,8 +2448,7 @@ AS $$
             WHEN EXISTS (SELECT FROM billing_records AS v WHERE v.voids = r.id) THEN 'duplicate'
             WHEN m.kind IN ('max', 'last') THEN 'level'
             WHEN usage_is_charging(r.billing_status, r.billing_method)
-                OR r.billing_method = 'payment_charge' AND r.billing_status = 'completed'
-                AND NOT p_is_charged THEN 'charging'
+                OR NOT p_is_charged AND usage_is_charged(r) THEN 'charging'
             ELSE 'ok' END
         FROM billing_records AS r LEFT JOIN meters AS m ON m.key = r.meter
         WHERE r.id = p_id AND r.account_id = p_account_id), 'no_record')

@@ -128,6 +128,24 @@ async def test_credits_of_a_void_pay_what_was_put_off(actors: Actors) -> None:
     await in_order(customer)
 
 
+async def test_nothing_comes_back_of_an_invoice_that_was_forgiven(actors: Actors) -> None:
+    customer = await basic(actors)
+    await use(customer, "500")
+    wrong = await use(customer, "100")
+    await customer.script("insufficient_funds", then="last")
+    await customer.advance(to=RENEWAL)
+    (case,) = (await actors.operate("GET", f"/admin/dunning?account_id={customer.id}"))["data"]
+    path = f"/admin/dunning/{case['dunning_case_id']}/forgive"
+    await actors.operate("POST", path, {"reason": "goodwill"})
+    await customer.until_subscription("active")
+    done = await void(actors, wrong)
+    assert (done["balance_cents"], done["billing_status"]) == (0, "refunded")
+    assert (await customer.ask("GET", "/billing/balance"))["balance_cents"] == 0
+    used = await customer.ask("GET", "/usage/current")
+    assert used["overages"]["total_overage_cost"] == "0"
+    await in_order(customer)
+
+
 async def owed(customer: Customer) -> int:
     """The cost of the cycle's use so far, in cents."""
     current = await customer.ask("GET", "/usage/current")

@@ -1,6 +1,6 @@
 -- Whether a use may be taken back: ok; duplicate (it was before); no_record; correction (it takes a
 -- use back itself, or rounds a line); level (the next reading corrects it); charging (a card is
--- asked, or has paid meanwhile: `p_is_charged` says that its charge was seen).
+-- asked, or a card or an invoice has charged it meanwhile: `p_is_charged` says that this was seen).
 CREATE OR REPLACE FUNCTION usage_void_verdict(
     p_account_id uuid, p_id uuid, p_is_charged boolean)
 RETURNS text
@@ -13,8 +13,7 @@ AS $$
             WHEN EXISTS (SELECT FROM billing_records AS v WHERE v.voids = r.id) THEN 'duplicate'
             WHEN m.kind IN ('max', 'last') THEN 'level'
             WHEN usage_is_charging(r.billing_status, r.billing_method)
-                OR r.billing_method = 'payment_charge' AND r.billing_status = 'completed'
-                AND NOT p_is_charged THEN 'charging'
+                OR NOT p_is_charged AND usage_is_charged(r) THEN 'charging'
             ELSE 'ok' END
         FROM billing_records AS r LEFT JOIN meters AS m ON m.key = r.meter
         WHERE r.id = p_id AND r.account_id = p_account_id), 'no_record')

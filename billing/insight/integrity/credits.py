@@ -43,12 +43,17 @@ QUERIES: Final[dict[str, str]] = {
                    FROM invoices i JOIN payments y ON y.invoice_id = i.id
                    WHERE i.purchase_id IS NOT NULL AND y.settled_at IS NOT NULL
                    GROUP BY i.purchase_id) m ON m.purchase_id = p.id
-        LEFT JOIN (SELECT purchase_id, sum(balance_applied_minor) AS applied_minor FROM invoices
+        -- The money balance paid, or what it lacks is carried to the next invoice.
+        LEFT JOIN (SELECT purchase_id, sum(balance_applied_minor + coalesce((
+                       SELECT -sum(e.amount_minor) FROM balance_entries e
+                       WHERE e.account_id = i.account_id AND e.invoice_id = i.id
+                         AND e.kind = 'carried'), 0)) AS kept_minor
+                   FROM invoices i
                    WHERE purchase_id IS NOT NULL AND status = 'paid'
                    GROUP BY purchase_id) b ON b.purchase_id = p.id
         WHERE l.kind = 'purchase' AND l.grant_key LIKE 'pur\\_%'
           AND (p.id IS NULL OR p.amount_minor
-               > coalesce(m.received_minor, 0) + coalesce(b.applied_minor, 0))
+               > coalesce(m.received_minor, 0) + coalesce(b.kept_minor, 0))
     """,
     "trials_granted_once": """
         SELECT t.account_id, public_id('trl', t.id) AS subject

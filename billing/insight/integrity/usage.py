@@ -109,7 +109,8 @@ QUERIES: Final[dict[str, str]] = {
             FROM invoice_lines l JOIN invoices i ON i.id = l.invoice_id
             WHERE l.kind = 'usage' GROUP BY 1, 2, 3) l
         USING (account_id, meter, period_start)
-        WHERE (r.units, r.total) IS DISTINCT FROM (l.units, l.total)
+        WHERE coalesce(r.units, 0) <> coalesce(l.units, 0)
+           OR coalesce(r.total, 0) <> coalesce(l.total, 0)
     """,  # noqa: S608 (constants)
     # Anew from the price that a line shows. Early lines bill no more than a volume price comes to
     # in the end; what a late one makes cheaper is not given back.
@@ -146,7 +147,9 @@ QUERIES: Final[dict[str, str]] = {
             FROM usage_cycles
             WHERE owner = '' AND overage <> 0) c
         USING (account_id, meter, period_start)
-        WHERE (r.units, r.total) IS DISTINCT FROM (c.units, c.total)
+        -- Where all was taken back there is nothing: no sum, or one of zero.
+        WHERE coalesce(r.units, 0) <> coalesce(c.units, 0)
+           OR coalesce(r.total, 0) <> coalesce(c.total, 0)
     """,
     "thresholds_billed": """
         SELECT p.account_id, public_id('sub', s.id) AS subject

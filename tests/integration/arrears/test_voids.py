@@ -35,6 +35,18 @@ async def test_what_is_taken_back_in_its_cycle_is_on_no_invoice(actors: Actors) 
     assert await charged(customer) == [1900, 1920]
 
 
+@pytest.mark.parametrize("terms", [None, GRADUATED])
+async def test_the_only_use_beyond_the_plan_is_taken_back(
+    actors: Actors, terms: Json | None
+) -> None:
+    customer = await basic(actors) if terms is None else await subscribed(actors, terms)
+    await void(actors, await use(customer, "600"))
+    await in_order(customer)
+    await customer.advance(to=RENEWAL)
+    assert await charged(customer) == [1900, 1900]
+    await in_order(customer)
+
+
 async def test_a_use_that_was_included_leaves_its_place_to_one_beyond_the_plan(
     actors: Actors,
 ) -> None:

@@ -4,6 +4,7 @@ from functools import partial
 from uuid import uuid4
 
 from tests.integration.actors import API, Actors, Customer, Json, wait_for
+from tests.integration.arrears.test_unpaid_uses import in_order
 
 BALANCE = "/billing/balance"
 
@@ -50,6 +51,18 @@ async def test_an_operator_adjusts_it_once_per_key_and_the_customer_reads_why(
         headers=customer.actors.headers("*", "admin", str(uuid4())),
     )
     assert refused.json()["code"] == "CURRENCY_MISMATCH"
+
+
+async def test_what_it_lacks_of_a_pack_is_carried_where_no_card_can_be_charged_so_little(
+    actors: Actors,
+) -> None:
+    customer = await actors.customer()
+    await customer.save_card()
+    await adjust(customer, 970)
+    assert (await customer.buy("small", "saved_card"))["status"] == "completed"
+    assert (await balance(customer))[0] == -29
+    assert await customer.effects() == []
+    await in_order(customer)
 
 
 async def test_a_pack_is_paid_from_it_first_and_a_card_pays_the_rest(actors: Actors) -> None:

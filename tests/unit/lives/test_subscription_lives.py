@@ -1,12 +1,18 @@
 """Random lives of subscriptions keep their promises; thousands a minute, without a database."""
 
+from functools import partial
 from random import Random
 from time import process_time
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.unit.lives.subscriptions import live
+from billing.catalog.plans.schemas import DunningPolicy
+from billing.money.invoices.schemas import Invoice
+from billing.money.payments.calls import Call
+from billing.money.payments.rules import Outcome
+from tests.unit.lives.collections import Bank
+from tests.unit.lives.subscriptions import SubscriptionLife, live
 
 STEPS = 60
 FLOOR = 1_000
@@ -24,3 +30,40 @@ def test_lives_are_cheap_enough_to_live_thousands() -> None:
     for seed in range(300):
         live(Random(seed), STEPS)
     assert 300 / (process_time() - began) * 60 >= FLOOR
+
+
+class TiredBank(Bank):
+    """It pays once, and declines from then on."""
+
+    def answer(self, call: Call) -> Outcome:
+        if call.what == "try_card" and self.took:
+            return self.declined(call.payment.stripe_payment_intent_id or "")
+        return super().answer(call)
+
+
+def debtor(dice: Random) -> SubscriptionLife:
+    """Somebody who owes a renewal, is locked out, and settles it at some later time."""
+    life = SubscriptionLife(dice)
+    life.bank = TiredBank(dice)
+    life.plan = life.plan.model_copy(update={"dunning": DunningPolicy(final_action="unpaid")})
+    settles_at = dice.choice((0, 1, 2))
+    for _ in range(STEPS):
+        drafts = [one for one in life.rows.of(Invoice) if one.status == "draft"]
+        if life.subscription.status == "unpaid" and len(drafts) >= settles_at:
+            for one in life.rows.of(Invoice):
+                if one.status == "open":
+                    life.ask_of_it(partial(life.forgive, invoice_id=one.id))
+            life.hold_true()
+            return life
+        step = life.next_step()
+        if step is None:
+            break
+        life.do(step)
+        life.hold_true()
+    return life
+
+
+def test_a_debt_that_is_settled_late_begins_no_period_by_it() -> None:
+    ends = [debtor(Random(seed)).subscription.status for seed in range(100)]
+    assert ends.count("paused") > 10
+    assert ends.count("active") > 10

@@ -27,6 +27,12 @@ async def test_a_card_confirmed_in_the_browser_brings_the_credits(customer: Cust
     done = await proven_once(customer, begun["purchase_id"])
     assert done["next_action"] == {"type": "none"}
     assert await customer.credits() == 100
+    (heard,) = await customer.rows(
+        "SELECT extract(epoch FROM p.settled_at - e.received_at) AS seconds"
+        " FROM payments p JOIN stripe_webhook_events e ON e.object_id = p.stripe_payment_intent_id"
+        " WHERE p.account_id = %(me)s AND e.type = 'payment_intent.succeeded'"
+    )
+    assert heard["seconds"] < 30, "the webhook settles it, and no look a minute later"
 
 
 async def test_a_saved_card_pays_at_once(customer: Customer) -> None:

@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from uuid import uuid4
 
+import pytest
+
 from devstack.options import ChildName
 from sandbox.control import Json
 from sandbox.webhooks import signature
@@ -100,15 +102,20 @@ async def test_without_a_worker_a_purchase_is_taken_down_and_waits(doomed: Actor
     assert len(await customer.effects()) == 1
 
 
-async def test_a_worker_that_wakes_up_late_does_not_try_the_card_again(doomed: Actors) -> None:
+@pytest.mark.parametrize(
+    ("place", "intents"), [("charge.attempt_written", 2), ("intent.stored", 1)]
+)
+async def test_a_worker_that_wakes_up_late_does_not_try_the_card_again(
+    doomed: Actors, place: str, intents: int
+) -> None:
     flow = await insist(lambda: SavedCardPurchase.prepare(doomed), "a card is saved")
     customer, failpoints = flow.customer, Failpoints(doomed.stack)
-    failpoints.arm("charge.attempt_written")
+    failpoints.arm(place)
     buying = asyncio.create_task(flow.run())
     try:
 
         async def asleep() -> bool:
-            return failpoints.holds("charge.attempt_written")
+            return failpoints.holds(place)
 
         await wait_for(asleep, "somebody sleeps before the charge")
         await buying  # by another hand, after the sleeper's time was over
@@ -116,10 +123,10 @@ async def test_a_worker_that_wakes_up_late_does_not_try_the_card_again(doomed: A
         failpoints.release()
 
     async def woken() -> list[Json]:
-        # It makes the intent, under the same key, before it looks at its attempt again.
+        # Before the intent is stored it makes one, under the same key, and finds its step done.
         return await customer.requests("POST /v1/payment_intents")
 
-    await wait_for(woken, "the sleeper wakes up", lambda seen: len(seen) == 2)
-    await asyncio.sleep(1)  # long enough for the confirm that must not come
+    await wait_for(woken, "the sleeper wakes up", lambda seen: len(seen) == intents)
+    await asyncio.sleep(2)  # long enough for the confirm that must not come
     assert len(await customer.requests(CONFIRM)) == 1
     await flow.prove()

@@ -54,7 +54,7 @@ async def refusal(done: Recorded, use: Use, call: AccountCall) -> BillingError:
     if code == "NO_ENTITLEMENT":
         return await _not_entitled(done, call)
     if code == "UNPAID_LIMIT":
-        return await _unpaid(call)
+        return await _unpaid(use, call)
     if code == "HOLD_RESOLVED":
         return Conflict(code, f"the hold was {done.status}", hold_status=done.status)
     if code == "HOLD_EXCEEDED":
@@ -76,9 +76,9 @@ async def _not_entitled(done: Recorded, call: AccountCall) -> BillingError:
     return NotAllowed(code, detail, access="none", reason=reason, meter=done.meter)
 
 
-async def _unpaid(call: AccountCall) -> BillingError:
+async def _unpaid(use: Use, call: AccountCall) -> BillingError:
     async with call.transaction() as connection:
-        known = await exposure.of_account(connection, call.account.id)
+        known = await exposure.of_account(connection, call.account.id, use.at)
     limit, unpaid = f"{known.unpaid_limit:.2f}", show_decimal(known.unpaid)
     return PaymentRequired(
         "UNPAID_LIMIT",

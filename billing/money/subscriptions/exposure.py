@@ -1,6 +1,7 @@
 """Use that an account has not paid, and the most that it may come to."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from typing import Final
 from uuid import UUID
@@ -8,7 +9,10 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-_UNPAID: Final = text("SELECT unpaid, unpaid_limit, currency FROM usage_unpaid(:account_id)")
+_UNPAID: Final = text(
+    "SELECT unpaid, unpaid_limit, currency"
+    " FROM usage_unpaid(:account_id, coalesce(CAST(:at AS timestamptz), 'infinity'))"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +24,9 @@ class Exposure:
     currency: str
 
 
-async def of_account(connection: AsyncConnection, account_id: UUID) -> Exposure:
-    """Uses put off, uses whose payment failed, and overage while an invoice is overdue."""
-    row = (await connection.execute(_UNPAID, {"account_id": account_id})).one()
+async def of_account(
+    connection: AsyncConnection, account_id: UUID, at: datetime | None = None
+) -> Exposure:
+    """Uses put off or whose payment failed, and overage that is owed, as a use of `at` meets it."""
+    row = (await connection.execute(_UNPAID, {"account_id": account_id, "at": at})).one()
     return Exposure(row.unpaid, row.unpaid_limit, row.currency)

@@ -1687,7 +1687,7 @@ $$;
 
 CREATE OR REPLACE FUNCTION usage_may_defer(p_account_id uuid, p_amount numeric) RETURNS boolean
 LANGUAGE sql STABLE AS $$
-    SELECT u.unpaid + p_amount <= u.unpaid_limit FROM usage_unpaid(p_account_id) AS u
+    SELECT u.unpaid + p_amount <= u.unpaid_limit FROM usage_unpaid(p_account_id, 'infinity') AS u
 $$;
 
 CREATE OR REPLACE FUNCTION usage_metered_kinds(p_kinds usage_kind[]) RETURNS SETOF usage_metered
@@ -2255,17 +2255,20 @@ DECLARE
 BEGIN
     FOR one IN
         SELECT r.account_id, r.billing_method AS method, sum(r.total_amount) AS amount,
-            array_agg(r.ordinality::integer) AS members
+            array_agg(r.ordinality::integer) AS members,
+            CASE WHEN r.is_late THEN r.period_start ELSE 'infinity' END AS at
         FROM unnest(p_records) WITH ORDINALITY AS r
         JOIN unnest(p_accounts) AS a ON a.place = (r.use).account
-        WHERE r.failure IS NULL AND r.currency <> 'CREDIT' AND NOT r.is_late
-            AND (r.billing_method = 'payment_charge' OR a.limits -> r.meter ? 'capped')
-        GROUP BY r.account_id, r.billing_method
+        WHERE r.failure IS NULL AND r.currency <> 'CREDIT'
+            AND (r.billing_method = 'payment_charge' OR r.is_late
+                OR a.limits -> r.meter ? 'capped')
+        GROUP BY r.account_id, r.billing_method, at
     LOOP
         PERFORM set_config('app.accounts', one.account_id::text, true);
-        known := usage_unpaid(one.account_id);
-        IF known.unpaid >= known.unpaid_limit OR (one.method = 'subscription_included'
-            AND known.unpaid + one.amount > known.unpaid_limit)
+        known := usage_unpaid(one.account_id, one.at);
+        IF (known.owes OR one.method = 'payment_charge')
+            AND (known.unpaid >= known.unpaid_limit OR one.method = 'subscription_included'
+                AND known.unpaid + one.amount > known.unpaid_limit)
         THEN
             FOREACH i IN ARRAY one.members LOOP
                 p_records[i].failure := 'UNPAID_LIMIT';
@@ -2615,26 +2618,35 @@ END;
 $$;
 
 CREATE OR REPLACE FUNCTION usage_unpaid(
-    p_account_id uuid,
-    OUT unpaid numeric, OUT unpaid_limit numeric, OUT currency text)
+    p_account_id uuid, p_at timestamptz,
+    OUT unpaid numeric, OUT unpaid_limit numeric, OUT currency text, OUT owes boolean)
 LANGUAGE plpgsql STABLE
 SET enable_seqscan = off
 AS $$
 DECLARE
     sub record;
-    since timestamptz;
+    since timestamptz := '-infinity';
+    unit numeric;
     limits jsonb;
 BEGIN
-    SELECT s.id, s.plan_id, s.currency, s.status, s.zone, s.cycle_start INTO sub
-    FROM subscriptions AS s
-    WHERE s.account_id = p_account_id
-        AND s.status IN ('incomplete', 'trialing', 'active', 'past_due', 'unpaid', 'paused');
+    SELECT s.id, s.plan_id, s.currency, s.status, s.cycle_start INTO sub
+    FROM (
+        SELECT subscription_id FROM usage_periods
+        WHERE account_id = p_account_id AND start_at <= p_at
+        ORDER BY start_at DESC LIMIT 1) AS p
+    JOIN subscriptions AS s ON s.id = p.subscription_id;
     currency := coalesce(sub.currency, (
         SELECT b.currency FROM credit_balances AS b WHERE b.account_id = p_account_id), 'USD');
+    unit := power(10::numeric, money_exponent(currency));
     SELECT p.unpaid_limit INTO limits FROM plans AS p
     WHERE p.id = coalesce(sub.plan_id, plan_by_default());
-    unpaid_limit := coalesce(
-        (limits ->> currency)::numeric / power(10::numeric, money_exponent(currency)), 100);
+    unpaid_limit := coalesce((limits ->> currency)::numeric / unit, 100);
+    owes := sub.status IN ('trialing', 'past_due', 'unpaid') OR sub.status IN ('paused', 'canceled')
+        AND (SELECT coalesce(bool_or(i.status IN ('open', 'uncollectible')), false)
+                OR NOT coalesce(bool_or(i.amount_paid_minor + i.balance_applied_minor > 0), false)
+            FROM invoices AS i
+            WHERE i.subscription_id = sub.id AND i.status <> 'void');
+    owes := coalesce(owes, false);
     IF sub.status = 'past_due' THEN
         since := coalesce((
             SELECT min(opened_at) FROM dunning_cases
@@ -2642,16 +2654,20 @@ BEGIN
     END IF;
     SELECT coalesce(sum(c.credits + c.overage_total) FILTER (WHERE f.status = 'failed'
                 OR f.status = 'pending' AND f.currency = 'CREDIT'), 0)
-            + coalesce(sum(c.overage_total) FILTER (WHERE f.method = 'subscription_included'
-                AND c.bucket >= date_trunc('day', since, sub.zone)
-                AND c.period_start >= (
-                    SELECT max(start_at) FROM usage_periods
-                    WHERE account_id = p_account_id AND start_at <= since)), 0)
+            + coalesce(sum(c.overage_total) FILTER (WHERE owes AND f.status = 'pending'
+                AND f.method = 'subscription_included'), 0)
     INTO unpaid
     FROM usage_counters AS c CROSS JOIN LATERAL (SELECT
         split_part(c.facet, '|', 2) AS method, split_part(c.facet, '|', 3) AS status,
         split_part(c.facet, '|', 4) AS currency) AS f
     WHERE c.account_id = p_account_id AND c.owner = '' AND c.grain = 'day';
+    IF owes THEN
+        unpaid := unpaid + coalesce((
+            SELECT sum(l.amount_minor) FROM invoices AS i
+            JOIN invoice_lines AS l ON l.invoice_id = i.id AND l.kind = 'usage'
+            WHERE i.account_id = p_account_id AND i.created_at > since
+                AND i.status IN ('draft', 'open', 'uncollectible')), 0) / unit;
+    END IF;
 END;
 $$;
 

@@ -1,6 +1,6 @@
 -- Refuse what would take an account beyond what it may leave unpaid (usage_unpaid): use beyond the
--- plan while an invoice is overdue (`capped`), and another try of a card. What is put off is
--- refused where that is decided (usage_pay_records).
+-- plan while an invoice is overdue (`capped`), late use beyond the plan of a subscription that owes,
+-- and another try of a card. What is put off is refused where that is decided (usage_pay_records).
 CREATE OR REPLACE FUNCTION usage_refuse_unpaid(
     p_accounts usage_account[], INOUT p_records usage_rated[])
 LANGUAGE plpgsql
@@ -14,17 +14,20 @@ DECLARE
 BEGIN
     FOR one IN
         SELECT r.account_id, r.billing_method AS method, sum(r.total_amount) AS amount,
-            array_agg(r.ordinality::integer) AS members
+            array_agg(r.ordinality::integer) AS members,
+            CASE WHEN r.is_late THEN r.period_start ELSE 'infinity' END AS at
         FROM unnest(p_records) WITH ORDINALITY AS r
         JOIN unnest(p_accounts) AS a ON a.place = (r.use).account
-        WHERE r.failure IS NULL AND r.currency <> 'CREDIT' AND NOT r.is_late
-            AND (r.billing_method = 'payment_charge' OR a.limits -> r.meter ? 'capped')
-        GROUP BY r.account_id, r.billing_method
+        WHERE r.failure IS NULL AND r.currency <> 'CREDIT'
+            AND (r.billing_method = 'payment_charge' OR r.is_late
+                OR a.limits -> r.meter ? 'capped')
+        GROUP BY r.account_id, r.billing_method, at
     LOOP
         PERFORM set_config('app.accounts', one.account_id::text, true);
-        known := usage_unpaid(one.account_id);
-        IF known.unpaid >= known.unpaid_limit OR (one.method = 'subscription_included'
-            AND known.unpaid + one.amount > known.unpaid_limit)
+        known := usage_unpaid(one.account_id, one.at);
+        IF (known.owes OR one.method = 'payment_charge')
+            AND (known.unpaid >= known.unpaid_limit OR one.method = 'subscription_included'
+                AND known.unpaid + one.amount > known.unpaid_limit)
         THEN
             FOREACH i IN ARRAY one.members LOOP
                 p_records[i].failure := 'UNPAID_LIMIT';

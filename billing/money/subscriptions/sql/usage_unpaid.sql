@@ -1,27 +1,40 @@
--- What an account has used and not paid: uses put off, uses whose payment failed and, since an
--- invoice is overdue, use beyond the plan. And the most that its plan lets it come to, in whole
--- units of the currency; a credit counts as one of them.
+-- What an account has used and not paid, as a use of `p_at` meets it: uses put off, uses whose
+-- payment failed and, where the subscription of that time owes (`owes`), use beyond the plan that is
+-- on no invoice or on an unpaid one. And the most that its plan lets it come to, in whole units of
+-- the currency; a credit counts as one of them.
+-- A subscription owes in its trial, while it is past due or unpaid, and when it ended or paused with
+-- an unpaid invoice or without ever having paid. While it is past due, only what came after the
+-- invoice that is overdue counts.
 CREATE OR REPLACE FUNCTION usage_unpaid(
-    p_account_id uuid,
-    OUT unpaid numeric, OUT unpaid_limit numeric, OUT currency text)
+    p_account_id uuid, p_at timestamptz,
+    OUT unpaid numeric, OUT unpaid_limit numeric, OUT currency text, OUT owes boolean)
 LANGUAGE plpgsql STABLE
 SET enable_seqscan = off
 AS $$
 DECLARE
     sub record;
-    since timestamptz;
+    since timestamptz := '-infinity';
+    unit numeric;
     limits jsonb;
 BEGIN
-    SELECT s.id, s.plan_id, s.currency, s.status, s.zone, s.cycle_start INTO sub
-    FROM subscriptions AS s
-    WHERE s.account_id = p_account_id
-        AND s.status IN ('incomplete', 'trialing', 'active', 'past_due', 'unpaid', 'paused');
+    SELECT s.id, s.plan_id, s.currency, s.status, s.cycle_start INTO sub
+    FROM (
+        SELECT subscription_id FROM usage_periods
+        WHERE account_id = p_account_id AND start_at <= p_at
+        ORDER BY start_at DESC LIMIT 1) AS p
+    JOIN subscriptions AS s ON s.id = p.subscription_id;
     currency := coalesce(sub.currency, (
         SELECT b.currency FROM credit_balances AS b WHERE b.account_id = p_account_id), 'USD');
+    unit := power(10::numeric, money_exponent(currency));
     SELECT p.unpaid_limit INTO limits FROM plans AS p
     WHERE p.id = coalesce(sub.plan_id, plan_by_default());
-    unpaid_limit := coalesce(
-        (limits ->> currency)::numeric / power(10::numeric, money_exponent(currency)), 100);
+    unpaid_limit := coalesce((limits ->> currency)::numeric / unit, 100);
+    owes := sub.status IN ('trialing', 'past_due', 'unpaid') OR sub.status IN ('paused', 'canceled')
+        AND (SELECT coalesce(bool_or(i.status IN ('open', 'uncollectible')), false)
+                OR NOT coalesce(bool_or(i.amount_paid_minor + i.balance_applied_minor > 0), false)
+            FROM invoices AS i
+            WHERE i.subscription_id = sub.id AND i.status <> 'void');
+    owes := coalesce(owes, false);
     IF sub.status = 'past_due' THEN
         since := coalesce((
             SELECT min(opened_at) FROM dunning_cases
@@ -29,15 +42,19 @@ BEGIN
     END IF;
     SELECT coalesce(sum(c.credits + c.overage_total) FILTER (WHERE f.status = 'failed'
                 OR f.status = 'pending' AND f.currency = 'CREDIT'), 0)
-            + coalesce(sum(c.overage_total) FILTER (WHERE f.method = 'subscription_included'
-                AND c.bucket >= date_trunc('day', since, sub.zone)
-                AND c.period_start >= (
-                    SELECT max(start_at) FROM usage_periods
-                    WHERE account_id = p_account_id AND start_at <= since)), 0)
+            + coalesce(sum(c.overage_total) FILTER (WHERE owes AND f.status = 'pending'
+                AND f.method = 'subscription_included'), 0)
     INTO unpaid
     FROM usage_counters AS c CROSS JOIN LATERAL (SELECT
         split_part(c.facet, '|', 2) AS method, split_part(c.facet, '|', 3) AS status,
         split_part(c.facet, '|', 4) AS currency) AS f
     WHERE c.account_id = p_account_id AND c.owner = '' AND c.grain = 'day';
+    IF owes THEN
+        unpaid := unpaid + coalesce((
+            SELECT sum(l.amount_minor) FROM invoices AS i
+            JOIN invoice_lines AS l ON l.invoice_id = i.id AND l.kind = 'usage'
+            WHERE i.account_id = p_account_id AND i.created_at > since
+                AND i.status IN ('draft', 'open', 'uncollectible')), 0) / unit;
+    END IF;
 END;
 $$;

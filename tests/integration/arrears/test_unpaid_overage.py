@@ -1,0 +1,59 @@
+"""Use beyond the plan that nobody will pay is bounded by the plan's unpaid limit: 100.00 USD."""
+
+from tests.integration.actors import Actors, Customer, Json
+from tests.integration.arrears.test_overage import RENEWAL, START, use
+
+TOO_MUCH = "5501"
+"""Beyond the 500 AI responses of basic: 100.02 USD."""
+
+
+async def refused(customer: Customer, amount: str, at: str | None = None) -> Json:
+    """Use that the unpaid limit refuses."""
+    body = {"feature_type": "ai_responses", "usage_amount": amount}
+    more = {"occurred_at": at} if at else {}
+    return await customer.refused("UNPAID_LIMIT", "POST", "/usage/record", body | more)
+
+
+async def test_late_overage_of_a_trial_that_nobody_paid_ends_at_the_unpaid_limit(
+    actors: Actors,
+) -> None:
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribe("basic", trial=True)
+    await customer.advance(days=16)
+    assert (await customer.subscription())["status"] == "canceled"
+    within = "2027-01-10T10:00:00Z"
+    assert (await refused(customer, TOO_MUCH, within))["unpaid"] == "0"
+    assert (await use(customer, "5000", within))["total_cost"] == "90.00"
+    assert (await refused(customer, "501", within))["unpaid"] == "90.00"
+
+    await customer.advance(days=2)  # what came late has an invoice of its own
+    assert (await refused(customer, "501", within))["unpaid"] == "90.00"
+    assert (await use(customer, "500", within))["total_cost"] == "10.00"
+    await refused(customer, "1", within)
+
+
+async def test_late_overage_of_an_unpaid_subscription_ends_at_the_unpaid_limit(
+    actors: Actors,
+) -> None:
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed("basic")
+    await use(customer, "1500")  # 20.00 on the invoice that stays unpaid
+    await customer.advance(days=25)
+    await customer.script("insufficient_funds", then="last")
+    await customer.advance(days=20)
+    assert (await customer.subscription())["status"] == "unpaid"
+    within = "2027-01-20T10:00:00Z"
+    assert (await refused(customer, "4001", within))["unpaid"] == "20.00"
+    assert (await use(customer, "4000", within))["total_cost"] == "80.00"
+    await refused(customer, "1", within)
+
+
+async def test_late_overage_of_a_customer_who_pays_is_not_bounded(actors: Actors) -> None:
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed("basic")
+    await customer.advance(to=RENEWAL)
+    late = await use(customer, "50500", "2027-01-20T10:00:00Z")
+    assert late["total_cost"] == "1000.00"
+    await customer.ask("POST", "/billing/subscription/cancel", {"at": "now"})
+    await customer.advance(days=1)
+    assert (await use(customer, "50", "2027-01-20T10:00:00Z"))["total_cost"] == "1.00"

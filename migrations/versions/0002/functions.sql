@@ -1679,7 +1679,7 @@ LANGUAGE sql IMMUTABLE AS $$
             WHEN one -> 'prices' -> p_currency IS NULL THEN 'block'
             ELSE 'overage' END,
         'price', coalesce(one -> 'prices' -> p_currency, '"0"'),
-        'capped', CASE WHEN p_status = 'past_due' THEN 'true' END))), '{}')
+        'capped', CASE WHEN p_status IN ('trialing', 'past_due') THEN 'true' END))), '{}')
     FROM jsonb_array_elements(p_limits) AS limits(one)
     WHERE p_status IN ('trialing', 'active')
         OR (p_status = 'past_due' AND p_past_due_access <> 'none')

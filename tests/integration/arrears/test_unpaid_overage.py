@@ -57,3 +57,26 @@ async def test_late_overage_of_a_customer_who_pays_is_not_bounded(actors: Actors
     await customer.ask("POST", "/billing/subscription/cancel", {"at": "now"})
     await customer.advance(days=1)
     assert (await use(customer, "50", "2027-01-20T10:00:00Z"))["total_cost"] == "1.00"
+
+
+async def test_overage_in_a_trial_ends_at_the_unpaid_limit(actors: Actors) -> None:
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribe("basic", trial=True)
+    await refused(customer, TOO_MUCH)
+    assert (await use(customer, "5000"))["total_cost"] == "90.00"
+    assert (await refused(customer, "501"))["unpaid"] == "90.00"
+    assert (await use(customer, "500"))["total_cost"] == "10.00"
+    await refused(customer, "1")
+    await customer.ask("POST", "/billing/subscription/cancel", {"at": "now"})
+    await customer.advance(days=1)
+    await refused(customer, "1", START)
+
+
+async def test_who_pays_after_a_trial_is_bounded_no_more(actors: Actors) -> None:
+    customer = await actors.customer_on_clock(START)
+    await customer.save_card()
+    await customer.subscribe("basic", trial=True)
+    assert (await use(customer, "5500"))["total_cost"] == "100.00"
+    await customer.advance(days=15)
+    assert (await customer.subscription())["status"] == "active"
+    assert (await use(customer, "50500"))["total_cost"] == "1000.00"

@@ -1,6 +1,6 @@
 -- What limits, a plan's or agreed ones, give of each meter under a subscription's status, keyed by
--- meter. `capped`: an invoice is overdue, and overage goes on up to the unpaid limit alone. `price`
--- is that of one unit as a text, or terms as an object (usage_price_of).
+-- meter. `capped`: in a trial, or while an invoice is overdue, overage goes on up to the unpaid limit
+-- alone. `price` is that of one unit as a text, or terms as an object (usage_price_of).
 CREATE OR REPLACE FUNCTION usage_limits_of(
     p_limits jsonb, p_status text, p_past_due_access text, p_currency text)
 RETURNS jsonb
@@ -13,7 +13,7 @@ LANGUAGE sql IMMUTABLE AS $$
             WHEN one -> 'prices' -> p_currency IS NULL THEN 'block'
             ELSE 'overage' END,
         'price', coalesce(one -> 'prices' -> p_currency, '"0"'),
-        'capped', CASE WHEN p_status = 'past_due' THEN 'true' END))), '{}')
+        'capped', CASE WHEN p_status IN ('trialing', 'past_due') THEN 'true' END))), '{}')
     FROM jsonb_array_elements(p_limits) AS limits(one)
     WHERE p_status IN ('trialing', 'active')
         OR (p_status = 'past_due' AND p_past_due_access <> 'none')

@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing.catalog.plans.rules import DEFAULT_CURRENCY
 from billing.catalog.rating.schemas import CREDIT
 from billing.core.errors import Conflict
+from billing.ledger.credits import service as credits
 from billing.ledger.credits import store as balances
 from billing.matters.schemas import Matter
 from billing.metering.usage import service as usage
@@ -26,6 +27,7 @@ async def again(
     None for any other use, and where the method is another one.
     Errors: BILLING_RECORD_NOT_FOUND, PAYMENT_CHARGE_NOT_OFFERED.
     """
+    await credits.lock(connection, account_id)
     found = await records.get_record(connection, account_id, record_id, lock=True)
     if (method or found.billing_method) != BY_CARD or not found.is_owed:
         return None
@@ -40,7 +42,7 @@ async def collect(
 ) -> tuple[Matter | None, str]:
     """Have the default card charged for an unpaid use, if it may be; what was done in a word.
 
-    The matter is to be told after the commit.
+    Expects the account's lock. The matter is to be told after the commit.
     """
     if await methods.default(connection, account_id) is None:
         await unpaid.no_card(connection, account_id, at)

@@ -1,6 +1,7 @@
 """The rows of a use that a card pays and what its decision meets beside them, in one round trip.
 
-The locks before are those of any collector (payments/reading.py); the matter's row is the record.
+The matter's row is the record. Every writer of records has the account's lock, so that comes first
+(docs/architecture.md#order-of-locks); the payments come last, as for any collector.
 """
 
 from collections.abc import Mapping
@@ -55,10 +56,12 @@ async def read(connection: AsyncConnection, wanted: Read) -> tuple[Rows, ChargeF
     record = {"subject_id": wanted.subject_id}
     matter = {"workflow_id": CHARGE.workflow_id(wanted.subject_id)}
     locks: list[tuple[Prepared, Mapping[str, Any]]] = []
+    if wanted.deciding:
+        locks += [(_LOCK_ACCOUNT, record)]
     if wanted.locked:
         locks += [(_LOCK_RECORD, record)]
     if wanted.deciding:
-        locks += [(_LOCK_ACCOUNT, record), (reading.LOCK_PAYMENTS, matter)]
+        locks += [(reading.LOCK_PAYMENTS, matter)]
     real_at = real_now()
     window = {"real_at": real_at, "window": ATTEMPT_WINDOW}
     found = await last_of(connection, *locks, (_READ, record | matter | window))

@@ -1,6 +1,6 @@
 """A use paid by card at once: recorded, and put on an invoice of one line to be charged.
 
-Each verb runs in the caller's transaction; the order of locks is record, account, invoice.
+Each verb runs in the caller's transaction; the order of locks is account, record, invoice.
 """
 
 from dataclasses import dataclass

@@ -1,10 +1,10 @@
 """The matter that collects an invoice, and the locks under which others change what is owed.
 
-The order is always the same: the matter's row, the account's lock, the invoice
-(docs/rules.md#accounts).
+The order is that of docs/architecture.md#order-of-locks: the matter's row, the account, the record
+of a use paid by card, the invoice.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -16,6 +16,7 @@ from billing.core.currencies import demand_payable
 from billing.core.errors import Conflict, Invalid
 from billing.ledger.credits import service as credits
 from billing.matters import store as matters
+from billing.matters.kinds import CHARGE
 from billing.matters.schemas import Matter
 from billing.metering.usage.tables import billing_records
 from billing.money.invoices import store as invoice_store
@@ -37,28 +38,36 @@ async def hold(connection: AsyncConnection, invoice_id: UUID) -> Invoice:
     """The invoice, with its collector, its account and itself locked; INVOICE_NOT_FOUND."""
     known = await invoice_store.get(connection, invoice_id)
     matter = await collector(connection, known)
-    rows = _ROWS[matter.kind]
-    await connection.execute(
-        select(rows.c.id).where(rows.c.id == matter.subject_id).with_for_update(key_share=True)
-    )
-    await credits.lock(connection, known.account_id)
+    await _hold_all(connection, known.account_id, {(matter.kind, matter.subject_id)})
     return await invoice_store.lock(connection, invoice_id)
 
 
 async def hold_collectors(
     connection: AsyncConnection, account_id: UUID, invoice_ids: Sequence[UUID]
 ) -> None:
-    """The same for many invoices: all their collectors come before the account."""
+    """The same for many invoices, whose own rows are not locked."""
     subjects: set[tuple[str, UUID]] = set()
     for invoice_id in invoice_ids:
         matter = await collector(connection, await invoice_store.get(connection, invoice_id))
         subjects.add((matter.kind, matter.subject_id))
+    await _hold_all(connection, account_id, subjects)
+
+
+async def _hold_all(
+    connection: AsyncConnection, account_id: UUID, subjects: Collection[tuple[str, UUID]]
+) -> None:
+    charges = {one for one in subjects if one[0] == CHARGE.name}
+    await _hold_rows(connection, set(subjects) - charges)
+    await credits.lock(connection, account_id)
+    await _hold_rows(connection, charges)
+
+
+async def _hold_rows(connection: AsyncConnection, subjects: Collection[tuple[str, UUID]]) -> None:
     for kind, subject_id in sorted(subjects):
         rows = _ROWS[kind]
         await connection.execute(
             select(rows.c.id).where(rows.c.id == subject_id).with_for_update(key_share=True)
         )
-    await credits.lock(connection, account_id)
 
 
 async def wake(connection: AsyncConnection, invoice: Invoice, at: datetime) -> Matter:

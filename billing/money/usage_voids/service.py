@@ -18,6 +18,7 @@ from billing.core.errors import Conflict, NotFound
 from billing.core.frozen import Frozen
 from billing.core.money import ZERO, exponent, round_minor
 from billing.core.prepared import Prepared
+from billing.ledger.credits import service as credits
 from billing.matters.effects import Announce
 from billing.matters.kinds import CHARGE
 from billing.metering.usage import store
@@ -32,17 +33,15 @@ _VOID: Final = Prepared(
         ":account_id, :record_id, CAST(:charged AS numeric), CAST(:detail AS jsonb))"
     )
 )
-# The matter of a card's charge locks the record before the account, and so does this.
 _BY_CARD: Final = Prepared(
     text(
         """
     SELECT i.currency, sum(l.amount_minor)::bigint AS amount_minor
-    FROM (SELECT id FROM billing_records
-        WHERE id = :record_id AND account_id = :account_id AND billing_method = :by_card
-        FOR UPDATE) AS r
-    JOIN invoices AS i ON i.account_id = :account_id AND i.workflow_id = :workflow_id
+    FROM billing_records AS r
+    JOIN invoices AS i ON i.account_id = r.account_id AND i.workflow_id = :workflow_id
     JOIN invoice_lines AS l ON l.invoice_id = i.id
-    WHERE i.status NOT IN ('draft', 'void') AND l.kind = 'single_use'
+    WHERE r.id = :record_id AND r.account_id = :account_id AND r.billing_method = :by_card
+        AND i.status NOT IN ('draft', 'void') AND l.kind = 'single_use'
     GROUP BY i.currency
     """
     )
@@ -116,6 +115,7 @@ async def void(
     Errors: BILLING_RECORD_NOT_FOUND; BILLING_RECORD_STATE for what is no use, a level's reading,
     or a use whose card is being charged.
     """
+    await credits.lock(connection, account_id)  # no charge is decided from here on
     charged = await _charged(connection, account_id, record_id)
     detail = {"reason": reason} | ({"currency": charged.currency} if charged else {})
     row = await _VOID.one(

@@ -2341,9 +2341,6 @@ BEGIN
             PERFORM usage_settle_soon(p_account_id, p_at);
             EXIT;
         END IF;
-        -- Who decides on a charge locks the record before the account: it is not waited for.
-        PERFORM FROM billing_records AS r WHERE r.id = due.id FOR UPDATE SKIP LOCKED;
-        CONTINUE WHEN NOT FOUND;
         record_id := due.id;
         method := CASE WHEN due.billing_method = 'payment_charge' THEN 'credit_consumption'
             ELSE due.billing_method END;

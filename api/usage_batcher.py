@@ -77,7 +77,7 @@ class UsageBatcher:
     async def one(self, use: Use) -> Recorded:
         """Record a use, together with the other uses that wait; its ledger entry is its own."""
         if use.event_id is None:  # a repeat by the batcher must be the same use
-            use = use._replace(fresh=ids.new_hex())
+            use = use._replace(record_id=ids.new_hex())
         if use.hold_id is not None:
             return await self._paid_by_holds.one(use)
         return await self._batcher.do(use)

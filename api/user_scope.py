@@ -8,6 +8,7 @@ from api.dependencies import Call
 from api.problem_codes import not_found
 from billing.core.errors import NotAllowed
 from billing.ledger.credits import store as holds
+from billing.metering.usage.rules import record_key
 from billing.metering.usage.schemas import Use
 
 
@@ -22,6 +23,15 @@ def user_of(named: str | None, call: Call) -> str | None:
     if only is not None and named not in (None, only):
         raise NotAllowed("FORBIDDEN", "a member acts for its own user only")
     return named if only is None else only
+
+
+def event_key(account_id: UUID, event_id: str, call: Call) -> str:
+    """The id of an event's record, as hexadecimal digits.
+
+    The events of a member are its own: it takes no other's use by guessing the id.
+    """
+    only, account = only_user(call), account_id.hex
+    return record_key(account if only is None else f"{account}|{only}\0", event_id)
 
 
 async def others_holds(uses: Iterable[Use], call: Call) -> set[UUID]:

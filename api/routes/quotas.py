@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from typing import Annotated, Literal, Self
+from uuid import UUID
 
 from pydantic import Field, model_validator
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -13,7 +14,7 @@ from api.problems import responses
 from api.public_ids import AccountId, encoded, row_id
 from api.routes.base import new_router
 from api.schemas import Answer, Body, Credits, OneWord, Owner, OwnerId, Text, Total
-from api.user_scope import user_of
+from api.user_scope import event_key, user_of
 from billing.catalog.products.schemas import ServiceType
 from billing.core import ids
 from billing.core.clock import real_now
@@ -157,7 +158,8 @@ async def check_quota(body: CheckBody, sent: MemberUse) -> CheckAnswer:
     asked = body.asked(user_of(body.user_id, call))
     await call.services.prices.need(call.account, body.product_id, body.service_type)
     if body.consume and body.event_id:
-        found = await service.claim(call.database, call.account.id, asked, body.event_id)
+        record_id = UUID(hex=event_key(call.account.id, body.event_id, call))
+        found = await service.claim(call.database, call.account.id, asked, body.event_id, record_id)
     else:
         async with call.transaction() as connection:
             found = await service.check(connection, call.account.id, asked)

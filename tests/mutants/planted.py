@@ -262,8 +262,8 @@ MUTANTS: Final = (
     Mutant(
         "a use whose answer was lost is recorded anew",
         "api/usage_batcher.py",
-        "use = use._replace(fresh=ids.new_hex())",
-        "use = use._replace(fresh=None)",
+        "use = use._replace(record_id=ids.new_hex())",
+        "use = use._replace(record_id=None)",
         ("tests/integration/usage/test_batches.py", "-k", "answer_is_lost"),
     ),
     Mutant(

@@ -70,7 +70,7 @@ def test_a_use_and_its_kind_have_the_fields_of_their_types() -> None:
     use = Use(
         account_id=ACCOUNT, kind=kind, amount="12.5", event_id="event_id", at=AT,
         user_id="user_id", organization_id="organization_id", session_id="session_id",
-        request_id="request_id", detail="detail", hold_id=HOLD, fresh=RECORD.hex,
+        request_id="request_id", detail="detail", hold_id=HOLD, record_id=RECORD.hex,
     )  # fmt: skip
     batch = Batch([use], [7], by_account([use]))
     written = {

@@ -112,13 +112,15 @@ def _owners(asked: Asked) -> list[str]:
     )
 
 
-async def claim(database: Database, account_id: UUID, asked: Asked, event_id: str) -> Decision:
+async def claim(
+    database: Database, account_id: UUID, asked: Asked, event_id: str, record_id: UUID
+) -> Decision:
     """Count a use beforehand if every limit allows it; the record of the event settles it.
 
     Of a level only the rise counts, as when it is recorded. Repeatable by its event: the answer is
     the first one, also in a window that began since. Unsettled it is given back after ten minutes.
+    `record_id` is the id that the event's record will have.
     """
-    record_id = usage_rules.record_id(account_id, event_id)
     async with database.tenant(account_id) as connection:
         before = await check(connection, account_id, asked)
         known = await store.is_claimed(connection, record_id)

@@ -34,8 +34,9 @@ class Kind(NamedTuple):
 class Use(NamedTuple):
     """One use to be recorded; `amount` and `detail` as their texts, `at` None for now.
 
-    `fresh` is the id, as hexadecimal digits, of the record of a use without an event: chosen before
-    it is sent, a try whose answer was lost may be repeated. It is no part of the body.
+    `record_id` is the id, as hexadecimal digits, of its record where account and event do not name
+    it: of a member's own event, and of a use without one, chosen before it is sent, so that a try
+    whose answer was lost may be repeated. It is no part of the body.
     """
 
     account_id: UUID
@@ -50,7 +51,7 @@ class Use(NamedTuple):
     detail: str | None = None
     hold_id: UUID | None = None
     """The hold that pays it, in place of whatever credits burn first."""
-    fresh: str | None = None
+    record_id: str | None = None
 
     def body(self) -> tuple[object, ...]:
         """Fields that must be equal when an event comes again. Kept as a hash: never reordered."""

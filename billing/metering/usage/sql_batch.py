@@ -72,7 +72,7 @@ class Batch:
                     last = use.kind
                     kind = self._kinds.get(last) or self._new_kind(last)
                 self.hashes[place] = self._hash(kind, use)
-                self.ids[place] = key = use.fresh or rules.record_key(account, use.event_id)
+                self.ids[place] = key = use.record_id or rules.record_key(account, use.event_id)
                 before = first.setdefault(key, place)
                 if before != place:
                     self.repeats[place] = before

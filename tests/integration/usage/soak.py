@@ -26,6 +26,7 @@ from billing.ledger.credits import service as credits
 from billing.ledger.credits.holds import CaptureOrder, HoldOrder, capture_many, hold_many
 from billing.ledger.credits.schemas import Capture, Hold
 from billing.metering.quotas import service as quotas
+from billing.metering.usage import rules
 from billing.metering.usage import service as usage
 from billing.metering.usage.schemas import Kind, Recorded, Use
 
@@ -113,7 +114,9 @@ class Member:
 
     async def _claim(self, account: UUID, amount: str, event: str, user: str | None = None) -> bool:
         asked = quotas.Asked(amount=Decimal(amount), user_id=user, feature_type="chat_messages")
-        decision = await quotas.claim(self.database, account, asked, event)
+        decision = await quotas.claim(
+            self.database, account, asked, event, rules.record_id(account, event)
+        )
         self.verdicts["claimed" if decision.allowed else "not allowed"] += 1
         return decision.allowed
 

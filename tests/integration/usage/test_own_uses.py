@@ -81,3 +81,28 @@ async def test_reports_and_limits_show_a_member_itself_alone(shop: Shop) -> None
     for role, owners in (("member", {"ann", None}), ("billing", {"ann", "bob", None})):
         limits = (await ask(shop, "/usage/limits", role)).json()
         assert {limit["owner_id"] for limit in limits} == owners
+
+
+async def test_a_member_who_guesses_the_id_of_an_event_takes_nothing_from_it(
+    new_shop: NewShop,
+) -> None:
+    shop = await new_shop("1000")
+    use = {"event_id": "req-1", "product_id": "gpt-4", "usage_amount": "0.000001"}
+    own = shop.api.token(shop.account["id"], ["member"], "ann")
+    service = shop.api.token("*", ["service"], "meter") | {"X-Account-Id": shop.account["id"]}
+
+    async def sent(
+        headers: dict[str, str], body: dict[str, Any], path: str = "/usage/record"
+    ) -> Any:
+        answer = await shop.api.client.post(f"{V1}{path}", json=body, headers=headers)
+        return answer.status_code, answer.json()
+
+    status, guessed = await sent(own, use)
+    assert status == 201
+    status, true = await sent(service, use | {"usage_amount": "1000"})
+    assert (status, true["total_cost"]) == (201, "2.00")
+    again = await sent(own, use)
+    assert again == (201, guessed), "each is known to its own sender"
+    assert (await sent(service, use | {"usage_amount": "1000"}))[1] == true
+    bob = shop.api.token(shop.account["id"], ["member"], "bob")
+    assert (await sent(bob, use | {"usage_amount": "2"}))[0] == 201

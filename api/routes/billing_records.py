@@ -293,7 +293,7 @@ async def void_billing_record(billing_id: str, body: VoidBody, sent: RecordCall)
 
     A record with its figures below zero goes into every counter, quota and sum that the use went
     into, at the use's own time. What the open cycle would have charged is not charged. A level,
-    such as storage, is corrected by its next reading: 409.
+    such as storage, is billed by its highest reading and not taken back: 409.
     """
     record_id = _record_id(billing_id)
     call = await _owner(sent, record_id)

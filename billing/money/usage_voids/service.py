@@ -63,7 +63,7 @@ _BILLED: Final = Prepared(
 )
 _REFUSED: Final = {
     "correction": "this record corrects others, and is no use",
-    "level": "a level is corrected by its next reading",
+    "level": "the reading of a level is not taken back",
     "charging": "it is being charged: take it back when that is decided",
 }
 

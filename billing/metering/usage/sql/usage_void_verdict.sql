@@ -1,5 +1,5 @@
 -- Whether a use may be taken back: ok; duplicate (it was before); no_record; correction (it takes a
--- use back itself, or rounds a line); level (the next reading corrects it); charging (a card is
+-- use back itself, or rounds a line); level (a reading is not taken back); charging (a card is
 -- asked, or a card or an invoice has charged it meanwhile: `p_is_charged` says that this was seen).
 CREATE OR REPLACE FUNCTION usage_void_verdict(
     p_account_id uuid, p_id uuid, p_is_charged boolean)

@@ -48,7 +48,7 @@ from billing.matters.effects import Work
 from billing.matters.kinds import SUBSCRIPTION
 from billing.matters.schemas import Matter
 from billing.money.payments import store as payment_store
-from billing.money.payments.schemas import Attempt
+from billing.money.payments.schemas import UNTRIED, Attempt
 from billing.money.subscriptions import commands, service, store
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.schemas import (
@@ -327,8 +327,9 @@ async def _change(call: AccountCall, once: Once, command: Command, verb: Verb) -
 
 
 def _latest_decline(tries: Sequence[Attempt]) -> DeclinePart | None:
-    declined = bool(tries) and tries[-1].status == "declined"
-    return DeclinePart.of(tries[-1]) if declined else None
+    tried = [one for one in tries if one.status not in UNTRIED]
+    declined = bool(tried) and tried[-1].status == "declined"
+    return DeclinePart.of(tried[-1]) if declined else None
 
 
 async def _supersede_incomplete(call: AccountCall, claim: Claim, wanted: NewSubscription) -> None:

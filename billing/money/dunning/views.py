@@ -18,7 +18,7 @@ from billing.money.dunning.schemas import DunningCase
 from billing.money.invoices.schemas import Invoice
 from billing.money.payments import transitions as payments
 from billing.money.payments.owed import Owed
-from billing.money.payments.schemas import Attempt, Payment
+from billing.money.payments.schemas import UNTRIED, Attempt, Payment
 from billing.money.refunds import transitions as refunds
 from billing.platform.provider_inbox.rules import WaitingEvent
 
@@ -138,7 +138,7 @@ def _card(rows: Rows, owed: Owed, own_card: UUID | None) -> dict[str, object]:
     card = payments.charged_card(rows, own_card)
     if card is None or card.barred_at is not None:
         return {}
-    reached = (one for one in owed.attempts if one.status not in ("unreached", "skipped"))
+    reached = (one for one in owed.attempts if one.status not in UNTRIED)
     return {
         "method": ids.encode(ids.PAYMENT_METHOD, card.id),
         "method_chosen_at": card.chosen_at,

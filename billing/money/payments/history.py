@@ -14,6 +14,7 @@ from sqlalchemy import Text as TextType
 from sqlalchemy import Uuid as UuidType
 
 from billing.money.invoices.tables import invoices
+from billing.money.payments.schemas import UNTRIED
 from billing.money.payments.tables import payment_attempts, payments
 
 # Of a flow that a card of ours was tried in, and that has not brought money.
@@ -41,7 +42,7 @@ def _flows(account_id: UUID) -> Select[Any]:
     last = (
         select(tried.c.status)
         .where(tried.c.invoice_id == payments.c.invoice_id, tried.c.payment_id == payments.c.id)
-        .where(tried.c.status.not_in(("unreached", "skipped")))
+        .where(tried.c.status.not_in(UNTRIED))
         .order_by(tried.c.real_started_at.desc(), tried.c.id.desc())
         .limit(1)
         .scalar_subquery()

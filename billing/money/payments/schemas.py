@@ -20,6 +20,8 @@ PaymentStatus = Literal[
 AttemptStatus = Literal[
     "pending", "succeeded", "declined", "action", "processing", "unreached", "skipped"
 ]
+UNTRIED: Final = ("unreached", "skipped")
+"""Statuses of an attempt that got to no card."""
 
 
 LIVE: Final = ("pending", "pending_approval", "processing")

@@ -78,3 +78,13 @@ async def test_a_subscription_says_why_its_card_did_not_pay(actors: Actors) -> N
     assert (declined["decline_code"], declined["decline_class"]) == ("insufficient_funds", "soft")
     await customer.pay(begun)
     assert (await customer.until_subscription("active"))["latest_decline"] is None
+
+
+async def test_it_says_so_too_when_a_slot_had_no_card_to_try(actors: Actors) -> None:
+    customer = await actors.customer_on_clock()
+    await customer.subscribed("basic")
+    await customer.script("lost_card", then="last")
+    for days in (31, 3, 4, 1):
+        await customer.advance(days=days)
+        seen = await customer.subscription()
+        assert seen["latest_decline"]["decline_code"] == "lost_card", seen["status"]

@@ -77,7 +77,10 @@ _OVERVIEW: Final = text(
             SELECT jsonb_build_object(
                 'dunning_case_id', d.id, 'status', d.status,
                 'invoice_id', d.invoice_id,
-                'attempts_made', d.last_slot + 1,
+                'attempts_made', (
+                    SELECT count(*) FROM payment_attempts t
+                    WHERE t.invoice_id = d.invoice_id AND t.slot IS NOT NULL
+                      AND t.status NOT IN ('unreached', 'skipped')),
                 'attempts_planned', jsonb_array_length(d.policy -> 'days'),
                 'next_step', m.next_step, 'next_due_at', m.next_due,
                 'opened_at', d.opened_at, 'open_cases', d.open_cases)

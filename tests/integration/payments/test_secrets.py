@@ -88,3 +88,5 @@ async def test_it_says_so_too_when_a_slot_had_no_card_to_try(actors: Actors) -> 
         await customer.advance(days=days)
         seen = await customer.subscription()
         assert seen["latest_decline"]["decline_code"] == "lost_card", seen["status"]
+        case = (await customer.ask("GET", "/billing"))["dunning"]
+        assert case is None or case["attempts_made"] == 1

@@ -24,6 +24,7 @@ from billing.metering.usage import sql_batch
 from billing.metering.usage import store as records
 from billing.metering.usage.schemas import BY_CARD, BillingRecord, Recorded, Use
 from billing.money.card_usage import reading, transitions
+from billing.money.invoices import balances
 from billing.money.invoices.schemas import Line
 from billing.money.payment_methods import service as methods
 from billing.money.payments.demands import demand_usable, forbidden
@@ -70,7 +71,8 @@ async def offered(
 ) -> Charge | None:
     """The charge for `total`, in whole units of `currency`; None where no card can pay it [F26].
 
-    It takes a usable card and at least a cent, below the provider's minimum also a running
+    It takes a usable card and at least a cent. What is below the provider's minimum is charged
+    together with what was carried before, as soon as both reach it; until then it takes a running
     subscription, whose next invoice carries it.
     """
     amount_minor = round_minor(total.scaleb(exponent(currency)))
@@ -82,7 +84,10 @@ async def offered(
         return None
     if is_too_large(amount_minor, currency):
         return None
-    if collectable(amount_minor, currency):
+    together = amount_minor + max(0, -await balances.money(connection, account_id, currency))
+    if collectable(amount_minor, currency) or (
+        collectable(together, currency) and not is_too_large(together, currency)
+    ):
         return Charge(amount_minor, method.id)
     running = await subscriptions.find_open(connection, account_id)
     if running is None or running.status not in ("trialing", "active", "past_due"):

@@ -6,7 +6,6 @@ from typing import Final
 from uuid import UUID
 
 from billing.core import ids
-from billing.core.currencies import collectable
 from billing.core.money import show_decimal
 from billing.matters.agenda import Step, head
 from billing.matters.effects import Bear, Change, Do, Rows, Wake, Work
@@ -77,7 +76,8 @@ def begin(
     """The invoice of a use, to be charged to a card; without one the next invoice carries it.
 
     Carried, or covered by the customer's money with us, it is paid at once (docs/rules.md#money). A
-    use whose card failed is begun again.
+    use too small for a card is charged with what was carried before. A use whose card failed is
+    begun again.
     """
     use, earlier = use_of(w.rows), len(w.rows.of(Invoice))
     draft = invoices.draft(
@@ -92,7 +92,9 @@ def begin(
         ),
     )
     draft = invoices.use_balance(w, draft)
-    if method_id is None or not collectable(draft.amount_due_minor, draft.currency):
+    if method_id is not None and not invoices.is_collectable(draft):
+        draft = invoices.bill_carried(w, draft)
+    if method_id is None or not invoices.is_collectable(draft):
         invoices.finalize(w, draft)
         _end(w, "completed")
         return

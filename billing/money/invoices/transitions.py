@@ -98,13 +98,22 @@ def use_balance(w: Work[InvoiceFacts], draft: Invoice) -> Invoice:
     A carried debt waits for the next invoice of a subscription.
     """
     applied = min(max(0, money_balance(w, draft.currency)), draft.total_minor)
-    if not applied or draft.balance_applied_minor:
+    return _apply(w, draft, applied)
+
+
+def bill_carried(w: Work[InvoiceFacts], draft: Invoice) -> Invoice:
+    """Ask for what was carried before together with a draft; if that is voided, it is carried."""
+    return _apply(w, draft, min(0, money_balance(w, draft.currency)))
+
+
+def _apply(w: Work[InvoiceFacts], draft: Invoice, applied_minor: int) -> Invoice:
+    if not applied_minor or draft.balance_applied_minor:
         return draft
-    add_balance(w, draft, "applied", -applied)
+    add_balance(w, draft, "applied", -applied_minor)
     return w.change(
         draft,
-        balance_applied_minor=applied,
-        amount_due_minor=draft.amount_due_minor - applied,
+        balance_applied_minor=applied_minor,
+        amount_due_minor=draft.amount_due_minor - applied_minor,
     )
 
 

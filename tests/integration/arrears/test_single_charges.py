@@ -94,6 +94,39 @@ async def test_what_is_too_small_for_a_card_waits_for_the_next_invoice(actors: A
     assert await charged(customer) == [1900, 1902]
 
 
+async def test_nobody_carries_more_than_the_smallest_charge(actors: Actors) -> None:
+    customer = await actors.customer()
+    await customer.save_card()
+    await customer.subscribe("free")
+    for amount in ("245", "245", "200", "50", "1000", "245"):
+        assert (await use(customer, amount))["billing_status"] == "completed"
+    # 49 carried + 49; 40 carried + 10; 200 by itself.
+    assert await charged(customer) == [98, 50, 200]
+    assert (await customer.ask("GET", "/billing/balance"))["balance_cents"] == -49
+    settled = [(one["total_minor"], one["settlement"]) for one in await customer.invoices()]
+    assert settled == [
+        (0, "zero"), (49, "carried"), (49, "payment"), (40, "carried"), (10, "payment"),
+        (200, "payment"), (49, "carried"),
+    ]  # fmt: skip
+    account = await actors.operate("GET", f"/admin/integrity?account={customer.id}")
+    assert account["ok"], account
+
+
+async def test_what_was_carried_stays_carried_when_the_card_declines(actors: Actors) -> None:
+    customer = await actors.customer()
+    await customer.save_card()
+    await customer.subscribe("free")
+    await use(customer, "245")
+    await customer.script("insufficient_funds", then="normal")
+    declined = CHARGED | {"usage_amount": "245", "event_id": "declined"}
+    failed = await customer.refused("CARD_DECLINED", "POST", "/usage/record", declined)
+    assert (await customer.ask("GET", "/billing/balance"))["balance_cents"] == -49
+    body = {"billing_id": failed["billing_id"]}
+    assert (await customer.ask("POST", "/billing/process", body))["billing_status"] == "completed"
+    assert await charged(customer) == [98]
+    assert (await customer.ask("GET", "/billing/balance"))["balance_cents"] == 0
+
+
 @pytest.mark.parametrize("at", ["now", "period_end"])
 async def test_what_was_carried_is_charged_when_the_subscription_ends(
     actors: Actors, at: str
@@ -102,13 +135,14 @@ async def test_what_was_carried_is_charged_when_the_subscription_ends(
     await customer.save_card()
     await customer.subscribe("basic")
     await customer.until_subscription("active")
-    for _ in range(3):
-        await use(customer, "200")
+    await use(customer, "200")
+    beyond = {"feature_type": "ai_responses", "usage_amount": "510"}
+    await customer.ask("POST", "/usage/record", beyond, status=201)
     await customer.ask("POST", "/billing/subscription/cancel", {"at": at})
     await customer.advance(days=40)
-    assert await charged(customer) == [1900, 120]
+    assert await charged(customer) == [1900, 60]
     final = (await customer.invoices())[-1]
-    assert (final["status"], final["total_minor"], final["amount_paid_minor"]) == ("paid", 0, 120)
+    assert (final["status"], final["total_minor"], final["amount_paid_minor"]) == ("paid", 20, 60)
     account = await actors.operate("GET", f"/admin/integrity?account={customer.id}")
     assert account["ok"], account
 

@@ -28,6 +28,7 @@ from billing.catalog.plans.schemas import (
     Plan,
     Price,
 )
+from billing.catalog.products import store as products
 from billing.core.money import show_money
 from billing.ledger.credits import store as balances
 from billing.money.subscriptions import entitlements
@@ -124,7 +125,10 @@ class PackAnswer(Answer):
 
 
 class EntitlementAnswer(Answer):
-    """Access to one feature, or to the meter of that name."""
+    """Access to one feature, or to the meter of that name.
+
+    A meter that the plan does not limit is counted, and granted without a limit.
+    """
 
     feature: str
     granted: bool
@@ -133,13 +137,13 @@ class EntitlementAnswer(Answer):
     access: Access
 
     @classmethod
-    def of_feature(cls, feature: str, found: Entitlements) -> Self:
-        """The answer for one name; a name that no plan has is not granted."""
+    def of_feature(cls, feature: str, found: Entitlements, *, is_meter: bool) -> Self:
+        """The answer for one name; a name that nothing has is not granted."""
         value = found.features.get(feature)
         limit = next((limit for limit in found.limits if limit.meter == feature), None)
         return cls(
             feature=feature,
-            granted=bool(value) or limit is not None,
+            granted=bool(value) or limit is not None or (is_meter and found.access != "none"),
             value=value,
             limit=limit,
             access=found.access,
@@ -194,7 +198,9 @@ async def read_entitlements(call: MemberRead) -> Entitlements:
 @router.get("/billing/entitlements/{feature}", responses=responses())
 async def read_entitlement(feature: str, call: MemberRead) -> EntitlementAnswer:
     """Access to one feature or meter now."""
-    return EntitlementAnswer.of_feature(feature, await _entitlements(call))
+    async with call.transaction() as connection:
+        is_meter = await products.is_meter(connection, feature)
+    return EntitlementAnswer.of_feature(feature, await _entitlements(call), is_meter=is_meter)
 
 
 async def _entitlements(call: ReadCall) -> Entitlements:

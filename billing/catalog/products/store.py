@@ -47,6 +47,12 @@ async def all_meters(connection: AsyncConnection) -> list[Meter]:
     return [Meter.model_validate(dict(row)) for row in rows.mappings()]
 
 
+async def is_meter(connection: AsyncConnection, key: str) -> bool:
+    """True if uses are counted by this name."""
+    query = select(meters.c.key).where(meters.c.key == key, meters.c.is_active)
+    return await prepared.find(connection, query) is not None
+
+
 async def all_products(connection: AsyncConnection) -> list[Product]:
     """Every product by name, usable or not."""
     rows = await connection.execute(select(products).order_by(products.c.key))

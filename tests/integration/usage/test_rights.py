@@ -82,8 +82,9 @@ async def test_all_ways_agree_in_every_state(
     reason = why_not(state, policy)
     told = await shop.get("/billing/entitlements")
     assert (told["access"] == "none", told["reason"]) == (reason is not None, reason)
-    one = await shop.get("/billing/entitlements/ai_responses")
-    assert one["granted"] is (reason is None)
+    for feature in ("ai_responses", "chat_messages"):
+        one = await shop.get(f"/billing/entitlements/{feature}")
+        assert one["granted"] is (reason is None)
     for meter in (AI, CHAT):
         said = await verdicts(shop, meter)
         assert said.pop("batch") == (

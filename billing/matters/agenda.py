@@ -100,9 +100,9 @@ def spaced_due(planned: datetime, gap: timedelta, last_ran_at: datetime) -> date
     return max(planned, last_ran_at + gap)
 
 
-def final_action_due(planned: datetime, last_true_attempt_at: datetime) -> datetime:
-    """A final action never comes sooner than 24 h after the last attempt that truly ran."""
-    return max(planned, last_true_attempt_at + FINAL_ACTION_GAP)
+def final_action_due(planned: datetime, last_attempt_at: datetime) -> datetime:
+    """A final action never comes sooner than 24 h after the last planned attempt that ran."""
+    return max(planned, last_attempt_at + FINAL_ACTION_GAP)
 
 
 class State(Lean):

@@ -183,6 +183,13 @@ MUTANTS: Final = (
         {"WALK_SEED": "10"},
     ),
     Mutant(
+        "the payer's own tries put the final action off",
+        "billing/money/dunning/rules.py",
+        "min(case.last_slot_ran_at, case.last_true_attempt_at)",
+        "case.last_true_attempt_at",
+        ("tests/unit/dunning/test_slots.py",),
+    ),
+    Mutant(
         "missed dunning slots run in a burst",
         "billing/matters/agenda.py",
         "return max(planned, last_ran_at + gap)",

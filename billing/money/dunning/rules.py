@@ -158,10 +158,13 @@ def slot_due(case: Case, slot: int) -> datetime:
 
 
 def final_due(case: Case) -> datetime:
-    """After the last slot and the grace days, never within 24 h of the last true attempt."""
+    """After the last slot and the grace days, never within 24 h of the last slot's true attempt.
+
+    Tries that somebody asked for hold it back no longer than the last slot does.
+    """
     last = len(case.policy.days) - 1
     planned = _planned(case, last) + timedelta(days=case.policy.grace_days)
-    return final_action_due(planned, case.last_true_attempt_at)
+    return final_action_due(planned, min(case.last_slot_ran_at, case.last_true_attempt_at))
 
 
 def _planned(case: Case, slot: int) -> datetime:

@@ -269,7 +269,7 @@ def follow(
 ) -> Collected | None:
     """Record the provider's word, and book or dun; `attempt` when it answers a try of ours."""
     before = w.rows.get(Payment, answer.call.payment.id)
-    attempt = attempt or _found_out(w, before, outcome)
+    attempt = attempt or _try_of_ours(w, before, outcome)
     payment = payments.record(w, before, outcome)
     if outcome.kind == "succeeded" and payment.settled_at is None:
         if answer.card is not None:
@@ -289,9 +289,16 @@ def follow(
     return _declined(w, payment, attempt, outcome) if in_vain else None
 
 
-def _found_out(w: Work[CollectFacts], payment: Payment, outcome: Outcome) -> Attempt | None:
-    """The try whose lost answer a look has found, on an intent that is canceled by now."""
-    undecided = Owed(w.rows, payment.invoice_id).undecided
+def _try_of_ours(w: Work[CollectFacts], payment: Payment, outcome: Outcome) -> Attempt | None:
+    """The try that this word ends: one that the bank was deciding on, or whose answer was lost.
+
+    None: the payer tried in the browser. A lost answer is found on an intent canceled by now.
+    """
+    owed = Owed(w.rows, payment.invoice_id)
+    if payment.status == "processing":
+        last = owed.last_try(payment.id)
+        return last if last is not None and last.status == "processing" else None
+    undecided = owed.undecided
     found = undecided is not None and undecided.payment_id == payment.id
     return undecided if found and outcome.is_over and outcome.kind == "declined" else None
 
@@ -324,8 +331,8 @@ def fail(
 ) -> Collected | None:
     """A try brought no money: an open invoice's case opens, or moves on.
 
-    `slot` None is an extra try (new card, retry-now): it uses up no slot. `true_attempt` False
-    means nothing reached the card. A draft has no case.
+    `slot` None is an extra try (new card, retry-now): it uses up no slot, and a slot is used up
+    once. `true_attempt` False means nothing reached the card. A draft has no case.
     """
     if owed.invoice.status == "draft":
         return Refused(reason)
@@ -333,8 +340,8 @@ def fail(
         return None
     case = cases.case_of(w, owed.invoice_id) or cases.open_case(w, owed)
     fields: dict[str, Any] = {}
-    if slot is not None:
-        fields |= {"last_slot": max(slot, case.last_slot), "last_slot_ran_at": w.facts.at}
+    if slot is not None and slot > case.last_slot:
+        fields |= {"last_slot": slot, "last_slot_ran_at": w.facts.at}
     if true_attempt:
         fields["last_true_attempt_at"] = w.facts.at
     if fields:
@@ -388,8 +395,6 @@ def close_flows(w: Work[Any], invoice_id: UUID) -> None:
 def _declined(
     w: Work[CollectFacts], payment: Payment, attempt: Attempt | None, outcome: Outcome
 ) -> Collected | None:
-    decline, owed = outcome.decline, Owed(w.rows, payment.invoice_id)
-    attempt = attempt or owed.last_try(payment.id)
-    slot = attempt.slot if attempt is not None else None
+    decline, slot = outcome.decline, attempt.slot if attempt is not None else None
     reason = decline.reason if decline is not None else _UNSAID.get(outcome.kind, "declined")
-    return fail(w, owed, slot, reason, true_attempt=True)
+    return fail(w, Owed(w.rows, payment.invoice_id), slot, reason, true_attempt=True)

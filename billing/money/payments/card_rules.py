@@ -1,7 +1,7 @@
 """The card rules over all flows: which stored card is not tried, and how that is said. Pure.
 
 Card schemes fine those who go on asking: a card that the bank has barred is never tried again, and
-one that was declined too often rests (docs/rules.md#dunning).
+one that was declined too often rests, however often it is saved again (docs/rules.md#dunning).
 """
 
 from datetime import timedelta

@@ -88,14 +88,19 @@ def balance(currency: str, when: str = "true") -> str:
 
 
 def declines(when: str = "true") -> str:
-    """The declines of each card of the account in the window, over all its invoices."""
+    """The declines of each card of the account in the window, over all its invoices.
+
+    A card that was saved twice is one card: the declines of both count for each.
+    """
     return f"""
-    ARRAY(SELECT jsonb_build_object('card', t.payment_method_id, 'count', count(*))
-          FROM payment_attempts t
-          WHERE {when} AND t.account_id = a.id AND t.payment_method_id IS NOT NULL
+    ARRAY(SELECT jsonb_build_object('card', x.id, 'count', sum(count(t.id)) OVER (
+                     PARTITION BY coalesce(x.fingerprint, x.id::text)))
+          FROM payment_methods x LEFT JOIN payment_attempts t
+            ON t.payment_method_id = x.id AND t.account_id = a.id
             AND t.started_at >= coalesce(a.clock_at, :real_at) - :window
             AND t.status IN ('declined', 'action')
-          GROUP BY t.payment_method_id)
+          WHERE {when} AND x.account_id = a.id
+          GROUP BY x.id)
 """  # noqa: S608 - put together from constants
 
 

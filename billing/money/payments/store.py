@@ -49,12 +49,19 @@ _ATTEMPTS_OF = Prepared(
     .order_by(payment_attempts.c.real_started_at, payment_attempts.c.id)
 )
 
+_SAME_CARD = select(payment_methods.c.id).where(
+    payment_methods.c.account_id == given("account_id"),
+    or_(
+        payment_methods.c.id == given("method_id"),
+        payment_methods.c.fingerprint == given("fingerprint"),
+    ),
+)
 _DECLINES_OF = Prepared(
     select(func.count())
     .select_from(payment_attempts)
     .where(
         payment_attempts.c.account_id == given("account_id"),
-        payment_attempts.c.payment_method_id == given("method_id"),
+        payment_attempts.c.payment_method_id.in_(_SAME_CARD),
         payment_attempts.c.started_at >= given("since"),
         payment_attempts.c.status.in_(("declined", "action")),
     )
@@ -218,10 +225,14 @@ async def attempts_of(connection: AsyncConnection, invoice_id: UUID) -> list[Att
 
 
 async def declines_of(connection: AsyncConnection, card: Method, since: datetime) -> int:
-    """How often a card was declined since then, over all its account's invoices."""
+    """How often a card was declined since then, over all invoices; saved twice, it is one card."""
     return int(
         await _DECLINES_OF.scalar(
-            connection, account_id=card.account_id, method_id=card.id, since=since
+            connection,
+            account_id=card.account_id,
+            method_id=card.id,
+            fingerprint=card.fingerprint,
+            since=since,
         )
     )
 

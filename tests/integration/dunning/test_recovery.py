@@ -48,14 +48,16 @@ async def test_a_new_card_that_fails_too_moves_no_slot_and_is_not_tried_twice(
     assert await tried(customer) == 4
 
 
-async def test_a_final_action_waits_a_day_after_a_late_try(actors: Actors) -> None:
+async def test_a_new_card_that_is_declined_does_not_put_the_final_action_off(
+    actors: Actors,
+) -> None:
     customer = await overdue(actors)
     await customer.advance(to="2027-02-09T09:00:00Z")
     await customer.save_card(make_default=True, confirm="DEFAULT")
     await until_tried(customer, 4)
-    await customer.advance(to="2027-02-10T08:59:59Z")
+    await customer.advance(to="2027-02-09T09:59:59Z")
     assert (await customer.subscription())["status"] == "past_due"
-    await customer.advance(to="2027-02-10T09:00:00Z")
+    await customer.advance(to="2027-02-09T10:00:00Z")
     assert (await customer.subscription())["status"] == "unpaid"
 
 
@@ -220,3 +222,6 @@ async def test_fifteen_declines_in_thirty_days_are_the_most_a_card_gets(actors: 
     assert await tried(customer) == 16
     await customer.advance(to=RENEWAL.replace("02-01", "02-08"))
     assert await tried(customer) == 16, "slots keep the rule too"
+    await customer.save_card(make_default=True, confirm="DEFAULT")
+    await customer.advance(to="2027-02-08T11:00:00Z")
+    assert await tried(customer) == 16, "and it is the same card when it is saved again"

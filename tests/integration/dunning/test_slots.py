@@ -1,5 +1,7 @@
 """The slots of dunning: exactly on their days, each once, and what kind of decline skips them."""
 
+from uuid import uuid4
+
 import pytest
 
 from tests.integration.actors import Actors, Customer, instant
@@ -9,6 +11,7 @@ from tests.integration.dunning.dunning_setup import (
     attempts,
     case,
     overdue,
+    owed,
     steer,
     tried,
     under,
@@ -63,6 +66,29 @@ async def test_one_walk_over_all_slots_does_the_same(actors: Actors) -> None:
         if effect["name"] == "charge.failed"
     }
     assert len(intents) == 1, "all tries of an invoice are confirms of one intent"
+
+
+async def test_tries_of_the_payer_move_neither_a_slot_nor_the_final_action(actors: Actors) -> None:
+    customer = await overdue(actors)
+    invoice = (await owed(customer))["invoice_id"]
+    plan = [
+        ("2027-02-03T14:00:00Z", ["attempt-0"]),
+        ("2027-02-04T10:00:00Z", ["attempt-0", "attempt-1"]),
+        ("2027-02-07T14:00:00Z", ["attempt-0", "attempt-1"]),
+        ("2027-02-08T10:00:00Z", ["attempt-0", "attempt-1", "attempt-2"]),
+        ("2027-02-09T09:00:00Z", ["attempt-0", "attempt-1", "attempt-2"]),
+    ]
+    for moment, slots in plan:
+        await customer.advance(to=moment)
+        seen = [mark for mark, _ in await attempts(customer) if mark.startswith("attempt")]
+        assert seen == slots, moment
+        await customer.refused(
+            "CARD_DECLINED", "POST", f"/billing/invoices/{invoice}/pay", {}, key=str(uuid4())
+        )
+    assert (await case(customer))["next_at"] == "2027-02-09T10:00:00Z"
+    await customer.advance(to="2027-02-09T10:00:00Z")
+    assert (await customer.subscription())["status"] == "unpaid"
+    assert await tried(customer) == 4 + len(plan)
 
 
 async def test_a_card_that_pays_on_day_3_ends_the_case_and_grants_the_cycle(

@@ -88,6 +88,27 @@ async def test_a_card_declined_fifteen_times_rests_for_thirty_days(actors: Actor
     assert (await customer.buy("small", "saved_card"))["status"] == "completed"
 
 
+async def test_a_card_that_is_saved_again_gets_no_new_tries(actors: Actors) -> None:
+    customer = await actors.customer_on_clock()
+    first = await customer.save_card()
+    await customer.script("generic_decline", then="last")
+    await declined(customer, PURCHASES, PACK)
+    await declined_often(customer, 14)
+    again = await customer.save_card(make_default=True, confirm="DEFAULT")
+    assert again["id"] != first["id"], "Stripe knows it by another name"
+    assert (await declined(customer, PURCHASES, PACK))["decline_code"] == "generic_decline"
+
+    assert (await declined(customer, PURCHASES, PACK))["decline_code"] == "too_many_attempts"
+    await customer.save_card(make_default=True, confirm="DEFAULT")
+    assert (await declined(customer, PURCHASES, PACK))["decline_code"] == "too_many_attempts"
+    used = await declined(customer, "/usage/record", USE | {"event_id": "1"})
+    assert used["decline_code"] == "too_many_attempts"
+    assert await tries(customer) == 2
+
+    await customer.save_card("pm_card_mastercard", make_default=True, confirm="DEFAULT")
+    assert (await declined(customer, PURCHASES, PACK))["decline_code"] == "generic_decline"
+
+
 async def test_a_decline_that_stripe_hides_in_the_outcome_bars_the_card(actors: Actors) -> None:
     customer = await actors.customer()
     await customer.save_card()

@@ -110,14 +110,29 @@ def test_an_extension_moves_every_slot_to_come_and_the_end(
 
 
 @given(instants, schedules, st.integers(1, 30), st.timedeltas(timedelta(0), timedelta(days=99)))
-def test_the_end_never_comes_within_a_day_of_a_true_try(
+def test_the_end_never_comes_within_a_day_of_the_last_slot(
     zero: datetime, days: tuple[int, ...], grace: int, after: timedelta
 ) -> None:
     last = zero + after
-    case = opened(zero, days, "UTC", None, last_true_attempt_at=last, last_slot=len(days) - 1)
+    case = opened(
+        zero, days, "UTC", None,
+        last_slot=len(days) - 1, last_slot_ran_at=last, last_true_attempt_at=last,
+    )  # fmt: skip
     case = case.model_copy(update={"policy": Policy(days=days, grace_days=grace)})
     planned = zero + timedelta(days=days[-1] + grace)
     assert final_due(case) == max(planned, last + timedelta(hours=24))
+
+
+@given(instants, schedules, st.integers(1, 30), st.timedeltas(timedelta(0), timedelta(days=99)))
+def test_tries_that_somebody_asked_for_put_off_neither_a_slot_nor_the_end(
+    zero: datetime, days: tuple[int, ...], grace: int, after: timedelta
+) -> None:
+    case = opened(zero, days, "UTC", None)
+    case = case.model_copy(update={"policy": Policy(days=days, grace_days=grace)})
+    asked = case.model_copy(update={"last_true_attempt_at": zero + after})
+    assert final_due(asked) == final_due(case)
+    for slot in range(1, len(days)):
+        assert slot_due(asked, slot) == slot_due(case, slot)
 
 
 @pytest.mark.parametrize("hour", [0, 9, 20, 23])

@@ -3,13 +3,14 @@
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import count
 from random import Random
 from typing import Any, ClassVar, Final
 from uuid import UUID
 
-from billing.matters.agenda import Step, head
+from billing.core import ids
+from billing.matters.agenda import FINAL_ACTION_GAP, Step, head
 from billing.matters.deciding import Course, Rules
 from billing.matters.effects import InboxEvent, Rows, Work
 from billing.money.dunning.collection import RULES, TERMS, CollectionFacts
@@ -163,6 +164,7 @@ class Life:
     def do(self, step: Step) -> Course[Any]:
         """As the executor does it: the same rules, asked again with each answer."""
         self.now = max(self.now, step.due)
+        self.ends_in_time(step)
         done = self.rules.carry_out(self.rows, step, self.facts, self.answer)
         self.rows = done.rows
         if done.result is not None:
@@ -185,9 +187,13 @@ class Life:
     def meddle(self) -> None:
         verbs = (
             self.new_card, self.ask, self.offer, self.submit, self.approve, self.reject,
-            self.confirm, self.tell,
+            self.confirm, self.tell, self.wait,
         )  # fmt: skip
         self.dice.choice(verbs)()
+
+    def wait(self) -> None:
+        """Time goes by, and nothing runs."""
+        self.now += timedelta(hours=self.dice.choice((1, 20)))
 
     def work(self) -> Work[CollectFacts]:
         return Work(self.rows, self.facts(self.rows))
@@ -245,8 +251,14 @@ class Life:
     def confirm(self) -> None:
         """The payer finishes what waits for him, and nobody tells us."""
         for one in self.rows.of(Payment):
+            if self.rows.get(Invoice, one.invoice_id).status not in ("draft", "open"):
+                continue
             intent = one.stripe_payment_intent_id
-            if intent and one.status == "pending" and self.bank.stands[intent] != "canceled":
+            stands = self.bank.stands.get(intent or "", "canceled")
+            if intent and one.status == "pending" and stands in ("waiting", "action"):
+                if self.dice.random() < 0.3:
+                    self.bank.stands[intent] = "processing"
+                    continue
                 self.bank.took[intent] = one.amount_minor
                 self.bank.stands[intent] = "succeeded"
 
@@ -262,6 +274,22 @@ class Life:
             self.rows.waiting_events = (*self.rows.waiting_events, waiting_events)
 
     # -- what must be true ---------------------------------------------------------------------
+
+    def ends_in_time(self, step: Step) -> None:
+        """The final action is due on its day, or a day after the last slot that ran."""
+        if step.name != "give_up":
+            return
+        name = ids.decode(ids.INVOICE, step.invoice or "")
+        (case,) = (one for one in self.rows.of(DunningCase) if one.invoice_id == name)
+        slots = [one for one in self.rows.of(Attempt)
+                 if one.invoice_id == name and one.slot is not None]  # fmt: skip
+        if any(one.status == "processing" for one in slots):
+            return  # the bank kept one for a while, and let it go
+        ended = [one.finished_at for one in slots if one.finished_at is not None]
+        days = case.terms.days[-1] + case.terms.grace_days + case.extended_days
+        planned = case.day_zero_at + timedelta(days=days)
+        last = max(ended, default=case.opened_at)
+        assert step.due <= max(planned, last + FINAL_ACTION_GAP), "the end is put off"
 
     def hold_true(self) -> None:
         invoice = self.invoice

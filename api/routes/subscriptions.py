@@ -9,6 +9,7 @@ from fastapi import Response
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from api.auth import OPERATORS
 from api.card_numbers import NoCardNumber
 from api.dependencies import AccountCall, BillingCall, MemberCall
 from api.idempotency import Claim, Once, OptionalKey
@@ -40,7 +41,7 @@ from billing.catalog.plans import rules
 from billing.catalog.plans import store as plans
 from billing.catalog.plans.spec import Every
 from billing.core import clock
-from billing.core.errors import NotFound
+from billing.core.errors import NotAllowed, NotFound
 from billing.core.failpoints import failpoint
 from billing.core.periods import Interval
 from billing.matters import store as matters
@@ -246,7 +247,12 @@ class SubscriptionAnswer(Answer):
     },
 )  # fmt: skip
 async def subscribe(body: SubscribeBody, call: BillingCall, once: OptionalKey) -> Response:
-    """Subscribe; it starts in a trial, or incomplete until `next_action` is done [C4]."""
+    """Subscribe; it starts in a trial, or incomplete until `next_action` is done [C4].
+
+    To be sent invoices is an operator's to grant: `send_invoice` needs the role service or admin.
+    """
+    if body.collection == "send_invoice" and call.caller.roles.isdisjoint(OPERATORS):
+        raise NotAllowed("FORBIDDEN", "to grant terms of payment needs the role service or admin")
     async with once.claim(call) as claim:
         await need_temporal(call)
         wanted = _wanted(body)
@@ -373,6 +379,7 @@ async def _begin(call: AccountCall, claim: Claim, wanted: NewSubscription) -> Ma
 
 
 def _wanted(body: SubscribeBody) -> NewSubscription:
+    sent = body.collection == "send_invoice"
     return NewSubscription(
         plan=body.plan,
         interval=rules.parse_interval(body.interval),
@@ -384,12 +391,8 @@ def _wanted(body: SubscribeBody) -> NewSubscription:
         expected_minor=body.expected_amount_cents,
         use_balance=body.use_balance,
         collection=body.collection,
-        days_until_due=_days_until_due(body),
+        days_until_due=(body.days_until_due or DAYS_UNTIL_DUE) if sent else None,
     )
-
-
-def _days_until_due(body: SubscribeBody) -> int | None:
-    return (body.days_until_due or DAYS_UNTIL_DUE) if body.collection == "send_invoice" else None
 
 
 def _interval_name(interval: Interval) -> str:

@@ -65,12 +65,17 @@ class Actors:
         return held | ({"Idempotency-Key": key} if key else {})
 
     async def operate(
-        self, method: str, path: str, body: Json | None = None, *, status: int | None = None
+        self,
+        method: str,
+        path: str,
+        body: Json | None = None,
+        *,
+        status: int | None = None,
+        account: str | None = None,
     ) -> Json:
-        """An operator's request and its JSON; any 2xx will do unless `status` is given."""
-        answer = await self.client.request(
-            method, f"{API}{path}", json=body, headers=self.headers("*", "admin")
-        )
+        """An operator's request, for an account, and its JSON; any 2xx unless `status` is given."""
+        headers = self.headers("*", "admin") | ({"X-Account-Id": account} if account else {})
+        answer = await self.client.request(method, f"{API}{path}", json=body, headers=headers)
         return body_of(answer, status)
 
     async def customer(self, **fields: Any) -> "Customer":
@@ -168,6 +173,11 @@ class Customer:
         return await self.ask(
             "POST", "/billing/subscription", {"plan": plan, "trial": False} | more
         )
+
+    async def subscribe_by_transfer(self, plan: str = "basic", **more: Any) -> Json:
+        """The same, as an operator does it for a customer who is sent invoices."""
+        body = {"plan": plan, "trial": False, "collection": "send_invoice"} | more
+        return await self.actors.operate("POST", "/billing/subscription", body, account=self.id)
 
     async def subscription(self) -> Json:
         """The open subscription, else the newest that ended."""

@@ -37,7 +37,7 @@ async def test_the_invoice_of_a_pack_bought_by_hand_says_how_to_pay_it(customer:
 
 async def test_the_invoice_that_is_sent_says_what_the_subscription_says(actors: Actors) -> None:
     customer = await actors.customer_on_clock()
-    begun = await customer.subscribe("basic", collection="send_invoice")
+    begun = await customer.subscribe_by_transfer()
     invoice = await invoice_of(customer, begun["latest_invoice_id"])
     assert invoice["next_action"] == begun["next_action"]
     assert invoice["next_action"]["type"] == "manual"

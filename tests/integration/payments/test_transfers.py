@@ -1,15 +1,19 @@
 """Customers who pay their subscription by transfer: invoices are sent, no card is tried."""
 
+from typing import Any
+
+import pytest
+
 from tests.integration.actors import Actors, Customer, Json, instant
 
 START = "2027-01-01T10:00:00Z"
 
 
-async def by_transfer(actors: Actors, **more: object) -> tuple[Customer, Json]:
+async def by_transfer(actors: Actors, **more: Any) -> tuple[Customer, Json]:
     """A customer who has subscribed and is to send the first payment; with a card, all the same."""
     customer = await actors.customer_on_clock(START)
     await customer.save_card()
-    begun = await customer.subscribe("basic", collection="send_invoice", days_until_due=10, **more)
+    begun = await customer.subscribe_by_transfer(days_until_due=10, **more)
     return customer, begun
 
 
@@ -76,6 +80,20 @@ async def test_a_transfer_nobody_sends_ends_as_a_declined_card_would(actors: Act
     await customer.advance(to="2027-02-19T10:00:00Z")
     assert (await customer.subscription())["status"] == "unpaid"
     assert await customer.effects(None) == []
+
+
+@pytest.mark.parametrize("trial", [False, True])
+async def test_a_customer_does_not_grant_itself_terms_of_payment(
+    actors: Actors, trial: bool
+) -> None:
+    customer = await actors.customer_on_clock(START)
+    body = {"plan": "basic", "trial": trial, "collection": "send_invoice", "days_until_due": 365}
+    problem = await customer.refused("FORBIDDEN", "POST", "/billing/subscription", body)
+    assert problem["status"] == 403
+    assert "role service or admin" in problem["detail"]
+    assert await customer.invoices() == []
+    begun = await customer.subscribe_by_transfer()
+    assert (begun["collection"], begun["days_until_due"]) == ("send_invoice", 30)
 
 
 async def test_days_until_due_goes_with_sent_invoices_alone(customer: Customer) -> None:

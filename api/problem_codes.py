@@ -54,6 +54,7 @@ CODES: Final[dict[str, Problem]] = {
     "HOLD_EXCEEDED": Problem(422, "a capture cannot exceed the amount of the hold"),
     "HOLD_SCOPE": Problem(409, "the hold has credits for another meter"),
     "BALANCE_TOO_LARGE": Problem(422, "an account has at most 900,000,000,000,000 credits ever"),
+    "AMOUNT_REQUIRED": Problem(422, "the payer states more than the invoice: say what arrived"),
     "INVALID_AMOUNT": Problem(422, "credits have at most 12 decimals"),
     "INVALID_EXPIRY": Problem(422, "a hold must expire after the account's current time"),
     "INVALID_KEY": Problem(422, "a key has 1 to 200 characters"),

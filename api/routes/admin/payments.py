@@ -29,7 +29,10 @@ router = new_router("payment administration")
 
 
 class ApproveBody(Body):
-    """The amount that arrived, in minor units; the amount the payer stated when left out."""
+    """The amount that arrived, in minor units; the amount the payer stated when left out.
+
+    Where that is more than the invoice asks for it may not be left out.
+    """
 
     amount_minor: Annotated[Minor, Field(gt=0)] | None = None
     currency: Currency | None = None
@@ -88,7 +91,7 @@ async def list_all_payments(
     response_model=DecidedAnswer,
     responses=responses(
         "PAYMENT_NOT_FOUND", "PAYMENT_STATE", "PAYMENT_REFERENCE_USED", "CURRENCY_MISMATCH",
-        "FOUR_EYES", "TEMPORAL_UNAVAILABLE", *KEYED,
+        "AMOUNT_REQUIRED", "FOUR_EYES", "TEMPORAL_UNAVAILABLE", *KEYED,
     ),
 )  # fmt: skip
 async def approve_payment(

@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import context, ids, keys
-from billing.core.errors import Conflict, NotAllowed
+from billing.core.errors import Conflict, Invalid, NotAllowed
 from billing.matters.schemas import Matter
 from billing.money.invoice_requests import locks
 from billing.money.invoices.schemas import Invoice
@@ -99,11 +99,14 @@ async def approve(
 ) -> tuple[Payment, Matter]:
     """The money is there, as much as `received_minor` says: its matter books it next [J6].
 
-    Errors: PAYMENT_NOT_FOUND, PAYMENT_STATE, CURRENCY_MISMATCH, FOUR_EYES.
+    Errors: PAYMENT_NOT_FOUND, PAYMENT_STATE, CURRENCY_MISMATCH, FOUR_EYES; AMOUNT_REQUIRED where
+    it is left out and the payer states more than the invoice asks for.
     """
     invoice = await _held(connection, payment_id)
     payment = await _decidable(connection, payment_id, four_eyes=four_eyes)
     _same_currency(currency, payment.currency)
+    if received_minor is None and payment.amount_minor > invoice.amount_due_minor:
+        raise Invalid("AMOUNT_REQUIRED", "the payer states more than the invoice: say what arrived")
     if payment.status == "canceled" and await store.reference_used(
         connection, payment.account_id, payment.transaction_reference or ""
     ):

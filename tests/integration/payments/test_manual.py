@@ -6,6 +6,7 @@ import pytest
 
 from tests.integration.actors import Actors, Customer, Json, wait_for
 from tests.integration.payments.manual_payments import SUBMIT, balance, decide, invoice_of, submit
+from tests.integration.waiting import Unexpected
 
 
 async def test_a_pack_is_bought_by_bank_transfer(customer: Customer) -> None:
@@ -186,6 +187,16 @@ async def test_more_than_is_owed_is_kept_for_the_customer(customer: Customer) ->
     await decide(customer, payment, "approve", amount_minor=1500)
     assert await customer.credits() == 100
     assert await balance(customer) == 501
+
+
+async def test_a_payer_who_states_too_much_is_not_believed(customer: Customer) -> None:
+    begun = await customer.buy("small", "manual")
+    payment = await submit(customer, begun["invoice_id"], amount=100000)
+    with pytest.raises(Unexpected, match="AMOUNT_REQUIRED"):
+        await decide(customer, payment, "approve")
+    await decide(customer, payment, "approve", amount_minor=999)
+    assert await customer.credits() == 100
+    assert await balance(customer) == 0
 
 
 async def test_a_part_that_was_paid_comes_back_when_the_purchase_expires(actors: Actors) -> None:

@@ -3,7 +3,7 @@
 The same text is the unique key in Postgres and the key sent to Stripe.
 """
 
-from datetime import datetime
+from datetime import date, datetime
 from uuid import UUID
 
 from billing.core import ids
@@ -52,6 +52,11 @@ def command(workflow_subject: str, suffix: str) -> str:
 def setup_intent(setup_id: UUID) -> str:
     """The SetupIntent by which one card is saved."""
     return f"{ids.encode(ids.SETUP_INTENT, setup_id)}/intent"
+
+
+def free_grant(account_id: UUID, plan: str, month: date) -> str:
+    """The credits that a plan without a price grants an account in a month, or other span, once."""
+    return f"{ids.encode(ids.ACCOUNT, account_id)}/{plan}-{month:%Y-%m-%d}"
 
 
 def cycle_grant(subscription_id: UUID, cycle_start: datetime) -> str:

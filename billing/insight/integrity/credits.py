@@ -101,8 +101,11 @@ QUERIES: Final[dict[str, str]] = {
           AND NOT EXISTS (
               SELECT 1 FROM credit_lots l
               WHERE l.account_id = i.account_id
-                AND l.grant_key = public_id('sub', s.id) || '/cycle-'
-                    || to_char(i.cycle_start AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'))
+                AND (l.grant_key = public_id('sub', s.id) || '/cycle-'
+                    || to_char(i.cycle_start AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
+                -- A plan without a price grants once per month, whichever subscription it is.
+                OR s.amount_minor = 0 AND l.created_at <= i.paid_at AND starts_with(
+                    l.grant_key, public_id('acc', s.account_id) || '/' || s.plan_key || '-')))
         UNION ALL
         SELECT account_id, min(public_id('lot', id))
         FROM credit_lots

@@ -167,3 +167,4 @@ class Period(Frozen):
     currency: str | None
     limits: dict[str, dict[str, Any]]
     no_entitlement: str | None = None
+    carried_since: AwareDatetime | None = None

@@ -115,7 +115,7 @@ async def _rate(
         if limit
         else None
     )
-    seen = await store.priced_units(connection, account_id, product.key, period.start_at)
+    seen = await store.priced_units(connection, account_id, product.key, product.meter, period)
     return {
         price.currency: rating.rate(
             amount, price.terms, before=seen.units, allowance=allowance, currency=price.currency,

@@ -40,8 +40,15 @@ from billing.platform.accounts.tables import accounts
 _OPEN_PERIOD: Final = text("SELECT usage_open_period(:account_id, :at)")
 _DUE_PERIOD: Final = Prepared(
     text(
-        "SELECT start_at, end_at, zone, subscription_id, currency, limits, no_entitlement"
-        " FROM usage_due_period(:account_id, :at) WHERE start_at IS NOT NULL"
+        "SELECT start_at, end_at, zone, subscription_id, currency, limits, no_entitlement,"
+        " carried_since FROM usage_due_period(:account_id, :at) WHERE start_at IS NOT NULL"
+    )
+)
+_PRODUCT_UNITS: Final = Prepared(
+    text(
+        "SELECT coalesce(quantity, 0) AS units, coalesce(credits, 0) AS credits,"
+        " coalesce(overage_total, 0) AS money"
+        " FROM usage_product_units(:account_id, :owner, :meter, :start_at, :since)"
     )
 )
 _ONLY_PLANS_PAY: Final = text(
@@ -153,20 +160,14 @@ async def cycle_counters(
 
 
 async def priced_units(
-    connection: AsyncConnection, account_id: UUID, product: str, start_at: datetime
+    connection: AsyncConnection, account_id: UUID, product: str, meter: str, period: Period
 ) -> PricedUnits:
-    """The units that a product's tiers or free units have seen in one cycle, and their cost."""
-    cycle = usage_cycles.c
-    found = await connection.execute(
-        select(
-            func.coalesce(func.sum(cycle.quantity), 0), func.coalesce(func.sum(cycle.credits), 0),
-            func.coalesce(func.sum(cycle.overage_total), 0),
-        ).where(
-            cycle.account_id == account_id, cycle.owner == f"p:{product}",
-            cycle.period_start == start_at,
-        )
+    """The units that a product's tiers or free units have seen, and their cost."""
+    found = await _PRODUCT_UNITS.one(
+        connection, account_id=account_id, owner=f"p:{product}", meter=meter,
+        start_at=period.start_at, since=period.carried_since,
     )  # fmt: skip
-    return PricedUnits(*map(Decimal, found.one()))
+    return PricedUnits(**found)
 
 
 def buckets(

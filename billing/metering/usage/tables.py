@@ -24,6 +24,8 @@ usage_periods = c.table(
     # What it gives now: {meter: {"included": "50", "then": "overage", "price": "0.02"}}. Where use
     # from before the period counts, `carried` is how much less is included.
     c.json("limits"),
+    # Where use from before the period counts for products' free units and tiers too: since when.
+    c.instant("carried_since", nullable=True),
     # Why no plan gives anything: unpaid, paused, past_due, incomplete, no_subscription.
     c.text("no_entitlement", nullable=True),
     # Set when a later one began: what comes for it now is late.

@@ -22,6 +22,8 @@ from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.rules import ENDED, cycle_bounds
 from billing.money.subscriptions.schemas import CrossedPeriod, Item, Subscription
 
+CALENDAR: Final = datetime(2001, 1, 1)  # noqa: DTZ001
+"""The first day of a year, a month and a week, on any wall: calendar months are counted from it."""
 FOLLOWED: Final = frozenset({"status", "cycle_start", "cycle_end"})
 """Fields of the account's usage period."""
 
@@ -220,13 +222,24 @@ def grant(w: Work[SubscriptionFacts], start: datetime, end: datetime) -> None:
         "account_id": subscription.account_id,
         "amount": plan.monthly_credits,
         "kind": "plan",
-        "key": keys.cycle_grant(subscription.id, start),
+        "key": _grant_key(subscription, plan.allowance, start),
         "is_paid": False,
         "reason": f"{plan.name}, cycle of {start:%-d %b %Y}",
         "expires_at": end,
         "subject": stem(subscription),
     }
     w.do(Do("grant", lot))
+
+
+def _grant_key(subscription: Subscription, allowance: periods.Interval, start: datetime) -> str:
+    """A cycle grants once; without a price, all subscriptions to the plan grant once per month."""
+    if subscription.amount_minor:
+        return keys.cycle_grant(subscription.id, start)
+    zone = subscription.zone
+    number = periods.index_at(CALENDAR, zone, allowance, start)
+    month = periods.boundary(CALENDAR, zone, allowance, number)
+    day = periods.to_wall(month, zone).date()
+    return keys.free_grant(subscription.account_id, subscription.plan_key, day)
 
 
 def of(w: Work[SubscriptionFacts]) -> Subscription:

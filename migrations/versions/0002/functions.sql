@@ -1262,17 +1262,22 @@ LANGUAGE sql STABLE AS $$
         CROSS JOIN LATERAL (SELECT CASE WHEN a.by_plan THEN usage_price_of(a.lim -> 'price')
             ELSE a.price END OFFSET 0) AS x(price)
     ), seen AS MATERIALIZED (
-        SELECT n.account_id, n.period_start, n.owner, n.meter,
-            CASE n.owner WHEN '' THEN b.overage ELSE b.quantity END AS units,
+        SELECT n.account_id, n.period_start, n.owner, n.meter, b.units,
             CASE n.currency WHEN 'CREDIT' THEN b.credits ELSE b.overage_total END AS cost,
             n.currency
         FROM (
             SELECT DISTINCT account_id, period_start, owner, meter, currency FROM allotted
             WHERE costs AND goes_on) AS n
         CROSS JOIN LATERAL (
-            SELECT quantity, credits, overage, overage_total FROM usage_cycles
-            WHERE account_id = n.account_id AND owner = n.owner
+            SELECT overage AS units, credits, overage_total FROM usage_cycles
+            WHERE n.owner = '' AND account_id = n.account_id AND owner = ''
                 AND period_start = n.period_start AND meter = n.meter
+            UNION ALL
+            SELECT u.quantity, u.credits, u.overage_total
+            FROM usage_product_units(n.account_id, n.owner, n.meter, n.period_start, (
+                SELECT carried_since FROM usage_periods
+                WHERE account_id = n.account_id AND start_at = n.period_start)) AS u
+            WHERE n.owner <> ''
             LIMIT 1) AS b
     ), reached AS (
         SELECT p.*, CASE WHEN (p.price).model = 'volume' AND p.costs
@@ -1445,7 +1450,8 @@ $$;
 CREATE OR REPLACE FUNCTION usage_due_period(
     p_account_id uuid, p_at timestamptz,
     OUT subscription_id uuid, OUT plan_id uuid, OUT start_at timestamptz, OUT end_at timestamptz,
-    OUT zone text, OUT currency text, OUT limits jsonb, OUT no_entitlement text)
+    OUT zone text, OUT currency text, OUT limits jsonb, OUT no_entitlement text,
+    OUT carried_since timestamptz)
 LANGUAGE plpgsql
 SET enable_seqscan = off
 AS $$
@@ -1463,6 +1469,7 @@ BEGIN
     zone := given.zone;
     currency := given.currency;
     no_entitlement := given.no_entitlement;
+    carried_since := given.carried_since;
     IF known.end_at > p_at AND known.subscription_id IS NOT DISTINCT FROM subscription_id THEN
         IF given.is_month THEN
             start_at := known.start_at;
@@ -1476,8 +1483,8 @@ BEGIN
     ELSIF given.is_month THEN
         start_at := greatest(start_at, known.end_at);
     END IF;
-    limits := CASE WHEN given.carried_since IS NULL THEN given.limits
-        ELSE usage_carry_over(p_account_id, given.limits, given.carried_since, start_at) END;
+    limits := CASE WHEN carried_since IS NULL THEN given.limits
+        ELSE usage_carry_over(p_account_id, given.limits, carried_since, start_at) END;
 END;
 $$;
 
@@ -1512,11 +1519,12 @@ CREATE OR REPLACE FUNCTION usage_ensure_past_period(p_account_id uuid, p_at time
 RETURNS void
 LANGUAGE sql AS $$
     INSERT INTO usage_periods (
-        id, account_id, start_at, end_at, zone, plan_id, limits, no_entitlement, closed_at)
+        id, account_id, start_at, end_at, zone, plan_id, limits, no_entitlement, carried_since,
+        closed_at)
     SELECT uuidv7(), p_account_id, m.start_at,
         least(m.end_at,
             (SELECT min(start_at) FROM usage_periods WHERE account_id = p_account_id)),
-        a.zone, d.plan_id, d.limits, d.no_entitlement, p_at
+        a.zone, d.plan_id, d.limits, d.no_entitlement, m.start_at, p_at
     FROM accounts AS a CROSS JOIN LATERAL usage_month(a.zone, p_at) AS m
     CROSS JOIN LATERAL usage_default_terms(a.id, p_at) AS d
     WHERE a.id = p_account_id AND NOT EXISTS (
@@ -1742,32 +1750,32 @@ DECLARE
 BEGIN
     PERFORM 1 FROM credit_balances WHERE account_id = p_account_id FOR NO KEY UPDATE;
     SELECT p.id, p.start_at, p.end_at, p.zone, p.subscription_id, p.plan_id, p.currency, p.limits,
-        p.no_entitlement
+        p.no_entitlement, p.carried_since
     INTO known
     FROM credit_balances AS b JOIN usage_periods AS p ON p.id = b.period_id
     WHERE b.account_id = p_account_id;
     wanted := usage_due_period(p_account_id, p_at);
     IF wanted.start_at IS NULL
         OR (known.start_at, known.end_at, known.zone, known.subscription_id, known.plan_id,
-            known.currency, known.limits, known.no_entitlement)
+            known.currency, known.limits, known.no_entitlement, known.carried_since)
         IS NOT DISTINCT FROM
         (wanted.start_at, wanted.end_at, wanted.zone, wanted.subscription_id, wanted.plan_id,
-            wanted.currency, wanted.limits, wanted.no_entitlement)
+            wanted.currency, wanted.limits, wanted.no_entitlement, wanted.carried_since)
     THEN
         RETURN;
     END IF;
 
     INSERT INTO usage_periods AS p (
         id, account_id, start_at, end_at, zone, subscription_id, plan_id, currency, limits,
-        no_entitlement)
+        no_entitlement, carried_since)
     VALUES (uuidv7(), p_account_id, wanted.start_at, wanted.end_at, wanted.zone,
         wanted.subscription_id, wanted.plan_id, wanted.currency, wanted.limits,
-        wanted.no_entitlement)
+        wanted.no_entitlement, wanted.carried_since)
     ON CONFLICT (account_id, start_at) DO UPDATE
     SET end_at = excluded.end_at, zone = excluded.zone, closed_at = NULL,
         subscription_id = excluded.subscription_id, plan_id = excluded.plan_id,
         currency = excluded.currency, limits = excluded.limits,
-        no_entitlement = excluded.no_entitlement
+        no_entitlement = excluded.no_entitlement, carried_since = excluded.carried_since
     RETURNING p.id INTO opened;
     UPDATE usage_periods SET end_at = least(end_at, wanted.start_at), closed_at = p_at
     WHERE id = known.id AND known.id <> opened AND start_at < wanted.start_at;
@@ -1958,6 +1966,20 @@ LANGUAGE sql STABLE AS $$
         CASE WHEN (f.use).amount > coalesce(f.max_per_use, 1000000000) THEN 'USAGE_TOO_LARGE'
             ELSE usage_refusal(f.kind, f.price, f.used_at, f.as_of) END
     FROM found AS f
+$$;
+
+CREATE OR REPLACE FUNCTION usage_product_units(
+    p_account_id uuid, p_owner text, p_meter text, p_start timestamptz, p_since timestamptz)
+RETURNS TABLE (quantity numeric, credits numeric, overage_total numeric)
+LANGUAGE sql STABLE AS $$
+    SELECT sum(c.quantity), sum(c.credits), sum(c.overage_total)
+    FROM usage_counters AS c
+    WHERE c.account_id = p_account_id AND c.owner = p_owner AND c.grain = 'day'
+        AND c.meter = p_meter AND c.bucket >= coalesce(p_since, '-infinity')
+        AND c.period_start = ANY (p_start || ARRAY(
+            SELECT start_at FROM usage_periods
+            WHERE account_id = p_account_id AND end_at > p_since
+                AND (start_at < p_start OR carried_since = p_since)))
 $$;
 
 CREATE OR REPLACE FUNCTION usage_rate_uses(

@@ -28,6 +28,10 @@ GOLDEN = {
     "cycle_grant": (
         keys.cycle_grant(OTHER, START), "sub_01h455vb4pex5vskg00000000f/cycle-2027-03-14T09:26:53Z"
     ),
+    "free_grant": (
+        keys.free_grant(OTHER, "hobby", START.date()),
+        "acc_01h455vb4pex5vskg00000000f/hobby-2027-03-14",
+    ),
     "purchase_grant": (keys.purchase_grant(OTHER), "pur_01h455vb4pex5vskg00000000f/grant"),
     "payers_try": (keys.payers_try("inv_x/intent-1", "ch_1"), "inv_x/intent-1/ch_1"),
     "adjustment": (keys.adjustment(OTHER), "adj_01h455vb4pex5vskg00000000f/credits"),

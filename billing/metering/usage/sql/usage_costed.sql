@@ -20,17 +20,22 @@ LANGUAGE sql STABLE AS $$
         CROSS JOIN LATERAL (SELECT CASE WHEN a.by_plan THEN usage_price_of(a.lim -> 'price')
             ELSE a.price END OFFSET 0) AS x(price)
     ), seen AS MATERIALIZED (
-        SELECT n.account_id, n.period_start, n.owner, n.meter,
-            CASE n.owner WHEN '' THEN b.overage ELSE b.quantity END AS units,
+        SELECT n.account_id, n.period_start, n.owner, n.meter, b.units,
             CASE n.currency WHEN 'CREDIT' THEN b.credits ELSE b.overage_total END AS cost,
             n.currency
         FROM (
             SELECT DISTINCT account_id, period_start, owner, meter, currency FROM allotted
             WHERE costs AND goes_on) AS n
         CROSS JOIN LATERAL (
-            SELECT quantity, credits, overage, overage_total FROM usage_cycles
-            WHERE account_id = n.account_id AND owner = n.owner
+            SELECT overage AS units, credits, overage_total FROM usage_cycles
+            WHERE n.owner = '' AND account_id = n.account_id AND owner = ''
                 AND period_start = n.period_start AND meter = n.meter
+            UNION ALL
+            SELECT u.quantity, u.credits, u.overage_total
+            FROM usage_product_units(n.account_id, n.owner, n.meter, n.period_start, (
+                SELECT carried_since FROM usage_periods
+                WHERE account_id = n.account_id AND start_at = n.period_start)) AS u
+            WHERE n.owner <> ''
             LIMIT 1) AS b
     ), reached AS (
         SELECT p.*, CASE WHEN (p.price).model = 'volume' AND p.costs

@@ -4,7 +4,8 @@
 CREATE OR REPLACE FUNCTION usage_due_period(
     p_account_id uuid, p_at timestamptz,
     OUT subscription_id uuid, OUT plan_id uuid, OUT start_at timestamptz, OUT end_at timestamptz,
-    OUT zone text, OUT currency text, OUT limits jsonb, OUT no_entitlement text)
+    OUT zone text, OUT currency text, OUT limits jsonb, OUT no_entitlement text,
+    OUT carried_since timestamptz)
 LANGUAGE plpgsql
 SET enable_seqscan = off
 AS $$
@@ -22,6 +23,7 @@ BEGIN
     zone := given.zone;
     currency := given.currency;
     no_entitlement := given.no_entitlement;
+    carried_since := given.carried_since;
     IF known.end_at > p_at AND known.subscription_id IS NOT DISTINCT FROM subscription_id THEN
         IF given.is_month THEN
             start_at := known.start_at;
@@ -35,7 +37,7 @@ BEGIN
     ELSIF given.is_month THEN
         start_at := greatest(start_at, known.end_at);
     END IF;
-    limits := CASE WHEN given.carried_since IS NULL THEN given.limits
-        ELSE usage_carry_over(p_account_id, given.limits, given.carried_since, start_at) END;
+    limits := CASE WHEN carried_since IS NULL THEN given.limits
+        ELSE usage_carry_over(p_account_id, given.limits, carried_since, start_at) END;
 END;
 $$;

@@ -11,32 +11,32 @@ DECLARE
 BEGIN
     PERFORM 1 FROM credit_balances WHERE account_id = p_account_id FOR NO KEY UPDATE;
     SELECT p.id, p.start_at, p.end_at, p.zone, p.subscription_id, p.plan_id, p.currency, p.limits,
-        p.no_entitlement
+        p.no_entitlement, p.carried_since
     INTO known
     FROM credit_balances AS b JOIN usage_periods AS p ON p.id = b.period_id
     WHERE b.account_id = p_account_id;
     wanted := usage_due_period(p_account_id, p_at);
     IF wanted.start_at IS NULL
         OR (known.start_at, known.end_at, known.zone, known.subscription_id, known.plan_id,
-            known.currency, known.limits, known.no_entitlement)
+            known.currency, known.limits, known.no_entitlement, known.carried_since)
         IS NOT DISTINCT FROM
         (wanted.start_at, wanted.end_at, wanted.zone, wanted.subscription_id, wanted.plan_id,
-            wanted.currency, wanted.limits, wanted.no_entitlement)
+            wanted.currency, wanted.limits, wanted.no_entitlement, wanted.carried_since)
     THEN
         RETURN;
     END IF;
 
     INSERT INTO usage_periods AS p (
         id, account_id, start_at, end_at, zone, subscription_id, plan_id, currency, limits,
-        no_entitlement)
+        no_entitlement, carried_since)
     VALUES (uuidv7(), p_account_id, wanted.start_at, wanted.end_at, wanted.zone,
         wanted.subscription_id, wanted.plan_id, wanted.currency, wanted.limits,
-        wanted.no_entitlement)
+        wanted.no_entitlement, wanted.carried_since)
     ON CONFLICT (account_id, start_at) DO UPDATE
     SET end_at = excluded.end_at, zone = excluded.zone, closed_at = NULL,
         subscription_id = excluded.subscription_id, plan_id = excluded.plan_id,
         currency = excluded.currency, limits = excluded.limits,
-        no_entitlement = excluded.no_entitlement
+        no_entitlement = excluded.no_entitlement, carried_since = excluded.carried_since
     RETURNING p.id INTO opened;
     UPDATE usage_periods SET end_at = least(end_at, wanted.start_at), closed_at = p_at
     WHERE id = known.id AND known.id <> opened AND start_at < wanted.start_at;

@@ -1,6 +1,7 @@
 -- Refuse what would take an account beyond what it may leave unpaid (usage_unpaid): use beyond the
--- plan in a trial or while an invoice is overdue (`capped`), late use beyond the plan of a subscription
--- that owes, and another try of a card. What is put off is refused where that is decided (usage_pay_records).
+-- plan in a trial or while an invoice is overdue (`capped`), late use beyond the plan of a
+-- subscription that owes, and another try of a card. What is put off is refused where that is
+-- decided (usage_pay_records).
 CREATE OR REPLACE FUNCTION usage_refuse_unpaid(
     p_accounts usage_account[], INOUT p_records usage_rated[])
 LANGUAGE plpgsql

@@ -1,7 +1,7 @@
 -- Take a wrong use back, once: a record with its figures below zero goes into all that the use went
 -- into, at the use's own time, and both are `refunded`. Credits that paid it go back to their lots.
--- What an invoice or a card charged, in whole units, the caller has seen as `p_charged` (null: there
--- is no charge) and gives back; such a record counts as paid at once, for the invoice stands.
+-- What an invoice or a card charged, in whole units, the caller has seen as `p_charged` (null:
+-- there is no charge) and gives back; such a record counts as paid at once, for the invoice stands.
 -- The verdict is that of usage_void_verdict; of a duplicate, `void_id` is the first record. Takes
 -- the account's lock.
 CREATE OR REPLACE FUNCTION usage_void(

@@ -1,0 +1,68 @@
+"""Free units and credits are given once per month, however often subscriptions begin and end."""
+
+from uuid import uuid4
+
+from tests.integration.actors import Actors, Customer
+
+START = "2027-01-10T10:00:00Z"
+GIVEN = 10_000
+"""Units of gpt-4-mini that are free in a cycle."""
+
+
+async def free(customer: Customer, amount: int, at: str | None = None) -> int:
+    """Use gpt-4-mini; 0 where it was not free, as the quote said."""
+    body = {"product_id": "gpt-4-mini", "usage_amount": str(amount)}
+    quoted = await customer.ask("POST", "/billing/calculate", body)
+    body |= {"event_id": str(uuid4())} | ({"occurred_at": at} if at else {})
+    done = await customer.call("POST", "/usage/record", body)
+    is_free = done.status_code == 201 and done.json()["total_cost"] == "0"
+    if at is None:
+        assert (quoted["total_cost"] == "0") == is_free, (quoted, done.text)
+    return amount if is_free else 0
+
+
+async def test_free_units_of_a_product_are_given_once_a_month(actors: Actors) -> None:
+    customer = await actors.customer_on_clock(START)
+    taken = await free(customer, 4000)
+    for _ in range(3):
+        await customer.subscribe("free")
+        taken += await free(customer, 4000)
+        await customer.ask("POST", "/billing/subscription/cancel", {"at": "now"})
+        taken += await free(customer, 2000)
+    assert taken == GIVEN
+    await customer.advance(days=1)
+    for late in ("2027-01-10T10:00:00Z", "2027-01-11T09:00:00Z"):
+        assert await free(customer, 1, at=late) == 0
+    await customer.advance(to="2027-02-01T10:00:00Z")
+    assert await free(customer, GIVEN) == GIVEN
+
+
+async def test_free_units_are_not_given_anew_behind_a_plan_that_was_paid(actors: Actors) -> None:
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed("basic")
+    assert await free(customer, GIVEN) == GIVEN
+    await customer.ask("POST", "/billing/subscription/cancel", {"at": "now"})
+    assert await free(customer, 1) == 0
+
+
+async def test_credits_of_a_plan_that_costs_nothing_are_given_once_a_month(actors: Actors) -> None:
+    plan = f"hobby-{uuid4().hex[:12]}"
+    body = {
+        "family": "app", "name": "Hobby", "limits": [], "monthly_credits": "25",
+        "prices": {"month": {"USD": 0}},
+    }  # fmt: skip
+    await actors.operate("PUT", f"/admin/plans/{plan}", body)
+    customer = await actors.customer_on_clock(START)
+    for _ in range(3):
+        await customer.subscribe(plan)
+        await customer.until_subscription("active")
+        assert await customer.credits() == 25
+        await customer.ask("POST", "/billing/subscription/cancel", {"at": "now"})
+    await customer.subscribe(plan)
+    await customer.until_subscription("active")
+    await customer.advance(to="2027-02-10T11:00:00Z")
+    assert [int(lot["amount"]) for lot in await customer.grants("plan")] == [25, 25]
+    account = await actors.operate("GET", f"/admin/integrity?account={customer.id}")
+    assert account["ok"], account
+    # It costs nothing and would be advised to everybody else.
+    await actors.operate("PUT", f"/admin/plans/{plan}", body | {"is_active": False})

@@ -19,7 +19,6 @@ from billing.money.dunning.transitions import (
     Collected,
     CollectFacts,
     Refused,
-    close_flows,
     collect,
     follow,
 )
@@ -128,7 +127,7 @@ def expire(w: Work[ChargeFacts]) -> Collected | None:
         if answer.outcome.kind != "canceled":
             w.result = "succeeded" if answer.outcome.kind == "succeeded" else None
             return became
-    close_flows(w, draft.id)
+    payments.close_flows(w, draft.id)
     w.result = "expired"
     return Refused("not charged in time")
 

@@ -27,7 +27,7 @@ from billing.money.payments import transitions as payments
 from billing.money.payments.calls import Answer, Call
 from billing.money.payments.owed import Owed
 from billing.money.payments.rules import Outcome
-from billing.money.payments.schemas import LIVE, Attempt, Payment
+from billing.money.payments.schemas import Attempt, Payment
 from billing.money.refunds import transitions as refunds
 
 
@@ -172,11 +172,11 @@ def _why_not(w: Work[CollectFacts], owed: Owed, card: Method | None, step: Step)
 
 
 def check(w: Work[CollectFacts], owed: Owed, step: Step) -> Collected | None:
-    """Ask where a payment stands, told by an event or by the calendar."""
+    """Ask where a payment stands, or its refund, told by an event or by the calendar."""
     answer = w.facts.answer
     payment = _asked_about(w, owed, step)
     if answer is None and payment is not None and payment.opened:
-        w.call = Call("look", payment)
+        w.call = refunds.look(w.rows, payment) or Call("look", payment)
         return None
     if step.event is not None:
         until = answer.asked_at if answer is not None else w.facts.real_at
@@ -185,6 +185,8 @@ def check(w: Work[CollectFacts], owed: Owed, step: Step) -> Collected | None:
         w.change(payment, checks=payment.checks + 1, last_check_at=w.facts.at)
     if answer is None or answer.outcome is None:
         w.result = "nothing to ask about"
+        return None
+    if refunds.hear(w):
         return None
     w.result = answer.outcome.kind
     return follow(w, answer, answer.outcome)
@@ -365,13 +367,6 @@ def hand_to_collection(w: Work[Any], invoice: Invoice) -> Invoice:
     return moved
 
 
-def close_submissions(w: Work[Any], invoice_id: UUID) -> None:
-    """Nobody waits for money by hand any more; a card's payment is called back by its matter."""
-    for one in Owed(w.rows, invoice_id).payments:
-        if one.flow == "manual" and one.status in LIVE:
-            payments.close_unpaid(w, one, "canceled")
-
-
 def _take_unasked(w: Work[CollectFacts], invoice: Invoice, payment: Payment) -> None:
     """Money for which nothing is given: what came for a subscription that never was goes back.
 
@@ -382,14 +377,6 @@ def _take_unasked(w: Work[CollectFacts], invoice: Invoice, payment: Payment) -> 
         return
     invoices.keep_money(w, invoice, payment.id, payment.received_minor)
     payments.announce(w, payment, "kept", invoice_status=invoice.status)
-
-
-def close_flows(w: Work[Any], invoice_id: UUID) -> None:
-    """No payment of this invoice may bring money any more on our books."""
-    owed = Owed(w.rows, invoice_id)
-    payments.make_way(w, owed)
-    while owed.live is not None:
-        payments.close_unpaid(w, owed.live, "canceled")
 
 
 def _declined(

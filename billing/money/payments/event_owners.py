@@ -17,29 +17,35 @@ from billing.core.prepared import Prepared
 from billing.matters import store as matters
 from billing.matters.schemas import Matter
 from billing.money.payments import store
+from billing.money.payments.reading import ABOUT
 from billing.platform.audit import service as audit
 from billing.platform.provider_inbox.schemas import ProviderEvent, Waiting
 from billing.platform.provider_inbox.tables import stripe_webhook_events as inbox
-from billing.platform.provider_inbox.webhooks import PAYMENT_EVENTS, read
+from billing.platform.provider_inbox.webhooks import PAYMENT_EVENTS, REFUND_EVENTS, read
 
 # Many events in one statement. The owner is the matter that collects the payment's invoice now,
 # else the one we wrote into the object's metadata, else the account of a stored card (cards carry
-# no metadata of ours). An event about money that is booked already
-# has nothing more to say; while a try of ours is on its way nobody is woken: the try will tell, and
-# should it die, the sweeper. Rows are taken in order of their ids, so batches cannot deadlock.
+# no metadata of ours). An event about money that is booked already has nothing more to say, unless
+# it is about our refund of it, which may come back; while a try of ours is on its way nobody is
+# woken: the try will tell, and should it die, the sweeper. Rows are taken in order of their ids, so
+# batches cannot deadlock.
 _RECEIVE = Prepared(
     text(
         """
     WITH input AS (
         SELECT DISTINCT ON (event_id) *, count(*) OVER (PARTITION BY event_id) AS copies
         FROM jsonb_to_recordset(:rows) AS r(event_id text, type text, object text, intent text,
-             matter text, payload jsonb, relevant boolean, created_at timestamptz, fault text)
+             matter text, payload jsonb, relevant boolean, refund boolean, created_at timestamptz,
+             fault text)
         ORDER BY event_id
     ), known AS (
         SELECT n.*, pay.settled, pay.deciding, m.workflow_id, m.account_id
         FROM input n
         LEFT JOIN LATERAL (
-            SELECT i.workflow_id, p.settled_at IS NOT NULL AS settled,
+            SELECT i.workflow_id,
+                   p.settled_at IS NOT NULL AND NOT (n.refund AND EXISTS (
+                       SELECT FROM refunds r
+                       WHERE r.payment_id = p.id AND r.status <> 'failed')) AS settled,
                    EXISTS (SELECT FROM payment_attempts a
                            WHERE a.payment_id = p.id AND a.status = 'pending') AS deciding
             FROM payments p JOIN invoices i ON i.id = p.invoice_id
@@ -84,12 +90,12 @@ _RECEIVE = Prepared(
     ).bindparams(bindparam("rows", type_=JSONB))
 )
 _MOVE = text(
-    """
+    f"""
     UPDATE stripe_webhook_events e SET workflow_id = :workflow_id
     FROM payments p
     WHERE p.invoice_id = :invoice_id AND e.workflow_id = :before AND e.status = 'received'
-      AND e.object_id IN (p.stripe_payment_intent_id, p.stripe_checkout_session_id)
-    """
+      AND {ABOUT}
+    """  # noqa: S608 - put together from constants
 )
 
 
@@ -109,6 +115,7 @@ async def receive(
             "matter": event.workflow_id,
             "payload": event.payload,
             "relevant": event.type in PAYMENT_EVENTS,
+            "refund": event.type in REFUND_EVENTS,
             "created_at": event.created_at.isoformat() if event.created_at else None,
             "fault": event.fault,
         }

@@ -113,18 +113,21 @@ METHODS: Final = """
     ARRAY(SELECT to_jsonb(x) FROM payment_methods x
           WHERE x.account_id = a.id ORDER BY x.created_at, x.id)
 """
+# The event `e` speaks of the payment `p`: of its intent or page, or of a refund of the intent.
+ABOUT: Final = """
+    (e.object_id IN (p.stripe_payment_intent_id, p.stripe_checkout_session_id)
+     OR p.stripe_payment_intent_id = e.payload #>> '{data,object,payment_intent}')
+"""
 # The provider's events that wait for a matter, with the payment that each speaks of.
-EVENTS_ABOUT_PAYMENTS: Final = """
+EVENTS_ABOUT_PAYMENTS: Final = f"""
     ARRAY(SELECT jsonb_build_object(
               'id', e.stripe_event_id, 'replays', e.replays, 'object_id', e.object_id,
               'received_at', e.received_at,
-              'about', (SELECT p.id FROM payments p
-                        WHERE e.object_id IN (p.stripe_payment_intent_id,
-                                              p.stripe_checkout_session_id) LIMIT 1))
+              'about', (SELECT p.id FROM payments p WHERE {ABOUT} LIMIT 1))
           FROM stripe_webhook_events e
           WHERE e.workflow_id = :workflow_id AND e.status = 'received'
           ORDER BY e.received_at LIMIT 10)
-"""
+"""  # noqa: S608 - put together from constants
 
 
 def rows_of(row: Row, *own: Record, **more: type[Record]) -> Rows:

@@ -10,7 +10,13 @@ from billing.money.payment_methods.rules import CardDetails, card_facts
 from billing.money.payment_methods.schemas import Method
 from billing.money.payments.owed import Owed
 from billing.money.payments.rules import FINAL_PAYMENT, CheckoutSession, Outcome
-from billing.money.payments.schemas import Attempt, AttemptStatus, Payment, PaymentStatus
+from billing.money.payments.schemas import (
+    LIVE,
+    Attempt,
+    AttemptStatus,
+    Payment,
+    PaymentStatus,
+)
 
 ATTEMPT_RESULT: Final[dict[str, AttemptStatus]] = {
     "succeeded": "succeeded",
@@ -183,6 +189,21 @@ def close_unpaid(w: Work[Any], payment: Payment, status: PaymentStatus) -> Payme
     closed = w.change(payment, status=status, closed_at=w.facts.at)
     make_way(w, Owed(w.rows, payment.invoice_id))
     return closed
+
+
+def close_submissions(w: Work[Any], invoice_id: UUID) -> None:
+    """Nobody waits for money by hand any more; a card's payment is called back by its matter."""
+    for one in Owed(w.rows, invoice_id).payments:
+        if one.flow == "manual" and one.status in LIVE:
+            close_unpaid(w, one, "canceled")
+
+
+def close_flows(w: Work[Any], invoice_id: UUID) -> None:
+    """No payment of this invoice may bring money any more on our books."""
+    owed = Owed(w.rows, invoice_id)
+    make_way(w, owed)
+    while owed.live is not None:
+        close_unpaid(w, owed.live, "canceled")
 
 
 def make_way(w: Work[Any], owed: Owed) -> Payment | None:

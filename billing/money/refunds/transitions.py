@@ -54,6 +54,29 @@ def refund(w: Work[Any], step: Step) -> None:
         _follow(w, wanted, payment, answer.outcome)
 
 
+def look(rows: Rows, payment: Payment) -> RefundCall | None:
+    """The question how the refund of this payment stands; None where the provider has none.
+
+    A bank may send back what had arrived, weeks later.
+    """
+    mine = next((one for one in rows.of(Refund) if one.payment_id == payment.id), None)
+    if mine is None or mine.stripe_refund_id is None or mine.status == "failed":
+        return None
+    return RefundCall(payment, mine)
+
+
+def hear(w: Work[Any]) -> bool:
+    """Follow the provider's word on a refund that an event spoke of; False where it is on none."""
+    answer, outcome = w.facts.answer, w.facts.answer.outcome
+    if not isinstance(answer, RefundAnswer):
+        return False
+    known = w.rows.get(Refund, answer.call.refund.id)
+    if known.status != "failed" and outcome.status != known.status:
+        _follow(w, known, w.rows.get(Payment, known.payment_id), outcome)
+    w.result = outcome.status
+    return True
+
+
 def unfinished(rows: Rows, invoice_id: UUID) -> GivingBack | None:
     """The oldest refund of the invoice that is not finished."""
     mine = (one for one in rows.of(Refund) if one.invoice_id == invoice_id)
@@ -90,8 +113,13 @@ def _follow(w: Work[Any], wanted: Refund, payment: Payment, outcome: RefundOutco
 
 
 def _fail(w: Work[Any], wanted: Refund, payment: Payment, failure: str) -> None:
-    """The money stays here: it is the customer's all the same, on the money balance."""
+    """The money stays here: it is the customer's all the same, on the money balance.
+
+    A payment that was `refunded` until now has not been given back after all.
+    """
     failed = w.change(wanted, status="failed", failure=failure, finished_at=w.facts.at)
+    if payment.status == "refunded":
+        w.change(payment, status="succeeded")
     invoice = w.rows.get(Invoice, payment.invoice_id)
     invoices.keep_money(w, invoice, payment.id, failed.amount_minor)
     _announce(w, failed, "failed", failure=failure)

@@ -9,6 +9,7 @@ from billing.money.invoices import arrears
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.rules import unserved_minor
 from billing.money.invoices.schemas import Invoice
+from billing.money.payments import transitions as payments
 from billing.money.subscriptions import changes, cycles
 from billing.money.subscriptions.announcements import announce
 from billing.money.subscriptions.facts import SubscriptionFacts
@@ -129,7 +130,7 @@ def end_incomplete(w: Work[SubscriptionFacts]) -> str:
     reason = "canceled by request" if asked else "first payment never came"
     announce(w, cycles.change(w, status=status, ended_at=at, end_reason=reason), status)
     for invoice in cycles.collected(w.rows, subscription, ("draft",)):
-        dunning.close_submissions(w, invoice.id)
+        payments.close_submissions(w, invoice.id)
         invoices.void(w, invoice, status)
     return status
 

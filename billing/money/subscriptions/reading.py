@@ -70,7 +70,7 @@ _LOCK_PAYMENTS = Prepared(
     )
 )
 # Invoices to which something may still happen, and those that an event which waits is about.
-_INVOICES = """
+_INVOICES = f"""
     SELECT i.* FROM invoices i
     WHERE i.id = ANY (CAST(:known AS uuid[]))
        OR (i.workflow_id = :workflow_id
@@ -89,10 +89,9 @@ _INVOICES = """
                            WHERE r.invoice_id = i.id AND r.status IN ('pending', 'processing'))
                 OR i.id IN (SELECT p.invoice_id
                             FROM stripe_webhook_events e
-                            JOIN payments p ON e.object_id IN (p.stripe_payment_intent_id,
-                                                               p.stripe_checkout_session_id)
+                            JOIN payments p ON {reading.ABOUT}
                             WHERE e.workflow_id = :workflow_id AND e.status = 'received')))
-"""
+"""  # noqa: S608 - put together from constants
 
 
 _READ = Prepared(

@@ -19,8 +19,9 @@ TOLERANCE_SECONDS: Final = 300
 _UNSTORABLE: Final = re.compile("[\0\ud800-\udfff]")
 # The first of each in an event's text are its own.
 _NAMES: Final = re.compile(r'"(id|type)"\s*:\s*"([\w.]{1,255})"')
+REFUND_EVENTS: Final = frozenset({"refund.updated", "refund.failed", "charge.refund.updated"})
 # What can change where one of our matters stands; everything else is stored and left alone.
-PAYMENT_EVENTS: Final = frozenset(
+PAYMENT_EVENTS: Final = REFUND_EVENTS | frozenset(
     {
         "payment_intent.succeeded",
         "payment_intent.payment_failed",

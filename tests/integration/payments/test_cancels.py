@@ -1,5 +1,7 @@
 """A cancel that was answered stands: money that comes after it goes back, and none is asked for."""
 
+from contextlib import nullcontext
+
 import pytest
 
 from tests.integration.actors import Actors, Customer, Json, wait_for
@@ -136,6 +138,35 @@ async def test_a_refund_that_takes_a_while_is_looked_at_until_it_has_arrived(
     await customer.advance(days=1)
     await given_back(customer)
     assert await moved(customer, "refund.pending") == [1900]
+
+
+@pytest.mark.parametrize("way", ["webhook", "poll"])
+async def test_a_refund_that_the_bank_returns_later_is_money_of_the_customer(
+    actors: Actors, way: str
+) -> None:
+    customer, slow = await subscribed_at_a_slow_bank(actors, card="pm_card_refundFail")
+    await customer.ask("POST", CANCEL, {"at": "now"})
+    silence = customer.unheard() if way == "poll" else nullcontext()
+    async with silence:
+        await actors.sandbox.settle(slow)
+        await customer.advance(days=20)
+        await wait_for(
+            lambda: moved(customer, "refund.failed"), "the bank has returned it",
+            lambda seen: seen == [1900],
+        )  # fmt: skip
+    await wait_for(
+        lambda: customer.ask("GET", "/billing/balance"), "the money is on the balance",
+        lambda seen: seen["balance_cents"] == 1900, patience=60,
+    )  # fmt: skip
+    (payment,) = (await customer.ask("GET", "/billing/payments"))["data"]
+    assert payment["status"] == "succeeded"
+    rows = await customer.rows("SELECT status, failure FROM refunds WHERE account_id = %(me)s")
+    assert rows == [{"status": "failed", "failure": "expired_or_canceled_card"}]
+    told = await customer.published()
+    assert told.count("evt.billing.refund.succeeded") == 1
+    assert told.count("evt.billing.refund.failed") == 1
+    checked = await actors.operate("GET", f"/admin/integrity?account={customer.id}")
+    assert checked["ok"], checked
 
 
 async def test_a_transfer_approved_after_the_cancel_is_kept_for_the_customer(

@@ -107,6 +107,35 @@ QUERIES: Final[dict[str, str]] = {
                 OR s.amount_minor = 0 AND l.created_at <= i.paid_at AND starts_with(
                     l.grant_key, public_id('acc', s.account_id) || '/' || s.plan_key || '-')))
         UNION ALL
+        -- The later cycles of a longer period wait for its invoice; those that have ended are past.
+        SELECT l.account_id, public_id('lot', l.id)
+        FROM credit_lots l
+        JOIN accounts a ON a.id = l.account_id
+        JOIN subscriptions s ON s.account_id = l.account_id
+            AND split_part(l.grant_key, '/cycle-', 1) = public_id('sub', s.id)
+        JOIN LATERAL (
+            SELECT i.status, i.cycle_end FROM invoices i
+            WHERE i.subscription_id = s.id AND i.cycle_end IS NOT NULL AND i.status <> 'void'
+              AND i.period_start < l.expires_at
+            ORDER BY i.period_start DESC LIMIT 1) i ON true
+        WHERE l.kind = 'plan' AND l.expires_at > coalesce(a.clock_at, :now)
+          AND l.expires_at > i.cycle_end AND i.status <> 'paid'
+        UNION ALL
+        SELECT i.account_id, public_id('inv', i.id)
+        FROM subscriptions s
+        JOIN accounts a ON a.id = s.account_id
+        JOIN plans p ON p.id = s.plan_id
+        JOIN invoices i ON i.subscription_id = s.id AND i.period_start = s.current_period_start
+            AND i.cycle_end IS NOT NULL
+        WHERE s.status = 'active' AND s.cycle_start > s.current_period_start
+          AND p.monthly_credits > 0 AND i.status = 'paid' AND i.paid_at < s.cycle_end
+          AND s.cycle_end > coalesce(a.clock_at, :now)
+          AND NOT EXISTS (
+              SELECT 1 FROM credit_lots l
+              WHERE l.account_id = s.account_id
+                AND l.grant_key = public_id('sub', s.id) || '/cycle-'
+                    || to_char(s.cycle_start AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'))
+        UNION ALL
         SELECT account_id, min(public_id('lot', id))
         FROM credit_lots
         WHERE kind = 'plan' AND grant_key LIKE 'sub\\_%/cycle-%'

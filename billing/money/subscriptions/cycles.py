@@ -184,7 +184,7 @@ def resume(w: Work[SubscriptionFacts], invoice: Invoice) -> None:
 
 
 def next_cycle(w: Work[SubscriptionFacts]) -> Subscription:
-    """A cycle within a period: grants at its start if nothing is overdue.
+    """A cycle within a period: grants at its start if its period is paid and nothing is overdue.
 
     Use beyond the plan in the cycle before is invoiced; that of a trial waits for its end.
     """
@@ -193,7 +193,7 @@ def next_cycle(w: Work[SubscriptionFacts]) -> Subscription:
     end = _cycle_end(w, subscription, start, subscription.current_period_end)
     moved = change(w, cycle_start=start, cycle_end=end)
     if subscription.status in ("active", "trialing"):
-        grant_cycle(w)
+        grant_unbilled_cycle(w)
     if subscription.status in ("active", "past_due"):
         key = f"{stem(subscription)}/usage-{start:%Y-%m-%dT%H:%M:%S.%fZ}"
         bill_usage(w, key, before=start)
@@ -207,10 +207,22 @@ def grant_cycle(w: Work[SubscriptionFacts]) -> None:
 
 
 def grant_unbilled_cycle(w: Work[SubscriptionFacts]) -> None:
-    """A cycle within its period has no invoice of its own: what waited for debts is granted."""
+    """A cycle within its period has no invoice of its own: it waits for that of its period."""
     subscription = of(w)
-    if subscription.cycle_start > subscription.current_period_start:
+    if subscription.cycle_start > subscription.current_period_start and not _period_is_owed(w):
         grant_cycle(w)
+
+
+def _period_is_owed(w: Work[SubscriptionFacts]) -> bool:
+    """True while the invoice of the current period is not settled."""
+    owed = collected(w.rows, of(w), ("draft", "open", "uncollectible"))
+    return any(bills_period(of(w), one) for one in owed)
+
+
+def bills_period(subscription: Subscription, invoice: Invoice) -> bool:
+    """True if this is the invoice of the current period, and of its first cycle."""
+    start = subscription.current_period_start
+    return invoice.cycle_start is not None and invoice.period_start == start
 
 
 def grant(w: Work[SubscriptionFacts], start: datetime, end: datetime) -> None:

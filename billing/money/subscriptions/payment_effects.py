@@ -34,6 +34,8 @@ def on_paid(w: Work[SubscriptionFacts], invoice: Invoice) -> None:
         trials.convert(w)
     if invoice.cycle_start is not None and invoice.cycle_end is not None:
         cycles.grant(w, invoice.cycle_start, invoice.cycle_end)
+    if cycles.of(w).status == "active" and cycles.bills_period(cycles.of(w), invoice):
+        cycles.grant_unbilled_cycle(w)
     recover(w)
 
 

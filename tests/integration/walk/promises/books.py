@@ -3,6 +3,7 @@
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from datetime import datetime
 
 from tests.integration.walk.diary import Json
 from tests.integration.walk.evidence import Case
@@ -46,13 +47,17 @@ def _plan_grants(case: Case) -> Iterator[str]:
             yield f"plan credits that end at {end:%Y-%m-%d %H:%M} came {number} times"
 
 
-def _is_earned(case: Case, end: object) -> bool:
-    settled = any(one["status"] == "paid" for one in _cycles(case, end))
-    later = any(
-        row["interval_unit"] == "year" or row["trial_end"] is not None
+def _is_earned(case: Case, end: datetime) -> bool:
+    settled = any(
+        one["status"] == "paid" and one["period_start"] < end <= one["period_end"]
+        for one in case.tables["invoices"]
+        if one["cycle_end"] is not None
+    )
+    tried = any(
+        row["trial_end"] is not None and end <= row["trial_end"]
         for row in case.tables["subscriptions"]
     )
-    return settled or later
+    return settled or tried
 
 
 def _cycles(case: Case, end: object) -> list[Json]:

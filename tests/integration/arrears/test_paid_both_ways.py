@@ -37,8 +37,12 @@ async def grant(customer: Customer) -> tuple[int, str]:
 
 
 async def take_back(customer: Customer, billing_id: str) -> tuple[int, str]:
-    path = f"/billing/records/{billing_id}/void"
-    return (await customer.call("POST", path, {"reason": "wrong"})).status_code, "asked"
+    path, headers = f"/billing/records/{billing_id}/void", customer.actors.headers("*", "service")
+    answer = await customer.actors.client.post(
+        f"{API}{path}", json={"reason": "wrong"}, headers=headers
+    )
+    assert answer.status_code in (200, 409), answer.text
+    return answer.status_code, "asked"
 
 
 async def until_decided(customer: Customer, billing_id: str) -> None:

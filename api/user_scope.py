@@ -1,13 +1,16 @@
 """The users that a caller may record and read: a member itself, others everybody [A14, X29]."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from uuid import UUID
 
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from api.auth import MEMBER
-from api.dependencies import Call
+from api.dependencies import AccountCall, Call
 from api.problem_codes import not_found
 from billing.core.errors import NotAllowed
 from billing.ledger.credits import store as holds
+from billing.metering.usage import logs
 from billing.metering.usage.rules import record_key
 from billing.metering.usage.schemas import Use
 
@@ -45,6 +48,16 @@ async def others_holds(uses: Iterable[Use], call: Call) -> set[UUID]:
         return set()
     async with call.database.tenant(*set(wanted.values())) as connection:
         return wanted.keys() - await holds.made_by(connection, only, wanted.keys())
+
+
+async def others_spends(
+    connection: AsyncConnection, call: AccountCall, entries: Collection[UUID]
+) -> set[UUID]:
+    """Those of these spends in the ledger that are not, or not alone, the member's own."""
+    only = only_user(call)
+    if only is None or not entries:
+        return set()
+    return set(entries) - await logs.spent_by(connection, call.account.id, only, entries)
 
 
 def visible(named: str | None, call: Call) -> str | None:

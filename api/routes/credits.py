@@ -2,23 +2,25 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from api.dependencies import MemberCall, MemberRead
+from api.dependencies import AccountCall, MemberCall, MemberRead
 from api.pagination import Page, Paging, paginate
+from api.problem_codes import not_found
 from api.problems import responses
 from api.public_ids import LotId, TransactionId, encoded, row_id
 from api.routes.base import new_router
 from api.schemas import Answer, Credits
-from api.user_scope import only_user
+from api.user_scope import only_user, others_spends
 from billing.core import clock, ids
 from billing.insight.explanations import rules
 from billing.insight.explanations import store as explanations
 from billing.insight.explanations.schemas import Because, PaidUse, Share
 from billing.ledger.credits import store
-from billing.ledger.credits.schemas import Overview
+from billing.ledger.credits.schemas import Overview, Transaction
 from billing.ledger.credits.tables import credit_lots, credit_transactions
 
 router = new_router("credits")
@@ -26,6 +28,9 @@ router = new_router("credits")
 Kind = Literal["grant", "debit", "capture", "expire", "debt", "clawback", "adjustment", "void"]
 
 
+SPENDS: Final = ("debit", "capture", "void")
+"""Kinds of entries that a use, or a capture, is behind."""
+_UNNAMED: Final[dict[str, Any]] = {"scope": None, "reason": "", "subject": None, "detail": {}}
 RULE = "scoped before general, then priority, earliest end, free before paid, oldest"
 
 
@@ -66,7 +71,11 @@ class SplitAnswer(Answer):
 
 
 class TransactionAnswer(Answer):
-    """One entry of the ledger; `amount` is negative where credits left."""
+    """One entry of the ledger; `amount` is negative where credits left.
+
+    A member reads of another user's spend only these sums: its `reason` is empty, and it has no
+    `scope`, `subject` or `detail`.
+    """
 
     transaction_id: TransactionId = Field(validation_alias="id")
     number: int = Field(validation_alias="seq")
@@ -79,6 +88,10 @@ class TransactionAnswer(Answer):
     subject: str | None
     detail: dict[str, Any]
     created_at: datetime = Field(validation_alias="at")
+
+    def without_use(self) -> Self:
+        """The entry without what names the use behind it."""
+        return self.model_copy(update=_UNNAMED)
 
 
 class TransactionDetail(TransactionAnswer):
@@ -198,18 +211,25 @@ async def read_balance(call: MemberRead) -> BalanceAnswer:
 async def list_transactions(
     call: MemberCall, paging: Paging, kind: Kind | None = None
 ) -> Page[TransactionAnswer]:
-    """The ledger, newest first [F2]."""
+    """The ledger, newest first [F2]; of other users' spends a member sees amount and date."""
     keys = (credit_transactions.c.at, credit_transactions.c.seq)
     query = store.transactions(call.account.id, kind)
     async with call.transaction() as connection:
-        return await paginate(connection, query, keys, paging, TransactionAnswer.of)
+        page = await paginate(connection, query, keys, paging, TransactionAnswer.of)
+        spends = [
+            row_id(ids.TRANSACTION, one.transaction_id) for one in page.data if one.kind in SPENDS
+        ]
+        others = await others_spends(connection, call, spends)
+    hidden = {ids.encode(ids.TRANSACTION, one) for one in others}
+    shown = [one.without_use() if one.transaction_id in hidden else one for one in page.data]
+    return page.model_copy(update={"data": shown})
 
 
 @router.get("/billing/credits/transactions/{transaction_id}", responses=responses(404))
 async def read_transaction(transaction_id: str, call: MemberCall) -> TransactionDetail:
-    """One entry with its split over lots."""
+    """One entry with its split over lots; 404 for a member when it is another user's spend."""
     async with call.transaction() as connection:
-        found = await store.transaction(connection, row_id(ids.TRANSACTION, transaction_id))
+        found = await _entry(connection, call, transaction_id)
     return TransactionDetail.of(found)
 
 
@@ -217,11 +237,11 @@ async def read_transaction(transaction_id: str, call: MemberCall) -> Transaction
 async def explain_transaction(transaction_id: str, call: MemberCall) -> ExplanationAnswer:
     """The lots that an entry used, in their order, the reason for each place, and the uses it paid.
 
-    A capture that no use is behind has none: its `detail` is what the caller gave.
+    A capture that no use is behind has none: its `detail` is what the caller gave. 404 for a member
+    when it is another user's spend.
     """
-    wanted = row_id(ids.TRANSACTION, transaction_id)
     async with call.transaction() as connection:
-        entry = await store.transaction(connection, wanted)
+        entry = await _entry(connection, call, transaction_id)
         lots = await explanations.lots(connection, call.account.id, entry)
         uses, total = await explanations.uses(connection, call.account.id, entry, only_user(call))
     found = rules.explain(entry, lots, uses, total)
@@ -231,6 +251,15 @@ async def explain_transaction(transaction_id: str, call: MemberCall) -> Explanat
         passed_over=[PassedLot.of(one.lot, words=one.words) for one in found.passed],
         uses=[PaidUseAnswer.of_use(one) for one in found.uses],
     )
+
+
+async def _entry(connection: AsyncConnection, call: AccountCall, name: str) -> Transaction:
+    """One entry. Errors: NOT_FOUND, also for another user's spend where a member asks."""
+    found = await store.transaction(connection, row_id(ids.TRANSACTION, name))
+    spends = [found.id] if found.kind in SPENDS else []
+    if await others_spends(connection, call, spends):
+        raise not_found("NOT_FOUND")
+    return found
 
 
 @router.get("/billing/credits/lots", responses=responses("INVALID_CURSOR"))

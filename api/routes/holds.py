@@ -12,10 +12,12 @@ from api.dependencies import AccountCall, BillingCall, MemberCall
 from api.fast_route import fast
 from api.idempotency import LedgerKey, encoded_answer
 from api.pagination import Page, Paging, paginate
+from api.problem_codes import not_found
 from api.problems import responses
 from api.public_ids import encoded, row_id
 from api.routes.base import new_router
 from api.schemas import Answer, Body, Credits, Instant, Text, optional_body
+from api.user_scope import only_user
 from api.workflow_calls import notify
 from billing.core import clock, ids
 from billing.core.errors import PaymentRequired
@@ -177,16 +179,25 @@ async def create_hold(body: HoldBody, call: BillingCall, key: LedgerKey) -> Resp
 async def list_holds(
     call: MemberCall, paging: Paging, status: Status | None = None
 ) -> Page[HoldAnswer]:
-    """The account's holds, newest first; a hold past `expires_at` has the status expired."""
+    """The account's holds, newest first; a hold past `expires_at` has the status expired.
+
+    A member sees only those that its own `sub` made [A14].
+    """
     async with call.transaction() as connection:
         now = await clock.now(connection, call.account.id)
-        query = store.holds(call.account.id, now, status)
+        query = store.holds(call.account.id, now, status, only_user(call))
         return await paginate(connection, query, (credit_holds.c.id,), paging, HoldAnswer.of)
 
 
 @router.get("/billing/credits/holds/{hold_id}", responses=responses("HOLD_NOT_FOUND"))
 async def read_hold(hold_id: str, call: MemberCall) -> HoldAnswer:
-    """One hold in its present state."""
+    """One hold in its present state; 404 for a member when its own `sub` did not make it."""
+    only = only_user(call)
+    if only is not None:
+        wanted = row_id(ids.HOLD, hold_id)
+        async with call.transaction() as connection:
+            if not await store.made_by(connection, only, [wanted]):
+                raise not_found("HOLD_NOT_FOUND")
     return await _read(call, hold_id)
 
 

@@ -213,10 +213,14 @@ async def transaction(connection: AsyncConnection, transaction_id: UUID) -> Tran
     return Transaction.model_validate({**row, "lots": parts})
 
 
-def holds(account_id: UUID, at: datetime, status: str | None = None) -> Select[Any]:
-    """The holds of an account as they stand at `at`, to be ordered by `id`."""
+def holds(
+    account_id: UUID, at: datetime, status: str | None = None, maker: str | None = None
+) -> Select[Any]:
+    """The holds of an account as they stand at `at`, to be ordered by `id`; those of one caller."""
     stands = _stands(at)
     query = _holds(at).where(credit_holds.c.account_id == account_id)
+    if maker is not None:
+        query = query.where(credit_holds.c.made_by == maker)
     return query if status is None else query.where(stands == status)
 
 

@@ -1,11 +1,23 @@
 """The usage logs of an account: its uses, and captures of holds that no use is behind [F4, G10]."""
 
+from collections.abc import Collection
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, case, cast, func, literal, null, select
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    case,
+    cast,
+    false,
+    func,
+    literal,
+    null,
+    select,
+    union_all,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.catalog.rating.schemas import CREDIT
@@ -51,6 +63,24 @@ def captures(account_id: UUID, span: Span, **wanted: str | None) -> Select[Any]:
     if start is not None:
         query = query.where(log.created_at >= start)
     return query if end is None else query.where(log.created_at < end)
+
+
+async def spent_by(
+    connection: AsyncConnection, account_id: UUID, user: str, entries: Collection[UUID]
+) -> set[UUID]:
+    """Those of these entries of the ledger that uses and captures of this user alone made."""
+    record, log = billing_records.c, capture_logs.c
+    made = union_all(
+        select(record.transaction_id, record.user_id).where(
+            record.account_id == account_id, record.transaction_id.in_(entries)
+        ),
+        select(log.transaction_id, log.user_id).where(
+            log.account_id == account_id, log.transaction_id.in_(entries)
+        ),
+    ).subquery()
+    own = func.bool_and(func.coalesce(made.c.user_id == user, false()))
+    query = select(made.c.transaction_id).group_by(made.c.transaction_id).having(own)
+    return set(await connection.scalars(query))
 
 
 def _as_record() -> list[ColumnElement[Any]]:

@@ -106,3 +106,67 @@ async def test_a_member_who_guesses_the_id_of_an_event_takes_nothing_from_it(
     assert (await sent(service, use | {"usage_amount": "1000"}))[1] == true
     bob = shop.api.token(shop.account["id"], ["member"], "bob")
     assert (await sent(bob, use | {"usage_amount": "2"}))[0] == 201
+
+
+async def spend(shop: Shop, maker: str, **more: str) -> str:
+    """A hold of this caller, captured; its ledger entry."""
+    headers = shop.api.token(shop.account["id"], ["billing"], maker)
+    body = {"amount": "2", "reason": f"{maker}'s diagnosis", "subject": f"{maker}'s chat"}
+    made = await shop.api.client.post(
+        f"{V1}/billing/credits/holds", json=body, headers=headers | {"Idempotency-Key": maker}
+    )
+    path = f"{V1}/billing/credits/holds/{made.json()['hold_id']}/capture"
+    captured = await shop.api.client.post(
+        path, json={"reason": f"{maker}'s answer", "detail": {"model": "m"}}, headers=headers
+    )
+    assert captured.status_code == 200, captured.text
+    return str(captured.json()["transaction_id"])
+
+
+async def test_the_ledger_tells_a_member_how_much_others_spent_and_not_on_what(shop: Shop) -> None:
+    own, others = await spend(shop, "ann"), await spend(shop, "bob")
+    path = "/billing/credits/transactions"
+    everything = (await ask(shop, path, "billing")).json()["data"]
+    seen = (await ask(shop, path)).json()["data"]
+    sums = ("transaction_id", "number", "kind", "amount", "balance_after", "created_at")
+    assert [[one[name] for name in sums] for one in seen] == [
+        [one[name] for name in sums] for one in everything
+    ]
+    named = {one["transaction_id"]: one for one in seen}
+    spends = [one for one in seen if one["kind"] in ("debit", "capture")]
+    assert len(spends) == 5
+    assert sum(one["reason"] != "" for one in spends) == 2, "its own use, and its own capture"
+    assert (named[own]["reason"], named[own]["subject"]) == ("ann's answer", "ann's chat")
+    hidden = [named[others][name] for name in ("reason", "scope", "subject", "detail")]
+    assert hidden == ["", None, None, {}]
+    assert "bob" not in str(seen)
+    assert all(one["reason"] for one in everything)
+    assert [one["reason"] for one in seen if one["kind"] == "grant"] != [""]
+
+
+async def test_a_members_holds_and_entries_are_read_alone_by_itself_and_staff(shop: Shop) -> None:
+    own, others = await spend(shop, "ann"), await spend(shop, "bob")
+    for entry, status in ((own, 200), (others, 404)):
+        for path in (entry, f"{entry}/explain"):
+            path = f"/billing/credits/transactions/{path}"
+            assert (await ask(shop, path)).status_code == status
+            assert (await ask(shop, path, "billing")).status_code == 200
+    holds = "/billing/credits/holds"
+    (mine,) = (await ask(shop, holds)).json()["data"]
+    assert mine["subject"] == "ann's chat"
+    both = (await ask(shop, holds, "billing")).json()["data"]
+    assert len(both) == 2
+    for hold in both:
+        status = 200 if hold["hold_id"] == mine["hold_id"] else 404
+        assert (await ask(shop, f"{holds}/{hold['hold_id']}")).status_code == status
+
+
+async def test_what_was_taken_back_stays_hidden_too(shop: Shop) -> None:
+    for record in (await ask(shop, "/billing/records", "billing")).json()["data"]:
+        headers = shop.api.token("*", ["service"], "staff")
+        path = f"{V1}/billing/records/{record['billing_id']}/void"
+        done = await shop.api.client.post(path, json={"reason": "wrong"}, headers=headers)
+        assert done.status_code == 200, done.text
+    seen = (await ask(shop, "/billing/credits/transactions")).json()["data"]
+    voids = [one["reason"] for one in seen if one["kind"] == "void"]
+    assert (len(voids), voids.count("")) == (3, 2)

@@ -24,7 +24,7 @@ from billing.matters.kinds import CHARGE
 from billing.metering.usage import store
 from billing.metering.usage.schemas import BY_CARD, BillingRecord
 from billing.money.invoices import balances
-from billing.money.invoices import store as invoices
+from billing.money.invoices import store as invoice_store
 from billing.platform.outbox import service as outbox
 
 _VOID: Final = Prepared(
@@ -154,7 +154,7 @@ async def _charged(
     billed = await _BILLED.first(connection, **named)
     if billed is None:
         return None
-    invoice = await invoices.get(connection, ids.decode(ids.INVOICE, billed["invoice"]))
+    invoice = await invoice_store.get(connection, ids.decode(ids.INVOICE, billed["invoice"]))
     stands = invoice.status in ("open", "paid") and invoice.settlement != "forgiven"
     return Charged(billed["total_amount"] if stands else ZERO, invoice.currency)
 

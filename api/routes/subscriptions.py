@@ -52,6 +52,7 @@ from billing.money.payments import store as payment_store
 from billing.money.payments.schemas import UNTRIED, Attempt
 from billing.money.subscriptions import commands, service, store
 from billing.money.subscriptions.facts import SubscriptionFacts
+from billing.money.subscriptions.items import standing
 from billing.money.subscriptions.schemas import (
     CancelReason,
     Collection,
@@ -217,18 +218,17 @@ class SubscriptionAnswer(Answer):
         invoice = await store.invoice_to_pay(connection, subscription)
         tries = await payment_store.attempts_of(connection, invoice.id) if invoice else []
         owed = invoice is not None and bool(invoice.outstanding_minor)
+        action = await next_action_of(connection, invoice, tries) if invoice else {"type": "none"}
         return cls.of(
             subscription,
             plan=plan,
             interval=_interval_name(subscription.interval),
             quantity=items[0].quantity,
-            add_ons=[item for item in items if item.add_on],
+            add_ons=standing(items, subscription),
             latest_invoice_id=invoice.id if invoice else None,
             pending_change=ChangePart.of(change) if change else None,
             latest_decline=_latest_decline(tries) if owed else None,
-            next_action=await next_action_of(connection, invoice, tries)
-            if invoice
-            else {"type": "none"},
+            next_action=action,
         )
 
 

@@ -1,7 +1,8 @@
 """Add-ons: extra units of a meter in every cycle, bought on top of a plan [B8]. Pure.
 
 More of one is charged first, at its whole price, and counts once it is paid; less of one counts
-from the next period. In a trial and in a pause more costs nothing yet: the next period bills it.
+from the next period. In a trial and in a pause more costs and gives nothing yet: the next period
+bills it and begins with it.
 """
 
 from collections.abc import Mapping

@@ -34,6 +34,8 @@ async def of_account(connection: AsyncConnection, account_id: UUID) -> Entitleme
     units = (
         select(item.meter, func.sum(item.units * item.quantity).label("units"))
         .where(item.subscription_id == subscriptions.c.id, item.add_on.is_not(None))
+        # What was chosen in a trial begins with the period after it.
+        .where(subscriptions.c.status != "trialing")
         .group_by(item.meter)
         .correlate(subscriptions)
         .subquery()

@@ -1,6 +1,6 @@
 """The items of a subscription as they become: more at once, less with the next period. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 from billing.catalog.plans.schemas import AddOn
@@ -32,6 +32,16 @@ def more(w: Work[SubscriptionFacts], wanted: Mapping[str, int]) -> list[More]:
         More(one, have.get(one.key, 0), wanted[one.key])
         for one in w.facts.plan.add_ons
         if wanted.get(one.key, 0) > have.get(one.key, 0)
+    ]
+
+
+def standing(items: Sequence[Item], subscription: Subscription) -> list[Item]:
+    """The add-ons as they count now: those of a trial begin with the first period after it."""
+    add_ons = [item for item in items if item.add_on is not None]
+    if subscription.status != "trialing":
+        return add_ons
+    return [
+        item.model_copy(update={"quantity": 0, "next_quantity": item.lasting}) for item in add_ons
     ]
 
 

@@ -2623,8 +2623,10 @@ BEGIN
                 usage_boundary(sub.anchor_wall, zone, sub.interval_unit, sub.interval_count,
                     start_at));
         END LOOP;
-        limits := usage_with_add_ons(sub.id, sub.current_period_end, usage_limits_of(
-            sub.agreed, sub.status, sub.past_due_access, currency), start_at);
+        limits := usage_limits_of(sub.agreed, sub.status, sub.past_due_access, currency);
+        IF sub.status <> 'trialing' OR start_at >= sub.current_period_end THEN
+            limits := usage_with_add_ons(sub.id, sub.current_period_end, limits, start_at);
+        END IF;
         IF sub.amount_minor = 0 AND start_at = sub.created_at THEN
             carried_since := date_trunc(sub.allowance_unit, start_at, zone);
         END IF;

@@ -141,16 +141,26 @@ async def test_an_end_now_gives_up_a_change_that_waits(actors: Actors) -> None:
     assert await charged(customer) == [1900]
 
 
-async def test_more_of_an_add_on_in_a_trial_is_billed_with_the_first_period(
+async def test_more_of_an_add_on_in_a_trial_begins_and_is_billed_with_the_first_period(
     actors: Actors,
 ) -> None:
     customer = await actors.customer_on_clock(START)
     await customer.subscribe("basic", trial=True)
-    assert (await choose(customer, ai_500=1))["status"] == "trialing"
-    assert await included(customer) == ("1000", "1000.00")
+    await choose(customer, ai_500=3)
+    chosen = await choose(customer, ai_500=1)
+    assert chosen["status"] == "trialing"
+    (shown,) = chosen["add_ons"]
+    assert (shown["quantity"], shown["quantity_next_period"]) == (0, 1)
+    assert await included(customer) == ("500.00", "500.00"), "nothing of it is given in the trial"
+    await use(customer, "510")
     await customer.save_card()
+
     await customer.advance(days=14)
-    assert await charged(customer) == [2600]
+
+    assert await charged(customer) == [1900 + 700 + 20]
+    (shown,) = (await customer.subscription())["add_ons"]
+    assert (shown["quantity"], shown["quantity_next_period"]) == (1, 1)
+    assert await included(customer) == ("1000", "1000.00")
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,10 @@
 -- The plan that an account has at `p_at`, and the cycle that holds this instant: the
 -- subscription's allowance cycle, begun here where the subscription's own step has not begun it
 -- yet, so that no use falls between periods or into a past one; else the calendar month.
--- `no_entitlement` says why the plan gives nothing. All null for an unknown account.
+-- `no_entitlement` says why the plan gives nothing. Add-ons of a trial give nothing before its end.
 -- A plan that costs nothing and bills no use counts by the calendar month (`is_month`), as the
 -- default plan does; what was used since `carried_since` uses up what it includes. So nobody gets
--- it anew by ending one subscription and beginning another.
+-- it anew by ending one subscription and beginning another. All null for an unknown account.
 CREATE OR REPLACE FUNCTION usage_plan_period(
     p_account_id uuid, p_at timestamptz,
     OUT subscription_id uuid, OUT plan_id uuid, OUT start_at timestamptz, OUT end_at timestamptz,
@@ -54,8 +54,10 @@ BEGIN
                 usage_boundary(sub.anchor_wall, zone, sub.interval_unit, sub.interval_count,
                     start_at));
         END LOOP;
-        limits := usage_with_add_ons(sub.id, sub.current_period_end, usage_limits_of(
-            sub.agreed, sub.status, sub.past_due_access, currency), start_at);
+        limits := usage_limits_of(sub.agreed, sub.status, sub.past_due_access, currency);
+        IF sub.status <> 'trialing' OR start_at >= sub.current_period_end THEN
+            limits := usage_with_add_ons(sub.id, sub.current_period_end, limits, start_at);
+        END IF;
         IF sub.amount_minor = 0 AND start_at = sub.created_at THEN
             carried_since := date_trunc(sub.allowance_unit, start_at, zone);
         END IF;

@@ -19,6 +19,7 @@ from api.routes.subscriptions import SubscriptionAnswer
 from api.schemas import Answer, Body, optional_body
 from api.workflow_calls import need_temporal, wait_until_done
 from billing.core import clock, ids
+from billing.core.errors import Conflict, PaymentRequired, ProviderFailure
 from billing.money.invoice_requests import overdue
 from billing.money.invoices import store as invoice_store
 from billing.money.payment_methods import service as methods
@@ -112,14 +113,27 @@ async def pay_overdue(
         if body.dry_run:
             return claim.answer(200, await _foreseen(call))
         await need_temporal(call)
-        tried = await _settle(call, claim, body)
-        resumed = await _resume(call, claim, body) if body.resume and _is_decided(tried) else None
+        tried, resumed = await _pay(call, claim, body)
         answer = await _done(call, tried, resumed)
         return claim.answer(202 if answer.next_action["type"] == "wait" else 200, answer)
 
 
+async def _pay(
+    call: AccountCall, claim: Claim, body: PayOverdueBody
+) -> tuple[list[_Try], SubscriptionAnswer | None]:
+    """Settle the debt, then start again where that is wanted; a refusal says what was paid."""
+    tried = await _settle(call, claim, body)
+    try:
+        _raise_refusal(tried)
+        resumes = body.resume and _is_decided(tried)
+        return tried, await _resume(call, claim, body) if resumes else None
+    except (PaymentRequired, Conflict, ProviderFailure) as refused:
+        refused.fields |= await _paid_before(call, tried)
+        raise
+
+
 async def _settle(call: AccountCall, claim: Claim, body: PayOverdueBody) -> list[_Try]:
-    """Try each open invoice once. Raises the card's refusal, with the invoices it is about."""
+    """Try each open invoice once."""
     async with call.transaction() as connection:
         asked = await overdue.ask(
             connection,
@@ -131,12 +145,10 @@ async def _settle(call: AccountCall, claim: Claim, body: PayOverdueBody) -> list
     for matter in {one.matter.workflow_id: one.matter for _, one in asked}.values():
         await wait_until_done(call, matter)
     async with call.transaction() as connection:
-        tried = [
+        return [
             (invoice_id, await payment_store.find_attempt(connection, one.attempt))
             for invoice_id, one in asked
         ]
-    _raise_refusal(tried)
-    return tried
 
 
 def _is_decided(tried: list[_Try]) -> bool:
@@ -154,6 +166,18 @@ def _raise_refusal(tried: list[_Try]) -> None:
         _, error = refused[0]
         error.fields["unpaid_invoices"] = [ids.encode(ids.INVOICE, one) for one, _ in refused]
         raise error
+
+
+async def _paid_before(call: AccountCall, tried: list[_Try]) -> dict[str, Any]:
+    """The part of it that was done before a card refused the rest."""
+    async with call.transaction() as connection:
+        paid = {one: await _received(connection, attempt) for one, attempt in tried}
+        subscription = await subscriptions.find_current(connection, call.account.id)
+    return {
+        "charged_cents": sum(paid.values()),
+        "paid_invoices": [ids.encode(ids.INVOICE, one) for one, cents in paid.items() if cents],
+        "subscription_status": subscription.status if subscription else None,
+    }
 
 
 async def _resume(

@@ -148,6 +148,26 @@ async def test_everything_overdue_is_paid_in_one_step_that_can_be_tried_out(
     assert (nothing["charged_cents"], nothing["invoices"]) == (0, [])
 
 
+async def test_a_resumption_that_is_declined_says_that_the_debt_was_paid(actors: Actors) -> None:
+    customer = await overdue(actors)
+    await customer.advance(to="2027-03-05T12:00:00Z")
+    debt = (await owed(customer))["invoice_id"]
+    first = await customer.refused("CARD_DECLINED", "POST", PAY_OVERDUE, {}, key="a")
+    told = ("charged_cents", "paid_invoices", "unpaid_invoices", "subscription_status")
+    assert [first[name] for name in told] == [0, [], [debt], "unpaid"]
+    await customer.script("succeed", "insufficient_funds", then="last")
+
+    body = {"resume": True}
+    answer = await customer.refused("CARD_DECLINED", "POST", PAY_OVERDUE, body, key="b")
+
+    assert (answer["charged_cents"], answer["paid_invoices"]) == (4900, [debt])
+    assert (answer["subscription_status"], answer["decline_code"]) == (
+        "paused", "insufficient_funds",
+    )  # fmt: skip
+    assert answer == await customer.refused("CARD_DECLINED", "POST", PAY_OVERDUE, body, key="b")
+    assert [one["amount"] for one in await customer.effects()] == [4900] * 2
+
+
 async def test_out_of_unpaid_by_a_card_confirmed_in_the_browser(actors: Actors) -> None:
     customer = await overdue(actors)
     await customer.advance(to=EXHAUSTED)

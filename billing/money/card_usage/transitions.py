@@ -93,6 +93,7 @@ def begin(
     draft = invoices.use_balance(w, draft)
     if method_id is not None and not invoices.is_collectable(draft):
         draft = invoices.bill_carried(w, draft)
+    draft = invoices.whole_steps(w, draft)
     if method_id is None or not invoices.is_collectable(draft):
         invoices.finalize(w, draft)
         _end(w, "completed")

@@ -117,6 +117,18 @@ def _apply(w: Work[InvoiceFacts], draft: Invoice, applied_minor: int) -> Invoice
     )
 
 
+def whole_steps(w: Work[Any], draft: Invoice) -> Invoice:
+    """Ask for what a card can be charged of a draft; the rest of a step is carried.
+
+    What is too little for a card altogether is left as it is.
+    """
+    charge = collectable(draft.amount_due_minor, draft.currency)
+    if not charge or charge == draft.amount_due_minor:
+        return draft
+    add_balance(w, draft, "carried", charge - draft.amount_due_minor)
+    return w.change(draft, amount_due_minor=charge)
+
+
 def is_collectable(invoice: Invoice) -> bool:
     """True if a card can be charged what is due."""
     return collectable(invoice.amount_due_minor, invoice.currency) > 0
@@ -152,7 +164,7 @@ def void(w: Work[Any], invoice: Invoice, reason: str) -> Invoice:
     """A draft never to be paid becomes void, unnumbered; a numbered one is corrected by notes.
 
     What was paid on it already is the customer's: it goes to the money balance, as does what came
-    from there.
+    from there. What was carried of it is not owed.
     """
     if invoice.status != "draft":
         raise Conflict("INVOICE_STATE", f"an invoice that is {invoice.status} cannot be voided")
@@ -160,6 +172,9 @@ def void(w: Work[Any], invoice: Invoice, reason: str) -> Invoice:
         add_balance(w, invoice, "returned", invoice.amount_paid_minor)
     if invoice.balance_applied_minor:
         add_balance(w, invoice, "returned", invoice.balance_applied_minor, part="-applied")
+    carried = invoice.total_minor - invoice.balance_applied_minor - invoice.amount_due_minor
+    if carried:
+        add_balance(w, invoice, "returned", carried, part="-carried")
     voided = w.change(invoice, status="void", voided_at=w.facts.at)
     announce(w, voided, "voided", reason=reason)
     return voided

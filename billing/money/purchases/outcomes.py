@@ -48,6 +48,7 @@ def start(
     invoice = invoices.draft(w, invoice_of(row, issuer_id))
     if use_balance:
         invoice = invoices.use_balance(w, invoice)
+    invoice = invoices.whole_steps(w, invoice)
     purchase = w.add(Purchase.model_validate({**row, "invoice_id": invoice.id}))
     if invoice.balance_applied_minor and not collectable(
         invoice.amount_due_minor, invoice.currency
@@ -149,7 +150,8 @@ def _payable_invoice(w: Work[PurchaseFacts], purchase: Purchase) -> Invoice:
         return invoice
     late = invoices.draft(w, invoice_of(purchase.model_dump(), invoice.issuer_id, late=True))
     # What the first one had used of the balance came back when it was voided.
-    return invoices.use_balance(w, late) if invoice.balance_applied_minor else late
+    late = invoices.use_balance(w, late) if invoice.balance_applied_minor else late
+    return invoices.whole_steps(w, late)
 
 
 def _announce(

@@ -53,7 +53,7 @@ def begin(
     PAYMENT_METHOD_NOT_FOUND, CARD_DECLINED for a barred card.
     """
     subscription, at = cycles.of(w), w.facts.at
-    invoice = invoices.use_balance(w, invoice)
+    invoice = invoices.whole_steps(w, invoices.use_balance(w, invoice))
     end = invoice.period_end or subscription.current_period_end
     # In the last two hours half of what is left.
     last = max(end - BEFORE_PERIOD_END, at + (end - at) // 2)

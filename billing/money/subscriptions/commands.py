@@ -3,7 +3,6 @@
 from typing import Any
 from uuid import UUID
 
-from billing.core.currencies import collectable
 from billing.core.errors import Conflict
 from billing.matters.agenda import head
 from billing.matters.effects import Bear, Wake, Work
@@ -130,7 +129,8 @@ def _bill_first(w: Work[SubscriptionFacts], method_id: UUID | None, *, use_balan
     invoice = cycles.draft_period(w)
     if use_balance:
         invoice = invoices.use_balance(w, invoice)
-    if collectable(invoice.amount_due_minor, invoice.currency):
+    invoice = invoices.whole_steps(w, invoice)
+    if invoices.is_collectable(invoice):
         if cycles.of(w).collection == "send_invoice":
             return  # its payer tells of the transfer; until then nothing is collected
         flow = "saved_card" if method_id else "card"

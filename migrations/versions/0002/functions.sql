@@ -1584,6 +1584,40 @@ LANGUAGE sql STABLE AS $$
             < (SELECT max(amount) FROM unnest(p_uses)))
 $$;
 
+CREATE OR REPLACE FUNCTION usage_follow_growth(
+    p_account_id uuid, p_period_start timestamptz, p_before jsonb, p_at timestamptz)
+RETURNS void
+LANGUAGE plpgsql
+SET enable_seqscan = off
+AS $$
+DECLARE
+    one record;
+BEGIN
+    FOR one IN
+        SELECT l.meter, c.overage - greatest(0, c.quantity - (l.lim ->> 'included')::numeric)
+                AS units,
+            -- Where the price has changed too, each use keeps that of its time.
+            l.lim -> 'price' = p_before -> l.meter -> 'price'
+                AND usage_is_graded(p_account_id, p_period_start, l.meter) AS is_graded
+        FROM usage_periods AS p
+        CROSS JOIN LATERAL jsonb_each(p.limits) AS l(meter, lim)
+        CROSS JOIN LATERAL (
+            SELECT quantity, overage FROM usage_cycles
+            WHERE account_id = p_account_id AND owner = '' AND period_start = p_period_start
+                AND meter = l.meter
+            LIMIT 1) AS c
+        WHERE p.account_id = p_account_id AND p.start_at = p_period_start
+    LOOP
+        IF one.units > 0 THEN
+            PERFORM usage_allot_again(p_account_id, p_period_start, one.meter, one.units, p_at);
+            IF one.is_graded THEN
+                PERFORM usage_price_again(p_account_id, p_period_start, one.meter, p_at);
+            END IF;
+        END IF;
+    END LOOP;
+END;
+$$;
+
 CREATE OR REPLACE FUNCTION usage_give_back(
     p_account_id uuid, p_id uuid, p_entry uuid, p_amount numeric, p_at timestamptz)
 RETURNS uuid
@@ -1787,6 +1821,9 @@ BEGIN
         -- What the plan says is another thing now.
         UPDATE billing_quotas SET plain_until = NULL
         WHERE account_id = p_account_id AND plain_until IS NOT NULL;
+    END IF;
+    IF known.id = opened AND known.limits <> wanted.limits THEN
+        PERFORM usage_follow_growth(p_account_id, wanted.start_at, known.limits, p_at);
     END IF;
 END;
 $$;

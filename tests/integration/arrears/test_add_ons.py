@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from tests.integration.actors import Actors, Customer, wait_for
-from tests.integration.arrears.test_overage import RENEWAL, START, charged, lines, use
+from tests.integration.arrears.test_overage import RENEWAL, START, charged, lines, records, use
+from tests.integration.recomputed_sums import differences
 
 SUBSCRIPTION = "/billing/subscription"
 
@@ -51,12 +52,12 @@ async def test_an_add_on_gives_more_from_now_on_and_is_charged_at_once(actors: A
     assert told.count("evt.billing.subscription.add_ons_chosen") == 1
     await use(customer, "1000")
     future = await customer.ask("GET", "/billing/timeline")
-    assert next(one for one in future["future"] if one["name"] == "renew")["amount_cents"] == 3340
+    assert next(one for one in future["future"] if one["name"] == "renew")["amount_cents"] == 3320
 
     await customer.advance(to=RENEWAL)
-    assert [line[1:] for line in await lines(customer)] == [("ai_responses", 20, 40)]
+    assert [line[1:] for line in await lines(customer)] == [("ai_responses", 10, 20)]
     assert [line[2:] for line in await lines(customer, "add_on")] == [(2, 1400), (2, 1400)]
-    assert await charged(customer) == [1900, 1400, 1900 + 1400 + 40]
+    assert await charged(customer) == [1900, 1400, 1900 + 1400 + 20]
 
 
 async def test_less_of_an_add_on_counts_from_the_next_period(actors: Actors) -> None:
@@ -184,3 +185,29 @@ async def test_what_is_not_offered_is_refused(
         )
         == []
     )
+
+
+async def test_an_add_on_covers_what_was_used_beyond_the_plan_already(actors: Actors) -> None:
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed("basic")
+    assert (await use(customer, "1100"))["total_cost"] == "12.00"
+    await choose(customer, ai_500=1)
+    assert await records(customer) == [("usage", "pending", "2")]
+    assert (await use(customer, "10"))["total_cost"] == "0.20"
+    await choose(customer, ai_500=2)
+    assert (await use(customer, "390"))["total_cost"] == "0"
+    assert (await use(customer, "1"))["total_cost"] == "0.02"
+    await customer.advance(to=RENEWAL)
+    assert [line[1:] for line in await lines(customer)] == [("ai_responses", 1, 2)]
+    assert await differences(actors.sql, [customer.uuid]) == []
+
+
+async def test_an_add_on_in_a_trial_covers_nothing_that_was_used_before(actors: Actors) -> None:
+    customer = await actors.customer_on_clock(START)
+    await customer.save_card()
+    await customer.subscribe("basic", trial=True)
+    await use(customer, "1100")
+    await choose(customer, ai_500=1)
+    assert await records(customer) == [("usage", "pending", "12")]
+    await customer.advance(days=15)
+    assert await records(customer) == [("usage", "completed", "12")]

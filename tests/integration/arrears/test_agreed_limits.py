@@ -34,7 +34,8 @@ async def test_a_cycle_with_two_prices_charges_each_use_by_its_own(actors: Actor
     await agree(customer, "550")
     await use(customer, "100")
     await customer.advance(to=RENEWAL)
-    assert [line[1:] for line in await lines(customer)] == [("ai_responses", 200, 250)]
+    # 50 of the 100 from before are included now.
+    assert [line[1:] for line in await lines(customer)] == [("ai_responses", 150, 150)]
     assert await differences(actors.sql, [customer.uuid]) == []
 
 
@@ -78,3 +79,35 @@ async def test_add_ons_come_on_top_of_it(actors: Actors) -> None:
     await choose(customer, ai_500=1)
     await agree(customer, "2000")
     assert await included(customer) == ("2500", "2500.00")
+
+
+async def test_a_limit_that_is_raised_again_covers_no_more_than_it_includes(actors: Actors) -> None:
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed("basic")
+    await use(customer, "600")
+    await agree(customer, "300", prices={"USD": "0.02"})
+    await use(customer, "10")
+    await agree(customer, "500", prices={"USD": "0.02"})
+    assert await records(customer) == [("usage", "pending", "2"), ("usage", "pending", "0.2")]
+    await agree(customer, "550", prices={"USD": "0.02"})
+    assert await records(customer) == [("usage", "pending", "1.2")]
+    await agree(customer, "800", prices={"USD": "0.02"})
+    assert await records(customer) == []
+    await customer.advance(to=RENEWAL)
+    assert await lines(customer) == []
+    assert await differences(actors.sql, [customer.uuid]) == []
+
+
+async def test_a_raised_limit_prices_by_tier_what_still_goes_beyond(actors: Actors) -> None:
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed("basic")
+    tiers = [{"up_to": "100", "unit_price": "0.10"}, {"unit_price": "0.01"}]
+    terms = {"USD": {"model": "graduated", "tiers": tiers}}
+    await agree(customer, "500", prices=terms)
+    assert (await use(customer, "600"))["total_cost"] == "10.00"
+    assert (await use(customer, "200"))["total_cost"] == "2.00"
+    await agree(customer, "650", prices=terms)
+    assert sum(float(amount) for _, _, amount in await records(customer)) == 10.5
+    await customer.advance(to=RENEWAL)
+    assert [line[1:] for line in await lines(customer)] == [("ai_responses", 150, 1050)]
+    assert await differences(actors.sql, [customer.uuid]) == []

@@ -11,6 +11,7 @@ from sqlalchemy import TextClause, text
 
 from billing.core.money import EXPONENTS, exponent
 from tests.integration.actors import Actors, Customer, instant, wait_for
+from tests.integration.arrears.test_add_ons import choose
 from tests.integration.arrears.test_close_races import send, until
 from tests.integration.arrears.test_large_close import pour
 from tests.integration.arrears.test_overage import RENEWAL, START, charged, records, use
@@ -232,3 +233,18 @@ async def test_a_plan_brings_its_threshold_along(actors: Actors) -> None:
     plans = (await customer.ask("GET", "/billing/plans"))["data"]
     assert {plan["key"]: plan["billing_threshold_cents"] for plan in plans}["pro"] == 50_000
     assert (await threshold(customer, None))["threshold_cents"] is None
+
+
+async def test_more_that_is_included_covers_nothing_that_was_invoiced_early(
+    actors: Actors,
+) -> None:
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed("basic")
+    await threshold(customer, 1000)
+    await use(customer, "1100")
+    await tick(customer)
+    assert await charged(customer) == [1900, 1200]
+    await use(customer, "100")
+    await choose(customer, ai_500=1)
+    await customer.advance(to=RENEWAL)
+    assert [line[:2] for line in await billed(customer)] == [(600, 1200)]

@@ -49,5 +49,8 @@ BEGIN
         UPDATE billing_quotas SET plain_until = NULL
         WHERE account_id = p_account_id AND plain_until IS NOT NULL;
     END IF;
+    IF known.id = opened AND known.limits <> wanted.limits THEN
+        PERFORM usage_follow_growth(p_account_id, wanted.start_at, known.limits, p_at);
+    END IF;
 END;
 $$;

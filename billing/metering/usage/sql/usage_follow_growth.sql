@@ -1,0 +1,36 @@
+-- Where the allowance of an open cycle has grown (its limits were `p_before`), more is included of
+-- what was used already: it covers what goes beyond the plan and is on no invoice yet, as the units
+-- of a use that was taken back do. Expects the account's lock.
+CREATE OR REPLACE FUNCTION usage_follow_growth(
+    p_account_id uuid, p_period_start timestamptz, p_before jsonb, p_at timestamptz)
+RETURNS void
+LANGUAGE plpgsql
+SET enable_seqscan = off
+AS $$
+DECLARE
+    one record;
+BEGIN
+    FOR one IN
+        SELECT l.meter, c.overage - greatest(0, c.quantity - (l.lim ->> 'included')::numeric)
+                AS units,
+            -- Where the price has changed too, each use keeps that of its time.
+            l.lim -> 'price' = p_before -> l.meter -> 'price'
+                AND usage_is_graded(p_account_id, p_period_start, l.meter) AS is_graded
+        FROM usage_periods AS p
+        CROSS JOIN LATERAL jsonb_each(p.limits) AS l(meter, lim)
+        CROSS JOIN LATERAL (
+            SELECT quantity, overage FROM usage_cycles
+            WHERE account_id = p_account_id AND owner = '' AND period_start = p_period_start
+                AND meter = l.meter
+            LIMIT 1) AS c
+        WHERE p.account_id = p_account_id AND p.start_at = p_period_start
+    LOOP
+        IF one.units > 0 THEN
+            PERFORM usage_allot_again(p_account_id, p_period_start, one.meter, one.units, p_at);
+            IF one.is_graded THEN
+                PERFORM usage_price_again(p_account_id, p_period_start, one.meter, p_at);
+            END IF;
+        END IF;
+    END LOOP;
+END;
+$$;

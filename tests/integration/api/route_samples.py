@@ -207,7 +207,7 @@ async def itself(_: Api, account: Account) -> str:
 
 
 async def held(api: Api, account: Account) -> str:
-    """A hold that waits for its capture."""
+    """A hold that waits for its capture, made by the subject of the callers' tokens."""
     account_id = ids.decode(ids.ACCOUNT, account["id"])
     await granted(api, account)
     async with api.database.tenant(account_id) as connection:
@@ -218,6 +218,7 @@ async def held(api: Api, account: Account) -> str:
             key=f"matrix/{uuid4()}",
             reason="a specimen",
             expires_at=real_now() + timedelta(days=1),
+            made_by="tester",
         )
     return ids.encode(ids.HOLD, hold.hold_id)
 

@@ -24,6 +24,7 @@ async def hold(
     scope: str | None = None,
     paid_only: bool = False,
     subject: str | None = None,
+    made_by: str | None = None,
 ) -> Hold:
     """Set credits aside from lots in burn order, once per (account, key), until `expires_at`.
 
@@ -31,7 +32,7 @@ async def hold(
     """
     order = HoldOrder(
         account_id=account_id, amount=amount, key=key, reason=reason, expires_at=expires_at,
-        scope=scope, paid_only=paid_only, subject=subject,
+        scope=scope, paid_only=paid_only, subject=subject, made_by=made_by,
     )  # fmt: skip
     (answer,) = await hold_many(connection, [order], at)
     if isinstance(answer, BillingError):

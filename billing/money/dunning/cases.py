@@ -6,7 +6,7 @@ from uuid import UUID
 from billing.core import ids
 from billing.core.errors import Conflict, Invalid
 from billing.matters.effects import Work
-from billing.money.dunning.rules import MAX_EXTENSION_DAYS
+from billing.money.dunning.rules import MAX_EXTENSION_DAYS, UNDECIDED_IS_OVERDUE
 from billing.money.dunning.schemas import DunningCase
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.schemas import Invoice
@@ -113,6 +113,21 @@ def _open_case_of(w: Work[Any], invoice_id: UUID) -> DunningCase:
 
 def _why(reason: str) -> dict[str, str]:
     return {"reason": reason} if reason else {}
+
+
+def doubt(w: Work[Any], owed: Owed) -> bool:
+    """Open the case of an invoice that a bank still decides on long after it was due.
+
+    It is overdue until the bank has decided; no other card is tried before.
+    """
+    live, invoice = owed.live, owed.invoice
+    if live is None or live.status != "processing" or invoice.status != "open":
+        return False
+    due_at = invoice.due_at or invoice.created_at
+    if w.facts.at < due_at + UNDECIDED_IS_OVERDUE or case_of(w, invoice.id) is not None:
+        return False
+    open_case(w, owed)
+    return True
 
 
 def open_case(w: Work[Any], owed: Owed) -> DunningCase:

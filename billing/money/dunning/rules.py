@@ -23,6 +23,8 @@ FIRST_APPROVAL_WITHIN: Final = timedelta(days=14)
 PROVIDER_DOWN_EVERY: Final = timedelta(hours=1)
 PROVIDER_DOWN_TRIES: Final = 24
 MAX_EXTENSION_DAYS: Final = 90
+UNDECIDED_IS_OVERDUE: Final = timedelta(days=14)
+"""A bank that decides longer than that after the due date leaves the invoice overdue meanwhile."""
 
 
 class Policy(Frozen):

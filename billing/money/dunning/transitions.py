@@ -189,7 +189,8 @@ def check(w: Work[CollectFacts], owed: Owed, step: Step) -> Collected | None:
     if refunds.hear(w):
         return None
     w.result = answer.outcome.kind
-    return follow(w, answer, answer.outcome)
+    became = follow(w, answer, answer.outcome)
+    return "unpaid" if became is None and cases.doubt(w, owed) else became
 
 
 def _asked_about(w: Work[CollectFacts], owed: Owed, step: Step) -> Payment | None:

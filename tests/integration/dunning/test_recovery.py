@@ -1,5 +1,7 @@
 """An unpaid invoice is recovered beside its slots: a new card, a retry, the payer himself."""
 
+import pytest
+
 from tests.integration.actors import Actors, instant, wait_for
 from tests.integration.dunning.dunning_setup import (
     RENEWAL,
@@ -192,6 +194,29 @@ async def test_a_bank_that_takes_its_time_decides_before_the_next_slot(actors: A
     assert (opened["slots_used"], instant(opened["opened_at"])) == (
         1, instant("2027-02-01T10:30:00Z"),
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(("word", "status"), [("succeed", "active"), ("declined", "past_due")])
+async def test_a_bank_that_takes_weeks_leaves_the_subscription_past_due_meanwhile(
+    actors: Actors, word: str, status: str
+) -> None:
+    customer = await overdue(actors, "processing")
+    await customer.advance(to="2027-02-15T09:00:00Z")
+    assert (await customer.subscription())["status"] == "active"
+    await customer.advance(to="2027-02-16T10:00:00Z")
+    assert (await customer.subscription())["status"] == "past_due"
+    assert await tried(customer) == 1, "nothing else is tried while the bank decides"
+    await customer.advance(to="2027-02-28T10:00:00Z")
+    assert (await customer.subscription())["status"] == "past_due"
+    [intent] = {p["stripe_payment_intent_id"] for p in (await owed(customer))["payments"]}
+    await actors.sandbox.settle(intent, "succeed" if word == "succeed" else "insufficient_funds")
+    told = "recovered" if status == "active" else "attempt_failed"
+    await wait_for(
+        customer.published, "the bank's word is followed",
+        lambda seen: f"evt.billing.dunning.{told}" in seen,
+    )  # fmt: skip
+    assert (await customer.subscription())["status"] == status
+    assert (await customer.published()).count("evt.billing.dunning.opened") == 1
 
 
 async def test_each_decline_is_told_to_the_outside_once(actors: Actors) -> None:

@@ -52,12 +52,14 @@ async def others_holds(uses: Iterable[Use], call: Call) -> set[UUID]:
 
 async def others_spends(
     connection: AsyncConnection, call: AccountCall, entries: Collection[UUID]
-) -> set[UUID]:
-    """Those of these spends in the ledger that are not, or not alone, the member's own."""
+) -> dict[UUID, bool]:
+    """Those of these ledger entries that spent for others than this member, and whether it has a
+    share in them.
+    """
     only = only_user(call)
     if only is None or not entries:
-        return set()
-    return set(entries) - await logs.spent_by(connection, call.account.id, only, entries)
+        return {}
+    return await logs.others_behind(connection, call.account.id, only, entries)
 
 
 def visible(named: str | None, call: Call) -> str | None:

@@ -28,8 +28,6 @@ router = new_router("credits")
 Kind = Literal["grant", "debit", "capture", "expire", "debt", "clawback", "adjustment", "void"]
 
 
-SPENDS: Final = ("debit", "capture", "void")
-"""Kinds of entries that a use, or a capture, is behind."""
 _UNNAMED: Final[dict[str, Any]] = {"scope": None, "reason": "", "subject": None, "detail": {}}
 RULE = "scoped before general, then priority, earliest end, free before paid, oldest"
 
@@ -216,10 +214,8 @@ async def list_transactions(
     query = store.transactions(call.account.id, kind)
     async with call.transaction() as connection:
         page = await paginate(connection, query, keys, paging, TransactionAnswer.of)
-        spends = [
-            row_id(ids.TRANSACTION, one.transaction_id) for one in page.data if one.kind in SPENDS
-        ]
-        others = await others_spends(connection, call, spends)
+        listed = [row_id(ids.TRANSACTION, one.transaction_id) for one in page.data]
+        others = await others_spends(connection, call, listed)
     hidden = {ids.encode(ids.TRANSACTION, one) for one in others}
     shown = [one.without_use() if one.transaction_id in hidden else one for one in page.data]
     return page.model_copy(update={"data": shown})
@@ -227,10 +223,11 @@ async def list_transactions(
 
 @router.get("/billing/credits/transactions/{transaction_id}", responses=responses(404))
 async def read_transaction(transaction_id: str, call: MemberCall) -> TransactionDetail:
-    """One entry with its split over lots; 404 for a member when it is another user's spend."""
+    """One entry with its split over lots; 404 for a member when it spent for others alone."""
     async with call.transaction() as connection:
-        found = await _entry(connection, call, transaction_id)
-    return TransactionDetail.of(found)
+        found, is_hidden = await _entry(connection, call, transaction_id)
+    shown = TransactionDetail.of(found)
+    return shown.without_use() if is_hidden else shown
 
 
 @router.get("/billing/credits/transactions/{transaction_id}/explain", responses=responses(404))
@@ -238,28 +235,34 @@ async def explain_transaction(transaction_id: str, call: MemberCall) -> Explanat
     """The lots that an entry used, in their order, the reason for each place, and the uses it paid.
 
     A capture that no use is behind has none: its `detail` is what the caller gave. 404 for a member
-    when it is another user's spend.
+    when it spent for others alone.
     """
     async with call.transaction() as connection:
-        entry = await _entry(connection, call, transaction_id)
+        entry, is_hidden = await _entry(connection, call, transaction_id)
         lots = await explanations.lots(connection, call.account.id, entry)
         uses, total = await explanations.uses(connection, call.account.id, entry, only_user(call))
     found = rules.explain(entry, lots, uses, total)
+    shown = TransactionAnswer.of(entry)
     return ExplanationAnswer.of(
         found,
+        entry=shown.without_use() if is_hidden else shown,
         lots=[LotShare.of_share(one) for one in found.shares],
         passed_over=[PassedLot.of(one.lot, words=one.words) for one in found.passed],
         uses=[PaidUseAnswer.of_use(one) for one in found.uses],
     )
 
 
-async def _entry(connection: AsyncConnection, call: AccountCall, name: str) -> Transaction:
-    """One entry. Errors: NOT_FOUND, also for another user's spend where a member asks."""
+async def _entry(
+    connection: AsyncConnection, call: AccountCall, name: str
+) -> tuple[Transaction, bool]:
+    """One entry, and whether it must not name the uses behind it. Errors: NOT_FOUND, also for a
+    spend in which a member that asks has no share.
+    """
     found = await store.transaction(connection, row_id(ids.TRANSACTION, name))
-    spends = [found.id] if found.kind in SPENDS else []
-    if await others_spends(connection, call, spends):
+    others = await others_spends(connection, call, [found.id])
+    if not others.get(found.id, True):
         raise not_found("NOT_FOUND")
-    return found
+    return found, found.id in others
 
 
 @router.get("/billing/credits/lots", responses=responses("INVALID_CURSOR"))

@@ -14,6 +14,7 @@ from sqlalchemy import (
     false,
     func,
     literal,
+    not_,
     null,
     select,
     union_all,
@@ -65,22 +66,25 @@ def captures(account_id: UUID, span: Span, **wanted: str | None) -> Select[Any]:
     return query if end is None else query.where(log.created_at < end)
 
 
-async def spent_by(
+async def others_behind(
     connection: AsyncConnection, account_id: UUID, user: str, entries: Collection[UUID]
-) -> set[UUID]:
-    """Those of these entries of the ledger that uses and captures of this user alone made."""
+) -> dict[UUID, bool]:
+    """Those of these entries of the ledger that a use or capture of anybody else is behind, and
+    whether one of this user is, too. A capture whose hold nobody is known to have made is nobody's.
+    """
     record, log = billing_records.c, capture_logs.c
     made = union_all(
         select(record.transaction_id, record.user_id).where(
             record.account_id == account_id, record.transaction_id.in_(entries)
         ),
         select(log.transaction_id, log.user_id).where(
-            log.account_id == account_id, log.transaction_id.in_(entries)
+            log.account_id == account_id, log.transaction_id.in_(entries), log.user_id.is_not(None)
         ),
     ).subquery()
-    own = func.bool_and(func.coalesce(made.c.user_id == user, false()))
-    query = select(made.c.transaction_id).group_by(made.c.transaction_id).having(own)
-    return set(await connection.scalars(query))
+    own = func.coalesce(made.c.user_id == user, false())
+    query = select(made.c.transaction_id, func.bool_or(own)).group_by(made.c.transaction_id)
+    rows = await connection.execute(query.having(not_(func.bool_and(own))))
+    return {entry: bool(is_shared) for entry, is_shared in rows}
 
 
 def _as_record() -> list[ColumnElement[Any]]:

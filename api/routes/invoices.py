@@ -67,8 +67,9 @@ def _legacy(status: str) -> str:
 class InvoiceAnswer(Answer):
     """An invoice [I6, I16]; amounts in minor units of `currency`.
 
-    The status `open` is `pending` in `legacy_status` [X6]. A draft has no number yet and is a
-    pro-forma; `payment_reference` is the reference for a bank transfer.
+    `total` is subtotal - discount + tax_amount - tax_included: a tax that prices hold already is
+    not added. The status `open` is `pending` in `legacy_status` [X6]. A draft has no number yet
+    and is a pro-forma; `payment_reference` is the reference for a bank transfer.
     """
 
     invoice_id: InvoiceId = Field(validation_alias="id")
@@ -81,7 +82,9 @@ class InvoiceAnswer(Answer):
     legacy_status: Annotated[str, BeforeValidator(_legacy)] = Field(validation_alias="status")
     currency: str
     subtotal: int = Field(validation_alias="subtotal_minor")
+    discount: int = Field(validation_alias="discount_minor")
     tax_amount: int = Field(validation_alias="tax_minor")
+    tax_included: int = Field(validation_alias="tax_included_minor")
     total: int = Field(validation_alias="total_minor")
     balance_applied: int = Field(validation_alias="balance_applied_minor")
     amount_due: int = Field(validation_alias="amount_due_minor")
@@ -129,8 +132,29 @@ class TierAnswer(Answer):
     amount: Total
 
 
+class LineDiscount(Answer):
+    """The part of a discount that one line has, in minor units."""
+
+    code: str
+    amount: int = Field(validation_alias="amount_minor")
+
+
+class LineTax(Answer):
+    """The part of a tax that one line has, in minor units; `rate` in percent."""
+
+    jurisdiction: str
+    category: str
+    name: str
+    rate: Credits
+    inclusive: bool
+    reason: str | None
+    amount: int = Field(validation_alias="amount_minor")
+
+
 class LineAnswer(Answer):
     """One line [I8]: quantity times unit amount, rounded once; minor units.
+
+    `total` is what it costs after its discounts and with its taxes.
 
     Where units do not all cost the same, `unit_amount` is their average, and `tiers` are all those
     of the cycle so far: what earlier lines billed of them, `billed_before`, goes off their sum.
@@ -141,6 +165,9 @@ class LineAnswer(Answer):
     quantity: Total
     unit_amount: Credits
     amount: int = Field(validation_alias="amount_minor")
+    discounts: list[LineDiscount]
+    taxes: list[LineTax]
+    total: int = Field(validation_alias="total_minor")
     period_start: datetime | None
     period_end: datetime | None
     tiers: list[TierAnswer] | None = Field(None, validation_alias=AliasPath("detail", "tiers"))

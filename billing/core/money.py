@@ -6,6 +6,7 @@ Rounding is once per line, half away from zero; splits go by largest remainder
 
 from collections.abc import Sequence
 from decimal import ROUND_HALF_UP, Decimal
+from fractions import Fraction
 from typing import Final
 
 ZERO: Final = Decimal(0)
@@ -26,6 +27,12 @@ def exponent(currency: str) -> int:
 def round_minor(amount: Decimal) -> int:
     """Whole minor units, half away from zero."""
     return int(amount.to_integral_value(rounding=ROUND_HALF_UP))
+
+
+def round_exact(amount: Fraction) -> int:
+    """The same of an exact fraction."""
+    size = (2 * abs(amount.numerator) + amount.denominator) // (2 * amount.denominator)
+    return size if amount >= 0 else -size
 
 
 def round_credits(amount: Decimal) -> Decimal:

@@ -231,6 +231,17 @@ def _add_columns() -> None:
     op.create_check_constraint("unpaid_days_positive", "plans", "unpaid_days > 0")
     op.add_column("subscriptions", Column("unpaid_at", DateTime(timezone=True)))
     op.add_column("subscriptions", Column("pause_reason", Text))
+    _sum_discounts_and_taxes()
+
+
+def _sum_discounts_and_taxes() -> None:
+    for table in ("invoices", "invoice_lines"):
+        for name in ("discount_minor", "tax_minor", "tax_included_minor"):
+            if (table, name) != ("invoices", "tax_minor"):
+                column = Column(name, sa.BigInteger, nullable=False, server_default="0")
+                op.add_column(table, column)
+    for name in ("discounts", "taxes"):
+        op.add_column("invoice_lines", Column(name, JSONB, nullable=False, server_default="[]"))
 
 
 def downgrade() -> None:

@@ -95,13 +95,17 @@ QUERIES: Final[dict[str, str]] = {
     "invoice_sums": """
         SELECT i.account_id, public_id('inv', i.id) AS subject
         FROM invoices i
-        LEFT JOIN (SELECT invoice_id, sum(amount_minor) AS minor
+        LEFT JOIN (SELECT invoice_id, sum(amount_minor) AS minor, sum(discount_minor) AS discount,
+                          sum(tax_minor) AS tax, sum(tax_included_minor) AS included
                    FROM invoice_lines GROUP BY invoice_id) l ON l.invoice_id = i.id
         LEFT JOIN (SELECT invoice_id, -sum(amount_minor) AS minor
                    FROM balance_entries WHERE kind = 'carried' GROUP BY invoice_id) c
                ON c.invoice_id = i.id
-        WHERE i.subtotal_minor <> coalesce(l.minor, 0)
-           OR i.total_minor <> greatest(0, i.subtotal_minor + i.tax_minor)
+        WHERE (i.subtotal_minor, i.discount_minor, i.tax_minor, i.tax_included_minor)
+              IS DISTINCT FROM (coalesce(l.minor, 0), coalesce(l.discount, 0),
+                                coalesce(l.tax, 0), coalesce(l.included, 0))
+           OR i.total_minor <> greatest(0, i.subtotal_minor - i.discount_minor
+                                           + i.tax_minor - i.tax_included_minor)
            OR i.total_minor
               <> i.amount_due_minor + i.balance_applied_minor + coalesce(c.minor, 0)
     """,

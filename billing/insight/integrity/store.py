@@ -47,7 +47,7 @@ _QUERIES: Final[dict[str, TextClause]] = {
 _CONTENT: Final = text(
     """
     SELECT i.id, i.account_id, i.currency, i.total_minor, i.tax_minor, i.content_hash,
-           l.kind, l.description, l.quantity, l.amount_minor
+           l.kind, l.description, l.quantity, l.amount_minor, l.discounts, l.taxes
     FROM invoices i LEFT JOIN invoice_lines l ON l.invoice_id = i.id
     WHERE i.number IS NOT NULL
       AND (CAST(:account_id AS uuid) IS NULL OR i.account_id = :account_id)

@@ -19,20 +19,24 @@ def content_hash(
 ) -> str:
     """SHA-256 of what was issued: for whom, the sums, and each line in order.
 
-    A line needs `kind`, `description`, `quantity` (as stored, all its decimals) and
-    `amount_minor`. The form never changes: numbered invoices carry its value for good.
+    A line needs `kind`, `description`, `quantity` (as stored, all its decimals), `amount_minor`,
+    `discounts` and `taxes`. The form never changes: numbered invoices carry its value for good.
     """
     content = {
         "account": str(account_id),
         "currency": currency,
         "total": total_minor,
         "tax": tax_minor,
-        "lines": [
-            [line["kind"], line["description"], str(line["quantity"]), line["amount_minor"]]
-            for line in lines
-        ],
+        "lines": [_content(line) for line in lines],
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _content(line: Mapping[str, Any]) -> list[Any]:
+    """Discounts and taxes only where there are any: the invoices of before have none."""
+    plain = [line["kind"], line["description"], str(line["quantity"]), line["amount_minor"]]
+    more = [line["discounts"], line["taxes"]]
+    return plain + more if any(more) else plain
 
 
 def unserved_minor(

@@ -7,6 +7,8 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from billing.catalog.taxes.schemas import TaxRate
+from billing.core.frozen import Frozen
 from billing.matters.effects import Row
 
 InvoiceStatus = Literal["draft", "open", "paid", "void", "uncollectible"]
@@ -26,6 +28,21 @@ class Line(BaseModel):
     period_start: AwareDatetime | None = None
     period_end: AwareDatetime | None = None
     detail: dict[str, Any] = {}
+    taxes: tuple[TaxRate, ...] = ()
+    """The rates that apply to it; of a credit line, those of the line it gives back."""
+
+
+class Discount(Frozen):
+    """An agreed discount, a percentage or an amount; `kinds` of lines, or every line."""
+
+    code: str
+    percent: Decimal | None = None
+    amount_minor: int | None = None
+    kinds: tuple[str, ...] = ()
+
+    def covers(self, line: Line) -> bool:
+        """A credit line is never discounted: it gives back what was charged."""
+        return line.amount_minor > 0 and (not self.kinds or line.kind in self.kinds)
 
 
 class NewInvoice(BaseModel):
@@ -39,6 +56,7 @@ class NewInvoice(BaseModel):
     fact_key: str
     currency: str
     lines: tuple[Line, ...]
+    discounts: tuple[Discount, ...] = ()
     subscription_id: UUID | None = None
     purchase_id: UUID | None = None
     period_start: AwareDatetime | None = None
@@ -66,7 +84,10 @@ class Invoice(Row):
     content_hash: str | None = None
     currency: str
     subtotal_minor: int
+    discount_minor: int = 0
     tax_minor: int = 0
+    tax_included_minor: int = 0
+    """The part of the tax that prices hold already: the total is not higher by it."""
     total_minor: int
     balance_applied_minor: int = 0
     amount_due_minor: int
@@ -117,6 +138,16 @@ class InvoiceLine(Row):
     period_start: AwareDatetime | None = None
     period_end: AwareDatetime | None = None
     detail: dict[str, Any] = Field(default_factory=dict)
+    discount_minor: int = 0
+    tax_minor: int = 0
+    tax_included_minor: int = 0
+    discounts: list[dict[str, Any]] = Field(default_factory=list)
+    taxes: list[dict[str, Any]] = Field(default_factory=list)
+
+    @property
+    def total_minor(self) -> int:
+        """The amount to be paid for it, after discounts and with tax."""
+        return self.amount_minor - self.discount_minor + self.tax_minor - self.tax_included_minor
 
 
 class CreditNote(Row):

@@ -13,7 +13,7 @@ from billing.core import prepared
 from billing.core.errors import NotFound
 from billing.core.failpoints import failpoint
 from billing.core.prepared import Fields, Prepared, given
-from billing.money.invoices.schemas import Invoice, InvoiceStatus
+from billing.money.invoices.schemas import Invoice, InvoiceLine, InvoiceStatus
 from billing.money.invoices.tables import (
     credit_notes,
     invoice_lines,
@@ -75,9 +75,10 @@ async def change(connection: AsyncConnection, invoice_id: UUID, **fields: Any) -
     return show(await prepared.change(connection, invoices, invoice_id, **fields))
 
 
-async def lines(connection: AsyncConnection, invoice_id: UUID) -> list[dict[str, Any]]:
+async def lines(connection: AsyncConnection, invoice_id: UUID) -> list[InvoiceLine]:
     """The lines of one invoice in order."""
-    return await _LINES.all(connection, invoice_id=invoice_id)
+    rows = await _LINES.all(connection, invoice_id=invoice_id)
+    return [InvoiceLine.model_validate(row) for row in rows]
 
 
 def listing(

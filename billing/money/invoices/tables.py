@@ -24,7 +24,10 @@ invoices = c.table(
     c.text("number", nullable=True),
     c.text("currency"),
     c.bigint("subtotal_minor"),
+    c.bigint("discount_minor", server_default="0"),
     c.bigint("tax_minor", server_default="0"),
+    # The part of the tax that prices hold already.
+    c.bigint("tax_included_minor", server_default="0"),
     c.bigint("total_minor"),
     c.bigint("balance_applied_minor", server_default="0"),
     c.bigint("amount_due_minor"),
@@ -82,6 +85,12 @@ invoice_lines = c.table(
     c.instant("period_start", nullable=True),
     c.instant("period_end", nullable=True),
     c.json("detail", server_default="{}"),
+    # Its part of each discount and tax: what it costs is amount - discount + tax - tax_included.
+    c.bigint("discount_minor", server_default="0"),
+    c.bigint("tax_minor", server_default="0"),
+    c.bigint("tax_included_minor", server_default="0"),
+    c.json("discounts", server_default="[]"),
+    c.json("taxes", server_default="[]"),
     c.same_account("invoice_id", "invoices"),
     Unique("invoice_id", "position"),
     # What was billed of a cycle's usage before.

@@ -18,6 +18,7 @@ from billing.money.invoices.schemas import (
     InvoiceLine,
     NewInvoice,
 )
+from billing.money.invoices.sums import SummedLine, sum_lines
 
 INVOICE_SERIES: Final = "INV"
 CREDIT_NOTE_SERIES: Final = "CN"
@@ -42,30 +43,42 @@ def draft(w: Work[Any], new: NewInvoice) -> Invoice:
     known = next((one for one in w.rows.of(Invoice) if one.fact_key == new.fact_key), None)
     if known is not None:
         return known
-    subtotal = sum(line.amount_minor for line in new.lines)
+    summed = sum_lines(new.lines, new.discounts)
+    total = max(0, sum(one.total_minor for one in summed))
     invoice = w.add(
         Invoice(
             id=w.facts.new_id(),
             status="draft",
-            subtotal_minor=subtotal,
-            total_minor=max(0, subtotal),
-            amount_due_minor=max(0, subtotal),
+            subtotal_minor=sum(line.amount_minor for line in new.lines),
+            discount_minor=sum(one.discount_minor for one in summed),
+            tax_minor=sum(one.tax_minor for one in summed),
+            tax_included_minor=sum(one.tax_included_minor for one in summed),
+            total_minor=total,
+            amount_due_minor=total,
             created_at=w.facts.at,
-            **new.model_dump(exclude={"lines"}),
+            **new.model_dump(exclude={"lines", "discounts"}),
         )
     )
-    for position, line in enumerate(new.lines, start=1):
-        fields = line.model_dump() | {"quantity": line.quantity.quantize(STORED)}
-        w.add(
-            InvoiceLine(
-                id=w.facts.new_id(),
-                account_id=new.account_id,
-                invoice_id=invoice.id,
-                position=position,
-                **fields,
-            )
-        )
+    for position, one in enumerate(summed, start=1):
+        w.add(_line(w, invoice, position, one))
     return invoice
+
+
+def _line(w: Work[Any], invoice: Invoice, position: int, summed: SummedLine) -> InvoiceLine:
+    line = summed.line
+    return InvoiceLine(
+        id=w.facts.new_id(),
+        account_id=invoice.account_id,
+        invoice_id=invoice.id,
+        position=position,
+        discounts=list(summed.discounts),
+        taxes=list(summed.taxes),
+        discount_minor=summed.discount_minor,
+        tax_minor=summed.tax_minor,
+        tax_included_minor=summed.tax_included_minor,
+        **line.model_dump(exclude={"quantity", "taxes"}),
+        quantity=line.quantity.quantize(STORED),
+    )
 
 
 def finalize(w: Work[InvoiceFacts], invoice: Invoice, *, days_until_due: int = 0) -> Invoice:

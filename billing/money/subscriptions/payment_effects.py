@@ -156,7 +156,7 @@ def _take_back_unserved(w: Work[SubscriptionFacts], invoice: Invoice) -> Invoice
     Its usage was served.
     """
     lines = invoices.lines_of(w.rows, invoice.id)
-    used_minor = sum(line.amount_minor for line in lines if line.kind == arrears.USAGE)
+    used_minor = sum(line.total_minor for line in lines if line.kind == arrears.USAGE)
     start, end = invoice.period_start, invoice.period_end
     unserved = unserved_minor(invoice.total_minor, used_minor, start, end, w.facts.at)
     return invoices.credit_note(w, invoice, unserved, "time not served", "unserved")

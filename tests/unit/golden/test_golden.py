@@ -28,18 +28,18 @@ def test_a_decline_means_what_others_take_it_for(given: Json, expected: Json) ->
     assert classify(given["decline_code"], "card_declined") == expected["class"]
 
 
-@pytest.mark.parametrize(("given", "expected"), cases("currencies", "exponent"))
+@pytest.mark.parametrize(("given", "expected"), cases("invoice", "exponent"))
 def test_a_currency_has_the_decimals_of_iso(given: Json, expected: Json) -> None:
     assert exponent(given["currency"]) == expected["exponent"]
 
 
-@pytest.mark.parametrize(("given", "expected"), cases("currencies", "provider_units"))
+@pytest.mark.parametrize(("given", "expected"), cases("invoice", "provider_units"))
 def test_an_amount_is_sent_in_the_units_of_the_provider(given: Json, expected: Json) -> None:
     due = minor(given["amount"], given["currency"])
     assert to_provider(due, given["currency"]) == expected["provider_amount"]
 
 
-@pytest.mark.parametrize(("given", "expected"), cases("currencies", "provider_step"))
+@pytest.mark.parametrize(("given", "expected"), cases("invoice", "provider_step"))
 def test_an_amount_between_two_steps_goes_down_to_the_lower(given: Json, expected: Json) -> None:
     currency = given["currency"]
     due = minor(given["amount"], currency)

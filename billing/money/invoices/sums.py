@@ -1,0 +1,103 @@
+"""The sums of an invoice: discounts off its lines, then tax on what is left, spread exactly. Pure.
+
+Each discount and each tax is rounded once, and spread over its lines by largest remainder: what
+the lines say is what the invoice says (docs/rules.md#money).
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Any, NamedTuple
+
+from billing.catalog.taxes.schemas import TaxRate
+from billing.core.money import round_exact, round_minor, split
+from billing.money.invoices.schemas import Discount, Line
+
+
+class SummedLine(NamedTuple):
+    """A line with its part of every discount and tax, in minor units."""
+
+    line: Line
+    discounts: tuple[dict[str, Any], ...]
+    """Each `code` and the `amount_minor` it takes off."""
+    taxes: tuple[dict[str, Any], ...]
+    """Each rate and the `amount_minor` it comes to."""
+    discount_minor: int
+    tax_minor: int
+    tax_included_minor: int
+    """The part of the tax that the line's amount holds already."""
+
+    @property
+    def total_minor(self) -> int:
+        """The amount to be paid for the line."""
+        added = self.tax_minor - self.tax_included_minor
+        return self.line.amount_minor - self.discount_minor + added
+
+
+def sum_lines(lines: Sequence[Line], discounts: Sequence[Discount] = ()) -> list[SummedLine]:
+    """The lines after discounts and tax, in their order."""
+    off = _discounted(lines, discounts)
+    net = [
+        line.amount_minor - sum(one["amount_minor"] for one in taken)
+        for line, taken in zip(lines, off, strict=True)
+    ]
+    taxed = _taxed(lines, net)
+    return [
+        SummedLine(
+            line=line,
+            discounts=tuple(taken),
+            taxes=tuple(taxes),
+            discount_minor=sum(one["amount_minor"] for one in taken),
+            tax_minor=sum(one["amount_minor"] for one in taxes),
+            tax_included_minor=sum(one["amount_minor"] for one in taxes if one["inclusive"]),
+        )
+        for line, taken, taxes in zip(lines, off, taxed, strict=True)
+    ]
+
+
+def _discounted(lines: Sequence[Line], discounts: Sequence[Discount]) -> list[list[dict[str, Any]]]:
+    """Those of the narrowest scope first, each on what the ones before have left."""
+    left = [line.amount_minor for line in lines]
+    off: list[list[dict[str, Any]]] = [[] for _ in lines]
+    for one in sorted(discounts, key=lambda discount: not discount.kinds):
+        places = [i for i, line in enumerate(lines) if one.covers(line) and left[i] > 0]
+        base = sum(left[i] for i in places)
+        taken = min(base, _size(one, base))
+        if taken <= 0:
+            continue
+        for i, part in zip(places, split(taken, [left[i] for i in places]), strict=True):
+            if part:
+                left[i] -= part
+                off[i].append({"code": one.code, "amount_minor": part})
+    return off
+
+
+def _size(discount: Discount, base_minor: int) -> int:
+    if discount.percent is not None:
+        return round_minor(base_minor * discount.percent / 100)
+    return discount.amount_minor or 0
+
+
+def _taxed(lines: Sequence[Line], net: Sequence[int]) -> list[list[dict[str, Any]]]:
+    """The taxes of each line: one sum per rate over all its lines, rounded once."""
+    exact: dict[TaxRate, list[tuple[int, Fraction]]] = defaultdict(list)
+    for i, line in enumerate(lines):
+        whole = 100 + sum((Fraction(one.rate) for one in line.taxes if one.inclusive), Fraction(0))
+        for one in line.taxes:
+            base = whole if one.inclusive else 100
+            exact[one].append((i, net[i] * Fraction(one.rate) / base))
+    taxes: list[list[dict[str, Any]]] = [[] for _ in lines]
+    for rate, parts in exact.items():
+        for (i, _), part in zip(parts, _spread([share for _, share in parts]), strict=True):
+            taxes[i].append(rate.model_dump(mode="json") | {"amount_minor": part})
+    return taxes
+
+
+def _spread(shares: Sequence[Fraction]) -> list[int]:
+    """Whole numbers that sum to the rounded sum of the shares, by largest remainder."""
+    parts = [share.numerator // share.denominator for share in shares]
+    missing = round_exact(sum(shares, Fraction(0))) - sum(parts)
+    order = sorted(range(len(shares)), key=lambda i: (parts[i] - shares[i], i))
+    for i in order[:missing]:
+        parts[i] += 1
+    return parts

@@ -64,17 +64,16 @@ def test_each_tax_is_rounded_once_and_spread_without_loss(
         assert parts == round_exact(exact)
 
 
+def inside(rate: TaxRate) -> TaxRate:
+    return rate.model_copy(update={"inclusive": True})
+
+
 @given(st.lists(LINES, max_size=6), st.lists(DISCOUNTS, max_size=3))
 def test_a_tax_that_prices_hold_does_not_raise_the_total(
     lines: list[Line], off: list[Discount]
 ) -> None:
-    inside = [
-        line.model_copy(
-            update={"taxes": tuple(one.model_copy(update={"inclusive": True}) for one in line.taxes)}
-        )
-        for line in lines
-    ]
-    for one in sum_lines(inside, off):
+    held = [line.model_copy(update={"taxes": tuple(map(inside, line.taxes))}) for line in lines]
+    for one in sum_lines(held, off):
         assert one.total_minor == one.line.amount_minor - one.discount_minor
 
 

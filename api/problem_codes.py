@@ -112,6 +112,8 @@ CODES: Final[dict[str, Problem]] = {
     "FOUR_EYES": Problem(403, "you cannot approve or reject a payment that you submitted"),
     "MISSING_FIELD": Problem(400, "transaction_reference is missing"),
     "PAYMENT_PENDING": Problem(409, "a payment of this invoice awaits approval"),
+    "ADDRESS_NOT_FOUND": Problem(404, "no such address"),
+    "ADDRESS_LIMIT": Problem(409, "an account has at most 50 addresses"),
     "PAYMENT_METHOD_NOT_FOUND": Problem(404, "no such payment method"),
     "AMOUNT_TOO_LARGE": Problem(409, "no card can be charged so much at once: pay by hand"),
     "PAYMENT_METHOD_REQUIRED": Problem(409, "the account has no saved card"),

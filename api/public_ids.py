@@ -20,6 +20,7 @@ def encoded(prefix: str) -> BeforeValidator:
 
 # The code for a thing that is not there: never was, is of another account, or is no such id.
 _CODES: Final = {
+    ids.ADDRESS: "ADDRESS_NOT_FOUND",
     ids.BILLING_RECORD: "BILLING_RECORD_NOT_FOUND",
     BUDGET_ID: "BUDGET_NOT_FOUND",
     ids.DUNNING_CASE: "DUNNING_CASE_NOT_FOUND",
@@ -47,6 +48,7 @@ def payment_method_row(name: str | None) -> UUID | None:
 
 
 AccountId = Annotated[str, encoded(ids.ACCOUNT)]
+AddressId = Annotated[str, encoded(ids.ADDRESS)]
 AttemptId = Annotated[str, encoded(ids.ATTEMPT)]
 ChangeId = Annotated[str, encoded(ids.CHANGE)]
 DunningCaseId = Annotated[str, encoded(ids.DUNNING_CASE)]

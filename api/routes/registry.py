@@ -6,6 +6,7 @@ from fastapi import APIRouter
 from fastapi.routing import APIRoute
 
 from api.routes import (
+    addresses,
     balance,
     billing_records,
     budgets,
@@ -59,9 +60,9 @@ _STAY: Final = (f"{PREFIX}/admin/", f"{PREFIX}/webhooks/")
 # The OpenAPI document has this order.
 _BILLING: Final = (
     usage, quotas, purchases, trials, subscriptions, subscription_changes, payment_methods,
-    invoices, overdue, payments, balance, webhooks, catalog, holds, credits, top_ups, timeline,
-    usage_reads, usage_sums, budgets, forecasts, reports, recommendations, billing_records,
-    overview, proofs,
+    addresses, invoices, overdue, payments, balance, webhooks, catalog, holds, credits, top_ups,
+    timeline, usage_reads, usage_sums, budgets, forecasts, reports, recommendations,
+    billing_records, overview, proofs,
 )  # fmt: skip
 _OPERATORS: Final = (
     integrity, clock, admin_payments, dunning, matters, inbox, admin_credits, balances, thresholds,

@@ -12,6 +12,7 @@ import uuid_utils
 from billing.core.errors import NotFound
 
 ACCOUNT: Final = "acc"
+ADDRESS: Final = "adr"
 ADJUSTMENT: Final = "adj"
 ATTEMPT: Final = "att"
 BILLING_RECORD: Final = "bill"

@@ -12,6 +12,11 @@ ALTER TABLE quota_slices FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON quota_slices
     USING (strpos(NULLIF(current_setting('app.accounts', true), ''), account_id::text) > 0);
 
+ALTER TABLE billing_addresses ENABLE ROW LEVEL SECURITY;
+ALTER TABLE billing_addresses FORCE ROW LEVEL SECURITY;
+CREATE POLICY tenant ON billing_addresses
+    USING (account_id = ANY ((SELECT string_to_array(NULLIF(current_setting('app.accounts', true), ''), ',')::uuid[])::uuid[]));
+
 ALTER TABLE unpaid_retries ENABLE ROW LEVEL SECURITY;
 ALTER TABLE unpaid_retries FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON unpaid_retries

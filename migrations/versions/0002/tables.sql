@@ -29,6 +29,28 @@ CREATE TABLE quota_slices (
     CONSTRAINT pk_quota_slices PRIMARY KEY (quota_id, ends_at)
 );
 
+CREATE TABLE billing_addresses (
+    id UUID NOT NULL,
+    account_id UUID NOT NULL,
+    user_id TEXT,
+    line1 TEXT NOT NULL,
+    line2 TEXT,
+    city TEXT NOT NULL,
+    state TEXT,
+    postal_code TEXT,
+    country TEXT NOT NULL,
+    is_default BOOLEAN DEFAULT 'false' NOT NULL,
+    created_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    updated_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    CONSTRAINT pk_billing_addresses PRIMARY KEY (id),
+    CONSTRAINT ck_billing_addresses_country_is_a_code CHECK (country ~ '^[A-Z]{2}$'),
+    CONSTRAINT fk_billing_addresses_account_id FOREIGN KEY(account_id) REFERENCES accounts (id)
+);
+
+CREATE INDEX ix_billing_addresses_account ON billing_addresses (account_id, created_at, id);
+
+CREATE UNIQUE INDEX uq_billing_addresses_default ON billing_addresses (account_id) WHERE is_default;
+
 CREATE TABLE unpaid_retries (
     account_id UUID NOT NULL,
     id UUID NOT NULL,

@@ -17,6 +17,7 @@ from billing.core.clock import real_now
 from billing.core.periods import MONTH
 from billing.ledger.credits import service as credits
 from billing.matters.tables import matters
+from billing.money.addresses.tables import billing_addresses
 from billing.money.dunning.rules import Policy
 from billing.money.dunning.tables import dunning_cases
 from billing.money.invoices.tables import invoices
@@ -89,6 +90,24 @@ async def setup(api: Api, account: Account) -> str:
             )
         )
     return ids.encode(ids.SETUP_INTENT, setup_id)
+
+
+async def address(api: Api, account: Account) -> str:
+    """A billing address, as a row."""
+    address_id, at = ids.new(), real_now()
+    async with api.database.operator() as connection:
+        await connection.execute(
+            billing_addresses.insert().values(
+                id=address_id,
+                account_id=ids.decode(ids.ACCOUNT, account["id"]),
+                line1="1 High Street",
+                city="Bath",
+                country="GB",
+                created_at=at,
+                updated_at=at,
+            )
+        )
+    return ids.encode(ids.ADDRESS, address_id)
 
 
 async def granted(api: Api, account: Account) -> str:
@@ -228,6 +247,7 @@ MAKERS: Final[dict[str, Maker]] = {
     "account_id": itself,
     "purchase_id": purchase,
     "payment_method_id": card,
+    "address_id": address,
     "new_default": card,
     "setup_intent_id": setup,
     "subscription_id": subscription,
@@ -288,6 +308,8 @@ BODIES: Final[dict[str, Callable[[Named], Any]]] = {
     "create_payment_method": lambda named: {"setup_intent_id": named["setup_intent_id"]},
     "change_payment_method": lambda _: {"label": "the blue one"},
     "choose_default_method": lambda _: {"confirm": "DEFAULT"},
+    "create_address": lambda _: {"line1": "1 High Street", "city": "Bath", "country": "GB"},
+    "change_address": lambda _: {"city": "Bristol"},
     "delete_payment_method": lambda named: {
         "confirm": "DELETE",
         "new_default": named["new_default"],

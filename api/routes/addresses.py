@@ -1,0 +1,181 @@
+"""Billing addresses of the account; the default one decides the tax of its invoices."""
+
+import unicodedata
+from datetime import datetime
+from typing import Annotated, Any, Final, Literal, Self
+from uuid import UUID
+
+from fastapi import Response
+from pydantic import AfterValidator, Field, model_validator
+
+from api.card_numbers import NoCardNumber
+from api.dependencies import BillingCall, MemberCall
+from api.idempotency import OptionalKey
+from api.pagination import Page, Paging, paginate
+from api.problems import KEYED, responses
+from api.public_ids import AddressId, row_id
+from api.routes.base import new_router
+from api.schemas import Answer, Body, Text, optional_body
+from billing.core import clock, countries, ids
+from billing.money.addresses import service, store
+from billing.money.addresses.tables import billing_addresses
+
+router = new_router("addresses")
+
+# Characters that break a line of a document or turn its direction.
+_BREAKING: Final = frozenset({"Cc", "Cf", "Zl", "Zp"})
+# Words of Persian and of Indian scripts are joined and parted by these.
+_JOINERS: Final = "\u200c\u200d"
+_REQUIRED: Final = ("line1", "city", "country", "is_default")
+
+
+def _one_line(text: str) -> str:
+    if any(unicodedata.category(one) in _BREAKING and one not in _JOINERS for one in text):
+        raise ValueError("must be one line without control characters")
+    return text
+
+
+def _country(code: str) -> str:
+    if code not in countries.CODES:
+        raise ValueError("must be a country of ISO 3166-1 in two capital letters, such as DE")
+    return code
+
+
+Line = Annotated[Text, AfterValidator(_one_line), NoCardNumber]
+Country = Annotated[
+    str, AfterValidator(_country), Field(description="ISO 3166-1, two letters", examples=["DE"])
+]
+
+
+class AddressBody(Body):
+    """A billing address; `user_id` is the caller's own name for whose it is."""
+
+    user_id: Line | None = None
+    line1: Line
+    line2: Line | None = None
+    city: Line
+    state: Line | None = Field(None, description="State, province or region")
+    postal_code: Line | None = None
+    country: Country
+    is_default: Annotated[bool, Field(strict=True)] = False
+
+
+class AddressChangeBody(Body):
+    """The fields to change; those left out stay, null empties one."""
+
+    user_id: Line | None = None
+    line1: Line | None = None
+    line2: Line | None = None
+    city: Line | None = None
+    state: Line | None = None
+    postal_code: Line | None = None
+    country: Country | None = None
+    is_default: Literal[True] | None = Field(
+        None, description="Makes it the default; to end that, make another one the default"
+    )
+
+    @model_validator(mode="after")
+    def _it_stays_an_address(self) -> Self:
+        for name in _REQUIRED:
+            if name in self.model_fields_set and getattr(self, name) is None:
+                raise ValueError(f"{name} cannot be null")
+        return self
+
+
+class AddressAnswer(Answer):
+    """A billing address."""
+
+    address_id: AddressId = Field(validation_alias="id")
+    user_id: str | None
+    line1: str
+    line2: str | None
+    city: str
+    state: str | None
+    postal_code: str | None
+    country: str
+    is_default: bool
+    created_at: datetime
+    updated_at: datetime
+
+
+class RemovedAddressAnswer(Answer):
+    """A removed address."""
+
+    address_id: str
+    deleted: bool = True
+
+
+@router.get("/billing/addresses", responses=responses("INVALID_CURSOR", "MERCHANT_NOT_FOUND"))
+async def list_addresses(call: MemberCall, paging: Paging) -> Page[AddressAnswer]:
+    """The account's billing addresses, newest first."""
+    keys = (billing_addresses.c.created_at, billing_addresses.c.id)
+    async with call.transaction() as connection:
+        query = store.listing(call.account.id)
+        return await paginate(connection, query, keys, paging, AddressAnswer.of)
+
+
+@router.post(
+    "/billing/addresses",
+    response_model=AddressAnswer,
+    status_code=201,
+    responses=responses("ADDRESS_LIMIT", "MERCHANT_NOT_FOUND", *KEYED),
+)
+async def create_address(body: AddressBody, call: BillingCall, once: OptionalKey) -> Response:
+    """Add a billing address; the account's first one always becomes the default."""
+    async with once.claim(call) as claim:
+        async with call.transaction() as connection:
+            at = await clock.now(connection, call.account.id)
+            fields: dict[str, Any] = body.model_dump()
+            added = await service.add(connection, call.account.id, claim.resource_id, fields, at)
+        return claim.answer(201, AddressAnswer.of(added))
+
+
+@router.get(
+    "/billing/addresses/{address_id}",
+    responses=responses("ADDRESS_NOT_FOUND", "MERCHANT_NOT_FOUND"),
+)
+async def read_address(address_id: str, call: MemberCall) -> AddressAnswer:
+    """One billing address."""
+    async with call.transaction() as connection:
+        found = await service.get(connection, call.account.id, _decode(address_id))
+    return AddressAnswer.of(found)
+
+
+@router.patch(
+    "/billing/addresses/{address_id}",
+    response_model=AddressAnswer,
+    responses=responses("ADDRESS_NOT_FOUND", "MERCHANT_NOT_FOUND", *KEYED),
+)
+async def change_address(
+    address_id: str,
+    body: Annotated[AddressChangeBody, optional_body(AddressChangeBody)],
+    call: BillingCall,
+    once: OptionalKey,
+) -> Response:
+    """Change an address, for invoices to come: those that were sent keep theirs."""
+    async with once.claim(call) as claim:
+        async with call.transaction() as connection:
+            at = await clock.now(connection, call.account.id)
+            fields = body.model_dump(exclude_unset=True)
+            changed = await service.change(
+                connection, call.account.id, _decode(address_id), fields, at
+            )
+        return claim.answer(200, AddressAnswer.of(changed))
+
+
+@router.delete(
+    "/billing/addresses/{address_id}",
+    response_model=RemovedAddressAnswer,
+    responses=responses("ADDRESS_NOT_FOUND", "MERCHANT_NOT_FOUND", *KEYED),
+)
+async def delete_address(address_id: str, call: BillingCall, once: OptionalKey) -> Response:
+    """Remove an address; if it was the default, the newest other one becomes it."""
+    async with once.claim(call) as claim:
+        async with call.transaction() as connection:
+            at = await clock.now(connection, call.account.id)
+            gone = await service.remove(connection, call.account.id, _decode(address_id), at)
+        return claim.answer(200, RemovedAddressAnswer(address_id=ids.encode(ids.ADDRESS, gone.id)))
+
+
+def _decode(name: str) -> UUID:
+    return row_id(ids.ADDRESS, name)

@@ -1,0 +1,13 @@
+"""The countries of ISO 3166-1, from the table that comes with the time zones."""
+
+from importlib import resources
+from typing import Final
+
+_TABLE: Final = resources.files("tzdata").joinpath("zoneinfo", "iso3166.tab")
+
+CODES: Final = frozenset(
+    line.partition("\t")[0]
+    for line in _TABLE.read_text(encoding="utf-8").splitlines()
+    if not line.startswith("#")
+)
+"""Two capital letters each."""

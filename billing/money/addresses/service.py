@@ -1,0 +1,120 @@
+"""Billing addresses added, changed and removed, each in the caller's transaction [K12, K13].
+
+Every change is made under the account's lock, so that an account with addresses has one default.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.core import ids, prepared
+from billing.core.errors import Conflict, NotFound
+from billing.ledger.credits import service as credits
+from billing.money.addresses import store
+from billing.money.addresses.schemas import Address
+from billing.money.addresses.tables import billing_addresses
+from billing.platform.audit import service as audit
+
+MAX_ADDRESSES: Final = 50
+
+
+async def get(connection: AsyncConnection, account_id: UUID, address_id: UUID) -> Address:
+    """One address. Errors: ADDRESS_NOT_FOUND."""
+    found = await store.find(connection, account_id, address_id)
+    if found is None:
+        raise NotFound("ADDRESS_NOT_FOUND", "no such address")
+    return found
+
+
+async def add(
+    connection: AsyncConnection,
+    account_id: UUID,
+    address_id: UUID,
+    fields: Mapping[str, Any],
+    at: datetime,
+) -> Address:
+    """Add an address; the first one becomes the default. Errors: ADDRESS_LIMIT.
+
+    An id that is there already answers its address, unchanged.
+    """
+    await credits.lock(connection, account_id)
+    known = await store.find(connection, account_id, address_id)
+    if known is not None:
+        return known
+    there = await store.count(connection, account_id)
+    if there >= MAX_ADDRESSES:
+        raise Conflict("ADDRESS_LIMIT", f"an account has at most {MAX_ADDRESSES} addresses")
+    is_default = bool(fields["is_default"]) or not there
+    if is_default:
+        await store.have_no_default(connection, account_id)
+    row = dict(fields) | {
+        "id": address_id, "account_id": account_id, "is_default": is_default,
+        "created_at": at, "updated_at": at,
+    }  # fmt: skip
+    added = Address.model_validate(await prepared.add(connection, billing_addresses, row))
+    await _audit(connection, added, "added", at)
+    return added
+
+
+async def change(
+    connection: AsyncConnection,
+    account_id: UUID,
+    address_id: UUID,
+    fields: Mapping[str, Any],
+    at: datetime,
+) -> Address:
+    """Overwrite the fields that are given. Errors: ADDRESS_NOT_FOUND."""
+    await credits.lock(connection, account_id)
+    before = await get(connection, account_id, address_id)
+    changed = {name: value for name, value in fields.items() if getattr(before, name) != value}
+    if not changed:
+        return before
+    if "is_default" in changed:
+        await store.have_no_default(connection, account_id)
+    after = await _change(connection, address_id, changed, at)
+    await _audit(connection, after, "changed", at, fields=sorted(changed))
+    return after
+
+
+async def remove(
+    connection: AsyncConnection, account_id: UUID, address_id: UUID, at: datetime
+) -> Address:
+    """Delete an address; if it was the default, the newest other one becomes it.
+
+    Answers the address that was there. Errors: ADDRESS_NOT_FOUND.
+    """
+    await credits.lock(connection, account_id)
+    gone = await get(connection, account_id, address_id)
+    await prepared.send_removal(connection, billing_addresses, address_id)
+    await _audit(connection, gone, "removed", at)
+    successor = await store.newest(connection, account_id) if gone.is_default else None
+    if successor is not None:
+        chosen = await _change(connection, successor.id, {"is_default": True}, at)
+        await _audit(connection, chosen, "changed", at, fields=["is_default"])
+    return gone
+
+
+async def _change(
+    connection: AsyncConnection, address_id: UUID, fields: Mapping[str, Any], at: datetime
+) -> Address:
+    row = await prepared.change(connection, billing_addresses, address_id, **fields, updated_at=at)
+    return Address.model_validate(row)
+
+
+async def _audit(
+    connection: AsyncConnection, address: Address, what: str, at: datetime, **detail: Any
+) -> None:
+    # The address itself stays out: audit rows outlive a person's data.
+    await audit.record(
+        connection,
+        account_id=address.account_id,
+        action=f"address.{what}",
+        subject=ids.encode(ids.ADDRESS, address.id),
+        at=at,
+        country=address.country,
+        is_default=address.is_default,
+        **detail,
+    )

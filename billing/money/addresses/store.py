@@ -1,0 +1,60 @@
+"""Every query on billing addresses."""
+
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import Select, func, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.core.prepared import Prepared, given
+from billing.money.addresses.schemas import Address
+from billing.money.addresses.tables import billing_addresses
+
+_OF_ACCOUNT: Final = select(billing_addresses).where(
+    billing_addresses.c.account_id == given("account_id")
+)
+_DEFAULT: Final = Prepared(_OF_ACCOUNT.where(billing_addresses.c.is_default))
+_ONE: Final = Prepared(_OF_ACCOUNT.where(billing_addresses.c.id == given("address_id")))
+_NEWEST: Final = Prepared(
+    _OF_ACCOUNT.order_by(
+        billing_addresses.c.created_at.desc(), billing_addresses.c.id.desc()
+    ).limit(1)
+)
+
+
+async def default(connection: AsyncConnection, account_id: UUID) -> Address | None:
+    """The address that decides the tax of the account's invoices [K13]."""
+    row = await _DEFAULT.first(connection, account_id=account_id)
+    return Address.model_validate(row) if row else None
+
+
+async def find(connection: AsyncConnection, account_id: UUID, address_id: UUID) -> Address | None:
+    """One address of the account."""
+    row = await _ONE.first(connection, account_id=account_id, address_id=address_id)
+    return Address.model_validate(row) if row else None
+
+
+async def newest(connection: AsyncConnection, account_id: UUID) -> Address | None:
+    """The address that was added last."""
+    row = await _NEWEST.first(connection, account_id=account_id)
+    return Address.model_validate(row) if row else None
+
+
+async def count(connection: AsyncConnection, account_id: UUID) -> int:
+    """Number of addresses of the account."""
+    query = select(func.count()).where(billing_addresses.c.account_id == account_id)
+    return int(await connection.scalar(query) or 0)
+
+
+async def have_no_default(connection: AsyncConnection, account_id: UUID) -> None:
+    """Let no address of the account be the default."""
+    await connection.execute(
+        update(billing_addresses)
+        .where(billing_addresses.c.account_id == account_id, billing_addresses.c.is_default)
+        .values(is_default=False)
+    )
+
+
+def listing(account_id: UUID) -> Select[Any]:
+    """The account's addresses; order and cut are the caller's."""
+    return select(billing_addresses).where(billing_addresses.c.account_id == account_id)

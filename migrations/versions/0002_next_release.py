@@ -133,6 +133,7 @@ def upgrade() -> None:
     _hold_references_to_one_account()
     _add_rights()
     _subscriptions()
+    _backup_methods()
     op.execute(_WIDER)
     op.add_column(
         "meters",
@@ -194,6 +195,18 @@ def _subscriptions() -> None:
     for name, rule in rules.items():
         op.execute(f"ALTER TABLE subscriptions ADD CONSTRAINT {name} {rule} NOT VALID")
         op.execute(f"ALTER TABLE subscriptions VALIDATE CONSTRAINT {name}")
+
+
+def _backup_methods() -> None:
+    """One method of an account may be its backup."""
+    op.add_column(
+        "payment_methods",
+        sa.Column("is_backup", sa.Boolean, nullable=False, server_default="false"),
+    )
+    op.create_index(
+        "uq_payment_methods_backup", "payment_methods", ["account_id"], unique=True,
+        postgresql_where=sa.text("is_backup AND status = 'active'"),
+    )  # fmt: skip
 
 
 def _hold_references_to_one_account() -> None:

@@ -248,6 +248,9 @@ def _add_columns() -> None:
 
 
 def _sum_discounts_and_taxes() -> None:
+    for table in ("plans", "credit_packages", "purchases"):
+        kind = Column("tax_category", Text, nullable=False, server_default="standard")
+        op.add_column(table, kind)
     for table in ("invoices", "invoice_lines"):
         for name in ("discount_minor", "tax_minor", "tax_included_minor"):
             if (table, name) != ("invoices", "tax_minor"):

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from api.routes.base import PREFIX
 
 UNVERSIONED: Final = "/api/billing"
-_WITH_ID: Final = re.compile(r"(/[^/]+/[^/]+/)([^/]+)(/.+)")
+_WITH_ID: Final = re.compile(r"(/[^/]+/[^/]+/)([^/]+)(/.+)?")
 
 # The canonical path of a method and path, all below `/api/v1`; `{id}` stands for the third segment.
 ALIASES: Final[Mapping[tuple[str, str], str]] = {
@@ -29,6 +29,8 @@ ALIASES: Final[Mapping[tuple[str, str], str]] = {
     ("GET", "/billing/credits/usage/limits"): "/usage/limits",
     ("POST", "/billing/subscribe"): "/billing/subscription",
     ("POST", "/billing/cancel"): "/billing/subscription/cancel",
+    ("GET", "/billing/invoices/{id}/download_pdf"): "/billing/invoices/{id}/pdf",
+    ("GET", "/billing/download-invoice/{id}"): "/billing/invoices/{id}/pdf",
     ("POST", "/billing/payment-methods/{id}/set_default"): "/billing/payment-methods/{id}/default",
 }
 
@@ -63,7 +65,7 @@ class AliasMiddleware:
         canonical = self._canonical.get((method, below))
         if canonical is None and (match := _WITH_ID.fullmatch(below)):
             head, name, tail = match.groups()
-            canonical = self._canonical.get((method, f"{head}{{id}}{tail}"))
+            canonical = self._canonical.get((method, f"{head}{{id}}{tail or ''}"))
         return path if canonical is None else PREFIX + canonical.replace("{id}", name)
 
 

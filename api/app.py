@@ -34,6 +34,7 @@ from api.tenants import Tenants
 from billing.core import logs
 from billing.core.database import Database, open_database
 from billing.core.settings import Settings, load_settings
+from billing.money.documents.press import Press
 from gateways.pricing import HttpPrices
 
 TITLE: Final = "durable-billing"
@@ -85,6 +86,7 @@ def _services(settings: Settings, database: Database | None, temporal: Client | 
         hold_batcher=HoldBatcher(database),
         prices=_prices(settings, database),
         balances=Balances(database, timedelta(days=settings.expiry_notice_days)),
+        press=Press(),
         jwks=keys,
         temporal_client=temporal,
     )
@@ -110,6 +112,7 @@ def _lifespan(services: Services, *, owns_database: bool) -> Any:
             _logger.info("API ready on port %d", services.settings.service_port)
             yield
         await services.prices.close()
+        await services.press.close()
         if owns_database:
             await services.database.close()
 

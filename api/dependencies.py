@@ -1,7 +1,6 @@
 """Dependencies of handlers: an authenticated caller with its role and account, and the services.
 
-Handlers use the aliases at the end of this file. All dependencies are async: a sync one would run
-in the thread pool for each request.
+Handlers use the aliases at the end. All are async: a sync one would run in the thread pool.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -33,6 +32,7 @@ from billing.core.database import Database
 from billing.core.errors import Invalid, NotAllowed
 from billing.core.settings import Settings
 from billing.matters.schemas import of_account
+from billing.money.documents.press import Press
 from billing.platform.accounts import store as accounts
 from billing.platform.accounts.schemas import Account
 
@@ -66,6 +66,7 @@ class Services:
     hold_batcher: HoldBatcher
     prices: Prices
     balances: Balances
+    press: Press
     jwks: Jwks | None = None
     health: HealthChecks = field(default_factory=HealthChecks)
     notifier: Notifier = field(default_factory=Notifier)

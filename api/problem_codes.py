@@ -101,6 +101,8 @@ CODES: Final[dict[str, Problem]] = {
     "ADD_ON_NOT_OFFERED": Problem(409, "ai-500 has no price in JPY"),
     "PAYMENT_OVERDUE": Problem(409, "pay the overdue invoice first"),
     "INVOICE_NOT_FOUND": Problem(404, "no such invoice"),
+    "CREDIT_NOTE_NOT_FOUND": Problem(404, "no such credit note"),
+    "DOCUMENT_UNAVAILABLE": Problem(503, "the document could not be rendered in time"),
     "INVOICE_STATE": Problem(409, "an invoice that is paid cannot be voided"),
     "INVOICE_ALREADY_PAID": Problem(400, "this invoice is already paid"),
     "STEP_DONE": Problem(409, "this was done already: read it again"),
@@ -119,7 +121,6 @@ CODES: Final[dict[str, Problem]] = {
     "PAYMENT_METHOD_REQUIRED": Problem(409, "the account has no saved card"),
     "SETUP_INTENT_NOT_FOUND": Problem(404, "no such setup intent"),
     "SETUP_INTENT_INCOMPLETE": Problem(409, "no card was saved: the setup intent is waiting"),
-    "PAYMENT_METHOD_IS_DEFAULT": Problem(409, "the default is charged first: name another"),
     "PAYMENT_METHOD_IN_USE": Problem(409, "an open subscription pays with this method"),
     # Webhooks
     "INVALID_SIGNATURE": Problem(400, "webhook refused: no signature matches"),

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from uuid import UUID
 
 from fastapi import Response
-from pydantic import AliasPath, BeforeValidator, Field, model_validator
+from pydantic import AliasPath, BeforeValidator, Field, computed_field, model_validator
 from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -24,7 +24,7 @@ from api.public_ids import (
     payment_method_row,
 )
 from api.routes.admin.dunning import AttemptAnswer, CaseAnswer
-from api.routes.base import new_router
+from api.routes.base import PREFIX, new_router
 from api.routes.payments import PaymentAnswer, decode_invoice
 from api.schemas import Answer, Body, Credits, Total, optional_body
 from api.workflow_calls import need_temporal, wait_until_done
@@ -99,7 +99,21 @@ class InvoiceAnswer(Answer):
     due_date: datetime | None = Field(validation_alias="due_at")
     paid_at: datetime | None
     created_at: datetime
-    invoice_pdf_url: str | None = None
+
+    @computed_field(description="The invoice as PDF, once it has a number [I10]")  # type: ignore[prop-decorator]
+    @property
+    def invoice_pdf_url(self) -> str | None:
+        """The path of the PDF at this API."""
+        return self._document("pdf") if self.invoice_number else None
+
+    @computed_field(description="The receipt as PDF, once it is paid")  # type: ignore[prop-decorator]
+    @property
+    def receipt_pdf_url(self) -> str | None:
+        """The path of the receipt at this API."""
+        return self._document("receipt") if self.paid_at else None
+
+    def _document(self, kind: str) -> str:
+        return f"{PREFIX}/billing/invoices/{self.invoice_id}/{kind}"
 
 
 class NumberedPagination(Pagination):

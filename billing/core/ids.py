@@ -17,6 +17,7 @@ ADJUSTMENT: Final = "adj"
 ATTEMPT: Final = "att"
 BILLING_RECORD: Final = "bill"
 CHANGE: Final = "chg"
+CREDIT_NOTE: Final = "crn"
 DUNNING_CASE: Final = "dun"
 EVENT: Final = "evt"
 HOLD: Final = "hld"
@@ -34,7 +35,8 @@ TRANSACTION: Final = "ctx"
 TRIAL: Final = "trl"
 
 _NOUNS: Final = {
-    ACCOUNT: "account", DUNNING_CASE: "dunning case", HOLD: "hold", INVOICE: "invoice",
+    ACCOUNT: "account", CREDIT_NOTE: "credit note", DUNNING_CASE: "dunning case", HOLD: "hold",
+    INVOICE: "invoice",
     PAYMENT: "payment", PAYMENT_METHOD: "payment method", PURCHASE: "purchase",
     REFUND: "refund", SETUP_INTENT: "setup intent", SUBSCRIPTION: "subscription", TOP_UP: "top-up",
     TRANSACTION: "credit transaction",

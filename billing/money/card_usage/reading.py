@@ -21,12 +21,10 @@ from billing.money.card_usage import transitions
 from billing.money.card_usage.rules import agenda
 from billing.money.card_usage.schemas import ChargedUse
 from billing.money.card_usage.transitions import SET_STATUS, ChargeFacts
-from billing.money.invoices import store as invoice_store
+from billing.money.invoices.writing import NUMBERING
 from billing.money.payments import reading
 from billing.money.payments.card_rules import ATTEMPT_WINDOW
-from billing.money.taxation.reading import TAXATION, shown
 from billing.platform.decisions.service import Engine, Read
-from billing.platform.decisions.writer import ISSUE
 
 _LOCK_RECORD = reading.lock("billing_records")
 _LOCK_ACCOUNT = reading.lock_account("billing_records")
@@ -43,7 +41,6 @@ _READ = Prepared(
            {reading.balance_entries()} AS balance_entries,
            {reading.declines()} AS declines,
            {reading.balance("b.currency")} AS balance_minor,
-           {TAXATION} AS taxation,
            {reading.EVENTS_ABOUT_PAYMENTS} AS waiting_events
     FROM billing_records r JOIN accounts a ON a.id = r.account_id
     JOIN credit_balances b ON b.account_id = r.account_id
@@ -77,7 +74,6 @@ async def read(connection: AsyncConnection, wanted: Read) -> tuple[Rows, ChargeF
         answer=wanted.answer,
         declines=reading.declines_by_card(row),
         is_test=row["is_test"],
-        taxation=shown(row["taxation"]),
         clock_at=row["clock_at"],
     )
     rows = reading.rows_of(row, ChargedUse.model_validate(row))
@@ -91,5 +87,5 @@ ENGINE = Engine(
     agenda=agenda,
     transition=transitions.transition,
     begun=transitions.begun,
-    verbs={ISSUE: invoice_store.issue_number, SET_STATUS: usage.set_status},
+    verbs={**NUMBERING, SET_STATUS: usage.set_status},
 )

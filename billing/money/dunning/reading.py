@@ -11,14 +11,13 @@ from billing.matters.effects import Rows
 from billing.matters.kinds import COLLECTION
 from billing.money.dunning.collection import RULES, TERMS, CollectionFacts
 from billing.money.dunning.schemas import DunningCase
-from billing.money.invoices import store as invoice_store
 from billing.money.invoices.schemas import CreditNote
+from billing.money.invoices.writing import NUMBERING
 from billing.money.payments import reading
 from billing.money.payments.card_rules import ATTEMPT_WINDOW
 from billing.money.refunds.schemas import Refund
 from billing.money.refunds.tables import refunds
 from billing.platform.decisions.service import Engine, Read
-from billing.platform.decisions.writer import ISSUE
 
 _LOCK_INVOICE = reading.lock("invoices")
 _LOCK_ACCOUNT = reading.lock_account("invoices")
@@ -79,4 +78,4 @@ async def read(connection: AsyncConnection, wanted: Read) -> tuple[Rows, Collect
     return reading.rows_of(row, cases=DunningCase, credit_notes=CreditNote, refunds=Refund), facts
 
 
-ENGINE = Engine.of(RULES, read, **{ISSUE: invoice_store.issue_number})
+ENGINE = Engine.of(RULES, read, **NUMBERING)

@@ -47,6 +47,9 @@ invoices = c.table(
     c.instant("pay_requested_at", nullable=True),
     c.uuid("pay_method_id", nullable=True),
     c.text("payment_reference", nullable=True, unique=True),
+    # Of the customer, until it is numbered; else those of its billing details.
+    c.text("po_number", nullable=True),
+    c.text("memo", nullable=True),
     c.text("content_hash", nullable=True),
     c.text("stripe_invoice_id", nullable=True, unique=True),
     c.column("issued_on", Date, nullable=True),
@@ -95,6 +98,16 @@ invoice_lines = c.table(
     Unique("invoice_id", "position"),
     # What was billed of a cycle's usage before.
     c.index("ix_invoice_lines_usage", "account_id", "period_start", where="kind = 'usage'"),
+)
+
+# The seller and the customer as they were at finalization, for the documents of the invoice.
+invoice_snapshots = c.table(
+    "invoice_snapshots",
+    c.reference("invoice_id", "invoices.id", primary_key=True),
+    c.account(),
+    c.json("content"),
+    c.same_account("invoice_id", "invoices"),
+    info={"append_only": True},
 )
 
 invoice_series = c.table(

@@ -1,16 +1,15 @@
 """The life of an invoice: drafted, numbered and frozen, settled, or corrected by a note. Pure."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
-from billing.catalog.taxes.schemas import Taxation
 from billing.core import ids
 from billing.core.currencies import collectable
 from billing.core.errors import Conflict
-from billing.matters.effects import Add, Facts, Issue, Rows, Work
+from billing.matters.effects import Add, Do, Facts, Issue, Rows, Work
 from billing.money.invoices.rules import content_hash
 from billing.money.invoices.schemas import (
     BalanceEntry,
@@ -23,6 +22,8 @@ from billing.money.invoices.sums import SummedLine, sum_lines
 
 INVOICE_SERIES: Final = "INV"
 CREDIT_NOTE_SERIES: Final = "CN"
+KEEP_SNAPSHOT: Final = "keep_snapshot"
+"""The verb that keeps the seller and the customer with an invoice that gets its number."""
 OWED: Final = ("open", "uncollectible")
 """Numbered invoices of which something is still to be paid."""
 STORED: Final = Decimal("1e-12")
@@ -37,8 +38,6 @@ class InvoiceFacts(Facts):
     """A test account has series of its own, for its clock is its own too."""
     balance_minor: int = 0
     """The account's money balance, but for the entries among the rows."""
-    taxation: Taxation = field(default_factory=Taxation)
-    """The facts that decide the taxes of its lines."""
 
 
 def draft(w: Work[Any], new: NewInvoice) -> Invoice:
@@ -46,7 +45,7 @@ def draft(w: Work[Any], new: NewInvoice) -> Invoice:
     known = next((one for one in w.rows.of(Invoice) if one.fact_key == new.fact_key), None)
     if known is not None:
         return known
-    summed = sum_lines(new.lines, new.discounts, w.facts.taxation, new.currency)
+    summed = sum_lines(new.lines, new.discounts)
     total = max(0, sum(one.total_minor for one in summed))
     invoice = w.add(
         Invoice(
@@ -79,7 +78,7 @@ def _line(w: Work[Any], invoice: Invoice, position: int, summed: SummedLine) -> 
         discount_minor=summed.discount_minor,
         tax_minor=summed.tax_minor,
         tax_included_minor=summed.tax_included_minor,
-        **line.model_dump(exclude={"quantity", "taxes", "tax_category"}),
+        **line.model_dump(exclude={"quantity", "taxes"}),
         quantity=line.quantity.quantize(STORED),
     )
 
@@ -311,6 +310,14 @@ def _number(w: Work[InvoiceFacts], invoice: Invoice, **fields: Any) -> Invoice:
         invoice.tax_minor,
         [one.model_dump() for one in lines_of(w.rows, invoice.id)],
     )
+    amounts = invoice.model_copy(update=fields)
+    kept = {
+        "invoice_id": invoice.id,
+        "applied": amounts.balance_applied_minor,
+        "due": amounts.amount_due_minor,
+        "paid": amounts.amount_paid_minor,
+    }
+    w.do(Do(KEEP_SNAPSHOT, kept))
     series = series_of(w.facts, invoice, INVOICE_SERIES)
     return w.issue(invoice, series, finalized_at=w.facts.at, content_hash=content, **fields)
 

@@ -13,7 +13,7 @@ from billing.core.prepared import Prepared, last_of
 from billing.ledger.credits import service as credits
 from billing.matters.effects import Rows
 from billing.matters.kinds import PURCHASE
-from billing.money.invoices import store as invoice_store
+from billing.money.invoices.writing import NUMBERING
 from billing.money.payments import reading
 from billing.money.payments.card_rules import ATTEMPT_WINDOW
 from billing.money.purchases import outcomes, transitions
@@ -21,7 +21,6 @@ from billing.money.purchases.outcomes import PurchaseFacts
 from billing.money.purchases.rules import agenda
 from billing.money.purchases.schemas import Purchase
 from billing.money.purchases.views import view
-from billing.money.taxation.reading import TAXATION, shown
 from billing.money.top_ups import service as top_ups
 from billing.platform.decisions.service import Engine, Read, now_facts
 
@@ -46,7 +45,6 @@ _READ = Prepared(
            {reading.balance_entries()} AS balance_entries,
            {reading.declines()} AS declines,
            {reading.balance("p.currency")} AS balance_minor,
-           {TAXATION} AS taxation,
            {reading.EVENTS_ABOUT_PAYMENTS} AS waiting_events
     FROM purchases p JOIN accounts a ON a.id = p.account_id
     WHERE p.id = :subject_id
@@ -73,7 +71,6 @@ async def read(connection: AsyncConnection, wanted: Read) -> tuple[Rows, Purchas
         answer=wanted.answer,
         declines=reading.declines_by_card(row),
         is_test=row["is_test"],
-        taxation=shown(row["taxation"]),
         purchase_id=purchase_id,
         clock_at=row["clock_at"],
     )
@@ -95,7 +92,7 @@ ENGINE = Engine(
     begun=transitions.begun,
     asking=frozenset({"open", "check", "retire", "expire"}),
     verbs={
-        "issue": invoice_store.issue_number,
+        **NUMBERING,
         outcomes.GRANT: _grant,
         outcomes.TOP_UP_COMPLETED: top_ups.completed,
         outcomes.TOP_UP_FAILED: top_ups.failed,

@@ -27,9 +27,9 @@ from billing.metering.usage import store as usage_store
 from billing.money.dunning.rules import Policy
 from billing.money.dunning.schemas import DunningCase
 from billing.money.dunning.transitions import MOVE_EVENTS
-from billing.money.invoices import store as invoice_store
 from billing.money.invoices import usage_lines
 from billing.money.invoices.schemas import BalanceEntry, CreditNote
+from billing.money.invoices.writing import NUMBERING
 from billing.money.payments import event_owners, reading
 from billing.money.payments.card_rules import ATTEMPT_WINDOW
 from billing.money.refunds.schemas import Refund
@@ -43,10 +43,9 @@ from billing.money.subscriptions.schemas import (
     SubscriptionChange,
 )
 from billing.money.subscriptions.transitions import RULES
-from billing.money.taxation.reading import TAXATION, shown
 from billing.money.trials.schemas import Trial
 from billing.platform.decisions.service import Engine, Read
-from billing.platform.decisions.writer import ISSUE, Verb
+from billing.platform.decisions.writer import Verb
 
 BILLING_STEPS: Final = frozenset(
     {"renew", "end_trial", "cycle", "bill_early", "end", "end_unpaid", "give_up"}
@@ -131,7 +130,6 @@ _READ = Prepared(
                WHERE x.subscription_id = s.id AND x.period_start = s.current_period_start
                  AND x.collection = 'held' AND x.created_at >= s.current_period_end)
                AS period_was_late,
-           CASE WHEN :deciding THEN {TAXATION} ELSE '{{}}' END AS taxation,
            {reading.EVENTS_ABOUT_PAYMENTS} AS waiting_events
     FROM subscriptions s
     JOIN accounts a ON a.id = s.account_id
@@ -184,7 +182,6 @@ def _facts(row: Row, real_at: Any, wanted: Read, rows: Rows) -> SubscriptionFact
         new_id=ids.new,
         answer=wanted.answer,
         is_test=row["is_test"],
-        taxation=shown(row["taxation"]),
         balance_minor=row["balance_minor"] - sum(one.amount_minor for one in entries),
         declines=reading.declines_by_card(row),
         terms=Policy.model_validate(plan.dunning.model_dump()),
@@ -221,7 +218,7 @@ async def open_usage_period(connection: AsyncConnection, *, account_id: UUID, at
 def engine(*, credits_at_start: bool = False) -> Engine[SubscriptionState, SubscriptionFacts]:
     """The engine of subscriptions; credits of a period come with its start or its payment."""
     verbs: dict[str, Verb] = {
-        ISSUE: invoice_store.issue_number,
+        **NUMBERING,
         MOVE_EVENTS: event_owners.move,
         "grant": credits.grant,
         "open_usage_period": open_usage_period,

@@ -3,7 +3,7 @@
 An account row is the tenant of everything else; a frozen test clock lives on it.
 """
 
-from sqlalchemy import false, text
+from sqlalchemy import LargeBinary, false, text
 
 from billing.core import columns as c
 
@@ -16,7 +16,20 @@ issuers = c.table(
     c.json("tax_ids", server_default=text("'[]'::jsonb")),
     c.text("number_prefix"),
     c.flag("is_default", server_default=false()),
+    c.text("email", nullable=True),
+    # A line below each page of its documents.
+    c.text("footer", nullable=True),
+    # The key of one of its logos.
+    c.text("logo", nullable=True),
     c.index("uq_issuers_default", "is_default", unique=True, where="is_default"),
+)
+
+# Documents name a logo by its hash: one that was replaced stays.
+issuer_logos = c.table(
+    "issuer_logos",
+    c.text("sha256", primary_key=True),
+    c.column("content", LargeBinary),
+    info={"append_only": True},
 )
 
 accounts = c.table(

@@ -7,6 +7,10 @@ CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON capture_logs
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 REVOKE UPDATE, DELETE, TRUNCATE ON capture_logs FROM billing_app, billing_operator;
 
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON issuer_logos
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+REVOKE UPDATE, DELETE, TRUNCATE ON issuer_logos FROM billing_app, billing_operator;
+
 ALTER TABLE quota_slices ENABLE ROW LEVEL SECURITY;
 ALTER TABLE quota_slices FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON quota_slices
@@ -17,9 +21,9 @@ ALTER TABLE billing_addresses FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON billing_addresses
     USING (account_id = ANY ((SELECT string_to_array(NULLIF(current_setting('app.accounts', true), ''), ',')::uuid[])::uuid[]));
 
-ALTER TABLE tax_profiles ENABLE ROW LEVEL SECURITY;
-ALTER TABLE tax_profiles FORCE ROW LEVEL SECURITY;
-CREATE POLICY tenant ON tax_profiles
+ALTER TABLE billing_details ENABLE ROW LEVEL SECURITY;
+ALTER TABLE billing_details FORCE ROW LEVEL SECURITY;
+CREATE POLICY tenant ON billing_details
     USING (account_id = ANY ((SELECT string_to_array(NULLIF(current_setting('app.accounts', true), ''), ',')::uuid[])::uuid[]));
 
 ALTER TABLE unpaid_retries ENABLE ROW LEVEL SECURITY;
@@ -31,6 +35,24 @@ ALTER TABLE unpaid_uses ENABLE ROW LEVEL SECURITY;
 ALTER TABLE unpaid_uses FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON unpaid_uses
     USING (account_id = ANY ((SELECT string_to_array(NULLIF(current_setting('app.accounts', true), ''), ',')::uuid[])::uuid[]));
+
+ALTER TABLE invoice_documents ENABLE ROW LEVEL SECURITY;
+ALTER TABLE invoice_documents FORCE ROW LEVEL SECURITY;
+CREATE POLICY tenant ON invoice_documents
+    USING (account_id = ANY ((SELECT string_to_array(NULLIF(current_setting('app.accounts', true), ''), ',')::uuid[])::uuid[]));
+
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON invoice_documents
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+REVOKE UPDATE, DELETE, TRUNCATE ON invoice_documents FROM billing_app, billing_operator;
+
+ALTER TABLE invoice_snapshots ENABLE ROW LEVEL SECURITY;
+ALTER TABLE invoice_snapshots FORCE ROW LEVEL SECURITY;
+CREATE POLICY tenant ON invoice_snapshots
+    USING (account_id = ANY ((SELECT string_to_array(NULLIF(current_setting('app.accounts', true), ''), ',')::uuid[])::uuid[]));
+
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON invoice_snapshots
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+REVOKE UPDATE, DELETE, TRUNCATE ON invoice_snapshots FROM billing_app, billing_operator;
 
 ALTER TABLE subscription_changes ENABLE ROW LEVEL SECURITY;
 ALTER TABLE subscription_changes FORCE ROW LEVEL SECURITY;

@@ -21,27 +21,18 @@ CREATE TABLE default_plan (
     CONSTRAINT ck_default_plan_is_only CHECK (is_only)
 );
 
+CREATE TABLE issuer_logos (
+    sha256 TEXT NOT NULL,
+    content BYTEA NOT NULL,
+    CONSTRAINT pk_issuer_logos PRIMARY KEY (sha256)
+);
+
 CREATE TABLE quota_slices (
     account_id UUID NOT NULL,
     quota_id UUID NOT NULL,
     ends_at TIMESTAMP WITH TIME ZONE NOT NULL,
     used NUMERIC(38, 12) NOT NULL,
     CONSTRAINT pk_quota_slices PRIMARY KEY (quota_id, ends_at)
-);
-
-CREATE TABLE tax_jurisdictions (
-    key TEXT NOT NULL,
-    name TEXT NOT NULL,
-    rates JSONB NOT NULL,
-    instead_of_country BOOLEAN DEFAULT 'false' NOT NULL,
-    CONSTRAINT pk_tax_jurisdictions PRIMARY KEY (key)
-);
-
-CREATE TABLE tax_terms (
-    is_only BOOLEAN NOT NULL,
-    included_in JSONB NOT NULL,
-    CONSTRAINT pk_tax_terms PRIMARY KEY (is_only),
-    CONSTRAINT ck_tax_terms_is_only CHECK (is_only)
 );
 
 CREATE TABLE billing_addresses (
@@ -66,22 +57,18 @@ CREATE INDEX ix_billing_addresses_account ON billing_addresses (account_id, crea
 
 CREATE UNIQUE INDEX uq_billing_addresses_default ON billing_addresses (account_id) WHERE is_default;
 
-CREATE TABLE tax_profiles (
+CREATE TABLE billing_details (
     account_id UUID NOT NULL,
-    exempt_because TEXT,
-    vat_id TEXT,
-    vat_given_at TIMESTAMP WITH TIME ZONE,
-    vat_status TEXT,
-    vat_name TEXT,
-    vat_proof TEXT,
-    vat_decided_at TIMESTAMP WITH TIME ZONE,
-    vat_tries INTEGER DEFAULT '0' NOT NULL,
-    vat_check_at TIMESTAMP WITH TIME ZONE,
+    legal_name TEXT,
+    address_id UUID,
+    billing_email TEXT,
+    cc_emails JSONB DEFAULT '[]' NOT NULL,
+    po_number TEXT,
+    memo TEXT,
+    custom_fields JSONB DEFAULT '[]' NOT NULL,
     updated_at TIMESTAMP WITH TIME ZONE NOT NULL,
-    CONSTRAINT pk_tax_profiles PRIMARY KEY (account_id),
-    CONSTRAINT ck_tax_profiles_vat_status_known CHECK (vat_status IN ('pending', 'valid', 'unknown')),
-    CONSTRAINT ck_tax_profiles_vat_whole CHECK (num_nonnulls(vat_id, vat_given_at, vat_status) IN (0, 3) AND (vat_decided_at IS NOT NULL) = coalesce(vat_status <> 'pending', false)),
-    CONSTRAINT fk_tax_profiles_account_id FOREIGN KEY(account_id) REFERENCES accounts (id)
+    CONSTRAINT pk_billing_details PRIMARY KEY (account_id),
+    CONSTRAINT fk_billing_details_account_id FOREIGN KEY(account_id) REFERENCES accounts (id)
 );
 
 CREATE TABLE unpaid_retries (
@@ -112,6 +99,31 @@ CREATE INDEX ix_unpaid_uses_charge ON unpaid_uses (account_id, charge_at, used_a
 CREATE INDEX ix_unpaid_uses_tried ON unpaid_uses (account_id, tried_at) WHERE tried_at IS NOT NULL;
 
 CREATE INDEX ix_unpaid_uses_untold ON unpaid_uses (account_id, overdue_at) WHERE told_at IS NULL;
+
+CREATE TABLE invoice_documents (
+    id UUID NOT NULL,
+    account_id UUID NOT NULL,
+    invoice_id UUID NOT NULL,
+    kind TEXT NOT NULL,
+    etag TEXT NOT NULL,
+    content BYTEA NOT NULL,
+    rendered_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    CONSTRAINT pk_invoice_documents PRIMARY KEY (id),
+    CONSTRAINT fk_invoice_documents_invoice_id_account_id FOREIGN KEY(invoice_id, account_id) REFERENCES invoices (id, account_id),
+    CONSTRAINT uq_invoice_documents_invoice_id_kind UNIQUE (invoice_id, kind),
+    CONSTRAINT fk_invoice_documents_account_id FOREIGN KEY(account_id) REFERENCES accounts (id),
+    CONSTRAINT fk_invoice_documents_invoice_id FOREIGN KEY(invoice_id) REFERENCES invoices (id)
+);
+
+CREATE TABLE invoice_snapshots (
+    invoice_id UUID NOT NULL,
+    account_id UUID NOT NULL,
+    content JSONB NOT NULL,
+    CONSTRAINT pk_invoice_snapshots PRIMARY KEY (invoice_id),
+    CONSTRAINT fk_invoice_snapshots_invoice_id_account_id FOREIGN KEY(invoice_id, account_id) REFERENCES invoices (id, account_id),
+    CONSTRAINT fk_invoice_snapshots_invoice_id FOREIGN KEY(invoice_id) REFERENCES invoices (id),
+    CONSTRAINT fk_invoice_snapshots_account_id FOREIGN KEY(account_id) REFERENCES accounts (id)
+);
 
 CREATE TABLE subscription_changes (
     id UUID NOT NULL,

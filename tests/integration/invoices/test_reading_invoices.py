@@ -19,7 +19,8 @@ async def test_an_invoice_shows_what_was_billed_and_how_it_was_paid(actors: Acto
     assert (shown["amount_due"], shown["amount_paid"], shown["amount_remaining"]) == (4900, 4900, 0)
     assert (shown["currency"], shown["issued_on"]) == ("USD", "2027-01-01")
     assert shown["paid_at"] == shown["created_at"] == "2027-01-01T10:00:00Z"
-    assert (shown["invoice_pdf_url"], shown["stripe_invoice_id"]) == (None, None)
+    assert shown["invoice_pdf_url"] == f"/api/v1{LIST}/{shown['invoice_id']}/pdf"
+    assert shown["stripe_invoice_id"] is None
 
     detail = await customer.ask("GET", f"{LIST}/{shown['invoice_id']}", status=200)
 

@@ -1,0 +1,19 @@
+"""The customer's wishes for its invoices: one row per account that has said anything."""
+
+from billing.core import columns as c
+
+billing_details = c.table(
+    "billing_details",
+    c.account(primary_key=True),
+    c.text("legal_name", nullable=True),
+    # The address on its invoices, where it is not the default one.
+    c.uuid("address_id", nullable=True),
+    c.text("billing_email", nullable=True),
+    c.json("cc_emails", server_default="[]"),
+    # What its invoices carry unless one of them says otherwise.
+    c.text("po_number", nullable=True),
+    c.text("memo", nullable=True),
+    # A list of {name, value}.
+    c.json("custom_fields", server_default="[]"),
+    c.instant("updated_at"),
+)

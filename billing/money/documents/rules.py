@@ -1,0 +1,234 @@
+"""Documents of an invoice as texts: what stands where, from frozen rows. Pure."""
+
+from collections.abc import Iterable, Sequence
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any, Final
+
+from billing.core.money import exponent
+from billing.money.invoices.schemas import CreditNote, Invoice, InvoiceLine
+
+_NO_INVOICE: Final = "Not an invoice yet: its number comes when it is paid or sent."
+_COLUMNS: Final = ("Description", "Quantity", "Unit price", "Amount")
+_REASONS: Final = {
+    "reverse_charge": "Reverse charge: the customer accounts for this tax",
+    "exempt": "The customer is exempt",
+}
+"""Sentences that the reason of a tax of nothing has on the document."""
+
+
+def invoice(
+    made: Invoice, lines: Sequence[InvoiceLine], snapshot: dict[str, Any]
+) -> dict[str, Any]:
+    """An invoice as it was finalized; a draft is a pro-forma."""
+    is_draft = made.number is None
+    number = made.number or made.payment_reference or "draft"
+    due = snapshot["amount_due_minor"] - snapshot["amount_paid_minor"]
+    issued = made.issued_on or made.created_at.date()
+    facts = [("Date" if is_draft else "Issued", _day(issued))]
+    if made.due_at is not None and due:
+        facts.append(("Due", _day(made.due_at)))
+    if made.payment_reference is not None:
+        facts.append(("Payment reference", made.payment_reference))
+    headline = (
+        f"{_money(due, made.currency)} due" if due else f"{_money(0, made.currency)} due: paid"
+    )
+    return _document(
+        snapshot,
+        heading="Pro-forma invoice" if is_draft else "Invoice",
+        notice=_NO_INVOICE if is_draft else None,
+        number=number,
+        issued=issued,
+        facts=facts,
+        headline=headline,
+        lines=[_line(one, made.currency) for one in lines],
+        totals=_totals(made, snapshot),
+        taxes=_taxes(lines, made.currency),
+    )  # fmt: skip
+
+
+def credit_note(note: CreditNote, of: Invoice, snapshot: dict[str, Any]) -> dict[str, Any]:
+    """A credit note, to the customer of the invoice that it corrects."""
+    issued = note.issued_on or note.created_at.date()
+    amount = _money(note.amount_minor, note.currency)
+    return _document(
+        snapshot,
+        heading="Credit note",
+        number=note.number or "",
+        issued=issued,
+        facts=[("Issued", _day(issued)), ("Corrects", of.number or "")],
+        headline=f"{amount} credited",
+        lines=[_row(f"Credit for invoice {of.number}: {note.reason}", amount=amount)],
+        totals=[_total("Credited", note.amount_minor, note.currency, strong=True)],
+    )  # fmt: skip
+
+
+def receipt(
+    of: Invoice,
+    paid_at: datetime,
+    payments: Iterable[tuple[datetime, str, int]],
+    snapshot: dict[str, Any],
+) -> dict[str, Any]:
+    """A receipt: each payment with its day, how it was paid, and how much came."""
+    totals = [_total("Invoice total", of.total_minor, of.currency)]
+    applied = snapshot["balance_applied_minor"]
+    if applied:
+        totals.append(_total("From the money balance", -applied, of.currency))
+    if of.amount_credited_minor:
+        totals.append(_total("Credited", -of.amount_credited_minor, of.currency))
+    totals.append(_total("Amount paid", of.amount_paid_minor, of.currency, strong=True))
+    return _document(
+        snapshot,
+        heading="Receipt",
+        number=of.number or "",
+        issued=paid_at.date(),
+        facts=[("Paid", _day(paid_at)), ("Invoice", of.number or ""),
+               ("Invoice date", _day(of.issued_on) if of.issued_on else "")],
+        headline=f"{_money(of.amount_paid_minor, of.currency)} paid on {_day(paid_at)}",
+        columns=("Payment", "", "", "Amount"),
+        lines=[
+            _row(f"{how}, {_day(at)}", amount=_money(minor, of.currency))
+            for at, how, minor in payments
+        ],
+        totals=totals,
+    )  # fmt: skip
+
+
+def _document(
+    snapshot: dict[str, Any],
+    *,
+    facts: list[tuple[str, str]],
+    issued: date,
+    lines: list[dict[str, Any]],
+    totals: list[dict[str, Any]],
+    **more: Any,
+) -> dict[str, Any]:
+    """The parts that every document has."""
+    issuer, customer = snapshot["issuer"], snapshot["customer"]
+    named = [(one["name"], one["value"]) for one in customer.get("custom_fields", ())]
+    if snapshot.get("po_number"):
+        facts = [*facts, ("PO number", snapshot["po_number"])]
+    return {
+        "notice": None,
+        "taxes": [],
+        "columns": _COLUMNS,
+        "issuer": _party(issuer, issuer.get("name") or "durable-billing"),
+        "customer": _party(customer, customer["name"]),
+        "customer_caption": "Billed to",
+        "facts": [("Number", more["number"]), *facts, *named],
+        "footer": issuer.get("footer", ""),
+        "issued_on": issued.isoformat(),
+        "lines": lines,
+        "totals": totals,
+        "notes": [{"caption": "Memo", "text": snapshot["memo"]}] if snapshot.get("memo") else [],
+        **more,
+    }
+
+
+def _party(who: dict[str, Any], name: str) -> list[str]:
+    """The lines of an address block."""
+    address = who.get("address") or {}
+    city = " ".join(filter(None, (address.get("postal_code"), address.get("city"))))
+    country = address.get("country") or who.get("country")
+    return list(
+        filter(
+            None,
+            (
+                name, address.get("line1"), address.get("line2"), city,
+                address.get("state"), country,
+                who.get("email"), *(who.get("tax_ids") or ()),
+            ),
+        )
+    )  # fmt: skip
+
+
+def _line(line: InvoiceLine, currency: str) -> dict[str, Any]:
+    more = [
+        f"Discount {one['code']}: {_money(-one['amount_minor'], currency)}"
+        for one in line.discounts
+    ]
+    return _row(
+        line.description,
+        quantity=f"{line.quantity.normalize():,f}",
+        unit=_unit(line.unit_amount, currency),
+        amount=_money(line.amount_minor, currency),
+        more=more,
+    )
+
+
+def _row(
+    description: str, *, amount: str, quantity: str = "", unit: str = "", more: Sequence[str] = ()
+) -> dict[str, Any]:
+    return {
+        "description": description, "quantity": quantity, "unit": unit, "amount": amount,
+        "more": list(more),
+    }  # fmt: skip
+
+
+def _totals(made: Invoice, snapshot: dict[str, Any]) -> list[dict[str, Any]]:
+    """From the sum of the lines to what is still to be paid."""
+    parts = [
+        ("Subtotal", made.subtotal_minor, made.subtotal_minor != made.total_minor),
+        ("Discounts", -made.discount_minor, made.discount_minor != 0),
+        ("Tax", made.tax_minor, made.tax_minor != 0),
+        ("Of which in the prices", -made.tax_included_minor, made.tax_included_minor != 0),
+    ]
+    applied, paid = snapshot["balance_applied_minor"], snapshot["amount_paid_minor"]
+    due = snapshot["amount_due_minor"]
+    carried = made.total_minor - applied - due
+    after = [
+        ("From the money balance", -applied, applied != 0),
+        ("Carried to the next invoice", -carried, carried != 0),
+        ("Paid", -paid, paid != 0),
+    ]
+    return [
+        *(_total(name, minor, made.currency) for name, minor, is_there in parts if is_there),
+        _total("Total", made.total_minor, made.currency, strong=True),
+        *(_total(name, minor, made.currency) for name, minor, is_there in after if is_there),
+        _total("Amount due", due - paid, made.currency, strong=True),
+    ]
+
+
+def _total(name: str, minor: int, currency: str, *, strong: bool = False) -> dict[str, Any]:
+    return {"name": name, "amount": _money(minor, currency), "strong": strong}
+
+
+def _taxes(lines: Sequence[InvoiceLine], currency: str) -> list[dict[str, Any]]:
+    """A row per tax: its name and rate, the amount it is on, and what it comes to."""
+    sums: dict[tuple[str, ...], list[int]] = {}
+    for line in lines:
+        for tax in line.taxes:
+            key = (tax["name"], tax["jurisdiction"], str(tax["rate"]), tax.get("reason") or "")
+            known = sums.setdefault(key, [0, 0])
+            included = tax["amount_minor"] if tax["inclusive"] else 0
+            known[0] += line.amount_minor - line.discount_minor - included
+            known[1] += tax["amount_minor"]
+    return [
+        {
+            "name": f"{name}, {where}",
+            "rate": f"{Decimal(rate).normalize():f} %",
+            "base": _money(base, currency),
+            "amount": _money(minor, currency),
+            "more": [_REASONS.get(reason, reason.replace("_", " "))] if reason else [],
+        }
+        for (name, where, rate, reason), (base, minor) in sums.items()
+    ]
+
+
+def _money(minor: int, currency: str) -> str:
+    """`1,234.50 EUR`, with the currency's own number of decimals."""
+    digits = exponent(currency)
+    return f"{Decimal(minor).scaleb(-digits):,.{digits}f} {currency}"
+
+
+def _unit(minor: Decimal, currency: str) -> str:
+    """A price of one, which may be finer than what can be paid."""
+    digits = exponent(currency)
+    amount = f"{minor.scaleb(-digits).normalize():,f}"
+    whole, _, fraction = amount.partition(".")
+    fraction = fraction.ljust(digits, "0")
+    return f"{whole}.{fraction} {currency}" if fraction else f"{whole} {currency}"
+
+
+def _day(on: date) -> str:
+    return f"{on:%-d %b %Y}"

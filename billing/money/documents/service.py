@@ -1,0 +1,102 @@
+"""Documents of invoices: each is rendered once, on the first request for it, and then kept.
+
+What they show was frozen with the number, so it makes no difference when that is.
+"""
+
+import hashlib
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.core import ids
+from billing.core.errors import Conflict, NotFound
+from billing.money.documents import rules, store
+from billing.money.documents.press import Press
+from billing.money.documents.schemas import Document, Printed
+from billing.money.invoices import snapshots
+from billing.money.invoices import store as invoice_store
+from billing.money.invoices.schemas import CreditNote, Invoice
+
+INVOICE: Final = "invoice"
+RECEIPT: Final = "receipt"
+Transaction = Callable[[], AbstractAsyncContextManager[AsyncConnection]]
+
+
+async def document(opened: Transaction, press: Press, invoice_id: UUID, kind: str) -> Document:
+    """The document: `invoice`, `receipt`, or a credit note by its id. No transaction is open
+    while it is rendered.
+
+    Errors: INVOICE_NOT_FOUND, CREDIT_NOTE_NOT_FOUND, INVOICE_STATE, DOCUMENT_UNAVAILABLE.
+    """
+    async with opened() as connection:
+        invoice = await invoice_store.get(connection, invoice_id)
+        known = await store.find(connection, invoice_id, kind)
+        if known is not None:
+            return known
+        printed = await _composed(connection, invoice, kind)
+    content = await press.render(printed)
+    made = Document(etag=hashlib.sha256(content).hexdigest(), content=content)
+    if invoice.number is None:
+        return made
+    async with opened() as connection:
+        return await store.keep(connection, invoice.account_id, invoice_id, kind, made)
+
+
+async def _composed(connection: AsyncConnection, invoice: Invoice, kind: str) -> Printed:
+    """The texts of a document and its logo."""
+    if invoice.status == "void" and invoice.number is None:
+        raise _not_made(invoice, "was never sent")
+    snapshot = await _snapshot(connection, invoice)
+    if kind == INVOICE:
+        lines = await invoice_store.lines(connection, invoice.id)
+        content = rules.invoice(invoice, lines, snapshot)
+    elif kind == RECEIPT:
+        paid_at = _paid_at(invoice)
+        payments = await store.paid(connection, invoice.id, paid_at)
+        content = rules.receipt(invoice, paid_at, payments, snapshot)
+    else:
+        note = await _credit_note(connection, invoice.id, kind)
+        content = rules.credit_note(note, invoice, snapshot)
+    logo = await store.logo(connection, snapshot["issuer"].get("logo"))
+    return Printed(content=content, logo=logo)
+
+
+def _paid_at(invoice: Invoice) -> datetime:
+    if invoice.paid_at is None:
+        raise _not_made(invoice, "has no receipt")
+    return invoice.paid_at
+
+
+def _not_made(invoice: Invoice, why: str) -> Conflict:
+    return Conflict(
+        "INVOICE_STATE",
+        f"an invoice that is {invoice.status} {why}",
+        invoice_status=invoice.status,
+    )
+
+
+async def _snapshot(connection: AsyncConnection, invoice: Invoice) -> dict[str, Any]:
+    """The frozen one. A draft has none yet; one of the release before is frozen as of today."""
+    known = await snapshots.get(connection, invoice.id)
+    if known is not None:
+        return known
+    amounts = {
+        "applied": invoice.balance_applied_minor,
+        "due": invoice.amount_due_minor,
+        "paid": invoice.amount_paid_minor,
+    }
+    if invoice.number is not None:
+        await snapshots.keep(connection, invoice_id=invoice.id, at=invoice.created_at, **amounts)
+    return await snapshots.of_today(connection, invoice.id, **amounts)
+
+
+async def _credit_note(connection: AsyncConnection, invoice_id: UUID, name: str) -> CreditNote:
+    note_id = ids.parse(ids.CREDIT_NOTE, name)
+    for row in await invoice_store.credit_notes_of(connection, invoice_id):
+        if row["id"] == note_id:
+            return CreditNote.model_validate(row)
+    raise NotFound("CREDIT_NOTE_NOT_FOUND", "no such credit note")

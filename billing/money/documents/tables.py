@@ -1,0 +1,21 @@
+"""Documents that were rendered: each once, and served from here ever after."""
+
+from sqlalchemy import LargeBinary
+from sqlalchemy import UniqueConstraint as Unique
+
+from billing.core import columns as c
+
+invoice_documents = c.table(
+    "invoice_documents",
+    c.row_id(),
+    c.account(),
+    c.reference("invoice_id", "invoices.id"),
+    # invoice, receipt, or the id of a credit note.
+    c.text("kind"),
+    c.text("etag"),
+    c.column("content", LargeBinary),
+    c.instant("rendered_at"),
+    c.same_account("invoice_id", "invoices"),
+    Unique("invoice_id", "kind"),
+    info={"append_only": True},
+)

@@ -1,0 +1,79 @@
+"""Snapshots of the seller and the customer, kept with an invoice when it gets its number."""
+
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import select, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.core.prepared import Prepared, given
+from billing.money.invoices.tables import invoice_snapshots
+
+_CONTENT: Final = """
+    SELECT v.id AS invoice_id, a.id AS account_id, jsonb_strip_nulls(jsonb_build_object(
+        'issuer', jsonb_build_object(
+            'name', i.name, 'address', i.address, 'tax_ids', i.tax_ids, 'email', i.email,
+            'footer', i.footer, 'logo', i.logo),
+        'customer', jsonb_build_object(
+            'name', coalesce(d.legal_name, a.name, a.external_id),
+            'email', coalesce(d.billing_email, a.email), 'country', a.country,
+            'address', CASE WHEN b.id IS NOT NULL THEN jsonb_build_object(
+                'line1', b.line1, 'line2', b.line2, 'city', b.city, 'state', b.state,
+                'postal_code', b.postal_code, 'country', b.country) END,
+            'custom_fields', d.custom_fields),
+        'po_number', coalesce(v.po_number, d.po_number),
+        'memo', coalesce(v.memo, d.memo),
+        'balance_applied_minor', CAST(:applied AS bigint),
+        'amount_due_minor', CAST(:due AS bigint),
+        'amount_paid_minor', CAST(:paid AS bigint))) AS content
+    FROM invoices v
+    JOIN accounts a ON a.id = v.account_id
+    LEFT JOIN issuers i ON i.id = coalesce(
+        v.issuer_id, (SELECT x.id FROM issuers x WHERE x.is_default))
+    LEFT JOIN billing_details d ON d.account_id = a.id
+    LEFT JOIN billing_addresses b ON b.id = coalesce(
+        d.address_id,
+        (SELECT x.id FROM billing_addresses x WHERE x.account_id = a.id AND x.is_default))
+    WHERE v.id = :invoice_id
+"""
+_KEEP: Final = Prepared(
+    text(
+        f"INSERT INTO invoice_snapshots (invoice_id, account_id, content) {_CONTENT}"
+        " ON CONFLICT DO NOTHING"
+    )
+)
+_OF_TODAY: Final = Prepared(text(_CONTENT))
+_GET: Final = Prepared(
+    select(invoice_snapshots.c.content).where(invoice_snapshots.c.invoice_id == given("invoice_id"))
+)
+
+
+async def keep(
+    connection: AsyncConnection,
+    *,
+    invoice_id: UUID,
+    applied: int,
+    due: int,
+    paid: int,
+    at: datetime,  # noqa: ARG001 - every verb is given it
+) -> None:
+    """Keep the seller, the customer and the amounts as they are now, once per invoice."""
+    await _KEEP.send(connection, invoice_id=invoice_id, applied=applied, due=due, paid=paid)
+
+
+async def get(connection: AsyncConnection, invoice_id: UUID) -> dict[str, Any] | None:
+    """The snapshot of a numbered invoice; None of one that the release before has numbered."""
+    found: dict[str, Any] | None = await _GET.scalar(connection, invoice_id=invoice_id)
+    return found
+
+
+async def of_today(
+    connection: AsyncConnection, invoice_id: UUID, *, applied: int, due: int, paid: int
+) -> dict[str, Any]:
+    """The same as it would be now, of a draft."""
+    row = await _OF_TODAY.one(
+        connection, invoice_id=invoice_id, applied=applied, due=due, paid=paid
+    )
+    content: dict[str, Any] = row["content"]
+    return content

@@ -1,0 +1,12 @@
+"""Verbs of whoever may number an invoice, for the engines of its matters."""
+
+from typing import Final
+
+from billing.money.invoices import snapshots, store
+from billing.money.invoices.transitions import KEEP_SNAPSHOT
+from billing.platform.decisions.writer import ISSUE, Verb
+
+NUMBERING: Final[dict[str, Verb]] = {
+    ISSUE: store.issue_number,
+    KEEP_SNAPSHOT: snapshots.keep,
+}

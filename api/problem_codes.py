@@ -121,6 +121,7 @@ CODES: Final[dict[str, Problem]] = {
     "PAYMENT_METHOD_REQUIRED": Problem(409, "the account has no saved card"),
     "SETUP_INTENT_NOT_FOUND": Problem(404, "no such setup intent"),
     "SETUP_INTENT_INCOMPLETE": Problem(409, "no card was saved: the setup intent is waiting"),
+    "PAYMENT_METHOD_IS_DEFAULT": Problem(409, "the default is charged first: name another"),
     "PAYMENT_METHOD_IN_USE": Problem(409, "an open subscription pays with this method"),
     # Webhooks
     "INVALID_SIGNATURE": Problem(400, "webhook refused: no signature matches"),

@@ -91,6 +91,7 @@ class MethodAnswer(Answer):
     country: str | None
     label: str | None
     is_default: bool
+    is_backup: bool
     created_at: datetime
 
 
@@ -276,6 +277,46 @@ async def choose_default_method(
             changed = await methods.choose(connection, method_id, at)
             method = await methods.get(connection, method_id)
         await _notify(call, changed)
+        return claim.answer(200, MethodAnswer.of(method))
+
+
+@router.post(
+    "/billing/payment-methods/{payment_method_id}/backup",
+    response_model=MethodAnswer,
+    responses=responses(
+        "PAYMENT_METHOD_NOT_FOUND", "PAYMENT_METHOD_IS_DEFAULT", "MERCHANT_NOT_FOUND", *KEYED
+    ),
+)
+async def choose_backup_method(
+    payment_method_id: str, call: BillingCall, once: OptionalKey
+) -> Response:
+    """Charge this method for open invoices whose card the bank has refused for good [K6].
+
+    An account has one backup: this one takes the place of another.
+    """
+    async with once.claim(call) as claim:
+        method_id = _decode(payment_method_id)
+        async with call.transaction() as connection:
+            at = await clock.now(connection, call.account.id)
+            changed = await methods.choose_backup(connection, method_id, at)
+            method = await methods.get(connection, method_id)
+        await _notify(call, changed)
+        return claim.answer(200, MethodAnswer.of(method))
+
+
+@router.delete(
+    "/billing/payment-methods/{payment_method_id}/backup",
+    response_model=MethodAnswer,
+    responses=responses("PAYMENT_METHOD_NOT_FOUND", "MERCHANT_NOT_FOUND", *KEYED),
+)
+async def end_backup_method(
+    payment_method_id: str, call: BillingCall, once: OptionalKey
+) -> Response:
+    """Let the method be the backup no more; it stays saved."""
+    async with once.claim(call) as claim:
+        async with call.transaction() as connection:
+            at = await clock.now(connection, call.account.id)
+            method = await methods.end_backup(connection, _decode(payment_method_id), at)
         return claim.answer(200, MethodAnswer.of(method))
 
 

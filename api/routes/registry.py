@@ -29,6 +29,7 @@ from api.routes import (
     reports,
     subscription_changes,
     subscriptions,
+    taxes,
     timeline,
     top_ups,
     trials,
@@ -52,6 +53,7 @@ from api.routes.admin import (
 from api.routes.admin import catalog as admin_catalog
 from api.routes.admin import credits as admin_credits
 from api.routes.admin import payments as admin_payments
+from api.routes.admin import taxes as admin_taxes
 from api.routes.base import PREFIX
 
 OPEN: Final[tuple[APIRouter, ...]] = (health.router, meta.router)
@@ -61,13 +63,13 @@ _STAY: Final = (f"{PREFIX}/admin/", f"{PREFIX}/webhooks/")
 # The OpenAPI document has this order.
 _BILLING: Final = (
     usage, quotas, purchases, trials, subscriptions, subscription_changes, payment_methods,
-    addresses, invoices, invoice_documents, overdue, payments, balance, webhooks, catalog, holds,
-    credits, top_ups, timeline, usage_reads, usage_sums, budgets, forecasts, reports,
+    addresses, taxes, invoices, invoice_documents, overdue, payments, balance, webhooks, catalog,
+    holds, credits, top_ups, timeline, usage_reads, usage_sums, budgets, forecasts, reports,
     recommendations, billing_records, overview, proofs,
 )  # fmt: skip
 _OPERATORS: Final = (
     integrity, clock, admin_payments, dunning, matters, inbox, admin_credits, balances, thresholds,
-    accounts, admin_catalog, products, limit_overrides,
+    accounts, admin_catalog, admin_taxes, products, limit_overrides,
 )  # fmt: skip
 ROUTERS: Final[tuple[APIRouter, ...]] = tuple(part.router for part in (*_BILLING, *_OPERATORS))
 

@@ -133,6 +133,7 @@ def upgrade() -> None:
     _hold_references_to_one_account()
     _add_rights()
     _subscriptions()
+    _backup_methods()
     op.execute(_WIDER)
     op.add_column(
         "meters",
@@ -196,6 +197,18 @@ def _subscriptions() -> None:
         op.execute(f"ALTER TABLE subscriptions VALIDATE CONSTRAINT {name}")
 
 
+def _backup_methods() -> None:
+    """One method of an account may be its backup."""
+    op.add_column(
+        "payment_methods",
+        sa.Column("is_backup", sa.Boolean, nullable=False, server_default="false"),
+    )
+    op.create_index(
+        "uq_payment_methods_backup", "payment_methods", ["account_id"], unique=True,
+        postgresql_where=sa.text("is_backup AND status = 'active'"),
+    )  # fmt: skip
+
+
 def _hold_references_to_one_account() -> None:
     for table in _REFERRED:
         op.create_unique_constraint(f"uq_{table}_id_account_id", table, ["id", "account_id"])
@@ -244,6 +257,9 @@ def _describe_documents() -> None:
 
 
 def _sum_discounts_and_taxes() -> None:
+    for table in ("plans", "credit_packages", "purchases"):
+        kind = Column("tax_category", Text, nullable=False, server_default="standard")
+        op.add_column(table, kind)
     for table in ("invoices", "invoice_lines"):
         for name in ("discount_minor", "tax_minor", "tax_included_minor"):
             if (table, name) != ("invoices", "tax_minor"):

@@ -12,6 +12,8 @@ from billing.catalog.plans.schemas import CreditCost, Pack, Plan, Price
 from billing.catalog.plans.spec import CatalogSpec, CostSpec, PackSpec, PlanSpec, PriceSpec
 from billing.catalog.products import changes as product_changes
 from billing.catalog.products.changes import Metering, MeteringChange
+from billing.catalog.taxes import changes as tax_changes
+from billing.catalog.taxes.changes import CurrentTaxes, TaxChange
 from billing.core.money import show_decimal, show_money
 from billing.core.periods import Interval
 
@@ -19,7 +21,8 @@ from billing.core.periods import Interval
 VERSIONED: Final = (
     "family", "name", "description", "features", "limits", "add_ons", "trial_days",
     "monthly_credits", "billing_threshold", "allowance", "past_due_access", "unpaid_limit",
-    "trial_end_behavior", "unpaid_days", "dunning", "rollover", "stripe_product_id",
+    "trial_end_behavior", "unpaid_days", "dunning", "rollover", "tax_category",
+    "stripe_product_id",
 )  # fmt: skip
 
 PriceKey = tuple[Literal["plan", "pack"], str, str, Interval | None]
@@ -44,6 +47,7 @@ class Current:
     prices: Mapping[PriceKey, Price]
     sold: Mapping[PriceKey, Sold]
     metering: Metering
+    taxes: CurrentTaxes
     default_plan: str | None = None
 
 
@@ -183,7 +187,8 @@ class DefaultPlanChange:
         return f"default plan, of accounts without a subscription: {self.new or 'none'}"
 
 
-Change = PlanChange | PriceChange | PackChange | CostChange | DefaultPlanChange | MeteringChange
+CatalogChange = PlanChange | PriceChange | PackChange | CostChange | DefaultPlanChange
+Change = CatalogChange | MeteringChange | TaxChange
 
 
 def compare(wanted: CatalogSpec, current: Current) -> list[Change]:
@@ -196,6 +201,7 @@ def compare(wanted: CatalogSpec, current: Current) -> list[Change]:
     for operation, cost in wanted.credit_costs.items():
         changes += compare_cost(operation, cost, current)
     changes += product_changes.compare(wanted.meters, wanted.products, current.metering)
+    changes += tax_changes.compare(wanted.taxes, current.taxes)
     changes += compare_default(wanted.default_key, current)
     return changes + _retired(wanted, current)
 
@@ -224,7 +230,7 @@ def compare_plan(key: str, new: PlanSpec, position: int, current: Current) -> li
 def compare_pack(key: str, new: PackSpec, position: int, current: Current) -> list[Change]:
     """The changes of one pack and its prices."""
     old = current.packs.get(key)
-    terms = ("name", "description", "credits", "is_active")
+    terms = ("name", "description", "credits", "tax_category", "is_active")
     changes: list[Change] = []
     same = old and all(getattr(old, name) == getattr(new, name) for name in terms)
     if not (same and old and old.position == position):

@@ -113,6 +113,8 @@ class Plan(_Frozen):
     """A subscription that stays `unpaid` for so long ends by itself."""
     dunning: DunningPolicy
     rollover: Rollover
+    tax_category: Name = "standard"
+    """The kind of goods that its lines are, where tax rates differ."""
     stripe_product_id: str | None
     position: int
     is_active: bool
@@ -144,6 +146,7 @@ class Pack(_Frozen):
     name: str
     description: str
     credits: Amount
+    tax_category: Name = "standard"
     position: int
     is_active: bool
     created_at: AwareDatetime

@@ -8,11 +8,14 @@ from collections.abc import Mapping, Sequence
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.catalog.plans import changes as plan_changes
-from billing.catalog.plans import store
+from billing.catalog.plans import store, writer
 from billing.catalog.plans.changes import Change, PriceKey, Sold
 from billing.catalog.plans.spec import CatalogSpec, CostSpec, PackSpec, PlanSpec
 from billing.catalog.products import changes as product_changes
 from billing.catalog.products.spec import MeterSpec, ProductSpec
+from billing.catalog.taxes import changes as tax_changes
+from billing.catalog.taxes import store as tax_store
+from billing.catalog.taxes.spec import JurisdictionSpec
 from billing.core.clock import real_now
 from billing.core.errors import NotFound
 from billing.platform.audit import service as audit
@@ -29,7 +32,7 @@ async def apply(
     connection: AsyncConnection, wanted: CatalogSpec, sold: Mapping[PriceKey, Sold]
 ) -> list[Change]:
     """Make the database sell exactly `wanted`; answers what was changed. Repeatable."""
-    await store.lock(connection)
+    await writer.lock(connection)
     return await _write(connection, await diff(connection, wanted, sold))
 
 
@@ -37,7 +40,7 @@ async def put_plan(
     connection: AsyncConnection, key: str, plan: PlanSpec, sold: Mapping[PriceKey, Sold]
 ) -> list[Change]:
     """Add a plan or write its next version; a changed price touches new subscribers only [B11]."""
-    await store.lock(connection)
+    await writer.lock(connection)
     current = await store.current(connection, sold)
     known = current.plans.get(key)
     position = known.position if known else len(current.plans)
@@ -49,7 +52,7 @@ async def put_default(connection: AsyncConnection, key: str | None) -> list[Chan
 
     Errors: PLAN_NOT_FOUND.
     """
-    await store.lock(connection)
+    await writer.lock(connection)
     current = await store.current(connection)
     if key is not None and key not in current.plans:
         raise NotFound("PLAN_NOT_FOUND", "no such plan")
@@ -58,7 +61,7 @@ async def put_default(connection: AsyncConnection, key: str | None) -> list[Chan
 
 async def put_pack(connection: AsyncConnection, key: str, pack: PackSpec) -> list[Change]:
     """Add or change a credit pack; purchases under way keep what they were started with."""
-    await store.lock(connection)
+    await writer.lock(connection)
     current = await store.current(connection)
     known = current.packs.get(key)
     position = known.position if known else len(current.packs)
@@ -67,14 +70,14 @@ async def put_pack(connection: AsyncConnection, key: str, pack: PackSpec) -> lis
 
 async def put_cost(connection: AsyncConnection, operation: str, cost: CostSpec) -> list[Change]:
     """Set what an operation costs in credits [F5]."""
-    await store.lock(connection)
+    await writer.lock(connection)
     current = await store.current(connection)
     return await _write(connection, plan_changes.compare_cost(operation, cost, current))
 
 
 async def put_meter(connection: AsyncConnection, key: str, meter: MeterSpec) -> list[Change]:
     """Add or change what is counted, and the names callers use for it."""
-    await store.lock(connection)
+    await writer.lock(connection)
     current = await store.current(connection)
     return await _write(connection, product_changes.compare_meter(key, meter, current.metering))
 
@@ -84,17 +87,34 @@ async def put_product(connection: AsyncConnection, key: str, product: ProductSpe
 
     Errors: METER_NOT_FOUND.
     """
-    await store.lock(connection)
+    await writer.lock(connection)
     current = await store.current(connection)
     if product.meter not in current.metering.meters:
         raise NotFound("METER_NOT_FOUND", "no such meter")
     return await _write(connection, product_changes.compare_product(key, product, current.metering))
 
 
+async def put_jurisdiction(
+    connection: AsyncConnection, key: str, jurisdiction: JurisdictionSpec
+) -> list[Change]:
+    """Collect tax for a country or region, or change its rates for later drafts [L5]."""
+    await writer.lock(connection)
+    current = await tax_store.current(connection)
+    found = tax_changes.compare_jurisdiction(key, jurisdiction, current)
+    return await _write(connection, found)
+
+
+async def put_inclusion(connection: AsyncConnection, currencies: Sequence[str]) -> list[Change]:
+    """Set the currencies whose prices hold their tax."""
+    await writer.lock(connection)
+    current = await tax_store.current(connection)
+    return await _write(connection, tax_changes.compare_inclusion(currencies, current))
+
+
 async def _write(connection: AsyncConnection, changes: Sequence[Change]) -> list[Change]:
     at = real_now()
     for change in changes:
-        await store.write(connection, change, at)
+        await writer.write(connection, change, at)
         await audit.record(
             connection,
             account_id=None,

@@ -22,6 +22,8 @@ from billing.catalog.plans.schemas import AddOn, Currency, DunningPolicy, Limit,
 from billing.catalog.products.schemas import Name
 from billing.catalog.products.spec import MeterSpec, ProductKey, ProductSpec
 from billing.catalog.rating.schemas import Amount
+from billing.catalog.taxes.schemas import STANDARD
+from billing.catalog.taxes.spec import TaxesSpec
 from billing.core.currencies import is_known
 from billing.core.periods import Interval
 
@@ -84,6 +86,7 @@ class PlanSpec(_Spec):
     unpaid_days: Annotated[int, Field(ge=1, le=730)] = 60
     dunning: DunningPolicy = DunningPolicy()
     rollover: Rollover = Rollover()
+    tax_category: Name = STANDARD
     stripe_product_id: Annotated[str, StringConstraints(max_length=255)] | None = None
     is_active: bool = True
     prices: dict[Every, dict[PricedIn, OnePrice]] = {}
@@ -136,6 +139,7 @@ class PackSpec(_Spec):
     name: Words
     description: Annotated[str, StringConstraints(max_length=2000)] = ""
     credits: Annotated[Granted, Field(gt=0)]
+    tax_category: Name = STANDARD
     is_active: bool = True
     prices: dict[PricedIn, OnePrice] = {}
 
@@ -172,6 +176,7 @@ class CatalogSpec(_Spec):
     credit_costs: dict[Name, Annotated[CostSpec, BeforeValidator(_bare_cost)]] = {}
     meters: dict[Name, MeterSpec] = {}
     products: dict[ProductKey, ProductSpec] = {}
+    taxes: TaxesSpec = TaxesSpec()
 
     @model_validator(mode="after")
     def _default_plan_is_listed(self) -> Self:

@@ -38,6 +38,8 @@ plans = c.table(
     # billing.catalog.plans.schemas.DunningPolicy and Rollover, as JSON.
     c.json("dunning"),
     c.json("rollover"),
+    # The kind of goods, where tax rates differ.
+    c.text("tax_category", server_default="standard"),
     c.text("stripe_product_id", nullable=True),
     c.integer("position", server_default="0"),
     # Open to new subscribers; the ones it has keep it either way [B3].
@@ -119,6 +121,7 @@ credit_packages = c.table(
     c.text("description", server_default=""),
     # A purchase copies this number, so an edit touches later purchases only.
     c.amount("credits"),
+    c.text("tax_category", server_default="standard"),
     c.integer("position", server_default="0"),
     c.flag("is_active"),
     c.instant("created_at"),

@@ -24,6 +24,7 @@ from billing.money.card_usage.transitions import SET_STATUS, ChargeFacts
 from billing.money.invoices.writing import NUMBERING
 from billing.money.payments import reading
 from billing.money.payments.card_rules import ATTEMPT_WINDOW
+from billing.money.taxation.reading import TAXATION, shown
 from billing.platform.decisions.service import Engine, Read
 
 _LOCK_RECORD = reading.lock("billing_records")
@@ -41,6 +42,7 @@ _READ = Prepared(
            {reading.balance_entries()} AS balance_entries,
            {reading.declines()} AS declines,
            {reading.balance("b.currency")} AS balance_minor,
+           {TAXATION} AS taxation,
            {reading.EVENTS_ABOUT_PAYMENTS} AS waiting_events
     FROM billing_records r JOIN accounts a ON a.id = r.account_id
     JOIN credit_balances b ON b.account_id = r.account_id
@@ -74,6 +76,7 @@ async def read(connection: AsyncConnection, wanted: Read) -> tuple[Rows, ChargeF
         answer=wanted.answer,
         declines=reading.declines_by_card(row),
         is_test=row["is_test"],
+        taxation=shown(row["taxation"]),
         clock_at=row["clock_at"],
     )
     rows = reading.rows_of(row, ChargedUse.model_validate(row))

@@ -110,6 +110,8 @@ class Collecting(Lean):
     method_chosen_at: AwareDatetime | None = None
     method_tried: bool = False
     """True if this invoice was tried with it before."""
+    backup_since: AwareDatetime | None = None
+    """The card is the backup: instant of the hard decline of the one before it."""
     refund: GivingBack | None = None
     """Money of it that goes back to its payer."""
 
@@ -205,7 +207,17 @@ def _asked_for(c: Collecting) -> list[Step]:
     key = f"{c.invoice}/card-{c.method}"
     if c.method_chosen_at is not None and key not in c.tried and _is_new_card(c):
         steps.append(_charge(c, key, c.method_chosen_at, "try the new card", method=c.method))
+    if c.backup_since is not None and c.case is not None and _takes_backup(c.case):
+        key = f"{c.invoice}/backup-{c.method}"
+        if key not in c.tried:
+            words = "try the backup card"
+            steps.append(_charge(c, key, c.backup_since, words, method=c.method))
     return steps
+
+
+def _takes_backup(case: Case) -> bool:
+    """In its last term only what the payer asks for is tried."""
+    return case.status == "open" and not case.pursued
 
 
 def _asked_key(c: Collecting) -> str:

@@ -132,7 +132,7 @@ def _try(owed: Owed, payment: Payment, attempt: Attempt, step: Step, *, again: b
 
 
 def _card(w: Work[CollectFacts], owed: Owed, step: Step) -> Method | None:
-    """The card of this step: the new one, the one asked for, the payment's, the default."""
+    """The card of this step: the new one, the one asked for, the payment's, the charged one."""
     named = None
     if step.method is not None:
         named = ids.decode(ids.PAYMENT_METHOD, step.method)
@@ -141,7 +141,7 @@ def _card(w: Work[CollectFacts], owed: Owed, step: Step) -> Method | None:
     elif owed.invoice.status == "draft" and owed.live is not None:
         named = owed.live.payment_method_id
     if named is None:
-        return payments.charged_card(w.rows, w.facts.own_card)
+        return payments.collecting_card(w.rows, owed, w.facts.own_card)
     return next((one for one in payments.cards(w.rows) if one.id == named), None)
 
 
@@ -162,8 +162,7 @@ def _why_not(w: Work[CollectFacts], owed: Owed, card: Method | None, step: Step)
     if is_too_large(owed.invoice.remaining_minor, owed.invoice.currency):
         return "amount_too_large"
     if step.slot is not None:
-        before = [one for one in tried if one.payment_method_id == card.id]
-        if before and before[-1].decline_class == "hard":
+        if owed.is_refused_for_good(card.id):
             return "hard_decline_before"
         down = sum(one.status == "unreached" and one.slot == step.slot for one in tried)
         if down >= PROVIDER_DOWN_TRIES:

@@ -135,12 +135,17 @@ def _tries(owed: Owed) -> dict[str, object]:
 
 
 def _card(rows: Rows, owed: Owed, own_card: UUID | None) -> dict[str, object]:
-    card = payments.charged_card(rows, own_card)
+    card = payments.collecting_card(rows, owed, own_card)
     if card is None or card.barred_at is not None:
         return {}
-    reached = (one for one in owed.attempts if one.status not in UNTRIED)
+    method = ids.encode(ids.PAYMENT_METHOD, card.id)
+    reached = [one for one in owed.attempts if one.status not in UNTRIED]
+    first = payments.charged_card(rows, own_card)
+    if first is not None and first.id != card.id:
+        refused = [one.finished_at for one in reached if one.payment_method_id == first.id]
+        return {"method": method, "backup_since": refused[-1]}
     return {
-        "method": ids.encode(ids.PAYMENT_METHOD, card.id),
+        "method": method,
         "method_chosen_at": card.chosen_at,
         "method_tried": any(one.payment_method_id == card.id for one in reached),
     }

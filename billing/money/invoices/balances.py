@@ -21,8 +21,8 @@ from billing.money.invoices.schemas import BalanceEntry
 from billing.money.invoices.tables import balance_entries
 from billing.platform.outbox import service as outbox
 
-_MONEY = Prepared(
-    select(func.coalesce(func.sum(balance_entries.c.amount_minor), 0)).where(
+MONEY = Prepared(
+    select(func.coalesce(func.sum(balance_entries.c.amount_minor), 0).label("minor")).where(
         balance_entries.c.account_id == given("account_id"),
         balance_entries.c.currency == given("in_currency"),
     )
@@ -31,7 +31,7 @@ _MONEY = Prepared(
 
 async def money(connection: AsyncConnection, account_id: UUID, currency: str) -> int:
     """The balance in minor units of a currency."""
-    return int(await _MONEY.scalar(connection, account_id=account_id, in_currency=currency))
+    return int(await MONEY.scalar(connection, account_id=account_id, in_currency=currency))
 
 
 async def read(connection: AsyncConnection, account_id: UUID) -> tuple[int, str]:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from billing.catalog.taxes.schemas import TaxRate
+from billing.catalog.taxes.schemas import STANDARD, TaxRate
 from billing.core.frozen import Frozen
 from billing.matters.effects import Row
 
@@ -28,8 +28,9 @@ class Line(BaseModel):
     period_start: AwareDatetime | None = None
     period_end: AwareDatetime | None = None
     detail: dict[str, Any] = {}
-    taxes: tuple[TaxRate, ...] = ()
-    """The rates that apply to it; of a credit line, those of the line it gives back."""
+    tax_category: str = STANDARD
+    taxes: tuple[TaxRate, ...] | None = None
+    """Of a credit line, the rates of the line it gives back; else those of its category."""
 
 
 class Discount(Frozen):

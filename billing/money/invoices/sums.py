@@ -7,11 +7,14 @@ the lines say is what the invoice says (docs/rules.md#money).
 from collections import defaultdict
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from billing.catalog.taxes.schemas import TaxRate
+from billing.catalog.taxes.rules import rates
+from billing.catalog.taxes.schemas import Taxation, TaxRate
 from billing.core.money import round_exact, round_minor, split
 from billing.money.invoices.schemas import Discount, Line
+
+NO_TAX: Final = Taxation()
 
 
 class SummedLine(NamedTuple):
@@ -34,14 +37,23 @@ class SummedLine(NamedTuple):
         return self.line.amount_minor - self.discount_minor + added
 
 
-def sum_lines(lines: Sequence[Line], discounts: Sequence[Discount] = ()) -> list[SummedLine]:
+def sum_lines(
+    lines: Sequence[Line],
+    discounts: Sequence[Discount] = (),
+    taxation: Taxation = NO_TAX,
+    currency: str = "",
+) -> list[SummedLine]:
     """The lines after discounts and tax, in their order."""
     off = _discounted(lines, discounts)
     net = [
         line.amount_minor - sum(one["amount_minor"] for one in taken)
         for line, taken in zip(lines, off, strict=True)
     ]
-    taxed = _taxed(lines, net)
+    asked = [
+        rates(taxation, line.tax_category, currency) if line.taxes is None else line.taxes
+        for line in lines
+    ]
+    taxed = _taxed(asked, net)
     return [
         SummedLine(
             line=line,
@@ -78,15 +90,15 @@ def _size(discount: Discount, base_minor: int) -> int:
     return discount.amount_minor or 0
 
 
-def _taxed(lines: Sequence[Line], net: Sequence[int]) -> list[list[dict[str, Any]]]:
+def _taxed(asked: Sequence[tuple[TaxRate, ...]], net: Sequence[int]) -> list[list[dict[str, Any]]]:
     """The taxes of each line: one sum per rate over all its lines, rounded once."""
     exact: dict[TaxRate, list[tuple[int, Fraction]]] = defaultdict(list)
-    for i, line in enumerate(lines):
-        whole = 100 + sum((Fraction(one.rate) for one in line.taxes if one.inclusive), Fraction(0))
-        for one in line.taxes:
+    for i, found in enumerate(asked):
+        whole = 100 + sum((Fraction(one.rate) for one in found if one.inclusive), Fraction(0))
+        for one in found:
             base = whole if one.inclusive else 100
             exact[one].append((i, net[i] * Fraction(one.rate) / base))
-    taxes: list[list[dict[str, Any]]] = [[] for _ in lines]
+    taxes: list[list[dict[str, Any]]] = [[] for _ in asked]
     for rate, parts in exact.items():
         for (i, _), part in zip(parts, _spread([share for _, share in parts]), strict=True):
             taxes[i].append(rate.model_dump(mode="json") | {"amount_minor": part})

@@ -1,11 +1,12 @@
 """The life of an invoice: drafted, numbered and frozen, settled, or corrected by a note. Pure."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
+from billing.catalog.taxes.schemas import Taxation
 from billing.core import ids
 from billing.core.currencies import collectable
 from billing.core.errors import Conflict
@@ -38,6 +39,8 @@ class InvoiceFacts(Facts):
     """A test account has series of its own, for its clock is its own too."""
     balance_minor: int = 0
     """The account's money balance, but for the entries among the rows."""
+    taxation: Taxation = field(default_factory=Taxation)
+    """The facts that decide the taxes of its lines."""
 
 
 def draft(w: Work[Any], new: NewInvoice) -> Invoice:
@@ -45,7 +48,7 @@ def draft(w: Work[Any], new: NewInvoice) -> Invoice:
     known = next((one for one in w.rows.of(Invoice) if one.fact_key == new.fact_key), None)
     if known is not None:
         return known
-    summed = sum_lines(new.lines, new.discounts)
+    summed = sum_lines(new.lines, new.discounts, w.facts.taxation, new.currency)
     total = max(0, sum(one.total_minor for one in summed))
     invoice = w.add(
         Invoice(
@@ -78,7 +81,7 @@ def _line(w: Work[Any], invoice: Invoice, position: int, summed: SummedLine) -> 
         discount_minor=summed.discount_minor,
         tax_minor=summed.tax_minor,
         tax_included_minor=summed.tax_included_minor,
-        **line.model_dump(exclude={"quantity", "taxes"}),
+        **line.model_dump(exclude={"quantity", "taxes", "tax_category"}),
         quantity=line.quantity.quantize(STORED),
     )
 

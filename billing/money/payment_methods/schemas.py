@@ -25,6 +25,7 @@ class Method(Row):
     country: str | None = None
     label: str | None = None
     is_default: bool = False
+    is_backup: bool = False
     status: str = "active"
     barred_at: AwareDatetime | None = None
     chosen_at: AwareDatetime

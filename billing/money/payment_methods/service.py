@@ -35,6 +35,7 @@ _DETACH = Prepared(
     .values(
         status="detached",
         is_default=False,
+        is_backup=False,
         removed_at=func.coalesce(payment_methods.c.removed_at, given("at")),
     )
     .returning(payment_methods)
@@ -145,6 +146,42 @@ async def choose(connection: AsyncConnection, method_id: UUID, at: datetime) -> 
     return await _try(connection, account_id, at)
 
 
+async def choose_backup(connection: AsyncConnection, method_id: UUID, at: datetime) -> list[Matter]:
+    """Make a method the account's one backup; what a card was refused for tries it at once [K6].
+
+    Returns the woken matters: tell them after the commit.
+    Errors: PAYMENT_METHOD_NOT_FOUND, PAYMENT_METHOD_IS_DEFAULT.
+    """
+    account_id = (await get(connection, method_id)).account_id
+    await credits.lock(connection, account_id)
+    method = await get(connection, method_id)
+    if method.is_default:
+        raise Conflict("PAYMENT_METHOD_IS_DEFAULT", "the default is charged first: name another")
+    if method.is_backup:
+        return []
+    await connection.execute(
+        update(payment_methods)
+        .where(payment_methods.c.account_id == account_id, payment_methods.c.is_backup)
+        .values(is_backup=False)
+    )
+    await _record(
+        connection, await change(connection, method_id, is_backup=True), "backup_chosen", at
+    )
+    return await matters.wake_open(connection, account_id, COLLECTORS, at)
+
+
+async def end_backup(connection: AsyncConnection, method_id: UUID, at: datetime) -> Method:
+    """Let a method be the backup no more. Errors: PAYMENT_METHOD_NOT_FOUND."""
+    method = await get(connection, method_id)
+    await credits.lock(connection, method.account_id)
+    method = await get(connection, method_id)
+    if not method.is_backup:
+        return method
+    ended = await change(connection, method_id, is_backup=False)
+    await _record(connection, ended, "backup_ended", at)
+    return ended
+
+
 async def rename(
     connection: AsyncConnection, method_id: UUID, label: str | None, at: datetime
 ) -> Method:
@@ -181,7 +218,9 @@ async def remove(
         raise Conflict("PAYMENT_METHOD_IN_USE", "a payment with this method is on its way")
     if await needs_card(connection, account_id):
         await _refuse_last(connection, method)
-    await change(connection, method_id, status="removing", is_default=False, removed_at=at)
+    await change(
+        connection, method_id, status="removing", is_default=False, is_backup=False, removed_at=at
+    )
     await _record(connection, method, "removed", at)
     if successor_id is None and method.is_default:
         successor_id = await connection.scalar(
@@ -240,7 +279,7 @@ async def _crown(connection: AsyncConnection, method: Method, at: datetime) -> M
         )
         .values(is_default=False)
     )
-    chosen = await change(connection, method.id, is_default=True, chosen_at=at)
+    chosen = await change(connection, method.id, is_default=True, is_backup=False, chosen_at=at)
     await _record(connection, chosen, "chosen", at)
     return chosen
 

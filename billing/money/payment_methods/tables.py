@@ -18,6 +18,8 @@ payment_methods = c.table(
     # What its owner calls it.
     c.text("label", nullable=True),
     c.flag("is_default", server_default="false"),
+    # Charged for an open invoice when the charged card was refused for good.
+    c.flag("is_backup", server_default="false"),
     # removing: gone for its owner, still to be detached at the provider.
     c.text("status", server_default="active"),
     # Set by do_not_try_again: no attempt until the card is replaced.
@@ -36,6 +38,12 @@ payment_methods = c.table(
         "account_id",
         unique=True,
         where="is_default AND status = 'active'",
+    ),
+    c.index(
+        "uq_payment_methods_backup",
+        "account_id",
+        unique=True,
+        where="is_backup AND status = 'active'",
     ),
 )
 

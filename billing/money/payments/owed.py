@@ -52,6 +52,11 @@ class Owed:
         """The try whose result is not known."""
         return next((one for one in self.attempts if one.status == "pending"), None)
 
+    def is_refused_for_good(self, method_id: UUID) -> bool:
+        """True if the last try with this card was a hard decline."""
+        tries = [one for one in self.attempts if one.payment_method_id == method_id]
+        return bool(tries) and tries[-1].decline_class == "hard"
+
     def last_try(self, payment_id: UUID) -> Attempt | None:
         """The newest try of one payment."""
         tries = [one for one in self.attempts if one.payment_id == payment_id]

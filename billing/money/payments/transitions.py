@@ -245,6 +245,16 @@ def charged_card(rows: Rows, own_card: UUID | None) -> Method | None:
     return next(own, None) or default_card(rows)
 
 
+def collecting_card(rows: Rows, owed: Owed, own_card: UUID | None) -> Method | None:
+    """The card charged for an invoice: after its hard decline the backup, unless that had one."""
+    first = charged_card(rows, own_card)
+    if first is None or not owed.is_refused_for_good(first.id):
+        return first
+    others = (one for one in cards(rows) if one.is_backup and one.id != first.id)
+    backup = next((one for one in others if one.barred_at is None), None)
+    return first if backup is None or owed.is_refused_for_good(backup.id) else backup
+
+
 def named_card(rows: Rows, method_id: UUID) -> Method:
     """The active method with this id. Errors: PAYMENT_METHOD_NOT_FOUND."""
     card = next((one for one in cards(rows) if one.id == method_id), None)
@@ -297,7 +307,9 @@ def _crown(w: Work[Any], method: Method) -> None:
     for other in w.rows.of(Method):
         if other.is_default and other.id != method.id:
             w.change(other, is_default=False)
-    _announce_card(w, w.change(method, is_default=True, chosen_at=w.facts.at), "chosen")
+    _announce_card(
+        w, w.change(method, is_default=True, is_backup=False, chosen_at=w.facts.at), "chosen"
+    )
 
 
 def _announce_card(w: Work[Any], method: Method, what: str) -> None:

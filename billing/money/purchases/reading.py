@@ -21,6 +21,7 @@ from billing.money.purchases.outcomes import PurchaseFacts
 from billing.money.purchases.rules import agenda
 from billing.money.purchases.schemas import Purchase
 from billing.money.purchases.views import view
+from billing.money.taxation.reading import TAXATION, shown
 from billing.money.top_ups import service as top_ups
 from billing.platform.decisions.service import Engine, Read, now_facts
 
@@ -45,6 +46,7 @@ _READ = Prepared(
            {reading.balance_entries()} AS balance_entries,
            {reading.declines()} AS declines,
            {reading.balance("p.currency")} AS balance_minor,
+           {TAXATION} AS taxation,
            {reading.EVENTS_ABOUT_PAYMENTS} AS waiting_events
     FROM purchases p JOIN accounts a ON a.id = p.account_id
     WHERE p.id = :subject_id
@@ -71,6 +73,7 @@ async def read(connection: AsyncConnection, wanted: Read) -> tuple[Rows, Purchas
         answer=wanted.answer,
         declines=reading.declines_by_card(row),
         is_test=row["is_test"],
+        taxation=shown(row["taxation"]),
         purchase_id=purchase_id,
         clock_at=row["clock_at"],
     )

@@ -43,6 +43,7 @@ class Purchase(Row):
     pack_name: str
     credits: Decimal
     amount_minor: int
+    tax_category: str = "standard"
     currency: str
     platform: str
     flow: Flow

@@ -11,6 +11,7 @@ from billing.catalog.plans.schemas import Pack, Price
 from billing.core import context, ids
 from billing.core.currencies import demand_payable
 from billing.core.errors import Conflict, Invalid
+from billing.core.prepared import answers
 from billing.core.settings import Settings
 from billing.ledger.credits import service as credits
 from billing.matters import store as matters
@@ -28,6 +29,7 @@ from billing.money.purchases.reading import ENGINE
 from billing.money.purchases.rules import Flow, agenda
 from billing.money.purchases.schemas import NewPurchase
 from billing.money.purchases.views import view
+from billing.money.taxation.reading import TAXATION_OF, shown
 from billing.platform.accounts.schemas import Account
 from billing.platform.decisions import writer
 from billing.platform.decisions.service import now_facts
@@ -105,11 +107,18 @@ async def _write(
     use_balance: bool,
 ) -> Matter:
     """The purchase's rows, and its matter with the first step."""
+    own = {"account_id": account.id}
+    (money,), (tax,) = await answers(
+        connection,
+        (balances.MONEY, own | {"in_currency": row["currency"]}),
+        (TAXATION_OF, own),
+    )
     facts = PurchaseFacts(
         **now_facts(at),
         new_id=ids.new,
         is_test=account.is_test,
-        balance_minor=await balances.money(connection, account.id, row["currency"]),
+        balance_minor=int(money["minor"]),
+        taxation=shown(tax["taxation"]),
         purchase_id=row["id"],
         clock_at=account.clock_at,
     )
@@ -136,6 +145,7 @@ def _row(
         "pack_name": pack.name,
         "credits": pack.credits,
         "amount_minor": price.amount_minor,
+        "tax_category": pack.tax_category,
         "currency": price.currency,
         "platform": "manual" if wanted.flow == "manual" else wanted.platform,
         "flow": wanted.flow,

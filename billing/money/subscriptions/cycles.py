@@ -333,7 +333,9 @@ def _new_invoice(
         fact_key=fact_key,
         currency=subscription.currency,
         subscription_id=subscription.id,
-        lines=tuple(lines),
+        lines=tuple(
+            line.model_copy(update={"tax_category": w.facts.plan.tax_category}) for line in lines
+        ),
         **fields,
     )
 

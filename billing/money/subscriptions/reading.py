@@ -43,6 +43,7 @@ from billing.money.subscriptions.schemas import (
     SubscriptionChange,
 )
 from billing.money.subscriptions.transitions import RULES
+from billing.money.taxation.reading import TAXATION, shown
 from billing.money.trials.schemas import Trial
 from billing.platform.decisions.service import Engine, Read
 from billing.platform.decisions.writer import Verb
@@ -130,6 +131,7 @@ _READ = Prepared(
                WHERE x.subscription_id = s.id AND x.period_start = s.current_period_start
                  AND x.collection = 'held' AND x.created_at >= s.current_period_end)
                AS period_was_late,
+           CASE WHEN :deciding THEN {TAXATION} ELSE '{{}}' END AS taxation,
            {reading.EVENTS_ABOUT_PAYMENTS} AS waiting_events
     FROM subscriptions s
     JOIN accounts a ON a.id = s.account_id
@@ -182,6 +184,7 @@ def _facts(row: Row, real_at: Any, wanted: Read, rows: Rows) -> SubscriptionFact
         new_id=ids.new,
         answer=wanted.answer,
         is_test=row["is_test"],
+        taxation=shown(row["taxation"]),
         balance_minor=row["balance_minor"] - sum(one.amount_minor for one in entries),
         declines=reading.declines_by_card(row),
         terms=Policy.model_validate(plan.dunning.model_dump()),

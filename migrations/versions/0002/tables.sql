@@ -35,6 +35,21 @@ CREATE TABLE quota_slices (
     CONSTRAINT pk_quota_slices PRIMARY KEY (quota_id, ends_at)
 );
 
+CREATE TABLE tax_jurisdictions (
+    key TEXT NOT NULL,
+    name TEXT NOT NULL,
+    rates JSONB NOT NULL,
+    instead_of_country BOOLEAN DEFAULT 'false' NOT NULL,
+    CONSTRAINT pk_tax_jurisdictions PRIMARY KEY (key)
+);
+
+CREATE TABLE tax_terms (
+    is_only BOOLEAN NOT NULL,
+    included_in JSONB NOT NULL,
+    CONSTRAINT pk_tax_terms PRIMARY KEY (is_only),
+    CONSTRAINT ck_tax_terms_is_only CHECK (is_only)
+);
+
 CREATE TABLE billing_addresses (
     id UUID NOT NULL,
     account_id UUID NOT NULL,
@@ -69,6 +84,24 @@ CREATE TABLE billing_details (
     updated_at TIMESTAMP WITH TIME ZONE NOT NULL,
     CONSTRAINT pk_billing_details PRIMARY KEY (account_id),
     CONSTRAINT fk_billing_details_account_id FOREIGN KEY(account_id) REFERENCES accounts (id)
+);
+
+CREATE TABLE tax_profiles (
+    account_id UUID NOT NULL,
+    exempt_because TEXT,
+    vat_id TEXT,
+    vat_given_at TIMESTAMP WITH TIME ZONE,
+    vat_status TEXT,
+    vat_name TEXT,
+    vat_proof TEXT,
+    vat_decided_at TIMESTAMP WITH TIME ZONE,
+    vat_tries INTEGER DEFAULT '0' NOT NULL,
+    vat_check_at TIMESTAMP WITH TIME ZONE,
+    updated_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    CONSTRAINT pk_tax_profiles PRIMARY KEY (account_id),
+    CONSTRAINT ck_tax_profiles_vat_status_known CHECK (vat_status IN ('pending', 'valid', 'unknown')),
+    CONSTRAINT ck_tax_profiles_vat_whole CHECK (num_nonnulls(vat_id, vat_given_at, vat_status) IN (0, 3) AND (vat_decided_at IS NOT NULL) = coalesce(vat_status <> 'pending', false)),
+    CONSTRAINT fk_tax_profiles_account_id FOREIGN KEY(account_id) REFERENCES accounts (id)
 );
 
 CREATE TABLE unpaid_retries (

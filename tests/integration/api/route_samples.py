@@ -285,9 +285,6 @@ FREE: Final[dict[str, frozenset[str]]] = {
     "check_quota": frozenset({"event_id"}),
 }
 
-# Reads of one's own thing that its state does not let be answered yet.
-NOT_YET: Final[dict[str, int]] = {"download_receipt": 409}
-
 # A body for each operation that takes one, such that every id in it has to be looked up.
 BODIES: Final[dict[str, Callable[[Named], Any]]] = {
     "upsert_account": lambda _: {"external_id": "matrix-shop"},
@@ -331,6 +328,9 @@ BODIES: Final[dict[str, Callable[[Named], Any]]] = {
     "retry_dunning_now": lambda named: {"payment_method_id": named["payment_method_id"]},
     "forgive_dunning": lambda _: {"reason": "goodwill"},
     "advance_clock": lambda _: {"advance_days": 1},
+    "put_tax": lambda _: {"name": "USt", "rates": {"standard": "19"}},
+    "put_tax_inclusion": lambda _: {"currencies": []},
+    "put_exemption": lambda _: {"because": "certificate 4711"},
     "put_plan": lambda _: {"family": "app", "name": "Basic", "is_active": False},
     "put_credit_package": lambda _: {"name": "Basic", "credits": "1", "is_active": False},
     "create_hold": lambda _: {"amount": "0.01", "expires_in_seconds": 60},

@@ -21,7 +21,7 @@ from api.fastapi_internals import dependency_calls
 from api.openapi import api_routes
 from billing.core import ids
 from billing.core.database import metadata
-from tests.integration.api.route_samples import BODIES, FREE, MAKERS, NOT_YET, SHARED, Account
+from tests.integration.api.route_samples import BODIES, FREE, MAKERS, SHARED, Account
 from tests.integration.api_app import Api
 from tests.unit.api.conftest import lonely_settings
 
@@ -30,6 +30,8 @@ DOCUMENT: Final[dict[str, Any]] = APP.openapi()
 GATES: Final = (TenantGate, OperatorGate)
 ROLES: Final = ("member", "billing", "admin")
 SAME: Final = {"X-Correlation-Id": "the-same"}
+NOT_YET: Final[dict[str, int]] = {"download_receipt": 409}
+"""Reads of one's own thing that its state does not let be answered yet."""
 
 
 def _resolved(schema: Any) -> Any:

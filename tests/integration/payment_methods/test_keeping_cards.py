@@ -208,3 +208,26 @@ async def test_every_change_of_a_card_is_in_the_audit_trail_and_told_outside(
         f"evt.billing.payment_method.{what}"
         for what in ("added", "chosen", "added", "chosen", "removed")
     ]
+
+
+async def test_one_card_is_the_backup_and_never_the_default(customer: Cardholder) -> None:
+    first, second = await customer.save_card(), await customer.save_card("pm_card_mastercard")
+    third = await customer.save_card("pm_card_amex")
+    refused = await customer.refused(
+        "PAYMENT_METHOD_IS_DEFAULT", "POST", f"{METHODS}/{first['id']}/backup"
+    )
+    assert refused["status"] == 409
+    for card in (second, third, third):
+        marked = await customer.ask("POST", f"{METHODS}/{card['id']}/backup", status=200)
+        assert marked == card | {"is_backup": True}
+    backups = [m["id"] for m in await customer.methods() if m["is_backup"]]
+    assert backups == [third["id"]]
+
+    await choose(customer, third)
+    assert [m["is_backup"] for m in await customer.methods()] == [False] * 3
+    await customer.ask("POST", f"{METHODS}/{second['id']}/backup", status=200)
+    unmarked = await customer.ask("DELETE", f"{METHODS}/{second['id']}/backup", status=200)
+    assert unmarked == second
+    told = await customer.audit()
+    assert told.count("payment_method.backup_chosen") == 3
+    assert told.count("payment_method.backup_ended") == 1

@@ -78,7 +78,8 @@ class Buying:
         self.purchase_id, flow = self.new_id(), dice.choice(FLOWS)
         row = {
             "id": self.purchase_id, "account_id": self.new_id(), "pack": "small",
-            "pack_name": "Small", "credits": Decimal(100), "amount_minor": PRICE,
+            "pack_name": "Small", "tax_category": "standard", "credits": Decimal(100),
+            "amount_minor": PRICE,
             "currency": "EUR", "platform": "stripe", "flow": flow, "status": "pending",
             "payment_method_id": self.new_id() if flow == "saved_card" else None,
             "created_at": BIRTH, "expires_at": BIRTH + timedelta(hours=24),

@@ -36,6 +36,7 @@ class Buying:
         self.rows = Rows([card])
         row = {
             "id": PURCHASE, "account_id": ACCOUNT, "pack": "small", "pack_name": "Small",
+            "tax_category": "standard",
             "credits": Decimal(100), "amount_minor": 999, "currency": "USD", "platform": "stripe",
             "flow": "saved_card", "payment_method_id": CARD, "status": "pending",
             "created_at": BIRTH, "expires_at": BIRTH + timedelta(hours=24),

@@ -1,0 +1,77 @@
+"""Jurisdictions that tax is collected for, and exemptions of single accounts, for operators."""
+
+from typing import Annotated
+
+from fastapi import Path
+from pydantic import Field
+
+from api.dependencies import AdminCall, account_named
+from api.pagination import Page
+from api.problems import responses
+from api.routes.admin.catalog import ChangesAnswer
+from api.routes.base import new_router
+from api.routes.catalog import as_page
+from api.routes.taxes import TaxAnswer
+from api.schemas import Answer, Body, Credits, Currency, Text
+from billing.catalog.plans.service import put_inclusion, put_jurisdiction
+from billing.catalog.taxes import store as taxes
+from billing.catalog.taxes.spec import JurisdictionKey, JurisdictionSpec
+from billing.core import clock
+from billing.money.taxation import service
+
+router = new_router("taxes")
+
+
+class JurisdictionAnswer(Answer):
+    """A country or region that tax is collected for, with its rates in percent by category."""
+
+    key: str
+    name: str
+    rates: dict[str, Credits]
+    instead_of_country: bool
+
+
+class InclusionBody(Body):
+    """Currencies whose prices hold their tax; in others it is added to them."""
+
+    currencies: Annotated[list[Currency], Field(max_length=200, examples=[["EUR"]])]
+
+
+class ExemptionBody(Body):
+    """The reason of an exemption, such as the number of its certificate; null ends it."""
+
+    because: Text | None = Field(examples=["certificate 4711"])
+
+
+@router.get("/admin/taxes", responses=responses())
+async def list_taxes(call: AdminCall) -> Page[JurisdictionAnswer]:
+    """The jurisdictions that tax is collected for."""
+    async with call.database.operator() as connection:
+        found = (await taxes.current(connection)).jurisdictions
+    return as_page(JurisdictionAnswer.of(one) for _, one in sorted(found.items()))
+
+
+@router.put("/admin/taxes/{key}", responses=responses())
+async def put_tax(
+    key: Annotated[JurisdictionKey, Path()], body: JurisdictionSpec, call: AdminCall
+) -> ChangesAnswer:
+    """Collect tax for a country or region, or change its rates, for drafts from now on."""
+    async with call.database.operator() as connection:
+        return ChangesAnswer.of_changes(await put_jurisdiction(connection, key, body))
+
+
+@router.put("/admin/tax-inclusion", responses=responses())
+async def put_tax_inclusion(body: InclusionBody, call: AdminCall) -> ChangesAnswer:
+    """Set the currencies whose prices hold their tax: for invoices drafted from now on."""
+    async with call.database.operator() as connection:
+        return ChangesAnswer.of_changes(await put_inclusion(connection, body.currencies))
+
+
+@router.put("/admin/accounts/{account_id}/tax-exemption", responses=responses("MERCHANT_NOT_FOUND"))
+async def put_exemption(account_id: str, body: ExemptionBody, call: AdminCall) -> TaxAnswer:
+    """Free an account from taxes, or end that: for invoices drafted from now on."""
+    async with call.database.operator() as connection:
+        account = await account_named(connection, account_id)
+        at = account.clock_at or clock.real_now()
+        await service.exempt(connection, account.id, body.because, at)
+        return await TaxAnswer.read(connection, account.id)

@@ -1,0 +1,148 @@
+"""Writing the catalog, a change at a time: what was sold is kept, its next version is current."""
+
+from datetime import datetime
+
+from sqlalchemy import and_, func, insert, select, text, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.catalog.plans.changes import (
+    Change,
+    CostChange,
+    DefaultPlanChange,
+    PackChange,
+    PlanChange,
+    PriceChange,
+)
+from billing.catalog.plans.tables import (
+    credit_costs,
+    credit_packages,
+    default_plan,
+    plans,
+    prices,
+)
+from billing.catalog.products import store as product_store
+from billing.catalog.taxes import store as tax_store
+from billing.catalog.taxes.changes import InclusionChange, JurisdictionChange
+from billing.core import ids
+
+# Any number, the same in every process that changes the catalog.
+_LOCK = text("SELECT pg_advisory_xact_lock(7214032)")
+
+
+async def lock(connection: AsyncConnection) -> None:
+    """One change of the catalog at a time, until the transaction ends."""
+    await connection.execute(_LOCK)
+
+
+async def write(connection: AsyncConnection, change: Change, at: datetime) -> None:
+    """Write one change of the catalog."""
+    match change:
+        case PlanChange():
+            await _write_plan(connection, change, at)
+        case PriceChange():
+            await _write_price(connection, change, at)
+        case PackChange():
+            await _write_pack(connection, change, at)
+        case CostChange():
+            await _write_cost(connection, change, at)
+        case DefaultPlanChange():
+            await _write_default(connection, change.new)
+        case JurisdictionChange() | InclusionChange():
+            await tax_store.write(connection, change)
+        case _:
+            await product_store.write(connection, change, at)
+
+
+async def _write_plan(connection: AsyncConnection, change: PlanChange, at: datetime) -> None:
+    """Write the plan's next version, or change in place what no subscriber bought."""
+    old, new = change.old, change.new
+    of_key = update(plans).where(plans.c.key == change.key, plans.c.is_current)
+    if new is None:
+        await connection.execute(of_key.values(is_active=False))
+        return
+    if old is not None and not change.fields:
+        await connection.execute(of_key.values(is_active=new.is_active, position=change.position))
+        return
+    await connection.execute(of_key.values(is_current=False))
+    await connection.execute(
+        insert(plans).values(
+            **new.model_dump(mode="json", exclude={"prices", "allowance", "monthly_credits"}),
+            id=ids.new(),
+            key=change.key,
+            version=old.version + 1 if old else 1,
+            monthly_credits=new.monthly_credits,
+            allowance_unit=new.allowance_interval.unit,
+            allowance_count=new.allowance_interval.count,
+            position=change.position,
+            is_current=True,
+            created_at=at,
+        )
+    )
+
+
+async def _write_price(connection: AsyncConnection, change: PriceChange, at: datetime) -> None:
+    """Move the mark of what new customers pay to the price's next version, or take it away."""
+    kind, key, currency, interval = change.key
+    every = {
+        "kind": kind,
+        "key": key,
+        "currency": currency,
+        "interval_unit": interval.unit if interval else None,
+        "interval_count": interval.count if interval else None,
+    }
+    of_key = and_(*(prices.c[name].is_not_distinct_from(value) for name, value in every.items()))
+    await connection.execute(update(prices).where(of_key).values(is_current=False))
+    if change.new is None:
+        return
+    last = await connection.scalar(select(func.max(prices.c.version)).where(of_key))
+    await connection.execute(
+        insert(prices).values(
+            **every,
+            **change.new.model_dump(),
+            id=ids.new(),
+            version=(last or 0) + 1,
+            is_current=True,
+            created_at=at,
+        )
+    )
+
+
+async def _write_pack(connection: AsyncConnection, change: PackChange, at: datetime) -> None:
+    """Write a pack under its key, or close it."""
+    if change.new is None:
+        await connection.execute(
+            update(credit_packages)
+            .where(credit_packages.c.key == change.key)
+            .values(is_active=False)
+        )
+        return
+    terms = change.new.model_dump(exclude={"prices"}) | {"position": change.position}
+    await connection.execute(
+        upsert(credit_packages)
+        .values(**terms, id=ids.new(), key=change.key, created_at=at)
+        .on_conflict_do_update(index_elements=["key"], set_=terms)
+    )
+
+
+async def _write_cost(connection: AsyncConnection, change: CostChange, at: datetime) -> None:
+    """Write what an operation costs; without a new cost the built-in one counts again."""
+    terms = {
+        "cost": change.new.cost if change.new else change.old.cost if change.old else 0,
+        "is_active": change.new.is_active if change.new else False,
+        "updated_at": at,
+    }
+    await connection.execute(
+        upsert(credit_costs)
+        .values(**terms, operation=change.operation)
+        .on_conflict_do_update(index_elements=["operation"], set_=terms)
+    )
+
+
+async def _write_default(connection: AsyncConnection, key: str | None) -> None:
+    """Write which plan accounts without a subscription have."""
+    await connection.execute(
+        upsert(default_plan)
+        .values(is_only=True, plan_key=key)
+        .on_conflict_do_update(index_elements=["is_only"], set_={"plan_key": key})
+    )

@@ -1,0 +1,82 @@
+"""Compare the taxes of a wanted catalog with the current ones; pure."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from billing.catalog.taxes.schemas import Jurisdiction
+from billing.catalog.taxes.spec import JurisdictionSpec, TaxesSpec
+
+
+@dataclass(frozen=True)
+class CurrentTaxes:
+    """The taxes as the database has them."""
+
+    jurisdictions: Mapping[str, Jurisdiction]
+    included_in: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class JurisdictionChange:
+    """A jurisdiction asks something else; without `new` no tax is collected for it any more."""
+
+    key: str
+    old: Jurisdiction | None
+    new: JurisdictionSpec | None
+
+    @property
+    def subject(self) -> str:
+        """The name of the changed object, for the audit trail."""
+        return f"tax {self.key}"
+
+    @property
+    def words(self) -> str:
+        """For people: `tax DE: USt standard 19 %, reduced 7 %; drafts from now on`."""
+        if self.new is None:
+            return f"tax {self.key}: no longer collected"
+        rates = ", ".join(
+            f"{name} {rate.normalize():f} %" for name, rate in sorted(self.new.rates.items())
+        )
+        instead = ", in place of its country's" if self.new.instead_of_country else ""
+        return f"tax {self.key}: {self.new.name} {rates}{instead}; drafts from now on"
+
+
+@dataclass(frozen=True)
+class InclusionChange:
+    """Prices hold their tax in other currencies than before."""
+
+    new: tuple[str, ...]
+
+    @property
+    def subject(self) -> str:
+        """The name of the changed object, for the audit trail."""
+        return "taxes"
+
+    @property
+    def words(self) -> str:
+        """For people."""
+        return f"prices hold their tax in: {', '.join(self.new) or 'no currency'}"
+
+
+TaxChange = JurisdictionChange | InclusionChange
+
+
+def compare(wanted: TaxesSpec, current: CurrentTaxes) -> list[TaxChange]:
+    """Every change that makes the taxes exactly the wanted ones."""
+    changes = compare_inclusion(wanted.included_in, current)
+    for key, new in wanted.jurisdictions.items():
+        changes += compare_jurisdiction(key, new, current)
+    gone = (one for one in current.jurisdictions if one not in wanted.jurisdictions)
+    return changes + [JurisdictionChange(key, current.jurisdictions[key], None) for key in gone]
+
+
+def compare_inclusion(currencies: Iterable[str], current: CurrentTaxes) -> list[TaxChange]:
+    """The change of the currencies whose prices hold their tax."""
+    wanted = tuple(sorted(set(currencies)))
+    return [] if wanted == current.included_in else [InclusionChange(wanted)]
+
+
+def compare_jurisdiction(key: str, new: JurisdictionSpec, current: CurrentTaxes) -> list[TaxChange]:
+    """The change of one jurisdiction."""
+    old = current.jurisdictions.get(key)
+    wanted = Jurisdiction(key=key, **new.model_dump())
+    return [] if old == wanted else [JurisdictionChange(key, old, new)]

@@ -1,0 +1,48 @@
+"""The taxes of a customer's goods: by its address, and what frees it from them. Pure."""
+
+from typing import Final
+
+from billing.catalog.taxes.schemas import STANDARD, Jurisdiction, Taxation, TaxRate, WhyNone
+from billing.core.money import ZERO
+
+EU: Final = frozenset(
+    {
+        "AT", "BE", "BG", "CY", "CZ", "DE", "DK", "EE", "ES", "FI", "FR", "GR", "HR", "HU", "IE",
+        "IT", "LT", "LU", "LV", "MT", "NL", "PL", "PT", "RO", "SE", "SI", "SK",
+    }
+)  # fmt: skip
+"""Countries among which a business abroad accounts for the tax itself."""
+
+
+def rates(known: Taxation, category: str, currency: str) -> tuple[TaxRate, ...]:
+    """The rates for a category of goods, the country's before its region's.
+
+    A category without a rate of its own has the standard one. Who is freed has the rates as zero,
+    with the reason, for an invoice must say so.
+    """
+    reason = _freed(known)
+    return tuple(
+        TaxRate(
+            jurisdiction=one.key,
+            category=category,
+            name=one.name,
+            rate=ZERO if reason else one.rates.get(category, one.rates[STANDARD]),
+            inclusive=currency in known.included_in,
+            reason=reason,
+        )
+        for one in _asking(known.jurisdictions)
+    )
+
+
+def _freed(known: Taxation) -> WhyNone | None:
+    """Reverse charge is the law of Article 196 of the EU's VAT directive (2006/112/EC)."""
+    if known.exempt:
+        return "exempt"
+    abroad = known.seller in EU and known.country in EU and known.seller != known.country
+    return "reverse_charge" if abroad and known.vat_proven else None
+
+
+def _asking(found: tuple[Jurisdiction, ...]) -> list[Jurisdiction]:
+    ordered = sorted(found, key=lambda one: len(one.key))
+    instead = [one for one in ordered if one.instead_of_country]
+    return instead or ordered

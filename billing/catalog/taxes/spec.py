@@ -1,0 +1,49 @@
+"""The section `taxes` of the catalog, as people write it."""
+
+from decimal import Decimal
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
+
+from billing.catalog.products.schemas import Name
+from billing.catalog.taxes.schemas import STANDARD
+
+JurisdictionKey = Annotated[
+    str, StringConstraints(pattern=r"^[A-Z]{2}(-[A-Z0-9]{1,3})?$"), Field(examples=["DE", "CA-QC"])
+]
+"""A country by ISO 3166-1, or one of its regions by ISO 3166-2."""
+Percent = Annotated[Decimal, Field(ge=0, le=100, decimal_places=4)]
+
+
+class JurisdictionSpec(BaseModel):
+    """The tax of a country or region as invoices name it, and its rates in percent."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=40)]
+    rates: dict[Name, Percent]
+    instead_of_country: bool = False
+
+    @field_validator("rates", mode="before")
+    @classmethod
+    def _no_floats(cls, rates: object) -> object:
+        if isinstance(rates, dict) and any(isinstance(one, float) for one in rates.values()):
+            raise ValueError('write a rate as a text, such as "7.7"')
+        return rates
+
+    @field_validator("rates")
+    @classmethod
+    def _has_a_standard_rate(cls, rates: dict[str, Decimal]) -> dict[str, Decimal]:
+        if STANDARD not in rates:
+            raise ValueError(f"there is no rate {STANDARD!r}")
+        return rates
+
+
+class TaxesSpec(BaseModel):
+    """The jurisdictions that tax is collected for; an address elsewhere has none."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    included_in: tuple[Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")], ...] = ()
+    """Currencies whose prices hold their tax; in others it is added."""
+    jurisdictions: dict[JurisdictionKey, JurisdictionSpec] = {}

@@ -1,0 +1,41 @@
+"""The facts that decide the taxes of an account's invoices, in one look."""
+
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.catalog.taxes.schemas import Taxation
+from billing.core.prepared import Prepared
+
+# Of the account `a`: its default address decides, else the country it was made with.
+TAXATION: Final = """
+    (SELECT jsonb_build_object(
+         'seller', i.address ->> 'country', 'country', w.country,
+         'exempt', p.exempt_because IS NOT NULL,
+         'vat_proven', coalesce(p.vat_status = 'valid'
+                                AND replace(left(p.vat_id, 2), 'EL', 'GR') = w.country, false),
+         'included_in', coalesce((SELECT t.included_in FROM tax_terms t), '[]'),
+         'jurisdictions', coalesce((
+             SELECT jsonb_agg(to_jsonb(j)) FROM tax_jurisdictions j
+             WHERE j.key IN (w.country, w.country || '-' || upper(w.state))), '[]'))
+     FROM (SELECT coalesce(b.country, a.country) AS country, b.state
+           FROM (VALUES (1)) AS one LEFT JOIN billing_addresses b
+                ON b.account_id = a.id AND b.is_default) w
+     LEFT JOIN tax_profiles p ON p.account_id = a.id
+     LEFT JOIN issuers i ON i.id = a.issuer_id)
+"""
+TAXATION_OF: Final = Prepared(
+    text(f"SELECT {TAXATION} AS taxation FROM accounts a WHERE a.id = :account_id")  # noqa: S608
+)
+
+
+async def taxation(connection: AsyncConnection, account_id: UUID) -> Taxation:
+    """The facts for one account."""
+    return shown((await TAXATION_OF.one(connection, account_id=account_id))["taxation"])
+
+
+def shown(found: dict[str, Any]) -> Taxation:
+    """The answer of TAXATION."""
+    return Taxation.model_validate(found)

@@ -1,0 +1,32 @@
+"""The standing of each account with the tax office: its VAT id, and an exemption.
+
+An account without a row pays what its address asks for.
+"""
+
+from billing.core import columns as c
+
+tax_profiles = c.table(
+    "tax_profiles",
+    c.account(primary_key=True),
+    # Granted by an operator, with the certificate's number or another reason.
+    c.text("exempt_because", nullable=True),
+    # As its country's register knows it: DE123456789.
+    c.text("vat_id", nullable=True),
+    c.instant("vat_given_at", nullable=True),
+    # pending: the register has not answered yet; valid; unknown: it has no such number.
+    c.text("vat_status", nullable=True),
+    c.text("vat_name", nullable=True),
+    # The register's reference for the consultation: the proof.
+    c.text("vat_proof", nullable=True),
+    c.instant("vat_decided_at", nullable=True),
+    c.integer("vat_tries", server_default="0"),
+    # When the register is asked next.
+    c.instant("vat_check_at", nullable=True),
+    c.instant("updated_at"),
+    c.check("vat_status IN ('pending', 'valid', 'unknown')", name="vat_status_known"),
+    c.check(
+        "num_nonnulls(vat_id, vat_given_at, vat_status) IN (0, 3)"
+        " AND (vat_decided_at IS NOT NULL) = coalesce(vat_status <> 'pending', false)",
+        name="vat_whole",
+    ),
+)

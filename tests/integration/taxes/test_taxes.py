@@ -1,0 +1,121 @@
+"""Taxes by address: added to prices or held by them, and the customers who are freed from them."""
+
+from typing import Any
+
+from tests.integration.actors import Actors, Customer
+
+Json = dict[str, Any]
+CLOCK = "2027-01-01T10:00:00Z"
+ADDRESS = {"line1": "Am Hof 1", "city": "Wien", "country": "AT"}
+
+
+async def collect(actors: Actors, key: str, name: str, **terms: Any) -> None:
+    await actors.operate("PUT", f"/admin/taxes/{key}", {"name": name} | terms, status=200)
+
+
+async def moved_to(customer: Customer, **address: Any) -> None:
+    body = ADDRESS | address | {"is_default": True}
+    await customer.ask("POST", "/billing/addresses", body, status=201)
+
+
+async def newest_invoice(customer: Customer) -> Json:
+    shown = await customer.ask("GET", "/billing/invoices?limit=1", status=200)
+    path = f"/billing/invoices/{shown['data'][0]['invoice_id']}"
+    return await customer.ask("GET", path, status=200)
+
+
+async def test_tax_is_added_to_a_purchase_and_to_each_renewal(actors: Actors) -> None:
+    await collect(actors, "AT", "USt", rates={"standard": "20", "reduced": "10"})
+    customer = await actors.customer_on_clock(CLOCK)
+    assert (await customer.ask("GET", "/billing/tax"))["rates"] == []
+    await moved_to(customer)
+    [rate] = (await customer.ask("GET", "/billing/tax"))["rates"]
+    assert (rate["jurisdiction"], rate["rate"], rate["inclusive"]) == ("AT", "20.00", False)
+
+    await customer.bought("small")  # 9.99
+    bought = await newest_invoice(customer)
+    assert (bought["subtotal"], bought["tax_amount"], bought["total"]) == (999, 200, 1199)
+    [line] = bought["line_items"]
+    assert (line["amount"], line["total"]) == (999, 1199)
+    [tax] = line["taxes"]
+    assert (tax["name"], tax["rate"], tax["amount"], tax["reason"]) == ("USt", "20.00", 200, None)
+
+    await customer.subscribed("basic")  # 19.00
+    await customer.advance(days=31)
+    renewed = await newest_invoice(customer)
+    assert (renewed["tax_amount"], renewed["total"], renewed["status"]) == (380, 2280, "paid")
+    charged = [one["amount"] for one in await customer.effects()]
+    assert charged == [1199, 2280, 2280]
+
+
+async def test_a_region_asks_beside_its_country_or_in_its_place(actors: Actors) -> None:
+    await collect(actors, "CA", "GST", rates={"standard": "5"})
+    await collect(actors, "CA-QC", "QST", rates={"standard": "9.975"})
+    await collect(actors, "CA-ON", "HST", rates={"standard": "13"}, instead_of_country=True)
+    sums = {}
+    for region in ("QC", "on", "AB"):
+        customer = await actors.customer_on_clock(CLOCK)
+        await moved_to(customer, country="CA", state=region)
+        await customer.bought("large")  # 69.99
+        [line] = (await newest_invoice(customer))["line_items"]
+        sums[region] = {one["name"]: one["amount"] for one in line["taxes"]}
+    # 6999 x 5 % = 349.95; x 9.975 % = 698.15; x 13 % = 909.87
+    assert sums == {"QC": {"GST": 350, "QST": 698}, "on": {"HST": 910}, "AB": {"GST": 350}}
+
+
+async def test_a_price_may_hold_its_tax(actors: Actors) -> None:
+    await collect(actors, "CH", "MWST", rates={"standard": "8.1", "books": "2.6"})
+    pack = {"name": "Alpine", "credits": "10", "prices": {"CHF": 1081}, "tax_category": "standard"}
+    await actors.operate("PUT", "/admin/credit-packages/alpine", pack, status=200)
+    book = pack | {"name": "Book", "prices": {"CHF": 1026}, "tax_category": "books"}
+    await actors.operate("PUT", "/admin/credit-packages/alpine-book", book, status=200)
+    await actors.operate("PUT", "/admin/tax-inclusion", {"currencies": ["CHF"]}, status=200)
+    customer = await actors.customer_on_clock(CLOCK)
+    await moved_to(customer, country="CH")
+
+    for pack_key, total, tax in (("alpine", 1081, 81), ("alpine-book", 1026, 26)):
+        begun = await customer.buy(pack_key, currency="CHF")
+        await customer.pay(begun)
+        await customer.until_purchase(begun["purchase_id"], "completed")
+        shown = await newest_invoice(customer)
+        assert (shown["subtotal"], shown["total"]) == (total, total)
+        assert (shown["tax_amount"], shown["tax_included"]) == (tax, tax)
+
+
+async def test_who_is_exempt_pays_no_tax_and_the_invoice_says_why(actors: Actors) -> None:
+    await collect(actors, "AT", "USt", rates={"standard": "20", "reduced": "10"})
+    customer = await actors.customer_on_clock(CLOCK)
+    await moved_to(customer)
+    path = f"/admin/accounts/{customer.id}/tax-exemption"
+    shown = await actors.operate("PUT", path, {"because": "certificate 4711"}, status=200)
+    assert (shown["exempt"], shown["exempt_because"]) == (True, "certificate 4711")
+    await customer.bought("small")
+    bought = await newest_invoice(customer)
+    assert (bought["tax_amount"], bought["total"]) == (0, 999)
+    [tax] = bought["line_items"][0]["taxes"]
+    assert (tax["rate"], tax["reason"]) == ("0", "exempt")
+
+    await actors.operate("PUT", path, {"because": None}, status=200)
+    await customer.bought("small")
+    assert (await newest_invoice(customer))["total"] == 1199
+
+
+async def test_a_changed_rate_touches_no_invoice_of_before(actors: Actors) -> None:
+    await collect(actors, "LI", "MWST", rates={"standard": "7.7"})
+    customer = await actors.customer_on_clock(CLOCK)
+    await moved_to(customer, country="LI")
+    await customer.bought("large")
+    before = await newest_invoice(customer)
+    await collect(actors, "LI", "MWST", rates={"standard": "8.1"})
+    assert before == await newest_invoice(customer)
+    await customer.bought("large")
+    assert (await newest_invoice(customer))["tax_amount"] == 567  # 6999 x 8.1 %
+    assert before["tax_amount"] == 539  # 6999 x 7.7 %
+
+
+async def test_rates_are_texts_of_percent(actors: Actors) -> None:
+    path = "/admin/taxes/NO"
+    for rates in ({"standard": "x"}, {"standard": "-1"}, {"reduced": "5"}, {"standard": "101"}, {}):
+        answer = await actors.operate("PUT", path, {"name": "MVA", "rates": rates}, status=422)
+        assert answer["code"] == "VALIDATION_FAILED"
+    await actors.operate("PUT", "/admin/taxes/Norway", {"name": "MVA"}, status=422)

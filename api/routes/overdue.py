@@ -14,8 +14,8 @@ from api.problems import KEYED, responses
 from api.public_ids import InvoiceId, PaymentMethodName, SubscriptionId, payment_method_row
 from api.routes.base import new_router
 from api.routes.invoices import next_action_of, refusal
+from api.routes.subscription_answers import SubscriptionAnswer
 from api.routes.subscription_changes import PayingBody, charge
-from api.routes.subscriptions import SubscriptionAnswer
 from api.schemas import Answer, Body, optional_body
 from api.workflow_calls import need_temporal, wait_until_done
 from billing.core import clock, ids

@@ -1,21 +1,26 @@
-"""Changes of a subscription that are charged first: more of an add-on, and starting again."""
+"""Changes of a subscription: another plan, add-ons, starting again; and the list of them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Annotated, Literal, Self
 
 from fastapi import Response
 from pydantic import Field, field_validator, model_validator
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from api.dependencies import AccountCall, BillingCall
+from api.dependencies import AccountCall, BillingCall, MemberCall
 from api.idempotency import Claim, OptionalKey
+from api.pagination import Page, Paging, paginate
 from api.problems import KEYED, responses
-from api.public_ids import PaymentMethodName, payment_method_row
+from api.public_ids import PaymentMethodName, payment_method_row, row_id
 from api.routes.base import new_router
 from api.routes.invoices import refusal
-from api.routes.subscriptions import SubscriptionAnswer
+from api.routes.subscription_answers import ChangeAnswer, SubscriptionAnswer
+from api.routes.subscriptions import PriceInterval
 from api.schemas import Body, CatalogName, optional_body
 from api.workflow_calls import need_temporal, wait_until_done
+from billing.catalog.plans.rules import parse_interval
+from billing.core import ids
 from billing.core.errors import BillingError, Conflict, PaymentRequired
 from billing.core.failpoints import failpoint
 from billing.matters import store as matters
@@ -24,10 +29,11 @@ from billing.matters.kinds import SUBSCRIPTION
 from billing.matters.schemas import Matter
 from billing.money.payment_methods import service as methods
 from billing.money.payments import store as payment_store
-from billing.money.subscriptions import add_ons, commands, service, store
+from billing.money.subscriptions import add_ons, commands, plan_changes, service, store
 from billing.money.subscriptions.facts import SubscriptionFacts
-from billing.money.subscriptions.schemas import Paying, SubscriptionChange
+from billing.money.subscriptions.schemas import Paying, PlanWish, SubscriptionChange, When
 from billing.money.subscriptions.states import Command
+from billing.money.subscriptions.tables import subscription_changes
 
 router = new_router("subscriptions")
 PaidVerb = Callable[[Work[SubscriptionFacts], Paying], object]
@@ -60,16 +66,33 @@ class AddOnBody(Body):
 
 
 class ChangeBody(PayingBody):
-    """All add-ons of the subscription; those not named end with the period."""
+    """Another plan, interval or quantity; or all add-ons, of which those not named end with the
+    period.
+    """
 
-    add_ons: Annotated[list[AddOnBody], Field(max_length=50)]
+    plan: CatalogName | None = None
+    interval: PriceInterval | None = None
+    quantity: Annotated[int, Field(strict=True, ge=1, le=10_000)] | None = None
+    when: When | None = Field(
+        None, description="Of a change of plan: unless said, up is now and down at period end"
+    )
+    add_ons: Annotated[list[AddOnBody], Field(max_length=50)] | None = None
 
     @field_validator("add_ons")
     @classmethod
-    def _each_once(cls, add_ons: list[AddOnBody]) -> list[AddOnBody]:
-        if len({one.add_on for one in add_ons}) != len(add_ons):
+    def _each_once(cls, add_ons: list[AddOnBody] | None) -> list[AddOnBody] | None:
+        if len({one.add_on for one in add_ons or ()}) != len(add_ons or ()):
             raise ValueError("name each add-on once")
         return add_ons
+
+    @model_validator(mode="after")
+    def _one_change(self) -> Self:
+        of_plan = (self.plan, self.interval, self.quantity) != (None, None, None)
+        if of_plan == (self.add_ons is not None):
+            raise ValueError("say either plan, interval and quantity, or add_ons")
+        if self.when is not None and not of_plan:
+            raise ValueError("when goes with plan, interval or quantity")
+        return self
 
 
 class ResumeBody(PayingBody):
@@ -81,22 +104,65 @@ class ResumeBody(PayingBody):
     response_model=SubscriptionAnswer,
     responses={
         202: {"model": SubscriptionAnswer, "description": "Its charge is undecided yet"},
-        **responses("PAYMENT_OVERDUE", "ADD_ON_NOT_FOUND", "ADD_ON_NOT_OFFERED", *_REFUSALS),
+        **responses(
+            "PAYMENT_OVERDUE", "ADD_ON_NOT_FOUND", "ADD_ON_NOT_OFFERED", "PLAN_NOT_FOUND",
+            "INTERVAL_NOT_OFFERED", "QUANTITY_NOT_OFFERED", "CURRENCY_MISMATCH",
+            "TRIAL_NOT_OFFERED", "CREDITS_SPENT", *_REFUSALS,
+        ),
     },
-)
+)  # fmt: skip
 async def change_subscription(body: ChangeBody, call: BillingCall, once: OptionalKey) -> Response:
-    """Set its add-ons [B8]; the same request again changes nothing.
+    """Change its plan, interval or quantity [C6], or its add-ons [B8].
 
-    An increase is charged first and counts once it is paid; a decrease counts from the next period.
+    More is charged first and counts once it is paid; less counts from the next period. The same
+    request again changes nothing.
     """
-    wanted = {one.add_on: one.quantity for one in body.add_ons if one.quantity}
-
-    def verb(w: Work[SubscriptionFacts], paying: Paying) -> object:
-        return add_ons.choose(w, wanted, paying)
-
     async with once.claim(call) as claim:
         await need_temporal(call)
-        return answer(claim, await charge(call, claim, body, "change_up", verb))
+        if body.add_ons is not None:
+            wanted = {one.add_on: one.quantity for one in body.add_ons if one.quantity}
+            verb: PaidVerb = partial(_choose_add_ons, wanted)
+            shown = await charge(call, claim, body, "change_up", verb)
+        else:
+            wish = _wish(body)
+            verb = partial(_change_plan, wish)
+            shown = await charge(call, claim, body, "change_up", verb, about=wish)
+        return answer(claim, shown)
+
+
+@router.get(
+    "/billing/subscription/changes", responses=responses("INVALID_CURSOR", "MERCHANT_NOT_FOUND")
+)
+async def list_changes(call: MemberCall, paging: Paging) -> Page[ChangeAnswer]:
+    """The changes of the account's subscriptions, what waits and what is scheduled among them."""
+    async with call.transaction() as connection:
+        return await paginate(
+            connection,
+            store.changes_of(call.account.id),
+            (subscription_changes.c.created_at, subscription_changes.c.id),
+            paging,
+            lambda row: ChangeAnswer.of(SubscriptionChange.model_validate(dict(row))),
+        )
+
+
+@router.delete(
+    "/billing/subscription/changes/{change_id}",
+    response_model=ChangeAnswer,
+    responses=responses("CHANGE_NOT_FOUND", "CHANGE_NOT_SCHEDULED", "MERCHANT_NOT_FOUND", *KEYED),
+)
+async def cancel_change(change_id: str, call: BillingCall, once: OptionalKey) -> Response:
+    """Call a scheduled change off: the next period is as this one; again it answers the same."""
+    async with once.claim(call) as claim:
+        async with call.transaction() as connection:
+            called_off = await service.call_off(
+                connection, call.account.id, row_id(ids.CHANGE, change_id)
+            )
+            matter = await matters.find(
+                connection, SUBSCRIPTION.workflow_id(called_off.subscription_id)
+            )
+        if matter is not None:
+            await wait_until_done(call, matter)
+        return claim.answer(200, ChangeAnswer.of(called_off))
 
 
 @router.post(
@@ -116,11 +182,32 @@ async def resume_subscription(
         return answer(claim, await charge(call, claim, body, "resume", commands.resume))
 
 
+def _choose_add_ons(
+    wanted: Mapping[str, int], w: Work[SubscriptionFacts], paying: Paying
+) -> object:
+    return add_ons.choose(w, wanted, paying)
+
+
+def _change_plan(wish: PlanWish, w: Work[SubscriptionFacts], paying: Paying) -> object:
+    return plan_changes.change_plan(w, wish, paying)
+
+
+def _wish(body: ChangeBody) -> PlanWish:
+    interval = parse_interval(body.interval) if body.interval is not None else None
+    return PlanWish(plan=body.plan, interval=interval, quantity=body.quantity, when=body.when)
+
+
 async def charge(
-    call: AccountCall, claim: Claim, body: PayingBody, command: Command, verb: PaidVerb
+    call: AccountCall,
+    claim: Claim,
+    body: PayingBody,
+    command: Command,
+    verb: PaidVerb,
+    *,
+    about: PlanWish | None = None,
 ) -> SubscriptionAnswer:
     """Have the change made, its payment first. Raises the card's refusal: all is as before then."""
-    matter = await _ask(call, claim, body, command, verb)
+    matter = await _ask(call, claim, body, command, verb, about)
     await wait_until_done(call, matter)
     async with call.transaction() as connection:
         change = await store.find_change(connection, claim.resource_id)
@@ -138,7 +225,12 @@ def answer(claim: Claim, shown: SubscriptionAnswer) -> Response:
 
 
 async def _ask(
-    call: AccountCall, claim: Claim, body: PayingBody, command: Command, verb: PaidVerb
+    call: AccountCall,
+    claim: Claim,
+    body: PayingBody,
+    command: Command,
+    verb: PaidVerb,
+    about: PlanWish | None,
 ) -> Matter:
     """Write the change; a request that is repeated finds the one that it wrote before."""
     paying = Paying(
@@ -156,7 +248,7 @@ async def _ask(
         else:
             found = await service.commanded(connection, call.account.id, command)
             subject_id = found.id
-            await service.ask(connection, subject_id, lambda w: verb(w, paying))
+            await service.ask(connection, subject_id, lambda w: verb(w, paying), about=about)
         matter = await matters.find(connection, SUBSCRIPTION.workflow_id(subject_id))
     if matter is None:
         raise RuntimeError("an open subscription has a matter")
@@ -165,10 +257,10 @@ async def _ask(
 
 async def _refusal(connection: AsyncConnection, change: SubscriptionChange) -> BillingError | None:
     """The error for a change that was not applied."""
-    if change.status in ("pending", "applied"):
+    if change.status in ("pending", "scheduled", "applied"):
         return None
     if change.status != "failed":
         return Conflict("CHANGE_EXPIRED", f"the change was given up: {change.reason}")
-    tries = await payment_store.attempts_of(connection, change.invoice_id)
+    tries = await payment_store.attempts_of(connection, change.draft_id)
     told = refusal(tries[-1]) if tries else None
     return told or PaymentRequired("CARD_DECLINED", f"the card was declined: {change.reason}")

@@ -1,13 +1,11 @@
 """The account's subscription: subscribe, read, cancel, reactivate."""
 
-from collections.abc import Callable, Sequence
-from datetime import datetime
+from collections.abc import Callable
 from functools import partial
 from typing import Annotated, Any, Final, Literal, Self
 
 from fastapi import Response
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.auth import OPERATORS
 from api.card_numbers import NoCardNumber
@@ -17,20 +15,14 @@ from api.payer_secrets import for_caller
 from api.problem_codes import unavailable
 from api.problems import KEYED, responses
 from api.public_ids import (
-    ChangeId,
-    InvoiceId,
-    PaymentMethodId,
     PaymentMethodName,
-    SubscriptionId,
     payment_method_row,
 )
 from api.routes.base import new_router
-from api.routes.invoices import next_action_of
+from api.routes.subscription_answers import WORDS, SubscriptionAnswer
 from api.schemas import (
-    Answer,
     Body,
     CatalogName,
-    Credits,
     Currency,
     ExpectedAmount,
     UseBalance,
@@ -38,38 +30,30 @@ from api.schemas import (
 )
 from api.workflow_calls import ensure_started, need_temporal, wait_until_done
 from billing.catalog.plans import rules
-from billing.catalog.plans import store as plans
 from billing.catalog.plans.spec import Every
 from billing.core import clock
 from billing.core.errors import NotAllowed, NotFound
 from billing.core.failpoints import failpoint
-from billing.core.periods import Interval
 from billing.matters import store as matters
 from billing.matters.effects import Work
 from billing.matters.kinds import SUBSCRIPTION
 from billing.matters.schemas import Matter
-from billing.money.payments import store as payment_store
-from billing.money.payments.schemas import UNTRIED, Attempt
 from billing.money.subscriptions import commands, service, store
 from billing.money.subscriptions.facts import SubscriptionFacts
-from billing.money.subscriptions.items import standing
 from billing.money.subscriptions.schemas import (
     CancelReason,
     Collection,
     NewSubscription,
-    Subscription,
 )
 from billing.money.subscriptions.states import Command
 
 router = new_router("subscriptions")
 Verb = Callable[[Work[SubscriptionFacts]], object]
 DAYS_UNTIL_DUE: Final = 30
-_ADVERBS: Final = {"month": "monthly", "year": "yearly"}
-_WORDS: Final = {adverb: words for words, adverb in _ADVERBS.items()}
 
 
 def _without_adverb(value: Any) -> Any:
-    return _WORDS.get(value, value) if isinstance(value, str) else value
+    return WORDS.get(value, value) if isinstance(value, str) else value
 
 
 PriceInterval = Annotated[
@@ -126,110 +110,6 @@ class CardBody(Body):
     """The card that the subscription is charged to; null: the account's default."""
 
     payment_method_id: PaymentMethodName | None
-
-
-class AddOnPart(Answer):
-    """An add-on; each unit of `quantity` gives `units` of `meter` per cycle for `amount_cents`."""
-
-    add_on: str
-    name: str = Field(validation_alias="description")
-    meter: str
-    units: Credits
-    amount_cents: int = Field(validation_alias="amount_minor")
-    quantity: int
-    quantity_next_period: int = Field(validation_alias="lasting")
-
-
-class ChangePart(Answer):
-    """A change that waits for its payment: `add_ons`, or `resume`."""
-
-    change_id: ChangeId = Field(validation_alias="id")
-    kind: str
-    wanted: dict[str, Any]
-    invoice_id: InvoiceId
-    expires_at: datetime
-
-
-class PlanPart(Answer):
-    """The plan version the subscription was sold with."""
-
-    key: str
-    name: str
-    version: int
-    family: str
-
-
-class DeclinePart(Answer):
-    """The last try of a card for `latest_invoice_id`, where it was declined."""
-
-    decline_code: str | None
-    decline_class: str | None
-    message: str | None
-    declined_at: datetime | None = Field(validation_alias="finished_at")
-
-
-class SubscriptionAnswer(Answer):
-    """A subscription with its plan [C1, C2].
-
-    `next_action` is that of `latest_invoice_id`: of what a change waits for, else of what is owed;
-    `latest_decline` says why its card did not pay.
-    """
-
-    subscription_id: SubscriptionId = Field(validation_alias="id")
-    status: str
-    plan: PlanPart
-    interval: str
-    quantity: int
-    amount_cents: int = Field(validation_alias="amount_minor")
-    currency: str
-    add_ons: list[AddOnPart]
-    billing_threshold_cents: int | None = Field(validation_alias="billing_threshold_minor")
-    current_period_start: datetime
-    current_period_end: datetime
-    cycle_start: datetime
-    cycle_end: datetime
-    trial_end: datetime | None
-    cancel_at_period_end: bool
-    canceled_at: datetime | None
-    ended_at: datetime | None
-    end_reason: str | None
-    cancel_reason: str | None
-    cancel_comment: str | None
-    payment_method_id: PaymentMethodId | None
-    collection: Collection
-    days_until_due: int | None
-    pause_reason: str | None
-    stripe_subscription_id: str | None
-    pending_change: ChangePart | None
-    latest_invoice_id: InvoiceId | None
-    latest_decline: DeclinePart | None
-    next_action: dict[str, Any] = Field(examples=[{"type": "none"}])
-    created_at: datetime
-    updated_at: datetime
-
-    @classmethod
-    async def read(cls, connection: AsyncConnection, subscription: Subscription) -> Self:
-        """The subscription as callers see it, read in the caller's transaction."""
-        plan = await plans.get_plan(connection, subscription.plan_id)
-        if plan is None:
-            raise RuntimeError("a plan version that was sold is never deleted")
-        items = await store.items(connection, subscription.id)
-        change = await store.pending_change(connection, subscription.id)
-        invoice = await store.invoice_to_pay(connection, subscription)
-        tries = await payment_store.attempts_of(connection, invoice.id) if invoice else []
-        owed = invoice is not None and bool(invoice.outstanding_minor)
-        action = await next_action_of(connection, invoice, tries) if invoice else {"type": "none"}
-        return cls.of(
-            subscription,
-            plan=plan,
-            interval=_interval_name(subscription.interval),
-            quantity=items[0].quantity,
-            add_ons=standing(items, subscription),
-            latest_invoice_id=invoice.id if invoice else None,
-            pending_change=ChangePart.of(change) if change else None,
-            latest_decline=_latest_decline(tries) if owed else None,
-            next_action=action,
-        )
 
 
 @router.post(
@@ -332,12 +212,6 @@ async def _change(call: AccountCall, once: Once, command: Command, verb: Verb) -
             return claim.answer(200, await SubscriptionAnswer.read(connection, changed))
 
 
-def _latest_decline(tries: Sequence[Attempt]) -> DeclinePart | None:
-    tried = [one for one in tries if one.status not in UNTRIED]
-    declined = bool(tried) and tried[-1].status == "declined"
-    return DeclinePart.of(tried[-1]) if declined else None
-
-
 async def _supersede_incomplete(call: AccountCall, claim: Claim, wanted: NewSubscription) -> None:
     """Give up an incomplete predecessor first; Stripe may answer that it was paid after all.
 
@@ -393,8 +267,3 @@ def _wanted(body: SubscribeBody) -> NewSubscription:
         collection=body.collection,
         days_until_due=(body.days_until_due or DAYS_UNTIL_DUE) if sent else None,
     )
-
-
-def _interval_name(interval: Interval) -> str:
-    words = rules.show_interval(interval)
-    return _ADVERBS.get(words, words)

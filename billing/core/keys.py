@@ -64,6 +64,16 @@ def cycle_grant(subscription_id: UUID, cycle_start: datetime) -> str:
     return f"{ids.encode(ids.SUBSCRIPTION, subscription_id)}/cycle-{cycle_start:%Y-%m-%dT%H:%M:%SZ}"
 
 
+def change_grant(change_id: UUID) -> str:
+    """The credits that came with a change of plan, granted once."""
+    return f"{ids.encode(ids.CHANGE, change_id)}/grant"
+
+
+def change_take_back(change_id: UUID, number: int) -> str:
+    """The n-th grant of which a change of plan took credits back."""
+    return f"{ids.encode(ids.CHANGE, change_id)}/take-back-{number}"
+
+
 def purchase_grant(purchase_id: UUID) -> str:
     """The credits of one purchase, granted once."""
     return f"{ids.encode(ids.PURCHASE, purchase_id)}/grant"

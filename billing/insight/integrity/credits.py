@@ -94,7 +94,13 @@ QUERIES: Final[dict[str, str]] = {
         FROM invoices i
         JOIN subscriptions s ON s.id = i.subscription_id
         JOIN plans p ON p.id = s.plan_id
-        WHERE i.status = 'paid' AND i.settlement <> 'forgiven' AND p.monthly_credits > 0
+        WHERE i.status = 'paid' AND i.settlement <> 'forgiven'
+          -- The line of the plan says what its payment grants; a change of plan grants its own.
+          AND coalesce((
+              SELECT max((l.detail ->> 'credits')::numeric) FROM invoice_lines l
+              WHERE l.invoice_id = i.id AND l.kind = 'plan'), p.monthly_credits) > 0
+          AND NOT EXISTS (SELECT 1 FROM subscription_changes c
+                          WHERE c.invoice_id = i.id AND c.kind = 'plan')
           AND i.cycle_start IS NOT NULL AND i.paid_at < i.cycle_end
           AND i.workflow_id NOT LIKE 'collection/%'
           AND (s.ended_at IS NULL OR i.paid_at < s.ended_at)
@@ -130,6 +136,9 @@ QUERIES: Final[dict[str, str]] = {
         WHERE s.status = 'active' AND s.cycle_start > s.current_period_start
           AND p.monthly_credits > 0 AND i.status = 'paid' AND i.paid_at < s.cycle_end
           AND s.cycle_end > coalesce(a.clock_at, :now)
+          AND NOT EXISTS (SELECT 1 FROM subscription_changes c
+                          WHERE c.subscription_id = s.id AND c.kind = 'plan'
+                            AND c.status = 'applied' AND c.decided_at >= s.cycle_start)
           AND NOT EXISTS (
               SELECT 1 FROM credit_lots l
               WHERE l.account_id = s.account_id

@@ -144,7 +144,7 @@ QUERIES: Final[dict[str, str]] = {
                           WHERE t.subject = public_id('sub', b.subscription_id)
                             AND t.action = 'subscription.restarted' AND t.at = b.period_start)
           AND NOT EXISTS (SELECT 1 FROM subscription_changes c
-                          WHERE c.invoice_id = b.id AND c.kind = 'resume')
+                          WHERE c.invoice_id = b.id AND c.kind IN ('plan', 'resume'))
     """,
     "periods_billed": """
         SELECT s.account_id, public_id('sub', s.id) AS subject

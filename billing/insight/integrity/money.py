@@ -125,7 +125,13 @@ QUERIES: Final[dict[str, str]] = {
         LEFT JOIN (SELECT invoice_id, sum(amount_minor) AS minor
                    FROM balance_entries WHERE kind = 'credited' GROUP BY invoice_id) b
                ON b.invoice_id = i.id
-        WHERE coalesce(n.minor, 0) > greatest(i.total_minor, i.amount_due_minor)
+        -- What it charged, also where it credited as much of another one.
+        LEFT JOIN (SELECT invoice_id, sum(amount_minor - discount_minor + tax_minor
+                                          - tax_included_minor) AS minor
+                   FROM invoice_lines WHERE kind = 'proration' GROUP BY invoice_id) c
+               ON c.invoice_id = i.id
+        WHERE coalesce(n.minor, 0)
+              > greatest(i.total_minor, i.amount_due_minor) - coalesce(c.minor, 0)
            OR i.amount_credited_minor + coalesce(b.minor, 0) <> coalesce(n.minor, 0)
     """,
     "money_balance": """

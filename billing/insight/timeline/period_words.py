@@ -15,7 +15,7 @@ _UNPAID: Final = "what is overdue is not paid before"
 
 def show_period(course: Course[SubscriptionFacts]) -> Shown | None:
     """A period, a cycle, an early invoice or an end; None: another step."""
-    plan = course.facts.plan.name
+    plan = _plan(course)
     match course.step.name:
         case "renew":
             return _next_period(course, f"renew {plan}")
@@ -36,11 +36,16 @@ def show_period(course: Course[SubscriptionFacts]) -> Shown | None:
     return None
 
 
+def _plan(course: Course[SubscriptionFacts]) -> str:
+    """The name of the plan as it is after the step."""
+    return course.facts.plan_of(course.rows).name
+
+
 def _end_trial(course: Course[SubscriptionFacts]) -> Shown:
     if course.result in ("paused", "canceled"):
         words = f"the trial ends without a card: {course.result}"
         return Shown(words, only_if="no card is saved before")
-    return _next_period(course, f"the trial ends and {course.facts.plan.name} begins")
+    return _next_period(course, f"the trial ends and {_plan(course)} begins")
 
 
 def _next_period(course: Course[SubscriptionFacts], words: str) -> Shown:
@@ -71,7 +76,7 @@ def _bill_early(course: Course[SubscriptionFacts]) -> Shown:
 
 
 def _abandon(course: Course[SubscriptionFacts]) -> Shown:
-    words = f"give up {course.facts.plan.name}: it was never paid"
+    words = f"give up {_plan(course)}: it was never paid"
     came = FIRST_PAYMENT if course.result == "succeeded" else None
     only_if = "the first payment does not come"
     return Shown(words, only_if=only_if, comes=came is None, from_now_on=came)

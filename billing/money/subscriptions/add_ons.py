@@ -27,7 +27,7 @@ def choose(w: Work[SubscriptionFacts], wanted: Mapping[str, int], paying: Paying
     Errors: SUBSCRIPTION_STATE, PAYMENT_OVERDUE, CHANGE_PENDING; ADD_ON_NOT_FOUND,
     ADD_ON_NOT_OFFERED; those of `changes.begin`.
     """
-    subscription, plan, held = cycles.of(w), w.facts.plan, items.held(w)
+    subscription, plan, held = cycles.of(w), w.facts.plan_of(w.rows), items.held(w)
     reply = demand(subscription.status, "change_down")
     known = {one.key for one in plan.add_ons} | held.keys()
     if unknown := sorted(wanted.keys() - known):
@@ -52,14 +52,14 @@ def _charge(
     w: Work[SubscriptionFacts], wanted: Mapping[str, int], more: list[More], paying: Paying
 ) -> None:
     """The change waits for its payment; one too small for a card is carried and applied now."""
-    lines = [_line(cycles.of(w), one) for one in more]
+    lines = [_line(w, one) for one in more]
     invoice = cycles.draft_change(w, paying.change_id, lines)
     invoice = changes.begin(w, "add_ons", dict(wanted), invoice, paying)
     payment_effects.settle_small(w, invoice)
 
 
 def _demand_offered(w: Work[SubscriptionFacts], add_ons: list[AddOn]) -> None:
-    subscription, plan = cycles.of(w), w.facts.plan
+    subscription, plan = cycles.of(w), w.facts.plan_of(w.rows)
     for add_on in add_ons:
         if subscription.currency not in add_on.prices:
             raise Conflict(
@@ -71,7 +71,8 @@ def _demand_offered(w: Work[SubscriptionFacts], add_ons: list[AddOn]) -> None:
             )
 
 
-def _line(subscription: Subscription, more: More) -> Line:
+def _line(w: Work[SubscriptionFacts], more: More) -> Line:
+    subscription = cycles.of(w)
     quantity = more.want - more.have
     amount_minor = more.add_on.prices[subscription.currency]
     until = subscription.current_period_end
@@ -81,5 +82,7 @@ def _line(subscription: Subscription, more: More) -> Line:
         quantity=Decimal(quantity),
         unit_amount=Decimal(amount_minor),
         amount_minor=amount_minor * quantity,
+        period_start=w.facts.at,
+        period_end=until,
         detail={"add_on": more.add_on.key, "meter": more.add_on.meter},
     )

@@ -1,6 +1,7 @@
 """A change that is charged first: its draft is paid, then it is applied; else all stays as it was.
 
-More of an add-on and a resumption go this way; a subscription has one such change at a time. Pure.
+More of an add-on, a change of plan and a resumption go this way; a subscription has one such change
+at a time. One change of plan may be scheduled besides: the next period begins with it. Pure.
 """
 
 from datetime import timedelta
@@ -14,7 +15,7 @@ from billing.money.invoices.schemas import Invoice
 from billing.money.payments import card_rules
 from billing.money.payments import transitions as payments
 from billing.money.payments.owed import Owed
-from billing.money.subscriptions import cycles, items
+from billing.money.subscriptions import cycles, items, new_terms
 from billing.money.subscriptions.announcements import announce
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.schemas import (
@@ -22,6 +23,7 @@ from billing.money.subscriptions.schemas import (
     ChangeStatus,
     Paying,
     SubscriptionChange,
+    Terms,
 )
 
 WAITS: Final = timedelta(hours=23)
@@ -46,6 +48,7 @@ def begin(
     wanted: dict[str, Any],
     invoice: Invoice,
     paying: Paying,
+    terms: Terms | None = None,
 ) -> Invoice:
     """Write the change, with the payment of its draft opened; the draft as it is then.
 
@@ -53,42 +56,95 @@ def begin(
     PAYMENT_METHOD_NOT_FOUND, CARD_DECLINED for a barred card.
     """
     subscription, at = cycles.of(w), w.facts.at
+    by_transfer = subscription.collection == "send_invoice"
     invoice = invoices.whole_steps(w, invoices.use_balance(w, invoice))
-    end = invoice.period_end or subscription.current_period_end
+    end = subscription.current_period_end
+    if kind == "resume" and invoice.period_end is not None:
+        end = invoice.period_end
     # In the last two hours half of what is left.
     last = max(end - BEFORE_PERIOD_END, at + (end - at) // 2)
-    w.add(
-        SubscriptionChange(
-            id=paying.change_id,
-            account_id=subscription.account_id,
-            subscription_id=subscription.id,
-            kind=kind,
-            wanted=wanted,
-            invoice_id=invoice.id,
-            status="pending",
-            expires_at=min(at + WAITS, last),
-            created_at=at,
-        )
+    change = SubscriptionChange(
+        id=paying.change_id,
+        account_id=subscription.account_id,
+        subscription_id=subscription.id,
+        kind=kind,
+        wanted=wanted,
+        terms=terms.model_dump(mode="json") if terms is not None else {},
+        invoice_id=invoice.id,
+        status="pending",
+        expires_at=min(at + WAITS, last),
+        created_at=at,
     )
+    w.add(change)
     announce(w, subscription, "change_begun", kind=kind, amount_cents=invoice.amount_due_minor)
-    if invoices.is_collectable(invoice):
+    if invoices.is_collectable(invoice) and not (terms and by_transfer):
         flow, method_id = ("card", None) if paying.by_card else ("saved_card", _card(w, paying))
         payments.open_flow(w, Owed(w.rows, invoice.id), flow, method_id)
     return invoice
 
 
-def apply(w: Work[SubscriptionFacts], invoice: Invoice) -> None:
-    """The invoice is paid: the change that it was written for comes about."""
+def apply(w: Work[SubscriptionFacts], invoice: Invoice) -> SubscriptionChange | None:
+    """The invoice is paid: the change that it was written for comes about, and is answered."""
     change = _of_invoice(w.rows, invoice.id)
     if change is None:
-        return
+        return None
     w.change(change, status="applied", decided_at=w.facts.at)
     if change.kind == "resume":
         cycles.resume(w, invoice)
+    elif change.kind == "plan":
+        cancel_scheduled(w, "another plan was chosen")
+        new_terms.begin(w, change, invoice)
+        announce(w, cycles.of(w), "plan_changed", **change.wanted)
     else:
         items.choose(w, change.wanted)
         cycles.follow(w)
         announce(w, cycles.of(w), "add_ons_chosen", add_ons=change.wanted)
+    return change
+
+
+def scheduled(rows: Rows) -> SubscriptionChange | None:
+    """The change that the next period begins with."""
+    found = (one for one in rows.of(SubscriptionChange) if one.status == "scheduled")
+    return next(found, None)
+
+
+def schedule(
+    w: Work[SubscriptionFacts], change_id: UUID, wanted: dict[str, Any], terms: Terms
+) -> None:
+    """The next period begins with these terms; what was scheduled before gives way."""
+    cancel_scheduled(w, "another plan was chosen")
+    subscription = cycles.of(w)
+    change = SubscriptionChange(
+        id=change_id,
+        account_id=subscription.account_id,
+        subscription_id=subscription.id,
+        kind="plan",
+        wanted=wanted,
+        terms=terms.model_dump(mode="json"),
+        status="scheduled",
+        effective_at=subscription.current_period_end,
+        created_at=w.facts.at,
+    )
+    w.add(change)
+    announce(w, subscription, "change_scheduled", **wanted)
+
+
+def apply_scheduled(w: Work[SubscriptionFacts]) -> None:
+    """A period begins: with the terms that were chosen for it."""
+    change = scheduled(w.rows)
+    if change is None:
+        return
+    w.change(change, status="applied", decided_at=w.facts.at)
+    new_terms.take_for_next_period(w, Terms.model_validate(change.terms))
+    announce(w, cycles.of(w), "plan_changed", **change.wanted)
+
+
+def cancel_scheduled(w: Work[SubscriptionFacts], reason: str) -> None:
+    """Nothing changes with the next period."""
+    change = scheduled(w.rows)
+    if change is not None:
+        w.change(change, status="canceled", reason=reason, decided_at=w.facts.at)
+        announce(w, cycles.of(w), "change_dropped", kind=change.kind, reason=reason)
 
 
 def refuse(w: Work[SubscriptionFacts], invoice_id: UUID, reason: str) -> None:
@@ -103,7 +159,7 @@ def drop(
 ) -> None:
     """It is not applied. A payment that may still bring money is called back by the next step."""
     w.change(change, status=status, reason=reason, decided_at=w.facts.at)
-    invoice = w.rows.get(Invoice, change.invoice_id)
+    invoice = w.rows.get(Invoice, change.draft_id)
     if invoice.status == "draft":
         invoices.void(w, invoice, reason)
     announce(w, cycles.of(w), "change_dropped", kind=change.kind, reason=reason)

@@ -102,9 +102,16 @@ def resume(w: Work[SubscriptionFacts], paying: Paying) -> Subscription:
     """
     demand(cycles.of(w).status, "resume")
     changes.demand_none(w.rows)
+    changes.apply_scheduled(w)
     invoice = cycles.draft_resumption(w, paying.change_id)
     invoice = changes.begin(w, "resume", {}, invoice, paying)
     payment_effects.settle_small(w, invoice)
+    return wake(w)
+
+
+def call_off(w: Work[SubscriptionFacts]) -> Subscription:
+    """The next period begins as this one did."""
+    changes.cancel_scheduled(w, "called off")
     return wake(w)
 
 

@@ -24,7 +24,7 @@ from billing.money.subscriptions.schemas import CrossedPeriod, Item, Subscriptio
 
 CALENDAR: Final = datetime(2001, 1, 1)  # noqa: DTZ001
 """The first day of a year, a month and a week, on any wall: calendar months are counted from it."""
-FOLLOWED: Final = frozenset({"status", "cycle_start", "cycle_end"})
+FOLLOWED: Final = frozenset({"status", "plan_id", "amount_minor", "cycle_start", "cycle_end"})
 """Fields of the account's usage period."""
 
 
@@ -98,10 +98,10 @@ def draft_period(w: Work[SubscriptionFacts], *, held: bool = False) -> Invoice:
         used = _usage(w, before=subscription.cycle_start)
     invoice = invoices.draft(
         w,
-        _new_invoice(
+        new_invoice(
             w,
             _period_key(subscription),
-            (*(_line(item, start, end) for item in w.rows.of(Item)), *used),
+            (*(_line(w, item, start, end) for item in w.rows.of(Item)), *used),
             period_start=start,
             period_end=end,
             cycle_start=subscription.cycle_start,
@@ -130,7 +130,7 @@ def bill_usage(
     used = _usage(w, before=before, early=early)
     if not used and not (debts and _carries_debt(w)):
         return None
-    invoice = invoices.draft(w, _new_invoice(w, key, used))
+    invoice = invoices.draft(w, new_invoice(w, key, used))
     _complete_records(w, invoice, used)
     return issue(w, invoice)
 
@@ -140,7 +140,7 @@ def draft_change(
 ) -> Invoice:
     """The draft that is paid before a change is applied; the change names it, and nothing else."""
     key = f"{stem(of(w))}/{ids.encode(ids.CHANGE, change_id)}"
-    return invoices.draft(w, _new_invoice(w, key, lines, **fields))
+    return invoices.draft(w, new_invoice(w, key, lines, **fields))
 
 
 def draft_resumption(w: Work[SubscriptionFacts], change_id: UUID) -> Invoice:
@@ -151,7 +151,7 @@ def draft_resumption(w: Work[SubscriptionFacts], change_id: UUID) -> Invoice:
     subscription, start = of(w), w.facts.at
     anchor = periods.to_wall(start, subscription.zone)
     end = periods.boundary(anchor, subscription.zone, subscription.interval, 1)
-    lines = [_line(item, start, end) for item in w.rows.of(Item) if item.lasting]
+    lines = [_line(w, item, start, end) for item in w.rows.of(Item) if item.lasting]
     return draft_change(
         w,
         change_id,
@@ -159,7 +159,9 @@ def draft_resumption(w: Work[SubscriptionFacts], change_id: UUID) -> Invoice:
         period_start=start,
         period_end=end,
         cycle_start=start,
-        cycle_end=cycle_bounds(anchor, subscription.zone, w.facts.plan.allowance, start, end),
+        cycle_end=cycle_bounds(
+            anchor, subscription.zone, w.facts.plan_of(w.rows).allowance, start, end
+        ),
     )
 
 
@@ -203,7 +205,7 @@ def next_cycle(w: Work[SubscriptionFacts]) -> Subscription:
 def grant_cycle(w: Work[SubscriptionFacts]) -> None:
     """The plan's credits of the current cycle, once per cycle start; they end with the cycle."""
     subscription = of(w)
-    grant(w, subscription.cycle_start, subscription.cycle_end)
+    grant(w, subscription.cycle_start, subscription.cycle_end, items.credits_of(w))
 
 
 def grant_unbilled_cycle(w: Work[SubscriptionFacts]) -> None:
@@ -225,14 +227,14 @@ def bills_period(subscription: Subscription, invoice: Invoice) -> bool:
     return invoice.cycle_start is not None and invoice.period_start == start
 
 
-def grant(w: Work[SubscriptionFacts], start: datetime, end: datetime) -> None:
+def grant(w: Work[SubscriptionFacts], start: datetime, end: datetime, amount: Decimal) -> None:
     """The plan's credits of one cycle; nothing when the plan has none or the cycle is over."""
-    subscription, plan = of(w), w.facts.plan
-    if not plan.monthly_credits or end <= w.facts.at:
+    subscription, plan = of(w), w.facts.plan_of(w.rows)
+    if not amount or end <= w.facts.at:
         return
     lot = {
         "account_id": subscription.account_id,
-        "amount": plan.monthly_credits,
+        "amount": amount,
         "kind": "plan",
         "key": _grant_key(subscription, plan.allowance, start),
         "is_paid": False,
@@ -241,6 +243,16 @@ def grant(w: Work[SubscriptionFacts], start: datetime, end: datetime) -> None:
         "subject": stem(subscription),
     }
     w.do(Do("grant", lot))
+
+
+def grant_billed(w: Work[SubscriptionFacts], invoice: Invoice) -> None:
+    """The credits of the cycle that an invoice billed, as its line of the plan says."""
+    if invoice.cycle_start is None or invoice.cycle_end is None:
+        return
+    said = [one.detail.get("credits") for one in invoices.lines_of(w.rows, invoice.id)]
+    # The release before did not write them onto the line.
+    amount = next((Decimal(one) for one in said if one is not None), items.credits_of(w))
+    grant(w, invoice.cycle_start, invoice.cycle_end, amount)
 
 
 def _grant_key(subscription: Subscription, allowance: periods.Interval, start: datetime) -> str:
@@ -315,9 +327,10 @@ def _complete_records(w: Work[SubscriptionFacts], invoice: Invoice, used: Sequen
         w.do(Do("complete_records", billed))
 
 
-def _new_invoice(
+def new_invoice(
     w: Work[SubscriptionFacts], fact_key: str, lines: Sequence[Line], **fields: Any
 ) -> NewInvoice:
+    """An invoice to draft; a line that does not say its tax category has the plan's."""
     subscription = of(w)
     if subscription.collection == "send_invoice":
         fields = {
@@ -334,7 +347,10 @@ def _new_invoice(
         currency=subscription.currency,
         subscription_id=subscription.id,
         lines=tuple(
-            line.model_copy(update={"tax_category": w.facts.plan.tax_category}) for line in lines
+            one
+            if "tax_category" in one.model_fields_set
+            else one.model_copy(update={"tax_category": w.facts.plan_of(w.rows).tax_category})
+            for one in lines
         ),
         **fields,
     )
@@ -343,7 +359,7 @@ def _new_invoice(
 def _cycle_end(
     w: Work[SubscriptionFacts], subscription: Subscription, start: datetime, end: datetime
 ) -> datetime:
-    allowance = w.facts.plan.allowance
+    allowance = w.facts.plan_of(w.rows).allowance
     return cycle_bounds(subscription.anchor_wall, subscription.zone, allowance, start, end)
 
 
@@ -363,7 +379,8 @@ def _carries_debt(w: Work[SubscriptionFacts]) -> bool:
     return balance < 0 and collectable(-balance, currency) > 0
 
 
-def _line(item: Item, start: datetime, end: datetime) -> Line:
+def _line(w: Work[SubscriptionFacts], item: Item, start: datetime, end: datetime) -> Line:
+    given = {"price": str(item.price_id), "credits": f"{items.credits_of(w):f}"}
     return Line(
         kind=item.kind,
         description=f"{item.description}, {start:%-d %b %Y} to {end:%-d %b %Y}",
@@ -372,7 +389,7 @@ def _line(item: Item, start: datetime, end: datetime) -> Line:
         amount_minor=item.amount_minor * item.lasting,
         period_start=start,
         period_end=end,
-        detail={"add_on": item.add_on} if item.add_on else {"price": str(item.price_id)},
+        detail={"add_on": item.add_on} if item.add_on else given,
     )
 
 

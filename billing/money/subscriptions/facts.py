@@ -1,12 +1,24 @@
 """The facts of a subscription's decisions beside its rows."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 from uuid import UUID
 
 from billing.catalog.plans.schemas import Plan
+from billing.core.frozen import Frozen
+from billing.matters.effects import Rows
 from billing.money.dunning.transitions import CollectFacts
 from billing.money.invoices.arrears import Arrear
+from billing.money.subscriptions.schemas import Offered, Subscription
+
+
+class PlanLot(Frozen):
+    """Credits of a plan that are neither spent nor held."""
+
+    grant_key: str
+    unspent: Decimal
 
 
 @dataclass(slots=True)
@@ -14,8 +26,12 @@ class SubscriptionFacts(CollectFacts):
     """Facts that a subscription meets beside its rows."""
 
     subscription_id: UUID = field(kw_only=True)
-    plan: Plan = field(kw_only=True)
-    """The plan version it was sold with."""
+    plans: Mapping[UUID, Plan] = field(kw_only=True)
+    """The plan versions that its rows name, by id."""
+    offers: tuple[Offered, ...] = ()
+    """The plan that a change asks for, with each of its prices."""
+    lots: tuple[PlanLot, ...] = ()
+    """Its plan's credits that are left, where a change may take some back."""
     clock_at: datetime | None = None
     """The account's frozen test clock."""
     issuer_id: UUID | None = None
@@ -25,3 +41,7 @@ class SubscriptionFacts(CollectFacts):
     """Use beyond the plan that no invoice bills yet."""
     period_was_late: bool = False
     """True if the current period's invoice was held, and written after the period had ended."""
+
+    def plan_of(self, rows: Rows) -> Plan:
+        """The plan version that the subscription has as the rows are."""
+        return self.plans[rows.get(Subscription, self.subscription_id).plan_id]

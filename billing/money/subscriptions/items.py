@@ -1,15 +1,17 @@
 """The items of a subscription as they become: more at once, less with the next period. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from decimal import Decimal
 from typing import Final, NamedTuple
 
-from billing.catalog.plans.schemas import AddOn
+from billing.catalog.plans.schemas import AddOn, Plan
 from billing.matters.effects import Work
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.schemas import Item, Subscription
 
+PLAN: Final = "plan"
 ADD_ON: Final = "add_on"
-"""The kind of an item, and of the lines that bill it."""
+"""Kinds of items, and of the lines that bill them."""
 
 
 class More(NamedTuple):
@@ -18,6 +20,16 @@ class More(NamedTuple):
     add_on: AddOn
     have: int
     want: int
+
+
+def plan_item(w: Work[SubscriptionFacts]) -> Item:
+    """The plan itself, with its seats."""
+    return next(item for item in w.rows.of(Item) if item.kind == PLAN)
+
+
+def credits_of(w: Work[SubscriptionFacts]) -> Decimal:
+    """The plan's credits of a whole cycle."""
+    return w.facts.plan_of(w.rows).monthly_credits
 
 
 def held(w: Work[SubscriptionFacts]) -> dict[str, Item]:
@@ -30,7 +42,7 @@ def more(w: Work[SubscriptionFacts], wanted: Mapping[str, int]) -> list[More]:
     have = {key: item.quantity for key, item in held(w).items()}
     return [
         More(one, have.get(one.key, 0), wanted[one.key])
-        for one in w.facts.plan.add_ons
+        for one in w.facts.plan_of(w.rows).add_ons
         if wanted.get(one.key, 0) > have.get(one.key, 0)
     ]
 
@@ -54,6 +66,20 @@ def choose(w: Work[SubscriptionFacts], wanted: Mapping[str, int]) -> None:
             w.change(item, next_quantity=want if want < item.quantity else None)
     for add_on, _, want in found:
         _put(w, add_on, want)
+
+
+def end_others(
+    w: Work[SubscriptionFacts], sold: Collection[AddOn], before: Plan, *, at_once: bool
+) -> None:
+    """Add-ons that are not sold on the same terms end: with the period, or at once."""
+    terms = {one.key: one for one in before.add_ons}
+    for key, item in held(w).items():
+        if terms.get(key) in sold:
+            continue
+        if at_once:
+            w.remove(item)
+        else:
+            w.change(item, next_quantity=0)
 
 
 def turn(w: Work[SubscriptionFacts]) -> None:

@@ -29,11 +29,11 @@ def on_paid(w: Work[SubscriptionFacts], invoice: Invoice) -> None:
         return
     if cycles.of(w).status == "incomplete":
         _activate(w)
-    changes.apply(w, invoice)
+    change = changes.apply(w, invoice)
     if invoice.settlement == "payment":
         trials.convert(w)
-    if invoice.cycle_start is not None and invoice.cycle_end is not None:
-        cycles.grant(w, invoice.cycle_start, invoice.cycle_end)
+    if change is None or change.kind != "plan":
+        cycles.grant_billed(w, invoice)
     if cycles.of(w).status == "active" and cycles.bills_period(cycles.of(w), invoice):
         cycles.grant_unbilled_cycle(w)
     recover(w)
@@ -89,6 +89,7 @@ def end(w: Work[SubscriptionFacts], reason: str) -> None:
     and what was carried until now, has a final invoice [C5].
     """
     changes.drop_pending(w, reason)
+    changes.cancel_scheduled(w, reason)
     subscription, at = cycles.of(w), w.facts.at
     ended = cycles.change(
         w,

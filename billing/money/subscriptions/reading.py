@@ -14,7 +14,8 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.catalog.plans.store import show_plan
+from billing.catalog.plans.schemas import PLAN_ID
+from billing.catalog.plans.store import show_plan, show_price
 from billing.core import ids
 from billing.core.clock import real_now
 from billing.core.errors import NotFound
@@ -34,11 +35,13 @@ from billing.money.payments import event_owners, reading
 from billing.money.payments.card_rules import ATTEMPT_WINDOW
 from billing.money.refunds.schemas import Refund
 from billing.money.refunds.tables import refunds
-from billing.money.subscriptions.facts import SubscriptionFacts
+from billing.money.subscriptions.facts import PlanLot, SubscriptionFacts
 from billing.money.subscriptions.rules import SubscriptionState
 from billing.money.subscriptions.schemas import (
     CrossedPeriod,
     Item,
+    Offered,
+    PlanWish,
     Subscription,
     SubscriptionChange,
 )
@@ -81,6 +84,14 @@ _INVOICES = f"""
                     AND (i.pay_requested_at IS NOT NULL
                          OR i.period_end >= (SELECT s.current_period_end FROM subscriptions s
                                              WHERE s.id = i.subscription_id)))
+                -- A change credits what these have charged.
+                OR (:deciding AND i.created_at >= (
+                        SELECT s.current_period_start FROM subscriptions s
+                        WHERE s.id = i.subscription_id
+                          AND (:changing OR EXISTS (
+                              SELECT FROM subscription_changes x
+                              WHERE x.subscription_id = s.id AND x.status = 'pending'
+                                AND x.kind = 'plan'))))
                 OR EXISTS (SELECT FROM payments p
                            WHERE p.invoice_id = i.id
                              AND (p.status IN ('pending', 'pending_approval', 'processing')
@@ -95,19 +106,44 @@ _INVOICES = f"""
 """  # noqa: S608 - put together from constants
 
 
+# A change of plan is asked for, or waits for its payment.
+_CHANGES = """
+    (:changing OR :deciding AND EXISTS (
+        SELECT FROM subscription_changes x
+        WHERE x.subscription_id = s.id AND x.status = 'pending' AND x.kind = 'plan'))
+"""
+_PLAN = "to_jsonb(pl) || jsonb_build_object('monthly_credits', pl.monthly_credits::text)"
 _READ = Prepared(
     text(
         f"""
     WITH mine AS MATERIALIZED ({_INVOICES})
     SELECT to_jsonb(s) AS subscription, a.clock_at, a.is_test, a.issuer_id,
-           to_jsonb(pl) || jsonb_build_object('monthly_credits', pl.monthly_credits::text) AS plan,
+           {_PLAN} AS plan,
+           ARRAY(SELECT {_PLAN} FROM plans pl
+                 WHERE pl.id = ANY (ARRAY(
+                     SELECT (x.terms ->> 'plan_id')::uuid FROM subscription_changes x
+                     WHERE x.subscription_id = s.id
+                       AND x.status IN ('pending', 'scheduled')))) AS later_plans,
+           ARRAY(SELECT jsonb_build_object('plan', {_PLAN}, 'price', to_jsonb(r))
+                 FROM plans pl LEFT JOIN prices r ON r.kind = 'plan' AND r.key = pl.key
+                      AND r.is_current AND r.currency = s.currency
+                 WHERE :changing AND pl.is_current AND pl.is_active
+                   AND (pl.id = CAST(:plan_id AS uuid)
+                        OR pl.key = coalesce(CAST(:plan AS text), s.plan_key))) AS offers,
+           ARRAY(SELECT jsonb_build_object(
+                     'grant_key', x.grant_key, 'unspent', (x.remaining - x.held)::text)
+                 FROM credit_lots x
+                 WHERE {_CHANGES} AND x.account_id = s.account_id AND x.kind = 'plan' AND x.is_open
+                   AND x.expires_at > coalesce(a.clock_at, CAST(:real_at AS timestamptz))
+                 ORDER BY x.expires_at, x.granted_seq) AS lots,
            {reading.COLLECTED},
            {reading.hanging("dunning_cases", "x.id")} AS cases,
            {reading.hanging(refunds.name, "x.id")} AS refunds,
            {reading.METHODS} AS methods,
            ARRAY(SELECT to_jsonb(x) FROM subscription_changes x
                  WHERE x.subscription_id = s.id
-                   AND (x.status = 'pending' OR x.id = ANY (CAST(:known AS uuid[])))) AS changes,
+                   AND (x.status IN ('pending', 'scheduled')
+                        OR x.id = ANY (CAST(:known AS uuid[])))) AS changes,
            ARRAY(SELECT to_jsonb(x) FROM usage_periods x
                  WHERE x.account_id = s.account_id
                    AND (x.threshold_at IS NOT NULL
@@ -158,6 +194,7 @@ async def read(
         "workflow_id": matter,
         "known": list(wanted.known),
         "deciding": wanted.deciding,
+        **_asked(wanted.about),
         "real_at": real_at,
         "window": ATTEMPT_WINDOW,
     }
@@ -176,6 +213,8 @@ async def read(
 
 def _facts(row: Row, real_at: Any, wanted: Read, rows: Rows) -> SubscriptionFacts:
     plan = show_plan(row["plan"])
+    offers = tuple(_offer(one) for one in row["offers"])
+    known = (plan, *map(show_plan, row["later_plans"]), *(one.plan for one in offers))
     (subscription,) = rows.of(Subscription)
     entries = (one for one in rows.of(BalanceEntry) if one.currency == subscription.currency)
     return SubscriptionFacts(
@@ -191,11 +230,25 @@ def _facts(row: Row, real_at: Any, wanted: Read, rows: Rows) -> SubscriptionFact
         zone=subscription.zone,
         own_card=subscription.payment_method_id,
         subscription_id=wanted.subject_id,
-        plan=plan,
+        plans={one.id: one for one in known},
+        offers=offers,
+        lots=tuple(map(PlanLot.model_validate, row["lots"])),
         clock_at=row["clock_at"],
         issuer_id=row["issuer_id"],
         period_was_late=row["period_was_late"],
     )
+
+
+def _asked(wish: PlanWish | None) -> dict[str, Any]:
+    """The plan that a change names, by key or id; without a name it is the subscription's own."""
+    plan = wish.plan if wish is not None else None
+    plan_id = ids.parse(PLAN_ID, plan) if plan is not None else None
+    return {"changing": wish is not None, "plan": plan, "plan_id": plan_id}
+
+
+def _offer(row: Row) -> Offered:
+    price = show_price(row["price"]) if row["price"] is not None else None
+    return Offered(plan=show_plan(row["plan"]), price=price)
 
 
 def _rows(row: Row) -> Rows:
@@ -224,6 +277,7 @@ def engine(*, credits_at_start: bool = False) -> Engine[SubscriptionState, Subsc
         **NUMBERING,
         MOVE_EVENTS: event_owners.move,
         "grant": credits.grant,
+        "clawback": credits.clawback,
         "open_usage_period": open_usage_period,
         "complete_records": usage_lines.complete_records,
     }

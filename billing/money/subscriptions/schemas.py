@@ -5,8 +5,9 @@ from decimal import Decimal
 from typing import Any, ClassVar, Literal
 from uuid import UUID
 
-from pydantic import AwareDatetime
+from pydantic import AwareDatetime, Field
 
+from billing.catalog.plans.schemas import Plan, Price
 from billing.core.frozen import Frozen
 from billing.core.periods import Interval, Unit
 from billing.matters.effects import Row
@@ -18,8 +19,9 @@ CancelReason = Literal[
     "customer_service", "low_quality", "missing_features", "other", "switched_service",
     "too_complex", "too_expensive", "unused",
 ]  # fmt: skip
-ChangeKind = Literal["add_ons", "resume"]
-ChangeStatus = Literal["pending", "applied", "failed", "expired", "canceled"]
+ChangeKind = Literal["add_ons", "plan", "resume"]
+ChangeStatus = Literal["pending", "scheduled", "applied", "failed", "expired", "canceled"]
+When = Literal["now", "period_end"]
 
 
 class NewSubscription(Frozen):
@@ -115,7 +117,10 @@ class Item(Row):
 
 
 class SubscriptionChange(Row):
-    """A row of `subscription_changes`: what is wanted, and the draft that is paid for it first."""
+    """A row of `subscription_changes`: what is wanted, and the draft that is paid for it first.
+
+    One that is scheduled has no draft: the renewal bills it.
+    """
 
     TABLE: ClassVar[str] = "subscription_changes"
 
@@ -123,12 +128,68 @@ class SubscriptionChange(Row):
     subscription_id: UUID
     kind: ChangeKind
     wanted: dict[str, Any]
-    invoice_id: UUID
+    terms: dict[str, Any] = Field(default_factory=dict)
+    """Of a change of plan: `Terms`."""
+    invoice_id: UUID | None = None
     status: ChangeStatus
     reason: str | None = None
-    expires_at: AwareDatetime
+    expires_at: AwareDatetime | None = None
+    effective_at: AwareDatetime | None = None
+    """The period that begins then, or the next one after it, begins with a scheduled change."""
     created_at: AwareDatetime
     decided_at: AwareDatetime | None = None
+
+    @property
+    def draft_id(self) -> UUID:
+        """The draft that is paid for it first."""
+        if self.invoice_id is None:
+            raise ValueError("a scheduled change has no draft of its own")
+        return self.invoice_id
+
+
+class PlanWish(Frozen):
+    """Another plan, interval or number of seats; None: as it is."""
+
+    plan: str | None = None
+    interval: Interval | None = None
+    quantity: int | None = None
+    when: When | None = None
+    """None: up at once, down with the next period."""
+
+
+class Offered(Frozen):
+    """A plan on sale with one of its prices in the subscription's currency; None: it has none."""
+
+    plan: Plan
+    price: Price | None
+
+
+class Note(Frozen):
+    """Time not used of an invoice, to be taken back by a credit note on it."""
+
+    invoice_id: UUID
+    amount_minor: int
+
+
+class Terms(Frozen):
+    """The terms of a subscription after a change of its plan, and what the change gives back."""
+
+    plan_id: UUID
+    price_id: UUID
+    unit_minor: int
+    """Of one seat, per interval."""
+    interval: Interval
+    quantity: int
+    resets: bool = False
+    """True if a new period begins with the change."""
+    credits: Decimal = Decimal(0)
+    """Credits that come with it; below zero: that go with it."""
+    notes: tuple[Note, ...] = ()
+
+    @property
+    def amount_minor(self) -> int:
+        """The price of all seats per interval."""
+        return self.unit_minor * self.quantity
 
 
 class Paying(Frozen):

@@ -33,7 +33,12 @@ from billing.money.subscriptions import commands, payment_effects, store
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.reading import ENGINE
 from billing.money.subscriptions.rules import ENDED, INCOMPLETE_LIFETIME, cycle_bounds
-from billing.money.subscriptions.schemas import NewSubscription, Subscription
+from billing.money.subscriptions.schemas import (
+    NewSubscription,
+    PlanWish,
+    Subscription,
+    SubscriptionChange,
+)
 from billing.money.subscriptions.states import Command, demand
 from billing.money.trials import service as trial_service
 from billing.money.trials import store as trial_store
@@ -125,9 +130,13 @@ async def ask(
     connection: AsyncConnection,
     subscription_id: UUID,
     verb: Callable[[Work[SubscriptionFacts]], T],
+    *,
+    about: PlanWish | None = None,
 ) -> T:
-    """One of the verbs of `commands.py` and `add_ons.py`; it wakes the matter, told afterwards."""
-    answer, _ = await decisions.command(connection, ENGINE, subscription_id, verb)
+    """One of the verbs of `commands.py`, `add_ons.py` and `plan_changes.py`; it wakes the matter,
+    told afterwards. `about` is the change of plan that is asked for.
+    """
+    answer, _ = await decisions.command(connection, ENGINE, subscription_id, verb, about=about)
     return answer
 
 
@@ -154,6 +163,20 @@ async def commanded(
     if found.status in ENDED:
         demand(found.status, command)
     return found
+
+
+async def call_off(
+    connection: AsyncConnection, account_id: UUID, change_id: UUID
+) -> SubscriptionChange:
+    """Cancel a scheduled change. Errors: CHANGE_NOT_FOUND, CHANGE_NOT_SCHEDULED."""
+    found = await store.find_change(connection, change_id)
+    if found is None or found.account_id != account_id:
+        raise NotFound("CHANGE_NOT_FOUND", "no such change")
+    if found.kind != "plan" or found.status not in ("scheduled", "canceled"):
+        raise Conflict("CHANGE_NOT_SCHEDULED", f"the change is {found.status} already")
+    if found.status == "scheduled":
+        await ask(connection, found.subscription_id, commands.call_off)
+    return await store.find_change(connection, change_id) or found
 
 
 async def bill_late(connection: AsyncConnection, account_id: UUID) -> list[Matter]:

@@ -43,8 +43,8 @@ TABLE: Final[dict[State, dict[Command, Reply]]] = {
 
 ROUTES: Final[dict[Command, tuple[str, str]]] = {
     "subscribe": ("POST /billing/subscription", ""),
-    "change_up": ("PUT /billing/subscription", "more of an add-on; not yet another plan"),
-    "change_down": ("PUT /billing/subscription", "less of an add-on; not yet another plan"),
+    "change_up": ("PUT /billing/subscription", "a dearer plan, more of an add-on"),
+    "change_down": ("PUT /billing/subscription", "a cheaper plan, less of an add-on"),
     "cancel": ("POST /billing/subscription/cancel", ""),
     "reactivate": ("POST /billing/subscription/reactivate", "where an end is scheduled"),
     "resume": ("POST /billing/subscription/resume", "a new period from now, charged first"),

@@ -3,7 +3,7 @@
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import exists, select
+from sqlalchemy import Select, exists, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.catalog.plans.rules import OPEN_STATUSES
@@ -44,10 +44,10 @@ _ITEMS = Prepared(
 _CHANGE = Prepared(
     select(subscription_changes).where(subscription_changes.c.id == given("change_id"))
 )
-_PENDING_CHANGE = Prepared(
+_OPEN_CHANGES = Prepared(
     select(subscription_changes).where(
         subscription_changes.c.subscription_id == given("subscription_id"),
-        subscription_changes.c.status == "pending",
+        subscription_changes.c.status.in_(["pending", "scheduled"]),
     )
 )
 
@@ -108,7 +108,20 @@ async def pending_change(
     connection: AsyncConnection, subscription_id: UUID
 ) -> SubscriptionChange | None:
     """The change of a subscription that waits for its payment."""
-    return _change(await _PENDING_CHANGE.first(connection, subscription_id=subscription_id))
+    return (await open_changes(connection, subscription_id)).get("pending")
+
+
+async def open_changes(
+    connection: AsyncConnection, subscription_id: UUID
+) -> dict[str, SubscriptionChange]:
+    """The changes still to come, one `pending` and one `scheduled` at most, by status."""
+    rows = await _OPEN_CHANGES.all(connection, subscription_id=subscription_id)
+    return {row["status"]: SubscriptionChange.model_validate(dict(row)) for row in rows}
+
+
+def changes_of(account_id: UUID) -> Select[Any]:
+    """All changes of an account's subscriptions; order and cut are the caller's."""
+    return select(subscription_changes).where(subscription_changes.c.account_id == account_id)
 
 
 async def invoice_to_pay(connection: AsyncConnection, subscription: Subscription) -> Invoice | None:

@@ -76,6 +76,7 @@ subscriptions = c.table(
 )
 
 # A change that is charged first: its draft is paid, then it is applied; else all stays as it was.
+# A scheduled one has no draft: the renewal applies and bills it.
 subscription_changes = c.table(
     "subscription_changes",
     c.row_id(),
@@ -84,25 +85,43 @@ subscription_changes = c.table(
     c.text("kind"),
     # What is wanted, as its kind reads it: add-ons by key with their quantities.
     c.json("wanted"),
-    c.reference("invoice_id", "invoices.id", unique=True),
+    # Of a change of plan: billing.money.subscriptions.schemas.Terms.
+    c.json("terms", server_default="{}"),
+    c.reference("invoice_id", "invoices.id", unique=True, nullable=True),
     c.text("status"),
     # Why it was not applied.
     c.text("reason", nullable=True),
-    c.instant("expires_at"),
+    c.instant("expires_at", nullable=True),
+    # Of a scheduled one: the first period that begins then or later begins with it.
+    c.instant("effective_at", nullable=True),
     c.instant("created_at"),
     c.instant("decided_at", nullable=True),
     c.same_account("subscription_id", "subscriptions"),
     c.same_account("invoice_id", "invoices"),
-    c.check("kind IN ('add_ons', 'resume')", name="kind_known"),
+    c.check("kind IN ('add_ons', 'plan', 'resume')", name="kind_known"),
     c.check(
-        "status IN ('pending', 'applied', 'failed', 'expired', 'canceled')", name="status_known"
+        "status IN ('pending', 'scheduled', 'applied', 'failed', 'expired', 'canceled')",
+        name="status_known",
     ),
-    c.check("(status = 'pending') = (decided_at IS NULL)", name="decided"),
+    c.check("(status IN ('pending', 'scheduled')) = (decided_at IS NULL)", name="decided"),
+    c.check("(kind = 'plan') = (terms <> '{}')", name="plan_has_terms"),
+    c.check(
+        "CASE WHEN effective_at IS NULL"
+        " THEN num_nonnulls(invoice_id, expires_at) = 2 AND status <> 'scheduled'"
+        " ELSE num_nonnulls(invoice_id, expires_at) = 0 AND status <> 'pending' END",
+        name="paid_first_or_later",
+    ),
     c.index(
         "uq_subscription_changes_pending",
         "subscription_id",
         unique=True,
         where="status = 'pending'",
+    ),
+    c.index(
+        "uq_subscription_changes_scheduled",
+        "subscription_id",
+        unique=True,
+        where="status = 'scheduled'",
     ),
     c.index("ix_subscription_changes_account_created", "account_id", "created_at", "id"),
 )

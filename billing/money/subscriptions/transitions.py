@@ -63,6 +63,7 @@ def begun(rows: Rows, _: SubscriptionFacts, step: Step) -> bool:
 
 def end_trial(w: Work[SubscriptionFacts]) -> None:
     """The first paid period; without a card what the plan says for that."""
+    changes.apply_scheduled(w)
     subscription = cycles.of(w)
     card = payments.charged_card(w.rows, subscription.payment_method_id)
     payable = not subscription.amount_minor or card or subscription.collection == "send_invoice"
@@ -109,7 +110,7 @@ def end_change(w: Work[SubscriptionFacts]) -> None:
     change = changes.pending(w.rows)
     if change is None:
         raise LookupError("no change waits for its payment")
-    if _called_back(w, Owed(w.rows, change.invoice_id).live):
+    if _called_back(w, Owed(w.rows, change.draft_id).live):
         if changes.pending(w.rows) is not None:
             changes.drop(w, change, "expired", "not paid in time")
         w.result = "expired"
@@ -174,6 +175,7 @@ def _invoice_of(w: Work[SubscriptionFacts], step: Step) -> UUID:
 
 def _next_period(w: Work[SubscriptionFacts]) -> str:
     changes.drop_pending(w, "the period is over")
+    changes.apply_scheduled(w)
     moved, invoice = cycles.renew(w)
     if w.facts.credits_at_start and moved.status == "active":
         cycles.grant_cycle(w)

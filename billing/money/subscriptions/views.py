@@ -2,6 +2,7 @@
 
 from datetime import datetime, timedelta
 
+from billing.catalog.plans.schemas import Plan
 from billing.core import ids, periods
 from billing.core.money import show_money
 from billing.matters.effects import Rows
@@ -18,7 +19,7 @@ def view(rows: Rows, facts: SubscriptionFacts) -> SubscriptionState:
     crossed = _crossed(rows, row)
     statuses = ("draft", "open", "paid", "void", "uncollectible")
     change, incomplete = changes.pending(rows), row.status == "incomplete"
-    first = change.invoice_id if change is not None else None
+    first = change.draft_id if change is not None else None
     owed = (
         views.collecting(
             rows,
@@ -39,7 +40,7 @@ def view(rows: Rows, facts: SubscriptionFacts) -> SubscriptionState:
         incomplete_expires_at=row.incomplete_expires_at,
         superseded=row.superseded_at is not None,
         cancel_at_period_end=row.cancel_at_period_end,
-        unpaid_until=_unpaid_until(row, facts),
+        unpaid_until=_unpaid_until(row, facts.plan_of(rows)),
         threshold_at=crossed.threshold_at if crossed is not None else None,
         threshold=_crossing(crossed),
         change=_change(change),
@@ -47,24 +48,24 @@ def view(rows: Rows, facts: SubscriptionFacts) -> SubscriptionState:
         events=views.waiting(rows),
     )
     price = show_money(row.amount_minor, row.currency)
-    line = words(state, price, facts.plan.name, row.zone)
+    line = words(state, price, facts.plan_of(rows).name, row.zone)
     return state.model_copy(update={"words": line})
 
 
 def _change(change: SubscriptionChange | None) -> PendingChange | None:
-    if change is None:
+    if change is None or change.expires_at is None:
         return None
     return PendingChange(
         change=ids.encode(ids.CHANGE, change.id),
-        invoice=ids.encode(ids.INVOICE, change.invoice_id),
+        invoice=ids.encode(ids.INVOICE, change.draft_id),
         expires_at=change.expires_at,
     )
 
 
-def _unpaid_until(row: Subscription, facts: SubscriptionFacts) -> datetime | None:
+def _unpaid_until(row: Subscription, plan: Plan) -> datetime | None:
     if row.status != "unpaid" or row.unpaid_at is None:
         return None
-    wall = periods.to_wall(row.unpaid_at, row.zone) + timedelta(days=facts.plan.unpaid_days)
+    wall = periods.to_wall(row.unpaid_at, row.zone) + timedelta(days=plan.unpaid_days)
     return periods.from_wall(wall, row.zone)
 
 

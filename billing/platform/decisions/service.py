@@ -41,6 +41,8 @@ class Read:
     """The step to decide; None: a command, or a look."""
     locked: bool = True
     """A look of the matter's own takes its row; one of a timeline takes nothing."""
+    about: Any = None
+    """The object of a command, where more is to be read for it."""
     known: frozenset[UUID] = frozenset()
     """Rows to read although nothing can happen to them any more: the oracle compares them."""
 
@@ -155,13 +157,14 @@ async def command(
     *,
     locked: bool = True,
     dry_run: bool = False,
+    about: Any = None,
 ) -> tuple[T, Work[F]]:
     """Decide a command, asked of a matter beside its steps; with `dry_run` it is only thought out.
 
     Answers what the verb answers, and the work with its rows and effects. Not `locked` where the
     caller holds the account's lock of a matter that nothing else changes any more.
     """
-    read = Read(subject_id, deciding=True, locked=locked and not dry_run)
+    read = Read(subject_id, deciding=True, locked=locked and not dry_run, about=about)
     rows, facts = await engine.read(connection, read)
     work = Work(rows, facts)
     answer = verb(work)

@@ -164,18 +164,22 @@ CREATE TABLE subscription_changes (
     subscription_id UUID NOT NULL,
     kind TEXT NOT NULL,
     wanted JSONB NOT NULL,
-    invoice_id UUID NOT NULL,
+    terms JSONB DEFAULT '{}' NOT NULL,
+    invoice_id UUID,
     status TEXT NOT NULL,
     reason TEXT,
-    expires_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    expires_at TIMESTAMP WITH TIME ZONE,
+    effective_at TIMESTAMP WITH TIME ZONE,
     created_at TIMESTAMP WITH TIME ZONE NOT NULL,
     decided_at TIMESTAMP WITH TIME ZONE,
     CONSTRAINT pk_subscription_changes PRIMARY KEY (id),
     CONSTRAINT fk_subscription_changes_subscription_id_account_id FOREIGN KEY(subscription_id, account_id) REFERENCES subscriptions (id, account_id),
     CONSTRAINT fk_subscription_changes_invoice_id_account_id FOREIGN KEY(invoice_id, account_id) REFERENCES invoices (id, account_id),
-    CONSTRAINT ck_subscription_changes_kind_known CHECK (kind IN ('add_ons', 'resume')),
-    CONSTRAINT ck_subscription_changes_status_known CHECK (status IN ('pending', 'applied', 'failed', 'expired', 'canceled')),
-    CONSTRAINT ck_subscription_changes_decided CHECK ((status = 'pending') = (decided_at IS NULL)),
+    CONSTRAINT ck_subscription_changes_kind_known CHECK (kind IN ('add_ons', 'plan', 'resume')),
+    CONSTRAINT ck_subscription_changes_status_known CHECK (status IN ('pending', 'scheduled', 'applied', 'failed', 'expired', 'canceled')),
+    CONSTRAINT ck_subscription_changes_decided CHECK ((status IN ('pending', 'scheduled')) = (decided_at IS NULL)),
+    CONSTRAINT ck_subscription_changes_plan_has_terms CHECK ((kind = 'plan') = (terms <> '{}')),
+    CONSTRAINT ck_subscription_changes_paid_first_or_later CHECK (CASE WHEN effective_at IS NULL THEN num_nonnulls(invoice_id, expires_at) = 2 AND status <> 'scheduled' ELSE num_nonnulls(invoice_id, expires_at) = 0 AND status <> 'pending' END),
     CONSTRAINT fk_subscription_changes_account_id FOREIGN KEY(account_id) REFERENCES accounts (id),
     CONSTRAINT fk_subscription_changes_subscription_id FOREIGN KEY(subscription_id) REFERENCES subscriptions (id),
     CONSTRAINT uq_subscription_changes_invoice_id UNIQUE (invoice_id),
@@ -185,6 +189,8 @@ CREATE TABLE subscription_changes (
 CREATE INDEX ix_subscription_changes_account_created ON subscription_changes (account_id, created_at, id);
 
 CREATE UNIQUE INDEX uq_subscription_changes_pending ON subscription_changes (subscription_id) WHERE status = 'pending';
+
+CREATE UNIQUE INDEX uq_subscription_changes_scheduled ON subscription_changes (subscription_id) WHERE status = 'scheduled';
 
 CREATE TABLE refunds (
     id UUID NOT NULL,

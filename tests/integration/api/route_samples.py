@@ -14,7 +14,6 @@ from sqlalchemy import select
 
 from billing.core import ids
 from billing.core.clock import real_now
-from billing.core.periods import MONTH
 from billing.ledger.credits import service as credits
 from billing.matters.tables import matters
 from billing.money.addresses.tables import billing_addresses
@@ -25,10 +24,9 @@ from billing.money.payment_methods.tables import payment_methods, setup_intents
 from billing.money.payments.tables import payments
 from billing.money.purchases import service as purchases
 from billing.money.purchases.schemas import NewPurchase
-from billing.money.subscriptions import service as subscriptions
-from billing.money.subscriptions.schemas import NewSubscription
 from billing.platform.accounts import store as accounts
 from billing.platform.provider_inbox.tables import stripe_webhook_events
+from tests.integration.api.subscription_samples import change, subscription
 from tests.integration.api.usage_samples import budget, quota, used
 from tests.integration.api_app import Api
 from tests.integration.credits import holding
@@ -124,23 +122,6 @@ async def granted(api: Api, account: Account) -> str:
             reason="a specimen",
         )
     return ids.encode(ids.TRANSACTION, grant.transaction_id)
-
-
-async def subscription(api: Api, account: Account) -> str:
-    """A subscription that waits for its first payment."""
-    subscription_id = ids.new()
-    account_id = ids.decode(ids.ACCOUNT, account["id"])
-    async with api.database.tenant(account_id) as connection:
-        payer = await accounts.get(connection, account_id)
-        assert payer is not None
-        await subscriptions.start(
-            connection,
-            payer,
-            NewSubscription(plan="basic", interval=MONTH, trial=False, pay_by_card=True),
-            subscription_id=subscription_id,
-            at=real_now(),
-        )
-    return ids.encode(ids.SUBSCRIPTION, subscription_id)
 
 
 async def owed(api: Api, account: Account) -> str:
@@ -251,6 +232,7 @@ MAKERS: Final[dict[str, Maker]] = {
     "new_default": card,
     "setup_intent_id": setup,
     "subscription_id": subscription,
+    "change_id": change,
     "invoice_id": owed,
     "payment_id": paying,
     "dunning_case_id": recovering,

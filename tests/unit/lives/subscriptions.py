@@ -132,8 +132,9 @@ class SubscriptionLife(Life):
         return SubscriptionFacts(
             at=self.now, real_at=self.now, new_id=self.new_id, answer=answer,
             declines=declines(rows), clock_at=self.now, subscription_id=self.subscription_id,
-            terms=Policy.model_validate(self.plan.dunning.model_dump()), plan=self.plan,
-            credits_at_start=self.at_start, usage=tuple(self.usage.values()),
+            terms=Policy.model_validate(self.plan.dunning.model_dump()),
+            plans={self.plan.id: self.plan}, credits_at_start=self.at_start,
+            usage=tuple(self.usage.values()),
         )  # fmt: skip
 
     # -- what time does ------------------------------------------------------------------------
@@ -338,7 +339,7 @@ class SubscriptionLife(Life):
         changes = self.rows.of(SubscriptionChange)
         assert sum(one.status == "pending" for one in changes) <= 1, "one money step at a time"
         for one in changes:
-            status = self.rows.get(Invoice, one.invoice_id).status
+            status = self.rows.get(Invoice, one.draft_id).status
             wanted = {"pending": "draft", "applied": "paid"}.get(one.status, "void")
             assert status == wanted, f"a change that is {one.status} has a {status} invoice"
             have = {item.add_on: item.quantity for item in self.rows.of(Item)}

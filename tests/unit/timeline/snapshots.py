@@ -72,8 +72,8 @@ def subscribed(
         description="Pro", quantity=1, amount_minor=amount_minor,
     )  # fmt: skip
     facts = SubscriptionFacts(
-        at=now, real_at=now, new_id=uuid4, terms=Policy(), subscription_id=WHOSE, plan=plan(),
-        balance_minor=money_balance_minor,
+        at=now, real_at=now, new_id=uuid4, terms=Policy(), subscription_id=WHOSE,
+        plans={PLAN: plan()}, balance_minor=money_balance_minor,
     )  # fmt: skip
     rows = Rows([subscription, item, *([method()] if card else []), *invoices])
     snapshot = DecidingSnapshot(SUBSCRIPTION.workflow_id(WHOSE), rows, facts)

@@ -1,0 +1,165 @@
+"""The subscription as callers see it: its plan, add-ons, changes, and what its payer does next."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Final, Self
+
+from pydantic import Field
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from api.public_ids import ChangeId, InvoiceId, PaymentMethodId, SubscriptionId
+from api.routes.invoices import next_action_of
+from api.schemas import Answer, Credits
+from billing.catalog.plans import rules
+from billing.catalog.plans import store as plans
+from billing.core.periods import Interval
+from billing.money.payments import store as payment_store
+from billing.money.payments.schemas import UNTRIED, Attempt
+from billing.money.subscriptions import store
+from billing.money.subscriptions.items import standing
+from billing.money.subscriptions.schemas import Collection, Subscription
+
+_ADVERBS: Final = {"month": "monthly", "year": "yearly"}
+WORDS: Final = {adverb: words for words, adverb in _ADVERBS.items()}
+"""Names of intervals as `month`, by their adverbs."""
+
+
+class AddOnPart(Answer):
+    """An add-on; each unit of `quantity` gives `units` of `meter` per cycle for `amount_cents`."""
+
+    add_on: str
+    name: str = Field(validation_alias="description")
+    meter: str
+    units: Credits
+    amount_cents: int = Field(validation_alias="amount_minor")
+    quantity: int
+    quantity_next_period: int = Field(validation_alias="lasting")
+
+
+class ChangePart(Answer):
+    """A change that waits for its payment: `add_ons`, `plan` or `resume`."""
+
+    change_id: ChangeId = Field(validation_alias="id")
+    kind: str
+    wanted: dict[str, Any]
+    invoice_id: InvoiceId
+    expires_at: datetime
+
+
+class ScheduledPart(Answer):
+    """A change of plan that the next period begins with."""
+
+    change_id: ChangeId = Field(validation_alias="id")
+    wanted: dict[str, Any]
+    effective_at: datetime
+
+
+class ChangeAnswer(Answer):
+    """A change of the subscription, and what became of it."""
+
+    change_id: ChangeId = Field(validation_alias="id")
+    kind: str
+    status: str
+    wanted: dict[str, Any]
+    invoice_id: InvoiceId | None
+    reason: str | None
+    expires_at: datetime | None
+    effective_at: datetime | None
+    created_at: datetime
+    decided_at: datetime | None
+
+
+class PlanPart(Answer):
+    """The plan version the subscription was sold with."""
+
+    key: str
+    name: str
+    version: int
+    family: str
+
+
+class DeclinePart(Answer):
+    """The last try of a card for `latest_invoice_id`, where it was declined."""
+
+    decline_code: str | None
+    decline_class: str | None
+    message: str | None
+    declined_at: datetime | None = Field(validation_alias="finished_at")
+
+
+class SubscriptionAnswer(Answer):
+    """A subscription with its plan [C1, C2].
+
+    `next_action` is that of `latest_invoice_id`: of what a change waits for, else of what is owed;
+    `latest_decline` says why its card did not pay.
+    """
+
+    subscription_id: SubscriptionId = Field(validation_alias="id")
+    status: str
+    plan: PlanPart
+    interval: str
+    quantity: int
+    amount_cents: int = Field(validation_alias="amount_minor")
+    currency: str
+    add_ons: list[AddOnPart]
+    billing_threshold_cents: int | None = Field(validation_alias="billing_threshold_minor")
+    current_period_start: datetime
+    current_period_end: datetime
+    cycle_start: datetime
+    cycle_end: datetime
+    trial_end: datetime | None
+    cancel_at_period_end: bool
+    canceled_at: datetime | None
+    ended_at: datetime | None
+    end_reason: str | None
+    cancel_reason: str | None
+    cancel_comment: str | None
+    payment_method_id: PaymentMethodId | None
+    collection: Collection
+    days_until_due: int | None
+    pause_reason: str | None
+    stripe_subscription_id: str | None
+    pending_change: ChangePart | None
+    scheduled_change: ScheduledPart | None
+    latest_invoice_id: InvoiceId | None
+    latest_decline: DeclinePart | None
+    next_action: dict[str, Any] = Field(examples=[{"type": "none"}])
+    created_at: datetime
+    updated_at: datetime
+
+    @classmethod
+    async def read(cls, connection: AsyncConnection, subscription: Subscription) -> Self:
+        """The subscription as callers see it, read in the caller's transaction."""
+        plan = await plans.get_plan(connection, subscription.plan_id)
+        if plan is None:
+            raise RuntimeError("a plan version that was sold is never deleted")
+        items = await store.items(connection, subscription.id)
+        coming = await store.open_changes(connection, subscription.id)
+        change, later = coming.get("pending"), coming.get("scheduled")
+        invoice = await store.invoice_to_pay(connection, subscription)
+        tries = await payment_store.attempts_of(connection, invoice.id) if invoice else []
+        owed = invoice is not None and bool(invoice.outstanding_minor)
+        action = await next_action_of(connection, invoice, tries) if invoice else {"type": "none"}
+        return cls.of(
+            subscription,
+            plan=plan,
+            interval=_interval_name(subscription.interval),
+            quantity=items[0].quantity,
+            add_ons=standing(items, subscription),
+            latest_invoice_id=invoice.id if invoice else None,
+            pending_change=ChangePart.of(change) if change else None,
+            scheduled_change=ScheduledPart.of(later) if later else None,
+            latest_decline=_latest_decline(tries) if owed else None,
+            next_action=action,
+        )
+
+
+def _latest_decline(tries: Sequence[Attempt]) -> DeclinePart | None:
+    tried = [one for one in tries if one.status not in UNTRIED]
+    declined = bool(tried) and tried[-1].status == "declined"
+    return DeclinePart.of(tried[-1]) if declined else None
+
+
+def _interval_name(interval: Interval) -> str:
+    words = rules.show_interval(interval)
+    return _ADVERBS.get(words, words)

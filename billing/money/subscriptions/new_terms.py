@@ -1,0 +1,141 @@
+"""A subscription gets other terms: plan, price, interval and seats, with all that hangs on them.
+
+Pure.
+"""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from billing.catalog.plans.schemas import Plan
+from billing.core import keys, periods
+from billing.matters.effects import Do, Work
+from billing.money.invoices import transitions as invoices
+from billing.money.invoices.schemas import Invoice
+from billing.money.subscriptions import cycles, items
+from billing.money.subscriptions.facts import SubscriptionFacts
+from billing.money.subscriptions.rules import cycle_bounds
+from billing.money.subscriptions.schemas import Subscription, SubscriptionChange, Terms
+
+
+def begin(w: Work[SubscriptionFacts], change: SubscriptionChange, invoice: Invoice) -> None:
+    """The terms that an invoice has charged, with their credits and what it did not credit itself.
+
+    Where a new period begins with them, the use of the cycle before is billed now.
+    """
+    terms = Terms.model_validate(change.terms)
+    fields: dict[str, Any] = {}
+    if terms.resets:
+        fields = _period_of(cycles.of(w), invoice)
+    take(w, terms, drops_add_ons=terms.resets, **fields)
+    _move_credits(w, change, terms.credits)
+    for note in terms.notes:
+        billed = w.rows.get(Invoice, note.invoice_id)
+        suffix = f"change-{change.id.hex}"
+        noted = invoices.credit_note(w, billed, note.amount_minor, "time not used", suffix)
+        if noted.status != billed.status:
+            cycles.grant_billed(w, noted)  # the note has settled it
+    if terms.resets:
+        start = cycles.of(w).cycle_start
+        key = f"{cycles.stem(cycles.of(w))}/usage-{start:%Y-%m-%dT%H:%M:%S.%fZ}"
+        cycles.bill_usage(w, key, before=start)
+
+
+def take_for_next_period(w: Work[SubscriptionFacts], terms: Terms) -> None:
+    """Take terms with which the next period begins; another interval counts from there."""
+    subscription, fields = cycles.of(w), dict[str, Any]()
+    if terms.interval != subscription.interval:
+        start = subscription.current_period_end
+        anchor = periods.to_wall(start, subscription.zone)
+        fields = {"anchor_wall": anchor, "period_number": -1}
+    take(w, terms, drops_add_ons=True, **fields)
+
+
+def take(
+    w: Work[SubscriptionFacts], terms: Terms, *, drops_add_ons: bool, **fields: Any
+) -> Subscription:
+    """Have these terms; add-ons that the plan does not sell so end now, or with the period."""
+    subscription, plan = cycles.of(w), w.facts.plans[terms.plan_id]
+    before = w.facts.plan_of(w.rows)
+    threshold = subscription.billing_threshold_minor
+    if threshold == before.billing_threshold.get(subscription.currency):
+        threshold = plan.billing_threshold.get(subscription.currency)
+    w.change(
+        items.plan_item(w),
+        price_id=terms.price_id,
+        description=plan.name,
+        quantity=terms.quantity,
+        amount_minor=terms.unit_minor,
+    )
+    sold = plan.add_ons if plan.allowance == terms.interval else ()
+    items.end_others(w, sold, before, at_once=drops_add_ons)
+    return cycles.change(
+        w,
+        plan_id=plan.id,
+        plan_key=plan.key,
+        price_id=terms.price_id,
+        amount_minor=terms.amount_minor,
+        interval_unit=terms.interval.unit,
+        interval_count=terms.interval.count,
+        trial_end_behavior=plan.trial_end_behavior,
+        billing_threshold_minor=threshold,
+        **fields,
+    )
+
+
+def first_period(
+    subscription: Subscription, plan: Plan, start: datetime, end: datetime
+) -> dict[str, datetime]:
+    """The period and first cycle of an invoice that begins anew."""
+    anchor = periods.to_wall(start, subscription.zone)
+    cycle_end = cycle_bounds(anchor, subscription.zone, plan.allowance, start, end)
+    return {
+        "period_start": start,
+        "period_end": end,
+        "cycle_start": start,
+        "cycle_end": cycle_end,
+    }
+
+
+def _period_of(subscription: Subscription, invoice: Invoice) -> dict[str, Any]:
+    start = invoice.period_start
+    if start is None:
+        raise ValueError("a new period is billed for its span")
+    return {
+        "anchor_wall": periods.to_wall(start, subscription.zone),
+        "period_number": 0,
+        "current_period_start": start,
+        "current_period_end": invoice.period_end,
+        "cycle_start": invoice.cycle_start,
+        "cycle_end": invoice.cycle_end,
+    }
+
+
+def _move_credits(w: Work[SubscriptionFacts], change: SubscriptionChange, amount: Decimal) -> None:
+    """Credits that come with the change end with the cycle; those that go are taken back."""
+    subscription, plan = cycles.of(w), w.facts.plan_of(w.rows)
+    if amount > 0 and subscription.cycle_end > w.facts.at:
+        lot = {
+            "account_id": subscription.account_id,
+            "amount": amount,
+            "kind": "plan",
+            "key": keys.change_grant(change.id),
+            "is_paid": False,
+            "reason": f"{plan.name}, until {subscription.cycle_end:%-d %b %Y}",
+            "expires_at": subscription.cycle_end,
+            "subject": cycles.stem(subscription),
+        }
+        w.do(Do("grant", lot))
+    left = -amount
+    for number, one in enumerate(w.facts.lots, start=1):
+        part = min(left, one.unspent)
+        if part > 0:
+            left -= part
+            taken = {
+                "account_id": subscription.account_id,
+                "grant_key": one.grant_key,
+                "amount": part,
+                "key": keys.change_take_back(change.id, number),
+                "reason": f"changed to {plan.name}",
+            }
+            w.do(Do("clawback", taken))

@@ -1,0 +1,280 @@
+"""Another plan, another interval, more or fewer seats [C6, L4]. Pure.
+
+Up is charged first and counts at once: the new price for the rest of the period, less what is not
+used of the old one. Down comes with the next period, unless it is wanted now.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Final
+
+from billing.catalog.plans.rules import show_interval
+from billing.catalog.plans.schemas import Plan
+from billing.catalog.taxes.schemas import TaxRate
+from billing.core import periods
+from billing.core.errors import Conflict, NotFound
+from billing.core.periods import Interval
+from billing.matters.effects import Work
+from billing.money.invoices import transitions as invoices
+from billing.money.invoices.schemas import Invoice, Line
+from billing.money.invoices.sums import sum_lines
+from billing.money.subscriptions import (
+    changes,
+    cycles,
+    items,
+    new_terms,
+    payment_effects,
+    proration,
+)
+from billing.money.subscriptions.announcements import announce
+from billing.money.subscriptions.commands import wake
+from billing.money.subscriptions.facts import SubscriptionFacts
+from billing.money.subscriptions.proration import PRORATION, Credit
+from billing.money.subscriptions.schemas import (
+    Note,
+    Offered,
+    Paying,
+    PlanWish,
+    Subscription,
+    Terms,
+    When,
+)
+from billing.money.subscriptions.states import demand
+
+_DAYS: Final = {"day": 1, "week": 7, "month": 28, "year": 365}
+
+
+def change_plan(
+    w: Work[SubscriptionFacts], wish: PlanWish, paying: Paying, as_of: datetime | None = None
+) -> Subscription:
+    """Have another plan, interval or number of seats, now or from the next period on.
+
+    `as_of` is the instant of a preview. Errors: PLAN_NOT_FOUND, CURRENCY_MISMATCH,
+    INTERVAL_NOT_OFFERED, QUANTITY_NOT_OFFERED, SUBSCRIPTION_STATE, PAYMENT_OVERDUE,
+    CHANGE_PENDING, TRIAL_NOT_OFFERED, CREDITS_SPENT; those of `changes.begin`.
+    """
+    subscription, terms = cycles.of(w), _terms(w, wish)
+    when: When = wish.when or ("now" if _is_up(subscription, terms) else "period_end")
+    reply = demand(subscription.status, "change_up" if when == "now" else "change_down")
+    changes.demand_none(w.rows)
+    if _is_same(w, terms):
+        changes.cancel_scheduled(w, "the subscription stays as it is")
+    elif when == "period_end" and reply != "later":
+        changes.schedule(w, paying.change_id, _words(w, terms), terms)
+    elif subscription.status in ("trialing", "paused"):
+        _swap(w, terms)
+    else:
+        _charge(w, terms, paying, as_of or w.facts.at)
+    return wake(w)
+
+
+def _terms(w: Work[SubscriptionFacts], wish: PlanWish) -> Terms:
+    """The terms that are asked for: those it was sold with, where nothing else is named."""
+    subscription, seats = cycles.of(w), items.plan_item(w)
+    interval = wish.interval or subscription.interval
+    plan, price_id = w.facts.plan_of(w.rows), subscription.price_id
+    unit_minor, quantity = seats.amount_minor, wish.quantity or seats.quantity
+    if _names_another(w, wish) or interval != subscription.interval:
+        offered = _offered(w, interval)
+        if offered.price is None:
+            raise RuntimeError("an offer that is chosen has a price")
+        plan, price_id, unit_minor = offered.plan, offered.price.id, offered.price.amount_minor
+    if quantity != 1:
+        # Its limits and credits are those of one: more would cost more and give nothing.
+        raise Conflict("QUANTITY_NOT_OFFERED", f"plan {plan.key} is sold once per subscription")
+    return Terms(
+        plan_id=plan.id,
+        price_id=price_id,
+        unit_minor=unit_minor,
+        interval=interval,
+        quantity=quantity,
+    )
+
+
+def _names_another(w: Work[SubscriptionFacts], wish: PlanWish) -> bool:
+    """True if the wish names a plan, by key or id, that is not the subscription's own."""
+    own, offers = w.facts.plan_of(w.rows).key, w.facts.offers
+    return wish.plan not in (None, own) and not (offers and offers[0].plan.key == own)
+
+
+def _offered(w: Work[SubscriptionFacts], interval: Interval) -> Offered:
+    """The plan that is asked for, with its price per interval."""
+    offers, currency = w.facts.offers, cycles.of(w).currency
+    if not offers:
+        raise NotFound("PLAN_NOT_FOUND", "no such plan is on sale")
+    plan = offers[0].plan
+    sold = {one.price.interval: one for one in offers if one.price is not None}
+    if not sold:
+        raise Conflict("CURRENCY_MISMATCH", f"plan {plan.key} has no price in {currency}")
+    if interval not in sold:
+        known = ", ".join(sorted(show_interval(one) for one in sold if one is not None))
+        raise Conflict("INTERVAL_NOT_OFFERED", f"plan {plan.key} is sold per {known}")
+    return sold[interval]
+
+
+def _is_up(subscription: Subscription, terms: Terms) -> bool:
+    """True for a longer interval, and within the same one for a price that is not lower."""
+    before, after = _length(subscription.interval), _length(terms.interval)
+    return (after, terms.amount_minor) >= (before, subscription.amount_minor)
+
+
+def _length(interval: Interval) -> int:
+    return _DAYS[interval.unit] * interval.count
+
+
+def _is_same(w: Work[SubscriptionFacts], terms: Terms) -> bool:
+    subscription = cycles.of(w)
+    return (subscription.plan_id, subscription.price_id, items.plan_item(w).quantity) == (
+        terms.plan_id,
+        terms.price_id,
+        terms.quantity,
+    )
+
+
+def _words(w: Work[SubscriptionFacts], terms: Terms) -> dict[str, Any]:
+    """The wish, as callers see it."""
+    return {
+        "plan": _plan(w, terms).key,
+        "interval": show_interval(terms.interval),
+        "quantity": terms.quantity,
+    }
+
+
+def _plan(w: Work[SubscriptionFacts], terms: Terms) -> Plan:
+    return w.facts.plans[terms.plan_id]
+
+
+def _swap(w: Work[SubscriptionFacts], terms: Terms) -> None:
+    """A trial keeps its end, a pause goes on: nothing is charged or granted for it.
+
+    Errors: TRIAL_NOT_OFFERED for a plan that is sold without a trial.
+    """
+    plan = _plan(w, terms)
+    if cycles.of(w).status == "trialing" and not plan.trial_days:
+        raise Conflict("TRIAL_NOT_OFFERED", f"plan {plan.key} has no trial: have it at period_end")
+    changes.cancel_scheduled(w, "another plan was chosen")
+    new_terms.take(w, terms, drops_add_ons=True)
+    announce(w, cycles.of(w), "plan_changed", **_words(w, terms))
+
+
+def _charge(w: Work[SubscriptionFacts], wanted: Terms, paying: Paying, at: datetime) -> None:
+    """The change waits for its payment; one that leaves nothing to charge is applied now."""
+    subscription, plan = cycles.of(w), _plan(w, wanted)
+    # Free plans count by calendar months, and cycles of another length begin anew.
+    resets = (
+        wanted.interval != subscription.interval
+        or plan.allowance != w.facts.plan_of(w.rows).allowance
+        or bool(wanted.amount_minor) != bool(subscription.amount_minor)
+    )
+    anchor = periods.to_wall(at, subscription.zone)
+    end = periods.boundary(anchor, subscription.zone, wanted.interval, 1) if resets else None
+    charge = _charge_line(subscription, plan, wanted, at, end)
+    kinds = ("plan", items.ADD_ON) if resets else ("plan",)
+    unused = proration.unused(w.rows, proration.current(w.rows, kinds, at), at)
+    lines, notes = _credits(w, unused, charge)
+    terms = wanted.model_copy(
+        update={
+            "resets": resets,
+            "credits": _credits_due(w, plan, at, resets=resets),
+            "notes": tuple(notes),
+        }
+    )
+    fields = new_terms.first_period(subscription, plan, at, end) if end is not None else {}
+    invoice = cycles.draft_change(w, paying.change_id, [*lines, charge], **fields)
+    words = _words(w, terms)
+    invoice = changes.begin(w, "plan", words, invoice, paying, terms=terms)
+    _settle(w, invoice)
+
+
+def _settle(w: Work[SubscriptionFacts], invoice: Invoice) -> None:
+    """A customer who pays by transfer has the change at once, and some days to pay it."""
+    if cycles.of(w).collection == "send_invoice" and invoices.is_collectable(invoice):
+        changes.apply(w, cycles.issue(w, invoice))
+    else:
+        payment_effects.settle_small(w, invoice)
+
+
+def _charge_line(
+    subscription: Subscription, plan: Plan, terms: Terms, at: datetime, end: datetime | None
+) -> Line:
+    """The new price for a whole period from now to `end`, or for the rest of this one."""
+    start, until = subscription.current_period_start, end or subscription.current_period_end
+    part = proration.rest(start if end is None else at, until, at)
+    span = f"{at:%-d %b %Y} to {until:%-d %b %Y}"
+    return Line(
+        kind="plan",
+        description=f"{plan.name}, {span}",
+        quantity=Decimal(terms.quantity),
+        unit_amount=Decimal(terms.unit_minor),
+        amount_minor=proration.share(terms.amount_minor, part),
+        period_start=at,
+        period_end=until,
+        tax_category=plan.tax_category,
+        detail={
+            "price": str(terms.price_id),
+            "of_minor": terms.amount_minor,
+            "share": str(part),
+        },
+    )
+
+
+def _credits(
+    w: Work[SubscriptionFacts], unused: Sequence[Credit], charge: Line
+) -> tuple[list[Line], list[Note]]:
+    """Lines up to what is charged; the rest, and what is not paid yet, as notes on its invoice."""
+    lines, notes = list[Line](), list[Note]()
+    for credit in unused:
+        drawn = min(credit.total_minor, _total(w, [*lines, charge])) if credit.is_paid else 0
+        line = _credit_line(credit, drawn)
+        if drawn and _total(w, [*lines, line, charge]) < 0:
+            # Taxes are rounded together: a cent of it may be too much.
+            drawn -= 1
+            line = _credit_line(credit, drawn)
+        if drawn:
+            lines.append(line)
+        if drawn < credit.total_minor:
+            left = credit.total_minor - drawn
+            notes.append(Note(invoice_id=credit.line.invoice_id, amount_minor=left))
+    return lines, notes
+
+
+def _total(w: Work[SubscriptionFacts], lines: Sequence[Line]) -> int:
+    """The total of lines with discounts and tax; it may be below zero."""
+    new = cycles.new_invoice(w, "", lines)
+    summed = sum_lines(new.lines, new.discounts, w.facts.taxation, new.currency)
+    return sum(one.total_minor for one in summed)
+
+
+def _credit_line(credit: Credit, total_minor: int) -> Line:
+    line, net_minor = credit.line, credit.net_minor(total_minor)
+    return Line(
+        kind=PRORATION,
+        description=f"Not used: {line.description}",
+        unit_amount=Decimal(-net_minor),
+        amount_minor=-net_minor,
+        taxes=tuple(TaxRate.model_validate(one) for one in line.taxes),
+        detail={
+            "invoice": str(line.invoice_id),
+            "line": str(line.id),
+            "of_minor": line.amount_minor - line.discount_minor,
+        },
+    )
+
+
+def _credits_due(w: Work[SubscriptionFacts], plan: Plan, at: datetime, *, resets: bool) -> Decimal:
+    """Credits of the new plan for the time that comes, less those of the old one for it.
+
+    Errors: CREDITS_SPENT where they are fewer and were spent already.
+    """
+    subscription = cycles.of(w)
+    part = proration.rest(subscription.cycle_start, subscription.cycle_end, at)
+    before = proration.credits_share(items.credits_of(w), part)
+    given = plan.monthly_credits
+    after = given if resets else proration.credits_share(given, part)
+    unspent = sum((one.unspent for one in w.facts.lots), Decimal(0))
+    if before - after > unspent:
+        raise Conflict(
+            "CREDITS_SPENT", "credits of the plan are spent already: change at period_end"
+        )
+    return after - before

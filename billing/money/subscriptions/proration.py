@@ -1,0 +1,112 @@
+"""Proration by the second: the price of the rest of a period, and what of a line is not used. Pure.
+
+A line is credited as it was charged, and never more of its invoice than is left after everything
+that was taken back of it before (docs/rules.md#subscriptions).
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from decimal import Decimal
+from fractions import Fraction
+from typing import Final, NamedTuple
+from uuid import UUID
+
+from billing.core.money import round_credits, round_minor
+from billing.matters.effects import Rows
+from billing.money.invoices.schemas import CreditNote, Invoice, InvoiceLine
+
+PRORATION: Final = "proration"
+"""The kind of a line that credits time which was paid and is not used."""
+CHARGED: Final = ("open", "paid", "uncollectible")
+
+
+class Credit(NamedTuple):
+    """The part of a line that is given back."""
+
+    line: InvoiceLine
+    total_minor: int
+    """With its discount and tax."""
+    is_paid: bool
+    """False where its invoice is still owed: then a credit note lowers what is owed."""
+
+    def net_minor(self, total_minor: int) -> int:
+        """The amount before tax of so much of it."""
+        whole = self.line.amount_minor - self.line.discount_minor
+        return share(whole, Fraction(total_minor, self.line.total_minor))
+
+
+def rest(start: datetime, end: datetime, at: datetime) -> Fraction:
+    """The part of a span that lies behind `at`, by the second."""
+    whole = int((end - start).total_seconds())
+    left = int((end - at).total_seconds())
+    return Fraction(max(0, min(whole, left)), max(1, whole))
+
+
+def share(amount_minor: int, part: Fraction) -> int:
+    """That part of an amount, rounded once, half away from zero."""
+    return round_minor(Decimal(amount_minor * part.numerator) / Decimal(part.denominator))
+
+
+def credits_share(credits: Decimal, part: Fraction) -> Decimal:
+    """That part of an amount of credits, rounded once to what a use can cost."""
+    exact = credits * part.numerator / part.denominator
+    return round_credits(exact)
+
+
+def current(rows: Rows, kinds: Sequence[str], at: datetime) -> list[InvoiceLine]:
+    """The lines that charge the time from `at` on: of a plan the newest, of add-ons each.
+
+    They stand on the invoice that began the period, or on one that came after it.
+    """
+    invoices = sorted(
+        (one for one in rows.of(Invoice) if one.status in CHARGED), key=lambda one: one.id
+    )
+    began = [place for place, one in enumerate(invoices) if one.cycle_start is not None]
+    since = {one.id: place for place, one in enumerate(invoices[began[-1] :] if began else ())}
+    found = sorted(
+        (
+            line
+            for line in rows.of(InvoiceLine)
+            if line.invoice_id in since
+            and line.kind in kinds
+            and line.period_end is not None
+            and line.period_end > at
+        ),
+        key=lambda line: (since[line.invoice_id], line.position),
+    )
+    plans = [line for line in found if line.kind == "plan"]
+    return plans[-1:] + [line for line in found if line.kind != "plan"]
+
+
+def unused(rows: Rows, lines: Sequence[InvoiceLine], at: datetime) -> list[Credit]:
+    """The parts of these lines for time after `at`, as far as nothing took them back before."""
+    found, taken = [], dict[UUID, int]()
+    for line in lines:
+        if line.period_start is None or line.period_end is None:
+            continue
+        invoice = rows.get(Invoice, line.invoice_id)
+        before = taken.get(invoice.id, 0)
+        left = creditable(rows, invoice) - before
+        part = rest(line.period_start, line.period_end, at)
+        amount = min(share(line.total_minor, part), left)
+        if amount > 0:
+            taken[invoice.id] = before + amount
+            found.append(Credit(line, amount, invoice.status == "paid"))
+    return found
+
+
+def creditable(rows: Rows, invoice: Invoice) -> int:
+    """The part of an invoice that nothing took back yet: no note, and no line of another invoice.
+
+    Its own credits of another invoice were money too.
+    """
+    notes = sum(one.amount_minor for one in rows.of(CreditNote) if one.invoice_id == invoice.id)
+    credited = [one for one in rows.of(InvoiceLine) if one.kind == PRORATION]
+    own = sum(-one.total_minor for one in credited if one.invoice_id == invoice.id)
+    taken = sum(
+        -one.total_minor
+        for one in credited
+        if one.detail.get("invoice") == str(invoice.id)
+        and rows.get(Invoice, one.invoice_id).status != "void"
+    )
+    return max(0, invoice.total_minor + own - notes - taken)

@@ -1,0 +1,51 @@
+"""Samples of subscriptions for the tenant matrix."""
+
+from typing import Any
+
+from sqlalchemy import select
+
+from billing.core import ids, prepared
+from billing.core.clock import real_now
+from billing.core.periods import MONTH
+from billing.money.subscriptions import service as subscriptions
+from billing.money.subscriptions.schemas import NewSubscription
+from billing.money.subscriptions.tables import subscription_changes
+from billing.money.subscriptions.tables import subscriptions as subscription_rows
+from billing.platform.accounts import store as accounts
+from tests.integration.api_app import Api
+
+Account = dict[str, Any]
+
+
+async def subscription(api: Api, account: Account) -> str:
+    """A subscription that waits for its first payment."""
+    subscription_id = ids.new()
+    account_id = ids.decode(ids.ACCOUNT, account["id"])
+    async with api.database.tenant(account_id) as connection:
+        payer = await accounts.get(connection, account_id)
+        assert payer is not None
+        await subscriptions.start(
+            connection,
+            payer,
+            NewSubscription(plan="basic", interval=MONTH, trial=False, pay_by_card=True),
+            subscription_id=subscription_id,
+            at=real_now(),
+        )
+    return ids.encode(ids.SUBSCRIPTION, subscription_id)
+
+
+async def change(api: Api, account: Account) -> str:
+    """A change of plan of that subscription, called off already."""
+    change_id, at = ids.new(), real_now()
+    account_id = ids.decode(ids.ACCOUNT, account["id"])
+    async with api.database.tenant(account_id) as connection:
+        whose = await connection.scalar(
+            select(subscription_rows.c.id).where(subscription_rows.c.account_id == account_id)
+        )
+        row = {
+            "id": change_id, "account_id": account_id, "kind": "plan", "wanted": {"plan": "pro"},
+            "subscription_id": whose, "terms": {"quantity": 1},
+            "status": "canceled", "effective_at": at, "created_at": at, "decided_at": at,
+        }  # fmt: skip
+        await prepared.add(connection, subscription_changes, row)
+    return ids.encode(ids.CHANGE, change_id)

@@ -1,0 +1,204 @@
+"""Another plan: up is charged first and counts at once, down comes with the next period."""
+
+from decimal import Decimal
+from typing import Any
+
+from tests.integration.actors import Actors, Customer, wait_for
+from tests.integration.arrears.test_add_ons import choose, included
+from tests.integration.arrears.test_overage import START, charged, records, use
+
+PATH = "/billing/subscription"
+# Of the 31 days from 1 January to 1 February 21 are left.
+LATER = "2027-01-11T10:00:00Z"
+RENEWAL = "2027-02-01T10:00:00Z"
+
+
+async def change(customer: Customer, **wanted: Any) -> Any:
+    return await customer.ask("PUT", PATH, wanted, status=200)
+
+
+async def lines(customer: Customer) -> list[list[tuple[str, int]]]:
+    """Kind and cents of every line, by invoice, oldest first."""
+    rows = await customer.rows(
+        "SELECT i.id, l.kind, l.amount_minor FROM invoices i JOIN invoice_lines l"
+        " ON l.invoice_id = i.id WHERE i.account_id = %(me)s ORDER BY i.id, l.position"
+    )
+    found: dict[Any, list[tuple[str, int]]] = {}
+    for row in rows:
+        found.setdefault(row["id"], []).append((row["kind"], row["amount_minor"]))
+    return list(found.values())
+
+
+async def money(customer: Customer) -> int:
+    return int((await customer.ask("GET", "/billing/balance"))["balance_cents"])
+
+
+async def begun(actors: Actors, plan: str = "basic", **more: Any) -> Customer:
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed(plan, **more)
+    return customer
+
+
+async def test_up_charges_the_rest_of_the_period_and_counts_at_once(actors: Actors) -> None:
+    customer = await begun(actors)
+    assert (await use(customer, "700"))["total_cost"] == "4.00"
+    await customer.advance(to=LATER)
+
+    changed = await change(customer, plan="pro")
+
+    assert (changed["plan"]["key"], changed["amount_cents"]) == ("pro", 4900)
+    assert changed["current_period_end"] == RENEWAL, "the period stays"
+    assert await charged(customer) == [1900, 3319 - 1287]
+    assert (await lines(customer))[1] == [("proration", -1287), ("plan", 3319)]
+    assert await included(customer) == ("5000.00", "5000.00")
+    assert await records(customer) == [], "what was beyond the plan before is included now"
+    assert await customer.credits() == Decimal("100") + Decimal("270.967742")
+    told = await customer.published()
+    assert (await change(customer, plan="pro"))["updated_at"] == changed["updated_at"]
+    assert await customer.published() == told, "the same again changes nothing"
+
+    await customer.advance(to=RENEWAL)
+    assert await charged(customer) == [1900, 2032, 4900]
+    assert await customer.credits() == 500
+
+
+async def test_up_that_the_card_declines_leaves_all_as_it_was(actors: Actors) -> None:
+    customer = await begun(actors)
+    before = await customer.subscription()
+    await customer.script("insufficient_funds", then="normal")
+    await customer.refused("CARD_DECLINED", "PUT", PATH, {"plan": "pro"}, key="a")
+    after = await customer.subscription()
+    assert after == before | {"updated_at": after["updated_at"]}
+    assert [one["status"] for one in await customer.invoices()] == ["paid", "void"]
+    (listed,) = (await customer.ask("GET", f"{PATH}/changes"))["data"]
+    assert (listed["kind"], listed["status"]) == ("plan", "failed")
+    assert listed["wanted"] == {"plan": "pro", "interval": "month", "quantity": 1}
+
+
+async def test_up_waits_for_its_payer_and_comes_with_the_money(actors: Actors) -> None:
+    customer = await begun(actors)
+    await customer.advance(to=LATER)
+    await customer.script("authentication_required", then="normal")
+    waits = await change(customer, plan="pro", interval="year")
+    assert (waits["plan"]["key"], waits["pending_change"]["kind"]) == ("basic", "plan")
+    assert (await included(customer))[1] == "500.00"
+    await customer.refused("CHANGE_PENDING", "PUT", PATH, {"plan": "enterprise"})
+    await use(customer, "600")
+
+    await customer.pay(waits)
+    given = await wait_for(
+        customer.subscription, "it is given", lambda seen: seen["plan"]["key"] == "pro"
+    )
+
+    assert (given["interval"], given["amount_cents"]) == ("yearly", 49000)
+    assert given["current_period_start"] == LATER
+    assert given["current_period_end"] == "2028-01-11T10:00:00Z"
+    assert given["cycle_end"] == "2027-02-11T10:00:00Z"
+    await customer.advance(days=1)
+    # The cycle before is closed, and its use beyond the plan is billed.
+    assert await charged(customer) == [1900, 49000 - 1287, 200]
+    assert await customer.credits() == Decimal(100 + 500) - Decimal("67.741935")
+
+
+async def test_down_comes_with_the_next_period_and_can_be_called_off(actors: Actors) -> None:
+    customer = await begun(actors, "pro")
+    planned = await change(customer, plan="basic")
+    scheduled = planned["scheduled_change"]
+    assert (planned["plan"]["key"], scheduled["wanted"]["plan"]) == ("pro", "basic")
+    assert scheduled["effective_at"] == RENEWAL
+    path = f"{PATH}/changes/{scheduled['change_id']}"
+    assert (await customer.ask("DELETE", path, status=200))["status"] == "canceled"
+    assert (await customer.ask("DELETE", path, status=200))["status"] == "canceled"
+    assert (await customer.subscription())["scheduled_change"] is None
+    await customer.refused("CHANGE_NOT_FOUND", "DELETE", f"{PATH}/changes/chg_none")
+    await change(customer, plan="basic", interval="year", when="period_end")
+    await change(customer, plan="basic")
+    assert await charged(customer) == [4900]
+    future = (await customer.ask("GET", "/billing/timeline"))["future"]
+    assert next(one for one in future if one["name"] == "renew")["amount_cents"] == 1900
+
+    await customer.advance(to=RENEWAL)
+
+    after = await customer.subscription()
+    assert (after["plan"]["key"], after["scheduled_change"]) == ("basic", None)
+    assert await charged(customer) == [4900, 1900]
+    assert await included(customer) == ("500.00", "500.00")
+    assert await customer.credits() == 100
+    listed = (await customer.ask("GET", f"{PATH}/changes"))["data"]
+    assert [one["status"] for one in listed] == ["applied", "canceled", "canceled"]
+    refused = f"{PATH}/changes/{listed[0]['change_id']}"
+    await customer.refused("CHANGE_NOT_SCHEDULED", "DELETE", refused)
+
+
+async def test_down_now_gives_the_rest_to_the_balance_and_takes_credits_back(
+    actors: Actors,
+) -> None:
+    customer = await begun(actors, "pro")
+    await customer.advance(to=LATER)
+
+    changed = await change(customer, plan="basic", when="now")
+
+    assert changed["plan"]["key"] == "basic"
+    assert await charged(customer) == [4900]
+    assert (await lines(customer))[1] == [("proration", -1287), ("plan", 1287)]
+    assert await money(customer) == 3319 - 1287
+    assert await customer.credits() == Decimal(500) - Decimal("270.967742")
+    (up,) = [await change(customer, plan="pro")]
+    assert up["plan"]["key"] == "pro"
+    assert await money(customer) == 0, "to and fro costs and brings nothing"
+    assert await customer.credits() == 500
+    await customer.advance(to=RENEWAL)
+    assert await charged(customer) == [4900, 4900]
+
+
+async def test_down_now_waits_where_its_credits_are_spent(actors: Actors) -> None:
+    customer = await begun(actors, "pro")
+    await customer.ask("POST", "/billing/credits/holds", {"amount": "450"})
+    wish = {"plan": "basic", "when": "now"}
+    await customer.refused("CREDITS_SPENT", "PUT", PATH, wish)
+    assert (await change(customer, plan="basic"))["scheduled_change"] is not None
+
+
+async def test_a_trial_has_another_plan_and_keeps_its_end(actors: Actors) -> None:
+    customer = await actors.customer_on_clock(START)
+    trial = await customer.subscribe("basic", trial=True)
+    await customer.save_card()
+    changed = await change(customer, plan="pro")
+    assert (changed["plan"]["key"], changed["status"]) == ("pro", "trialing")
+    assert changed["trial_end"] == trial["trial_end"]
+    assert (await included(customer))[1] == "5000.00"
+    assert await customer.credits() == 100, "nothing is granted by it"
+    await customer.refused("TRIAL_NOT_OFFERED", "PUT", PATH, {"plan": "enterprise"})
+    await change(customer, plan="enterprise", when="period_end")
+    await customer.advance(days=14)
+    assert await charged(customer) == [49900]
+    assert (await customer.subscription())["plan"]["key"] == "enterprise"
+
+
+async def test_what_is_not_sold_so_is_refused(actors: Actors) -> None:
+    customer = await begun(actors)
+    await customer.refused("PLAN_NOT_FOUND", "PUT", PATH, {"plan": "no-such-plan"})
+    await customer.refused("INTERVAL_NOT_OFFERED", "PUT", PATH, {"interval": "week"})
+    await customer.refused("QUANTITY_NOT_OFFERED", "PUT", PATH, {"quantity": 2})
+    await customer.refused("VALIDATION_FAILED", "PUT", PATH, {})
+    await customer.refused("VALIDATION_FAILED", "PUT", PATH, {"plan": "pro", "add_ons": []})
+
+
+async def test_an_add_on_that_the_new_plan_has_not_ends_with_the_period(actors: Actors) -> None:
+    customer = await begun(actors)
+    await choose(customer, ai_500=1)
+    changed = await change(customer, plan="pro")
+    assert changed["add_ons"][0]["quantity_next_period"] == 0
+    assert (await included(customer))[1] == "5500.00"
+    await customer.advance(to=RENEWAL)
+    assert await charged(customer) == [1900, 700, 3000, 4900]
+
+
+async def test_another_interval_gives_back_what_is_not_used_of_add_ons(actors: Actors) -> None:
+    customer = await begun(actors)
+    await choose(customer, ai_500=1)
+    await customer.advance(to=LATER)
+    changed = await change(customer, interval="year")
+    assert changed["add_ons"] == []
+    # 700 x 21/31 = 474.19
+    assert await charged(customer) == [1900, 700, 19000 - 1287 - 474]

@@ -1,5 +1,6 @@
 """Make the provider calls that a decision asks for, while no lock is held."""
 
+from dataclasses import replace
 from datetime import datetime
 
 from temporalio import activity
@@ -13,6 +14,7 @@ from billing.core.errors import Conflict, ProviderFailure, Unavailable
 from billing.core.failpoints import failpoint
 from billing.money.payment_methods.rules import CardDetails
 from billing.money.payments.calls import Answer, Call
+from billing.money.payments.pay_links import PayLinks
 from billing.money.payments.rules import Outcome
 from billing.money.payments.schemas import Payment
 from billing.money.refunds.calls import RefundAnswer, RefundCall
@@ -24,6 +26,7 @@ class ProviderCalls:
     def __init__(self, dependencies: Dependencies) -> None:
         self._charger = Charger(dependencies)
         self._refunder = Refunder(dependencies)
+        self._links = PayLinks(dependencies.settings)
         self._public_url = dependencies.settings.public_url
 
     async def make(self, call: Call | RefundCall) -> Answer | RefundAnswer:
@@ -32,11 +35,14 @@ class ProviderCalls:
             return await self._refunder.make(call)
         asked_at = real_now()
         try:
-            return await self._ask(call, asked_at)
+            answer = await self._ask(call, asked_at)
         except ProviderFailure as refused:
             if not call.refusable:
                 raise
             return Answer(call, None, asked_at, refusal=refused.detail)
+        payment = call.payment
+        link = self._links.url(payment.account_id, "invoice", payment.invoice_id, asked_at)
+        return replace(answer, pay_url=link)
 
     async def _ask(self, call: Call, asked_at: datetime) -> Answer:
         match call.what:

@@ -13,12 +13,11 @@ from typing import Any, Final
 from fastapi import FastAPI
 from temporalio.client import Client
 
-from api import idempotency, metrics, openapi, problems
+from api import idempotency, metrics, openapi, pay_page, problems
 from api.aliases import AliasMiddleware
 from api.auth import open_verifier
 from api.balances import Balances
 from api.correlation import CorrelationMiddleware
-from api.dependencies import Services
 from api.fast_route import serve
 from api.hold_batcher import HoldBatcher
 from api.inbox import Inbox
@@ -29,12 +28,14 @@ from api.request_limits import RequestLimitMiddleware
 from api.route_index import RouteIndex
 from api.routes import registry
 from api.routes.base import PREFIX
+from api.services import Services
 from api.temporal import connect
 from api.tenants import Tenants
 from billing.core import logs
 from billing.core.database import Database, open_database
 from billing.core.settings import Settings, load_settings
 from billing.money.documents.press import Press
+from billing.money.payments.pay_links import PayLinks
 from gateways.pricing import HttpPrices
 
 TITLE: Final = "durable-billing"
@@ -62,6 +63,8 @@ def create_app(
     routes = [serve(app, route) for route in registry.routes(billing=settings.billing_enabled)]
     app.router.routes += [RouteIndex(routes), *routes]
     openapi.install(app)
+    if settings.billing_enabled:
+        pay_page.install(app)
     problems.install(app)
     app.exception_handler(idempotency.Replayed)(idempotency.replay)
     # The last one added is the outermost.
@@ -87,6 +90,7 @@ def _services(settings: Settings, database: Database | None, temporal: Client | 
         prices=_prices(settings, database),
         balances=Balances(database, timedelta(days=settings.expiry_notice_days)),
         press=Press(),
+        pay_links=PayLinks(settings),
         jwks=keys,
         temporal_client=temporal,
     )

@@ -1,9 +1,9 @@
-"""Dependencies of handlers: an authenticated caller with its role and account, and the services.
+"""Dependencies of handlers: an authenticated caller with its role and account.
 
 Handlers use the aliases at the end. All are async: a sync one would run in the thread pool.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Annotated, Final
@@ -15,24 +15,15 @@ from fastapi.security.base import SecurityBase
 from sqlalchemy.ext.asyncio import AsyncConnection
 from temporalio.client import Client
 
-from api.auth import ADMIN, BILLING, MEMBER, SERVICE, Caller, Unauthenticated, Verifier
-from api.balances import Balances
-from api.health_checks import HealthChecks
-from api.hold_batcher import HoldBatcher
-from api.inbox import Inbox, Notifier
-from api.jwks import Jwks
-from api.pricing import Prices
-from api.problem_codes import not_found, unavailable
-from api.rate_limits import RateLimits
-from api.tenants import Tenant, Tenants
+from api.auth import ADMIN, BILLING, MEMBER, SERVICE, Caller, Unauthenticated
+from api.problem_codes import not_found
+from api.services import Services
+from api.tenants import Tenant
 from api.unknown_parameters import refuse_unknown
-from api.usage_batcher import UsageBatcher
 from billing.core import context
 from billing.core.database import Database
 from billing.core.errors import Invalid, NotAllowed
 from billing.core.settings import Settings
-from billing.matters.schemas import of_account
-from billing.money.documents.press import Press
 from billing.platform.accounts import store as accounts
 from billing.platform.accounts.schemas import Account
 
@@ -51,42 +42,6 @@ ALLOWED: Final = {
     SERVICE: frozenset({SERVICE, ADMIN}),
     ADMIN: frozenset({ADMIN}),
 }
-
-
-@dataclass(slots=True)
-class Services:
-    """The services of one API process, kept in `app.state.services`."""
-
-    settings: Settings
-    database: Database
-    verifier: Verifier
-    tenants: Tenants
-    rates: RateLimits
-    inbox: Inbox
-    hold_batcher: HoldBatcher
-    prices: Prices
-    balances: Balances
-    press: Press
-    jwks: Jwks | None = None
-    health: HealthChecks = field(default_factory=HealthChecks)
-    notifier: Notifier = field(default_factory=Notifier)
-    temporal_client: Client | None = None
-    usage_batcher: UsageBatcher = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.usage_batcher = UsageBatcher(self.database, self.wake)
-
-    def wake(self, accounts: Iterable[UUID]) -> None:
-        """Have the matters of accounts notified that their rows changed; it does not wait."""
-        for account_id in accounts:
-            self.notifier.queue(self.temporal, of_account(account_id))
-
-    @property
-    def temporal(self) -> Client:
-        """The client; it connects on its first call."""
-        if self.temporal_client is None:
-            raise unavailable("TEMPORAL_UNAVAILABLE")
-        return self.temporal_client
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 All of them are configured by environment only, exactly as in a container.
 """
 
+import hashlib
 import os
 import sys
 from collections.abc import Mapping
@@ -45,6 +46,7 @@ def product_settings(
         "STRIPE_SECRET_KEY": SANDBOX_KEY,
         "STRIPE_PUBLISHABLE_KEY": SANDBOX_PUBLISHABLE_KEY,
         "STRIPE_WEBHOOK_SECRET": secrets.stripe_webhook_secret,
+        "BILLING_PAY_LINK_SECRET": hashlib.sha256(secrets.jwt_secret.encode()).hexdigest(),
         "ENV": "test" if options.profile == "test" else "development",
     }
     ours |= {name: person[name] for name in ours if person.get(name)}

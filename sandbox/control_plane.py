@@ -259,7 +259,7 @@ def _acting(router: APIRouter, envelope: Envelope) -> None:
     @router.post("/{kind}/{intent_id}/confirm_as_client")
     async def confirm(kind: str, intent_id: str, order: ClientConfirm) -> JSONResponse:
         """Confirm as a browser does: publishable key, client secret, a test card."""
-        return _told(_confirm(envelope, kind, intent_id, order))
+        return _told(confirm_as_client(envelope, kind, intent_id, order))
 
     @router.post("/customers/{customer}/clock")
     async def clock(customer: str, order: SetClock) -> JSONResponse:
@@ -273,7 +273,10 @@ def _finish(envelope: Envelope, intent_id: str, passed: bool) -> Answer:
     return act(envelope, "authenticate", intent_id, run)
 
 
-def _confirm(envelope: Envelope, kind: str, intent_id: str, order: ClientConfirm) -> Answer:
+def confirm_as_client(
+    envelope: Envelope, kind: str, intent_id: str, order: ClientConfirm
+) -> Answer:
+    """Confirm with the publishable key and the client secret, as a browser does."""
     path = f"/v1/{kind}/{{intent}}/confirm"
     operation = next((o for o in OPERATIONS if (o.method, o.path) == ("POST", path)), None)
     intent = envelope.store.find(intent_id)

@@ -14,8 +14,9 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from sandbox import amounts, form, people
 from sandbox.cards import CARDS
-from sandbox.control_plane import act
+from sandbox.control_plane import act, confirm_as_client
 from sandbox.envelope import Answer, Envelope
+from sandbox.orders import ClientConfirm
 from sandbox.settings import API_VERSION
 from sandbox.shapes import Json
 
@@ -44,6 +45,7 @@ def routes(envelope: Envelope) -> APIRouter:
     router.add_api_route("/", _index(envelope), response_class=HTMLResponse)
     _checkout(router, envelope)
     _authentication(router, envelope)
+    _elements(router, envelope)
     _receipt(router, envelope)
     return router
 
@@ -128,6 +130,36 @@ def _authentication(router: APIRouter, envelope: Envelope) -> None:
             lambda call: people.authenticate(call, intent_id, passed=passed),
         )  # fmt: skip
         return _back(before, answer)
+
+
+def _elements(router: APIRouter, envelope: Envelope) -> None:
+    """The card form that Stripe.js puts into a shop's page: here a page of its own."""
+
+    @router.post("/elements/{intent_id}")
+    async def confirm(intent_id: str, request: Request) -> Response:
+        given = form.decode((await request.body()).decode("utf-8", "replace"))
+        back, card = str(given.get("return_url", "")), given.get("card")
+        intent = envelope.store.find(intent_id)
+        known = intent is not None and intent.get("client_secret") == given.get("client_secret")
+        if intent is None or not known or not back.startswith(("http://", "https://")):
+            return _missing("such payment")
+        problem = None
+        if card is not None:
+            order = ClientConfirm(payment_method=str(card), return_url=back)
+            answer = confirm_as_client(envelope, f"{intent['object']}s", intent_id, order)
+            if answer.status == 200:
+                return _onward(answer.body, back)
+            problem = answer.body["error"]["message"]
+        return _page(
+            "elements.html", intent=intent, cards=CARDS.values(), return_url=back, problem=problem
+        )
+
+
+def _onward(intent: Json, back: str) -> Response:
+    """To the bank's question, or back to the shop."""
+    if intent["status"] == "requires_action":
+        return RedirectResponse(f"/3ds/{intent['id']}", 303)
+    return RedirectResponse(f"{back}{'&' if '?' in back else '?'}redirect_status=succeeded", 303)
 
 
 def _back(before: Json, answer: Answer) -> Response:

@@ -5,10 +5,10 @@ from typing import Final, Literal
 
 from fastapi import Request, Response
 
-from api.dependencies import Services
 from api.health_checks import Part, PartHealth, State
 from api.routes.base import new_router
 from api.schemas import Answer
+from api.services import Services
 from billing.core.settings import Settings
 
 SERVICE: Final = "billing_service"

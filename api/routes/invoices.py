@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from api.dependencies import AccountCall, BillingCall, MemberCall
 from api.idempotency import Claim, RequiredKey
 from api.pagination import Page, Pagination, Paging, paginate
+from api.pay_actions import with_page
 from api.payer_secrets import for_caller
 from api.problems import KEYED, responses
 from api.public_ids import (
@@ -36,6 +37,7 @@ from billing.money.invoices import store
 from billing.money.invoices.schemas import Invoice, InvoiceStatus
 from billing.money.invoices.tables import invoices
 from billing.money.payments import store as payment_store
+from billing.money.payments.pay_links import PayLinks
 from billing.money.payments.rules import next_action
 from billing.money.payments.schemas import Attempt
 
@@ -212,7 +214,7 @@ class InvoiceDetail(InvoiceAnswer):
     next_action: dict[str, Any] = Field(examples=[{"type": "none"}])
 
     @classmethod
-    async def read(cls, connection: AsyncConnection, invoice: Invoice) -> Self:
+    async def read(cls, connection: AsyncConnection, invoice: Invoice, links: PayLinks) -> Self:
         """The invoice with its parts, read in the caller's transaction."""
         case = await cases.find_of_invoice(connection, invoice.id)
         lines = await store.lines(connection, invoice.id)
@@ -226,7 +228,7 @@ class InvoiceDetail(InvoiceAnswer):
             attempts=[AttemptAnswer.of(one) for one in tries],
             credit_notes=[CreditNoteAnswer.of(note) for note in notes],
             dunning=await CaseAnswer.read(connection, case) if case else None,
-            next_action=await next_action_of(connection, invoice, tries),
+            next_action=await next_action_of(connection, invoice, tries, links),
         )
 
 
@@ -278,7 +280,7 @@ async def pay_invoice(
     async with once.claim(call) as claim:
         decided = True
         if body.payment_method == "card":
-            await _offer(call, subject)
+            await offer(call, subject)
         else:
             decided = await _try(call, claim, subject, body.payment_method_id)
         answer = await _read(call, subject)
@@ -292,9 +294,11 @@ def _shown(row: RowMapping) -> InvoiceAnswer:
 
 
 async def next_action_of(
-    connection: AsyncConnection, invoice: Invoice, tries: Sequence[Attempt]
+    connection: AsyncConnection, invoice: Invoice | None, tries: Sequence[Attempt], links: PayLinks
 ) -> dict[str, Any]:
     """The payer's next action; it has a secret only when the payer must confirm a card."""
+    if invoice is None:
+        return {"type": "none"}
     by_hand = await manual.asked_for(connection, invoice)
     if by_hand is not None:
         return by_hand
@@ -309,20 +313,22 @@ async def next_action_of(
     asked = live.flow == "card" or invoice.status == "draft"
     if live.status == "pending" and not asked and not (mine and mine[-1].status == "action"):
         return {"type": "none"}
-    return next_action(
+    action = next_action(
         owed=invoice.status in ("draft", "open", "uncollectible"),
         payment_status=live.status,
         client_secret=live.client_secret,
         redirect_url=live.redirect_url,
     )
+    return with_page(links, action, invoice.account_id, "invoice", invoice.id)
 
 
 async def _read(call: AccountCall, invoice_id: UUID) -> InvoiceDetail:
     async with call.transaction() as connection:
-        return await InvoiceDetail.read(connection, await store.get(connection, invoice_id))
+        invoice = await store.get(connection, invoice_id)
+        return await InvoiceDetail.read(connection, invoice, call.services.pay_links)
 
 
-async def _offer(call: AccountCall, invoice_id: UUID) -> None:
+async def offer(call: AccountCall, invoice_id: UUID) -> None:
     """Open a payment that the client confirms."""
     for _ in range(_OFFERS):
         async with call.transaction() as connection:

@@ -4,9 +4,9 @@ from typing import Final
 
 from fastapi import Request
 
-from api.dependencies import Services
 from api.routes.base import new_router
 from api.schemas import Answer
+from api.services import Services
 
 CAPABILITIES: Final = (
     "credits", "trials", "purchases", "subscriptions", "invoices", "payments", "dunning",

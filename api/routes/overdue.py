@@ -205,7 +205,7 @@ async def _done(
         for invoice_id, attempt in tried:
             invoice = await invoice_store.get(connection, invoice_id)
             tries = await payment_store.attempts_of(connection, invoice_id)
-            mine = await next_action_of(connection, invoice, tries)
+            mine = await next_action_of(connection, invoice, tries, call.services.pay_links)
             action = mine if mine["type"] != "none" else action
             paid = await _received(connection, attempt)
             charged += paid

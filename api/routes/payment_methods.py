@@ -16,6 +16,7 @@ from api.card_numbers import NoCardNumber
 from api.dependencies import AccountCall, BillingCall, MemberCall
 from api.idempotency import Claim, OptionalKey
 from api.pagination import Page, Paging, paginate
+from api.pay_actions import with_page
 from api.problems import KEYED, responses
 from api.public_ids import PaymentMethodId, PaymentMethodName, encoded, payment_method_row, row_id
 from api.routes.base import new_router
@@ -30,6 +31,7 @@ from billing.money.payment_methods import service as methods
 from billing.money.payment_methods.schemas import Setup
 from billing.money.payment_methods.tables import payment_methods
 from billing.money.payments import store as payment_store
+from billing.money.payments.pay_links import PayLinks
 from billing.money.subscriptions import store as subscriptions
 
 router = new_router("payment methods")
@@ -119,9 +121,10 @@ class SetupAnswer(Answer):
     created_at: datetime
 
     @classmethod
-    def of_setup(cls, setup: Setup) -> Self:
+    def of_setup(cls, setup: Setup, links: PayLinks) -> Self:
         """The card being saved, with the browser's next action."""
-        return cls.of(setup, next_action=_next_action(setup))
+        action = with_page(links, setup_action(setup), setup.account_id, "setup", setup.id)
+        return cls.of(setup, next_action=action)
 
 
 @router.post(
@@ -148,7 +151,10 @@ async def create_setup_intent(
             raise ProviderFailure(
                 "PLATFORM_ERROR", "the payment provider refused; no card was saved"
             )
-        return claim.answer(202 if setup.status == "pending" else 201, SetupAnswer.of_setup(setup))
+        return claim.answer(
+            202 if setup.status == "pending" else 201,
+            SetupAnswer.of_setup(setup, call.services.pay_links),
+        )
 
 
 @router.get(
@@ -157,7 +163,7 @@ async def create_setup_intent(
 )
 async def read_setup_intent(setup_intent_id: str, call: BillingCall) -> SetupAnswer:
     """The state of a card that is being saved; it needs the role billing, as it has the secret."""
-    return SetupAnswer.of_setup(await _read_setup(call, setup_intent_id))
+    return SetupAnswer.of_setup(await _read_setup(call, setup_intent_id), call.services.pay_links)
 
 
 @router.post(
@@ -348,7 +354,7 @@ async def _answer_sync(call: AccountCall, claim: Claim, name: str) -> Response:
             method = await methods.get(connection, setup.payment_method_id)
         return claim.answer(201, MethodAnswer.of(method))
     if setup.asked_at is not None:
-        return claim.answer(202, SetupAnswer.of_setup(setup))
+        return claim.answer(202, SetupAnswer.of_setup(setup, call.services.pay_links))
     if setup.status == "failed":
         raise PaymentRequired("CARD_DECLINED", "the card could not be saved: try another")
     raise Conflict(
@@ -367,7 +373,8 @@ async def _notify(call: AccountCall, changed: Sequence[Matter], *, wait: bool = 
             await notify(call, matter)
 
 
-def _next_action(setup: Setup) -> dict[str, Any]:
+def setup_action(setup: Setup) -> dict[str, Any]:
+    """The next action of a payer who saves a card."""
     if setup.finished_at is not None:
         return {"type": "none"}
     if setup.client_secret is None or setup.status == "processing":

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from api.dependencies import AccountCall, BillingCall, MemberCall
 from api.idempotency import Claim, OptionalKey
 from api.pagination import Page, Paging, paginate
+from api.pay_actions import with_page
 from api.payer_secrets import for_caller
 from api.problems import KEYED, responses
 from api.public_ids import InvoiceId, PaymentMethodName, PurchaseId, payment_method_row, row_id
@@ -167,7 +168,7 @@ async def list_purchases(
         page = await paginate(connection, query, keys, paging, store.show)
         paid_by = await payment_store.latest_of(connection, [one.invoice_id for one in page.data])
         shown = [
-            for_caller(call, await _with_owed(connection, one, paid_by.get(one.invoice_id)))
+            for_caller(call, await _with_owed(call, connection, one, paid_by.get(one.invoice_id)))
             for one in page.data
         ]
     return Page(data=shown, pagination=page.pagination)
@@ -181,19 +182,22 @@ async def read_purchase(purchase_id: str, call: MemberCall) -> PurchaseAnswer:
     """One purchase, archived or not [E10]; only a payer sees a secret."""
     async with call.transaction() as connection:
         purchase, payment = await store.with_payment(connection, row_id(ids.PURCHASE, purchase_id))
-        return for_caller(call, await _with_owed(connection, purchase, payment))
+        return for_caller(call, await _with_owed(call, connection, purchase, payment))
 
 
 async def _with_owed(
-    connection: AsyncConnection, purchase: Purchase, payment: Payment | None
+    call: AccountCall, connection: AsyncConnection, purchase: Purchase, payment: Payment | None
 ) -> PurchaseAnswer:
-    """The purchase, with what a payer by hand still owes."""
+    """The purchase, with what a payer by hand still owes, and the page of one in a browser."""
     owed = None
     by_hand = purchase.flow == "manual" or (payment is not None and payment.flow == "manual")
     if by_hand and purchase.status == "pending":
         owed = (await invoice_store.get(connection, purchase.invoice_id)).remaining_minor
     undecided = await _is_undecided(connection, purchase)
-    return PurchaseAnswer.of_purchase(purchase, payment, owed, undecided=undecided)
+    shown = PurchaseAnswer.of_purchase(purchase, payment, owed, undecided=undecided)
+    links, invoice_id = call.services.pay_links, purchase.invoice_id
+    action = with_page(links, shown.next_action, purchase.account_id, "invoice", invoice_id)
+    return shown.model_copy(update={"next_action": action})
 
 
 async def _is_undecided(connection: AsyncConnection, purchase: Purchase) -> bool:
@@ -242,7 +246,7 @@ async def _answer(call: AccountCall, claim: Claim) -> Response:
     """The answer by the row: 201, 202 while the payment is undecided, or the refusal."""
     async with call.transaction() as connection:
         purchase, payment = await store.with_payment(connection, claim.resource_id)
-        answer = await _with_owed(connection, purchase, payment)
+        answer = await _with_owed(call, connection, purchase, payment)
     if purchase.status == "failed":
         raise _refusal(purchase, payment)
     return claim.answer(202 if answer.next_action["type"] == "wait" else 201, answer)

@@ -7,6 +7,7 @@ from typing import Any, Final, Self
 from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from api.dependencies import AccountCall
 from api.public_ids import ChangeId, InvoiceId, PaymentMethodId, SubscriptionId
 from api.routes.invoices import next_action_of
 from api.schemas import Answer, Credits
@@ -128,7 +129,9 @@ class SubscriptionAnswer(Answer):
     updated_at: datetime
 
     @classmethod
-    async def read(cls, connection: AsyncConnection, subscription: Subscription) -> Self:
+    async def read(
+        cls, call: AccountCall, connection: AsyncConnection, subscription: Subscription
+    ) -> Self:
         """The subscription as callers see it, read in the caller's transaction."""
         plan = await plans.get_plan(connection, subscription.plan_id)
         if plan is None:
@@ -139,7 +142,7 @@ class SubscriptionAnswer(Answer):
         invoice = await store.invoice_to_pay(connection, subscription)
         tries = await payment_store.attempts_of(connection, invoice.id) if invoice else []
         owed = invoice is not None and bool(invoice.outstanding_minor)
-        action = await next_action_of(connection, invoice, tries) if invoice else {"type": "none"}
+        action = await next_action_of(connection, invoice, tries, call.services.pay_links)
         return cls.of(
             subscription,
             plan=plan,

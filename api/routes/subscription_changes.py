@@ -213,7 +213,7 @@ async def charge(
         change = await store.find_change(connection, claim.resource_id)
         refused = await _refusal(connection, change) if change is not None else None
         changed = await store.get(connection, matter.subject_id)
-        shown = await SubscriptionAnswer.read(connection, changed)
+        shown = await SubscriptionAnswer.read(call, connection, changed)
     if refused is not None:
         raise refused
     return shown

@@ -141,7 +141,7 @@ async def subscribe(body: SubscribeBody, call: BillingCall, once: OptionalKey) -
         await wait_until_done(call, matter)
         async with call.transaction() as connection:
             subscription = await store.get(connection, claim.resource_id)
-            answer = await SubscriptionAnswer.read(connection, subscription)
+            answer = await SubscriptionAnswer.read(call, connection, subscription)
         return claim.answer(202 if answer.next_action["type"] == "wait" else 201, answer)
 
 
@@ -154,7 +154,7 @@ async def read_subscription(call: MemberCall) -> SubscriptionAnswer:
         subscription = await store.find_current(connection, call.account.id)
         if subscription is None:
             raise NotFound("SUBSCRIPTION_NOT_FOUND", "this account has no subscription")
-        answer = await SubscriptionAnswer.read(connection, subscription)
+        answer = await SubscriptionAnswer.read(call, connection, subscription)
     return for_caller(call, answer)
 
 
@@ -209,7 +209,7 @@ async def _change(call: AccountCall, once: Once, command: Command, verb: Verb) -
             await ensure_started(call, collection)
         async with call.transaction() as connection:
             changed = await store.get(connection, found.id)
-            return claim.answer(200, await SubscriptionAnswer.read(connection, changed))
+            return claim.answer(200, await SubscriptionAnswer.read(call, connection, changed))
 
 
 async def _supersede_incomplete(call: AccountCall, claim: Claim, wanted: NewSubscription) -> None:

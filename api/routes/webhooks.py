@@ -5,10 +5,10 @@ from typing import Annotated
 from fastapi import Header, Request, Response
 from starlette.background import BackgroundTask
 
-from api.dependencies import Services
 from api.fast_route import fast
 from api.problems import responses
 from api.routes.base import new_router
+from api.services import Services
 from billing.core.clock import real_now
 from billing.core.failpoints import failpoint
 from billing.platform.provider_inbox import webhooks

@@ -20,6 +20,7 @@ VERSION: Final = version("durable-billing")
 PRODUCTION: Final = "production"
 SANDBOX_KEY: Final = "sk_test_sandbox"
 SANDBOX_WEBHOOK_SECRET: Final = "whsec_sandbox"  # noqa: S105 - the stand-in's, known to all
+SANDBOX_PAY_LINK_SECRET: Final = "pay_link_sandbox"  # noqa: S105 - known to all
 
 
 def _listed(value: Any) -> Any:
@@ -80,6 +81,10 @@ class Settings(BaseSettings):
         validation_alias=AliasChoices("BILLING_SERVICE_HOST", "BILLING_SERVICE_SERVICE_HOST"),
     )
     service_port: int = Field(8080, validation_alias="BILLING_SERVICE_PORT")
+    # Signs links to the page of a payment: the first one; those after it are still read.
+    pay_link_secret: SecretStr = Field(
+        SecretStr(SANDBOX_PAY_LINK_SECRET), validation_alias="BILLING_PAY_LINK_SECRET"
+    )
     public_url: str = Field("http://127.0.0.1:8080", validation_alias="BILLING_PUBLIC_URL")
     api_metrics_port: int = Field(9464, validation_alias="BILLING_API_METRICS_PORT")
     worker_metrics_port: int = Field(9465, validation_alias="BILLING_WORKER_METRICS_PORT")
@@ -126,6 +131,11 @@ class Settings(BaseSettings):
             raise ValueError(
                 "STRIPE_WEBHOOK_SECRET is empty, or has a comma too many: anybody could sign events"
             )
+        if not all(self.pay_link_secrets):
+            raise ValueError(
+                "BILLING_PAY_LINK_SECRET is empty, or has a comma too many:"
+                " anybody could sign links"
+            )
         if self.env == PRODUCTION:
             for wrong, sentence in self._unfit_for_production():
                 if wrong:
@@ -140,6 +150,10 @@ class Settings(BaseSettings):
             (
                 SANDBOX_WEBHOOK_SECRET in self.webhook_secrets,
                 "set STRIPE_WEBHOOK_SECRET to the secret of your endpoint at Stripe",
+            ),
+            (
+                SANDBOX_PAY_LINK_SECRET in self.pay_link_secrets,
+                "set BILLING_PAY_LINK_SECRET to a random text of your own",
             ),
             (self.stripe_api_base is not None, "unset STRIPE_API_BASE: it names a stand-in"),
             (self.profile == "test", "unset BILLING_PROFILE=test"),
@@ -163,6 +177,11 @@ class Settings(BaseSettings):
     def webhook_secrets(self) -> list[str]:
         """Secrets that may have signed an event; two while one replaces the other."""
         return self.stripe_webhook_secret.get_secret_value().split(",")
+
+    @property
+    def pay_link_secrets(self) -> list[str]:
+        """Secrets that may have signed a link; two while one replaces the other."""
+        return self.pay_link_secret.get_secret_value().split(",")
 
     @property
     def service_version(self) -> str:

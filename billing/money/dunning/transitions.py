@@ -25,6 +25,7 @@ from billing.money.payment_methods.schemas import Method
 from billing.money.payments import card_rules
 from billing.money.payments import transitions as payments
 from billing.money.payments.calls import Answer, Call
+from billing.money.payments.declines import classify
 from billing.money.payments.owed import Owed
 from billing.money.payments.rules import Outcome
 from billing.money.payments.schemas import Attempt, Payment
@@ -348,8 +349,14 @@ def fail(
         fields["last_true_attempt_at"] = w.facts.at
     if fields:
         case = w.change(case, **fields)
-    cases.announce(w, case, "attempt_failed", slot=slot, reason=reason)
+    cases.announce(w, case, "attempt_failed", slot=slot, reason=reason, **_page(w, reason))
     return "unpaid"
+
+
+def _page(w: Work[CollectFacts], reason: str) -> dict[str, str]:
+    """The page on which the payer does what the bank asks for."""
+    url = w.facts.answer.pay_url if w.facts.answer is not None else None
+    return {"pay_url": url} if url is not None and classify(reason, None) == "action" else {}
 
 
 def hand_to_collection(w: Work[Any], invoice: Invoice) -> Invoice:

@@ -59,3 +59,5 @@ class Answer:
     """The hosted page that was made."""
     refusal: str | None = None
     """The provider's reason to refuse a call that may be refused."""
+    pay_url: str | None = None
+    """The page on which the payer may finish the payment."""

@@ -324,6 +324,9 @@ def _fields(w: Work[Any], payment: Payment, outcome: Outcome) -> dict[str, Any]:
         "client_secret": outcome.client_secret or payment.client_secret,
         "stripe_charge_id": outcome.charge_id or payment.stripe_charge_id,
     }
+    if payment.stripe_checkout_session_id is None:
+        # The bank's page is left as soon as the bank has its answer.
+        fields["redirect_url"] = outcome.redirect_url
     at = w.facts.at
     match outcome.kind:
         case "succeeded":
@@ -338,7 +341,7 @@ def _fields(w: Work[Any], payment: Payment, outcome: Outcome) -> dict[str, Any]:
         case "declined":
             fields |= {"status": "pending", **_failure(outcome)}
         case "action":
-            fields |= {"status": "pending", "redirect_url": outcome.redirect_url}
+            fields |= {"status": "pending"}
         case _:
             fields |= {"status": "pending"}
     return fields

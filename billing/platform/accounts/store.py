@@ -145,6 +145,14 @@ def listing(
     return query
 
 
+async def issuer_name(connection: AsyncConnection, issuer_id: UUID | None) -> str | None:
+    """The name that the payer of an invoice knows its seller by."""
+    name: str | None = await connection.scalar(
+        select(issuers.c.name).where(issuers.c.id == issuer_id)
+    )
+    return name
+
+
 async def find_issuer(connection: AsyncConnection, key: str | None) -> UUID | None:
     """The issuer with this key; without a key the default one."""
     which = issuers.c.key == key if key is not None else issuers.c.is_default

@@ -20,6 +20,7 @@ from billing.matters.effects import Announce
 
 PREFIX: Final = "evt.billing."
 
+# Whoever reads the link of a payment page can use it: the audit does not keep it.
 # Taking the numbers locks the account's balance row: their order is the order of commits.
 _WRITE = Prepared(
     text(
@@ -43,7 +44,7 @@ _WRITE = Prepared(
     )
     INSERT INTO billing_audit (account_id, actor, action, subject, detail, correlation_id, at,
         real_at)
-    SELECT account_id, actor, action, subject, data, correlation_id, at, real_at
+    SELECT account_id, actor, action, subject, data - 'pay_url', correlation_id, at, real_at
     FROM told WHERE action IS NOT NULL ORDER BY position
     """
     ).bindparams(bindparam("facts", type_=JSONB))

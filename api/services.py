@@ -1,0 +1,61 @@
+"""The services of one API process: settings, connections, caches and batchers."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from temporalio.client import Client
+
+from api.auth import Verifier
+from api.balances import Balances
+from api.health_checks import HealthChecks
+from api.hold_batcher import HoldBatcher
+from api.inbox import Inbox, Notifier
+from api.jwks import Jwks
+from api.pricing import Prices
+from api.problem_codes import unavailable
+from api.rate_limits import RateLimits
+from api.tenants import Tenants
+from api.usage_batcher import UsageBatcher
+from billing.core.database import Database
+from billing.core.settings import Settings
+from billing.matters.schemas import of_account
+from billing.money.documents.press import Press
+from billing.money.payments.pay_links import PayLinks
+
+
+@dataclass(slots=True)
+class Services:
+    """The services of one API process, kept in `app.state.services`."""
+
+    settings: Settings
+    database: Database
+    verifier: Verifier
+    tenants: Tenants
+    rates: RateLimits
+    inbox: Inbox
+    hold_batcher: HoldBatcher
+    prices: Prices
+    balances: Balances
+    press: Press
+    pay_links: PayLinks
+    jwks: Jwks | None = None
+    health: HealthChecks = field(default_factory=HealthChecks)
+    notifier: Notifier = field(default_factory=Notifier)
+    temporal_client: Client | None = None
+    usage_batcher: UsageBatcher = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.usage_batcher = UsageBatcher(self.database, self.wake)
+
+    def wake(self, accounts: Iterable[UUID]) -> None:
+        """Have the matters of accounts notified that their rows changed; it does not wait."""
+        for account_id in accounts:
+            self.notifier.queue(self.temporal, of_account(account_id))
+
+    @property
+    def temporal(self) -> Client:
+        """The client; it connects on its first call."""
+        if self.temporal_client is None:
+            raise unavailable("TEMPORAL_UNAVAILABLE")
+        return self.temporal_client

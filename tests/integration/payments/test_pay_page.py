@@ -1,0 +1,174 @@
+"""The page behind a signed link: a payer without a login finishes any payment, or saves a card."""
+
+import re
+from html import unescape
+from typing import Any, Final
+
+import httpx2
+import pytest
+
+from tests.integration.actors import Actors, Customer, Json
+from tests.integration.dunning.dunning_setup import case, overdue, owed
+
+THREE_D_SECURE: Final = "pm_card_threeDSecure2Required"
+_FORM: Final = re.compile(r'<form[^>]*action="([^"]+)"')
+_HIDDEN: Final = re.compile(r'<input type="hidden" name="(\w+)" value="([^"]*)"')
+
+
+class Browser:
+    """Follows the forms of the pages, as a person without scripts does."""
+
+    def __init__(self, actors: Actors) -> None:
+        self.client = actors.client
+
+    async def open(self, url: str) -> httpx2.Response:
+        return await self.client.get(url)
+
+    async def pay(self, url: str, card: str, *, passes: bool | None = None) -> httpx2.Response:
+        """Press the button, choose a card, answer the bank; the page that comes last."""
+        begun = await self.client.post(url)
+        assert begun.status_code == 200, begun.text
+        target, fields = _form(begun.text)
+        chosen = await self.client.post(target, data=fields | {"card": card})
+        while chosen.status_code == 303:
+            where = str(chosen.url.join(chosen.headers["location"]))
+            chosen = await self.client.get(where)
+            if "/3ds/" in where and passes is not None:
+                answer = {"answer": "pass" if passes else "fail"}
+                chosen = await self.client.post(where, data=answer)
+        return chosen
+
+
+def _form(page: str) -> tuple[str, dict[str, str]]:
+    found = _FORM.search(page)
+    assert found is not None, page
+    return unescape(found[1]), {name: unescape(value) for name, value in _HIDDEN.findall(page)}
+
+
+@pytest.fixture
+def browser(actors: Actors) -> Browser:
+    return Browser(actors)
+
+
+async def test_a_pack_is_paid_on_its_page_after_the_bank_has_asked(
+    customer: Customer, browser: Browser
+) -> None:
+    begun = await customer.buy("medium")
+    url = begun["next_action"]["pay_url"]
+    opened = await browser.open(url)
+    assert opened.status_code == 200
+    assert "39.99 USD" in opened.text
+    policy = opened.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "stripe" not in policy, "the stand-in needs no other host"
+    assert opened.headers["referrer-policy"] == "no-referrer"
+    assert opened.headers["cache-control"] == "no-store"
+    assert begun["next_action"]["client_secret"] not in opened.text, "not before it is asked for"
+
+    refused = await browser.pay(url, THREE_D_SECURE, passes=False)
+    assert "did not confirm" in refused.text
+    assert (await customer.purchase(begun["purchase_id"]))["status"] == "pending"
+    declined = await browser.pay(url, "pm_card_visa_chargeDeclined")
+    assert "declined" in declined.text
+
+    await browser.pay(url, THREE_D_SECURE, passes=True)
+    await customer.until_purchase(begun["purchase_id"], "completed")
+    paid = await browser.open(url)
+    assert (paid.status_code, "Paid" in paid.text) == (200, True)
+    assert "<form" not in paid.text
+    again = await browser.client.post(url)
+    assert "<form" not in again.text
+    assert len(await customer.effects()) == 1
+
+
+async def test_a_first_payment_is_finished_by_the_webhook_alone_when_the_tab_is_closed(
+    customer: Customer, browser: Browser
+) -> None:
+    begun = await customer.subscribe("pro")
+    url = begun["next_action"]["pay_url"]
+    page = await browser.pay(url, THREE_D_SECURE)
+    assert "is this you" in page.text
+    await customer.actors.sandbox.authenticate(
+        begun["next_action"]["client_secret"].partition("_secret")[0]
+    )
+    await customer.until_subscription("active")
+
+
+async def test_a_renewal_that_the_bank_asks_about_is_paid_by_the_link_of_its_event(
+    actors: Actors, browser: Browser
+) -> None:
+    customer = await overdue(actors, "authentication_required")
+    told = await _told(customer, "evt.billing.dunning.attempt_failed")
+    assert told["reason"] == "authentication_required"
+    opened = await browser.open(told["pay_url"])
+    assert "49.00 USD" in opened.text
+    audit = await actors.operate("GET", f"/admin/accounts/{customer.id}/audit?limit=100")
+    assert "/pay/" not in str(audit)
+
+    await customer.script()
+    await browser.pay(told["pay_url"], THREE_D_SECURE, passes=True)
+    await customer.until_subscription("active")
+    assert (await case(customer))["status"] == "recovered"
+
+
+async def test_a_soft_decline_sends_no_link_but_the_page_pays_it_too(
+    actors: Actors, browser: Browser
+) -> None:
+    customer = await overdue(actors, "insufficient_funds")
+    assert "pay_url" not in await _told(customer, "evt.billing.dunning.attempt_failed")
+    invoice = (await owed(customer))["invoice_id"]
+    body = {"payment_method": "card"}
+    asked = await customer.ask("POST", f"/billing/invoices/{invoice}/pay", body, key="k")
+    await customer.script()
+    await browser.pay(asked["next_action"]["pay_url"], "pm_card_visa")
+    await customer.until_subscription("active")
+
+
+async def test_a_card_is_saved_on_its_page(customer: Customer, browser: Browser) -> None:
+    path = "/billing/payment-methods"
+    begun = await customer.ask("POST", f"{path}/setup-intent", {}, status=201)
+    url = begun["next_action"]["pay_url"]
+    assert "Nothing is charged" in (await browser.open(url)).text
+    refused = await browser.pay(url, THREE_D_SECURE, passes=False)
+    assert refused.status_code == 200
+    await browser.pay(url, THREE_D_SECURE, passes=True)
+    await customer.ask("POST", path, {"setup_intent_id": begun["setup_intent_id"]}, status=201)
+    assert "saved" in (await browser.open(url)).text
+    assert await customer.effects(None) == []
+
+
+async def test_a_link_that_was_changed_or_is_over_leads_nowhere(
+    customer: Customer, browser: Browser
+) -> None:
+    url: str = (await customer.buy())["next_action"]["pay_url"]
+    token = url.rpartition("/")[2]
+    turned = "A" if token[-30] != "A" else "B"
+    for wrong in (token[:-30] + turned + token[-29:], token[:-4], "x", "%00", token + "A" * 4, "ä"):
+        for method in ("GET", "POST"):
+            answer = await browser.client.request(method, url.replace(token, wrong))
+            assert answer.status_code in {400, 404}, (wrong, answer.status_code)
+            assert "client_secret" not in answer.text
+
+
+async def test_a_subscription_that_was_canceled_is_not_paid_any_more(
+    customer: Customer, browser: Browser
+) -> None:
+    begun = await customer.subscribe("pro")
+    await customer.ask("POST", "/billing/subscription/cancel", {"at": "now"})
+    page = await browser.client.post(begun["next_action"]["pay_url"])
+    assert "Withdrawn" in page.text
+    assert "<form" not in page.text
+
+
+async def test_a_member_is_shown_no_link(customer: Customer) -> None:
+    begun = await customer.buy()
+    path = f"/billing/purchases/{begun['purchase_id']}"
+    assert "pay_url" not in (await customer.call("GET", path, role="member")).text
+
+
+async def _told(customer: Customer, type: str) -> dict[str, Any]:
+    rows: list[Json] = await customer.rows(
+        "SELECT data FROM events WHERE account_id = %(me)s AND type = %(t)s ORDER BY seq", t=type
+    )
+    found: dict[str, Any] = rows[-1]["data"]
+    return found

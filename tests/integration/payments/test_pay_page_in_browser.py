@@ -1,0 +1,80 @@
+"""The payment page in a real browser, with its policy in force: Debian's chromium, no scripts."""
+
+import shutil
+from collections.abc import AsyncIterator
+from typing import Final
+
+import pytest
+
+pytest.importorskip("playwright", reason="playwright is not installed: make test installs it")
+from playwright.async_api import (
+    Browser,
+    Page,
+    async_playwright,
+    expect,
+)
+
+from tests.integration.actors import Customer
+
+CHROMIUM: Final = shutil.which("chromium")
+THREE_D_SECURE: Final = "pm_card_threeDSecure2Required"
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None, reason="chromium is not installed (apt-get install chromium)"
+)
+
+
+@pytest.fixture(scope="module")
+async def chromium() -> AsyncIterator[Browser]:
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage"]
+        )
+        yield browser
+        await browser.close()
+
+
+@pytest.fixture
+async def page(chromium: Browser) -> AsyncIterator[Page]:
+    """A fresh tab; whatever its policy or network refuses fails the test."""
+    opened = await chromium.new_page()
+    refused: list[str] = []
+    opened.on("console", lambda said: refused.append(said.text) if said.type == "error" else None)
+    opened.on("requestfailed", lambda request: refused.append(request.url))
+    yield opened
+    await opened.close()
+    assert refused == []
+
+
+async def _pay(page: Page, url: str, card: str) -> None:
+    await page.goto(url)
+    await page.get_by_role("button", name="Pay").click()
+    await page.get_by_role("button", name="Choose a test card").click()
+    await page.get_by_label("Test card").select_option(card)
+    await page.get_by_role("button", name="Pay").click()
+
+
+async def test_a_failed_challenge_is_tried_again_and_paid(page: Page, customer: Customer) -> None:
+    begun = await customer.buy()
+    url = begun["next_action"]["pay_url"]
+    await _pay(page, url, THREE_D_SECURE)
+    await page.get_by_role("button", name="No, fail").click()
+    await expect(page.get_by_role("alert")).to_contain_text("did not confirm")
+
+    await _pay(page, url, THREE_D_SECURE)
+    await page.get_by_role("button", name="Yes, complete").click()
+    # The page looks again by itself until the webhook has come.
+    await expect(page.get_by_role("heading", name="Paid")).to_be_visible(timeout=15_000)
+    assert (await customer.purchase(begun["purchase_id"]))["status"] == "completed"
+    assert len(await customer.effects()) == 1
+
+
+async def test_a_tab_that_is_closed_at_the_bank_pays_all_the_same(
+    page: Page, customer: Customer
+) -> None:
+    begun = await customer.subscribe("pro")
+    await _pay(page, begun["next_action"]["pay_url"], THREE_D_SECURE)
+    await expect(page.get_by_role("heading")).to_contain_text("is this you")
+    intent = page.url.rpartition("/")[2]
+    await page.goto("about:blank")
+    await customer.actors.sandbox.authenticate(intent)
+    await customer.until_subscription("active")

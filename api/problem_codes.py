@@ -39,6 +39,7 @@ CODES: Final[dict[str, Problem]] = {
     # Accounts
     "ACCOUNT_FIXED": Problem(409, "is_test cannot change after the account is created"),
     "ISSUER_NOT_FOUND": Problem(404, "no such issuer"),
+    "INVALID_LOGO": Problem(422, "a logo is a PNG or JPEG of at most 200,000 bytes"),
     "CLOCK_NEEDS_TEST_ACCOUNT": Problem(409, "only a test account may have a clock of its own"),
     "CLOCK_BACKWARDS": Problem(422, "a clock only moves forward"),
     # Catalog, credits, trials, purchases

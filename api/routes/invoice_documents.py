@@ -1,6 +1,7 @@
 """Documents of an invoice as PDF: itself, its receipt, its credit notes [I4, I5]."""
 
 from typing import Annotated, Any
+from uuid import UUID
 
 from fastapi import Header, Response
 
@@ -8,6 +9,7 @@ from api.dependencies import AccountCall, MemberCall
 from api.problems import responses
 from api.routes.base import new_router
 from api.routes.payments import decode_invoice
+from billing.core import ids
 from billing.money.documents import service
 from billing.money.documents.schemas import Document
 
@@ -24,7 +26,8 @@ class Pdf(Response):
     media_type = "application/pdf"
 
 
-def _answers(*codes: str) -> dict[int | str, dict[str, Any]]:
+def answers(*codes: str) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI entries of a route that answers a PDF."""
     return {
         200: {"description": "The PDF; equal bytes have an equal ETag"},
         304: {"description": "Your copy is the current one"},
@@ -35,31 +38,31 @@ def _answers(*codes: str) -> dict[int | str, dict[str, Any]]:
 @router.get(
     "/billing/invoices/{invoice_id}/pdf",
     response_class=Pdf,
-    responses=_answers("INVOICE_STATE"),
+    responses=answers("INVOICE_STATE"),
 )
 async def download_invoice(invoice_id: str, call: MemberCall, known: Known = None) -> Response:
     """The invoice as it was finalized; of a draft a pro-forma [I4, I5]."""
-    return await _download(call, invoice_id, service.INVOICE, known)
+    return await download(call, decode_invoice(invoice_id), service.INVOICE, known)
 
 
 @router.get(
     "/billing/invoices/{invoice_id}/receipt",
     response_class=Pdf,
-    responses=_answers("INVOICE_STATE"),
+    responses=answers("INVOICE_STATE"),
 )
 async def download_receipt(invoice_id: str, call: MemberCall, known: Known = None) -> Response:
     """The receipt of an invoice that is paid."""
-    return await _download(call, invoice_id, service.RECEIPT, known)
+    return await download(call, decode_invoice(invoice_id), service.RECEIPT, known)
 
 
-async def _download(call: AccountCall, name: str, kind: str, known: str | None) -> Response:
-    invoice_id = decode_invoice(name)
+async def download(call: AccountCall, invoice_id: UUID, kind: str, known: str | None) -> Response:
+    """The document, or 304 where the caller knows it."""
     press = call.services.press
     found = await service.document(call.transaction, press, invoice_id, kind)
     headers = {"ETag": f'"{found.etag}"'}
     if known is not None and _is_known(found, known):
         return Response(status_code=304, headers=headers)
-    headers["Content-Disposition"] = f'inline; filename="{name}-{kind}.pdf"'
+    headers["Content-Disposition"] = f'inline; filename="{_name(invoice_id, kind)}.pdf"'
     return Pdf(found.content, headers=headers)
 
 
@@ -67,3 +70,8 @@ def _is_known(found: Document, tags: str) -> bool:
     """True if one of the tags of `If-None-Match` is the document's."""
     names = (tag.strip().removeprefix("W/").strip('"') for tag in tags.split(","))
     return any(name in ("*", found.etag) for name in names)
+
+
+def _name(invoice_id: UUID, kind: str) -> str:
+    name = ids.encode(ids.INVOICE, invoice_id)
+    return {service.INVOICE: name, service.RECEIPT: f"{name}-receipt"}.get(kind, kind)

@@ -26,6 +26,7 @@ from api.public_ids import (
 )
 from api.routes.admin.dunning import AttemptAnswer, CaseAnswer
 from api.routes.base import PREFIX, new_router
+from api.routes.credit_notes import CreditNoteAnswer
 from api.routes.payments import PaymentAnswer, decode_invoice
 from api.schemas import Answer, Body, Credits, Total, optional_body
 from api.workflow_calls import need_temporal, wait_until_done
@@ -188,17 +189,6 @@ class LineAnswer(Answer):
     period_end: datetime | None
     tiers: list[TierAnswer] | None = Field(None, validation_alias=AliasPath("detail", "tiers"))
     billed_before: int | None = Field(None, validation_alias=AliasPath("detail", "billed_minor"))
-
-
-class CreditNoteAnswer(Answer):
-    """A correction of a numbered invoice."""
-
-    number: str
-    reason: str
-    amount: int = Field(validation_alias="amount_minor")
-    currency: str
-    issued_on: date
-    created_at: datetime
 
 
 class InvoiceDetail(InvoiceAnswer):

@@ -8,9 +8,11 @@ from fastapi.routing import APIRoute
 from api.routes import (
     addresses,
     balance,
+    billing_details,
     billing_records,
     budgets,
     catalog,
+    credit_notes,
     credits,
     forecasts,
     health,
@@ -45,6 +47,7 @@ from api.routes.admin import (
     dunning,
     inbox,
     integrity,
+    issuers,
     limit_overrides,
     matters,
     products,
@@ -63,13 +66,13 @@ _STAY: Final = (f"{PREFIX}/admin/", f"{PREFIX}/webhooks/")
 # The OpenAPI document has this order.
 _BILLING: Final = (
     usage, quotas, purchases, trials, subscriptions, subscription_changes, payment_methods,
-    addresses, taxes, invoices, invoice_documents, overdue, payments, balance, webhooks, catalog,
-    holds, credits, top_ups, timeline, usage_reads, usage_sums, budgets, forecasts, reports,
-    recommendations, billing_records, overview, proofs,
+    addresses, billing_details, taxes, invoices, invoice_documents, credit_notes, overdue, payments,
+    balance, webhooks, catalog, holds, credits, top_ups, timeline, usage_reads, usage_sums, budgets,
+    forecasts, reports, recommendations, billing_records, overview, proofs,
 )  # fmt: skip
 _OPERATORS: Final = (
     integrity, clock, admin_payments, dunning, matters, inbox, admin_credits, balances, thresholds,
-    accounts, admin_catalog, admin_taxes, products, limit_overrides,
+    accounts, issuers, admin_catalog, admin_taxes, products, limit_overrides,
 )  # fmt: skip
 ROUTERS: Final[tuple[APIRouter, ...]] = tuple(part.router for part in (*_BILLING, *_OPERATORS))
 

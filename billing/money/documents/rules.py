@@ -94,6 +94,15 @@ def receipt(
     )  # fmt: skip
 
 
+def sample(on: date) -> dict[str, Any]:
+    """A document with nothing on it, to see whether a logo can be printed."""
+    nobody = {"issuer": {"name": "Seller"}, "customer": {"name": "Customer"}}
+    return _document(
+        nobody, heading="Sample", number="0", issued=on, facts=[], lines=[], totals=[],
+        headline="",
+    )  # fmt: skip
+
+
 def _document(
     snapshot: dict[str, Any],
     *,

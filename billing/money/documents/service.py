@@ -59,7 +59,7 @@ async def _composed(connection: AsyncConnection, invoice: Invoice, kind: str) ->
         payments = await store.paid(connection, invoice.id, paid_at)
         content = rules.receipt(invoice, paid_at, payments, snapshot)
     else:
-        note = await _credit_note(connection, invoice.id, kind)
+        note = await _credit_note(connection, kind)
         content = rules.credit_note(note, invoice, snapshot)
     logo = await store.logo(connection, snapshot["issuer"].get("logo"))
     return Printed(content=content, logo=logo)
@@ -94,9 +94,8 @@ async def _snapshot(connection: AsyncConnection, invoice: Invoice) -> dict[str, 
     return await snapshots.of_today(connection, invoice.id, **amounts)
 
 
-async def _credit_note(connection: AsyncConnection, invoice_id: UUID, name: str) -> CreditNote:
-    note_id = ids.parse(ids.CREDIT_NOTE, name)
-    for row in await invoice_store.credit_notes_of(connection, invoice_id):
-        if row["id"] == note_id:
-            return CreditNote.model_validate(row)
-    raise NotFound("CREDIT_NOTE_NOT_FOUND", "no such credit note")
+async def _credit_note(connection: AsyncConnection, name: str) -> CreditNote:
+    note = await invoice_store.find_credit_note(connection, ids.decode(ids.CREDIT_NOTE, name))
+    if note is None:
+        raise NotFound("CREDIT_NOTE_NOT_FOUND", "no such credit note")
+    return note

@@ -13,7 +13,7 @@ from billing.core import prepared
 from billing.core.errors import NotFound
 from billing.core.failpoints import failpoint
 from billing.core.prepared import Fields, Prepared, given
-from billing.money.invoices.schemas import Invoice, InvoiceLine, InvoiceStatus
+from billing.money.invoices.schemas import CreditNote, Invoice, InvoiceLine, InvoiceStatus
 from billing.money.invoices.tables import (
     credit_notes,
     invoice_lines,
@@ -141,6 +141,18 @@ async def credit_notes_of(connection: AsyncConnection, invoice_id: UUID) -> list
         .order_by(credit_notes.c.created_at)
     )
     return [dict(row) for row in rows.mappings()]
+
+
+def credit_notes_listing(account_id: UUID, invoice_id: UUID | None = None) -> Select[Any]:
+    """The account's credit notes, or those of one invoice; order and cut are the caller's."""
+    query = select(credit_notes).where(credit_notes.c.account_id == account_id)
+    return query if invoice_id is None else query.where(credit_notes.c.invoice_id == invoice_id)
+
+
+async def find_credit_note(connection: AsyncConnection, note_id: UUID) -> CreditNote | None:
+    """One credit note, if it is there."""
+    row = await prepared.find(connection, select(credit_notes).where(credit_notes.c.id == note_id))
+    return CreditNote.model_validate(dict(row)) if row else None
 
 
 def show(row: Fields) -> Invoice:

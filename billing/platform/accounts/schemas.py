@@ -37,6 +37,20 @@ class Account(Frozen):
     created_at: AwareDatetime
 
 
+class Issuer(Frozen):
+    """A legal entity that sells; `logo` is the name of a kept picture."""
+
+    id: UUID
+    key: str
+    name: str
+    address: dict[str, str]
+    tax_ids: tuple[str, ...]
+    email: str | None
+    footer: str | None
+    logo: str | None
+    is_default: bool
+
+
 class AccountFields(Frozen):
     """Fields of an upsert; a field that was not set keeps the account's value."""
 

@@ -17,15 +17,12 @@ from billing.core.clock import real_now
 from billing.ledger.credits import service as credits
 from billing.matters.tables import matters
 from billing.money.addresses.tables import billing_addresses
-from billing.money.dunning.rules import Policy
-from billing.money.dunning.tables import dunning_cases
-from billing.money.invoices.tables import invoices
 from billing.money.payment_methods.tables import payment_methods, setup_intents
-from billing.money.payments.tables import payments
 from billing.money.purchases import service as purchases
 from billing.money.purchases.schemas import NewPurchase
 from billing.platform.accounts import store as accounts
 from billing.platform.provider_inbox.tables import stripe_webhook_events
+from tests.integration.api.invoice_samples import INVOICE_BODIES, credited, owed, paying, recovering
 from tests.integration.api.subscription_samples import change, subscription
 from tests.integration.api.usage_samples import budget, quota, used
 from tests.integration.api_app import Api
@@ -124,52 +121,6 @@ async def granted(api: Api, account: Account) -> str:
     return ids.encode(ids.TRANSACTION, grant.transaction_id)
 
 
-async def owed(api: Api, account: Account) -> str:
-    """The invoice of the subscription that waits for its first payment."""
-    async with api.database.operator() as connection:
-        found = await connection.scalar(
-            select(invoices.c.id).where(
-                invoices.c.account_id == ids.decode(ids.ACCOUNT, account["id"]),
-                invoices.c.subscription_id.is_not(None),
-            )
-        )
-    assert found is not None
-    return ids.encode(ids.INVOICE, found)
-
-
-async def paying(api: Api, account: Account) -> str:
-    """The payment of that invoice."""
-    invoice_id = ids.decode(ids.INVOICE, await owed(api, account))
-    async with api.database.operator() as connection:
-        found = await connection.scalar(
-            select(payments.c.id).where(payments.c.invoice_id == invoice_id)
-        )
-    assert found is not None
-    return ids.encode(ids.PAYMENT, found)
-
-
-async def recovering(api: Api, account: Account) -> str:
-    """A case of dunning about that invoice, as a row."""
-    case_id, at = ids.new(), real_now()
-    async with api.database.operator() as connection:
-        await connection.execute(
-            dunning_cases.insert().values(
-                id=case_id,
-                account_id=ids.decode(ids.ACCOUNT, account["id"]),
-                invoice_id=ids.decode(ids.INVOICE, await owed(api, account)),
-                status="open",
-                policy=Policy().model_dump(mode="json"),
-                zone="UTC",
-                day_zero_at=at,
-                last_slot=0,
-                last_slot_ran_at=at,
-                last_true_attempt_at=at,
-                opened_at=at,
-            )
-        )
-    return ids.encode(ids.DUNNING_CASE, case_id)
-
-
 async def matter(api: Api, account: Account) -> str:
     """The workflow of the subscription."""
     async with api.database.operator() as connection:
@@ -243,6 +194,7 @@ MAKERS: Final[dict[str, Maker]] = {
     "quota_id": quota,
     "budget_id": budget,
     "hold_id": held,
+    "credit_note_id": credited,
 }
 
 # Parameters that name what belongs to no account, with a name that exists.
@@ -268,7 +220,7 @@ FREE: Final[dict[str, frozenset[str]]] = {
 }
 
 # A body for each operation that takes one, such that every id in it has to be looked up.
-BODIES: Final[dict[str, Callable[[Named], Any]]] = {
+BODIES: Final[dict[str, Callable[[Named], Any]]] = INVOICE_BODIES | {
     "upsert_account": lambda _: {"external_id": "matrix-shop"},
     "create_purchase": lambda named: {
         "pack": "small",

@@ -1,0 +1,106 @@
+"""The sellers that invoices are sent by, for operators."""
+
+import base64
+import binascii
+from datetime import date
+from typing import Annotated, Any, Final
+
+from pydantic import Field
+
+from api.dependencies import AdminCall, Call
+from api.pagination import Page
+from api.problems import responses
+from api.public_ids import encoded
+from api.routes.addresses import Country, Line
+from api.routes.base import new_router
+from api.routes.catalog import as_page
+from api.schemas import Answer, Body, KeyPath
+from billing.core import clock, ids
+from billing.core.errors import Invalid, Unavailable
+from billing.money.documents import rules
+from billing.money.documents.schemas import Printed
+from billing.platform.accounts import issuers
+
+router = new_router("issuers")
+
+_PICTURES: Final = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
+_MOST_BYTES: Final = 200_000
+
+
+class IssuerAddress(Body):
+    """The seller's address, as its documents show it."""
+
+    line1: Line
+    line2: Line | None = None
+    city: Line
+    state: Line | None = None
+    postal_code: Line | None = None
+    country: Country
+
+
+class IssuerBody(Body):
+    """A seller: all its fields at once. A logo that is left out stays; null takes it away."""
+
+    name: Line
+    address: IssuerAddress
+    tax_ids: Annotated[tuple[Line, ...], Field(max_length=5, examples=[["VAT DE123456789"]])] = ()
+    email: Line | None = None
+    footer: Line | None = Field(None, description="A line below each page")
+    logo: Annotated[str, Field(max_length=2 * _MOST_BYTES)] | None = Field(
+        None, description="A PNG or JPEG of at most 200,000 bytes, in base64"
+    )
+    is_default: Annotated[
+        bool, Field(strict=True, description="The seller for accounts that name none")
+    ] = False
+
+
+class IssuerAnswer(Answer):
+    """A seller."""
+
+    issuer_id: Annotated[str, encoded(ids.ISSUER)] = Field(validation_alias="id")
+    key: str
+    name: str
+    address: dict[str, str]
+    tax_ids: tuple[str, ...]
+    email: str | None
+    footer: str | None
+    logo: str | None = Field(description="SHA-256 of the picture")
+    is_default: bool
+
+
+@router.get("/admin/issuers", responses=responses())
+async def list_issuers(call: AdminCall) -> Page[IssuerAnswer]:
+    """Every seller."""
+    async with call.database.operator() as connection:
+        return as_page([IssuerAnswer.of(one) for one in await issuers.listed(connection)])
+
+
+@router.put("/admin/issuers/{key}", responses=responses("INVALID_LOGO", "DOCUMENT_UNAVAILABLE"))
+async def put_issuer(key: KeyPath, body: IssuerBody, call: AdminCall) -> IssuerAnswer:
+    """Write a seller: for invoices numbered from now on."""
+    fields: dict[str, Any] = body.model_dump(exclude={"logo"})
+    fields["address"] = body.address.model_dump(exclude_none=True)
+    picture = await _checked_logo(call, body.logo) if body.logo else None
+    async with call.database.operator() as connection:
+        if picture is not None:
+            fields["logo"] = await issuers.keep_logo(connection, picture)
+        elif "logo" in body.model_fields_set:
+            fields["logo"] = None
+        written = await issuers.put(connection, key, fields, clock.real_now())
+    return IssuerAnswer.of(written)
+
+
+async def _checked_logo(call: Call, text: str) -> bytes:
+    """The picture, once a document was printed with it. Errors: INVALID_LOGO."""
+    try:
+        picture = base64.b64decode(text, validate=True)
+    except binascii.Error as error:
+        raise Invalid("INVALID_LOGO", "a logo is a PNG or JPEG in base64") from error
+    if len(picture) > _MOST_BYTES or not picture.startswith(_PICTURES):
+        raise Invalid("INVALID_LOGO", "a logo is a PNG or JPEG of at most 200,000 bytes")
+    sample = rules.sample(date(2026, 1, 1))
+    try:
+        await call.services.press.render(Printed(content=sample, logo=picture))
+    except Unavailable as error:
+        raise Invalid("INVALID_LOGO", f"no document can show it: {error.detail}") from error
+    return picture

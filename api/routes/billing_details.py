@@ -1,0 +1,109 @@
+"""Billing details: the words of a customer on its invoices, and where they are sent."""
+
+from typing import Annotated, Final
+
+from fastapi import Response
+from pydantic import AfterValidator, Field, StringConstraints
+
+from api.card_numbers import NoCardNumber
+from api.dependencies import BillingCall, MemberCall
+from api.idempotency import OptionalKey
+from api.problems import KEYED, responses
+from api.public_ids import AddressId, row_id
+from api.routes.addresses import Line
+from api.routes.base import new_router
+from api.schemas import Answer, Body, optional_body
+from billing.core import clock, ids
+from billing.money.billing_details import service
+from billing.money.billing_details.schemas import BillingDetails, CustomField
+
+router = new_router("addresses")
+
+_ADDRESS: Final = r"^[^@\s,;<>\"]+@[^@\s,;<>\"]+\.[^@\s,;<>\".]+$"
+
+
+def _no_controls(text: str) -> str:
+    if any(not one.isprintable() and one != "\n" for one in text):
+        raise ValueError("must not have control characters")
+    return text
+
+
+Email = Annotated[Line, StringConstraints(pattern=_ADDRESS, max_length=254)]
+Memo = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=1000),
+    AfterValidator(_no_controls),
+    NoCardNumber,
+]
+"""A note of a few sentences."""
+
+
+class CustomFieldBody(Body):
+    """A line of your own on each invoice."""
+
+    name: Line = Field(examples=["Cost center"], max_length=40)
+    value: Line = Field(examples=["4711"], max_length=140)
+
+
+class BillingDetailsBody(Body):
+    """Everything at once: what is left out is emptied."""
+
+    legal_name: Line | None = None
+    address_id: Annotated[str, Field(max_length=40)] | None = Field(
+        None, description="The address on invoices, where it is not the default one"
+    )
+    billing_email: Email | None = None
+    cc_emails: Annotated[tuple[Email, ...], Field(max_length=10)] = ()
+    po_number: Line | None = None
+    memo: Memo | None = None
+    custom_fields: Annotated[tuple[CustomFieldBody, ...], Field(max_length=4)] = ()
+
+
+class CustomFieldAnswer(Answer):
+    """A line of the customer's own."""
+
+    name: str
+    value: str
+
+
+class BillingDetailsAnswer(Answer):
+    """The billing details of an account."""
+
+    legal_name: str | None
+    address_id: AddressId | None
+    billing_email: str | None
+    cc_emails: tuple[str, ...]
+    po_number: str | None
+    memo: str | None
+    custom_fields: list[CustomFieldAnswer]
+
+
+@router.get("/billing/details", responses=responses("MERCHANT_NOT_FOUND"))
+async def read_billing_details(call: MemberCall) -> BillingDetailsAnswer:
+    """The words of the account on its invoices."""
+    async with call.transaction() as connection:
+        return BillingDetailsAnswer.of(await service.get(connection, call.account.id))
+
+
+@router.put(
+    "/billing/details",
+    response_model=BillingDetailsAnswer,
+    responses=responses("ADDRESS_NOT_FOUND", "MERCHANT_NOT_FOUND", *KEYED),
+)
+async def put_billing_details(
+    body: Annotated[BillingDetailsBody, optional_body(BillingDetailsBody)],
+    call: BillingCall,
+    once: OptionalKey,
+) -> Response:
+    """Write them all, for invoices numbered from now on: those that are there keep theirs."""
+    address_id = row_id(ids.ADDRESS, body.address_id) if body.address_id is not None else None
+    details = BillingDetails(
+        address_id=address_id,
+        custom_fields=tuple(CustomField(**one.model_dump()) for one in body.custom_fields),
+        **body.model_dump(exclude={"address_id", "custom_fields"}),
+    )
+    async with once.claim(call) as claim:
+        async with call.transaction() as connection:
+            at = await clock.now(connection, call.account.id)
+            kept = await service.put(connection, call.account.id, details, at)
+        return claim.answer(200, BillingDetailsAnswer.of(kept))

@@ -1,0 +1,76 @@
+"""Credit notes: numbered corrections of invoices, as rows and as PDF."""
+
+from datetime import date, datetime
+from typing import Annotated
+
+from fastapi import Response
+from pydantic import Field
+
+from api.dependencies import MemberCall
+from api.pagination import Page, Paging, paginate
+from api.problem_codes import not_found
+from api.problems import responses
+from api.public_ids import InvoiceId, encoded, row_id
+from api.routes.base import new_router
+from api.routes.invoice_documents import Known, Pdf, answers, download
+from api.routes.payments import decode_invoice
+from api.schemas import Answer
+from billing.core import ids
+from billing.money.invoices import store
+from billing.money.invoices.tables import credit_notes
+
+router = new_router("invoices")
+
+
+class CreditNoteAnswer(Answer):
+    """A correction of a numbered invoice; minor units of `currency`."""
+
+    credit_note_id: Annotated[str, encoded(ids.CREDIT_NOTE)] = Field(validation_alias="id")
+    invoice_id: InvoiceId
+    number: str
+    reason: str
+    amount: int = Field(validation_alias="amount_minor")
+    currency: str
+    issued_on: date
+    created_at: datetime
+
+
+@router.get("/billing/credit-notes", responses=responses("INVALID_CURSOR", "MERCHANT_NOT_FOUND"))
+async def list_credit_notes(call: MemberCall, paging: Paging) -> Page[CreditNoteAnswer]:
+    """The account's credit notes, newest first."""
+    keys = (credit_notes.c.created_at, credit_notes.c.id)
+    async with call.transaction() as connection:
+        query = store.credit_notes_listing(call.account.id)
+        return await paginate(connection, query, keys, paging, CreditNoteAnswer.of)
+
+
+@router.get(
+    "/billing/invoices/{invoice_id}/credit-notes",
+    responses=responses("INVOICE_NOT_FOUND", "MERCHANT_NOT_FOUND", "INVALID_CURSOR"),
+)
+async def list_notes_of_invoice(
+    invoice_id: str, call: MemberCall, paging: Paging
+) -> Page[CreditNoteAnswer]:
+    """The corrections of one invoice, newest first."""
+    keys = (credit_notes.c.created_at, credit_notes.c.id)
+    async with call.transaction() as connection:
+        invoice = await store.get(connection, decode_invoice(invoice_id))
+        query = store.credit_notes_listing(call.account.id, invoice.id)
+        return await paginate(connection, query, keys, paging, CreditNoteAnswer.of)
+
+
+@router.get(
+    "/billing/credit-notes/{credit_note_id}/pdf",
+    response_class=Pdf,
+    responses=answers("CREDIT_NOTE_NOT_FOUND"),
+)
+async def download_credit_note(
+    credit_note_id: str, call: MemberCall, known: Known = None
+) -> Response:
+    """The credit note, to the customer as the invoice named it."""
+    note_id = row_id(ids.CREDIT_NOTE, credit_note_id)
+    async with call.transaction() as connection:
+        note = await store.find_credit_note(connection, note_id)
+    if note is None:
+        raise not_found("CREDIT_NOTE_NOT_FOUND")
+    return await download(call, note.invoice_id, credit_note_id, known)

@@ -1,0 +1,53 @@
+"""The seller's legal entities: named on documents, each with series of numbers of its own."""
+
+import hashlib
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import func, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.core import ids, prepared
+from billing.platform.accounts.schemas import Issuer
+from billing.platform.accounts.tables import issuer_logos, issuers
+from billing.platform.audit import service as audit
+
+_LOCK: Final = 4_711_001
+"""Writers of issuers, which are few, wait for each other."""
+
+
+async def listed(connection: AsyncConnection) -> list[Issuer]:
+    """Every issuer, by its key."""
+    rows = await connection.execute(select(issuers).order_by(issuers.c.key))
+    return [Issuer.model_validate(row) for row in rows.mappings()]
+
+
+async def put(
+    connection: AsyncConnection, key: str, fields: Mapping[str, Any], at: datetime
+) -> Issuer:
+    """Write the issuer with this key; of accounts that name none the default one is the seller."""
+    await connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
+    row = {**fields, "key": key}
+    if row["is_default"]:
+        others = issuers.c.is_default & (issuers.c.key != key)
+        await connection.execute(update(issuers).where(others).values(is_default=False))
+    new = insert(issuers).values(id=ids.new(), number_prefix=key.upper(), **row)
+    written = await connection.execute(
+        new.on_conflict_do_update(index_elements=[issuers.c.key], set_=row).returning(issuers)
+    )
+    issuer = Issuer.model_validate(written.mappings().one())
+    subject = ids.encode(ids.ISSUER, issuer.id)
+    await audit.record(
+        connection, account_id=None, action="issuer.changed", subject=subject, at=at, key=key
+    )
+    return issuer
+
+
+async def keep_logo(connection: AsyncConnection, content: bytes) -> str:
+    """Keep a picture for the documents that show it; answers its name."""
+    name = hashlib.sha256(content).hexdigest()
+    row = {"sha256": name, "content": content}
+    await prepared.add_unless_there(connection, issuer_logos, row)
+    return name

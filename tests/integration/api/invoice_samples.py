@@ -1,0 +1,93 @@
+"""Samples for the tenant matrix that are about invoices: what hangs on one, and example bodies."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from sqlalchemy import select
+
+from billing.core import ids
+from billing.core.clock import real_now
+from billing.money.dunning.rules import Policy
+from billing.money.dunning.tables import dunning_cases
+from billing.money.invoices import store
+from billing.money.invoices.tables import credit_notes, invoices
+from billing.money.payments.tables import payments
+from tests.integration.api_app import Api
+
+Account = dict[str, Any]
+
+
+async def owed(api: Api, account: Account) -> str:
+    """The invoice of the subscription that waits for its first payment."""
+    async with api.database.operator() as connection:
+        found = await connection.scalar(
+            select(invoices.c.id).where(
+                invoices.c.account_id == ids.decode(ids.ACCOUNT, account["id"]),
+                invoices.c.subscription_id.is_not(None),
+            )
+        )
+    assert found is not None
+    return ids.encode(ids.INVOICE, found)
+
+
+async def paying(api: Api, account: Account) -> str:
+    """The payment of that invoice."""
+    invoice_id = ids.decode(ids.INVOICE, await owed(api, account))
+    async with api.database.operator() as connection:
+        found = await connection.scalar(
+            select(payments.c.id).where(payments.c.invoice_id == invoice_id)
+        )
+    assert found is not None
+    return ids.encode(ids.PAYMENT, found)
+
+
+async def recovering(api: Api, account: Account) -> str:
+    """A case of dunning about that invoice, as a row."""
+    case_id, at = ids.new(), real_now()
+    async with api.database.operator() as connection:
+        await connection.execute(
+            dunning_cases.insert().values(
+                id=case_id,
+                account_id=ids.decode(ids.ACCOUNT, account["id"]),
+                invoice_id=ids.decode(ids.INVOICE, await owed(api, account)),
+                status="open",
+                policy=Policy().model_dump(mode="json"),
+                zone="UTC",
+                day_zero_at=at,
+                last_slot=0,
+                last_slot_ran_at=at,
+                last_true_attempt_at=at,
+                opened_at=at,
+            )
+        )
+    return ids.encode(ids.DUNNING_CASE, case_id)
+
+
+async def credited(api: Api, account: Account) -> str:
+    """A credit note, as a row."""
+    note_id, at = ids.new(), real_now()
+    name = ids.encode(ids.CREDIT_NOTE, note_id)
+    async with api.database.operator() as connection:
+        numbered = await store.issue_number(connection, series=f"TEST-{name}-CN", on=at.date())
+        await connection.execute(
+            credit_notes.insert().values(
+                id=note_id,
+                account_id=ids.decode(ids.ACCOUNT, account["id"]),
+                invoice_id=ids.decode(ids.INVOICE, await owed(api, account)),
+                fact_key=name,
+                reason="a sample",
+                amount_minor=1,
+                currency="USD",
+                created_at=at,
+                **numbered,
+            )
+        )
+    return name
+
+
+INVOICE_BODIES: Final[dict[str, Callable[[Mapping[str, str]], Any]]] = {
+    "put_billing_details": lambda named: {"address_id": named["address_id"]},
+    "put_issuer": lambda _: {
+        "name": "ACME", "address": {"line1": "Street 1", "city": "Berlin", "country": "DE"},
+    },
+}  # fmt: skip

@@ -1,0 +1,92 @@
+"""The seller's and the customer's words on invoices: frozen with each, and free of card numbers."""
+
+import base64
+from uuid import uuid4
+
+import pytest
+
+from tests.integration.actors import Actors, Customer, Json
+from tests.integration.invoices.test_documents import LIST, fetched, text_of
+
+DETAILS = "/billing/details"
+LOGO = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGP4z8AAAAMBAQDJ/pLvAAAAAElFTkSuQmCC"
+)
+"""One red pixel as PNG."""
+
+
+async def test_documents_name_the_seller_and_what_the_customer_asked_for(actors: Actors) -> None:
+    key = f"seller-{uuid4().hex[:8]}"
+    seller = {
+        "name": "ACME GmbH",
+        "address": {"line1": "Musterstraße 1", "city": "Berlin", "country": "DE"},
+        "tax_ids": ["VAT DE123456789"],
+        "footer": "Amtsgericht Berlin HRB 1",
+    }
+    written = await actors.operate("PUT", f"/admin/issuers/{key}", seller)
+    assert written["name"] == "ACME GmbH"
+    assert key in [one["key"] for one in (await actors.operate("GET", "/admin/issuers"))["data"]]
+    customer = await actors.customer(issuer=key)
+    home = await customer.ask(
+        "POST", "/billing/addresses", {"line1": "Home 1", "city": "Bonn", "country": "DE"}
+    )
+    office = await customer.ask(
+        "POST", "/billing/addresses", {"line1": "Office 2", "city": "Köln", "country": "DE"}
+    )
+    assert home["is_default"]
+    details = {
+        "legal_name": "Customer Holding SE",
+        "address_id": office["address_id"],
+        "billing_email": "books@customer.example",
+        "cc_emails": ["boss@customer.example"],
+        "po_number": "PO-77",
+        "memo": "Thanks\nin advance",
+        "custom_fields": [{"name": "Cost center", "value": "4711"}],
+    }
+    assert await customer.ask("PUT", DETAILS, details, status=200) == details
+    assert await customer.ask("GET", DETAILS, status=200) == details
+
+    bought = await customer.bought()
+    path = f"{LIST}/{bought['invoice_id']}/pdf"
+    await customer.ask("PUT", DETAILS, {}, status=200)
+    await actors.operate("PUT", f"/admin/issuers/{key}", seller | {"name": "ACME after"})
+    seen = text_of((await fetched(customer, path))[0])
+    for words in (
+        "ACME GmbH", "VAT DE123456789", "Amtsgericht Berlin HRB 1", "Customer Holding SE",
+        "Office 2", "books@customer.example", "PO-77", "Thanks in advance", "Cost center", "4711",
+    ):  # fmt: skip
+        assert words in seen
+    assert "ACME after" not in seen
+    assert "Home 1" not in seen
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"po_number": "4242 4242 4242 4242"},
+        {"memo": "card 4242424242424242"},
+        {"legal_name": "two\nlines"},
+        {"billing_email": "a@b"},
+        {"billing_email": "a@b.example, c@d.example"},
+        {"custom_fields": [{"name": "card", "value": "4242424242424242"}]},
+        {"custom_fields": [{"name": "a", "value": "b"}] * 5},
+        {"cc_emails": ["a@b.example"] * 11},
+        {"unknown": "x"},
+    ],
+)
+async def test_details_that_no_invoice_should_carry_are_refused(
+    customer: Customer, body: Json
+) -> None:
+    await customer.refused("VALIDATION_FAILED", "PUT", DETAILS, body)
+
+
+async def test_a_logo_is_a_picture_that_a_document_can_show(actors: Actors) -> None:
+    seller = {"name": "ACME", "address": {"line1": "1", "city": "Berlin", "country": "DE"}}
+    path = f"/admin/issuers/seller-{uuid4().hex[:8]}"
+    for logo in ("no base64!", "aGVsbG8=", base64.b64encode(b"\x89PNG\r\n\x1a\n junk").decode()):
+        refused = await actors.operate("PUT", path, seller | {"logo": logo}, status=422)
+        assert refused["code"] == "INVALID_LOGO"
+    kept = await actors.operate("PUT", path, seller | {"logo": LOGO})
+    assert len(kept["logo"]) == 64
+    assert (await actors.operate("PUT", path, seller))["logo"] == kept["logo"]
+    assert (await actors.operate("PUT", path, seller | {"logo": None}))["logo"] is None

@@ -96,6 +96,7 @@ CODES: Final[dict[str, Problem]] = {
     "SUBSCRIPTION_EXISTS": Problem(409, "this account has an open subscription"),
     "SUBSCRIPTION_STATE": Problem(409, "a subscription that is canceled accepts only: subscribe"),
     "CHANGE_PENDING": Problem(409, "a change of this subscription waits for its payment"),
+    "PREVIEW_EXPIRED": Problem(409, "what was previewed does not hold any more: preview again"),
     "CHANGE_NOT_FOUND": Problem(404, "no such change"),
     "CHANGE_NOT_SCHEDULED": Problem(409, "the change is applied already"),
     "CREDITS_SPENT": Problem(409, "credits of the plan are spent already: change at period_end"),

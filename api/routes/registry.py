@@ -30,6 +30,7 @@ from api.routes import (
     recommendations,
     reports,
     subscription_changes,
+    subscription_previews,
     subscriptions,
     taxes,
     timeline,
@@ -65,7 +66,8 @@ _STAY: Final = (f"{PREFIX}/admin/", f"{PREFIX}/webhooks/")
 
 # The OpenAPI document has this order.
 _BILLING: Final = (
-    usage, quotas, purchases, trials, subscriptions, subscription_changes, payment_methods,
+    usage, quotas, purchases, trials, subscriptions, subscription_changes,
+    subscription_previews, payment_methods,
     addresses, billing_details, taxes, invoices, invoice_documents, credit_notes, overdue, payments,
     balance, webhooks, catalog, holds, credits, top_ups, timeline, usage_reads, usage_sums, budgets,
     forecasts, reports, recommendations, billing_records, overview, proofs,

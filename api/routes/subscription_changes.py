@@ -1,11 +1,11 @@
 """Changes of a subscription: another plan, add-ons, starting again; and the list of them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from typing import Annotated, Literal, Self
 
 from fastapi import Response
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, StringConstraints, field_validator, model_validator
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.dependencies import AccountCall, BillingCall, MemberCall
@@ -16,11 +16,13 @@ from api.public_ids import PaymentMethodName, payment_method_row, row_id
 from api.routes.base import new_router
 from api.routes.invoices import refusal
 from api.routes.subscription_answers import ChangeAnswer, SubscriptionAnswer
+from api.routes.subscription_previews import DryRun, PreviewAnswer, foreseen
 from api.routes.subscriptions import PriceInterval
 from api.schemas import Body, CatalogName, optional_body
 from api.workflow_calls import need_temporal, wait_until_done
 from billing.catalog.plans.rules import parse_interval
 from billing.core import ids
+from billing.core.clock import real_now
 from billing.core.errors import BillingError, Conflict, PaymentRequired
 from billing.core.failpoints import failpoint
 from billing.matters import store as matters
@@ -29,7 +31,14 @@ from billing.matters.kinds import SUBSCRIPTION
 from billing.matters.schemas import Matter
 from billing.money.payment_methods import service as methods
 from billing.money.payments import store as payment_store
-from billing.money.subscriptions import add_ons, commands, plan_changes, service, store
+from billing.money.subscriptions import (
+    add_ons,
+    commands,
+    plan_changes,
+    preview_tokens,
+    service,
+    store,
+)
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.schemas import Paying, PlanWish, SubscriptionChange, When
 from billing.money.subscriptions.states import Command
@@ -38,6 +47,13 @@ from billing.money.subscriptions.tables import subscription_changes
 router = new_router("subscriptions")
 PaidVerb = Callable[[Work[SubscriptionFacts], Paying], object]
 """A verb of the subscription that may be charged first."""
+PromisedVerb = Callable[..., object]
+"""One that may be previewed: it also takes the instant of its preview."""
+_OF_CHANGES = (
+    "PAYMENT_OVERDUE", "ADD_ON_NOT_FOUND", "ADD_ON_NOT_OFFERED", "PLAN_NOT_FOUND",
+    "INTERVAL_NOT_OFFERED", "QUANTITY_NOT_OFFERED", "CURRENCY_MISMATCH", "TRIAL_NOT_OFFERED",
+    "CREDITS_SPENT",
+)  # fmt: skip
 _REFUSALS = (
     "SUBSCRIPTION_NOT_FOUND", "SUBSCRIPTION_STATE", "CHANGE_PENDING", "CHANGE_EXPIRED",
     "CARD_DECLINED", "PLATFORM_ERROR", "PAYMENT_METHOD_NOT_FOUND", "PAYMENT_METHOD_REQUIRED",
@@ -65,7 +81,7 @@ class AddOnBody(Body):
     quantity: Annotated[int, Field(strict=True, ge=0, le=10_000)] = 1
 
 
-class ChangeBody(PayingBody):
+class WishBody(Body):
     """Another plan, interval or quantity; or all add-ons, of which those not named end with the
     period.
     """
@@ -95,39 +111,61 @@ class ChangeBody(PayingBody):
         return self
 
 
+class ChangeBody(WishBody, PayingBody):
+    """The change that is wanted, and how it is paid; with a token exactly as it was previewed."""
+
+    preview_token: Annotated[str, StringConstraints(max_length=200)] | None = None
+
+
 class ResumeBody(PayingBody):
     """The way in which the new period is paid."""
 
 
 @router.put(
     "/billing/subscription",
-    response_model=SubscriptionAnswer,
+    response_model=SubscriptionAnswer | PreviewAnswer,
     responses={
         202: {"model": SubscriptionAnswer, "description": "Its charge is undecided yet"},
-        **responses(
-            "PAYMENT_OVERDUE", "ADD_ON_NOT_FOUND", "ADD_ON_NOT_OFFERED", "PLAN_NOT_FOUND",
-            "INTERVAL_NOT_OFFERED", "QUANTITY_NOT_OFFERED", "CURRENCY_MISMATCH",
-            "TRIAL_NOT_OFFERED", "CREDITS_SPENT", *_REFUSALS,
-        ),
+        **responses("PREVIEW_EXPIRED", *_OF_CHANGES, *_REFUSALS),
     },
 )  # fmt: skip
-async def change_subscription(body: ChangeBody, call: BillingCall, once: OptionalKey) -> Response:
+async def change_subscription(
+    body: ChangeBody, call: BillingCall, once: OptionalKey, dry_run: DryRun = False
+) -> Response | PreviewAnswer:
     """Change its plan, interval or quantity [C6], or its add-ons [B8].
 
     More is charged first and counts once it is paid; less counts from the next period. The same
-    request again changes nothing.
+    request again changes nothing. With `preview_token` it charges what was previewed, else nothing.
     """
+    verb, wish = _verb(body), _wish(body)
+    if dry_run:
+        return await foreseen(call, "change_up", lambda w: verb(w, _unpaid()), about=wish)
+    if body.preview_token is not None:
+        secrets = call.services.settings.webhook_secrets
+        promise = preview_tokens.read(body.preview_token, secrets, real_now())
+        verb = partial(plan_changes.keep, promise, verb)
     async with once.claim(call) as claim:
         await need_temporal(call)
-        if body.add_ons is not None:
-            wanted = {one.add_on: one.quantity for one in body.add_ons if one.quantity}
-            verb: PaidVerb = partial(_choose_add_ons, wanted)
-            shown = await charge(call, claim, body, "change_up", verb)
-        else:
-            wish = _wish(body)
-            verb = partial(_change_plan, wish)
-            shown = await charge(call, claim, body, "change_up", verb, about=wish)
-        return answer(claim, shown)
+        return answer(claim, await charge(call, claim, body, "change_up", verb, about=wish))
+
+
+@router.post(
+    "/billing/subscription/preview",
+    responses=responses(
+        "SUBSCRIPTION_NOT_FOUND", "SUBSCRIPTION_STATE", "CHANGE_PENDING", "MERCHANT_NOT_FOUND",
+        *_OF_CHANGES,
+    ),
+)  # fmt: skip
+async def preview_change(body: WishBody, call: BillingCall) -> PreviewAnswer:
+    """The invoice that a change would produce [L3], without changing anything.
+
+    The `preview_token` goes with the same change within 15 minutes: it charges exactly this, or is
+    refused with 409 `PREVIEW_EXPIRED`.
+    """
+    verb = _verb(body)
+    return await foreseen(
+        call, "change_up", lambda w: verb(w, _unpaid()), about=_wish(body), binding=True
+    )
 
 
 @router.get(
@@ -167,34 +205,46 @@ async def cancel_change(change_id: str, call: BillingCall, once: OptionalKey) ->
 
 @router.post(
     "/billing/subscription/resume",
-    response_model=SubscriptionAnswer,
+    response_model=SubscriptionAnswer | PreviewAnswer,
     responses={
         202: {"model": SubscriptionAnswer, "description": "Its charge is undecided yet"},
         **responses(*_REFUSALS),
     },
 )
 async def resume_subscription(
-    body: Annotated[ResumeBody, optional_body(ResumeBody)], call: BillingCall, once: OptionalKey
-) -> Response:
+    body: Annotated[ResumeBody, optional_body(ResumeBody)],
+    call: BillingCall,
+    once: OptionalKey,
+    dry_run: DryRun = False,
+) -> Response | PreviewAnswer:
     """Start again after a pause: a new period from now, charged first as an increase is."""
+    if dry_run:
+        return await foreseen(call, "resume", lambda w: commands.resume(w, _unpaid()))
     async with once.claim(call) as claim:
         await need_temporal(call)
         return answer(claim, await charge(call, claim, body, "resume", commands.resume))
 
 
-def _choose_add_ons(
-    wanted: Mapping[str, int], w: Work[SubscriptionFacts], paying: Paying
-) -> object:
-    return add_ons.choose(w, wanted, paying)
+def _verb(body: WishBody) -> PromisedVerb:
+    """The verb of a wish."""
+    wish = _wish(body)
+    if wish is not None:
+        return lambda w, paying, as_of=None: plan_changes.change_plan(w, wish, paying, as_of)
+    wanted = {one.add_on: one.quantity for one in body.add_ons or () if one.quantity}
+    return lambda w, paying, as_of=None: add_ons.choose(w, wanted, paying, as_of)
 
 
-def _change_plan(wish: PlanWish, w: Work[SubscriptionFacts], paying: Paying) -> object:
-    return plan_changes.change_plan(w, wish, paying)
-
-
-def _wish(body: ChangeBody) -> PlanWish:
+def _wish(body: WishBody) -> PlanWish | None:
+    """The plan that is wanted; None: it is about add-ons."""
+    if body.add_ons is not None:
+        return None
     interval = parse_interval(body.interval) if body.interval is not None else None
     return PlanWish(plan=body.plan, interval=interval, quantity=body.quantity, when=body.when)
+
+
+def _unpaid() -> Paying:
+    """A preview asks for no card."""
+    return Paying(change_id=ids.new(), by_card=True)
 
 
 async def charge(

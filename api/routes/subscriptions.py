@@ -20,6 +20,7 @@ from api.public_ids import (
 )
 from api.routes.base import new_router
 from api.routes.subscription_answers import WORDS, SubscriptionAnswer
+from api.routes.subscription_previews import DryRun, PreviewAnswer, foreseen
 from api.schemas import (
     Body,
     CatalogName,
@@ -160,15 +161,20 @@ async def read_subscription(call: MemberCall) -> SubscriptionAnswer:
 
 @router.post(
     "/billing/subscription/cancel",
-    response_model=SubscriptionAnswer,
+    response_model=SubscriptionAnswer | PreviewAnswer,
     responses=responses("SUBSCRIPTION_NOT_FOUND", "SUBSCRIPTION_STATE", *KEYED),
 )
 async def cancel_subscription(
-    body: Annotated[CancelBody, optional_body(CancelBody)], call: BillingCall, once: OptionalKey
-) -> Response:
+    body: Annotated[CancelBody, optional_body(CancelBody)],
+    call: BillingCall,
+    once: OptionalKey,
+    dry_run: DryRun = False,
+) -> Response | PreviewAnswer:
     """Cancel at period end, or now [C5]; dunning never blocks it."""
     now = body.at == "now"
     verb = partial(commands.cancel, now=now, reason=body.reason, comment=body.comment)
+    if dry_run:
+        return await foreseen(call, "cancel", verb)
     return await _change(call, once, "cancel", verb)
 
 
@@ -188,11 +194,15 @@ async def choose_card(body: CardBody, call: BillingCall, once: OptionalKey) -> R
 
 @router.post(
     "/billing/subscription/reactivate",
-    response_model=SubscriptionAnswer,
+    response_model=SubscriptionAnswer | PreviewAnswer,
     responses=responses("SUBSCRIPTION_NOT_FOUND", "SUBSCRIPTION_STATE", *KEYED),
 )
-async def reactivate_subscription(call: BillingCall, once: OptionalKey) -> Response:
+async def reactivate_subscription(
+    call: BillingCall, once: OptionalKey, dry_run: DryRun = False
+) -> Response | PreviewAnswer:
     """Withdraw a scheduled cancellation [C7]."""
+    if dry_run:
+        return await foreseen(call, "reactivate", commands.reactivate)
     return await _change(call, once, "reactivate", commands.reactivate)
 
 

@@ -6,6 +6,7 @@ bills it and begins with it.
 """
 
 from collections.abc import Mapping
+from datetime import datetime
 from decimal import Decimal
 
 from billing.catalog.plans.schemas import AddOn
@@ -21,8 +22,15 @@ from billing.money.subscriptions.schemas import Paying, Subscription
 from billing.money.subscriptions.states import demand
 
 
-def choose(w: Work[SubscriptionFacts], wanted: Mapping[str, int], paying: Paying) -> Subscription:
+def choose(
+    w: Work[SubscriptionFacts],
+    wanted: Mapping[str, int],
+    paying: Paying,
+    as_of: datetime | None = None,
+) -> Subscription:
     """Have exactly these add-ons, by key; what is not named ends with the period.
+
+    `as_of` is the instant of a preview.
 
     Errors: SUBSCRIPTION_STATE, PAYMENT_OVERDUE, CHANGE_PENDING; ADD_ON_NOT_FOUND,
     ADD_ON_NOT_OFFERED; those of `changes.begin`.
@@ -40,7 +48,7 @@ def choose(w: Work[SubscriptionFacts], wanted: Mapping[str, int], paying: Paying
         _demand_offered(w, [one.add_on for one in more])
     changes.demand_none(w.rows)
     if more and reply == "yes" and subscription.status != "trialing":
-        _charge(w, wanted, more, paying)
+        _charge(w, wanted, more, paying, as_of or w.facts.at)
         return wake(w)
     items.choose(w, wanted)
     cycles.follow(w)
@@ -49,10 +57,14 @@ def choose(w: Work[SubscriptionFacts], wanted: Mapping[str, int], paying: Paying
 
 
 def _charge(
-    w: Work[SubscriptionFacts], wanted: Mapping[str, int], more: list[More], paying: Paying
+    w: Work[SubscriptionFacts],
+    wanted: Mapping[str, int],
+    more: list[More],
+    paying: Paying,
+    at: datetime,
 ) -> None:
     """The change waits for its payment; one too small for a card is carried and applied now."""
-    lines = [_line(w, one) for one in more]
+    lines = [_line(cycles.of(w), one, at) for one in more]
     invoice = cycles.draft_change(w, paying.change_id, lines)
     invoice = changes.begin(w, "add_ons", dict(wanted), invoice, paying)
     payment_effects.settle_small(w, invoice)
@@ -71,8 +83,7 @@ def _demand_offered(w: Work[SubscriptionFacts], add_ons: list[AddOn]) -> None:
             )
 
 
-def _line(w: Work[SubscriptionFacts], more: More) -> Line:
-    subscription = cycles.of(w)
+def _line(subscription: Subscription, more: More, at: datetime) -> Line:
     quantity = more.want - more.have
     amount_minor = more.add_on.prices[subscription.currency]
     until = subscription.current_period_end
@@ -82,7 +93,7 @@ def _line(w: Work[SubscriptionFacts], more: More) -> Line:
         quantity=Decimal(quantity),
         unit_amount=Decimal(amount_minor),
         amount_minor=amount_minor * quantity,
-        period_start=w.facts.at,
+        period_start=at,
         period_end=until,
         detail={"add_on": more.add_on.key, "meter": more.add_on.meter},
     )

@@ -4,8 +4,8 @@ Up is charged first and counts at once: the new price for the rest of the period
 used of the old one. Down comes with the next period, unless it is wanted now.
 """
 
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
@@ -25,11 +25,14 @@ from billing.money.subscriptions import (
     items,
     new_terms,
     payment_effects,
+    preview_tokens,
+    previews,
     proration,
 )
 from billing.money.subscriptions.announcements import announce
 from billing.money.subscriptions.commands import wake
 from billing.money.subscriptions.facts import SubscriptionFacts
+from billing.money.subscriptions.preview_tokens import Promise
 from billing.money.subscriptions.proration import PRORATION, Credit
 from billing.money.subscriptions.schemas import (
     Note,
@@ -67,6 +70,23 @@ def change_plan(
     else:
         _charge(w, terms, paying, as_of or w.facts.at)
     return wake(w)
+
+
+def keep(
+    promise: Promise,
+    verb: Callable[..., object],
+    w: Work[SubscriptionFacts],
+    paying: Paying,
+) -> None:
+    """A verb exactly as it was previewed. Errors: PREVIEW_EXPIRED; those of the verb."""
+    subscription, as_of = cycles.of(w), promise.as_of
+    is_old = not timedelta() <= w.facts.at - as_of < preview_tokens.LIFETIME
+    is_past = not subscription.current_period_start <= as_of < subscription.current_period_end
+    if promise.subscription_id != subscription.id or is_old or is_past:
+        raise preview_tokens.expired()
+    verb(w, paying, as_of)
+    if previews.digest_of(w) != promise.digest:
+        raise preview_tokens.expired()
 
 
 def _terms(w: Work[SubscriptionFacts], wish: PlanWish) -> Terms:

@@ -29,8 +29,9 @@ from billing.money.invoices import usage_lines
 from billing.money.payment_methods import service as methods
 from billing.money.payment_methods.schemas import Method
 from billing.money.payments.demands import demand_chargeable, demand_price
-from billing.money.subscriptions import commands, payment_effects, store
+from billing.money.subscriptions import commands, payment_effects, previews, store
 from billing.money.subscriptions.facts import SubscriptionFacts
+from billing.money.subscriptions.previews import Preview, Upcoming
 from billing.money.subscriptions.reading import ENGINE
 from billing.money.subscriptions.rules import ENDED, INCOMPLETE_LIFETIME, cycle_bounds
 from billing.money.subscriptions.schemas import (
@@ -163,6 +164,28 @@ async def commanded(
     if found.status in ENDED:
         demand(found.status, command)
     return found
+
+
+async def foresee(
+    connection: AsyncConnection,
+    subscription_id: UUID,
+    verb: Callable[[Work[SubscriptionFacts]], object],
+    *,
+    about: PlanWish | None = None,
+) -> Preview:
+    """The outcome of a verb; nothing is locked or written."""
+    _, work = await decisions.command(
+        connection, ENGINE, subscription_id, verb, about=about, dry_run=True
+    )
+    return previews.preview(work, work.facts.at)
+
+
+async def upcoming(connection: AsyncConnection, subscription_id: UUID) -> Upcoming | None:
+    """The end of the period that runs."""
+    _, work = await decisions.command(
+        connection, ENGINE, subscription_id, lambda _: None, dry_run=True
+    )
+    return previews.upcoming(work.rows, work.facts)
 
 
 async def call_off(

@@ -309,6 +309,7 @@ BODIES: Final[dict[str, Callable[[Named], Any]]] = INVOICE_BODIES | {
         "add_ons": [{"add_on": "ai-500"}],
         "payment_method_id": named["payment_method_id"],
     },
+    "preview_change": lambda _: {"plan": "pro"},
     "resume_subscription": lambda named: {"payment_method_id": named["payment_method_id"]},
     "pay_overdue": lambda named: {
         "dry_run": True,

@@ -1,0 +1,151 @@
+"""Previews of changes and of the next period: what they would charge; nothing is written."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Annotated, Any, Self
+
+from fastapi import Query
+from pydantic import Field
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from api.dependencies import AccountCall, MemberCall
+from api.problems import responses
+from api.routes.base import new_router
+from api.routes.invoices import LineAnswer
+from api.schemas import Answer
+from billing.core import ids
+from billing.core.clock import real_now
+from billing.core.errors import NotFound
+from billing.matters.effects import Work
+from billing.money.subscriptions import preview_tokens, service, store
+from billing.money.subscriptions.facts import SubscriptionFacts
+from billing.money.subscriptions.preview_tokens import Promise
+from billing.money.subscriptions.previews import Preview, Upcoming, Written
+from billing.money.subscriptions.schemas import PlanWish
+from billing.money.subscriptions.states import Command
+
+router = new_router("subscriptions")
+DryRun = Annotated[
+    bool,
+    Query(description="Answer what it would charge and change; nothing is written or charged."),
+]
+
+
+class WrittenPart(Answer):
+    """An invoice that would be written; `amount_due_cents` is what would be charged for it."""
+
+    currency: str
+    subtotal_cents: int = Field(validation_alias="subtotal_minor")
+    discount_cents: int = Field(validation_alias="discount_minor")
+    tax_cents: int = Field(validation_alias="tax_minor")
+    total_cents: int = Field(validation_alias="total_minor")
+    balance_applied_cents: int = Field(validation_alias="balance_applied_minor")
+    amount_due_cents: int = Field(validation_alias="amount_due_minor")
+    period_start: datetime | None
+    period_end: datetime | None
+    lines: list[LineAnswer]
+
+    @classmethod
+    def of_written(cls, written: Written) -> Self:
+        """The invoice with its lines."""
+        lines = [LineAnswer.of(one) for one in written.lines]
+        return cls.of(written.invoice, lines=lines)
+
+
+class UpcomingAnswer(Answer):
+    """The end of the running period: `renew`, `end_trial` or `end`, with the invoice it writes.
+
+    Use beyond the plan is that of now. Nothing is to come (`at` null) of a pause.
+    """
+
+    at: datetime | None = None
+    step: str | None = None
+    invoice: WrittenPart | None = None
+
+    @classmethod
+    def of_upcoming(cls, coming: Upcoming | None) -> Self:
+        """The step, if there is one."""
+        if coming is None:
+            return cls()
+        written = WrittenPart.of_written(coming.written) if coming.written is not None else None
+        return cls(at=coming.at, step=coming.step, invoice=written)
+
+
+class PreviewAnswer(Answer):
+    """The subscription as it would be, what is charged for it now, and what its next period costs.
+
+    `due_now_cents` is charged first. `credited_cents` is taken back by credit notes: off what is
+    owed, or to the money balance. With `preview_token` the change charges exactly this.
+    """
+
+    subscription_id: str
+    status: str
+    plan: str
+    effective_at: datetime
+    due_now_cents: int
+    credited_cents: int
+    currency: str
+    change: dict[str, Any] | None
+    invoice: WrittenPart | None
+    upcoming: UpcomingAnswer
+    as_of: datetime
+    preview_token: str | None = None
+    expires_at: datetime | None = None
+
+    @classmethod
+    def of_preview(cls, seen: Preview) -> Self:
+        """The preview without a token."""
+        change, after = seen.change, seen.subscription
+        later = change.effective_at if change is not None else None
+        return cls(
+            subscription_id=ids.encode(ids.SUBSCRIPTION, after.id),
+            status=after.status,
+            plan=after.plan_key,
+            effective_at=later or seen.as_of,
+            due_now_cents=seen.written.invoice.amount_due_minor if seen.written else 0,
+            credited_cents=seen.credited_minor,
+            currency=after.currency,
+            change=change.wanted if change is not None else None,
+            invoice=WrittenPart.of_written(seen.written) if seen.written else None,
+            upcoming=UpcomingAnswer.of_upcoming(seen.upcoming),
+            as_of=seen.as_of,
+        )
+
+
+async def foreseen(
+    call: AccountCall,
+    command: Command,
+    verb: Callable[[Work[SubscriptionFacts]], object],
+    *,
+    about: PlanWish | None = None,
+    binding: bool = False,
+) -> PreviewAnswer:
+    """The outcome of a verb; `binding` with the token that holds it for a while."""
+    async with call.transaction() as connection:
+        found = await service.commanded(connection, call.account.id, command)
+        seen = await service.foresee(connection, found.id, verb, about=about)
+    answer = PreviewAnswer.of_preview(seen)
+    if not binding:
+        return answer
+    now = real_now()
+    promise = Promise(subscription_id=found.id, as_of=seen.as_of, digest=seen.digest)
+    token = preview_tokens.write(promise, call.services.settings.webhook_secrets, now)
+    fields = {"preview_token": token, "expires_at": now + preview_tokens.LIFETIME}
+    return answer.model_copy(update=fields)
+
+
+@router.get(
+    "/billing/subscription/upcoming",
+    responses=responses("SUBSCRIPTION_NOT_FOUND", "MERCHANT_NOT_FOUND"),
+)
+async def read_upcoming(call: MemberCall) -> UpcomingAnswer:
+    """The end of the running period, as it would be with what is known and used now."""
+    async with call.transaction() as connection:
+        return UpcomingAnswer.of_upcoming(await _upcoming(connection, call))
+
+
+async def _upcoming(connection: AsyncConnection, call: MemberCall) -> Upcoming | None:
+    found = await store.find_current(connection, call.account.id)
+    if found is None:
+        raise NotFound("SUBSCRIPTION_NOT_FOUND", "this account has no subscription")
+    return await service.upcoming(connection, found.id)

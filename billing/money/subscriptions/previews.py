@@ -1,0 +1,129 @@
+"""Previews: a verb of the subscription decided over its rows as they are, and never written. Pure.
+
+It is the very verb, so what is previewed is charged; the digest tells whether it still holds.
+"""
+
+import hashlib
+import json
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, Final
+
+from billing.core.frozen import Frozen
+from billing.matters.agenda import Step
+from billing.matters.effects import Add, Do, Effect, Issue, Rows, Work
+from billing.money.invoices import transitions as invoices
+from billing.money.invoices.schemas import CreditNote, Invoice, InvoiceLine
+from billing.money.subscriptions import cycles, payment_effects
+from billing.money.subscriptions.facts import SubscriptionFacts
+from billing.money.subscriptions.rules import agenda
+from billing.money.subscriptions.schemas import Subscription, SubscriptionChange
+from billing.money.subscriptions.transitions import transition
+from billing.money.subscriptions.views import view
+
+COMING: Final = ("renew", "end_trial", "end")
+
+
+class Written(Frozen):
+    """An invoice that would be written."""
+
+    invoice: Invoice
+    lines: tuple[InvoiceLine, ...]
+
+
+class Upcoming(Frozen):
+    """The end of the period that runs: its step, and the invoice which that step writes."""
+
+    at: datetime
+    step: str
+    written: Written | None
+
+
+class Preview(Frozen):
+    """The subscription as it would be, and the money that would move."""
+
+    subscription: Subscription
+    change: SubscriptionChange | None
+    written: Written | None
+    credited_minor: int
+    """Taken back by credit notes: off what is owed, or to the money balance."""
+    as_of: datetime
+    upcoming: Upcoming | None
+    digest: bytes
+
+
+def preview(work: Work[SubscriptionFacts], as_of: datetime) -> Preview:
+    """The outcome of a verb that was decided and not written."""
+    added = written_by(work)
+    # Of it, and not of its payment: who pays by which card changes nothing of what is charged.
+    digest = digest_of(work)
+    change = next((one for one in _added(work.effects, SubscriptionChange)), None)
+    if change is not None and change.status == "pending" and added is not None:
+        settled = work.rows.get(Invoice, added.invoice.id)
+        if settled.status == "draft":
+            due = settled.amount_due_minor
+            payment_effects.on_paid(work, invoices.receive(work, settled, due))
+    notes = _added(work.effects, CreditNote)
+    return Preview(
+        subscription=cycles.of(work),
+        change=work.rows.find(SubscriptionChange, change.id) if change else None,
+        written=added,
+        credited_minor=sum(one.amount_minor for one in notes),
+        as_of=as_of,
+        upcoming=upcoming(work.rows, work.facts),
+        digest=digest,
+    )
+
+
+def written_by(work: Work[SubscriptionFacts]) -> Written | None:
+    """The first invoice that a decision writes."""
+    new = next(iter(_added(work.effects, Invoice)), None)
+    if new is None:
+        return None
+    lines = tuple(invoices.lines_of(work.rows, new.id))
+    return Written(invoice=work.rows.get(Invoice, new.id), lines=lines)
+
+
+def upcoming(rows: Rows, facts: SubscriptionFacts) -> Upcoming | None:
+    """The end of the running period, carried out in mind with what is known now."""
+    step = _period_end(rows, facts)
+    if step is None:
+        return None
+    work = Work(rows.copy(), replace(facts, at=max(step.due, facts.at), answer=None))
+    transition(work, step)
+    return Upcoming(at=step.due, step=step.name, written=written_by(work))
+
+
+def digest_of(work: Work[SubscriptionFacts]) -> bytes:
+    """SHA-256 of what a verb would charge and change; ids that are new each time are left out."""
+    written = written_by(work)
+    content: list[Any] = [_shown(one) for one in _added(work.effects, SubscriptionChange)]
+    content.append(cycles.of(work).model_dump(mode="json", exclude={"updated_at"}))
+    if written is not None:
+        sums = {"subtotal_minor", "discount_minor", "tax_minor", "total_minor", "amount_due_minor",
+                "balance_applied_minor", "period_start", "period_end"}  # fmt: skip
+        content.append(written.invoice.model_dump(mode="json", include=sums))
+        content += [
+            one.model_dump(mode="json", exclude={"id", "invoice_id"}) for one in written.lines
+        ]
+    content += [[str(one.invoice_id), one.amount_minor] for one in _added(work.effects, CreditNote)]
+    content += [
+        [one.verb, str(one.arguments.get("amount"))]
+        for one in work.effects
+        if isinstance(one, Do) and one.verb in ("grant", "clawback")
+    ]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).digest()
+
+
+def _shown(change: SubscriptionChange) -> Any:
+    return change.model_dump(mode="json", include={"kind", "wanted", "terms", "effective_at"})
+
+
+def _period_end(rows: Rows, facts: SubscriptionFacts) -> Step | None:
+    steps = agenda(view(rows, facts))
+    return next((one for one in steps if one.name in COMING), None)
+
+
+def _added(effects: list[Effect], row_type: type[Any]) -> list[Any]:
+    adds = [one.row if isinstance(one, Issue) else one for one in effects]
+    return [one.row for one in adds if isinstance(one, Add) and isinstance(one.row, row_type)]

@@ -1,0 +1,117 @@
+"""A preview binds: what it says is what is charged, to the cent, or the change is refused."""
+
+from typing import Any
+
+from tests.integration.actors import API, Actors, Customer
+from tests.integration.arrears.test_overage import charged, use
+from tests.integration.changes.test_plan_changes import (
+    LATER,
+    PATH,
+    RENEWAL,
+    begun,
+    change,
+    lines,
+    money,
+)
+
+TABLES = ("invoices", "subscription_changes", "payments", "events", "billing_audit", "steps")
+
+
+async def preview(customer: Customer, **wanted: Any) -> Any:
+    return await customer.ask("POST", f"{PATH}/preview", wanted, status=200)
+
+
+async def counted(customer: Customer) -> list[int]:
+    found = []
+    for table in TABLES:
+        (row,) = await customer.rows(
+            f"SELECT count(*) AS rows FROM {table} WHERE account_id = %(me)s"
+        )
+        found.append(row["rows"])
+    return found
+
+
+async def test_a_preview_writes_nothing_and_its_token_charges_exactly_it(actors: Actors) -> None:
+    customer = await begun(actors)
+    await customer.advance(to=LATER)
+    before = await counted(customer)
+
+    seen = await preview(customer, plan="pro")
+
+    assert await counted(customer) == before
+    assert (seen["due_now_cents"], seen["credited_cents"], seen["plan"]) == (2032, 0, "pro")
+    shown = [(one["kind"], one["total"]) for one in seen["invoice"]["lines"]]
+    assert shown == [("proration", -1287), ("plan", 3319)]
+    assert (seen["effective_at"], seen["as_of"]) == (LATER, LATER)
+    assert seen["upcoming"]["at"] == RENEWAL
+    assert seen["upcoming"]["invoice"]["amount_due_cents"] == 4900
+    dry = await customer.ask("PUT", f"{PATH}?dry_run=true", {"plan": "pro"}, status=200)
+    assert dry == seen | {"preview_token": None, "expires_at": None}
+
+    await change(customer, plan="pro", preview_token=seen["preview_token"])
+
+    assert await charged(customer) == [1900, seen["due_now_cents"]]
+    assert (await lines(customer))[-1] == shown
+    coming = await customer.ask("GET", f"{PATH}/upcoming", status=200)
+    assert coming == seen["upcoming"]
+
+
+async def test_a_token_is_for_what_was_previewed_and_nothing_else(actors: Actors) -> None:
+    customer = await begun(actors)
+    token = (await preview(customer, plan="pro"))["preview_token"]
+
+    async def stale(**wanted: Any) -> None:
+        await customer.refused("PREVIEW_EXPIRED", "PUT", PATH, wanted)
+
+    await stale(plan="enterprise", preview_token=token)
+    await stale(plan="pro", preview_token=token[:-2] + "AA")
+    await stale(plan="pro", preview_token="ä")
+    other = await begun(actors)
+    await other.refused("PREVIEW_EXPIRED", "PUT", PATH, {"plan": "pro", "preview_token": token})
+    adjusted = await actors.client.post(
+        f"{API}/admin/accounts/{customer.id}/balance/adjust",
+        json={"amount_cents": 5, "reason": "goodwill"},
+        headers=actors.headers("*", "admin", key="goodwill"),
+    )
+    assert adjusted.is_success, adjusted.text
+    await stale(plan="pro", preview_token=token)
+    token = (await preview(customer, plan="pro"))["preview_token"]
+    await customer.advance(days=1)
+    await stale(plan="pro", preview_token=token)
+    assert (await customer.subscription())["plan"]["key"] == "basic"
+    assert await charged(customer) == [1900]
+
+
+async def test_every_write_of_a_subscription_can_be_tried(actors: Actors) -> None:
+    customer = await begun(actors, "pro")
+    await customer.advance(to=LATER)
+    before = await counted(customer)
+
+    down = await preview(customer, plan="basic")
+    assert (down["due_now_cents"], down["effective_at"]) == (0, RENEWAL)
+    assert down["change"] == {"plan": "basic", "interval": "month", "quantity": 1}
+    assert down["upcoming"]["invoice"]["total_cents"] == 1900
+    now = await preview(customer, plan="basic", when="now")
+    assert (now["due_now_cents"], now["credited_cents"]) == (0, 3319 - 1287)
+    year = await preview(customer, interval="year")
+    assert year["due_now_cents"] == 49000 - 3319
+    assert year["upcoming"]["at"] == "2028-01-11T10:00:00Z"
+    ended = await customer.ask("POST", f"{PATH}/cancel?dry_run=true", {"at": "now"}, status=200)
+    assert (ended["status"], ended["upcoming"]["at"]) == ("canceled", None)
+    await customer.refused("SUBSCRIPTION_STATE", "POST", f"{PATH}/resume?dry_run=true", {})
+    await customer.refused("SUBSCRIPTION_STATE", "POST", f"{PATH}/reactivate?dry_run=true")
+
+    assert await counted(customer) == before
+    await change(customer, plan="basic", when="now", preview_token=now["preview_token"])
+    assert await money(customer) == now["credited_cents"]
+
+
+async def test_what_comes_next_counts_the_use_of_now(actors: Actors) -> None:
+    customer = await begun(actors)
+    await use(customer, "510")
+    coming = await customer.ask("GET", f"{PATH}/upcoming", status=200)
+    assert (coming["step"], coming["at"]) == ("renew", RENEWAL)
+    assert coming["invoice"]["total_cents"] == 1920
+    await customer.ask("POST", f"{PATH}/cancel", {}, status=200)
+    coming = await customer.ask("GET", f"{PATH}/upcoming", status=200)
+    assert (coming["step"], coming["invoice"]["total_cents"]) == ("end", 20)

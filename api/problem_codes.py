@@ -14,6 +14,8 @@ class Problem(NamedTuple):
 
     status: int
     detail: str
+    on_manual: int | None = None
+    """The status on the manual flow, where its callers know another one [J5]."""
 
 
 CODES: Final[dict[str, Problem]] = {
@@ -108,9 +110,11 @@ CODES: Final[dict[str, Problem]] = {
     "PAYMENT_OVERDUE": Problem(409, "pay the overdue invoice first"),
     "INVOICE_NOT_FOUND": Problem(404, "no such invoice"),
     "CREDIT_NOTE_NOT_FOUND": Problem(404, "no such credit note"),
+    "CREDIT_NOTE_TOO_LARGE": Problem(409, "more than is left of the invoice"),
+    "INVALID_DATE": Problem(422, "received_on is in the future"),
     "DOCUMENT_UNAVAILABLE": Problem(503, "the document could not be rendered in time"),
     "INVOICE_STATE": Problem(409, "an invoice that is paid cannot be voided"),
-    "INVOICE_ALREADY_PAID": Problem(400, "this invoice is already paid"),
+    "INVOICE_ALREADY_PAID": Problem(409, "this invoice is already paid", on_manual=400),
     "STEP_DONE": Problem(409, "this was done already: read it again"),
     "PAYMENT_NOT_FOUND": Problem(404, "no such payment"),
     "PAYMENT_STATE": Problem(

@@ -94,8 +94,9 @@ def from_error(error: BillingError) -> Response:
     return problem(error.http_status, error.code, error.detail, headers=headers, fields=fields)
 
 
-def responses(*items: int | str) -> dict[int | str, dict[str, Any]]:
-    """OpenAPI entries for the codes a route may answer, by code or by generic status.
+def responses(*items: int | str, manual: bool = False) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI entries for the codes a route may answer, by code or by generic status; a route of
+    the `manual` flow has other statuses for some.
 
     The codes of every authenticated route (401, 403, 422, 429, 500, 503) are always included.
     """
@@ -103,15 +104,18 @@ def responses(*items: int | str) -> dict[int | str, dict[str, Any]]:
     for item in (*items, *_ALWAYS):
         code = item if isinstance(item, str) else GENERIC[item]
         known = CODES[code]
+        status = (known.on_manual if manual else None) or known.status
         entry = found.setdefault(
-            known.status,
+            status,
             {
-                "description": HTTPStatus(known.status).phrase,
+                "description": HTTPStatus(status).phrase,
                 "model": ProblemBody,
                 "content": {MEDIA_TYPE: {"examples": {}}},
             },
         )
-        entry["content"][MEDIA_TYPE]["examples"][code] = {"value": _example(code, known)}
+        entry["content"][MEDIA_TYPE]["examples"][code] = {
+            "value": _example(code, known._replace(status=status))
+        }
     return found
 
 

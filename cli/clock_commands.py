@@ -1,28 +1,20 @@
 """The verbs `billing clock show` and `billing clock advance`: a test account's time, by the API.
 
-An operator's token is minted from the stack's own secret; everything due on the way happens.
+Everything due on the way happens.
 """
 
-import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import httpx2
 import typer
 from rich.console import Console
 
-from cli import tokens
+from cli.operator_client import Json, content, operator
 from cli.stack_commands import DEFAULT_DATA, Data, reporting_errors
-from devstack.errors import StackError
-from devstack.stack import use_stack
 
-API: Final = "/api/v1"
-TIMEOUT_SECONDS: Final = 30.0
 POLL_SECONDS: Final = 0.2
 Account = Annotated[str, typer.Argument(help="Account id or external id.")]
-Json = dict[str, Any]
 
 app = typer.Typer(help="The clock of a test account.", no_args_is_help=True)
 
@@ -30,7 +22,7 @@ app = typer.Typer(help="The clock of a test account.", no_args_is_help=True)
 @app.command()
 def show(account: Account, data: Data = DEFAULT_DATA) -> None:
     """Show where the account's clock stands."""
-    with reporting_errors(), _operator(data) as client:
+    with reporting_errors(), operator(data) as client:
         typer.echo(_words(_read(client, account)))
 
 
@@ -41,9 +33,9 @@ def advance(
     data: Data = DEFAULT_DATA,
 ) -> None:
     """Let days pass for a test account, and wait until its clock has arrived."""
-    with reporting_errors(), _operator(data) as client:
-        path = f"{API}/admin/accounts/{account}/clock"
-        clock = _json(client.post(path, json={"advance_days": days}))
+    with reporting_errors(), operator(data) as client:
+        path = f"/admin/accounts/{account}/clock"
+        clock = content(client.post(path, json={"advance_days": days}))
         with Console().status("on its way") as line:
             while clock["status"] == "advancing":
                 time.sleep(POLL_SECONDS)
@@ -54,41 +46,8 @@ def advance(
         raise typer.Exit(1)
 
 
-@contextmanager
-def _operator(data: Data) -> Iterator[httpx2.Client]:
-    """An operator at the running API. Errors: StackError when there is none, or it is away."""
-    use_stack(data.resolve())
-    address, secret = os.environ.get("BILLING_PUBLIC_URL"), os.environ.get("JWT_SECRET")
-    if not address or not secret:
-        raise StackError("no stack to ask: start one (make up), or set BILLING_PUBLIC_URL and "
-                         "JWT_SECRET")  # fmt: skip
-    token = tokens.mint_token(
-        secret=secret,
-        account=tokens.EVERY_ACCOUNT,
-        roles=["admin"],
-        subject="command-line",
-        audience=os.environ.get("JWT_AUDIENCE", "durable-billing"),
-        issuer=os.environ.get("JWT_ISSUER", "durable-billing"),
-    )
-    headers = {"Authorization": f"Bearer {token}"}
-    try:
-        with httpx2.Client(
-            base_url=address, headers=headers, timeout=TIMEOUT_SECONDS, trust_env=False
-        ) as client:
-            yield client
-    except httpx2.TransportError as error:
-        raise StackError(f"the API on {address} does not answer: is it running?") from error
-
-
 def _read(client: httpx2.Client, account: str) -> Json:
-    return _json(client.get(f"{API}/admin/accounts/{account}/clock"))
-
-
-def _json(answer: httpx2.Response) -> Json:
-    found: Json = answer.json()
-    if not answer.is_success:
-        raise StackError(f"{found.get('code')}: {found.get('detail')}")
-    return found
+    return content(client.get(f"/admin/accounts/{account}/clock"))
 
 
 def _words(clock: Json) -> str:

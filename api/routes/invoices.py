@@ -10,6 +10,7 @@ from pydantic import AliasPath, BeforeValidator, Field, computed_field, model_va
 from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from api.case_answers import AttemptAnswer, CaseAnswer
 from api.dependencies import AccountCall, BillingCall, MemberCall
 from api.idempotency import Claim, RequiredKey
 from api.pagination import Page, Pagination, Paging, paginate
@@ -24,7 +25,6 @@ from api.public_ids import (
     SubscriptionId,
     payment_method_row,
 )
-from api.routes.admin.dunning import AttemptAnswer, CaseAnswer
 from api.routes.base import PREFIX, new_router
 from api.routes.credit_notes import CreditNoteAnswer
 from api.routes.payments import PaymentAnswer, decode_invoice

@@ -106,6 +106,7 @@ class PaymentAnswer(Answer):
             "MISSING_FIELD", "INVOICE_NOT_FOUND", "INVOICE_ALREADY_PAID", "INVOICE_STATE",
             "PAYMENT_PENDING", "PAYMENT_REFERENCE_USED", "CURRENCY_MISMATCH", "MERCHANT_NOT_FOUND",
             "TEMPORAL_UNAVAILABLE", *KEYED,
+            manual=True,
         ),
     },
 )  # fmt: skip

@@ -56,6 +56,7 @@ from api.routes.admin import (
 )
 from api.routes.admin import catalog as admin_catalog
 from api.routes.admin import credits as admin_credits
+from api.routes.admin import invoices as admin_invoices
 from api.routes.admin import payments as admin_payments
 from api.routes.admin import taxes as admin_taxes
 from api.routes.base import PREFIX
@@ -73,8 +74,8 @@ _BILLING: Final = (
     forecasts, reports, recommendations, billing_records, overview, proofs,
 )  # fmt: skip
 _OPERATORS: Final = (
-    integrity, clock, admin_payments, dunning, matters, inbox, admin_credits, balances, thresholds,
-    accounts, issuers, admin_catalog, admin_taxes, products, limit_overrides,
+    integrity, clock, admin_invoices, admin_payments, dunning, matters, inbox, admin_credits,
+    balances, thresholds, accounts, issuers, admin_catalog, admin_taxes, products, limit_overrides,
 )  # fmt: skip
 ROUTERS: Final[tuple[APIRouter, ...]] = tuple(part.router for part in (*_BILLING, *_OPERATORS))
 

@@ -254,6 +254,8 @@ def _describe_documents() -> None:
                          ("invoices", ("po_number", "memo"))):  # fmt: skip
         for name in names:
             op.add_column(table, Column(name, Text))
+    op.add_column("credit_notes", Column("lines", JSONB, nullable=False, server_default="[]"))
+    op.add_column("payments", Column("received_on", sa.Date))
 
 
 def _sum_discounts_and_taxes() -> None:

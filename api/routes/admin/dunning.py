@@ -4,29 +4,25 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Final
 from uuid import UUID
 
 from fastapi import Response
 from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from api.case_answers import AttemptAnswer, CaseAnswer, CaseStatus
 from api.dependencies import AdminCall, Call, account_filter
 from api.idempotency import Once, OptionalKey
 from api.pagination import Page, Paging, paginate
 from api.problems import KEYED, responses
 from api.public_ids import (
-    AccountId,
-    DunningCaseId,
-    InvoiceId,
-    PaymentMethodId,
     PaymentMethodName,
-    SubscriptionId,
     payment_method_row,
     row_id,
 )
 from api.routes.base import new_router
-from api.schemas import Answer, Body, OneWord, Text, optional_body
+from api.schemas import Body, OneWord, Text, optional_body
 from api.workflow_calls import need_temporal, wait_until_done
 from billing.core import clock, ids
 from billing.matters.schemas import Matter
@@ -39,7 +35,6 @@ from billing.money.payments import store as payment_store
 
 router = new_router("dunning")
 
-CaseStatus = Literal["open", "paused", "recovered", "exhausted", "forgiven", "canceled"]
 _CODES: Final = (
     "DUNNING_CASE_NOT_FOUND", "DUNNING_CASE_CLOSED", "TEMPORAL_UNAVAILABLE", *KEYED,
 )  # fmt: skip
@@ -83,52 +78,6 @@ class ForgiveBody(Body):
     """The reason to give up the debt; it is on the credit note."""
 
     reason: Text
-
-
-class AttemptAnswer(Answer):
-    """One attempt; `slot` is null for the extra attempt of a new card or of retry-now."""
-
-    status: str
-    slot: int | None
-    payment_method_id: PaymentMethodId | None
-    decline_code: str | None
-    decline_class: str | None
-    message: str | None
-    started_at: datetime
-    finished_at: datetime | None
-
-
-class CaseAnswer(Answer):
-    """The recovery of one invoice; `next_step` and `next_at` say what happens next by itself."""
-
-    dunning_case_id: DunningCaseId = Field(validation_alias="id")
-    account_id: AccountId
-    invoice_id: InvoiceId
-    subscription_id: SubscriptionId | None
-    status: CaseStatus
-    slot_days: list[int]
-    slots_used: int
-    final_action: str
-    extended_days: int
-    next_step: str | None
-    next_at: datetime | None
-    opened_at: datetime
-    paused_at: datetime | None
-    closed_at: datetime | None
-    close_reason: str | None
-
-    @classmethod
-    async def read(cls, connection: AsyncConnection, case: DunningCase) -> Self:
-        """The case with the next step of its invoice, read in the caller's transaction."""
-        plan = await recovery.next_step(connection, case)
-        return cls.of(
-            case,
-            slot_days=case.terms.days,
-            slots_used=case.last_slot + 1,
-            final_action=case.terms.final_action,
-            next_step=plan.words if plan else None,
-            next_at=plan.due if plan else None,
-        )
 
 
 class CaseDetail(CaseAnswer):

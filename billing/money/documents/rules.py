@@ -58,7 +58,11 @@ def credit_note(note: CreditNote, of: Invoice, snapshot: dict[str, Any]) -> dict
         issued=issued,
         facts=[("Issued", _day(issued)), ("Corrects", of.number or "")],
         headline=f"{amount} credited",
-        lines=[_row(f"Credit for invoice {of.number}: {note.reason}", amount=amount)],
+        lines=[
+            _row(one["description"], amount=_money(one["amount_minor"], note.currency))
+            for one in note.lines
+        ] or [_row(f"Part of invoice {of.number}", amount=amount)],
+        notes=[{"caption": "Reason", "text": note.reason}],
         totals=[_total("Credited", note.amount_minor, note.currency, strong=True)],
     )  # fmt: skip
 
@@ -66,7 +70,7 @@ def credit_note(note: CreditNote, of: Invoice, snapshot: dict[str, Any]) -> dict
 def receipt(
     of: Invoice,
     paid_at: datetime,
-    payments: Iterable[tuple[datetime, str, int]],
+    payments: Iterable[tuple[date, str, int]],
     snapshot: dict[str, Any],
 ) -> dict[str, Any]:
     """A receipt: each payment with its day, how it was paid, and how much came."""

@@ -1,6 +1,6 @@
 """Every query on documents, and on the logos and payments that they show."""
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Final
 from uuid import UUID
 
@@ -29,6 +29,7 @@ _LOGO: Final = Prepared(
 _PAID: Final = Prepared(
     select(
         payments.c.paid_at,
+        payments.c.received_on,
         payments.c.received_minor,
         payments.c.manual_method,
         payments.c.transaction_reference,
@@ -75,10 +76,13 @@ async def logo(connection: AsyncConnection, sha256: str | None) -> bytes | None:
 
 async def paid(
     connection: AsyncConnection, invoice_id: UUID, until: datetime
-) -> list[tuple[datetime, str, int]]:
-    """The payments that an invoice was paid by: the instant, how it was paid, and how much."""
+) -> list[tuple[date, str, int]]:
+    """The payments that an invoice was paid by: the day, how it was paid, and how much."""
     rows = await _PAID.all(connection, invoice_id=invoice_id, until=until)
-    return [(row["paid_at"], _how(row), row["received_minor"]) for row in rows]
+    return [
+        (row["received_on"] or row["paid_at"].date(), _how(row), row["received_minor"])
+        for row in rows
+    ]
 
 
 def _how(row: prepared.Row) -> str:

@@ -13,7 +13,7 @@ from sqlalchemy import Table, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core.currencies import demand_payable
-from billing.core.errors import Conflict, Invalid
+from billing.core.errors import Conflict
 from billing.ledger.credits import service as credits
 from billing.matters import store as matters
 from billing.matters.kinds import CHARGE
@@ -99,7 +99,7 @@ async def own_card(connection: AsyncConnection, invoice: Invoice) -> UUID | None
 
 
 async def demand_owed(connection: AsyncConnection, invoice: Invoice, *, by_card: bool) -> None:
-    """Refuse money for what is not owed: INVOICE_ALREADY_PAID (400), INVOICE_STATE (409).
+    """Refuse money for what is not owed: INVOICE_ALREADY_PAID, INVOICE_STATE.
 
     A draft is owed while its first payment is awaited; a purchase is paid by card on its own flow.
     What was given up as uncollectible may be paid all the same. No card pays more than one charge
@@ -108,7 +108,7 @@ async def demand_owed(connection: AsyncConnection, invoice: Invoice, *, by_card:
     if by_card:
         demand_payable(invoice.remaining_minor, invoice.currency)
     if invoice.status == "paid":
-        raise Invalid("INVOICE_ALREADY_PAID", "this invoice is already paid", status=400)
+        raise Conflict("INVOICE_ALREADY_PAID", "this invoice is already paid")
     if invoice.status in ("open", "uncollectible"):
         return
     if invoice.status == "draft" and await _awaits_first_payment(connection, invoice, by_card):

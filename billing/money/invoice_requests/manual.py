@@ -60,6 +60,8 @@ async def submit(
     PAYMENT_PENDING, PAYMENT_REFERENCE_USED.
     """
     invoice = await locks.hold(connection, invoice_id)
+    if invoice.status == "paid":
+        raise Invalid("INVOICE_ALREADY_PAID", "this invoice is already paid", status=400)  # [J5]
     await locks.demand_owed(connection, invoice, by_card=False)
     _same_currency(currency, invoice.currency)
     await _refuse_second(connection, invoice_id)

@@ -56,7 +56,7 @@ async def forgive(connection: AsyncConnection, invoice_id: UUID, reason: str) ->
     """
     invoice = await invoice_store.get(connection, invoice_id)
     cases.demand_open(invoice)
-    return await _ask(connection, invoice, partial(_forgive, reason=reason))
+    return await ask(connection, invoice, partial(_forgive, reason=reason))
 
 
 async def next_step(connection: AsyncConnection, case: DunningCase) -> Step | None:
@@ -80,19 +80,24 @@ async def _steer(connection: AsyncConnection, case_id: UUID, verb: Verb) -> Matt
     """Errors: DUNNING_CASE_NOT_FOUND, DUNNING_CASE_CLOSED."""
     case = await store.get(connection, case_id)
     cases.demand_open_case(case)
-    return await _ask(connection, await invoice_store.get(connection, case.invoice_id), verb)
+    return await ask(connection, await invoice_store.get(connection, case.invoice_id), verb)
 
 
-async def _ask(connection: AsyncConnection, invoice: Invoice, verb: Verb) -> Matter:
-    """Decide it under all locks of the invoice's collector, and wake that."""
+async def ask(connection: AsyncConnection, invoice: Invoice, verb: Verb) -> Matter:
+    """Decide it under all locks of the invoice's collector, and wake that.
+
+    Errors: INVOICE_STATE.
+    """
     owner = await locks.collector(connection, invoice)
     engine = _ENGINES.get(owner.kind)
     if engine is None:
-        raise Conflict("INVOICE_STATE", f"no recovery for an invoice of a {owner.kind}")
+        why = f"an invoice of a {owner.kind} is paid at once: refund its payment"
+        raise Conflict("INVOICE_STATE", why, invoice_status=invoice.status)
 
     def decide(w: Work[Any]) -> None:
         verb(w, invoice.id)
         w.do(Wake(owner.workflow_id))
 
-    await decisions.command(connection, engine, owner.subject_id, decide)
+    known = frozenset({invoice.id})
+    await decisions.command(connection, engine, owner.subject_id, decide, known=known)
     return await locks.collector(connection, await invoice_store.get(connection, invoice.id))

@@ -104,6 +104,8 @@ class Invoice(Row):
     pay_requested_at: AwareDatetime | None = None
     pay_method_id: UUID | None = None
     payment_reference: str | None = None
+    po_number: str | None = None
+    memo: str | None = None
     stripe_invoice_id: str | None = None
     issued_on: date | None = None
     due_at: AwareDatetime | None = None
@@ -164,6 +166,8 @@ class CreditNote(Row):
     reason: str
     amount_minor: int
     currency: str
+    lines: list[dict[str, Any]] = Field(default_factory=list)
+    """The parts of the invoice's lines that it takes back: position, description, amount_minor."""
     issued_on: date | None = None
     created_at: AwareDatetime
 

@@ -128,6 +128,7 @@ credit_notes = c.table(
     c.text("reason"),
     c.bigint("amount_minor"),
     c.text("currency"),
+    c.json("lines", server_default="[]"),
     c.column("issued_on", Date),
     c.instant("created_at"),
     c.same_account("invoice_id", "invoices"),

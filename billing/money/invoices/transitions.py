@@ -199,18 +199,24 @@ def void(w: Work[Any], invoice: Invoice, reason: str) -> Invoice:
 
 
 def credit_note(
-    w: Work[InvoiceFacts], invoice: Invoice, amount_minor: int, reason: str, suffix: str
+    w: Work[InvoiceFacts],
+    invoice: Invoice,
+    amount_minor: int,
+    reason: str,
+    suffix: str,
+    *,
+    to_balance: bool = False,
+    lines: tuple[dict[str, Any], ...] = (),
 ) -> Invoice:
     """Take back part or all of a numbered invoice, once per `suffix`.
 
-    What is still owed falls by it, and the rest of the note, paid already, goes to the money
-    balance. An invoice with nothing left to collect is settled `forgiven`.
+    What is still owed falls by it, unless it goes `to_balance`, and the rest of the note, paid
+    already, goes to the money balance. An invoice with nothing left to collect is `forgiven`.
     """
     fact_key = f"{ids.encode(ids.INVOICE, invoice.id)}/{suffix}"
-    known = any(one.fact_key == fact_key for one in w.rows.of(CreditNote))
-    if amount_minor <= 0 or known:
+    if amount_minor <= 0 or any(one.fact_key == fact_key for one in w.rows.of(CreditNote)):
         return invoice
-    credited = min(invoice.remaining_minor, amount_minor)
+    credited = 0 if to_balance else min(invoice.remaining_minor, amount_minor)
     fields: dict[str, Any] = {"amount_credited_minor": invoice.amount_credited_minor + credited}
     if invoice.status in OWED and credited == invoice.remaining_minor:
         fields |= {"status": "paid", "paid_at": w.facts.at, "settlement": "forgiven"}
@@ -218,6 +224,52 @@ def credit_note(
     if credited < amount_minor:
         add_balance(w, invoice, "credited", amount_minor - credited, part=f"-{suffix}")
     announce(w, changed, "credited", amount_minor=amount_minor, reason=reason)
+    _issue_note(w, invoice, amount_minor, reason, fact_key, lines)
+    return changed
+
+
+def void_numbered(w: Work[InvoiceFacts], invoice: Invoice, reason: str) -> Invoice:
+    """Take back all of an invoice that is not paid, by a note for what was not credited before.
+
+    What was paid of it, or came from the money balance, goes there; what had been carried to it
+    from there is owed there again. Errors: INVOICE_STATE.
+    """
+    amount = creditable(w.rows, invoice)
+    if invoice.status not in OWED or amount <= 0:
+        raise Conflict(
+            "INVOICE_STATE",
+            f"an invoice that is {invoice.status} cannot be voided",
+            invoice_status=invoice.status,
+        )
+    credited = invoice.remaining_minor
+    voided = w.change(
+        invoice,
+        amount_credited_minor=invoice.amount_credited_minor + credited,
+        status="void",
+        voided_at=w.facts.at,
+    )
+    if credited != amount:
+        add_balance(w, invoice, "credited", amount - credited, part="-void")
+    announce(w, voided, "voided", reason=reason)
+    fact_key = f"{ids.encode(ids.INVOICE, invoice.id)}/void"
+    _issue_note(w, invoice, amount, reason, fact_key, ())
+    return voided
+
+
+def creditable(rows: Rows, invoice: Invoice) -> int:
+    """The part of an invoice that no credit note has taken back."""
+    notes = (one for one in rows.of(CreditNote) if one.invoice_id == invoice.id)
+    return invoice.total_minor - sum(one.amount_minor for one in notes)
+
+
+def _issue_note(
+    w: Work[InvoiceFacts],
+    invoice: Invoice,
+    amount_minor: int,
+    reason: str,
+    fact_key: str,
+    lines: tuple[dict[str, Any], ...],
+) -> None:
     note = CreditNote(
         id=w.facts.new_id(),
         account_id=invoice.account_id,
@@ -227,10 +279,10 @@ def credit_note(
         reason=reason,
         amount_minor=amount_minor,
         currency=invoice.currency,
+        lines=list(lines),
         created_at=w.facts.at,
     )
     w.do(Issue(Add(note), note.series))
-    return changed
 
 
 def lines_of(rows: Rows, invoice_id: UUID) -> list[InvoiceLine]:

@@ -1,5 +1,6 @@
 """Payments and attempts as the rest of the product reads them; ISO minor units."""
 
+from datetime import date
 from typing import Any, ClassVar, Final, Literal
 from uuid import UUID
 
@@ -56,6 +57,7 @@ class Payment(Row):
     offered_at: AwareDatetime | None = None
     manual_method: str | None = None
     transaction_reference: str | None = None
+    received_on: date | None = None
     submitted_by: str | None = None
     decided_by: str | None = None
     decided_at: AwareDatetime | None = None

@@ -3,6 +3,8 @@
 A payment is one flow (one PaymentIntent, or one manual submission); an attempt is one confirm.
 """
 
+from sqlalchemy import Date
+
 from billing.core import columns as c
 
 payments = c.table(
@@ -31,6 +33,8 @@ payments = c.table(
     c.instant("offered_at", nullable=True),
     c.text("manual_method", nullable=True),
     c.text("transaction_reference", nullable=True),
+    # The day the money came, where an operator records it.
+    c.column("received_on", Date, nullable=True),
     c.text("submitted_by", nullable=True),
     c.text("decided_by", nullable=True),
     c.instant("decided_at", nullable=True),

@@ -174,7 +174,7 @@ async def test_a_closed_case_takes_no_orders(actors: Actors) -> None:
     for verb, body in (("pause", {}), ("resume", {}), ("extend", {"days": 1})):
         refused = await steer(customer, verb, body, status=409)
         assert refused["code"] == "DUNNING_CASE_CLOSED"
-    assert (await steer(customer, "retry-now", status=400))["code"] == "INVOICE_ALREADY_PAID"
+    assert (await steer(customer, "retry-now", status=409))["code"] == "INVOICE_ALREADY_PAID"
     assert (await steer(customer, "forgive", {"reason": "x"}, status=409))["code"] == (
         "INVOICE_STATE"
     )

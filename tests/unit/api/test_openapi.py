@@ -88,7 +88,7 @@ def test_an_operation_says_what_it_does_and_how_it_fails(
         assert examples(operation).keys() >= {"INVALID_JSON", "BODY_TOO_LARGE"}
     assert "RateLimit-Remaining" in operation["responses"]["429"]["headers"]
     for code, status in examples(operation).items():
-        assert CODES[code].status == status
+        assert status in (CODES[code].status, CODES[code].on_manual)
     success = [
         answer
         for status, answer in operation["responses"].items()

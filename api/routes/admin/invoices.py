@@ -1,0 +1,186 @@
+"""Operators' commands on invoices: void, mark uncollectible, credit, record money from outside."""
+
+from collections.abc import Awaitable, Callable
+from datetime import date, datetime
+from typing import Annotated, Final, Self
+from uuid import UUID
+
+from fastapi import Response
+from pydantic import Field, model_validator
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from api.card_numbers import NoCardNumber
+from api.dependencies import AdminCall, Call
+from api.idempotency import Claim, Once, OptionalKey, RequiredKey
+from api.problems import KEYED, responses
+from api.routes.base import new_router
+from api.routes.invoices import InvoiceDetail
+from api.routes.payments import decode_invoice
+from api.schemas import Body, Currency, Minor, Text
+from api.workflow_calls import need_temporal, wait_until_done
+from billing.core import clock, ids
+from billing.matters.schemas import Matter
+from billing.money.invoice_requests import operating
+from billing.money.invoice_requests.operating import CreditedLine, Destination, Recorded
+from billing.money.invoices import store
+
+router = new_router("invoice administration")
+
+_CODES: Final = ("INVOICE_NOT_FOUND", "INVOICE_STATE", "TEMPORAL_UNAVAILABLE", *KEYED)
+Positive = Annotated[Minor, Field(gt=0)]
+Reference = Annotated[Text, NoCardNumber]
+Verb = Callable[[AsyncConnection, Claim, UUID, datetime], Awaitable[Matter]]
+
+
+class ReasonBody(Body):
+    """The reason, for the audit and the credit note."""
+
+    reason: Reference
+
+
+class RecordedBody(Body):
+    """Money that came outside of the service, in minor units."""
+
+    amount_cents: Positive
+    currency: Currency | None = None
+    payment_method: Reference = "bank_transfer"
+    reference: Reference = Field(examples=["TRX-2027-0004711"])
+    received_on: date | None = Field(None, description="The day it came, today when left out")
+
+
+class CreditedLineBody(Body):
+    """The part of one line to take back; lines are counted from 1."""
+
+    position: Annotated[int, Field(strict=True, gt=0, le=100_000)]
+    amount_cents: Positive
+
+
+class CreditNoteBody(Body):
+    """A part of the invoice to take back: an amount, or parts of its lines."""
+
+    amount_cents: Positive | None = None
+    lines: Annotated[tuple[CreditedLineBody, ...], Field(max_length=100)] = ()
+    reason: Reference
+    to: Destination = Field(
+        "debt",
+        description="`debt`: less is owed, and what was paid goes to the money balance; `balance`:"
+        " all of it goes to the money balance",
+    )
+
+    @model_validator(mode="after")
+    def _says_how_much(self) -> Self:
+        if (self.amount_cents is None) == (not self.lines):
+            raise ValueError("needs either amount_cents or lines")
+        if len({one.position for one in self.lines}) < len(self.lines):
+            raise ValueError("names a line twice")
+        return self
+
+
+@router.post(
+    "/admin/invoices/{invoice_id}/void",
+    response_model=InvoiceDetail,
+    responses=responses("PAYMENT_PENDING", *_CODES),
+)
+async def void_invoice(
+    invoice_id: str, body: ReasonBody, call: AdminCall, once: OptionalKey
+) -> Response:
+    """Take back all of an open or uncollectible invoice by a credit note; what was paid of it goes
+    to the money balance.
+    """
+
+    async def void(connection: AsyncConnection, claim: Claim, subject: UUID, _: datetime) -> Matter:
+        return await operating.void(connection, subject, body.reason, again=claim.resumed)
+
+    return await _command(call, once, invoice_id, void)
+
+
+@router.post(
+    "/admin/invoices/{invoice_id}/mark-uncollectible",
+    response_model=InvoiceDetail,
+    responses=responses("PAYMENT_PENDING", *_CODES),
+)
+async def mark_invoice_uncollectible(
+    invoice_id: str, body: ReasonBody, call: AdminCall, once: OptionalKey
+) -> Response:
+    """Give an open invoice up: its dunning ends, and it may still be paid by any flow."""
+
+    async def mark(connection: AsyncConnection, claim: Claim, subject: UUID, _: datetime) -> Matter:
+        return await operating.mark_uncollectible(
+            connection, subject, body.reason, again=claim.resumed
+        )
+
+    return await _command(call, once, invoice_id, mark)
+
+
+@router.post(
+    "/admin/invoices/{invoice_id}/record-payment",
+    response_model=InvoiceDetail,
+    responses=responses(
+        "INVOICE_ALREADY_PAID", "CURRENCY_MISMATCH", "PAYMENT_REFERENCE_USED", "INVALID_DATE",
+        "FOUR_EYES", "IDEMPOTENCY_KEY_REQUIRED", *_CODES,
+    ),
+)  # fmt: skip
+async def record_payment(
+    invoice_id: str, body: RecordedBody, call: AdminCall, once: RequiredKey
+) -> Response:
+    """Record money that came outside of the service. Less than is owed leaves the rest open; more
+    goes to the money balance.
+    """
+    money = Recorded(
+        amount_minor=body.amount_cents, currency=body.currency, method=body.payment_method,
+        reference=body.reference, received_on=body.received_on,
+    )  # fmt: skip
+
+    async def record(
+        connection: AsyncConnection, claim: Claim, subject: UUID, at: datetime
+    ) -> Matter:
+        return await operating.record_payment(
+            connection, subject, money,
+            payment_id=claim.resource_id, four_eyes=call.settings.manual_four_eyes, at=at,
+        )  # fmt: skip
+
+    return await _command(call, once, invoice_id, record)
+
+
+@router.post(
+    "/admin/invoices/{invoice_id}/credit-note",
+    response_model=InvoiceDetail,
+    responses=responses(
+        "CREDIT_NOTE_TOO_LARGE", "INVALID_AMOUNT", "IDEMPOTENCY_KEY_REQUIRED", *_CODES
+    ),
+)
+async def write_credit_note(
+    invoice_id: str, body: CreditNoteBody, call: AdminCall, once: RequiredKey
+) -> Response:
+    """Take back part of a numbered invoice of a subscription, paid or not."""
+    lines = [
+        CreditedLine(position=one.position, amount_minor=one.amount_cents) for one in body.lines
+    ]
+
+    async def credit(
+        connection: AsyncConnection, claim: Claim, subject: UUID, _: datetime
+    ) -> Matter:
+        return await operating.credit(
+            connection, subject,
+            amount_minor=body.amount_cents, lines=lines, reason=body.reason, to=body.to,
+            suffix=ids.encode("note", claim.resource_id),
+        )  # fmt: skip
+
+    return await _command(call, once, invoice_id, credit)
+
+
+async def _command(call: Call, once: Once, name: str, verb: Verb) -> Response:
+    """Decide it, and answer the invoice after its matter has handled it."""
+    await need_temporal(call)
+    subject = decode_invoice(name)
+    async with call.database.operator() as connection:
+        account_id = (await store.get(connection, subject)).account_id
+    async with once.claim(call) as claim:
+        async with call.database.tenant(account_id) as connection:
+            at = await clock.now(connection, account_id)
+            matter = await verb(connection, claim, subject, at)
+        await wait_until_done(call, matter)
+        async with call.database.operator() as connection:
+            invoice = await store.get(connection, subject)
+            shown = await InvoiceDetail.read(connection, invoice, call.services.pay_links)
+        return claim.answer(200, shown)

@@ -1,0 +1,231 @@
+"""An operator's commands on an invoice itself: void, mark uncollectible, credit, record money.
+
+Each is decided under all locks of the matter that collects the invoice, and wakes that.
+"""
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from functools import partial
+from typing import Any, Literal
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.core import context, keys
+from billing.core.errors import Conflict, Invalid, NotAllowed
+from billing.core.frozen import Frozen
+from billing.matters.effects import Work
+from billing.matters.kinds import SUBSCRIPTION
+from billing.matters.schemas import Matter
+from billing.money.dunning import cases
+from billing.money.invoice_requests import locks
+from billing.money.invoice_requests.recovery import ask
+from billing.money.invoices import store as invoice_store
+from billing.money.invoices import transitions as invoices
+from billing.money.invoices.schemas import Invoice
+from billing.money.payments import store
+from billing.money.payments import transitions as payments
+from billing.money.payments.owed import Owed
+from billing.money.payments.service import announce
+from billing.money.subscriptions import payment_effects
+
+Destination = Literal["debt", "balance"]
+
+
+class Recorded(Frozen):
+    """Money that came outside of the service."""
+
+    amount_minor: int
+    currency: str | None
+    method: str
+    reference: str
+    received_on: date | None
+
+
+class CreditedLine(Frozen):
+    """The part of one line that a credit note takes back."""
+
+    position: int
+    amount_minor: int
+
+
+async def void(
+    connection: AsyncConnection, invoice_id: UUID, reason: str, *, again: bool = False
+) -> Matter:
+    """Take back all of a numbered invoice that is not paid: nothing of it is owed any more.
+
+    `again`: an earlier try of the same request may have done it.
+    Errors: INVOICE_NOT_FOUND, INVOICE_STATE, PAYMENT_PENDING.
+    """
+    invoice = await invoice_store.get(connection, invoice_id)
+    if again and invoice.status == "void":
+        return await locks.collector(connection, invoice)
+    return await ask(connection, invoice, partial(_void, reason=reason))
+
+
+async def mark_uncollectible(
+    connection: AsyncConnection, invoice_id: UUID, reason: str, *, again: bool = False
+) -> Matter:
+    """Give an open invoice up: nobody is asked for it any more, and it may still be paid.
+
+    Errors: INVOICE_NOT_FOUND, INVOICE_STATE, PAYMENT_PENDING.
+    """
+    invoice = await invoice_store.get(connection, invoice_id)
+    if again and invoice.status == "uncollectible":
+        return await locks.collector(connection, invoice)
+    return await ask(connection, invoice, partial(_mark_uncollectible, reason=reason))
+
+
+async def credit(
+    connection: AsyncConnection,
+    invoice_id: UUID,
+    *,
+    amount_minor: int | None,
+    lines: Sequence[CreditedLine],
+    reason: str,
+    to: Destination,
+    suffix: str,
+) -> Matter:
+    """Take back part of a numbered invoice, or of its lines, once per `suffix`.
+
+    Errors: INVOICE_NOT_FOUND, INVOICE_STATE, CREDIT_NOTE_TOO_LARGE, INVALID_AMOUNT.
+    """
+    invoice = await invoice_store.get(connection, invoice_id)
+    parts = await _lines(connection, invoice, lines)
+    amount = amount_minor or sum(one["amount_minor"] for one in parts)
+    verb = partial(_credit, amount=amount, lines=parts, reason=reason, to=to, suffix=suffix)
+    return await ask(connection, invoice, verb)
+
+
+async def record_payment(
+    connection: AsyncConnection,
+    invoice_id: UUID,
+    money: Recorded,
+    *,
+    payment_id: UUID,
+    four_eyes: bool,
+    at: datetime,
+) -> Matter:
+    """Record money that came outside of the service: its matter books it next.
+
+    Errors: INVOICE_NOT_FOUND, INVOICE_ALREADY_PAID, INVOICE_STATE, CURRENCY_MISMATCH,
+    PAYMENT_REFERENCE_USED, INVALID_DATE, FOUR_EYES.
+    """
+    if four_eyes:
+        raise NotAllowed("FOUR_EYES", "submit it as a manual payment; another person approves it")
+    invoice = await locks.hold(connection, invoice_id)
+    if await store.find(connection, payment_id) is not None:
+        return await locks.wake(connection, invoice, at)
+    await locks.demand_owed(connection, invoice, by_card=False)
+    if money.currency not in (None, invoice.currency):
+        raise Conflict("CURRENCY_MISMATCH", f"this is owed in {invoice.currency}")
+    if money.received_on is not None and money.received_on > at.date():
+        raise Invalid("INVALID_DATE", "received_on is in the future")
+    if await store.reference_used(connection, invoice.account_id, money.reference):
+        raise Conflict("PAYMENT_REFERENCE_USED", "this reference was recorded before")
+    number = await store.count(connection, invoice_id) + 1
+    actor = context.actor.get()
+    row = {
+        "id": payment_id, "account_id": invoice.account_id, "invoice_id": invoice_id,
+        "workflow_id": invoice.workflow_id, "flow": "manual", "status": "completed",
+        "intent_key": keys.submission(invoice_id, number),
+        "amount_minor": money.amount_minor, "received_minor": money.amount_minor,
+        "currency": invoice.currency, "manual_method": money.method,
+        "transaction_reference": money.reference, "received_on": money.received_on,
+        "submitted_by": actor, "decided_by": actor, "decided_at": at,
+        "created_at": at, "paid_at": at, "closed_at": at,
+    }  # fmt: skip
+    payment = await store.add(connection, row)
+    await announce(connection, payment, "recorded", at, reference=money.reference)
+    return await locks.wake(connection, invoice, at)
+
+
+def _void(w: Work[Any], invoice_id: UUID, *, reason: str) -> None:
+    _demand_no_money_on_its_way(w, invoice_id)
+    voided = invoices.void_numbered(w, w.rows.get(Invoice, invoice_id), reason)
+    payments.close_submissions(w, invoice_id)
+    cases.close_case(w, invoice_id, "canceled", reason)
+    if _is_subscriptions(voided):
+        payment_effects.recover(w)
+
+
+def _mark_uncollectible(w: Work[Any], invoice_id: UUID, *, reason: str) -> None:
+    _demand_no_money_on_its_way(w, invoice_id)
+    invoice = w.rows.get(Invoice, invoice_id)
+    if invoice.status != "open":
+        raise _state(invoice, "cannot be marked uncollectible")
+    cases.close_case(w, invoice_id, "exhausted", reason)
+    marked = invoices.mark_uncollectible(w, invoice)
+    if _is_subscriptions(marked):
+        payment_effects.recover(w)
+
+
+def _credit(
+    w: Work[Any],
+    invoice_id: UUID,
+    *,
+    amount: int,
+    lines: tuple[dict[str, Any], ...],
+    reason: str,
+    to: Destination,
+    suffix: str,
+) -> None:
+    before = w.rows.get(Invoice, invoice_id)
+    if before.status not in (*invoices.OWED, "paid"):
+        raise _state(before, "cannot be credited")
+    left = invoices.creditable(w.rows, before)
+    if amount > left:
+        raise Conflict(
+            "CREDIT_NOTE_TOO_LARGE", "more than is left of the invoice", left_cents=max(0, left)
+        )
+    after = invoices.credit_note(
+        w, before, amount, reason, suffix, to_balance=to == "balance", lines=lines
+    )
+    if after.status == "paid" and before.status != "paid":
+        cases.close_case(w, invoice_id, "forgiven", reason)
+        if _is_subscriptions(after):
+            payment_effects.on_paid(w, after)
+
+
+def _is_subscriptions(invoice: Invoice) -> bool:
+    """True if its subscription collects it, and no matter of its own."""
+    return invoice.workflow_id.startswith(f"{SUBSCRIPTION.name}/")
+
+
+def _demand_no_money_on_its_way(w: Work[Any], invoice_id: UUID) -> None:
+    """Errors: PAYMENT_PENDING."""
+    owed = Owed(w.rows, invoice_id)
+    processing = owed.live is not None and owed.live.status == "processing"
+    if processing or owed.undecided is not None or owed.unsettled is not None:
+        raise Conflict(
+            "PAYMENT_PENDING", "money for this invoice is on its way: see what it brings"
+        )
+
+
+def _state(invoice: Invoice, why: str) -> Conflict:
+    return Conflict(
+        "INVOICE_STATE",
+        f"an invoice that is {invoice.status} {why}",
+        invoice_status=invoice.status,
+    )
+
+
+async def _lines(
+    connection: AsyncConnection, invoice: Invoice, asked: Sequence[CreditedLine]
+) -> tuple[dict[str, Any], ...]:
+    """The lines that a note names, with their words. Errors: INVALID_AMOUNT."""
+    known = {one.position: one for one in await invoice_store.lines(connection, invoice.id)}
+    if asked:
+        for note in await invoice_store.credit_notes_of(connection, invoice.id):
+            for part in note["lines"]:
+                line = known[part["position"]]
+                less = line.amount_minor - part["amount_minor"]
+                known[line.position] = line.model_copy(update={"amount_minor": less})
+    for one in asked:
+        if one.position not in known or one.amount_minor > known[one.position].total_minor:
+            raise Invalid("INVALID_AMOUNT", f"line {one.position} has less than that to take back")
+    return tuple(
+        {"position": one.position, "description": known[one.position].description,
+         "amount_minor": one.amount_minor}
+        for one in asked
+    )  # fmt: skip

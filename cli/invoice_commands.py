@@ -1,0 +1,72 @@
+"""The verbs `billing invoice …`: an operator corrects an invoice or records money, by the API."""
+
+from pathlib import Path
+from typing import Annotated
+from uuid import uuid4
+
+import typer
+
+from cli.operator_client import Json, content, operator
+from cli.stack_commands import DEFAULT_DATA, Data, reporting_errors
+
+Invoice = Annotated[str, typer.Argument(help="The invoice: inv_…")]
+Reason = Annotated[str, typer.Option(help="For the audit and the credit note.")]
+Cents = Annotated[int, typer.Option(help="In minor units.", min=1)]
+Key = Annotated[str, typer.Option(help="The Idempotency-Key: the same one again repeats nothing.")]
+
+app = typer.Typer(help="Correct an invoice, or record money for it.", no_args_is_help=True)
+
+
+@app.command()
+def void(invoice: Invoice, reason: Reason, key: Key = "", data: Data = DEFAULT_DATA) -> None:
+    """Take back all of an invoice that is not paid, by a credit note."""
+    _command(data, invoice, "void", {"reason": reason}, key)
+
+
+@app.command()
+def uncollectible(
+    invoice: Invoice, reason: Reason, key: Key = "", data: Data = DEFAULT_DATA
+) -> None:
+    """Give an open invoice up: it may still be paid."""
+    _command(data, invoice, "mark-uncollectible", {"reason": reason}, key)
+
+
+@app.command()
+def record_payment(
+    invoice: Invoice,
+    amount_cents: Cents,
+    reference: Annotated[str, typer.Option(help="Of the transfer.")],
+    received_on: Annotated[str | None, typer.Option(help="Such as 2027-01-31.")] = None,
+    key: Key = "",
+    data: Data = DEFAULT_DATA,
+) -> None:
+    """Record money that came outside of the service."""
+    body = {"amount_cents": amount_cents, "reference": reference, "received_on": received_on}
+    _command(data, invoice, "record-payment", body, key)
+
+
+@app.command()
+def credit(
+    invoice: Invoice,
+    amount_cents: Cents,
+    reason: Reason,
+    to: Annotated[str, typer.Option(help="debt or balance")] = "debt",
+    key: Key = "",
+    data: Data = DEFAULT_DATA,
+) -> None:
+    """Take back part of an invoice by a credit note."""
+    body = {"amount_cents": amount_cents, "reason": reason, "to": to}
+    _command(data, invoice, "credit-note", body, key)
+
+
+def _command(data: Path, invoice: str, verb: str, body: Json, key: str) -> None:
+    with reporting_errors(), operator(data) as client:
+        shown = content(
+            client.post(
+                f"/admin/invoices/{invoice}/{verb}",
+                json=body,
+                headers={"Idempotency-Key": key or str(uuid4())},
+            )
+        )
+    left = f"{shown['amount_remaining']} minor units of {shown['currency']} to be paid"
+    typer.echo(f"{shown['invoice_number']}: {shown['status']}, {left}")

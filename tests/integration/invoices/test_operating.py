@@ -1,0 +1,207 @@
+"""Operators' commands on invoices: void, uncollectible, credit notes, money from outside."""
+
+import asyncio
+from typing import Any
+from uuid import uuid4
+
+from tests.integration.actors import Actors, Customer, Json
+from tests.integration.dunning.dunning_setup import overdue, owed, tried
+from tests.integration.invoices.test_documents import fetched, text_of
+from tests.integration.stack.test_commands import billing
+
+WHY = {"reason": "never ordered"}
+
+
+async def commanded(
+    customer: Customer, invoice: Json, verb: str, body: Json, *, key: str = "", status: int = 200
+) -> Json:
+    """An operator's command on an invoice, by default with a key of its own."""
+    answer = await customer.actors.client.post(
+        f"/api/v1/admin/invoices/{invoice['invoice_id']}/{verb}",
+        json=body,
+        headers=customer.actors.headers("*", "admin", key or str(uuid4())),
+    )
+    assert answer.status_code == status, answer.text
+    found: Json = answer.json()
+    return found
+
+
+async def balance(customer: Customer) -> int:
+    """The customer's money with us."""
+    return int((await customer.ask("GET", "/billing/balance"))["balance_cents"])
+
+
+async def newest(customer: Customer) -> Json:
+    """The newest invoice, whole."""
+    (first, *_) = (await customer.ask("GET", "/billing/invoices"))["data"]
+    return await customer.ask("GET", f"/billing/invoices/{first['invoice_id']}")
+
+
+def money(amount: int, **more: Any) -> Json:
+    """Money from outside."""
+    return {"amount_cents": amount, "reference": f"TRX-{uuid4()}"} | more
+
+
+async def test_a_void_invoice_is_taken_back_whole_and_asked_of_nobody(actors: Actors) -> None:
+    customer = await overdue(actors)
+    debt = await owed(customer)
+    await commanded(customer, debt, "record-payment", money(1000))
+    voided = await commanded(customer, debt, "void", WHY, key="void")
+    assert (voided["status"], voided["amount_remaining"]) == ("void", 0)
+    assert voided["invoice_number"] == debt["invoice_number"]
+    [note] = voided["credit_notes"]
+    assert (note["amount"], note["reason"]) == (4900, "never ordered")
+    assert await balance(customer) == 1000
+    assert voided["dunning"]["status"] == "canceled"
+    assert (await customer.subscription())["status"] == "active"
+    assert await commanded(customer, debt, "void", WHY, key="void") == voided
+    refused = await commanded(customer, debt, "void", WHY, status=409)
+    assert refused["code"] == "INVOICE_STATE"
+    paper, _ = await fetched(customer, f"/billing/credit-notes/{note['credit_note_id']}/pdf")
+    for words in ("Credit note", note["number"], debt["invoice_number"], "49.00 USD", "never"):
+        assert words in text_of(paper)
+    before = await tried(customer)
+    await customer.advance(days=10)
+    assert await tried(customer) == before, "no card is tried for it any more"
+
+
+async def test_a_void_invoice_gives_back_what_was_carried_to_it(actors: Actors) -> None:
+    customer = await actors.customer_on_clock()
+    await customer.subscribed("pro")
+    path = f"/admin/accounts/{customer.id}/balance/adjust"
+    owed_there = {"amount_cents": -300, "reason": "an old debt"}
+    headers = actors.headers("*", "admin", str(uuid4()))
+    answer = await actors.client.post(f"/api/v1{path}", json=owed_there, headers=headers)
+    assert answer.status_code == 201
+    await customer.script("insufficient_funds", then="last")
+    await customer.advance(days=31)
+    debt = await newest(customer)
+    assert (debt["total"], debt["amount_due"]) == (4900, 5200)
+    await commanded(customer, debt, "void", WHY)
+    assert await balance(customer) == -300
+
+
+async def test_a_given_up_invoice_can_still_be_paid_from_outside(actors: Actors) -> None:
+    customer = await overdue(actors)
+    debt = await owed(customer)
+    marked = await commanded(customer, debt, "mark-uncollectible", WHY)
+    assert (marked["status"], marked["dunning"]["status"]) == ("uncollectible", "exhausted")
+    assert (await customer.subscription())["status"] == "active"
+    again = await commanded(customer, debt, "mark-uncollectible", WHY, status=409)
+    assert again["code"] == "INVOICE_STATE"
+    paid = await commanded(
+        customer, debt, "record-payment", money(4900, received_on="2027-01-31", reference="TRX-1")
+    )
+    assert (paid["status"], paid["amount_paid"]) == ("paid", 4900)
+    receipt, _ = await fetched(customer, f"/billing/invoices/{debt['invoice_id']}/receipt")
+    assert "bank transfer TRX-1, 31 Jan 2027 49.00 USD" in text_of(receipt)
+
+
+async def test_money_from_outside_is_booked_and_dunning_notices_at_once(actors: Actors) -> None:
+    customer = await overdue(actors)
+    debt = await owed(customer)
+    partly = await commanded(customer, debt, "record-payment", money(1900), key="first")
+    assert (partly["status"], partly["amount_remaining"]) == ("open", 3000)
+    assert partly["dunning"]["status"] == "open"
+    assert await commanded(customer, debt, "record-payment", money(1900), key="first", status=422)
+    paid = await commanded(customer, debt, "record-payment", money(3500))
+    assert (paid["status"], paid["amount_paid"]) == ("paid", 4900)
+    assert paid["dunning"]["status"] == "recovered"
+    assert (await customer.subscription())["status"] == "active"
+    assert await balance(customer) == 500
+    refused = await commanded(customer, debt, "record-payment", money(1), status=409)
+    assert refused["code"] == "INVOICE_ALREADY_PAID"
+
+
+async def test_odd_money_from_outside_is_refused(actors: Actors) -> None:
+    customer = await overdue(actors)
+    debt = await owed(customer)
+    for body, code, status in (
+        (money(100, currency="EUR"), "CURRENCY_MISMATCH", 409),
+        (money(100, received_on="2027-02-02"), "INVALID_DATE", 422),
+        (money(0), "VALIDATION_FAILED", 422),
+        (money(100, reference="4242 4242 4242 4242"), "VALIDATION_FAILED", 422),
+    ):
+        refused = await commanded(customer, debt, "record-payment", body, status=status)
+        assert refused["code"] == code
+    await commanded(customer, debt, "record-payment", money(100, reference="TWICE"))
+    refused = await commanded(
+        customer, debt, "record-payment", money(100, reference="TWICE"), status=409
+    )
+    assert refused["code"] == "PAYMENT_REFERENCE_USED"
+    assert (await owed(customer))["amount_paid"] == 100
+
+
+async def test_a_credit_note_takes_back_debt_first_and_then_money(actors: Actors) -> None:
+    customer = await overdue(actors)
+    debt = await owed(customer)
+    less = await commanded(
+        customer, debt, "credit-note", {"amount_cents": 900, "reason": "a bad month"}, key="once"
+    )
+    assert (less["amount_remaining"], less["status"]) == (4000, "open")
+    assert await balance(customer) == 0
+    kept = await commanded(
+        customer, debt, "credit-note", {"amount_cents": 500, "reason": "sorry", "to": "balance"}
+    )
+    assert kept["amount_remaining"] == 4000
+    assert await balance(customer) == 500
+    line = {"position": 1, "amount_cents": 3500}
+    rest = await commanded(customer, debt, "credit-note", {"lines": [line], "reason": "all of it"})
+    assert (rest["amount_remaining"], rest["status"]) == (500, "open")
+    for body, code in (
+        ({"amount_cents": 1, "reason": "more"}, "CREDIT_NOTE_TOO_LARGE"),
+        ({"lines": [{"position": 2, "amount_cents": 1}], "reason": "none"}, "INVALID_AMOUNT"),
+        ({"lines": [line], "reason": "twice"}, "INVALID_AMOUNT"),
+        ({"reason": "how much?"}, "VALIDATION_FAILED"),
+    ):
+        answer = await customer.actors.client.post(
+            f"/api/v1/admin/invoices/{debt['invoice_id']}/credit-note",
+            json=body,
+            headers=actors.headers("*", "admin", str(uuid4())),
+        )
+        assert answer.json()["code"] == code, answer.text
+    listed = await customer.ask("GET", f"/billing/invoices/{debt['invoice_id']}/credit-notes")
+    assert [one["amount"] for one in listed["data"]] == [3500, 500, 900]
+    assert listed["data"] == (await customer.ask("GET", "/billing/credit-notes"))["data"]
+
+
+async def test_a_paid_invoice_is_credited_to_the_money_balance(actors: Actors) -> None:
+    customer = await actors.customer_on_clock()
+    await customer.subscribed("pro")
+    paid = await newest(customer)
+    credited = await commanded(
+        customer, paid, "credit-note", {"amount_cents": 700, "reason": "an outage"}
+    )
+    assert (credited["status"], credited["amount_credited"]) == ("paid", 0)
+    assert await balance(customer) == 700
+    refused = await commanded(customer, paid, "void", WHY, status=409)
+    assert refused["code"] == "INVOICE_STATE"
+    await customer.advance(days=31)
+    assert (await newest(customer))["balance_applied"] == 700
+
+
+async def test_an_invoice_of_a_pack_is_refunded_not_corrected(customer: Customer) -> None:
+    bought = await customer.bought()
+    body = {"amount_cents": 1, "reason": "goodwill"}
+    refused = await commanded(customer, bought, "credit-note", body, status=409)
+    assert refused["code"] == "INVOICE_STATE"
+
+
+async def test_the_command_line_gives_the_same_commands(actors: Actors) -> None:
+    customer = await overdue(actors)
+    debt = await owed(customer)
+    words = (
+        "credit",
+        debt["invoice_id"],
+        "--amount-cents",
+        "4900",
+        "--reason",
+        "why",
+        "--key",
+        "k",
+    )
+    for _ in range(2):
+        done = await asyncio.to_thread(billing, actors.stack, "invoice", *words)
+        assert done.returncode == 0, done.stderr + done.stdout
+        assert "paid, 0 minor units of USD to be paid" in done.stdout
+    assert (await newest(customer))["amount_credited"] == 4900

@@ -32,17 +32,39 @@ def refund_outcome(refund: stripe.Refund) -> RefundOutcome:
 
 
 def card_details(method: stripe.PaymentMethod) -> CardDetails:
-    """The details kept of a card."""
+    """The details kept of a card, or of a bank account that is debited."""
+    if method.type == "us_bank_account" and method.us_bank_account is not None:
+        return _account(method, method.us_bank_account, method.us_bank_account.bank_name, "US")
+    if method.type == "sepa_debit" and method.sepa_debit is not None:
+        return _account(method, method.sepa_debit, None, method.sepa_debit.country)
     card = method.card
     return CardDetails(
         stripe_payment_method_id=method.id,
         kind=method.type if method.type == "card" else "other",
+        provider_kind=method.type,
         brand=card.brand if card else None,
         last4=card.last4 if card else None,
         exp_month=card.exp_month if card else None,
         exp_year=card.exp_year if card else None,
         fingerprint=card.fingerprint if card else None,
         country=card.country if card else None,
+    )
+
+
+def _account(
+    method: stripe.PaymentMethod,
+    account: stripe.PaymentMethod.UsBankAccount | stripe.PaymentMethod.SepaDebit,
+    bank: str | None,
+    country: str | None,
+) -> CardDetails:
+    return CardDetails(
+        stripe_payment_method_id=method.id,
+        kind="other",
+        provider_kind=method.type,
+        brand=bank,
+        last4=account.last4,
+        fingerprint=account.fingerprint,
+        country=country,
     )
 
 

@@ -1,4 +1,4 @@
-"""Stripe's test cards: what each `pm_card_…` token is and how it behaves.
+"""Stripe's test cards and test bank accounts: what each token is and how it behaves.
 
 `tok_…` names of the same cards are read too; real card numbers are refused everywhere.
 """
@@ -30,6 +30,10 @@ class TestCard:
     refund: Literal["succeeded", "pending", "failed"] = "succeeded"
     dispute: str | None = None
     """The reason of the dispute that follows a charge; `inquiry` stays a warning."""
+    debit: Literal["us_bank_account", "sepa_debit"] | None = None
+    """A bank account instead of a card: a debit is processing until it is settled."""
+    settles: str = "succeed"
+    """Result of a debit, unless whoever settles it says another."""
     brand: str = "visa"
     funding: str = "credit"
     country: str = "US"
@@ -55,6 +59,13 @@ class TestCard:
 
 def _declines(name: str, last4: str, charge: str, label: str) -> TestCard:
     return TestCard(f"pm_card_{name}", label, last4, charge, attaches=False)
+
+
+def _american(name: str, last4: str, settles: str, label: str) -> TestCard:
+    return TestCard(
+        f"pm_usBankAccount_{name}", label, last4, "processing", debit="us_bank_account",
+        settles=settles,
+    )  # fmt: skip
 
 
 def _disputed(name: str, last4: str, reason: str) -> TestCard:
@@ -130,6 +141,17 @@ _ALL = (
     _disputed("createDisputeInquiry", "1976", "inquiry"),
     TestCard("pm_card_pendingRefund", "Pays; refunds are pending first", "7726", refund="pending"),
     TestCard("pm_card_refundFail", "Pays; refunds fail later", "5126", refund="failed"),
+    _american("success", "6789", "succeed", "US bank account, pays after days"),
+    _american("insufficientFunds", "2227", "insufficient_funds", "US bank account, too little"),
+    _american("accountClosed", "1113", "account_closed", "US bank account, closed"),
+    TestCard(
+        "pm_sepaDebit_success", "SEPA account, pays after days", "3000", "processing",
+        debit="sepa_debit", country="DE",
+    ),
+    TestCard(
+        "pm_sepaDebit_failed", "SEPA account, refuses after days", "3002", "processing",
+        debit="sepa_debit", settles="debit_not_authorized", country="DE",
+    ),
 )  # fmt: skip
 
 CARDS: dict[str, TestCard] = {card.token: card for card in _ALL}

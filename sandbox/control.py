@@ -181,8 +181,8 @@ class SandboxControl:
         order = {"payment_method": payment_method, "return_url": return_url}
         return await self._act(f"/{kind}/{intent}/confirm_as_client", order)
 
-    async def settle(self, intent: str, outcome: str = "succeed") -> Outcome:
-        """End a payment that is processing."""
+    async def settle(self, intent: str, outcome: str | None = None) -> Outcome:
+        """End a payment that is processing; without an outcome as its bank account does."""
         return await self._act(f"/payment_intents/{intent}/settle", {"outcome": outcome})
 
     async def _get(self, path: str) -> Json:

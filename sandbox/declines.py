@@ -105,6 +105,10 @@ DECLINES: dict[str, Decline] = {
         AGAIN,
         "96",
     ),
+    "account_closed": Decline("account_closed", None, "The bank account has been closed."),
+    "debit_not_authorized": Decline(
+        "debit_not_authorized", None, "The customer has told the bank that this is not authorized."
+    ),
     "authentication_required": Decline(
         "authentication_required", "authentication_required", _AUTHENTICATE, None, "1A"
     ),

@@ -135,7 +135,8 @@ class ClientConfirm(Order):
 class Settle(Order):
     """The end of a payment that is processing."""
 
-    outcome: str = "succeed"
+    outcome: str | None = None
+    """succeed, or the name of a decline; null: as its bank account does. Cards pay."""
 
 
 class Reset(Order):

@@ -184,6 +184,7 @@ def _receipt(router: APIRouter, envelope: Envelope) -> None:
         if charge is None:
             return _missing("such receipt")
         paid = amounts.shown(charge["amount"], charge["currency"])
-        text = f"{paid} charged to the card ending in "
-        text += f"{charge['payment_method_details']['card']['last4']} ({charge['status']})."
+        details = charge["payment_method_details"]
+        text = f"{paid} charged to the card or account ending in "
+        text += f"{details[details['type']]['last4']} ({charge['status']})."
         return _page("message.html", title=f"Receipt {charge_id}", text=text)

@@ -62,8 +62,10 @@ def authenticate(call: Call, intent_id: str, *, passed: bool) -> Json:
     return charging.finish_authentication(call, intent, passed=passed)
 
 
-def settle(call: Call, intent_id: str, word: str) -> Json:
-    """End a payment that is processing: `succeed`, or the name of a decline."""
+def settle(call: Call, intent_id: str, word: str | None) -> Json:
+    """End a payment that is processing: `succeed`, or the name of a decline; None: as its bank
+    account does.
+    """
     intent = call.load("payment_intent", intent_id)
     if intent["status"] != "processing":
         raise problems.unexpected_state(
@@ -71,4 +73,6 @@ def settle(call: Call, intent_id: str, word: str) -> Json:
             "payment_intent",
             intent,
         )
-    return charging.finish_processing(call, intent, word)
+    method = call.load("payment_method", intent["payment_method"])
+    ends = word or payment_methods.card_of(call, method).settles
+    return charging.finish_processing(call, intent, ends)

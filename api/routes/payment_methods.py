@@ -81,10 +81,14 @@ class RemoveBody(Body):
 
 
 class MethodAnswer(Answer):
-    """A stored method [K4]: metadata only. `type` is card, bank_transfer or other [K14]."""
+    """A stored method [K4]: metadata only. `type` is card, bank_transfer or other [K14].
+
+    `provider_type` is the provider's own name: card, us_bank_account, sepa_debit.
+    """
 
     id: PaymentMethodId
     type: str = Field(validation_alias="kind")
+    provider_type: str = Field(validation_alias="provider_kind")
     provider: str
     brand: str | None
     last4: str | None

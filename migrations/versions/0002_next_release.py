@@ -198,7 +198,10 @@ def _subscriptions() -> None:
 
 
 def _backup_methods() -> None:
-    """One method of an account may be its backup."""
+    """One method of an account may be its backup; a bank account may be debited."""
+    op.add_column(
+        "payment_methods", sa.Column("provider_kind", Text, nullable=False, server_default="card")
+    )
     op.add_column(
         "payment_methods",
         sa.Column("is_backup", sa.Boolean, nullable=False, server_default="false"),

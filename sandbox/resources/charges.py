@@ -8,7 +8,7 @@ from sandbox.calls import Call, Routes
 from sandbox.cards import TestCard
 from sandbox.declines import Decline
 from sandbox.parameters import CREATED, PAGE, text
-from sandbox.resources import balance_transactions
+from sandbox.resources import balance_transactions, bank_debits
 from sandbox.shapes import Json, new_id
 
 routes = Routes()
@@ -161,6 +161,8 @@ def _outcome(status: str, decline: Decline | None) -> Json | None:
 
 
 def _details(intent: Json, method: Json, card: TestCard, authenticated: bool) -> Json:
+    if card.debit is not None:
+        return {card.debit: bank_debits.charged(card), "type": card.debit}
     shown = method["card"]
     return {
         "card": {

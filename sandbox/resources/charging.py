@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from sandbox import jobs, problems, scripts
 from sandbox.calls import Call
 from sandbox.declines import DECLINES, Decline
-from sandbox.resources import charges, disputes, payment_methods
+from sandbox.resources import bank_debits, charges, disputes, payment_methods
 from sandbox.scripts import Outcome
 from sandbox.shapes import Json
 
@@ -35,6 +35,7 @@ class Terms:
 
 def attempt(call: Call, intent: Json, method: Json, terms: Terms) -> Json:
     """Try to charge; a decline is written down first, then raised as a 402."""
+    bank_debits.check_currency(payment_methods.card_of(call, method), intent["currency"])
     intent["payment_method"] = method["id"]
     outcome = _decide(call, intent, method, terms)
     if outcome.kind == "authenticate":

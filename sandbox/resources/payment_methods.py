@@ -18,6 +18,7 @@ from sandbox.parameters import (
     record,
     text,
 )
+from sandbox.resources import bank_debits
 from sandbox.resources.fields import BILLING_DETAILS, REDISPLAY
 from sandbox.shapes import Json, billing_details, merge_metadata, new_id
 
@@ -42,38 +43,43 @@ USED_UP = (
 def make(call: Call, card: TestCard, data: Json | None = None, customer: str | None = None) -> Json:
     """A new payment method of a test card, attached to nobody yet."""
     data = data or {}
+    kind = card.debit or "card"
     method: Json = {
         "id": new_id("pm"),
         "object": "payment_method",
         "allow_redisplay": data.get("allow_redisplay", "unspecified"),
         "billing_details": billing_details(data.get("billing_details")),
-        "card": {
-            "brand": card.brand,
-            "checks": {
-                "address_line1_check": None,
-                "address_postal_code_check": None,
-                "cvc_check": "pass",
-            },
-            "country": card.country,
-            "display_brand": card.brand,
-            "exp_month": 12,
-            "exp_year": 2034,
-            "fingerprint": card.fingerprint,
-            "funding": card.funding,
-            "generated_from": None,
-            "last4": card.last4,
-            "networks": {"available": [card.brand], "preferred": None},
-            "regulated_status": "unregulated",
-            "three_d_secure_usage": {"supported": True},
-            "wallet": None,
-        },
+        kind: bank_debits.saved(card) if card.debit else _card(card),
         "created": call.now(customer),
         "customer": None,
         "livemode": False,
         "metadata": data.get("metadata", {}),
-        "type": "card",
+        "type": kind,
     }
     return call.store.insert(method, card=card.token, set_up=False, used_up=False)
+
+
+def _card(card: TestCard) -> Json:
+    return {
+        "brand": card.brand,
+        "checks": {
+            "address_line1_check": None,
+            "address_postal_code_check": None,
+            "cvc_check": "pass",
+        },
+        "country": card.country,
+        "display_brand": card.brand,
+        "exp_month": 12,
+        "exp_year": 2034,
+        "fingerprint": card.fingerprint,
+        "funding": card.funding,
+        "generated_from": None,
+        "last4": card.last4,
+        "networks": {"available": [card.brand], "preferred": None},
+        "regulated_status": "unregulated",
+        "three_d_secure_usage": {"supported": True},
+        "wallet": None,
+    }
 
 
 def resolve(call: Call, name: str, customer: str | None = None) -> Json:

@@ -1,5 +1,6 @@
 """The recovery of an unpaid invoice as its case: opened, steered, closed. Pure."""
 
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -130,8 +131,16 @@ def doubt(w: Work[Any], owed: Owed) -> bool:
     return True
 
 
-def open_case(w: Work[Any], owed: Owed) -> DunningCase:
-    """The invoice's one case, under the terms of now."""
+def after_the_bank(w: Work[Any], owed: Owed) -> None:
+    """Open the case of a payment that a bank has refused after it took its time: the slots count
+    from now, for until now nobody was late.
+    """
+    if owed.invoice.status == "open" and case_of(w, owed.invoice_id) is None:
+        open_case(w, owed, day_zero_at=w.facts.at)
+
+
+def open_case(w: Work[Any], owed: Owed, *, day_zero_at: datetime | None = None) -> DunningCase:
+    """The invoice's one case, under the terms of now; its slots count from when it was due."""
     at, invoice = w.facts.at, owed.invoice
     case = w.add(
         DunningCase(
@@ -142,7 +151,7 @@ def open_case(w: Work[Any], owed: Owed) -> DunningCase:
             status="open",
             policy=w.facts.terms.model_dump(mode="json"),
             zone=w.facts.zone,
-            day_zero_at=invoice.due_at or invoice.finalized_at or at,
+            day_zero_at=day_zero_at or invoice.due_at or invoice.finalized_at or at,
             last_slot=0,
             last_slot_ran_at=at,
             last_true_attempt_at=at,

@@ -21,6 +21,7 @@ from billing.money.dunning.rules import PROVIDER_DOWN_TRIES, FinalAction, Policy
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.schemas import Invoice
 from billing.money.invoices.transitions import InvoiceFacts
+from billing.money.payment_methods.rules import takes
 from billing.money.payment_methods.schemas import Method
 from billing.money.payments import card_rules
 from billing.money.payments import transitions as payments
@@ -152,7 +153,8 @@ def _why_not(w: Work[CollectFacts], owed: Owed, card: Method | None, step: Step)
         return "paid_by_transfer"
     if card is None:
         return "no_payment_method"
-    if not chargeable(owed.invoice.currency):
+    currency = owed.invoice.currency
+    if not chargeable(currency) or not takes(card, currency):
         return "currency_not_charged"
     forbidden = card_rules.why_not(card, w.facts.declines.get(card.id, 0))
     if forbidden == "card_barred":
@@ -160,7 +162,7 @@ def _why_not(w: Work[CollectFacts], owed: Owed, card: Method | None, step: Step)
     tried = owed.attempts
     if any(one.key == step.key and one.status == "pending" for one in tried):
         return None
-    if is_too_large(owed.invoice.remaining_minor, owed.invoice.currency):
+    if is_too_large(owed.invoice.remaining_minor, currency):
         return "amount_too_large"
     if step.slot is not None:
         if owed.is_refused_for_good(card.id):
@@ -281,6 +283,8 @@ def follow(
         return book(w, payment)
     if before.status == "processing":
         in_vain = outcome.kind in _LET_GO
+        if in_vain:
+            cases.after_the_bank(w, Owed(w.rows, payment.invoice_id))
     elif outcome.kind == "action":
         # Nobody is there whom the bank could ask.
         in_vain = attempt is not None and not answer.call.on_session

@@ -99,7 +99,7 @@ def _case(rows: Rows, invoice: Invoice) -> dict[str, object]:
         last_slot_ran_at=row.last_slot_ran_at,
         last_true_attempt_at=row.last_true_attempt_at,
         extended_days=row.extended_days,
-        pursued=row.day_zero_at > (invoice.due_at or row.opened_at),
+        pursued=row.day_zero_at > row.opened_at,
     )
     return {"case": case}
 

@@ -18,6 +18,7 @@ from billing.money.invoice_requests import locks
 from billing.money.invoices import store as invoice_store
 from billing.money.invoices.schemas import Invoice
 from billing.money.payment_methods import service as methods
+from billing.money.payment_methods.rules import takes
 from billing.money.payment_methods.schemas import Method
 from billing.money.payments import service as payment_service
 from billing.money.payments import store as payment_store
@@ -58,7 +59,7 @@ async def retry_now(
         await locks.demand_owed(connection, invoice, by_card=True)
         await _refuse_while_paying(connection, invoice)
         named = method_id or await locks.own_card(connection, invoice)
-        method = await _usable(connection, invoice.account_id, named, at)
+        method = await _usable(connection, invoice, named, at)
         attempt = await _ask(connection, invoice, method, order, at)
     return Asked(attempt=attempt, matter=await locks.wake(connection, invoice, at))
 
@@ -129,14 +130,18 @@ async def _refuse_while_paying(connection: AsyncConnection, invoice: Invoice) ->
 
 
 async def _usable(
-    connection: AsyncConnection, account_id: UUID, method_id: UUID | None, at: datetime
+    connection: AsyncConnection, invoice: Invoice, method_id: UUID | None, at: datetime
 ) -> Method:
     if method_id is not None:
         method: Method | None = await methods.get(connection, method_id)
     else:
-        method = await methods.default(connection, account_id)
+        method = await methods.default(connection, invoice.account_id)
     if method is None:
         raise Conflict("PAYMENT_METHOD_REQUIRED", "the account has no saved card")
+    if not takes(method, invoice.currency):
+        raise Conflict(
+            "CURRENCY_NOT_CHARGED", f"this bank account cannot be charged in {invoice.currency}"
+        )
     await demand_usable(connection, method, at)
     return method
 

@@ -7,6 +7,8 @@ from billing.core import ids
 from billing.core.frozen import Frozen
 from billing.money.payment_methods.schemas import Method
 
+DEBIT_CURRENCIES: Final = {"us_bank_account": "USD", "sepa_debit": "EUR"}
+"""Bank debits, each with its one currency: the bank decides on one for days."""
 SETUP_LIFETIME: Final = timedelta(hours=24)
 """A card that was not given by then is not waited for any more."""
 
@@ -16,6 +18,8 @@ class CardDetails(Frozen):
 
     stripe_payment_method_id: str
     kind: str = "card"
+    provider_kind: str = "card"
+    """The provider's own name of the kind, such as us_bank_account."""
     brand: str | None = None
     last4: str | None = None
     exp_month: int | None = None
@@ -31,6 +35,11 @@ class SetupOutcome(Frozen):
     status: Literal["waiting", "action", "processing", "succeeded", "failed", "canceled"]
     client_secret: str | None = None
     card: CardDetails | None = None
+
+
+def takes(method: Method, currency: str) -> bool:
+    """True if the method can be charged in this currency."""
+    return DEBIT_CURRENCIES.get(method.provider_kind, currency) == currency
 
 
 def setup_expires_at(created_at: datetime) -> datetime:

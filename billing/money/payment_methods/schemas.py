@@ -15,6 +15,7 @@ class Method(Row):
 
     account_id: UUID
     kind: str = "card"
+    provider_kind: str = "card"
     provider: str = "stripe"
     stripe_payment_method_id: str
     brand: str | None = None

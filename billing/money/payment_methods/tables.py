@@ -7,6 +7,8 @@ payment_methods = c.table(
     c.row_id(),
     c.account(),
     c.text("kind", server_default="card"),
+    # The provider's own name of the kind: card, us_bank_account, sepa_debit.
+    c.text("provider_kind", server_default="card"),
     c.text("provider", server_default="stripe"),
     c.text("stripe_payment_method_id", unique=True),
     c.text("brand", nullable=True),

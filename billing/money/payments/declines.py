@@ -10,10 +10,12 @@ DeclineClass = Literal["hard", "soft", "action", "config"]
 
 _HARD: Final = frozenset(
     {
-        "card_not_supported", "currency_not_supported", "do_not_try_again", "expired_card",
+        "account_closed", "bank_account_restricted", "bank_ownership_changed",
+        "card_not_supported", "currency_not_supported", "debit_not_authorized",
+        "do_not_try_again", "expired_card",
         "fraudulent", "highest_risk_level", "incorrect_number", "invalid_account",
         "invalid_expiry_month", "invalid_expiry_year", "invalid_number", "lost_card",
-        "merchant_blacklist", "new_account_information_available", "no_action_taken",
+        "merchant_blacklist", "new_account_information_available", "no_account", "no_action_taken",
         "not_permitted", "payment_method_customer_decline", "pickup_card", "pin_try_exceeded",
         "previously_declined_do_not_retry", "restricted_card", "revocation_of_all_authorizations",
         "revocation_of_authorization", "security_violation", "service_not_allowed", "stolen_card",

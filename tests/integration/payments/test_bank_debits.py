@@ -1,0 +1,130 @@
+"""Bank accounts that are debited: the bank decides after days, and nobody is late until then."""
+
+from typing import Final
+
+from tests.integration.actors import Actors, Customer, Json, instant, wait_for
+from tests.integration.dunning.dunning_setup import RENEWAL, START, attempts, case, owed, tried
+
+METHODS: Final = "/billing/payment-methods"
+
+
+async def save_account(customer: Customer, account: str) -> Json:
+    """Save a bank account as the default, as a browser and the API do it together."""
+    saved = await customer.save_card(account, make_default=True)
+    assert (saved["type"], saved["is_default"]) == ("other", True)
+    return saved
+
+
+async def debited(actors: Actors, account: str) -> Customer:
+    """A subscription of a card whose first renewal is debited from an account, undecided."""
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed("pro")
+    await save_account(customer, account)
+    await customer.advance(to=RENEWAL)
+    assert await attempts(customer) == [("attempt-0", "processing")]
+    assert (await customer.subscription())["status"] == "active"
+    return customer
+
+
+async def settle(customer: Customer, outcome: str | None = None) -> None:
+    """The bank has decided on the one debit that is under way."""
+    intents = {
+        one["stripe_payment_intent_id"]
+        for one in (await owed(customer))["payments"]
+        if one["status"] == "processing"
+    }
+    (intent,) = intents
+    assert (await customer.actors.sandbox.settle(intent, outcome)).status == 200
+
+
+async def test_a_renewal_is_paid_days_later_and_stays_active_meanwhile(actors: Actors) -> None:
+    customer = await debited(actors, "pm_usBankAccount_success")
+    shown = (await customer.ask("GET", METHODS))["data"][0]
+    assert (shown["provider_type"], shown["brand"], shown["last4"], shown["exp_year"]) == (
+        "us_bank_account", "TEST BANK", "6789", None,
+    )  # fmt: skip
+    invoice = (await owed(customer))["invoice_id"]
+    await customer.refused(
+        "PAYMENT_PENDING", "POST", f"/billing/invoices/{invoice}/pay", {}, key="k"
+    )
+    # Another card does not pay it a second time while the bank decides.
+    await customer.save_card("pm_card_mastercard", make_default=True)
+    await customer.advance(days=5)
+    assert (await customer.subscription())["status"] == "active"
+    assert await tried(customer) == 1, "the first payment, and nothing since"
+
+    await settle(customer)
+    await wait_for(
+        lambda: customer.ask("GET", f"/billing/invoices/{invoice}"), "the invoice is paid",
+        lambda seen: seen["status"] == "paid",
+    )  # fmt: skip
+    assert (await customer.subscription())["status"] == "active"
+    assert "evt.billing.dunning.opened" not in await customer.published()
+    assert len(await customer.effects()) == 2
+
+
+async def test_a_debit_that_fails_opens_dunning_on_the_day_it_failed(actors: Actors) -> None:
+    customer = await debited(actors, "pm_usBankAccount_insufficientFunds")
+    await customer.advance(days=4)
+    await settle(customer)
+    await customer.until_subscription("past_due")
+    opened = await case(customer)
+    assert instant(opened["opened_at"]) == instant("2027-02-05T10:00:00Z")
+    assert instant(opened["next_at"]) == instant("2027-02-08T10:00:00Z"), "three days from then"
+    await customer.advance(to="2027-02-08T10:00:00Z")
+    assert (await attempts(customer))[-1] == ("attempt-1", "processing")
+    await customer.advance(days=6)
+    assert len(await attempts(customer)) == 2, "no slot runs while the bank decides"
+    await settle(customer, "succeed")
+    await customer.until_subscription("active")
+    assert (await case(customer))["status"] == "recovered"
+
+
+async def test_a_closed_account_is_not_tried_again_and_the_backup_card_pays(
+    actors: Actors,
+) -> None:
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed("pro")
+    (card,) = (await customer.ask("GET", METHODS))["data"]
+    await save_account(customer, "pm_usBankAccount_accountClosed")
+    await customer.ask("POST", f"{METHODS}/{card['id']}/backup", status=200)
+    await customer.advance(to=RENEWAL)
+    await customer.advance(days=3)
+    await settle(customer)
+    await wait_for(
+        lambda: attempts(customer), "the backup card is charged",
+        lambda tries: tries == [
+            ("attempt-0", "declined"), (f"backup-{card['id']}", "succeeded"),
+        ],
+    )  # fmt: skip
+    await customer.until_subscription("active")
+
+
+async def test_an_account_is_debited_in_its_own_money_only(actors: Actors) -> None:
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed("pro")
+    account = await save_account(customer, "pm_sepaDebit_success")
+    assert account["provider_type"] == "sepa_debit"
+    await customer.advance(to=RENEWAL)
+    assert await attempts(customer) == [("attempt-0", "skipped")]
+    invoice = (await owed(customer))["invoice_id"]
+    await customer.refused(
+        "CURRENCY_NOT_CHARGED", "POST", f"/billing/invoices/{invoice}/pay", {}, key="k"
+    )
+    body = {"payment_method": "card"}
+    asked = await customer.ask("POST", f"/billing/invoices/{invoice}/pay", body, key="l")
+    await customer.pay(asked)
+    await customer.until_subscription("active")
+
+
+async def test_a_pack_is_granted_when_the_bank_has_paid(customer: Customer) -> None:
+    await save_account(customer, "pm_usBankAccount_success")
+    begun = await customer.buy("small", "saved_card")
+    assert (begun["status"], begun["next_action"]) == ("pending", {"type": "wait"})
+    assert await customer.credits() == 0
+    rows = await customer.rows(
+        "SELECT stripe_payment_intent_id AS id FROM payments WHERE account_id = %(me)s"
+    )
+    await customer.actors.sandbox.settle(rows[0]["id"])
+    await customer.until_purchase(begun["purchase_id"], "completed")
+    assert await customer.credits() == 100

@@ -1,0 +1,47 @@
+"""Bank accounts that are debited: processing until they are settled, in one currency each."""
+
+from typing import Any
+
+import pytest
+
+from sandbox.control import SandboxControl
+from tests.integration.sandbox.support import refused
+
+
+@pytest.mark.parametrize(
+    ("account", "currency", "status", "code"),
+    [
+        ("pm_usBankAccount_success", "usd", "succeeded", None),
+        ("pm_usBankAccount_insufficientFunds", "usd", "requires_payment_method", "card_declined"),
+        ("pm_usBankAccount_accountClosed", "usd", "requires_payment_method", "account_closed"),
+        ("pm_sepaDebit_success", "eur", "succeeded", None),
+        ("pm_sepaDebit_failed", "eur", "requires_payment_method", "debit_not_authorized"),
+    ],
+)
+async def test_a_debit_ends_as_its_account_does(
+    v1: Any, control: SandboxControl, customer: str, account: str, currency: str,
+    status: str, code: str | None,
+) -> None:  # fmt: skip
+    terms = {"amount": 900, "customer": customer, "payment_method": account, "confirm": True}
+    made = await v1.payment_intents.create_async({**terms, "currency": currency})
+    assert made.status == "processing"
+    await control.settle(made.id)
+    ended = await v1.payment_intents.retrieve_async(made.id, {"expand": ["latest_charge"]})
+    failure = ended.last_payment_error
+    assert (ended.status, failure.code if failure else None) == (status, code)
+    assert ended.latest_charge.payment_method_details.type in ("us_bank_account", "sepa_debit")
+    other = "eur" if currency == "usd" else "usd"
+    error = await refused(v1.payment_intents.create_async({**terms, "currency": other}))
+    assert error.param == "payment_method"
+
+
+async def test_an_account_is_saved_like_a_card(
+    v1: Any, control: SandboxControl, customer: str
+) -> None:
+    made = await v1.setup_intents.create_async({"customer": customer})
+    done = await control.confirm_as_client(made.id, "pm_usBankAccount_success")
+    assert done.body["status"] == "succeeded"
+    found = await v1.customers.payment_methods.list_async(customer)
+    assert [(one.type, one.us_bank_account.last4) for one in found.data] == [
+        ("us_bank_account", "6789")
+    ]

@@ -21,6 +21,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from billing.core import countries
 from billing.core.money import show_decimal
 from billing.core.periods import BEYOND_CALENDAR, within_calendar
 
@@ -95,6 +96,12 @@ def _page(value: str) -> str:
     return value
 
 
+def _country(code: str) -> str:
+    if code not in countries.CODES:
+        _refuse("must be a country of ISO 3166-1 in two capital letters, such as DE")
+    return code
+
+
 def _zone(value: str) -> str:
     return value if value in _ZONES else _refuse("must be an IANA zone such as Europe/Berlin")
 
@@ -165,6 +172,10 @@ KeyPath = Annotated[str, Path(pattern=r"^[a-z][a-z0-9_-]{0,63}$")]
 """A key of the catalog, in a path."""
 Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
 """ISO 4217, upper case."""
+
+CountryCode = Annotated[
+    str, AfterValidator(_country), Field(description="ISO 3166-1, two letters", examples=["DE"])
+]
 
 Zone = Annotated[str, AfterValidator(_zone)]
 """An IANA time zone."""

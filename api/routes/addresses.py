@@ -15,8 +15,8 @@ from api.pagination import Page, Paging, paginate
 from api.problems import KEYED, responses
 from api.public_ids import AddressId, row_id
 from api.routes.base import new_router
-from api.schemas import Answer, Body, Text, optional_body
-from billing.core import clock, countries, ids
+from api.schemas import Answer, Body, CountryCode, Text, optional_body
+from billing.core import clock, ids
 from billing.money.addresses import service, store
 from billing.money.addresses.tables import billing_addresses
 
@@ -35,16 +35,7 @@ def _one_line(text: str) -> str:
     return text
 
 
-def _country(code: str) -> str:
-    if code not in countries.CODES:
-        raise ValueError("must be a country of ISO 3166-1 in two capital letters, such as DE")
-    return code
-
-
 Line = Annotated[Text, AfterValidator(_one_line), NoCardNumber]
-Country = Annotated[
-    str, AfterValidator(_country), Field(description="ISO 3166-1, two letters", examples=["DE"])
-]
 
 
 class AddressBody(Body):
@@ -56,7 +47,7 @@ class AddressBody(Body):
     city: Line
     state: Line | None = Field(None, description="State, province or region")
     postal_code: Line | None = None
-    country: Country
+    country: CountryCode
     is_default: Annotated[bool, Field(strict=True)] = False
 
 
@@ -69,7 +60,7 @@ class AddressChangeBody(Body):
     city: Line | None = None
     state: Line | None = None
     postal_code: Line | None = None
-    country: Country | None = None
+    country: CountryCode | None = None
     is_default: Literal[True] | None = Field(
         None, description="Makes it the default; to end that, make another one the default"
     )

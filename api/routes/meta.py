@@ -28,6 +28,7 @@ class Features(Answer):
     """Feature switches, under the names that the console uses."""
 
     billingEnabled: bool  # noqa: N815
+    billingPaymentMethods: bool  # noqa: N815
     stripePublishableKey: str | None  # noqa: N815
 
 
@@ -49,5 +50,6 @@ async def features(request: Request) -> Features:
     settings = request.app.state.services.settings
     return Features(
         billingEnabled=settings.billing_enabled,
+        billingPaymentMethods=settings.billing_enabled,
         stripePublishableKey=settings.stripe_publishable_key if settings.billing_enabled else None,
     )

@@ -22,6 +22,7 @@ from api.routes import (
     meta,
     overdue,
     overview,
+    payment_kinds,
     payment_methods,
     payments,
     proofs,
@@ -66,9 +67,10 @@ OPEN: Final[tuple[APIRouter, ...]] = (health.router, meta.router)
 _STAY: Final = (f"{PREFIX}/admin/", f"{PREFIX}/webhooks/")
 
 # The OpenAPI document has this order.
+# `available` comes before the ids that would take it for one.
 _BILLING: Final = (
     usage, quotas, purchases, trials, subscriptions, subscription_changes,
-    subscription_previews, payment_methods,
+    subscription_previews, payment_kinds, payment_methods,
     addresses, billing_details, taxes, invoices, invoice_documents, credit_notes, overdue, payments,
     balance, webhooks, catalog, holds, credits, top_ups, timeline, usage_reads, usage_sums, budgets,
     forecasts, reports, recommendations, billing_records, overview, proofs,

@@ -155,6 +155,20 @@ def upgrade() -> None:
     op.create_index(
         "ix_payment_attempts_account", "payment_attempts", ["account_id", "started_at", "id"]
     )
+    _fill_the_catalog()
+
+
+def _fill_the_catalog() -> None:
+    """Write the terms that the release before took for granted.
+
+    A database without a catalog gets its file's.
+    """
+    op.execute(
+        "INSERT INTO payment_method_configs (key, kind, provider, position, is_active)"
+        " SELECT key, kind, provider, position, true FROM (VALUES ('card', 'card', 'stripe', 0),"
+        " ('bank_transfer', 'bank_transfer', 'manual', 1)) AS known (key, kind, provider, position)"
+        " WHERE EXISTS (SELECT FROM plans)"
+    )
     # The plan of accounts without a subscription, where it is sold.
     op.execute(
         "INSERT INTO default_plan (is_only, plan_key)"

@@ -11,10 +11,10 @@ from api.dependencies import AdminCall, Call
 from api.pagination import Page
 from api.problems import responses
 from api.public_ids import encoded
-from api.routes.addresses import Country, Line
+from api.routes.addresses import Line
 from api.routes.base import new_router
 from api.routes.catalog import as_page
-from api.schemas import Answer, Body, KeyPath
+from api.schemas import Answer, Body, CountryCode, KeyPath
 from billing.core import clock, ids
 from billing.core.errors import Invalid, Unavailable
 from billing.money.documents import rules
@@ -35,7 +35,7 @@ class IssuerAddress(Body):
     city: Line
     state: Line | None = None
     postal_code: Line | None = None
-    country: Country
+    country: CountryCode
 
 
 class IssuerBody(Body):

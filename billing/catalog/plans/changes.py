@@ -7,6 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from billing.catalog.payment_kinds import changes as kind_changes
+from billing.catalog.payment_kinds.changes import PaymentKindChange
+from billing.catalog.payment_kinds.schemas import PaymentKind
 from billing.catalog.plans import rules
 from billing.catalog.plans.schemas import CreditCost, Pack, Plan, Price
 from billing.catalog.plans.spec import CatalogSpec, CostSpec, PackSpec, PlanSpec, PriceSpec
@@ -48,6 +51,7 @@ class Current:
     sold: Mapping[PriceKey, Sold]
     metering: Metering
     taxes: CurrentTaxes
+    payment_kinds: Mapping[str, PaymentKind]
     default_plan: str | None = None
 
 
@@ -188,7 +192,7 @@ class DefaultPlanChange:
 
 
 CatalogChange = PlanChange | PriceChange | PackChange | CostChange | DefaultPlanChange
-Change = CatalogChange | MeteringChange | TaxChange
+Change = CatalogChange | MeteringChange | TaxChange | PaymentKindChange
 
 
 def compare(wanted: CatalogSpec, current: Current) -> list[Change]:
@@ -202,6 +206,7 @@ def compare(wanted: CatalogSpec, current: Current) -> list[Change]:
         changes += compare_cost(operation, cost, current)
     changes += product_changes.compare(wanted.meters, wanted.products, current.metering)
     changes += tax_changes.compare(wanted.taxes, current.taxes)
+    changes += kind_changes.compare(wanted.payment_methods, current.payment_kinds)
     changes += compare_default(wanted.default_key, current)
     return changes + _retired(wanted, current)
 

@@ -17,6 +17,7 @@ from pydantic import (
     model_validator,
 )
 
+from billing.catalog.payment_kinds.spec import PaymentKindSpec
 from billing.catalog.plans import rules
 from billing.catalog.plans.schemas import AddOn, Currency, DunningPolicy, Limit, Rollover
 from billing.catalog.products.schemas import Name
@@ -177,6 +178,7 @@ class CatalogSpec(_Spec):
     meters: dict[Name, MeterSpec] = {}
     products: dict[ProductKey, ProductSpec] = {}
     taxes: TaxesSpec = TaxesSpec()
+    payment_methods: dict[Name, PaymentKindSpec] = {}
 
     @model_validator(mode="after")
     def _default_plan_is_listed(self) -> Self:

@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy import exists, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from billing.catalog.payment_kinds import store as kind_store
 from billing.catalog.plans import rules
 from billing.catalog.plans.changes import (
     Current,
@@ -242,6 +243,7 @@ async def current(
         sold=sold,
         metering=await product_store.metering(connection),
         taxes=await tax_store.current(connection),
+        payment_kinds=await kind_store.current(connection),
         default_plan=await default_key(connection),
     )
 

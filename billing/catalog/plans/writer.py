@@ -6,6 +6,8 @@ from sqlalchemy import and_, func, insert, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from billing.catalog.payment_kinds import store as kind_store
+from billing.catalog.payment_kinds.changes import PaymentKindChange
 from billing.catalog.plans.changes import (
     Change,
     CostChange,
@@ -50,6 +52,8 @@ async def write(connection: AsyncConnection, change: Change, at: datetime) -> No
             await _write_default(connection, change.new)
         case JurisdictionChange() | InclusionChange():
             await tax_store.write(connection, change)
+        case PaymentKindChange():
+            await kind_store.write(connection, change)
         case _:
             await product_store.write(connection, change, at)
 

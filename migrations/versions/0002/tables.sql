@@ -27,6 +27,19 @@ CREATE TABLE issuer_logos (
     CONSTRAINT pk_issuer_logos PRIMARY KEY (sha256)
 );
 
+CREATE TABLE payment_method_configs (
+    key TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    provider TEXT NOT NULL,
+    countries TEXT[] DEFAULT '{}' NOT NULL,
+    currencies TEXT[] DEFAULT '{}' NOT NULL,
+    position INTEGER DEFAULT '0' NOT NULL,
+    is_active BOOLEAN NOT NULL,
+    CONSTRAINT pk_payment_method_configs PRIMARY KEY (key),
+    CONSTRAINT ck_payment_method_configs_kind_known CHECK (kind IN ('card', 'bank_transfer', 'other')),
+    CONSTRAINT ck_payment_method_configs_provider_known CHECK (provider IN ('stripe', 'manual', 'paypal'))
+);
+
 CREATE TABLE quota_slices (
     account_id UUID NOT NULL,
     quota_id UUID NOT NULL,

@@ -1,0 +1,57 @@
+"""The ways to pay that are offered, by country and currency [K1]."""
+
+from typing import Annotated
+
+from fastapi import Query
+from pydantic import Field
+
+from api.dependencies import MemberCall
+from api.problems import responses
+from api.routes.base import new_router
+from api.schemas import Answer, CountryCode, Currency
+from billing.catalog.payment_kinds import store as payment_kinds
+from billing.core.currencies import chargeable
+from billing.money.addresses import store as addresses
+from billing.money.invoices import balances
+
+router = new_router("payment methods")
+
+
+class OfferedAnswer(Answer):
+    """A way to pay: `provider_type` is the provider's name of it, and `type` its kind [K14]."""
+
+    type: str = Field(validation_alias="kind")
+    provider_type: str = Field(validation_alias="key")
+    provider: str
+
+
+class AvailableAnswer(Answer):
+    """The ways to pay that are offered, best first."""
+
+    country: str | None
+    currency: str
+    data: list[OfferedAnswer]
+
+
+@router.get("/billing/payment-methods/available", responses=responses("MERCHANT_NOT_FOUND"))
+async def list_available_methods(
+    call: MemberCall,
+    country: Annotated[CountryCode | None, Query(description="ISO 3166-1, two letters")] = None,
+    currency: Annotated[Currency | None, Query(description="ISO 4217")] = None,
+) -> AvailableAnswer:
+    """The ways to pay that are offered [K1], by the account's default address and its currency
+    unless the query names others.
+    """
+    async with call.transaction() as connection:
+        if country is None:
+            address = await addresses.default(connection, call.account.id)
+            country = address.country if address is not None else None
+        if currency is None:
+            currency = (await balances.read(connection, call.account.id))[1]
+        offered = await payment_kinds.current(connection)
+    shown = [
+        OfferedAnswer.of(one)
+        for one in offered.values()
+        if one.is_offered(country, currency) and (one.provider != "stripe" or chargeable(currency))
+    ]
+    return AvailableAnswer(country=country, currency=currency, data=shown)

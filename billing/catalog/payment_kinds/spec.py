@@ -1,0 +1,33 @@
+"""The section `payment_methods` of the catalog, as people write it."""
+
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict
+
+from billing.catalog.payment_kinds.schemas import Kind, Provider
+from billing.core.countries import CODES
+from billing.core.currencies import is_known
+
+
+def _country(code: str) -> str:
+    if code not in CODES:
+        raise ValueError(f"{code} is no country of ISO 3166-1")
+    return code
+
+
+def _currency(code: str) -> str:
+    if not is_known(code):
+        raise ValueError(f"{code} is no currency")
+    return code
+
+
+class PaymentKindSpec(BaseModel):
+    """A kind of payment method, who provides it, and where; empty means everywhere."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Kind
+    provider: Provider = "stripe"
+    countries: tuple[Annotated[str, AfterValidator(_country)], ...] = ()
+    currencies: tuple[Annotated[str, AfterValidator(_currency)], ...] = ()
+    is_active: bool = True

@@ -1,0 +1,82 @@
+"""The ways to pay that are offered: by country, by currency, and by what the catalog says."""
+
+from typing import Any
+
+import pytest
+
+from billing.catalog.payment_kinds import changes, store
+from billing.catalog.payment_kinds.schemas import PaymentKind
+from billing.catalog.payment_kinds.spec import PaymentKindSpec
+from billing.catalog.plans import loader
+from tests.integration.api_app import Api
+
+PATH = "/api/v1/billing/payment-methods/available"
+
+
+async def offered(api: Api, headers: dict[str, str], query: str = "") -> tuple[Any, list[str]]:
+    answer = await api.client.get(f"{PATH}{query}", headers=headers)
+    assert answer.status_code == 200, answer.text
+    body = answer.json()
+    return body["country"], [one["provider_type"] for one in body["data"]]
+
+
+async def test_the_offer_follows_the_country_and_the_currency(api: Api) -> None:
+    headers = api.token((await api.new_account())["id"], ["billing"])
+    everywhere = ["card", "us_bank_account", "bank_transfer"]
+    assert await offered(api, headers) == (None, everywhere)
+    assert await offered(api, headers, "?country=US&currency=USD") == ("US", everywhere)
+    assert await offered(api, headers, "?country=US&currency=EUR") == (
+        "US", ["card", "bank_transfer"],
+    )  # fmt: skip
+    assert await offered(api, headers, "?country=NO&currency=EUR") == (
+        "NO", ["card", "sepa_debit", "bank_transfer"],
+    )  # fmt: skip
+    assert (await offered(api, headers, "?currency=CLF"))[1] == ["bank_transfer"], "no card is"
+
+    address = {"line1": "Calle Mayor 1", "city": "Madrid", "country": "ES"}
+    made = await api.client.post("/api/v1/billing/addresses", json=address, headers=headers)
+    assert made.status_code == 201
+    assert (await offered(api, headers, "?currency=EUR"))[0] == "ES"
+    assert "us_bank_account" not in (await offered(api, headers))[1]
+
+
+@pytest.mark.parametrize("query", ["?country=XX", "?country=de", "?currency=eur", "?kind=card"])
+async def test_an_odd_question_is_refused(api: Api, query: str) -> None:
+    headers = api.token((await api.new_account())["id"], ["member"])
+    answer = await api.client.get(f"{PATH}{query}", headers=headers)
+    assert answer.status_code == 422
+
+
+def test_a_kind_is_compared_by_all_that_it_says() -> None:
+    wanted = {"card": PaymentKindSpec(kind="card"), "paypal": PaymentKindSpec(kind="other")}
+    current = {
+        "card": PaymentKind(key="card", kind="card"),
+        "gone": PaymentKind(key="gone", kind="other"),
+    }
+    found = changes.compare(wanted, current)
+    assert [one.words for one in found] == [
+        "payment method paypal: offered in every country for all",
+        "payment method gone: no longer offered",
+    ]
+    assert changes.compare(wanted, {one.key: one.new for one in found if one.new} | current) == [
+        changes.PaymentKindChange("gone", None)
+    ]
+
+
+def test_the_catalog_of_the_project_names_kinds_that_exist() -> None:
+    kinds = loader.read().payment_methods
+    assert list(kinds) == ["card", "us_bank_account", "sepa_debit", "bank_transfer"]
+    with pytest.raises(loader.CatalogError, match="no country"):
+        loader.parse("payment_methods: {card: {kind: card, countries: [EU]}}")
+
+
+async def test_what_is_inactive_or_taken_away_is_not_offered(api: Api) -> None:
+    kind = PaymentKind(key="paypal", kind="other", provider="paypal", is_active=False)
+    async with api.database.operator() as connection:
+        await store.write(connection, changes.PaymentKindChange("paypal", kind))
+        assert (await store.current(connection))["paypal"] == kind
+    headers = api.token((await api.new_account())["id"], ["member"])
+    assert "paypal" not in (await offered(api, headers))[1]
+    async with api.database.operator() as connection:
+        await store.write(connection, changes.PaymentKindChange("paypal", None))
+        assert "paypal" not in await store.current(connection)

@@ -27,11 +27,11 @@ from billing.money.account_agenda import rules, store
 from billing.money.account_agenda.rules import AccountState
 from billing.money.card_usage import overdue
 from billing.money.invoices import usage_lines
-from billing.money.payment_methods import card_setup
+from billing.money.payment_methods import card_setup, portal
 from billing.money.payment_methods import service as methods
 from billing.money.payment_methods.card_setup import Cause
 from billing.money.payment_methods.rules import CardDetails, SetupOutcome
-from billing.money.payment_methods.schemas import Method, Setup
+from billing.money.payment_methods.schemas import Method, PortalSession, Setup
 from billing.money.purchases import automatic
 from billing.money.subscriptions.service import bill_late
 from billing.money.top_ups.store import ask_if_low
@@ -212,6 +212,22 @@ class AccountActivities(MatterActivities[AccountState]):
 
         return await self.once(request, note)
 
+    @activity.defn(name="account.portal")
+    async def portal(self, request: StepRequest) -> AccountState:
+        step = await self.still_due(request)
+        if step is None:
+            return await self.look(request.ref)
+        portal_id = ids.decode(ids.PORTAL_SESSION, step.portal or "")
+        async with self.database.tenant(request.ref.account_id) as connection:
+            wanted = await portal.get(connection, portal_id)
+        url = await self._open_portal(wanted)
+
+        async def note(connection: AsyncConnection, _: Step, at: datetime) -> str:
+            await portal.record(connection, portal_id, url, at)
+            return "opened" if url is not None else "refused"
+
+        return await self.once(request, note)
+
     @activity.defn(name="account.check")
     async def check(self, request: StepRequest) -> AccountState:
         asked_at = real_now()
@@ -269,6 +285,19 @@ class AccountActivities(MatterActivities[AccountState]):
             )
         except ProviderFailure as refusal:
             _logger.warning("setup intent refused: %s", refusal.detail)
+            return None
+
+    async def _open_portal(self, wanted: PortalSession) -> str | None:
+        """The address of the portal; None when the provider refuses."""
+        key, tries = keys.portal_session(wanted.id), activity.info().attempt
+        try:
+            return await self.provider.open_portal(
+                await self.charger.customer(wanted.account_id),
+                key if tries <= SAME_KEY_TRIES else f"{key}/again-{tries}",
+                wanted.return_url,
+            )
+        except ProviderFailure as refusal:
+            _logger.warning("portal refused: %s", refusal.detail)
             return None
 
     async def _ask(self, setup: Setup) -> SetupOutcome | None:

@@ -122,6 +122,10 @@ class PaymentProvider(Protocol):
         """The setup's current outcome, with the card once it succeeded."""
         ...
 
+    async def open_portal(self, customer_id: str, key: str, return_url: str) -> str:
+        """Open the provider's own pages for one customer; answers their address."""
+        ...
+
     async def retrieve_method(self, payment_method: str) -> CardDetails | None:
         """A card's current details; None once it is detached."""
         ...

@@ -244,6 +244,13 @@ class StripeGateway:
                 )
             )
 
+    async def open_portal(self, customer_id: str, key: str, return_url: str) -> str:
+        async with _told():
+            session = await self._client.v1.billing_portal.sessions.create_async(
+                {"customer": customer_id, "return_url": return_url}, {"idempotency_key": key}
+            )
+        return session.url
+
     async def retrieve_method(self, payment_method: str) -> CardDetails | None:
         async with _told():
             method = await self._client.v1.payment_methods.retrieve_async(payment_method)

@@ -64,6 +64,7 @@ PARAMS: dict[tuple[str, str], str] = {
     ("POST", "/v1/checkout/sessions/{session}"): "checkout.session_update",
     ("POST", "/v1/checkout/sessions/{session}/expire"): "checkout.session_expire",
     ("GET", "/v1/checkout/sessions/{session}/line_items"): "checkout.session_list_line_items",
+    ("POST", "/v1/billing_portal/sessions"): "billing_portal.session_create",
     ("GET", "/v1/charges"): "charge_list",
     ("GET", "/v1/charges/{charge}"): "charge_retrieve",
     ("POST", "/v1/refunds"): "refund_create",

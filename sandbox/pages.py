@@ -17,6 +17,7 @@ from sandbox.cards import CARDS
 from sandbox.control_plane import act, confirm_as_client
 from sandbox.envelope import Answer, Envelope
 from sandbox.orders import ClientConfirm
+from sandbox.resources import portal_sessions
 from sandbox.settings import API_VERSION
 from sandbox.shapes import Json
 
@@ -46,6 +47,7 @@ def routes(envelope: Envelope) -> APIRouter:
     _checkout(router, envelope)
     _authentication(router, envelope)
     _elements(router, envelope)
+    _portal(router, envelope)
     _receipt(router, envelope)
     return router
 
@@ -175,6 +177,32 @@ def _back(before: Json, answer: Answer) -> Response:
         f"&redirect_status={'succeeded' if status == 'succeeded' else 'failed'}"
     )
     return RedirectResponse(f"{target}{'&' if '?' in target else '?'}{more}", 303)
+
+
+def _portal(router: APIRouter, envelope: Envelope) -> None:
+    store = envelope.store
+
+    def shown(session_id: str, problem: str | None = None) -> Response:
+        session = store.get(portal_sessions.KIND, session_id)
+        if session is None:
+            return _missing("such portal")
+        held = [
+            one for one in store.select("payment_method") if one["customer"] == session["customer"]
+        ]
+        return _page("portal.html", session=session, methods=held, problem=problem)
+
+    @router.get("/portal/{session_id}")
+    async def page(session_id: str) -> Response:
+        return shown(session_id)
+
+    @router.post("/portal/{session_id}")
+    async def remove(session_id: str, request: Request) -> Response:
+        given = form.decode((await request.body()).decode("utf-8", "replace"))
+        name = str(given.get("method", ""))
+        answer = act(
+            envelope, "remove", session_id, lambda call: people.remove(call, session_id, name)
+        )
+        return shown(session_id, None if answer.status == 200 else answer.body["error"]["message"])
 
 
 def _receipt(router: APIRouter, envelope: Envelope) -> None:

@@ -6,7 +6,13 @@ The hosted pages and the control plane both act through this file.
 from sandbox import problems, scripts
 from sandbox.calls import Call
 from sandbox.cards import CARDS
-from sandbox.resources import charging, checkout_sessions, payment_methods, setup_intents
+from sandbox.resources import (
+    charging,
+    checkout_sessions,
+    payment_methods,
+    portal_sessions,
+    setup_intents,
+)
 from sandbox.resources.charging import Terms
 from sandbox.shapes import Json
 
@@ -60,6 +66,15 @@ def authenticate(call: Call, intent_id: str, *, passed: bool) -> Json:
     if intent["object"] == "setup_intent":
         return setup_intents.finish_authentication(call, intent, passed=passed)
     return charging.finish_authentication(call, intent, passed=passed)
+
+
+def remove(call: Call, session_id: str, name: str) -> Json:
+    """Take a card away on the portal's page."""
+    session = call.load(portal_sessions.KIND, session_id)
+    method = call.load("payment_method", name)
+    if method["customer"] != session["customer"]:
+        raise problems.invalid("This card belongs to another customer.", "payment_method")
+    return payment_methods.detach_from(call, method)
 
 
 def settle(call: Call, intent_id: str, word: str | None) -> Json:

@@ -2,7 +2,6 @@
 
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
 
 from fastapi import Response
 from pydantic import Field
@@ -15,6 +14,7 @@ from api.pay_actions import with_page
 from api.payer_secrets import for_caller
 from api.problems import KEYED, responses
 from api.public_ids import InvoiceId, PaymentMethodName, PurchaseId, payment_method_row, row_id
+from api.return_pages import check_return
 from api.routes.base import new_router
 from api.schemas import (
     Answer,
@@ -29,7 +29,7 @@ from api.schemas import (
 )
 from api.workflow_calls import need_temporal, wait_until_done
 from billing.core import clock, ids
-from billing.core.errors import Invalid, PaymentRequired, ProviderFailure
+from billing.core.errors import PaymentRequired, ProviderFailure
 from billing.core.failpoints import failpoint
 from billing.matters.kinds import PURCHASE
 from billing.matters.schemas import Matter
@@ -125,7 +125,7 @@ async def create_purchase(body: PurchaseBody, call: BillingCall, once: OptionalK
     await failpoint("api.request_parsed")
     if body.payment_method == "saved_card":
         once.require()
-    _check_return(call, body.return_url)
+    check_return(call, body.return_url)
     async with once.claim(call) as claim:
         await need_temporal(call)
         await failpoint("api.claimed")
@@ -206,13 +206,6 @@ async def _is_undecided(connection: AsyncConnection, purchase: Purchase) -> bool
         return False
     tries = await payment_store.attempts_of(connection, purchase.invoice_id)
     return not tries or any(one.status == "pending" for one in tries)
-
-
-def _check_return(call: AccountCall, return_url: str | None) -> None:
-    """The payer is sent back to hosts of the setting alone. Errors: VALIDATION_FAILED."""
-    hosts = call.settings.return_url_hosts
-    if return_url and hosts and urlsplit(return_url).hostname not in hosts:
-        raise Invalid("VALIDATION_FAILED", "return_url: its host is not one of this service's")
 
 
 async def _begin(call: AccountCall, claim: Claim, body: PurchaseBody) -> Matter:

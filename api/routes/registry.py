@@ -25,6 +25,7 @@ from api.routes import (
     payment_kinds,
     payment_methods,
     payments,
+    portal,
     proofs,
     purchases,
     quotas,
@@ -70,7 +71,7 @@ _STAY: Final = (f"{PREFIX}/admin/", f"{PREFIX}/webhooks/")
 # `available` comes before the ids that would take it for one.
 _BILLING: Final = (
     usage, quotas, purchases, trials, subscriptions, subscription_changes,
-    subscription_previews, payment_kinds, payment_methods,
+    subscription_previews, payment_kinds, payment_methods, portal,
     addresses, billing_details, taxes, invoices, invoice_documents, credit_notes, overdue, payments,
     balance, webhooks, catalog, holds, credits, top_ups, timeline, usage_reads, usage_sums, budgets,
     forecasts, reports, recommendations, billing_records, overview, proofs,

@@ -54,6 +54,11 @@ def setup_intent(setup_id: UUID) -> str:
     return f"{ids.encode(ids.SETUP_INTENT, setup_id)}/intent"
 
 
+def portal_session(portal_id: UUID) -> str:
+    """The session of the provider's portal."""
+    return f"{ids.encode(ids.PORTAL_SESSION, portal_id)}/session"
+
+
 def free_grant(account_id: UUID, plan: str, month: date) -> str:
     """The credits that a plan without a price grants an account in a month, or other span, once."""
     return f"{ids.encode(ids.ACCOUNT, account_id)}/{plan}-{month:%Y-%m-%d}"

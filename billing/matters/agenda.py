@@ -52,6 +52,8 @@ class Step(Lean):
     """A person asked for it, and is there."""
     setup: str | None = None
     """The card that is being saved."""
+    portal: str | None = None
+    """The visit of the provider's portal that is asked for."""
     top_up: str | None = None
     use: str | None = None
     """The use that a card is to pay."""

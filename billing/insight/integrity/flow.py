@@ -98,6 +98,9 @@ QUERIES: Final[dict[str, str]] = {
             UNION ALL
             SELECT account_id, 'account/' || public_id('acc', account_id)
             FROM setup_intents WHERE finished_at IS NULL
+            UNION ALL
+            SELECT account_id, 'account/' || public_id('acc', account_id)
+            FROM portal_sessions WHERE finished_at IS NULL
         ) AS w
         LEFT JOIN matters m ON m.workflow_id = w.workflow_id AND m.closed_at IS NULL
         WHERE m.workflow_id IS NULL

@@ -37,6 +37,14 @@ class RemovalPlan(Frozen):
     removed_at: AwareDatetime
 
 
+class PortalPlan(Frozen):
+    """One visit of the provider's portal that is asked for."""
+
+    portal: str
+    """External id, the stem of its key."""
+    created_at: AwareDatetime
+
+
 class TopUpPlan(Frozen):
     """Credits that are wanted and not being bought yet."""
 
@@ -96,6 +104,7 @@ class AccountState(State):
     unpaid_charge: ChargePlan | None = None
     setups: tuple[SetupPlan, ...] = ()
     removals: tuple[RemovalPlan, ...] = ()
+    portals: tuple[PortalPlan, ...] = ()
     events: tuple[WaitingEvent, ...] = ()
     """Provider events that came in and were not looked into yet."""
 
@@ -113,6 +122,16 @@ def agenda(state: AccountState) -> list[Step]:
             method=removal.method,
         )
         for removal in state.removals
+    ]
+    steps += [
+        Step(
+            name="portal",
+            due=one.created_at,
+            key=f"{one.portal}/open",
+            words="open the portal at Stripe",
+            portal=one.portal,
+        )
+        for one in state.portals
     ]
     steps += _top_up_steps(state) + _unpaid_steps(state)
     if state.next_notice is not None:
@@ -147,6 +166,8 @@ def state_words(state: AccountState) -> str:
         parts.append(f"{len(state.setups)} card(s) being saved")
     if state.removals:
         parts.append(f"{len(state.removals)} card(s) being removed")
+    if state.portals:
+        parts.append(f"{len(state.portals)} visit(s) of the portal asked for")
     if state.top_up is not None:
         parts.append("credits are about to be bought")
     if state.top_up_from is not None:

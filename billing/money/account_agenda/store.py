@@ -17,6 +17,7 @@ from billing.money.account_agenda.rules import (
     AccountState,
     ChargePlan,
     CompletionPlan,
+    PortalPlan,
     RemovalPlan,
     RetryPlan,
     SetupPlan,
@@ -67,7 +68,11 @@ _STATE = Prepared(
            ARRAY(SELECT jsonb_build_object('id', m.id, 'removed_at', m.removed_at)
                  FROM payment_methods m
                  WHERE m.account_id = a.id AND m.status = 'removing'
-                 ORDER BY m.removed_at LIMIT 100) AS removals
+                 ORDER BY m.removed_at LIMIT 100) AS removals,
+           ARRAY(SELECT jsonb_build_object('id', p.id, 'created_at', p.created_at)
+                 FROM portal_sessions p
+                 WHERE p.account_id = a.id AND p.finished_at IS NULL
+                 ORDER BY p.created_at LIMIT 100) AS portals
     FROM accounts a JOIN credit_balances b ON b.account_id = a.id
     LEFT JOIN top_ups t ON t.account_id = a.id AND t.status = 'wanted'
     WHERE a.id = :account_id
@@ -117,6 +122,12 @@ async def state(
                 removed_at=removal["removed_at"],
             )
             for removal in row["removals"]
+        ),
+        portals=tuple(
+            PortalPlan(
+                portal=ids.encode(ids.PORTAL_SESSION, UUID(one["id"])), created_at=one["created_at"]
+            )
+            for one in row["portals"]
         ),
         events=tuple(row["events"]),
     )

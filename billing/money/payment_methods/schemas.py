@@ -48,3 +48,16 @@ class Setup(Row):
     asked_at: AwareDatetime | None = None
     created_at: AwareDatetime
     finished_at: AwareDatetime | None = None
+
+
+class PortalSession(Row):
+    """A visit of the provider's portal [K10]; the address is for the customer's browser."""
+
+    TABLE: ClassVar[str] = "portal_sessions"
+
+    account_id: UUID
+    return_url: str
+    status: str = "pending"
+    url: str | None = None
+    created_at: AwareDatetime
+    finished_at: AwareDatetime | None = None

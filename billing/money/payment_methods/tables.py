@@ -75,3 +75,21 @@ setup_intents = c.table(
     c.index("ix_setup_intents_account", "account_id", "created_at"),
     c.index("ix_setup_intents_unfinished", "account_id", "created_at", where="finished_at IS NULL"),
 )
+
+portal_sessions = c.table(
+    "portal_sessions",
+    c.row_id(),
+    c.account(),
+    # Where the provider's pages lead back to.
+    c.text("return_url"),
+    # pending until the provider has opened it.
+    c.text("status"),
+    # Whoever has it may change the account's cards, for some minutes.
+    c.text("url", nullable=True),
+    c.instant("created_at"),
+    c.instant("finished_at", nullable=True),
+    c.check("status IN ('pending', 'open', 'refused')", name="status_known"),
+    c.index(
+        "ix_portal_sessions_unfinished", "account_id", "created_at", where="finished_at IS NULL"
+    ),
+)

@@ -99,6 +99,21 @@ CREATE TABLE billing_details (
     CONSTRAINT fk_billing_details_account_id FOREIGN KEY(account_id) REFERENCES accounts (id)
 );
 
+CREATE TABLE portal_sessions (
+    id UUID NOT NULL,
+    account_id UUID NOT NULL,
+    return_url TEXT NOT NULL,
+    status TEXT NOT NULL,
+    url TEXT,
+    created_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    finished_at TIMESTAMP WITH TIME ZONE,
+    CONSTRAINT pk_portal_sessions PRIMARY KEY (id),
+    CONSTRAINT ck_portal_sessions_status_known CHECK (status IN ('pending', 'open', 'refused')),
+    CONSTRAINT fk_portal_sessions_account_id FOREIGN KEY(account_id) REFERENCES accounts (id)
+);
+
+CREATE INDEX ix_portal_sessions_unfinished ON portal_sessions (account_id, created_at) WHERE finished_at IS NULL;
+
 CREATE TABLE tax_profiles (
     account_id UUID NOT NULL,
     exempt_because TEXT,

@@ -239,6 +239,7 @@ BODIES: Final[dict[str, Callable[[Named], Any]]] = INVOICE_BODIES | {
     "cancel_subscription": lambda _: {"at": "now"},
     "choose_card": lambda named: {"payment_method_id": named["payment_method_id"]},
     "create_setup_intent": lambda _: {},
+    "open_portal": lambda _: {},
     "create_payment_method": lambda named: {"setup_intent_id": named["setup_intent_id"]},
     "change_payment_method": lambda _: {"label": "the blue one"},
     "choose_default_method": lambda _: {"confirm": "DEFAULT"},

@@ -10,7 +10,7 @@ from hypothesis import strategies as some
 from pydantic import TypeAdapter, ValidationError
 
 from api import exact_json
-from api.routes import purchases
+from api.return_pages import check_return
 from api.schemas import Body, Credits, Currency, Instant, Minor, Url, Zone
 from billing.core.errors import Invalid
 
@@ -113,7 +113,7 @@ def test_the_hosts_to_return_to_are_a_setting(
 ) -> None:
     call: Any = SimpleNamespace(settings=SimpleNamespace(return_url_hosts=hosts))
     if kept:
-        purchases._check_return(call, page)
+        check_return(call, page)
         return
     with pytest.raises(Invalid, match="return_url"):
-        purchases._check_return(call, page)
+        check_return(call, page)

@@ -1,0 +1,13 @@
+"""Pages that a payer is sent back to: of the hosts that the setting lists, alone."""
+
+from urllib.parse import urlsplit
+
+from api.dependencies import Call
+from billing.core.errors import Invalid
+
+
+def check_return(call: Call, return_url: str | None) -> None:
+    """Refuse a page of another host than the setting lists. Errors: VALIDATION_FAILED."""
+    hosts = call.settings.return_url_hosts
+    if return_url and hosts and urlsplit(return_url).hostname not in hosts:
+        raise Invalid("VALIDATION_FAILED", "return_url: its host is not one of this service's")

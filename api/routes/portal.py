@@ -1,0 +1,76 @@
+"""The provider's portal, where a customer keeps cards in order without a page of yours [K10]."""
+
+from typing import Annotated
+
+from fastapi import Response
+
+from api.dependencies import BillingCall
+from api.idempotency import OptionalKey
+from api.problems import KEYED, responses
+from api.public_ids import encoded
+from api.return_pages import check_return
+from api.routes.base import new_router
+from api.schemas import Answer, Body, Url, optional_body
+from api.workflow_calls import need_temporal, wait_until_done
+from billing.core import clock, ids
+from billing.core.errors import ProviderFailure
+from billing.money.payment_methods import portal
+
+router = new_router("payment methods")
+
+
+class PortalBody(Body):
+    """The page that the portal leads back to; without it this service's own address."""
+
+    return_url: Url | None = None
+
+
+class PortalAnswer(Answer):
+    """A visit of the portal: send the customer's browser to `url` within minutes, once."""
+
+    portal_session_id: Annotated[str, encoded(ids.PORTAL_SESSION)]
+    status: str
+    url: str | None
+
+
+@router.post(
+    "/billing/portal-session",
+    response_model=PortalAnswer,
+    status_code=201,
+    responses={
+        202: {
+            "model": PortalAnswer,
+            "description": "Stripe has not answered: the same key asks again",
+        },
+        **responses("MERCHANT_NOT_FOUND", "PLATFORM_ERROR", "TEMPORAL_UNAVAILABLE", *KEYED),
+    },
+)
+async def open_portal(
+    body: Annotated[PortalBody, optional_body(PortalBody)], call: BillingCall, once: OptionalKey
+) -> Response:
+    """Open Stripe's own pages for the account: its cards and what it paid.
+
+    A card that is removed or renewed there follows here, by Stripe's events.
+    """
+    check_return(call, body.return_url)
+    await need_temporal(call)
+    async with once.claim(call) as claim:
+        async with call.transaction() as connection:
+            matter = await portal.start(
+                connection,
+                call.account.id,
+                claim.resource_id,
+                body.return_url or call.settings.public_url,
+                await clock.now(connection, call.account.id),
+            )
+        await wait_until_done(call, matter)
+        async with call.transaction() as connection:
+            visit = await portal.get(connection, claim.resource_id)
+        if visit.status == "refused":
+            raise ProviderFailure("PLATFORM_ERROR", "the payment provider opened no portal")
+        shown = PortalAnswer(
+            portal_session_id=ids.encode(ids.PORTAL_SESSION, visit.id),
+            status=visit.status,
+            url=visit.url,
+        )
+        return claim.answer(202 if visit.status == "pending" else 201, shown)

@@ -26,6 +26,7 @@ from billing.core.process_end import run_and_end
 from billing.core.settings import Settings, load_settings
 from billing.matters.kinds import BACKGROUND, INTERACTIVE
 from gateways.stripe import TIMEOUT_SECONDS, StripeGateway, check_version
+from gateways.vat_register import Vies
 from workflows import visibility
 from workflows.policies import POLICIES
 from workflows.registry import WORKFLOWS
@@ -110,7 +111,8 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     provider = open_stripe(settings)
     client = await connect(settings)
     await _need_attributes(client)
-    activities = build_activities(Dependencies(database, provider, settings), client)
+    register = Vies(settings.vies_url) if settings.vies_url else None
+    activities = build_activities(Dependencies(database, provider, settings, register), client)
     workers = [
         build_worker(client, queue, activities, settings) for queue in (INTERACTIVE, BACKGROUND)
     ]

@@ -45,6 +45,10 @@ CODES: Final[dict[str, Problem]] = {
     "CLOCK_NEEDS_TEST_ACCOUNT": Problem(409, "only a test account may have a clock of its own"),
     "CLOCK_BACKWARDS": Problem(422, "a clock only moves forward"),
     # Catalog, credits, trials, purchases
+    "INVALID_TAX_ID": Problem(422, "this is no VAT id of a country of the EU"),
+    "INVALID_COUPON": Problem(400, "it is no longer valid"),
+    "COUPON_EXISTS": Problem(409, "there is a coupon with this code"),
+    "COUPON_NOT_FOUND": Problem(404, "no such coupon"),
     "INVALID_PACK": Problem(400, "no such credit pack"),
     "PLAN_NOT_FOUND": Problem(404, "no such plan"),
     "CURRENCY_MISMATCH": Problem(409, "the account pays in EUR; there is no price in EUR"),

@@ -52,6 +52,7 @@ def product_settings(
     ours |= {name: person[name] for name in ours if person.get(name)}
     if ours["STRIPE_SECRET_KEY"] == SANDBOX_KEY:
         ours["STRIPE_API_BASE"] = f"http://{HOST}:{ports.sandbox}"
+        ours["BILLING_VIES_URL"] = f"http://{HOST}:{ports.sandbox}/vies"
     if options.profile == "test":
         ours["STACK_CONTROL"] = str(control)
         failpoints = options.data / "failpoints"

@@ -14,6 +14,7 @@ from billing.core.frozen import Frozen
 from billing.money.payment_methods.rules import CardDetails, SetupOutcome
 from billing.money.payments.rules import Charge, CheckoutSession, Outcome
 from billing.money.refunds.rules import RefundOutcome
+from billing.money.taxation.schemas import VatAnswer
 from billing.platform.provider_inbox.schemas import ProviderEvent
 
 KEY_IN_USE: Final = "PROVIDER_KEY_IN_USE"
@@ -49,6 +50,14 @@ class RefundRequest(Frozen):
     amount_minor: int
     currency: str
     metadata: dict[str, str]
+
+
+class VatRegister(Protocol):
+    """A register of VAT ids; what it cannot answer now is `is_valid=None`."""
+
+    async def check(self, vat_id: str) -> VatAnswer:
+        """Its word on a VAT id such as DE136695976."""
+        ...
 
 
 class PaymentProvider(Protocol):

@@ -20,6 +20,7 @@ from api.schemas import (
     Answer,
     Body,
     CatalogName,
+    CouponCode,
     Credits,
     Currency,
     ExpectedAmount,
@@ -54,6 +55,7 @@ class PurchaseBody(Body):
     platform: Literal["stripe"] = "stripe"
     return_url: Url | None = None
     expected_amount_cents: ExpectedAmount = None
+    coupon: CouponCode = None
     use_balance: UseBalance = True
 
 
@@ -65,6 +67,7 @@ class PackBody(Body):
     currency: Currency | None = None
     return_url: Url | None = None
     expected_amount_cents: ExpectedAmount = None
+    coupon: CouponCode = None
     use_balance: UseBalance = True
 
 
@@ -109,7 +112,8 @@ class PurchaseAnswer(Answer):
 _STARTS = {
     202: {"model": PurchaseAnswer, "description": "Undecided yet: the same key asks again"},
     **responses(
-        "INVALID_PACK", "MERCHANT_NOT_FOUND", "CURRENCY_MISMATCH", "CURRENCY_NOT_CHARGED",
+        "INVALID_PACK", "INVALID_COUPON", "MERCHANT_NOT_FOUND", "CURRENCY_MISMATCH",
+        "CURRENCY_NOT_CHARGED",
         "PRICE_CHANGED", "PAYMENT_METHOD_NOT_FOUND", "PAYMENT_METHOD_REQUIRED", "AMOUNT_TOO_LARGE",
         "CARD_DECLINED", "PLATFORM_ERROR", "TEMPORAL_UNAVAILABLE", "IDEMPOTENCY_KEY_REQUIRED",
         *KEYED,
@@ -223,6 +227,7 @@ async def _begin(call: AccountCall, claim: Claim, body: PurchaseBody) -> Matter:
             platform=body.platform,
             return_url=body.return_url,
             expected_minor=body.expected_amount_cents,
+            coupon=body.coupon,
             use_balance=body.use_balance,
         )
         return await service.start(

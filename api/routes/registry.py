@@ -12,6 +12,7 @@ from api.routes import (
     billing_records,
     budgets,
     catalog,
+    coupons,
     credit_notes,
     credits,
     forecasts,
@@ -57,6 +58,7 @@ from api.routes.admin import (
     thresholds,
 )
 from api.routes.admin import catalog as admin_catalog
+from api.routes.admin import coupons as admin_coupons
 from api.routes.admin import credits as admin_credits
 from api.routes.admin import invoices as admin_invoices
 from api.routes.admin import payments as admin_payments
@@ -70,7 +72,7 @@ _STAY: Final = (f"{PREFIX}/admin/", f"{PREFIX}/webhooks/")
 # The OpenAPI document has this order.
 # `available` comes before the ids that would take it for one.
 _BILLING: Final = (
-    usage, quotas, purchases, trials, subscriptions, subscription_changes,
+    usage, quotas, purchases, trials, subscriptions, coupons, subscription_changes,
     subscription_previews, payment_kinds, payment_methods, portal,
     addresses, billing_details, taxes, invoices, invoice_documents, credit_notes, overdue, payments,
     balance, webhooks, catalog, holds, credits, top_ups, timeline, usage_reads, usage_sums, budgets,
@@ -78,7 +80,8 @@ _BILLING: Final = (
 )  # fmt: skip
 _OPERATORS: Final = (
     integrity, clock, admin_invoices, admin_payments, dunning, matters, inbox, admin_credits,
-    balances, thresholds, accounts, issuers, admin_catalog, admin_taxes, products, limit_overrides,
+    balances, thresholds, accounts, issuers, admin_catalog, admin_taxes, admin_coupons, products,
+    limit_overrides,
 )  # fmt: skip
 ROUTERS: Final[tuple[APIRouter, ...]] = tuple(part.router for part in (*_BILLING, *_OPERATORS))
 

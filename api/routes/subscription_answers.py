@@ -14,6 +14,7 @@ from api.schemas import Answer, Credits
 from billing.catalog.plans import rules
 from billing.catalog.plans import store as plans
 from billing.core.periods import Interval
+from billing.money.discounts import store as discount_store
 from billing.money.payments import store as payment_store
 from billing.money.payments.schemas import UNTRIED, Attempt
 from billing.money.subscriptions import store
@@ -35,6 +36,20 @@ class AddOnPart(Answer):
     amount_cents: int = Field(validation_alias="amount_minor")
     quantity: int
     quantity_next_period: int = Field(validation_alias="lasting")
+
+
+class DiscountPart(Answer):
+    """A coupon that is taken off the next invoices: of `periods_left` periods, or for ever.
+
+    `kinds` are the lines it is taken off, `[]` all of them.
+    """
+
+    code: str
+    percent: Credits | None
+    amount_cents: int | None = Field(validation_alias="amount_minor")
+    kinds: list[str]
+    periods_left: int | None
+    status: str
 
 
 class ChangePart(Answer):
@@ -103,6 +118,7 @@ class SubscriptionAnswer(Answer):
     amount_cents: int = Field(validation_alias="amount_minor")
     currency: str
     add_ons: list[AddOnPart]
+    discounts: list[DiscountPart]
     billing_threshold_cents: int | None = Field(validation_alias="billing_threshold_minor")
     current_period_start: datetime
     current_period_end: datetime
@@ -149,6 +165,10 @@ class SubscriptionAnswer(Answer):
             interval=_interval_name(subscription.interval),
             quantity=items[0].quantity,
             add_ons=standing(items, subscription),
+            discounts=[
+                DiscountPart.of(one)
+                for one in await discount_store.of_subscription(connection, subscription.id)
+            ],
             latest_invoice_id=invoice.id if invoice else None,
             pending_change=ChangePart.of(change) if change else None,
             scheduled_change=ScheduledPart.of(later) if later else None,

@@ -24,6 +24,7 @@ from api.routes.subscription_previews import DryRun, PreviewAnswer, foreseen
 from api.schemas import (
     Body,
     CatalogName,
+    CouponCode,
     Currency,
     ExpectedAmount,
     UseBalance,
@@ -76,6 +77,7 @@ class SubscribeBody(Body):
     trial: Annotated[bool, Field(strict=True)] = True
     expected_amount_cents: ExpectedAmount = None
     use_balance: UseBalance = True
+    coupon: CouponCode = None
     collection: Collection = "charge"
     days_until_due: Annotated[int, Field(strict=True, ge=1, le=365)] | None = Field(
         None, description="Of each invoice that is sent; 30 unless said"
@@ -122,7 +124,7 @@ class CardBody(Body):
         **responses(
             "SUBSCRIPTION_EXISTS", "SUBSCRIPTION_ENDING", "PAYMENT_PENDING", "PLAN_NOT_FOUND",
             "INTERVAL_NOT_OFFERED", "CURRENCY_MISMATCH", "CURRENCY_NOT_CHARGED", "PRICE_CHANGED",
-            "QUANTITY_NOT_OFFERED",
+            "QUANTITY_NOT_OFFERED", "INVALID_COUPON",
             "PAYMENT_METHOD_NOT_FOUND", "TEMPORAL_UNAVAILABLE", "MERCHANT_NOT_FOUND", *KEYED,
         ),
     },
@@ -274,6 +276,7 @@ def _wanted(body: SubscribeBody) -> NewSubscription:
         trial=body.trial,
         expected_minor=body.expected_amount_cents,
         use_balance=body.use_balance,
+        coupon=body.coupon,
         collection=body.collection,
         days_until_due=(body.days_until_due or DAYS_UNTIL_DUE) if sent else None,
     )

@@ -1,20 +1,23 @@
 """The taxes of the account's invoices, by its address and its standing with the tax office."""
 
-from typing import Self
+from typing import Annotated, Self
 from uuid import UUID
 
 from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from api.dependencies import MemberCall
+from api.dependencies import BillingCall, MemberCall
 from api.problems import responses
 from api.routes.base import new_router
-from api.schemas import Answer, Credits
+from api.schemas import Answer, Body, Credits
+from api.workflow_calls import wait_until_done
 from billing.catalog.taxes import rules
 from billing.catalog.taxes.schemas import STANDARD
+from billing.core import clock
 from billing.money.invoices import balances
-from billing.money.taxation import store
+from billing.money.taxation import service, store
 from billing.money.taxation.reading import taxation
+from billing.money.taxation.schemas import VatStatus
 
 router = new_router("taxes")
 
@@ -36,6 +39,11 @@ class TaxAnswer(Answer):
     """
 
     country: str | None = Field(description="Of the default address, else of the account")
+    vat_id: str | None
+    vat_status: VatStatus | None = Field(
+        description="pending: its register has not answered yet; unknown: it has no such number"
+    )
+    vat_name: str | None
     exempt: bool
     exempt_because: str | None
     rates: list[RateAnswer]
@@ -53,8 +61,31 @@ class TaxAnswer(Answer):
         )
 
 
+class VatBody(Body):
+    """A VAT id of a country of the EU, in any spelling; null: the account has none."""
+
+    vat_id: Annotated[str, Field(min_length=4, max_length=32)] | None = Field(
+        examples=["DE136695976"]
+    )
+
+
 @router.get("/billing/tax", responses=responses("MERCHANT_NOT_FOUND"))
 async def read_tax(call: MemberCall) -> TaxAnswer:
     """The taxes that the account's next invoice has [L5]."""
+    async with call.transaction() as connection:
+        return await TaxAnswer.read(connection, call.account.id)
+
+
+@router.put("/billing/tax", responses=responses("INVALID_TAX_ID", "MERCHANT_NOT_FOUND"))
+async def write_tax(body: VatBody, call: BillingCall) -> TaxAnswer:
+    """Give the account's VAT id; its register is asked at once, and again until it answers.
+
+    A business of another country of the EU accounts for the tax itself once its id is proven.
+    """
+    async with call.transaction() as connection:
+        at = await clock.now(connection, call.account.id)
+        matter = await service.give_vat_id(connection, call.account.id, body.vat_id, at)
+    if matter is not None:
+        await wait_until_done(call, matter)
     async with call.transaction() as connection:
         return await TaxAnswer.read(connection, call.account.id)

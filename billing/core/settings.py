@@ -100,6 +100,9 @@ class Settings(BaseSettings):
     product_service_cache_seconds: float = Field(60.0, ge=0)
     product_service_stale_seconds: float = Field(86_400.0, ge=0)
 
+    # The EU's register of VAT ids; without its address no id is proven, and tax is charged.
+    vies_url: str | None = Field(None, validation_alias="BILLING_VIES_URL")
+
     # Hosts that a payer may be sent back to; empty is any.
     return_url_hosts: Words = Field((), validation_alias="BILLING_RETURN_URL_HOSTS")
 

@@ -276,6 +276,7 @@ def _describe_documents() -> None:
 
 
 def _sum_discounts_and_taxes() -> None:
+    op.add_column("accounts", Column("verified_as", JSONB, nullable=False, server_default="[]"))
     for table in ("plans", "credit_packages", "purchases"):
         kind = Column("tax_category", Text, nullable=False, server_default="standard")
         op.add_column(table, kind)

@@ -227,9 +227,9 @@ class Customer:
         await self.pay(await self.subscribe(plan, **more), card)
         return await self.until_subscription("active")
 
-    async def bought(self, pack: str = "small") -> Json:
+    async def bought(self, pack: str = "small", **more: Any) -> Json:
         """A purchase that is paid and granted."""
-        begun = await self.buy(pack)
+        begun = await self.buy(pack, **more)
         await self.pay(begun)
         return await self.until_purchase(begun["purchase_id"], "completed")
 

@@ -13,6 +13,7 @@ from api.problems import KEYED, responses
 from api.public_ids import AccountId
 from api.routes.base import new_router
 from api.schemas import Answer, Body, Instant, Text, Zone
+from billing.catalog.products.schemas import Name
 from billing.ledger.credits import service as credits
 from billing.platform.accounts import store
 from billing.platform.accounts.schemas import AccountFields, Preference
@@ -57,6 +58,9 @@ class AccountBody(Body):
     clock_at: Instant | None = None
     issuer: Text | None = None
     preferred_billing_method: Preference | None = None
+    verified_as: Annotated[tuple[Name, ...], Field(max_length=20)] = Field(
+        (), description="What its customer has proven to be, such as `student`"
+    )
 
     @model_validator(mode="after")
     def _platform_is_whole(self) -> Self:
@@ -79,6 +83,7 @@ class AccountAnswer(Answer):
     platform: str | None
     platform_domain: str | None
     preferred_billing_method: Preference | None
+    verified_as: list[str]
     is_test: bool
     clock_at: datetime | None
     clock_status: str | None

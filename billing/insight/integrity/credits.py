@@ -47,12 +47,13 @@ QUERIES: Final[dict[str, str]] = {
         LEFT JOIN (SELECT purchase_id, sum(balance_applied_minor + coalesce((
                        SELECT -sum(e.amount_minor) FROM balance_entries e
                        WHERE e.account_id = i.account_id AND e.invoice_id = i.id
-                         AND e.kind = 'carried'), 0)) AS kept_minor
+                         AND e.kind = 'carried'), 0)) AS kept_minor,
+                       sum(discount_minor) AS discount_minor
                    FROM invoices i
                    WHERE purchase_id IS NOT NULL AND status = 'paid'
                    GROUP BY purchase_id) b ON b.purchase_id = p.id
         WHERE l.kind = 'purchase' AND l.grant_key LIKE 'pur\\_%'
-          AND (p.id IS NULL OR p.amount_minor
+          AND (p.id IS NULL OR p.amount_minor - coalesce(b.discount_minor, 0)
                > coalesce(m.received_minor, 0) + coalesce(b.kept_minor, 0))
     """,
     "trials_granted_once": """

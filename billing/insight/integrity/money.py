@@ -109,6 +109,15 @@ QUERIES: Final[dict[str, str]] = {
            OR i.total_minor
               <> i.amount_due_minor + i.balance_applied_minor + coalesce(c.minor, 0)
     """,
+    # Of one account alone it can be seen only that its own are too many.
+    "coupons_counted": """
+        SELECT d.account_id, 'coupon ' || c.code AS subject
+        FROM coupons c JOIN (
+            SELECT coupon_id, account_id, count(*) AS own, sum(count(*)) OVER (
+                       PARTITION BY coupon_id) AS times
+            FROM discounts WHERE status <> 'released' GROUP BY 1, 2) d ON d.coupon_id = c.id
+        WHERE c.redeemed < d.own OR (:everything AND c.redeemed <> d.times)
+    """,
     "invoices_settled": """
         SELECT account_id, public_id('inv', id) AS subject
         FROM invoices

@@ -71,6 +71,7 @@ _OTHERS: Final = (
     # Invoices
     ("invoice_numbers", "I6", "numbers of a series have no gap and end at its counter"),
     ("invoice_sums", "I6", "an invoice is the sum of its lines, less what the balance bore"),
+    ("coupons_counted", "I6", "a coupon was redeemed as often as it counts"),
     ("invoices_settled", "I6", "a paid invoice is covered, an open one is not"),
     ("invoice_content", "I6", "the content of a numbered invoice is as it was issued"),
     ("credit_notes", "I6", "credit notes take back no more than was invoiced"),

@@ -98,6 +98,8 @@ class AccountState(State):
     limits_due: AwareDatetime | None = None
     """Instant at which a limit that was agreed with the account begins or ends."""
     completion: CompletionPlan | None = None
+    vat_check: AwareDatetime | None = None
+    """Instant at which the register is asked for the account's VAT id."""
     unpaid_retry: RetryPlan | None = None
     unpaid_notice: AwareDatetime | None = None
     """Instant at which the account is told of uses that stay unpaid."""
@@ -146,6 +148,7 @@ def agenda(state: AccountState) -> list[Step]:
         key = f"{state.account}/limits-{_stamp(state.limits_due)}"
         words = "begin or end an agreed limit"
         steps.append(Step(name="limits", due=state.limits_due, key=key, words=words))
+    steps += _vat_steps(state)
     if state.completion is not None:
         of = state.completion
         key = f"{of.invoice}/complete-{of.meter}-{_stamp(of.start_at)}-{of.part}"
@@ -176,6 +179,8 @@ def state_words(state: AccountState) -> str:
         parts.append(f"late use is invoiced on {state.late_usage:%-d %b %Y %H:%M} UTC")
     if state.limits_due is not None:
         parts.append(f"an agreed limit changes on {state.limits_due:%-d %b %Y %H:%M} UTC")
+    if state.vat_check is not None:
+        parts.append(f"its VAT id is looked up on {state.vat_check:%-d %b %Y %H:%M} UTC")
     if state.completion is not None:
         parts.append(f"uses of {state.completion.meter} are being completed")
     parts += _unpaid_words(state)
@@ -237,6 +242,13 @@ def _top_up_steps(state: AccountState) -> list[Step]:
         words = "see whether credits are wanted"
         return [Step(name="top_up", due=state.top_up_from, key=key, words=words)]
     return []
+
+
+def _vat_steps(state: AccountState) -> list[Step]:
+    if state.vat_check is None:
+        return []
+    key, words = f"{state.account}/vat-{_stamp(state.vat_check)}", "look the VAT id up"
+    return [Step(name="check_vat", due=state.vat_check, key=key, words=words)]
 
 
 def _unpaid_steps(state: AccountState) -> list[Step]:

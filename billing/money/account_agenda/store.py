@@ -47,6 +47,7 @@ _STATE = Prepared(
                 'began_at', c.began_at)
             FROM usage_settlements c WHERE c.account_id = a.id
             ORDER BY c.invoice, c.meter, c.start_at, c.part LIMIT 1) AS completion,
+           (SELECT p.vat_check_at FROM tax_profiles p WHERE p.account_id = a.id) AS vat_check,
            (SELECT jsonb_build_object('id', w.id, 'asked_at', w.asked_at)
             FROM unpaid_retries w WHERE w.account_id = a.id) AS unpaid_retry,
            (SELECT min(u.overdue_at) FROM unpaid_uses u
@@ -109,13 +110,11 @@ async def state(
         late_usage=row["late_usage"],
         limits_due=row["limits_due"],
         completion=row["completion"] and CompletionPlan(**row["completion"]),
+        vat_check=row["vat_check"],
         unpaid_retry=row["unpaid_retry"] and RetryPlan(**row["unpaid_retry"]),
         unpaid_notice=row["unpaid_notice"],
         unpaid_charge=_charge(row["unpaid_charge"]),
-        setups=tuple(
-            SetupPlan(setup=ids.encode(ids.SETUP_INTENT, UUID(setup.pop("id"))), **setup)
-            for setup in row["setups"]
-        ),
+        setups=tuple(map(_setup, row["setups"])),
         removals=tuple(
             RemovalPlan(
                 method=ids.encode(ids.PAYMENT_METHOD, UUID(removal["id"])),
@@ -132,6 +131,10 @@ async def state(
         events=tuple(row["events"]),
     )
     return known.model_copy(update={"words": state_words(known)})
+
+
+def _setup(found: dict[str, Any]) -> SetupPlan:
+    return SetupPlan(setup=ids.encode(ids.SETUP_INTENT, UUID(found.pop("id"))), **found)
 
 
 def _charge(found: dict[str, Any] | None) -> ChargePlan | None:

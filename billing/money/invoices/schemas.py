@@ -2,14 +2,14 @@
 
 from datetime import date
 from decimal import Decimal
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from billing.catalog.taxes.schemas import STANDARD, TaxRate
-from billing.core.frozen import Frozen
 from billing.matters.effects import Row
+from billing.money.discounts.schemas import DiscountTerms
 
 InvoiceStatus = Literal["draft", "open", "paid", "void", "uncollectible"]
 
@@ -32,18 +32,10 @@ class Line(BaseModel):
     taxes: tuple[TaxRate, ...] | None = None
     """Of a credit line, the rates of the line it gives back; else those of its category."""
 
-
-class Discount(Frozen):
-    """An agreed discount, a percentage or an amount; `kinds` of lines, or every line."""
-
-    code: str
-    percent: Decimal | None = None
-    amount_minor: int | None = None
-    kinds: tuple[str, ...] = ()
-
-    def covers(self, line: Line) -> bool:
-        """A credit line is never discounted: it gives back what was charged."""
-        return line.amount_minor > 0 and (not self.kinds or line.kind in self.kinds)
+    def taxed_as(self, category: str) -> Self:
+        """The line with this tax category, unless it says one."""
+        known = "tax_category" in self.model_fields_set
+        return self if known else self.model_copy(update={"tax_category": category})
 
 
 class NewInvoice(BaseModel):
@@ -57,7 +49,7 @@ class NewInvoice(BaseModel):
     fact_key: str
     currency: str
     lines: tuple[Line, ...]
-    discounts: tuple[Discount, ...] = ()
+    discounts: tuple[DiscountTerms, ...] = ()
     subscription_id: UUID | None = None
     purchase_id: UUID | None = None
     period_start: AwareDatetime | None = None

@@ -12,7 +12,8 @@ from typing import Any, Final, NamedTuple
 from billing.catalog.taxes.rules import rates
 from billing.catalog.taxes.schemas import Taxation, TaxRate
 from billing.core.money import round_exact, round_minor, split
-from billing.money.invoices.schemas import Discount, Line
+from billing.money.discounts.schemas import DiscountTerms
+from billing.money.invoices.schemas import Line
 
 NO_TAX: Final = Taxation()
 
@@ -39,7 +40,7 @@ class SummedLine(NamedTuple):
 
 def sum_lines(
     lines: Sequence[Line],
-    discounts: Sequence[Discount] = (),
+    discounts: Sequence[DiscountTerms] = (),
     taxation: Taxation = NO_TAX,
     currency: str = "",
 ) -> list[SummedLine]:
@@ -67,12 +68,14 @@ def sum_lines(
     ]
 
 
-def _discounted(lines: Sequence[Line], discounts: Sequence[Discount]) -> list[list[dict[str, Any]]]:
+def _discounted(
+    lines: Sequence[Line], discounts: Sequence[DiscountTerms]
+) -> list[list[dict[str, Any]]]:
     """Those of the narrowest scope first, each on what the ones before have left."""
     left = [line.amount_minor for line in lines]
     off: list[list[dict[str, Any]]] = [[] for _ in lines]
     for one in sorted(discounts, key=lambda discount: not discount.kinds):
-        places = [i for i, line in enumerate(lines) if one.covers(line) and left[i] > 0]
+        places = [i for i, line in enumerate(lines) if _covers(one, line) and left[i] > 0]
         base = sum(left[i] for i in places)
         taken = min(base, _size(one, base))
         if taken <= 0:
@@ -84,7 +87,12 @@ def _discounted(lines: Sequence[Line], discounts: Sequence[Discount]) -> list[li
     return off
 
 
-def _size(discount: Discount, base_minor: int) -> int:
+def _covers(discount: DiscountTerms, line: Line) -> bool:
+    """A credit line is never discounted: it gives back what was charged."""
+    return line.amount_minor > 0 and (not discount.kinds or line.kind in discount.kinds)
+
+
+def _size(discount: DiscountTerms, base_minor: int) -> int:
     if discount.percent is not None:
         return round_minor(base_minor * discount.percent / 100)
     return discount.amount_minor or 0

@@ -11,6 +11,7 @@ from billing.core import ids
 from billing.core.currencies import collectable
 from billing.core.errors import Conflict
 from billing.matters.effects import Add, Do, Facts, Issue, Rows, Work
+from billing.money.discounts import transitions as discounts
 from billing.money.invoices.rules import content_hash
 from billing.money.invoices.schemas import (
     BalanceEntry,
@@ -358,6 +359,8 @@ def _apply_balance(w: Work[InvoiceFacts], invoice: Invoice) -> int:
 def _number(w: Work[InvoiceFacts], invoice: Invoice, **fields: Any) -> Invoice:
     """Freeze the content under the next number of the series."""
     announce(w, invoice, "paid" if fields["status"] == "paid" else "finalized")
+    if invoice.period_start is not None or invoice.purchase_id is not None:
+        discounts.use(w, _codes(w.rows, invoice))
     content = content_hash(
         invoice.account_id,
         invoice.currency,
@@ -375,6 +378,10 @@ def _number(w: Work[InvoiceFacts], invoice: Invoice, **fields: Any) -> Invoice:
     w.do(Do(KEEP_SNAPSHOT, kept))
     series = series_of(w.facts, invoice, INVOICE_SERIES)
     return w.issue(invoice, series, finalized_at=w.facts.at, content_hash=content, **fields)
+
+
+def _codes(rows: Rows, invoice: Invoice) -> set[str]:
+    return {off["code"] for line in lines_of(rows, invoice.id) for off in line.discounts}
 
 
 def announce(w: Work[Any], invoice: Invoice, what: str, **detail: Any) -> None:

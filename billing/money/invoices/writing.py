@@ -2,6 +2,8 @@
 
 from typing import Final
 
+from billing.money.discounts import service as discount_service
+from billing.money.discounts import transitions as discounts
 from billing.money.invoices import snapshots, store
 from billing.money.invoices.transitions import KEEP_SNAPSHOT
 from billing.platform.decisions.writer import ISSUE, Verb
@@ -9,4 +11,5 @@ from billing.platform.decisions.writer import ISSUE, Verb
 NUMBERING: Final[dict[str, Verb]] = {
     ISSUE: store.issue_number,
     KEEP_SNAPSHOT: snapshots.keep,
+    discounts.COUNT: discount_service.count,
 }

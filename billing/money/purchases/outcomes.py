@@ -8,10 +8,11 @@ from typing import Any, Final
 from uuid import UUID
 
 from billing.core import ids, keys
-from billing.core.currencies import collectable
 from billing.core.money import show_decimal
 from billing.matters.effects import Do, Work
 from billing.matters.kinds import PURCHASE
+from billing.money.discounts import transitions as discounts
+from billing.money.discounts.schemas import Discount
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.schemas import Invoice, Line, NewInvoice
 from billing.money.invoices.transitions import InvoiceFacts
@@ -45,13 +46,13 @@ def start(
 
     The customer's money with us pays first; where that is enough, the purchase is completed.
     """
-    invoice = invoices.draft(w, invoice_of(row, issuer_id))
+    invoice = _draft(w, row, issuer_id)
     if use_balance:
         invoice = invoices.use_balance(w, invoice)
     invoice = invoices.whole_steps(w, invoice)
     purchase = w.add(Purchase.model_validate({**row, "invoice_id": invoice.id}))
-    if invoice.balance_applied_minor and not collectable(
-        invoice.amount_due_minor, invoice.currency
+    if not invoice.amount_due_minor or (
+        invoice.balance_applied_minor and not invoices.is_collectable(invoice)
     ):
         _announce(w, purchase, "created")
         done = _complete(w, purchase, invoice)
@@ -86,7 +87,7 @@ def fulfil(w: Work[PurchaseFacts], payment: Payment) -> Purchase:
 
 def _complete(w: Work[PurchaseFacts], purchase: Purchase, invoice: Invoice) -> Purchase:
     """Grant what is paid for; the invoice, whose number comes last, is the caller's."""
-    w.do(_grant_of(purchase))
+    w.do(_grant_of(purchase, is_paid=invoice.total_minor > 0))
     done = w.change(
         purchase, status="completed", completed_at=w.facts.at, closed_at=w.facts.at,
         invoice_id=invoice.id, failure_code=None, failure_message=None,
@@ -116,6 +117,7 @@ def end_unpaid(
     invoice = w.rows.get(Invoice, purchase.invoice_id)
     if invoice.status == "draft":
         invoices.void(w, invoice, f"purchase {status}")
+    discounts.release(w)
     return ended
 
 
@@ -144,12 +146,21 @@ def invoice_of(row: Mapping[str, Any], issuer_id: UUID | None, *, late: bool = F
     )
 
 
+def _draft(
+    w: Work[Any], row: Mapping[str, Any], issuer_id: UUID | None, *, late: bool = False
+) -> Invoice:
+    """Its draft, less its coupon: also late, for the payer was asked for no more."""
+    terms = tuple(one.terms for one in w.rows.of(Discount))
+    wanted = invoice_of(row, issuer_id, late=late)
+    return invoices.draft(w, wanted.model_copy(update={"discounts": terms}))
+
+
 def _payable_invoice(w: Work[PurchaseFacts], purchase: Purchase) -> Invoice:
     """The purchase's draft; after expiry voided it, a new one for the money that came late."""
     invoice = w.rows.get(Invoice, purchase.invoice_id)
     if invoice.status != "void":
         return invoice
-    late = invoices.draft(w, invoice_of(purchase.model_dump(), invoice.issuer_id, late=True))
+    late = _draft(w, purchase.model_dump(), invoice.issuer_id, late=True)
     # What the first one had used of the balance came back when it was voided.
     late = invoices.use_balance(w, late) if invoice.balance_applied_minor else late
     return invoices.whole_steps(w, late)
@@ -171,7 +182,7 @@ def _announce(
     w.announce(purchase.account_id, f"purchase.{what}", subject, facts, type=type)
 
 
-def _grant_of(purchase: Purchase) -> Do:
+def _grant_of(purchase: Purchase, *, is_paid: bool) -> Do:
     return Do(
         GRANT,
         {
@@ -179,7 +190,7 @@ def _grant_of(purchase: Purchase) -> Do:
             "amount": purchase.credits,
             "kind": "purchase",
             "key": keys.purchase_grant(purchase.id),
-            "is_paid": True,
+            "is_paid": is_paid,
             "reason": f"purchase of {purchase.pack_name}",
             "subject": ids.encode(ids.PURCHASE, purchase.id),
         },

@@ -13,6 +13,8 @@ from billing.core.prepared import Prepared, last_of
 from billing.ledger.credits import service as credits
 from billing.matters.effects import Rows
 from billing.matters.kinds import PURCHASE
+from billing.money.discounts import store as discount_store
+from billing.money.discounts.schemas import Discount
 from billing.money.invoices.writing import NUMBERING
 from billing.money.payments import reading
 from billing.money.payments.card_rules import ATTEMPT_WINDOW
@@ -46,6 +48,8 @@ _READ = Prepared(
            {reading.balance_entries()} AS balance_entries,
            {reading.declines()} AS declines,
            {reading.balance("p.currency")} AS balance_minor,
+           ARRAY(SELECT {discount_store.ROW} FROM discounts x
+                 WHERE x.purchase_id = p.id) AS discounts,
            {TAXATION} AS taxation,
            {reading.EVENTS_ABOUT_PAYMENTS} AS waiting_events
     FROM purchases p JOIN accounts a ON a.id = p.account_id
@@ -77,7 +81,8 @@ async def read(connection: AsyncConnection, wanted: Read) -> tuple[Rows, Purchas
         purchase_id=purchase_id,
         clock_at=row["clock_at"],
     )
-    rows = reading.rows_of(row, Purchase.model_validate(row["purchase"]))
+    purchase = Purchase.model_validate(row["purchase"])
+    rows = reading.rows_of(row, purchase, discounts=Discount)
     facts.balance_minor = row["balance_minor"] - reading.booked_here(rows)
     return rows, facts
 

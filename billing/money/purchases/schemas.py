@@ -27,6 +27,7 @@ class NewPurchase(Frozen):
     """The wish for credits it fulfils, when no person is there to confirm."""
     use_balance: bool = True
     """The customer's money with us pays first."""
+    coupon: str | None = None
     expected_minor: int | None = None
     """The price that the buyer saw; any other is refused."""
     offered: OfferedPack | None = None

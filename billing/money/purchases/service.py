@@ -1,5 +1,6 @@
 """Start a purchase: its rows, its draft invoice, its payment and its matter in one transaction."""
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -19,6 +20,9 @@ from billing.matters.agenda import head
 from billing.matters.effects import Bear, Rows, Work
 from billing.matters.kinds import PURCHASE
 from billing.matters.schemas import Matter
+from billing.money.discounts import service as discount_service
+from billing.money.discounts.schemas import Discount
+from billing.money.discounts.service import Redeeming
 from billing.money.invoices import balances
 from billing.money.payment_methods import service as methods
 from billing.money.payment_methods.schemas import Method
@@ -48,7 +52,8 @@ async def start(
 ) -> Matter:
     """Write a pending purchase with all it needs; its workflow is started after the commit.
 
-    Errors: INVALID_PACK [E6]; CURRENCY_MISMATCH; PRICE_CHANGED; CURRENCY_NOT_CHARGED;
+    Errors: INVALID_PACK [E6]; INVALID_COUPON; CURRENCY_MISMATCH; PRICE_CHANGED;
+    CURRENCY_NOT_CHARGED;
     PAYMENT_METHOD_NOT_FOUND; CARD_DECLINED; RETURN_URL_REQUIRED; AMOUNT_TOO_LARGE for any flow but
     the manual one.
     """
@@ -63,7 +68,8 @@ async def start(
     elif balance.currency != currency:
         raise Conflict("CURRENCY_MISMATCH", f"the account pays in {balance.currency}")
     row = _row(account, wanted, purchase_id, pack, price, settings, at)
-    return await _write(connection, account, row, at, use_balance=wanted.use_balance)
+    discount = await _redeem(connection, account, row, wanted.coupon, at)
+    return await _write(connection, account, row, discount, at, use_balance=wanted.use_balance)
 
 
 async def _offered(
@@ -98,10 +104,24 @@ async def _with_method(
     return wanted.model_copy(update={"method_id": card.id})
 
 
+async def _redeem(
+    connection: AsyncConnection,
+    account: Account,
+    row: Mapping[str, Any],
+    code: str | None,
+    at: datetime,
+) -> Discount | None:
+    if code is None:
+        return None
+    asked = Redeeming(code=code, sold=row["pack"], currency=row["currency"], purchase_id=row["id"])
+    return await discount_service.redeem(connection, account, asked, ids.new(), at)
+
+
 async def _write(
     connection: AsyncConnection,
     account: Account,
     row: dict[str, Any],
+    discount: Discount | None,
     at: datetime,
     *,
     use_balance: bool,
@@ -123,6 +143,8 @@ async def _write(
         clock_at=account.clock_at,
     )
     work = Work(Rows(), facts)
+    if discount is not None:
+        work.add(discount)
     outcomes.start(work, row, account.issuer_id, use_balance=use_balance)
     await writer.write(connection, work.effects, at, ENGINE.verbs)
     first = head(agenda(view(work.rows, facts)))

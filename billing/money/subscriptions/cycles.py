@@ -13,6 +13,7 @@ from billing.core import ids, keys, periods
 from billing.core.currencies import collectable
 from billing.matters.effects import Do, Rows, Work
 from billing.matters.kinds import SUBSCRIPTION
+from billing.money.discounts import transitions as discounts
 from billing.money.invoices import arrears
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.schemas import Invoice, Line, NewInvoice
@@ -346,11 +347,9 @@ def new_invoice(
         fact_key=fact_key,
         currency=subscription.currency,
         subscription_id=subscription.id,
-        lines=tuple(
-            one
-            if "tax_category" in one.model_fields_set
-            else one.model_copy(update={"tax_category": w.facts.plan_of(w.rows).tax_category})
-            for one in lines
+        lines=tuple(one.taxed_as(w.facts.plan_of(w.rows).tax_category) for one in lines),
+        discounts=discounts.terms(
+            w.rows, subscription.plan_key, of_period="period_start" in fields
         ),
         **fields,
     )

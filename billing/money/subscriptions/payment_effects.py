@@ -1,6 +1,7 @@
 """Effects of payment on a subscription: paid, unpaid, given up, ended. Pure."""
 
 from billing.matters.effects import Work
+from billing.money.discounts import transitions as discounts
 from billing.money.dunning import cases
 from billing.money.dunning import transitions as dunning
 from billing.money.dunning.rules import FinalAction
@@ -111,6 +112,7 @@ def end(w: Work[SubscriptionFacts], reason: str) -> None:
     final = cycles.bill_usage(w, f"{cycles.stem(ended)}/final", debts=True)
     if final is not None and final.status == "open":
         dunning.hand_to_collection(w, final)
+    discounts.end(w)
 
 
 def bill_late(w: Work[SubscriptionFacts]) -> None:
@@ -135,12 +137,14 @@ def end_incomplete(w: Work[SubscriptionFacts]) -> str:
     for invoice in cycles.collected(w.rows, subscription, ("draft",)):
         payments.close_submissions(w, invoice.id)
         invoices.void(w, invoice, status)
+    discounts.release(w)
     return status
 
 
 def _activate(w: Work[SubscriptionFacts]) -> None:
     before = cycles.of(w).status
     active = cycles.change(w, status="active", incomplete_expires_at=None)
+    discounts.confirm(w)
     announce(w, active, "activated", before=before)
 
 

@@ -25,6 +25,8 @@ from billing.ledger.credits import service as credits
 from billing.matters.effects import Rows
 from billing.matters.kinds import SUBSCRIPTION
 from billing.metering.usage import store as usage_store
+from billing.money.discounts import store as discount_store
+from billing.money.discounts.schemas import Discount
 from billing.money.dunning.rules import Policy
 from billing.money.dunning.schemas import DunningCase
 from billing.money.dunning.transitions import MOVE_EVENTS
@@ -167,6 +169,10 @@ _READ = Prepared(
                WHERE x.subscription_id = s.id AND x.period_start = s.current_period_start
                  AND x.collection = 'held' AND x.created_at >= s.current_period_end)
                AS period_was_late,
+           ARRAY(SELECT {discount_store.ROW} FROM discounts x
+                 WHERE :deciding AND x.subscription_id = s.id
+                   AND (x.status IN ('reserved', 'active')
+                        OR x.id = ANY (CAST(:known AS uuid[])))) AS discounts,
            CASE WHEN :deciding THEN {TAXATION} ELSE '{{}}' END AS taxation,
            {reading.EVENTS_ABOUT_PAYMENTS} AS waiting_events
     FROM subscriptions s
@@ -261,6 +267,7 @@ def _rows(row: Row) -> Rows:
         changes=SubscriptionChange,
         crossed=CrossedPeriod,
         refunds=Refund,
+        discounts=Discount,
         trials=Trial,
     )
 

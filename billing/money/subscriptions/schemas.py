@@ -39,6 +39,7 @@ class NewSubscription(Frozen):
     trial: bool = True
     use_balance: bool = True
     """The customer's money with us pays first."""
+    coupon: str | None = None
     expected_minor: int | None = None
     """The price per interval that the buyer saw; any other is refused."""
 

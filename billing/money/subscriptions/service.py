@@ -4,7 +4,7 @@ The decisions stand beside this file: `commands.py`, `add_ons.py`, `cycles.py`,
 `payment_effects.py`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
@@ -24,6 +24,9 @@ from billing.ledger.credits import service as credits
 from billing.matters import store as matters
 from billing.matters.effects import Work
 from billing.matters.schemas import Matter
+from billing.money.discounts import service as discount_service
+from billing.money.discounts import store as discount_store
+from billing.money.discounts.service import Redeeming
 from billing.money.dunning.rules import FIRST_APPROVAL_WITHIN
 from billing.money.invoices import usage_lines
 from billing.money.payment_methods import service as methods
@@ -108,8 +111,8 @@ async def start(
 ) -> Matter:
     """Subscribe: into a trial, or `incomplete` with a draft invoice to be paid first [C4].
 
-    An incomplete predecessor must have been given up before. Errors: SUBSCRIPTION_EXISTS, and
-    those of `offer`.
+    An incomplete predecessor must have been given up before. Errors: SUBSCRIPTION_EXISTS,
+    INVALID_COUPON, and those of `offer`.
     """
     terms = await offer(connection, account.id, wanted)
     await _refuse_second(connection, account.id)
@@ -117,6 +120,7 @@ async def start(
     ends = await _take_trial(connection, account, terms, at)
     row = _row(account, terms, subscription_id, ends, at)
     await store.add(connection, row, [_plan_item(terms)])
+    await _redeem(connection, account, row, wanted.coupon, at)
     method_id = terms.method.id if terms.method else None
     born, _ = await decisions.command(
         connection,
@@ -125,6 +129,26 @@ async def start(
         partial(commands.begin, method_id=method_id, use_balance=wanted.use_balance),
     )
     return matters.of_birth(born)
+
+
+async def _redeem(
+    connection: AsyncConnection,
+    account: Account,
+    row: Mapping[str, Any],
+    code: str | None,
+    at: datetime,
+) -> None:
+    if code is None:
+        return
+    asked = Redeeming(
+        code=code,
+        sold=row["plan_key"],
+        currency=row["currency"],
+        subscription_id=row["id"],
+        pays_first=row["status"] == "incomplete",
+    )
+    discount = await discount_service.redeem(connection, account, asked, ids.new(), at)
+    await discount_store.add(connection, discount)
 
 
 async def ask(

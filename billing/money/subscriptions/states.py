@@ -48,6 +48,7 @@ ROUTES: Final[dict[Command, tuple[str, str]]] = {
     "cancel": ("POST /billing/subscription/cancel", ""),
     "reactivate": ("POST /billing/subscription/reactivate", "where an end is scheduled"),
     "resume": ("POST /billing/subscription/resume", "a new period from now, charged first"),
+    "coupon": ("POST /billing/subscription/coupon", "off the invoices from the next period on"),
     "pay": ("POST /billing/invoices/{invoice_id}/pay", "the invoice that is owed"),
 }
 """The route below /api/v1 that gives a command, and a note on it; the others have none yet."""

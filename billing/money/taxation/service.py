@@ -11,9 +11,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import ids
 from billing.ledger.credits import service as credits
-from billing.money.taxation import store
-from billing.money.taxation.schemas import TaxProfile
+from billing.matters import store as matters
+from billing.matters.effects import Announce
+from billing.matters.schemas import Matter
+from billing.money.taxation import rules, store
+from billing.money.taxation.schemas import TaxProfile, VatAnswer
 from billing.platform.audit import service as audit
+from billing.platform.outbox import service as outbox
 
 
 async def exempt(
@@ -25,18 +29,82 @@ async def exempt(
     if before.exempt_because == because:
         return before
     found = await store.put(connection, account_id, exempt_because=because, updated_at=at)
-    await _audit(connection, account_id, "exempted" if because else "taxed", at, reason=because)
-    return found
-
-
-async def _audit(
-    connection: AsyncConnection, account_id: UUID, what: str, at: datetime, **detail: Any
-) -> None:
     await audit.record(
         connection,
         account_id=account_id,
-        action=f"account.{what}",
+        action="account.exempted" if because else "account.taxed",
         subject=ids.encode(ids.ACCOUNT, account_id),
         at=at,
-        **detail,
+        reason=because,
     )
+    return found
+
+
+async def give_vat_id(
+    connection: AsyncConnection, account_id: UUID, number: str | None, at: datetime
+) -> Matter | None:
+    """Keep the account's VAT id, to be looked up in its register; None: it has none.
+
+    The same one again is looked up again unless it is valid. Answers the matter that asks, to be
+    told. Errors: INVALID_TAX_ID.
+    """
+    vat_id = rules.written(number) if number is not None else None
+    await credits.lock(connection, account_id)
+    before = await store.profile(connection, account_id)
+    if before.vat_id == vat_id and before.vat_status in (None, "valid"):
+        return None
+    await store.put(
+        connection,
+        account_id,
+        vat_id=vat_id,
+        vat_given_at=at if vat_id else None,
+        vat_status="pending" if vat_id else None,
+        vat_name=None,
+        vat_proof=None,
+        vat_decided_at=None,
+        vat_tries=0,
+        vat_check_at=at if vat_id else None,
+        updated_at=at,
+    )
+    await _tell(connection, account_id, "given" if vat_id else "removed", at, vat_id=vat_id)
+    return await matters.ensure_account(connection, account_id, due=at, at=at) if vat_id else None
+
+
+async def follow(
+    connection: AsyncConnection, account_id: UUID, asked: str, answer: VatAnswer, at: datetime
+) -> str:
+    """Record the register's word on the VAT id that it was asked for, if it still is the account's.
+
+    Callers hold the account's lock. Answers the status.
+    """
+    known = await store.profile(connection, account_id)
+    if known.vat_id != asked or known.vat_status != "pending":
+        return "another is asked for"
+    if answer.is_valid is None:
+        tries = known.vat_tries + 1
+        later = rules.next_check(at, tries)
+        await store.put(connection, account_id, vat_tries=tries, vat_check_at=later, updated_at=at)
+        return "not answered"
+    status = "valid" if answer.is_valid else "unknown"
+    await store.put(
+        connection,
+        account_id,
+        vat_status=status,
+        vat_name=answer.name,
+        vat_proof=answer.proof,
+        vat_decided_at=at,
+        vat_check_at=None,
+        updated_at=at,
+    )
+    what = "proven" if answer.is_valid else "refused"
+    await _tell(connection, account_id, what, at, vat_id=asked, proof=answer.proof)
+    return status
+
+
+async def _tell(
+    connection: AsyncConnection, account_id: UUID, what: str, at: datetime, **detail: Any
+) -> None:
+    """One audit row and one `evt.billing.tax_id.*`."""
+    subject = ids.encode(ids.ACCOUNT, account_id)
+    told = Announce(account_id, f"tax_id.{what}", subject, {"account_id": subject, **detail})
+    await outbox.announce(connection, told, at)

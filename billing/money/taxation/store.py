@@ -23,10 +23,11 @@ async def profile(connection: AsyncConnection, account_id: UUID) -> TaxProfile:
 
 
 async def put(connection: AsyncConnection, account_id: UUID, **fields: Any) -> TaxProfile:
-    """Overwrite fields of it."""
+    """Overwrite fields of it; callers hold the account's lock."""
+    known = await profile(connection, account_id)
     written = (
         insert(tax_profiles)
-        .values(account_id=account_id, **fields)
+        .values(known.model_dump() | fields)  # the whole row, for it must be one by itself
         .on_conflict_do_update(index_elements=["account_id"], set_=fields)
         .returning(tax_profiles)
     )

@@ -33,6 +33,7 @@ class Account(Frozen):
     stripe_customer_id: str | None
     issuer_id: UUID | None
     preferred_billing_method: Preference | None
+    verified_as: tuple[str, ...] = ()
     status: str
     created_at: AwareDatetime
 
@@ -67,3 +68,4 @@ class AccountFields(Frozen):
     clock_at: AwareDatetime | None = None
     issuer: str | None = None
     preferred_billing_method: Preference | None = None
+    verified_as: tuple[str, ...] = ()

@@ -55,6 +55,8 @@ accounts = c.table(
     c.reference("issuer_id", "issuers.id", nullable=True),
     # How it would rather pay single uses; suggested where it can [F26].
     c.text("preferred_billing_method", nullable=True),
+    # What an operator has seen proof of, such as `student`.
+    c.json("verified_as", server_default="[]"),
     c.text("status", server_default="active"),
     c.instant("created_at"),
     c.check("is_test OR (clock_at IS NULL AND clock_target IS NULL)", name="real_time"),

@@ -26,6 +26,11 @@ ALTER TABLE billing_details FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON billing_details
     USING (account_id = ANY ((SELECT string_to_array(NULLIF(current_setting('app.accounts', true), ''), ',')::uuid[])::uuid[]));
 
+ALTER TABLE discounts ENABLE ROW LEVEL SECURITY;
+ALTER TABLE discounts FORCE ROW LEVEL SECURITY;
+CREATE POLICY tenant ON discounts
+    USING (account_id = ANY ((SELECT string_to_array(NULLIF(current_setting('app.accounts', true), ''), ',')::uuid[])::uuid[]));
+
 ALTER TABLE portal_sessions ENABLE ROW LEVEL SECURITY;
 ALTER TABLE portal_sessions FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON portal_sessions

@@ -14,6 +14,35 @@ CREATE TABLE capture_logs (
 
 CREATE INDEX ix_capture_logs_account ON capture_logs (account_id, created_at, transaction_id);
 
+CREATE TABLE coupons (
+    id UUID NOT NULL,
+    code TEXT NOT NULL,
+    name TEXT NOT NULL,
+    percent NUMERIC(27, 12),
+    amounts JSONB DEFAULT '{}' NOT NULL,
+    duration TEXT NOT NULL,
+    periods INTEGER,
+    kinds JSONB DEFAULT '[]' NOT NULL,
+    sold JSONB DEFAULT '[]' NOT NULL,
+    first_purchase BOOLEAN DEFAULT 'false' NOT NULL,
+    verified_as TEXT,
+    max_redemptions INTEGER,
+    max_per_account INTEGER DEFAULT '1' NOT NULL,
+    redeemed INTEGER DEFAULT '0' NOT NULL,
+    valid_from TIMESTAMP WITH TIME ZONE,
+    valid_until TIMESTAMP WITH TIME ZONE,
+    is_active BOOLEAN DEFAULT 'true' NOT NULL,
+    created_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    CONSTRAINT pk_coupons PRIMARY KEY (id),
+    CONSTRAINT uq_coupons_code UNIQUE (code),
+    CONSTRAINT ck_coupons_percent_or_amounts CHECK ((percent IS NULL) <> (amounts = '{}'::jsonb)),
+    CONSTRAINT ck_coupons_percent_of_a_whole CHECK (percent > 0 AND percent <= 100),
+    CONSTRAINT ck_coupons_duration_known CHECK (duration IN ('once', 'repeating', 'forever')),
+    CONSTRAINT ck_coupons_periods_repeat CHECK ((duration = 'repeating') = (periods IS NOT NULL)),
+    CONSTRAINT ck_coupons_counts_positive CHECK (periods > 0 AND max_redemptions > 0 AND max_per_account > 0),
+    CONSTRAINT ck_coupons_redeemed_counted CHECK (redeemed >= 0)
+);
+
 CREATE TABLE default_plan (
     is_only BOOLEAN NOT NULL,
     plan_key TEXT,
@@ -98,6 +127,39 @@ CREATE TABLE billing_details (
     CONSTRAINT pk_billing_details PRIMARY KEY (account_id),
     CONSTRAINT fk_billing_details_account_id FOREIGN KEY(account_id) REFERENCES accounts (id)
 );
+
+CREATE TABLE discounts (
+    id UUID NOT NULL,
+    account_id UUID NOT NULL,
+    coupon_id UUID NOT NULL,
+    subscription_id UUID,
+    purchase_id UUID,
+    code TEXT NOT NULL,
+    percent NUMERIC(27, 12),
+    amount_minor BIGINT,
+    kinds JSONB DEFAULT '[]' NOT NULL,
+    sold JSONB DEFAULT '[]' NOT NULL,
+    periods_left INTEGER,
+    status TEXT NOT NULL,
+    created_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    ended_at TIMESTAMP WITH TIME ZONE,
+    CONSTRAINT pk_discounts PRIMARY KEY (id),
+    CONSTRAINT ck_discounts_of_one_thing CHECK (num_nonnulls(subscription_id, purchase_id) = 1),
+    CONSTRAINT ck_discounts_percent_or_amount CHECK (num_nonnulls(percent, amount_minor) = 1),
+    CONSTRAINT ck_discounts_periods_left_counted CHECK (periods_left >= 0),
+    CONSTRAINT ck_discounts_status_known CHECK (status IN ('reserved', 'active', 'ended', 'released')),
+    CONSTRAINT ck_discounts_ended CHECK ((status IN ('ended', 'released')) = (ended_at IS NOT NULL)),
+    CONSTRAINT fk_discounts_account_id FOREIGN KEY(account_id) REFERENCES accounts (id),
+    CONSTRAINT fk_discounts_coupon_id FOREIGN KEY(coupon_id) REFERENCES coupons (id)
+);
+
+CREATE INDEX ix_discounts_account ON discounts (account_id, created_at, id);
+
+CREATE INDEX ix_discounts_coupon ON discounts (coupon_id, account_id);
+
+CREATE INDEX ix_discounts_purchase ON discounts (purchase_id) WHERE purchase_id IS NOT NULL;
+
+CREATE INDEX ix_discounts_subscription ON discounts (subscription_id) WHERE subscription_id IS NOT NULL;
 
 CREATE TABLE portal_sessions (
     id UUID NOT NULL,

@@ -202,6 +202,7 @@ SHARED: Final[dict[str, str]] = {
     "package_id": "small",
     "pack": "small",
     "feature": "api_calls",
+    "code": "SAMPLE",
     "meter": "api_calls",
     "key": "basic",
     "product_id": "gpt-4",
@@ -217,6 +218,7 @@ FREE: Final[dict[str, frozenset[str]]] = {
     "record_usage": frozenset({"event_id"}),
     "record_usage_batch": frozenset({"event_id", "account_id", "hold_id"}),
     "check_quota": frozenset({"event_id"}),
+    "write_tax": frozenset({"vat_id"}),
 }
 
 # A body for each operation that takes one, such that every id in it has to be looked up.
@@ -263,6 +265,9 @@ BODIES: Final[dict[str, Callable[[Named], Any]]] = INVOICE_BODIES | {
     "retry_dunning_now": lambda named: {"payment_method_id": named["payment_method_id"]},
     "forgive_dunning": lambda _: {"reason": "goodwill"},
     "advance_clock": lambda _: {"advance_days": 1},
+    "create_coupon": lambda _: {"code": "SAMPLE", "name": "Sample", "percent": "10"},
+    "redeem_coupon": lambda _: {"code": "SAMPLE"},
+    "write_tax": lambda _: {"vat_id": "DE136695976"},
     "put_tax": lambda _: {"name": "USt", "rates": {"standard": "19"}},
     "put_tax_inclusion": lambda _: {"currencies": []},
     "put_exemption": lambda _: {"because": "certificate 4711"},

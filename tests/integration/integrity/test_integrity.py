@@ -117,6 +117,9 @@ DAMAGE: Final[dict[str, str]] = {
     "invoice_numbers": f"UPDATE invoices SET number = series || '-000099' WHERE id = {LATEST}",
     "invoice_sums": f"""
         UPDATE invoice_lines SET amount_minor = amount_minor + 1 WHERE invoice_id = {LATEST}""",
+    "coupons_counted": f"""
+        UPDATE coupons SET redeemed = 0
+        WHERE id IN (SELECT coupon_id FROM discounts WHERE {MINE})""",
     "invoices_settled": f"UPDATE invoices SET status = 'open', paid_at = NULL WHERE id = {LATEST}",
     "invoice_content": f"""
         UPDATE invoice_lines SET description = description || ' and more'
@@ -183,7 +186,9 @@ async def books(actors: Actors) -> Books:
     await paying.ask("POST", "/billing/trials", status=201)
     await paying.subscribed("pro")
     await paying.advance(days=32)
-    await paying.bought("small")
+    coupon = {"code": "BOOKS", "name": "Books", "percent": "10"}
+    await actors.operate("POST", "/admin/coupons", coupon, status=201)
+    await paying.bought("small", coupon="BOOKS")
     await paying.buy("medium")
     await spend(actors, paying)
     await paying.top_up()

@@ -7,7 +7,8 @@ import pytest
 
 from billing.catalog.taxes.schemas import TaxRate
 from billing.core.money import exponent, round_minor
-from billing.money.invoices.schemas import Discount, Line
+from billing.money.discounts.schemas import DiscountTerms as Discount
+from billing.money.invoices.schemas import Line
 from billing.money.invoices.sums import SummedLine, sum_lines
 from tests.unit.golden.cases import cases
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from billing.catalog.taxes.schemas import TaxRate
 from billing.core.money import round_exact
-from billing.money.invoices.schemas import Discount, Line
+from billing.money.discounts.schemas import DiscountTerms as Discount
+from billing.money.invoices.schemas import Line
 from billing.money.invoices.sums import sum_lines
 
 RATES = st.builds(

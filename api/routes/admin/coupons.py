@@ -1,0 +1,77 @@
+"""Coupons, for operators: make one, look at them, let nobody redeem one any more [B9, L2]."""
+
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import Path, Response
+from sqlalchemy import RowMapping
+
+from api.dependencies import AdminCall
+from api.idempotency import OptionalKey
+from api.pagination import Page, Paging, paginate
+from api.problems import KEYED, responses
+from api.routes.base import new_router
+from api.schemas import Answer, Credits
+from billing.catalog.coupons import service, store
+from billing.catalog.coupons.schemas import Code, CouponSpec
+from billing.catalog.coupons.tables import coupons
+
+router = new_router("coupons")
+
+
+class CouponAnswer(Answer):
+    """A coupon; `redeemed` counts what is reserved for an undecided payment too."""
+
+    code: str
+    name: str
+    percent: Credits | None
+    amounts: dict[str, int]
+    duration: str
+    periods: int | None
+    kinds: list[str]
+    sold: list[str]
+    first_purchase: bool
+    verified_as: str | None
+    max_redemptions: int | None
+    max_per_account: int
+    redeemed: int
+    valid_from: datetime | None
+    valid_until: datetime | None
+    is_active: bool
+    created_at: datetime
+
+
+@router.post(
+    "/admin/coupons",
+    response_model=CouponAnswer,
+    status_code=201,
+    responses=responses("COUPON_EXISTS", *KEYED),
+)
+async def create_coupon(body: CouponSpec, call: AdminCall, once: OptionalKey) -> Response:
+    """Make a coupon; its terms stay as they are."""
+    async with once.claim(call) as claim:
+        async with call.database.operator() as connection:
+            made = await service.add(connection, body)
+        return claim.answer(201, CouponAnswer.of(made))
+
+
+@router.get("/admin/coupons", responses=responses("INVALID_CURSOR"))
+async def list_coupons(
+    call: AdminCall, paging: Paging, active_only: bool = False
+) -> Page[CouponAnswer]:
+    """All coupons, newest first."""
+    keys = (coupons.c.created_at, coupons.c.id)
+    async with call.database.operator() as connection:
+        query = store.listing(active_only=active_only)
+        return await paginate(connection, query, keys, paging, _show)
+
+
+@router.delete("/admin/coupons/{code}", responses=responses("COUPON_NOT_FOUND"))
+async def close_coupon(code: Annotated[Code, Path()], call: AdminCall) -> CouponAnswer:
+    """Let nobody redeem it any more; what was redeemed goes on."""
+    async with call.database.operator() as connection:
+        return CouponAnswer.of(await service.close(connection, code))
+
+
+def _show(row: RowMapping) -> CouponAnswer:
+    return CouponAnswer.of(store.show(row))

@@ -1,0 +1,80 @@
+"""Coupons of a subscription: redeem one, and take it off again [L1]."""
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Annotated
+
+from fastapi import Path, Response
+from pydantic import Field
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from api.dependencies import AccountCall, BillingCall
+from api.idempotency import Claim, Once, OptionalKey
+from api.problems import KEYED, responses
+from api.routes.base import new_router
+from api.routes.subscription_answers import SubscriptionAnswer
+from api.schemas import Body
+from api.workflow_calls import wait_until_done
+from billing.catalog.coupons.schemas import Code
+from billing.core import clock
+from billing.matters import store as matters
+from billing.matters.kinds import SUBSCRIPTION
+from billing.money.discounts import store as discount_store
+from billing.money.subscriptions import coupons, service, store
+from billing.money.subscriptions.schemas import Subscription
+
+router = new_router("subscriptions")
+Verb = Callable[[AsyncConnection, Subscription, Claim], Awaitable[object]]
+
+
+class CouponBody(Body):
+    """The code of a coupon, in any letters."""
+
+    code: Annotated[str, Field(min_length=1, max_length=64, examples=["WELCOME20"])]
+
+
+@router.post(
+    "/billing/subscription/coupon",
+    response_model=SubscriptionAnswer,
+    responses=responses("INVALID_COUPON", "SUBSCRIPTION_NOT_FOUND", "SUBSCRIPTION_STATE", *KEYED),
+)
+async def redeem_coupon(body: CouponBody, call: BillingCall, once: OptionalKey) -> Response:
+    """Take a coupon off the invoices from the next period on; `reason` says why one is refused."""
+
+    async def redeem(connection: AsyncConnection, found: Subscription, claim: Claim) -> None:
+        if claim.resumed and await discount_store.find(connection, claim.resource_id):
+            return
+        account = await call.read_account(connection)
+        at = account.clock_at or clock.real_now()
+        await coupons.redeem(connection, account, found.id, body.code, claim.resource_id, at)
+
+    return await _change(call, once, redeem)
+
+
+@router.delete(
+    "/billing/subscription/coupon/{code}",
+    response_model=SubscriptionAnswer,
+    responses=responses("COUPON_NOT_FOUND", "SUBSCRIPTION_NOT_FOUND", "SUBSCRIPTION_STATE", *KEYED),
+)
+async def remove_coupon(
+    code: Annotated[Code, Path()], call: BillingCall, once: OptionalKey
+) -> Response:
+    """Let later invoices be without a coupon; its redemption is spent."""
+
+    async def remove(connection: AsyncConnection, found: Subscription, _: Claim) -> None:
+        await service.ask(connection, found.id, partial(coupons.remove, code=code))
+
+    return await _change(call, once, remove)
+
+
+async def _change(call: AccountCall, once: Once, verb: Verb) -> Response:
+    async with once.claim(call) as claim:
+        async with call.transaction() as connection:
+            found = await service.commanded(connection, call.account.id, "coupon")
+            await verb(connection, found, claim)
+            matter = await matters.find(connection, SUBSCRIPTION.workflow_id(found.id))
+        if matter is not None:
+            await wait_until_done(call, matter)
+        async with call.transaction() as connection:
+            changed = await store.get(connection, found.id)
+            return claim.answer(200, await SubscriptionAnswer.read(call, connection, changed))

@@ -1,0 +1,96 @@
+"""A coupon, and what an operator may say of one."""
+
+from decimal import Decimal
+from typing import Annotated, Literal, Self
+from uuid import UUID
+
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
+
+from billing.catalog.plans.spec import PricedIn
+from billing.catalog.products.schemas import Name
+from billing.core.frozen import Frozen
+
+COUPON_ID = "cpn"
+Duration = Literal["once", "repeating", "forever"]
+LineKind = Literal["plan", "add_on", "usage", "pack"]
+Percent = Annotated[Decimal, Field(gt=0, le=100, decimal_places=4)]
+Times = Annotated[int, Field(strict=True, gt=0, le=10**9)]
+
+
+def _upper(code: object) -> object:
+    return code.strip().upper() if isinstance(code, str) else code
+
+
+Code = Annotated[
+    str,
+    BeforeValidator(_upper),
+    StringConstraints(pattern=r"^[A-Z0-9][A-Z0-9_.-]{0,63}$"),
+    Field(examples=["WELCOME20"]),
+]
+"""Written in any letters, kept in capital ones."""
+
+
+class CouponSpec(BaseModel):
+    """A percentage or an amount by currency, off the next invoice, of n periods, or for ever.
+
+    `kinds` of lines and keys of plans or packs (`sold`) limit it; so do a window, a number of
+    redemptions in all and per account, `first_purchase`, and what an account is `verified_as`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    code: Code
+    name: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100)]
+    percent: Percent | None = None
+    amounts: dict[PricedIn, Annotated[int, Field(strict=True, gt=0, lt=10**15)]] = {}
+    duration: Duration = "once"
+    periods: Annotated[int, Field(strict=True, gt=0, le=1200)] | None = None
+    kinds: Annotated[tuple[LineKind, ...], Field(max_length=4)] = ()
+    sold: Annotated[tuple[Name, ...], Field(max_length=100)] = ()
+    first_purchase: bool = False
+    verified_as: Name | None = None
+    max_redemptions: Times | None = None
+    max_per_account: Times = 1
+    valid_from: AwareDatetime | None = None
+    valid_until: AwareDatetime | None = None
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if (self.percent is None) != bool(self.amounts):
+            raise ValueError("a coupon has a percent, or amounts by currency")
+        if (self.duration == "repeating") != (self.periods is not None):
+            raise ValueError("`periods` go with `duration: repeating`, and only with it")
+        if self.valid_from and self.valid_until and self.valid_from >= self.valid_until:
+            raise ValueError("valid_until must be later than valid_from")
+        return self
+
+
+class Coupon(Frozen):
+    """A row of `coupons`; `amounts` in minor units by currency."""
+
+    id: UUID
+    code: str
+    name: str
+    percent: Decimal | None
+    amounts: dict[str, int]
+    duration: Duration
+    periods: int | None
+    kinds: tuple[str, ...]
+    sold: tuple[str, ...]
+    first_purchase: bool
+    verified_as: str | None
+    max_redemptions: int | None
+    max_per_account: int
+    redeemed: int
+    valid_from: AwareDatetime | None
+    valid_until: AwareDatetime | None
+    is_active: bool
+    created_at: AwareDatetime

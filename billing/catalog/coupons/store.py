@@ -1,0 +1,80 @@
+"""Every query on coupons; the number of redemptions is counted in one statement."""
+
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import Select, or_, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.catalog.coupons.schemas import Coupon, CouponSpec
+from billing.catalog.coupons.tables import coupons
+from billing.core import ids
+from billing.core.prepared import Fields, Prepared, given
+
+_OF_CODE: Final = Prepared(select(coupons).where(coupons.c.code == given("of_code")))
+_COUNT: Final = Prepared(
+    update(coupons)
+    .where(
+        coupons.c.id == given("coupon_id"),
+        or_(coupons.c.max_redemptions.is_(None), coupons.c.redeemed < coupons.c.max_redemptions),
+    )
+    .values(redeemed=coupons.c.redeemed + 1)
+)
+_COUNT_BY: Final = Prepared(
+    update(coupons)
+    .where(coupons.c.id == given("coupon_id"))
+    .values(redeemed=coupons.c.redeemed + given("by"))
+)
+
+
+async def find(connection: AsyncConnection, code: str) -> Coupon | None:
+    """The coupon with this code, in capital letters."""
+    row = await _OF_CODE.first(connection, of_code=code)
+    return show(row) if row else None
+
+
+async def add(connection: AsyncConnection, spec: CouponSpec, at: datetime) -> Coupon | None:
+    """Write a coupon; None where its code is taken."""
+    made = (
+        insert(coupons)
+        .values(
+            **spec.model_dump(exclude={"kinds", "sold"}),
+            kinds=list(spec.kinds),
+            sold=list(spec.sold),
+            id=ids.new(),
+            created_at=at,
+        )
+        .on_conflict_do_nothing(index_elements=["code"])
+        .returning(coupons)
+    )
+    row = (await connection.execute(made)).mappings().one_or_none()
+    return show(row) if row else None
+
+
+async def close(connection: AsyncConnection, code: str) -> Coupon | None:
+    """Let nobody redeem it any more."""
+    closed = update(coupons).where(coupons.c.code == code).values(is_active=False)
+    row = (await connection.execute(closed.returning(coupons))).mappings().one_or_none()
+    return show(row) if row else None
+
+
+async def take(connection: AsyncConnection, coupon_id: UUID) -> bool:
+    """Count one redemption, if there is one left; the row is locked until the transaction ends."""
+    return await _COUNT.run(connection, coupon_id=coupon_id) == 1
+
+
+async def count(connection: AsyncConnection, coupon_id: UUID, by: int) -> None:
+    """Count a redemption that was given back (-1), or came back (1)."""
+    await _COUNT_BY.run(connection, coupon_id=coupon_id, by=by)
+
+
+def listing(*, active_only: bool = False) -> Select[Any]:
+    """All coupons; order and cut are the caller's."""
+    return select(coupons).where(coupons.c.is_active) if active_only else select(coupons)
+
+
+def show(row: Fields) -> Coupon:
+    """A row as a coupon."""
+    return Coupon.model_validate(dict(row))

@@ -1,0 +1,47 @@
+"""A redeemed coupon as the rest of the product reads it."""
+
+from decimal import Decimal
+from typing import ClassVar, Final, Literal
+from uuid import UUID
+
+from pydantic import AwareDatetime
+
+from billing.core.frozen import Frozen
+from billing.matters.effects import Row
+
+DISCOUNT_ID: Final = "dsc"
+DiscountStatus = Literal["reserved", "active", "ended", "released"]
+
+
+class DiscountTerms(Frozen):
+    """A percentage or an amount in minor units, off the `kinds` of lines, or off every line."""
+
+    code: str
+    percent: Decimal | None = None
+    amount_minor: int | None = None
+    kinds: tuple[str, ...] = ()
+
+
+class Discount(Row):
+    """A row of `discounts`; `sold` limits it as `kinds` do. `periods_left` None: for ever."""
+
+    TABLE: ClassVar[str] = "discounts"
+
+    account_id: UUID
+    coupon_id: UUID
+    subscription_id: UUID | None = None
+    purchase_id: UUID | None = None
+    code: str
+    percent: Decimal | None = None
+    amount_minor: int | None = None
+    kinds: tuple[str, ...] = ()
+    sold: tuple[str, ...] = ()
+    periods_left: int | None = None
+    status: DiscountStatus
+    created_at: AwareDatetime
+    ended_at: AwareDatetime | None = None
+
+    @property
+    def terms(self) -> DiscountTerms:
+        """Its terms on an invoice."""
+        return DiscountTerms.model_validate(self.model_dump())

@@ -1,0 +1,111 @@
+"""Redeem a coupon for one account: in the caller's transaction, under the account's lock [L1]."""
+
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import func, select, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.catalog.coupons import store as coupons
+from billing.catalog.coupons.schemas import Coupon
+from billing.core.errors import Invalid
+from billing.core.frozen import Frozen
+from billing.core.prepared import Prepared
+from billing.money.discounts.schemas import Discount
+from billing.money.discounts.tables import discounts
+from billing.platform.accounts.schemas import Account
+
+_HAS_PAID: Final = Prepared(
+    text("SELECT id FROM invoices WHERE account_id = :account_id AND amount_paid_minor > 0 LIMIT 1")
+)
+
+
+class Redeeming(Frozen):
+    """The code, and what it is to be taken off."""
+
+    code: str
+    sold: str
+    """Key of the plan or pack."""
+    currency: str
+    subscription_id: UUID | None = None
+    purchase_id: UUID | None = None
+    pays_first: bool = True
+    """It is reserved until the first payment is decided."""
+
+
+async def redeem(
+    connection: AsyncConnection,
+    account: Account,
+    wanted: Redeeming,
+    discount_id: UUID,
+    at: datetime,
+) -> Discount:
+    """Count a redemption; the row to write is the caller's. Errors: INVALID_COUPON."""
+    coupon = await coupons.find(connection, wanted.code.strip().upper())
+    if coupon is None:
+        raise _invalid("unknown", "there is no such coupon")
+    _demand_open(coupon, wanted, account, at)
+    await _demand_unused(connection, coupon, account.id, wanted)
+    if not await coupons.take(connection, coupon.id):
+        raise _invalid("used_up", "it has been redeemed as often as it can be")
+    once = wanted.purchase_id is not None or coupon.duration == "once"
+    return Discount(
+        id=discount_id,
+        account_id=account.id,
+        coupon_id=coupon.id,
+        subscription_id=wanted.subscription_id,
+        purchase_id=wanted.purchase_id,
+        code=coupon.code,
+        percent=coupon.percent,
+        amount_minor=coupon.amounts.get(wanted.currency),
+        kinds=coupon.kinds,
+        sold=coupon.sold,
+        periods_left=1 if once else coupon.periods,
+        status="reserved" if wanted.pays_first else "active",
+        created_at=at,
+    )
+
+
+def _demand_open(coupon: Coupon, wanted: Redeeming, account: Account, at: datetime) -> None:
+    early = coupon.valid_from is not None and at < coupon.valid_from
+    late = coupon.valid_until is not None and at >= coupon.valid_until
+    if not coupon.is_active or late:
+        raise _invalid("expired", "it is no longer valid")
+    if early:
+        raise _invalid("not_yet", "it is not valid yet")
+    if coupon.sold and wanted.sold not in coupon.sold:
+        raise _invalid("not_for_this", f"it is not for {wanted.sold}")
+    if coupon.percent is None and wanted.currency not in coupon.amounts:
+        raise _invalid("currency", f"it takes nothing off in {wanted.currency}")
+    if coupon.verified_as is not None and coupon.verified_as not in account.verified_as:
+        raise _invalid("not_verified", f"it is for accounts verified as {coupon.verified_as}")
+
+
+async def _demand_unused(
+    connection: AsyncConnection, coupon: Coupon, account_id: UUID, wanted: Redeeming
+) -> None:
+    """Not redeemed before by this account; the account's lock keeps others out."""
+    d = discounts.c
+    mine = (d.account_id == account_id, d.coupon_id == coupon.id, d.status != "released")
+    times = await connection.scalar(select(func.count()).where(*mine)) or 0
+    if times >= coupon.max_per_account:
+        raise _invalid("redeemed", "this account has redeemed it")
+    if wanted.subscription_id is not None:
+        running = d.status.in_(("reserved", "active"))
+        same = select(func.count()).where(
+            *mine, d.subscription_id == wanted.subscription_id, running
+        )
+        if await connection.scalar(same):
+            raise _invalid("redeemed", "the subscription has it already")
+    if coupon.first_purchase and await _HAS_PAID.first(connection, account_id=account_id):
+        raise _invalid("not_first", "it is for a first purchase")
+
+
+def _invalid(reason: str, words: str) -> Invalid:
+    return Invalid("INVALID_COUPON", words, status=400, reason=reason)
+
+
+async def count(connection: AsyncConnection, *, coupon_id: UUID, by: int, **_: Any) -> None:
+    """A redemption was given back, or came back: the verb COUNT of decisions."""
+    await coupons.count(connection, coupon_id, by)

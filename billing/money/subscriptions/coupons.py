@@ -1,0 +1,66 @@
+"""Coupons on a subscription: redeemed with its order or later, and taken off [L1]."""
+
+from datetime import datetime
+from functools import partial
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.core.errors import NotFound
+from billing.ledger.credits import service as credits
+from billing.matters.effects import Work
+from billing.money.discounts import service as discount_service
+from billing.money.discounts import store as discount_store
+from billing.money.discounts.schemas import Discount
+from billing.money.discounts.service import Redeeming
+from billing.money.subscriptions import cycles, service, store
+from billing.money.subscriptions.announcements import announce
+from billing.money.subscriptions.commands import wake
+from billing.money.subscriptions.facts import SubscriptionFacts
+from billing.money.subscriptions.schemas import Subscription
+from billing.money.subscriptions.states import demand
+from billing.platform.accounts.schemas import Account
+
+
+async def redeem(
+    connection: AsyncConnection,
+    account: Account,
+    subscription_id: UUID,
+    code: str,
+    discount_id: UUID,
+    at: datetime,
+) -> Subscription:
+    """Take a coupon off the invoices from the next period on.
+
+    Errors: SUBSCRIPTION_STATE, INVALID_COUPON.
+    """
+    found = await store.get(connection, subscription_id, lock=True)
+    demand(found.status, "coupon")
+    await credits.lock(connection, account.id)
+    wanted = Redeeming(
+        code=code,
+        sold=found.plan_key,
+        currency=found.currency,
+        subscription_id=found.id,
+        pays_first=False,
+    )
+    discount = await discount_service.redeem(connection, account, wanted, discount_id, at)
+    await discount_store.add(connection, discount)
+    return await service.ask(connection, found.id, partial(_redeemed, code=discount.code))
+
+
+def _redeemed(w: Work[SubscriptionFacts], code: str) -> Subscription:
+    announce(w, cycles.of(w), "coupon_redeemed", code=code)
+    return wake(w)
+
+
+def remove(w: Work[SubscriptionFacts], code: str) -> Subscription:
+    """Later invoices are without it; its redemption is spent. Errors: COUPON_NOT_FOUND."""
+    demand(cycles.of(w).status, "coupon")
+    running = (one for one in w.rows.of(Discount) if one.status == "active")
+    found = next((one for one in running if one.code == code), None)
+    if found is None:
+        raise NotFound("COUPON_NOT_FOUND", "the subscription has no such coupon")
+    w.change(found, status="ended", ended_at=w.facts.at)
+    announce(w, cycles.of(w), "coupon_removed", code=code)
+    return wake(w)

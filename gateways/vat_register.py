@@ -1,0 +1,58 @@
+"""The EU's register of VAT ids (VIES), by its REST interface.
+
+`POST {url}/check-vat-number` {countryCode, vatNumber} answers `valid`, `name`, `requestIdentifier`,
+and in `userError` what kept a country's register from answering.
+"""
+
+import asyncio
+import json
+from typing import Any, Final
+
+import httpx2
+
+from billing.money.taxation.schemas import VatAnswer
+
+MAX_BYTES: Final = 65_536
+TIMEOUT_SECONDS: Final = 8.0
+_WORDS: Final = frozenset({"VALID", "INVALID", ""})
+_HIDDEN: Final = "---"
+"""Some countries tell no names."""
+UNANSWERED: Final = VatAnswer(is_valid=None)
+
+
+class Vies:
+    """The register at an address; it never raises: what cannot be asked is not answered."""
+
+    def __init__(self, url: str, transport: httpx2.AsyncBaseTransport | None = None) -> None:
+        self._client = httpx2.AsyncClient(
+            base_url=url, timeout=TIMEOUT_SECONDS, transport=transport, trust_env=False
+        )
+
+    async def check(self, vat_id: str) -> VatAnswer:
+        """The register's word on a VAT id such as DE136695976."""
+        body = {"countryCode": vat_id[:2], "vatNumber": vat_id[2:]}
+        try:
+            async with asyncio.timeout(TIMEOUT_SECONDS):
+                answer = await self._client.post("/check-vat-number", json=body)
+        except (httpx2.HTTPError, TimeoutError):
+            return UNANSWERED
+        if answer.status_code != 200 or len(answer.content) > MAX_BYTES:
+            return UNANSWERED
+        return _read(answer.content)
+
+
+def _read(content: bytes) -> VatAnswer:
+    try:
+        body: Any = json.loads(content)
+    except ValueError:
+        return UNANSWERED
+    if not isinstance(body, dict) or not isinstance(body.get("valid"), bool):
+        return UNANSWERED
+    if str(body.get("userError") or "") not in _WORDS:
+        return UNANSWERED
+    name, proof = str(body.get("name") or ""), str(body.get("requestIdentifier") or "")
+    return VatAnswer(
+        is_valid=body["valid"],
+        name=name[:255] if name.strip() not in ("", _HIDDEN) else None,
+        proof=proof[:64] or None,
+    )

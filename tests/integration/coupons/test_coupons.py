@@ -1,0 +1,191 @@
+"""Coupons: what they take off purchases and subscriptions, and who may redeem one [L1, L2, B9]."""
+
+import asyncio
+from typing import Any
+from uuid import uuid4
+
+from tests.integration.actors import Actors, Customer, wait_for
+
+Json = dict[str, Any]
+CLOCK = "2027-01-01T10:00:00Z"
+COUPON = "/billing/subscription/coupon"
+
+
+async def coupon(actors: Actors, **terms: Any) -> str:
+    code = f"C{uuid4().hex[:10].upper()}"
+    body = {"code": code, "name": "A coupon"} | terms
+    made = await actors.operate("POST", "/admin/coupons", body, status=201)
+    assert made["redeemed"] == 0
+    return code
+
+
+async def redeemed(actors: Actors, code: str) -> int:
+    found = (await actors.operate("GET", "/admin/coupons?limit=100"))["data"]
+    return int(next(one["redeemed"] for one in found if one["code"] == code))
+
+
+async def refused(customer: Customer, reason: str, code: str, pack: str = "small") -> None:
+    problem = await customer.refused(
+        "INVALID_COUPON", "POST", "/billing/purchases", {"pack": pack, "coupon": code}
+    )
+    assert problem["reason"] == reason, problem
+
+
+async def invoices(customer: Customer) -> list[tuple[int, int]]:
+    """Discount and total of each, the oldest first."""
+    found = (await customer.ask("GET", "/billing/invoices?limit=100"))["data"]
+    return [(one["discount"], one["total"]) for one in reversed(found) if one["status"] != "void"]
+
+
+async def test_a_percentage_goes_off_the_next_periods(actors: Actors) -> None:
+    code = await coupon(actors, percent="25", duration="repeating", periods=2)
+    customer = await actors.customer_on_clock(CLOCK)
+    begun = await customer.subscribe("pro", coupon=code.lower())
+    assert begun["discounts"][0] | {"status": "", "kinds": []} == {
+        "code": code, "percent": "25.00", "amount_cents": None, "kinds": [],
+        "periods_left": 2, "status": "",
+    }  # fmt: skip
+    await customer.pay(begun)
+    shown = await customer.until_subscription("active")
+    assert [one["periods_left"] for one in shown["discounts"]] == [1]
+    await customer.advance(days=65)
+    assert await invoices(customer) == [(1225, 3675), (1225, 3675), (0, 4900)]
+    assert (await customer.subscription())["discounts"] == []
+    assert [one["amount"] for one in await customer.effects()] == [3675, 3675, 4900]
+
+
+async def test_coupons_stack_the_narrowest_first(actors: Actors) -> None:
+    whole = await coupon(actors, percent="10", duration="forever")
+    narrow = await coupon(actors, amounts={"USD": 900}, duration="forever", kinds=["plan"])
+    customer = await actors.customer_on_clock(CLOCK)
+    await customer.subscribed("pro", coupon=whole)
+    shown = await customer.ask("POST", COUPON, {"code": narrow}, status=200)
+    assert [one["code"] for one in shown["discounts"]] == [whole, narrow]
+    await customer.refused("INVALID_COUPON", "POST", COUPON, {"code": narrow})
+    await customer.advance(days=31)
+    # 49.00 - 9.00 = 40.00, and 10 % of that.
+    assert await invoices(customer) == [(490, 4410), (1300, 3600)]
+    shown = await customer.ask("DELETE", f"{COUPON}/{narrow}", status=200)
+    assert [one["code"] for one in shown["discounts"]] == [whole]
+    await customer.refused("COUPON_NOT_FOUND", "DELETE", f"{COUPON}/{narrow}")
+    await customer.advance(days=30)
+    assert (await invoices(customer))[-1] == (490, 4410)
+    assert await redeemed(actors, narrow) == 1
+
+
+async def test_a_purchase_has_its_discount_and_its_credits(actors: Actors) -> None:
+    code = await coupon(actors, amounts={"USD": 199}, max_per_account=2)
+    customer = await actors.customer()
+    begun = await customer.buy("small", coupon=code)
+    await customer.pay(begun)
+    await customer.until_purchase(begun["purchase_id"], "completed")
+    assert await invoices(customer) == [(199, 800)]
+    free = await coupon(actors, percent="100")
+    done = await customer.buy("small", coupon=free)
+    assert (done["status"], done["next_action"]["type"]) == ("completed", "none")
+    assert await customer.credits() == 200
+    assert [one["amount"] for one in await customer.effects()] == [800]
+    # What cost nothing is not paid credits.
+    assert [one["is_paid"] for one in await customer.rows(
+        "SELECT is_paid FROM credit_lots WHERE account_id = %(me)s ORDER BY granted_seq"
+    )] == [True, False]  # fmt: skip
+
+
+async def test_a_payment_that_never_comes_gives_its_coupon_back(actors: Actors) -> None:
+    code = await coupon(actors, percent="50", max_redemptions=1)
+    first = await actors.customer_on_clock(CLOCK)
+    begun = await first.buy("small", coupon=code)
+    assert await redeemed(actors, code) == 1
+    second = await actors.customer_on_clock(CLOCK)
+    await refused(second, "used_up", code)
+    await first.advance(days=2)
+    await first.until_purchase(begun["purchase_id"], "expired")
+    assert await redeemed(actors, code) == 0
+
+    tried = await second.subscribe("pro", coupon=code)
+    assert (tried["status"], await redeemed(actors, code)) == ("incomplete", 1)
+    await second.ask("POST", "/billing/subscription/cancel", {"at": "now"}, status=200)
+    assert await redeemed(actors, code) == 0
+    await second.subscribed("pro", coupon=code)
+    assert await redeemed(actors, code) == 1
+
+
+async def test_money_that_comes_late_has_its_discount_all_the_same(actors: Actors) -> None:
+    code = await coupon(actors, percent="50", max_redemptions=1)
+    customer = await actors.customer()
+    begun = await customer.buy("small", coupon=code)
+    async with customer.unheard():
+        await customer.pay(begun)
+        await customer.restored_as_expired(begun["purchase_id"])
+    await customer.until_purchase(begun["purchase_id"], "completed")
+
+    async def settled() -> list[tuple[int, int]]:
+        return await invoices(customer)
+
+    found = await wait_for(settled, "the late invoice is paid", lambda seen: len(seen) == 1)
+    assert found == [(500, 499)]
+
+
+async def test_of_many_at_once_one_has_the_last_redemption(actors: Actors) -> None:
+    code = await coupon(actors, percent="20", max_redemptions=3)
+    customers = [await actors.customer() for _ in range(12)]
+    answers = await asyncio.gather(*(
+        one.call("POST", "/billing/purchases", {"pack": "small", "coupon": code})
+        for one in customers
+    ))  # fmt: skip
+    statuses = sorted(one.status_code for one in answers)
+    assert statuses == [201] * 3 + [400] * 9
+    assert {one.json()["reason"] for one in answers if one.status_code == 400} == {"used_up"}
+    assert await redeemed(actors, code) == 3
+
+
+async def test_a_coupon_says_why_it_is_refused(actors: Actors) -> None:
+    customer = await actors.customer_on_clock(CLOCK)
+    await refused(customer, "unknown", "NO-SUCH-COUPON")
+    window = {"valid_from": "2027-02-01T00:00:00Z", "valid_until": "2027-03-01T00:00:00Z"}
+    windowed = await coupon(actors, percent="10", **window)
+    await refused(customer, "not_yet", windowed)
+    await refused(customer, "not_for_this", await coupon(actors, percent="10", sold=["large"]))
+    await refused(customer, "currency", await coupon(actors, amounts={"EUR": 100}))
+    closed = await coupon(actors, percent="10")
+    await actors.operate("DELETE", f"/admin/coupons/{closed}", status=200)
+    await refused(customer, "expired", closed)
+    student = await coupon(actors, percent="40", verified_as="student")
+    await refused(customer, "not_verified", student)
+    first = await coupon(actors, percent="10", first_purchase=True, max_per_account=5)
+
+    verified = {"external_id": customer.account["external_id"], "verified_as": ["student"]}
+    await actors.operate("POST", "/admin/accounts", verified, status=200)
+    begun = await customer.buy("small", coupon=student)
+    await refused(customer, "redeemed", student)
+    await customer.pay(begun)
+    await customer.until_purchase(begun["purchase_id"], "completed")
+    await refused(customer, "not_first", first)
+    await customer.advance(days=60)
+    await refused(customer, "expired", windowed)
+
+
+async def test_a_free_period_needs_no_card(actors: Actors) -> None:
+    code = await coupon(actors, percent="100")
+    customer = await actors.customer_on_clock(CLOCK)
+    begun = await customer.subscribe("pro", coupon=code)
+    assert (begun["status"], begun["next_action"]["type"]) == ("active", "none")
+    assert await customer.credits() == 500
+    assert await invoices(customer) == [(4900, 0)]
+
+
+async def test_terms_of_a_coupon_are_whole(actors: Actors) -> None:
+    taken = await coupon(actors, percent="10")
+    for terms in (
+        {}, {"percent": "10", "amounts": {"USD": 1}}, {"percent": "101"}, {"percent": "0"},
+        {"percent": "10", "duration": "repeating"}, {"percent": "10", "periods": 2},
+        {"amounts": {"USD": 0}}, {"percent": "10", "code": "white space"},
+        {"percent": "10", "kinds": ["wine"]},
+    ):  # fmt: skip
+        body = {"code": "WHOLE", "name": "x"} | terms
+        answer = await actors.operate("POST", "/admin/coupons", body, status=422)
+        assert answer["code"] == "VALIDATION_FAILED"
+    body = {"code": taken.lower(), "name": "x", "percent": "10"}
+    assert (await actors.operate("POST", "/admin/coupons", body, status=409))["code"] == (
+        "COUPON_EXISTS"
+    )

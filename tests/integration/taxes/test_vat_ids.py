@@ -1,0 +1,100 @@
+"""VAT ids: written as anybody writes them, proven by their register, and what that changes."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from billing.core import ids
+from tests.integration.actors import Actors, Customer
+from tests.integration.taxes.test_taxes import CLOCK, collect, moved_to, newest_invoice
+
+Json = dict[str, Any]
+KNOWN = "ATU13585627"
+OTHER = "ATU37675002"
+
+
+@pytest.fixture
+async def register(actors: Actors) -> AsyncIterator[None]:
+    """A seller in Germany that collects the tax of Austria, whose register knows one business."""
+    await collect(actors, "AT", "USt", rates={"standard": "20", "reduced": "10"})
+    await actors.sandbox.vat_register({KNOWN: "Wiener Werkstatt"})
+    yield
+    await actors.sandbox.vat_register(away=False)
+
+
+async def of_german_seller(actors: Actors) -> Customer:
+    customer = await actors.customer_on_clock(CLOCK)
+    await moved_to(customer)
+    issuer = ids.new()
+    await actors.sql(
+        "INSERT INTO issuers (id, key, name, address, number_prefix)"
+        " VALUES (%(id)s, %(key)s, 'Seller', '{\"country\": \"DE\"}', 'S')",
+        id=issuer, key=str(issuer),
+    )  # fmt: skip
+    await actors.sql(
+        "UPDATE accounts SET issuer_id = %(issuer)s WHERE id = %(me)s",
+        issuer=issuer, me=customer.uuid,
+    )  # fmt: skip
+    return customer
+
+
+async def test_a_proven_business_accounts_for_the_tax_itself(
+    actors: Actors, register: None
+) -> None:
+    customer = await of_german_seller(actors)
+    shown = await customer.ask("PUT", "/billing/tax", {"vat_id": "atu 13585627"}, status=200)
+    assert (shown["vat_id"], shown["vat_status"]) == (KNOWN, "valid")
+    assert shown["vat_name"] == "Wiener Werkstatt"
+    assert [one["reason"] for one in shown["rates"]] == ["reverse_charge"]
+    await customer.bought("small")
+    bought = await newest_invoice(customer)
+    assert (bought["tax_amount"], bought["total"]) == (0, 999)
+    [tax] = bought["line_items"][0]["taxes"]
+    assert (tax["jurisdiction"], tax["reason"]) == ("AT", "reverse_charge")
+
+    # Its id is of Austria: elsewhere it proves nothing.
+    await moved_to(customer, country="CH")
+    assert (await customer.ask("GET", "/billing/tax"))["vat_status"] == "valid"
+    await collect(actors, "CH", "MWST", rates={"standard": "8.1"})
+    assert [one["reason"] for one in (await customer.ask("GET", "/billing/tax"))["rates"]] == [None]
+    shown = await customer.ask("PUT", "/billing/tax", {"vat_id": None}, status=200)
+    assert (shown["vat_id"], shown["vat_status"]) == (None, None)
+
+
+async def test_in_the_sellers_own_country_the_tax_is_asked(actors: Actors, register: None) -> None:
+    await collect(actors, "DE", "USt", rates={"standard": "19"})
+    await actors.sandbox.vat_register({"DE136695976": "Muster GmbH"})
+    customer = await of_german_seller(actors)
+    await moved_to(customer, country="DE")
+    shown = await customer.ask("PUT", "/billing/tax", {"vat_id": "DE 136 695 976"}, status=200)
+    assert shown["vat_status"] == "valid"
+    assert [one["rate"] for one in shown["rates"]] == ["19.00"]
+
+
+async def test_a_number_that_the_register_does_not_know_frees_nobody(
+    actors: Actors, register: None
+) -> None:
+    customer = await of_german_seller(actors)
+    shown = await customer.ask("PUT", "/billing/tax", {"vat_id": OTHER}, status=200)
+    assert (shown["vat_status"], shown["rates"][0]["rate"]) == ("unknown", "20.00")
+    for wrong in ("ATU13585628", "DE12", "hello world", "GB980780684"):
+        await customer.refused("INVALID_TAX_ID", "PUT", "/billing/tax", {"vat_id": wrong})
+    assert (await customer.ask("GET", "/billing/tax"))["vat_id"] == OTHER
+
+
+async def test_a_register_that_is_away_is_asked_again(actors: Actors, register: None) -> None:
+    customer = await of_german_seller(actors)
+    await actors.sandbox.vat_register(away=True)
+    shown = await customer.ask("PUT", "/billing/tax", {"vat_id": KNOWN}, status=200)
+    assert (shown["vat_status"], shown["rates"][0]["rate"]) == ("pending", "20.00")
+    await customer.bought("small")
+    assert (await newest_invoice(customer))["tax_amount"] == 200
+    await actors.sandbox.vat_register(away=False)
+    await customer.advance(days=1)
+    shown = await customer.ask("GET", "/billing/tax")
+    assert (shown["vat_status"], shown["rates"][0]["reason"]) == ("valid", "reverse_charge")
+    actions = await actors.operate(
+        "GET", f"/admin/accounts/{customer.id}/audit?action=tax_id.proven"
+    )
+    assert actions["data"][0]["detail"]["proof"].startswith("WAPI")

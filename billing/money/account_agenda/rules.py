@@ -111,55 +111,62 @@ class AccountState(State):
     """Provider events that came in and were not looked into yet."""
 
 
+_DATED: Final = {
+    "notice": ("next_notice", "notice", "tell that credits end soon"),
+    "bill": ("late_usage", "late-usage", "invoice late use"),
+    "limits": ("limits_due", "limits", "begin or end an agreed limit"),
+    "check_vat": ("vat_check", "vat", "look the VAT id up"),
+    "expire_credits": ("next_expiry", "expire", "let credits expire"),
+}
+"""Steps with nothing but a date: its field, the stem of the key, and words."""
+_DATED_WORDS: Final = {
+    "top_up_from": "no credits are bought before {}",
+    "late_usage": "late use is invoiced on {}",
+    "limits_due": "an agreed limit changes on {}",
+    "vat_check": "its VAT id is looked up on {}",
+    "unpaid_notice": "unpaid uses are told of on {}",
+    "next_expiry": "credits expire on {}",
+}
+
+
 def agenda(state: AccountState) -> list[Step]:
     """Everything still to do, unordered."""
     steps = [event_step(state.account, event) for event in state.events]
     steps += [_setup_step(setup) for setup in state.setups]
-    steps += [
-        Step(
-            name="detach",
-            due=removal.removed_at,
-            key=f"{removal.method}/detach",
-            words="detach the card at Stripe",
-            method=removal.method,
-        )
-        for removal in state.removals
-    ]
-    steps += [
-        Step(
-            name="portal",
-            due=one.created_at,
-            key=f"{one.portal}/open",
-            words="open the portal at Stripe",
-            portal=one.portal,
-        )
-        for one in state.portals
-    ]
+    steps += [_detach_step(one) for one in state.removals]
+    steps += [_portal_step(one) for one in state.portals]
     steps += _top_up_steps(state) + _unpaid_steps(state)
-    if state.next_notice is not None:
-        key = f"{state.account}/notice-{_stamp(state.next_notice)}"
-        words = "tell that credits end soon"
-        steps.append(Step(name="notice", due=state.next_notice, key=key, words=words))
-    if state.late_usage is not None:
-        key = f"{state.account}/late-usage-{_stamp(state.late_usage)}"
-        words = "invoice late use"
-        steps.append(Step(name="bill", due=state.late_usage, key=key, words=words))
-    if state.limits_due is not None:
-        key = f"{state.account}/limits-{_stamp(state.limits_due)}"
-        words = "begin or end an agreed limit"
-        steps.append(Step(name="limits", due=state.limits_due, key=key, words=words))
-    steps += _vat_steps(state)
+    for name, (field, stem, words) in _DATED.items():
+        due = getattr(state, field)
+        if due is not None:
+            key = f"{state.account}/{stem}-{_stamp(due)}"
+            steps.append(Step(name=name, due=due, key=key, words=words))
     if state.completion is not None:
         of = state.completion
         key = f"{of.invoice}/complete-{of.meter}-{_stamp(of.start_at)}-{of.part}"
         words = f"complete the uses of {of.meter} that an invoice bills"
         steps.append(Step(name="complete", due=of.began_at, key=key, words=words))
-    if state.next_expiry is not None:
-        key = f"{state.account}/expire-{_stamp(state.next_expiry)}"
-        steps.append(
-            Step(name="expire_credits", due=state.next_expiry, key=key, words="let credits expire")
-        )
     return steps
+
+
+def _detach_step(removal: RemovalPlan) -> Step:
+    return Step(
+        name="detach",
+        due=removal.removed_at,
+        key=f"{removal.method}/detach",
+        words="detach the card at Stripe",
+        method=removal.method,
+    )
+
+
+def _portal_step(visit: PortalPlan) -> Step:
+    return Step(
+        name="portal",
+        due=visit.created_at,
+        key=f"{visit.portal}/open",
+        words="open the portal at Stripe",
+        portal=visit.portal,
+    )
 
 
 def state_words(state: AccountState) -> str:
@@ -173,32 +180,19 @@ def state_words(state: AccountState) -> str:
         parts.append(f"{len(state.portals)} visit(s) of the portal asked for")
     if state.top_up is not None:
         parts.append("credits are about to be bought")
-    if state.top_up_from is not None:
-        parts.append(f"no credits are bought before {state.top_up_from:%-d %b %Y %H:%M} UTC")
-    if state.late_usage is not None:
-        parts.append(f"late use is invoiced on {state.late_usage:%-d %b %Y %H:%M} UTC")
-    if state.limits_due is not None:
-        parts.append(f"an agreed limit changes on {state.limits_due:%-d %b %Y %H:%M} UTC")
-    if state.vat_check is not None:
-        parts.append(f"its VAT id is looked up on {state.vat_check:%-d %b %Y %H:%M} UTC")
     if state.completion is not None:
         parts.append(f"uses of {state.completion.meter} are being completed")
-    parts += _unpaid_words(state)
-    if state.next_expiry is not None:
-        parts.append(f"credits expire on {state.next_expiry:%-d %b %Y %H:%M} UTC")
+    if state.unpaid_retry is not None:
+        parts.append("unpaid uses are about to be paid")
+    if state.unpaid_charge is not None:
+        parts.append(f"a card may pay an unpaid use on {_date(state.unpaid_charge.due)}")
+    dated = ((words, getattr(state, field)) for field, words in _DATED_WORDS.items())
+    parts += [words.format(_date(due)) for words, due in dated if due is not None]
     return "; ".join(parts) or "nothing to do"
 
 
-def _unpaid_words(state: AccountState) -> list[str]:
-    words = []
-    if state.unpaid_retry is not None:
-        words.append("unpaid uses are about to be paid")
-    if state.unpaid_notice is not None:
-        words.append(f"unpaid uses are told of on {state.unpaid_notice:%-d %b %Y %H:%M} UTC")
-    if state.unpaid_charge is not None:
-        due = state.unpaid_charge.due
-        words.append(f"a card may pay an unpaid use on {due:%-d %b %Y %H:%M} UTC")
-    return words
+def _date(due: datetime) -> str:
+    return f"{due:%-d %b %Y %H:%M} UTC"
 
 
 def _setup_step(setup: SetupPlan) -> Step:
@@ -242,13 +236,6 @@ def _top_up_steps(state: AccountState) -> list[Step]:
         words = "see whether credits are wanted"
         return [Step(name="top_up", due=state.top_up_from, key=key, words=words)]
     return []
-
-
-def _vat_steps(state: AccountState) -> list[Step]:
-    if state.vat_check is None:
-        return []
-    key, words = f"{state.account}/vat-{_stamp(state.vat_check)}", "look the VAT id up"
-    return [Step(name="check_vat", due=state.vat_check, key=key, words=words)]
 
 
 def _unpaid_steps(state: AccountState) -> list[Step]:

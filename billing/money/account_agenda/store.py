@@ -115,19 +115,8 @@ async def state(
         unpaid_notice=row["unpaid_notice"],
         unpaid_charge=_charge(row["unpaid_charge"]),
         setups=tuple(map(_setup, row["setups"])),
-        removals=tuple(
-            RemovalPlan(
-                method=ids.encode(ids.PAYMENT_METHOD, UUID(removal["id"])),
-                removed_at=removal["removed_at"],
-            )
-            for removal in row["removals"]
-        ),
-        portals=tuple(
-            PortalPlan(
-                portal=ids.encode(ids.PORTAL_SESSION, UUID(one["id"])), created_at=one["created_at"]
-            )
-            for one in row["portals"]
-        ),
+        removals=tuple(map(_removal, row["removals"])),
+        portals=tuple(map(_portal, row["portals"])),
         events=tuple(row["events"]),
     )
     return known.model_copy(update={"words": state_words(known)})
@@ -135,6 +124,16 @@ async def state(
 
 def _setup(found: dict[str, Any]) -> SetupPlan:
     return SetupPlan(setup=ids.encode(ids.SETUP_INTENT, UUID(found.pop("id"))), **found)
+
+
+def _removal(found: dict[str, Any]) -> RemovalPlan:
+    method = ids.encode(ids.PAYMENT_METHOD, UUID(found["id"]))
+    return RemovalPlan(method=method, removed_at=found["removed_at"])
+
+
+def _portal(found: dict[str, Any]) -> PortalPlan:
+    portal = ids.encode(ids.PORTAL_SESSION, UUID(found["id"]))
+    return PortalPlan(portal=portal, created_at=found["created_at"])
 
 
 def _charge(found: dict[str, Any] | None) -> ChargePlan | None:

@@ -142,8 +142,8 @@ def test_unpaid_uses_are_paid_by_credits_then_told_of_then_charged() -> None:
     ]
     assert [step.use for step in agenda(account)] == [None, None, "bill_1"]
     assert state_words(account) == (
-        "unpaid uses are about to be paid; unpaid uses are told of on 14 Mar 2027 09:00 UTC;"
-        " a card may pay an unpaid use on 14 Mar 2027 09:00 UTC"
+        "unpaid uses are about to be paid; a card may pay an unpaid use on 14 Mar 2027 09:00 UTC;"
+        " unpaid uses are told of on 14 Mar 2027 09:00 UTC"
     )
 
 

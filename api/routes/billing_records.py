@@ -28,6 +28,7 @@ from api.public_ids import TransactionId, encoded, row_id
 from api.routes.base import new_router
 from api.schemas import Answer, Body, Credits, OneWord, Text
 from api.user_scope import only_user, visible
+from api.workflow_calls import notify
 from billing.catalog.products.schemas import ServiceType
 from billing.catalog.rating.schemas import Method
 from billing.core import clock, ids
@@ -148,8 +149,8 @@ class VoidBody(Body):
 
 
 class VoidAnswer(Answer):
-    """A use that was taken back, and what came back: credits to their lots, money that an invoice
-    or a card charged to the money balance.
+    """A use that was taken back, and what came back: credits to their lots, money that was paid to
+    the money balance, and money that an open invoice asks for by a credit note.
     """
 
     billing_id: str
@@ -159,6 +160,7 @@ class VoidAnswer(Answer):
     credits_returned: Credits
     transaction_id: TransactionId | None
     balance_cents: int
+    credited_cents: int
     currency: str
     voided_at: datetime
 
@@ -174,6 +176,7 @@ class VoidAnswer(Answer):
             credits_returned=done.credits,
             transaction_id=correction.transaction_id,
             balance_cents=done.balance_minor,
+            credited_cents=done.credited_minor,
             currency=done.currency,
             voided_at=correction.created_at,
         )
@@ -299,6 +302,8 @@ async def void_billing_record(billing_id: str, body: VoidBody, sent: RecordCall)
     call = await _owner(sent, record_id)
     async with call.transaction() as connection:
         done = await usage_voids.void(connection, call.account.id, record_id, body.reason)
+    if done.matter is not None:
+        await notify(call, done.matter)
     return VoidAnswer.of_voided(done)
 
 

@@ -1,7 +1,7 @@
 """A wrong use taken back: its counters, quotas and credits, and the money that was charged for it.
 
-What an invoice or a card charged goes to the money balance, which the next invoice takes: an
-invoice stands as it was issued.
+An invoice stands as it was issued. What a card paid goes to the money balance, which the next
+invoice takes; of an invoice that is still owed, a credit note takes it back.
 """
 
 import json
@@ -21,10 +21,13 @@ from billing.core.prepared import Prepared
 from billing.ledger.credits import service as credits
 from billing.matters.effects import Announce
 from billing.matters.kinds import CHARGE
+from billing.matters.schemas import Matter
 from billing.metering.usage import store
 from billing.metering.usage.schemas import BY_CARD, BillingRecord
+from billing.money.invoice_requests import locks, operating
 from billing.money.invoices import balances
 from billing.money.invoices import store as invoice_store
+from billing.money.invoices.schemas import Invoice
 from billing.platform.outbox import service as outbox
 
 _VOID: Final = Prepared(
@@ -36,7 +39,8 @@ _VOID: Final = Prepared(
 _BY_CARD: Final = Prepared(
     text(
         """
-    SELECT i.currency, sum(l.amount_minor)::bigint AS amount_minor
+    SELECT i.currency, sum(l.amount_minor - l.discount_minor + l.tax_minor
+                           - l.tax_included_minor)::bigint AS amount_minor
     FROM billing_records AS r
     JOIN invoices AS i ON i.account_id = r.account_id AND i.workflow_id = :workflow_id
     JOIN invoice_lines AS l ON l.invoice_id = i.id
@@ -49,7 +53,13 @@ _BY_CARD: Final = Prepared(
 _BILLED: Final = Prepared(
     text(
         """
-    SELECT r.total_amount, b.invoice
+    SELECT r.total_amount, b.invoice, (
+        SELECT sum(l.amount_minor - l.discount_minor + l.tax_minor - l.tax_included_minor)
+               / nullif(sum(l.amount_minor), 0)
+        FROM invoice_lines AS l
+        WHERE l.account_id = r.account_id AND public_id('inv', l.invoice_id) = b.invoice
+            AND l.kind = 'usage' AND l.period_start = r.period_start
+            AND l.detail ->> 'meter' = r.meter) AS share
     FROM billing_records AS r CROSS JOIN LATERAL (
         SELECT detail ->> 'invoice_id' AS invoice FROM billing_events
         WHERE account_id = r.account_id AND billing_id = r.id AND detail ? 'invoice_id'
@@ -69,10 +79,12 @@ _REFUSED: Final = {
 
 
 class Charged(NamedTuple):
-    """Money in whole units."""
+    """Money in whole units, with its tax."""
 
     amount: Decimal
     currency: str
+    owed: Invoice | None = None
+    """The invoice that asks for it, while it is open."""
 
 
 class Voided(Frozen):
@@ -81,6 +93,8 @@ class Voided(Frozen):
     record: BillingRecord
     correction: BillingRecord
     """The record with its figures below zero."""
+    matter: Matter | None = None
+    """The matter to notify: less is owed on an invoice that it collects."""
 
     @property
     def credits(self) -> Decimal:
@@ -90,6 +104,15 @@ class Voided(Frozen):
     @property
     def balance_minor(self) -> int:
         """Money that went to the money balance, in minor units."""
+        return 0 if "credited" in self._detail else self._money_minor
+
+    @property
+    def credited_minor(self) -> int:
+        """Money that an open invoice asked for, taken back by a credit note, in minor units."""
+        return self._money_minor if "credited" in self._detail else 0
+
+    @property
+    def _money_minor(self) -> int:
         return _minor(Decimal(self._detail["money"]), self.currency)
 
     @property
@@ -115,12 +138,15 @@ async def void(
     Errors: BILLING_RECORD_NOT_FOUND; BILLING_RECORD_STATE for what is no use, a level's reading,
     or a use whose card is being charged.
     """
+    billed = await _BILLED.first(connection, account_id=account_id, record_id=record_id)
+    if billed is not None:  # its matter's lock comes before the account's
+        invoice_id = ids.decode(ids.INVOICE, billed["invoice"])
+        await locks.hold_collectors(connection, account_id, [invoice_id])
     await credits.lock(connection, account_id)  # no charge is decided from here on
-    charged = await _charged(connection, account_id, record_id)
-    detail = {"reason": reason} | ({"currency": charged.currency} if charged else {})
+    charged = await _charged(connection, account_id, record_id, may_be_owed=billed is not None)
     row = await _VOID.one(
-        connection, account_id=account_id, record_id=record_id, detail=json.dumps(detail),
-        charged=charged and charged.amount,
+        connection, account_id=account_id, record_id=record_id,
+        detail=json.dumps(_detail(reason, charged)), charged=charged and charged.amount,
     )  # fmt: skip
     if row["verdict"] == "no_record":
         raise NotFound("BILLING_RECORD_NOT_FOUND", "no such billing record")
@@ -133,12 +159,22 @@ async def void(
     if row["verdict"] == "ok":
         at = await clock.now(connection, account_id)
         await _give_money(connection, done, at)
+        matter = await _credit(connection, done, charged.owed if charged else None)
+        done = done.model_copy(update={"matter": matter})
         await _tell(connection, done, at)
     return done
 
 
+def _detail(reason: str, charged: Charged | None) -> dict[str, Any]:
+    if charged is None:
+        return {"reason": reason}
+    return {"reason": reason, "currency": charged.currency} | (
+        {"credited": ids.encode(ids.INVOICE, charged.owed.id)} if charged.owed else {}
+    )
+
+
 async def _charged(
-    connection: AsyncConnection, account_id: UUID, record_id: UUID
+    connection: AsyncConnection, account_id: UUID, record_id: UUID, *, may_be_owed: bool
 ) -> Charged | None:
     """The money that a card or an invoice charged for a use; None where neither did.
 
@@ -156,7 +192,33 @@ async def _charged(
         return None
     invoice = await invoice_store.get(connection, ids.decode(ids.INVOICE, billed["invoice"]))
     stands = invoice.status in ("open", "paid") and invoice.settlement != "forgiven"
-    return Charged(billed["total_amount"] if stands else ZERO, invoice.currency)
+    amount = billed["total_amount"] * (billed["share"] or 1) if stands else ZERO
+    if invoice.status != "open" or not may_be_owed:
+        return Charged(amount, invoice.currency)
+    left = Decimal(await _creditable(connection, invoice)).scaleb(-exponent(invoice.currency))
+    return Charged(min(amount, left), invoice.currency, invoice)
+
+
+async def _creditable(connection: AsyncConnection, invoice: Invoice) -> int:
+    notes = await invoice_store.credit_notes_of(connection, invoice.id)
+    noted: int = sum(note["amount_minor"] for note in notes)
+    return max(0, invoice.total_minor - noted)
+
+
+async def _credit(connection: AsyncConnection, done: Voided, owed: Invoice | None) -> Matter | None:
+    """Less is owed of the open invoice that asks for the use; its matter is to be notified."""
+    if owed is None or not done.credited_minor:
+        return None
+    use = ids.encode(ids.BILLING_RECORD, done.record.id)
+    return await operating.credit(
+        connection,
+        owed.id,
+        amount_minor=done.credited_minor,
+        lines=(),
+        reason=f"{use} was taken back: {done.reason}",
+        to="debt",
+        suffix=f"void-{use}",
+    )
 
 
 async def _give_money(connection: AsyncConnection, done: Voided, at: datetime) -> None:
@@ -178,6 +240,7 @@ async def _tell(connection: AsyncConnection, done: Voided, at: datetime) -> None
     facts = {
         "billing_id": subject, "correction_id": ids.encode(ids.BILLING_RECORD, done.correction.id),
         "credits": f"{done.credits:f}", "balance_cents": done.balance_minor,
+        "credited_cents": done.credited_minor,
         "currency": done.currency, "reason": done.reason,
     }  # fmt: skip
     told = Announce(done.record.account_id, "usage.voided", subject, facts)

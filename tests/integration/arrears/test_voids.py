@@ -158,6 +158,27 @@ async def test_nothing_comes_back_of_an_invoice_that_was_forgiven(actors: Actors
     await in_order(customer)
 
 
+async def test_of_an_open_invoice_less_is_owed(actors: Actors) -> None:
+    customer = await basic(actors)
+    await use(customer, "500")
+    wrong = await use(customer, "100")
+    await customer.script("insufficient_funds", then="last")
+    await customer.advance(to=RENEWAL)
+    done = [await void(actors, wrong) for _ in range(2)]
+    assert done[0] == done[1]
+    assert (done[0]["credited_cents"], done[0]["balance_cents"]) == (200, 0)
+    [debt] = (await customer.ask("GET", "/billing/invoices?status=open"))["data"]
+    assert (debt["amount_credited"], debt["amount_remaining"]) == (200, 1900)
+    assert (await customer.ask("GET", "/billing/balance"))["balance_cents"] == 0
+    [note] = (await customer.ask("GET", "/billing/credit-notes"))["data"]
+    assert note["reason"].endswith("was taken back: counted twice")
+    await customer.script("succeed", then="last")
+    await customer.advance(days=4)
+    assert (await customer.subscription())["status"] == "active"
+    assert (await customer.effects())[-1]["amount"] == 1900
+    await in_order(customer)
+
+
 async def owed(customer: Customer) -> int:
     """The cost of the cycle's use so far, in cents."""
     current = await customer.ask("GET", "/usage/current")

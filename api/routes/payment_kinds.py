@@ -11,7 +11,7 @@ from api.routes.base import new_router
 from api.schemas import Answer, CountryCode, Currency
 from billing.catalog.payment_kinds import store as payment_kinds
 from billing.core.currencies import chargeable
-from billing.money.addresses import store as addresses
+from billing.money.addresses import store as address_store
 from billing.money.invoices import balances
 
 router = new_router("payment methods")
@@ -44,7 +44,7 @@ async def list_available_methods(
     """
     async with call.transaction() as connection:
         if country is None:
-            address = await addresses.default(connection, call.account.id)
+            address = await address_store.default(connection, call.account.id)
             country = address.country if address is not None else None
         if currency is None:
             currency = (await balances.read(connection, call.account.id))[1]

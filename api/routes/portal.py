@@ -3,9 +3,10 @@
 from typing import Annotated
 
 from fastapi import Response
+from pydantic import Field
 
-from api.dependencies import BillingCall
-from api.idempotency import OptionalKey
+from api.dependencies import AccountCall, BillingCall
+from api.idempotency import Claim, OptionalKey
 from api.problems import KEYED, responses
 from api.public_ids import encoded
 from api.return_pages import check_return
@@ -14,6 +15,7 @@ from api.schemas import Answer, Body, Url, optional_body
 from api.workflow_calls import need_temporal, wait_until_done
 from billing.core import clock, ids
 from billing.core.errors import ProviderFailure
+from billing.matters.schemas import Matter
 from billing.money.payment_methods import portal
 
 router = new_router("payment methods")
@@ -28,7 +30,7 @@ class PortalBody(Body):
 class PortalAnswer(Answer):
     """A visit of the portal: send the customer's browser to `url` within minutes, once."""
 
-    portal_session_id: Annotated[str, encoded(ids.PORTAL_SESSION)]
+    portal_session_id: Annotated[str, encoded(ids.PORTAL_SESSION)] = Field(validation_alias="id")
     status: str
     url: str | None
 
@@ -55,22 +57,21 @@ async def open_portal(
     check_return(call, body.return_url)
     await need_temporal(call)
     async with once.claim(call) as claim:
-        async with call.transaction() as connection:
-            matter = await portal.start(
-                connection,
-                call.account.id,
-                claim.resource_id,
-                body.return_url or call.settings.public_url,
-                await clock.now(connection, call.account.id),
-            )
-        await wait_until_done(call, matter)
+        await wait_until_done(call, await _begin(call, claim, body))
         async with call.transaction() as connection:
             visit = await portal.get(connection, claim.resource_id)
         if visit.status == "refused":
             raise ProviderFailure("PLATFORM_ERROR", "the payment provider opened no portal")
-        shown = PortalAnswer(
-            portal_session_id=ids.encode(ids.PORTAL_SESSION, visit.id),
-            status=visit.status,
-            url=visit.url,
+        return claim.answer(202 if visit.status == "pending" else 201, PortalAnswer.of(visit))
+
+
+async def _begin(call: AccountCall, claim: Claim, body: PortalBody) -> Matter:
+    """The account's matter with the wish, new or from an earlier try."""
+    async with call.transaction() as connection:
+        return await portal.start(
+            connection,
+            call.account.id,
+            claim.resource_id,
+            body.return_url or call.settings.public_url,
+            await clock.now(connection, call.account.id),
         )
-        return claim.answer(202 if visit.status == "pending" else 201, shown)

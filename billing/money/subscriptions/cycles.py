@@ -11,6 +11,7 @@ from uuid import UUID
 
 from billing.core import ids, keys, periods
 from billing.core.currencies import collectable
+from billing.core.money import show_decimal
 from billing.matters.effects import Do, Rows, Work
 from billing.matters.kinds import SUBSCRIPTION
 from billing.money.discounts import transitions as discounts
@@ -379,7 +380,7 @@ def _carries_debt(w: Work[SubscriptionFacts]) -> bool:
 
 
 def _line(w: Work[SubscriptionFacts], item: Item, start: datetime, end: datetime) -> Line:
-    given = {"price": str(item.price_id), "credits": f"{items.credits_of(w):f}"}
+    given = {"price": str(item.price_id), "credits": show_decimal(items.credits_of(w))}
     return Line(
         kind=item.kind,
         description=f"{item.description}, {start:%-d %b %Y} to {end:%-d %b %Y}",

@@ -14,6 +14,7 @@ from billing.money.invoices import transitions as invoices
 from billing.money.invoices.schemas import Invoice
 from billing.money.subscriptions import cycles, items
 from billing.money.subscriptions.facts import SubscriptionFacts
+from billing.money.subscriptions.proration import NOT_USED
 from billing.money.subscriptions.rules import cycle_bounds
 from billing.money.subscriptions.schemas import Subscription, SubscriptionChange, Terms
 
@@ -32,7 +33,7 @@ def begin(w: Work[SubscriptionFacts], change: SubscriptionChange, invoice: Invoi
     for note in terms.notes:
         billed = w.rows.get(Invoice, note.invoice_id)
         suffix = f"change-{change.id.hex}"
-        noted = invoices.credit_note(w, billed, note.amount_minor, "time not used", suffix)
+        noted = invoices.credit_note(w, billed, note.amount_minor, NOT_USED, suffix)
         if noted.status != billed.status:
             cycles.grant_billed(w, noted)  # the note has settled it
     if terms.resets:

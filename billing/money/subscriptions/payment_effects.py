@@ -11,7 +11,7 @@ from billing.money.invoices import transitions as invoices
 from billing.money.invoices.rules import unserved_minor
 from billing.money.invoices.schemas import Invoice
 from billing.money.payments import transitions as payments
-from billing.money.subscriptions import changes, cycles
+from billing.money.subscriptions import changes, cycles, items, proration
 from billing.money.subscriptions.announcements import announce
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.rules import ENDED
@@ -158,10 +158,15 @@ def _overdue(w: Work[SubscriptionFacts]) -> bool:
 def _take_back_unserved(w: Work[SubscriptionFacts], invoice: Invoice) -> Invoice:
     """On an unpaid invoice, time not yet served is a credit note against it, by the second.
 
-    Its usage was served.
+    Its usage was served, and so was what a change of plan credited already.
     """
+    if invoice.period_start and invoice.period_start < cycles.of(w).current_period_start:
+        return invoice  # its period is over, or gave way to another one
+    served = {arrears.USAGE}
+    if proration.is_credited(w.rows, invoice):
+        served.add(items.PLAN)
     lines = invoices.lines_of(w.rows, invoice.id)
-    used_minor = sum(line.total_minor for line in lines if line.kind == arrears.USAGE)
+    used_minor = sum(line.total_minor for line in lines if line.kind in served)
     start, end = invoice.period_start, invoice.period_end
     unserved = unserved_minor(invoice.total_minor, used_minor, start, end, w.facts.at)
     return invoices.credit_note(w, invoice, unserved, "time not served", "unserved")

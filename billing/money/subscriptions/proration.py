@@ -17,6 +17,8 @@ from billing.money.invoices.schemas import CreditNote, Invoice, InvoiceLine
 
 PRORATION: Final = "proration"
 """The kind of a line that credits time which was paid and is not used."""
+NOT_USED: Final = "time not used"
+"""The reason of a note on the invoice that a change of plan credits."""
 CHARGED: Final = ("open", "paid", "uncollectible")
 
 
@@ -93,6 +95,12 @@ def unused(rows: Rows, lines: Sequence[InvoiceLine], at: datetime) -> list[Credi
             taken[invoice.id] = before + amount
             found.append(Credit(line, amount, invoice.status == "paid"))
     return found
+
+
+def is_credited(rows: Rows, invoice: Invoice) -> bool:
+    """True if a note took back what a change of plan left unused of it."""
+    notes = (one for one in rows.of(CreditNote) if one.invoice_id == invoice.id)
+    return any(one.reason == NOT_USED for one in notes)
 
 
 def creditable(rows: Rows, invoice: Invoice) -> int:

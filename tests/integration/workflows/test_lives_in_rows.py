@@ -4,7 +4,7 @@ The script of a life that was lived in memory (steps, the bank's answers, comman
 is carried out once more by the executor on real rows, beside the stack: nothing else works there.
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from random import Random
@@ -107,10 +107,10 @@ class Recorded(SubscriptionLife):
         self.answers.append((answer, self.numbers.last))
         return answer
 
-    def ask_of_it(self, verb: Verb) -> None:
+    def ask_of_it(self, verb: Verb, expected: Sequence[str] | None = None) -> None:
         self._keep_loose()
         self.script.append(Act(self.now, self.numbers.last, verb=verb))
-        super().ask_of_it(verb)
+        super().ask_of_it(verb, expected)
 
     def work(self) -> Work[Any]:
         self.loose.append(super().work())
@@ -128,6 +128,9 @@ class Recorded(SubscriptionLife):
         self.loose = []
         if effects:
             self.script.append(Act(self.now, self.numbers.last, effects=tuple(effects)))
+
+    def change_plan(self) -> None:
+        """Plans on sale are Postgres' own; tests/integration/changes holds them."""
 
     def use(self) -> None:
         """Counters are Postgres' own; tests/integration/arrears holds them."""

@@ -4,17 +4,15 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from functools import partial
-from itertools import count, pairwise
+from itertools import count
 from random import Random
-from typing import Any, Final
+from typing import Any, Final, cast
 from uuid import UUID
 
-from billing.catalog.plans.schemas import AddOn, DunningPolicy, Limit, Plan, Rollover
 from billing.catalog.rating.rules import charge, cost, lowest
-from billing.catalog.rating.schemas import PriceTerms, Tier
 from billing.core import periods
 from billing.core.errors import Conflict, PaymentRequired
-from billing.core.periods import MONTH, Interval
+from billing.core.periods import MONTH
 from billing.matters.agenda import Step
 from billing.matters.deciding import Course
 from billing.matters.effects import Add, Bear, Change, Do, Effect, Issue, Rows, Work
@@ -29,42 +27,30 @@ from billing.money.payments import transitions as payments
 from billing.money.payments.calls import Answer
 from billing.money.payments.schemas import Attempt, Payment
 from billing.money.refunds.schemas import Refund
-from billing.money.subscriptions import add_ons, commands, payment_effects
+from billing.money.subscriptions import (
+    add_ons,
+    commands,
+    payment_effects,
+    plan_changes,
+    previews,
+)
 from billing.money.subscriptions.facts import SubscriptionFacts
-from billing.money.subscriptions.schemas import Item, Paying, Subscription, SubscriptionChange
+from billing.money.subscriptions.preview_tokens import Promise
+from billing.money.subscriptions.schemas import (
+    Item,
+    Offered,
+    Paying,
+    PlanWish,
+    Subscription,
+    SubscriptionChange,
+)
 from billing.money.subscriptions.transitions import RULES
+from tests.unit.lives import catalogs, promises
 from tests.unit.lives.collections import BIRTH, Bank, Life, declines
 from tests.unit.lives.debts import Debt
 
 PRICE: Final = 4900
-UNIT: Final = Decimal("0.0137")
-TERMS: Final = (
-    PriceTerms(unit_price=UNIT),
-    PriceTerms(model="package", unit_price=Decimal("0.99"), package_size=Decimal(50)),
-    *(
-        PriceTerms(model=model, tiers=(Tier(up_to=Decimal(250), unit_price=UNIT),
-                                       Tier(unit_price=UNIT / 2, flat_price=Decimal("0.1"))))
-        for model in ("graduated", "volume")
-    ),
-)  # fmt: skip
-"""Of use beyond the plan, in whole units of the currency."""
 ENDED: Final = ("canceled", "incomplete_expired")
-YEAR: Final = Interval(unit="year")
-MORE: Final = AddOn(key="more", name="More", meter="calls", units=Decimal(9), prices={"EUR": 500})
-
-
-def plan_of(dice: Random, plan_id: UUID) -> Plan:
-    """Use beyond it, add-ons, credits; how its dunning and its trial end is a matter of luck."""
-    return Plan(
-        id=plan_id, key="pro", version=1, family="pro", name="Pro", description="", features={},
-        limits=(Limit(meter="calls", included=Decimal(10), then="overage",
-                      prices={"EUR": dice.choice(TERMS)}),),
-        add_ons=(MORE,), trial_days=14, monthly_credits=Decimal(dice.choice((0, 100))),
-        allowance=MONTH, past_due_access="full", rollover=Rollover(), position=0, is_active=True,
-        trial_end_behavior=dice.choice(("cancel", "pause", "invoice")),
-        dunning=DunningPolicy(final_action=dice.choice(("unpaid", "cancel", "uncollectible"))),
-        is_current=True, created_at=BIRTH, stripe_product_id=None,
-    )  # fmt: skip
 
 
 class SubscriptionLife(Life):
@@ -82,7 +68,9 @@ class SubscriptionLife(Life):
         self.granted: list[str] = []
         self.pursued: set[UUID] = set()
         self.usage: dict[datetime, Arrear] = {}
-        self.plan = plan_of(dice, self.new_id())
+        self.plan = catalogs.plan_of(dice, self.new_id())
+        self.plans = catalogs.others_of(self.plan, iter(self.new_id, None))
+        self.plan_lots, self.wish = catalogs.Lots(), cast("PlanWish | None", None)
         self.at_start = dice.random() < 0.5
         self.born = born = self.newborn()
         self.subscription_id = born.id
@@ -100,7 +88,7 @@ class SubscriptionLife(Life):
         return count(first + 1)
 
     def newborn(self) -> Subscription:
-        interval, trial = self.dice.choice((MONTH, MONTH, YEAR)), self.dice.random() < 0.4
+        interval, trial = self.dice.choice((MONTH, MONTH, catalogs.YEAR)), self.dice.random() < 0.4
         first, ends = BIRTH.replace(tzinfo=None), BIRTH + timedelta(days=14)
         anchor = ends.replace(tzinfo=None) if trial else first
         end = ends if trial else periods.boundary(anchor, "UTC", interval, 1)
@@ -133,9 +121,18 @@ class SubscriptionLife(Life):
             at=self.now, real_at=self.now, new_id=self.new_id, answer=answer,
             declines=declines(rows), clock_at=self.now, subscription_id=self.subscription_id,
             terms=Policy.model_validate(self.plan.dunning.model_dump()),
-            plans={self.plan.id: self.plan}, credits_at_start=self.at_start,
-            usage=tuple(self.usage.values()),
+            plans=self.plans, credits_at_start=self.at_start, usage=tuple(self.usage.values()),
+            offers=self.offers(rows), lots=self.plan_lots.lots(self.now),
         )  # fmt: skip
+
+    def offers(self, rows: Rows) -> tuple[Offered, ...]:
+        """Those of the plan that is asked for, by key."""
+        if self.wish is None:
+            return ()
+        own = self.plans[rows.get(Subscription, self.subscription_id).plan_id]
+        wanted = self.wish.plan or own.key
+        plan = next(one for one in self.plans.values() if one.key == wanted)
+        return catalogs.offers_of(plan, PRICE, BIRTH)
 
     # -- what time does ------------------------------------------------------------------------
 
@@ -144,18 +141,25 @@ class SubscriptionLife(Life):
         self.look_at(course.effects)
         return course
 
-    def ask_of_it(self, verb: Callable[[Work[SubscriptionFacts]], Any]) -> None:
-        """As the executor does a command; what is refused changes nothing."""
+    def ask_of_it(
+        self,
+        verb: Callable[[Work[SubscriptionFacts]], Any],
+        expected: Sequence[str] | None = None,
+    ) -> None:
+        """As the executor does a command; what is refused, as expected, changes nothing."""
         work = Work(self.rows.copy(), self.facts(self.rows))
         try:
             verb(work)
-        except (Conflict, PaymentRequired):
+        except (Conflict, PaymentRequired) as error:
+            if expected is not None and error.code not in expected:
+                raise
             return
         self.rows = work.rows
         self.look_at(work.effects)
 
     def look_at(self, effects: Sequence[Effect]) -> None:
         self._uses_up_the_balance(effects)
+        self.plan_lots.take_in(effects)
         self._hand_over_events(effects)
         self.granted += [
             one.arguments["key"] for one in effects if isinstance(one, Do) and one.verb == "grant"
@@ -179,8 +183,8 @@ class SubscriptionLife(Life):
         mine = self.workflow_id
         owed = [one for one in self.rows.of(Invoice)
                 if one.workflow_id == mine and one.status == "open"]  # fmt: skip
-        verbs = [self.new_card, self.use, self.use, self.command, self.outage, self.confirm,
-                 self.tell]  # fmt: skip
+        verbs = [self.new_card, self.use, self.use, self.command, self.change_plan,
+                 self.change_plan, self.outage, self.confirm, self.tell]  # fmt: skip
         if owed:
             self.invoice_id = self.dice.choice(owed).id
             verbs += [self.ask, self.offer, self.submit, self.approve, self.reject, self.steer]
@@ -222,6 +226,31 @@ class SubscriptionLife(Life):
             verbs = (partial(commands.cancel, now=True), commands.supersede)
         self.ask_of_it(self.dice.choice(verbs))
 
+    def change_plan(self) -> None:
+        """What was previewed is what is charged, whatever it is."""
+        self.plan_lots.spend(self.dice, self.now)
+        self.wish, paying = catalogs.wish_of(self.dice), self.paying()
+        verb = partial(plan_changes.change_plan, wish=self.wish)
+        tried = Work(self.rows.copy(), self.facts(self.rows))
+        try:
+            verb(tried, paying=paying.model_copy(update={"by_card": True}))
+        except (Conflict, PaymentRequired):
+            self.wish = None
+            return
+        seen = previews.preview(tried, self.now)
+        promise = Promise(subscription_id=self.subscription_id, as_of=self.now, digest=seen.digest)
+        before = len(self.rows.of(Invoice))
+        self.ask_of_it(
+            lambda w: plan_changes.keep(
+                promise, lambda w, paying, as_of: verb(w, paying=paying, as_of=as_of), w, paying
+            ),
+            expected=("PAYMENT_METHOD_REQUIRED", "CARD_DECLINED", "PAYMENT_METHOD_NOT_FOUND"),
+        )
+        self.wish = None
+        if seen.written is not None and len(self.rows.of(Invoice)) > before:
+            charged = self.rows.of(Invoice)[before]
+            assert charged.amount_due_minor == seen.written.invoice.amount_due_minor
+
     def paying(self) -> Paying:
         return Paying(change_id=self.new_id(), by_card=self.dice.random() < 0.3)
 
@@ -249,15 +278,17 @@ class SubscriptionLife(Life):
 
     def hold_true(self) -> None:
         for invoice in self.rows.of(Invoice):
-            self._adds_up(invoice)
+            promises.adds_up(self.rows, invoice)
         assert self.plan.monthly_credits or not self.granted
+        catalogs.hold_true(self.rows)
+        self.plan_lots.hold_true(self.plans, self.now)
         keys = [one.key for one in self.rows.of(Attempt)]
         assert len(set(keys)) == len(keys), "a card is tried twice under one key"
         self._usage_is_billed_once()
         self._status_says_what_is_owed()
-        self._changes_are_charged_first()
+        promises.changes_are_charged_first(self.rows)
         self._what_runs_is_billed()
-        self._no_day_is_paid_twice()
+        promises.no_day_is_paid_twice(self.rows, self.subscription.ended_at)
         row = self.subscription
         if row.canceled_at is not None:
             assert row.ended_at is not None or row.cancel_at_period_end, "a cancel is forgotten"
@@ -278,29 +309,6 @@ class SubscriptionLife(Life):
             if invoice.workflow_id == COLLECTION.workflow_id(invoice.id):
                 assert invoice.id in self.pursued, "nobody pursues the debt"
                 self.rows = Debt(self, invoice.id).pursue()
-
-    def _adds_up(self, invoice: Invoice) -> None:
-        live = [one for one in self.rows.of(Payment)
-                if one.invoice_id == invoice.id and not one.waits_for_its_turn
-                and one.status in ("pending", "pending_approval", "processing")]  # fmt: skip
-        assert len(live) <= 1, "one collector per invoice"
-        entries = [one for one in self.rows.of(BalanceEntry) if one.invoice_id == invoice.id]
-        sums = {kind: sum(one.amount_minor for one in entries if one.kind == kind)
-                for kind in ("carried", "applied", "overpaid", "unasked", "returned")}  # fmt: skip
-        lines = [one for one in self.rows.of(InvoiceLine) if one.invoice_id == invoice.id]
-        assert invoice.total_minor == sum(one.amount_minor for one in lines)
-        assert invoice.balance_applied_minor == -sums["applied"]
-        due = invoice.total_minor - invoice.balance_applied_minor + sums["carried"]
-        assert invoice.amount_due_minor == due, "a cent is owed that is on no line"
-        settled = invoice.amount_paid_minor + invoice.amount_credited_minor
-        assert settled <= invoice.amount_due_minor
-        if invoice.status == "paid":
-            assert settled == invoice.amount_due_minor, "paid with something left"
-        booked = sum(one.received_minor for one in self.rows.of(Payment)
-                     if one.invoice_id == invoice.id and one.settled_at)  # fmt: skip
-        back = sum(one.amount_minor for one in self.rows.of(Refund)
-                   if one.invoice_id == invoice.id and one.status != "failed")  # fmt: skip
-        assert booked == invoice.amount_paid_minor + sums["overpaid"] + sums["unasked"] + back
 
     def _uses_up_the_balance(self, effects: Sequence[Effect]) -> None:
         """No money and no debt on balance could have changed what an invoice leaves to collect."""
@@ -335,38 +343,15 @@ class SubscriptionLife(Life):
                 )
                 assert sum(one.amount_minor for one in lines) == cents
 
-    def _changes_are_charged_first(self) -> None:
-        changes = self.rows.of(SubscriptionChange)
-        assert sum(one.status == "pending" for one in changes) <= 1, "one money step at a time"
-        for one in changes:
-            status = self.rows.get(Invoice, one.draft_id).status
-            wanted = {"pending": "draft", "applied": "paid"}.get(one.status, "void")
-            assert status == wanted, f"a change that is {one.status} has a {status} invoice"
-            have = {item.add_on: item.quantity for item in self.rows.of(Item)}
-            if one.status == "pending" and one.kind == "add_ons":
-                more = [key for key, count in one.wanted.items() if count > have.get(key, 0)]
-                assert more, "an add-on is given before it is paid"
-
     def _what_runs_is_billed(self) -> None:
         row = self.subscription
         start = row.current_period_start
+        changing = {one.invoice_id for one in self.rows.of(SubscriptionChange)}
         drafts = [one for one in self.rows.of(Invoice)
-                  if one.status == "draft" and one.period_start == start]  # fmt: skip
+                  if one.status == "draft" and one.period_start == start
+                  and one.id not in changing]  # fmt: skip
         if row.status in ("active", "past_due"):
             assert not drafts, "a period runs that only a draft bills"
-
-    def _no_day_is_paid_twice(self) -> None:
-        """What the plan cost is paid for spans that do not overlap; an end cuts the last."""
-        ended = self.subscription.ended_at
-        paid = {one.id for one in self.rows.of(Invoice) if one.amount_paid_minor > 0}
-        spans = sorted(
-            (line.period_start, min(line.period_end, ended or line.period_end))
-            for line in self.rows.of(InvoiceLine)
-            if line.kind == "plan" and line.invoice_id in paid
-            and line.period_start is not None and line.period_end is not None
-        )  # fmt: skip
-        for (_, before), (after, _) in pairwise(spans):
-            assert before <= after, "a day is paid twice"
 
     def _status_says_what_is_owed(self) -> None:
         row, mine = self.subscription, self.workflow_id

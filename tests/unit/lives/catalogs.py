@@ -1,0 +1,167 @@
+"""Plans of lives, what is left of their credits, and promises about changes from one to another."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from random import Random
+from typing import Any, Final
+from uuid import UUID
+
+from billing.catalog.plans.schemas import AddOn, DunningPolicy, Limit, Plan, Price, Rollover
+from billing.catalog.rating.schemas import PriceTerms, Tier
+from billing.core.periods import MONTH, Interval
+from billing.matters.effects import Do, Effect, Rows
+from billing.money.invoices.schemas import BalanceEntry, CreditNote, Invoice, InvoiceLine
+from billing.money.payments.schemas import Payment
+from billing.money.refunds.schemas import Refund
+from billing.money.subscriptions.facts import PlanLot
+from billing.money.subscriptions.schemas import Offered, PlanWish, SubscriptionChange
+from tests.unit.lives.collections import BIRTH
+
+YEAR: Final = Interval(unit="year")
+UNIT: Final = Decimal("0.0137")
+TERMS: Final = (
+    PriceTerms(unit_price=UNIT),
+    PriceTerms(model="package", unit_price=Decimal("0.99"), package_size=Decimal(50)),
+    *(
+        PriceTerms(model=model, tiers=(Tier(up_to=Decimal(250), unit_price=UNIT),
+                                       Tier(unit_price=UNIT / 2, flat_price=Decimal("0.1"))))
+        for model in ("graduated", "volume")
+    ),
+)  # fmt: skip
+"""Of use beyond the plan, in whole units of the currency."""
+MORE: Final = AddOn(key="more", name="More", meter="calls", units=Decimal(9), prices={"EUR": 500})
+# Of the plan, and what its credits are next to those of the plan Pro.
+OTHERS: Final[dict[str, tuple[int, Decimal]]] = {
+    "free": (0, Decimal(0)),
+    "basic": (1900, Decimal("0.5")),
+    "max": (9900, Decimal(3)),
+}
+
+
+def plan_of(dice: Random, plan_id: UUID) -> Plan:
+    """Use beyond it, add-ons, credits; how its dunning and its trial end is a matter of luck."""
+    return Plan(
+        id=plan_id, key="pro", version=1, family="pro", name="Pro", description="", features={},
+        limits=(Limit(meter="calls", included=Decimal(10), then="overage",
+                      prices={"EUR": dice.choice(TERMS)}),),
+        add_ons=(MORE,), trial_days=14, monthly_credits=Decimal(dice.choice((0, 100))),
+        allowance=MONTH, past_due_access="full", rollover=Rollover(), position=0, is_active=True,
+        trial_end_behavior=dice.choice(("cancel", "pause", "invoice")),
+        dunning=DunningPolicy(final_action=dice.choice(("unpaid", "cancel", "uncollectible"))),
+        is_current=True, created_at=BIRTH, stripe_product_id=None,
+    )  # fmt: skip
+
+
+def others_of(plan: Plan, ids: Any) -> dict[UUID, Plan]:
+    """The plans there are: they differ in price and credits."""
+    more = [
+        plan.model_copy(
+            update={"id": next(ids), "key": key, "monthly_credits": plan.monthly_credits * factor}
+        )
+        for key, (_, factor) in OTHERS.items()
+    ]
+    return {one.id: one for one in (plan, *more)}
+
+
+def offers_of(plan: Plan, price_minor: int, born: datetime) -> tuple[Offered, ...]:
+    """A plan per month and per year, at ten months' price."""
+    minor = price_minor if plan.key == "pro" else OTHERS[plan.key][0]
+    return tuple(
+        Offered(
+            plan=plan,
+            price=Price(
+                id=UUID(int=plan.id.int + (number << 64)), kind="plan", key=plan.key,
+                currency="EUR", interval=interval, amount_minor=minor * months, version=1,
+                stripe_price_id=None, is_current=True, created_at=born,
+            ),
+        )
+        for number, (interval, months) in enumerate(((MONTH, 1), (YEAR, 10)), start=1)
+    )  # fmt: skip
+
+
+def wish_of(dice: Random) -> PlanWish:
+    """Anything that a customer may want."""
+    return PlanWish(
+        plan=dice.choice((None, "pro", *OTHERS)),
+        interval=dice.choice((None, None, MONTH, YEAR)),
+        when=dice.choice((None, None, "now", "period_end")),
+    )
+
+
+class Lots:
+    """The plan's credits: lots as they are granted, spent and taken back."""
+
+    def __init__(self) -> None:
+        self.left: dict[str, Decimal] = {}
+        self.given: dict[str, Decimal] = {}
+        self.ends: dict[str, datetime] = {}
+
+    def take_in(self, effects: Sequence[Effect]) -> None:
+        """The ledger's part of a decision."""
+        for one in effects:
+            match one:
+                case Do("grant", lot) if lot["kind"] == "plan" and lot["key"] not in self.left:
+                    self.left[lot["key"]] = self.given[lot["key"]] = lot["amount"]
+                    self.ends[lot["key"]] = lot["expires_at"]
+                case Do("clawback", taken):
+                    assert taken["amount"] <= self.left[taken["grant_key"]], "more than is there"
+                    self.left[taken["grant_key"]] -= taken["amount"]
+                    self.given[taken["grant_key"]] -= taken["amount"]
+
+    def spend(self, dice: Random, now: datetime) -> None:
+        """Some of what is left."""
+        for lot in self.lots(now):
+            self.left[lot.grant_key] -= lot.unspent * dice.choice((0, 1, Decimal("0.25")))
+
+    def lots(self, now: datetime) -> tuple[PlanLot, ...]:
+        """The lots that are neither spent nor over."""
+        found = sorted(self.left, key=lambda key: (self.ends[key], key))
+        return tuple(
+            PlanLot(grant_key=key, unspent=self.left[key])
+            for key in found
+            if self.left[key] > 0 and self.ends[key] > now
+        )
+
+    def hold_true(self, plans: Mapping[UUID, Plan], now: datetime) -> None:
+        """However often plans are flipped: a cycle's credits, and those of the one before."""
+        live = sum((self.given[key] for key in self.given if self.ends[key] > now), Decimal(0))
+        assert live <= 2 * max(one.monthly_credits for one in plans.values()), "credits for nothing"
+
+
+def hold_true(rows: Rows) -> None:
+    """Nothing is given back twice, and nobody has more money with us than came in."""
+    for invoice in rows.of(Invoice):
+        notes = sum(one.amount_minor for one in rows.of(CreditNote) if one.invoice_id == invoice.id)
+        own = sum(-one.amount_minor for one in _credits(rows) if one.invoice_id == invoice.id)
+        drawn = sum(
+            -one.amount_minor for one in _credits(rows) if one.detail["invoice"] == str(invoice.id)
+        )
+        most = max(invoice.total_minor, invoice.amount_due_minor) + own
+        assert notes + drawn <= most, "more is given back than was charged"
+    came = sum(one.received_minor or 0 for one in rows.of(Payment) if one.settled_at)
+    back = sum(one.amount_minor for one in rows.of(Refund) if one.status != "failed")
+    balance = sum(one.amount_minor for one in rows.of(BalanceEntry))
+    assert balance <= came - back, "money for nothing"
+
+
+def _credits(rows: Rows) -> list[InvoiceLine]:
+    """Credit lines that count: those of a draft that was given up do not."""
+    return [
+        one
+        for one in rows.of(InvoiceLine)
+        if one.kind == "proration" and rows.get(Invoice, one.invoice_id).status != "void"
+    ]
+
+
+def cuts(rows: Rows) -> list[tuple[UUID, datetime]]:
+    """Invoices of changes of plan that came about, with the instant from which each counts."""
+    changed = {
+        one.invoice_id for one in rows.of(SubscriptionChange)
+        if one.kind == "plan" and one.status == "applied"
+    }  # fmt: skip
+    return [
+        (line.invoice_id, line.period_start)
+        for line in rows.of(InvoiceLine)
+        if line.kind == "plan" and line.invoice_id in changed and line.period_start is not None
+    ]

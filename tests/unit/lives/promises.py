@@ -1,0 +1,67 @@
+"""Promises that the rows of a subscription keep at every step of its life."""
+
+from datetime import datetime
+from itertools import pairwise
+
+from billing.matters.effects import Rows
+from billing.money.invoices.schemas import BalanceEntry, Invoice, InvoiceLine
+from billing.money.payments.schemas import Payment
+from billing.money.refunds.schemas import Refund
+from billing.money.subscriptions.schemas import Item, SubscriptionChange
+from tests.unit.lives import catalogs
+
+
+def adds_up(rows: Rows, invoice: Invoice) -> None:
+    """The sums of an invoice, its lines, its money and the balance agree."""
+    live = [one for one in rows.of(Payment)
+            if one.invoice_id == invoice.id and not one.waits_for_its_turn
+            and one.status in ("pending", "pending_approval", "processing")]  # fmt: skip
+    assert len(live) <= 1, "one collector per invoice"
+    entries = [one for one in rows.of(BalanceEntry) if one.invoice_id == invoice.id]
+    sums = {kind: sum(one.amount_minor for one in entries if one.kind == kind)
+            for kind in ("carried", "applied", "overpaid", "unasked", "returned")}  # fmt: skip
+    lines = [one for one in rows.of(InvoiceLine) if one.invoice_id == invoice.id]
+    assert invoice.total_minor == sum(one.amount_minor for one in lines)
+    assert invoice.balance_applied_minor == -sums["applied"]
+    due = invoice.total_minor - invoice.balance_applied_minor + sums["carried"]
+    assert invoice.amount_due_minor == due, "a cent is owed that is on no line"
+    settled = invoice.amount_paid_minor + invoice.amount_credited_minor
+    assert settled <= invoice.amount_due_minor
+    if invoice.status == "paid":
+        assert settled == invoice.amount_due_minor, "paid with something left"
+    booked = sum(one.received_minor for one in rows.of(Payment)
+                 if one.invoice_id == invoice.id and one.settled_at)  # fmt: skip
+    back = sum(one.amount_minor for one in rows.of(Refund)
+               if one.invoice_id == invoice.id and one.status != "failed")  # fmt: skip
+    assert booked == invoice.amount_paid_minor + sums["overpaid"] + sums["unasked"] + back
+
+
+def changes_are_charged_first(rows: Rows) -> None:
+    """Nothing of a change is there before its draft is paid."""
+    changes = rows.of(SubscriptionChange)
+    assert sum(one.status == "pending" for one in changes) <= 1, "one money step at a time"
+    for one in changes:
+        if one.invoice_id is None:
+            continue
+        status = rows.get(Invoice, one.draft_id).status
+        wanted = {"pending": "draft", "applied": "paid"}.get(one.status, "void")
+        assert status == wanted, f"a change that is {one.status} has a {status} invoice"
+        have = {item.add_on: item.quantity for item in rows.of(Item)}
+        if one.status == "pending" and one.kind == "add_ons":
+            more = [key for key, count in one.wanted.items() if count > have.get(key, 0)]
+            assert more, "an add-on is given before it is paid"
+
+
+def no_day_is_paid_twice(rows: Rows, ended: datetime | None) -> None:
+    """The price of the plan is paid for spans that do not overlap; an end cuts the last."""
+    cuts = catalogs.cuts(rows)
+    paid = {one.id for one in rows.of(Invoice) if one.amount_paid_minor > 0}
+    spans = sorted(
+        (line.period_start, min([line.period_end, ended or line.period_end, *(
+            at for cut, at in cuts if cut > line.invoice_id and at >= line.period_start)]))
+        for line in rows.of(InvoiceLine)
+        if line.kind == "plan" and line.invoice_id in paid
+        and line.period_start is not None and line.period_end is not None
+    )  # fmt: skip
+    for (_, before), (after, _) in pairwise(spans):
+        assert before <= after, "a day is paid twice"

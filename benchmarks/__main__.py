@@ -5,14 +5,23 @@ import sys
 
 import uvloop
 
-from benchmarks import front_door, growth, importing, peer, purchases, recording, renewals
+from benchmarks import (
+    front_door,
+    growth,
+    importing,
+    invoicing,
+    peer,
+    purchases,
+    recording,
+    renewals,
+)
 from benchmarks.bench import open_bench
 from benchmarks.ground import open_ground
 from benchmarks.harness import Report
 
 LIFE = [purchases, renewals, front_door]
 METERING = [recording, growth, peer, importing]
-GROUPS = ("1", "2")
+GROUPS = ("1", "2", "3")
 
 
 async def run(group: str) -> int:
@@ -23,6 +32,9 @@ async def run(group: str) -> int:
         async with open_bench() as bench:
             for life in LIFE:
                 await life.measure(bench, report)
+    elif group == "3":
+        async with open_ground("invoices") as ground:
+            await invoicing.measure(ground, report)
     else:
         async with open_ground() as ground:
             for metering in METERING:

@@ -110,8 +110,8 @@ class Ground:
 
 
 @asynccontextmanager
-async def open_ground() -> AsyncIterator[Ground]:
-    """Postgres with both databases, an API on each; gone afterwards."""
+async def open_ground(history: str = "history") -> AsyncIterator[Ground]:
+    """Postgres with both databases, an API on each; gone afterwards. `history` fills them."""
     with tempfile.TemporaryDirectory(prefix="billing-bench-") as folder:
         options = Options(
             data=Path(folder) / "data",
@@ -124,7 +124,7 @@ async def open_ground() -> AsyncIterator[Ground]:
         stack = running.info
         started: list[subprocess.Popen[bytes]] = []
         try:
-            accounts = await asyncio.to_thread(_fill, _plain(stack.superuser_url))
+            accounts = await asyncio.to_thread(_fill, _plain(stack.superuser_url), history)
             sites = []
             for name in ("small", "large"):
                 port = stack.ports.api if name == "small" else stack.ports.sandbox
@@ -142,7 +142,7 @@ async def open_ground() -> AsyncIterator[Ground]:
             await asyncio.to_thread(running.stop)
 
 
-def _fill(url: str) -> list[UUID]:
+def _fill(url: str, history: str) -> list[UUID]:
     """Ten thousand accounts with credits and an open period in a template; both copies of it."""
     with psycopg.connect(url, autocommit=True) as connection:
         _run(connection, "accounts", accounts=ACCOUNTS)
@@ -151,7 +151,7 @@ def _fill(url: str) -> list[UUID]:
         with psycopg.connect(_database(url, "postgres"), autocommit=True) as connection:
             connection.execute(f"CREATE DATABASE {name} TEMPLATE billing".encode())
         with psycopg.connect(_database(url, name), autocommit=True) as connection:
-            _run(connection, "history", rows=rows, accounts=ACCOUNTS)
+            _run(connection, history, rows=rows, accounts=ACCOUNTS)
             connection.execute("VACUUM ANALYZE")
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("CHECKPOINT")

@@ -138,6 +138,14 @@ class Customer:
         token = self.stage.token(self.id, "billing")
         return await self.stage._ask(method, path, body, token, **headers)  # noqa: SLF001
 
+    async def download(self, path: str) -> bytes:
+        """A document of the account."""
+        headers = {"Authorization": f"Bearer {self.stage.token(self.id, 'billing')}"}
+        answer = await self.stage.http.get(path, headers=headers)
+        if answer.status_code != 200:
+            raise DemoError(f"{path} answered {answer.status_code}: {answer.text}")
+        return answer.content
+
     async def confirm(self, begun: Json, card: str = "pm_card_visa") -> None:
         """Confirm the card as a browser does."""
         secret = begun["next_action"]["client_secret"]

@@ -5,12 +5,14 @@ from itertools import pairwise
 from typing import Final
 
 from devstack.demo.stage import Customer, Stage
+from devstack.options import ROOT
 
 FAILING_CARD: Final = "pm_card_chargeCustomerFail"
 GOOD_CARD: Final = "pm_card_visa"
 START: Final = "2027-01-31T10:00:00Z"
 TRIAL_DAYS: Final = 14
 FOURTEEN_MONTHS_DAYS: Final = 426
+PAPERS: Final = ROOT / "build" / "demo"
 
 
 async def fourteen_renewals(stage: Stage) -> Customer:
@@ -40,7 +42,20 @@ async def fourteen_renewals(stage: Stage) -> Customer:
         "SELECT count(*) FROM credit_lots WHERE account_id = %(me)s AND kind = 'plan'"
     )
     stage.check("16 grants: the trial's cycle and each paid one", grants == 16, grants)
+    await _printed(stage, reader)
     return reader
+
+
+async def _printed(stage: Stage, reader: Customer) -> None:
+    """The newest invoice and its receipt as PDF, in a folder that stays."""
+    (newest, *_) = (await reader.ask("GET", "/billing/invoices"))["data"]
+    PAPERS.mkdir(parents=True, exist_ok=True)
+    for name in ("invoice", "receipt"):
+        paper = await reader.download(newest[f"{name}_pdf_url"])
+        again = await reader.download(newest[f"{name}_pdf_url"])
+        (PAPERS / f"{name}.pdf").write_bytes(paper)
+        stage.check(f"its {name} is a PDF, the same bytes each time", paper == again, len(paper))
+    stage.say(f"{newest['invoice_number']} is in {PAPERS.relative_to(ROOT)}/")
 
 
 async def recovered_by_new_card(stage: Stage) -> None:

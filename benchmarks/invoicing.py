@@ -1,0 +1,180 @@
+"""Invoices: rendered as PDF, finalized in one series, and listed over a long history."""
+
+import asyncio
+import itertools
+import random
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from decimal import Decimal
+from time import perf_counter
+from typing import Final
+from uuid import UUID
+
+import psycopg
+
+from benchmarks.ground import Ground, Site
+from benchmarks.harness import ROUNDS, Report, pace, percentile
+from benchmarks.loads import Loads
+from billing.core import ids
+from billing.core.database import Database, open_database
+from billing.core.settings import Settings
+from billing.matters.effects import Rows, Work
+from billing.money.documents import rules
+from billing.money.documents.press import Press
+from billing.money.documents.schemas import Printed
+from billing.money.invoices import transitions
+from billing.money.invoices.schemas import Invoice, InvoiceLine, Line, NewInvoice
+from billing.money.invoices.transitions import InvoiceFacts
+from billing.money.invoices.writing import NUMBERING
+from billing.platform.decisions import writer
+
+LINES: Final = 12
+DOCUMENTS: Final = 60
+AT_ONCE: Final = 8
+SECONDS: Final = 3.0
+READS: Final = 200
+PAGE: Final = "/billing/invoices?limit=50"
+AT: Final = datetime(2027, 1, 1, tzinfo=UTC)
+INSERT: Final = b"INSERT INTO bench_rows VALUES (uuidv7(), %s, 1, clock_timestamp())"
+_NUMBERS: Final = itertools.count()
+
+
+async def measure(ground: Ground, report: Report) -> None:
+    """Milliseconds of a document, and the ratios to a row's insert and to a short history."""
+    report.add("pdf_ms", await _documents(), "ms", 15, 8, "lower")
+    report.add("finalize_vs_insert", await _finalized(ground), "ratio", 0.04, 0.08)
+    pages = await _pages(ground)
+    report.add("invoice_page_p95_1m_vs_10k", pages, "ratio", 2, 1.3, "lower")
+
+
+async def _documents() -> list[float]:
+    """Milliseconds of an invoice of twelve lines, each another one; the process is warm."""
+    press, taken = Press(), []
+    try:
+        for number in range(-5, DOCUMENTS):
+            work = Work(Rows(), _facts())
+            drafted = transitions.draft(work, _new(UUID(int=1)))
+            made = drafted.model_copy(
+                update={"number": f"INV-{number:06d}", "issued_on": AT.date()}
+            )
+            content = rules.invoice(made, work.rows.of(InvoiceLine), _snapshot(made))
+            began = perf_counter()
+            await press.render(Printed(content=content))
+            if number >= 0:
+                taken.append((perf_counter() - began) * 1000)
+    finally:
+        await press.close()
+    return taken
+
+
+async def _finalized(ground: Ground) -> list[float]:
+    """Invoices finalized a second in one series, by the rate of single rows, turn by turn."""
+    site = ground.small
+    url = site.app_url.replace("postgresql://", "postgresql+psycopg://")
+    settings = Settings.model_validate(
+        {"database_url": url, "database_operator_url": url, "BILLING_DATABASE_POOL_SIZE": AT_ONCE}
+    )
+    database, found = open_database(settings), []
+    accounts = ground.accounts[1:]
+
+    async def finalize() -> None:
+        await _finalize(database, random.choice(accounts))
+
+    try:
+        await pace(SECONDS, AT_ONCE, finalize)
+        for _ in range(ROUNDS):
+            finalized = await pace(SECONDS, AT_ONCE, finalize)
+            found.append(finalized / await _inserted(site, accounts[0]))
+    finally:
+        await database.close()
+    return found
+
+
+async def _finalize(database: Database, account_id: UUID) -> None:
+    """A drafted invoice with its lines, numbered, with its snapshot, audit row and event."""
+    async with database.tenant(account_id) as connection:
+        work = Work(Rows(), _facts())
+        drafted = transitions.draft(work, _new(account_id))
+        transitions.finalize(work, drafted)
+        await writer.write(connection, work.effects, AT, NUMBERING)
+
+
+async def _inserted(site: Site, account_id: UUID) -> float:
+    """Single rows a second, each a transaction, over as many connections."""
+    opened = [
+        await psycopg.AsyncConnection.connect(site.app_url, autocommit=True) for _ in range(AT_ONCE)
+    ]
+    free: asyncio.Queue[psycopg.AsyncConnection] = asyncio.Queue()
+    for connection in opened:
+        free.put_nowait(connection)
+
+    async def insert() -> None:
+        connection = free.get_nowait()
+        await connection.execute(INSERT, (account_id,))
+        free.put_nowait(connection)
+
+    try:
+        return await pace(SECONDS, AT_ONCE, insert)
+    finally:
+        for connection in opened:
+            await connection.close()
+
+
+async def _pages(ground: Ground) -> list[float]:
+    """The 95th percentile of a page of invoices: the second page, over both histories in turn."""
+    sites = [Loads(ground, site) for site in (ground.small, ground.large)]
+    paths = [await loads.next_page(PAGE) for loads in sites]
+    reads = [loads.read(path) for loads, path in zip(sites, paths, strict=True)]
+    found = []
+    for _ in range(ROUNDS):
+        taken = await _in_turn(reads)
+        slowest = [percentile(sorted(one), 0.95) for one in taken]
+        found.append(slowest[1] / slowest[0])
+    return found
+
+
+async def _in_turn(reads: list[Callable[[], Awaitable[object]]]) -> list[list[float]]:
+    taken: list[list[float]] = [[] for _ in reads]
+    for _ in range(READS):
+        for read, seconds in zip(reads, taken, strict=True):
+            began = perf_counter()
+            await read()
+            seconds.append(perf_counter() - began)
+    return taken
+
+
+def _facts() -> InvoiceFacts:
+    return InvoiceFacts(at=AT, real_at=AT, new_id=ids.new)
+
+
+def _new(account_id: UUID) -> NewInvoice:
+    number = next(_NUMBERS)
+    lines = tuple(
+        Line(
+            kind="plan",
+            description=f"Pro for team {number}-{place}, 1 Jan 2027 to 1 Feb 2027",
+            quantity=Decimal(place + 1),
+            unit_amount=Decimal(4900),
+            amount_minor=4900 * (place + 1),
+        )
+        for place in range(LINES)
+    )
+    return NewInvoice(
+        account_id=account_id,
+        issuer_id=None,
+        workflow_id="subscription/bench",
+        fact_key=f"bench/finalized-{ids.new_hex()}",
+        currency="USD",
+        lines=lines,
+    )
+
+
+def _snapshot(made: Invoice) -> dict[str, object]:
+    address = {"line1": "Musterstraße 1", "postal_code": "10115", "city": "Berlin", "country": "DE"}
+    return {
+        "issuer": {"name": "ACME GmbH", "address": address, "tax_ids": ["VAT DE123456789"]},
+        "customer": {"name": "Customer Holding SE", "address": address},
+        "balance_applied_minor": 0,
+        "amount_due_minor": made.total_minor,
+        "amount_paid_minor": 0,
+    }

@@ -12,6 +12,8 @@ from api.problems import KEYED, responses
 from api.public_ids import AddressId, row_id
 from api.routes.addresses import Line
 from api.routes.base import new_router
+from api.routes.invoices import InvoiceAnswer
+from api.routes.payments import decode_invoice
 from api.schemas import Answer, Body, optional_body
 from billing.core import clock, ids
 from billing.money.billing_details import service
@@ -107,3 +109,30 @@ async def put_billing_details(
             at = await clock.now(connection, call.account.id)
             kept = await service.put(connection, call.account.id, details, at)
         return claim.answer(200, BillingDetailsAnswer.of(kept))
+
+
+class InvoiceWordsBody(Body):
+    """The words to change; those left out stay, null leaves them to the billing details."""
+
+    po_number: Line | None = None
+    memo: Memo | None = None
+
+
+@router.patch(
+    "/billing/invoices/{invoice_id}",
+    response_model=InvoiceAnswer,
+    responses=responses("INVOICE_NOT_FOUND", "INVOICE_STATE", "MERCHANT_NOT_FOUND", *KEYED),
+)
+async def change_invoice_words(
+    invoice_id: str,
+    body: Annotated[InvoiceWordsBody, optional_body(InvoiceWordsBody)],
+    call: BillingCall,
+    once: OptionalKey,
+) -> Response:
+    """Write the PO number or memo of a draft; a numbered invoice keeps its words."""
+    async with once.claim(call) as claim:
+        async with call.transaction() as connection:
+            at = await clock.now(connection, call.account.id)
+            words = body.model_dump(exclude_unset=True)
+            changed = await service.reword(connection, decode_invoice(invoice_id), words, at)
+        return claim.answer(200, InvoiceAnswer.of(changed))

@@ -96,6 +96,8 @@ class InvoiceAnswer(Answer):
     amount_remaining: int = Field(validation_alias="outstanding_minor")
     settlement: str | None
     payment_reference: str | None
+    po_number: str | None = Field(description="Its own, instead of that of the billing details")
+    memo: str | None = Field(description="Its own, instead of that of the billing details")
     period_start: datetime | None
     period_end: datetime | None
     issued_on: date | None

@@ -1,5 +1,6 @@
 """Billing details read and written, in the caller's transaction."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from uuid import UUID
 
@@ -8,9 +9,13 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import ids, prepared
-from billing.money.addresses import service as addresses
+from billing.core.errors import Conflict
+from billing.money.addresses import service as address_service
 from billing.money.billing_details.schemas import BillingDetails
 from billing.money.billing_details.tables import billing_details
+from billing.money.invoice_requests import locks
+from billing.money.invoices import store as invoice_store
+from billing.money.invoices.schemas import Invoice
 from billing.platform.audit import service as audit
 
 
@@ -26,7 +31,7 @@ async def put(
 ) -> BillingDetails:
     """Write them, for invoices numbered from now on. Errors: ADDRESS_NOT_FOUND."""
     if details.address_id is not None:
-        await addresses.get(connection, account_id, details.address_id)
+        await address_service.get(connection, account_id, details.address_id)
     before = await get(connection, account_id)
     row = {**details.model_dump(), "updated_at": at}
     new = insert(billing_details).values(account_id=account_id, **row)
@@ -40,3 +45,26 @@ async def put(
             subject=ids.encode(ids.ACCOUNT, account_id), at=at, fields=sorted(changed),
         )  # fmt: skip
     return details
+
+
+async def reword(
+    connection: AsyncConnection, invoice_id: UUID, words: Mapping[str, str | None], at: datetime
+) -> Invoice:
+    """Write the PO number or memo of a draft, instead of those of its account.
+
+    Errors: INVOICE_NOT_FOUND, INVOICE_STATE.
+    """
+    invoice = await locks.hold(connection, invoice_id)
+    if invoice.status != "draft":
+        raise Conflict(
+            "INVOICE_STATE",
+            f"an invoice that is {invoice.status} keeps its words",
+            invoice_status=invoice.status,
+        )
+    if not words:
+        return invoice
+    await audit.record(
+        connection, account_id=invoice.account_id, action="invoice.reworded",
+        subject=ids.encode(ids.INVOICE, invoice_id), at=at, fields=sorted(words),
+    )  # fmt: skip
+    return await invoice_store.change(connection, invoice_id, **words)

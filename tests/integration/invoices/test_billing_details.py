@@ -60,6 +60,21 @@ async def test_documents_name_the_seller_and_what_the_customer_asked_for(actors:
     assert "Home 1" not in seen
 
 
+async def test_a_draft_has_words_of_its_own_until_it_has_a_number(customer: Customer) -> None:
+    await customer.ask("PUT", DETAILS, {"po_number": "PO-all", "memo": "For all"}, status=200)
+    begun = await customer.buy()
+    path = f"{LIST}/{begun['invoice_id']}"
+    changed = await customer.ask("PATCH", path, {"po_number": "PO-one"}, status=200)
+    assert (changed["po_number"], changed["memo"]) == ("PO-one", None)
+    await customer.refused("VALIDATION_FAILED", "PATCH", path, {"memo": "4242424242424242"})
+    await customer.pay(begun)
+    await customer.until_purchase(begun["purchase_id"], "completed")
+    await customer.refused("INVOICE_STATE", "PATCH", path, {"memo": "too late"})
+    seen = text_of((await fetched(customer, f"{path}/pdf"))[0])
+    assert "PO-one" in seen
+    assert "For all" in seen
+
+
 @pytest.mark.parametrize(
     "body",
     [

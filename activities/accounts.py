@@ -26,6 +26,7 @@ from billing.metering.usage import unpaid
 from billing.money.account_agenda import rules, store
 from billing.money.account_agenda.rules import AccountState
 from billing.money.card_usage import overdue
+from billing.money.invoice_requests import reverse_charge
 from billing.money.invoices import usage_lines
 from billing.money.payment_methods import card_setup, portal
 from billing.money.payment_methods import service as methods
@@ -200,6 +201,27 @@ class AccountActivities(MatterActivities[AccountState]):
             return await taxation.follow(connection, account_id, asked, answer, max(at, step.due))
 
         return await self.once(request, record)
+
+    @activity.defn(name="account.credit_tax")
+    async def credit_tax(self, request: StepRequest) -> AccountState:
+        if await self.still_due(request) is None:
+            return await self.look(request.ref)
+        account_id, woken = request.ref.subject_id, []
+        async with self.database.tenant(request.ref.account_id) as connection:
+            found = await reverse_charge.owed_back(connection, account_id)
+        for charged in found:
+            # Each by itself: the matter that collects it is locked before the account.
+            async with self.database.tenant(request.ref.account_id) as connection:
+                matter = await reverse_charge.give_back(connection, charged)
+            woken += [matter] if matter else []
+
+        async def note(connection: AsyncConnection, step: Step, at: datetime) -> str:
+            await taxation.credited(connection, account_id, max(at, step.due))
+            return f"{len(woken)} credit notes"
+
+        state = await self.once(request, note)
+        await self._notify(woken)
+        return state
 
     @activity.defn(name="account.setup")
     async def setup(self, request: StepRequest) -> AccountState:

@@ -79,6 +79,7 @@ _CHANGES: Final[dict[str, str]] = {
 }
 _STEPS: Final[dict[str, str]] = {
     "abandon": "gave up the first payment",
+    "credit_tax": "gave back tax that was charged before the VAT id was proven",
     "check_vat": "looked the VAT id up in its register",
     "charge_use": "had a card pay an unpaid use",
     "check": "asked Stripe",

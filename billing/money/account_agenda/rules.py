@@ -100,6 +100,8 @@ class AccountState(State):
     completion: CompletionPlan | None = None
     vat_check: AwareDatetime | None = None
     """Instant at which the register is asked for the account's VAT id."""
+    vat_credit: AwareDatetime | None = None
+    """Instant at which tax that was charged before the id was proven is given back."""
     unpaid_retry: RetryPlan | None = None
     unpaid_notice: AwareDatetime | None = None
     """Instant at which the account is told of uses that stay unpaid."""
@@ -115,6 +117,7 @@ _DATED: Final = {
     "notice": ("next_notice", "notice", "tell that credits end soon"),
     "bill": ("late_usage", "late-usage", "invoice late use"),
     "limits": ("limits_due", "limits", "begin or end an agreed limit"),
+    "credit_tax": ("vat_credit", "vat-credit", "give back tax charged before the VAT id's proof"),
     "check_vat": ("vat_check", "vat", "look the VAT id up"),
     "expire_credits": ("next_expiry", "expire", "let credits expire"),
 }
@@ -123,6 +126,7 @@ _DATED_WORDS: Final = {
     "top_up_from": "no credits are bought before {}",
     "late_usage": "late use is invoiced on {}",
     "limits_due": "an agreed limit changes on {}",
+    "vat_credit": "tax is given back on {}",
     "vat_check": "its VAT id is looked up on {}",
     "unpaid_notice": "unpaid uses are told of on {}",
     "next_expiry": "credits expire on {}",

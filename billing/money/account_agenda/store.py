@@ -47,7 +47,7 @@ _STATE = Prepared(
                 'began_at', c.began_at)
             FROM usage_settlements c WHERE c.account_id = a.id
             ORDER BY c.invoice, c.meter, c.start_at, c.part LIMIT 1) AS completion,
-           (SELECT p.vat_check_at FROM tax_profiles p WHERE p.account_id = a.id) AS vat_check,
+           x.vat_check_at AS vat_check, x.vat_credit_at AS vat_credit,
            (SELECT jsonb_build_object('id', w.id, 'asked_at', w.asked_at)
             FROM unpaid_retries w WHERE w.account_id = a.id) AS unpaid_retry,
            (SELECT min(u.overdue_at) FROM unpaid_uses u
@@ -75,6 +75,7 @@ _STATE = Prepared(
                  WHERE p.account_id = a.id AND p.finished_at IS NULL
                  ORDER BY p.created_at LIMIT 100) AS portals
     FROM accounts a JOIN credit_balances b ON b.account_id = a.id
+    LEFT JOIN tax_profiles x ON x.account_id = a.id
     LEFT JOIN top_ups t ON t.account_id = a.id AND t.status = 'wanted'
     WHERE a.id = :account_id
     """  # noqa: S608 - put together from constants
@@ -111,6 +112,7 @@ async def state(
         limits_due=row["limits_due"],
         completion=row["completion"] and CompletionPlan(**row["completion"]),
         vat_check=row["vat_check"],
+        vat_credit=row["vat_credit"],
         unpaid_retry=row["unpaid_retry"] and RetryPlan(**row["unpaid_retry"]),
         unpaid_notice=row["unpaid_notice"],
         unpaid_charge=_charge(row["unpaid_charge"]),

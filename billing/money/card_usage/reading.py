@@ -21,6 +21,7 @@ from billing.money.card_usage import transitions
 from billing.money.card_usage.rules import agenda
 from billing.money.card_usage.schemas import ChargedUse
 from billing.money.card_usage.transitions import SET_STATUS, ChargeFacts
+from billing.money.invoices.schemas import CreditNote
 from billing.money.invoices.writing import NUMBERING
 from billing.money.payments import reading
 from billing.money.payments.card_rules import ATTEMPT_WINDOW
@@ -40,6 +41,7 @@ _READ = Prepared(
            {reading.lines()} AS lines,
            {reading.METHODS} AS methods,
            {reading.balance_entries()} AS balance_entries,
+           {reading.hanging("credit_notes", "x.id")} AS credit_notes,
            {reading.declines()} AS declines,
            {reading.balance("b.currency")} AS balance_minor,
            {TAXATION} AS taxation,
@@ -79,7 +81,7 @@ async def read(connection: AsyncConnection, wanted: Read) -> tuple[Rows, ChargeF
         taxation=shown(row["taxation"]),
         clock_at=row["clock_at"],
     )
-    rows = reading.rows_of(row, ChargedUse.model_validate(row))
+    rows = reading.rows_of(row, ChargedUse.model_validate(row), credit_notes=CreditNote)
     facts.balance_minor = row["balance_minor"] - reading.booked_here(rows)
     return rows, facts
 

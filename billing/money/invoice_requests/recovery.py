@@ -8,17 +8,18 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import ids
-from billing.core.errors import Conflict
 from billing.matters.agenda import Step, head
 from billing.matters.effects import Wake, Work
-from billing.matters.kinds import COLLECTION, SUBSCRIPTION
+from billing.matters.kinds import CHARGE, COLLECTION, PURCHASE, SUBSCRIPTION
 from billing.matters.schemas import Matter
+from billing.money.card_usage.reading import ENGINE as CHARGES
 from billing.money.dunning import cases, store
 from billing.money.dunning.reading import ENGINE as COLLECTIONS
 from billing.money.dunning.schemas import DunningCase
 from billing.money.invoice_requests import locks
 from billing.money.invoices import store as invoice_store
 from billing.money.invoices.schemas import Invoice
+from billing.money.purchases.reading import ENGINE as PURCHASES
 from billing.money.subscriptions import payment_effects
 from billing.money.subscriptions.reading import ENGINE as SUBSCRIPTIONS
 from billing.platform.decisions import service as decisions
@@ -29,6 +30,8 @@ Verb = Callable[[Work[Any], UUID], None]
 _ENGINES: Final[dict[str, Engine[Any, Any]]] = {
     SUBSCRIPTION.name: SUBSCRIPTIONS,
     COLLECTION.name: COLLECTIONS,
+    PURCHASE.name: PURCHASES,
+    CHARGE.name: CHARGES,
 }
 
 
@@ -84,15 +87,9 @@ async def _steer(connection: AsyncConnection, case_id: UUID, verb: Verb) -> Matt
 
 
 async def ask(connection: AsyncConnection, invoice: Invoice, verb: Verb) -> Matter:
-    """Decide it under all locks of the invoice's collector, and wake that.
-
-    Errors: INVOICE_STATE.
-    """
+    """Decide it under all locks of the invoice's collector, and wake that."""
     owner = await locks.collector(connection, invoice)
-    engine = _ENGINES.get(owner.kind)
-    if engine is None:
-        why = f"an invoice of a {owner.kind} is paid at once: refund its payment"
-        raise Conflict("INVOICE_STATE", why, invoice_status=invoice.status)
+    engine = _ENGINES[owner.kind]
 
     def decide(w: Work[Any]) -> None:
         verb(w, invoice.id)

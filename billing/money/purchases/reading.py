@@ -15,6 +15,7 @@ from billing.matters.effects import Rows
 from billing.matters.kinds import PURCHASE
 from billing.money.discounts import store as discount_store
 from billing.money.discounts.schemas import Discount
+from billing.money.invoices.schemas import CreditNote
 from billing.money.invoices.writing import NUMBERING
 from billing.money.payments import reading
 from billing.money.payments.card_rules import ATTEMPT_WINDOW
@@ -46,6 +47,7 @@ _READ = Prepared(
            {reading.lines()} AS lines,
            {reading.METHODS} AS methods,
            {reading.balance_entries()} AS balance_entries,
+           {reading.hanging("credit_notes", "x.id")} AS credit_notes,
            {reading.declines()} AS declines,
            {reading.balance("p.currency")} AS balance_minor,
            ARRAY(SELECT {discount_store.ROW} FROM discounts x
@@ -82,7 +84,7 @@ async def read(connection: AsyncConnection, wanted: Read) -> tuple[Rows, Purchas
         clock_at=row["clock_at"],
     )
     purchase = Purchase.model_validate(row["purchase"])
-    rows = reading.rows_of(row, purchase, discounts=Discount)
+    rows = reading.rows_of(row, purchase, discounts=Discount, credit_notes=CreditNote)
     facts.balance_minor = row["balance_minor"] - reading.booked_here(rows)
     return rows, facts
 

@@ -24,6 +24,14 @@ class TaxProfile(Frozen):
     vat_decided_at: AwareDatetime | None = None
     vat_tries: int = 0
     vat_check_at: AwareDatetime | None = None
+    vat_credit_at: AwareDatetime | None = None
+
+
+class ChargedTax(Frozen):
+    """The tax that an invoice has added to its prices, in minor units."""
+
+    invoice_id: UUID
+    tax_minor: int
 
 
 class VatAnswer(Frozen):

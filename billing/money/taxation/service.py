@@ -64,6 +64,7 @@ async def give_vat_id(
         vat_decided_at=None,
         vat_tries=0,
         vat_check_at=at if vat_id else None,
+        vat_credit_at=None,
         updated_at=at,
     )
     await _tell(connection, account_id, "given" if vat_id else "removed", at, vat_id=vat_id)
@@ -94,11 +95,17 @@ async def follow(
         vat_proof=answer.proof,
         vat_decided_at=at,
         vat_check_at=None,
+        vat_credit_at=at if answer.is_valid else None,
         updated_at=at,
     )
     what = "proven" if answer.is_valid else "refused"
     await _tell(connection, account_id, what, at, vat_id=asked, proof=answer.proof)
     return status
+
+
+async def credited(connection: AsyncConnection, account_id: UUID, at: datetime) -> None:
+    """Note that tax charged before the proof is given back. Callers hold the account's lock."""
+    await store.put(connection, account_id, vat_credit_at=None, updated_at=at)
 
 
 async def _tell(

@@ -22,6 +22,8 @@ tax_profiles = c.table(
     c.integer("vat_tries", server_default="0"),
     # When the register is asked next.
     c.instant("vat_check_at", nullable=True),
+    # Since when tax that was charged before the proof waits for its credit notes.
+    c.instant("vat_credit_at", nullable=True),
     c.instant("updated_at"),
     c.check("vat_status IN ('pending', 'valid', 'unknown')", name="vat_status_known"),
     c.check(

@@ -94,6 +94,9 @@ async def test_a_register_that_is_away_is_asked_again(actors: Actors, register: 
     await customer.advance(days=1)
     shown = await customer.ask("GET", "/billing/tax")
     assert (shown["vat_status"], shown["rates"][0]["reason"]) == ("valid", "reverse_charge")
+    corrected = await newest_invoice(customer)
+    assert [one["amount"] for one in corrected["credit_notes"]] == [200]
+    assert (await customer.ask("GET", "/billing/balance"))["balance_cents"] == 200
     actions = await actors.operate(
         "GET", f"/admin/accounts/{customer.id}/audit?action=tax_id.proven"
     )

@@ -189,3 +189,30 @@ async def test_terms_of_a_coupon_are_whole(actors: Actors) -> None:
     assert (await actors.operate("POST", "/admin/coupons", body, status=409))["code"] == (
         "COUPON_EXISTS"
     )
+
+
+async def test_a_change_of_plan_keeps_a_percentage(actors: Actors) -> None:
+    code = await coupon(actors, percent="50", duration="forever")
+    customer = await actors.customer_on_clock(CLOCK)
+    await customer.subscribed("basic", coupon=code)  # 19.00, 9.50 paid
+    await customer.advance(to="2027-01-16T22:00:00Z")  # half of January is left
+    preview = await customer.ask(
+        "POST", "/billing/subscription/preview", {"plan": "pro"}, status=200
+    )
+    body = {"plan": "pro", "preview_token": preview["preview_token"]}
+    await customer.ask("PUT", "/billing/subscription", body, status=200)
+    # 49.00 / 2 less a half of it, less a half of 9.50.
+    assert (await invoices(customer))[-1] == (1225, 1225 - 475)
+    assert [one["amount"] for one in await customer.effects()] == [950, 750]
+    await customer.advance(to="2027-02-02T00:00:00Z")
+    assert (await invoices(customer))[-1] == (2450, 2450)
+
+
+async def test_what_a_coupon_paid_is_not_given_back(actors: Actors) -> None:
+    code = await coupon(actors, percent="100")
+    customer = await actors.customer_on_clock(CLOCK)
+    await customer.subscribe("basic", coupon=code)
+    await customer.save_card()
+    await customer.advance(to="2027-01-16T22:00:00Z")
+    await customer.ask("PUT", "/billing/subscription", {"plan": "pro"}, status=200)
+    assert (await invoices(customer))[-1] == (0, 2450)

@@ -86,7 +86,7 @@ def receipt(
         heading="Receipt",
         number=of.number or "",
         issued=paid_at.date(),
-        facts=[("Paid", _day(paid_at)), ("Invoice", of.number or ""),
+        facts=[("Paid", _day(paid_at)),
                ("Invoice date", _day(of.issued_on) if of.issued_on else "")],
         headline=f"{_money(of.amount_paid_minor, of.currency)} paid on {_day(paid_at)}",
         columns=("Payment", "", "", "Amount"),

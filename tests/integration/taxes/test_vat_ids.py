@@ -7,6 +7,7 @@ import pytest
 
 from billing.core import ids
 from tests.integration.actors import Actors, Customer
+from tests.integration.invoices.test_documents import fetched, text_of
 from tests.integration.taxes.test_taxes import CLOCK, collect, moved_to, newest_invoice
 
 Json = dict[str, Any]
@@ -52,6 +53,9 @@ async def test_a_proven_business_accounts_for_the_tax_itself(
     assert (bought["tax_amount"], bought["total"]) == (0, 999)
     [tax] = bought["line_items"][0]["taxes"]
     assert (tax["jurisdiction"], tax["reason"]) == ("AT", "reverse_charge")
+    paper, _ = await fetched(customer, f"/billing/invoices/{bought['invoice_id']}/pdf")
+    assert "Reverse charge: the customer accounts for this tax" in text_of(paper)
+    assert f"VAT {KNOWN}" in text_of(paper)
 
     # Its id is of Austria: elsewhere it proves nothing.
     await moved_to(customer, country="CH")

@@ -322,4 +322,25 @@ MUTANTS: Final = (
         '_REQUIRED: Final = ["sub", "account_id", "roles", "aud", "iss"]',
         ("tests/unit/api/test_forged_tokens.py",),
     ),
+    Mutant(
+        "a card that was refused for good keeps the backup waiting",
+        "billing/money/payments/transitions.py",
+        "return first if backup is None or owed.is_refused_for_good(backup.id) else backup",
+        "return first",
+        ("tests/integration/dunning/test_backup_card.py", "-k", "at_once_after"),
+    ),
+    Mutant(
+        "anybody signs links to payment pages",
+        "billing/money/payments/pay_links.py",
+        "if not any(signed):",
+        "if not signed:",
+        ("tests/unit/payments/test_pay_links.py",),
+    ),
+    Mutant(
+        "dunning of a debit counts from the day of its invoice",
+        "billing/money/dunning/cases.py",
+        "open_case(w, owed, day_zero_at=w.facts.at)",
+        "open_case(w, owed)",
+        ("tests/integration/payments/test_bank_debits.py", "-k", "on_the_day_it_failed"),
+    ),
 )

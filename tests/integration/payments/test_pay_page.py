@@ -1,5 +1,6 @@
 """The page behind a signed link: a payer without a login finishes any payment, or saves a card."""
 
+import asyncio
 import re
 from html import unescape
 from typing import Any, Final
@@ -7,7 +8,7 @@ from typing import Any, Final
 import httpx2
 import pytest
 
-from tests.integration.actors import Actors, Customer, Json
+from tests.integration.actors import Actors, Customer, Json, wait_for
 from tests.integration.dunning.dunning_setup import case, overdue, owed
 
 THREE_D_SECURE: Final = "pm_card_threeDSecure2Required"
@@ -172,3 +173,58 @@ async def _told(customer: Customer, type: str) -> dict[str, Any]:
     )
     found: dict[str, Any] = rows[-1]["data"]
     return found
+
+
+async def test_a_challenge_that_fails_leaves_the_renewal_to_its_next_slot(
+    actors: Actors, browser: Browser
+) -> None:
+    customer = await overdue(actors, "authentication_required")
+    url = (await _told(customer, "evt.billing.dunning.attempt_failed"))["pay_url"]
+    await customer.script()
+    page = await browser.pay(url, THREE_D_SECURE, passes=False)
+    assert "did not confirm" in page.text
+    declined = await browser.pay(url, "pm_card_threeDSecureRequiredChargeDeclined", passes=True)
+    assert "Paid" not in declined.text
+    seen = await case(customer)
+    assert (seen["status"], seen["slots_used"]) == ("open", 1), "the payer uses up no slot"
+    await customer.advance(to="2027-02-04T10:00:00Z")
+    await customer.until_subscription("active")
+    assert "Paid" in (await browser.open(url)).text
+    assert len(await customer.effects()) == 2
+
+
+async def test_a_change_that_waits_for_the_bank_is_finished_on_the_page(
+    customer: Customer, browser: Browser
+) -> None:
+    await customer.save_card("pm_card_visa")
+    await customer.subscribe("basic")
+    await customer.until_subscription("active")
+    body = {"add_ons": [{"add_on": "ai-500"}], "payment_method": "card"}
+    asked = await customer.ask("PUT", "/billing/subscription", body, key="more")
+    assert asked["pending_change"] is not None
+    await browser.pay(asked["next_action"]["pay_url"], THREE_D_SECURE, passes=True)
+    await wait_for(
+        customer.subscription, "the change counts", lambda seen: seen["pending_change"] is None
+    )
+    assert (await customer.subscription())["add_ons"][0]["quantity"] == 1
+
+
+async def test_the_page_and_a_saved_card_at_once_pay_an_invoice_once(
+    actors: Actors, browser: Browser
+) -> None:
+    customer = await overdue(actors, "insufficient_funds")
+    invoice = (await owed(customer))["invoice_id"]
+    path = f"/billing/invoices/{invoice}/pay"
+    asked = await customer.ask("POST", path, {"payment_method": "card"}, key="page")
+    await customer.script()
+    results = await asyncio.gather(
+        browser.pay(asked["next_action"]["pay_url"], "pm_card_mastercard"),
+        customer.call("POST", path, {}, key="saved"),
+        customer.call("POST", path, {}, key="twice"),
+    )
+    assert {one.status_code for one in results} <= {200, 202, 400, 402, 409}
+    await customer.until_subscription("active")
+    assert (await customer.ask("GET", f"/billing/invoices/{invoice}"))["status"] == "paid"
+    assert len(await customer.effects()) == 2, "the first payment, and one for the renewal"
+    balance = await customer.ask("GET", "/billing/balance")
+    assert balance["balance_cents"] == 0

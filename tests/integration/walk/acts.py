@@ -46,6 +46,13 @@ class Acts:
         body = {"setup_intent_id": reference, "make_default": True, "confirm": "DEFAULT"}
         return await self._post("/billing/payment-methods", body)
 
+    async def backup(self) -> Done:
+        """The card saved first that is not charged becomes the backup."""
+        others = [one for one in await self._cards() if not one["is_default"]]
+        if not others:
+            return NOTHING
+        return await self._post(f"/billing/payment-methods/{others[-1]['id']}/backup")
+
     async def script(self, words: list[str], then: str) -> Done:
         customer = await self._provider_customer()
         if customer is None:

@@ -7,6 +7,7 @@ from tests.integration.walk.diary import Command
 
 VISA: Final = Command("save_card", {"card": "pm_card_visa"})
 AMEX: Final = Command("save_card", {"card": "pm_card_amex"})
+ACCOUNT: Final = Command("save_card", {"card": "pm_usBankAccount_success"})
 CANCEL_NOW: Final = Command("cancel", {"at": "now"})
 CANCEL_LATER: Final = Command("cancel", {"at": "period_end"})
 BASIC: Final = Command(
@@ -85,9 +86,25 @@ def two_cards(dice: Random) -> list[Command]:
     return [VISA, AMEX, trial, AT_RENEWAL, AT_RENEWAL]
 
 
+def debited(dice: Random) -> list[Command]:
+    """A renewal is debited from a bank account, and decided days later."""
+    wait = Command("advance", {"days": dice.choice((2, 5, 16)), "hours": 0})
+    refused = Command("settle", {"outcome": dice.choice(("insufficient_funds", "account_closed"))})
+    ends = dice.choice(([SETTLED], [refused], [refused, wait, SETTLED], [CANCEL_NOW, SETTLED]))
+    return [VISA, BASIC, ACCOUNT, _used("777"), AT_RENEWAL, wait, *ends, AT_RENEWAL]
+
+
+def backed_up(dice: Random) -> list[Command]:
+    """The bank refuses the charged card for good, and another card is the backup."""
+    card = dice.choice((AMEX, ACCOUNT))
+    word = dice.choice(("stolen_card", "stolen_card", "insufficient_funds"))
+    late = Command("to_renewal", {"days": dice.choice((0, 4)), "seconds": 0})
+    return [VISA, card, Command("backup"), BASIC, _days(dice), SETTLED, _cards_say(word), late]
+
+
 ARCS: Final = (
     use_of_an_unpaid_plan, cancel_meets_slow_bank, debtor_too_late, declined_change, two_cards,
-    stolen, debtor_in_time, cancelled_debtor, slow_bank, use_of_an_ended_plan,
+    stolen, debtor_in_time, cancelled_debtor, slow_bank, use_of_an_ended_plan, debited, backed_up,
 )  # fmt: skip
 
 

@@ -31,7 +31,7 @@ CREDITS: Final = (
 )  # fmt: skip
 STEPS: Final = 14
 NAMES: Final = frozenset({
-    "confirm", "authenticate", "script", "subscribe", "cancel", "reactivate", "add_ons",
+    "confirm", "authenticate", "script", "subscribe", "cancel", "reactivate", "add_ons", "backup",
     "cancel_while_paying", "record", "buy", "advance", "to_renewal", *REMEDIES, *CREDITS,
 })  # fmt: skip
 

@@ -198,7 +198,15 @@ def named_card(case: Case) -> Iterator[str]:
 
 def _next_choice(case: Case, entry: Entry) -> int:
     """Up to here no other card was saved, named or asked for."""
-    choices = ("save_card", "pay", "retry_now", "confirm", "subscribe", "cancel_while_paying")
+    choices = (
+        "save_card",
+        "backup",
+        "pay",
+        "retry_now",
+        "confirm",
+        "subscribe",
+        "cancel_while_paying",
+    )
     later = [
         one.began for one in case.entries[entry.number + 1 :] if one.name in choices and one.done
     ]

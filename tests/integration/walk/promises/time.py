@@ -55,7 +55,8 @@ def _shifted(case: Case, until: Entry) -> bool:
     past = [one for one in case.entries[: until.number] if one.done]
     words = {word for one in past if one.name == "script" for word in one.command.terms["words"]}
     slow = words & {"processing", "authentication_required"}
-    return bool(slow) or any(one.name in SHIFTS for one in past)
+    debits = any("BankAccount" in one.command.terms.get("card", "") for one in past)
+    return bool(slow) or debits or any(one.name in SHIFTS for one in past)
 
 
 def _days_after(first: datetime, days: int, zone: str) -> datetime:

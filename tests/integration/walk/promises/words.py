@@ -73,7 +73,15 @@ def _stays_forgiven(case: Case, entry: Entry) -> Iterator[str]:
     rows = [
         row for row in case.tables["invoices"] if row["id"] == uuid_of(entry.sent["invoice_id"])
     ]
-    later = [one for one in case.charges if one.seq > entry.ended and one.took_money]
+    # A bank that was deciding already may say yes: its money is kept on the balance.
+    begun = {
+        one.id for one in case.charges if one.name == "charge.pending" and one.seq <= entry.ended
+    }
+    later = [
+        one
+        for one in case.charges
+        if one.seq > entry.ended and one.took_money and one.id not in begun
+    ]
     for row in rows:
         if row["status"] not in ("paid", "void"):
             yield f"{entry}: the invoice is {row['status']}"

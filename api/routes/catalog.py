@@ -27,6 +27,7 @@ from billing.catalog.plans.schemas import (
     Pack,
     Plan,
     Price,
+    Seats,
 )
 from billing.catalog.products import store as products
 from billing.core.money import show_money
@@ -80,6 +81,7 @@ class PlanAnswer(Answer):
     limits: tuple[Limit, ...]
     limits_by_name: dict[str, Credits]
     add_ons: tuple[AddOn, ...]
+    seats: Seats | None
     billing_threshold_cents: int | None
     monthly_credits: Credits
     trial_days: int

@@ -132,6 +132,7 @@ def upgrade() -> None:
     _add_columns()
     _hold_references_to_one_account()
     _add_rights()
+    _add_seats()
     _subscriptions()
     _backup_methods()
     op.execute(_WIDER)
@@ -252,6 +253,11 @@ def _let_uses_be_taken_back() -> None:
         "CREATE INDEX ix_billing_records_entry ON billing_records USING brin (transaction_id)"
         " WITH (autosummarize = on, pages_per_range = 16)"
     )
+
+
+def _add_seats() -> None:
+    """Seats of a plan; the plans of before are sold once per subscription."""
+    op.add_column("plans", Column("seats", JSONB))
 
 
 def _add_columns() -> None:

@@ -22,7 +22,7 @@ from billing.core.periods import Interval
 
 # A change in one of these is a new version of the plan; the rest is changed in place.
 VERSIONED: Final = (
-    "family", "name", "description", "features", "limits", "add_ons", "trial_days",
+    "family", "name", "description", "features", "limits", "add_ons", "seats", "trial_days",
     "monthly_credits", "billing_threshold", "allowance", "past_due_access", "unpaid_limit",
     "trial_end_behavior", "unpaid_days", "dunning", "rollover", "tax_category",
     "stripe_product_id",

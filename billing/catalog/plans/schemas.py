@@ -62,6 +62,24 @@ class AddOn(_Frozen):
     """Of one per cycle, in minor units such as {"USD": 500}."""
 
 
+class Seats(_Frozen):
+    """The number of seats that a subscription may have, each at the plan's price.
+
+    `limits` and `credits` say whether each seat has what the plan includes.
+    """
+
+    least: Annotated[int, Field(strict=True, ge=1, le=10_000)] = 1
+    most: Annotated[int, Field(strict=True, ge=1, le=10_000)] = 10_000
+    limits: bool = True
+    credits: bool = True
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.least > self.most:
+            raise ValueError("`least` is not above `most`")
+        return self
+
+
 class DunningPolicy(_Frozen):
     """Days on which an unpaid invoice is tried again, and the final action after the last try."""
 
@@ -99,6 +117,8 @@ class Plan(_Frozen):
     features: dict[str, bool | int | str]
     limits: tuple[Limit, ...]
     add_ons: tuple[AddOn, ...] = ()
+    seats: Seats | None = None
+    """None: the plan is sold once per subscription."""
     trial_days: int
     monthly_credits: Amount
     """Credits per allowance cycle [B12]."""

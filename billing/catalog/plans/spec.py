@@ -19,7 +19,7 @@ from pydantic import (
 
 from billing.catalog.payment_kinds.spec import PaymentKindSpec
 from billing.catalog.plans import rules
-from billing.catalog.plans.schemas import AddOn, Currency, DunningPolicy, Limit, Rollover
+from billing.catalog.plans.schemas import AddOn, Currency, DunningPolicy, Limit, Rollover, Seats
 from billing.catalog.products.schemas import Name
 from billing.catalog.products.spec import MeterSpec, ProductKey, ProductSpec
 from billing.catalog.rating.schemas import Amount
@@ -77,6 +77,7 @@ class PlanSpec(_Spec):
     features: dict[Name, bool | int | str] = {}
     limits: tuple[Limit, ...] = ()
     add_ons: tuple[AddOn, ...] = ()
+    seats: Seats | None = None
     trial_days: Annotated[int, Field(ge=0, le=730)] = 0
     monthly_credits: Granted = Decimal(0)
     allowance: Every = "month"

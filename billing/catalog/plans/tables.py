@@ -22,6 +22,8 @@ plans = c.table(
     c.json("limits"),
     # A list of billing.catalog.plans.schemas.AddOn.
     c.json("add_ons", server_default="[]"),
+    # billing.catalog.plans.schemas.Seats; none: sold once per subscription.
+    c.json("seats", nullable=True),
     c.integer("trial_days", server_default="0"),
     c.amount("monthly_credits", server_default="0"),
     # Credits, limits and usage run in this interval from the same anchor, also under yearly prices.

@@ -42,7 +42,8 @@ async def of_account(connection: AsyncConnection, account_id: UUID) -> Entitleme
     )
     pairs = func.jsonb_object_agg(units.c.meter, cast(units.c.units, Text))
     extra = select(pairs).scalar_subquery()
-    agreed = func.usage_agreed_limits(subscriptions.c.account_id, plans.c.limits, type_=JSONB)
+    limits = func.usage_seat_limits(plans.c.limits, plans.c.seats, subscriptions.c.id, type_=JSONB)
+    agreed = func.usage_agreed_limits(subscriptions.c.account_id, limits, type_=JSONB)
     query = (
         select(plans, subscriptions.c.status, extra.label("extra"), agreed.label("agreed"))
         .join(subscriptions, subscriptions.c.plan_id == plans.c.id)

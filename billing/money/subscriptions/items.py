@@ -5,6 +5,7 @@ from decimal import Decimal
 from typing import Final, NamedTuple
 
 from billing.catalog.plans.schemas import AddOn, Plan
+from billing.core.errors import Conflict
 from billing.matters.effects import Work
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.schemas import Item, Subscription
@@ -28,8 +29,25 @@ def plan_item(w: Work[SubscriptionFacts]) -> Item:
 
 
 def credits_of(w: Work[SubscriptionFacts]) -> Decimal:
-    """The plan's credits of a whole cycle."""
-    return w.facts.plan_of(w.rows).monthly_credits
+    """The plan's credits of a whole cycle, of all its seats."""
+    return seats_credits(w.facts.plan_of(w.rows), plan_item(w).lasting)
+
+
+def seats_credits(plan: Plan, quantity: int) -> Decimal:
+    """The credits of a whole cycle for so many seats."""
+    each = plan.seats is not None and plan.seats.credits
+    return plan.monthly_credits * quantity if each else plan.monthly_credits
+
+
+def demand_seats(plan: Plan, quantity: int) -> None:
+    """Error: QUANTITY_NOT_OFFERED."""
+    if plan.seats is None:
+        if quantity != 1:
+            # Its limits and credits are those of one: more would cost more and give nothing.
+            raise Conflict("QUANTITY_NOT_OFFERED", f"plan {plan.key} is sold once per subscription")
+    elif not plan.seats.least <= quantity <= plan.seats.most:
+        span = f"{plan.seats.least} to {plan.seats.most}"
+        raise Conflict("QUANTITY_NOT_OFFERED", f"plan {plan.key} is sold with {span} seats")
 
 
 def held(w: Work[SubscriptionFacts]) -> dict[str, Item]:

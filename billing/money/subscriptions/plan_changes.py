@@ -99,9 +99,7 @@ def _terms(w: Work[SubscriptionFacts], wish: PlanWish) -> Terms:
         if offered.price is None:
             raise RuntimeError("an offer that is chosen has a price")
         plan, price_id, unit_minor = offered.plan, offered.price.id, offered.price.amount_minor
-    if quantity != 1:
-        # Its limits and credits are those of one: more would cost more and give nothing.
-        raise Conflict("QUANTITY_NOT_OFFERED", f"plan {plan.key} is sold once per subscription")
+    items.demand_seats(plan, quantity)
     return Terms(
         plan_id=plan.id,
         price_id=price_id,
@@ -195,7 +193,9 @@ def _charge(w: Work[SubscriptionFacts], wanted: Terms, paying: Paying, at: datet
     terms = wanted.model_copy(
         update={
             "resets": resets,
-            "credits": _credits_due(w, plan, at, resets=resets),
+            "credits": _credits_due(
+                w, items.seats_credits(plan, wanted.quantity), at, resets=resets
+            ),
             "notes": tuple(notes),
         }
     )
@@ -281,15 +281,16 @@ def _credit_line(credit: Credit, total_minor: int) -> Line:
     )
 
 
-def _credits_due(w: Work[SubscriptionFacts], plan: Plan, at: datetime, *, resets: bool) -> Decimal:
-    """Credits of the new plan for the time that comes, less those of the old one for it.
+def _credits_due(
+    w: Work[SubscriptionFacts], given: Decimal, at: datetime, *, resets: bool
+) -> Decimal:
+    """Credits `given` per cycle from now on for the time that comes, less those of before for it.
 
     Errors: CREDITS_SPENT where they are fewer and were spent already.
     """
     subscription = cycles.of(w)
     part = proration.rest(subscription.cycle_start, subscription.cycle_end, at)
     before = proration.credits_share(items.credits_of(w), part)
-    given = plan.monthly_credits
     after = given if resets else proration.credits_share(given, part)
     unspent = sum((one.unspent for one in w.facts.lots), Decimal(0))
     if before - after > unspent:

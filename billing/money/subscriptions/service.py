@@ -32,7 +32,7 @@ from billing.money.invoices import usage_lines
 from billing.money.payment_methods import service as methods
 from billing.money.payment_methods.schemas import Method
 from billing.money.payments.demands import demand_chargeable, demand_price
-from billing.money.subscriptions import commands, payment_effects, previews, store
+from billing.money.subscriptions import commands, items, payment_effects, previews, store
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.previews import Preview, Upcoming
 from billing.money.subscriptions.reading import ENGINE
@@ -76,9 +76,7 @@ async def offer(connection: AsyncConnection, account_id: UUID, wanted: NewSubscr
     if offered is None:
         raise NotFound("PLAN_NOT_FOUND", f"no plan {wanted.plan!r}")
     plan, price = offered
-    if wanted.quantity != 1:
-        # Its limits and credits are those of one: more would cost more and give nothing.
-        raise Conflict("QUANTITY_NOT_OFFERED", f"plan {plan.key} is sold once per subscription")
+    items.demand_seats(plan, wanted.quantity)
     if price is None:
         await _demand_sold_by(connection, plan, wanted.interval)
     if price is None or balance.currency not in (None, currency):

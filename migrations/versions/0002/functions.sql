@@ -2625,7 +2625,8 @@ BEGIN
     SELECT s.id, s.status, s.cycle_start, s.cycle_end, s.current_period_end, s.zone, s.currency,
         s.anchor_wall, s.interval_unit, s.interval_count, s.amount_minor, s.created_at, s.plan_id,
         p.allowance_unit, p.allowance_count, p.past_due_access,
-        usage_agreed_limits(s.account_id, p.limits, p_at) AS agreed,
+        usage_agreed_limits(
+            s.account_id, usage_seat_limits(p.limits, p.seats, s.id), p_at) AS agreed,
         p.add_ons <> '[]' AS sells_more
     INTO sub
     FROM subscriptions AS s JOIN plans AS p ON p.id = s.plan_id
@@ -2673,6 +2674,22 @@ BEGIN
         FROM usage_month(zone, p_at) AS m;
     END IF;
 END;
+$$;
+
+CREATE OR REPLACE FUNCTION usage_seat_limits(
+    p_limits jsonb, p_seats jsonb, p_subscription_id uuid)
+RETURNS jsonb
+LANGUAGE sql STABLE
+SET enable_seqscan = off
+AS $$
+    SELECT CASE WHEN p_seats ->> 'limits' = 'true' THEN (
+        SELECT coalesce(jsonb_agg(jsonb_set(l.lim, '{included}', to_jsonb(
+            trim_scale((l.lim ->> 'included')::numeric * i.quantity)::text)) ORDER BY l.place),
+            '[]')
+        FROM jsonb_array_elements(p_limits) WITH ORDINALITY AS l(lim, place)
+        CROSS JOIN subscription_items AS i
+        WHERE i.subscription_id = p_subscription_id AND i.kind = 'plan')
+        ELSE p_limits END
 $$;
 
 CREATE OR REPLACE FUNCTION usage_unpaid(

@@ -1,7 +1,6 @@
--- The plan that an account has at `p_at`, and the cycle that holds this instant: the
--- subscription's allowance cycle, begun here where the subscription's own step has not begun it
--- yet, so that no use falls between periods or into a past one; else the calendar month.
--- `no_entitlement` says why the plan gives nothing. Add-ons of a trial give nothing before its end.
+-- The plan that an account has at `p_at`, and the cycle that holds it: the subscription's, begun
+-- here where its own step has not begun it yet, so that no use falls between periods; else the
+-- calendar month. `no_entitlement`: why it gives nothing. A trial's add-ons wait for its end.
 -- A plan that costs nothing and bills no use counts by the calendar month (`is_month`), as the
 -- default plan does; what was used since `carried_since` uses up what it includes. So nobody gets
 -- it anew by ending one subscription and beginning another. All null for an unknown account.
@@ -19,7 +18,8 @@ BEGIN
     SELECT s.id, s.status, s.cycle_start, s.cycle_end, s.current_period_end, s.zone, s.currency,
         s.anchor_wall, s.interval_unit, s.interval_count, s.amount_minor, s.created_at, s.plan_id,
         p.allowance_unit, p.allowance_count, p.past_due_access,
-        usage_agreed_limits(s.account_id, p.limits, p_at) AS agreed,
+        usage_agreed_limits(
+            s.account_id, usage_seat_limits(p.limits, p.seats, s.id), p_at) AS agreed,
         p.add_ons <> '[]' AS sells_more
     INTO sub
     FROM subscriptions AS s JOIN plans AS p ON p.id = s.plan_id

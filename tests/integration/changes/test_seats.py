@@ -1,0 +1,71 @@
+"""Seats: a plan sold so many times, with what each of them includes."""
+
+from decimal import Decimal
+from uuid import uuid4
+
+from tests.integration.actors import Actors, Customer
+from tests.integration.arrears.test_add_ons import included
+from tests.integration.arrears.test_overage import START, charged, records, use
+from tests.integration.changes.test_plan_changes import LATER, PATH, RENEWAL, change, lines, money
+
+
+async def team(actors: Actors, **seats: object) -> str:
+    """A plan of its own, at 10.00 per seat, with 500 answers and 31 credits."""
+    key = f"team-{uuid4().hex[:8]}"
+    overage = {"meter": "ai_responses", "included": "500", "then": "overage",
+               "prices": {"USD": "0.02"}}  # fmt: skip
+    body = {
+        "family": "teams", "name": "Team", "limits": [overage], "monthly_credits": "31",
+        "seats": {"least": 2, "most": 10} | seats, "prices": {"month": {"USD": 1000}},
+    }  # fmt: skip
+    await actors.operate("PUT", f"/admin/plans/{key}", body)
+    return key
+
+
+async def seated(actors: Actors, quantity: int, **seats: object) -> Customer:
+    plan = await team(actors, **seats)
+    customer = await actors.customer_on_clock(START)
+    for other in (1, 11):
+        wish = {"plan": plan, "quantity": other, "trial": False}
+        await customer.refused("QUANTITY_NOT_OFFERED", "POST", PATH, wish)
+    await customer.subscribed(plan, quantity=quantity)
+    return customer
+
+
+async def test_seats_cost_and_include_so_many_times(actors: Actors) -> None:
+    customer = await seated(actors, 5)
+    assert await included(customer) == ("2500", "2500.00")
+    assert await customer.credits() == 155
+    await use(customer, "2600")
+    await customer.advance(to=LATER)
+
+    more = await change(customer, quantity=10)
+
+    assert (more["quantity"], more["amount_cents"]) == (10, 10000)
+    # 21 of 31 days: 5000 and 10000 of them.
+    assert (await lines(customer))[1] == [("proration", -3387), ("plan", 6774)]
+    assert await included(customer) == ("5000", "5000.00")
+    assert await records(customer) == [], "what was beyond five seats is within ten"
+    assert await customer.credits() == 155 + Decimal(155 * 21) / 31
+    await customer.refused("QUANTITY_NOT_OFFERED", "PUT", PATH, {"quantity": 11})
+    fewer = await change(customer, quantity=2)
+    assert (fewer["quantity"], fewer["scheduled_change"]["wanted"]["quantity"]) == (10, 2)
+
+    await customer.advance(to=RENEWAL)
+
+    assert await charged(customer) == [5000, 3387, 2000]
+    assert await included(customer) == ("1000", "1000.00")
+    assert await customer.credits() == 62
+    await change(customer, quantity=10)
+    await change(customer, quantity=2, when="now")
+    assert await money(customer) == 8000
+
+
+async def test_seats_may_share_what_the_plan_includes(actors: Actors) -> None:
+    customer = await seated(actors, 3, limits=False, credits=False)
+    assert await included(customer) == ("500.00", "500.00")
+    assert await customer.credits() == 31
+    assert (await change(customer, quantity=4))["amount_cents"] == 4000
+    assert await included(customer) == ("500.00", "500.00")
+    assert await customer.credits() == 31
+    assert await charged(customer) == [3000, 1000]

@@ -53,6 +53,11 @@ async def test_a_proven_business_accounts_for_the_tax_itself(
     assert (bought["tax_amount"], bought["total"]) == (0, 999)
     [tax] = bought["line_items"][0]["taxes"]
     assert (tax["jurisdiction"], tax["reason"]) == ("AT", "reverse_charge")
+    [shown] = await customer.rows(
+        "SELECT content #>> '{customer,tax_ids,0}' AS vat FROM invoice_snapshots"
+        " WHERE account_id = %(me)s"
+    )
+    assert shown["vat"] == f"VAT {KNOWN}"
     paper, _ = await fetched(customer, f"/billing/invoices/{bought['invoice_id']}/pdf")
     assert "Reverse charge: the customer accounts for this tax" in text_of(paper)
     assert f"VAT {KNOWN}" in text_of(paper)

@@ -4,10 +4,12 @@ Up is charged first and counts at once: the new price for the rest of the period
 used of the old one. Down comes with the next period, unless it is wanted now.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
+from uuid import UUID
 
 from billing.catalog.plans.rules import show_interval
 from billing.catalog.plans.schemas import Plan
@@ -242,7 +244,7 @@ def _credits(
     w: Work[SubscriptionFacts], unused: Sequence[Credit], charge: Line
 ) -> tuple[list[Line], list[Note]]:
     """Lines up to what is charged; the rest, and what is not paid yet, as notes on its invoice."""
-    lines, notes = list[Line](), list[Note]()
+    lines, notes = list[Line](), defaultdict[UUID, int](int)
     for credit in unused:
         drawn = min(credit.total_minor, _total(w, [*lines, charge])) if credit.is_paid else 0
         line = _credit_line(credit, drawn)
@@ -253,9 +255,8 @@ def _credits(
         if drawn:
             lines.append(line)
         if drawn < credit.total_minor:
-            left = credit.total_minor - drawn
-            notes.append(Note(invoice_id=credit.line.invoice_id, amount_minor=left))
-    return lines, notes
+            notes[credit.line.invoice_id] += credit.total_minor - drawn
+    return lines, [Note(invoice_id=one, amount_minor=minor) for one, minor in notes.items()]
 
 
 def _total(w: Work[SubscriptionFacts], lines: Sequence[Line]) -> int:

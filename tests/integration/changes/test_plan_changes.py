@@ -202,3 +202,14 @@ async def test_another_interval_gives_back_what_is_not_used_of_add_ons(actors: A
     assert changed["add_ons"] == []
     # 700 x 21/31 = 474.19
     assert await charged(customer) == [1900, 700, 19000 - 1287 - 474]
+
+
+async def test_one_invoice_that_charged_plan_and_add_on_is_credited_for_both(
+    actors: Actors,
+) -> None:
+    customer = await begun(actors)
+    await choose(customer, ai_500=1)
+    await customer.advance(to=RENEWAL)
+    await customer.advance(days=14)
+    await change(customer, plan="free", when="now")
+    assert await money(customer) == (1900 + 700) // 2

@@ -23,8 +23,6 @@ _CONTENT: Final = """
                 'postal_code', b.postal_code, 'country', b.country) END,
             'tax_ids', CASE WHEN t.vat_status <> 'unknown'
                 THEN jsonb_build_array('VAT ' || t.vat_id) END,
-            'tax_ids', CASE WHEN t.vat_status IN ('pending', 'valid')
-                            THEN jsonb_build_array('VAT ' || t.vat_id) END,
             'custom_fields', d.custom_fields),
         'po_number', coalesce(v.po_number, d.po_number),
         'memo', coalesce(v.memo, d.memo),
@@ -36,7 +34,6 @@ _CONTENT: Final = """
     LEFT JOIN issuers i ON i.id = coalesce(
         v.issuer_id, (SELECT x.id FROM issuers x WHERE x.is_default))
     LEFT JOIN billing_details d ON d.account_id = a.id
-    LEFT JOIN tax_profiles t ON t.account_id = a.id
     LEFT JOIN tax_profiles t ON t.account_id = a.id
     LEFT JOIN billing_addresses b ON b.id = coalesce(
         d.address_id,

@@ -21,7 +21,8 @@ from api.workflow_calls import need_temporal, wait_until_done
 from billing.core import clock, ids
 from billing.matters.schemas import Matter
 from billing.money.invoice_requests import operating
-from billing.money.invoice_requests.operating import CreditedLine, Destination, Recorded
+from billing.money.invoice_requests.corrections import Destination
+from billing.money.invoice_requests.operating import CreditedLine, Recorded
 from billing.money.invoices import store
 
 router = new_router("invoice administration")
@@ -64,7 +65,7 @@ class CreditNoteBody(Body):
     to: Destination = Field(
         "debt",
         description="`debt`: less is owed, and what was paid goes to the money balance; `balance`:"
-        " all of it goes to the money balance",
+        " all of it goes to the money balance, as far as money came",
     )
 
     @model_validator(mode="after")

@@ -6,7 +6,7 @@ Each is decided under all locks of the matter that collects the invoice, and wak
 from collections.abc import Sequence
 from datetime import date, datetime
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -14,22 +14,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing.core import context, keys
 from billing.core.errors import Conflict, Invalid, NotAllowed
 from billing.core.frozen import Frozen
-from billing.matters.effects import Work
-from billing.matters.kinds import SUBSCRIPTION
 from billing.matters.schemas import Matter
-from billing.money.dunning import cases
-from billing.money.invoice_requests import locks
+from billing.money.invoice_requests import corrections, locks
+from billing.money.invoice_requests.corrections import Destination
 from billing.money.invoice_requests.recovery import ask
 from billing.money.invoices import store as invoice_store
-from billing.money.invoices import transitions as invoices
 from billing.money.invoices.schemas import Invoice
 from billing.money.payments import store
-from billing.money.payments import transitions as payments
-from billing.money.payments.owed import Owed
 from billing.money.payments.service import announce
-from billing.money.subscriptions import payment_effects
-
-Destination = Literal["debt", "balance"]
 
 
 class Recorded(Frozen):
@@ -60,7 +52,7 @@ async def void(
     invoice = await invoice_store.get(connection, invoice_id)
     if again and invoice.status == "void":
         return await locks.collector(connection, invoice)
-    return await ask(connection, invoice, partial(_void, reason=reason))
+    return await ask(connection, invoice, partial(corrections.void, reason=reason))
 
 
 async def mark_uncollectible(
@@ -73,7 +65,7 @@ async def mark_uncollectible(
     invoice = await invoice_store.get(connection, invoice_id)
     if again and invoice.status == "uncollectible":
         return await locks.collector(connection, invoice)
-    return await ask(connection, invoice, partial(_mark_uncollectible, reason=reason))
+    return await ask(connection, invoice, partial(corrections.mark_uncollectible, reason=reason))
 
 
 async def credit(
@@ -93,8 +85,11 @@ async def credit(
     invoice = await invoice_store.get(connection, invoice_id)
     parts = await _lines(connection, invoice, lines)
     amount = amount_minor or sum(one["amount_minor"] for one in parts)
-    verb = partial(_credit, amount=amount, lines=parts, reason=reason, to=to, suffix=suffix)
-    return await ask(connection, invoice, verb)
+    verb = partial(
+        corrections.credit, amount=amount, lines=parts, reason=reason, to=to, suffix=suffix
+    )
+    beside = await invoice_store.crediting(connection, invoice)
+    return await ask(connection, invoice, verb, beside=beside)
 
 
 async def record_payment(
@@ -138,76 +133,6 @@ async def record_payment(
     payment = await store.add(connection, row)
     await announce(connection, payment, "recorded", at, reference=money.reference)
     return await locks.wake(connection, invoice, at)
-
-
-def _void(w: Work[Any], invoice_id: UUID, *, reason: str) -> None:
-    _demand_no_money_on_its_way(w, invoice_id)
-    voided = invoices.void_numbered(w, w.rows.get(Invoice, invoice_id), reason)
-    payments.close_submissions(w, invoice_id)
-    cases.close_case(w, invoice_id, "canceled", reason)
-    if _is_subscriptions(voided):
-        payment_effects.recover(w)
-
-
-def _mark_uncollectible(w: Work[Any], invoice_id: UUID, *, reason: str) -> None:
-    _demand_no_money_on_its_way(w, invoice_id)
-    invoice = w.rows.get(Invoice, invoice_id)
-    if invoice.status != "open":
-        raise _state(invoice, "cannot be marked uncollectible")
-    cases.close_case(w, invoice_id, "exhausted", reason)
-    marked = invoices.mark_uncollectible(w, invoice)
-    if _is_subscriptions(marked):
-        payment_effects.recover(w)
-
-
-def _credit(
-    w: Work[Any],
-    invoice_id: UUID,
-    *,
-    amount: int,
-    lines: tuple[dict[str, Any], ...],
-    reason: str,
-    to: Destination,
-    suffix: str,
-) -> None:
-    before = w.rows.get(Invoice, invoice_id)
-    if before.status not in (*invoices.OWED, "paid"):
-        raise _state(before, "cannot be credited")
-    left = invoices.creditable(w.rows, before)
-    if amount > left:
-        raise Conflict(
-            "CREDIT_NOTE_TOO_LARGE", "more than is left of the invoice", left_cents=max(0, left)
-        )
-    after = invoices.credit_note(
-        w, before, amount, reason, suffix, to_balance=to == "balance", lines=lines
-    )
-    if after.status == "paid" and before.status != "paid":
-        cases.close_case(w, invoice_id, "forgiven", reason)
-        if _is_subscriptions(after):
-            payment_effects.on_paid(w, after)
-
-
-def _is_subscriptions(invoice: Invoice) -> bool:
-    """True if its subscription collects it, and no matter of its own."""
-    return invoice.workflow_id.startswith(f"{SUBSCRIPTION.name}/")
-
-
-def _demand_no_money_on_its_way(w: Work[Any], invoice_id: UUID) -> None:
-    """Errors: PAYMENT_PENDING."""
-    owed = Owed(w.rows, invoice_id)
-    processing = owed.live is not None and owed.live.status == "processing"
-    if processing or owed.undecided is not None or owed.unsettled is not None:
-        raise Conflict(
-            "PAYMENT_PENDING", "money for this invoice is on its way: see what it brings"
-        )
-
-
-def _state(invoice: Invoice, why: str) -> Conflict:
-    return Conflict(
-        "INVOICE_STATE",
-        f"an invoice that is {invoice.status} {why}",
-        invoice_status=invoice.status,
-    )
 
 
 async def _lines(

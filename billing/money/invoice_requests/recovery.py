@@ -1,6 +1,6 @@
 """An operator's commands on the recovery of an invoice: pause, resume, extend, forgive."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any, Final
 from uuid import UUID
@@ -86,8 +86,11 @@ async def _steer(connection: AsyncConnection, case_id: UUID, verb: Verb) -> Matt
     return await ask(connection, await invoice_store.get(connection, case.invoice_id), verb)
 
 
-async def ask(connection: AsyncConnection, invoice: Invoice, verb: Verb) -> Matter:
-    """Decide it under all locks of the invoice's collector, and wake that."""
+async def ask(
+    connection: AsyncConnection, invoice: Invoice, verb: Verb, *, beside: Collection[UUID] = ()
+) -> Matter:
+    """Decide it under all locks of the invoice's collector, and wake that; invoices `beside` it are
+    read, too."""
     owner = await locks.collector(connection, invoice)
     engine = _ENGINES[owner.kind]
 
@@ -95,6 +98,6 @@ async def ask(connection: AsyncConnection, invoice: Invoice, verb: Verb) -> Matt
         verb(w, invoice.id)
         w.do(Wake(owner.workflow_id))
 
-    known = frozenset({invoice.id})
+    known = frozenset({invoice.id, *beside})
     await decisions.command(connection, engine, owner.subject_id, decide, known=known)
     return await locks.collector(connection, await invoice_store.get(connection, invoice.id))

@@ -149,6 +149,22 @@ def credit_notes_listing(account_id: UUID, invoice_id: UUID | None = None) -> Se
     return query if invoice_id is None else query.where(credit_notes.c.invoice_id == invoice_id)
 
 
+async def crediting(connection: AsyncConnection, invoice: Invoice) -> list[UUID]:
+    """The invoices with a line that gives back a part of this one."""
+    line = invoice_lines.c
+    rows = await connection.execute(
+        select(line.invoice_id)
+        .distinct()
+        .join(invoices, invoices.c.id == line.invoice_id)
+        .where(
+            invoices.c.subscription_id == invoice.subscription_id,
+            line.kind == "proration",
+            line.detail["invoice"].astext == str(invoice.id),
+        )
+    )
+    return list(rows.scalars())
+
+
 async def find_credit_note(connection: AsyncConnection, note_id: UUID) -> CreditNote | None:
     """One credit note, if it is there."""
     row = await prepared.find(connection, select(credit_notes).where(credit_notes.c.id == note_id))

@@ -235,7 +235,8 @@ def void_numbered(w: Work[InvoiceFacts], invoice: Invoice, reason: str) -> Invoi
     What was paid of it, or came from the money balance, goes there; what had been carried to it
     from there is owed there again. Errors: INVOICE_STATE.
     """
-    amount = creditable(w.rows, invoice)
+    notes = (one for one in w.rows.of(CreditNote) if one.invoice_id == invoice.id)
+    amount = invoice.total_minor - sum(one.amount_minor for one in notes)
     if invoice.status not in OWED or amount <= 0:
         raise Conflict(
             "INVOICE_STATE",
@@ -255,12 +256,6 @@ def void_numbered(w: Work[InvoiceFacts], invoice: Invoice, reason: str) -> Invoi
     fact_key = f"{ids.encode(ids.INVOICE, invoice.id)}/void"
     _issue_note(w, invoice, amount, reason, fact_key, ())
     return voided
-
-
-def creditable(rows: Rows, invoice: Invoice) -> int:
-    """The part of an invoice that no credit note has taken back."""
-    notes = (one for one in rows.of(CreditNote) if one.invoice_id == invoice.id)
-    return invoice.total_minor - sum(one.amount_minor for one in notes)
 
 
 def _issue_note(

@@ -143,16 +143,18 @@ async def test_a_credit_note_takes_back_debt_first_and_then_money(actors: Actors
     assert await commanded(customer, debt, "credit-note", body, key=key) == less
     assert (less["amount_remaining"], less["status"]) == (4000, "open")
     assert await balance(customer) == 0
-    kept = await commanded(
-        customer, debt, "credit-note", {"amount_cents": 500, "reason": "sorry", "to": "balance"}
-    )
-    assert kept["amount_remaining"] == 4000
+    kept_money: Json = {"amount_cents": 500, "reason": "sorry", "to": "balance"}
+    refused = await commanded(customer, debt, "credit-note", kept_money, status=409)
+    assert (refused["code"], refused["left_cents"]) == ("CREDIT_NOTE_TOO_LARGE", 0)
+    await commanded(customer, debt, "record-payment", money(500))
+    kept = await commanded(customer, debt, "credit-note", kept_money)
+    assert kept["amount_remaining"] == 3500
     assert await balance(customer) == 500
-    line = {"position": 1, "amount_cents": 3500}
-    rest = await commanded(customer, debt, "credit-note", {"lines": [line], "reason": "all of it"})
-    assert (rest["amount_remaining"], rest["status"]) == (500, "open")
+    line = {"position": 1, "amount_cents": 3400}
+    rest = await commanded(customer, debt, "credit-note", {"lines": [line], "reason": "most of it"})
+    assert (rest["amount_remaining"], rest["status"]) == (100, "open")
     for body, code in (
-        ({"amount_cents": 1, "reason": "more"}, "CREDIT_NOTE_TOO_LARGE"),
+        ({"amount_cents": 101, "reason": "more"}, "CREDIT_NOTE_TOO_LARGE"),
         ({"lines": [{"position": 2, "amount_cents": 1}], "reason": "none"}, "INVALID_AMOUNT"),
         ({"lines": [line], "reason": "twice"}, "INVALID_AMOUNT"),
         ({"reason": "how much?"}, "VALIDATION_FAILED"),
@@ -164,7 +166,7 @@ async def test_a_credit_note_takes_back_debt_first_and_then_money(actors: Actors
         )
         assert answer.json()["code"] == code, answer.text
     listed = await customer.ask("GET", f"/billing/invoices/{debt['invoice_id']}/credit-notes")
-    assert [one["amount"] for one in listed["data"]] == [3500, 500, 900]
+    assert [one["amount"] for one in listed["data"]] == [3400, 500, 900]
     assert listed["data"] == (await customer.ask("GET", "/billing/credit-notes"))["data"]
 
 

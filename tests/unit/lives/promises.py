@@ -4,7 +4,7 @@ from datetime import datetime
 from itertools import pairwise
 
 from billing.matters.effects import Rows
-from billing.money.invoices.schemas import BalanceEntry, Invoice, InvoiceLine
+from billing.money.invoices.schemas import BalanceEntry, CreditNote, Invoice, InvoiceLine
 from billing.money.payments.schemas import Payment
 from billing.money.refunds.schemas import Refund
 from billing.money.subscriptions.schemas import Item, SubscriptionChange
@@ -19,7 +19,7 @@ def adds_up(rows: Rows, invoice: Invoice) -> None:
     assert len(live) <= 1, "one collector per invoice"
     entries = [one for one in rows.of(BalanceEntry) if one.invoice_id == invoice.id]
     sums = {kind: sum(one.amount_minor for one in entries if one.kind == kind)
-            for kind in ("carried", "applied", "overpaid", "unasked", "returned")}  # fmt: skip
+            for kind in ("carried", "applied", "overpaid", "unasked", "credited")}  # fmt: skip
     lines = [one for one in rows.of(InvoiceLine) if one.invoice_id == invoice.id]
     assert invoice.total_minor == sum(one.amount_minor for one in lines)
     assert invoice.balance_applied_minor == -sums["applied"]
@@ -29,6 +29,10 @@ def adds_up(rows: Rows, invoice: Invoice) -> None:
     assert settled <= invoice.amount_due_minor
     if invoice.status == "paid":
         assert settled == invoice.amount_due_minor, "paid with something left"
+    noted = sum(one.amount_minor for one in rows.of(CreditNote) if one.invoice_id == invoice.id)
+    assert noted == invoice.amount_credited_minor + sums["credited"], "a note is worth its sum"
+    if invoice.status == "void" and invoice.finalized_at is not None:
+        assert noted == invoice.total_minor, "a void invoice is taken back whole"
     booked = sum(one.received_minor for one in rows.of(Payment)
                  if one.invoice_id == invoice.id and one.settled_at)  # fmt: skip
     back = sum(one.amount_minor for one in rows.of(Refund)

@@ -47,6 +47,7 @@ from billing.money.subscriptions.schemas import (
 from billing.money.subscriptions.transitions import RULES
 from tests.unit.lives import catalogs, promises
 from tests.unit.lives.collections import BIRTH, Bank, Life, declines
+from tests.unit.lives.corrections import correction
 from tests.unit.lives.debts import Debt
 
 PRICE: Final = 4900
@@ -187,7 +188,15 @@ class SubscriptionLife(Life):
                  self.change_plan, self.outage, self.confirm, self.tell]  # fmt: skip
         if owed:
             self.invoice_id = self.dice.choice(owed).id
-            verbs += [self.ask, self.offer, self.submit, self.approve, self.reject, self.steer]
+            verbs += [
+                self.ask,
+                self.offer,
+                self.submit,
+                self.approve,
+                self.reject,
+                self.steer,
+                self.correct,
+            ]
         self.dice.choice(verbs)()
 
     def use(self) -> None:
@@ -264,6 +273,12 @@ class SubscriptionLife(Life):
         )  # fmt: skip
         if any(one.invoice_id == self.invoice_id for one in self.rows.of(DunningCase)):
             verb = self.dice.choice(steps)
+            self.ask_of_it(partial(verb, invoice_id=self.invoice_id))
+
+    def correct(self) -> None:
+        """An operator corrects the invoice."""
+        if self.dice.random() < 0.3:
+            verb = correction(self.dice, self.now)
             self.ask_of_it(partial(verb, invoice_id=self.invoice_id))
 
     def forgive(self, w: Work[SubscriptionFacts], *, invoice_id: UUID) -> None:

@@ -1,0 +1,94 @@
+"""An operator's corrections of an invoice: voided, given up, credited. Pure."""
+
+from typing import Any, Literal
+from uuid import UUID
+
+from billing.core.errors import Conflict
+from billing.matters.effects import Work
+from billing.matters.kinds import SUBSCRIPTION
+from billing.money.dunning import cases
+from billing.money.invoices import transitions as invoices
+from billing.money.invoices.schemas import Invoice
+from billing.money.payments import transitions as payments
+from billing.money.payments.owed import Owed
+from billing.money.subscriptions import payment_effects, proration
+
+Destination = Literal["debt", "balance"]
+
+
+def void(w: Work[Any], invoice_id: UUID, *, reason: str) -> None:
+    """Take back all of it; its subscription goes on. Errors: INVOICE_STATE, PAYMENT_PENDING."""
+    _demand_no_money_on_its_way(w, invoice_id)
+    voided = invoices.void_numbered(w, w.rows.get(Invoice, invoice_id), reason)
+    payments.close_submissions(w, invoice_id)
+    cases.close_case(w, invoice_id, "canceled", reason)
+    if _is_subscriptions(voided):
+        payment_effects.recover(w)
+
+
+def mark_uncollectible(w: Work[Any], invoice_id: UUID, *, reason: str) -> None:
+    """Give it up; its subscription goes on. Errors: INVOICE_STATE, PAYMENT_PENDING."""
+    _demand_no_money_on_its_way(w, invoice_id)
+    invoice = w.rows.get(Invoice, invoice_id)
+    if invoice.status != "open":
+        raise _state(invoice, "cannot be marked uncollectible")
+    cases.close_case(w, invoice_id, "exhausted", reason)
+    marked = invoices.mark_uncollectible(w, invoice)
+    if _is_subscriptions(marked):
+        payment_effects.recover(w)
+
+
+def credit(
+    w: Work[Any],
+    invoice_id: UUID,
+    *,
+    amount: int,
+    lines: tuple[dict[str, Any], ...],
+    reason: str,
+    to: Destination,
+    suffix: str,
+) -> None:
+    """Take back a part of it, once per `suffix`; nothing left to pay is as good as paid.
+
+    Errors: INVOICE_STATE, CREDIT_NOTE_TOO_LARGE.
+    """
+    before = w.rows.get(Invoice, invoice_id)
+    if before.status not in (*invoices.OWED, "paid"):
+        raise _state(before, "cannot be credited")
+    left = proration.creditable(w.rows, before)
+    if to == "balance":  # money that came for it, and no promise of some
+        left -= before.outstanding_minor
+    if amount > left:
+        raise Conflict(
+            "CREDIT_NOTE_TOO_LARGE", "more than is left of the invoice", left_cents=max(0, left)
+        )
+    after = invoices.credit_note(
+        w, before, amount, reason, suffix, to_balance=to == "balance", lines=lines
+    )
+    if after.status == "paid" and before.status != "paid":
+        cases.close_case(w, invoice_id, "forgiven", reason)
+        if _is_subscriptions(after):
+            payment_effects.on_paid(w, after)
+
+
+def _is_subscriptions(invoice: Invoice) -> bool:
+    """True if its subscription collects it, and no matter of its own."""
+    return invoice.workflow_id.startswith(f"{SUBSCRIPTION.name}/")
+
+
+def _demand_no_money_on_its_way(w: Work[Any], invoice_id: UUID) -> None:
+    """Errors: PAYMENT_PENDING."""
+    owed = Owed(w.rows, invoice_id)
+    processing = owed.live is not None and owed.live.status == "processing"
+    if processing or owed.undecided is not None or owed.unsettled is not None:
+        raise Conflict(
+            "PAYMENT_PENDING", "money for this invoice is on its way: see what it brings"
+        )
+
+
+def _state(invoice: Invoice, why: str) -> Conflict:
+    return Conflict(
+        "INVOICE_STATE",
+        f"an invoice that is {invoice.status} {why}",
+        invoice_status=invoice.status,
+    )

@@ -121,8 +121,8 @@ def _confirm(
         "client_secret": secret,
         "return_url": f"{settings.public_url.rstrip('/')}{request.url.path}",
     }
-    stand_in = settings.stripe_api_base
-    if stand_in is not None:
+    if settings.stripe_api_base is not None:
+        stand_in = settings.stripe_public_base or settings.stripe_api_base
         intent_id = secret.partition("_secret")[0]
         policy = f"form-action {stand_in}"
         given |= {"provider": stand_in, "intent_id": intent_id}

@@ -68,6 +68,8 @@ class Settings(BaseSettings):
     stripe_publishable_key: str = "pk_test_sandbox"
     stripe_webhook_secret: SecretStr = SecretStr(SANDBOX_WEBHOOK_SECRET)
     stripe_api_base: str | None = None
+    # The address of the stand-in for browsers, where that is another one.
+    stripe_public_base: str | None = None
     stripe_api_version: str | None = None
 
     jwt_secret: SecretStr | None = None

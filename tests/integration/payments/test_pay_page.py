@@ -8,7 +8,10 @@ from typing import Any, Final
 import httpx2
 import pytest
 
+from api.app import create_app
+from billing.core.database import open_database
 from tests.integration.actors import Actors, Customer, Json, wait_for
+from tests.integration.api_app import stack_settings
 from tests.integration.dunning.dunning_setup import case, overdue, owed
 
 THREE_D_SECURE: Final = "pm_card_threeDSecure2Required"
@@ -228,3 +231,28 @@ async def test_the_page_and_a_saved_card_at_once_pay_an_invoice_once(
     assert len(await customer.effects()) == 2, "the first payment, and one for the renewal"
     balance = await customer.ask("GET", "/billing/balance")
     assert balance["balance_cents"] == 0
+
+
+async def test_a_browser_is_sent_where_it_reaches_the_provider(
+    actors: Actors, customer: Customer
+) -> None:
+    token = (await customer.buy())["next_action"]["pay_url"].rpartition("/")[2]
+    for more, form in (
+        ({"stripe_public_base": "https://stand-in.example"}, 'action="https://stand-in.example/'),
+        ({"stripe_api_base": None, "stripe_publishable_key": "pk_test_1"}, 'data-key="pk_test_1"'),
+    ):
+        settings = stack_settings(actors.stack, **more)
+        database = open_database(settings)
+        app = create_app(settings, database, actors.temporal)
+        transport = httpx2.ASGITransport(app=app)
+        async with httpx2.AsyncClient(transport=transport, base_url="http://api") as client:
+            page = await client.post(f"/pay/{token}")
+        await database.close()
+        assert form in page.text
+        policy = page.headers["content-security-policy"]
+        nonce = re.search(r"style-src 'nonce-([^']+)'", policy)
+        assert nonce is not None
+        assert f'nonce="{nonce[1]}"' in page.text
+        hosts = set(re.findall(r"https://[\w.-]+", policy))
+        stripe = {"https://js.stripe.com", "https://hooks.stripe.com", "https://api.stripe.com"}
+        assert hosts == (stripe if "js.stripe.com" in page.text else {"https://stand-in.example"})

@@ -96,6 +96,20 @@ MUTANTS: Final = (
         (f"{LIVES}/test_subscription_lives.py",),
     ),
     Mutant(
+        "what was paid of a void invoice is lost",
+        "billing/money/invoices/transitions.py",
+        "if credited != amount:",
+        "if credited > amount:",
+        ("tests/integration/invoices/test_operating.py", "-k", "taken_back_whole"),
+    ),
+    Mutant(
+        "money is credited that never came",
+        "billing/money/invoice_requests/corrections.py",
+        "left -= before.outstanding_minor",
+        "left -= 0",
+        (f"{LIVES}/test_subscription_lives.py",),
+    ),
+    Mutant(
         "what is paid too much is lost",
         "billing/money/invoices/transitions.py",
         'add_balance(w, invoice, "overpaid", paid - owed)',

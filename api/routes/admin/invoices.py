@@ -153,7 +153,7 @@ async def record_payment(
 async def write_credit_note(
     invoice_id: str, body: CreditNoteBody, call: AdminCall, once: RequiredKey
 ) -> Response:
-    """Take back part of a numbered invoice of a subscription, paid or not."""
+    """Take back part of a numbered invoice, paid or not."""
     lines = [
         CreditedLine(position=one.position, amount_minor=one.amount_cents) for one in body.lines
     ]

@@ -142,6 +142,8 @@ QUERIES: Final[dict[str, str]] = {
         WHERE coalesce(n.minor, 0)
               > greatest(i.total_minor, i.amount_due_minor) - coalesce(c.minor, 0)
            OR i.amount_credited_minor + coalesce(b.minor, 0) <> coalesce(n.minor, 0)
+           OR (i.status = 'void' AND i.number IS NOT NULL
+               AND coalesce(n.minor, 0) <> i.total_minor)
     """,
     "money_balance": """
         SELECT i.account_id, public_id('inv', i.id) AS subject

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
+from billing.catalog.taxes.schemas import STANDARD
 from billing.core import ids, keys
 from billing.core.money import show_decimal
 from billing.matters.effects import Do, Work
@@ -14,7 +15,7 @@ from billing.matters.kinds import PURCHASE
 from billing.money.discounts import transitions as discounts
 from billing.money.discounts.schemas import Discount
 from billing.money.invoices import transitions as invoices
-from billing.money.invoices.schemas import Invoice, Line, NewInvoice
+from billing.money.invoices.schemas import Invoice, InvoiceLine, Line, NewInvoice
 from billing.money.invoices.transitions import InvoiceFacts
 from billing.money.payments import transitions as payments
 from billing.money.payments.calls import Answer
@@ -50,7 +51,8 @@ def start(
     if use_balance:
         invoice = invoices.use_balance(w, invoice)
     invoice = invoices.whole_steps(w, invoice)
-    purchase = w.add(Purchase.model_validate({**row, "invoice_id": invoice.id}))
+    bought = {name: value for name, value in row.items() if name != "tax_category"}
+    purchase = w.add(Purchase.model_validate({**bought, "invoice_id": invoice.id}))
     if not invoice.amount_due_minor or (
         invoice.balance_applied_minor and not invoices.is_collectable(invoice)
     ):
@@ -139,7 +141,7 @@ def invoice_of(row: Mapping[str, Any], issuer_id: UUID | None, *, late: bool = F
                 description=f"{row['pack_name']}: {show_decimal(row['credits'])} credits",
                 unit_amount=Decimal(row["amount_minor"]),
                 amount_minor=row["amount_minor"],
-                detail={"pack": row["pack"]},
+                detail={"pack": row["pack"], "tax_category": row["tax_category"]},
                 tax_category=row["tax_category"],
             ),
         ),
@@ -160,7 +162,10 @@ def _payable_invoice(w: Work[PurchaseFacts], purchase: Purchase) -> Invoice:
     invoice = w.rows.get(Invoice, purchase.invoice_id)
     if invoice.status != "void":
         return invoice
-    late = _draft(w, purchase.model_dump(), invoice.issuer_id, late=True)
+    kinds = (one.detail for one in w.rows.of(InvoiceLine) if one.invoice_id == invoice.id)
+    kind = next(kinds, {}).get("tax_category", STANDARD)
+    row = purchase.model_dump() | {"tax_category": kind}
+    late = _draft(w, row, invoice.issuer_id, late=True)
     # What the first one had used of the balance came back when it was voided.
     late = invoices.use_balance(w, late) if invoice.balance_applied_minor else late
     return invoices.whole_steps(w, late)

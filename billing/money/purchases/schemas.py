@@ -44,7 +44,6 @@ class Purchase(Row):
     pack_name: str
     credits: Decimal
     amount_minor: int
-    tax_category: str = "standard"
     currency: str
     platform: str
     flow: Flow

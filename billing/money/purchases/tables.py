@@ -10,7 +10,6 @@ purchases = c.table(
     c.text("pack_name"),
     c.amount("credits"),
     c.bigint("amount_minor"),
-    c.text("tax_category", server_default="standard"),
     c.text("currency"),
     c.text("platform"),
     c.text("flow"),

@@ -6,6 +6,7 @@ from decimal import Decimal
 from uuid import UUID
 
 from billing.matters.effects import Rows, Work
+from billing.money.invoices.schemas import InvoiceLine
 from billing.money.payment_methods.schemas import Method
 from billing.money.payments import transitions as payments
 from billing.money.payments.calls import Answer, Call
@@ -27,7 +28,7 @@ DECLINED = Outcome(kind="declined", intent_id="pi_1", charge_id="ch_1", decline=
 class Buying:
     """One purchase whose provider answers as a test says."""
 
-    def __init__(self) -> None:
+    def __init__(self, tax_category: str = "standard") -> None:
         self.number = 100
         card = Method(
             id=CARD, account_id=ACCOUNT, stripe_payment_method_id="pm_1", chosen_at=BIRTH,
@@ -36,7 +37,7 @@ class Buying:
         self.rows = Rows([card])
         row = {
             "id": PURCHASE, "account_id": ACCOUNT, "pack": "small", "pack_name": "Small",
-            "tax_category": "standard",
+            "tax_category": tax_category,
             "credits": Decimal(100), "amount_minor": 999, "currency": "USD", "platform": "stripe",
             "flow": "saved_card", "payment_method_id": CARD, "status": "pending",
             "created_at": BIRTH, "expires_at": BIRTH + timedelta(hours=24),
@@ -121,3 +122,13 @@ def test_a_webhook_that_says_action_leaves_the_try_to_find_its_own_end() -> None
     (tried,) = buying.rows.of(Attempt)
     assert tried.status == "pending"
     assert ENGINE.begun(buying.rows, buying.facts(), step), "its answer is still recorded"
+
+
+def test_money_that_comes_late_is_taxed_as_the_pack_was_sold() -> None:
+    buying = Buying("reduced")
+    buying.do("open", [WAITING, CANCELED])
+    (payment,) = buying.rows.of(Payment)
+    work = Work(buying.rows, buying.facts())
+    outcomes.fulfil(work, work.change(payment, status="succeeded", received_minor=999))
+    lines = buying.rows.of(InvoiceLine)
+    assert [one.detail["tax_category"] for one in lines] == ["reduced", "reduced"]

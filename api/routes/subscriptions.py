@@ -46,6 +46,7 @@ from billing.money.subscriptions.schemas import (
     CancelReason,
     Collection,
     NewSubscription,
+    PlanWish,
 )
 from billing.money.subscriptions.states import Command
 
@@ -91,12 +92,16 @@ class SubscribeBody(Body):
 
 
 class CancelBody(Body):
-    """The end of the subscription: at the end of the paid period, or now without a refund."""
+    """The end of the subscription: at the end of the paid period, or now.
+
+    `refund` is for what is paid and not used then: nothing, or a credit on the money balance.
+    """
 
     at: Literal["period_end", "now"] = "period_end"
     cancel_at_period_end: Literal[True] | None = Field(
         None, description="As Stripe has it: the same as `at: period_end`"
     )
+    refund: Literal["none", "credit"] = "none"
     reason: CancelReason | None = None
     comment: (
         Annotated[str, StringConstraints(min_length=1, max_length=1_000), NoCardNumber] | None
@@ -106,6 +111,8 @@ class CancelBody(Body):
     def _one_end(self) -> Self:
         if self.cancel_at_period_end and self.at != "period_end":
             raise ValueError("at: now contradicts cancel_at_period_end")
+        if self.refund != "none" and self.at != "now":
+            raise ValueError("refund goes with at: now")
         return self
 
 
@@ -164,7 +171,7 @@ async def read_subscription(call: MemberCall) -> SubscriptionAnswer:
 @router.post(
     "/billing/subscription/cancel",
     response_model=SubscriptionAnswer | PreviewAnswer,
-    responses=responses("SUBSCRIPTION_NOT_FOUND", "SUBSCRIPTION_STATE", *KEYED),
+    responses=responses("SUBSCRIPTION_NOT_FOUND", "SUBSCRIPTION_STATE", "CREDITS_SPENT", *KEYED),
 )
 async def cancel_subscription(
     body: Annotated[CancelBody, optional_body(CancelBody)],
@@ -173,11 +180,18 @@ async def cancel_subscription(
     dry_run: DryRun = False,
 ) -> Response | PreviewAnswer:
     """Cancel at period end, or now [C5]; dunning never blocks it."""
-    now = body.at == "now"
-    verb = partial(commands.cancel, now=now, reason=body.reason, comment=body.comment)
+    verb = partial(
+        commands.cancel,
+        now=body.at == "now",
+        reason=body.reason,
+        comment=body.comment,
+        credit=body.refund == "credit",
+    )
+    # What charged the period is read for its credit.
+    about = PlanWish() if body.refund == "credit" else None
     if dry_run:
-        return await foreseen(call, "cancel", verb)
-    return await _change(call, once, "cancel", verb)
+        return await foreseen(call, "cancel", verb, about=about)
+    return await _change(call, once, "cancel", verb, about)
 
 
 @router.put(
@@ -208,12 +222,18 @@ async def reactivate_subscription(
     return await _change(call, once, "reactivate", commands.reactivate)
 
 
-async def _change(call: AccountCall, once: Once, command: Command, verb: Verb) -> Response:
+async def _change(
+    call: AccountCall,
+    once: Once,
+    command: Command,
+    verb: Verb,
+    about: PlanWish | None = None,
+) -> Response:
     """Change the open subscription, and answer it after its workflow has handled the change."""
     async with once.claim(call) as claim:
         async with call.transaction() as connection:
             found = await service.commanded(connection, call.account.id, command)
-            born = await service.carry_out(connection, found.id, verb)
+            born = await service.carry_out(connection, found.id, verb, about=about)
             matter = await matters.find(connection, SUBSCRIPTION.workflow_id(found.id))
         if matter is not None:
             await wait_until_done(call, matter)

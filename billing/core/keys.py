@@ -79,6 +79,11 @@ def change_take_back(change_id: UUID, number: int) -> str:
     return f"{ids.encode(ids.CHANGE, change_id)}/take-back-{number}"
 
 
+def end_take_back(subscription_id: UUID, number: int) -> str:
+    """The n-th grant of which the end of a subscription took credits back."""
+    return f"{ids.encode(ids.SUBSCRIPTION, subscription_id)}/end-take-back-{number}"
+
+
 def purchase_grant(purchase_id: UUID) -> str:
     """The credits of one purchase, granted once."""
     return f"{ids.encode(ids.PURCHASE, purchase_id)}/grant"

@@ -12,7 +12,7 @@ from billing.money.payments import card_rules
 from billing.money.payments import transitions as payments
 from billing.money.payments.owed import Owed
 from billing.money.payments.schemas import Payment
-from billing.money.subscriptions import changes, cycles, payment_effects
+from billing.money.subscriptions import changes, cycles, endings, payment_effects
 from billing.money.subscriptions.announcements import announce
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.rules import agenda
@@ -59,10 +59,12 @@ def cancel(
     now: bool,
     reason: CancelReason | None = None,
     comment: str | None = None,
+    credit: bool = False,
 ) -> Subscription:
     """Cancel at period end, or now: what was served and not paid goes to Collection [C5].
 
-    Its customer may say why.
+    Its customer may say why. With `credit` what is paid and not used goes to the money balance.
+    Errors: SUBSCRIPTION_STATE; CREDITS_SPENT.
     """
     at = w.facts.at
     demand(cycles.of(w).status, "cancel")
@@ -71,6 +73,8 @@ def cancel(
         cycles.change(w, canceled_at=at)
         payment_effects.end_incomplete(w)
     elif now or subscription.status in ("paused", "unpaid"):
+        if credit:
+            endings.credit_rest(w)
         payment_effects.end(w, "canceled by request")
     else:
         changed = cycles.change(w, cancel_at_period_end=True, canceled_at=at)

@@ -3,12 +3,14 @@
 Pure.
 """
 
+from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 from billing.catalog.plans.schemas import Plan
 from billing.core import keys, periods
+from billing.core.errors import Conflict
 from billing.matters.effects import Do, Work
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.schemas import Invoice
@@ -127,16 +129,33 @@ def _move_credits(w: Work[SubscriptionFacts], change: SubscriptionChange, amount
             "subject": cycles.stem(subscription),
         }
         w.do(Do("grant", lot))
-    left = -amount
+    take_credits(
+        w, -amount, f"changed to {plan.name}", lambda n: keys.change_take_back(change.id, n)
+    )
+
+
+def take_credits(
+    w: Work[SubscriptionFacts], amount: Decimal, reason: str, key: Callable[[int], str]
+) -> None:
+    """Take back so many of the plan's credits, those that end first before the others."""
+    left = amount
     for number, one in enumerate(w.facts.lots, start=1):
         part = min(left, one.unspent)
         if part > 0:
             left -= part
             taken = {
-                "account_id": subscription.account_id,
+                "account_id": cycles.of(w).account_id,
                 "grant_key": one.grant_key,
                 "amount": part,
-                "key": keys.change_take_back(change.id, number),
-                "reason": f"changed to {plan.name}",
+                "key": key(number),
+                "reason": reason,
             }
             w.do(Do("clawback", taken))
+
+
+def demand_unspent(w: Work[SubscriptionFacts], amount: Decimal) -> None:
+    """Error: CREDITS_SPENT, where so many credits of the plan cannot be taken back."""
+    if amount > sum((one.unspent for one in w.facts.lots), Decimal(0)):
+        raise Conflict(
+            "CREDITS_SPENT", "credits of the plan are spent already: have it at period_end"
+        )

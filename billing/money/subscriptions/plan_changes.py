@@ -293,9 +293,5 @@ def _credits_due(
     part = proration.rest(subscription.cycle_start, subscription.cycle_end, at)
     before = proration.credits_share(items.credits_of(w), part)
     after = given if resets else proration.credits_share(given, part)
-    unspent = sum((one.unspent for one in w.facts.lots), Decimal(0))
-    if before - after > unspent:
-        raise Conflict(
-            "CREDITS_SPENT", "credits of the plan are spent already: change at period_end"
-        )
+    new_terms.demand_unspent(w, before - after)
     return after - before

@@ -167,9 +167,11 @@ async def carry_out(
     connection: AsyncConnection,
     subscription_id: UUID,
     verb: Callable[[Work[SubscriptionFacts]], object],
+    *,
+    about: PlanWish | None = None,
 ) -> tuple[Matter, ...]:
     """The same, for a verb that may end it: answers the collections to start after the commit."""
-    _, work = await decisions.command(connection, ENGINE, subscription_id, verb)
+    _, work = await decisions.command(connection, ENGINE, subscription_id, verb, about=about)
     return decisions.born_by(work)
 
 

@@ -232,7 +232,8 @@ class SubscriptionLife(Life):
             partial(commands.resume, paying=self.paying()),
         )
         if self.dice.random() < 0.05:
-            verbs = (partial(commands.cancel, now=True), commands.supersede)
+            credit = self.dice.random() < 0.5
+            verbs = (partial(commands.cancel, now=True, credit=credit), commands.supersede)
         self.ask_of_it(self.dice.choice(verbs))
 
     def change_plan(self) -> None:

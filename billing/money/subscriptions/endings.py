@@ -1,0 +1,33 @@
+"""An end before its time: what is paid and not used goes to the money balance. Pure."""
+
+from collections import Counter
+from uuid import UUID
+
+from billing.core import keys
+from billing.matters.effects import Work
+from billing.money.invoices import transitions as invoices
+from billing.money.invoices.schemas import Invoice
+from billing.money.subscriptions import cycles, items, new_terms, proration
+from billing.money.subscriptions.facts import SubscriptionFacts
+
+
+def credit_rest(w: Work[SubscriptionFacts]) -> None:
+    """A note on each paid invoice for what is not used of it, and its credits go; the end itself
+    takes back what is not paid. Errors: CREDITS_SPENT.
+    """
+    subscription, at = cycles.of(w), w.facts.at
+    rest = Counter[UUID]()
+    lines = proration.current(w.rows, (items.PLAN, items.ADD_ON), at)
+    for one in proration.unused(w.rows, lines, at):
+        if one.is_paid:
+            rest[one.line.invoice_id] += one.total_minor
+    for invoice_id, amount_minor in rest.items():
+        billed = w.rows.get(Invoice, invoice_id)
+        invoices.credit_note(w, billed, amount_minor, proration.NOT_USED, "canceled")
+    if rest:
+        part = proration.rest(subscription.cycle_start, subscription.cycle_end, at)
+        fewer = proration.credits_share(items.credits_of(w), part)
+        new_terms.demand_unspent(w, fewer)
+        new_terms.take_credits(
+            w, fewer, "canceled", lambda n: keys.end_take_back(subscription.id, n)
+        )

@@ -255,8 +255,9 @@ MUTANTS: Final = (
     Mutant(
         "an agreed limit is forgotten when the cycle turns",
         "billing/money/subscriptions/sql/usage_plan_period.sql",
-        "usage_agreed_limits(s.account_id, p.limits, p_at) AS agreed",
-        "p.limits AS agreed",
+        "usage_agreed_limits(\n"
+        "            s.account_id, usage_seat_limits(p.limits, p.seats, s.id), p_at) AS agreed",
+        "usage_seat_limits(p.limits, p.seats, s.id) AS agreed",
         ("tests/integration/usage/test_agreed_limits.py",),
     ),
     Mutant(

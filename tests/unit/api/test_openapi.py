@@ -98,12 +98,16 @@ def test_an_operation_says_what_it_does_and_how_it_fails(
     assert all(answer.get("content") for answer in success), "every answer has a schema"
 
 
+ONE_OF_ITS_FIELDS = frozenset({"advance_clock", "change_subscription", "preview_change"})
+"""Operations that take no empty body: one of its fields must be said, whichever."""
+
+
 @pytest.mark.parametrize(("path", "method", "operation"), OPERATIONS)
 def test_a_body_without_required_fields_may_be_left_out(
     path: str, method: str, operation: dict[str, Any]
 ) -> None:
     body = operation.get("requestBody")
-    if body is None or operation["operationId"] == "advance_clock":  # one of two fields
+    if body is None or operation["operationId"] in ONE_OF_ITS_FIELDS:
         return
     schema = body["content"]["application/json"]["schema"]
     while "$ref" in schema:

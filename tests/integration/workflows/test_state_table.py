@@ -8,13 +8,16 @@ import pytest
 
 from billing.money.subscriptions.states import ROUTES, TABLE, Command, State, takes
 from tests.integration.actors import Actors, Customer
+from tests.integration.coupons.test_coupons import coupon
 from tests.integration.dunning.dunning_setup import RENEWAL, START
 
 PATH: Final = "/billing/subscription"
 MORE: Final = {"add_ons": [{"add_on": "ai-500", "quantity": 2}]}
 NOTHING_OWED: Final = {"INVOICE_ALREADY_PAID", "INVOICE_STATE", "INVOICE_NOT_FOUND"}
 # Taken one after the other, these leave the state as it is.
-_KEEPING: Final[tuple[Command, ...]] = ("change_up", "change_down", "cancel", "reactivate")
+_KEEPING: Final[tuple[Command, ...]] = (
+    "change_up", "change_down", "coupon", "cancel", "reactivate",
+)  # fmt: skip
 
 
 async def give(customer: Customer, command: Command) -> httpx2.Response:
@@ -34,6 +37,9 @@ async def give(customer: Customer, command: Command) -> httpx2.Response:
                 name = listed["data"][0]["invoice_id"] if listed["data"] else "inv_none"
             body = {"payment_method": "card"}
             return await customer.call("POST", f"/billing/invoices/{name}/pay", body, key="pay")
+        case "coupon":
+            code = await coupon(customer.actors, percent="10", duration="forever")
+            return await customer.call("POST", f"{PATH}/coupon", {"code": code})
         case _:
             return await customer.call("POST", f"{PATH}/{command}", {})
 

@@ -30,10 +30,10 @@ def test_a_refusal_names_only_commands_with_a_route() -> None:
 
 
 def test_an_incomplete_subscription_names_what_can_be_done_with_it() -> None:
-    """Another plan, a pause, an extension and a coupon have no route yet."""
+    """A pause and an extension have no route yet."""
     assert takes("incomplete") == ["subscribe", "cancel", "pay"]
-    assert takes("active") == ["change_up", "change_down", "cancel", "reactivate"]
-    assert takes("trialing") == ["change_up", "change_down", "cancel", "reactivate"]
+    assert takes("active") == ["change_up", "change_down", "cancel", "reactivate", "coupon"]
+    assert takes("trialing") == ["change_up", "change_down", "cancel", "reactivate", "coupon"]
     assert takes("unpaid") == ["cancel", "pay"]
     assert takes("paused") == ["change_up", "change_down", "cancel", "resume", "pay"]
     assert takes("canceled") == ["subscribe"]

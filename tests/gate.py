@@ -1,8 +1,9 @@
 """The whole gate in three processes at once, for tests wait more than they work (`make test`).
 
 One runs what uses a stack that is shared; one what kills programs and waits for what they had
-leased; one what starts programs of its own, and enough besides to end with the first. All are plain
-pytest. What the others say comes after the first, and the last line sums all up.
+leased, and a part of the first one's besides; one what starts programs of its own, and enough
+besides to end with the first. All are plain pytest. What the others say comes after the first, and
+the last line sums all up.
 
 A few tests that failed are asked once more, alone: what a busy machine alone turned red is named
 `flaky` in the last lines, and does not hide what is broken.
@@ -26,6 +27,10 @@ KILLING: Final = (
     "tests/integration/upgrade",
     "tests/integration/stack/test_stack_refuses.py",
     "tests/integration/stack/test_stack_survives.py",
+    "tests/integration/arrears",
+    "tests/integration/changes",
+    "tests/integration/coupons",
+    "tests/integration/taxes",
 )
 STARTING: Final = (
     "tests/integration/rebuild",
@@ -37,7 +42,6 @@ STARTING: Final = (
     "tests/integration/timeline",
     "tests/integration/walk",
     "tests/integration/payments",
-    "tests/integration/arrears",
 )
 BESIDE: Final = (KILLING, STARTING)
 """The lanes beside the first, which runs all other tests."""

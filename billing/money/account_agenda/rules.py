@@ -113,7 +113,7 @@ class AccountState(State):
     """Provider events that came in and were not looked into yet."""
 
 
-_DATED: Final = {
+DATED: Final = {
     "notice": ("next_notice", "notice", "tell that credits end soon"),
     "bill": ("late_usage", "late-usage", "invoice late use"),
     "limits": ("limits_due", "limits", "begin or end an agreed limit"),
@@ -140,7 +140,7 @@ def agenda(state: AccountState) -> list[Step]:
     steps += [_detach_step(one) for one in state.removals]
     steps += [_portal_step(one) for one in state.portals]
     steps += _top_up_steps(state) + _unpaid_steps(state)
-    for name, (field, stem, words) in _DATED.items():
+    for name, (field, stem, words) in DATED.items():
         due = getattr(state, field)
         if due is not None:
             key = f"{state.account}/{stem}-{_stamp(due)}"

@@ -31,7 +31,7 @@ FIVE = (
     "charge.updated",
 )
 EVERY = list(permutations(range(len(FIVE))))
-ORDERS = EVERY if os.environ.get("ORDERS") == "all" else random.Random(3).sample(EVERY, 30)
+ORDERS = EVERY if os.environ.get("ORDERS") == "all" else random.Random(3).sample(EVERY, 20)
 PER_ACCOUNT = 10
 AT_ONCE = 8
 

@@ -10,7 +10,7 @@ from typing import Final
 from tests.integration.actors import Actors
 from tests.integration.timeline.future_lives import FutureLife, born
 
-LIVES: Final = int(os.environ.get("FUTURES", "12"))
+LIVES: Final = int(os.environ.get("FUTURES", "6"))
 ALL: Final = 40
 AT_ONCE: Final = 6
 LAST_TERM: Final = " give_up "

@@ -31,7 +31,7 @@ def database(stack: StackInfo) -> Iterator[psycopg.Connection[Any]]:
         yield connection
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
     anchor=WALLS,
     zone=st.sampled_from(ZONES),

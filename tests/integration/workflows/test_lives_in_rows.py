@@ -41,7 +41,7 @@ from tests.integration.scratch import scratch_database
 from tests.unit.lives.collections import BIRTH
 from tests.unit.lives.subscriptions import PRICE, SubscriptionLife
 
-LIVES: Final = 20
+LIVES: Final = 10
 STEPS: Final = 60
 NUMBERED: Final = {"series", "number", "issued_on"}
 """Given by Postgres alone."""

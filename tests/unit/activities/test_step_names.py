@@ -39,7 +39,8 @@ NEVER: Final = {"charge": {"give_up"}}
 
 
 def planned(module: ModuleType) -> Iterator[str]:
-    """The names of the steps that a module's functions make."""
+    """The names of the steps that a module's functions make, and of those in its table."""
+    yield from getattr(module, "DATED", ())
     for node in ast.walk(ast.parse(inspect.getsource(module))):
         if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
             continue

@@ -39,6 +39,14 @@ GOLDEN = {
         keys.balance_adjustment(OTHER),
         "adj_01h455vb4pex5vskg00000000f/balance",
     ),
+    "portal_session": (keys.portal_session(OTHER), "por_01h455vb4pex5vskg00000000f/session"),
+    "change_grant": (keys.change_grant(OTHER), "chg_01h455vb4pex5vskg00000000f/grant"),
+    "change_take_back": (
+        keys.change_take_back(OTHER, 2), "chg_01h455vb4pex5vskg00000000f/take-back-2"
+    ),
+    "end_take_back": (
+        keys.end_take_back(OTHER, 1), "sub_01h455vb4pex5vskg00000000f/end-take-back-1"
+    ),
     "trial_grant": (keys.trial_grant(OTHER), "acc_01h455vb4pex5vskg00000000f/trial"),
 }  # fmt: skip
 # What reads a key instead of making one.

@@ -28,7 +28,7 @@ up: $(VENV)/.installed ## Start the stack and keep it running; data in ./.data
 down: $(VENV)/.installed ## Stop the stack of ./.data
 	@$(BIN)/billing down
 
-test: $(VENV)/.installed-dev ## Run every test on a stack of its own
+test: $(VENV)/.installed-dev ## Run the tests on stacks of their own
 	@$(BIN)/python -m $(if $(ARGS),pytest $(ARGS),tests.gate)
 
 coverage: $(VENV)/.installed-dev ## Show which branches the tests run: build/coverage/index.html

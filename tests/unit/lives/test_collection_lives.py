@@ -21,6 +21,6 @@ def test_whatever_payer_bank_and_operator_do_the_money_is_booked_once(dice: Rand
 
 def test_lives_are_cheap_enough_to_live_thousands() -> None:
     began = process_time()
-    for seed in range(300):
+    for seed in range(150):
         live(Random(seed), STEPS)
-    assert 300 / (process_time() - began) * 60 >= FLOOR
+    assert 150 / (process_time() - began) * 60 >= FLOOR

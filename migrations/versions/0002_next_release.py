@@ -135,6 +135,7 @@ def upgrade() -> None:
     _add_seats()
     _subscriptions()
     _backup_methods()
+    _add_percentages()
     op.execute(_WIDER)
     op.add_column(
         "meters",
@@ -225,6 +226,19 @@ def _backup_methods() -> None:
         "uq_payment_methods_backup", "payment_methods", ["account_id"], unique=True,
         postgresql_where=sa.text("is_backup AND status = 'active'"),
     )  # fmt: skip
+
+
+def _add_percentages() -> None:
+    """Prices by the value of each use."""
+    for table in ("product_prices", "price_overrides"):
+        op.add_column(table, Column("percentage", JSONB))
+        op.execute(
+            f"ALTER TABLE {table} DROP CONSTRAINT ck_{table}_model_known,"
+            f" ADD CONSTRAINT ck_{table}_model_known CHECK (model IN"
+            " ('flat', 'per_unit', 'graduated', 'volume', 'package', 'percentage')"
+            " AND (model = 'percentage') = (percentage IS NOT NULL)) NOT VALID"
+        )
+        op.execute(f"ALTER TABLE {table} VALIDATE CONSTRAINT ck_{table}_model_known")
 
 
 def _hold_references_to_one_account() -> None:

@@ -134,5 +134,7 @@ def _ended(
 def _show(terms: PriceTerms) -> str:
     if terms.tiers:
         return f"{terms.model} in {len(terms.tiers)} tiers"
+    if terms.percentage is not None:
+        return f"{show_decimal(terms.percentage.percent)} % of the value"
     free = f", {show_decimal(terms.free_units)} free" if terms.free_units else ""
     return f"{show_decimal(terms.unit_price)} {terms.model.replace('_', ' ')}{free}"

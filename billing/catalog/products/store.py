@@ -278,8 +278,8 @@ def _in_force(table: Table, product: str, currency: str, at: datetime) -> Select
 
 
 def _columns(terms: PriceTerms) -> dict[str, Any]:
-    tiers = [tier.model_dump(mode="json") for tier in terms.tiers]
-    return terms.model_dump(exclude={"tiers"}) | {"tiers": tiers}
+    shown = terms.model_dump(mode="json", include={"tiers", "percentage"}, exclude_none=True)
+    return terms.model_dump(exclude={"percentage"}) | shown
 
 
 def show_override(row: Fields) -> Override:

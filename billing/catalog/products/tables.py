@@ -50,11 +50,15 @@ def _price_columns() -> list[Any]:
         c.amount("free_units"),
         # A list of billing.catalog.rating.schemas.Tier, its amounts as texts.
         c.json("tiers"),
+        # Of the model percentage: billing.catalog.rating.schemas.Percentage.
+        c.json("percentage", nullable=True),
         c.instant("effective_from"),
         c.instant("effective_to", nullable=True),
         c.check("currency ~ '^([A-Z]{3}|CREDIT)$'", name="currency_known"),
         c.check(
-            "model IN ('flat', 'per_unit', 'graduated', 'volume', 'package')", name="model_known"
+            "model IN ('flat', 'per_unit', 'graduated', 'volume', 'package', 'percentage')"
+            " AND (model = 'percentage') = (percentage IS NOT NULL)",
+            name="model_known",
         ),
         c.check("unit_price >= 0 AND free_units >= 0 AND package_size > 0", name="amounts"),
         c.check("effective_from < effective_to", name="forward"),

@@ -15,6 +15,7 @@ from billing.catalog.rating.schemas import (
     Allowance,
     Method,
     Part,
+    Percentage,
     PriceTerms,
     Rating,
     Tier,
@@ -41,7 +42,8 @@ def cost(terms: PriceTerms, units: Decimal) -> Decimal:
 def parts(terms: PriceTerms, units: Decimal) -> tuple[Part, ...]:
     """The first `units` of a cycle by what each of them costs; free units come first.
 
-    Of packages `units` counts packages.
+    Of packages `units` counts packages. By a percentage, where each use has a price of its own, the
+    units are taken as one use after the free ones.
     """
     with localcontext(EXACT):
         paid = max(ZERO, units - terms.free_units)
@@ -50,6 +52,8 @@ def parts(terms: PriceTerms, units: Decimal) -> tuple[Part, ...]:
 
 
 def _paid_parts(terms: PriceTerms, paid: Decimal) -> list[Part]:
+    if terms.percentage is not None:
+        return [_share(terms.percentage, paid)]
     match terms.model:
         case "flat":
             return [_part(paid, ZERO, terms.unit_price)]
@@ -63,6 +67,15 @@ def _paid_parts(terms: PriceTerms, paid: Decimal) -> list[Part]:
         case "volume":
             tier = next(t for t in terms.tiers if t.up_to is None or paid <= t.up_to)
             return [_part(paid, tier.unit_price, tier.flat_price)]
+    raise ValueError(f"no price by {terms.model}")
+
+
+def _share(by: Percentage, value: Decimal) -> Part:
+    """One use of this value; what its bounds add or take away is on its flat price."""
+    each = by.percent / 100
+    amount = max(by.minimum, by.fixed_price + value * each)
+    amount = amount if by.maximum is None else min(amount, by.maximum)
+    return Part(value, each, amount - value * each, amount)
 
 
 def _graduated(tiers: Sequence[Tier], paid: Decimal) -> Iterator[Part]:
@@ -86,12 +99,16 @@ def charge(
     currency: str = CREDIT,
     *,
     paid: Decimal = ZERO,
+    uses: int | None = None,
 ) -> Decimal:
     """The cost of `units` after `before`, rounded once; never negative.
 
     The total of a volume price falls where a cheaper tier is reached. Nothing is given back then,
-    and the next units cost only what goes beyond `paid`: what the units before have cost.
+    and the next units cost only what goes beyond `paid`: what the units before have cost. By a
+    percentage the units are those of one use after `uses` others, or after all the free ones.
     """
+    if terms.percentage is not None:
+        return rounded(_use(terms, terms.percentage, before, units, uses), currency)
     with localcontext(EXACT):
         total, known = cost(terms, before + units), cost(terms, before)
         if terms.model != "volume":
@@ -99,6 +116,17 @@ def charge(
         # At most what this price can have cost: they may have been dearer under another one.
         covered = min(paid, rounded(highest(terms, before), currency))
         return max(ZERO, rounded(total, currency) - max(rounded(known, currency), covered))
+
+
+def _use(
+    terms: PriceTerms, by: Percentage, before: Decimal, units: Decimal, uses: int | None
+) -> Decimal:
+    """One use by its value; one that is free, or lies within what is free, has no fixed part."""
+    with localcontext(EXACT):
+        value = min(units, before + units - terms.free_units)
+        if value <= 0 or (uses is not None and uses < terms.free_transactions):
+            return ZERO
+        return _share(by, value).amount
 
 
 def highest(terms: PriceTerms, units: Decimal) -> Decimal:
@@ -138,18 +166,20 @@ def rate(
     *,
     before: Decimal = ZERO,
     paid: Decimal = ZERO,
+    uses: int | None = None,
     allowance: Allowance | None = None,
     currency: str = CREDIT,
 ) -> Rating:
     """Rate a quantity: the plan's allowance first, then the product's free units, then its price.
 
     `before` counts the units of the cycle that the product's terms priced already [F12], `paid`
-    is what they cost. Errors: USAGE_TOO_LARGE, as usage_rate_uses.sql has it.
+    is what they cost, `uses` how many uses they were. Errors:
+    USAGE_TOO_LARGE, as usage_rate_uses.sql has it.
     """
     left = max(ZERO, allowance.included - allowance.used) if allowance else ZERO
     included = min(quantity, left)
     charged = quantity - included
-    total = charge(terms, before, charged, currency, paid=paid)
+    total = charge(terms, before, charged, currency, paid=paid, uses=uses)
     if total > (MOST_CREDITS if currency == CREDIT else MOST_MONEY):
         raise Invalid("USAGE_TOO_LARGE", TOO_DEAR)
     return Rating(

@@ -25,7 +25,7 @@ CREDIT: Final = "CREDIT"
 MOST_AMOUNT: Final = Decimal(10) ** 15 - 1
 """A unit price is shown as no more than this, however few units a flat price falls on."""
 
-Model = Literal["flat", "per_unit", "graduated", "volume", "package"]
+Model = Literal["flat", "per_unit", "graduated", "volume", "package", "percentage"]
 Method = Literal[
     "wallet_deduction", "payment_charge", "credit_consumption", "subscription_included"
 ]
@@ -65,12 +65,32 @@ class Tier(_Frozen):
     """Once, with the tier's first unit."""
 
 
+class Percentage(_Frozen):
+    """The price of a use by its value: a fixed part and a percentage, within bounds."""
+
+    percent: Annotated[Amount, Field(decimal_places=10)]
+    """Of the value beyond what is free."""
+    fixed_price: Amount = Decimal(0)
+    minimum: Amount = Decimal(0)
+    maximum: Amount | None = None
+    """The bounds of what one use costs, its fixed part with it."""
+    free_transactions: Annotated[int, Field(ge=0, le=10**9)] = 0
+    """So many uses of a cycle cost nothing."""
+
+    @model_validator(mode="after")
+    def _bounds_ascend(self) -> Self:
+        if self.maximum is not None and self.maximum < self.minimum:
+            raise ValueError("`maximum` is not below `minimum`")
+        return self
+
+
 class PriceTerms(_Frozen):
     """The pricing of the units of one allowance cycle [B13].
 
     flat: `unit_price` once, with the first unit. per_unit: each unit. graduated: each unit by the
     tier it falls in. volume: all units by the tier the last one falls in. package: each begun
-    package of `package_size` units costs `unit_price`. The first `free_units` cost nothing.
+    package of `package_size` units costs `unit_price`. percentage: units are a value, and each use
+    costs by its own. The first `free_units` cost nothing.
     """
 
     model: Model = "per_unit"
@@ -78,6 +98,15 @@ class PriceTerms(_Frozen):
     package_size: Annotated[Amount, Field(gt=0)] = Decimal(1)
     free_units: Amount = Decimal(0)
     tiers: tuple[Tier, ...] = ()
+    percentage: Percentage | None = None
+
+    @model_validator(mode="after")
+    def _percentage_says_its_percent(self) -> Self:
+        if (self.model == "percentage") != (self.percentage is not None):
+            raise ValueError("`percentage` belongs to the model percentage, and only to it")
+        if self.percentage is not None and self.unit_price:
+            raise ValueError("a percentage has no `unit_price`")
+        return self
 
     @model_validator(mode="after")
     def _tiers_cover_everything(self) -> Self:
@@ -96,7 +125,13 @@ class PriceTerms(_Frozen):
     @property
     def says_a_price(self) -> bool:
         """False where what a unit costs was left out; nothing is free by an omission."""
-        return bool(self.tiers) or "unit_price" in self.model_fields_set
+        known = self.tiers or self.percentage
+        return bool(known) or "unit_price" in self.model_fields_set
+
+    @property
+    def free_transactions(self) -> int:
+        """So many uses of a cycle cost nothing."""
+        return self.percentage.free_transactions if self.percentage else 0
 
     @property
     def is_plain(self) -> bool:

@@ -78,7 +78,7 @@ def price(use: BillingRecord) -> str:
     words = f"{show_decimal(units)} x {show_decimal(unit)} = {show_decimal(total)}"
     if units and units * unit != total and unit == round(total / units, AVERAGE_DECIMALS):
         words = (
-            f"{show_decimal(units)} units cost {show_decimal(total)} by the tiers of their price"
+            f"{show_decimal(units)} units cost {show_decimal(total)} by the terms of their price"
         )
     if included:
         words = f"{show_decimal(included)} included in the plan; {words}"

@@ -20,13 +20,16 @@ Units = Mapping[str, Decimal]
 
 
 def cost(offer: Offer, units: Units) -> Decimal | None:
-    """Cost of one cycle under a plan; None: the plan gives less than was used."""
+    """Cost of one cycle under a plan.
+
+    None: the plan gives less than was used, or each use has a price of its own.
+    """
     total = offer.price
     for meter, used in units.items():
         terms = offer.limits.get(meter)
         if terms is None or used <= terms.included:
             continue
-        if terms.price is None:
+        if terms.price is None or terms.price.percentage is not None:
             return None
         total += rating.cost(terms.price, used - terms.included)
     return total

@@ -184,7 +184,7 @@ def _terms_of_all(accrued: Accrued) -> PriceTerms | None:
     way.
     """
     terms, slack = accrued.terms, accrued.records * MONEY_STEP
-    if terms is None:
+    if terms is None or terms.percentage is not None:
         return None
     least, most = cost(terms, accrued.units), highest(terms, accrued.units)
     return terms if least - slack <= accrued.total <= most + slack else None

@@ -147,11 +147,15 @@ class Counter(Frozen):
 
 
 class PricedUnits(NamedTuple):
-    """Units that a product's price has seen in one cycle, and their cost by what paid them."""
+    """Units that a product's price has seen in one cycle, and their cost by what paid them.
+
+    `uses` counts no further than a price has free ones.
+    """
 
     units: Decimal
     credits: Decimal
     money: Decimal
+    uses: int = 0
 
 
 class Period(Frozen):

@@ -102,7 +102,7 @@ async def _rate(
         amount = Decimal(1)
     if period is None:
         return {
-            price.currency: rating.rate(amount, price.terms, currency=price.currency)
+            price.currency: rating.rate(amount, price.terms, currency=price.currency, uses=0)
             for price in priced
         }
     counters = await store.cycle_counters(connection, account_id, "", period.start_at)
@@ -115,11 +115,14 @@ async def _rate(
         if limit
         else None
     )
-    seen = await store.priced_units(connection, account_id, product.key, product.meter, period)
+    free = max(price.terms.free_transactions for price in priced)
+    seen = await store.priced_units(
+        connection, account_id, product.key, product.meter, period, free
+    )
     return {
         price.currency: rating.rate(
             amount, price.terms, before=seen.units, allowance=allowance, currency=price.currency,
-            paid=seen.credits if price.currency == CREDIT else seen.money,
+            paid=seen.credits if price.currency == CREDIT else seen.money, uses=seen.uses,
         )
         for price in priced
     }  # fmt: skip

@@ -47,7 +47,8 @@ _DUE_PERIOD: Final = Prepared(
 _PRODUCT_UNITS: Final = Prepared(
     text(
         "SELECT coalesce(quantity, 0) AS units, coalesce(credits, 0) AS credits,"
-        " coalesce(overage_total, 0) AS money"
+        " coalesce(overage_total, 0) AS money, CASE WHEN :most > 0 THEN usage_uses_before("
+        "  :account_id, :owner, :meter, :start_at, :since, :most) ELSE 0 END AS uses"
         " FROM usage_product_units(:account_id, :owner, :meter, :start_at, :since)"
     )
 )
@@ -160,12 +161,20 @@ async def cycle_counters(
 
 
 async def priced_units(
-    connection: AsyncConnection, account_id: UUID, product: str, meter: str, period: Period
+    connection: AsyncConnection,
+    account_id: UUID,
+    product: str,
+    meter: str,
+    period: Period,
+    most: int,
 ) -> PricedUnits:
-    """The units that a product's tiers or free units have seen, and their cost."""
+    """The units that a product's tiers or free units have seen, and their cost.
+
+    Uses are counted up to `most`.
+    """
     found = await _PRODUCT_UNITS.one(
         connection, account_id=account_id, owner=f"p:{product}", meter=meter,
-        start_at=period.start_at, since=period.carried_since,
+        start_at=period.start_at, since=period.carried_since, most=most,
     )  # fmt: skip
     return PricedUnits(**found)
 

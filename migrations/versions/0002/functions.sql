@@ -1243,6 +1243,58 @@ LANGUAGE sql IMMUTABLE AS $$
             p_price.tiers, p_before) AS before) AS c
 $$;
 
+CREATE OR REPLACE FUNCTION usage_charge_use(
+    p_price usage_price, p_currency text, p_before numeric, p_units numeric, p_uses bigint)
+RETURNS numeric
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE
+        WHEN v.value <= 0 OR p_uses < (p_price.tiers ->> 'free_transactions')::bigint THEN 0
+        ELSE usage_round(
+            usage_cost('percentage', 0, 1, 0, p_price.tiers, v.value), p_currency) END
+    FROM (SELECT least(p_units, p_before + p_units - p_price.free_units) AS value) AS v
+$$;
+
+CREATE OR REPLACE FUNCTION usage_cost(
+    p_model text, p_unit_price numeric, p_package_size numeric, p_free_units numeric,
+    p_tiers jsonb, p_units numeric)
+RETURNS numeric
+LANGUAGE plpgsql IMMUTABLE AS $$
+DECLARE
+    paid numeric := p_units - p_free_units;
+    total numeric := 0;
+    start numeric := 0;
+    until numeric;
+    tier jsonb;
+BEGIN
+    IF paid <= 0 THEN
+        RETURN 0;
+    ELSIF p_model = 'per_unit' THEN
+        RETURN paid * p_unit_price;
+    ELSIF p_model = 'flat' THEN
+        RETURN p_unit_price;
+    ELSIF p_model = 'package' THEN
+        -- Whole packages, by exact division; a quotient would be rounded.
+        RETURN (div(paid, p_package_size) + sign(mod(paid, p_package_size))) * p_unit_price;
+    ELSIF p_model = 'percentage' THEN
+        -- As one use; `p_tiers` are the terms of the percentage, their factor exact.
+        RETURN least((p_tiers ->> 'maximum')::numeric, greatest((p_tiers ->> 'minimum')::numeric,
+            (p_tiers ->> 'fixed_price')::numeric + paid * (p_tiers ->> 'percent')::numeric * 0.01));
+    END IF;
+    FOR tier IN SELECT value FROM jsonb_array_elements(p_tiers) LOOP
+        until := coalesce((tier ->> 'up_to')::numeric, paid);
+        IF p_model = 'graduated' THEN
+            total := total + (tier ->> 'flat_price')::numeric
+                + (least(until, paid) - start) * (tier ->> 'unit_price')::numeric;
+        ELSIF paid <= until THEN
+            total := (tier ->> 'flat_price')::numeric + paid * (tier ->> 'unit_price')::numeric;
+        END IF;
+        EXIT WHEN paid <= until;
+        start := until;
+    END LOOP;
+    RETURN total;
+END;
+$$;
+
 CREATE OR REPLACE FUNCTION usage_costed(
     p_accounts usage_account[], p_kinds usage_kind[], p_uses usage_input[])
 RETURNS TABLE (
@@ -1257,17 +1309,24 @@ LANGUAGE sql STABLE AS $$
             CASE WHEN a.by_plan THEN a.money ELSE a.paid_in END AS currency, x.price,
             a.rest > 0 AND CASE WHEN a.by_plan THEN a.lim ->> 'then' = 'overage'
                 ELSE (x.price).model IS NOT NULL AND a.refusal IS NULL END AS costs,
-            (x.price).model <> 'per_unit' OR (x.price).free_units > 0 AS goes_on
+            (x.price).model <> 'per_unit' OR (x.price).free_units > 0 AS goes_on,
+            -- By a percentage; of tiers nothing.
+            ((x.price).tiers ->> 'free_transactions')::bigint AS free_uses
         FROM usage_allotted(p_accounts, p_kinds, p_uses) AS a
         CROSS JOIN LATERAL (SELECT CASE WHEN a.by_plan THEN usage_price_of(a.lim -> 'price')
             ELSE a.price END OFFSET 0) AS x(price)
     ), seen AS MATERIALIZED (
         SELECT n.account_id, n.period_start, n.owner, n.meter, b.units,
             CASE n.currency WHEN 'CREDIT' THEN b.credits ELSE b.overage_total END AS cost,
-            n.currency
+            n.currency, CASE WHEN n.free_uses > 0 THEN usage_uses_before(
+                n.account_id, n.owner, n.meter, n.period_start, (
+                    SELECT carried_since FROM usage_periods
+                    WHERE account_id = n.account_id AND start_at = n.period_start),
+                n.free_uses) ELSE 0 END AS uses
         FROM (
-            SELECT DISTINCT account_id, period_start, owner, meter, currency FROM allotted
-            WHERE costs AND goes_on) AS n
+            SELECT account_id, period_start, owner, meter, currency, max(free_uses) AS free_uses
+            FROM allotted WHERE costs AND goes_on
+            GROUP BY account_id, period_start, owner, meter, currency) AS n
         CROSS JOIN LATERAL (
             SELECT overage AS units, credits, overage_total FROM usage_cycles
             WHERE n.owner = '' AND account_id = n.account_id AND owner = ''
@@ -1286,6 +1345,9 @@ LANGUAGE sql STABLE AS $$
                 p.units_before + p.rest), p.currency) END AS cost_then
         FROM (
             SELECT a.*, b.cost AS cost_before,
+                coalesce(b.uses, 0) - 1 + count(*) FILTER (WHERE a.costs AND a.goes_on) OVER (
+                    PARTITION BY a.account_id, a.owner, a.meter, a.period_start
+                    ORDER BY a.place) AS uses_before,
                 coalesce(b.units, 0) - a.rest
                     + sum(CASE WHEN a.costs AND a.goes_on THEN a.rest ELSE 0 END) OVER (
                         PARTITION BY a.account_id, a.owner, a.meter, a.period_start
@@ -1299,6 +1361,8 @@ LANGUAGE sql STABLE AS $$
     SELECT (r.row).*, CASE
         WHEN NOT r.costs THEN 0
         WHEN NOT r.goes_on THEN usage_charge_units(r.rest, (r.price).unit_price, r.currency)
+        WHEN (r.price).model = 'percentage' THEN usage_charge_use(
+            r.price, r.currency, r.units_before, r.rest, r.uses_before)
         ELSE usage_charge_after(r.price, r.currency, r.units_before, r.rest,
             coalesce(greatest(r.cost_before, max(r.cost_then) OVER (
                 PARTITION BY r.account_id, r.owner, r.meter, r.period_start, r.currency
@@ -1676,7 +1740,9 @@ AS $$
             (x.price).package_size, (x.price).free_units, (x.price).tiers, c.overage)) AS k(cost)
         WHERE p.account_id = p_account_id AND p.start_at = p_period_start
             AND p.limits -> p_meter ->> 'then' = 'overage'
-            AND jsonb_typeof(p.limits -> p_meter -> 'price') = 'object'), false)
+            AND jsonb_typeof(p.limits -> p_meter -> 'price') = 'object'
+            -- By a percentage each use has a price of its own.
+            AND p.limits -> p_meter -> 'price' ->> 'model' <> 'percentage'), false)
 $$;
 
 CREATE OR REPLACE FUNCTION usage_is_outdated(
@@ -1936,7 +2002,7 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
             ELSE p_price #>> '{}' END)::numeric, 0),
         coalesce((p_price ->> 'package_size')::numeric, 1),
         coalesce((p_price ->> 'free_units')::numeric, 0),
-        coalesce(p_price -> 'tiers', '[]'))::usage_price
+        coalesce(nullif(p_price -> 'percentage', 'null'), p_price -> 'tiers', '[]'))::usage_price
 $$;
 
 CREATE OR REPLACE FUNCTION usage_priced(
@@ -1954,7 +2020,8 @@ LANGUAGE sql STABLE AS $$
         SELECT (k.kind).kind, t.currency, t.price, t.effective_from, t.effective_to
         FROM kinds AS k CROSS JOIN LATERAL (
             SELECT currency, effective_from, effective_to,
-                ROW(model, unit_price, package_size, free_units, tiers)::usage_price AS price
+                ROW(model, unit_price, package_size, free_units,
+                    coalesce(percentage, tiers))::usage_price AS price
             FROM product_prices
             WHERE product = (k.kind).product_id
                 AND (currency = 'CREDIT') = ((k.kind).method IS DISTINCT FROM 'payment_charge')
@@ -1991,7 +2058,8 @@ LANGUAGE sql STABLE AS $$
         LEFT JOIN terms AS t ON t.kind = (s.use).kind AND t.currency = s.paid_in
             AND s.used_at >= t.effective_from AND s.used_at < coalesce(t.effective_to, 'infinity')
         LEFT JOIN LATERAL (
-            SELECT ROW(model, unit_price, package_size, free_units, tiers)::usage_price AS price
+            SELECT ROW(model, unit_price, package_size, free_units,
+                coalesce(percentage, tiers))::usage_price AS price
             FROM price_overrides
             WHERE (s.account).has_prices AND account_id = (s.account).account_id
                 AND product = (s.kind).product_id AND currency = s.paid_in
@@ -2455,6 +2523,28 @@ LANGUAGE sql STABLE AS $$
         EXCEPT SELECT product FROM product_prices WHERE model = 'per_unit' AND free_units = 0
         EXCEPT SELECT product FROM price_overrides
         WHERE account_id = p_account_id AND model = 'per_unit' AND free_units = 0)
+$$;
+
+CREATE OR REPLACE FUNCTION usage_uses_before(
+    p_account_id uuid, p_owner text, p_meter text, p_start timestamptz, p_since timestamptz,
+    p_most bigint)
+RETURNS bigint
+LANGUAGE sql STABLE
+SET enable_seqscan = off
+AS $$
+    SELECT count(*) FROM (
+        SELECT FROM billing_records AS r
+        WHERE r.account_id = p_account_id AND r.meter = p_meter AND r.kind = 'usage'
+            AND r.charged_units > 0 AND r.billing_status <> 'refunded'
+            -- A use may be reported a little ahead of its time; clocks differ a little.
+            AND r.occurred_at >= least(p_start, p_since) - interval '5 minutes'
+            AND (r.period_start = p_start OR r.occurred_at >= p_since AND p_owner <> '')
+            AND CASE WHEN p_owner = '' THEN r.currency <> 'CREDIT'
+                AND r.billing_method = 'subscription_included'
+                ELSE r.product_id = substr(p_owner, 3)
+                    AND (r.total_amount <> 0 OR r.is_free_tier)
+                    AND (r.currency = 'CREDIT' OR r.billing_method = 'payment_charge') END
+        LIMIT p_most) AS seen
 $$;
 
 CREATE OR REPLACE FUNCTION usage_void(

@@ -214,3 +214,28 @@ async def test_whoever_owes_uses_nothing_beyond_the_plan_by_tiers_either(
         await customer.refused("QUOTA_EXCEEDED", "POST", path, beyond)
     rows = await customer.ask("POST", "/usage/batch", {"events": [beyond]})
     assert rows["results"][0]["code"] == "QUOTA_EXCEEDED"
+
+
+BY_VALUE: Final[Json] = {
+    "model": "percentage",
+    "percentage": {
+        "percent": "2.9", "fixed_price": "0.30", "minimum": "1", "maximum": "12",
+        "free_transactions": 1,
+    },
+}  # fmt: skip
+
+
+async def test_a_percentage_charges_each_use_by_its_value(actors: Actors) -> None:
+    customer = await subscribed(actors, BY_VALUE)
+    await use(customer, "60")  # 10 are included; the first beyond them is free
+    rows = {"events": [{"feature_type": "ai_responses", "usage_amount": n} for n in ("100", "5")]}
+    await customer.ask("POST", "/usage/batch", rows)
+    await use(customer, "1000")
+    costs = [Decimal(amount) for *_, amount in await records(customer)]
+    # 0.30 + 2.90; at least 1; at most 12.
+    assert costs == [Decimal(0), Decimal("3.20"), Decimal(1), Decimal(12)]
+    await customer.advance(to=RENEWAL)
+    assert [line[2:] for line in await lines(customer)] == [(1155, 1620)]
+    (line,) = await usage_lines(customer)
+    assert line["tiers"] is None, "each use has a price of its own"
+    assert await differences(actors.sql, [customer.uuid]) == []

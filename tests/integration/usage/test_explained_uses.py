@@ -45,7 +45,7 @@ async def test_free_units_captures_and_voids_are_explained(new_shop: NewShop) ->
     shop = await new_shop("100")
     await shop.record("10500", product_id="gpt-4-mini")
     (use,) = (await explained(shop, await newest(shop)))["uses"]
-    assert use["words"] == "10500.00 units cost 0.10 by the tiers of their price"
+    assert use["words"] == "10500.00 units cost 0.10 by the terms of their price"
     held = await hold(shop)
     spent = await shop.record(hold_id=held)
     (use,) = (await explained(shop, await newest(shop)))["uses"]

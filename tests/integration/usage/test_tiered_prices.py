@@ -61,3 +61,21 @@ async def test_a_price_in_credits_goes_on_from_use_to_use(new_shop: NewShop) -> 
     told = [(await shop.record("80", product_id=product))["total_cost"] for _ in range(2)]
     assert told == ["0.80", "0.50"]
     assert await quoted(shop, product, "10") == (Decimal("0.05"), "CREDIT")
+
+
+async def test_a_percentage_in_credits_has_free_uses_until_they_are_used_up(
+    new_shop: NewShop,
+) -> None:
+    shop = await new_shop("1000")
+    by = {"percent": "2.5", "fixed_price": "0.5", "free_transactions": 2}
+    product = await sell(shop, "CREDIT", {"model": "percentage", "percentage": by})
+    first = await shop.record("100", product_id=product)
+    assert await quoted(shop, product, "100") == (Decimal(0), "CREDIT")
+    rows = await shop.batch(*({"product_id": product, "usage_amount": "100"} for _ in range(2)))
+    assert rows["recorded"] == 2
+    assert await shop.balance() == Decimal("997"), "the third costs 0.5 + 2.5 % of 100"
+    assert await quoted(shop, product, "200") == (Decimal("5.5"), "CREDIT")
+    path = f"{V1}/billing/records/{first['billing_id']}/void"
+    await shop.api.client.post(path, json={"reason": "wrong"}, headers=shop.api.admin())
+    assert await quoted(shop, product, "200") == (Decimal("5.5"), "CREDIT")
+    assert (await shop.record("200", product_id=product))["total_cost"] == "5.50"

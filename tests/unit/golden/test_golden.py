@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from billing.catalog.rating.rules import cost
+from billing.catalog.rating.rules import charge, cost
 from billing.catalog.rating.schemas import PriceTerms
 from billing.core import periods
 from billing.core.currencies import charging, collectable, to_provider
@@ -54,6 +54,28 @@ def test_units_cost_what_others_charge_for_them(given: Json, expected: Json) -> 
     terms = PriceTerms.model_validate({name: given[name] for name in names if name in given})
     before, units = Decimal(given["before"]), Decimal(given["units"])
     assert cost(terms, before + units) - cost(terms, before) == Decimal(expected["amount"])
+
+
+@pytest.mark.parametrize(("given", "expected"), cases("tiers", "percentage"))
+def test_a_percentage_of_a_value_costs_what_others_charge(given: Json, expected: Json) -> None:
+    """By tiers it is a graduated price of the value; else each transaction has its own."""
+    if "tiers" in given:
+        tiers = [
+            {name: known for name, known in tier.items() if name != "percent"}
+            | {"unit_price": str(Decimal(tier["percent"]) / 100)}
+            for tier in given["tiers"]
+        ]
+        graduated = PriceTerms.model_validate({"model": "graduated", "tiers": tiers})
+        assert cost(graduated, Decimal(given["units"])) == Decimal(expected["amount"])
+        return
+    bounds = {"minimum": "minimum_per_transaction", "maximum": "maximum_per_transaction"}
+    by = {name: given[known] for name, known in bounds.items() if known in given}
+    terms = PriceTerms.model_validate(
+        {"model": "percentage", "percentage": {"percent": given["percent"], **by}}
+    )
+    values = [Decimal(value) for value in given.get("values", [given.get("value")])]
+    found = sum(charge(terms, Decimal(0), value, "USD", uses=0) for value in values)
+    assert found == Decimal(expected["amount"])
 
 
 @pytest.mark.parametrize(("given", "expected"), cases("tiers", "line"))

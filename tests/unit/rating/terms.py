@@ -5,7 +5,7 @@ from typing import Final
 
 from hypothesis import strategies as st
 
-from billing.catalog.rating.schemas import PriceTerms, Tier
+from billing.catalog.rating.schemas import Percentage, PriceTerms, Tier
 
 prices: Final = st.decimals(0, 1000, places=4)
 quantities: Final = st.decimals(0, 5000, places=3)
@@ -47,3 +47,15 @@ def any_terms() -> st.SearchStrategy[PriceTerms]:
         free_units=quantities,
     )
     return plain | tiered
+
+
+def percentage_terms() -> st.SearchStrategy[PriceTerms]:
+    """Any percentage of a value."""
+    by = st.builds(
+        lambda percent, fixed, low, more, free: Percentage(
+            percent=percent, fixed_price=fixed, minimum=low, free_transactions=free,
+            maximum=None if more is None else low + more,
+        ),
+        st.decimals(0, 100, places=10), prices, prices, st.none() | prices, st.integers(0, 3),
+    )  # fmt: skip
+    return st.builds(PriceTerms, model=st.just("percentage"), percentage=by, free_units=quantities)

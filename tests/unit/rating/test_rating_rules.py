@@ -158,3 +158,42 @@ def test_the_price_of_one_unit_is_what_records_show() -> None:
     assert rules.rate(D(2), terms).unit_price == 0
     assert rules.rate(D(10), terms, before=D(2)).unit_price == D("0.35")
     assert rules.rate(D(10), PriceTerms(unit_price=D("0.5"))).unit_price == D("0.5")
+
+
+BY_VALUE = PriceTerms.model_validate(
+    {
+        "model": "percentage", "free_units": "100",
+        "percentage": {"percent": "2.9", "fixed_price": "0.30", "minimum": "1", "maximum": "12",
+                       "free_transactions": 2},
+    }
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("before", "value", "uses", "expected"),
+    [
+        (0, 1000, 0, "0"),  # the first two uses are free, whatever their value
+        (1000, 1000, 1, "0"),
+        (2000, 100, 2, "3.20"),  # 0.30 + 2.9 % of 100
+        (2000, 10, 2, "1"),  # 0.30 + 0.29 is less than the least
+        (2000, 1000, 2, "12"),  # 0.30 + 29 is more than the most
+        (0, 90, 2, "0"),  # within the free amount there is no fixed part either
+        (40, 110, 2, "1.75"),  # 0.30 + 2.9 % of the 50 beyond the free 100
+        (2000, 100, None, "3.20"),
+    ],
+)
+def test_a_percentage_is_of_each_use_by_itself(
+    before: int, value: int, uses: int | None, expected: str
+) -> None:
+    assert rules.charge(BY_VALUE, D(before), D(value), "USD", uses=uses) == D(expected)
+
+
+def test_a_percentage_says_its_percent_and_nothing_else() -> None:
+    for wrong in (
+        {"model": "percentage"},
+        {"model": "percentage", "percentage": {"percent": "1"}, "unit_price": "2"},
+        {"model": "per_unit", "unit_price": "1", "percentage": {"percent": "1"}},
+        {"model": "percentage", "percentage": {"percent": "1", "minimum": "2", "maximum": "1"}},
+    ):
+        with pytest.raises(ValueError, match=r"percentage|unit_price|maximum"):
+            PriceTerms.model_validate(wrong)

@@ -21,6 +21,10 @@ BEGIN
     ELSIF p_model = 'package' THEN
         -- Whole packages, by exact division; a quotient would be rounded.
         RETURN (div(paid, p_package_size) + sign(mod(paid, p_package_size))) * p_unit_price;
+    ELSIF p_model = 'percentage' THEN
+        -- As one use; `p_tiers` are the terms of the percentage, their factor exact.
+        RETURN least((p_tiers ->> 'maximum')::numeric, greatest((p_tiers ->> 'minimum')::numeric,
+            (p_tiers ->> 'fixed_price')::numeric + paid * (p_tiers ->> 'percent')::numeric * 0.01));
     END IF;
     FOR tier IN SELECT value FROM jsonb_array_elements(p_tiers) LOOP
         until := coalesce((tier ->> 'up_to')::numeric, paid);

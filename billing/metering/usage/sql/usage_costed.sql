@@ -15,17 +15,24 @@ LANGUAGE sql STABLE AS $$
             CASE WHEN a.by_plan THEN a.money ELSE a.paid_in END AS currency, x.price,
             a.rest > 0 AND CASE WHEN a.by_plan THEN a.lim ->> 'then' = 'overage'
                 ELSE (x.price).model IS NOT NULL AND a.refusal IS NULL END AS costs,
-            (x.price).model <> 'per_unit' OR (x.price).free_units > 0 AS goes_on
+            (x.price).model <> 'per_unit' OR (x.price).free_units > 0 AS goes_on,
+            -- By a percentage; of tiers nothing.
+            ((x.price).tiers ->> 'free_transactions')::bigint AS free_uses
         FROM usage_allotted(p_accounts, p_kinds, p_uses) AS a
         CROSS JOIN LATERAL (SELECT CASE WHEN a.by_plan THEN usage_price_of(a.lim -> 'price')
             ELSE a.price END OFFSET 0) AS x(price)
     ), seen AS MATERIALIZED (
         SELECT n.account_id, n.period_start, n.owner, n.meter, b.units,
             CASE n.currency WHEN 'CREDIT' THEN b.credits ELSE b.overage_total END AS cost,
-            n.currency
+            n.currency, CASE WHEN n.free_uses > 0 THEN usage_uses_before(
+                n.account_id, n.owner, n.meter, n.period_start, (
+                    SELECT carried_since FROM usage_periods
+                    WHERE account_id = n.account_id AND start_at = n.period_start),
+                n.free_uses) ELSE 0 END AS uses
         FROM (
-            SELECT DISTINCT account_id, period_start, owner, meter, currency FROM allotted
-            WHERE costs AND goes_on) AS n
+            SELECT account_id, period_start, owner, meter, currency, max(free_uses) AS free_uses
+            FROM allotted WHERE costs AND goes_on
+            GROUP BY account_id, period_start, owner, meter, currency) AS n
         CROSS JOIN LATERAL (
             SELECT overage AS units, credits, overage_total FROM usage_cycles
             WHERE n.owner = '' AND account_id = n.account_id AND owner = ''
@@ -44,6 +51,9 @@ LANGUAGE sql STABLE AS $$
                 p.units_before + p.rest), p.currency) END AS cost_then
         FROM (
             SELECT a.*, b.cost AS cost_before,
+                coalesce(b.uses, 0) - 1 + count(*) FILTER (WHERE a.costs AND a.goes_on) OVER (
+                    PARTITION BY a.account_id, a.owner, a.meter, a.period_start
+                    ORDER BY a.place) AS uses_before,
                 coalesce(b.units, 0) - a.rest
                     + sum(CASE WHEN a.costs AND a.goes_on THEN a.rest ELSE 0 END) OVER (
                         PARTITION BY a.account_id, a.owner, a.meter, a.period_start
@@ -57,6 +67,8 @@ LANGUAGE sql STABLE AS $$
     SELECT (r.row).*, CASE
         WHEN NOT r.costs THEN 0
         WHEN NOT r.goes_on THEN usage_charge_units(r.rest, (r.price).unit_price, r.currency)
+        WHEN (r.price).model = 'percentage' THEN usage_charge_use(
+            r.price, r.currency, r.units_before, r.rest, r.uses_before)
         ELSE usage_charge_after(r.price, r.currency, r.units_before, r.rest,
             coalesce(greatest(r.cost_before, max(r.cost_then) OVER (
                 PARTITION BY r.account_id, r.owner, r.meter, r.period_start, r.currency

@@ -22,5 +22,7 @@ AS $$
             (x.price).package_size, (x.price).free_units, (x.price).tiers, c.overage)) AS k(cost)
         WHERE p.account_id = p_account_id AND p.start_at = p_period_start
             AND p.limits -> p_meter ->> 'then' = 'overage'
-            AND jsonb_typeof(p.limits -> p_meter -> 'price') = 'object'), false)
+            AND jsonb_typeof(p.limits -> p_meter -> 'price') = 'object'
+            -- By a percentage each use has a price of its own.
+            AND p.limits -> p_meter -> 'price' ->> 'model' <> 'percentage'), false)
 $$;

@@ -8,5 +8,5 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
             ELSE p_price #>> '{}' END)::numeric, 0),
         coalesce((p_price ->> 'package_size')::numeric, 1),
         coalesce((p_price ->> 'free_units')::numeric, 0),
-        coalesce(p_price -> 'tiers', '[]'))::usage_price
+        coalesce(nullif(p_price -> 'percentage', 'null'), p_price -> 'tiers', '[]'))::usage_price
 $$;

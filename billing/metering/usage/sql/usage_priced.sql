@@ -17,7 +17,8 @@ LANGUAGE sql STABLE AS $$
         SELECT (k.kind).kind, t.currency, t.price, t.effective_from, t.effective_to
         FROM kinds AS k CROSS JOIN LATERAL (
             SELECT currency, effective_from, effective_to,
-                ROW(model, unit_price, package_size, free_units, tiers)::usage_price AS price
+                ROW(model, unit_price, package_size, free_units,
+                    coalesce(percentage, tiers))::usage_price AS price
             FROM product_prices
             WHERE product = (k.kind).product_id
                 AND (currency = 'CREDIT') = ((k.kind).method IS DISTINCT FROM 'payment_charge')
@@ -54,7 +55,8 @@ LANGUAGE sql STABLE AS $$
         LEFT JOIN terms AS t ON t.kind = (s.use).kind AND t.currency = s.paid_in
             AND s.used_at >= t.effective_from AND s.used_at < coalesce(t.effective_to, 'infinity')
         LEFT JOIN LATERAL (
-            SELECT ROW(model, unit_price, package_size, free_units, tiers)::usage_price AS price
+            SELECT ROW(model, unit_price, package_size, free_units,
+                coalesce(percentage, tiers))::usage_price AS price
             FROM price_overrides
             WHERE (s.account).has_prices AND account_id = (s.account).account_id
                 AND product = (s.kind).product_id AND currency = s.paid_in

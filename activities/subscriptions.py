@@ -16,7 +16,8 @@ class SubscriptionActivities(DecidingActivities[SubscriptionState]):
     kind = SUBSCRIPTION
     steps = (
         "charge", "open", "check", "settle", "retire", "end_approval", "give_up", "renew",
-        "end_trial", "cycle", "bill_early", "end", "end_unpaid", "end_change", "abandon", "refund",
+        "end_trial", "cycle", "bill_early", "pause", "end", "end_unpaid", "end_change", "abandon",
+        "refund",
     )  # fmt: skip
 
     def __init__(self, dependencies: Dependencies) -> None:

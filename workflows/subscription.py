@@ -16,7 +16,7 @@ class SubscriptionWorkflow(CollectingWorkflow[SubscriptionState]):
 
     | it waits for | and then it |
     |---|---|
-    | the end of its period | `renew`s, or `end`s if that was asked |
+    | the end of its period | `renew`s, or `end`s or `pause`s if that was asked |
     | the end of its trial | `end_trial`: the first period, a pause, or the end |
     | the end of an allowance cycle within the period | begins the next `cycle` |
     | use beyond the plan that reached its threshold | `bill_early` |

@@ -63,9 +63,10 @@ class ChangePart(Answer):
 
 
 class ScheduledPart(Answer):
-    """A change of plan that the next period begins with."""
+    """A change that comes with the end of the period: `plan` or `pause`."""
 
     change_id: ChangeId = Field(validation_alias="id")
+    kind: str
     wanted: dict[str, Any]
     effective_at: datetime
 
@@ -137,7 +138,7 @@ class SubscriptionAnswer(Answer):
     pause_reason: str | None
     stripe_subscription_id: str | None
     pending_change: ChangePart | None
-    scheduled_change: ScheduledPart | None
+    scheduled_changes: list[ScheduledPart]
     latest_invoice_id: InvoiceId | None
     latest_decline: DeclinePart | None
     next_action: dict[str, Any] = Field(examples=[{"type": "none"}])
@@ -154,7 +155,7 @@ class SubscriptionAnswer(Answer):
             raise RuntimeError("a plan version that was sold is never deleted")
         items = await store.items(connection, subscription.id)
         coming = await store.open_changes(connection, subscription.id)
-        change, later = coming.get("pending"), coming.get("scheduled")
+        change = next((one for one in coming if one.status == "pending"), None)
         invoice = await store.invoice_to_pay(connection, subscription)
         tries = await payment_store.attempts_of(connection, invoice.id) if invoice else []
         owed = invoice is not None and bool(invoice.outstanding_minor)
@@ -171,7 +172,7 @@ class SubscriptionAnswer(Answer):
             ],
             latest_invoice_id=invoice.id if invoice else None,
             pending_change=ChangePart.of(change) if change else None,
-            scheduled_change=ScheduledPart.of(later) if later else None,
+            scheduled_changes=[ScheduledPart.of(one) for one in coming if one is not change],
             latest_decline=_latest_decline(tries) if owed else None,
             next_action=action,
         )

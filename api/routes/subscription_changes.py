@@ -208,7 +208,7 @@ async def cancel_change(change_id: str, call: BillingCall, once: OptionalKey) ->
     response_model=SubscriptionAnswer | PreviewAnswer,
     responses={
         202: {"model": SubscriptionAnswer, "description": "Its charge is undecided yet"},
-        **responses(*_REFUSALS),
+        **responses("PAYMENT_OVERDUE", *_REFUSALS),
     },
 )
 async def resume_subscription(

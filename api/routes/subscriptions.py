@@ -47,6 +47,7 @@ from billing.money.subscriptions.schemas import (
     Collection,
     NewSubscription,
     PlanWish,
+    When,
 )
 from billing.money.subscriptions.states import Command
 
@@ -114,6 +115,12 @@ class CancelBody(Body):
         if self.refund != "none" and self.at != "now":
             raise ValueError("refund goes with at: now")
         return self
+
+
+class PauseBody(Body):
+    """The beginning of the pause: the end of the paid period, or now without refund."""
+
+    at: When = "period_end"
 
 
 class CardBody(Body):
@@ -192,6 +199,24 @@ async def cancel_subscription(
     if dry_run:
         return await foreseen(call, "cancel", verb, about=about)
     return await _change(call, once, "cancel", verb, about)
+
+
+@router.post(
+    "/billing/subscription/pause",
+    response_model=SubscriptionAnswer | PreviewAnswer,
+    responses=responses("SUBSCRIPTION_NOT_FOUND", "SUBSCRIPTION_STATE", "CHANGE_PENDING", *KEYED),
+)
+async def pause_subscription(
+    body: Annotated[PauseBody, optional_body(PauseBody)],
+    call: BillingCall,
+    once: OptionalKey,
+    dry_run: DryRun = False,
+) -> Response | PreviewAnswer:
+    """Pause at period end, which can be called off until then, or now; `resume` ends it."""
+    verb = partial(commands.pause, when=body.at)
+    if dry_run:
+        return await foreseen(call, "pause", verb)
+    return await _change(call, once, "pause", verb)
 
 
 @router.put(

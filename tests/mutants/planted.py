@@ -164,7 +164,7 @@ MUTANTS: Final = (
     Mutant(
         "a settled debt buys a period beside what was asked",
         "billing/money/subscriptions/payment_effects.py",
-        '        cycles.pause(w, "debt_settled")\n',
+        '        changes.begin_pause(w, "debt_settled")\n',
         '        for draft in cycles.collected(w.rows, subscription, ("draft",)):\n'
         "            invoices.finalize(w, draft)\n"
         "        _activate(w)\n",

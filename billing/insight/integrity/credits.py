@@ -105,6 +105,11 @@ QUERIES: Final[dict[str, str]] = {
           AND i.cycle_start IS NOT NULL AND i.paid_at < i.cycle_end
           AND i.workflow_id NOT LIKE 'collection/%'
           AND (s.ended_at IS NULL OR i.paid_at < s.ended_at)
+          -- A pause grants nothing.
+          AND NOT EXISTS (SELECT 1 FROM billing_audit t
+                          WHERE t.subject = public_id('sub', s.id)
+                            AND t.action = 'subscription.paused'
+                            AND t.at BETWEEN i.cycle_start AND i.paid_at)
           AND NOT EXISTS (
               SELECT 1 FROM credit_lots l
               WHERE l.account_id = i.account_id

@@ -25,6 +25,8 @@ def show_period(course: Course[SubscriptionFacts]) -> Shown | None:
             return Shown(f"a new cycle of {plan}{_billed(course)}")
         case "bill_early":
             return _bill_early(course)
+        case "pause":
+            return Shown(f"{plan} pauses, as asked for{_billed(course)}")
         case "end":
             return Shown(f"{plan} ends, as asked for")
         case "end_unpaid":

@@ -17,7 +17,7 @@ from billing.money.invoice_requests.card import Asked
 from billing.money.invoices import store as invoice_store
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.schemas import Invoice
-from billing.money.subscriptions import cycles, payment_effects
+from billing.money.subscriptions import cycles, pauses, payment_effects
 from billing.money.subscriptions import store as subscriptions
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.reading import ENGINE
@@ -83,7 +83,7 @@ def _pay_all(w: Work[SubscriptionFacts]) -> Foreseen:
         payment_effects.on_paid(w, paid)
     subscription = cycles.of(w)
     paused = subscription.status == "paused"
-    draft = cycles.draft_resumption(w, w.facts.new_id()) if paused else None
+    draft = pauses.draft(w, w.facts.new_id()) if paused else None
     return Foreseen(subscription=subscription, resumption=draft)
 
 

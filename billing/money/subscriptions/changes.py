@@ -1,7 +1,8 @@
 """A change that is charged first: its draft is paid, then it is applied; else all stays as it was.
 
 More of an add-on, a change of plan and a resumption go this way; a subscription has one such change
-at a time. One change of plan may be scheduled besides: the next period begins with it. Pure.
+at a time. A change of plan and a pause may be scheduled besides, which come with the end of the
+period. Pure.
 """
 
 from datetime import timedelta
@@ -15,12 +16,13 @@ from billing.money.invoices.schemas import Invoice
 from billing.money.payments import card_rules
 from billing.money.payments import transitions as payments
 from billing.money.payments.owed import Owed
-from billing.money.subscriptions import cycles, items, new_terms
+from billing.money.subscriptions import cycles, items, new_terms, pauses
 from billing.money.subscriptions.announcements import announce
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.schemas import (
     ChangeKind,
     ChangeStatus,
+    PauseReason,
     Paying,
     SubscriptionChange,
     Terms,
@@ -90,10 +92,11 @@ def apply(w: Work[SubscriptionFacts], invoice: Invoice) -> SubscriptionChange | 
         return None
     w.change(change, status="applied", decided_at=w.facts.at)
     if change.kind == "resume":
-        cycles.resume(w, invoice)
+        pauses.resume(w, invoice)
     elif change.kind == "plan":
-        cancel_scheduled(w, "another plan was chosen")
+        cancel_scheduled(w, "another plan was chosen", "plan")
         new_terms.begin(w, change, invoice)
+        _follow_period(w)
         announce(w, cycles.of(w), "plan_changed", **change.wanted)
     else:
         items.choose(w, change.wanted)
@@ -102,49 +105,70 @@ def apply(w: Work[SubscriptionFacts], invoice: Invoice) -> SubscriptionChange | 
     return change
 
 
-def scheduled(rows: Rows) -> SubscriptionChange | None:
-    """The change that the next period begins with."""
+def scheduled(rows: Rows, kind: ChangeKind) -> SubscriptionChange | None:
+    """The change of this kind that comes with the end of the period."""
     found = (one for one in rows.of(SubscriptionChange) if one.status == "scheduled")
-    return next(found, None)
+    return next((one for one in found if one.kind == kind), None)
 
 
 def schedule(
-    w: Work[SubscriptionFacts], change_id: UUID, wanted: dict[str, Any], terms: Terms
+    w: Work[SubscriptionFacts],
+    change_id: UUID,
+    kind: ChangeKind,
+    wanted: dict[str, Any],
+    terms: Terms | None = None,
 ) -> None:
-    """The next period begins with these terms; what was scheduled before gives way."""
-    cancel_scheduled(w, "another plan was chosen")
+    """It comes with the end of the period; what was scheduled of its kind before gives way."""
+    cancel_scheduled(w, "another one was chosen", kind)
     subscription = cycles.of(w)
     change = SubscriptionChange(
         id=change_id,
         account_id=subscription.account_id,
         subscription_id=subscription.id,
-        kind="plan",
+        kind=kind,
         wanted=wanted,
-        terms=terms.model_dump(mode="json"),
+        terms=terms.model_dump(mode="json") if terms is not None else {},
         status="scheduled",
         effective_at=subscription.current_period_end,
         created_at=w.facts.at,
     )
     w.add(change)
-    announce(w, subscription, "change_scheduled", **wanted)
+    announce(w, subscription, "change_scheduled", kind=kind, **wanted)
 
 
 def apply_scheduled(w: Work[SubscriptionFacts]) -> None:
     """A period begins: with the terms that were chosen for it."""
-    change = scheduled(w.rows)
+    change = _take_scheduled(w, "plan")
     if change is None:
         return
-    w.change(change, status="applied", decided_at=w.facts.at)
     new_terms.take_for_next_period(w, Terms.model_validate(change.terms))
     announce(w, cycles.of(w), "plan_changed", **change.wanted)
 
 
-def cancel_scheduled(w: Work[SubscriptionFacts], reason: str) -> None:
-    """Nothing changes with the next period."""
-    change = scheduled(w.rows)
-    if change is not None:
-        w.change(change, status="canceled", reason=reason, decided_at=w.facts.at)
-        announce(w, cycles.of(w), "change_dropped", kind=change.kind, reason=reason)
+def begin_pause(w: Work[SubscriptionFacts], reason: PauseReason) -> None:
+    """No period runs from now on; a pause that was scheduled has come with it."""
+    _take_scheduled(w, "pause")
+    pauses.pause(w, reason)
+
+
+def _take_scheduled(w: Work[SubscriptionFacts], kind: ChangeKind) -> SubscriptionChange | None:
+    change = scheduled(w.rows, kind)
+    return w.change(change, status="applied", decided_at=w.facts.at) if change else None
+
+
+def _follow_period(w: Work[SubscriptionFacts]) -> None:
+    """The period ends at another time: what is scheduled comes with it."""
+    for change in w.rows.of(SubscriptionChange):
+        if change.status == "scheduled":
+            w.change(change, effective_at=cycles.of(w).current_period_end)
+
+
+def cancel_scheduled(w: Work[SubscriptionFacts], reason: str, *kinds: ChangeKind) -> None:
+    """Nothing of these kinds, or of any, comes with the end of the period."""
+    for change in w.rows.of(SubscriptionChange):
+        if change.status == "scheduled" and change.kind in (kinds or (change.kind,)):
+            w.change(change, status="canceled", reason=reason, decided_at=w.facts.at)
+            announce(w, cycles.of(w), "change_dropped", kind=change.kind, reason=reason)
 
 
 def refuse(w: Work[SubscriptionFacts], invoice_id: UUID, reason: str) -> None:

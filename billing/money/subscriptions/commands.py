@@ -12,11 +12,17 @@ from billing.money.payments import card_rules
 from billing.money.payments import transitions as payments
 from billing.money.payments.owed import Owed
 from billing.money.payments.schemas import Payment
-from billing.money.subscriptions import changes, cycles, endings, payment_effects
+from billing.money.subscriptions import changes, cycles, endings, pauses, payment_effects
 from billing.money.subscriptions.announcements import announce
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.rules import agenda
-from billing.money.subscriptions.schemas import CancelReason, Paying, Subscription
+from billing.money.subscriptions.schemas import (
+    CancelReason,
+    ChangeKind,
+    Paying,
+    Subscription,
+    When,
+)
 from billing.money.subscriptions.states import demand
 from billing.money.subscriptions.views import view
 
@@ -77,6 +83,7 @@ def cancel(
             endings.credit_rest(w)
         payment_effects.end(w, "canceled by request")
     else:
+        changes.cancel_scheduled(w, "an end was asked for", "pause")
         changed = cycles.change(w, cancel_at_period_end=True, canceled_at=at)
         announce(w, changed, "cancel_scheduled")
     return wake(w)
@@ -99,23 +106,51 @@ def reactivate(w: Work[SubscriptionFacts]) -> Subscription:
     return wake(w)
 
 
+def pause(w: Work[SubscriptionFacts], *, when: When) -> Subscription:
+    """No period runs from its end on, or from now on: then nothing that is paid is given back.
+
+    Use until then is billed; what is not paid of time that is not served is taken back.
+    Errors: SUBSCRIPTION_STATE, also where an end is scheduled; CHANGE_PENDING.
+    """
+    subscription = cycles.of(w)
+    demand(subscription.status, "pause")
+    if subscription.cancel_at_period_end:
+        raise Conflict(
+            "SUBSCRIPTION_STATE",
+            "an end is scheduled: reactivate it first",
+            state=subscription.status,
+        )
+    if when == "period_end":
+        if changes.scheduled(w.rows, "pause") is None:
+            changes.schedule(w, w.facts.new_id(), "pause", {})
+        return wake(w)
+    changes.demand_none(w.rows)
+    for invoice in cycles.collected(w.rows, subscription, ("open", "uncollectible")):
+        payment_effects.take_back_unserved(w, invoice, "paused")
+    changes.begin_pause(w, "requested")
+    pauses.bill_use(w)
+    return wake(w)
+
+
 def resume(w: Work[SubscriptionFacts], paying: Paying) -> Subscription:
     """Start again after a pause, with a new period from now that is charged first.
 
-    Errors: SUBSCRIPTION_STATE, CHANGE_PENDING; those of `changes.begin`.
+    Errors: SUBSCRIPTION_STATE, PAYMENT_OVERDUE, CHANGE_PENDING; those of `changes.begin`.
     """
     demand(cycles.of(w).status, "resume")
+    if payment_effects.overdue(w):
+        raise Conflict("PAYMENT_OVERDUE", "pay the overdue invoice first", state="paused")
     changes.demand_none(w.rows)
     changes.apply_scheduled(w)
-    invoice = cycles.draft_resumption(w, paying.change_id)
+    invoice = pauses.draft(w, paying.change_id)
     invoice = changes.begin(w, "resume", {}, invoice, paying)
     payment_effects.settle_small(w, invoice)
     return wake(w)
 
 
-def call_off(w: Work[SubscriptionFacts]) -> Subscription:
-    """The next period begins as this one did."""
-    changes.cancel_scheduled(w, "called off")
+def call_off(w: Work[SubscriptionFacts], kind: ChangeKind) -> Subscription:
+    """Nothing of this kind comes with the end of the period."""
+    changes.cancel_scheduled(w, "called off", kind)
     return wake(w)
 
 

@@ -72,15 +72,6 @@ def is_billed(w: Work[SubscriptionFacts]) -> bool:
     return not drafted and w.facts.at < subscription.current_period_end
 
 
-def pause(w: Work[SubscriptionFacts], reason: str) -> None:
-    """No period runs until somebody resumes it; drafts of the time between are not owed."""
-    subscription = of(w)
-    for draft in collected(w.rows, subscription, ("draft",)):
-        invoices.void(w, draft, "no service in this period")
-    paused = change(w, status="paused", pause_reason=reason, unpaid_at=None)
-    announce(w, paused, "paused", reason=reason.replace("_", " "))
-
-
 def issue(w: Work[SubscriptionFacts], draft: Invoice) -> Invoice:
     """Number a draft; a customer who pays by transfer has some days for it."""
     return invoices.finalize(w, draft, days_until_due=of(w).days_until_due or 0)
@@ -103,7 +94,7 @@ def draft_period(w: Work[SubscriptionFacts], *, held: bool = False) -> Invoice:
         new_invoice(
             w,
             _period_key(subscription),
-            (*(_line(w, item, start, end) for item in w.rows.of(Item)), *used),
+            (*(line_of(w, item, start, end) for item in w.rows.of(Item)), *used),
             period_start=start,
             period_end=end,
             cycle_start=subscription.cycle_start,
@@ -122,14 +113,15 @@ def bill_usage(
     before: datetime | None = None,
     debts: bool = False,
     early: bool = False,
+    ends: bool = False,
 ) -> Invoice | None:
     """An invoice of its own for use beyond the plan that no period's invoice bills, once per key.
 
     Usage of cycles that began `before`, or of all; with `debts` also without any, where a card
     can be charged for what the money balance carries. None where nothing is owed. `early`: the
-    open cycle goes on, and its close bills the rest.
+    open cycle goes on, and its close bills the rest; `ends`: nothing more is used in it.
     """
-    used = _usage(w, before=before, early=early)
+    used = _usage(w, before=before, early=early, ends=ends)
     if not used and not (debts and _carries_debt(w)):
         return None
     invoice = invoices.draft(w, new_invoice(w, key, used))
@@ -143,48 +135,6 @@ def draft_change(
     """The draft that is paid before a change is applied; the change names it, and nothing else."""
     key = f"{stem(of(w))}/{ids.encode(ids.CHANGE, change_id)}"
     return invoices.draft(w, new_invoice(w, key, lines, **fields))
-
-
-def draft_resumption(w: Work[SubscriptionFacts], change_id: UUID) -> Invoice:
-    """The draft of a new period from now, with a key of its own and no usage.
-
-    Another period may have begun at this instant, whose draft is void.
-    """
-    subscription, start = of(w), w.facts.at
-    anchor = periods.to_wall(start, subscription.zone)
-    end = periods.boundary(anchor, subscription.zone, subscription.interval, 1)
-    lines = [_line(w, item, start, end) for item in w.rows.of(Item) if item.lasting]
-    return draft_change(
-        w,
-        change_id,
-        lines,
-        period_start=start,
-        period_end=end,
-        cycle_start=start,
-        cycle_end=cycle_bounds(
-            anchor, subscription.zone, w.facts.plan_of(w.rows).allowance, start, end
-        ),
-    )
-
-
-def resume(w: Work[SubscriptionFacts], invoice: Invoice) -> None:
-    """The new period and anchor that this invoice has paid for."""
-    subscription, start = of(w), invoice.period_start
-    if start is None:
-        raise ValueError("a resumption is billed for its period")
-    items.turn(w)
-    moved = change(
-        w,
-        status="active",
-        pause_reason=None,
-        anchor_wall=periods.to_wall(start, subscription.zone),
-        period_number=0,
-        current_period_start=start,
-        current_period_end=invoice.period_end,
-        cycle_start=invoice.cycle_start,
-        cycle_end=invoice.cycle_end,
-    )
-    announce(w, moved, "restarted")
 
 
 def next_cycle(w: Work[SubscriptionFacts]) -> Subscription:
@@ -307,9 +257,14 @@ def stem(subscription: Subscription) -> str:
 
 
 def _usage(
-    w: Work[SubscriptionFacts], *, before: datetime | None = None, early: bool = False
+    w: Work[SubscriptionFacts],
+    *,
+    before: datetime | None = None,
+    early: bool = False,
+    ends: bool = False,
 ) -> tuple[Line, ...]:
-    return arrears.lines(w.rows, w.facts.usage, before=before, early=early, cut=_cut(w))
+    cut = w.facts.at if ends else _cut(w)
+    return arrears.lines(w.rows, w.facts.usage, before=before, early=early, cut=cut)
 
 
 def _cut(w: Work[SubscriptionFacts]) -> datetime:
@@ -379,7 +334,8 @@ def _carries_debt(w: Work[SubscriptionFacts]) -> bool:
     return balance < 0 and collectable(-balance, currency) > 0
 
 
-def _line(w: Work[SubscriptionFacts], item: Item, start: datetime, end: datetime) -> Line:
+def line_of(w: Work[SubscriptionFacts], item: Item, start: datetime, end: datetime) -> Line:
+    """The line that bills an item for a period."""
     given = {"price": str(item.price_id), "credits": show_decimal(items.credits_of(w))}
     return Line(
         kind=item.kind,

@@ -33,10 +33,13 @@ def on_paid(w: Work[SubscriptionFacts], invoice: Invoice) -> None:
     change = changes.apply(w, invoice)
     if invoice.settlement == "payment":
         trials.convert(w)
-    if change is None or change.kind != "plan":
+    gives = cycles.of(w).status != "paused" and (change is None or change.kind != "plan")
+    if gives:
         cycles.grant_billed(w, invoice)
     if cycles.of(w).status == "active" and cycles.bills_period(cycles.of(w), invoice):
         cycles.grant_unbilled_cycle(w)
+    if change is not None and change.kind == "resume" and overdue(w):
+        on_unpaid(w)
     recover(w)
 
 
@@ -52,7 +55,7 @@ def recover(w: Work[SubscriptionFacts]) -> None:
     It charges nothing. A scheduled end stands, and comes at once where its period is over.
     """
     subscription = cycles.of(w)
-    if subscription.status not in ("past_due", "unpaid") or _overdue(w):
+    if subscription.status not in ("past_due", "unpaid") or overdue(w):
         return
     if subscription.status == "past_due" or cycles.is_billed(w):
         cycles.change(w, unpaid_at=None)
@@ -62,7 +65,7 @@ def recover(w: Work[SubscriptionFacts]) -> None:
         end(w, "canceled at period end")
     else:
         changes.drop_pending(w, "the period is over")
-        cycles.pause(w, "debt_settled")
+        changes.begin_pause(w, "debt_settled")
 
 
 def on_unpaid(w: Work[SubscriptionFacts]) -> None:
@@ -79,6 +82,8 @@ def on_given_up(w: Work[SubscriptionFacts], action: FinalAction) -> None:
         case "cancel":
             end(w, "dunning exhausted")
         case "unpaid":
+            if cycles.of(w).status == "paused":
+                return  # what is owed stays owed; no period runs that could stay unpaid
             unpaid_at = cycles.of(w).unpaid_at or w.facts.at
             announce(w, cycles.change(w, status="unpaid", unpaid_at=unpaid_at), "unpaid")
 
@@ -104,11 +109,9 @@ def end(w: Work[SubscriptionFacts], reason: str) -> None:
         if invoice.status == "draft":
             invoices.void(w, invoice, reason)
             continue
-        owed = _take_back_unserved(w, invoice)
+        owed = take_back_unserved(w, invoice, reason)
         if owed.status == "open":
             dunning.hand_to_collection(w, owed)
-        elif owed.status == "paid":
-            cases.close_case(w, owed.id, "canceled", reason)
     final = cycles.bill_usage(w, f"{cycles.stem(ended)}/final", debts=True)
     if final is not None and final.status == "open":
         dunning.hand_to_collection(w, final)
@@ -148,14 +151,14 @@ def _activate(w: Work[SubscriptionFacts]) -> None:
     announce(w, active, "activated", before=before)
 
 
-def _overdue(w: Work[SubscriptionFacts]) -> bool:
+def overdue(w: Work[SubscriptionFacts]) -> bool:
     """True if an open invoice has failed to be collected."""
     failed = {one.invoice_id for one in w.rows.of(DunningCase) if one.status in UNRECOVERED}
     owed = cycles.collected(w.rows, cycles.of(w), ("open",))
     return any(one.id in failed for one in owed)
 
 
-def _take_back_unserved(w: Work[SubscriptionFacts], invoice: Invoice) -> Invoice:
+def take_back_unserved(w: Work[SubscriptionFacts], invoice: Invoice, reason: str) -> Invoice:
     """On an unpaid invoice, time not yet served is a credit note against it, by the second.
 
     Its usage was served, and so was what a change of plan credited already.
@@ -169,4 +172,7 @@ def _take_back_unserved(w: Work[SubscriptionFacts], invoice: Invoice) -> Invoice
     used_minor = sum(line.total_minor for line in lines if line.kind in served)
     start, end = invoice.period_start, invoice.period_end
     unserved = unserved_minor(invoice.total_minor, used_minor, start, end, w.facts.at)
-    return invoices.credit_note(w, invoice, unserved, "time not served", "unserved")
+    noted = invoices.credit_note(w, invoice, unserved, "time not served", "unserved")
+    if noted.status == "paid":
+        cases.close_case(w, noted.id, "canceled", reason)
+    return noted

@@ -64,9 +64,9 @@ def change_plan(
     reply = demand(subscription.status, "change_up" if when == "now" else "change_down")
     changes.demand_none(w.rows)
     if _is_same(w, terms):
-        changes.cancel_scheduled(w, "the subscription stays as it is")
+        changes.cancel_scheduled(w, "the subscription stays as it is", "plan")
     elif when == "period_end" and reply != "later":
-        changes.schedule(w, paying.change_id, _words(w, terms), terms)
+        changes.schedule(w, paying.change_id, "plan", _words(w, terms), terms)
     elif subscription.status in ("trialing", "paused"):
         _swap(w, terms)
     else:
@@ -172,7 +172,7 @@ def _swap(w: Work[SubscriptionFacts], terms: Terms) -> None:
     plan = _plan(w, terms)
     if cycles.of(w).status == "trialing" and not plan.trial_days:
         raise Conflict("TRIAL_NOT_OFFERED", f"plan {plan.key} has no trial: have it at period_end")
-    changes.cancel_scheduled(w, "another plan was chosen")
+    changes.cancel_scheduled(w, "another plan was chosen", "plan")
     new_terms.take(w, terms, drops_add_ons=True)
     announce(w, cycles.of(w), "plan_changed", **_words(w, terms))
 

@@ -21,7 +21,7 @@ from billing.money.subscriptions.schemas import Subscription, SubscriptionChange
 from billing.money.subscriptions.transitions import transition
 from billing.money.subscriptions.views import view
 
-COMING: Final = ("renew", "end_trial", "end")
+COMING: Final = ("renew", "end_trial", "end", "pause")
 
 
 class Written(Frozen):

@@ -54,7 +54,7 @@ from billing.platform.decisions.service import Engine, Read
 from billing.platform.decisions.writer import Verb
 
 BILLING_STEPS: Final = frozenset(
-    {"renew", "end_trial", "cycle", "bill_early", "end", "end_unpaid", "give_up"}
+    {"renew", "end_trial", "cycle", "bill_early", "pause", "end", "end_unpaid", "give_up"}
 )
 """Steps that may put usage onto an invoice; while `unpaid` each step may, for money ends that."""
 _LOCK = reading.lock("subscriptions")

@@ -39,6 +39,8 @@ class SubscriptionState(State):
     incomplete_expires_at: AwareDatetime | None = None
     superseded: bool = False
     cancel_at_period_end: bool = False
+    pauses: bool = False
+    """True if a pause comes with the end of the period."""
     threshold_at: AwareDatetime | None = None
     """Instant at which use that no invoice bills yet reached the billing threshold."""
     threshold: str | None = None
@@ -112,6 +114,8 @@ def _lifecycle(s: SubscriptionState) -> list[Step]:
     suffix = f"{end:%Y-%m-%dT%H:%M:%SZ}"
     if s.cancel_at_period_end:
         last = Step(name="end", due=end, key=f"{s.subscription}/end-{suffix}", words="end it")
+    elif s.pauses and s.status != "trialing":
+        last = Step(name="pause", due=end, key=f"{s.subscription}/pause-{suffix}", words="pause")
     elif s.status == "trialing":
         key = f"{s.subscription}/trial-end-{suffix}"
         last = Step(name="end_trial", due=end, key=key, words="end the trial")

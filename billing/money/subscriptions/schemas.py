@@ -19,7 +19,8 @@ CancelReason = Literal[
     "customer_service", "low_quality", "missing_features", "other", "switched_service",
     "too_complex", "too_expensive", "unused",
 ]  # fmt: skip
-ChangeKind = Literal["add_ons", "plan", "resume"]
+ChangeKind = Literal["add_ons", "pause", "plan", "resume"]
+PauseReason = Literal["debt_settled", "requested", "trial_ended"]
 ChangeStatus = Literal["pending", "scheduled", "applied", "failed", "expired", "canceled"]
 When = Literal["now", "period_end"]
 
@@ -136,7 +137,7 @@ class SubscriptionChange(Row):
     reason: str | None = None
     expires_at: AwareDatetime | None = None
     effective_at: AwareDatetime | None = None
-    """The period that begins then, or the next one after it, begins with a scheduled change."""
+    """The period that ends then, or the next one after it, ends with a scheduled change."""
     created_at: AwareDatetime
     decided_at: AwareDatetime | None = None
 

@@ -219,10 +219,11 @@ async def call_off(
     found = await store.find_change(connection, change_id)
     if found is None or found.account_id != account_id:
         raise NotFound("CHANGE_NOT_FOUND", "no such change")
-    if found.kind != "plan" or found.status not in ("scheduled", "canceled"):
+    if found.effective_at is None or found.status not in ("scheduled", "canceled"):
         raise Conflict("CHANGE_NOT_SCHEDULED", f"the change is {found.status} already")
     if found.status == "scheduled":
-        await ask(connection, found.subscription_id, commands.call_off)
+        verb = partial(commands.call_off, kind=found.kind)
+        await ask(connection, found.subscription_id, verb)
     return await store.find_change(connection, change_id) or found
 
 

@@ -47,6 +47,7 @@ ROUTES: Final[dict[Command, tuple[str, str]]] = {
     "change_down": ("PUT /billing/subscription", "a cheaper plan, less of an add-on"),
     "cancel": ("POST /billing/subscription/cancel", ""),
     "reactivate": ("POST /billing/subscription/reactivate", "where an end is scheduled"),
+    "pause": ("POST /billing/subscription/pause", "at period end, or now without refund"),
     "resume": ("POST /billing/subscription/resume", "a new period from now, charged first"),
     "coupon": ("POST /billing/subscription/coupon", "off the invoices from the next period on"),
     "pay": ("POST /billing/invoices/{invoice_id}/pay", "the invoice that is owed"),

@@ -45,10 +45,12 @@ _CHANGE = Prepared(
     select(subscription_changes).where(subscription_changes.c.id == given("change_id"))
 )
 _OPEN_CHANGES = Prepared(
-    select(subscription_changes).where(
+    select(subscription_changes)
+    .where(
         subscription_changes.c.subscription_id == given("subscription_id"),
         subscription_changes.c.status.in_(["pending", "scheduled"]),
     )
+    .order_by(subscription_changes.c.id)
 )
 
 
@@ -108,15 +110,16 @@ async def pending_change(
     connection: AsyncConnection, subscription_id: UUID
 ) -> SubscriptionChange | None:
     """The change of a subscription that waits for its payment."""
-    return (await open_changes(connection, subscription_id)).get("pending")
+    found = await open_changes(connection, subscription_id)
+    return next((one for one in found if one.status == "pending"), None)
 
 
 async def open_changes(
     connection: AsyncConnection, subscription_id: UUID
-) -> dict[str, SubscriptionChange]:
-    """The changes still to come, one `pending` and one `scheduled` at most, by status."""
+) -> list[SubscriptionChange]:
+    """The changes still to come: one `pending` at most, and one `scheduled` of each kind."""
     rows = await _OPEN_CHANGES.all(connection, subscription_id=subscription_id)
-    return {row["status"]: SubscriptionChange.model_validate(dict(row)) for row in rows}
+    return [SubscriptionChange.model_validate(dict(row)) for row in rows]
 
 
 def changes_of(account_id: UUID) -> Select[Any]:

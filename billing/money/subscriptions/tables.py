@@ -37,7 +37,7 @@ subscriptions = c.table(
     c.instant("superseded_at", nullable=True),
     # Since when it is `unpaid`: the plan's `unpaid_days` count from here.
     c.instant("unpaid_at", nullable=True),
-    # Why it is `paused`: debt_settled or trial_ended.
+    # Why it is `paused`: debt_settled, requested or trial_ended.
     c.text("pause_reason", nullable=True),
     # Use beyond the plan is invoiced as soon as it comes to so much; NULL: with the cycle.
     c.bigint("billing_threshold_minor", nullable=True),
@@ -76,7 +76,7 @@ subscriptions = c.table(
 )
 
 # A change that is charged first: its draft is paid, then it is applied; else all stays as it was.
-# A scheduled one has no draft: the renewal applies and bills it.
+# A scheduled one has no draft: the end of the period applies it. One of a kind may be scheduled.
 subscription_changes = c.table(
     "subscription_changes",
     c.row_id(),
@@ -92,13 +92,13 @@ subscription_changes = c.table(
     # Why it was not applied.
     c.text("reason", nullable=True),
     c.instant("expires_at", nullable=True),
-    # Of a scheduled one: the first period that begins then or later begins with it.
+    # Of a scheduled one: the first period that ends then or later ends with it.
     c.instant("effective_at", nullable=True),
     c.instant("created_at"),
     c.instant("decided_at", nullable=True),
     c.same_account("subscription_id", "subscriptions"),
     c.same_account("invoice_id", "invoices"),
-    c.check("kind IN ('add_ons', 'plan', 'resume')", name="kind_known"),
+    c.check("kind IN ('add_ons', 'pause', 'plan', 'resume')", name="kind_known"),
     c.check(
         "status IN ('pending', 'scheduled', 'applied', 'failed', 'expired', 'canceled')",
         name="status_known",
@@ -120,6 +120,7 @@ subscription_changes = c.table(
     c.index(
         "uq_subscription_changes_scheduled",
         "subscription_id",
+        "kind",
         unique=True,
         where="status = 'scheduled'",
     ),

@@ -19,7 +19,7 @@ from billing.money.payments.calls import Call
 from billing.money.payments.owed import Owed
 from billing.money.payments.schemas import Payment
 from billing.money.refunds import transitions as refunds
-from billing.money.subscriptions import changes, cycles, payment_effects
+from billing.money.subscriptions import changes, cycles, pauses, payment_effects
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.rules import agenda
 from billing.money.subscriptions.schemas import CrossedPeriod
@@ -37,8 +37,8 @@ def transition(w: Work[SubscriptionFacts], step: Step) -> None:
     match step.name:
         case "renew":
             w.result = _next_period(w)
-        case "end_trial":
-            end_trial(w)
+        case "end_trial" | "pause" | "abandon" | "end_change":
+            _VERBS[step.name](w)
         case "cycle":
             w.result = f"cycle until {cycles.next_cycle(w).cycle_end.isoformat()}"
         case "bill_early":
@@ -48,8 +48,6 @@ def transition(w: Work[SubscriptionFacts], step: Step) -> None:
             w.result = "canceled"
         case "give_up":
             give_up(w, step)
-        case "abandon" | "end_change":
-            (abandon if step.name == "abandon" else end_change)(w)
         case _:
             _collect(w, step)
 
@@ -70,11 +68,19 @@ def end_trial(w: Work[SubscriptionFacts]) -> None:
     if payable or subscription.trial_end_behavior == "invoice":
         w.result = _next_period(w)
     elif subscription.trial_end_behavior == "pause":
-        cycles.pause(w, "trial_ended")
+        changes.begin_pause(w, "trial_ended")
         w.result = "paused"
     else:
         payment_effects.end(w, "trial ended without a card")
         w.result = "canceled"
+
+
+def pause(w: Work[SubscriptionFacts]) -> None:
+    """The pause that was scheduled for the end of the period."""
+    changes.drop_pending(w, "the period is over")
+    changes.begin_pause(w, "requested")
+    pauses.bill_use(w)
+    w.result = "paused"
 
 
 def bill_early(w: Work[SubscriptionFacts], step: Step) -> None:
@@ -188,4 +194,10 @@ def _name(invoice: Invoice) -> str:
     return ids.encode(ids.INVOICE, invoice.id)
 
 
+_VERBS: Final = {
+    "end_trial": end_trial,
+    "pause": pause,
+    "abandon": abandon,
+    "end_change": end_change,
+}
 RULES = Rules(view=view, agenda=agenda, transition=transition, begun=begun)

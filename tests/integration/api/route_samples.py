@@ -239,6 +239,7 @@ BODIES: Final[dict[str, Callable[[Named], Any]]] = INVOICE_BODIES | {
         "payment_method_id": named["payment_method_id"],
     },
     "cancel_subscription": lambda _: {"at": "now"},
+    "pause_subscription": lambda _: {"at": "now"},
     "choose_card": lambda named: {"payment_method_id": named["payment_method_id"]},
     "create_setup_intent": lambda _: {},
     "open_portal": lambda _: {},

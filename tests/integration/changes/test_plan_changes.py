@@ -103,13 +103,13 @@ async def test_up_waits_for_its_payer_and_comes_with_the_money(actors: Actors) -
 async def test_down_comes_with_the_next_period_and_can_be_called_off(actors: Actors) -> None:
     customer = await begun(actors, "pro")
     planned = await change(customer, plan="basic")
-    scheduled = planned["scheduled_change"]
+    scheduled = planned["scheduled_changes"][0]
     assert (planned["plan"]["key"], scheduled["wanted"]["plan"]) == ("pro", "basic")
     assert scheduled["effective_at"] == RENEWAL
     path = f"{PATH}/changes/{scheduled['change_id']}"
     assert (await customer.ask("DELETE", path, status=200))["status"] == "canceled"
     assert (await customer.ask("DELETE", path, status=200))["status"] == "canceled"
-    assert (await customer.subscription())["scheduled_change"] is None
+    assert (await customer.subscription())["scheduled_changes"] == []
     await customer.refused("CHANGE_NOT_FOUND", "DELETE", f"{PATH}/changes/chg_none")
     await change(customer, plan="basic", interval="year", when="period_end")
     await change(customer, plan="basic")
@@ -120,7 +120,7 @@ async def test_down_comes_with_the_next_period_and_can_be_called_off(actors: Act
     await customer.advance(to=RENEWAL)
 
     after = await customer.subscription()
-    assert (after["plan"]["key"], after["scheduled_change"]) == ("basic", None)
+    assert (after["plan"]["key"], after["scheduled_changes"]) == ("basic", [])
     assert await charged(customer) == [4900, 1900]
     assert await included(customer) == ("500.00", "500.00")
     assert await customer.credits() == 100
@@ -156,7 +156,7 @@ async def test_down_now_waits_where_its_credits_are_spent(actors: Actors) -> Non
     await customer.ask("POST", "/billing/credits/holds", {"amount": "450"})
     wish = {"plan": "basic", "when": "now"}
     await customer.refused("CREDITS_SPENT", "PUT", PATH, wish)
-    assert (await change(customer, plan="basic"))["scheduled_change"] is not None
+    assert (await change(customer, plan="basic"))["scheduled_changes"]
 
 
 async def test_a_trial_has_another_plan_and_keeps_its_end(actors: Actors) -> None:

@@ -49,7 +49,7 @@ async def test_seats_cost_and_include_so_many_times(actors: Actors) -> None:
     assert await customer.credits() == 155 + Decimal(155 * 21) / 31
     await customer.refused("QUANTITY_NOT_OFFERED", "PUT", PATH, {"quantity": 11})
     fewer = await change(customer, quantity=2)
-    assert (fewer["quantity"], fewer["scheduled_change"]["wanted"]["quantity"]) == (10, 2)
+    assert (fewer["quantity"], fewer["scheduled_changes"][0]["wanted"]["quantity"]) == (10, 2)
 
     await customer.advance(to=RENEWAL)
 

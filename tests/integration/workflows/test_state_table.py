@@ -16,7 +16,7 @@ MORE: Final = {"add_ons": [{"add_on": "ai-500", "quantity": 2}]}
 NOTHING_OWED: Final = {"INVOICE_ALREADY_PAID", "INVOICE_STATE", "INVOICE_NOT_FOUND"}
 # Taken one after the other, these leave the state as it is.
 _KEEPING: Final[tuple[Command, ...]] = (
-    "change_up", "change_down", "coupon", "cancel", "reactivate",
+    "change_up", "change_down", "coupon", "pause", "cancel", "reactivate",
 )  # fmt: skip
 
 

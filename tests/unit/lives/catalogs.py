@@ -155,10 +155,10 @@ def _credits(rows: Rows) -> list[InvoiceLine]:
 
 
 def cuts(rows: Rows) -> list[tuple[UUID, datetime]]:
-    """Invoices of changes of plan that came about, with the instant from which each counts."""
+    """Invoices of changes that began anew, with the instant from which each counts."""
     changed = {
         one.invoice_id for one in rows.of(SubscriptionChange)
-        if one.kind == "plan" and one.status == "applied"
+        if one.kind in ("plan", "resume") and one.status == "applied"
     }  # fmt: skip
     return [
         (line.invoice_id, line.period_start)

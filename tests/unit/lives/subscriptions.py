@@ -28,7 +28,6 @@ from billing.money.payments.calls import Answer
 from billing.money.payments.schemas import Attempt, Payment
 from billing.money.refunds.schemas import Refund
 from billing.money.subscriptions import (
-    add_ons,
     commands,
     payment_effects,
     plan_changes,
@@ -45,7 +44,7 @@ from billing.money.subscriptions.schemas import (
     SubscriptionChange,
 )
 from billing.money.subscriptions.transitions import RULES
-from tests.unit.lives import catalogs, promises
+from tests.unit.lives import catalogs, promises, wishes
 from tests.unit.lives.collections import BIRTH, Bank, Life, declines
 from tests.unit.lives.corrections import correction
 from tests.unit.lives.debts import Debt
@@ -202,7 +201,8 @@ class SubscriptionLife(Life):
     def use(self) -> None:
         """Use beyond the plan in the open cycle; of an ended subscription nothing is counted."""
         row = self.subscription
-        if row.status in (*ENDED, "incomplete") or not row.cycle_start <= self.now < row.cycle_end:
+        counts = row.status not in (*ENDED, "incomplete", "paused")
+        if not counts or not row.cycle_start <= self.now < row.cycle_end:
             return
         units, terms = Decimal(self.dice.choice((1, 20, 300))), self.plan.limits[0].prices["EUR"]
         known = self.usage.get(row.cycle_start) or Arrear(
@@ -222,19 +222,7 @@ class SubscriptionLife(Life):
 
     def command(self) -> None:
         """A customer changes their mind."""
-        verbs: tuple[Callable[[Work[SubscriptionFacts]], Any], ...] = (
-            partial(commands.cancel, now=False),
-            commands.reactivate,
-            commands.reactivate,
-            partial(
-                add_ons.choose, wanted={"more": self.dice.choice((0, 1, 3))}, paying=self.paying()
-            ),
-            partial(commands.resume, paying=self.paying()),
-        )
-        if self.dice.random() < 0.05:
-            credit = self.dice.random() < 0.5
-            verbs = (partial(commands.cancel, now=True, credit=credit), commands.supersede)
-        self.ask_of_it(self.dice.choice(verbs))
+        self.ask_of_it(wishes.wish_of(self.dice, self.paying()))
 
     def change_plan(self) -> None:
         """What was previewed is what is charged, whatever it is."""
@@ -382,19 +370,3 @@ class SubscriptionLife(Life):
             assert overdue, f"{row.status} although nothing is overdue"
         if row.status in ENDED:
             assert not open_, "an ended subscription collects itself"
-
-
-def live(dice: Random, steps: int) -> SubscriptionLife:
-    """One life of so many steps, commands and meddlings, held to its promises after each."""
-    life = SubscriptionLife(dice)
-    for _ in range(steps):
-        step = life.next_step()
-        if step is None:
-            life.hold_true_at_the_end()
-            break
-        if dice.random() < 0.3:
-            life.meddle()
-        else:
-            life.do(step)
-        life.hold_true()
-    return life

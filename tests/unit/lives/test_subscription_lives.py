@@ -1,5 +1,6 @@
 """Random lives of subscriptions keep their promises; thousands a minute, without a database."""
 
+from datetime import timedelta
 from functools import partial
 from random import Random
 from time import process_time
@@ -11,12 +12,34 @@ from billing.catalog.plans.schemas import DunningPolicy
 from billing.money.invoices.schemas import Invoice
 from billing.money.payments.calls import Call
 from billing.money.payments.rules import Outcome
+from billing.money.subscriptions import commands
 from tests.unit.lives.collections import Bank
-from tests.unit.lives.subscriptions import SubscriptionLife, live
+from tests.unit.lives.subscriptions import SubscriptionLife
 
 STEPS = 60
 FLOOR = 1_000
 """Lives a minute; a quiet core lives more than 2,000, the gate shares its own."""
+
+
+def live(dice: Random, steps: int) -> SubscriptionLife:
+    """One life of so many steps, commands and meddlings, held to its promises after each."""
+    life = SubscriptionLife(dice)
+    for _ in range(steps):
+        step = life.next_step()
+        if step is None and life.subscription.status == "paused" and dice.random() < 0.8:
+            life.now += timedelta(days=dice.choice((0, 3, 40)))
+            life.ask_of_it(partial(commands.resume, paying=life.paying()))
+            life.hold_true()
+            continue
+        if step is None:
+            life.hold_true_at_the_end()
+            break
+        if dice.random() < 0.3:
+            life.meddle()
+        else:
+            life.do(step)
+        life.hold_true()
+    return life
 
 
 @settings(max_examples=100, deadline=None)

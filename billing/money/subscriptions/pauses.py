@@ -1,0 +1,70 @@
+"""A pause, and the new period after it. Pure."""
+
+from uuid import UUID
+
+from billing.core import periods
+from billing.matters.effects import Work
+from billing.money.invoices import transitions as invoices
+from billing.money.invoices.schemas import Invoice
+from billing.money.subscriptions import cycles, items
+from billing.money.subscriptions.announcements import announce
+from billing.money.subscriptions.facts import SubscriptionFacts
+from billing.money.subscriptions.rules import cycle_bounds
+from billing.money.subscriptions.schemas import Item, PauseReason
+
+
+def pause(w: Work[SubscriptionFacts], reason: PauseReason) -> None:
+    """No period runs until somebody resumes it; drafts of the time between are not owed."""
+    for draft in cycles.collected(w.rows, cycles.of(w), ("draft",)):
+        invoices.void(w, draft, "no service in this period")
+    paused = cycles.change(w, status="paused", pause_reason=reason, unpaid_at=None)
+    announce(w, paused, "paused", reason=reason.replace("_", " "))
+
+
+def bill_use(w: Work[SubscriptionFacts]) -> None:
+    """Use until the pause is billed with its beginning: the next period may never come."""
+    # At one instant of a frozen clock it may pause twice.
+    key = f"{cycles.stem(cycles.of(w))}/pause-{w.facts.new_id().hex}"
+    cycles.bill_usage(w, key, ends=True)
+
+
+def draft(w: Work[SubscriptionFacts], change_id: UUID) -> Invoice:
+    """The draft of a new period from now, with a key of its own and no usage.
+
+    Another period may have begun at this instant, whose draft is void.
+    """
+    subscription, start = cycles.of(w), w.facts.at
+    anchor = periods.to_wall(start, subscription.zone)
+    end = periods.boundary(anchor, subscription.zone, subscription.interval, 1)
+    lines = [cycles.line_of(w, item, start, end) for item in w.rows.of(Item) if item.lasting]
+    return cycles.draft_change(
+        w,
+        change_id,
+        lines,
+        period_start=start,
+        period_end=end,
+        cycle_start=start,
+        cycle_end=cycle_bounds(
+            anchor, subscription.zone, w.facts.plan_of(w.rows).allowance, start, end
+        ),
+    )
+
+
+def resume(w: Work[SubscriptionFacts], invoice: Invoice) -> None:
+    """The new period and anchor that this invoice has paid for."""
+    subscription, start = cycles.of(w), invoice.period_start
+    if start is None:
+        raise ValueError("a resumption is billed for its period")
+    items.turn(w)
+    moved = cycles.change(
+        w,
+        status="active",
+        pause_reason=None,
+        anchor_wall=periods.to_wall(start, subscription.zone),
+        period_number=0,
+        current_period_start=start,
+        current_period_end=invoice.period_end,
+        cycle_start=invoice.cycle_start,
+        cycle_end=invoice.cycle_end,
+    )
+    announce(w, moved, "restarted")

@@ -1,0 +1,71 @@
+"""A pause by request: at period end or now, and the new period after it."""
+
+from tests.integration.actors import Actors
+from tests.integration.arrears.test_overage import charged, use
+from tests.integration.changes.test_plan_changes import LATER, PATH, RENEWAL, begun, money
+
+NOW = {"at": "now"}
+
+
+async def test_a_pause_comes_with_the_period_and_resuming_is_charged_first(actors: Actors) -> None:
+    customer = await begun(actors)
+    assert (await use(customer, "700"))["total_cost"] == "4.00"
+    seen = await customer.ask("POST", f"{PATH}/pause?dry_run=true", status=200)
+    assert (seen["status"], seen["due_now_cents"], seen["effective_at"]) == ("active", 0, RENEWAL)
+    assert seen["upcoming"]["step"] == "pause"
+    assert seen["upcoming"]["invoice"]["total_cents"] == 400
+    (planned,) = (await customer.ask("POST", f"{PATH}/pause", status=200))["scheduled_changes"]
+    assert (planned["kind"], planned["effective_at"]) == ("pause", RENEWAL)
+    await customer.ask("DELETE", f"{PATH}/changes/{planned['change_id']}", status=200)
+    assert (await customer.subscription())["scheduled_changes"] == []
+    await customer.ask("POST", f"{PATH}/pause", {"at": "period_end"}, status=200)
+    await customer.ask("PUT", PATH, {"plan": "free"}, status=200)
+
+    await customer.advance(to=RENEWAL)
+
+    paused = await customer.subscription()
+    assert (paused["status"], paused["pause_reason"]) == ("paused", "requested")
+    assert await charged(customer) == [1900, 400], "use until then is billed, and no period"
+    body = {"feature_type": "ai_responses", "usage_amount": "1"}
+    await customer.refused("NO_ENTITLEMENT", "POST", "/usage/record", body)
+    await customer.refused("SUBSCRIPTION_STATE", "POST", f"{PATH}/pause")
+    await customer.ask("PUT", PATH, {"plan": "pro"}, status=200)
+    await customer.advance(days=40)
+    assert await charged(customer) == [1900, 400]
+    assert await customer.credits() == 0
+
+    resumed = await customer.ask("POST", f"{PATH}/resume", status=200)
+
+    assert (resumed["status"], resumed["plan"]["key"]) == ("active", "pro")
+    assert resumed["current_period_start"] == "2027-03-13T10:00:00Z"
+    assert await charged(customer) == [1900, 400, 4900]
+    assert await customer.credits() == 500
+
+
+async def test_a_pause_now_gives_nothing_back_and_a_debt_is_paid_before_it_ends(
+    actors: Actors,
+) -> None:
+    customer = await begun(actors)
+    await customer.advance(to=LATER)
+    paused = await customer.ask("POST", f"{PATH}/pause", NOW, status=200)
+    assert (paused["status"], await money(customer)) == ("paused", 0)
+    await customer.ask("POST", f"{PATH}/resume", status=200)
+    assert await charged(customer) == [1900, 1900]
+    await customer.ask("POST", f"{PATH}/cancel", status=200)
+    await customer.refused("SUBSCRIPTION_STATE", "POST", f"{PATH}/pause")
+    await customer.ask("POST", f"{PATH}/reactivate", status=200)
+    await customer.script("insufficient_funds", then="last")
+    await customer.advance(to="2027-02-12T10:00:00Z")
+    assert (await customer.subscription())["status"] == "past_due"
+
+    await customer.ask("POST", f"{PATH}/pause", NOW, status=200)
+
+    await customer.refused("PAYMENT_OVERDUE", "POST", f"{PATH}/resume")
+    (owed,) = (await customer.ask("GET", "/billing/invoices?status=pending"))["data"]
+    # One of 28 days was served.
+    assert owed["amount_remaining"] == 68
+    await customer.script("succeed", then="last")
+    body = {"resume": True}
+    await customer.ask("POST", "/billing/pay-overdue", body, key="all", status=200)
+    assert (await customer.subscription())["status"] == "active"
+    assert await charged(customer) == [1900, 1900, 68, 1900]

@@ -25,6 +25,7 @@ from billing.core.database import Database, open_database
 from billing.core.process_end import run_and_end
 from billing.core.settings import Settings, load_settings
 from billing.matters.kinds import BACKGROUND, INTERACTIVE
+from gateways.paypal import PayPalGateway
 from gateways.stripe import TIMEOUT_SECONDS, StripeGateway, check_version
 from gateways.vat_register import Vies
 from workflows import visibility
@@ -105,14 +106,26 @@ def open_stripe(settings: Settings) -> StripeGateway:
     return StripeGateway(key, settings.stripe_api_base, timeout_seconds=timeout)
 
 
+def open_paypal(settings: Settings) -> PayPalGateway | None:
+    """PayPal, where it is set up."""
+    if not settings.takes_paypal:
+        return None
+    timeout = TEST_TIMEOUT_SECONDS if settings.profile == "test" else TIMEOUT_SECONDS
+    secret = settings.paypal_client_secret.get_secret_value()
+    return PayPalGateway(
+        settings.paypal_client_id, secret, settings.paypal_url, timeout_seconds=timeout
+    )
+
+
 async def run(settings: Settings, stop: asyncio.Event) -> None:
     """Serve both queues until `stop` is set."""
     database: Database = open_database(settings)
-    provider = open_stripe(settings)
+    provider, orders = open_stripe(settings), open_paypal(settings)
     client = await connect(settings)
     await _need_attributes(client)
     register = Vies(settings.vies_url) if settings.vies_url else None
-    activities = build_activities(Dependencies(database, provider, settings, register), client)
+    dependencies = Dependencies(database, provider, settings, register, orders)
+    activities = build_activities(dependencies, client)
     workers = [
         build_worker(client, queue, activities, settings) for queue in (INTERACTIVE, BACKGROUND)
     ]
@@ -122,6 +135,8 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
             await stop.wait()
     finally:
         await provider.close()
+        if orders is not None:
+            await orders.close()
         await database.close()
 
 

@@ -17,7 +17,7 @@ from billing.core.settings import Settings
 from billing.matters import store as matters
 from billing.matters.agenda import State, Step, due_head, head
 from billing.platform.outbox import service as events
-from gateways.provider import PaymentProvider, VatRegister
+from gateways.provider import OrderProvider, PaymentProvider, VatRegister
 from workflows.contracts import CommandRequest, MatterRef, StepRequest
 
 S = TypeVar("S", bound=State)
@@ -31,6 +31,7 @@ class Dependencies:
     provider: PaymentProvider
     settings: Settings
     register: VatRegister | None = None
+    orders: OrderProvider | None = None
 
 
 class MatterActivities(ABC, Generic[S]):

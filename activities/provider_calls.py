@@ -6,6 +6,7 @@ from datetime import datetime
 from temporalio import activity
 
 from activities.matter import Dependencies
+from activities.order_calls import Orders
 from activities.payment_calls import SAME_KEY_TRIES, Charger
 from activities.refund_calls import Refunder
 from billing.core import ids
@@ -16,7 +17,7 @@ from billing.money.payment_methods.rules import CardDetails
 from billing.money.payments.calls import Answer, Call
 from billing.money.payments.pay_links import PayLinks
 from billing.money.payments.rules import Outcome
-from billing.money.payments.schemas import Payment
+from billing.money.payments.schemas import PAYPAL, Payment
 from billing.money.refunds.calls import RefundAnswer, RefundCall
 
 
@@ -25,6 +26,7 @@ class ProviderCalls:
 
     def __init__(self, dependencies: Dependencies) -> None:
         self._charger = Charger(dependencies)
+        self._orders = Orders(dependencies)
         self._refunder = Refunder(dependencies)
         self._links = PayLinks(dependencies.settings)
         self._public_url = dependencies.settings.public_url
@@ -50,16 +52,20 @@ class ProviderCalls:
                 return Answer(call, await self._open(call), asked_at)
             case "open_page":
                 url = call.return_url or self._public_url
-                page = await self._charger.create_page(call.payment, _description(call), url)
+                page = await self._desk(call).create_page(call.payment, _description(call), url)
                 return Answer(call, None, asked_at, session=page)
             case "try_card":
                 return Answer(call, await self._try(call), asked_at)
             case "call_back":
                 return Answer(call, await self._call_back(call), asked_at)
             case "look":
-                payment, outcome = await self._charger.look(call.payment)
+                payment, outcome = await self._desk(call).look(call.payment)
                 card = await self._card_of(payment, outcome) if call.save_card else None
                 return Answer(call, outcome, asked_at, card)
+
+    def _desk(self, call: Call) -> Charger | Orders:
+        """The provider that the payment was opened at."""
+        return self._orders if call.payment.flow == PAYPAL else self._charger
 
     async def _open(self, call: Call) -> Outcome:
         try:
@@ -81,9 +87,9 @@ class ProviderCalls:
 
     async def _call_back(self, call: Call) -> Outcome:
         if call.tried is None:
-            return await self._charger.give_up(call.payment)
+            return await self._desk(call).give_up(call.payment)
         await failpoint("decline.before_cancel")
-        outcome = await self._charger.give_up(call.payment)
+        outcome = await self._desk(call).give_up(call.payment)
         await failpoint("decline.canceled")
         return outcome
 

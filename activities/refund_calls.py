@@ -3,12 +3,13 @@
 from temporalio import activity
 
 from activities.matter import Dependencies
+from activities.order_calls import Orders
 from activities.payment_calls import SAME_KEY_TRIES
 from billing.core import ids
 from billing.core.clock import real_now
 from billing.core.errors import Conflict, ProviderFailure
 from billing.core.failpoints import failpoint
-from billing.money.payments.schemas import Payment
+from billing.money.payments.schemas import PAYPAL, Payment
 from billing.money.refunds.calls import RefundAnswer, RefundCall
 from billing.money.refunds.rules import RefundOutcome
 from billing.money.refunds.schemas import Refund
@@ -20,6 +21,7 @@ class Refunder:
 
     def __init__(self, dependencies: Dependencies) -> None:
         self._provider = dependencies.provider
+        self._orders = Orders(dependencies)
 
     async def make(self, call: RefundCall) -> RefundAnswer:
         """The provider's word; a refusal proves that nothing was made. Errors: Unavailable."""
@@ -31,18 +33,19 @@ class Refunder:
 
     async def _ask(self, call: RefundCall) -> RefundOutcome:
         refund, payment = call.refund, call.payment
+        provider = self._orders.provider if payment.flow == PAYPAL else self._provider
         if refund.stripe_refund_id is not None:
-            return await self._provider.retrieve_refund(refund.stripe_refund_id)
+            return await provider.retrieve_refund(refund.stripe_refund_id)
         intent_id = payment.stripe_payment_intent_id
         if intent_id is None:
             raise Conflict("PAYMENT_STATE", "only a payment at the provider can be given back")
         name = ids.encode(ids.REFUND, refund.id)
         if call.again or activity.info().attempt > 1:
-            made = await self._provider.find_refund(intent_id, name)
+            made = await provider.find_refund(intent_id, name)
             if made is not None:
                 return made
         await failpoint("refund.before_call")
-        outcome = await self._provider.refund(
+        outcome = await provider.refund(
             RefundRequest(
                 key=_key(refund, payment),
                 intent_id=intent_id,

@@ -22,6 +22,7 @@ from api.fast_route import serve
 from api.hold_batcher import HoldBatcher
 from api.inbox import Inbox
 from api.jwks import Jwks, refreshed
+from api.paypal_signatures import PayPalSignatures
 from api.pricing import Prices
 from api.rate_limits import RateLimits
 from api.request_limits import RequestLimitMiddleware
@@ -91,6 +92,7 @@ def _services(settings: Settings, database: Database | None, temporal: Client | 
         balances=Balances(database, timedelta(days=settings.expiry_notice_days)),
         press=Press(),
         pay_links=PayLinks(settings),
+        paypal=PayPalSignatures(settings),
         jwks=keys,
         temporal_client=temporal,
     )

@@ -12,6 +12,7 @@ from api.health_checks import HealthChecks
 from api.hold_batcher import HoldBatcher
 from api.inbox import Inbox, Notifier
 from api.jwks import Jwks
+from api.paypal_signatures import PayPalSignatures
 from api.pricing import Prices
 from api.problem_codes import unavailable
 from api.rate_limits import RateLimits
@@ -39,6 +40,7 @@ class Services:
     balances: Balances
     press: Press
     pay_links: PayLinks
+    paypal: PayPalSignatures
     jwks: Jwks | None = None
     health: HealthChecks = field(default_factory=HealthChecks)
     notifier: Notifier = field(default_factory=Notifier)

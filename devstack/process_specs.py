@@ -20,6 +20,13 @@ from devstack.process import Spec
 from devstack.temporal import NAMESPACE
 
 WEBHOOK_PATH: Final = "/api/v1/webhooks/stripe"
+PAYPAL_WEBHOOK_PATH: Final = "/api/v1/webhooks/paypal"
+PAYPAL_WEBHOOK_ID: Final = "WH-SANDBOX"
+PAYPAL: Final = {
+    "BILLING_PAYPAL_CLIENT_ID": "paypal_sandbox",
+    "BILLING_PAYPAL_CLIENT_SECRET": "paypal_sandbox",
+    "BILLING_PAYPAL_WEBHOOK_ID": PAYPAL_WEBHOOK_ID,
+}
 SANDBOX_KEY: Final = "sk_test_sandbox"
 SANDBOX_PUBLISHABLE_KEY: Final = "pk_test_sandbox"
 NAME: Final = "durable-billing"
@@ -53,6 +60,7 @@ def product_settings(
     if ours["STRIPE_SECRET_KEY"] == SANDBOX_KEY:
         ours["STRIPE_API_BASE"] = f"http://{HOST}:{ports.sandbox}"
         ours["BILLING_VIES_URL"] = f"http://{HOST}:{ports.sandbox}/vies"
+        ours |= PAYPAL | {"BILLING_PAYPAL_URL": f"http://{HOST}:{ports.sandbox}"}
     if options.profile == "test":
         ours["STACK_CONTROL"] = str(control)
         failpoints = options.data / "failpoints"
@@ -120,6 +128,8 @@ def sandbox_spec(options: Options, ports: Ports, env: Mapping[str, str]) -> Spec
         "SANDBOX_DATABASE": str(options.data / "sandbox.db"),
         "SANDBOX_WEBHOOK_URL": f"http://{HOST}:{ports.api}{WEBHOOK_PATH}",
         "SANDBOX_WEBHOOK_SECRET": env["STRIPE_WEBHOOK_SECRET"],
+        "SANDBOX_PAYPAL_WEBHOOK_URL": f"http://{HOST}:{ports.api}{PAYPAL_WEBHOOK_PATH}",
+        "SANDBOX_PAYPAL_WEBHOOK_ID": PAYPAL_WEBHOOK_ID,
         "SANDBOX_PUBLIC_URL": f"http://{HOST}:{ports.sandbox}",
     }
     if options.profile == "default":

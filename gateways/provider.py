@@ -12,7 +12,7 @@ from uuid import UUID
 
 from billing.core.frozen import Frozen
 from billing.money.payment_methods.rules import CardDetails, SetupOutcome
-from billing.money.payments.rules import Charge, CheckoutSession, Outcome
+from billing.money.payments.rules import Charge, CheckoutSession, Order, Outcome
 from billing.money.refunds.rules import RefundOutcome
 from billing.money.taxation.schemas import VatAnswer
 from billing.platform.provider_inbox.schemas import ProviderEvent
@@ -42,6 +42,20 @@ class CheckoutRequest(IntentRequest):
     expires_at: datetime | None = None
 
 
+class OrderRequest(Frozen):
+    """An order of one amount; `amount_minor` in ISO minor units."""
+
+    key: str
+    amount_minor: int
+    currency: str
+    description: str
+    invoice_id: str
+    """Shown to the payer; no two captures of one seller have the same."""
+    custom_id: str
+    """Comes back with every event: the matter that waits for the money."""
+    return_url: str
+
+
 class RefundRequest(Frozen):
     """Money of one intent to give back; `amount_minor` in ISO minor units."""
 
@@ -60,7 +74,46 @@ class VatRegister(Protocol):
         ...
 
 
-class PaymentProvider(Protocol):
+class Refunding(Protocol):
+    """The verbs that give money back, which every provider has."""
+
+    async def refund(self, request: RefundRequest) -> RefundOutcome:
+        """Give money back."""
+        ...
+
+    async def retrieve_refund(self, refund_id: str) -> RefundOutcome:
+        """The standing of a refund now."""
+        ...
+
+    async def find_refund(self, intent_id: str, refund: str) -> RefundOutcome | None:
+        """The refund made for `metadata.refund`, when the answer was lost."""
+        ...
+
+
+class OrderProvider(Refunding, Protocol):
+    """A provider whose payers approve an order on its page; no money moves before the capture.
+
+    Every call may raise Unavailable or ProviderFailure. A refund names the capture as its intent.
+    """
+
+    async def create_order(self, request: OrderRequest) -> Order:
+        """An order that waits for its payer; the same key answers the same order."""
+        ...
+
+    async def retrieve_order(self, order_id: str) -> Order:
+        """The order as it stands now."""
+        ...
+
+    async def capture_order(self, order_id: str, key: str) -> Order:
+        """Take the money of an approved order, which can be done once; a refusal is an outcome."""
+        ...
+
+    async def close(self) -> None:
+        """Return every connection."""
+        ...
+
+
+class PaymentProvider(Refunding, Protocol):
     """Every call may raise Unavailable (unknown outcome) or ProviderFailure (refused)."""
 
     async def create_customer(self, account_id: UUID, key: str, metadata: dict[str, str]) -> str:
@@ -91,18 +144,6 @@ class PaymentProvider(Protocol):
 
     async def charges(self, intent_id: str) -> list[Charge]:
         """Every charge of the intent, newest first."""
-        ...
-
-    async def refund(self, request: RefundRequest) -> RefundOutcome:
-        """Give money back."""
-        ...
-
-    async def retrieve_refund(self, refund_id: str) -> RefundOutcome:
-        """The standing of a refund now."""
-        ...
-
-    async def find_refund(self, intent_id: str, refund: str) -> RefundOutcome | None:
-        """The refund made for `metadata.refund`, when the answer was lost."""
         ...
 
     async def intent_card(self, intent_id: str) -> CardDetails | None:

@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from sandbox import control_plane, jobs, pages, problems, vat_register
+from sandbox import control_plane, jobs, pages, paypal_routes, problems, vat_register
 from sandbox.bells import Bells
 from sandbox.calls import Operation
 from sandbox.envelope import Check, Envelope
@@ -76,6 +76,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(control_plane.routes(envelope, bells))
     app.include_router(pages.routes(envelope))
     app.include_router(vat_register.routes())
+    app.include_router(paypal_routes.routes(settings))
     app.add_exception_handler(404, _unknown)
     app.add_exception_handler(405, _unknown)
     app.add_middleware(LoopbackOnly, settings=settings)

@@ -191,6 +191,28 @@ class SandboxControl:
         answer = await self._client.put("/_sandbox/vat-register", json=order)
         answer.raise_for_status()
 
+    async def paypal(self, custom_id: str) -> list[Json]:
+        """The orders at PayPal with this custom id, oldest first, with how often each was taken."""
+        return await self._rows("/paypal/orders", {"custom_id": custom_id})
+
+    async def paypal_steer(self, order: str, capture: str = "pays", *, mute: bool = False) -> None:
+        """Let captures of an order pay, be declined or wait; `mute`: it has no webhooks."""
+        body = {"capture": capture, "mute": mute}
+        answer = await self._client.put(f"/_sandbox/paypal/orders/{order}", json=body)
+        answer.raise_for_status()
+
+    async def paypal_approve(self, order: str) -> None:
+        """Approve an order as its payer."""
+        await self._post(f"/paypal/orders/{order}/approve", {})
+
+    async def paypal_settle(self, order: str, status: str) -> None:
+        """End a capture that waits: COMPLETED or DENIED."""
+        await self._post(f"/paypal/orders/{order}/settle", {"status": status})
+
+    async def paypal_repeat(self, order: str) -> None:
+        """Send every event of an order again."""
+        await self._post(f"/paypal/orders/{order}/repeat", {})
+
     async def _get(self, path: str) -> Json:
         return self._taken(await self._client.get(f"/_sandbox{path}"))
 

@@ -30,14 +30,14 @@ _ENVIRONMENT = Environment(
 _ENVIRONMENT.filters["money"] = amounts.shown
 
 
-def _page(template: str, status: int = 200, **names: Any) -> HTMLResponse:
+def show_page(template: str, status: int = 200, **names: Any) -> HTMLResponse:
     html = _ENVIRONMENT.get_template(template).render(api_version=API_VERSION, **names)
     policy = "default-src 'none'; style-src 'unsafe-inline'; form-action *; base-uri 'none'"
     return HTMLResponse(html, status, {"Content-Security-Policy": policy})
 
 
 def _missing(what: str) -> HTMLResponse:
-    return _page("message.html", 404, title="Nothing here", text=f"There is no {what}.")
+    return show_page("message.html", 404, title="Nothing here", text=f"There is no {what}.")
 
 
 def routes(envelope: Envelope) -> APIRouter:
@@ -63,7 +63,7 @@ def _index(envelope: Envelope) -> Callable[[], Any]:
 
     async def index() -> HTMLResponse:
         kinds = ("customer", "payment_intent", "checkout.session", "event")
-        return _page(
+        return show_page(
             "index.html", settings=settings, cards=CARDS.values(),
             recent={kind: recent(kind) for kind in kinds},
         )  # fmt: skip
@@ -82,9 +82,9 @@ def _checkout(router: APIRouter, envelope: Envelope) -> None:
             return _leave(session["success_url"], session_id)
         if session["status"] != "open":
             text = "This page has expired. Go back to the shop and start again."
-            return _page("message.html", 410, title="Expired", text=text)
+            return show_page("message.html", 410, title="Expired", text=text)
         items = store.hidden(session_id)["line_items"]
-        return _page(
+        return show_page(
             "checkout.html", session=session, items=items, cards=CARDS.values(), problem=problem
         )
 
@@ -120,7 +120,7 @@ def _authentication(router: APIRouter, envelope: Envelope) -> None:
         intent = store.find(intent_id)
         if intent is None or intent.get("status") != "requires_action":
             return _missing("step to finish")
-        return _page("authentication.html", intent=intent)
+        return show_page("authentication.html", intent=intent)
 
     @router.post("/3ds/{intent_id}")
     async def finish(intent_id: str, request: Request) -> Response:
@@ -152,7 +152,7 @@ def _elements(router: APIRouter, envelope: Envelope) -> None:
             if answer.status == 200:
                 return _onward(answer.body, back)
             problem = answer.body["error"]["message"]
-        return _page(
+        return show_page(
             "elements.html", intent=intent, cards=CARDS.values(), return_url=back, problem=problem
         )
 
@@ -170,7 +170,7 @@ def _back(before: Json, answer: Answer) -> Response:
     status = answer.body.get("status", "unknown")
     if not redirect:
         text = f"Done: the intent has a status of {status}. You can close this page."
-        return _page("message.html", title="3-D Secure", text=text)
+        return show_page("message.html", title="3-D Secure", text=text)
     noun, target = before["object"], redirect["return_url"]
     more = (
         f"{noun}={before['id']}&{noun}_client_secret={quote(before['client_secret'])}"
@@ -189,7 +189,7 @@ def _portal(router: APIRouter, envelope: Envelope) -> None:
         held = [
             one for one in store.select("payment_method") if one["customer"] == session["customer"]
         ]
-        return _page("portal.html", session=session, methods=held, problem=problem)
+        return show_page("portal.html", session=session, methods=held, problem=problem)
 
     @router.get("/portal/{session_id}")
     async def page(session_id: str) -> Response:
@@ -215,4 +215,4 @@ def _receipt(router: APIRouter, envelope: Envelope) -> None:
         details = charge["payment_method_details"]
         text = f"{paid} charged to the card or account ending in "
         text += f"{details[details['type']]['last4']} ({charge['status']})."
-        return _page("message.html", title=f"Receipt {charge_id}", text=text)
+        return show_page("message.html", title=f"Receipt {charge_id}", text=text)

@@ -29,6 +29,10 @@ class Settings:
     """The types the endpoint listens to, as one chooses them at Stripe; none named: all."""
     webhook_secret: str = "whsec_sandbox"  # noqa: S105  the stand-in guards nothing
     """The whole string, prefix included, is the signing key."""
+    paypal_webhook_url: str = ""
+    """URL to which PayPal's events are posted; empty means nobody listens."""
+    paypal_webhook_id: str = "WH-SANDBOX"
+    """The name of that webhook, which PayPal's signatures have in them."""
     public_url: str = "http://127.0.0.1:12111"
     """The address hosted pages are linked under, without a slash at the end."""
     spec: Path | None = None
@@ -57,6 +61,8 @@ def from_environment() -> Settings:
         webhook_url=read("SANDBOX_WEBHOOK_URL", ""),
         webhook_events=frozenset(events) - {"", "*"},
         webhook_secret=read("SANDBOX_WEBHOOK_SECRET", Settings.webhook_secret),
+        paypal_webhook_url=read("SANDBOX_PAYPAL_WEBHOOK_URL", ""),
+        paypal_webhook_id=read("SANDBOX_PAYPAL_WEBHOOK_ID", Settings.paypal_webhook_id),
         public_url=read("SANDBOX_PUBLIC_URL", Settings.public_url).rstrip("/"),
         spec=Path(spec) if spec else None,
         conformance=read("SANDBOX_CONFORMANCE", "") == "1",

@@ -28,7 +28,9 @@ PRODUCT: Final = (
 PURE_FILES: Final = {
     "rules", "schemas", "agenda", "kinds", "webhooks", "provider", "declines", "states",
 }  # fmt: skip
-PURE_CORE: Final = {"currencies", "frozen", "money", "periods", "ids", "keys", "errors"}
+PURE_CORE: Final = {
+    "currencies", "paypal_currencies", "frozen", "money", "periods", "ids", "keys", "errors",
+}  # fmt: skip
 
 CLOCK_READERS: Final = {
     "billing/core/clock.py": "the one source of time",

@@ -5,14 +5,17 @@ from typing import Annotated
 from fastapi import Query
 from pydantic import Field
 
-from api.dependencies import MemberCall
+from api.dependencies import AccountCall, MemberCall
+from api.pay_actions import offers_paypal
 from api.problems import responses
 from api.routes.base import new_router
 from api.schemas import Answer, CountryCode, Currency
 from billing.catalog.payment_kinds import store as payment_kinds
 from billing.core.currencies import chargeable
+from billing.core.paypal_currencies import is_taken
 from billing.money.addresses import store as address_store
 from billing.money.invoices import balances
+from billing.money.payments.schemas import PAYPAL
 
 router = new_router("payment methods")
 
@@ -52,6 +55,13 @@ async def list_available_methods(
     shown = [
         OfferedAnswer.of(one)
         for one in offered.values()
-        if one.is_offered(country, currency) and (one.provider != "stripe" or chargeable(currency))
+        if one.is_offered(country, currency) and _takes(call, one.provider, currency)
     ]
     return AvailableAnswer(country=country, currency=currency, data=shown)
+
+
+def _takes(call: AccountCall, provider: str, currency: str) -> bool:
+    """True if the provider takes this money here."""
+    if provider == PAYPAL:
+        return offers_paypal(call) and is_taken(currency)
+    return provider != "stripe" or chargeable(currency)

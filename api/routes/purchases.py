@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from api.dependencies import AccountCall, BillingCall, MemberCall
 from api.idempotency import Claim, OptionalKey
 from api.pagination import Page, Paging, paginate
-from api.pay_actions import with_page
+from api.pay_actions import demand_paypal, with_page
 from api.payer_secrets import for_caller
 from api.problems import KEYED, responses
 from api.public_ids import InvoiceId, PaymentMethodName, PurchaseId, payment_method_row, row_id
@@ -39,6 +39,7 @@ from billing.money.payments import store as payment_store
 from billing.money.payments.declines import classify
 from billing.money.payments.schemas import Payment
 from billing.money.purchases import rules, service, store
+from billing.money.purchases.rules import HOSTED
 from billing.money.purchases.schemas import NewPurchase, Purchase, PurchaseStatus
 from billing.money.purchases.tables import purchases
 
@@ -49,7 +50,7 @@ class PurchaseBody(Body):
     """The pack to buy, and how to pay."""
 
     pack: CatalogName
-    payment_method: Literal["card", "saved_card", "checkout", "manual"] = "card"
+    payment_method: Literal["card", "saved_card", "checkout", "paypal", "manual"] = "card"
     payment_method_id: PaymentMethodName | None = None
     currency: Currency | None = None
     platform: Literal["stripe"] = "stripe"
@@ -62,7 +63,7 @@ class PurchaseBody(Body):
 class PackBody(Body):
     """The way to pay for the pack in the path."""
 
-    payment_method: Literal["card", "saved_card", "checkout", "manual"] = "card"
+    payment_method: Literal["card", "saved_card", "checkout", "paypal", "manual"] = "card"
     payment_method_id: PaymentMethodName | None = None
     currency: Currency | None = None
     return_url: Url | None = None
@@ -104,7 +105,7 @@ class PurchaseAnswer(Answer):
         waits: dict[str, Any] = {"type": "wait"}
         return cls.of(
             purchase,
-            checkout_url=payment.redirect_url if payment and purchase.flow == "checkout" else None,
+            checkout_url=payment.redirect_url if payment and purchase.flow in HOSTED else None,
             next_action=waits if undecided else _next_action(purchase, payment, owed),
         )
 
@@ -116,6 +117,7 @@ _STARTS = {
         "CURRENCY_NOT_CHARGED",
         "PRICE_CHANGED", "PAYMENT_METHOD_NOT_FOUND", "PAYMENT_METHOD_REQUIRED", "AMOUNT_TOO_LARGE",
         "CARD_DECLINED", "PLATFORM_ERROR", "TEMPORAL_UNAVAILABLE", "IDEMPOTENCY_KEY_REQUIRED",
+        "PAYMENT_METHOD_NOT_OFFERED",
         *KEYED,
     ),
 }  # fmt: skip
@@ -129,6 +131,7 @@ async def create_purchase(body: PurchaseBody, call: BillingCall, once: OptionalK
     await failpoint("api.request_parsed")
     if body.payment_method == "saved_card":
         once.require()
+    demand_paypal(call, body.payment_method)
     check_return(call, body.return_url)
     async with once.claim(call) as claim:
         await need_temporal(call)

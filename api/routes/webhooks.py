@@ -1,4 +1,4 @@
-"""Stripe's webhooks: verified, stored once, answered; the matter is notified after the answer."""
+"""Providers' webhooks: verified, stored once, answered; the matter is notified after the answer."""
 
 from typing import Annotated
 
@@ -12,6 +12,7 @@ from api.services import Services
 from billing.core.clock import real_now
 from billing.core.failpoints import failpoint
 from billing.platform.provider_inbox import webhooks
+from billing.platform.provider_inbox.schemas import ProviderEvent
 
 router = new_router("webhooks")
 
@@ -29,7 +30,23 @@ async def receive_stripe_event(
     services: Services = request.app.state.services
     body = await request.body()
     webhooks.verify(body, stripe_signature, services.settings.webhook_secrets, real_now())
-    event = webhooks.parse(body)
+    return await _received(services, webhooks.parse(body))
+
+
+@router.post(
+    "/webhooks/paypal",
+    status_code=200,
+    responses=responses("INVALID_SIGNATURE", "INVALID_PAYLOAD", "DATABASE_UNAVAILABLE"),
+)
+async def receive_paypal_event(request: Request) -> Response:
+    """Receive one event that PayPal signed [N10]; a known one changes nothing."""
+    services: Services = request.app.state.services
+    body = await request.body()
+    await services.paypal.verify(body, request.headers)
+    return await _received(services, webhooks.parse(body))
+
+
+async def _received(services: Services, event: ProviderEvent) -> Response:
     await failpoint("inbox.before_insert")
     owner = await services.inbox.receive(event)
     await failpoint("inbox.committed")

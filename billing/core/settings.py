@@ -21,6 +21,7 @@ PRODUCTION: Final = "production"
 SANDBOX_KEY: Final = "sk_test_sandbox"
 SANDBOX_WEBHOOK_SECRET: Final = "whsec_sandbox"  # noqa: S105 - the stand-in's, known to all
 SANDBOX_PAY_LINK_SECRET: Final = "pay_link_sandbox"  # noqa: S105 - known to all
+PAYPAL_URL: Final = "https://api-m.paypal.com"
 
 
 def _listed(value: Any) -> Any:
@@ -105,6 +106,14 @@ class Settings(BaseSettings):
     # The EU's register of VAT ids; without its address no id is proven, and tax is charged.
     vies_url: str | None = Field(None, validation_alias="BILLING_VIES_URL")
 
+    # PayPal beside Stripe; without a client id it is not offered.
+    paypal_client_id: str = Field("", validation_alias="BILLING_PAYPAL_CLIENT_ID")
+    paypal_client_secret: SecretStr = Field(
+        SecretStr(""), validation_alias="BILLING_PAYPAL_CLIENT_SECRET"
+    )
+    paypal_url: str = Field(PAYPAL_URL, validation_alias="BILLING_PAYPAL_URL")
+    paypal_webhook_id: str = Field("", validation_alias="BILLING_PAYPAL_WEBHOOK_ID")
+
     # Hosts that a payer may be sent back to; empty is any.
     return_url_hosts: Words = Field((), validation_alias="BILLING_RETURN_URL_HOSTS")
 
@@ -127,6 +136,16 @@ class Settings(BaseSettings):
         if key.startswith(("sk_live_", "rk_live_")) and self.stripe_api_base:
             raise ValueError(
                 "a live Stripe key goes to Stripe only: unset STRIPE_API_BASE or use sk_test_…"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _paypal_is_whole(self) -> Self:
+        rest = (self.paypal_client_secret.get_secret_value(), self.paypal_webhook_id)
+        if self.paypal_client_id and not all(rest):
+            raise ValueError(
+                "BILLING_PAYPAL_CLIENT_ID is set: set BILLING_PAYPAL_CLIENT_SECRET and"
+                " BILLING_PAYPAL_WEBHOOK_ID too"
             )
         return self
 
@@ -163,6 +182,10 @@ class Settings(BaseSettings):
             (self.stripe_api_base is not None, "unset STRIPE_API_BASE: it names a stand-in"),
             (self.profile == "test", "unset BILLING_PROFILE=test"),
             (
+                not self.paypal_url.startswith("https://"),
+                "BILLING_PAYPAL_URL must begin with https://",
+            ),
+            (
                 (self.jwt_jwks_url or "https:").startswith("http:"),
                 "JWT_JWKS_URL must begin with https://",
             ),
@@ -177,6 +200,16 @@ class Settings(BaseSettings):
         urls = (self.database_url, self.operator_url)
         users = {urlsplit(url.get_secret_value()).username for url in urls}
         return len(users) == 1
+
+    @property
+    def takes_paypal(self) -> bool:
+        """True if payers may pay by PayPal."""
+        return bool(self.paypal_client_id)
+
+    @property
+    def has_live_paypal(self) -> bool:
+        """True if PayPal takes real money."""
+        return self.paypal_url.rstrip("/") == PAYPAL_URL
 
     @property
     def webhook_secrets(self) -> list[str]:

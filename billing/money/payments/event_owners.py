@@ -5,6 +5,7 @@ The inbox stores what comes in; only here it is known what an event's object mea
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy import bindparam, select, text, update
@@ -19,9 +20,13 @@ from billing.matters.schemas import Matter
 from billing.money.payments import store
 from billing.money.payments.reading import ABOUT
 from billing.platform.audit import service as audit
+from billing.platform.provider_inbox import paypal
 from billing.platform.provider_inbox.schemas import ProviderEvent, Waiting
 from billing.platform.provider_inbox.tables import stripe_webhook_events as inbox
 from billing.platform.provider_inbox.webhooks import PAYMENT_EVENTS, REFUND_EVENTS, read
+
+ACTED_ON: Final = PAYMENT_EVENTS | paypal.EVENTS
+"""Events that a matter looks into."""
 
 # Many events in one statement. The owner is the matter that collects the payment's invoice now,
 # else the one we wrote into the object's metadata, else the account of a stored card (cards carry
@@ -114,8 +119,8 @@ async def receive(
             "intent": event.intent_id,
             "matter": event.workflow_id,
             "payload": event.payload,
-            "relevant": event.type in PAYMENT_EVENTS,
-            "refund": event.type in REFUND_EVENTS,
+            "relevant": event.type in ACTED_ON,
+            "refund": event.type in REFUND_EVENTS or event.type == paypal.REFUNDED,
             "created_at": event.created_at.isoformat() if event.created_at else None,
             "fault": event.fault,
         }
@@ -176,7 +181,7 @@ async def replay(connection: AsyncConnection, event_id: str) -> Matter:
     row = await prepared.find(connection, query.with_for_update())
     if row is None:
         raise NotFound("WEBHOOK_NOT_FOUND", "no such event")
-    if row["type"] not in PAYMENT_EVENTS:
+    if row["type"] not in ACTED_ON:
         raise Conflict("WEBHOOK_UNMATCHED", f"no matter acts on {row['type']}")
     await connection.execute(
         update(inbox)

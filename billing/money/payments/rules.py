@@ -100,6 +100,20 @@ class CheckoutSession(Frozen):
     intent_id: str | None = None
 
 
+class Order(Frozen):
+    """An order that its payer approves on a page of the provider, and which is then captured.
+
+    `approved`: it may be captured now; `captured`: it was, with what the capture came to; `gone`:
+    it brings no money any more.
+    """
+
+    order_id: str
+    approve_url: str | None = None
+    status: Literal["open", "approved", "captured", "gone"]
+    capture: Outcome | None = None
+    """The capture, or the refusal of one."""
+
+
 class Charge(Frozen):
     """One charge behind an intent: the proof of whether a try reached the card."""
 

@@ -25,6 +25,8 @@ UNTRIED: Final = ("unreached", "skipped")
 """Statuses of an attempt that got to no card."""
 
 
+PAYPAL: Final = "paypal"
+"""The flow of an order at PayPal; its page is the order, and its intent the capture."""
 LIVE: Final = ("pending", "pending_approval", "processing")
 """Payments that may still bring money."""
 DECIDABLE: Final = ("pending_approval", "canceled")

@@ -12,6 +12,7 @@ from billing.money.payments.owed import Owed
 from billing.money.payments.rules import FINAL_PAYMENT, CheckoutSession, Outcome
 from billing.money.payments.schemas import (
     LIVE,
+    PAYPAL,
     Attempt,
     AttemptStatus,
     Payment,
@@ -142,7 +143,7 @@ def _keep_payers_try(w: Work[Any], payment: Payment, outcome: Outcome) -> None:
     """A decline that the payer met in the browser: kept like that of a try of ours."""
     if outcome.kind != "declined" or outcome.charge_id is None:
         return
-    if payment.flow not in ("card", "checkout"):
+    if payment.flow not in ("card", "checkout", PAYPAL):
         return
     key = keys.payers_try(payment.intent_key, outcome.charge_id)
     if any(one.detail.get("charge_id") == outcome.charge_id for one in w.rows.of(Attempt)):

@@ -10,7 +10,9 @@ from billing.money.payments.rules import next_action as payer_action
 from billing.money.payments.rules import next_check
 from billing.platform.provider_inbox.rules import WaitingEvent, event_step
 
-Flow = Literal["card", "saved_card", "checkout", "manual"]
+Flow = Literal["card", "saved_card", "checkout", "paypal", "manual"]
+HOSTED: Final = ("checkout", "paypal")
+"""Flows whose payer is sent to a page of the provider."""
 CHECK_BEFORE_EXPIRY: Final = timedelta(minutes=5)
 REMIND_EVERY: Final = timedelta(days=5)
 # A payer by hand submits a first time, again after a refusal, and for what is still missing.
@@ -61,8 +63,8 @@ def agenda(state: PurchaseState) -> list[Step]:
             return [*steps, opening]
         steps.append(opening.model_copy(update={"until": state.expires_at}))
     elif state.flow != "manual":
-        check = _step(state, "check", f"check-{state.checks + 1}", check_due(state), "ask Stripe")
-        steps.append(check)
+        due, words = check_due(state), "ask PayPal" if state.flow == "paypal" else "ask Stripe"
+        steps.append(_step(state, "check", f"check-{state.checks + 1}", due, words))
     if state.payment_status == "pending_approval":
         steps.append(_remind(state))
     elif state.payment_status != "processing":
@@ -107,7 +109,7 @@ def next_action(
         owed=status == "pending",
         payment_status=payment_status,
         client_secret=client_secret,
-        redirect_url=redirect_url if flow == "checkout" else None,
+        redirect_url=redirect_url if flow in HOSTED else None,
     )
 
 

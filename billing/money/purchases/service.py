@@ -12,6 +12,7 @@ from billing.catalog.plans.schemas import Pack, Price
 from billing.core import context, ids
 from billing.core.currencies import demand_payable
 from billing.core.errors import Conflict, Invalid
+from billing.core.paypal_currencies import demand_taken
 from billing.core.prepared import answers
 from billing.core.settings import Settings
 from billing.ledger.credits import service as credits
@@ -24,6 +25,7 @@ from billing.money.discounts import service as discount_service
 from billing.money.discounts.schemas import Discount
 from billing.money.discounts.service import Redeeming
 from billing.money.invoices import balances
+from billing.money.invoices.schemas import Invoice
 from billing.money.payment_methods import service as methods
 from billing.money.payment_methods.schemas import Method
 from billing.money.payments.demands import demand_chargeable, demand_price, demand_usable
@@ -83,7 +85,9 @@ async def _offered(
     if price is None:
         raise Conflict("CURRENCY_MISMATCH", f"pack {pack.key} has no price in {currency}")
     demand_price(wanted.expected_minor, price.amount_minor, currency)
-    if wanted.flow != "manual":
+    if wanted.flow == "paypal":
+        demand_taken(price.amount_minor, currency)
+    elif wanted.flow != "manual":
         demand_chargeable(currency)
         demand_payable(price.amount_minor, currency)
     return pack, price
@@ -145,7 +149,10 @@ async def _write(
     work = Work(Rows(), facts)
     if discount is not None:
         work.add(discount)
-    outcomes.start(work, row, account.issuer_id, use_balance=use_balance)
+    bought = outcomes.start(work, row, account.issuer_id, use_balance=use_balance)
+    if bought.flow == "paypal" and bought.status == "pending":
+        invoice = work.rows.get(Invoice, bought.invoice_id)
+        demand_taken(invoice.remaining_minor, invoice.currency)
     await writer.write(connection, work.effects, at, ENGINE.verbs)
     first = head(agenda(view(work.rows, facts)))
     return await matters.birth(connection, Bear(PURCHASE, account.id, row["id"], first), at)
@@ -169,7 +176,7 @@ def _row(
         "amount_minor": price.amount_minor,
         "tax_category": pack.tax_category,
         "currency": price.currency,
-        "platform": "manual" if wanted.flow == "manual" else wanted.platform,
+        "platform": wanted.flow if wanted.flow in ("manual", "paypal") else wanted.platform,
         "flow": wanted.flow,
         "payment_method_id": wanted.method_id,
         "status": "pending",

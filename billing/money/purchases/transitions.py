@@ -20,6 +20,7 @@ from billing.money.payments.owed import Owed
 from billing.money.payments.rules import Outcome
 from billing.money.payments.schemas import LIVE, Attempt, Payment
 from billing.money.purchases.outcomes import PurchaseFacts, end_unpaid, fulfil, purchase_of
+from billing.money.purchases.rules import HOSTED
 from billing.money.purchases.schemas import Purchase
 
 _FAILED: Final = "PLATFORM_ERROR"
@@ -178,7 +179,7 @@ def _begin(w: Work[PurchaseFacts]) -> Call | None:
     if payment is None or payment.status not in LIVE:
         raise Conflict("PAYMENT_STATE", "the purchase has no live payment")
     what = f"{purchase.pack_name} ({show_decimal(purchase.credits)} credits)"
-    if purchase.flow == "checkout":
+    if purchase.flow in HOSTED:
         url = purchase.return_url
         page = Call("open_page", payment, description=what, return_url=url, refusable=True)
         return None if payment.opened else page

@@ -1,4 +1,6 @@
-"""Reading the card provider's events: is it theirs, what happened, and whose is it.
+"""Reading the providers' events: is it theirs, what happened, and whose is it.
+
+Stripe's own are read here, PayPal's in `paypal`; `read` takes both.
 
 Own signature check instead of the SDK's: that one lets timestamps of the future pass.
 """
@@ -13,6 +15,7 @@ from math import isfinite
 from typing import Any, Final
 
 from billing.core.errors import Invalid
+from billing.platform.provider_inbox import paypal
 from billing.platform.provider_inbox.schemas import ProviderEvent
 
 TOLERANCE_SECONDS: Final = 300
@@ -72,12 +75,16 @@ def parse(body: bytes) -> ProviderEvent:
         except RecursionError:
             return _put_aside(text, "nested too deep to be read")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise Invalid("INVALID_PAYLOAD", "the body is not a Stripe event", status=400) from error
+        raise Invalid("INVALID_PAYLOAD", "the body is no event", status=400) from error
 
 
 def read(payload: dict[str, Any]) -> ProviderEvent:
-    """An event as the provider's JSON shows it; what no column can hold is replaced in it."""
+    """An event as its provider's JSON shows it; what no column can hold is replaced in it."""
     payload = _storable(payload)
+    return paypal.read(payload) if "event_type" in payload else _of_stripe(payload)
+
+
+def _of_stripe(payload: dict[str, Any]) -> ProviderEvent:
     subject = payload["data"]["object"]
     metadata = subject.get("metadata") or {}
     intent = subject.get("payment_intent")

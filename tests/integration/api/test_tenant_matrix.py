@@ -167,7 +167,7 @@ OPERATIONS: Final = [
     Operation(route, method)
     for route in api_routes(APP)
     for method in sorted(route.methods or ())
-    if not route.path.endswith("/webhooks/stripe")
+    if not route.path.endswith(("/webhooks/stripe", "/webhooks/paypal"))
 ]
 GUARDED: Final = [operation for operation in OPERATIONS if operation.gate is not None]
 OF_ACCOUNTS: Final = [op for op in GUARDED if isinstance(op.gate, TenantGate)]

@@ -94,6 +94,39 @@ class PagePurchase(CardPurchase):
         return begun
 
 
+class PayPalPurchase(CardPurchase):
+    """A pack, approved at PayPal and captured by us."""
+
+    name = "purchase by PayPal"
+    flow = "paypal"
+
+    async def drive(self) -> None:
+        begun = await insist(self._page, f"{self.name} {self.key} has a page")
+        (order,) = await self._orders(begun["purchase_id"])
+        await self.customer.actors.sandbox.paypal_approve(order["id"])
+        await insist(lambda: self._completed(begun["purchase_id"]), f"{self.name} is completed")
+
+    async def prove(self) -> None:
+        listed = await self.customer.ask("GET", "/billing/purchases")
+        assert [one["status"] for one in listed["data"]] == ["completed"]
+        (order,) = await self._orders(listed["data"][0]["purchase_id"])
+        assert (order["status"], order["tries"]) == ("COMPLETED", 1), "captured once"
+        assert len(await self.customer.grants()) == 1
+        assert await self.customer.credits() == 100
+        assert [one["status"] for one in await self.customer.invoices()] == ["paid"]
+        assert await self.customer.effects() == []
+
+    async def _page(self) -> Json:
+        body = {"return_url": "https://shop.example/back"}
+        begun = await self.customer.buy("small", self.flow, key=self.key, **body)
+        if begun["checkout_url"] is None:
+            raise NotYet(str(begun))
+        return begun
+
+    async def _orders(self, purchase_id: str) -> list[Json]:
+        return await self.customer.actors.sandbox.paypal(f"purchase/{purchase_id}")
+
+
 class DoubtfulPurchase(SavedCardPurchase):
     """A pack by a stored card; a try that is proven not charged may be made anew."""
 

@@ -39,7 +39,7 @@ from tests.integration.faults.flows import (
     TopUp,
     insist,
 )
-from tests.integration.faults.recovery_flows import LateMoney, PutOff
+from tests.integration.faults.recovery_flows import LateMoney, PayPalPurchase, PutOff
 from tests.integration.faults.rows import open_operator
 
 VICTIMS: Final[tuple[ChildName, ...]] = ("api", "worker", "temporal", "postgres")
@@ -88,6 +88,14 @@ ALSO: Final[dict[str, tuple[type[Flow], dict[str, ChildName]]]] = {
             "charge.confirmed": "worker",
             "dunning.before_result": "worker",
             "dunning.result_written": "postgres",
+        },
+    ),
+    "a purchase by PayPal": (
+        PayPalPurchase,
+        {
+            "charge.confirmed": "worker",
+            "charge.before_confirm": "worker",
+            "intent.created": "worker",
         },
     ),
     "an add-on": (

@@ -30,6 +30,7 @@ OPEN = {
     f"{PREFIX}/info": "names only",
     f"{PREFIX}/meta/features": "declared public",
     f"{PREFIX}/webhooks/stripe": "signed",
+    f"{PREFIX}/webhooks/paypal": "signed",
 }
 OPERATIONS = [
     pytest.param(path, method, operation, id=f"{method} {path}")

@@ -23,7 +23,7 @@ from billing.money.purchases.schemas import Purchase
 from tests.unit.lives.collections import BIRTH, LONG, Bank
 
 PRICE: Final = 999
-FLOWS: Final = ("card", "saved_card", "checkout", "manual")
+FLOWS: Final = ("card", "saved_card", "checkout", "paypal", "manual")
 
 
 @dataclass

@@ -60,7 +60,7 @@ EVERY: Final = [
 
 
 def test_no_state_is_without_an_answer_and_every_step_is_one_that_exists() -> None:
-    assert len(EVERY) == 5 * 4 * 9 * 2 * 2 * 2 * 2
+    assert len(EVERY) == 5 * 5 * 9 * 2 * 2 * 2 * 2
     for purchase in EVERY:
         steps = agenda(purchase)
         assert {step.name for step in steps} <= STEPS
@@ -89,7 +89,7 @@ def test_a_purchase_that_has_ended_plans_nothing_of_its_own() -> None:
 
 
 def test_a_payment_is_opened_at_once_or_after_a_long_outage_not_any_more() -> None:
-    for flow in ("card", "saved_card", "checkout"):
+    for flow in ("card", "saved_card", "checkout", "paypal"):
         waiting = state(flow=flow, opened=False)
         assert plan(waiting) == {"pur_1/open": MADE, "pur_1/expire": waiting.expires_at}
         in_time, too_late = (
@@ -130,7 +130,7 @@ def test_a_manual_purchase_waits_for_people_only() -> None:
     assert plan(rejected) == {"pur_1/expire": EXPIRES}
 
 
-@pytest.mark.parametrize("flow", ["card", "saved_card", "checkout"])
+@pytest.mark.parametrize("flow", ["card", "saved_card", "checkout", "paypal"])
 def test_an_open_payment_is_called_back_before_one_by_hand_counts(flow: str) -> None:
     submitted = state(flow=flow, submission="pay_2")
     assert plan(submitted) == {"pur_1/retire-pay_2": MADE}

@@ -1,0 +1,78 @@
+"""Payments by an order that its payer approves elsewhere: PayPal.
+
+No money moves before our capture, and an order is captured once: giving up is never to capture.
+"""
+
+from typing import Final
+
+from activities.matter import Dependencies
+from billing.core import ids
+from billing.core.errors import Unavailable
+from billing.core.failpoints import failpoint
+from billing.money.payments.rules import CheckoutSession, Order, Outcome
+from billing.money.payments.schemas import LIVE, Payment
+from gateways.provider import OrderProvider, OrderRequest
+
+_WAITS: Final = Outcome(kind="waiting")
+
+
+class Orders:
+    """Opens, captures and gives up orders; a collaborator of the activities."""
+
+    def __init__(self, dependencies: Dependencies) -> None:
+        self._provider = dependencies.orders
+
+    @property
+    def provider(self) -> OrderProvider:
+        """The provider of orders. Errors: Unavailable where it was switched off since."""
+        if self._provider is None:
+            raise Unavailable("PAYPAL_OFF", "PayPal is not set up (BILLING_PAYPAL_CLIENT_ID)")
+        return self._provider
+
+    async def create_page(
+        self, payment: Payment, description: str, return_url: str
+    ) -> CheckoutSession:
+        """Make the order, without storing it; its approve link is the payer's page."""
+        request = OrderRequest(
+            key=payment.intent_key,
+            amount_minor=payment.amount_minor,
+            currency=payment.currency,
+            description=description,
+            invoice_id=payment.intent_key,
+            custom_id=payment.workflow_id,
+            return_url=return_url,
+        )
+        await failpoint("intent.before_create")
+        order = await self.provider.create_order(request)
+        await failpoint("intent.created")
+        return CheckoutSession(session_id=order.order_id, url=order.approve_url, status="open")
+
+    async def look(self, payment: Payment) -> tuple[Payment, Outcome | None]:
+        """The provider's word; an order that was approved is captured, while it is waited for."""
+        await failpoint("check.before_look")
+        order_id = payment.stripe_checkout_session_id
+        if order_id is None:
+            return payment, None
+        order = await self.provider.retrieve_order(order_id)
+        if order.status == "approved" and payment.status in LIVE:
+            # A key of its own each time: the answer stored under another may be a refusal that the
+            # payer has mended since. Twice captured is impossible, the order allows it once.
+            key = f"{payment.intent_key}/capture-{ids.new().hex}"
+            await failpoint("charge.before_confirm")
+            order = await self.provider.capture_order(order_id, key)
+            await failpoint("charge.confirmed")
+        return payment, _outcome(order)
+
+    async def give_up(self, payment: Payment) -> Outcome:
+        """The order's money if it was captured, else `canceled`: nobody captures it later."""
+        order_id = payment.stripe_checkout_session_id
+        if order_id is None:
+            return Outcome(kind="canceled")
+        order = await self.provider.retrieve_order(order_id)
+        return order.capture if order.capture is not None else Outcome(kind="canceled")
+
+
+def _outcome(order: Order) -> Outcome:
+    if order.capture is not None:
+        return order.capture
+    return Outcome(kind="canceled") if order.status == "gone" else _WAITS

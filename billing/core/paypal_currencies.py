@@ -1,0 +1,46 @@
+"""PayPal's currencies, and its amounts: decimal texts such as "9.99", or "1500" of yen.
+
+Source: PayPal's documentation on currency codes. Money that is not here is not paid by PayPal.
+"""
+
+from decimal import Decimal
+from typing import Final
+
+from billing.core import money
+from billing.core.errors import Conflict, ProviderFailure
+
+TAKEN: Final = frozenset(
+    {
+        "AUD", "BRL", "CAD", "CHF", "CNY", "CZK", "DKK", "EUR", "GBP", "HKD", "HUF", "ILS", "JPY",
+        "MXN", "MYR", "NOK", "NZD", "PHP", "PLN", "SEK", "SGD", "THB", "TWD", "USD",
+    }
+)  # fmt: skip
+_WITHOUT_DECIMALS: Final = frozenset({"HUF", "JPY", "TWD"})
+
+
+def is_taken(currency: str) -> bool:
+    """True if PayPal takes this money."""
+    return currency in TAKEN
+
+
+def to_paypal(minor: int, currency: str) -> str:
+    """ISO minor units as PayPal writes them. Errors: ProviderFailure for what it cannot write."""
+    decimals = 0 if currency in _WITHOUT_DECIMALS else 2
+    value = Decimal(minor).scaleb(-money.exponent(currency))
+    text = f"{value:.{decimals}f}"
+    if not is_taken(currency) or Decimal(text) != value:
+        raise ProviderFailure("PLATFORM_ERROR", f"PayPal takes no {value} of {currency}")
+    return text
+
+
+def from_paypal(value: str, currency: str) -> int:
+    """PayPal's amount in ISO minor units."""
+    return int(Decimal(value).scaleb(money.exponent(currency)))
+
+
+def demand_taken(minor: int, currency: str) -> None:
+    """Refuse money that PayPal cannot take. Errors: CURRENCY_NOT_CHARGED."""
+    try:
+        to_paypal(minor, currency)
+    except ProviderFailure as refused:
+        raise Conflict("CURRENCY_NOT_CHARGED", refused.detail) from refused

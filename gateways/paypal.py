@@ -1,0 +1,251 @@
+"""PayPal's Orders API (v2) behind the order provider's protocol.
+
+`POST /v2/checkout/orders` makes an order with an approve link; approved by its payer, it is
+captured by `POST …/{id}/capture`, once. `PayPal-Request-Id` is the idempotency key. One try per
+call, as for Stripe; amounts are decimal texts.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from http import HTTPStatus
+from time import monotonic
+from typing import Any, Final, Literal
+from urllib.parse import quote
+
+import httpx2
+
+from billing.core.errors import ProviderFailure, Unavailable
+from billing.core.paypal_currencies import from_paypal, to_paypal
+from billing.money.payments.rules import Decline, Order, Outcome, OutcomeKind
+from billing.money.refunds.rules import RefundOutcome
+from gateways.provider import KEY_IN_USE, SILENT, OrderRequest, RefundRequest
+
+TIMEOUT_SECONDS: Final = 8.0
+TOKEN_MARGIN_SECONDS: Final = 60.0
+Json = dict[str, Any]
+_STATES: Final[Mapping[str, Literal["open", "approved", "captured", "gone"]]] = {
+    "APPROVED": "approved",
+    "COMPLETED": "captured",
+    "VOIDED": "gone",
+}
+_CAPTURES: Final[Mapping[str, OutcomeKind]] = {
+    "COMPLETED": "succeeded",
+    # Refunds of it are looked at on their own: this money came.
+    "PARTIALLY_REFUNDED": "succeeded",
+    "REFUNDED": "succeeded",
+    "PENDING": "processing",
+}
+_REFUNDS: Final[Mapping[str, Literal["processing", "succeeded", "failed"]]] = {
+    "COMPLETED": "succeeded",
+    "PENDING": "processing",
+}
+_APPROVE_LINKS: Final = ("payer-action", "approve")
+# The payer's own refusals: the order stays, and its payer may choose another way to pay it.
+_DECLINES: Final = frozenset(
+    {"INSTRUMENT_DECLINED", "TRANSACTION_REFUSED", "PAYER_CANNOT_PAY", "PAYER_ACTION_REQUIRED"}
+)
+# Somebody was faster, or the payer has not approved it: the order itself says how it stands.
+_LOOK_AGAIN: Final = frozenset({"ORDER_ALREADY_CAPTURED", "ORDER_NOT_APPROVED"})
+
+
+class Refusal(ProviderFailure):
+    """PayPal's refusal with its machine's word, such as INSTRUMENT_DECLINED."""
+
+    def __init__(self, issue: str, words: str) -> None:
+        super().__init__("PROVIDER_REFUSED", f"PayPal refused the request: {words or issue}")
+        self.issue = issue
+        self.words = words
+
+
+class PayPalGateway:
+    """Implements `gateways.provider.OrderProvider`."""
+
+    def __init__(
+        self,
+        client_id: str,
+        secret: str,
+        url: str,
+        *,
+        timeout_seconds: float = TIMEOUT_SECONDS,
+        transport: httpx2.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._credentials = (client_id, secret)
+        self._timeout_seconds = timeout_seconds
+        self._client = httpx2.AsyncClient(
+            base_url=url, timeout=timeout_seconds, transport=transport, trust_env=False
+        )
+        self._token: str | None = None
+        self._token_until = 0.0
+
+    async def create_order(self, request: OrderRequest) -> Order:
+        unit = {
+            "amount": _amount(request.amount_minor, request.currency),
+            "description": request.description[:127],
+            "invoice_id": request.invoice_id,
+            "custom_id": request.custom_id,
+        }
+        experience = {
+            "return_url": request.return_url,
+            "cancel_url": request.return_url,
+            "user_action": "PAY_NOW",
+            "shipping_preference": "NO_SHIPPING",
+        }
+        body = {
+            "intent": "CAPTURE",
+            "purchase_units": [unit],
+            "payment_source": {"paypal": {"experience_context": experience}},
+        }
+        return _order(await self._ask("POST", "/v2/checkout/orders", body, key=request.key))
+
+    async def retrieve_order(self, order_id: str) -> Order:
+        path = f"/v2/checkout/orders/{quote(order_id, safe='')}"
+        try:
+            return _order(await self._ask("GET", path))
+        except Refusal as refused:
+            # An order that nobody approved in time is forgotten.
+            if refused.issue == "RESOURCE_NOT_FOUND":
+                return Order(order_id=order_id, status="gone")
+            raise
+
+    async def capture_order(self, order_id: str, key: str) -> Order:
+        path = f"/v2/checkout/orders/{quote(order_id, safe='')}/capture"
+        try:
+            return _order(await self._ask("POST", path, {}, key=key))
+        except Refusal as refused:
+            if refused.issue in _LOOK_AGAIN:
+                return await self.retrieve_order(order_id)
+            if refused.issue not in _DECLINES:
+                raise
+            words = refused.words or "PayPal could not take the payment."
+            decline = Decline(code=refused.issue.lower(), message=words)
+            declined = Outcome(kind="declined", decline=decline)
+            return Order(order_id=order_id, status="approved", capture=declined)
+
+    async def refund(self, request: RefundRequest) -> RefundOutcome:
+        path = f"/v2/payments/captures/{quote(request.intent_id, safe='')}/refund"
+        body = {
+            "amount": _amount(request.amount_minor, request.currency),
+            "custom_id": request.metadata["refund"],
+            "invoice_id": request.metadata["refund"],
+        }
+        return _refund(await self._ask("POST", path, body, key=request.key))
+
+    async def retrieve_refund(self, refund_id: str) -> RefundOutcome:
+        path = f"/v2/payments/refunds/{quote(refund_id, safe='')}"
+        return _refund(await self._ask("GET", path))
+
+    async def find_refund(self, intent_id: str, refund: str) -> RefundOutcome | None:
+        capture = await self._ask("GET", f"/v2/payments/captures/{quote(intent_id, safe='')}")
+        order_id = capture["supplementary_data"]["related_ids"]["order_id"]
+        order = await self._ask("GET", f"/v2/checkout/orders/{quote(order_id, safe='')}")
+        made = order["purchase_units"][0].get("payments", {}).get("refunds", [])
+        return next((_refund(one) for one in made if one.get("custom_id") == refund), None)
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+    async def _ask(
+        self, method: str, path: str, body: Json | None = None, key: str | None = None
+    ) -> Json:
+        """The answer's JSON. Errors: Refusal, Unavailable."""
+        answer = await self._send(method, path, body, key)
+        if answer.status_code == HTTPStatus.UNAUTHORIZED:
+            self._token = None  # it may have been withdrawn before its time
+            answer = await self._send(method, path, body, key)
+        return _told(answer)
+
+    async def _send(
+        self, method: str, path: str, body: Json | None, key: str | None
+    ) -> httpx2.Response:
+        headers = {"Authorization": f"Bearer {await self._bearer()}"}
+        headers["Prefer"] = "return=representation"
+        if key is not None:
+            headers["PayPal-Request-Id"] = key
+        return await self._reach(method, path, json=body, headers=headers)
+
+    async def _bearer(self) -> str:
+        """The access token of our client credentials, until shortly before it ends."""
+        if self._token is None or monotonic() > self._token_until:
+            form = {"grant_type": "client_credentials"}
+            answer = await self._reach(
+                "POST", "/v1/oauth2/token", data=form, auth=self._credentials
+            )
+            if answer.status_code == HTTPStatus.UNAUTHORIZED:
+                raise Unavailable("PROVIDER_KEY", "PayPal does not accept our credentials")
+            given = _told(answer)
+            self._token = str(given["access_token"])
+            self._token_until = monotonic() + float(given["expires_in"]) - TOKEN_MARGIN_SECONDS
+        return self._token
+
+    async def _reach(self, method: str, path: str, **more: Any) -> httpx2.Response:
+        try:
+            # Of the whole answer: the client's own limit is one per read.
+            async with asyncio.timeout(self._timeout_seconds):
+                return await self._client.request(method, path, **more)
+        except (httpx2.HTTPError, TimeoutError) as error:
+            raise Unavailable(SILENT, f"no answer of PayPal: {type(error).__name__}") from error
+
+
+def _told(answer: httpx2.Response) -> Json:
+    """The JSON of an answer, or what its status proves."""
+    status = answer.status_code
+    if status == HTTPStatus.CONFLICT:
+        raise Unavailable(KEY_IN_USE, "PayPal still works on a request with this key")
+    if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+        raise Unavailable("PROVIDER_KEY", "PayPal does not accept our credentials")
+    if status == HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        raise Unavailable("PROVIDER_UNAVAILABLE", f"PayPal did not decide: {status}")
+    try:
+        body = answer.json()
+    except ValueError as error:
+        raise Unavailable("PROVIDER_UNAVAILABLE", "PayPal's answer is no JSON") from error
+    if not isinstance(body, dict):
+        raise Unavailable("PROVIDER_UNAVAILABLE", "PayPal's answer is no object")
+    if status >= HTTPStatus.BAD_REQUEST:
+        detail: Json = next(iter(body.get("details") or ()), {})
+        issue = body.get("name") if status == HTTPStatus.NOT_FOUND else detail.get("issue")
+        raise Refusal(str(issue or body.get("name")), str(detail.get("description") or ""))
+    return body
+
+
+def _amount(minor: int, currency: str) -> Json:
+    return {"currency_code": currency, "value": to_paypal(minor, currency)}
+
+
+def _order(body: Json) -> Order:
+    links = {one["rel"]: one["href"] for one in body.get("links", ())}
+    unit: Json = next(iter(body.get("purchase_units") or ()), {})
+    captures = unit.get("payments", {}).get("captures", [])
+    return Order(
+        order_id=body["id"],
+        approve_url=next((links[rel] for rel in _APPROVE_LINKS if rel in links), None),
+        status=_STATES.get(body["status"], "open"),
+        capture=_capture(captures[-1]) if captures else None,
+    )
+
+
+def _capture(body: Json) -> Outcome:
+    """The outcome of a capture; one that was denied is the end of its order."""
+    kind = _CAPTURES.get(body["status"], "declined")
+    amount = body["amount"]
+    received = from_paypal(amount["value"], amount["currency_code"])
+    reason = (body.get("status_details") or {}).get("reason") or body["status"]
+    decline = Decline(code=str(reason).lower(), message="PayPal could not take the payment.")
+    return Outcome(
+        kind=kind,
+        intent_id=body["id"],
+        charge_id=body["id"],
+        received_minor=received if kind == "succeeded" else 0,
+        decline=decline if kind == "declined" else None,
+        is_over=kind == "declined",
+    )
+
+
+def _refund(body: Json) -> RefundOutcome:
+    status = _REFUNDS.get(body["status"], "failed")
+    reason = (body.get("status_details") or {}).get("reason")
+    return RefundOutcome(
+        refund_id=body["id"],
+        status=status,
+        failure=str(reason or body["status"]).lower() if status == "failed" else None,
+    )

@@ -1,0 +1,156 @@
+"""PayPal on the running stack: approved by its payer, captured by us, booked once."""
+
+import asyncio
+from urllib.parse import parse_qs, urlsplit
+
+from tests.integration.actors import Actors, Customer, Json, wait_for
+
+BACK = "https://shop.example/back"
+
+
+def order_of(begun: Json) -> str:
+    """The order behind an answer's approve link."""
+    action = begun["next_action"]
+    assert action["type"] == "redirect", begun
+    (token,) = parse_qs(urlsplit(str(action["url"])).query)["token"]
+    return token
+
+
+async def begun_by_paypal(customer: Customer, **more: str) -> tuple[Json, str]:
+    """A purchase that waits for its payer, and its order."""
+    begun = await customer.buy("small", "paypal", return_url=BACK, **more)
+    assert (begun["platform"], begun["checkout_url"]) == ("paypal", begun["next_action"]["url"])
+    return begun, order_of(begun)
+
+
+async def paid_once(customer: Customer, begun: Json, value: str = "9.99") -> Json:
+    """One capture at PayPal, one grant, one numbered invoice; answers the purchase."""
+    done = await customer.until_purchase(begun["purchase_id"], "completed")
+    (order,) = await customer.actors.sandbox.paypal(f"purchase/{begun['purchase_id']}")
+    (unit,) = order["purchase_units"]
+    assert unit["amount"]["value"] == value
+    assert [one["status"] for one in unit["payments"]["captures"]] == ["COMPLETED"]
+    assert len(await customer.grants()) == 1
+    paid = [invoice for invoice in await customer.invoices() if invoice["status"] == "paid"]
+    assert [invoice["number"] is not None for invoice in paid] == [True]
+    assert await customer.effects() == [], "nothing at Stripe"
+    return done
+
+
+async def test_an_approved_order_is_captured_and_booked_once(customer: Customer) -> None:
+    begun, order = await begun_by_paypal(customer)
+    await customer.actors.sandbox.paypal_approve(order)
+    done = await paid_once(customer, begun)
+    assert done["next_action"] == {"type": "none"}
+    (payment,) = (await customer.ask("GET", "/billing/payments"))["data"]
+    assert (payment["status"], payment["amount"]) == ("succeeded", 999)
+    await customer.actors.sandbox.paypal_repeat(order)
+    seen = await wait_for(
+        lambda: customer.rows(
+            "SELECT deliveries, status FROM stripe_webhook_events WHERE account_id = %(me)s"
+        ),
+        "PayPal's events come again",
+        lambda rows: rows and all(one["deliveries"] == 2 for one in rows),
+    )
+    assert {one["status"] for one in seen} == {"handled"}
+    await paid_once(customer, begun)
+
+
+async def test_lost_webhooks_declines_and_waits_end_as_they_should(actors: Actors) -> None:
+    stories = (
+        a_lost_webhook, a_decline_then_another_way, a_capture_that_waits, a_denied_capture, yen,
+    )  # fmt: skip
+    await asyncio.gather(*[story(await actors.customer()) for story in stories])
+
+
+async def a_lost_webhook(customer: Customer) -> None:
+    begun, order = await begun_by_paypal(customer)
+    await customer.actors.sandbox.paypal_steer(order, mute=True)
+    await customer.actors.sandbox.paypal_approve(order)
+    await customer.rows(
+        "UPDATE payments SET created_at = created_at - interval '2 minutes'"
+        " WHERE account_id = %(me)s"
+    )
+    await customer.rows(
+        "UPDATE purchases SET created_at = created_at - interval '2 minutes'"
+        " WHERE account_id = %(me)s"
+    )
+    handle = customer.actors.temporal.get_workflow_handle(f"purchase/{begun['purchase_id']}")
+    await handle.signal("changed")
+    await paid_once(customer, begun)
+
+
+async def a_decline_then_another_way(customer: Customer) -> None:
+    sandbox = customer.actors.sandbox
+    begun, order = await begun_by_paypal(customer)
+    await sandbox.paypal_steer(order, "declined")
+    await sandbox.paypal_approve(order)
+    refused = "SELECT failure_code FROM payments WHERE account_id = %(me)s"
+    await wait_for(
+        lambda: customer.rows(refused),
+        "the decline is heard of",
+        lambda rows: rows[0]["failure_code"] == "instrument_declined",
+    )
+    now = await customer.purchase(begun["purchase_id"])
+    assert (now["status"], now["next_action"]["type"]) == ("pending", "redirect")
+    await sandbox.paypal_steer(order, "pays")
+    await sandbox.paypal_approve(order)
+    await paid_once(customer, begun)
+
+
+async def a_capture_that_waits(customer: Customer) -> None:
+    begun, order = await begun_by_paypal(customer)
+    await waits(customer, begun, order)
+    await customer.actors.sandbox.paypal_settle(order, "COMPLETED")
+    await paid_once(customer, begun)
+
+
+async def a_denied_capture(customer: Customer) -> None:
+    begun, order = await begun_by_paypal(customer)
+    await waits(customer, begun, order)
+    await customer.actors.sandbox.paypal_settle(order, "DENIED")
+    await customer.until_purchase(begun["purchase_id"], "failed")
+    assert await customer.grants() == []
+
+
+async def waits(customer: Customer, begun: Json, order: str) -> None:
+    await customer.actors.sandbox.paypal_steer(order, "pending")
+    await customer.actors.sandbox.paypal_approve(order)
+    await wait_for(
+        lambda: customer.purchase(begun["purchase_id"]),
+        "PayPal holds the money back",
+        lambda seen: seen["next_action"] == {"type": "wait"},
+    )
+    assert await customer.grants() == []
+
+
+async def yen(customer: Customer) -> None:
+    begun, order = await begun_by_paypal(customer, currency="JPY")
+    await customer.actors.sandbox.paypal_approve(order)
+    await paid_once(customer, begun, "1500")
+
+
+async def test_an_event_that_paypal_did_not_sign_changes_nothing(customer: Customer) -> None:
+    begun, order = await begun_by_paypal(customer)
+    event = {
+        "id": f"WH-{order}", "event_type": "CHECKOUT.ORDER.APPROVED",
+        "resource": {"id": order}, "create_time": "2027-01-01T00:00:00Z",
+    }  # fmt: skip
+    base = customer.actors.stack.sandbox_url
+    headers = {
+        "PAYPAL-TRANSMISSION-ID": "one", "PAYPAL-TRANSMISSION-TIME": "2027-01-01T00:00:00Z",
+        "PAYPAL-TRANSMISSION-SIG": "c2lnbmVk", "PAYPAL-AUTH-ALGO": "SHA256withRSA",
+    }  # fmt: skip
+    for certificate in ("", f"{base}/v1/notifications/certs/CERT-0", "https://evil.example/c"):
+        answer = await customer.actors.client.post(
+            "/api/v1/webhooks/paypal", json=event,
+            headers=headers | {"PAYPAL-CERT-URL": certificate},
+        )  # fmt: skip
+        assert (answer.status_code, answer.json()["code"]) == (400, "INVALID_SIGNATURE")
+    assert (
+        await customer.rows(
+            "SELECT 1 AS one FROM stripe_webhook_events WHERE object_id = %(o)s", o=order
+        )
+        == []
+    )
+    assert (await customer.purchase(begun["purchase_id"]))["status"] == "pending"

@@ -1,0 +1,144 @@
+"""PayPal's API as it answers, and whatever else may come; against the stand-in where it can."""
+
+import json
+from typing import Any
+
+import httpx2
+import pytest
+from fastapi import FastAPI
+
+from billing.core.errors import ProviderFailure, Unavailable
+from billing.core.paypal_currencies import from_paypal, to_paypal
+from billing.money.payments.rules import Order
+from gateways.paypal import PayPalGateway
+from gateways.provider import KEY_IN_USE, SILENT, OrderRequest, RefundRequest
+from sandbox.paypal_routes import routes
+from sandbox.settings import Settings
+
+Json = dict[str, Any]
+URL = "http://paypal.example"
+WANTED = OrderRequest(
+    key="inv_1/intent-1", amount_minor=999, currency="EUR", description="100 credits",
+    invoice_id="inv_1/intent-1", custom_id="purchase/pur_1", return_url="https://shop.example/b",
+)  # fmt: skip
+
+
+def gateway(transport: httpx2.AsyncBaseTransport) -> PayPalGateway:
+    return PayPalGateway("id", "secret", URL, timeout_seconds=1, transport=transport)
+
+
+def stand_in() -> tuple[PayPalGateway, httpx2.AsyncClient]:
+    app = FastAPI()
+    app.include_router(routes(Settings(public_url=URL)))
+    transport = httpx2.ASGITransport(app=app)
+    client = httpx2.AsyncClient(transport=transport, base_url=URL)
+    return gateway(transport), client
+
+
+@pytest.mark.parametrize(
+    ("minor", "currency", "value"),
+    [
+        (999, "USD", "9.99"), (5, "EUR", "0.05"), (100_000_000, "GBP", "1000000.00"),
+        (1500, "JPY", "1500"), (17500, "HUF", "175"), (1700, "TWD", "17"),
+    ],
+)  # fmt: skip
+def test_amounts_are_decimal_texts_of_their_currency(minor: int, currency: str, value: str) -> None:
+    assert to_paypal(minor, currency) == value
+    assert from_paypal(value, currency) == minor
+
+
+@pytest.mark.parametrize(("minor", "currency"), [(17550, "HUF"), (1701, "TWD"), (100, "INR")])
+def test_what_paypal_cannot_take_is_refused(minor: int, currency: str) -> None:
+    with pytest.raises(ProviderFailure):
+        to_paypal(minor, currency)
+
+
+async def test_an_order_is_made_once_captured_once_and_given_back_once() -> None:
+    paypal, browser = stand_in()
+    made = await paypal.create_order(WANTED)
+    assert (made.status, made.approve_url) == ("open", f"{URL}/checkoutnow?token={made.order_id}")
+    assert await paypal.create_order(WANTED) == made, "the same key, the same order"
+    early = await paypal.capture_order(made.order_id, "early")
+    assert (early.status, early.capture) == ("open", None)
+
+    page = await browser.get(f"/checkoutnow?token={made.order_id}")
+    assert "9.99 EUR" in page.text
+    back = await browser.post(f"/checkoutnow?token={made.order_id}")
+    assert back.headers["location"].startswith("https://shop.example/b?token=")
+    assert (await paypal.retrieve_order(made.order_id)).status == "approved"
+    taken = await paypal.capture_order(made.order_id, "one")
+    assert taken.capture is not None
+    assert (taken.status, taken.capture.kind, taken.capture.received_minor) == (
+        "captured", "succeeded", 999,
+    )  # fmt: skip
+    assert await paypal.capture_order(made.order_id, "two") == taken, "it can be taken once"
+
+    intent_id = taken.capture.intent_id or ""
+    wanted = RefundRequest(
+        key="ref_1", intent_id=intent_id, amount_minor=400, currency="EUR",
+        metadata={"refund": "ref_1"},
+    )  # fmt: skip
+    given = await paypal.refund(wanted)
+    assert (given.status, await paypal.refund(wanted)) == ("succeeded", given)
+    assert await paypal.find_refund(intent_id, "ref_1") == given
+    assert await paypal.find_refund(intent_id, "ref_2") is None
+    assert await paypal.retrieve_refund(given.refund_id) == given
+    with pytest.raises(ProviderFailure):
+        await paypal.refund(wanted.model_copy(update={"key": "ref_2", "amount_minor": 600}))
+    again = await paypal.retrieve_order(made.order_id)
+    assert again.capture is not None
+    assert again.capture.kind == "succeeded", "a refund does not undo what came"
+    await paypal.close()
+
+
+async def test_a_forgotten_order_is_gone_and_a_decline_is_an_outcome() -> None:
+    paypal, browser = stand_in()
+    assert await paypal.retrieve_order("FORGOTTEN") == Order(order_id="FORGOTTEN", status="gone")
+    made = await paypal.create_order(WANTED)
+    await browser.put(f"/_sandbox/paypal/orders/{made.order_id}", json={"capture": "declined"})
+    await browser.post(f"/_sandbox/paypal/orders/{made.order_id}/approve")
+    declined = await paypal.capture_order(made.order_id, "one")
+    assert declined.capture is not None
+    assert declined.capture.decline is not None
+    assert (declined.capture.decline.reason, declined.capture.is_over) == (
+        "instrument_declined", False,
+    )  # fmt: skip
+    await paypal.close()
+
+
+async def answered(*answers: httpx2.Response | Exception) -> list[str]:
+    """Requests and end of a capture, with these answers after the token."""
+    left, seen = list(answers), []
+
+    def serve(request: httpx2.Request) -> httpx2.Response:
+        seen.append(f"{request.method} {request.url.path}")
+        if request.url.path == "/v1/oauth2/token":
+            return httpx2.Response(200, json={"access_token": "t", "expires_in": 3600})
+        told = left.pop(0)
+        if isinstance(told, Exception):
+            raise told
+        return told
+
+    paypal = gateway(httpx2.MockTransport(serve))
+    try:
+        order = await paypal.capture_order("O1", "key")
+    except Unavailable as doubt:
+        return [*seen, doubt.code]
+    return [*seen, order.status]
+
+
+async def test_doubt_is_told_from_refusal() -> None:
+    token, capture = "POST /v1/oauth2/token", "POST /v2/checkout/orders/O1/capture"
+    lost = httpx2.ReadTimeout("lost")
+    assert await answered(lost) == [token, capture, SILENT]
+    assert (await answered(httpx2.Response(409, json={})))[-1] == KEY_IN_USE
+    assert (await answered(httpx2.Response(503)))[-1] == "PROVIDER_UNAVAILABLE"
+    assert (await answered(httpx2.Response(200, text="<html>")))[-1] == "PROVIDER_UNAVAILABLE"
+    done = {"id": "O1", "status": "COMPLETED", "purchase_units": []}
+    renewed = await answered(httpx2.Response(401), httpx2.Response(201, json=done))
+    assert renewed == [token, capture, token, capture, "captured"]
+    twice = httpx2.Response(
+        422, json={"name": "U", "details": [{"issue": "ORDER_ALREADY_CAPTURED"}]}
+    )
+    found = await answered(twice, httpx2.Response(200, content=json.dumps(done)))
+    assert found[-2:] == ["GET /v2/checkout/orders/O1", "captured"]

@@ -11,6 +11,7 @@ from benchmarks import (
     importing,
     invoicing,
     peer,
+    previews,
     purchases,
     recording,
     renewals,
@@ -35,6 +36,8 @@ async def run(group: str) -> int:
     elif group == "3":
         async with open_ground("invoices") as ground:
             await invoicing.measure(ground, report)
+        async with open_bench() as bench:
+            await previews.measure(bench, report)
     else:
         async with open_ground() as ground:
             for metering in METERING:

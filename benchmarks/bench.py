@@ -29,6 +29,7 @@ from sandbox.control import SandboxControl
 READY_SECONDS: Final = 30
 TOKEN_SECONDS: Final = 3 * 3600
 MAX_CONNECTIONS: Final = 128
+PAUSE_SECONDS: Final = 0.1
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,23 @@ class Bench:
         answer = await self.http.get("/billing/subscription", headers=self.headers(account))
         found: dict[str, Any] = answer.json()
         return found
+
+    async def subscribed(self) -> str:
+        """A fresh account with an active subscription and a card kept for its renewals."""
+        account = await self.account()
+        headers = self.headers(account)
+        answer = await self.http.post(
+            "/billing/subscription", json={"plan": "pro", "trial": False}, headers=headers
+        )
+        answer.raise_for_status()
+        begun = answer.json()
+        while begun["next_action"]["type"] != "confirm_card":
+            begun = await self.subscription(account)
+        intent = begun["next_action"]["client_secret"].partition("_secret_")[0]
+        await self.sandbox.confirm_as_client(intent, "pm_card_visa")
+        while (await self.subscription(account))["status"] != "active":  # noqa: ASYNC110
+            await asyncio.sleep(PAUSE_SECONDS)
+        return account
 
     async def make_due(self, accounts: list[str], lead: timedelta) -> float:
         """Let these subscriptions' periods end at one instant ahead; its monotonic time."""

@@ -25,7 +25,7 @@ async def measure(bench: Bench, report: Report) -> None:
     accounts: list[str] = []
 
     async def subscribe() -> None:
-        accounts.append(await _subscribed(bench))
+        accounts.append(await bench.subscribed())
 
     await spread(OPEN, AT_ONCE, subscribe)
     report.console.print(f"  {OPEN} subscriptions open")
@@ -39,24 +39,6 @@ async def measure(bench: Bench, report: Report) -> None:
     await asyncio.sleep(SETTLE_SECONDS)
     size = (_temporal_bytes(bench) - before) / OPEN / 1024
     report.add("open_subscription_kb", [size], "KiB", 35, 25, "lower")
-
-
-async def _subscribed(bench: Bench) -> str:
-    """An active subscription with a card kept for its renewals."""
-    account = await bench.account()
-    headers = bench.headers(account)
-    answer = await bench.http.post(
-        "/billing/subscription", json={"plan": "pro", "trial": False}, headers=headers
-    )
-    answer.raise_for_status()
-    begun = answer.json()
-    while begun["next_action"]["type"] != "confirm_card":
-        begun = await bench.subscription(account)
-    intent = begun["next_action"]["client_secret"].partition("_secret_")[0]
-    await bench.sandbox.confirm_as_client(intent, "pm_card_visa")
-    while (await bench.subscription(account))["status"] != "active":  # noqa: ASYNC110
-        await asyncio.sleep(PAUSE_SECONDS)
-    return account
 
 
 async def _burst(bench: Bench, accounts: list[str]) -> float:

@@ -141,7 +141,7 @@ async def change_subscription(
     if dry_run:
         return await foreseen(call, "change_up", lambda w: verb(w, _unpaid()), about=wish)
     if body.preview_token is not None:
-        secrets = call.services.settings.webhook_secrets
+        secrets = call.services.settings.pay_link_secrets
         promise = preview_tokens.read(body.preview_token, secrets, real_now())
         verb = partial(plan_changes.keep, promise, verb)
     async with once.claim(call) as claim:

@@ -129,7 +129,7 @@ async def foreseen(
         return answer
     now = real_now()
     promise = Promise(subscription_id=found.id, as_of=seen.as_of, digest=seen.digest)
-    token = preview_tokens.write(promise, call.services.settings.webhook_secrets, now)
+    token = preview_tokens.write(promise, call.services.settings.pay_link_secrets, now)
     fields = {"preview_token": token, "expires_at": now + preview_tokens.LIFETIME}
     return answer.model_copy(update=fields)
 

@@ -84,7 +84,7 @@ class Settings(BaseSettings):
         validation_alias=AliasChoices("BILLING_SERVICE_HOST", "BILLING_SERVICE_SERVICE_HOST"),
     )
     service_port: int = Field(8080, validation_alias="BILLING_SERVICE_PORT")
-    # Signs links to the page of a payment: the first one; those after it are still read.
+    # Signs previews and links to the page of a payment: the first one; those after it are read.
     pay_link_secret: SecretStr = Field(
         SecretStr(SANDBOX_PAY_LINK_SECRET), validation_alias="BILLING_PAY_LINK_SECRET"
     )

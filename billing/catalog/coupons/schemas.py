@@ -18,20 +18,20 @@ from billing.catalog.plans.spec import PricedIn
 from billing.catalog.products.schemas import Name
 from billing.core.frozen import Frozen
 
-COUPON_ID = "cpn"
 Duration = Literal["once", "repeating", "forever"]
 LineKind = Literal["plan", "add_on", "usage", "pack"]
 Percent = Annotated[Decimal, Field(gt=0, le=100, decimal_places=4)]
 Times = Annotated[int, Field(strict=True, gt=0, le=10**9)]
 
 
-def _upper(code: object) -> object:
+def capital(code: object) -> object:
+    """A code as it is kept."""
     return code.strip().upper() if isinstance(code, str) else code
 
 
 Code = Annotated[
     str,
-    BeforeValidator(_upper),
+    BeforeValidator(capital),
     StringConstraints(pattern=r"^[A-Z0-9][A-Z0-9_.-]{0,63}$"),
     Field(examples=["WELCOME20"]),
 ]

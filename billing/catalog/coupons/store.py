@@ -8,7 +8,7 @@ from sqlalchemy import Select, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.catalog.coupons.schemas import Coupon, CouponSpec
+from billing.catalog.coupons.schemas import Coupon, CouponSpec, capital
 from billing.catalog.coupons.tables import coupons
 from billing.core import ids
 from billing.core.prepared import Fields, Prepared, given
@@ -30,8 +30,8 @@ _COUNT_BY: Final = Prepared(
 
 
 async def find(connection: AsyncConnection, code: str) -> Coupon | None:
-    """The coupon with this code, in capital letters."""
-    row = await _OF_CODE.first(connection, of_code=code)
+    """The coupon with this code, in any letters."""
+    row = await _OF_CODE.first(connection, of_code=capital(code))
     return show(row) if row else None
 
 

@@ -9,8 +9,9 @@ from pydantic import AwareDatetime
 from billing.core.frozen import Frozen
 from billing.matters.effects import Row
 
-DISCOUNT_ID: Final = "dsc"
 DiscountStatus = Literal["reserved", "active", "ended", "released"]
+IN_FORCE: Final = ("reserved", "active")
+"""It is taken off the next invoice."""
 
 
 class DiscountTerms(Frozen):
@@ -22,7 +23,7 @@ class DiscountTerms(Frozen):
     kinds: tuple[str, ...] = ()
 
 
-class Discount(Row):
+class Discount(Row, DiscountTerms):
     """A row of `discounts`; `sold` limits it as `kinds` do. `periods_left` None: for ever."""
 
     TABLE: ClassVar[str] = "discounts"
@@ -31,17 +32,8 @@ class Discount(Row):
     coupon_id: UUID
     subscription_id: UUID | None = None
     purchase_id: UUID | None = None
-    code: str
-    percent: Decimal | None = None
-    amount_minor: int | None = None
-    kinds: tuple[str, ...] = ()
     sold: tuple[str, ...] = ()
     periods_left: int | None = None
     status: DiscountStatus
     created_at: AwareDatetime
     ended_at: AwareDatetime | None = None
-
-    @property
-    def terms(self) -> DiscountTerms:
-        """Its terms on an invoice."""
-        return DiscountTerms.model_validate(self.model_dump())

@@ -12,7 +12,7 @@ from billing.catalog.coupons.schemas import Coupon
 from billing.core.errors import Invalid
 from billing.core.frozen import Frozen
 from billing.core.prepared import Prepared
-from billing.money.discounts.schemas import Discount
+from billing.money.discounts.schemas import IN_FORCE, Discount
 from billing.money.discounts.tables import discounts
 from billing.platform.accounts.schemas import Account
 
@@ -25,13 +25,13 @@ class Redeeming(Frozen):
     """The code, and what it is to be taken off."""
 
     code: str
-    sold: str
+    product: str
     """Key of the plan or pack."""
     currency: str
     subscription_id: UUID | None = None
     purchase_id: UUID | None = None
-    pays_first: bool = True
-    """It is reserved until the first payment is decided."""
+    is_reserved: bool = True
+    """Until the first payment is decided."""
 
 
 async def redeem(
@@ -42,7 +42,7 @@ async def redeem(
     at: datetime,
 ) -> Discount:
     """Count a redemption; the row to write is the caller's. Errors: INVALID_COUPON."""
-    coupon = await coupons.find(connection, wanted.code.strip().upper())
+    coupon = await coupons.find(connection, wanted.code)
     if coupon is None:
         raise _invalid("unknown", "there is no such coupon")
     _demand_open(coupon, wanted, account, at)
@@ -62,7 +62,7 @@ async def redeem(
         kinds=coupon.kinds,
         sold=coupon.sold,
         periods_left=1 if once else coupon.periods,
-        status="reserved" if wanted.pays_first else "active",
+        status="reserved" if wanted.is_reserved else "active",
         created_at=at,
     )
 
@@ -74,8 +74,8 @@ def _demand_open(coupon: Coupon, wanted: Redeeming, account: Account, at: dateti
         raise _invalid("expired", "it is no longer valid")
     if early:
         raise _invalid("not_yet", "it is not valid yet")
-    if coupon.sold and wanted.sold not in coupon.sold:
-        raise _invalid("not_for_this", f"it is not for {wanted.sold}")
+    if coupon.sold and wanted.product not in coupon.sold:
+        raise _invalid("not_for_this", f"it is not for {wanted.product}")
     if coupon.percent is None and wanted.currency not in coupon.amounts:
         raise _invalid("currency", f"it takes nothing off in {wanted.currency}")
     if coupon.verified_as is not None and coupon.verified_as not in account.verified_as:
@@ -92,9 +92,8 @@ async def _demand_unused(
     if times >= coupon.max_per_account:
         raise _invalid("redeemed", "this account has redeemed it")
     if wanted.subscription_id is not None:
-        running = d.status.in_(("reserved", "active"))
         same = select(func.count()).where(
-            *mine, d.subscription_id == wanted.subscription_id, running
+            *mine, d.subscription_id == wanted.subscription_id, d.status.in_(IN_FORCE)
         )
         if await connection.scalar(same):
             raise _invalid("redeemed", "the subscription has it already")

@@ -1,24 +1,26 @@
 """Every query on discounts."""
 
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
-from sqlalchemy import Select, select
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import prepared
 from billing.core.prepared import Prepared, given
-from billing.money.discounts.schemas import Discount
+from billing.money.discounts.schemas import IN_FORCE, Discount
 from billing.money.discounts.tables import discounts
 
 ROW: Final = "to_jsonb(x) || jsonb_build_object('percent', x.percent::text)"
 """A discount among the rows of a decision; its alias is `x`."""
+LIVE: Final = f"x.status IN {IN_FORCE}"
+"""True of one that is in force."""
 _OF_ID: Final = Prepared(select(discounts).where(discounts.c.id == given("discount_id")))
 _IN_FORCE: Final = Prepared(
     select(discounts)
     .where(
         discounts.c.subscription_id == given("subscription_id"),
-        discounts.c.status.in_(("reserved", "active")),
+        discounts.c.status.in_(IN_FORCE),
     )
     .order_by(discounts.c.created_at, discounts.c.id)
 )
@@ -39,8 +41,3 @@ async def of_subscription(connection: AsyncConnection, subscription_id: UUID) ->
     """The discounts that its next invoices have, the oldest first."""
     rows = await _IN_FORCE.all(connection, subscription_id=subscription_id)
     return [Discount.model_validate(row) for row in rows]
-
-
-def listing(account_id: UUID) -> Select[Any]:
-    """The account's discounts; order and cut are the caller's."""
-    return select(discounts).where(discounts.c.account_id == account_id)

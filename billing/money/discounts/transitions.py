@@ -4,7 +4,7 @@ from collections.abc import Collection
 from typing import Any, Final
 
 from billing.matters.effects import Do, Rows, Work
-from billing.money.discounts.schemas import Discount, DiscountTerms
+from billing.money.discounts.schemas import IN_FORCE, Discount, DiscountTerms
 
 COUNT: Final = "count_redemption"
 """The verb that counts a redemption that was given back, or came back."""
@@ -15,10 +15,10 @@ def terms(rows: Rows, sold: str, *, of_period: bool) -> tuple[DiscountTerms, ...
 
     Only a period's invoice uses a discount up; one beside it has the percentages.
     """
-    found = (one for one in rows.of(Discount) if one.status in ("reserved", "active"))
+    found = (one for one in rows.of(Discount) if one.status in IN_FORCE)
     mine = (one for one in found if not one.sold or sold in one.sold)
     here = (one for one in mine if of_period or one.percent is not None)
-    return tuple(one.terms for one in sorted(here, key=lambda one: (one.created_at, one.id)))
+    return tuple(sorted(here, key=lambda one: (one.created_at, one.id)))
 
 
 def use(w: Work[Any], codes: Collection[str]) -> None:

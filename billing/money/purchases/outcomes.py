@@ -152,7 +152,7 @@ def _draft(
     w: Work[Any], row: Mapping[str, Any], issuer_id: UUID | None, *, late: bool = False
 ) -> Invoice:
     """Its draft, less its coupon: also late, for the payer was asked for no more."""
-    terms = tuple(one.terms for one in w.rows.of(Discount))
+    terms = tuple(w.rows.of(Discount))
     wanted = invoice_of(row, issuer_id, late=late)
     return invoices.draft(w, wanted.model_copy(update={"discounts": terms}))
 

@@ -117,7 +117,9 @@ async def _redeem(
 ) -> Discount | None:
     if code is None:
         return None
-    asked = Redeeming(code=code, sold=row["pack"], currency=row["currency"], purchase_id=row["id"])
+    asked = Redeeming(
+        code=code, product=row["pack"], currency=row["currency"], purchase_id=row["id"]
+    )
     return await discount_service.redeem(connection, account, asked, ids.new(), at)
 
 

@@ -39,10 +39,10 @@ async def redeem(
     await credits.lock(connection, account.id)
     wanted = Redeeming(
         code=code,
-        sold=found.plan_key,
+        product=found.plan_key,
         currency=found.currency,
         subscription_id=found.id,
-        pays_first=False,
+        is_reserved=False,
     )
     discount = await discount_service.redeem(connection, account, wanted, discount_id, at)
     await discount_store.add(connection, discount)

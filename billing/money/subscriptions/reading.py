@@ -171,7 +171,7 @@ _READ = Prepared(
                AS period_was_late,
            ARRAY(SELECT {discount_store.ROW} FROM discounts x
                  WHERE :deciding AND x.subscription_id = s.id
-                   AND (x.status IN ('reserved', 'active')
+                   AND ({discount_store.LIVE}
                         OR x.id = ANY (CAST(:known AS uuid[])))) AS discounts,
            CASE WHEN :deciding THEN {TAXATION} ELSE '{{}}' END AS taxation,
            {reading.EVENTS_ABOUT_PAYMENTS} AS waiting_events

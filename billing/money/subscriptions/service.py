@@ -140,10 +140,10 @@ async def _redeem(
         return
     asked = Redeeming(
         code=code,
-        sold=row["plan_key"],
+        product=row["plan_key"],
         currency=row["currency"],
         subscription_id=row["id"],
-        pays_first=row["status"] == "incomplete",
+        is_reserved=row["status"] == "incomplete",
     )
     discount = await discount_service.redeem(connection, account, asked, ids.new(), at)
     await discount_store.add(connection, discount)

@@ -9,13 +9,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing.catalog.taxes.schemas import Taxation
 from billing.core.prepared import Prepared
 
+# Greece's VAT ids begin with EL; `p` is the profile.
+VAT_COUNTRY: Final = "replace(left(p.vat_id, 2), 'EL', 'GR')"
 # Of the account `a`: its default address decides, else the country it was made with.
-TAXATION: Final = """
+TAXATION: Final = f"""
     (SELECT jsonb_build_object(
          'seller', i.address ->> 'country', 'country', w.country,
          'exempt', p.exempt_because IS NOT NULL,
          'vat_proven', coalesce(p.vat_status = 'valid'
-                                AND replace(left(p.vat_id, 2), 'EL', 'GR') = w.country, false),
+                                AND {VAT_COUNTRY} = w.country, false),
          'included_in', coalesce((SELECT t.included_in FROM tax_terms t), '[]'),
          'jurisdictions', coalesce((
              SELECT jsonb_agg(to_jsonb(j)) FROM tax_jurisdictions j
@@ -25,7 +27,7 @@ TAXATION: Final = """
                 ON b.account_id = a.id AND b.is_default) w
      LEFT JOIN tax_profiles p ON p.account_id = a.id
      LEFT JOIN issuers i ON i.id = a.issuer_id)
-"""
+"""  # noqa: S608
 TAXATION_OF: Final = Prepared(
     text(f"SELECT {TAXATION} AS taxation FROM accounts a WHERE a.id = :account_id")  # noqa: S608
 )

@@ -8,26 +8,27 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core.prepared import Prepared, given
+from billing.money.taxation.reading import VAT_COUNTRY
 from billing.money.taxation.schemas import ChargedTax, TaxProfile
 from billing.money.taxation.tables import tax_profiles
 
 _CHARGED: Final = Prepared(
     text(
-        """
+        f"""
     SELECT i.id AS invoice_id, sum((t ->> 'amount_minor')::bigint)::bigint AS tax_minor
     FROM tax_profiles p JOIN invoices i ON i.account_id = p.account_id
     JOIN invoice_lines l ON l.invoice_id = i.id
     CROSS JOIN LATERAL jsonb_array_elements(l.taxes) t
     WHERE p.account_id = :account_id AND i.finalized_at >= p.vat_given_at
       AND i.status IN ('open', 'paid', 'uncollectible')
-      AND left(t ->> 'jurisdiction', 2) = replace(left(p.vat_id, 2), 'EL', 'GR')
+      AND left(t ->> 'jurisdiction', 2) = {VAT_COUNTRY}
       AND NOT (t ->> 'inclusive')::boolean
       AND NOT EXISTS (SELECT FROM credit_notes n
                       WHERE n.invoice_id = i.id
                         AND n.fact_key = public_id('inv', i.id) || '/reverse-charge')
     GROUP BY i.id, i.created_at HAVING sum((t ->> 'amount_minor')::bigint) > 0
     ORDER BY i.created_at, i.id
-    """
+    """  # noqa: S608
     )
 )
 _OF_ACCOUNT: Final = Prepared(

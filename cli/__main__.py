@@ -16,6 +16,7 @@ from cli import (
     repair_commands,
     stack_commands,
     state_table,
+    subscription_commands,
     usage_commands,
 )
 from devstack.demo import show
@@ -57,6 +58,7 @@ app.command()(repair_commands.rebuild)
 app.add_typer(catalog_commands.app, name="catalog")
 app.add_typer(clock_commands.app, name="clock")
 app.add_typer(invoice_commands.app, name="invoice")
+app.add_typer(subscription_commands.app, name="subscription")
 app.add_typer(usage_commands.app, name="usage")
 
 

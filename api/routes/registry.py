@@ -49,6 +49,7 @@ from api.routes.admin import (
     balances,
     clock,
     dunning,
+    extensions,
     inbox,
     integrity,
     issuers,
@@ -80,8 +81,8 @@ _BILLING: Final = (
 )  # fmt: skip
 _OPERATORS: Final = (
     integrity, clock, admin_invoices, admin_payments, dunning, matters, inbox, admin_credits,
-    balances, thresholds, accounts, issuers, admin_catalog, admin_taxes, admin_coupons, products,
-    limit_overrides,
+    balances, extensions, thresholds, accounts, issuers, admin_catalog, admin_taxes,
+    admin_coupons, products, limit_overrides,
 )  # fmt: skip
 ROUTERS: Final[tuple[APIRouter, ...]] = tuple(part.router for part in (*_BILLING, *_OPERATORS))
 

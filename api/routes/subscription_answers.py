@@ -7,7 +7,7 @@ from typing import Any, Final, Self
 from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from api.dependencies import AccountCall
+from api.dependencies import Call
 from api.public_ids import ChangeId, InvoiceId, PaymentMethodId, SubscriptionId
 from api.routes.invoices import next_action_of
 from api.schemas import Answer, Credits
@@ -127,6 +127,7 @@ class SubscriptionAnswer(Answer):
     cycle_end: datetime
     trial_end: datetime | None
     cancel_at_period_end: bool
+    cancel_at: datetime | None
     canceled_at: datetime | None
     ended_at: datetime | None
     end_reason: str | None
@@ -147,7 +148,7 @@ class SubscriptionAnswer(Answer):
 
     @classmethod
     async def read(
-        cls, call: AccountCall, connection: AsyncConnection, subscription: Subscription
+        cls, call: Call, connection: AsyncConnection, subscription: Subscription
     ) -> Self:
         """The subscription as callers see it, read in the caller's transaction."""
         plan = await plans.get_plan(connection, subscription.plan_id)

@@ -27,6 +27,7 @@ from api.schemas import (
     CouponCode,
     Currency,
     ExpectedAmount,
+    Instant,
     UseBalance,
     optional_body,
 )
@@ -80,6 +81,9 @@ class SubscribeBody(Body):
     expected_amount_cents: ExpectedAmount = None
     use_balance: UseBalance = True
     coupon: CouponCode = None
+    billing_day: Annotated[int, Field(strict=True, ge=1, le=31)] | None = Field(
+        None, description="Periods start on this day of the month; the first one is short"
+    )
     collection: Collection = "charge"
     days_until_due: Annotated[int, Field(strict=True, ge=1, le=365)] | None = Field(
         None, description="Of each invoice that is sent; 30 unless said"
@@ -89,11 +93,14 @@ class SubscribeBody(Body):
     def _whole(self) -> Self:
         if self.collection == "charge" and self.days_until_due is not None:
             raise ValueError("days_until_due goes with collection send_invoice")
+        by_months = rules.parse_interval(self.interval).unit in ("month", "year")
+        if self.billing_day is not None and not by_months:
+            raise ValueError("billing_day goes with an interval of months or years")
         return self
 
 
 class CancelBody(Body):
-    """The end of the subscription: at the end of the paid period, or now.
+    """The end of the subscription: at the end of the paid period, at a date, or now.
 
     `refund` is for what is paid and not used then: nothing, or a credit on the money balance.
     """
@@ -101,6 +108,9 @@ class CancelBody(Body):
     at: Literal["period_end", "now"] = "period_end"
     cancel_at_period_end: Literal[True] | None = Field(
         None, description="As Stripe has it: the same as `at: period_end`"
+    )
+    cancel_at: Instant | None = Field(
+        None, description="A date to come: the last period is billed up to it"
     )
     refund: Literal["none", "credit"] = "none"
     reason: CancelReason | None = None
@@ -112,6 +122,8 @@ class CancelBody(Body):
     def _one_end(self) -> Self:
         if self.cancel_at_period_end and self.at != "period_end":
             raise ValueError("at: now contradicts cancel_at_period_end")
+        if self.cancel_at is not None and (self.cancel_at_period_end or self.at == "now"):
+            raise ValueError("say one end: cancel_at, or at")
         if self.refund != "none" and self.at != "now":
             raise ValueError("refund goes with at: now")
         return self
@@ -186,10 +198,11 @@ async def cancel_subscription(
     once: OptionalKey,
     dry_run: DryRun = False,
 ) -> Response | PreviewAnswer:
-    """Cancel at period end, or now [C5]; dunning never blocks it."""
+    """Cancel at period end, at a date, or now [C5]; dunning never blocks it."""
     verb = partial(
         commands.cancel,
         now=body.at == "now",
+        date=body.cancel_at,
         reason=body.reason,
         comment=body.comment,
         credit=body.refund == "credit",
@@ -322,6 +335,7 @@ def _wanted(body: SubscribeBody) -> NewSubscription:
         expected_minor=body.expected_amount_cents,
         use_balance=body.use_balance,
         coupon=body.coupon,
+        billing_day=body.billing_day,
         collection=body.collection,
         days_until_due=(body.days_until_due or DAYS_UNTIL_DUE) if sent else None,
     )

@@ -93,6 +93,36 @@ def index_at(anchor_wall: datetime, zone: str, interval: Interval, instant: date
     return low
 
 
+def anchor_for(wall: datetime, interval: Interval) -> tuple[datetime, int]:
+    """An anchor before it, and the number of the period that starts at this wall time.
+
+    The day of the month is kept: February of a leap year comes again after four years.
+    """
+    if interval.unit in ("day", "week"):
+        days = interval.count * (7 if interval.unit == "week" else 1)
+        return wall - timedelta(days=days), 1
+    number = 4 if interval.unit == "year" else 48
+    return _add_months(wall, -number * interval.count * (48 // number)), number
+
+
+def anchor_on(day: int, wall: datetime, interval: Interval) -> tuple[datetime, int]:
+    """An anchor on a day of the month, and the number of the period that starts on it next.
+
+    That is the first such day that is not before `wall`, at its time of day; a month without it has
+    its last one. Of the periods before, the anchor is one whose month has the day.
+    """
+    months = interval.count * (12 if interval.unit == "year" else 1)
+    first = wall.replace(day=1)
+    if wall.day > min(day, monthrange(wall.year, wall.month)[1]):
+        first = _add_months(first, 1)
+    # In so many periods every month of the year comes, and a leap year.
+    before = range(5 if interval.unit == "year" else 13)
+    starts = [_add_months(first, -number * months) for number in before]
+    length = [min(day, monthrange(one.year, one.month)[1]) for one in starts]
+    number = length.index(max(length))
+    return starts[number].replace(day=length[number]), number
+
+
 def _add_months(wall: datetime, months: int) -> datetime:
     years, month = divmod(wall.month - 1 + months, 12)
     year = wall.year + years

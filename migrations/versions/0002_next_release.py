@@ -195,6 +195,7 @@ def _subscriptions() -> None:
     op.add_column("subscriptions", sa.Column("days_until_due", sa.Integer))
     op.add_column("subscriptions", sa.Column("cancel_reason", sa.Text))
     op.add_column("subscriptions", sa.Column("cancel_comment", sa.Text))
+    op.add_column("subscriptions", sa.Column("cancel_at", sa.DateTime(timezone=True)))
     rules = {
         "fk_subscriptions_payment_method_id": (
             "FOREIGN KEY (payment_method_id) REFERENCES payment_methods (id)"
@@ -207,6 +208,7 @@ def _subscriptions() -> None:
             "CHECK (collection IN ('charge', 'send_invoice')"
             " AND (collection = 'send_invoice') = (days_until_due IS NOT NULL))"
         ),
+        "ck_subscriptions_one_end": "CHECK (cancel_at IS NULL OR NOT cancel_at_period_end)",
     }
     for name, rule in rules.items():
         op.execute(f"ALTER TABLE subscriptions ADD CONSTRAINT {name} {rule} NOT VALID")

@@ -129,16 +129,17 @@ QUERIES: Final[dict[str, str]] = {
         SELECT account_id, public_id('sub', id) AS subject
         FROM subscriptions
         WHERE canceled_at IS NOT NULL AND ended_at IS NULL AND NOT cancel_at_period_end
+          AND cancel_at IS NULL
           AND NOT (status = 'incomplete' AND superseded_at IS NOT NULL)
     """,
     "periods_contiguous": """
         WITH billed AS (
             SELECT account_id, id, subscription_id, period_start,
-                   lag(period_end) OVER (
-                       PARTITION BY subscription_id ORDER BY period_start, created_at) AS before
+                   lag(period_end) OVER mine AS before, lag(period_start) OVER mine AS began
             FROM invoices
             WHERE subscription_id IS NOT NULL AND period_start IS NOT NULL
               AND (status <> 'void' OR number IS NOT NULL)
+            WINDOW mine AS (PARTITION BY subscription_id ORDER BY period_start, created_at)
         )
         SELECT b.account_id, public_id('inv', b.id) AS subject
         FROM billed b
@@ -147,7 +148,9 @@ QUERIES: Final[dict[str, str]] = {
                           WHERE t.subject = public_id('sub', b.subscription_id)
                             AND t.action = 'subscription.restarted' AND t.at = b.period_start)
           AND NOT EXISTS (SELECT 1 FROM subscription_changes c
-                          WHERE c.invoice_id = b.id AND c.kind IN ('plan', 'resume'))
+                          WHERE c.invoice_id = b.id AND c.kind IN ('plan', 'resume')
+                             OR c.subscription_id = b.subscription_id AND c.kind = 'extend'
+                                AND c.created_at >= b.began AND c.effective_at = b.period_start)
     """,
     "periods_billed": """
         SELECT s.account_id, public_id('sub', s.id) AS subject
@@ -156,7 +159,10 @@ QUERIES: Final[dict[str, str]] = {
           AND NOT EXISTS (SELECT 1 FROM invoices i
                           WHERE i.subscription_id = s.id
                             AND i.period_start = s.current_period_start
-                            AND i.period_end = s.current_period_end)
+                            AND (i.period_end = s.current_period_end OR EXISTS (
+                                SELECT 1 FROM subscription_changes c
+                                WHERE c.subscription_id = s.id AND c.kind = 'extend'
+                                  AND c.effective_at = s.current_period_end)))
     """,
     "debts_pursued": """
         SELECT s.account_id, public_id('sub', s.id) AS subject

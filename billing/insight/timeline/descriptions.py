@@ -57,6 +57,8 @@ _CHANGES: Final[dict[str, str]] = {
     "subscription.change_begun": "a change of {plan} waits for its payment",
     "subscription.change_dropped": "a change of {plan} was given up: {reason}",
     "subscription.created": "{plan} was subscribed to ({status})",
+    "subscription.end_scheduled": "{plan} will end on {cancel_at}",
+    "subscription.extended": "{plan} was extended by {days} days: {reason}",
     "subscription.incomplete_expired": "{plan} was given up: its first payment never came",
     "subscription.past_due": "{plan} is past due",
     "subscription.paused": "{plan} was paused: {reason}",

@@ -96,7 +96,7 @@ def apply(w: Work[SubscriptionFacts], invoice: Invoice) -> SubscriptionChange | 
     elif change.kind == "plan":
         cancel_scheduled(w, "another plan was chosen", "plan")
         new_terms.begin(w, change, invoice)
-        _follow_period(w)
+        follow_period(w)
         announce(w, cycles.of(w), "plan_changed", **change.wanted)
     else:
         items.choose(w, change.wanted)
@@ -156,7 +156,7 @@ def _take_scheduled(w: Work[SubscriptionFacts], kind: ChangeKind) -> Subscriptio
     return w.change(change, status="applied", decided_at=w.facts.at) if change else None
 
 
-def _follow_period(w: Work[SubscriptionFacts]) -> None:
+def follow_period(w: Work[SubscriptionFacts]) -> None:
     """The period ends at another time: what is scheduled comes with it."""
     for change in w.rows.of(SubscriptionChange):
         if change.status == "scheduled":

@@ -1,9 +1,10 @@
 """Commands of customers and operators on a running subscription: decisions over its rows. Pure."""
 
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from billing.core.errors import Conflict
+from billing.core.errors import Conflict, Invalid
 from billing.matters.agenda import head
 from billing.matters.effects import Bear, Wake, Work
 from billing.matters.kinds import SUBSCRIPTION
@@ -63,14 +64,15 @@ def cancel(
     w: Work[SubscriptionFacts],
     *,
     now: bool,
+    date: datetime | None = None,
     reason: CancelReason | None = None,
     comment: str | None = None,
     credit: bool = False,
 ) -> Subscription:
-    """Cancel at period end, or now: what was served and not paid goes to Collection [C5].
+    """Cancel at period end, at a date, or now; what was served and not paid is pursued [C5].
 
     Its customer may say why. With `credit` what is paid and not used goes to the money balance.
-    Errors: SUBSCRIPTION_STATE; CREDITS_SPENT.
+    Errors: SUBSCRIPTION_STATE; VALIDATION_FAILED for a date that is past; CREDITS_SPENT.
     """
     at = w.facts.at
     demand(cycles.of(w).status, "cancel")
@@ -83,21 +85,34 @@ def cancel(
             endings.credit_rest(w)
         payment_effects.end(w, "canceled by request")
     else:
-        changes.cancel_scheduled(w, "an end was asked for", "pause")
-        changed = cycles.change(w, cancel_at_period_end=True, canceled_at=at)
-        announce(w, changed, "cancel_scheduled")
+        _schedule_end(w, date)
     return wake(w)
+
+
+def _schedule_end(w: Work[SubscriptionFacts], date: datetime | None) -> None:
+    """At a date, or with the period; a pause that was scheduled does not come any more."""
+    if date is not None and date <= w.facts.at:
+        raise Invalid("VALIDATION_FAILED", "cancel_at: must be in the future")
+    changes.cancel_scheduled(w, "an end was asked for", "pause")
+    changed = cycles.change(
+        w, cancel_at_period_end=date is None, cancel_at=date, canceled_at=w.facts.at
+    )
+    if date is None:
+        announce(w, changed, "cancel_scheduled")
+    else:
+        announce(w, changed, "end_scheduled", cancel_at=date.isoformat())
 
 
 def reactivate(w: Work[SubscriptionFacts]) -> Subscription:
     """Take a scheduled end back, before it comes [C7]."""
     subscription = cycles.of(w)
     demand(subscription.status, "reactivate")
-    if not subscription.cancel_at_period_end:
+    if not subscription.ends:
         raise Conflict("SUBSCRIPTION_STATE", "no end is scheduled", state=subscription.status)
     changed = cycles.change(
         w,
         cancel_at_period_end=False,
+        cancel_at=None,
         canceled_at=None,
         cancel_reason=None,
         cancel_comment=None,
@@ -114,7 +129,7 @@ def pause(w: Work[SubscriptionFacts], *, when: When) -> Subscription:
     """
     subscription = cycles.of(w)
     demand(subscription.status, "pause")
-    if subscription.cancel_at_period_end:
+    if subscription.ends:
         raise Conflict(
             "SUBSCRIPTION_STATE",
             "an end is scheduled: reactivate it first",

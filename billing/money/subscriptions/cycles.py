@@ -18,7 +18,7 @@ from billing.money.discounts import transitions as discounts
 from billing.money.invoices import arrears
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.schemas import Invoice, Line, NewInvoice
-from billing.money.subscriptions import items
+from billing.money.subscriptions import items, proration, spans
 from billing.money.subscriptions.announcements import announce
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.rules import ENDED, cycle_bounds
@@ -37,11 +37,8 @@ def renew(w: Work[SubscriptionFacts]) -> tuple[Subscription, Invoice]:
     is held for an operator (docs/rules.md#time).
     """
     subscription = of(w)
-    number = subscription.period_number + 1
     start = subscription.current_period_end
-    end = periods.boundary(
-        subscription.anchor_wall, subscription.zone, subscription.interval, number + 1
-    )
+    number, end = spans.next_period(subscription)
     held = end <= w.facts.at or _in_burst(w, subscription)
     since = subscription.unpaid_at
     if subscription.status == "unpaid" and since is None:
@@ -85,7 +82,6 @@ def draft_period(w: Work[SubscriptionFacts], *, held: bool = False) -> Invoice:
     has no usage, which goes onto the next one.
     """
     subscription = of(w)
-    start, end = subscription.current_period_start, subscription.current_period_end
     used: tuple[Line, ...] = ()
     if subscription.status not in ("incomplete", "unpaid"):
         used = _usage(w, before=subscription.cycle_start)
@@ -94,11 +90,8 @@ def draft_period(w: Work[SubscriptionFacts], *, held: bool = False) -> Invoice:
         new_invoice(
             w,
             _period_key(subscription),
-            (*(line_of(w, item, start, end) for item in w.rows.of(Item)), *used),
-            period_start=start,
-            period_end=end,
-            cycle_start=subscription.cycle_start,
-            cycle_end=subscription.cycle_end,
+            (*(line_of(w, item, subscription) for item in w.rows.of(Item)), *used),
+            **spans.fields(subscription),
             **({"collection": "held"} if held else {}),
         ),
     )
@@ -157,7 +150,7 @@ def next_cycle(w: Work[SubscriptionFacts]) -> Subscription:
 def grant_cycle(w: Work[SubscriptionFacts]) -> None:
     """The plan's credits of the current cycle, once per cycle start; they end with the cycle."""
     subscription = of(w)
-    grant(w, subscription.cycle_start, subscription.cycle_end, items.credits_of(w))
+    grant(w, subscription.cycle_start, subscription.cycle_end, _cycle_credits(w, subscription))
 
 
 def grant_unbilled_cycle(w: Work[SubscriptionFacts]) -> None:
@@ -334,18 +327,33 @@ def _carries_debt(w: Work[SubscriptionFacts]) -> bool:
     return balance < 0 and collectable(-balance, currency) > 0
 
 
-def line_of(w: Work[SubscriptionFacts], item: Item, start: datetime, end: datetime) -> Line:
-    """The line that bills an item for a period."""
-    given = {"price": str(item.price_id), "credits": show_decimal(items.credits_of(w))}
+def _cycle_credits(w: Work[SubscriptionFacts], subscription: Subscription) -> Decimal:
+    """The plan's credits of its cycle, fewer of a short one."""
+    part = spans.parts(subscription, w.facts.plan_of(w.rows).allowance).cycle
+    return proration.credits_share(items.credits_of(w), part)
+
+
+def line_of(w: Work[SubscriptionFacts], item: Item, subscription: Subscription) -> Line:
+    """The line that bills an item for the period of a subscription."""
+    start, end = subscription.current_period_start, subscription.current_period_end
+    part, whole_minor = spans.rest_of_period(subscription, start), item.amount_minor * item.lasting
+    given: dict[str, Any] = {
+        "price": str(item.price_id),
+        "credits": show_decimal(_cycle_credits(w, subscription)),
+    }
+    if item.add_on:
+        given = {"add_on": item.add_on}
+    if part != 1:
+        given |= {"of_minor": whole_minor, "share": str(part)}
     return Line(
         kind=item.kind,
         description=f"{item.description}, {start:%-d %b %Y} to {end:%-d %b %Y}",
         quantity=Decimal(item.lasting),
         unit_amount=Decimal(item.amount_minor),
-        amount_minor=item.amount_minor * item.lasting,
+        amount_minor=proration.share(whole_minor, part),
         period_start=start,
         period_end=end,
-        detail={"add_on": item.add_on} if item.add_on else given,
+        detail=given,
     )
 
 

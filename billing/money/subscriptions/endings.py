@@ -7,7 +7,7 @@ from billing.core import keys
 from billing.matters.effects import Work
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.schemas import Invoice
-from billing.money.subscriptions import cycles, items, new_terms, proration
+from billing.money.subscriptions import cycles, items, new_terms, proration, spans
 from billing.money.subscriptions.facts import SubscriptionFacts
 
 
@@ -25,7 +25,7 @@ def credit_rest(w: Work[SubscriptionFacts]) -> None:
         billed = w.rows.get(Invoice, invoice_id)
         invoices.credit_note(w, billed, amount_minor, proration.NOT_USED, "canceled")
     if rest:
-        part = proration.rest(subscription.cycle_start, subscription.cycle_end, at)
+        part = spans.rest_of_cycle(subscription, w.facts.plan_of(w.rows).allowance, at)
         fewer = proration.credits_share(items.credits_of(w), part)
         new_terms.demand_unspent(w, fewer)
         new_terms.take_credits(

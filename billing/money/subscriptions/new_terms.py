@@ -4,11 +4,9 @@ Pure.
 """
 
 from collections.abc import Callable
-from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from billing.catalog.plans.schemas import Plan
 from billing.core import keys, periods
 from billing.core.errors import Conflict
 from billing.matters.effects import Do, Work
@@ -16,8 +14,7 @@ from billing.money.invoices import transitions as invoices
 from billing.money.invoices.schemas import Invoice
 from billing.money.subscriptions import cycles, items
 from billing.money.subscriptions.facts import SubscriptionFacts
-from billing.money.subscriptions.proration import NOT_USED
-from billing.money.subscriptions.rules import cycle_bounds
+from billing.money.subscriptions.proration import NOT_USED, creditable
 from billing.money.subscriptions.schemas import Subscription, SubscriptionChange, Terms
 
 
@@ -35,7 +32,9 @@ def begin(w: Work[SubscriptionFacts], change: SubscriptionChange, invoice: Invoi
     for note in terms.notes:
         billed = w.rows.get(Invoice, note.invoice_id)
         suffix = f"change-{change.id.hex}"
-        noted = invoices.credit_note(w, billed, note.amount_minor, NOT_USED, suffix)
+        # While the change waited for its payment, an operator may have taken some of it back.
+        amount_minor = min(note.amount_minor, creditable(w.rows, billed))
+        noted = invoices.credit_note(w, billed, amount_minor, NOT_USED, suffix)
         if noted.status != billed.status:
             cycles.grant_billed(w, noted)  # the note has settled it
     if terms.resets:
@@ -84,20 +83,6 @@ def take(
         billing_threshold_minor=threshold,
         **fields,
     )
-
-
-def first_period(
-    subscription: Subscription, plan: Plan, start: datetime, end: datetime
-) -> dict[str, datetime]:
-    """The period and first cycle of an invoice that begins anew."""
-    anchor = periods.to_wall(start, subscription.zone)
-    cycle_end = cycle_bounds(anchor, subscription.zone, plan.allowance, start, end)
-    return {
-        "period_start": start,
-        "period_end": end,
-        "cycle_start": start,
-        "cycle_end": cycle_end,
-    }
 
 
 def _period_of(subscription: Subscription, invoice: Invoice) -> dict[str, Any]:

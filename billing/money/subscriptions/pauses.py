@@ -6,10 +6,9 @@ from billing.core import periods
 from billing.matters.effects import Work
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.schemas import Invoice
-from billing.money.subscriptions import cycles, items
+from billing.money.subscriptions import cycles, items, spans
 from billing.money.subscriptions.announcements import announce
 from billing.money.subscriptions.facts import SubscriptionFacts
-from billing.money.subscriptions.rules import cycle_bounds
 from billing.money.subscriptions.schemas import Item, PauseReason
 
 
@@ -33,21 +32,10 @@ def draft(w: Work[SubscriptionFacts], change_id: UUID) -> Invoice:
 
     Another period may have begun at this instant, whose draft is void.
     """
-    subscription, start = cycles.of(w), w.facts.at
-    anchor = periods.to_wall(start, subscription.zone)
-    end = periods.boundary(anchor, subscription.zone, subscription.interval, 1)
-    lines = [cycles.line_of(w, item, start, end) for item in w.rows.of(Item) if item.lasting]
-    return cycles.draft_change(
-        w,
-        change_id,
-        lines,
-        period_start=start,
-        period_end=end,
-        cycle_start=start,
-        cycle_end=cycle_bounds(
-            anchor, subscription.zone, w.facts.plan_of(w.rows).allowance, start, end
-        ),
-    )
+    subscription, allowance = cycles.of(w), w.facts.plan_of(w.rows).allowance
+    new = spans.anew(subscription, w.facts.at, subscription.interval, allowance)
+    lines = [cycles.line_of(w, item, new) for item in w.rows.of(Item) if item.lasting]
+    return cycles.draft_change(w, change_id, lines, **spans.fields(new))
 
 
 def resume(w: Work[SubscriptionFacts], invoice: Invoice) -> None:

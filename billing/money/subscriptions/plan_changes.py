@@ -14,7 +14,6 @@ from uuid import UUID
 from billing.catalog.plans.rules import show_interval
 from billing.catalog.plans.schemas import Plan
 from billing.catalog.taxes.schemas import TaxRate
-from billing.core import periods
 from billing.core.errors import Conflict, NotFound
 from billing.core.periods import Interval
 from billing.matters.effects import Work
@@ -30,6 +29,7 @@ from billing.money.subscriptions import (
     preview_tokens,
     previews,
     proration,
+    spans,
 )
 from billing.money.subscriptions.announcements import announce
 from billing.money.subscriptions.commands import wake
@@ -186,22 +186,21 @@ def _charge(w: Work[SubscriptionFacts], wanted: Terms, paying: Paying, at: datet
         or plan.allowance != w.facts.plan_of(w.rows).allowance
         or bool(wanted.amount_minor) != bool(subscription.amount_minor)
     )
-    anchor = periods.to_wall(at, subscription.zone)
-    end = periods.boundary(anchor, subscription.zone, wanted.interval, 1) if resets else None
-    charge = _charge_line(subscription, plan, wanted, at, end)
+    after = subscription
+    if resets:
+        after = spans.anew(subscription, at, wanted.interval, plan.allowance)
+    charge = _charge_line(after, plan, wanted, at)
     kinds = ("plan", items.ADD_ON) if resets else ("plan",)
     unused = proration.unused(w.rows, proration.current(w.rows, kinds, at), at)
     lines, notes = _credits(w, unused, charge)
     terms = wanted.model_copy(
         update={
             "resets": resets,
-            "credits": _credits_due(
-                w, items.seats_credits(plan, wanted.quantity), at, resets=resets
-            ),
+            "credits": _credits_due(w, after, plan, wanted.quantity, at),
             "notes": tuple(notes),
         }
     )
-    fields = new_terms.first_period(subscription, plan, at, end) if end is not None else {}
+    fields = spans.fields(after) if resets else {}
     invoice = cycles.draft_change(w, paying.change_id, [*lines, charge], **fields)
     words = _words(w, terms)
     invoice = changes.begin(w, "plan", words, invoice, paying, terms=terms)
@@ -216,12 +215,9 @@ def _settle(w: Work[SubscriptionFacts], invoice: Invoice) -> None:
         payment_effects.settle_small(w, invoice)
 
 
-def _charge_line(
-    subscription: Subscription, plan: Plan, terms: Terms, at: datetime, end: datetime | None
-) -> Line:
-    """The new price for a whole period from now to `end`, or for the rest of this one."""
-    start, until = subscription.current_period_start, end or subscription.current_period_end
-    part = proration.rest(start if end is None else at, until, at)
+def _charge_line(after: Subscription, plan: Plan, terms: Terms, at: datetime) -> Line:
+    """The new price from now to the end of the period that it is for."""
+    until, part = after.current_period_end, spans.rest_of_period(after, at)
     span = f"{at:%-d %b %Y} to {until:%-d %b %Y}"
     return Line(
         kind="plan",
@@ -283,15 +279,16 @@ def _credit_line(credit: Credit, total_minor: int) -> Line:
 
 
 def _credits_due(
-    w: Work[SubscriptionFacts], given: Decimal, at: datetime, *, resets: bool
+    w: Work[SubscriptionFacts], after: Subscription, plan: Plan, quantity: int, at: datetime
 ) -> Decimal:
-    """Credits `given` per cycle from now on for the time that comes, less those of before for it.
+    """Credits of the new plan for the time that comes, less those of the one before for it.
 
     Errors: CREDITS_SPENT where they are fewer and were spent already.
     """
-    subscription = cycles.of(w)
-    part = proration.rest(subscription.cycle_start, subscription.cycle_end, at)
+    allowance = w.facts.plan_of(w.rows).allowance
+    part = spans.rest_of_cycle(cycles.of(w), allowance, at)
     before = proration.credits_share(items.credits_of(w), part)
-    after = given if resets else proration.credits_share(given, part)
-    new_terms.demand_unspent(w, before - after)
-    return after - before
+    part = spans.rest_of_cycle(after, plan.allowance, at)
+    given = proration.credits_share(items.seats_credits(plan, quantity), part)
+    new_terms.demand_unspent(w, before - given)
+    return given - before

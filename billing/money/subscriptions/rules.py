@@ -39,6 +39,7 @@ class SubscriptionState(State):
     incomplete_expires_at: AwareDatetime | None = None
     superseded: bool = False
     cancel_at_period_end: bool = False
+    cancel_at: AwareDatetime | None = None
     pauses: bool = False
     """True if a pause comes with the end of the period."""
     threshold_at: AwareDatetime | None = None
@@ -65,6 +66,8 @@ def agenda(state: SubscriptionState) -> list[Step]:
         steps.append(_abandon(state))
     elif state.status == "trialing" or state.status in RUNNING:
         steps += _lifecycle(state)
+    elif state.status == "paused" and state.cancel_at is not None:
+        steps.append(_end(state, state.cancel_at))
     return steps + _end_change(state)
 
 
@@ -113,7 +116,9 @@ def _lifecycle(s: SubscriptionState) -> list[Step]:
     end = s.current_period_end
     suffix = f"{end:%Y-%m-%dT%H:%M:%SZ}"
     if s.cancel_at_period_end:
-        last = Step(name="end", due=end, key=f"{s.subscription}/end-{suffix}", words="end it")
+        last = _end(s, end)
+    elif s.cancel_at is not None and s.cancel_at <= end:
+        last = _end(s, s.cancel_at)
     elif s.pauses and s.status != "trialing":
         last = Step(name="pause", due=end, key=f"{s.subscription}/pause-{suffix}", words="pause")
     elif s.status == "trialing":
@@ -126,6 +131,11 @@ def _lifecycle(s: SubscriptionState) -> list[Step]:
         cycle = f"{s.subscription}/cycle-{s.cycle_end:%Y-%m-%dT%H:%M:%SZ}"
         steps.append(Step(name="cycle", due=s.cycle_end, key=cycle, words="start a cycle"))
     return [*steps, last]
+
+
+def _end(s: SubscriptionState, at: datetime) -> Step:
+    key = f"{s.subscription}/end-{at:%Y-%m-%dT%H:%M:%SZ}"
+    return Step(name="end", due=at, key=key, words="end it")
 
 
 def _early(s: SubscriptionState) -> list[Step]:

@@ -19,7 +19,7 @@ CancelReason = Literal[
     "customer_service", "low_quality", "missing_features", "other", "switched_service",
     "too_complex", "too_expensive", "unused",
 ]  # fmt: skip
-ChangeKind = Literal["add_ons", "pause", "plan", "resume"]
+ChangeKind = Literal["add_ons", "extend", "pause", "plan", "resume"]
 PauseReason = Literal["debt_settled", "requested", "trial_ended"]
 ChangeStatus = Literal["pending", "scheduled", "applied", "failed", "expired", "canceled"]
 When = Literal["now", "period_end"]
@@ -41,6 +41,8 @@ class NewSubscription(Frozen):
     use_balance: bool = True
     """The customer's money with us pays first."""
     coupon: str | None = None
+    billing_day: int | None = None
+    """The day of the month that periods start on; the first one is short."""
     expected_minor: int | None = None
     """The price per interval that the buyer saw; any other is refused."""
 
@@ -69,6 +71,7 @@ class Subscription(Row):
     trial_end: AwareDatetime | None = None
     trial_end_behavior: str = "cancel"
     cancel_at_period_end: bool = False
+    cancel_at: AwareDatetime | None = None
     canceled_at: AwareDatetime | None = None
     ended_at: AwareDatetime | None = None
     end_reason: str | None = None
@@ -85,6 +88,11 @@ class Subscription(Row):
     cancel_comment: str | None = None
     created_at: AwareDatetime
     updated_at: AwareDatetime
+
+    @property
+    def ends(self) -> bool:
+        """True where an end is scheduled."""
+        return self.cancel_at_period_end or self.cancel_at is not None
 
     @property
     def interval(self) -> Interval:

@@ -271,12 +271,9 @@ def _row(
     trial_end: datetime | None,
     at: datetime,
 ) -> dict[str, Any]:
-    """A trial is period -1: paid periods count from its end."""
-    interval, zone = terms.wanted.interval, account.zone
-    anchor = periods.to_wall(trial_end or at, zone)
-    end = trial_end or periods.boundary(anchor, zone, interval, 1)
-    cycle_anchor = periods.to_wall(at, zone)
+    interval = terms.wanted.interval
     return {
+        **_first_period(account.zone, terms, trial_end, at),
         "id": subscription_id,
         "account_id": account.id,
         "plan_id": terms.plan.id,
@@ -287,13 +284,6 @@ def _row(
         "interval_unit": interval.unit,
         "interval_count": interval.count,
         "status": "trialing" if trial_end else "incomplete",
-        "anchor_wall": anchor,
-        "zone": zone,
-        "period_number": -1 if trial_end else 0,
-        "current_period_start": at,
-        "current_period_end": end,
-        "cycle_start": at,
-        "cycle_end": cycle_bounds(cycle_anchor, zone, terms.plan.allowance, at, end),
         "trial_end": trial_end,
         "trial_end_behavior": terms.plan.trial_end_behavior,
         "payment_method_id": terms.wanted.method_id,
@@ -303,6 +293,29 @@ def _row(
         "incomplete_expires_at": None if trial_end else at + _first_payment_within(terms.wanted),
         "created_at": at,
         "updated_at": at,
+    }
+
+
+def _first_period(
+    zone: str, terms: Offer, trial_end: datetime | None, at: datetime
+) -> dict[str, Any]:
+    """A trial is the period before the first one that is paid, which a billing day may shorten."""
+    interval, day, begins = terms.wanted.interval, terms.wanted.billing_day, trial_end or at
+    anchor, number = periods.to_wall(begins, zone), 0
+    if day is not None:
+        anchor, number = periods.anchor_on(day, anchor, interval)
+    if periods.boundary(anchor, zone, interval, number) > begins:
+        number -= 1
+    end = trial_end or periods.boundary(anchor, zone, interval, number + 1)
+    cycle_anchor = periods.to_wall(at, zone)
+    return {
+        "anchor_wall": anchor,
+        "zone": zone,
+        "period_number": number - 1 if trial_end else number,
+        "current_period_start": at,
+        "current_period_end": end,
+        "cycle_start": at,
+        "cycle_end": cycle_bounds(cycle_anchor, zone, terms.plan.allowance, at, end),
     }
 
 

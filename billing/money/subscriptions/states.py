@@ -49,6 +49,7 @@ ROUTES: Final[dict[Command, tuple[str, str]]] = {
     "reactivate": ("POST /billing/subscription/reactivate", "where an end is scheduled"),
     "pause": ("POST /billing/subscription/pause", "at period end, or now without refund"),
     "resume": ("POST /billing/subscription/resume", "a new period from now, charged first"),
+    "extend": ("POST /admin/accounts/{account_id}/subscription/extend", "an operator gives days"),
     "coupon": ("POST /billing/subscription/coupon", "off the invoices from the next period on"),
     "pay": ("POST /billing/invoices/{invoice_id}/pay", "the invoice that is owed"),
 }

@@ -29,6 +29,8 @@ subscriptions = c.table(
     c.instant("trial_end", nullable=True),
     c.text("trial_end_behavior", server_default="cancel"),
     c.flag("cancel_at_period_end", server_default="false"),
+    # The date of its end; the last period is billed up to it.
+    c.instant("cancel_at", nullable=True),
     c.instant("canceled_at", nullable=True),
     c.instant("ended_at", nullable=True),
     c.text("end_reason", nullable=True),
@@ -66,6 +68,7 @@ subscriptions = c.table(
         name="collection_known",
     ),
     c.check("current_period_start < current_period_end", name="period_forward"),
+    c.check("cancel_at IS NULL OR NOT cancel_at_period_end", name="one_end"),
     c.index(
         "uq_subscriptions_one_open",
         "account_id",
@@ -98,7 +101,7 @@ subscription_changes = c.table(
     c.instant("decided_at", nullable=True),
     c.same_account("subscription_id", "subscriptions"),
     c.same_account("invoice_id", "invoices"),
-    c.check("kind IN ('add_ons', 'pause', 'plan', 'resume')", name="kind_known"),
+    c.check("kind IN ('add_ons', 'extend', 'pause', 'plan', 'resume')", name="kind_known"),
     c.check(
         "status IN ('pending', 'scheduled', 'applied', 'failed', 'expired', 'canceled')",
         name="status_known",

@@ -26,6 +26,7 @@ from billing.money.subscriptions.schemas import CrossedPeriod
 from billing.money.subscriptions.views import view
 
 _WHY: Final = {"end": "canceled at period end", "end_unpaid": "unpaid for too long"}
+_AT_A_DATE: Final = "canceled at the date that was asked for"
 
 
 def transition(w: Work[SubscriptionFacts], step: Step) -> None:
@@ -44,7 +45,8 @@ def transition(w: Work[SubscriptionFacts], step: Step) -> None:
         case "bill_early":
             bill_early(w, step)
         case "end" | "end_unpaid":
-            payment_effects.end(w, _WHY[step.name])
+            at_a_date = step.name == "end" and cycles.of(w).cancel_at is not None
+            payment_effects.end(w, _AT_A_DATE if at_a_date else _WHY[step.name])
             w.result = "canceled"
         case "give_up":
             give_up(w, step)

@@ -40,6 +40,7 @@ def view(rows: Rows, facts: SubscriptionFacts) -> SubscriptionState:
         incomplete_expires_at=row.incomplete_expires_at,
         superseded=row.superseded_at is not None,
         cancel_at_period_end=row.cancel_at_period_end,
+        cancel_at=row.cancel_at,
         pauses=changes.scheduled(rows, "pause") is not None,
         unpaid_until=_unpaid_until(row, facts.plan_of(rows)),
         threshold_at=crossed.threshold_at if crossed is not None else None,

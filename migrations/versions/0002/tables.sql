@@ -266,7 +266,7 @@ CREATE TABLE subscription_changes (
     CONSTRAINT pk_subscription_changes PRIMARY KEY (id),
     CONSTRAINT fk_subscription_changes_subscription_id_account_id FOREIGN KEY(subscription_id, account_id) REFERENCES subscriptions (id, account_id),
     CONSTRAINT fk_subscription_changes_invoice_id_account_id FOREIGN KEY(invoice_id, account_id) REFERENCES invoices (id, account_id),
-    CONSTRAINT ck_subscription_changes_kind_known CHECK (kind IN ('add_ons', 'pause', 'plan', 'resume')),
+    CONSTRAINT ck_subscription_changes_kind_known CHECK (kind IN ('add_ons', 'extend', 'pause', 'plan', 'resume')),
     CONSTRAINT ck_subscription_changes_status_known CHECK (status IN ('pending', 'scheduled', 'applied', 'failed', 'expired', 'canceled')),
     CONSTRAINT ck_subscription_changes_decided CHECK ((status IN ('pending', 'scheduled')) = (decided_at IS NULL)),
     CONSTRAINT ck_subscription_changes_plan_has_terms CHECK ((kind = 'plan') = (terms <> '{}')),

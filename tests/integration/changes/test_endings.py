@@ -5,7 +5,14 @@ from decimal import Decimal
 from tests.integration.actors import Actors
 from tests.integration.arrears.test_add_ons import choose
 from tests.integration.arrears.test_overage import charged, use
-from tests.integration.changes.test_plan_changes import LATER, PATH, begun, change, money
+from tests.integration.changes.test_plan_changes import (
+    LATER,
+    PATH,
+    RENEWAL,
+    begun,
+    change,
+    money,
+)
 
 NOW = {"at": "now", "refund": "credit"}
 
@@ -38,3 +45,33 @@ async def test_an_end_now_gives_nothing_back_unasked_or_where_credits_are_spent(
     await customer.refused("CREDITS_SPENT", "POST", f"{PATH}/cancel", NOW)
     await customer.ask("POST", f"{PATH}/cancel", {"at": "now"}, status=200)
     assert await money(customer) == 0
+
+
+async def test_an_end_at_a_date_bills_the_last_period_up_to_it(actors: Actors) -> None:
+    customer = await begun(actors)
+    date = {"cancel_at": "2027-02-11T10:00:00Z", "reason": "unused"}
+    await customer.refused(
+        "VALIDATION_FAILED", "POST", f"{PATH}/cancel", {"cancel_at": "2026-12-31T10:00:00Z"}
+    )
+    await customer.refused("VALIDATION_FAILED", "POST", f"{PATH}/cancel", date | {"at": "now"})
+    ends = await customer.ask("POST", f"{PATH}/cancel", date, status=200)
+    assert (ends["cancel_at"], ends["cancel_at_period_end"]) == (date["cancel_at"], False)
+    # 10 of the 28 days of February.
+    coming = await customer.ask("GET", f"{PATH}/upcoming")
+    assert (coming["step"], coming["invoice"]["total_cents"]) == ("renew", 679)
+    await customer.advance(to=RENEWAL)
+    assert await charged(customer) == [1900, 679]
+    assert await customer.credits() == Decimal("35.714286")
+    await customer.ask("POST", f"{PATH}/reactivate", status=200)
+    await customer.advance(to=date["cancel_at"])
+    again = await customer.subscription()
+    assert (again["status"], again["current_period_end"]) == ("active", "2027-03-01T10:00:00Z")
+    assert await charged(customer) == [1900, 679, 1221], "the rest of the same month"
+    assert await customer.credits() == Decimal("64.285714")
+
+    await customer.ask("POST", f"{PATH}/cancel", {"cancel_at": "2027-02-20T10:00:00Z"}, status=200)
+    await customer.advance(to="2027-02-20T10:00:00Z")
+
+    ended = await customer.subscription()
+    assert (ended["status"], ended["ended_at"]) == ("canceled", "2027-02-20T10:00:00Z")
+    assert await charged(customer) == [1900, 679, 1221]

@@ -16,7 +16,7 @@ MORE: Final = {"add_ons": [{"add_on": "ai-500", "quantity": 2}]}
 NOTHING_OWED: Final = {"INVOICE_ALREADY_PAID", "INVOICE_STATE", "INVOICE_NOT_FOUND"}
 # Taken one after the other, these leave the state as it is.
 _KEEPING: Final[tuple[Command, ...]] = (
-    "change_up", "change_down", "coupon", "pause", "cancel", "reactivate",
+    "change_up", "change_down", "extend", "coupon", "pause", "cancel", "reactivate",
 )  # fmt: skip
 
 
@@ -37,6 +37,11 @@ async def give(customer: Customer, command: Command) -> httpx2.Response:
                 name = listed["data"][0]["invoice_id"] if listed["data"] else "inv_none"
             body = {"payment_method": "card"}
             return await customer.call("POST", f"/billing/invoices/{name}/pay", body, key="pay")
+        case "extend":
+            path = f"/api/v1/admin/accounts/{customer.id}/subscription/extend"
+            operators = customer.actors.headers("*", "admin")
+            gift = {"days": 1, "reason": "an outage"}
+            return await customer.actors.client.post(path, json=gift, headers=operators)
         case "coupon":
             code = await coupon(customer.actors, percent="10", duration="forever")
             return await customer.call("POST", f"{PATH}/coupon", {"code": code})

@@ -1,5 +1,6 @@
 """Periods held against a second opinion: the `whenever` library, and cases worked out by hand."""
 
+from calendar import monthrange
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Final, get_args
 
@@ -12,6 +13,8 @@ from billing.core.periods import (
     MONTH,
     Interval,
     Unit,
+    anchor_for,
+    anchor_on,
     boundary,
     from_wall,
     index_at,
@@ -230,3 +233,36 @@ def test_a_period_is_a_whole_number_of_its_cycles(
 ) -> None:
     inner, outer = (Interval(unit=unit, count=count) for unit, count in (cycle, period))
     assert inner.fits_into(outer) is fits
+
+
+MONTHLY: Final = st.sampled_from(
+    [Interval(unit=unit, count=count) for unit in ("month", "year") for count in (1, 2, 3)]
+)
+WALLS: Final = st.datetimes(datetime(2020, 1, 1), datetime(2032, 1, 1))  # noqa: DTZ001
+
+
+@given(st.integers(1, 31), WALLS, MONTHLY)
+def test_a_billing_day_is_the_next_such_day_and_every_one_after_it(
+    day: int, wall: datetime, interval: Interval
+) -> None:
+    anchor, number = anchor_on(day, wall, interval)
+    begins = to_wall(boundary(anchor, "UTC", interval, number), "UTC")
+    days = [wall + timedelta(days=more) for more in range(32)]
+    assert begins == next(one for one in days if one.day == _clamped(day, one))
+    for later in range(number, number + 30):
+        at = to_wall(boundary(anchor, "UTC", interval, later), "UTC")
+        assert (at.day, at.time()) == (_clamped(day, at), wall.time())
+
+
+def _clamped(day: int, at: datetime) -> int:
+    return min(day, monthrange(at.year, at.month)[1])
+
+
+@given(WALLS, st.builds(Interval, unit=st.sampled_from(get_args(Unit)), count=st.integers(1, 4)))
+def test_a_period_may_start_at_any_time_and_those_after_it_keep_its_day(
+    wall: datetime, interval: Interval
+) -> None:
+    anchor, number = anchor_for(wall, interval)
+    assert boundary(anchor, "UTC", interval, number) == wall.replace(tzinfo=UTC)
+    assert anchor < wall
+    assert anchor.day == wall.day or interval.unit in ("day", "week")

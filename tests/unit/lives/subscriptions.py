@@ -222,7 +222,7 @@ class SubscriptionLife(Life):
 
     def command(self) -> None:
         """A customer changes their mind."""
-        self.ask_of_it(wishes.wish_of(self.dice, self.paying()))
+        self.ask_of_it(wishes.wish_of(self.dice, self.now, self.new_id, self.paying()))
 
     def change_plan(self) -> None:
         """What was previewed is what is charged, whatever it is."""
@@ -295,7 +295,7 @@ class SubscriptionLife(Life):
         promises.no_day_is_paid_twice(self.rows, self.subscription.ended_at)
         row = self.subscription
         if row.canceled_at is not None:
-            assert row.ended_at is not None or row.cancel_at_period_end, "a cancel is forgotten"
+            assert row.ended_at is not None or row.ends, "a cancel is forgotten"
 
     def hold_true_at_the_end(self) -> None:
         self._debts_are_pursued()

@@ -30,11 +30,10 @@ def test_a_refusal_names_only_commands_with_a_route() -> None:
 
 
 def test_an_incomplete_subscription_names_what_can_be_done_with_it() -> None:
-    """An extension has no route yet."""
     assert takes("incomplete") == ["subscribe", "cancel", "pay"]
-    more = ["change_up", "change_down", "cancel", "reactivate", "pause", "coupon"]
-    assert takes("active") == more
-    assert takes("trialing") == ["change_up", "change_down", "cancel", "reactivate", "coupon"]
+    begins = ["change_up", "change_down", "cancel", "reactivate"]
+    assert takes("active") == [*begins, "pause", "extend", "coupon"]
+    assert takes("trialing") == [*begins, "extend", "coupon"]
     assert takes("unpaid") == ["cancel", "pay"]
     assert takes("paused") == ["change_up", "change_down", "cancel", "resume", "pay"]
     assert takes("canceled") == ["subscribe"]

@@ -1,0 +1,80 @@
+"""Days that an operator gives a subscription (docs/rules.md#subscriptions)."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import Response
+from pydantic import Field
+
+from api.dependencies import AdminCall, Call
+from api.idempotency import Claim, OptionalKey
+from api.problems import KEYED, responses
+from api.routes.base import new_router
+from api.routes.subscription_answers import SubscriptionAnswer
+from api.routes.subscription_previews import DryRun, PreviewAnswer
+from api.schemas import Body, Text
+from api.workflow_calls import wait_until_done
+from billing.core import ids
+from billing.matters import store as matters
+from billing.matters.effects import Work
+from billing.matters.kinds import SUBSCRIPTION
+from billing.matters.schemas import Matter
+from billing.money.subscriptions import extensions, service, store
+from billing.money.subscriptions.facts import SubscriptionFacts
+
+router = new_router("subscriptions")
+
+
+class ExtendBody(Body):
+    """The days that the period becomes longer by."""
+
+    days: Annotated[int, Field(strict=True, ge=1, le=366)]
+    reason: Text
+
+
+@router.post(
+    "/admin/accounts/{account_id}/subscription/extend",
+    response_model=SubscriptionAnswer | PreviewAnswer,
+    responses=responses(
+        "MERCHANT_NOT_FOUND", "SUBSCRIPTION_NOT_FOUND", "SUBSCRIPTION_STATE", "CHANGE_PENDING",
+        *KEYED,
+    ),
+)  # fmt: skip
+async def extend_subscription(
+    account_id: str, body: ExtendBody, call: AdminCall, once: OptionalKey, dry_run: DryRun = False
+) -> Response | PreviewAnswer:
+    """Have the running period end so many days later, at no cost; the anchor moves with it."""
+    account = await call.find_account(account_id)
+    if dry_run:
+        return await _foresee(call, account.id, body)
+    async with once.claim(call) as claim:
+        matter = await _extend(call, account.id, body, claim)
+        await wait_until_done(call, matter)
+        async with call.database.tenant(account.id) as connection:
+            changed = await store.get(connection, matter.subject_id)
+            return claim.answer(200, await SubscriptionAnswer.read(call, connection, changed))
+
+
+async def _extend(call: Call, account_id: UUID, body: ExtendBody, claim: Claim) -> Matter:
+    """Give the days; a request that is repeated gives none."""
+    async with call.database.tenant(account_id) as connection:
+        found = await service.commanded(connection, account_id, "extend")
+        if await store.find_change(connection, claim.resource_id) is None:
+            await service.ask(connection, found.id, _verb(body, claim.resource_id))
+        matter = await matters.find(connection, SUBSCRIPTION.workflow_id(found.id))
+    if matter is None:
+        raise RuntimeError("an open subscription has a matter")
+    return matter
+
+
+async def _foresee(call: Call, account_id: UUID, body: ExtendBody) -> PreviewAnswer:
+    async with call.database.tenant(account_id) as connection:
+        found = await service.commanded(connection, account_id, "extend")
+        seen = await service.foresee(connection, found.id, _verb(body, ids.new()))
+    return PreviewAnswer.of_preview(seen)
+
+
+def _verb(body: ExtendBody, change_id: UUID) -> Callable[[Work[SubscriptionFacts]], object]:
+    return partial(extensions.extend, days=body.days, reason=body.reason, change_id=change_id)

@@ -1,0 +1,50 @@
+"""Days that an operator gives: the period, its cycle and the anchor move by so many. Pure."""
+
+from uuid import UUID
+
+from billing.core.errors import Conflict
+from billing.matters.effects import Work
+from billing.money.subscriptions import changes, cycles, spans
+from billing.money.subscriptions.announcements import announce
+from billing.money.subscriptions.commands import wake
+from billing.money.subscriptions.facts import SubscriptionFacts
+from billing.money.subscriptions.schemas import Subscription, SubscriptionChange
+from billing.money.subscriptions.states import demand
+
+_MOVED = (
+    "current_period_end", "cycle_end", "trial_end", "anchor_wall", "period_number",
+)  # fmt: skip
+
+
+def extend(w: Work[SubscriptionFacts], *, days: int, reason: str, change_id: UUID) -> Subscription:
+    """Have the period end so many days later; it costs nothing, and its credits keep their end.
+
+    Errors: SUBSCRIPTION_STATE, also where an end at a date is scheduled; CHANGE_PENDING.
+    """
+    subscription, at = cycles.of(w), w.facts.at
+    demand(subscription.status, "extend")
+    if subscription.cancel_at is not None:
+        raise Conflict(
+            "SUBSCRIPTION_STATE",
+            "it ends at a date: reactivate it first",
+            state=subscription.status,
+        )
+    changes.demand_none(w.rows)
+    extended = spans.extended(subscription, days)
+    moved = cycles.change(w, **{name: getattr(extended, name) for name in _MOVED})
+    changes.follow_period(w)
+    w.add(
+        SubscriptionChange(
+            id=change_id,
+            account_id=subscription.account_id,
+            subscription_id=subscription.id,
+            kind="extend",
+            wanted={"days": days, "reason": reason},
+            status="applied",
+            effective_at=moved.current_period_end,
+            created_at=at,
+            decided_at=at,
+        )
+    )
+    announce(w, moved, "extended", days=days, reason=reason)
+    return wake(w)

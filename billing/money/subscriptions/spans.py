@@ -1,0 +1,119 @@
+"""Periods and cycles: whole ones, and those that an end or a billing day makes shorter. Pure.
+
+Whole periods are counted from the anchor. A shorter one is billed by the second of the whole one.
+"""
+
+from datetime import datetime, timedelta
+from fractions import Fraction
+from typing import NamedTuple
+
+from billing.core import periods
+from billing.core.periods import Interval
+from billing.money.subscriptions import proration
+from billing.money.subscriptions.rules import cycle_bounds
+from billing.money.subscriptions.schemas import Subscription
+
+
+class Parts(NamedTuple):
+    """The parts of a whole period and of a whole cycle that are billed and granted."""
+
+    period: Fraction
+    cycle: Fraction
+
+
+def next_period(subscription: Subscription) -> tuple[int, datetime]:
+    """Number and end of the period that comes; after a short one the rest of the whole one."""
+    s, start = subscription, subscription.current_period_end
+    number = s.period_number
+    if start >= periods.boundary(s.anchor_wall, s.zone, s.interval, number + 1):
+        number += 1
+    return number, _cut(s, start, periods.boundary(s.anchor_wall, s.zone, s.interval, number + 1))
+
+
+def anew(
+    subscription: Subscription, start: datetime, interval: Interval, allowance: Interval
+) -> Subscription:
+    """The subscription with a new period, cycle and anchor from `start` on."""
+    s, anchor = subscription, periods.to_wall(start, subscription.zone)
+    end = _cut(s, start, periods.boundary(anchor, s.zone, interval, 1))
+    return s.model_copy(
+        update={
+            "interval_unit": interval.unit,
+            "interval_count": interval.count,
+            "anchor_wall": anchor,
+            "period_number": 0,
+            "current_period_start": start,
+            "current_period_end": end,
+            "cycle_start": start,
+            "cycle_end": cycle_bounds(anchor, s.zone, allowance, start, end),
+        }
+    )
+
+
+def extended(subscription: Subscription, days: int) -> Subscription:
+    """The subscription with its period, cycle and anchor so many days later, by its own clock."""
+    s = subscription
+    wall = periods.to_wall(s.current_period_end, s.zone) + timedelta(days=days)
+    end = periods.from_wall(wall, s.zone)
+    cycle_wall = periods.to_wall(s.cycle_end, s.zone) + timedelta(days=days)
+    moved = {
+        "current_period_end": end,
+        "cycle_end": min(end, periods.from_wall(cycle_wall, s.zone)),
+    }
+    if s.status == "trialing":
+        return s.model_copy(
+            update=moved | {"trial_end": end, "anchor_wall": wall, "period_number": -1}
+        )
+    anchor, number = periods.anchor_for(wall, s.interval)
+    return s.model_copy(update=moved | {"anchor_wall": anchor, "period_number": number - 1})
+
+
+def fields(subscription: Subscription) -> dict[str, datetime]:
+    """The period and first cycle of the invoice that bills it."""
+    return {
+        "period_start": subscription.current_period_start,
+        "period_end": subscription.current_period_end,
+        "cycle_start": subscription.cycle_start,
+        "cycle_end": subscription.cycle_end,
+    }
+
+
+def parts(subscription: Subscription, allowance: Interval) -> Parts:
+    """One each, but for a short period or cycle."""
+    s = subscription
+    return Parts(
+        rest_of_period(s, s.current_period_start), rest_of_cycle(s, allowance, s.cycle_start)
+    )
+
+
+def rest_of_period(subscription: Subscription, at: datetime) -> Fraction:
+    """The part of a whole period that lies between `at` and the end of this one."""
+    s = subscription
+    whole = _whole(s, s.interval, s.period_number)
+    return proration.rest(
+        min(s.current_period_start, s.current_period_end - whole), s.current_period_end, at
+    )
+
+
+def rest_of_cycle(subscription: Subscription, allowance: Interval, at: datetime) -> Fraction:
+    """The part of a whole cycle that lies between `at` and the end of this one.
+
+    A trial has one whole cycle, however short it is.
+    """
+    s, start = subscription, subscription.cycle_start
+    if s.status != "trialing":
+        number = periods.index_at(s.anchor_wall, s.zone, allowance, start)
+        if start < periods.from_wall(s.anchor_wall, s.zone):
+            number = -1
+        start = min(start, s.cycle_end - _whole(s, allowance, number))
+    return proration.rest(start, s.cycle_end, at)
+
+
+def _whole(s: Subscription, interval: Interval, number: int) -> timedelta:
+    start = periods.boundary(s.anchor_wall, s.zone, interval, number)
+    return periods.boundary(s.anchor_wall, s.zone, interval, number + 1) - start
+
+
+def _cut(s: Subscription, start: datetime, end: datetime) -> datetime:
+    """The end, or the scheduled end before it."""
+    return min(end, s.cancel_at) if s.cancel_at is not None and s.cancel_at > start else end

@@ -1,0 +1,55 @@
+"""Periods that are not whole: a chosen billing day, and days that an operator gives."""
+
+from decimal import Decimal
+
+from tests.integration.actors import Actors
+from tests.integration.arrears.test_overage import START, charged, use
+from tests.integration.changes.test_plan_changes import LATER, PATH, RENEWAL, begun, change
+
+
+async def test_a_billing_day_makes_the_first_period_short(actors: Actors) -> None:
+    customer = await actors.customer_on_clock(START)
+    wish = {"plan": "basic", "trial": False, "billing_day": 31}
+    week = wish | {"interval": "week"}
+    await customer.refused("VALIDATION_FAILED", "POST", PATH, week)
+    await customer.pay(await customer.ask("POST", PATH, wish))
+    begins = await customer.until_subscription("active")
+    assert begins["current_period_end"] == "2027-01-31T10:00:00Z"
+    # 30 of 31 days.
+    assert await charged(customer) == [1839]
+    assert await customer.credits() == Decimal("96.774194")
+    await customer.advance(to=LATER)
+    await change(customer, plan="pro")
+    assert await charged(customer) == [1839, 3161 - 1226], "20 of the 31 days are left"
+    assert await customer.credits() == Decimal("96.774194") + Decimal("258.064516")
+    await customer.advance(to="2027-03-01T10:00:00Z")
+    assert await charged(customer) == [1839, 1935, 4900, 4900]
+    assert (await customer.subscription())["current_period_end"] == "2027-03-31T10:00:00Z"
+
+
+async def test_an_operator_gives_days_and_everything_after_them_moves(actors: Actors) -> None:
+    customer = await begun(actors)
+    await customer.advance(to=LATER)
+    await customer.ask("POST", f"{PATH}/pause", status=200)
+    path = f"/admin/accounts/{customer.id}/subscription/extend"
+    gift = {"days": 10, "reason": "an outage of ours"}
+    seen = await actors.operate("POST", f"{path}?dry_run=true", gift, status=200)
+    assert (seen["due_now_cents"], seen["upcoming"]["at"]) == (0, "2027-02-11T10:00:00Z")
+    extended = await actors.operate("POST", path, gift, status=200)
+    assert extended["current_period_end"] == extended["cycle_end"] == "2027-02-11T10:00:00Z"
+    (planned,) = extended["scheduled_changes"]
+    assert planned["effective_at"] == extended["current_period_end"]
+    await customer.ask("DELETE", f"{PATH}/changes/{planned['change_id']}", status=200)
+    assert (await use(customer, "700"))["total_cost"] == "4.00"
+
+    await customer.advance(to=RENEWAL)
+    assert await charged(customer) == [1900]
+    await customer.advance(to="2027-02-12T10:00:00Z")
+
+    assert await charged(customer) == [1900, 1900 + 400]
+    assert (await customer.subscription())["current_period_end"] == "2027-03-11T10:00:00Z"
+    await customer.ask("POST", f"{PATH}/cancel", {"cancel_at": "2027-03-01T10:00:00Z"}, status=200)
+    refused = await actors.client.post(
+        f"/api/v1{path}", json=gift, headers=actors.headers("*", "admin")
+    )
+    assert refused.json()["code"] == "SUBSCRIPTION_STATE"

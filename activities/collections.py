@@ -10,5 +10,5 @@ class CollectionActivities(DecidingActivities[CollectionState]):
     """One open invoice, until it is paid, forgiven or given up."""
 
     kind = COLLECTION
-    steps = ("charge", "open", "check", "settle", "retire", "end_approval", "give_up", "refund")
+    steps = ("charge", "open", "check", "settle", "retire", "end_approval", "give_up")
     engine = ENGINE

@@ -9,7 +9,7 @@ from temporalio.service import RPCError
 
 from activities import dunning_commands
 from activities.matter import Dependencies, measure_lateness
-from activities.provider_calls import ProviderCalls
+from activities.provider_calls import AnyCall, ProviderCalls
 from billing.core import keys
 from billing.core.errors import Unavailable
 from billing.core.failpoints import failpoint
@@ -18,7 +18,6 @@ from billing.matters.agenda import State, Step
 from billing.matters.kinds import MatterKind
 from billing.matters.schemas import LOOK, Matter
 from billing.money.payments.calls import Call
-from billing.money.refunds.calls import RefundCall
 from billing.platform.decisions import service as decisions
 from billing.platform.decisions.service import Engine, Read
 from workflows import start
@@ -87,7 +86,7 @@ class DecidingActivities(Generic[S]):
         await failpoint("step.done")
         return await self.after(request, done.state)
 
-    def _refuse_new_charge(self, call: Call | RefundCall | None) -> None:
+    def _refuse_new_charge(self, call: AnyCall | None) -> None:
         """While billing is switched off nothing new is charged: the step fails and waits, undone.
 
         What is on its way at the provider is followed. Errors: BILLING_DISABLED.

@@ -18,7 +18,9 @@ from billing.money.payments.calls import Answer, Call
 from billing.money.payments.pay_links import PayLinks
 from billing.money.payments.rules import Outcome
 from billing.money.payments.schemas import PAYPAL, Payment
-from billing.money.refunds.calls import RefundAnswer, RefundCall
+from billing.money.refunds.calls import RefundAnswer, RefundCall, SurveyAnswer, SurveyCall
+
+AnyCall = Call | RefundCall | SurveyCall
 
 
 class ProviderCalls:
@@ -31,8 +33,10 @@ class ProviderCalls:
         self._links = PayLinks(dependencies.settings)
         self._public_url = dependencies.settings.public_url
 
-    async def make(self, call: Call | RefundCall) -> Answer | RefundAnswer:
+    async def make(self, call: AnyCall) -> Answer | RefundAnswer | SurveyAnswer:
         """Ask, and answer what is known now. Errors: Unavailable, ProviderFailure."""
+        if isinstance(call, SurveyCall):
+            return await self._refunder.look(call)
         if isinstance(call, RefundCall):
             return await self._refunder.make(call)
         asked_at = real_now()

@@ -10,10 +10,10 @@ from billing.core.clock import real_now
 from billing.core.errors import Conflict, ProviderFailure
 from billing.core.failpoints import failpoint
 from billing.money.payments.schemas import PAYPAL, Payment
-from billing.money.refunds.calls import RefundAnswer, RefundCall
-from billing.money.refunds.rules import RefundOutcome
+from billing.money.refunds.calls import RefundAnswer, RefundCall, SurveyAnswer, SurveyCall
+from billing.money.refunds.rules import RefundOutcome, Taken
 from billing.money.refunds.schemas import Refund
-from gateways.provider import RefundRequest
+from gateways.provider import Refunding, RefundRequest
 
 
 class Refunder:
@@ -31,17 +31,27 @@ class Refunder:
         except ProviderFailure as refused:
             return RefundAnswer(call, None, asked_at, refusal=refused.detail)
 
+    async def look(self, call: SurveyCall) -> SurveyAnswer:
+        """All that was taken back of the payment. Errors: Unavailable, ProviderFailure."""
+        asked_at = real_now()
+        intent_id = call.payment.stripe_payment_intent_id
+        if intent_id is None:
+            return SurveyAnswer(call, Taken(), asked_at)
+        return SurveyAnswer(call, await self._of(call.payment).taken_back(intent_id), asked_at)
+
+    def _of(self, payment: Payment) -> Refunding:
+        return self._orders.provider if payment.flow == PAYPAL else self._provider
+
     async def _ask(self, call: RefundCall) -> RefundOutcome:
         refund, payment = call.refund, call.payment
-        provider = self._orders.provider if payment.flow == PAYPAL else self._provider
-        if refund.stripe_refund_id is not None:
-            return await provider.retrieve_refund(refund.stripe_refund_id)
+        provider = self._of(payment)
         intent_id = payment.stripe_payment_intent_id
         if intent_id is None:
             raise Conflict("PAYMENT_STATE", "only a payment at the provider can be given back")
         name = ids.encode(ids.REFUND, refund.id)
         if call.again or activity.info().attempt > 1:
-            made = await provider.find_refund(intent_id, name)
+            taken = await provider.taken_back(intent_id)
+            made = next((one for one in taken.refunds if one.name == name), None)
             if made is not None:
                 return made
         await failpoint("refund.before_call")

@@ -13,6 +13,7 @@ from activities.decisions import DecidingActivities
 from activities.matter import Dependencies
 from activities.purchases import PurchaseActivities
 from activities.register import RegisterActivities
+from activities.reversals import ReversalActivities
 from activities.subscriptions import SubscriptionActivities
 from activities.sweeper import SweeperActivities
 from activities.trials import TrialActivities
@@ -32,6 +33,7 @@ def build_activities(dependencies: Dependencies, client: Client) -> list[Any]:
         CollectionActivities(dependencies),
         ChargeActivities(dependencies),
         PurchaseActivities(dependencies),
+        ReversalActivities(dependencies),
     ]
     return [one for owner in deciding for one in owner.activities()] + [
         method

@@ -17,7 +17,7 @@ import httpx2
 from billing.core.errors import ProviderFailure, Unavailable
 from billing.core.paypal_currencies import from_paypal, to_paypal
 from billing.money.payments.rules import Decline, Order, Outcome, OutcomeKind
-from billing.money.refunds.rules import RefundOutcome
+from billing.money.refunds.rules import RefundOutcome, Taken
 from gateways.provider import KEY_IN_USE, SILENT, OrderRequest, RefundRequest
 
 TIMEOUT_SECONDS: Final = 8.0
@@ -130,16 +130,12 @@ class PayPalGateway:
         }
         return _refund(await self._ask("POST", path, body, key=request.key))
 
-    async def retrieve_refund(self, refund_id: str) -> RefundOutcome:
-        path = f"/v2/payments/refunds/{quote(refund_id, safe='')}"
-        return _refund(await self._ask("GET", path))
-
-    async def find_refund(self, intent_id: str, refund: str) -> RefundOutcome | None:
+    async def taken_back(self, intent_id: str) -> Taken:
         capture = await self._ask("GET", f"/v2/payments/captures/{quote(intent_id, safe='')}")
         order_id = capture["supplementary_data"]["related_ids"]["order_id"]
         order = await self._ask("GET", f"/v2/checkout/orders/{quote(order_id, safe='')}")
         made = order["purchase_units"][0].get("payments", {}).get("refunds", [])
-        return next((_refund(one) for one in made if one.get("custom_id") == refund), None)
+        return Taken(refunds=tuple(_refund(one) for one in made))
 
     async def close(self) -> None:
         await self._client.aclose()
@@ -244,8 +240,11 @@ def _capture(body: Json) -> Outcome:
 def _refund(body: Json) -> RefundOutcome:
     status = _REFUNDS.get(body["status"], "failed")
     reason = (body.get("status_details") or {}).get("reason")
+    amount = body["amount"]
     return RefundOutcome(
         refund_id=body["id"],
         status=status,
         failure=str(reason or body["status"]).lower() if status == "failed" else None,
+        amount_minor=from_paypal(amount["value"], amount["currency_code"]),
+        name=body.get("custom_id"),
     )

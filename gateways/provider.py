@@ -13,7 +13,7 @@ from uuid import UUID
 from billing.core.frozen import Frozen
 from billing.money.payment_methods.rules import CardDetails, SetupOutcome
 from billing.money.payments.rules import Charge, CheckoutSession, Order, Outcome
-from billing.money.refunds.rules import RefundOutcome
+from billing.money.refunds.rules import RefundOutcome, Taken
 from billing.money.taxation.schemas import VatAnswer
 from billing.platform.provider_inbox.schemas import ProviderEvent
 
@@ -81,12 +81,8 @@ class Refunding(Protocol):
         """Give money back."""
         ...
 
-    async def retrieve_refund(self, refund_id: str) -> RefundOutcome:
-        """The standing of a refund now."""
-        ...
-
-    async def find_refund(self, intent_id: str, refund: str) -> RefundOutcome | None:
-        """The refund made for `metadata.refund`, when the answer was lost."""
+    async def taken_back(self, intent_id: str) -> Taken:
+        """Every refund and dispute of the intent, whoever made it."""
         ...
 
 

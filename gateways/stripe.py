@@ -18,13 +18,14 @@ from billing.core.currencies import from_provider, to_provider
 from billing.core.errors import ProviderFailure, Unavailable
 from billing.money.payment_methods.rules import CardDetails, SetupOutcome
 from billing.money.payments.rules import Charge, CheckoutSession, Decline, Outcome, OutcomeKind
-from billing.money.refunds.rules import RefundOutcome
+from billing.money.refunds.rules import RefundOutcome, Taken
 from billing.platform.provider_inbox.schemas import ProviderEvent
 from gateways import events
 from gateways.provider import KEY_IN_USE, SILENT, CheckoutRequest, IntentRequest, RefundRequest
 from gateways.stripe_objects import (
     card_details,
     checkout_session,
+    dispute_outcome,
     refund_outcome,
     setup_outcome,
 )
@@ -151,19 +152,14 @@ class StripeGateway:
             )
         return refund_outcome(made)
 
-    async def retrieve_refund(self, refund_id: str) -> RefundOutcome:
+    async def taken_back(self, intent_id: str) -> Taken:
+        asked: Any = {"payment_intent": intent_id, "limit": PAGE}
         async with _told():
-            return refund_outcome(await self._client.v1.refunds.retrieve_async(refund_id))
-
-    async def find_refund(self, intent_id: str, refund: str) -> RefundOutcome | None:
-        async with _told():
-            page = await self._client.v1.refunds.list_async(
-                {"payment_intent": intent_id, "limit": PAGE}
-            )
-            async for made in page.auto_paging_iter():
-                if made.metadata is not None and made.metadata.to_dict().get("refund") == refund:
-                    return refund_outcome(made)
-        return None
+            refunds = await self._client.v1.refunds.list_async(asked)
+            made = [refund_outcome(one) async for one in refunds.auto_paging_iter()]
+            disputes = await self._client.v1.disputes.list_async(asked)
+            told = [dispute_outcome(one) async for one in disputes.auto_paging_iter()]
+        return Taken(refunds=tuple(reversed(made)), disputes=tuple(reversed(told)))
 
     async def intent_card(self, intent_id: str) -> CardDetails | None:
         async with _told():

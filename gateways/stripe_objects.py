@@ -1,12 +1,14 @@
 """Stripe's objects in the product's words."""
 
+from datetime import UTC, datetime
 from typing import Final
 
 import stripe
 
+from billing.core.currencies import from_provider
 from billing.money.payment_methods.rules import CardDetails, SetupOutcome
 from billing.money.payments.rules import CheckoutSession
-from billing.money.refunds.rules import RefundOutcome
+from billing.money.refunds.rules import DisputeOutcome, RefundOutcome
 
 _SETUP_STATES: Final = {
     "requires_confirmation": "waiting",
@@ -28,6 +30,21 @@ def refund_outcome(refund: stripe.Refund) -> RefundOutcome:
         refund_id=refund.id,
         status=status,  # type: ignore[arg-type]
         failure=refund.failure_reason if status == "failed" else None,
+        amount_minor=from_provider(refund.amount, refund.currency.upper()),
+        name=refund.metadata.to_dict().get("refund") if refund.metadata is not None else None,
+        reason=refund.reason,
+    )
+
+
+def dispute_outcome(dispute: stripe.Dispute) -> DisputeOutcome:
+    """The standing of a dispute, in the provider's own word."""
+    due = dispute.evidence_details.due_by
+    return DisputeOutcome(
+        dispute_id=dispute.id,
+        status=dispute.status,
+        amount_minor=from_provider(dispute.amount, dispute.currency.upper()),
+        reason=dispute.reason,
+        evidence_due_at=datetime.fromtimestamp(due, UTC) if due else None,
     )
 
 

@@ -5,6 +5,7 @@ from workflows.card_usage import ChargeUsageWorkflow
 from workflows.clock import ClockWorkflow
 from workflows.collection import CollectionWorkflow
 from workflows.purchase import PurchaseWorkflow
+from workflows.reversal import ReversalWorkflow
 from workflows.subscription import SubscriptionWorkflow
 from workflows.sweep import SweepWorkflow
 from workflows.trial import TrialWorkflow
@@ -15,6 +16,7 @@ WORKFLOWS = [
     SubscriptionWorkflow,
     CollectionWorkflow,
     ChargeUsageWorkflow,
+    ReversalWorkflow,
     AccountWorkflow,
     ClockWorkflow,
     SweepWorkflow,

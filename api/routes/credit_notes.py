@@ -14,12 +14,24 @@ from api.public_ids import InvoiceId, encoded, row_id
 from api.routes.base import new_router
 from api.routes.invoice_documents import Known, Pdf, answers, download
 from api.routes.payments import decode_invoice
-from api.schemas import Answer
+from api.schemas import Answer, Credits
 from billing.core import ids
 from billing.money.invoices import store
 from billing.money.invoices.tables import credit_notes
 
 router = new_router("invoices")
+
+
+class LineTax(Answer):
+    """The part of a tax in a line or a credit note, in minor units; `rate` in percent."""
+
+    jurisdiction: str
+    category: str
+    name: str
+    rate: Credits
+    inclusive: bool
+    reason: str | None
+    amount: int = Field(validation_alias="amount_minor")
 
 
 class CreditNoteAnswer(Answer):
@@ -30,6 +42,8 @@ class CreditNoteAnswer(Answer):
     number: str
     reason: str
     amount: int = Field(validation_alias="amount_minor")
+    tax: int = Field(validation_alias="tax_minor")
+    taxes: list[LineTax]
     currency: str
     issued_on: date
     created_at: datetime

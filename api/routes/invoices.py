@@ -26,7 +26,7 @@ from api.public_ids import (
     payment_method_row,
 )
 from api.routes.base import PREFIX, new_router
-from api.routes.credit_notes import CreditNoteAnswer
+from api.routes.credit_notes import CreditNoteAnswer, LineTax
 from api.routes.payments import PaymentAnswer, decode_invoice
 from api.schemas import Answer, Body, Credits, Total, optional_body
 from api.workflow_calls import need_temporal, wait_until_done
@@ -93,6 +93,7 @@ class InvoiceAnswer(Answer):
     amount_due: int = Field(validation_alias="amount_due_minor")
     amount_paid: int = Field(validation_alias="amount_paid_minor")
     amount_credited: int = Field(validation_alias="amount_credited_minor")
+    amount_refunded: int = Field(validation_alias="amount_refunded_minor")
     amount_remaining: int = Field(validation_alias="outstanding_minor")
     settlement: str | None
     payment_reference: str | None
@@ -155,18 +156,6 @@ class LineDiscount(Answer):
     """The part of a discount that one line has, in minor units."""
 
     code: str
-    amount: int = Field(validation_alias="amount_minor")
-
-
-class LineTax(Answer):
-    """The part of a tax that one line has, in minor units; `rate` in percent."""
-
-    jurisdiction: str
-    category: str
-    name: str
-    rate: Credits
-    inclusive: bool
-    reason: str | None
     amount: int = Field(validation_alias="amount_minor")
 
 

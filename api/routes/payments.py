@@ -71,6 +71,7 @@ class PaymentAnswer(Answer):
     status: str
     amount: int = Field(validation_alias="amount_minor")
     amount_received: int = Field(validation_alias="received_minor")
+    amount_refunded: int = Field(validation_alias="refunded_minor")
     currency: str
     payment_method: str
     payment_method_id: PaymentMethodId | None

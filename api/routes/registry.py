@@ -56,6 +56,7 @@ from api.routes.admin import (
     limit_overrides,
     matters,
     products,
+    reversals,
     thresholds,
 )
 from api.routes.admin import catalog as admin_catalog
@@ -80,8 +81,8 @@ _BILLING: Final = (
     forecasts, reports, recommendations, billing_records, overview, proofs,
 )  # fmt: skip
 _OPERATORS: Final = (
-    integrity, clock, admin_invoices, admin_payments, dunning, matters, inbox, admin_credits,
-    balances, extensions, thresholds, accounts, issuers, admin_catalog, admin_taxes,
+    integrity, clock, admin_invoices, admin_payments, reversals, dunning, matters, inbox,
+    admin_credits, balances, extensions, thresholds, accounts, issuers, admin_catalog, admin_taxes,
     admin_coupons, products, limit_overrides,
 )  # fmt: skip
 ROUTERS: Final[tuple[APIRouter, ...]] = tuple(part.router for part in (*_BILLING, *_OPERATORS))

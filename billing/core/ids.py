@@ -18,6 +18,7 @@ ATTEMPT: Final = "att"
 BILLING_RECORD: Final = "bill"
 CHANGE: Final = "chg"
 CREDIT_NOTE: Final = "crn"
+DISPUTE: Final = "dsp"
 DUNNING_CASE: Final = "dun"
 EVENT: Final = "evt"
 HOLD: Final = "hld"
@@ -36,8 +37,8 @@ TRANSACTION: Final = "ctx"
 TRIAL: Final = "trl"
 
 _NOUNS: Final = {
-    ACCOUNT: "account", CREDIT_NOTE: "credit note", DUNNING_CASE: "dunning case", HOLD: "hold",
-    INVOICE: "invoice",
+    ACCOUNT: "account", CREDIT_NOTE: "credit note", DISPUTE: "dispute",
+    DUNNING_CASE: "dunning case", HOLD: "hold", INVOICE: "invoice",
     PAYMENT: "payment", PAYMENT_METHOD: "payment method", PURCHASE: "purchase",
     REFUND: "refund", SETUP_INTENT: "setup intent", SUBSCRIPTION: "subscription", TOP_UP: "top-up",
     TRANSACTION: "credit transaction",

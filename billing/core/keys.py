@@ -35,8 +35,33 @@ def submission(invoice_id: UUID, number: int) -> str:
 
 
 def refund(payment_id: UUID) -> str:
-    """The giving back of a payment, once."""
+    """The giving back of a payment for which nothing was given, once."""
     return f"{ids.encode(ids.PAYMENT, payment_id)}/refund"
+
+
+def asked_refund(refund_id: UUID) -> str:
+    """A refund that an operator asked for; the provider's idempotency key too."""
+    return f"{ids.encode(ids.REFUND, refund_id)}/refund"
+
+
+def found_refund(provider_id: str) -> str:
+    """A refund that was made at the provider, by its name there."""
+    return f"{provider_id}/refund"
+
+
+def clawback(subject: str, number: int) -> str:
+    """The n-th grant of which a refund or dispute took credits back."""
+    return f"{subject}/clawback-{number}"
+
+
+def returned_clawback(subject: str, number: int) -> str:
+    """The credits of the n-th clawback of a dispute, given back when it was won."""
+    return f"{subject}/returned-{number}"
+
+
+def reminder(dispute: str, number: int) -> str:
+    """The n-th reminder of a dispute's deadline."""
+    return f"{dispute}/remind-{number}"
 
 
 def pay_request(invoice_id: UUID, suffix: str) -> str:

@@ -28,6 +28,8 @@ class MatterKind:
     """The status most of them have when their workflow starts, for the search attribute."""
     rests_beyond: timedelta | None = None
     """Its workflow runs only while something is due this soon; the sweeper starts it in time."""
+    born_anew: bool = False
+    """A birth finds it there now and then: then it is woken."""
 
     def subject(self, subject_id: UUID) -> str:
         """The subject's external id: `sub_01…`."""
@@ -51,6 +53,12 @@ REST: Final = timedelta(days=1)
 """Credits expire, cards are saved and removed: Postgres remembers what is due after that."""
 ACCOUNT: Final = MatterKind("account", ids.ACCOUNT, 5, "Account", INTERACTIVE, rests_beyond=REST)
 
+REVERSAL: Final = MatterKind(
+    "reversal", ids.PAYMENT, 6, "Reversal", BACKGROUND, "open", rests_beyond=REST, born_anew=True
+)
+"""The money of one payment that goes back: its refunds and its disputes."""
+
 KINDS: Final = {
-    kind.name: kind for kind in (TRIAL, SUBSCRIPTION, COLLECTION, PURCHASE, CHARGE, ACCOUNT)
+    kind.name: kind
+    for kind in (TRIAL, SUBSCRIPTION, COLLECTION, PURCHASE, CHARGE, ACCOUNT, REVERSAL)
 }

@@ -74,7 +74,11 @@ async def birth(connection: AsyncConnection, born: Bear, at: datetime) -> Matter
         "correlation_id": matter.correlation_id,
         **_head_columns(matter.head),
     }
-    await prepared.add(connection, matters, row)
+    if born.kind.born_anew:
+        await prepared.add_unless_there(connection, matters, row)
+        await wake(connection, matter.workflow_id, at)
+    else:
+        await prepared.add(connection, matters, row)
     return matter
 
 

@@ -285,6 +285,15 @@ def _add_columns() -> None:
     op.add_column("subscriptions", Column("pause_reason", Text))
     _sum_discounts_and_taxes()
     _describe_documents()
+    _add_reversals()
+
+
+def _add_reversals() -> None:
+    """Money that went back, on payments and invoices; the tax that a credit note gives back."""
+    for table, name in (("payments", "refunded_minor"), ("invoices", "amount_refunded_minor"),
+                        ("credit_notes", "tax_minor")):  # fmt: skip
+        op.add_column(table, Column(name, sa.BigInteger, nullable=False, server_default="0"))
+    op.add_column("credit_notes", Column("taxes", JSONB, nullable=False, server_default="[]"))
 
 
 def _describe_documents() -> None:

@@ -329,6 +329,19 @@ async def clock_walked(actors: Actors) -> str:
     return f"clock/{customer.id}"
 
 
+async def reversal_made(actors: Actors) -> str:
+    """A part of a payment goes back, then the rest."""
+    customer = await _live(actors)
+    await customer.bought()
+    [payment] = (await customer.ask("GET", "/billing/payments"))["data"]
+    path = f"/api/v1/admin/payments/{payment['payment_id']}/refund"
+    for body in ({"amount_cents": 333, "reason": "a part"}, {"reason": "the rest"}):
+        held = actors.headers("*", "admin", str(uuid4()))
+        answer = await actors.client.post(path, json=body, headers=held)
+        assert answer.status_code == 200, answer.text
+    return f"reversal/{payment['payment_id']}"
+
+
 STORIES: Final[dict[str, Story]] = {
     story.__name__.replace("_", "-"): story
     for story in (
@@ -340,7 +353,7 @@ STORIES: Final[dict[str, Story]] = {
         dunning_recovered, dunning_exhausted, dunning_steered,
         collection_paid, collection_given_up, account_expires, account_bills_late_use,
         account_completes_uses, account_settles_uses, account_charges_uses,
-        subscription_changed, clock_walked,
+        subscription_changed, clock_walked, reversal_made,
     )
 }  # fmt: skip
 

@@ -23,7 +23,7 @@ from workflows import start
 router = new_router("matters")
 
 Status = Literal["open", "resting", "halted", "closed"]
-Kind = Literal["trial", "subscription", "collection", "purchase", "charge", "account"]
+Kind = Literal["trial", "subscription", "collection", "purchase", "charge", "account", "reversal"]
 
 
 class MatterAnswer(Answer):

@@ -60,9 +60,8 @@ QUERIES: Final[dict[str, str]] = {
             WHERE i.status = 'open' AND i.workflow_id LIKE 'collection/%'
               AND i.collection <> 'held' AND d.status IS DISTINCT FROM 'paused'
             UNION ALL
-            SELECT r.account_id, i.workflow_id
-            FROM refunds r JOIN invoices i ON i.id = r.invoice_id
-            WHERE r.finished_at IS NULL
+            SELECT account_id, 'reversal/' || public_id('pay', payment_id)
+            FROM refunds WHERE finished_at IS NULL
             UNION ALL
             SELECT account_id, 'account/' || public_id('acc', account_id)
             FROM credit_balances WHERE next_expiry IS NOT NULL

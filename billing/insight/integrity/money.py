@@ -17,9 +17,15 @@ QUERIES: Final[dict[str, str]] = {
             FROM balance_entries b JOIN invoices i ON i.id = b.invoice_id
             WHERE b.kind IN ('overpaid', 'unasked') GROUP BY 1
         ), given_back AS (
-            SELECT coalesce(i.purchase_id, i.id) AS bill, sum(r.amount_minor) AS minor
-            FROM refunds r JOIN invoices i ON i.id = r.invoice_id
-            WHERE r.status <> 'failed' GROUP BY 1
+            -- Of money that was booked, note and balance say where it came from.
+            SELECT coalesce(i.purchase_id, i.id) AS bill, sum(r.minor) AS minor
+            FROM (SELECT invoice_id, amount_minor - note_minor - balance_minor AS minor
+                  FROM refunds WHERE status <> 'failed' AND (booked_at IS NOT NULL
+                      OR key LIKE 'pay\\_%')
+                  UNION ALL
+                  SELECT invoice_id, amount_minor - note_minor - balance_minor
+                  FROM disputes WHERE state = 'lost' AND booked_at IS NOT NULL
+            ) r JOIN invoices i ON i.id = r.invoice_id GROUP BY 1
         ), booked AS (
             SELECT coalesce(purchase_id, id) AS bill, account_id,
                    min(public_id('inv', id)) AS subject, sum(amount_paid_minor) AS minor
@@ -32,10 +38,22 @@ QUERIES: Final[dict[str, str]] = {
               <> b.minor + coalesce(kept.minor, 0) + coalesce(given_back.minor, 0)
     """,
     "refunds_match_payments": """
+        WITH away AS (
+            SELECT payment_id, currency, amount_minor, booked_at IS NOT NULL AS is_booked
+            FROM refunds WHERE status <> 'failed'
+            UNION ALL
+            SELECT payment_id, currency, amount_minor, booked_at IS NOT NULL
+            FROM disputes WHERE state IN ('open', 'lost')
+        )
         SELECT p.account_id, public_id('pay', p.id) AS subject
-        FROM payments p LEFT JOIN refunds r ON r.payment_id = p.id
-        WHERE (p.status = 'refunded') <> (r.status IS NOT DISTINCT FROM 'succeeded')
-           OR r.amount_minor > p.received_minor OR r.currency <> p.currency
+        FROM payments p LEFT JOIN away a ON a.payment_id = p.id
+        GROUP BY p.id
+        HAVING p.refunded_minor
+               <> coalesce(sum(a.amount_minor) FILTER (WHERE a.is_booked), 0)
+           OR (p.status = 'refunded')
+               <> (p.settled_at IS NOT NULL AND p.refunded_minor >= p.received_minor)
+           OR p.settled_at IS NOT NULL AND sum(a.amount_minor) > p.received_minor
+           OR bool_or(a.currency <> p.currency)
     """,
     "payments_settled": """
         SELECT p.account_id, public_id('pay', p.id) AS subject
@@ -129,11 +147,19 @@ QUERIES: Final[dict[str, str]] = {
     "credit_notes": """
         SELECT i.account_id, public_id('inv', i.id) AS subject
         FROM invoices i
-        LEFT JOIN (SELECT invoice_id, sum(amount_minor) AS minor
+        LEFT JOIN (SELECT invoice_id, sum(amount_minor) AS minor, sum(tax_minor) AS tax
                    FROM credit_notes GROUP BY invoice_id) n ON n.invoice_id = i.id
         LEFT JOIN (SELECT invoice_id, sum(amount_minor) AS minor
                    FROM balance_entries WHERE kind = 'credited' GROUP BY invoice_id) b
                ON b.invoice_id = i.id
+        -- What went back to its payer.
+        LEFT JOIN (SELECT invoice_id, sum(note_minor) AS minor
+                   FROM (SELECT invoice_id, note_minor FROM refunds
+                         WHERE booked_at IS NOT NULL AND way <> 'balance'
+                         UNION ALL
+                         SELECT invoice_id, note_minor FROM disputes
+                         WHERE booked_at IS NOT NULL) away
+                   GROUP BY invoice_id) r ON r.invoice_id = i.id
         -- What it charged, also where it credited as much of another one.
         LEFT JOIN (SELECT invoice_id, sum(amount_minor - discount_minor + tax_minor
                                           - tax_included_minor) AS minor
@@ -141,7 +167,9 @@ QUERIES: Final[dict[str, str]] = {
                ON c.invoice_id = i.id
         WHERE coalesce(n.minor, 0)
               > greatest(i.total_minor, i.amount_due_minor) - coalesce(c.minor, 0)
-           OR i.amount_credited_minor + coalesce(b.minor, 0) <> coalesce(n.minor, 0)
+           OR i.amount_credited_minor + coalesce(b.minor, 0) + coalesce(r.minor, 0)
+              <> coalesce(n.minor, 0)
+           OR n.tax > i.tax_minor
            OR (i.status = 'void' AND i.number IS NOT NULL
                AND coalesce(n.minor, 0) <> i.total_minor)
     """,

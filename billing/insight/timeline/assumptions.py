@@ -11,8 +11,6 @@ from billing.money.dunning.schemas import DunningCase
 from billing.money.payments.calls import Answer, Call
 from billing.money.payments.rules import Decline, Outcome
 from billing.money.payments.schemas import Payment
-from billing.money.refunds.calls import RefundAnswer, RefundCall
-from billing.money.refunds.rules import RefundOutcome
 
 _DECLINE = Decline(code="card_declined", decline_code="insufficient_funds", message="")
 
@@ -50,9 +48,3 @@ def paid(call: Call, at: datetime) -> Answer:
         received_minor=payment.amount_minor,
     )
     return Answer(call, outcome, at)
-
-
-def given_back(call: RefundCall, at: datetime) -> RefundAnswer:
-    """The money is back with its payer."""
-    refund_id = call.refund.stripe_refund_id or f"re_{call.refund.id}"
-    return RefundAnswer(call, RefundOutcome(refund_id=refund_id, status="succeeded"), at)

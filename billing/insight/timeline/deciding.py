@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any, Final, Generic, TypeVar
 
 from billing.core import ids
-from billing.insight.timeline.assumptions import assume, given_back
+from billing.insight.timeline.assumptions import assume
 from billing.insight.timeline.foreseen import Foreseen
 from billing.insight.timeline.projection import Projection
 from billing.insight.timeline.schemas import ComingEntry, DecidingSnapshot
@@ -18,8 +18,6 @@ from billing.money.dunning.transitions import OPEN_TO_MONEY, CollectFacts
 from billing.money.invoices.schemas import Invoice
 from billing.money.payments.calls import Answer, Call
 from billing.money.payments.schemas import LIVE, Attempt, Payment
-from billing.money.refunds.calls import RefundAnswer, RefundCall
-from billing.money.refunds.schemas import Refund
 from billing.money.trials.schemas import Trial
 
 CHECK: Final = "check"
@@ -61,7 +59,7 @@ class DecidingProjection(Projection, Generic[S, F]):
             self.rows,
             step,
             lambda _, answer: self._facts_of(at, answer),
-            lambda call: self._answer(step, call, at),
+            lambda call: self.answer(step, call, at),
         )
         shown = self.show(Before(self.rows, self.written), course)
         gained = self._take_in(course.effects)
@@ -79,11 +77,6 @@ class DecidingProjection(Projection, Generic[S, F]):
     def answer(self, _: Step, call: Call, at: datetime) -> Answer:
         """The provider's answer in this future."""
         return assume(call, self.rows, at)
-
-    def _answer(self, step: Step, call: Call | RefundCall, at: datetime) -> Answer | RefundAnswer:
-        if isinstance(call, RefundCall):
-            return given_back(call, at)
-        return self.answer(step, call, at)
 
     def show(self, before: Before, course: Course[F]) -> Shown:
         """The words and amounts of a step."""
@@ -141,7 +134,6 @@ def _without_what_is_over(rows: Rows) -> Rows:
     going_on |= {
         one.invoice_id for one in rows.of(Payment) if one.status in LIVE or one.is_unbooked
     }
-    going_on |= {one.invoice_id for one in rows.of(Refund) if not one.is_finished}
     return Rows(
         row
         for row in rows.all()

@@ -17,7 +17,6 @@ from billing.money.dunning.schemas import DunningCase
 from billing.money.invoices.schemas import Invoice
 from billing.money.payment_methods.schemas import Method
 from billing.money.payments.schemas import Attempt, Payment
-from billing.money.refunds.schemas import Refund
 
 FINAL_WORDS: Final = {
     "unpaid": "the subscription becomes unpaid",
@@ -83,8 +82,6 @@ def show(before: Before, course: Course[Any]) -> Shown:
             return _give_up(before, course)
         case "end_approval":
             return Shown(step.words, only_if="nobody decides on the payment before")
-        case "refund":
-            return _refund(before, step)
         case "open":
             return Shown("open the payment, so that the payer can finish it")
     return Shown(step.words)
@@ -119,12 +116,6 @@ def _settle(before: Before, step: Step) -> Shown:
     label, received = before.label(before.invoice(step)), payment.received_minor
     words = f"book {show_money(received, payment.currency)} on {label}"
     return Shown(words, received, payment.currency)
-
-
-def _refund(before: Before, step: Step) -> Shown:
-    refund = next(one for one in before.rows.of(Refund) if one.key == step.key)
-    words = f"give {show_money(refund.amount_minor, refund.currency)} back to the payer"
-    return Shown(words, refund.amount_minor, refund.currency)
 
 
 def _give_up(before: Before, course: Course[Any]) -> Shown:

@@ -11,6 +11,8 @@ from billing.core import ids
 from billing.core.errors import Invalid
 from billing.core.money import CREDIT_STEP, round_credits, show_decimal
 
+USABLE_AGAIN: Final = timedelta(days=30)
+"""Credits that come back can be used for so long at least."""
 LotKind = Literal["trial", "plan", "purchase", "adjustment", "refund", "dispute"]
 
 # Lots that end within this span are announced beside the balance.

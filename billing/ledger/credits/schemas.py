@@ -203,3 +203,10 @@ class Clawback(Frozen):
     """Held at the moment; taken if the hold is released, lost if it is captured."""
     loss: Decimal
     replayed: bool
+
+
+class Returned(Frozen):
+    """Credits of a clawback that are there again; none where none had been taken."""
+
+    transaction_id: UUID | None
+    returned: Decimal

@@ -25,6 +25,7 @@ from billing.ledger.credits.schemas import (
     Grant,
     LotExpiry,
     Release,
+    Returned,
     Taken,
 )
 from billing.matters import store as matters
@@ -201,6 +202,26 @@ async def clawback(
     return await _call(
         connection, sql_calls.CLAWBACK, Clawback, account_id=account_id, grant_key=grant_key,
         amount=rules.grantable(amount), key=key, reason=reason, at=at, subject=subject,
+    )  # fmt: skip
+
+
+async def return_clawback(
+    connection: AsyncConnection,
+    *,
+    account_id: UUID,
+    grant_key: str,
+    clawback_key: str,
+    key: str,
+    at: datetime,
+    subject: str | None = None,
+) -> Returned:
+    """Put back what a clawback took, once per `key`: its dispute was won. They last 30 days at
+    least. Errors: NOT_FOUND.
+    """
+    return await _call(
+        connection, sql_calls.RETURN_CLAWBACK, Returned, account_id=account_id,
+        grant_key=grant_key, clawback_key=clawback_key, key=key, reason="dispute won",
+        until=at + rules.USABLE_AGAIN, at=at, subject=subject,
     )  # fmt: skip
 
 

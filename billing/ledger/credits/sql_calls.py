@@ -65,6 +65,11 @@ CLAWBACK: Final = _call(
     "account_id uuid, grant_key text, amount numeric, key text, reason text, at timestamptz,"
     " subject text",
 )
+RETURN_CLAWBACK: Final = _call(
+    "credit_return_clawback",
+    "account_id uuid, grant_key text, clawback_key text, key text, reason text,"
+    " until timestamptz, at timestamptz, subject text",
+)
 DEDUCT: Final = _call(
     "credit_deduct",
     "account_id uuid, amount numeric, key text, hash text, reason text, at timestamptz,"

@@ -25,6 +25,7 @@ from billing.money.invoices.schemas import CreditNote
 from billing.money.invoices.writing import NUMBERING
 from billing.money.payments import reading
 from billing.money.payments.card_rules import ATTEMPT_WINDOW
+from billing.money.refunds.reading import REVERSALS, TYPES
 from billing.money.taxation.reading import TAXATION, shown
 from billing.platform.decisions.service import Engine, Read
 
@@ -42,6 +43,7 @@ _READ = Prepared(
            {reading.METHODS} AS methods,
            {reading.balance_entries()} AS balance_entries,
            {reading.hanging("credit_notes", "x.id")} AS credit_notes,
+           {REVERSALS},
            {reading.declines()} AS declines,
            {reading.balance("b.currency")} AS balance_minor,
            {TAXATION} AS taxation,
@@ -81,7 +83,7 @@ async def read(connection: AsyncConnection, wanted: Read) -> tuple[Rows, ChargeF
         taxation=shown(row["taxation"]),
         clock_at=row["clock_at"],
     )
-    rows = reading.rows_of(row, ChargedUse.model_validate(row), credit_notes=CreditNote)
+    rows = reading.rows_of(row, ChargedUse.model_validate(row), credit_notes=CreditNote, **TYPES)
     facts.balance_minor = row["balance_minor"] - reading.booked_here(rows)
     return rows, facts
 

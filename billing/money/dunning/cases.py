@@ -9,7 +9,7 @@ from billing.core.errors import Conflict, Invalid
 from billing.matters.effects import Work
 from billing.money.dunning.rules import MAX_EXTENSION_DAYS, UNDECIDED_IS_OVERDUE
 from billing.money.dunning.schemas import DunningCase
-from billing.money.invoices import transitions as invoices
+from billing.money.invoices import notes
 from billing.money.invoices.schemas import Invoice
 from billing.money.payments.owed import Owed
 
@@ -47,7 +47,7 @@ def forgive(w: Work[Any], invoice_id: UUID, reason: str) -> Invoice:
     invoice = w.rows.get(Invoice, invoice_id)
     demand_open(invoice)
     close_case(w, invoice_id, "forgiven", reason)
-    return invoices.credit_note(w, invoice, invoice.remaining_minor, reason, "forgiven")
+    return notes.credit_note(w, invoice, invoice.remaining_minor, reason, "forgiven")
 
 
 def demand_open(invoice: Invoice) -> None:

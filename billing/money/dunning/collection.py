@@ -12,7 +12,6 @@ from billing.money.dunning.rules import CollectionState, Policy, collection_agen
 from billing.money.dunning.transitions import CollectFacts, collect, give_up
 from billing.money.invoices.schemas import Invoice
 from billing.money.payments.owed import Owed
-from billing.money.refunds import transitions as refunds
 
 TERMS = Policy(final_action="uncollectible")
 """A collection ends as uncollectible, whatever the plan says (docs/rules.md#dunning)."""
@@ -36,8 +35,7 @@ def view(rows: Rows, facts: CollectionFacts) -> CollectionState:
 def begun(rows: Rows, facts: CollectionFacts, step: Step) -> bool:
     """True if what the step did at the provider still waits to be recorded."""
     attempt = Owed(rows, facts.invoice_id).undecided
-    tried = attempt is not None and attempt.key == step.key
-    return tried or refunds.is_begun(rows, step)
+    return attempt is not None and attempt.key == step.key
 
 
 def transition(w: Work[CollectionFacts], step: Step) -> None:

@@ -15,8 +15,7 @@ from billing.money.invoices.schemas import CreditNote
 from billing.money.invoices.writing import NUMBERING
 from billing.money.payments import reading
 from billing.money.payments.card_rules import ATTEMPT_WINDOW
-from billing.money.refunds.schemas import Refund
-from billing.money.refunds.tables import refunds
+from billing.money.refunds.reading import REVERSALS, TYPES
 from billing.platform.decisions.service import Engine, Read
 
 _LOCK_INVOICE = reading.lock("invoices")
@@ -34,7 +33,8 @@ _READ = Prepared(
            {reading.COLLECTED},
            {reading.hanging("credit_notes", "x.id")} AS credit_notes,
            {reading.hanging("dunning_cases", "x.id")} AS cases,
-           {reading.hanging(refunds.name, "x.id")} AS refunds,
+           {REVERSALS},
+           {reading.lines()} AS lines,
            {reading.METHODS} AS methods,
            {reading.balance_entries()} AS balance_entries,
            {reading.declines()} AS declines,
@@ -75,7 +75,7 @@ async def read(connection: AsyncConnection, wanted: Read) -> tuple[Rows, Collect
         invoice_id=wanted.subject_id,
         clock_at=row["clock_at"],
     )
-    return reading.rows_of(row, cases=DunningCase, credit_notes=CreditNote, refunds=Refund), facts
+    return reading.rows_of(row, cases=DunningCase, credit_notes=CreditNote, **TYPES), facts
 
 
 ENGINE = Engine.of(RULES, read, **NUMBERING)

@@ -13,7 +13,6 @@ from billing.core import periods
 from billing.core.frozen import Frozen
 from billing.matters.agenda import Lean, State, Step, final_action_due, spaced_due
 from billing.money.payments.rules import next_check
-from billing.money.refunds.rules import GivingBack, refund_step
 from billing.platform.provider_inbox.rules import WaitingEvent, event_step
 
 FinalAction = Literal["unpaid", "cancel", "uncollectible"]
@@ -112,8 +111,6 @@ class Collecting(Lean):
     """True if this invoice was tried with it before."""
     backup_since: AwareDatetime | None = None
     """The card is the backup: instant of the hard decline of the one before it."""
-    refund: GivingBack | None = None
-    """Money of it that goes back to its payer."""
 
 
 _BEGINNINGS: Final = ("open", "charge")
@@ -124,11 +121,6 @@ def agenda(c: Collecting, *, by_slots: bool = True, until: datetime | None = Non
 
     No payment is begun `until` or later; one that was begun is seen through.
     """
-    going_back = [refund_step(c.refund, c.invoice)] if c.refund is not None else []
-    return going_back + _bring_in(c, by_slots=by_slots, until=until)
-
-
-def _bring_in(c: Collecting, *, by_slots: bool, until: datetime | None) -> list[Step]:
     if c.unsettled:
         key = f"{c.unsettled}/settled"
         return [_now(c, "settle", key, "book the money", payment=c.unsettled)]

@@ -81,9 +81,6 @@ def collect(w: Work[CollectFacts], invoice_id: UUID, step: Step) -> Collected | 
             return retire(w, owed)
         case "end_approval":
             return end_approval(w, owed)
-        case "refund":
-            refunds.refund(w, step)
-            return None
     raise ValueError(f"collecting has no step {step.name!r}")
 
 
@@ -174,11 +171,11 @@ def _why_not(w: Work[CollectFacts], owed: Owed, card: Method | None, step: Step)
 
 
 def check(w: Work[CollectFacts], owed: Owed, step: Step) -> Collected | None:
-    """Ask where a payment stands, or its refund, told by an event or by the calendar."""
+    """Ask where a payment stands, told by an event or by the calendar."""
     answer = w.facts.answer
     payment = _asked_about(w, owed, step)
     if answer is None and payment is not None and payment.opened:
-        w.call = refunds.look(w.rows, payment) or Call("look", payment)
+        w.call = Call("look", payment)
         return None
     if step.event is not None:
         until = answer.asked_at if answer is not None else w.facts.real_at
@@ -187,8 +184,6 @@ def check(w: Work[CollectFacts], owed: Owed, step: Step) -> Collected | None:
         w.change(payment, checks=payment.checks + 1, last_check_at=w.facts.at)
     if answer is None or answer.outcome is None:
         w.result = "nothing to ask about"
-        return None
-    if refunds.hear(w):
         return None
     w.result = answer.outcome.kind
     became = follow(w, answer, answer.outcome)
@@ -321,7 +316,7 @@ def _refused_by_payer(w: Work[CollectFacts], payment: Payment, outcome: Outcome)
 
 def book(w: Work[CollectFacts], payment: Payment) -> Collected | None:
     """The payment's money onto its invoice; money nobody asked for is kept on balance."""
-    payment = w.change(payment, settled_at=w.facts.at)
+    payment = refunds.settle(w, payment)
     invoice = Owed(w.rows, payment.invoice_id).invoice
     if invoice.status not in OPEN_TO_MONEY:
         _take_unasked(w, invoice, payment)

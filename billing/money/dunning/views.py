@@ -19,7 +19,6 @@ from billing.money.invoices.schemas import Invoice
 from billing.money.payments import transitions as payments
 from billing.money.payments.owed import Owed
 from billing.money.payments.schemas import UNTRIED, Attempt, Payment
-from billing.money.refunds import transitions as refunds
 from billing.platform.provider_inbox.rules import WaitingEvent
 
 
@@ -36,8 +35,7 @@ def collecting(
     is_owed = invoice.status in ("open", "uncollectible") or (
         invoice.status == "draft" and pay_first
     )
-    refund = refunds.unfinished(rows, invoice.id)
-    if not (is_owed or unsettled or submission or open_flow or refund):
+    if not (is_owed or unsettled or submission or open_flow):
         return None
     seen = Collecting(
         invoice=ids.encode(ids.INVOICE, invoice.id),
@@ -51,7 +49,6 @@ def collecting(
         submission=_payment(submission),
         pay_requests=invoice.pay_requests,
         pay_requested_at=invoice.pay_requested_at,
-        refund=refund,
     )
     fields = _case(rows, invoice) | _live(owed, live) | _tries(owed)
     fields |= _card(rows, owed, own_card)

@@ -7,11 +7,13 @@ from billing.core.errors import Conflict
 from billing.matters.effects import Work
 from billing.matters.kinds import SUBSCRIPTION
 from billing.money.dunning import cases
+from billing.money.invoices import notes
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.schemas import Invoice
 from billing.money.payments import transitions as payments
 from billing.money.payments.owed import Owed
-from billing.money.subscriptions import payment_effects, proration
+from billing.money.refunds.left import creditable
+from billing.money.subscriptions import payment_effects
 
 Destination = Literal["debt", "balance"]
 
@@ -19,7 +21,7 @@ Destination = Literal["debt", "balance"]
 def void(w: Work[Any], invoice_id: UUID, *, reason: str) -> None:
     """Take back all of it; its subscription goes on. Errors: INVOICE_STATE, PAYMENT_PENDING."""
     _demand_no_money_on_its_way(w, invoice_id)
-    voided = invoices.void_numbered(w, w.rows.get(Invoice, invoice_id), reason)
+    voided = notes.void_numbered(w, w.rows.get(Invoice, invoice_id), reason)
     payments.close_submissions(w, invoice_id)
     cases.close_case(w, invoice_id, "canceled", reason)
     if _is_subscriptions(voided):
@@ -55,14 +57,14 @@ def credit(
     before = w.rows.get(Invoice, invoice_id)
     if before.status not in (*invoices.OWED, "paid"):
         raise _state(before, "cannot be credited")
-    left = proration.creditable(w.rows, before)
+    left = creditable(w.rows, before)
     if to == "balance":  # money that came for it, and no promise of some
         left -= before.outstanding_minor
     if amount > left:
         raise Conflict(
             "CREDIT_NOTE_TOO_LARGE", "more than is left of the invoice", left_cents=max(0, left)
         )
-    after = invoices.credit_note(
+    after = notes.credit_note(
         w, before, amount, reason, suffix, to_balance=to == "balance", lines=lines
     )
     if after.status == "paid" and before.status != "paid":

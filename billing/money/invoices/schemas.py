@@ -86,6 +86,7 @@ class Invoice(Row):
     amount_due_minor: int
     amount_paid_minor: int = 0
     amount_credited_minor: int = 0
+    amount_refunded_minor: int = 0
     settlement: str | None = None
     collection: str = "automatic"
     period_start: AwareDatetime | None = None
@@ -160,6 +161,10 @@ class CreditNote(Row):
     currency: str
     lines: list[dict[str, Any]] = Field(default_factory=list)
     """The parts of the invoice's lines that it takes back: position, description, amount_minor."""
+    tax_minor: int = 0
+    """The tax in its amount."""
+    taxes: list[dict[str, Any]] = Field(default_factory=list)
+    """Each rate and the `amount_minor` of it."""
     issued_on: date | None = None
     created_at: AwareDatetime
 

@@ -33,6 +33,7 @@ invoices = c.table(
     c.bigint("amount_due_minor"),
     c.bigint("amount_paid_minor", server_default="0"),
     c.bigint("amount_credited_minor", server_default="0"),
+    c.bigint("amount_refunded_minor", server_default="0"),
     # How it was settled: payment, zero, carried, forgiven.
     c.text("settlement", nullable=True),
     # automatic; held: more than one renewal was missed, an operator decides; or send_invoice: by
@@ -129,6 +130,9 @@ credit_notes = c.table(
     c.bigint("amount_minor"),
     c.text("currency"),
     c.json("lines", server_default="[]"),
+    # The tax in its amount, and its parts by rate.
+    c.bigint("tax_minor", server_default="0"),
+    c.json("taxes", server_default="[]"),
     c.column("issued_on", Date),
     c.instant("created_at"),
     c.same_account("invoice_id", "invoices"),

@@ -16,6 +16,7 @@ from billing.core import clock, prepared
 from billing.core.errors import Conflict, NotFound
 from billing.core.prepared import Prepared
 from billing.matters import store as matters
+from billing.matters.kinds import REVERSAL
 from billing.matters.schemas import Matter
 from billing.money.payments import store
 from billing.money.payments.reading import ABOUT
@@ -23,15 +24,16 @@ from billing.platform.audit import service as audit
 from billing.platform.provider_inbox import paypal
 from billing.platform.provider_inbox.schemas import ProviderEvent, Waiting
 from billing.platform.provider_inbox.tables import stripe_webhook_events as inbox
-from billing.platform.provider_inbox.webhooks import PAYMENT_EVENTS, REFUND_EVENTS, read
+from billing.platform.provider_inbox.webhooks import PAYMENT_EVENTS, REVERSAL_EVENTS, read
 
 ACTED_ON: Final = PAYMENT_EVENTS | paypal.EVENTS
 """Events that a matter looks into."""
+_REVERSALS: Final = REVERSAL_EVENTS | {paypal.REFUNDED}
 
 # Many events in one statement. The owner is the matter that collects the payment's invoice now,
 # else the one we wrote into the object's metadata, else the account of a stored card (cards carry
-# no metadata of ours). An event about money that is booked already has nothing more to say, unless
-# it is about our refund of it, which may come back; while a try of ours is on its way nobody is
+# no metadata of ours). One about money that goes back is its payment's reversal's. An event about
+# money that is booked already has nothing more to say; while a try of ours is on its way nobody is
 # woken: the try will tell, and should it die, the sweeper. Rows are taken in order of their ids, so
 # batches cannot deadlock.
 _RECEIVE = Prepared(
@@ -40,19 +42,19 @@ _RECEIVE = Prepared(
     WITH input AS (
         SELECT DISTINCT ON (event_id) *, count(*) OVER (PARTITION BY event_id) AS copies
         FROM jsonb_to_recordset(:rows) AS r(event_id text, type text, object text, intent text,
-             matter text, payload jsonb, relevant boolean, refund boolean, created_at timestamptz,
+             matter text, payload jsonb, relevant boolean, reversal boolean, created_at timestamptz,
              fault text)
         ORDER BY event_id
     ), known AS (
         SELECT n.*, pay.settled, pay.deciding, m.workflow_id, m.account_id
         FROM input n
         LEFT JOIN LATERAL (
-            SELECT i.workflow_id,
-                   p.settled_at IS NOT NULL AND NOT (n.refund AND EXISTS (
-                       SELECT FROM refunds r
-                       WHERE r.payment_id = p.id AND r.status <> 'failed')) AS settled,
-                   EXISTS (SELECT FROM payment_attempts a
-                           WHERE a.payment_id = p.id AND a.status = 'pending') AS deciding
+            SELECT CASE WHEN n.reversal THEN 'reversal/' || public_id('pay', p.id)
+                        ELSE i.workflow_id END AS workflow_id,
+                   p.settled_at IS NOT NULL AND NOT n.reversal AS settled,
+                   NOT n.reversal AND EXISTS (
+                       SELECT FROM payment_attempts a
+                       WHERE a.payment_id = p.id AND a.status = 'pending') AS deciding
             FROM payments p JOIN invoices i ON i.id = p.invoice_id
             WHERE p.stripe_payment_intent_id = n.intent
                OR p.stripe_checkout_session_id = n.object
@@ -94,6 +96,20 @@ _RECEIVE = Prepared(
     """
     ).bindparams(bindparam("rows", type_=JSONB))
 )
+# The register knows no reversal of a payment of which nothing went back before.
+_BEAR_REVERSALS = Prepared(
+    text(
+        """
+    INSERT INTO matters (workflow_id, account_id, kind, subject_id, status, created_at, woken_at,
+        closed_at)
+    SELECT DISTINCT 'reversal/' || public_id('pay', p.id), p.account_id, 'reversal', p.id, 'closed',
+        CAST(:at AS timestamptz), CAST(:at AS timestamptz), CAST(:at AS timestamptz)
+    FROM payments p WHERE p.stripe_payment_intent_id = ANY (CAST(:intents AS text[]))
+    ORDER BY 1
+    ON CONFLICT (workflow_id) DO NOTHING
+    """
+    )
+)
 _MOVE = text(
     f"""
     UPDATE stripe_webhook_events e SET workflow_id = :workflow_id
@@ -120,12 +136,15 @@ async def receive(
             "matter": event.workflow_id,
             "payload": event.payload,
             "relevant": event.type in ACTED_ON,
-            "refund": event.type in REFUND_EVENTS or event.type == paypal.REFUNDED,
+            "reversal": event.type in _REVERSALS,
             "created_at": event.created_at.isoformat() if event.created_at else None,
             "fault": event.fault,
         }
         for event in found
     ]
+    intents = [one.intent_id for one in found if one.type in _REVERSALS and one.intent_id]
+    if intents:
+        await _BEAR_REVERSALS.run(connection, intents=intents, at=at)
     told = await _RECEIVE.all(connection, rows=rows, source=source, received_at=at)
     owners = {row["stripe_event_id"]: matters.show(row) for row in told}
     # Of copies in one batch only the first has somebody to tell.
@@ -138,6 +157,9 @@ async def find_owner(connection: AsyncConnection, event: Waiting) -> Matter | No
         known = read(event.payload)
         payment = await store.find_intent(connection, known.intent_id or known.object_id or "")
         workflow_id = payment.workflow_id if payment else known.workflow_id
+        if payment is not None and known.type in _REVERSALS:
+            await _BEAR_REVERSALS.run(connection, intents=[known.intent_id], at=event.received_at)
+            workflow_id = REVERSAL.workflow_id(payment.id)
         owner = await matters.find(connection, workflow_id) if workflow_id else None
         if owner is not None:
             await connection.execute(

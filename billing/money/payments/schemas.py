@@ -46,6 +46,7 @@ class Payment(Row):
     status: PaymentStatus
     amount_minor: int
     received_minor: int = 0
+    refunded_minor: int = 0
     currency: str
     payment_method_id: UUID | None = None
     stripe_payment_intent_id: str | None = None

@@ -19,6 +19,8 @@ payments = c.table(
     c.text("status"),
     c.bigint("amount_minor"),
     c.bigint("received_minor", server_default="0"),
+    # Of it, what is back with the payer by refunds and lost disputes, or on the money balance.
+    c.bigint("refunded_minor", server_default="0"),
     c.text("currency"),
     c.reference("payment_method_id", "payment_methods.id", nullable=True),
     c.text("stripe_payment_intent_id", nullable=True, unique=True),

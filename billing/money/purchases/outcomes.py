@@ -22,6 +22,7 @@ from billing.money.payments.calls import Answer
 from billing.money.payments.owed import Owed
 from billing.money.payments.schemas import Payment
 from billing.money.purchases.schemas import Purchase
+from billing.money.refunds import transitions as refunds
 
 GRANT: Final = "grant"
 TOP_UP_COMPLETED: Final = "top_up_completed"
@@ -73,7 +74,9 @@ def fulfil(w: Work[PurchaseFacts], payment: Payment) -> Purchase:
     Money that came after the purchase had ended is granted all the same, on an invoice anew.
     """
     purchase = purchase_of(w)
-    payment = w.change(payment, settled_at=w.facts.at)
+    payment = refunds.settle(w, payment)
+    if purchase.status == "pending" and refunds.is_all_back(w.rows, payment):
+        return end_unpaid(w, "failed", code="REFUNDED", message="the money went back to its payer")
     if purchase.status in ("completed", "refunded"):
         invoice = w.rows.get(Invoice, purchase.invoice_id)
         invoices.keep_money(w, invoice, payment.id, payment.received_minor)

@@ -24,6 +24,7 @@ from billing.money.purchases.outcomes import PurchaseFacts
 from billing.money.purchases.rules import agenda
 from billing.money.purchases.schemas import Purchase
 from billing.money.purchases.views import view
+from billing.money.refunds.reading import REVERSALS, TYPES
 from billing.money.taxation.reading import TAXATION, shown
 from billing.money.top_ups import service as top_ups
 from billing.platform.decisions.service import Engine, Read, now_facts
@@ -48,6 +49,7 @@ _READ = Prepared(
            {reading.METHODS} AS methods,
            {reading.balance_entries()} AS balance_entries,
            {reading.hanging("credit_notes", "x.id")} AS credit_notes,
+           {REVERSALS},
            {reading.declines()} AS declines,
            {reading.balance("p.currency")} AS balance_minor,
            ARRAY(SELECT {discount_store.ROW} FROM discounts x
@@ -84,7 +86,7 @@ async def read(connection: AsyncConnection, wanted: Read) -> tuple[Rows, Purchas
         clock_at=row["clock_at"],
     )
     purchase = Purchase.model_validate(row["purchase"])
-    rows = reading.rows_of(row, purchase, discounts=Discount, credit_notes=CreditNote)
+    rows = reading.rows_of(row, purchase, discounts=Discount, credit_notes=CreditNote, **TYPES)
     facts.balance_minor = row["balance_minor"] - reading.booked_here(rows)
     return rows, facts
 

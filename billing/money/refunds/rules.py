@@ -1,12 +1,13 @@
-"""Times at which a refund is asked for and looked at, and what its provider answers. Pure."""
+"""Refunds and disputes as a provider tells of them, and how money given back is booked. Pure."""
 
-from typing import Literal
+from decimal import Decimal
+from fractions import Fraction
+from typing import Literal, NamedTuple
 
 from pydantic import AwareDatetime
 
 from billing.core.frozen import Frozen
-from billing.matters.agenda import Lean, Step
-from billing.money.payments.rules import next_check
+from billing.core.money import round_credits
 
 
 class RefundOutcome(Frozen):
@@ -15,32 +16,83 @@ class RefundOutcome(Frozen):
     refund_id: str
     status: Literal["processing", "succeeded", "failed"]
     failure: str | None = None
+    amount_minor: int = 0
+    name: str | None = None
+    """Our own id of it; None: somebody made it at the provider."""
+    reason: str | None = None
 
 
-class GivingBack(Lean):
-    """A refund that is not finished, read from its row."""
+class DisputeOutcome(Frozen):
+    """The standing of one dispute, as the provider says now."""
 
-    key: str
-    payment: str
-    """External id of the payment it gives back."""
-    created_at: AwareDatetime
-    is_known: bool = False
-    """The provider has it, and it has not arrived yet."""
-    checks: int = 0
-    last_check_at: AwareDatetime | None = None
+    dispute_id: str
+    status: str
+    amount_minor: int
+    reason: str
+    evidence_due_at: AwareDatetime | None = None
 
 
-def refund_step(refund: GivingBack, invoice: str) -> Step:
-    """Ask for it at once; while it is on its way, look at a payment's usual times."""
-    due, words = refund.created_at, "give the money back"
-    if refund.is_known:
-        due = next_check(refund.created_at, refund.checks, refund.last_check_at)
-        words = "see whether the money is back"
-    return Step(
-        name="refund",
-        due=due,
-        key=refund.key,
-        words=words,
-        invoice=invoice,
-        payment=refund.payment,
-    )
+class Taken(Frozen):
+    """All refunds and disputes of one payment."""
+
+    refunds: tuple[RefundOutcome, ...] = ()
+    disputes: tuple[DisputeOutcome, ...] = ()
+
+
+class Books(NamedTuple):
+    """The sums that say where the money of one payment is; minor units."""
+
+    received: int
+    """The money of this payment."""
+    gone: int
+    """The part of it that went back, or is on its way."""
+    paid: int
+    """The money that its invoice took, of all its payments."""
+    kept: int
+    """The money that came for the invoice and was too much: it is on the money balance."""
+    given: int
+    """The part of paid and kept that went back."""
+    given_of_balance: int
+    """The part of that which left the money balance."""
+    creditable: int
+    """The part of the invoice that was paid, and that nothing took back yet."""
+    balance: int
+    """The customer's money with us."""
+
+
+class Parts(NamedTuple):
+    """The two places that money which goes back comes from; the rest was booked nowhere."""
+
+    note_minor: int
+    """The invoice: a credit note takes it back."""
+    balance_minor: int
+    """The money balance."""
+
+
+def left_minor(books: Books) -> int:
+    """The most that can still go back of a payment."""
+    room = books.received - books.gone
+    booked = books.paid + books.kept - books.given
+    return max(0, min(room, booked, books.creditable + max(0, books.balance)))
+
+
+def parted(books: Books, amount_minor: int) -> Parts:
+    """The places of an amount; more than the books hold is owed by the money balance.
+
+    What was too much for the invoice goes first: no note is due for it.
+    """
+    booked = max(0, min(amount_minor, books.paid + books.kept - books.given))
+    spare = min(books.kept - books.given_of_balance, books.balance, booked)
+    note = min(booked - max(0, spare), books.creditable)
+    return Parts(note, booked - note)
+
+
+def to_take(
+    credits: Decimal, reversed_minor: int, total_minor: int, asked_before: Decimal
+) -> Decimal:
+    """The credits of one grant to take back, once so much of its price went back in all."""
+    if total_minor <= 0:
+        return Decimal(0)
+    part = min(Fraction(1), Fraction(reversed_minor, total_minor))
+    due = round_credits(credits * part.numerator / part.denominator)
+    return max(Decimal(0), min(due, credits) - asked_before)

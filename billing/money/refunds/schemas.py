@@ -3,11 +3,12 @@
 from typing import ClassVar, Literal
 from uuid import UUID
 
-from pydantic import AwareDatetime
+from pydantic import AwareDatetime, Field
 
 from billing.matters.effects import Row
 
 RefundStatus = Literal["pending", "processing", "succeeded", "failed"]
+Way = Literal["provider", "outside", "balance"]
 
 
 class Refund(Row):
@@ -20,18 +21,34 @@ class Refund(Row):
     invoice_id: UUID
     key: str
     status: RefundStatus
+    way: Way = "provider"
     amount_minor: int
+    note_minor: int = 0
+    balance_minor: int = 0
     currency: str
     reason: str
+    reference: str | None = None
     stripe_refund_id: str | None = None
     failure: str | None = None
     asked_at: AwareDatetime | None = None
     checks: int = 0
     last_check_at: AwareDatetime | None = None
     created_at: AwareDatetime
+    booked_at: AwareDatetime | None = None
+    credits: dict[str, str] = Field(default_factory=dict)
     finished_at: AwareDatetime | None = None
 
     @property
     def is_finished(self) -> bool:
         """True once the money is back, or will not come back by this refund."""
         return self.status in ("succeeded", "failed")
+
+    @property
+    def takes_room(self) -> bool:
+        """True while its money is away or on its way: a failed one gives its room back."""
+        return self.status != "failed"
+
+    @property
+    def is_reserved(self) -> bool:
+        """True while its note is still to be written."""
+        return self.takes_room and self.booked_at is None

@@ -1,4 +1,4 @@
-"""Money given back to the payer: one refund per payment, written before the provider is asked."""
+"""Money given back to the payer: each refund is written before the provider is asked."""
 
 from billing.core import columns as c
 
@@ -6,15 +6,23 @@ refunds = c.table(
     "refunds",
     c.row_id(),
     c.account(),
-    # One refund per payment, held by the table; its key is the provider's idempotency key too.
-    c.reference("payment_id", "payments.id", unique=True),
+    c.reference("payment_id", "payments.id"),
     c.reference("invoice_id", "invoices.id"),
+    # The provider's idempotency key too.
     c.text("key", unique=True),
     # pending until the provider has said anything; then processing, succeeded or failed.
     c.text("status"),
+    # provider: to the card or wallet that paid; outside: by hand; balance: the money balance.
+    c.text("way", server_default="provider"),
     c.bigint("amount_minor"),
+    # The part that a credit note takes back, and the part that leaves the money balance.
+    # Neither is set where the money was never booked on an invoice.
+    c.bigint("note_minor", server_default="0"),
+    c.bigint("balance_minor", server_default="0"),
     c.text("currency"),
     c.text("reason"),
+    # The operator's word for a payment back outside of the service.
+    c.text("reference", nullable=True),
     c.text("stripe_refund_id", nullable=True, unique=True),
     c.text("failure", nullable=True),
     # From then on the provider may have it: it is looked for before it is asked for again.
@@ -23,8 +31,17 @@ refunds = c.table(
     c.integer("checks", server_default="0"),
     c.instant("last_check_at", nullable=True),
     c.instant("created_at"),
+    # When its credit note was written and its credits were taken back.
+    c.instant("booked_at", nullable=True),
+    # Credits asked back, by the key of their grant.
+    c.json("credits", server_default="{}"),
     c.instant("finished_at", nullable=True),
     c.check("amount_minor > 0", name="amount_positive"),
+    c.check(
+        "least(note_minor, balance_minor, amount_minor - note_minor - balance_minor) >= 0",
+        name="parts_fit",
+    ),
+    c.check("way IN ('provider', 'outside', 'balance')", name="way_known"),
     c.check("status IN ('pending', 'processing', 'succeeded', 'failed')", name="status_known"),
     c.check(
         "(status IN ('succeeded', 'failed')) = (finished_at IS NOT NULL)", name="finished_in_time"
@@ -33,4 +50,5 @@ refunds = c.table(
     c.same_account("invoice_id", "invoices"),
     c.index("ix_refunds_account", "account_id", "created_at", "id"),
     c.index("ix_refunds_invoice", "invoice_id"),
+    c.index("ix_refunds_payment", "payment_id"),
 )

@@ -1,136 +1,86 @@
-"""The course of a refund: written, asked for, arrived, or in vain. Pure.
-
-The matter that owns the payment does it: the row with its key first, then the provider, then the
-result. Before it is asked for again it is looked for; one row per payment is kept by the database.
-"""
+"""A refund is written; the matter of its payment asks the provider for it. Pure."""
 
 from typing import Any
 from uuid import UUID
 
 from billing.core import ids, keys
-from billing.matters.agenda import Step
-from billing.matters.effects import Rows, Work
+from billing.core.errors import Conflict
+from billing.matters.effects import Bear, Rows, Wake, Work
+from billing.matters.kinds import REVERSAL
+from billing.money.disputes.schemas import Dispute
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.schemas import Invoice
-from billing.money.payments import transitions as payments
 from billing.money.payments.schemas import Payment
-from billing.money.refunds.calls import RefundAnswer, RefundCall
-from billing.money.refunds.rules import GivingBack, RefundOutcome
-from billing.money.refunds.schemas import Refund
+from billing.money.refunds.left import bill_of, books_of
+from billing.money.refunds.rules import Books, left_minor, parted
+from billing.money.refunds.schemas import Refund, Way
 
 
 def give_back(w: Work[Any], payment: Payment, reason: str) -> Refund:
-    """Write that all the money of a payment goes back; its matter asks the provider next."""
-    refund = w.add(
-        Refund(
-            id=w.facts.new_id(),
-            account_id=payment.account_id,
-            payment_id=payment.id,
-            invoice_id=payment.invoice_id,
-            key=keys.refund(payment.id),
-            status="pending",
-            amount_minor=payment.received_minor,
-            currency=payment.currency,
-            reason=reason,
-            created_at=w.facts.at,
-        )
+    """Write that all the money of a payment for which nothing was given goes back."""
+    refund = _write(
+        w, payment, w.facts.new_id(), keys.refund(payment.id), payment.received_minor, reason
     )
-    _announce(w, refund, "created")
+    w.do(Bear(REVERSAL, payment.account_id, payment.id, None))
     return refund
 
 
-def refund(w: Work[Any], step: Step) -> None:
-    """Ask for the refund, or look where it stands, and follow the answer."""
-    wanted = next(one for one in w.rows.of(Refund) if one.key == step.key)
-    payment = w.rows.get(Payment, wanted.payment_id)
-    answer: RefundAnswer | None = w.facts.answer
-    if answer is None:
-        again = wanted.asked_at is not None
-        asked = w.change(wanted, asked_at=w.facts.at)
-        w.call = RefundCall(payment, asked, again=again)
-    elif answer.outcome is None:
-        _fail(w, wanted, payment, answer.refusal or "refused")
-    else:
-        _follow(w, wanted, payment, answer.outcome)
+def ask(
+    w: Work[Any],
+    payment: Payment,
+    *,
+    refund_id: UUID,
+    amount_minor: int | None,
+    reason: str,
+    way: Way,
+    reference: str | None,
+) -> Refund:
+    """Write a refund that an operator asks for, once per `refund_id`; all that is left by default.
 
-
-def look(rows: Rows, payment: Payment) -> RefundCall | None:
-    """The question how the refund of this payment stands; None where the provider has none.
-
-    A bank may send back what had arrived, weeks later.
+    What leaves the money balance leaves it now. Errors: PAYMENT_STATE, REFUND_TOO_LARGE.
     """
-    mine = next((one for one in rows.of(Refund) if one.payment_id == payment.id), None)
-    if mine is None or mine.stripe_refund_id is None or mine.status == "failed":
-        return None
-    return RefundCall(payment, mine)
-
-
-def hear(w: Work[Any]) -> bool:
-    """Follow the provider's word on a refund that an event spoke of; False where it is on none."""
-    answer, outcome = w.facts.answer, w.facts.answer.outcome
-    if not isinstance(answer, RefundAnswer):
-        return False
-    known = w.rows.get(Refund, answer.call.refund.id)
-    if known.status != "failed" and outcome.status != known.status:
-        _follow(w, known, w.rows.get(Payment, known.payment_id), outcome)
-    w.result = outcome.status
-    return True
-
-
-def unfinished(rows: Rows, invoice_id: UUID) -> GivingBack | None:
-    """The oldest refund of the invoice that is not finished."""
-    mine = (one for one in rows.of(Refund) if one.invoice_id == invoice_id)
-    row = min((one for one in mine if not one.is_finished), key=_age, default=None)
-    if row is None:
-        return None
-    return GivingBack(
-        key=row.key,
-        payment=ids.encode(ids.PAYMENT, row.payment_id),
-        created_at=row.created_at,
-        is_known=row.stripe_refund_id is not None,
-        checks=row.checks,
-        last_check_at=row.last_check_at,
+    known = w.rows.find(Refund, refund_id)
+    if known is not None:
+        return known
+    if payment.settled_at is None:
+        raise Conflict("PAYMENT_STATE", "this payment has brought no money that can go back")
+    books = _books(w, payment, way)
+    left = left_minor(books)
+    amount = left if amount_minor is None else amount_minor
+    if not 0 < amount <= left:
+        raise Conflict("REFUND_TOO_LARGE", "more than is left of the payment", left_cents=left)
+    parts = parted(books, amount)
+    key = keys.asked_refund(refund_id)
+    refund = _write(
+        w, payment, refund_id, key, amount, reason, way=way, reference=reference, **parts._asdict()
     )
+    leave_balance(w, refund)
+    return refund
 
 
-def is_begun(rows: Rows, step: Step) -> bool:
-    """True while the provider's answer on the step's refund waits to be recorded."""
-    asked = (one for one in rows.of(Refund) if one.asked_at is not None and not one.is_finished)
-    return any(one.key == step.key for one in asked)
+def settle(w: Work[Any], payment: Payment) -> Payment:
+    """Note that the payment's money is booked; what went back of it before is booked next."""
+    waiting: list[Refund | Dispute] = [*w.rows.of(Refund), *w.rows.of(Dispute)]
+    if any(one.payment_id == payment.id and one.is_reserved for one in waiting):
+        w.do(Wake(REVERSAL.workflow_id(payment.id)))
+    return w.change(payment, settled_at=w.facts.at)
 
 
-def _follow(w: Work[Any], wanted: Refund, payment: Payment, outcome: RefundOutcome) -> None:
-    known = w.change(wanted, stripe_refund_id=outcome.refund_id)
-    if outcome.status == "processing":
-        w.change(known, status="processing", checks=known.checks + 1, last_check_at=w.facts.at)
-    elif outcome.status == "failed":
-        _fail(w, known, payment, outcome.failure or "failed")
-    else:
-        done = w.change(known, status="succeeded", finished_at=w.facts.at)
-        payments.announce(w, w.change(payment, status="refunded"), "refunded", reason=done.reason)
-        _announce(w, done, "succeeded")
-        w.result = "succeeded"
+def is_all_back(rows: Rows, payment: Payment) -> bool:
+    """True if all money of the payment is back with its payer."""
+    back = (one for one in rows.of(Refund) if one.payment_id == payment.id)
+    return sum(one.amount_minor for one in back if one.takes_room) >= payment.received_minor > 0
 
 
-def _fail(w: Work[Any], wanted: Refund, payment: Payment, failure: str) -> None:
-    """The money stays here: it is the customer's all the same, on the money balance.
-
-    A payment that was `refunded` until now has not been given back after all.
-    """
-    failed = w.change(wanted, status="failed", failure=failure, finished_at=w.facts.at)
-    if payment.status == "refunded":
-        w.change(payment, status="succeeded")
-    invoice = w.rows.get(Invoice, payment.invoice_id)
-    invoices.keep_money(w, invoice, payment.id, failed.amount_minor)
-    _announce(w, failed, "failed", failure=failure)
-    w.result = "failed"
+def leave_balance(w: Work[Any], refund: Refund) -> None:
+    """Take its part out of the money balance."""
+    if refund.balance_minor:
+        invoice = w.rows.get(Invoice, refund.invoice_id)
+        part = f"-{ids.encode(ids.REFUND, refund.id)}"
+        invoices.add_balance(w, invoice, "refunded", -refund.balance_minor, part=part)
 
 
-def _age(row: Refund) -> tuple[Any, UUID]:
-    return row.created_at, row.id
-
-
-def _announce(w: Work[Any], row: Refund, what: str, **detail: Any) -> None:
+def announce(w: Work[Any], row: Refund, what: str, **detail: Any) -> None:
     """One audit row and one `evt.billing.refund.*`."""
     subject = ids.encode(ids.REFUND, row.id)
     facts = {
@@ -143,3 +93,39 @@ def _announce(w: Work[Any], row: Refund, what: str, **detail: Any) -> None:
         **detail,
     }
     w.announce(row.account_id, f"refund.{what}", subject, facts)
+
+
+def _books(w: Work[Any], payment: Payment, way: Way) -> Books:
+    """The books; what is on the money balance already cannot go there."""
+    books = books_of(w.rows, payment, invoices.money_balance(w, payment.currency))
+    if way != "balance":
+        return books
+    return books._replace(kept=books.given_of_balance, balance=0)
+
+
+def _write(
+    w: Work[Any],
+    payment: Payment,
+    refund_id: UUID,
+    key: str,
+    amount_minor: int,
+    reason: str,
+    **fields: Any,
+) -> Refund:
+    refund = w.add(
+        Refund(
+            id=refund_id,
+            account_id=payment.account_id,
+            payment_id=payment.id,
+            invoice_id=bill_of(w.rows, payment).id,
+            key=key,
+            status="pending",
+            amount_minor=amount_minor,
+            currency=payment.currency,
+            reason=reason,
+            created_at=w.facts.at,
+            **fields,
+        )
+    )
+    announce(w, refund, "created")
+    return refund

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from billing.core import keys
 from billing.matters.effects import Work
-from billing.money.invoices import transitions as invoices
+from billing.money.invoices import notes
 from billing.money.invoices.schemas import Invoice
 from billing.money.subscriptions import cycles, items, new_terms, proration, spans
 from billing.money.subscriptions.facts import SubscriptionFacts
@@ -23,7 +23,7 @@ def credit_rest(w: Work[SubscriptionFacts]) -> None:
             rest[one.line.invoice_id] += one.total_minor
     for invoice_id, amount_minor in rest.items():
         billed = w.rows.get(Invoice, invoice_id)
-        invoices.credit_note(w, billed, amount_minor, proration.NOT_USED, "canceled")
+        notes.credit_note(w, billed, amount_minor, proration.NOT_USED, "canceled")
     if rest:
         part = spans.rest_of_cycle(subscription, w.facts.plan_of(w.rows).allowance, at)
         fewer = proration.credits_share(items.credits_of(w), part)

@@ -10,11 +10,12 @@ from typing import Any
 from billing.core import keys, periods
 from billing.core.errors import Conflict
 from billing.matters.effects import Do, Work
-from billing.money.invoices import transitions as invoices
+from billing.money.invoices import notes
 from billing.money.invoices.schemas import Invoice
+from billing.money.refunds.left import creditable
 from billing.money.subscriptions import cycles, items
 from billing.money.subscriptions.facts import SubscriptionFacts
-from billing.money.subscriptions.proration import NOT_USED, creditable
+from billing.money.subscriptions.proration import NOT_USED
 from billing.money.subscriptions.schemas import Subscription, SubscriptionChange, Terms
 
 
@@ -34,7 +35,7 @@ def begin(w: Work[SubscriptionFacts], change: SubscriptionChange, invoice: Invoi
         suffix = f"change-{change.id.hex}"
         # While the change waited for its payment, an operator may have taken some of it back.
         amount_minor = min(note.amount_minor, creditable(w.rows, billed))
-        noted = invoices.credit_note(w, billed, amount_minor, NOT_USED, suffix)
+        noted = notes.credit_note(w, billed, amount_minor, NOT_USED, suffix)
         if noted.status != billed.status:
             cycles.grant_billed(w, noted)  # the note has settled it
     if terms.resets:

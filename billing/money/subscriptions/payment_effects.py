@@ -6,7 +6,7 @@ from billing.money.dunning import cases
 from billing.money.dunning import transitions as dunning
 from billing.money.dunning.rules import FinalAction
 from billing.money.dunning.schemas import DunningCase
-from billing.money.invoices import arrears
+from billing.money.invoices import arrears, notes
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.rules import unserved_minor
 from billing.money.invoices.schemas import Invoice
@@ -172,7 +172,7 @@ def take_back_unserved(w: Work[SubscriptionFacts], invoice: Invoice, reason: str
     used_minor = sum(line.total_minor for line in lines if line.kind in served)
     start, end = invoice.period_start, invoice.period_end
     unserved = unserved_minor(invoice.total_minor, used_minor, start, end, w.facts.at)
-    noted = invoices.credit_note(w, invoice, unserved, "time not served", "unserved")
+    noted = notes.credit_note(w, invoice, unserved, "time not served", "unserved")
     if noted.status == "paid":
         cases.close_case(w, noted.id, "canceled", reason)
     return noted

@@ -20,6 +20,7 @@ from billing.matters.effects import Work
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.schemas import Invoice, Line
 from billing.money.invoices.sums import sum_lines
+from billing.money.refunds.left import PRORATION
 from billing.money.subscriptions import (
     changes,
     cycles,
@@ -35,7 +36,7 @@ from billing.money.subscriptions.announcements import announce
 from billing.money.subscriptions.commands import wake
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.preview_tokens import Promise
-from billing.money.subscriptions.proration import PRORATION, Credit
+from billing.money.subscriptions.proration import Credit
 from billing.money.subscriptions.schemas import (
     Note,
     Offered,

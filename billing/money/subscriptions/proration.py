@@ -14,9 +14,8 @@ from uuid import UUID
 from billing.core.money import round_credits, round_minor
 from billing.matters.effects import Rows
 from billing.money.invoices.schemas import CreditNote, Invoice, InvoiceLine
+from billing.money.refunds.left import creditable
 
-PRORATION: Final = "proration"
-"""The kind of a line that credits time which was paid and is not used."""
 NOT_USED: Final = "time not used"
 """The reason of a note on the invoice that a change of plan credits."""
 CHARGED: Final = ("open", "paid", "uncollectible")
@@ -101,20 +100,3 @@ def is_credited(rows: Rows, invoice: Invoice) -> bool:
     """True if a note took back what a change of plan left unused of it."""
     notes = (one for one in rows.of(CreditNote) if one.invoice_id == invoice.id)
     return any(one.reason == NOT_USED for one in notes)
-
-
-def creditable(rows: Rows, invoice: Invoice) -> int:
-    """The part of an invoice that nothing took back yet: no note, and no line of another invoice.
-
-    Its own credits of another invoice were money too.
-    """
-    notes = sum(one.amount_minor for one in rows.of(CreditNote) if one.invoice_id == invoice.id)
-    credited = [one for one in rows.of(InvoiceLine) if one.kind == PRORATION]
-    own = sum(-one.total_minor for one in credited if one.invoice_id == invoice.id)
-    taken = sum(
-        -one.total_minor
-        for one in credited
-        if one.detail.get("invoice") == str(invoice.id)
-        and rows.get(Invoice, one.invoice_id).status != "void"
-    )
-    return max(0, invoice.total_minor + own - notes - taken)

@@ -35,8 +35,7 @@ from billing.money.invoices.schemas import BalanceEntry, CreditNote
 from billing.money.invoices.writing import NUMBERING
 from billing.money.payments import event_owners, reading
 from billing.money.payments.card_rules import ATTEMPT_WINDOW
-from billing.money.refunds.schemas import Refund
-from billing.money.refunds.tables import refunds
+from billing.money.refunds.reading import REVERSALS, TYPES
 from billing.money.subscriptions.facts import PlanLot, SubscriptionFacts
 from billing.money.subscriptions.rules import SubscriptionState
 from billing.money.subscriptions.schemas import (
@@ -99,8 +98,6 @@ _INVOICES = f"""
                              AND (p.status IN ('pending', 'pending_approval', 'processing')
                                   OR (p.status IN ('succeeded', 'completed')
                                       AND p.settled_at IS NULL)))
-                OR EXISTS (SELECT FROM refunds r
-                           WHERE r.invoice_id = i.id AND r.status IN ('pending', 'processing'))
                 OR i.id IN (SELECT p.invoice_id
                             FROM stripe_webhook_events e
                             JOIN payments p ON {reading.ABOUT}
@@ -140,7 +137,7 @@ _READ = Prepared(
                  ORDER BY x.expires_at, x.granted_seq) AS lots,
            {reading.COLLECTED},
            {reading.hanging("dunning_cases", "x.id")} AS cases,
-           {reading.hanging(refunds.name, "x.id")} AS refunds,
+           {REVERSALS},
            {reading.METHODS} AS methods,
            ARRAY(SELECT to_jsonb(x) FROM subscription_changes x
                  WHERE x.subscription_id = s.id
@@ -266,9 +263,9 @@ def _rows(row: Row) -> Rows:
         cases=DunningCase,
         changes=SubscriptionChange,
         crossed=CrossedPeriod,
-        refunds=Refund,
         discounts=Discount,
         trials=Trial,
+        **TYPES,
     )
 
 

@@ -18,7 +18,6 @@ from billing.money.payments import transitions as payments
 from billing.money.payments.calls import Call
 from billing.money.payments.owed import Owed
 from billing.money.payments.schemas import Payment
-from billing.money.refunds import transitions as refunds
 from billing.money.subscriptions import changes, cycles, pauses, payment_effects
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.rules import agenda
@@ -57,8 +56,7 @@ def transition(w: Work[SubscriptionFacts], step: Step) -> None:
 def begun(rows: Rows, _: SubscriptionFacts, step: Step) -> bool:
     """True if what the step did at the provider still waits to be recorded."""
     undecided = (Owed(rows, one.id).undecided for one in rows.of(Invoice))
-    tried = any(attempt is not None and attempt.key == step.key for attempt in undecided)
-    return tried or refunds.is_begun(rows, step)
+    return any(attempt is not None and attempt.key == step.key for attempt in undecided)
 
 
 def end_trial(w: Work[SubscriptionFacts]) -> None:

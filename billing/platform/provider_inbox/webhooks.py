@@ -22,9 +22,23 @@ TOLERANCE_SECONDS: Final = 300
 _UNSTORABLE: Final = re.compile("[\0\ud800-\udfff]")
 # The first of each in an event's text are its own.
 _NAMES: Final = re.compile(r'"(id|type)"\s*:\s*"([\w.]{1,255})"')
-REFUND_EVENTS: Final = frozenset({"refund.updated", "refund.failed", "charge.refund.updated"})
+REVERSAL_EVENTS: Final = frozenset(
+    {
+        "charge.refunded",
+        "charge.refund.updated",
+        "refund.created",
+        "refund.updated",
+        "refund.failed",
+        "charge.dispute.created",
+        "charge.dispute.updated",
+        "charge.dispute.closed",
+        "charge.dispute.funds_withdrawn",
+        "charge.dispute.funds_reinstated",
+    }
+)
+"""Events of money that goes back: the matter of its payment's reversal looks into them."""
 # What can change where one of our matters stands; everything else is stored and left alone.
-PAYMENT_EVENTS: Final = REFUND_EVENTS | frozenset(
+PAYMENT_EVENTS: Final = REVERSAL_EVENTS | frozenset(
     {
         "payment_intent.succeeded",
         "payment_intent.payment_failed",

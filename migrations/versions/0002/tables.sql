@@ -283,6 +283,46 @@ CREATE UNIQUE INDEX uq_subscription_changes_pending ON subscription_changes (sub
 
 CREATE UNIQUE INDEX uq_subscription_changes_scheduled ON subscription_changes (subscription_id, kind) WHERE status = 'scheduled';
 
+CREATE TABLE disputes (
+    id UUID NOT NULL,
+    account_id UUID NOT NULL,
+    payment_id UUID NOT NULL,
+    invoice_id UUID NOT NULL,
+    stripe_dispute_id TEXT NOT NULL,
+    status TEXT NOT NULL,
+    state TEXT NOT NULL,
+    amount_minor BIGINT NOT NULL,
+    note_minor BIGINT DEFAULT '0' NOT NULL,
+    balance_minor BIGINT DEFAULT '0' NOT NULL,
+    currency TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    evidence_due_at TIMESTAMP WITH TIME ZONE,
+    reminders INTEGER DEFAULT '0' NOT NULL,
+    credits JSONB DEFAULT '{}' NOT NULL,
+    created_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    booked_at TIMESTAMP WITH TIME ZONE,
+    closed_at TIMESTAMP WITH TIME ZONE,
+    CONSTRAINT pk_disputes PRIMARY KEY (id),
+    CONSTRAINT ck_disputes_amount_positive CHECK (amount_minor > 0),
+    CONSTRAINT ck_disputes_parts_fit CHECK (least(note_minor, balance_minor, amount_minor - note_minor - balance_minor) >= 0),
+    CONSTRAINT ck_disputes_state_known CHECK (state IN ('inquiry', 'open', 'won', 'lost', 'closed')),
+    CONSTRAINT ck_disputes_closed_in_time CHECK ((state IN ('inquiry', 'open')) = (closed_at IS NULL)),
+    CONSTRAINT fk_disputes_payment_id_account_id FOREIGN KEY(payment_id, account_id) REFERENCES payments (id, account_id),
+    CONSTRAINT fk_disputes_invoice_id_account_id FOREIGN KEY(invoice_id, account_id) REFERENCES invoices (id, account_id),
+    CONSTRAINT fk_disputes_account_id FOREIGN KEY(account_id) REFERENCES accounts (id),
+    CONSTRAINT fk_disputes_payment_id FOREIGN KEY(payment_id) REFERENCES payments (id),
+    CONSTRAINT fk_disputes_invoice_id FOREIGN KEY(invoice_id) REFERENCES invoices (id),
+    CONSTRAINT uq_disputes_stripe_dispute_id UNIQUE (stripe_dispute_id)
+);
+
+CREATE INDEX ix_disputes_account ON disputes (account_id, created_at, id);
+
+CREATE INDEX ix_disputes_created ON disputes (created_at, id);
+
+CREATE INDEX ix_disputes_invoice ON disputes (invoice_id);
+
+CREATE INDEX ix_disputes_payment ON disputes (payment_id);
+
 CREATE TABLE refunds (
     id UUID NOT NULL,
     account_id UUID NOT NULL,
@@ -290,24 +330,31 @@ CREATE TABLE refunds (
     invoice_id UUID NOT NULL,
     key TEXT NOT NULL,
     status TEXT NOT NULL,
+    way TEXT DEFAULT 'provider' NOT NULL,
     amount_minor BIGINT NOT NULL,
+    note_minor BIGINT DEFAULT '0' NOT NULL,
+    balance_minor BIGINT DEFAULT '0' NOT NULL,
     currency TEXT NOT NULL,
     reason TEXT NOT NULL,
+    reference TEXT,
     stripe_refund_id TEXT,
     failure TEXT,
     asked_at TIMESTAMP WITH TIME ZONE,
     checks INTEGER DEFAULT '0' NOT NULL,
     last_check_at TIMESTAMP WITH TIME ZONE,
     created_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    booked_at TIMESTAMP WITH TIME ZONE,
+    credits JSONB DEFAULT '{}' NOT NULL,
     finished_at TIMESTAMP WITH TIME ZONE,
     CONSTRAINT pk_refunds PRIMARY KEY (id),
     CONSTRAINT ck_refunds_amount_positive CHECK (amount_minor > 0),
+    CONSTRAINT ck_refunds_parts_fit CHECK (least(note_minor, balance_minor, amount_minor - note_minor - balance_minor) >= 0),
+    CONSTRAINT ck_refunds_way_known CHECK (way IN ('provider', 'outside', 'balance')),
     CONSTRAINT ck_refunds_status_known CHECK (status IN ('pending', 'processing', 'succeeded', 'failed')),
     CONSTRAINT ck_refunds_finished_in_time CHECK ((status IN ('succeeded', 'failed')) = (finished_at IS NOT NULL)),
     CONSTRAINT fk_refunds_payment_id_account_id FOREIGN KEY(payment_id, account_id) REFERENCES payments (id, account_id),
     CONSTRAINT fk_refunds_invoice_id_account_id FOREIGN KEY(invoice_id, account_id) REFERENCES invoices (id, account_id),
     CONSTRAINT fk_refunds_account_id FOREIGN KEY(account_id) REFERENCES accounts (id),
-    CONSTRAINT uq_refunds_payment_id UNIQUE (payment_id),
     CONSTRAINT fk_refunds_payment_id FOREIGN KEY(payment_id) REFERENCES payments (id),
     CONSTRAINT fk_refunds_invoice_id FOREIGN KEY(invoice_id) REFERENCES invoices (id),
     CONSTRAINT uq_refunds_key UNIQUE (key),
@@ -317,4 +364,6 @@ CREATE TABLE refunds (
 CREATE INDEX ix_refunds_account ON refunds (account_id, created_at, id);
 
 CREATE INDEX ix_refunds_invoice ON refunds (invoice_id);
+
+CREATE INDEX ix_refunds_payment ON refunds (payment_id);
 

@@ -90,6 +90,7 @@ INVOICE_BODIES: Final[dict[str, Callable[[Mapping[str, str]], Any]]] = {
     "mark_invoice_uncollectible": lambda _: {"reason": "out of business"},
     "record_payment": lambda _: {"amount_cents": 1, "reference": "TRX-9"},
     "write_credit_note": lambda _: {"amount_cents": 1, "reason": "goodwill"},
+    "refund_payment": lambda _: {"amount_cents": 1, "reason": "goodwill"},
     "change_invoice_words": lambda _: {"po_number": "PO-1"},
     "put_billing_details": lambda named: {"address_id": named["address_id"]},
     "put_issuer": lambda _: {

@@ -27,7 +27,6 @@ from billing.matters.effects import Add, Effect, InboxEvent, Rows, Work
 from billing.matters.kinds import SUBSCRIPTION
 from billing.money.payments.calls import Answer, Call
 from billing.money.payments.schemas import Attempt
-from billing.money.refunds.calls import RefundAnswer, RefundCall
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.reading import engine
 from billing.platform.accounts.tables import accounts
@@ -69,7 +68,7 @@ class Act:
     now: datetime
     last_id: int
     step: Step | None = None
-    answers: tuple[tuple[Answer | RefundAnswer, int], ...] = ()
+    answers: tuple[tuple[Answer, int], ...] = ()
     """Of the bank, each with the last id after it: a card that it tells of takes one."""
     verb: Verb | None = None
     effects: tuple[Effect, ...] = ()
@@ -81,7 +80,7 @@ class Recorded(SubscriptionLife):
 
     def __init__(self, seed: int) -> None:
         self.script: list[Act] = []
-        self.answers: list[tuple[Answer | RefundAnswer, int]] = []
+        self.answers: list[tuple[Answer, int]] = []
         self.loose: list[Work[Any]] = []
         super().__init__(Random(seed), first=seed * 100_000)
 
@@ -102,7 +101,7 @@ class Recorded(SubscriptionLife):
         self.script.append(replace(act, answers=tuple(self.answers)))
         return course
 
-    def answer(self, call: Call | RefundCall) -> Answer | RefundAnswer:
+    def answer(self, call: Call) -> Answer:
         answer = super().answer(call)
         self.answers.append((answer, self.numbers.last))
         return answer
@@ -213,7 +212,7 @@ class Stored:
             else:
                 await writer.write(connection, act.effects, act.now, self.engine.verbs)
 
-    async def do(self, step: Step, answers: list[tuple[Answer | RefundAnswer, int]]) -> None:
+    async def do(self, step: Step, answers: list[tuple[Answer, int]]) -> None:
         answer = None
         while True:
             async with self.database.tenant(self.account) as connection:

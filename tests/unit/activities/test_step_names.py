@@ -8,7 +8,15 @@ from typing import Final
 
 import pytest
 
-from activities import accounts, card_usage, collections, purchases, subscriptions, trials
+from activities import (
+    accounts,
+    card_usage,
+    collections,
+    purchases,
+    reversals,
+    subscriptions,
+    trials,
+)
 from activities.decisions import DecidingActivities
 from billing.matters.kinds import KINDS
 from billing.matters.schemas import LOOK
@@ -16,7 +24,7 @@ from billing.money.account_agenda import rules as account_rules
 from billing.money.card_usage import rules as card_usage_rules
 from billing.money.dunning import rules as dunning_rules
 from billing.money.purchases import rules as purchase_rules
-from billing.money.refunds import rules as refund_rules
+from billing.money.reversals import rules as reversal_rules
 from billing.money.subscriptions import rules as subscription_rules
 from billing.money.trials import rules as trial_rules
 from billing.platform.provider_inbox.rules import CHECK
@@ -25,11 +33,12 @@ PLANS: Final[dict[str, tuple[type, tuple[ModuleType, ...]]]] = {
     "trial": (trials.TrialActivities, (trial_rules,)),
     "subscription": (
         subscriptions.SubscriptionActivities,
-        (subscription_rules, dunning_rules, refund_rules),
+        (subscription_rules, dunning_rules),
     ),
-    "collection": (collections.CollectionActivities, (dunning_rules, refund_rules)),
+    "collection": (collections.CollectionActivities, (dunning_rules,)),
     "purchase": (purchases.PurchaseActivities, (purchase_rules,)),
     "charge": (card_usage.ChargeActivities, (card_usage_rules, dunning_rules)),
+    "reversal": (reversals.ReversalActivities, (reversal_rules,)),
     "account": (accounts.AccountActivities, (account_rules,)),
 }
 # The loop runs these beside the agenda.

@@ -24,6 +24,11 @@ GOLDEN = {
     "command": (keys.command("sub_1", "update-1"), "sub_1/order-update-1"),
     "intent": (keys.intent(INVOICE, 3), f"{STEM}/intent-3"),
     "refund": (keys.refund(OTHER), "pay_01h455vb4pex5vskg00000000f/refund"),
+    "asked_refund": (keys.asked_refund(OTHER), "ref_01h455vb4pex5vskg00000000f/refund"),
+    "found_refund": (keys.found_refund("re_1"), "re_1/refund"),
+    "clawback": (keys.clawback("ref_1", 1), "ref_1/clawback-1"),
+    "returned_clawback": (keys.returned_clawback("dsp_1", 1), "dsp_1/returned-1"),
+    "reminder": (keys.reminder("dsp_1", 2), "dsp_1/remind-2"),
     "setup_intent": (keys.setup_intent(OTHER), "set_01h455vb4pex5vskg00000000f/intent"),
     "cycle_grant": (
         keys.cycle_grant(OTHER, START), "sub_01h455vb4pex5vskg00000000f/cycle-2027-03-14T09:26:53Z"

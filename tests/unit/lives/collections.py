@@ -24,8 +24,6 @@ from billing.money.payments.calls import Answer, Call
 from billing.money.payments.owed import Owed
 from billing.money.payments.rules import Decline, Outcome
 from billing.money.payments.schemas import Attempt, Payment
-from billing.money.refunds.calls import RefundAnswer, RefundCall
-from billing.money.refunds.rules import RefundOutcome
 
 BIRTH: Final = datetime(2027, 3, 1, 9, 0, tzinfo=UTC)
 LONG: Final = 300
@@ -104,12 +102,6 @@ class Bank:
         self.took[intent], self.stands[intent] = payment.amount_minor, "succeeded"
         return self.word(payment, intent)
 
-    def given_back(self, call: RefundCall) -> RefundOutcome:
-        """Mostly at once; some refunds take a while, and some come back."""
-        name = call.refund.stripe_refund_id or f"re_{next(self.numbers)}"
-        kinds = ("succeeded", "succeeded", "processing", "failed")
-        return RefundOutcome.model_validate({"refund_id": name, "status": self.dice.choice(kinds)})
-
 
 class Life:
     """One collection: its rows, its clock, its bank, and people who meddle."""
@@ -172,9 +164,7 @@ class Life:
             self.finished.add(step.key)
         return done
 
-    def answer(self, call: Call | RefundCall) -> Answer | RefundAnswer:
-        if isinstance(call, RefundCall):
-            return RefundAnswer(call, self.bank.given_back(call), self.now)
+    def answer(self, call: Call) -> Answer:
         return Answer(call, self.bank.answer(call), self.now, self.kept(call))
 
     def kept(self, call: Call) -> CardDetails | None:

@@ -1,0 +1,147 @@
+"""Money that goes back: refunds that operators ask for, and disputes of the payers' banks."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from fastapi import Response
+from pydantic import Field
+
+from api.dependencies import AdminCall, account_filter
+from api.idempotency import RequiredKey
+from api.pagination import Page, Paging, paginate
+from api.problems import KEYED, responses
+from api.public_ids import AccountId, InvoiceId, PaymentId, encoded
+from api.routes.admin.invoices import Positive, Reference
+from api.routes.base import new_router
+from api.routes.payments import decode_payment
+from api.schemas import Answer, Body, OneWord
+from api.workflow_calls import need_temporal, wait_until_done
+from billing.core import ids
+from billing.money.disputes.schemas import DisputeState
+from billing.money.disputes.tables import disputes
+from billing.money.payments import store
+from billing.money.refunds.schemas import RefundStatus, Way
+from billing.money.refunds.tables import refunds
+from billing.money.reversals import service
+from billing.money.reversals.service import Wanted
+
+router = new_router("refunds and disputes")
+
+
+class RefundBody(Body):
+    """Money to give back, in minor units; all that is left of the payment when left out."""
+
+    amount_cents: Positive | None = None
+    reason: Reference
+    to: Literal["payer", "balance"] = Field(
+        "payer",
+        description="`payer`: the way it came, and by hand where it came by hand; `balance`: the"
+        " customer's money balance",
+    )
+    reference: Reference | None = Field(
+        None, description="Of the transfer by which money that came by hand goes back"
+    )
+
+
+class RefundAnswer(Answer):
+    """Money of one payment that goes back; minor units of `currency`.
+
+    `way` is provider, outside (by hand) or balance. `credited` is the part that a credit note takes
+    off the invoice, `from_balance` the part that leaves the money balance.
+    """
+
+    refund_id: Annotated[str, encoded(ids.REFUND)] = Field(validation_alias="id")
+    payment_id: PaymentId
+    invoice_id: InvoiceId
+    status: RefundStatus
+    way: Way
+    amount: int = Field(validation_alias="amount_minor")
+    credited: int = Field(validation_alias="note_minor")
+    from_balance: int = Field(validation_alias="balance_minor")
+    currency: str
+    reason: str
+    reference: str | None
+    stripe_refund_id: str | None
+    failure: str | None
+    created_at: datetime
+    finished_at: datetime | None
+
+
+class DisputeAnswer(Answer):
+    """Money of one payment that its payer's bank asks back; minor units of `currency`.
+
+    `status` is the provider's own word. An `inquiry` has taken nothing.
+    """
+
+    dispute_id: Annotated[str, encoded(ids.DISPUTE)] = Field(validation_alias="id")
+    account_id: AccountId
+    payment_id: PaymentId
+    invoice_id: InvoiceId
+    stripe_dispute_id: str
+    state: DisputeState
+    status: str
+    amount: int = Field(validation_alias="amount_minor")
+    currency: str
+    reason: str
+    evidence_due_at: datetime | None
+    created_at: datetime
+    closed_at: datetime | None
+
+
+@router.post(
+    "/admin/payments/{payment_id}/refund",
+    response_model=RefundAnswer,
+    responses={
+        202: {"model": RefundAnswer, "description": "The provider has not decided yet"},
+        **responses(
+            "PAYMENT_NOT_FOUND", "PAYMENT_STATE", "REFUND_TOO_LARGE", "IDEMPOTENCY_KEY_REQUIRED",
+            "TEMPORAL_UNAVAILABLE", *KEYED,
+        ),
+    },
+)  # fmt: skip
+async def refund_payment(
+    payment_id: str, body: RefundBody, call: AdminCall, once: RequiredKey
+) -> Response:
+    """Give money of a payment back, in part or whole, until nothing is left: with a credit note for
+    its invoice, and without the credits that it had paid for. A refund that fails gives its room
+    back.
+    """
+    await need_temporal(call)
+    async with call.database.operator() as connection:
+        payment = await store.get(connection, decode_payment(payment_id))
+    async with once.claim(call) as claim:
+        wanted = Wanted(
+            refund_id=claim.resource_id, amount_minor=body.amount_cents, reason=body.reason,
+            to_balance=body.to == "balance", reference=body.reference,
+        )  # fmt: skip
+        async with call.database.tenant(payment.account_id) as connection:
+            matter = await service.refund(connection, payment.id, wanted)
+        await wait_until_done(call, matter)
+        async with call.database.operator() as connection:
+            made = await service.find_refund(connection, wanted.refund_id)
+        return claim.answer(200 if made.is_finished else 202, RefundAnswer.of(made))
+
+
+@router.get(
+    "/admin/payments/{payment_id}/refunds",
+    responses=responses("PAYMENT_NOT_FOUND", "INVALID_CURSOR"),
+)
+async def list_refunds(payment_id: str, call: AdminCall, paging: Paging) -> Page[RefundAnswer]:
+    """The refunds of one payment, newest first."""
+    keys = (refunds.c.created_at, refunds.c.id)
+    async with call.database.operator() as connection:
+        payment = await store.get(connection, decode_payment(payment_id))
+        query = service.refund_listing(payment.id)
+        return await paginate(connection, query, keys, paging, RefundAnswer.of)
+
+
+@router.get("/admin/disputes", responses=responses("MERCHANT_NOT_FOUND", "INVALID_CURSOR"))
+async def list_disputes(
+    call: AdminCall, paging: Paging, status: DisputeState | None = None, account_id: OneWord = None
+) -> Page[DisputeAnswer]:
+    """Disputes of all accounts, newest first; `evidence_due_at` is the last day for an answer."""
+    keys = (disputes.c.created_at, disputes.c.id)
+    async with call.database.operator() as connection:
+        account = await account_filter(connection, account_id)
+        query = service.dispute_listing(account, (status,) if status else ())
+        return await paginate(connection, query, keys, paging, DisputeAnswer.of)

@@ -1,0 +1,44 @@
+"""Disputes as rows; amounts in ISO minor units."""
+
+from typing import ClassVar, Literal
+from uuid import UUID
+
+from pydantic import AwareDatetime, Field
+
+from billing.matters.effects import Row
+
+DisputeState = Literal["inquiry", "open", "won", "lost", "closed"]
+
+
+class Dispute(Row):
+    """A row of `disputes`: money of one payment that its payer's bank asks back."""
+
+    TABLE: ClassVar[str] = "disputes"
+
+    account_id: UUID
+    payment_id: UUID
+    invoice_id: UUID
+    stripe_dispute_id: str
+    status: str
+    state: DisputeState
+    amount_minor: int
+    note_minor: int = 0
+    balance_minor: int = 0
+    currency: str
+    reason: str
+    evidence_due_at: AwareDatetime | None = None
+    reminders: int = 0
+    credits: dict[str, str] = Field(default_factory=dict)
+    created_at: AwareDatetime
+    booked_at: AwareDatetime | None = None
+    closed_at: AwareDatetime | None = None
+
+    @property
+    def takes_room(self) -> bool:
+        """True while its money is away: an inquiry has taken none, a won one gave it back."""
+        return self.state in ("open", "lost")
+
+    @property
+    def is_reserved(self) -> bool:
+        """True while it may still be lost: nothing else gives that money back meanwhile."""
+        return self.takes_room and self.booked_at is None

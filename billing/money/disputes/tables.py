@@ -1,0 +1,43 @@
+"""Disputes as the provider tells of them, one row each."""
+
+from billing.core import columns as c
+
+disputes = c.table(
+    "disputes",
+    c.row_id(),
+    c.account(),
+    c.reference("payment_id", "payments.id"),
+    c.reference("invoice_id", "invoices.id"),
+    c.text("stripe_dispute_id", unique=True),
+    # The provider's own word, such as needs_response, under_review, won or lost.
+    c.text("status"),
+    # inquiry: nothing was taken; open: the money is away; then won, lost or closed.
+    c.text("state"),
+    c.bigint("amount_minor"),
+    c.bigint("note_minor", server_default="0"),
+    c.bigint("balance_minor", server_default="0"),
+    c.text("currency"),
+    c.text("reason"),
+    c.instant("evidence_due_at", nullable=True),
+    # Reminders of the deadline that were sent.
+    c.integer("reminders", server_default="0"),
+    # Credits asked back, by the key of their grant.
+    c.json("credits", server_default="{}"),
+    c.instant("created_at"),
+    # When it was lost and its credit note was written.
+    c.instant("booked_at", nullable=True),
+    c.instant("closed_at", nullable=True),
+    c.check("amount_minor > 0", name="amount_positive"),
+    c.check(
+        "least(note_minor, balance_minor, amount_minor - note_minor - balance_minor) >= 0",
+        name="parts_fit",
+    ),
+    c.check("state IN ('inquiry', 'open', 'won', 'lost', 'closed')", name="state_known"),
+    c.check("(state IN ('inquiry', 'open')) = (closed_at IS NULL)", name="closed_in_time"),
+    c.same_account("payment_id", "payments"),
+    c.same_account("invoice_id", "invoices"),
+    c.index("ix_disputes_account", "account_id", "created_at", "id"),
+    c.index("ix_disputes_created", "created_at", "id"),
+    c.index("ix_disputes_invoice", "invoice_id"),
+    c.index("ix_disputes_payment", "payment_id"),
+)

@@ -1,0 +1,73 @@
+"""The part of an invoice, and of its payments, that can still go back: read from the rows. Pure."""
+
+from typing import Final
+
+from billing.matters.effects import Rows
+from billing.money.disputes.schemas import Dispute
+from billing.money.invoices.schemas import BalanceEntry, CreditNote, Invoice, InvoiceLine
+from billing.money.payments.schemas import Payment
+from billing.money.refunds.rules import Books
+from billing.money.refunds.schemas import Refund
+
+PRORATION: Final = "proration"
+"""The kind of a line that credits time which was paid and is not used."""
+KEPT: Final = ("overpaid", "unasked")
+"""Entries of the money balance by which money for an invoice that was too much is kept."""
+
+
+def creditable(rows: Rows, invoice: Invoice) -> int:
+    """The part of an invoice that nothing took back yet: no note, and no line of another invoice.
+
+    Its own credits of another invoice were money too. What a refund or dispute may still take back
+    counts as taken.
+    """
+    notes = sum(one.amount_minor for one in rows.of(CreditNote) if one.invoice_id == invoice.id)
+    credited = [one for one in rows.of(InvoiceLine) if one.kind == PRORATION]
+    own = sum(-one.total_minor for one in credited if one.invoice_id == invoice.id)
+    taken = sum(
+        -one.total_minor
+        for one in credited
+        if one.detail.get("invoice") == str(invoice.id)
+        and rows.get(Invoice, one.invoice_id).status != "void"
+    )
+    reserved = sum(one.note_minor for one in reversals(rows, invoice) if one.is_reserved)
+    return max(0, invoice.total_minor + own - notes - taken - reserved)
+
+
+def bill_of(rows: Rows, payment: Payment) -> Invoice:
+    """The invoice that took the payment's money.
+
+    A purchase that was paid after it had expired has a second one for it.
+    """
+    asked = rows.get(Invoice, payment.invoice_id)
+    late = (one for one in rows.of(Invoice) if one.purchase_id is not None and one.id != asked.id)
+    return next(late, asked) if asked.status == "void" and asked.purchase_id else asked
+
+
+def reversals(rows: Rows, invoice: Invoice) -> list[Refund | Dispute]:
+    """Every refund and dispute of an invoice's payments."""
+    found: list[Refund | Dispute] = [*rows.of(Refund), *rows.of(Dispute)]
+    return [one for one in found if one.invoice_id == invoice.id]
+
+
+def books_of(rows: Rows, payment: Payment, balance_minor: int) -> Books:
+    """The sums behind one payment; `balance_minor` is the account's money balance."""
+    invoice = bill_of(rows, payment)
+    away = [one for one in reversals(rows, invoice) if one.takes_room]
+    kept = sum(
+        one.amount_minor
+        for one in rows.of(BalanceEntry)
+        if one.invoice_id == invoice.id and one.kind in KEPT
+    )
+    numbered = invoice.finalized_at is not None
+    paid_part = creditable(rows, invoice) - invoice.outstanding_minor if numbered else 0
+    return Books(
+        received=payment.received_minor,
+        gone=sum(one.amount_minor for one in away if one.payment_id == payment.id),
+        paid=invoice.amount_paid_minor,
+        kept=kept,
+        given=sum(one.note_minor + one.balance_minor for one in away),
+        given_of_balance=sum(one.balance_minor for one in away),
+        creditable=max(0, paid_part),
+        balance=balance_minor,
+    )

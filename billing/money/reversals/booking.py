@@ -1,0 +1,107 @@
+"""Book money that went back: a credit note, the sums, and the credits it had paid for. Pure."""
+
+from decimal import Decimal
+from typing import Any, Final
+
+from billing.core import ids, keys
+from billing.core.money import show_decimal
+from billing.matters.effects import Do, Work
+from billing.money.disputes.schemas import Dispute
+from billing.money.invoices import notes
+from billing.money.invoices.schemas import Invoice
+from billing.money.payments import transitions as payments
+from billing.money.payments.schemas import Payment
+from billing.money.purchases.schemas import Purchase
+from billing.money.refunds.left import bill_of, reversals
+from billing.money.refunds.rules import to_take
+from billing.money.refunds.schemas import Refund
+from billing.money.reversals.facts import ReversalFacts
+
+CLAWBACK: Final = "clawback"
+
+
+def subject_of(row: Refund | Dispute) -> str:
+    """Its id outside of the database."""
+    return ids.encode(ids.REFUND if isinstance(row, Refund) else ids.DISPUTE, row.id)
+
+
+def book(w: Work[ReversalFacts], row: Refund | Dispute) -> None:
+    """Write that its money is away for good: note, sums, credits, and what becomes of the sale."""
+    invoice = w.rows.get(Invoice, row.invoice_id)
+    named = (invoice, row.note_minor, _reason(row), subject_of(row))
+    if isinstance(row, Refund) and row.way == "balance":
+        notes.credit_note(w, *named, to_balance=True)
+    elif row.note_minor:
+        notes.reverse(w, *named)
+    row = w.change(row, booked_at=w.facts.at)
+    take_credits(w, row)
+    payment = w.rows.get(Payment, row.payment_id)
+    _end_purchase(w, add_refunded(w, payment, row.amount_minor, _reason(row)))
+
+
+def add_refunded(
+    w: Work[ReversalFacts], payment: Payment, amount_minor: int, reason: str
+) -> Payment:
+    """Count money that is away, or here again; a payment that is away altogether is `refunded`."""
+    invoice = bill_of(w.rows, payment)
+    w.change(invoice, amount_refunded_minor=invoice.amount_refunded_minor + amount_minor)
+    refunded = payment.refunded_minor + amount_minor
+    status = payment.status
+    if payment.settled_at is not None and refunded >= payment.received_minor:
+        status = "refunded"
+    elif status == "refunded":
+        status = "completed" if payment.flow == "manual" else "succeeded"
+    changed = w.change(payment, refunded_minor=refunded, status=status)
+    if status == "refunded" != payment.status:
+        payments.announce(w, changed, "refunded", reason=reason)
+    return changed
+
+
+def take_credits(w: Work[ReversalFacts], row: Refund | Dispute) -> None:
+    """Take back the share of the credits that its money had paid for (docs/rules.md#purchases)."""
+    invoice = w.rows.get(Invoice, row.invoice_id)
+    away = [one for one in reversals(w.rows, invoice) if _counts(one)]
+    reversed_minor = sum(one.note_minor for one in away)
+    asked: dict[str, str] = {}
+    for granted in w.facts.granted:
+        before = sum((Decimal(one.credits.get(granted.grant_key, "0")) for one in away), Decimal(0))
+        amount = to_take(granted.credits, reversed_minor, invoice.total_minor, before)
+        if amount <= 0:
+            continue
+        asked[granted.grant_key] = show_decimal(amount)
+        w.do(Do(CLAWBACK, _clawback(row, granted.grant_key, amount, len(asked))))
+    if asked:
+        w.change(row, credits=asked)
+
+
+def _counts(row: Refund | Dispute) -> bool:
+    """True if its money is away: a refund that is on its way has taken nothing yet."""
+    return row.takes_room and (isinstance(row, Dispute) or row.booked_at is not None)
+
+
+def _clawback(
+    row: Refund | Dispute, grant_key: str, amount: Decimal, number: int
+) -> dict[str, Any]:
+    subject = subject_of(row)
+    return {
+        "account_id": row.account_id,
+        "grant_key": grant_key,
+        "amount": amount,
+        "key": keys.clawback(subject, number),
+        "reason": "refund" if isinstance(row, Refund) else "dispute",
+        "subject": subject,
+    }
+
+
+def _reason(row: Refund | Dispute) -> str:
+    return row.reason if isinstance(row, Refund) else f"dispute lost: {row.reason}"
+
+
+def _end_purchase(w: Work[ReversalFacts], payment: Payment) -> None:
+    """A purchase all of whose money is away is `refunded`."""
+    for purchase in w.rows.of(Purchase):
+        if purchase.status == "completed" and payment.status == "refunded":
+            w.change(purchase, status="refunded")
+            subject = ids.encode(ids.PURCHASE, purchase.id)
+            facts = {"purchase_id": subject, "credits": show_decimal(purchase.credits)}
+            w.announce(purchase.account_id, "purchase.refunded", subject, facts)

@@ -1,0 +1,153 @@
+"""Disputes: the payer's bank asks, takes, and gives back or keeps. Pure.
+
+While its money is away its credits are taken back; a dispute that is won gives both back.
+"""
+
+from typing import Any, Final
+
+from billing.core import ids, keys
+from billing.matters.agenda import Step
+from billing.matters.effects import Do, Work
+from billing.money.disputes.schemas import Dispute, DisputeState
+from billing.money.invoices import transitions as invoices
+from billing.money.payments.schemas import Payment
+from billing.money.refunds.left import bill_of, books_of
+from billing.money.refunds.rules import DisputeOutcome, parted
+from billing.money.reversals import booking
+from billing.money.reversals.facts import ReversalFacts
+
+GIVE_BACK: Final = "return_clawback"
+"""The verb that puts credits back which a dispute had taken."""
+_STATES: Final[dict[str, DisputeState]] = {
+    "warning_needs_response": "inquiry",
+    "warning_under_review": "inquiry",
+    "warning_closed": "closed",
+    "prevented": "closed",
+    "won": "won",
+    "lost": "lost",
+}
+"""Every other word of the provider is one of an open dispute."""
+
+
+def follow(w: Work[ReversalFacts], told: DisputeOutcome) -> None:
+    """The provider's word on one dispute; one that is over stays so."""
+    state = _STATES.get(told.status, "open")
+    known = next((one for one in w.rows.of(Dispute) if _is(one, told)), None)
+    if known is None:
+        known = _open(w, told, "inquiry" if state in ("inquiry", "closed") else "open")
+        _take(w, known)
+        known = w.rows.get(Dispute, known.id)
+    if known.closed_at is not None:
+        return
+    if (known.status, known.evidence_due_at) != (told.status, told.evidence_due_at):
+        known = w.change(known, status=told.status, evidence_due_at=told.evidence_due_at)
+    if state != known.state:
+        _move(w, known, state)
+
+
+def remind(w: Work[ReversalFacts], step: Step) -> None:
+    """Tell operators that the evidence is due soon."""
+    found = (one for one in w.rows.of(Dispute) if one.closed_at is None)
+    row = next(one for one in found if keys.reminder(_name(one), one.reminders + 1) == step.key)
+    told = w.change(row, reminders=row.reminders + 1)
+    _announce(w, told, "evidence_due")
+    w.result = "reminded"
+
+
+def _is(row: Dispute, told: DisputeOutcome) -> bool:
+    return row.stripe_dispute_id == told.dispute_id
+
+
+def _open(w: Work[ReversalFacts], told: DisputeOutcome, state: DisputeState) -> Dispute:
+    payment = w.rows.get(Payment, w.facts.payment_id)
+    row = w.add(
+        Dispute(
+            id=w.facts.new_id(),
+            account_id=payment.account_id,
+            payment_id=payment.id,
+            invoice_id=bill_of(w.rows, payment).id,
+            stripe_dispute_id=told.dispute_id,
+            status=told.status,
+            state=state,
+            amount_minor=told.amount_minor,
+            currency=payment.currency,
+            reason=told.reason,
+            evidence_due_at=told.evidence_due_at,
+            created_at=w.facts.at,
+        )
+    )
+    _announce(w, row, "opened")
+    return row
+
+
+def _move(w: Work[ReversalFacts], row: Dispute, state: DisputeState) -> None:
+    if state == "inquiry":
+        return  # an answer that came late: the money is away already
+    if state == "open":
+        _take(w, w.change(row, state="open"))
+        _announce(w, row, "escalated")
+        return
+    before = row.state
+    if state == "lost" and before == "inquiry":
+        _take(w, w.change(row, state="open"))
+        row = w.rows.get(Dispute, row.id)
+    row = w.change(row, state=state, closed_at=w.facts.at)
+    if before == "open" and state in ("won", "closed"):
+        _return(w, row)
+    elif state == "lost" and w.rows.get(Payment, row.payment_id).settled_at is not None:
+        booking.book(w, row)
+    _announce(w, row, state)
+
+
+def _take(w: Work[ReversalFacts], row: Dispute) -> None:
+    """The money is away: its place in the books is held, and its credits are taken back."""
+    if row.state != "open":
+        return
+    booking.take_credits(w, place(w, row))
+
+
+def place(w: Work[ReversalFacts], row: Dispute) -> Dispute:
+    """Find the place in the books that its money was taken from."""
+    payment = w.rows.get(Payment, row.payment_id)
+    books = books_of(w.rows, payment, invoices.money_balance(w, payment.currency))
+    placed = w.change(row, **parted(books, row.amount_minor)._asdict())
+    _move_balance(w, placed, -placed.balance_minor, "refunded")
+    return placed
+
+
+def _return(w: Work[ReversalFacts], row: Dispute) -> None:
+    _move_balance(w, row, row.balance_minor, "dispute_won")
+    for number, grant_key in enumerate(sorted(row.credits), start=1):
+        returned = {
+            "account_id": row.account_id,
+            "grant_key": grant_key,
+            "clawback_key": keys.clawback(_name(row), number),
+            "key": keys.returned_clawback(_name(row), number),
+            "subject": _name(row),
+        }
+        w.do(Do(GIVE_BACK, returned))
+
+
+def _move_balance(w: Work[ReversalFacts], row: Dispute, amount_minor: int, kind: str) -> None:
+    if amount_minor:
+        invoice = bill_of(w.rows, w.rows.get(Payment, row.payment_id))
+        invoices.add_balance(w, invoice, kind, amount_minor, part=f"-{_name(row)}")
+
+
+def _name(row: Dispute) -> str:
+    return ids.encode(ids.DISPUTE, row.id)
+
+
+def _announce(w: Work[ReversalFacts], row: Dispute, what: str) -> None:
+    """One audit row and one `evt.billing.dispute.*`."""
+    due = row.evidence_due_at
+    facts: dict[str, Any] = {
+        "dispute_id": _name(row),
+        "payment_id": ids.encode(ids.PAYMENT, row.payment_id),
+        "invoice_id": ids.encode(ids.INVOICE, row.invoice_id),
+        "amount_cents": row.amount_minor,
+        "currency": row.currency,
+        "reason": row.reason,
+        "evidence_due_at": due.isoformat() if due is not None else None,
+    }
+    w.announce(row.account_id, f"dispute.{what}", _name(row), facts)

@@ -1,0 +1,28 @@
+"""The facts of a reversal beside its rows."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from uuid import UUID
+
+from billing.core.frozen import Frozen
+from billing.money.invoices.transitions import InvoiceFacts
+from billing.money.refunds.calls import RefundAnswer, SurveyAnswer
+
+
+class Granted(Frozen):
+    """Credits that came for the invoice of the payment."""
+
+    grant_key: str
+    credits: Decimal
+
+
+@dataclass(slots=True)
+class ReversalFacts(InvoiceFacts):
+    """The facts of a reversal beside its rows."""
+
+    answer: RefundAnswer | SurveyAnswer | None = None
+    payment_id: UUID = field(kw_only=True)
+    granted: tuple[Granted, ...] = ()
+    clock_at: datetime | None = None
+    """The account's frozen test clock."""

@@ -1,0 +1,131 @@
+"""The rows of a payment's money that goes back, in one round trip.
+
+Others collect the payment's invoice, and decide under the account's lock. It comes before the
+payment, and after rows that their own matter takes first (docs/architecture.md#order-of-locks).
+"""
+
+from typing import Any, Final
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.core import ids
+from billing.core.errors import NotFound
+from billing.core.prepared import Prepared, last_of
+from billing.ledger.credits import service as credits
+from billing.matters.effects import Rows
+from billing.matters.kinds import REVERSAL
+from billing.money.invoices.schemas import CreditNote
+from billing.money.invoices.writing import NUMBERING
+from billing.money.payments import reading
+from billing.money.purchases.schemas import Purchase
+from billing.money.refunds.reading import REVERSALS, TYPES
+from billing.money.reversals.booking import CLAWBACK
+from billing.money.reversals.disputing import GIVE_BACK
+from billing.money.reversals.facts import Granted, ReversalFacts
+from billing.money.reversals.transitions import RULES
+from billing.platform.decisions.service import Engine, Read, now_facts
+from billing.platform.decisions.writer import Verb
+
+_LOCK_PURCHASE = Prepared(
+    text(
+        """
+    SELECT u.id FROM purchases u JOIN invoices i ON i.purchase_id = u.id
+    JOIN payments p ON p.invoice_id = i.id WHERE p.id = :subject_id FOR NO KEY UPDATE OF u
+    """
+    )
+)
+_LOCK_PURSUED = Prepared(
+    text(
+        """
+    SELECT i.id FROM invoices i JOIN payments p ON p.invoice_id = i.id
+    WHERE p.id = :subject_id AND i.workflow_id LIKE 'collection/%' FOR NO KEY UPDATE OF i
+    """
+    )
+)
+_LOCK_ACCOUNT = reading.lock_account("payments")
+_LOCK = reading.lock("payments")
+# The payment's invoice, a second one of its purchase, and those that credit a part of it.
+_INVOICES = """
+    SELECT i.* FROM invoices i
+    WHERE i.account_id = (SELECT account_id FROM payments WHERE id = :subject_id)
+      AND i.id = ANY (ARRAY(
+        SELECT p.invoice_id FROM payments p WHERE p.id = :subject_id
+        UNION SELECT u.invoice_id FROM payments p JOIN invoices o ON o.id = p.invoice_id
+              JOIN purchases u ON u.id = o.purchase_id WHERE p.id = :subject_id
+        UNION SELECT l.invoice_id FROM payments p JOIN invoices o ON o.id = p.invoice_id
+              JOIN invoices c ON c.subscription_id = o.subscription_id
+              JOIN invoice_lines l ON l.invoice_id = c.id
+              WHERE p.id = :subject_id AND l.kind = 'proration'
+                AND l.detail ->> 'invoice' = o.id::text))
+"""
+# Credits that the invoice has paid for: a pack, the cycles of its period, a change of plan.
+_GRANTED = """
+    ARRAY(SELECT jsonb_build_object('grant_key', x.grant_key, 'credits', x.amount::text)
+          FROM credit_lots x
+          WHERE x.account_id = a.id AND x.grant_key = ANY (ARRAY(
+              SELECT public_id('pur', i.purchase_id) || '/grant'
+              FROM invoices i WHERE i.id = p.invoice_id AND i.purchase_id IS NOT NULL
+              UNION ALL SELECT public_id('chg', c.id) || '/grant'
+              FROM subscription_changes c WHERE c.invoice_id = p.invoice_id))
+             OR x.account_id = a.id AND x.kind = 'plan' AND EXISTS (
+                 SELECT FROM invoices i
+                 WHERE i.id = p.invoice_id AND i.cycle_start IS NOT NULL
+                   AND x.grant_key = public_id('sub', i.subscription_id) || '/cycle-'
+                       || to_char(i.cycle_start AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'))
+          ORDER BY x.grant_key)
+"""
+_READ = Prepared(
+    text(
+        f"""
+    WITH mine AS MATERIALIZED ({_INVOICES})
+    SELECT a.clock_at, a.is_test,
+           ARRAY(SELECT to_jsonb(u) || jsonb_build_object('credits', u.credits::text)
+                 FROM purchases u JOIN mine m ON m.purchase_id = u.id AND m.id = p.invoice_id)
+               AS purchases,
+           {_GRANTED} AS granted,
+           {reading.COLLECTED},
+           {reading.lines()} AS lines,
+           {reading.balance_entries()} AS balance_entries,
+           {reading.hanging("credit_notes", "x.id")} AS credit_notes,
+           {REVERSALS},
+           {reading.balance("p.currency")} AS balance_minor,
+           {reading.EVENTS_ABOUT_PAYMENTS} AS waiting_events
+    FROM payments p JOIN accounts a ON a.id = p.account_id
+    WHERE p.id = :subject_id
+    """  # noqa: S608 - put together from constants
+    )
+)
+
+
+async def read(connection: AsyncConnection, wanted: Read) -> tuple[Rows, ReversalFacts]:
+    """The money of one payment; a look locks its row alone. Errors: PAYMENT_NOT_FOUND."""
+    named: dict[str, Any] = {"subject_id": wanted.subject_id}
+    locks = [(_LOCK, named)] if wanted.locked else []
+    if wanted.deciding and wanted.locked:
+        locks = [(one, named) for one in (_LOCK_PURCHASE, _LOCK_PURSUED, _LOCK_ACCOUNT, _LOCK)]
+    values = named | {"workflow_id": REVERSAL.workflow_id(wanted.subject_id)}
+    found = await last_of(connection, *locks, (_READ, values))
+    if not found:
+        raise NotFound("PAYMENT_NOT_FOUND", "no such payment")
+    (row,) = found
+    rows = reading.rows_of(row, credit_notes=CreditNote, purchases=Purchase, **TYPES)
+    facts = ReversalFacts(
+        **now_facts(row["clock_at"]),
+        new_id=ids.new,
+        answer=wanted.answer,
+        is_test=row["is_test"],
+        balance_minor=row["balance_minor"] - reading.booked_here(rows),
+        payment_id=wanted.subject_id,
+        granted=tuple(Granted.model_validate(one) for one in row["granted"]),
+        clock_at=row["clock_at"],
+    )
+    return rows, facts
+
+
+_VERBS: Final[dict[str, Verb]] = {
+    **NUMBERING,
+    CLAWBACK: credits.clawback,
+    GIVE_BACK: credits.return_clawback,
+}
+ENGINE: Final = Engine.of(RULES, read, **_VERBS)

@@ -1,0 +1,91 @@
+"""The agenda of a payment's money that goes back; a pure function of its rows."""
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from pydantic import AwareDatetime
+
+from billing.matters.agenda import Lean, State, Step
+from billing.money.payments.rules import next_check
+from billing.platform.provider_inbox.rules import WaitingEvent, event_step
+
+REMIND_BEFORE: Final = (timedelta(days=3), timedelta(days=1))
+"""Reminders of a dispute go out so long before its evidence is due."""
+
+
+class GivingBack(Lean):
+    """A refund that is not finished, read from its row."""
+
+    key: str
+    created_at: AwareDatetime
+    is_known: bool = False
+    """The provider has it, and it has not arrived yet."""
+    checks: int = 0
+    last_check_at: AwareDatetime | None = None
+
+
+class Answering(Lean):
+    """A dispute whose evidence is due."""
+
+    dispute: str
+    """External id, the stem of its keys."""
+    due_at: AwareDatetime
+    reminders: int = 0
+
+
+class ReversalState(State):
+    """The state of the money of one payment that goes back, read from its rows."""
+
+    payment: str
+    """External id, the stem of its keys."""
+    refund: GivingBack | None = None
+    unbooked: str | None = None
+    """External id of what is back at the provider, while the invoice and credits are to follow."""
+    unbooked_since: AwareDatetime | None = None
+    dispute: Answering | None = None
+    """The dispute whose next reminder comes first."""
+    events: tuple[WaitingEvent, ...] = ()
+    """Provider events that came in and were not looked into yet."""
+
+
+def agenda(state: ReversalState) -> list[Step]:
+    """Everything still to do, unordered."""
+    steps = []
+    if state.events:
+        steps.append(event_step(state.payment, state.events[0]))
+    if state.unbooked is not None and state.unbooked_since is not None:
+        key, due = f"{state.unbooked}/booked", state.unbooked_since
+        words = "book what went back"
+        steps.append(Step(name="book", due=due, key=key, words=words, payment=state.payment))
+    if state.refund is not None:
+        steps.append(_refund(state, state.refund))
+    if state.dispute is not None:
+        steps.append(_remind(state, state.dispute))
+    return steps
+
+
+def reminder_due(due_at: datetime, reminders: int) -> datetime | None:
+    """Instant of the next reminder; None once all were sent."""
+    if reminders >= len(REMIND_BEFORE):
+        return None
+    return due_at - REMIND_BEFORE[reminders]
+
+
+def _refund(state: ReversalState, refund: GivingBack) -> Step:
+    """Ask for it at once; while it is on its way, look at a payment's usual times."""
+    due, words = refund.created_at, "give the money back"
+    if refund.is_known:
+        due = next_check(refund.created_at, refund.checks, refund.last_check_at)
+        words = "see whether the money is back"
+    return Step(name="refund", due=due, key=refund.key, words=words, payment=state.payment)
+
+
+def _remind(state: ReversalState, answering: Answering) -> Step:
+    number = answering.reminders + 1
+    return Step(
+        name="remind",
+        due=reminder_due(answering.due_at, answering.reminders) or answering.due_at,
+        key=f"{answering.dispute}/remind-{number}",
+        words="remind operators of the dispute's deadline",
+        payment=state.payment,
+    )

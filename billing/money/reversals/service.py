@@ -1,0 +1,91 @@
+"""Requests of operators about the money of one payment."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Select, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.core import prepared
+from billing.core.errors import Conflict
+from billing.core.frozen import Frozen
+from billing.matters import store as matters
+from billing.matters.effects import Bear, Work
+from billing.matters.kinds import REVERSAL
+from billing.matters.schemas import Matter
+from billing.money.disputes.tables import disputes
+from billing.money.payments.schemas import Payment
+from billing.money.refunds import transitions as refunds
+from billing.money.refunds.schemas import Refund, Way
+from billing.money.refunds.tables import refunds as refund_rows
+from billing.money.reversals.facts import ReversalFacts
+from billing.money.reversals.reading import ENGINE
+from billing.platform.decisions import service as decisions
+
+
+class Wanted(Frozen):
+    """A refund as an operator asks for it."""
+
+    refund_id: UUID
+    amount_minor: int | None
+    reason: str
+    to_balance: bool
+    reference: str | None
+
+
+async def refund(connection: AsyncConnection, payment_id: UUID, wanted: Wanted) -> Matter:
+    """Write a refund, once per its id; answers the matter that makes it.
+
+    Errors: PAYMENT_NOT_FOUND, PAYMENT_STATE, REFUND_TOO_LARGE.
+    """
+    verb = partial(_refund, wanted=wanted)
+    _, work = await decisions.command(connection, ENGINE, payment_id, verb)
+    born = decisions.born_by(work)
+    matter = await matters.find(connection, born[0].workflow_id)
+    if matter is None:
+        raise LookupError(f"{born[0].workflow_id} was not born")
+    return matter
+
+
+async def find_refund(connection: AsyncConnection, refund_id: UUID) -> Refund:
+    """The refund there must be."""
+    query = select(refund_rows).where(refund_rows.c.id == refund_id)
+    row = await prepared.find(connection, query)
+    if row is None:
+        raise LookupError(f"no refund {refund_id}")
+    return Refund.model_validate(dict(row))
+
+
+def refund_listing(payment_id: UUID) -> Select[Any]:
+    """The refunds of one payment; order and cut are the caller's."""
+    return select(refund_rows).where(refund_rows.c.payment_id == payment_id)
+
+
+def dispute_listing(account_id: UUID | None, states: Sequence[str]) -> Select[Any]:
+    """The disputes of one account, or of all; order and cut are the caller's."""
+    query = select(disputes)
+    if account_id is not None:
+        query = query.where(disputes.c.account_id == account_id)
+    return query.where(disputes.c.state.in_(states)) if states else query
+
+
+def _refund(w: Work[ReversalFacts], *, wanted: Wanted) -> None:
+    payment = w.rows.get(Payment, w.facts.payment_id)
+    refunds.ask(
+        w, payment, refund_id=wanted.refund_id, amount_minor=wanted.amount_minor,
+        reason=wanted.reason, way=_way(payment, wanted), reference=wanted.reference,
+    )  # fmt: skip
+    w.do(Bear(REVERSAL, payment.account_id, payment.id, None))
+
+
+def _way(payment: Payment, wanted: Wanted) -> Way:
+    """Money that came by hand goes back by hand."""
+    if wanted.to_balance:
+        return "balance"
+    if payment.flow == "manual":
+        return "outside"
+    if wanted.reference is not None:
+        raise Conflict("PAYMENT_STATE", "a reference is of money that goes back by hand")
+    return "provider"

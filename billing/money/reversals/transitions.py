@@ -1,0 +1,202 @@
+"""The steps of a payment's money that goes back, as decisions over its rows. Pure.
+
+A refund's row comes first, then the provider, then the result. What is at the provider is read as a
+whole: so the order and number of its events do not matter.
+"""
+
+from typing import Final
+
+from billing.core import ids, keys
+from billing.matters.agenda import Step
+from billing.matters.deciding import Rules
+from billing.matters.effects import Heard, Rows, Work
+from billing.money.disputes.schemas import Dispute
+from billing.money.invoices import transitions as invoices
+from billing.money.invoices.schemas import Invoice
+from billing.money.payments.schemas import Payment
+from billing.money.refunds import transitions as refunds
+from billing.money.refunds.calls import RefundCall, SurveyAnswer, SurveyCall
+from billing.money.refunds.left import bill_of, books_of
+from billing.money.refunds.rules import RefundOutcome, Taken, parted
+from billing.money.refunds.schemas import Refund
+from billing.money.reversals import booking, disputing
+from billing.money.reversals.facts import ReversalFacts
+from billing.money.reversals.rules import agenda
+from billing.money.reversals.views import unbooked, view
+
+OUTSIDE: Final = "made at the provider"
+"""The reason of a refund that nobody here asked for, where the provider gives none."""
+
+
+def transition(w: Work[ReversalFacts], step: Step) -> None:
+    """One step."""
+    match step.name:
+        case "check":
+            check(w, step)
+        case "refund":
+            refund(w, step)
+        case "book":
+            book(w)
+        case "remind":
+            disputing.remind(w, step)
+        case _:
+            raise ValueError(f"a reversal has no step {step.name!r}")
+
+
+def begun(rows: Rows, _: ReversalFacts, step: Step) -> bool:
+    """True while the provider's answer on the step's refund waits to be recorded."""
+    asked = (one for one in rows.of(Refund) if one.asked_at is not None and not one.is_finished)
+    return any(one.key == step.key for one in asked)
+
+
+def check(w: Work[ReversalFacts], step: Step) -> None:
+    """Look at all that was taken back, told by an event."""
+    answer = w.facts.answer
+    payment = w.rows.get(Payment, w.facts.payment_id)
+    if answer is None and payment.stripe_payment_intent_id is not None:
+        w.call = SurveyCall(payment)
+        return
+    until = answer.asked_at if answer is not None else w.facts.real_at
+    w.do(Heard(event_id=step.event, until=until))
+    w.result = "nothing to look at"
+    if isinstance(answer, SurveyAnswer):
+        take_in(w, answer.taken)
+        w.result = "looked"
+
+
+def refund(w: Work[ReversalFacts], step: Step) -> None:
+    """Ask for the refund, or look where it stands, and follow the answer."""
+    wanted = next(one for one in w.rows.of(Refund) if one.key == step.key)
+    payment = w.rows.get(Payment, wanted.payment_id)
+    answer = w.facts.answer
+    if wanted.way != "provider":
+        _succeed(w, wanted)
+        w.result = "succeeded"
+    elif answer is None and wanted.stripe_refund_id is not None:
+        w.call = SurveyCall(payment)
+    elif answer is None:
+        again = wanted.asked_at is not None
+        asked = w.change(wanted, asked_at=w.facts.at)
+        w.call = RefundCall(payment, asked, again=again)
+    elif isinstance(answer, SurveyAnswer):
+        w.change(wanted, checks=wanted.checks + 1, last_check_at=w.facts.at)
+        take_in(w, answer.taken)
+    elif answer.outcome is None:
+        _fail(w, wanted, answer.refusal or "refused")
+    else:
+        _follow(w, wanted, answer.outcome)
+    now = w.rows.get(Refund, wanted.id)
+    if now.is_finished:
+        w.result = now.status
+
+
+def book(w: Work[ReversalFacts]) -> None:
+    """Book what went back before the payment itself was booked."""
+    waiting = unbooked(w.rows, w.facts.payment_id)
+    if waiting is None:
+        raise LookupError("nothing waits to be booked")
+    _book(w, waiting)
+    w.result = "booked"
+
+
+def take_in(w: Work[ReversalFacts], taken: Taken) -> None:
+    """Follow the provider's word on everything that was taken back of the payment."""
+    for outcome in taken.refunds:
+        known = _known(w, outcome)
+        if known is not None:
+            _follow(w, known, outcome)
+        elif outcome.status != "failed":
+            _follow(w, _found(w, outcome), outcome)
+    for told in taken.disputes:
+        disputing.follow(w, told)
+
+
+def _known(w: Work[ReversalFacts], outcome: RefundOutcome) -> Refund | None:
+    """Our row of it: by its name there, or by the name we gave it."""
+    for one in w.rows.of(Refund):
+        if outcome.refund_id == one.stripe_refund_id:
+            return one
+        if one.stripe_refund_id is None and outcome.name == ids.encode(ids.REFUND, one.id):
+            return one
+    return None
+
+
+def _found(w: Work[ReversalFacts], outcome: RefundOutcome) -> Refund:
+    """The row of a refund that was made at the provider."""
+    payment = w.rows.get(Payment, w.facts.payment_id)
+    made = w.add(
+        Refund(
+            id=w.facts.new_id(),
+            account_id=payment.account_id,
+            payment_id=payment.id,
+            invoice_id=bill_of(w.rows, payment).id,
+            key=keys.found_refund(outcome.refund_id),
+            status="pending",
+            amount_minor=outcome.amount_minor,
+            currency=payment.currency,
+            reason=outcome.reason or OUTSIDE,
+            stripe_refund_id=outcome.refund_id,
+            asked_at=w.facts.at,
+            created_at=w.facts.at,
+        )
+    )
+    refunds.announce(w, made, "created")
+    return made
+
+
+def _follow(w: Work[ReversalFacts], known: Refund, outcome: RefundOutcome) -> None:
+    """The provider's word on one refund; a bank may send back what had arrived, weeks later."""
+    if known.stripe_refund_id is None:
+        known = w.change(known, stripe_refund_id=outcome.refund_id)
+    if known.status == "failed" or outcome.status == known.status:
+        return
+    if outcome.status == "processing":
+        if known.status == "pending":
+            w.change(known, status="processing", checks=1, last_check_at=w.facts.at)
+    elif outcome.status == "failed":
+        _fail(w, known, outcome.failure or "failed")
+    else:
+        _succeed(w, known)
+
+
+def _succeed(w: Work[ReversalFacts], known: Refund) -> None:
+    done = w.change(known, status="succeeded", finished_at=w.facts.at)
+    refunds.announce(w, done, "succeeded")
+    if w.rows.get(Payment, done.payment_id).settled_at is not None:
+        _book(w, done)
+
+
+def _book(w: Work[ReversalFacts], row: Refund | Dispute) -> None:
+    """Book it; one that was made at the provider finds its place in the books only now."""
+    if isinstance(row, Dispute):
+        if not row.note_minor + row.balance_minor:
+            row = disputing.place(w, row)
+    elif row.key == keys.found_refund(row.stripe_refund_id or ""):
+        payment = w.rows.get(Payment, row.payment_id)
+        books = books_of(w.rows, payment, invoices.money_balance(w, payment.currency))
+        row = w.change(row, **parted(books, row.amount_minor)._asdict())
+        refunds.leave_balance(w, row)
+    booking.book(w, row)
+
+
+def _fail(w: Work[ReversalFacts], wanted: Refund, failure: str) -> None:
+    """The money stays here, and its room is given back.
+
+    What was booked already, or came for nothing, is the customer's: it goes to the money balance.
+    """
+    failed = w.change(wanted, status="failed", failure=failure, finished_at=w.facts.at)
+    payment = w.rows.get(Payment, failed.payment_id)
+    invoice = w.rows.get(Invoice, failed.invoice_id)
+    if failed.key == keys.refund(payment.id):
+        invoices.keep_money(w, invoice, payment.id, failed.amount_minor)
+    else:
+        kept = failed.amount_minor if failed.booked_at is not None else failed.balance_minor
+        if kept:
+            part = f"-{ids.encode(ids.REFUND, failed.id)}"
+            invoices.add_balance(w, invoice, "refund_failed", kept, part=part)
+    if failed.booked_at is not None:
+        booking.add_refunded(w, payment, -failed.amount_minor, failure)
+    refunds.announce(w, failed, "failed", failure=failure)
+
+
+RULES: Final = Rules(view=view, agenda=agenda, transition=transition, begun=begun)

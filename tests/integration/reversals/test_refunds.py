@@ -1,0 +1,127 @@
+"""Money goes back to its payer: by an operator's word, or made at the provider."""
+
+from decimal import Decimal
+from typing import Any
+from uuid import uuid4
+
+from tests.integration.actors import Actors, Customer, Json, wait_for
+from tests.integration.invoices.test_operating import balance, commanded, newest
+
+WHY = {"reason": "asked for by the customer"}
+
+
+async def paid_for(customer: Customer) -> Json:
+    """The newest payment that brought money."""
+    payments = (await customer.ask("GET", "/billing/payments"))["data"]
+    found: Json = next(one for one in payments if one["amount_received"])
+    return found
+
+
+async def refunded(
+    customer: Customer, payment: Json, amount: int | None = None, *, key: str = "",
+    status: int = 200, **more: Any,
+) -> Json:  # fmt: skip
+    """An operator's refund, by default with a key of its own."""
+    body = WHY | more | ({"amount_cents": amount} if amount is not None else {})
+    answer = await customer.actors.client.post(
+        f"/api/v1/admin/payments/{payment['payment_id']}/refund",
+        json=body,
+        headers=customer.actors.headers("*", "admin", key or str(uuid4())),
+    )
+    assert answer.status_code == status, answer.text
+    found: Json = answer.json()
+    return found
+
+
+async def shown(customer: Customer, payment: Json) -> tuple[Json, Json]:
+    """The payment and its invoice as the customer sees them."""
+    now = await customer.ask("GET", f"/billing/payments/{payment['payment_id']}")
+    return now, await customer.ask("GET", f"/billing/invoices/{payment['invoice_id']}")
+
+
+async def test_a_payment_goes_back_in_parts_until_nothing_is_left(actors: Actors) -> None:
+    customer = await actors.customer()
+    await customer.bought("small")
+    payment, key = await paid_for(customer), str(uuid4())
+    first = await refunded(customer, payment, 333, key=key)
+    assert (first["status"], first["credited"], first["from_balance"]) == ("succeeded", 333, 0)
+    assert await refunded(customer, payment, 333, key=key) == first, "once per key"
+    seen, invoice = await shown(customer, payment)
+    assert (seen["status"], seen["amount_refunded"]) == ("succeeded", 333)
+    assert (invoice["status"], invoice["amount_refunded"], invoice["amount_paid"]) == (
+        "paid", 333, 999,
+    )  # fmt: skip
+    [note] = invoice["credit_notes"]
+    assert (note["amount"], note["reason"]) == (333, WHY["reason"])
+    assert await customer.credits() == Decimal("66.666667")
+    too_much = await refunded(customer, payment, 667, status=409)
+    assert (too_much["code"], too_much["left_cents"]) == ("REFUND_TOO_LARGE", 666)
+    rest = await refunded(customer, payment)
+    assert rest["amount"] == 666
+    seen, invoice = await shown(customer, payment)
+    assert (seen["status"], seen["amount_refunded"]) == ("refunded", 999)
+    assert sum(note["amount"] for note in invoice["credit_notes"]) == 999
+    assert await customer.credits() == 0
+    nothing = await refunded(customer, payment, 1, status=409)
+    assert nothing["left_cents"] == 0
+    moved = [one["amount"] for one in await customer.effects("refund.succeeded")]
+    assert moved == [333, 666]
+    told = await customer.published()
+    assert told.count("evt.billing.refund.succeeded") == 2
+    assert told.count("evt.billing.payment.refunded") == 1
+    assert told.count("evt.billing.purchase.refunded") == 1
+
+
+async def test_money_that_came_by_hand_goes_back_by_hand_or_to_the_balance(actors: Actors) -> None:
+    customer = await actors.customer_on_clock()
+    await customer.subscribe_by_transfer("pro")
+    invoice = await newest(customer)
+    paper = {"amount_cents": 5400, "reference": f"TRX-{uuid4()}"}
+    await commanded(customer, invoice, "record-payment", paper)
+    assert await balance(customer) == 500
+    payment, granted = await paid_for(customer), await customer.credits()
+    spare = await refunded(customer, payment, 500, reference="OUT-1")
+    assert (spare["way"], spare["credited"], spare["from_balance"]) == ("outside", 0, 500)
+    assert (await balance(customer), await customer.credits()) == (0, granted)
+    half = await refunded(customer, payment, 2450, to="balance")
+    assert (half["way"], half["credited"], await balance(customer)) == ("balance", 2450, 2450)
+    assert await customer.credits() == granted / 2
+    refused = await refunded(customer, payment, 2451, to="balance", status=409)
+    assert refused["left_cents"] == 2450
+    goodwill = {"amount_cents": 2450, "reason": "goodwill", "to": "balance"}
+    await commanded(customer, invoice, "credit-note", goodwill)
+    assert await balance(customer) == 4900
+    rest = await refunded(customer, payment)
+    assert (rest["amount"], rest["credited"], rest["from_balance"]) == (2450, 0, 2450)
+    seen, invoice = await shown(customer, payment)
+    assert (seen["status"], seen["amount_refunded"]) == ("refunded", 5400)
+    assert sum(note["amount"] for note in invoice["credit_notes"]) == 4900
+    assert await customer.effects("refund.succeeded") == []
+
+
+async def test_a_refund_on_its_way_holds_its_room_and_a_failed_one_gives_it_back(
+    actors: Actors,
+) -> None:
+    customer = await actors.customer()
+    await customer.bought("small")
+    payment = await paid_for(customer)
+    card = (await customer.effects("charge.succeeded"))[0]["customer"]
+    await actors.sandbox.script(card, "requires_action", "failed", purpose="refund")
+    waiting = await refunded(customer, payment, 600, status=202)
+    assert waiting["status"] == "processing"
+    assert await customer.credits() == 100
+    refused = await refunded(customer, payment, 400, status=409)
+    assert refused["left_cents"] == 399
+    late = await refunded(customer, payment, 399)
+    assert late["status"] in ("succeeded", "failed"), "the bank sends it back a moment later"
+
+    async def money() -> int:
+        return await balance(customer)
+
+    await wait_for(money, "the money came back", lambda cents: cents == 399)
+    seen, invoice = await shown(customer, payment)
+    assert (seen["status"], seen["amount_refunded"]) == ("succeeded", 0)
+    assert [note["amount"] for note in invoice["credit_notes"]] == [399]
+    again = await refunded(customer, payment, 399)
+    assert (again["status"], again["credited"], again["from_balance"]) == ("succeeded", 0, 399)
+    assert await balance(customer) == 0

@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.card_usage import check_payer
 from api.dependencies import Call
+from api.dry_runs import undone
 from api.usage_batcher import HOLDS_AT_ONCE, RETRIED
 from billing.core.errors import BillingError
 from billing.metering.usage import sql_batch
@@ -33,10 +34,6 @@ DryRun = Annotated[
 AT_ONCE: Final = 8
 _BEGIN: Final = text("SAVEPOINT one_use")
 _UNDO: Final = text("ROLLBACK TO SAVEPOINT one_use")
-
-
-class _Undone(Exception):
-    """Ends the transaction of a dry run, so that it is rolled back."""
 
 
 @dataclass
@@ -60,12 +57,9 @@ class _Trial:
 
     async def _once(self) -> dict[int, Recorded]:
         found: dict[int, Recorded] = {}
-        try:
-            async with self.call.database.tenant(self.account_id) as connection:
-                await self._try(connection, found)
-                raise _Undone
-        except _Undone:
-            return found
+        async with undone(self.call.database.tenant(self.account_id)) as connection:
+            await self._try(connection, found)
+        return found
 
     async def _try(self, connection: AsyncConnection, found: dict[int, Recorded]) -> None:
         plain = [

@@ -9,14 +9,16 @@ from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.dependencies import AccountCall, BillingCall
+from api.dry_runs import undone
 from api.idempotency import Claim, Once, OptionalKey
 from api.problems import KEYED, responses
 from api.routes.base import new_router
 from api.routes.subscription_answers import SubscriptionAnswer
+from api.routes.subscription_previews import DryRun, PreviewAnswer, foreseen
 from api.schemas import Body
 from api.workflow_calls import wait_until_done
 from billing.catalog.coupons.schemas import Code
-from billing.core import clock
+from billing.core import clock, ids
 from billing.matters import store as matters
 from billing.matters.kinds import SUBSCRIPTION
 from billing.money.discounts import store as discount_store
@@ -35,10 +37,12 @@ class CouponBody(Body):
 
 @router.post(
     "/billing/subscription/coupon",
-    response_model=SubscriptionAnswer,
+    response_model=SubscriptionAnswer | PreviewAnswer,
     responses=responses("INVALID_COUPON", "SUBSCRIPTION_NOT_FOUND", "SUBSCRIPTION_STATE", *KEYED),
 )
-async def redeem_coupon(body: CouponBody, call: BillingCall, once: OptionalKey) -> Response:
+async def redeem_coupon(
+    body: CouponBody, call: BillingCall, once: OptionalKey, dry_run: DryRun = False
+) -> Response | PreviewAnswer:
     """Take a coupon off the invoices from the next period on; `reason` says why one is refused."""
 
     async def redeem(connection: AsyncConnection, found: Subscription, claim: Claim) -> None:
@@ -48,18 +52,32 @@ async def redeem_coupon(body: CouponBody, call: BillingCall, once: OptionalKey) 
         at = account.clock_at or clock.real_now()
         await coupons.redeem(connection, account, found.id, body.code, claim.resource_id, at)
 
+    if dry_run:
+        return await _foresee(call, body.code)
     return await _change(call, once, redeem)
+
+
+async def _foresee(call: AccountCall, code: str) -> PreviewAnswer:
+    async with undone(call.transaction()) as connection:
+        found = await service.commanded(connection, call.account.id, "coupon")
+        account = await call.read_account(connection)
+        at = account.clock_at or clock.real_now()
+        await coupons.redeem(connection, account, found.id, code, ids.new(), at)
+        seen = await service.foresee(connection, found.id, lambda _: None)
+    return PreviewAnswer.of_preview(seen)
 
 
 @router.delete(
     "/billing/subscription/coupon/{code}",
-    response_model=SubscriptionAnswer,
+    response_model=SubscriptionAnswer | PreviewAnswer,
     responses=responses("COUPON_NOT_FOUND", "SUBSCRIPTION_NOT_FOUND", "SUBSCRIPTION_STATE", *KEYED),
 )
 async def remove_coupon(
-    code: Annotated[Code, Path()], call: BillingCall, once: OptionalKey
-) -> Response:
+    code: Annotated[Code, Path()], call: BillingCall, once: OptionalKey, dry_run: DryRun = False
+) -> Response | PreviewAnswer:
     """Let later invoices be without a coupon; its redemption is spent."""
+    if dry_run:
+        return await foreseen(call, "coupon", partial(coupons.remove, code=code))
 
     async def remove(connection: AsyncConnection, found: Subscription, _: Claim) -> None:
         await service.ask(connection, found.id, partial(coupons.remove, code=code))

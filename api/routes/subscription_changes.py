@@ -185,16 +185,21 @@ async def list_changes(call: MemberCall, paging: Paging) -> Page[ChangeAnswer]:
 
 @router.delete(
     "/billing/subscription/changes/{change_id}",
-    response_model=ChangeAnswer,
+    response_model=ChangeAnswer | PreviewAnswer,
     responses=responses("CHANGE_NOT_FOUND", "CHANGE_NOT_SCHEDULED", "MERCHANT_NOT_FOUND", *KEYED),
 )
-async def cancel_change(change_id: str, call: BillingCall, once: OptionalKey) -> Response:
+async def cancel_change(
+    change_id: str, call: BillingCall, once: OptionalKey, dry_run: DryRun = False
+) -> Response | PreviewAnswer:
     """Call a scheduled change off: the next period is as this one; again it answers the same."""
+    row = row_id(ids.CHANGE, change_id)
+    if dry_run:
+        async with call.transaction() as connection:
+            seen = await service.foresee_call_off(connection, call.account.id, row)
+        return PreviewAnswer.of_preview(seen)
     async with once.claim(call) as claim:
         async with call.transaction() as connection:
-            called_off = await service.call_off(
-                connection, call.account.id, row_id(ids.CHANGE, change_id)
-            )
+            called_off = await service.call_off(connection, call.account.id, row)
             matter = await matters.find(
                 connection, SUBSCRIPTION.workflow_id(called_off.subscription_id)
             )

@@ -5,11 +5,13 @@ from functools import partial
 from typing import Annotated, Any, Final, Literal, Self
 
 from fastapi import Response
+from fastapi.responses import JSONResponse
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
 from api.auth import OPERATORS
 from api.card_numbers import NoCardNumber
 from api.dependencies import AccountCall, BillingCall, MemberCall
+from api.dry_runs import undone
 from api.idempotency import Claim, Once, OptionalKey
 from api.payer_secrets import for_caller
 from api.problem_codes import unavailable
@@ -143,9 +145,10 @@ class CardBody(Body):
 
 @router.post(
     "/billing/subscription",
-    response_model=SubscriptionAnswer,
+    response_model=SubscriptionAnswer | PreviewAnswer,
     status_code=201,
     responses={
+        200: {"model": PreviewAnswer, "description": "With `dry_run`: what it would charge"},
         202: {"model": SubscriptionAnswer, "description": "The first payment is undecided yet"},
         **responses(
             "SUBSCRIPTION_EXISTS", "SUBSCRIPTION_ENDING", "PAYMENT_PENDING", "PLAN_NOT_FOUND",
@@ -155,16 +158,20 @@ class CardBody(Body):
         ),
     },
 )  # fmt: skip
-async def subscribe(body: SubscribeBody, call: BillingCall, once: OptionalKey) -> Response:
+async def subscribe(
+    body: SubscribeBody, call: BillingCall, once: OptionalKey, dry_run: DryRun = False
+) -> Response:
     """Subscribe; it starts in a trial, or incomplete until `next_action` is done [C4].
 
     To be sent invoices is an operator's to grant: `send_invoice` needs the role service or admin.
     """
     if body.collection == "send_invoice" and call.caller.roles.isdisjoint(OPERATORS):
         raise NotAllowed("FORBIDDEN", "to grant terms of payment needs the role service or admin")
+    wanted = _wanted(body)
+    if dry_run:
+        return JSONResponse((await _foresee(call, wanted)).model_dump(mode="json"))
     async with once.claim(call) as claim:
         await need_temporal(call)
-        wanted = _wanted(body)
         await _supersede_incomplete(call, claim, wanted)
         matter = await _begin(call, claim, wanted)
         await wait_until_done(call, matter)
@@ -172,6 +179,14 @@ async def subscribe(body: SubscribeBody, call: BillingCall, once: OptionalKey) -
             subscription = await store.get(connection, claim.resource_id)
             answer = await SubscriptionAnswer.read(call, connection, subscription)
         return claim.answer(202 if answer.next_action["type"] == "wait" else 201, answer)
+
+
+async def _foresee(call: AccountCall, wanted: NewSubscription) -> PreviewAnswer:
+    async with undone(call.transaction()) as connection:
+        account = await call.read_account(connection)
+        at = account.clock_at or clock.real_now()
+        seen = await service.foresee_start(connection, account, wanted, at)
+    return PreviewAnswer.of_preview(seen)
 
 
 @router.get(
@@ -234,16 +249,21 @@ async def pause_subscription(
 
 @router.put(
     "/billing/subscription/payment-method",
-    response_model=SubscriptionAnswer,
+    response_model=SubscriptionAnswer | PreviewAnswer,
     responses=responses(
         "SUBSCRIPTION_NOT_FOUND", "PAYMENT_METHOD_NOT_FOUND", "CARD_DECLINED",
         "MERCHANT_NOT_FOUND", *KEYED,
     ),
 )  # fmt: skip
-async def choose_card(body: CardBody, call: BillingCall, once: OptionalKey) -> Response:
+async def choose_card(
+    body: CardBody, call: BillingCall, once: OptionalKey, dry_run: DryRun = False
+) -> Response | PreviewAnswer:
     """Charge this card for it from now on; what is overdue is tried with it at once."""
     method_id = payment_method_row(body.payment_method_id)
-    return await _change(call, once, "cancel", partial(commands.choose_card, method_id=method_id))
+    verb = partial(commands.choose_card, method_id=method_id)
+    if dry_run:
+        return await foreseen(call, "cancel", verb)
+    return await _change(call, once, "cancel", verb)
 
 
 @router.post(

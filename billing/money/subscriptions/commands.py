@@ -19,9 +19,9 @@ from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.rules import agenda
 from billing.money.subscriptions.schemas import (
     CancelReason,
-    ChangeKind,
     Paying,
     Subscription,
+    SubscriptionChange,
     When,
 )
 from billing.money.subscriptions.states import demand
@@ -163,9 +163,11 @@ def resume(w: Work[SubscriptionFacts], paying: Paying) -> Subscription:
     return wake(w)
 
 
-def call_off(w: Work[SubscriptionFacts], kind: ChangeKind) -> Subscription:
-    """Nothing of this kind comes with the end of the period."""
-    changes.cancel_scheduled(w, "called off", kind)
+def call_off(w: Work[SubscriptionFacts], *, change_id: UUID) -> Subscription:
+    """The scheduled change does not come; called off before, it stays so."""
+    change = w.rows.find(SubscriptionChange, change_id)
+    if change is not None:
+        changes.cancel_scheduled(w, "called off", change.kind)
     return wake(w)
 
 

@@ -58,7 +58,10 @@ def preview(work: Work[SubscriptionFacts], as_of: datetime) -> Preview:
     # Of it, and not of its payment: who pays by which card changes nothing of what is charged.
     digest = digest_of(work)
     change = next((one for one in _added(work.effects, SubscriptionChange)), None)
-    if change is not None and change.status == "pending" and added is not None:
+    waits = cycles.of(work).status == "incomplete" or (
+        change is not None and change.status == "pending"
+    )
+    if waits and added is not None:
         settled = work.rows.get(Invoice, added.invoice.id)
         if settled.status == "draft":
             due = settled.amount_due_minor

@@ -22,7 +22,7 @@ from billing.core.frozen import Frozen
 from billing.core.periods import Interval
 from billing.ledger.credits import service as credits
 from billing.matters import store as matters
-from billing.matters.effects import Work
+from billing.matters.effects import Bear, Work
 from billing.matters.schemas import Matter
 from billing.money.discounts import service as discount_service
 from billing.money.discounts import store as discount_store
@@ -112,6 +112,34 @@ async def start(
     An incomplete predecessor must have been given up before. Errors: SUBSCRIPTION_EXISTS,
     INVALID_COUPON, and those of `offer`.
     """
+    begun = await _begin(connection, account, wanted, subscription_id, at)
+    return matters.of_birth(begun[0])
+
+
+async def foresee_start(
+    connection: AsyncConnection, account: Account, wanted: NewSubscription, at: datetime
+) -> Preview:
+    """The same as it would be, paid; the caller rolls everything back. An incomplete predecessor
+    gives way.
+
+    Errors: PAYMENT_PENDING, and those of `start`.
+    """
+    before = await store.find_open(connection, account.id)
+    if before is not None and await ask(connection, before.id, commands.supersede):
+        await ask(connection, before.id, payment_effects.end_incomplete)
+    _, work = await _begin(connection, account, wanted, ids.new(), at, dry_run=True)
+    return previews.preview(work, at)
+
+
+async def _begin(
+    connection: AsyncConnection,
+    account: Account,
+    wanted: NewSubscription,
+    subscription_id: UUID,
+    at: datetime,
+    *,
+    dry_run: bool = False,
+) -> tuple[Bear, Work[SubscriptionFacts]]:
     terms = await offer(connection, account.id, wanted)
     await _refuse_second(connection, account.id)
     await credits.fix_currency(connection, account.id, terms.price.currency)
@@ -120,13 +148,8 @@ async def start(
     await store.add(connection, row, [_plan_item(terms)])
     await _redeem(connection, account, row, wanted.coupon, at)
     method_id = terms.method.id if terms.method else None
-    born, _ = await decisions.command(
-        connection,
-        ENGINE,
-        subscription_id,
-        partial(commands.begin, method_id=method_id, use_balance=wanted.use_balance),
-    )
-    return matters.of_birth(born)
+    verb = partial(commands.begin, method_id=method_id, use_balance=wanted.use_balance)
+    return await decisions.command(connection, ENGINE, subscription_id, verb, dry_run=dry_run)
 
 
 async def _redeem(
@@ -216,15 +239,29 @@ async def call_off(
     connection: AsyncConnection, account_id: UUID, change_id: UUID
 ) -> SubscriptionChange:
     """Cancel a scheduled change. Errors: CHANGE_NOT_FOUND, CHANGE_NOT_SCHEDULED."""
+    found = await _to_call_off(connection, account_id, change_id)
+    await ask(connection, found.subscription_id, partial(commands.call_off, change_id=change_id))
+    return await store.find_change(connection, change_id) or found
+
+
+async def foresee_call_off(
+    connection: AsyncConnection, account_id: UUID, change_id: UUID
+) -> Preview:
+    """The subscription without a scheduled change; the same errors."""
+    found = await _to_call_off(connection, account_id, change_id)
+    verb = partial(commands.call_off, change_id=change_id)
+    return await foresee(connection, found.subscription_id, verb)
+
+
+async def _to_call_off(
+    connection: AsyncConnection, account_id: UUID, change_id: UUID
+) -> SubscriptionChange:
     found = await store.find_change(connection, change_id)
     if found is None or found.account_id != account_id:
         raise NotFound("CHANGE_NOT_FOUND", "no such change")
     if found.effective_at is None or found.status not in ("scheduled", "canceled"):
         raise Conflict("CHANGE_NOT_SCHEDULED", f"the change is {found.status} already")
-    if found.status == "scheduled":
-        verb = partial(commands.call_off, kind=found.kind)
-        await ask(connection, found.subscription_id, verb)
-    return await store.find_change(connection, change_id) or found
+    return found
 
 
 async def bill_late(connection: AsyncConnection, account_id: UUID) -> list[Matter]:

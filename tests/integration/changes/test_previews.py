@@ -3,7 +3,7 @@
 from typing import Any
 
 from tests.integration.actors import API, Actors, Customer
-from tests.integration.arrears.test_overage import charged, use
+from tests.integration.arrears.test_overage import START, charged, use
 from tests.integration.changes.test_plan_changes import (
     LATER,
     PATH,
@@ -13,6 +13,7 @@ from tests.integration.changes.test_plan_changes import (
     lines,
     money,
 )
+from tests.integration.coupons.test_coupons import coupon
 
 TABLES = ("invoices", "subscription_changes", "payments", "events", "billing_audit", "steps")
 
@@ -115,3 +116,35 @@ async def test_what_comes_next_counts_the_use_of_now(actors: Actors) -> None:
     await customer.ask("POST", f"{PATH}/cancel", {}, status=200)
     coming = await customer.ask("GET", f"{PATH}/upcoming", status=200)
     assert (coming["step"], coming["invoice"]["total_cents"]) == ("end", 20)
+
+
+async def test_every_write_of_a_subscription_can_be_tried_without_being_done(
+    actors: Actors,
+) -> None:
+    customer = await actors.customer_on_clock(START)
+    none = await counted(customer)
+    code = await coupon(actors, percent="50", duration="forever")
+    order = {"plan": "basic", "trial": False, "billing_day": 31, "coupon": code}
+    seen = await customer.ask("POST", f"{PATH}?dry_run=true", order, status=200)
+    assert (seen["status"], seen["due_now_cents"]) == ("active", 919)
+    assert seen["upcoming"]["invoice"]["total_cents"] == 950
+    trial = await customer.ask("POST", f"{PATH}?dry_run=true", {"plan": "basic"}, status=200)
+    assert (trial["status"], trial["due_now_cents"]) == ("trialing", 0)
+    await customer.refused("SUBSCRIPTION_NOT_FOUND", "GET", PATH)
+    assert await counted(customer) == none
+    await customer.subscribe("pro")
+    again = await customer.ask("POST", f"{PATH}?dry_run=true", order, status=200)
+    assert again["due_now_cents"] == 919, "one that is not paid gives way"
+    customer = await begun(actors)
+    told, before = await counted(customer), await customer.subscription()
+    await customer.refused("SUBSCRIPTION_EXISTS", "POST", f"{PATH}?dry_run=true", order)
+    half = await customer.ask("POST", f"{PATH}/coupon?dry_run=true", {"code": code}, status=200)
+    assert half["upcoming"]["invoice"]["total_cents"] == 950
+    body = {"payment_method_id": None}
+    await customer.ask("PUT", f"{PATH}/payment-method?dry_run=true", body, status=200)
+    assert (await counted(customer), await customer.subscription()) == (told, before)
+    (planned,) = (await customer.ask("POST", f"{PATH}/pause", status=200))["scheduled_changes"]
+    path = f"{PATH}/changes/{planned['change_id']}"
+    seen = await customer.ask("DELETE", f"{path}?dry_run=true", status=200)
+    assert seen["upcoming"]["step"] == "renew"
+    assert (await customer.subscription())["scheduled_changes"] == [planned]

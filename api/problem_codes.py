@@ -84,6 +84,7 @@ CODES: Final[dict[str, Problem]] = {
     ),
     "QUOTA_NOT_FOUND": Problem(404, "no such quota"),
     "LIMIT_NOT_FOUND": Problem(404, "this account has no limit of its own for this meter"),
+    "CONTRACT_NOT_FOUND": Problem(404, "nothing is agreed with this account"),
     "BUDGET_EXCEEDED": Problem(429, "this use would exceed a blocking budget"),
     "BUDGET_LIMIT": Problem(409, "an account has at most 20 budgets"),
     "BUDGET_NOT_FOUND": Problem(404, "no such budget"),

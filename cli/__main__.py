@@ -12,6 +12,7 @@ from billing.core.settings import VERSION
 from cli import (
     catalog_commands,
     clock_commands,
+    contract_commands,
     invoice_commands,
     repair_commands,
     stack_commands,
@@ -57,6 +58,7 @@ app.command()(repair_commands.verify)
 app.command()(repair_commands.rebuild)
 app.add_typer(catalog_commands.app, name="catalog")
 app.add_typer(clock_commands.app, name="clock")
+app.add_typer(contract_commands.app, name="contract")
 app.add_typer(invoice_commands.app, name="invoice")
 app.add_typer(subscription_commands.app, name="subscription")
 app.add_typer(usage_commands.app, name="usage")

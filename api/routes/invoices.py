@@ -166,6 +166,7 @@ class LineAnswer(Answer):
 
     Where units do not all cost the same, `unit_amount` is their average, and `tiers` are all those
     of the cycle so far: what earlier lines billed of them, `billed_before`, goes off their sum.
+    A line of kind `minimum` or `commitment` is what `spent_cents` is less than `least_cents`.
     """
 
     kind: str
@@ -180,6 +181,8 @@ class LineAnswer(Answer):
     period_end: datetime | None
     tiers: list[TierAnswer] | None = Field(None, validation_alias=AliasPath("detail", "tiers"))
     billed_before: int | None = Field(None, validation_alias=AliasPath("detail", "billed_minor"))
+    least_cents: int | None = Field(None, validation_alias=AliasPath("detail", "least_minor"))
+    spent_cents: int | None = Field(None, validation_alias=AliasPath("detail", "spent_minor"))
 
 
 class InvoiceDetail(InvoiceAnswer):

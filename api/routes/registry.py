@@ -48,6 +48,7 @@ from api.routes.admin import (
     accounts,
     balances,
     clock,
+    contracts,
     dunning,
     extensions,
     inbox,
@@ -83,7 +84,7 @@ _BILLING: Final = (
 _OPERATORS: Final = (
     integrity, clock, admin_invoices, admin_payments, reversals, dunning, matters, inbox,
     admin_credits, balances, extensions, thresholds, accounts, issuers, admin_catalog, admin_taxes,
-    admin_coupons, products, limit_overrides,
+    admin_coupons, products, limit_overrides, contracts,
 )  # fmt: skip
 ROUTERS: Final[tuple[APIRouter, ...]] = tuple(part.router for part in (*_BILLING, *_OPERATORS))
 

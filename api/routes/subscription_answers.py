@@ -104,6 +104,16 @@ class DeclinePart(Answer):
     declined_at: datetime | None = Field(validation_alias="finished_at")
 
 
+class CommitmentPart(Answer):
+    """The least that it spends until an instant, by the contract that it was sold under."""
+
+    amount_cents: int = Field(validation_alias="amount_minor")
+    periods: int
+    since: datetime
+    ends_at: datetime
+    on_early_end: str
+
+
 class SubscriptionAnswer(Answer):
     """A subscription with its plan [C1, C2].
 
@@ -121,6 +131,8 @@ class SubscriptionAnswer(Answer):
     add_ons: list[AddOnPart]
     discounts: list[DiscountPart]
     billing_threshold_cents: int | None = Field(validation_alias="billing_threshold_minor")
+    minimum_cents: int | None = Field(validation_alias="minimum_minor")
+    commitment: CommitmentPart | None = Field(validation_alias="committed")
     current_period_start: datetime
     current_period_end: datetime
     cycle_start: datetime

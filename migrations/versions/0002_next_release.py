@@ -153,6 +153,7 @@ def upgrade() -> None:
         if name == "functions.sql":
             op.execute(_UNPAID)
     _let_uses_be_taken_back()
+    _add_contracts()
     op.add_column("balance_entries", sa.Column("reason", sa.Text(), nullable=True))
     op.create_index(
         "ix_payment_attempts_account", "payment_attempts", ["account_id", "started_at", "id"]
@@ -228,6 +229,23 @@ def _backup_methods() -> None:
         "uq_payment_methods_backup", "payment_methods", ["account_id"], unique=True,
         postgresql_where=sa.text("is_backup AND status = 'active'"),
     )  # fmt: skip
+
+
+def _add_contracts() -> None:
+    """The least that a price and a subscription come to, and the contract that says so."""
+    op.add_column("prices", Column("minimum_minor", sa.BigInteger))
+    op.create_check_constraint(
+        "minimum_of_plans",
+        "prices",
+        "minimum_minor > 0 AND kind = 'plan' OR minimum_minor IS NULL",
+    )
+    op.add_column("subscriptions", Column("contract_id", sa.Uuid))
+    op.add_column("subscriptions", Column("minimum_minor", sa.BigInteger))
+    op.add_column("subscriptions", Column("commitment", JSONB))
+    op.create_foreign_key(
+        "fk_subscriptions_contract_id", "subscriptions", "contracts", ["contract_id"], ["id"]
+    )
+    op.create_check_constraint("minimum_positive", "subscriptions", "minimum_minor > 0")
 
 
 def _add_percentages() -> None:

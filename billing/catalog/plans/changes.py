@@ -268,11 +268,14 @@ def _compare_prices(
     changes: list[Change] = []
     for price_key, new in wanted.items():
         old = current.prices.get(price_key)
-        terms = (new.amount_minor, new.stripe_price_id)
-        if old is None or (old.amount_minor, old.stripe_price_id) != terms:
+        if old is None or _price_terms(old) != _price_terms(new):
             changes.append(PriceChange(price_key, old, new, _sold(price_key, current)))
     mine = (pk for pk in current.prices if pk[:2] == (kind, key))
     return changes + _retired_prices((pk for pk in mine if pk not in wanted), current)
+
+
+def _price_terms(price: Price | PriceSpec) -> tuple[int, int | None, str | None]:
+    return price.amount_minor, price.minimum_minor, price.stripe_price_id
 
 
 def _retired(wanted: CatalogSpec, current: Current) -> list[Change]:

@@ -152,10 +152,22 @@ class Price(_Frozen):
     currency: str
     interval: Interval | None
     amount_minor: int
+    minimum_minor: int | None = None
+    """The least that a period comes to, with all that is used in it."""
     version: int
     stripe_price_id: str | None
     is_current: bool
     created_at: AwareDatetime
+
+
+class AgreedPrice(_Frozen):
+    """The price of a plan per interval as it is agreed with one account."""
+
+    plan: str
+    interval: Interval
+    currency: Currency
+    amount_minor: int
+    minimum_minor: int | None = None
 
 
 class Pack(_Frozen):

@@ -44,6 +44,8 @@ class PriceSpec(_Spec):
     """A price in minor units; in YAML also the bare number."""
 
     amount_minor: Minor
+    minimum_minor: Annotated[Minor, Field(gt=0)] | None = None
+    """Of a plan: the least that a period comes to, with all that is used in it."""
     stripe_price_id: Annotated[str, StringConstraints(max_length=255)] | None = None
 
 
@@ -149,6 +151,8 @@ class PackSpec(_Spec):
     def _costs_something(self) -> Self:
         if self.is_active and not self.prices:
             raise ValueError("an active pack needs a price")
+        if any(price.minimum_minor is not None for price in self.prices.values()):
+            raise ValueError("a pack has no minimum: it has no period")
         if any(price.amount_minor == 0 for price in self.prices.values()):
             raise ValueError("a pack is never free: grant credits instead")
         return self

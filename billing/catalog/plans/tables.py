@@ -79,6 +79,8 @@ prices = c.table(
     c.text("interval_unit", nullable=True),
     c.integer("interval_count", nullable=True),
     c.bigint("amount_minor"),
+    # The least that a period comes to, with all that is used in it.
+    c.bigint("minimum_minor", nullable=True),
     c.integer("version"),
     c.text("stripe_price_id", nullable=True),
     c.flag("is_current"),
@@ -86,6 +88,9 @@ prices = c.table(
     c.check("kind IN ('plan', 'pack')", name="kind_known"),
     c.check("currency ~ '^[A-Z]{3}$'", name="currency_iso"),
     c.check("amount_minor >= 0", name="amount_not_negative"),
+    c.check(
+        "minimum_minor > 0 AND kind = 'plan' OR minimum_minor IS NULL", name="minimum_of_plans"
+    ),
     c.check(
         "(kind = 'plan') = (interval_unit IS NOT NULL)"
         " AND (interval_unit IS NULL) = (interval_count IS NULL)",

@@ -1,6 +1,7 @@
 """Writing the catalog, a change at a time: what was sold is kept, its next version is current."""
 
 from datetime import datetime
+from uuid import UUID
 
 from sqlalchemy import and_, func, insert, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
@@ -16,6 +17,7 @@ from billing.catalog.plans.changes import (
     PlanChange,
     PriceChange,
 )
+from billing.catalog.plans.schemas import AgreedPrice
 from billing.catalog.plans.tables import (
     credit_costs,
     credit_packages,
@@ -110,6 +112,35 @@ async def _write_price(connection: AsyncConnection, change: PriceChange, at: dat
             created_at=at,
         )
     )
+
+
+async def add_agreed_price(
+    connection: AsyncConnection, plan: str, agreed: AgreedPrice, at: datetime
+) -> UUID:
+    """A version of a plan's price that is not on sale, but sold to one account; its id."""
+    every = {
+        "kind": "plan",
+        "key": plan,
+        "currency": agreed.currency,
+        "interval_unit": agreed.interval.unit,
+        "interval_count": agreed.interval.count,
+    }
+    await lock(connection)
+    of_key = and_(*(prices.c[name] == value for name, value in every.items()))
+    last = await connection.scalar(select(func.max(prices.c.version)).where(of_key))
+    row_id = ids.new()
+    await connection.execute(
+        insert(prices).values(
+            **every,
+            id=row_id,
+            amount_minor=agreed.amount_minor,
+            minimum_minor=agreed.minimum_minor,
+            version=(last or 0) + 1,
+            is_current=False,
+            created_at=at,
+        )
+    )
+    return row_id
 
 
 async def _write_pack(connection: AsyncConnection, change: PackChange, at: datetime) -> None:

@@ -16,6 +16,10 @@ from billing.money.discounts.schemas import DiscountTerms
 from billing.money.invoices.schemas import Line
 
 NO_TAX: Final = Taxation()
+MINIMUM: Final = "minimum"
+COMMITMENT: Final = "commitment"
+TRUE_UPS: Final = (MINIMUM, COMMITMENT)
+"""Kinds of lines for what was spent less than agreed, after discounts: no discount is on them."""
 
 
 class SummedLine(NamedTuple):
@@ -89,7 +93,8 @@ def _discounted(
 
 def _covers(discount: DiscountTerms, line: Line) -> bool:
     """A credit line is never discounted: it gives back what was charged."""
-    return line.amount_minor > 0 and (not discount.kinds or line.kind in discount.kinds)
+    may_be = line.amount_minor > 0 and line.kind not in TRUE_UPS
+    return may_be and (not discount.kinds or line.kind in discount.kinds)
 
 
 def _size(discount: DiscountTerms, base_minor: int) -> int:

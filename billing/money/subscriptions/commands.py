@@ -13,7 +13,7 @@ from billing.money.payments import card_rules
 from billing.money.payments import transitions as payments
 from billing.money.payments.owed import Owed
 from billing.money.payments.schemas import Payment
-from billing.money.subscriptions import changes, cycles, endings, pauses, payment_effects
+from billing.money.subscriptions import changes, cycles, endings, pauses, payment_effects, true_ups
 from billing.money.subscriptions.announcements import announce
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.rules import agenda
@@ -142,8 +142,9 @@ def pause(w: Work[SubscriptionFacts], *, when: When) -> Subscription:
     changes.demand_none(w.rows)
     for invoice in cycles.collected(w.rows, subscription, ("open", "uncollectible")):
         payment_effects.take_back_unserved(w, invoice, "paused")
+    closing = true_ups.closing(w, cut=True)
     changes.begin_pause(w, "requested")
-    pauses.bill_use(w)
+    pauses.bill_use(w, closing)
     return wake(w)
 
 

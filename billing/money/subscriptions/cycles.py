@@ -18,7 +18,7 @@ from billing.money.discounts import transitions as discounts
 from billing.money.invoices import arrears
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.schemas import Invoice, Line, NewInvoice
-from billing.money.subscriptions import items, proration, spans
+from billing.money.subscriptions import items, proration, spans, true_ups
 from billing.money.subscriptions.announcements import announce
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.rules import ENDED, cycle_bounds
@@ -30,8 +30,10 @@ FOLLOWED: Final = frozenset({"status", "plan_id", "amount_minor", "cycle_start",
 """Fields of the account's usage period."""
 
 
-def renew(w: Work[SubscriptionFacts]) -> tuple[Subscription, Invoice]:
-    """The next period: invoice, period and cycle move at once [C11].
+def renew(
+    w: Work[SubscriptionFacts], closing: true_ups.Closing | None
+) -> tuple[Subscription, Invoice]:
+    """The next period: invoice, period and cycle move at once [C11]. `closing` ends with it.
 
     While `unpaid` the invoice stays a draft. After an outage of more than one period the charge
     is held for an operator (docs/rules.md#time).
@@ -55,7 +57,7 @@ def renew(w: Work[SubscriptionFacts]) -> tuple[Subscription, Invoice]:
         unpaid_at=since,
     )
     announce(w, moved, "renewed", period_start=start.isoformat())
-    invoice = draft_period(w, held=held)
+    invoice = draft_period(w, held=held, closing=closing)
     if moved.status != "unpaid":
         invoice = issue(w, invoice)
     return moved, invoice
@@ -74,7 +76,9 @@ def issue(w: Work[SubscriptionFacts], draft: Invoice) -> Invoice:
     return invoices.finalize(w, draft, days_until_due=of(w).days_until_due or 0)
 
 
-def draft_period(w: Work[SubscriptionFacts], *, held: bool = False) -> Invoice:
+def draft_period(
+    w: Work[SubscriptionFacts], *, held: bool = False, closing: true_ups.Closing | None = None
+) -> Invoice:
     """The draft of the current period, once per period start: each item in advance, usage of the
     cycles before it in arrears.
 
@@ -85,12 +89,13 @@ def draft_period(w: Work[SubscriptionFacts], *, held: bool = False) -> Invoice:
     used: tuple[Line, ...] = ()
     if subscription.status not in ("incomplete", "unpaid"):
         used = _usage(w, before=subscription.cycle_start)
+    least = true_ups.lines(w, closing, used)
     invoice = invoices.draft(
         w,
         new_invoice(
             w,
             _period_key(subscription),
-            (*(line_of(w, item, subscription) for item in w.rows.of(Item)), *used),
+            (*(line_of(w, item, subscription) for item in w.rows.of(Item)), *used, *least),
             **spans.fields(subscription),
             **({"collection": "held"} if held else {}),
         ),
@@ -107,6 +112,7 @@ def bill_usage(
     debts: bool = False,
     early: bool = False,
     ends: bool = False,
+    closing: true_ups.Closing | None = None,
 ) -> Invoice | None:
     """An invoice of its own for use beyond the plan that no period's invoice bills, once per key.
 
@@ -115,9 +121,10 @@ def bill_usage(
     open cycle goes on, and its close bills the rest; `ends`: nothing more is used in it.
     """
     used = _usage(w, before=before, early=early, ends=ends)
-    if not used and not (debts and _carries_debt(w)):
+    lines = (*used, *true_ups.lines(w, closing, used))
+    if not lines and not (debts and _carries_debt(w)):
         return None
-    invoice = invoices.draft(w, new_invoice(w, key, used))
+    invoice = invoices.draft(w, new_invoice(w, key, lines))
     _complete_records(w, invoice, used)
     return issue(w, invoice)
 

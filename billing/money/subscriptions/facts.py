@@ -4,11 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from fractions import Fraction
 from uuid import UUID
+
+from pydantic import AwareDatetime
 
 from billing.catalog.plans.schemas import Plan
 from billing.core.frozen import Frozen
 from billing.matters.effects import Rows
+from billing.money.contracts.schemas import Contract
 from billing.money.dunning.transitions import CollectFacts
 from billing.money.invoices.arrears import Arrear
 from billing.money.subscriptions.schemas import Offered, Subscription
@@ -19,6 +23,22 @@ class PlanLot(Frozen):
 
     grant_key: str
     unspent: Decimal
+
+
+class Spent(Frozen):
+    """The charge of an invoice for the time from an instant on, and what notes took back of it."""
+
+    invoice_id: UUID
+    at: AwareDatetime
+    net_minor: int
+    credited_minor: int
+    total_minor: int
+
+    @property
+    def exact(self) -> Fraction:
+        """The amount before tax, less its share of what was taken back."""
+        whole = Fraction(self.net_minor)
+        return whole - whole * self.credited_minor / self.total_minor if self.total_minor else whole
 
 
 @dataclass(slots=True)
@@ -39,6 +59,10 @@ class SubscriptionFacts(CollectFacts):
     """True if a period's credits come with its start, not with its payment."""
     usage: tuple[Arrear, ...] = ()
     """Use beyond the plan that no invoice bills yet."""
+    spent: tuple[Spent, ...] = ()
+    """Of its period and its commitment, where there is a least."""
+    contracts: tuple[Contract, ...] = ()
+    """Agreed with the account for its period or later."""
     period_was_late: bool = False
     """True if the current period's invoice was held, and written after the period had ended."""
 

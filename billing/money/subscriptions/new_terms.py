@@ -82,6 +82,7 @@ def take(
         interval_count=terms.interval.count,
         trial_end_behavior=plan.trial_end_behavior,
         billing_threshold_minor=threshold,
+        minimum_minor=terms.minimum_minor,
         **fields,
     )
 

@@ -6,7 +6,7 @@ from billing.core import periods
 from billing.matters.effects import Work
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.schemas import Invoice
-from billing.money.subscriptions import cycles, items, spans
+from billing.money.subscriptions import cycles, items, spans, true_ups
 from billing.money.subscriptions.announcements import announce
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.schemas import Item, PauseReason
@@ -20,11 +20,13 @@ def pause(w: Work[SubscriptionFacts], reason: PauseReason) -> None:
     announce(w, paused, "paused", reason=reason.replace("_", " "))
 
 
-def bill_use(w: Work[SubscriptionFacts]) -> None:
-    """Use until the pause is billed with its beginning: the next period may never come."""
+def bill_use(w: Work[SubscriptionFacts], closing: true_ups.Closing | None) -> None:
+    """Use until the pause is billed with its beginning, and the minimum of the period that it cuts:
+    the next one may never come.
+    """
     # At one instant of a frozen clock it may pause twice.
     key = f"{cycles.stem(cycles.of(w))}/pause-{w.facts.new_id().hex}"
-    cycles.bill_usage(w, key, ends=True)
+    cycles.bill_usage(w, key, ends=True, closing=closing)
 
 
 def draft(w: Work[SubscriptionFacts], change_id: UUID) -> Invoice:

@@ -10,8 +10,9 @@ from billing.money.invoices import arrears, notes
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.rules import unserved_minor
 from billing.money.invoices.schemas import Invoice
+from billing.money.invoices.sums import TRUE_UPS
 from billing.money.payments import transitions as payments
-from billing.money.subscriptions import changes, cycles, items, proration
+from billing.money.subscriptions import changes, cycles, items, proration, true_ups
 from billing.money.subscriptions.announcements import announce
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.rules import ENDED
@@ -96,6 +97,7 @@ def end(w: Work[SubscriptionFacts], reason: str) -> None:
     """
     changes.drop_pending(w, reason)
     changes.cancel_scheduled(w, reason)
+    closing = true_ups.closing(w, ends=True)
     subscription, at = cycles.of(w), w.facts.at
     ended = cycles.change(
         w,
@@ -112,7 +114,7 @@ def end(w: Work[SubscriptionFacts], reason: str) -> None:
         owed = take_back_unserved(w, invoice, reason)
         if owed.status == "open":
             dunning.hand_to_collection(w, owed)
-    final = cycles.bill_usage(w, f"{cycles.stem(ended)}/final", debts=True)
+    final = cycles.bill_usage(w, f"{cycles.stem(ended)}/final", debts=True, closing=closing)
     if final is not None and final.status == "open":
         dunning.hand_to_collection(w, final)
     discounts.end(w)
@@ -165,7 +167,7 @@ def take_back_unserved(w: Work[SubscriptionFacts], invoice: Invoice, reason: str
     """
     if invoice.period_start and invoice.period_start < cycles.of(w).current_period_start:
         return invoice  # its period is over, or gave way to another one
-    served = {arrears.USAGE}
+    served = {arrears.USAGE, *TRUE_UPS}
     if proration.is_credited(w.rows, invoice):
         served.add(items.PLAN)
     lines = invoices.lines_of(w.rows, invoice.id)

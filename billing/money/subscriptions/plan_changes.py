@@ -22,6 +22,7 @@ from billing.money.invoices.schemas import Invoice, Line
 from billing.money.invoices.sums import sum_lines
 from billing.money.refunds.left import PRORATION
 from billing.money.subscriptions import (
+    agreements,
     changes,
     cycles,
     items,
@@ -97,11 +98,13 @@ def _terms(w: Work[SubscriptionFacts], wish: PlanWish) -> Terms:
     interval = wish.interval or subscription.interval
     plan, price_id = w.facts.plan_of(w.rows), subscription.price_id
     unit_minor, quantity = seats.amount_minor, wish.quantity or seats.quantity
+    minimum_minor = subscription.minimum_minor
     if _names_another(w, wish) or interval != subscription.interval:
         offered = _offered(w, interval)
         if offered.price is None:
             raise RuntimeError("an offer that is chosen has a price")
         plan, price_id, unit_minor = offered.plan, offered.price.id, offered.price.amount_minor
+        minimum_minor = offered.price.minimum_minor
     items.demand_seats(plan, quantity)
     return Terms(
         plan_id=plan.id,
@@ -109,6 +112,7 @@ def _terms(w: Work[SubscriptionFacts], wish: PlanWish) -> Terms:
         unit_minor=unit_minor,
         interval=interval,
         quantity=quantity,
+        minimum_minor=minimum_minor,
     )
 
 
@@ -125,6 +129,7 @@ def _offered(w: Work[SubscriptionFacts], interval: Interval) -> Offered:
         raise NotFound("PLAN_NOT_FOUND", "no such plan is on sale")
     plan = offers[0].plan
     sold = {one.price.interval: one for one in offers if one.price is not None}
+    sold |= agreements.offers(w, plan)
     if not sold:
         raise Conflict("CURRENCY_MISMATCH", f"plan {plan.key} has no price in {currency}")
     if interval not in sold:

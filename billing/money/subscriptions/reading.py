@@ -25,6 +25,7 @@ from billing.ledger.credits import service as credits
 from billing.matters.effects import Rows
 from billing.matters.kinds import SUBSCRIPTION
 from billing.metering.usage import store as usage_store
+from billing.money.contracts.schemas import Contract
 from billing.money.discounts import store as discount_store
 from billing.money.discounts.schemas import Discount
 from billing.money.dunning.rules import Policy
@@ -36,7 +37,7 @@ from billing.money.invoices.writing import NUMBERING
 from billing.money.payments import event_owners, reading
 from billing.money.payments.card_rules import ATTEMPT_WINDOW
 from billing.money.refunds.reading import REVERSALS, TYPES
-from billing.money.subscriptions.facts import PlanLot, SubscriptionFacts
+from billing.money.subscriptions.facts import PlanLot, Spent, SubscriptionFacts
 from billing.money.subscriptions.rules import SubscriptionState
 from billing.money.subscriptions.schemas import (
     CrossedPeriod,
@@ -111,6 +112,22 @@ _CHANGES = """
         SELECT FROM subscription_changes x
         WHERE x.subscription_id = s.id AND x.status = 'pending' AND x.kind = 'plan'))
 """
+# Of invoices that are charged, where a period or a commitment has a least.
+_SPENT = """
+           ARRAY(SELECT jsonb_build_object(
+                     'invoice_id', i.id, 'at', x.at, 'net_minor', x.net_minor,
+                     'total_minor', i.total_minor, 'credited_minor', coalesce((
+                         SELECT sum(n.amount_minor) FROM credit_notes n
+                         WHERE n.invoice_id = i.id), 0))
+                 FROM invoices i CROSS JOIN LATERAL (
+                     SELECT coalesce(l.period_start, i.created_at) AS at,
+                            sum(l.amount_minor - l.discount_minor) AS net_minor
+                     FROM invoice_lines l WHERE l.invoice_id = i.id GROUP BY 1) x
+                 WHERE :deciding AND num_nonnulls(s.minimum_minor, s.commitment) > 0
+                   AND i.subscription_id = s.id AND i.status IN ('open', 'paid', 'uncollectible')
+                   AND x.at >= least(s.current_period_start,
+                                     (s.commitment ->> 'since')::timestamptz))
+"""
 _PLAN = "to_jsonb(pl) || jsonb_build_object('monthly_credits', pl.monthly_credits::text)"
 _READ = Prepared(
     text(
@@ -157,6 +174,11 @@ _READ = Prepared(
                  FROM trials x
                  WHERE :deciding AND x.account_id = s.account_id AND x.kind = 'account_trial'
                    AND (x.status = 'active' OR x.id = ANY (CAST(:known AS uuid[])))) AS trials,
+           ARRAY(SELECT to_jsonb(x) FROM contracts x
+                 WHERE :deciding AND x.account_id = s.account_id
+                   AND (x.effective_to IS NULL OR x.effective_to > s.current_period_start))
+               AS contracts,
+           {_SPENT} AS spent,
            {reading.declines(":deciding")} AS declines,
            coalesce((SELECT sum(x.amount_minor) FROM balance_entries x
                      WHERE :deciding AND x.account_id = s.account_id
@@ -236,6 +258,8 @@ def _facts(row: Row, real_at: Any, wanted: Read, rows: Rows) -> SubscriptionFact
         plans={one.id: one for one in known},
         offers=offers,
         lots=tuple(map(PlanLot.model_validate, row["lots"])),
+        spent=tuple(map(Spent.model_validate, row["spent"])),
+        contracts=tuple(map(Contract.model_validate, row["contracts"])),
         clock_at=row["clock_at"],
         issuer_id=row["issuer_id"],
         period_was_late=row["period_was_late"],

@@ -11,6 +11,7 @@ from billing.catalog.plans.schemas import Plan, Price
 from billing.core.frozen import Frozen
 from billing.core.periods import Interval, Unit
 from billing.matters.effects import Row
+from billing.money.contracts.schemas import EarlyEnd
 from billing.money.subscriptions.states import State
 
 Collection = Literal["charge", "send_invoice"]
@@ -45,6 +46,16 @@ class NewSubscription(Frozen):
     """The day of the month that periods start on; the first one is short."""
     expected_minor: int | None = None
     """The price per interval that the buyer saw; any other is refused."""
+
+
+class Commitment(Frozen):
+    """The least that a subscription spends from one instant to another."""
+
+    amount_minor: int
+    periods: int
+    on_early_end: EarlyEnd
+    since: AwareDatetime
+    ends_at: AwareDatetime
 
 
 class Subscription(Row):
@@ -86,6 +97,9 @@ class Subscription(Row):
     days_until_due: int | None = None
     cancel_reason: str | None = None
     cancel_comment: str | None = None
+    contract_id: UUID | None = None
+    minimum_minor: int | None = None
+    commitment: dict[str, Any] | None = None
     created_at: AwareDatetime
     updated_at: AwareDatetime
 
@@ -93,6 +107,11 @@ class Subscription(Row):
     def ends(self) -> bool:
         """True where an end is scheduled."""
         return self.cancel_at_period_end or self.cancel_at is not None
+
+    @property
+    def committed(self) -> Commitment | None:
+        """Its commitment, as data."""
+        return Commitment.model_validate(self.commitment) if self.commitment else None
 
     @property
     def interval(self) -> Interval:
@@ -190,6 +209,8 @@ class Terms(Frozen):
     """Of one seat, per interval."""
     interval: Interval
     quantity: int
+    minimum_minor: int | None = None
+    """The least that a period comes to."""
     resets: bool = False
     """True if a new period begins with the change."""
     credits: Decimal = Decimal(0)

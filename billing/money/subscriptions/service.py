@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing.catalog.plans import store as catalog
 from billing.catalog.plans.rules import show_interval
 from billing.catalog.plans.schemas import Plan, Price
-from billing.core import ids, periods
+from billing.core import clock, ids, periods
 from billing.core.errors import Conflict, NotFound
 from billing.core.frozen import Frozen
 from billing.core.periods import Interval
@@ -24,6 +24,8 @@ from billing.ledger.credits import service as credits
 from billing.matters import store as matters
 from billing.matters.effects import Bear, Work
 from billing.matters.schemas import Matter
+from billing.money.contracts import store as contract_store
+from billing.money.contracts.schemas import Contract
 from billing.money.discounts import service as discount_service
 from billing.money.discounts import store as discount_store
 from billing.money.discounts.service import Redeeming
@@ -32,7 +34,14 @@ from billing.money.invoices import usage_lines
 from billing.money.payment_methods import service as methods
 from billing.money.payment_methods.schemas import Method
 from billing.money.payments.demands import demand_chargeable, demand_price
-from billing.money.subscriptions import commands, items, payment_effects, previews, store
+from billing.money.subscriptions import (
+    agreements,
+    commands,
+    items,
+    payment_effects,
+    previews,
+    store,
+)
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.previews import Preview, Upcoming
 from billing.money.subscriptions.reading import ENGINE
@@ -60,6 +69,7 @@ class Offer(Frozen):
     plan: Plan
     price: Price
     method: Method | None
+    contract: Contract | None
 
 
 async def offer(connection: AsyncConnection, account_id: UUID, wanted: NewSubscription) -> Offer:
@@ -77,6 +87,11 @@ async def offer(connection: AsyncConnection, account_id: UUID, wanted: NewSubscr
         raise NotFound("PLAN_NOT_FOUND", f"no plan {wanted.plan!r}")
     plan, price = offered
     items.demand_seats(plan, wanted.quantity)
+    at = await clock.now(connection, account_id)
+    contract = await contract_store.in_force(connection, account_id, at)
+    agreed = contract and contract.terms.price_of(plan.key, wanted.interval, currency)
+    price = agreements.price(agreed, at) if agreed else price
+    wanted = agreements.wish(contract, wanted)
     if price is None:
         await _demand_sold_by(connection, plan, wanted.interval)
     if price is None or balance.currency not in (None, currency):
@@ -88,7 +103,7 @@ async def offer(connection: AsyncConnection, account_id: UUID, wanted: NewSubscr
         method: Method | None = await methods.get(connection, wanted.method_id)
     else:
         method = None if wanted.pay_by_card else await methods.default(connection, account_id)
-    return Offer(wanted=wanted, plan=plan, price=price, method=method)
+    return Offer(wanted=wanted, plan=plan, price=price, method=method, contract=contract)
 
 
 async def _demand_sold_by(connection: AsyncConnection, plan: Plan, wanted: Interval) -> None:
@@ -309,8 +324,10 @@ def _row(
     at: datetime,
 ) -> dict[str, Any]:
     interval = terms.wanted.interval
+    first, begins = _first_period(account.zone, terms, trial_end, at), trial_end or at
     return {
-        **_first_period(account.zone, terms, trial_end, at),
+        **first,
+        **agreements.born_with(terms.contract, terms.price, first, begins),
         "id": subscription_id,
         "account_id": account.id,
         "plan_id": terms.plan.id,
@@ -328,6 +345,7 @@ def _row(
         "days_until_due": terms.wanted.days_until_due,
         "billing_threshold_minor": terms.plan.billing_threshold.get(terms.price.currency),
         "incomplete_expires_at": None if trial_end else at + _first_payment_within(terms.wanted),
+        "minimum_minor": terms.price.minimum_minor,
         "created_at": at,
         "updated_at": at,
     }

@@ -52,6 +52,11 @@ subscriptions = c.table(
     # Why its customer canceled it, as they said.
     c.text("cancel_reason", nullable=True),
     c.text("cancel_comment", nullable=True),
+    # The contract whose terms it has; the least that a period comes to; and what it spends at least
+    # until an instant: billing.money.subscriptions.schemas.Commitment.
+    c.reference("contract_id", "contracts.id", nullable=True),
+    c.bigint("minimum_minor", nullable=True),
+    c.json("commitment", nullable=True),
     c.instant("created_at"),
     c.instant("updated_at"),
     c.whole_key(),
@@ -62,6 +67,7 @@ subscriptions = c.table(
     ),
     c.same_account("payment_method_id", "payment_methods"),
     c.check("billing_threshold_minor > 0", name="billing_threshold_positive"),
+    c.check("minimum_minor > 0", name="minimum_positive"),
     c.check(
         "collection IN ('charge', 'send_invoice')"
         " AND (collection = 'send_invoice') = (days_until_due IS NOT NULL)",

@@ -18,7 +18,14 @@ from billing.money.payments import transitions as payments
 from billing.money.payments.calls import Call
 from billing.money.payments.owed import Owed
 from billing.money.payments.schemas import Payment
-from billing.money.subscriptions import changes, cycles, pauses, payment_effects
+from billing.money.subscriptions import (
+    agreements,
+    changes,
+    cycles,
+    pauses,
+    payment_effects,
+    true_ups,
+)
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.rules import agenda
 from billing.money.subscriptions.schemas import CrossedPeriod
@@ -78,8 +85,9 @@ def end_trial(w: Work[SubscriptionFacts]) -> None:
 def pause(w: Work[SubscriptionFacts]) -> None:
     """The pause that was scheduled for the end of the period."""
     changes.drop_pending(w, "the period is over")
+    closing = true_ups.closing(w, cut=True)
     changes.begin_pause(w, "requested")
-    pauses.bill_use(w)
+    pauses.bill_use(w, closing)
     w.result = "paused"
 
 
@@ -181,8 +189,10 @@ def _invoice_of(w: Work[SubscriptionFacts], step: Step) -> UUID:
 
 def _next_period(w: Work[SubscriptionFacts]) -> str:
     changes.drop_pending(w, "the period is over")
+    closing = true_ups.closing(w)
     changes.apply_scheduled(w)
-    moved, invoice = cycles.renew(w)
+    agreements.follow(w)
+    moved, invoice = cycles.renew(w, closing)
     if w.facts.credits_at_start and moved.status == "active":
         cycles.grant_cycle(w)
     if invoice.status == "paid":

@@ -26,6 +26,11 @@ ALTER TABLE billing_details FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON billing_details
     USING (account_id = ANY ((SELECT string_to_array(NULLIF(current_setting('app.accounts', true), ''), ',')::uuid[])::uuid[]));
 
+ALTER TABLE contracts ENABLE ROW LEVEL SECURITY;
+ALTER TABLE contracts FORCE ROW LEVEL SECURITY;
+CREATE POLICY tenant ON contracts
+    USING (account_id = ANY ((SELECT string_to_array(NULLIF(current_setting('app.accounts', true), ''), ',')::uuid[])::uuid[]));
+
 ALTER TABLE discounts ENABLE ROW LEVEL SECURITY;
 ALTER TABLE discounts FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON discounts

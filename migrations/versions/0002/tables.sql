@@ -128,6 +128,21 @@ CREATE TABLE billing_details (
     CONSTRAINT fk_billing_details_account_id FOREIGN KEY(account_id) REFERENCES accounts (id)
 );
 
+CREATE TABLE contracts (
+    id UUID NOT NULL,
+    account_id UUID NOT NULL,
+    reference TEXT,
+    terms JSONB NOT NULL,
+    effective_from TIMESTAMP WITH TIME ZONE NOT NULL,
+    effective_to TIMESTAMP WITH TIME ZONE,
+    created_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    CONSTRAINT pk_contracts PRIMARY KEY (id),
+    CONSTRAINT ck_contracts_forward CHECK (effective_from < effective_to),
+    CONSTRAINT fk_contracts_account_id FOREIGN KEY(account_id) REFERENCES accounts (id)
+);
+
+CREATE UNIQUE INDEX uq_contracts_account ON contracts (account_id, effective_from);
+
 CREATE TABLE discounts (
     id UUID NOT NULL,
     account_id UUID NOT NULL,

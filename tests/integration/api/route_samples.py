@@ -304,6 +304,7 @@ BODIES: Final[dict[str, Callable[[Named], Any]]] = INVOICE_BODIES | {
         "terms": {"unit_price": "0.001"},
     },
     "put_limit_override": lambda _: {"included": "5"},
+    "put_contract": lambda _: {"prices": []},
     "put_quota": lambda named: {
         "account_id": named["account_id"],
         "feature_type": "document_uploads",

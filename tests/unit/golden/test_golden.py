@@ -13,6 +13,7 @@ from billing.core.currencies import charging, collectable, to_provider
 from billing.core.money import exponent, round_minor
 from billing.core.periods import Interval
 from billing.money.payments.declines import classify
+from billing.money.subscriptions.true_ups import rest
 from tests.unit.golden.cases import cases
 
 Json = dict[str, Any]
@@ -76,6 +77,19 @@ def test_a_percentage_of_a_value_costs_what_others_charge(given: Json, expected:
     values = [Decimal(value) for value in given.get("values", [given.get("value")])]
     found = sum(charge(terms, Decimal(0), value, "USD", uses=0) for value in values)
     assert found == Decimal(expected["amount"])
+
+
+@pytest.mark.parametrize(("given", "expected"), cases("tiers", "commitment"))
+def test_a_commitment_is_brought_up_by_what_others_charge(given: Json, expected: Json) -> None:
+    currency = given["currency"]
+    used = round_minor(Decimal(given["used"]).scaleb(exponent(currency)))
+    assert rest(minor(given["commitment"], currency), used) == expected["amount_minor"]
+
+
+@pytest.mark.parametrize(("given", "expected"), cases("tiers", "minimum"))
+def test_a_minimum_is_brought_up_by_what_others_charge(given: Json, expected: Json) -> None:
+    spent = minor(given["billed_before"], "USD")
+    assert rest(minor(given["minimum"], "USD"), spent) == minor(expected["amount"], "USD")
 
 
 @pytest.mark.parametrize(("given", "expected"), cases("tiers", "line"))

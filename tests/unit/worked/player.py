@@ -9,15 +9,20 @@ from typing import Any, Final
 from uuid import UUID
 
 from billing.catalog.plans.rules import parse_interval
-from billing.catalog.plans.schemas import DunningPolicy, Plan, Price, Rollover
+from billing.catalog.plans.schemas import DunningPolicy, Plan, Price, Rollover, Seats
+from billing.catalog.rating.rules import charge
+from billing.catalog.rating.schemas import PriceTerms
+from billing.catalog.taxes.schemas import Jurisdiction, Taxation
 from billing.core import periods
 from billing.core.periods import MONTH
-from billing.matters.effects import Rows, Work
+from billing.matters.effects import Do, Rows, Work
+from billing.money.discounts.schemas import Discount
 from billing.money.dunning.rules import Policy
 from billing.money.invoices import transitions as invoices
+from billing.money.invoices.arrears import Arrear
 from billing.money.invoices.schemas import BalanceEntry, Invoice, InvoiceLine
 from billing.money.subscriptions import commands, payment_effects, plan_changes, previews
-from billing.money.subscriptions.facts import SubscriptionFacts
+from billing.money.subscriptions.facts import PlanLot, SubscriptionFacts
 from billing.money.subscriptions.rules import agenda
 from billing.money.subscriptions.schemas import Item, Offered, Paying, PlanWish, Subscription
 from billing.money.subscriptions.transitions import transition
@@ -41,22 +46,42 @@ class Player:
             for interval, minor in sold.items()
         }
         self.wanted: str | None = None
-        self.rows = Rows(self._born(case["start"]))
-        self.do(lambda w: commands.begin(w, method_id=None))
-        self.pay()
+        self.usage: dict[datetime, Arrear] = {}
+        self.invoice: Invoice | None = None
+        self.granted = Decimal(0)
+        self.rows = Rows([*self._born(case["start"]), *self._coupons(), *self._carried()])
+        self._write(lambda: self.do(lambda w: commands.begin(w, method_id=None)))
 
     def play(self, step: Case) -> list[InvoiceLine]:
         """One step to its end, and the lines of the invoice that it wrote first."""
         self.now = instant(step["at"])
-        before = {one.id for one in self.rows.of(Invoice)}
-        if "change" in step:
+        return self._write(lambda: self._step(step))
+
+    def _step(self, step: Case) -> None:
+        if "use" in step:
+            self._use(step["use"])
+        elif "change" in step:
             self._change(step["change"])
+        elif "cancel" in step:
+            self.do(lambda w: commands.cancel(w, now=True, credit=step["cancel"] == "credit"))
         else:
-            self._renew()
+            self._reach(next(name for name in ("renews", "trial_ends", "cycle") if name in step))
+
+    def _write(self, act: Callable[[], None]) -> list[InvoiceLine]:
+        """The lines of the invoice that this wrote first, after it was paid."""
+        before = {one.id for one in self.rows.of(Invoice)}
+        self.granted = Decimal(0)
+        act()
         new = [one for one in self.rows.of(Invoice) if one.id not in before]
+        self.invoice = new[0] if new else None
         self.due = new[0].amount_due_minor if new else 0
         self.pay()
         return invoices.lines_of(self.rows, new[0].id) if new else []
+
+    @property
+    def first(self) -> list[InvoiceLine]:
+        """The lines of the invoice that it began with."""
+        return invoices.lines_of(self.rows, self.rows.of(Invoice)[0].id)
 
     @property
     def balance(self) -> int:
@@ -72,6 +97,14 @@ class Player:
         """A decision, kept."""
         work = Work(self.rows, self.facts())
         verb(work)
+        self._keep(work)
+
+    def _keep(self, work: Work[SubscriptionFacts]) -> None:
+        """The credits that come and go are not rows of a subscription."""
+        for one in work.effects:
+            if isinstance(one, Do) and one.verb in ("grant", "clawback"):
+                amount = Decimal(str(one.arguments["amount"]))
+                self.granted += amount if one.verb == "grant" else -amount
 
     def pay(self) -> None:
         """Everything that is asked for."""
@@ -91,14 +124,46 @@ class Player:
         return SubscriptionFacts(
             at=self.now, real_at=self.now, new_id=self._id, terms=Policy(),
             subscription_id=SUBSCRIPTION, plans={one.id: one for one in self.plans.values()},
-            offers=tuple(offers), zone=self.case["zone"],
+            offers=tuple(offers), zone=self.case["zone"], usage=tuple(self.usage.values()),
+            taxation=self._taxation(), lots=(PlanLot(grant_key="plan", unspent=Decimal(10**6)),),
         )  # fmt: skip
+
+    def _taxation(self) -> Taxation:
+        known = self.case.get("taxes")
+        if known is None:
+            return Taxation()
+        rates = {name: Decimal(rate) for name, rate in known["rates"].items()}
+        return Taxation(
+            included_in=(self.case["currency"],) if known.get("inclusive") else (),
+            exempt=known.get("exempt", False),
+            jurisdictions=(Jurisdiction(key="XX", name="Tax", rates=rates),),
+        )
+
+    def _use(self, amounts: list[Any]) -> None:
+        """Uses beyond what is included, each priced by the rule that the product has for it."""
+        row, terms = self.subscription, PriceTerms.model_validate(self.case["price"])
+        known = self.usage.get(row.cycle_start) or Arrear(
+            start_at=row.cycle_start, end_at=row.cycle_end, zone=row.zone, currency=row.currency,
+            meter="calls", name="Calls", unit="call", terms=terms, quantity=Decimal(0),
+            overage=Decimal(0), overage_total=Decimal(0), events=0,
+        )  # fmt: skip
+        for amount in map(Decimal, map(str, amounts)):
+            cost = charge(terms, known.overage, amount, row.currency, uses=known.events,
+                          paid=known.overage_total)  # fmt: skip
+            known = known.model_copy(update={
+                "quantity": known.quantity + amount, "overage": known.overage + amount,
+                "overage_total": known.overage_total + cost, "events": known.events + 1,
+            })  # fmt: skip
+        self.usage[row.cycle_start] = known
 
     def _change(self, wish: Case) -> None:
         """The change as it is previewed first: it must come to the same."""
         self.wanted = wish.get("plan")
         interval = parse_interval(wish["interval"]) if "interval" in wish else None
-        wanted = PlanWish(plan=self.wanted, interval=interval, when=wish.get("when"))
+        wanted = PlanWish(
+            plan=self.wanted, interval=interval, when=wish.get("when"),
+            quantity=wish.get("quantity"),
+        )  # fmt: skip
         paying = Paying(change_id=self._id(), by_card=True)
         tried = Work(self.rows.copy(), self.facts())
         plan_changes.change_plan(tried, wanted, paying)
@@ -106,20 +171,50 @@ class Player:
         work = Work(self.rows, self.facts())
         plan_changes.change_plan(work, wanted, paying)
         assert previews.digest_of(work) == seen.digest, "a preview that does not bind"
+        self._keep(work)
 
-    def _renew(self) -> None:
+    def _reach(self, word: str) -> None:
+        """The step of the agenda that time brings."""
+        name = {"renews": "renew", "trial_ends": "end_trial"}.get(word, word)
         facts = self.facts()
-        step = next(one for one in agenda(view(self.rows, facts)) if one.name == "renew")
-        transition(Work(self.rows, replace(facts, at=max(self.now, step.due))), step)
+        step = next(one for one in agenda(view(self.rows, facts)) if one.name == name)
+        work = Work(self.rows, replace(facts, at=max(self.now, step.due)))
+        transition(work, step)
+        self._keep(work)
 
     def _id(self) -> UUID:
         return UUID(int=next(self.ids))
 
+    def _coupons(self) -> list[Discount]:
+        return [
+            Discount(
+                id=self._id(), account_id=ACCOUNT, coupon_id=self._id(),
+                subscription_id=SUBSCRIPTION, code=one["code"], percent=one.get("percent"),
+                amount_minor=one.get("amount"), kinds=tuple(one.get("kinds", ())),
+                periods_left=one.get("periods"), status="active", created_at=self.now,
+            )
+            for one in self.case.get("coupons", ())
+        ]  # fmt: skip
+
+    def _carried(self) -> list[BalanceEntry]:
+        carried = self.case["start"].get("balance")
+        if carried is None:
+            return []
+        return [
+            BalanceEntry(
+                id=self._id(), account_id=ACCOUNT, key="before", kind="carried",
+                amount_minor=carried, currency=self.case["currency"], at=self.now,
+            )
+        ]  # fmt: skip
+
     def _plan(self, key: str) -> Plan:
+        known = self.case.get("terms", {}).get(key, {})
+        seats = Seats() if known.get("seats") else None
         return Plan(
             id=self._id(), key=key, version=1, family="app", name=key, description="", features={},
-            limits=(), trial_days=0, monthly_credits=Decimal(0), past_due_access="full",
-            trial_end_behavior="cancel", dunning=DunningPolicy(), rollover=Rollover(),
+            limits=(), trial_days=14, monthly_credits=Decimal(known.get("credits", 0)),
+            seats=seats, past_due_access="full", trial_end_behavior="invoice",
+            dunning=DunningPolicy(), rollover=Rollover(),
             stripe_product_id=None, position=1, is_active=True, is_current=True,
             created_at=self.now, allowance=MONTH,
         )  # fmt: skip
@@ -134,23 +229,40 @@ class Player:
     def _born(self, start: Case) -> tuple[Subscription, Item]:
         plan, price = self.plans[start["plan"]], self.prices[start["plan"], start["interval"]]
         interval, zone = parse_interval(start["interval"]), self.case["zone"]
-        anchor = periods.to_wall(self.now, zone)
-        end = periods.boundary(anchor, zone, interval, 1)
+        quantity, trial_end = start.get("quantity", 1), start.get("trial_end")
+        ends = instant(trial_end) if trial_end else None
+        anchor = periods.to_wall(ends or self.now, zone)
+        end = ends or periods.boundary(anchor, zone, interval, 1)
+        first_cycle = periods.boundary(periods.to_wall(self.now, zone), zone, MONTH, 1)
         born = Subscription(
             id=SUBSCRIPTION, account_id=ACCOUNT, plan_id=plan.id, plan_key=plan.key,
-            price_id=price.id, currency=price.currency, amount_minor=price.amount_minor,
-            interval_unit=interval.unit, interval_count=interval.count, status="incomplete",
-            anchor_wall=anchor, zone=zone, period_number=0, current_period_start=self.now,
-            current_period_end=end,
-            cycle_start=self.now, cycle_end=min(end, periods.boundary(anchor, zone, MONTH, 1)),
-            incomplete_expires_at=self.now + timedelta(hours=23), created_at=self.now,
-            updated_at=self.now,
+            price_id=price.id, currency=price.currency, amount_minor=price.amount_minor * quantity,
+            interval_unit=interval.unit, interval_count=interval.count,
+            status="trialing" if ends else "incomplete", trial_end=ends,
+            trial_end_behavior="invoice", anchor_wall=anchor, zone=zone,
+            period_number=-1 if ends else 0, current_period_start=self.now,
+            current_period_end=end, cycle_start=self.now, cycle_end=min(end, first_cycle),
+            incomplete_expires_at=None if ends else self.now + timedelta(hours=23),
+            minimum_minor=start.get("minimum"), commitment=self._commitment(start, anchor),
+            created_at=self.now, updated_at=self.now,
         )  # fmt: skip
         item = Item(
             id=self._id(), account_id=ACCOUNT, subscription_id=SUBSCRIPTION, kind="plan",
-            price_id=price.id, description=plan.name, quantity=1, amount_minor=price.amount_minor,
+            price_id=price.id, description=plan.name, quantity=quantity,
+            amount_minor=price.amount_minor,
         )  # fmt: skip
         return born, item
+
+    def _commitment(self, start: Case, anchor: datetime) -> Case | None:
+        """From the first paid period on."""
+        known, zone = start.get("commitment"), self.case["zone"]
+        if known is None:
+            return None
+        interval = parse_interval(start["interval"])
+        since, until = (
+            periods.boundary(anchor, zone, interval, number) for number in (0, known["periods"])
+        )
+        return dict(known, since=since.isoformat(), ends_at=until.isoformat())
 
 
 def instant(text: str) -> datetime:

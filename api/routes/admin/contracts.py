@@ -1,0 +1,162 @@
+"""An agreement with one account: plan prices, how it pays, what it spends at least [B10, B14]."""
+
+from datetime import datetime
+from typing import Annotated, Literal, Self
+
+from pydantic import AliasPath, BeforeValidator, Field, model_validator
+
+from api.dependencies import AdminCall
+from api.problems import responses
+from api.public_ids import AccountId, encoded
+from api.routes.base import new_router
+from api.schemas import Answer, Body, CatalogName, Currency, Instant, Minor, Text
+from billing.catalog.plans import rules
+from billing.catalog.plans.schemas import AgreedPrice
+from billing.catalog.plans.spec import Every
+from billing.money.contracts import service
+from billing.money.contracts.schemas import CONTRACT_ID, CommitmentTerms, EarlyEnd
+from billing.money.contracts.service import NewContract
+
+router = new_router("subscriptions")
+
+Least = Annotated[Minor, Field(gt=0)]
+
+
+class ContractPriceBody(Body):
+    """The price of a plan per interval, such as `month` or `3 months`, in minor units.
+
+    `minimum_cents` is the least that a period comes to, with all that is used in it.
+    """
+
+    plan: CatalogName
+    interval: Every = "month"
+    currency: Currency
+    amount_cents: Minor
+    minimum_cents: Least | None = None
+
+
+class CommitmentBody(Body):
+    """The least that a subscription spends over its first `periods` under the contract.
+
+    `on_early_end` says what becomes of the rest when it ends before.
+    """
+
+    amount_cents: Least
+    currency: Currency
+    periods: Annotated[int, Field(strict=True, ge=1, le=120)]
+    on_early_end: EarlyEnd = "charge"
+
+
+class ContractBody(Body):
+    """The whole contract: what it leaves out is as for everybody."""
+
+    prices: Annotated[tuple[ContractPriceBody, ...], Field(max_length=100)]
+    reference: Text | None = None
+    collection: Literal["charge", "send_invoice"] | None = None
+    net_days: Annotated[int, Field(strict=True, ge=1, le=365)] | None = None
+    commitment: CommitmentBody | None = None
+    effective_from: Instant | None = None
+    effective_to: Instant | None = None
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if (self.collection == "send_invoice") != (self.net_days is not None):
+            raise ValueError("net_days goes with collection send_invoice, and only with it")
+        named = {(one.plan, one.interval, one.currency) for one in self.prices}
+        if len(named) < len(self.prices):
+            raise ValueError("a plan has one price per interval and currency")
+        return self
+
+    @property
+    def wanted(self) -> NewContract:
+        """The contract as its service takes it."""
+        prices = tuple(
+            AgreedPrice(
+                plan=one.plan,
+                interval=rules.parse_interval(one.interval),
+                currency=one.currency,
+                amount_minor=one.amount_cents,
+                minimum_minor=one.minimum_cents,
+            )
+            for one in self.prices
+        )
+        given = self.model_dump(exclude={"prices", "commitment"})
+        committed = None
+        if self.commitment is not None:
+            known = self.commitment.model_dump(exclude={"amount_cents"})
+            committed = CommitmentTerms(amount_minor=self.commitment.amount_cents, **known)
+        return NewContract(**given, prices=prices, commitment=committed)
+
+
+class ContractPriceAnswer(Answer):
+    """An agreed price."""
+
+    plan: str
+    interval: Annotated[str, BeforeValidator(rules.show_interval)]
+    currency: str
+    amount_cents: int = Field(validation_alias="amount_minor")
+    minimum_cents: int | None = Field(validation_alias="minimum_minor")
+
+
+class CommitmentAnswer(Answer):
+    """An agreed commitment."""
+
+    amount_cents: int = Field(validation_alias="amount_minor")
+    currency: str
+    periods: int
+    on_early_end: str
+
+
+class ContractAnswer(Answer):
+    """A contract of an account, in force or to come."""
+
+    contract_id: Annotated[str, encoded(CONTRACT_ID)] = Field(validation_alias="id")
+    account_id: AccountId
+    reference: str | None
+    prices: list[ContractPriceAnswer] = Field(validation_alias=AliasPath("terms", "prices"))
+    collection: str | None = Field(validation_alias=AliasPath("terms", "collection"))
+    net_days: int | None = Field(validation_alias=AliasPath("terms", "net_days"))
+    commitment: CommitmentAnswer | None = Field(validation_alias=AliasPath("terms", "commitment"))
+    effective_from: datetime
+    effective_to: datetime | None
+    created_at: datetime
+
+
+@router.put(
+    "/admin/accounts/{account_id}/contract",
+    responses=responses("MERCHANT_NOT_FOUND", "PLAN_NOT_FOUND"),
+)
+async def put_contract(account_id: str, body: ContractBody, call: AdminCall) -> ContractAnswer:
+    """Agree a contract, instead of what was agreed for that time [B10, B14].
+
+    What is sold from then on has its terms; a running subscription takes them with its next
+    period, as `upcoming` shows. The same request again changes nothing.
+    """
+    account = await call.find_account(account_id)
+    async with call.database.tenant(account.id) as connection:
+        return ContractAnswer.of(await service.put(connection, account.id, body.wanted))
+
+
+@router.get(
+    "/admin/accounts/{account_id}/contract",
+    responses=responses("MERCHANT_NOT_FOUND", "CONTRACT_NOT_FOUND"),
+)
+async def get_contract(account_id: str, call: AdminCall) -> ContractAnswer:
+    """The contract in force, else the one that begins next."""
+    account = await call.find_account(account_id)
+    async with call.database.tenant(account.id) as connection:
+        return ContractAnswer.of(await service.get(connection, account.id))
+
+
+@router.delete(
+    "/admin/accounts/{account_id}/contract",
+    responses=responses("MERCHANT_NOT_FOUND", "CONTRACT_NOT_FOUND"),
+)
+async def end_contract(account_id: str, call: AdminCall) -> ContractAnswer:
+    """End it, and what was to come: what was sold under it keeps its price and commitment.
+
+    Answers the contract that was in force, or that was to begin first.
+    """
+    account = await call.find_account(account_id)
+    async with call.database.tenant(account.id) as connection:
+        return ContractAnswer.of(await service.end(connection, account.id))

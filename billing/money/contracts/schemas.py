@@ -1,0 +1,66 @@
+"""An agreement with one account: prices of plans, how it pays, and what it spends at least."""
+
+from datetime import datetime
+from typing import Final, Literal
+from uuid import UUID
+
+from pydantic import AwareDatetime
+
+from billing.core.frozen import Frozen
+from billing.core.periods import Interval
+
+CONTRACT_ID: Final = "con"
+EarlyEnd = Literal["charge", "forgive"]
+"""The rule for what is missing when a subscription ends before its commitment."""
+
+
+class ContractPrice(Frozen):
+    """The price of a plan for this account, per interval, as a version of the plan's prices."""
+
+    price_id: UUID
+    plan: str
+    interval: Interval
+    currency: str
+    amount_minor: int
+    minimum_minor: int | None = None
+
+
+class CommitmentTerms(Frozen):
+    """The least that a subscription spends over its first `periods` under a contract."""
+
+    amount_minor: int
+    currency: str
+    periods: int
+    on_early_end: EarlyEnd = "charge"
+
+
+class ContractTerms(Frozen):
+    """The terms of a contract; what it does not say is as for everybody."""
+
+    prices: tuple[ContractPrice, ...] = ()
+    collection: Literal["charge", "send_invoice"] | None = None
+    net_days: int | None = None
+    commitment: CommitmentTerms | None = None
+
+    def price_of(self, plan: str, interval: Interval, currency: str) -> ContractPrice | None:
+        """The agreed price of a plan, if there is one."""
+        wanted = (plan, interval, currency)
+        found = (one for one in self.prices if (one.plan, one.interval, one.currency) == wanted)
+        return next(found, None)
+
+
+class Contract(Frozen):
+    """A row of `contracts`: one version of what is agreed, from one instant to another."""
+
+    id: UUID
+    account_id: UUID
+    reference: str | None = None
+    terms: ContractTerms
+    effective_from: AwareDatetime
+    effective_to: AwareDatetime | None = None
+    created_at: AwareDatetime
+
+    def holds_at(self, at: datetime) -> bool:
+        """True if it is in force at an instant."""
+        ends = self.effective_to
+        return self.effective_from <= at and (ends is None or at < ends)

@@ -1,0 +1,129 @@
+"""Agree a contract with an account, and end it. A running subscription takes it with its next
+period (billing/money/subscriptions/agreements.py).
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.catalog.plans import store as catalog
+from billing.catalog.plans import writer
+from billing.catalog.plans.schemas import AgreedPrice
+from billing.core import clock
+from billing.core.errors import Invalid, NotFound
+from billing.core.frozen import Frozen
+from billing.ledger.credits import service as credits
+from billing.money.contracts import store
+from billing.money.contracts.schemas import (
+    CommitmentTerms,
+    Contract,
+    ContractPrice,
+    ContractTerms,
+)
+from billing.platform.audit import service as audit
+
+
+class NewContract(Frozen):
+    """A contract as it is asked for."""
+
+    reference: str | None = None
+    prices: tuple[AgreedPrice, ...] = ()
+    collection: str | None = None
+    net_days: int | None = None
+    commitment: CommitmentTerms | None = None
+    effective_from: datetime | None = None
+    effective_to: datetime | None = None
+
+
+async def put(connection: AsyncConnection, account_id: UUID, wanted: NewContract) -> Contract:
+    """Agree a contract from now or a later instant on, instead of what was.
+
+    The same again changes nothing. Errors: PLAN_NOT_FOUND; VALIDATION_FAILED for times that are
+    over, and for an interval that does not fit the plan's allowance cycles.
+    """
+    await credits.lock(connection, account_id)
+    at = await clock.now(connection, account_id)
+    start = wanted.effective_from or at
+    known = next(iter(await store.ahead(connection, account_id, start)), None)
+    if known is not None and _is_so(known, wanted):
+        return known
+    if start < at:
+        raise _wrong("effective_from", "is over: leave it out for now")
+    if wanted.effective_to is not None and wanted.effective_to <= start:
+        raise _wrong("effective_to", "must be after the beginning")
+    terms = ContractTerms.model_validate(
+        wanted.model_dump(include={"collection", "net_days", "commitment"})
+        | {"prices": await _write_prices(connection, wanted.prices, at)}
+    )
+    made = await store.begin(
+        connection, account_id, terms, wanted.reference, start, wanted.effective_to, at
+    )
+    await audit.record(
+        connection, account_id=account_id, action="contract.agreed", subject="contract", at=at,
+        terms=terms.model_dump(mode="json"), effective_from=start.isoformat(),
+    )  # fmt: skip
+    return made
+
+
+async def get(connection: AsyncConnection, account_id: UUID) -> Contract:
+    """The contract in force, else the next one. Errors: CONTRACT_NOT_FOUND."""
+    at = await clock.now(connection, account_id)
+    return _first(await store.ahead(connection, account_id, at))
+
+
+async def end(connection: AsyncConnection, account_id: UUID) -> Contract:
+    """Nothing is agreed any more, from now on; what was sold keeps its price.
+
+    Answers what was, as it ended. Errors: CONTRACT_NOT_FOUND.
+    """
+    await credits.lock(connection, account_id)
+    at = await clock.now(connection, account_id)
+    known = _first(await store.ahead(connection, account_id, at))
+    await store.stop(connection, account_id, at)
+    await audit.record(
+        connection, account_id=account_id, action="contract.ended", subject="contract", at=at
+    )
+    return known.model_copy(update={"effective_to": max(at, known.effective_from)})
+
+
+async def _write_prices(
+    connection: AsyncConnection, wanted: Sequence[AgreedPrice], at: datetime
+) -> list[ContractPrice]:
+    """Each is a version of its plan's price that is not on sale: subscriptions refer to it."""
+    made = []
+    for one in wanted:
+        plan = await catalog.find_plan(connection, one.plan)
+        if plan is None:
+            raise NotFound("PLAN_NOT_FOUND", f"no plan {one.plan!r}")
+        if not plan.allowance.fits_into(one.interval):
+            raise _wrong("prices", f"plan {plan.key} has other allowance cycles")
+        row_id = await writer.add_agreed_price(connection, plan.key, one, at)
+        made.append(ContractPrice(price_id=row_id, **one.model_dump() | {"plan": plan.key}))
+    return made
+
+
+def _is_so(known: Contract, wanted: NewContract) -> bool:
+    """True if the same is agreed already."""
+    terms, begins = known.terms, wanted.effective_from
+    known_prices = [one.model_dump(exclude={"price_id"}) for one in terms.prices]
+    prices = tuple(map(AgreedPrice.model_validate, known_prices))
+    return (
+        prices == wanted.prices
+        and (terms.collection, terms.net_days, terms.commitment)
+        == (wanted.collection, wanted.net_days, wanted.commitment)
+        and (known.reference, known.effective_to) == (wanted.reference, wanted.effective_to)
+        and begins in (None, known.effective_from)
+    )
+
+
+def _first(known: Sequence[Contract]) -> Contract:
+    if not known:
+        raise NotFound("CONTRACT_NOT_FOUND", "nothing is agreed with this account")
+    return known[0]
+
+
+def _wrong(field: str, why: str) -> Invalid:
+    errors = [{"field": field, "message": why}]
+    return Invalid("VALIDATION_FAILED", f"{field}: {why}", errors=errors)

@@ -1,0 +1,66 @@
+"""Every query on contracts. Writers hold the account's lock."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import and_, delete, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.core import ids, prepared
+from billing.core.prepared import Fields
+from billing.money.contracts.schemas import Contract, ContractTerms
+from billing.money.contracts.tables import contracts
+
+ROW = "to_jsonb(x)"
+
+
+async def ahead(connection: AsyncConnection, account_id: UUID, at: datetime) -> Sequence[Contract]:
+    """The contract in force at an instant, and those that begin later, in order."""
+    query = select(contracts).where(_lasting(account_id, at)).order_by(contracts.c.effective_from)
+    return [show(row) for row in (await connection.execute(query)).mappings()]
+
+
+async def in_force(connection: AsyncConnection, account_id: UUID, at: datetime) -> Contract | None:
+    """The contract of an instant."""
+    known = await ahead(connection, account_id, at)
+    return next((one for one in known if one.holds_at(at)), None)
+
+
+async def begin(
+    connection: AsyncConnection,
+    account_id: UUID,
+    terms: ContractTerms,
+    reference: str | None,
+    start: datetime,
+    end: datetime | None,
+    at: datetime,
+) -> Contract:
+    """Let a contract hold from `start` on, instead of all that was agreed for that time."""
+    await stop(connection, account_id, start)
+    values = {
+        "id": ids.new(), "account_id": account_id, "reference": reference,
+        "terms": terms.model_dump(mode="json"), "effective_from": start, "effective_to": end,
+        "created_at": at,
+    }  # fmt: skip
+    return show(await prepared.add(connection, contracts, values))
+
+
+async def stop(connection: AsyncConnection, account_id: UUID, at: datetime) -> None:
+    """Nothing is agreed from `at` on."""
+    which = _lasting(account_id, at)
+    # What was never in force leaves nothing to keep.
+    await connection.execute(delete(contracts).where(which, contracts.c.effective_from >= at))
+    await connection.execute(update(contracts).where(which).values(effective_to=at))
+
+
+def show(row: Fields) -> Contract:
+    """A row of `contracts`."""
+    return Contract.model_validate(dict(row))
+
+
+def _lasting(account_id: UUID, at: datetime) -> Any:
+    """That a contract of this account is not over at an instant."""
+    lasts = or_(contracts.c.effective_to.is_(None), contracts.c.effective_to > at)
+    return and_(contracts.c.account_id == account_id, lasts)

@@ -1,0 +1,111 @@
+"""A contract with the account, as its subscription has it: at its beginning, and from period to
+period. Pure.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from billing.catalog.plans.schemas import Plan, Price
+from billing.core import periods
+from billing.core.periods import MONTH, Interval
+from billing.matters.effects import Work
+from billing.money.contracts.schemas import Contract, ContractPrice, ContractTerms
+from billing.money.subscriptions import cycles, items, new_terms, spans
+from billing.money.subscriptions.facts import SubscriptionFacts
+from billing.money.subscriptions.schemas import Commitment, NewSubscription, Offered, Terms
+
+
+def follow(w: Work[SubscriptionFacts]) -> None:
+    """The next period begins with the contract that is in force then, if it is another one.
+
+    What was sold under one that has ended keeps its price.
+    """
+    subscription = cycles.of(w)
+    start = subscription.current_period_end
+    contract = next((one for one in w.facts.contracts if one.holds_at(start)), None)
+    if contract is None or contract.id == subscription.contract_id:
+        return
+    price = contract.terms.price_of(
+        subscription.plan_key, subscription.interval, subscription.currency
+    )
+    if price is not None:
+        terms = Terms(
+            plan_id=subscription.plan_id, price_id=price.price_id, unit_minor=price.amount_minor,
+            interval=subscription.interval, quantity=items.plan_item(w).lasting,
+            minimum_minor=price.minimum_minor,
+        )  # fmt: skip
+        new_terms.take(w, terms, drops_add_ons=False)
+    number, _ = spans.next_period(subscription)
+    until = periods.boundary(
+        subscription.anchor_wall,
+        subscription.zone,
+        subscription.interval,
+        number + _periods(contract),
+    )
+    fields = _agreed(contract, subscription.currency, start, until)
+    if contract.terms.collection is not None:
+        fields["collection"] = contract.terms.collection
+        fields["days_until_due"] = contract.terms.net_days
+    cycles.change(w, **fields)
+
+
+def offers(w: Work[SubscriptionFacts], plan: Plan) -> dict[Interval | None, Offered]:
+    """The agreed prices of a plan that hold now, by interval; they go before those on sale."""
+    at, currency = w.facts.at, cycles.of(w).currency
+    contract = next((one for one in w.facts.contracts if one.holds_at(at)), None)
+    known = contract.terms.prices if contract is not None else ()
+    return {
+        one.interval: Offered(plan=plan, price=price(one, at))
+        for one in known
+        if (one.plan, one.currency) == (plan.key, currency)
+    }
+
+
+def wish(contract: Contract | None, wanted: NewSubscription) -> NewSubscription:
+    """An order, paid in the way that the contract says."""
+    terms = contract.terms if contract is not None else ContractTerms()
+    if terms.collection is None:
+        return wanted
+    paid = {"collection": terms.collection, "days_until_due": terms.net_days}
+    return wanted.model_copy(update=paid)
+
+
+def born_with(
+    contract: Contract | None, sold: Price, first: Mapping[str, Any], begins: datetime
+) -> dict[str, Any]:
+    """The fields of a subscription whose `first` period is known, and whose paid time begins then."""
+    if contract is None:
+        return {}
+    number = first["period_number"] + (first["current_period_start"] < begins)
+    until = periods.boundary(
+        first["anchor_wall"], first["zone"], sold.interval or MONTH, number + _periods(contract)
+    )
+    return _agreed(contract, sold.currency, begins, until)
+
+
+def _agreed(
+    contract: Contract, currency: str, start: datetime, committed_until: datetime
+) -> dict[str, Any]:
+    """The contract and its commitment, from a period's `start` on."""
+    known, fields = contract.terms.commitment, dict[str, Any](contract_id=contract.id)
+    if known is not None and known.currency == currency:
+        fields["commitment"] = Commitment(
+            amount_minor=known.amount_minor, periods=known.periods,
+            on_early_end=known.on_early_end, since=start, ends_at=committed_until,
+        ).model_dump(mode="json")  # fmt: skip
+    return fields
+
+
+def price(agreed: ContractPrice, at: datetime) -> Price:
+    """An agreed price as one of the plan's."""
+    return Price(
+        id=agreed.price_id, kind="plan", key=agreed.plan, currency=agreed.currency,
+        interval=agreed.interval, amount_minor=agreed.amount_minor,
+        minimum_minor=agreed.minimum_minor, version=0, stripe_price_id=None, is_current=False,
+        created_at=at,
+    )  # fmt: skip
+
+
+def _periods(contract: Contract) -> int:
+    return contract.terms.commitment.periods if contract.terms.commitment else 1

@@ -1,0 +1,131 @@
+"""The least of a period or a commitment: lines for what was spent less. Pure.
+
+Spent is what invoices charge: their lines after discounts, before tax that is added, less what
+credit notes took back. Drafts do not count, nor what is void.
+"""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from decimal import Decimal
+from fractions import Fraction
+from typing import Final, NamedTuple
+
+from billing.core.money import round_exact
+from billing.matters.effects import Work
+from billing.money.invoices import transitions as invoices
+from billing.money.invoices.schemas import CreditNote, Invoice, Line
+from billing.money.invoices.sums import COMMITMENT, MINIMUM
+from billing.money.subscriptions import spans
+from billing.money.subscriptions.facts import Spent, SubscriptionFacts
+from billing.money.subscriptions.schemas import Commitment, Subscription
+
+CHARGED: Final = ("open", "paid", "uncollectible")
+
+
+class Closing(NamedTuple):
+    """A period that closes, with what it comes to at least; `ends` with the subscription."""
+
+    start: datetime
+    end: datetime
+    minimum_minor: int
+    commitment: Commitment | None
+    ends: bool
+
+
+def closing(w: Work[SubscriptionFacts], *, cut: bool = False, ends: bool = False) -> Closing | None:
+    """The running period as it closes with its end; now where it is `cut`, or the subscription
+    `ends`.
+
+    One that ends early has its part of the least. While nothing is served, nothing is the least.
+    """
+    one, at = w.rows.get(Subscription, w.facts.subscription_id), w.facts.at
+    if one.status in ("incomplete", "trialing"):
+        return None
+    start, end = one.current_period_start, one.current_period_end
+    until = min(at, end) if cut or ends else end
+    least = one.minimum_minor if one.status in ("active", "past_due") else None
+    part = spans.rest_of_period(one, start) - spans.rest_of_period(one, until)
+    return Closing(start, until, round_exact((least or 0) * part), one.committed, ends)
+
+
+def lines(
+    w: Work[SubscriptionFacts], period: Closing | None, used: Sequence[Line]
+) -> tuple[Line, ...]:
+    """The lines that bring a period, and a commitment that is over, to their least.
+
+    `used` are the lines for use on the same invoice.
+    """
+    if period is None:
+        return ()
+    found = list[Line]()
+    span = f"{period.start:%-d %b %Y} to {period.end:%-d %b %Y}"
+    if period.minimum_minor:
+        spent = _spent(w, used, period.start, period.end)
+        found += _missing(MINIMUM, f"Minimum, {span}", period.minimum_minor, spent)
+    agreed = period.commitment
+    if agreed is not None and (period.ends or period.end >= agreed.ends_at):
+        found += _committed(w, period, agreed, (*used, *found))
+    return tuple(
+        one.model_copy(update={"period_start": period.start, "period_end": period.end})
+        for one in found
+    )
+
+
+def _committed(
+    w: Work[SubscriptionFacts], period: Closing, agreed: Commitment, new: Sequence[Line]
+) -> list[Line]:
+    """The commitment is over: what was spent less is charged, unless an early end forgives it."""
+    w.change(w.rows.get(Subscription, w.facts.subscription_id), commitment=None)
+    if period.end < agreed.ends_at and agreed.on_early_end == "forgive":
+        return []
+    spent = _spent(w, new, agreed.since, max(period.end, agreed.ends_at))
+    span = f"{agreed.since:%-d %b %Y} to {agreed.ends_at:%-d %b %Y}"
+    return _missing(COMMITMENT, f"Commitment, {span}", agreed.amount_minor, spent)
+
+
+def rest(least_minor: int, spent_minor: int) -> int:
+    """The missing part: nothing where as much was spent."""
+    return max(0, least_minor - spent_minor)
+
+
+def _missing(kind: str, words: str, least_minor: int, spent_minor: int) -> list[Line]:
+    missing = rest(least_minor, spent_minor)
+    if not missing:
+        return []
+    return [
+        Line(
+            kind=kind,
+            description=words,
+            unit_amount=Decimal(missing),
+            amount_minor=missing,
+            detail={"least_minor": least_minor, "spent_minor": spent_minor},
+        )
+    ]
+
+
+def _spent(
+    w: Work[SubscriptionFacts], used: Sequence[Line], since: datetime, until: datetime
+) -> int:
+    """The sum charged for the time from `since` to `until`."""
+    here = {one.id for one in w.rows.of(Invoice)}
+    known = [*(one for one in w.facts.spent if one.invoice_id not in here), *_charged(w)]
+    total = sum((one.exact for one in known if since <= one.at < until), Fraction(0))
+    new = (one for one in used if one.period_start is None or since <= one.period_start < until)
+    return round_exact(total) + sum(one.amount_minor for one in new)
+
+
+def _charged(w: Work[SubscriptionFacts]) -> Iterator[Spent]:
+    """The lines among the rows."""
+    for invoice in w.rows.of(Invoice):
+        if invoice.subscription_id != w.facts.subscription_id or invoice.status not in CHARGED:
+            continue
+        notes = (one for one in w.rows.of(CreditNote) if one.invoice_id == invoice.id)
+        credited = sum(one.amount_minor for one in notes)
+        for line in invoices.lines_of(w.rows, invoice.id):
+            yield Spent(
+                invoice_id=invoice.id,
+                at=line.period_start or invoice.created_at,
+                net_minor=line.amount_minor - line.discount_minor,
+                credited_minor=credited,
+                total_minor=invoice.total_minor,
+            )

@@ -1,0 +1,43 @@
+"""The verbs `billing contract …`: what is agreed with one account, by the API."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import yaml
+
+from cli.operator_client import Json, content, operator
+from cli.stack_commands import DEFAULT_DATA, Data, reporting_errors
+
+Account = Annotated[str, typer.Argument(help="The account: acc_…, or its external id.")]
+
+app = typer.Typer(help="What is agreed with one account.", no_args_is_help=True)
+
+
+@app.command()
+def show(account: Account, data: Data = DEFAULT_DATA) -> None:
+    """Print the contract in force, or the next one."""
+    _ask(data, "GET", account)
+
+
+@app.command()
+def put(
+    account: Account,
+    file: Annotated[Path, typer.Argument(exists=True, help="YAML or JSON, as the API takes it.")],
+    data: Data = DEFAULT_DATA,
+) -> None:
+    """Agree the contract in a file, instead of what was."""
+    _ask(data, "PUT", account, yaml.safe_load(file.read_text()))
+
+
+@app.command()
+def end(account: Account, data: Data = DEFAULT_DATA) -> None:
+    """End the contract now; what was sold keeps its price."""
+    _ask(data, "DELETE", account)
+
+
+def _ask(data: Path, method: str, account: str, body: Json | None = None) -> None:
+    with reporting_errors(), operator(data) as client:
+        answer = client.request(method, f"/admin/accounts/{account}/contract", json=body)
+        typer.echo(json.dumps(content(answer), indent=2))

@@ -1,0 +1,79 @@
+"""An agreement with one account: its price, its least, its way to pay; on the engine's clock."""
+
+from tests.integration.actors import Actors, Customer, Json, wait_for
+from tests.integration.arrears.test_overage import RENEWAL, START, charged, use
+from tests.integration.recomputed_sums import differences
+
+PRICE: Json = {
+    "plan": "basic", "interval": "month", "currency": "USD", "amount_cents": 1500,
+    "minimum_cents": 2500,
+}  # fmt: skip
+
+
+async def agree(customer: Customer, **body: object) -> Json:
+    path = f"/admin/accounts/{customer.id}/contract"
+    return await customer.actors.operate("PUT", path, body, status=200)
+
+
+async def coming(customer: Customer) -> list[tuple[str, int]]:
+    """Kinds and cents of the lines that the end of the period writes."""
+    shown = await customer.ask("GET", "/billing/subscription/upcoming")
+    return [(one["kind"], one["amount"]) for one in shown["invoice"]["lines"]]
+
+
+async def test_an_agreed_price_its_minimum_and_a_commitment(actors: Actors) -> None:
+    customer = await actors.customer_on_clock(START)
+    committed = {"amount_cents": 6000, "currency": "USD", "periods": 2}
+    made = await agree(customer, prices=[PRICE], commitment=committed, reference="MSA-1")
+    assert (await agree(customer, prices=[PRICE], commitment=committed, reference="MSA-1")) == made
+    await customer.subscribed("basic")
+    sold = await customer.subscription()
+    assert (sold["amount_cents"], sold["minimum_cents"]) == (1500, 2500)
+    assert (sold["commitment"]["amount_cents"], sold["commitment"]["ends_at"][:10]) == (
+        6000, "2027-03-01",
+    )  # fmt: skip
+    await use(customer, "510")  # 10 beyond the plan: 20 cents
+    # 2500 less 1500 less 20.
+    first = [("plan", 1500), ("usage", 20), ("minimum", 980)]
+    assert await coming(customer) == first
+    await customer.advance(to=RENEWAL)
+    assert await charged(customer) == [1500, 2500]
+    # Another price is agreed meanwhile: it counts from the next period on.
+    await agree(customer, prices=[PRICE | {"amount_cents": 1600, "minimum_cents": None}])
+    # 2500 - 1500 for the period; and 6000 - (1500 + 20 + 980) - (1500 + 1000) for both.
+    assert await coming(customer) == [("plan", 1600), ("minimum", 1000), ("commitment", 1000)]
+    await customer.advance(to="2027-03-01T10:00:00Z")
+    assert await charged(customer) == [1500, 2500, 3600]
+    sold = await customer.subscription()
+    assert (sold["amount_cents"], sold["minimum_cents"], sold["commitment"]) == (1600, None, None)
+    assert await coming(customer) == [("plan", 1600)]
+    ended = await customer.actors.operate(
+        "DELETE", f"/admin/accounts/{customer.id}/contract", status=200
+    )
+    assert ended["effective_to"] is not None
+    assert await coming(customer) == [("plan", 1600)], "what was sold keeps its price"
+    assert await differences(actors.sql, [customer.uuid]) == []
+
+
+async def test_an_early_end_owes_the_rest_of_a_commitment(actors: Actors) -> None:
+    customer = await actors.customer_on_clock(START)
+    committed = {"amount_cents": 10000, "currency": "USD", "periods": 12}
+    await agree(customer, prices=[], commitment=committed)
+    await customer.subscribed("basic")
+    await customer.ask("POST", "/billing/subscription/cancel", {"at": "now"}, status=200)
+    # 10000 less the 1900 that were paid.
+    await wait_for(
+        lambda: charged(customer), "the rest is charged", lambda seen: seen == [1900, 8100]
+    )
+    assert await differences(actors.sql, [customer.uuid]) == []
+
+
+async def test_another_interval_and_net_terms(actors: Actors) -> None:
+    customer = await actors.customer_on_clock(START)
+    quarterly = {"plan": "basic", "interval": "3 months", "currency": "USD", "amount_cents": 4000}
+    await agree(customer, prices=[quarterly], collection="send_invoice", net_days=45)
+    begun = await customer.subscribe("basic", interval="3 months")
+    assert (begun["days_until_due"], begun["amount_cents"]) == (45, 4000)
+    assert begun["current_period_end"][:10] == "2027-04-01"
+    path = f"/admin/accounts/{customer.id}/contract"
+    await customer.refused("FORBIDDEN", "PUT", path, {"prices": []})

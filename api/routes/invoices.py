@@ -35,7 +35,8 @@ from billing.core.errors import BillingError, Conflict, PaymentRequired, Provide
 from billing.money.dunning import store as cases
 from billing.money.invoice_requests import card, manual
 from billing.money.invoices import store
-from billing.money.invoices.schemas import Invoice, InvoiceStatus
+from billing.money.invoices.explaining import explain
+from billing.money.invoices.schemas import Invoice, InvoiceLine, InvoiceStatus
 from billing.money.invoices.tables import invoices
 from billing.money.payments import store as payment_store
 from billing.money.payments.pay_links import PayLinks
@@ -167,6 +168,7 @@ class LineAnswer(Answer):
     Where units do not all cost the same, `unit_amount` is their average, and `tiers` are all those
     of the cycle so far: what earlier lines billed of them, `billed_before`, goes off their sum.
     A line of kind `minimum` or `commitment` is what `spent_cents` is less than `least_cents`.
+    `explained` is the arithmetic in words.
     """
 
     kind: str
@@ -183,6 +185,13 @@ class LineAnswer(Answer):
     billed_before: int | None = Field(None, validation_alias=AliasPath("detail", "billed_minor"))
     least_cents: int | None = Field(None, validation_alias=AliasPath("detail", "least_minor"))
     spent_cents: int | None = Field(None, validation_alias=AliasPath("detail", "spent_minor"))
+    explained: str
+
+    @classmethod
+    def of_line(cls, line: InvoiceLine, currency: str) -> Self:
+        """The line as callers see it."""
+        found = {"total_minor": line.total_minor, "explained": explain(line, currency)}
+        return cls.of(line, **found)
 
 
 class InvoiceDetail(InvoiceAnswer):
@@ -207,7 +216,7 @@ class InvoiceDetail(InvoiceAnswer):
         notes = await store.credit_notes_of(connection, invoice.id)
         return cls(
             **InvoiceAnswer.of(invoice).model_dump(),
-            line_items=[LineAnswer.of(line) for line in lines],
+            line_items=[LineAnswer.of_line(line, invoice.currency) for line in lines],
             payments=[PaymentAnswer.of_payment(one, invoice.subscription_id) for one in made],
             attempts=[AttemptAnswer.of(one) for one in tries],
             credit_notes=[CreditNoteAnswer.of(note) for note in notes],

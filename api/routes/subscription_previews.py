@@ -48,7 +48,8 @@ class WrittenPart(Answer):
     @classmethod
     def of_written(cls, written: Written) -> Self:
         """The invoice with its lines."""
-        lines = [LineAnswer.of(one) for one in written.lines]
+        currency = written.invoice.currency
+        lines = [LineAnswer.of_line(one, currency) for one in written.lines]
         return cls.of(written.invoice, lines=lines)
 
 

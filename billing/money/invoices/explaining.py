@@ -1,0 +1,53 @@
+"""The arithmetic of an invoice's line, in words. Pure."""
+
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any
+
+from billing.core.money import exponent, round_minor, show_decimal, show_money
+from billing.money.invoices.schemas import InvoiceLine
+
+
+def explain(line: InvoiceLine, currency: str) -> str:
+    """The sum that made its amount, then each discount and tax on it."""
+    amount = show_money(line.amount_minor, currency)
+    return "; ".join([f"{_sum(line, currency)} = {amount}", *_changes(line, currency)])
+
+
+def _sum(line: InvoiceLine, currency: str) -> str:
+    detail = line.detail
+    if "least_minor" in detail:
+        least, spent = (detail[name] for name in ("least_minor", "spent_minor"))
+        return f"at least {show_money(least, currency)}, less {show_money(spent, currency)} spent"
+    if "share" in detail:
+        return f"{show_money(detail['of_minor'], currency)} x {detail['share']} of the period"
+    if "of_minor" in detail:
+        return f"not used of {show_money(detail['of_minor'], currency)}"
+    if "tiers" in detail:
+        return _tiers(detail, currency)
+    if round_minor(line.quantity * line.unit_amount) != line.amount_minor:
+        return f"{show_decimal(line.quantity)} units, each use at its own price"
+    unit = line.unit_amount.scaleb(-exponent(currency))
+    return f"{show_decimal(line.quantity)} x {show_decimal(unit)}"
+
+
+def _tiers(detail: dict[str, Any], currency: str) -> str:
+    """All units of the cycle by what they cost, less what earlier lines billed of them."""
+    parts = []
+    for tier in detail["tiers"]:
+        units, each, flat = (Decimal(tier[name]) for name in ("units", "unit_price", "flat_price"))
+        words = f"{show_decimal(units)} x {show_decimal(each)}"
+        parts.append(f"{show_decimal(flat)} + {words}" if flat else words)
+    billed = detail.get("billed_minor", 0)
+    less = f", less {show_money(billed, currency)} billed before" if billed else ""
+    return " + ".join(parts) + less
+
+
+def _changes(line: InvoiceLine, currency: str) -> Iterator[str]:
+    for one in line.discounts:
+        yield f"less {one['code']} {show_money(one['amount_minor'], currency)}"
+    for one in line.taxes:
+        said = f"{show_decimal(Decimal(one['rate']))} % {one['name']}"
+        held = "holds" if one["inclusive"] else "with"
+        why = f" ({one['reason'].replace('_', ' ')})" if one.get("reason") else ""
+        yield f"{held} {said} {show_money(one['amount_minor'], currency)}{why}"

@@ -358,4 +358,25 @@ MUTANTS: Final = (
         "open_case(w, owed)",
         ("tests/integration/payments/test_bank_debits.py", "-k", "on_the_day_it_failed"),
     ),
+    Mutant(
+        "a coupon is taken off what is missing to a minimum",
+        "billing/money/invoices/sums.py",
+        "line.amount_minor > 0 and line.kind not in TRUE_UPS",
+        "line.amount_minor > 0",
+        ("tests/unit/worked", "-k", "minimum_after_a_coupon"),
+    ),
+    Mutant(
+        "a commitment counts what a cancel gave back",
+        "billing/money/subscriptions/true_ups.py",
+        "credited_minor=credited,",
+        "credited_minor=0,",
+        ("tests/unit/worked", "-k", "commitment_after_a_credit"),
+    ),
+    Mutant(
+        "one use more than agreed is free",
+        "billing/catalog/rating/rules.py",
+        "uses < terms.free_transactions",
+        "uses <= terms.free_transactions",
+        ("tests/unit/rating", "-k", "percentage_is_of_each"),
+    ),
 )

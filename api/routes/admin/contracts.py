@@ -9,10 +9,12 @@ from api.dependencies import AdminCall
 from api.problems import responses
 from api.public_ids import AccountId, encoded
 from api.routes.base import new_router
-from api.schemas import Answer, Body, CatalogName, Currency, Instant, Minor, Text
+from api.schemas import Answer, Body, CatalogName, Credits, Currency, Instant, Minor, Text
+from api.workflow_calls import notify
 from billing.catalog.plans import rules
-from billing.catalog.plans.schemas import AgreedPrice
+from billing.catalog.plans.schemas import AgreedPrice, Limit
 from billing.catalog.plans.spec import Every
+from billing.catalog.rating.schemas import OverageTerms, Then
 from billing.money.contracts import service
 from billing.money.contracts.schemas import CONTRACT_ID, CommitmentTerms, EarlyEnd
 from billing.money.contracts.service import NewContract
@@ -35,6 +37,20 @@ class ContractPriceBody(Body):
     minimum_cents: Least | None = None
 
 
+class ContractLimitBody(Body):
+    """The included units of a meter per allowance cycle, and what happens beyond them."""
+
+    included: Annotated[Credits, Field(ge=0)]
+    then: Then = "block"
+    prices: dict[Currency, OverageTerms] = Field({})
+
+    @model_validator(mode="after")
+    def _overage_has_prices(self) -> Self:
+        if (self.then == "overage") != bool(self.prices):
+            raise ValueError("prices belong to `then: overage`, and only to it")
+        return self
+
+
 class CommitmentBody(Body):
     """The least that a subscription spends over its first `periods` under the contract.
 
@@ -51,6 +67,7 @@ class ContractBody(Body):
     """The whole contract: what it leaves out is as for everybody."""
 
     prices: Annotated[tuple[ContractPriceBody, ...], Field(max_length=100)]
+    limits: Annotated[dict[CatalogName, ContractLimitBody], Field(max_length=100)] = Field({})
     reference: Text | None = None
     collection: Literal["charge", "send_invoice"] | None = None
     net_days: Annotated[int, Field(strict=True, ge=1, le=365)] | None = None
@@ -80,12 +97,16 @@ class ContractBody(Body):
             )
             for one in self.prices
         )
-        given = self.model_dump(exclude={"prices", "commitment"})
+        limits = tuple(
+            Limit(meter=meter, included=one.included, then=one.then, prices=one.prices)
+            for meter, one in sorted(self.limits.items())
+        )
+        given = self.model_dump(exclude={"prices", "limits", "commitment"})
         committed = None
         if self.commitment is not None:
             known = self.commitment.model_dump(exclude={"amount_cents"})
             committed = CommitmentTerms(amount_minor=self.commitment.amount_cents, **known)
-        return NewContract(**given, prices=prices, commitment=committed)
+        return NewContract(**given, prices=prices, limits=limits, commitment=committed)
 
 
 class ContractPriceAnswer(Answer):
@@ -107,6 +128,15 @@ class CommitmentAnswer(Answer):
     on_early_end: str
 
 
+class ContractLimitAnswer(Answer):
+    """An agreed limit."""
+
+    meter: str
+    included: Credits
+    then: Then
+    prices: dict[str, OverageTerms]
+
+
 class ContractAnswer(Answer):
     """A contract of an account, in force or to come."""
 
@@ -114,6 +144,7 @@ class ContractAnswer(Answer):
     account_id: AccountId
     reference: str | None
     prices: list[ContractPriceAnswer] = Field(validation_alias=AliasPath("terms", "prices"))
+    limits: list[ContractLimitAnswer] = Field(validation_alias=AliasPath("terms", "limits"))
     collection: str | None = Field(validation_alias=AliasPath("terms", "collection"))
     net_days: int | None = Field(validation_alias=AliasPath("terms", "net_days"))
     commitment: CommitmentAnswer | None = Field(validation_alias=AliasPath("terms", "commitment"))
@@ -124,7 +155,7 @@ class ContractAnswer(Answer):
 
 @router.put(
     "/admin/accounts/{account_id}/contract",
-    responses=responses("MERCHANT_NOT_FOUND", "PLAN_NOT_FOUND"),
+    responses=responses("MERCHANT_NOT_FOUND", "PLAN_NOT_FOUND", "METER_NOT_FOUND"),
 )
 async def put_contract(account_id: str, body: ContractBody, call: AdminCall) -> ContractAnswer:
     """Agree a contract, instead of what was agreed for that time [B10, B14].
@@ -134,7 +165,10 @@ async def put_contract(account_id: str, body: ContractBody, call: AdminCall) -> 
     """
     account = await call.find_account(account_id)
     async with call.database.tenant(account.id) as connection:
-        return ContractAnswer.of(await service.put(connection, account.id, body.wanted))
+        made, matter = await service.put(connection, account.id, body.wanted)
+    if matter is not None:
+        await notify(call, matter)
+    return ContractAnswer.of(made)
 
 
 @router.get(
@@ -159,4 +193,7 @@ async def end_contract(account_id: str, call: AdminCall) -> ContractAnswer:
     """
     account = await call.find_account(account_id)
     async with call.database.tenant(account.id) as connection:
-        return ContractAnswer.of(await service.end(connection, account.id))
+        ended, matter = await service.end(connection, account.id)
+    if matter is not None:
+        await notify(call, matter)
+    return ContractAnswer.of(ended)

@@ -3,6 +3,7 @@
 What has a later instant takes effect then, by a step of the account's matter.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -71,6 +72,22 @@ async def end(connection: AsyncConnection, account_id: UUID, meter: str) -> Limi
     await _note(connection, account_id, "limit.agreement_ended", meter, at)
     await store.follow(connection, account_id, at)
     return known[0].model_copy(update={"effective_to": max(at, known[0].effective_from)})
+
+
+async def end_from(
+    connection: AsyncConnection, account_id: UUID, meters: Sequence[str], start: datetime
+) -> Matter | None:
+    """Nothing is agreed for these meters from an instant on. Expects the account's lock.
+
+    The matter is to be told where something ends later.
+    """
+    at = await clock.now(connection, account_id)
+    for meter in meters:
+        await store.stop(connection, account_id, meter, start)
+        await _note(
+            connection, account_id, "limit.agreement_ended", meter, at, ends_at=start.isoformat()
+        )
+    return await _follow(connection, account_id, at)
 
 
 async def _follow(connection: AsyncConnection, account_id: UUID, at: datetime) -> Matter | None:

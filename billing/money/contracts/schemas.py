@@ -6,6 +6,7 @@ from uuid import UUID
 
 from pydantic import AwareDatetime
 
+from billing.catalog.plans.schemas import Limit
 from billing.core.frozen import Frozen
 from billing.core.periods import Interval
 
@@ -38,6 +39,7 @@ class ContractTerms(Frozen):
     """The terms of a contract; what it does not say is as for everybody."""
 
     prices: tuple[ContractPrice, ...] = ()
+    limits: tuple[Limit, ...] = ()
     collection: Literal["charge", "send_invoice"] | None = None
     net_days: int | None = None
     commitment: CommitmentTerms | None = None

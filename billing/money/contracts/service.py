@@ -10,11 +10,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.catalog.plans import store as catalog
 from billing.catalog.plans import writer
-from billing.catalog.plans.schemas import AgreedPrice
+from billing.catalog.plans.schemas import AgreedPrice, Limit
 from billing.core import clock
 from billing.core.errors import Invalid, NotFound
 from billing.core.frozen import Frozen
 from billing.ledger.credits import service as credits
+from billing.matters.schemas import Matter
+from billing.metering.limit_overrides import service as limit_overrides
 from billing.money.contracts import store
 from billing.money.contracts.schemas import (
     CommitmentTerms,
@@ -30,6 +32,7 @@ class NewContract(Frozen):
 
     reference: str | None = None
     prices: tuple[AgreedPrice, ...] = ()
+    limits: tuple[Limit, ...] = ()
     collection: str | None = None
     net_days: int | None = None
     commitment: CommitmentTerms | None = None
@@ -37,26 +40,30 @@ class NewContract(Frozen):
     effective_to: datetime | None = None
 
 
-async def put(connection: AsyncConnection, account_id: UUID, wanted: NewContract) -> Contract:
+async def put(
+    connection: AsyncConnection, account_id: UUID, wanted: NewContract
+) -> tuple[Contract, Matter | None]:
     """Agree a contract from now or a later instant on, instead of what was.
 
-    The same again changes nothing. Errors: PLAN_NOT_FOUND; VALIDATION_FAILED for times that are
-    over, and for an interval that does not fit the plan's allowance cycles.
+    The same again changes nothing. The matter is to be told where a limit begins or ends later.
+    Errors: PLAN_NOT_FOUND, METER_NOT_FOUND; VALIDATION_FAILED for times that are over, and for an
+    interval that does not fit the plan's allowance cycles.
     """
     await credits.lock(connection, account_id)
     at = await clock.now(connection, account_id)
     start = wanted.effective_from or at
     known = next(iter(await store.ahead(connection, account_id, start)), None)
     if known is not None and _is_so(known, wanted):
-        return known
+        return known, None
     if start < at:
         raise _wrong("effective_from", "is over: leave it out for now")
     if wanted.effective_to is not None and wanted.effective_to <= start:
         raise _wrong("effective_to", "must be after the beginning")
     terms = ContractTerms.model_validate(
-        wanted.model_dump(include={"collection", "net_days", "commitment"})
+        wanted.model_dump(include={"limits", "collection", "net_days", "commitment"})
         | {"prices": await _write_prices(connection, wanted.prices, at)}
     )
+    matter = await _write_limits(connection, account_id, known, terms.limits, start, wanted)
     made = await store.begin(
         connection, account_id, terms, wanted.reference, start, wanted.effective_to, at
     )
@@ -64,7 +71,7 @@ async def put(connection: AsyncConnection, account_id: UUID, wanted: NewContract
         connection, account_id=account_id, action="contract.agreed", subject="contract", at=at,
         terms=terms.model_dump(mode="json"), effective_from=start.isoformat(),
     )  # fmt: skip
-    return made
+    return made, matter
 
 
 async def get(connection: AsyncConnection, account_id: UUID) -> Contract:
@@ -73,19 +80,27 @@ async def get(connection: AsyncConnection, account_id: UUID) -> Contract:
     return _first(await store.ahead(connection, account_id, at))
 
 
-async def end(connection: AsyncConnection, account_id: UUID) -> Contract:
-    """Nothing is agreed any more, from now on; what was sold keeps its price.
+async def end(connection: AsyncConnection, account_id: UUID) -> tuple[Contract, Matter | None]:
+    """Nothing is agreed any more, from now on; what was sold keeps its price, and its limits until
+    the period ends.
 
-    Answers what was, as it ended. Errors: CONTRACT_NOT_FOUND.
+    Answers what was, as it ended, and the matter to be told. Errors: CONTRACT_NOT_FOUND.
     """
     await credits.lock(connection, account_id)
     at = await clock.now(connection, account_id)
     known = _first(await store.ahead(connection, account_id, at))
     await store.stop(connection, account_id, at)
+    counts_from = await _next_period(connection, account_id, at)
+    meters = [one.meter for one in known.terms.limits]
+    matter = (
+        await limit_overrides.end_from(connection, account_id, meters, counts_from)
+        if meters
+        else None
+    )
     await audit.record(
         connection, account_id=account_id, action="contract.ended", subject="contract", at=at
     )
-    return known.model_copy(update={"effective_to": max(at, known.effective_from)})
+    return known.model_copy(update={"effective_to": max(at, known.effective_from)}), matter
 
 
 async def _write_prices(
@@ -104,6 +119,33 @@ async def _write_prices(
     return made
 
 
+async def _write_limits(
+    connection: AsyncConnection,
+    account_id: UUID,
+    before: Contract | None,
+    agreed: Sequence[Limit],
+    start: datetime,
+    wanted: NewContract,
+) -> Matter | None:
+    """The limits of a contract count from the next period on; those of the one before end then."""
+    begins = await _next_period(connection, account_id, start)
+    named = {one.meter for one in agreed}
+    gone = [one.meter for one in before.terms.limits if one.meter not in named] if before else []
+    matter = await limit_overrides.end_from(connection, account_id, gone, begins) if gone else None
+    for one in agreed:
+        _, told = await limit_overrides.put(
+            connection, account_id, one, begins, wanted.effective_to
+        )
+        matter = told or matter
+    return matter
+
+
+async def _next_period(connection: AsyncConnection, account_id: UUID, start: datetime) -> datetime:
+    """The end of the period that runs at an instant, else the instant itself."""
+    running_until = await store.running_until(connection, account_id)
+    return max(start, running_until) if running_until is not None else start
+
+
 def _is_so(known: Contract, wanted: NewContract) -> bool:
     """True if the same is agreed already."""
     terms, begins = known.terms, wanted.effective_from
@@ -111,8 +153,8 @@ def _is_so(known: Contract, wanted: NewContract) -> bool:
     prices = tuple(map(AgreedPrice.model_validate, known_prices))
     return (
         prices == wanted.prices
-        and (terms.collection, terms.net_days, terms.commitment)
-        == (wanted.collection, wanted.net_days, wanted.commitment)
+        and (terms.limits, terms.collection, terms.net_days, terms.commitment)
+        == (wanted.limits, wanted.collection, wanted.net_days, wanted.commitment)
         and (known.reference, known.effective_to) == (wanted.reference, wanted.effective_to)
         and begins in (None, known.effective_from)
     )

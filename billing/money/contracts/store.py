@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import and_, delete, or_, select, update
+from sqlalchemy import and_, delete, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import ids, prepared
@@ -13,7 +13,10 @@ from billing.core.prepared import Fields
 from billing.money.contracts.schemas import Contract, ContractTerms
 from billing.money.contracts.tables import contracts
 
-ROW = "to_jsonb(x)"
+_RUNNING_UNTIL: Final = text(
+    "SELECT current_period_end FROM subscriptions WHERE account_id = :account_id"
+    " AND status IN ('trialing', 'active', 'past_due')"
+)
 
 
 async def ahead(connection: AsyncConnection, account_id: UUID, at: datetime) -> Sequence[Contract]:
@@ -53,6 +56,12 @@ async def stop(connection: AsyncConnection, account_id: UUID, at: datetime) -> N
     # What was never in force leaves nothing to keep.
     await connection.execute(delete(contracts).where(which, contracts.c.effective_from >= at))
     await connection.execute(update(contracts).where(which).values(effective_to=at))
+
+
+async def running_until(connection: AsyncConnection, account_id: UUID) -> datetime | None:
+    """The end of the period that the account's subscription is in; None without one."""
+    found: datetime | None = await connection.scalar(_RUNNING_UNTIL, {"account_id": account_id})
+    return found
 
 
 def show(row: Fields) -> Contract:

@@ -74,7 +74,7 @@ def wish(contract: Contract | None, wanted: NewSubscription) -> NewSubscription:
 def born_with(
     contract: Contract | None, sold: Price, first: Mapping[str, Any], begins: datetime
 ) -> dict[str, Any]:
-    """The fields of a subscription whose `first` period is known, and whose paid time begins then."""
+    """The fields of a subscription with this `first` period, whose paid time `begins` then."""
     if contract is None:
         return {}
     number = first["period_number"] + (first["current_period_start"] < begins)

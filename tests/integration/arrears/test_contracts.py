@@ -39,7 +39,9 @@ async def test_an_agreed_price_its_minimum_and_a_commitment(actors: Actors) -> N
     await customer.advance(to=RENEWAL)
     assert await charged(customer) == [1500, 2500]
     # Another price is agreed meanwhile: it counts from the next period on.
-    await agree(customer, prices=[PRICE | {"amount_cents": 1600, "minimum_cents": None}])
+    limits = {"ai_responses": {"included": "10", "then": "overage", "prices": {"USD": "1"}}}
+    new = PRICE | {"amount_cents": 1600, "minimum_cents": None}
+    await agree(customer, prices=[new], limits=limits)
     # 2500 - 1500 for the period; and 6000 - (1500 + 20 + 980) - (1500 + 1000) for both.
     assert await coming(customer) == [("plan", 1600), ("minimum", 1000), ("commitment", 1000)]
     await customer.advance(to="2027-03-01T10:00:00Z")
@@ -47,11 +49,14 @@ async def test_an_agreed_price_its_minimum_and_a_commitment(actors: Actors) -> N
     sold = await customer.subscription()
     assert (sold["amount_cents"], sold["minimum_cents"], sold["commitment"]) == (1600, None, None)
     assert await coming(customer) == [("plan", 1600)]
+    await use(customer, "11")
+    assert await coming(customer) == [("plan", 1600), ("usage", 100)]
     ended = await customer.actors.operate(
         "DELETE", f"/admin/accounts/{customer.id}/contract", status=200
     )
     assert ended["effective_to"] is not None
-    assert await coming(customer) == [("plan", 1600)], "what was sold keeps its price"
+    kept = await coming(customer)
+    assert kept == [("plan", 1600), ("usage", 100)], "what was sold keeps its price"
     assert await differences(actors.sql, [customer.uuid]) == []
 
 

@@ -17,6 +17,10 @@ from tests.integration.actors import Customer, instant, wait_for
 from tests.integration.walk.diary import Json
 
 OPEN: Final = frozenset({"incomplete", "trialing", "active", "past_due", "unpaid", "paused"})
+COUPONS: Final[dict[str, Json]] = {
+    "WALK20": {"percent": "20", "duration": "forever"},
+    "WALK300": {"amounts": {"USD": 300}, "duration": "repeating", "periods": 2, "kinds": ["plan"]},
+}
 PATIENCE_SECONDS: Final = 180.0
 AGAIN: Final = 5
 """A busy machine may be slow to answer that Temporal is there; nothing was changed, ask again."""
@@ -118,6 +122,25 @@ class Acts:
     async def add_ons(self, quantity: int) -> Done:
         wanted = [{"add_on": "ai-500", "quantity": quantity}] if quantity else []
         return await self._ask("PUT", "/billing/subscription", {"add_ons": wanted}, key=True)
+
+    async def change_plan(self, plan: str, interval: str | None, when: str | None) -> Done:
+        """Another plan as it was previewed a moment before; what was shown is kept."""
+        wish = {"plan": plan, "interval": interval, "when": when}
+        wish = {name: value for name, value in wish.items() if value is not None}
+        seen = await self._post("/billing/subscription/preview", wish)
+        if seen[0] != 200:
+            return seen
+        body = wish | {"preview_token": seen[1]["preview_token"]}
+        done = await self._ask("PUT", "/billing/subscription", body, key=True)
+        return done[0], done[1], done[2] | {"preview": seen[1]}
+
+    async def coupon(self, code: str) -> Done:
+        terms = {"code": code, "name": "Of a walk", "max_per_account": 100} | COUPONS[code]
+        await self._operate("/admin/coupons", terms)  # refused where another life has made it
+        return await self._post("/billing/subscription/coupon", {"code": code})
+
+    async def take_off(self, code: str) -> Done:
+        return await self._ask("DELETE", f"/billing/subscription/coupon/{code}")
 
     async def cancel_while_paying(self, card: str, at: str) -> Done:
         """The browser pays in the same moment; what the cancel was answered counts."""

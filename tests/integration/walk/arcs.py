@@ -102,9 +102,30 @@ def backed_up(dice: Random) -> list[Command]:
     return [VISA, card, Command("backup"), BASIC, _days(dice), SETTLED, _cards_say(word), late]
 
 
+def flips(dice: Random) -> list[Command]:
+    """From plan to plan and back within a period, some with a card that declines."""
+    word = dice.choice((CARDS_PAY, _cards_say("do_not_honor")))
+    wait = Command("advance", {"days": dice.choice((1, 3)), "hours": 5})
+    down = _change("basic", when=dice.choice(("now", "now", "period_end")))
+    yearly = _change("basic", interval="yearly")
+    last = dice.choice(([down, wait, _change("enterprise")], [yearly, wait, down]))
+    return [VISA, BASIC, wait, _change("pro"), wait, word, *last, wait, CARDS_PAY, AT_RENEWAL]
+
+
+def discounted(dice: Random) -> list[Command]:
+    """A coupon goes off the periods to come, and off a change."""
+    code = dice.choice(("WALK20", "WALK20", "WALK300"))
+    late = Command("to_renewal", {"days": 3, "seconds": 0})
+    off = dice.choice(([], [Command("take_off", {"code": code})]))
+    return [
+        VISA, BASIC, Command("coupon", {"code": code}), late, _change("pro"), *off, AT_RENEWAL,
+    ]  # fmt: skip
+
+
 ARCS: Final = (
     use_of_an_unpaid_plan, cancel_meets_slow_bank, debtor_too_late, declined_change, two_cards,
     stolen, debtor_in_time, cancelled_debtor, slow_bank, use_of_an_ended_plan, debited, backed_up,
+    flips, discounted,
 )  # fmt: skip
 
 
@@ -118,6 +139,10 @@ def _settling(dice: Random) -> list[Command]:
     """Cards pay again, and the debt is settled."""
     ways = ([PAY], [Command("forgive")], [_transfer(), _approved()])
     return [CARDS_PAY, *dice.choice(ways)]
+
+
+def _change(plan: str, interval: str | None = None, when: str | None = None) -> Command:
+    return Command("change_plan", {"plan": plan, "interval": interval, "when": when})
 
 
 def _days(dice: Random) -> Command:

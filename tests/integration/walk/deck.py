@@ -15,6 +15,8 @@ ZONES: Final = ("UTC", "UTC", "Europe/Berlin", "America/New_York")
 WEATHERS: Final = ("fair", "fair", "shuffle", "duplicate", "lost")
 """The fate of the provider's events: delivered, mixed up, delivered twice, or dropped."""
 PLANS: Final = ("basic", "basic", "pro", "starter", "free")
+CHANGED: Final = ("basic", "pro", "pro", "enterprise", "growth", "free")
+CODES: Final = ("WALK20", "WALK300")
 CARDS: Final = ("pm_card_visa", "pm_card_mastercard", "pm_card_amex", "pm_card_chargeCustomerFail")
 BROWSER: Final = (
     "pm_card_visa", "pm_card_visa", "pm_card_visa", "pm_card_visa_chargeDeclined",
@@ -32,6 +34,7 @@ CREDITS: Final = (
 STEPS: Final = 14
 NAMES: Final = frozenset({
     "confirm", "authenticate", "script", "subscribe", "cancel", "reactivate", "add_ons", "backup",
+    "change_plan", "coupon", "take_off",
     "cancel_while_paying", "record", "buy", "advance", "to_renewal", *REMEDIES, *CREDITS,
 })  # fmt: skip
 
@@ -164,8 +167,18 @@ def _cancel(dice: Random) -> list[Command]:
 
 
 def _change(dice: Random) -> list[Command]:
-    if dice.random() < 0.4:
+    kind = dice.random()
+    if kind < 0.2:
         return [_command("reactivate")]
+    if kind < 0.55:
+        when = dice.choice((None, None, "now", "period_end"))
+        interval = dice.choice((None, None, None, "monthly", "yearly"))
+        wish = {"plan": dice.choice(CHANGED), "interval": interval, "when": when}
+        return [_command("change_plan", **wish)]
+    if kind < 0.7:
+        return [_command("coupon", code=dice.choice(CODES))]
+    if kind < 0.75:
+        return [_command("take_off", code=dice.choice(CODES))]
     return [_command("add_ons", quantity=dice.choice((0, 1, 2, 3)))]
 
 
@@ -175,7 +188,7 @@ _WEIGHTS: Final[dict[Callable[[Random], list[Command]], int]] = {
     _use: 10,
     _credits: 12,
     _cancel: 10,
-    _change: 10,
+    _change: 16,
     _buy: 6,
     _subscribe: 6,
     _remedies: 6,

@@ -15,10 +15,10 @@ from tests.integration.walk.diary import Entry, Json, Life
 
 CROCKFORD: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 TABLES: Final = (
-    "subscriptions", "invoices", "invoice_lines", "payments", "payment_attempts",
-    "payment_methods", "credit_notes", "balance_entries", "dunning_cases", "purchases",
-    "credit_lots", "credit_transactions", "credit_balances", "billing_records", "events",
-    "matters",
+    "subscriptions", "subscription_changes", "invoices", "invoice_lines", "payments",
+    "payment_attempts", "payment_methods", "credit_notes", "balance_entries", "dunning_cases",
+    "purchases", "credit_lots", "credit_transactions", "credit_balances", "billing_records",
+    "events", "matters",
 )  # fmt: skip
 TRIES: Final = frozenset({"charge.succeeded", "charge.failed", "charge.pending"})
 

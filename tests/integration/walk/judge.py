@@ -10,7 +10,7 @@ from typing import Final
 
 from tests.integration.walk.evidence import Case
 from tests.integration.walk.known import KNOWN
-from tests.integration.walk.promises import books, money, rights, time, words
+from tests.integration.walk.promises import books, money, plan_changes, rights, time, words
 
 Question = Callable[[Case], Iterable[str]]
 
@@ -22,6 +22,10 @@ PROMISES: Final[dict[str, Question]] = {
     "money in is what is paid, kept or given back": money.adds_up,
     "a card that must not be tried again is not": money.cards_stay_barred,
     "the named card is the one charged": money.named_card,
+    "what a preview said is what a change charges": plan_changes.charged_as_previewed,
+    "a change comes as it was answered": plan_changes.comes_as_changed,
+    "no more comes back than was not used": plan_changes.no_more_than_unused,
+    "a coupon takes off what it says": plan_changes.coupons_take_off,
     "cards are tried on their slots": time.tries_on_slots,
     "the future that was shown came true": time.came_true,
     "no use without right, credits or money": rights.no_use_without_right,

@@ -21,7 +21,7 @@ from tests.integration.walk.known import KNOWN
 from tests.integration.walk.shortening import shortest
 from tests.integration.walk.walker import live
 
-LIVES: Final = 40
+LIVES: Final = 60
 IN_THE_GATE: Final = len(ARCS)
 """Every arc once. A life takes six CPU seconds; `WALKS=40` lives more of them."""
 AT_ONCE: Final = 8

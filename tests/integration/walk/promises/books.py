@@ -33,6 +33,8 @@ def _plan_grants(case: Case) -> Iterator[str]:
     lots = Counter(row["expires_at"] for row in case.rows("credit_lots", kind="plan"))
     for row in case.tables["subscriptions"]:
         plan = case.plans[row["plan_id"]]
+        if case.rows("subscription_changes", subscription_id=row["id"], kind="plan"):
+            continue  # another plan, other credits: the ledger's own checks count those
         for invoice in case.rows("invoices", subscription_id=row["id"]):
             end = invoice["cycle_end"]
             if end is None or not plan["monthly_credits"] or invoice["status"] != "paid":

@@ -99,7 +99,7 @@ def _add_ons_as_asked(entry: Entry) -> Iterator[str]:
 def unpaid_change_is_not_given(case: Case) -> Iterator[str]:
     """More of an add-on is charged first; where the card declines, all is as before."""
     for entry in case.entries:
-        if entry.name != "add_ons":
+        if entry.name not in ("add_ons", "change_plan"):
             continue
         tries = [one for one in case.charges_in(entry) if one.by_product]
         if not any(one.was_declined for one in tries) or any(one.took_money for one in tries):

@@ -1,0 +1,133 @@
+"""Changes of plan and coupons: charged as previewed, and nothing comes back but what was unused."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from decimal import ROUND_HALF_UP, Decimal
+from typing import Final
+
+from tests.integration.walk.diary import Json
+from tests.integration.walk.evidence import Case
+
+CENT: Final = 1
+NOT_USED: Final = "time not used"
+"""The reason on a note that a change of plan writes."""
+TIMED: Final = ("plan", "add_on")
+
+
+def charged_as_previewed(case: Case) -> Iterator[str]:
+    """A change of plan tries a card once at most, and for what its preview said."""
+    for entry in case.entries:
+        seen = entry.sent.get("preview") if entry.name == "change_plan" else None
+        if seen is None:
+            continue
+        tries = [one for one in case.charges_in(entry) if one.by_product]
+        due = seen["due_now_cents"]
+        if any(one.amount != due for one in tries):
+            yield f"{entry}: previewed at {due}, charged {[one.amount for one in tries]}"
+        if entry.status == 200 and due and seen["change"] is not None and not tries:
+            yield f"{entry}: {due} was due, and no card was tried"
+
+
+def comes_as_changed(case: Case) -> Iterator[str]:
+    """A change that was done counts at once, or waits for the end of its period; else nothing."""
+    for entry in case.entries:
+        seen = entry.sent.get("preview") if entry.name == "change_plan" else None
+        if seen is None:
+            continue
+        before, after = _plan(entry.before), _plan(entry.after)
+        if entry.status == 200 and after != seen["plan"]:
+            yield f"{entry}: it is {after}, and the preview said {seen['plan']}"
+        if entry.status >= 400 and after != before:
+            yield f"{entry}: it was {before} and is {after}"
+
+
+def no_more_than_unused(case: Case) -> Iterator[str]:
+    """Plan changes give back of an invoice no more than the time behind the first of them."""
+    for invoice in case.tables["invoices"]:
+        back = given_back(case, invoice)
+        if not back:
+            continue
+        lines = len(case.lines(invoice))
+        most = unused(case, invoice, _first_change(case, invoice))
+        if back > most + lines * CENT:
+            yield f"{invoice['number']}: {back} came back, and {most} was not used"
+
+
+def given_back(case: Case, invoice: Json) -> int:
+    """Credits of an invoice for time not used: lines of later invoices, and notes."""
+    return sum(-int(line["amount_minor"]) for line in _credits(case, invoice)) + sum(
+        int(note["amount_minor"]) for note in _notes(case, invoice)
+    )
+
+
+def unused(case: Case, invoice: Json, at: datetime) -> int:
+    """The part for time after `at` of what it charged, each line rounded for itself."""
+    found = 0
+    for line in case.lines(invoice):
+        start, stop = line["period_start"], line["period_end"]
+        if line["kind"] not in TIMED or start is None or stop is None or stop <= at:
+            continue
+        part = Decimal((stop - max(at, start)).total_seconds()) / Decimal(
+            (stop - start).total_seconds()
+        )
+        found += _rounded(Decimal(line["amount_minor"] - line["discount_minor"]) * part)
+    return found
+
+
+def coupons_take_off(case: Case) -> Iterator[str]:
+    """A fifth with WALK20 alone, on each line of a period that began while it was redeemed."""
+    for row in case.tables["subscriptions"]:
+        for invoice in case.rows("invoices", subscription_id=row["id"]):
+            if invoice["cycle_start"] is None or not _only_a_fifth(case, invoice):
+                continue
+            for line in case.lines(invoice):
+                amount = int(line["amount_minor"])
+                wanted = _rounded(Decimal(amount) / 5) if amount > 0 else 0
+                if abs(int(line["discount_minor"]) - wanted) > CENT:
+                    yield (
+                        f"{invoice['number']}: {line['discount_minor']} is off {amount} of"
+                        f" {line['description']}, not {wanted}"
+                    )
+
+
+def _only_a_fifth(case: Case, invoice: Json) -> bool:
+    """True if WALK20 was redeemed before, and no coupon was touched but that."""
+    touched = [one for one in case.entries if one.name in ("coupon", "take_off") and one.done]
+    subscribed = [one for one in case.entries if one.name == "subscribe" and one.done]
+    return (
+        len(touched) == 1
+        and len(subscribed) == 1
+        and touched[0].command.terms["code"] == "WALK20"
+        and touched[0].name == "coupon"
+        and bool(invoice["created_at"] > touched[0].clock_to)
+    )
+
+
+def _first_change(case: Case, invoice: Json) -> datetime:
+    notes = [note["created_at"] for note in _notes(case, invoice)]
+    credited = {line["invoice_id"] for line in _credits(case, invoice)}
+    written = [one["created_at"] for one in case.tables["invoices"] if one["id"] in credited]
+    found: datetime = min([*notes, *written])
+    return found
+
+
+def _credits(case: Case, invoice: Json) -> list[Json]:
+    return [
+        line
+        for line in case.rows("invoice_lines", kind="proration")
+        if line["detail"].get("invoice") == str(invoice["id"])
+        and (case.invoice(line["invoice_id"]) or {})["status"] != "void"
+    ]
+
+
+def _notes(case: Case, invoice: Json) -> list[Json]:
+    return case.rows("credit_notes", invoice_id=invoice["id"], reason=NOT_USED)
+
+
+def _rounded(amount: Decimal) -> int:
+    return int(amount.to_integral_value(ROUND_HALF_UP))
+
+
+def _plan(shown: Json) -> str | None:
+    plan = shown.get("plan")
+    return str(plan["key"]) if plan else None

@@ -62,6 +62,7 @@ QUERIES: Final = {
             FROM billing_records
             WHERE account_id = ANY(%(mine)s) AND currency = 'CREDIT'
                 AND billing_status = 'completed' AND total_amount > 0
+                AND billing_method <> 'payment_charge'
             GROUP BY 1, 2) r
         FULL JOIN (
             SELECT account_id, id, debt - amount AS total FROM credit_transactions

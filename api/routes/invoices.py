@@ -14,7 +14,7 @@ from api.case_answers import AttemptAnswer, CaseAnswer
 from api.dependencies import AccountCall, BillingCall, MemberCall
 from api.idempotency import Claim, RequiredKey
 from api.pagination import Page, Pagination, Paging, paginate
-from api.pay_actions import with_page
+from api.pay_actions import demand_paypal, with_page
 from api.payer_secrets import for_caller
 from api.problems import KEYED, responses
 from api.public_ids import (
@@ -25,10 +25,11 @@ from api.public_ids import (
     SubscriptionId,
     payment_method_row,
 )
+from api.return_pages import check_return
 from api.routes.base import PREFIX, new_router
 from api.routes.credit_notes import CreditNoteAnswer, LineTax
 from api.routes.payments import PaymentAnswer, decode_invoice
-from api.schemas import Answer, Body, Credits, Total, optional_body
+from api.schemas import Answer, Body, Credits, Total, Url, optional_body
 from api.workflow_calls import need_temporal, wait_until_done
 from billing.core import clock, ids
 from billing.core.errors import BillingError, Conflict, PaymentRequired, ProviderFailure
@@ -40,27 +41,31 @@ from billing.money.invoices.schemas import Invoice, InvoiceLine, InvoiceStatus
 from billing.money.invoices.tables import invoices
 from billing.money.payments import store as payment_store
 from billing.money.payments.pay_links import PayLinks
-from billing.money.payments.rules import next_action
+from billing.money.payments.rules import PAYERS_OWN, next_action
 from billing.money.payments.schemas import Attempt
 
 router = new_router("invoices")
 
 # `pending` is another word for an open invoice [I7, X6].
 StatusFilter = Literal[InvoiceStatus, "pending"]
-# An intent for an outdated amount is canceled first; the second try opens a new one.
+# A payment for an outdated amount, or on another flow, is called back first; the second try opens
+# a new one.
 _OFFERS: Final = 2
 
 
 class PayBody(Body):
-    """Pay with a stored card (the default or a named one), or confirm a new one in the browser."""
+    """Pay with a stored card (the default or a named one), or in the browser: a card, or PayPal."""
 
-    payment_method: Literal["saved_card", "card"] = "saved_card"
+    payment_method: Literal["saved_card", "card", "paypal"] = "saved_card"
     payment_method_id: PaymentMethodName | None = None
+    return_url: Url | None = None
 
     @model_validator(mode="after")
     def _names_a_stored_card(self) -> Self:
         if self.payment_method_id is not None and self.payment_method != "saved_card":
             raise ValueError("payment_method_id goes with payment_method: saved_card")
+        if self.return_url is not None and self.payment_method != "paypal":
+            raise ValueError("return_url goes with payment_method: paypal")
         return self
 
 
@@ -257,7 +262,8 @@ async def read_invoice(invoice_id: str, call: MemberCall) -> InvoiceDetail:
             "INVOICE_NOT_FOUND", "INVOICE_ALREADY_PAID", "INVOICE_STATE", "PAYMENT_PENDING",
             "PAYMENT_METHOD_NOT_FOUND", "PAYMENT_METHOD_REQUIRED", "AMOUNT_TOO_LARGE",
             "CARD_DECLINED", "CURRENCY_NOT_CHARGED", "PLATFORM_ERROR", "MERCHANT_NOT_FOUND",
-            "TEMPORAL_UNAVAILABLE", "IDEMPOTENCY_KEY_REQUIRED", *KEYED,
+            "PAYMENT_METHOD_NOT_OFFERED", "TEMPORAL_UNAVAILABLE", "IDEMPOTENCY_KEY_REQUIRED",
+            *KEYED,
         ),
     },
 )  # fmt: skip
@@ -268,12 +274,14 @@ async def pay_invoice(
     once: RequiredKey,
 ) -> Response:
     """Pay an open invoice now [I13, J8]; this also ends past due and unpaid [C12]."""
+    demand_paypal(call, body.payment_method)
+    check_return(call, body.return_url)
     await need_temporal(call)
     subject = decode_invoice(invoice_id)
     async with once.claim(call) as claim:
         decided = True
-        if body.payment_method == "card":
-            await offer(call, subject)
+        if body.payment_method != "saved_card":
+            await offer(call, subject, body.payment_method, body.return_url)
         else:
             decided = await _try(call, claim, subject, body.payment_method_id)
         answer = await _read(call, subject)
@@ -303,7 +311,7 @@ async def next_action_of(
     mine = [one for one in tries if one.payment_id == live.id]
     if live.status == "pending" and mine and mine[-1].status == "pending":
         return {"type": "wait"}
-    asked = live.flow == "card" or invoice.status == "draft"
+    asked = live.flow in PAYERS_OWN or invoice.status == "draft"
     if live.status == "pending" and not asked and not (mine and mine[-1].status == "action"):
         return {"type": "none"}
     action = next_action(
@@ -321,16 +329,21 @@ async def _read(call: AccountCall, invoice_id: UUID) -> InvoiceDetail:
         return await InvoiceDetail.read(connection, invoice, call.services.pay_links)
 
 
-async def offer(call: AccountCall, invoice_id: UUID) -> None:
-    """Open a payment that the client confirms."""
+async def offer(
+    call: AccountCall,
+    invoice_id: UUID,
+    flow: card.PayersOwn = "card",
+    return_url: str | None = None,
+) -> None:
+    """Open a payment that its payer finishes."""
     for _ in range(_OFFERS):
         async with call.transaction() as connection:
             at = await clock.now(connection, call.account.id)
-            matter = await card.offer_card(connection, invoice_id, at)
+            matter = await card.offer_payers_own(connection, invoice_id, flow, at, return_url)
         await wait_until_done(call, matter)
         async with call.transaction() as connection:
             live = await payment_store.live(connection, invoice_id)
-        if live is not None and live.flow == "card":
+        if live is not None and live.flow == flow:
             return
 
 

@@ -136,6 +136,7 @@ def upgrade() -> None:
     _subscriptions()
     _backup_methods()
     _add_percentages()
+    _add_pages()
     op.execute(_WIDER)
     op.add_column(
         "meters",
@@ -159,6 +160,12 @@ def upgrade() -> None:
         "ix_payment_attempts_account", "payment_attempts", ["account_id", "started_at", "id"]
     )
     _fill_the_catalog()
+
+
+def _add_pages() -> None:
+    """Pages of payments on which their payer chose another flow, and the way back from them."""
+    op.add_column("payments", sa.Column("return_url", Text))
+    op.add_column("payments", sa.Column("superseded_at", DateTime(timezone=True)))
 
 
 def _fill_the_catalog() -> None:

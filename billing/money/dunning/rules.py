@@ -12,7 +12,7 @@ from pydantic import AwareDatetime
 from billing.core import periods
 from billing.core.frozen import Frozen
 from billing.matters.agenda import Lean, State, Step, final_action_due, spaced_due
-from billing.money.payments.rules import next_check
+from billing.money.payments.rules import PAYERS_OWN, next_check
 from billing.platform.provider_inbox.rules import WaitingEvent, event_step
 
 FinalAction = Literal["unpaid", "cancel", "uncollectible"]
@@ -90,7 +90,7 @@ class Collecting(Lean):
     checks: int = 0
     last_check_at: AwareDatetime | None = None
     stale: bool = False
-    """The live payment asks for another amount than is owed now."""
+    """The live payment asks for another amount than is owed, or its payer chose another flow."""
     awaits_payer: bool = False
     """The last try asked the payer for 3-D Secure."""
     submission: str | None = None
@@ -181,9 +181,9 @@ def _must_retire(c: Collecting) -> bool:
 
 def _payers_own(c: Collecting) -> list[Step]:
     """The steps for a payer who confirms in the browser."""
-    if c.flow == "card" and not c.opened:
+    if c.flow in PAYERS_OWN and not c.opened:
         return [_now(c, "open", f"{c.invoice}/open-{c.payment}", "open the payment")]
-    if c.opened and (c.flow == "card" or c.pay_first or c.awaits_payer):
+    if c.opened and (c.flow in PAYERS_OWN or c.pay_first or c.awaits_payer):
         # The payer may finish it without anybody telling us.
         return [_check(c)]
     return []
@@ -286,7 +286,7 @@ def _check(c: Collecting) -> Step:
         name="check",
         due=next_check(opened_at, c.checks, c.last_check_at),
         key=f"{c.invoice}/check-{c.payment}-{c.checks + 1}",
-        words="ask Stripe",
+        words="ask PayPal" if c.flow == "paypal" else "ask Stripe",
         invoice=c.invoice,
         payment=c.payment,
     )

@@ -13,10 +13,9 @@ from uuid import UUID
 
 from billing.core import ids
 from billing.core.currencies import chargeable, is_too_large
-from billing.matters.agenda import Step, head
-from billing.matters.effects import Bear, Do, Heard, Work
-from billing.matters.kinds import COLLECTION
-from billing.money.dunning import cases, rules, views
+from billing.matters.agenda import Step
+from billing.matters.effects import Heard, Work
+from billing.money.dunning import cases
 from billing.money.dunning.rules import PROVIDER_DOWN_TRIES, FinalAction, Policy
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.schemas import Invoice
@@ -29,7 +28,7 @@ from billing.money.payments.calls import Answer, Call
 from billing.money.payments.declines import classify
 from billing.money.payments.owed import Owed
 from billing.money.payments.rules import Outcome
-from billing.money.payments.schemas import Attempt, Payment
+from billing.money.payments.schemas import PAYPAL, Attempt, Payment
 from billing.money.refunds import transitions as refunds
 
 
@@ -41,8 +40,6 @@ class Refused:
 
 
 Collected = Literal["paid", "unpaid", "given_up"] | Refused
-MOVE_EVENTS: Final = "move_events"
-"""The verb that hands the provider's waiting events to the matter that collects from now on."""
 OPEN_TO_MONEY: Final = ("draft", "open", "uncollectible")
 """Invoices that money is booked on. What is uncollectible is asked of nobody, and may be paid."""
 # Words on a payment that the bank was deciding on, and which has brought nothing.
@@ -89,6 +86,8 @@ def charge(w: Work[CollectFacts], owed: Owed, step: Step) -> Collected | None:
     answer = w.facts.answer
     if answer is None:
         return _begin(w, owed, step)
+    if answer.call.what == "call_back":
+        return _begin_after(w, owed, step, answer)
     attempt = next(one for one in owed.attempts if one.key == step.key)
     outcome = answer.outcome or Outcome(kind="unreached")
     if answer.call.what == "open" and outcome.kind != "unreached":
@@ -116,6 +115,9 @@ def _begin(w: Work[CollectFacts], owed: Owed, step: Step) -> Collected | None:
         payments.skip_attempt(w, owed, step.key, step.slot, reason)
         w.result = f"skipped: {reason}"
         return fail(w, owed, step.slot, reason, true_attempt=False)
+    if owed.live is not None and owed.live.flow == PAYPAL:
+        w.call = Call("call_back", owed.live)  # no card can be tried on its order
+        return None
     payment = owed.live or payments.open_flow(w, owed, "saved_card", card.id)
     attempt, again = payments.begin_attempt(w, owed, payment, step.key, card.id, step.slot)
     if payment.opened:
@@ -123,6 +125,16 @@ def _begin(w: Work[CollectFacts], owed: Owed, step: Step) -> Collected | None:
     else:
         w.call = Call("open", payment, attempt, again=again)
     return None
+
+
+def _begin_after(w: Work[CollectFacts], owed: Owed, step: Step, back: Answer) -> Collected | None:
+    """The card's turn once another flow is closed, unless that one has brought the money."""
+    outcome = back.outcome or Outcome(kind="canceled")
+    became = follow(w, back, outcome)
+    if outcome.kind == "canceled":
+        return _begin(w, owed, step)
+    w.result = "not tried" if outcome.kind == "succeeded" else None
+    return became
 
 
 def _try(owed: Owed, payment: Payment, attempt: Attempt, step: Step, *, again: bool) -> Call:
@@ -200,16 +212,19 @@ def _asked_about(w: Work[CollectFacts], owed: Owed, step: Step) -> Payment | Non
 
 
 def open_payment(w: Work[CollectFacts], owed: Owed) -> Collected | None:
-    """Make the intent that the payer confirms."""
+    """Make the intent that the payer confirms, or the page that he approves it on."""
     answer, live = w.facts.answer, owed.live
     if answer is None and live is not None and not live.opened:
         if is_too_large(live.amount_minor, live.currency):
             payments.close_unpaid(w, live, "failed")
             w.result = "amount_too_large"
             return fail(w, owed, None, "amount_too_large", true_attempt=False)
-        w.call = Call("open", live)
+        page = live.flow == PAYPAL
+        w.call = Call("open_page" if page else "open", live, return_url=live.return_url)
         return None
     w.result = "opened"
+    if answer is not None and answer.session is not None:
+        payments.record_session(w, w.rows.get(Payment, answer.call.payment.id), answer.session)
     if answer is None or answer.outcome is None:
         return None
     return follow(w, answer, answer.outcome)
@@ -356,21 +371,6 @@ def _page(w: Work[CollectFacts], reason: str) -> dict[str, str]:
     """The page on which the payer does what the bank asks for."""
     url = w.facts.answer.pay_url if w.facts.answer is not None else None
     return {"pay_url": url} if url is not None and classify(reason, None) == "action" else {}
-
-
-def hand_to_collection(w: Work[Any], invoice: Invoice) -> Invoice:
-    """An open invoice whose subscription has ended: a matter of its own pursues it."""
-    cases.pursue(w, invoice.id)
-    before, matter_id = invoice.workflow_id, COLLECTION.workflow_id(invoice.id)
-    moved = w.change(invoice, workflow_id=matter_id)
-    for payment in Owed(w.rows, invoice.id).payments:
-        w.change(payment, workflow_id=matter_id)
-    named = {"invoice_id": invoice.id, "before": before, "workflow_id": matter_id}
-    w.do(Do(MOVE_EVENTS, named))
-    seen = views.collecting(w.rows, moved, pay_first=False, own_card=w.facts.own_card)
-    first = head(rules.agenda(seen)) if seen is not None else None
-    w.do(Bear(COLLECTION, invoice.account_id, invoice.id, first))
-    return moved
 
 
 def _take_unasked(w: Work[CollectFacts], invoice: Invoice, payment: Payment) -> None:

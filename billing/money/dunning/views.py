@@ -114,7 +114,7 @@ def _live(owed: Owed, live: Payment | None) -> dict[str, object]:
         "payment_at": live.offered_at or live.created_at,
         "checks": live.checks,
         "last_check_at": live.last_check_at,
-        "stale": live.amount_minor != due,
+        "stale": live.amount_minor != due or live.superseded_at is not None,
         "awaits_payer": live.opened and last is not None and last.status == "action",
     }
 

@@ -1,10 +1,10 @@
-"""Requests on an unpaid invoice: try a card now, or let the payer confirm one.
+"""Requests on an unpaid invoice: try a card now, or let the payer finish it, also at PayPal.
 
 Nothing is charged here: the request is written, and the matter that collects the invoice does it.
 """
 
 from datetime import datetime
-from typing import Final
+from typing import Final, Literal
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing.core import ids, keys
 from billing.core.errors import Conflict
 from billing.core.frozen import Frozen
+from billing.core.paypal_currencies import demand_taken
 from billing.matters import commands
 from billing.matters.schemas import Matter
 from billing.money.invoice_requests import locks
@@ -25,6 +26,7 @@ from billing.money.payments import store as payment_store
 from billing.money.payments.demands import demand_chargeable, demand_usable
 from billing.platform.audit import service as audit
 
+PayersOwn = Literal["card", "paypal"]
 _BUSY: Final = {
     "processing": "the bank is processing a payment of this invoice",
     "pending_approval": "a manual payment of this invoice awaits approval",
@@ -64,24 +66,36 @@ async def retry_now(
     return Asked(attempt=attempt, matter=await locks.wake(connection, invoice, at))
 
 
-async def offer_card(connection: AsyncConnection, invoice_id: UUID, at: datetime) -> Matter:
-    """Let the payer confirm the invoice's payment in the browser; its matter opens it if need be.
+async def offer_payers_own(
+    connection: AsyncConnection,
+    invoice_id: UUID,
+    flow: PayersOwn,
+    at: datetime,
+    return_url: str | None = None,
+) -> Matter:
+    """Let the payer finish the invoice's payment in the browser; its matter opens it if need be.
 
     Errors: as for `retry_now`, without those of methods.
     """
     invoice = await locks.hold(connection, invoice_id)
     await locks.demand_owed(connection, invoice, by_card=True)
-    demand_chargeable(invoice.currency)
+    if flow == "paypal":
+        demand_taken(invoice.remaining_minor, invoice.currency)
+    else:
+        demand_chargeable(invoice.currency)
     await _refuse_while_paying(connection, invoice)
     live = await payment_store.live(connection, invoice_id, lock=True)
     if live is None:
         live = await payment_service.open_flow(
-            connection, invoice, flow="card", method_id=None, at=at
+            connection, invoice, flow=flow, method_id=None, at=at
         )
+        await payment_store.change(connection, live.id, return_url=return_url)
     # One intent per invoice: a card's payment that failed is confirmed by its payer instead. One
-    # for another amount is called back first; the payer then asks again.
-    if live.amount_minor == invoice.remaining_minor:
-        await payment_store.change(connection, live.id, flow="card", offered_at=at)
+    # for another amount, or at another provider, is called back first; the payer then asks again.
+    if (live.flow == "paypal") != (flow == "paypal"):
+        await payment_store.change(connection, live.id, superseded_at=at)
+    elif live.amount_minor == invoice.remaining_minor:
+        await payment_store.change(connection, live.id, flow=flow, offered_at=at)
         await _audit(connection, invoice, "pay_offered", at)
     return await locks.wake(connection, invoice, at)
 

@@ -54,6 +54,8 @@ class Payment(Row):
     stripe_charge_id: str | None = None
     client_secret: str | None = None
     redirect_url: str | None = None
+    return_url: str | None = None
+    superseded_at: AwareDatetime | None = None
     failure_code: str | None = None
     failure_message: str | None = None
     failure_class: str | None = None

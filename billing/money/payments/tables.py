@@ -13,7 +13,7 @@ payments = c.table(
     c.account(),
     c.reference("invoice_id", "invoices.id"),
     c.text("workflow_id"),
-    # card, saved_card, checkout or manual.
+    # card, saved_card, checkout, paypal or manual.
     c.text("flow"),
     c.text("intent_key", unique=True),
     c.text("status"),
@@ -28,6 +28,10 @@ payments = c.table(
     c.text("stripe_charge_id", nullable=True),
     c.text("client_secret", nullable=True),
     c.text("redirect_url", nullable=True),
+    # The address that its page leads back to; null: the product's own.
+    c.text("return_url", nullable=True),
+    # When its payer chose another flow: it is called back.
+    c.instant("superseded_at", nullable=True),
     c.text("failure_code", nullable=True),
     c.text("failure_message", nullable=True),
     c.text("failure_class", nullable=True),

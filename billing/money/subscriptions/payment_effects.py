@@ -3,7 +3,7 @@
 from billing.matters.effects import Work
 from billing.money.discounts import transitions as discounts
 from billing.money.dunning import cases
-from billing.money.dunning import transitions as dunning
+from billing.money.dunning.handing_over import hand_to_collection
 from billing.money.dunning.rules import FinalAction
 from billing.money.dunning.schemas import DunningCase
 from billing.money.invoices import arrears, notes
@@ -113,10 +113,10 @@ def end(w: Work[SubscriptionFacts], reason: str) -> None:
             continue
         owed = take_back_unserved(w, invoice, reason)
         if owed.status == "open":
-            dunning.hand_to_collection(w, owed)
+            hand_to_collection(w, owed)
     final = cycles.bill_usage(w, f"{cycles.stem(ended)}/final", debts=True, closing=closing)
     if final is not None and final.status == "open":
-        dunning.hand_to_collection(w, final)
+        hand_to_collection(w, final)
     discounts.end(w)
 
 
@@ -125,7 +125,7 @@ def bill_late(w: Work[SubscriptionFacts]) -> None:
     key = f"{cycles.stem(cycles.of(w))}/late-usage-{w.facts.at:%Y-%m-%dT%H:%M:%S.%fZ}"
     invoice = cycles.bill_usage(w, key)
     if invoice is not None and invoice.status == "open":
-        dunning.hand_to_collection(w, invoice)
+        hand_to_collection(w, invoice)
 
 
 def end_incomplete(w: Work[SubscriptionFacts]) -> str:

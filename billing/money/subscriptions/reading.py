@@ -28,9 +28,9 @@ from billing.metering.usage import store as usage_store
 from billing.money.contracts.schemas import Contract
 from billing.money.discounts import store as discount_store
 from billing.money.discounts.schemas import Discount
+from billing.money.dunning.handing_over import MOVE_EVENTS
 from billing.money.dunning.rules import Policy
 from billing.money.dunning.schemas import DunningCase
-from billing.money.dunning.transitions import MOVE_EVENTS
 from billing.money.invoices import usage_lines
 from billing.money.invoices.schemas import BalanceEntry, CreditNote
 from billing.money.invoices.writing import NUMBERING

@@ -18,9 +18,9 @@ from billing.matters.deciding import Course
 from billing.matters.effects import Add, Bear, Change, Do, Effect, Issue, Rows, Work
 from billing.matters.kinds import COLLECTION, SUBSCRIPTION
 from billing.money.dunning import cases
+from billing.money.dunning.handing_over import MOVE_EVENTS
 from billing.money.dunning.rules import Policy
 from billing.money.dunning.schemas import DunningCase
-from billing.money.dunning.transitions import MOVE_EVENTS
 from billing.money.invoices.arrears import USAGE, Arrear
 from billing.money.invoices.schemas import BalanceEntry, Invoice, InvoiceLine
 from billing.money.payments import transitions as payments

@@ -1,0 +1,29 @@
+"""An open invoice whose subscription has ended passes to a matter of its own. Pure."""
+
+from typing import Any, Final
+
+from billing.matters.agenda import head
+from billing.matters.effects import Bear, Do, Work
+from billing.matters.kinds import COLLECTION
+from billing.money.dunning import cases, rules
+from billing.money.dunning.views import collecting
+from billing.money.invoices.schemas import Invoice
+from billing.money.payments.owed import Owed
+
+MOVE_EVENTS: Final = "move_events"
+"""The verb that hands the provider's waiting events to the matter that collects from now on."""
+
+
+def hand_to_collection(w: Work[Any], invoice: Invoice) -> Invoice:
+    """An open invoice whose subscription has ended: a matter of its own pursues it."""
+    cases.pursue(w, invoice.id)
+    before, matter_id = invoice.workflow_id, COLLECTION.workflow_id(invoice.id)
+    moved = w.change(invoice, workflow_id=matter_id)
+    for payment in Owed(w.rows, invoice.id).payments:
+        w.change(payment, workflow_id=matter_id)
+    named = {"invoice_id": invoice.id, "before": before, "workflow_id": matter_id}
+    w.do(Do(MOVE_EVENTS, named))
+    seen = collecting(w.rows, moved, pay_first=False, own_card=w.facts.own_card)
+    first = head(rules.agenda(seen)) if seen is not None else None
+    w.do(Bear(COLLECTION, invoice.account_id, invoice.id, first))
+    return moved

@@ -185,6 +185,21 @@ class SandboxControl:
         """End a payment that is processing; without an outcome as its bank account does."""
         return await self._act(f"/payment_intents/{intent}/settle", {"outcome": outcome})
 
+    async def refund(self, intent: str, amount: int | None = None) -> Outcome:
+        """Refund a payment in the dashboard; all that is left without an amount."""
+        return await self._act(f"/payment_intents/{intent}/refund", {"amount": amount})
+
+    async def dispute(
+        self, intent: str, reason: str = "fraudulent", *, inquiry: bool = False
+    ) -> Outcome:
+        """Dispute a payment, or have its bank ask."""
+        order = {"reason": reason, "inquiry": inquiry}
+        return await self._act(f"/payment_intents/{intent}/dispute", order)
+
+    async def finish_dispute(self, dispute: str, outcome: str) -> Outcome:
+        """End a dispute: won or lost."""
+        return await self._act(f"/disputes/{dispute}/finish", {"outcome": outcome})
+
     async def vat_register(self, names: Json | None = None, *, away: bool = False) -> None:
         """Let the VAT register know these businesses by their ids, or answer nothing."""
         order = {"names": names or {}, "away": away}

@@ -19,10 +19,13 @@ from sandbox.orders import (
     Age,
     Authenticate,
     ClientConfirm,
+    Dispute,
+    EndDispute,
     FailPage,
     FaultOrder,
     PayPage,
     Redeliver,
+    Refund,
     Release,
     Reset,
     Script,
@@ -31,7 +34,7 @@ from sandbox.orders import (
     Synthetic,
     WebhookOrder,
 )
-from sandbox.resources import test_clocks
+from sandbox.resources import disputes, test_clocks
 from sandbox.settings import API_VERSION
 from sandbox.shapes import Json, new_id
 
@@ -57,6 +60,7 @@ def routes(envelope: Envelope, bells: Bells) -> APIRouter:
     _telling(router, envelope, bells)
     _paging(router, envelope)
     _acting(router, envelope)
+    _taking_back(router, envelope)
     return router
 
 
@@ -266,6 +270,26 @@ def _acting(router: APIRouter, envelope: Envelope) -> None:
         """Put a customer on a clock of its own, or move that clock, at once."""
         run = lambda call: test_clocks.put_on(call, customer, order.frozen_time)  # noqa: E731
         return _told(act(envelope, "clock", customer, run))
+
+
+def _taking_back(router: APIRouter, envelope: Envelope) -> None:
+    @router.post("/payment_intents/{intent_id}/refund")
+    async def refund(intent_id: str, order: Refund) -> JSONResponse:
+        """Refund in the dashboard."""
+        run = lambda call: people.refund(call, intent_id, order.amount)  # noqa: E731
+        return _told(act(envelope, "refund", intent_id, run))
+
+    @router.post("/payment_intents/{intent_id}/dispute")
+    async def dispute(intent_id: str, order: Dispute) -> JSONResponse:
+        """Open a dispute, or an inquiry."""
+        run = lambda call: people.dispute(call, intent_id, order.reason, order.inquiry)  # noqa: E731
+        return _told(act(envelope, "dispute", intent_id, run))
+
+    @router.post("/disputes/{dispute_id}/finish")
+    async def finish(dispute_id: str, order: EndDispute) -> JSONResponse:
+        """Win or lose a dispute."""
+        run = lambda call: disputes.finish(call, dispute_id, order.outcome)  # noqa: E731
+        return _told(act(envelope, "finish", dispute_id, run))
 
 
 def _finish(envelope: Envelope, intent_id: str, passed: bool) -> Answer:

@@ -139,6 +139,27 @@ class Settle(Order):
     """succeed, or the name of a decline; null: as its bank account does. Cards pay."""
 
 
+class Refund(Order):
+    """A refund that the seller makes in the dashboard."""
+
+    amount: Annotated[int, Field(ge=1)] | None = None
+    """In the provider's units; null: all that is left."""
+
+
+class Dispute(Order):
+    """A dispute that a payer opens at its bank."""
+
+    reason: str = "fraudulent"
+    inquiry: bool = False
+    """The bank only asks; no money is withdrawn."""
+
+
+class EndDispute(Order):
+    """The issuer's decision."""
+
+    outcome: Literal["won", "lost"]
+
+
 class Reset(Order):
     """Forget everything, or one customer's objects."""
 

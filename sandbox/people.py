@@ -9,8 +9,10 @@ from sandbox.cards import CARDS
 from sandbox.resources import (
     charging,
     checkout_sessions,
+    disputes,
     payment_methods,
     portal_sessions,
+    refunds,
     setup_intents,
 )
 from sandbox.resources.charging import Terms
@@ -75,6 +77,20 @@ def remove(call: Call, session_id: str, name: str) -> Json:
     if method["customer"] != session["customer"]:
         raise problems.invalid("This card belongs to another customer.", "payment_method")
     return payment_methods.detach_from(call, method)
+
+
+def refund(call: Call, intent_id: str, amount: int | None) -> Json:
+    """Give money back in the provider's dashboard."""
+    intent = call.load("payment_intent", intent_id)
+    charge = call.load("charge", intent["latest_charge"])
+    left = charge["amount_captured"] - charge["amount_refunded"]
+    return refunds.give(call, charge, amount or left, "requested_by_customer")
+
+
+def dispute(call: Call, intent_id: str, reason: str, inquiry: bool) -> Json:
+    """Dispute a payment at its bank, or have the bank ask about it."""
+    intent = call.load("payment_intent", intent_id)
+    return disputes.begin(call, call.load("charge", intent["latest_charge"]), reason, inquiry)
 
 
 def settle(call: Call, intent_id: str, word: str | None) -> Json:

@@ -1,9 +1,9 @@
-"""Disputes: what a disputed test card brings a moment after its charge.
+"""Disputes: what a disputed test card brings a moment after its charge, and how they end.
 
-GET /v1/disputes and /v1/disputes/{dispute}; answering one comes with the disputes feature.
+GET /v1/disputes and /v1/disputes/{dispute}; evidence is not taken.
 """
 
-from sandbox import jobs, listing
+from sandbox import jobs, listing, problems
 from sandbox.calls import Call, Routes
 from sandbox.cards import CARDS
 from sandbox.parameters import CREATED, PAGE, text
@@ -54,9 +54,14 @@ def open_dispute(call: Call, charge_id: str) -> None:
         return
     token = call.store.hidden(charge["payment_method"]).get("card", "")
     reason = CARDS[token].dispute or "fraudulent"
-    inquiry = reason == "inquiry"
+    begin(call, charge, "general" if reason == "inquiry" else reason, reason == "inquiry")
+
+
+def begin(call: Call, charge: Json, reason: str, inquiry: bool) -> Json:
+    """Open a dispute; its money is withdrawn, unless the issuer only asks."""
+    charge_id = charge["id"]
     now = call.now(charge["customer"])
-    dispute = _body(charge, "general" if inquiry else reason, now, inquiry)
+    dispute = _body(charge, reason, now, inquiry)
     if not inquiry:
         movement = balance_transactions.record(
             call, {**dispute, "metadata": charge["metadata"]}, "adjustment", "dispute",
@@ -71,6 +76,33 @@ def open_dispute(call: Call, charge_id: str) -> None:
     call.emit("charge.dispute.created", dispute)
     if not inquiry:
         call.emit("charge.dispute.funds_withdrawn", dispute)
+    return dispute
+
+
+def finish(call: Call, dispute_id: str, outcome: str) -> Json:
+    """The issuer decides: `won` brings the money back, `lost` keeps it; inquiries just close."""
+    dispute = call.load("dispute", dispute_id)
+    before = dispute["status"]
+    if before in ("won", "lost", "warning_closed"):
+        raise problems.invalid(f"This dispute is already {before}.", param="dispute")
+    charge = call.load("charge", dispute["charge"])
+    inquiry = before.startswith("warning_")
+    dispute["status"] = "warning_closed" if inquiry else outcome
+    returned = outcome == "won" and not inquiry
+    if returned:
+        movement = balance_transactions.record(
+            call, {**dispute, "metadata": charge["metadata"]}, "adjustment", "dispute_reversal",
+            dispute["amount"], at=call.now(charge["customer"]),
+            description=f"Chargeback reversal for {charge['id']}",
+        )  # fmt: skip
+        dispute["balance_transactions"] = [*dispute["balance_transactions"], movement]
+    call.store.save(dispute)
+    owner = {**dispute, "customer": charge["customer"]}
+    call.effect(f"dispute.{dispute['status']}", owner, reason=dispute["reason"])
+    if returned:
+        call.emit("charge.dispute.funds_reinstated", dispute)
+    call.emit("charge.dispute.closed", dispute, {"status": before})
+    return dispute
 
 
 def _body(charge: Json, reason: str, now: int, inquiry: bool) -> Json:

@@ -40,9 +40,16 @@ def create(call: Call) -> Json:
     charge = _charge(call)
     amount = call.params.get("amount", charge["amount_captured"] - charge["amount_refunded"])
     _refundable(charge, amount)
+    return give(call, charge, amount, call.params.get("reason"), call.params.get("metadata"))
+
+
+def give(
+    call: Call, charge: Json, amount: int, reason: str | None, metadata: Json | None = None
+) -> Json:
+    """Give back so much of a charge, as its card or a script has it; tell of it."""
     word = _word(call, charge)
-    refund = make(call, charge, amount, word, call.params.get("reason"))
-    refund["metadata"] = merge_metadata({}, call.params.get("metadata") or {})
+    refund = make(call, charge, amount, word, reason)
+    refund["metadata"] = merge_metadata({}, metadata or {})
     call.store.save(refund)
     call.effect(f"refund.{refund['status']}", _owned(refund, charge))
     call.emit("refund.created", refund)

@@ -210,3 +210,4 @@ class Returned(Frozen):
 
     transaction_id: UUID | None
     returned: Decimal
+    expires_at: AwareDatetime | None

@@ -218,11 +218,14 @@ async def return_clawback(
     """Put back what a clawback took, once per `key`: its dispute was won. They last 30 days at
     least. Errors: NOT_FOUND.
     """
-    return await _call(
+    back = await _call(
         connection, sql_calls.RETURN_CLAWBACK, Returned, account_id=account_id,
         grant_key=grant_key, clawback_key=clawback_key, key=key, reason="dispute won",
         until=at + rules.USABLE_AGAIN, at=at, subject=subject,
     )  # fmt: skip
+    if back.expires_at is not None:
+        await _watch(connection, account_id, back.expires_at, at)
+    return back
 
 
 async def take(

@@ -54,6 +54,10 @@ def books_of(rows: Rows, payment: Payment, balance_minor: int) -> Books:
     """The sums behind one payment; `balance_minor` is the account's money balance."""
     invoice = bill_of(rows, payment)
     away = [one for one in reversals(rows, invoice) if one.takes_room]
+    mine = [one for one in away if one.payment_id == payment.id]
+    loose_gone = sum(
+        one.amount_minor - one.note_minor - one.balance_minor for one in mine if not one.is_reserved
+    )
     kept = sum(
         one.amount_minor
         for one in rows.of(BalanceEntry)
@@ -63,11 +67,12 @@ def books_of(rows: Rows, payment: Payment, balance_minor: int) -> Books:
     paid_part = creditable(rows, invoice) - invoice.outstanding_minor if numbered else 0
     return Books(
         received=payment.received_minor,
-        gone=sum(one.amount_minor for one in away if one.payment_id == payment.id),
+        gone=sum(one.amount_minor for one in mine),
         paid=invoice.amount_paid_minor,
         kept=kept,
         given=sum(one.note_minor + one.balance_minor for one in away),
         given_of_balance=sum(one.balance_minor for one in away),
         creditable=max(0, paid_part),
         balance=balance_minor,
+        loose=max(0, payment.received_minor - invoice.amount_paid_minor - kept - loose_gone),
     )

@@ -58,6 +58,8 @@ class Books(NamedTuple):
     """The part of the invoice that was paid, and that nothing took back yet."""
     balance: int
     """The customer's money with us."""
+    loose: int = 0
+    """The part of received that was booked nowhere, and is still here."""
 
 
 class Parts(NamedTuple):
@@ -81,7 +83,7 @@ def parted(books: Books, amount_minor: int) -> Parts:
 
     What was too much for the invoice goes first: no note is due for it.
     """
-    booked = max(0, min(amount_minor, books.paid + books.kept - books.given))
+    booked = amount_minor - min(amount_minor, books.loose)
     spare = min(books.kept - books.given_of_balance, books.balance, booked)
     note = min(booked - max(0, spare), books.creditable)
     return Parts(note, booked - note)

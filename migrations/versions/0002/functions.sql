@@ -604,7 +604,7 @@ $$;
 CREATE OR REPLACE FUNCTION credit_return_clawback(
     p_account_id uuid, p_grant_key text, p_clawback_key text, p_key text, p_reason text,
     p_until timestamptz, p_at timestamptz, p_subject text,
-    OUT verdict text, OUT transaction_id uuid, OUT returned numeric)
+    OUT verdict text, OUT transaction_id uuid, OUT returned numeric, OUT expires_at timestamptz)
 LANGUAGE plpgsql
 SET enable_seqscan = off
 SET plan_cache_mode = force_generic_plan
@@ -639,14 +639,15 @@ BEGIN
         returned := least(lot.clawed, took.taken + took.pending + took.loss - unclaimed - unlost);
         UPDATE credit_lots AS l
         SET claimed = l.claimed - unclaimed, lost = l.lost - unlost, clawed = l.clawed - returned,
-            expires_at = greatest(l.expires_at, p_until)
-        WHERE l.id = lot.id;
+            expires_at = CASE WHEN l.expires_at IS NOT NULL THEN greatest(l.expires_at, p_until) END
+        WHERE l.id = lot.id RETURNING l.expires_at INTO expires_at;
         IF returned > 0 THEN
             transaction_id := credit_post(
                 ROW(p_account_id, 'grant', p_key, NULL, p_reason, p_subject, NULL, as_of),
                 ARRAY[ROW(lot.id, returned)::credit_part]);
-            UPDATE credit_balances SET next_expiry = least(next_expiry, p_until)
-            WHERE account_id = p_account_id;
+            UPDATE credit_balances AS b
+            SET next_expiry = least(b.next_expiry, credit_return_clawback.expires_at)
+            WHERE b.account_id = p_account_id;
         END IF;
     END IF;
     PERFORM set_config('app.accounts', shown, true);

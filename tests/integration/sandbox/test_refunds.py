@@ -121,3 +121,18 @@ async def test_a_disputed_card_brings_a_dispute_and_an_inquiry_takes_no_money(
     assert (inquiry.status, inquiry.balance_transactions) == ("warning_needs_response", [])
     error = await refused(v1.refunds.create_async({"payment_intent": intent.id}))
     assert error.code == "charge_disputed"
+
+
+async def test_a_dispute_is_won_or_lost_and_a_dashboard_refunds(
+    v1: Any, receiver: Receiver, control: SandboxControl, customer: str
+) -> None:
+    intent = await paid(v1, customer)
+    back = await control.refund(intent.id, 300)
+    assert (back.status, back.body["amount"], back.body["status"]) == (200, 300, "succeeded")
+    opened = await control.dispute(intent.id)
+    ended = await control.finish_dispute(opened.body["id"], "won")
+    assert (ended.body["status"], len(ended.body["balance_transactions"])) == ("won", 2)
+    again = await control.finish_dispute(opened.body["id"], "lost")
+    assert again.status == 400
+    listed = await v1.disputes.list_async({"payment_intent": intent.id})
+    assert [one.status for one in listed.data] == ["won"]

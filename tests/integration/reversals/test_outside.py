@@ -1,0 +1,96 @@
+"""Money that goes back without us: refunds in the provider's dashboard, and disputes."""
+
+from decimal import Decimal
+
+from tests.integration.actors import Actors, Customer, Json, wait_for
+from tests.integration.invoices.test_operating import balance
+from tests.integration.reversals.test_refunds import paid_for, refunded, shown
+
+
+async def until_credits(customer: Customer, expected: str) -> None:
+    """The balance of credits comes to this."""
+    await wait_for(
+        customer.credits, f"{expected} credits", lambda found: found == Decimal(expected)
+    )
+
+
+async def disputed(actors: Actors, customer: Customer, state: str) -> Json:
+    """The customer's one dispute, once it has this state."""
+
+    async def newest() -> Json:
+        path = f"/admin/disputes?account_id={customer.id}"
+        found = (await actors.operate("GET", path))["data"]
+        return dict(found[0]) if found else {"state": None}
+
+    return await wait_for(newest, f"a dispute is {state}", lambda seen: seen["state"] == state)
+
+
+async def test_refunds_made_in_the_dashboard_are_booked_once_whatever_the_order(
+    actors: Actors,
+) -> None:
+    customer = await actors.customer()
+    await customer.bought("small")
+    payment = await paid_for(customer)
+    intent = payment["stripe_payment_intent_id"]
+    await actors.sandbox.webhooks(
+        "hold", customer=await customer.stripe_customer(), types=["refund.*", "charge.refunded"]
+    )
+    for amount in (333, 66):
+        assert (await actors.sandbox.refund(intent, amount)).status == 200
+    await actors.sandbox.webhooks(
+        "duplicate", customer=await customer.stripe_customer(), copies=2, types=["*"]
+    )
+    await actors.sandbox.release(order="reverse")
+    await until_credits(customer, "60.06006")
+    seen, invoice = await shown(customer, payment)
+    assert (seen["status"], seen["amount_refunded"]) == ("succeeded", 399)
+    assert sorted(note["amount"] for note in invoice["credit_notes"]) == [66, 333]
+    rest = await refunded(customer, payment)
+    assert rest["amount"] == 600
+    await until_credits(customer, "0")
+    made = await customer.rows("SELECT status FROM refunds WHERE account_id = %(me)s")
+    assert [one["status"] for one in made] == ["succeeded"] * 3
+
+
+async def test_a_dispute_takes_its_credits_and_gives_them_back_when_it_is_won(
+    actors: Actors,
+) -> None:
+    customer = await actors.customer()
+    await customer.bought("small")
+    payment = await paid_for(customer)
+    opened = await actors.sandbox.dispute(payment["stripe_payment_intent_id"])
+    dispute = await disputed(actors, customer, "open")
+    assert (dispute["amount"], dispute["status"]) == (999, "needs_response")
+    assert dispute["evidence_due_at"] is not None
+    await until_credits(customer, "0")
+    refused = await refunded(customer, payment, 1, status=409)
+    assert (refused["code"], refused["left_cents"]) == ("REFUND_TOO_LARGE", 0)
+    await actors.sandbox.finish_dispute(opened.body["id"], "won")
+    await disputed(actors, customer, "won")
+    await until_credits(customer, "100")
+    told = await customer.published()
+    assert told.count("evt.billing.dispute.opened") == told.count("evt.billing.dispute.won") == 1
+
+
+async def test_a_lost_dispute_is_a_lost_payment_and_an_inquiry_takes_nothing(
+    actors: Actors,
+) -> None:
+    customer = await actors.customer()
+    await customer.bought("small")
+    payment = await paid_for(customer)
+    intent = payment["stripe_payment_intent_id"]
+    asked = await actors.sandbox.dispute(intent, inquiry=True)
+    await disputed(actors, customer, "inquiry")
+    assert await customer.credits() == 100
+    await actors.sandbox.finish_dispute(asked.body["id"], "lost")
+    await disputed(actors, customer, "closed")
+    opened = await actors.sandbox.dispute(intent, "product_not_received")
+    await disputed(actors, customer, "open")
+    await actors.sandbox.finish_dispute(opened.body["id"], "lost")
+    await disputed(actors, customer, "lost")
+    seen, invoice = await shown(customer, payment)
+    assert (seen["status"], seen["amount_refunded"]) == ("refunded", 999)
+    [note] = invoice["credit_notes"]
+    assert (note["amount"], note["reason"]) == (999, "dispute lost: product_not_received")
+    assert await customer.credits() == 0
+    assert await balance(customer) == 0

@@ -1,0 +1,222 @@
+"""No sequence of refunds, disputes, notes and failures gives more than was paid."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from itertools import count
+from typing import Any
+from uuid import UUID
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from billing.core import ids
+from billing.core.errors import Conflict
+from billing.matters.agenda import Step
+from billing.matters.effects import Do, Effect, Rows, Work
+from billing.money.disputes.schemas import Dispute
+from billing.money.invoices import notes
+from billing.money.invoices.schemas import BalanceEntry, CreditNote, Invoice, InvoiceLine
+from billing.money.payments.schemas import Payment
+from billing.money.refunds import transitions as refunds
+from billing.money.refunds.calls import RefundAnswer, RefundCall
+from billing.money.refunds.left import creditable
+from billing.money.refunds.rules import DisputeOutcome, RefundOutcome, Taken
+from billing.money.refunds.schemas import Refund
+from billing.money.reversals import transitions
+from billing.money.reversals.facts import Granted, ReversalFacts
+
+AT = datetime(2027, 1, 1, tzinfo=UTC)
+ME, PAYMENT, INVOICE = UUID(int=1), UUID(int=2), UUID(int=3)
+CREDITS = Decimal(100)
+
+
+class Story:
+    """One payment of a pack, its rows, and the provider behind it."""
+
+    def __init__(self, total: int, overpaid: int) -> None:
+        self.numbers = count(10)
+        self.paid = total + overpaid
+        self.made: dict[str, RefundOutcome] = {}
+        self.disputes: dict[str, DisputeOutcome] = {}
+        self.lot = {"left": CREDITS, "asked": Decimal(0)}
+        tax = total // 6
+        rate = {"name": "tax", "rate": "20", "inclusive": True, "amount_minor": tax}
+        rows: list[Any] = [
+            Invoice(
+                id=INVOICE, account_id=ME, workflow_id="charge/x", fact_key="x", status="paid",
+                currency="EUR", subtotal_minor=total, total_minor=total, amount_due_minor=total,
+                amount_paid_minor=total, tax_minor=tax, tax_included_minor=tax,
+                settlement="payment", finalized_at=AT, paid_at=AT, created_at=AT,
+            ),
+            InvoiceLine(
+                id=UUID(int=4), account_id=ME, invoice_id=INVOICE, position=1, kind="pack",
+                description="", quantity=Decimal(1), unit_amount=Decimal(total),
+                amount_minor=total, tax_minor=tax, tax_included_minor=tax, taxes=[rate],
+            ),
+            Payment(
+                id=PAYMENT, account_id=ME, invoice_id=INVOICE, workflow_id="charge/x", flow="card",
+                intent_key="k", status="succeeded", amount_minor=total, received_minor=self.paid,
+                currency="EUR", stripe_payment_intent_id="pi_1", created_at=AT, paid_at=AT,
+                settled_at=AT,
+            ),
+        ]  # fmt: skip
+        if overpaid:
+            rows.append(
+                BalanceEntry(
+                    id=UUID(int=5), account_id=ME, key="o", kind="overpaid", amount_minor=overpaid,
+                    currency="EUR", invoice_id=INVOICE, at=AT,
+                )
+            )  # fmt: skip
+        self.rows = Rows(rows)
+
+    def work(self, answer: Any = None) -> Work[ReversalFacts]:
+        return Work(
+            self.rows,
+            ReversalFacts(
+                at=AT, real_at=AT, new_id=lambda: UUID(int=next(self.numbers)), answer=answer,
+                payment_id=PAYMENT, granted=(Granted(grant_key="lot", credits=CREDITS),),
+            ),
+        )  # fmt: skip
+
+    def follow(self, effects: list[Effect]) -> None:
+        for one in effects:
+            match one:
+                case Do("clawback", taken):
+                    self.lot["asked"] += taken["amount"]
+                case Do("return_clawback", back):
+                    clawback = back["clawback_key"]
+                    row = next(
+                        one for one in self.rows.of(Dispute)
+                        if clawback.startswith(ids.encode(ids.DISPUTE, one.id))
+                    )  # fmt: skip
+                    self.lot["asked"] -= Decimal(row.credits[back["grant_key"]])
+
+    @property
+    def room(self) -> int:
+        """The provider gives back no more than the charge."""
+        gone = sum(one.amount_minor for one in self.made.values() if one.status != "failed")
+        away = sum(
+            one.amount_minor
+            for one in self.disputes.values()
+            if one.status in ("needs_response", "lost")
+        )
+        return self.paid - gone - away
+
+    def ask(self, amount: int, way: str, fate: str) -> None:
+        w = self.work()
+        refund_id = UUID(int=next(self.numbers))
+        payment = self.rows.get(Payment, PAYMENT)
+        try:
+            row = refunds.ask(
+                w, payment, refund_id=refund_id, amount_minor=amount, reason="r",
+                way=way, reference=None,  # type: ignore[arg-type]
+            )  # fmt: skip
+        except Conflict:
+            return
+        if way == "balance":
+            self.step(row.key, None)
+        elif amount <= self.room:
+            outcome = RefundOutcome(
+                refund_id=f"re_{refund_id.int}", status=fate, amount_minor=amount,  # type: ignore[arg-type]
+                name=ids.encode("ref", refund_id),
+            )  # fmt: skip
+            self.made[outcome.refund_id] = outcome
+            self.step(row.key, RefundAnswer(RefundCall(payment, row), outcome, AT))
+        else:
+            self.step(row.key, RefundAnswer(RefundCall(payment, row), None, AT, "too much"))
+
+    def step(self, key: str, answer: Any) -> None:
+        w = self.work(answer)
+        transitions.refund(w, Step(name="refund", due=AT, key=key))
+        self.follow(w.effects)
+
+    def hear(self) -> None:
+        w = self.work()
+        taken = Taken(refunds=tuple(self.made.values()), disputes=tuple(self.disputes.values()))
+        transitions.take_in(w, taken)
+        self.follow(w.effects)
+
+    def note(self, amount: int) -> None:
+        invoice = self.rows.get(Invoice, INVOICE)
+        if 0 < amount <= creditable(self.rows, invoice):
+            named = f"note-{next(self.numbers)}"
+            notes.credit_note(self.work(), invoice, amount, "goodwill", named, to_balance=True)
+
+    def hold_true(self) -> None:
+        invoice, payment = self.rows.get(Invoice, INVOICE), self.rows.get(Payment, PAYMENT)
+        balance = sum(one.amount_minor for one in self.rows.of(BalanceEntry))
+        rows: list[Refund | Dispute] = [*self.rows.of(Refund), *self.rows.of(Dispute)]
+        away = sum(
+            one.amount_minor
+            for one in rows
+            if one.takes_room and (isinstance(one, Dispute) or one.way != "balance")
+        )
+        assert balance + away <= self.paid, "more went back than came"
+        written = self.rows.of(CreditNote)
+        noted = sum(one.amount_minor for one in written)
+        reserved = sum(one.note_minor for one in rows if one.is_reserved)
+        assert noted + reserved <= invoice.total_minor, "more is taken back than was billed"
+        assert sum(one.tax_minor for one in written) <= invoice.tax_minor
+        if noted == invoice.total_minor:
+            assert sum(one.tax_minor for one in written) == invoice.tax_minor, "a cent of tax"
+        booked = sum(one.amount_minor for one in rows if one.takes_room and one.booked_at)
+        assert payment.refunded_minor == invoice.amount_refunded_minor == booked
+        assert (payment.status == "refunded") == (booked >= self.paid)
+        assert 0 <= self.lot["asked"] <= CREDITS, "more credits are asked back than were granted"
+
+
+AMOUNTS = st.integers(1, 1100)
+ACTS = st.one_of(
+    st.tuples(
+        st.just("ask"), AMOUNTS, st.sampled_from(("provider", "balance")),
+        st.sampled_from(("succeeded", "processing", "failed")),
+    ),
+    st.tuples(st.just("dashboard"), AMOUNTS),
+    st.tuples(st.just("settle"), st.sampled_from(("succeeded", "failed"))),
+    st.tuples(st.just("dispute"), st.sampled_from(("needs_response", "warning_needs_response"))),
+    st.tuples(st.just("decide"), st.sampled_from(("won", "lost"))),
+    st.tuples(st.just("note"), AMOUNTS),
+    st.tuples(st.just("hear")),
+)  # fmt: skip
+
+
+def act(story: Story, what: tuple[Any, ...]) -> None:
+    match what:
+        case ("ask", amount, way, fate):
+            story.ask(amount, way, fate)
+        case ("dashboard", amount) if amount <= story.room:
+            name = f"re_{next(story.numbers)}"
+            story.made[name] = RefundOutcome(
+                refund_id=name, status="succeeded", amount_minor=amount
+            )
+        case ("settle", fate) if story.made:
+            name, last = list(story.made.items())[-1]
+            if last.status != "failed":
+                story.made[name] = last.model_copy(update={"status": fate})
+        case ("dispute", status) if story.room > 0:
+            name = f"dp_{next(story.numbers)}"
+            story.disputes[name] = DisputeOutcome(
+                dispute_id=name, status=status, amount_minor=story.room, reason="fraudulent"
+            )
+        case ("decide", status) if story.disputes:
+            name, last_one = list(story.disputes.items())[-1]
+            if last_one.status == "needs_response":
+                story.disputes[name] = last_one.model_copy(update={"status": status})
+        case ("note", amount):
+            story.note(amount)
+        case _:
+            story.hear()
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.integers(1, 1000), st.sampled_from((0, 0, 100)), st.lists(ACTS, max_size=14))
+def test_nothing_goes_back_twice(total: int, overpaid: int, acts: list[tuple[Any, ...]]) -> None:
+    story = Story(total, overpaid)
+    for what in acts:
+        act(story, what)
+        story.hold_true()
+    story.hear()
+    story.hold_true()
+    before = story.rows.by_type()
+    story.hear()
+    assert story.rows.by_type() == before, "what was heard before changes nothing"

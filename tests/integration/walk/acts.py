@@ -176,6 +176,18 @@ class Acts:
     async def reject(self) -> Done:
         return await self._decide("reject", lambda sent: {"reason": "it never came"})
 
+    async def refund(self, percent: int, to: str) -> Done:
+        """An operator gives a part of the newest money back, or all that is left of it."""
+        listed = (await self.customer.ask("GET", "/billing/payments?limit=100"))["data"]
+        paid = [one for one in listed if one["amount_received"] > one["amount_refunded"]]
+        if not paid:
+            return NOTHING
+        left = paid[0]["amount_received"] - paid[0]["amount_refunded"]
+        body = {"reason": "asked for", "to": to, "amount_cents": _part({"amount": left}, percent)}
+        path = f"/admin/payments/{paid[0]['payment_id']}/refund"
+        done = await self._operate(path, body, key=str(uuid4()))
+        return done[0], done[1], done[2] | {"invoice_id": paid[0]["invoice_id"]}
+
     async def forgive(self) -> Done:
         return await self._steer("forgive", {"reason": "our fault"})
 
@@ -329,9 +341,9 @@ class Acts:
         sent = listed["data"][0]
         return await self._operate(f"/admin/payments/{sent['payment_id']}/{verb}", terms(sent))
 
-    async def _operate(self, path: str, body: Json) -> Done:
+    async def _operate(self, path: str, body: Json, key: str | None = None) -> Done:
         actors = self.customer.actors
-        headers = actors.headers("*", "admin")
+        headers = actors.headers("*", "admin", key)
         answer = await actors.client.request("POST", f"/api/v1{path}", json=body, headers=headers)
         return answer.status_code, _json(answer), body
 

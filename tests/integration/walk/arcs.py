@@ -17,6 +17,7 @@ NAMED: Final = Command("subscribe", {**BASIC.terms, "way": "named"})
 PAY: Final = Command("pay", {"way": "default"})
 CARDS_PAY: Final = Command("script", {"words": [], "then": "normal"})
 SETTLED: Final = Command("settle", {"outcome": "succeed"})
+WAYS_BACK: Final = ("payer", "balance")
 AT_RENEWAL: Final = Command("to_renewal", {"days": 0, "seconds": 0})
 
 
@@ -112,6 +113,18 @@ def flips(dice: Random) -> list[Command]:
     return [VISA, BASIC, wait, _change("pro"), wait, word, *last, wait, CARDS_PAY, AT_RENEWAL]
 
 
+def given_back(dice: Random) -> list[Command]:
+    """Money goes back before and after a change of plan, and after credits were spent."""
+    part = Command("refund", {"percent": dice.choice((40, 100)), "to": dice.choice(WAYS_BACK)})
+    rest = Command("refund", {"percent": 100, "to": "payer"})
+    spent = Command("spend", {"amount": "30000"})
+    change = _change("pro", when="now")
+    order = dice.choice(([part, change, rest], [change, part, rest], [spent, rest, change]))
+    wait = Command("advance", {"days": 3, "hours": 0})
+    bought = Command("buy", {"pack": "small", "flow": "saved_card"})
+    return [VISA, BASIC, bought, wait, *order, wait, AT_RENEWAL]
+
+
 def discounted(dice: Random) -> list[Command]:
     """A coupon goes off the periods to come, and off a change."""
     code = dice.choice(("WALK20", "WALK20", "WALK300"))
@@ -125,7 +138,7 @@ def discounted(dice: Random) -> list[Command]:
 ARCS: Final = (
     use_of_an_unpaid_plan, cancel_meets_slow_bank, debtor_too_late, declined_change, two_cards,
     stolen, debtor_in_time, cancelled_debtor, slow_bank, use_of_an_ended_plan, debited, backed_up,
-    flips, discounted,
+    flips, discounted, given_back,
 )  # fmt: skip
 
 

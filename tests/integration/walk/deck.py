@@ -26,7 +26,7 @@ DECLINES: Final = ("insufficient_funds", "do_not_honor", "generic_decline", "sto
 WORDS: Final = ("succeed", *DECLINES, "processing", "authentication_required")
 REMEDIES: Final = (
     "pay", "pay", "save_card", "forgive", "retry_now", "extend", "pause", "resume_case",
-    "submit", "approve", "reject", "settle", "pay_overdue", "resume",
+    "submit", "approve", "reject", "settle", "pay_overdue", "resume", "refund",
 )  # fmt: skip
 CREDITS: Final = (
     "spend", "spend", "defer", "hold", "hold", "capture", "release", "charge", "top_up", "top_up",
@@ -122,6 +122,10 @@ def _remedy(dice: Random) -> Command:
         "extend": {"days": dice.choice((2, 5))},
         "approve": {"percent": dice.choice((40, 100, 100, 130))},
         "settle": {"outcome": dice.choice(("succeed", "succeed", "insufficient_funds"))},
+        "refund": {
+            "percent": dice.choice((30, 100, 100)),
+            "to": dice.choice(("payer", "payer", "balance")),
+        },
         "pay_overdue": {"resume": dice.random() < 0.5},
     }
     return _command(verb, **terms.get(verb, {}))

@@ -17,8 +17,8 @@ CROCKFORD: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 TABLES: Final = (
     "subscriptions", "subscription_changes", "invoices", "invoice_lines", "payments",
     "payment_attempts", "payment_methods", "credit_notes", "balance_entries", "dunning_cases",
-    "purchases", "credit_lots", "credit_transactions", "credit_balances", "billing_records",
-    "events", "matters",
+    "purchases", "refunds", "credit_lots", "credit_transactions", "credit_balances",
+    "billing_records", "events", "matters",
 )  # fmt: skip
 TRIES: Final = frozenset({"charge.succeeded", "charge.failed", "charge.pending"})
 

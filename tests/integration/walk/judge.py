@@ -20,6 +20,7 @@ PROMISES: Final[dict[str, Question]] = {
     "no day is paid twice": money.no_day_twice,
     "nothing is charged that nobody asked for or planned": money.asked_or_planned,
     "money in is what is paid, kept or given back": money.adds_up,
+    "no more goes back than came": money.no_more_back_than_came,
     "a card that must not be tried again is not": money.cards_stay_barred,
     "the named card is the one charged": money.named_card,
     "what a preview said is what a change charges": plan_changes.charged_as_previewed,

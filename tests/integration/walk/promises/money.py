@@ -15,7 +15,7 @@ from tests.integration.walk.promises.words import ends, withdrawn
 ASKED: Final = {
     "subscribe": 1, "pay": 1, "buy": 1, "charge": 1, "add_ons": 1, "change_plan": 1,
     "retry_now": 1, "resume": 1,
-    "confirm": 0, "authenticate": 0, "forgive": 0, "approve": 0, "script": 0,
+    "confirm": 0, "authenticate": 0, "forgive": 0, "approve": 0, "script": 0, "refund": 0,
     "reactivate": 0, "coupon": 0, "take_off": 0, "pause": 0, "extend": 0, "release": 0,
     "submit": 0,
 }  # fmt: skip
@@ -132,6 +132,8 @@ def adds_up(case: Case) -> Iterator[str]:
         int(row["received_minor"])
         for row in case.rows("payments", flow="manual") if row["status"] == "completed"
     )  # fmt: skip
+    by_hand = case.rows("refunds", way="outside", status="succeeded")
+    hands -= sum(int(row["amount_minor"]) for row in by_hand)
     money = taken + hands - sum(case.refunds.values())
     billed = left = 0
     for invoice in case.tables["invoices"]:
@@ -160,6 +162,17 @@ def adds_up(case: Case) -> Iterator[str]:
         came = case.received(invoice) + case.refunds.get(invoice["id"], 0)
         if int(invoice["amount_paid_minor"]) > came:
             yield f"{_words(invoice)} counts as paid with more than the {came} that came"
+
+
+def no_more_back_than_came(case: Case) -> Iterator[str]:
+    """Refunds of an invoice are at most what came for it, and one that was done moved its money."""
+    for invoice in case.tables["invoices"]:
+        if case.received(invoice) < 0:
+            yield f"more went back than came for {_words(invoice)}: {-case.received(invoice)}"
+    moved = sum(case.refunds.values())
+    told = case.rows("refunds", way="provider", status="succeeded")
+    if moved != sum(int(row["amount_minor"]) for row in told):
+        yield f"{moved} went back at the provider, and refunds tell of {len(told)} others"
 
 
 def cards_stay_barred(case: Case) -> Iterator[str]:

@@ -51,7 +51,8 @@ class TaxAnswer(Answer):
     @classmethod
     async def read(cls, connection: AsyncConnection, account_id: UUID) -> Self:
         """The standing of an account, read in the caller's transaction."""
-        facts = await taxation(connection, account_id)
+        at = await clock.now(connection, account_id)
+        facts = (await taxation(connection, account_id)).at(at)
         _, currency = await balances.read(connection, account_id)
         return cls.of(
             await store.profile(connection, account_id),

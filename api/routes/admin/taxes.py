@@ -1,5 +1,6 @@
 """Jurisdictions that tax is collected for, and exemptions of single accounts, for operators."""
 
+from datetime import date
 from typing import Annotated
 
 from fastapi import Path
@@ -22,12 +23,20 @@ from billing.money.taxation import service
 router = new_router("taxes")
 
 
+class LaterRatesAnswer(Answer):
+    """Rates in percent by category that hold from a day on, by UTC."""
+
+    since: date
+    rates: dict[str, Credits]
+
+
 class JurisdictionAnswer(Answer):
     """A country or region that tax is collected for, with its rates in percent by category."""
 
     key: str
     name: str
     rates: dict[str, Credits]
+    later: list[LaterRatesAnswer]
     instead_of_country: bool
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from billing.catalog.taxes.schemas import Jurisdiction
-from billing.catalog.taxes.spec import JurisdictionSpec, TaxesSpec
+from billing.catalog.taxes.spec import JurisdictionSpec, RatesSpec, TaxesSpec
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,14 @@ class JurisdictionChange:
         """For people: `tax DE: USt standard 19 %, reduced 7 %; drafts from now on`."""
         if self.new is None:
             return f"tax {self.key}: no longer collected"
-        rates = ", ".join(
-            f"{name} {rate.normalize():f} %" for name, rate in sorted(self.new.rates.items())
-        )
+        later = "".join(f", from {one.since} {_words(one)}" for one in self.new.later)
         instead = ", in place of its country's" if self.new.instead_of_country else ""
+        rates = _words(self.new) + later
         return f"tax {self.key}: {self.new.name} {rates}{instead}; drafts from now on"
+
+
+def _words(spec: RatesSpec) -> str:
+    return ", ".join(f"{name} {rate.normalize():f} %" for name, rate in sorted(spec.rates.items()))
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """Jurisdictions with their rates, and a rate as it stands on an invoice's line."""
 
+from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import Final, Literal
+from typing import Final, Literal, Self
 
 from billing.core.frozen import Frozen
 
@@ -24,13 +25,29 @@ class TaxRate(Frozen):
     reason: WhyNone | None = None
 
 
+class LaterRates(Frozen):
+    """Rates that hold from a day on, by UTC, until the next ones."""
+
+    since: date
+    rates: dict[str, Decimal]
+
+
 class Jurisdiction(Frozen):
-    """A country or one of its regions, with its rates in percent by category."""
+    """A country or one of its regions, with its rates in percent by category.
+
+    `later` are ordered: the last ones that have begun hold.
+    """
 
     key: str
     name: str
     rates: dict[str, Decimal]
+    later: tuple[LaterRates, ...] = ()
     instead_of_country: bool = False
+
+    def on(self, day: date) -> Self:
+        """With the rates of that day."""
+        begun = [one.rates for one in self.later if one.since <= day]
+        return self.model_copy(update={"rates": begun[-1]}) if begun else self
 
 
 class Taxation(Frozen):
@@ -49,3 +66,10 @@ class Taxation(Frozen):
     included_in: tuple[str, ...] = ()
     """Currencies whose prices hold their tax."""
     jurisdictions: tuple[Jurisdiction, ...] = ()
+
+    def at(self, instant: datetime) -> Self:
+        """With the rates of an instant's day."""
+        day = instant.astimezone(UTC).date()
+        return self.model_copy(
+            update={"jurisdictions": tuple(one.on(day) for one in self.jurisdictions)}
+        )

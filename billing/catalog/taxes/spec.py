@@ -1,5 +1,6 @@
 """The section `taxes` of the catalog, as people write it."""
 
+from datetime import date
 from decimal import Decimal
 from typing import Annotated
 
@@ -15,14 +16,12 @@ JurisdictionKey = Annotated[
 Percent = Annotated[Decimal, Field(ge=0, le=100, decimal_places=4)]
 
 
-class JurisdictionSpec(BaseModel):
-    """The tax of a country or region as invoices name it, and its rates in percent."""
+class RatesSpec(BaseModel):
+    """Rates in percent by category of goods, the standard one among them."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=40)]
     rates: dict[Name, Percent]
-    instead_of_country: bool = False
 
     @field_validator("rates", mode="before")
     @classmethod
@@ -37,6 +36,28 @@ class JurisdictionSpec(BaseModel):
         if STANDARD not in rates:
             raise ValueError(f"there is no rate {STANDARD!r}")
         return rates
+
+
+class LaterSpec(RatesSpec):
+    """Rates that hold from a day on, by UTC."""
+
+    since: date
+
+
+class JurisdictionSpec(RatesSpec):
+    """The tax of a country or region as invoices name it, its rates, and those to come."""
+
+    name: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=40)]
+    later: tuple[LaterSpec, ...] = ()
+    instead_of_country: bool = False
+
+    @field_validator("later")
+    @classmethod
+    def _in_order(cls, later: tuple[LaterSpec, ...]) -> tuple[LaterSpec, ...]:
+        days = [one.since for one in later]
+        if days != sorted(set(days)):
+            raise ValueError("`since` ascends")
+        return later
 
 
 class TaxesSpec(BaseModel):

@@ -13,6 +13,8 @@ tax_jurisdictions = c.table(
     c.text("name"),
     # Percent by category of goods: {"standard": "19"}.
     c.json("rates"),
+    # Rates to come: a list of billing.catalog.taxes.schemas.LaterRates, by their day.
+    c.json("later", server_default="[]"),
     # A region's tax is asked in place of its country's, or else beside it.
     c.flag("instead_of_country", server_default="false"),
 )

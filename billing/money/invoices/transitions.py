@@ -47,7 +47,7 @@ def draft(w: Work[Any], new: NewInvoice) -> Invoice:
     known = next((one for one in w.rows.of(Invoice) if one.fact_key == new.fact_key), None)
     if known is not None:
         return known
-    summed = sum_lines(new.lines, new.discounts, w.facts.taxation, new.currency)
+    summed = sum_lines(new.lines, new.discounts, w.facts.taxation.at(w.facts.at), new.currency)
     total = max(0, sum(one.total_minor for one in summed))
     invoice = w.add(
         Invoice(

@@ -264,7 +264,7 @@ def _credits(
 def _total(w: Work[SubscriptionFacts], lines: Sequence[Line]) -> int:
     """The total of lines with discounts and tax; it may be below zero."""
     new = cycles.new_invoice(w, "", lines)
-    summed = sum_lines(new.lines, new.discounts, w.facts.taxation, new.currency)
+    summed = sum_lines(new.lines, new.discounts, w.facts.taxation.at(w.facts.at), new.currency)
     return sum(one.total_minor for one in summed)
 
 

@@ -81,6 +81,7 @@ CREATE TABLE tax_jurisdictions (
     key TEXT NOT NULL,
     name TEXT NOT NULL,
     rates JSONB NOT NULL,
+    later JSONB DEFAULT '[]' NOT NULL,
     instead_of_country BOOLEAN DEFAULT 'false' NOT NULL,
     CONSTRAINT pk_tax_jurisdictions PRIMARY KEY (key)
 );

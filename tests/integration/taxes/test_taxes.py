@@ -41,11 +41,17 @@ async def test_tax_is_added_to_a_purchase_and_to_each_renewal(actors: Actors) ->
     assert (tax["name"], tax["rate"], tax["amount"], tax["reason"]) == ("USt", "20.00", 200, None)
 
     await customer.subscribed("basic")  # 19.00
+    rises = [{"since": "2027-01-20", "rates": {"standard": "21"}}]
+    await collect(actors, "AT", "USt", rates={"standard": "20", "reduced": "10"}, later=rises)
+    [rate] = (await customer.ask("GET", "/billing/tax"))["rates"]
+    assert rate["rate"] == "20.00", "it is known, and holds later"
     await customer.advance(days=31)
     renewed = await newest_invoice(customer)
-    assert (renewed["tax_amount"], renewed["total"], renewed["status"]) == (380, 2280, "paid")
+    assert (renewed["tax_amount"], renewed["total"], renewed["status"]) == (399, 2299, "paid")
     charged = [one["amount"] for one in await customer.effects()]
-    assert charged == [1199, 2280, 2280]
+    assert charged == [1199, 2280, 2299]
+    [rate] = (await customer.ask("GET", "/billing/tax"))["rates"]
+    assert rate["rate"] == "21.00"
 
 
 async def test_a_region_asks_beside_its_country_or_in_its_place(actors: Actors) -> None:

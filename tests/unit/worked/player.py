@@ -136,7 +136,9 @@ class Player:
         return Taxation(
             included_in=(self.case["currency"],) if known.get("inclusive") else (),
             exempt=known.get("exempt", False),
-            jurisdictions=(Jurisdiction(key="XX", name="Tax", rates=rates),),
+            jurisdictions=(
+                Jurisdiction(key="XX", name="Tax", rates=rates, later=known.get("later", ())),
+            ),
         )
 
     def _use(self, amounts: list[Any]) -> None:

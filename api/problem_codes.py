@@ -55,6 +55,7 @@ CODES: Final[dict[str, Problem]] = {
     "INTERVAL_NOT_OFFERED": Problem(409, "plan pro is sold per month, year"),
     "CURRENCY_NOT_CHARGED": Problem(409, "no card can be charged in CLF"),
     "PAYMENT_METHOD_NOT_OFFERED": Problem(409, "PayPal is not offered here"),
+    "PRICE_NOT_OFFERED": Problem(409, "the subscription has the price of now"),
     "PRICE_CHANGED": Problem(409, "the price is another now: look at it and ask again"),
     "INSUFFICIENT_CREDITS": Problem(402, "5.00 credits are needed, 2.00 are available"),
     "HOLD_NOT_FOUND": Problem(404, "no such hold"),

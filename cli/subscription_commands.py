@@ -16,11 +16,6 @@ Key = Annotated[str, typer.Option(help="The Idempotency-Key: the same one again 
 app = typer.Typer(help="Care for a subscription.", no_args_is_help=True)
 
 
-@app.callback()
-def subscriptions() -> None:
-    """Care for a subscription."""
-
-
 @app.command()
 def extend(
     account: Account,
@@ -42,3 +37,26 @@ def extend(
         )
     ends = shown["upcoming"]["at"] if dry_run else shown["current_period_end"]
     typer.echo(f"the period {'would end' if dry_run else 'ends'} at {ends}")
+
+
+@app.command()
+def move_prices(
+    plan: Annotated[str, typer.Argument(help="The key of the plan.")],
+    reason: Reason,
+    dry_run: DryRun = False,
+    data: Data = DEFAULT_DATA,
+) -> None:
+    """Move subscribers of an old price to that of now, with the next period of each."""
+    with reporting_errors(), operator(data) as client:
+        left = True
+        while left:
+            answer = client.post(
+                f"/admin/plans/{plan}/move-subscribers",
+                params={"dry_run": dry_run},
+                json={"reason": reason},
+            )
+            shown = content(answer)
+            for one in shown["moves"]:
+                prices = f"{one['price_cents_before']} to {one['price_cents']} {one['currency']}"
+                typer.echo(f"{one['subscription_id']}: {prices} from {one['effective_at']}")
+            left = shown["left"] and not dry_run

@@ -56,6 +56,7 @@ from api.routes.admin import (
     issuers,
     limit_overrides,
     matters,
+    price_moves,
     products,
     reversals,
     thresholds,
@@ -83,8 +84,8 @@ _BILLING: Final = (
 )  # fmt: skip
 _OPERATORS: Final = (
     integrity, clock, admin_invoices, admin_payments, reversals, dunning, matters, inbox,
-    admin_credits, balances, extensions, thresholds, accounts, issuers, admin_catalog, admin_taxes,
-    admin_coupons, products, limit_overrides, contracts,
+    admin_credits, balances, extensions, price_moves, thresholds, accounts, issuers,
+    admin_catalog, admin_taxes, admin_coupons, products, limit_overrides, contracts,
 )  # fmt: skip
 ROUTERS: Final[tuple[APIRouter, ...]] = tuple(part.router for part in (*_BILLING, *_OPERATORS))
 

@@ -95,7 +95,9 @@ def apply(w: Work[SubscriptionFacts], invoice: Invoice) -> SubscriptionChange | 
         pauses.resume(w, invoice)
     elif change.kind == "plan":
         cancel_scheduled(w, "another plan was chosen", "plan")
+        before = cycles.of(w).price_id
         new_terms.begin(w, change, invoice)
+        drop_price_after(w, before)
         follow_period(w)
         announce(w, cycles.of(w), "plan_changed", **change.wanted)
     else:
@@ -138,11 +140,24 @@ def schedule(
 
 def apply_scheduled(w: Work[SubscriptionFacts]) -> None:
     """A period begins: with the terms that were chosen for it."""
-    change = _take_scheduled(w, "plan")
-    if change is None:
-        return
-    new_terms.take_for_next_period(w, Terms.model_validate(change.terms))
-    announce(w, cycles.of(w), "plan_changed", **change.wanted)
+    change, before = _take_scheduled(w, "plan"), cycles.of(w).price_id
+    if change is not None:
+        new_terms.take_for_next_period(w, Terms.model_validate(change.terms))
+        announce(w, cycles.of(w), "plan_changed", **change.wanted)
+    drop_price_after(w, before)
+    price = _take_scheduled(w, "price")
+    if price is not None:
+        # Seats may have come or gone since it was scheduled.
+        seats = {"quantity": items.plan_item(w).quantity}
+        terms = Terms.model_validate(price.terms).model_copy(update=seats)
+        new_terms.take_for_next_period(w, terms)
+        announce(w, cycles.of(w), "price_changed", price_cents=terms.amount_minor)
+
+
+def drop_price_after(w: Work[SubscriptionFacts], before: UUID) -> None:
+    """A move from the old price ends where another one was chosen."""
+    if cycles.of(w).price_id != before:
+        cancel_scheduled(w, "another plan was chosen", "price")
 
 
 def begin_pause(w: Work[SubscriptionFacts], reason: PauseReason) -> None:

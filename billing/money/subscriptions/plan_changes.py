@@ -179,7 +179,9 @@ def _swap(w: Work[SubscriptionFacts], terms: Terms) -> None:
     if cycles.of(w).status == "trialing" and not plan.trial_days:
         raise Conflict("TRIAL_NOT_OFFERED", f"plan {plan.key} has no trial: have it at period_end")
     changes.cancel_scheduled(w, "another plan was chosen", "plan")
+    before = cycles.of(w).price_id
     new_terms.take(w, terms, drops_add_ons=True)
+    changes.drop_price_after(w, before)
     announce(w, cycles.of(w), "plan_changed", **_words(w, terms))
 
 

@@ -20,7 +20,7 @@ CancelReason = Literal[
     "customer_service", "low_quality", "missing_features", "other", "switched_service",
     "too_complex", "too_expensive", "unused",
 ]  # fmt: skip
-ChangeKind = Literal["add_ons", "extend", "pause", "plan", "resume"]
+ChangeKind = Literal["add_ons", "extend", "pause", "plan", "price", "resume"]
 PauseReason = Literal["debt_settled", "requested", "trial_ended"]
 ChangeStatus = Literal["pending", "scheduled", "applied", "failed", "expired", "canceled"]
 When = Literal["now", "period_end"]
@@ -158,7 +158,7 @@ class SubscriptionChange(Row):
     kind: ChangeKind
     wanted: dict[str, Any]
     terms: dict[str, Any] = Field(default_factory=dict)
-    """Of a change of plan: `Terms`."""
+    """Of a change of plan or price: `Terms`."""
     invoice_id: UUID | None = None
     status: ChangeStatus
     reason: str | None = None

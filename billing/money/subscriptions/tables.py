@@ -94,7 +94,7 @@ subscription_changes = c.table(
     c.text("kind"),
     # What is wanted, as its kind reads it: add-ons by key with their quantities.
     c.json("wanted"),
-    # Of a change of plan: billing.money.subscriptions.schemas.Terms.
+    # Of a change of plan or price: billing.money.subscriptions.schemas.Terms.
     c.json("terms", server_default="{}"),
     c.reference("invoice_id", "invoices.id", unique=True, nullable=True),
     c.text("status"),
@@ -107,13 +107,13 @@ subscription_changes = c.table(
     c.instant("decided_at", nullable=True),
     c.same_account("subscription_id", "subscriptions"),
     c.same_account("invoice_id", "invoices"),
-    c.check("kind IN ('add_ons', 'extend', 'pause', 'plan', 'resume')", name="kind_known"),
+    c.check("kind IN ('add_ons', 'extend', 'pause', 'plan', 'price', 'resume')", name="kind_known"),
     c.check(
         "status IN ('pending', 'scheduled', 'applied', 'failed', 'expired', 'canceled')",
         name="status_known",
     ),
     c.check("(status IN ('pending', 'scheduled')) = (decided_at IS NULL)", name="decided"),
-    c.check("(kind = 'plan') = (terms <> '{}')", name="plan_has_terms"),
+    c.check("(kind IN ('plan', 'price')) = (terms <> '{}')", name="plan_has_terms"),
     c.check(
         "CASE WHEN effective_at IS NULL"
         " THEN num_nonnulls(invoice_id, expires_at) = 2 AND status <> 'scheduled'"

@@ -312,6 +312,7 @@ BODIES: Final[dict[str, Callable[[Named], Any]]] = INVOICE_BODIES | {
     },
     "put_budget": lambda _: {"limit": "5"},
     "set_low_balance": lambda _: {"threshold": "10"},
+    "move_subscribers": lambda _: {"reason": "prices of 2027"},
     "extend_subscription": lambda _: {"days": 7, "reason": "an outage"},
     "set_billing_threshold": lambda _: {"threshold_cents": 5000, "reason": "a new customer"},
     "change_subscription": lambda named: {

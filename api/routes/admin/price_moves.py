@@ -1,0 +1,72 @@
+"""Subscribers of an old price move to that of now (docs/rules.md#subscriptions)."""
+
+from datetime import datetime
+from functools import partial
+from typing import Final
+
+from pydantic import Field
+
+from api.dependencies import AdminCall, Call
+from api.problems import responses
+from api.public_ids import AccountId, SubscriptionId
+from api.routes.base import new_router
+from api.routes.subscription_previews import DryRun
+from api.schemas import Answer, Body, KeyPath, Text
+from billing.core.errors import Conflict
+from billing.money.subscriptions import price_moves, service
+from billing.money.subscriptions.price_moves import Move
+from billing.money.subscriptions.schemas import PlanWish
+
+router = new_router("subscriptions")
+AT_ONCE: Final = 100
+
+
+class MoveBody(Body):
+    """The reason, which the customers' event says."""
+
+    reason: Text
+
+
+class MovePart(Answer):
+    """A subscription whose price is another one from a date on."""
+
+    account_id: AccountId
+    subscription_id: SubscriptionId = Field(validation_alias="id")
+    price_cents_before: int = Field(validation_alias="before_minor")
+    price_cents: int = Field(validation_alias="after_minor")
+    currency: str
+    effective_at: datetime
+
+
+class MovesAnswer(Answer):
+    """The subscriptions that move; `left`: there are more, ask again."""
+
+    moves: list[MovePart]
+    left: bool
+
+
+@router.post("/admin/plans/{key}/move-subscribers", responses=responses())
+async def move_subscribers(
+    key: KeyPath, body: MoveBody, call: AdminCall, dry_run: DryRun = False
+) -> MovesAnswer:
+    """Move subscribers of an old price to that of now, as the next period of each begins; at most
+    100 at a time. Asked again, it goes on with the others.
+    """
+    async with call.database.operator() as connection:
+        found = await price_moves.to_move(connection, key, AT_ONCE + 1)
+    some = found[:AT_ONCE]
+    moved = some if dry_run else [one for one in some if await _move(call, one, body.reason)]
+    return MovesAnswer(
+        moves=[MovePart.of(one) for one in moved], left=len(found) > AT_ONCE and bool(moved)
+    )
+
+
+async def _move(call: Call, one: Move, reason: str) -> bool:
+    """False for one that has ended, or changed, since it was found."""
+    verb = partial(price_moves.move, reason=reason)
+    try:
+        async with call.database.tenant(one.account_id) as connection:
+            await service.ask(connection, one.id, verb, about=PlanWish())
+    except Conflict:
+        return False
+    return True

@@ -1,0 +1,107 @@
+"""Subscribers of an old price move to the one of now, with notice, as their next period begins.
+
+An operator asks for it; the customer keeps the old price until then, and may cancel before.
+"""
+
+from datetime import datetime
+from uuid import UUID
+
+from pydantic import AwareDatetime
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.core.errors import Conflict
+from billing.core.frozen import Frozen
+from billing.core.prepared import Prepared
+from billing.matters.effects import Work
+from billing.money.subscriptions import changes, cycles, items
+from billing.money.subscriptions.announcements import announce
+from billing.money.subscriptions.commands import wake
+from billing.money.subscriptions.facts import SubscriptionFacts
+from billing.money.subscriptions.schemas import Subscription, Terms
+from billing.money.subscriptions.states import demand
+
+HOW_TO_CANCEL = "POST /billing/subscription/cancel before that date"
+_SUBSCRIBERS = Prepared(
+    text(
+        """
+    SELECT s.id, s.account_id, s.currency, s.current_period_end AS effective_at,
+           s.amount_minor AS before_minor,
+           n.amount_minor * i.quantity AS after_minor
+    FROM subscriptions s
+    JOIN subscription_items i ON i.subscription_id = s.id AND i.kind = 'plan'
+    JOIN prices n ON n.kind = 'plan' AND n.key = s.plan_key AND n.is_current
+        AND (n.currency, n.interval_unit, n.interval_count)
+            = (s.currency, s.interval_unit, s.interval_count)
+    WHERE s.plan_key = :plan AND s.price_id <> n.id
+      -- A contract says its own prices.
+      AND s.contract_id IS NULL
+      AND s.status IN ('trialing', 'active', 'past_due')
+      AND NOT EXISTS (
+          SELECT FROM subscription_changes c
+          WHERE c.subscription_id = s.id AND c.kind = 'price' AND c.status = 'scheduled'
+            AND (c.terms ->> 'price_id')::uuid = n.id)
+    ORDER BY s.id LIMIT :most
+    """
+    )
+)
+
+
+class Move(Frozen):
+    """A subscription whose price is another one from a date on."""
+
+    id: UUID
+    account_id: UUID
+    currency: str
+    effective_at: AwareDatetime
+    before_minor: int
+    after_minor: int
+
+
+async def to_move(connection: AsyncConnection, plan: str, most: int) -> list[Move]:
+    """Subscribers of the plan at another price than that of now, who were not told of it yet.
+
+    Needs a connection that may see every account's.
+    """
+    rows = await _SUBSCRIBERS.all(connection, plan=plan, most=most)
+    return [Move.model_validate(dict(row)) for row in rows]
+
+
+def move(w: Work[SubscriptionFacts], *, reason: str) -> Subscription:
+    """Have the price of now from the next period on, and tell the customer.
+
+    Errors: SUBSCRIPTION_STATE; PRICE_NOT_OFFERED where it has no other price.
+    """
+    subscription, seats = cycles.of(w), items.plan_item(w)
+    demand(subscription.status, "change_down")
+    sold = (one.price for one in w.facts.offers if one.price is not None)
+    price = next((one for one in sold if one.interval == subscription.interval), None)
+    agreed = subscription.contract_id is not None
+    if price is None or agreed or price.id == subscription.price_id:
+        raise Conflict("PRICE_NOT_OFFERED", "the subscription has the price of now")
+    terms = Terms(
+        plan_id=subscription.plan_id,
+        price_id=price.id,
+        unit_minor=price.amount_minor,
+        interval=subscription.interval,
+        quantity=seats.lasting,
+    )
+    changes.schedule(w, w.facts.new_id(), "price", {"price_cents": terms.amount_minor}, terms)
+    _give_notice(w, subscription, terms, subscription.current_period_end, reason)
+    return wake(w)
+
+
+def _give_notice(
+    w: Work[SubscriptionFacts], subscription: Subscription, terms: Terms, at: datetime, reason: str
+) -> None:
+    announce(
+        w,
+        subscription,
+        "price_changes",
+        price_cents_before=subscription.amount_minor,
+        price_cents=terms.amount_minor,
+        currency=subscription.currency,
+        effective_at=at.isoformat(),
+        how_to_cancel=HOW_TO_CANCEL,
+        reason=reason,
+    )

@@ -1,0 +1,50 @@
+"""Operators move the subscribers of an old price to that of now, with notice."""
+
+from typing import Any
+
+from tests.integration.actors import Actors
+from tests.integration.arrears.test_overage import charged
+from tests.integration.changes.test_plan_changes import PATH, RENEWAL, begun
+
+TERMS: Any = {
+    "name": "Mover", "family": "move", "description": "A plan whose price rises",
+    "prices": {"month": {"USD": 1000}},
+}  # fmt: skip
+MOVE = "/admin/plans/mover/move-subscribers"
+REASON = {"reason": "prices of 2027"}
+
+
+async def test_a_new_price_comes_with_the_next_period_and_is_told_before(actors: Actors) -> None:
+    await actors.operate("PUT", "/admin/plans/mover", TERMS)
+    stays, moves = await begun(actors, "mover"), await begun(actors, "mover")
+    dearer = TERMS | {"prices": {"month": {"USD": 1200}}}
+    await actors.operate("PUT", "/admin/plans/mover", dearer)
+    seen = await actors.operate("POST", f"{MOVE}?dry_run=true", REASON, status=200)
+    assert {one["account_id"] for one in seen["moves"]} == {stays.id, moves.id}
+    assert (await moves.subscription())["scheduled_changes"] == []
+
+    done = await actors.operate("POST", MOVE, REASON, status=200)
+
+    assert done == seen
+    (one, _) = done["moves"]
+    assert (one["price_cents_before"], one["price_cents"]) == (1000, 1200)
+    assert one["effective_at"] == RENEWAL
+    again = await actors.operate("POST", MOVE, REASON, status=200)
+    assert again == {"moves": [], "left": False}
+    (told,) = await moves.rows(
+        "SELECT data FROM events WHERE account_id = %(me)s"
+        " AND type = 'evt.billing.subscription.price_changes'"
+    )
+    assert "cancel" in told["data"]["how_to_cancel"]
+    (planned,) = (await moves.subscription())["scheduled_changes"]
+    assert planned["kind"] == "price"
+    path = f"{PATH}/changes/{planned['change_id']}"
+    await moves.refused("CHANGE_NOT_SCHEDULED", "DELETE", path)
+    assert (await moves.ask("GET", f"{PATH}/upcoming"))["invoice"]["total_cents"] == 1200
+    await stays.ask("PUT", PATH, {"plan": "pro"}, status=200)
+    assert (await stays.subscription())["scheduled_changes"] == []
+
+    await moves.advance(to=RENEWAL)
+
+    assert await charged(moves) == [1000, 1200]
+    assert (await moves.subscription())["amount_cents"] == 1200

@@ -2,9 +2,11 @@
 
 import re
 from itertools import combinations
-from typing import Final
+from typing import Annotated, Final
 
 from pydantic import AfterValidator
+
+from api.schemas import Text
 
 _RUN: Final = re.compile(r"\d(?:[ -]?\d){12,}")
 _CARD: Final = re.compile(
@@ -42,3 +44,5 @@ def _refuse(text: str) -> str:
 
 NoCardNumber: Final = AfterValidator(_refuse)
 """For a text that payers write freely."""
+FreeText = Annotated[Text, NoCardNumber]
+"""A short one, such as a reason."""

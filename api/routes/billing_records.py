@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api import card_usage
 from api.auth import SERVICE
+from api.card_numbers import FreeText
 from api.date_range import MaybeMoment, moments
 from api.dependencies import (
     AccountCall,
@@ -145,7 +146,7 @@ class RecordAnswer(RatedAnswer):
 class VoidBody(Body):
     """The reason why a use is taken back."""
 
-    reason: Text
+    reason: FreeText
 
 
 class VoidAnswer(Answer):

@@ -8,6 +8,7 @@ import msgspec
 from fastapi import Response
 from pydantic import Field, StringConstraints, model_validator
 
+from api.card_numbers import FreeText
 from api.dependencies import AccountCall, BillingCall, MemberCall
 from api.fast_route import fast
 from api.idempotency import LedgerKey, encoded_answer
@@ -45,7 +46,7 @@ class HoldBody(Body):
     expires_at: Instant | None = None
     scope: Scope | None = None
     paid_only: Annotated[bool, Field(strict=True)] = False
-    reason: Text = "hold"
+    reason: FreeText = "hold"
     subject: Text | None = None
 
     @model_validator(mode="after")
@@ -75,7 +76,7 @@ class CaptureBody(Body):
     """The amount to spend, all of the hold when left out; the ledger entry keeps `detail`."""
 
     amount: Credits | None = None
-    reason: Text = "capture"
+    reason: FreeText = "capture"
     detail: Annotated[dict[Text, Word], Field(max_length=32)] = Field(
         default_factory=dict, examples=[{"model": "gpt-4", "unit_price": "0.002"}]
     )

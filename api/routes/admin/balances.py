@@ -5,12 +5,13 @@ from typing import Annotated
 from fastapi import Response
 from pydantic import AfterValidator, Field
 
+from api.card_numbers import FreeText
 from api.dependencies import AdminCall
 from api.idempotency import RequiredKey
 from api.problems import KEYED, responses
 from api.public_ids import AccountId, encoded
 from api.routes.base import new_router
-from api.schemas import MAX_MINOR, Answer, Body, Currency, Text
+from api.schemas import MAX_MINOR, Answer, Body, Currency
 from billing.core import clock, ids
 from billing.money.invoices import balances
 
@@ -30,7 +31,7 @@ class AdjustBalanceBody(Body):
         int, Field(strict=True, gt=-MAX_MINOR, lt=MAX_MINOR), AfterValidator(_not_nothing)
     ]
     currency: Currency | None = None
-    reason: Text
+    reason: FreeText
 
 
 class AdjustBalanceAnswer(Answer):

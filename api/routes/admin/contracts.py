@@ -5,11 +5,12 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AliasPath, BeforeValidator, Field, model_validator
 
+from api.card_numbers import FreeText
 from api.dependencies import AdminCall
 from api.problems import responses
 from api.public_ids import AccountId, encoded
 from api.routes.base import new_router
-from api.schemas import Answer, Body, CatalogName, Credits, Currency, Instant, Minor, Text
+from api.schemas import Answer, Body, CatalogName, Credits, Currency, Instant, Minor
 from api.workflow_calls import notify
 from billing.catalog.plans import rules
 from billing.catalog.plans.schemas import AgreedPrice, Limit
@@ -68,7 +69,7 @@ class ContractBody(Body):
 
     prices: Annotated[tuple[ContractPriceBody, ...], Field(max_length=100)]
     limits: Annotated[dict[CatalogName, ContractLimitBody], Field(max_length=100)] = Field({})
-    reference: Text | None = None
+    reference: FreeText | None = None
     collection: Literal["charge", "send_invoice"] | None = None
     net_days: Annotated[int, Field(strict=True, ge=1, le=365)] | None = None
     commitment: CommitmentBody | None = None

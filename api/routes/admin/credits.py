@@ -7,6 +7,7 @@ from typing import Annotated, Self
 from fastapi import Response
 from pydantic import AfterValidator, Field, model_validator
 
+from api.card_numbers import FreeText
 from api.dependencies import AdminCall
 from api.idempotency import RequiredKey
 from api.problems import KEYED, responses
@@ -40,7 +41,7 @@ class AdjustBody(Body):
 
     account_id: Text
     amount: Annotated[Credits, AfterValidator(_not_nothing)]
-    reason: Text
+    reason: FreeText
     scope: Scope | None = None
     expires_at: Instant | None = None
     priority: Annotated[int, Field(strict=True, ge=0, le=1_000)] | None = None
@@ -70,7 +71,7 @@ class OverdraftBody(Body):
     """The debt in credits that forced charges may leave."""
 
     overdraft: Annotated[Credits, AfterValidator(_not_below_zero)]
-    reason: Text
+    reason: FreeText
 
 
 class OverdraftAnswer(Answer):

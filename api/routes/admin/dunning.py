@@ -11,6 +11,7 @@ from fastapi import Response
 from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from api.card_numbers import FreeText
 from api.case_answers import AttemptAnswer, CaseAnswer, CaseStatus
 from api.dependencies import AdminCall, Call, account_filter
 from api.idempotency import Once, OptionalKey
@@ -22,7 +23,7 @@ from api.public_ids import (
     row_id,
 )
 from api.routes.base import new_router
-from api.schemas import Body, OneWord, Text, optional_body
+from api.schemas import Body, OneWord, optional_body
 from api.workflow_calls import need_temporal, wait_until_done
 from billing.core import clock, ids
 from billing.matters.schemas import Matter
@@ -55,7 +56,7 @@ class Order:
 class ReasonBody(Body):
     """The reason, for the audit trail."""
 
-    reason: Text | None = None
+    reason: FreeText | None = None
 
 
 OptionalReason = Annotated[ReasonBody, optional_body(ReasonBody)]
@@ -71,13 +72,13 @@ class ExtendBody(Body):
     """The number of days by which the coming slots and the final action move."""
 
     days: Annotated[int, Field(strict=True, ge=1, le=MAX_EXTENSION_DAYS)]
-    reason: Text | None = None
+    reason: FreeText | None = None
 
 
 class ForgiveBody(Body):
     """The reason to give up the debt; it is on the credit note."""
 
-    reason: Text
+    reason: FreeText
 
 
 class CaseDetail(CaseAnswer):

@@ -8,13 +8,14 @@ from uuid import UUID
 from fastapi import Response
 from pydantic import Field
 
+from api.card_numbers import FreeText
 from api.dependencies import AdminCall, Call
 from api.idempotency import Claim, OptionalKey
 from api.problems import KEYED, responses
 from api.routes.base import new_router
 from api.routes.subscription_answers import SubscriptionAnswer
 from api.routes.subscription_previews import DryRun, PreviewAnswer
-from api.schemas import Body, Text
+from api.schemas import Body
 from api.workflow_calls import wait_until_done
 from billing.core import ids
 from billing.matters import store as matters
@@ -31,7 +32,7 @@ class ExtendBody(Body):
     """The days that the period becomes longer by."""
 
     days: Annotated[int, Field(strict=True, ge=1, le=366)]
-    reason: Text
+    reason: FreeText
 
 
 @router.post(

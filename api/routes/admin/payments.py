@@ -9,13 +9,14 @@ from fastapi import Response
 from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from api.card_numbers import FreeText
 from api.dependencies import AdminCall, Call, account_filter
 from api.idempotency import Once, OptionalKey
 from api.pagination import Page, Paging, paginate
 from api.problems import KEYED, responses
 from api.routes.base import new_router
 from api.routes.payments import PaymentAnswer, StatusFilter, decode_payment, statuses_of
-from api.schemas import Body, Currency, Minor, OneWord, Text, optional_body
+from api.schemas import Body, Currency, Minor, OneWord, optional_body
 from api.workflow_calls import need_temporal, wait_until_done
 from billing.core import clock
 from billing.matters.schemas import Matter
@@ -41,7 +42,7 @@ class ApproveBody(Body):
 class RejectBody(Body):
     """The reason; the payer is notified of it."""
 
-    reason: Text
+    reason: FreeText
 
 
 class DecidedAnswer(PaymentAnswer):

@@ -6,12 +6,13 @@ from typing import Final
 
 from pydantic import Field
 
+from api.card_numbers import FreeText
 from api.dependencies import AdminCall, Call
 from api.problems import responses
 from api.public_ids import AccountId, SubscriptionId
 from api.routes.base import new_router
 from api.routes.subscription_previews import DryRun
-from api.schemas import Answer, Body, KeyPath, Text
+from api.schemas import Answer, Body, KeyPath
 from billing.core.errors import Conflict
 from billing.money.subscriptions import price_moves, service
 from billing.money.subscriptions.price_moves import Move
@@ -24,7 +25,7 @@ AT_ONCE: Final = 100
 class MoveBody(Body):
     """The reason, which the customers' event says."""
 
-    reason: Text
+    reason: FreeText
 
 
 class MovePart(Answer):

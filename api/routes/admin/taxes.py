@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import Path
 from pydantic import Field
 
+from api.card_numbers import FreeText
 from api.dependencies import AdminCall, account_named
 from api.pagination import Page
 from api.problems import responses
@@ -13,7 +14,7 @@ from api.routes.admin.catalog import ChangesAnswer
 from api.routes.base import new_router
 from api.routes.catalog import as_page
 from api.routes.taxes import TaxAnswer
-from api.schemas import Answer, Body, Credits, Currency, Text
+from api.schemas import Answer, Body, Credits, Currency
 from billing.catalog.plans.service import put_inclusion, put_jurisdiction
 from billing.catalog.taxes import store as taxes
 from billing.catalog.taxes.spec import JurisdictionKey, JurisdictionSpec
@@ -49,7 +50,7 @@ class InclusionBody(Body):
 class ExemptionBody(Body):
     """The reason of an exemption, such as the number of its certificate; null ends it."""
 
-    because: Text | None = Field(examples=["certificate 4711"])
+    because: FreeText | None = Field(examples=["certificate 4711"])
 
 
 @router.get("/admin/taxes", responses=responses())

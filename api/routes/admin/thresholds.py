@@ -4,11 +4,12 @@ from typing import Annotated
 
 from pydantic import Field
 
+from api.card_numbers import FreeText
 from api.dependencies import AdminCall
 from api.problems import responses
 from api.public_ids import AccountId, SubscriptionId
 from api.routes.base import new_router
-from api.schemas import Answer, Body, Text
+from api.schemas import Answer, Body
 from api.workflow_calls import notify
 from billing.core import clock
 from billing.core.errors import NotFound
@@ -23,7 +24,7 @@ class ThresholdBody(Body):
     """The overage in minor units that causes an early invoice; null: none comes early."""
 
     threshold_cents: Annotated[int, Field(strict=True, gt=0, lt=10**12)] | None
-    reason: Text
+    reason: FreeText
 
 
 class ThresholdAnswer(Answer):

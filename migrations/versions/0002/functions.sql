@@ -1369,28 +1369,13 @@ LANGUAGE sql STABLE AS $$
         CROSS JOIN LATERAL (SELECT CASE WHEN a.by_plan THEN usage_price_of(a.lim -> 'price')
             ELSE a.price END OFFSET 0) AS x(price)
     ), seen AS MATERIALIZED (
-        SELECT n.account_id, n.period_start, n.owner, n.meter, b.units,
-            CASE n.currency WHEN 'CREDIT' THEN b.credits ELSE b.overage_total END AS cost,
-            n.currency, CASE WHEN n.free_uses > 0 THEN usage_uses_before(
-                n.account_id, n.owner, n.meter, n.period_start, (
-                    SELECT carried_since FROM usage_periods
-                    WHERE account_id = n.account_id AND start_at = n.period_start),
-                n.free_uses) ELSE 0 END AS uses
+        SELECT n.account_id, n.period_start, n.owner, n.meter, n.currency, b.*
         FROM (
             SELECT account_id, period_start, owner, meter, currency, max(free_uses) AS free_uses
             FROM allotted WHERE costs AND goes_on
             GROUP BY account_id, period_start, owner, meter, currency) AS n
-        CROSS JOIN LATERAL (
-            SELECT overage AS units, credits, overage_total FROM usage_cycles
-            WHERE n.owner = '' AND account_id = n.account_id AND owner = ''
-                AND period_start = n.period_start AND meter = n.meter
-            UNION ALL
-            SELECT u.quantity, u.credits, u.overage_total
-            FROM usage_product_units(n.account_id, n.owner, n.meter, n.period_start, (
-                SELECT carried_since FROM usage_periods
-                WHERE account_id = n.account_id AND start_at = n.period_start)) AS u
-            WHERE n.owner <> ''
-            LIMIT 1) AS b
+        CROSS JOIN LATERAL usage_priced_before(
+            n.account_id, n.owner, n.meter, n.period_start, n.currency, n.free_uses) AS b
     ), reached AS (
         SELECT p.*, CASE WHEN (p.price).model = 'volume' AND p.costs
             THEN usage_round(usage_cost((p.price).model, (p.price).unit_price,
@@ -2124,6 +2109,29 @@ LANGUAGE sql STABLE AS $$
         CASE WHEN (f.use).amount > coalesce(f.max_per_use, 1000000000) THEN 'USAGE_TOO_LARGE'
             ELSE usage_refusal(f.kind, f.price, f.used_at, f.as_of) END
     FROM found AS f
+$$;
+
+CREATE OR REPLACE FUNCTION usage_priced_before(
+    p_account_id uuid, p_owner text, p_meter text, p_period_start timestamptz, p_currency text,
+    p_free_uses bigint)
+RETURNS TABLE (units numeric, cost numeric, uses bigint)
+LANGUAGE sql STABLE AS $$
+    SELECT b.units, CASE p_currency WHEN 'CREDIT' THEN b.credits ELSE b.overage_total END,
+        CASE WHEN p_free_uses > 0 THEN usage_uses_before(
+            p_account_id, p_owner, p_meter, p_period_start, c.carried_since, p_free_uses)
+            ELSE 0 END
+    FROM (SELECT (SELECT carried_since FROM usage_periods
+        WHERE account_id = p_account_id AND start_at = p_period_start) AS carried_since) AS c
+    CROSS JOIN LATERAL (
+        SELECT overage AS units, credits, overage_total FROM usage_cycles
+        WHERE p_owner = '' AND account_id = p_account_id AND owner = ''
+            AND period_start = p_period_start AND meter = p_meter
+        UNION ALL
+        SELECT u.quantity, u.credits, u.overage_total
+        FROM usage_product_units(
+            p_account_id, p_owner, p_meter, p_period_start, c.carried_since) AS u
+        WHERE p_owner <> ''
+        LIMIT 1) AS b
 $$;
 
 CREATE OR REPLACE FUNCTION usage_product_units(

@@ -22,28 +22,13 @@ LANGUAGE sql STABLE AS $$
         CROSS JOIN LATERAL (SELECT CASE WHEN a.by_plan THEN usage_price_of(a.lim -> 'price')
             ELSE a.price END OFFSET 0) AS x(price)
     ), seen AS MATERIALIZED (
-        SELECT n.account_id, n.period_start, n.owner, n.meter, b.units,
-            CASE n.currency WHEN 'CREDIT' THEN b.credits ELSE b.overage_total END AS cost,
-            n.currency, CASE WHEN n.free_uses > 0 THEN usage_uses_before(
-                n.account_id, n.owner, n.meter, n.period_start, (
-                    SELECT carried_since FROM usage_periods
-                    WHERE account_id = n.account_id AND start_at = n.period_start),
-                n.free_uses) ELSE 0 END AS uses
+        SELECT n.account_id, n.period_start, n.owner, n.meter, n.currency, b.*
         FROM (
             SELECT account_id, period_start, owner, meter, currency, max(free_uses) AS free_uses
             FROM allotted WHERE costs AND goes_on
             GROUP BY account_id, period_start, owner, meter, currency) AS n
-        CROSS JOIN LATERAL (
-            SELECT overage AS units, credits, overage_total FROM usage_cycles
-            WHERE n.owner = '' AND account_id = n.account_id AND owner = ''
-                AND period_start = n.period_start AND meter = n.meter
-            UNION ALL
-            SELECT u.quantity, u.credits, u.overage_total
-            FROM usage_product_units(n.account_id, n.owner, n.meter, n.period_start, (
-                SELECT carried_since FROM usage_periods
-                WHERE account_id = n.account_id AND start_at = n.period_start)) AS u
-            WHERE n.owner <> ''
-            LIMIT 1) AS b
+        CROSS JOIN LATERAL usage_priced_before(
+            n.account_id, n.owner, n.meter, n.period_start, n.currency, n.free_uses) AS b
     ), reached AS (
         SELECT p.*, CASE WHEN (p.price).model = 'volume' AND p.costs
             THEN usage_round(usage_cost((p.price).model, (p.price).unit_price,

@@ -110,6 +110,17 @@ class Acts:
     async def cancel(self, at: str) -> Done:
         return await self._post("/billing/subscription/cancel", {"at": at})
 
+    async def cancel_at(self, days: int) -> Done:
+        end = await self.now() + timedelta(days=days)
+        return await self._post("/billing/subscription/cancel", {"cancel_at": end.isoformat()})
+
+    async def pause_plan(self, at: str) -> Done:
+        return await self._post("/billing/subscription/pause", {"at": at})
+
+    async def extend_plan(self, days: int) -> Done:
+        path = f"/admin/accounts/{self.customer.id}/subscription/extend"
+        return await self._operate(path, {"days": days, "reason": "we were down"})
+
     async def reactivate(self) -> Done:
         return await self._post("/billing/subscription/reactivate")
 
@@ -187,6 +198,28 @@ class Acts:
         path = f"/admin/payments/{paid[0]['payment_id']}/refund"
         done = await self._operate(path, body, key=str(uuid4()))
         return done[0], done[1], done[2] | {"invoice_id": paid[0]["invoice_id"]}
+
+    async def give_back(self, percent: int) -> Done:
+        """Somebody refunds a card's newest payment in the provider's dashboard."""
+        for intent in await self._intents():
+            came = [one for one in await self._charged(intent) if one["amount"]]
+            if not came:
+                continue
+            amount = _part(came[0], percent)
+            told = await self.customer.actors.sandbox.refund(intent, amount)
+            return _of_outcome(told, {"intent": intent, "amount": amount})
+        return NOTHING
+
+    async def dispute(self, outcome: str | None) -> Done:
+        """The payer's bank takes a payment back, or asks; and decides where `outcome` says how."""
+        sandbox = self.customer.actors.sandbox
+        for intent in await self._intents():
+            if await self._charged(intent):
+                told = await sandbox.dispute(intent, inquiry=outcome is None)
+                if told.status == 200 and outcome is not None:
+                    await sandbox.finish_dispute(str(told.body["id"]), outcome)
+                return _of_outcome(told, {"intent": intent, "outcome": outcome})
+        return NOTHING
 
     async def forgive(self) -> Done:
         return await self._steer("forgive", {"reason": "our fault"})
@@ -311,6 +344,10 @@ class Acts:
             " AND stripe_payment_intent_id IS NOT NULL ORDER BY created_at DESC, id DESC LIMIT 3"
         )
         return [row["id"] for row in rows]
+
+    async def _charged(self, intent: str) -> list[Json]:
+        effects = await self.customer.effects("charge.succeeded")
+        return [one for one in effects if one["payment_intent"] == intent]
 
     async def _provider_customer(self) -> str | None:
         rows = await self.customer.rows(

@@ -135,10 +135,31 @@ def discounted(dice: Random) -> list[Command]:
     ]  # fmt: skip
 
 
+def taken_back(dice: Random) -> list[Command]:
+    """The payer's bank or somebody in the dashboard takes money back, in any order."""
+    dashboard = Command("give_back", {"percent": dice.choice((30, 100))})
+    bank = Command("dispute", {"outcome": dice.choice(("won", "lost", None))})
+    first, second = dice.choice(((dashboard, bank), (bank, dashboard)))
+    refund = Command("refund", {"percent": 100, "to": dice.choice(WAYS_BACK)})
+    bought = Command("buy", {"pack": "small", "flow": "saved_card"})
+    return [VISA, BASIC, bought, first, second, refund, AT_RENEWAL]
+
+
+def pausing(dice: Random) -> list[Command]:
+    """A pause, days given, and an end at a date."""
+    pause = Command("pause_plan", {"at": dice.choice(("now", "period_end"))})
+    given = Command("extend_plan", {"days": dice.choice((3, 30))})
+    ends = Command("cancel_at", {"days": dice.choice((2, 20, 45))})
+    wait = Command("advance", {"days": dice.choice((3, 40)), "hours": 0})
+    resumed = Command("resume")
+    order = dice.choice(([given, pause, wait, resumed], [pause, wait, resumed, given]))
+    return [VISA, BASIC, *order, ends, wait, AT_RENEWAL]
+
+
 ARCS: Final = (
     use_of_an_unpaid_plan, cancel_meets_slow_bank, debtor_too_late, declined_change, two_cards,
     stolen, debtor_in_time, cancelled_debtor, slow_bank, use_of_an_ended_plan, debited, backed_up,
-    flips, discounted, given_back,
+    flips, discounted, given_back, taken_back, pausing,
 )  # fmt: skip
 
 

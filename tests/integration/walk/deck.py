@@ -27,6 +27,7 @@ WORDS: Final = ("succeed", *DECLINES, "processing", "authentication_required")
 REMEDIES: Final = (
     "pay", "pay", "save_card", "forgive", "retry_now", "extend", "pause", "resume_case",
     "submit", "approve", "reject", "settle", "pay_overdue", "resume", "refund",
+    "give_back", "dispute",
 )  # fmt: skip
 CREDITS: Final = (
     "spend", "spend", "defer", "hold", "hold", "capture", "release", "charge", "top_up", "top_up",
@@ -34,7 +35,8 @@ CREDITS: Final = (
 STEPS: Final = 14
 NAMES: Final = frozenset({
     "confirm", "authenticate", "script", "subscribe", "cancel", "reactivate", "add_ons", "backup",
-    "change_plan", "coupon", "take_off",
+    "change_plan", "coupon", "take_off", "cancel_at", "pause_plan", "extend_plan", "give_back",
+    "dispute",
     "cancel_while_paying", "record", "buy", "advance", "to_renewal", *REMEDIES, *CREDITS,
 })  # fmt: skip
 
@@ -126,6 +128,8 @@ def _remedy(dice: Random) -> Command:
             "percent": dice.choice((30, 100, 100)),
             "to": dice.choice(("payer", "payer", "balance")),
         },
+        "give_back": {"percent": dice.choice((30, 100))},
+        "dispute": {"outcome": dice.choice((None, "won", "lost"))},
         "pay_overdue": {"resume": dice.random() < 0.5},
     }
     return _command(verb, **terms.get(verb, {}))
@@ -167,6 +171,8 @@ def _act(dice: Random) -> list[Command]:
 def _cancel(dice: Random) -> list[Command]:
     if dice.random() < 0.2:
         return [_command("cancel_while_paying", card="pm_card_visa", at="now")]
+    if dice.random() < 0.25:
+        return [_command("cancel_at", days=dice.choice((2, 20, 45)))]
     return [_command("cancel", at=dice.choice(("now", "period_end", "period_end")))]
 
 
@@ -181,7 +187,11 @@ def _change(dice: Random) -> list[Command]:
         return [_command("change_plan", **wish)]
     if kind < 0.7:
         return [_command("coupon", code=dice.choice(CODES))]
-    if kind < 0.75:
+    if kind < 0.80:
+        return [_command("pause_plan", at=dice.choice(("now", "period_end")))]
+    if kind < 0.85:
+        return [_command("extend_plan", days=dice.choice((3, 30)))]
+    if kind < 0.88:
         return [_command("take_off", code=dice.choice(CODES))]
     return [_command("add_ons", quantity=dice.choice((0, 1, 2, 3)))]
 

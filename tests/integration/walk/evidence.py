@@ -17,7 +17,7 @@ CROCKFORD: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 TABLES: Final = (
     "subscriptions", "subscription_changes", "invoices", "invoice_lines", "payments",
     "payment_attempts", "payment_methods", "credit_notes", "balance_entries", "dunning_cases",
-    "purchases", "refunds", "credit_lots", "credit_transactions", "credit_balances",
+    "purchases", "refunds", "disputes", "credit_lots", "credit_transactions", "credit_balances",
     "billing_records", "events", "matters",
 )  # fmt: skip
 TRIES: Final = frozenset({"charge.succeeded", "charge.failed", "charge.pending"})
@@ -161,7 +161,7 @@ def _money(journal: list[Json]) -> tuple[list[Charge], dict[UUID | None, int]]:
         named = uuid_of(invoice) if invoice else None
         if row["name"] in TRIES:
             charges.append(_charge(row, named, asked.get(row["request"], {})))
-        if row["name"] == "refund.succeeded":
+        if row["name"] in ("refund.succeeded", "dispute.lost"):
             refunds[named] = refunds.get(named, 0) + int(row["amount"])
     return charges, refunds
 

@@ -16,6 +16,7 @@ ASKED: Final = {
     "subscribe": 1, "pay": 1, "buy": 1, "charge": 1, "add_ons": 1, "change_plan": 1,
     "retry_now": 1, "resume": 1,
     "confirm": 0, "authenticate": 0, "forgive": 0, "approve": 0, "script": 0, "refund": 0,
+    "give_back": 0,    "dispute": 0, "cancel_at": 0, "pause_plan": 0, "extend_plan": 0,
     "reactivate": 0, "coupon": 0, "take_off": 0, "pause": 0, "extend": 0, "release": 0,
     "submit": 0,
 }  # fmt: skip
@@ -170,9 +171,12 @@ def no_more_back_than_came(case: Case) -> Iterator[str]:
         if case.received(invoice) < 0:
             yield f"more went back than came for {_words(invoice)}: {-case.received(invoice)}"
     moved = sum(case.refunds.values())
-    told = case.rows("refunds", way="provider", status="succeeded")
+    told = [
+        *case.rows("refunds", way="provider", status="succeeded"),
+        *case.rows("disputes", state="lost"),
+    ]
     if moved != sum(int(row["amount_minor"]) for row in told):
-        yield f"{moved} went back at the provider, and refunds tell of {len(told)} others"
+        yield f"{moved} went back at the provider, and {len(told)} rows tell of something else"
 
 
 def cards_stay_barred(case: Case) -> Iterator[str]:

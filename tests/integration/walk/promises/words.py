@@ -9,7 +9,7 @@ from tests.integration.walk.evidence import Case, uuid_of
 
 ENDED: Final = frozenset({"canceled", "incomplete_expired"})
 AT_ONCE: Final = frozenset({"incomplete", "unpaid", "paused"})
-CANCELS: Final = frozenset({"cancel", "cancel_while_paying"})
+CANCELS: Final = frozenset({"cancel", "cancel_at", "cancel_while_paying"})
 
 
 def ends(case: Case) -> Iterator[tuple[Entry, str, datetime]]:
@@ -18,11 +18,12 @@ def ends(case: Case) -> Iterator[tuple[Entry, str, datetime]]:
         if entry.name not in CANCELS or not entry.done:
             continue
         at_once = (
-            entry.command.terms["at"] == "now"
+            entry.command.terms.get("at") == "now"
             or entry.before.get("status") in AT_ONCE
             or entry.body["status"] in ENDED
         )
-        end = datetime.fromisoformat(entry.body["current_period_end"])
+        planned = entry.body["cancel_at"] or entry.body["current_period_end"]
+        end = datetime.fromisoformat(planned)
         yield entry, entry.body["subscription_id"], entry.clock_from if at_once else end
 
 
@@ -31,7 +32,7 @@ def withdrawn(case: Case, cancel: Entry, name: str) -> int:
     later = [
         one.number
         for one in case.entries
-        if one.name == "reactivate" and one.done and one.number > cancel.number
+        if one.name in ("reactivate", "extend_plan") and one.done and one.number > cancel.number
         and one.body["subscription_id"] == name
     ]  # fmt: skip
     return min(later, default=len(case.entries) + 1)
@@ -45,7 +46,8 @@ def cancel_stands(case: Case) -> Iterator[str]:
             shown = entry.after
             if shown.get("subscription_id") != name or shown["status"] in ENDED:
                 continue
-            planned = shown["cancel_at_period_end"] or shown["status"] == "incomplete"
+            planned = shown["cancel_at_period_end"] or shown["cancel_at"]
+            planned = planned or shown["status"] == "incomplete"
             if not planned or (entry.clock_to > end and shown["status"] != "incomplete"):
                 yield (
                     f"{cancel} ended {name} at {end:%Y-%m-%d %H:%M}; after {entry} it is"

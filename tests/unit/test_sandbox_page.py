@@ -5,18 +5,23 @@ import re
 from typing import Final
 
 import pytest
+from pydantic import BaseModel
 
 from devstack.options import ROOT
-from sandbox import orders
+from sandbox import orders, paypal_routes
 from sandbox.cards import CARDS
 
 PAGE: Final = (ROOT / "sandbox" / "README.md").read_text()
 SHOWN: Final = dict(re.findall(r"^\| `POST ([^`]+)` \| `(\{.*?\})` \|", PAGE, re.MULTILINE))
-ORDERS: Final[dict[str, type[orders.Order]]] = {
+ORDERS: Final[dict[str, type[BaseModel]]] = {
     "cards/{pm or customer}/script": orders.Script,
     "payment_intents/{id}/confirm_as_client": orders.ClientConfirm,
     "intents/{id}/authenticate": orders.Authenticate,
     "payment_intents/{id}/settle": orders.Settle,
+    "payment_intents/{id}/refund": orders.Refund,
+    "payment_intents/{id}/dispute": orders.Dispute,
+    "disputes/{id}/finish": orders.EndDispute,
+    "paypal/orders/{id}/settle": paypal_routes.Settle,
     "checkout/sessions/{id}/pay": orders.PayPage,
     "checkout/sessions/{id}/fail": orders.FailPage,
     "customers/{id}/clock": orders.SetClock,

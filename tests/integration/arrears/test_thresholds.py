@@ -242,8 +242,10 @@ async def test_more_that_is_included_covers_nothing_that_was_invoiced_early(
     await customer.subscribed("basic")
     await threshold(customer, 1000)
     await use(customer, "1100")
+    # It is told of the crossing beside the answer, which a busy machine may do after the hour.
     await tick(customer)
-    assert await charged(customer) == [1900, 1200]
+    early = [1900, 1200]
+    await wait_for(lambda: charged(customer), "it is invoiced early", lambda seen: seen == early)
     await use(customer, "100")
     await choose(customer, ai_500=1)
     await customer.advance(to=RENEWAL)

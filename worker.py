@@ -27,6 +27,7 @@ from billing.core.settings import Settings, load_settings
 from billing.matters.kinds import BACKGROUND, INTERACTIVE
 from gateways.paypal import PayPalGateway
 from gateways.stripe import TIMEOUT_SECONDS, StripeGateway, check_version
+from gateways.stripe_tax import StripeTax
 from gateways.vat_register import Vies
 from workflows import visibility
 from workflows.policies import POLICIES
@@ -124,7 +125,8 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     client = await connect(settings)
     await _need_attributes(client)
     register = Vies(settings.vies_url) if settings.vies_url else None
-    dependencies = Dependencies(database, provider, settings, register, orders)
+    taxes = StripeTax(provider.client) if settings.tax_provider == "stripe" else None
+    dependencies = Dependencies(database, provider, settings, register, orders, taxes)
     activities = build_activities(dependencies, client)
     workers = [
         build_worker(client, queue, activities, settings) for queue in (INTERACTIVE, BACKGROUND)

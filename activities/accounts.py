@@ -10,8 +10,9 @@ from temporalio import activity
 from temporalio.client import Client
 from temporalio.service import RPCError
 
-from activities.matter import Dependencies, MatterActivities, now_of
+from activities.matter import Dependencies, now_of
 from activities.payment_calls import SAME_KEY_TRIES, Charger
+from activities.tax_calls import TaxSteps
 from billing.core import ids, keys
 from billing.core.clock import real_now
 from billing.core.errors import ProviderFailure
@@ -36,8 +37,6 @@ from billing.money.payment_methods.schemas import Method, PortalSession, Setup
 from billing.money.purchases import automatic
 from billing.money.subscriptions.service import bill_late
 from billing.money.taxation import service as taxation
-from billing.money.taxation import store as tax_profiles
-from billing.money.taxation.schemas import VatAnswer
 from billing.money.top_ups.store import ask_if_low
 from billing.platform.provider_inbox import store as inbox
 from workflows import start
@@ -46,14 +45,13 @@ from workflows.contracts import CommandRequest, MatterRef, StepRequest
 _logger = logging.getLogger("activities.accounts")
 
 
-class AccountActivities(MatterActivities[AccountState]):
+class AccountActivities(TaxSteps):
     """Credits expire, cards are saved and forgotten, what is wanted is bought."""
 
     def __init__(self, dependencies: Dependencies, client: Client) -> None:
         super().__init__(dependencies)
         self.charger = Charger(dependencies)
         self.client = client
-        self.register = dependencies.register
 
     async def state(
         self, connection: AsyncConnection, ref: MatterRef, *, lock: bool
@@ -186,21 +184,6 @@ class AccountActivities(MatterActivities[AccountState]):
         state = await self.once(request, collect)
         await self._notify(born)
         return state
-
-    @activity.defn(name="account.check_vat")
-    async def check_vat(self, request: StepRequest) -> AccountState:
-        step = await self.still_due(request)
-        if step is None:
-            return await self.look(request.ref)
-        account_id = request.ref.subject_id
-        async with self.database.tenant(request.ref.account_id) as connection:
-            asked = (await tax_profiles.profile(connection, account_id)).vat_id or ""
-        answer = await self.register.check(asked) if self.register else VatAnswer(is_valid=None)
-
-        async def record(connection: AsyncConnection, step: Step, at: datetime) -> str:
-            return await taxation.follow(connection, account_id, asked, answer, max(at, step.due))
-
-        return await self.once(request, record)
 
     @activity.defn(name="account.credit_tax")
     async def credit_tax(self, request: StepRequest) -> AccountState:

@@ -17,7 +17,7 @@ from billing.core.settings import Settings
 from billing.matters import store as matters
 from billing.matters.agenda import State, Step, due_head, head
 from billing.platform.outbox import service as events
-from gateways.provider import OrderProvider, PaymentProvider, VatRegister
+from gateways.provider import OrderProvider, PaymentProvider, TaxProvider, VatRegister
 from workflows.contracts import CommandRequest, MatterRef, StepRequest
 
 S = TypeVar("S", bound=State)
@@ -32,6 +32,7 @@ class Dependencies:
     settings: Settings
     register: VatRegister | None = None
     orders: OrderProvider | None = None
+    taxes: TaxProvider | None = None
 
 
 class MatterActivities(ABC, Generic[S]):

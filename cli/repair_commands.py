@@ -59,6 +59,22 @@ def rebuild(data: Data = DEFAULT_DATA) -> None:
     typer.echo(done.words)
 
 
+def ask_taxes(
+    account: Annotated[str | None, typer.Option(help="Only this account.")] = None,
+    data: Data = DEFAULT_DATA,
+) -> None:
+    """Have the tax provider asked for every account that it was never asked for."""
+    from cli import ask_taxes
+
+    with reporting_errors():
+        use_database(data.resolve())
+        settings = Settings()
+        if settings.tax_provider == "catalog":
+            raise StackError("BILLING_TAX_PROVIDER is catalog: there is nobody to ask")
+        count = _asked(ask_taxes.ask_taxes(settings, account=account))
+    typer.echo(f"{count} accounts are about to be asked for")
+
+
 def _asked(work: Coroutine[Any, Any, T]) -> T:
     """Run it; a server that is away is told in one sentence."""
     try:

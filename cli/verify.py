@@ -26,7 +26,7 @@ async def verify(
     """
     database = open_database(settings)
     try:
-        report = await service.examine(database, await _account(database, account))
+        report = await service.examine(database, await account_named(database, account))
         if not temporal:
             return report
         checks = (*report.checks, *await _workflows(database, settings))
@@ -35,7 +35,8 @@ async def verify(
         await database.close()
 
 
-async def _account(database: Database, name: str | None) -> UUID | None:
+async def account_named(database: Database, name: str | None) -> UUID | None:
+    """Row id of an account by its id or external id; None stands for all of them."""
     if name is None:
         return None
     async with database.operator() as connection:

@@ -10,11 +10,12 @@ from datetime import datetime
 from typing import Final, Protocol
 from uuid import UUID
 
+from billing.catalog.taxes.schemas import Jurisdiction
 from billing.core.frozen import Frozen
 from billing.money.payment_methods.rules import CardDetails, SetupOutcome
 from billing.money.payments.rules import Charge, CheckoutSession, Order, Outcome
 from billing.money.refunds.rules import RefundOutcome, Taken
-from billing.money.taxation.schemas import VatAnswer
+from billing.money.taxation.schemas import TaxQuestion, VatAnswer
 from billing.platform.provider_inbox.schemas import ProviderEvent
 
 KEY_IN_USE: Final = "PROVIDER_KEY_IN_USE"
@@ -71,6 +72,14 @@ class VatRegister(Protocol):
 
     async def check(self, vat_id: str) -> VatAnswer:
         """Its word on a VAT id such as DE136695976."""
+        ...
+
+
+class TaxProvider(Protocol):
+    """A service that knows the taxes of an address; what it cannot answer now is None."""
+
+    async def jurisdictions(self, asked: TaxQuestion) -> tuple[Jurisdiction, ...] | None:
+        """Those that ask tax there and that it collects for, with their rates by category."""
         ...
 
 

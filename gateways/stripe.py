@@ -61,6 +61,11 @@ class StripeGateway:
             else {},
         )
 
+    @property
+    def client(self) -> StripeClient:
+        """For what else Stripe is asked over the same connections."""
+        return self._client
+
     async def create_customer(self, account_id: UUID, key: str, metadata: dict[str, str]) -> str:
         async with _told():
             customer = await self._client.v1.customers.create_async(

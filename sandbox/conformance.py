@@ -64,6 +64,7 @@ PARAMS: dict[tuple[str, str], str] = {
     ("POST", "/v1/checkout/sessions/{session}"): "checkout.session_update",
     ("POST", "/v1/checkout/sessions/{session}/expire"): "checkout.session_expire",
     ("GET", "/v1/checkout/sessions/{session}/line_items"): "checkout.session_list_line_items",
+    ("POST", "/v1/tax/calculations"): "tax.calculation_create",
     ("POST", "/v1/billing_portal/sessions"): "billing_portal.session_create",
     ("GET", "/v1/charges"): "charge_list",
     ("GET", "/v1/charges/{charge}"): "charge_retrieve",
@@ -152,7 +153,7 @@ def objects() -> dict[str, type[StripeObject]]:
 
     names = {"customer", "payment_method", "payment_intent", "setup_intent", "charge", "refund"}
     names |= {"balance_transaction", "checkout.session", "event", "dispute", "item", "price"}
-    names |= {"test_helpers.test_clock"}
+    names |= {"test_helpers.test_clock", "tax.calculation"}
     return {name: get_object_class("V1", name) for name in names}
 
 

@@ -206,6 +206,11 @@ class SandboxControl:
         answer = await self._client.put("/_sandbox/vat-register", json=order)
         answer.raise_for_status()
 
+    async def tax_rates(self, rates: Json) -> None:
+        """Let Stripe Tax know what these countries and regions ask."""
+        answer = await self._client.put("/_sandbox/tax-rates", json={"rates": rates})
+        answer.raise_for_status()
+
     async def paypal(self, custom_id: str) -> list[Json]:
         """The orders at PayPal with this custom id, oldest first, with how often each was taken."""
         return await self._rows("/paypal/orders", {"custom_id": custom_id})

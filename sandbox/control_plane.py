@@ -32,9 +32,10 @@ from sandbox.orders import (
     SetClock,
     Settle,
     Synthetic,
+    TaxRates,
     WebhookOrder,
 )
-from sandbox.resources import disputes, test_clocks
+from sandbox.resources import disputes, tax_calculations, test_clocks
 from sandbox.settings import API_VERSION
 from sandbox.shapes import Json, new_id
 
@@ -112,6 +113,13 @@ def _planning(router: APIRouter, envelope: Envelope) -> None:
         with store.transaction():
             number = scripts.write(store, target, order.purpose, order.outcomes, order.then)
         return {"id": number}
+
+    @router.put("/tax-rates")
+    async def tax_rates(order: TaxRates) -> Json:
+        """Say what Stripe Tax knows of some countries and regions; of others it stays."""
+        with store.transaction():
+            known = tax_calculations.collect(store, order.model_dump()["rates"])
+        return {"places": sorted(known)}
 
     @router.post("/faults")
     async def add_fault(order: FaultOrder) -> Json:

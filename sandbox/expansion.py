@@ -30,6 +30,7 @@ _REFERENCES: dict[str, frozenset[str]] = {
         }
     ),
     "setup_intent": frozenset({"customer", "payment_method"}),
+    "tax.calculation_line_item": frozenset({"tax_breakdown"}),
 }
 _INCLUDED = {("charge", "refunds"), ("checkout.session", "line_items")}
 

@@ -16,6 +16,7 @@ from sandbox.resources import (
     refunds,
     setup_intents,
     stored_events,
+    tax_calculations,
     test_clocks,
 )
 
@@ -33,6 +34,7 @@ OPERATIONS: tuple[Operation, ...] = tuple(
         balance_transactions,
         stored_events,
         disputes,
+        tax_calculations,
         test_clocks,
     )
     for operation in resource.routes.operations

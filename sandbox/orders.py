@@ -160,6 +160,24 @@ class EndDispute(Order):
     outcome: Literal["won", "lost"]
 
 
+class AskedTax(Order):
+    """A tax that a place asks, in percent."""
+
+    level: Literal["country", "state", "county", "city", "district"] = "country"
+    place: str
+    tax: str
+    tax_type: str = "vat"
+    percent: str
+    of: dict[str, str] = {}
+    """Other percentages, by tax code."""
+
+
+class TaxRates(Order):
+    """The taxes of countries (`DE`) and regions (`US-WA`) that the seller collects for."""
+
+    rates: dict[str, list[AskedTax]]
+
+
 class Reset(Order):
     """Forget everything, or one customer's objects."""
 

@@ -16,6 +16,7 @@ from api.problems import KEYED, responses
 from api.public_ids import AddressId, row_id
 from api.routes.base import new_router
 from api.schemas import Answer, Body, CountryCode, Text, optional_body
+from api.tax_rates import until_asked, want_rates
 from billing.core import clock, ids
 from billing.money.addresses import service, store
 from billing.money.addresses.tables import billing_addresses
@@ -118,6 +119,8 @@ async def create_address(body: AddressBody, call: BillingCall, once: OptionalKey
             at = await clock.now(connection, call.account.id)
             fields: dict[str, Any] = body.model_dump()
             added = await service.add(connection, call.account.id, claim.resource_id, fields, at)
+            asking = await want_rates(call, connection, call.account.id, at)
+        await until_asked(call, asking)
         return claim.answer(201, AddressAnswer.of(added))
 
 
@@ -151,6 +154,8 @@ async def change_address(
             changed = await service.change(
                 connection, call.account.id, _decode(address_id), fields, at
             )
+            asking = await want_rates(call, connection, call.account.id, at)
+        await until_asked(call, asking)
         return claim.answer(200, AddressAnswer.of(changed))
 
 
@@ -165,6 +170,8 @@ async def delete_address(address_id: str, call: BillingCall, once: OptionalKey) 
         async with call.transaction() as connection:
             at = await clock.now(connection, call.account.id)
             gone = await service.remove(connection, call.account.id, _decode(address_id), at)
+            asking = await want_rates(call, connection, call.account.id, at)
+        await until_asked(call, asking)
         return claim.answer(200, RemovedAddressAnswer(address_id=ids.encode(ids.ADDRESS, gone.id)))
 
 

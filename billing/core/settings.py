@@ -106,6 +106,11 @@ class Settings(BaseSettings):
     # The EU's register of VAT ids; without its address no id is proven, and tax is charged.
     vies_url: str | None = Field(None, validation_alias="BILLING_VIES_URL")
 
+    # Who says which taxes an address has: the catalog, or Stripe Tax with the catalog behind it.
+    tax_provider: Literal["catalog", "stripe"] = Field(
+        "catalog", validation_alias="BILLING_TAX_PROVIDER"
+    )
+
     # PayPal beside Stripe; without a client id it is not offered.
     paypal_client_id: str = Field("", validation_alias="BILLING_PAYPAL_CLIENT_ID")
     paypal_client_secret: SecretStr = Field(

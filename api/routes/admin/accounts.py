@@ -13,7 +13,9 @@ from api.problems import KEYED, responses
 from api.public_ids import AccountId
 from api.routes.base import new_router
 from api.schemas import Answer, Body, Instant, Text, Zone
+from api.tax_rates import until_asked, want_rates
 from billing.catalog.products.schemas import Name
+from billing.core.clock import real_now
 from billing.ledger.credits import service as credits
 from billing.platform.accounts import store
 from billing.platform.accounts.schemas import AccountFields, Preference
@@ -119,6 +121,9 @@ async def upsert_account(body: AccountBody, call: ServiceCall, once: OptionalKey
         wanted = AccountFields.model_validate(body.model_dump(exclude_unset=True))
         async with call.database.operator() as connection:
             account, created = await credits.open_account(connection, wanted)
+            at = account.clock_at or real_now()
+            asking = await want_rates(call, connection, account.id, at)
+        await until_asked(call, asking)
         return claim.answer(201 if created else 200, AccountAnswer.of(account))
 
 

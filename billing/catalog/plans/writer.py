@@ -27,7 +27,7 @@ from billing.catalog.plans.tables import (
 )
 from billing.catalog.products import store as product_store
 from billing.catalog.taxes import store as tax_store
-from billing.catalog.taxes.changes import InclusionChange, JurisdictionChange
+from billing.catalog.taxes.changes import CodesChange, InclusionChange, JurisdictionChange
 from billing.core import ids
 
 # Any number, the same in every process that changes the catalog.
@@ -52,7 +52,7 @@ async def write(connection: AsyncConnection, change: Change, at: datetime) -> No
             await _write_cost(connection, change, at)
         case DefaultPlanChange():
             await _write_default(connection, change.new)
-        case JurisdictionChange() | InclusionChange():
+        case JurisdictionChange() | InclusionChange() | CodesChange():
             await tax_store.write(connection, change)
         case PaymentKindChange():
             await kind_store.write(connection, change)

@@ -1,7 +1,7 @@
 """Compare the taxes of a wanted catalog with the current ones; pure."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from billing.catalog.taxes.schemas import Jurisdiction
 from billing.catalog.taxes.spec import JurisdictionSpec, RatesSpec, TaxesSpec
@@ -13,6 +13,7 @@ class CurrentTaxes:
 
     jurisdictions: Mapping[str, Jurisdiction]
     included_in: tuple[str, ...] = ()
+    codes: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -60,12 +61,31 @@ class InclusionChange:
         return f"prices hold their tax in: {', '.join(self.new) or 'no currency'}"
 
 
-TaxChange = JurisdictionChange | InclusionChange
+@dataclass(frozen=True)
+class CodesChange:
+    """The tax provider knows the categories of goods by other codes than before."""
+
+    new: Mapping[str, str]
+
+    @property
+    def subject(self) -> str:
+        """The name of the changed object, for the audit trail."""
+        return "taxes"
+
+    @property
+    def words(self) -> str:
+        """For people."""
+        listed = ", ".join(f"{name} is {code}" for name, code in sorted(self.new.items()))
+        return f"the tax provider's codes: {listed or 'none'}; rates asked for from now on"
+
+
+TaxChange = JurisdictionChange | InclusionChange | CodesChange
 
 
 def compare(wanted: TaxesSpec, current: CurrentTaxes) -> list[TaxChange]:
     """Every change that makes the taxes exactly the wanted ones."""
     changes = compare_inclusion(wanted.included_in, current)
+    changes += [] if wanted.codes == current.codes else [CodesChange(wanted.codes)]
     for key, new in wanted.jurisdictions.items():
         changes += compare_jurisdiction(key, new, current)
     gone = (one for one in current.jurisdictions if one not in wanted.jurisdictions)

@@ -16,6 +16,10 @@ JurisdictionKey = Annotated[
 Percent = Annotated[Decimal, Field(ge=0, le=100, decimal_places=4)]
 
 
+TaxCode = Annotated[str, StringConstraints(pattern=r"^txcd_[0-9]{8}$")]
+"""A kind of goods by Stripe's list of tax codes."""
+
+
 class RatesSpec(BaseModel):
     """Rates in percent by category of goods, the standard one among them."""
 
@@ -67,4 +71,6 @@ class TaxesSpec(BaseModel):
 
     included_in: tuple[Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")], ...] = ()
     """Currencies whose prices hold their tax; in others it is added."""
+    codes: Annotated[dict[Name, TaxCode], Field(max_length=9)] = {}
+    """The tax provider's codes of categories of goods; the others have the standard rate there."""
     jurisdictions: dict[JurisdictionKey, JurisdictionSpec] = {}

@@ -1,10 +1,17 @@
 """Every query on jurisdictions and their rates."""
 
+from typing import Any
+
 from sqlalchemy import delete, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.catalog.taxes.changes import CurrentTaxes, InclusionChange, JurisdictionChange
+from billing.catalog.taxes.changes import (
+    CodesChange,
+    CurrentTaxes,
+    InclusionChange,
+    JurisdictionChange,
+)
 from billing.catalog.taxes.changes import TaxChange as Change
 from billing.catalog.taxes.schemas import Jurisdiction
 from billing.catalog.taxes.spec import JurisdictionSpec
@@ -12,11 +19,16 @@ from billing.catalog.taxes.tables import tax_jurisdictions, tax_terms
 
 
 async def current(connection: AsyncConnection) -> CurrentTaxes:
-    """Every jurisdiction by key, and the currencies whose prices hold their tax."""
+    """Every jurisdiction by key, and the terms of all of them."""
     rows = (await connection.execute(select(tax_jurisdictions))).mappings()
-    included = await connection.scalar(select(tax_terms.c.included_in))
+    kept = (await connection.execute(select(tax_terms))).mappings().one_or_none()
+    terms: dict[str, Any] = dict(kept or {})
     found = (Jurisdiction.model_validate(dict(row)) for row in rows)
-    return CurrentTaxes({one.key: one for one in found}, tuple(included or ()))
+    return CurrentTaxes(
+        {one.key: one for one in found},
+        tuple(terms.get("included_in", ())),
+        terms.get("codes", {}),
+    )
 
 
 async def write(connection: AsyncConnection, change: Change) -> None:
@@ -34,10 +46,15 @@ async def write(connection: AsyncConnection, change: Change) -> None:
                 .on_conflict_do_update(index_elements=["key"], set_=terms)
             )
         case InclusionChange(included):
-            await connection.execute(
-                insert(tax_terms)
-                .values(is_only=True, included_in=list(included))
-                .on_conflict_do_update(
-                    index_elements=["is_only"], set_={"included_in": list(included)}
-                )
-            )
+            await _put_terms(connection, included_in=list(included))
+        case CodesChange(codes):
+            await _put_terms(connection, codes=dict(codes))
+
+
+async def _put_terms(connection: AsyncConnection, **terms: Any) -> None:
+    row = {"is_only": True, "included_in": [], **terms}
+    await connection.execute(
+        insert(tax_terms)
+        .values(**row)
+        .on_conflict_do_update(index_elements=["is_only"], set_=terms)
+    )

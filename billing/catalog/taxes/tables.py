@@ -21,8 +21,10 @@ tax_jurisdictions = c.table(
 
 tax_terms = c.table(
     "tax_terms",
-    # One row: the currencies whose prices hold their tax; in others it is added.
+    # One row. The currencies whose prices hold their tax; in others it is added.
     c.flag("is_only", primary_key=True),
     c.json("included_in"),
+    # The tax provider's code of each category of goods: {"books": "txcd_10302000"}.
+    c.json("codes", server_default="{}"),
     c.check("is_only", name="is_only"),
 )

@@ -65,6 +65,14 @@ class CompletionPlan(Frozen):
     began_at: AwareDatetime
 
 
+class TaxAskPlan(Frozen):
+    """The tax provider is to be asked for the account's address."""
+
+    wanted: str
+    """Digest of the address."""
+    due: AwareDatetime
+
+
 class RetryPlan(Frozen):
     """Credits came while uses are unpaid: what they cover is to be paid."""
 
@@ -102,6 +110,7 @@ class AccountState(State):
     """Instant at which the register is asked for the account's VAT id."""
     vat_credit: AwareDatetime | None = None
     """Instant at which tax that was charged before the id was proven is given back."""
+    tax_ask: TaxAskPlan | None = None
     unpaid_retry: RetryPlan | None = None
     unpaid_notice: AwareDatetime | None = None
     """Instant at which the account is told of uses that stay unpaid."""
@@ -145,6 +154,8 @@ def agenda(state: AccountState) -> list[Step]:
         if due is not None:
             key = f"{state.account}/{stem}-{_stamp(due)}"
             steps.append(Step(name=name, due=due, key=key, words=words))
+    if state.tax_ask is not None:
+        steps.append(_tax_step(state.account, state.tax_ask))
     if state.completion is not None:
         of = state.completion
         key = f"{of.invoice}/complete-{of.meter}-{_stamp(of.start_at)}-{of.part}"
@@ -161,6 +172,12 @@ def _detach_step(removal: RemovalPlan) -> Step:
         words="detach the card at Stripe",
         method=removal.method,
     )
+
+
+def _tax_step(account: str, ask: TaxAskPlan) -> Step:
+    # An address may change twice while a frozen clock stands still.
+    key = f"{account}/tax-{ask.wanted[:16]}-{_stamp(ask.due)}"
+    return Step(name="ask_tax", due=ask.due, key=key, words="ask the tax provider for its rates")
 
 
 def _portal_step(visit: PortalPlan) -> Step:
@@ -190,6 +207,8 @@ def state_words(state: AccountState) -> str:
         parts.append("unpaid uses are about to be paid")
     if state.unpaid_charge is not None:
         parts.append(f"a card may pay an unpaid use on {_date(state.unpaid_charge.due)}")
+    if state.tax_ask is not None:
+        parts.append(f"its taxes are asked for on {_date(state.tax_ask.due)}")
     dated = ((words, getattr(state, field)) for field, words in _DATED_WORDS.items())
     parts += [words.format(_date(due)) for words, due in dated if due is not None]
     return "; ".join(parts) or "nothing to do"

@@ -21,6 +21,7 @@ from billing.money.account_agenda.rules import (
     RemovalPlan,
     RetryPlan,
     SetupPlan,
+    TaxAskPlan,
     TopUpPlan,
     state_words,
 )
@@ -47,6 +48,8 @@ _STATE = Prepared(
                 'began_at', c.began_at)
             FROM usage_settlements c WHERE c.account_id = a.id
             ORDER BY c.invoice, c.meter, c.start_at, c.part LIMIT 1) AS completion,
+           (SELECT jsonb_build_object('wanted', q.wanted, 'due', q.ask_at)
+            FROM tax_quotes q WHERE q.account_id = a.id) AS tax_ask,
            x.vat_check_at AS vat_check, x.vat_credit_at AS vat_credit,
            (SELECT jsonb_build_object('id', w.id, 'asked_at', w.asked_at)
             FROM unpaid_retries w WHERE w.account_id = a.id) AS unpaid_retry,
@@ -113,6 +116,7 @@ async def state(
         completion=row["completion"] and CompletionPlan(**row["completion"]),
         vat_check=row["vat_check"],
         vat_credit=row["vat_credit"],
+        tax_ask=row["tax_ask"] and TaxAskPlan(**row["tax_ask"]),
         unpaid_retry=row["unpaid_retry"] and RetryPlan(**row["unpaid_retry"]),
         unpaid_notice=row["unpaid_notice"],
         unpaid_charge=_charge(row["unpaid_charge"]),

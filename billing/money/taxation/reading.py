@@ -12,6 +12,17 @@ from billing.core.prepared import Prepared
 # Greece's VAT ids begin with EL; `p` is the profile.
 VAT_COUNTRY: Final = "replace(left(p.vat_id, 2), 'EL', 'GR')"
 # Of the account `a`: its default address decides, else the country it was made with.
+ADDRESS: Final = """
+    (SELECT coalesce(b.country, a.country) AS country, b.state, b.postal_code, b.city, b.line1
+     FROM (VALUES (1)) AS one LEFT JOIN billing_addresses b
+          ON b.account_id = a.id AND b.is_default)
+"""
+# Of the address `w`.
+DIGEST: Final = """
+    encode(sha256(convert_to(jsonb_build_array(
+        w.country, w.state, w.postal_code, w.city, w.line1)::text, 'UTF8')), 'hex')
+"""
+# What the tax provider said of this very address comes before the catalog's rates.
 TAXATION: Final = f"""
     (SELECT jsonb_build_object(
          'seller', i.address ->> 'country', 'country', w.country,
@@ -19,13 +30,12 @@ TAXATION: Final = f"""
          'vat_proven', coalesce(p.vat_status = 'valid'
                                 AND {VAT_COUNTRY} = w.country, false),
          'included_in', coalesce((SELECT t.included_in FROM tax_terms t), '[]'),
-         'jurisdictions', coalesce((
+         'jurisdictions', coalesce(q.jurisdictions, (
              SELECT jsonb_agg(to_jsonb(j)) FROM tax_jurisdictions j
              WHERE j.key IN (w.country, w.country || '-' || upper(w.state))), '[]'))
-     FROM (SELECT coalesce(b.country, a.country) AS country, b.state
-           FROM (VALUES (1)) AS one LEFT JOIN billing_addresses b
-                ON b.account_id = a.id AND b.is_default) w
+     FROM {ADDRESS} w
      LEFT JOIN tax_profiles p ON p.account_id = a.id
+     LEFT JOIN tax_quotes q ON q.account_id = a.id AND q.address = {DIGEST}
      LEFT JOIN issuers i ON i.id = a.issuer_id)
 """  # noqa: S608
 TAXATION_OF: Final = Prepared(

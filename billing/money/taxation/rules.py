@@ -1,4 +1,4 @@
-"""VAT ids: as they are written, and when their register is asked again. Pure."""
+"""VAT ids as they are written; when their register and the tax provider are asked again. Pure."""
 
 from datetime import datetime, timedelta
 from typing import Final
@@ -27,3 +27,8 @@ def next_check(at: datetime, tries: int) -> datetime | None:
     if tries < _HOURLY:
         return at + timedelta(hours=1)
     return at + timedelta(days=1) if tries < _HOURLY + _DAILY else None
+
+
+def next_quote(at: datetime, tries: int) -> datetime:
+    """After an answer (`tries` is 0) a day later; else hourly for a day, and daily then."""
+    return at + (timedelta(hours=1) if 0 < tries < _HOURLY else timedelta(days=1))

@@ -40,3 +40,18 @@ class VatAnswer(Frozen):
     is_valid: bool | None
     name: str | None = None
     proof: str | None = None
+
+
+class TaxQuestion(Frozen):
+    """An address and the goods that a tax provider is asked for."""
+
+    digest: str
+    """Of the address, as its answer is kept by."""
+    country: str
+    state: str | None = None
+    postal_code: str | None = None
+    city: str | None = None
+    line1: str | None = None
+    currency: str
+    codes: dict[str, str]
+    """The provider's codes by category of goods."""

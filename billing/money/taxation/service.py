@@ -9,13 +9,14 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from billing.catalog.taxes.schemas import Jurisdiction
 from billing.core import ids
 from billing.ledger.credits import service as credits
 from billing.matters import store as matters
 from billing.matters.effects import Announce
 from billing.matters.schemas import Matter
 from billing.money.taxation import rules, store
-from billing.money.taxation.schemas import TaxProfile, VatAnswer
+from billing.money.taxation.schemas import TaxProfile, TaxQuestion, VatAnswer
 from billing.platform.audit import service as audit
 from billing.platform.outbox import service as outbox
 
@@ -106,6 +107,47 @@ async def follow(
 async def credited(connection: AsyncConnection, account_id: UUID, at: datetime) -> None:
     """Note that tax charged before the proof is given back. Callers hold the account's lock."""
     await store.put(connection, account_id, vat_credit_at=None, updated_at=at)
+
+
+async def ask(connection: AsyncConnection, account_id: UUID, at: datetime) -> Matter | None:
+    """Have the tax provider asked for the account's address, unless it answered for it already.
+
+    Answers the matter that asks, to be told.
+    """
+    await credits.lock(connection, account_id)
+    asked = await store.question(connection, account_id)
+    if asked is None or not await store.want_quote(connection, account_id, asked.digest, at):
+        return None
+    return await matters.ensure_account(connection, account_id, due=at, at=at)
+
+
+async def quote(
+    connection: AsyncConnection,
+    account_id: UUID,
+    asked: TaxQuestion,
+    found: tuple[Jurisdiction, ...] | None,
+    at: datetime,
+) -> None:
+    """Keep what the tax provider said of an address; None: it was not to be asked.
+
+    Until it says something else, that holds for the account's drafts while its address is this
+    one. Callers hold the account's lock.
+    """
+    if found is None:
+        tries = await store.quote_tries(connection, account_id) + 1
+        later = rules.next_quote(at, tries)
+        await store.put_quote(connection, account_id, tries=tries, ask_at=later)
+        return
+    await store.put_quote(
+        connection,
+        account_id,
+        wanted=asked.digest,
+        address=asked.digest,
+        jurisdictions=[one.model_dump(mode="json") for one in found],
+        quoted_at=at,
+        tries=0,
+        ask_at=rules.next_quote(at, 0),
+    )
 
 
 async def _tell(

@@ -1,16 +1,18 @@
 """Every query on the accounts' standing with the tax office."""
 
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import select, text
+from sqlalchemy import delete, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from billing.catalog.plans.rules import DEFAULT_CURRENCY
 from billing.core.prepared import Prepared, given
-from billing.money.taxation.reading import VAT_COUNTRY
-from billing.money.taxation.schemas import ChargedTax, TaxProfile
-from billing.money.taxation.tables import tax_profiles
+from billing.money.taxation.reading import ADDRESS, DIGEST, VAT_COUNTRY
+from billing.money.taxation.schemas import ChargedTax, TaxProfile, TaxQuestion
+from billing.money.taxation.tables import tax_profiles, tax_quotes
 
 _CHARGED: Final = Prepared(
     text(
@@ -31,6 +33,36 @@ _CHARGED: Final = Prepared(
     """  # noqa: S608
     )
 )
+_QUESTION: Final = Prepared(
+    text(
+        f"""
+    SELECT {DIGEST} AS digest, w.country, w.state, w.postal_code, w.city, w.line1,
+           coalesce(c.currency, :otherwise) AS currency,
+           coalesce((SELECT t.codes FROM tax_terms t), '{{}}') AS codes
+    FROM accounts a CROSS JOIN LATERAL {ADDRESS} w
+    JOIN credit_balances c ON c.account_id = a.id
+    WHERE a.id = :account_id AND w.country IS NOT NULL
+    """  # noqa: S608
+    )
+)
+_UNASKED: Final = Prepared(
+    text("""
+    SELECT a.id FROM accounts a
+    WHERE a.id > :after AND a.id = coalesce(CAST(:only AS uuid), a.id)
+      AND NOT EXISTS (SELECT FROM tax_quotes q WHERE q.account_id = a.id)
+    ORDER BY a.id LIMIT 500
+    """)
+)
+# An address that was answered for already is not asked for again out of turn.
+_WANT: Final = Prepared(
+    text("""
+    INSERT INTO tax_quotes AS q (account_id, wanted, ask_at) VALUES (:account_id, :digest, :at)
+    ON CONFLICT (account_id) DO UPDATE
+        SET wanted = excluded.wanted, ask_at = excluded.ask_at, tries = 0
+        WHERE q.wanted <> excluded.wanted OR q.address IS DISTINCT FROM excluded.wanted
+    RETURNING account_id
+    """)
+)
 _OF_ACCOUNT: Final = Prepared(
     select(tax_profiles).where(tax_profiles.c.account_id == given("account_id"))
 )
@@ -46,6 +78,46 @@ async def charged_before_proof(connection: AsyncConnection, account_id: UUID) ->
     """Invoices with tax of the VAT id's country since the id was given, not credited yet."""
     rows = await _CHARGED.all(connection, account_id=account_id)
     return [ChargedTax.model_validate(row) for row in rows]
+
+
+async def question(connection: AsyncConnection, account_id: UUID) -> TaxQuestion | None:
+    """The question to a tax provider about the account; None: no country is known of it."""
+    row = await _QUESTION.first(connection, account_id=account_id, otherwise=DEFAULT_CURRENCY)
+    return TaxQuestion.model_validate(row) if row else None
+
+
+async def want_quote(
+    connection: AsyncConnection, account_id: UUID, digest: str, at: datetime
+) -> bool:
+    """Have the provider asked for the address of this digest; False: it has answered for it."""
+    row = await _WANT.first(connection, account_id=account_id, digest=digest, at=at)
+    return row is not None
+
+
+async def unasked(
+    connection: AsyncConnection, after: UUID, account_id: UUID | None = None
+) -> list[UUID]:
+    """Accounts without a quote in the order of their ids, a page of them; or this one alone."""
+    rows = await _UNASKED.all(connection, after=after, only=account_id)
+    return [row["id"] for row in rows]
+
+
+async def quote_tries(connection: AsyncConnection, account_id: UUID) -> int:
+    """Number of questions since the provider's last answer."""
+    query = select(tax_quotes.c.tries).where(tax_quotes.c.account_id == account_id)
+    return int(await connection.scalar(query) or 0)
+
+
+async def put_quote(connection: AsyncConnection, account_id: UUID, **fields: Any) -> None:
+    """Overwrite fields of the account's quote; callers hold the account's lock."""
+    mine = tax_quotes.c.account_id == account_id
+    await connection.execute(update(tax_quotes).where(mine).values(**fields))
+
+
+async def forget_quote(connection: AsyncConnection, account_id: UUID) -> None:
+    """Let the catalog's rates hold again."""
+    mine = tax_quotes.c.account_id == account_id
+    await connection.execute(delete(tax_quotes).where(mine))
 
 
 async def put(connection: AsyncConnection, account_id: UUID, **fields: Any) -> TaxProfile:

@@ -1,4 +1,4 @@
-"""The standing of each account with the tax office: its VAT id, and an exemption.
+"""The standing of each account with the tax office, and what the tax provider says of its address.
 
 An account without a row pays what its address asks for.
 """
@@ -31,4 +31,20 @@ tax_profiles = c.table(
         " AND (vat_decided_at IS NOT NULL) = coalesce(vat_status <> 'pending', false)",
         name="vat_whole",
     ),
+)
+
+tax_quotes = c.table(
+    "tax_quotes",
+    c.account(primary_key=True),
+    # A digest of the address that the provider is asked for, so that no address is kept twice.
+    c.text("wanted"),
+    # The digest of the one that it answered for last, and its jurisdictions with their rates.
+    c.text("address", nullable=True),
+    c.json("jurisdictions", nullable=True),
+    c.instant("quoted_at", nullable=True),
+    # When it is asked next.
+    c.instant("ask_at"),
+    # Questions since the last answer.
+    c.integer("tries", server_default="0"),
+    c.check("num_nonnulls(address, jurisdictions, quoted_at) IN (0, 3)", name="answer_whole"),
 )

@@ -89,6 +89,7 @@ CREATE TABLE tax_jurisdictions (
 CREATE TABLE tax_terms (
     is_only BOOLEAN NOT NULL,
     included_in JSONB NOT NULL,
+    codes JSONB DEFAULT '{}' NOT NULL,
     CONSTRAINT pk_tax_terms PRIMARY KEY (is_only),
     CONSTRAINT ck_tax_terms_is_only CHECK (is_only)
 );
@@ -209,6 +210,19 @@ CREATE TABLE tax_profiles (
     CONSTRAINT ck_tax_profiles_vat_status_known CHECK (vat_status IN ('pending', 'valid', 'unknown')),
     CONSTRAINT ck_tax_profiles_vat_whole CHECK (num_nonnulls(vat_id, vat_given_at, vat_status) IN (0, 3) AND (vat_decided_at IS NOT NULL) = coalesce(vat_status <> 'pending', false)),
     CONSTRAINT fk_tax_profiles_account_id FOREIGN KEY(account_id) REFERENCES accounts (id)
+);
+
+CREATE TABLE tax_quotes (
+    account_id UUID NOT NULL,
+    wanted TEXT NOT NULL,
+    address TEXT,
+    jurisdictions JSONB,
+    quoted_at TIMESTAMP WITH TIME ZONE,
+    ask_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    tries INTEGER DEFAULT '0' NOT NULL,
+    CONSTRAINT pk_tax_quotes PRIMARY KEY (account_id),
+    CONSTRAINT ck_tax_quotes_answer_whole CHECK (num_nonnulls(address, jurisdictions, quoted_at) IN (0, 3)),
+    CONSTRAINT fk_tax_quotes_account_id FOREIGN KEY(account_id) REFERENCES accounts (id)
 );
 
 CREATE TABLE unpaid_retries (

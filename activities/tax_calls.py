@@ -1,0 +1,56 @@
+"""Steps of an account that ask others about its taxes: a register of VAT ids, a tax provider."""
+
+from datetime import datetime
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+from temporalio import activity
+
+from activities.matter import Dependencies, MatterActivities
+from billing.matters.agenda import Step
+from billing.money.account_agenda.rules import AccountState
+from billing.money.taxation import service as taxation
+from billing.money.taxation import store as tax_profiles
+from billing.money.taxation.schemas import VatAnswer
+from workflows.contracts import StepRequest
+
+
+class TaxSteps(MatterActivities[AccountState]):
+    """A part of the account's activities; each asks without a lock and records what it heard."""
+
+    def __init__(self, dependencies: Dependencies) -> None:
+        super().__init__(dependencies)
+        self.register = dependencies.register
+        self.taxes = dependencies.taxes
+
+    @activity.defn(name="account.check_vat")
+    async def check_vat(self, request: StepRequest) -> AccountState:
+        step = await self.still_due(request)
+        if step is None:
+            return await self.look(request.ref)
+        account_id = request.ref.subject_id
+        async with self.database.tenant(request.ref.account_id) as connection:
+            asked = (await tax_profiles.profile(connection, account_id)).vat_id or ""
+        answer = await self.register.check(asked) if self.register else VatAnswer(is_valid=None)
+
+        async def record(connection: AsyncConnection, step: Step, at: datetime) -> str:
+            return await taxation.follow(connection, account_id, asked, answer, max(at, step.due))
+
+        return await self.once(request, record)
+
+    @activity.defn(name="account.ask_tax")
+    async def ask_tax(self, request: StepRequest) -> AccountState:
+        if await self.still_due(request) is None:
+            return await self.look(request.ref)
+        account_id, taxes = request.ref.subject_id, self.taxes
+        async with self.database.tenant(request.ref.account_id) as connection:
+            asked = await tax_profiles.question(connection, account_id)
+        found = await taxes.jurisdictions(asked) if taxes and asked else None
+
+        async def record(connection: AsyncConnection, step: Step, at: datetime) -> None:
+            # The key stays free: addresses may come and go while a frozen clock stands still.
+            if taxes is None or asked is None:
+                await tax_profiles.forget_quote(connection, account_id)
+            else:
+                await taxation.quote(connection, account_id, asked, found, max(at, step.due))
+
+        return await self.once(request, record)

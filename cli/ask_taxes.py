@@ -1,0 +1,37 @@
+"""Every account that was there before the tax provider is asked for, one after another."""
+
+from uuid import UUID
+
+from billing.core import clock
+from billing.core.database import Database, open_database
+from billing.core.settings import Settings
+from billing.money.taxation import service, store
+from cli.verify import account_named
+
+
+async def ask_taxes(settings: Settings, *, account: str | None = None) -> int:
+    """Note it for each, that its own workflow asks; answers their number.
+
+    Errors: StackError for an unknown account.
+    """
+    database = open_database(settings)
+    try:
+        return await _ask(database, await account_named(database, account))
+    finally:
+        await database.close()
+
+
+async def _ask(database: Database, only: UUID | None) -> int:
+    count, after = 0, UUID(int=0)
+    while True:
+        async with database.operator() as connection:
+            page = await store.unasked(connection, after, only)
+        for account_id in page:
+            # Each by itself: nobody waits for the lock of another account.
+            async with database.operator() as connection:
+                at = await clock.now(connection, account_id)
+                matter = await service.ask(connection, account_id, at)
+            count += matter is not None
+        if not page:
+            return count
+        after = page[-1]

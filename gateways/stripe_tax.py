@@ -1,0 +1,126 @@
+"""Stripe Tax behind the provider protocol: what an address is taxed with, by a calculation.
+
+One line per category of goods over a round amount; only the rates of the answer are read. Nothing
+is recorded at Stripe: a calculation is no transaction.
+"""
+
+import logging
+from collections import defaultdict
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any, Final
+
+import stripe
+from pydantic import ValidationError
+from stripe import StripeClient
+
+from billing.catalog.taxes.schemas import STANDARD, Jurisdiction
+from billing.core.frozen import Frozen
+from billing.core.money import ZERO
+from billing.money.taxation.schemas import TaxQuestion
+
+AMOUNT: Final = 10_000
+"""Of each line, in Stripe's units: small enough for what is taxed otherwise above a sum."""
+MAX_NAME: Final = 40
+_ADDRESS: Final = ("country", "state", "postal_code", "city", "line1")
+_PLACES: Final = Decimal("0.0001")
+_logger = logging.getLogger("gateways.stripe_tax")
+
+
+class _Place(Frozen):
+    country: str
+    state: str | None = None
+    level: str
+    display_name: str
+
+    @property
+    def key(self) -> str:
+        """As the catalog writes countries and regions; what is within a region is named behind it.
+
+        `US`, `US-WA`, `US-WA Seattle`: a wider one has a shorter key.
+        """
+        region = f"{self.country}-{self.state}" if self.state else self.country
+        if self.level == "country":
+            return self.country
+        return region if self.level == "state" and self.state else f"{region} {self.display_name}"
+
+
+class _Rate(Frozen):
+    display_name: str
+    percentage_decimal: Decimal
+
+
+class _Tax(Frozen):
+    jurisdiction: _Place
+    tax_rate_details: _Rate | None = None
+    taxable_amount: int
+
+    def share(self, amount: int) -> Decimal:
+        """Percent of the whole line: a place may tax a part of it."""
+        if self.tax_rate_details is None or not self.taxable_amount:
+            return ZERO
+        rate = self.tax_rate_details.percentage_decimal
+        if self.taxable_amount == amount:
+            return rate
+        return (rate * self.taxable_amount / amount).quantize(_PLACES)
+
+
+class _Line(Frozen):
+    reference: str
+    amount: int
+    tax_breakdown: tuple[_Tax, ...]
+
+
+class _Lines(Frozen):
+    data: tuple[_Line, ...]
+
+
+class _Answer(Frozen):
+    line_items: _Lines
+
+
+class StripeTax:
+    """Implements `gateways.provider.TaxProvider`; it never raises: no answer is None."""
+
+    def __init__(self, client: StripeClient) -> None:
+        self._client = client
+
+    async def jurisdictions(self, asked: TaxQuestion) -> tuple[Jurisdiction, ...] | None:
+        try:
+            answer = await self._client.v1.tax.calculations.create_async(question(asked))
+            return read(answer.to_dict())
+        except stripe.StripeError as error:
+            _logger.warning("Stripe Tax gave no rates: %s", error.user_message or error.code)
+        except ValidationError:
+            _logger.warning("Stripe Tax gave an answer that cannot be read")
+        return None
+
+
+def question(asked: TaxQuestion) -> Any:
+    """The parameters of a calculation."""
+    address = asked.model_dump(include=set(_ADDRESS), exclude_none=True)
+    return {
+        "currency": asked.currency.lower(),
+        "customer_details": {"address": address, "address_source": "billing"},
+        "line_items": [
+            {"amount": AMOUNT, "reference": category, "tax_behavior": "exclusive"}
+            | ({"tax_code": asked.codes[category]} if category in asked.codes else {})
+            for category in sorted({STANDARD, *asked.codes})
+        ],
+        "expand": ["line_items.data.tax_breakdown"],
+    }
+
+
+def read(answer: Mapping[str, Any]) -> tuple[Jurisdiction, ...]:
+    """The jurisdictions that ask something for any category, the wider ones first."""
+    lines = _Answer.model_validate(answer).line_items.data
+    rates: dict[tuple[str, str], dict[str, Decimal]] = defaultdict(
+        lambda: {STANDARD: ZERO} | {line.reference: ZERO for line in lines}
+    )
+    for line in lines:
+        for tax in line.tax_breakdown:
+            if share := tax.share(line.amount):
+                name = tax.tax_rate_details.display_name[:MAX_NAME] if tax.tax_rate_details else ""
+                rates[tax.jurisdiction.key, name][line.reference] += share
+    ordered = sorted(rates.items(), key=lambda one: (len(one[0][0]), one[0]))
+    return tuple(Jurisdiction(key=key, name=name, rates=asked) for (key, name), asked in ordered)

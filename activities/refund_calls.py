@@ -29,6 +29,7 @@ class Refunder:
         try:
             return RefundAnswer(call, await self._ask(call), asked_at)
         except ProviderFailure as refused:
+            await failpoint("refund.refused")
             return RefundAnswer(call, None, asked_at, refusal=refused.detail)
 
     async def look(self, call: SurveyCall) -> SurveyAnswer:

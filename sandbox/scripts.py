@@ -18,7 +18,7 @@ WORDS: dict[str, OutcomeKind] = {
     "authentication_required": "authenticate",
     "processing": "process",
 }
-REFUND_WORDS = ("succeeded", "pending", "failed", "requires_action")
+REFUND_WORDS = ("succeeded", "pending", "failed", "requires_action", "refused")
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,7 @@ POINTS: Final = frozenset(
         "invoice.numbered",
         "refund.before_call",
         "refund.made",
+        "refund.refused",
         "renewal.in_transaction",
         "renewal.committed",
         "dunning.before_result",

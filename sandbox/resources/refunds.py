@@ -48,6 +48,9 @@ def give(
 ) -> Json:
     """Give back so much of a charge, as its card or a script has it; tell of it."""
     word = _word(call, charge)
+    if word == "refused":
+        message = "Insufficient funds in your Stripe balance to refund this amount."
+        raise problems.ApiError(400, message, code="balance_insufficient", executed=True)
     refund = make(call, charge, amount, word, reason)
     refund["metadata"] = merge_metadata({}, metadata or {})
     call.store.save(refund)

@@ -40,6 +40,13 @@ from tests.integration.faults.flows import (
     insist,
 )
 from tests.integration.faults.recovery_flows import LateMoney, PayPalPurchase, PutOff
+from tests.integration.faults.reversal_flows import (
+    DisputedPurchase,
+    LostDispute,
+    RefundedPurchase,
+    RefusedRefund,
+    WonDispute,
+)
 from tests.integration.faults.rows import open_operator
 
 VICTIMS: Final[tuple[ChildName, ...]] = ("api", "worker", "temporal", "postgres")
@@ -68,6 +75,7 @@ FLOWS: Final[dict[str, type[Flow]]] = {
     "invoice.numbered": CardPurchase,
     "refund.before_call": LateMoney,
     "refund.made": LateMoney,
+    "refund.refused": RefusedRefund,
     "renewal.in_transaction": Renewal,
     "renewal.committed": Renewal,
     "dunning.before_result": Recovery,
@@ -80,7 +88,15 @@ FLOWS: Final[dict[str, type[Flow]]] = {
     "unpaid.settled": PutOff,
 }
 """The flow that passes each place; a new place needs its line here."""
-ALSO: Final[dict[str, tuple[type[Flow], dict[str, ChildName]]]] = {
+_HEARD: Final[dict[str, ChildName | None]] = {
+    "inbox.before_insert": None,
+    "inbox.committed": None,
+    "inbox.answered": None,
+    "inbox.told": None,
+    "step.done": None,
+}
+"""The places that everything passes which the provider tells; `KILLS=all` alone kills there."""
+ALSO: Final[dict[str, tuple[type[Flow], dict[str, ChildName | None]]]] = {
     "a use": (
         SingleUse,
         {
@@ -128,10 +144,34 @@ ALSO: Final[dict[str, tuple[type[Flow], dict[str, ChildName]]]] = {
             "dunning.result_written": "worker",
         },
     ),
+    "a refund": (
+        RefundedPurchase,
+        {
+            "refund.made": "worker",
+            "api.committed": None,
+            "invoice.numbered": "worker",
+            "api.started": None,
+            "step.done": "worker",
+            "refund.before_call": None,
+        },
+    ),
+    "a refused refund": (
+        RefusedRefund,
+        {
+            "api.committed": None,
+            "api.started": None,
+            "refund.before_call": None,
+            "step.done": None,
+        },
+    ),
+    "a dispute": (DisputedPurchase, _HEARD),
+    "a dispute lost": (LostDispute, {"invoice.numbered": "postgres", **_HEARD}),
+    "a dispute won": (WonDispute, _HEARD),
 }
 """Others who are stopped at some of the places, and the process that the gate kills there.
 
-Few victims, for each costs the gate a round; `KILLS=all` kills every one at each place.
+Few victims, for each costs the gate a round, and at every second place alone; `KILLS=all` kills
+every one at each place.
 """
 
 PER_ROUND: Final = 4
@@ -164,7 +204,7 @@ def chosen_also(words: str | None, who: str) -> list[Cell]:
     """The same of others: those of the gate, every cell, or the ones that are named."""
     _, gate = ALSO[who]
     if not words:
-        return list(gate.items())[::2]
+        return [(place, victim) for place, victim in list(gate.items())[::2] if victim]
     every = [(place, victim) for place in gate for victim in VICTIMS]
     named = words.split("; ")
     return [(p, v) for p, v in every if words == "all" or f"{v} at {p} of {who}" in named]

@@ -247,4 +247,5 @@ def _refund(body: Json) -> RefundOutcome:
         failure=str(reason or body["status"]).lower() if status == "failed" else None,
         amount_minor=from_paypal(amount["value"], amount["currency_code"]),
         name=body.get("custom_id"),
+        reason=body.get("note_to_payer"),
     )

@@ -229,6 +229,10 @@ class SandboxControl:
         """End a capture that waits: COMPLETED or DENIED."""
         await self._post(f"/paypal/orders/{order}/settle", {"status": status})
 
+    async def paypal_reverse(self, order: str) -> None:
+        """Take what is left of an order's capture back, as PayPal does for its payer."""
+        await self._post(f"/paypal/orders/{order}/reverse", {})
+
     async def paypal_repeat(self, order: str) -> None:
         """Send every event of an order again."""
         await self._post(f"/paypal/orders/{order}/repeat", {})

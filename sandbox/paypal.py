@@ -162,14 +162,29 @@ class PayPal:
             **{name: wanted[name] for name in ("custom_id", "invoice_id") if name in wanted},
             "links": [_link("up", f"{self._public_url}/v2/payments/captures/{capture_id}")],
         }  # fmt: skip
-        order.refunds[back["id"]] = back
-        order.unit["payments"]["refunds"] = list(order.refunds.values())
+        self._keep(order, back)
         whole = given == Decimal(capture["amount"]["value"])
         capture["status"] = "REFUNDED" if whole else "PARTIALLY_REFUNDED"
         if key:
             self._kept[("refund", key)] = back
         self._tell(order, "PAYMENT.CAPTURE.REFUNDED", back)
         return back, 201
+
+    def reverse(self, order_id: str) -> None:
+        """PayPal takes what is left of a capture back, for the payer or their bank."""
+        order = self.order(order_id)
+        capture = _found(order.capture)
+        given = sum(Decimal(one["amount"]["value"]) for one in order.refunds.values())
+        left = Decimal(capture["amount"]["value"]) - given
+        back: Json = {
+            "id": _new_id(), "status": "COMPLETED", "create_time": _now(),
+            "amount": capture["amount"] | {"value": str(left)},
+            "note_to_payer": "Payment reversed",
+            "links": [_link("up", f"{self._public_url}/v2/payments/captures/{capture['id']}")],
+        }  # fmt: skip
+        self._keep(order, back)
+        capture["status"] = "REFUNDED"
+        self._tell(order, "PAYMENT.CAPTURE.REVERSED", back)
 
     def found_refund(self, refund_id: str) -> Json:
         """A refund by its id."""
@@ -178,6 +193,10 @@ class PayPal:
         if found is None:
             raise Refusal(404, "RESOURCE_NOT_FOUND")
         return found
+
+    def _keep(self, order: Order, back: Json) -> None:
+        order.refunds[back["id"]] = back
+        order.unit["payments"]["refunds"] = list(order.refunds.values())
 
     def _tell(self, order: Order, kind: str, resource: Json) -> None:
         if not order.mute:

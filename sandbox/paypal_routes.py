@@ -133,6 +133,11 @@ def _control(router: APIRouter, paypal: PayPal, events: Events) -> None:
         paypal.settle(order_id, body.status)
         return {"status": "settled"}
 
+    @router.post("/_sandbox/paypal/orders/{order_id}/reverse")
+    async def reverse(order_id: str) -> Json:
+        paypal.reverse(order_id)
+        return {"status": "reversed"}
+
     @router.post("/_sandbox/paypal/orders/{order_id}/repeat")
     async def repeat(order_id: str) -> Json:
         events.repeat(order_id)

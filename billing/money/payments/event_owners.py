@@ -28,7 +28,7 @@ from billing.platform.provider_inbox.webhooks import PAYMENT_EVENTS, REVERSAL_EV
 
 ACTED_ON: Final = PAYMENT_EVENTS | paypal.EVENTS
 """Events that a matter looks into."""
-_REVERSALS: Final = REVERSAL_EVENTS | {paypal.REFUNDED}
+_REVERSALS: Final = REVERSAL_EVENTS | paypal.REVERSALS
 
 # Many events in one statement. The owner is the matter that collects the payment's invoice now,
 # else the one we wrote into the object's metadata, else the account of a stored card (cards carry
@@ -155,7 +155,7 @@ async def find_owner(connection: AsyncConnection, event: Waiting) -> Matter | No
     """The matter that must look at a left event; one without an owner is matched again."""
     if event.workflow_id is None:
         known = read(event.payload)
-        payment = await store.find_intent(connection, known.intent_id or known.object_id or "")
+        payment = await store.find_intent(connection, known.intent_id, known.object_id)
         workflow_id = payment.workflow_id if payment else known.workflow_id
         if payment is not None and known.type in _REVERSALS:
             await _BEAR_REVERSALS.run(connection, intents=[known.intent_id], at=event.received_at)

@@ -174,11 +174,12 @@ async def count(connection: AsyncConnection, invoice_id: UUID) -> int:
     return int(await _COUNT.scalar(connection, invoice_id=invoice_id))
 
 
-async def find_intent(connection: AsyncConnection, intent_id: str) -> Payment | None:
-    """The payment behind a provider's intent or session id."""
+async def find_intent(connection: AsyncConnection, *names: str | None) -> Payment | None:
+    """The payment behind a provider's intent, or its page or order; one of its names will do."""
+    known = [name for name in names if name]
     query = select(payments).where(
-        (payments.c.stripe_payment_intent_id == intent_id)
-        | (payments.c.stripe_checkout_session_id == intent_id)
+        payments.c.stripe_payment_intent_id.in_(known)
+        | payments.c.stripe_checkout_session_id.in_(known)
     )
     row = await prepared.find(connection, query)
     return show(row) if row else None

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from billing.core import ids, keys
 from billing.core.errors import Conflict
-from billing.matters.effects import Bear, Rows, Wake, Work
+from billing.matters.effects import Bear, Rows, Work
 from billing.matters.kinds import REVERSAL
 from billing.money.disputes.schemas import Dispute
 from billing.money.invoices import transitions as invoices
@@ -62,7 +62,7 @@ def settle(w: Work[Any], payment: Payment) -> Payment:
     """Note that the payment's money is booked; what went back of it before is booked next."""
     waiting: list[Refund | Dispute] = [*w.rows.of(Refund), *w.rows.of(Dispute)]
     if any(one.payment_id == payment.id and one.is_reserved for one in waiting):
-        w.do(Wake(REVERSAL.workflow_id(payment.id)))
+        w.do(Bear(REVERSAL, payment.account_id, payment.id, None))
     return w.change(payment, settled_at=w.facts.at)
 
 

@@ -22,9 +22,10 @@ from billing.core.errors import Invalid
 from billing.core.frozen import Frozen
 from billing.platform.provider_inbox.schemas import ProviderEvent
 
-REFUNDED: Final = "PAYMENT.CAPTURE.REFUNDED"
+REVERSALS: Final = frozenset({"PAYMENT.CAPTURE.REFUNDED", "PAYMENT.CAPTURE.REVERSED"})
+"""Events of money that goes back: by a refund, or by PayPal itself for the payer or their bank."""
 # What can change where one of our matters stands; everything else is stored and left alone.
-EVENTS: Final = frozenset(
+EVENTS: Final = REVERSALS | frozenset(
     {
         "CHECKOUT.ORDER.APPROVED",
         "CHECKOUT.PAYMENT-APPROVAL.REVERSED",
@@ -32,8 +33,6 @@ EVENTS: Final = frozenset(
         "PAYMENT.CAPTURE.DECLINED",
         "PAYMENT.CAPTURE.DENIED",
         "PAYMENT.CAPTURE.PENDING",
-        "PAYMENT.CAPTURE.REVERSED",
-        REFUNDED,
     }
 )
 CERTIFICATES: Final = "/v1/notifications/certs/"
@@ -99,8 +98,8 @@ def read(payload: dict[str, Any]) -> ProviderEvent:
     units = resource.get("purchase_units") or [{}]
     related = (resource.get("supplementary_data") or {}).get("related_ids") or {}
     capture = None
-    if payload["event_type"] == REFUNDED:
-        capture = _captured_at(resource)
+    if payload["event_type"] in REVERSALS:
+        capture = _given_back(resource)
     elif payload["event_type"].startswith("PAYMENT.CAPTURE."):
         capture = resource["id"]
     matter = resource.get("custom_id") or units[0].get("custom_id")
@@ -137,11 +136,11 @@ def _is_theirs(url: str, base: str) -> bool:
     )
 
 
-def _captured_at(refund: dict[str, Any]) -> str | None:
-    """The capture that a refund gives back: the link `up` leads to it."""
+def _given_back(refund: dict[str, Any]) -> str | None:
+    """The capture that a refund or reversal gives back: the link `up` leads to it."""
     up = (link["href"] for link in refund.get("links", ()) if link.get("rel") == "up")
-    href: str | None = next(up, None)
-    return href.rpartition("/")[2] if href else None
+    href: str = next((one for one in up if "/captures/" in one), "")
+    return href.rpartition("/")[2] or None
 
 
 def _instant(text: Any) -> datetime | None:

@@ -1,9 +1,11 @@
 """Money that goes back without us: refunds in the provider's dashboard, and disputes."""
 
+import json
 from decimal import Decimal
 
-from tests.integration.actors import Actors, Customer, Json, wait_for
+from tests.integration.actors import Actors, Customer, Json, intent_of, wait_for
 from tests.integration.invoices.test_operating import balance
+from tests.integration.payments.test_paypal import begun_by_paypal, paid_once
 from tests.integration.reversals.test_refunds import paid_for, refunded, shown
 
 
@@ -94,3 +96,63 @@ async def test_a_lost_dispute_is_a_lost_payment_and_an_inquiry_takes_nothing(
     assert (note["amount"], note["reason"]) == (999, "dispute lost: product_not_received")
     assert await customer.credits() == 0
     assert await balance(customer) == 0
+
+
+async def test_a_refund_that_is_seen_before_the_grant_cancels_the_grant(actors: Actors) -> None:
+    customer = await actors.customer()
+    begun = await customer.buy("small")
+    whose = await customer.stripe_customer()
+    await actors.sandbox.webhooks("hold", customer=whose, types=["payment_intent.*"])
+    poll = await actors.sandbox.fault("error_429", method="GET", path="/v1/events", times=None)
+    await customer.pay(begun)
+    assert (await actors.sandbox.refund(intent_of(begun))).status == 200
+    await wait_for(
+        lambda: customer.rows("SELECT status FROM refunds WHERE account_id = %(me)s"),
+        "the refund is seen",
+        lambda seen: [one["status"] for one in seen] == ["succeeded"],
+    )
+    await actors.sandbox.clear("faults", poll)
+    await actors.sandbox.release(customer=whose)
+    ended = await customer.until_purchase(begun["purchase_id"], "failed")
+    assert ended["next_action"] == {"type": "none"}
+    assert await customer.grants() == []
+    assert await customer.credits() == 0
+    assert [one["status"] for one in await customer.invoices()] == ["void"]
+    payment = await wait_for(
+        lambda: paid_for(customer),
+        "what went back is booked",
+        lambda seen: seen["status"] == "refunded",
+    )
+    assert payment["amount_refunded"] == 999
+    assert await balance(customer) == 0
+
+
+async def test_money_that_paypal_takes_back_is_booked_even_if_its_event_was_left(
+    actors: Actors,
+) -> None:
+    customer = await actors.customer()
+    begun, order = await begun_by_paypal(customer)
+    await actors.sandbox.paypal_approve(order)
+    await paid_once(customer, begun)
+    await actors.sandbox.paypal_steer(order, mute=True)
+    await actors.sandbox.paypal_reverse(order)
+    (told,) = await actors.sandbox.paypal(f"purchase/{begun['purchase_id']}")
+    (back,) = told["purchase_units"][0]["payments"]["refunds"]
+    event = {
+        "id": f"WH-{order}", "event_type": "PAYMENT.CAPTURE.REVERSED", "resource": back,
+        "create_time": back["create_time"],
+    }  # fmt: skip
+    await actors.sql(
+        "INSERT INTO stripe_webhook_events"
+        " (stripe_event_id, type, status, payload, source, received_at)"
+        " VALUES (%(id)s, %(type)s, 'unmatched', %(payload)s, 'webhook', now())",
+        id=event["id"], type=event["event_type"], payload=json.dumps(event),
+    )  # fmt: skip
+    await actors.operate("POST", f"/admin/webhooks/{event['id']}/replay", status=200)
+    await until_credits(customer, "0")
+    payment = await paid_for(customer)
+    seen, invoice = await shown(customer, payment)
+    assert (seen["status"], seen["amount_refunded"]) == ("refunded", 999)
+    [note] = invoice["credit_notes"]
+    assert (note["amount"], note["reason"]) == (999, "Payment reversed")
+    assert (await customer.purchase(begun["purchase_id"]))["status"] == "refunded"

@@ -86,8 +86,9 @@ def test_an_event_names_its_order_its_capture_and_its_matter() -> None:
     capture = event("PAYMENT.CAPTURE.COMPLETED", {"id": "C"} | related)
     assert (capture.object_id, capture.intent_id, capture.workflow_id) == ("O", "C", "m")
     up = {"links": [{"rel": "up", "href": "https://x/v2/payments/captures/C"}], "custom_id": "ref"}
-    back = event("PAYMENT.CAPTURE.REFUNDED", {"id": "R"} | up)
-    assert (back.object_id, back.intent_id) == ("C", "C")
+    for kind in ("REFUNDED", "REVERSED"):
+        back = event(f"PAYMENT.CAPTURE.{kind}", {"id": "R"} | up)
+        assert (back.object_id, back.intent_id) == ("C", "C")
     odd = event("SOMETHING.ELSE", {})
     assert (odd.object_id, odd.workflow_id, odd.created_at.year) == (None, None, 2027)
     with pytest.raises(Invalid):

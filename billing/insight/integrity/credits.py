@@ -141,6 +141,7 @@ QUERIES: Final[dict[str, str]] = {
             AND i.cycle_end IS NOT NULL
         WHERE s.status = 'active' AND s.cycle_start > s.current_period_start
           AND p.monthly_credits > 0 AND i.status = 'paid' AND i.paid_at < s.cycle_end
+          AND i.amount_refunded_minor < i.total_minor
           AND s.cycle_end > coalesce(a.clock_at, :now)
           AND NOT EXISTS (SELECT 1 FROM subscription_changes c
                           WHERE c.subscription_id = s.id AND c.kind = 'plan'

@@ -10,6 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import ids
+from billing.core.clock import real_now
 from billing.core.errors import NotFound
 from billing.core.prepared import Prepared, last_of
 from billing.ledger.credits import service as credits
@@ -71,8 +72,12 @@ _GRANTED = """
              OR x.account_id = a.id AND x.kind = 'plan' AND EXISTS (
                  SELECT FROM invoices i
                  WHERE i.id = p.invoice_id AND i.cycle_start IS NOT NULL
-                   AND x.grant_key = public_id('sub', i.subscription_id) || '/cycle-'
-                       || to_char(i.cycle_start AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'))
+                   AND (x.grant_key = public_id('sub', i.subscription_id) || '/cycle-'
+                        || to_char(i.cycle_start AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
+                        -- The cycle that runs now, of the same longer period.
+                        OR x.grant_key LIKE public_id('sub', i.subscription_id) || '/cycle-%'
+                        AND x.expires_at > coalesce(a.clock_at, CAST(:real_at AS timestamptz))
+                        AND x.expires_at > i.period_start AND x.expires_at <= i.period_end))
           ORDER BY x.grant_key)
 """
 _READ = Prepared(
@@ -104,7 +109,8 @@ async def read(connection: AsyncConnection, wanted: Read) -> tuple[Rows, Reversa
     locks = [(_LOCK, named)] if wanted.locked else []
     if wanted.deciding and wanted.locked:
         locks = [(one, named) for one in (_LOCK_PURCHASE, _LOCK_PURSUED, _LOCK_ACCOUNT, _LOCK)]
-    values = named | {"workflow_id": REVERSAL.workflow_id(wanted.subject_id)}
+    workflow_id = REVERSAL.workflow_id(wanted.subject_id)
+    values = named | {"workflow_id": workflow_id, "real_at": real_now()}
     found = await last_of(connection, *locks, (_READ, values))
     if not found:
         raise NotFound("PAYMENT_NOT_FOUND", "no such payment")

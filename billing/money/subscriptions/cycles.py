@@ -161,9 +161,13 @@ def grant_cycle(w: Work[SubscriptionFacts]) -> None:
 
 
 def grant_unbilled_cycle(w: Work[SubscriptionFacts]) -> None:
-    """A cycle within its period has no invoice of its own: it waits for that of its period."""
+    """A cycle within its period has no invoice of its own: it waits for that of its period.
+
+    Nothing comes once all the money of that invoice went back.
+    """
     subscription = of(w)
-    if subscription.cycle_start > subscription.current_period_start and not _period_is_owed(w):
+    within = subscription.cycle_start > subscription.current_period_start
+    if within and not w.facts.period_went_back and not _period_is_owed(w):
         grant_cycle(w)
 
 

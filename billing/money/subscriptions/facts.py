@@ -19,10 +19,13 @@ from billing.money.subscriptions.schemas import Offered, Subscription
 
 
 class PlanLot(Frozen):
-    """Credits of a plan that are neither spent nor held."""
+    """Credits of a plan that have not ended."""
 
     grant_key: str
     unspent: Decimal
+    """Neither spent nor held."""
+    kept: Decimal
+    """All that were given, less what was taken back with its money."""
 
 
 class Spent(Frozen):
@@ -63,6 +66,8 @@ class SubscriptionFacts(CollectFacts):
     """Of its period and its commitment, where there is a least."""
     contracts: tuple[Contract, ...] = ()
     """Agreed with the account for its period or later."""
+    period_went_back: bool = False
+    """True if all the money of the current period's invoice went back to its payer."""
     period_was_late: bool = False
     """True if the current period's invoice was held, and written after the period had ended."""
 

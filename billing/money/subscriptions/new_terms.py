@@ -141,8 +141,12 @@ def take_credits(
 
 
 def demand_unspent(w: Work[SubscriptionFacts], amount: Decimal) -> None:
-    """Error: CREDITS_SPENT, where so many credits of the plan cannot be taken back."""
-    if amount > sum((one.unspent for one in w.facts.lots), Decimal(0)):
+    """Error: CREDITS_SPENT, where so many credits of the plan cannot be taken back.
+
+    What a refund or dispute took of them is not asked for again.
+    """
+    kept = sum((one.kept for one in w.facts.lots), Decimal(0))
+    if min(amount, kept) > sum((one.unspent for one in w.facts.lots), Decimal(0)):
         raise Conflict(
             "CREDITS_SPENT", "credits of the plan are spent already: have it at period_end"
         )

@@ -128,6 +128,20 @@ _SPENT = """
                    AND x.at >= least(s.current_period_start,
                                      (s.commitment ->> 'since')::timestamptz))
 """
+# By refunds and lost disputes; other notes credit time that another invoice bills.
+_WENT_BACK = """
+           :deciding AND EXISTS (
+               SELECT FROM invoices x
+               WHERE x.subscription_id = s.id AND x.period_start = s.current_period_start
+                 AND x.cycle_start IS NOT NULL AND x.total_minor > 0
+                 AND x.total_minor <= (
+                     SELECT coalesce(sum(b.note_minor), 0)
+                     FROM (SELECT r.note_minor FROM refunds r
+                           WHERE r.invoice_id = x.id AND r.status <> 'failed'
+                             AND r.booked_at IS NOT NULL
+                           UNION ALL SELECT d.note_minor FROM disputes d
+                           WHERE d.invoice_id = x.id AND d.booked_at IS NOT NULL) b))
+"""
 _PLAN = "to_jsonb(pl) || jsonb_build_object('monthly_credits', pl.monthly_credits::text)"
 _READ = Prepared(
     text(
@@ -147,9 +161,10 @@ _READ = Prepared(
                    AND (pl.id = CAST(:plan_id AS uuid)
                         OR pl.key = coalesce(CAST(:plan AS text), s.plan_key))) AS offers,
            ARRAY(SELECT jsonb_build_object(
-                     'grant_key', x.grant_key, 'unspent', (x.remaining - x.held)::text)
+                     'grant_key', x.grant_key, 'unspent', (x.remaining - x.held)::text,
+                     'kept', (x.amount - x.clawed - x.claimed - x.lost)::text)
                  FROM credit_lots x
-                 WHERE {_CHANGES} AND x.account_id = s.account_id AND x.kind = 'plan' AND x.is_open
+                 WHERE {_CHANGES} AND x.account_id = s.account_id AND x.kind = 'plan'
                    AND x.expires_at > coalesce(a.clock_at, CAST(:real_at AS timestamptz))
                  ORDER BY x.expires_at, x.granted_seq) AS lots,
            {reading.COLLECTED},
@@ -188,6 +203,7 @@ _READ = Prepared(
                WHERE x.subscription_id = s.id AND x.period_start = s.current_period_start
                  AND x.collection = 'held' AND x.created_at >= s.current_period_end)
                AS period_was_late,
+           {_WENT_BACK} AS period_went_back,
            ARRAY(SELECT {discount_store.ROW} FROM discounts x
                  WHERE :deciding AND x.subscription_id = s.id
                    AND ({discount_store.LIVE}
@@ -262,6 +278,7 @@ def _facts(row: Row, real_at: Any, wanted: Read, rows: Rows) -> SubscriptionFact
         contracts=tuple(map(Contract.model_validate, row["contracts"])),
         clock_at=row["clock_at"],
         issuer_id=row["issuer_id"],
+        period_went_back=row["period_went_back"],
         period_was_late=row["period_was_late"],
     )
 

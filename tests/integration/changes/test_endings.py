@@ -13,6 +13,7 @@ from tests.integration.changes.test_plan_changes import (
     change,
     money,
 )
+from tests.integration.reversals.test_refunds import paid_for, refunded
 
 NOW = {"at": "now", "refund": "credit"}
 
@@ -75,3 +76,29 @@ async def test_an_end_at_a_date_bills_the_last_period_up_to_it(actors: Actors) -
     ended = await customer.subscription()
     assert (ended["status"], ended["ended_at"]) == ("canceled", "2027-02-20T10:00:00Z")
     assert await charged(customer) == [1900, 679, 1221]
+
+
+async def test_credits_that_a_refund_took_are_not_asked_for_again_by_an_end(
+    actors: Actors,
+) -> None:
+    customer = await begun(actors, "pro")
+    await refunded(customer, await paid_for(customer), 2450)
+    assert await customer.credits() == 250
+    ended = await customer.ask("POST", f"{PATH}/cancel", NOW, status=200)
+    assert ended["status"] == "canceled"
+    assert await money(customer) == 2450
+    assert await customer.credits() == 0
+
+
+async def test_money_of_a_year_that_went_back_brings_no_more_credits(actors: Actors) -> None:
+    customer = await begun(actors, "pro", interval="year")
+    await customer.advance(to=RENEWAL)
+    payment = await paid_for(customer)
+    await refunded(customer, payment, 100)
+    kept = await customer.credits()
+    assert 498 < kept < 499
+    await refunded(customer, payment)
+    assert await customer.credits() == 0, "those of the month that runs"
+    await customer.advance(to="2027-03-02T10:00:00Z")
+    assert (await customer.subscription())["status"] == "active"
+    assert await customer.credits() == 0

@@ -115,12 +115,12 @@ class Lots:
             self.left[lot.grant_key] -= lot.unspent * dice.choice((0, 1, Decimal("0.25")))
 
     def lots(self, now: datetime) -> tuple[PlanLot, ...]:
-        """The lots that are neither spent nor over."""
+        """The lots that are not over."""
         found = sorted(self.left, key=lambda key: (self.ends[key], key))
         return tuple(
-            PlanLot(grant_key=key, unspent=self.left[key])
+            PlanLot(grant_key=key, unspent=self.left[key], kept=self.given[key])
             for key in found
-            if self.left[key] > 0 and self.ends[key] > now
+            if self.ends[key] > now
         )
 
     def hold_true(self, plans: Mapping[UUID, Plan], now: datetime) -> None:

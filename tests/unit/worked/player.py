@@ -31,6 +31,7 @@ from billing.money.subscriptions.views import view
 Case = dict[str, Any]
 ACCOUNT: Final = UUID(int=1)
 SUBSCRIPTION: Final = UUID(int=2)
+PLENTY: Final = Decimal(10**6)
 
 
 class Player:
@@ -125,7 +126,8 @@ class Player:
             at=self.now, real_at=self.now, new_id=self._id, terms=Policy(),
             subscription_id=SUBSCRIPTION, plans={one.id: one for one in self.plans.values()},
             offers=tuple(offers), zone=self.case["zone"], usage=tuple(self.usage.values()),
-            taxation=self._taxation(), lots=(PlanLot(grant_key="plan", unspent=Decimal(10**6)),),
+            taxation=self._taxation(),
+            lots=(PlanLot(grant_key="plan", unspent=PLENTY, kept=PLENTY),),
         )  # fmt: skip
 
     def _taxation(self) -> Taxation:

@@ -14,6 +14,7 @@ from cli import (
     clock_commands,
     contract_commands,
     invoice_commands,
+    refund_command,
     repair_commands,
     stack_commands,
     state_table,
@@ -57,6 +58,7 @@ app.command()(stack_commands.migrate)
 app.command()(repair_commands.verify)
 app.command()(repair_commands.rebuild)
 app.command()(repair_commands.ask_taxes)
+app.command()(refund_command.refund)
 app.add_typer(catalog_commands.app, name="catalog")
 app.add_typer(clock_commands.app, name="clock")
 app.add_typer(contract_commands.app, name="contract")

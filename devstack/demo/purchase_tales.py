@@ -69,6 +69,29 @@ async def trial_twice(stage: Stage) -> None:
     stage.check("evt.billing.trial.expired went out once", told == 1, told)
 
 
+async def refunded(stage: Stage) -> None:
+    """A third of a pack goes back: once, with a credit note, and its credits with it."""
+    stage.title("An operator gives a third of a pack back")
+    buyer = await stage.customer("bea")
+    begun = await buyer.ask("POST", "/billing/purchases", {"pack": "medium"})
+    await buyer.confirm(begun)
+    await buyer.until_status(f"/billing/purchases/{begun['purchase_id']}", "completed")
+    (payment,) = (await buyer.ask("GET", "/billing/payments"))["data"]
+    path, key = f"/admin/payments/{payment['payment_id']}/refund", {"Idempotency-Key": buyer.id}
+    wish = {"amount_cents": 1333, "reason": "a third was not wanted"}
+    made = [await stage.operate("POST", path, wish, **key) for _ in range(2)]
+    stage.check("asked for twice under one key, made once", made[0] == made[1], made)
+    given = await buyer.moved("refund.succeeded")
+    stage.check("13.33 USD went back in Stripe's journal", given == [1333], given)
+    invoice = await buyer.ask("GET", f"/billing/invoices/{payment['invoice_id']}")
+    notes = [one["amount"] for one in invoice["credit_notes"]]
+    stage.check("a credit note of 13.33 USD on its invoice", notes == [1333], notes)
+    for note in invoice["credit_notes"]:
+        stage.say(f"{note['number']}: {note['reason']}")
+    balance = (await buyer.ask("GET", "/billing/credits/balance"))["credits"]
+    stage.check("a third of the 500 credits went with it", balance[:6] == "333.33", balance)
+
+
 async def worker_killed(stage: Stage) -> None:
     """The worker dies between the charge and the grant."""
     stage.title("The worker is killed with SIGKILL between the charge and the grant")

@@ -70,8 +70,10 @@ async def _tell(stack: StackInfo, console: Console) -> tuple[int, int]:
 
 async def _tales(stage: Stage) -> None:
     await purchase_tales.webhooks_twice_and_late(stage)
+    await purchase_tales.refunded(stage)
     await purchase_tales.trial_twice(stage)
     reader = await subscription_tales.fourteen_renewals(stage)
+    await subscription_tales.upgraded(stage)
     await subscription_tales.recovered_by_new_card(stage)
     await subscription_tales.exhausted(stage)
     await debtor_tales.comes_back(stage)

@@ -58,6 +58,29 @@ async def _printed(stage: Stage, reader: Customer) -> None:
     stage.say(f"{newest['invoice_number']} is in {PAPERS.relative_to(ROOT)}/")
 
 
+async def upgraded(stage: Stage) -> None:
+    """A change up in the middle of a month charges what its preview said."""
+    stage.title("An upgrade: what the preview says is what is charged")
+    reader = await stage.customer("carl", clock_at=START)
+    await reader.save_card(GOOD_CARD)
+    await reader.ask("POST", "/billing/subscription", {"plan": "basic", "trial": False})
+    await reader.until_status("/billing/subscription", "active")
+    await reader.advance(days=10)
+    wish = {"plan": "pro"}
+    seen = await reader.ask("POST", "/billing/subscription/preview", wish)
+    for line in seen["invoice"]["lines"]:
+        stage.say(f"{line['description']}: {line['total'] / 100:.2f} USD")
+    token = {"preview_token": seen["preview_token"]}
+    changed = await reader.ask("PUT", "/billing/subscription", wish | token)
+    stage.check("the plan is Pro at once", changed["plan"]["key"] == "pro", changed)
+    charged = await reader.moved("charge.succeeded")
+    stage.check(
+        f"charged {seen['due_now_cents'] / 100:.2f} USD, as the preview said",
+        charged[1:] == [seen["due_now_cents"]],
+        charged,
+    )
+
+
 async def recovered_by_new_card(stage: Stage) -> None:
     """Day 0 and 3 fail; a new card is tried at once and heals everything."""
     stage.title("A failing card: day 0 and day 3 fail, a new card recovers it at once")

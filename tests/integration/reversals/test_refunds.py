@@ -6,6 +6,7 @@ from uuid import uuid4
 
 from tests.integration.actors import Actors, Customer, Json, wait_for
 from tests.integration.invoices.test_operating import balance, commanded, newest
+from tests.integration.stack.test_commands import billing
 
 WHY = {"reason": "asked for by the customer"}
 
@@ -125,3 +126,16 @@ async def test_a_refund_on_its_way_holds_its_room_and_a_failed_one_gives_it_back
     again = await refunded(customer, payment, 399)
     assert (again["status"], again["credited"], again["from_balance"]) == ("succeeded", 0, 399)
     assert await balance(customer) == 0
+
+
+async def test_an_operator_gives_money_back_by_the_command_line(actors: Actors) -> None:
+    customer = await actors.customer()
+    await customer.bought("small")
+    words = ("refund", (await paid_for(customer))["payment_id"], "--reason", "a wish")
+    part = billing(actors.stack, *words, "--amount-cents", "333")
+    assert part.returncode == 0, part.stderr
+    assert part.stdout.strip().endswith(": succeeded, 333 minor units of USD")
+    rest = billing(actors.stack, *words)
+    assert rest.stdout.strip().endswith(": succeeded, 666 minor units of USD")
+    refused = billing(actors.stack, *words)
+    assert (refused.returncode, refused.stderr[:17]) == (1, "REFUND_TOO_LARGE:")

@@ -1,0 +1,40 @@
+"""The verb `billing refund`: an operator gives money of a payment back, by the API."""
+
+from typing import Annotated
+from uuid import uuid4
+
+import typer
+
+from cli.invoice_commands import Key, Reason
+from cli.operator_client import Json, content, operator
+from cli.stack_commands import DEFAULT_DATA, Data, reporting_errors
+
+
+def refund(
+    payment: Annotated[str, typer.Argument(help="The payment: pay_…")],
+    reason: Reason,
+    amount_cents: Annotated[
+        int | None, typer.Option(help="In minor units; all that is left if left out.", min=1)
+    ] = None,
+    to: Annotated[str, typer.Option(help="payer or balance")] = "payer",
+    reference: Annotated[
+        str | None, typer.Option(help="Of the transfer, for money that came by hand.")
+    ] = None,
+    key: Key = "",
+    data: Data = DEFAULT_DATA,
+) -> None:
+    """Give money of a payment back, with a credit note and without its credits."""
+    body: Json = {
+        "amount_cents": amount_cents, "reason": reason, "to": to, "reference": reference,
+    }  # fmt: skip
+    with reporting_errors(), operator(data) as client:
+        made = content(
+            client.post(
+                f"/admin/payments/{payment}/refund",
+                json=body,
+                headers={"Idempotency-Key": key or str(uuid4())},
+            )
+        )
+    why = f" ({made['failure']})" if made["failure"] else ""
+    money = f"{made['amount']} minor units of {made['currency']}"
+    typer.echo(f"{made['refund_id']}: {made['status']}{why}, {money}")

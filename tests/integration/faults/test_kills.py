@@ -174,7 +174,7 @@ Few victims, for each costs the gate a round, and at every second place alone; `
 every one at each place.
 """
 
-PER_ROUND: Final = 4
+PER_ROUND: Final = 7
 # After the victim is back. What an API that died left claimed is free after its lease of 30 s.
 RECOVERED_SECONDS: Final = 30.0
 LEASE_SECONDS: Final = 30.0

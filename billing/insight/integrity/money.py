@@ -55,6 +55,22 @@ QUERIES: Final[dict[str, str]] = {
            OR p.settled_at IS NOT NULL AND sum(a.amount_minor) > p.received_minor
            OR bool_or(a.currency <> p.currency)
     """,
+    # The money balance that a dispute took is away exactly while the dispute is open or lost.
+    "disputes_booked": """
+        SELECT d.account_id, public_id('dsp', d.id) AS subject
+        FROM disputes d
+        JOIN accounts a ON a.id = d.account_id
+        JOIN payments p ON p.id = d.payment_id
+        LEFT JOIN matters m ON m.workflow_id = 'reversal/' || public_id('pay', p.id)
+        WHERE (d.booked_at IS NOT NULL AND d.state <> 'lost')
+           OR (d.booked_at IS NULL AND d.state = 'lost'
+               AND greatest(d.closed_at, p.settled_at) < coalesce(a.clock_at, :now) - :slack
+               AND p.settled_at IS NOT NULL AND m.status IS DISTINCT FROM 'halted')
+           OR (SELECT coalesce(sum(b.amount_minor), 0) FROM balance_entries b
+               WHERE b.account_id = d.account_id
+                 AND b.key LIKE '%-' || public_id('dsp', d.id))
+              <> CASE WHEN d.state IN ('open', 'lost') THEN -d.balance_minor ELSE 0 END
+    """,
     "payments_settled": """
         SELECT p.account_id, public_id('pay', p.id) AS subject
         FROM payments p

@@ -17,13 +17,16 @@ from billing.insight.timeline.schemas import (
     ComingEntry,
     Outlook,
     PurchaseSnapshot,
+    ReversalSnapshot,
     TrialSnapshot,
 )
 from billing.insight.timeline.subscription import SubscriptionProjection
 from billing.matters.agenda import Step, head
-from billing.matters.kinds import ACCOUNT, PURCHASE, TRIAL
+from billing.matters.kinds import ACCOUNT, PURCHASE, REVERSAL, TRIAL
 from billing.money.account_agenda.rules import agenda as account_agenda
 from billing.money.purchases.rules import agenda as purchase_agenda
+from billing.money.reversals.rules import agenda as reversal_agenda
+from billing.money.reversals.rules import reminder_due
 from billing.money.trials.rules import agenda as trial_agenda
 
 MAX_STEPS: Final = 1_000
@@ -54,6 +57,7 @@ def _projections(outlook: Outlook) -> list[Projection]:
     ]
     projections += [CollectionProjection(one, foreseen) for one in outlook.collections]
     projections += [PurchaseProjection(one) for one in outlook.purchases]
+    projections += [ReversalProjection(one) for one in outlook.reversals]
     projections += [TrialProjection(one, ending) for one in outlook.trials]
     if outlook.account is not None:
         projections.append(AccountProjection(outlook.account, ending))
@@ -107,6 +111,41 @@ class PurchaseProjection(Projection):
 
     def _move(self, **fields: object) -> None:
         self.state = self.state.model_copy(update=fields)
+
+
+class ReversalProjection(Projection):
+    """Money on its way back, and the deadline of a dispute."""
+
+    rank = REVERSAL.rank
+
+    def __init__(self, snapshot: ReversalSnapshot) -> None:
+        super().__init__(snapshot.workflow_id)
+        self.snapshot = snapshot
+        self.state = snapshot.state.model_copy(update={"events": ()})
+        self.seen: set[str] = set()
+
+    def head(self) -> Step | None:
+        """The first step; a refund on its way is looked at often, and shown once."""
+        return head(step for step in reversal_agenda(self.state) if step.key not in self.seen)
+
+    def follow(self, step: Step, at: datetime) -> list[ComingEntry]:
+        """One step on; after a reminder comes the next one, until the evidence is due."""
+        self.seen.add(step.key)
+        asked, only_if, words = self.state.dispute, None, step.words
+        minor = self.snapshot.refunds.get(step.key)
+        if step.name == "remind" and asked is not None:
+            minor, only_if = self.snapshot.dispute_minor, "the dispute is not over before"
+            words = f"{words}, {asked.due_at:%-d %b %Y}"
+            told = asked.model_copy(update={"reminders": asked.reminders + 1})
+            is_last = reminder_due(told.due_at, told.reminders) is None
+            self.state = self.state.model_copy(update={"dispute": None if is_last else told})
+        return [
+            ComingEntry(
+                at=at, name=step.name, workflow_id=self.workflow_id, words=words, key=step.key,
+                amount_minor=minor, currency=None if minor is None else self.snapshot.currency,
+                only_if=only_if,
+            )
+        ]  # fmt: skip
 
 
 class TrialProjection(Projection):

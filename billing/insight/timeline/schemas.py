@@ -3,6 +3,7 @@
 Amounts are in ISO minor units of `currency`; instants are in the account's own time.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -16,6 +17,7 @@ from billing.matters.effects import Facts, Rows
 from billing.money.account_agenda.rules import AccountState
 from billing.money.dunning.collection import CollectionFacts
 from billing.money.purchases.rules import PurchaseState
+from billing.money.reversals.rules import ReversalState
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.trials.rules import TrialState
 
@@ -102,6 +104,18 @@ class TrialSnapshot(Frozen):
     grant_key: str
 
 
+class ReversalSnapshot(Frozen):
+    """The money of a payment that goes back: what is on its way, and what its bank asks."""
+
+    workflow_id: str
+    state: ReversalState
+    currency: str
+    refunds: Mapping[str, int]
+    """The amount of each refund on its way, by its key."""
+    dispute_minor: int | None = None
+    """The amount of the dispute whose evidence is due."""
+
+
 class AccountSnapshot(Frozen):
     """The account's own matter."""
 
@@ -129,6 +143,7 @@ class Outlook:
     collections: tuple[DecidingSnapshot[CollectionFacts], ...] = ()
     purchases: tuple[PurchaseSnapshot, ...] = ()
     trials: tuple[TrialSnapshot, ...] = ()
+    reversals: tuple[ReversalSnapshot, ...] = ()
     account: AccountSnapshot | None = None
     expiring: tuple[Expiring, ...] = ()
     granted: frozenset[str] = frozenset()

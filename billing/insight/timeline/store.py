@@ -34,16 +34,22 @@ from billing.insight.timeline.schemas import (
     Happened,
     Outlook,
     PurchaseSnapshot,
+    ReversalSnapshot,
     TrialSnapshot,
 )
 from billing.matters import sweeps
 from billing.matters.kinds import ACCOUNT
 from billing.matters.schemas import Matter
 from billing.money.account_agenda import store as account_agenda
+from billing.money.disputes.schemas import Dispute
 from billing.money.dunning import reading as collection_rows
 from billing.money.dunning.collection import CollectionFacts
+from billing.money.payments.schemas import Payment
 from billing.money.purchases import reading as purchase_rows
 from billing.money.purchases.schemas import Purchase
+from billing.money.refunds.schemas import Refund
+from billing.money.reversals import reading as reversal_rows
+from billing.money.reversals.booking import subject_of
 from billing.money.subscriptions import reading as subscription_rows
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.trials import reading as trial_rows
@@ -211,6 +217,9 @@ async def outlook(
             [await _purchase(connection, matter) for matter in kinds.get("purchase", ())]
         ),
         trials=tuple([await _trial(connection, matter) for matter in kinds.get("trial", ())]),
+        reversals=tuple(
+            [await _reversal(connection, matter) for matter in kinds.get("reversal", ())]
+        ),
         account=await _account(connection, account_id),
         expiring=tuple(Expiring.model_validate(dict(row)) for row in expiring.mappings()),
         granted=frozenset(granted),
@@ -253,6 +262,21 @@ async def _trial(connection: AsyncConnection, matter: Matter) -> TrialSnapshot:
         workflow_id=matter.workflow_id,
         state=trial_rows.ENGINE.view(rows, facts),
         grant_key=keys.trial_grant(matter.account_id),
+    )
+
+
+async def _reversal(connection: AsyncConnection, matter: Matter) -> ReversalSnapshot:
+    rows, facts = await reversal_rows.read(connection, Read(matter.subject_id, locked=False))
+    state = reversal_rows.ENGINE.view(rows, facts)
+    told = state.dispute.dispute if state.dispute is not None else None
+    return ReversalSnapshot(
+        workflow_id=matter.workflow_id,
+        state=state,
+        currency=rows.get(Payment, matter.subject_id).currency,
+        refunds={one.key: one.amount_minor for one in rows.of(Refund) if not one.is_finished},
+        dispute_minor=next(
+            (one.amount_minor for one in rows.of(Dispute) if subject_of(one) == told), None
+        ),
     )
 
 

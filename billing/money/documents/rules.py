@@ -51,6 +51,7 @@ def credit_note(note: CreditNote, of: Invoice, snapshot: dict[str, Any]) -> dict
     """A credit note, to the customer of the invoice that it corrects."""
     issued = note.issued_on or note.created_at.date()
     amount = _money(note.amount_minor, note.currency)
+    tax = [_total("Of which tax", note.tax_minor, note.currency)] if note.tax_minor else []
     return _document(
         snapshot,
         heading="Credit note",
@@ -63,7 +64,8 @@ def credit_note(note: CreditNote, of: Invoice, snapshot: dict[str, Any]) -> dict
             for one in note.lines
         ] or [_row(f"Part of invoice {of.number}", amount=amount)],
         notes=[{"caption": "Reason", "text": note.reason}],
-        totals=[_total("Credited", note.amount_minor, note.currency, strong=True)],
+        totals=[*tax, _total("Credited", note.amount_minor, note.currency, strong=True)],
+        taxes=_taxes_back(note),
     )  # fmt: skip
 
 
@@ -217,15 +219,32 @@ def _taxes(lines: Sequence[InvoiceLine], currency: str) -> list[dict[str, Any]]:
             known[0] += line.amount_minor - line.discount_minor - included
             known[1] += tax["amount_minor"]
     return [
-        {
-            "name": f"{name}, {where}",
-            "rate": f"{Decimal(rate).normalize():f} %",
-            "base": _money(base, currency),
-            "amount": _money(minor, currency),
-            "more": [_REASONS.get(reason, reason.replace("_", " "))] if reason else [],
-        }
+        _tax(name, where, rate, reason, base=_money(base, currency), amount=_money(minor, currency))
         for (name, where, rate, reason), (base, minor) in sums.items()
     ]
+
+
+def _taxes_back(note: CreditNote) -> list[dict[str, Any]]:
+    """A row per tax that a credit note gives back."""
+    return [
+        _tax(
+            one["name"], one["jurisdiction"], str(one["rate"]), one.get("reason") or "",
+            base="", amount=_money(one["amount_minor"], note.currency),
+        )
+        for one in note.taxes
+    ]  # fmt: skip
+
+
+def _tax(
+    name: str, where: str, rate: str, reason: str, *, base: str, amount: str
+) -> dict[str, Any]:
+    return {
+        "name": f"{name}, {where}",
+        "rate": f"{Decimal(rate).normalize():f} %",
+        "base": base,
+        "amount": amount,
+        "more": [_REASONS.get(reason, reason.replace("_", " "))] if reason else [],
+    }
 
 
 def _money(minor: int, currency: str) -> str:

@@ -102,6 +102,12 @@ DAMAGE: Final[dict[str, str]] = {
         WHERE {MINE} AND status = 'succeeded'""",
     "refunds_match_payments": f"""
         UPDATE payments SET status = 'refunded' WHERE {MINE} AND status = 'succeeded'""",
+    "disputes_booked": f"""
+        INSERT INTO disputes (id, account_id, payment_id, invoice_id, stripe_dispute_id, status,
+                              state, amount_minor, currency, reason, created_at, closed_at)
+        SELECT uuidv7(), account_id, id, invoice_id, 'dp_damage', 'lost', 'lost', 1, currency,
+               'general', created_at, created_at
+        FROM payments WHERE {MINE} AND status = 'succeeded' ORDER BY created_at LIMIT 1""",
     "one_collector": f"""
         DROP INDEX uq_payments_one_collector;
         INSERT INTO payments (id, account_id, invoice_id, workflow_id, flow, intent_key, status,

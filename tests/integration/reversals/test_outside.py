@@ -65,6 +65,8 @@ async def test_a_dispute_takes_its_credits_and_gives_them_back_when_it_is_won(
     assert (dispute["amount"], dispute["status"]) == (999, "needs_response")
     assert dispute["evidence_due_at"] is not None
     await until_credits(customer, "0")
+    coming = (await customer.ask("GET", "/billing/timeline?upcoming=5"))["future"]
+    assert [(one["name"], one["amount_cents"]) for one in coming] == [("remind", 999)] * 2
     refused = await refunded(customer, payment, 1, status=409)
     assert (refused["code"], refused["left_cents"]) == ("REFUND_TOO_LARGE", 0)
     await actors.sandbox.finish_dispute(opened.body["id"], "won")

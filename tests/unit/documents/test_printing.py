@@ -216,11 +216,14 @@ async def test_a_credit_note_and_a_receipt_name_their_invoice(press: Press) -> N
     note = CreditNote(
         id=UUID(int=3), account_id=UUID(int=1), invoice_id=of.id, fact_key="k", series="CN",
         number="CN-000001", reason="a bad month", amount_minor=900, currency="USD",
-        issued_on=date(2027, 1, 5), created_at=AT,
+        issued_on=date(2027, 1, 5), created_at=AT, tax_minor=144,
+        taxes=[{"name": "VAT", "jurisdiction": "DE", "rate": "19.0", "inclusive": True,
+                "amount_minor": 144}],
     )  # fmt: skip
     content = rules.credit_note(note, of, snapshot(4900))
     seen = text(await press.render(Printed(content=content)))
-    for words in ("Credit note", "CN-000001", "INV-000001", "a bad month", "9.00 USD credited"):
+    for words in ("Credit note", "CN-000001", "INV-000001", "a bad month", "9.00 USD credited",
+                  "Of which tax 1.44 USD", "VAT, DE 19 % 1.44 USD"):  # fmt: skip
         assert words in seen
     content = rules.receipt(of, AT, [(AT, "Visa ending in 4242", 4900)], snapshot(4900))
     seen = text(await press.render(Printed(content=content)))

@@ -16,6 +16,7 @@ from billing.insight.timeline.schemas import (
     Expiring,
     Outlook,
     PurchaseSnapshot,
+    ReversalSnapshot,
     TrialSnapshot,
 )
 from billing.matters.effects import InboxEvent, Row, Rows
@@ -28,6 +29,7 @@ from billing.money.invoices.schemas import Invoice
 from billing.money.payment_methods.schemas import Method
 from billing.money.payments.schemas import Attempt, Payment
 from billing.money.purchases.rules import PurchaseState
+from billing.money.reversals.rules import Answering, GivingBack, ReversalState
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.schemas import Item, Subscription
 from billing.money.trials.rules import TrialState
@@ -196,3 +198,17 @@ def trial(paying: Outlook | None = None) -> Outlook:
     )
     outlook = paying or Outlook(account_id=ACCOUNT, now=START, account=account())
     return replace(outlook, expiring=(lot,), trials=(snapshot,))
+
+
+def going_back() -> Outlook:
+    """A third of a payment on its way back, and the rest in a dispute."""
+    state = ReversalState(
+        status="disputed", payment="pay_1",
+        refund=GivingBack(key="ref_1", created_at=day(2, 1)),
+        dispute=Answering(dispute="dsp_1", due_at=day(2, 10)),
+    )  # fmt: skip
+    snapshot = ReversalSnapshot(
+        workflow_id="reversal/pay_1", state=state, currency="USD", refunds={"ref_1": 333},
+        dispute_minor=666,
+    )  # fmt: skip
+    return Outlook(account_id=ACCOUNT, now=START, account=account(), reversals=(snapshot,))

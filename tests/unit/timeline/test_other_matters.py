@@ -10,6 +10,7 @@ from tests.unit.timeline.snapshots import (
     START,
     collection,
     day,
+    going_back,
     open_invoice,
     payment,
     purchase,
@@ -84,3 +85,15 @@ def test_a_paid_plan_converts_the_trial_and_its_credits_expire_on_their_date() -
         ("expire_credits", Decimal(480)),
         ("renew", None),
     ]
+
+
+def test_money_on_its_way_back_and_the_deadline_of_a_dispute_are_foreseen() -> None:
+    coming = project(going_back(), 12)
+    assert seen(coming) == [
+        ("1 Feb 2027", "refund", 333),
+        ("7 Feb 2027", "remind", 666),
+        ("9 Feb 2027", "remind", 666),
+    ]
+    assert coming[0].words == "give the money back"
+    assert coming[1].words == "remind operators of the dispute's deadline, 10 Feb 2027"
+    assert [one.only_if for one in coming] == [None, *2 * ["the dispute is not over before"]]

@@ -20,7 +20,9 @@ from billing.core.failpoints import failpoint
 from billing.core.money import show_decimal
 from billing.ledger.credits import expiry_notices
 from billing.ledger.credits import service as credits
+from billing.matters import store as matters
 from billing.matters.agenda import CLOCK_SKEW, Step
+from billing.matters.kinds import SUBSCRIPTION
 from billing.matters.schemas import Matter
 from billing.metering.limit_overrides import store as limits
 from billing.metering.usage import unpaid
@@ -274,7 +276,7 @@ class AccountActivities(TaxSteps):
                     connection, wanted.id, outcome, cause="told", at=at
                 )
             if method is not None:
-                await _keep_up(connection, method.id, card, at)
+                woken.extend(await _keep_up(connection, method.id, card, at))
             return "looked" if wanted or method else "nothing to ask about"
 
         state = await self.once(request, record)
@@ -352,15 +354,19 @@ class AccountActivities(TaxSteps):
 
 async def _keep_up(
     connection: AsyncConnection, method_id: UUID, card: CardDetails | None, at: datetime
-) -> None:
-    """Follow the provider: a renewed card has a new expiry, a detached one is gone."""
+) -> list[Matter]:
+    """Follow the provider: a renewed card has a new expiry, a detached one is gone.
+
+    Returns the woken matters: what they charge, or tell of its expiry, is another card's now.
+    """
     method = await methods.find(connection, method_id)
     if method is None:
-        return
+        return []
     if card is None:
         await methods.detached(connection, method_id, at)
-    else:
-        await methods.refresh(connection, method, card, at)
+    elif await methods.refresh(connection, method, card, at) == method:
+        return []
+    return await matters.wake_open(connection, method.account_id, (SUBSCRIPTION,), at)
 
 
 def _metadata(setup: Setup) -> dict[str, str]:

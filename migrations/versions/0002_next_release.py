@@ -224,7 +224,7 @@ def _subscriptions() -> None:
 
 
 def _backup_methods() -> None:
-    """One method of an account may be its backup; a bank account may be debited."""
+    """A backup among an account's methods, bank accounts, and which expiry was told of."""
     op.add_column(
         "payment_methods", sa.Column("provider_kind", Text, nullable=False, server_default="card")
     )
@@ -232,6 +232,7 @@ def _backup_methods() -> None:
         "payment_methods",
         sa.Column("is_backup", sa.Boolean, nullable=False, server_default="false"),
     )
+    op.add_column("payment_methods", sa.Column("told_expiry", Text))
     op.create_index(
         "uq_payment_methods_backup", "payment_methods", ["account_id"], unique=True,
         postgresql_where=sa.text("is_backup AND status = 'active'"),

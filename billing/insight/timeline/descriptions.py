@@ -48,6 +48,7 @@ _CHANGES: Final[dict[str, str]] = {
     "payment.refunded": "{money} went back to the payer",
     "payment.rejected": "{money} sent by hand were not there: {reason}",
     "payment.succeeded": "{money} was paid",
+    "payment_method.expiring": "the card ending in {last4} ends before {plan} is charged to it",
     "purchase.completed": "{credits} credits were bought for {money}",
     "purchase.created": "{credits} credits were ordered for {money}",
     "purchase.expired": "the purchase of {credits} credits expired unpaid",
@@ -121,6 +122,7 @@ _STEPS: Final[dict[str, str]] = {
     "settle": "booked the money",
     "settle_uses": "paid unpaid uses with credits",
     "setup": "followed a card being saved",
+    "tell_expiring": "told of a card that ends before it is charged",
     "tell_unpaid": "told of unpaid uses",
     "top_up": "bought the credits that were wanted, or saw why not",
 }

@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
-from billing.core import ids
+from billing.core import ids, periods
 from billing.core.frozen import Frozen
 from billing.money.payment_methods.schemas import Method
 
@@ -45,6 +45,27 @@ def takes(method: Method, currency: str) -> bool:
 def setup_expires_at(created_at: datetime) -> datetime:
     """Instant after which nobody waits for the card."""
     return created_at + SETUP_LIFETIME
+
+
+def expiry(method: Method) -> str | None:
+    """The month that a card lives to the end of, such as 2027-03."""
+    if method.exp_year is None or method.exp_month is None:
+        return None
+    return f"{method.exp_year}-{method.exp_month:02}"
+
+
+def expiry_is_untold(method: Method) -> bool:
+    """True if the owner was told neither of this expiry nor of a later one."""
+    ends = expiry(method)
+    return ends is not None and (method.told_expiry is None or ends > method.told_expiry)
+
+
+def valid_until(method: Method, zone: str) -> datetime | None:
+    """Instant at which the card's last month is over."""
+    if method.exp_year is None or method.exp_month is None:
+        return None
+    years, month = divmod(method.exp_month, 12)
+    return periods.from_wall(datetime(method.exp_year + years, month + 1, 1), zone)  # noqa: DTZ001
 
 
 def card_facts(method: Method) -> dict[str, Any]:

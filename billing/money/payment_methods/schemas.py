@@ -29,6 +29,7 @@ class Method(Row):
     is_backup: bool = False
     status: str = "active"
     barred_at: AwareDatetime | None = None
+    told_expiry: str | None = None
     chosen_at: AwareDatetime
     created_at: AwareDatetime
 

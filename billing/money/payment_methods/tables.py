@@ -26,6 +26,8 @@ payment_methods = c.table(
     c.text("status", server_default="active"),
     # Set by do_not_try_again: no attempt until the card is replaced.
     c.instant("barred_at", nullable=True),
+    # The expiry that its owner was told of, such as 2027-03.
+    c.text("told_expiry", nullable=True),
     # When it became the one to use; a date after the last attempt earns an extra try.
     c.instant("chosen_at"),
     c.instant("created_at"),

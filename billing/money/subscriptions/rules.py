@@ -27,6 +27,14 @@ class PendingChange(Lean):
     expires_at: AwareDatetime
 
 
+class ExpiringCard(Lean):
+    """A card that ends before the renewal it is to pay."""
+
+    expiry: str
+    """The card with its expiry: the stem of its key."""
+    due: AwareDatetime
+
+
 class SubscriptionState(State):
     """The state of one subscription and the invoices it collects, read from their rows."""
 
@@ -49,6 +57,7 @@ class SubscriptionState(State):
     unpaid_until: AwareDatetime | None = None
     """Instant at which it ends by itself, because nobody has paid what is overdue."""
     change: PendingChange | None = None
+    expiring: ExpiringCard | None = None
     invoices: tuple[Collecting, ...] = ()
     events: tuple[WaitingEvent, ...] = ()
 
@@ -130,7 +139,19 @@ def _lifecycle(s: SubscriptionState) -> list[Step]:
     if s.cycle_end < end:
         cycle = f"{s.subscription}/cycle-{s.cycle_end:%Y-%m-%dT%H:%M:%SZ}"
         steps.append(Step(name="cycle", due=s.cycle_end, key=cycle, words="start a cycle"))
-    return [*steps, last]
+    return [*steps, *_expiring_card(s, last), last]
+
+
+def _expiring_card(s: SubscriptionState, last: Step) -> list[Step]:
+    """Tell of a card that ends before the charge; not any more when the charge is there."""
+    if s.expiring is None or s.status == "unpaid" or last.name not in ("renew", "end_trial"):
+        return []
+    return [
+        Step(
+            name="tell_expiring", due=s.expiring.due, key=s.expiring.expiry, until=last.due,
+            words="tell that the card ends before it is charged",
+        )
+    ]  # fmt: skip
 
 
 def _end(s: SubscriptionState, at: datetime) -> Step:

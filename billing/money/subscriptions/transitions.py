@@ -22,6 +22,7 @@ from billing.money.subscriptions import (
     agreements,
     changes,
     cycles,
+    expiring_cards,
     pauses,
     payment_effects,
     true_ups,
@@ -50,6 +51,8 @@ def transition(w: Work[SubscriptionFacts], step: Step) -> None:
             w.result = f"cycle until {cycles.next_cycle(w).cycle_end.isoformat()}"
         case "bill_early":
             bill_early(w, step)
+        case "tell_expiring":
+            expiring_cards.notify(w)
         case "end" | "end_unpaid":
             at_a_date = step.name == "end" and cycles.of(w).cancel_at is not None
             payment_effects.end(w, _AT_A_DATE if at_a_date else _WHY[step.name])

@@ -8,6 +8,7 @@ from billing.core.money import show_money
 from billing.matters.effects import Rows
 from billing.money.dunning import views
 from billing.money.subscriptions import changes, cycles
+from billing.money.subscriptions.expiring_cards import expiring
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.rules import PendingChange, SubscriptionState, words
 from billing.money.subscriptions.schemas import CrossedPeriod, Subscription, SubscriptionChange
@@ -46,6 +47,7 @@ def view(rows: Rows, facts: SubscriptionFacts) -> SubscriptionState:
         threshold_at=crossed.threshold_at if crossed is not None else None,
         threshold=_crossing(crossed),
         change=_change(change),
+        expiring=expiring(rows, row),
         invoices=tuple(one for one in owed if one is not None),
         events=views.waiting(rows),
     )

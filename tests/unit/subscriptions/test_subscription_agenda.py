@@ -14,6 +14,7 @@ from billing.money.dunning.rules import Case, Collecting, Policy
 from billing.money.subscriptions.rules import (
     ENDED,
     INCOMPLETE_LIFETIME,
+    ExpiringCard,
     SubscriptionState,
     agenda,
     cycle_bounds,
@@ -51,6 +52,24 @@ def subscription(status: State, **fields: Any) -> SubscriptionState:
         "incomplete_expires_at": START + INCOMPLETE_LIFETIME if status == "incomplete" else None,
     }
     return SubscriptionState(**known | fields)
+
+
+def test_a_card_that_ends_is_told_of_before_the_charge_and_never_after() -> None:
+    card = ExpiringCard(expiry="mth_1/expires-2027-01", due=END - timedelta(days=30))
+    told = head(agenda(subscription("active", expiring=card)))
+    assert told is not None
+    assert (told.name, told.due, told.key) == ("tell_expiring", card.due, card.expiry)
+    late = head(agenda(subscription("active", expiring=card)), END)
+    assert late is not None
+    assert late.name == "renew"
+    nothing_is_charged = (
+        subscription("unpaid", expiring=card),
+        subscription("paused", expiring=card),
+        subscription("active", expiring=card, cancel_at_period_end=True),
+        subscription("active", expiring=card, pauses=True),
+    )
+    for state in nothing_is_charged:
+        assert all(step.name != "tell_expiring" for step in agenda(state))
 
 
 def test_what_stays_unpaid_ends_by_itself() -> None:

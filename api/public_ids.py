@@ -1,5 +1,6 @@
 """Ids as callers know them: shown in answers, and read from paths and bodies."""
 
+from collections.abc import Sequence
 from typing import Annotated, Final
 from uuid import UUID
 
@@ -49,6 +50,11 @@ def payment_method_row(name: str | None) -> UUID | None:
     return row_id(ids.PAYMENT_METHOD, name) if name else None
 
 
+def invoice_rows(names: Sequence[str] | None) -> list[UUID] | None:
+    """The row ids of the invoices that a body names, if it names some."""
+    return [row_id(ids.INVOICE, one) for one in names] if names is not None else None
+
+
 AccountId = Annotated[str, encoded(ids.ACCOUNT)]
 AddressId = Annotated[str, encoded(ids.ADDRESS)]
 AttemptId = Annotated[str, encoded(ids.ATTEMPT)]
@@ -64,3 +70,5 @@ TransactionId = Annotated[str, encoded(ids.TRANSACTION)]
 
 PaymentMethodName = Annotated[str, StringConstraints(max_length=40)]
 """A saved payment method in a body: its id, checked by `payment_method_row`."""
+InvoiceName = Annotated[str, StringConstraints(max_length=40)]
+"""An invoice in a body: its id, checked by `invoice_rows`."""

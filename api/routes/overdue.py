@@ -11,7 +11,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from api.dependencies import AccountCall, BillingCall
 from api.idempotency import Claim, OptionalKey
 from api.problems import KEYED, responses
-from api.public_ids import InvoiceId, PaymentMethodName, SubscriptionId, payment_method_row
+from api.public_ids import (
+    InvoiceId,
+    InvoiceName,
+    PaymentMethodName,
+    SubscriptionId,
+    invoice_rows,
+    payment_method_row,
+)
 from api.routes.base import new_router
 from api.routes.invoices import next_action_of, refusal
 from api.routes.subscription_answers import SubscriptionAnswer
@@ -34,8 +41,12 @@ _Try = tuple[UUID, Attempt | None]
 
 
 class PayOverdueBody(Body):
-    """By the saved card or one that is named; `dry_run` says what it would do and does nothing."""
+    """By the saved card or one that is named; `dry_run` says what it would do and does nothing.
 
+    `invoice_ids` names several invoices; without it all that are open are paid.
+    """
+
+    invoice_ids: Annotated[list[InvoiceName], Field(min_length=1, max_length=100)] | None = None
     payment_method_id: PaymentMethodName | None = None
     resume: Annotated[bool, Field(strict=True)] = False
     dry_run: Annotated[bool, Field(strict=True)] = False
@@ -91,8 +102,9 @@ class OverdueAnswer(Answer):
     responses={
         202: {"model": OverdueAnswer, "description": "Undecided yet: the same key asks again"},
         **responses(
-            "PAYMENT_PENDING", "PAYMENT_METHOD_NOT_FOUND", "PAYMENT_METHOD_REQUIRED",
-            "CARD_DECLINED", "PLATFORM_ERROR", "CHANGE_PENDING",
+            "INVOICE_NOT_FOUND", "INVOICE_ALREADY_PAID", "INVOICE_STATE",
+            "PAYMENT_OVERDUE", "PAYMENT_PENDING", "PAYMENT_METHOD_NOT_FOUND",
+            "PAYMENT_METHOD_REQUIRED", "CARD_DECLINED", "PLATFORM_ERROR", "CHANGE_PENDING",
             "CHANGE_EXPIRED", "MERCHANT_NOT_FOUND", "TEMPORAL_UNAVAILABLE",
             "IDEMPOTENCY_KEY_REQUIRED", *KEYED,
         ),
@@ -103,7 +115,10 @@ async def pay_overdue(
     call: BillingCall,
     once: OptionalKey,
 ) -> Response:
-    """Pay every open invoice; with `resume` start a paused subscription again as well."""
+    """Pay every open invoice, or those that are named.
+
+    With `resume` start a paused subscription again as well.
+    """
     if not body.dry_run:
         once.require()
     async with once.claim(call) as claim:
@@ -111,7 +126,7 @@ async def pay_overdue(
             async with call.transaction() as connection:
                 await methods.get(connection, method_id)
         if body.dry_run:
-            return claim.answer(200, await _foreseen(call))
+            return claim.answer(200, await _foreseen(call, body))
         await need_temporal(call)
         tried, resumed = await _pay(call, claim, body)
         answer = await _done(call, tried, resumed)
@@ -133,7 +148,7 @@ async def _pay(
 
 
 async def _settle(call: AccountCall, claim: Claim, body: PayOverdueBody) -> list[_Try]:
-    """Try each open invoice once."""
+    """Try each invoice once."""
     async with call.transaction() as connection:
         asked = await overdue.ask(
             connection,
@@ -141,6 +156,7 @@ async def _settle(call: AccountCall, claim: Claim, body: PayOverdueBody) -> list
             await clock.now(connection, call.account.id),
             suffix=ids.encode("key", claim.resource_id),
             method_id=payment_method_row(body.payment_method_id),
+            only=invoice_rows(body.invoice_ids),
         )
     for matter in {one.matter.workflow_id: one.matter for _, one in asked}.values():
         await wait_until_done(call, matter)
@@ -228,10 +244,11 @@ async def _received(connection: AsyncConnection, attempt: Attempt | None) -> int
     return (await payment_store.get(connection, attempt.payment_id)).received_minor or 0
 
 
-async def _foreseen(call: AccountCall) -> OverdueAnswer:
+async def _foreseen(call: AccountCall, body: PayOverdueBody) -> OverdueAnswer:
+    only = invoice_rows(body.invoice_ids)
     async with call.transaction() as connection:
-        owed = await overdue.owed(connection, call.account.id)
-        foreseen = await overdue.foresee(connection, call.account.id)
+        owed = await overdue.owed(connection, call.account.id, only)
+        foreseen = await overdue.foresee(connection, call.account.id, only)
     return OverdueAnswer(
         dry_run=True,
         charged_cents=sum(one.remaining_minor for one in owed),

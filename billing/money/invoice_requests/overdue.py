@@ -1,13 +1,18 @@
-"""Everything an account owes, paid in one step; or foreseen, with what it does to the period."""
+"""The debt of an account, all or some of it, paid in one step.
 
-from collections.abc import Sequence
+Or foreseen, with what paying does to the period.
+"""
+
+from collections.abc import Collection, Sequence
 from datetime import datetime
+from functools import partial
 from uuid import UUID
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import ids
+from billing.core.errors import NotFound
 from billing.core.frozen import Frozen
 from billing.matters.effects import Work
 from billing.matters.tables import steps
@@ -17,6 +22,7 @@ from billing.money.invoice_requests.card import Asked
 from billing.money.invoices import store as invoice_store
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.schemas import Invoice
+from billing.money.invoices.tables import invoices as invoice_rows
 from billing.money.subscriptions import cycles, pauses, payment_effects
 from billing.money.subscriptions import store as subscriptions
 from billing.money.subscriptions.facts import SubscriptionFacts
@@ -35,11 +41,24 @@ class Foreseen(Frozen):
     resumption: Invoice | None = None
 
 
-async def owed(connection: AsyncConnection, account_id: UUID) -> list[Invoice]:
-    """The open invoices of the account, oldest first."""
-    query = invoice_store.listing(account_id, status="open")
+async def owed(
+    connection: AsyncConnection, account_id: UUID, only: Collection[UUID] | None = None
+) -> list[Invoice]:
+    """The open invoices of the account, or `only` the named ones, oldest first.
+
+    Errors, of a named one: INVOICE_NOT_FOUND, and those of `locks.demand_owed`.
+    """
+    query = invoice_store.listing(account_id, status="open" if only is None else None)
+    if only is not None:
+        query = query.where(invoice_rows.c.id.in_(only))
     rows = await connection.execute(query.order_by("created_at", "id"))
-    return [invoice_store.show(row) for row in rows.mappings()]
+    found = [invoice_store.show(row) for row in rows.mappings()]
+    if only is not None:
+        if len(found) < len(set(only)):
+            raise NotFound("INVOICE_NOT_FOUND", "no such invoice")
+        for invoice in found:
+            await locks.demand_owed(connection, invoice, by_card=True)
+    return found
 
 
 async def ask(
@@ -49,14 +68,15 @@ async def ask(
     *,
     suffix: str,
     method_id: UUID | None = None,
+    only: Collection[UUID] | None = None,
 ) -> list[tuple[UUID, Asked]]:
-    """Ask for one try of each open invoice, all or none, once per `suffix`.
+    """Ask for one try of each that is `owed`, all or none, once per `suffix`.
 
-    Asked again, it answers the same. Errors: those of `card.retry_now`.
+    Asked again, it answers the same. Errors: those of `owed` and `card.retry_now`.
     """
     known = await _asked(connection, account_id, suffix)
     if not known:
-        known = [one.id for one in await owed(connection, account_id)]
+        known = [one.id for one in await owed(connection, account_id, only)]
         await locks.hold_collectors(connection, account_id, known)
     return [
         (
@@ -67,17 +87,22 @@ async def ask(
     ]
 
 
-async def foresee(connection: AsyncConnection, account_id: UUID) -> Foreseen:
-    """The open subscription as it is when everything is paid; nothing is written."""
+async def foresee(
+    connection: AsyncConnection, account_id: UUID, only: Collection[UUID] | None = None
+) -> Foreseen:
+    """The open subscription as it is when what is `owed` is paid; nothing is written."""
     found = await subscriptions.find_open(connection, account_id)
     if found is None:
         return Foreseen()
-    foreseen, _ = await decisions.command(connection, ENGINE, found.id, _pay_all, dry_run=True)
+    pay = partial(_pay, only=only)
+    foreseen, _ = await decisions.command(connection, ENGINE, found.id, pay, dry_run=True)
     return foreseen
 
 
-def _pay_all(w: Work[SubscriptionFacts]) -> Foreseen:
+def _pay(w: Work[SubscriptionFacts], only: Collection[UUID] | None) -> Foreseen:
     for invoice in cycles.collected(w.rows, cycles.of(w), ("open",)):
+        if only is not None and invoice.id not in only:
+            continue
         paid = invoices.receive(w, invoice, invoice.remaining_minor)
         cases.close_case(w, invoice.id, "recovered", "foreseen")
         payment_effects.on_paid(w, paid)

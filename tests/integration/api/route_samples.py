@@ -323,6 +323,7 @@ BODIES: Final[dict[str, Callable[[Named], Any]]] = INVOICE_BODIES | {
     "resume_subscription": lambda named: {"payment_method_id": named["payment_method_id"]},
     "pay_overdue": lambda named: {
         "dry_run": True,
+        "invoice_ids": [named["invoice_id"]],
         "payment_method_id": named["payment_method_id"],
     },
     "record_usage": lambda named: {

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Self
 from fastapi import Query, Response
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
+from api.card_numbers import FreeText
 from api.dependencies import AdminCall, ServiceCall, account_named
 from api.idempotency import OptionalKey
 from api.pagination import Page, Paging, paginate
@@ -49,7 +50,7 @@ class AccountBody(Body):
 
     external_id: ExternalId
     kind: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z_]{0,31}$")] = "merchant"
-    name: Text | None = None
+    name: FreeText | None = None
     email: Email | None = None
     zone: Zone = "UTC"
     country: Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")] | None = None

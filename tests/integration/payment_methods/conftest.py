@@ -49,7 +49,7 @@ class Cardholder(Customer):
         """Stripe's id of the newest card."""
         rows = await self.rows(
             "SELECT stripe_payment_method_id AS id FROM payment_methods"
-            " WHERE account_id = %(me)s ORDER BY created_at DESC, id DESC LIMIT 1"
+            " WHERE account_id = %(me)s ORDER BY created_at DESC, payment_methods.id DESC LIMIT 1"
         )
         return str(rows[0]["id"])
 

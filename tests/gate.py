@@ -52,11 +52,16 @@ WHOLE: Final = (
     "tests/integration/sandbox",
     "tests/integration/timeline/test_future_lives.py",
     "tests/integration/workflows/test_lives_in_rows.py",
+    "tests/integration/workflows/test_state_table.py",
+    "tests/integration/usage/test_soak.py",
+    "tests/integration/credits/test_soak.py",
+    "tests/integration/arrears/test_large_close.py",
     f"{UPGRADE}::test_a_column_that_a_later_release_adds_is_in_nobody_s_way",
 )
 """Run with WHOLE=1 alone, for two cores have twenty minutes: the stand-in's own tests, the Python
-client's on a stack, the files of the image, a column that is added later, and random lives beside
-those of the walk and in memory."""
+client's on a stack, the files of the image, a column that is added later, the state table as the
+API answers it, soaks of eight processes, a very large close, and random lives beside those of the
+walk and in memory."""
 BESIDE: Final = (KILLING, STARTING)
 """The lanes beside the first, which runs all other tests."""
 AGAIN: Final = 3

@@ -26,8 +26,10 @@ from devstack.options import ROOT
 KILLING: Final = (
     "tests/integration/faults",
     "tests/integration/upgrade",
-    "tests/integration/stack/test_stack_refuses.py",
-    "tests/integration/stack/test_stack_survives.py",
+    "tests/integration/reversals",
+    "tests/integration/operators",
+    "tests/integration/timeline",
+    "tests/integration/payment_methods",
     "tests/integration/workflows",
     "tests/integration/changes",
     "tests/integration/coupons",
@@ -38,10 +40,8 @@ STARTING: Final = (
     "tests/unit",
     "clients/python/tests",
     "tests/integration/credits",
-    "tests/integration/timeline",
     "tests/integration/walk",
     "tests/integration/payments",
-    "tests/integration/payment_methods",
     "tests/integration/arrears",
 )
 UPGRADE: Final = "tests/integration/upgrade/test_upgrade.py"
@@ -56,12 +56,15 @@ WHOLE: Final = (
     "tests/integration/usage/test_soak.py",
     "tests/integration/credits/test_soak.py",
     "tests/integration/arrears/test_large_close.py",
+    "tests/integration/payments/test_two_flows.py",
+    "tests/integration/stack/test_stack_refuses.py",
+    "tests/integration/stack/test_stack_survives.py",
     f"{UPGRADE}::test_a_column_that_a_later_release_adds_is_in_nobody_s_way",
 )
 """Run with WHOLE=1 alone, for two cores have twenty minutes: the stand-in's own tests, the Python
 client's on a stack, the files of the image, a column that is added later, the state table as the
-API answers it, soaks of eight processes, a very large close, and random lives beside those of the
-walk and in memory."""
+API answers it, soaks of eight processes, a very large close, two flows on one invoice, the stack's
+own refusals and recoveries, and random lives beside those of the walk and in memory."""
 BESIDE: Final = (KILLING, STARTING)
 """The lanes beside the first, which runs all other tests."""
 AGAIN: Final = 3

@@ -170,9 +170,10 @@ ALSO: Final[dict[str, tuple[type[Flow], dict[str, ChildName | None]]]] = {
 }
 """Others who are stopped at some of the places, and the process that the gate kills there.
 
-Few victims, for each costs the gate a round, and at every second place alone; `KILLS=all` kills
-every one at each place.
+Few victims, for each costs the gate a round, at every second place alone, and of a third of these
+people: `KILLS_SEED` says which. `KILLS=all` kills every one at each place.
 """
+EVERY_THIRD: Final = 3
 
 PER_ROUND: Final = 7
 # After the victim is back. What an API that died left claimed is free after its lease of 30 s.
@@ -203,6 +204,8 @@ def chosen(words: str) -> list[Cell]:
 def chosen_also(words: str | None, who: str) -> list[Cell]:
     """The same of others: those of the gate, every cell, or the ones that are named."""
     _, gate = ALSO[who]
+    if not words and list(ALSO).index(who) % EVERY_THIRD != SEED % EVERY_THIRD:
+        return []
     if not words:
         return [(place, victim) for place, victim in list(gate.items())[::2] if victim]
     every = [(place, victim) for place in gate for victim in VICTIMS]

@@ -1,7 +1,6 @@
 """Whoever acts around one account: what they look at first, and how they ask."""
 
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any, Final
 from uuid import uuid4
 
@@ -25,7 +24,6 @@ class Asking:
     secrets: list[str] = field(default_factory=list)
     """Intents that a browser may confirm, oldest first."""
     holds: list[Json] = field(default_factory=list)
-    target: datetime | None = None
 
     # -- what they look at first ---------------------------------------------------------------
 

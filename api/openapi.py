@@ -11,6 +11,7 @@ from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.staticfiles import StaticFiles
 
+from api import examples
 from api.dependencies import (
     ACCOUNT_HEADER,
     PLATFORM_HEADER,
@@ -95,6 +96,10 @@ def _document(app: FastAPI) -> dict[str, Any]:
             ):
                 for method in route.methods or ():
                     _say_what_every_route_answers(operations[method.lower()])
+        _say_errors_are_problems(document)
+        examples.add(document)
+        for name, schema in document["components"]["schemas"].items():
+            schema["title"] = name
         app.openapi_schema = _without_rules(document)
     return app.openapi_schema
 
@@ -129,6 +134,16 @@ def _say_what_every_route_answers(operation: dict[str, Any]) -> None:
     for status, answer in answers.items():
         if status < "3" or status == "429":
             answer.setdefault("headers", {}).update(_RATE_HEADERS)
+
+
+def _say_errors_are_problems(document: dict[str, Any]) -> None:
+    """FastAPI writes the schema of an error below the type of the answer, which no error has."""
+    for operation in (one for many in document["paths"].values() for one in many.values()):
+        for answer in operation["responses"].values():
+            content = answer.get("content", {})
+            if MEDIA_TYPE in content:
+                rest = {kind: one for kind, one in content.items() if one.get("schema") != _PROBLEM}
+                answer["content"] = rest | {MEDIA_TYPE: content[MEDIA_TYPE] | {"schema": _PROBLEM}}
 
 
 def _name_account(route: APIRoute, operations: dict[str, Any]) -> None:

@@ -47,7 +47,7 @@ class BalanceEntryAnswer(Answer):
         return cls.of(entry, cause=CAUSES.get(entry.kind, entry.kind))
 
 
-class BalanceAnswer(Page[BalanceEntryAnswer]):
+class MoneyBalanceAnswer(Page[BalanceEntryAnswer]):
     """The money balance and its entries, newest first."""
 
     balance_cents: Annotated[int, Field(description="Below zero: owed with the next invoice")]
@@ -55,7 +55,7 @@ class BalanceAnswer(Page[BalanceEntryAnswer]):
 
 
 @router.get("/billing/balance", responses=responses("INVALID_CURSOR", "MERCHANT_NOT_FOUND"))
-async def read_money_balance(call: MemberCall, paging: Paging) -> BalanceAnswer:
+async def read_money_balance(call: MemberCall, paging: Paging) -> MoneyBalanceAnswer:
     """The account's money with us, and each entry with its cause; it pays what comes next."""
     keys = (balance_entries.c.at, balance_entries.c.id)
     async with call.transaction() as connection:
@@ -67,6 +67,6 @@ async def read_money_balance(call: MemberCall, paging: Paging) -> BalanceAnswer:
             paging,
             lambda row: BalanceEntryAnswer.of_entry(BalanceEntry.model_validate(dict(row))),
         )
-    return BalanceAnswer(
+    return MoneyBalanceAnswer(
         balance_cents=minor, currency=currency, data=page.data, pagination=page.pagination
     )

@@ -53,13 +53,13 @@ class Order:
     """The same for each repeat of the request."""
 
 
-class ReasonBody(Body):
+class CaseReasonBody(Body):
     """The reason, for the audit trail."""
 
     reason: FreeText | None = None
 
 
-OptionalReason = Annotated[ReasonBody, optional_body(ReasonBody)]
+OptionalReason = Annotated[CaseReasonBody, optional_body(CaseReasonBody)]
 
 
 class RetryBody(Body):
@@ -68,7 +68,7 @@ class RetryBody(Body):
     payment_method_id: PaymentMethodName | None = None
 
 
-class ExtendBody(Body):
+class ExtendCaseBody(Body):
     """The number of days by which the coming slots and the final action move."""
 
     days: Annotated[int, Field(strict=True, ge=1, le=MAX_EXTENSION_DAYS)]
@@ -135,7 +135,7 @@ async def resume_dunning(
     responses=responses("INVALID_EXTENSION", *_CODES),
 )
 async def extend_dunning(
-    dunning_case_id: str, body: ExtendBody, call: AdminCall, once: OptionalKey
+    dunning_case_id: str, body: ExtendCaseBody, call: AdminCall, once: OptionalKey
 ) -> Response:
     """Move the coming slots and the final action later, by 90 days at most in all."""
     extend = partial(recovery.extend, days=body.days, reason=body.reason or "")

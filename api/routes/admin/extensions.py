@@ -28,7 +28,7 @@ from billing.money.subscriptions.facts import SubscriptionFacts
 router = new_router("subscriptions")
 
 
-class ExtendBody(Body):
+class ExtendSubscriptionBody(Body):
     """The days that the period becomes longer by."""
 
     days: Annotated[int, Field(strict=True, ge=1, le=366)]
@@ -44,7 +44,11 @@ class ExtendBody(Body):
     ),
 )  # fmt: skip
 async def extend_subscription(
-    account_id: str, body: ExtendBody, call: AdminCall, once: OptionalKey, dry_run: DryRun = False
+    account_id: str,
+    body: ExtendSubscriptionBody,
+    call: AdminCall,
+    once: OptionalKey,
+    dry_run: DryRun = False,
 ) -> Response | PreviewAnswer:
     """Have the running period end so many days later, at no cost; the anchor moves with it."""
     account = await call.find_account(account_id)
@@ -58,7 +62,9 @@ async def extend_subscription(
             return claim.answer(200, await SubscriptionAnswer.read(call, connection, changed))
 
 
-async def _extend(call: Call, account_id: UUID, body: ExtendBody, claim: Claim) -> Matter:
+async def _extend(
+    call: Call, account_id: UUID, body: ExtendSubscriptionBody, claim: Claim
+) -> Matter:
     """Give the days; a request that is repeated gives none."""
     async with call.database.tenant(account_id) as connection:
         found = await service.commanded(connection, account_id, "extend")
@@ -70,12 +76,14 @@ async def _extend(call: Call, account_id: UUID, body: ExtendBody, claim: Claim) 
     return matter
 
 
-async def _foresee(call: Call, account_id: UUID, body: ExtendBody) -> PreviewAnswer:
+async def _foresee(call: Call, account_id: UUID, body: ExtendSubscriptionBody) -> PreviewAnswer:
     async with call.database.tenant(account_id) as connection:
         found = await service.commanded(connection, account_id, "extend")
         seen = await service.foresee(connection, found.id, _verb(body, ids.new()))
     return PreviewAnswer.of_preview(seen)
 
 
-def _verb(body: ExtendBody, change_id: UUID) -> Callable[[Work[SubscriptionFacts]], object]:
+def _verb(
+    body: ExtendSubscriptionBody, change_id: UUID
+) -> Callable[[Work[SubscriptionFacts]], object]:
     return partial(extensions.extend, days=body.days, reason=body.reason, change_id=change_id)

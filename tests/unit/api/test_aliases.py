@@ -42,6 +42,39 @@ def test_a_spelling_has_one_canonical_path(method: str, path: str, canonical: st
     assert AliasMiddleware(nothing, TABLE).canonical(method, path) == canonical
 
 
+# Calls on invoices and money as the sources spell them, which ours differs from.
+SPELLED = """
+GET  /api/v1/billing/invoices/inv_1/download_pdf/
+GET  /api/v1/billing/download-invoice/inv_1/
+GET  /api/v1/billing/invoices/inv_1/pdf
+GET  /api/v1/billing/invoices/
+GET  /api/v1/billing/payments/
+POST /api/v1/billing/payments/manual/
+GET  /api/v1/billing/payment-methods/available/
+POST /api/v1/billing/payment-methods/
+POST /api/v1/billing/payment-methods/mth_1/set_default/
+GET  /api/v1/billing/plans/
+GET  /api/v1/billing/subscription/
+PUT  /api/v1/billing/subscription/
+POST /api/v1/billing/subscribe/
+POST /api/v1/billing/cancel/
+POST /api/v1/billing/preview-invoice/
+POST /api/v1/billing/apply-coupon/
+GET  /api/v1/billing/credit-packages/
+POST /api/v1/billing/credit-packages/small/purchase/
+GET  /api/v1/billing/transactions/
+GET  /api/v1/billing/credits/transactions/
+POST /api/billing/purchases
+GET  /api/billing/purchases/pur_1
+"""
+
+
+@pytest.mark.parametrize("call", SPELLED.strip().splitlines())
+async def test_a_call_of_the_sources_is_served(client: httpx2.AsyncClient, call: str) -> None:
+    method, path = call.split()
+    assert (await client.request(method, path)).status_code == 401
+
+
 async def test_a_slash_at_the_end_needs_no_redirect(client: httpx2.AsyncClient) -> None:
     answer = await client.get("/api/v1/meta/features/")
     assert answer.status_code == 200

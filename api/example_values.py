@@ -1,0 +1,282 @@
+"""The values in the examples of the OpenAPI document, by the names of fields.
+
+They tell one story: a shop in Berlin pays the first month of its plan, 49.00 EUR and 19 % of tax.
+A field of one schema that differs stands in `PARTS`. Of a request body only the required fields
+are shown, and those of `PARTS`.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from billing.catalog.plans.schemas import PACK_ID, PLAN_ID
+from billing.core import ids
+from billing.metering.budgets.rules import BUDGET_ID
+from billing.metering.limit_overrides.schemas import LIMIT_ID
+from billing.metering.quotas.rules import QUOTA_ID
+from billing.money.contracts.schemas import CONTRACT_ID
+
+_TAIL: Final = "_01h455vb4pex5vsknk084sn02q"
+_START: Final = "2027-01-01T09:00:00Z"
+_END: Final = "2027-02-01T09:00:00Z"
+_DAY: Final = "2027-01-01"
+
+_IDS: Final = {
+    name: prefix + _TAIL
+    for prefix, names in {
+        ids.ACCOUNT: ("account_id", "user"),
+        ids.ADDRESS: ("address_id",),
+        ids.ADJUSTMENT: ("adjustment_id",),
+        ids.ATTEMPT: ("attempt_id",),
+        ids.BILLING_RECORD: ("billing_id", "correction_id", "usage_record_id"),
+        BUDGET_ID: ("budget_id",),
+        ids.CHANGE: ("change_id",),
+        CONTRACT_ID: ("contract_id",),
+        ids.CREDIT_NOTE: ("credit_note_id",),
+        ids.DISPUTE: ("dispute_id",),
+        ids.DUNNING_CASE: ("dunning_case_id",),
+        ids.EVENT: ("event_id",),
+        ids.HOLD: ("hold_id",),
+        ids.INVOICE: ("invoice_id", "latest_invoice_id", "invoice_ids"),
+        ids.ISSUER: ("issuer_id",),
+        LIMIT_ID: ("override_id",),
+        ids.LOT: ("lot_id",),
+        PACK_ID: ("package_id",),
+        ids.PAYMENT: ("payment_id",),
+        ids.PAYMENT_METHOD: ("payment_method_id", "new_default", "id"),
+        PLAN_ID: ("plan_id",),
+        ids.PORTAL_SESSION: ("portal_session_id",),
+        ids.PURCHASE: ("purchase_id",),
+        QUOTA_ID: ("quota_id", "subject_id"),
+        ids.REFUND: ("refund_id",),
+        ids.SETUP_INTENT: ("setup_intent_id",),
+        ids.SUBSCRIPTION: ("subscription_id", "subscription"),
+        ids.TOP_UP: ("top_up_id",),
+        ids.TRANSACTION: ("transaction_id",),
+        ids.TRIAL: ("trial_id",),
+    }.items()
+    for name in names
+}
+
+_INSTANTS: Final = {
+    name: at
+    for at, names in {
+        _END: (
+            "current_period_end cycle_end due_date effective_to end ends_at evidence_due_at "
+            "expires_at first_at next_at next_due next_due_at passes_at period_end resets_at "
+            "stats_period_end trial_end valid_until window_end"
+        ),
+        _DAY: "issued_on received_on since",
+        _START: (
+            "advance_to as_of asked_at at billing_period_start booked_at completed_at created_at "
+            "current_period_start cycle_start decided_at declined_at dispatched_at due_at "
+            "effective_at effective_from finished_at granted_at now occurred_at opened_at paid_at "
+            "period_start ran_at real_asked_at real_at real_granted_at real_handled_at "
+            "real_ran_at real_received_at received_at resolved_at start started_at "
+            "stats_period_start updated_at valid_from voided_at wanted_at window_start"
+        ),
+    }.items()
+    for name in names.split()
+}
+
+# What did not happen in the story.
+_NOTHING: Final = (
+    "blocked canceled_at cancel_at cancel_comment cancel_reason clock_at clock_status "
+    "close_reason closed_at decision_reason decline_class decline_code end_reason ended_at "
+    "error exempt_because failure failure_code failure_message latest_decline next_cursor "
+    "offset only_if page pause_reason paused_at pending_change purchase scope stopped_at "
+    "stripe_event_id stripe_invoice_id stripe_subscription_id target undecided voids line2 "
+    "state commitment dunning resumption checkout_url detail organization_id session_id "
+    "minimum_cents billing_threshold_cents monthly_cap_cents transaction_reference tiers "
+    "settlement"
+)
+
+_MONEY: Final = {
+    "amount": 5831, "amount_cents": 5831, "amount_credited": 0, "amount_due": 5831,
+    "amount_due_cents": 5831, "amount_minor": 5831, "amount_paid": 5831, "amount_paid_cents": 5831,
+    "amount_received": 5831, "amount_refunded": 0, "amount_remaining": 0, "balance_applied": 0,
+    "balance_applied_cents": 0, "balance_cents": 0, "charged_cents": 5831, "credited": 0,
+    "credited_cents": 0, "discount": 0, "discount_cents": 0, "due_now_cents": 5831,
+    "from_balance": 0, "kept_cents": 5831, "limit_cents": 10000, "price_cents": 4900,
+    "price_cents_before": 3900, "price_monthly": 4900, "price_yearly": 49000,
+    "received_cents": 5831, "remaining_cents": 0, "subtotal": 4900, "subtotal_cents": 4900,
+    "tax": 931, "tax_amount": 931, "tax_cents": 931, "tax_included": 0, "threshold_cents": 50000,
+    "total": 5831, "total_cents": 5831, "value_cents": 999,
+}  # fmt: skip
+
+_NUMBERS: Final = {
+    "days_until_due": 30, "exp_month": 12, "exp_year": 2030, "limit": 20, "port": 8080,
+    "net_days": 30, "status": 409, "trial_days": 14, "violations": 0, "pages": 1,
+    "slot_days": [0, 3, 7], "unpaid_days": 60, "confidence_percent": 80, "days_remaining": 14,
+    "alert_percents": [80, 100], "redeemed": 0, "failures": 0, "deliveries": 1, "replays": 0,
+    "failed_billing_records": 0, "pending_billing_records": 0, "rejected": 0, "duplicate": 0,
+    "row": 0, "extended_days": 0, "offset": 0, "open_cases": 0, "billed_before": None,
+    "least_cents": None, "spent_cents": None, "span_seconds": None, "quantity_next_period": 1,
+}  # fmt: skip
+
+_WORDS: Final = {
+    "action": "invoice.paid", "actor": "billing-team", "add_on": "ai-500", "allowance": "month",
+    "api": "/api/v1", "billing_email": "invoices@shop.example", "brand": "visa",
+    "capabilities": ["billing"], "category": "standard", "cause": "invoice",
+    "cc_emails": ["books@shop.example"], "changes": ["plan pro: now version 2"], "city": "Berlin",
+    "client_secret": "pi_1_secret_2", "code": "WELCOME20", "collection": "send_invoice",
+    "comment": "We closed the shop", "correlation_id": "01k3v9q2w7e8r", "country": "DE",
+    "coupon": "WELCOME20", "currency": "EUR", "current_plan": "pro", "decided_by": "billing-team",
+    "description": "Pro, monthly", "duration": "repeating", "email": "shop@shop.example",
+    "examples": [], "explained": "1 of 49.00 EUR: 49.00 EUR", "external_id": "shop-4711",
+    "family": "app", "feature": "api_access", "feature_type": "ai_responses",
+    "feature_types": ["ai_responses"], "final_action": "unpaid", "flow": "saved_card",
+    "footer": "Managing director: A. Sample", "gives_up": [],
+    "idempotency_key_hash": "9f86d081884c",
+    "interval": "month", "invariant": "invoice_totals", "invoice_number": "INV-000001",
+    "invoice_pdf_url": f"/api/v1/billing/invoices/inv{_TAIL}/pdf", "invoice_status": "paid",
+    "issuer": "main", "jurisdiction": "DE", "key": "pro", "kind": "plan",
+    "kinds": ["subscription"], "label": "The company's card", "last4": "4242",
+    "legacy_status": "paid", "legal_name": "Shop GmbH", "line1": "1 Sample Street",
+    "locale": "en", "logo": "data:image/png;base64,iVBORw0KGgo=", "memo": "Thank you",
+    "message": "Your card was declined.", "meter": "ai_responses", "model": "gpt-4", "name": "Pro",
+    "next_step": "renewal", "number": "INV-000001", "object_id": "pi_1",
+    "on_early_end": "charge", "operation": "article", "owner_id": None, "pack": "small",
+    "payment_method": "saved_card", "payment_reference": "P-01H455VB", "plan": "pro",
+    "plan_name": "Pro", "platform": "stripe", "platform_domain": None, "po_number": "PO-4711",
+    "postal_code": "10115", "preview_token": "eyJhIjoxfQ.c2lnbmVk", "product": "gpt-4",
+    "product_id": "gpt-4", "provider": "stripe", "provider_charge": "ch_1",
+    "provider_intent": "pi_1", "provider_reference": "seti_1", "provider_session": None,
+    "provider_type": "card", "reason": "goodwill",
+    "receipt_pdf_url": f"/api/v1/billing/invoices/inv{_TAIL}/receipt", "reference": "CRM-2027-17",
+    "request_id": None, "result": "paid", "return_url": "https://shop.example/paid",
+    "route": "POST /api/v1/billing/purchases", "rule": "oldest first",
+    "sentence": "Every invoice's total is the sum of its lines",
+    "service": "billing_service", "service_type": "model_inference",
+    "service_types": ["model_inference"], "sold": ["pro"], "source": "stripe", "status": "active",
+    "step": "renewal", "stripePublishableKey": "pk_test_1", "stripe_dispute_id": "dp_1",
+    "stripe_payment_intent_id": "pi_1", "stripe_price_id": "price_1",
+    "stripe_price_id_monthly": "price_1", "stripe_price_id_yearly": "price_2",
+    "stripe_product_id": "prod_1", "stripe_refund_id": "re_1", "subject": f"inv{_TAIL}",
+    "submitted_by": "shop-owner", "subscription_status": "active", "tax_category": "standard",
+    "tax_ids": ["VAT DE136695976"], "then": "overage", "title": "Conflict", "type": "card",
+    "unit": "response", "url": "https://billing.stripe.com/p/session/1", "usage_amount": "1000",
+    "user_id": "user-1", "value": "4711", "vat_id": "DE136695976", "vat_name": "Shop GmbH",
+    "verdict": "fulfilled once", "verified_as": None, "version": "1.0.0", "window": "cycle",
+    "words": "the invoice is paid", "workflow_id": f"subscription/sub{_TAIL}",
+    "zone": "Europe/Berlin",
+}  # fmt: skip
+
+_THINGS: Final[Mapping[str, Any]] = {
+    "amounts": {}, "billing_threshold": {"EUR": 50000}, "by_method": {"payment_charge": "58.31"},
+    "by_service": {"model_inference": "58.31"}, "by_meter": {"ai_responses": "0"},
+    "change": {"plan": "pro", "when": "now"}, "current_period": {"ai_responses": "120"},
+    "dependencies": {}, "features": {"api_access": True}, "limits_by_name": {"ai_responses": "500"},
+    "meters": {}, "discounts": [], "credit_notes": [], "scheduled_changes": [], "add_ons": [],
+     "prices": {"EUR": "0.02"}, "rates": {"standard": "19", "reduced": "7"},
+    "revenue_by_currency": {"EUR": "58.31"}, "revenue_by_method": {"payment_charge": "58.31"},
+    "revenue_by_service": {"model_inference": "58.31"}, "units": {"ai_responses": "120"},
+    "unpaid_limit": {"EUR": 10000}, "usage_details": {"tokens": 1200},
+    "wanted": {"plan": "pro", "when": "now"},
+}  # fmt: skip
+
+_YES: Final = (
+    "allowed available billingEnabled billingPaymentMethods consistent deleted granted is_active "
+    "is_current is_default is_open is_paid ok started use_balance"
+)
+
+FIELDS: Final[Mapping[str, Any]] = {
+    **_IDS, **_INSTANTS, **_MONEY, **_NUMBERS, **_WORDS, **_THINGS,
+    **dict.fromkeys(_NOTHING.split()), **dict.fromkeys(_YES.split(), True),
+}  # fmt: skip
+"""The value of a field with this name, where its schema takes it."""
+
+PARTS: Final[Mapping[str, Mapping[str, Any]]] = {
+    # Bodies: optional fields worth showing, beside those that are required.
+    "AccountBody": {"name": "Shop GmbH", "country": "DE", "zone": "Europe/Berlin"},
+    "AddressBody": {"postal_code": "10115", "is_default": True},
+    "AddressChangeBody": {"city": "Potsdam", "postal_code": "14467"},
+    "AdjustBody": {"amount": "100"},
+    "AgreeBody": {"currency": "EUR", "terms": {"unit_price": "0.001"}},
+    "ApproveBody": {"amount_minor": 5831, "currency": "EUR"},
+    "AutoTopUpBody": {"threshold": "50"},
+    "BillingDetailsBody": {
+        "legal_name": "Shop GmbH",
+        "po_number": "PO-4711",
+        "custom_fields": [{"name": "Cost center", "value": "4711"}],
+    },
+    "BudgetBody": {"limit": "1000", "then": "block"},
+    "CancelBody": {"at": "period_end", "reason": "too_expensive"},
+    "CaptureBody": {"amount": "2.00", "reason": "article written"},
+    "ChangeBody": {"plan": "pro", "when": "now"},
+    "CheckBody": {"feature_type": "ai_responses", "requested_amount": "1"},
+    "ClockBody": {"advance_days": 31},
+    "CommitmentBody": {"amount_cents": 1200000, "periods": 12},
+    "ContractBody": {
+        "reference": "CRM-2027-17",
+        "net_days": 30,
+        "collection": "send_invoice",
+        "commitment": {"amount_cents": 1200000, "periods": 12},
+    },
+    "ContractPriceBody": {"amount_cents": 90000},
+    "CouponSpec": {"name": "Welcome", "percent": "20", "duration": "repeating", "periods": 3},
+    "CreditNoteBody": {"amount_cents": 931},
+    "DefaultBody": {"confirm": "DEFAULT"},
+    "DefaultPlanBody": {"plan": "free"},
+    "HoldBody": {"amount": "2.00", "reason": "write an article"},
+    "InvoiceWordsBody": {"po_number": "PO-4711"},
+    "IssuerBody": {"name": "Sample Software GmbH"},
+    "JurisdictionSpec": {"name": "USt"},
+    "LimitBody": {"included": "5000"},
+    "ManualBody": {"payment_method": "bank_transfer", "transaction_reference": "TRX-2027-0004711"},
+    "MoveBody": {"reason": "prices of 2027"},
+    "MeterSpec": {"name": "AI responses"},
+    "OverdraftBody": {"overdraft": "100"},
+    "PackBody": {"payment_method": "saved_card"},
+    "PackSpec": {"name": "Small", "credits": "100", "prices": {"USD": {"amount_minor": 999}}},
+    "PauseBody": {"at": "period_end"},
+    "PayBody": {"payment_method": "saved_card"},
+    "PayOverdueBody": {"dry_run": True},
+    "PlanSpec": {"prices": {"month": {"EUR": {"amount_minor": 4900}}}},
+    "PortalBody": {"return_url": "https://shop.example/billing"},
+    "ProductSpec": {"name": "GPT-4", "prices": {"CREDIT": "0.002"}},
+    "PurchaseBody": {"payment_method": "saved_card", "expected_amount_cents": 999},
+    "QuotaBody": {"limit": "1000", "feature_type": "ai_responses", "window": "day"},
+    "RecordedBody": {"amount_cents": 5831, "currency": "EUR"},
+    "RefundBody": {"reason": "a month too much", "amount_cents": 931},
+    "RejectBody": {"reason": "nothing came"},
+    "RemoveBody": {"confirm": "DELETE"},
+    "ResumeBody": {"payment_method_id": _IDS["payment_method_id"]},
+    "RetryBody": {"payment_method_id": _IDS["payment_method_id"]},
+    "SetupBody": {"make_default": True},
+    "SubscribeBody": {"interval": "month", "payment_method_id": _IDS["payment_method_id"]},
+    "ThresholdBody": {"reason": "a new customer"},
+    "UseBody": {"product_id": "gpt-4"},
+    "UseRow": {"feature_type": "ai_responses", "usage_amount": "1"},
+    "VoidBody": {"reason": "sent twice"},
+    "WishBody": {"plan": "pro"},
+    "ExtendCaseBody": {"days": 3, "reason": "waits for a transfer"},
+    "CaseReasonBody": {"reason": "waits for a transfer"},
+    "ExtendSubscriptionBody": {"days": 7, "reason": "an outage"},
+    # Answers.
+    "AttemptAnswer": {"status": "succeeded", "message": None, "slot": None},
+    "AccountAnswer": {
+        "id": _IDS["account_id"],
+        "name": "Shop GmbH",
+        "kind": "merchant",
+        "verified_as": [],
+    },
+    "ClockAnswer": {"clock_at": _START, "status": "resting"},
+    "CommitmentAnswer": {"amount_cents": 1200000, "periods": 12},
+    "ContractPriceAnswer": {"amount_cents": 90000},
+    "CreditNoteAnswer": {"number": "CN-000001", "amount": 931, "tax": 149, "taxes": []},
+    "CouponAnswer": {"name": "Welcome", "percent": "20", "periods": 3},
+    "InvoiceAnswer": {"status": "paid"},
+    "InvoiceDetail": {"status": "paid"},
+    "LineAnswer": {"amount": 4900, "quantity": "1", "unit_amount": "4900"},
+    "LineTax": {"amount": 931, "rate": "19", "name": "USt", "reason": None},
+    "NumberedPagination": {"page": 1, "total": 1},
+    "Pagination": {"page": 1, "total": 1},
+    "PaymentAnswer": {"status": "succeeded"},
+    "ProblemBody": {"type": "urn:durable-billing:problem:conflict", "detail": "it changed"},
+    "PurchaseAnswer": {"status": "completed", "credits": "100", "amount_cents": 999},
+    "RateAnswer": {"name": "USt", "rate": "19", "reason": None},
+    "RecommendationsAnswer": {"data": []},
+    "RefundAnswer": {"status": "succeeded", "amount": 931, "credited": 931},
+    "SubscriptionAnswer": {"amount_cents": 4900},
+}
+"""Fields of one schema that differ, and optional fields that the example of a body shows."""

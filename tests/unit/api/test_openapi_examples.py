@@ -1,0 +1,76 @@
+"""Every body and answer of the OpenAPI document has an example, and each example is a valid one."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from fastapi.routing import APIRoute
+from jsonschema import Draft202012Validator
+from pydantic import TypeAdapter
+
+from api.app import create_app
+from api.openapi import api_routes
+from api.problem_codes import CODES
+from api.problems import MEDIA_TYPE
+from tests.unit.api.conftest import lonely_settings
+
+JSON = "application/json"
+APP = create_app(lonely_settings())
+DOCUMENT: dict[str, Any] = APP.openapi()
+OPERATIONS = {
+    operation["operationId"]: operation
+    for operations in DOCUMENT["paths"].values()
+    for operation in operations.values()
+}
+BODIES = [
+    pytest.param(route, id=route.name) for route in api_routes(APP) if route.dependant.body_params
+]
+
+
+def examples(content: dict[str, Any]) -> dict[str, Any]:
+    """The examples of a body or answer, by name."""
+    if "example" in content:
+        return {"example": content["example"]}
+    return {name: one["value"] for name, one in content.get("examples", {}).items()}
+
+
+def contents(operation: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """The body and answers of an operation: `body` or status, media type, content."""
+    parts = {"body": operation.get("requestBody", {}), **operation["responses"]}
+    for part, shown in parts.items():
+        for media_type, content in shown.get("content", {}).items():
+            yield part, media_type, content
+
+
+def test_every_body_and_answer_has_examples_and_each_is_valid() -> None:
+    for name, operation in OPERATIONS.items():
+        for part, media_type, content in contents(operation):
+            if media_type in {JSON, MEDIA_TYPE} and content["schema"] != {}:
+                shown = examples(content)
+                assert shown, f"{part} of {name} has no example"
+                schema = content["schema"] | {"components": DOCUMENT["components"]}
+                validator = Draft202012Validator(schema)
+                for value in shown.values():
+                    assert [*validator.iter_errors(value)] == [], f"{part} of {name}"
+
+
+@pytest.mark.parametrize("route", BODIES)
+def test_the_route_takes_the_example_of_its_body(route: APIRoute) -> None:
+    """Rules between fields are in no schema: one of two, not both, at least one."""
+    (taken,) = route.dependant.body_params
+    shown = examples(OPERATIONS[route.name]["requestBody"]["content"][JSON])
+    accepts: Any = taken.field_info.annotation
+    for value in shown.values():
+        TypeAdapter(accepts).validate_python(value)
+
+
+def test_errors_are_problems_with_their_code() -> None:
+    for operation in OPERATIONS.values():
+        for part, media_type, content in contents(operation):
+            if media_type == MEDIA_TYPE:
+                assert content["schema"] == {"$ref": "#/components/schemas/ProblemBody"}
+                for code, value in examples(content).items():
+                    assert (value["code"], value["status"]) == (code, int(part))
+                    assert code in CODES
+            else:
+                assert "ProblemBody" not in str(content["schema"])

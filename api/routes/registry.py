@@ -65,6 +65,7 @@ from api.routes.admin import catalog as admin_catalog
 from api.routes.admin import coupons as admin_coupons
 from api.routes.admin import credits as admin_credits
 from api.routes.admin import invoices as admin_invoices
+from api.routes.admin import payment_kinds as admin_payment_kinds
 from api.routes.admin import payments as admin_payments
 from api.routes.admin import taxes as admin_taxes
 from api.routes.base import PREFIX
@@ -85,7 +86,8 @@ _BILLING: Final = (
 _OPERATORS: Final = (
     integrity, clock, admin_invoices, admin_payments, reversals, dunning, matters, inbox,
     admin_credits, balances, extensions, price_moves, thresholds, accounts, issuers,
-    admin_catalog, admin_taxes, admin_coupons, products, limit_overrides, contracts,
+    admin_catalog, admin_payment_kinds, admin_taxes, admin_coupons, products, limit_overrides,
+    contracts,
 )  # fmt: skip
 ROUTERS: Final[tuple[APIRouter, ...]] = tuple(part.router for part in (*_BILLING, *_OPERATORS))
 

@@ -34,8 +34,14 @@ def compare(
     """Every change that makes the offer exactly the wanted one."""
     changes = []
     for position, (key, spec) in enumerate(wanted.items()):
-        new = PaymentKind(key=key, position=position, **spec.model_dump())
-        if current.get(key) != new:
-            changes.append(PaymentKindChange(key, new))
+        changes += compare_one(key, spec, position, current)
     gone = (key for key in current if key not in wanted)
     return changes + [PaymentKindChange(key, None) for key in gone]
+
+
+def compare_one(
+    key: str, spec: PaymentKindSpec, position: int, current: Mapping[str, PaymentKind]
+) -> list[PaymentKindChange]:
+    """The change of one kind, if it is one."""
+    new = PaymentKind(key=key, position=position, **spec.model_dump())
+    return [PaymentKindChange(key, new)] if current.get(key) != new else []

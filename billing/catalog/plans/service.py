@@ -7,6 +7,9 @@ from collections.abc import Mapping, Sequence
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from billing.catalog.payment_kinds import changes as kind_changes
+from billing.catalog.payment_kinds import store as kind_store
+from billing.catalog.payment_kinds.spec import PaymentKindSpec
 from billing.catalog.plans import changes as plan_changes
 from billing.catalog.plans import store, writer
 from billing.catalog.plans.changes import Change, PriceKey, Sold
@@ -73,6 +76,17 @@ async def put_cost(connection: AsyncConnection, operation: str, cost: CostSpec) 
     await writer.lock(connection)
     current = await store.current(connection)
     return await _write(connection, plan_changes.compare_cost(operation, cost, current))
+
+
+async def put_payment_kind(
+    connection: AsyncConnection, key: str, kind: PaymentKindSpec
+) -> list[Change]:
+    """Offer a kind of payment method, or change where it is offered [K1]."""
+    await writer.lock(connection)
+    current = await kind_store.current(connection)
+    known = current.get(key)
+    position = known.position if known else len(current)
+    return await _write(connection, kind_changes.compare_one(key, kind, position, current))
 
 
 async def put_meter(connection: AsyncConnection, key: str, meter: MeterSpec) -> list[Change]:

@@ -291,6 +291,7 @@ BODIES: Final[dict[str, Callable[[Named], Any]]] = INVOICE_BODIES | {
     "set_overdraft": lambda _: {"overdraft": "5", "reason": "a good customer"},
     "put_default_plan": lambda _: {"plan": "free"},
     "put_credit_cost": lambda _: {"cost": "1"},
+    "put_payment_method_config": lambda _: {"kind": "card", "is_active": False},
     "put_meter": lambda _: {"name": "Basic", "unit": "piece", "is_active": False},
     "put_product": lambda _: {
         "name": "Basic",

@@ -74,12 +74,25 @@ def test_the_catalog_of_the_project_names_kinds_that_exist() -> None:
 
 
 async def test_what_is_inactive_or_taken_away_is_not_offered(api: Api) -> None:
-    kind = PaymentKind(key="voucher", kind="other", provider="manual", is_active=False)
-    async with api.database.operator() as connection:
-        await store.write(connection, changes.PaymentKindChange("voucher", kind))
-        assert (await store.current(connection))["voucher"] == kind
     headers = api.token((await api.new_account())["id"], ["member"])
-    assert "voucher" not in (await offered(api, headers))[1]
+    kind = {"kind": "other", "provider": "manual", "countries": ["FR"], "currencies": ["EUR"]}
+    path = "/api/v1/admin/payment-method-configs"
+    refused = await api.client.put(f"{path}/voucher", json=kind, headers=headers)
+    assert refused.status_code == 403
+    put = await api.client.put(f"{path}/voucher", json=kind, headers=api.admin())
+    assert put.json()["changes"] == ["payment method voucher: offered in FR for EUR"]
+    assert (await offered(api, headers, "?country=FR&currency=EUR"))[1][-1] == "voucher"
+
+    off = kind | {"is_active": False}
+    put = await api.client.put(f"{path}/voucher", json=off, headers=api.admin())
+    assert put.json()["changes"] == ["payment method voucher: no longer offered"]
+    again = await api.client.put(f"{path}/voucher", json=off, headers=api.admin())
+    assert again.json()["changes"] == []
+    assert "voucher" not in (await offered(api, headers, "?country=FR&currency=EUR"))[1]
+    listed = (await api.client.get(path, headers=api.admin())).json()["data"]
+    assert listed[-1]["is_active"] is False
+    odd = await api.client.put(f"{path}/voucher", json={"kind": "cash"}, headers=api.admin())
+    assert odd.status_code == 422
     async with api.database.operator() as connection:
         await store.write(connection, changes.PaymentKindChange("voucher", None))
         assert "voucher" not in await store.current(connection)

@@ -20,9 +20,7 @@ from billing.core.failpoints import failpoint
 from billing.core.money import show_decimal
 from billing.ledger.credits import expiry_notices
 from billing.ledger.credits import service as credits
-from billing.matters import store as matters
 from billing.matters.agenda import CLOCK_SKEW, Step
-from billing.matters.kinds import SUBSCRIPTION
 from billing.matters.schemas import Matter
 from billing.metering.limit_overrides import store as limits
 from billing.metering.usage import unpaid
@@ -31,11 +29,11 @@ from billing.money.account_agenda.rules import AccountState
 from billing.money.card_usage import overdue
 from billing.money.invoice_requests import reverse_charge
 from billing.money.invoices import usage_lines
-from billing.money.payment_methods import card_setup, portal
+from billing.money.payment_methods import card_setup, following, portal
 from billing.money.payment_methods import service as methods
 from billing.money.payment_methods.card_setup import Cause
 from billing.money.payment_methods.rules import CardDetails, SetupOutcome
-from billing.money.payment_methods.schemas import Method, PortalSession, Setup
+from billing.money.payment_methods.schemas import PortalSession, Setup
 from billing.money.purchases import automatic
 from billing.money.subscriptions.service import bill_late
 from billing.money.taxation import service as taxation
@@ -266,7 +264,7 @@ class AccountActivities(TaxSteps):
             wanted = await card_setup.find_by_reference(connection, subject)
             method = await methods.find_by_reference(connection, subject)
         outcome = await self._ask(wanted) if wanted else None
-        card = await self._card(method) if method else None
+        card = await self._card(request.ref.subject_id, subject) if not wanted else None
         woken: list[Matter] = []
 
         async def record(connection: AsyncConnection, _: Step, at: datetime) -> str:
@@ -275,9 +273,11 @@ class AccountActivities(TaxSteps):
                 woken[:] = await card_setup.record(
                     connection, wanted.id, outcome, cause="told", at=at
                 )
-            if method is not None:
-                woken.extend(await _keep_up(connection, method.id, card, at))
-            return "looked" if wanted or method else "nothing to ask about"
+            else:
+                woken[:] = await following.follow(
+                    connection, request.ref.subject_id, subject, card, at
+                )
+            return "looked" if wanted or method or card else "nothing to ask about"
 
         state = await self.once(request, record)
         await self._notify(woken)
@@ -336,10 +336,11 @@ class AccountActivities(TaxSteps):
             _logger.warning("setup intent is gone: %s", refusal.detail)
             return None
 
-    async def _card(self, method: Method) -> CardDetails | None:
-        """Read a stored card at the provider; None when it is detached there."""
+    async def _card(self, account_id: UUID, reference: str) -> CardDetails | None:
+        """Read a card at the provider; None where the customer has no such one."""
+        customer = await self.charger.customer(account_id)
         try:
-            return await self.provider.retrieve_method(method.stripe_payment_method_id)
+            return await self.provider.retrieve_method(customer, reference)
         except ProviderFailure:
             return None
 
@@ -350,23 +351,6 @@ class AccountActivities(TaxSteps):
                 await start.nudge(self.client, matter)
             except RPCError as error:
                 _logger.warning("%s left to the sweeper: %s", matter.workflow_id, error.message)
-
-
-async def _keep_up(
-    connection: AsyncConnection, method_id: UUID, card: CardDetails | None, at: datetime
-) -> list[Matter]:
-    """Follow the provider: a renewed card has a new expiry, a detached one is gone.
-
-    Returns the woken matters: what they charge, or tell of its expiry, is another card's now.
-    """
-    method = await methods.find(connection, method_id)
-    if method is None:
-        return []
-    if card is None:
-        await methods.detached(connection, method_id, at)
-    elif await methods.refresh(connection, method, card, at) == method:
-        return []
-    return await matters.wake_open(connection, method.account_id, (SUBSCRIPTION,), at)
 
 
 def _metadata(setup: Setup) -> dict[str, str]:

@@ -181,8 +181,8 @@ class PaymentProvider(Refunding, Protocol):
         """Open the provider's own pages for one customer; answers their address."""
         ...
 
-    async def retrieve_method(self, payment_method: str) -> CardDetails | None:
-        """A card's current details; None once it is detached."""
+    async def retrieve_method(self, customer_id: str, payment_method: str) -> CardDetails:
+        """The current details of a card of this customer; refused where it has no such one."""
         ...
 
     async def detach_method(self, payment_method: str) -> None:

@@ -252,10 +252,10 @@ class StripeGateway:
             )
         return session.url
 
-    async def retrieve_method(self, payment_method: str) -> CardDetails | None:
+    async def retrieve_method(self, customer_id: str, payment_method: str) -> CardDetails:
         async with _told():
-            method = await self._client.v1.payment_methods.retrieve_async(payment_method)
-        return card_details(method) if method.customer is not None else None
+            cards = self._client.v1.customers.payment_methods
+            return card_details(await cards.retrieve_async(customer_id, payment_method))
 
     async def detach_method(self, payment_method: str) -> None:
         try:

@@ -189,19 +189,20 @@ def _portal(router: APIRouter, envelope: Envelope) -> None:
         held = [
             one for one in store.select("payment_method") if one["customer"] == session["customer"]
         ]
-        return show_page("portal.html", session=session, methods=held, problem=problem)
+        return show_page(
+            "portal.html", session=session, methods=held, cards=CARDS.values(), problem=problem
+        )
 
     @router.get("/portal/{session_id}")
     async def page(session_id: str) -> Response:
         return shown(session_id)
 
     @router.post("/portal/{session_id}")
-    async def remove(session_id: str, request: Request) -> Response:
+    async def change(session_id: str, request: Request) -> Response:
         given = form.decode((await request.body()).decode("utf-8", "replace"))
-        name = str(given.get("method", ""))
-        answer = act(
-            envelope, "remove", session_id, lambda call: people.remove(call, session_id, name)
-        )
+        what, verb = ("add", people.add) if "card" in given else ("remove", people.remove)
+        name = str(given.get("card") or given.get("method", ""))
+        answer = act(envelope, what, session_id, lambda call: verb(call, session_id, name))
         return shown(session_id, None if answer.status == 200 else answer.body["error"]["message"])
 
 

@@ -79,6 +79,12 @@ def remove(call: Call, session_id: str, name: str) -> Json:
     return payment_methods.detach_from(call, method)
 
 
+def add(call: Call, session_id: str, name: str) -> Json:
+    """Give a card on the portal's page; 402 for one that cannot be saved."""
+    session = call.load(portal_sessions.KIND, session_id)
+    return payment_methods.attach_to(call, name, session["customer"])
+
+
 def refund(call: Call, intent_id: str, amount: int | None) -> Json:
     """Give money back in the provider's dashboard."""
     intent = call.load("payment_intent", intent_id)

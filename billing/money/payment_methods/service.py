@@ -72,7 +72,7 @@ async def default(connection: AsyncConnection, account_id: UUID) -> Method | Non
 
 async def find_by_reference(connection: AsyncConnection, reference: str) -> Method | None:
     """The active method with this id at the provider."""
-    method = await _known(connection, reference)
+    method = await ever_known(connection, reference)
     return method if method is not None and method.status == "active" else None
 
 
@@ -101,7 +101,7 @@ async def remember(
     Wakes nobody: for a caller that has just been paid with this card.
     """
     await credits.lock(connection, account_id)
-    known = await _known(connection, card.stripe_payment_method_id)
+    known = await ever_known(connection, card.stripe_payment_method_id)
     if known is not None and known.status != "active":
         return known  # a card that was detached can never be used again
     if known is None:
@@ -254,7 +254,7 @@ async def refresh(
     connection: AsyncConnection, method: Method, card: CardDetails, at: datetime
 ) -> Method:
     """Bring metadata up to the provider's word, such as the new expiry of a renewed card."""
-    fields = _metadata(card)
+    fields = card.model_dump()
     if all(getattr(method, name) == value for name, value in fields.items()):
         return method
     renewed = await change(connection, method.id, **fields)
@@ -284,7 +284,7 @@ async def _crown(connection: AsyncConnection, method: Method, at: datetime) -> M
     return chosen
 
 
-async def _known(connection: AsyncConnection, reference: str) -> Method | None:
+async def ever_known(connection: AsyncConnection, reference: str) -> Method | None:
     """The method with this id at the provider, removed or not."""
     row = await _OF_REFERENCE.first(connection, reference=reference)
     return show(row) if row else None
@@ -296,16 +296,11 @@ async def _add(
     row = {
         "id": ids.new(),
         "account_id": account_id,
-        "stripe_payment_method_id": card.stripe_payment_method_id,
         "chosen_at": at,
         "created_at": at,
-        **_metadata(card),
+        **card.model_dump(),
     }
     return show(await prepared.add(connection, payment_methods, row))
-
-
-def _metadata(card: CardDetails) -> dict[str, Any]:
-    return card.model_dump(exclude={"stripe_payment_method_id"})
 
 
 async def _refuse_last(connection: AsyncConnection, method: Method) -> None:

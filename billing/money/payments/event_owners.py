@@ -24,7 +24,12 @@ from billing.platform.audit import service as audit
 from billing.platform.provider_inbox import paypal
 from billing.platform.provider_inbox.schemas import ProviderEvent, Waiting
 from billing.platform.provider_inbox.tables import stripe_webhook_events as inbox
-from billing.platform.provider_inbox.webhooks import PAYMENT_EVENTS, REVERSAL_EVENTS, read
+from billing.platform.provider_inbox.webhooks import (
+    CARD_ADDED,
+    PAYMENT_EVENTS,
+    REVERSAL_EVENTS,
+    read,
+)
 
 ACTED_ON: Final = PAYMENT_EVENTS | paypal.EVENTS
 """Events that a matter looks into."""
@@ -32,18 +37,19 @@ _REVERSALS: Final = REVERSAL_EVENTS | paypal.REVERSALS
 
 # Many events in one statement. The owner is the matter that collects the payment's invoice now,
 # else the one we wrote into the object's metadata, else the account of a stored card (cards carry
-# no metadata of ours). One about money that goes back is its payment's reversal's. An event about
-# money that is booked already has nothing more to say; while a try of ours is on its way nobody is
-# woken: the try will tell, and should it die, the sweeper. Rows are taken in order of their ids, so
-# batches cannot deadlock.
+# no metadata of ours). A card that is added has an owner where its customer has visited the portal:
+# any other was given to a payment or setup of ours, which keeps it. An event about money that goes
+# back is its payment's reversal's; one about money that is booked already has nothing more to say.
+# While a try of ours is on its way nobody is woken: the try will tell, and should it die, the
+# sweeper. Rows are taken in order of their ids, so batches cannot deadlock.
 _RECEIVE = Prepared(
     text(
         """
     WITH input AS (
         SELECT DISTINCT ON (event_id) *, count(*) OVER (PARTITION BY event_id) AS copies
         FROM jsonb_to_recordset(:rows) AS r(event_id text, type text, object text, intent text,
-             matter text, payload jsonb, relevant boolean, reversal boolean, created_at timestamptz,
-             fault text)
+             matter text, added_to text, payload jsonb, relevant boolean, reversal boolean,
+             created_at timestamptz, fault text)
         ORDER BY event_id
     ), known AS (
         SELECT n.*, pay.settled, pay.deciding, m.workflow_id, m.account_id
@@ -61,14 +67,19 @@ _RECEIVE = Prepared(
             LIMIT 1) pay ON true
         LEFT JOIN matters m ON m.workflow_id = coalesce(pay.workflow_id, n.matter,
             (SELECT 'account/' || public_id('acc', account_id) FROM payment_methods
-             WHERE stripe_payment_method_id = n.object))
+             WHERE stripe_payment_method_id = n.object AND n.added_to IS NULL),
+            (SELECT 'account/' || public_id('acc', v.account_id)
+             FROM accounts a JOIN portal_sessions v ON v.account_id = a.id AND v.status = 'open'
+             WHERE a.stripe_customer_id = n.added_to LIMIT 1))
         ORDER BY n.event_id
     ), stored AS (
         INSERT INTO stripe_webhook_events (stripe_event_id, account_id, workflow_id, type,
             object_id, payload, status, error, source, deliveries, created_at, received_at)
         SELECT event_id, account_id, workflow_id, type, object, payload,
                CASE WHEN fault IS NOT NULL THEN 'parked'
-                    WHEN NOT relevant THEN 'ignored' WHEN workflow_id IS NULL THEN 'unmatched'
+                    WHEN NOT relevant OR added_to IS NOT NULL AND workflow_id IS NULL
+                        THEN 'ignored'
+                    WHEN workflow_id IS NULL THEN 'unmatched'
                     WHEN settled THEN 'handled' ELSE 'received' END,
                fault, :source, copies, created_at, :received_at
         FROM known
@@ -133,6 +144,7 @@ async def receive(
             "type": event.type,
             "object": event.object_id,
             "intent": event.intent_id,
+            "added_to": event.customer_id if event.type == CARD_ADDED else None,
             "matter": event.workflow_id,
             "payload": event.payload,
             "relevant": event.type in ACTED_ON,

@@ -16,6 +16,7 @@ class ProviderEvent(Frozen):
     account: str | None
     workflow_id: str | None
     intent_id: str | None
+    customer_id: str | None = None
     created_at: AwareDatetime | None
     payload: dict[str, object]
     livemode: bool = False

@@ -37,6 +37,8 @@ REVERSAL_EVENTS: Final = frozenset(
     }
 )
 """Events of money that goes back: the matter of its payment's reversal looks into them."""
+CARD_ADDED: Final = "payment_method.attached"
+"""A card was given; of somebody who visited the portal it may have been there."""
 # What can change where one of our matters stands; everything else is stored and left alone.
 PAYMENT_EVENTS: Final = REVERSAL_EVENTS | frozenset(
     {
@@ -50,6 +52,7 @@ PAYMENT_EVENTS: Final = REVERSAL_EVENTS | frozenset(
         "setup_intent.succeeded",
         "setup_intent.setup_failed",
         "setup_intent.canceled",
+        CARD_ADDED,
         "payment_method.automatically_updated",
         "payment_method.updated",
         "payment_method.detached",
@@ -101,7 +104,7 @@ def read(payload: dict[str, Any]) -> ProviderEvent:
 def _of_stripe(payload: dict[str, Any]) -> ProviderEvent:
     subject = payload["data"]["object"]
     metadata = subject.get("metadata") or {}
-    intent = subject.get("payment_intent")
+    intent, customer = subject.get("payment_intent"), subject.get("customer")
     if subject.get("object") == "payment_intent":
         intent = subject["id"]
     return ProviderEvent(
@@ -111,6 +114,7 @@ def _of_stripe(payload: dict[str, Any]) -> ProviderEvent:
         account=metadata.get("account"),
         workflow_id=metadata.get("matter"),
         intent_id=intent if isinstance(intent, str) else None,
+        customer_id=customer if isinstance(customer, str) else None,
         created_at=_instant(payload["created"]),
         payload=payload,
         livemode=bool(payload.get("livemode")),

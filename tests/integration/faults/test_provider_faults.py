@@ -61,7 +61,7 @@ SITES: Final[dict[str, Site]] = {
     "close the page": Site("POST", "/v1/checkout/sessions/*/expire", PageExpiry),
     "begin to save a card": Site("POST", "/v1/setup_intents", KeptCard),
     "look at the saving": Site("GET", "/v1/setup_intents/*", KeptCard),
-    "look at a card": Site("GET", "/v1/payment_methods/*", RenewedCard, "customer"),
+    "look at a card": Site("GET", "/v1/customers/*/payment_methods/*", RenewedCard, "customer"),
     "forget a card": Site("POST", "/v1/payment_methods/*/detach", RemovedCard, "customer"),
     "ask for events": Site("GET", "/v1/events", UnheardPurchase, None),
 }

@@ -1,5 +1,8 @@
 """The provider's portal: opened once per key, and what is done there comes back."""
 
+from uuid import uuid4
+
+from tests.integration.actors import wait_for
 from tests.integration.payment_methods.conftest import Cardholder
 
 PORTAL = "/billing/portal-session"
@@ -23,6 +26,61 @@ async def test_a_card_that_is_removed_in_the_portal_is_gone_here(customer: Cardh
     left = await customer.eventually(lambda methods: len(methods) == 1)
     assert left[0]["id"] == first["id"] != second["id"]
     assert "payment_method.detached" in await customer.audit()
+
+
+async def visit(customer: Cardholder) -> str:
+    """Open the portal; its address."""
+    return str((await customer.ask("POST", PORTAL, key=str(uuid4()), status=201))["url"])
+
+
+async def given(customer: Cardholder, url: str, card: str) -> None:
+    """Add a card on the portal's page."""
+    page = await customer.actors.client.post(url, data={"card": card})
+    assert page.status_code == 200, page.text
+    assert 'role="alert"' not in page.text
+
+
+async def test_cards_that_are_added_in_the_portal_are_here_and_the_default_stays(
+    customer: Cardholder,
+) -> None:
+    first = await customer.save_card()
+    url = await visit(customer)
+    await given(customer, url, "pm_card_mastercard")
+    second, left = await customer.eventually(lambda methods: len(methods) == 2)
+    assert left == first
+    assert (second["brand"], second["is_default"]) == ("mastercard", False)
+
+    before = await customer.reference()
+    await given(customer, url, "pm_card_mastercard")
+    await wait_for(customer.reference, "its newest id counts", lambda now: now != before)
+    assert await customer.methods() == [second, first], "one card is one method"
+    removed = await customer.actors.client.post(url, data={"method": before})
+    assert removed.status_code == 200
+    assert await customer.methods() == [second, first], "the one of before has gone there"
+    assert (await customer.audit()).count("payment_method.added") == 2
+
+
+async def test_the_first_card_is_the_default_though_its_webhook_is_lost(
+    customer: Cardholder,
+) -> None:
+    url = await visit(customer)
+    lost = await customer.actors.sandbox.webhooks("drop", customer=await customer.stripe_customer())
+    await given(customer, url, "pm_card_visa")
+    (card,) = await customer.eventually(lambda methods: len(methods) == 1)
+    assert card["is_default"]
+    await customer.actors.sandbox.clear("webhooks", lost)
+
+
+async def test_a_card_of_an_account_that_never_saw_the_portal_is_its_payments_own(
+    customer: Cardholder,
+) -> None:
+    await customer.save_card()
+    rows = await customer.rows(
+        "SELECT status FROM stripe_webhook_events WHERE type = 'payment_method.attached'"
+        " AND object_id = %(card)s",
+        card=await customer.reference(),
+    )
+    assert {row["status"] for row in rows} <= {"ignored"}
 
 
 async def test_a_provider_that_refuses_opens_no_portal(customer: Cardholder) -> None:

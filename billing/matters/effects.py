@@ -106,9 +106,10 @@ class Heard:
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """The account's own matter must be there for events about its cards."""
+    """The account's own matter must be there for events about its cards, and looks by `due`."""
 
     account_id: UUID
+    due: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -135,6 +135,7 @@ def upgrade() -> None:
     _add_seats()
     _subscriptions()
     _backup_methods()
+    _keep_cards_one()
     _add_percentages()
     _add_pages()
     op.execute(_WIDER)
@@ -236,6 +237,15 @@ def _backup_methods() -> None:
     op.create_index(
         "uq_payment_methods_backup", "payment_methods", ["account_id"], unique=True,
         postgresql_where=sa.text("is_backup AND status = 'active'"),
+    )  # fmt: skip
+
+
+def _keep_cards_one() -> None:
+    """One card is one method; the release before writes none, and its two of one card stay."""
+    op.add_column("payment_methods", sa.Column("one_card", Text))
+    op.create_index(
+        "uq_payment_methods_one_card", "payment_methods", ["account_id", "one_card"], unique=True,
+        postgresql_where=sa.text("status = 'active'"),
     )  # fmt: skip
 
 

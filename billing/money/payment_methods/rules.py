@@ -1,7 +1,9 @@
 """Pure rules of payment methods: a card's metadata, and how long one being saved is waited for."""
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal
+from uuid import UUID
 
 from billing.core import ids, periods
 from billing.core.frozen import Frozen
@@ -40,6 +42,34 @@ class SetupOutcome(Frozen):
 def takes(method: Method, currency: str) -> bool:
     """True if the method can be charged in this currency."""
     return DEBIT_CURRENCIES.get(method.provider_kind, currency) == currency
+
+
+def of_card(methods: Iterable[Method], card: CardDetails) -> Method | None:
+    """The active method that a card is already; of two from before, the one that is charged."""
+    if card.fingerprint is None:
+        return None
+    same = (
+        one for one in methods if one.status == "active" and one.fingerprint == card.fingerprint
+    )
+    return max(same, key=lambda one: (one.one_card is not None, one.is_default), default=None)
+
+
+def card_given(card: CardDetails) -> dict[str, Any]:
+    """Fields of a method whose card was given, for the first time or again.
+
+    Its newest id at the provider counts: it has the newest expiry and the payer's latest consent.
+    """
+    return {**card.model_dump(), "one_card": card.fingerprint}
+
+
+def replaced(method: Method, new_id: UUID, at: datetime) -> Method:
+    """The card's id of before as a row of its own, still to be detached at the provider."""
+    return method.model_copy(
+        update={
+            "id": new_id, "status": "removing", "is_default": False, "is_backup": False,
+            "removed_at": at,
+        }
+    )  # fmt: skip
 
 
 def setup_expires_at(created_at: datetime) -> datetime:

@@ -23,6 +23,7 @@ class Method(Row):
     exp_month: int | None = None
     exp_year: int | None = None
     fingerprint: str | None = None
+    one_card: str | None = None
     country: str | None = None
     label: str | None = None
     is_default: bool = False
@@ -32,6 +33,7 @@ class Method(Row):
     told_expiry: str | None = None
     chosen_at: AwareDatetime
     created_at: AwareDatetime
+    removed_at: AwareDatetime | None = None
 
 
 class Setup(Row):

@@ -19,7 +19,13 @@ from billing.matters import store as matters
 from billing.matters.kinds import COLLECTION, SUBSCRIPTION
 from billing.matters.schemas import Matter
 from billing.metering.usage import unpaid
-from billing.money.payment_methods.rules import CardDetails, card_facts
+from billing.money.payment_methods.rules import (
+    CardDetails,
+    card_facts,
+    card_given,
+    of_card,
+    replaced,
+)
 from billing.money.payment_methods.schemas import Method
 from billing.money.payment_methods.tables import payment_methods
 from billing.platform.audit import service as audit
@@ -88,32 +94,6 @@ async def change(connection: AsyncConnection, method_id: UUID, **fields: Any) ->
     return show(await prepared.change(connection, payment_methods, method_id, **fields))
 
 
-async def remember(
-    connection: AsyncConnection,
-    account_id: UUID,
-    card: CardDetails,
-    at: datetime,
-    *,
-    make_default: bool,
-) -> Method:
-    """Keep a card's metadata, once per provider id; the first one becomes the default.
-
-    Wakes nobody: for a caller that has just been paid with this card.
-    """
-    await credits.lock(connection, account_id)
-    known = await ever_known(connection, card.stripe_payment_method_id)
-    if known is not None and known.status != "active":
-        return known  # a card that was detached can never be used again
-    if known is None:
-        known = await _add(connection, account_id, card, at)
-        await _record(connection, known, "added", at)
-        await matters.know_account(connection, account_id, at)
-        make_default = make_default or await default(connection, account_id) is None
-    else:
-        known = await refresh(connection, known, card, at)
-    return known if known.is_default or not make_default else await _crown(connection, known, at)
-
-
 async def save(
     connection: AsyncConnection,
     account_id: UUID,
@@ -122,17 +102,29 @@ async def save(
     *,
     make_default: bool,
 ) -> tuple[Method, list[Matter]]:
-    """`remember` a card that its owner gave: as a default it is tried at once on what is overdue.
+    """Keep a card that its owner gave, known ones as one method; the first is the default.
 
+    A default that is given is tried at once on what is overdue, also one that is given again.
     Returns the woken matters too: tell them after the commit.
     """
     await credits.lock(connection, account_id)
-    before = await default(connection, account_id)
-    method = await remember(connection, account_id, card, at, make_default=make_default)
-    is_new_default = method.is_default and (before is None or before.id != method.id)
-    if not is_new_default:
-        return method, []
-    return method, await _try(connection, account_id, at)
+    known = await ever_known(connection, card.stripe_payment_method_id)
+    rows = await connection.execute(listing(account_id))
+    same = of_card([show(dict(row)) for row in rows.mappings()], card)
+    if known is not None and known.status != "active":
+        return same or known, []  # what was detached can never be used again
+    if known is not None:
+        method = await refresh(connection, known, card, at)
+        make_default = make_default and not method.is_default
+    elif same is not None:
+        method = await _replace(connection, same, card, at)
+        make_default = make_default or method.is_default
+    else:
+        method = await _add(connection, account_id, card, at)
+        make_default = make_default or await default(connection, account_id) is None
+    if not make_default:
+        return method, await matters.wake_open(connection, account_id, (SUBSCRIPTION,), at)
+    return await _crown(connection, method, at), await _try(connection, account_id, at)
 
 
 async def choose(connection: AsyncConnection, method_id: UUID, at: datetime) -> list[Matter]:
@@ -298,9 +290,23 @@ async def _add(
         "account_id": account_id,
         "chosen_at": at,
         "created_at": at,
-        **card.model_dump(),
+        **card_given(card),
     }
-    return show(await prepared.add(connection, payment_methods, row))
+    method = show(await prepared.add(connection, payment_methods, row))
+    await _record(connection, method, "added", at)
+    await matters.know_account(connection, account_id, at)
+    return method
+
+
+async def _replace(
+    connection: AsyncConnection, method: Method, card: CardDetails, at: datetime
+) -> Method:
+    """A known card that was given again; the account's matter detaches the one of before."""
+    before = replaced(method, ids.new(), at)
+    renewed = await change(connection, method.id, **card_given(card))
+    await prepared.add(connection, payment_methods, before.model_dump())
+    await _record(connection, renewed, "updated", at)
+    return renewed
 
 
 async def _refuse_last(connection: AsyncConnection, method: Method) -> None:

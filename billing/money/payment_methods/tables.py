@@ -16,6 +16,8 @@ payment_methods = c.table(
     c.integer("exp_month", nullable=True),
     c.integer("exp_year", nullable=True),
     c.text("fingerprint", nullable=True),
+    # The fingerprint again, where the card is one method: rows of before may be two of one card.
+    c.text("one_card", nullable=True),
     c.text("country", nullable=True),
     # What its owner calls it.
     c.text("label", nullable=True),
@@ -48,6 +50,13 @@ payment_methods = c.table(
         "account_id",
         unique=True,
         where="is_backup AND status = 'active'",
+    ),
+    c.index(
+        "uq_payment_methods_one_card",
+        "account_id",
+        "one_card",
+        unique=True,
+        where="status = 'active'",
     ),
 )
 

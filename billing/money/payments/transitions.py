@@ -6,7 +6,13 @@ from uuid import UUID
 from billing.core import ids, keys
 from billing.core.errors import NotFound
 from billing.matters.effects import Announce, Rows, Watch, Work
-from billing.money.payment_methods.rules import CardDetails, card_facts
+from billing.money.payment_methods.rules import (
+    CardDetails,
+    card_facts,
+    card_given,
+    of_card,
+    replaced,
+)
 from billing.money.payment_methods.schemas import Method
 from billing.money.payments.owed import Owed
 from billing.money.payments.rules import FINAL_PAYMENT, CheckoutSession, Outcome
@@ -281,26 +287,42 @@ def keep_card(w: Work[Any], account_id: UUID, card: CardDetails, *, make_default
     )
     if known is not None and known.status != "active":
         return  # a card that was detached can never be used again
-    fields = card.model_dump(exclude={"stripe_payment_method_id"})
-    if known is None:
-        known = w.add(
-            Method(
-                id=w.facts.new_id(),
-                account_id=account_id,
-                stripe_payment_method_id=card.stripe_payment_method_id,
-                chosen_at=w.facts.at,
-                created_at=w.facts.at,
-                **fields,
-            )
-        )
-        _announce_card(w, known, "added")
-        w.do(Watch(account_id))
+    same = of_card(w.rows.of(Method), card)
+    if known is None and same is not None:
+        known = _replace(w, same, card)
+    elif known is None:
+        known = _add_card(w, account_id, card)
         make_default = make_default or default_card(w.rows) is None
-    elif any(getattr(known, name) != value for name, value in fields.items()):
-        known = w.change(known, **fields)
+    elif any(getattr(known, name) != value for name, value in card.model_dump().items()):
+        known = w.change(known, **card.model_dump())
         _announce_card(w, known, "updated")
     if make_default and not known.is_default:
         _crown(w, known)
+
+
+def _add_card(w: Work[Any], account_id: UUID, card: CardDetails) -> Method:
+    added = w.add(
+        Method(
+            id=w.facts.new_id(),
+            account_id=account_id,
+            chosen_at=w.facts.at,
+            created_at=w.facts.at,
+            **card_given(card),
+        )
+    )
+    _announce_card(w, added, "added")
+    w.do(Watch(account_id))
+    return added
+
+
+def _replace(w: Work[Any], method: Method, card: CardDetails) -> Method:
+    """A known card that was given again; the account's matter detaches the one of before."""
+    before = replaced(method, w.facts.new_id(), w.facts.at)
+    renewed = w.change(method, **card_given(card))
+    w.add(before)
+    w.do(Watch(method.account_id, due=w.facts.at))
+    _announce_card(w, renewed, "updated")
+    return renewed
 
 
 def _crown(w: Work[Any], method: Method) -> None:

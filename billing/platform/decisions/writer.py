@@ -146,8 +146,15 @@ async def _write(
                 await inbox.mark_looked(connection, event_id, until)
             elif object_id is not None:
                 await inbox.mark_object_handled(connection, object_id)
-        case Watch(account_id):
-            await matters.know_account(connection, account_id, at)
+        case Watch():
+            await _watch(connection, effect, at)
         case Do(verb, arguments):
             await outbox.flush(connection)  # what is told follows the order of the decision
             await verbs[verb](connection, **{"at": at, **arguments})
+
+
+async def _watch(connection: AsyncConnection, effect: Watch, at: datetime) -> None:
+    if effect.due is None:
+        await matters.know_account(connection, effect.account_id, at)
+    else:
+        await matters.ensure_account(connection, effect.account_id, due=effect.due, at=at)

@@ -33,7 +33,7 @@ async def test_a_new_card_is_tried_at_once_and_recovers(actors: Actors) -> None:
 
 async def test_a_new_card_counts_although_the_frozen_clock_has_not_moved(actors: Actors) -> None:
     customer = await overdue(actors, "insufficient_funds", "succeed")
-    await customer.save_card(make_default=True, confirm="DEFAULT")
+    await customer.save_card("pm_card_mastercard", make_default=True, confirm="DEFAULT")
     await customer.until_subscription("active")
 
 

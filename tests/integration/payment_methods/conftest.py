@@ -46,10 +46,11 @@ class Cardholder(Customer):
         return found[0]
 
     async def reference(self) -> str:
-        """Stripe's id of the newest card."""
+        """Stripe's id of the newest card that is here."""
         rows = await self.rows(
             "SELECT stripe_payment_method_id AS id FROM payment_methods"
-            " WHERE account_id = %(me)s ORDER BY created_at DESC, payment_methods.id DESC LIMIT 1"
+            " WHERE account_id = %(me)s AND status = 'active'"
+            " ORDER BY created_at DESC, payment_methods.id DESC LIMIT 1"
         )
         return str(rows[0]["id"])
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from sandbox.cards import CARDS
 from tests.integration.actors import Json, wait_for
 from tests.integration.payment_methods.conftest import METHODS, SETUP, Cardholder
 
@@ -202,10 +203,37 @@ async def test_a_reader_may_look_at_cards_but_not_save_one(customer: Cardholder)
 
 
 async def test_ten_cards_saved_at_once_leave_one_default(customer: Cardholder) -> None:
-    saved = await asyncio.gather(*(customer.save_card() for _ in range(10)))
+    cards = [
+        card.token for card in CARDS.values() if card.attaches and card.authentication == "never"
+    ]
+    saved = await asyncio.gather(*(customer.save_card(card) for card in cards[:10]))
     assert len({method["id"] for method in saved}) == 10
     listed = await customer.methods()
     assert [method["is_default"] for method in listed].count(True) == 1
+
+
+async def test_one_card_is_one_method_however_often_it_is_given(customer: Cardholder) -> None:
+    saved = await asyncio.gather(*(customer.save_card() for _ in range(4)))
+    assert len({method["id"] for method in saved}) == 1
+    backup = await customer.save_card("pm_card_mastercard")
+    await customer.ask("POST", f"{METHODS}/{backup['id']}/backup", status=200)
+    before = await customer.methods()
+    first = await customer.reference()
+
+    again = await customer.save_card("pm_card_mastercard")
+
+    assert again == before[0], "with its flags as they were"
+    assert await customer.methods() == before
+    assert await customer.reference() != first, "the newest has the newest expiry and consent"
+    await wait_for(lambda: kept_at_stripe(customer), "Stripe keeps one of each", lambda n: n == 2)
+    told = await customer.audit()
+    assert (told.count("payment_method.added"), told.count("payment_method.detached")) == (2, 4)
+
+
+async def kept_at_stripe(customer: Cardholder) -> int:
+    """The number of cards that Stripe has of the customer."""
+    owner = await customer.stripe_customer()
+    return len((await customer.stripe("GET", "/v1/payment_methods", customer=owner))["data"])
 
 
 async def test_the_account_has_no_open_matter_once_its_cards_are_saved(

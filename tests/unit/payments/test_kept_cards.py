@@ -1,0 +1,71 @@
+"""A card that has paid is kept; one card is one method, by whichever way it is given."""
+
+from datetime import UTC, datetime
+from itertools import count
+from uuid import UUID
+
+from billing.matters.effects import Add, Facts, Rows, Watch, Work
+from billing.money.payment_methods.rules import CardDetails
+from billing.money.payment_methods.schemas import Method
+from billing.money.payments import transitions as payments
+
+NOW = datetime(2027, 3, 1, tzinfo=UTC)
+ACCOUNT = UUID(int=7)
+
+
+def work(*methods: Method) -> Work[Facts]:
+    ids = count(100)
+    return Work(Rows(methods), Facts(at=NOW, real_at=NOW, new_id=lambda: UUID(int=next(ids))))
+
+
+def method(number: int, fingerprint: str | None, **more: object) -> Method:
+    fields = {
+        "id": UUID(int=number), "account_id": ACCOUNT, "fingerprint": fingerprint,
+        "stripe_payment_method_id": f"pm_{number}", "chosen_at": NOW, "created_at": NOW,
+    }  # fmt: skip
+    return Method.model_validate({**fields, **more})
+
+
+def given(fingerprint: str | None, year: int = 2034) -> CardDetails:
+    return CardDetails(
+        stripe_payment_method_id="pm_new", fingerprint=fingerprint, exp_month=5, exp_year=year
+    )
+
+
+def test_a_card_that_is_given_again_stays_its_method_and_the_one_before_is_detached() -> None:
+    kept = method(1, "f", is_default=True, label="mine", exp_year=2027)
+    w = work(kept, method(2, "other"))
+    payments.keep_card(w, ACCOUNT, given("f"), make_default=True)
+    now = w.rows.get(Method, kept.id)
+    assert (now.stripe_payment_method_id, now.exp_year) == ("pm_new", 2034)
+    assert (now.is_default, now.label, now.one_card) == (True, "mine", "f")
+    (added,) = [one.row for one in w.effects if isinstance(one, Add)]
+    assert isinstance(added, Method)
+    assert (added.stripe_payment_method_id, added.status) == ("pm_1", "removing")
+    assert (added.is_default, added.removed_at) == (False, NOW)
+    assert Watch(ACCOUNT, due=NOW) in w.effects, "the account's matter detaches it"
+    assert len(payments.cards(w.rows)) == 2
+
+
+def test_of_two_from_before_the_one_that_is_kept_one_goes_on_and_else_the_default() -> None:
+    for one, two in (({}, {"is_default": True}), ({"is_default": True}, {"one_card": "f"})):
+        w = work(method(1, "f", **one), method(2, "f", **two))
+        payments.keep_card(w, ACCOUNT, given("f"), make_default=False)
+        assert w.rows.get(Method, UUID(int=2)).stripe_payment_method_id == "pm_new"
+        assert w.rows.get(Method, UUID(int=1)).stripe_payment_method_id == "pm_1"
+
+
+def test_a_removed_card_and_one_without_a_fingerprint_are_methods_of_their_own() -> None:
+    for before, fingerprint in ((method(1, "f", status="removing"), "f"), (method(1, None), None)):
+        w = work(before)
+        payments.keep_card(w, ACCOUNT, given(fingerprint), make_default=False)
+        assert len(w.rows.of(Method)) == 2
+        assert w.rows.get(Method, before.id) == before
+
+
+def test_the_id_of_before_brings_no_card_back() -> None:
+    w = work(method(1, "f", status="detached"))
+    payments.keep_card(
+        w, ACCOUNT, CardDetails(stripe_payment_method_id="pm_1", fingerprint="f"), make_default=True
+    )
+    assert w.effects == []

@@ -109,6 +109,7 @@ CODES: Final[dict[str, Problem]] = {
     "CHANGE_NOT_FOUND": Problem(404, "no such change"),
     "CHANGE_NOT_SCHEDULED": Problem(409, "the change is applied already"),
     "CREDITS_SPENT": Problem(409, "credits of the plan are spent already: change at period_end"),
+    "UNITS_SPENT": Problem(409, "units of the add-on are spent already: change at period_end"),
     "TRIAL_NOT_OFFERED": Problem(409, "plan enterprise has no trial: have it at period_end"),
     "CHANGE_EXPIRED": Problem(409, "the change was given up: not paid in time"),
     "QUANTITY_NOT_OFFERED": Problem(409, "plan basic is sold once per subscription"),

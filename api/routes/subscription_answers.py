@@ -63,7 +63,7 @@ class ChangePart(Answer):
 
 
 class ScheduledPart(Answer):
-    """A change that comes with the end of the period: `plan`, `pause` or `price`."""
+    """A change that comes with the end of the period: `add_ons`, `plan`, `pause` or `price`."""
 
     change_id: ChangeId = Field(validation_alias="id")
     kind: str

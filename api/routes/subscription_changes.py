@@ -32,7 +32,6 @@ from billing.matters.schemas import Matter
 from billing.money.payment_methods import service as methods
 from billing.money.payments import store as payment_store
 from billing.money.subscriptions import (
-    add_ons,
     commands,
     plan_changes,
     preview_tokens,
@@ -52,7 +51,7 @@ PromisedVerb = Callable[..., object]
 _OF_CHANGES = (
     "PAYMENT_OVERDUE", "ADD_ON_NOT_FOUND", "ADD_ON_NOT_OFFERED", "PLAN_NOT_FOUND",
     "INTERVAL_NOT_OFFERED", "QUANTITY_NOT_OFFERED", "CURRENCY_MISMATCH", "TRIAL_NOT_OFFERED",
-    "CREDITS_SPENT",
+    "CREDITS_SPENT", "UNITS_SPENT",
 )  # fmt: skip
 _REFUSALS = (
     "SUBSCRIPTION_NOT_FOUND", "SUBSCRIPTION_STATE", "CHANGE_PENDING", "CHANGE_EXPIRED",
@@ -90,7 +89,7 @@ class WishBody(Body):
     interval: PriceInterval | None = None
     quantity: Annotated[int, Field(strict=True, ge=1, le=10_000)] | None = None
     when: When | None = Field(
-        None, description="Of a change of plan: unless said, up is now and down at period end"
+        None, description="Unless said, up and more are now, down and less at period end"
     )
     add_ons: Annotated[list[AddOnBody], Field(max_length=50)] | None = None
 
@@ -106,8 +105,6 @@ class WishBody(Body):
         of_plan = (self.plan, self.interval, self.quantity) != (None, None, None)
         if of_plan == (self.add_ons is not None):
             raise ValueError("say either plan, interval and quantity, or add_ons")
-        if self.when is not None and not of_plan:
-            raise ValueError("when goes with plan, interval or quantity")
         return self
 
 
@@ -233,18 +230,20 @@ async def resume_subscription(
 def _verb(body: WishBody) -> PromisedVerb:
     """The verb of a wish."""
     wish = _wish(body)
-    if wish is not None:
-        return lambda w, paying, as_of=None: plan_changes.change_plan(w, wish, paying, as_of)
-    wanted = {one.add_on: one.quantity for one in body.add_ons or () if one.quantity}
-    return lambda w, paying, as_of=None: add_ons.choose(w, wanted, paying, as_of)
+    return lambda w, paying, as_of=None: plan_changes.change(w, wish, paying, as_of)
 
 
-def _wish(body: WishBody) -> PlanWish | None:
-    """The plan that is wanted; None: it is about add-ons."""
-    if body.add_ons is not None:
-        return None
-    interval = parse_interval(body.interval) if body.interval is not None else None
-    return PlanWish(plan=body.plan, interval=interval, quantity=body.quantity, when=body.when)
+def _wish(body: WishBody) -> PlanWish:
+    """Everything that is wanted."""
+    return PlanWish(
+        plan=body.plan,
+        interval=parse_interval(body.interval) if body.interval is not None else None,
+        quantity=body.quantity,
+        when=body.when,
+        add_ons=None
+        if body.add_ons is None
+        else {one.add_on: one.quantity for one in body.add_ons if one.quantity},
+    )
 
 
 def _unpaid() -> Paying:

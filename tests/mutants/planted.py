@@ -126,10 +126,24 @@ MUTANTS: Final = (
     Mutant(
         "an add-on is given before it is paid",
         "billing/money/subscriptions/add_ons.py",
-        '    invoice = changes.begin(w, "add_ons", dict(wanted), invoice, paying)\n',
-        '    invoice = changes.begin(w, "add_ons", dict(wanted), invoice, paying)\n'
+        '    invoice = changes.begin(w, "add_ons", dict(wanted), invoice, paying, terms)\n',
+        '    invoice = changes.begin(w, "add_ons", dict(wanted), invoice, paying, terms)\n'
         "    items.choose(w, wanted)\n",
         (f"{LIVES}/test_subscription_lives.py",),
+    ),
+    Mutant(
+        "an add-on gives all its units for a part of its price",
+        "billing/money/subscriptions/add_ons.py",
+        "        units=_units(move, part) - whole,\n",
+        "        units=Decimal(0),\n",
+        (f"{LIVES}/test_subscription_lives.py",),
+    ),
+    Mutant(
+        "an add-on that went is given back again and again",
+        "billing/money/subscriptions/proration.py",
+        "            and not is_restated(rows, line)\n",
+        "",
+        ("tests/unit/worked/test_worked.py",),
     ),
     Mutant(
         "an ended subscription keeps its use to itself",
@@ -174,8 +188,8 @@ MUTANTS: Final = (
     Mutant(
         "an add-on works before it is paid",
         "billing/money/subscriptions/add_ons.py",
-        '    invoice = changes.begin(w, "add_ons", dict(wanted), invoice, paying)\n',
-        '    invoice = changes.begin(w, "add_ons", dict(wanted), invoice, paying)\n'
+        '    invoice = changes.begin(w, "add_ons", dict(wanted), invoice, paying, terms)\n',
+        '    invoice = changes.begin(w, "add_ons", dict(wanted), invoice, paying, terms)\n'
         "    items.choose(w, wanted)\n",
         WALK,
         {"WALK_SEED": "6"},

@@ -1,25 +1,59 @@
 """Add-ons: extra units of a meter in every cycle, bought on top of a plan [B8]. Pure.
 
-More of one is charged first, at its whole price, and counts once it is paid; less of one counts
-from the next period. In a trial and in a pause more costs and gives nothing yet: the next period
-bills it and begins with it.
+More of one is charged first, for the rest of the period, and counts once it is paid, with its part
+of the cycle's units. Less of one counts from the next period, or now: then the rest is given back.
+In a trial and in a pause more costs and gives nothing yet: the next period bills it and begins with
+it.
 """
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
+from fractions import Fraction
+from typing import NamedTuple
 
 from billing.catalog.plans.schemas import AddOn
 from billing.core.errors import Conflict, NotFound
 from billing.matters.effects import Work
 from billing.money.invoices.schemas import Line
-from billing.money.subscriptions import changes, cycles, items, payment_effects
+from billing.money.subscriptions import (
+    changes,
+    cycles,
+    items,
+    netting,
+    new_terms,
+    payment_effects,
+    proration,
+    spans,
+)
 from billing.money.subscriptions.announcements import announce
 from billing.money.subscriptions.commands import wake
 from billing.money.subscriptions.facts import SubscriptionFacts
-from billing.money.subscriptions.items import More
-from billing.money.subscriptions.schemas import Paying, Subscription
+from billing.money.subscriptions.proration import Credit
+from billing.money.subscriptions.schemas import Item, Paying, Portion, Subscription, When
 from billing.money.subscriptions.states import demand
+
+
+class Move(NamedTuple):
+    """An add-on whose quantity changes now."""
+
+    key: str
+    name: str
+    meter: str
+    units: Decimal
+    """Of one, in a whole cycle."""
+    unit_minor: int
+    have: int
+    want: int
+
+
+class Sale(NamedTuple):
+    """The charges of moves for the rest of a period, what they give back, and their units."""
+
+    lines: list[Line]
+    unused: list[Credit]
+    portions: tuple[Portion, ...]
 
 
 def choose(
@@ -27,50 +61,149 @@ def choose(
     wanted: Mapping[str, int],
     paying: Paying,
     as_of: datetime | None = None,
+    *,
+    when: When | None = None,
 ) -> Subscription:
-    """Have exactly these add-ons, by key; what is not named ends with the period.
+    """Have exactly these add-ons, by key: more now, less with the period, or all of it `when`.
 
     `as_of` is the instant of a preview.
 
     Errors: SUBSCRIPTION_STATE, PAYMENT_OVERDUE, CHANGE_PENDING; ADD_ON_NOT_FOUND,
-    ADD_ON_NOT_OFFERED; those of `changes.begin`.
+    ADD_ON_NOT_OFFERED, UNITS_SPENT; those of `changes.begin`.
     """
-    subscription, plan, held = cycles.of(w), w.facts.plan_of(w.rows), items.held(w)
+    subscription, held = cycles.of(w), items.held(w)
     reply = demand(subscription.status, "change_down")
+    _demand_known(w, wanted, held)
+    fewer_now = when == "now"
+    if _is_so(held, wanted, fewer_now=fewer_now):
+        changes.cancel_scheduled(w, "the add-ons stay as they are", "add_ons")
+        return wake(w)
+    more = [one.add_on for one in items.more(w, wanted)]
+    moves = bool(more) or (fewer_now and _is_fewer(held, wanted))
+    later = when == "period_end" and reply == "yes" and subscription.status != "trialing"
+    if moves and not later:
+        reply = demand(subscription.status, "change_up")
+    demand_offered(w, more)
+    changes.demand_none(w.rows)
+    changes.cancel_scheduled(w, "other add-ons were chosen", "add_ons")
+    if more and later:
+        changes.schedule(w, paying.change_id, "add_ons", dict(wanted))
+    elif moves and reply == "yes" and subscription.status != "trialing":
+        _charge(w, wanted, paying, as_of or w.facts.at, fewer_now=fewer_now)
+    else:
+        items.choose(w, wanted, fewer_now=fewer_now)
+        cycles.follow(w)
+        announce(w, subscription, "add_ons_chosen", add_ons=dict(wanted))
+    return wake(w)
+
+
+def _is_so(held: Mapping[str, Item], wanted: Mapping[str, int], *, fewer_now: bool) -> bool:
+    """True if these are the add-ons that stay, and where fewer were to go now, that there are."""
+    stay = {key: item.lasting for key, item in held.items() if item.lasting}
+    return wanted == stay and not (fewer_now and _is_fewer(held, wanted))
+
+
+def _is_fewer(held: Mapping[str, Item], wanted: Mapping[str, int]) -> bool:
+    return any(wanted.get(key, 0) < item.quantity for key, item in held.items())
+
+
+def _demand_known(
+    w: Work[SubscriptionFacts], wanted: Mapping[str, int], held: Mapping[str, Item]
+) -> None:
+    plan = w.facts.plan_of(w.rows)
     known = {one.key for one in plan.add_ons} | held.keys()
     if unknown := sorted(wanted.keys() - known):
         raise NotFound("ADD_ON_NOT_FOUND", f"plan {plan.key} has no add-on {unknown[0]!r}")
-    if wanted == {key: item.lasting for key, item in held.items() if item.lasting}:
-        return subscription
-    more = items.more(w, wanted)
-    if more:
-        reply = demand(subscription.status, "change_up")
-        _demand_offered(w, [one.add_on for one in more])
-    changes.demand_none(w.rows)
-    if more and reply == "yes" and subscription.status != "trialing":
-        _charge(w, wanted, more, paying, as_of or w.facts.at)
-        return wake(w)
-    items.choose(w, wanted)
-    cycles.follow(w)
-    announce(w, subscription, "add_ons_chosen", add_ons=dict(wanted))
-    return wake(w)
 
 
 def _charge(
     w: Work[SubscriptionFacts],
     wanted: Mapping[str, int],
-    more: list[More],
     paying: Paying,
     at: datetime,
+    *,
+    fewer_now: bool,
 ) -> None:
-    """The change waits for its payment; one too small for a card is carried and applied now."""
-    lines = [_line(cycles.of(w), one, at) for one in more]
-    invoice = cycles.draft_change(w, paying.change_id, lines)
-    invoice = changes.begin(w, "add_ons", dict(wanted), invoice, paying)
-    payment_effects.settle_small(w, invoice)
+    """The change waits for its payment; one that leaves nothing to charge is applied now."""
+    sale = sell(w, wanted, at, fewer_now=fewer_now)
+    lines, given_back = netting.net(w, sale.unused, sale.lines)
+    terms = new_terms.of_now(w).model_copy(
+        update={
+            "notes": given_back,
+            "fewer_now": fewer_now,
+            "cycle_start": cycles.of(w).cycle_start,
+            "portions": sale.portions,
+        }
+    )
+    invoice = cycles.draft_change(w, paying.change_id, [*lines, *sale.lines])
+    invoice = changes.begin(w, "add_ons", dict(wanted), invoice, paying, terms)
+    payment_effects.settle_change(w, invoice)
 
 
-def _demand_offered(w: Work[SubscriptionFacts], add_ons: list[AddOn]) -> None:
+def sell(
+    w: Work[SubscriptionFacts], wanted: Mapping[str, int], at: datetime, *, fewer_now: bool
+) -> Sale:
+    """The moves to these add-ons, for the rest of the period. Errors: UNITS_SPENT."""
+    part = spans.rest_of_period(cycles.of(w), at)
+    moves = _moves(w, wanted, fewer_now=fewer_now)
+    _demand_unspent(w, moves, part)
+    gone = [one.key for one in moves if one.want < one.have]
+    charged = proration.current(w.rows, (items.ADD_ON,), at)
+    back = [one for one in charged if one.detail.get("add_on") in gone]
+    return Sale(
+        lines=[_line(cycles.of(w), one, part, at) for one in moves if one.want],
+        unused=proration.unused(w.rows, back, at),
+        portions=tuple(_portion(one, part) for one in moves),
+    )
+
+
+def _moves(w: Work[SubscriptionFacts], wanted: Mapping[str, int], *, fewer_now: bool) -> list[Move]:
+    currency = cycles.of(w).currency
+    found = [
+        Move(one.key, one.name, one.meter, one.units, one.prices[currency], have, want)
+        for one, have, want in items.more(w, wanted)
+    ]
+    for item in items.held(w).values() if fewer_now else ():
+        want = wanted.get(item.add_on or "", 0)
+        if item.add_on and item.meter and item.units and want < item.quantity:
+            found.append(
+                Move(item.add_on, item.description, item.meter, item.units, item.amount_minor,
+                     item.quantity, want)
+            )  # fmt: skip
+    return found
+
+
+def _units(move: Move, part: Fraction) -> Decimal:
+    """The units that come with it in the cycle; below zero: that go with it."""
+    size = proration.units_share(move.units, abs(move.want - move.have), part)
+    return size if move.want > move.have else -size
+
+
+def _portion(move: Move, part: Fraction) -> Portion:
+    whole = move.units * (move.want - move.have)
+    return Portion(
+        add_on=move.key,
+        meter=move.meter,
+        units=_units(move, part) - whole,
+        restated=move.want < move.have,
+    )
+
+
+def _demand_unspent(w: Work[SubscriptionFacts], moves: Sequence[Move], part: Fraction) -> None:
+    """Error: UNITS_SPENT, where units that go were used already."""
+    moved = defaultdict[str, Decimal](Decimal)
+    for one in moves:
+        moved[one.meter] += _units(one, part)
+    for known in w.facts.allowances:
+        gone = -moved[known.meter]
+        if gone > 0 and known.used > known.included - gone:
+            raise Conflict(
+                "UNITS_SPENT", f"units of {known.meter} are spent already: have it at period_end"
+            )
+
+
+def demand_offered(w: Work[SubscriptionFacts], add_ons: Sequence[AddOn]) -> None:
+    """Error: ADD_ON_NOT_OFFERED."""
     subscription, plan = cycles.of(w), w.facts.plan_of(w.rows)
     for add_on in add_ons:
         if subscription.currency not in add_on.prices:
@@ -83,17 +216,22 @@ def _demand_offered(w: Work[SubscriptionFacts], add_ons: list[AddOn]) -> None:
             )
 
 
-def _line(subscription: Subscription, more: More, at: datetime) -> Line:
-    quantity = more.want - more.have
-    amount_minor = more.add_on.prices[subscription.currency]
-    until = subscription.current_period_end
+def _line(subscription: Subscription, move: Move, part: Fraction, at: datetime) -> Line:
+    """The charge to the end of the period: of what is more, or of all that is left of it."""
+    quantity = move.want - move.have if move.want > move.have else move.want
+    whole_minor, until = move.unit_minor * quantity, subscription.current_period_end
     return Line(
         kind=items.ADD_ON,
-        description=f"{more.add_on.name}, from now to {until:%-d %b %Y}",
+        description=f"{move.name}, {at:%-d %b %Y} to {until:%-d %b %Y}",
         quantity=Decimal(quantity),
-        unit_amount=Decimal(amount_minor),
-        amount_minor=amount_minor * quantity,
+        unit_amount=Decimal(move.unit_minor),
+        amount_minor=proration.share(whole_minor, part),
         period_start=at,
         period_end=until,
-        detail={"add_on": more.add_on.key, "meter": more.add_on.meter},
+        detail={
+            "add_on": move.key,
+            "meter": move.meter,
+            "of_minor": whole_minor,
+            "share": str(part),
+        },
     )

@@ -1,8 +1,8 @@
 """A change that is charged first: its draft is paid, then it is applied; else all stays as it was.
 
 More of an add-on, a change of plan and a resumption go this way; a subscription has one such change
-at a time. A change of plan and a pause may be scheduled besides, which come with the end of the
-period. Pure.
+at a time. Changes of plan and add-ons, and a pause, may be scheduled besides, to come with the end
+of the period. Pure.
 """
 
 from datetime import timedelta
@@ -19,6 +19,7 @@ from billing.money.payments.owed import Owed
 from billing.money.subscriptions import cycles, items, new_terms, pauses
 from billing.money.subscriptions.announcements import announce
 from billing.money.subscriptions.facts import SubscriptionFacts
+from billing.money.subscriptions.proration import ADD_ON_NOT_USED
 from billing.money.subscriptions.schemas import (
     ChangeKind,
     ChangeStatus,
@@ -101,7 +102,9 @@ def apply(w: Work[SubscriptionFacts], invoice: Invoice) -> SubscriptionChange | 
         follow_period(w)
         announce(w, cycles.of(w), "plan_changed", **change.wanted)
     else:
-        items.choose(w, change.wanted)
+        terms = Terms.model_validate(change.terms)
+        items.choose(w, change.wanted, fewer_now=terms.fewer_now)
+        new_terms.give_back(w, change, terms, ADD_ON_NOT_USED)
         cycles.follow(w)
         announce(w, cycles.of(w), "add_ons_chosen", add_ons=change.wanted)
     return change
@@ -152,6 +155,10 @@ def apply_scheduled(w: Work[SubscriptionFacts]) -> None:
         terms = Terms.model_validate(price.terms).model_copy(update=seats)
         new_terms.take_for_next_period(w, terms)
         announce(w, cycles.of(w), "price_changed", price_cents=terms.amount_minor)
+    chosen = _take_scheduled(w, "add_ons")
+    if chosen is not None:
+        items.choose(w, items.sold(w, chosen.wanted), fewer_now=True)
+        announce(w, cycles.of(w), "add_ons_chosen", add_ons=chosen.wanted)
 
 
 def drop_price_after(w: Work[SubscriptionFacts], before: UUID) -> None:

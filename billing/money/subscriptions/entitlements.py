@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Text, cast, func, literal_column, select
+from sqlalchemy import ColumnElement, case, func, literal_column, select
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -19,7 +19,7 @@ from billing.catalog.plans.store import show_plan
 from billing.catalog.plans.tables import plans
 from billing.core import prepared
 from billing.core.periods import Interval
-from billing.money.subscriptions.tables import subscription_items, subscriptions
+from billing.money.subscriptions.tables import subscriptions
 
 # Written out, so that the planner sees the predicate of the partial index.
 _OPEN: Final[list[ColumnElement[str]]] = [literal_column(f"'{status}'") for status in OPEN_STATUSES]
@@ -30,18 +30,10 @@ async def of_account(connection: AsyncConnection, account_id: UUID) -> Entitleme
 
     A limit that was agreed with the account goes before the plan's.
     """
-    item = subscription_items.c
-    units = (
-        select(item.meter, func.sum(item.units * item.quantity).label("units"))
-        .where(item.subscription_id == subscriptions.c.id, item.add_on.is_not(None))
-        # What was chosen in a trial begins with the period after it.
-        .where(subscriptions.c.status != "trialing")
-        .group_by(item.meter)
-        .correlate(subscriptions)
-        .subquery()
-    )
-    pairs = func.jsonb_object_agg(units.c.meter, cast(units.c.units, Text))
-    extra = select(pairs).scalar_subquery()
+    sub = subscriptions.c
+    units = func.usage_add_on_units(sub.id, sub.current_period_end, sub.cycle_start, type_=JSONB)
+    # What was chosen in a trial begins with the period after it.
+    extra = case((sub.status != "trialing", units))
     limits = func.usage_seat_limits(plans.c.limits, plans.c.seats, subscriptions.c.id, type_=JSONB)
     agreed = func.usage_agreed_limits(subscriptions.c.account_id, limits, type_=JSONB)
     query = (

@@ -28,6 +28,15 @@ class PlanLot(Frozen):
     """All that were given, less what was taken back with its money."""
 
 
+class Allowance(Frozen):
+    """The units of a meter that the plan and its add-ons give in the open cycle."""
+
+    meter: str
+    included: Decimal
+    used: Decimal
+    """Of these; what was used beyond them is billed."""
+
+
 class Spent(Frozen):
     """The charge of an invoice for the time from an instant on, and what notes took back of it."""
 
@@ -55,6 +64,8 @@ class SubscriptionFacts(CollectFacts):
     """The plan that a change asks for, with each of its prices."""
     lots: tuple[PlanLot, ...] = ()
     """Its plan's credits that are left, where a change may take some back."""
+    allowances: tuple[Allowance, ...] = ()
+    """Of the open cycle, where a change may take some back."""
     clock_at: datetime | None = None
     """The account's frozen test clock."""
     issuer_id: UUID | None = None

@@ -65,6 +65,15 @@ def more(w: Work[SubscriptionFacts], wanted: Mapping[str, int]) -> list[More]:
     ]
 
 
+def sold(w: Work[SubscriptionFacts], wanted: Mapping[str, int]) -> dict[str, int]:
+    """Those of the wanted add-ons that the plan sells to this subscription."""
+    subscription = w.rows.get(Subscription, w.facts.subscription_id)
+    plan = w.facts.plan_of(w.rows)
+    here = plan.add_ons if plan.allowance == subscription.interval else ()
+    keys = {one.key for one in here if subscription.currency in one.prices}
+    return {key: quantity for key, quantity in wanted.items() if key in keys}
+
+
 def standing(items: Sequence[Item], subscription: Subscription) -> list[Item]:
     """The add-ons as they count now: those of a trial begin with the first period after it."""
     add_ons = [item for item in items if item.add_on is not None]
@@ -75,13 +84,19 @@ def standing(items: Sequence[Item], subscription: Subscription) -> list[Item]:
     ]
 
 
-def choose(w: Work[SubscriptionFacts], wanted: Mapping[str, int]) -> None:
-    """Have exactly these add-ons: more from now on, less from the next period."""
+def choose(
+    w: Work[SubscriptionFacts], wanted: Mapping[str, int], *, fewer_now: bool = False
+) -> None:
+    """Have exactly these add-ons: more from now on, less from the next period or at once."""
     found = more(w, wanted)
     for key, item in held(w).items():
         want = wanted.get(key, 0)
-        if want <= item.quantity:
+        if want >= item.quantity or not fewer_now:
             w.change(item, next_quantity=want if want < item.quantity else None)
+        elif want:
+            w.change(item, quantity=want, next_quantity=None)
+        else:
+            w.remove(item)
     for add_on, _, want in found:
         _put(w, add_on, want)
 

@@ -30,18 +30,38 @@ def begin(w: Work[SubscriptionFacts], change: SubscriptionChange, invoice: Invoi
         fields = _period_of(cycles.of(w), invoice)
     take(w, terms, drops_add_ons=terms.resets, **fields)
     _move_credits(w, change, terms.credits)
+    give_back(w, change, terms, NOT_USED)
+    if terms.resets:
+        start = cycles.of(w).cycle_start
+        key = f"{cycles.stem(cycles.of(w))}/usage-{start:%Y-%m-%dT%H:%M:%S.%fZ}"
+        cycles.bill_usage(w, key, before=start)
+
+
+def of_now(w: Work[SubscriptionFacts]) -> Terms:
+    """The terms that it has."""
+    subscription, seats = cycles.of(w), items.plan_item(w)
+    return Terms(
+        plan_id=subscription.plan_id,
+        price_id=subscription.price_id,
+        unit_minor=seats.amount_minor,
+        interval=subscription.interval,
+        quantity=seats.quantity,
+        minimum_minor=subscription.minimum_minor,
+    )
+
+
+def give_back(
+    w: Work[SubscriptionFacts], change: SubscriptionChange, terms: Terms, reason: str
+) -> None:
+    """Notes for what a change leaves unused, and its own invoice did not credit."""
     for note in terms.notes:
         billed = w.rows.get(Invoice, note.invoice_id)
         suffix = f"change-{change.id.hex}"
         # While the change waited for its payment, an operator may have taken some of it back.
         amount_minor = min(note.amount_minor, creditable(w.rows, billed))
-        noted = notes.credit_note(w, billed, amount_minor, NOT_USED, suffix)
+        noted = notes.credit_note(w, billed, amount_minor, reason, suffix)
         if noted.status != billed.status:
             cycles.grant_billed(w, noted)  # the note has settled it
-    if terms.resets:
-        start = cycles.of(w).cycle_start
-        key = f"{cycles.stem(cycles.of(w))}/usage-{start:%Y-%m-%dT%H:%M:%S.%fZ}"
-        cycles.bill_usage(w, key, before=start)
 
 
 def take_for_next_period(w: Work[SubscriptionFacts], terms: Terms) -> None:

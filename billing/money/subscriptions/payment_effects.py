@@ -50,6 +50,14 @@ def settle_small(w: Work[SubscriptionFacts], invoice: Invoice) -> None:
         on_paid(w, invoices.finalize(w, invoice))
 
 
+def settle_change(w: Work[SubscriptionFacts], invoice: Invoice) -> None:
+    """A customer who pays by transfer has the change at once, and some days to pay it."""
+    if cycles.of(w).collection == "send_invoice" and invoices.is_collectable(invoice):
+        changes.apply(w, cycles.issue(w, invoice))
+    else:
+        settle_small(w, invoice)
+
+
 def recover(w: Work[SubscriptionFacts]) -> None:
     """Nothing overdue is left: active in the period that was billed; paused after it.
 
@@ -163,7 +171,7 @@ def overdue(w: Work[SubscriptionFacts]) -> bool:
 def take_back_unserved(w: Work[SubscriptionFacts], invoice: Invoice, reason: str) -> Invoice:
     """On an unpaid invoice, time not yet served is a credit note against it, by the second.
 
-    Its usage was served, and so was what a change of plan credited already.
+    Its usage was served, and so was what a change credited already.
     """
     if invoice.period_start and invoice.period_start < cycles.of(w).current_period_start:
         return invoice  # its period is over, or gave way to another one
@@ -171,7 +179,11 @@ def take_back_unserved(w: Work[SubscriptionFacts], invoice: Invoice, reason: str
     if proration.is_credited(w.rows, invoice):
         served.add(items.PLAN)
     lines = invoices.lines_of(w.rows, invoice.id)
-    used_minor = sum(line.total_minor for line in lines if line.kind in served)
+    used_minor = sum(
+        line.total_minor
+        for line in lines
+        if line.kind in served or proration.is_restated(w.rows, line)
+    )
     start, end = invoice.period_start, invoice.period_end
     unserved = unserved_minor(invoice.total_minor, used_minor, start, end, w.facts.at)
     noted = notes.credit_note(w, invoice, unserved, "time not served", "unserved")

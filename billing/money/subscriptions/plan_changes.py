@@ -4,28 +4,24 @@ Up is charged first and counts at once: the new price for the rest of the period
 used of the old one. Down comes with the next period, unless it is wanted now.
 """
 
-from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
-from uuid import UUID
 
 from billing.catalog.plans.rules import show_interval
 from billing.catalog.plans.schemas import Plan
-from billing.catalog.taxes.schemas import TaxRate
 from billing.core.errors import Conflict, NotFound
 from billing.core.periods import Interval
 from billing.matters.effects import Work
-from billing.money.invoices import transitions as invoices
-from billing.money.invoices.schemas import Invoice, Line
-from billing.money.invoices.sums import sum_lines
-from billing.money.refunds.left import PRORATION
+from billing.money.invoices.schemas import Line
 from billing.money.subscriptions import (
+    add_ons,
     agreements,
     changes,
     cycles,
     items,
+    netting,
     new_terms,
     payment_effects,
     preview_tokens,
@@ -37,9 +33,7 @@ from billing.money.subscriptions.announcements import announce
 from billing.money.subscriptions.commands import wake
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.preview_tokens import Promise
-from billing.money.subscriptions.proration import Credit
 from billing.money.subscriptions.schemas import (
-    Note,
     Offered,
     Paying,
     PlanWish,
@@ -50,6 +44,15 @@ from billing.money.subscriptions.schemas import (
 from billing.money.subscriptions.states import demand
 
 _DAYS: Final = {"day": 1, "week": 7, "month": 28, "year": 365}
+
+
+def change(
+    w: Work[SubscriptionFacts], wish: PlanWish, paying: Paying, as_of: datetime | None = None
+) -> Subscription:
+    """Whatever is wished for: another plan, or other add-ons. The errors of both."""
+    if wish.add_ons is not None:
+        return add_ons.choose(w, wish.add_ons, paying, as_of, when=wish.when)
+    return change_plan(w, wish, paying, as_of)
 
 
 def change_plan(
@@ -200,27 +203,19 @@ def _charge(w: Work[SubscriptionFacts], wanted: Terms, paying: Paying, at: datet
     charge = _charge_line(after, plan, wanted, at)
     kinds = ("plan", items.ADD_ON) if resets else ("plan",)
     unused = proration.unused(w.rows, proration.current(w.rows, kinds, at), at)
-    lines, notes = _credits(w, unused, charge)
+    lines, given_back = netting.net(w, unused, [charge])
     terms = wanted.model_copy(
         update={
             "resets": resets,
             "credits": _credits_due(w, after, plan, wanted.quantity, at),
-            "notes": tuple(notes),
+            "notes": given_back,
         }
     )
     fields = spans.fields(after) if resets else {}
     invoice = cycles.draft_change(w, paying.change_id, [*lines, charge], **fields)
     words = _words(w, terms)
     invoice = changes.begin(w, "plan", words, invoice, paying, terms=terms)
-    _settle(w, invoice)
-
-
-def _settle(w: Work[SubscriptionFacts], invoice: Invoice) -> None:
-    """A customer who pays by transfer has the change at once, and some days to pay it."""
-    if cycles.of(w).collection == "send_invoice" and invoices.is_collectable(invoice):
-        changes.apply(w, cycles.issue(w, invoice))
-    else:
-        payment_effects.settle_small(w, invoice)
+    payment_effects.settle_change(w, invoice)
 
 
 def _charge_line(after: Subscription, plan: Plan, terms: Terms, at: datetime) -> Line:
@@ -240,48 +235,6 @@ def _charge_line(after: Subscription, plan: Plan, terms: Terms, at: datetime) ->
             "price": str(terms.price_id),
             "of_minor": terms.amount_minor,
             "share": str(part),
-        },
-    )
-
-
-def _credits(
-    w: Work[SubscriptionFacts], unused: Sequence[Credit], charge: Line
-) -> tuple[list[Line], list[Note]]:
-    """Lines up to what is charged; the rest, and what is not paid yet, as notes on its invoice."""
-    lines, notes = list[Line](), defaultdict[UUID, int](int)
-    for credit in unused:
-        drawn = min(credit.total_minor, _total(w, [*lines, charge])) if credit.is_paid else 0
-        line = _credit_line(credit, drawn)
-        if drawn and _total(w, [*lines, line, charge]) < 0:
-            # Taxes are rounded together: a cent of it may be too much.
-            drawn -= 1
-            line = _credit_line(credit, drawn)
-        if drawn:
-            lines.append(line)
-        if drawn < credit.total_minor:
-            notes[credit.line.invoice_id] += credit.total_minor - drawn
-    return lines, [Note(invoice_id=one, amount_minor=minor) for one, minor in notes.items()]
-
-
-def _total(w: Work[SubscriptionFacts], lines: Sequence[Line]) -> int:
-    """The total of lines with discounts and tax; it may be below zero."""
-    new = cycles.new_invoice(w, "", lines)
-    summed = sum_lines(new.lines, new.discounts, w.facts.taxation.at(w.facts.at), new.currency)
-    return sum(one.total_minor for one in summed)
-
-
-def _credit_line(credit: Credit, total_minor: int) -> Line:
-    line, net_minor = credit.line, credit.net_minor(total_minor)
-    return Line(
-        kind=PRORATION,
-        description=f"Not used: {line.description}",
-        unit_amount=Decimal(-net_minor),
-        amount_minor=-net_minor,
-        taxes=tuple(TaxRate.model_validate(one) for one in line.taxes),
-        detail={
-            "invoice": str(line.invoice_id),
-            "line": str(line.id),
-            "of_minor": line.amount_minor - line.discount_minor,
         },
     )
 

@@ -6,7 +6,7 @@ that was taken back of it before (docs/rules.md#subscriptions).
 
 from collections.abc import Sequence
 from datetime import datetime
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from fractions import Fraction
 from typing import Final, NamedTuple
 from uuid import UUID
@@ -15,9 +15,12 @@ from billing.core.money import round_credits, round_minor
 from billing.matters.effects import Rows
 from billing.money.invoices.schemas import CreditNote, Invoice, InvoiceLine
 from billing.money.refunds.left import creditable
+from billing.money.subscriptions.schemas import SubscriptionChange
 
 NOT_USED: Final = "time not used"
 """The reason of a note on the invoice that a change of plan credits."""
+ADD_ON_NOT_USED: Final = "add-on not used"
+"""The reason of one for add-ons alone."""
 CHARGED: Final = ("open", "paid", "uncollectible")
 
 
@@ -48,10 +51,29 @@ def share(amount_minor: int, part: Fraction) -> int:
     return round_minor(Decimal(amount_minor * part.numerator) / Decimal(part.denominator))
 
 
+def units_share(units: Decimal, quantity: int, part: Fraction) -> Decimal:
+    """That part of the units of so many add-ons, with no more decimals than one of them has."""
+    step = Decimal(1).scaleb(min(0, int(units.normalize().as_tuple().exponent)))
+    exact = units * quantity * part.numerator / part.denominator
+    return exact.quantize(step, rounding=ROUND_HALF_UP)
+
+
 def credits_share(credits: Decimal, part: Fraction) -> Decimal:
     """That part of an amount of credits, rounded once to what a use can cost."""
     exact = credits * part.numerator / part.denominator
     return round_credits(exact)
+
+
+def is_restated(rows: Rows, line: InvoiceLine) -> bool:
+    """True of a line of an add-on that a later change has credited: another one bills it since."""
+    return line.kind == "add_on" and any(
+        portion.restated and portion.add_on == line.detail.get("add_on")
+        for one in rows.of(SubscriptionChange)
+        if one.status == "applied"
+        and one.invoice_id is not None
+        and line.invoice_id < one.invoice_id
+        for portion in one.portions
+    )
 
 
 def current(rows: Rows, kinds: Sequence[str], at: datetime) -> list[InvoiceLine]:
@@ -72,6 +94,7 @@ def current(rows: Rows, kinds: Sequence[str], at: datetime) -> list[InvoiceLine]
             and line.kind in kinds
             and line.period_end is not None
             and line.period_end > at
+            and not is_restated(rows, line)
         ),
         key=lambda line: (since[line.invoice_id], line.position),
     )

@@ -37,7 +37,7 @@ from billing.money.invoices.writing import NUMBERING
 from billing.money.payments import event_owners, reading
 from billing.money.payments.card_rules import ATTEMPT_WINDOW
 from billing.money.refunds.reading import REVERSALS, TYPES
-from billing.money.subscriptions.facts import PlanLot, Spent, SubscriptionFacts
+from billing.money.subscriptions.facts import Allowance, PlanLot, Spent, SubscriptionFacts
 from billing.money.subscriptions.rules import SubscriptionState
 from billing.money.subscriptions.schemas import (
     CrossedPeriod,
@@ -93,7 +93,7 @@ _INVOICES = f"""
                           AND (:changing OR EXISTS (
                               SELECT FROM subscription_changes x
                               WHERE x.subscription_id = s.id AND x.status = 'pending'
-                                AND x.kind = 'plan'))))
+                                AND x.kind IN ('add_ons', 'plan')))))
                 OR EXISTS (SELECT FROM payments p
                            WHERE p.invoice_id = i.id
                              AND (p.status IN ('pending', 'pending_approval', 'processing')
@@ -106,7 +106,7 @@ _INVOICES = f"""
 """  # noqa: S608 - put together from constants
 
 
-# A change of plan is asked for, or waits for its payment.
+# A change of plan or add-ons is asked for, or one of a plan waits for its payment.
 _CHANGES = """
     (:changing OR :deciding AND EXISTS (
         SELECT FROM subscription_changes x
@@ -142,6 +142,18 @@ _WENT_BACK = """
                            UNION ALL SELECT d.note_minor FROM disputes d
                            WHERE d.invoice_id = x.id AND d.booked_at IS NOT NULL) b))
 """
+# Units of the open cycle that the plan and its add-ons give.
+_ALLOWANCES = """
+           ARRAY(SELECT jsonb_build_object(
+                     'meter', c.meter, 'included', p.limits -> c.meter ->> 'included',
+                     'used', (c.quantity - c.overage)::text)
+                 FROM credit_balances b JOIN usage_periods p ON p.id = b.period_id
+                 CROSS JOIN LATERAL (
+                     SELECT meter, quantity, overage FROM usage_cycles
+                     WHERE account_id = p.account_id AND owner = '' AND period_start = p.start_at
+                     OFFSET 0) c
+                 WHERE :changing AND b.account_id = s.account_id AND p.limits ? c.meter)
+"""
 _PLAN = "to_jsonb(pl) || jsonb_build_object('monthly_credits', pl.monthly_credits::text)"
 _READ = Prepared(
     text(
@@ -167,6 +179,7 @@ _READ = Prepared(
                  WHERE {_CHANGES} AND x.account_id = s.account_id AND x.kind = 'plan'
                    AND x.expires_at > coalesce(a.clock_at, CAST(:real_at AS timestamptz))
                  ORDER BY x.expires_at, x.granted_seq) AS lots,
+           {_ALLOWANCES} AS allowances,
            {reading.COLLECTED},
            {reading.hanging("dunning_cases", "x.id")} AS cases,
            {REVERSALS},
@@ -174,6 +187,9 @@ _READ = Prepared(
            ARRAY(SELECT to_jsonb(x) FROM subscription_changes x
                  WHERE x.subscription_id = s.id
                    AND (x.status IN ('pending', 'scheduled')
+                        -- Portions of add-ons in the period.
+                        OR :deciding AND x.status = 'applied' AND x.invoice_id IS NOT NULL
+                           AND x.decided_at >= s.current_period_start
                         OR x.id = ANY (CAST(:known AS uuid[])))) AS changes,
            ARRAY(SELECT to_jsonb(x) FROM usage_periods x
                  WHERE x.account_id = s.account_id
@@ -274,6 +290,7 @@ def _facts(row: Row, real_at: Any, wanted: Read, rows: Rows) -> SubscriptionFact
         plans={one.id: one for one in known},
         offers=offers,
         lots=tuple(map(PlanLot.model_validate, row["lots"])),
+        allowances=tuple(map(Allowance.model_validate, row["allowances"])),
         spent=tuple(map(Spent.model_validate, row["spent"])),
         contracts=tuple(map(Contract.model_validate, row["contracts"])),
         clock_at=row["clock_at"],

@@ -145,6 +145,17 @@ class Item(Row):
         return self.quantity if self.next_quantity is None else self.next_quantity
 
 
+class Portion(Frozen):
+    """An add-on that comes or goes within a cycle, with its units of that cycle."""
+
+    add_on: str
+    meter: str
+    units: Decimal
+    """Beside those of its whole quantity: below zero of what comes, above it of what goes."""
+    restated: bool = False
+    """True if its lines of before are credited: those from this change on are all that bill it."""
+
+
 class SubscriptionChange(Row):
     """A row of `subscription_changes`: what is wanted, and the draft that is paid for it first.
 
@@ -158,7 +169,7 @@ class SubscriptionChange(Row):
     kind: ChangeKind
     wanted: dict[str, Any]
     terms: dict[str, Any] = Field(default_factory=dict)
-    """Of a change of plan or price: `Terms`."""
+    """Of a change of plan, price or add-ons now: `Terms`."""
     invoice_id: UUID | None = None
     status: ChangeStatus
     reason: str | None = None
@@ -169,6 +180,11 @@ class SubscriptionChange(Row):
     decided_at: AwareDatetime | None = None
 
     @property
+    def portions(self) -> tuple[Portion, ...]:
+        """The add-ons that come or go with it."""
+        return tuple(map(Portion.model_validate, self.terms.get("portions", ())))
+
+    @property
     def draft_id(self) -> UUID:
         """The draft that is paid for it first."""
         if self.invoice_id is None:
@@ -177,13 +193,15 @@ class SubscriptionChange(Row):
 
 
 class PlanWish(Frozen):
-    """Another plan, interval or number of seats; None: as it is."""
+    """Another plan, interval, number of seats or add-ons; None: as it is."""
 
     plan: str | None = None
     interval: Interval | None = None
     quantity: int | None = None
     when: When | None = None
     """None: up at once, down with the next period."""
+    add_ons: dict[str, int] | None = None
+    """All that there are to be, by key."""
 
 
 class Offered(Frozen):
@@ -201,7 +219,7 @@ class Note(Frozen):
 
 
 class Terms(Frozen):
-    """The terms of a subscription after a change of its plan, and what the change gives back."""
+    """The terms of a subscription after a change, and what the change gives back."""
 
     plan_id: UUID
     price_id: UUID
@@ -216,6 +234,11 @@ class Terms(Frozen):
     credits: Decimal = Decimal(0)
     """Credits that come with it; below zero: that go with it."""
     notes: tuple[Note, ...] = ()
+    fewer_now: bool = False
+    """True if add-ons that are not wanted go at once, not with the period."""
+    cycle_start: AwareDatetime | None = None
+    """The cycle of the portions."""
+    portions: tuple[Portion, ...] = ()
 
     @property
     def amount_minor(self) -> int:

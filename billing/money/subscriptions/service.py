@@ -274,7 +274,10 @@ async def _to_call_off(
     found = await store.find_change(connection, change_id)
     if found is None or found.account_id != account_id:
         raise NotFound("CHANGE_NOT_FOUND", "no such change")
-    if found.kind not in ("pause", "plan") or found.status not in ("scheduled", "canceled"):
+    if found.kind not in ("add_ons", "pause", "plan") or found.status not in (
+        "scheduled",
+        "canceled",
+    ):
         raise Conflict("CHANGE_NOT_SCHEDULED", f"the change is {found.status} already")
     return found
 

@@ -94,7 +94,7 @@ subscription_changes = c.table(
     c.text("kind"),
     # What is wanted, as its kind reads it: add-ons by key with their quantities.
     c.json("wanted"),
-    # Of a change of plan or price: billing.money.subscriptions.schemas.Terms.
+    # Of a change of plan, price or add-ons now: billing.money.subscriptions.schemas.Terms.
     c.json("terms", server_default="{}"),
     c.reference("invoice_id", "invoices.id", unique=True, nullable=True),
     c.text("status"),
@@ -113,7 +113,11 @@ subscription_changes = c.table(
         name="status_known",
     ),
     c.check("(status IN ('pending', 'scheduled')) = (decided_at IS NULL)", name="decided"),
-    c.check("(kind IN ('plan', 'price')) = (terms <> '{}')", name="plan_has_terms"),
+    c.check(
+        "terms <> '{}' OR kind NOT IN ('plan', 'price', 'add_ons')"
+        " OR kind = 'add_ons' AND invoice_id IS NULL",
+        name="has_terms",
+    ),
     c.check(
         "CASE WHEN effective_at IS NULL"
         " THEN num_nonnulls(invoice_id, expires_at) = 2 AND status <> 'scheduled'"
@@ -134,6 +138,13 @@ subscription_changes = c.table(
         where="status = 'scheduled'",
     ),
     c.index("ix_subscription_changes_account_created", "account_id", "created_at", "id"),
+    # Portions of add-ons in a cycle.
+    c.index(
+        "ix_subscription_changes_applied",
+        "subscription_id",
+        "decided_at",
+        where="status = 'applied' AND invoice_id IS NOT NULL",
+    ),
 )
 
 subscription_items = c.table(

@@ -2762,6 +2762,30 @@ BEGIN
 END;
 $$;
 
+CREATE OR REPLACE FUNCTION usage_add_on_units(
+    p_subscription_id uuid, p_period_end timestamptz, p_start timestamptz)
+RETURNS jsonb
+LANGUAGE sql STABLE
+SET enable_seqscan = off
+AS $$
+    SELECT coalesce(jsonb_object_agg(meter, trim_scale(units)::text), '{}')
+    FROM (
+        SELECT meter, sum(units) AS units
+        FROM (
+            SELECT meter, units * CASE WHEN p_start < p_period_end THEN quantity
+                ELSE coalesce(next_quantity, quantity) END AS units
+            FROM subscription_items
+            WHERE subscription_id = p_subscription_id AND kind = 'add_on'
+            UNION ALL
+            SELECT part ->> 'meter', (part ->> 'units')::numeric
+            FROM subscription_changes AS c
+            CROSS JOIN LATERAL jsonb_array_elements(c.terms -> 'portions') AS part
+            WHERE c.subscription_id = p_subscription_id AND c.status = 'applied'
+                AND c.invoice_id IS NOT NULL AND c.decided_at >= p_start
+                AND (c.terms ->> 'cycle_start')::timestamptz = p_start) AS each
+        GROUP BY meter) AS sums
+$$;
+
 CREATE OR REPLACE FUNCTION usage_plan_period(
     p_account_id uuid, p_at timestamptz,
     OUT subscription_id uuid, OUT plan_id uuid, OUT start_at timestamptz, OUT end_at timestamptz,
@@ -2895,6 +2919,20 @@ BEGIN
                 AND i.status IN ('draft', 'open', 'uncollectible')), 0) / unit;
     END IF;
 END;
+$$;
+
+CREATE OR REPLACE FUNCTION usage_with_add_ons(
+    p_subscription_id uuid, p_period_end timestamptz, p_limits jsonb, p_start timestamptz)
+RETURNS jsonb
+LANGUAGE sql STABLE
+SET enable_seqscan = off
+AS $$
+    SELECT coalesce(jsonb_object_agg(l.meter, CASE WHEN more.units ? l.meter
+        THEN jsonb_set(l.lim, '{included}', to_jsonb(trim_scale(
+            (l.lim ->> 'included')::numeric + (more.units ->> l.meter)::numeric)::text))
+        ELSE l.lim END), '{}')
+    FROM jsonb_each(p_limits) AS l(meter, lim)
+    CROSS JOIN usage_add_on_units(p_subscription_id, p_period_end, p_start) AS more(units)
 $$;
 
 CREATE OR REPLACE FUNCTION credit_request_top_up(p_account_id uuid, p_at timestamptz)

@@ -299,7 +299,7 @@ CREATE TABLE subscription_changes (
     CONSTRAINT ck_subscription_changes_kind_known CHECK (kind IN ('add_ons', 'extend', 'pause', 'plan', 'price', 'resume')),
     CONSTRAINT ck_subscription_changes_status_known CHECK (status IN ('pending', 'scheduled', 'applied', 'failed', 'expired', 'canceled')),
     CONSTRAINT ck_subscription_changes_decided CHECK ((status IN ('pending', 'scheduled')) = (decided_at IS NULL)),
-    CONSTRAINT ck_subscription_changes_plan_has_terms CHECK ((kind IN ('plan', 'price')) = (terms <> '{}')),
+    CONSTRAINT ck_subscription_changes_has_terms CHECK (terms <> '{}' OR kind NOT IN ('plan', 'price', 'add_ons') OR kind = 'add_ons' AND invoice_id IS NULL),
     CONSTRAINT ck_subscription_changes_paid_first_or_later CHECK (CASE WHEN effective_at IS NULL THEN num_nonnulls(invoice_id, expires_at) = 2 AND status <> 'scheduled' ELSE num_nonnulls(invoice_id, expires_at) = 0 AND status <> 'pending' END),
     CONSTRAINT fk_subscription_changes_account_id FOREIGN KEY(account_id) REFERENCES accounts (id),
     CONSTRAINT fk_subscription_changes_subscription_id FOREIGN KEY(subscription_id) REFERENCES subscriptions (id),
@@ -308,6 +308,8 @@ CREATE TABLE subscription_changes (
 );
 
 CREATE INDEX ix_subscription_changes_account_created ON subscription_changes (account_id, created_at, id);
+
+CREATE INDEX ix_subscription_changes_applied ON subscription_changes (subscription_id, decided_at) WHERE status = 'applied' AND invoice_id IS NOT NULL;
 
 CREATE UNIQUE INDEX uq_subscription_changes_pending ON subscription_changes (subscription_id) WHERE status = 'pending';
 

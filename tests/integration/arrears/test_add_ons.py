@@ -83,6 +83,49 @@ async def test_less_of_an_add_on_counts_from_the_next_period(actors: Actors) -> 
     assert (await customer.subscription())["add_ons"] == []
 
 
+async def test_an_add_on_in_the_middle_costs_and_gives_what_is_left(actors: Actors) -> None:
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed("basic")
+    await customer.advance(to="2027-01-11T10:00:00Z")
+    wanted = {"add_ons": [{"add_on": "ai-500", "quantity": 2}]}
+    seen = await customer.ask("POST", f"{SUBSCRIPTION}/preview", wanted, status=200)
+    # 21 of the 31 days to 1 February: of 1400 cents, and of 1000 units 677.42.
+    assert (seen["due_now_cents"], seen["invoice"]["lines"][0]["total"]) == (948, 948)
+    await customer.ask(
+        "PUT", SUBSCRIPTION, wanted | {"preview_token": seen["preview_token"]}, status=200
+    )
+    assert await charged(customer) == [1900, 948]
+    assert await included(customer) == ("1177", "1177.00")
+    await use(customer, "900")
+
+    fewer: dict[str, Any] = {"add_ons": [], "when": "now"}
+    # 400 of the 677 are used, and 21 of 31 days of 1000 would go.
+    await customer.refused("UNITS_SPENT", "PUT", SUBSCRIPTION, fewer)
+    await customer.advance(to="2027-01-21T10:00:00Z")
+    fewer = {"add_ons": [{"add_on": "ai-500", "quantity": 1}], "when": "now"}
+    seen = await customer.ask("PUT", f"{SUBSCRIPTION}?dry_run=true", fewer, status=200)
+    left = await customer.ask("PUT", SUBSCRIPTION, fewer, status=200)
+
+    # 11 of the 21 days of 948 are 497, of which one add-on takes 248.
+    assert (seen["due_now_cents"], seen["credited_cents"]) == (0, 249)
+    assert (await customer.ask("GET", "/billing/balance"))["balance_cents"] == 249
+    assert left["add_ons"][0]["quantity"] == 1
+    assert await included(customer) == ("1000", "1000.00"), "677 less 177 for 11 of 31 days"
+    assert (await use(customer, "100"))["total_cost"] == "0"
+    assert (await use(customer, "1"))["total_cost"] == "0.02"
+
+    later = {"add_ons": [{"add_on": "ai-500", "quantity": 3}], "when": "period_end"}
+    planned = await customer.ask("PUT", SUBSCRIPTION, later, status=200)
+    assert planned["scheduled_changes"][0]["wanted"] == {"ai-500": 3}
+    coming = await customer.ask("GET", f"{SUBSCRIPTION}/upcoming", status=200)
+    assert coming["invoice"]["total_cents"] == 1900 + 2100 + 2
+    await customer.advance(to=RENEWAL)
+    assert await charged(customer) == [1900, 948, 1900 + 2100 + 2 - 249]
+    assert await included(customer) == ("2000", "2000.00")
+    assert [line[1:] for line in await lines(customer)] == [("ai_responses", 1, 2)]
+    assert await differences(actors.sql, [customer.uuid]) == []
+
+
 async def test_an_add_on_whose_charge_fails_is_not_given(actors: Actors) -> None:
     customer = await actors.customer_on_clock(START)
     before = await customer.subscribed("basic")
@@ -100,7 +143,8 @@ async def test_an_add_on_whose_charge_fails_is_not_given(actors: Actors) -> None
     await customer.advance(days=8)
     assert (await customer.subscription())["status"] == "active", "nothing is overdue"
     assert (await choose(customer, ai_500=1))["add_ons"][0]["quantity"] == 1
-    assert await charged(customer) == [1900, 700]
+    # 23 of the 31 days.
+    assert await charged(customer) == [1900, 519]
 
 
 async def test_an_add_on_waits_for_its_payer_and_is_given_up_in_time(actors: Actors) -> None:
@@ -128,8 +172,9 @@ async def test_an_add_on_waits_for_its_payer_and_is_given_up_in_time(actors: Act
     await customer.pay(waits)
     given = await wait_for(customer.subscription, "it is given", lambda seen: seen["add_ons"])
     assert given["add_ons"][0]["quantity"] == 3
-    assert await included(customer) == ("2000", "2000.00")
-    assert await charged(customer) == [1900, 2100]
+    # 30 of the 31 days.
+    assert await included(customer) == ("1952", "1952.00")
+    assert await charged(customer) == [1900, 2032]
 
 
 async def test_an_end_now_gives_up_a_change_that_waits(actors: Actors) -> None:

@@ -116,9 +116,10 @@ class Acts(Asking):
     async def pay_overdue(self, resume: bool) -> Done:
         return await self._post("/billing/pay-overdue", {"resume": resume}, key=True)
 
-    async def add_ons(self, quantity: int) -> Done:
+    async def add_ons(self, quantity: int, when: str | None = None) -> Done:
         wanted = [{"add_on": "ai-500", "quantity": quantity}] if quantity else []
-        return await self._ask("PUT", "/billing/subscription", {"add_ons": wanted}, key=True)
+        wish = {"add_ons": wanted} | ({"when": when} if when else {})
+        return await self._ask("PUT", "/billing/subscription", wish, key=True)
 
     async def change_plan(self, plan: str, interval: str | None, when: str | None) -> Done:
         """Another plan as it was previewed a moment before; what was shown is kept."""

@@ -193,7 +193,8 @@ def _change(dice: Random) -> list[Command]:
         return [_command("extend_plan", days=dice.choice((3, 30)))]
     if kind < 0.88:
         return [_command("take_off", code=dice.choice(CODES))]
-    return [_command("add_ons", quantity=dice.choice((0, 1, 2, 3)))]
+    quantity, now = dice.choice(((0, "now"), (1, None), (2, "now"), (3, None)))
+    return [_command("add_ons", quantity=quantity, when=now)]
 
 
 _WEIGHTS: Final[dict[Callable[[Random], list[Command]], int]] = {

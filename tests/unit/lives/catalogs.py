@@ -30,7 +30,7 @@ TERMS: Final = (
     ),
 )  # fmt: skip
 """Of use beyond the plan, in whole units of the currency."""
-MORE: Final = AddOn(key="more", name="More", meter="calls", units=Decimal(9), prices={"EUR": 500})
+MORE: Final = AddOn(key="more", name="More", meter="calls", units=Decimal(900), prices={"EUR": 500})
 # Of the plan, and what its credits are next to those of the plan Pro.
 OTHERS: Final[dict[str, tuple[int, Decimal]]] = {
     "free": (0, Decimal(0)),
@@ -82,6 +82,11 @@ def offers_of(plan: Plan, price_minor: int, born: datetime) -> tuple[Offered, ..
 
 def wish_of(dice: Random) -> PlanWish:
     """Anything that a customer may want."""
+    if dice.random() < 0.4:
+        return PlanWish(
+            add_ons={"more": count} if (count := dice.choice((0, 1, 1, 2, 3))) else {},
+            when=dice.choice((None, "now", "now", "period_end")),
+        )
     return PlanWish(
         plan=dice.choice((None, "pro", *OTHERS)),
         interval=dice.choice((None, None, MONTH, YEAR)),

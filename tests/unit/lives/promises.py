@@ -1,13 +1,16 @@
 """Promises that the rows of a subscription keep at every step of its life."""
 
 from datetime import datetime
+from decimal import Decimal
 from itertools import pairwise
+from uuid import UUID
 
+from billing.core.periods import MONTH
 from billing.matters.effects import Rows
 from billing.money.invoices.schemas import BalanceEntry, CreditNote, Invoice, InvoiceLine
 from billing.money.payments.schemas import Payment
 from billing.money.refunds.schemas import Refund
-from billing.money.subscriptions.schemas import Item, SubscriptionChange
+from billing.money.subscriptions.schemas import Item, Subscription, SubscriptionChange
 from tests.unit.lives import catalogs
 
 
@@ -69,3 +72,40 @@ def no_day_is_paid_twice(rows: Rows, ended: datetime | None) -> None:
     )  # fmt: skip
     for (_, before), (after, _) in pairwise(spans):
         assert before <= after, "a day is paid twice"
+
+
+def units_are_paid_for(rows: Rows, subscription: Subscription) -> None:
+    """Add-ons give no more units in a cycle than the money that stays with us for it is worth."""
+    start = subscription.cycle_start
+    if subscription.status not in ("active", "past_due") or subscription.interval != MONTH:
+        return
+    invoices = {one.id: one for one in rows.of(Invoice)}
+    lines = {
+        one.id: one for one in rows.of(InvoiceLine)
+        if one.kind == "add_on" and one.period_start is not None and one.period_start >= start
+        # What an operator voids later is a gift.
+        and invoices[one.invoice_id].finalized_at is not None
+    }  # fmt: skip
+    if any(
+        "share" in one.detail and invoices[one.invoice_id].cycle_start for one in lines.values()
+    ):
+        return  # a short period gives whole units
+    kept = sum(one.amount_minor for one in lines.values()) + len(rows.of(InvoiceLine))
+    for line in rows.of(InvoiceLine):
+        back = line.kind == "proration" and invoices[line.invoice_id].finalized_at is not None
+        kept += line.amount_minor if back and UUID(line.detail["line"]) in lines else 0
+    for note in rows.of(CreditNote):
+        back = note.reason == "add-on not used" and note.created_at >= start
+        kept -= note.amount_minor if back else 0
+    assert _units(rows, start) * catalogs.MORE.prices["EUR"] <= kept * catalogs.MORE.units, (
+        "units for nothing"
+    )
+
+
+def _units(rows: Rows, start: datetime) -> Decimal:
+    units = sum((item.quantity * item.units for item in rows.of(Item) if item.units), Decimal(0))
+    for change in rows.of(SubscriptionChange):
+        began = change.terms.get("cycle_start") if change.status == "applied" else None
+        if began is not None and datetime.fromisoformat(began) == start:
+            units += sum(Decimal(one["units"]) for one in change.terms["portions"])
+    return units

@@ -227,7 +227,7 @@ class SubscriptionLife(Life):
         """What was previewed is what is charged, whatever it is."""
         self.plan_lots.spend(self.dice, self.now)
         self.wish, paying = catalogs.wish_of(self.dice), self.paying()
-        verb = partial(plan_changes.change_plan, wish=self.wish)
+        verb = partial(plan_changes.change, wish=self.wish)
         tried = Work(self.rows.copy(), self.facts(self.rows))
         try:
             verb(tried, paying=paying.model_copy(update={"by_card": True}))
@@ -290,6 +290,7 @@ class SubscriptionLife(Life):
         self._usage_is_billed_once()
         self._status_says_what_is_owed()
         promises.changes_are_charged_first(self.rows)
+        promises.units_are_paid_for(self.rows, self.subscription)
         self._what_runs_is_billed()
         promises.no_day_is_paid_twice(self.rows, self.subscription.ended_at)
         row = self.subscription

@@ -24,7 +24,12 @@ def wish_of(dice: Random, now: datetime, ids: Callable[[], UUID], paying: Paying
         commands.reactivate,
         commands.reactivate,
         partial(extensions.extend, days=dice.choice((1, 30)), reason="", change_id=ids()),
-        partial(add_ons.choose, wanted={"more": dice.choice((0, 1, 3))}, paying=paying),
+        partial(
+            add_ons.choose,
+            wanted={"more": dice.choice((0, 1, 3))},
+            paying=paying,
+            when=dice.choice((None, "now", "period_end")),
+        ),
         partial(commands.resume, paying=paying),
         partial(commands.pause, when="period_end"),
     )

@@ -9,7 +9,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from billing.catalog.plans.rules import parse_interval
-from billing.catalog.plans.schemas import DunningPolicy, Plan, Price, Rollover, Seats
+from billing.catalog.plans.schemas import AddOn, DunningPolicy, Plan, Price, Rollover, Seats
 from billing.catalog.rating.rules import charge
 from billing.catalog.rating.schemas import PriceTerms
 from billing.catalog.taxes.schemas import Jurisdiction, Taxation
@@ -24,7 +24,14 @@ from billing.money.invoices.schemas import BalanceEntry, Invoice, InvoiceLine
 from billing.money.subscriptions import commands, payment_effects, plan_changes, previews
 from billing.money.subscriptions.facts import PlanLot, SubscriptionFacts
 from billing.money.subscriptions.rules import agenda
-from billing.money.subscriptions.schemas import Item, Offered, Paying, PlanWish, Subscription
+from billing.money.subscriptions.schemas import (
+    Item,
+    Offered,
+    Paying,
+    PlanWish,
+    Subscription,
+    SubscriptionChange,
+)
 from billing.money.subscriptions.transitions import transition
 from billing.money.subscriptions.views import view
 
@@ -88,6 +95,19 @@ class Player:
     def balance(self) -> int:
         """The customer's money with us."""
         return sum(one.amount_minor for one in self.rows.of(BalanceEntry))
+
+    @property
+    def units(self) -> Decimal:
+        """Those that add-ons give in the cycle."""
+        whole = (item.quantity * item.units for item in self.rows.of(Item) if item.units)
+        parts = (
+            Decimal(part["units"])
+            for change in self.rows.of(SubscriptionChange)
+            if change.status == "applied" and change.terms.get("cycle_start") is not None
+            and instant(change.terms["cycle_start"]) == self.subscription.cycle_start
+            for part in change.terms["portions"]
+        )  # fmt: skip
+        return sum((*whole, *parts), Decimal(0))
 
     @property
     def subscription(self) -> Subscription:
@@ -166,14 +186,14 @@ class Player:
         interval = parse_interval(wish["interval"]) if "interval" in wish else None
         wanted = PlanWish(
             plan=self.wanted, interval=interval, when=wish.get("when"),
-            quantity=wish.get("quantity"),
+            quantity=wish.get("quantity"), add_ons=wish.get("add_ons"),
         )  # fmt: skip
         paying = Paying(change_id=self._id(), by_card=True)
         tried = Work(self.rows.copy(), self.facts())
-        plan_changes.change_plan(tried, wanted, paying)
+        plan_changes.change(tried, wanted, paying)
         seen = previews.preview(tried, self.now)
         work = Work(self.rows, self.facts())
-        plan_changes.change_plan(work, wanted, paying)
+        plan_changes.change(work, wanted, paying)
         assert previews.digest_of(work) == seen.digest, "a preview that does not bind"
         self._keep(work)
 
@@ -216,11 +236,19 @@ class Player:
         seats = Seats() if known.get("seats") else None
         return Plan(
             id=self._id(), key=key, version=1, family="app", name=key, description="", features={},
-            limits=(), trial_days=14, monthly_credits=Decimal(known.get("credits", 0)),
-            seats=seats, past_due_access="full", trial_end_behavior="invoice",
-            dunning=DunningPolicy(), rollover=Rollover(),
+            limits=(), add_ons=self._add_ons(known), trial_days=14, seats=seats,
+            monthly_credits=Decimal(known.get("credits", 0)), past_due_access="full",
+            trial_end_behavior="invoice", dunning=DunningPolicy(), rollover=Rollover(),
             stripe_product_id=None, position=1, is_active=True, is_current=True,
             created_at=self.now, allowance=MONTH,
+        )  # fmt: skip
+
+    def _add_ons(self, known: Case) -> tuple[AddOn, ...]:
+        """Extra units that a plan sells."""
+        return tuple(
+            AddOn(key=key, name=key, meter="calls", units=Decimal(one["units"]),
+                  prices={self.case["currency"]: one["minor"]})
+            for key, one in known.get("add_ons", {}).items()
         )  # fmt: skip
 
     def _price(self, key: str, interval: str, minor: int) -> Price:

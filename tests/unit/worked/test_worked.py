@@ -42,6 +42,8 @@ def agrees(wanted: dict[str, Any], player: Player, lines: list[InvoiceLine]) -> 
         assert player.invoice.total_minor == by_hand(wanted["total"])
     if "credits" in wanted:
         assert player.granted == Decimal(wanted["credits"])
+    if "units" in wanted:
+        assert player.units == by_hand(wanted["units"])
     if "period" in wanted:
         now = player.subscription
         span = [now.current_period_start, now.current_period_end]

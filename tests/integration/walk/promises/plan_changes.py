@@ -9,8 +9,8 @@ from tests.integration.walk.diary import Json
 from tests.integration.walk.evidence import Case
 
 CENT: Final = 1
-NOT_USED: Final = "time not used"
-"""The reason on a note that a change of plan writes."""
+NOT_USED: Final = ("time not used", "add-on not used")
+"""The reasons on notes that changes of plan and add-ons write."""
 TIMED: Final = ("plan", "add_on")
 
 
@@ -121,7 +121,8 @@ def _credits(case: Case, invoice: Json) -> list[Json]:
 
 
 def _notes(case: Case, invoice: Json) -> list[Json]:
-    return case.rows("credit_notes", invoice_id=invoice["id"], reason=NOT_USED)
+    notes = case.rows("credit_notes", invoice_id=invoice["id"])
+    return [one for one in notes if one["reason"] in NOT_USED]
 
 
 def _rounded(amount: Decimal) -> int:

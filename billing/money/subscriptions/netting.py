@@ -1,0 +1,62 @@
+"""Time not used, set off against what a change charges. Pure.
+
+Credits bring an invoice to zero at most; the rest, and what is not paid yet, is a credit note on
+the invoice that charged it (docs/rules.md#subscriptions).
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from decimal import Decimal
+from uuid import UUID
+
+from billing.catalog.taxes.schemas import TaxRate
+from billing.matters.effects import Work
+from billing.money.invoices.schemas import Line
+from billing.money.invoices.sums import sum_lines
+from billing.money.refunds.left import PRORATION
+from billing.money.subscriptions import cycles
+from billing.money.subscriptions.facts import SubscriptionFacts
+from billing.money.subscriptions.proration import Credit
+from billing.money.subscriptions.schemas import Note
+
+
+def net(
+    w: Work[SubscriptionFacts], unused: Sequence[Credit], charges: Sequence[Line]
+) -> tuple[list[Line], tuple[Note, ...]]:
+    """Lines of what is given back, up to what is charged, and notes for the rest."""
+    lines, notes = list[Line](), defaultdict[UUID, int](int)
+    for credit in unused:
+        drawn = min(credit.total_minor, _total(w, [*lines, *charges])) if credit.is_paid else 0
+        line = _credit_line(credit, drawn)
+        if drawn and _total(w, [*lines, line, *charges]) < 0:
+            # Taxes are rounded together: a cent of it may be too much.
+            drawn -= 1
+            line = _credit_line(credit, drawn)
+        if drawn:
+            lines.append(line)
+        if drawn < credit.total_minor:
+            notes[credit.line.invoice_id] += credit.total_minor - drawn
+    return lines, tuple(Note(invoice_id=one, amount_minor=minor) for one, minor in notes.items())
+
+
+def _total(w: Work[SubscriptionFacts], lines: Sequence[Line]) -> int:
+    """The total of lines with discounts and tax; it may be below zero."""
+    new = cycles.new_invoice(w, "", lines)
+    summed = sum_lines(new.lines, new.discounts, w.facts.taxation.at(w.facts.at), new.currency)
+    return sum(one.total_minor for one in summed)
+
+
+def _credit_line(credit: Credit, total_minor: int) -> Line:
+    line, net_minor = credit.line, credit.net_minor(total_minor)
+    return Line(
+        kind=PRORATION,
+        description=f"Not used: {line.description}",
+        unit_amount=Decimal(-net_minor),
+        amount_minor=-net_minor,
+        taxes=tuple(TaxRate.model_validate(one) for one in line.taxes),
+        detail={
+            "invoice": str(line.invoice_id),
+            "line": str(line.id),
+            "of_minor": line.amount_minor - line.discount_minor,
+        },
+    )

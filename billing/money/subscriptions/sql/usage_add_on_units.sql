@@ -1,0 +1,26 @@
+-- The units of each meter, as texts by meter, that the add-ons of a subscription give in the cycle
+-- from `p_start`. One that ends with its period is there until then; one that came or went within
+-- the cycle gives its part of it. Expects the account's rows to be shown.
+CREATE OR REPLACE FUNCTION usage_add_on_units(
+    p_subscription_id uuid, p_period_end timestamptz, p_start timestamptz)
+RETURNS jsonb
+LANGUAGE sql STABLE
+SET enable_seqscan = off
+AS $$
+    SELECT coalesce(jsonb_object_agg(meter, trim_scale(units)::text), '{}')
+    FROM (
+        SELECT meter, sum(units) AS units
+        FROM (
+            SELECT meter, units * CASE WHEN p_start < p_period_end THEN quantity
+                ELSE coalesce(next_quantity, quantity) END AS units
+            FROM subscription_items
+            WHERE subscription_id = p_subscription_id AND kind = 'add_on'
+            UNION ALL
+            SELECT part ->> 'meter', (part ->> 'units')::numeric
+            FROM subscription_changes AS c
+            CROSS JOIN LATERAL jsonb_array_elements(c.terms -> 'portions') AS part
+            WHERE c.subscription_id = p_subscription_id AND c.status = 'applied'
+                AND c.invoice_id IS NOT NULL AND c.decided_at >= p_start
+                AND (c.terms ->> 'cycle_start')::timestamptz = p_start) AS each
+        GROUP BY meter) AS sums
+$$;

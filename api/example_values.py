@@ -219,7 +219,10 @@ PARTS: Final[Mapping[str, Mapping[str, Any]]] = {
     "DefaultBody": {"confirm": "DEFAULT"},
     "DefaultPlanBody": {"plan": "free"},
     "HoldBody": {"amount": "2.00", "reason": "write an article"},
-    "InvoiceWordsBody": {"po_number": "PO-4711"},
+    "InvoiceWordsBody": {
+        "po_number": "PO-4711",
+        "custom_fields": [{"name": "Cost center", "value": "4711"}],
+    },
     "IssuerBody": {"name": "Sample Software GmbH"},
     "JurisdictionSpec": {"name": "USt"},
     "LimitBody": {"included": "5000"},

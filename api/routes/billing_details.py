@@ -12,7 +12,7 @@ from api.problems import KEYED, responses
 from api.public_ids import AddressId, row_id
 from api.routes.addresses import Line
 from api.routes.base import new_router
-from api.routes.invoices import InvoiceAnswer
+from api.routes.invoices import CustomFieldAnswer, InvoiceAnswer
 from api.routes.payments import decode_invoice
 from api.schemas import Answer, Body, optional_body
 from billing.core import clock, ids
@@ -43,8 +43,11 @@ Memo = Annotated[
 class CustomFieldBody(Body):
     """A line of your own on each invoice."""
 
-    name: Line = Field(examples=["Cost center"], max_length=40)
-    value: Line = Field(examples=["4711"], max_length=140)
+    name: Annotated[Line, StringConstraints(max_length=40)] = Field(examples=["Cost center"])
+    value: Annotated[Line, StringConstraints(max_length=140)] = Field(examples=["4711"])
+
+
+CustomFields = Annotated[tuple[CustomFieldBody, ...], Field(max_length=4)]
 
 
 class BillingDetailsBody(Body):
@@ -58,14 +61,7 @@ class BillingDetailsBody(Body):
     cc_emails: Annotated[tuple[Email, ...], Field(max_length=10)] = ()
     po_number: Line | None = None
     memo: Memo | None = None
-    custom_fields: Annotated[tuple[CustomFieldBody, ...], Field(max_length=4)] = ()
-
-
-class CustomFieldAnswer(Answer):
-    """A line of the customer's own."""
-
-    name: str
-    value: str
+    custom_fields: CustomFields = ()
 
 
 class BillingDetailsAnswer(Answer):
@@ -116,6 +112,7 @@ class InvoiceWordsBody(Body):
 
     po_number: Line | None = None
     memo: Memo | None = None
+    custom_fields: CustomFields | None = None
 
 
 @router.patch(
@@ -129,7 +126,7 @@ async def change_invoice_words(
     call: BillingCall,
     once: OptionalKey,
 ) -> Response:
-    """Write the PO number or memo of a draft; a numbered invoice keeps its words."""
+    """Write the PO number, memo or custom fields of a draft; a numbered invoice keeps its words."""
     async with once.claim(call) as claim:
         async with call.transaction() as connection:
             at = await clock.now(connection, call.account.id)

@@ -35,7 +35,7 @@ from billing.core import clock, ids
 from billing.core.errors import BillingError, Conflict, PaymentRequired, ProviderFailure
 from billing.money.dunning import store as cases
 from billing.money.invoice_requests import card, manual
-from billing.money.invoices import store
+from billing.money.invoices import snapshots, store
 from billing.money.invoices.explaining import explain
 from billing.money.invoices.schemas import Invoice, InvoiceLine, InvoiceStatus
 from billing.money.invoices.tables import invoices
@@ -73,6 +73,13 @@ def _legacy(status: str) -> str:
     return "pending" if status == "open" else status
 
 
+class CustomFieldAnswer(Answer):
+    """A line of the customer's own on its invoices."""
+
+    name: str
+    value: str
+
+
 class InvoiceAnswer(Answer):
     """An invoice [I6, I16]; amounts in minor units of `currency`.
 
@@ -105,6 +112,9 @@ class InvoiceAnswer(Answer):
     payment_reference: str | None
     po_number: str | None = Field(description="Its own, instead of that of the billing details")
     memo: str | None = Field(description="Its own, instead of that of the billing details")
+    custom_fields: list[CustomFieldAnswer] | None = Field(
+        description="Its own, instead of those of the billing details"
+    )
     period_start: datetime | None
     period_end: datetime | None
     issued_on: date | None
@@ -201,7 +211,7 @@ class LineAnswer(Answer):
 
 class InvoiceDetail(InvoiceAnswer):
     """An invoice with all its parts [I3, I8, I9]; `next_action` is none | confirm_card | redirect |
-    manual | wait.
+    manual | wait. `po_number`, `memo` and `custom_fields` of one with a number are as printed.
     """
 
     line_items: list[LineAnswer]
@@ -219,8 +229,9 @@ class InvoiceDetail(InvoiceAnswer):
         made = await payment_store.of_invoice(connection, invoice.id)
         tries = await payment_store.attempts_of(connection, invoice.id)
         notes = await store.credit_notes_of(connection, invoice.id)
+        printed = await snapshots.words(connection, invoice.id)
         return cls(
-            **InvoiceAnswer.of(invoice).model_dump(),
+            **InvoiceAnswer.of(invoice).model_dump() | printed,
             line_items=[LineAnswer.of_line(line, invoice.currency) for line in lines],
             payments=[PaymentAnswer.of_payment(one, invoice.subscription_id) for one in made],
             attempts=[AttemptAnswer.of(one) for one in tries],

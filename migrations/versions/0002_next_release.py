@@ -338,6 +338,7 @@ def _describe_documents() -> None:
                          ("invoices", ("po_number", "memo"))):  # fmt: skip
         for name in names:
             op.add_column(table, Column(name, Text))
+    op.add_column("invoices", Column("custom_fields", JSONB))
     op.add_column("credit_notes", Column("lines", JSONB, nullable=False, server_default="[]"))
     op.add_column("payments", Column("received_on", sa.Date))
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import select
@@ -48,9 +49,9 @@ async def put(
 
 
 async def reword(
-    connection: AsyncConnection, invoice_id: UUID, words: Mapping[str, str | None], at: datetime
+    connection: AsyncConnection, invoice_id: UUID, words: Mapping[str, Any], at: datetime
 ) -> Invoice:
-    """Write the PO number or memo of a draft, instead of those of its account.
+    """Write the PO number, memo or custom fields of a draft, instead of those of its account.
 
     Errors: INVOICE_NOT_FOUND, INVOICE_STATE.
     """

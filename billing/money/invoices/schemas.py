@@ -99,6 +99,7 @@ class Invoice(Row):
     payment_reference: str | None = None
     po_number: str | None = None
     memo: str | None = None
+    custom_fields: list[dict[str, str]] | None = None
     stripe_invoice_id: str | None = None
     issued_on: date | None = None
     due_at: AwareDatetime | None = None

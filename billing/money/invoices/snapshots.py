@@ -23,7 +23,7 @@ _CONTENT: Final = """
                 'postal_code', b.postal_code, 'country', b.country) END,
             'tax_ids', CASE WHEN t.vat_status <> 'unknown'
                 THEN jsonb_build_array('VAT ' || t.vat_id) END,
-            'custom_fields', d.custom_fields),
+            'custom_fields', coalesce(v.custom_fields, d.custom_fields)),
         'po_number', coalesce(v.po_number, d.po_number),
         'memo', coalesce(v.memo, d.memo),
         'balance_applied_minor', CAST(:applied AS bigint),
@@ -69,6 +69,18 @@ async def get(connection: AsyncConnection, invoice_id: UUID) -> dict[str, Any] |
     """The snapshot of a numbered invoice; None of one that the release before has numbered."""
     found: dict[str, Any] | None = await _GET.scalar(connection, invoice_id=invoice_id)
     return found
+
+
+async def words(connection: AsyncConnection, invoice_id: UUID) -> dict[str, Any]:
+    """The customer's words that a numbered invoice was printed with; nothing of a draft."""
+    content = await get(connection, invoice_id)
+    if content is None:
+        return {}
+    return {
+        "po_number": content.get("po_number"),
+        "memo": content.get("memo"),
+        "custom_fields": content["customer"].get("custom_fields", []),
+    }
 
 
 async def of_today(

@@ -5,6 +5,7 @@ Numbers are gapless per issuer series and taken last in the transaction (docs/ru
 
 from sqlalchemy import Date
 from sqlalchemy import UniqueConstraint as Unique
+from sqlalchemy.dialects.postgresql import JSONB
 
 from billing.core import columns as c
 
@@ -51,6 +52,8 @@ invoices = c.table(
     # Of the customer, until it is numbered; else those of its billing details.
     c.text("po_number", nullable=True),
     c.text("memo", nullable=True),
+    # A list of {name, value}; null: those of the billing details.
+    c.column("custom_fields", JSONB(none_as_null=True), nullable=True),
     c.text("content_hash", nullable=True),
     c.text("stripe_invoice_id", nullable=True, unique=True),
     c.column("issued_on", Date, nullable=True),

@@ -61,18 +61,38 @@ async def test_documents_name_the_seller_and_what_the_customer_asked_for(actors:
 
 
 async def test_a_draft_has_words_of_its_own_until_it_has_a_number(customer: Customer) -> None:
-    await customer.ask("PUT", DETAILS, {"po_number": "PO-all", "memo": "For all"}, status=200)
+    fields = [{"name": "Cost center", "value": "of all"}]
+    of_all = {"po_number": "PO-all", "memo": "For all", "custom_fields": fields}
+    await customer.ask("PUT", DETAILS, of_all, status=200)
     begun = await customer.buy()
     path = f"{LIST}/{begun['invoice_id']}"
     changed = await customer.ask("PATCH", path, {"po_number": "PO-one"}, status=200)
     assert (changed["po_number"], changed["memo"]) == ("PO-one", None)
-    await customer.refused("VALIDATION_FAILED", "PATCH", path, {"memo": "4242424242424242"})
+    assert changed["custom_fields"] is None
+    own = {"custom_fields": [{"name": "Ship #2", "value": '"$x$" #1'}]}
+    changed = await customer.actors.operate("PATCH", path, own, account=customer.id)
+    assert changed["custom_fields"] == own["custom_fields"], "an operator may, too"
+    cleared = await customer.ask("PATCH", path, {"custom_fields": None}, status=200)
+    assert cleared["custom_fields"] is None
+    await customer.ask("PATCH", path, own, status=200)
+    for refused in (
+        {"memo": "4242424242424242"},
+        {"custom_fields": [{"name": "card", "value": "4242424242424242"}]},
+        {"custom_fields": [{"name": "n" * 41, "value": "x"}]},
+        {"custom_fields": [{"name": "n", "value": "x" * 141}]},
+    ):
+        await customer.refused("VALIDATION_FAILED", "PATCH", path, refused)
     await customer.pay(begun)
     await customer.until_purchase(begun["purchase_id"], "completed")
     await customer.refused("INVOICE_STATE", "PATCH", path, {"memo": "too late"})
+    await customer.ask("PUT", DETAILS, {}, status=200)
     seen = text_of((await fetched(customer, f"{path}/pdf"))[0])
-    assert "PO-one" in seen
-    assert "For all" in seen
+    for words in ("PO-one", "For all", "Ship #2", '"$x$" #1'):
+        assert words in seen
+    assert "Cost center" not in seen
+    kept = await customer.ask("GET", path, status=200)
+    assert (kept["po_number"], kept["memo"]) == ("PO-one", "For all")
+    assert kept["custom_fields"] == own["custom_fields"]
 
 
 @pytest.mark.parametrize(

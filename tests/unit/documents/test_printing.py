@@ -1,7 +1,7 @@
 """Documents printed by the real process: what is on the pages, and that nothing breaks them."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
@@ -70,7 +70,12 @@ def invoice(*lines: InvoiceLine, currency: str = "USD", **fields: Any) -> Invoic
     )
 
 
-def snapshot(due: int, name: str = "Somebody", **more: Any) -> dict[str, Any]:
+COST_CENTER = {"name": "Cost center", "value": "4711"}
+
+
+def snapshot(
+    due: int, name: str = "Somebody", fields: Sequence[Any] = (COST_CENTER,), **more: Any
+) -> dict[str, Any]:
     """The parties and amounts that were kept with the number."""
     return {
         "issuer": {
@@ -79,7 +84,7 @@ def snapshot(due: int, name: str = "Somebody", **more: Any) -> dict[str, Any]:
             "tax_ids": ["DE123456789"],
             "footer": "Amtsgericht Berlin HRB 1",
         },
-        "customer": {"name": name, "custom_fields": [{"name": "Cost center", "value": "4711"}]},
+        "customer": {"name": name, "custom_fields": fields},
         "balance_applied_minor": 0,
         "amount_due_minor": due,
         "amount_paid_minor": 0,
@@ -198,7 +203,10 @@ async def test_three_hundred_lines_go_over_numbered_pages(press: Press) -> None:
     ],
 )
 async def test_no_name_breaks_a_page(press: Press, name: str) -> None:
-    pdf, seen = await printed(press, line(1, description=name), name=name, memo=name * 20)
+    fields = [{"name": name[:40], "value": name[:140]}] * 4
+    pdf, seen = await printed(
+        press, line(1, description=name), name=name, memo=name * 20, po_number=name, fields=fields
+    )
     assert not any(margins(pdf)), "nothing stands in the margin"
     assert "Total 49.00 USD" in seen
     assert not {"\u202e", "\u2066", "🎉", "\x1b"} & set(seen)

@@ -57,13 +57,9 @@ def credit(
     before = w.rows.get(Invoice, invoice_id)
     if before.status not in (*invoices.OWED, "paid"):
         raise _state(before, "cannot be credited")
-    left = creditable(w.rows, before)
-    if to == "balance":  # money that came for it, and no promise of some
-        left -= before.outstanding_minor
+    left = left_of(w, invoice_id, to=to)
     if amount > left:
-        raise Conflict(
-            "CREDIT_NOTE_TOO_LARGE", "more than is left of the invoice", left_cents=max(0, left)
-        )
+        raise Conflict("CREDIT_NOTE_TOO_LARGE", "more than is left of the invoice", left_cents=left)
     after = notes.credit_note(
         w, before, amount, reason, suffix, to_balance=to == "balance", lines=lines
     )
@@ -71,6 +67,15 @@ def credit(
         cases.close_case(w, invoice_id, "forgiven", reason)
         if _is_subscriptions(after):
             payment_effects.on_paid(w, after)
+
+
+def left_of(w: Work[Any], invoice_id: UUID, *, to: Destination) -> int:
+    """The part of it that a credit note can still take back."""
+    invoice = w.rows.get(Invoice, invoice_id)
+    left = creditable(w.rows, invoice)
+    if to == "balance":  # money that came for it, and no promise of some
+        left -= invoice.outstanding_minor
+    return max(0, left)
 
 
 def _is_subscriptions(invoice: Invoice) -> bool:

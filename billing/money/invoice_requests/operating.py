@@ -17,7 +17,7 @@ from billing.core.frozen import Frozen
 from billing.matters.schemas import Matter
 from billing.money.invoice_requests import corrections, locks
 from billing.money.invoice_requests.corrections import Destination
-from billing.money.invoice_requests.recovery import ask
+from billing.money.invoice_requests.recovery import ask, learn
 from billing.money.invoices import store as invoice_store
 from billing.money.invoices.schemas import Invoice
 from billing.money.payments import store
@@ -90,6 +90,12 @@ async def credit(
     )
     beside = await invoice_store.crediting(connection, invoice)
     return await ask(connection, invoice, verb, beside=beside)
+
+
+async def left_of(connection: AsyncConnection, invoice: Invoice, to: Destination) -> int:
+    """The part of a numbered invoice that a credit note can still take back, in minor units."""
+    beside = await invoice_store.crediting(connection, invoice)
+    return await learn(connection, invoice, partial(corrections.left_of, to=to), beside=beside)
 
 
 async def record_payment(

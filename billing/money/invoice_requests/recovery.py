@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -25,6 +25,7 @@ from billing.money.subscriptions.reading import ENGINE as SUBSCRIPTIONS
 from billing.platform.decisions import service as decisions
 from billing.platform.decisions.service import Engine, Read
 
+T = TypeVar("T")
 Verb = Callable[[Work[Any], UUID], None]
 """A change of the invoice with this id."""
 _ENGINES: Final[dict[str, Engine[Any, Any]]] = {
@@ -101,3 +102,23 @@ async def ask(
     known = frozenset({invoice.id, *beside})
     await decisions.command(connection, engine, owner.subject_id, decide, known=known)
     return await locks.collector(connection, await invoice_store.get(connection, invoice.id))
+
+
+async def learn(
+    connection: AsyncConnection,
+    invoice: Invoice,
+    question: Callable[[Work[Any], UUID], T],
+    *,
+    beside: Collection[UUID] = (),
+) -> T:
+    """Answer a question about the invoice from the rows that a command would read."""
+    owner = await locks.collector(connection, invoice)
+    answer, _ = await decisions.command(
+        connection,
+        _ENGINES[owner.kind],
+        owner.subject_id,
+        lambda w: question(w, invoice.id),
+        dry_run=True,
+        known=frozenset({invoice.id, *beside}),
+    )
+    return answer

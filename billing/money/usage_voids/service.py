@@ -1,7 +1,8 @@
 """A wrong use taken back: its counters, quotas and credits, and the money that was charged for it.
 
-An invoice stands as it was issued. What a card paid goes to the money balance, which the next
-invoice takes; of an invoice that is still owed, a credit note takes it back.
+A credit note of the invoice that charged it takes it back: what was paid goes to the money balance,
+which the next invoice takes; of an invoice that is still owed, less is owed. What a refund, a
+dispute or another note took back before does not come back again.
 """
 
 import json
@@ -25,7 +26,7 @@ from billing.matters.schemas import Matter
 from billing.metering.usage import store
 from billing.metering.usage.schemas import BY_CARD, BillingRecord
 from billing.money.invoice_requests import locks, operating
-from billing.money.invoices import balances
+from billing.money.invoice_requests.corrections import Destination
 from billing.money.invoices import store as invoice_store
 from billing.money.invoices.schemas import Invoice
 from billing.platform.outbox import service as outbox
@@ -39,14 +40,14 @@ _VOID: Final = Prepared(
 _BY_CARD: Final = Prepared(
     text(
         """
-    SELECT i.currency, sum(l.amount_minor - l.discount_minor + l.tax_minor
-                           - l.tax_included_minor)::bigint AS amount_minor
+    SELECT i.id, i.currency, sum(l.amount_minor - l.discount_minor + l.tax_minor
+                                 - l.tax_included_minor)::bigint AS amount_minor
     FROM billing_records AS r
     JOIN invoices AS i ON i.account_id = r.account_id AND i.workflow_id = :workflow_id
     JOIN invoice_lines AS l ON l.invoice_id = i.id
     WHERE r.id = :record_id AND r.account_id = :account_id AND r.billing_method = :by_card
         AND i.status NOT IN ('draft', 'void') AND l.kind = 'single_use'
-    GROUP BY i.currency
+    GROUP BY i.id, i.currency
     """
     )
 )
@@ -78,13 +79,18 @@ _REFUSED: Final = {
 }
 
 
-class Charged(NamedTuple):
-    """Money in whole units, with its tax."""
+class Charge(NamedTuple):
+    """The money in whole units, with its tax, that an invoice charged for a use."""
 
+    invoice_id: UUID
     amount: Decimal
-    currency: str
-    owed: Invoice | None = None
-    """The invoice that asks for it, while it is open."""
+
+
+class Returned(NamedTuple):
+    """The part of it that comes back by a note of that invoice."""
+
+    invoice: Invoice
+    amount: Decimal
 
 
 class Voided(Frozen):
@@ -138,15 +144,14 @@ async def void(
     Errors: BILLING_RECORD_NOT_FOUND; BILLING_RECORD_STATE for what is no use, a level's reading,
     or a use whose card is being charged.
     """
-    billed = await _BILLED.first(connection, account_id=account_id, record_id=record_id)
-    if billed is not None:  # its matter's lock comes before the account's
-        invoice_id = ids.decode(ids.INVOICE, billed["invoice"])
-        await locks.hold_collectors(connection, account_id, [invoice_id])
+    charge = await _charge(connection, account_id, record_id)
+    if charge is not None:  # its matter's lock comes before the account's
+        await locks.hold_collectors(connection, account_id, [charge.invoice_id])
     await credits.lock(connection, account_id)  # no charge is decided from here on
-    charged = await _charged(connection, account_id, record_id, may_be_owed=billed is not None)
+    returned = await _returned(connection, charge) if charge else None
     row = await _VOID.one(
         connection, account_id=account_id, record_id=record_id,
-        detail=json.dumps(_detail(reason, charged)), charged=charged and charged.amount,
+        detail=json.dumps(_detail(reason, returned)), charged=returned and returned.amount,
     )  # fmt: skip
     if row["verdict"] == "no_record":
         raise NotFound("BILLING_RECORD_NOT_FOUND", "no such billing record")
@@ -158,80 +163,70 @@ async def void(
     )
     if row["verdict"] == "ok":
         at = await clock.now(connection, account_id)
-        await _give_money(connection, done, at)
-        matter = await _credit(connection, done, charged.owed if charged else None)
-        done = done.model_copy(update={"matter": matter})
+        if returned is not None:
+            done = done.model_copy(update={"matter": await _credit(connection, done, returned)})
         await _tell(connection, done, at)
     return done
 
 
-def _detail(reason: str, charged: Charged | None) -> dict[str, Any]:
-    if charged is None:
+def _detail(reason: str, returned: Returned | None) -> dict[str, Any]:
+    if returned is None:
         return {"reason": reason}
-    return {"reason": reason, "currency": charged.currency} | (
-        {"credited": ids.encode(ids.INVOICE, charged.owed.id)} if charged.owed else {}
+    invoice = returned.invoice
+    owed = {"credited": ids.encode(ids.INVOICE, invoice.id)}
+    return {"reason": reason, "currency": invoice.currency} | (
+        owed if _destination(invoice) == "debt" else {}
     )
 
 
-async def _charged(
-    connection: AsyncConnection, account_id: UUID, record_id: UUID, *, may_be_owed: bool
-) -> Charged | None:
-    """The money that a card or an invoice charged for a use; None where neither did.
-
-    Of an invoice that was forgiven, given up or voided nothing was paid, and nothing comes back.
-    """
+async def _charge(connection: AsyncConnection, account_id: UUID, record_id: UUID) -> Charge | None:
+    """The charge of a use, by card or with its cycle; None where there is none."""
     named = {"account_id": account_id, "record_id": record_id}
-    paid = await _BY_CARD.first(
+    by_card = await _BY_CARD.first(
         connection, **named, by_card=BY_CARD, workflow_id=CHARGE.workflow_id(record_id)
     )
-    if paid is not None:
-        amount = Decimal(paid["amount_minor"]).scaleb(-exponent(paid["currency"]))
-        return Charged(amount, paid["currency"])
+    if by_card is not None:
+        minor = Decimal(by_card["amount_minor"])
+        return Charge(by_card["id"], minor.scaleb(-exponent(by_card["currency"])))
     billed = await _BILLED.first(connection, **named)
     if billed is None:
         return None
-    invoice = await invoice_store.get(connection, ids.decode(ids.INVOICE, billed["invoice"]))
-    stands = invoice.status in ("open", "paid") and invoice.settlement != "forgiven"
-    amount = billed["total_amount"] * (billed["share"] or 1) if stands else ZERO
-    if invoice.status != "open" or not may_be_owed:
-        return Charged(amount, invoice.currency)
-    left = Decimal(await _creditable(connection, invoice)).scaleb(-exponent(invoice.currency))
-    return Charged(min(amount, left), invoice.currency, invoice)
+    invoice_id = ids.decode(ids.INVOICE, billed["invoice"])
+    return Charge(invoice_id, billed["total_amount"] * (billed["share"] or 1))
 
 
-async def _creditable(connection: AsyncConnection, invoice: Invoice) -> int:
-    notes = await invoice_store.credit_notes_of(connection, invoice.id)
-    noted: int = sum(note["amount_minor"] for note in notes)
-    return max(0, invoice.total_minor - noted)
+async def _returned(connection: AsyncConnection, charge: Charge) -> Returned:
+    """The money that comes back of a charge.
+
+    Of an invoice that was forgiven, given up or voided nothing was paid, and nothing comes back.
+    """
+    invoice = await invoice_store.get(connection, charge.invoice_id)
+    if invoice.status not in ("open", "paid") or invoice.settlement == "forgiven":
+        return Returned(invoice, ZERO)
+    left = await operating.left_of(connection, invoice, _destination(invoice))
+    most = Decimal(left).scaleb(-exponent(invoice.currency))
+    return Returned(invoice, min(charge.amount, most))
 
 
-async def _credit(connection: AsyncConnection, done: Voided, owed: Invoice | None) -> Matter | None:
-    """Less is owed of the open invoice that asks for the use; its matter is to be notified."""
-    if owed is None or not done.credited_minor:
+def _destination(invoice: Invoice) -> Destination:
+    """Less is owed of an open one; what was paid goes to the money balance."""
+    return "debt" if invoice.status == "open" else "balance"
+
+
+async def _credit(connection: AsyncConnection, done: Voided, returned: Returned) -> Matter | None:
+    """Take it back of its invoice; the matter that collects it is to be notified."""
+    amount = done.credited_minor + done.balance_minor
+    if not amount:
         return None
     use = ids.encode(ids.BILLING_RECORD, done.record.id)
     return await operating.credit(
         connection,
-        owed.id,
-        amount_minor=done.credited_minor,
+        returned.invoice.id,
+        amount_minor=amount,
         lines=(),
         reason=f"{use} was taken back: {done.reason}",
-        to="debt",
+        to=_destination(returned.invoice),
         suffix=f"void-{use}",
-    )
-
-
-async def _give_money(connection: AsyncConnection, done: Voided, at: datetime) -> None:
-    if not done.balance_minor:
-        return
-    await balances.adjust(
-        connection,
-        done.record.account_id,
-        adjustment_id=done.correction.id,
-        amount_minor=done.balance_minor,
-        currency=done.currency,
-        reason=f"{ids.encode(ids.BILLING_RECORD, done.record.id)} was taken back: {done.reason}",
-        at=at,
     )
 
 

@@ -5,6 +5,8 @@ from typing import Any
 from uuid import uuid4
 
 from tests.integration.actors import Actors, Customer, Json, wait_for
+from tests.integration.arrears.test_overage import RENEWAL, START, use
+from tests.integration.arrears.test_voids import void
 from tests.integration.invoices.test_operating import balance, commanded, newest
 from tests.integration.stack.test_commands import billing
 
@@ -139,3 +141,33 @@ async def test_an_operator_gives_money_back_by_the_command_line(actors: Actors) 
     assert rest.stdout.strip().endswith(": succeeded, 666 minor units of USD")
     refused = billing(actors.stack, *words)
     assert (refused.returncode, refused.stderr[:17]) == (1, "REFUND_TOO_LARGE:")
+
+
+async def used_and_paid(actors: Actors) -> tuple[Customer, Json, Json]:
+    """A subscriber whose second invoice asked 2.00 for one use; the use, the payment."""
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed("basic")
+    await use(customer, "500")
+    wrong = await use(customer, "100")
+    await customer.advance(to=RENEWAL)
+    return customer, wrong, await paid_for(customer)
+
+
+async def test_what_was_refunded_does_not_come_back_with_a_use(actors: Actors) -> None:
+    customer, wrong, payment = await used_and_paid(actors)
+    assert (await refunded(customer, payment))["amount"] == 2100
+    done = await void(actors, wrong)
+    assert (done["balance_cents"], done["credited_cents"], done["billing_status"]) == (
+        0, 0, "refunded",
+    )  # fmt: skip
+    assert await balance(customer) == 0
+
+
+async def test_what_came_back_with_a_use_is_refunded_once(actors: Actors) -> None:
+    customer, wrong, payment = await used_and_paid(actors)
+    assert (await void(actors, wrong))["balance_cents"] == 200
+    _, invoice = await shown(customer, payment)
+    assert [note["amount"] for note in invoice["credit_notes"]] == [200]
+    back = await refunded(customer, payment)
+    assert (back["amount"], back["credited"], back["from_balance"]) == (2100, 1900, 200)
+    assert await balance(customer) == 0

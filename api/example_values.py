@@ -266,6 +266,12 @@ PARTS: Final[Mapping[str, Mapping[str, Any]]] = {
         "verified_as": [],
     },
     "ClockAnswer": {"clock_at": _START, "status": "resting"},
+    "CommitmentPart": {
+        "amount_cents": 1200000,
+        "periods": 12,
+        "spent_cents": 98000,
+        "remaining_cents": 1102000,
+    },
     "CommitmentAnswer": {"amount_cents": 1200000, "periods": 12},
     "ContractPriceAnswer": {"amount_cents": 90000},
     "CreditNoteAnswer": {"number": "CN-000001", "amount": 931, "tax": 149, "taxes": []},

@@ -12,6 +12,7 @@ from api.routes import (
     billing_records,
     budgets,
     catalog,
+    contracts,
     coupons,
     credit_notes,
     credits,
@@ -48,7 +49,6 @@ from api.routes.admin import (
     accounts,
     balances,
     clock,
-    contracts,
     dunning,
     extensions,
     inbox,
@@ -62,6 +62,7 @@ from api.routes.admin import (
     thresholds,
 )
 from api.routes.admin import catalog as admin_catalog
+from api.routes.admin import contracts as admin_contracts
 from api.routes.admin import coupons as admin_coupons
 from api.routes.admin import credits as admin_credits
 from api.routes.admin import invoices as admin_invoices
@@ -77,7 +78,7 @@ _STAY: Final = (f"{PREFIX}/admin/", f"{PREFIX}/webhooks/")
 # The OpenAPI document has this order.
 # `available` comes before the ids that would take it for one.
 _BILLING: Final = (
-    usage, quotas, purchases, trials, subscriptions, coupons, subscription_changes,
+    usage, quotas, purchases, trials, subscriptions, contracts, coupons, subscription_changes,
     subscription_previews, payment_kinds, payment_methods, portal,
     addresses, billing_details, taxes, invoices, invoice_documents, credit_notes, overdue, payments,
     balance, webhooks, catalog, holds, credits, top_ups, timeline, usage_reads, usage_sums, budgets,
@@ -87,7 +88,7 @@ _OPERATORS: Final = (
     integrity, clock, admin_invoices, admin_payments, reversals, dunning, matters, inbox,
     admin_credits, balances, extensions, price_moves, thresholds, accounts, issuers,
     admin_catalog, admin_payment_kinds, admin_taxes, admin_coupons, products, limit_overrides,
-    contracts,
+    admin_contracts,
 )  # fmt: skip
 ROUTERS: Final[tuple[APIRouter, ...]] = tuple(part.router for part in (*_BILLING, *_OPERATORS))
 

@@ -17,9 +17,10 @@ from billing.core.periods import Interval
 from billing.money.discounts import store as discount_store
 from billing.money.payments import store as payment_store
 from billing.money.payments.schemas import UNTRIED, Attempt
-from billing.money.subscriptions import store
+from billing.money.subscriptions import store, true_ups
 from billing.money.subscriptions.items import standing
 from billing.money.subscriptions.schemas import Collection, Subscription
+from billing.money.subscriptions.spending import spent_so_far
 
 _ADVERBS: Final = {"month": "monthly", "year": "yearly"}
 WORDS: Final = {adverb: words for words, adverb in _ADVERBS.items()}
@@ -105,13 +106,29 @@ class DeclinePart(Answer):
 
 
 class CommitmentPart(Answer):
-    """The least that it spends until an instant, by the contract that it was sold under."""
+    """The least that it spends until an instant, by the contract that it was sold under.
+
+    `spent_cents` is what invoices have charged of it so far, after discounts and before tax;
+    `remaining_cents` would be charged at its end if no more is spent.
+    """
 
     amount_cents: int = Field(validation_alias="amount_minor")
+    spent_cents: int
+    remaining_cents: int
     periods: int
     since: datetime
     ends_at: datetime
     on_early_end: str
+
+    @classmethod
+    async def read(cls, connection: AsyncConnection, subscription: Subscription) -> Self | None:
+        """The commitment of a subscription, if it has one."""
+        agreed = subscription.committed
+        if agreed is None:
+            return None
+        spent = await spent_so_far(connection, subscription, agreed)
+        missing = true_ups.rest(agreed.amount_minor, spent)
+        return cls.of(agreed, spent_cents=spent, remaining_cents=missing)
 
 
 class SubscriptionAnswer(Answer):
@@ -132,7 +149,7 @@ class SubscriptionAnswer(Answer):
     discounts: list[DiscountPart]
     billing_threshold_cents: int | None = Field(validation_alias="billing_threshold_minor")
     minimum_cents: int | None = Field(validation_alias="minimum_minor")
-    commitment: CommitmentPart | None = Field(validation_alias="committed")
+    commitment: CommitmentPart | None
     current_period_start: datetime
     current_period_end: datetime
     cycle_start: datetime
@@ -183,6 +200,7 @@ class SubscriptionAnswer(Answer):
                 DiscountPart.of(one)
                 for one in await discount_store.of_subscription(connection, subscription.id)
             ],
+            commitment=await CommitmentPart.read(connection, subscription),
             latest_invoice_id=invoice.id if invoice else None,
             pending_change=ChangePart.of(change) if change else None,
             scheduled_changes=[ScheduledPart.of(one) for one in coming if one is not change],

@@ -1,23 +1,22 @@
 """An agreement with one account: plan prices, how it pays, what it spends at least [B10, B14]."""
 
-from datetime import datetime
 from typing import Annotated, Literal, Self
 
-from pydantic import AliasPath, BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from api.card_numbers import FreeText
 from api.dependencies import AdminCall
 from api.problems import responses
-from api.public_ids import AccountId, encoded
 from api.routes.base import new_router
-from api.schemas import Answer, Body, CatalogName, Credits, Currency, Instant, Minor
+from api.routes.contracts import ContractAnswer
+from api.schemas import Body, CatalogName, Credits, Currency, Instant, Minor
 from api.workflow_calls import notify
 from billing.catalog.plans import rules
 from billing.catalog.plans.schemas import AgreedPrice, Limit
 from billing.catalog.plans.spec import Every
 from billing.catalog.rating.schemas import OverageTerms, Then
 from billing.money.contracts import service
-from billing.money.contracts.schemas import CONTRACT_ID, CommitmentTerms, EarlyEnd
+from billing.money.contracts.schemas import CommitmentTerms, EarlyEnd
 from billing.money.contracts.service import NewContract
 
 router = new_router("subscriptions")
@@ -110,50 +109,6 @@ class ContractBody(Body):
         return NewContract(**given, prices=prices, limits=limits, commitment=committed)
 
 
-class ContractPriceAnswer(Answer):
-    """An agreed price."""
-
-    plan: str
-    interval: Annotated[str, BeforeValidator(rules.show_interval)]
-    currency: str
-    amount_cents: int = Field(validation_alias="amount_minor")
-    minimum_cents: int | None = Field(validation_alias="minimum_minor")
-
-
-class CommitmentAnswer(Answer):
-    """An agreed commitment."""
-
-    amount_cents: int = Field(validation_alias="amount_minor")
-    currency: str
-    periods: int
-    on_early_end: str
-
-
-class ContractLimitAnswer(Answer):
-    """An agreed limit."""
-
-    meter: str
-    included: Credits
-    then: Then
-    prices: dict[str, OverageTerms]
-
-
-class ContractAnswer(Answer):
-    """A contract of an account, in force or to come."""
-
-    contract_id: Annotated[str, encoded(CONTRACT_ID)] = Field(validation_alias="id")
-    account_id: AccountId
-    reference: str | None
-    prices: list[ContractPriceAnswer] = Field(validation_alias=AliasPath("terms", "prices"))
-    limits: list[ContractLimitAnswer] = Field(validation_alias=AliasPath("terms", "limits"))
-    collection: str | None = Field(validation_alias=AliasPath("terms", "collection"))
-    net_days: int | None = Field(validation_alias=AliasPath("terms", "net_days"))
-    commitment: CommitmentAnswer | None = Field(validation_alias=AliasPath("terms", "commitment"))
-    effective_from: datetime
-    effective_to: datetime | None
-    created_at: datetime
-
-
 @router.put(
     "/admin/accounts/{account_id}/contract",
     responses=responses("MERCHANT_NOT_FOUND", "PLAN_NOT_FOUND", "METER_NOT_FOUND"),
@@ -167,9 +122,10 @@ async def put_contract(account_id: str, body: ContractBody, call: AdminCall) -> 
     account = await call.find_account(account_id)
     async with call.database.tenant(account.id) as connection:
         made, matter = await service.put(connection, account.id, body.wanted)
+        answer = await ContractAnswer.read(connection, made)
     if matter is not None:
         await notify(call, matter)
-    return ContractAnswer.of(made)
+    return answer
 
 
 @router.get(
@@ -180,7 +136,7 @@ async def get_contract(account_id: str, call: AdminCall) -> ContractAnswer:
     """The contract in force, else the one that begins next."""
     account = await call.find_account(account_id)
     async with call.database.tenant(account.id) as connection:
-        return ContractAnswer.of(await service.get(connection, account.id))
+        return await ContractAnswer.read(connection, await service.get(connection, account.id))
 
 
 @router.delete(
@@ -195,6 +151,7 @@ async def end_contract(account_id: str, call: AdminCall) -> ContractAnswer:
     account = await call.find_account(account_id)
     async with call.database.tenant(account.id) as connection:
         ended, matter = await service.end(connection, account.id)
+        answer = await ContractAnswer.read(connection, ended)
     if matter is not None:
         await notify(call, matter)
-    return ContractAnswer.of(ended)
+    return answer

@@ -1,6 +1,6 @@
 """The facts of a subscription's decisions beside its rows."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -11,6 +11,7 @@ from pydantic import AwareDatetime
 
 from billing.catalog.plans.schemas import Plan
 from billing.core.frozen import Frozen
+from billing.core.money import round_exact
 from billing.matters.effects import Rows
 from billing.money.contracts.schemas import Contract
 from billing.money.dunning.transitions import CollectFacts
@@ -51,6 +52,11 @@ class Spent(Frozen):
         """The amount before tax, less its share of what was taken back."""
         whole = Fraction(self.net_minor)
         return whole - whole * self.credited_minor / self.total_minor if self.total_minor else whole
+
+
+def sum_spent(charges: Iterable[Spent], since: datetime, until: datetime) -> int:
+    """The sum charged for the time from `since` to `until`, rounded once."""
+    return round_exact(sum((one.exact for one in charges if since <= one.at < until), Fraction(0)))
 
 
 @dataclass(slots=True)

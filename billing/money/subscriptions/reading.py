@@ -47,6 +47,7 @@ from billing.money.subscriptions.schemas import (
     Subscription,
     SubscriptionChange,
 )
+from billing.money.subscriptions.spending import CHARGES
 from billing.money.subscriptions.transitions import RULES
 from billing.money.taxation.reading import TAXATION, shown
 from billing.money.trials.schemas import Trial
@@ -112,19 +113,10 @@ _CHANGES = """
         SELECT FROM subscription_changes x
         WHERE x.subscription_id = s.id AND x.status = 'pending' AND x.kind = 'plan'))
 """
-# Of invoices that are charged, where a period or a commitment has a least.
-_SPENT = """
-           ARRAY(SELECT jsonb_build_object(
-                     'invoice_id', i.id, 'at', x.at, 'net_minor', x.net_minor,
-                     'total_minor', i.total_minor, 'credited_minor', coalesce((
-                         SELECT sum(n.amount_minor) FROM credit_notes n
-                         WHERE n.invoice_id = i.id), 0))
-                 FROM invoices i CROSS JOIN LATERAL (
-                     SELECT coalesce(l.period_start, i.created_at) AS at,
-                            sum(l.amount_minor - l.discount_minor) AS net_minor
-                     FROM invoice_lines l WHERE l.invoice_id = i.id GROUP BY 1) x
-                 WHERE :deciding AND num_nonnulls(s.minimum_minor, s.commitment) > 0
-                   AND i.subscription_id = s.id AND i.status IN ('open', 'paid', 'uncollectible')
+# Where a period or a commitment has a least.
+_SPENT = f"""
+           ARRAY({CHARGES}
+                   AND :deciding AND num_nonnulls(s.minimum_minor, s.commitment) > 0
                    AND x.at >= least(s.current_period_start,
                                      (s.commitment ->> 'since')::timestamptz))
 """

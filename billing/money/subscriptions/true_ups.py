@@ -7,7 +7,6 @@ credit notes took back. Drafts do not count, nor what is void.
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from decimal import Decimal
-from fractions import Fraction
 from typing import Final, NamedTuple
 
 from billing.core.money import round_exact
@@ -16,7 +15,7 @@ from billing.money.invoices import transitions as invoices
 from billing.money.invoices.schemas import CreditNote, Invoice, Line
 from billing.money.invoices.sums import COMMITMENT, MINIMUM
 from billing.money.subscriptions import spans
-from billing.money.subscriptions.facts import Spent, SubscriptionFacts
+from billing.money.subscriptions.facts import Spent, SubscriptionFacts, sum_spent
 from billing.money.subscriptions.schemas import Commitment, Subscription
 
 CHARGED: Final = ("open", "paid", "uncollectible")
@@ -109,9 +108,8 @@ def _spent(
     """The sum charged for the time from `since` to `until`."""
     here = {one.id for one in w.rows.of(Invoice)}
     known = [*(one for one in w.facts.spent if one.invoice_id not in here), *_charged(w)]
-    total = sum((one.exact for one in known if since <= one.at < until), Fraction(0))
     new = (one for one in used if one.period_start is None or since <= one.period_start < until)
-    return round_exact(total) + sum(one.amount_minor for one in new)
+    return sum_spent(known, since, until) + sum(one.amount_minor for one in new)
 
 
 def _charged(w: Work[SubscriptionFacts]) -> Iterator[Spent]:

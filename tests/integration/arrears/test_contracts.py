@@ -38,10 +38,15 @@ async def test_an_agreed_price_its_minimum_and_a_commitment(actors: Actors) -> N
     assert await coming(customer) == first
     await customer.advance(to=RENEWAL)
     assert await charged(customer) == [1500, 2500]
+    # 1500 + 20 + 980 for the first month, 1500 for the second.
+    running = (await customer.ask("GET", "/billing/contract"))["running_commitment"]
+    assert (running["spent_cents"], running["remaining_cents"]) == (4000, 2000)
+    assert (await customer.subscription())["commitment"] == running
     # Another price is agreed meanwhile: it counts from the next period on.
     limits = {"ai_responses": {"included": "10", "then": "overage", "prices": {"USD": "1"}}}
     new = PRICE | {"amount_cents": 1600, "minimum_cents": None}
-    await agree(customer, prices=[new], limits=limits)
+    agreed = await agree(customer, prices=[new], limits=limits)
+    assert (agreed["commitment"], agreed["running_commitment"]) == (None, running)
     # 2500 - 1500 for the period; and 6000 - (1500 + 20 + 980) - (1500 + 1000) for both.
     assert await coming(customer) == [("plan", 1600), ("minimum", 1000), ("commitment", 1000)]
     await customer.advance(to="2027-03-01T10:00:00Z")
@@ -55,6 +60,7 @@ async def test_an_agreed_price_its_minimum_and_a_commitment(actors: Actors) -> N
         "DELETE", f"/admin/accounts/{customer.id}/contract", status=200
     )
     assert ended["effective_to"] is not None
+    await customer.refused("CONTRACT_NOT_FOUND", "GET", "/billing/contract")
     kept = await coming(customer)
     assert kept == [("plan", 1600), ("usage", 100)], "what was sold keeps its price"
     assert await differences(actors.sql, [customer.uuid]) == []

@@ -1,0 +1,84 @@
+"""The contract with an account, as its own people see it, and what it spent of it so far."""
+
+from datetime import datetime
+from typing import Annotated, Self
+
+from pydantic import AliasPath, BeforeValidator, Field
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from api.dependencies import MemberCall
+from api.problems import responses
+from api.public_ids import AccountId, encoded
+from api.routes.base import new_router
+from api.routes.subscription_answers import CommitmentPart
+from api.schemas import Answer, Credits
+from billing.catalog.plans import rules
+from billing.catalog.rating.schemas import OverageTerms, Then
+from billing.money.contracts import service
+from billing.money.contracts.schemas import CONTRACT_ID, Contract
+from billing.money.subscriptions import store
+
+router = new_router("subscriptions")
+
+
+class ContractPriceAnswer(Answer):
+    """An agreed price."""
+
+    plan: str
+    interval: Annotated[str, BeforeValidator(rules.show_interval)]
+    currency: str
+    amount_cents: int = Field(validation_alias="amount_minor")
+    minimum_cents: int | None = Field(validation_alias="minimum_minor")
+
+
+class CommitmentAnswer(Answer):
+    """An agreed commitment."""
+
+    amount_cents: int = Field(validation_alias="amount_minor")
+    currency: str
+    periods: int
+    on_early_end: str
+
+
+class ContractLimitAnswer(Answer):
+    """An agreed limit."""
+
+    meter: str
+    included: Credits
+    then: Then
+    prices: dict[str, OverageTerms]
+
+
+class ContractAnswer(Answer):
+    """A contract of an account, in force or to come.
+
+    `commitment` is what is agreed for the next subscription or renewal; `running_commitment` is the
+    one that the account's subscription has, by the contract that it was sold under.
+    """
+
+    contract_id: Annotated[str, encoded(CONTRACT_ID)] = Field(validation_alias="id")
+    account_id: AccountId
+    reference: str | None
+    prices: list[ContractPriceAnswer] = Field(validation_alias=AliasPath("terms", "prices"))
+    limits: list[ContractLimitAnswer] = Field(validation_alias=AliasPath("terms", "limits"))
+    collection: str | None = Field(validation_alias=AliasPath("terms", "collection"))
+    net_days: int | None = Field(validation_alias=AliasPath("terms", "net_days"))
+    commitment: CommitmentAnswer | None = Field(validation_alias=AliasPath("terms", "commitment"))
+    running_commitment: CommitmentPart | None = None
+    effective_from: datetime
+    effective_to: datetime | None
+    created_at: datetime
+
+    @classmethod
+    async def read(cls, connection: AsyncConnection, contract: Contract) -> Self:
+        """The contract with what is spent so far, read in the caller's transaction."""
+        sold = await store.find_open(connection, contract.account_id)
+        running = await CommitmentPart.read(connection, sold) if sold is not None else None
+        return cls.of(contract).model_copy(update={"running_commitment": running})
+
+
+@router.get("/billing/contract", responses=responses("MERCHANT_NOT_FOUND", "CONTRACT_NOT_FOUND"))
+async def read_contract(call: MemberCall) -> ContractAnswer:
+    """The contract in force, else the one that begins next, and what its commitment has spent."""
+    async with call.transaction() as connection:
+        return await ContractAnswer.read(connection, await service.get(connection, call.account.id))

@@ -1,0 +1,39 @@
+"""The part of a commitment that is spent so far, by the rule of the line for the rest."""
+
+from typing import Any, Final
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.core.prepared import Prepared
+from billing.money.subscriptions.facts import Spent, sum_spent
+from billing.money.subscriptions.schemas import Commitment, Subscription
+
+CHARGES: Final = """
+    SELECT jsonb_build_object(
+               'invoice_id', i.id, 'at', x.at, 'net_minor', x.net_minor,
+               'total_minor', i.total_minor, 'credited_minor', coalesce((
+                   SELECT sum(n.amount_minor) FROM credit_notes n
+                   WHERE n.invoice_id = i.id), 0))
+    FROM invoices i CROSS JOIN LATERAL (
+        SELECT coalesce(l.period_start, i.created_at) AS at,
+               sum(l.amount_minor - l.discount_minor) AS net_minor
+        FROM invoice_lines l WHERE l.invoice_id = i.id GROUP BY 1) x
+    WHERE i.subscription_id = s.id AND i.status IN ('open', 'paid', 'uncollectible')
+"""
+"""The charges of a subscription `s`, as `Spent`, for the time from `x.at` on."""
+_SINCE: Final = Prepared(
+    text(
+        f"SELECT ARRAY({CHARGES} AND x.at >= :since) AS spent"  # noqa: S608 - constants
+        " FROM subscriptions s WHERE s.id = :subscription_id"
+    )
+)
+
+
+async def spent_so_far(
+    connection: AsyncConnection, subscription: Subscription, agreed: Commitment
+) -> int:
+    """The part of a commitment that invoices have charged, in minor units."""
+    row: Any = await _SINCE.one(connection, subscription_id=subscription.id, since=agreed.since)
+    charged = map(Spent.model_validate, row["spent"])
+    return sum_spent(charged, agreed.since, agreed.ends_at)

@@ -18,7 +18,7 @@ from api.routes.invoices import refusal
 from api.routes.subscription_answers import ChangeAnswer, SubscriptionAnswer
 from api.routes.subscription_previews import DryRun, PreviewAnswer, foreseen
 from api.routes.subscriptions import PriceInterval
-from api.schemas import Body, CatalogName, optional_body
+from api.schemas import Body, CatalogName, CouponCode, optional_body
 from api.workflow_calls import need_temporal, wait_until_done
 from billing.catalog.plans.rules import parse_interval
 from billing.core import ids
@@ -33,6 +33,7 @@ from billing.money.payment_methods import service as methods
 from billing.money.payments import store as payment_store
 from billing.money.subscriptions import (
     commands,
+    coupons,
     plan_changes,
     preview_tokens,
     service,
@@ -51,7 +52,7 @@ PromisedVerb = Callable[..., object]
 _OF_CHANGES = (
     "PAYMENT_OVERDUE", "ADD_ON_NOT_FOUND", "ADD_ON_NOT_OFFERED", "PLAN_NOT_FOUND",
     "INTERVAL_NOT_OFFERED", "QUANTITY_NOT_OFFERED", "CURRENCY_MISMATCH", "TRIAL_NOT_OFFERED",
-    "CREDITS_SPENT", "UNITS_SPENT",
+    "CREDITS_SPENT", "UNITS_SPENT", "INVALID_COUPON",
 )  # fmt: skip
 _REFUSALS = (
     "SUBSCRIPTION_NOT_FOUND", "SUBSCRIPTION_STATE", "CHANGE_PENDING", "CHANGE_EXPIRED",
@@ -92,6 +93,7 @@ class WishBody(Body):
         None, description="Unless said, up and more are now, down and less at period end"
     )
     add_ons: Annotated[list[AddOnBody], Field(max_length=50)] | None = None
+    coupon: CouponCode = None
 
     @field_validator("add_ons")
     @classmethod
@@ -243,6 +245,7 @@ def _wish(body: WishBody) -> PlanWish:
         add_ons=None
         if body.add_ons is None
         else {one.add_on: one.quantity for one in body.add_ons if one.quantity},
+        coupon=body.coupon,
     )
 
 
@@ -302,6 +305,11 @@ async def _ask(
         else:
             found = await service.commanded(connection, call.account.id, command)
             subject_id = found.id
+            if about is not None and about.coupon is not None:
+                account = await call.read_account(connection)
+                await coupons.redeem_for(
+                    connection, account, subject_id, about, repeated=claim.resumed
+                )
             await service.ask(connection, subject_id, lambda w: verb(w, paying), about=about)
         matter = await matters.find(connection, SUBSCRIPTION.workflow_id(subject_id))
     if matter is None:

@@ -9,6 +9,7 @@ from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.dependencies import AccountCall, MemberCall
+from api.dry_runs import undone
 from api.problems import responses
 from api.routes.base import new_router
 from api.routes.invoices import LineAnswer
@@ -17,7 +18,7 @@ from billing.core import ids
 from billing.core.clock import real_now
 from billing.core.errors import NotFound
 from billing.matters.effects import Work
-from billing.money.subscriptions import preview_tokens, service, store
+from billing.money.subscriptions import coupons, preview_tokens, service, store
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.preview_tokens import Promise
 from billing.money.subscriptions.previews import Preview, Upcoming, Written
@@ -122,8 +123,11 @@ async def foreseen(
     binding: bool = False,
 ) -> PreviewAnswer:
     """The outcome of a verb; `binding` with the token that holds it for a while."""
-    async with call.transaction() as connection:
+    async with undone(call.transaction()) as connection:
         found = await service.commanded(connection, call.account.id, command)
+        if about is not None and about.coupon is not None:
+            account = await call.read_account(connection)
+            await coupons.redeem_for(connection, account, found.id, about)
         seen = await service.foresee(connection, found.id, verb, about=about)
     answer = PreviewAnswer.of_preview(seen)
     if not binding:

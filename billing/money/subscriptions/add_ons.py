@@ -126,7 +126,7 @@ def _charge(
 ) -> None:
     """The change waits for its payment; one that leaves nothing to charge is applied now."""
     sale = sell(w, wanted, at, fewer_now=fewer_now)
-    lines, given_back = netting.net(w, sale.unused, sale.lines)
+    lines, given_back = netting.net(w, sale.unused, sale.lines, cycles.of(w).plan_key)
     terms = new_terms.of_now(w).model_copy(
         update={
             "notes": given_back,

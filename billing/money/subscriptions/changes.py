@@ -11,6 +11,8 @@ from uuid import UUID
 
 from billing.core.errors import Conflict
 from billing.matters.effects import Rows, Work
+from billing.money.discounts import transitions as discounts
+from billing.money.discounts.schemas import Discount
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.schemas import Invoice
 from billing.money.payments import card_rules
@@ -92,6 +94,7 @@ def apply(w: Work[SubscriptionFacts], invoice: Invoice) -> SubscriptionChange | 
     if change is None:
         return None
     w.change(change, status="applied", decided_at=w.facts.at)
+    confirm_coupon(w)
     if change.kind == "resume":
         pauses.resume(w, invoice)
     elif change.kind == "plan":
@@ -193,6 +196,14 @@ def cancel_scheduled(w: Work[SubscriptionFacts], reason: str, *kinds: ChangeKind
             announce(w, cycles.of(w), "change_dropped", kind=change.kind, reason=reason)
 
 
+def confirm_coupon(w: Work[SubscriptionFacts]) -> None:
+    """The change that a coupon was redeemed with has come, or comes unpaid."""
+    for one in w.rows.of(Discount):
+        if one.status == "reserved":
+            announce(w, cycles.of(w), "coupon_redeemed", code=one.code)
+    discounts.confirm(w)
+
+
 def refuse(w: Work[SubscriptionFacts], invoice_id: UUID, reason: str) -> None:
     """The try that was to pay for a change brought no money."""
     change = _of_invoice(w.rows, invoice_id)
@@ -205,6 +216,7 @@ def drop(
 ) -> None:
     """It is not applied. A payment that may still bring money is called back by the next step."""
     w.change(change, status=status, reason=reason, decided_at=w.facts.at)
+    discounts.release(w)
     invoice = w.rows.get(Invoice, change.draft_id)
     if invoice.status == "draft":
         invoices.void(w, invoice, reason)

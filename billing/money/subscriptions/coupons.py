@@ -6,6 +6,9 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from billing.catalog.plans import store as catalog
+from billing.core import ids
+from billing.core.clock import real_now
 from billing.core.errors import NotFound
 from billing.ledger.credits import service as credits
 from billing.matters.effects import Work
@@ -17,7 +20,7 @@ from billing.money.subscriptions import cycles, service, store
 from billing.money.subscriptions.announcements import announce
 from billing.money.subscriptions.commands import wake
 from billing.money.subscriptions.facts import SubscriptionFacts
-from billing.money.subscriptions.schemas import Subscription
+from billing.money.subscriptions.schemas import PlanWish, Subscription
 from billing.money.subscriptions.states import demand
 from billing.platform.accounts.schemas import Account
 
@@ -47,6 +50,41 @@ async def redeem(
     discount = await discount_service.redeem(connection, account, wanted, discount_id, at)
     await discount_store.add(connection, discount)
     return await service.ask(connection, found.id, partial(_redeemed, code=discount.code))
+
+
+async def redeem_for(
+    connection: AsyncConnection,
+    account: Account,
+    subscription_id: UUID,
+    wish: PlanWish,
+    *,
+    repeated: bool = False,
+) -> None:
+    """Reserve the coupon of a change that is asked for next, in the same transaction.
+
+    A request that is `repeated` may have redeemed it. Errors: PLAN_NOT_FOUND, SUBSCRIPTION_STATE,
+    INVALID_COUPON.
+    """
+    if wish.coupon is None:
+        return
+    running = await discount_store.of_subscription(connection, subscription_id)
+    if repeated and any(one.code == wish.coupon.upper() for one in running):
+        return
+    found = await store.get(connection, subscription_id, lock=True)
+    demand(found.status, "coupon")
+    await credits.lock(connection, account.id)
+    plan = await catalog.find_plan(connection, wish.plan) if wish.plan is not None else None
+    if plan is None and wish.plan is not None:
+        raise NotFound("PLAN_NOT_FOUND", "no such plan is on sale")
+    wanted = Redeeming(
+        code=wish.coupon,
+        product=plan.key if plan is not None else found.plan_key,
+        currency=found.currency,
+        subscription_id=found.id,
+    )
+    at = account.clock_at or real_now()
+    discount = await discount_service.redeem(connection, account, wanted, ids.new(), at)
+    await discount_store.add(connection, discount)
 
 
 def _redeemed(w: Work[SubscriptionFacts], code: str) -> Subscription:

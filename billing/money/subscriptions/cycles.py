@@ -130,11 +130,16 @@ def bill_usage(
 
 
 def draft_change(
-    w: Work[SubscriptionFacts], change_id: UUID, lines: Sequence[Line], **fields: Any
+    w: Work[SubscriptionFacts],
+    change_id: UUID,
+    lines: Sequence[Line],
+    sold: str | None = None,
+    /,
+    **fields: Any,
 ) -> Invoice:
     """The draft that is paid before a change is applied; the change names it, and nothing else."""
     key = f"{stem(of(w))}/{ids.encode(ids.CHANGE, change_id)}"
-    return invoices.draft(w, new_invoice(w, key, lines, **fields))
+    return invoices.draft(w, new_invoice(w, key, lines, sold, **fields))
 
 
 def next_cycle(w: Work[SubscriptionFacts]) -> Subscription:
@@ -289,9 +294,17 @@ def _complete_records(w: Work[SubscriptionFacts], invoice: Invoice, used: Sequen
 
 
 def new_invoice(
-    w: Work[SubscriptionFacts], fact_key: str, lines: Sequence[Line], **fields: Any
+    w: Work[SubscriptionFacts],
+    fact_key: str,
+    lines: Sequence[Line],
+    sold: str | None = None,
+    /,
+    **fields: Any,
 ) -> NewInvoice:
-    """An invoice to draft; a line that does not say its tax category has the plan's."""
+    """An invoice to draft, with the discounts of the plan that is `sold` by it, else of its own.
+
+    A line that does not say its tax category has that of its own plan.
+    """
     subscription = of(w)
     if subscription.collection == "send_invoice":
         fields = {
@@ -309,7 +322,7 @@ def new_invoice(
         subscription_id=subscription.id,
         lines=tuple(one.taxed_as(w.facts.plan_of(w.rows).tax_category) for one in lines),
         discounts=discounts.terms(
-            w.rows, subscription.plan_key, of_period="period_start" in fields
+            w.rows, sold or subscription.plan_key, of_period="period_start" in fields
         ),
         **fields,
     )

@@ -5,8 +5,10 @@ the invoice that charged it (docs/rules.md#subscriptions).
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from functools import partial
+from typing import Any
 from uuid import UUID
 
 from billing.catalog.taxes.schemas import TaxRate
@@ -21,14 +23,22 @@ from billing.money.subscriptions.schemas import Note
 
 
 def net(
-    w: Work[SubscriptionFacts], unused: Sequence[Credit], charges: Sequence[Line]
+    w: Work[SubscriptionFacts],
+    unused: Sequence[Credit],
+    charges: Sequence[Line],
+    sold: str,
+    **fields: Any,
 ) -> tuple[list[Line], tuple[Note, ...]]:
-    """Lines of what is given back, up to what is charged, and notes for the rest."""
+    """Lines of what is given back, up to what is charged, and notes for the rest.
+
+    `sold` is the plan whose discounts the invoice with these `fields` has.
+    """
+    total = partial(_total, w, sold, fields)
     lines, notes = list[Line](), defaultdict[UUID, int](int)
     for credit in unused:
-        drawn = min(credit.total_minor, _total(w, [*lines, *charges])) if credit.is_paid else 0
+        drawn = min(credit.total_minor, total([*lines, *charges])) if credit.is_paid else 0
         line = _credit_line(credit, drawn)
-        if drawn and _total(w, [*lines, line, *charges]) < 0:
+        if drawn and total([*lines, line, *charges]) < 0:
             # Taxes are rounded together: a cent of it may be too much.
             drawn -= 1
             line = _credit_line(credit, drawn)
@@ -39,9 +49,11 @@ def net(
     return lines, tuple(Note(invoice_id=one, amount_minor=minor) for one, minor in notes.items())
 
 
-def _total(w: Work[SubscriptionFacts], lines: Sequence[Line]) -> int:
+def _total(
+    w: Work[SubscriptionFacts], sold: str, fields: Mapping[str, Any], lines: Sequence[Line]
+) -> int:
     """The total of lines with discounts and tax; it may be below zero."""
-    new = cycles.new_invoice(w, "", lines)
+    new = cycles.new_invoice(w, "", lines, sold, **fields)
     summed = sum_lines(new.lines, new.discounts, w.facts.taxation.at(w.facts.at), new.currency)
     return sum(one.total_minor for one in summed)
 

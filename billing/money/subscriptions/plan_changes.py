@@ -49,10 +49,17 @@ _DAYS: Final = {"day": 1, "week": 7, "month": 28, "year": 365}
 def change(
     w: Work[SubscriptionFacts], wish: PlanWish, paying: Paying, as_of: datetime | None = None
 ) -> Subscription:
-    """Whatever is wished for: another plan, or other add-ons. The errors of both."""
+    """Whatever is wished for: another plan, or other add-ons. The errors of both.
+
+    A coupon that was reserved for it waits with it for its payment.
+    """
     if wish.add_ons is not None:
-        return add_ons.choose(w, wish.add_ons, paying, as_of, when=wish.when)
-    return change_plan(w, wish, paying, as_of)
+        add_ons.choose(w, wish.add_ons, paying, as_of, when=wish.when)
+    else:
+        change_plan(w, wish, paying, as_of)
+    if changes.pending(w.rows) is None:
+        changes.confirm_coupon(w)
+    return cycles.of(w)
 
 
 def change_plan(
@@ -203,7 +210,8 @@ def _charge(w: Work[SubscriptionFacts], wanted: Terms, paying: Paying, at: datet
     charge = _charge_line(after, plan, wanted, at)
     kinds = ("plan", items.ADD_ON) if resets else ("plan",)
     unused = proration.unused(w.rows, proration.current(w.rows, kinds, at), at)
-    lines, given_back = netting.net(w, unused, [charge])
+    fields = spans.fields(after) if resets else {}
+    lines, given_back = netting.net(w, unused, [charge], plan.key, **fields)
     terms = wanted.model_copy(
         update={
             "resets": resets,
@@ -211,8 +219,7 @@ def _charge(w: Work[SubscriptionFacts], wanted: Terms, paying: Paying, at: datet
             "notes": given_back,
         }
     )
-    fields = spans.fields(after) if resets else {}
-    invoice = cycles.draft_change(w, paying.change_id, [*lines, charge], **fields)
+    invoice = cycles.draft_change(w, paying.change_id, [*lines, charge], plan.key, **fields)
     words = _words(w, terms)
     invoice = changes.begin(w, "plan", words, invoice, paying, terms=terms)
     payment_effects.settle_change(w, invoice)

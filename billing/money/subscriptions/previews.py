@@ -12,6 +12,7 @@ from typing import Any, Final
 from billing.core.frozen import Frozen
 from billing.matters.agenda import Step
 from billing.matters.effects import Add, Do, Effect, Issue, Rows, Work
+from billing.money.discounts.schemas import IN_FORCE, Discount
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.schemas import CreditNote, Invoice, InvoiceLine
 from billing.money.subscriptions import cycles, payment_effects
@@ -102,6 +103,9 @@ def digest_of(work: Work[SubscriptionFacts]) -> bytes:
     written = written_by(work)
     content: list[Any] = [_shown(one) for one in _added(work.effects, SubscriptionChange)]
     content.append(cycles.of(work).model_dump(mode="json", exclude={"updated_at"}))
+    content += sorted(
+        (_terms(one) for one in work.rows.of(Discount) if one.status in IN_FORCE), key=str
+    )
     if written is not None:
         sums = {"subtotal_minor", "discount_minor", "tax_minor", "total_minor", "amount_due_minor",
                 "balance_applied_minor", "period_start", "period_end"}  # fmt: skip
@@ -116,6 +120,11 @@ def digest_of(work: Work[SubscriptionFacts]) -> bytes:
         if isinstance(one, Do) and one.verb in ("grant", "clawback")
     ]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).digest()
+
+
+def _terms(discount: Discount) -> Any:
+    names = {"code", "percent", "amount_minor", "kinds", "sold", "periods_left"}
+    return discount.model_dump(mode="json", include=names)
 
 
 def _shown(change: SubscriptionChange) -> Any:

@@ -193,7 +193,7 @@ class SubscriptionChange(Row):
 
 
 class PlanWish(Frozen):
-    """Another plan, interval, number of seats or add-ons; None: as it is."""
+    """Another plan, interval, number of seats or add-ons; None: as it is. And a coupon for it."""
 
     plan: str | None = None
     interval: Interval | None = None
@@ -202,6 +202,7 @@ class PlanWish(Frozen):
     """None: up at once, down with the next period."""
     add_ons: dict[str, int] | None = None
     """All that there are to be, by key."""
+    coupon: str | None = None
 
 
 class Offered(Frozen):

@@ -208,6 +208,38 @@ async def test_a_change_of_plan_keeps_a_percentage(actors: Actors) -> None:
     assert (await invoices(customer))[-1] == (2450, 2450)
 
 
+async def test_a_coupon_comes_with_a_change_of_plan_and_goes_with_it(actors: Actors) -> None:
+    code = await coupon(actors, percent="50", duration="forever", sold=["pro"])
+    customer = await actors.customer_on_clock(CLOCK)
+    await customer.subscribed("basic")
+    await customer.advance(to="2027-01-11T10:00:00Z")  # 21 of 31 days are left
+    path, wish = "/billing/subscription", {"plan": "pro", "coupon": code}
+    await customer.refused("INVALID_COUPON", "PUT", path, {"plan": "enterprise", "coupon": code})
+    await customer.refused("INVALID_COUPON", "PUT", path, {"plan": "pro", "coupon": "NO-SUCH"})
+
+    seen = await customer.ask("POST", f"{path}/preview", wish, status=200)
+
+    # 49.00 x 21/31 is 33.19, and a half of it 16.60; of 19.00 are 12.87 left.
+    assert (seen["invoice"]["discount_cents"], seen["due_now_cents"]) == (1660, 1659 - 1287)
+    assert seen["upcoming"]["invoice"]["total_cents"] == 2450
+    assert await redeemed(actors, code) == 0
+    held = wish | {"preview_token": seen["preview_token"]}
+    without = {"plan": "pro", "preview_token": seen["preview_token"]}
+    await customer.refused("PREVIEW_EXPIRED", "PUT", path, without)
+    await customer.script("insufficient_funds", then="normal")
+    await customer.refused("CARD_DECLINED", "PUT", path, held)
+    assert await redeemed(actors, code) == 0, "all is as before"
+    assert (await customer.subscription())["discounts"] == []
+
+    changed = await customer.ask("PUT", path, held, status=200)
+
+    assert [(one["code"], one["status"]) for one in changed["discounts"]] == [(code, "active")]
+    assert await redeemed(actors, code) == 1
+    assert [one["amount"] for one in await customer.effects()] == [1900, 372]
+    coming = await customer.ask("GET", f"{path}/upcoming", status=200)
+    assert coming["invoice"]["total_cents"] == 2450
+
+
 async def test_what_a_coupon_paid_is_not_given_back(actors: Actors) -> None:
     code = await coupon(actors, percent="100")
     customer = await actors.customer_on_clock(CLOCK)

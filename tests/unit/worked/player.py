@@ -16,7 +16,7 @@ from billing.catalog.taxes.schemas import Jurisdiction, Taxation
 from billing.core import periods
 from billing.core.periods import MONTH
 from billing.matters.effects import Do, Rows, Work
-from billing.money.discounts.schemas import Discount
+from billing.money.discounts.schemas import Discount, DiscountStatus
 from billing.money.dunning.rules import Policy
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.arrears import Arrear
@@ -188,6 +188,8 @@ class Player:
             plan=self.wanted, interval=interval, when=wish.get("when"),
             quantity=wish.get("quantity"), add_ons=wish.get("add_ons"),
         )  # fmt: skip
+        if "coupon" in wish:
+            self.rows = Rows([*self.rows.all(), self._coupon(wish["coupon"], "reserved")])
         paying = Paying(change_id=self._id(), by_card=True)
         tried = Work(self.rows.copy(), self.facts())
         plan_changes.change(tried, wanted, paying)
@@ -210,15 +212,16 @@ class Player:
         return UUID(int=next(self.ids))
 
     def _coupons(self) -> list[Discount]:
-        return [
-            Discount(
-                id=self._id(), account_id=ACCOUNT, coupon_id=self._id(),
-                subscription_id=SUBSCRIPTION, code=one["code"], percent=one.get("percent"),
-                amount_minor=one.get("amount"), kinds=tuple(one.get("kinds", ())),
-                periods_left=one.get("periods"), status="active", created_at=self.now,
-            )
-            for one in self.case.get("coupons", ())
-        ]  # fmt: skip
+        return [self._coupon(one, "active") for one in self.case.get("coupons", ())]
+
+    def _coupon(self, one: Case, status: DiscountStatus) -> Discount:
+        return Discount(
+            id=self._id(), account_id=ACCOUNT, coupon_id=self._id(),
+            subscription_id=SUBSCRIPTION, code=one["code"], percent=one.get("percent"),
+            amount_minor=one.get("amount"), kinds=tuple(one.get("kinds", ())),
+            sold=tuple(one.get("sold", ())), periods_left=one.get("periods"), status=status,
+            created_at=self.now,
+        )  # fmt: skip
 
     def _carried(self) -> list[BalanceEntry]:
         carried = self.case["start"].get("balance")

@@ -1,5 +1,6 @@
 """Prices per days, weeks, months and years: sold as catalogued, renewed on the right instants."""
 
+import os
 from datetime import datetime
 from typing import Any
 from uuid import uuid4
@@ -26,11 +27,13 @@ async def on_sale(actors: Actors, *every: str, **more: Any) -> str:
     return key
 
 
-async def subscribed(actors: Actors, at: str, every: str, **more: Any) -> Customer:
+async def subscribed(
+    actors: Actors, at: str, every: str, zone: str = "UTC", **more: Any
+) -> Customer:
     """A customer since that instant, charged by a saved card."""
-    customer = await actors.customer_on_clock(at, **more)
+    customer = await actors.customer_on_clock(at, zone=zone)
     await customer.save_card()
-    begun = await customer.subscribe(await on_sale(actors, every), interval=every)
+    begun = await customer.subscribe(await on_sale(actors, every), interval=every, **more)
     assert parse_interval(begun["interval"].replace("ly", "")) == parse_interval(every)
     return customer
 
@@ -57,6 +60,24 @@ async def test_a_customer_is_billed_for_the_periods_that_others_bill(
     assert {(one["status"], one["total_minor"]) for one in invoices} == {("paid", PRICE)}
     assert invoices[-1]["period_start"] == instant(expected["start"])
     assert len(await customer.effects()) == len(await customer.grants("plan")) == len(invoices)
+
+
+# The first of them lives for a year: with WHOLE=1.
+@pytest.mark.parametrize(
+    ("given", "expected"), cases("periods", "billing_day")[0 if os.environ.get("WHOLE") else 1 :]
+)
+async def test_a_billing_day_begins_the_periods_that_others_bill(
+    actors: Actors, given: Json, expected: Json
+) -> None:
+    every = show_interval(Interval.model_validate(given["interval"]))
+    day = given["billing_day"]
+    customer = await subscribed(actors, given["begins"], every, given["zone"], billing_day=day)
+    if instant(given["at"]) > instant(given["begins"]):
+        await customer.advance(to=given["at"])
+    assert await period(customer) == [instant(expected[name]) for name in ("start", "end")]
+    first, *later = (one["total_minor"] for one in await customer.invoices())
+    assert 0 < first < PRICE
+    assert set(later) <= {PRICE}
 
 
 @pytest.mark.parametrize(

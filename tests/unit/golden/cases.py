@@ -19,9 +19,7 @@ def cases(file: str, kind: str) -> list[Any]:
             one["input"],
             one.get("here", one["expected"]),
             id=one["id"],
-            marks=[pytest.mark.skip(f"no such term here: {one['peer_only'][0]}")]
-            if one.get("peer_only")
-            else [],
+            marks=[pytest.mark.skip(one["rule"])] if one.get("peer_only") else [],
         )
         for one in found
     ]

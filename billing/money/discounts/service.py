@@ -9,15 +9,27 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.catalog.coupons import store as coupons
 from billing.catalog.coupons.schemas import Coupon
+from billing.catalog.coupons.tables import coupons as coupon_rows
 from billing.core.errors import Invalid
 from billing.core.frozen import Frozen
-from billing.core.prepared import Prepared
+from billing.core.prepared import Prepared, given
 from billing.money.discounts.schemas import IN_FORCE, Discount
 from billing.money.discounts.tables import discounts
 from billing.platform.accounts.schemas import Account
 
 _HAS_PAID: Final = Prepared(
     text("SELECT id FROM invoices WHERE account_id = :account_id AND amount_paid_minor > 0 LIMIT 1")
+)
+# What may still be paid counts: of many purchases that are begun at once, one is the first.
+_HAS_FIRST: Final = Prepared(
+    select(discounts.c.id)
+    .join(coupon_rows, coupon_rows.c.id == discounts.c.coupon_id)
+    .where(
+        discounts.c.account_id == given("account_id"),
+        discounts.c.status != "released",
+        coupon_rows.c.first_purchase,
+    )
+    .limit(1)
 )
 
 
@@ -97,8 +109,10 @@ async def _demand_unused(
         )
         if await connection.scalar(same):
             raise _invalid("redeemed", "the subscription has it already")
-    if coupon.first_purchase and await _HAS_PAID.first(connection, account_id=account_id):
-        raise _invalid("not_first", "it is for a first purchase")
+    if coupon.first_purchase:
+        for taken in (_HAS_PAID, _HAS_FIRST):
+            if await taken.first(connection, account_id=account_id):
+                raise _invalid("not_first", "it is for a first purchase")
 
 
 def _invalid(reason: str, words: str) -> Invalid:

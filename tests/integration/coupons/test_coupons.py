@@ -165,6 +165,27 @@ async def test_a_coupon_says_why_it_is_refused(actors: Actors) -> None:
     await refused(customer, "expired", windowed)
 
 
+async def test_only_one_purchase_is_the_first(actors: Actors) -> None:
+    codes = [await coupon(actors, percent="90", first_purchase=True) for _ in range(3)]
+    customer = await actors.customer_on_clock(CLOCK)
+    answers = await asyncio.gather(*(
+        customer.call("POST", "/billing/purchases", {"pack": "small", "coupon": code})
+        for code in codes
+    ))  # fmt: skip
+    assert sorted(one.status_code for one in answers) == [201, 400, 400]
+    assert {one.json()["reason"] for one in answers if one.status_code == 400} == {"not_first"}
+    (begun,) = [one.json() for one in answers if one.status_code == 201]
+    another = await coupon(actors, percent="50", first_purchase=True)
+    body = {"plan": "pro", "coupon": another}
+    problem = await customer.refused("INVALID_COUPON", "POST", "/billing/subscription", body)
+    assert problem["reason"] == "not_first"
+    await customer.advance(days=2)
+    await customer.until_purchase(begun["purchase_id"], "expired")
+    tried = await customer.subscribe("pro", coupon=another)
+    assert tried["status"] == "incomplete"
+    await refused(customer, "not_first", codes[0])
+
+
 async def test_a_free_period_needs_no_card(actors: Actors) -> None:
     code = await coupon(actors, percent="100")
     customer = await actors.customer_on_clock(CLOCK)

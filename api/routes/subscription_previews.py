@@ -76,8 +76,10 @@ class UpcomingAnswer(Answer):
 class PreviewAnswer(Answer):
     """The subscription as it would be, what is charged for it now, and what its next period costs.
 
-    `due_now_cents` is charged first. `credited_cents` is taken back by credit notes: off what is
-    owed, or to the money balance. With `preview_token` the change charges exactly this.
+    `due_now_cents` is asked for at once, the `invoice` first. `usage` is use beyond the plan of a
+    cycle that ends with it. `credited_cents` is taken back by credit notes: off what is owed, or to
+    the money balance. With `preview_token` the change charges exactly this, and what is used
+    meanwhile.
     """
 
     subscription_id: str
@@ -89,6 +91,7 @@ class PreviewAnswer(Answer):
     currency: str
     change: dict[str, Any] | None
     invoice: WrittenPart | None
+    usage: WrittenPart | None
     upcoming: UpcomingAnswer
     as_of: datetime
     preview_token: str | None = None
@@ -104,11 +107,12 @@ class PreviewAnswer(Answer):
             status=after.status,
             plan=after.plan_key,
             effective_at=later or seen.as_of,
-            due_now_cents=seen.written.invoice.amount_due_minor if seen.written else 0,
+            due_now_cents=seen.due_minor,
             credited_cents=seen.credited_minor,
             currency=after.currency,
             change=change.wanted if change is not None else None,
             invoice=WrittenPart.of_written(seen.written) if seen.written else None,
+            usage=WrittenPart.of_written(seen.usage) if seen.usage else None,
             upcoming=UpcomingAnswer.of_upcoming(seen.upcoming),
             as_of=seen.as_of,
         )

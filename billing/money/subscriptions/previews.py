@@ -46,11 +46,19 @@ class Preview(Frozen):
     subscription: Subscription
     change: SubscriptionChange | None
     written: Written | None
+    usage: Written | None
+    """The use beyond the plan that it bills at once, on an invoice of its own."""
     credited_minor: int
     """Taken back by credit notes: off what is owed, or to the money balance."""
     as_of: datetime
     upcoming: Upcoming | None
     digest: bytes
+
+    @property
+    def due_minor(self) -> int:
+        """The money that is asked for at once."""
+        parts = (self.written, self.usage)
+        return sum(one.invoice.amount_due_minor for one in parts if one is not None)
 
 
 def preview(work: Work[SubscriptionFacts], as_of: datetime) -> Preview:
@@ -72,6 +80,7 @@ def preview(work: Work[SubscriptionFacts], as_of: datetime) -> Preview:
         subscription=cycles.of(work),
         change=work.rows.find(SubscriptionChange, change.id) if change else None,
         written=added,
+        usage=_written(work, 1),
         credited_minor=sum(one.amount_minor for one in notes),
         as_of=as_of,
         upcoming=upcoming(work.rows, work.facts),
@@ -81,11 +90,7 @@ def preview(work: Work[SubscriptionFacts], as_of: datetime) -> Preview:
 
 def written_by(work: Work[SubscriptionFacts]) -> Written | None:
     """The first invoice that a decision writes."""
-    new = next(iter(_added(work.effects, Invoice)), None)
-    if new is None:
-        return None
-    lines = tuple(invoices.lines_of(work.rows, new.id))
-    return Written(invoice=work.rows.get(Invoice, new.id), lines=lines)
+    return _written(work, 0)
 
 
 def upcoming(rows: Rows, facts: SubscriptionFacts) -> Upcoming | None:
@@ -125,6 +130,15 @@ def digest_of(work: Work[SubscriptionFacts]) -> bytes:
 def _terms(discount: Discount) -> Any:
     names = {"code", "percent", "amount_minor", "kinds", "sold", "periods_left"}
     return discount.model_dump(mode="json", include=names)
+
+
+def _written(work: Work[SubscriptionFacts], place: int) -> Written | None:
+    added = _added(work.effects, Invoice)[place : place + 1]
+    if not added:
+        return None
+    (new,) = added
+    lines = tuple(invoices.lines_of(work.rows, new.id))
+    return Written(invoice=work.rows.get(Invoice, new.id), lines=lines)
 
 
 def _shown(change: SubscriptionChange) -> Any:

@@ -107,6 +107,20 @@ async def test_every_write_of_a_subscription_can_be_tried(actors: Actors) -> Non
     assert await money(customer) == now["credited_cents"]
 
 
+async def test_a_preview_counts_the_use_that_is_billed_with_it(actors: Actors) -> None:
+    for wanted in ({"interval": "year"}, {"plan": "free", "when": "now"}):
+        customer = await begun(actors)
+        await use(customer, "600")
+        await customer.advance(to=LATER)
+        seen = await preview(customer, **wanted)
+        assert [one["amount"] for one in seen["usage"]["lines"]] == [200]
+        before = sum(await charged(customer))
+        await change(customer, **wanted, preview_token=seen["preview_token"])
+        assert sum(await charged(customer)) == before + seen["due_now_cents"]
+        left = seen["credited_cents"] - seen["usage"]["balance_applied_cents"]
+        assert await money(customer) == left
+
+
 async def test_what_comes_next_counts_the_use_of_now(actors: Actors) -> None:
     customer = await begun(actors)
     await use(customer, "510")

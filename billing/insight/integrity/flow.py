@@ -138,7 +138,7 @@ QUERIES: Final[dict[str, str]] = {
             FROM invoices
             WHERE subscription_id IS NOT NULL AND period_start IS NOT NULL
               AND (status <> 'void' OR number IS NOT NULL)
-            WINDOW mine AS (PARTITION BY subscription_id ORDER BY period_start, created_at)
+            WINDOW mine AS (PARTITION BY subscription_id ORDER BY period_start, created_at, id)
         )
         SELECT b.account_id, public_id('inv', b.id) AS subject
         FROM billed b

@@ -1,24 +1,36 @@
 """The life of a discount: reserved, in force, used up, ended or given back. Pure."""
 
 from collections.abc import Collection
+from datetime import datetime
 from typing import Any, Final
 
 from billing.matters.effects import Do, Rows, Work
-from billing.money.discounts.schemas import IN_FORCE, Discount, DiscountTerms
+from billing.money.discounts.schemas import IN_FORCE, Discount
 
 COUNT: Final = "count_redemption"
 """The verb that counts a redemption that was given back, or came back."""
 
 
-def terms(rows: Rows, sold: str, *, of_period: bool) -> tuple[DiscountTerms, ...]:
-    """The discounts of an invoice of what is `sold`, the oldest first.
-
-    Only a period's invoice uses a discount up; one beside it has the percentages.
-    """
+def of_period(rows: Rows, sold: str) -> tuple[Discount, ...]:
+    """The discounts of a period's invoice of what is `sold`, the oldest first; it uses them up."""
     found = (one for one in rows.of(Discount) if one.status in IN_FORCE)
     mine = (one for one in found if not one.sold or sold in one.sold)
-    here = (one for one in mine if of_period or one.percent is not None)
-    return tuple(sorted(here, key=lambda one: (one.created_at, one.id)))
+    return tuple(sorted(mine, key=lambda one: (one.created_at, one.id)))
+
+
+def beside_period(
+    rows: Rows, sold: str, *, subscribed: datetime, begun: datetime
+) -> tuple[Discount, ...]:
+    """The discounts of an invoice beside that of a period that has `begun`: its percentages.
+
+    One that was redeemed since is good from the next period on, and for the change it came with.
+    """
+    return tuple(
+        one
+        for one in of_period(rows, sold)
+        if one.percent is not None
+        and (one.status == "reserved" or one.created_at < begun or one.created_at <= subscribed)
+    )
 
 
 def use(w: Work[Any], codes: Collection[str]) -> None:

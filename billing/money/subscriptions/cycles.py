@@ -15,6 +15,7 @@ from billing.core.money import show_decimal
 from billing.matters.effects import Do, Rows, Work
 from billing.matters.kinds import SUBSCRIPTION
 from billing.money.discounts import transitions as discounts
+from billing.money.discounts.schemas import Discount
 from billing.money.invoices import arrears
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.schemas import Invoice, Line, NewInvoice
@@ -321,10 +322,20 @@ def new_invoice(
         currency=subscription.currency,
         subscription_id=subscription.id,
         lines=tuple(one.taxed_as(w.facts.plan_of(w.rows).tax_category) for one in lines),
-        discounts=discounts.terms(
-            w.rows, sold or subscription.plan_key, of_period="period_start" in fields
-        ),
+        discounts=_discounts(w, sold or subscription.plan_key, of_period="period_start" in fields),
         **fields,
+    )
+
+
+def _discounts(w: Work[SubscriptionFacts], sold: str, *, of_period: bool) -> tuple[Discount, ...]:
+    if of_period:
+        return discounts.of_period(w.rows, sold)
+    subscription = of(w)
+    return discounts.beside_period(
+        w.rows,
+        sold,
+        subscribed=subscription.created_at,
+        begun=subscription.current_period_start,
     )
 
 

@@ -269,3 +269,22 @@ async def test_what_a_coupon_paid_is_not_given_back(actors: Actors) -> None:
     await customer.advance(to="2027-01-16T22:00:00Z")
     await customer.ask("PUT", "/billing/subscription", {"plan": "pro"}, status=200)
     assert (await invoices(customer))[-1] == (0, 2450)
+
+
+async def test_a_coupon_of_a_running_subscription_waits_for_its_next_period(
+    actors: Actors,
+) -> None:
+    code = await coupon(actors, percent="100")
+    customer = await actors.customer_on_clock(CLOCK)
+    await customer.subscribed("basic")
+    await customer.advance(to="2027-01-16T22:00:00Z")
+    await customer.ask("POST", COUPON, {"code": code}, status=200)
+    more = {"add_ons": [{"add_on": "ai-500", "quantity": 2}]}
+    await customer.ask("PUT", "/billing/subscription", more, status=200)
+    assert (await invoices(customer))[-1] == (0, 700)
+    await customer.ask("PUT", "/billing/subscription", {"plan": "pro"}, status=200)
+    assert (await invoices(customer))[-1][0] == 0
+    await customer.advance(to="2027-02-02T00:00:00Z")
+    # 49.00 for pro, and twice 7.00 where the plan sells the add-on.
+    assert (await invoices(customer))[-1] in ((4900, 0), (6300, 0))
+    assert (await customer.subscription())["discounts"] == []

@@ -82,7 +82,7 @@ class AddOnBody(Body):
 
 
 class WishBody(Body):
-    """Another plan, interval or quantity; or all add-ons, of which those not named end with the
+    """Another plan, interval or quantity; and all add-ons, of which those not named end with the
     period.
     """
 
@@ -104,9 +104,8 @@ class WishBody(Body):
 
     @model_validator(mode="after")
     def _one_change(self) -> Self:
-        of_plan = (self.plan, self.interval, self.quantity) != (None, None, None)
-        if of_plan == (self.add_ons is not None):
-            raise ValueError("say either plan, interval and quantity, or add_ons")
+        if (self.plan, self.interval, self.quantity, self.add_ons) == (None, None, None, None):
+            raise ValueError("say plan, interval, quantity or add_ons")
         return self
 
 

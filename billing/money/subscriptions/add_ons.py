@@ -7,16 +7,17 @@ it.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
 from typing import NamedTuple
 
-from billing.catalog.plans.schemas import AddOn
+from billing.catalog.plans.schemas import AddOn, Plan
 from billing.core.errors import Conflict, NotFound
+from billing.core.periods import Interval
 from billing.matters.effects import Work
-from billing.money.invoices.schemas import Line
+from billing.money.invoices.schemas import InvoiceLine, Line
 from billing.money.subscriptions import (
     changes,
     cycles,
@@ -30,7 +31,6 @@ from billing.money.subscriptions import (
 from billing.money.subscriptions.announcements import announce
 from billing.money.subscriptions.commands import wake
 from billing.money.subscriptions.facts import SubscriptionFacts
-from billing.money.subscriptions.proration import Credit
 from billing.money.subscriptions.schemas import Item, Paying, Portion, Subscription, When
 from billing.money.subscriptions.states import demand
 
@@ -49,10 +49,10 @@ class Move(NamedTuple):
 
 
 class Sale(NamedTuple):
-    """The charges of moves for the rest of a period, what they give back, and their units."""
+    """The charges of moves for the rest of a period, the lines they credit, and their units."""
 
     lines: list[Line]
-    unused: list[Credit]
+    credited: list[InvoiceLine]
     portions: tuple[Portion, ...]
 
 
@@ -73,17 +73,18 @@ def choose(
     """
     subscription, held = cycles.of(w), items.held(w)
     reply = demand(subscription.status, "change_down")
-    _demand_known(w, wanted, held)
+    plan = w.facts.plan_of(w.rows)
+    demand_known(plan, wanted, held)
     fewer_now = when == "now"
     if _is_so(held, wanted, fewer_now=fewer_now):
         changes.cancel_scheduled(w, "the add-ons stay as they are", "add_ons")
         return wake(w)
-    more = [one.add_on for one in items.more(w, wanted)]
+    more = [one.add_on for one in items.more(w, plan, wanted)]
     moves = bool(more) or (fewer_now and _is_fewer(held, wanted))
     later = when == "period_end" and reply == "yes" and subscription.status != "trialing"
     if moves and not later:
         reply = demand(subscription.status, "change_up")
-    demand_offered(w, more)
+    demand_offered(w, plan, subscription.interval, more)
     changes.demand_none(w.rows)
     changes.cancel_scheduled(w, "other add-ons were chosen", "add_ons")
     if more and later:
@@ -107,11 +108,9 @@ def _is_fewer(held: Mapping[str, Item], wanted: Mapping[str, int]) -> bool:
     return any(wanted.get(key, 0) < item.quantity for key, item in held.items())
 
 
-def _demand_known(
-    w: Work[SubscriptionFacts], wanted: Mapping[str, int], held: Mapping[str, Item]
-) -> None:
-    plan = w.facts.plan_of(w.rows)
-    known = {one.key for one in plan.add_ons} | held.keys()
+def demand_known(plan: Plan, wanted: Mapping[str, int], held: Collection[str] = ()) -> None:
+    """Error: ADD_ON_NOT_FOUND."""
+    known = {one.key for one in plan.add_ons}.union(held)
     if unknown := sorted(wanted.keys() - known):
         raise NotFound("ADD_ON_NOT_FOUND", f"plan {plan.key} has no add-on {unknown[0]!r}")
 
@@ -125,8 +124,9 @@ def _charge(
     fewer_now: bool,
 ) -> None:
     """The change waits for its payment; one that leaves nothing to charge is applied now."""
-    sale = sell(w, wanted, at, fewer_now=fewer_now)
-    lines, given_back = netting.net(w, sale.unused, sale.lines, cycles.of(w).plan_key)
+    sale = sell(w, w.facts.plan_of(w.rows), wanted, at, fewer_now=fewer_now)
+    unused = proration.unused(w.rows, sale.credited, at)
+    lines, given_back = netting.net(w, unused, sale.lines, cycles.of(w).plan_key)
     terms = new_terms.of_now(w).model_copy(
         update={
             "notes": given_back,
@@ -141,33 +141,71 @@ def _charge(
 
 
 def sell(
-    w: Work[SubscriptionFacts], wanted: Mapping[str, int], at: datetime, *, fewer_now: bool
+    w: Work[SubscriptionFacts],
+    plan: Plan,
+    wanted: Mapping[str, int],
+    at: datetime,
+    *,
+    fewer_now: bool,
 ) -> Sale:
-    """The moves to these add-ons, for the rest of the period. Errors: UNITS_SPENT."""
+    """The moves to these add-ons of a plan, for the rest of the period. Errors: UNITS_SPENT."""
     part = spans.rest_of_period(cycles.of(w), at)
-    moves = _moves(w, wanted, fewer_now=fewer_now)
-    _demand_unspent(w, moves, part)
-    gone = [one.key for one in moves if one.want < one.have]
+    come, go = _coming(w, plan, wanted), _going(w, plan, wanted, fewer_now=fewer_now)
+    _demand_unspent(w, [*come, *go], part)
+    gone = [one.key for one in go]
     charged = proration.current(w.rows, (items.ADD_ON,), at)
     back = [one for one in charged if one.detail.get("add_on") in gone]
     return Sale(
-        lines=[_line(cycles.of(w), one, part, at) for one in moves if one.want],
-        unused=proration.unused(w.rows, back, at),
-        portions=tuple(_portion(one, part) for one in moves),
+        lines=[_line(cycles.of(w), one, part, at) for one in (*go, *come) if one.want],
+        credited=back,
+        portions=tuple(_portion(one, part) for one in (*go, *come)),
     )
 
 
-def _moves(w: Work[SubscriptionFacts], wanted: Mapping[str, int], *, fewer_now: bool) -> list[Move]:
-    currency = cycles.of(w).currency
-    found = [
-        Move(one.key, one.name, one.meter, one.units, one.prices[currency], have, want)
-        for one, have, want in items.more(w, wanted)
+def sell_anew(
+    plan: Plan, wanted: Mapping[str, int], after: Subscription, at: datetime
+) -> list[Line]:
+    """The charges of add-ons for a period that begins with a change."""
+    currency, part = after.currency, spans.rest_of_period(after, at)
+    return [
+        _line(after, _to(one, currency, 0, wanted[one.key]), part, at)
+        for one in plan.add_ons
+        if wanted.get(one.key, 0)
     ]
-    for item in items.held(w).values() if fewer_now else ():
-        want = wanted.get(item.add_on or "", 0)
-        if item.add_on and item.meter and item.units and want < item.quantity:
+
+
+def staying(w: Work[SubscriptionFacts], plan: Plan, interval: Interval) -> dict[str, int]:
+    """The add-ons that stay with another plan, for it sells them on the same terms."""
+    terms, currency = {one.key: one for one in plan.add_ons}, cycles.of(w).currency
+    same = {
+        key: item.lasting
+        for key, item in items.held(w).items()
+        if key in terms and items.is_on_terms(item, terms[key], currency) and item.lasting
+    }
+    return items.sold(w, plan, interval, same)
+
+
+def _coming(w: Work[SubscriptionFacts], plan: Plan, wanted: Mapping[str, int]) -> list[Move]:
+    currency = cycles.of(w).currency
+    return [_to(one, currency, have, want) for one, have, want in items.more(w, plan, wanted)]
+
+
+def _to(add_on: AddOn, currency: str, have: int, want: int) -> Move:
+    price_minor = add_on.prices[currency]
+    return Move(add_on.key, add_on.name, add_on.meter, add_on.units, price_minor, have, want)
+
+
+def _going(
+    w: Work[SubscriptionFacts], plan: Plan, wanted: Mapping[str, int], *, fewer_now: bool
+) -> list[Move]:
+    """Those of which fewer stay, and those that come on other terms."""
+    anew = {one.add_on.key for one in items.more(w, plan, wanted) if not one.have}
+    found = []
+    for key, item in items.held(w).items():
+        want = 0 if key in anew else wanted.get(key, 0)
+        if item.meter and item.units and want < item.quantity and (fewer_now or key in anew):
             found.append(
-                Move(item.add_on, item.description, item.meter, item.units, item.amount_minor,
+                Move(key, item.description, item.meter, item.units, item.amount_minor,
                      item.quantity, want)
             )  # fmt: skip
     return found
@@ -202,15 +240,15 @@ def _demand_unspent(w: Work[SubscriptionFacts], moves: Sequence[Move], part: Fra
             )
 
 
-def demand_offered(w: Work[SubscriptionFacts], add_ons: Sequence[AddOn]) -> None:
+def demand_offered(
+    w: Work[SubscriptionFacts], plan: Plan, interval: Interval, add_ons: Sequence[AddOn]
+) -> None:
     """Error: ADD_ON_NOT_OFFERED."""
-    subscription, plan = cycles.of(w), w.facts.plan_of(w.rows)
+    currency = cycles.of(w).currency
     for add_on in add_ons:
-        if subscription.currency not in add_on.prices:
-            raise Conflict(
-                "ADD_ON_NOT_OFFERED", f"{add_on.key} has no price in {subscription.currency}"
-            )
-        if plan.allowance != subscription.interval:
+        if currency not in add_on.prices:
+            raise Conflict("ADD_ON_NOT_OFFERED", f"{add_on.key} has no price in {currency}")
+        if plan.allowance != interval:
             raise Conflict(
                 "ADD_ON_NOT_OFFERED", f"{add_on.key} is sold where each cycle is a period"
             )

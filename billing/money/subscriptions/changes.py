@@ -160,7 +160,8 @@ def apply_scheduled(w: Work[SubscriptionFacts]) -> None:
         announce(w, cycles.of(w), "price_changed", price_cents=terms.amount_minor)
     chosen = _take_scheduled(w, "add_ons")
     if chosen is not None:
-        items.choose(w, items.sold(w, chosen.wanted), fewer_now=True)
+        plan, interval = w.facts.plan_of(w.rows), cycles.of(w).interval
+        items.choose(w, items.sold(w, plan, interval, chosen.wanted), fewer_now=True)
         announce(w, cycles.of(w), "add_ons_chosen", add_ons=chosen.wanted)
 
 

@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 
 from billing.catalog.plans.schemas import AddOn, Plan
 from billing.core.errors import Conflict
+from billing.core.periods import Interval
 from billing.matters.effects import Work
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.schemas import Item, Subscription
@@ -55,22 +56,34 @@ def held(w: Work[SubscriptionFacts]) -> dict[str, Item]:
     return {item.add_on: item for item in w.rows.of(Item) if item.add_on is not None}
 
 
-def more(w: Work[SubscriptionFacts], wanted: Mapping[str, int]) -> list[More]:
-    """The add-ons of which more is wanted than there is."""
-    have = {key: item.quantity for key, item in held(w).items()}
+def more(w: Work[SubscriptionFacts], plan: Plan, wanted: Mapping[str, int]) -> list[More]:
+    """The add-ons of a plan of which more is wanted than there is on its terms."""
+    currency = w.rows.get(Subscription, w.facts.subscription_id).currency
+    have = {
+        one.key: item.quantity
+        for one in plan.add_ons
+        if (item := held(w).get(one.key)) and is_on_terms(item, one, currency)
+    }
     return [
         More(one, have.get(one.key, 0), wanted[one.key])
-        for one in w.facts.plan_of(w.rows).add_ons
+        for one in plan.add_ons
         if wanted.get(one.key, 0) > have.get(one.key, 0)
     ]
 
 
-def sold(w: Work[SubscriptionFacts], wanted: Mapping[str, int]) -> dict[str, int]:
-    """Those of the wanted add-ons that the plan sells to this subscription."""
-    subscription = w.rows.get(Subscription, w.facts.subscription_id)
-    plan = w.facts.plan_of(w.rows)
-    here = plan.add_ons if plan.allowance == subscription.interval else ()
-    keys = {one.key for one in here if subscription.currency in one.prices}
+def is_on_terms(item: Item, add_on: AddOn, currency: str) -> bool:
+    """True if the plan sells now what the item was sold as."""
+    sold_as = (item.meter, item.units, item.amount_minor)
+    return sold_as == (add_on.meter, add_on.units, add_on.prices.get(currency))
+
+
+def sold(
+    w: Work[SubscriptionFacts], plan: Plan, interval: Interval, wanted: Mapping[str, int]
+) -> dict[str, int]:
+    """Those of the wanted add-ons that a plan sells to this subscription, per such an interval."""
+    currency = w.rows.get(Subscription, w.facts.subscription_id).currency
+    here = plan.add_ons if plan.allowance == interval else ()
+    keys = {one.key for one in here if currency in one.prices}
     return {key: quantity for key, quantity in wanted.items() if key in keys}
 
 
@@ -87,16 +100,20 @@ def standing(items: Sequence[Item], subscription: Subscription) -> list[Item]:
 def choose(
     w: Work[SubscriptionFacts], wanted: Mapping[str, int], *, fewer_now: bool = False
 ) -> None:
-    """Have exactly these add-ons: more from now on, less from the next period or at once."""
-    found = more(w, wanted)
+    """Have exactly these add-ons: more from now on, less from the next period or at once.
+
+    One that the plan sells on other terms by now gives way to what it is sold as.
+    """
+    found = more(w, w.facts.plan_of(w.rows), wanted)
+    anew = {one.add_on.key for one in found if not one.have}
     for key, item in held(w).items():
         want = wanted.get(key, 0)
-        if want >= item.quantity or not fewer_now:
-            w.change(item, next_quantity=want if want < item.quantity else None)
-        elif want:
-            w.change(item, quantity=want, next_quantity=None)
-        else:
+        if key in anew or (fewer_now and not want):
             w.remove(item)
+        elif want >= item.quantity or not fewer_now:
+            w.change(item, next_quantity=want if want < item.quantity else None)
+        else:
+            w.change(item, quantity=want, next_quantity=None)
     for add_on, _, want in found:
         _put(w, add_on, want)
 

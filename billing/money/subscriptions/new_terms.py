@@ -29,6 +29,9 @@ def begin(w: Work[SubscriptionFacts], change: SubscriptionChange, invoice: Invoi
     if terms.resets:
         fields = _period_of(cycles.of(w), invoice)
     take(w, terms, drops_add_ons=terms.resets, **fields)
+    if terms.add_ons is not None:
+        items.choose(w, terms.add_ons, fewer_now=terms.fewer_now or terms.resets)
+        cycles.follow(w)
     _move_credits(w, change, terms.credits)
     give_back(w, change, terms, NOT_USED)
     if terms.resets:
@@ -72,6 +75,9 @@ def take_for_next_period(w: Work[SubscriptionFacts], terms: Terms) -> None:
         anchor = periods.to_wall(start, subscription.zone)
         fields = {"anchor_wall": anchor, "period_number": -1}
     take(w, terms, drops_add_ons=True, **fields)
+    if terms.add_ons is not None:
+        plan = w.facts.plans[terms.plan_id]
+        items.choose(w, items.sold(w, plan, terms.interval, terms.add_ons), fewer_now=True)
 
 
 def take(

@@ -4,7 +4,7 @@ Up is charged first and counts at once: the new price for the rest of the period
 used of the old one. Down comes with the next period, unless it is wanted now.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
@@ -29,6 +29,7 @@ from billing.money.subscriptions import (
     proration,
     spans,
 )
+from billing.money.subscriptions.add_ons import Sale
 from billing.money.subscriptions.announcements import announce
 from billing.money.subscriptions.commands import wake
 from billing.money.subscriptions.facts import SubscriptionFacts
@@ -53,10 +54,11 @@ def change(
 
     A coupon that was reserved for it waits with it for its payment.
     """
-    if wish.add_ons is not None:
-        add_ons.choose(w, wish.add_ons, paying, as_of, when=wish.when)
-    else:
+    of_plan = (wish.plan, wish.interval, wish.quantity) != (None, None, None)
+    if of_plan or wish.add_ons is None:
         change_plan(w, wish, paying, as_of)
+    else:
+        add_ons.choose(w, wish.add_ons, paying, as_of, when=wish.when)
     if changes.pending(w.rows) is None:
         changes.confirm_coupon(w)
     return cycles.of(w)
@@ -65,18 +67,22 @@ def change(
 def change_plan(
     w: Work[SubscriptionFacts], wish: PlanWish, paying: Paying, as_of: datetime | None = None
 ) -> Subscription:
-    """Have another plan, interval or number of seats, now or from the next period on.
+    """Have another plan, interval or number of seats, now or from the next period on; and add-ons.
 
     `as_of` is the instant of a preview. Errors: PLAN_NOT_FOUND, CURRENCY_MISMATCH,
     INTERVAL_NOT_OFFERED, QUANTITY_NOT_OFFERED, SUBSCRIPTION_STATE, PAYMENT_OVERDUE,
-    CHANGE_PENDING, TRIAL_NOT_OFFERED, CREDITS_SPENT; those of `changes.begin`.
+    CHANGE_PENDING, TRIAL_NOT_OFFERED, CREDITS_SPENT; those of `add_ons.choose`.
     """
     subscription, terms = cycles.of(w), _terms(w, wish)
     when: When = wish.when or ("now" if _is_up(subscription, terms) else "period_end")
     reply = demand(subscription.status, "change_up" if when == "now" else "change_down")
     changes.demand_none(w.rows)
+    if terms.add_ons is not None:
+        changes.cancel_scheduled(w, "other add-ons were chosen", "add_ons")
     if _is_same(w, terms):
         changes.cancel_scheduled(w, "the subscription stays as it is", "plan")
+        if wish.add_ons is not None:
+            add_ons.choose(w, wish.add_ons, paying, as_of, when=wish.when)
     elif when == "period_end" and reply != "later":
         changes.schedule(w, paying.change_id, "plan", _words(w, terms), terms)
     elif subscription.status in ("trialing", "paused"):
@@ -116,6 +122,8 @@ def _terms(w: Work[SubscriptionFacts], wish: PlanWish) -> Terms:
         plan, price_id, unit_minor = offered.plan, offered.price.id, offered.price.amount_minor
         minimum_minor = offered.price.minimum_minor
     items.demand_seats(plan, quantity)
+    if wish.add_ons is not None:
+        _demand_sold(w, plan, interval, wish.add_ons)
     return Terms(
         plan_id=plan.id,
         price_id=price_id,
@@ -123,7 +131,19 @@ def _terms(w: Work[SubscriptionFacts], wish: PlanWish) -> Terms:
         interval=interval,
         quantity=quantity,
         minimum_minor=minimum_minor,
+        add_ons=wish.add_ons,
+        fewer_now=wish.when == "now",
     )
+
+
+def _demand_sold(
+    w: Work[SubscriptionFacts], plan: Plan, interval: Interval, wanted: Mapping[str, int]
+) -> None:
+    """Errors: ADD_ON_NOT_FOUND, ADD_ON_NOT_OFFERED."""
+    own = plan.id == cycles.of(w).plan_id
+    add_ons.demand_known(plan, wanted, items.held(w) if own else ())
+    asked = [one for one in plan.add_ons if one.key in wanted]
+    add_ons.demand_offered(w, plan, interval, asked)
 
 
 def _names_another(w: Work[SubscriptionFacts], wish: PlanWish) -> bool:
@@ -173,7 +193,7 @@ def _words(w: Work[SubscriptionFacts], terms: Terms) -> dict[str, Any]:
         "plan": _plan(w, terms).key,
         "interval": show_interval(terms.interval),
         "quantity": terms.quantity,
-    }
+    } | ({"add_ons": terms.add_ons} if terms.add_ons is not None else {})
 
 
 def _plan(w: Work[SubscriptionFacts], terms: Terms) -> Plan:
@@ -191,6 +211,8 @@ def _swap(w: Work[SubscriptionFacts], terms: Terms) -> None:
     changes.cancel_scheduled(w, "another plan was chosen", "plan")
     before = cycles.of(w).price_id
     new_terms.take(w, terms, drops_add_ons=True)
+    if terms.add_ons is not None:
+        items.choose(w, terms.add_ons, fewer_now=True)
     changes.drop_price_after(w, before)
     announce(w, cycles.of(w), "plan_changed", **_words(w, terms))
 
@@ -207,22 +229,37 @@ def _charge(w: Work[SubscriptionFacts], wanted: Terms, paying: Paying, at: datet
     after = subscription
     if resets:
         after = spans.anew(subscription, at, wanted.interval, plan.allowance)
-    charge = _charge_line(after, plan, wanted, at)
-    kinds = ("plan", items.ADD_ON) if resets else ("plan",)
-    unused = proration.unused(w.rows, proration.current(w.rows, kinds, at), at)
+    words = _words(w, wanted)
+    wanted, sale = _with_add_ons(w, wanted, after, at, resets=resets)
+    billed = proration.current(w.rows, ("plan",), at)
+    unused = proration.unused(w.rows, [*billed, *sale.credited], at)
+    charges = [_charge_line(after, plan, wanted, at), *sale.lines]
     fields = spans.fields(after) if resets else {}
-    lines, given_back = netting.net(w, unused, [charge], plan.key, **fields)
-    terms = wanted.model_copy(
-        update={
-            "resets": resets,
-            "credits": _credits_due(w, after, plan, wanted.quantity, at),
-            "notes": given_back,
-        }
-    )
-    invoice = cycles.draft_change(w, paying.change_id, [*lines, charge], plan.key, **fields)
-    words = _words(w, terms)
+    lines, given_back = netting.net(w, unused, charges, plan.key, **fields)
+    due = _credits_due(w, after, plan, wanted.quantity, at)
+    terms = wanted.model_copy(update={"resets": resets, "credits": due, "notes": given_back})
+    invoice = cycles.draft_change(w, paying.change_id, [*lines, *charges], plan.key, **fields)
     invoice = changes.begin(w, "plan", words, invoice, paying, terms=terms)
     payment_effects.settle_change(w, invoice)
+
+
+def _with_add_ons(
+    w: Work[SubscriptionFacts], wanted: Terms, after: Subscription, at: datetime, *, resets: bool
+) -> tuple[Terms, Sale]:
+    """The terms with all add-ons of a new period, or with what comes and goes in this one."""
+    plan = _plan(w, wanted)
+    if resets:
+        kept = wanted.add_ons
+        if kept is None:
+            kept = add_ons.staying(w, plan, wanted.interval)
+        billed = proration.current(w.rows, (items.ADD_ON,), at)
+        sale = Sale(add_ons.sell_anew(plan, kept, after, at), billed, ())
+        return wanted.model_copy(update={"add_ons": kept}), sale
+    if wanted.add_ons is None:
+        return wanted, Sale([], [], ())
+    sale = add_ons.sell(w, plan, wanted.add_ons, at, fewer_now=wanted.fewer_now)
+    given = {"cycle_start": after.cycle_start, "portions": sale.portions}
+    return wanted.model_copy(update=given), sale
 
 
 def _charge_line(after: Subscription, plan: Plan, terms: Terms, at: datetime) -> Line:

@@ -235,6 +235,8 @@ class Terms(Frozen):
     credits: Decimal = Decimal(0)
     """Credits that come with it; below zero: that go with it."""
     notes: tuple[Note, ...] = ()
+    add_ons: dict[str, int] | None = None
+    """All that there are to be with it; None: those that the plan sells on the same terms."""
     fewer_now: bool = False
     """True if add-ons that are not wanted go at once, not with the period."""
     cycle_start: AwareDatetime | None = None

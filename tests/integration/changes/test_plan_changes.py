@@ -181,7 +181,9 @@ async def test_what_is_not_sold_so_is_refused(actors: Actors) -> None:
     await customer.refused("INTERVAL_NOT_OFFERED", "PUT", PATH, {"interval": "week"})
     await customer.refused("QUANTITY_NOT_OFFERED", "PUT", PATH, {"quantity": 2})
     await customer.refused("VALIDATION_FAILED", "PUT", PATH, {})
-    await customer.refused("VALIDATION_FAILED", "PUT", PATH, {"plan": "pro", "add_ons": []})
+    await customer.refused("VALIDATION_FAILED", "PUT", PATH, {"when": "now"})
+    more = {"plan": "pro", "add_ons": [{"add_on": "no-such-add-on"}]}
+    await customer.refused("ADD_ON_NOT_FOUND", "PUT", PATH, more)
 
 
 async def test_an_add_on_that_the_new_plan_has_not_ends_with_the_period(actors: Actors) -> None:
@@ -192,6 +194,33 @@ async def test_an_add_on_that_the_new_plan_has_not_ends_with_the_period(actors: 
     assert (await included(customer))[1] == "5500.00"
     await customer.advance(to=RENEWAL)
     assert await charged(customer) == [1900, 700, 3000, 4900]
+
+
+async def test_a_plan_and_its_add_ons_are_one_change(actors: Actors) -> None:
+    customer = await begun(actors, "pro")
+    await customer.advance(to=LATER)
+    wish = {"plan": "basic", "when": "now", "add_ons": [{"add_on": "ai-500", "quantity": 2}]}
+    seen = await customer.ask("POST", f"{PATH}/preview", wish, status=200)
+    # 21 of 31 days: of 4900 are 3319 left; 1287 of 1900 and 948 of 1400 are charged.
+    shown = [(one["kind"], one["total"]) for one in seen["invoice"]["lines"]]
+    assert shown == [("proration", -2235), ("plan", 1287), ("add_on", 948)]
+    assert (seen["due_now_cents"], seen["credited_cents"]) == (0, 1084)
+    assert seen["upcoming"]["invoice"]["total_cents"] == 1900 + 1400
+
+    changed = await change(customer, **wish, preview_token=seen["preview_token"])
+
+    assert (changed["plan"]["key"], changed["add_ons"][0]["quantity"]) == ("basic", 2)
+    assert (await lines(customer))[-1] == shown
+    assert await money(customer) == 1084
+    assert await included(customer) == ("1177", "1177.00")
+    (planned,) = (await change(customer, plan="pro", when="period_end", add_ons=[]))[
+        "scheduled_changes"
+    ]
+    wanted = {"plan": "pro", "interval": "month", "quantity": 1, "add_ons": {}}
+    assert planned["wanted"] == wanted
+    await customer.advance(to=RENEWAL)
+    assert (await lines(customer))[-1] == [("plan", 4900)]
+    assert (await customer.subscription())["add_ons"] == []
 
 
 async def test_another_interval_gives_back_what_is_not_used_of_add_ons(actors: Actors) -> None:

@@ -88,6 +88,7 @@ def wish_of(dice: Random) -> PlanWish:
             when=dice.choice((None, "now", "now", "period_end")),
         )
     return PlanWish(
+        add_ons=dice.choice((None, None, {}, {"more": 1}, {"more": 2})),
         plan=dice.choice((None, "pro", *OTHERS)),
         interval=dice.choice((None, None, MONTH, YEAR)),
         when=dice.choice((None, None, "now", "period_end")),

@@ -120,6 +120,7 @@ CODES: Final[dict[str, Problem]] = {
     "CREDIT_NOTE_NOT_FOUND": Problem(404, "no such credit note"),
     "CREDIT_NOTE_TOO_LARGE": Problem(409, "more than is left of the invoice"),
     "REFUND_TOO_LARGE": Problem(409, "more than is left of the payment"),
+    "REFUND_STEP": Problem(409, "not a whole step of 10"),
     "INVALID_DATE": Problem(422, "received_on is in the future"),
     "DOCUMENT_UNAVAILABLE": Problem(503, "the document could not be rendered in time"),
     "INVOICE_STATE": Problem(409, "an invoice that is paid cannot be voided"),

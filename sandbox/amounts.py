@@ -23,7 +23,8 @@ FEE_FIXED = 30
 
 
 def check(amount: int, currency: str, param: str = "amount") -> None:
-    """Refuse what Stripe finds too small or too large (400)."""
+    """Refuse what Stripe finds too small, too large or too fine (400)."""
+    demand_whole(amount, currency, param)
     least = MINIMUMS.get(currency, DEFAULT_MINIMUM)
     if amount < least:
         raise problems.invalid(
@@ -33,6 +34,12 @@ def check(amount: int, currency: str, param: str = "amount") -> None:
         raise problems.invalid(
             f"Amount must be no more than {shown(MAXIMUM, currency)}.", param, "amount_too_large"
         )
+
+
+def demand_whole(amount: int, currency: str, param: str = "amount") -> None:
+    """Refuse an amount of three decimals whose last digit is not 0 (400)."""
+    if currency in THREE_DECIMAL and amount % 10:
+        raise problems.invalid(f"Amounts in {currency.upper()} must be divisible by 10.", param)
 
 
 def fee(amount: int) -> int:

@@ -190,10 +190,15 @@ class SandboxControl:
         return await self._act(f"/payment_intents/{intent}/refund", {"amount": amount})
 
     async def dispute(
-        self, intent: str, reason: str = "fraudulent", *, inquiry: bool = False
+        self,
+        intent: str,
+        reason: str = "fraudulent",
+        *,
+        inquiry: bool = False,
+        amount: int | None = None,
     ) -> Outcome:
-        """Dispute a payment, or have its bank ask."""
-        order = {"reason": reason, "inquiry": inquiry}
+        """Dispute a payment, or have its bank ask; the whole charge without an amount."""
+        order = {"reason": reason, "inquiry": inquiry, "amount": amount}
         return await self._act(f"/payment_intents/{intent}/dispute", order)
 
     async def finish_dispute(self, dispute: str, outcome: str) -> Outcome:

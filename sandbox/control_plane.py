@@ -290,7 +290,7 @@ def _taking_back(router: APIRouter, envelope: Envelope) -> None:
     @router.post("/payment_intents/{intent_id}/dispute")
     async def dispute(intent_id: str, order: Dispute) -> JSONResponse:
         """Open a dispute, or an inquiry."""
-        run = lambda call: people.dispute(call, intent_id, order.reason, order.inquiry)  # noqa: E731
+        run = lambda call: people.dispute(call, intent_id, order)  # noqa: E731
         return _told(act(envelope, "dispute", intent_id, run))
 
     @router.post("/disputes/{dispute_id}/finish")

@@ -152,6 +152,8 @@ class Dispute(Order):
     reason: str = "fraudulent"
     inquiry: bool = False
     """The bank only asks; no money is withdrawn."""
+    amount: Annotated[int, Field(ge=1)] | None = None
+    """In the provider's units; null: the whole charge, also what was refunded of it."""
 
 
 class EndDispute(Order):

@@ -6,6 +6,7 @@ The hosted pages and the control plane both act through this file.
 from sandbox import problems, scripts
 from sandbox.calls import Call
 from sandbox.cards import CARDS
+from sandbox.orders import Dispute
 from sandbox.resources import (
     charging,
     checkout_sessions,
@@ -93,10 +94,13 @@ def refund(call: Call, intent_id: str, amount: int | None) -> Json:
     return refunds.give(call, charge, amount or left, "requested_by_customer")
 
 
-def dispute(call: Call, intent_id: str, reason: str, inquiry: bool) -> Json:
-    """Dispute a payment at its bank, or have the bank ask about it."""
+def dispute(call: Call, intent_id: str, order: Dispute) -> Json:
+    """Dispute a payment at its bank, whole or in part, or have the bank ask about it."""
     intent = call.load("payment_intent", intent_id)
-    return disputes.begin(call, call.load("charge", intent["latest_charge"]), reason, inquiry)
+    charge = call.load("charge", intent["latest_charge"])
+    if order.amount is not None and order.amount > charge["amount"]:
+        raise problems.invalid("The charge was less than that.", param="amount")
+    return disputes.begin(call, charge, order.reason, order.inquiry, order.amount)
 
 
 def settle(call: Call, intent_id: str, word: str | None) -> Json:

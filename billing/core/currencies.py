@@ -131,6 +131,10 @@ def collectable(due_minor: int, currency: str) -> int:
     """
     if not chargeable(currency):
         return due_minor
-    terms = charging(currency)
-    rounded = due_minor - due_minor % terms.step
-    return rounded if rounded >= terms.minimum else 0
+    rounded = whole_steps(due_minor, currency)
+    return rounded if rounded >= charging(currency).minimum else 0
+
+
+def whole_steps(minor: int, currency: str) -> int:
+    """The part of an amount that the provider moves: charges and refunds are in whole steps."""
+    return minor - minor % charging(currency).step

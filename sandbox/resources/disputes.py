@@ -57,15 +57,15 @@ def open_dispute(call: Call, charge_id: str) -> None:
     begin(call, charge, "general" if reason == "inquiry" else reason, reason == "inquiry")
 
 
-def begin(call: Call, charge: Json, reason: str, inquiry: bool) -> Json:
+def begin(call: Call, charge: Json, reason: str, inquiry: bool, amount: int | None = None) -> Json:
     """Open a dispute; its money is withdrawn, unless the issuer only asks."""
     charge_id = charge["id"]
     now = call.now(charge["customer"])
-    dispute = _body(charge, reason, now, inquiry)
+    dispute = {**_body(charge, reason, now, inquiry), "amount": amount or charge["amount"]}
     if not inquiry:
         movement = balance_transactions.record(
             call, {**dispute, "metadata": charge["metadata"]}, "adjustment", "dispute",
-            -charge["amount"], FEE, at=now, description=f"Chargeback withdrawal for {charge_id}",
+            -dispute["amount"], FEE, at=now, description=f"Chargeback withdrawal for {charge_id}",
         )  # fmt: skip
         dispute["balance_transactions"] = [movement]
     call.store.insert(dispute)
@@ -109,7 +109,6 @@ def _body(charge: Json, reason: str, now: int, inquiry: bool) -> Json:
     return {
         "id": new_id("dp"),
         "object": "dispute",
-        "amount": charge["amount"],
         "balance_transactions": [],
         "charge": charge["id"],
         "created": now,

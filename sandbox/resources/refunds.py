@@ -39,7 +39,8 @@ def create(call: Call) -> Json:
     """Give back a charge, whole or in part."""
     charge = _charge(call)
     amount = call.params.get("amount", charge["amount_captured"] - charge["amount_refunded"])
-    _refundable(charge, amount)
+    amounts.demand_whole(amount, charge["currency"])
+    _refundable(call, charge, amount)
     return give(call, charge, amount, call.params.get("reason"), call.params.get("metadata"))
 
 
@@ -85,7 +86,7 @@ def _charge(call: Call) -> Json:
     return found
 
 
-def _refundable(charge: Json, amount: int) -> None:
+def _refundable(call: Call, charge: Json, amount: int) -> None:
     left = charge["amount_captured"] - charge["amount_refunded"]
     if charge["status"] != "succeeded" or not charge["captured"]:
         raise problems.ApiError(
@@ -101,7 +102,8 @@ def _refundable(charge: Json, amount: int) -> None:
             code="charge_already_refunded",
             executed=True,
         )
-    if charge["disputed"]:
+    disputes = call.store.select("dispute", "AND source = ?", [charge["id"]])
+    if not all(one["is_charge_refundable"] for one in disputes):
         raise problems.ApiError(
             400,
             f"Charge {charge['id']} has been charged back; cannot issue a refund.",

@@ -70,7 +70,8 @@ class RefundAnswer(Answer):
 class DisputeAnswer(Answer):
     """Money of one payment that its payer's bank asks back; minor units of `currency`.
 
-    `status` is the provider's own word. An `inquiry` has taken nothing.
+    `status` is the provider's own word. An `inquiry` has taken nothing. `loss` is what the bank
+    took beyond the money that was here: the customer does not owe it.
     """
 
     dispute_id: Annotated[str, encoded(ids.DISPUTE)] = Field(validation_alias="id")
@@ -81,6 +82,7 @@ class DisputeAnswer(Answer):
     state: DisputeState
     status: str
     amount: int = Field(validation_alias="amount_minor")
+    loss: int = Field(validation_alias="loss_minor")
     currency: str
     reason: str
     evidence_due_at: datetime | None
@@ -94,8 +96,8 @@ class DisputeAnswer(Answer):
     responses={
         202: {"model": RefundAnswer, "description": "The provider has not decided yet"},
         **responses(
-            "PAYMENT_NOT_FOUND", "PAYMENT_STATE", "REFUND_TOO_LARGE", "IDEMPOTENCY_KEY_REQUIRED",
-            "TEMPORAL_UNAVAILABLE", *KEYED,
+            "PAYMENT_NOT_FOUND", "PAYMENT_STATE", "REFUND_TOO_LARGE", "REFUND_STEP",
+            "IDEMPOTENCY_KEY_REQUIRED", "TEMPORAL_UNAVAILABLE", *KEYED,
         ),
     },
 )  # fmt: skip

@@ -23,7 +23,7 @@ QUERIES: Final[dict[str, str]] = {
                   FROM refunds WHERE status <> 'failed' AND (booked_at IS NOT NULL
                       OR key LIKE 'pay\\_%')
                   UNION ALL
-                  SELECT invoice_id, amount_minor - note_minor - balance_minor
+                  SELECT invoice_id, amount_minor - loss_minor - note_minor - balance_minor
                   FROM disputes WHERE state = 'lost' AND booked_at IS NOT NULL
             ) r JOIN invoices i ON i.id = r.invoice_id GROUP BY 1
         ), booked AS (
@@ -37,22 +37,27 @@ QUERIES: Final[dict[str, str]] = {
         WHERE coalesce(came.minor, 0)
               <> b.minor + coalesce(kept.minor, 0) + coalesce(given_back.minor, 0)
     """,
+    # A dispute's loss was never money of its payment. What went to the money balance first, and to
+    # a bank from there, went back once.
     "refunds_match_payments": """
         WITH away AS (
-            SELECT payment_id, currency, amount_minor, booked_at IS NOT NULL AS is_booked
+            SELECT payment_id, currency, amount_minor, booked_at IS NOT NULL AS is_booked,
+                   way <> 'balance' AS is_gone
             FROM refunds WHERE status <> 'failed'
             UNION ALL
-            SELECT payment_id, currency, amount_minor, booked_at IS NOT NULL
+            SELECT payment_id, currency, amount_minor - loss_minor, booked_at IS NOT NULL, true
             FROM disputes WHERE state IN ('open', 'lost')
         )
         SELECT p.account_id, public_id('pay', p.id) AS subject
         FROM payments p LEFT JOIN away a ON a.payment_id = p.id
         GROUP BY p.id
         HAVING p.refunded_minor
-               <> coalesce(sum(a.amount_minor) FILTER (WHERE a.is_booked), 0)
+               <> least(p.received_minor,
+                        coalesce(sum(a.amount_minor) FILTER (WHERE a.is_booked), 0))
            OR (p.status = 'refunded')
                <> (p.settled_at IS NOT NULL AND p.refunded_minor >= p.received_minor)
-           OR p.settled_at IS NOT NULL AND sum(a.amount_minor) > p.received_minor
+           OR p.settled_at IS NOT NULL
+              AND sum(a.amount_minor) FILTER (WHERE a.is_gone) > p.received_minor
            OR bool_or(a.currency <> p.currency)
     """,
     # The money balance that a dispute took is away exactly while the dispute is open or lost.

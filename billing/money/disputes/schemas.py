@@ -24,6 +24,7 @@ class Dispute(Row):
     amount_minor: int
     note_minor: int = 0
     balance_minor: int = 0
+    loss_minor: int = 0
     currency: str
     reason: str
     evidence_due_at: AwareDatetime | None = None
@@ -32,6 +33,11 @@ class Dispute(Row):
     created_at: AwareDatetime
     booked_at: AwareDatetime | None = None
     closed_at: AwareDatetime | None = None
+
+    @property
+    def own_minor(self) -> int:
+        """The part of it that was money of the payment; the rest is our loss."""
+        return self.amount_minor - self.loss_minor
 
     @property
     def takes_room(self) -> bool:

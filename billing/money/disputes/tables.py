@@ -16,6 +16,8 @@ disputes = c.table(
     c.bigint("amount_minor"),
     c.bigint("note_minor", server_default="0"),
     c.bigint("balance_minor", server_default="0"),
+    # What the bank took beyond the money that was here: our loss.
+    c.bigint("loss_minor", server_default="0"),
     c.text("currency"),
     c.text("reason"),
     c.instant("evidence_due_at", nullable=True),
@@ -29,7 +31,8 @@ disputes = c.table(
     c.instant("closed_at", nullable=True),
     c.check("amount_minor > 0", name="amount_positive"),
     c.check(
-        "least(note_minor, balance_minor, amount_minor - note_minor - balance_minor) >= 0",
+        "least(note_minor, balance_minor, loss_minor,"
+        " amount_minor - note_minor - balance_minor - loss_minor) >= 0",
         name="parts_fit",
     ),
     c.check("state IN ('inquiry', 'open', 'won', 'lost', 'closed')", name="state_known"),

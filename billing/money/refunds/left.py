@@ -56,7 +56,7 @@ def books_of(rows: Rows, payment: Payment, balance_minor: int) -> Books:
     away = [one for one in reversals(rows, invoice) if one.takes_room]
     mine = [one for one in away if one.payment_id == payment.id]
     loose_gone = sum(
-        one.amount_minor - one.note_minor - one.balance_minor for one in mine if not one.is_reserved
+        one.own_minor - one.note_minor - one.balance_minor for one in mine if not one.is_reserved
     )
     kept = sum(
         one.amount_minor
@@ -68,6 +68,9 @@ def books_of(rows: Rows, payment: Payment, balance_minor: int) -> Books:
     return Books(
         received=payment.received_minor,
         gone=sum(one.amount_minor for one in mine),
+        to_balance=sum(
+            one.amount_minor for one in mine if isinstance(one, Refund) and one.way == "balance"
+        ),
         paid=invoice.amount_paid_minor,
         kept=kept,
         given=sum(one.note_minor + one.balance_minor for one in away),

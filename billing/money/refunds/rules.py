@@ -45,7 +45,9 @@ class Books(NamedTuple):
     received: int
     """The money of this payment."""
     gone: int
-    """The part of it that went back, or is on its way."""
+    """The part of it that went back, or is on its way; disputes may have taken more than it."""
+    to_balance: int
+    """The part of that which went to the money balance, and not to the payer."""
     paid: int
     """The money that its invoice took, of all its payments."""
     kept: int
@@ -87,6 +89,23 @@ def parted(books: Books, amount_minor: int) -> Parts:
     spare = min(books.kept - books.given_of_balance, books.balance, booked)
     note = min(booked - max(0, spare), books.creditable)
     return Parts(note, booked - note)
+
+
+class Disputed(NamedTuple):
+    """The places of the money that a bank took, and what was in none of them."""
+
+    note_minor: int
+    balance_minor: int
+    loss_minor: int
+    """Our loss: the bank took more than was here of the payment."""
+
+
+def disputed(books: Books, amount_minor: int) -> Disputed:
+    """The places of a disputed amount, which the books count as gone: nobody owes any of it."""
+    here = max(0, books.received - (books.gone - amount_minor) + books.to_balance)
+    note, balance = parted(books, min(amount_minor, here))
+    short = max(0, balance - max(0, books.balance))
+    return Disputed(note, balance - short, max(0, amount_minor - here) + short)
 
 
 def to_take(

@@ -44,6 +44,11 @@ class Refund(Row):
         return self.status in ("succeeded", "failed")
 
     @property
+    def own_minor(self) -> int:
+        """The part of it that was money of the payment: all of it."""
+        return self.amount_minor
+
+    @property
     def takes_room(self) -> bool:
         """True while its money is away or on its way: a failed one gives its room back."""
         return self.status != "failed"

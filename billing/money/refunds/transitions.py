@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import UUID
 
-from billing.core import ids, keys
+from billing.core import currencies, ids, keys
 from billing.core.errors import Conflict
 from billing.matters.effects import Bear, Rows, Work
 from billing.matters.kinds import REVERSAL
@@ -37,24 +37,27 @@ def ask(
 ) -> Refund:
     """Write a refund that an operator asks for, once per `refund_id`; all that is left by default.
 
-    What leaves the money balance leaves it now. Errors: PAYMENT_STATE, REFUND_TOO_LARGE.
+    What leaves the money balance leaves it now. All that is left, but for whole steps, goes to the
+    money balance. Errors: PAYMENT_STATE, REFUND_TOO_LARGE, REFUND_STEP.
     """
     known = w.rows.find(Refund, refund_id)
     if known is not None:
         return known
     if payment.settled_at is None:
         raise Conflict("PAYMENT_STATE", "this payment has brought no money that can go back")
-    books = _books(w, payment, way)
-    left = left_minor(books)
-    amount = left if amount_minor is None else amount_minor
+    left = left_minor(_books(w, payment, way))
+    whole = currencies.whole_steps(left, payment.currency) if way == "provider" else left
+    amount = whole if amount_minor is None else amount_minor
     if not 0 < amount <= left:
-        raise Conflict("REFUND_TOO_LARGE", "more than is left of the payment", left_cents=left)
-    parts = parted(books, amount)
-    key = keys.asked_refund(refund_id)
-    refund = _write(
-        w, payment, refund_id, key, amount, reason, way=way, reference=reference, **parts._asdict()
-    )
-    leave_balance(w, refund)
+        raise Conflict("REFUND_TOO_LARGE", "more than is left of the payment", left_cents=whole)
+    if way == "provider" and currencies.whole_steps(amount, payment.currency) != amount:
+        step = currencies.charging(payment.currency).step
+        raise Conflict("REFUND_STEP", f"not a whole step of {step}", left_cents=whole)
+    refund = _ask(w, payment, refund_id, amount, reason, way, reference)
+    if amount_minor is None:
+        rest = min(left - whole, left_minor(_books(w, payment, "balance")))
+        if rest:
+            _ask(w, payment, w.facts.new_id(), rest, reason, "balance", None)
     return refund
 
 
@@ -93,6 +96,19 @@ def announce(w: Work[Any], row: Refund, what: str, **detail: Any) -> None:
         **detail,
     }
     w.announce(row.account_id, f"refund.{what}", subject, facts)
+
+
+def _ask(
+    w: Work[Any], payment: Payment, refund_id: UUID, amount_minor: int, reason: str, way: Way,
+    reference: str | None,
+) -> Refund:  # fmt: skip
+    parts = parted(_books(w, payment, way), amount_minor)
+    refund = _write(
+        w, payment, refund_id, keys.asked_refund(refund_id), amount_minor, reason,
+        way=way, reference=reference, **parts._asdict(),
+    )  # fmt: skip
+    leave_balance(w, refund)
+    return refund
 
 
 def _books(w: Work[Any], payment: Payment, way: Way) -> Books:

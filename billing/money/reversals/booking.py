@@ -36,16 +36,24 @@ def book(w: Work[ReversalFacts], row: Refund | Dispute) -> None:
     row = w.change(row, booked_at=w.facts.at)
     take_credits(w, row)
     payment = w.rows.get(Payment, row.payment_id)
-    _end_purchase(w, add_refunded(w, payment, row.amount_minor, _reason(row)))
+    _end_purchase(w, count_refunded(w, payment, _reason(row)))
 
 
-def add_refunded(
-    w: Work[ReversalFacts], payment: Payment, amount_minor: int, reason: str
-) -> Payment:
-    """Count money that is away, or here again; a payment that is away altogether is `refunded`."""
+def count_refunded(w: Work[ReversalFacts], payment: Payment, reason: str) -> Payment:
+    """Count the money that is away; a payment that is away altogether is `refunded`.
+
+    What went to the money balance first, and to a bank from there, went back once.
+    """
     invoice = bill_of(w.rows, payment)
-    w.change(invoice, amount_refunded_minor=invoice.amount_refunded_minor + amount_minor)
-    refunded = payment.refunded_minor + amount_minor
+    away: list[Refund | Dispute] = [*w.rows.of(Refund), *w.rows.of(Dispute)]
+    own = sum(
+        one.own_minor
+        for one in away
+        if one.payment_id == payment.id and one.takes_room and one.booked_at is not None
+    )
+    refunded = min(own, payment.received_minor)
+    more = refunded - payment.refunded_minor
+    w.change(invoice, amount_refunded_minor=invoice.amount_refunded_minor + more)
     status = payment.status
     if payment.settled_at is not None and refunded >= payment.received_minor:
         status = "refunded"

@@ -12,7 +12,8 @@ from billing.money.disputes.schemas import Dispute, DisputeState
 from billing.money.invoices import transitions as invoices
 from billing.money.payments.schemas import Payment
 from billing.money.refunds.left import bill_of, books_of
-from billing.money.refunds.rules import DisputeOutcome, parted
+from billing.money.refunds.rules import DisputeOutcome, disputed
+from billing.money.refunds.schemas import Refund
 from billing.money.reversals import booking
 from billing.money.reversals.facts import ReversalFacts
 
@@ -110,13 +111,26 @@ def place(w: Work[ReversalFacts], row: Dispute) -> Dispute:
     """Find the place in the books that its money was taken from."""
     payment = w.rows.get(Payment, row.payment_id)
     books = books_of(w.rows, payment, invoices.money_balance(w, payment.currency))
-    placed = w.change(row, **parted(books, row.amount_minor)._asdict())
+    placed = w.change(row, **disputed(books, row.amount_minor)._asdict())
     _move_balance(w, placed, -placed.balance_minor, "refunded")
     return placed
 
 
+def take_kept(w: Work[ReversalFacts], refund: Refund, kept_minor: int) -> None:
+    """Money of a refund that failed is here again: a dispute that found too little takes it."""
+    for row in w.rows.of(Dispute):
+        taken = min(kept_minor, row.loss_minor)
+        if row.payment_id == refund.payment_id and row.takes_room and taken:
+            kept_minor -= taken
+            w.change(
+                row, loss_minor=row.loss_minor - taken, balance_minor=row.balance_minor + taken
+            )
+            _move_balance(w, row, -taken, "refunded", f"-{ids.encode(ids.REFUND, refund.id)}")
+
+
 def _return(w: Work[ReversalFacts], row: Dispute) -> None:
     _move_balance(w, row, row.balance_minor, "dispute_won")
+    w.change(row, loss_minor=0)
     for number, grant_key in enumerate(sorted(row.credits), start=1):
         returned = {
             "account_id": row.account_id,
@@ -128,10 +142,12 @@ def _return(w: Work[ReversalFacts], row: Dispute) -> None:
         w.do(Do(GIVE_BACK, returned))
 
 
-def _move_balance(w: Work[ReversalFacts], row: Dispute, amount_minor: int, kind: str) -> None:
+def _move_balance(
+    w: Work[ReversalFacts], row: Dispute, amount_minor: int, kind: str, of: str = ""
+) -> None:
     if amount_minor:
         invoice = bill_of(w.rows, w.rows.get(Payment, row.payment_id))
-        invoices.add_balance(w, invoice, kind, amount_minor, part=f"-{_name(row)}")
+        invoices.add_balance(w, invoice, kind, amount_minor, part=f"{of}-{_name(row)}")
 
 
 def _name(row: Dispute) -> str:
@@ -146,6 +162,7 @@ def _announce(w: Work[ReversalFacts], row: Dispute, what: str) -> None:
         "payment_id": ids.encode(ids.PAYMENT, row.payment_id),
         "invoice_id": ids.encode(ids.INVOICE, row.invoice_id),
         "amount_cents": row.amount_minor,
+        "loss_cents": row.loss_minor,
         "currency": row.currency,
         "reason": row.reason,
         "evidence_due_at": due.isoformat() if due is not None else None,

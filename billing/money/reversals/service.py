@@ -38,7 +38,7 @@ class Wanted(Frozen):
 async def refund(connection: AsyncConnection, payment_id: UUID, wanted: Wanted) -> Matter:
     """Write a refund, once per its id; answers the matter that makes it.
 
-    Errors: PAYMENT_NOT_FOUND, PAYMENT_STATE, REFUND_TOO_LARGE.
+    Errors: PAYMENT_NOT_FOUND, PAYMENT_STATE, REFUND_TOO_LARGE, REFUND_STEP.
     """
     verb = partial(_refund, wanted=wanted)
     _, work = await decisions.command(connection, ENGINE, payment_id, verb)

@@ -169,7 +169,7 @@ def _succeed(w: Work[ReversalFacts], known: Refund) -> None:
 def _book(w: Work[ReversalFacts], row: Refund | Dispute) -> None:
     """Book it; one that was made at the provider finds its place in the books only now."""
     if isinstance(row, Dispute):
-        if not row.note_minor + row.balance_minor:
+        if not row.note_minor + row.balance_minor + row.loss_minor:
             row = disputing.place(w, row)
     elif row.key == keys.found_refund(row.stripe_refund_id or ""):
         payment = w.rows.get(Payment, row.payment_id)
@@ -194,8 +194,9 @@ def _fail(w: Work[ReversalFacts], wanted: Refund, failure: str) -> None:
         if kept:
             part = f"-{ids.encode(ids.REFUND, failed.id)}"
             invoices.add_balance(w, invoice, "refund_failed", kept, part=part)
+            disputing.take_kept(w, failed, kept)
     if failed.booked_at is not None:
-        booking.add_refunded(w, payment, -failed.amount_minor, failure)
+        booking.count_refunded(w, payment, failure)
     refunds.announce(w, failed, "failed", failure=failure)
 
 

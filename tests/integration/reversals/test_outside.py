@@ -6,7 +6,7 @@ from decimal import Decimal
 from tests.integration.actors import Actors, Customer, Json, intent_of, wait_for
 from tests.integration.invoices.test_operating import balance
 from tests.integration.payments.test_paypal import begun_by_paypal, paid_once
-from tests.integration.reversals.test_refunds import paid_for, refunded, shown
+from tests.integration.reversals.test_refunds import WHY, paid_for, refunded, shown
 
 
 async def until_credits(customer: Customer, expected: str) -> None:
@@ -60,15 +60,15 @@ async def test_a_dispute_takes_its_credits_and_gives_them_back_when_it_is_won(
     customer = await actors.customer()
     await customer.bought("small")
     payment = await paid_for(customer)
-    opened = await actors.sandbox.dispute(payment["stripe_payment_intent_id"])
+    opened = await actors.sandbox.dispute(payment["stripe_payment_intent_id"], amount=333)
     dispute = await disputed(actors, customer, "open")
-    assert (dispute["amount"], dispute["status"]) == (999, "needs_response")
+    assert (dispute["amount"], dispute["loss"], dispute["status"]) == (333, 0, "needs_response")
     assert dispute["evidence_due_at"] is not None
-    await until_credits(customer, "0")
+    await until_credits(customer, "66.666667")
     coming = (await customer.ask("GET", "/billing/timeline?upcoming=5"))["future"]
-    assert [(one["name"], one["amount_cents"]) for one in coming] == [("remind", 999)] * 2
-    refused = await refunded(customer, payment, 1, status=409)
-    assert (refused["code"], refused["left_cents"]) == ("REFUND_TOO_LARGE", 0)
+    assert [(one["name"], one["amount_cents"]) for one in coming] == [("remind", 333)] * 2
+    refused = await refunded(customer, payment, 667, status=409)
+    assert (refused["code"], refused["left_cents"]) == ("REFUND_TOO_LARGE", 666)
     await actors.sandbox.finish_dispute(opened.body["id"], "won")
     await disputed(actors, customer, "won")
     await until_credits(customer, "100")
@@ -76,7 +76,7 @@ async def test_a_dispute_takes_its_credits_and_gives_them_back_when_it_is_won(
     assert told.count("evt.billing.dispute.opened") == told.count("evt.billing.dispute.won") == 1
 
 
-async def test_a_lost_dispute_is_a_lost_payment_and_an_inquiry_takes_nothing(
+async def test_a_lost_dispute_takes_no_more_than_is_left_and_an_inquiry_takes_nothing(
     actors: Actors,
 ) -> None:
     customer = await actors.customer()
@@ -88,14 +88,17 @@ async def test_a_lost_dispute_is_a_lost_payment_and_an_inquiry_takes_nothing(
     assert await customer.credits() == 100
     await actors.sandbox.finish_dispute(asked.body["id"], "lost")
     await disputed(actors, customer, "closed")
+    await refunded(customer, payment, 333)
     opened = await actors.sandbox.dispute(intent, "product_not_received")
     await disputed(actors, customer, "open")
     await actors.sandbox.finish_dispute(opened.body["id"], "lost")
-    await disputed(actors, customer, "lost")
+    dispute = await disputed(actors, customer, "lost")
+    assert (dispute["amount"], dispute["loss"]) == (999, 333), "the bank took the whole charge"
     seen, invoice = await shown(customer, payment)
     assert (seen["status"], seen["amount_refunded"]) == ("refunded", 999)
-    [note] = invoice["credit_notes"]
-    assert (note["amount"], note["reason"]) == (999, "dispute lost: product_not_received")
+    assert sorted((note["amount"], note["reason"]) for note in invoice["credit_notes"]) == [
+        (333, WHY["reason"]), (666, "dispute lost: product_not_received"),
+    ]  # fmt: skip
     assert await customer.credits() == 0
     assert await balance(customer) == 0
 

@@ -6,6 +6,7 @@ from itertools import count
 from typing import Any
 from uuid import UUID
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -28,12 +29,14 @@ from billing.money.reversals.facts import Granted, ReversalFacts
 AT = datetime(2027, 1, 1, tzinfo=UTC)
 ME, PAYMENT, INVOICE = UUID(int=1), UUID(int=2), UUID(int=3)
 CREDITS = Decimal(100)
+WHOLE: dict[str, Any] = {"reason": "r", "way": "provider", "reference": None}
+"""A refund of all that is left, the way it came."""
 
 
 class Story:
     """One payment of a pack, its rows, and the provider behind it."""
 
-    def __init__(self, total: int, overpaid: int) -> None:
+    def __init__(self, total: int, overpaid: int, currency: str = "EUR") -> None:
         self.numbers = count(10)
         self.paid = total + overpaid
         self.made: dict[str, RefundOutcome] = {}
@@ -44,7 +47,7 @@ class Story:
         rows: list[Any] = [
             Invoice(
                 id=INVOICE, account_id=ME, workflow_id="charge/x", fact_key="x", status="paid",
-                currency="EUR", subtotal_minor=total, total_minor=total, amount_due_minor=total,
+                currency=currency, subtotal_minor=total, total_minor=total, amount_due_minor=total,
                 amount_paid_minor=total, tax_minor=tax, tax_included_minor=tax,
                 settlement="payment", finalized_at=AT, paid_at=AT, created_at=AT,
             ),
@@ -56,7 +59,7 @@ class Story:
             Payment(
                 id=PAYMENT, account_id=ME, invoice_id=INVOICE, workflow_id="charge/x", flow="card",
                 intent_key="k", status="succeeded", amount_minor=total, received_minor=self.paid,
-                currency="EUR", stripe_payment_intent_id="pi_1", created_at=AT, paid_at=AT,
+                currency=currency, stripe_payment_intent_id="pi_1", created_at=AT, paid_at=AT,
                 settled_at=AT,
             ),
         ]  # fmt: skip
@@ -100,7 +103,7 @@ class Story:
             for one in self.disputes.values()
             if one.status in ("needs_response", "lost")
         )
-        return self.paid - gone - away
+        return max(0, self.paid - gone - away)
 
     def ask(self, amount: int, way: str, fate: str) -> None:
         w = self.work()
@@ -147,10 +150,11 @@ class Story:
         balance = sum(one.amount_minor for one in self.rows.of(BalanceEntry))
         rows: list[Refund | Dispute] = [*self.rows.of(Refund), *self.rows.of(Dispute)]
         away = sum(
-            one.amount_minor
+            one.own_minor
             for one in rows
             if one.takes_room and (isinstance(one, Dispute) or one.way != "balance")
         )
+        assert balance >= 0, "the customer is no debtor by what went back"
         assert balance + away <= self.paid, "more went back than came"
         written = self.rows.of(CreditNote)
         noted = sum(one.amount_minor for one in written)
@@ -159,10 +163,54 @@ class Story:
         assert sum(one.tax_minor for one in written) <= invoice.tax_minor
         if noted == invoice.total_minor:
             assert sum(one.tax_minor for one in written) == invoice.tax_minor, "a cent of tax"
-        booked = sum(one.amount_minor for one in rows if one.takes_room and one.booked_at)
+        booked = min(
+            sum(one.own_minor for one in rows if one.takes_room and one.booked_at), self.paid
+        )
         assert payment.refunded_minor == invoice.amount_refunded_minor == booked
         assert (payment.status == "refunded") == (booked >= self.paid)
         assert 0 <= self.lot["asked"] <= CREDITS, "more credits are asked back than were granted"
+
+
+def test_a_bank_that_takes_the_whole_charge_after_a_refund_makes_no_debtor() -> None:
+    story = Story(999, 0)
+    story.ask(333, "provider", "succeeded")
+    for what in (("dispute", "needs_response", None), ("hear",), ("decide", "lost"), ("hear",)):
+        act(story, what)
+        story.hold_true()
+    [dispute] = story.rows.of(Dispute)
+    assert (dispute.note_minor, dispute.balance_minor, dispute.loss_minor) == (666, 0, 333)
+    payment = story.rows.get(Payment, PAYMENT)
+    assert (payment.status, payment.refunded_minor) == ("refunded", 999)
+    act(story, ("settle", "failed"))  # its card is closed: that money is what the bank took
+    act(story, ("hear",))
+    story.hold_true()
+    [dispute] = story.rows.of(Dispute)
+    assert (dispute.balance_minor, dispute.loss_minor) == (333, 0)
+    assert sum(one.amount_minor for one in story.rows.of(BalanceEntry)) == 0
+
+
+def test_money_that_went_to_the_balance_goes_from_there_to_the_bank() -> None:
+    story = Story(999, 0)
+    story.ask(333, "balance", "succeeded")
+    for what in (("dispute", "needs_response", 800), ("hear",), ("decide", "lost"), ("hear",)):
+        act(story, what)
+        story.hold_true()
+    [dispute] = story.rows.of(Dispute)
+    assert (dispute.note_minor, dispute.balance_minor, dispute.loss_minor) == (666, 134, 0)
+
+
+def test_dinars_go_back_to_a_card_in_whole_steps_and_the_rest_to_the_balance() -> None:
+    story = Story(12_340, 0, "KWD")
+    payment = story.rows.get(Payment, PAYMENT)
+    with pytest.raises(Conflict) as refused:
+        refunds.ask(story.work(), payment, refund_id=UUID(int=7), amount_minor=5, **WHOLE)
+    assert (refused.value.code, refused.value.fields["left_cents"]) == ("REFUND_STEP", 12_340)
+    story.note(7)
+    spent = next(one for one in story.rows.of(BalanceEntry))
+    story.work().add(spent.model_copy(update={"id": UUID(int=9), "amount_minor": -7}))
+    refunds.ask(story.work(), payment, refund_id=UUID(int=8), amount_minor=None, **WHOLE)
+    asked = [(one.way, one.amount_minor, one.note_minor) for one in story.rows.of(Refund)]
+    assert asked == [("provider", 12_330, 12_330), ("balance", 3, 3)]
 
 
 AMOUNTS = st.integers(1, 1100)
@@ -173,7 +221,10 @@ ACTS = st.one_of(
     ),
     st.tuples(st.just("dashboard"), AMOUNTS),
     st.tuples(st.just("settle"), st.sampled_from(("succeeded", "failed"))),
-    st.tuples(st.just("dispute"), st.sampled_from(("needs_response", "warning_needs_response"))),
+    st.tuples(
+        st.just("dispute"), st.sampled_from(("needs_response", "warning_needs_response")),
+        st.one_of(st.none(), AMOUNTS),
+    ),
     st.tuples(st.just("decide"), st.sampled_from(("won", "lost"))),
     st.tuples(st.just("note"), AMOUNTS),
     st.tuples(st.just("hear")),
@@ -193,10 +244,11 @@ def act(story: Story, what: tuple[Any, ...]) -> None:
             name, last = list(story.made.items())[-1]
             if last.status != "failed":
                 story.made[name] = last.model_copy(update={"status": fate})
-        case ("dispute", status) if story.room > 0:
+        case ("dispute", status, part):
+            # A bank may ask for the whole charge, also after a refund.
             name = f"dp_{next(story.numbers)}"
             story.disputes[name] = DisputeOutcome(
-                dispute_id=name, status=status, amount_minor=story.room, reason="fraudulent"
+                dispute_id=name, status=status, amount_minor=part or story.paid, reason="fraudulent"
             )
         case ("decide", status) if story.disputes:
             name, last_one = list(story.disputes.items())[-1]

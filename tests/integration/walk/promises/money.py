@@ -136,6 +136,7 @@ def adds_up(case: Case) -> Iterator[str]:
     by_hand = case.rows("refunds", way="outside", status="succeeded")
     hands -= sum(int(row["amount_minor"]) for row in by_hand)
     money = taken + hands - sum(case.refunds.values())
+    money += sum(int(row["loss_minor"]) for row in case.rows("disputes", state="lost"))
     billed = left = 0
     for invoice in case.tables["invoices"]:
         if invoice["number"] is None:
@@ -166,10 +167,15 @@ def adds_up(case: Case) -> Iterator[str]:
 
 
 def no_more_back_than_came(case: Case) -> Iterator[str]:
-    """Refunds of an invoice are at most what came for it, and one that was done moved its money."""
+    """At most what came for an invoice goes back; a bank that takes more makes a loss of it.
+
+    A refund that was done moved its money.
+    """
     for invoice in case.tables["invoices"]:
-        if case.received(invoice) < 0:
-            yield f"more went back than came for {_words(invoice)}: {-case.received(invoice)}"
+        lost = case.rows("disputes", invoice_id=invoice["id"], state="lost")
+        left = case.received(invoice) + sum(int(row["loss_minor"]) for row in lost)
+        if left < 0:
+            yield f"more went back than came for {_words(invoice)}: {-left}"
     moved = sum(case.refunds.values())
     told = [
         *case.rows("refunds", way="provider", status="succeeded"),

@@ -57,6 +57,11 @@ class Owed:
         tries = [one for one in self.attempts if one.payment_method_id == method_id]
         return bool(tries) and tries[-1].decline_class == "hard"
 
+    def paid_try(self, payment_id: UUID) -> Attempt | None:
+        """The try that brought the money of one payment."""
+        tries = (one for one in self.attempts if one.payment_id == payment_id)
+        return next((one for one in tries if one.status == "succeeded"), None)
+
     def last_try(self, payment_id: UUID) -> Attempt | None:
         """The newest try of one payment."""
         tries = [one for one in self.attempts if one.payment_id == payment_id]

@@ -129,6 +129,9 @@ def record(w: Work[Any], payment: Payment, outcome: Outcome) -> Payment:
     for attempt in owed.attempts:
         if attempt.payment_id == payment.id and _is_decided(attempt, outcome):
             finish_attempt(w, attempt, outcome)
+    paid = owed.paid_try(payment.id)
+    if paid is not None:  # not always with the card that the payment began with
+        changed = w.change(changed, payment_method_id=paid.payment_method_id)
     _bar(w, owed, changed, outcome)
     _keep_payers_try(w, payment, outcome)
     if changed.status != payment.status or _is_new_decline(payment, changed, outcome):

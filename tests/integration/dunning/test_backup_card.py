@@ -28,6 +28,8 @@ async def test_the_backup_card_pays_at_once_after_a_hard_decline(actors: Actors)
         ("attempt-0", "declined"),
         (f"backup-{card['id']}", "succeeded"),
     ]
+    paid = (await customer.ask("GET", "/billing/payments"))["data"]
+    assert card["id"] in [one["payment_method_id"] for one in paid if one["status"] == "succeeded"]
     path = f"/billing/payment-methods/{card['id']}"
     shown = await customer.ask("GET", path)
     assert (shown["is_backup"], shown["is_default"]) == (True, False), "it stays the backup"

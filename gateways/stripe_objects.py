@@ -1,7 +1,8 @@
 """Stripe's objects in the product's words."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, Literal
 
 import stripe
 
@@ -17,28 +18,33 @@ _SETUP_STATES: Final = {
     "succeeded": "succeeded",
     "canceled": "canceled",
 }
+_REFUND_STATES: Final[Mapping[str, Literal["processing", "succeeded", "failed"]]] = {
+    "succeeded": "succeeded",
+    "failed": "failed",
+    "canceled": "failed",
+}
 
 
 def refund_outcome(refund: stripe.Refund) -> RefundOutcome:
-    """The standing of a refund; `requires_action` and `pending` are both on their way."""
-    status = "processing"
-    if refund.status == "succeeded":
-        status = "succeeded"
-    elif refund.status in ("failed", "canceled"):
-        status = "failed"
+    """The standing of a refund; `requires_action` and `pending` are both on their way.
+
+    A canceled one has failed: its money stays here. Stripe may leave out what it has no word for.
+    """
+    said = refund.to_dict()
+    status = _REFUND_STATES.get(said.get("status") or "", "processing")
     return RefundOutcome(
         refund_id=refund.id,
-        status=status,  # type: ignore[arg-type]
-        failure=refund.failure_reason if status == "failed" else None,
+        status=status,
+        failure=said.get("failure_reason") if status == "failed" else None,
         amount_minor=from_provider(refund.amount, refund.currency.upper()),
-        name=refund.metadata.to_dict().get("refund") if refund.metadata is not None else None,
-        reason=refund.reason,
+        name=(said.get("metadata") or {}).get("refund"),
+        reason=said.get("reason"),
     )
 
 
 def dispute_outcome(dispute: stripe.Dispute) -> DisputeOutcome:
     """The standing of a dispute, in the provider's own word."""
-    due = dispute.evidence_details.due_by
+    due = (dispute.to_dict().get("evidence_details") or {}).get("due_by")
     return DisputeOutcome(
         dispute_id=dispute.id,
         status=dispute.status,

@@ -225,7 +225,7 @@ def cancel(call: Call) -> Json:
             "Only refunds with a status of requires_action can be canceled.",
             executed=True,
         )
-    return _undo(call, refund, "canceled", None)
+    return _undo(call, refund, "canceled", "merchant_request")
 
 
 @jobs.verb(SUCCEED)
@@ -249,7 +249,7 @@ def fail(call: Call, refund_id: str) -> None:
         _undo(call, refund, "failed", "expired_or_canceled_card")
 
 
-def _undo(call: Call, refund: Json, status: str, reason: str | None) -> Json:
+def _undo(call: Call, refund: Json, status: str, reason: str) -> Json:
     """The money stays with the seller after all."""
     charge = call.load("charge", refund["charge"])
     before = refund["status"]
@@ -257,9 +257,11 @@ def _undo(call: Call, refund: Json, status: str, reason: str | None) -> Json:
         call, refund, "refund_failure", "refund_failure", refund["amount"],
         at=call.now(charge["customer"]),
     )  # fmt: skip
-    refund |= {"status": status, "failure_balance_transaction": movement["id"]}
-    if reason:
-        refund["failure_reason"] = reason
+    refund |= {
+        "status": status,
+        "failure_balance_transaction": movement["id"],
+        "failure_reason": reason,
+    }
     call.store.save(refund)
     _add(call, charge, -refund["amount"])
     call.effect(f"refund.{status}", _owned(refund, charge))

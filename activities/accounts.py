@@ -189,18 +189,17 @@ class AccountActivities(TaxSteps):
     async def credit_tax(self, request: StepRequest) -> AccountState:
         if await self.still_due(request) is None:
             return await self.look(request.ref)
-        account_id, woken = request.ref.subject_id, []
+        account_id, woken = request.ref.subject_id, list[Matter]()
         async with self.database.tenant(request.ref.account_id) as connection:
             found = await reverse_charge.owed_back(connection, account_id)
-        for charged in found:
+        for invoice_id in found:
             # Each by itself: the matter that collects it is locked before the account.
             async with self.database.tenant(request.ref.account_id) as connection:
-                matter = await reverse_charge.give_back(connection, charged)
-            woken += [matter] if matter else []
+                woken.append(await reverse_charge.give_back(connection, invoice_id))
 
         async def note(connection: AsyncConnection, step: Step, at: datetime) -> str:
             await taxation.credited(connection, account_id, max(at, step.due))
-            return f"{len(woken)} credit notes"
+            return f"{len(woken)} invoices"
 
         state = await self.once(request, note)
         await self._notify(woken)

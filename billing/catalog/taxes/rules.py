@@ -20,7 +20,7 @@ def rates(known: Taxation, category: str, currency: str) -> tuple[TaxRate, ...]:
     A category without a rate of its own has the standard one. Who is freed has the rates as zero,
     with the reason, for an invoice must say so.
     """
-    reason = _freed(known)
+    reason = why_none(known)
     return tuple(
         TaxRate(
             jurisdiction=one.key,
@@ -34,8 +34,11 @@ def rates(known: Taxation, category: str, currency: str) -> tuple[TaxRate, ...]:
     )
 
 
-def _freed(known: Taxation) -> WhyNone | None:
-    """Reverse charge is the law of Article 196 of the EU's VAT directive (2006/112/EC)."""
+def why_none(known: Taxation) -> WhyNone | None:
+    """The reason why a customer is asked for no tax; None: it is asked.
+
+    Reverse charge is the law of Article 196 of the EU's VAT directive (2006/112/EC).
+    """
     if known.exempt:
         return "exempt"
     abroad = known.seller in EU and known.country in EU and known.seller != known.country

@@ -183,14 +183,19 @@ QUERIES: Final[dict[str, str]] = {
                    GROUP BY invoice_id) r ON r.invoice_id = i.id
         -- What it charged, also where it credited as much of another one.
         LEFT JOIN (SELECT invoice_id, sum(amount_minor - discount_minor + tax_minor
-                                          - tax_included_minor) AS minor
+                                          - tax_included_minor) AS minor, sum(tax_minor) AS tax
                    FROM invoice_lines WHERE kind = 'proration' GROUP BY invoice_id) c
                ON c.invoice_id = i.id
+        -- What others credited of it; the tax of each is rounded together with what it charges.
+        LEFT JOIN (SELECT l.detail ->> 'invoice' AS invoice_id, -sum(l.tax_minor) - count(*) AS tax
+                   FROM invoice_lines l JOIN invoices d ON d.id = l.invoice_id
+                   WHERE l.kind = 'proration' AND d.status <> 'void' GROUP BY 1) t
+               ON t.invoice_id = i.id::text
         WHERE coalesce(n.minor, 0)
               > greatest(i.total_minor, i.amount_due_minor) - coalesce(c.minor, 0)
            OR i.amount_credited_minor + coalesce(b.minor, 0) + coalesce(r.minor, 0)
               <> coalesce(n.minor, 0)
-           OR n.tax > i.tax_minor
+           OR coalesce(n.tax, 0) > i.tax_minor - coalesce(c.tax, 0) - coalesce(t.tax, 0)
            OR (i.status = 'void' AND i.number IS NOT NULL
                AND coalesce(n.minor, 0) <> i.total_minor)
     """,

@@ -25,6 +25,7 @@ from billing.metering.usage import store as records
 from billing.metering.usage.schemas import BY_CARD, BillingRecord, Recorded, Use
 from billing.money.card_usage import reading, transitions
 from billing.money.invoices import balances
+from billing.money.invoices.arrears import SINGLE_USE
 from billing.money.invoices.schemas import Line
 from billing.money.payment_methods import service as methods
 from billing.money.payments.demands import demand_usable, forbidden
@@ -108,7 +109,7 @@ async def begin(connection: AsyncConnection, record: BillingRecord, price: Price
         raise Conflict("PAYMENT_CHARGE_NOT_OFFERED", NOT_OFFERED)
     account = await accounts.get(connection, record.account_id)
     line = Line(
-        kind="single_use",
+        kind=SINGLE_USE,
         description=f"{record.product_id}, {record.occurred_at:%-d %b %Y %H:%M} UTC",
         quantity=record.charged_units,
         unit_amount=price.unit * Decimal(10) ** exponent(price.currency),

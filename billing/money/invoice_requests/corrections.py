@@ -7,8 +7,10 @@ from billing.core.errors import Conflict
 from billing.matters.effects import Work
 from billing.matters.kinds import SUBSCRIPTION
 from billing.money.dunning import cases
-from billing.money.invoices import notes
+from billing.money.invoices import giving_back, notes
 from billing.money.invoices import transitions as invoices
+from billing.money.invoices.arrears import SINGLE_USE, USAGE
+from billing.money.invoices.giving_back import Part
 from billing.money.invoices.schemas import Invoice
 from billing.money.payments import transitions as payments
 from billing.money.payments.owed import Owed
@@ -54,19 +56,31 @@ def credit(
 
     Errors: INVOICE_STATE, CREDIT_NOTE_TOO_LARGE.
     """
-    before = w.rows.get(Invoice, invoice_id)
-    if before.status not in (*invoices.OWED, "paid"):
-        raise _state(before, "cannot be credited")
+    before = _creditable(w, invoice_id)
     left = left_of(w, invoice_id, to=to)
     if amount > left:
         raise Conflict("CREDIT_NOTE_TOO_LARGE", "more than is left of the invoice", left_cents=left)
     after = notes.credit_note(
         w, before, amount, reason, suffix, to_balance=to == "balance", lines=lines
     )
-    if after.status == "paid" and before.status != "paid":
-        cases.close_case(w, invoice_id, "forgiven", reason)
-        if _is_subscriptions(after):
-            payment_effects.on_paid(w, after)
+    _settle(w, before, after, reason)
+
+
+def credit_tax(w: Work[Any], invoice_id: UUID, *, country: str, reason: str, suffix: str) -> None:
+    """Take back the tax of a country that it added to its prices, as far as it is left.
+
+    Errors: INVOICE_STATE.
+    """
+    before = _creditable(w, invoice_id)
+    left = giving_back.left(w.rows, before)
+    taxes = {
+        rate: minor
+        for rate, minor in left.taxes.items()
+        if giving_back.is_added(rate) and giving_back.country_of(rate) == country
+    }
+    part = Part(sum(taxes.values()), taxes).up_to(creditable(w.rows, before))
+    after = notes.credit_note(w, before, part.total_minor, reason, suffix, part=part)
+    _settle(w, before, after, reason)
 
 
 def left_of(w: Work[Any], invoice_id: UUID, *, to: Destination) -> int:
@@ -76,6 +90,30 @@ def left_of(w: Work[Any], invoice_id: UUID, *, to: Destination) -> int:
     if to == "balance":  # money that came for it, and no promise of some
         left -= invoice.outstanding_minor
     return max(0, left)
+
+
+def left_of_use(w: Work[Any], invoice_id: UUID, *, amount: int, to: Destination) -> int:
+    """The part of so much of its use that a credit note can still take back."""
+    lines = invoices.lines_of(w.rows, invoice_id)
+    used = giving_back.of_lines([one for one in lines if one.kind in (USAGE, SINGLE_USE)])
+    left = giving_back.left(w.rows, w.rows.get(Invoice, invoice_id))
+    return min(used.up_to(amount).within(left).total_minor, left_of(w, invoice_id, to=to))
+
+
+def _creditable(w: Work[Any], invoice_id: UUID) -> Invoice:
+    """Errors: INVOICE_STATE."""
+    invoice = w.rows.get(Invoice, invoice_id)
+    if invoice.status not in (*invoices.OWED, "paid"):
+        raise _state(invoice, "cannot be credited")
+    return invoice
+
+
+def _settle(w: Work[Any], before: Invoice, after: Invoice, reason: str) -> None:
+    """Nothing left to pay is as good as paid."""
+    if after.status == "paid" and before.status != "paid":
+        cases.close_case(w, after.id, "forgiven", reason)
+        if _is_subscriptions(after):
+            payment_effects.on_paid(w, after)
 
 
 def _is_subscriptions(invoice: Invoice) -> bool:

@@ -92,10 +92,13 @@ async def credit(
     return await ask(connection, invoice, verb, beside=beside)
 
 
-async def left_of(connection: AsyncConnection, invoice: Invoice, to: Destination) -> int:
-    """The part of a numbered invoice that a credit note can still take back, in minor units."""
+async def left_of_use(
+    connection: AsyncConnection, invoice: Invoice, amount_minor: int, to: Destination
+) -> int:
+    """The part of a use's price, with its tax, that a credit note can still take back."""
     beside = await invoice_store.crediting(connection, invoice)
-    return await learn(connection, invoice, partial(corrections.left_of, to=to), beside=beside)
+    question = partial(corrections.left_of_use, amount=amount_minor, to=to)
+    return await learn(connection, invoice, question, beside=beside)
 
 
 async def record_payment(

@@ -17,6 +17,7 @@ from billing.metering.usage.rules import Accrued, UsageLine
 from billing.money.invoices.schemas import InvoiceLine, Line
 
 USAGE: Final = "usage"
+SINGLE_USE: Final = "single_use"
 """The kind of an invoice's usage lines."""
 
 

@@ -5,7 +5,8 @@ from typing import Any, Final
 from billing.core import ids
 from billing.core.errors import Conflict
 from billing.matters.effects import Add, Issue, Work
-from billing.money.invoices import transitions
+from billing.money.invoices import giving_back, transitions
+from billing.money.invoices.giving_back import Part
 from billing.money.invoices.note_taxes import taxes_of_note
 from billing.money.invoices.schemas import CreditNote, Invoice
 from billing.money.invoices.transitions import OWED, InvoiceFacts
@@ -22,8 +23,9 @@ def credit_note(
     *,
     to_balance: bool = False,
     lines: tuple[dict[str, Any], ...] = (),
+    part: Part | None = None,
 ) -> Invoice:
-    """Take back part or all of a numbered invoice, once per `suffix`.
+    """Take back part or all of a numbered invoice, once per `suffix`; a known `part` with its tax.
 
     What is still owed falls by it, unless it goes `to_balance`, and the rest of the note, paid
     already, goes to the money balance. An invoice with nothing left to collect is `forgiven`.
@@ -39,7 +41,7 @@ def credit_note(
     if credited < amount_minor:
         transitions.add_balance(w, invoice, "credited", amount_minor - credited, part=f"-{suffix}")
     transitions.announce(w, changed, "credited", amount_minor=amount_minor, reason=reason)
-    _issue_note(w, invoice, amount_minor, reason, fact_key, lines)
+    _issue_note(w, invoice, amount_minor, reason, fact_key, lines, part)
     return changed
 
 
@@ -68,7 +70,7 @@ def void_numbered(w: Work[InvoiceFacts], invoice: Invoice, reason: str) -> Invoi
         transitions.add_balance(w, invoice, "credited", amount - credited, part="-void")
     transitions.announce(w, voided, "voided", reason=reason)
     fact_key = f"{ids.encode(ids.INVOICE, invoice.id)}/void"
-    _issue_note(w, invoice, amount, reason, fact_key, ())
+    _issue_note(w, invoice, amount, reason, fact_key)
     return voided
 
 
@@ -78,7 +80,7 @@ def reverse(
     """Take back a part of a numbered invoice whose money went back to its payer, once."""
     fact_key = f"{ids.encode(ids.INVOICE, invoice.id)}/{suffix}"
     transitions.announce(w, invoice, "credited", amount_minor=amount_minor, reason=reason)
-    _issue_note(w, invoice, amount_minor, reason, fact_key, ())
+    _issue_note(w, invoice, amount_minor, reason, fact_key)
 
 
 def _issue_note(
@@ -87,11 +89,15 @@ def _issue_note(
     amount_minor: int,
     reason: str,
     fact_key: str,
-    lines: tuple[dict[str, Any], ...],
+    lines: tuple[dict[str, Any], ...] = (),
+    part: Part | None = None,
 ) -> None:
-    written = [one for one in w.rows.of(CreditNote) if one.invoice_id == invoice.id]
-    charged = transitions.lines_of(w.rows, invoice.id)
-    taxes = taxes_of_note(charged, written, amount_minor, lines)
+    left = giving_back.left(w.rows, invoice)
+    if part is not None:
+        taxes = part.as_rows
+    else:
+        charged = transitions.lines_of(w.rows, invoice.id)
+        taxes = taxes_of_note(left, amount_minor, charged, lines)
     note = CreditNote(
         id=w.facts.new_id(),
         account_id=invoice.account_id,

@@ -31,6 +31,8 @@ class Line(BaseModel):
     tax_category: str = STANDARD
     taxes: tuple[TaxRate, ...] | None = None
     """Of a credit line, the rates of the line it gives back; else those of its category."""
+    tax_left: tuple[dict[str, Any], ...] = ()
+    """Of a credit line that gives back less tax than its rates come to, the tax itself."""
 
     def taxed_as(self, category: str) -> Self:
         """The line with this tax category, unless it says one."""

@@ -58,7 +58,9 @@ def sum_lines(
         rates(taxation, line.tax_category, currency) if line.taxes is None else line.taxes
         for line in lines
     ]
-    taxed = _taxed(asked, net)
+    taxed = [
+        [*found, *line.tax_left] for line, found in zip(lines, _taxed(asked, net), strict=True)
+    ]
     return [
         SummedLine(
             line=line,

@@ -80,7 +80,7 @@ def _line(w: Work[Any], invoice: Invoice, position: int, summed: SummedLine) -> 
         discount_minor=summed.discount_minor,
         tax_minor=summed.tax_minor,
         tax_included_minor=summed.tax_included_minor,
-        **line.model_dump(exclude={"quantity", "taxes", "tax_category"}),
+        **line.model_dump(exclude={"quantity", "taxes", "tax_left", "tax_category"}),
         quantity=line.quantity.quantize(STORED),
     )
 

@@ -4,34 +4,23 @@ from typing import Final
 
 from billing.matters.effects import Rows
 from billing.money.disputes.schemas import Dispute
-from billing.money.invoices.schemas import BalanceEntry, CreditNote, Invoice, InvoiceLine
+from billing.money.invoices import giving_back
+from billing.money.invoices.schemas import BalanceEntry, Invoice
 from billing.money.payments.schemas import Payment
 from billing.money.refunds.rules import Books
 from billing.money.refunds.schemas import Refund
 
-PRORATION: Final = "proration"
-"""The kind of a line that credits time which was paid and is not used."""
 KEPT: Final = ("overpaid", "unasked")
 """Entries of the money balance by which money for an invoice that was too much is kept."""
 
 
 def creditable(rows: Rows, invoice: Invoice) -> int:
-    """The part of an invoice that nothing took back yet: no note, and no line of another invoice.
+    """The part of an invoice that is left to credit.
 
-    Its own credits of another invoice were money too. What a refund or dispute may still take back
-    counts as taken.
+    What a refund or dispute may still take back counts as taken.
     """
-    notes = sum(one.amount_minor for one in rows.of(CreditNote) if one.invoice_id == invoice.id)
-    credited = [one for one in rows.of(InvoiceLine) if one.kind == PRORATION]
-    own = sum(-one.total_minor for one in credited if one.invoice_id == invoice.id)
-    taken = sum(
-        -one.total_minor
-        for one in credited
-        if one.detail.get("invoice") == str(invoice.id)
-        and rows.get(Invoice, one.invoice_id).status != "void"
-    )
     reserved = sum(one.note_minor for one in reversals(rows, invoice) if one.is_reserved)
-    return max(0, invoice.total_minor + own - notes - taken - reserved)
+    return max(0, giving_back.left(rows, invoice).total_minor - reserved)
 
 
 def bill_of(rows: Rows, payment: Payment) -> Invoice:

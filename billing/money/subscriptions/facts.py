@@ -39,7 +39,10 @@ class Allowance(Frozen):
 
 
 class Spent(Frozen):
-    """The charge of an invoice for the time from an instant on, and what notes took back of it."""
+    """The charge of an invoice for the time from an instant on.
+
+    `credited_minor` of its `total_minor` were taken back by notes; both are without tax.
+    """
 
     invoice_id: UUID
     at: AwareDatetime

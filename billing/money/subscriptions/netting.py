@@ -13,9 +13,9 @@ from uuid import UUID
 
 from billing.catalog.taxes.schemas import TaxRate
 from billing.matters.effects import Work
+from billing.money.invoices.giving_back import PRORATION
 from billing.money.invoices.schemas import Line
 from billing.money.invoices.sums import sum_lines
-from billing.money.refunds.left import PRORATION
 from billing.money.subscriptions import cycles
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.proration import Credit
@@ -59,13 +59,16 @@ def _total(
 
 
 def _credit_line(credit: Credit, total_minor: int) -> Line:
-    line, net_minor = credit.line, credit.net_minor(total_minor)
+    line, part = credit.line, credit.part.up_to(total_minor)
+    rates = tuple(TaxRate.model_validate(one) for one in line.taxes)
+    left = tuple(one | {"amount_minor": -one["amount_minor"]} for one in part.as_rows)
     return Line(
         kind=PRORATION,
         description=f"Not used: {line.description}",
-        unit_amount=Decimal(-net_minor),
-        amount_minor=-net_minor,
-        taxes=tuple(TaxRate.model_validate(one) for one in line.taxes),
+        unit_amount=Decimal(-part.net_minor),
+        amount_minor=-part.net_minor,
+        taxes=() if credit.less_tax else rates,
+        tax_left=left if credit.less_tax else (),
         detail={
             "invoice": str(line.invoice_id),
             "line": str(line.id),

@@ -6,7 +6,7 @@ from billing.money.dunning import cases
 from billing.money.dunning.handing_over import hand_to_collection
 from billing.money.dunning.rules import FinalAction
 from billing.money.dunning.schemas import DunningCase
-from billing.money.invoices import arrears, notes
+from billing.money.invoices import arrears, giving_back, notes
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.rules import unserved_minor
 from billing.money.invoices.schemas import Invoice
@@ -179,14 +179,13 @@ def take_back_unserved(w: Work[SubscriptionFacts], invoice: Invoice, reason: str
     if proration.is_credited(w.rows, invoice):
         served.add(items.PLAN)
     lines = invoices.lines_of(w.rows, invoice.id)
-    used_minor = sum(
-        line.total_minor
-        for line in lines
-        if line.kind in served or proration.is_restated(w.rows, line)
-    )
+    used = [one for one in lines if one.kind in served or proration.is_restated(w.rows, one)]
+    used_minor = sum(one.total_minor for one in used)
     start, end = invoice.period_start, invoice.period_end
     unserved = unserved_minor(invoice.total_minor, used_minor, start, end, w.facts.at)
-    noted = notes.credit_note(w, invoice, unserved, "time not served", "unserved")
+    rest = giving_back.of_lines([one for one in lines if one not in used]).up_to(unserved)
+    amount_minor = rest.within(giving_back.left(w.rows, invoice)).total_minor
+    noted = notes.credit_note(w, invoice, amount_minor, "time not served", "unserved")
     if noted.status == "paid":
         cases.close_case(w, noted.id, "canceled", reason)
     return noted

@@ -13,6 +13,8 @@ from uuid import UUID
 
 from billing.core.money import round_credits, round_minor
 from billing.matters.effects import Rows
+from billing.money.invoices import giving_back
+from billing.money.invoices.giving_back import Part
 from billing.money.invoices.schemas import CreditNote, Invoice, InvoiceLine
 from billing.money.refunds.left import creditable
 from billing.money.subscriptions.schemas import SubscriptionChange
@@ -28,15 +30,17 @@ class Credit(NamedTuple):
     """The part of a line that is given back."""
 
     line: InvoiceLine
-    total_minor: int
+    part: Part
     """With its discount and tax."""
     is_paid: bool
     """False where its invoice is still owed: then a credit note lowers what is owed."""
+    less_tax: bool = False
+    """True if its tax, or a part of it, was given back before."""
 
-    def net_minor(self, total_minor: int) -> int:
-        """The amount before tax of so much of it."""
-        whole = self.line.amount_minor - self.line.discount_minor
-        return share(whole, Fraction(total_minor, self.line.total_minor))
+    @property
+    def total_minor(self) -> int:
+        """The amount that is given back, its tax with it."""
+        return self.part.total_minor
 
 
 def rest(start: datetime, end: datetime, at: datetime) -> Fraction:
@@ -104,19 +108,25 @@ def current(rows: Rows, kinds: Sequence[str], at: datetime) -> list[InvoiceLine]
 
 def unused(rows: Rows, lines: Sequence[InvoiceLine], at: datetime) -> list[Credit]:
     """The parts of these lines for time after `at`, as far as nothing took them back before."""
-    found, taken = [], dict[UUID, int]()
+    found, known = list[Credit](), dict[UUID, Part]()
     for line in lines:
         if line.period_start is None or line.period_end is None:
             continue
         invoice = rows.get(Invoice, line.invoice_id)
-        before = taken.get(invoice.id, 0)
-        left = creditable(rows, invoice) - before
-        part = rest(line.period_start, line.period_end, at)
-        amount = min(share(line.total_minor, part), left)
-        if amount > 0:
-            taken[invoice.id] = before + amount
-            found.append(Credit(line, amount, invoice.status == "paid"))
+        left = known.get(invoice.id) or _left(rows, invoice)
+        span = rest(line.period_start, line.period_end, at)
+        asked = giving_back.of_lines([line]).up_to(share(line.total_minor, span))
+        part = asked.within(left)
+        if part.total_minor > 0:
+            known[invoice.id] = left.without(part)
+            less_tax = part.taxes != asked.up_to(part.total_minor).taxes
+            found.append(Credit(line, part, invoice.status == "paid", less_tax))
     return found
+
+
+def _left(rows: Rows, invoice: Invoice) -> Part:
+    """The part that a change or an end may credit: no refund is on its way for it."""
+    return giving_back.left(rows, invoice)._replace(total_minor=creditable(rows, invoice))
 
 
 def is_credited(rows: Rows, invoice: Invoice) -> bool:

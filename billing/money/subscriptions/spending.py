@@ -12,8 +12,8 @@ from billing.money.subscriptions.schemas import Commitment, Subscription
 CHARGES: Final = """
     SELECT jsonb_build_object(
                'invoice_id', i.id, 'at', x.at, 'net_minor', x.net_minor,
-               'total_minor', i.total_minor, 'credited_minor', coalesce((
-                   SELECT sum(n.amount_minor) FROM credit_notes n
+               'total_minor', i.total_minor - i.tax_minor, 'credited_minor', coalesce((
+                   SELECT sum(n.amount_minor - n.tax_minor) FROM credit_notes n
                    WHERE n.invoice_id = i.id), 0))
     FROM invoices i CROSS JOIN LATERAL (
         SELECT coalesce(l.period_start, i.created_at) AS at,

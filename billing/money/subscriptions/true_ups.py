@@ -118,12 +118,12 @@ def _charged(w: Work[SubscriptionFacts]) -> Iterator[Spent]:
         if invoice.subscription_id != w.facts.subscription_id or invoice.status not in CHARGED:
             continue
         notes = (one for one in w.rows.of(CreditNote) if one.invoice_id == invoice.id)
-        credited = sum(one.amount_minor for one in notes)
+        credited = sum(one.amount_minor - one.tax_minor for one in notes)
         for line in invoices.lines_of(w.rows, invoice.id):
             yield Spent(
                 invoice_id=invoice.id,
                 at=line.period_start or invoice.created_at,
                 net_minor=line.amount_minor - line.discount_minor,
                 credited_minor=credited,
-                total_minor=invoice.total_minor,
+                total_minor=invoice.total_minor - invoice.tax_minor,
             )

@@ -27,13 +27,6 @@ class TaxProfile(Frozen):
     vat_credit_at: AwareDatetime | None = None
 
 
-class ChargedTax(Frozen):
-    """The tax that an invoice has added to its prices, in minor units."""
-
-    invoice_id: UUID
-    tax_minor: int
-
-
 class VatAnswer(Frozen):
     """The word of a VAT register; `is_valid` is None when it could not be asked."""
 

@@ -11,19 +11,19 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing.catalog.plans.rules import DEFAULT_CURRENCY
 from billing.core.prepared import Prepared, given
 from billing.money.taxation.reading import ADDRESS, DIGEST, VAT_COUNTRY
-from billing.money.taxation.schemas import ChargedTax, TaxProfile, TaxQuestion
+from billing.money.taxation.schemas import TaxProfile, TaxQuestion
 from billing.money.taxation.tables import tax_profiles, tax_quotes
 
 _CHARGED: Final = Prepared(
     text(
         f"""
-    SELECT i.id AS invoice_id, sum((t ->> 'amount_minor')::bigint)::bigint AS tax_minor
+    SELECT i.id
     FROM tax_profiles p JOIN invoices i ON i.account_id = p.account_id
     JOIN invoice_lines l ON l.invoice_id = i.id
     CROSS JOIN LATERAL jsonb_array_elements(l.taxes) t
     WHERE p.account_id = :account_id AND i.finalized_at >= p.vat_given_at
       AND i.status IN ('open', 'paid', 'uncollectible')
-      AND left(t ->> 'jurisdiction', 2) = {VAT_COUNTRY}
+      AND l.kind <> 'proration' AND left(t ->> 'jurisdiction', 2) = {VAT_COUNTRY}
       AND NOT (t ->> 'inclusive')::boolean
       AND NOT EXISTS (SELECT FROM credit_notes n
                       WHERE n.invoice_id = i.id
@@ -74,10 +74,10 @@ async def profile(connection: AsyncConnection, account_id: UUID) -> TaxProfile:
     return TaxProfile.model_validate(row or {"account_id": account_id})
 
 
-async def charged_before_proof(connection: AsyncConnection, account_id: UUID) -> list[ChargedTax]:
+async def charged_before_proof(connection: AsyncConnection, account_id: UUID) -> list[UUID]:
     """Invoices with tax of the VAT id's country since the id was given, not credited yet."""
     rows = await _CHARGED.all(connection, account_id=account_id)
-    return [ChargedTax.model_validate(row) for row in rows]
+    return [row["id"] for row in rows]
 
 
 async def question(connection: AsyncConnection, account_id: UUID) -> TaxQuestion | None:

@@ -6,6 +6,7 @@ dispute or another note took back before does not come back again.
 """
 
 import json
+import math
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
@@ -203,8 +204,10 @@ async def _returned(connection: AsyncConnection, charge: Charge) -> Returned:
     invoice = await invoice_store.get(connection, charge.invoice_id)
     if invoice.status not in ("open", "paid") or invoice.settlement == "forgiven":
         return Returned(invoice, ZERO)
-    left = await operating.left_of(connection, invoice, _destination(invoice))
-    most = Decimal(left).scaleb(-exponent(invoice.currency))
+    digits = exponent(invoice.currency)
+    asked = math.ceil(charge.amount.scaleb(digits))
+    left = await operating.left_of_use(connection, invoice, asked, _destination(invoice))
+    most = Decimal(left).scaleb(-digits)
     return Returned(invoice, min(charge.amount, most))
 
 

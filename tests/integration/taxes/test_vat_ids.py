@@ -110,3 +110,30 @@ async def test_a_register_that_is_away_is_asked_again(actors: Actors, register: 
         "GET", f"/admin/accounts/{customer.id}/audit?action=tax_id.proven"
     )
     assert actions["data"][0]["detail"]["proof"].startswith("WAPI")
+
+
+async def test_tax_goes_back_once_when_the_id_is_proven_late(
+    actors: Actors, register: None
+) -> None:
+    customer = await of_german_seller(actors)
+    await actors.sandbox.vat_register(away=True)
+    await customer.ask("PUT", "/billing/tax", {"vat_id": KNOWN}, status=200)
+    await customer.subscribed("pro")
+    charged = await newest_invoice(customer)
+    assert (charged["subtotal"], charged["tax_amount"]) == (4900, 980)
+    await actors.sandbox.vat_register(away=False)
+    await customer.advance(days=10)
+    assert await back(customer) == [(980, 980)]
+    assert (await customer.ask("GET", "/billing/balance"))["balance_cents"] == 980
+    ends = {"at": "now", "refund": "credit"}
+    await customer.ask("POST", "/billing/subscription/cancel", ends, status=200)
+    assert await back(customer) == [(980, 980), (3319, 0)]
+    assert (await customer.ask("GET", "/billing/balance"))["balance_cents"] == 980 + 3319
+
+
+async def back(customer: Customer) -> list[tuple[int, int]]:
+    """Amount and tax of each credit note."""
+    rows = await customer.rows(
+        "SELECT amount_minor, tax_minor FROM credit_notes WHERE account_id = %(me)s ORDER BY id"
+    )
+    return [(one["amount_minor"], one["tax_minor"]) for one in rows]

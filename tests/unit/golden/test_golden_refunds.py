@@ -12,6 +12,7 @@ from uuid import UUID
 import pytest
 
 from billing.core.money import round_exact
+from billing.money.invoices import giving_back
 from billing.money.invoices.note_taxes import taxes_of_note
 from billing.money.invoices.schemas import CreditNote, InvoiceLine
 from tests.unit.golden.cases import cases
@@ -58,7 +59,7 @@ def test_the_tax_that_goes_back_is_its_share(given: Json, expected: Json) -> Non
         Fraction(given.get("refund_net_minor", 0) * charged.total_minor, net)
     )
     asked = min(asked, charged.total_minor)
-    back = tax_of(taxes_of_note([charged], [], asked))
+    back = tax_of(taxes_of_note(giving_back.of_lines([charged]), asked))
     assert back == expected["tax_minor"]
     assert asked - back == expected.get("net_minor", asked - back)
 
@@ -68,7 +69,8 @@ def test_the_last_note_gives_back_the_tax_that_is_left(given: Json, expected: Js
     charged = line(given["invoice"]["net_minor"], given["invoice"]["tax_minor"])
     written: list[CreditNote] = []
     for amount in expected["notes_total_minor"]:
-        written.append(note(amount, taxes_of_note([charged], written, amount)))
+        left = giving_back.less(giving_back.of_lines([charged]), written)
+        written.append(note(amount, taxes_of_note(left, amount)))
     assert [tax_of(one.taxes) for one in written] == expected["notes_tax_minor"]
     nets = [one.amount_minor - tax_of(one.taxes) for one in written]
     assert nets[-1] == given["notes_net_minor"][-1]
@@ -87,4 +89,5 @@ def test_named_lines_give_back_their_own_tax(given: Json, expected: Json) -> Non
     ]
     amount = sum(one["amount_minor"] for one in named)
     assert amount == expected["total_minor"]
-    assert tax_of(taxes_of_note(lines, [], amount, named)) == expected["tax_minor"]
+    left = giving_back.of_lines(lines)
+    assert tax_of(taxes_of_note(left, amount, lines, named)) == expected["tax_minor"]

@@ -15,6 +15,7 @@ from billing.core.errors import Conflict
 from billing.matters.agenda import Step
 from billing.matters.effects import Do, Effect, Rows, Work
 from billing.money.disputes.schemas import Dispute
+from billing.money.invoice_requests import corrections
 from billing.money.invoices import notes
 from billing.money.invoices.schemas import BalanceEntry, CreditNote, Invoice, InvoiceLine
 from billing.money.payments.schemas import Payment
@@ -36,25 +37,31 @@ WHOLE: dict[str, Any] = {"reason": "r", "way": "provider", "reference": None}
 class Story:
     """One payment of a pack, its rows, and the provider behind it."""
 
-    def __init__(self, total: int, overpaid: int, currency: str = "EUR") -> None:
+    def __init__(
+        self, total: int, overpaid: int, currency: str = "EUR", *, added: bool = False
+    ) -> None:
         self.numbers = count(10)
         self.paid = total + overpaid
         self.made: dict[str, RefundOutcome] = {}
         self.disputes: dict[str, DisputeOutcome] = {}
         self.lot = {"left": CREDITS, "asked": Decimal(0)}
         tax = total // 6
-        rate = {"name": "tax", "rate": "20", "inclusive": True, "amount_minor": tax}
+        held, price = (0, total - tax) if added else (tax, total)
+        rate = {
+            "jurisdiction": "AT", "name": "tax", "rate": "20", "inclusive": not added,
+            "amount_minor": tax,
+        }  # fmt: skip
         rows: list[Any] = [
             Invoice(
                 id=INVOICE, account_id=ME, workflow_id="charge/x", fact_key="x", status="paid",
-                currency=currency, subtotal_minor=total, total_minor=total, amount_due_minor=total,
-                amount_paid_minor=total, tax_minor=tax, tax_included_minor=tax,
+                currency=currency, subtotal_minor=price, total_minor=total, amount_due_minor=total,
+                amount_paid_minor=total, tax_minor=tax, tax_included_minor=held,
                 settlement="payment", finalized_at=AT, paid_at=AT, created_at=AT,
             ),
             InvoiceLine(
                 id=UUID(int=4), account_id=ME, invoice_id=INVOICE, position=1, kind="pack",
-                description="", quantity=Decimal(1), unit_amount=Decimal(total),
-                amount_minor=total, tax_minor=tax, tax_included_minor=tax, taxes=[rate],
+                description="", quantity=Decimal(1), unit_amount=Decimal(price),
+                amount_minor=price, tax_minor=tax, tax_included_minor=held, taxes=[rate],
             ),
             Payment(
                 id=PAYMENT, account_id=ME, invoice_id=INVOICE, workflow_id="charge/x", flow="card",
@@ -145,6 +152,11 @@ class Story:
             named = f"note-{next(self.numbers)}"
             notes.credit_note(self.work(), invoice, amount, "goodwill", named, to_balance=True)
 
+    def prove(self) -> None:
+        """The VAT id of its payer is proven."""
+        named = f"proven-{next(self.numbers)}"
+        corrections.credit_tax(self.work(), INVOICE, country="AT", reason="proven", suffix=named)
+
     def hold_true(self) -> None:
         invoice, payment = self.rows.get(Invoice, INVOICE), self.rows.get(Payment, PAYMENT)
         balance = sum(one.amount_minor for one in self.rows.of(BalanceEntry))
@@ -227,6 +239,7 @@ ACTS = st.one_of(
     ),
     st.tuples(st.just("decide"), st.sampled_from(("won", "lost"))),
     st.tuples(st.just("note"), AMOUNTS),
+    st.tuples(st.just("prove")),
     st.tuples(st.just("hear")),
 )  # fmt: skip
 
@@ -256,14 +269,21 @@ def act(story: Story, what: tuple[Any, ...]) -> None:
                 story.disputes[name] = last_one.model_copy(update={"status": status})
         case ("note", amount):
             story.note(amount)
+        case ("prove",):
+            story.prove()
         case _:
             story.hear()
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.integers(1, 1000), st.sampled_from((0, 0, 100)), st.lists(ACTS, max_size=14))
-def test_nothing_goes_back_twice(total: int, overpaid: int, acts: list[tuple[Any, ...]]) -> None:
-    story = Story(total, overpaid)
+@given(
+    st.integers(1, 1000), st.sampled_from((0, 0, 100)), st.booleans(),
+    st.lists(ACTS, max_size=14),
+)  # fmt: skip
+def test_nothing_goes_back_twice(
+    total: int, overpaid: int, added: bool, acts: list[tuple[Any, ...]]
+) -> None:
+    story = Story(total, overpaid, added=added)
     for what in acts:
         act(story, what)
         story.hold_true()

@@ -1,0 +1,116 @@
+"""The part of an invoice that can still go back, and its tax by rate. Pure.
+
+Every credit stays within it: a note, a line of another invoice that credits this one, a refund and
+a dispute. So nothing goes back twice, and no tax that was not charged (docs/rules.md#invoices).
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from typing import Any, Final, NamedTuple
+
+from billing.core.money import round_exact, split
+from billing.matters.effects import Rows
+from billing.money.invoices.schemas import CreditNote, Invoice, InvoiceLine
+
+PRORATION: Final = "proration"
+"""The kind of a line that credits time which was paid and is not used."""
+Rate = tuple[tuple[str, Any], ...]
+"""A rate without its amount, as it stands on a line."""
+
+
+class Part(NamedTuple):
+    """A part of an invoice: what it comes to, and the tax in it by rate."""
+
+    total_minor: int
+    taxes: Mapping[Rate, int]
+
+    def up_to(self, total_minor: int) -> "Part":
+        """Its part that comes to so much; all of it, where that is less."""
+        total_minor = max(0, total_minor)
+        if self.total_minor <= total_minor:
+            return self
+        added = [rate for rate in self.taxes if is_added(rate)]
+        sums = [self.taxes[rate] for rate in added]
+        parts = split(total_minor, [self.total_minor - sum(sums), *sums])
+        share = Fraction(total_minor, self.total_minor)
+        held = {rate: round_exact(minor * share) for rate, minor in self.taxes.items()}
+        return Part(total_minor, held | dict(zip(added, parts[1:], strict=True)))
+
+    def within(self, left: "Part") -> "Part":
+        """As much of it as is left: of each tax first, then of all."""
+        taxes = {rate: min(minor, left.taxes.get(rate, 0)) for rate, minor in self.taxes.items()}
+        gone = sum(minor - taxes[rate] for rate, minor in self.taxes.items() if is_added(rate))
+        return Part(self.total_minor - gone, taxes).up_to(left.total_minor)
+
+    def without(self, gone: "Part") -> "Part":
+        """The rest, once so much of it is gone."""
+        taxes = {rate: minor - gone.taxes.get(rate, 0) for rate, minor in self.taxes.items()}
+        return Part(self.total_minor - gone.total_minor, taxes)
+
+    @property
+    def net_minor(self) -> int:
+        """Its total without the tax that is added to it."""
+        return self.total_minor - sum(self.taxes[rate] for rate in self.taxes if is_added(rate))
+
+    @property
+    def as_rows(self) -> list[dict[str, Any]]:
+        """Each rate and the `amount_minor` of it, where there is any."""
+        return [dict(rate) | {"amount_minor": minor} for rate, minor in self.taxes.items() if minor]
+
+
+def of_lines(lines: Sequence[InvoiceLine]) -> Part:
+    """The sums of these lines."""
+    return Part(sum(line.total_minor for line in lines), _sums(lines))
+
+
+def left(rows: Rows, invoice: Invoice) -> Part:
+    """The part of an invoice that nothing took back yet: no note, and no line of another invoice.
+
+    Its own credits of another invoice were money too, and their tax is that one's.
+    """
+    notes = [one for one in rows.of(CreditNote) if one.invoice_id == invoice.id]
+    lines = [one for one in rows.of(InvoiceLine) if one.invoice_id == invoice.id]
+    own = sum(-one.total_minor for one in lines if one.kind == PRORATION)
+    taken = [
+        one
+        for one in rows.of(InvoiceLine)
+        if one.kind == PRORATION
+        and one.detail.get("invoice") == str(invoice.id)
+        and rows.get(Invoice, one.invoice_id).status != "void"
+    ]
+    charged = [one for one in lines if one.kind != PRORATION]
+    return less(Part(invoice.total_minor + own, _sums(charged)), notes, taken)
+
+
+def less(charged: Part, notes: Sequence[CreditNote], taken: Sequence[InvoiceLine] = ()) -> Part:
+    """The same without what notes and the lines of other invoices, below zero, took back."""
+    given, drawn = _sums(notes), _sums(taken)
+    back = sum(one.amount_minor for one in notes) - sum(one.total_minor for one in taken)
+    taxes = {
+        rate: max(0, minor - given[rate] + drawn[rate]) for rate, minor in charged.taxes.items()
+    }
+    return Part(max(0, charged.total_minor - back), taxes)
+
+
+def rate_of(tax: Mapping[str, Any]) -> Rate:
+    """The rate of a tax as it stands on a line or note."""
+    return tuple(sorted((name, value) for name, value in tax.items() if name != "amount_minor"))
+
+
+def is_added(rate: Rate) -> bool:
+    """True if the tax is added to the price; else the price holds it."""
+    return not dict(rate)["inclusive"]
+
+
+def country_of(rate: Rate) -> str:
+    """The country whose tax it is, or a region's of it."""
+    return str(dict(rate)["jurisdiction"])[:2]
+
+
+def _sums(taxed: Sequence[InvoiceLine] | Sequence[CreditNote]) -> Counter[Rate]:
+    sums = Counter[Rate]()
+    for one in taxed:
+        for tax in one.taxes:
+            sums[rate_of(tax)] += tax["amount_minor"]
+    return sums

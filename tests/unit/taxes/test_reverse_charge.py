@@ -1,0 +1,91 @@
+"""Tax that was given back to a business of another country is not given back once more."""
+
+from typing import Any, Final
+
+import pytest
+
+from billing.money.invoice_requests import corrections
+from billing.money.invoices.schemas import CreditNote, Invoice
+from tests.unit.worked.player import Player
+
+Case = dict[str, Any]
+START: Final = "2027-01-01T10:00:00Z"
+TEN_DAYS: Final = "2027-01-11T10:00:00Z"
+SOLD: Final[Case] = {"ta": {"month": 1900}, "tb": {"month": 4900, "year": 49000}}
+
+
+def taxed(interval: str = "month", **terms: Any) -> Player:
+    """A customer who paid 20 % of tax on the plan tb."""
+    return Player(
+        {
+            "currency": "EUR", "zone": "UTC", "plans": SOLD, "taxes": {"rates": {"standard": "20"}},
+            "start": {"plan": "tb", "interval": interval, "at": START}, **terms,
+        }
+    )  # fmt: skip
+
+
+def prove(player: Player) -> None:
+    """The VAT id is proven: its tax goes back, and none is asked from now on."""
+    player.case["taxes"]["exempt"] = True
+    for invoice in player.rows.of(Invoice):
+        player.do(lambda w, i=invoice.id: corrections.credit_tax(  # type: ignore[misc]
+            w, i, country="XX", reason="proven", suffix="reverse-charge"))  # fmt: skip
+
+
+def notes(player: Player) -> list[tuple[int, int]]:
+    """Amount and tax of each credit note."""
+    return [(one.amount_minor, one.tax_minor) for one in player.rows.of(CreditNote)]
+
+
+def test_the_note_gives_back_tax_alone() -> None:
+    player = taxed()
+    prove(player)
+    assert notes(player) == [(980, 980)]
+    prove(player)
+    assert player.balance == 980
+
+
+@pytest.mark.parametrize(("interval", "rest"), [("month", 3319), ("year", 47658)])
+def test_a_cancel_credits_what_is_left_without_it(interval: str, rest: int) -> None:
+    player = taxed(interval)
+    prove(player)
+    given = player.balance
+    player.play({"at": TEN_DAYS, "cancel": "credit"})
+    assert player.balance == given + rest
+    assert notes(player)[1] == (rest, 0)
+
+
+def test_a_cancel_on_the_first_day_gives_back_all_that_was_paid_and_no_more() -> None:
+    player = taxed()
+    prove(player)
+    player.play({"at": START, "cancel": "credit"})
+    assert (player.balance, notes(player)) == (5880, [(980, 980), (4900, 0)])
+
+
+def test_a_change_down_credits_what_is_left_without_it() -> None:
+    player = taxed()
+    prove(player)
+    lines = player.play({"at": TEN_DAYS, "change": {"plan": "ta", "when": "now"}})
+    assert [(one.kind, one.amount_minor, one.tax_minor) for one in lines] == [
+        ("proration", -1287, 0),
+        ("plan", 1287, 0),
+    ]
+    assert notes(player)[1] == (3319 - 1287, 0)
+
+
+def test_tax_that_a_change_has_credited_is_not_given_back_by_the_note() -> None:
+    player = taxed()
+    player.play({"at": TEN_DAYS, "change": {"plan": "tb", "interval": "year"}})
+    prove(player)
+    [(first, _), (second, _)] = notes(player)
+    # 33.19 were not used, with 20 %; the year's own tax goes back whole.
+    assert (first, second) == (980 - 664, 9800)
+
+
+def test_a_note_that_gave_back_a_part_has_given_back_its_tax() -> None:
+    player = taxed()
+    paid = player.rows.of(Invoice)[0]
+    player.do(lambda w: corrections.credit(
+        w, paid.id, amount=588, lines=(), reason="r", to="balance", suffix="x"))  # fmt: skip
+    prove(player)
+    assert notes(player) == [(588, 98), (882, 882)]

@@ -16,9 +16,7 @@ from billing.metering.quotas.rules import QUOTA_ID
 from billing.money.contracts.schemas import CONTRACT_ID
 
 _TAIL: Final = "_01h455vb4pex5vsknk084sn02q"
-_START: Final = "2027-01-01T09:00:00Z"
 _END: Final = "2027-02-01T09:00:00Z"
-_DAY: Final = "2027-01-01"
 
 _IDS: Final = {
     name: prefix + _TAIL
@@ -57,26 +55,11 @@ _IDS: Final = {
     for name in names
 }
 
-_INSTANTS: Final = {
-    name: at
-    for at, names in {
-        _END: (
-            "current_period_end cycle_end due_date effective_to end ends_at evidence_due_at "
-            "expires_at first_at next_at next_due next_due_at passes_at period_end resets_at "
-            "stats_period_end trial_end valid_until window_end"
-        ),
-        _DAY: "issued_on received_on since",
-        _START: (
-            "advance_to as_of asked_at at billing_period_start booked_at completed_at created_at "
-            "current_period_start cycle_start decided_at declined_at dispatched_at due_at "
-            "effective_at effective_from finished_at granted_at now occurred_at opened_at paid_at "
-            "period_start ran_at real_asked_at real_at real_granted_at real_handled_at "
-            "real_ran_at real_received_at received_at resolved_at start started_at "
-            "stats_period_start updated_at valid_from voided_at wanted_at window_start"
-        ),
-    }.items()
-    for name in names.split()
-}
+_ENDS: Final = (
+    "current_period_end cycle_end due_date effective_to end evidence_due_at expires_at first_at "
+    "next_at next_due next_due_at passes_at period_end resets_at stats_period_end trial_end "
+    "valid_until window_end"
+)
 
 # What did not happen in the story.
 _NOTHING: Final = (
@@ -87,7 +70,7 @@ _NOTHING: Final = (
     "stripe_event_id stripe_invoice_id stripe_subscription_id target undecided voids line2 "
     "state commitment dunning resumption checkout_url detail organization_id session_id "
     "minimum_cents billing_threshold_cents monthly_cap_cents transaction_reference tiers "
-    "settlement"
+    "settlement seats days_until_due"
 )
 
 _MONEY: Final = {
@@ -104,7 +87,7 @@ _MONEY: Final = {
 }  # fmt: skip
 
 _NUMBERS: Final = {
-    "days_until_due": 30, "exp_month": 12, "exp_year": 2030, "limit": 20, "port": 8080,
+    "exp_month": 12, "exp_year": 2030, "limit": 20, "port": 8080,
     "net_days": 30, "status": 409, "trial_days": 14, "violations": 0, "pages": 1,
     "slot_days": [0, 3, 7], "unpaid_days": 60, "confidence_percent": 80, "days_remaining": 14,
     "alert_percents": [80, 100], "redeemed": 0, "failures": 0, "deliveries": 1, "replays": 0,
@@ -114,11 +97,12 @@ _NUMBERS: Final = {
 }  # fmt: skip
 
 _WORDS: Final = {
+    "included": "500", "monthly_credits": "300", "units": "500", "credits": "100",
     "action": "invoice.paid", "actor": "billing-team", "add_on": "ai-500", "allowance": "month",
     "api": "/api/v1", "billing_email": "invoices@shop.example", "brand": "visa",
     "capabilities": ["billing"], "category": "standard", "cause": "invoice",
     "cc_emails": ["books@shop.example"], "changes": ["plan pro: now version 2"], "city": "Berlin",
-    "client_secret": "pi_1_secret_2", "code": "WELCOME20", "collection": "send_invoice",
+    "client_secret": "pi_1_secret_2", "code": "WELCOME20", "collection": "charge",
     "comment": "We closed the shop", "correlation_id": "01k3v9q2w7e8r", "country": "DE",
     "countries": ["DE", "FR"], "coupon": "WELCOME20", "currencies": ["EUR"], "currency": "EUR",
     "current_plan": "pro", "decided_by": "billing-team",
@@ -181,7 +165,7 @@ _YES: Final = (
 )
 
 FIELDS: Final[Mapping[str, Any]] = {
-    **_IDS, **_INSTANTS, **_MONEY, **_NUMBERS, **_WORDS, **_THINGS,
+    **_IDS, **dict.fromkeys(_ENDS.split(), _END), **_MONEY, **_NUMBERS, **_WORDS, **_THINGS,
     **dict.fromkeys(_NOTHING.split()), **dict.fromkeys(_YES.split(), True),
 }  # fmt: skip
 """The value of a field with this name, where its schema takes it."""
@@ -258,24 +242,31 @@ PARTS: Final[Mapping[str, Mapping[str, Any]]] = {
     "CaseReasonBody": {"reason": "waits for a transfer"},
     "ExtendSubscriptionBody": {"days": 7, "reason": "an outage"},
     # Answers.
-    "AttemptAnswer": {"status": "succeeded", "message": None, "slot": None},
+    "AttemptAnswer": {
+        "status": "declined",
+        "slot": 0,
+        "decline_code": "insufficient_funds",
+        "decline_class": "soft",
+        "message": "Your card has insufficient funds.",
+    },
     "AccountAnswer": {
         "id": _IDS["account_id"],
         "name": "Shop GmbH",
         "kind": "merchant",
         "verified_as": [],
     },
-    "ClockAnswer": {"clock_at": _START, "status": "resting"},
+    "ClockAnswer": {"status": "resting"},
     "CommitmentPart": {
         "amount_cents": 1200000,
         "periods": 12,
         "spent_cents": 98000,
         "remaining_cents": 1102000,
+        "ends_at": "2028-01-01T09:00:00Z",
     },
     "CommitmentAnswer": {"amount_cents": 1200000, "periods": 12},
     "ContractPriceAnswer": {"amount_cents": 90000},
     "CreditNoteAnswer": {"number": "CN-000001", "amount": 931, "tax": 149, "taxes": []},
-    "CouponAnswer": {"name": "Welcome", "percent": "20", "periods": 3},
+    "CouponAnswer": {"name": "Welcome", "percent": "20", "periods": 3, "max_redemptions": 100},
     "InvoiceAnswer": {"status": "paid"},
     "InvoiceDetail": {"status": "paid"},
     "LineAnswer": {"amount": 4900, "quantity": "1", "unit_amount": "4900"},
@@ -289,5 +280,41 @@ PARTS: Final[Mapping[str, Mapping[str, Any]]] = {
     "RecommendationsAnswer": {"data": []},
     "RefundAnswer": {"status": "succeeded", "amount": 931, "credited": 931},
     "SubscriptionAnswer": {"amount_cents": 4900},
+    "ContractAnswer": {"collection": "send_invoice"},
+    "ChangeAnswer": {
+        "status": "scheduled",
+        "reason": None,
+        "invoice_id": None,
+        "expires_at": None,
+        "decided_at": None,
+        "effective_at": _END,
+    },
+    "SetupAnswer": {
+        "status": "waiting",
+        "client_secret": "seti_1_secret_2",
+        "payment_method_id": None,
+    },
+    "CustomFieldAnswer": {"name": "Cost center"},
+    "OwedPart": {"status": "open"},
+    "BalanceEntryAnswer": {
+        "kind": "adjustment",
+        "cause": "a good customer",
+        "amount_cents": 500,
+        "invoice_id": None,
+        "payment_id": None,
+    },
+    "MoneyBalanceAnswer": {"balance_cents": 500},
+    "PriceAnswer": {"amount_cents": 4900, "label": "49.00 EUR per month"},
+    "DecidedAnswer": {
+        "status": "completed",
+        "payment_method": "bank_transfer",
+        "attempt_id": None,
+        "payment_method_id": None,
+        "stripe_payment_intent_id": None,
+        "transaction_reference": "TRX-2027-0004711",
+    },
+    "DisputeAnswer": {"state": "open", "status": "needs_response", "reason": "fraudulent"},
+    "OverdueAnswer": {"dry_run": True},
+    "TaxAnswer": {"vat_status": "valid"},
 }
 """Fields of one schema that differ, and optional fields that the example of a body shows."""

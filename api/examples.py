@@ -17,6 +17,12 @@ _TYPES: Final[Mapping[str, type | tuple[type, ...]]] = {
     "string": str, "integer": int, "number": (int, float), "array": list, "object": dict,
     "boolean": bool, "null": type(None),
 }  # fmt: skip
+# Each format with its pattern and the plainest value.
+_FORMATS: Final = {
+    "date": (r"^\d{4}-\d\d-\d\d$", "2027-01-01"),
+    "date-time": (r"^\d{4}-\d\d-\d\dT", "2027-01-01T09:00:00Z"),
+    "uuid": (r"^[0-9a-f]{8}-", "01890a5d-ac96-774b-bcce-b302099a8057"),
+}
 Schema = Mapping[str, Any]
 NONE: Final[Schema] = {}
 
@@ -98,6 +104,8 @@ class _Writer:
                 return max(1, schema.get("minimum", 1))
             case "string" if "example" in schema:
                 return schema["example"]
+            case "string" if schema.get("format") in _FORMATS:
+                return _FORMATS[schema["format"]][1]
         raise LookupError(f"the field {name!r} has no example: {schema}")
 
     def _takes(self, schema: Schema, value: Any) -> bool:
@@ -111,7 +119,8 @@ class _Writer:
             return False
         match value:
             case str():
-                return re.search(schema.get("pattern", ""), value) is not None
+                known = _FORMATS.get(schema.get("format", ""), ("", ""))[0]
+                return re.search(schema.get("pattern", known), value) is not None
             case list():
                 return all(self._takes(schema["items"], one) for one in value)
             case dict():

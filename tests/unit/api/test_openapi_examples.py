@@ -1,11 +1,13 @@
 """Every body and answer of the OpenAPI document has an example, and each example is a valid one."""
 
 from collections.abc import Iterator
+from datetime import date, datetime
 from typing import Any
+from uuid import UUID
 
 import pytest
 from fastapi.routing import APIRoute
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator, FormatChecker
 from pydantic import TypeAdapter
 
 from api.app import create_app
@@ -22,6 +24,15 @@ OPERATIONS = {
     for operations in DOCUMENT["paths"].values()
     for operation in operations.values()
 }
+FORMATS = FormatChecker(formats=())
+for form, read in (
+    ("date", date.fromisoformat),
+    ("date-time", datetime.fromisoformat),
+    ("uuid", UUID),
+):
+    FORMATS.checks(form, raises=ValueError)(
+        lambda value, read=read: value is None or bool(read(value))
+    )
 BODIES = [
     pytest.param(route, id=route.name) for route in api_routes(APP) if route.dependant.body_params
 ]
@@ -49,7 +60,7 @@ def test_every_body_and_answer_has_examples_and_each_is_valid() -> None:
                 shown = examples(content)
                 assert shown, f"{part} of {name} has no example"
                 schema = content["schema"] | {"components": DOCUMENT["components"]}
-                validator = Draft202012Validator(schema)
+                validator = Draft202012Validator(schema, format_checker=FORMATS)
                 for value in shown.values():
                     assert [*validator.iter_errors(value)] == [], f"{part} of {name}"
 

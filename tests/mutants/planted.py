@@ -105,7 +105,7 @@ MUTANTS: Final = (
     Mutant(
         "money is credited that never came",
         "billing/money/invoice_requests/corrections.py",
-        "left -= before.outstanding_minor",
+        "left -= invoice.outstanding_minor",
         "left -= 0",
         (f"{LIVES}/test_subscription_lives.py",),
     ),

@@ -259,6 +259,8 @@ def _add_contracts() -> None:
     )
     op.add_column("subscriptions", Column("contract_id", sa.Uuid))
     op.add_column("subscriptions", Column("minimum_minor", sa.BigInteger))
+    op.add_column("subscriptions", Column("minimum_since", sa.DateTime(timezone=True)))
+    op.add_column("subscriptions", Column("minimum_before_minor", sa.BigInteger))
     op.add_column("subscriptions", Column("commitment", JSONB))
     op.create_foreign_key(
         "fk_subscriptions_contract_id", "subscriptions", "contracts", ["contract_id"], ["id"]

@@ -72,6 +72,7 @@ def _credit_line(credit: Credit, total_minor: int) -> Line:
         detail={
             "invoice": str(line.invoice_id),
             "line": str(line.id),
+            "since": str(line.period_start),
             "of_minor": line.amount_minor - line.discount_minor,
         },
     )

@@ -4,6 +4,7 @@ Pure.
 """
 
 from collections.abc import Callable
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -13,7 +14,7 @@ from billing.matters.effects import Do, Work
 from billing.money.invoices import notes
 from billing.money.invoices.schemas import Invoice
 from billing.money.refunds.left import creditable
-from billing.money.subscriptions import cycles, items
+from billing.money.subscriptions import cycles, items, true_ups
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.proration import NOT_USED
 from billing.money.subscriptions.schemas import Subscription, SubscriptionChange, Terms
@@ -24,10 +25,9 @@ def begin(w: Work[SubscriptionFacts], change: SubscriptionChange, invoice: Invoi
 
     Where a new period begins with them, the use of the cycle before is billed now.
     """
-    terms = Terms.model_validate(change.terms)
-    fields: dict[str, Any] = {}
-    if terms.resets:
-        fields = _period_of(cycles.of(w), invoice)
+    terms, before = Terms.model_validate(change.terms), cycles.of(w)
+    closing = true_ups.closing(w, cut=True) if terms.resets else None
+    fields = _period_of(before, invoice) if terms.resets else _least_of(before, w.facts.at)
     take(w, terms, drops_add_ons=terms.resets, **fields)
     if terms.add_ons is not None:
         items.choose(w, terms.add_ons, fewer_now=terms.fewer_now or terms.resets)
@@ -37,7 +37,7 @@ def begin(w: Work[SubscriptionFacts], change: SubscriptionChange, invoice: Invoi
     if terms.resets:
         start = cycles.of(w).cycle_start
         key = f"{cycles.stem(cycles.of(w))}/usage-{start:%Y-%m-%dT%H:%M:%S.%fZ}"
-        cycles.bill_usage(w, key, before=start)
+        cycles.bill_usage(w, key, before=start, closing=closing)
 
 
 def of_now(w: Work[SubscriptionFacts]) -> Terms:
@@ -111,6 +111,13 @@ def take(
         minimum_minor=terms.minimum_minor,
         **fields,
     )
+
+
+def _least_of(subscription: Subscription, at: datetime) -> dict[str, Any]:
+    """The period goes on: its minimum until now is owed, and another one holds from here."""
+    until = min(at, subscription.current_period_end)
+    least = true_ups.least_until(subscription, until)
+    return {"minimum_since": until, "minimum_before_minor": least or None}
 
 
 def _period_of(subscription: Subscription, invoice: Invoice) -> dict[str, Any]:

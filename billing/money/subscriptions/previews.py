@@ -23,6 +23,8 @@ from billing.money.subscriptions.transitions import transition
 from billing.money.subscriptions.views import view
 
 COMING: Final = ("renew", "end_trial", "end", "pause")
+# A change says when it was made, and a preview was made before.
+_OF_THE_INSTANT: Final = {"updated_at", "minimum_since", "minimum_before_minor"}
 
 
 class Written(Frozen):
@@ -107,7 +109,7 @@ def digest_of(work: Work[SubscriptionFacts]) -> bytes:
     """SHA-256 of what a verb would charge and change; ids that are new each time are left out."""
     written = written_by(work)
     content: list[Any] = [_shown(one) for one in _added(work.effects, SubscriptionChange)]
-    content.append(cycles.of(work).model_dump(mode="json", exclude={"updated_at"}))
+    content.append(cycles.of(work).model_dump(mode="json", exclude=_OF_THE_INSTANT))
     content += sorted(
         (_terms(one) for one in work.rows.of(Discount) if one.status in IN_FORCE), key=str
     )

@@ -116,7 +116,8 @@ _CHANGES = """
 # Where a period or a commitment has a least.
 _SPENT = f"""
            ARRAY({CHARGES}
-                   AND :deciding AND num_nonnulls(s.minimum_minor, s.commitment) > 0
+                   AND :deciding AND num_nonnulls(s.minimum_minor, s.minimum_before_minor,
+                                                 s.commitment) > 0
                    AND x.at >= least(s.current_period_start,
                                      (s.commitment ->> 'since')::timestamptz))
 """

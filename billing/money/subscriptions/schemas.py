@@ -99,6 +99,10 @@ class Subscription(Row):
     cancel_comment: str | None = None
     contract_id: UUID | None = None
     minimum_minor: int | None = None
+    minimum_since: AwareDatetime | None = None
+    """The instant of the running period from which its minimum holds; None: all of it."""
+    minimum_before_minor: int | None = None
+    """The least of the period's time before that."""
     commitment: dict[str, Any] | None = None
     created_at: AwareDatetime
     updated_at: AwareDatetime

@@ -16,7 +16,7 @@ CHARGES: Final = """
                    SELECT sum(n.amount_minor - n.tax_minor) FROM credit_notes n
                    WHERE n.invoice_id = i.id), 0))
     FROM invoices i CROSS JOIN LATERAL (
-        SELECT coalesce(l.period_start, i.created_at) AS at,
+        SELECT coalesce(l.period_start, (l.detail ->> 'since')::timestamptz, i.created_at) AS at,
                sum(l.amount_minor - l.discount_minor) AS net_minor
         FROM invoice_lines l WHERE l.invoice_id = i.id GROUP BY 1) x
     WHERE i.subscription_id = s.id AND i.status IN ('open', 'paid', 'uncollectible')

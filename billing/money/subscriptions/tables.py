@@ -56,6 +56,9 @@ subscriptions = c.table(
     # until an instant: billing.money.subscriptions.schemas.Commitment.
     c.reference("contract_id", "contracts.id", nullable=True),
     c.bigint("minimum_minor", nullable=True),
+    # It holds since a change within the period; the least of the time before that.
+    c.instant("minimum_since", nullable=True),
+    c.bigint("minimum_before_minor", nullable=True),
     c.json("commitment", nullable=True),
     c.instant("created_at"),
     c.instant("updated_at"),

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from billing.core.money import round_exact
 from billing.matters.effects import Work
 from billing.money.invoices import transitions as invoices
-from billing.money.invoices.schemas import CreditNote, Invoice, Line
+from billing.money.invoices.schemas import CreditNote, Invoice, InvoiceLine, Line
 from billing.money.invoices.sums import COMMITMENT, MINIMUM
 from billing.money.subscriptions import spans
 from billing.money.subscriptions.facts import Spent, SubscriptionFacts, sum_spent
@@ -42,9 +42,18 @@ def closing(w: Work[SubscriptionFacts], *, cut: bool = False, ends: bool = False
         return None
     start, end = one.current_period_start, one.current_period_end
     until = min(at, end) if cut or ends else end
-    least = one.minimum_minor if one.status in ("active", "past_due") else None
-    part = spans.rest_of_period(one, start) - spans.rest_of_period(one, until)
-    return Closing(start, until, round_exact((least or 0) * part), one.committed, ends)
+    return Closing(start, until, least_until(one, until), one.committed, ends)
+
+
+def least_until(one: Subscription, until: datetime) -> int:
+    """The least that its running period comes to until then: each minimum for the time it held."""
+    if one.status not in ("active", "past_due"):
+        return 0
+    since, before = one.current_period_start, 0
+    if one.minimum_since is not None and one.minimum_since > since:
+        since, before = one.minimum_since, one.minimum_before_minor or 0
+    part = spans.rest_of_period(one, since) - spans.rest_of_period(one, until)
+    return before + round_exact((one.minimum_minor or 0) * part)
 
 
 def lines(
@@ -122,8 +131,14 @@ def _charged(w: Work[SubscriptionFacts]) -> Iterator[Spent]:
         for line in invoices.lines_of(w.rows, invoice.id):
             yield Spent(
                 invoice_id=invoice.id,
-                at=line.period_start or invoice.created_at,
+                at=_since(line) or invoice.created_at,
                 net_minor=line.amount_minor - line.discount_minor,
                 credited_minor=credited,
                 total_minor=invoice.total_minor - invoice.tax_minor,
             )
+
+
+def _since(line: InvoiceLine) -> datetime | None:
+    """The beginning of the time that a line charges, or gives back."""
+    credited = line.detail.get("since")
+    return line.period_start or (datetime.fromisoformat(credited) if credited else None)

@@ -57,6 +57,7 @@ class Player:
         self.usage: dict[datetime, Arrear] = {}
         self.invoice: Invoice | None = None
         self.granted = Decimal(0)
+        self.beside: list[InvoiceLine] = []
         self.rows = Rows([*self._born(case["start"]), *self._coupons(), *self._carried()])
         self._write(lambda: self.do(lambda w: commands.begin(w, method_id=None)))
 
@@ -84,7 +85,9 @@ class Player:
         self.invoice = new[0] if new else None
         self.due = new[0].amount_due_minor if new else 0
         self.pay()
-        return invoices.lines_of(self.rows, new[0].id) if new else []
+        added = (one.id for one in self.rows.of(Invoice) if one.id not in before)
+        first, self.beside, *_ = (*(invoices.lines_of(self.rows, one) for one in added), [], [])
+        return first
 
     @property
     def first(self) -> list[InvoiceLine]:
@@ -259,6 +262,7 @@ class Player:
             id=self._id(), kind="plan", key=key, currency=self.case["currency"],
             interval=parse_interval(interval), amount_minor=minor, version=1, stripe_price_id=None,
             is_current=True, created_at=self.now,
+            minimum_minor=self.case.get("terms", {}).get(key, {}).get("minimum"),
         )  # fmt: skip
 
     def _born(self, start: Case) -> tuple[Subscription, Item]:

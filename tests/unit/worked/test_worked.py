@@ -31,9 +31,11 @@ def by_hand(text: str) -> int:
 
 def agrees(wanted: dict[str, Any], player: Player, lines: list[InvoiceLine]) -> None:
     """An invoice, and what is around it, is as the file says."""
-    known = [(one["kind"], one["minor"]) for one in wanted.get("lines", ())]
-    assert known == [(one["kind"], by_hand(one["sum"])) for one in wanted.get("lines", ())]
-    assert [(one.kind, one.amount_minor) for one in lines] == known
+    for part, written in (("lines", lines), ("beside", player.beside)):
+        asked = wanted.get(part, ())
+        known = [(one["kind"], one["minor"]) for one in asked]
+        assert known == [(one["kind"], by_hand(one["sum"])) for one in asked]
+        assert [(one.kind, one.amount_minor) for one in written] == known
     assert player.due == wanted.get("due", 0)
     assert player.balance == wanted.get("balance", 0)
     for name in ("discount", "tax"):

@@ -61,8 +61,9 @@ QUERIES: Final = {
             SELECT account_id, transaction_id AS id, sum(total_amount) AS total
             FROM billing_records
             WHERE account_id = ANY(%(mine)s) AND currency = 'CREDIT'
-                AND billing_status = 'completed' AND total_amount > 0
-                AND billing_method <> 'payment_charge'
+                AND (billing_status = 'completed'
+                    OR billing_status = 'refunded' AND transaction_id IS NOT NULL)
+                AND total_amount > 0 AND billing_method <> 'payment_charge'
             GROUP BY 1, 2) r
         FULL JOIN (
             SELECT account_id, id, debt - amount AS total FROM credit_transactions
@@ -94,8 +95,9 @@ QUERIES: Final = {
         UNION ALL SELECT account_id, 'lot' FROM credit_lots
         WHERE least(remaining, held, remaining - held) < 0 AND account_id = ANY(%(mine)s)
         UNION ALL SELECT account_id, 'counter ' || owner || ' ' || facet FROM usage_counters
+        -- What takes a use back is below zero, and may be paid by another method than the use.
         WHERE least(quantity, events, credits, overage, overage_total) < 0
-            AND account_id = ANY(%(mine)s)
+            AND account_id = ANY(%(mine)s) AND facet NOT LIKE '%%|refunded|%%'
     """,
     "a hold was captured for more than it held, or its capture is not booked": """
         SELECT h.id, h.captured, t.booked FROM (
@@ -130,7 +132,11 @@ QUERIES: Final = {
                 round(sum(total_amount) * 100, 6) AS cents
             FROM billing_records
             WHERE account_id = ANY(%(mine)s) AND currency = 'USD'
-                AND billing_method = 'subscription_included' AND billing_status = 'completed'
+                AND billing_method = 'subscription_included'
+                -- One that was taken back later stands on the invoice that has charged it.
+                AND (billing_status = 'completed' OR id IN (
+                    SELECT voids FROM billing_records
+                    WHERE account_id = ANY(%(mine)s) AND billing_method = 'payment_charge'))
             GROUP BY 1, 2, 3) r
         FULL JOIN (
             SELECT account_id, detail ->> 'meter' AS meter, period_start, sum(quantity) AS units,
@@ -155,7 +161,8 @@ QUERIES: Final = {
                 AND facet NOT LIKE '%%|payment_charge|%%'
             GROUP BY 1, 2, 3) c
         USING (account_id, meter, bucket)
-        WHERE r.units IS DISTINCT FROM c.units OR r.total IS DISTINCT FROM c.total
+        WHERE coalesce(r.units, 0) <> coalesce(c.units, 0)
+            OR coalesce(r.total, 0) <> coalesce(c.total, 0)
     """,
 }
 

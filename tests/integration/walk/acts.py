@@ -11,18 +11,21 @@ from uuid import uuid4
 
 from sandbox.control import ControlError, Outcome
 from tests.integration.actors import instant, wait_for
-from tests.integration.walk.asking import NOTHING, Asking, Done
+from tests.integration.walk.asking import NOTHING, Done
 from tests.integration.walk.diary import Json
+from tests.integration.walk.office_acts import OfficeActs
+from tests.integration.walk.paypal_acts import BACK, PayPalActs
 
 OPEN: Final = frozenset({"incomplete", "trialing", "active", "past_due", "unpaid", "paused"})
 COUPONS: Final[dict[str, Json]] = {
     "WALK20": {"percent": "20", "duration": "forever"},
     "WALK300": {"amounts": {"USD": 300}, "duration": "repeating", "periods": 2, "kinds": ["plan"]},
 }
+PAYPAL: Final[Json] = {"payment_method": "paypal", "return_url": BACK}
 PATIENCE_SECONDS: Final = 180.0
 
 
-class Acts(Asking):
+class Acts(PayPalActs, OfficeActs):
     """The people and machines around one account."""
 
     # -- cards and browsers --------------------------------------------------------------------
@@ -152,7 +155,8 @@ class Acts(Asking):
         if invoice is None:
             return NOTHING
         path = f"/billing/invoices/{invoice['invoice_id']}/pay"
-        done = await self._post(path, {"payment_method": "card"} if way == "card" else {}, key=True)
+        body = {"card": {"payment_method": "card"}, "paypal": PAYPAL}.get(way, {})
+        done = await self._post(path, body, key=True)
         if way == "card" and done[0] in (200, 202):
             await self.confirm("pm_card_visa")
         return done[0], done[1], done[2] | {"invoice_id": invoice["invoice_id"]}
@@ -260,7 +264,7 @@ class Acts(Asking):
         return await self._post(f"/billing/credits/holds/{held['hold_id']}/release")
 
     async def buy(self, pack: str, flow: str) -> Done:
-        body = {"pack": pack, "payment_method": flow}
+        body = {"pack": pack, "payment_method": flow} | (PAYPAL if flow == "paypal" else {})
         return await self._post("/billing/purchases", body, key=True)
 
     async def top_up(self, is_enabled: bool, threshold: str) -> Done:

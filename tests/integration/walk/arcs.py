@@ -156,10 +156,67 @@ def pausing(dice: Random) -> list[Command]:
     return [VISA, BASIC, *order, ends, wait, AT_RENEWAL]
 
 
+def by_paypal(dice: Random) -> list[Command]:
+    """A purchase or a debt is paid at PayPal, in the end; money may go back from there."""
+    first = Command("approve_order", {"capture": dice.choice(("pays", "declined", "pending"))})
+    again = Command("approve_order", {"capture": "pays"})
+    ends = Command("settle_order", {"status": dice.choice(("COMPLETED", "DENIED"))})
+    back = dice.choice(([Command("reverse_order")], [_back(dice)], [_back(dice), _back(dice)]))
+    bought = [VISA, BASIC, Command("buy", {"pack": "small", "flow": "paypal"})]
+    owed = [*_debt(4, []), Command("pay", {"way": "paypal"})]
+    return [*dice.choice((bought, owed)), first, again, ends, *back, CARDS_PAY, AT_RENEWAL]
+
+
+def two_ways(dice: Random) -> list[Command]:
+    """A page at PayPal is open, and the debt is settled in another way before it is approved."""
+    other = dice.choice(([PAY], [Command("pay", {"way": "card"})], [_transfer(), _approved()]))
+    page, approved = (
+        Command("pay", {"way": "paypal"}),
+        Command("approve_order", {"capture": "pays"}),
+    )
+    order = dice.choice(([page, *other, approved], [page, approved, *other], [*other, page]))
+    return [*_debt(4, []), CARDS_PAY, *order, AT_RENEWAL]
+
+
+def mistaken_uses(dice: Random) -> list[Command]:
+    """Uses are taken back that credits, a card or the plan paid, or that are billed at the end."""
+    kinds = (
+        Command("spend", {"amount": "5000"}),
+        Command("charge", {"amount": "9000"}),
+        _used("6000"),
+    )
+    first, second = dice.choice(kinds), dice.choice(kinds)
+    void = Command("void_use")
+    late = dice.choice(([], [AT_RENEWAL]))
+    return [VISA, BASIC, Command("buy", {"pack": "small", "flow": "saved_card"}),
+            first, *late, void, void, second, AT_RENEWAL, void, AT_RENEWAL]  # fmt: skip
+
+
+def agreed(dice: Random) -> list[Command]:
+    """A contract with a minimum or a commitment, kept or ended before its time."""
+    terms = Command("agree", {"terms": dice.choice(("minimum", "committed", "committed"))})
+    ends = dice.choice(([CANCEL_NOW], [CANCEL_LATER, AT_RENEWAL], [AT_RENEWAL]))
+    left = dice.choice(([], [Command("end_contract")], [Command("agree", {"terms": "cheaper"})]))
+    return [VISA, terms, BASIC, _used(dice.choice(("300", "6000"))), AT_RENEWAL, *left, *ends]
+
+
+def at_the_desk(dice: Random) -> list[Command]:
+    """Operators void, credit, give up and book money, around a debt or a paid invoice."""
+    note = Command("credit_note", {
+        "percent": dice.choice((30, 100)), "to": dice.choice(("debt", "balance")),
+    })  # fmt: skip
+    money = Command("record_money", {"percent": dice.choice((40, 100, 130))})
+    acts = [note, money, Command("void_invoice"), Command("give_up"), _back(dice), PAY]
+    dice.shuffle(acts)
+    begun = dice.choice(([VISA, BASIC], _debt(4, [])))
+    return [*begun, *acts[:4], CARDS_PAY, AT_RENEWAL]
+
+
 ARCS: Final = (
     use_of_an_unpaid_plan, cancel_meets_slow_bank, debtor_too_late, declined_change, two_cards,
     stolen, debtor_in_time, cancelled_debtor, slow_bank, use_of_an_ended_plan, debited, backed_up,
-    flips, discounted, given_back, taken_back, pausing,
+    flips, discounted, given_back, taken_back, pausing, by_paypal, two_ways, mistaken_uses, agreed,
+    at_the_desk,
 )  # fmt: skip
 
 
@@ -173,6 +230,10 @@ def _settling(dice: Random) -> list[Command]:
     """Cards pay again, and the debt is settled."""
     ways = ([PAY], [Command("forgive")], [_transfer(), _approved()])
     return [CARDS_PAY, *dice.choice(ways)]
+
+
+def _back(dice: Random) -> Command:
+    return Command("refund", {"percent": dice.choice((40, 100)), "to": "payer"})
 
 
 def _change(plan: str, interval: str | None = None, when: str | None = None) -> Command:

@@ -24,6 +24,8 @@ class Asking:
     secrets: list[str] = field(default_factory=list)
     """Intents that a browser may confirm, oldest first."""
     holds: list[Json] = field(default_factory=list)
+    uses: list[str] = field(default_factory=list)
+    """Uses that were taken, oldest first."""
 
     # -- what they look at first ---------------------------------------------------------------
 
@@ -63,7 +65,10 @@ class Asking:
     # -- asking --------------------------------------------------------------------------------
 
     async def _use(self, body: Json) -> Done:
-        return await self._post("/usage/record", body | {"event_id": f"evt-{uuid4()}"})
+        done = await self._post("/usage/record", body | {"event_id": f"evt-{uuid4()}"})
+        if 200 <= done[0] < 300 and "billing_id" in done[1]:
+            self.uses.append(str(done[1]["billing_id"]))
+        return done
 
     async def _steer(self, verb: str, body: Json) -> Done:
         operate = self.customer.actors.operate
@@ -82,11 +87,14 @@ class Asking:
         sent = listed["data"][0]
         return await self._operate(f"/admin/payments/{sent['payment_id']}/{verb}", terms(sent))
 
-    async def _operate(self, path: str, body: Json, key: str | None = None) -> Done:
+    async def _operate(
+        self, path: str, body: Json | None, key: str | None = None, *, method: str = "POST",
+        role: str = "admin",
+    ) -> Done:  # fmt: skip
         actors = self.customer.actors
-        headers = actors.headers("*", "admin", key)
-        answer = await actors.client.request("POST", f"/api/v1{path}", json=body, headers=headers)
-        return answer.status_code, _json(answer), body
+        headers = actors.headers("*", role, key)
+        answer = await actors.client.request(method, f"/api/v1{path}", json=body, headers=headers)
+        return answer.status_code, _json(answer), body or {}
 
     async def _post(self, path: str, body: Json | None = None, *, key: bool = False) -> Done:
         return await self._ask("POST", path, body, key=key)

@@ -18,6 +18,8 @@ PLANS: Final = ("basic", "basic", "pro", "starter", "free")
 CHANGED: Final = ("basic", "pro", "pro", "enterprise", "growth", "free")
 CODES: Final = ("WALK20", "WALK300")
 CARDS: Final = ("pm_card_visa", "pm_card_mastercard", "pm_card_amex", "pm_card_chargeCustomerFail")
+SAVED: Final = (*CARDS, "pm_usBankAccount_success")
+CAPTURES: Final = ("pays", "pays", "pays", "declined", "pending")
 BROWSER: Final = (
     "pm_card_visa", "pm_card_visa", "pm_card_visa", "pm_card_visa_chargeDeclined",
     "pm_card_authenticationRequired",
@@ -27,17 +29,25 @@ WORDS: Final = ("succeed", *DECLINES, "processing", "authentication_required")
 REMEDIES: Final = (
     "pay", "pay", "save_card", "forgive", "retry_now", "extend", "pause", "resume_case",
     "submit", "approve", "reject", "settle", "pay_overdue", "resume", "refund",
-    "give_back", "dispute",
+    "give_back", "dispute", "approve_order", "settle_order", "reverse_order",
 )  # fmt: skip
 CREDITS: Final = (
     "spend", "spend", "defer", "hold", "hold", "capture", "release", "charge", "top_up", "top_up",
 )  # fmt: skip
+OFFICE: Final = (
+    "void_invoice",
+    "give_up",
+    "record_money",
+    "credit_note",
+    "agree",
+    "end_contract",
+)
 STEPS: Final = 14
 NAMES: Final = frozenset({
     "confirm", "authenticate", "script", "subscribe", "cancel", "reactivate", "add_ons", "backup",
     "change_plan", "coupon", "take_off", "cancel_at", "pause_plan", "extend_plan", "give_back",
-    "dispute",
-    "cancel_while_paying", "record", "buy", "advance", "to_renewal", *REMEDIES, *CREDITS,
+    "dispute", "void_use",
+    "cancel_while_paying", "record", "buy", "advance", "to_renewal", *REMEDIES, *CREDITS, *OFFICE,
 })  # fmt: skip
 
 
@@ -89,10 +99,12 @@ def _subscribe(dice: Random) -> list[Command]:
 
 
 def _buy(dice: Random) -> list[Command]:
-    flow = dice.choice(("saved_card", "card", "manual"))
+    flow = dice.choice(("saved_card", "card", "manual", "paypal"))
     life = [_command("buy", pack=dice.choice(("small", "medium")), flow=flow)]
     if flow == "card":
         life.append(_command("confirm", card=dice.choice(BROWSER)))
+    if flow == "paypal":
+        life.append(_command("approve_order", capture=dice.choice(CAPTURES)))
     return life
 
 
@@ -119,8 +131,10 @@ def _remedies(dice: Random) -> list[Command]:
 def _remedy(dice: Random) -> Command:
     verb = dice.choice(REMEDIES)
     terms: dict[str, dict[str, Any]] = {
-        "pay": {"way": dice.choice(("default", "card"))},
-        "save_card": {"card": dice.choice(CARDS)},
+        "pay": {"way": dice.choice(("default", "card", "paypal"))},
+        "save_card": {"card": dice.choice(SAVED)},
+        "approve_order": {"capture": dice.choice(CAPTURES)},
+        "settle_order": {"status": dice.choice(("COMPLETED", "COMPLETED", "DENIED"))},
         "extend": {"days": dice.choice((2, 5))},
         "approve": {"percent": dice.choice((40, 100, 100, 130))},
         "settle": {"outcome": dice.choice(("succeed", "succeed", "insufficient_funds"))},
@@ -135,7 +149,22 @@ def _remedy(dice: Random) -> Command:
     return _command(verb, **terms.get(verb, {}))
 
 
+def _office(dice: Random) -> list[Command]:
+    """An operator takes something back, gives it up, books money, or makes an agreement."""
+    verb = dice.choice(OFFICE)
+    terms: dict[str, dict[str, Any]] = {
+        "record_money": {"percent": dice.choice((40, 100, 130))},
+        "credit_note": {
+            "percent": dice.choice((30, 100)), "to": dice.choice(("debt", "debt", "balance")),
+        },
+        "agree": {"terms": dice.choice(("cheaper", "minimum", "committed"))},
+    }  # fmt: skip
+    return [_command(verb, **terms.get(verb, {}))]
+
+
 def _use(dice: Random) -> list[Command]:
+    if dice.random() < 0.15:
+        return [_command("void_use")]
     amount = str(dice.choice((20, 60, 300, 777, 6000)))
     feature = dice.choice(("ai_responses", "ai_responses", "api_calls"))
     return [_command("record", feature=feature, amount=amount)]
@@ -207,6 +236,7 @@ _WEIGHTS: Final[dict[Callable[[Random], list[Command]], int]] = {
     _buy: 6,
     _subscribe: 6,
     _remedies: 6,
+    _office: 6,
 }
 
 

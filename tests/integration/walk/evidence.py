@@ -4,6 +4,7 @@ Nothing here, or in the judge, comes from the product: ids are read and money is
 """
 
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
@@ -53,6 +54,21 @@ class Charge:
         return self.actor == "api"
 
 
+@dataclass(frozen=True)
+class Order:
+    """One order at PayPal: the payment it is of, and the money that came and went back."""
+
+    id: str
+    payment: Json | None
+    captures: int
+    taken: int
+    returned: int
+
+    @property
+    def invoice(self) -> UUID | None:
+        return self.payment["invoice_id"] if self.payment else None
+
+
 @dataclass
 class Case:
     """All there is about one life."""
@@ -62,6 +78,7 @@ class Case:
     charges: list[Charge]
     refunds: dict[UUID | None, int]
     """Money that went back, by invoice."""
+    orders: list["Order"]
     recomputed: list[str]
     """Sums that differ when they are added up anew."""
     plans: dict[UUID, Json]
@@ -92,7 +109,7 @@ class Case:
         return [one for one in self.charges if entry.began < one.seq <= entry.ended]
 
     def received(self, invoice: Json) -> int:
-        """Money in for an invoice, by card and by hand, without what went back."""
+        """Money in for an invoice, by card, PayPal and by hand, without what went back."""
         cards = sum(
             one.amount for one in self.charges if one.took_money and one.invoice == invoice["id"]
         )
@@ -101,7 +118,8 @@ class Case:
             for row in self.rows("payments", invoice_id=invoice["id"], flow="manual")
             if row["status"] == "completed"
         )
-        return cards + int(hands) - self.refunds.get(invoice["id"], 0)
+        paypal = sum(one.taken for one in self.orders if one.invoice == invoice["id"])
+        return cards + paypal + int(hands) - self.refunds.get(invoice["id"], 0)
 
     def subscription(self, name: str) -> Json:
         return self.rows("subscriptions", id=uuid_of(name))[0]
@@ -136,7 +154,36 @@ async def gather(life: Life, superuser_url: str, sandbox: SandboxControl) -> Cas
     customer = account["stripe_customer_id"]
     journal = await sandbox.journal(customer=customer) if customer else []
     charges, refunds = _money(journal)
-    return Case(life, tables, charges, refunds, recomputed, plans)
+    orders = await _orders(sandbox, tables["payments"])
+    for one in orders:
+        refunds[one.invoice] = refunds.get(one.invoice, 0) + one.returned
+    return Case(life, tables, charges, refunds, orders, recomputed, plans)
+
+
+async def _orders(sandbox: SandboxControl, payments: list[Json]) -> list[Order]:
+    """Every order that was made for the account, as PayPal tells of it."""
+    of_order = {row["stripe_checkout_session_id"]: row for row in payments}
+    matters = sorted({row["workflow_id"] for row in payments if row["flow"] == "paypal"})
+    return [_order(one, of_order) for name in matters for one in await sandbox.paypal(name)]
+
+
+def _order(seen: Json, of_order: dict[str, Json]) -> Order:
+    (unit,) = seen["purchase_units"]
+    money = unit.get("payments", {})
+    kept = ("COMPLETED", "PARTIALLY_REFUNDED", "REFUNDED")
+    came = [one for one in money.get("captures", []) if one["status"] in kept]
+    back = money.get("refunds", [])
+    return Order(
+        id=seen["id"],
+        payment=of_order.get(seen["id"]),
+        captures=len(came),
+        taken=sum(map(_cents, came)),
+        returned=sum(map(_cents, back)),
+    )
+
+
+def _cents(money: Json) -> int:
+    return int(Decimal(money["amount"]["value"]) * 100)
 
 
 async def _recomputed(cursor: psycopg.AsyncCursor[Json], account: UUID) -> list[str]:

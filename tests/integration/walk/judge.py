@@ -10,7 +10,17 @@ from typing import Final
 
 from tests.integration.walk.evidence import Case
 from tests.integration.walk.known import KNOWN
-from tests.integration.walk.promises import books, money, plan_changes, rights, time, words
+from tests.integration.walk.promises import (
+    books,
+    contracts,
+    gains,
+    money,
+    paypal,
+    plan_changes,
+    rights,
+    time,
+    words,
+)
 
 Question = Callable[[Case], Iterable[str]]
 
@@ -21,6 +31,12 @@ PROMISES: Final[dict[str, Question]] = {
     "nothing is charged that nobody asked for or planned": money.asked_or_planned,
     "money in is what is paid, kept or given back": money.adds_up,
     "no more goes back than came": money.no_more_back_than_came,
+    "nobody ends with more money than was paid": gains.no_more_than_paid,
+    "what was used is paid": gains.used_is_paid,
+    "credits whose money went back are gone": gains.returned_credits_are_gone,
+    "a use that was taken back costs nothing": gains.taken_back_uses_cost_nothing,
+    "what was agreed is charged, and no more": contracts.missing_is_charged,
+    "PayPal takes once, and nothing that was given up": paypal.taken_once,
     "a card that must not be tried again is not": money.cards_stay_barred,
     "the named card is the one charged": money.named_card,
     "what a preview said is what a change charges": plan_changes.charged_as_previewed,

@@ -25,6 +25,7 @@ FROM accounts a WHERE a.id = %(me)s
 """
 ENDING: Final = (
     Command("settle", {"outcome": "succeed"}),
+    Command("settle_order", {"status": "COMPLETED"}),
     Command("script", {"words": [], "then": "normal"}),
     Command("advance", {"days": 2, "hours": 0}),
     Command("advance", {"days": 33, "hours": 0}),

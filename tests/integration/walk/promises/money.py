@@ -18,9 +18,12 @@ ASKED: Final = {
     "confirm": 0, "authenticate": 0, "forgive": 0, "approve": 0, "script": 0, "refund": 0,
     "give_back": 0,    "dispute": 0, "cancel_at": 0, "pause_plan": 0, "extend_plan": 0,
     "reactivate": 0, "coupon": 0, "take_off": 0, "pause": 0, "extend": 0, "release": 0,
-    "submit": 0,
+    "submit": 0, "approve_order": 0, "settle_order": 0, "reverse_order": 0, "void_invoice": 0,
+    "give_up": 0, "credit_note": 0, "void_use": 0, "agree": 0, "end_contract": 0,
 }  # fmt: skip
 """Where a command is not here, more is asked or planned: debts behind a new card, top-ups."""
+SHORTFALLS: Final = ("minimum", "commitment")
+"""Lines up to the least that was agreed; an end owes them too."""
 MOST_TRIES: Final = 15
 WINDOW: Final = timedelta(days=30)
 
@@ -41,7 +44,7 @@ def no_charge_after_a_cancel(case: Case) -> Iterator[str]:
             if all(_was_under_way(case, one, cancel) for one in after):
                 taken -= _kept(case, invoice)
             served = _served(case, cancel, invoice, end)
-            if taken > served:
+            if taken > max(0, served):
                 yield (
                     f"{cancel} ended {name} at {end:%Y-%m-%d %H:%M}, and {taken} was charged after"
                     f" it for {_words(invoice)}, of which {served} was served"
@@ -73,7 +76,7 @@ def _served(case: Case, cancel: Entry, invoice: Json, end: datetime) -> int:
 
 def _part_served(line: Json, end: datetime) -> int:
     start, stop, amount = line["period_start"], line["period_end"], int(line["amount_minor"])
-    if line["kind"] == "usage" or start is None or stop is None:
+    if line["kind"] in ("usage", *SHORTFALLS) or start is None or stop is None:
         return amount
     part = Decimal((min(end, stop) - start).total_seconds()) / Decimal(
         (stop - start).total_seconds()
@@ -91,6 +94,7 @@ def no_day_twice(case: Case) -> Iterator[str]:
             if start is None or case.received(invoice) <= 0:
                 continue
             stop = min(stop, row["ended_at"]) if row["ended_at"] else stop
+            stop = min([stop, *(at for at in _paused(case) if start <= at)])
             paid.append((start, stop, str(invoice["id"]), invoice))
         paid.sort(key=lambda one: one[:3])
         for (_, before, _, first), (after, _, _, second) in pairwise(paid):
@@ -98,6 +102,15 @@ def no_day_twice(case: Case) -> Iterator[str]:
                 plan_changes.unused(case, first, after)
             ):
                 yield f"{_words(first)} and {_words(second)} were both paid"
+
+
+def _paused(case: Case) -> list[datetime]:
+    """Instants of pauses at once: they give nothing back, and what resumes is a new period."""
+    return [
+        one.clock_to
+        for one in case.entries
+        if one.name == "pause_plan" and one.done and one.command.terms["at"] == "now"
+    ]
 
 
 def asked_or_planned(case: Case) -> Iterator[str]:
@@ -129,6 +142,7 @@ def _settled_alone(case: Case) -> Iterator[str]:
 def adds_up(case: Case) -> Iterator[str]:
     """Money in = what numbered invoices took + the money balance + what drafts hold."""
     taken = sum(one.amount for one in case.charges if one.took_money)
+    taken += sum(one.taken for one in case.orders)
     hands = sum(
         int(row["received_minor"])
         for row in case.rows("payments", flow="manual") if row["status"] == "completed"

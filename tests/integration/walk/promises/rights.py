@@ -19,8 +19,9 @@ FREE_PLAN: Final = {"ai_responses": Decimal(50)}
 def no_use_without_right(case: Case) -> Iterator[str]:
     """Each use that was taken is in a plan that is paid for, or has a price that was paid."""
     without_plan = Counter[tuple[str, str]]()
+    back = {one.sent["billing_id"] for one in case.entries if one.name == "void_use" and one.done}
     for entry in case.entries:
-        if entry.name not in USES or not entry.done:
+        if entry.name not in USES or not entry.done or entry.body["billing_id"] in back:
             continue
         if entry.body["billing_method"] != "subscription_included":
             yield from _has_its_price(entry)

@@ -97,7 +97,7 @@ async def offer(connection: AsyncConnection, account_id: UUID, wanted: NewSubscr
     if price is None or balance.currency not in (None, currency):
         raise Conflict("CURRENCY_MISMATCH", f"plan {plan.key} has no such price in {currency}")
     demand_price(wanted.expected_minor, price.amount_minor * wanted.quantity, currency)
-    if price.amount_minor:
+    if price.amount_minor and wanted.collection == "charge":
         demand_chargeable(currency)
     if wanted.method_id is not None:
         method: Method | None = await methods.get(connection, wanted.method_id)

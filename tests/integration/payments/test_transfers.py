@@ -1,6 +1,7 @@
 """Customers who pay their subscription by transfer: invoices are sent, no card is tried."""
 
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -42,6 +43,21 @@ async def test_a_first_transfer_waits_fourteen_days_for_its_approval(actors: Act
     await approved(customer, payment)
     await customer.until_subscription("active")
     assert await customer.effects(None) == [], "no card is tried"
+
+
+async def test_money_that_no_card_pays_in_is_sent_by_transfer(actors: Actors) -> None:
+    key = f"plan-{uuid4().hex[:8]}"
+    price = {"month": {"CLF": {"amount_minor": 12_345}}}
+    await actors.operate(
+        "PUT", f"/admin/plans/{key}", {"name": "Plan", "family": key, "prices": price}
+    )
+    customer = await actors.customer()
+    body = {"plan": key, "trial": False, "currency": "CLF"}
+    await customer.refused("CURRENCY_NOT_CHARGED", "POST", "/billing/subscription", body)
+    begun = await customer.subscribe_by_transfer(key, currency="CLF")
+    assert begun["next_action"]["amount_cents"] == 12_345
+    await approved(customer, await sent(customer, begun["next_action"], "T-1"))
+    await customer.until_subscription("active")
 
 
 async def test_a_first_transfer_that_never_comes_expires_after_fourteen_days(

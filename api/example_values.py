@@ -198,7 +198,7 @@ PARTS: Final[Mapping[str, Mapping[str, Any]]] = {
         "commitment": {"amount_cents": 1200000, "periods": 12},
     },
     "ContractPriceBody": {"amount_cents": 90000},
-    "CouponSpec": {"name": "Welcome", "percent": "20", "duration": "repeating", "periods": 3},
+    "NewCoupon": {"name": "Welcome", "percent": "20", "duration": "repeating", "periods": 3},
     "CreditNoteBody": {"amount_cents": 931},
     "DefaultBody": {"confirm": "DEFAULT"},
     "DefaultPlanBody": {"plan": "free"},

@@ -163,11 +163,6 @@ ExpectedAmount = Annotated[
 ]
 """What a buyer expects to be charged."""
 
-CouponCode = Annotated[
-    str | None,
-    Field(min_length=1, max_length=64, description="A coupon to redeem, in any letters"),
-]
-
 UseBalance = Annotated[
     bool, Field(strict=True, description="Pay from the money balance first, as far as it goes")
 ]

@@ -5,9 +5,9 @@ from functools import partial
 from typing import Annotated
 
 from fastapi import Path, Response
-from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from api.coupon_codes import WrittenCode
 from api.dependencies import AccountCall, BillingCall
 from api.dry_runs import undone
 from api.idempotency import Claim, Once, OptionalKey
@@ -32,7 +32,7 @@ Verb = Callable[[AsyncConnection, Subscription, Claim], Awaitable[object]]
 class CouponBody(Body):
     """The code of a coupon, in any letters."""
 
-    code: Annotated[str, Field(min_length=1, max_length=64, examples=["WELCOME20"])]
+    code: WrittenCode
 
 
 @router.post(

@@ -7,6 +7,7 @@ from fastapi import Response
 from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from api.coupon_codes import CouponCode
 from api.dependencies import AccountCall, BillingCall, MemberCall
 from api.idempotency import Claim, OptionalKey
 from api.pagination import Page, Paging, paginate
@@ -20,7 +21,6 @@ from api.schemas import (
     Answer,
     Body,
     CatalogName,
-    CouponCode,
     Credits,
     Currency,
     ExpectedAmount,

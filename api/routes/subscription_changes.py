@@ -8,6 +8,7 @@ from fastapi import Response
 from pydantic import Field, StringConstraints, field_validator, model_validator
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from api.coupon_codes import CouponCode
 from api.dependencies import AccountCall, BillingCall, MemberCall
 from api.idempotency import Claim, OptionalKey
 from api.pagination import Page, Paging, paginate
@@ -18,7 +19,7 @@ from api.routes.invoices import refusal
 from api.routes.subscription_answers import ChangeAnswer, SubscriptionAnswer
 from api.routes.subscription_previews import DryRun, PreviewAnswer, foreseen
 from api.routes.subscriptions import PriceInterval
-from api.schemas import Body, CatalogName, CouponCode, optional_body
+from api.schemas import Body, CatalogName, optional_body
 from api.workflow_calls import need_temporal, wait_until_done
 from billing.catalog.plans.rules import parse_interval
 from billing.core import ids

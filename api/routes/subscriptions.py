@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
 from api.auth import OPERATORS
 from api.card_numbers import NoCardNumber
+from api.coupon_codes import CouponCode
 from api.dependencies import AccountCall, BillingCall, MemberCall
 from api.dry_runs import undone
 from api.idempotency import Claim, Once, OptionalKey
@@ -26,7 +27,6 @@ from api.routes.subscription_previews import DryRun, PreviewAnswer, foreseen
 from api.schemas import (
     Body,
     CatalogName,
-    CouponCode,
     Currency,
     ExpectedAmount,
     Instant,

@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import Path, Response
 from sqlalchemy import RowMapping
 
+from api.card_numbers import NoCardNumber
 from api.dependencies import AdminCall
 from api.idempotency import OptionalKey
 from api.pagination import Page, Paging, paginate
@@ -13,10 +14,17 @@ from api.problems import KEYED, responses
 from api.routes.base import new_router
 from api.schemas import Answer, Credits
 from billing.catalog.coupons import service, store
-from billing.catalog.coupons.schemas import Code, CouponSpec
+from billing.catalog.coupons.schemas import Code, CouponName, CouponSpec
 from billing.catalog.coupons.tables import coupons
 
 router = new_router("coupons")
+
+
+class NewCoupon(CouponSpec):
+    """A coupon to make; no text of it has a card number in it."""
+
+    code: Annotated[Code, NoCardNumber]
+    name: Annotated[CouponName, NoCardNumber]
 
 
 class CouponAnswer(Answer):
@@ -47,7 +55,7 @@ class CouponAnswer(Answer):
     status_code=201,
     responses=responses("COUPON_EXISTS", *KEYED),
 )
-async def create_coupon(body: CouponSpec, call: AdminCall, once: OptionalKey) -> Response:
+async def create_coupon(body: NewCoupon, call: AdminCall, once: OptionalKey) -> Response:
     """Make a coupon; its terms stay as they are."""
     async with once.claim(call) as claim:
         async with call.database.operator() as connection:

@@ -38,6 +38,9 @@ Code = Annotated[
 """Written in any letters, kept in capital ones."""
 
 
+CouponName = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100)]
+
+
 class CouponSpec(BaseModel):
     """A percentage or an amount by currency, off the next invoice, of n periods, or for ever.
 
@@ -48,7 +51,7 @@ class CouponSpec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     code: Code
-    name: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100)]
+    name: CouponName
     percent: Percent | None = None
     amounts: dict[PricedIn, Annotated[int, Field(strict=True, gt=0, lt=10**15)]] = {}
     duration: Duration = "once"

@@ -110,6 +110,8 @@ class AccountState(State):
     """Instant at which the register is asked for the account's VAT id."""
     vat_credit: AwareDatetime | None = None
     """Instant at which tax that was charged before the id was proven is given back."""
+    vat_turn: int = 0
+    """A count of what was asked of these two steps."""
     tax_ask: TaxAskPlan | None = None
     unpaid_retry: RetryPlan | None = None
     unpaid_notice: AwareDatetime | None = None
@@ -126,8 +128,6 @@ DATED: Final = {
     "notice": ("next_notice", "notice", "tell that credits end soon"),
     "bill": ("late_usage", "late-usage", "invoice late use"),
     "limits": ("limits_due", "limits", "begin or end an agreed limit"),
-    "credit_tax": ("vat_credit", "vat-credit", "give back tax charged before the VAT id's proof"),
-    "check_vat": ("vat_check", "vat", "look the VAT id up"),
     "expire_credits": ("next_expiry", "expire", "let credits expire"),
 }
 """Steps with nothing but a date: its field, the stem of the key, and words."""
@@ -148,7 +148,7 @@ def agenda(state: AccountState) -> list[Step]:
     steps += [_setup_step(setup) for setup in state.setups]
     steps += [_detach_step(one) for one in state.removals]
     steps += [_portal_step(one) for one in state.portals]
-    steps += _top_up_steps(state) + _unpaid_steps(state)
+    steps += _top_up_steps(state) + _unpaid_steps(state) + _vat_steps(state)
     for name, (field, stem, words) in DATED.items():
         due = getattr(state, field)
         if due is not None:
@@ -172,6 +172,20 @@ def _detach_step(removal: RemovalPlan) -> Step:
         words="detach the card at Stripe",
         method=removal.method,
     )
+
+
+def _vat_steps(state: AccountState) -> list[Step]:
+    """A frozen clock may see two ids at one instant: the turn tells their keys apart."""
+    steps = []
+    if state.vat_credit is not None:
+        key = f"{state.account}/vat-credit-{state.vat_turn}-{_stamp(state.vat_credit)}"
+        words = "give back tax charged before the VAT id's proof"
+        steps.append(Step(name="credit_tax", due=state.vat_credit, key=key, words=words))
+    if state.vat_check is not None:
+        key = f"{state.account}/vat-{state.vat_turn}-{_stamp(state.vat_check)}"
+        words = "look the VAT id up"
+        steps.append(Step(name="check_vat", due=state.vat_check, key=key, words=words))
+    return steps
 
 
 def _tax_step(account: str, ask: TaxAskPlan) -> Step:

@@ -51,6 +51,7 @@ _STATE = Prepared(
            (SELECT jsonb_build_object('wanted', q.wanted, 'due', q.ask_at)
             FROM tax_quotes q WHERE q.account_id = a.id) AS tax_ask,
            x.vat_check_at AS vat_check, x.vat_credit_at AS vat_credit,
+           coalesce(x.vat_turn, 0) AS vat_turn,
            (SELECT jsonb_build_object('id', w.id, 'asked_at', w.asked_at)
             FROM unpaid_retries w WHERE w.account_id = a.id) AS unpaid_retry,
            (SELECT min(u.overdue_at) FROM unpaid_uses u
@@ -116,6 +117,7 @@ async def state(
         completion=row["completion"] and CompletionPlan(**row["completion"]),
         vat_check=row["vat_check"],
         vat_credit=row["vat_credit"],
+        vat_turn=row["vat_turn"],
         tax_ask=row["tax_ask"] and TaxAskPlan(**row["tax_ask"]),
         unpaid_retry=row["unpaid_retry"] and RetryPlan(**row["unpaid_retry"]),
         unpaid_notice=row["unpaid_notice"],

@@ -25,6 +25,8 @@ class TaxProfile(Frozen):
     vat_tries: int = 0
     vat_check_at: AwareDatetime | None = None
     vat_credit_at: AwareDatetime | None = None
+    vat_turn: int = 0
+    """A count of what was asked of the steps about it."""
 
 
 class VatAnswer(Frozen):

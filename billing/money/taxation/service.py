@@ -66,6 +66,7 @@ async def give_vat_id(
         vat_tries=0,
         vat_check_at=at if vat_id else None,
         vat_credit_at=None,
+        vat_turn=before.vat_turn + 1,
         updated_at=at,
     )
     await _tell(connection, account_id, "given" if vat_id else "removed", at, vat_id=vat_id)

@@ -24,6 +24,9 @@ tax_profiles = c.table(
     c.instant("vat_check_at", nullable=True),
     # Since when tax that was charged before the proof waits for its credit notes.
     c.instant("vat_credit_at", nullable=True),
+    # A count of what was asked of the steps about the VAT id, so that each has a key of its own:
+    # a frozen clock may see two ids at one instant.
+    c.integer("vat_turn", server_default="0"),
     c.instant("updated_at"),
     c.check("vat_status IN ('pending', 'valid', 'unknown')", name="vat_status_known"),
     c.check(

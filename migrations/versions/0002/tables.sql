@@ -205,6 +205,7 @@ CREATE TABLE tax_profiles (
     vat_tries INTEGER DEFAULT '0' NOT NULL,
     vat_check_at TIMESTAMP WITH TIME ZONE,
     vat_credit_at TIMESTAMP WITH TIME ZONE,
+    vat_turn INTEGER DEFAULT '0' NOT NULL,
     updated_at TIMESTAMP WITH TIME ZONE NOT NULL,
     CONSTRAINT pk_tax_profiles PRIMARY KEY (account_id),
     CONSTRAINT ck_tax_profiles_vat_status_known CHECK (vat_status IN ('pending', 'valid', 'unknown')),

@@ -90,6 +90,10 @@ async def test_a_number_that_the_register_does_not_know_frees_nobody(
     for wrong in ("ATU13585628", "DE12", "hello world", "GB980780684"):
         await customer.refused("INVALID_TAX_ID", "PUT", "/billing/tax", {"vat_id": wrong})
     assert (await customer.ask("GET", "/billing/tax"))["vat_id"] == OTHER
+    # All at one frozen instant.
+    for known in (KNOWN, None, KNOWN):
+        shown = await customer.ask("PUT", "/billing/tax", {"vat_id": known}, status=200)
+        assert shown["vat_status"] == (known and "valid")
 
 
 async def test_a_register_that_is_away_is_asked_again(actors: Actors, register: None) -> None:

@@ -163,3 +163,11 @@ def test_uses_that_an_invoice_bills_are_completed_part_by_part() -> None:
     assert (name, due) == ("complete", NOW)
     assert first != second
     assert state_words(waiting(1)) == "uses of ai_responses are being completed"
+
+
+def test_two_vat_ids_at_one_frozen_instant_are_two_steps() -> None:
+    first, second = (
+        {key for _, key, _ in plan(state(vat_check=NOW, vat_credit=NOW, vat_turn=turn))}
+        for turn in (1, 2)
+    )
+    assert len(first | second) == 4

@@ -236,6 +236,13 @@ def named_card(case: Case) -> Iterator[str]:
             if one.method and one.method != method["stripe_payment_method_id"]:
                 yield f"{entry}: {_charge_words(case, one)} went to another card"
                 return
+            if _is_stolen(case, one):
+                return  # it gives way to the default from here on
+
+
+def _is_stolen(case: Case, charge: Charge) -> bool:
+    tries = case.rows("payment_attempts", key=charge.key, decline_code="stolen_card")
+    return charge.was_declined and bool(tries)
 
 
 def _next_choice(case: Case, entry: Entry) -> int:

@@ -5,7 +5,8 @@ import ast
 import pytest
 
 from devstack.options import ROOT
-from tests.mutants.planted import MUTANTS, Mutant
+from tests.mutants.fault import Mutant
+from tests.mutants.planted import MUTANTS
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)

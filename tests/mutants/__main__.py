@@ -16,7 +16,8 @@ from rich.console import Console
 from rich.table import Table
 
 from devstack.options import ROOT
-from tests.mutants.planted import MUTANTS, Mutant
+from tests.mutants.fault import Mutant
+from tests.mutants.planted import MUTANTS
 
 SECONDS: Final = 600
 AT_ONCE: Final = 2

@@ -3,28 +3,15 @@
 Tests that stay green over a broken product prove nothing.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Final
+
+from tests.mutants.fault import Mutant
 
 FAULTS: Final = "tests/integration/faults/test_provider_faults.py"
 AWAY: Final = "tests/integration/faults/test_parts_away.py"
 STORIES: Final = "tests/integration/workflows"
 LIVES: Final = "tests/unit/lives"
 WALK: Final = ("tests/integration/walk/test_walk.py", "-k", "keep_what_was_promised")
-
-
-@dataclass(frozen=True)
-class Mutant:
-    """One planted fault: `old` becomes `new` in `file`, and `tests` must fail."""
-
-    name: str
-    file: str
-    old: str
-    new: str
-    tests: tuple[str, ...]
-    env: Mapping[str, str] = field(default_factory=dict)
-
 
 MUTANTS: Final = (
     Mutant(
@@ -143,6 +130,13 @@ MUTANTS: Final = (
         "billing/money/subscriptions/proration.py",
         "            and not is_restated(rows, line)\n",
         "",
+        ("tests/unit/worked/test_worked.py",),
+    ),
+    Mutant(
+        "time is given back after its allowance was used",
+        "billing/money/subscriptions/spans.py",
+        "return max(at, min(end,",
+        "return min(at, min(end,",
         ("tests/unit/worked/test_worked.py",),
     ),
     Mutant(

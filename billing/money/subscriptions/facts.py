@@ -75,6 +75,8 @@ class SubscriptionFacts(CollectFacts):
     """Its plan's credits that are left, where a change may take some back."""
     allowances: tuple[Allowance, ...] = ()
     """Of the open cycle, where a change may take some back."""
+    used_share: Decimal = Decimal(0)
+    """Of the allowance of its cycle, where a decision may give time back."""
     clock_at: datetime | None = None
     """The account's frozen test clock."""
     issuer_id: UUID | None = None

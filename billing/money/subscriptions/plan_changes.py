@@ -218,12 +218,15 @@ def _swap(w: Work[SubscriptionFacts], terms: Terms) -> None:
 
 
 def _charge(w: Work[SubscriptionFacts], wanted: Terms, paying: Paying, at: datetime) -> None:
-    """The change waits for its payment; one that leaves nothing to charge is applied now."""
-    subscription, plan = cycles.of(w), _plan(w, wanted)
+    """The change waits for its payment; one that leaves nothing to charge is applied now.
+
+    Errors: CREDITS_SPENT where the credits that come are fewer, and were spent already.
+    """
+    subscription, plan, own = cycles.of(w), _plan(w, wanted), w.facts.plan_of(w.rows)
     # Free plans count by calendar months, and cycles of another length begin anew.
     resets = (
         wanted.interval != subscription.interval
-        or plan.allowance != w.facts.plan_of(w.rows).allowance
+        or plan.allowance != own.allowance
         or bool(wanted.amount_minor) != bool(subscription.amount_minor)
     )
     after = subscription
@@ -231,12 +234,16 @@ def _charge(w: Work[SubscriptionFacts], wanted: Terms, paying: Paying, at: datet
         after = spans.anew(subscription, at, wanted.interval, plan.allowance)
     words = _words(w, wanted)
     wanted, sale = _with_add_ons(w, wanted, after, at, resets=resets)
-    billed = proration.current(w.rows, ("plan",), at)
-    unused = proration.unused(w.rows, [*billed, *sale.credited], at)
+    # A new cycle has an allowance of its own.
+    since = cycles.used_until(w, at) if resets else at
+    billed = proration.current(w.rows, ("plan",), since)
+    unused = proration.unused(w.rows, [*billed, *sale.credited], since)
     charges = [_charge_line(after, plan, wanted, at), *sale.lines]
     fields = spans.fields(after) if resets else {}
     lines, given_back = netting.net(w, unused, charges, plan.key, **fields)
-    due = _credits_due(w, after, plan, wanted.quantity, at)
+    given = _credits_of(after, plan, wanted.quantity, at)
+    due = given - _credits_of(subscription, own, items.plan_item(w).lasting, since)
+    new_terms.demand_unspent(w, -due)
     terms = wanted.model_copy(update={"resets": resets, "credits": due, "notes": given_back})
     invoice = cycles.draft_change(w, paying.change_id, [*lines, *charges], plan.key, **fields)
     invoice = changes.begin(w, "plan", words, invoice, paying, terms=terms)
@@ -283,17 +290,7 @@ def _charge_line(after: Subscription, plan: Plan, terms: Terms, at: datetime) ->
     )
 
 
-def _credits_due(
-    w: Work[SubscriptionFacts], after: Subscription, plan: Plan, quantity: int, at: datetime
-) -> Decimal:
-    """Credits of the new plan for the time that comes, less those of the one before for it.
-
-    Errors: CREDITS_SPENT where they are fewer and were spent already.
-    """
-    allowance = w.facts.plan_of(w.rows).allowance
-    part = spans.rest_of_cycle(cycles.of(w), allowance, at)
-    before = proration.credits_share(items.credits_of(w), part)
-    part = spans.rest_of_cycle(after, plan.allowance, at)
-    given = proration.credits_share(items.seats_credits(plan, quantity), part)
-    new_terms.demand_unspent(w, before - given)
-    return given - before
+def _credits_of(subscription: Subscription, plan: Plan, quantity: int, at: datetime) -> Decimal:
+    """The credits of a plan for the rest of the cycle."""
+    part = spans.rest_of_cycle(subscription, plan.allowance, at)
+    return proration.credits_share(items.seats_credits(plan, quantity), part)

@@ -7,6 +7,7 @@ agenda needs; only a decision reads the lines of invoices, and only one that may
 
 from dataclasses import replace
 from datetime import datetime
+from decimal import Decimal
 from functools import partial
 from typing import Any, Final
 from uuid import UUID
@@ -58,6 +59,8 @@ BILLING_STEPS: Final = frozenset(
     {"renew", "end_trial", "cycle", "bill_early", "pause", "end", "end_unpaid", "give_up"}
 )
 """Steps that may put usage onto an invoice; while `unpaid` each step may, for money ends that."""
+ENDING_STEPS: Final = frozenset({"give_up", "end_unpaid"})
+"""Steps that may take back time which was not served."""
 _LOCK = reading.lock("subscriptions")
 _LOCK_ACCOUNT = reading.lock_account("subscriptions")
 _LOCK_TRIAL = Prepared(
@@ -173,6 +176,8 @@ _READ = Prepared(
                    AND x.expires_at > coalesce(a.clock_at, CAST(:real_at AS timestamptz))
                  ORDER BY x.expires_at, x.granted_seq) AS lots,
            {_ALLOWANCES} AS allowances,
+           CASE WHEN :giving_back THEN usage_allowance_share(s.id)::text ELSE '0' END
+               AS used_share,
            {reading.COLLECTED},
            {reading.hanging("dunning_cases", "x.id")} AS cases,
            {REVERSALS},
@@ -245,6 +250,8 @@ async def read(
         "known": list(wanted.known),
         "deciding": wanted.deciding,
         **_asked(wanted.about),
+        "giving_back": wanted.deciding
+        and (wanted.step is None or wanted.step.name in ENDING_STEPS),
         "real_at": real_at,
         "window": ATTEMPT_WINDOW,
     }
@@ -284,6 +291,7 @@ def _facts(row: Row, real_at: Any, wanted: Read, rows: Rows) -> SubscriptionFact
         offers=offers,
         lots=tuple(map(PlanLot.model_validate, row["lots"])),
         allowances=tuple(map(Allowance.model_validate, row["allowances"])),
+        used_share=Decimal(row["used_share"]),
         spent=tuple(map(Spent.model_validate, row["spent"])),
         contracts=tuple(map(Contract.model_validate, row["contracts"])),
         clock_at=row["clock_at"],

@@ -3,7 +3,9 @@
 Whole periods are counted from the anchor. A shorter one is billed by the second of the whole one.
 """
 
+import math
 from datetime import datetime, timedelta
+from decimal import Decimal
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -107,6 +109,15 @@ def rest_of_cycle(subscription: Subscription, allowance: Interval, at: datetime)
             number = -1
         start = min(start, s.cycle_end - _whole(s, allowance, number))
     return proration.rest(start, s.cycle_end, at)
+
+
+def used_until(subscription: Subscription, used_share: Decimal, at: datetime) -> datetime:
+    """The instant up to which its time counts as used: `at`, or the later one by which the share
+    of its cycle has passed that was used of the cycle's allowance.
+    """
+    start, end = subscription.cycle_start, subscription.cycle_end
+    seconds = math.ceil((end - start) // timedelta(seconds=1) * used_share)
+    return max(at, min(end, start + timedelta(seconds=seconds)))
 
 
 def _whole(s: Subscription, interval: Interval, number: int) -> timedelta:

@@ -67,6 +67,7 @@ class SubscriptionLife(Life):
         self.granted: list[str] = []
         self.pursued: set[UUID] = set()
         self.usage: dict[datetime, Arrear] = {}
+        self.used_share = Decimal(0)
         self.plan = catalogs.plan_of(dice, self.new_id())
         self.plans = catalogs.others_of(self.plan, iter(self.new_id, None))
         self.plan_lots, self.wish = catalogs.Lots(), cast("PlanWish | None", None)
@@ -122,6 +123,7 @@ class SubscriptionLife(Life):
             terms=Policy.model_validate(self.plan.dunning.model_dump()),
             plans=self.plans, credits_at_start=self.at_start, usage=tuple(self.usage.values()),
             offers=self.offers(rows), lots=self.plan_lots.lots(self.now),
+            used_share=self.used_share,
         )  # fmt: skip
 
     def offers(self, rows: Rows) -> tuple[Offered, ...]:
@@ -203,6 +205,7 @@ class SubscriptionLife(Life):
         counts = row.status not in (*ENDED, "incomplete", "paused")
         if not counts or not row.cycle_start <= self.now < row.cycle_end:
             return
+        self.used_share = Decimal(self.dice.choice(("0", "0.3", "1")))
         units, terms = Decimal(self.dice.choice((1, 20, 300))), self.plan.limits[0].prices["EUR"]
         known = self.usage.get(row.cycle_start) or Arrear(
             start_at=row.cycle_start, end_at=row.cycle_end, zone="UTC", currency="EUR",

@@ -55,6 +55,7 @@ class Player:
         }
         self.wanted: str | None = None
         self.usage: dict[datetime, Arrear] = {}
+        self.used_share = Decimal(0)
         self.invoice: Invoice | None = None
         self.granted = Decimal(0)
         self.beside: list[InvoiceLine] = []
@@ -64,6 +65,7 @@ class Player:
     def play(self, step: Case) -> list[InvoiceLine]:
         """One step to its end, and the lines of the invoice that it wrote first."""
         self.now = instant(step["at"])
+        self.used_share = Decimal(step.get("used", 0))
         return self._write(lambda: self._step(step))
 
     def _step(self, step: Case) -> None:
@@ -149,7 +151,7 @@ class Player:
             at=self.now, real_at=self.now, new_id=self._id, terms=Policy(),
             subscription_id=SUBSCRIPTION, plans={one.id: one for one in self.plans.values()},
             offers=tuple(offers), zone=self.case["zone"], usage=tuple(self.usage.values()),
-            taxation=self._taxation(),
+            taxation=self._taxation(), used_share=self.used_share,
             lots=(PlanLot(grant_key="plan", unspent=PLENTY, kept=PLENTY),),
         )  # fmt: skip
 

@@ -1,0 +1,29 @@
+-- The share of what a subscription includes that was used in its cycle: the largest of its meters,
+-- at most 1. It is measured against the plan, with seats, add-ons and what was agreed, also while
+-- its status gives nothing of it. A level is not used up, so none counts. Expects the account's
+-- rows to be shown.
+CREATE OR REPLACE FUNCTION usage_allowance_share(p_subscription_id uuid) RETURNS numeric
+LANGUAGE sql STABLE
+SET enable_seqscan = off
+AS $$
+    SELECT coalesce(max(least(1, used.units / given.units)), 0)
+    FROM subscriptions AS s
+    JOIN plans AS p ON p.id = s.plan_id
+    CROSS JOIN LATERAL jsonb_array_elements(usage_agreed_limits(
+        s.account_id, usage_seat_limits(p.limits, p.seats, s.id))) AS l(lim)
+    CROSS JOIN LATERAL usage_add_on_units(s.id, s.current_period_end, s.cycle_start) AS more(units)
+    JOIN meters AS m ON m.key = l.lim ->> 'meter' AND m.kind IN ('sum', 'count')
+    CROSS JOIN LATERAL (
+        SELECT (l.lim ->> 'included')::numeric
+            + coalesce((more.units ->> m.key)::numeric, 0) AS units) AS given
+    CROSS JOIN LATERAL (
+        SELECT coalesce(sum(c.units), 0) AS units
+        FROM usage_periods AS u CROSS JOIN LATERAL (
+            SELECT quantity - overage AS units FROM usage_cycles
+            WHERE account_id = s.account_id AND owner = '' AND period_start = u.start_at
+                AND meter = m.key
+            LIMIT 1) AS c
+        WHERE u.account_id = s.account_id AND u.subscription_id = s.id
+            AND u.start_at >= s.cycle_start) AS used
+    WHERE s.id = p_subscription_id AND given.units > 0
+$$;

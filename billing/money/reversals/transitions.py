@@ -195,8 +195,7 @@ def _fail(w: Work[ReversalFacts], wanted: Refund, failure: str) -> None:
             part = f"-{ids.encode(ids.REFUND, failed.id)}"
             invoices.add_balance(w, invoice, "refund_failed", kept, part=part)
             disputing.take_kept(w, failed, kept)
-    if failed.booked_at is not None:
-        booking.count_refunded(w, payment, failure)
+    booking.count_refunded(w, payment, failure)
     refunds.announce(w, failed, "failed", failure=failure)
 
 

@@ -201,6 +201,16 @@ def test_a_bank_that_takes_the_whole_charge_after_a_refund_makes_no_debtor() -> 
     assert sum(one.amount_minor for one in story.rows.of(BalanceEntry)) == 0
 
 
+def test_an_overpayment_whose_refund_fails_is_what_the_bank_took() -> None:
+    story = Story(900, 100)
+    story.ask(100, "provider", "processing")
+    for what in (("dispute", "lost", None), ("hear",), ("settle", "failed"), ("hear",)):
+        act(story, what)
+        story.hold_true()
+    [dispute] = story.rows.of(Dispute)
+    assert (dispute.note_minor, dispute.balance_minor, dispute.loss_minor) == (900, 100, 0)
+
+
 def test_money_that_went_to_the_balance_goes_from_there_to_the_bank() -> None:
     story = Story(999, 0)
     story.ask(333, "balance", "succeeded")

@@ -19,6 +19,7 @@ LOOKS_UP: Final = {
     ("core", "accounts"): "a transaction asks for the account's clock",
     ("platform/outbox", "credit_balances"): "events are numbered under the account's lock",
     ("ledger/credits", "subscriptions"): "an overview shows the plan's credits, in one statement",
+    ("ledger/credits", "subscription_items"): "and those of its seats",
 }
 """(package, table of a layer above it): why."""
 CALLS_UP: Final = {

@@ -95,7 +95,9 @@ class PreviewAnswer(Answer):
     upcoming: UpcomingAnswer
     as_of: datetime
     preview_token: str | None = None
-    expires_at: datetime | None = None
+    expires_at: datetime | None = Field(
+        None, description="When the token ends, in real time also where the account has a clock"
+    )
 
     @classmethod
     def of_preview(cls, seen: Preview) -> Self:

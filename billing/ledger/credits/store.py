@@ -53,7 +53,10 @@ _OVERVIEWS: Final = Prepared(
             WHERE t.account_id = me.account_id AND t.at < me.month_start
             ORDER BY t.at DESC, t.seq DESC LIMIT 1), 0) AS used_this_month,
         coalesce((
-            SELECT p.monthly_credits FROM subscriptions s JOIN plans p ON p.id = s.plan_id
+            SELECT p.monthly_credits * CASE WHEN p.seats ->> 'credits' = 'true' THEN coalesce((
+                SELECT i.quantity FROM subscription_items i
+                WHERE i.subscription_id = s.id AND i.kind = 'plan'), 1) ELSE 1 END
+            FROM subscriptions s JOIN plans p ON p.id = s.plan_id
             WHERE s.account_id = me.account_id AND s.status IN ({open})), 0) AS plan_monthly_credits
     FROM me,
     LATERAL (

@@ -36,6 +36,8 @@ async def test_seats_cost_and_include_so_many_times(actors: Actors) -> None:
     customer = await seated(actors, 5)
     assert await included(customer) == ("2500", "2500.00")
     assert await customer.credits() == 155
+    shown = await customer.ask("GET", "/billing/credits/balance")
+    assert Decimal(shown["plan_monthly_credits"]) == 155
     await use(customer, "2600")
     await customer.advance(to=LATER)
 

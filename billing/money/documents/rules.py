@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from billing.core.money import exponent
+from billing.money.invoices.explaining import explain_apart
 from billing.money.invoices.schemas import CreditNote, Invoice, InvoiceLine
 
 _NO_INVOICE: Final = "Not an invoice yet: its number comes when it is paid or sent."
@@ -158,7 +159,9 @@ def _party(who: dict[str, Any], name: str) -> list[str]:
 
 
 def _line(line: InvoiceLine, currency: str) -> dict[str, Any]:
-    more = [
+    apart = explain_apart(line, currency)
+    more = [apart] if apart is not None else []
+    more += [
         f"Discount {one['code']}: {_money(-one['amount_minor'], currency)}"
         for one in line.discounts
     ]

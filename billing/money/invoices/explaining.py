@@ -14,7 +14,8 @@ def explain(line: InvoiceLine, currency: str) -> str:
     return "; ".join([f"{_sum(line, currency)} = {amount}", *_changes(line, currency)])
 
 
-def _sum(line: InvoiceLine, currency: str) -> str:
+def explain_apart(line: InvoiceLine, currency: str) -> str | None:
+    """The sum in words where it is not its quantity times its price; None where it is."""
     detail = line.detail
     if "least_minor" in detail:
         least, spent = (detail[name] for name in ("least_minor", "spent_minor"))
@@ -27,6 +28,13 @@ def _sum(line: InvoiceLine, currency: str) -> str:
         return _tiers(detail, currency)
     if round_minor(line.quantity * line.unit_amount) != line.amount_minor:
         return f"{show_decimal(line.quantity)} units, each use at its own price"
+    return None
+
+
+def _sum(line: InvoiceLine, currency: str) -> str:
+    apart = explain_apart(line, currency)
+    if apart is not None:
+        return apart
     unit = line.unit_amount.scaleb(-exponent(currency))
     return f"{show_decimal(line.quantity)} x {show_decimal(unit)}"
 

@@ -158,6 +158,13 @@ async def test_discounts_and_taxes_are_summed_up(press: Press) -> None:
         assert words in seen
 
 
+async def test_a_part_of_a_period_says_what_it_is_a_part_of(press: Press) -> None:
+    part = {"share": "26/31", "of_minor": 4900}
+    _, seen = await printed(press, line(1, amount_minor=4110, detail=part), line(2))
+    assert "49.00 USD x 26/31 of the period" in seen
+    assert seen.count("49.00 USD x") == 1, "a line that is its quantity times its price needs none"
+
+
 async def test_a_reverse_charge_states_why_nothing_is_added(press: Press) -> None:
     tax = {
         "jurisdiction": "FR", "category": "standard", "name": "VAT", "rate": "0",

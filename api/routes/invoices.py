@@ -10,6 +10,7 @@ from pydantic import AliasPath, BeforeValidator, Field, computed_field, model_va
 from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from api.card_refusals import refusal
 from api.case_answers import AttemptAnswer, CaseAnswer
 from api.dependencies import AccountCall, BillingCall, MemberCall
 from api.idempotency import Claim, RequiredKey
@@ -32,7 +33,6 @@ from api.routes.payments import PaymentAnswer, decode_invoice
 from api.schemas import Answer, Body, Credits, Total, Url, optional_body
 from api.workflow_calls import need_temporal, wait_until_done
 from billing.core import clock, ids
-from billing.core.errors import BillingError, Conflict, PaymentRequired, ProviderFailure
 from billing.money.dunning import store as cases
 from billing.money.invoice_requests import card, manual
 from billing.money.invoices import snapshots, store
@@ -105,7 +105,11 @@ class InvoiceAnswer(Answer):
     balance_applied: int = Field(validation_alias="balance_applied_minor")
     amount_due: int = Field(validation_alias="amount_due_minor")
     amount_paid: int = Field(validation_alias="amount_paid_minor")
-    amount_credited: int = Field(validation_alias="amount_credited_minor")
+    amount_credited: int = Field(
+        validation_alias="amount_credited_minor",
+        description="What credit notes took off what was owed; what was paid already went to the"
+        " money balance, or back to its payer, and `credit_notes_total` counts it too",
+    )
     amount_refunded: int = Field(validation_alias="amount_refunded_minor")
     amount_remaining: int = Field(validation_alias="outstanding_minor")
     settlement: str | None
@@ -218,6 +222,7 @@ class InvoiceDetail(InvoiceAnswer):
     payments: list[PaymentAnswer]
     attempts: list[AttemptAnswer]
     credit_notes: list[CreditNoteAnswer]
+    credit_notes_total: int = Field(description="What they take back in all, paid or owed")
     dunning: CaseAnswer | None
     next_action: dict[str, Any] = Field(examples=[{"type": "none"}])
 
@@ -236,6 +241,7 @@ class InvoiceDetail(InvoiceAnswer):
             payments=[PaymentAnswer.of_payment(one, invoice.subscription_id) for one in made],
             attempts=[AttemptAnswer.of(one) for one in tries],
             credit_notes=[CreditNoteAnswer.of(note) for note in notes],
+            credit_notes_total=sum(note["amount_minor"] for note in notes),
             dunning=await CaseAnswer.read(connection, case) if case else None,
             next_action=await next_action_of(connection, invoice, tries, links),
         )
@@ -377,23 +383,3 @@ async def _try(call: AccountCall, claim: Claim, invoice_id: UUID, method: str | 
     if refused is not None:
         raise refused
     return True
-
-
-def refusal(attempt: Attempt) -> BillingError | None:
-    """The error for an attempt that failed."""
-    if attempt.status == "unreached":
-        return ProviderFailure(
-            "PLATFORM_ERROR",
-            "the payment provider could not be reached; it knows of no charge, and should one still"
-            " come of this, it pays the invoice",
-        )
-    if attempt.status == "skipped" and attempt.decline_code == "no_payment_method":
-        return Conflict("PAYMENT_METHOD_REQUIRED", "the account has no saved card")
-    if attempt.status not in ("declined", "skipped"):
-        return None
-    return PaymentRequired(
-        "CARD_DECLINED",
-        attempt.message or "the card was not tried: it was declined too often",
-        decline_code=attempt.decline_code,
-        decline_class=attempt.decline_class or "hard",
-    )

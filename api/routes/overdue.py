@@ -8,6 +8,7 @@ from fastapi import Response
 from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from api.card_refusals import refusal
 from api.dependencies import AccountCall, BillingCall
 from api.idempotency import Claim, OptionalKey
 from api.problems import KEYED, responses
@@ -20,7 +21,7 @@ from api.public_ids import (
     payment_method_row,
 )
 from api.routes.base import new_router
-from api.routes.invoices import next_action_of, refusal
+from api.routes.invoices import next_action_of
 from api.routes.subscription_answers import SubscriptionAnswer
 from api.routes.subscription_changes import PayingBody, charge
 from api.schemas import Answer, Body, optional_body

@@ -8,6 +8,7 @@ from fastapi import Response
 from pydantic import Field, StringConstraints, field_validator, model_validator
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from api.card_refusals import refusal
 from api.coupon_codes import CouponCode
 from api.dependencies import AccountCall, BillingCall, MemberCall
 from api.idempotency import Claim, OptionalKey
@@ -15,7 +16,6 @@ from api.pagination import Page, Paging, paginate
 from api.problems import KEYED, responses
 from api.public_ids import PaymentMethodName, payment_method_row, row_id
 from api.routes.base import new_router
-from api.routes.invoices import refusal
 from api.routes.subscription_answers import ChangeAnswer, SubscriptionAnswer
 from api.routes.subscription_previews import DryRun, PreviewAnswer, foreseen
 from api.routes.subscriptions import PriceInterval

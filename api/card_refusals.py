@@ -1,0 +1,24 @@
+"""Tries of a card that brought no money: the error that their caller has."""
+
+from billing.core.errors import BillingError, Conflict, PaymentRequired, ProviderFailure
+from billing.money.payments.schemas import Attempt
+
+
+def refusal(attempt: Attempt) -> BillingError | None:
+    """The error for an attempt that failed."""
+    if attempt.status == "unreached":
+        return ProviderFailure(
+            "PLATFORM_ERROR",
+            "the payment provider could not be reached; it knows of no charge, and should one still"
+            " come of this, it pays the invoice",
+        )
+    if attempt.status == "skipped" and attempt.decline_code == "no_payment_method":
+        return Conflict("PAYMENT_METHOD_REQUIRED", "the account has no saved card")
+    if attempt.status not in ("declined", "skipped"):
+        return None
+    return PaymentRequired(
+        "CARD_DECLINED",
+        attempt.message or "the card was not tried: it was declined too often",
+        decline_code=attempt.decline_code,
+        decline_class=attempt.decline_class or "hard",
+    )

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar, Final, Generic, TypeVar
 
 from temporalio import activity
+from temporalio.client import Client
 from temporalio.service import RPCError
 
 from activities import dunning_commands
@@ -69,7 +70,8 @@ class DecidingActivities(Generic[S]):
                     connection, self.engine, request.ref, request.step, answer
                 )
                 self._refuse_new_charge(done.call)
-            await self._start(done.born)
+            await self._tell(start.ensure_running, done.born)
+            await self._tell(start.nudge, done.woken)
             if done.call is None:
                 break
             if answer is None:
@@ -95,11 +97,15 @@ class DecidingActivities(Generic[S]):
         if charges and not self.billing_enabled:
             raise Unavailable("BILLING_DISABLED", "BILLING_ENABLED is false: no new charge")
 
-    async def _start(self, born: tuple[Matter, ...]) -> None:
-        """Start what the decision has brought into being; the sweeper does what is missed."""
-        for matter in born:
+    async def _tell(
+        self, tell: Callable[[Client, Matter], Awaitable[None]], told: tuple[Matter, ...]
+    ) -> None:
+        """Start what the decision has brought into being, or tell whose rows it changed; the
+        sweeper does what is missed.
+        """
+        for matter in told:
             try:
-                await start.ensure_running(activity.client(), matter)
+                await tell(activity.client(), matter)
             except RPCError as error:
                 _logger.warning("%s left to the sweeper: %s", matter.workflow_id, error.message)
 

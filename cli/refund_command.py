@@ -20,12 +20,17 @@ def refund(
     reference: Annotated[
         str | None, typer.Option(help="Of the transfer, for money that came by hand.")
     ] = None,
+    keep_subscription: Annotated[
+        bool,
+        typer.Option("--keep-subscription", help="It runs on, paid or not."),
+    ] = False,
     key: Key = "",
     data: Data = DEFAULT_DATA,
 ) -> None:
     """Give money of a payment back, with a credit note and without its credits."""
     body: Json = {
         "amount_cents": amount_cents, "reason": reason, "to": to, "reference": reference,
+        "keep_subscription": keep_subscription,
     }  # fmt: skip
     with reporting_errors(), operator(data) as client:
         made = content(

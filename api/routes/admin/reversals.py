@@ -41,6 +41,10 @@ class RefundBody(Body):
     reference: Reference | None = Field(
         None, description="Of the transfer by which money that came by hand goes back"
     )
+    keep_subscription: bool = Field(
+        False,
+        description="The subscription runs on although all that was paid for its period goes back",
+    )
 
 
 class RefundAnswer(Answer):
@@ -106,7 +110,7 @@ async def refund_payment(
 ) -> Response:
     """Give money of a payment back, in part or whole, until nothing is left: with a credit note for
     its invoice, and without the credits that it had paid for. A refund that fails gives its room
-    back.
+    back. A subscription ends with all the money of its period, unless `keep_subscription` is true.
     """
     await need_temporal(call)
     async with call.database.operator() as connection:
@@ -115,6 +119,7 @@ async def refund_payment(
         wanted = Wanted(
             refund_id=claim.resource_id, amount_minor=body.amount_cents, reason=body.reason,
             to_balance=body.to == "balance", reference=body.reference,
+            keep_subscription=body.keep_subscription,
         )  # fmt: skip
         async with call.database.tenant(payment.account_id) as connection:
             matter = await service.refund(connection, payment.id, wanted)

@@ -28,7 +28,8 @@ def show_period(course: Course[SubscriptionFacts]) -> Shown | None:
         case "pause":
             return Shown(f"{plan} pauses, as asked for{_billed(course)}")
         case "end":
-            return Shown(f"{plan} ends, as asked for")
+            lost = course.facts.period_is_lost
+            return Shown(f"{plan} ends{': its payment went back' if lost else ', as asked for'}")
         case "end_unpaid":
             return Shown(f"{plan} ends: what is overdue was never paid", only_if=_UNPAID)
         case "end_change":

@@ -37,6 +37,7 @@ class Refund(Row):
     booked_at: AwareDatetime | None = None
     credits: dict[str, str] = Field(default_factory=dict)
     finished_at: AwareDatetime | None = None
+    keep_subscription: bool = False
 
     @property
     def is_finished(self) -> bool:

@@ -36,6 +36,8 @@ refunds = c.table(
     # Credits asked back, by the key of their grant.
     c.json("credits", server_default="{}"),
     c.instant("finished_at", nullable=True),
+    # The operator's word: a subscription whose period was paid by it runs on.
+    c.flag("keep_subscription", server_default="false"),
     c.check("amount_minor > 0", name="amount_positive"),
     c.check(
         "least(note_minor, balance_minor, amount_minor - note_minor - balance_minor) >= 0",

@@ -34,6 +34,7 @@ def ask(
     reason: str,
     way: Way,
     reference: str | None,
+    keep_subscription: bool = False,
 ) -> Refund:
     """Write a refund that an operator asks for, once per `refund_id`; all that is left by default.
 
@@ -53,7 +54,7 @@ def ask(
     if way == "provider" and currencies.whole_steps(amount, payment.currency) != amount:
         step = currencies.charging(payment.currency).step
         raise Conflict("REFUND_STEP", f"not a whole step of {step}", left_cents=whole)
-    refund = _ask(w, payment, refund_id, amount, reason, way, reference)
+    refund = _ask(w, payment, refund_id, amount, reason, way, reference, keep_subscription)
     if amount_minor is None:
         rest = min(left - whole, left_minor(_books(w, payment, "balance")))
         if rest:
@@ -100,12 +101,12 @@ def announce(w: Work[Any], row: Refund, what: str, **detail: Any) -> None:
 
 def _ask(
     w: Work[Any], payment: Payment, refund_id: UUID, amount_minor: int, reason: str, way: Way,
-    reference: str | None,
+    reference: str | None, keep_subscription: bool = False,
 ) -> Refund:  # fmt: skip
     parts = parted(_books(w, payment, way), amount_minor)
     refund = _write(
         w, payment, refund_id, keys.asked_refund(refund_id), amount_minor, reason,
-        way=way, reference=reference, **parts._asdict(),
+        way=way, reference=reference, keep_subscription=keep_subscription, **parts._asdict(),
     )  # fmt: skip
     leave_balance(w, refund)
     return refund

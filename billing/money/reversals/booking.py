@@ -5,7 +5,8 @@ from typing import Any, Final
 
 from billing.core import ids, keys
 from billing.core.money import show_decimal
-from billing.matters.effects import Do, Work
+from billing.matters.effects import Do, Wake, Work
+from billing.matters.kinds import SUBSCRIPTION
 from billing.money.disputes.schemas import Dispute
 from billing.money.invoices import notes
 from billing.money.invoices.schemas import Invoice
@@ -37,6 +38,9 @@ def book(w: Work[ReversalFacts], row: Refund | Dispute) -> None:
     take_credits(w, row)
     payment = w.rows.get(Payment, row.payment_id)
     _end_purchase(w, count_refunded(w, payment, _reason(row)))
+    if invoice.subscription_id is not None:
+        # It may end with the money of its period.
+        w.do(Wake(SUBSCRIPTION.workflow_id(invoice.subscription_id)))
 
 
 def count_refunded(w: Work[ReversalFacts], payment: Payment, reason: str) -> Payment:

@@ -33,6 +33,7 @@ class Wanted(Frozen):
     reason: str
     to_balance: bool
     reference: str | None
+    keep_subscription: bool = False
 
 
 async def refund(connection: AsyncConnection, payment_id: UUID, wanted: Wanted) -> Matter:
@@ -76,6 +77,7 @@ def _refund(w: Work[ReversalFacts], *, wanted: Wanted) -> None:
     refunds.ask(
         w, payment, refund_id=wanted.refund_id, amount_minor=wanted.amount_minor,
         reason=wanted.reason, way=_way(payment, wanted), reference=wanted.reference,
+        keep_subscription=wanted.keep_subscription,
     )  # fmt: skip
     w.do(Bear(REVERSAL, payment.account_id, payment.id, None))
 

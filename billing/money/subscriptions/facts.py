@@ -89,9 +89,16 @@ class SubscriptionFacts(CollectFacts):
     contracts: tuple[Contract, ...] = ()
     """Agreed with the account for its period or later."""
     period_went_back: bool = False
-    """True if all the money of the current period's invoice went back to its payer."""
+    """True if all that was paid for the current period went back to its payer."""
+    period_is_kept: bool = False
+    """True if an operator let it run on all the same."""
     period_was_late: bool = False
     """True if the current period's invoice was held, and written after the period had ended."""
+
+    @property
+    def period_is_lost(self) -> bool:
+        """True if it is not served any more: nobody has paid it, and nobody gave it away."""
+        return self.period_went_back and not self.period_is_kept
 
     def plan_of(self, rows: Rows) -> Plan:
         """The plan version that the subscription has as the rows are."""

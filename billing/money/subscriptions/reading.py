@@ -37,6 +37,7 @@ from billing.money.invoices.schemas import BalanceEntry, CreditNote
 from billing.money.invoices.writing import NUMBERING
 from billing.money.payments import event_owners, reading
 from billing.money.payments.card_rules import ATTEMPT_WINDOW
+from billing.money.refunds.left import KEPT
 from billing.money.refunds.reading import REVERSALS, TYPES
 from billing.money.subscriptions.facts import Allowance, PlanLot, Spent, SubscriptionFacts
 from billing.money.subscriptions.rules import SubscriptionState
@@ -124,19 +125,27 @@ _SPENT = f"""
                    AND x.at >= least(s.current_period_start,
                                      (s.commitment ->> 'since')::timestamptz))
 """
-# By refunds and lost disputes; other notes credit time that another invoice bills.
-_WENT_BACK = """
-           :deciding AND EXISTS (
-               SELECT FROM invoices x
-               WHERE x.subscription_id = s.id AND x.period_start = s.current_period_start
-                 AND x.cycle_start IS NOT NULL AND x.total_minor > 0
-                 AND x.total_minor <= (
-                     SELECT coalesce(sum(b.note_minor), 0)
-                     FROM (SELECT r.note_minor FROM refunds r
-                           WHERE r.invoice_id = x.id AND r.status <> 'failed'
-                             AND r.booked_at IS NOT NULL
-                           UNION ALL SELECT d.note_minor FROM disputes d
-                           WHERE d.invoice_id = x.id AND d.booked_at IS NOT NULL) b))
+# What was paid for the plan and its add-ons in the period, by how many invoices ever. What came too
+# much and is on the money balance went back first.
+_PERIOD_PAID = """
+    FROM invoices x
+    WHERE x.subscription_id = s.id AND x.created_at >= s.current_period_start
+      AND x.status = 'paid' AND x.total_minor > 0
+      AND EXISTS (SELECT FROM invoice_lines l
+                  WHERE l.invoice_id = x.id AND l.kind IN ('plan', 'add_on')
+                    AND l.period_start >= s.current_period_start)
+"""
+_WENT_BACK = f"""
+           coalesce((SELECT bool_and(x.amount_refunded_minor >= x.total_minor + (
+                            SELECT coalesce(sum(e.amount_minor), 0) FROM balance_entries e
+                            WHERE e.account_id = x.account_id AND e.invoice_id = x.id
+                              AND e.kind IN {KEPT}))
+                     {_PERIOD_PAID}), false)
+"""  # noqa: S608 - put together from constants
+_IS_KEPT = f"""
+           EXISTS (SELECT FROM refunds r
+                   WHERE r.keep_subscription AND r.status <> 'failed'
+                     AND r.invoice_id IN (SELECT x.id {_PERIOD_PAID}))
 """
 # Units of the open cycle that the plan and its add-ons give.
 _ALLOWANCES = """
@@ -218,6 +227,7 @@ _READ = Prepared(
                  AND x.collection = 'held' AND x.created_at >= s.current_period_end)
                AS period_was_late,
            {_WENT_BACK} AS period_went_back,
+           {_IS_KEPT} AS period_is_kept,
            ARRAY(SELECT {discount_store.ROW} FROM discounts x
                  WHERE :deciding AND x.subscription_id = s.id
                    AND ({discount_store.LIVE}
@@ -297,6 +307,7 @@ def _facts(row: Row, real_at: Any, wanted: Read, rows: Rows) -> SubscriptionFact
         clock_at=row["clock_at"],
         issuer_id=row["issuer_id"],
         period_went_back=row["period_went_back"],
+        period_is_kept=row["period_is_kept"],
         period_was_late=row["period_was_late"],
     )
 

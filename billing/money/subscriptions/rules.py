@@ -48,6 +48,8 @@ class SubscriptionState(State):
     superseded: bool = False
     cancel_at_period_end: bool = False
     cancel_at: AwareDatetime | None = None
+    went_back: bool = False
+    """True if all that was paid for its period went back, and it is not to be kept."""
     pauses: bool = False
     """True if a pause comes with the end of the period."""
     threshold_at: AwareDatetime | None = None
@@ -124,6 +126,9 @@ def _abandon(s: SubscriptionState) -> Step:
 def _lifecycle(s: SubscriptionState) -> list[Step]:
     end = s.current_period_end
     suffix = f"{end:%Y-%m-%dT%H:%M:%SZ}"
+    if s.went_back:
+        key, words = f"{s.subscription}/end-unpaid-for", "end it: its payment went back"
+        return [Step(name="end", due=AT_ONCE, key=key, words=words)]
     if s.cancel_at_period_end:
         last = _end(s, end)
     elif s.cancel_at is not None and s.cancel_at <= end:

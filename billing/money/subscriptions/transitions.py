@@ -34,6 +34,7 @@ from billing.money.subscriptions.views import view
 
 _WHY: Final = {"end": "canceled at period end", "end_unpaid": "unpaid for too long"}
 _AT_A_DATE: Final = "canceled at the date that was asked for"
+_WENT_BACK: Final = "its payment went back"
 
 
 def transition(w: Work[SubscriptionFacts], step: Step) -> None:
@@ -54,13 +55,20 @@ def transition(w: Work[SubscriptionFacts], step: Step) -> None:
         case "tell_expiring":
             expiring_cards.notify(w)
         case "end" | "end_unpaid":
-            at_a_date = step.name == "end" and cycles.of(w).cancel_at is not None
-            payment_effects.end(w, _AT_A_DATE if at_a_date else _WHY[step.name])
+            payment_effects.end(w, _why(w, step))
             w.result = "canceled"
         case "give_up":
             give_up(w, step)
         case _:
             _collect(w, step)
+
+
+def _why(w: Work[SubscriptionFacts], step: Step) -> str:
+    """The reason of an end."""
+    if step.name == "end" and w.facts.period_is_lost:
+        return _WENT_BACK
+    at_a_date = step.name == "end" and cycles.of(w).cancel_at is not None
+    return _AT_A_DATE if at_a_date else _WHY[step.name]
 
 
 def begun(rows: Rows, _: SubscriptionFacts, step: Step) -> bool:

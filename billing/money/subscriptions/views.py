@@ -42,6 +42,7 @@ def view(rows: Rows, facts: SubscriptionFacts) -> SubscriptionState:
         superseded=row.superseded_at is not None,
         cancel_at_period_end=row.cancel_at_period_end,
         cancel_at=row.cancel_at,
+        went_back=facts.period_is_lost,
         pauses=changes.scheduled(rows, "pause") is not None,
         unpaid_until=_unpaid_until(row, facts.plan_of(rows)),
         threshold_at=crossed.threshold_at if crossed is not None else None,

@@ -18,7 +18,7 @@ from billing.core.errors import Conflict
 from billing.matters import store as matters
 from billing.matters.agenda import State, Step, head
 from billing.matters.deciding import Rules
-from billing.matters.effects import Bear, Facts, Rows, Work
+from billing.matters.effects import Bear, Facts, Rows, Wake, Work
 from billing.matters.schemas import Matter, Named
 from billing.platform.decisions import writer
 from billing.platform.outbox import service as outbox
@@ -88,6 +88,8 @@ class Done(Generic[S]):
     """Delay of the step behind its time, in real time; None: it is not done."""
     born: tuple[Matter, ...] = ()
     """Matters that begin with it: to be started after the commit."""
+    woken: tuple[Matter, ...] = ()
+    """Other matters whose rows it changed: to be told after the commit."""
 
 
 async def look(connection: AsyncConnection, engine: Engine[S, F], matter: Named) -> S:
@@ -126,12 +128,19 @@ async def decide(
     elif work.call is None:  # else the step stays the head, until it is decided again
         await _save_head(connection, engine, matter, state, facts.at)
     late = max(timedelta(), facts.real_at - planned.due) if work.result is not None else None
-    return Done(state, planned, work.call, late, born_by(work))
+    woken = await _woken_by(connection, work)
+    return Done(state, planned, work.call, late, born_by(work), woken)
 
 
 def born_by(work: Work[Any]) -> tuple[Matter, ...]:
     """The matters that a decision has brought into being."""
     return tuple(matters.of_birth(one) for one in work.effects if isinstance(one, Bear))
+
+
+async def _woken_by(connection: AsyncConnection, work: Work[Any]) -> tuple[Matter, ...]:
+    names = {one.workflow_id for one in work.effects if isinstance(one, Wake)}
+    found = [await matters.find(connection, name) for name in sorted(names)]
+    return tuple(one for one in found if one is not None)
 
 
 async def _ask(

@@ -380,6 +380,7 @@ CREATE TABLE refunds (
     booked_at TIMESTAMP WITH TIME ZONE,
     credits JSONB DEFAULT '{}' NOT NULL,
     finished_at TIMESTAMP WITH TIME ZONE,
+    keep_subscription BOOLEAN DEFAULT 'false' NOT NULL,
     CONSTRAINT pk_refunds PRIMARY KEY (id),
     CONSTRAINT ck_refunds_amount_positive CHECK (amount_minor > 0),
     CONSTRAINT ck_refunds_parts_fit CHECK (least(note_minor, balance_minor, amount_minor - note_minor - balance_minor) >= 0),

@@ -4,6 +4,7 @@ import json
 from decimal import Decimal
 
 from tests.integration.actors import Actors, Customer, Json, intent_of, wait_for
+from tests.integration.arrears.test_overage import use
 from tests.integration.invoices.test_operating import balance
 from tests.integration.payments.test_paypal import begun_by_paypal, paid_once
 from tests.integration.reversals.test_refunds import WHY, paid_for, refunded, shown
@@ -101,6 +102,26 @@ async def test_a_lost_dispute_takes_no_more_than_is_left_and_an_inquiry_takes_no
     ]  # fmt: skip
     assert await customer.credits() == 0
     assert await balance(customer) == 0
+
+
+async def test_a_period_whose_payment_is_lost_is_not_served_any_more(actors: Actors) -> None:
+    customer = await actors.customer_on_clock("2027-01-01T10:00:00Z")
+    await customer.subscribed("pro", interval="year")
+    await use(customer, "5000")
+    await use(customer, "100")
+    payment = await paid_for(customer)
+    opened = await actors.sandbox.dispute(payment["stripe_payment_intent_id"])
+    await disputed(actors, customer, "open")
+    assert (await customer.subscription())["status"] == "active"
+
+    await actors.sandbox.finish_dispute(opened.body["id"], "lost")
+
+    ended = await customer.until_subscription("canceled")
+    assert ended["end_reason"] == "its payment went back"
+    assert await balance(customer) == 0
+    totals = [one["total"] for one in (await customer.ask("GET", "/billing/invoices"))["data"]]
+    assert totals == [150, 49000], "use beyond the plan has a final invoice"
+    assert await customer.credits() == 0
 
 
 async def test_a_refund_that_is_seen_before_the_grant_cancels_the_grant(actors: Actors) -> None:

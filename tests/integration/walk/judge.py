@@ -46,6 +46,7 @@ PROMISES: Final[dict[str, Question]] = {
     "cards are tried on their slots": time.tries_on_slots,
     "the future that was shown came true": time.came_true,
     "no use without right, credits or money": rights.no_use_without_right,
+    "no period is served for nothing": rights.no_period_for_nothing,
     "what was answered as done stays": words.stays_done,
     "a change up that was not paid is not given": words.unpaid_change_is_not_given,
     "no answer is a fault of ours": words.no_fault,

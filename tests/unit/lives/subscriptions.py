@@ -72,6 +72,7 @@ class SubscriptionLife(Life):
         self.plans = catalogs.others_of(self.plan, iter(self.new_id, None))
         self.plan_lots, self.wish = catalogs.Lots(), cast("PlanWish | None", None)
         self.at_start = dice.random() < 0.5
+        self.lost_from: datetime | None = None
         self.born = born = self.newborn()
         self.subscription_id = born.id
         self.plan_item = Item(
@@ -124,6 +125,8 @@ class SubscriptionLife(Life):
             plans=self.plans, credits_at_start=self.at_start, usage=tuple(self.usage.values()),
             offers=self.offers(rows), lots=self.plan_lots.lots(self.now),
             used_share=self.used_share,
+            period_went_back=rows.get(Subscription, self.subscription_id).current_period_start
+            == self.lost_from,
         )  # fmt: skip
 
     def offers(self, rows: Rows) -> tuple[Offered, ...]:
@@ -138,7 +141,13 @@ class SubscriptionLife(Life):
     # -- what time does ------------------------------------------------------------------------
 
     def do(self, step: Step) -> Course[Any]:
+        lost = self.subscription.current_period_start == self.lost_from
         course = super().do(step)
+        assert (
+            not lost
+            or self.subscription.current_period_start == self.lost_from
+            or (self.subscription.status not in ("active", "past_due", "unpaid"))
+        ), "a period follows one whose payment went back"
         self.look_at(course.effects)
         return course
 
@@ -185,7 +194,7 @@ class SubscriptionLife(Life):
         owed = [one for one in self.rows.of(Invoice)
                 if one.workflow_id == mine and one.status == "open"]  # fmt: skip
         verbs = [self.new_card, self.use, self.use, self.command, self.change_plan,
-                 self.change_plan, self.outage, self.confirm, self.tell]  # fmt: skip
+                 self.change_plan, self.outage, self.confirm, self.tell, self.lose]  # fmt: skip
         if owed:
             self.invoice_id = self.dice.choice(owed).id
             verbs += [
@@ -274,6 +283,13 @@ class SubscriptionLife(Life):
 
     def forgive(self, w: Work[SubscriptionFacts], *, invoice_id: UUID) -> None:
         payment_effects.on_paid(w, cases.forgive(w, invoice_id, "goodwill"))
+
+    def lose(self) -> None:
+        """The payer's bank takes back all that was paid for the period."""
+        paid = (one for one in self.rows.of(Invoice) if one.status == "paid")
+        start = self.subscription.current_period_start
+        if self.dice.random() < 0.05 and any(one.period_start == start for one in paid):
+            self.lost_from = start
 
     def outage(self) -> None:
         """Nothing runs for a while."""

@@ -72,6 +72,13 @@ def test_a_card_that_ends_is_told_of_before_the_charge_and_never_after() -> None
         assert all(step.name != "tell_expiring" for step in agenda(state))
 
 
+def test_nothing_of_a_period_comes_once_its_payment_went_back() -> None:
+    for status in ("active", "past_due", "unpaid"):
+        planned = agenda(subscription(status, went_back=True, cycle_end=START, pauses=True))
+        assert [(one.name, one.due) for one in planned] == [("end", AT_ONCE)]
+    assert agenda(subscription("paused", went_back=True)) == []
+
+
 def test_what_stays_unpaid_ends_by_itself() -> None:
     until = START + timedelta(days=20)
     ends = head(agenda(subscription("unpaid", unpaid_until=until)))

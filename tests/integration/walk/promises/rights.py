@@ -41,6 +41,24 @@ def no_use_without_right(case: Case) -> Iterator[str]:
             yield f"{entry}: the free plan has no overage"
 
 
+def no_period_for_nothing(case: Case) -> Iterator[str]:
+    """A subscription ends with the money of its period."""
+    for row in case.tables["subscriptions"]:
+        start = row["current_period_start"]
+        charged = [
+            one for one in case.rows("invoices", subscription_id=row["id"], status="paid")
+            if one["created_at"] >= start and one["total_minor"] > 0
+            and any(line["kind"] in ("plan", "add_on") and line["period_start"] >= start
+                    for line in case.lines(one))
+        ]  # fmt: skip
+        gone = all(
+            one["amount_paid_minor"] == one["total_minor"] and case.received(one) <= 0
+            for one in charged
+        )
+        if charged and gone and row["status"] in (*FULL, "past_due"):
+            yield f"{row['plan_key']} is {row['status']}, and all that paid for it went back"
+
+
 def _has_its_price(entry: Entry) -> Iterator[str]:
     if entry.body["billing_status"] == "failed":
         yield f"{entry}: taken, and the card declined"

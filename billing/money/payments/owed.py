@@ -58,9 +58,10 @@ class Owed:
         return bool(tries) and tries[-1].decline_class == "hard"
 
     def paid_try(self, payment_id: UUID) -> Attempt | None:
-        """The try that brought the money of one payment."""
-        tries = (one for one in self.attempts if one.payment_id == payment_id)
-        return next((one for one in tries if one.status == "succeeded"), None)
+        """The try that brought the money of one payment, or for which the payer then confirmed."""
+        tries = [one for one in self.attempts if one.payment_id == payment_id]
+        asked = (one for one in reversed(tries) if one.status in ("succeeded", "action"))
+        return next(asked, None)
 
     def last_try(self, payment_id: UUID) -> Attempt | None:
         """The newest try of one payment."""

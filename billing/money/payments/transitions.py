@@ -129,7 +129,7 @@ def record(w: Work[Any], payment: Payment, outcome: Outcome) -> Payment:
     for attempt in owed.attempts:
         if attempt.payment_id == payment.id and _is_decided(attempt, outcome):
             finish_attempt(w, attempt, outcome)
-    paid = owed.paid_try(payment.id)
+    paid = owed.paid_try(payment.id) if outcome.kind == "succeeded" else None
     if paid is not None:  # not always with the card that the payment began with
         changed = w.change(changed, payment_method_id=paid.payment_method_id)
     _bar(w, owed, changed, outcome)

@@ -15,12 +15,10 @@ REPLIES: Final = {
     "no": "-",
 }
 
-NOT_YET: Final = "*not yet*"
-
 
 def render() -> str:
     """The page docs/subscription-states.md."""
-    head = ["state", *(name if name in ROUTES else f"{name} ({NOT_YET})" for name in COMMANDS)]
+    head = ["state", *COMMANDS]
     lines = [
         "# What each state answers to each command",
         "",
@@ -30,7 +28,6 @@ def render() -> str:
         "a second `subscribe` answers 409 `SUBSCRIPTION_EXISTS`. `pay` is about an invoice:",
         "where nothing is owed it answers `INVOICE_ALREADY_PAID`, `INVOICE_STATE` or",
         "`INVOICE_NOT_FOUND`.",
-        f"Columns marked {NOT_YET} have no route so far: they say what is meant.",
         "",
         f"| {' | '.join(head)} |",
         f"|{'---|' * len(head)}",
@@ -40,9 +37,8 @@ def render() -> str:
         lines.append(f"| {' | '.join([state, *cells])} |")
     lines += ["", "| command | route under `/api/v1` | |", "|---|---|---|"]
     for command in COMMANDS:
-        route, words = ROUTES.get(command, (NOT_YET, ""))
-        shown = route if route == NOT_YET else f"`{route}`"
-        lines.append(f"| {command} | {shown} | {words} |")
+        route, words = ROUTES[command]
+        lines.append(f"| {command} | `{route}` | {words} |")
     return "\n".join([*lines, ""])
 
 

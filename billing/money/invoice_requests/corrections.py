@@ -10,7 +10,6 @@ from billing.money.dunning import cases
 from billing.money.invoices import giving_back, notes
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.arrears import SINGLE_USE, USAGE
-from billing.money.invoices.giving_back import Part
 from billing.money.invoices.schemas import Invoice
 from billing.money.payments import transitions as payments
 from billing.money.payments.owed import Owed
@@ -72,13 +71,8 @@ def credit_tax(w: Work[Any], invoice_id: UUID, *, country: str, reason: str, suf
     Errors: INVOICE_STATE.
     """
     before = _creditable(w, invoice_id)
-    left = giving_back.left(w.rows, before)
-    taxes = {
-        rate: minor
-        for rate, minor in left.taxes.items()
-        if giving_back.is_added(rate) and giving_back.country_of(rate) == country
-    }
-    part = Part(sum(taxes.values()), taxes).up_to(creditable(w.rows, before))
+    owed = giving_back.added_by(giving_back.left(w.rows, before), country)
+    part = owed.up_to(creditable(w.rows, before))
     after = notes.credit_note(w, before, part.total_minor, reason, suffix, part=part)
     _settle(w, before, after, reason)
 

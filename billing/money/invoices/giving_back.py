@@ -93,6 +93,16 @@ def less(charged: Part, notes: Sequence[CreditNote], taken: Sequence[InvoiceLine
     return Part(max(0, charged.total_minor - back), taxes)
 
 
+def added_by(charged: Part, country: str) -> Part:
+    """The taxes of a country in it that are added to its price."""
+    taxes = {
+        rate: minor
+        for rate, minor in charged.taxes.items()
+        if is_added(rate) and str(dict(rate)["jurisdiction"])[:2] == country
+    }
+    return Part(sum(taxes.values()), taxes)
+
+
 def rate_of(tax: Mapping[str, Any]) -> Rate:
     """The rate of a tax as it stands on a line or note."""
     return tuple(sorted((name, value) for name, value in tax.items() if name != "amount_minor"))
@@ -101,11 +111,6 @@ def rate_of(tax: Mapping[str, Any]) -> Rate:
 def is_added(rate: Rate) -> bool:
     """True if the tax is added to the price; else the price holds it."""
     return not dict(rate)["inclusive"]
-
-
-def country_of(rate: Rate) -> str:
-    """The country whose tax it is, or a region's of it."""
-    return str(dict(rate)["jurisdiction"])[:2]
 
 
 def _sums(taxed: Sequence[InvoiceLine] | Sequence[CreditNote]) -> Counter[Rate]:

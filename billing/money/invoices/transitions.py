@@ -6,12 +6,14 @@ from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
+from billing.catalog.taxes.rules import why_none
 from billing.catalog.taxes.schemas import Taxation
 from billing.core import ids
 from billing.core.currencies import collectable
 from billing.core.errors import Conflict
-from billing.matters.effects import Do, Facts, Rows, Work
+from billing.matters.effects import Do, Facts, Rows, Watch, Work
 from billing.money.discounts import transitions as discounts
+from billing.money.invoices import giving_back
 from billing.money.invoices.rules import content_hash
 from billing.money.invoices.schemas import (
     BalanceEntry,
@@ -22,6 +24,8 @@ from billing.money.invoices.schemas import (
 from billing.money.invoices.sums import SummedLine, sum_lines
 
 INVOICE_SERIES: Final = "INV"
+OWE_TAX: Final = "owe_tax"
+"""The verb that has tax given back which an account need not have been charged."""
 KEEP_SNAPSHOT: Final = "keep_snapshot"
 """The verb that keeps the seller and the customer with an invoice that gets its number."""
 OWED: Final = ("open", "uncollectible")
@@ -287,8 +291,20 @@ def _number(w: Work[InvoiceFacts], invoice: Invoice, **fields: Any) -> Invoice:
         "paid": amounts.amount_paid_minor,
     }
     w.do(Do(KEEP_SNAPSHOT, kept))
+    if _charges_tax_in_vain(w, invoice):
+        w.do(Do(OWE_TAX, {"account_id": invoice.account_id}))
+        w.do(Watch(invoice.account_id, due=w.facts.at))
     series = series_of(w.facts, invoice, INVOICE_SERIES)
     return w.issue(invoice, series, finalized_at=w.facts.at, content_hash=content, **fields)
+
+
+def _charges_tax_in_vain(w: Work[InvoiceFacts], invoice: Invoice) -> bool:
+    """True if it was drafted before the proof that its customer accounts for the tax itself."""
+    known = w.facts.taxation
+    if why_none(known) != "reverse_charge":
+        return False
+    left = giving_back.left(w.rows, invoice)
+    return giving_back.added_by(left, known.country or "").total_minor > 0
 
 
 def _codes(rows: Rows, invoice: Invoice) -> set[str]:

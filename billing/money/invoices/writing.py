@@ -5,11 +5,13 @@ from typing import Final
 from billing.money.discounts import service as discount_service
 from billing.money.discounts import transitions as discounts
 from billing.money.invoices import snapshots, store
-from billing.money.invoices.transitions import KEEP_SNAPSHOT
+from billing.money.invoices.transitions import KEEP_SNAPSHOT, OWE_TAX
+from billing.money.taxation import service as taxation
 from billing.platform.decisions.writer import ISSUE, Verb
 
 NUMBERING: Final[dict[str, Verb]] = {
     ISSUE: store.issue_number,
     KEEP_SNAPSHOT: snapshots.keep,
+    OWE_TAX: taxation.owe,
     discounts.COUNT: discount_service.count,
 }

@@ -63,6 +63,12 @@ _WANT: Final = Prepared(
     RETURNING account_id
     """)
 )
+_OWE: Final = Prepared(
+    text("""
+    UPDATE tax_profiles SET vat_credit_at = :at, vat_turn = vat_turn + 1, updated_at = :at
+    WHERE account_id = :account_id
+    """)
+)
 _OF_ACCOUNT: Final = Prepared(
     select(tax_profiles).where(tax_profiles.c.account_id == given("account_id"))
 )
@@ -118,6 +124,11 @@ async def forget_quote(connection: AsyncConnection, account_id: UUID) -> None:
     """Let the catalog's rates hold again."""
     mine = tax_quotes.c.account_id == account_id
     await connection.execute(delete(tax_quotes).where(mine))
+
+
+async def owe(connection: AsyncConnection, account_id: UUID, at: datetime) -> None:
+    """Plan that tax is given back; whoever writes it waits for no answer."""
+    await _OWE.send(connection, account_id=account_id, at=at)
 
 
 async def put(connection: AsyncConnection, account_id: UUID, **fields: Any) -> TaxProfile:

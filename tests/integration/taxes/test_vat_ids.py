@@ -103,13 +103,19 @@ async def test_a_register_that_is_away_is_asked_again(actors: Actors, register: 
     assert (shown["vat_status"], shown["rates"][0]["rate"]) == ("pending", "20.00")
     await customer.bought("small")
     assert (await newest_invoice(customer))["tax_amount"] == 200
+    drafted = await customer.buy("small")
     await actors.sandbox.vat_register(away=False)
-    await customer.advance(days=1)
+    await customer.advance(to="2027-01-01T12:00:00Z")
     shown = await customer.ask("GET", "/billing/tax")
     assert (shown["vat_status"], shown["rates"][0]["reason"]) == ("valid", "reverse_charge")
-    corrected = await newest_invoice(customer)
-    assert [one["amount"] for one in corrected["credit_notes"]] == [200]
+    assert await back(customer) == [(200, 200)]
     assert (await customer.ask("GET", "/billing/balance"))["balance_cents"] == 200
+    await customer.pay(drafted)
+    await customer.until_purchase(drafted["purchase_id"], "completed")
+    await customer.advance(days=1)
+    corrected = await newest_invoice(customer)
+    assert (corrected["tax_amount"], await back(customer)) == (200, [(200, 200)] * 2)
+    assert [one["amount"] for one in corrected["credit_notes"]] == [200]
     actions = await actors.operate(
         "GET", f"/admin/accounts/{customer.id}/audit?action=tax_id.proven"
     )

@@ -1,11 +1,19 @@
 """Tax that was given back to a business of another country is not given back once more."""
 
+from datetime import datetime
+from decimal import Decimal
+from itertools import count
 from typing import Any, Final
+from uuid import UUID
 
 import pytest
 
+from billing.catalog.taxes.schemas import Jurisdiction, Taxation
+from billing.matters.effects import Rows, Watch, Work
 from billing.money.invoice_requests import corrections
-from billing.money.invoices.schemas import CreditNote, Invoice
+from billing.money.invoices import transitions as invoices
+from billing.money.invoices.schemas import CreditNote, Invoice, Line, NewInvoice
+from billing.money.invoices.transitions import InvoiceFacts
 from tests.unit.worked.player import Player
 
 Case = dict[str, Any]
@@ -89,3 +97,32 @@ def test_a_note_that_gave_back_a_part_has_given_back_its_tax() -> None:
         w, paid.id, amount=588, lines=(), reason="r", to="balance", suffix="x"))  # fmt: skip
     prove(player)
     assert notes(player) == [(588, 98), (882, 882)]
+
+
+ASKING: Final = Taxation(
+    seller="DE",
+    country="AT",
+    jurisdictions=(Jurisdiction(key="AT", name="USt", rates={"standard": Decimal(20)}),),
+)
+
+
+@pytest.mark.parametrize("known", [ASKING, ASKING.model_copy(update={"vat_proven": True})])
+def test_a_draft_that_is_numbered_after_the_proof_has_its_tax_given_back(known: Taxation) -> None:
+    me, ids, now = UUID(int=1), count(2), datetime.fromisoformat(START)
+    rows = Rows()
+
+    def new_id() -> UUID:
+        return UUID(int=next(ids))
+
+    def work(taxation: Taxation) -> Work[InvoiceFacts]:
+        facts = InvoiceFacts(at=now, real_at=now, new_id=new_id, taxation=taxation)
+        return Work(rows, facts)
+
+    line = Line(kind="pack", description="", unit_amount=Decimal(1000), amount_minor=1000)
+    drafted = invoices.draft(work(ASKING), NewInvoice(
+        account_id=me, issuer_id=None, workflow_id="purchase/x", fact_key="x", currency="EUR",
+        lines=(line,)))  # fmt: skip
+    w = work(known)
+    invoices.receive(w, drafted, 1200)
+    owed = [one for one in w.effects if isinstance(one, Watch)]
+    assert owed == ([Watch(me, due=now)] if known.vat_proven else [])

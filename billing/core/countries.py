@@ -11,3 +11,10 @@ CODES: Final = frozenset(
     if not line.startswith("#")
 )
 """Two capital letters each."""
+
+
+def known(code: str) -> str:
+    """The code; ValueError where no country has it."""
+    if code not in CODES:
+        raise ValueError(f"{code} is no country of ISO 3166-1")
+    return code

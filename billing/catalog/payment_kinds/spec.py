@@ -5,14 +5,8 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict
 
 from billing.catalog.payment_kinds.schemas import Kind, Provider
-from billing.core.countries import CODES
+from billing.core import countries as iso
 from billing.core.currencies import is_known
-
-
-def _country(code: str) -> str:
-    if code not in CODES:
-        raise ValueError(f"{code} is no country of ISO 3166-1")
-    return code
 
 
 def _currency(code: str) -> str:
@@ -28,6 +22,6 @@ class PaymentKindSpec(BaseModel):
 
     kind: Kind
     provider: Provider = "stripe"
-    countries: tuple[Annotated[str, AfterValidator(_country)], ...] = ()
+    countries: tuple[Annotated[str, AfterValidator(iso.known)], ...] = ()
     currencies: tuple[Annotated[str, AfterValidator(_currency)], ...] = ()
     is_active: bool = True

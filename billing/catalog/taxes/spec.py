@@ -4,13 +4,30 @@ from datetime import date
 from decimal import Decimal
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    field_validator,
+)
 
 from billing.catalog.products.schemas import Name
 from billing.catalog.taxes.schemas import STANDARD
+from billing.core import countries
+
+
+def _place(key: str) -> str:
+    countries.known(key.partition("-")[0])
+    return key
+
 
 JurisdictionKey = Annotated[
-    str, StringConstraints(pattern=r"^[A-Z]{2}(-[A-Z0-9]{1,3})?$"), Field(examples=["DE", "CA-QC"])
+    str,
+    StringConstraints(pattern=r"^[A-Z]{2}(-[A-Z0-9]{1,3})?$"),
+    AfterValidator(_place),
+    Field(examples=["DE", "CA-QC"]),
 ]
 """A country by ISO 3166-1, or one of its regions by ISO 3166-2."""
 Percent = Annotated[Decimal, Field(ge=0, le=100, decimal_places=4)]

@@ -1,0 +1,19 @@
+"""Tax is collected for countries that there are, and for their regions."""
+
+import pytest
+from pydantic import ValidationError
+
+from billing.catalog.taxes.spec import TaxesSpec
+
+RATES = {"name": "VAT", "rates": {"standard": "20"}}
+
+
+@pytest.mark.parametrize("place", ["DE", "CA-QC", "GR"])
+def test_a_tax_is_of_a_country_or_of_its_region(place: str) -> None:
+    assert TaxesSpec.model_validate({"jurisdictions": {place: RATES}}).jurisdictions[place].rates
+
+
+@pytest.mark.parametrize("place", ["ZZ", "ZZ-1", "EL", "UK", "de"])
+def test_a_tax_of_no_country_is_refused(place: str) -> None:
+    with pytest.raises(ValidationError):
+        TaxesSpec.model_validate({"jurisdictions": {place: RATES}})

@@ -337,10 +337,7 @@ def _discounts(w: Work[SubscriptionFacts], sold: str, *, of_period: bool) -> tup
         return discounts.of_period(w.rows, sold)
     subscription = of(w)
     return discounts.beside_period(
-        w.rows,
-        sold,
-        subscribed=subscription.created_at,
-        begun=subscription.current_period_start,
+        w.rows, sold, subscribed=subscription.created_at, begun=subscription.current_period_start
     )
 
 

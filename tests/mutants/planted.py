@@ -121,7 +121,7 @@ MUTANTS: Final = (
     Mutant(
         "an add-on gives all its units for a part of its price",
         "billing/money/subscriptions/add_ons.py",
-        "        units=_units(move, part) - whole,\n",
+        "        units=_units(move, part) - (want - have),\n",
         "        units=Decimal(0),\n",
         (f"{LIVES}/test_subscription_lives.py",),
     ),
@@ -263,9 +263,9 @@ MUTANTS: Final = (
     Mutant(
         "an agreed limit is forgotten when the cycle turns",
         "billing/money/subscriptions/sql/usage_plan_period.sql",
-        "usage_agreed_limits(\n"
-        "            s.account_id, usage_seat_limits(p.limits, p.seats, s.id), p_at) AS agreed",
-        "usage_seat_limits(p.limits, p.seats, s.id) AS agreed",
+        "usage_agreed_limits(p_account_id, usage_own_limits(sub.limits,\n"
+        "            sub.seats, sub.id, start_at), p_at)",
+        "usage_own_limits(sub.limits, sub.seats, sub.id, start_at)",
         ("tests/integration/usage/test_agreed_limits.py",),
     ),
     Mutant(

@@ -150,6 +150,7 @@ def sell(
 ) -> Sale:
     """The moves to these add-ons of a plan, for the rest of the period. Errors: UNITS_SPENT."""
     part = spans.rest_of_period(cycles.of(w), at)
+    cycle = spans.parts(cycles.of(w), plan.allowance).cycle
     come, go = _coming(w, plan, wanted), _going(w, plan, wanted, fewer_now=fewer_now)
     _demand_unspent(w, [*come, *go], part)
     gone = [one.key for one in go]
@@ -158,7 +159,7 @@ def sell(
     return Sale(
         lines=[_line(cycles.of(w), one, part, at) for one in (*go, *come) if one.want],
         credited=back,
-        portions=tuple(_portion(one, part) for one in (*go, *come)),
+        portions=tuple(_portion(one, part, cycle) for one in (*go, *come)),
     )
 
 
@@ -217,12 +218,13 @@ def _units(move: Move, part: Fraction) -> Decimal:
     return size if move.want > move.have else -size
 
 
-def _portion(move: Move, part: Fraction) -> Portion:
-    whole = move.units * (move.want - move.have)
+def _portion(move: Move, part: Fraction, cycle: Fraction) -> Portion:
+    """Beside what the quantities give in the cycle, of which a short one is a part."""
+    have, want = (proration.units_share(move.units, n, cycle) for n in (move.have, move.want))
     return Portion(
         add_on=move.key,
         meter=move.meter,
-        units=_units(move, part) - whole,
+        units=_units(move, part) - (want - have),
         restated=move.want < move.have,
     )
 

@@ -233,11 +233,6 @@ def of(w: Work[SubscriptionFacts]) -> Subscription:
     return w.rows.get(Subscription, w.facts.subscription_id)
 
 
-def used_until(w: Work[SubscriptionFacts], at: datetime) -> datetime:
-    """Nothing is given back of the time before, though it is after `at`: its allowance was used."""
-    return spans.used_until(of(w), w.facts.used_share, at)
-
-
 def change(w: Work[SubscriptionFacts], **fields: Any) -> Subscription:
     """Overwrite fields of it; the account's usage period follows what it is made of."""
     changed = w.change(of(w), **fields, updated_at=w.facts.at)

@@ -15,7 +15,8 @@ def credit_rest(w: Work[SubscriptionFacts]) -> None:
     """A note on each paid invoice for what is not used of it, and its credits go; the end itself
     takes back what is not paid. Errors: CREDITS_SPENT.
     """
-    subscription, since = cycles.of(w), cycles.used_until(w, w.facts.at)
+    subscription = cycles.of(w)
+    since = spans.used_until(subscription, w.facts.used_share, w.facts.at)
     rest = Counter[UUID]()
     lines = proration.current(w.rows, (items.PLAN, items.ADD_ON), since)
     for one in proration.unused(w.rows, lines, since):

@@ -34,8 +34,10 @@ async def of_account(connection: AsyncConnection, account_id: UUID) -> Entitleme
     units = func.usage_add_on_units(sub.id, sub.current_period_end, sub.cycle_start, type_=JSONB)
     # What was chosen in a trial begins with the period after it.
     extra = case((sub.status != "trialing", units))
-    limits = func.usage_seat_limits(plans.c.limits, plans.c.seats, subscriptions.c.id, type_=JSONB)
-    agreed = func.usage_agreed_limits(subscriptions.c.account_id, limits, type_=JSONB)
+    limits = func.usage_own_limits(
+        plans.c.limits, plans.c.seats, sub.id, sub.cycle_start, type_=JSONB
+    )
+    agreed = func.usage_agreed_limits(sub.account_id, limits, type_=JSONB)
     query = (
         select(plans, subscriptions.c.status, extra.label("extra"), agreed.label("agreed"))
         .join(subscriptions, subscriptions.c.plan_id == plans.c.id)

@@ -12,7 +12,7 @@ from billing.money.invoices.rules import unserved_minor
 from billing.money.invoices.schemas import Invoice
 from billing.money.invoices.sums import TRUE_UPS
 from billing.money.payments import transitions as payments
-from billing.money.subscriptions import changes, cycles, items, proration, true_ups
+from billing.money.subscriptions import changes, cycles, items, proration, spans, true_ups
 from billing.money.subscriptions.announcements import announce
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.rules import ENDED
@@ -182,7 +182,7 @@ def take_back_unserved(w: Work[SubscriptionFacts], invoice: Invoice, reason: str
     used = [one for one in lines if one.kind in served or proration.is_restated(w.rows, one)]
     used_minor = sum(one.total_minor for one in used)
     start, end = invoice.period_start, invoice.period_end
-    since = cycles.used_until(w, w.facts.at)
+    since = spans.used_until(cycles.of(w), w.facts.used_share, w.facts.at)
     unserved = unserved_minor(invoice.total_minor, used_minor, start, end, since)
     rest = giving_back.of_lines([one for one in lines if one not in used]).up_to(unserved)
     amount_minor = rest.within(giving_back.left(w.rows, invoice)).total_minor

@@ -235,7 +235,7 @@ def _charge(w: Work[SubscriptionFacts], wanted: Terms, paying: Paying, at: datet
     words = _words(w, wanted)
     wanted, sale = _with_add_ons(w, wanted, after, at, resets=resets)
     # A new cycle has an allowance of its own.
-    since = cycles.used_until(w, at) if resets else at
+    since = spans.used_until(subscription, w.facts.used_share, at) if resets else at
     billed = proration.current(w.rows, ("plan",), since)
     unused = proration.unused(w.rows, [*billed, *sale.credited], since)
     charges = [_charge_line(after, plan, wanted, at), *sale.lines]

@@ -104,8 +104,10 @@ def rest_of_cycle(subscription: Subscription, allowance: Interval, at: datetime)
     """
     s, start = subscription, subscription.cycle_start
     if s.status != "trialing":
-        number = periods.index_at(s.anchor_wall, s.zone, allowance, start)
-        if start < periods.from_wall(s.anchor_wall, s.zone):
+        # By its end: days that were given have moved the anchor after its start.
+        last = s.cycle_end - timedelta(microseconds=1)
+        number = periods.index_at(s.anchor_wall, s.zone, allowance, last)
+        if last < periods.from_wall(s.anchor_wall, s.zone):
             number = -1
         start = min(start, s.cycle_end - _whole(s, allowance, number))
     return proration.rest(start, s.cycle_end, at)

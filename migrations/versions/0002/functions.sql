@@ -1226,6 +1226,30 @@ LANGUAGE sql STABLE AS $$
         OFFSET 0) AS x(included)
 $$;
 
+CREATE OR REPLACE FUNCTION usage_boundary(
+    p_anchor timestamp, p_zone text, p_unit text, p_count integer, p_at timestamptz)
+RETURNS timestamptz
+LANGUAGE sql STABLE AS $$
+    SELECT min(b.at)
+    FROM (
+        SELECT
+            CASE WHEN p_unit IN ('month', 'year') THEN 'month' ELSE 'day' END AS unit,
+            p_count * CASE p_unit WHEN 'year' THEN 12 WHEN 'week' THEN 7 ELSE 1 END AS units,
+            p_at AT TIME ZONE p_zone AS wall) AS s
+    CROSS JOIN LATERAL (
+        SELECT div(CASE s.unit
+            WHEN 'month' THEN 12 * (extract(year FROM s.wall) - extract(year FROM p_anchor))
+                + extract(month FROM s.wall) - extract(month FROM p_anchor)
+            ELSE s.wall::date - p_anchor::date END, s.units)::integer AS number) AS near
+    CROSS JOIN LATERAL (
+        SELECT usage_instant(p_anchor + CASE s.unit
+            WHEN 'month' THEN make_interval(months => n * s.units)
+            ELSE make_interval(days => n * s.units) END, p_zone) AS at
+        FROM generate_series(greatest(1, near.number - 1), greatest(1, near.number + 2)) AS n
+    ) AS b
+    WHERE b.at > p_at
+$$;
+
 CREATE OR REPLACE FUNCTION usage_capture(INOUT p_records usage_rated[], p_hold_id uuid)
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -1741,6 +1765,16 @@ BEGIN
     PERFORM usage_settle_soon(p_account_id, p_at);
     RETURN entry;
 END;
+$$;
+
+CREATE OR REPLACE FUNCTION usage_instant(p_wall timestamp, p_zone text) RETURNS timestamptz
+LANGUAGE sql STABLE AS $$
+    SELECT CASE WHEN early.at AT TIME ZONE p_zone = p_wall THEN early.at
+        ELSE p_wall AT TIME ZONE p_zone END
+    FROM (SELECT p_wall AT TIME ZONE p_zone - interval '3 hours' AS before) AS t
+    CROSS JOIN LATERAL (
+        -- By the offset that held before, if that shows this time at all.
+        SELECT t.before + (p_wall - t.before AT TIME ZONE p_zone) AS at) AS early
 $$;
 
 CREATE OR REPLACE FUNCTION usage_is_charged(p_record billing_records) RETURNS boolean
@@ -2772,8 +2806,10 @@ AS $$
     FROM (
         SELECT meter, sum(units) AS units
         FROM (
-            SELECT meter, units * CASE WHEN p_start < p_period_end THEN quantity
-                ELSE coalesce(next_quantity, quantity) END AS units
+            SELECT meter, round(usage_cycle_part(p_subscription_id, p_start) * units
+                * CASE WHEN p_start < p_period_end THEN quantity
+                    ELSE coalesce(next_quantity, quantity) END,
+                scale(trim_scale(units))) AS units
             FROM subscription_items
             WHERE subscription_id = p_subscription_id AND kind = 'add_on'
             UNION ALL
@@ -2794,7 +2830,7 @@ AS $$
     FROM subscriptions AS s
     JOIN plans AS p ON p.id = s.plan_id
     CROSS JOIN LATERAL jsonb_array_elements(usage_agreed_limits(
-        s.account_id, usage_seat_limits(p.limits, p.seats, s.id))) AS l(lim)
+        s.account_id, usage_own_limits(p.limits, p.seats, s.id, s.cycle_start))) AS l(lim)
     CROSS JOIN LATERAL usage_add_on_units(s.id, s.current_period_end, s.cycle_start) AS more(units)
     JOIN meters AS m ON m.key = l.lim ->> 'meter' AND m.kind IN ('sum', 'count')
     CROSS JOIN LATERAL (
@@ -2812,6 +2848,74 @@ AS $$
     WHERE s.id = p_subscription_id AND given.units > 0
 $$;
 
+CREATE OR REPLACE FUNCTION usage_cycle_part(p_subscription_id uuid, p_start timestamptz)
+RETURNS numeric
+LANGUAGE sql STABLE
+SET enable_seqscan = off
+AS $$
+    SELECT CASE WHEN s.status = 'trialing' AND p_start < s.current_period_end THEN 1
+        ELSE least(1, extract(epoch FROM c.until - p_start)
+            / usage_cycle_seconds(s.anchor_wall, s.zone, p.allowance_unit, p.allowance_count,
+                c.until)) END
+    FROM subscriptions AS s JOIN plans AS p ON p.id = s.plan_id
+    CROSS JOIN LATERAL (
+        -- One that its own step has not begun yet ends as usage_plan_period says.
+        SELECT CASE WHEN p_start = s.cycle_start THEN s.cycle_end ELSE least(
+            usage_boundary(s.anchor_wall, s.zone, p.allowance_unit, p.allowance_count, p_start),
+            usage_boundary(s.anchor_wall, s.zone, s.interval_unit, s.interval_count, p_start))
+            END AS until) AS c
+    WHERE s.id = p_subscription_id
+$$;
+
+CREATE OR REPLACE FUNCTION usage_cycle_seconds(
+    p_anchor timestamp, p_zone text, p_unit text, p_count integer, p_end timestamptz)
+RETURNS numeric
+LANGUAGE sql STABLE AS $$
+    SELECT extract(epoch FROM min(b.at) FILTER (WHERE b.at >= p_end)
+        - max(b.at) FILTER (WHERE b.at < p_end))
+    FROM (
+        SELECT
+            CASE WHEN p_unit IN ('month', 'year') THEN 'month' ELSE 'day' END AS unit,
+            p_count * CASE p_unit WHEN 'year' THEN 12 WHEN 'week' THEN 7 ELSE 1 END AS units,
+            p_end AT TIME ZONE p_zone AS wall) AS s
+    CROSS JOIN LATERAL (
+        SELECT div(CASE s.unit
+            WHEN 'month' THEN 12 * (extract(year FROM s.wall) - extract(year FROM p_anchor))
+                + extract(month FROM s.wall) - extract(month FROM p_anchor)
+            ELSE s.wall::date - p_anchor::date END, s.units)::integer AS number) AS near
+    CROSS JOIN LATERAL (
+        SELECT usage_instant(p_anchor + CASE s.unit
+            WHEN 'month' THEN make_interval(months => n * s.units)
+            ELSE make_interval(days => n * s.units) END, p_zone) AS at
+        FROM generate_series(near.number - 2, near.number + 2) AS n) AS b
+$$;
+
+CREATE OR REPLACE FUNCTION usage_own_limits(
+    p_limits jsonb, p_seats jsonb, p_subscription_id uuid, p_start timestamptz)
+RETURNS jsonb
+LANGUAGE sql STABLE
+SET enable_seqscan = off
+AS $$
+    SELECT coalesce(jsonb_agg(CASE WHEN given.units = l.included THEN l.lim
+        ELSE jsonb_set(l.lim, '{included}', to_jsonb(trim_scale(given.units)::text)) END
+        ORDER BY l.place), '[]')
+    FROM (
+        SELECT s.amount_minor, usage_cycle_part(s.id, p_start) AS part,
+            CASE WHEN p_seats ->> 'limits' = 'true' THEN coalesce(i.quantity, 1) ELSE 1 END
+                AS seats
+        FROM subscriptions AS s
+        LEFT JOIN subscription_items AS i ON i.subscription_id = s.id AND i.kind = 'plan'
+        WHERE s.id = p_subscription_id OFFSET 0) AS s
+    CROSS JOIN (
+        SELECT lim, (lim ->> 'included')::numeric AS included, place
+        FROM jsonb_array_elements(p_limits) WITH ORDINALITY AS one(lim, place)) AS l
+    LEFT JOIN meters AS m ON m.key = l.lim ->> 'meter'
+    CROSS JOIN LATERAL (
+        SELECT CASE WHEN s.amount_minor = 0 OR m.kind IN ('max', 'last') THEN l.included * s.seats
+            ELSE round(l.included * s.seats * s.part, scale(trim_scale(l.included))) END AS units
+    ) AS given
+$$;
+
 CREATE OR REPLACE FUNCTION usage_plan_period(
     p_account_id uuid, p_at timestamptz,
     OUT subscription_id uuid, OUT plan_id uuid, OUT start_at timestamptz, OUT end_at timestamptz,
@@ -2826,8 +2930,7 @@ BEGIN
     SELECT s.id, s.status, s.cycle_start, s.cycle_end, s.current_period_end, s.zone, s.currency,
         s.anchor_wall, s.interval_unit, s.interval_count, s.amount_minor, s.created_at, s.plan_id,
         p.allowance_unit, p.allowance_count, p.past_due_access,
-        usage_agreed_limits(
-            s.account_id, usage_seat_limits(p.limits, p.seats, s.id), p_at) AS agreed,
+        p.limits, p.seats, usage_agreed_limits(s.account_id, p.limits, p_at) AS agreed,
         p.add_ons <> '[]' AS sells_more
     INTO sub
     FROM subscriptions AS s JOIN plans AS p ON p.id = s.plan_id
@@ -2862,7 +2965,8 @@ BEGIN
                 usage_boundary(sub.anchor_wall, zone, sub.interval_unit, sub.interval_count,
                     start_at));
         END LOOP;
-        limits := usage_limits_of(sub.agreed, sub.status, sub.past_due_access, currency);
+        limits := usage_limits_of(usage_agreed_limits(p_account_id, usage_own_limits(sub.limits,
+            sub.seats, sub.id, start_at), p_at), sub.status, sub.past_due_access, currency);
         IF sub.status <> 'trialing' OR start_at >= sub.current_period_end THEN
             limits := usage_with_add_ons(sub.id, sub.current_period_end, limits, start_at);
         END IF;
@@ -2875,22 +2979,6 @@ BEGIN
         FROM usage_month(zone, p_at) AS m;
     END IF;
 END;
-$$;
-
-CREATE OR REPLACE FUNCTION usage_seat_limits(
-    p_limits jsonb, p_seats jsonb, p_subscription_id uuid)
-RETURNS jsonb
-LANGUAGE sql STABLE
-SET enable_seqscan = off
-AS $$
-    SELECT CASE WHEN p_seats ->> 'limits' = 'true' THEN (
-        SELECT coalesce(jsonb_agg(jsonb_set(l.lim, '{included}', to_jsonb(
-            trim_scale((l.lim ->> 'included')::numeric * i.quantity)::text)) ORDER BY l.place),
-            '[]')
-        FROM jsonb_array_elements(p_limits) WITH ORDINALITY AS l(lim, place)
-        CROSS JOIN subscription_items AS i
-        WHERE i.subscription_id = p_subscription_id AND i.kind = 'plan')
-        ELSE p_limits END
 $$;
 
 CREATE OR REPLACE FUNCTION usage_unpaid(

@@ -3,8 +3,37 @@
 from decimal import Decimal
 
 from tests.integration.actors import Actors
+from tests.integration.arrears.test_add_ons import included
 from tests.integration.arrears.test_overage import START, charged, use
 from tests.integration.changes.test_plan_changes import LATER, PATH, RENEWAL, begun, change
+from tests.integration.recomputed_sums import differences
+
+LIMITS = "/billing/entitlements"
+
+
+async def test_a_short_cycle_includes_its_part_with_add_ons(actors: Actors) -> None:
+    customer = await actors.customer_on_clock(START)
+    wish = {"plan": "basic", "trial": False, "billing_day": 2}
+    extra = {"add_ons": [{"add_on": "ai-500", "quantity": 2}]}
+    await customer.pay(await customer.ask("POST", PATH, wish))
+    await customer.until_subscription("active")
+    # One of the 31 days of 1900 cents and of 500 responses.
+    assert await charged(customer) == [61]
+    assert await included(customer) == ("16", "16.00")
+    await customer.advance(to="2027-01-01T22:00:00Z")
+    await customer.ask("PUT", PATH, extra, status=200)
+    # Half a day of 1000 more.
+    assert await included(customer) == ("32", "32.00")
+    assert (await use(customer, "33"))["total_cost"] == "0.02"
+    await customer.advance(to="2027-01-02T10:00:00Z")
+    assert await included(customer) == ("1500", "1500.00")
+
+    # The last period is ten of its 28 days.
+    date = {"cancel_at": "2027-02-12T10:00:00Z"}
+    await customer.ask("POST", f"{PATH}/cancel", date, status=200)
+    await customer.advance(to="2027-02-02T10:00:00Z")
+    assert await included(customer) == ("536", "536.00")
+    assert await differences(actors.sql, [customer.uuid]) == []
 
 
 async def test_a_billing_day_makes_the_first_period_short(actors: Actors) -> None:
@@ -18,12 +47,15 @@ async def test_a_billing_day_makes_the_first_period_short(actors: Actors) -> Non
     # 30 of 31 days.
     assert await charged(customer) == [1839]
     assert await customer.credits() == Decimal("96.774194")
+    assert await included(customer) == ("484", "484.00")
+    assert (await customer.ask("GET", f"{LIMITS}/storage_gb"))["limit"]["included"] == "10.00"
     await customer.advance(to=LATER)
     await change(customer, plan="pro")
     assert await charged(customer) == [1839, 3161 - 1226], "20 of the 31 days are left"
     assert await customer.credits() == Decimal("96.774194") + Decimal("258.064516")
     await customer.advance(to="2027-03-01T10:00:00Z")
     assert await charged(customer) == [1839, 1935, 4900, 4900]
+    assert await included(customer) == ("5000.00", "5000.00")
     assert (await customer.subscription())["current_period_end"] == "2027-03-31T10:00:00Z"
 
 

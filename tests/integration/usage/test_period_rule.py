@@ -1,7 +1,7 @@
 """Periods that the database begins by itself are those of billing.core.periods, to the instant."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, get_args
 
 import psycopg
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from billing.core.periods import Interval, Unit
+from billing.core.periods import Interval, Unit, boundary, from_wall, index_at
 from billing.money.subscriptions.rules import cycle_bounds
 from devstack.stack import StackInfo
 from tests.integration.usage.conftest import NewShop
@@ -55,6 +55,15 @@ def test_the_database_counts_periods_as_the_rules_do(
     assert row is not None
     every = Interval(unit=unit, count=count)
     assert row[0] == cycle_bounds(anchor, zone, every, at, LAST)
+    before = at - timedelta(microseconds=1)
+    if before >= from_wall(anchor, zone):
+        number = index_at(anchor, zone, every, before)
+        whole = boundary(anchor, zone, every, number + 1) - boundary(anchor, zone, every, number)
+        row = database.execute(
+            "SELECT usage_cycle_seconds(%s, %s, %s, %s, %s)", [anchor, zone, unit, count, at]
+        ).fetchone()
+        assert row is not None
+        assert row[0] == whole.total_seconds()
 
 
 async def test_cycles_that_nobody_began_yet_are_counted_from_the_31st(new_shop: NewShop) -> None:

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from decimal import Decimal
+from fractions import Fraction
 from itertools import pairwise
 from uuid import UUID
 
@@ -87,10 +88,11 @@ def units_are_paid_for(rows: Rows, subscription: Subscription) -> None:
         # What an operator voids later is a gift.
         and invoices[one.invoice_id].finalized_at is not None
     }  # fmt: skip
-    if any(
-        "share" in one.detail and invoices[one.invoice_id].cycle_start for one in lines.values()
-    ):
-        return  # a short period gives whole units
+    began = {one.id for one in invoices.values() if one.cycle_start == start}
+    shares = [
+        Fraction(one.detail.get("share", 1)) for one in rows.of(InvoiceLine)
+        if one.kind == "plan" and one.invoice_id in began
+    ]  # fmt: skip
     kept = sum(one.amount_minor for one in lines.values()) + len(rows.of(InvoiceLine))
     for line in rows.of(InvoiceLine):
         back = line.kind == "proration" and invoices[line.invoice_id].finalized_at is not None
@@ -98,13 +100,14 @@ def units_are_paid_for(rows: Rows, subscription: Subscription) -> None:
     for note in rows.of(CreditNote):
         back = note.reason == "add-on not used" and note.created_at >= start
         kept -= note.amount_minor if back else 0
-    assert _units(rows, start) * catalogs.MORE.prices["EUR"] <= kept * catalogs.MORE.units, (
-        "units for nothing"
-    )
+    units = _units(rows, start, min(shares, default=Fraction(1)))
+    assert units * catalogs.MORE.prices["EUR"] <= kept * catalogs.MORE.units, "units for nothing"
 
 
-def _units(rows: Rows, start: datetime) -> Decimal:
-    units = sum((item.quantity * item.units for item in rows.of(Item) if item.units), Decimal(0))
+def _units(rows: Rows, start: datetime, share: Fraction) -> Decimal:
+    """Of the cycle from `start`, which is that share of a whole one."""
+    whole = (item.quantity * item.units for item in rows.of(Item) if item.units)
+    units = Decimal(sum(round(one * share.numerator / share.denominator) for one in whole))
     for change in rows.of(SubscriptionChange):
         began = change.terms.get("cycle_start") if change.status == "applied" else None
         if began is not None and datetime.fromisoformat(began) == start:

@@ -17,18 +17,10 @@ LANGUAGE sql STABLE AS $$
                 + extract(month FROM s.wall) - extract(month FROM p_anchor)
             ELSE s.wall::date - p_anchor::date END, s.units)::integer AS number) AS near
     CROSS JOIN LATERAL (
-        SELECT p_anchor + CASE s.unit WHEN 'month' THEN make_interval(months => n * s.units)
-            ELSE make_interval(days => n * s.units) END AS wall
+        SELECT usage_instant(p_anchor + CASE s.unit
+            WHEN 'month' THEN make_interval(months => n * s.units)
+            ELSE make_interval(days => n * s.units) END, p_zone) AS at
         FROM generate_series(greatest(1, near.number - 1), greatest(1, near.number + 2)) AS n
-    ) AS w
-    CROSS JOIN LATERAL (
-        SELECT w.wall AT TIME ZONE p_zone AS at,
-            (w.wall AT TIME ZONE p_zone - interval '3 hours') AS before) AS t
-    CROSS JOIN LATERAL (
-        -- By the offset that held before, if that shows this time at all.
-        SELECT t.before + (w.wall - t.before AT TIME ZONE p_zone) AS at) AS early
-    CROSS JOIN LATERAL (
-        SELECT CASE WHEN early.at AT TIME ZONE p_zone = w.wall THEN early.at ELSE t.at END AS at
     ) AS b
     WHERE b.at > p_at
 $$;

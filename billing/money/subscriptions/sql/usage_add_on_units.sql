@@ -1,6 +1,7 @@
 -- The units of each meter, as texts by meter, that the add-ons of a subscription give in the cycle
 -- from `p_start`. One that ends with its period is there until then; one that came or went within
--- the cycle gives its part of it. Expects the account's rows to be shown.
+-- the cycle gives its part of it, and a short cycle has its part of each. Expects the account's
+-- rows to be shown.
 CREATE OR REPLACE FUNCTION usage_add_on_units(
     p_subscription_id uuid, p_period_end timestamptz, p_start timestamptz)
 RETURNS jsonb
@@ -11,8 +12,10 @@ AS $$
     FROM (
         SELECT meter, sum(units) AS units
         FROM (
-            SELECT meter, units * CASE WHEN p_start < p_period_end THEN quantity
-                ELSE coalesce(next_quantity, quantity) END AS units
+            SELECT meter, round(usage_cycle_part(p_subscription_id, p_start) * units
+                * CASE WHEN p_start < p_period_end THEN quantity
+                    ELSE coalesce(next_quantity, quantity) END,
+                scale(trim_scale(units))) AS units
             FROM subscription_items
             WHERE subscription_id = p_subscription_id AND kind = 'add_on'
             UNION ALL

@@ -10,7 +10,7 @@ AS $$
     FROM subscriptions AS s
     JOIN plans AS p ON p.id = s.plan_id
     CROSS JOIN LATERAL jsonb_array_elements(usage_agreed_limits(
-        s.account_id, usage_seat_limits(p.limits, p.seats, s.id))) AS l(lim)
+        s.account_id, usage_own_limits(p.limits, p.seats, s.id, s.cycle_start))) AS l(lim)
     CROSS JOIN LATERAL usage_add_on_units(s.id, s.current_period_end, s.cycle_start) AS more(units)
     JOIN meters AS m ON m.key = l.lim ->> 'meter' AND m.kind IN ('sum', 'count')
     CROSS JOIN LATERAL (

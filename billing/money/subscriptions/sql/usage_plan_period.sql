@@ -18,8 +18,7 @@ BEGIN
     SELECT s.id, s.status, s.cycle_start, s.cycle_end, s.current_period_end, s.zone, s.currency,
         s.anchor_wall, s.interval_unit, s.interval_count, s.amount_minor, s.created_at, s.plan_id,
         p.allowance_unit, p.allowance_count, p.past_due_access,
-        usage_agreed_limits(
-            s.account_id, usage_seat_limits(p.limits, p.seats, s.id), p_at) AS agreed,
+        p.limits, p.seats, usage_agreed_limits(s.account_id, p.limits, p_at) AS agreed,
         p.add_ons <> '[]' AS sells_more
     INTO sub
     FROM subscriptions AS s JOIN plans AS p ON p.id = s.plan_id
@@ -54,7 +53,8 @@ BEGIN
                 usage_boundary(sub.anchor_wall, zone, sub.interval_unit, sub.interval_count,
                     start_at));
         END LOOP;
-        limits := usage_limits_of(sub.agreed, sub.status, sub.past_due_access, currency);
+        limits := usage_limits_of(usage_agreed_limits(p_account_id, usage_own_limits(sub.limits,
+            sub.seats, sub.id, start_at), p_at), sub.status, sub.past_due_access, currency);
         IF sub.status <> 'trialing' OR start_at >= sub.current_period_end THEN
             limits := usage_with_add_ons(sub.id, sub.current_period_end, limits, start_at);
         END IF;

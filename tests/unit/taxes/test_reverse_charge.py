@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from decimal import Decimal
+from functools import partial
 from itertools import count
 from typing import Any, Final
 from uuid import UUID
@@ -126,3 +127,23 @@ def test_a_draft_that_is_numbered_after_the_proof_has_its_tax_given_back(known: 
     invoices.receive(w, drafted, 1200)
     owed = [one for one in w.effects if isinstance(one, Watch)]
     assert owed == ([Watch(me, due=now)] if known.vat_proven else [])
+
+
+def test_a_use_that_is_taken_back_later_comes_back_without_it() -> None:
+    ids, now = count(2), datetime.fromisoformat(START)
+
+    def new_id() -> UUID:
+        return UUID(int=next(ids))
+
+    w = Work(Rows(), InvoiceFacts(at=now, real_at=now, new_id=new_id, taxation=ASKING))
+    lines = (
+        Line(kind=kind, description="", unit_amount=Decimal(minor), amount_minor=minor)
+        for kind, minor in (("plan", 4900), ("usage", 1000))
+    )
+    paid = invoices.receive(w, invoices.draft(w, NewInvoice(
+        account_id=UUID(int=1), issuer_id=None, workflow_id="subscription/x", fact_key="x",
+        currency="EUR", lines=tuple(lines))), 7080)  # fmt: skip
+    left = partial(corrections.left_of_use, w, paid.id, amount=1200, to="balance")
+    assert left() == 1200
+    corrections.credit_tax(w, paid.id, country="AT", reason="proven", suffix="reverse-charge")
+    assert left() == 1000

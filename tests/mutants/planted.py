@@ -374,6 +374,13 @@ MUTANTS: Final = (
         ("tests/unit/worked/test_worked.py", "-k", "worked_out_by_hand"),
     ),
     Mutant(
+        "tax that went back alone goes back again with a later credit",
+        "billing/money/invoices/giving_back.py",
+        "min(minor, left.taxes.get(rate, 0))",
+        "minor",
+        ("tests/unit/taxes/test_reverse_charge.py",),
+    ),
+    Mutant(
         "a commitment counts what a cancel gave back",
         "billing/money/subscriptions/true_ups.py",
         "credited_minor=credited,",

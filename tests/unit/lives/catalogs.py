@@ -9,6 +9,7 @@ from uuid import UUID
 
 from billing.catalog.plans.schemas import AddOn, DunningPolicy, Limit, Plan, Price, Rollover
 from billing.catalog.rating.schemas import PriceTerms, Tier
+from billing.catalog.taxes.schemas import Jurisdiction, Taxation
 from billing.core.periods import MONTH, Interval
 from billing.matters.effects import Do, Effect, Rows
 from billing.money.invoices.schemas import BalanceEntry, CreditNote, Invoice, InvoiceLine
@@ -30,6 +31,11 @@ TERMS: Final = (
     ),
 )  # fmt: skip
 """Of use beyond the plan, in whole units of the currency."""
+TAXED: Final = Taxation(
+    seller="DE",
+    country="AT",
+    jurisdictions=(Jurisdiction(key="AT", name="USt", rates={"standard": Decimal(20)}),),
+)
 MORE: Final = AddOn(key="more", name="More", meter="calls", units=Decimal(900), prices={"EUR": 500})
 # Of the plan, and what its credits are next to those of the plan Pro.
 OTHERS: Final[dict[str, tuple[int, Decimal]]] = {
@@ -145,10 +151,23 @@ def hold_true(rows: Rows) -> None:
         )
         most = max(invoice.total_minor, invoice.amount_due_minor) + own
         assert notes + drawn <= most, "more is given back than was charged"
+        _tax_goes_back_once(rows, invoice)
     came = sum(one.received_minor or 0 for one in rows.of(Payment) if one.settled_at)
     back = sum(one.amount_minor for one in rows.of(Refund) if one.status != "failed")
     balance = sum(one.amount_minor for one in rows.of(BalanceEntry))
     assert balance <= came - back, "money for nothing"
+
+
+def _tax_goes_back_once(rows: Rows, invoice: Invoice) -> None:
+    """No more than was charged; each credit of another invoice may round a cent."""
+    charged = sum(
+        one.tax_minor for one in rows.of(InvoiceLine)
+        if one.invoice_id == invoice.id and one.kind != "proration"
+    )  # fmt: skip
+    noted = sum(one.tax_minor for one in rows.of(CreditNote) if one.invoice_id == invoice.id)
+    drawn = [one for one in _credits(rows) if one.detail["invoice"] == str(invoice.id)]
+    back = noted - sum(one.tax_minor for one in drawn)
+    assert back <= charged + len(drawn), "more tax is given back than was charged"
 
 
 def _credits(rows: Rows) -> list[InvoiceLine]:

@@ -13,7 +13,7 @@ DESTINATIONS: Final[tuple[Destination, ...]] = ("debt", "balance")
 
 
 def correction(dice: Random, now: datetime) -> Callable[..., None]:
-    """Void the invoice, give it up, or take back a part of it."""
+    """Void the invoice, give it up, or take back a part of it, or its tax."""
     credit = partial(
         corrections.credit,
         amount=dice.choice((1, 700, 9000)),
@@ -23,4 +23,6 @@ def correction(dice: Random, now: datetime) -> Callable[..., None]:
         suffix=f"note-{now}",
     )
     void = partial(corrections.void, reason="wrong")
-    return dice.choice((void, partial(corrections.mark_uncollectible, reason="lost"), credit))
+    lost = partial(corrections.mark_uncollectible, reason="lost")
+    tax = partial(corrections.credit_tax, country="AT", reason="proven", suffix="reverse-charge")
+    return dice.choice((void, lost, credit, tax))

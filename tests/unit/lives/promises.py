@@ -25,7 +25,7 @@ def adds_up(rows: Rows, invoice: Invoice) -> None:
     sums = {kind: sum(one.amount_minor for one in entries if one.kind == kind)
             for kind in ("carried", "applied", "overpaid", "unasked", "credited")}  # fmt: skip
     lines = [one for one in rows.of(InvoiceLine) if one.invoice_id == invoice.id]
-    assert invoice.total_minor == sum(one.amount_minor for one in lines)
+    assert invoice.total_minor == sum(one.total_minor for one in lines)
     assert invoice.balance_applied_minor == -sums["applied"]
     due = invoice.total_minor - invoice.balance_applied_minor + sums["carried"]
     assert invoice.amount_due_minor == due, "a cent is owed that is on no line"
@@ -99,7 +99,7 @@ def units_are_paid_for(rows: Rows, subscription: Subscription) -> None:
         kept += line.amount_minor if back and UUID(line.detail["line"]) in lines else 0
     for note in rows.of(CreditNote):
         back = note.reason == "add-on not used" and note.created_at >= start
-        kept -= note.amount_minor if back else 0
+        kept -= note.amount_minor - note.tax_minor if back else 0
     units = _units(rows, start, min(shares, default=Fraction(1)))
     assert units * catalogs.MORE.prices["EUR"] <= kept * catalogs.MORE.units, "units for nothing"
 

@@ -10,6 +10,7 @@ from typing import Any, Final, cast
 from uuid import UUID
 
 from billing.catalog.rating.rules import charge, cost, lowest
+from billing.catalog.taxes.schemas import Taxation
 from billing.core import periods
 from billing.core.errors import Conflict, PaymentRequired
 from billing.core.periods import MONTH
@@ -72,6 +73,7 @@ class SubscriptionLife(Life):
         self.plans = catalogs.others_of(self.plan, iter(self.new_id, None))
         self.plan_lots, self.wish = catalogs.Lots(), cast("PlanWish | None", None)
         self.at_start = dice.random() < 0.5
+        self.taxation = catalogs.TAXED if dice.random() < 0.3 else Taxation()
         self.lost_from: datetime | None = None
         self.born = born = self.newborn()
         self.subscription_id = born.id
@@ -124,6 +126,7 @@ class SubscriptionLife(Life):
             terms=Policy.model_validate(self.plan.dunning.model_dump()),
             plans=self.plans, credits_at_start=self.at_start, usage=tuple(self.usage.values()),
             offers=self.offers(rows), lots=self.plan_lots.lots(self.now),
+            taxation=self.taxation,
             used_share=self.used_share,
             period_went_back=rows.get(Subscription, self.subscription_id).current_period_start
             == self.lost_from,

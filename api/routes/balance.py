@@ -22,6 +22,7 @@ CAUSES: Final = {
     "applied": "it paid for an invoice",
     "carried": "too little for a card: the next invoice collects it",
     "credited": "a credit note on an invoice that was paid",
+    "noted": "a credit note took what had left it for a refund or dispute",
     "overpaid": "more was paid than the invoice asked for",
     "returned": "the invoice it was paid for became void",
     "unasked": "money that came although nothing was owed",

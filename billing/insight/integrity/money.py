@@ -76,6 +76,47 @@ QUERIES: Final[dict[str, str]] = {
                  AND b.key LIKE '%-' || public_id('dsp', d.id))
               <> CASE WHEN d.state IN ('open', 'lost') THEN -d.balance_minor ELSE 0 END
     """,
+    # Money that was taken back while its room was held: once that is free, its matter has to look.
+    "reversals_placed": """
+        WITH away AS (
+            SELECT account_id, payment_id, invoice_id, id, public_id('ref', id) AS subject,
+                   amount_minor AS own, note_minor, wanted_minor, booked_at,
+                   way <> 'balance' AS is_gone
+            FROM refunds WHERE status <> 'failed'
+            UNION ALL
+            SELECT account_id, payment_id, invoice_id, id, public_id('dsp', id),
+                   amount_minor - loss_minor, note_minor, wanted_minor, booked_at, true
+            FROM disputes WHERE state IN ('open', 'lost')
+        ), credited AS (
+            SELECT l.invoice_id, l.detail ->> 'invoice' AS credits,
+                   l.amount_minor - l.discount_minor + l.tax_minor - l.tax_included_minor AS minor
+            FROM invoice_lines l JOIN invoices i ON i.id = l.invoice_id
+            WHERE l.kind = 'proration' AND i.status <> 'void'
+        ), room AS (
+            SELECT i.id, i.total_minor
+                - CASE WHEN i.status IN ('paid', 'void') THEN 0
+                       ELSE i.amount_due_minor - i.amount_paid_minor - i.amount_credited_minor END
+                - coalesce((SELECT sum(n.amount_minor) FROM credit_notes n
+                            WHERE n.invoice_id = i.id), 0)
+                - coalesce((SELECT sum(a.note_minor) FROM away a
+                            WHERE a.invoice_id = i.id AND a.booked_at IS NULL), 0)
+                - coalesce((SELECT sum(c.minor) FROM credited c WHERE c.invoice_id = i.id), 0)
+                + coalesce((SELECT sum(c.minor) FROM credited c WHERE c.credits = i.id::text), 0)
+                AS minor
+            FROM invoices i WHERE i.id IN (
+                SELECT invoice_id FROM away WHERE wanted_minor > note_minor)
+        )
+        SELECT a.account_id, a.subject
+        FROM away a JOIN room r ON r.id = a.invoice_id
+        JOIN payments p ON p.id = a.payment_id JOIN accounts t ON t.id = a.account_id
+        LEFT JOIN matters m ON m.workflow_id = 'reversal/' || public_id('pay', p.id)
+        WHERE a.wanted_minor > a.note_minor AND r.minor > 0 AND m.status IS DISTINCT FROM 'halted'
+          AND (m.workflow_id IS NULL OR m.closed_at IS NOT NULL
+               OR m.next_due > coalesce(t.clock_at, :now))
+          AND p.received_minor - a.note_minor > (
+              SELECT coalesce(sum(o.own), 0) FROM away o
+              WHERE o.payment_id = a.payment_id AND o.id <> a.id AND o.is_gone)
+    """,
     "payments_settled": """
         SELECT p.account_id, public_id('pay', p.id) AS subject
         FROM payments p

@@ -66,6 +66,7 @@ _OTHERS: Final = (
     ("payments_settled", "I3", "money that came in is booked soon, and nothing else is"),
     ("refunds_match_payments", "I3", "a payment was given back exactly where its refund says so"),
     ("disputes_booked", "I3", "a lost dispute is booked soon, and any other leaves nothing away"),
+    ("reversals_placed", "I3", "money that was taken back is on a note once there is room"),
     ("one_collector", "I3", "an invoice has at most one payment that may still bring money"),
     ("attempts_decided", "I3", "no try of a card stays undecided"),
     ("one_currency", "I6", "everything of an account is in its one currency"),

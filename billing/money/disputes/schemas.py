@@ -25,11 +25,12 @@ class Dispute(Row):
     note_minor: int = 0
     balance_minor: int = 0
     loss_minor: int = 0
+    wanted_minor: int = 0
     currency: str
     reason: str
     evidence_due_at: AwareDatetime | None = None
     reminders: int = 0
-    credits: dict[str, str] = Field(default_factory=dict)
+    credits: list[dict[str, str]] = Field(default_factory=list)
     created_at: AwareDatetime
     booked_at: AwareDatetime | None = None
     closed_at: AwareDatetime | None = None
@@ -38,6 +39,11 @@ class Dispute(Row):
     def own_minor(self) -> int:
         """The part of it that was money of the payment; the rest is our loss."""
         return self.amount_minor - self.loss_minor
+
+    @property
+    def short_minor(self) -> int:
+        """The part for which a note is to find room yet."""
+        return max(0, self.wanted_minor - self.note_minor) if self.takes_room else 0
 
     @property
     def takes_room(self) -> bool:

@@ -18,13 +18,15 @@ disputes = c.table(
     c.bigint("balance_minor", server_default="0"),
     # What the bank took beyond the money that was here: our loss.
     c.bigint("loss_minor", server_default="0"),
+    # What a note is to take once there is room; set where some was held for something else.
+    c.bigint("wanted_minor", server_default="0"),
     c.text("currency"),
     c.text("reason"),
     c.instant("evidence_due_at", nullable=True),
     # Reminders of the deadline that were sent.
     c.integer("reminders", server_default="0"),
-    # Credits asked back, by the key of their grant.
-    c.json("credits", server_default="{}"),
+    # Credits asked back, in order: `grant_key` and `amount` of each.
+    c.json("credits", server_default="[]"),
     c.instant("created_at"),
     # When it was lost and its credit note was written.
     c.instant("booked_at", nullable=True),

@@ -25,6 +25,7 @@ class Refund(Row):
     amount_minor: int
     note_minor: int = 0
     balance_minor: int = 0
+    wanted_minor: int = 0
     currency: str
     reason: str
     reference: str | None = None
@@ -35,7 +36,7 @@ class Refund(Row):
     last_check_at: AwareDatetime | None = None
     created_at: AwareDatetime
     booked_at: AwareDatetime | None = None
-    credits: dict[str, str] = Field(default_factory=dict)
+    credits: list[dict[str, str]] = Field(default_factory=list)
     finished_at: AwareDatetime | None = None
     keep_subscription: bool = False
 
@@ -48,6 +49,11 @@ class Refund(Row):
     def own_minor(self) -> int:
         """The part of it that was money of the payment: all of it."""
         return self.amount_minor
+
+    @property
+    def short_minor(self) -> int:
+        """The part for which a note is to find room yet."""
+        return max(0, self.wanted_minor - self.note_minor) if self.takes_room else 0
 
     @property
     def takes_room(self) -> bool:

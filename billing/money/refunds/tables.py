@@ -19,6 +19,8 @@ refunds = c.table(
     # Neither is set where the money was never booked on an invoice.
     c.bigint("note_minor", server_default="0"),
     c.bigint("balance_minor", server_default="0"),
+    # What a note is to take once there is room; set where some was held for something else.
+    c.bigint("wanted_minor", server_default="0"),
     c.text("currency"),
     c.text("reason"),
     # The operator's word for a payment back outside of the service.
@@ -33,8 +35,8 @@ refunds = c.table(
     c.instant("created_at"),
     # When its credit note was written and its credits were taken back.
     c.instant("booked_at", nullable=True),
-    # Credits asked back, by the key of their grant.
-    c.json("credits", server_default="{}"),
+    # Credits asked back, in order: `grant_key` and `amount` of each.
+    c.json("credits", server_default="[]"),
     c.instant("finished_at", nullable=True),
     # The operator's word: a subscription whose period was paid by it runs on.
     c.flag("keep_subscription", server_default="false"),

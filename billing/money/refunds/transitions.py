@@ -67,7 +67,17 @@ def settle(w: Work[Any], payment: Payment) -> Payment:
     waiting: list[Refund | Dispute] = [*w.rows.of(Refund), *w.rows.of(Dispute)]
     if any(one.payment_id == payment.id and one.is_reserved for one in waiting):
         w.do(Bear(REVERSAL, payment.account_id, payment.id, None))
+    look_again(w, but=payment.id)
     return w.change(payment, settled_at=w.facts.at)
+
+
+def look_again(w: Work[Any], *, but: UUID | None = None) -> None:
+    """Room may have come free: money that was taken back and found none looks again."""
+    rows: list[Refund | Dispute] = [*w.rows.of(Refund), *w.rows.of(Dispute)]
+    short = {one.payment_id: one for one in rows if one.wanted_minor and one.takes_room}
+    for payment_id, one in short.items():
+        if payment_id != but:
+            w.do(Bear(REVERSAL, one.account_id, payment_id, None))
 
 
 def is_all_back(rows: Rows, payment: Payment) -> bool:

@@ -9,6 +9,7 @@ from billing.matters.effects import Do, Wake, Work
 from billing.matters.kinds import SUBSCRIPTION
 from billing.money.disputes.schemas import Dispute
 from billing.money.invoices import notes
+from billing.money.invoices import transitions as invoices
 from billing.money.invoices.schemas import Invoice
 from billing.money.payments import transitions as payments
 from billing.money.payments.schemas import Payment
@@ -28,19 +29,39 @@ def subject_of(row: Refund | Dispute) -> str:
 
 def book(w: Work[ReversalFacts], row: Refund | Dispute) -> None:
     """Write that its money is away for good: note, sums, credits, and what becomes of the sale."""
-    invoice = w.rows.get(Invoice, row.invoice_id)
-    named = (invoice, row.note_minor, _reason(row), subject_of(row))
-    if isinstance(row, Refund) and row.way == "balance":
-        notes.credit_note(w, *named, to_balance=True)
-    elif row.note_minor:
-        notes.reverse(w, *named)
+    note(w, row, row.note_minor)
     row = w.change(row, booked_at=w.facts.at)
     take_credits(w, row)
+    count(w, row)
+
+
+def note(w: Work[ReversalFacts], row: Refund | Dispute, amount_minor: int, part: str = "") -> None:
+    """Write the credit note of a part of it."""
+    invoice = w.rows.get(Invoice, row.invoice_id)
+    named = (invoice, amount_minor, _reason(row), f"{subject_of(row)}{part}")
+    if isinstance(row, Refund) and row.way == "balance":
+        notes.credit_note(w, *named, to_balance=True)
+    elif amount_minor:
+        notes.reverse(w, *named)
+
+
+def count(w: Work[ReversalFacts], row: Refund | Dispute) -> None:
+    """Count it with what else is away of its payment; what was sold may end by it."""
+    invoice = w.rows.get(Invoice, row.invoice_id)
     payment = w.rows.get(Payment, row.payment_id)
     _end_purchase(w, count_refunded(w, payment, _reason(row)))
     if invoice.subscription_id is not None:
         # It may end with the money of its period.
         w.do(Wake(SUBSCRIPTION.workflow_id(invoice.subscription_id)))
+
+
+def move_balance(
+    w: Work[ReversalFacts], row: Refund | Dispute, amount_minor: int, kind: str, of: str = ""
+) -> None:
+    """Its part of the money balance leaves it, or comes back."""
+    if amount_minor:
+        invoice = bill_of(w.rows, w.rows.get(Payment, row.payment_id))
+        invoices.add_balance(w, invoice, kind, amount_minor, part=f"{of}-{subject_of(row)}")
 
 
 def count_refunded(w: Work[ReversalFacts], payment: Payment, reason: str) -> Payment:
@@ -71,19 +92,31 @@ def count_refunded(w: Work[ReversalFacts], payment: Payment, reason: str) -> Pay
 
 def take_credits(w: Work[ReversalFacts], row: Refund | Dispute) -> None:
     """Take back the share of the credits that its money had paid for (docs/rules.md#purchases)."""
+    asked = list(row.credits)
+    for grant_key, amount in credits_due(w, row).items():
+        asked.append({"grant_key": grant_key, "amount": show_decimal(amount)})
+        w.do(Do(CLAWBACK, _clawback(row, grant_key, amount, len(asked))))
+    if len(asked) > len(row.credits):
+        w.change(row, credits=asked)
+
+
+def credits_due(w: Work[ReversalFacts], row: Refund | Dispute) -> dict[str, Decimal]:
+    """The credits to ask back of each grant, beyond what was asked before."""
     invoice = w.rows.get(Invoice, row.invoice_id)
     away = [one for one in reversals(w.rows, invoice) if _counts(one)]
     reversed_minor = sum(one.note_minor for one in away)
-    asked: dict[str, str] = {}
-    for granted in w.facts.granted:
-        before = sum((Decimal(one.credits.get(granted.grant_key, "0")) for one in away), Decimal(0))
-        amount = to_take(granted.credits, reversed_minor, invoice.total_minor, before)
-        if amount <= 0:
-            continue
-        asked[granted.grant_key] = show_decimal(amount)
-        w.do(Do(CLAWBACK, _clawback(row, granted.grant_key, amount, len(asked))))
-    if asked:
-        w.change(row, credits=asked)
+    before: dict[str, Decimal] = {}
+    for taken in (taken for one in away for taken in one.credits):
+        asked = before.get(taken["grant_key"], Decimal(0))
+        before[taken["grant_key"]] = asked + Decimal(taken["amount"])
+    due = {
+        one.grant_key: to_take(
+            one.credits, reversed_minor, invoice.total_minor,
+            before.get(one.grant_key, Decimal(0)),
+        )
+        for one in w.facts.granted
+    }  # fmt: skip
+    return {grant_key: amount for grant_key, amount in due.items() if amount > 0}
 
 
 def _counts(row: Refund | Dispute) -> bool:

@@ -9,12 +9,12 @@ from billing.core import ids, keys
 from billing.matters.agenda import Step
 from billing.matters.effects import Do, Work
 from billing.money.disputes.schemas import Dispute, DisputeState
-from billing.money.invoices import transitions as invoices
 from billing.money.payments.schemas import Payment
-from billing.money.refunds.left import bill_of, books_of
-from billing.money.refunds.rules import DisputeOutcome, disputed
+from billing.money.refunds import transitions as refunds
+from billing.money.refunds.left import bill_of
+from billing.money.refunds.rules import DisputeOutcome
 from billing.money.refunds.schemas import Refund
-from billing.money.reversals import booking
+from billing.money.reversals import booking, placing
 from billing.money.reversals.facts import ReversalFacts
 
 GIVE_BACK: Final = "return_clawback"
@@ -104,20 +104,12 @@ def _take(w: Work[ReversalFacts], row: Dispute) -> None:
     """The money is away: its place in the books is held, and its credits are taken back."""
     if row.state != "open":
         return
-    booking.take_credits(w, place(w, row))
-
-
-def place(w: Work[ReversalFacts], row: Dispute) -> Dispute:
-    """Find the place in the books that its money was taken from."""
-    payment = w.rows.get(Payment, row.payment_id)
-    books = books_of(w.rows, payment, invoices.money_balance(w, payment.currency))
-    placed = w.change(row, **disputed(books, row.amount_minor)._asdict())
-    _move_balance(w, placed, -placed.balance_minor, "refunded")
-    return placed
+    booking.take_credits(w, placing.place(w, row))
 
 
 def take_kept(w: Work[ReversalFacts], refund: Refund, kept_minor: int) -> None:
     """Money of a refund that failed is here again: a dispute that found too little takes it."""
+    of = f"-{ids.encode(ids.REFUND, refund.id)}"
     for row in w.rows.of(Dispute):
         taken = min(kept_minor, row.loss_minor)
         if row.payment_id == refund.payment_id and row.takes_room and taken:
@@ -125,29 +117,22 @@ def take_kept(w: Work[ReversalFacts], refund: Refund, kept_minor: int) -> None:
             w.change(
                 row, loss_minor=row.loss_minor - taken, balance_minor=row.balance_minor + taken
             )
-            _move_balance(w, row, -taken, "refunded", f"-{ids.encode(ids.REFUND, refund.id)}")
+            booking.move_balance(w, row, -taken, "refunded", of)
 
 
 def _return(w: Work[ReversalFacts], row: Dispute) -> None:
-    _move_balance(w, row, row.balance_minor, "dispute_won")
+    booking.move_balance(w, row, row.balance_minor, "dispute_won")
     w.change(row, loss_minor=0)
-    for number, grant_key in enumerate(sorted(row.credits), start=1):
+    for number, taken in enumerate(row.credits, start=1):
         returned = {
             "account_id": row.account_id,
-            "grant_key": grant_key,
+            "grant_key": taken["grant_key"],
             "clawback_key": keys.clawback(_name(row), number),
             "key": keys.returned_clawback(_name(row), number),
             "subject": _name(row),
         }
         w.do(Do(GIVE_BACK, returned))
-
-
-def _move_balance(
-    w: Work[ReversalFacts], row: Dispute, amount_minor: int, kind: str, of: str = ""
-) -> None:
-    if amount_minor:
-        invoice = bill_of(w.rows, w.rows.get(Payment, row.payment_id))
-        invoices.add_balance(w, invoice, kind, amount_minor, part=f"{of}-{_name(row)}")
+    refunds.look_again(w, but=row.payment_id)
 
 
 def _name(row: Dispute) -> str:

@@ -40,7 +40,7 @@ class ReversalState(State):
     """External id, the stem of its keys."""
     refund: GivingBack | None = None
     unbooked: str | None = None
-    """External id of what is back at the provider, while the invoice and credits are to follow."""
+    """Key of the step that books what is back at the provider; invoice and credits follow then."""
     unbooked_since: AwareDatetime | None = None
     dispute: Answering | None = None
     """The dispute whose next reminder comes first."""
@@ -54,9 +54,9 @@ def agenda(state: ReversalState) -> list[Step]:
     if state.events:
         steps.append(event_step(state.payment, state.events[0]))
     if state.unbooked is not None and state.unbooked_since is not None:
-        key, due = f"{state.unbooked}/booked", state.unbooked_since
-        words = "book what went back"
-        steps.append(Step(name="book", due=due, key=key, words=words, payment=state.payment))
+        due, words = state.unbooked_since, "book what went back"
+        step = Step(name="book", due=due, key=state.unbooked, words=words, payment=state.payment)
+        steps.append(step)
     if state.refund is not None:
         steps.append(_refund(state, state.refund))
     if state.dispute is not None:

@@ -16,13 +16,13 @@ from billing.money.invoices.schemas import Invoice
 from billing.money.payments.schemas import Payment
 from billing.money.refunds import transitions as refunds
 from billing.money.refunds.calls import RefundCall, SurveyAnswer, SurveyCall
-from billing.money.refunds.left import bill_of, books_of
-from billing.money.refunds.rules import RefundOutcome, Taken, parted
+from billing.money.refunds.left import bill_of
+from billing.money.refunds.rules import RefundOutcome, Taken
 from billing.money.refunds.schemas import Refund
-from billing.money.reversals import booking, disputing
+from billing.money.reversals import booking, disputing, placing
 from billing.money.reversals.facts import ReversalFacts
 from billing.money.reversals.rules import agenda
-from billing.money.reversals.views import unbooked, view
+from billing.money.reversals.views import booked_key, unbooked, view
 
 OUTSIDE: Final = "made at the provider"
 """The reason of a refund that nobody here asked for, where the provider gives none."""
@@ -36,7 +36,7 @@ def transition(w: Work[ReversalFacts], step: Step) -> None:
         case "refund":
             refund(w, step)
         case "book":
-            book(w)
+            book(w, step)
         case "remind":
             disputing.remind(w, step)
         case _:
@@ -90,12 +90,16 @@ def refund(w: Work[ReversalFacts], step: Step) -> None:
         w.result = now.status
 
 
-def book(w: Work[ReversalFacts]) -> None:
-    """Book what went back before the payment itself was booked."""
+def book(w: Work[ReversalFacts], step: Step) -> None:
+    """Book what went back before the payment itself was booked, or found no room then."""
     waiting = unbooked(w.rows, w.facts.payment_id)
-    if waiting is None:
+    short = placing.unplaced(w)
+    if waiting is not None and step.key == booked_key(waiting):
+        _book(w, waiting)
+    elif short is not None:
+        placing.place_again(w, short)
+    else:
         raise LookupError("nothing waits to be booked")
-    _book(w, waiting)
     w.result = "booked"
 
 
@@ -170,12 +174,9 @@ def _book(w: Work[ReversalFacts], row: Refund | Dispute) -> None:
     """Book it; one that was made at the provider finds its place in the books only now."""
     if isinstance(row, Dispute):
         if not row.note_minor + row.balance_minor + row.loss_minor:
-            row = disputing.place(w, row)
+            row = placing.place(w, row)
     elif row.key == keys.found_refund(row.stripe_refund_id or ""):
-        payment = w.rows.get(Payment, row.payment_id)
-        books = books_of(w.rows, payment, invoices.money_balance(w, payment.currency))
-        row = w.change(row, **parted(books, row.amount_minor)._asdict())
-        refunds.leave_balance(w, row)
+        row = placing.place(w, row)
     booking.book(w, row)
 
 
@@ -197,6 +198,7 @@ def _fail(w: Work[ReversalFacts], wanted: Refund, failure: str) -> None:
             disputing.take_kept(w, failed, kept)
     booking.count_refunded(w, payment, failure)
     refunds.announce(w, failed, "failed", failure=failure)
+    refunds.look_again(w, but=payment.id)
 
 
 RULES: Final = Rules(view=view, agenda=agenda, transition=transition, begun=begun)

@@ -5,10 +5,11 @@ from uuid import UUID
 from billing.core import ids
 from billing.core.money import show_money
 from billing.matters.agenda import head
-from billing.matters.effects import Rows
+from billing.matters.effects import Rows, Work
 from billing.money.disputes.schemas import Dispute
 from billing.money.payments.schemas import Payment
 from billing.money.refunds.schemas import Refund
+from billing.money.reversals import placing
 from billing.money.reversals.booking import subject_of
 from billing.money.reversals.facts import ReversalFacts
 from billing.money.reversals.rules import (
@@ -25,13 +26,14 @@ def view(rows: Rows, facts: ReversalFacts) -> ReversalState:
     """The state of the money that goes back, for its workflow."""
     payment = rows.get(Payment, facts.payment_id)
     waiting = unbooked(rows, payment.id) if payment.settled_at is not None else None
+    short = placing.unplaced(Work(rows, facts)) if waiting is None else None
     state = ReversalState(
         clock_at=facts.clock_at,
         status=_status(rows),
         payment=ids.encode(ids.PAYMENT, payment.id),
         refund=_unfinished(rows, payment),
-        unbooked=subject_of(waiting) if waiting is not None else None,
-        unbooked_since=payment.settled_at if waiting is not None else None,
+        unbooked=_unbooked(waiting, short),
+        unbooked_since=payment.settled_at if waiting or short else None,
         dispute=_answering(rows, payment),
         events=tuple(WaitingEvent(id=one.id, replays=one.replays) for one in rows.waiting_events),
     )
@@ -52,6 +54,20 @@ def unbooked(rows: Rows, payment_id: UUID) -> Refund | Dispute | None:
     ]
     mine = [one for one in done if one.payment_id == payment_id]
     return min(mine, key=lambda one: (one.created_at, one.id), default=None)
+
+
+def booked_key(waiting: Refund | Dispute) -> str:
+    """The key of the step that books it."""
+    return f"{subject_of(waiting)}/booked"
+
+
+def _unbooked(waiting: Refund | Dispute | None, short: Refund | Dispute | None) -> str | None:
+    """Money that found no room is placed more than once: note and credits tell the times apart."""
+    if waiting is not None:
+        return booked_key(waiting)
+    if short is None:
+        return None
+    return f"{subject_of(short)}/noted-{short.note_minor}-{len(short.credits)}"
 
 
 def _status(rows: Rows) -> str:

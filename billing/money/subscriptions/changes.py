@@ -18,6 +18,7 @@ from billing.money.invoices.schemas import Invoice
 from billing.money.payments import card_rules
 from billing.money.payments import transitions as payments
 from billing.money.payments.owed import Owed
+from billing.money.reversals import placing
 from billing.money.subscriptions import cycles, items, new_terms, pauses
 from billing.money.subscriptions.announcements import announce
 from billing.money.subscriptions.facts import SubscriptionFacts
@@ -221,6 +222,7 @@ def drop(
     invoice = w.rows.get(Invoice, change.draft_id)
     if invoice.status == "draft":
         invoices.void(w, invoice, reason)
+        placing.take_room(w)
     announce(w, cycles.of(w), "change_dropped", kind=change.kind, reason=reason)
 
 

@@ -108,6 +108,13 @@ DAMAGE: Final[dict[str, str]] = {
         SELECT uuidv7(), account_id, id, invoice_id, 'dp_damage', 'lost', 'lost', 1, currency,
                'general', created_at, created_at
         FROM payments WHERE {MINE} AND status = 'succeeded' ORDER BY created_at LIMIT 1""",
+    "reversals_placed": f"""
+        INSERT INTO refunds (id, account_id, payment_id, invoice_id, key, status, amount_minor,
+                             balance_minor, wanted_minor, currency, reason, created_at, booked_at,
+                             finished_at)
+        SELECT uuidv7(), account_id, id, invoice_id, 'damage', 'succeeded', 1, 1, 1, currency,
+               'general', created_at, created_at, created_at
+        FROM payments WHERE {MINE} AND status = 'succeeded' ORDER BY created_at LIMIT 1""",
     "one_collector": f"""
         DROP INDEX uq_payments_one_collector;
         INSERT INTO payments (id, account_id, invoice_id, workflow_id, flow, intent_key, status,

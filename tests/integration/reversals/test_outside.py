@@ -5,6 +5,7 @@ from decimal import Decimal
 
 from tests.integration.actors import Actors, Customer, Json, intent_of, wait_for
 from tests.integration.arrears.test_overage import use
+from tests.integration.changes.test_plan_changes import begun, change
 from tests.integration.invoices.test_operating import balance
 from tests.integration.payments.test_paypal import begun_by_paypal, paid_once
 from tests.integration.reversals.test_refunds import WHY, paid_for, refunded, shown
@@ -53,6 +54,35 @@ async def test_refunds_made_in_the_dashboard_are_booked_once_whatever_the_order(
     await until_credits(customer, "0")
     made = await customer.rows("SELECT status FROM refunds WHERE account_id = %(me)s")
     assert [one["status"] for one in made] == ["succeeded"] * 3
+
+
+async def test_a_refund_found_while_a_change_waits_is_a_note_once_that_is_dropped(
+    actors: Actors,
+) -> None:
+    customer = await begun(actors, "pro")
+    payment = await paid_for(customer)
+    await customer.script("authentication_required")
+    assert (await change(customer, plan="enterprise"))["pending_change"]
+    await actors.sandbox.refund(payment["stripe_payment_intent_id"], 4000)
+
+    async def money() -> int:
+        return await balance(customer)
+
+    await wait_for(money, "the change holds its room", lambda cents: cents == -4000)
+    assert await customer.credits() == 500
+    await actors.sandbox.refund(payment["stripe_payment_intent_id"], 900)
+    await customer.until_subscription("canceled")
+    await until_credits(customer, "0")
+    assert await money() == 0, "no later invoice charges what was given back"
+    seen, invoice = await shown(customer, payment)
+    assert (seen["status"], seen["amount_refunded"]) == ("refunded", 4900)
+    assert sum(note["amount"] for note in invoice["credit_notes"]) == 4900
+    owed = await customer.rows(
+        "SELECT id FROM invoices WHERE account_id = %(me)s AND status = 'open'"
+    )
+    assert owed == []
+    report = await actors.operate("GET", f"/admin/integrity?account={customer.id}")
+    assert report["ok"], [one for one in report["checks"] if not one["ok"]]
 
 
 async def test_a_dispute_takes_its_credits_and_gives_them_back_when_it_is_won(

@@ -24,7 +24,7 @@ from billing.money.refunds.calls import RefundAnswer, RefundCall
 from billing.money.refunds.left import creditable
 from billing.money.refunds.rules import DisputeOutcome, RefundOutcome, Taken
 from billing.money.refunds.schemas import Refund
-from billing.money.reversals import transitions
+from billing.money.reversals import placing, transitions
 from billing.money.reversals.facts import Granted, ReversalFacts
 
 AT = datetime(2027, 1, 1, tzinfo=UTC)
@@ -45,6 +45,10 @@ class Story:
         self.made: dict[str, RefundOutcome] = {}
         self.disputes: dict[str, DisputeOutcome] = {}
         self.lot = {"left": CREDITS, "asked": Decimal(0)}
+        self.asked: list[tuple[Refund, str]] = []
+        self.upgrades: list[tuple[UUID, int]] = []
+        self.credited = 0
+        self.done: set[str] = set()
         tax = total // 6
         held, price = (0, total - tax) if added else (tax, total)
         rate = {
@@ -99,7 +103,9 @@ class Story:
                         one for one in self.rows.of(Dispute)
                         if clawback.startswith(ids.encode(ids.DISPUTE, one.id))
                     )  # fmt: skip
-                    self.lot["asked"] -= Decimal(row.credits[back["grant_key"]])
+                    names = (f"{ids.encode(ids.DISPUTE, row.id)}/clawback-{n}" for n in count(1))
+                    taken = dict(zip(names, row.credits, strict=False))[clawback]
+                    self.lot["asked"] -= Decimal(taken["amount"])
 
     @property
     def room(self) -> int:
@@ -125,26 +131,77 @@ class Story:
             return
         if way == "balance":
             self.step(row.key, None)
-        elif amount <= self.room:
-            outcome = RefundOutcome(
-                refund_id=f"re_{refund_id.int}", status=fate, amount_minor=amount,  # type: ignore[arg-type]
-                name=ids.encode("ref", refund_id),
-            )  # fmt: skip
-            self.made[outcome.refund_id] = outcome
-            self.step(row.key, RefundAnswer(RefundCall(payment, row), outcome, AT))
         else:
-            self.step(row.key, RefundAnswer(RefundCall(payment, row), None, AT, "too much"))
+            self.asked.append((row, fate))
+
+    def tell(self) -> None:
+        """The provider answers the oldest refund that it was asked for."""
+        if not self.asked:
+            return
+        row, fate = self.asked.pop(0)
+        call = RefundCall(self.rows.get(Payment, PAYMENT), row)
+        if row.amount_minor > self.room:
+            self.step(row.key, RefundAnswer(call, None, AT, "too much"))
+            return
+        outcome = RefundOutcome(
+            refund_id=f"re_{row.id.int}", status=fate, amount_minor=row.amount_minor,  # type: ignore[arg-type]
+            name=ids.encode("ref", row.id),
+        )  # fmt: skip
+        self.made[outcome.refund_id] = outcome
+        self.step(row.key, RefundAnswer(call, outcome, AT))
 
     def step(self, key: str, answer: Any) -> None:
         w = self.work(answer)
         transitions.refund(w, Step(name="refund", due=AT, key=key))
         self.follow(w.effects)
+        self.settle()
 
     def hear(self) -> None:
         w = self.work()
         taken = Taken(refunds=tuple(self.made.values()), disputes=tuple(self.disputes.values()))
         transitions.take_in(w, taken)
         self.follow(w.effects)
+        self.settle()
+
+    def settle(self) -> None:
+        """Money that found no room looks again, as its matter does."""
+        while (short := placing.unplaced(w := self.work())) is not None:
+            state = transitions.RULES.view(self.rows, w.facts)
+            [step] = [one for one in transitions.RULES.agenda(state) if one.name == "book"]
+            assert step.key not in self.done, "a step is done once"
+            self.done.add(step.key)
+            transitions.book(w, step)
+            self.follow(w.effects)
+            now = self.rows.get(type(short), short.id)
+            assert (now.note_minor, now.credits) != (short.note_minor, short.credits)
+
+    def upgrade(self, amount: int) -> None:
+        """A change of plan credits a part of the invoice, and waits for its payer."""
+        invoice = self.rows.get(Invoice, INVOICE)
+        amount = min(amount, creditable(self.rows, invoice))
+        if not amount or self.upgrades:
+            return
+        ids_, w = [UUID(int=next(self.numbers)) for _ in range(2)], self.work()
+        draft = {"id": ids_[0], "fact_key": "up", "status": "draft", "finalized_at": None}
+        w.add(invoice.model_copy(update=draft))
+        [line] = [one for one in self.rows.of(InvoiceLine) if one.invoice_id == INVOICE]
+        credit: dict[str, Any] = {
+            "id": ids_[1], "invoice_id": ids_[0], "kind": "proration", "amount_minor": -amount,
+            "tax_minor": 0, "tax_included_minor": 0, "taxes": [],
+            "detail": {"invoice": str(INVOICE)},
+        }  # fmt: skip
+        w.add(line.model_copy(update=credit))
+        self.upgrades = [(ids_[0], amount)]
+
+    def decide_upgrade(self, status: str) -> None:
+        """Its payer pays it, or never will."""
+        decided, self.upgrades = self.upgrades, []
+        for draft_id, amount in decided:
+            self.work().change(self.rows.get(Invoice, draft_id), status=status)
+            self.credited += amount if status == "paid" else 0
+            placing.take_room(self.work())
+            self.hold_true(credits_follow=True)
+        self.settle()
 
     def note(self, amount: int) -> None:
         invoice = self.rows.get(Invoice, INVOICE)
@@ -157,7 +214,7 @@ class Story:
         named = f"proven-{next(self.numbers)}"
         corrections.credit_tax(self.work(), INVOICE, country="AT", reason="proven", suffix=named)
 
-    def hold_true(self) -> None:
+    def hold_true(self, *, credits_follow: bool = False) -> None:
         invoice, payment = self.rows.get(Invoice, INVOICE), self.rows.get(Payment, PAYMENT)
         balance = sum(one.amount_minor for one in self.rows.of(BalanceEntry))
         rows: list[Refund | Dispute] = [*self.rows.of(Refund), *self.rows.of(Dispute)]
@@ -166,12 +223,16 @@ class Story:
             for one in rows
             if one.takes_room and (isinstance(one, Dispute) or one.way != "balance")
         )
-        assert balance >= 0, "the customer is no debtor by what went back"
+        # What a change credits, and a refund of ours on its way, is not the payer's meanwhile.
+        holds = sum(amount for _, amount in self.upgrades)
+        holds += sum(one.amount_minor for one, _ in self.asked)
+        assert balance >= -self.credited - holds, "the customer is no debtor by what went back"
         assert balance + away <= self.paid, "more went back than came"
         written = self.rows.of(CreditNote)
         noted = sum(one.amount_minor for one in written)
         reserved = sum(one.note_minor for one in rows if one.is_reserved)
-        assert noted + reserved <= invoice.total_minor, "more is taken back than was billed"
+        counted = noted + reserved + self.credited + sum(amount for _, amount in self.upgrades)
+        assert counted <= invoice.total_minor, "more is taken back than was billed"
         assert sum(one.tax_minor for one in written) <= invoice.tax_minor
         if noted == invoice.total_minor:
             assert sum(one.tax_minor for one in written) == invoice.tax_minor, "a cent of tax"
@@ -181,11 +242,19 @@ class Story:
         assert payment.refunded_minor == invoice.amount_refunded_minor == booked
         assert (payment.status == "refunded") == (booked >= self.paid)
         assert 0 <= self.lot["asked"] <= CREDITS, "more credits are asked back than were granted"
+        away = sum(
+            one.note_minor for one in rows
+            if one.takes_room and (isinstance(one, Dispute) or one.booked_at)
+        )  # fmt: skip
+        share = CREDITS * away / invoice.total_minor
+        taken = self.lot["asked"] >= share - Decimal("0.0001")
+        assert taken or credits_follow, "credits that nobody paid for stay"
 
 
 def test_a_bank_that_takes_the_whole_charge_after_a_refund_makes_no_debtor() -> None:
     story = Story(999, 0)
     story.ask(333, "provider", "succeeded")
+    story.tell()
     for what in (("dispute", "needs_response", None), ("hear",), ("decide", "lost"), ("hear",)):
         act(story, what)
         story.hold_true()
@@ -204,6 +273,7 @@ def test_a_bank_that_takes_the_whole_charge_after_a_refund_makes_no_debtor() -> 
 def test_an_overpayment_whose_refund_fails_is_what_the_bank_took() -> None:
     story = Story(900, 100)
     story.ask(100, "provider", "processing")
+    story.tell()
     for what in (("dispute", "lost", None), ("hear",), ("settle", "failed"), ("hear",)):
         act(story, what)
         story.hold_true()
@@ -219,6 +289,30 @@ def test_money_that_went_to_the_balance_goes_from_there_to_the_bank() -> None:
         story.hold_true()
     [dispute] = story.rows.of(Dispute)
     assert (dispute.note_minor, dispute.balance_minor, dispute.loss_minor) == (666, 134, 0)
+
+
+@pytest.mark.parametrize(
+    "held",
+    [
+        ("ask", 4900, "provider", "succeeded"),
+        ("upgrade", 4900),
+        ("ask", 3000, "provider", "succeeded"),
+    ],
+)
+@pytest.mark.parametrize("taken", [("dashboard", 4900), ("dispute", "needs_response", None)])
+def test_money_taken_back_while_its_room_is_held_is_a_credit_note_once_it_is_free(
+    held: tuple[Any, ...], taken: tuple[Any, ...]
+) -> None:
+    story = Story(4900, 0)
+    free = (("tell",), ("decide_upgrade", "void"), ("decide", "lost"), ("hear",))
+    for what in (held, taken, ("hear",), *free):
+        act(story, what)
+        story.hold_true()
+    assert sum(one.amount_minor for one in story.rows.of(BalanceEntry)) == 0, "nobody owes it"
+    assert sum(one.amount_minor for one in story.rows.of(CreditNote)) == 4900
+    assert story.lot["asked"] == CREDITS
+    assert story.rows.get(Payment, PAYMENT).status == "refunded"
+    assert not any(one.loss_minor for one in story.rows.of(Dispute))
 
 
 def test_dinars_go_back_to_a_card_in_whole_steps_and_the_rest_to_the_balance() -> None:
@@ -250,14 +344,15 @@ ACTS = st.one_of(
     st.tuples(st.just("decide"), st.sampled_from(("won", "lost"))),
     st.tuples(st.just("note"), AMOUNTS),
     st.tuples(st.just("prove")),
+    st.tuples(st.just("tell")),
+    st.tuples(st.just("upgrade"), AMOUNTS),
+    st.tuples(st.just("decide_upgrade"), st.sampled_from(("void", "paid"))),
     st.tuples(st.just("hear")),
 )  # fmt: skip
 
 
 def act(story: Story, what: tuple[Any, ...]) -> None:
     match what:
-        case ("ask", amount, way, fate):
-            story.ask(amount, way, fate)
         case ("dashboard", amount) if amount <= story.room:
             name = f"re_{next(story.numbers)}"
             story.made[name] = RefundOutcome(
@@ -277,10 +372,8 @@ def act(story: Story, what: tuple[Any, ...]) -> None:
             name, last_one = list(story.disputes.items())[-1]
             if last_one.status == "needs_response":
                 story.disputes[name] = last_one.model_copy(update={"status": status})
-        case ("note", amount):
-            story.note(amount)
-        case ("prove",):
-            story.prove()
+        case ("ask" | "tell" | "note" | "prove" | "upgrade" | "decide_upgrade" as ours, *rest):
+            getattr(story, ours)(*rest)
         case _:
             story.hear()
 
@@ -297,6 +390,9 @@ def test_nothing_goes_back_twice(
     for what in acts:
         act(story, what)
         story.hold_true()
+    while story.asked:
+        story.tell()
+    story.decide_upgrade("void")
     story.hear()
     story.hold_true()
     before = story.rows.by_type()

@@ -1,0 +1,123 @@
+"""The place in the books of money that was taken back outside: on the invoice, or beside it. Pure.
+
+Room that is held for something else may come free: then a note takes what found none before.
+"""
+
+from typing import Any
+
+from billing.matters.effects import Change, Remove, Rows, Work
+from billing.money.disputes.schemas import Dispute
+from billing.money.invoices import transitions as invoices
+from billing.money.invoices.giving_back import PRORATION
+from billing.money.invoices.schemas import CreditNote, Invoice, InvoiceLine
+from billing.money.payments.schemas import Payment
+from billing.money.refunds import transitions as refunds
+from billing.money.refunds.left import books_of
+from billing.money.refunds.rules import Disputed, disputed, parted
+from billing.money.refunds.schemas import Refund
+from billing.money.reversals import booking
+from billing.money.reversals.facts import ReversalFacts
+
+
+def place(w: Work[ReversalFacts], row: Refund | Dispute) -> Refund | Dispute:
+    """Find its place; a note wants more of it where room is held for something else."""
+    balance = invoices.money_balance(w, row.currency)
+    places = _places(w.rows, row, balance)
+    held = _held(w.rows, row)
+    free = w.rows.copy()
+    for one in held:
+        free.take(Remove(type(one), one.id))
+    balance += sum(one.balance_minor for one in held if not isinstance(one, InvoiceLine))
+    wanted = _places(free, row, balance).note_minor
+    placed = _change(w, row, places, wanted if wanted > places.note_minor else 0)
+    booking.move_balance(w, placed, -placed.balance_minor, "refunded")
+    return placed
+
+
+def take_room(w: Work[Any]) -> None:
+    """Room came free: notes take it before anything else does. Credits follow in each matter."""
+    rows: list[Refund | Dispute] = [*w.rows.of(Refund), *w.rows.of(Dispute)]
+    for row in sorted(rows, key=lambda one: (one.created_at, one.id)):
+        _take(w, row)
+    refunds.look_again(w)
+
+
+def unplaced(w: Work[ReversalFacts]) -> Refund | Dispute | None:
+    """The oldest money of the payment that found no room before, and is to be looked at again."""
+    rows: list[Refund | Dispute] = [*w.rows.of(Refund), *w.rows.of(Dispute)]
+    mine = [one for one in rows if one.payment_id == w.facts.payment_id and _is_behind(w, one)]
+    return min(mine, key=lambda one: (one.created_at, one.id), default=None)
+
+
+def place_again(w: Work[ReversalFacts], row: Refund | Dispute) -> None:
+    """A note takes what found no room before, and its credits go; the customer owes less by it."""
+    row = _take(w, row)
+    booking.take_credits(w, row)
+    if row.booked_at is not None:
+        booking.count(w, row)
+
+
+def _take(w: Work[Any], row: Refund | Dispute) -> Refund | Dispute:
+    room = _room(w, row)
+    if not room:
+        return row
+    lost = min(room, row.loss_minor) if isinstance(row, Dispute) else 0
+    note, owed = row.note_minor + room, room - lost
+    places = Disputed(note, row.balance_minor - owed, row.amount_minor - row.own_minor - lost)
+    row = _change(w, row, places, row.wanted_minor)
+    booking.move_balance(w, row, owed, "noted", f"-{note}")
+    if row.booked_at is not None:
+        booking.note(w, row, room, f"-{note}")
+        booking.count_refunded(w, w.rows.get(Payment, row.payment_id), row.reason)
+    return row
+
+
+def _is_behind(w: Work[ReversalFacts], row: Refund | Dispute) -> bool:
+    """True if there is room for it, or a note that took some left its credits to be asked."""
+    if not row.wanted_minor or not row.takes_room:
+        return False
+    return _room(w, row) > 0 or bool(booking.credits_due(w, row))
+
+
+def _room(w: Work[Any], row: Refund | Dispute) -> int:
+    """The part of what is short that a note may take now."""
+    if not row.short_minor:
+        return 0
+    balance = invoices.money_balance(w, row.currency)
+    now = _places(w.rows, row, balance).note_minor
+    return max(0, min(row.short_minor, now - row.note_minor))
+
+
+def _places(rows: Rows, row: Refund | Dispute, balance_minor: int) -> Disputed:
+    """Its places as if it were booked now; `balance_minor` is the money balance."""
+    before = rows.copy()
+    nowhere = {"note_minor": 0, "balance_minor": 0, "booked_at": None}
+    lossless = {"loss_minor": 0} if isinstance(row, Dispute) else {}
+    before.take(Change(type(row), row.id, nowhere | lossless))
+    for one in rows.of(CreditNote):
+        if booking.subject_of(row) in one.fact_key:
+            before.take(Remove(CreditNote, one.id))
+    payment = rows.get(Payment, row.payment_id)
+    books = books_of(before, payment, balance_minor + row.balance_minor)
+    if isinstance(row, Dispute):
+        return disputed(books, row.amount_minor)
+    return Disputed(*parted(books, row.amount_minor), 0)
+
+
+def _held(rows: Rows, row: Refund | Dispute) -> list[Refund | Dispute | InvoiceLine]:
+    """Everything else that holds room and may yet give it back."""
+    others: list[Refund | Dispute] = [*rows.of(Refund), *rows.of(Dispute)]
+    credited = [one for one in rows.of(InvoiceLine) if one.kind == PRORATION]
+    return [
+        *(one for one in others if one.is_reserved and one.id != row.id),
+        *(one for one in credited if rows.get(Invoice, one.invoice_id).status == "draft"),
+    ]
+
+
+def _change(
+    w: Work[ReversalFacts], row: Refund | Dispute, places: Disputed, wanted_minor: int
+) -> Refund | Dispute:
+    fields = {**places._asdict(), "wanted_minor": wanted_minor}
+    if isinstance(row, Refund):
+        fields.pop("loss_minor")
+    return w.change(row, **fields)

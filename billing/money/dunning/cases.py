@@ -104,6 +104,12 @@ def case_of(w: Work[Any], invoice_id: UUID) -> DunningCase | None:
     return next((one for one in w.rows.of(DunningCase) if one.invoice_id == invoice_id), None)
 
 
+def slots_of(w: Work[Any], owed: Owed) -> int:
+    """The number of tries that the terms of an invoice plan."""
+    case = case_of(w, owed.invoice_id)
+    return len((case.terms if case is not None else w.facts.terms).days)
+
+
 def _open_case_of(w: Work[Any], invoice_id: UUID) -> DunningCase:
     case = case_of(w, invoice_id)
     if case is None:

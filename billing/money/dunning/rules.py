@@ -91,6 +91,8 @@ class Collecting(Lean):
     last_check_at: AwareDatetime | None = None
     stale: bool = False
     """The live payment asks for another amount than is owed, or its payer chose another flow."""
+    tried_at: AwareDatetime | None = None
+    """Instant of its last try."""
     awaits_payer: bool = False
     """The last try asked the payer for 3-D Secure."""
     submission: str | None = None
@@ -116,16 +118,23 @@ class Collecting(Lean):
 _BEGINNINGS: Final = ("open", "charge")
 
 
-def agenda(c: Collecting, *, by_slots: bool = True, until: datetime | None = None) -> list[Step]:
+def agenda(
+    c: Collecting,
+    *,
+    by_slots: bool = True,
+    until: datetime | None = None,
+    is_served: bool = False,
+) -> list[Step]:
     """Everything still to do for this invoice, unordered; without slots only what was asked for.
 
-    No payment is begun `until` or later; one that was begun is seen through.
+    No payment is begun `until` or later; one that was begun is seen through. `is_served`: its
+    customer has the plan meanwhile.
     """
     if c.unsettled:
         key = f"{c.unsettled}/settled"
         return [_now(c, "settle", key, "book the money", payment=c.unsettled)]
     if c.payment_status == "processing":
-        return [_check(c)]
+        return [_check(c), *(_lock_out(c) if is_served else [])]
     if _must_retire(c):
         key = f"{c.invoice}/retire-{c.payment or c.submission}"
         return [_now(c, "retire", key, "call the open payment back")]
@@ -254,13 +263,29 @@ def _slots(c: Collecting) -> list[Step]:
     while _slot_key(c, slot) in c.tried:  # used up, though no failure was noted for it
         slot += 1
     if slot >= len(c.case.policy.days):
-        key, words = f"{c.invoice}/give-up", f"final action: {c.case.policy.final_action}"
-        if c.case.pursued:
-            key = f"{key}-pursued"
-        due = final_due(c.case)
-        return [Step(name="give_up", due=due, key=key, words=words, invoice=c.invoice)]
+        return [_give_up(c, c.case, final_due(c.case))]
     words = f"attempt {slot + 1} of {len(c.case.policy.days)}"
     return [_slot(c, slot, slot_due(c.case, slot), words)]
+
+
+def _lock_out(c: Collecting) -> list[Step]:
+    """A bank that is deciding puts the final action `unpaid` off for so long only: one debit after
+    the other may fail. Its money is booked all the same.
+    """
+    case = c.case
+    if case is None or case.status == "paused" or case.policy.final_action != "unpaid":
+        return []
+    if c.tried_at is None:
+        return []  # its payer chose the bank account, or a release before wrote the state
+    waited = _planned(case, len(case.policy.days) - 1) + UNDECIDED_IS_OVERDUE
+    return [_give_up(c, case, final_action_due(waited, c.tried_at))]
+
+
+def _give_up(c: Collecting, case: Case, due: datetime) -> Step:
+    key, words = f"{c.invoice}/give-up", f"final action: {case.policy.final_action}"
+    if case.pursued:
+        key = f"{key}-pursued"
+    return Step(name="give_up", due=due, key=key, words=words, invoice=c.invoice)
 
 
 def _slot(c: Collecting, slot: int, due: datetime, words: str) -> Step:

@@ -171,8 +171,9 @@ def _why_not(w: Work[CollectFacts], owed: Owed, card: Method | None, step: Step)
     tried = owed.attempts
     if any(one.key == step.key and one.status == "pending" for one in tried):
         return None
-    if is_too_large(owed.invoice.remaining_minor, currency):
-        return "amount_too_large"
+    unfit = card_rules.unfit(card, owed, w.rows.of(Method), cases.slots_of(w, owed))
+    if unfit is not None:
+        return unfit
     if step.slot is not None:
         if owed.is_refused_for_good(card.id):
             return "hard_decline_before"

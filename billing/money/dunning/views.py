@@ -115,6 +115,7 @@ def _live(owed: Owed, live: Payment | None) -> dict[str, object]:
         "checks": live.checks,
         "last_check_at": live.last_check_at,
         "stale": live.amount_minor != due or live.superseded_at is not None,
+        "tried_at": last.started_at if last is not None else None,
         "awaits_payer": live.opened and last is not None and last.status == "action",
     }
 

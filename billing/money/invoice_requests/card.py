@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Final, Literal
 from uuid import UUID
 
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import ids, keys
@@ -15,12 +16,15 @@ from billing.core.frozen import Frozen
 from billing.core.paypal_currencies import demand_taken
 from billing.matters import commands
 from billing.matters.schemas import Matter
+from billing.money.dunning import store as cases
 from billing.money.invoice_requests import locks
 from billing.money.invoices import store as invoice_store
 from billing.money.invoices.schemas import Invoice
 from billing.money.payment_methods import service as methods
-from billing.money.payment_methods.rules import takes
+from billing.money.payment_methods.rules import is_debit, takes
 from billing.money.payment_methods.schemas import Method
+from billing.money.payment_methods.tables import payment_methods
+from billing.money.payments import card_rules
 from billing.money.payments import service as payment_service
 from billing.money.payments import store as payment_store
 from billing.money.payments.demands import demand_chargeable, demand_usable
@@ -157,7 +161,24 @@ async def _usable(
             "CURRENCY_NOT_CHARGED", f"this bank account cannot be charged in {invoice.currency}"
         )
     await demand_usable(connection, method, at)
+    if is_debit(method):
+        await _demand_debits_left(connection, invoice)
     return method
+
+
+async def _demand_debits_left(connection: AsyncConnection, invoice: Invoice) -> None:
+    """Debits are not begun for ever: each keeps the invoice waiting for days. CARD_DECLINED."""
+    case = await cases.find_of_invoice(connection, invoice.id)
+    if case is None:
+        return
+    # Removed ones too.
+    rows = await connection.execute(
+        select(payment_methods).where(payment_methods.c.account_id == invoice.account_id)
+    )
+    known = [methods.show(row) for row in rows.mappings()]
+    tried = await payment_store.attempts_of(connection, invoice.id)
+    if card_rules.are_used_up(known, tried, len(case.terms.days)):
+        raise card_rules.refusal("debits_returned")
 
 
 async def _audit(

@@ -39,6 +39,11 @@ class SetupOutcome(Frozen):
     card: CardDetails | None = None
 
 
+def is_debit(method: Method) -> bool:
+    """True of a bank account, about which its bank decides for days."""
+    return method.provider_kind in DEBIT_CURRENCIES
+
+
 def takes(method: Method, currency: str) -> bool:
     """True if the method can be charged in this currency."""
     return DEBIT_CURRENCIES.get(method.provider_kind, currency) == currency

@@ -4,18 +4,24 @@ Card schemes fine those who go on asking: a card that the bank has barred is nev
 one that was declined too often rests, however often it is saved again (docs/rules.md#dunning).
 """
 
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Final, Literal
 
+from billing.core.currencies import is_too_large
 from billing.core.errors import PaymentRequired
+from billing.money.payment_methods.rules import is_debit
 from billing.money.payment_methods.schemas import Method
+from billing.money.payments.owed import Owed
+from billing.money.payments.schemas import Attempt
 
 MAX_ATTEMPTS_PER_CARD: Final = 15
 ATTEMPT_WINDOW: Final = timedelta(days=30)
-Untried = Literal["card_barred", "too_many_attempts"]
+Untried = Literal["card_barred", "too_many_attempts", "debits_returned"]
 WORDS: Final[dict[Untried, str]] = {
     "card_barred": "the bank forbids further charges to this card: use another",
     "too_many_attempts": "the card was declined too often lately: use another",
+    "debits_returned": "as many debits of this invoice failed as it is tried: pay it by card",
 }
 
 
@@ -24,6 +30,22 @@ def why_not(card: Method, declines: int) -> Untried | None:
     if card.barred_at is not None:
         return "card_barred"
     return "too_many_attempts" if declines >= MAX_ATTEMPTS_PER_CARD else None
+
+
+def are_used_up(methods: Iterable[Method], tries: Iterable[Attempt], slots: int) -> bool:
+    """True if as many debits of an invoice failed as it has slots, whoever asked for them."""
+    debits = {one.id for one in methods if is_debit(one)}
+    failed = (one for one in tries if one.status == "declined")
+    return sum(one.payment_method_id in debits for one in failed) >= slots
+
+
+def unfit(card: Method, owed: Owed, methods: Iterable[Method], slots: int) -> str | None:
+    """The reason why this card is not asked for what is owed; None: it may be."""
+    if is_too_large(owed.invoice.remaining_minor, owed.invoice.currency):
+        return "amount_too_large"
+    if is_debit(card) and are_used_up(methods, owed.attempts, slots):
+        return "debits_returned"
+    return None
 
 
 def refusal(reason: Untried) -> PaymentRequired:

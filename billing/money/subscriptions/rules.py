@@ -72,7 +72,12 @@ def agenda(state: SubscriptionState) -> list[Step]:
     for invoice in state.invoices:
         # Unpaid: no charge unless somebody asks for it (docs/rules.md#subscriptions).
         by_slots = state.status != "unpaid" or _is_of_change(state, invoice)
-        steps += dunning_rules.agenda(invoice, by_slots=by_slots, until=_until(state, invoice))
+        steps += dunning_rules.agenda(
+            invoice,
+            by_slots=by_slots,
+            until=_until(state, invoice),
+            is_served=state.status == "past_due",
+        )
     if state.status == "incomplete":
         steps.append(_abandon(state))
     elif state.status == "trialing" or state.status in RUNNING:

@@ -80,6 +80,26 @@ async def test_a_debit_that_fails_opens_dunning_on_the_day_it_failed(actors: Act
     assert (await case(customer))["status"] == "recovered"
 
 
+async def test_an_account_is_debited_no_oftener_than_there_are_slots(actors: Actors) -> None:
+    customer = await debited(actors, "pm_usBankAccount_insufficientFunds")
+    await customer.advance(days=4)
+    await settle(customer)
+    await customer.until_subscription("past_due")
+    pay = f"/billing/invoices/{(await owed(customer))['invoice_id']}/pay"
+    for number in ("1", "2"):
+        await customer.ask("POST", pay, {}, key=number, status=202)
+        await settle(customer)
+        await wait_for(
+            lambda: attempts(customer), "the debit has failed",
+            lambda tries: tries[-1][1] == "declined",
+        )  # fmt: skip
+    problem = await customer.refused("CARD_DECLINED", "POST", pay, {}, key="3")
+    assert problem["decline_code"] == "debits_returned"
+    await customer.advance(days=9)
+    assert (await attempts(customer))[3:] == [("attempt-1", "skipped"), ("attempt-2", "skipped")]
+    assert (await customer.subscription())["status"] == "unpaid"
+
+
 async def test_a_closed_account_is_not_tried_again_and_the_backup_card_pays(
     actors: Actors,
 ) -> None:

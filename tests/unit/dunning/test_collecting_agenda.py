@@ -57,6 +57,25 @@ def plan(c: Collecting, **options: Any) -> dict[str, datetime]:
     return {step.key: step.due for step in agenda(c, **options)}
 
 
+# -- a bank that decides for days ------------------------------------------------------------
+
+
+def test_a_bank_that_decides_puts_the_end_off_for_two_weeks() -> None:
+    debit = live(status="processing", tried_at=ZERO + 7 * DAY)
+    waiting = plan(invoice(case=case(), **debit), is_served=True)
+    assert waiting["inv_1/give-up"] == ZERO + 21 * DAY
+    late = live(status="processing", tried_at=ZERO + 40 * DAY)
+    assert plan(invoice(case=case(), **late), is_served=True)["inv_1/give-up"] == ZERO + 41 * DAY
+    for fields in (
+        {"case": case()} | live(status="processing"),
+        {"case": case(status="paused")} | debit,
+        {"case": case(policy=Policy(final_action="cancel"))} | debit,
+        debit,
+    ):
+        assert "inv_1/give-up" not in plan(invoice(**fields), is_served=True)
+    assert "inv_1/give-up" not in plan(invoice(case=case(), **debit))
+
+
 # -- the first charge ------------------------------------------------------------------------
 
 

@@ -82,6 +82,8 @@ def cancel(
         payment_effects.end_incomplete(w)
     elif now or subscription.status in ("paused", "unpaid"):
         if credit:
+            # Its draft credits the rest as well, and is void with it.
+            changes.drop_pending(w, "canceled by request")
             endings.credit_rest(w)
         payment_effects.end(w, "canceled by request")
     else:

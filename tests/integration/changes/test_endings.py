@@ -38,6 +38,13 @@ async def test_an_end_now_gives_the_rest_to_the_balance_if_it_is_asked_for(actor
     assert await charged(customer) == paid
 
 
+async def test_a_change_that_waits_for_its_payer_takes_nothing_of_an_end(actors: Actors) -> None:
+    customer = await begun(actors)
+    await change(customer, plan="pro", payment_method="card")
+    ended = await customer.ask("POST", f"{PATH}/cancel", NOW, status=200)
+    assert (ended["status"], await money(customer)) == ("canceled", 1900)
+
+
 async def test_an_end_now_gives_nothing_back_unasked_or_where_credits_are_spent(
     actors: Actors,
 ) -> None:

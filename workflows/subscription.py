@@ -20,6 +20,7 @@ class SubscriptionWorkflow(CollectingWorkflow[SubscriptionState]):
     | the end of its trial | `end_trial`: the first period, a pause, or the end |
     | the end of an allowance cycle within the period | begins the next `cycle` |
     | use beyond the plan that reached its threshold | `bill_early` |
+    | the end of a commitment while it is paused | `close_commitment` |
     | a card that ends before its charge, 30 days ahead | `tell_expiring`s its owner |
     | the end of the days that it may stay unpaid | `end_unpaid` |
     | a first payment that never comes | `abandon`s it |

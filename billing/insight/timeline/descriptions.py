@@ -98,6 +98,7 @@ _STEPS: Final[dict[str, str]] = {
     "check": "asked Stripe",
     "book": "booked what went back",
     "bill_early": "invoiced use that had reached the billing threshold",
+    "close_commitment": "invoiced the rest of a commitment",
     "complete": "completed uses that an invoice bills",
     "cycle": "started a new cycle",
     "detach": "had Stripe forget a card",

@@ -23,8 +23,8 @@ def show_period(course: Course[SubscriptionFacts]) -> Shown | None:
             return _end_trial(course)
         case "cycle":
             return Shown(f"a new cycle of {plan}{_billed(course)}")
-        case "bill_early":
-            return _bill_early(course)
+        case "bill_early" | "close_commitment":
+            return _billed_beside(course)
         case "pause":
             return Shown(f"{plan} pauses, as asked for{_billed(course)}")
         case "end":
@@ -69,12 +69,14 @@ def _billed(course: Course[SubscriptionFacts]) -> str:
     )
 
 
-def _bill_early(course: Course[SubscriptionFacts]) -> Shown:
+def _billed_beside(course: Course[SubscriptionFacts]) -> Shown:
     written = _written(course)
     if not written:
         return Shown(course.step.words)
     used, currency = written[0].total_minor, written[0].currency
-    words = f"invoice of {show_money(used, currency)} for use beyond the plan so far"
+    early = course.step.name == "bill_early"
+    what = "use beyond the plan so far" if early else "the rest of the commitment"
+    words = f"invoice of {show_money(used, currency)} for {what}"
     return Shown(words, used, currency)
 
 

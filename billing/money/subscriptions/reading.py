@@ -57,7 +57,17 @@ from billing.platform.decisions.service import Engine, Read
 from billing.platform.decisions.writer import Verb
 
 BILLING_STEPS: Final = frozenset(
-    {"renew", "end_trial", "cycle", "bill_early", "pause", "end", "end_unpaid", "give_up"}
+    {
+        "renew",
+        "end_trial",
+        "cycle",
+        "bill_early",
+        "pause",
+        "end",
+        "end_unpaid",
+        "give_up",
+        "close_commitment",
+    }
 )
 """Steps that may put usage onto an invoice; while `unpaid` each step may, for money ends that."""
 ENDING_STEPS: Final = frozenset({"give_up", "end_unpaid"})

@@ -52,6 +52,7 @@ class SubscriptionState(State):
     """True if all that was paid for its period went back, and it is not to be kept."""
     pauses: bool = False
     """True if a pause comes with the end of the period."""
+    commitment_ends_at: AwareDatetime | None = None
     threshold_at: AwareDatetime | None = None
     """Instant at which use that no invoice bills yet reached the billing threshold."""
     threshold: str | None = None
@@ -82,8 +83,8 @@ def agenda(state: SubscriptionState) -> list[Step]:
         steps.append(_abandon(state))
     elif state.status == "trialing" or state.status in RUNNING:
         steps += _lifecycle(state)
-    elif state.status == "paused" and state.cancel_at is not None:
-        steps.append(_end(state, state.cancel_at))
+    elif state.status == "paused":
+        steps += _while_paused(state)
     return steps + _end_change(state)
 
 
@@ -150,6 +151,16 @@ def _lifecycle(s: SubscriptionState) -> list[Step]:
         cycle = f"{s.subscription}/cycle-{s.cycle_end:%Y-%m-%dT%H:%M:%SZ}"
         steps.append(Step(name="cycle", due=s.cycle_end, key=cycle, words="start a cycle"))
     return [*steps, *_expiring_card(s, last), last]
+
+
+def _while_paused(s: SubscriptionState) -> list[Step]:
+    """No period closes any more that could close a commitment too."""
+    steps = [] if s.cancel_at is None else [_end(s, s.cancel_at)]
+    if s.commitment_ends_at is not None:
+        key = f"{s.subscription}/commitment-{s.commitment_ends_at:%Y-%m-%dT%H:%M:%SZ}"
+        words, due = "bill the rest of the commitment", s.commitment_ends_at
+        steps.append(Step(name="close_commitment", due=due, key=key, words=words))
+    return steps
 
 
 def _expiring_card(s: SubscriptionState, last: Step) -> list[Step]:

@@ -46,7 +46,7 @@ def transition(w: Work[SubscriptionFacts], step: Step) -> None:
     match step.name:
         case "renew":
             w.result = _next_period(w)
-        case "end_trial" | "pause" | "abandon" | "end_change":
+        case "end_trial" | "pause" | "abandon" | "end_change" | "close_commitment":
             _VERBS[step.name](w)
         case "cycle":
             w.result = f"cycle until {cycles.next_cycle(w).cycle_end.isoformat()}"
@@ -100,6 +100,14 @@ def pause(w: Work[SubscriptionFacts]) -> None:
     changes.begin_pause(w, "requested")
     pauses.bill_use(w, closing)
     w.result = "paused"
+
+
+def close_commitment(w: Work[SubscriptionFacts]) -> None:
+    """The rest of a commitment that ends in a pause."""
+    closing = true_ups.closing_commitment(w)
+    key = f"{cycles.stem(cycles.of(w))}/commitment-{closing.end:%Y-%m-%dT%H:%M:%SZ}"
+    invoice = cycles.bill_usage(w, key, closing=closing)
+    w.result = f"invoice {_name(invoice)}" if invoice is not None else "nothing to bill"
 
 
 def bill_early(w: Work[SubscriptionFacts], step: Step) -> None:
@@ -220,5 +228,6 @@ _VERBS: Final = {
     "pause": pause,
     "abandon": abandon,
     "end_change": end_change,
+    "close_commitment": close_commitment,
 }
 RULES = Rules(view=view, agenda=agenda, transition=transition, begun=begun)

@@ -45,6 +45,14 @@ def closing(w: Work[SubscriptionFacts], *, cut: bool = False, ends: bool = False
     return Closing(start, until, least_until(one, until), one.committed, ends)
 
 
+def closing_commitment(w: Work[SubscriptionFacts]) -> Closing:
+    """The commitment alone, at its end: nothing is served that could close with it."""
+    agreed = w.rows.get(Subscription, w.facts.subscription_id).committed
+    if agreed is None:
+        raise LookupError("there is no commitment")
+    return Closing(agreed.since, agreed.ends_at, 0, agreed, ends=False)
+
+
 def least_until(one: Subscription, until: datetime) -> int:
     """The least that its running period comes to until then: each minimum for the time it held."""
     if one.status not in ("active", "past_due"):

@@ -20,12 +20,11 @@ def view(rows: Rows, facts: SubscriptionFacts) -> SubscriptionState:
     crossed = _crossed(rows, row)
     statuses = ("draft", "open", "paid", "void", "uncollectible")
     change, incomplete = changes.pending(rows), row.status == "incomplete"
-    first = change.draft_id if change is not None else None
     owed = (
         views.collecting(
             rows,
             invoice,
-            pay_first=incomplete or invoice.id == first,
+            pay_first=incomplete or (change is not None and invoice.id == change.draft_id),
             own_card=row.payment_method_id,
         )
         for invoice in cycles.collected(rows, row, statuses)
@@ -44,6 +43,7 @@ def view(rows: Rows, facts: SubscriptionFacts) -> SubscriptionState:
         cancel_at=row.cancel_at,
         went_back=facts.period_is_lost,
         pauses=changes.scheduled(rows, "pause") is not None,
+        commitment_ends_at=row.committed.ends_at if row.committed is not None else None,
         unpaid_until=_unpaid_until(row, facts.plan_of(rows)),
         threshold_at=crossed.threshold_at if crossed is not None else None,
         threshold=_crossing(crossed),

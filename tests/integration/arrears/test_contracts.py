@@ -79,6 +79,23 @@ async def test_an_early_end_owes_the_rest_of_a_commitment(actors: Actors) -> Non
     assert await differences(actors.sql, [customer.uuid]) == []
 
 
+async def test_a_pause_puts_no_commitment_off(actors: Actors) -> None:
+    customer = await actors.customer_on_clock(START)
+    committed = {"amount_cents": 10000, "currency": "USD", "periods": 2}
+    await agree(customer, prices=[], commitment=committed)
+    await customer.subscribed("basic")
+    await customer.ask("POST", "/billing/subscription/pause", {"at": "now"}, status=200)
+    await customer.advance(to="2027-02-28T10:00:00Z")
+    assert await charged(customer) == [1900]
+    await customer.advance(to="2027-03-01T10:00:00Z")
+    assert await charged(customer) == [1900, 8100]
+    paused = await customer.subscription()
+    assert (paused["status"], paused["commitment"]) == ("paused", None)
+    await customer.ask("POST", "/billing/subscription/cancel", {"at": "now"}, status=200)
+    assert await charged(customer) == [1900, 8100]
+    assert await differences(actors.sql, [customer.uuid]) == []
+
+
 async def test_another_interval_and_net_terms(actors: Actors) -> None:
     customer = await actors.customer_on_clock(START)
     quarterly = {"plan": "basic", "interval": "3 months", "currency": "USD", "amount_cents": 4000}

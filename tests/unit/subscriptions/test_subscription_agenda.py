@@ -79,6 +79,16 @@ def test_nothing_of_a_period_comes_once_its_payment_went_back() -> None:
     assert agenda(subscription("paused", went_back=True)) == []
 
 
+def test_a_commitment_ends_in_a_pause_too() -> None:
+    paused = head(agenda(subscription("paused", commitment_ends_at=END)))
+    assert paused is not None
+    assert (paused.name, paused.due) == ("close_commitment", END)
+    others = [one for one in STATES if one != "paused"]
+    for status in others:
+        steps = agenda(subscription(status, commitment_ends_at=END))
+        assert all(step.name != "close_commitment" for step in steps), "it closes with its period"
+
+
 def test_what_stays_unpaid_ends_by_itself() -> None:
     until = START + timedelta(days=20)
     ends = head(agenda(subscription("unpaid", unpaid_until=until)))

@@ -33,8 +33,12 @@ from devstack.stack import StackInfo, read_stack
 
 Check = Callable[[StackInfo], Awaitable[str]]
 
+NOT_RUN: Final = (
+    "late, is the worker running? else see in worker.log what fails, or run billing rebuild"
+)
 OLDEST_MATTERS: Final = 5
-LATE: Final = timedelta(minutes=10)
+LATE: Final = timedelta(minutes=3)
+"""The sweeper has told a late matter again by then: its step fails, or nobody runs it."""
 
 
 def installed() -> str:
@@ -93,7 +97,7 @@ async def overdue(info: StackInfo) -> str:
         late = await sweeps.overdue(connection, real_now() - LATE, OLDEST_MATTERS)
     if late:
         named = "; ".join(one.workflow_id for one in late)
-        raise StackError(f"late, is the worker running? else run billing rebuild: {named}")
+        raise StackError(f"{NOT_RUN}: {named}")
     return "none"
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from cli.doctor import NOT_RUN
 from tests.integration.actors import Actors, Json, wait_for
 from tests.integration.rebuild.conftest import billing
 
@@ -32,9 +33,9 @@ TROUBLE = {
         "not so, see billing verify: a trial has one grant of its credits (1)",
     ),
     "overdue steps": (
-        MATTER.format("next_due = next_due - interval '20 days'"),
-        MATTER.format("next_due = next_due + interval '20 days'"),
-        "late, is the worker running? else run billing rebuild: ",
+        MATTER.format("next_due = now() - interval '5 minutes'"),
+        MATTER.format("next_due = now() + interval '14 days'"),
+        f"{NOT_RUN}: ",
     ),
 }
 

@@ -22,8 +22,11 @@ CAUSES: Final = {
     "applied": "it paid for an invoice",
     "carried": "too little for a card: the next invoice collects it",
     "credited": "a credit note on an invoice that was paid",
+    "dispute_won": "a bank gave back what it had taken",
     "noted": "a credit note took what had left it for a refund or dispute",
     "overpaid": "more was paid than the invoice asked for",
+    "refund_failed": "a refund that its payer's bank did not take",
+    "refunded": "money of it was refunded, or a bank took it back",
     "returned": "the invoice it was paid for became void",
     "unasked": "money that came although nothing was owed",
 }

@@ -10,7 +10,7 @@ from billing.matters.kinds import SUBSCRIPTION
 from billing.money.disputes.schemas import Dispute
 from billing.money.invoices import notes
 from billing.money.invoices import transitions as invoices
-from billing.money.invoices.schemas import Invoice
+from billing.money.invoices.schemas import CreditNote, Invoice
 from billing.money.payments import transitions as payments
 from billing.money.payments.schemas import Payment
 from billing.money.purchases.schemas import Purchase
@@ -105,13 +105,16 @@ def credits_due(w: Work[ReversalFacts], row: Refund | Dispute) -> dict[str, Deci
     invoice = w.rows.get(Invoice, row.invoice_id)
     away = [one for one in reversals(w.rows, invoice) if _counts(one)]
     reversed_minor = sum(one.note_minor for one in away)
+    # A note of tax alone made the credits no cheaper: what is left of the invoice paid for them.
+    written = (one for one in w.rows.of(CreditNote) if one.invoice_id == invoice.id)
+    tax_alone = sum(one.amount_minor for one in written if one.amount_minor == one.tax_minor)
     before: dict[str, Decimal] = {}
     for taken in (taken for one in away for taken in one.credits):
         asked = before.get(taken["grant_key"], Decimal(0))
         before[taken["grant_key"]] = asked + Decimal(taken["amount"])
     due = {
         one.grant_key: to_take(
-            one.credits, reversed_minor, invoice.total_minor,
+            one.credits, reversed_minor, invoice.total_minor - tax_alone,
             before.get(one.grant_key, Decimal(0)),
         )
         for one in w.facts.granted

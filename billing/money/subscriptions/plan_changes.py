@@ -24,6 +24,7 @@ from billing.money.subscriptions import (
     netting,
     new_terms,
     payment_effects,
+    portions,
     preview_tokens,
     previews,
     proration,
@@ -262,10 +263,11 @@ def _with_add_ons(
         billed = proration.current(w.rows, (items.ADD_ON,), at)
         sale = Sale(add_ons.sell_anew(plan, kept, after, at), billed, ())
         return wanted.model_copy(update={"add_ons": kept}), sale
-    if wanted.add_ons is None:
-        return wanted, Sale([], [], ())
-    sale = add_ons.sell(w, plan, wanted.add_ons, at, fewer_now=wanted.fewer_now)
-    given = {"cycle_start": after.cycle_start, "portions": sale.portions}
+    sale = Sale([], [], ())
+    if wanted.add_ons is not None:
+        sale = add_ons.sell(w, plan, wanted.add_ons, at, fewer_now=wanted.fewer_now)
+    own = portions.of_plan(w, plan, wanted.quantity, at)
+    given = {"cycle_start": after.cycle_start, "portions": (*own, *sale.portions)}
     return wanted.model_copy(update=given), sale
 
 

@@ -150,9 +150,10 @@ class Item(Row):
 
 
 class Portion(Frozen):
-    """An add-on that comes or goes within a cycle, with its units of that cycle."""
+    """Units of a cycle that come or go within it, with an add-on or with another plan."""
 
-    add_on: str
+    add_on: str | None = None
+    """None: the units are the plan's own."""
     meter: str
     units: Decimal
     """Beside those of its whole quantity: below zero of what comes, above it of what goes."""

@@ -50,7 +50,8 @@ async def test_up_charges_the_rest_of_the_period_and_counts_at_once(actors: Acto
     assert changed["current_period_end"] == RENEWAL, "the period stays"
     assert await charged(customer) == [1900, 3319 - 1287]
     assert (await lines(customer))[1] == [("proration", -1287), ("plan", 3319)]
-    assert await included(customer) == ("5000.00", "5000.00")
+    # 500 and 21 of 31 days of 4500 more.
+    assert await included(customer) == ("3548", "3548.00")
     assert await records(customer) == [], "what was beyond the plan before is included now"
     assert await customer.credits() == Decimal("100") + Decimal("270.967742")
     told = await customer.published()
@@ -212,7 +213,8 @@ async def test_a_plan_and_its_add_ons_are_one_change(actors: Actors) -> None:
     assert (changed["plan"]["key"], changed["add_ons"][0]["quantity"]) == ("basic", 2)
     assert (await lines(customer))[-1] == shown
     assert await money(customer) == 1084
-    assert await included(customer) == ("1177", "1177.00")
+    # 10 of 31 days of 5000, 21 of 500 and 1000 more.
+    assert await included(customer) == ("2629", "2629.00")
     (planned,) = (await change(customer, plan="pro", when="period_end", add_ons=[]))[
         "scheduled_changes"
     ]

@@ -46,7 +46,8 @@ async def test_seats_cost_and_include_so_many_times(actors: Actors) -> None:
     assert (more["quantity"], more["amount_cents"]) == (10, 10000)
     # 21 of 31 days: 5000 and 10000 of them.
     assert (await lines(customer))[1] == [("proration", -3387), ("plan", 6774)]
-    assert await included(customer) == ("5000", "5000.00")
+    # 2500 and 21 of 31 days of as many more.
+    assert await included(customer) == ("4194", "4194.00")
     assert await records(customer) == [], "what was beyond five seats is within ten"
     assert await customer.credits() == 155 + Decimal(155 * 21) / 31
     await customer.refused("QUANTITY_NOT_OFFERED", "PUT", PATH, {"quantity": 11})

@@ -1,6 +1,7 @@
 """Time whose allowance was used is not given back: not by an end, and not by a new period."""
 
 from tests.integration.actors import Actors, Customer
+from tests.integration.arrears.test_add_ons import included
 from tests.integration.arrears.test_overage import charged, use
 from tests.integration.changes.test_endings import NOW
 from tests.integration.changes.test_plan_changes import (
@@ -69,4 +70,17 @@ async def test_another_interval_credits_only_time_whose_allowance_is_left(actors
     # 15.5 of 365 days of the year are used, half of its first month.
     assert (seen["due_now_cents"], seen["credited_cents"]) == (0, 18193 - 1900)
     assert await money(customer) == 18193 - 1900
+    assert await differences(actors.sql, [customer.uuid]) == []
+
+
+async def test_use_before_a_raise_is_not_free_by_it(actors: Actors) -> None:
+    customer = await begun(actors)
+    await use(customer, "5000")
+    await customer.advance(to="2027-02-01T09:00:00Z")
+    await change(customer, plan="pro")
+    # One of the 744 hours: 4500 / 744 are six more.
+    assert await included(customer) == ("506", "506.00")
+    await customer.advance(to=RENEWAL)
+    assert (await lines(customer))[-1] == [("plan", 4900), ("usage", 8988)]
+    assert await included(customer) == ("5000.00", "5000.00")
     assert await differences(actors.sql, [customer.uuid]) == []

@@ -111,5 +111,9 @@ def _units(rows: Rows, start: datetime, share: Fraction) -> Decimal:
     for change in rows.of(SubscriptionChange):
         began = change.terms.get("cycle_start") if change.status == "applied" else None
         if began is not None and datetime.fromisoformat(began) == start:
-            units += sum(Decimal(one["units"]) for one in change.terms["portions"])
+            units += sum(
+                Decimal(one["units"])
+                for one in change.terms["portions"]
+                if one["add_on"] is not None
+            )
     return units

@@ -110,7 +110,7 @@ class Player:
             for change in self.rows.of(SubscriptionChange)
             if change.status == "applied" and change.terms.get("cycle_start") is not None
             and instant(change.terms["cycle_start"]) == self.subscription.cycle_start
-            for part in change.terms["portions"]
+            for part in change.terms["portions"] if part["add_on"] is not None
         )  # fmt: skip
         return sum((*whole, *parts), Decimal(0))
 

@@ -24,6 +24,7 @@ AS $$
             CROSS JOIN LATERAL jsonb_array_elements(c.terms -> 'portions') AS part
             WHERE c.subscription_id = p_subscription_id AND c.status = 'applied'
                 AND c.invoice_id IS NOT NULL AND c.decided_at >= p_start
-                AND (c.terms ->> 'cycle_start')::timestamptz = p_start) AS each
+                AND (c.terms ->> 'cycle_start')::timestamptz = p_start
+                AND part ->> 'add_on' IS NOT NULL) AS each
         GROUP BY meter) AS sums
 $$;

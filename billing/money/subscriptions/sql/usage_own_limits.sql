@@ -1,5 +1,6 @@
 -- The limits of a plan, as the plan lists them, for a subscription's cycle from `p_start`: a plan
--- may say that each seat has what it includes, and a short cycle includes its part. A level is held
+-- may say that each seat has what it includes, a short cycle includes its part, and a change within
+-- the cycle counts from then on. A level is held
 -- and not used up, so a part of it would be too little; and a plan that costs nothing gives what it
 -- gives. Expects the account's rows to be shown.
 CREATE OR REPLACE FUNCTION usage_own_limits(
@@ -21,9 +22,19 @@ AS $$
     CROSS JOIN (
         SELECT lim, (lim ->> 'included')::numeric AS included, place
         FROM jsonb_array_elements(p_limits) WITH ORDINALITY AS one(lim, place)) AS l
+    LEFT JOIN (
+        SELECT part ->> 'meter' AS meter, sum((part ->> 'units')::numeric) AS units
+        FROM subscription_changes AS c
+        CROSS JOIN LATERAL jsonb_array_elements(c.terms -> 'portions') AS part
+        WHERE c.subscription_id = p_subscription_id AND c.status = 'applied'
+            AND c.invoice_id IS NOT NULL AND c.decided_at >= p_start
+            AND (c.terms ->> 'cycle_start')::timestamptz = p_start
+            AND part ->> 'add_on' IS NULL
+        GROUP BY 1) AS moved ON moved.meter = l.lim ->> 'meter'
     LEFT JOIN meters AS m ON m.key = l.lim ->> 'meter'
     CROSS JOIN LATERAL (
         SELECT CASE WHEN s.amount_minor = 0 OR m.kind IN ('max', 'last') THEN l.included * s.seats
-            ELSE round(l.included * s.seats * s.part, scale(trim_scale(l.included))) END AS units
+            ELSE greatest(0, coalesce(moved.units, 0) + round(
+                l.included * s.seats * s.part, scale(trim_scale(l.included)))) END AS units
     ) AS given
 $$;

@@ -59,12 +59,21 @@ WHOLE: Final = (
     "tests/integration/payments/test_two_flows.py",
     "tests/integration/stack/test_stack_refuses.py",
     "tests/integration/stack/test_stack_survives.py",
+    "tests/integration/stack/test_programs.py",
+    "tests/integration/rebuild/test_rebuild.py",
+    "tests/integration/workflows/test_yearly_credits.py",
+    "tests/integration/workflows/test_long_lives.py",
+    "tests/integration/timeline/test_future.py",
+    "tests/integration/faults/test_usage_survives.py",
+    "tests/integration/credits/test_hold_ways.py",
     f"{UPGRADE}::test_a_column_that_a_later_release_adds_is_in_nobody_s_way",
 )
 """Run with WHOLE=1 alone, for two cores have twenty minutes: the stand-in's own tests, the Python
 client's on a stack, the files of the image, a column that is added later, the state table as the
 API answers it, soaks of eight processes, a very large close, two flows on one invoice, the stack's
-own refusals and recoveries, and random lives beside those of the walk and in memory."""
+own programs, refusals and recoveries, a rebuild of every workflow, long and yearly lives, futures
+as they come, uses while Postgres dies, all ways of holds, and random lives
+beside those of the walk and in memory."""
 BESIDE: Final = (KILLING, STARTING)
 """The lanes beside the first, which runs all other tests."""
 AGAIN: Final = 3

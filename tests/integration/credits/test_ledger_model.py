@@ -311,7 +311,7 @@ def test_no_interleaving_of_verbs_loses_a_credit(machine: type[LedgerMachine]) -
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=int(os.environ.get("LEDGER_EXAMPLES", "40")),
+            max_examples=int(os.environ.get("LEDGER_EXAMPLES", "25")),
             stateful_step_count=int(os.environ.get("LEDGER_STEPS", "50")),
             deadline=None,
             suppress_health_check=list(HealthCheck),

@@ -170,10 +170,10 @@ ALSO: Final[dict[str, tuple[type[Flow], dict[str, ChildName | None]]]] = {
 }
 """Others who are stopped at some of the places, and the process that the gate kills there.
 
-Few victims, for each costs the gate a round, at every second place alone, and of a third of these
+Few victims, for each costs the gate a round, at every second place alone, and of a sixth of these
 people: `KILLS_SEED` says which. `KILLS=all` kills every one at each place.
 """
-EVERY_THIRD: Final = 3
+ONE_OF: Final = 6
 
 PER_ROUND: Final = 7
 # After the victim is back. What an API that died left claimed is free after its lease of 30 s.
@@ -204,7 +204,7 @@ def chosen(words: str) -> list[Cell]:
 def chosen_also(words: str | None, who: str) -> list[Cell]:
     """The same of others: those of the gate, every cell, or the ones that are named."""
     _, gate = ALSO[who]
-    if not words and list(ALSO).index(who) % EVERY_THIRD != SEED % EVERY_THIRD:
+    if not words and list(ALSO).index(who) % ONE_OF != SEED % ONE_OF:
         return []
     if not words:
         return [(place, victim) for place, victim in list(gate.items())[::2] if victim]

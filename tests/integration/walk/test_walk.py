@@ -21,7 +21,7 @@ from tests.integration.walk.shortening import shortest
 from tests.integration.walk.walker import live
 
 LIVES: Final = 80
-IN_THE_GATE: Final = 10
+IN_THE_GATE: Final = 6
 """Half of them begin with an arc. A life takes six CPU seconds; `WALKS=40` lives more of them."""
 AT_ONCE: Final = 8
 SHORTENED: Final = 3

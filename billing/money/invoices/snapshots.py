@@ -79,7 +79,7 @@ async def words(connection: AsyncConnection, invoice_id: UUID) -> dict[str, Any]
     return {
         "po_number": content.get("po_number"),
         "memo": content.get("memo"),
-        "custom_fields": content["customer"].get("custom_fields", []),
+        "custom_fields": content["customer"].get("custom_fields"),
     }
 
 

@@ -60,7 +60,17 @@ WHOLE: Final = (
     "tests/integration/stack/test_stack_refuses.py",
     "tests/integration/stack/test_stack_survives.py",
     "tests/integration/stack/test_programs.py",
+    "tests/integration/stack/test_commands.py",
+    "tests/integration/rebuild/test_commands.py",
     "tests/integration/rebuild/test_rebuild.py",
+    "tests/integration/invoices/test_operating.py",
+    "tests/integration/dunning/test_unpaid_days.py",
+    "tests/integration/payments/test_manual_beside_dunning.py",
+    "tests/integration/arrears/test_unpaid_uses.py",
+    "tests/integration/payment_methods/test_account_matter.py",
+    "tests/integration/workflows/test_intervals.py",
+    "tests/integration/faults/test_parts_away.py",
+    "tests/integration/faults/test_event_orders.py",
     "tests/integration/workflows/test_yearly_credits.py",
     "tests/integration/workflows/test_long_lives.py",
     "tests/integration/timeline/test_future.py",
@@ -71,9 +81,10 @@ WHOLE: Final = (
 """Run with WHOLE=1 alone, for two cores have twenty minutes: the stand-in's own tests, the Python
 client's on a stack, the files of the image, a column that is added later, the state table as the
 API answers it, soaks of eight processes, a very large close, two flows on one invoice, the stack's
-own programs, refusals and recoveries, a rebuild of every workflow, long and yearly lives, futures
-as they come, uses while Postgres dies, all ways of holds, and random lives
-beside those of the walk and in memory."""
+own programs, commands, refusals and recoveries, rebuilds, operators' verbs on invoices, long and
+yearly lives, odd intervals, futures as they come, parts that are away, uses while Postgres dies or
+unpaid, transfers beside dunning, all ways of holds, and random lives beside those of the walk and
+in memory."""
 BESIDE: Final = (KILLING, STARTING)
 """The lanes beside the first, which runs all other tests."""
 AGAIN: Final = 3

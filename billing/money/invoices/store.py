@@ -13,6 +13,7 @@ from billing.core import prepared
 from billing.core.errors import NotFound
 from billing.core.failpoints import failpoint
 from billing.core.prepared import Fields, Prepared, given
+from billing.money.invoices.giving_back import PRORATION
 from billing.money.invoices.schemas import CreditNote, Invoice, InvoiceLine, InvoiceStatus
 from billing.money.invoices.tables import (
     credit_notes,
@@ -158,7 +159,7 @@ async def crediting(connection: AsyncConnection, invoice: Invoice) -> list[UUID]
         .join(invoices, invoices.c.id == line.invoice_id)
         .where(
             invoices.c.subscription_id == invoice.subscription_id,
-            line.kind == "proration",
+            line.kind == PRORATION,
             line.detail["invoice"].astext == str(invoice.id),
         )
     )

@@ -82,7 +82,7 @@ def preview(work: Work[SubscriptionFacts], as_of: datetime) -> Preview:
         subscription=cycles.of(work),
         change=work.rows.find(SubscriptionChange, change.id) if change else None,
         written=added,
-        usage=_written(work, 1),
+        usage=written_by(work, 1),
         credited_minor=sum(one.amount_minor for one in notes),
         as_of=as_of,
         upcoming=upcoming(work.rows, work.facts),
@@ -90,9 +90,14 @@ def preview(work: Work[SubscriptionFacts], as_of: datetime) -> Preview:
     )
 
 
-def written_by(work: Work[SubscriptionFacts]) -> Written | None:
-    """The first invoice that a decision writes."""
-    return _written(work, 0)
+def written_by(work: Work[SubscriptionFacts], place: int = 0) -> Written | None:
+    """The invoice that a decision writes first, or at another place from 0."""
+    added = _added(work.effects, Invoice)[place : place + 1]
+    if not added:
+        return None
+    (new,) = added
+    lines = tuple(invoices.lines_of(work.rows, new.id))
+    return Written(invoice=work.rows.get(Invoice, new.id), lines=lines)
 
 
 def upcoming(rows: Rows, facts: SubscriptionFacts) -> Upcoming | None:
@@ -132,15 +137,6 @@ def digest_of(work: Work[SubscriptionFacts]) -> bytes:
 def _terms(discount: Discount) -> Any:
     names = {"code", "percent", "amount_minor", "kinds", "sold", "periods_left"}
     return discount.model_dump(mode="json", include=names)
-
-
-def _written(work: Work[SubscriptionFacts], place: int) -> Written | None:
-    added = _added(work.effects, Invoice)[place : place + 1]
-    if not added:
-        return None
-    (new,) = added
-    lines = tuple(invoices.lines_of(work.rows, new.id))
-    return Written(invoice=work.rows.get(Invoice, new.id), lines=lines)
 
 
 def _shown(change: SubscriptionChange) -> Any:

@@ -4,6 +4,8 @@ An intent is created unconfirmed under one key and stored; it is confirmed under
 attempt row that was committed before. A repeat looks first, and never takes another key.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Final
 from uuid import UUID
@@ -21,7 +23,7 @@ from billing.money.payments import store
 from billing.money.payments.rules import CheckoutSession, Outcome
 from billing.money.payments.schemas import Attempt, Payment
 from billing.platform.accounts import store as accounts
-from gateways.provider import KEY_IN_USE, UNFINISHED, CheckoutRequest, IntentRequest
+from gateways.provider import KEY_IN_USE, KEY_REUSED, UNFINISHED, CheckoutRequest, IntentRequest
 
 # The provider may have stored a 500 under a key; after these tries the look decides alone.
 SAME_KEY_TRIES: Final = 3
@@ -53,7 +55,8 @@ class Charger:
             metadata=_metadata(payment),
             save_card=save_card,
         )
-        outcome = await self._find_or_create(payment, request)
+        with _another_key_later():
+            outcome = await self._find_or_create(payment, request)
         await failpoint("intent.created")
         return outcome
 
@@ -71,7 +74,8 @@ class Charger:
             return_url=return_url,
         )
         await failpoint("intent.before_create")
-        session = await self._provider.create_checkout(request)
+        with _another_key_later():
+            session = await self._provider.create_checkout(request)
         await failpoint("intent.created")
         return session
 
@@ -257,3 +261,18 @@ def _harmless_key(key: str) -> str:
     """For calls that take no money: a stored 500 under `key` is passed by with a new one."""
     tries = activity.info().attempt
     return key if tries <= SAME_KEY_TRIES else f"{key}/again-{tries}"
+
+
+@contextmanager
+def _another_key_later() -> Iterator[None]:
+    """In doubt about a harmless call whose key was used before the payment changed hands.
+
+    Its metadata names the matter that collects it now. The next try looks for what was made with
+    the key; one behind SAME_KEY_TRIES takes another.
+    """
+    try:
+        yield
+    except ProviderFailure as refused:
+        if refused.code != KEY_REUSED:
+            raise
+        raise Unavailable(refused.code, refused.detail) from refused

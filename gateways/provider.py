@@ -22,6 +22,8 @@ KEY_IN_USE: Final = "PROVIDER_KEY_IN_USE"
 SILENT: Final = "PROVIDER_SILENT"
 UNFINISHED: Final = frozenset({KEY_IN_USE, SILENT})
 """Codes of a call that may still have its effect."""
+KEY_REUSED: Final = "PROVIDER_KEY_REUSED"
+"""The code of a `ProviderFailure`: an earlier call with this key had other parameters."""
 
 
 class IntentRequest(Frozen):

@@ -5,7 +5,7 @@ One try per call (Temporal retries, with the same key); amounts turn into Stripe
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from http import HTTPStatus
 from typing import Any, Final
 from uuid import UUID
@@ -14,18 +14,27 @@ import stripe
 from stripe import StripeClient
 
 from billing.core import ids
-from billing.core.currencies import from_provider, to_provider
+from billing.core.currencies import to_provider
 from billing.core.errors import ProviderFailure, Unavailable
 from billing.money.payment_methods.rules import CardDetails, SetupOutcome
-from billing.money.payments.rules import Charge, CheckoutSession, Decline, Outcome, OutcomeKind
+from billing.money.payments.rules import Charge, CheckoutSession, Decline, Outcome
 from billing.money.refunds.rules import RefundOutcome, Taken
 from billing.platform.provider_inbox.schemas import ProviderEvent
 from gateways import events
-from gateways.provider import KEY_IN_USE, SILENT, CheckoutRequest, IntentRequest, RefundRequest
+from gateways.provider import (
+    KEY_IN_USE,
+    KEY_REUSED,
+    SILENT,
+    CheckoutRequest,
+    IntentRequest,
+    RefundRequest,
+)
 from gateways.stripe_objects import (
     card_details,
+    charge_told,
     checkout_session,
     dispute_outcome,
+    intent_outcome,
     refund_outcome,
     setup_outcome,
 )
@@ -33,14 +42,6 @@ from gateways.stripe_objects import (
 TIMEOUT_SECONDS: Final = 8
 PAGE: Final = 100
 MAX_EVENTS: Final = 1_000
-_INTENT_KINDS: Final[dict[str, OutcomeKind]] = {
-    "requires_confirmation": "waiting",
-    "requires_action": "action",
-    "processing": "processing",
-    "requires_capture": "processing",
-    "succeeded": "succeeded",
-    "canceled": "canceled",
-}
 
 
 class StripeGateway:
@@ -93,7 +94,7 @@ class StripeGateway:
             intent = await self._client.v1.payment_intents.create_async(
                 params, {"idempotency_key": request.key}
             )
-        return _outcome(intent)
+        return intent_outcome(intent)
 
     async def confirm_intent(
         self, intent_id: str, key: str, payment_method: str, *, off_session: bool
@@ -103,7 +104,7 @@ class StripeGateway:
             params["off_session"] = True
         try:
             async with _told():
-                return _outcome(
+                return intent_outcome(
                     await self._client.v1.payment_intents.confirm_async(
                         intent_id, params, {"idempotency_key": key}
                     )
@@ -115,7 +116,7 @@ class StripeGateway:
 
     async def retrieve_intent(self, intent_id: str) -> Outcome:
         async with _told():
-            return _outcome(await self._client.v1.payment_intents.retrieve_async(intent_id))
+            return intent_outcome(await self._client.v1.payment_intents.retrieve_async(intent_id))
 
     async def find_intent(self, customer_id: str, payment: str) -> Outcome | None:
         async with _told():
@@ -124,13 +125,13 @@ class StripeGateway:
             )
             async for intent in page.auto_paging_iter():
                 if intent.metadata.to_dict().get("payment") == payment:
-                    return _outcome(intent)
+                    return intent_outcome(intent)
         return None
 
     async def cancel_intent(self, intent_id: str, key: str) -> Outcome:
         try:
             async with _told():
-                return _outcome(
+                return intent_outcome(
                     await self._client.v1.payment_intents.cancel_async(
                         intent_id, {}, {"idempotency_key": key}
                     )
@@ -143,7 +144,7 @@ class StripeGateway:
             page = await self._client.v1.charges.list_async(
                 {"payment_intent": intent_id, "limit": PAGE}
             )
-        return [_charge(charge) for charge in page.data]
+        return [charge_told(charge) for charge in page.data]
 
     async def refund(self, request: RefundRequest) -> RefundOutcome:
         params: Any = {
@@ -322,9 +323,7 @@ async def _told() -> AsyncIterator[None]:
     except stripe.AuthenticationError as error:
         raise Unavailable("PROVIDER_KEY", "Stripe does not accept our key") from error
     except stripe.IdempotencyError as error:
-        raise ProviderFailure(
-            "PROVIDER_KEY_REUSED", "Stripe saw this key with other parameters"
-        ) from error
+        raise ProviderFailure(KEY_REUSED, "Stripe saw this key with other parameters") from error
     except stripe.StripeError as error:
         doubt = f"Stripe did not decide: {type(error).__name__}"
         raise Unavailable(_doubt(error), doubt) from error
@@ -345,54 +344,5 @@ def _declined(error: stripe.CardError) -> Outcome:
         advice=detail.advice_code if detail else None,
     )
     intent = detail.payment_intent if detail else None
-    base = _outcome(intent) if intent is not None else Outcome(kind="declined")
+    base = intent_outcome(intent) if intent is not None else Outcome(kind="declined")
     return base.model_copy(update={"kind": "declined", "decline": decline})
-
-
-def _outcome(intent: stripe.PaymentIntent) -> Outcome:
-    failure = intent.last_payment_error
-    kind: OutcomeKind = _INTENT_KINDS.get(intent.status, "waiting")
-    if intent.status == "requires_payment_method" and failure is not None:
-        kind = "declined"
-    action = intent.next_action
-    redirect = action.to_dict().get("redirect_to_url") if action is not None else None
-    charge = intent.latest_charge
-    return Outcome(
-        kind=kind,
-        intent_id=intent.id,
-        client_secret=intent.client_secret,
-        received_minor=from_provider(intent.amount_received or 0, intent.currency.upper()),
-        charge_id=charge if isinstance(charge, str) or charge is None else charge.id,
-        redirect_url=redirect["url"] if redirect is not None else None,
-        decline=_decline(failure) if kind == "declined" and failure is not None else None,
-        is_over=kind == "canceled",
-    )
-
-
-def _decline(failure: stripe.StripeObject) -> Decline:
-    """The decline behind a failed intent; codes that the bank did not give are absent."""
-    said = failure.to_dict()
-    return Decline(
-        code=said.get("code") or "card_declined",
-        decline_code=said.get("decline_code"),
-        message=said.get("message") or "The card was declined.",
-        advice=said.get("advice_code"),
-    )
-
-
-def _charge(charge: stripe.Charge) -> Charge:
-    outcome = charge.outcome
-    return Charge(
-        charge_id=charge.id,
-        created_at=datetime.fromtimestamp(charge.created, UTC),
-        paid=charge.paid,
-        payment_method_id=charge.payment_method,
-        decline=None
-        if charge.paid
-        else Decline(
-            code=charge.failure_code or "card_declined",
-            decline_code=outcome.reason if outcome is not None else None,
-            message=charge.failure_message or "The card was declined.",
-            advice=outcome.to_dict().get("advice_code") if outcome is not None else None,
-        ),
-    )

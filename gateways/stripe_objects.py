@@ -8,9 +8,17 @@ import stripe
 
 from billing.core.currencies import from_provider
 from billing.money.payment_methods.rules import CardDetails, SetupOutcome
-from billing.money.payments.rules import CheckoutSession
+from billing.money.payments.rules import Charge, CheckoutSession, Decline, Outcome, OutcomeKind
 from billing.money.refunds.rules import DisputeOutcome, RefundOutcome
 
+_INTENT_KINDS: Final[dict[str, OutcomeKind]] = {
+    "requires_confirmation": "waiting",
+    "requires_action": "action",
+    "processing": "processing",
+    "requires_capture": "processing",
+    "succeeded": "succeeded",
+    "canceled": "canceled",
+}
 _SETUP_STATES: Final = {
     "requires_confirmation": "waiting",
     "requires_action": "action",
@@ -114,4 +122,55 @@ def setup_outcome(intent: stripe.SetupIntent) -> SetupOutcome:
         status=status,  # type: ignore[arg-type]
         client_secret=intent.client_secret,
         card=card_details(method) if ready else None,  # type: ignore[arg-type]
+    )
+
+
+def intent_outcome(intent: stripe.PaymentIntent) -> Outcome:
+    """The standing of an intent; a decline is that of its latest try."""
+    failure = intent.last_payment_error
+    kind: OutcomeKind = _INTENT_KINDS.get(intent.status, "waiting")
+    if intent.status == "requires_payment_method" and failure is not None:
+        kind = "declined"
+    action = intent.next_action
+    redirect = action.to_dict().get("redirect_to_url") if action is not None else None
+    charge = intent.latest_charge
+    return Outcome(
+        kind=kind,
+        intent_id=intent.id,
+        client_secret=intent.client_secret,
+        received_minor=from_provider(intent.amount_received or 0, intent.currency.upper()),
+        charge_id=charge if isinstance(charge, str) or charge is None else charge.id,
+        redirect_url=redirect["url"] if redirect is not None else None,
+        decline=_decline(failure) if kind == "declined" and failure is not None else None,
+        is_over=kind == "canceled",
+    )
+
+
+def _decline(failure: stripe.StripeObject) -> Decline:
+    """The decline behind a failed intent; codes that the bank did not give are absent."""
+    said = failure.to_dict()
+    return Decline(
+        code=said.get("code") or "card_declined",
+        decline_code=said.get("decline_code"),
+        message=said.get("message") or "The card was declined.",
+        advice=said.get("advice_code"),
+    )
+
+
+def charge_told(charge: stripe.Charge) -> Charge:
+    """One try of a card, with the reason why it failed."""
+    outcome = charge.outcome
+    return Charge(
+        charge_id=charge.id,
+        created_at=datetime.fromtimestamp(charge.created, UTC),
+        paid=charge.paid,
+        payment_method_id=charge.payment_method,
+        decline=None
+        if charge.paid
+        else Decline(
+            code=charge.failure_code or "card_declined",
+            decline_code=outcome.reason if outcome is not None else None,
+            message=charge.failure_message or "The card was declined.",
+            advice=outcome.to_dict().get("advice_code") if outcome is not None else None,
+        ),
     )

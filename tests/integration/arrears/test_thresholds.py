@@ -250,3 +250,33 @@ async def test_more_that_is_included_covers_nothing_that_was_invoiced_early(
     await choose(customer, ai_500=1)
     await customer.advance(to=RENEWAL)
     assert [line[:2] for line in await billed(customer)] == [(600, 1200)]
+
+
+async def test_an_early_invoice_whose_first_call_failed_is_charged_behind_the_end(
+    actors: Actors,
+) -> None:
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed("basic")
+    await threshold(customer, 500)
+    kept = await actors.sandbox.fault(
+        "error_500_stored", path="/v1/payment_intents", metadata={"account": customer.id}
+    )
+    away = await actors.sandbox.fault(
+        "error_500_unstored",
+        method="GET",
+        path="/v1/payment_intents",
+        customer=await customer.stripe_customer(),
+        times=None,
+    )
+    await use(customer, "750")
+    await tick(customer)
+
+    async def struck() -> bool:
+        plans = await actors.sandbox.plans("faults")
+        return all(one["hits"] for one in plans if one["id"] in (kept, away))
+
+    await wait_for(struck, "the intent was asked for, and looked for", bool)
+    await customer.ask("POST", "/billing/subscription/cancel", {"at": "now"})
+    await actors.sandbox.clear("faults", away)
+    await customer.advance(days=1)
+    assert await charged(customer) == [1900, 500], "once, by the invoice's own matter"

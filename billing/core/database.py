@@ -19,7 +19,7 @@ from sqlalchemy import MetaData, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from billing.core.prepared import driver_of, wrapped
+from billing.core.prepared import driver_of, undo, wrapped
 from billing.core.settings import Settings
 
 STATEMENT_TIMEOUT_MS: Final = 5_000
@@ -155,6 +155,9 @@ async def _transaction(engine: AsyncEngine, begin: str) -> AsyncIterator[AsyncCo
         for say, items in waiting.items():
             await say(connection, items)
         await driver.commit()
+    except Exception:
+        await undo(driver)
+        raise
     finally:
         known.pop(_BEFORE_COMMIT, None)
         if driver.closed:

@@ -5,11 +5,13 @@ purchase, a renewal or a usage event runs is written as a constant of these.
 """
 
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import cache
 from typing import Any, Final, cast
 
 import psycopg
+from psycopg import generators
+from psycopg.pq import TransactionStatus
 from psycopg.rows import dict_row
 from sqlalchemy import (
     BindParameter,
@@ -159,6 +161,19 @@ def driver_of(connection: AsyncConnection) -> psycopg.AsyncConnection[Any]:
     if pooled is None:
         raise RuntimeError("the connection was never opened")
     return cast("psycopg.AsyncConnection[Any]", pooled.connection.driver_connection)
+
+
+async def undo(driver: psycopg.AsyncConnection[Any]) -> None:
+    """Roll back a transaction in which Postgres refused nothing; its connection stays prepared.
+
+    The driver's own way forgets every statement, for a table may go with the transaction that made
+    it. Ours make none. What Postgres refused is left to it: of a pipeline it knows less.
+    """
+    if driver.pgconn.transaction_status == TransactionStatus.INTRANS:
+        with suppress(psycopg.OperationalError):  # the pool finds out that the server is gone
+            async with driver.lock:
+                driver.pgconn.send_query(b"ROLLBACK")
+                await driver.wait(generators.execute(driver.pgconn))
 
 
 def wrapped(error: psycopg.Error, sql: str) -> DBAPIError:

@@ -7,10 +7,12 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from billing.core.database import Database, open_database
+from billing.core.errors import NotAllowed
 from billing.core.settings import Settings
 from devstack.stack import StackInfo
 
 PID = text("SELECT pg_backend_pid()")
+PREPARED = text("SELECT count(*) FROM pg_prepared_statements")
 END = text("SELECT pg_terminate_backend(:pid, 5000)")
 
 
@@ -40,6 +42,23 @@ async def test_a_connection_that_the_server_ended_is_passed_by(
     await engine.dispose()
     async with opened() as connection:
         assert await connection.scalar(PID) != first
+
+
+async def test_a_transaction_that_is_given_up_leaves_its_connection_prepared(
+    database: Database,
+) -> None:
+    for _ in range(10):  # the driver prepares what it has seen some times
+        with pytest.raises(NotAllowed):
+            await _give_up(database)
+    async with database.tenant() as connection:
+        assert await connection.scalar(PREPARED)
+        assert not await connection.scalar(text("SELECT current_setting('app.kept', true)"))
+
+
+async def _give_up(database: Database) -> None:
+    async with database.tenant() as connection:
+        await connection.execute(text("SELECT set_config('app.kept', 'yes', true)"))
+        raise NotAllowed("FORBIDDEN", "whatever")
 
 
 async def test_a_lone_statement_shows_nothing_that_it_does_not_name(database: Database) -> None:

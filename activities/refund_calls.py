@@ -5,15 +5,14 @@ from temporalio import activity
 from activities.matter import Dependencies
 from activities.order_calls import Orders
 from activities.payment_calls import SAME_KEY_TRIES
-from billing.core import ids
+from billing.core import ids, keys
 from billing.core.clock import real_now
-from billing.core.errors import Conflict, ProviderFailure
+from billing.core.errors import Conflict, ProviderFailure, Unavailable
 from billing.core.failpoints import failpoint
 from billing.money.payments.schemas import PAYPAL, Payment
 from billing.money.refunds.calls import RefundAnswer, RefundCall, SurveyAnswer, SurveyCall
 from billing.money.refunds.rules import RefundOutcome, Taken
-from billing.money.refunds.schemas import Refund
-from gateways.provider import Refunding, RefundRequest
+from gateways.provider import FAILURE_KEPT, Refunding, RefundRequest
 
 
 class Refunder:
@@ -44,39 +43,57 @@ class Refunder:
         return self._orders.provider if payment.flow == PAYPAL else self._provider
 
     async def _ask(self, call: RefundCall) -> RefundOutcome:
-        refund, payment = call.refund, call.payment
-        provider = self._of(payment)
-        intent_id = payment.stripe_payment_intent_id
+        intent_id = call.payment.stripe_payment_intent_id
         if intent_id is None:
             raise Conflict("PAYMENT_STATE", "only a payment at the provider can be given back")
-        name = ids.encode(ids.REFUND, refund.id)
         if call.again or activity.info().attempt > 1:
-            taken = await provider.taken_back(intent_id)
-            made = next((one for one in taken.refunds if one.name == name), None)
+            made = await self._made(call, intent_id)
             if made is not None:
                 return made
         await failpoint("refund.before_call")
-        outcome = await provider.refund(
-            RefundRequest(
-                key=_key(refund, payment),
-                intent_id=intent_id,
-                amount_minor=refund.amount_minor,
-                currency=refund.currency,
-                metadata={
-                    "account": ids.encode(ids.ACCOUNT, refund.account_id),
-                    "payment": ids.encode(ids.PAYMENT, refund.payment_id),
-                    "refund": name,
-                },
-            )
-        )
+        outcome = await self._walk(call, intent_id)
         await failpoint("refund.made")
         return outcome
 
+    async def _walk(self, call: RefundCall, intent_id: str) -> RefundOutcome:
+        """Ask under each key of the refund in turn, until one is decided.
 
-def _key(refund: Refund, payment: Payment) -> str:
-    """A stored 500 under the key is passed by with a new one, once a look has found no refund.
+        Two refunds never come about for one. A key is left only where the provider has repeated the
+        failure that it keeps under it (Stripe for a day): no call with that key, of this worker or
+        another, does anything any more. And only once a look after that answer has found no refund.
+        A call that may still run, and a failure that is not kept, keep their key. Every try begins
+        with a look and walks the same keys in the same order.
+        """
+        number = 1
+        while True:
+            try:
+                return await self._of(call.payment).refund(_request(call, intent_id, number))
+            except Unavailable as doubt:
+                patient = activity.info().attempt <= SAME_KEY_TRIES
+                if patient or doubt.code != FAILURE_KEPT or number == keys.REFUND_TRIES:
+                    raise
+            made = await self._made(call, intent_id)
+            if made is not None:
+                return made
+            number += 1
 
-    Only where the whole payment goes back: the provider cannot give that twice.
-    """
-    tries, whole = activity.info().attempt, refund.amount_minor == payment.received_minor
-    return f"{refund.key}/again-{tries}" if whole and tries > SAME_KEY_TRIES else refund.key
+    async def _made(self, call: RefundCall, intent_id: str) -> RefundOutcome | None:
+        """The refund, if the provider has it: it is known by our name."""
+        taken = await self._of(call.payment).taken_back(intent_id)
+        name = ids.encode(ids.REFUND, call.refund.id)
+        return next((one for one in taken.refunds if one.name == name), None)
+
+
+def _request(call: RefundCall, intent_id: str, number: int) -> RefundRequest:
+    refund = call.refund
+    return RefundRequest(
+        key=keys.refund_try(refund.key, number),
+        intent_id=intent_id,
+        amount_minor=refund.amount_minor,
+        currency=refund.currency,
+        metadata={
+            "account": ids.encode(ids.ACCOUNT, refund.account_id),
+            "payment": ids.encode(ids.PAYMENT, refund.payment_id),
+            "refund": ids.encode(ids.REFUND, refund.id),
+        },
+    )

@@ -3,7 +3,8 @@
 Every money verb takes the idempotency key of its business fact. `Unavailable` means the outcome
 is unknown: ask again, never with another key. `ProviderFailure` means refused, nothing happened.
 The code of an `Unavailable` says what is known of the call: KEY_IN_USE, it still runs there;
-SILENT, no answer came and it may still run; any other, it is over.
+SILENT, no answer came and it may still run; FAILURE_KEPT, the provider repeats a failure that it
+keeps under the key, and runs no call with it any more; any other, it is over.
 """
 
 from datetime import datetime
@@ -20,6 +21,7 @@ from billing.platform.provider_inbox.schemas import ProviderEvent
 
 KEY_IN_USE: Final = "PROVIDER_KEY_IN_USE"
 SILENT: Final = "PROVIDER_SILENT"
+FAILURE_KEPT: Final = "PROVIDER_FAILURE_KEPT"
 UNFINISHED: Final = frozenset({KEY_IN_USE, SILENT})
 """Codes of a call that may still have its effect."""
 KEY_REUSED: Final = "PROVIDER_KEY_REUSED"

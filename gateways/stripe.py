@@ -22,6 +22,7 @@ from billing.money.refunds.rules import RefundOutcome, Taken
 from billing.platform.provider_inbox.schemas import ProviderEvent
 from gateways import events
 from gateways.provider import (
+    FAILURE_KEPT,
     KEY_IN_USE,
     KEY_REUSED,
     SILENT,
@@ -332,7 +333,12 @@ async def _told() -> AsyncIterator[None]:
 def _doubt(error: stripe.StripeError) -> str:
     if error.http_status == HTTPStatus.CONFLICT:
         return KEY_IN_USE
-    return SILENT if error.http_status is None else "PROVIDER_UNAVAILABLE"
+    if error.http_status is None:
+        return SILENT
+    # Stripe marks an answer that it has stored under the key and sends again.
+    kept = (error.headers or {}).get("Idempotent-Replayed") == "true"
+    failed = error.http_status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    return FAILURE_KEPT if failed and kept else "PROVIDER_UNAVAILABLE"
 
 
 def _declined(error: stripe.CardError) -> Outcome:

@@ -4,9 +4,13 @@ The same text is the unique key in Postgres and the key sent to Stripe.
 """
 
 from datetime import date, datetime
+from typing import Final
 from uuid import UUID
 
 from billing.core import ids
+
+REFUND_TRIES: Final = 10
+"""The most keys of one refund: a provider that keeps failing gets no more of them."""
 
 
 def slot_attempt(invoice_id: UUID, slot: int) -> str:
@@ -42,6 +46,11 @@ def refund(payment_id: UUID) -> str:
 def asked_refund(refund_id: UUID) -> str:
     """A refund that an operator asked for; the provider's idempotency key too."""
     return f"{ids.encode(ids.REFUND, refund_id)}/refund"
+
+
+def refund_try(key: str, number: int) -> str:
+    """The n-th key of a refund; the next only where the provider keeps a failure under the last."""
+    return key if number == 1 else f"{key}/again-{number}"
 
 
 def found_refund(provider_id: str) -> str:

@@ -131,6 +131,28 @@ async def test_a_refund_on_its_way_holds_its_room_and_a_failed_one_gives_it_back
     assert await balance(customer) == 0
 
 
+async def test_a_part_goes_back_once_where_stripe_keeps_a_failure_under_its_key(
+    actors: Actors,
+) -> None:
+    customer = await actors.customer()
+    await customer.bought("small")
+    payment, owner = await paid_for(customer), {"account": customer.id}
+    for fault, keys in (
+        ("error_500_stored", {"refund", "again-2"}),
+        ("error_500_after", {"refund"}),
+    ):
+        plan = await actors.sandbox.fault(fault, path="/v1/refunds", method="POST", metadata=owner)
+        part = await refunded(customer, payment, 333)
+        assert part["status"] == "succeeded"
+        asked = await actors.sandbox.requests(name="POST /v1/refunds", metadata=owner)
+        mine = [one["key"] for one in asked if one["key"].startswith(part["refund_id"])]
+        assert {key.rpartition("/")[2] for key in mine} == keys
+        assert await actors.sandbox.clear("faults", plan) == 1
+    rest = await refunded(customer, payment)
+    moved = [one["amount"] for one in await customer.effects("refund.succeeded")]
+    assert (rest["amount"], moved) == (333, [333, 333, 333])
+
+
 async def test_an_operator_gives_money_back_by_the_command_line(actors: Actors) -> None:
     customer = await actors.customer()
     await customer.bought("small")

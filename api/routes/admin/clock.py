@@ -3,12 +3,14 @@
 from datetime import datetime, timedelta
 from typing import Annotated, Self
 
+from fastapi import Response
 from pydantic import Field, model_validator
 from temporalio.service import RPCError
 
-from api.dependencies import AdminCall
+from api.dependencies import AdminCall, Call
+from api.idempotency import OptionalKey
 from api.problem_codes import unavailable
-from api.problems import responses
+from api.problems import KEYED, responses
 from api.routes.base import new_router
 from api.schemas import Answer, Body, Instant
 from api.workflow_calls import need_temporal
@@ -51,31 +53,40 @@ class ClockAnswer(Answer):
 @router.post(
     "/admin/accounts/{account_id}/clock",
     status_code=202,
+    response_model=ClockAnswer,
     responses=responses(
-        "MERCHANT_NOT_FOUND", "CLOCK_NEEDS_TEST_ACCOUNT", "CLOCK_BACKWARDS", "TEMPORAL_UNAVAILABLE"
+        "MERCHANT_NOT_FOUND", "CLOCK_NEEDS_TEST_ACCOUNT", "CLOCK_BACKWARDS",
+        "TEMPORAL_UNAVAILABLE", *KEYED,
     ),
-)
-async def advance_clock(account_id: str, body: ClockBody, call: AdminCall) -> ClockAnswer:
-    """Advance a test account's clock; everything due on the way happens, in order.
+)  # fmt: skip
+async def advance_clock(
+    account_id: str, body: ClockBody, call: AdminCall, once: OptionalKey
+) -> Response:
+    """Advance a test account's clock, once per key; everything due on the way happens, in order.
 
-    After a 503 or no answer send the same `advance_to` again; `advance_days` would add up.
+    Without a key, send the same `advance_to` after a 503 or no answer: `advance_days` add up.
     """
     await need_temporal(call)
     account = await call.find_account(account_id)
-    target = body.advance_to or (
-        (account.clock_target or account.clock_at or real_now())
-        + timedelta(days=body.advance_days or 0)
-    )
-    async with call.database.tenant(account.id) as connection:
-        account = await clocks.aim(connection, account.id, target)
-    try:
-        await start.walk(call.temporal, account.id)
-    except (RPCError, RuntimeError) as error:
-        raise unavailable("TEMPORAL_UNAVAILABLE") from error
-    return ClockAnswer.of_account(account)
+    target = body.advance_to or timedelta(days=body.advance_days or 0)
+    async with once.claim(call) as claim:
+        async with call.database.tenant(account.id) as connection:
+            account = await clocks.aim(connection, account.id, target, claim.resource_id)
+        await _walk(call, account)
+        return claim.answer(202, ClockAnswer.of_account(account))
 
 
 @router.get("/admin/accounts/{account_id}/clock", responses=responses("MERCHANT_NOT_FOUND"))
 async def read_clock(account_id: str, call: AdminCall) -> ClockAnswer:
     """The present time and status of the account's clock."""
     return ClockAnswer.of_account(await call.find_account(account_id))
+
+
+async def _walk(call: Call, account: Account) -> None:
+    """Start the walk; one whose clock stands needs none."""
+    if account.clock_status != "advancing":
+        return
+    try:
+        await start.walk(call.temporal, account.id)
+    except (RPCError, RuntimeError) as error:
+        raise unavailable("TEMPORAL_UNAVAILABLE") from error

@@ -3,7 +3,8 @@
 Only forward, only for test accounts; the walk itself goes from due instant to due instant.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -14,20 +15,29 @@ from billing.core.errors import Conflict, Invalid
 from billing.platform.accounts import store
 from billing.platform.accounts.schemas import Account
 from billing.platform.audit import service as audit
+from billing.platform.audit import store as audit_store
+
+AIMED: Final = "clock.aimed"
 
 
-async def aim(connection: AsyncConnection, account_id: UUID, target: datetime) -> Account:
-    """Set where the clock shall walk to; a test account in real time is frozen first.
+async def aim(
+    connection: AsyncConnection, account_id: UUID, to: datetime | timedelta, request_id: UUID
+) -> Account:
+    """Set where the clock shall walk to, once per request; a timedelta is added to where it goes.
 
-    Errors: CLOCK_NEEDS_TEST_ACCOUNT, CLOCK_BACKWARDS.
+    A test account in real time is frozen first. Errors: CLOCK_NEEDS_TEST_ACCOUNT, CLOCK_BACKWARDS.
     """
     account = await store.lock(connection, account_id)
+    subject, request = ids.encode(ids.ACCOUNT, account_id), ids.encode("key", request_id)
+    if await audit_store.has(connection, account_id, subject, AIMED, request):
+        return account
     if not account.is_test:
         raise Conflict(
             "CLOCK_NEEDS_TEST_ACCOUNT", "only a test account may have a clock of its own"
         )
     clock_at = account.clock_at or real_now()
     farthest = max(clock_at, account.clock_target or clock_at)
+    target = farthest + to if isinstance(to, timedelta) else to
     if target < farthest:
         where = "is on its way to" if account.clock_target else "stands at"
         raise Invalid(
@@ -37,10 +47,11 @@ async def aim(connection: AsyncConnection, account_id: UUID, target: datetime) -
     await audit.record(
         connection,
         account_id=account_id,
-        action="clock.aimed",
-        subject=ids.encode(ids.ACCOUNT, account_id),
+        action=AIMED,
+        subject=subject,
         at=clock_at,
         target=target.isoformat(),
+        request=request,
     )
     walk = {"clock_at": clock_at, "clock_target": target, "clock_status": "advancing"}
     return await store.change(connection, account_id, walk | {"clock_blocked": None})

@@ -3,7 +3,8 @@
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, exists, select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.platform.audit.tables import billing_audit
 
@@ -27,3 +28,13 @@ def listing(
     if subject is not None:
         query = query.where(billing_audit.c.subject == subject)
     return query
+
+
+async def has(
+    connection: AsyncConnection, account_id: UUID, subject: str, action: str, request: str
+) -> bool:
+    """True where the request has done this before; its row names it as `request`."""
+    done = listing(account_id, action=action, subject=subject).where(
+        billing_audit.c.detail["request"].astext == request
+    )
+    return bool(await connection.scalar(select(exists(done))))

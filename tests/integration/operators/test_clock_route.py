@@ -1,6 +1,7 @@
 """The clock of a test account as operators move it: forward only, and safe to ask again."""
 
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from temporalio.service import RPCError, RPCStatusCode
@@ -39,3 +40,31 @@ async def test_an_advance_that_temporal_did_not_hear_of_is_asked_for_again(
     assert behind.json()["detail"].endswith(f"is on its way to {AIM}")
     again = await api.client.post(path, json={"advance_to": AIM}, headers=headers)
     assert (again.status_code, again.json()["target"]) == (202, AIM)
+
+
+async def test_an_advance_is_done_once_per_key_however_often_it_is_sent(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account = await api.new_account(is_test=True, clock_at=AT)
+    path, once = f"{ACCOUNTS}/{account['id']}/clock", {"Idempotency-Key": str(uuid4())}
+
+    async def advance(days: int, key: dict[str, str] = once) -> tuple[int, str]:
+        sent = {"advance_days": days}
+        answer = await api.client.post(path, json=sent, headers=api.admin() | key)
+        seen = answer.json()
+        return answer.status_code, seen.get("code") or seen["target"] or seen["clock_at"]
+
+    async def away(*_: Any) -> None:
+        raise RPCError("away", RPCStatusCode.UNAVAILABLE, b"")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(start, "walk", away)
+        assert await advance(31) == (503, "TEMPORAL_UNAVAILABLE")
+    assert [await advance(31) for _ in range(3)] == 3 * [(202, AIM)], "an answer may be lost"
+    assert await advance(30) == (422, "IDEMPOTENCY_KEY_REUSED")
+    assert await advance(28, {}) == (202, "2027-03-01T10:00:00Z")
+    assert (await advance(31))[1] == "2027-03-01T10:00:00Z", "the clock as it stands now"
+    history = await api.client.get(
+        f"{ACCOUNTS}/{account['id']}/audit?action=clock.aimed", headers=api.admin()
+    )
+    assert len(history.json()["data"]) == 2

@@ -1,6 +1,8 @@
 """Every query on plans, prices, packs and costs; what is current, and what was once sold."""
 
+import json
 from collections.abc import Mapping
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Final
 from uuid import UUID
@@ -259,6 +261,12 @@ def show_plan(row: Fields) -> Plan:
     fields = {name: row[name] for name in _PLAN_FIELDS}
     allowance = Interval(unit=row["allowance_unit"], count=row["allowance_count"])
     return Plan.model_validate({**fields, "allowance": allowance})
+
+
+@lru_cache(maxsize=256)
+def read_plan(text: str) -> Plan:
+    """The same, of a row in JSON; decisions read the few versions that there are ever again."""
+    return show_plan(json.loads(text))
 
 
 def show_price(row: Fields) -> Price:

@@ -16,7 +16,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.catalog.plans.schemas import PLAN_ID
-from billing.catalog.plans.store import show_plan, show_price
+from billing.catalog.plans.store import read_plan, show_price
 from billing.core import ids
 from billing.core.clock import real_now
 from billing.core.errors import NotFound
@@ -169,7 +169,13 @@ _ALLOWANCES = """
                      OFFSET 0) c
                  WHERE :changing AND b.account_id = s.account_id AND p.limits ? c.meter)
 """
-_PLAN = "to_jsonb(pl) || jsonb_build_object('monthly_credits', pl.monthly_credits::text)"
+# Of an allowance, in the cycle that runs: without it there is no share to be worked out.
+_HAS_USED = """
+    EXISTS (SELECT FROM usage_cycles c
+            WHERE c.account_id = s.account_id AND c.owner = '' AND c.period_start >= s.cycle_start
+              AND c.quantity > c.overage)
+"""
+_PLAN = "(to_jsonb(pl) || jsonb_build_object('monthly_credits', pl.monthly_credits::text))::text"
 _READ = Prepared(
     text(
         f"""
@@ -195,8 +201,8 @@ _READ = Prepared(
                    AND x.expires_at > coalesce(a.clock_at, CAST(:real_at AS timestamptz))
                  ORDER BY x.expires_at, x.granted_seq) AS lots,
            {_ALLOWANCES} AS allowances,
-           CASE WHEN :giving_back THEN usage_allowance_share(s.id)::text ELSE '0' END
-               AS used_share,
+           CASE WHEN :giving_back AND {_HAS_USED} THEN usage_allowance_share(s.id)::text
+                ELSE '0' END AS used_share,
            {reading.COLLECTED},
            {reading.hanging("dunning_cases", "x.id")} AS cases,
            {REVERSALS},
@@ -289,9 +295,9 @@ async def read(
 
 
 def _facts(row: Row, real_at: Any, wanted: Read, rows: Rows) -> SubscriptionFacts:
-    plan = show_plan(row["plan"])
+    plan = read_plan(row["plan"])
     offers = tuple(_offer(one) for one in row["offers"])
-    known = (plan, *map(show_plan, row["later_plans"]), *(one.plan for one in offers))
+    known = (plan, *map(read_plan, row["later_plans"]), *(one.plan for one in offers))
     (subscription,) = rows.of(Subscription)
     entries = (one for one in rows.of(BalanceEntry) if one.currency == subscription.currency)
     return SubscriptionFacts(
@@ -331,7 +337,7 @@ def _asked(wish: PlanWish | None) -> dict[str, Any]:
 
 def _offer(row: Row) -> Offered:
     price = show_price(row["price"]) if row["price"] is not None else None
-    return Offered(plan=show_plan(row["plan"]), price=price)
+    return Offered(plan=read_plan(row["plan"]), price=price)
 
 
 def _rows(row: Row) -> Rows:

@@ -138,8 +138,18 @@ async def extend_dunning(
     dunning_case_id: str, body: ExtendCaseBody, call: AdminCall, once: OptionalKey
 ) -> Response:
     """Move the coming slots and the final action later, by 90 days at most in all."""
-    extend = partial(recovery.extend, days=body.days, reason=body.reason or "")
-    return await _command_case(call, once, dunning_case_id, extend)
+
+    async def extend(order: Order) -> Matter:
+        return await recovery.extend_once(
+            order.connection,
+            order.case,
+            body.days,
+            order.at,
+            suffix=order.suffix,
+            reason=body.reason or "",
+        )
+
+    return await _command(call, once, dunning_case_id, extend)
 
 
 @router.post(

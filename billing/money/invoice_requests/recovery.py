@@ -1,13 +1,15 @@
 """An operator's commands on the recovery of an invoice: pause, resume, extend, forgive."""
 
 from collections.abc import Callable, Collection
+from datetime import datetime
 from functools import partial
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.core import ids
+from billing.core import ids, keys
+from billing.matters import commands
 from billing.matters.agenda import Step, head
 from billing.matters.effects import Wake, Work
 from billing.matters.kinds import CHARGE, COLLECTION, PURCHASE, SUBSCRIPTION
@@ -51,6 +53,28 @@ async def extend(
 ) -> Matter:
     """Move the slots to come and the final action by `days`. Errors: INVALID_EXTENSION."""
     return await _steer(connection, case_id, partial(cases.extend, days=days, reason=reason))
+
+
+async def extend_once(
+    connection: AsyncConnection,
+    case: DunningCase,
+    days: int,
+    at: datetime,
+    *,
+    suffix: str,
+    reason: str = "",
+) -> Matter:
+    """The same, once per `suffix`: a request that is sent again adds no days."""
+    order = keys.command(ids.encode(ids.DUNNING_CASE, case.id), suffix)
+    if await commands.result_of(connection, order) is not None:
+        invoice = await invoice_store.get(connection, case.invoice_id)
+        return await locks.collector(connection, invoice)
+    matter = await extend(connection, case.id, days, reason=reason)
+    await commands.note(
+        connection, key=order, name="extend_dunning", workflow_id=matter.workflow_id,
+        account_id=case.account_id, at=at, result=f"{days} days",
+    )  # fmt: skip
+    return matter
 
 
 async def forgive(connection: AsyncConnection, invoice_id: UUID, reason: str) -> Matter:

@@ -5,7 +5,9 @@ from typing import Any
 import pytest
 from temporalio.client import WorkflowUpdateFailedError
 
-from tests.integration.actors import Actors, Customer, Json
+from api.routes.admin import dunning
+from tests.integration.actors import API, Actors, Customer, Json
+from tests.integration.api_app import Api
 from tests.integration.dunning.dunning_setup import (
     RENEWAL,
     attempts,
@@ -123,6 +125,25 @@ async def test_forgiving_after_the_period_pauses_and_charges_nothing(actors: Act
     statuses = [invoice["status"] for invoice in await customer.invoices()]
     assert statuses == ["paid", "paid", "void"]
     assert len(await customer.effects()) == 1, "nothing but the first period was paid"
+
+
+async def test_an_extension_that_broke_off_is_sent_again_and_adds_no_days(
+    actors: Actors, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    customer = await overdue(actors)
+    name = (await case(customer))["dunning_case_id"]
+    path, headers = f"{API}/admin/dunning/{name}/extend", api.admin() | {"Idempotency-Key": name}
+
+    async def dies(*_: Any) -> None:
+        raise RuntimeError("the process is killed behind the commit")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(dunning, "wait_until_done", dies)
+        broken = await api.client.post(path, json={"days": 5}, headers=headers)
+    assert broken.status_code == 500
+    again = await api.client.post(path, json={"days": 5}, headers=headers)
+    assert (again.status_code, again.json()["extended_days"]) == (200, 5)
+    assert (await steer(customer, "extend", {"days": 5}))["extended_days"] == 10
 
 
 async def test_a_retry_from_the_temporal_ui_answers_when_it_is_decided(actors: Actors) -> None:

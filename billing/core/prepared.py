@@ -4,6 +4,7 @@ Building, compiling and wrapping a statement anew costs four times what running 
 purchase, a renewal or a usage event runs is written as a constant of these.
 """
 
+import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from functools import cache
@@ -46,7 +47,7 @@ def given(name: str) -> BindParameter[Any]:
 class Prepared:
     """One statement; values go in by name, rows come out as dictionaries."""
 
-    __slots__ = ("_defaults", "_encoders", "_names", "_sql")
+    __slots__ = ("_defaults", "_encoders", "_names", "_order", "_sent", "_sql")
 
     def __init__(self, statement: Executable) -> None:
         compiled = cast(
@@ -56,6 +57,7 @@ class Prepared:
             ),
         )
         self._sql = str(compiled).encode()
+        self._sent, self._order = _numbered(str(compiled))
         known = compiled.params
         self._defaults = {name: value for name, value in known.items() if value is not None}
         self._names = known.keys() - self._defaults.keys()
@@ -102,11 +104,26 @@ class Prepared:
         wanted = {**self._defaults, **values}
         for name, encode in self._encoders.items():
             wanted[name] = encode(wanted[name])
-        cursor = driver_of(connection).cursor(row_factory=dict_row)
+        cursor = psycopg.AsyncRawCursor(driver_of(connection), row_factory=dict_row)
         try:
-            return await cursor.execute(self._sql, wanted)
+            return await cursor.execute(self._sent, [wanted[name] for name in self._order])
         except psycopg.Error as error:
             raise wrapped(error, self._sql.decode()) from error
+
+
+def _numbered(sql: str) -> tuple[bytes, list[str]]:
+    """A statement with its places numbered, as Postgres has them; the value of each.
+
+    By names, the driver would look for them in a long statement each time.
+    """
+    places: dict[str, str] = {}
+
+    def place(found: re.Match[str]) -> str:
+        name = found[1]
+        return places.setdefault(name, f"${len(places) + 1}") if name else "%"
+
+    numbered = re.sub(r"%\((\w+)\)s|%%", place, sql)
+    return numbered.encode(), list(places)
 
 
 async def find(connection: AsyncConnection, query: Executable) -> RowMapping | None:
@@ -185,25 +202,26 @@ def wrapped(error: psycopg.Error, sql: str) -> DBAPIError:
 
 
 @cache
-def _insertion(table: Table, columns: tuple[str, ...]) -> Prepared:
-    return Prepared(insert(table).values({name: given(name) for name in columns}).returning(table))
+def _insertion(table: Table, columns: tuple[str, ...], *, answers: bool = True) -> Prepared:
+    new = insert(table).values({name: given(name) for name in columns})
+    return Prepared(new.returning(table) if answers else new)
 
 
 @cache
 def _insertion_unless(
-    table: Table, columns: tuple[str, ...], unique: Column[Any] | None
+    table: Table, columns: tuple[str, ...], unique: Column[Any] | None, *, answers: bool = True
 ) -> Prepared:
-    new = upsert(table).values({name: given(name) for name in columns})
     walls = None if unique is None else [unique]
-    return Prepared(new.on_conflict_do_nothing(index_elements=walls).returning(table))
+    new = upsert(table).values({name: given(name) for name in columns})
+    new = new.on_conflict_do_nothing(index_elements=walls)
+    return Prepared(new.returning(table) if answers else new)
 
 
 @cache
-def _change(table: Table, columns: tuple[str, ...]) -> Prepared:
+def _change(table: Table, columns: tuple[str, ...], *, answers: bool = True) -> Prepared:
     fields = {name: given(name) for name in columns}
-    return Prepared(
-        update(table).where(table.c.id == given("id_of_row")).values(fields).returning(table)
-    )
+    changed = update(table).where(table.c.id == given("id_of_row")).values(fields)
+    return Prepared(changed.returning(table) if answers else changed)
 
 
 @cache
@@ -234,15 +252,19 @@ async def send_add(
 ) -> None:
     """Insert one row in a pipeline; nothing where another has its `unique` value."""
     names = tuple(row)
-    statement = _insertion_unless(table, names, unique) if unique is not None else None
-    await (statement or _insertion(table, names)).send(connection, **row)
+    if unique is None:
+        statement = _insertion(table, names, answers=False)
+    else:
+        statement = _insertion_unless(table, names, unique, answers=False)
+    await statement.send(connection, **row)
 
 
 async def send_change(
     connection: AsyncConnection, table: Table, row_id: Any, **fields: Any
 ) -> Sent:
     """Overwrite fields of one row in a pipeline; its `rowcount` is known after it."""
-    return await _change(table, tuple(fields)).send(connection, id_of_row=row_id, **fields)
+    change = _change(table, tuple(fields), answers=False)
+    return await change.send(connection, id_of_row=row_id, **fields)
 
 
 async def send_removal(connection: AsyncConnection, table: Table, row_id: Any) -> Sent:

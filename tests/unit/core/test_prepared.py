@@ -2,6 +2,7 @@
 
 from typing import Any, cast
 
+import psycopg
 import pytest
 from sqlalchemy import bindparam, select, text
 from sqlalchemy.dialects.postgresql import JSONB
@@ -24,14 +25,10 @@ class Driver:
     """Stands where psycopg does, and keeps what it was asked."""
 
     def __init__(self) -> None:
-        self.asked: list[tuple[str, dict[str, Any]]] = []
+        self.asked: list[tuple[str, list[Any]]] = []
         self.rowcount = 1
 
-    def cursor(self, **_: object) -> "Driver":
-        """It is its own cursor."""
-        return self
-
-    async def execute(self, sql: bytes, values: dict[str, Any]) -> "Driver":
+    async def execute(self, sql: bytes, values: list[Any]) -> "Driver":
         """Keep the question."""
         self.asked.append((sql.decode(), values))
         return self
@@ -42,9 +39,10 @@ class Driver:
 
 @pytest.fixture
 def driver(monkeypatch: pytest.MonkeyPatch) -> Driver:
-    """The driver underneath every connection."""
+    """The driver underneath every connection; it is its own cursor."""
     known = Driver()
     monkeypatch.setattr(prepared, "driver_of", lambda _: known)
+    monkeypatch.setattr(psycopg, "AsyncRawCursor", lambda *_, **__: known)
     return known
 
 
@@ -55,7 +53,13 @@ async def test_constants_go_along_with_what_is_given(driver: Driver) -> None:
     assert await BY_ID.first(NOWHERE, payment_id="p1") is None
     ((sql, values),) = driver.asked
     assert sql.startswith("SELECT payments.id")
-    assert sorted(map(str, values.values())) == ["card", "p1", "pending", "processing"]
+    assert sorted(values) == ["card", "p1", "pending", "processing"]
+
+
+async def test_a_value_that_is_named_twice_has_one_place(driver: Driver) -> None:
+    twice = Prepared(text("SELECT :one, :two, :one LIKE '%'"))
+    await twice.run(NOWHERE, two="b", one="a")
+    assert driver.asked == [("SELECT $1, $2, $1 LIKE '%'", ["a", "b"])]
 
 
 @pytest.mark.parametrize("values", [{}, {"payment_id": 1, "more": 2}, {"other": 1}])
@@ -70,7 +74,7 @@ async def test_a_value_too_few_or_too_many_is_refused(
 async def test_json_is_encoded_as_the_column_wants_it(driver: Driver) -> None:
     put = Prepared(text("SELECT :facts").bindparams(bindparam("facts", type_=JSONB)))
     await put.run(NOWHERE, facts={"a": 1})
-    assert type(driver.asked[0][1]["facts"]).__name__ == "Jsonb"
+    assert type(driver.asked[0][1][0]).__name__ == "Jsonb"
 
 
 async def test_a_row_there_must_be_is_missed(driver: Driver) -> None:

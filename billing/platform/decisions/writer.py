@@ -6,6 +6,7 @@ come last, for everybody waits for their series.
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
+from itertools import groupby
 from typing import Any, Final
 from uuid import UUID
 
@@ -46,7 +47,11 @@ async def write(
     """Write the effects of one decision; answers the numbers that were given, as changes."""
     rows, issues, rest = parted(effects)
     async with pipeline(connection):
-        changed = [sent for one in rows if (sent := await _send(connection, one)) is not None]
+        changed = [
+            sent
+            for _, alike in groupby(rows, _shape)
+            if (sent := await _send_all(connection, list(alike))) is not None
+        ]
         for effect in rest:
             await _write(connection, effect, at, verbs)
         await outbox.flush(connection)
@@ -112,6 +117,25 @@ async def _issue(
     numbered = Change(_row_type(issue.row), _row_id(issue.row), number)
     await _send(connection, _joined(issue.row, numbered) or numbered)
     return numbered
+
+
+def _shape(effect: Add | Change | Remove) -> object:
+    """Rows of one shape that follow each other are added together; any other effect is alone."""
+    match effect:
+        case Add(row, None):
+            return type(row), row.model_fields_set
+    return effect
+
+
+async def _send_all(
+    connection: AsyncConnection, effects: Sequence[Add | Change | Remove]
+) -> Sent | None:
+    added = [one.row for one in effects if isinstance(one, Add)]
+    if len(added) < 2:
+        return await _send(connection, effects[0])
+    rows = [one.model_dump(mode="json", exclude_unset=True) for one in added]
+    await prepared.send_rows(connection, metadata.tables[added[0].TABLE], rows)
+    return None
 
 
 async def _send(connection: AsyncConnection, effect: Add | Change | Remove) -> Sent | None:

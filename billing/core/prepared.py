@@ -97,8 +97,12 @@ class Prepared:
         """Run it for what it does: in a pipeline the answer is not waited for."""
         return await self._run(connection, values)
 
+    async def send_kept(self, connection: AsyncConnection, **values: Any) -> Sent:
+        """The same; its plan is kept from the first run on, not once it was seen some times."""
+        return await self._run(connection, values, prepare=True)
+
     async def _run(
-        self, connection: AsyncConnection, values: Mapping[str, Any]
+        self, connection: AsyncConnection, values: Mapping[str, Any], *, prepare: bool | None = None
     ) -> psycopg.AsyncCursor[Any]:
         if values.keys() != self._names:
             raise TypeError(f"values differ by {sorted(values.keys() ^ self._names)}")
@@ -107,7 +111,8 @@ class Prepared:
             wanted[name] = encode(wanted[name])
         cursor = psycopg.AsyncRawCursor(driver_of(connection), row_factory=dict_row)
         try:
-            return await cursor.execute(self._sent, [wanted[name] for name in self._order])
+            given_values = [wanted[name] for name in self._order]
+            return await cursor.execute(self._sent, given_values, prepare=prepare)
         except psycopg.Error as error:
             raise wrapped(error, self._sql.decode()) from error
 
@@ -161,8 +166,8 @@ async def answers(
     They are planned once per connection, and so is what follows in the transaction.
     """
     async with pipeline(connection):
-        await _PLANNED_ONCE.send(connection)
-        sent = [await one.send(connection, **given_values) for one, given_values in statements]
+        await _PLANNED_ONCE.send_kept(connection)
+        sent = [await one.send_kept(connection, **given_values) for one, given_values in statements]
         return [await cursor.fetchall() for cursor in sent]
 
 

@@ -28,7 +28,7 @@ class Driver:
         self.asked: list[tuple[str, list[Any]]] = []
         self.rowcount = 1
 
-    async def execute(self, sql: bytes, values: list[Any]) -> "Driver":
+    async def execute(self, sql: bytes, values: list[Any], **_: object) -> "Driver":
         """Keep the question."""
         self.asked.append((sql.decode(), values))
         return self

@@ -18,4 +18,4 @@ WORKDIR /app
 USER 10001
 ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 BILLING_SERVICE_HOST=0.0.0.0
 EXPOSE 8080 9464 9465
-CMD ["uvicorn", "api.app:app", "--host", "0.0.0.0", "--port", "8080", "--no-access-log", "--no-server-header"]
+CMD ["python", "-m", "api"]

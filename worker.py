@@ -22,6 +22,7 @@ from activities.matter import Dependencies
 from activities.registry import build_activities
 from billing.core import logs
 from billing.core.database import Database, open_database
+from billing.core.database_roles import refuse_unsafe_roles
 from billing.core.process_end import run_and_end
 from billing.core.settings import Settings, load_settings
 from billing.matters.kinds import BACKGROUND, INTERACTIVE
@@ -121,6 +122,7 @@ def open_paypal(settings: Settings) -> PayPalGateway | None:
 async def run(settings: Settings, stop: asyncio.Event) -> None:
     """Serve both queues until `stop` is set."""
     database: Database = open_database(settings)
+    await refuse_unsafe_roles(settings, database)
     provider, orders = open_stripe(settings), open_paypal(settings)
     client = await connect(settings)
     await _need_attributes(client)

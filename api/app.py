@@ -1,6 +1,6 @@
-"""The API process: one FastAPI app from settings, and the services its handlers use.
+"""The API: one FastAPI app from settings, and the services its handlers use.
 
-`uvicorn api.app:app` builds it from the environment on first use.
+`python -m api` serves it.
 """
 
 import gc
@@ -32,9 +32,8 @@ from api.routes.base import PREFIX
 from api.services import Services
 from api.temporal import connect
 from api.tenants import Tenants
-from billing.core import logs
 from billing.core.database import Database, open_database
-from billing.core.settings import Settings, load_settings
+from billing.core.settings import Settings
 from billing.money.documents.press import Press
 from billing.money.payments.pay_links import PayLinks
 from gateways.pricing import HttpPrices
@@ -132,12 +131,3 @@ def _freeze_startup_objects() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(GARBAGE_AFTER)
-
-
-def __getattr__(name: str) -> Any:
-    if name != "app":
-        raise AttributeError(name)
-    settings = load_settings()
-    logs.configure(settings, process="api")
-    globals()["app"] = create_app(settings)
-    return globals()["app"]

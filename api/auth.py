@@ -12,7 +12,7 @@ import jwt
 
 from billing.core.clock import real_now
 from billing.core.errors import BillingError
-from billing.core.settings import Settings
+from billing.core.settings import MIN_HMAC_BYTES, Settings
 
 MEMBER: Final = "member"
 BILLING: Final = "billing"
@@ -22,7 +22,6 @@ ROLES: Final = frozenset({MEMBER, BILLING, ADMIN, SERVICE})
 OPERATORS: Final = frozenset({ADMIN, SERVICE})
 ANY_ACCOUNT: Final = "*"
 
-MIN_HMAC_BYTES: Final = 32
 MAX_TOKEN_CHARS: Final = 8_192
 MAX_CLAIM_CHARS: Final = 255
 CACHED_TOKENS: Final = 20_000

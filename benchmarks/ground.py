@@ -189,7 +189,7 @@ def _api(stack: StackInfo, database: str, port: int) -> subprocess.Popen[bytes]:
     }
     where = ("--host", "127.0.0.1", "--port", str(port), "--timeout-keep-alive", "600")
     return subprocess.Popen(
-        [sys.executable, "-m", "uvicorn", "api.app:app", *where, "--no-access-log"],
+        [sys.executable, "-m", "uvicorn", "benchmarks.bench_api:app", *where, "--no-access-log"],
         cwd=ROOT,
         env=env,
         stdout=subprocess.DEVNULL,

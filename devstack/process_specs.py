@@ -36,7 +36,8 @@ KEEP_ALIVE_SECONDS: Final = 75
 # Tests poll without mercy; the limits have tests of their own.
 TEST_RATE_LIMIT: Final = "1000000/minute"
 
-# Longer than the worker waits for its running activities.
+# Longer than the API waits for its running requests, and the worker for its activities.
+API_STOP_SECONDS: Final = 25.0
 WORKER_STOP_SECONDS: Final = 40.0
 
 
@@ -102,11 +103,11 @@ def api_spec(options: Options, ports: Ports, env: Mapping[str, str]) -> Spec:
     """The HTTP service; ready when /health answers."""
     return Spec(
         name="api",
-        argv=(*_uvicorn("api.app:app", ports.api), "--no-access-log"),
+        argv=(sys.executable, "-m", "api"),
         env=env,
         cwd=working_folder(options),
         probe=lambda: answers(ports.api, "/health"),
-        stop_seconds=GRACE_SECONDS + 10.0,
+        stop_seconds=API_STOP_SECONDS,
     )
 
 
@@ -146,7 +147,7 @@ def sandbox_spec(options: Options, ports: Ports, env: Mapping[str, str]) -> Spec
             own["SANDBOX_SPEC"] = str(SPEC_FILE)
     return Spec(
         name="sandbox",
-        argv=(*_uvicorn("sandbox.app:app", ports.sandbox), "--no-access-log"),
+        argv=_uvicorn("sandbox.app:app", ports.sandbox),
         env=program_environment(options, own),
         cwd=working_folder(options),
         probe=lambda: answers(ports.sandbox, "/_sandbox/health"),
@@ -158,6 +159,7 @@ def _uvicorn(app: str, port: int) -> tuple[str, ...]:
     return (
         *(sys.executable, "-m", "uvicorn", app, "--host", HOST, "--port", str(port)),
         *("--timeout-graceful-shutdown", str(GRACE_SECONDS), "--no-server-header"),
+        "--no-access-log",
         # Longer than clients keep idle connections: else they meet one that just closed.
         *("--timeout-keep-alive", str(KEEP_ALIVE_SECONDS)),
     )

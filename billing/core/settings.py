@@ -4,12 +4,21 @@ Names are the ones operators know from `.env.example`; secrets never appear in a
 """
 
 import json
+from collections.abc import Iterator
 from functools import lru_cache
 from importlib.metadata import version
 from typing import Annotated, Any, Final, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, model_validator
+from pydantic import (
+    AliasChoices,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 Profile = Literal["default", "test"]
@@ -21,6 +30,9 @@ PRODUCTION: Final = "production"
 SANDBOX_KEY: Final = "sk_test_sandbox"
 SANDBOX_WEBHOOK_SECRET: Final = "whsec_sandbox"  # noqa: S105 - the stand-in's, known to all
 SANDBOX_PAY_LINK_SECRET: Final = "pay_link_sandbox"  # noqa: S105 - known to all
+MIN_HMAC_BYTES: Final = 32
+# Fewer different characters are a pattern, which somebody guesses.
+_MIN_DIFFERENT: Final = 8
 PAYPAL_URL: Final = "https://api-m.paypal.com"
 
 
@@ -41,7 +53,10 @@ Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
 class Settings(BaseSettings):
     """Settings shared by API, worker and CLI; every field is one environment variable."""
 
-    model_config = SettingsConfigDict(env_file=".env", extra="ignore", case_sensitive=False)
+    # An error never shows what was sent: among it are secrets.
+    model_config = SettingsConfigDict(
+        env_file=".env", extra="ignore", case_sensitive=False, hide_input_in_errors=True
+    )
 
     env: str = "development"
     billing_enabled: bool = True
@@ -74,6 +89,8 @@ class Settings(BaseSettings):
     stripe_api_version: str | None = None
 
     jwt_secret: SecretStr | None = None
+    # A production takes tokens of the shared secret only where this says so.
+    allow_hs256: bool = Field(False, validation_alias="BILLING_ALLOW_HS256")
     jwt_algorithms: Words = ("HS256",)
     jwt_jwks_url: str | None = None
     jwt_audience: str = "durable-billing"
@@ -136,75 +153,71 @@ class Settings(BaseSettings):
     manual_four_eyes: bool = Field(False, validation_alias="BILLING_MANUAL_FOUR_EYES")
 
     @model_validator(mode="after")
-    def _live_key_needs_stripe_itself(self) -> Self:
-        key = self.stripe_secret_key.get_secret_value()
-        if key.startswith(("sk_live_", "rk_live_")) and self.stripe_api_base:
-            raise ValueError(
-                "a live Stripe key goes to Stripe only: unset STRIPE_API_BASE or use sk_test_…"
-            )
+    def _may_start(self) -> Self:
+        found = list(self._faults())
+        if self.env == PRODUCTION:
+            found += [f"ENV=production: {fault}" for wrong, fault in self._unfit() if wrong]
+        if found:
+            raise ValueError("\n".join(found))
         return self
 
-    @model_validator(mode="after")
-    def _paypal_is_whole(self) -> Self:
+    def _faults(self) -> Iterator[str]:
+        key = self.stripe_secret_key.get_secret_value()
+        if key.startswith(("sk_live_", "rk_live_")) and self.stripe_api_base:
+            yield "a live Stripe key goes to Stripe only: unset STRIPE_API_BASE or use sk_test_…"
         rest = (self.paypal_client_secret.get_secret_value(), self.paypal_webhook_id)
         if self.paypal_client_id and not all(rest):
-            raise ValueError(
+            yield (
                 "BILLING_PAYPAL_CLIENT_ID is set: set BILLING_PAYPAL_CLIENT_SECRET and"
                 " BILLING_PAYPAL_WEBHOOK_ID too"
             )
-        return self
+        for name, secrets, doing in (
+            ("STRIPE_WEBHOOK_SECRET", self.webhook_secrets, "sign events"),
+            ("BILLING_PAY_LINK_SECRET", self.pay_link_secrets, "sign links"),
+        ):
+            if not all(secrets):
+                yield f"{name} is empty, or has a comma too many: anybody could {doing}"
 
-    @model_validator(mode="after")
-    def _secrets_are_secret(self) -> Self:
-        if not all(self.webhook_secrets):
-            raise ValueError(
-                "STRIPE_WEBHOOK_SECRET is empty, or has a comma too many: anybody could sign events"
-            )
-        if not all(self.pay_link_secrets):
-            raise ValueError(
-                "BILLING_PAY_LINK_SECRET is empty, or has a comma too many:"
-                " anybody could sign links"
-            )
-        if self.env == PRODUCTION:
-            for wrong, sentence in self._unfit_for_production():
-                if wrong:
-                    raise ValueError(f"ENV=production: {sentence}")
-        return self
-
-    def _unfit_for_production(self) -> tuple[tuple[bool, str], ...]:
-        """What is well on one machine, and known to everybody or a hole in production."""
+    def _unfit(self) -> Iterator[tuple[bool, str]]:
+        """What is well on one machine, and known to everybody or an open door in production."""
         key = self.stripe_secret_key.get_secret_value()
-        return (
-            (key in ("", SANDBOX_KEY), "set STRIPE_SECRET_KEY to the key of your Stripe account"),
-            (
-                SANDBOX_WEBHOOK_SECRET in self.webhook_secrets,
-                "set STRIPE_WEBHOOK_SECRET to the secret of your endpoint at Stripe",
-            ),
-            (
-                SANDBOX_PAY_LINK_SECRET in self.pay_link_secrets,
-                "set BILLING_PAY_LINK_SECRET to a random text of your own",
-            ),
-            (self.stripe_api_base is not None, "unset STRIPE_API_BASE: it names a stand-in"),
-            (self.profile == "test", "unset BILLING_PROFILE=test"),
-            (
-                not self.paypal_url.startswith("https://"),
-                "BILLING_PAYPAL_URL must begin with https://",
-            ),
-            (
-                (self.jwt_jwks_url or "https:").startswith("http:"),
-                "JWT_JWKS_URL must begin with https://",
-            ),
-            (
-                self.database_operator_url is not None and self._one_role,
-                "DATABASE_URL and DATABASE_OPERATOR_URL are one role: it would see all accounts",
-            ),
+        yield key in ("", SANDBOX_KEY), "set STRIPE_SECRET_KEY to the key of your Stripe account"
+        yield (
+            SANDBOX_WEBHOOK_SECRET in self.webhook_secrets,
+            "set STRIPE_WEBHOOK_SECRET to the secret of your endpoint at Stripe",
+        )
+        links = [secret for secret in self.pay_link_secrets if secret]
+        yield (
+            SANDBOX_PAY_LINK_SECRET in links or any(map(_guessable, links)),
+            "set BILLING_PAY_LINK_SECRET to a random text of your own",
+        )
+        if self.jwt_secret is not None and not self.jwt_jwks_url:
+            yield from self._unfit_shared_secret(self.jwt_secret.get_secret_value())
+        yield self.stripe_api_base is not None, "unset STRIPE_API_BASE: it names a stand-in"
+        yield self.profile == "test", "unset BILLING_PROFILE=test"
+        for name, url in (
+            ("JWT_JWKS_URL", self.jwt_jwks_url),
+            ("BILLING_PAYPAL_URL", self.paypal_url),
+            ("BILLING_VIES_URL", self.vies_url),
+        ):
+            yield not (url or "https://").startswith("https://"), f"{name} must begin with https://"
+        yield (
+            self._one_role,
+            "DATABASE_URL and DATABASE_OPERATOR_URL are one role: it would see all accounts",
+        )
+
+    def _unfit_shared_secret(self, secret: str) -> Iterator[tuple[bool, str]]:
+        reason = "JWT_SECRET lets everybody who checks tokens make them"
+        yield not self.allow_hs256, f"{reason}: set JWT_JWKS_URL, or BILLING_ALLOW_HS256=true"
+        yield (
+            len(secret.encode()) < MIN_HMAC_BYTES or _guessable(secret),
+            f"set JWT_SECRET to a random text of at least {MIN_HMAC_BYTES} bytes",
         )
 
     @property
     def _one_role(self) -> bool:
         urls = (self.database_url, self.operator_url)
-        users = {urlsplit(url.get_secret_value()).username for url in urls}
-        return len(users) == 1
+        return len({urlsplit(url.get_secret_value()).username for url in urls}) == 1
 
     @property
     def takes_paypal(self) -> bool:
@@ -239,5 +252,18 @@ class Settings(BaseSettings):
 
 @lru_cache
 def load_settings() -> Settings:
-    """The process-wide settings."""
-    return Settings()
+    """The process-wide settings; a process that may not start ends with all reasons."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise SystemExit("\n".join(map(_reason, error.errors(include_url=False)))) from None
+
+
+def _reason(error: ErrorDetails) -> str:
+    name = "".join(map(str, error["loc"][:1])).upper()
+    words = error["msg"].removeprefix("Value error, ")
+    return f"{name}: {words}" if name else words
+
+
+def _guessable(secret: str) -> bool:
+    return len(set(secret)) < _MIN_DIFFERENT

@@ -61,9 +61,12 @@ class Site:
     @asynccontextmanager
     async def api(self, port: int, metrics: int) -> AsyncIterator[StackInfo]:
         """An API process of this release; the stack as seen by its callers."""
-        listen = ("--host", HOST, "--port", str(port), "--no-access-log")
-        argv = (sys.executable, "-m", "uvicorn", "api.app:app", *listen)
-        async with self._running(argv, port, "/health", {"BILLING_API_METRICS_PORT": str(metrics)}):
+        argv: tuple[str, ...] = (sys.executable, "-m", "api")
+        if not (self.code / "api" / "__main__.py").exists():  # 0.1.0 was started so
+            listen = ("--host", HOST, "--port", str(port), "--no-access-log")
+            argv = (sys.executable, "-m", "uvicorn", "api.app:app", *listen)
+        more = {"BILLING_API_METRICS_PORT": str(metrics), "BILLING_SERVICE_PORT": str(port)}
+        async with self._running(argv, port, "/health", more):
             yield self.stack.model_copy(update={"api_url": f"http://{HOST}:{port}"})
 
     @asynccontextmanager

@@ -1,11 +1,13 @@
 """Settings that would make a production of open doors are refused with a sentence."""
 
+from typing import Any
+
 import pytest
 from pydantic import ValidationError
 
-from billing.core.settings import Settings
+from billing.core.settings import Settings, load_settings
 
-SAFE = {
+SAFE: dict[str, Any] = {
     "env": "production",
     "stripe_secret_key": "sk_live_abc",
     "stripe_webhook_secret": "whsec_of_our_own",
@@ -16,8 +18,47 @@ SAFE = {
 }
 
 
+SHARED = {"jwt_jwks_url": None, "jwt_secret": "gT5-a-random-text-of-our-own-kq0Z3vW8"}
+"""Tokens by the shared secret instead."""
+
+
 def test_a_production_of_its_own_secrets_starts() -> None:
     assert Settings.model_validate(SAFE).env == "production"
+    assert Settings.model_validate(SAFE | SHARED | {"BILLING_ALLOW_HS256": True}).allow_hs256
+
+
+def test_every_reason_not_to_start_is_told_at_once_and_no_secret_with_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in {
+        "ENV": "production",
+        "STRIPE_WEBHOOK_SECRET": "whsec_of_our_own,",
+        "JWT_SECRET": "not-for-any-eye",
+        "BILLING_PROFILE": "test",
+        "DATABASE_URL": "postgresql://billing_app:hidden@db/billing",
+    }.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit) as refused:
+        load_settings.__wrapped__()
+    lines = str(refused.value).splitlines()
+    for name in (
+        "STRIPE_WEBHOOK_SECRET",
+        "STRIPE_SECRET_KEY",
+        "BILLING_PAY_LINK_SECRET",
+        "BILLING_ALLOW_HS256",
+        "JWT_SECRET to a random text",
+        "BILLING_PROFILE",
+        "DATABASE_OPERATOR_URL",
+    ):
+        assert sum(name in line for line in lines) == 1, (name, lines)
+    assert len(lines) == 7
+    assert not {"whsec_of_our_own", "not-for-any-eye", "hidden"} & set(str(refused.value).split())
+
+
+def test_a_setting_that_cannot_be_read_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BILLING_SERVICE_PORT", "eighty")
+    with pytest.raises(SystemExit, match=r"^BILLING_SERVICE_PORT: Input should be a valid integer"):
+        load_settings.__wrapped__()
 
 
 @pytest.mark.parametrize(
@@ -36,9 +77,16 @@ def test_a_production_of_its_own_secrets_starts() -> None:
         ({"database_operator_url": "postgresql://billing_app:x@db/billing"}, "one role"),
         ({"stripe_secret_key": "sk_test_x", "stripe_api_base": "http://x"}, "STRIPE_API_BASE"),
         ({"stripe_api_base": "http://x"}, "Stripe only"),
+        ({"database_operator_url": None}, "one role"),
+        ({"BILLING_PAY_LINK_SECRET": "abcabcabcabcabcabc"}, "BILLING_PAY_LINK_SECRET"),
+        ({"BILLING_PAYPAL_URL": "http://x"}, "BILLING_PAYPAL_URL"),
+        ({"BILLING_VIES_URL": "http://x"}, "BILLING_VIES_URL"),
+        (SHARED, "BILLING_ALLOW_HS256"),
+        (SHARED | {"jwt_secret": "short", "BILLING_ALLOW_HS256": True}, "JWT_SECRET .* 32 bytes"),
+        (SHARED | {"jwt_secret": "x" * 40, "BILLING_ALLOW_HS256": True}, "JWT_SECRET .* random"),
     ],
 )
-def test_a_production_with_an_open_door_does_not_start(changed: dict[str, str], words: str) -> None:
+def test_a_production_with_an_open_door_does_not_start(changed: dict[str, Any], words: str) -> None:
     with pytest.raises(ValidationError, match=words):
         Settings.model_validate(SAFE | changed)
 

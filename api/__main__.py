@@ -1,0 +1,22 @@
+"""`python -m api`: the API, configured by the environment."""
+
+from contextlib import suppress
+
+import uvloop
+
+from api.server import serve
+from billing.core import logs
+from billing.core.process_end import run_and_end
+from billing.core.settings import load_settings
+
+
+def main() -> None:
+    """Run until SIGTERM or SIGINT."""
+    settings = load_settings()
+    logs.configure(settings, process="api")
+    with suppress(KeyboardInterrupt):
+        uvloop.run(serve(settings))
+
+
+if __name__ == "__main__":
+    run_and_end(main)

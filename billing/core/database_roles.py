@@ -1,0 +1,72 @@
+"""The database roles of a process. A production does not start with one that could switch
+row-level security off: a superuser, a role that bypasses it, an owner of tables.
+"""
+
+from typing import Any, Final
+
+from sqlalchemy import Row, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from billing.core.database import Database
+from billing.core.settings import PRODUCTION, Settings
+
+# Rights of a role that it may become count: one `SET ROLE` away is no wall.
+_RIGHTS: Final = text(
+    """
+    SELECT current_user AS name, bool_or(role.rolsuper) AS is_superuser,
+        bool_or(role.rolbypassrls) AS bypasses,
+        bool_or(EXISTS (
+            SELECT FROM pg_class t
+            WHERE t.relowner = role.oid AND t.relkind IN ('r', 'p')
+                AND t.relnamespace = to_regnamespace(current_schema())
+        )) AS owns
+    FROM pg_roles role WHERE pg_has_role(role.oid, 'MEMBER')
+    """
+)
+
+
+async def refuse_unsafe_roles(settings: Settings, database: Database) -> None:
+    """End a production whose roles have too many rights; all faults in one list."""
+    if settings.env != PRODUCTION:
+        return
+    try:
+        found = await role_faults(database)
+    except (DBAPIError, OSError) as error:
+        raise SystemExit(
+            "ENV=production: the rights of the database roles cannot be checked:"
+            " Postgres does not answer at DATABASE_URL or DATABASE_OPERATOR_URL"
+        ) from error
+    if found:
+        raise SystemExit("\n".join(found))
+
+
+async def role_faults(database: Database) -> list[str]:
+    """All reasons not to serve with the roles of these pools. The operator's may bypass
+    row-level security: it reads for all accounts.
+    """
+    app = await _rights(database.tenant_engine)
+    operator = await _rights(database.operator_engine)
+    faults = [
+        *(() if app.is_superuser or not app.bypasses else ("bypasses row-level security",)),
+        *_too_much(app),
+    ]
+    return [
+        *(_sentence("DATABASE_URL", app, fault) for fault in faults),
+        *(_sentence("DATABASE_OPERATOR_URL", operator, fault) for fault in _too_much(operator)),
+    ]
+
+
+def _too_much(role: Row[Any]) -> tuple[str, ...]:
+    if role.is_superuser:
+        return ("is a superuser",)
+    return ("owns tables",) if role.owns else ()
+
+
+def _sentence(name: str, role: Row[Any], fault: str) -> str:
+    return f"ENV=production: the role {role.name} of {name} {fault}: see devstack/roles.sql"
+
+
+async def _rights(engine: AsyncEngine) -> Row[Any]:
+    async with engine.connect() as connection:
+        return (await connection.execute(_RIGHTS)).one()

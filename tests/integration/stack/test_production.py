@@ -1,0 +1,68 @@
+"""A production does not start with database roles that would switch row-level security off."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from billing.core.database import Database, open_database
+from billing.core.database_roles import role_faults
+from devstack.options import ROOT
+from devstack.stack import StackInfo
+from tests.integration.api_app import stack_settings
+
+PRODUCTION = {
+    "ENV": "production",
+    "STRIPE_SECRET_KEY": "sk_test_of_our_own",
+    "STRIPE_WEBHOOK_SECRET": "whsec_of_our_own",
+    "JWT_JWKS_URL": "https://login.example/keys",
+    "BILLING_PROFILE": "default",
+    "BILLING_API_METRICS_PORT": "0",
+}
+"""Well but for the roles."""
+OF_THE_STACK = frozenset({"STRIPE_API_BASE", "BILLING_VIES_URL", "BILLING_PAYPAL_URL"})
+
+
+def _roles(stack: StackInfo, app: str, operator: str) -> Database:
+    return open_database(stack_settings(stack, database_url=app, database_operator_url=operator))
+
+
+async def test_the_roles_of_a_stack_have_the_rights_they_need_and_no_more(stack: StackInfo) -> None:
+    faults = {
+        (stack.app_url, stack.operator_url): [],
+        (stack.operator_url, stack.operator_url): ["DATABASE_URL bypasses row-level security"],
+        (stack.owner_url, stack.operator_url): ["DATABASE_URL owns tables"],
+        (stack.superuser_url, stack.superuser_url): [
+            "DATABASE_URL is a superuser",
+            "DATABASE_OPERATOR_URL is a superuser",
+        ],
+        (stack.app_url, stack.owner_url): ["DATABASE_OPERATOR_URL owns tables"],
+    }
+    for (app, operator), expected in faults.items():
+        database = _roles(stack, app, operator)
+        found = await role_faults(database)
+        await database.close()
+        assert len(found) == len(expected), found
+        for sentence, words in zip(found, expected, strict=True):
+            assert words in sentence
+
+
+@pytest.mark.parametrize("program", [("-m", "api"), ("worker.py",)])
+def test_a_program_with_too_many_rights_ends_with_one_sentence(
+    stack: StackInfo, program: tuple[str, ...]
+) -> None:
+    kept = {name: value for name, value in stack.env.items() if name not in OF_THE_STACK}
+    ended = subprocess.run(
+        [sys.executable, *program],
+        cwd=ROOT,
+        env={**os.environ, **kept, **PRODUCTION, "DATABASE_URL": stack.owner_url},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 1
+    assert ended.stderr.strip() == (
+        "ENV=production: the role billing_owner of DATABASE_URL owns tables: see devstack/roles.sql"
+    )

@@ -1,10 +1,13 @@
 """Callers, proven by bearer tokens. A token is verified once and remembered until it expires.
 
-Every flaw of a token leads to the same 401, which does not say what was wrong.
+Every flaw of a token leads to the same 401, which does not say what was wrong; the log does.
 """
 
 import json
+import logging
 from collections import OrderedDict
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -30,6 +33,18 @@ _REQUIRED: Final = ["sub", "account_id", "roles", "aud", "iss", "exp"]
 # Headers that would let a token choose its key or its rules.
 _FORBIDDEN_HEADERS: Final = frozenset({"jku", "jwk", "x5u", "x5c", "crit", "b64", "zip"})
 _TYPES: Final = frozenset({"JWT", "AT+JWT"})
+_REASONS: Final[dict[type[Exception], str]] = {
+    jwt.ExpiredSignatureError: "it is expired",
+    jwt.ImmatureSignatureError: "it is not yet valid",
+    jwt.InvalidSignatureError: "no key of ours signed it",
+    jwt.InvalidKeyError: "no key of ours signed it",
+    jwt.InvalidAlgorithmError: "its algorithm is not ours",
+    jwt.InvalidAudienceError: "its audience is not JWT_AUDIENCE",
+    jwt.InvalidIssuerError: "its issuer is not JWT_ISSUER",
+    jwt.MissingRequiredClaimError: "a claim is missing",
+}
+_MALFORMED: Final = "it is malformed"
+_logger = logging.getLogger("api.auth")
 
 
 class Unauthenticated(BillingError):
@@ -70,8 +85,10 @@ class Keys(Protocol):
 
     generation: int
 
-    async def find(self, header: dict[str, Any]) -> tuple[Any, str]:
-        """The key and the one algorithm it is for; raises `jwt.PyJWTError` when there is none."""
+    async def find(self, header: dict[str, Any]) -> tuple[Sequence[Any], str]:
+        """The keys that may have signed, and the one algorithm they are for; raises
+        `jwt.PyJWTError` when there is none.
+        """
 
 
 class Verifier:
@@ -87,6 +104,7 @@ class Verifier:
     async def verify(self, authorization: str | None) -> Caller:
         """The caller behind an Authorization header, or `Unauthenticated`."""
         if authorization is None or authorization[:7].lower() != "bearer ":
+            _logger.info("a request was refused: it has no bearer token")
             raise Unauthenticated
         token = authorization[7:]
         if self._keys.generation != self._generation:
@@ -95,32 +113,39 @@ class Verifier:
         known = self._seen.get(token)
         if known is not None and known.expires_at > real_now().timestamp():
             return known
-        if len(token) > MAX_TOKEN_CHARS:
-            raise Unauthenticated
         try:
             caller = await self._decode(token)
         except (jwt.PyJWTError, ValueError, TypeError, ArithmeticError, RecursionError) as error:
+            _logger.info("a token was refused: %s", _REASONS.get(type(error), _MALFORMED))
             raise Unauthenticated from error
         self._remember(token, caller)
         return caller
 
     async def _decode(self, token: str) -> Caller:
+        if len(token) > MAX_TOKEN_CHARS:
+            raise ValueError("size")
         # Programs disagree on which of two equal members counts.
         header = _strict_part(token, 0)
         if _FORBIDDEN_HEADERS.intersection(header) or _type(header) not in _TYPES:
             raise ValueError("header")
-        key, algorithm = await self._keys.find(header)
-        claims = jwt.decode(
-            token,
-            key,
-            algorithms=[algorithm],
-            audience=self._audience,
-            issuer=self._issuer,
-            leeway=LEEWAY_SECONDS,
-            options={"require": _REQUIRED, "enforce_minimum_key_length": True},
-        )
+        keys, algorithm = await self._keys.find(header)
+        claims = self._claims(token, keys, algorithm)
         _strict_part(token, 1)
         return _caller(claims)
+
+    def _claims(self, token: str, keys: Sequence[Any], algorithm: str) -> dict[str, Any]:
+        for key in keys:
+            with suppress(jwt.InvalidSignatureError):
+                return jwt.decode(
+                    token,
+                    key,
+                    algorithms=[algorithm],
+                    audience=self._audience,
+                    issuer=self._issuer,
+                    leeway=LEEWAY_SECONDS,
+                    options={"require": _REQUIRED, "enforce_minimum_key_length": True},
+                )
+        raise jwt.InvalidSignatureError("signed by none of these keys")
 
     def _remember(self, token: str, caller: Caller) -> None:
         self._seen[token] = caller
@@ -128,31 +153,33 @@ class Verifier:
             self._seen.popitem(last=False)
 
 
-class SharedSecret:
-    """One HMAC key for every token, as the embedded stack uses it."""
+class SharedSecrets:
+    """HMAC keys for every token, as the embedded stack uses them: two while one replaces the
+    other.
+    """
 
     generation = 0
 
-    def __init__(self, secret: str) -> None:
-        self._key = secret.encode()
-        if len(self._key) < MIN_HMAC_BYTES:
+    def __init__(self, secrets: Sequence[str]) -> None:
+        self._keys = [secret.encode() for secret in secrets]
+        if min(map(len, self._keys)) < MIN_HMAC_BYTES:
             raise ValueError(
                 f"JWT_SECRET is too short: HS256 needs at least {MIN_HMAC_BYTES} bytes"
             )
 
-    async def find(self, header: dict[str, Any]) -> tuple[Any, str]:
-        """The secret; a token that names another algorithm is refused."""
+    async def find(self, header: dict[str, Any]) -> tuple[Sequence[Any], str]:
+        """The secrets; a token that names another algorithm is refused."""
         if header.get("alg") != "HS256":
             raise jwt.InvalidAlgorithmError("HS256 only")
-        return self._key, "HS256"
+        return self._keys, "HS256"
 
 
 def open_verifier(settings: Settings, keys: Keys | None = None) -> Verifier:
     """The verifier for these settings; `keys` is the JWKS cache when there is one."""
     if keys is None:
-        if settings.jwt_secret is None:
+        if not settings.jwt_secrets:
             raise ValueError("set JWT_SECRET (HS256) or JWT_JWKS_URL (RS256, ES256)")
-        keys = SharedSecret(settings.jwt_secret.get_secret_value())
+        keys = SharedSecrets(settings.jwt_secrets)
     return Verifier(keys, audience=settings.jwt_audience, issuer=settings.jwt_issuer)
 
 

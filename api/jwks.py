@@ -6,7 +6,7 @@ A token names a key id only; the provider's list says which key and algorithm th
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from time import monotonic
 from typing import Any, Final
 
@@ -43,7 +43,7 @@ class Jwks:
         self._lock = asyncio.Lock()
         self.generation = 0
 
-    async def find(self, header: dict[str, Any]) -> tuple[Any, str]:
+    async def find(self, header: dict[str, Any]) -> tuple[Sequence[Any], str]:
         """The key the header names; `InvalidKeyError` when the provider has no such key."""
         key_id = header.get("kid")
         if not isinstance(key_id, str):
@@ -55,7 +55,7 @@ class Jwks:
         found = self._keys.get(key_id)
         if found is None or found[1] != header.get("alg"):
             raise jwt.InvalidKeyError("no such key")
-        return found
+        return [found[0]], found[1]
 
     async def refresh(self, min_gap: float = 0.0) -> None:
         """Fetch the list again, unless the last fetch is less than `min_gap` seconds ago."""

@@ -24,7 +24,10 @@ def mint_token(
     issuer: str,
     ttl_seconds: int = 3600,
 ) -> str:
-    """An HS256 token for one account (or `*`), good for `ttl_seconds` of real time."""
+    """An HS256 token for one account (or `*`), good for `ttl_seconds` of real time.
+
+    It is signed with the first secret of `JWT_SECRET`.
+    """
     issued_at = int(time.time())
     return jwt.encode(
         {
@@ -36,6 +39,6 @@ def mint_token(
             "iat": issued_at,
             "exp": issued_at + ttl_seconds,
         },
-        secret,
+        secret.split(",", maxsplit=1)[0],
         algorithm="HS256",
     )

@@ -88,6 +88,7 @@ class Settings(BaseSettings):
     stripe_public_base: str | None = None
     stripe_api_version: str | None = None
 
+    # Of two, the first signs and both are taken.
     jwt_secret: SecretStr | None = None
     # A production takes tokens of the shared secret only where this says so.
     allow_hs256: bool = Field(False, validation_alias="BILLING_ALLOW_HS256")
@@ -171,6 +172,8 @@ class Settings(BaseSettings):
                 "BILLING_PAYPAL_CLIENT_ID is set: set BILLING_PAYPAL_CLIENT_SECRET and"
                 " BILLING_PAYPAL_WEBHOOK_ID too"
             )
+        if not all(self.jwt_secrets):
+            yield "JWT_SECRET has a comma too many: anybody could sign tokens"
         for name, secrets, doing in (
             ("STRIPE_WEBHOOK_SECRET", self.webhook_secrets, "sign events"),
             ("BILLING_PAY_LINK_SECRET", self.pay_link_secrets, "sign links"),
@@ -191,8 +194,8 @@ class Settings(BaseSettings):
             SANDBOX_PAY_LINK_SECRET in links or any(map(_guessable, links)),
             "set BILLING_PAY_LINK_SECRET to a random text of your own",
         )
-        if self.jwt_secret is not None and not self.jwt_jwks_url:
-            yield from self._unfit_shared_secret(self.jwt_secret.get_secret_value())
+        if self.jwt_secrets and not self.jwt_jwks_url:
+            yield from self._unfit_shared_secrets()
         yield self.stripe_api_base is not None, "unset STRIPE_API_BASE: it names a stand-in"
         yield self.profile == "test", "unset BILLING_PROFILE=test"
         for name, url in (
@@ -206,11 +209,11 @@ class Settings(BaseSettings):
             "DATABASE_URL and DATABASE_OPERATOR_URL are one role: it would see all accounts",
         )
 
-    def _unfit_shared_secret(self, secret: str) -> Iterator[tuple[bool, str]]:
+    def _unfit_shared_secrets(self) -> Iterator[tuple[bool, str]]:
         reason = "JWT_SECRET lets everybody who checks tokens make them"
         yield not self.allow_hs256, f"{reason}: set JWT_JWKS_URL, or BILLING_ALLOW_HS256=true"
         yield (
-            len(secret.encode()) < MIN_HMAC_BYTES or _guessable(secret),
+            any(len(one.encode()) < MIN_HMAC_BYTES or _guessable(one) for one in self.jwt_secrets),
             f"set JWT_SECRET to a random text of at least {MIN_HMAC_BYTES} bytes",
         )
 
@@ -228,6 +231,12 @@ class Settings(BaseSettings):
     def has_live_paypal(self) -> bool:
         """True if PayPal takes real money."""
         return self.paypal_url.rstrip("/") == PAYPAL_URL
+
+    @property
+    def jwt_secrets(self) -> list[str]:
+        """Secrets that may have signed a token; two while one replaces the other."""
+        secret = self.jwt_secret.get_secret_value() if self.jwt_secret else ""
+        return secret.split(",") if secret else []
 
     @property
     def webhook_secrets(self) -> list[str]:

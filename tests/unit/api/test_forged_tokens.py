@@ -11,9 +11,11 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from fastapi import FastAPI
+from pydantic import ValidationError
 
 from api.app import create_app
 from api.auth import Unauthenticated
+from cli.tokens import mint_token
 from tests.unit.api.conftest import SECRET, lonely_settings
 from tests.unit.api.forging import NOW, claims, handmade, part, signed
 
@@ -157,9 +159,60 @@ async def test_a_remembered_token_still_expires(
         await verifier.verify(token)
 
 
+@pytest.mark.parametrize(
+    ("token", "reason"),
+    [
+        (lambda: signed(exp=NOW - 60), "it is expired"),
+        (lambda: signed(nbf=NOW + 3600), "it is not yet valid"),
+        (lambda: jwt.encode(claims(), SECRET + "x", "HS256"), "no key of ours signed it"),
+        (lambda: jwt.encode(claims(), SECRET, "HS512"), "its algorithm is not ours"),
+        (lambda: signed(aud="another"), "its audience is not JWT_AUDIENCE"),
+        (lambda: signed(iss="another"), "its issuer is not JWT_ISSUER"),
+        (lambda: signed(sub=...), "a claim is missing"),
+        (lambda: signed(sub="line\nbreak"), "it is malformed"),
+        (lambda: "x" * 9_000, "it is malformed"),
+    ],
+)
+async def test_the_log_says_why_a_token_was_refused_and_the_answer_does_not(
+    client: httpx2.AsyncClient,
+    caplog: pytest.LogCaptureFixture,
+    token: Callable[[], str],
+    reason: str,
+) -> None:
+    sent = token()
+    with caplog.at_level("INFO", logger="api.auth"):
+        answer = await client.get(DOORS[0][1], headers={"Authorization": f"Bearer {sent}"})
+    assert answer.status_code == 401
+    assert answer.json()["detail"] == "a valid bearer token is needed"
+    assert [record.message for record in caplog.records if record.name == "api.auth"] == [
+        f"a token was refused: {reason}"
+    ]
+    assert sent not in caplog.text
+
+
+async def test_tokens_of_the_old_secret_are_taken_while_a_new_one_replaces_it() -> None:
+    old, new = SECRET, "another-secret-of-the-unit-tests-0123456789"
+    verify = create_app(lonely_settings(jwt_secret=f"{new},{old}")).state.services.verifier.verify
+    minted = mint_token(
+        secret=f"{new},{old}",
+        account="*",
+        roles=["admin"],
+        subject="mallory",
+        audience="durable-billing",
+        issuer="durable-billing",
+    )
+    jwt.decode(minted, new, algorithms=["HS256"], audience="durable-billing")
+    for token in (signed(), minted):
+        assert (await verify(f"Bearer {token}")).subject == "mallory"
+    with pytest.raises(Unauthenticated):
+        await verify(f"Bearer {handmade({'typ': 'JWT', 'alg': 'HS256'}, claims(), b'')}")
+    with pytest.raises(ValidationError, match="JWT_SECRET has a comma too many"):
+        lonely_settings(jwt_secret=f"{new},")
+
+
 def test_a_secret_shorter_than_its_hash_stops_the_start() -> None:
     with pytest.raises(ValueError, match="at least 32 bytes"):
-        create_app(lonely_settings(jwt_secret="short"))
+        create_app(lonely_settings(jwt_secret=f"{SECRET},short"))
 
 
 def test_no_way_to_prove_callers_stops_the_start() -> None:

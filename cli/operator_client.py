@@ -23,7 +23,7 @@ Json = dict[str, Any]
 def operator(data: Path) -> Iterator[httpx2.Client]:
     """An operator at the running API. Errors: StackError when there is none, or it is away."""
     use_stack(data.resolve())
-    address, secret = os.environ.get("BILLING_PUBLIC_URL"), os.environ.get("JWT_SECRET")
+    address, secret = os.environ.get("BILLING_PUBLIC_URL"), tokens.signing_secret()
     if not address or not secret:
         raise StackError("no stack to ask: start one (make up), or set BILLING_PUBLIC_URL and "
                          "JWT_SECRET")  # fmt: skip

@@ -88,7 +88,7 @@ def token(
         if unknown := [name for name in names if name not in tokens.ROLES]:
             raise StackError(f"no role {unknown[0]!r}: there are {', '.join(tokens.ROLES)}")
         use_stack(data.resolve())
-        secret = os.environ.get("JWT_SECRET")
+        secret = tokens.signing_secret()
         if not secret:
             raise StackError("no secret to sign with: start a stack (make up) or set JWT_SECRET")
     minted = tokens.mint_token(

@@ -9,9 +9,17 @@ from typing import Final
 
 import jwt
 
+from billing.core.settings import load_settings
+
 ROLES: Final = ("member", "billing", "admin", "service")
 EVERY_ACCOUNT: Final = "*"
 """The account of the operator's roles, admin and service."""
+
+
+def signing_secret() -> str | None:
+    """JWT_SECRET of this process, from the environment or its file."""
+    secret = load_settings().jwt_secret
+    return secret.get_secret_value() if secret else None
 
 
 def mint_token(

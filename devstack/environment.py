@@ -8,24 +8,36 @@ from typing import Final
 
 from dotenv import dotenv_values
 from pydantic import AliasChoices
+from pydantic_settings import SettingsError
 
+from billing.core.secret_files import SUFFIX, read_secrets
 from billing.core.settings import Settings
+from devstack.errors import StackError
 from devstack.options import ROOT, Profile
 
 SANDBOX_PREFIX: Final = "SANDBOX_"
 
 
 def person_environment(profile: Profile) -> dict[str, str]:
-    """The shell's environment over `.env`; in the test profile without the product's settings."""
+    """The shell's environment over `.env`; in the test profile without the product's settings.
+
+    Secrets are told by value, whether a file has them or not.
+    """
+    files = {name + SUFFIX for name in Settings.secret_names()}
     if profile == "test":
-        ours = setting_names()
+        ours = setting_names() | files
         return {
             name: value
             for name, value in os.environ.items()
             if name not in ours and not name.startswith(SANDBOX_PREFIX)
         }
     written = {name: value for name, value in dotenv_values(ROOT / ".env").items() if value}
-    return written | dict(os.environ)
+    told = written | dict(os.environ)
+    try:
+        secrets = read_secrets(Settings.secret_names(), told)
+    except SettingsError as error:
+        raise StackError(str(error)) from error
+    return {name: value for name, value in told.items() if name not in files} | secrets
 
 
 def system_environment() -> dict[str, str]:

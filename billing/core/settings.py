@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator
 from functools import lru_cache
 from importlib.metadata import version
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self, get_args
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -19,7 +19,16 @@ from pydantic import (
     model_validator,
 )
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
+
+from billing.core.secret_files import read_secrets
 
 Profile = Literal["default", "test"]
 VERSION: Final = version("durable-billing")
@@ -153,6 +162,38 @@ class Settings(BaseSettings):
     publish_usage: bool = Field(False, validation_alias="BILLING_PUBLISH_USAGE")
     manual_four_eyes: bool = Field(False, validation_alias="BILLING_MANUAL_FOUR_EYES")
 
+    @classmethod
+    def secret_names(cls) -> dict[str, str]:
+        """The key of each secret's field by its environment variable."""
+        keys = (
+            str(info.validation_alias or field)
+            for field, info in cls.model_fields.items()
+            if SecretStr in (info.annotation, *get_args(info.annotation))
+        )
+        return {key.upper(): key for key in keys}
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[Any, ...]:
+        environment = {
+            name.upper(): value
+            for source in (dotenv_settings, env_settings)
+            if isinstance(source, EnvSettingsSource)
+            for name, value in source.env_vars.items()
+        }
+
+        def files() -> dict[str, Any]:
+            keys = cls.secret_names()
+            return {keys[name]: read for name, read in read_secrets(keys, environment).items()}
+
+        return init_settings, env_settings, dotenv_settings, files, file_secret_settings
+
     @model_validator(mode="after")
     def _may_start(self) -> Self:
         found = list(self._faults())
@@ -266,6 +307,8 @@ def load_settings() -> Settings:
         return Settings()
     except ValidationError as error:
         raise SystemExit("\n".join(map(_reason, error.errors(include_url=False)))) from None
+    except SettingsError as error:
+        raise SystemExit(str(error)) from None
 
 
 def _reason(error: ErrorDetails) -> str:

@@ -1,5 +1,6 @@
 """Settings that would make a production of open doors are refused with a sentence."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -105,3 +106,35 @@ def test_lists_are_written_with_commas_or_as_json(
     found = Settings()
     assert found.dunning_schedule_days == (0, 3, 7)
     assert found.jwt_algorithms == ("RS256", "ES256")
+
+
+def test_a_secret_may_be_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name, value in {
+        "JWT_SECRET": "a-secret-in-a-file",
+        "DATABASE_URL": "postgresql://billing_app:in-a-file@db/billing",
+        "BILLING_PAY_LINK_SECRET": "new-link,old-link",
+    }.items():
+        (tmp_path / name).write_text(f"{value}\n")
+        monkeypatch.setenv(f"{name}_FILE", str(tmp_path / name))
+    found = Settings()
+    assert found.jwt_secrets == ["a-secret-in-a-file"]
+    assert found.pay_link_secrets == ["new-link", "old-link"]
+    assert "in-a-file" in found.database_url.get_secret_value()
+    assert found.stripe_secret_key.get_secret_value() == "sk_test_sandbox"
+
+
+def test_a_secret_in_two_places_or_in_no_file_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("JWT_SECRET", "by-value")
+    monkeypatch.setenv("JWT_SECRET_FILE", str(tmp_path / "missing"))
+    monkeypatch.setenv("STRIPE_SECRET_KEY_FILE", str(tmp_path / "missing"))
+    (tmp_path / "empty").write_text("\n")
+    monkeypatch.setenv("STRIPE_WEBHOOK_SECRET_FILE", str(tmp_path / "empty"))
+    with pytest.raises(SystemExit) as refused:
+        load_settings.__wrapped__()
+    assert sorted(str(refused.value).splitlines()) == [
+        "JWT_SECRET and JWT_SECRET_FILE are both set: unset one",
+        "STRIPE_SECRET_KEY_FILE cannot be read: No such file or directory",
+        "STRIPE_WEBHOOK_SECRET_FILE names an empty file",
+    ]

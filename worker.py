@@ -26,6 +26,7 @@ from billing.core.database_roles import refuse_unsafe_roles
 from billing.core.process_end import run_and_end
 from billing.core.settings import Settings, load_settings
 from billing.matters.kinds import BACKGROUND, INTERACTIVE
+from billing.platform.processes.service import Pulse
 from gateways.paypal import PayPalGateway
 from gateways.stripe import TIMEOUT_SECONDS, StripeGateway, check_version
 from gateways.stripe_tax import StripeTax
@@ -135,7 +136,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     ]
     await ensure_schedules(client)
     try:
-        async with workers[0], workers[1]:
+        async with Pulse(database, "worker").beating(), workers[0], workers[1]:
             await stop.wait()
     finally:
         await provider.close()

@@ -112,7 +112,11 @@ def _lifespan(services: Services, *, owns_database: bool) -> Any:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         if services.temporal_client is None:
             services.temporal_client = await connect(services.settings)
-        async with metrics.served(services.settings), refreshed(services.jwks):
+        async with (
+            metrics.served(services.settings),
+            refreshed(services.jwks),
+            services.pulse.beating(),
+        ):
             _freeze_startup_objects()
             _logger.info("API ready on port %d", services.settings.service_port)
             yield

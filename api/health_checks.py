@@ -5,15 +5,14 @@ from time import monotonic
 from typing import Final, Literal, Protocol
 
 import httpx2
-from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from temporalio.client import Client
 from temporalio.service import RPCError
 
 from api.schemas import Answer
-from billing.core.database import Database
 from billing.core.errors import Unavailable
 from billing.core.settings import Settings
+from billing.platform.processes.service import Pulse
 
 CHECK_SECONDS: Final = 2.0
 # Health is public: however many callers ask, a part is asked this often.
@@ -35,7 +34,7 @@ class Stack(Protocol):
     """The services to check; `temporal` raises `Unavailable` while there is no client."""
 
     @property
-    def database(self) -> Database: ...
+    def pulse(self) -> Pulse: ...
     @property
     def settings(self) -> Settings: ...
     @property
@@ -73,15 +72,30 @@ async def _measure(stack: Stack, name: Part) -> PartHealth:
 
 
 async def _postgres(stack: Stack) -> None:
-    async with stack.database.tenant() as connection:
-        await connection.execute(text("SELECT 1"))
+    # A sign of life is written: a server that cannot write any more can do nothing for a caller.
+    await stack.pulse.beat()
 
 
 async def _temporal(stack: Stack) -> None:
     await stack.temporal.service_client.check_health()
 
 
+async def ask_stripe(settings: Settings) -> None:
+    """Stripe answers, and takes the key in use. Errors: Unavailable, with what is wrong."""
+    key = settings.stripe_secret_key.get_secret_value()
+    async with httpx2.AsyncClient(trust_env=False, timeout=CHECK_SECONDS) as client:
+        try:
+            answer = await client.get(
+                f"{settings.stripe_api_base or STRIPE}/v1/events?limit=1",
+                headers={"Authorization": f"Bearer {key}"},
+            )
+        except httpx2.HTTPError as error:
+            raise Unavailable("PROVIDER_SILENT", "Stripe does not answer") from error
+    if answer.status_code in (401, 403):
+        raise Unavailable("PROVIDER_KEY", "Stripe does not accept our key")
+    if answer.is_server_error:
+        raise Unavailable("PROVIDER_UNAVAILABLE", f"Stripe answers {answer.status_code}")
+
+
 async def _stripe(stack: Stack) -> None:
-    # Any answer shows that Stripe is there: the request carries no key.
-    async with httpx2.AsyncClient(trust_env=False) as client:
-        await client.head(stack.settings.stripe_api_base or STRIPE)
+    await ask_stripe(stack.settings)

@@ -8,6 +8,7 @@ from temporalio.client import Client
 
 from api.auth import Verifier
 from api.balances import Balances
+from api.deliveries import DeliveryCount
 from api.health_checks import HealthChecks
 from api.hold_batcher import HoldBatcher
 from api.inbox import Inbox, Notifier
@@ -23,6 +24,7 @@ from billing.core.settings import Settings
 from billing.matters.schemas import of_account
 from billing.money.documents.press import Press
 from billing.money.payments.pay_links import PayLinks
+from billing.platform.processes.service import Pulse
 
 
 @dataclass(slots=True)
@@ -45,10 +47,13 @@ class Services:
     health: HealthChecks = field(default_factory=HealthChecks)
     notifier: Notifier = field(default_factory=Notifier)
     temporal_client: Client | None = None
+    deliveries: DeliveryCount = field(default_factory=DeliveryCount)
     usage_batcher: UsageBatcher = field(init=False)
+    pulse: Pulse = field(init=False)
 
     def __post_init__(self) -> None:
         self.usage_batcher = UsageBatcher(self.database, self.wake)
+        self.pulse = Pulse(self.database, "api", self.deliveries.told)
 
     def wake(self, accounts: Iterable[UUID]) -> None:
         """Have the matters of accounts notified that their rows changed; it does not wait."""

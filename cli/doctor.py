@@ -1,188 +1,215 @@
-"""`billing doctor`: is everything this machine needs here, and is the running stack well.
+"""`billing doctor`: is the product well, on the running stack or the servers the environment names.
 
-Each check is one function that returns what it found or raises with what to do.
+Each check gives signs; one that cannot be made is as bad as one that finds something wrong.
 """
 
 import asyncio
 import platform
+import shutil
 import subprocess
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
-from datetime import timedelta
-from functools import partial
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Final, LiteralString
+from typing import Final
 
+import httpx2
 import psycopg
 from rich.console import Console
 from rich.table import Table
 from sqlalchemy.exc import SQLAlchemyError
+from temporalio.client import Client
+from temporalio.service import RPCError
 
+from api.health_checks import ask_stripe
+from api.temporal import connect
 from billing.core.clock import real_now
 from billing.core.database import Database, open_database
+from billing.core.errors import Unavailable
 from billing.core.settings import Settings
-from billing.insight.integrity import service as integrity_service
-from billing.matters import sweeps
+from billing.insight.health import service as health
+from billing.insight.health.rules import ill, unknown, well
+from billing.insight.health.schemas import Sign
+from billing.insight.integrity import service as integrity
+from cli.verify import compare_workflows
 from devstack.binaries import postgres_bin, temporal_program
 from devstack.control import StackControl
 from devstack.errors import StackError
-from devstack.health import answers
-from devstack.options import ChildName
-from devstack.stack import StackInfo, read_stack
+from devstack.provision import newest
+from devstack.stack import StackInfo
+from workflows import pollers, visibility
 
-Check = Callable[[StackInfo], Awaitable[str]]
+PATIENCE_SECONDS: Final = 20.0
+"""A check that takes longer has found that something hangs."""
+DISK_LEFT: Final = 0.05
+"""Of a disk with less room than this share somebody must be told."""
+_AWAY: Final = (
+    StackError, OSError, psycopg.Error, SQLAlchemyError, RPCError, RuntimeError, Unavailable,
+    httpx2.HTTPError, TimeoutError,
+)  # fmt: skip
+_MARKS: Final = {"well": "[green]✓[/]", "ill": "[red]✗[/]", "unknown": "[yellow]?[/]"}
 
-NOT_RUN: Final = (
-    "late, is the worker running? else see in worker.log what fails, or run billing rebuild"
-)
-OLDEST_MATTERS: Final = 5
-LATE: Final = timedelta(minutes=3)
-"""The sweeper has told a late matter again by then: its step fails, or nobody runs it."""
+
+@dataclass(frozen=True)
+class Patient:
+    """Where to look; `stack` is None where the environment names the servers."""
+
+    settings: Settings
+    database: Database
+    temporal: Client
+    stack: StackInfo | None
 
 
-def installed() -> str:
-    """Versions of what came with the lock. Errors: StackError when a binary is missing."""
+Check = Callable[[Patient], Awaitable[Iterable[Sign]]]
+
+
+async def children(patient: Patient) -> Iterable[Sign]:
+    """Every part of the stack on this machine is ready."""
+    stack = patient.stack
+    if stack is None:
+        return []
+    status = await StackControl(stack.control).status()
+    if unwell := [f"{name} is {s.state}" for name, s in status.items() if s.state != "ready"]:
+        return [ill("parts", f"{', '.join(unwell)}: see {stack.logs}")]
+    deaths = sum(child.restarts for child in status.values())
+    return [well("parts", f"{', '.join(status)} ready; restarted {deaths} times")]
+
+
+async def installed(patient: Patient) -> Iterable[Sign]:
+    """Versions of what runs on this machine."""
+    if patient.stack is None:
+        return [well("installed", f"Python {platform.python_version()}, {_stripe()}")]
     postgres = _said(postgres_bin() / "postgres", "--version")
     temporal = _said(temporal_program(), "--version")
-    return f"Python {platform.python_version()}, {postgres}, {temporal}, stripe {version('stripe')}"
+    words = f"Python {platform.python_version()}, {postgres}, {temporal}, {_stripe()}"
+    return [well("installed", words)]
 
 
-async def children(info: StackInfo) -> str:
-    """Every part is ready."""
-    status = await StackControl(info.control).status()
-    if unwell := [f"{name} is {s.state}" for name, s in status.items() if s.state != "ready"]:
-        raise StackError(f"{', '.join(unwell)}: see {info.logs}")
-    deaths = sum(child.restarts for child in status.values())
-    return f"{', '.join(status)} ready; restarted {deaths} times"
+async def disk(patient: Patient) -> Iterable[Sign]:
+    """There is room where the stack on this machine writes."""
+    if patient.stack is None:
+        return []
+    found = shutil.disk_usage(patient.stack.data)
+    words = f"{found.free / 2**30:.1f} of {found.total / 2**30:.1f} GiB are free"
+    return [ill("disk", words) if found.free < DISK_LEFT * found.total else well("disk", words)]
 
 
-async def database(info: StackInfo) -> str:
-    """The app role is let in, and which migration it finds."""
-    async with await psycopg.AsyncConnection.connect(_dsn(info.owner_url)) as connection:
-        found = await connection.execute("SELECT version_num FROM alembic_version")
-        row = await found.fetchone()
-    return f"migrated to {row[0]}" if row else "no migration yet"
+async def database(patient: Patient) -> Iterable[Sign]:
+    """All that the rows and processes tell."""
+    return await health.examine(patient.database, release=newest())
 
 
-async def service(info: StackInfo) -> str:
-    """The API calls itself healthy."""
-    if not await answers(info.ports.api, "/health"):
-        raise StackError(f"the API is up but not healthy: open {info.api_url}/health/detailed")
-    return f"healthy on {info.api_url}"
-
-
-async def halted(info: StackInfo) -> str:
-    """No matter waits for an operator."""
-    return await _none_of(
-        info,
-        "SELECT workflow_id || ': ' || words FROM matters WHERE status = 'halted'",
-        "mend the cause and resume",
-    )
-
-
-async def parked(info: StackInfo) -> str:
-    """No event from Stripe is put aside because nobody knows whose it is."""
-    return await _none_of(
-        info,
-        "SELECT stripe_event_id || ' (' || type || ')' FROM stripe_webhook_events"
-        " WHERE status = 'parked' ORDER BY received_at",
-        "look into them and replay",
-    )
-
-
-async def overdue(info: StackInfo) -> str:
-    """Every step of an account in real time runs when it is due."""
-    async with _books(info) as database, database.operator() as connection:
-        late = await sweeps.overdue(connection, real_now() - LATE, OLDEST_MATTERS)
-    if late:
-        named = "; ".join(one.workflow_id for one in late)
-        raise StackError(f"{NOT_RUN}: {named}")
-    return "none"
-
-
-async def integrity(info: StackInfo) -> str:
+async def books(patient: Patient) -> Iterable[Sign]:
     """Every invariant of the books holds."""
-    async with _books(info) as database:
-        report = await integrity_service.examine(database)
+    report = await integrity.examine(patient.database)
     if report.wrong:
         named = "; ".join(f"{one.sentence} ({one.violations})" for one in report.wrong)
-        raise StackError(f"not so, see billing verify: {named}")
-    return f"{len(report.checks)} checks hold"
+        return [ill("books", f"not so, see billing verify: {named}")]
+    return [well("books", f"{len(report.checks)} checks hold")]
 
 
-CHECKS: Final[dict[str, tuple[ChildName | None, Check]]] = {
-    "parts": (None, children),
-    "database": ("postgres", database),
-    "API": ("api", service),
-    "halted matters": ("postgres", halted),
-    "parked webhooks": ("postgres", parked),
-    "overdue steps": ("postgres", overdue),
-    "books": ("postgres", integrity),
+async def temporal(patient: Patient) -> Iterable[Sign]:
+    """Workers ask for work, each open matter has its workflow, the namespace is complete."""
+    asked = await pollers.polled(patient.temporal)
+    now = real_now()
+    deserted = [f"{one.kind} of {one.queue}" for one in asked if one.is_deserted(now)]
+    wrong = [
+        f"{one.sentence} ({one.violations}): {'; '.join(one.examples)}"
+        for one in await compare_workflows(patient.database, patient.temporal)
+        if not one.ok
+    ]
+    lacking = await visibility.missing_attributes(patient.temporal)
+    return [
+        ill("queues", f"no worker asks for {', '.join(deserted)}")
+        if deserted
+        else well("queues", f"workers ask for work on {' and '.join(pollers.QUEUES)}"),
+        ill("workflows", f"not so: {'; '.join(wrong)}")
+        if wrong
+        else well("workflows", "every open matter has its workflow"),
+        ill("namespace", f"{patient.temporal.namespace} lacks {', '.join(lacking)}")
+        if lacking
+        else well("namespace", f"{patient.temporal.namespace} has every search attribute"),
+    ]
+
+
+async def stripe(patient: Patient) -> Iterable[Sign]:
+    """Stripe answers, and takes the key in use."""
+    try:
+        await ask_stripe(patient.settings)
+    except Unavailable as refused:
+        return [ill("stripe", refused.detail)]
+    return [well("stripe", "answers, and takes our key")]
+
+
+async def products(patient: Patient) -> Iterable[Sign]:
+    """The product service answers, where prices come from one."""
+    url = patient.settings.product_service_url
+    if url is None:
+        return []
+    async with httpx2.AsyncClient(trust_env=False) as client:
+        answer = await client.get(url, timeout=patient.settings.product_service_timeout_seconds)
+    if answer.is_server_error:
+        return [ill("products", f"{url} answers {answer.status_code}")]
+    return [well("products", f"{url} answers")]
+
+
+CHECKS: Final[dict[str, Check]] = {
+    "installed": installed,
+    "parts": children,
+    "disk": disk,
+    "database": database,
+    "books": books,
+    "temporal": temporal,
+    "stripe": stripe,
+    "products": products,
 }
-"""Title, the part it needs, and the check."""
+"""By the name under which a check that cannot be made is told."""
 
 
-async def _none_of(info: StackInfo, query: LiteralString, remedy: str) -> str:
-    """The query finds nothing; else how much it found, the first few, and what to do."""
-    async with await psycopg.AsyncConnection.connect(_dsn(info.operator_url)) as connection:
-        found = await connection.execute(query)
-        rows = await found.fetchall()
-    if rows:
-        named = "; ".join(name for (name,) in rows[:OLDEST_MATTERS])
-        raise StackError(f"{len(rows)}, {remedy}: {named}")
-    return "none"
+def examine(settings: Settings, stack: StackInfo | None, console: Console) -> bool:
+    """Print every sign; true when all could be looked at and are well."""
+    signs = asyncio.run(_signs(settings, stack))
+    table = Table.grid(padding=(0, 2))
+    for sign in signs:
+        table.add_row(_MARKS[sign.state], sign.name, sign.words)
+        if sign.state != "well":
+            table.add_row("", "", f"[dim]{sign.page}[/]")
+    console.print(table)
+    return all(sign.state == "well" for sign in signs)
+
+
+async def _signs(settings: Settings, stack: StackInfo | None) -> list[Sign]:
+    async with _patient(settings, stack) as patient:
+        found = [await _asked(name, check, patient) for name, check in CHECKS.items()]
+    return [sign for signs in found for sign in signs]
+
+
+async def _asked(name: str, check: Check, patient: Patient) -> Iterable[Sign]:
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            return await check(patient)
+    except TimeoutError:
+        return [unknown(name, f"no answer within {PATIENCE_SECONDS:.0f} s")]
+    except _AWAY as error:
+        reason = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
+        return [unknown(name, f"could not be asked: {reason or type(error).__name__}")]
 
 
 @asynccontextmanager
-async def _books(info: StackInfo) -> AsyncIterator[Database]:
-    settings = Settings.model_validate(
-        {"database_url": info.app_url, "database_operator_url": info.operator_url}
-    )
-    database = open_database(settings)
+async def _patient(settings: Settings, stack: StackInfo | None) -> AsyncIterator[Patient]:
+    opened = open_database(settings)
     try:
-        yield database
+        yield Patient(settings, opened, await connect(settings), stack)
     finally:
-        await database.close()
+        await opened.close()
 
 
-def examine(data: Path, console: Console) -> bool:
-    """Print every check; true when all are well."""
-    table = Table.grid(padding=(0, 2))
-    well = _row(table, "installed", installed)
-    try:
-        info = read_stack(data)
-    except StackError as absent:
-        table.add_row("-", "stack", str(absent))
-    else:
-        for title, (part, check) in CHECKS.items():
-            if part is None or part in info.children:
-                well &= _row(table, title, partial(_ask, check, info))
-    console.print(table)
-    return well
-
-
-def _ask(check: Check, info: StackInfo) -> str:
-    async def asked() -> str:
-        return await check(info)
-
-    return asyncio.run(asked())
-
-
-def _row(table: Table, title: str, check: Callable[[], str]) -> bool:
-    try:
-        table.add_row("[green]✓[/]", title, check())
-    except (StackError, OSError, psycopg.Error, SQLAlchemyError) as error:
-        table.add_row("[red]✗[/]", title, str(error).strip())
-        return False
-    return True
+def _stripe() -> str:
+    return f"stripe {version('stripe')}"
 
 
 def _said(program: Path, word: str) -> str:
     return subprocess.run(
         [program, word], capture_output=True, text=True, check=True
     ).stdout.strip()
-
-
-def _dsn(url: str) -> str:
-    return url.replace("postgresql+psycopg://", "postgresql://")

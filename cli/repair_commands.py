@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 def verify(
-    temporal: Annotated[bool, typer.Option(help="Also compare with running workflows.")] = False,
+    temporal: Annotated[bool, typer.Option(help="Also compare with running workflows.")] = True,
     account: Annotated[str | None, typer.Option(help="Only this account.")] = None,
     data: Data = DEFAULT_DATA,
 ) -> None:

@@ -18,7 +18,7 @@ from devstack import launch
 from devstack.errors import StackError
 from devstack.options import CHILDREN, ROOT, ChildName, Options, Profile
 from devstack.progress import StartProgress, show_stack
-from devstack.stack import read_stack, use_stack
+from devstack.stack import find_stack, read_stack, use_stack
 
 DEFAULT_DATA: Final = ROOT / ".data"
 
@@ -67,10 +67,14 @@ def status(data: Data = DEFAULT_DATA) -> None:
 
 
 def doctor(data: Data = DEFAULT_DATA) -> None:
-    """Check what is installed and whether the running stack is well."""
+    """Check whether the product is well; exit code 1 when something is wrong or cannot be asked."""
+    from billing.core.settings import Settings
     from cli.doctor import examine
 
-    if not examine(data.resolve(), Console()):
+    with reporting_errors():
+        stack = find_stack(data.resolve())
+        well = examine(Settings(), stack, Console())
+    if not well:
         raise typer.Exit(1)
 
 

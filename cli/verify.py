@@ -4,6 +4,8 @@ import asyncio
 from typing import Final
 from uuid import UUID
 
+from temporalio.client import Client
+
 from api.temporal import connect
 from billing.core.database import Database, open_database
 from billing.core.settings import Settings
@@ -18,18 +20,19 @@ SECOND_LOOK_SECONDS: Final = 2.0
 
 
 async def verify(
-    settings: Settings, *, account: str | None = None, temporal: bool = False
+    settings: Settings, *, account: str | None = None, temporal: bool = True
 ) -> Report:
-    """Every check on one snapshot; with `temporal` also which workflows run.
+    """Every check on one snapshot; of all accounts, and with `temporal`, also which workflows run.
 
     Errors: StackError for an unknown account, RPCError when Temporal is away.
     """
     database = open_database(settings)
     try:
         report = await service.examine(database, await account_named(database, account))
-        if not temporal:
+        if account is not None or not temporal:
             return report
-        checks = (*report.checks, *await _workflows(database, settings))
+        found = await compare_workflows(database, await connect(settings))
+        checks = (*report.checks, *found)
         return report.model_copy(update={"ok": all(c.ok for c in checks), "checks": checks})
     finally:
         await database.close()
@@ -46,9 +49,11 @@ async def account_named(database: Database, name: str | None) -> UUID | None:
     return found.id
 
 
-async def _workflows(database: Database, settings: Settings) -> list[Finding]:
-    """Open matters against running workflows; what looks wrong is looked at twice."""
-    client = await connect(settings)
+async def compare_workflows(database: Database, client: Client) -> list[Finding]:
+    """Open matters against running workflows; what looks wrong is looked at twice.
+
+    Errors: RPCError when Temporal is away.
+    """
     findings: list[Finding] = []
     for pause in (SECOND_LOOK_SECONDS, 0.0):
         running = await visibility.running_matters(client)

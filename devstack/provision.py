@@ -8,6 +8,7 @@ import sys
 
 from alembic import command
 from alembic.config import Config
+from alembic.script import ScriptDirectory
 
 from cli import catalog
 from devstack.errors import StackError
@@ -17,9 +18,18 @@ from migrations.draft import load_tables
 
 def migrate(revision: str = "head") -> None:
     """Run the migrations up to `revision` as DATABASE_OWNER_URL."""
+    command.upgrade(_config(), revision)
+
+
+def newest() -> str:
+    """The migration that this release needs."""
+    return ScriptDirectory.from_config(_config()).get_current_head() or ""
+
+
+def _config() -> Config:
     config = Config()
     config.set_main_option("script_location", str(ROOT / "migrations").replace("%", "%%"))
-    command.upgrade(config, revision)
+    return config
 
 
 def provision() -> None:

@@ -84,8 +84,19 @@ def use_database(data: Path) -> None:
 
     Errors: StackError where there is neither: no other database is ever taken for it.
     """
-    if "DATABASE_URL" not in os.environ:
-        _adopt(read_stack(data))
+    find_stack(data)
+
+
+def find_stack(data: Path) -> StackInfo | None:
+    """The folder's stack, adopted; None where the environment names the servers instead.
+
+    Errors: StackError where there is neither.
+    """
+    if "DATABASE_URL" in os.environ:
+        return None
+    stack = read_stack(data)
+    _adopt(stack)
+    return stack
 
 
 def _adopt(stack: StackInfo) -> None:

@@ -29,8 +29,9 @@ async def receive_stripe_event(
     """Receive one signed event [N1 to N3, N11]; a known one changes nothing."""
     services: Services = request.app.state.services
     body = await request.body()
-    webhooks.verify(body, stripe_signature, services.settings.webhook_secrets, real_now())
-    return await _received(services, webhooks.parse(body))
+    with services.deliveries.counting("stripe"):
+        webhooks.verify(body, stripe_signature, services.settings.webhook_secrets, real_now())
+        return await _received(services, webhooks.parse(body))
 
 
 @router.post(
@@ -42,8 +43,9 @@ async def receive_paypal_event(request: Request) -> Response:
     """Receive one event that PayPal signed [N10]; a known one changes nothing."""
     services: Services = request.app.state.services
     body = await request.body()
-    await services.paypal.verify(body, request.headers)
-    return await _received(services, webhooks.parse(body))
+    with services.deliveries.counting("paypal"):
+        await services.paypal.verify(body, request.headers)
+        return await _received(services, webhooks.parse(body))
 
 
 async def _received(services: Services, event: ProviderEvent) -> Response:

@@ -11,13 +11,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from time import monotonic
-from typing import Any, Final
+from typing import Any, Final, cast
 from uuid import UUID
 
 import psycopg
 from sqlalchemy import MetaData, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import QueuePool
 
 from billing.core.prepared import driver_of, undo, wrapped
 from billing.core.settings import Settings
@@ -117,6 +118,12 @@ class Database:
         """
         async with _alone(self.tenant_engine) as connection:
             yield connection
+
+    def in_use(self) -> dict[str, tuple[int, int]]:
+        """Connections of each role: those in use now, and how many there may be."""
+        engines = {"app": self.tenant_engine, "operator": self.operator_engine}
+        pools = {name: cast(QueuePool, engine.pool) for name, engine in engines.items()}
+        return {name: (pool.checkedout(), pool.size()) for name, pool in pools.items()}
 
     async def close(self) -> None:
         """Return every connection."""

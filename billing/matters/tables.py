@@ -25,6 +25,7 @@ matters = c.table(
     c.index("ix_matters_left_behind", "woken_at", where="started_at IS NULL AND closed_at IS NULL"),
     c.index("ix_matters_overdue", "next_due", where="closed_at IS NULL AND status = 'open'"),
     c.index("ix_matters_resting", "next_due", where="closed_at IS NULL AND status = 'resting'"),
+    c.index("ix_matters_halted", "woken_at", where="status = 'halted'"),
     c.index("ix_matters_open", "workflow_id", where="closed_at IS NULL"),
 )
 steps = c.table(

@@ -160,6 +160,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_payment_attempts_account", "payment_attempts", ["account_id", "started_at", "id"]
     )
+    _add_signs()
     _fill_the_catalog()
 
 
@@ -167,6 +168,20 @@ def _add_pages() -> None:
     """Pages of payments on which their payer chose another flow, and the way back from them."""
     op.add_column("payments", sa.Column("return_url", Text))
     op.add_column("payments", sa.Column("superseded_at", DateTime(timezone=True)))
+
+
+def _add_signs() -> None:
+    """Indexes by which the health of the product is looked at."""
+    for table, name, column, status in (
+        ("matters", "ix_matters_halted", "woken_at", "halted"),
+        ("stripe_webhook_events", "ix_stripe_webhook_events_parked", "received_at", "parked"),
+        ("payments", "ix_payments_approval", "created_at", "pending_approval"),
+    ):
+        op.create_index(name, table, [column], postgresql_where=sa.text(f"status = '{status}'"))
+    op.create_index(
+        "ix_payment_attempts_real", "payment_attempts", ["real_started_at"],
+        postgresql_using="brin",
+    )  # fmt: skip
 
 
 def _fill_the_catalog() -> None:

@@ -79,6 +79,7 @@ payments = c.table(
     ),
     c.index("ix_payments_account_created", "account_id", "created_at", "id"),
     c.index("ix_payments_invoice", "invoice_id", "created_at"),
+    c.index("ix_payments_approval", "created_at", where="status = 'pending_approval'"),
     c.index(
         "uq_payments_reference",
         "account_id",
@@ -113,5 +114,6 @@ payment_attempts = c.table(
     c.index("ix_payment_attempts_invoice", "invoice_id", "started_at"),
     # How often a card was declined lately, and the account's payments as it lists them.
     c.index("ix_payment_attempts_account", "account_id", "started_at", "id"),
+    c.index("ix_payment_attempts_real", "real_started_at", postgresql_using="brin"),
     c.index("uq_payment_attempts_undecided", "invoice_id", unique=True, where="status = 'pending'"),
 )

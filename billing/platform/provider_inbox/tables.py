@@ -38,5 +38,6 @@ stripe_webhook_events = c.table(
         "received_at",
         where="status IN ('received', 'unmatched')",
     ),
+    c.index("ix_stripe_webhook_events_parked", "received_at", where="status = 'parked'"),
     c.index("ix_stripe_webhook_events_for_matter", "workflow_id", where="status = 'received'"),
 )

@@ -69,6 +69,19 @@ CREATE TABLE payment_method_configs (
     CONSTRAINT ck_payment_method_configs_provider_known CHECK (provider IN ('stripe', 'manual', 'paypal'))
 );
 
+CREATE TABLE processes (
+    id UUID NOT NULL,
+    kind TEXT NOT NULL,
+    host TEXT NOT NULL,
+    pid INTEGER NOT NULL,
+    version TEXT NOT NULL,
+    started_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    seen_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    clock_ahead_ms BIGINT NOT NULL,
+    figures JSONB NOT NULL,
+    CONSTRAINT pk_processes PRIMARY KEY (id)
+);
+
 CREATE TABLE quota_slices (
     account_id UUID NOT NULL,
     quota_id UUID NOT NULL,

@@ -2,7 +2,6 @@
 
 import pytest
 
-from cli.doctor import NOT_RUN
 from tests.integration.actors import Actors, Json, wait_for
 from tests.integration.rebuild.conftest import billing
 
@@ -17,25 +16,25 @@ SEEN = (
 MATTER = "UPDATE matters SET {} WHERE workflow_id = %(matter)s"
 TRIAL = "UPDATE trials SET credits = {} WHERE account_id = %(me)s"
 TROUBLE = {
-    "parked webhooks": (
+    "parked events": (
         EVENT,
         "DELETE FROM stripe_webhook_events WHERE stripe_event_id = 'evt_lost'",
-        "1, look into them and replay: evt_lost (payment_intent.succeeded)",
+        "1: evt_lost (payment_intent.succeeded)",
     ),
     "halted matters": (
         MATTER.format("status = 'halted'"),
         MATTER.format("status = 'open'"),
-        "1, mend the cause and resume: ",
+        "halted matters 1: trial/",
     ),
     "books": (
         TRIAL.format("credits + 1"),
         TRIAL.format("credits - 1"),
         "not so, see billing verify: a trial has one grant of its credits (1)",
     ),
-    "overdue steps": (
+    "late steps": (
         MATTER.format("next_due = now() - interval '5 minutes'"),
         MATTER.format("next_due = now() + interval '14 days'"),
-        f"{NOT_RUN}: ",
+        "1, the oldest for 5 min: trial/",
     ),
 }
 
@@ -53,7 +52,7 @@ async def test_the_doctor_finds_what_an_operator_must_mend(actors: Actors, what:
     named = {"matter": f"trial/{customer.id}", "me": customer.uuid}
     await wait_for(lambda: customer.rows(SEEN), "the workflow has looked at its rows")
     damage, repair, words = TROUBLE[what]
-    if what == "overdue steps":
+    if what == "late steps":
         await actors.control.stop("worker")  # whose sweeper would mend it
     await actors.sql(damage, **named)
     code, said = await billing(actors, "doctor")

@@ -1,0 +1,158 @@
+"""Signs that figures give: well, or ill in words that an operator can act on. Pure."""
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from billing.insight.health.schemas import Figures, Sign
+from billing.platform.processes import rules as processes
+from billing.platform.processes.schemas import Deliveries, Kind
+
+LATE: Final = timedelta(minutes=3)
+"""The sweeper has told a late matter again by then: its step fails, or nobody runs it."""
+UNHEARD: Final = timedelta(minutes=2)
+"""Events and matters are looked into at once, and by the sweeper within a minute."""
+IN_DOUBT: Final = timedelta(minutes=30)
+"""A step has failed for good by then."""
+REFUSED_LATELY: Final = timedelta(hours=1)
+TAKEN: Final = "taken"
+
+
+def well(name: str, words: str = "none") -> Sign:
+    """All is well."""
+    return Sign(name=name, state="well", words=words, page=page(name))
+
+
+def ill(name: str, words: str) -> Sign:
+    """Something is wrong; the words say what."""
+    return Sign(name=name, state="ill", words=words, page=page(name))
+
+
+def unknown(name: str, words: str) -> Sign:
+    """Nobody could look; the words say why."""
+    return Sign(name=name, state="unknown", words=words, page=page(name))
+
+
+def page(name: str) -> str:
+    """The section of the runbook about a sign."""
+    return f"docs/runbook.md#{name.lower().replace(' ', '-')}"
+
+
+def signs(figures: Figures, *, release: str) -> tuple[Sign, ...]:
+    """Every sign that the database gives; `release` is the migration that the code needs."""
+    return (
+        _serving(figures, "worker"),
+        _serving(figures, "api"),
+        _clocks(figures),
+        _pools(figures),
+        _migration(figures, release),
+        _none(figures, "halted matters", "halted"),
+        _young(figures, "late steps", "overdue", LATE),
+        _young(figures, "untold matters", "untold", UNHEARD),
+        _young(figures, "waiting events", "events", UNHEARD),
+        _none(figures, "parked events", "parked"),
+        _webhooks(figures),
+        _young(figures, "undecided payments", "undecided", IN_DOUBT),
+        _told(figures, "approvals"),
+        _told(figures, "unpaid uses", "unpaid_uses"),
+        _told(figures, "outbox"),
+    )
+
+
+def ago(age: timedelta) -> str:
+    """An age in its largest unit: `40 s`, `12 min`, `3 h`, `5 days`."""
+    seconds = int(age.total_seconds())
+    for size, unit in ((86_400, "days"), (3_600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"
+
+
+def _serving(figures: Figures, kind: Kind) -> Sign:
+    """Somebody serves, and nobody fell silent."""
+    found, now = figures.processes, figures.at
+    gone = processes.silent(found, kind, now)
+    if gone:
+        named = "; ".join(f"{one.name}, last seen {ago(now - one.seen_at)} ago" for one in gone)
+        return ill(kind, f"silent: {named}: it hangs, was killed, or cannot write")
+    there = processes.alive(found, kind, now)
+    if not there:
+        return ill(kind, f"no {kind} runs on this database")
+    return well(kind, ", ".join(f"{one.pid} on {one.host} ({one.version})" for one in there))
+
+
+def _clocks(figures: Figures) -> Sign:
+    astray = processes.astray(figures.processes, figures.at)
+    if astray:
+        named = "; ".join(
+            f"{one.name} by {one.clock_ahead.total_seconds():+.1f} s" for one in astray
+        )
+        return ill("clocks", f"not the database's: {named}")
+    return well("clocks", "those of all processes agree with the database's")
+
+
+def _pools(figures: Figures) -> Sign:
+    full = processes.crowded(figures.processes, figures.at)
+    if full:
+        named = "; ".join(f"{name} of {one.name}" for one, name in full)
+        return ill("pools", f"every connection is in use: {named}")
+    return well("pools", "connections are free in each")
+
+
+def _migration(figures: Figures, release: str) -> Sign:
+    found = figures.migration
+    if found is None:
+        return ill("migrations", "the database has none: run billing migrate")
+    if found != release:
+        return ill("migrations", f"the database is at {found}, this release needs {release}")
+    return well("migrations", found)
+
+
+def _webhooks(figures: Figures) -> Sign:
+    """The last delivery of each provider was taken; a refused one says why."""
+    known = processes.deliveries(figures.processes)
+    taken = {told.provider: told for told in known.values() if told.outcome == TAKEN}
+    refused = [
+        told
+        for told in known.values()
+        if told.outcome != TAKEN
+        and figures.at - told.last_at < REFUSED_LATELY
+        and (told.provider not in taken or taken[told.provider].last_at < told.last_at)
+    ]
+    if refused:
+        return ill("webhooks", "; ".join(_refusal(told, figures.at) for told in refused))
+    if not taken:
+        return well("webhooks", "none came to the processes that run now")
+    last = (f"{one.provider} {ago(figures.at - one.last_at)} ago" for one in taken.values())
+    return well("webhooks", f"last taken: {', '.join(last)}")
+
+
+def _refusal(told: Deliveries, now: datetime) -> str:
+    return (
+        f"{told.count} of {told.provider} refused as {told.outcome},"
+        f" the last {ago(now - told.last_at)} ago and none taken since"
+    )
+
+
+def _none(figures: Figures, name: str, backlog: str) -> Sign:
+    """There are none; else the first few in words."""
+    found = figures.backlog(backlog)
+    if found.count:
+        return ill(name, f"{found.count}: {'; '.join(found.examples)}")
+    return well(name)
+
+
+def _young(figures: Figures, name: str, backlog: str, limit: timedelta) -> Sign:
+    """None waits for longer than it may."""
+    found = figures.backlog(backlog)
+    if found.oldest is not None and found.oldest > limit:
+        named = "; ".join(found.examples)
+        return ill(name, f"{found.count}, the oldest for {ago(found.oldest)}: {named}")
+    return well(name, f"{found.count} within their time" if found.count else "none")
+
+
+def _told(figures: Figures, name: str, backlog: str | None = None) -> Sign:
+    """Nothing is wrong with these; their number and age are news all the same."""
+    found = figures.backlog(backlog or name)
+    if found.oldest is None:
+        return well(name)
+    return well(name, f"{found.count}, the oldest for {ago(found.oldest)}")

@@ -1,0 +1,60 @@
+"""Figures of what waits, and the signs that they give."""
+
+from datetime import datetime, timedelta
+from typing import Literal
+
+from billing.core.frozen import Frozen
+from billing.platform.processes.schemas import Process
+
+State = Literal["well", "ill", "unknown"]
+
+
+class Backlog(Frozen):
+    """Rows that wait for something."""
+
+    name: str
+    label: str = ""
+    """The kind of event, where events are counted."""
+    count: int
+    """Up to MOST; that many means: or more."""
+    oldest: timedelta | None
+    examples: tuple[str, ...]
+    """Up to five of the oldest, in words."""
+
+
+class Charges(Frozen):
+    """Tries of a card that began within the last hour, with one outcome."""
+
+    outcome: str
+    decline_class: str
+    count: int
+
+
+class Figures(Frozen):
+    """The rows, the processes and the schema, as one look at the database shows them."""
+
+    at: datetime
+    """The database's time."""
+    backlogs: tuple[Backlog, ...]
+    charges: tuple[Charges, ...]
+    processes: tuple[Process, ...]
+    migration: str | None
+
+    def backlog(self, name: str) -> Backlog:
+        """The backlog of this name; of events all kinds together."""
+        found = [one for one in self.backlogs if one.name == name]
+        return Backlog(
+            name=name,
+            count=sum(one.count for one in found),
+            oldest=max((one.oldest for one in found if one.oldest is not None), default=None),
+            examples=tuple(said for one in found for said in one.examples),
+        )
+
+
+class Sign(Frozen):
+    """One thing that was looked at, in words; `page` is its section in docs/runbook.md."""
+
+    name: str
+    state: State
+    words: str
+    page: str

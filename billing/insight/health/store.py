@@ -1,0 +1,78 @@
+"""One look at everything that waits."""
+
+from datetime import timedelta
+from typing import Final
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.core.prepared import Prepared
+from billing.insight.health.schemas import Backlog, Charges, Figures
+from billing.platform.processes import store as processes
+
+MOST: Final = 10_000
+"""Rows of one backlog that are counted: more is no more news."""
+EXAMPLES: Final = 5
+_WAITING: Final = {
+    # Each selects a label, the moment since which a row waits, and its words.
+    "halted": "SELECT '', woken_at, workflow_id || ': ' || words FROM matters"
+    " WHERE status = 'halted'",
+    "overdue": "SELECT '', m.next_due, workflow_id FROM matters m"
+    " JOIN accounts a ON a.id = m.account_id AND a.clock_at IS NULL"
+    " WHERE m.closed_at IS NULL AND m.status = 'open' AND m.next_due < clock_timestamp()",
+    "untold": "SELECT '', woken_at, workflow_id FROM matters"
+    " WHERE started_at IS NULL AND closed_at IS NULL AND status = 'open'",
+    "events": "SELECT type, received_at, stripe_event_id FROM stripe_webhook_events"
+    " WHERE status = 'received'",
+    "unmatched": "SELECT '', received_at, stripe_event_id FROM stripe_webhook_events"
+    " WHERE status = 'unmatched'",
+    "parked": "SELECT '', received_at, stripe_event_id || ' (' || type || ')'"
+    " FROM stripe_webhook_events WHERE status = 'parked'",
+    "outbox": "SELECT '', created_at, type FROM events WHERE published_at IS NULL",
+    "undecided": "SELECT '', real_started_at, key FROM payment_attempts WHERE status = 'pending'",
+    "approvals": "SELECT '', created_at, public_id('pay', id) FROM payments"
+    " WHERE status = 'pending_approval'",
+    "dunning": "SELECT '', opened_at, public_id('dun', id) FROM dunning_cases"
+    " WHERE status = 'open'",
+    "dunning_paused": "SELECT '', opened_at, public_id('dun', id) FROM dunning_cases"
+    " WHERE status = 'paused'",
+    "unpaid_uses": "SELECT '', overdue_at - interval '7 days', public_id('bill', record_id)"
+    " FROM unpaid_uses",
+}
+_BACKLOGS: Final = Prepared(
+    text(
+        " UNION ALL ".join(
+            f"SELECT '{name}' AS name, label, count(*) AS count, min(since) AS since,"  # noqa: S608
+            f" (array_agg(words ORDER BY since))[1:{EXAMPLES}] AS examples"
+            f" FROM ({rows} ORDER BY 2 LIMIT {MOST}) w(label, since, words) GROUP BY label"
+            for name, rows in _WAITING.items()
+        )
+    )
+)
+NAMES: Final = tuple(_WAITING)
+_CHARGES: Final = Prepared(
+    text(
+        """
+    SELECT status AS outcome, coalesce(decline_class, '') AS decline_class, count(*) AS count
+    FROM payment_attempts WHERE real_started_at > clock_timestamp() - interval '1 hour'
+    GROUP BY 1, 2
+    """
+    )
+)
+
+
+async def look(connection: AsyncConnection) -> Figures:
+    """All figures, as an operator's connection sees them."""
+    now, found = await processes.known(connection)
+    waiting = await _BACKLOGS.all(connection)
+    migration = await connection.scalar(text("SELECT version_num FROM alembic_version"))
+    return Figures(
+        at=now,
+        backlogs=tuple(
+            Backlog.model_validate({**row, "oldest": max(now - row["since"], timedelta())})
+            for row in waiting
+        ),
+        charges=tuple(Charges.model_validate(row) for row in await _CHARGES.all(connection)),
+        processes=tuple(found),
+        migration=migration,
+    )

@@ -1,0 +1,1 @@
+"""Processes of the product, and when each last showed that it is alive."""

@@ -1,0 +1,68 @@
+"""Judgement of the processes: who is missing, silent, or has a clock of its own. Pure."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+from billing.platform.processes.schemas import Deliveries, Process
+
+BEAT: Final = timedelta(seconds=10)
+SILENT: Final = timedelta(seconds=30)
+"""Three signs of life were missed: the process hangs, was killed, or cannot write."""
+CLOCKS_APART: Final = timedelta(seconds=2)
+
+
+def alive(found: Sequence[Process], kind: str, now: datetime) -> list[Process]:
+    """Processes of a kind that showed themselves lately."""
+    return [one for one in found if one.kind == kind and now - one.seen_at < SILENT]
+
+
+def silent(found: Sequence[Process], kind: str, now: datetime) -> list[Process]:
+    """Processes that stopped without leaving, and that no later one on their host replaces."""
+    return [
+        one
+        for one in found
+        if one.kind == kind
+        and now - one.seen_at >= SILENT
+        and not any(
+            later.kind == kind and later.host == one.host and later.started_at > one.seen_at
+            for later in found
+        )
+    ]
+
+
+def astray(found: Sequence[Process], now: datetime) -> list[Process]:
+    """Living processes whose clock is not the database's."""
+    return [
+        one for one in found if now - one.seen_at < SILENT and abs(one.clock_ahead) > CLOCKS_APART
+    ]
+
+
+def crowded(found: Sequence[Process], now: datetime) -> list[tuple[Process, str]]:
+    """Living processes with a pool whose connections are all in use, and its name."""
+    return [
+        (one, name)
+        for one in found
+        if now - one.seen_at < SILENT
+        for name, pool in one.figures.pools.items()
+        if pool.size and pool.busy >= pool.size
+    ]
+
+
+def deliveries(found: Iterable[Process]) -> dict[tuple[str, str], Deliveries]:
+    """Events by provider and outcome, of all processes together."""
+    sums: dict[tuple[str, str], Deliveries] = {}
+    for told in (told for process in found for told in process.figures.deliveries):
+        key = (told.provider, told.outcome)
+        known = sums.get(key)
+        sums[key] = (
+            told
+            if known is None
+            else told.model_copy(
+                update={
+                    "count": known.count + told.count,
+                    "last_at": max(known.last_at, told.last_at),
+                }
+            )
+        )
+    return sums

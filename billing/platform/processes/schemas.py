@@ -1,0 +1,54 @@
+"""A process of the product, and its figures."""
+
+from datetime import datetime, timedelta
+from typing import Literal
+from uuid import UUID
+
+from pydantic import Field
+
+from billing.core.frozen import Frozen
+
+Kind = Literal["api", "worker"]
+
+
+class Pool(Frozen):
+    """Connections of one role: in use now, and how many there may be."""
+
+    busy: int
+    size: int
+
+
+class Deliveries(Frozen):
+    """Events of one provider with one outcome since the process began."""
+
+    provider: str
+    outcome: str
+    """`taken`, or the code of the refusal."""
+    count: int
+    last_at: datetime
+
+
+class Figures(Frozen):
+    """Figures that only the process itself knows."""
+
+    pools: dict[str, Pool] = Field(default_factory=dict)
+    deliveries: tuple[Deliveries, ...] = ()
+
+
+class Process(Frozen):
+    """One process; its times are the database's."""
+
+    id: UUID
+    kind: Kind
+    host: str
+    pid: int
+    version: str
+    started_at: datetime
+    seen_at: datetime
+    clock_ahead: timedelta
+    figures: Figures = Field(default_factory=Figures)
+
+    @property
+    def name(self) -> str:
+        """As an operator finds it."""
+        return f"{self.kind} {self.pid} on {self.host}"

@@ -1,0 +1,85 @@
+"""The sign of life that a process gives while it serves."""
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
+from typing import Final
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from billing.core import ids
+from billing.core.clock import real_now
+from billing.core.database import Database
+from billing.core.settings import VERSION
+from billing.platform.processes import store
+from billing.platform.processes.rules import BEAT
+from billing.platform.processes.schemas import Deliveries, Figures, Kind, Pool, Process
+
+FORGET_AFTER: Final = timedelta(days=1)
+_logger = logging.getLogger("billing.processes")
+
+
+class Pulse:
+    """The signs of life of this process."""
+
+    def __init__(
+        self,
+        database: Database,
+        kind: Kind,
+        deliveries: Callable[[], tuple[Deliveries, ...]] = tuple,
+    ) -> None:
+        self._database = database
+        self._deliveries = deliveries
+        now = real_now()
+        self._own = Process(
+            id=ids.new(),
+            kind=kind,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            version=VERSION,
+            started_at=now,
+            seen_at=now,
+            clock_ahead=timedelta(),
+        )
+
+    async def beat(self) -> None:
+        """Write one. Errors: SQLAlchemyError where Postgres is away or cannot write."""
+        pools = {
+            name: Pool(busy=busy, size=size)
+            for name, (busy, size) in self._database.in_use().items()
+        }
+        figures = Figures(pools=pools, deliveries=self._deliveries())
+        told = self._own.model_copy(update={"figures": figures})
+        async with self._database.tenant() as connection:
+            await store.beat(connection, told, real_now())
+
+    @asynccontextmanager
+    async def beating(self) -> AsyncIterator[None]:
+        """Beat while the process serves; it leaves at the end."""
+        task = asyncio.create_task(self._go_on())
+        try:
+            yield
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+            with suppress(SQLAlchemyError):  # it counts as silent then, which it is
+                async with self._database.tenant() as connection:
+                    await store.leave(connection, self._own.id)
+
+    async def _go_on(self) -> None:
+        forgotten = False
+        while True:
+            try:
+                await self.beat()
+                if not forgotten:
+                    async with self._database.tenant() as connection:
+                        await store.forget(connection, FORGET_AFTER)
+                    forgotten = True
+            except SQLAlchemyError as error:
+                _logger.warning("no sign of life could be written: %s", type(error).__name__)
+            await asyncio.sleep(BEAT.total_seconds())

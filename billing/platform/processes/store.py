@@ -1,0 +1,66 @@
+"""Every query on the processes."""
+
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import bindparam, delete, func, select, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.core.prepared import Prepared, given
+from billing.platform.processes.schemas import Process
+from billing.platform.processes.tables import processes
+
+_BEAT = Prepared(
+    text(
+        """
+    INSERT INTO processes (id, kind, host, pid, version, started_at, seen_at, clock_ahead_ms,
+        figures)
+    VALUES (:id, :kind, :host, :pid, :version, clock_timestamp(), clock_timestamp(),
+        extract(epoch FROM CAST(:now AS timestamptz) - clock_timestamp()) * 1000, :figures)
+    ON CONFLICT (id) DO UPDATE SET seen_at = excluded.seen_at,
+        clock_ahead_ms = excluded.clock_ahead_ms, figures = excluded.figures
+    """
+    ).bindparams(bindparam("figures", type_=JSONB))
+)
+_LEAVE = Prepared(delete(processes).where(processes.c.id == given("id")))
+_FORGET = Prepared(
+    delete(processes).where(processes.c.seen_at < func.clock_timestamp() - given("age"))
+)
+
+
+async def beat(connection: AsyncConnection, own: Process, now: datetime) -> None:
+    """The process is alive; `now` is the time of its own clock."""
+    await _BEAT.run(
+        connection,
+        id=own.id,
+        kind=own.kind,
+        host=own.host,
+        pid=own.pid,
+        version=own.version,
+        now=now,
+        figures=own.figures.model_dump(mode="json"),
+    )
+
+
+async def leave(connection: AsyncConnection, process_id: UUID) -> None:
+    """The process ends in good order: nobody misses it."""
+    await _LEAVE.run(connection, id=process_id)
+
+
+async def forget(connection: AsyncConnection, age: timedelta) -> None:
+    """Forget processes that have been silent for so long."""
+    await _FORGET.run(connection, age=age)
+
+
+async def known(connection: AsyncConnection) -> tuple[datetime, list[Process]]:
+    """The database's time, and every process that has not left, newest first."""
+    now = await connection.scalar(select(func.clock_timestamp()))
+    found = await connection.execute(select(processes).order_by(processes.c.started_at.desc()))
+    rows = [
+        Process.model_validate(
+            {**row, "clock_ahead": timedelta(milliseconds=row["clock_ahead_ms"])}
+        )
+        for row in found.mappings()
+    ]
+    return now, rows  # type: ignore[return-value]

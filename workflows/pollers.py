@@ -1,0 +1,51 @@
+"""Workers as Temporal sees them: who asks for work on each queue, and when it last did."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from temporalio.api.enums.v1 import TaskQueueType
+from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
+from temporalio.client import Client
+
+from billing.matters.kinds import BACKGROUND, INTERACTIVE
+from workflows.contracts import Contract
+
+QUEUES: Final = (INTERACTIVE, BACKGROUND)
+KINDS: Final = {
+    "workflows": TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
+    "activities": TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY,
+}
+# A poller that is told nothing asks again after a minute.
+GONE: Final = timedelta(seconds=75)
+_RPC_TIMEOUT: Final = timedelta(seconds=3)
+
+
+class Polled(Contract):
+    """One queue and kind of task; `asked_at` is None where nobody has asked of late."""
+
+    queue: str
+    kind: str
+    asked_at: datetime | None
+
+    def is_deserted(self, now: datetime) -> bool:
+        """True if no worker asks for these tasks any more."""
+        return self.asked_at is None or now - self.asked_at > GONE
+
+
+async def polled(client: Client) -> list[Polled]:
+    """The last request of any worker, of each queue and kind. Errors: RPCError."""
+    return [
+        Polled(queue=queue, kind=kind, asked_at=await _asked_at(client, queue, number))
+        for queue in QUEUES
+        for kind, number in KINDS.items()
+    ]
+
+
+async def _asked_at(client: Client, queue: str, kind: TaskQueueType.ValueType) -> datetime | None:
+    request = DescribeTaskQueueRequest(
+        namespace=client.namespace, task_queue=TaskQueue(name=queue), task_queue_type=kind
+    )
+    found = await client.workflow_service.describe_task_queue(request, timeout=_RPC_TIMEOUT)
+    asked = (one.last_access_time.ToDatetime(UTC) for one in found.pollers)
+    return max(asked, default=None)

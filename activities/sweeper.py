@@ -17,6 +17,7 @@ from temporalio.service import RPCError
 from activities.matter import Dependencies
 from activities.paged_scan import pass_over
 from billing.core.clock import real_now
+from billing.insight.integrity import runs
 from billing.insight.integrity import service as integrity
 from billing.matters import sweeps
 from billing.matters.kinds import REST
@@ -134,6 +135,8 @@ class SweeperActivities:
     async def _integrity(self, limit: int) -> Counts:
         """Every invariant of the books; a broken one is an error in the log, and in the result."""
         report = await integrity.examine(self.database)
+        async with self.database.operator() as connection:
+            await runs.keep(connection, report)
         for finding in report.wrong:
             _logger.error(
                 "the books are wrong: %s (%s): %d, such as %s",

@@ -19,6 +19,7 @@ from api.auth import open_verifier
 from api.balances import Balances
 from api.correlation import CorrelationMiddleware
 from api.fast_route import serve
+from api.gauges import gauging
 from api.hold_batcher import HoldBatcher
 from api.inbox import Inbox
 from api.jwks import Jwks, refreshed
@@ -116,6 +117,7 @@ def _lifespan(services: Services, *, owns_database: bool) -> Any:
             metrics.served(services.settings),
             refreshed(services.jwks),
             services.pulse.beating(),
+            gauging(services.database),
         ):
             _freeze_startup_objects()
             _logger.info("API ready on port %d", services.settings.service_port)

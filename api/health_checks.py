@@ -10,14 +10,20 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 
 from api.schemas import Answer
+from billing.core.database import Database
 from billing.core.errors import Unavailable
 from billing.core.settings import Settings
+from billing.insight.health import service as health
+from billing.insight.health.schemas import State as SignState
 from billing.platform.processes.service import Pulse
 
 CHECK_SECONDS: Final = 2.0
 # Health is public: however many callers ask, a part is asked this often.
 REMEMBER_SECONDS: Final = 1.0
 STRIPE: Final = "https://api.stripe.com"
+
+# A look at all that waits reads more than a question whether a part is there.
+REMEMBER_SIGNS_SECONDS: Final = 5.0
 
 State = Literal["healthy", "unhealthy"]
 Part = Literal["postgres", "temporal", "stripe"]
@@ -34,6 +40,8 @@ class Stack(Protocol):
     """The services to check; `temporal` raises `Unavailable` while there is no client."""
 
     @property
+    def database(self) -> Database: ...
+    @property
     def pulse(self) -> Pulse: ...
     @property
     def settings(self) -> Settings: ...
@@ -47,6 +55,8 @@ class HealthChecks:
     def __init__(self) -> None:
         self._known: dict[Part, tuple[float, PartHealth]] = {}
         self._locks: dict[Part, asyncio.Lock] = {}
+        self._signs: tuple[float, dict[str, SignState]] | None = None
+        self._looking = asyncio.Lock()
 
     async def part(self, stack: Stack, name: Part) -> PartHealth:
         """The state of one part, at most a second old."""
@@ -56,6 +66,22 @@ class HealthChecks:
                 health = await _measure(stack, name)
                 known = self._known[name] = (monotonic(), health)
             return known[1]
+
+    async def signs(self, stack: Stack) -> dict[str, SignState]:
+        """The state of every sign that the database gives; empty while it gives none."""
+        async with self._looking:
+            known = self._signs
+            if known is None or monotonic() - known[0] > REMEMBER_SIGNS_SECONDS:
+                known = self._signs = (monotonic(), await _signs(stack.database))
+            return known[1]
+
+
+async def _signs(database: Database) -> dict[str, SignState]:
+    try:
+        async with asyncio.timeout(CHECK_SECONDS):
+            return {sign.name: sign.state for sign in await health.examine(database)}
+    except (SQLAlchemyError, TimeoutError):
+        return {}
 
 
 async def _measure(stack: Stack, name: Part) -> PartHealth:

@@ -53,7 +53,7 @@ _MARKS: Final = {"well": "[green]✓[/]", "ill": "[red]✗[/]", "unknown": "[yel
 
 @dataclass(frozen=True)
 class Patient:
-    """Where to look; `stack` is None where the environment names the servers."""
+    """The servers to look at; `stack` is None if the environment names them."""
 
     settings: Settings
     database: Database

@@ -10,6 +10,7 @@ from api.routes.base import new_router
 from api.schemas import Answer
 from api.services import Services
 from billing.core.settings import Settings
+from billing.insight.health.schemas import State as SignState
 
 SERVICE: Final = "billing_service"
 PARTS: Final[tuple[Part, ...]] = ("postgres", "temporal", "stripe")
@@ -34,13 +35,18 @@ class Health(Answer):
 
 
 class DetailedHealth(Answer):
-    """The state of every part [T2]. `provider` is live, test (of Stripe) or the sandbox."""
+    """The state of every part [T2]. `provider` is live, test (of Stripe) or the sandbox.
+
+    `signs` is the state of what `billing doctor` sees in the database: the worker that lives, steps
+    that are late, events that wait.
+    """
 
     status: State
     service: str
     version: str
     provider: Literal["sandbox", "test", "live"]
     dependencies: dict[Part, PartHealth]
+    signs: dict[str, SignState]
 
 
 @router.get("/health", responses={503: {"model": Health, "description": "The database is away"}})
@@ -63,13 +69,15 @@ async def health_detailed(request: Request) -> DetailedHealth:
     """The state of every part; reads still work while only Temporal or Stripe is unavailable."""
     services: Services = request.app.state.services
     states = await asyncio.gather(*(services.health.part(services, name) for name in PARTS))
-    well = all(state.status == "healthy" for state in states)
+    signs = await services.health.signs(services)
+    well = all(state.status == "healthy" for state in states) and set(signs.values()) == {"well"}
     return DetailedHealth(
         status="healthy" if well else "unhealthy",
         service=SERVICE,
         version=services.settings.service_version,
         provider=_provider(services.settings),
         dependencies=dict(zip(PARTS, states, strict=True)),
+        signs=signs,
     )
 
 

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from billing.insight.health.schemas import Figures, Sign
-from billing.platform.processes import rules as processes
+from billing.platform.processes import rules as liveness
 from billing.platform.processes.schemas import Deliveries, Kind
 
 LATE: Final = timedelta(minutes=3)
@@ -13,6 +13,7 @@ UNHEARD: Final = timedelta(minutes=2)
 """Events and matters are looked into at once, and by the sweeper within a minute."""
 IN_DOUBT: Final = timedelta(minutes=30)
 """A step has failed for good by then."""
+AUDIT_LATE: Final = timedelta(hours=3)
 REFUSED_LATELY: Final = timedelta(hours=1)
 TAKEN: Final = "taken"
 
@@ -37,14 +38,22 @@ def page(name: str) -> str:
     return f"docs/runbook.md#{name.lower().replace(' ', '-')}"
 
 
-def signs(figures: Figures, *, release: str) -> tuple[Sign, ...]:
-    """Every sign that the database gives; `release` is the migration that the code needs."""
+def schema(found: str | None, release: str | None) -> Sign:
+    """The schema is that of the release, where it is known which one that is."""
+    if found is None:
+        return ill("migrations", "the database has none: run billing migrate")
+    if release not in (None, found):
+        return ill("migrations", f"the database is at {found}, this release needs {release}")
+    return well("migrations", found)
+
+
+def signs(figures: Figures) -> tuple[Sign, ...]:
+    """Every sign that the rows and processes give."""
     return (
         _serving(figures, "worker"),
         _serving(figures, "api"),
         _clocks(figures),
         _pools(figures),
-        _migration(figures, release),
         _none(figures, "halted matters", "halted"),
         _young(figures, "late steps", "overdue", LATE),
         _young(figures, "untold matters", "untold", UNHEARD),
@@ -52,6 +61,7 @@ def signs(figures: Figures, *, release: str) -> tuple[Sign, ...]:
         _none(figures, "parked events", "parked"),
         _webhooks(figures),
         _young(figures, "undecided payments", "undecided", IN_DOUBT),
+        _audited(figures),
         _told(figures, "approvals"),
         _told(figures, "unpaid uses", "unpaid_uses"),
         _told(figures, "outbox"),
@@ -70,18 +80,18 @@ def ago(age: timedelta) -> str:
 def _serving(figures: Figures, kind: Kind) -> Sign:
     """Somebody serves, and nobody fell silent."""
     found, now = figures.processes, figures.at
-    gone = processes.silent(found, kind, now)
+    gone = liveness.silent(found, kind, now)
     if gone:
         named = "; ".join(f"{one.name}, last seen {ago(now - one.seen_at)} ago" for one in gone)
         return ill(kind, f"silent: {named}: it hangs, was killed, or cannot write")
-    there = processes.alive(found, kind, now)
+    there = liveness.alive(found, kind, now)
     if not there:
         return ill(kind, f"no {kind} runs on this database")
     return well(kind, ", ".join(f"{one.pid} on {one.host} ({one.version})" for one in there))
 
 
 def _clocks(figures: Figures) -> Sign:
-    astray = processes.astray(figures.processes, figures.at)
+    astray = liveness.astray(figures.processes, figures.at)
     if astray:
         named = "; ".join(
             f"{one.name} by {one.clock_ahead.total_seconds():+.1f} s" for one in astray
@@ -91,25 +101,16 @@ def _clocks(figures: Figures) -> Sign:
 
 
 def _pools(figures: Figures) -> Sign:
-    full = processes.crowded(figures.processes, figures.at)
+    full = liveness.crowded(figures.processes, figures.at)
     if full:
         named = "; ".join(f"{name} of {one.name}" for one, name in full)
         return ill("pools", f"every connection is in use: {named}")
     return well("pools", "connections are free in each")
 
 
-def _migration(figures: Figures, release: str) -> Sign:
-    found = figures.migration
-    if found is None:
-        return ill("migrations", "the database has none: run billing migrate")
-    if found != release:
-        return ill("migrations", f"the database is at {found}, this release needs {release}")
-    return well("migrations", found)
-
-
 def _webhooks(figures: Figures) -> Sign:
     """The last delivery of each provider was taken; a refused one says why."""
-    known = processes.deliveries(figures.processes)
+    known = liveness.deliveries(figures.processes)
     taken = {told.provider: told for told in known.values() if told.outcome == TAKEN}
     refused = [
         told
@@ -131,6 +132,19 @@ def _refusal(told: Deliveries, now: datetime) -> str:
         f"{told.count} of {told.provider} refused as {told.outcome},"
         f" the last {ago(now - told.last_at)} ago and none taken since"
     )
+
+
+def _audited(figures: Figures) -> Sign:
+    """The books were looked at of late, and hold; `billing verify` looks anew."""
+    run = figures.books
+    if run is None:
+        return well("hourly audit", "none yet")
+    words = f"{run.checks} checks, {ago(figures.at - run.ran_at)} ago"
+    if run.wrong:
+        return ill("hourly audit", f"{words}; not so: {'; '.join(run.wrong)}")
+    if figures.at - run.ran_at > AUDIT_LATE:
+        return ill("hourly audit", f"{words}: none ran since")
+    return well("hourly audit", words)
 
 
 def _none(figures: Figures, name: str, backlog: str) -> Sign:

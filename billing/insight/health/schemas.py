@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from billing.core.frozen import Frozen
+from billing.insight.integrity.schemas import Run
 from billing.platform.processes.schemas import Process
 
 State = Literal["well", "ill", "unknown"]
@@ -38,7 +39,8 @@ class Figures(Frozen):
     backlogs: tuple[Backlog, ...]
     charges: tuple[Charges, ...]
     processes: tuple[Process, ...]
-    migration: str | None
+    books: Run | None
+    """The latest look at the books; None: there was none yet."""
 
     def backlog(self, name: str) -> Backlog:
         """The backlog of this name; of events all kinds together."""

@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core.prepared import Prepared
 from billing.insight.health.schemas import Backlog, Charges, Figures
+from billing.insight.integrity import runs
 from billing.platform.processes import store as processes
 
 MOST: Final = 10_000
@@ -61,11 +62,18 @@ _CHARGES: Final = Prepared(
 )
 
 
+async def migration(connection: AsyncConnection) -> str | None:
+    """The schema's release, if it has any. Errors: SQLAlchemyError where Postgres is away."""
+    if await connection.scalar(text("SELECT to_regclass('alembic_version')")) is None:
+        return None
+    found: str | None = await connection.scalar(text("SELECT version_num FROM alembic_version"))
+    return found
+
+
 async def look(connection: AsyncConnection) -> Figures:
     """All figures, as an operator's connection sees them."""
     now, found = await processes.known(connection)
     waiting = await _BACKLOGS.all(connection)
-    migration = await connection.scalar(text("SELECT version_num FROM alembic_version"))
     return Figures(
         at=now,
         backlogs=tuple(
@@ -74,5 +82,5 @@ async def look(connection: AsyncConnection) -> Figures:
         ),
         charges=tuple(Charges.model_validate(row) for row in await _CHARGES.all(connection)),
         processes=tuple(found),
-        migration=migration,
+        books=await runs.latest(connection),
     )

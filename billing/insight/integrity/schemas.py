@@ -33,3 +33,12 @@ class Report(Frozen):
     def wrong(self) -> tuple[Finding, ...]:
         """The findings that are not well."""
         return tuple(finding for finding in self.checks if not finding.ok)
+
+
+class Run(Frozen):
+    """The result of a look at the books, in short."""
+
+    ran_at: AwareDatetime
+    checks: int
+    wrong: tuple[str, ...]
+    """The sentences that do not hold, with how many rows break each."""

@@ -1,1 +1,0 @@
-"""Processes of the product, and when each last showed that it is alive."""

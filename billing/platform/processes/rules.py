@@ -9,6 +9,8 @@ from billing.platform.processes.schemas import Deliveries, Process
 BEAT: Final = timedelta(seconds=10)
 SILENT: Final = timedelta(seconds=30)
 """Three signs of life were missed: the process hangs, was killed, or cannot write."""
+MISSED: Final = timedelta(minutes=10)
+"""For so long a silent process is missed: it may have been replaced on another host."""
 CLOCKS_APART: Final = timedelta(seconds=2)
 
 
@@ -18,12 +20,12 @@ def alive(found: Sequence[Process], kind: str, now: datetime) -> list[Process]:
 
 
 def silent(found: Sequence[Process], kind: str, now: datetime) -> list[Process]:
-    """Processes that stopped without leaving, and that no later one on their host replaces."""
+    """Processes that stopped of late without leaving, and that none on their host replaces."""
     return [
         one
         for one in found
         if one.kind == kind
-        and now - one.seen_at >= SILENT
+        and SILENT <= now - one.seen_at < MISSED
         and not any(
             later.kind == kind and later.host == one.host and later.started_at > one.seen_at
             for later in found

@@ -50,6 +50,14 @@ CREATE TABLE default_plan (
     CONSTRAINT ck_default_plan_is_only CHECK (is_only)
 );
 
+CREATE TABLE integrity_runs (
+    is_latest BOOLEAN DEFAULT 'true' NOT NULL,
+    ran_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    checks INTEGER NOT NULL,
+    wrong JSONB NOT NULL,
+    CONSTRAINT pk_integrity_runs PRIMARY KEY (is_latest)
+);
+
 CREATE TABLE issuer_logos (
     sha256 TEXT NOT NULL,
     content BYTEA NOT NULL,

@@ -1,0 +1,100 @@
+"""Gauges of what waits in the product, served by the API so that a dead worker is seen.
+
+Each process looks every fifteen seconds; the time of its last look is a gauge of its own.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
+from typing import Final
+
+from prometheus_client import Gauge
+from sqlalchemy.exc import SQLAlchemyError
+
+from billing.core.database import Database
+from billing.insight.health import store
+from billing.insight.health.schemas import Figures
+from billing.platform.processes import rules as liveness
+
+EVERY_SECONDS: Final = 15.0
+WAITING: Final = Gauge("billing_waiting", "Rows that wait, by what they are", ["what", "label"])
+OLDEST: Final = Gauge(
+    "billing_waiting_oldest_seconds", "Age of the oldest of them", ["what", "label"]
+)
+CHARGES: Final = Gauge(
+    "billing_charges_last_hour",
+    "Tries of a card that began within the hour, by outcome and class of decline",
+    ["outcome", "decline_class"],
+)
+ALIVE: Final = Gauge("billing_processes_alive", "Processes that show signs of life", ["kind"])
+SILENT: Final = Gauge("billing_processes_silent", "Processes that fell silent", ["kind"])
+CLOCK: Final = Gauge(
+    "billing_clock_ahead_seconds", "The farthest that a process's clock is from the database's"
+)
+BUSY: Final = Gauge(
+    "billing_pool_busy_ratio", "The fullest pool of connections of all processes", ["role"]
+)
+BOOKS: Final = Gauge("billing_books_wrong", "Invariants that the hourly audit found broken")
+AUDITED: Final = Gauge("billing_books_audited_timestamp_seconds", "Time of the last hourly audit")
+LOOKED: Final = Gauge("billing_looked_timestamp_seconds", "Time of the look behind these gauges")
+_logger = logging.getLogger("api.gauges")
+
+
+@asynccontextmanager
+async def gauging(database: Database) -> AsyncIterator[None]:
+    """Look again and again while the app runs."""
+    task = asyncio.create_task(_go_on(database))
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def _go_on(database: Database) -> None:
+    while True:
+        try:
+            async with database.operator() as connection:
+                show(await store.look(connection))
+        except SQLAlchemyError as error:
+            _logger.warning("the gauges stand still: %s", type(error).__name__)
+        await asyncio.sleep(EVERY_SECONDS)
+
+
+def show(figures: Figures) -> None:
+    """Set every gauge; what does not wait any more is 0, and labels of its events go."""
+    _show_waiting(figures)
+    CHARGES.clear()
+    for charges in figures.charges:
+        CHARGES.labels(charges.outcome, charges.decline_class).set(charges.count)
+    _show_processes(figures)
+    if figures.books is not None:
+        BOOKS.set(len(figures.books.wrong))
+        AUDITED.set(figures.books.ran_at.timestamp())
+    LOOKED.set(figures.at.timestamp())
+
+
+def _show_waiting(figures: Figures) -> None:
+    WAITING.clear()
+    OLDEST.clear()
+    for name in store.NAMES:
+        WAITING.labels(name, "").set(0)
+        OLDEST.labels(name, "").set(0)
+    for one in figures.backlogs:
+        WAITING.labels(one.name, one.label).set(one.count)
+        OLDEST.labels(one.name, one.label).set((one.oldest or timedelta()).total_seconds())
+
+
+def _show_processes(figures: Figures) -> None:
+    found, now = figures.processes, figures.at
+    for kind in ("api", "worker"):
+        ALIVE.labels(kind).set(len(liveness.alive(found, kind, now)))
+        SILENT.labels(kind).set(len(liveness.silent(found, kind, now)))
+    living = [one for one in found if now - one.seen_at < liveness.SILENT]
+    CLOCK.set(max((abs(one.clock_ahead.total_seconds()) for one in living), default=0))
+    for role in ("app", "operator"):
+        pools = [one.figures.pools[role] for one in living if role in one.figures.pools]
+        BUSY.labels(role).set(max((pool.busy / pool.size for pool in pools), default=0))

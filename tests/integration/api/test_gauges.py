@@ -1,0 +1,72 @@
+"""Gauges and signs that the API gives of the product, on rows that stand for trouble."""
+
+from prometheus_client import REGISTRY
+from sqlalchemy import text
+from temporalio.client import Client
+
+from api import gauges
+from api.app import create_app
+from api.temporal import connect
+from billing.insight.health import store
+from tests.integration.actors import wait_for
+from tests.integration.api.test_health import calling
+from tests.integration.api_app import Api, stack_settings
+
+PARKED = "INSERT INTO stripe_webhook_events (stripe_event_id, type, payload, status, received_at)"
+A_DAY_AGO = "clock_timestamp() - interval '1 day'"
+
+
+def value(name: str, **labels: str) -> float:
+    """A gauge as it is scraped."""
+    found = REGISTRY.get_sample_value(name, labels)
+    assert found is not None, (name, labels)
+    return found
+
+
+async def test_the_gauges_show_what_waits_and_who_serves(api: Api) -> None:
+    async with api.database.operator() as connection:
+        gauges.show(await store.look(connection))
+        before = value("billing_waiting", what="parked", label="")
+        rows = f"('evt_gauge', 'charge.failed', '{{}}', 'parked', {A_DAY_AGO})"
+        await connection.execute(text(f"{PARKED} VALUES {rows}"))
+        gauges.show(await store.look(connection))
+        await connection.rollback()
+    assert value("billing_waiting", what="parked", label="") == before + 1
+    assert value("billing_waiting_oldest_seconds", what="parked", label="") >= 86_400
+    assert value("billing_processes_alive", kind="worker") == 1
+    assert value("billing_processes_silent", kind="worker") == 0
+    assert abs(value("billing_clock_ahead_seconds")) < 2
+    assert value("billing_looked_timestamp_seconds") > 1_700_000_000
+    assert 0 <= value("billing_pool_busy_ratio", role="app") <= 1
+
+
+async def test_detailed_health_says_that_a_worker_lives_and_nothing_is_late(api: Api) -> None:
+    answer = await api.client.get("/health/detailed")
+    signs = answer.json()["signs"]
+    assert signs["worker"] == "well", signs
+    assert {"halted matters", "late steps", "webhooks", "migrations"} <= signs.keys()
+
+
+async def test_a_refused_delivery_is_told_by_its_reason(api: Api) -> None:
+    settings = stack_settings(api.stack)
+    temporal: Client = await connect(settings)
+    app = create_app(settings, api.database, temporal)
+    async with calling(app) as client:
+        for _ in range(2):
+            answer = await client.post("/api/v1/webhooks/stripe", json={})
+            assert (answer.status_code, answer.json()["code"]) == (400, "INVALID_SIGNATURE")
+    (told,) = app.state.services.deliveries.told()
+    assert (told.provider, told.outcome, told.count) == ("stripe", "INVALID_SIGNATURE", 2)
+
+    async def known() -> int:
+        await app.state.services.pulse.beat()
+        async with api.database.operator() as connection:
+            figures = await store.look(connection)
+        return sum(
+            one.count
+            for process in figures.processes
+            for one in process.figures.deliveries
+            if one.outcome == "INVALID_SIGNATURE"
+        )
+
+    assert await wait_for(known, "its signs of life tell them on", lambda seen: seen >= 2)

@@ -1,0 +1,178 @@
+"""Figures of the product become signs: well while it is, and ill in words as soon as it is not."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from billing.insight.health import rules, store
+from billing.insight.health.schemas import Backlog, Figures, Sign
+from billing.insight.integrity.schemas import Run
+from billing.platform.processes.schemas import Deliveries, Pool, Process
+from billing.platform.processes.schemas import Figures as Own
+from cli.doctor import CHECKS
+from devstack.options import ROOT
+
+NOW = datetime(2027, 1, 1, 12, tzinfo=UTC)
+RUNBOOK = ROOT / "docs" / "runbook.md"
+
+
+def process(number: int, kind: Any = "worker", *, seen: float = 1, **more: Any) -> Process:
+    """A process that showed itself so many seconds ago, an hour after its start."""
+    seen_at = NOW - timedelta(seconds=seen)
+    known = {
+        "id": UUID(int=number), "kind": kind, "host": "one", "pid": number, "version": "1",
+        "started_at": seen_at - timedelta(hours=1), "seen_at": seen_at,
+        "clock_ahead": timedelta(),
+    }  # fmt: skip
+    return Process.model_validate(known | more)
+
+
+def figures(*processes: Process, **more: Any) -> Figures:
+    """A product that is well: a worker and an API, and nothing waits."""
+    known = {
+        "at": NOW, "backlogs": (), "charges": (), "books": None,
+        "processes": (process(1), process(2, "api"), *processes),
+    }  # fmt: skip
+    return Figures.model_validate(known | more)
+
+
+def ill(found: Figures) -> dict[str, str]:
+    """Every sign that is not well, with its words."""
+    return {sign.name: sign.words for sign in rules.signs(found) if sign.state != "well"}
+
+
+def waiting(name: str, seconds: float, count: int = 1) -> Figures:
+    """Rows that wait, the oldest for so long."""
+    backlog = Backlog(
+        name=name, count=count, oldest=timedelta(seconds=seconds), examples=("first", "second")
+    )
+    return figures(backlogs=(backlog,))
+
+
+def test_a_product_that_is_well_has_no_ill_sign() -> None:
+    assert ill(figures()) == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "seconds", "sign", "words"),
+    [
+        ("halted", 0, "halted matters", "1: first; second"),
+        ("parked", 0, "parked events", "1: first; second"),
+        ("overdue", 181, "late steps", "1, the oldest for 3 min: first; second"),
+        ("untold", 121, "untold matters", "1, the oldest for 2 min: first; second"),
+        ("events", 121, "waiting events", "1, the oldest for 2 min: first; second"),
+        ("undecided", 1801, "undecided payments", "1, the oldest for 30 min: first; second"),
+    ],
+)
+def test_rows_that_wait_too_long_are_ill(name: str, seconds: float, sign: str, words: str) -> None:
+    assert ill(waiting(name, seconds)) == {sign: words}
+    if seconds:
+        assert ill(waiting(name, seconds - 2)) == {}, "within its time"
+
+
+@pytest.mark.parametrize("name", ["approvals", "unpaid_uses", "outbox", "dunning", "unmatched"])
+def test_what_people_decide_may_wait(name: str) -> None:
+    assert ill(waiting(name, 1_000_000)) == {}
+
+
+def test_a_process_that_fell_silent_is_missed_until_another_takes_its_place() -> None:
+    assert ill(figures(process(3, seen=29))) == {}
+    hung = ill(figures(process(3, seen=31)))
+    assert hung["worker"].startswith("silent: worker 3 on one, last seen 31 s ago")
+    replaced = process(4, started_at=NOW - timedelta(seconds=5))
+    assert ill(figures(process(3, seen=31), replaced)) == {}, "the one that died was begun again"
+    elsewhere = process(4, host="two", started_at=NOW - timedelta(seconds=5))
+    assert "worker" in ill(figures(process(3, seen=31), elsewhere))
+    assert ill(figures(process(3, seen=601), elsewhere)) == {}, "by then it was replaced elsewhere"
+
+
+def test_nobody_serves() -> None:
+    found = figures(processes=(process(2, "api"),))
+    assert ill(found) == {"worker": "no worker runs on this database"}
+
+
+def test_clocks_that_differ_and_pools_that_are_full_are_named() -> None:
+    astray = process(3, clock_ahead=timedelta(seconds=-2.5))
+    assert ill(figures(astray)) == {"clocks": "not the database's: worker 3 on one by -2.5 s"}
+    full = process(3, figures=Own(pools={"app": Pool(busy=20, size=20)}))
+    assert ill(figures(full)) == {"pools": "every connection is in use: app of worker 3 on one"}
+
+
+@pytest.mark.parametrize(
+    ("found", "release", "words"),
+    [
+        ("0001", "0002", "the database is at 0001, this release needs 0002"),
+        (None, None, "the database has none: run billing migrate"),
+        ("0002", "0002", "0002"),
+        ("0002", None, "0002"),
+    ],
+)
+def test_the_schema_is_the_releases(found: str | None, release: str | None, words: str) -> None:
+    sign = rules.schema(found, release)
+    assert (sign.words, sign.state) == (words, "well" if words == found else "ill")
+
+
+def told(outcome: str, seconds: float, count: int = 1) -> Deliveries:
+    """Deliveries of Stripe with this outcome, the last so many seconds ago."""
+    last = NOW - timedelta(seconds=seconds)
+    return Deliveries(provider="stripe", outcome=outcome, count=count, last_at=last)
+
+
+@pytest.mark.parametrize(
+    ("deliveries", "is_ill"),
+    [
+        ((told("INVALID_SIGNATURE", 60),), True),
+        ((told("INVALID_SIGNATURE", 60), told("taken", 90)), True),
+        ((told("INVALID_SIGNATURE", 60), told("taken", 30)), False),
+        ((told("INVALID_SIGNATURE", 3_601),), False),
+    ],
+)
+def test_deliveries_are_ill_while_the_last_ones_are_refused(
+    deliveries: tuple[Deliveries, ...], is_ill: bool
+) -> None:
+    """Those of two processes count together."""
+    shared = [
+        process(number, "api", figures=Own(deliveries=(one,)))
+        for number, one in enumerate(deliveries, 10)
+    ]
+    found = ill(figures(*shared))
+    assert ("webhooks" in found) is is_ill, found
+    if is_ill:
+        assert found["webhooks"].startswith("1 of stripe refused as INVALID_SIGNATURE")
+
+
+def test_the_hourly_audit_is_ill_when_it_found_something_or_did_not_run() -> None:
+    def run(hours: float, *wrong: str) -> Figures:
+        return figures(books=Run(ran_at=NOW - timedelta(hours=hours), checks=60, wrong=wrong))
+
+    assert ill(run(1)) == {}
+    assert "not so: a sum (2)" in ill(run(1, "a sum (2)"))["hourly audit"]
+    assert "none ran since" in ill(run(4))["hourly audit"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(59, "59 s"), (119, "119 s"), (120, "2 min"), (7_200, "2 h")]
+)
+def test_an_age_is_told_in_its_largest_unit(seconds: int, words: str) -> None:
+    assert rules.ago(timedelta(seconds=seconds)) == words
+
+
+def pages() -> list[str]:
+    """The runbook's page of every sign and of every check that may not be made."""
+    names = {sign.name for sign in rules.signs(figures())} | set(CHECKS)
+    names |= {"migrations", "queues", "workflows", "namespace"}
+    return sorted(rules.page(name) for name in names)
+
+
+@pytest.mark.parametrize("page", pages())
+def test_every_sign_has_its_page_in_the_runbook(page: str) -> None:
+    headings = re.findall(r"^## (.+)$", RUNBOOK.read_text(), re.MULTILINE)
+    assert page.partition("#")[2] in {one.lower().replace(" ", "-") for one in headings}
+
+
+def test_every_backlog_is_counted() -> None:
+    assert set(store.NAMES) >= {"halted", "overdue", "events", "dunning", "approvals", "outbox"}
+    assert isinstance(rules.signs(figures())[0], Sign)

@@ -12,7 +12,7 @@ from billing.core import context, ids
 
 HEADER: Final = b"x-correlation-id"
 # Answers have secrets of payments, balances and names: nothing on the way keeps or guesses at them.
-_GUARDED: Final = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
+GUARDED: Final = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
 _WELL_FORMED: Final = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 
 
@@ -32,7 +32,7 @@ class CorrelationMiddleware:
 
         async def reply(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), (HEADER, own), *_GUARDED]
+                message["headers"] = [*message.get("headers", ()), (HEADER, own), *GUARDED]
             await send(message)
 
         try:

@@ -28,6 +28,7 @@ CODES: Final[dict[str, Problem]] = {
     # The request itself
     "BAD_REQUEST": Problem(400, "the request could not be read"),
     "INVALID_JSON": Problem(400, "the body is not JSON, or holds text that cannot be stored"),
+    "REQUEST_TIMEOUT": Problem(408, "the request did not come within its time"),
     "BODY_TOO_LARGE": Problem(413, "the body is larger than 1048576 bytes"),
     "VALIDATION_FAILED": Problem(422, "amount_minor: Input should be a valid integer"),
     "INVALID_CURSOR": Problem(422, "this cursor does not come from this list"),

@@ -58,6 +58,8 @@ class RequestLimitMiddleware:
         limit = WEBHOOK_BODY_BYTES if webhook else BODY_BYTES
         body = b"" if _announced(scope) > limit else await _read(receive, limit)
         if body is None:
+            # Nobody is there to read it: it says in metrics and logs why the request ended.
+            await problems.from_code("REQUEST_TIMEOUT")(scope, receive, send)
             return
         if _announced(scope) > limit or len(body) > limit:
             refusal = problems.problem(

@@ -3,8 +3,10 @@
 from typing import Final
 
 import uvicorn
+from fastapi import FastAPI
 
 from api.app import create_app
+from api.slow_clients import ImpatientProtocol
 from billing.core.database_roles import refuse_unsafe_roles
 from billing.core.settings import Settings
 
@@ -18,16 +20,22 @@ async def serve(settings: Settings) -> None:
     """Serve on BILLING_SERVICE_HOST and _PORT. A production with unsafe roles does not begin."""
     app = create_app(settings)
     await refuse_unsafe_roles(settings, app.state.services.database)
-    await uvicorn.Server(
-        uvicorn.Config(
-            app,
-            host=settings.service_host,
-            port=settings.service_port,
-            ws="none",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_keep_alive=KEEP_ALIVE_SECONDS,
-            timeout_graceful_shutdown=GRACE_SECONDS,
-        )
-    ).serve()
+    await uvicorn.Server(server_config(app, settings)).serve()
+
+
+def server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
+    """How the app is served; callers' addresses are believed of trusted proxies only."""
+    return uvicorn.Config(
+        app,
+        host=settings.service_host,
+        port=settings.service_port,
+        http=ImpatientProtocol,
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=[str(network) for network in settings.trusted_proxies],
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )

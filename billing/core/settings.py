@@ -14,6 +14,7 @@ from pydantic import (
     AliasChoices,
     BeforeValidator,
     Field,
+    IPvAnyNetwork,
     SecretStr,
     ValidationError,
     model_validator,
@@ -57,6 +58,7 @@ def _listed(value: Any) -> Any:
 Day = Annotated[int, Field(ge=0, le=365)]
 Days = Annotated[tuple[Day, ...], NoDecode, BeforeValidator(_listed)]
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
+Networks = Annotated[tuple[IPvAnyNetwork, ...], NoDecode, BeforeValidator(_listed)]
 
 
 class Settings(BaseSettings):
@@ -145,6 +147,9 @@ class Settings(BaseSettings):
     )
     paypal_url: str = Field(PAYPAL_URL, validation_alias="BILLING_PAYPAL_URL")
     paypal_webhook_id: str = Field("", validation_alias="BILLING_PAYPAL_WEBHOOK_ID")
+
+    # Proxies whose word about a caller's address and scheme is taken: addresses and networks.
+    trusted_proxies: Networks = Field((), validation_alias="BILLING_TRUSTED_PROXIES")
 
     # Hosts that a payer may be sent back to; empty is any.
     return_url_hosts: Words = Field((), validation_alias="BILLING_RETURN_URL_HOSTS")

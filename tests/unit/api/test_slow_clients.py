@@ -1,0 +1,183 @@
+"""A connection on which too little comes is ended: raw sockets, and a server that listens."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from time import monotonic
+
+import pytest
+import uvicorn
+from fastapi import FastAPI, Request
+from pydantic import ValidationError
+
+from api.app import create_app
+from api.server import server_config
+from api.slow_clients import BODY_SECONDS, HEADER_SECONDS, ImpatientProtocol, Part
+from billing.core.settings import Settings
+from tests.unit.api.conftest import lonely_settings
+
+HEAD = b"POST /api/v1/webhooks/stripe HTTP/1.1\r\nhost: api\r\ncontent-length: 40\r\n"
+WHOLE = b"GET /api/v1/meta/features HTTP/1.1\r\nhost: api\r\n\r\n"
+HEADER_TIME, BODY_TIME = 0.5, 1.0
+
+
+class Hasty(ImpatientProtocol):
+    """With less patience than outside of tests."""
+
+    seconds: dict[Part, float] = {  # noqa: RUF012
+        "first byte": HEADER_TIME, "header": HEADER_TIME, "body": BODY_TIME,
+    }  # fmt: skip
+
+
+@asynccontextmanager
+async def serving(app: FastAPI, settings: Settings) -> AsyncIterator[int]:
+    config = server_config(app, settings)
+    config.http, config.port, config.lifespan = Hasty, 0, "off"
+    server = uvicorn.Server(config)
+    running = asyncio.create_task(server._serve())
+    while not server.started:  # noqa: ASYNC110 - uvicorn tells it by an attribute
+        await asyncio.sleep(0.01)
+    yield server.servers[0].sockets[0].getsockname()[1]
+    server.should_exit = True
+    await running
+
+
+@pytest.fixture
+async def port(app: FastAPI) -> AsyncIterator[int]:
+    async with serving(app, lonely_settings()) as listening:
+        yield listening
+
+
+class Client:
+    """One socket."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
+        self.since = monotonic()
+
+    async def trickle(self, data: bytes, pause: float = 0.05) -> None:
+        for at in range(len(data)):
+            if self.reader.at_eof() or self.writer.is_closing():
+                return
+            self.writer.write(data[at : at + 1])
+            await asyncio.sleep(pause)
+
+    async def rest(self) -> tuple[bytes, float]:
+        """All that comes until the server closes, and when that was."""
+        async with asyncio.timeout(5):
+            seen = await self.reader.read()
+        self.writer.close()
+        return seen, monotonic() - self.since
+
+
+@asynccontextmanager
+async def connected(port: int) -> AsyncIterator[Client]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        yield Client(reader, writer)
+    finally:
+        writer.close()
+
+
+def test_the_patience_is_what_the_rules_say() -> None:
+    assert (HEADER_SECONDS, BODY_SECONDS) == (10.0, 30.0)
+    config = server_config(create_app(lonely_settings()), lonely_settings())
+    assert config.http is ImpatientProtocol
+    assert not config.server_header
+
+
+async def test_a_connection_without_a_byte_is_closed(port: int) -> None:
+    async with connected(port) as client:
+        seen, after = await client.rest()
+    assert (seen, HEADER_TIME <= after < HEADER_TIME + 0.5) == (b"", True)
+
+
+async def test_a_header_that_trickles_is_refused(port: int) -> None:
+    async with connected(port) as client:
+        trickling = asyncio.create_task(client.trickle(HEAD))
+        seen, after = await client.rest()
+        trickling.cancel()
+    assert seen.startswith(b"HTTP/1.1 408 Request Timeout\r\n"), seen
+    assert b'"code":"REQUEST_TIMEOUT"' in seen
+    assert b"connection: close" in seen
+    assert HEADER_TIME <= after < HEADER_TIME + 0.7
+
+
+async def test_a_body_that_trickles_is_refused(port: int) -> None:
+    async with connected(port) as client:
+        client.writer.write(HEAD + b"\r\n")
+        trickling = asyncio.create_task(client.trickle(b" " * 39))
+        seen, after = await client.rest()
+        trickling.cancel()
+    assert seen.startswith(b"HTTP/1.1 408 "), seen
+    assert BODY_TIME <= after < BODY_TIME + 0.7
+
+
+async def test_a_body_that_nobody_reads_is_not_waited_for(port: int) -> None:
+    async with connected(port) as client:
+        client.writer.write(WHOLE.replace(b"\r\n\r\n", b"\r\ncontent-length: 40\r\n\r\n"))
+        trickling = asyncio.create_task(client.trickle(b" " * 39))
+        seen, after = await client.rest()
+        trickling.cancel()
+    assert seen.startswith(b"HTTP/1.1 200 "), seen
+    assert seen.count(b"HTTP/1.1") == 1
+    assert BODY_TIME <= after < BODY_TIME + 0.7
+
+
+async def test_bytes_between_requests_do_not_hold_a_connection(port: int) -> None:
+    async with connected(port) as client:
+        client.writer.write(WHOLE)
+        await client.reader.readuntil(b"\r\n\r\n")
+        client.since = monotonic()
+        trickling = asyncio.create_task(client.trickle(b"\r\n" * 20))
+        _, after = await client.rest()
+        trickling.cancel()
+    assert HEADER_TIME <= after < HEADER_TIME + 0.7
+
+
+async def test_an_idle_connection_is_kept_between_requests(port: int) -> None:
+    async with connected(port) as client:
+        for _ in range(2):
+            client.writer.write(WHOLE)
+            head = await client.reader.readuntil(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 200 ")
+            length = int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0])
+            await client.reader.readexactly(length)
+            await asyncio.sleep(HEADER_TIME + 0.2)
+
+
+async def test_a_request_that_is_answered_slowly_is_not_cut_off(app: FastAPI) -> None:
+    async def slowly() -> dict[str, bool]:
+        await asyncio.sleep(BODY_TIME + HEADER_TIME)
+        return {"done": True}
+
+    app.add_api_route("/slow", slowly)
+    async with serving(app, lonely_settings()) as port, connected(port) as client:
+        # The header of a next one has begun, and the server answers the first before it reads on.
+        client.writer.write(b"GET /slow HTTP/1.1\r\nhost: api\r\n\r\nGET /sl")
+        seen, _ = await client.rest()
+    assert b'{"done":true}' in seen, seen
+
+
+@pytest.mark.parametrize(
+    ("trusted", "seen"),
+    [("", "127.0.0.1"), ("127.0.0.1", "192.0.2.7"), ("10.0.0.0/8", "127.0.0.1")],
+)
+async def test_an_address_is_believed_of_a_trusted_proxy_only(
+    app: FastAPI, trusted: str, seen: str
+) -> None:
+    async def mine(request: Request) -> str:
+        return request.client.host if request.client else ""
+
+    app.add_api_route("/mine", mine)
+    head = b"GET /mine HTTP/1.1\r\nhost: api\r\nx-forwarded-for: 192.0.2.7\r\nconnection: close"
+    settings = lonely_settings(BILLING_TRUSTED_PROXIES=trusted)
+    async with serving(app, settings) as port, connected(port) as client:
+        client.writer.write(head + b"\r\n\r\n")
+        answer, _ = await client.rest()
+    assert answer.endswith(f'"{seen}"'.encode()), answer
+
+
+def test_a_proxy_is_an_address_and_not_a_name() -> None:
+    with pytest.raises(ValidationError, match="BILLING_TRUSTED_PROXIES"):
+        lonely_settings(BILLING_TRUSTED_PROXIES="proxy.example")

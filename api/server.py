@@ -24,7 +24,7 @@ async def serve(settings: Settings) -> None:
 
 
 def server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
-    """How the app is served; callers' addresses are believed of trusted proxies only."""
+    """The server of an app; callers' addresses are believed of trusted proxies only."""
     return uvicorn.Config(
         app,
         host=settings.service_host,

@@ -18,6 +18,7 @@ from api.aliases import AliasMiddleware
 from api.auth import open_verifier
 from api.balances import Balances
 from api.correlation import CorrelationMiddleware
+from api.edge import EdgeMiddleware
 from api.fast_route import serve
 from api.gauges import gauging
 from api.hold_batcher import HoldBatcher
@@ -74,6 +75,7 @@ def create_app(
     app.add_middleware(metrics.MetricsMiddleware)
     app.add_middleware(AliasMiddleware)
     app.add_middleware(CorrelationMiddleware)
+    app.add_middleware(EdgeMiddleware, settings=settings)
     return app
 
 

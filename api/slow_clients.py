@@ -13,7 +13,7 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 
 from api import problems
-from api.correlation import GUARDED
+from api.edge import GUARDED
 
 HEADER_SECONDS: Final = 10.0
 BODY_SECONDS: Final = 30.0

@@ -59,7 +59,8 @@ async def download(call: AccountCall, invoice_id: UUID, kind: str, known: str | 
     """The document, or 304 where the caller knows it."""
     press = call.services.press
     found = await service.document(call.transaction, press, invoice_id, kind)
-    headers = {"ETag": f'"{found.etag}"'}
+    # The caller alone may keep it, and asks each time whether it is the current one.
+    headers = {"ETag": f'"{found.etag}"', "Cache-Control": "private, no-cache"}
     if known is not None and _is_known(found, known):
         return Response(status_code=304, headers=headers)
     headers["Content-Disposition"] = f'inline; filename="{_name(invoice_id, kind)}.pdf"'

@@ -148,6 +148,8 @@ class Settings(BaseSettings):
     paypal_url: str = Field(PAYPAL_URL, validation_alias="BILLING_PAYPAL_URL")
     paypal_webhook_id: str = Field("", validation_alias="BILLING_PAYPAL_WEBHOOK_ID")
 
+    # Names under which the API is called; empty is any, outside of production.
+    hosts: Words = Field((), validation_alias="BILLING_HOSTS")
     # Proxies whose word about a caller's address and scheme is taken: addresses and networks.
     trusted_proxies: Networks = Field((), validation_alias="BILLING_TRUSTED_PROXIES")
 
@@ -242,6 +244,7 @@ class Settings(BaseSettings):
         )
         if self.jwt_secrets and not self.jwt_jwks_url:
             yield from self._unfit_shared_secrets()
+        yield not self.hosts, "set BILLING_HOSTS to the names under which the API is called"
         yield self.stripe_api_base is not None, "unset STRIPE_API_BASE: it names a stand-in"
         yield self.profile == "test", "unset BILLING_PROFILE=test"
         for name, url in (

@@ -16,6 +16,7 @@ async def fetched(customer: Customer, path: str, **headers: str) -> tuple[bytes,
     )
     assert answer.status_code == 200, answer.text
     assert answer.headers["content-type"] == "application/pdf"
+    assert answer.headers["cache-control"] == "private, no-cache"
     return answer.content, answer.headers["etag"]
 
 

@@ -17,6 +17,7 @@ PRODUCTION = {
     "STRIPE_SECRET_KEY": "sk_test_of_our_own",
     "STRIPE_WEBHOOK_SECRET": "whsec_of_our_own",
     "JWT_JWKS_URL": "https://login.example/keys",
+    "BILLING_HOSTS": "billing.example",
     "BILLING_PROFILE": "default",
     "BILLING_API_METRICS_PORT": "0",
 }

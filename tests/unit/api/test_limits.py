@@ -255,6 +255,41 @@ async def test_nobody_on_the_way_keeps_or_guesses_at_an_answer(client: httpx2.As
         assert headers["X-Content-Type-Options"] == "nosniff"
 
 
+async def test_a_browser_that_came_by_https_comes_back_by_https() -> None:
+    for url, expected in (("https://billing.example", "max-age=31536000"), ("http://x", None)):
+        app = create_app(lonely_settings(BILLING_PUBLIC_URL=url))
+        async with httpx2.AsyncClient(
+            transport=httpx2.ASGITransport(app=app), base_url="http://api"
+        ) as client:
+            headers = (await client.get("/api/v1/info")).headers
+        assert headers.get("Strict-Transport-Security") == expected
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("billing.example", 200),
+        ("Billing.Example:8443", 200),
+        ("[::1]:8080", 200),
+        ("evil.example", 400),
+        ("billing.example.evil.example", 400),
+        ("billing.example, evil.example", 400),
+        ("", 400),
+    ],
+)
+async def test_hosts_are_served_by_name(host: str, status: int) -> None:
+    app = create_app(lonely_settings(BILLING_HOSTS="billing.example,[::1]"))
+    transport = httpx2.ASGITransport(app=app)
+    async with httpx2.AsyncClient(transport=transport, base_url="http://api") as client:
+        answer = await client.get("/api/v1/info", headers={"Host": host})
+        assert answer.status_code == status
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        # Probes name an address; the database is not there, but it is asked.
+        assert (await client.get("/health", headers={"Host": host})).status_code == 503
+        twice = [("Host", "billing.example"), ("Host", "evil.example")]
+        assert (await client.get("/api/v1/info", headers=twice)).status_code == 400
+
+
 async def test_a_parameter_that_a_route_does_not_take_is_refused(
     client: httpx2.AsyncClient,
 ) -> None:

@@ -14,6 +14,7 @@ SAFE: dict[str, Any] = {
     "stripe_webhook_secret": "whsec_of_our_own",
     "BILLING_PAY_LINK_SECRET": "a-secret-of-our-own",
     "jwt_jwks_url": "https://login.example/keys",
+    "BILLING_HOSTS": "billing.example",
     "database_url": "postgresql://billing_app:x@db/billing",
     "database_operator_url": "postgresql://billing_operator:x@db/billing",
 }
@@ -48,11 +49,12 @@ def test_every_reason_not_to_start_is_told_at_once_and_no_secret_with_it(
         "BILLING_PAY_LINK_SECRET",
         "BILLING_ALLOW_HS256",
         "JWT_SECRET to a random text",
+        "BILLING_HOSTS",
         "BILLING_PROFILE",
         "DATABASE_OPERATOR_URL",
     ):
         assert sum(name in line for line in lines) == 1, (name, lines)
-    assert len(lines) == 7
+    assert len(lines) == 8
     assert not {"whsec_of_our_own", "not-for-any-eye", "hidden"} & set(str(refused.value).split())
 
 
@@ -82,6 +84,7 @@ def test_a_setting_that_cannot_be_read_is_named(monkeypatch: pytest.MonkeyPatch)
         ({"BILLING_PAY_LINK_SECRET": "abcabcabcabcabcabc"}, "BILLING_PAY_LINK_SECRET"),
         ({"BILLING_PAYPAL_URL": "http://x"}, "BILLING_PAYPAL_URL"),
         ({"BILLING_VIES_URL": "http://x"}, "BILLING_VIES_URL"),
+        ({"BILLING_HOSTS": ""}, "BILLING_HOSTS"),
         (SHARED, "BILLING_ALLOW_HS256"),
         (SHARED | {"jwt_secret": "short", "BILLING_ALLOW_HS256": True}, "JWT_SECRET .* 32 bytes"),
         (SHARED | {"jwt_secret": "x" * 40, "BILLING_ALLOW_HS256": True}, "JWT_SECRET .* random"),

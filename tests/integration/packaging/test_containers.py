@@ -97,6 +97,15 @@ def test_every_setting_is_in_the_example_and_every_example_is_read() -> None:
     assert EXAMPLE_NAMES - known - ours - for_containers == set()
 
 
+def test_every_setting_reaches_the_containers_and_nothing_else_does() -> None:
+    told = set(compose["x-settings"])
+    # The migrations' own, the test profile, and the second name of a host.
+    elsewhere = {"DATABASE_OWNER_URL", "BILLING_PROFILE", "BILLING_SERVICE_SERVICE_HOST"}
+    assert told == setting_names() - elsewhere
+    for name in ("api", "worker"):
+        assert services[name]["environment"] == compose["x-settings"], name
+
+
 def test_every_billing_name_is_a_setting() -> None:
     texts = [COMPOSE_TEXT, EXAMPLE_TEXT, (ROOT / "Dockerfile").read_text()]
     named = {name for text in texts for name in re.findall(r"\bBILLING_[A-Z0-9_]+", text)}
@@ -109,7 +118,7 @@ def test_the_superusers_password_reaches_no_program_of_the_product() -> None:
 
 
 def test_the_owners_address_reaches_the_migrations_only() -> None:
-    holders = {n for n, s in services.items() if "DATABASE_OWNER_URL" in (s["environment"])}
+    holders = {n for n, s in services.items() if "DATABASE_OWNER_URL" in s.get("environment", {})}
     assert holders == {"migrate"}
 
 

@@ -1,0 +1,95 @@
+"""Alerts and the dashboard ask for metrics that are there, and lead to pages that are there."""
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any, Final
+
+import httpx2
+import pytest
+import yaml
+
+from devstack.options import ROOT
+from devstack.stack import StackInfo
+from tests.integration.actors import Actors, wait_for
+
+ALERTS: Final = ROOT / "deploy" / "prometheus" / "alerts.yml"
+DASHBOARD: Final = ROOT / "deploy" / "grafana" / "dashboards" / "billing.json"
+RUNBOOK: Final = ROOT / "docs" / "runbook.md"
+GROUPS: Final[list[dict[str, Any]]] = yaml.safe_load(ALERTS.read_text())["groups"]
+RULES: Final = [rule for group in GROUPS for rule in group["rules"]]
+PANELS: Final[list[dict[str, Any]]] = json.loads(DASHBOARD.read_text())["panels"]
+QUERIES: Final = [
+    *(rule["expr"] for rule in RULES),
+    *(target["expr"] for panel in PANELS for target in panel["targets"]),
+]
+NAMED: Final = re.compile(r"\b((?:billing|temporal)_[a-z_]+)")
+# Parts of a metric that the scrape tells of by its name alone.
+PARTS: Final = re.compile(r"_(?:bucket|sum|count|total)$")
+
+
+def asked_for() -> set[str]:
+    """Every metric of ours or of the worker's that a query names."""
+    return {PARTS.sub("", name) for query in QUERIES for name in NAMED.findall(query)}
+
+
+def told(page: str) -> set[str]:
+    """The metrics of a scrape, as its TYPE lines have them."""
+    return {PARTS.sub("", name) for name in re.findall(r"^# TYPE (\w+)", page, re.MULTILINE)}
+
+
+async def test_every_metric_that_is_asked_for_is_served(actors: Actors, stack: StackInfo) -> None:
+    customer = await actors.customer()
+    await customer.bought("small")  # a step is done, so its lateness is known
+
+    async def served() -> set[str]:
+        async with httpx2.AsyncClient(trust_env=False) as client:
+            urls = (stack.api_metrics_url, stack.worker_metrics_url)
+            pages = [(await client.get(url)).text for url in urls]
+        return told("\n".join(pages))
+
+    seen = await wait_for(served, "the worker tells of its step", lambda s: asked_for() <= s)
+    assert {"billing_waiting", "billing_processes_alive"} <= seen
+
+
+def test_labels_that_are_asked_for_are_those_that_are_given() -> None:
+    from billing.insight.health import store
+
+    wanted = {
+        name
+        for query in QUERIES
+        for names in re.findall(r'what=~?"([^"]+)"', query)
+        for name in names.split("|")
+    }
+    assert wanted <= set(store.NAMES)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert"])
+def test_an_alert_says_what_it_means_and_where_its_page_is(rule: dict[str, Any]) -> None:
+    assert rule["labels"]["severity"] in ("page", "ticket")
+    assert rule["annotations"]["summary"].endswith(".")
+    file, _, section = rule["annotations"]["runbook"].partition("#")
+    headings = re.findall(r"^## (.+)$", (ROOT / file).read_text(), re.MULTILINE)
+    assert section in {heading.lower().replace(" ", "-") for heading in headings}
+
+
+def test_every_job_that_an_alert_watches_is_scraped_and_may_be_absent() -> None:
+    config = yaml.safe_load((ALERTS.parent / "prometheus.yml").read_text())
+    jobs = {one["job_name"] for one in config["scrape_configs"]}
+    absent = {
+        job for rule in RULES for job in re.findall(r'absent\(up\{job="([^"]+)"', rule["expr"])
+    }
+    assert absent == jobs
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
+def test_prometheus_itself_takes_the_rules() -> None:
+    done = subprocess.run(
+        ["promtool", "check", "rules", str(Path(ALERTS))],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

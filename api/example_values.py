@@ -315,6 +315,13 @@ PARTS: Final[Mapping[str, Mapping[str, Any]]] = {
     },
     "DisputeAnswer": {"state": "open", "status": "needs_response", "reason": "fraudulent"},
     "OverdueAnswer": {"dry_run": True},
+    "FoundAnswer": {
+        "kind": "invoice",
+        "id": f"inv{_TAIL}",
+        "words": "invoice INV-000001, paid, 58.31 EUR",
+        "matched": "number",
+        "status": "paid",
+    },
     "TaxAnswer": {"vat_status": "valid"},
 }
 """Fields of one schema that differ, and optional fields that the example of a body shows."""

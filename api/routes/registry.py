@@ -59,6 +59,7 @@ from api.routes.admin import (
     price_moves,
     products,
     reversals,
+    search,
     thresholds,
 )
 from api.routes.admin import catalog as admin_catalog
@@ -85,7 +86,7 @@ _BILLING: Final = (
     forecasts, reports, recommendations, billing_records, overview, proofs,
 )  # fmt: skip
 _OPERATORS: Final = (
-    integrity, clock, admin_invoices, admin_payments, reversals, dunning, matters, inbox,
+    search, integrity, clock, admin_invoices, admin_payments, reversals, dunning, matters, inbox,
     admin_credits, balances, extensions, price_moves, thresholds, accounts, issuers,
     admin_catalog, admin_payment_kinds, admin_taxes, admin_coupons, products, limit_overrides,
     admin_contracts,

@@ -4,6 +4,7 @@ The alphabet keeps the order of the numbers, so text ids sort by time of birth l
 """
 
 import re
+from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
 
@@ -60,6 +61,11 @@ def new() -> UUID:
 def new_hex() -> str:
     """A fresh UUIDv7 as hexadecimal digits."""
     return uuid_utils.uuid7().hex
+
+
+def born_at(value: UUID) -> datetime:
+    """The millisecond in which a UUIDv7 was made."""
+    return datetime.fromtimestamp((value.int >> 80) / 1000, UTC)
 
 
 def encode(prefix: str, value: UUID) -> str:

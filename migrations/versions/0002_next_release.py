@@ -102,6 +102,20 @@ _UNPAID = """
 """
 
 
+_NAMES = """
+    CREATE INDEX ix_accounts_email ON accounts (lower(email)) WHERE email IS NOT NULL;
+    CREATE INDEX ix_accounts_name ON accounts (lower(name)) WHERE name IS NOT NULL;
+    CREATE INDEX ix_credit_notes_number ON credit_notes (number);
+    CREATE INDEX ix_invoices_number ON invoices (number) WHERE number IS NOT NULL;
+    CREATE INDEX ix_payment_attempts_charge ON payment_attempts ((detail ->> 'charge_id'))
+        WHERE detail ->> 'charge_id' IS NOT NULL;
+    CREATE INDEX ix_payments_charge ON payments (stripe_charge_id)
+        WHERE stripe_charge_id IS NOT NULL;
+    CREATE INDEX ix_payments_reference ON payments (transaction_reference)
+        WHERE transaction_reference IS NOT NULL;
+"""
+
+
 # Records below zero take uses back, and entries of the ledger give credits back.
 _SIGNS = (
     (
@@ -161,6 +175,7 @@ def upgrade() -> None:
         "ix_payment_attempts_account", "payment_attempts", ["account_id", "started_at", "id"]
     )
     _add_signs()
+    _add_names()
     _fill_the_catalog()
 
 
@@ -182,6 +197,11 @@ def _add_signs() -> None:
         "ix_payment_attempts_real", "payment_attempts", ["real_started_at"],
         postgresql_using="brin",
     )  # fmt: skip
+
+
+def _add_names() -> None:
+    """Indexes by which operators find a thing of any account."""
+    op.execute(_NAMES)
 
 
 def _fill_the_catalog() -> None:

@@ -1,5 +1,7 @@
 """The customer's wishes for its invoices: one row per account that has said anything."""
 
+from sqlalchemy import text
+
 from billing.core import columns as c
 
 billing_details = c.table(
@@ -16,4 +18,5 @@ billing_details = c.table(
     # A list of {name, value}.
     c.json("custom_fields", server_default="[]"),
     c.instant("updated_at"),
+    c.index("ix_billing_details_email", text("lower(billing_email)")),
 )

@@ -75,6 +75,7 @@ invoices = c.table(
     c.index("ix_invoices_account_created", "account_id", "created_at", "id"),
     c.index("ix_invoices_account_status_created", "account_id", "status", "created_at", "id"),
     c.index("ix_invoices_workflow", "workflow_id"),
+    c.index("ix_invoices_number", "number", where="number IS NOT NULL"),
     c.index("ix_invoices_subscription", "subscription_id", "created_at"),
 )
 
@@ -142,6 +143,7 @@ credit_notes = c.table(
     Unique("series", "number"),
     c.check("amount_minor > 0", name="amount_positive"),
     c.index("ix_credit_notes_account", "account_id", "created_at"),
+    c.index("ix_credit_notes_number", "number"),
     info={"append_only": True},
 )
 

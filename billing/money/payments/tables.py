@@ -3,7 +3,7 @@
 A payment is one flow (one PaymentIntent, or one manual submission); an attempt is one confirm.
 """
 
-from sqlalchemy import Date
+from sqlalchemy import Date, text
 
 from billing.core import columns as c
 
@@ -79,6 +79,12 @@ payments = c.table(
     ),
     c.index("ix_payments_account_created", "account_id", "created_at", "id"),
     c.index("ix_payments_invoice", "invoice_id", "created_at"),
+    c.index("ix_payments_charge", "stripe_charge_id", where="stripe_charge_id IS NOT NULL"),
+    c.index(
+        "ix_payments_reference",
+        "transaction_reference",
+        where="transaction_reference IS NOT NULL",
+    ),
     c.index("ix_payments_approval", "created_at", where="status = 'pending_approval'"),
     c.index(
         "uq_payments_reference",
@@ -112,6 +118,11 @@ payment_attempts = c.table(
     c.same_account("payment_id", "payments"),
     c.same_account("payment_method_id", "payment_methods"),
     c.index("ix_payment_attempts_invoice", "invoice_id", "started_at"),
+    c.index(
+        "ix_payment_attempts_charge",
+        text("(detail ->> 'charge_id')"),
+        where="detail ->> 'charge_id' IS NOT NULL",
+    ),
     # How often a card was declined lately, and the account's payments as it lists them.
     c.index("ix_payment_attempts_account", "account_id", "started_at", "id"),
     c.index("ix_payment_attempts_real", "real_started_at", postgresql_using="brin"),

@@ -55,4 +55,5 @@ refunds = c.table(
     c.index("ix_refunds_account", "account_id", "created_at", "id"),
     c.index("ix_refunds_invoice", "invoice_id"),
     c.index("ix_refunds_payment", "payment_id"),
+    c.index("ix_refunds_reference", "reference", where="reference IS NOT NULL"),
 )

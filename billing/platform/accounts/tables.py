@@ -67,6 +67,9 @@ accounts = c.table(
         name="preferred_method_known",
     ),
     c.index("ix_accounts_created", "created_at", "id"),
+    # For the operators' search; so are those of other tables that name no account.
+    c.index("ix_accounts_email", text("lower(email)"), where="email IS NOT NULL"),
+    c.index("ix_accounts_name", text("lower(name)"), where="name IS NOT NULL"),
     # Most have no clock, and whoever records their uses asks for it each time.
     c.index("ix_accounts_clock", "id", where="clock_at IS NOT NULL"),
     # Row-level security compares this column where other tables have `account_id`.

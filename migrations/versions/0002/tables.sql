@@ -151,6 +151,8 @@ CREATE TABLE billing_details (
     CONSTRAINT fk_billing_details_account_id FOREIGN KEY(account_id) REFERENCES accounts (id)
 );
 
+CREATE INDEX ix_billing_details_email ON billing_details (lower(billing_email));
+
 CREATE TABLE contracts (
     id UUID NOT NULL,
     account_id UUID NOT NULL,
@@ -424,4 +426,6 @@ CREATE INDEX ix_refunds_account ON refunds (account_id, created_at, id);
 CREATE INDEX ix_refunds_invoice ON refunds (invoice_id);
 
 CREATE INDEX ix_refunds_payment ON refunds (payment_id);
+
+CREATE INDEX ix_refunds_reference ON refunds (reference) WHERE reference IS NOT NULL;
 

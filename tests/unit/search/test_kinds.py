@@ -1,0 +1,22 @@
+"""Every id that is given out can be searched for."""
+
+from datetime import UTC, datetime, timedelta
+
+from billing.core import ids
+from billing.insight.search.kinds import KINDS
+
+PREFIXES = {
+    value
+    for name, value in vars(ids).items()
+    if name.isupper() and isinstance(value, str) and not name.startswith("_")
+}
+
+
+def test_every_prefix_has_its_kind() -> None:
+    found = {kind.prefix for kind in KINDS if kind.is_found_by_id} - {None}
+    assert found == PREFIXES - {ids.ADJUSTMENT}, "an adjustment is found in the audit trail"
+
+
+def test_an_id_says_when_it_was_made() -> None:
+    ago = datetime.now(UTC) - ids.born_at(ids.new())
+    assert abs(ago) < timedelta(seconds=5)

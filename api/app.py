@@ -17,6 +17,7 @@ from api import idempotency, metrics, openapi, pay_page, problems
 from api.aliases import AliasMiddleware
 from api.auth import open_verifier
 from api.balances import Balances
+from api.closed_pages import ClosedPagesMiddleware
 from api.correlation import CorrelationMiddleware
 from api.edge import EdgeMiddleware
 from api.fast_route import serve
@@ -35,7 +36,7 @@ from api.services import Services
 from api.temporal import connect
 from api.tenants import Tenants
 from billing.core.database import Database, open_database
-from billing.core.settings import Settings
+from billing.core.settings import PRODUCTION, Settings
 from billing.money.documents.press import Press
 from billing.money.payments.pay_links import PayLinks
 from gateways.pricing import HttpPrices
@@ -70,6 +71,8 @@ def create_app(
     problems.install(app)
     app.exception_handler(idempotency.Replayed)(idempotency.replay)
     # The last one added is the outermost.
+    if settings.env == PRODUCTION:
+        app.add_middleware(ClosedPagesMiddleware)
     app.add_middleware(problems.LastResort)
     app.add_middleware(RequestLimitMiddleware)
     app.add_middleware(metrics.MetricsMiddleware)

@@ -43,6 +43,7 @@ CODES: Final[dict[str, Problem]] = {
     "ACCOUNT_FIXED": Problem(409, "is_test cannot change after the account is created"),
     "ISSUER_NOT_FOUND": Problem(404, "no such issuer"),
     "INVALID_LOGO": Problem(422, "a logo is a PNG or JPEG of at most 200,000 bytes"),
+    "TEST_ACCOUNT_ON_LIVE_KEY": Problem(409, "a live Stripe key has no test accounts"),
     "CLOCK_NEEDS_TEST_ACCOUNT": Problem(409, "only a test account may have a clock of its own"),
     "CLOCK_BACKWARDS": Problem(422, "a clock only moves forward"),
     # Catalog, credits, trials, purchases

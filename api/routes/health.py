@@ -84,5 +84,4 @@ async def health_detailed(request: Request) -> DetailedHealth:
 def _provider(settings: Settings) -> Literal["sandbox", "test", "live"]:
     if settings.stripe_api_base:
         return "sandbox"
-    key = settings.stripe_secret_key.get_secret_value()
-    return "live" if key.startswith(("sk_live_", "rk_live_")) else "test"
+    return "live" if settings.has_live_stripe else "test"

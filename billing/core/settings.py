@@ -211,8 +211,7 @@ class Settings(BaseSettings):
         return self
 
     def _faults(self) -> Iterator[str]:
-        key = self.stripe_secret_key.get_secret_value()
-        if key.startswith(("sk_live_", "rk_live_")) and self.stripe_api_base:
+        if self.has_live_stripe and self.stripe_api_base:
             yield "a live Stripe key goes to Stripe only: unset STRIPE_API_BASE or use sk_test_…"
         rest = (self.paypal_client_secret.get_secret_value(), self.paypal_webhook_id)
         if self.paypal_client_id and not all(rest):
@@ -270,6 +269,11 @@ class Settings(BaseSettings):
     def _one_role(self) -> bool:
         urls = (self.database_url, self.operator_url)
         return len({urlsplit(url.get_secret_value()).username for url in urls}) == 1
+
+    @property
+    def has_live_stripe(self) -> bool:
+        """True if Stripe takes real money."""
+        return self.stripe_secret_key.get_secret_value().startswith(("sk_live_", "rk_live_"))
 
     @property
     def takes_paypal(self) -> bool:

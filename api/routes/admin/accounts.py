@@ -17,6 +17,7 @@ from api.schemas import Answer, Body, Instant, Text, Zone
 from api.tax_rates import until_asked, want_rates
 from billing.catalog.products.schemas import Name
 from billing.core.clock import real_now
+from billing.core.errors import Conflict
 from billing.ledger.credits import service as credits
 from billing.platform.accounts import store
 from billing.platform.accounts.schemas import AccountFields, Preference
@@ -113,11 +114,22 @@ class AuditEntry(Answer):
     status_code=201,
     responses={
         200: {"model": AccountAnswer, "description": "It was there; now it is up to date"},
-        **responses("ACCOUNT_FIXED", "CLOCK_NEEDS_TEST_ACCOUNT", "ISSUER_NOT_FOUND", *KEYED),
+        **responses(
+            "ACCOUNT_FIXED",
+            "CLOCK_NEEDS_TEST_ACCOUNT",
+            "TEST_ACCOUNT_ON_LIVE_KEY",
+            "ISSUER_NOT_FOUND",
+            *KEYED,
+        ),
     },
 )
 async def upsert_account(body: AccountBody, call: ServiceCall, once: OptionalKey) -> Response:
-    """Create the account with this external id, or update it."""
+    """Create the account with this external id, or update it.
+
+    With a live Stripe key there are no test accounts.
+    """
+    if body.is_test and call.settings.has_live_stripe:
+        raise Conflict("TEST_ACCOUNT_ON_LIVE_KEY", "a live Stripe key has no test accounts")
     async with once.claim(call) as claim:
         wanted = AccountFields.model_validate(body.model_dump(exclude_unset=True))
         async with call.database.operator() as connection:

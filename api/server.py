@@ -18,7 +18,10 @@ KEEP_ALIVE_SECONDS: Final = 75
 
 async def serve(settings: Settings) -> None:
     """Serve on BILLING_SERVICE_HOST and _PORT. A production with unsafe roles does not begin."""
-    app = create_app(settings)
+    try:
+        app = create_app(settings)
+    except ValueError as error:  # a setting that only the API reads
+        raise SystemExit(str(error)) from error
     await refuse_unsafe_roles(settings, app.state.services.database)
     await uvicorn.Server(server_config(app, settings)).serve()
 

@@ -71,7 +71,13 @@ async def moments(
 ) -> tuple[datetime | None, datetime | None]:
     """The instants between which a list is asked for; None where it has no bound."""
     account = await accounts.get(connection, call.account_id) if first or last else None
-    zone = account.zone if account else "UTC"
+    return bounds(first, last, account.zone if account else "UTC")
+
+
+def bounds(
+    first: datetime | date | None, last: datetime | date | None, zone: str
+) -> tuple[datetime | None, datetime | None]:
+    """The same for a zone that is known."""
     end = last + timedelta(days=1) if last and not isinstance(last, datetime) else last
     return _begin(first, zone), _begin(end, zone)
 

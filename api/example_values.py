@@ -315,6 +315,9 @@ PARTS: Final[Mapping[str, Mapping[str, Any]]] = {
     },
     "DisputeAnswer": {"state": "open", "status": "needs_response", "reason": "fraudulent"},
     "OverdueAnswer": {"dry_run": True},
+    "AuditEntry": {"detail": {"amount_cents": 5831}},
+    "SoldAnswer": {"price_cents": 4900, "amount_cents": 4900, "interval": "monthly"},
+    "BoughtAnswer": {"status": "completed", "credits": "100", "amount_cents": 999},
     "FoundAnswer": {
         "kind": "invoice",
         "id": f"inv{_TAIL}",

@@ -252,11 +252,10 @@ async def list_invoices(
     call: MemberCall, paging: Paging, status: StatusFilter | None = None
 ) -> InvoicePage:
     """The account's invoices, newest first; `pending` means open [I1, I2]."""
-    wanted: InvoiceStatus | None = "open" if status == "pending" else status
-    query = store.listing(call.account.id, status=wanted)
+    query = store.listing(call.account.id, status=status_of(status))
     keys = (invoices.c.created_at, invoices.c.id)
     async with call.transaction() as connection:
-        page = await paginate(connection, query, keys, paging, _shown)
+        page = await paginate(connection, query, keys, paging, show_row)
     return InvoicePage.of_page(page)
 
 
@@ -307,7 +306,13 @@ async def pay_invoice(
         return claim.answer(202 if answer.next_action["type"] == "wait" else 200, answer)
 
 
-def _shown(row: RowMapping) -> InvoiceAnswer:
+def status_of(wanted: StatusFilter | None) -> InvoiceStatus | None:
+    """The status to list, as it is kept; None for all."""
+    return "open" if wanted == "pending" else wanted
+
+
+def show_row(row: RowMapping) -> InvoiceAnswer:
+    """A row of a list."""
     return InvoiceAnswer.of(Invoice.model_validate(row))
 
 

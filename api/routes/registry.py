@@ -47,6 +47,7 @@ from api.routes import (
 )
 from api.routes.admin import (
     accounts,
+    audit,
     balances,
     clock,
     dunning,
@@ -55,6 +56,7 @@ from api.routes.admin import (
     integrity,
     issuers,
     limit_overrides,
+    listings,
     matters,
     price_moves,
     products,
@@ -86,7 +88,8 @@ _BILLING: Final = (
     forecasts, reports, recommendations, billing_records, overview, proofs,
 )  # fmt: skip
 _OPERATORS: Final = (
-    search, integrity, clock, admin_invoices, admin_payments, reversals, dunning, matters, inbox,
+    search, listings, audit, integrity, clock, admin_invoices, admin_payments, reversals, dunning,
+    matters, inbox,
     admin_credits, balances, extensions, price_moves, thresholds, accounts, issuers,
     admin_catalog, admin_payment_kinds, admin_taxes, admin_coupons, products, limit_overrides,
     admin_contracts,

@@ -193,7 +193,7 @@ class SubscriptionAnswer(Answer):
         return cls.of(
             subscription,
             plan=plan,
-            interval=_interval_name(subscription.interval),
+            interval=interval_name(subscription.interval),
             quantity=items[0].quantity,
             add_ons=standing(items, subscription),
             discounts=[
@@ -215,6 +215,7 @@ def _latest_decline(tries: Sequence[Attempt]) -> DeclinePart | None:
     return DeclinePart.of(tried[-1]) if declined else None
 
 
-def _interval_name(interval: Interval) -> str:
+def interval_name(interval: Interval) -> str:
+    """`monthly` or `yearly`, else as words."""
     words = rules.show_interval(interval)
     return _ADVERBS.get(words, words)

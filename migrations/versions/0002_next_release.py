@@ -102,17 +102,24 @@ _UNPAID = """
 """
 
 
+# Indexes by which operators find and list things of all accounts.
 _NAMES = """
     CREATE INDEX ix_accounts_email ON accounts (lower(email)) WHERE email IS NOT NULL;
     CREATE INDEX ix_accounts_name ON accounts (lower(name)) WHERE name IS NOT NULL;
+    CREATE INDEX ix_billing_audit_action ON billing_audit (action, id);
+    CREATE INDEX ix_billing_audit_actor ON billing_audit (actor, id);
+    CREATE INDEX ix_billing_audit_real ON billing_audit USING brin (real_at);
     CREATE INDEX ix_credit_notes_number ON credit_notes (number);
     CREATE INDEX ix_invoices_number ON invoices (number) WHERE number IS NOT NULL;
+    CREATE INDEX ix_invoices_unpaid ON invoices (status, id) WHERE status <> 'paid';
     CREATE INDEX ix_payment_attempts_charge ON payment_attempts ((detail ->> 'charge_id'))
         WHERE detail ->> 'charge_id' IS NOT NULL;
     CREATE INDEX ix_payments_charge ON payments (stripe_charge_id)
         WHERE stripe_charge_id IS NOT NULL;
     CREATE INDEX ix_payments_reference ON payments (transaction_reference)
         WHERE transaction_reference IS NOT NULL;
+    CREATE INDEX ix_subscriptions_plan ON subscriptions (plan_key, id);
+    CREATE INDEX ix_subscriptions_price ON subscriptions (price_id);
 """
 
 
@@ -146,7 +153,6 @@ def upgrade() -> None:
     _add_columns()
     _hold_references_to_one_account()
     _add_rights()
-    _add_seats()
     _subscriptions()
     _backup_methods()
     _keep_cards_one()
@@ -175,7 +181,7 @@ def upgrade() -> None:
         "ix_payment_attempts_account", "payment_attempts", ["account_id", "started_at", "id"]
     )
     _add_signs()
-    _add_names()
+    op.execute(_NAMES)
     _fill_the_catalog()
 
 
@@ -199,11 +205,6 @@ def _add_signs() -> None:
     )  # fmt: skip
 
 
-def _add_names() -> None:
-    """Indexes by which operators find a thing of any account."""
-    op.execute(_NAMES)
-
-
 def _fill_the_catalog() -> None:
     """Write the terms that the release before took for granted.
 
@@ -224,6 +225,7 @@ def _fill_the_catalog() -> None:
 
 def _add_rights() -> None:
     """Columns of what a plan gives, to whom, and how much may stay unpaid."""
+    op.add_column("plans", Column("seats", JSONB))
     op.add_column("plans", sa.Column("unpaid_limit", JSONB, nullable=False, server_default="{}"))
     op.add_column("usage_periods", sa.Column("plan_id", sa.Uuid, nullable=True))
     op.add_column("usage_periods", sa.Column("no_entitlement", sa.Text, nullable=True))
@@ -342,11 +344,6 @@ def _let_uses_be_taken_back() -> None:
         "CREATE INDEX ix_billing_records_entry ON billing_records USING brin (transaction_id)"
         " WITH (autosummarize = on, pages_per_range = 16)"
     )
-
-
-def _add_seats() -> None:
-    """Seats of a plan; the plans of before are sold once per subscription."""
-    op.add_column("plans", Column("seats", JSONB))
 
 
 def _add_columns() -> None:

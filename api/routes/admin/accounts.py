@@ -1,13 +1,13 @@
-"""Accounts, for operators: create or update by external id, list, read, and the audit trail."""
+"""Accounts, for operators: create or update by external id, list, and read."""
 
 from datetime import datetime
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
 from fastapi import Query, Response
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from api.card_numbers import FreeText
-from api.dependencies import AdminCall, ServiceCall, account_named
+from api.dependencies import ServiceCall
 from api.idempotency import OptionalKey
 from api.pagination import Page, Paging, paginate
 from api.problems import KEYED, responses
@@ -22,8 +22,6 @@ from billing.ledger.credits import service as credits
 from billing.platform.accounts import store
 from billing.platform.accounts.schemas import AccountFields, Preference
 from billing.platform.accounts.tables import accounts
-from billing.platform.audit import store as audit_store
-from billing.platform.audit.tables import billing_audit
 
 router = new_router("accounts")
 
@@ -95,19 +93,6 @@ class AccountAnswer(Answer):
     created_at: datetime
 
 
-class AuditEntry(Answer):
-    """One change: who did it, what, to what, and when, in the account's time and in real time."""
-
-    id: int
-    actor: str
-    action: str
-    subject: str
-    detail: dict[str, Any]
-    correlation_id: str | None
-    at: datetime
-    real_at: datetime
-
-
 @router.post(
     "/admin/accounts",
     response_model=AccountAnswer,
@@ -159,21 +144,3 @@ async def list_accounts(
 async def read_account(account_id: str, call: ServiceCall) -> AccountAnswer:
     """One account, by id or external id."""
     return AccountAnswer.of(await call.find_account(account_id))
-
-
-@router.get(
-    "/admin/accounts/{account_id}/audit",
-    responses=responses("MERCHANT_NOT_FOUND", "INVALID_CURSOR"),
-)
-async def list_account_audit(
-    account_id: str,
-    call: AdminCall,
-    paging: Paging,
-    action: Annotated[str | None, Query(max_length=100)] = None,
-    subject: Annotated[str | None, Query(max_length=100)] = None,
-) -> Page[AuditEntry]:
-    """The audit trail of an account, newest first [P8]."""
-    async with call.database.operator() as connection:
-        account = await account_named(connection, account_id)
-        query = audit_store.listing(account.id, action=action, subject=subject)
-        return await paginate(connection, query, (billing_audit.c.id,), paging, AuditEntry.of)

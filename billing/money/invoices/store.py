@@ -83,10 +83,20 @@ async def lines(connection: AsyncConnection, invoice_id: UUID) -> list[InvoiceLi
 
 
 def listing(
-    account_id: UUID, *, status: InvoiceStatus | None = None, workflow_id: str | None = None
+    account_id: UUID | None,
+    *,
+    status: InvoiceStatus | None = None,
+    workflow_id: str | None = None,
+    number: str | None = None,
 ) -> Select[Any]:
-    """The account's invoices; order and cut are the caller's."""
-    query = select(invoices).where(invoices.c.account_id == account_id)
+    """The account's invoices; order and cut are the caller's. Without an account those of all
+    accounts, for operators.
+    """
+    query = select(invoices)
+    if account_id is not None:
+        query = query.where(invoices.c.account_id == account_id)
+    if number is not None:
+        query = query.where(invoices.c.number == number)
     if status is not None:
         query = query.where(invoices.c.status == status)
     if workflow_id is not None:

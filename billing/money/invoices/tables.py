@@ -75,6 +75,7 @@ invoices = c.table(
     c.index("ix_invoices_account_created", "account_id", "created_at", "id"),
     c.index("ix_invoices_account_status_created", "account_id", "status", "created_at", "id"),
     c.index("ix_invoices_workflow", "workflow_id"),
+    c.index("ix_invoices_unpaid", "status", "id", where="status <> 'paid'"),
     c.index("ix_invoices_number", "number", where="number IS NOT NULL"),
     c.index("ix_invoices_subscription", "subscription_id", "created_at"),
 )

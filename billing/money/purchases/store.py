@@ -51,9 +51,21 @@ async def with_payment(
     return show(row), show_payment(payment) if payment else None
 
 
-def listing(account_id: UUID, *, status: str | None = None, archived: bool = False) -> Select[Any]:
-    """The account's purchases; archived ones only when asked for."""
-    query = select(purchases).where(purchases.c.account_id == account_id)
+def listing(
+    account_id: UUID | None,
+    *,
+    status: str | None = None,
+    pack: str | None = None,
+    archived: bool = False,
+) -> Select[Any]:
+    """The account's purchases; archived ones only when asked for. Without an account those of all
+    accounts, for operators.
+    """
+    query = select(purchases)
+    if account_id is not None:
+        query = query.where(purchases.c.account_id == account_id)
+    if pack is not None:
+        query = query.where(purchases.c.pack == pack)
     if status is not None:
         query = query.where(purchases.c.status == status)
     return query if archived else query.where(purchases.c.archived_at.is_(None))

@@ -7,6 +7,7 @@ from sqlalchemy import Select, exists, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.catalog.plans.rules import OPEN_STATUSES
+from billing.catalog.plans.tables import plans, prices
 from billing.core import ids, prepared
 from billing.core.errors import NotFound
 from billing.core.prepared import Fields, Prepared, given
@@ -88,6 +89,37 @@ async def find_current(connection: AsyncConnection, account_id: UUID) -> Subscri
     """The open one, else the newest that ended."""
     row = await _CURRENT.first(connection, account_id=account_id)
     return show(row) if row else None
+
+
+def listing(
+    account_id: UUID | None,
+    *,
+    plan: str | None,
+    price_minor: int | None,
+    currency: str | None,
+    status: str | None,
+) -> Select[Any]:
+    """Subscriptions with the versions that they were sold with, for operators; order and cut are
+    the caller's.
+    """
+    query = (
+        select(
+            subscriptions,
+            plans.c.version.label("plan_version"),
+            prices.c.version.label("price_version"),
+            prices.c.amount_minor.label("price_cents"),
+        )
+        .join(plans, plans.c.id == subscriptions.c.plan_id)
+        .join(prices, prices.c.id == subscriptions.c.price_id)
+    )
+    for column, wanted in (
+        (subscriptions.c.account_id, account_id), (subscriptions.c.plan_key, plan),
+        (prices.c.amount_minor, price_minor), (subscriptions.c.currency, currency),
+        (subscriptions.c.status, status),
+    ):  # fmt: skip
+        if wanted is not None:
+            query = query.where(column == wanted)
+    return query
 
 
 async def change(connection: AsyncConnection, subscription_id: UUID, **fields: Any) -> Subscription:

@@ -85,6 +85,8 @@ subscriptions = c.table(
         where="status IN ('incomplete', 'trialing', 'active', 'past_due', 'unpaid', 'paused')",
     ),
     c.index("ix_subscriptions_account_created", "account_id", "created_at", "id"),
+    c.index("ix_subscriptions_plan", "plan_key", "id"),
+    c.index("ix_subscriptions_price", "price_id"),
 )
 
 # A change that is charged first: its draft is paid, then it is applied; else all stays as it was.

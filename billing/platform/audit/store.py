@@ -1,5 +1,6 @@
 """Reading the audit trail."""
 
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -10,24 +11,29 @@ from billing.platform.audit.tables import billing_audit
 
 
 def listing(
-    account_id: UUID, *, action: str | None = None, subject: str | None = None
+    account_id: UUID | None,
+    *,
+    actor: str | None = None,
+    action: str | None = None,
+    subject: str | None = None,
+    start: datetime | None = None,
+    end: datetime | None = None,
 ) -> Select[Any]:
-    """The account's audit rows that match; order and cut are the caller's."""
-    query = select(
-        billing_audit.c.id,
-        billing_audit.c.actor,
-        billing_audit.c.action,
-        billing_audit.c.subject,
-        billing_audit.c.detail,
-        billing_audit.c.correlation_id,
-        billing_audit.c.at,
-        billing_audit.c.real_at,
-    ).where(billing_audit.c.account_id == account_id)
-    if action is not None:
-        query = query.where(billing_audit.c.action == action)
-    if subject is not None:
-        query = query.where(billing_audit.c.subject == subject)
-    return query
+    """The audit rows that match; order and cut are the caller's. `start` and `end` are real time.
+
+    Without an account those of all accounts and of what belongs to none.
+    """
+    row = billing_audit.c
+    query = select(billing_audit)
+    for column, wanted in (
+        (row.account_id, account_id), (row.actor, actor), (row.action, action),
+        (row.subject, subject),
+    ):  # fmt: skip
+        if wanted is not None:
+            query = query.where(column == wanted)
+    if start is not None:
+        query = query.where(row.real_at >= start)
+    return query if end is None else query.where(row.real_at < end)
 
 
 async def has(

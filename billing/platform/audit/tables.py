@@ -17,4 +17,8 @@ billing_audit = c.table(
     c.instant("real_at"),
     c.index("ix_billing_audit_account", "account_id", "id"),
     c.index("ix_billing_audit_subject", "subject", "id"),
+    # For operators who look through the trails of all accounts.
+    c.index("ix_billing_audit_actor", "actor", "id"),
+    c.index("ix_billing_audit_action", "action", "id"),
+    c.index("ix_billing_audit_real", "real_at", postgresql_using="brin"),
 )

@@ -210,6 +210,7 @@ SHARED: Final[dict[str, str]] = {
     "user_id": "tester",
     "organization_id": "some-team",
     "session_id": "a-session",
+    "q": "INV-000001",
     "request_id": "a-request",
 }
 

@@ -77,10 +77,11 @@ class Operation:
         """True if it takes a body."""
         return "requestBody" in self.described
 
-    def parameters(self, where: str) -> list[str]:
+    def parameters(self, where: str, *, required: bool = False) -> list[str]:
         """Names of its parameters in the path or the query."""
         known = self.described.get("parameters", ())
-        return [one["name"] for one in known if one["in"] == where]
+        found = [one for one in known if one["in"] == where]
+        return [one["name"] for one in found if one["required"] or not required]
 
     @property
     def schema(self) -> dict[str, Any]:
@@ -152,7 +153,9 @@ class TwoAccounts:
         path = operation.route.path_format
         for name in operation.parameters("path"):
             path = path.replace(f"{{{name}}}", named.get(name) or SHARED[name])
-        query = {name: named[name] for name in operation.parameters("query") if name in named}
+        required = operation.parameters("query", required=True)
+        query = {name: SHARED[name] for name in required if name in SHARED}
+        query |= {name: named[name] for name in operation.parameters("query") if name in named}
         body = None
         if operation.has_body:
             body = BODIES[operation.described["operationId"]](named) | fields

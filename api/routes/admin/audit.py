@@ -1,0 +1,72 @@
+"""The audit trail, for operators: of one account, or of all [P8]."""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import Query
+
+from api.date_range import MaybeMoment, bounds
+from api.dependencies import AdminCall, account_named
+from api.pagination import Page, Paging, paginate
+from api.problems import responses
+from api.public_ids import AccountId
+from api.routes.base import new_router
+from api.schemas import Answer, OneWord
+from billing.platform.audit import store
+from billing.platform.audit.tables import billing_audit
+
+router = new_router("audit")
+
+Filter = Annotated[str | None, Query(max_length=100)]
+
+
+class AuditEntry(Answer):
+    """One change: who did it, what, to what, and when, in the account's time and in real time."""
+
+    id: int
+    account_id: AccountId | None
+    actor: str
+    action: str
+    subject: str
+    detail: dict[str, Any]
+    correlation_id: str | None
+    at: datetime
+    real_at: datetime
+
+
+@router.get(
+    "/admin/accounts/{account_id}/audit",
+    responses=responses("MERCHANT_NOT_FOUND", "INVALID_CURSOR"),
+)
+async def list_account_audit(
+    account_id: str, call: AdminCall, paging: Paging, action: Filter = None, subject: Filter = None
+) -> Page[AuditEntry]:
+    """The audit trail of an account, newest first [P8]."""
+    async with call.database.operator() as connection:
+        account = await account_named(connection, account_id)
+        query = store.listing(account.id, action=action, subject=subject)
+        return await paginate(connection, query, (billing_audit.c.id,), paging, AuditEntry.of)
+
+
+@router.get("/admin/audit", responses=responses("MERCHANT_NOT_FOUND", "INVALID_CURSOR"))
+async def list_audit(
+    call: AdminCall,
+    paging: Paging,
+    account_id: OneWord = None,
+    actor: OneWord = None,
+    action: Filter = None,
+    subject: OneWord = None,
+    start_date: MaybeMoment = None,
+    end_date: MaybeMoment = None,
+) -> Page[AuditEntry]:
+    """The audit trail of all accounts and of what belongs to none, such as the catalog, newest
+    first. Dates are of real time, and days those of UTC unless an account is named.
+    """
+    async with call.database.operator() as connection:
+        account = await account_named(connection, account_id) if account_id else None
+        start, end = bounds(start_date, end_date, account.zone if account else "UTC")
+        query = store.listing(
+            account.id if account else None,
+            actor=actor, action=action, subject=subject, start=start, end=end,
+        )  # fmt: skip
+        return await paginate(connection, query, (billing_audit.c.id,), paging, AuditEntry.of)

@@ -1,0 +1,132 @@
+"""Subscriptions, invoices and purchases of all accounts, for operators.
+
+The newest come first by real time: their ids say it, whatever the clock of a test account shows.
+"""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import Query
+from pydantic import Field
+
+from api.dependencies import AdminCall, account_filter
+from api.pagination import Page, Paging, paginate
+from api.problems import responses
+from api.public_ids import AccountId, InvoiceId, PurchaseId, SubscriptionId
+from api.routes.base import new_router
+from api.routes.invoices import InvoiceAnswer, StatusFilter, show_row, status_of
+from api.routes.subscription_answers import interval_name
+from api.schemas import MAX_MINOR, Answer, Credits, Currency, OneWord
+from billing.money.invoices import store as invoice_store
+from billing.money.invoices.tables import invoices
+from billing.money.purchases import store as purchase_store
+from billing.money.purchases.schemas import PurchaseStatus
+from billing.money.purchases.tables import purchases
+from billing.money.subscriptions import store as subscription_store
+from billing.money.subscriptions.schemas import Collection, Subscription
+from billing.money.subscriptions.states import State
+from billing.money.subscriptions.tables import subscriptions
+
+router = new_router("listings")
+
+
+class SoldAnswer(Answer):
+    """A subscription, with the versions of plan and price that it was sold with.
+
+    `price_cents` is that of one seat per interval, `amount_cents` that of the plan per period.
+    """
+
+    subscription_id: SubscriptionId = Field(validation_alias="id")
+    account_id: AccountId
+    status: str
+    plan: str = Field(validation_alias="plan_key")
+    plan_version: int
+    price_cents: int
+    price_version: int
+    amount_cents: int = Field(validation_alias="amount_minor")
+    currency: str
+    interval: str
+    collection: Collection
+    current_period_start: datetime
+    current_period_end: datetime
+    cancel_at_period_end: bool
+    ended_at: datetime | None
+    created_at: datetime
+
+
+class BoughtAnswer(Answer):
+    """A purchase of a pack, with its account."""
+
+    purchase_id: PurchaseId = Field(validation_alias="id")
+    account_id: AccountId
+    status: str
+    pack: str
+    credits: Credits
+    amount_cents: int = Field(validation_alias="amount_minor")
+    currency: str
+    payment_method: str = Field(validation_alias="flow")
+    invoice_id: InvoiceId
+    failure_code: str | None
+    created_at: datetime
+    completed_at: datetime | None
+
+
+Price = Annotated[
+    int | None,
+    Query(ge=0, lt=MAX_MINOR, description="Minor units of one seat per interval, such as 490"),
+]
+
+
+@router.get("/admin/subscriptions", responses=responses("MERCHANT_NOT_FOUND", "INVALID_CURSOR"))
+async def list_all_subscriptions(
+    call: AdminCall,
+    paging: Paging,
+    plan: OneWord = None,
+    price: Price = None,
+    currency: Annotated[Currency | None, Query()] = None,
+    status: State | None = None,
+    account_id: OneWord = None,
+) -> Page[SoldAnswer]:
+    """Subscriptions of all accounts, newest first; `price` finds who bought at a wrong one."""
+    async with call.database.operator() as connection:
+        account = await account_filter(connection, account_id)
+        query = subscription_store.listing(
+            account, plan=plan, price_minor=price, currency=currency, status=status
+        )
+        return await paginate(connection, query, (subscriptions.c.id,), paging, _sold)
+
+
+@router.get("/admin/invoices", responses=responses("MERCHANT_NOT_FOUND", "INVALID_CURSOR"))
+async def list_all_invoices(
+    call: AdminCall,
+    paging: Paging,
+    status: StatusFilter | None = None,
+    account_id: OneWord = None,
+    number: OneWord = None,
+) -> Page[InvoiceAnswer]:
+    """Invoices of all accounts, newest first; `pending` means open."""
+    async with call.database.operator() as connection:
+        account = await account_filter(connection, account_id)
+        query = invoice_store.listing(account, status=status_of(status), number=number)
+        return await paginate(connection, query, (invoices.c.id,), paging, show_row)
+
+
+@router.get("/admin/purchases", responses=responses("MERCHANT_NOT_FOUND", "INVALID_CURSOR"))
+async def list_all_purchases(
+    call: AdminCall,
+    paging: Paging,
+    status: PurchaseStatus | None = None,
+    pack: OneWord = None,
+    account_id: OneWord = None,
+) -> Page[BoughtAnswer]:
+    """Purchases of all accounts, newest first, archived ones too."""
+    async with call.database.operator() as connection:
+        account = await account_filter(connection, account_id)
+        query = purchase_store.listing(account, status=status, pack=pack, archived=True)
+        return await paginate(connection, query, (purchases.c.id,), paging, BoughtAnswer.of)
+
+
+def _sold(row: Any) -> SoldAnswer:
+    sold = Subscription.model_validate(dict(row))
+    more = {name: row[name] for name in ("plan_version", "price_version", "price_cents")}
+    return SoldAnswer.of(sold, interval=interval_name(sold.interval), **more)

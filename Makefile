@@ -14,7 +14,7 @@ LOCKED := $(INSTALL) --require-hashes --requirement
 PROJECT := $(INSTALL) --no-deps --no-build-isolation --editable . --editable $(CLIENT)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down test coverage bench lint mutants lock clean
+.PHONY: help demo up down drill test coverage bench lint mutants lock clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-16s %s\n", $$1, $$2}'
@@ -27,6 +27,9 @@ up: $(VENV)/.installed ## Start the stack and keep it running; data in ./.data
 
 down: $(VENV)/.installed ## Stop the stack of ./.data
 	@$(BIN)/billing down
+
+drill: $(VENV)/.installed-dev ## Plant one incident after the other; each must be found and mended
+	@$(BIN)/python -m tests.drill $(ARGS)
 
 test: $(VENV)/.installed-dev ## Run the tests on stacks of their own
 	@$(BIN)/python -m $(if $(ARGS),pytest $(ARGS),tests.gate)

@@ -49,6 +49,10 @@ class Stack(Protocol):
     def temporal(self) -> Client: ...
 
 
+class StripeUnwell(Exception):
+    """Stripe is away, or answers nothing that is of use; the words say which."""
+
+
 class HealthChecks:
     """The latest answer of each part."""
 
@@ -92,7 +96,7 @@ async def _measure(stack: Stack, name: Part) -> PartHealth:
         async with asyncio.timeout(CHECK_SECONDS):
             await ask(stack)
     # The SDK's lazy client reports a failed first connection as a bare RuntimeError.
-    except (SQLAlchemyError, RPCError, RuntimeError, OSError, Unavailable, httpx2.HTTPError):
+    except (SQLAlchemyError, RPCError, RuntimeError, OSError, Unavailable, StripeUnwell):
         status = "unhealthy"
     return PartHealth(status=status, milliseconds=round((monotonic() - started) * 1000))
 
@@ -107,7 +111,7 @@ async def _temporal(stack: Stack) -> None:
 
 
 async def ask_stripe(settings: Settings) -> None:
-    """Stripe answers, and takes the key in use. Errors: Unavailable, with what is wrong."""
+    """Stripe answers, and takes the key in use. Errors: StripeUnwell, with what is wrong."""
     key = settings.stripe_secret_key.get_secret_value()
     async with httpx2.AsyncClient(trust_env=False, timeout=CHECK_SECONDS) as client:
         try:
@@ -116,11 +120,11 @@ async def ask_stripe(settings: Settings) -> None:
                 headers={"Authorization": f"Bearer {key}"},
             )
         except httpx2.HTTPError as error:
-            raise Unavailable("PROVIDER_SILENT", "Stripe does not answer") from error
+            raise StripeUnwell("Stripe does not answer") from error
     if answer.status_code in (401, 403):
-        raise Unavailable("PROVIDER_KEY", "Stripe does not accept our key")
+        raise StripeUnwell("Stripe does not accept our key")
     if answer.is_server_error:
-        raise Unavailable("PROVIDER_UNAVAILABLE", f"Stripe answers {answer.status_code}")
+        raise StripeUnwell(f"Stripe answers {answer.status_code}")
 
 
 async def _stripe(stack: Stack) -> None:

@@ -157,6 +157,7 @@ CODES: Final[dict[str, Problem]] = {
     "MATTER_NOT_HALTED": Problem(409, "this matter is not halted"),
     "WEBHOOK_NOT_FOUND": Problem(404, "no such event"),
     "WEBHOOK_UNMATCHED": Problem(409, "this event belongs to no matter of this service"),
+    "WEBHOOK_HAS_OWNER": Problem(409, "only an event that is nobody's can be dismissed"),
     # The service and its parts
     "INTERNAL": Problem(500, "internal error; the logs have it under this correlation id"),
     "DATABASE_UNAVAILABLE": Problem(503, "the database is unavailable; nothing was changed"),

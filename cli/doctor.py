@@ -22,7 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from temporalio.client import Client
 from temporalio.service import RPCError
 
-from api.health_checks import ask_stripe
+from api.health_checks import StripeUnwell, ask_stripe
 from api.temporal import connect
 from billing.core.clock import real_now
 from billing.core.database import Database, open_database
@@ -137,8 +137,8 @@ async def stripe(patient: Patient) -> Iterable[Sign]:
     """Stripe answers, and takes the key in use."""
     try:
         await ask_stripe(patient.settings)
-    except Unavailable as refused:
-        return [ill("stripe", refused.detail)]
+    except StripeUnwell as found:
+        return [ill("stripe", str(found))]
     return [well("stripe", "answers, and takes our key")]
 
 
@@ -169,20 +169,21 @@ CHECKS: Final[dict[str, Check]] = {
 
 def examine(settings: Settings, stack: StackInfo | None, console: Console) -> bool:
     """Print every sign; true when all could be looked at and are well."""
-    signs = asyncio.run(_signs(settings, stack))
+    found = asyncio.run(signs(settings, stack))
     table = Table.grid(padding=(0, 2))
-    for sign in signs:
+    for sign in found:
         table.add_row(_MARKS[sign.state], sign.name, sign.words)
         if sign.state != "well":
             table.add_row("", "", f"[dim]{sign.page}[/]")
     console.print(table)
-    return all(sign.state == "well" for sign in signs)
+    return all(sign.state == "well" for sign in found)
 
 
-async def _signs(settings: Settings, stack: StackInfo | None) -> list[Sign]:
+async def signs(settings: Settings, stack: StackInfo | None) -> list[Sign]:
+    """Every sign, in the order of the checks."""
     async with _patient(settings, stack) as patient:
         found = [await _asked(name, check, patient) for name, check in CHECKS.items()]
-    return [sign for signs in found for sign in signs]
+    return [sign for group in found for sign in group]
 
 
 async def _asked(name: str, check: Check, patient: Patient) -> Iterable[Sign]:

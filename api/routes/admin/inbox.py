@@ -5,12 +5,13 @@ from typing import Literal
 
 from pydantic import Field
 
+from api.card_numbers import FreeText
 from api.dependencies import AdminCall, account_filter
 from api.pagination import Page, Paging, paginate
 from api.problems import responses
 from api.public_ids import AccountId
 from api.routes.base import new_router
-from api.schemas import Answer, OneWord
+from api.schemas import Answer, Body, OneWord
 from api.workflow_calls import need_temporal, wait_until_done
 from billing.money.payments import event_owners
 from billing.platform.provider_inbox import store
@@ -43,6 +44,12 @@ class EventAnswer(Answer):
     dispatched_at: datetime | None
 
 
+class DismissalBody(Body):
+    """The reason why nobody has to look into it."""
+
+    reason: FreeText
+
+
 @router.get("/admin/webhooks", responses=responses("MERCHANT_NOT_FOUND", "INVALID_CURSOR"))
 async def list_webhook_events(
     call: AdminCall, paging: Paging, status: Status | None = None, account_id: OneWord = None
@@ -66,5 +73,17 @@ async def replay_webhook_event(event_id: str, call: AdminCall) -> EventAnswer:
         matter = await event_owners.replay(connection, event_id)
     await wait_until_done(call, matter)
     async with call.database.operator() as connection:
+        row = (await connection.execute(store.listing(event_id=event_id))).mappings().one()
+    return EventAnswer.of(row)
+
+
+@router.post(
+    "/admin/webhooks/{event_id}/dismiss",
+    responses=responses("WEBHOOK_NOT_FOUND", "WEBHOOK_HAS_OWNER"),
+)
+async def dismiss_webhook_event(event_id: str, body: DismissalBody, call: AdminCall) -> EventAnswer:
+    """Put an event that is nobody's aside for good: it is `ignored`, with the reason."""
+    async with call.database.operator() as connection:
+        await event_owners.dismiss(connection, event_id, body.reason)
         row = (await connection.execute(store.listing(event_id=event_id))).mappings().one()
     return EventAnswer.of(row)

@@ -205,6 +205,32 @@ async def move(
     )
 
 
+async def dismiss(connection: AsyncConnection, event_id: str, reason: str) -> None:
+    """Put an event that is nobody's out of sight, with the reason; a replay still finds it.
+
+    Errors: WEBHOOK_NOT_FOUND, WEBHOOK_HAS_OWNER.
+    """
+    query = select(inbox).where(inbox.c.stripe_event_id == event_id)
+    row = await prepared.find(connection, query.with_for_update())
+    if row is None:
+        raise NotFound("WEBHOOK_NOT_FOUND", "no such event")
+    if row["status"] not in ("unmatched", "parked"):
+        raise Conflict("WEBHOOK_HAS_OWNER", f"this event is {row['status']}")
+    await connection.execute(
+        update(inbox)
+        .where(inbox.c.stripe_event_id == event_id)
+        .values(status="ignored", error=reason)
+    )
+    await audit.record(
+        connection,
+        account_id=row["account_id"],
+        action="webhook.dismissed",
+        subject=event_id,
+        at=clock.real_now(),
+        reason=reason,
+    )
+
+
 async def replay(connection: AsyncConnection, event_id: str) -> Matter:
     """Have its matter look into an event again, found anew if it was nobody's; tell it after.
 

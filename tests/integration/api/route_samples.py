@@ -261,6 +261,7 @@ BODIES: Final[dict[str, Callable[[Named], Any]]] = INVOICE_BODIES | {
     },
     "approve_payment": lambda _: {"amount_minor": 100},
     "reject_payment": lambda _: {"reason": "nothing came"},
+    "dismiss_webhook_event": lambda _: {"reason": "of another system"},
     "pause_dunning": lambda _: {},
     "resume_dunning": lambda _: {},
     "extend_dunning": lambda _: {"days": 1},

@@ -109,6 +109,23 @@ async def test_an_event_that_is_nobodys_stays_where_it_is(actors: Actors, kind: 
     assert await stored() == [row], "refused, and nothing changed"
 
 
+async def test_an_event_that_is_nobodys_is_dismissed_with_a_reason(
+    actors: Actors, customer: Customer
+) -> None:
+    event = await paid(customer)
+    path = f"/admin/webhooks/{event['event_id']}/dismiss"
+    refused = await actors.operate("POST", path, {"reason": "not ours"}, status=409)
+    assert refused["code"] == "WEBHOOK_HAS_OWNER"
+    await customer.rows(
+        "UPDATE stripe_webhook_events SET status = 'parked' WHERE stripe_event_id = %(id)s",
+        id=event["event_id"],
+    )
+    gone = await actors.operate("POST", path, {"reason": "of the old shop"}, status=200)
+    assert (gone["status"], gone["error"]) == ("ignored", "of the old shop")
+    await actors.operate("POST", path, {"reason": "twice"}, status=409)
+    assert (await replay(actors, event["event_id"], 200))["status"] == "handled", "found again"
+
+
 async def test_an_unknown_event_is_not_found(actors: Actors) -> None:
     assert (await replay(actors, "evt_unknown", 404))["code"] == "WEBHOOK_NOT_FOUND"
 

@@ -7,7 +7,19 @@ from pathlib import Path
 
 from devstack.options import ROOT
 
-PROMISED = {"demo", "up", "down", "test", "coverage", "bench", "lint", "mutants", "lock", "clean"}
+PROMISED = {
+    "demo",
+    "up",
+    "down",
+    "drill",
+    "test",
+    "coverage",
+    "bench",
+    "lint",
+    "mutants",
+    "lock",
+    "clean",
+}
 
 
 def make(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:

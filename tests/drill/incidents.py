@@ -1,0 +1,195 @@
+"""Incidents of operators, how each is planted and how the runbook mends it."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from cli import rebuild as rebuilding
+from devstack.options import ChildName
+from tests.drill.rehearsal import Act, Incident
+from tests.integration.actors import Actors, Customer, wait_for
+from tests.integration.api_app import stack_settings
+from tests.integration.dunning.dunning_setup import RENEWAL, START
+
+PARKED: Final = (
+    "INSERT INTO stripe_webhook_events (stripe_event_id, type, payload, status, received_at)"
+    " VALUES ('evt_of_another_shop', 'charge.failed', '{}', 'parked', clock_timestamp())"
+)
+# A step's key that is taken is no repeat's to heal.
+TAKE: Final = (
+    "INSERT INTO steps (key, workflow_id, account_id, name, due_at, ran_at, real_ran_at)"
+    " VALUES (%(key)s, 'planted', %(me)s, 'planted', now(), now(), now())"
+)
+FREE: Final = "DELETE FROM steps WHERE workflow_id = 'planted'"
+
+
+def held(child: ChildName) -> Act:
+    """A part is killed, and stays away."""
+
+    async def act(actors: Actors) -> None:
+        await actors.control.kill(child, hold=True)
+
+    return act
+
+
+def started(child: ChildName) -> Act:
+    """The part that was away is started."""
+
+    async def act(actors: Actors) -> None:
+        await actors.control.start(child)
+
+    return act
+
+
+def hung(child: ChildName) -> Act:
+    """A process stands still and keeps all that it holds."""
+
+    async def act(actors: Actors) -> None:
+        status = await actors.control.status()
+        os.kill(status[child].pid or 0, signal.SIGSTOP)
+
+    return act
+
+
+def ended(child: ChildName) -> Act:
+    """The process that hangs is ended; its supervisor starts another."""
+
+    async def act(actors: Actors) -> None:
+        await actors.control.kill(child)
+        await actors.control.wait(child)
+
+    return act
+
+
+async def nothing(actors: Actors) -> None:
+    """Nobody does anything."""
+
+
+async def subscriber(actors: Actors) -> Customer:
+    """A customer whose subscription runs."""
+    customer = await actors.customer()
+    await customer.subscribed("basic")
+    return customer
+
+
+async def refuse_deliveries(actors: Actors) -> None:
+    """An event comes that was signed with a secret that is not ours."""
+    signed = {"stripe-signature": "t=1,v1=00"}
+    for _ in range(2):
+        await actors.client.post("/api/v1/webhooks/stripe", content=b"{}", headers=signed)
+
+
+async def deliver(actors: Actors) -> None:
+    """The secret is right again: the next event is taken."""
+    customer = await actors.customer()
+    await customer.bought("small")
+
+
+async def terminate(actors: Actors) -> None:
+    """Somebody ends a workflow in the Temporal UI."""
+    customer = await subscriber(actors)
+    (row,) = await customer.rows(
+        "SELECT workflow_id FROM matters WHERE account_id = %(me)s AND kind = 'subscription'"
+    )
+    await actors.temporal.get_workflow_handle(row["workflow_id"]).terminate("by mistake")
+
+
+async def lose_temporal(actors: Actors) -> None:
+    """Temporal's database is lost."""
+    await subscriber(actors)
+    await actors.control.reset_temporal()
+
+
+async def rebuild(actors: Actors) -> None:
+    """`billing rebuild`."""
+    await rebuilding.rebuild(stack_settings(actors.stack), lambda *_: None)
+
+
+async def halt(actors: Actors) -> None:
+    """A renewal fails for good."""
+    customer = await actors.customer_on_clock(START)
+    subscription = await customer.subscribed("basic")
+    key = f"{subscription['subscription_id']}/renew-{RENEWAL}"
+    await customer.rows(TAKE, key=key)
+    await customer.aim_clock(to=RENEWAL)
+
+
+async def resume(actors: Actors) -> None:
+    """The cause is gone: `POST /admin/matters/{workflow_id}/resume`."""
+    await actors.sql(FREE)
+    listed = await actors.operate("GET", "/admin/matters?status=halted")
+    for one in listed["data"]:
+        await actors.operate("POST", f"/admin/matters/{one['workflow_id']}/resume")
+
+
+async def park(actors: Actors) -> None:
+    """An event of another system is put aside."""
+    await actors.sql(PARKED)
+
+
+async def dismiss(actors: Actors) -> None:
+    """`POST /admin/webhooks/{event_id}/dismiss`."""
+    body = {"reason": "of another shop on the same Stripe account"}
+    await actors.operate("POST", "/admin/webhooks/evt_of_another_shop/dismiss", body)
+
+
+async def kill_postgres(actors: Actors) -> None:
+    """Postgres is killed in the middle of a purchase."""
+    customer = await actors.customer()
+    buying = asyncio.create_task(customer.call("POST", "/billing/purchases", {"pack": "small"}))
+    await actors.control.kill("postgres")
+    await buying
+
+
+def settled(act: Callable[[Actors], Awaitable[None]], name: str) -> Act:
+    """The act, and what waited for it meanwhile is bought after all."""
+
+    async def whole(actors: Actors) -> None:
+        await act(actors)
+        customer = await actors.customer()
+        await wait_for(customer.bought, f"a purchase goes through after {name}")
+
+    return whole
+
+
+INCIDENTS: Final = (
+    Incident(
+        "the worker hangs", "worker", "last seen", hung("worker"),
+        settled(ended("worker"), "it was ended"), "end its process",
+    ),
+    Incident(
+        "the worker is away", "worker", "last seen", held("worker"), started("worker"), "start it"
+    ),
+    Incident("the worker is killed", None, "", ended("worker"), nothing, "its supervisor"),
+    Incident("the API hangs", "api", "last seen", hung("api"), ended("api"), "end its process"),
+    Incident(
+        "webhooks are signed with another secret", "webhooks", "refused as INVALID_SIGNATURE",
+        refuse_deliveries, deliver, "the right secret",
+    ),
+    Incident(
+        "Stripe is away", "stripe", "Stripe does not answer", held("sandbox"), started("sandbox"),
+        "itself, when it is back",
+    ),
+    Incident(
+        "a matter is halted", "halted matters", "subscription/sub_", halt, resume, "resume"
+    ),
+    Incident(
+        "a workflow was terminated", "workflows", "exactly one running workflow (1)", terminate,
+        rebuild, "billing rebuild",
+    ),
+    Incident(
+        "Temporal lost its database", "workflows", "exactly one running workflow", lose_temporal,
+        rebuild, "billing rebuild",
+    ),
+    Incident(
+        "Temporal is away", "temporal", "could not be asked", held("temporal"),
+        started("temporal"), "itself, when it is back",
+    ),
+    Incident("Postgres is killed", None, "", kill_postgres, nothing, "itself"),
+    Incident(
+        "an event of another system", "parked events", "evt_of_another_shop", park, dismiss,
+        "dismiss it",
+    ),
+)  # fmt: skip

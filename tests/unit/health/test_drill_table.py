@@ -1,0 +1,29 @@
+"""The drill of the documents is the one that is rehearsed."""
+
+import re
+
+import pytest
+
+from billing.insight.health import rules
+from devstack.options import ROOT
+from tests.drill.incidents import INCIDENTS
+from tests.drill.rehearsal import Incident
+
+OPERATE = (ROOT / "docs" / "operate.md").read_text()
+RUNBOOK = (ROOT / "docs" / "runbook.md").read_text()
+
+
+def test_the_table_has_every_incident_in_the_order_of_the_drill() -> None:
+    table = OPERATE.partition("## The drill")[2]
+    assert re.findall(r"^\| ([^|]+?) \| [^|]+ \| ", table, re.MULTILINE)[1:] == [
+        one.name for one in INCIDENTS
+    ]
+
+
+@pytest.mark.parametrize("incident", INCIDENTS, ids=lambda one: one.name)
+def test_an_incident_is_found_by_a_sign_with_a_page(incident: Incident) -> None:
+    if incident.sign is None:
+        return
+    heading = rules.page(incident.sign).partition("#")[2]
+    headings = re.findall(r"^## (.+)$", RUNBOOK, re.MULTILINE)
+    assert heading in {one.lower().replace(" ", "-") for one in headings}

@@ -3,7 +3,9 @@
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar, Final, Generic, TypeVar
+from uuid import UUID
 
+from sqlalchemy.ext.asyncio import AsyncConnection
 from temporalio import activity
 from temporalio.client import Client
 from temporalio.service import RPCError
@@ -19,6 +21,7 @@ from billing.matters.agenda import State, Step
 from billing.matters.kinds import MatterKind
 from billing.matters.schemas import LOOK, Matter
 from billing.money.payments.calls import Call
+from billing.platform.accounts import store as accounts
 from billing.platform.decisions import service as decisions
 from billing.platform.decisions.service import Engine, Read
 from workflows import start
@@ -40,6 +43,7 @@ class DecidingActivities(Generic[S]):
     def __init__(self, dependencies: Dependencies) -> None:
         self.database = dependencies.database
         self.billing_enabled = dependencies.settings.billing_enabled
+        self.has_live_stripe = dependencies.settings.has_live_stripe
         self.calls = ProviderCalls(dependencies)
 
     def activities(self) -> list[Callable[..., Awaitable[S]]]:
@@ -69,7 +73,7 @@ class DecidingActivities(Generic[S]):
                 done = await decisions.decide(
                     connection, self.engine, request.ref, request.step, answer
                 )
-                self._refuse_new_charge(done.call)
+                await self._refuse_new_charge(connection, request.ref.account_id, done.call)
             await self._tell(start.ensure_running, done.born)
             await self._tell(start.nudge, done.woken)
             if done.call is None:
@@ -88,14 +92,21 @@ class DecidingActivities(Generic[S]):
         await failpoint("step.done")
         return await self.after(request, done.state)
 
-    def _refuse_new_charge(self, call: AnyCall | None) -> None:
-        """While billing is switched off nothing new is charged: the step fails and waits, undone.
+    async def _refuse_new_charge(
+        self, connection: AsyncConnection, account_id: UUID, call: AnyCall | None
+    ) -> None:
+        """Let the step fail and wait, undone, where nothing new is charged: while billing is
+        switched off, and of a test account whose service has got a live key.
 
-        What is on its way at the provider is followed. Errors: BILLING_DISABLED.
+        What is on its way at the provider is followed. Errors: BILLING_DISABLED,
+        TEST_ACCOUNT_ON_LIVE_KEY.
         """
-        charges = isinstance(call, Call) and call.charges and not call.again
-        if charges and not self.billing_enabled:
+        if not isinstance(call, Call) or not call.charges or call.again:
+            return
+        if not self.billing_enabled:
             raise Unavailable("BILLING_DISABLED", "BILLING_ENABLED is false: no new charge")
+        if self.has_live_stripe and await accounts.is_test(connection, account_id):
+            raise Unavailable("TEST_ACCOUNT_ON_LIVE_KEY", "a live Stripe key has no test accounts")
 
     async def _tell(
         self, tell: Callable[[Client, Matter], Awaitable[None]], told: tuple[Matter, ...]

@@ -1,33 +1,54 @@
-"""While billing is switched off the worker starts no new charge, and follows those on their way."""
+"""The worker starts no new charge while billing is off, or of a test account on a live key."""
 
 from typing import Any, cast
 
 import pytest
 
 from activities.subscriptions import SubscriptionActivities
+from billing.core import ids
 from billing.core.errors import Unavailable
 from billing.money.payments.calls import Call, What
+from billing.platform.accounts import store as accounts
 
+NEW: tuple[What, ...] = ("open", "open_page", "try_card")
 PAYMENT: Any = cast("Any", None)
+NOWHERE: Any = cast("Any", None)
+ON_ITS_WAY = [
+    None, Call("look", PAYMENT), Call("call_back", PAYMENT), Call("try_card", PAYMENT, again=True),
+]  # fmt: skip
+TEST, REAL = ids.new(), ids.new()
 
 
-def worker(*, billing: bool) -> SubscriptionActivities:
+@pytest.fixture(autouse=True)
+def known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two accounts whose kind is remembered: nobody asks a database."""
+    monkeypatch.setattr(accounts, "_IS_TEST", {TEST: True, REAL: False})
+
+
+def worker(*, billing: bool = True, live: bool = False) -> SubscriptionActivities:
     made = SubscriptionActivities.__new__(SubscriptionActivities)
-    made.billing_enabled = billing
+    made.billing_enabled, made.has_live_stripe = billing, live
     return made
 
 
-@pytest.mark.parametrize("what", ["open", "open_page", "try_card"])
-def test_a_new_charge_waits(what: What) -> None:
+@pytest.mark.parametrize("what", NEW)
+async def test_a_new_charge_waits(what: What) -> None:
     call = Call(what, PAYMENT)
     with pytest.raises(Unavailable) as refused:
-        worker(billing=False)._refuse_new_charge(call)
+        await worker(billing=False)._refuse_new_charge(NOWHERE, REAL, call)
     assert (refused.value.code, refused.value.retryable) == ("BILLING_DISABLED", True)
-    worker(billing=True)._refuse_new_charge(call)
+    await worker()._refuse_new_charge(NOWHERE, REAL, call)
 
 
-@pytest.mark.parametrize("call", [
-    None, Call("look", PAYMENT), Call("call_back", PAYMENT), Call("try_card", PAYMENT, again=True),
-])  # fmt: skip
-def test_what_is_on_its_way_is_followed(call: Call | None) -> None:
-    worker(billing=False)._refuse_new_charge(call)
+@pytest.mark.parametrize("what", NEW)
+async def test_a_test_account_is_charged_nothing_by_a_live_key(what: What) -> None:
+    call = Call(what, PAYMENT)
+    with pytest.raises(Unavailable, match="TEST_ACCOUNT_ON_LIVE_KEY"):
+        await worker(live=True)._refuse_new_charge(NOWHERE, TEST, call)
+    await worker(live=True)._refuse_new_charge(NOWHERE, REAL, call)
+    await worker(live=False)._refuse_new_charge(NOWHERE, TEST, call)
+
+
+@pytest.mark.parametrize("call", ON_ITS_WAY)
+async def test_what_is_on_its_way_is_followed(call: Call | None) -> None:
+    await worker(billing=False, live=True)._refuse_new_charge(NOWHERE, TEST, call)

@@ -46,7 +46,7 @@ MAX_CACHED_WORKFLOWS: Final = 500
 
 async def connect(settings: Settings, *, metrics: bool = True) -> Client:
     """The worker's Temporal client, with metrics on its own port."""
-    runtime = None
+    runtime, tls = None, settings.temporal_tls_parts
     if metrics:
         address = f"{settings.service_host}:{settings.worker_metrics_port}"
         runtime = Runtime(
@@ -59,7 +59,7 @@ async def connect(settings: Settings, *, metrics: bool = True) -> Client:
         namespace=settings.temporal_namespace,
         data_converter=pydantic_data_converter,
         api_key=settings.temporal_api_key.get_secret_value() if settings.temporal_api_key else None,
-        tls=TLSConfig() if settings.temporal_tls else False,
+        tls=False if tls is None else TLSConfig(**tls),
         runtime=runtime,
     )
 

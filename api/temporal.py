@@ -2,18 +2,19 @@
 
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.service import TLSConfig
 
 from billing.core.settings import Settings
 
 
 async def connect(settings: Settings) -> Client:
     """A lazy client for the configured server or Temporal Cloud."""
-    key = settings.temporal_api_key
+    key, tls = settings.temporal_api_key, settings.temporal_tls_parts
     return await Client.connect(
         settings.temporal_address,
         namespace=settings.temporal_namespace,
         data_converter=pydantic_data_converter,
         api_key=key.get_secret_value() if key else None,
-        tls=settings.temporal_tls or key is not None,
+        tls=False if tls is None else TLSConfig(**tls),
         lazy=True,
     )

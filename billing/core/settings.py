@@ -14,6 +14,7 @@ from pydantic import (
     AliasChoices,
     BeforeValidator,
     Field,
+    FilePath,
     IPvAnyNetwork,
     SecretStr,
     ValidationError,
@@ -89,6 +90,12 @@ class Settings(BaseSettings):
     temporal_namespace: str = "billing"
     temporal_tls: bool = False
     temporal_api_key: SecretStr | None = None
+    # Files in PEM: who signed Temporal's certificate, and our own for mutual TLS.
+    temporal_tls_ca_path: FilePath | None = None
+    temporal_tls_client_cert_path: FilePath | None = None
+    temporal_tls_client_key_path: FilePath | None = None
+    # The name in its certificate, where it is called by another one.
+    temporal_tls_server_name: str | None = None
     build_id: str | None = Field(None, validation_alias="BILLING_BUILD_ID")
 
     stripe_secret_key: SecretStr = SecretStr(SANDBOX_KEY)
@@ -219,6 +226,8 @@ class Settings(BaseSettings):
                 "BILLING_PAYPAL_CLIENT_ID is set: set BILLING_PAYPAL_CLIENT_SECRET and"
                 " BILLING_PAYPAL_WEBHOOK_ID too"
             )
+        if bool(self.temporal_tls_client_cert_path) != bool(self.temporal_tls_client_key_path):
+            yield "TEMPORAL_TLS_CLIENT_CERT_PATH and TEMPORAL_TLS_CLIENT_KEY_PATH go together"
         if not all(self.jwt_secrets):
             yield "JWT_SECRET has a comma too many: anybody could sign tokens"
         for name, secrets, doing in (
@@ -269,6 +278,22 @@ class Settings(BaseSettings):
     def _one_role(self) -> bool:
         urls = (self.database_url, self.operator_url)
         return len({urlsplit(url.get_secret_value()).username for url in urls}) == 1
+
+    @property
+    def temporal_tls_parts(self) -> dict[str, Any] | None:
+        """The parts of TLS under the names of the client; None where there is none. An API key or
+        a certificate never goes without.
+        """
+        files = {
+            "server_root_ca_cert": self.temporal_tls_ca_path,
+            "client_cert": self.temporal_tls_client_cert_path,
+            "client_private_key": self.temporal_tls_client_key_path,
+        }
+        parts: dict[str, Any] = {name: path.read_bytes() for name, path in files.items() if path}
+        if self.temporal_tls_server_name:
+            parts["domain"] = self.temporal_tls_server_name
+        wanted = self.temporal_tls or self.temporal_api_key is not None or bool(parts)
+        return parts if wanted else None
 
     @property
     def has_live_stripe(self) -> bool:

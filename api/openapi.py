@@ -49,7 +49,7 @@ _SCRIPT: Final = """SwaggerUIBundle({{
 # Ids such as [E5] in docstrings refer to docs/rules.md; callers do not need them.
 _RULES: Final = re.compile(r"\s*\[[A-Z]\d+(?:(?:,\s| to |-)[A-Z]\d+)*\]")
 _PROSE: Final = frozenset({"description", "summary"})
-_BODY_CODES: Final = ("INVALID_JSON", "BODY_TOO_LARGE")
+_BODY_CODES: Final = ("INVALID_JSON", "BODY_TOO_LARGE", "REQUEST_TIMEOUT")
 _PROBLEM: Final = {"$ref": "#/components/schemas/ProblemBody"}
 _RATE_HEADERS: Final = {
     name: {"description": text, "schema": {"type": "integer"}}

@@ -86,7 +86,7 @@ def test_an_operation_says_what_it_does_and_how_it_fails(
         "DATABASE_UNAVAILABLE", "BAD_REQUEST",
     }  # fmt: skip
     if "requestBody" in operation:
-        assert examples(operation).keys() >= {"INVALID_JSON", "BODY_TOO_LARGE"}
+        assert examples(operation).keys() >= {"INVALID_JSON", "BODY_TOO_LARGE", "REQUEST_TIMEOUT"}
     assert "RateLimit-Remaining" in operation["responses"]["429"]["headers"]
     for code, status in examples(operation).items():
         assert status in (CODES[code].status, CODES[code].on_manual)

@@ -41,9 +41,13 @@ INSERT: Final = b"INSERT INTO bench_rows VALUES (uuidv7(), %s, 1, clock_timestam
 _NUMBERS: Final = itertools.count()
 
 
-async def measure(ground: Ground, report: Report) -> None:
-    """Milliseconds of a document, and the ratios to a row's insert and to a short history."""
+async def measure_documents(report: Report) -> None:
+    """Milliseconds of a document."""
     report.add("pdf_ms", await _documents(), "ms", 15, 8, "lower")
+
+
+async def measure(ground: Ground, report: Report) -> None:
+    """The ratios to a row's insert and to a short history."""
     report.add("finalize_vs_insert", await _finalized(ground), "ratio", 0.04, 0.08)
     pages = await _pages(ground)
     report.add("invoice_page_p95_1m_vs_10k", pages, "ratio", 2, 1.3, "lower")

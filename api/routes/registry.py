@@ -16,6 +16,7 @@ from api.routes import (
     coupons,
     credit_notes,
     credits,
+    events,
     forecasts,
     health,
     holds,
@@ -85,7 +86,7 @@ _BILLING: Final = (
     subscription_previews, payment_kinds, payment_methods, portal,
     addresses, billing_details, taxes, invoices, invoice_documents, credit_notes, overdue, payments,
     balance, webhooks, catalog, holds, credits, top_ups, timeline, usage_reads, usage_sums, budgets,
-    forecasts, reports, recommendations, billing_records, overview, proofs,
+    forecasts, reports, recommendations, billing_records, overview, proofs, events,
 )  # fmt: skip
 _OPERATORS: Final = (
     search, listings, audit, integrity, clock, admin_invoices, admin_payments, reversals, dunning,

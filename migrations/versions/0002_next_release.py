@@ -174,6 +174,7 @@ def upgrade() -> None:
             op.execute(_CAPTURES)
         if name == "functions.sql":
             op.execute(_UNPAID)
+            op.execute(_KEEP_AUDIT)
     _let_uses_be_taken_back()
     _add_contracts()
     op.add_column("balance_entries", sa.Column("reason", sa.Text(), nullable=True))
@@ -189,6 +190,14 @@ def _add_pages() -> None:
     """Pages of payments on which their payer chose another flow, and the way back from them."""
     op.add_column("payments", sa.Column("return_url", Text))
     op.add_column("payments", sa.Column("superseded_at", DateTime(timezone=True)))
+
+
+# A trail that its writer can change proves nothing.
+_KEEP_AUDIT = """
+    CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON billing_audit
+        FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+    REVOKE UPDATE, DELETE, TRUNCATE ON billing_audit FROM billing_app, billing_operator;
+"""
 
 
 def _add_signs() -> None:

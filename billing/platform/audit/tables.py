@@ -21,4 +21,5 @@ billing_audit = c.table(
     c.index("ix_billing_audit_actor", "actor", "id"),
     c.index("ix_billing_audit_action", "action", "id"),
     c.index("ix_billing_audit_real", "real_at", postgresql_using="brin"),
+    info={"append_only": True},
 )

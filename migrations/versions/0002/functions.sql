@@ -2796,6 +2796,51 @@ BEGIN
 END;
 $$;
 
+CREATE OR REPLACE FUNCTION invoice_keep() RETURNS trigger
+LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION USING
+        ERRCODE = 'restrict_violation',
+        MESSAGE = 'invoice ' || OLD.number || ' is numbered: ' || TG_OP || ' refused';
+END;
+$$;
+
+CREATE OR REPLACE TRIGGER numbered_stays
+    BEFORE UPDATE OF account_id, fact_key, series, number, currency, subtotal_minor, discount_minor,
+        tax_minor, tax_included_minor, total_minor, content_hash, issued_on ON invoices
+    FOR EACH ROW
+    WHEN (OLD.number IS NOT NULL AND (
+        OLD.account_id, OLD.fact_key, OLD.series, OLD.number, OLD.currency, OLD.subtotal_minor,
+        OLD.discount_minor, OLD.tax_minor, OLD.tax_included_minor, OLD.total_minor,
+        OLD.content_hash, OLD.issued_on
+    ) IS DISTINCT FROM (
+        NEW.account_id, NEW.fact_key, NEW.series, NEW.number, NEW.currency, NEW.subtotal_minor,
+        NEW.discount_minor, NEW.tax_minor, NEW.tax_included_minor, NEW.total_minor,
+        NEW.content_hash, NEW.issued_on))
+    EXECUTE FUNCTION invoice_keep();
+
+CREATE OR REPLACE TRIGGER numbered_is_kept
+    BEFORE DELETE ON invoices
+    FOR EACH ROW
+    WHEN (OLD.number IS NOT NULL)
+    EXECUTE FUNCTION invoice_keep();
+
+CREATE OR REPLACE FUNCTION invoice_line_keep() RETURNS trigger
+LANGUAGE plpgsql AS $$
+BEGIN
+    IF EXISTS (SELECT FROM invoices WHERE id = OLD.invoice_id AND number IS NOT NULL) THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'restrict_violation',
+            MESSAGE = 'the invoice of this line is numbered: ' || TG_OP || ' refused';
+    END IF;
+    RETURN coalesce(NEW, OLD);
+END;
+$$;
+
+CREATE OR REPLACE TRIGGER line_stays
+    BEFORE UPDATE OR DELETE ON invoice_lines
+    FOR EACH ROW EXECUTE FUNCTION invoice_line_keep();
+
 CREATE OR REPLACE FUNCTION usage_add_on_units(
     p_subscription_id uuid, p_period_end timestamptz, p_start timestamptz)
 RETURNS jsonb

@@ -1,0 +1,56 @@
+"""Events of an account, for integrators who ask for them in turn."""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import Query
+from pydantic import Field
+
+from api.dependencies import BillingCall
+from api.pagination import MAX_LIMIT
+from api.problems import responses
+from api.public_ids import encoded
+from api.routes.base import new_router
+from api.schemas import Answer, OneWord
+from billing.core import ids
+from billing.platform.outbox import store
+
+router = new_router("events")
+
+
+class EventAnswer(Answer):
+    """One event; `seq` counts an account's events without a gap, `data` is as its type has it."""
+
+    event_id: Annotated[str, encoded(ids.EVENT)] = Field(validation_alias="id")
+    seq: int
+    type: str
+    data: dict[str, Any]
+    correlation_id: str | None
+    occurred_at: datetime
+
+
+class EventsAnswer(Answer):
+    """Events in their order; ask again with `next_after`, which stays as it was when none came."""
+
+    data: list[EventAnswer]
+    next_after: int
+    has_more: bool
+
+
+@router.get("/billing/events", responses=responses("MERCHANT_NOT_FOUND"))
+async def list_events(
+    call: BillingCall,
+    after: Annotated[int, Query(ge=0, le=2**62, description="The last `seq` you know.")] = 0,
+    limit: Annotated[int, Query(ge=1, le=MAX_LIMIT)] = MAX_LIMIT,
+    type: OneWord = None,
+) -> EventsAnswer:
+    """Events behind a number, oldest first; none comes later with a lower one."""
+    query = store.listing(call.account.id, after=after, type=type).limit(limit + 1)
+    async with call.transaction() as connection:
+        found = (await connection.execute(query)).mappings().all()
+    shown = [EventAnswer.of(row) for row in found[:limit]]
+    return EventsAnswer(
+        data=shown,
+        next_after=shown[-1].seq if shown else after,
+        has_more=len(found) > limit,
+    )

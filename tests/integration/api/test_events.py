@@ -1,0 +1,41 @@
+"""An integrator follows the account's events by number: all of them, once each, in their order."""
+
+from tests.integration.actors import Actors, Customer, Json
+
+PATH = "/billing/events"
+
+
+async def followed(customer: Customer, limit: int) -> list[Json]:
+    """Every event, asked for in pages, as an integrator would."""
+    after, found = 0, []
+    while True:
+        page = await customer.ask("GET", f"{PATH}?after={after}&limit={limit}", status=200)
+        found += page["data"]
+        after = page["next_after"]
+        if not page["has_more"]:
+            return found
+
+
+async def test_pages_have_every_event_once_in_the_order_of_their_numbers(actors: Actors) -> None:
+    customer = await actors.customer()
+    await customer.bought("small")
+    found = await followed(customer, 2)
+    assert [one["seq"] for one in found] == list(range(1, len(found) + 1))
+    assert [one["type"] for one in found] == await customer.published()
+    assert "evt.billing.credits.purchased" in {one["type"] for one in found}
+    assert all(one["event_id"].startswith("evt_") for one in found)
+    last = found[-1]["seq"]
+    rest = await customer.ask("GET", f"{PATH}?after={last}", status=200)
+    assert rest == {"data": [], "next_after": last, "has_more": False}
+
+
+async def test_events_of_one_type_are_picked_and_another_account_has_its_own(
+    actors: Actors,
+) -> None:
+    customer, other = await actors.customer(), await actors.customer()
+    await customer.bought("small")
+    kind = "evt.billing.credits.purchased"
+    page = await customer.ask("GET", f"{PATH}?type={kind}", status=200)
+    assert [one["type"] for one in page["data"]] == [kind]
+    theirs = await other.ask("GET", PATH, status=200)
+    assert kind not in {one["type"] for one in theirs["data"]}

@@ -18,24 +18,17 @@ depends_on = None
 # A row refers to rows of its own account only: the second wall behind the check of ids.
 _REFERRED = ("invoices", "payment_methods", "payments", "subscriptions", "top_ups")
 _OF_ACCOUNT = (
-    ("credit_notes", "invoice_id", "invoices"),
-    ("dunning_cases", "invoice_id", "invoices"),
-    ("invoice_lines", "invoice_id", "invoices"),
-    ("invoices", "pay_method_id", "payment_methods"),
-    ("payment_attempts", "invoice_id", "invoices"),
-    ("payment_attempts", "payment_id", "payments"),
+    ("credit_notes", "invoice_id", "invoices"), ("dunning_cases", "invoice_id", "invoices"),
+    ("invoice_lines", "invoice_id", "invoices"), ("invoices", "pay_method_id", "payment_methods"),
+    ("payment_attempts", "invoice_id", "invoices"), ("payment_attempts", "payment_id", "payments"),
     ("payment_attempts", "payment_method_id", "payment_methods"),
-    ("payments", "invoice_id", "invoices"),
-    ("payments", "payment_method_id", "payment_methods"),
-    ("purchases", "invoice_id", "invoices"),
-    ("purchases", "payment_method_id", "payment_methods"),
+    ("payments", "invoice_id", "invoices"), ("payments", "payment_method_id", "payment_methods"),
+    ("purchases", "invoice_id", "invoices"), ("purchases", "payment_method_id", "payment_methods"),
     ("purchases", "top_up_id", "top_ups"),
     ("setup_intents", "payment_method_id", "payment_methods"),
     ("subscription_items", "subscription_id", "subscriptions"),
     ("top_up_settings", "payment_method_id", "payment_methods"),
-)
-
-
+)  # fmt: skip
 # Sums get wider than any number of accepted uses fills. Nothing is rewritten: only the precision
 # grows. A view stands in the way of its columns' types.
 _WIDER = """

@@ -104,6 +104,9 @@ class ProofAnswer(Answer):
     webhooks: list[WebhookFact]
     invoices: list[InvoicePart]
     grants: list[GrantPart]
+    asked_at: datetime | None = Field(
+        description="When the provider last answered where the payments stand, in real time"
+    )
     kept_cents: int = Field(validation_alias="kept_minor")
     published: int
 

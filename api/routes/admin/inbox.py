@@ -21,6 +21,8 @@ router = new_router("webhook administration")
 
 Status = Literal["received", "handled", "ignored", "unmatched", "parked"]
 
+Source = Literal["webhook", "poll", "operator"]
+
 
 class EventAnswer(Answer):
     """One event: `deliveries` counts how often it came, `replays` how often it was handled again.
@@ -52,13 +54,19 @@ class DismissalBody(Body):
 
 @router.get("/admin/webhooks", responses=responses("MERCHANT_NOT_FOUND", "INVALID_CURSOR"))
 async def list_webhook_events(
-    call: AdminCall, paging: Paging, status: Status | None = None, account_id: OneWord = None
+    call: AdminCall,
+    paging: Paging,
+    status: Status | None = None,
+    source: Source | None = None,
+    account_id: OneWord = None,
 ) -> Page[EventAnswer]:
-    """Every received event, newest first."""
+    """Every received event, newest first. `source` is `webhook`, `poll` (found among the provider's
+    events: its webhook was late or lost) or `operator` (an order to ask about a payment).
+    """
     keys = (inbox.c.received_at, inbox.c.stripe_event_id)
     async with call.database.operator() as connection:
         account = await account_filter(connection, account_id)
-        query = store.listing(status=status, account_id=account)
+        query = store.listing(status=status, source=source, account_id=account)
         return await paginate(connection, query, keys, paging, EventAnswer.of)
 
 

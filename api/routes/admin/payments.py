@@ -1,6 +1,7 @@
 """Payments, for operators: those that await approval, and the decision on manual ones [J6]."""
 
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from functools import partial
 from typing import Annotated, Self
 from uuid import UUID
@@ -22,7 +23,7 @@ from billing.core import clock
 from billing.matters.schemas import Matter
 from billing.money.invoice_requests import manual
 from billing.money.invoices import store as invoice_store
-from billing.money.payments import store
+from billing.money.payments import event_owners, store
 from billing.money.payments.schemas import Payment
 from billing.money.payments.tables import payments
 
@@ -65,6 +66,19 @@ class DecidedAnswer(PaymentAnswer):
             invoice_status=invoice.status,
             amount_remaining=invoice.outstanding_minor,
         )
+
+
+class CheckedAnswer(DecidedAnswer):
+    """A payment after its provider was asked; `asked_at` is null while there is no answer."""
+
+    asked_at: datetime | None
+
+    @classmethod
+    async def read(cls, connection: AsyncConnection, payment_id: UUID) -> Self:
+        """The same, with the time of the answer."""
+        found = await DecidedAnswer.read(connection, payment_id)
+        asked_at = await event_owners.answered_at(connection, payment_id)
+        return cls(**found.model_dump(), asked_at=asked_at)
 
 
 @router.get("/admin/payments", responses=responses("MERCHANT_NOT_FOUND", "INVALID_CURSOR"))
@@ -118,6 +132,30 @@ async def reject_payment(
 ) -> Response:
     """State that no money arrived: the payment fails, and the invoice stays owed."""
     return await _decide(call, once, payment_id, partial(manual.reject, reason=body.reason))
+
+
+@router.post(
+    "/admin/payments/{payment_id}/check",
+    responses={
+        202: {"model": CheckedAnswer, "description": "The provider has not answered yet"},
+        **responses("PAYMENT_NOT_FOUND", "PAYMENT_STATE", "TEMPORAL_UNAVAILABLE"),
+    },
+)
+async def check_payment(payment_id: str, call: AdminCall, response: Response) -> CheckedAnswer:
+    """Ask the provider now where a payment stands, whatever it told or did not tell; what it says
+    is booked. One whose money is booked is answered as it is.
+    """
+    await need_temporal(call)
+    subject = decode_payment(payment_id)
+    async with call.database.operator() as connection:
+        matter = await event_owners.ask(connection, subject, clock.real_now())
+    if matter is not None:
+        await wait_until_done(call, matter)
+    async with call.database.operator() as connection:
+        checked = await CheckedAnswer.read(connection, subject)
+    if matter is not None and checked.asked_at is None:
+        response.status_code = 202
+    return checked
 
 
 async def _decide(

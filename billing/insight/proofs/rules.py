@@ -83,6 +83,9 @@ def _sentence(facts: Facts) -> str:
     match facts.status:
         case "completed" | "refunded":
             return "paid once, granted once"
+        case "pending" if any(one.is_open for one in facts.payments):
+            asked = f"{facts.asked_at:%Y-%m-%d %H:%M:%S} UTC" if facts.asked_at else "never"
+            return f"not paid when the provider was last asked ({asked}), nothing granted"
         case "pending":
             return "not paid yet, nothing granted"
         case status:

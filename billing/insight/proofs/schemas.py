@@ -71,6 +71,12 @@ class PaymentFact(Frozen):
     booked_at: AwareDatetime | None
     attempts: tuple[AttemptFact, ...] = ()
 
+    @property
+    def is_open(self) -> bool:
+        """True while the provider may still take its money."""
+        known = self.provider_intent or self.provider_session
+        return self.status in ("pending", "processing") and known is not None
+
 
 class WebhookFact(Frozen):
     """Something the provider told, and how often."""
@@ -131,6 +137,8 @@ class Facts(Frozen):
     grants: tuple[GrantFact, ...]
     kept_minor: int
     """Money beyond the price, kept in the money balance."""
+    asked_at: AwareDatetime | None
+    """In real time: when the provider last answered where the payments stand."""
     published: int
     """Number of events `evt.billing.credits.purchased` about it."""
 

@@ -21,7 +21,9 @@ from billing.insight.proofs.schemas import (
     WebhookFact,
 )
 from billing.matters.kinds import PURCHASE
+from billing.money.payments.rules import NOT_ASKED
 from billing.money.purchases import store as purchases
+from billing.money.purchases.reading import ENGINE
 from billing.money.purchases.schemas import Purchase
 from billing.platform.provider_inbox.rules import AT_ONCE
 
@@ -122,6 +124,7 @@ async def facts(connection: AsyncConnection, purchase_id: UUID) -> Facts:
         if name is not None
     ]
     matter = await _read(connection, _MATTER, named, MatterFact)
+    steps = tuple([_step(row) for row in await _rows(connection, _STEPS, named)])
     return Facts(
         **purchase.model_dump(
             include={"status", "pack", "credits", "amount_minor", "currency", "completed_at"}
@@ -131,12 +134,13 @@ async def facts(connection: AsyncConnection, purchase_id: UUID) -> Facts:
         invoice_id=purchase.invoice_id,
         request=await _request(connection, purchase, named),
         matter=matter[0] if matter else None,
-        steps=tuple(_step(row) for row in await _rows(connection, _STEPS, named)),
+        steps=steps,
         payments=payments,
         webhooks=await _read(connection, _WEBHOOKS, named | {"objects": objects}, WebhookFact),
         invoices=await _read(connection, _INVOICES, named, InvoiceFact),
         grants=await _read(connection, _GRANTS, named, GrantFact),
         kept_minor=int(await connection.scalar(_KEPT, named) or 0),
+        asked_at=max((one.real_ran_at for one in steps if _asks(one)), default=None),
         published=int(await connection.scalar(_PUBLISHED, named) or 0),
     )
 
@@ -192,6 +196,11 @@ async def _payments(connection: AsyncConnection, named: dict[str, Any]) -> tuple
         )
         for row in await _rows(connection, _PAYMENTS, named)
     )
+
+
+def _asks(step: StepFact) -> bool:
+    """True if the provider was asked in this step, and answered."""
+    return step.name in ENGINE.asking and step.result != NOT_ASKED
 
 
 def _step(row: RowMapping) -> StepFact:

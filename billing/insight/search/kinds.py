@@ -169,7 +169,7 @@ KINDS: Final = (
          ids.TRIAL, at="started_at"),
     Kind(
         "webhook", stripe_webhook_events,
-        lambda row: f"told by the provider: {row['type']}, {row['status']}",
+        lambda row: f"event {row['type']} ({row['source']}), {row['status']}",
         names={"event_id": stripe_webhook_events.c.stripe_event_id,
                "object_id": stripe_webhook_events.c.object_id},
         at="received_at", key="stripe_event_id",

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from billing.core.money import show_money
 from billing.insight.timeline.schemas import Cause
-from billing.platform.provider_inbox.rules import AT_ONCE
+from billing.platform.provider_inbox.rules import ASKED_FOR, AT_ONCE
 
 # What an audit row says, by its action; `{money}` and other names come from its detail. An action
 # that is not here reads as its own words: `payment.approved` is "payment approved".
@@ -189,8 +189,9 @@ def step_cause(
     if event is not None:
         event_id, event_type, deliveries = event
         times = f", delivered {deliveries} times" if deliveries > 1 else ""
+        told = f"Stripe told of {event_type}{times}"
         return Cause(
-            words=f"Stripe told of {event_type}{times}",
+            words="an operator wanted to know" if event_type == ASKED_FOR else told,
             workflow_id=workflow_id,
             stripe_event_id=event_id,
         )

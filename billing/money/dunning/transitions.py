@@ -27,7 +27,7 @@ from billing.money.payments import transitions as payments
 from billing.money.payments.calls import Answer, Call
 from billing.money.payments.declines import classify
 from billing.money.payments.owed import Owed
-from billing.money.payments.rules import Outcome
+from billing.money.payments.rules import NOT_ASKED, Outcome
 from billing.money.payments.schemas import PAYPAL, Attempt, Payment
 from billing.money.refunds import transitions as refunds
 
@@ -196,7 +196,7 @@ def check(w: Work[CollectFacts], owed: Owed, step: Step) -> Collected | None:
     elif payment is not None:
         w.change(payment, checks=payment.checks + 1, last_check_at=w.facts.at)
     if answer is None or answer.outcome is None:
-        w.result = "nothing to ask about"
+        w.result = NOT_ASKED if answer is None else "waiting"
         return None
     w.result = answer.outcome.kind
     became = follow(w, answer, answer.outcome)

@@ -12,16 +12,18 @@ from sqlalchemy import bindparam, select, text, update
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.core import clock, prepared
+from billing.core import clock, ids, prepared
 from billing.core.errors import Conflict, NotFound
 from billing.core.prepared import Prepared
 from billing.matters import store as matters
 from billing.matters.kinds import REVERSAL
 from billing.matters.schemas import Matter
+from billing.money.invoices import store as invoice_store
 from billing.money.payments import store
 from billing.money.payments.reading import ABOUT
 from billing.platform.audit import service as audit
 from billing.platform.provider_inbox import paypal
+from billing.platform.provider_inbox.rules import ASKED_FOR
 from billing.platform.provider_inbox.schemas import ProviderEvent, Waiting
 from billing.platform.provider_inbox.tables import stripe_webhook_events as inbox
 from billing.platform.provider_inbox.webhooks import (
@@ -120,6 +122,18 @@ _BEAR_REVERSALS = Prepared(
     ON CONFLICT (workflow_id) DO NOTHING
     """
     )
+)
+# One row per payment: each order is a replay of it, and so a look of its own.
+_ASK = text(
+    """
+    INSERT INTO stripe_webhook_events (stripe_event_id, account_id, workflow_id, type, object_id,
+        payload, source, received_at)
+    VALUES (:event_id, :account_id, :workflow_id, :type, :object_id, '{}', 'operator', :at)
+    ON CONFLICT (stripe_event_id) DO UPDATE
+    SET status = 'received', replays = stripe_webhook_events.replays + 1, dispatched_at = NULL,
+        workflow_id = excluded.workflow_id, object_id = excluded.object_id,
+        received_at = excluded.received_at
+    """
 )
 _MOVE = text(
     f"""
@@ -261,3 +275,48 @@ async def replay(connection: AsyncConnection, event_id: str) -> Matter:
         before=row["status"],
     )
     return owner
+
+
+async def ask(connection: AsyncConnection, payment_id: UUID, at: datetime) -> Matter | None:
+    """Have the matter that collects a payment ask the provider about it; tell it after. None where
+    its money is booked: there is nothing left to learn.
+
+    Errors: PAYMENT_NOT_FOUND, PAYMENT_STATE.
+    """
+    payment = await store.get(connection, payment_id)
+    if not payment.opened:
+        raise Conflict("PAYMENT_STATE", "the provider does not know this payment")
+    invoice = await invoice_store.get(connection, payment.invoice_id)
+    owner = await matters.find(connection, invoice.workflow_id)
+    if owner is None or payment.settled_at is not None:
+        return None
+    row = {
+        "event_id": check_id(payment_id), "account_id": payment.account_id, "type": ASKED_FOR,
+        "workflow_id": owner.workflow_id, "at": at,
+        "object_id": payment.stripe_checkout_session_id or payment.stripe_payment_intent_id,
+    }  # fmt: skip
+    await connection.execute(_ASK, row)
+    await matters.wake(connection, owner.workflow_id, at)
+    await audit.record(
+        connection,
+        account_id=payment.account_id,
+        action="payment.check_ordered",
+        subject=ids.encode(ids.PAYMENT, payment_id),
+        at=await clock.now(connection, payment.account_id),
+    )
+    return owner
+
+
+async def answered_at(connection: AsyncConnection, payment_id: UUID) -> datetime | None:
+    """The time of the answer to the last order to ask; None while there is none."""
+    found: datetime | None = await connection.scalar(
+        select(inbox.c.dispatched_at).where(
+            inbox.c.stripe_event_id == check_id(payment_id), inbox.c.status == "handled"
+        )
+    )
+    return found
+
+
+def check_id(payment_id: UUID) -> str:
+    """The name of the orders to ask about a payment, among the provider's events."""
+    return f"check-{ids.encode(ids.PAYMENT, payment_id)}"

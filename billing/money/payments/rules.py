@@ -14,6 +14,8 @@ from billing.money.payments.declines import BARRING, DeclineClass, classify
 # When no webhook came: ask after 1 min, 10 min, 1 h, then daily (docs/rules.md#payments).
 CHECK_AFTER: Final = (timedelta(minutes=1), timedelta(minutes=10), timedelta(hours=1))
 LATER_CHECKS_EVERY: Final = timedelta(days=1)
+NOT_ASKED: Final = "nothing to ask about"
+"""The result of a look at what the provider does not know."""
 PAYERS_OWN: Final = ("card", "paypal")
 """Flows of an invoice that its payer finishes, in a browser."""
 OutcomeKind = Literal[

@@ -17,7 +17,7 @@ from billing.money.payments import card_rules
 from billing.money.payments import transitions as payments
 from billing.money.payments.calls import Answer, Call
 from billing.money.payments.owed import Owed
-from billing.money.payments.rules import Outcome
+from billing.money.payments.rules import NOT_ASKED, Outcome
 from billing.money.payments.schemas import LIVE, Attempt, Payment
 from billing.money.purchases.outcomes import PurchaseFacts, end_unpaid, fulfil, purchase_of
 from billing.money.purchases.rules import HOSTED
@@ -94,7 +94,7 @@ def check(w: Work[PurchaseFacts], step: Step) -> None:
     w.do(Heard(event_id=step.event, until=until, workflow_id=matter_id))
     if payment is not None and step.event is None:
         payment = _count_check(w, payment)
-    w.result = "nothing to ask about"
+    w.result = NOT_ASKED if answer is None else "waiting"
     if payment is not None and answer is not None and answer.outcome is not None:
         outcome = _of_try(answer, answer.outcome)
         w.result = outcome.kind

@@ -8,6 +8,8 @@ from billing.matters.agenda import Lean, Step
 AT_ONCE: Final = datetime(2000, 1, 1, tzinfo=UTC)
 """Due before every other step, on any account's clock."""
 CHECK: Final = "check"
+ASKED_FOR: Final = "payment.check"
+"""The type of an event that nobody told: an operator has the provider asked."""
 
 
 class WaitingEvent(Lean):

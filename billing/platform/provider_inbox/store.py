@@ -128,12 +128,18 @@ async def unmatched(
 
 
 def listing(
-    *, status: str | None = None, account_id: UUID | None = None, event_id: str | None = None
+    *,
+    status: str | None = None,
+    source: str | None = None,
+    account_id: UUID | None = None,
+    event_id: str | None = None,
 ) -> Select[Any]:
     """The inbox for operators; order and cut are the caller's."""
     query = select(inbox)
     if status is not None:
         query = query.where(inbox.c.status == status)
+    if source is not None:
+        query = query.where(inbox.c.source == source)
     if event_id is not None:
         query = query.where(inbox.c.stripe_event_id == event_id)
     return query if account_id is None else query.where(inbox.c.account_id == account_id)

@@ -73,7 +73,8 @@ async def test_a_purchase_without_money_is_proven_to_have_granted_nothing(
 ) -> None:
     waiting = await customer.buy("small")
     proof = await prove(customer, waiting)
-    assert (proof["consistent"], proof["verdict"]) == (True, "not paid yet, nothing granted")
+    assert proof["consistent"]
+    assert proof["verdict"].startswith("not paid when the provider was last asked (20")
     assert proof["grants"] == []
     assert proof["workflow"]["temporal"]["runs"][0]["status"] == "running"
 

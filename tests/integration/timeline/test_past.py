@@ -87,3 +87,14 @@ async def test_a_fresh_account_has_a_birth_and_no_future(customer: Customer) -> 
     shown = await customer.ask("GET", "/billing/timeline")
     assert shown["future"] == []
     assert [one["name"] for one in shown["past"]] == ["account.created"]
+
+
+async def test_a_cancellation_says_who_asked_for_it(customer: Customer) -> None:
+    await customer.subscribed("basic")
+    await customer.ask("POST", "/billing/subscription/cancel", {"at": "period_end"})
+    told = next(
+        one for one in await past(customer) if one["name"] == "subscription.cancel_scheduled"
+    )
+    assert told["words"].startswith("basic will end on ")
+    assert told["cause"]["actor"].startswith("billing:somebody-")
+    assert told["cause"]["words"] == f"asked for by {told['cause']['actor']}"

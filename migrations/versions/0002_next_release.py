@@ -43,7 +43,6 @@ _WIDER = """
     ALTER TABLE invoice_lines ALTER quantity TYPE numeric(38, 12);
 """
 
-
 # What rolling windows had in sight, by the latest time it can have been used at. For once their
 # owner looks at the rows of all accounts.
 _SLICES = """
@@ -169,6 +168,7 @@ def upgrade() -> None:
             op.execute(_UNPAID)
             op.execute(_KEEP_AUDIT)
     _let_uses_be_taken_back()
+    op.execute(Path(__file__).with_name("0002_rights.sql").read_text())
     _add_contracts()
     op.add_column("balance_entries", sa.Column("reason", sa.Text(), nullable=True))
     op.create_index(

@@ -10,6 +10,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from billing.core import ids
+from billing.core.database import Database
 from billing.core.money import show_decimal
 from devstack.stack import StackInfo
 from tests.integration.credits.accounts import CreditAccount
@@ -26,6 +27,22 @@ async def spent(account: CreditAccount) -> None:
     await account.grant("10")
     await account.debit("1")
     await account.hold("2")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE billing_audit SET actor = actor", "DELETE FROM billing_audit",
+        "DELETE FROM invoices", "DELETE FROM payments", "DELETE FROM stripe_webhook_events",
+        "DELETE FROM accounts", "UPDATE alembic_version SET version_num = version_num",
+    ],
+)  # fmt: skip
+async def test_the_roles_may_not_destroy_evidence(database: Database, change: str) -> None:
+    for transaction in (database.tenant(), database.operator()):
+        with pytest.raises(DBAPIError) as refused:
+            async with transaction as connection:
+                await connection.execute(text(change))
+        assert isinstance(refused.value.orig, psycopg.errors.InsufficientPrivilege)
 
 
 @pytest.mark.parametrize("change", CHANGES)

@@ -1,0 +1,14 @@
+-- What the programs never do, their roles may not do: whoever gets hold of one of them destroys no
+-- evidence. The release before does none of it either.
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON billing_audit
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+REVOKE UPDATE, DELETE, TRUNCATE ON billing_audit FROM billing_app, billing_operator;
+
+REVOKE DELETE, TRUNCATE ON
+    accounts, billing_records, credit_balances, credit_holds, credit_lots, disputes, dunning_cases,
+    events, invoice_lines, invoice_series, invoices, issuers, matters, meters, payment_attempts,
+    payment_methods, payments, plans, prices, products, purchases, refunds, setup_intents, steps,
+    stripe_webhook_events, subscription_changes, subscriptions, top_ups, trials, usage_periods
+FROM billing_app, billing_operator;
+
+REVOKE INSERT, UPDATE, DELETE, TRUNCATE ON alembic_version FROM billing_app, billing_operator;

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from fastapi import FastAPI, Request
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -19,7 +20,7 @@ from sandbox.bells import Bells
 from sandbox.calls import Operation
 from sandbox.envelope import Check, Envelope
 from sandbox.operations import OPERATIONS
-from sandbox.settings import Settings, admits, from_environment
+from sandbox.settings import Settings, admits, from_environment, is_ours
 from sandbox.shapes import new_id
 from sandbox.store import Store
 from sandbox.webhooks import Deliverer
@@ -31,7 +32,9 @@ BREATH_SECONDS = 0.5
 
 
 class LoopbackOnly:
-    """Turns away every client that is not on this machine, before anything is read."""
+    """Turns away every client that is not on this machine, and every name that is not ours,
+    before anything is read.
+    """
 
     def __init__(self, inner: ASGIApp, settings: Settings) -> None:
         self._inner = inner
@@ -40,7 +43,9 @@ class LoopbackOnly:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             host = (scope.get("client") or ("", 0))[0]
-            if not admits(self._settings.networks, host):
+            named = Headers(scope=scope).getlist("host")
+            ours = len(named) == 1 and is_ours(self._settings, named[0])
+            if not ours or not admits(self._settings.networks, host):
                 body = problems.ApiError(403, "The sandbox serves this machine only.").body
                 await JSONResponse(body, 403)(scope, receive, send)
                 return

@@ -30,10 +30,16 @@ _ENVIRONMENT = Environment(
 _ENVIRONMENT.filters["money"] = amounts.shown
 
 
+# A form goes on to wherever its merchant wants the payer back.
+_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; form-action *; base-uri 'none';"
+    " frame-ancestors 'none'"
+)
+
+
 def show_page(template: str, status: int = 200, **names: Any) -> HTMLResponse:
     html = _ENVIRONMENT.get_template(template).render(api_version=API_VERSION, **names)
-    policy = "default-src 'none'; style-src 'unsafe-inline'; form-action *; base-uri 'none'"
-    return HTMLResponse(html, status, {"Content-Security-Policy": policy})
+    return HTMLResponse(html, status, {"Content-Security-Policy": _POLICY})
 
 
 def _missing(what: str) -> HTMLResponse:

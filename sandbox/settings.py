@@ -7,6 +7,7 @@ import ipaddress
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 API_VERSION = "2026-10-28.endive"
 
@@ -68,6 +69,23 @@ def from_environment() -> Settings:
         conformance=read("SANDBOX_CONFORMANCE", "") == "1",
         networks=LOOPBACK + networks,
     )
+
+
+def is_ours(settings: Settings, authority: str) -> bool:
+    """True for the address or name under which this program is called. A page of another site can
+    make a browser here call it under that site's name, which has a dot.
+    """
+    try:
+        host = urlsplit(f"//{authority}").hostname or ""
+    except ValueError:
+        return False
+    if host == urlsplit(settings.public_url).hostname:
+        return True
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return host != "" and "." not in host
+    return True
 
 
 def admits(networks: tuple[Network, ...], host: str) -> bool:

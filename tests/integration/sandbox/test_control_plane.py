@@ -7,7 +7,7 @@ import httpx2
 import pytest
 
 from sandbox.control import ControlError, SandboxControl
-from sandbox.settings import LOOPBACK, admits
+from sandbox.settings import LOOPBACK, Settings, admits, is_ours
 from tests.integration.sandbox.support import Process, declined
 
 
@@ -172,9 +172,28 @@ def test_only_this_machine_is_served(host: str, served: bool) -> None:
     assert admits(LOOPBACK, host) is served
 
 
+@pytest.mark.parametrize(
+    ("host", "ours"),
+    [
+        ("127.0.0.1:12111", True),
+        ("[::1]:12111", True),
+        ("localhost", True),
+        ("sandbox:12111", True),
+        ("Stripe.Example:443", True),
+        ("evil.example:12111", False),
+        ("127.0.0.1.evil.example", False),
+        ("", False),
+        ("[", False),
+    ],
+)
+def test_a_page_of_another_site_does_not_reach_it_by_its_own_name(host: str, ours: bool) -> None:
+    assert is_ours(Settings(public_url="https://stripe.example"), host) is ours
+
+
 async def test_a_client_from_elsewhere_is_turned_away(sandbox: Process) -> None:
     async with httpx2.AsyncClient(trust_env=False, base_url=sandbox.url) as http:
         # uvicorn takes the forwarded address from a proxy on this machine.
         answer = await http.get("/", headers={"X-Forwarded-For": "203.0.113.7"})
-    assert answer.status_code == 403
-    assert "this machine only" in answer.json()["error"]["message"]
+        assert answer.status_code == 403
+        assert "this machine only" in answer.json()["error"]["message"]
+        assert (await http.get("/", headers={"Host": "evil.example"})).status_code == 403

@@ -3,6 +3,7 @@
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON billing_audit
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 REVOKE UPDATE, DELETE, TRUNCATE ON billing_audit FROM billing_app, billing_operator;
+REVOKE UPDATE ON invoice_lines FROM billing_app, billing_operator;
 
 REVOKE DELETE, TRUNCATE ON
     accounts, billing_records, credit_balances, credit_holds, credit_lots, disputes, dunning_cases,

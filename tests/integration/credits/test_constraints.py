@@ -33,6 +33,7 @@ async def spent(account: CreditAccount) -> None:
     "change",
     [
         "UPDATE billing_audit SET actor = actor", "DELETE FROM billing_audit",
+        "UPDATE invoice_lines SET amount_minor = 0",
         "DELETE FROM invoices", "DELETE FROM payments", "DELETE FROM stripe_webhook_events",
         "DELETE FROM accounts", "UPDATE alembic_version SET version_num = version_num",
     ],

@@ -168,7 +168,7 @@ def upgrade() -> None:
             op.execute(_UNPAID)
             op.execute(_KEEP_AUDIT)
     _let_uses_be_taken_back()
-    op.execute(Path(__file__).with_name("0002_rights.sql").read_text())
+    op.execute(Path(__file__).with_name("0002_evidence.sql").read_text())
     _add_contracts()
     op.add_column("balance_entries", sa.Column("reason", sa.Text(), nullable=True))
     op.create_index(

@@ -163,6 +163,12 @@ QUERIES: Final[dict[str, str]] = {
                                 WHERE c.subscription_id = s.id AND c.kind = 'extend'
                                   AND c.effective_at = s.current_period_end)))
     """,
+    "audit_chain": """
+        SELECT t.account_id, t.subject
+        FROM billing_audit t LEFT JOIN billing_audit p ON p.id = t.previous_id
+        WHERE t.digest IS DISTINCT FROM audit_digest(t, p.digest) AND t.digest IS NOT NULL
+           OR t.previous_id IS NOT NULL AND p.id IS NULL
+    """,
     "debts_pursued": """
         SELECT s.account_id, public_id('sub', s.id) AS subject
         FROM subscriptions s

@@ -82,6 +82,8 @@ _OTHERS: Final = (
     # Events in and out
     ("inbox_handled", "I7", "every event from Stripe was looked into, or is parked"),
     ("outbox_numbers", "I7", "published events of an account are numbered without a gap"),
+    # The audit
+    ("audit_chain", "I7", "no entry of the audit was rewritten, and none is missing before it"),
     # Matters and steps
     ("matters_started", "I9", "every open matter has a workflow and a time to look again"),
     ("matters_exist", "I9", "whatever is still open has an open matter"),

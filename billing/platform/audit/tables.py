@@ -1,6 +1,6 @@
 """The audit log: actor, action and object, written in the transaction of the change itself."""
 
-from sqlalchemy import BigInteger, Identity
+from sqlalchemy import BigInteger, Identity, LargeBinary
 
 from billing.core import columns as c
 
@@ -15,6 +15,9 @@ billing_audit = c.table(
     c.text("correlation_id", nullable=True),
     c.instant("at"),
     c.instant("real_at"),
+    # The entry before and a digest of both; entries of the release before have none.
+    c.bigint("previous_id", nullable=True),
+    c.column("digest", LargeBinary, nullable=True),
     c.index("ix_billing_audit_account", "account_id", "id"),
     c.index("ix_billing_audit_subject", "subject", "id"),
     # For operators who look through the trails of all accounts.

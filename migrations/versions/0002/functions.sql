@@ -3146,6 +3146,36 @@ BEGIN
 END;
 $$;
 
+CREATE OR REPLACE FUNCTION audit_chain() RETURNS trigger
+LANGUAGE plpgsql AS $$
+DECLARE
+    before bytea;
+BEGIN
+    IF NEW.account_id IS NULL THEN
+        SELECT t.id, t.digest INTO NEW.previous_id, before
+        FROM billing_audit AS t ORDER BY t.id DESC LIMIT 1;
+    ELSE
+        SELECT t.id, t.digest INTO NEW.previous_id, before
+        FROM billing_audit AS t WHERE t.account_id = NEW.account_id ORDER BY t.id DESC LIMIT 1;
+    END IF;
+    NEW.digest := audit_digest(NEW, before);
+    RETURN NEW;
+END;
+$$;
+
+CREATE OR REPLACE TRIGGER audit_chain
+    BEFORE INSERT ON billing_audit
+    FOR EACH ROW EXECUTE FUNCTION audit_chain();
+
+CREATE OR REPLACE FUNCTION audit_digest(p_entry billing_audit, p_before bytea) RETURNS bytea
+LANGUAGE sql STABLE AS $$
+    SELECT sha256(convert_to(jsonb_build_array(
+        p_entry.id, p_entry.account_id, p_entry.actor, p_entry.action, p_entry.subject,
+        p_entry.detail, p_entry.correlation_id, extract(epoch FROM p_entry.at),
+        extract(epoch FROM p_entry.real_at), p_entry.previous_id, encode(p_before, 'hex')
+    )::text, 'UTF8'))
+$$;
+
 CREATE OR REPLACE VIEW credit_usage_logs WITH (security_invoker = true) AS
 SELECT
     id, account_id, user_id, operation, model, service_type, product_id, usage_amount,

@@ -157,6 +157,7 @@ DAMAGE: Final[dict[str, str]] = {
         INSERT INTO steps (key, workflow_id, account_id, name, due_at, ran_at, real_ran_at)
         SELECT next_key, workflow_id, account_id, next_step, next_due, next_due, next_due
         FROM matters WHERE {MINE} AND kind = 'subscription'""",
+    "audit_chain": f"UPDATE billing_audit SET actor = 'admin:nobody' WHERE {MINE}",
     "steps_belong": f"UPDATE steps SET workflow_id = 'subscription/nobody' WHERE {MINE}",
     "one_open_subscription": f"""
         DROP INDEX uq_subscriptions_one_open;

@@ -1,5 +1,6 @@
 """The outermost wall: which hosts are served, and headers that every answer has."""
 
+import logging
 from typing import Any, Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -13,6 +14,7 @@ YEAR_SECONDS: Final = 31_536_000
 # Answers have secrets of payments, balances and names: nothing on the way keeps or guesses at them.
 NO_STORE: Final = (b"cache-control", b"no-store")
 GUARDED: Final = (NO_STORE, (b"x-content-type-options", b"nosniff"))
+_logger = logging.getLogger("api.edge")
 
 
 class EdgeMiddleware:
@@ -40,6 +42,7 @@ class EdgeMiddleware:
             await send(message)
 
         if self._hosts and scope["path"] != HEALTH and not self._is_ours(scope):
+            _logger.info("a request was refused: its host is not one of BILLING_HOSTS")
             detail = "this service is not served under this host"
             await problems.problem(400, "BAD_REQUEST", detail)(scope, receive, reply)
             return

@@ -6,6 +6,8 @@ import signal
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+from billing.core import ids
+from cli import counter_repair
 from cli import rebuild as rebuilding
 from devstack.options import ChildName
 from tests.drill.rehearsal import Act, Incident
@@ -143,6 +145,46 @@ async def kill_postgres(actors: Actors) -> None:
     await buying
 
 
+async def lose_webhook(actors: Actors) -> None:
+    """A payer pays by card, and no word of it arrives."""
+    customer = await actors.customer()
+    begun = await customer.buy("small")
+    async with customer.unheard():
+        await customer.pay(begun)
+    await customer.until_purchase(begun["purchase_id"], "completed", patience=90)
+
+
+async def ask_now(actors: Actors) -> None:
+    """Somebody says that he has paid: `POST /admin/payments/{payment_id}/check`."""
+    customer = await actors.customer()
+    begun = await customer.buy("small")
+    async with customer.unheard():
+        await customer.pay(begun)
+        purchase = await customer.purchase(begun["purchase_id"])
+        found = await actors.operate("GET", f"/admin/search?q={purchase['purchase_id']}")
+        assert [one["kind"] for one in found["data"]] == ["purchase"], found
+        (row,) = await customer.rows("SELECT id FROM payments WHERE account_id = %(me)s")
+        payment = ids.encode(ids.PAYMENT, row["id"])
+        await actors.operate("POST", f"/admin/payments/{payment}/check")
+        await customer.until_purchase(begun["purchase_id"], "completed", patience=10)
+
+
+async def alter_counters(actors: Actors) -> None:
+    """Somebody alters a counter of usage by hand."""
+    customer = await subscriber(actors)
+    body = {"feature_type": "ai_responses", "usage_amount": "3"}
+    await customer.ask("POST", "/usage/record", body)
+    await customer.rows(
+        "UPDATE usage_counters SET quantity = quantity + 1 WHERE account_id = %(me)s"
+    )
+
+
+async def count_anew(actors: Actors) -> None:
+    """`billing usage rebuild-counters`."""
+    settings = stack_settings(actors.stack)
+    await counter_repair.check(settings, None, lambda _: None, write=True)
+
+
 def settled(act: Callable[[Actors], Awaitable[None]], name: str) -> Act:
     """The act, and what waited for it meanwhile is bought after all."""
 
@@ -188,6 +230,19 @@ INCIDENTS: Final = (
         started("temporal"), "itself, when it is back",
     ),
     Incident("Postgres is killed", None, "", kill_postgres, nothing, "itself"),
+    Incident(
+        "Postgres is away", "database", "could not be asked", held("postgres"),
+        started("postgres"), "start it",
+    ),
+    Incident("the API is away", "api", "last seen", held("api"), started("api"), "start it"),
+    Incident("a webhook is lost", None, "", lose_webhook, nothing, "the next look at Stripe"),
+    Incident(
+        "a payer says that he has paid", None, "", ask_now, nothing, "search and check",
+    ),
+    Incident(
+        "a counter of usage was altered", "books", "not so", alter_counters, count_anew,
+        "billing usage rebuild-counters",
+    ),
     Incident(
         "an event of another system", "parked events", "evt_of_another_shop", park, dismiss,
         "dismiss it",

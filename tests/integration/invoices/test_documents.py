@@ -2,9 +2,7 @@
 
 import asyncio
 
-import psycopg
 import pypdfium2
-import pytest
 
 from tests.integration.actors import Actors, Customer
 
@@ -73,14 +71,6 @@ async def test_an_invoice_and_its_receipt_are_downloaded(actors: Actors) -> None
     )
     assert (unchanged.status_code, unchanged.content) == (304, b"")
     assert unchanged.headers["etag"] == etag
-
-
-async def test_nobody_rewrites_a_numbered_invoice(customer: Customer) -> None:
-    await customer.subscribed("basic")
-    for content in ("total_minor = 0", "number = 'X-1'", "issued_on = NULL"):
-        with pytest.raises(psycopg.errors.RestrictViolation, match="is final: write a credit note"):
-            await customer.rows(f"UPDATE invoices SET {content} WHERE account_id = %(me)s")
-    await customer.rows("UPDATE invoices SET pay_requests = 1 WHERE account_id = %(me)s")
 
 
 async def test_a_draft_is_a_pro_forma_and_has_no_receipt(customer: Customer) -> None:

@@ -2,17 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import date
-from typing import Any
+from functools import cache
+from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Select, func, or_, select
+from sqlalchemy import Select, Table, Text, cast, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import prepared
+from billing.core.database import metadata
 from billing.core.errors import NotFound
-from billing.core.failpoints import failpoint
-from billing.core.prepared import Fields, Prepared, given
+from billing.core.prepared import Fields, Prepared, Sent, given
+from billing.matters.effects import Add, Change
 from billing.money.invoices.giving_back import PRORATION
 from billing.money.invoices.schemas import CreditNote, Invoice, InvoiceLine, InvoiceStatus
 from billing.money.invoices.tables import (
@@ -47,9 +49,10 @@ _TO_PAY = Prepared(
     )
     .limit(1)
 )
-_NEXT_NUMBER = Prepared(
+_TAKEN = cast(invoice_series.c.last_number, Text)
+_NEXT: Final = (
     insert(invoice_series)
-    .values(series=given("series"), last_number=1, last_issued_on=given("on_day"))
+    .values(series=given("of_series"), last_number=1, last_issued_on=given("on_day"))
     .on_conflict_do_update(
         index_elements=[invoice_series.c.series],
         set_={
@@ -57,8 +60,18 @@ _NEXT_NUMBER = Prepared(
             "last_issued_on": func.greatest(invoice_series.c.last_issued_on, given("on_day")),
         },
     )
-    .returning(invoice_series.c.last_number, invoice_series.c.last_issued_on)
+    .returning(
+        invoice_series.c.series,
+        (
+            invoice_series.c.series
+            + "-"
+            + func.lpad(_TAKEN, func.greatest(6, func.length(_TAKEN)), "0")
+        ).label("number"),
+        invoice_series.c.last_issued_on.label("issued_on"),
+    )
+    .cte("taken")
 )
+_NUMBERED: Final = {one.name: select(one).scalar_subquery() for one in _NEXT.c}
 
 
 async def get(connection: AsyncConnection, invoice_id: UUID) -> Invoice:
@@ -128,20 +141,25 @@ async def to_pay(
     return show(row) if row else None
 
 
-async def next_number(connection: AsyncConnection, series: str, on: date) -> tuple[int, date]:
-    """The next number of a series and its issue date, never before the last one's.
+async def issue(connection: AsyncConnection, *, row: Add | Change, series: str, on: date) -> Sent:
+    """Send a row with the next number of a series; the answer has the fields that this gives.
 
-    Locks the series: take it last in the transaction.
+    Everybody waits for a series from its number to the commit: the row goes along with it.
     """
-    row = await _NEXT_NUMBER.one(connection, series=series, on_day=on)
-    return row["last_number"], row["last_issued_on"]
+    if isinstance(row, Add):
+        type_, fields, where = type(row.row), row.row.model_dump(exclude_unset=True), {}
+    else:
+        type_, fields, where = row.row_type, dict(row.fields), {"id_of_row": row.row_id}
+    others = {name: value for name, value in fields.items() if name not in _NUMBERED}
+    statement = _issuing(metadata.tables[type_.TABLE], tuple(others), adds=not where)
+    return await statement.send(connection, of_series=series, on_day=on, **others, **where)
 
 
-async def issue_number(connection: AsyncConnection, *, series: str, on: date) -> dict[str, Any]:
-    """The fields that the next number of a series gives to its document."""
-    number, issued_on = await next_number(connection, series, on)
-    await failpoint("invoice.numbered")
-    return {"series": series, "number": f"{series}-{number:06d}", "issued_on": issued_on}
+@cache
+def _issuing(table: Table, columns: tuple[str, ...], *, adds: bool) -> Prepared:
+    write = insert(table) if adds else update(table).where(table.c.id == given("id_of_row"))
+    written = write.values({name: given(name) for name in columns} | _NUMBERED)
+    return Prepared(written.returning(*(table.c[name] for name in _NUMBERED)))
 
 
 async def credit_notes_of(connection: AsyncConnection, invoice_id: UUID) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from billing.money.taxation import service as taxation
 from billing.platform.decisions.writer import ISSUE, Verb
 
 NUMBERING: Final[dict[str, Verb]] = {
-    ISSUE: store.issue_number,
+    ISSUE: store.issue,
     KEEP_SNAPSHOT: snapshots.keep,
     OWE_TAX: taxation.owe,
     discounts.COUNT: discount_service.count,

@@ -1,7 +1,7 @@
 """Effects as statements, in the transaction of the decision that made them.
 
-Rows come first, then verbs and what is heard, then what is announced, all in one pipeline. Numbers
-come last, for everybody waits for their series.
+Rows come first, then verbs and what is heard, then what is announced. Rows that get a number come
+last, for everybody waits for their series. All is one pipeline.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import prepared
 from billing.core.database import metadata
+from billing.core.failpoints import failpoint
 from billing.core.prepared import Sent, pipeline
 from billing.matters import store as matters
 from billing.matters.effects import (
@@ -33,9 +34,9 @@ from billing.matters.effects import (
 from billing.platform.outbox import service as outbox
 from billing.platform.provider_inbox import store as inbox
 
-Verb = Callable[..., Awaitable[object]]
+Verb = Callable[..., Awaitable[Any]]
 ISSUE: Final = "issue"
-"""The verb that answers the fields of the next number: `(series, on) -> fields`."""
+"""The verb that sends a row with its number, and answers both: `(row, series, on) -> Sent`."""
 
 
 async def write(
@@ -55,13 +56,13 @@ async def write(
         for effect in rest:
             await _write(connection, effect, at, verbs)
         await outbox.flush(connection)
-    numbered = [
-        await _issue(connection, one, at, verbs)
-        for one in sorted(issues, key=lambda issue: issue.series)
-    ]
+        ordered = sorted(issues, key=lambda issue: issue.series)
+        numbered = [await _issue(connection, one, at, verbs) for one in ordered]
+    if numbered:
+        await failpoint("invoice.numbered")
     if any(sent.rowcount != 1 for sent in changed):
         raise LookupError("a row that a decision changes is gone")
-    return numbered
+    return [await _given(one, sent) for one, sent in zip(ordered, numbered, strict=True)]
 
 
 def parted(
@@ -111,12 +112,18 @@ def _joined(before: Effect, after: Effect) -> Add | Change | None:
 
 async def _issue(
     connection: AsyncConnection, issue: Issue, at: datetime, verbs: Mapping[str, Verb]
-) -> Change:
-    """Take the next number of the series, and write its row."""
-    number: Any = await verbs[ISSUE](connection, series=issue.series, on=at.date())
-    numbered = Change(_row_type(issue.row), _row_id(issue.row), number)
-    await _send(connection, _joined(issue.row, numbered) or numbered)
-    return numbered
+) -> Sent:
+    """Send the row with the next number of the series."""
+    sent: Sent = await verbs[ISSUE](connection, row=issue.row, series=issue.series, on=at.date())
+    return sent
+
+
+async def _given(issue: Issue, sent: Sent) -> Change:
+    """The fields that the number of a row has given it."""
+    fields = await sent.fetchone()
+    if fields is None:
+        raise LookupError("a row that gets a number is gone")
+    return Change(_row_type(issue.row), _row_id(issue.row), fields)
 
 
 def _shape(effect: Add | Change | Remove) -> object:

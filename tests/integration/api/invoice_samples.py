@@ -7,10 +7,12 @@ from sqlalchemy import select
 
 from billing.core import ids
 from billing.core.clock import real_now
+from billing.matters.effects import Add
 from billing.money.dunning.rules import Policy
 from billing.money.dunning.tables import dunning_cases
 from billing.money.invoices import store
-from billing.money.invoices.tables import credit_notes, invoices
+from billing.money.invoices.schemas import CreditNote
+from billing.money.invoices.tables import invoices
 from billing.money.payments.tables import payments
 from tests.integration.api_app import Api
 
@@ -68,20 +70,18 @@ async def credited(api: Api, account: Account) -> str:
     note_id, at = ids.new(), real_now()
     name = ids.encode(ids.CREDIT_NOTE, note_id)
     async with api.database.operator() as connection:
-        numbered = await store.issue_number(connection, series=f"TEST-{name}-CN", on=at.date())
-        await connection.execute(
-            credit_notes.insert().values(
-                id=note_id,
-                account_id=ids.decode(ids.ACCOUNT, account["id"]),
-                invoice_id=ids.decode(ids.INVOICE, await owed(api, account)),
-                fact_key=name,
-                reason="a sample",
-                amount_minor=1,
-                currency="USD",
-                created_at=at,
-                **numbered,
-            )
+        note = CreditNote(
+            id=note_id,
+            account_id=ids.decode(ids.ACCOUNT, account["id"]),
+            invoice_id=ids.decode(ids.INVOICE, await owed(api, account)),
+            fact_key=name,
+            series=f"TEST-{name}-CN",
+            reason="a sample",
+            amount_minor=1,
+            currency="USD",
+            created_at=at,
         )
+        await store.issue(connection, row=Add(note), series=note.series, on=at.date())
     return name
 
 

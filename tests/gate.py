@@ -76,6 +76,18 @@ WHOLE: Final = (
     "tests/integration/timeline/test_future.py",
     "tests/integration/faults/test_usage_survives.py",
     "tests/integration/credits/test_hold_ways.py",
+    "tests/integration/arrears/test_tiered_overage.py",
+    "tests/integration/arrears/test_single_charges.py",
+    "tests/integration/faults/test_provider_faults.py",
+    "tests/integration/dunning/test_final_actions.py",
+    "tests/integration/usage/test_tiered_prices.py",
+    "tests/integration/reversals/test_outside.py",
+    "tests/integration/changes/test_golden_changes.py",
+    "tests/integration/walk/test_walk.py",
+    "tests/integration/payments/test_pay_page_in_browser.py",
+    "tests/integration/payments/test_manual.py",
+    "tests/integration/workflows/test_subscriptions.py",
+    "tests/integration/coupons/test_coupons.py",
     f"{UPGRADE}::test_a_column_that_a_later_release_adds_is_in_nobody_s_way",
 )
 """Run with WHOLE=1 alone, for two cores have twenty minutes: the stand-in's own tests, the Python
@@ -83,8 +95,10 @@ client's on a stack, the files of the image, a column that is added later, the s
 API answers it, soaks of eight processes, a very large close, two flows on one invoice, the stack's
 own programs, commands, refusals and recoveries, rebuilds, operators' verbs on invoices, long and
 yearly lives, odd intervals, futures as they come, parts that are away, uses while Postgres dies or
-unpaid, transfers beside dunning, all ways of holds, and random lives beside those of the walk and
-in memory."""
+unpaid, transfers beside dunning, all ways of holds, tiers of overage, single charges, faults of the
+provider, final actions, money taken back in the dashboard, golden changes, the payment page in a
+browser, manual payments, subscriptions and coupons by their workflows, and random lives but in
+memory."""
 BESIDE: Final = (KILLING, STARTING)
 """The lanes beside the first, which runs all other tests."""
 AGAIN: Final = 3

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final
+from uuid import uuid4
 
 from sqlalchemy import select
 
@@ -12,11 +13,29 @@ from billing.money.dunning.rules import Policy
 from billing.money.dunning.tables import dunning_cases
 from billing.money.invoices import store
 from billing.money.invoices.schemas import CreditNote
-from billing.money.invoices.tables import invoices
+from billing.money.invoices.tables import invoice_series, invoices
 from billing.money.payments.tables import payments
 from tests.integration.api_app import Api
 
 Account = dict[str, Any]
+
+
+async def numbered(api: Api, invoice: str) -> str:
+    """A number for an invoice without one: the first of a series of its own."""
+    series = f"T{uuid4().hex.upper()}"
+    number = f"{series}-000001"
+    async with api.database.operator() as connection:
+        await connection.execute(
+            invoice_series.insert().values(
+                series=series, last_number=1, last_issued_on=real_now().date()
+            )
+        )
+        await connection.execute(
+            invoices.update()
+            .where(invoices.c.id == ids.decode(ids.INVOICE, invoice))
+            .values(series=series, number=number)
+        )
+    return number
 
 
 async def owed(api: Api, account: Account) -> str:

@@ -8,9 +8,8 @@ from prometheus_client import Counter
 
 from billing.core.clock import real_now
 from billing.core.errors import BillingError
-from billing.platform.processes.schemas import Deliveries
+from billing.platform.processes.schemas import TAKEN, Deliveries
 
-TAKEN: Final = "taken"
 DELIVERIES: Final = Counter(
     "billing_webhook_deliveries",
     "Webhook deliveries by provider and outcome: taken, or the code of the refusal",

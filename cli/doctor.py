@@ -104,7 +104,7 @@ async def books(patient: Patient) -> Iterable[Sign]:
     """Every invariant of the books holds."""
     report = await integrity.examine(patient.database)
     if report.wrong:
-        named = "; ".join(f"{one.sentence} ({one.violations})" for one in report.wrong)
+        named = "; ".join(one.words for one in report.wrong)
         return [ill("books", f"not so, see billing verify: {named}")]
     return [well("books", f"{len(report.checks)} checks hold")]
 
@@ -115,7 +115,7 @@ async def temporal(patient: Patient) -> Iterable[Sign]:
     now = real_now()
     deserted = [f"{one.kind} of {one.queue}" for one in asked if one.is_deserted(now)]
     wrong = [
-        f"{one.sentence} ({one.violations}): {'; '.join(one.examples)}"
+        f"{one.words}: {'; '.join(one.examples)}"
         for one in await compare_workflows(patient.database, patient.temporal)
         if not one.ok
     ]

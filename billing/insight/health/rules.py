@@ -5,7 +5,7 @@ from typing import Final
 
 from billing.insight.health.schemas import Figures, Sign
 from billing.platform.processes import rules as liveness
-from billing.platform.processes.schemas import Deliveries, Kind
+from billing.platform.processes.schemas import TAKEN, Deliveries, Kind
 
 LATE: Final = timedelta(minutes=3)
 """The sweeper has told a late matter again by then: its step fails, or nobody runs it."""
@@ -15,7 +15,6 @@ IN_DOUBT: Final = timedelta(minutes=30)
 """A step has failed for good by then."""
 AUDIT_LATE: Final = timedelta(hours=3)
 REFUSED_LATELY: Final = timedelta(hours=1)
-TAKEN: Final = "taken"
 
 
 def well(name: str, words: str = "none") -> Sign:

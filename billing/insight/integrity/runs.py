@@ -13,7 +13,7 @@ async def keep(connection: AsyncConnection, report: Report) -> None:
     found = {
         "ran_at": report.as_of,
         "checks": len(report.checks),
-        "wrong": [f"{one.sentence} ({one.violations})" for one in report.wrong],
+        "wrong": [one.words for one in report.wrong],
     }
     statement = insert(integrity_runs).values(is_latest=literal(True), **found)
     await connection.execute(

@@ -20,6 +20,11 @@ class Finding(Check):
     violations: int
     examples: tuple[str, ...]
 
+    @property
+    def words(self) -> str:
+        """The sentence, with how many rows break it."""
+        return f"{self.sentence} ({self.violations})"
+
 
 class Report(Frozen):
     """All findings of one snapshot of the rows."""

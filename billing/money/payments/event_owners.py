@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import clock, ids, prepared
 from billing.core.errors import Conflict, NotFound
-from billing.core.prepared import Prepared
+from billing.core.prepared import Fields, Prepared
 from billing.matters import store as matters
 from billing.matters.kinds import REVERSAL
 from billing.matters.schemas import Matter
@@ -224,10 +224,7 @@ async def dismiss(connection: AsyncConnection, event_id: str, reason: str) -> No
 
     Errors: WEBHOOK_NOT_FOUND, WEBHOOK_HAS_OWNER.
     """
-    query = select(inbox).where(inbox.c.stripe_event_id == event_id)
-    row = await prepared.find(connection, query.with_for_update())
-    if row is None:
-        raise NotFound("WEBHOOK_NOT_FOUND", "no such event")
+    row = await _locked(connection, event_id)
     if row["status"] not in ("unmatched", "parked"):
         raise Conflict("WEBHOOK_HAS_OWNER", f"this event is {row['status']}")
     await connection.execute(
@@ -251,10 +248,7 @@ async def replay(connection: AsyncConnection, event_id: str) -> Matter:
     Nothing is done twice: the matter asks the provider where the object stands now. Errors:
     WEBHOOK_NOT_FOUND, WEBHOOK_UNMATCHED.
     """
-    query = select(inbox).where(inbox.c.stripe_event_id == event_id)
-    row = await prepared.find(connection, query.with_for_update())
-    if row is None:
-        raise NotFound("WEBHOOK_NOT_FOUND", "no such event")
+    row = await _locked(connection, event_id)
     if row["type"] not in ACTED_ON:
         raise Conflict("WEBHOOK_UNMATCHED", f"no matter acts on {row['type']}")
     await connection.execute(
@@ -320,3 +314,11 @@ async def answered_at(connection: AsyncConnection, payment_id: UUID) -> datetime
 def check_id(payment_id: UUID) -> str:
     """The name of the orders to ask about a payment, among the provider's events."""
     return f"check-{ids.encode(ids.PAYMENT, payment_id)}"
+
+
+async def _locked(connection: AsyncConnection, event_id: str) -> Fields:
+    query = select(inbox).where(inbox.c.stripe_event_id == event_id)
+    row = await prepared.find(connection, query.with_for_update())
+    if row is None:
+        raise NotFound("WEBHOOK_NOT_FOUND", "no such event")
+    return row

@@ -1,7 +1,7 @@
 """A process of the product, and its figures."""
 
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Final, Literal
 from uuid import UUID
 
 from pydantic import Field
@@ -9,6 +9,8 @@ from pydantic import Field
 from billing.core.frozen import Frozen
 
 Kind = Literal["api", "worker"]
+TAKEN: Final = "taken"
+"""The outcome of a delivery that was stored; any other is the code of the refusal."""
 
 
 class Pool(Frozen):
@@ -23,7 +25,6 @@ class Deliveries(Frozen):
 
     provider: str
     outcome: str
-    """`taken`, or the code of the refusal."""
     count: int
     last_at: datetime
 

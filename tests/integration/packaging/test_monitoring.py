@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import subprocess
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,9 +12,11 @@ import httpx2
 import pytest
 import yaml
 
+from billing.insight.health import rules, store
 from devstack.options import ROOT
 from devstack.stack import StackInfo
 from tests.integration.actors import Actors, wait_for
+from tests.test_documents import anchors
 
 ALERTS: Final = ROOT / "deploy" / "prometheus" / "alerts.yml"
 DASHBOARD: Final = ROOT / "deploy" / "grafana" / "dashboards" / "billing.json"
@@ -55,8 +58,6 @@ async def test_every_metric_that_is_asked_for_is_served(actors: Actors, stack: S
 
 
 def test_labels_that_are_asked_for_are_those_that_are_given() -> None:
-    from billing.insight.health import store
-
     wanted = {
         name
         for query in QUERIES
@@ -71,8 +72,17 @@ def test_an_alert_says_what_it_means_and_where_its_page_is(rule: dict[str, Any])
     assert rule["labels"]["severity"] in ("page", "ticket")
     assert rule["annotations"]["summary"].endswith(".")
     file, _, section = rule["annotations"]["runbook"].partition("#")
-    headings = re.findall(r"^## (.+)$", (ROOT / file).read_text(), re.MULTILINE)
-    assert section in {heading.lower().replace(" ", "-") for heading in headings}
+    assert section in anchors(ROOT / file)
+
+
+@pytest.mark.parametrize(
+    ("what", "limit"),
+    [("overdue", rules.LATE), ("untold", rules.UNHEARD), ("events", rules.UNHEARD),
+     ("undecided", rules.IN_DOUBT)],
+)  # fmt: skip
+def test_alerts_and_the_doctor_lose_patience_at_once(what: str, limit: timedelta) -> None:
+    asked = f'billing_waiting_oldest_seconds{{what="{what}"}}) > {limit.total_seconds():.0f}'
+    assert any(rule["expr"].endswith(asked) for rule in RULES), asked
 
 
 def test_every_job_that_an_alert_watches_is_scraped_and_may_be_absent() -> None:

@@ -1,6 +1,5 @@
 """Figures of the product become signs: well while it is, and ill in words as soon as it is not."""
 
-import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -14,6 +13,7 @@ from billing.platform.processes.schemas import Deliveries, Pool, Process
 from billing.platform.processes.schemas import Figures as Own
 from cli.doctor import CHECKS
 from devstack.options import ROOT
+from tests.test_documents import anchors
 
 NOW = datetime(2027, 1, 1, 12, tzinfo=UTC)
 RUNBOOK = ROOT / "docs" / "runbook.md"
@@ -169,8 +169,7 @@ def pages() -> list[str]:
 
 @pytest.mark.parametrize("page", pages())
 def test_every_sign_has_its_page_in_the_runbook(page: str) -> None:
-    headings = re.findall(r"^## (.+)$", RUNBOOK.read_text(), re.MULTILINE)
-    assert page.partition("#")[2] in {one.lower().replace(" ", "-") for one in headings}
+    assert page.partition("#")[2] in anchors(RUNBOOK)
 
 
 def test_every_backlog_is_counted() -> None:
